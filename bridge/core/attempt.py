@@ -1,0 +1,54 @@
+"""The record of one attempt, as its row keeps it and as everybody can read it."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from bridge.core.keys import RegistrationRef
+from bridge.core.outcome import Delivered, Gone, Outcome, Rejected, Unreachable
+
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRecord:
+    """One row. Until it is recorded, only the first columns are there."""
+
+    ref: RegistrationRef
+    #: Counted from 1 over the whole life of the registration.
+    number: int
+    #: When it was claimed.
+    at: datetime
+    #: Names the claim that it was made under.
+    claim: str
+    #: When the right to it ended; a row without an outcome after that is a lost one.
+    leased_until: datetime
+    duration_ms: int | None = None
+    #: The address that was connected to.
+    address: str | None = None
+    #: The status of the answer; None without one.
+    status: int | None = None
+    #: The class of the failure, where no answer came.
+    error: str | None = None
+    #: The start of the answer, printable.
+    body: str | None = None
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether its outcome is known."""
+        return self.status is not None or self.error is not None
+
+    def with_outcome(self, outcome: Outcome, took: timedelta) -> "AttemptRecord":
+        """Write down what came of it."""
+        done = replace(self, duration_ms=took // _MILLISECOND, address=outcome.address)
+        match outcome:
+            case Delivered() | Gone() | Rejected():
+                return replace(done, status=outcome.status, body=outcome.body)
+            case Unreachable(error=error):
+                return replace(done, error=error)
+            case _:
+                assert_never(outcome)
+
+    def error_at(self, now: datetime) -> str | None:
+        """Tell the failure as people read it: `lost` where the bridge died before it could record."""
+        return "lost" if not self.is_recorded and self.leased_until <= now else self.error

@@ -1,0 +1,149 @@
+"""Where a callback may go: one strict reading of URLs, and the rules about networks.
+
+The rules hold twice: at registration, to answer early, and at connection time on the address that is connected to
+(`bridge/adapters/egress.py`), which is the check that counts.
+"""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+import idna
+
+from bridge.core.networks import Address, Network, is_public
+
+#: Longer URLs are refused, before and after normalising.
+MAX_URL_LENGTH = 2048
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_NAME = re.compile(r"(?=.{1,253}\Z)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+#: A host whose last label is a number is an address in somebody's reading (WHATWG URL, 'ends in a number').
+_ENDS_IN_NUMBER = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)", re.DOTALL)
+#: What stays as it is in a path and a query; everything else is percent-encoded, as `requests` would.
+_KEPT = "!#$%&'()*+,/:;=?@[]~-._"
+
+
+class CallbackRefused(ValueError):
+    """The URL is no callback URL, or the rules don't let callbacks go there; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackRules:
+    """What operators opened beyond `https:` on port 443 to public addresses."""
+
+    allow_http: bool = False
+    #: Networks that are allowed although they are not public.
+    allowed_networks: tuple[Network, ...] = ()
+    #: Ports that are allowed; None allows every one.
+    allowed_ports: frozenset[int] | None = frozenset({443})
+
+    def allows_address(self, address: Address) -> bool:
+        """Tell whether a callback may connect to `address`."""
+        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+        real = mapped or address
+        return is_public(real) or any(real in network for network in self.allowed_networks)
+
+    def allows_port(self, port: int) -> bool:
+        """Tell whether a callback may connect to `port`; 80 comes with `http:`."""
+        return (
+            self.allowed_ports is None
+            or port in self.allowed_ports
+            or (self.allow_http and port == _DEFAULT_PORTS["http"])
+        )
+
+
+def normalise(url: str, rules: CallbackRules) -> str:
+    """Read a callback URL and write it in the one form that is stored, compared, signed for and called.
+
+    Raises CallbackRefused with the reason.
+    """
+    _check_characters(url)
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise CallbackRefused(f"is not a URL: {error}") from error
+    scheme = parts.scheme.lower()
+    _check_parts(scheme, url, parts.netloc, rules)
+    if not host:
+        raise CallbackRefused("has no host")
+    if port == 0 or not rules.allows_port(port or _DEFAULT_PORTS[scheme]):
+        raise CallbackRefused(f"uses port {port or _DEFAULT_PORTS[scheme]}, which is not allowed")
+    authority = _authority(host, bracketed="[" in parts.netloc, rules=rules)
+    if port is not None and port != _DEFAULT_PORTS[scheme]:
+        authority = f"{authority}:{port}"
+    path = quote(parts.path or "/", safe=_KEPT)
+    query = f"?{quote(parts.query, safe=_KEPT)}" if parts.query else ""
+    normalised = f"{scheme}://{authority}{path}{query}"
+    if len(normalised) > MAX_URL_LENGTH:
+        raise CallbackRefused(f"is longer than {MAX_URL_LENGTH} characters")
+    return normalised
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of a normalised URL: whom a message is signed for."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def host_and_port(url: str) -> str:
+    """As much of a normalised URL as a log may show: the rest can carry secrets."""
+    return urlsplit(url).netloc
+
+
+def _check_characters(url: str) -> None:
+    if len(url) > MAX_URL_LENGTH:
+        raise CallbackRefused(f"is longer than {MAX_URL_LENGTH} characters")
+    if "\\" in url or any(character.isspace() or not character.isprintable() for character in url):
+        raise CallbackRefused("contains a space, a control character or a backslash")
+
+
+def _check_parts(scheme: str, url: str, netloc: str, rules: CallbackRules) -> None:
+    if scheme not in _DEFAULT_PORTS:
+        raise CallbackRefused("must begin with https:// (or http:// where that is allowed)")
+    if scheme == "http" and not rules.allow_http:
+        raise CallbackRefused("must use https")
+    if "@" in netloc:
+        raise CallbackRefused("contains a user name or password: send credentials otherwise")
+    if "#" in url:
+        raise CallbackRefused("contains a fragment, which is never sent")
+
+
+def _authority(host: str, *, bracketed: bool, rules: CallbackRules) -> str:
+    if bracketed:
+        return f"[{_checked_address(host, ipaddress.IPv6Address, rules)}]"
+    name = _ascii_name(host)
+    if _ENDS_IN_NUMBER.fullmatch(name):
+        return str(_checked_address(name, ipaddress.IPv4Address, rules))
+    if not _NAME.fullmatch(name):
+        raise CallbackRefused("has a host that is not a name")
+    if name == "localhost" or name.endswith(".localhost"):
+        _check_address(ipaddress.IPv4Address("127.0.0.1"), rules)
+    return name
+
+
+def _checked_address(text: str, kind: type[Address], rules: CallbackRules) -> Address:
+    if "%" in text:
+        raise CallbackRefused("has an address with a scope")
+    try:
+        address = kind(text)
+    except ValueError as error:
+        raise CallbackRefused("has an address in an unusual notation: write it in the usual one") from error
+    _check_address(address, rules)
+    return address
+
+
+def _check_address(address: Address, rules: CallbackRules) -> None:
+    if not rules.allows_address(address):
+        raise CallbackRefused("points to an address that is not public")
+
+
+def _ascii_name(host: str) -> str:
+    """Map a host to ASCII (UTS 46), lower case, without the dot of the root."""
+    try:
+        mapped = idna.uts46_remap(host, std3_rules=False, transitional=False)
+        ascii_name = mapped if mapped.isascii() else idna.encode(mapped).decode("ascii")
+    except (idna.IDNAError, UnicodeError) as error:
+        raise CallbackRefused("has a host that is not a name") from error
+    return ascii_name.lower().removesuffix(".")

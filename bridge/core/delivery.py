@@ -1,0 +1,96 @@
+"""One delivery: what a due row and a queue message carry of it, its timeline, and who may attempt.
+
+    claim            connect, POST, read: 15 s                         lease ends
+      |----------------------|....................................|------|
+      0                      15 s                                40 s   60 s
+                                          not begun later than this ^
+
+    enqueue ─── message lives for the safety interval, 2 min ───► the due row sends another
+
+An attempt is shorter than its lease, the lease is shorter than the safety interval, and a message lives no longer
+than that, so whoever is told to attempt finds out from the registration alone whether it still may.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bridge.core.keys import RegistrationRef
+from bridge.core.registration import Registration, State
+from bridge.core.retry import ATTEMPTS_PER_RUN
+
+#: One attempt, name resolution to last byte.
+ATTEMPT_DEADLINE = timedelta(seconds=15)
+
+#: The exclusive right to one attempt.
+LEASE = timedelta(seconds=60)
+
+#: An attempt is not begun with less than this left of its lease: its deadline, and room for clocks that differ.
+LEASE_NEEDED = timedelta(seconds=20)
+
+#: After a message was sent, the due row waits this long before it sends another.
+SAFETY = timedelta(minutes=2)
+
+#: The longest that it waits, after many messages that nobody claimed.
+LONGEST_SAFETY = timedelta(hours=1)
+
+
+def safety(sends: int) -> timedelta:
+    """How long to wait after the `sends`-th message of an attempt that nobody claimed; also how long it lives."""
+    doublings = min(max(sends - 1, 0), 10)
+    return min(SAFETY * (1 << doublings), LONGEST_SAFETY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """Says 'make attempt `number`': what a queue message carries, and a due row."""
+
+    ref: RegistrationRef
+    #: The life of the registration that was meant.
+    life: datetime
+    #: The number of the attempt that was meant.
+    number: int
+    #: How many messages have been sent for this attempt.
+    sends: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """There is nothing to do; the due row knows better, if there is one."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bury:
+    """The run's last attempt was lost: it is dead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Make the attempt."""
+
+
+def answer_call(call: Call, registration: Registration | None, now: datetime) -> Drop | Bury | Attempt:
+    """Decide whether `call` may be followed.
+
+    An attempt whose lease ended unrecorded counts, as `lost`: it may have reached the receiver.
+    """
+    if registration is None:
+        return Drop("no such registration")
+    why = _why_not(call, registration, now)
+    if why is not None:
+        return Drop(why)
+    return Bury() if call.number >= registration.run_start + ATTEMPTS_PER_RUN else Attempt()
+
+
+def _why_not(call: Call, registration: Registration, now: datetime) -> str | None:
+    leased_until, next_at = registration.leased_until, registration.next_attempt_at
+    reasons = {
+        f"it is {registration.state}": registration.state is not State.PENDING,
+        "it has no message": registration.message is None,
+        "another life": call.life != registration.life,
+        "another attempt": call.number != registration.last_attempt + 1,
+        "an attempt is in flight": leased_until is not None and leased_until > now,
+        "too early": next_at is not None and next_at > now,
+    }
+    return next((why for why, holds in reasons.items() if holds), None)

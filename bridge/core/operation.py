@@ -1,0 +1,82 @@
+"""An operation of the upstream as the bridge follows it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from bridge.core.keys import OperationRef
+
+
+class Verdict(StrEnum):
+    """How an operation ends. The first three are the upstream's words, the last is the bridge's own."""
+
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    CANCELED = "Canceled"
+    EXPIRED = "Expired"  #: the bridge gave up asking
+
+
+#: At most this many registrations for one operation, so that its end fits into one transaction of 100 rows.
+MAX_REGISTRATIONS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """What polling knows of an operation: all that the next decision needs. Its due row carries it."""
+
+    ref: OperationRef
+    #: When somebody began to wait for it; its age counts from here.
+    registered_at: datetime
+    #: How often it was asked for, whatever the answer.
+    polls: int = 0
+    #: The last poll that saw it running.
+    seen_running_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One row, however many registrations wait for it. Times are aware UTC."""
+
+    ref: OperationRef
+    #: When somebody began to wait for it; its age counts from here.
+    registered_at: datetime
+    #: The upstream's last word, or a verdict of ours; None until the first answer.
+    status: str | None = None
+    last_polled_at: datetime | None = None
+    #: How often it was asked for, whatever the answer.
+    polls: int = 0
+    #: The last poll that saw it running.
+    seen_running_at: datetime | None = None
+    #: What went wrong at the last poll; None if nothing did.
+    last_error: str | None = None
+    #: The key of its due row: the next poll while somebody waits, the purge otherwise.
+    due: str
+    #: How it ended; None while it runs.
+    verdict: Verdict | None = None
+    #: When the bridge saw the end.
+    finished_at: datetime | None = None
+    #: Why the bridge gave up on it; None for a verdict of the upstream's.
+    reason: str | None = None
+    #: What the upstream said at the end, as JSON text of at most 4 KiB.
+    body: str | None = None
+    #: Stamped by the transaction that wrote the row last.
+    tx: str = ""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the upstream itself has spoken; a verdict of ours is reopened when somebody asks again."""
+        return self.verdict is not None and self.verdict is not Verdict.EXPIRED
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether it is being polled."""
+        return ":poll:" in self.due
+
+    def watch(self) -> Watch:
+        """Take out what polling needs."""
+        return Watch(
+            ref=self.ref,
+            registered_at=self.registered_at,
+            polls=self.polls,
+            seen_running_at=self.seen_running_at,
+        )

@@ -1,0 +1,64 @@
+"""What came of one attempt."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from bridge.core.text import printable
+
+#: So much of a receiver's answer is kept, in characters.
+KEPT_ANSWER = 1024
+
+_GONE = 410
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answered:
+    """The receiver answered with a status."""
+
+    status: int
+    #: The address that was connected to.
+    address: str | None
+    #: The start of the answer, printable.
+    body: str = ""
+    #: How long the receiver asked to be left alone.
+    retry_after: timedelta | None = None
+
+
+class Delivered(_Answered):
+    """2xx: the receiver took it."""
+
+
+class Gone(_Answered):
+    """410: nobody wants it there any more."""
+
+
+class Rejected(_Answered):
+    """Any other status."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreachable:
+    """No answer came, or none that counts."""
+
+    #: The class of the failure: `dns`, `connect`, `tls`, `timeout`, `refused-by-rules`, `protocol`.
+    error: str
+    #: The address that was connected to, where it came that far.
+    address: str | None = None
+    #: Nobody was there to ask for one.
+    retry_after: timedelta | None = None
+
+
+Outcome = Delivered | Gone | Rejected | Unreachable
+
+
+def answered(
+    status: int, *, address: str | None, body: bytes = b"", retry_after: timedelta | None = None
+) -> Delivered | Gone | Rejected:
+    """Classify a status."""
+    kind = Delivered if 200 <= status < 300 else Gone if status == _GONE else Rejected  # noqa: PLR2004 - 2xx
+    return kind(
+        status=status,
+        address=address,
+        body=printable(body.decode("utf-8", "replace"), KEPT_ANSWER),
+        retry_after=retry_after,
+    )

@@ -1,0 +1,200 @@
+"""A registration: one callback URL waiting for one operation, and the states that it goes through."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+
+from bridge.core.keys import RegistrationRef, index_key
+from bridge.core.message import Message, News, compose
+from bridge.core.operation import Verdict
+
+
+class State(StrEnum):
+    """Where a registration stands."""
+
+    WAITING = "waiting"  #: for the operation
+    PENDING = "pending"  #: its message is being delivered
+    DELIVERED = "delivered"  #: a receiver answered 2xx
+    DEAD = "dead"  #: a run ended without a 2xx
+    CANCELLED = "cancelled"  #: by its client
+    UNWANTED = "unwanted"  #: the event is not among those it asked for
+
+
+class Move(StrEnum):
+    """What can happen to a registration."""
+
+    TELL = "tell"
+    FILTER = "filter"
+    DELIVER = "deliver"
+    GIVE_UP = "give up"
+    CANCEL = "cancel"
+    REDELIVER = "redeliver"
+    REVIVE = "revive"
+
+
+#: The state machine: every legal move and where it leads. ARCHITECTURE.md draws it.
+MOVES: Mapping[tuple[State, Move], State] = MappingProxyType(
+    {
+        (State.WAITING, Move.TELL): State.PENDING,
+        (State.WAITING, Move.FILTER): State.UNWANTED,
+        (State.WAITING, Move.CANCEL): State.CANCELLED,
+        (State.PENDING, Move.DELIVER): State.DELIVERED,
+        (State.PENDING, Move.GIVE_UP): State.DEAD,
+        (State.PENDING, Move.CANCEL): State.CANCELLED,
+        (State.DELIVERED, Move.REDELIVER): State.PENDING,
+        (State.DEAD, Move.REDELIVER): State.PENDING,
+        (State.CANCELLED, Move.REDELIVER): State.PENDING,
+        (State.CANCELLED, Move.REVIVE): State.WAITING,
+    }
+)
+
+#: States in which the bridge still has something to do.
+LIVE = frozenset({State.WAITING, State.PENDING})
+
+
+class IllegalMove(Exception):
+    """A step was built on a registration whose state does not allow it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """One row; see the `#:` of each column. Times are aware UTC."""
+
+    ref: RegistrationRef
+    #: Whose it is; one fixed name where a function key is the whole trust.
+    owner: str
+    #: Where the callback goes, normalised.
+    callback_url: str
+    #: The verdicts that it wants to hear of.
+    events: tuple[Verdict, ...]
+    #: The client's own JSON object, as compact ASCII JSON text.
+    metadata: str | None = None
+    #: How the message is written.
+    format: str = "standard"
+    state: State = State.WAITING
+    #: When it came into its state; its index row has this in its key.
+    since: datetime
+    #: When it was created, or created again. Tells one life from the next, so that nothing of a former one counts.
+    life: datetime
+    #: Why it is dead: `gone` or `exhausted`.
+    reason: str | None = None
+    #: How its operation ended, once it was told or had nothing to be told.
+    verdict: Verdict | None = None
+    message_id: str | None = None
+    message_type: str | None = None
+    #: The exact bytes that every attempt sends.
+    message_body: bytes | None = None
+    #: The number of the last attempt that was claimed, over the whole life; 0 before the first.
+    last_attempt: int = 0
+    #: The number of the first attempt of the present run.
+    run_start: int = 1
+    #: When the next attempt may be made.
+    next_attempt_at: datetime | None = None
+    #: Names the attempt that holds the lease; absent when none does.
+    claim: str | None = None
+    #: The end of that attempt's exclusive right.
+    leased_until: datetime | None = None
+    #: The key of its due row, while it is pending.
+    due: str | None = None
+    delivered_at: datetime | None = None
+    #: Stamped by the transaction that wrote the row last.
+    tx: str = ""
+
+    @property
+    def index_key(self) -> str:
+        """The key of its index row."""
+        return index_key(self.state, self.since, self.ref)
+
+    @property
+    def message(self) -> Message | None:
+        """What its callbacks say; None until there is something to say."""
+        if self.message_id is None or self.message_type is None or self.message_body is None:
+            return None
+        return Message(id=self.message_id, type=self.message_type, body=self.message_body)
+
+    def expected_message(self) -> Message:
+        """Take the message of a registration that is being delivered.
+
+        Raises IllegalMove where there is none.
+        """
+        if self.message is None:
+            raise IllegalMove("a delivery without a message")
+        return self.message
+
+    def moved(self, move: Move, now: datetime) -> "Registration":
+        """Go where `move` leads.
+
+        Raises IllegalMove where the table has no such move.
+        """
+        target = MOVES.get((self.state, move))
+        if target is None:
+            raise IllegalMove(f"{move} on a registration that is {self.state}")
+        return replace(self, state=target, since=now)
+
+    def told(self, news: News, now: datetime, *, due: str) -> "Registration":
+        """Take the news that it waited for: a first run begins at once."""
+        message = compose(news, ref=self.ref, callback_url=self.callback_url, metadata=self.metadata, life=self.life)
+        waiting = replace(
+            self,
+            verdict=news.verdict,
+            message_id=message.id,
+            message_type=message.type,
+            message_body=message.body,
+        )
+        return _run_begun(waiting.moved(Move.TELL, now), now, due)
+
+    def spared(self, news: News, now: datetime) -> "Registration":
+        """Take note of news that it did not ask for: nothing is sent."""
+        return replace(self.moved(Move.FILTER, now), verdict=news.verdict)
+
+    def rerun(self, now: datetime, *, due: str) -> "Registration":
+        """Begin another run of the same message; what an earlier run claimed no longer holds."""
+        return _run_begun(replace(self.moved(Move.REDELIVER, now), delivered_at=None, reason=None), now, due)
+
+    def cancelled(self, now: datetime) -> "Registration":
+        """Give up on the client's behalf; an attempt in flight loses its claim and records only itself."""
+        return replace(_idle(self.moved(Move.CANCEL, now)), next_attempt_at=None)
+
+    def ended(self, move: Move, now: datetime, *, reason: str | None = None) -> "Registration":
+        """End the run: delivered or dead."""
+        delivered_at = now if move is Move.DELIVER else None
+        return replace(_idle(self.moved(move, now)), next_attempt_at=None, delivered_at=delivered_at, reason=reason)
+
+    def postponed(self, at: datetime, *, due: str) -> "Registration":
+        """End the attempt and wait for the next one of the run."""
+        return replace(_idle(self), next_attempt_at=at, due=due)
+
+    def claimed(self, claim: str, *, until: datetime, due: str) -> "Registration":
+        """Take the exclusive right to make the next attempt."""
+        return replace(self, last_attempt=self.last_attempt + 1, claim=claim, leased_until=until, due=due)
+
+    def revived(self, renewed: "Registration") -> "Registration":
+        """Begin a new life with what the client says now; the attempts of former lives keep their numbers."""
+        life = max(renewed.life, self.life + timedelta(milliseconds=1))
+        reborn = replace(self, since=life).moved(Move.REVIVE, renewed.since)
+        return replace(
+            renewed,
+            state=reborn.state,
+            life=life,
+            last_attempt=self.last_attempt,
+            run_start=self.last_attempt + 1,
+        )
+
+    def same_wish(self, other: "Registration") -> bool:
+        """Tell whether both ask for the same callback."""
+        return (set(self.events), self.metadata, self.format) == (
+            set(other.events),
+            other.metadata,
+            other.format,
+        )
+
+
+def _run_begun(registration: Registration, now: datetime, due: str) -> Registration:
+    fresh = _idle(registration)
+    return replace(fresh, run_start=fresh.last_attempt + 1, next_attempt_at=now, due=due)
+
+
+def _idle(registration: Registration) -> Registration:
+    return replace(registration, claim=None, leased_until=None, due=None)

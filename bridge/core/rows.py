@@ -1,0 +1,93 @@
+"""How records become rows and rows become records again.
+
+A row carries the version of its shape. A row of a newer shape, or one that somebody else wrote, is a ForeignRow: it
+is set aside, never guessed at.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Generic, TypeVar, cast
+
+from pydantic import TypeAdapter, ValidationError
+
+from bridge.core.attempt import AttemptRecord
+from bridge.core.delivery import Call
+from bridge.core.errors import ForeignRow
+from bridge.core.index import IndexEntry
+from bridge.core.keys import OperationRef, RegistrationRef
+from bridge.core.operation import Operation, Watch
+from bridge.core.registration import Registration
+from bridge.core.transaction import Row, Value
+
+#: The version of the shape that this code writes. It reads this one and the one before.
+SHAPE = 1
+
+#: Column of the version.
+VERSION_COLUMN = "v"
+
+Record = Operation | Registration | AttemptRecord | IndexEntry | Watch | Call
+R = TypeVar("R", Operation, Registration, AttemptRecord, IndexEntry, Watch, Call)
+
+_ADAPTERS: dict[type, TypeAdapter[Any]] = {
+    kind: TypeAdapter(kind) for kind in (Operation, Registration, AttemptRecord, IndexEntry, Watch, Call)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stored(Generic[R]):
+    """A record with the ETag under which it was read."""
+
+    record: R
+    etag: str
+
+
+def for_insert(record: Record) -> dict[str, Value]:
+    """Write a record as the columns of a new row; what is empty has no column."""
+    return {name: value for name, value in for_merge(record).items() if value != ""}
+
+
+def for_merge(record: Record) -> dict[str, Value]:
+    """Write a record over an existing row; what is empty becomes an empty string, which clears the column."""
+    columns = {field.name: _plain(getattr(record, field.name)) for field in fields(record) if field.name != "ref"}
+    return {VERSION_COLUMN: SHAPE, **columns}
+
+
+def decode(kind: type[R], ref: OperationRef | RegistrationRef, values: Mapping[str, Value]) -> R:
+    """Read a record of `kind` about `ref` from the columns of a row.
+
+    Raises ForeignRow where the columns are not of this bridge, or newer.
+    """
+    version = values.get(VERSION_COLUMN)
+    if not isinstance(version, int) or not SHAPE - 1 <= version <= SHAPE:
+        raise ForeignRow(f"{kind.__name__} of shape {version!r}: this version reads {SHAPE} and the one before")
+    columns: dict[str, Any] = {name: value for name, value in values.items() if value != ""}
+    if isinstance(columns.get("events"), str):
+        columns["events"] = columns["events"].split(",")
+    try:
+        return cast("R", _ADAPTERS[kind].validate_python({**columns, "ref": ref}))
+    except ValidationError as error:
+        wrong = ", ".join(str(problem["loc"][0]) for problem in error.errors() if problem["loc"])
+        raise ForeignRow(f"{kind.__name__} with unreadable columns: {wrong}") from error
+
+
+def stored(kind: type[R], ref: OperationRef | RegistrationRef, row: Row) -> Stored[R]:
+    """Read a record together with its ETag.
+
+    Raises ForeignRow.
+    """
+    return Stored(decode(kind, ref, row.values), row.etag)
+
+
+def _plain(value: object) -> Value:
+    match value:
+        case None:
+            return ""
+        case tuple():
+            return ",".join(str(item) for item in value)
+        case str():
+            return str(value)
+        case bool() | int() | bytes() | datetime():
+            return value
+        case _:
+            raise TypeError(f"no column can hold a {type(value).__name__}")

@@ -1,0 +1,124 @@
+"""Steps of a delivery: claim, record, bury."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from bridge.core.attempt import AttemptRecord
+from bridge.core.delivery import LEASE, Call
+from bridge.core.index import IndexEntry
+from bridge.core.keys import DueKind, due_key
+from bridge.core.registration import IllegalMove, Move, Registration, State
+from bridge.core.retry import Decision, Done, GiveUp, RetryAt
+from bridge.core.rows import Stored, for_insert, for_merge
+from bridge.core.steps.parts import overwrite, put
+from bridge.core.transaction import ANY, Delete, Insert, Merge, Transaction, Write
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The exclusive right to one attempt."""
+
+    registration: Stored[Registration]
+    attempt: AttemptRecord
+
+    @classmethod
+    def held(cls, registration: Stored[Registration]) -> "Claimed":
+        """Read the right off a registration whose present claim is the caller's own."""
+        record = registration.record
+        if record.claim is None or record.leased_until is None:
+            raise IllegalMove("an attempt on a registration that nobody claimed")
+        attempt = AttemptRecord(
+            ref=record.ref,
+            number=record.last_attempt,
+            at=record.leased_until - LEASE,
+            claim=record.claim,
+            leased_until=record.leased_until,
+        )
+        return cls(registration, attempt)
+
+
+def claim(before: Stored[Registration], now: datetime, *, name: str, tx: str) -> tuple[Transaction, Registration]:
+    """Take the right to the next attempt: 4 rows, under the registration's ETag. Returns what it becomes.
+
+    The due row moves to the end of the lease and calls for the attempt after this one: if the bridge dies in
+    between, this one counts as lost.
+    """
+    until = now + LEASE
+    due = due_key(until, DueKind.DELIVER, before.record.ref.due_reference, instead_of=before.record.due or "")
+    after = replace(before.record.claimed(name, until=until, due=due), tx=tx)
+    attempt = Claimed.held(Stored(after, before.etag)).attempt
+    writes: tuple[Write, ...] = (
+        overwrite(before, after),
+        Insert(after.ref.attempt_key(attempt.number), for_insert(attempt)),
+        *_gone(before.record),
+        _next_call(after, due),
+    )
+    return Transaction(after.ref.partition, writes, stamp=after.ref.key, tx=tx), after
+
+
+def record(
+    before: Stored[Registration], attempt: AttemptRecord, decision: Decision, now: datetime, *, tx: str
+) -> Transaction:
+    """Write down an attempt and what follows from it: 5 rows, under the registration's ETag."""
+    row = Merge(attempt.ref.attempt_key(attempt.number), for_merge(attempt), ANY)
+    match decision:
+        case RetryAt(at=at):
+            writes = _postpone(before, at, tx)
+        case Done():
+            writes = _end(before, Move.DELIVER, now, tx, reason=None)
+        case GiveUp(reason=reason):
+            writes = _end(before, Move.GIVE_UP, now, tx, reason=reason)
+    return Transaction(attempt.ref.partition, (*writes, row), stamp=attempt.ref.key, tx=tx)
+
+
+def record_late(
+    found: Stored[Registration] | None,
+    claimed: Claimed,
+    attempt: AttemptRecord,
+    decision: Decision,
+    now: datetime,
+    *,
+    tx: str,
+) -> Transaction | None:
+    """Write down an attempt whose registration has changed meanwhile; None if there is nothing left to write.
+
+    Nothing is decided again after a POST: if the claim still stands, the attempt counts as it would have; if not, a
+    2xx ends a delivery of the same life that is still pending; anything else is only written down.
+    """
+    if found is None or found.record.tx == tx:
+        return None
+    if found.record.claim == attempt.claim:
+        return record(found, attempt, decision, now, tx=tx)
+    same_life = found.record.life == claimed.registration.record.life
+    if isinstance(decision, Done) and found.record.state is State.PENDING and same_life:
+        return record(found, attempt, decision, now, tx=tx)
+    row = Merge(attempt.ref.attempt_key(attempt.number), for_merge(attempt), ANY)
+    return Transaction(attempt.ref.partition, (row,))
+
+
+def bury(before: Stored[Registration], now: datetime, *, tx: str) -> Transaction:
+    """End a run whose last attempt was lost: 4 rows."""
+    writes = _end(before, Move.GIVE_UP, now, tx, reason="exhausted")
+    return Transaction(before.record.ref.partition, writes, stamp=before.record.ref.key, tx=tx)
+
+
+def _end(before: Stored[Registration], move: Move, now: datetime, tx: str, *, reason: str | None) -> tuple[Write, ...]:
+    after = replace(before.record.ended(move, now, reason=reason), tx=tx)
+    return (*put(before, after), *_gone(before.record))
+
+
+def _postpone(before: Stored[Registration], at: datetime, tx: str) -> tuple[Write, ...]:
+    due = due_key(at, DueKind.DELIVER, before.record.ref.due_reference, instead_of=before.record.due or "")
+    after = replace(before.record.postponed(at, due=due), tx=tx)
+    shown = Merge(after.index_key, for_merge(IndexEntry.of(after)), ANY)
+    return (overwrite(before, after), shown, *_gone(before.record), _next_call(after, due))
+
+
+def _next_call(registration: Registration, due: str) -> Insert:
+    call = Call(ref=registration.ref, life=registration.life, number=registration.last_attempt + 1)
+    return Insert(due, for_insert(call))
+
+
+def _gone(registration: Registration) -> tuple[Delete, ...]:
+    """Take away the due row that a registration points to; the registration's ETag decides for both."""
+    return (Delete(registration.due, ANY),) if registration.due else ()

@@ -1,0 +1,50 @@
+"""Writes that several steps are made of."""
+
+from datetime import datetime
+
+from bridge.core.delivery import SAFETY, Call
+from bridge.core.index import IndexEntry
+from bridge.core.keys import DueKind, due_key
+from bridge.core.operation import Operation
+from bridge.core.registration import Registration
+from bridge.core.rows import SHAPE, VERSION_COLUMN, Stored, for_insert, for_merge
+from bridge.core.transaction import ANY, Delete, Insert, Merge, Write
+
+
+def put(before: Stored[Registration] | None, after: Registration) -> tuple[Write, ...]:
+    """Write a registration, new or over what was read, and move its index row with it.
+
+    The index row has no ETag of its own here: it changes only together with the registration, whose ETag decides.
+    """
+    entry = Insert(after.index_key, for_insert(IndexEntry.of(after)))
+    if before is None:
+        return Insert(after.ref.key, for_insert(after)), entry
+    row = Merge(after.ref.key, for_merge(after), before.etag)
+    return row, Delete(before.record.index_key, ANY), entry
+
+
+def overwrite(before: Stored[Registration], after: Registration) -> Merge:
+    """Write a registration that stays in its state."""
+    return Merge(after.ref.key, for_merge(after), before.etag)
+
+
+def first_call(registration: Registration, now: datetime) -> tuple[Call, Insert]:
+    """Make the call for the first attempt of a run, to be sent now, and the due row that repeats it if it is lost."""
+    call = Call(ref=registration.ref, life=registration.life, number=registration.last_attempt + 1, sends=1)
+    return call, Insert(first_due(registration, now), for_insert(call))
+
+
+def first_due(registration: Registration, now: datetime) -> str:
+    """Name the due row of a run that begins now."""
+    return due_key(now + SAFETY, DueKind.DELIVER, registration.ref.due_reference)
+
+
+def purge_due(operation: Operation, at: datetime) -> tuple[str, Insert]:
+    """Make the due row of an operation's purge; returns its key too."""
+    key = due_key(at, DueKind.PURGE, operation.ref.due_reference, instead_of=operation.due)
+    return key, Insert(key, {VERSION_COLUMN: SHAPE})
+
+
+def touch(operation: Stored[Operation], tx: str) -> Merge:
+    """Change nothing about an operation but its ETag: whoever read it before has to read it again."""
+    return Merge(operation.record.ref.key, {"tx": tx}, operation.etag)

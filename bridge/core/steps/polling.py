@@ -1,0 +1,130 @@
+"""Steps of the sweep: an operation goes on or ends, a due row moves."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from bridge.core.delivery import Call, safety
+from bridge.core.due import Token
+from bridge.core.family import Family
+from bridge.core.keys import DueKind, due_key
+from bridge.core.message import News
+from bridge.core.polling import AskAgain, Finish
+from bridge.core.registration import Registration
+from bridge.core.rows import Stored, for_insert, for_merge
+from bridge.core.steps.parts import purge_due, put
+from bridge.core.steps.registering import tell
+from bridge.core.transaction import ANY, MAX_WRITES, Delete, Insert, Merge, Transaction, Value, Write
+
+#: Rows that one moved due row takes.
+WRITES_PER_MOVE = 3
+
+#: As many due rows move in one transaction.
+MOVES_PER_TRANSACTION = MAX_WRITES // WRITES_PER_MOVE
+
+#: Which of a move's writes is which.
+TOKEN, TARGET = 0, 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueMove:
+    """A due row's way to a later time, with what changes in the row that points to it."""
+
+    token: Token
+    #: The key that it moves to.
+    key: str
+    #: Its columns there.
+    columns: Mapping[str, Value]
+    #: The operation or registration that it is about.
+    target: str
+    #: What changes there, the pointer among it.
+    changes: Mapping[str, Value]
+
+
+def ask_again(token: Token, decision: AskAgain, now: datetime) -> DueMove:
+    """Move an operation's next poll. The operation is updated, never created: a purged one stays purged."""
+    watch = decision.watch
+    key = due_key(decision.at, DueKind.POLL, watch.ref.due_reference, instead_of=token.key)
+    changes: dict[str, Value] = {
+        "due": key,
+        "last_polled_at": now,
+        "polls": watch.polls,
+        "last_error": decision.error or "",
+    }
+    if watch.seen_running_at is not None:
+        changes["seen_running_at"] = watch.seen_running_at
+    if decision.status is not None:
+        changes["status"] = decision.status
+    return DueMove(token=token, key=key, columns=for_insert(watch), target=watch.ref.key, changes=changes)
+
+
+def enqueue(token: Token, call: Call, now: datetime) -> tuple[DueMove, Call]:
+    """Move a delivery's due row on, so that another message is sent if this one is lost. Returns the call to send."""
+    sent = replace(call, sends=call.sends + 1)
+    at = now + safety(sent.sends)
+    key = due_key(at, DueKind.DELIVER, call.ref.due_reference, instead_of=token.key)
+    return DueMove(token=token, key=key, columns=for_insert(sent), target=call.ref.key, changes={"due": key}), sent
+
+
+def move_all(moves: Sequence[DueMove], *, tx: str) -> Transaction:
+    """Put up to 33 moves of one partition into one transaction, each under its due row's ETag."""
+    writes: list[Write] = []
+    for move in moves:
+        writes += (
+            Delete(move.token.key, move.token.etag),
+            Insert(move.key, move.columns),
+            Merge(move.target, {**move.changes, "tx": tx}, ANY),
+        )
+    return Transaction(moves[0].token.partition, tuple(writes), stamp=moves[0].target, tx=tx)
+
+
+def finish(
+    family: Family, decision: Finish, *, path: str, now: datetime, tx: str, retention: timedelta
+) -> tuple[Transaction, list[Call]]:
+    """End an operation and tell everybody who waits: at most 83 rows. Returns the calls to send after the commit.
+
+    The operation's ETag stands for its due row's too, since the pointer to it changes with it.
+    """
+    before = family.operation
+    news = _news(decision, path, now)
+    key, purge_row = purge_due(before.record, now + retention)
+    after = replace(
+        before.record,
+        status=news.verdict.value,
+        verdict=news.verdict,
+        polls=decision.watch.polls,
+        seen_running_at=decision.watch.seen_running_at,
+        last_polled_at=now,
+        last_error=decision.error,
+        finished_at=now,
+        reason=news.reason,
+        body=news.body,
+        due=key,
+        tx=tx,
+    )
+    writes: list[Write] = [
+        Merge(after.ref.key, for_merge(after), before.etag),
+        Delete(before.record.due, ANY),
+        purge_row,
+    ]
+    calls: list[Call] = []
+    for waiting in family.waiting():
+        told, call, due_rows = tell(waiting.record, news, now)
+        writes += (*_put_stamped(waiting, told, tx), *due_rows)
+        calls += [call] if call else []
+    return Transaction(after.ref.partition, tuple(writes), stamp=after.ref.key, tx=tx), calls
+
+
+def _news(decision: Finish, path: str, now: datetime) -> News:
+    return News(
+        verdict=decision.verdict,
+        path=path,
+        observed_at=now,
+        not_before=decision.watch.seen_running_at,
+        reason=decision.reason,
+        body=decision.body,
+    )
+
+
+def _put_stamped(before: Stored[Registration], after: Registration, tx: str) -> tuple[Write, ...]:
+    return put(before, replace(after, tx=tx))

@@ -1,0 +1,109 @@
+"""Steps that a client asks for: register, cancel, redeliver."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from bridge.core.delivery import Call
+from bridge.core.family import Family
+from bridge.core.keys import DueKind, due_key
+from bridge.core.message import News
+from bridge.core.operation import Operation
+from bridge.core.registration import Registration, State
+from bridge.core.rows import Stored, for_insert, for_merge
+from bridge.core.steps.parts import first_call, first_due, purge_due, put, touch
+from bridge.core.transaction import ANY, Delete, Insert, Merge, Transaction, Write
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """What registering leads to, once its transaction is committed."""
+
+    transaction: Transaction
+    operation: Operation
+    registration: Registration
+    #: To be sent after the commit, if there is one.
+    call: Call | None
+
+
+def register_new(wish: Registration, now: datetime) -> Joined:
+    """Begin to follow an operation that nobody registered for yet: 4 rows, none of which may be there.
+
+    It is due at once: it may have ended long ago.
+    """
+    ref = wish.ref.operation
+    due = due_key(now, DueKind.POLL, ref.due_reference)
+    operation = Operation(ref=ref, registered_at=now, due=due, tx=wish.tx)
+    rows = (Insert(ref.key, for_insert(operation)), *put(None, wish), Insert(due, for_insert(operation.watch())))
+    transaction = Transaction(ref.partition, rows, stamp=wish.ref.key, tx=wish.tx)
+    return Joined(transaction=transaction, operation=operation, registration=wish, call=None)
+
+
+def register_further(family: Family, wish: Registration, now: datetime, news: News | None) -> Joined:
+    """Let `wish` wait for an operation that is known, or tell it the `news` at once where the upstream has spoken.
+
+    A registration that was cancelled begins a new life. An operation that nobody waited for, or that we gave up on,
+    is polled again. At most 6 rows, under the operation's ETag and the former registration's.
+    """
+    before = family.get(wish.ref)
+    registration = wish if before is None else before.record.revived(wish)
+    operation, call = family.operation.record, None
+    rows: tuple[Write, ...]
+    if news is not None:
+        registration, call, due_rows = tell(registration, news, now)
+        rows = (touch(family.operation, wish.tx), *due_rows)
+    elif operation.is_watched:
+        rows = (touch(family.operation, wish.tx),)
+    else:
+        operation, rows = _reopen(family.operation, now, wish.tx)
+    transaction = Transaction(wish.ref.partition, (*rows, *put(before, registration)), stamp=wish.ref.key, tx=wish.tx)
+    return Joined(transaction=transaction, operation=operation, registration=registration, call=call)
+
+
+def tell(registration: Registration, news: News, now: datetime) -> tuple[Registration, Call | None, tuple[Insert, ...]]:
+    """Bring the news to a waiting registration: its message and due row, or nothing if it did not ask for this."""
+    if news.verdict not in registration.events:
+        return registration.spared(news, now), None, ()
+    call, due_row = first_call(registration, now)
+    return registration.told(news, now, due=due_row.key), call, (due_row,)
+
+
+def cancel_waiting(
+    family: Family, before: Stored[Registration], now: datetime, *, tx: str, retention: timedelta
+) -> Transaction:
+    """Stop waiting; the last one to go stops the polling. At most 6 rows, under both ETags."""
+    after = replace(before.record.cancelled(now), tx=tx)
+    operation = family.operation
+    if len(family.waiting()) > 1:
+        writes: tuple[Write, ...] = (touch(operation, tx),)
+    else:
+        key, due_row = purge_due(operation.record, now + retention)
+        row = Merge(operation.record.ref.key, {"due": key, "tx": tx}, operation.etag)
+        writes = (row, Delete(operation.record.due, ANY), due_row)
+    return Transaction(after.ref.partition, (*writes, *put(before, after)), stamp=after.ref.key, tx=tx)
+
+
+def cancel_pending(before: Stored[Registration], now: datetime, *, tx: str) -> Transaction:
+    """Stop delivering: 4 rows. An attempt in flight may still arrive; it finds its claim gone."""
+    after = replace(before.record.cancelled(now), tx=tx)
+    gone = (Delete(before.record.due, ANY),) if before.record.due else ()
+    return Transaction(after.ref.partition, (*put(before, after), *gone), stamp=after.ref.key, tx=tx)
+
+
+def redeliver(before: Stored[Registration], now: datetime, *, tx: str) -> tuple[Transaction, Call]:
+    """Begin another run of the same message: 4 rows. Returns the call to send after the commit."""
+    after = replace(before.record.rerun(now, due=first_due(before.record, now)), tx=tx)
+    call, due_row = first_call(before.record, now)
+    return Transaction(after.ref.partition, (*put(before, after), due_row), stamp=after.ref.key, tx=tx), call
+
+
+def is_revivable(registration: Registration) -> bool:
+    """Whether registering it again begins a new life instead of finding the present one."""
+    return registration.state is State.CANCELLED
+
+
+def _reopen(operation: Stored[Operation], now: datetime, tx: str) -> tuple[Operation, tuple[Write, ...]]:
+    before = operation.record
+    due = due_key(now, DueKind.POLL, before.ref.due_reference, instead_of=before.due)
+    after = Operation(ref=before.ref, registered_at=now, polls=before.polls, due=due, tx=tx)
+    row = Merge(before.ref.key, for_merge(after), operation.etag)
+    return after, (row, Delete(before.due, ANY), Insert(due, for_insert(after.watch())))

@@ -1,0 +1,48 @@
+"""Queue messages: a call as JSON, with the version of its shape."""
+
+import json
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bridge.core.delivery import Call
+from bridge.core.errors import ForeignRow
+from bridge.core.keys import RegistrationRef
+from bridge.core.rows import SHAPE
+from bridge.core.times import from_millis, to_millis
+
+#: Instants up to the year 9999.
+_LAST_MILLIS = 253_402_300_799_999
+
+
+class _Message(BaseModel):
+    """What a message holds; columns of a newer version are ignored, a newer shape is refused."""
+
+    model_config = ConfigDict(strict=True, frozen=True, hide_input_in_errors=True)
+
+    v: Annotated[int, Field(ge=SHAPE - 1, le=SHAPE)]
+    registration: str
+    life: Annotated[int, Field(ge=0, le=_LAST_MILLIS)]
+    attempt: Annotated[int, Field(ge=1)]
+
+
+def write_call(call: Call) -> str:
+    """Write a call as the text of a queue message."""
+    return json.dumps(
+        {"v": SHAPE, "registration": call.ref.public_id, "life": to_millis(call.life), "attempt": call.number}
+    )
+
+
+def read_call(body: bytes) -> Call:
+    """Read a queue message.
+
+    Raises ForeignRow where it is none of ours, or of a newer shape.
+    """
+    try:
+        message = _Message.model_validate_json(body)
+    except ValidationError as error:
+        raise ForeignRow(f"a queue message that is not a call of shape {SHAPE}") from error
+    ref = RegistrationRef.parse(message.registration)
+    if ref is None:
+        raise ForeignRow("a queue message about no registration")
+    return Call(ref=ref, life=from_millis(message.life), number=message.attempt)

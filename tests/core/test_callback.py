@@ -1,0 +1,183 @@
+"""Where callbacks may go: the early check, on the URL."""
+
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.core.callback import MAX_URL_LENGTH, CallbackRefused, CallbackRules, host_and_port, normalise, origin_of
+from bridge.core.networks import REFUSED, is_public
+
+CLOSED = CallbackRules()
+LOCAL = CallbackRules(
+    allow_http=True,
+    allowed_networks=(ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")),
+    allowed_ports=None,
+)
+
+
+@pytest.mark.parametrize(
+    ("url", "normal"),
+    [
+        ("https://hooks.example.com/avatar", "https://hooks.example.com/avatar"),
+        ("HTTPS://Hooks.Example.COM:443", "https://hooks.example.com/"),
+        ("https://hooks.example.com./a", "https://hooks.example.com/a"),
+        ("https://bücher.example/ü?ä=ö", "https://xn--bcher-kva.example/%C3%BC?%C3%A4=%C3%B6"),
+        ("https://hooks.example.com/a%2Fb?c=%20d&e=f+g", "https://hooks.example.com/a%2Fb?c=%20d&e=f+g"),
+        ("https://1.1.1.1/", "https://1.1.1.1/"),
+        ("https://[2606:4700:4700:0:0:0:0:1111]/", "https://[2606:4700:4700::1111]/"),
+        ("https://hooks.example.com?a=1", "https://hooks.example.com/?a=1"),
+        ("https://under_score.example.com/", "https://under_score.example.com/"),
+    ],
+)
+def test_a_url_has_one_form(url: str, normal: str) -> None:
+    """In which it is stored, compared, signed for and called; and which stays as it is."""
+    assert normalise(url, CLOSED) == normal
+    assert normalise(normal, CLOSED) == normal
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "hooks.example.com",
+        "//hooks.example.com/",
+        "https:",
+        "https:///path",
+        "https://",
+        "ftp://a.example/",
+        "javascript:alert(1)",
+        "file:///etc/passwd",
+        "http://hooks.example.com/",
+        "https://user@hooks.example.com/",
+        "https://user:pass@hooks.example.com/",
+        "https://:@hooks.example.com/",
+        "https://hooks.example.com/#fragment",
+        "https://hooks.example.com/#",
+        "https://hooks.example.com:8443/",
+        "https://hooks.example.com:0/",
+        "https://hooks.example.com:99999/",
+        "https://hooks.example.com:x/",
+        "https://hooks.example.com/a b",
+        "https://hooks.example.com/\n",
+        "https://hooks.example.com\\@evil.example/",
+        "https://hooks.exa\tmple.com/",
+        "https://a..b/",
+        "https://-a.example/",
+        "https://a%2eb.example/",
+        "https://[::1",
+        "https://[v1.a]/",
+        "https://hooks.example.com/\x00",
+        "https://ho\u200boks.example.com:\u0664/",
+        "https://" + "a" * 64 + ".example/",
+        "https://hooks.example.com/" + "a" * MAX_URL_LENGTH,
+        "https://hooks.example.com/" + "ä" * 1000,
+    ],
+)
+def test_what_is_no_callback_url_is_refused(url: str) -> None:
+    """With a reason."""
+    with pytest.raises(CallbackRefused, match=r"\w+"):
+        normalise(url, CLOSED)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "127.1",
+        "0x7f.1",
+        "0x7f000001",
+        "2130706433",
+        "017700000001",
+        "0177.0.0.1",
+        "127.0.0.1.",
+        "①②⑦.⓪.⓪.①",
+        "127。0。0。1",
+        "\uff10x7f.1",
+        "localhost",
+        "LOCALHOST.",
+        "a.localhost",
+        "[::1]",
+        "[::]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "[::127.0.0.1]",
+        "10.0.0.1",
+        "172.16.0.1",
+        "192.168.1.1",
+        "100.64.0.1",
+        "169.254.169.254",
+        "168.63.129.16",
+        "[fe80::1]",
+        "[fe80::1%25eth0]",
+        "[fc00::1]",
+        "[fec0::1]",
+        "[64:ff9b::a9fe:a9fe]",
+        "[2002:a9fe:a9fe::1]",
+        "[3fff::1]",
+        "[ff02::1]",
+        "0.0.0.0",
+        "255.255.255.255",
+        "224.0.0.1",
+        "192.88.99.1",
+        "198.18.0.1",
+        "1.1.1",
+        "1.1.1.1.1",
+        "256.1.1.1",
+        "0x",
+        "1.0x1",
+        "0",
+        "[::ffff:0:127.0.0.1]",
+        "[2001:db8::1]",
+    ],
+)
+def test_addresses_that_are_not_public_are_refused_in_any_notation(host: str) -> None:
+    """Before anything is stored."""
+    with pytest.raises(CallbackRefused):
+        normalise(f"https://{host}/", CLOSED)
+
+
+@pytest.mark.parametrize("network", REFUSED, ids=str)
+def test_no_address_of_a_refused_network_is_public(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> None:
+    """Neither its first nor its last, whatever this Python's is_global says."""
+    assert not is_public(network[0])
+    assert not is_public(network[-1])
+
+
+@given(st.ip_addresses())
+def test_python_is_never_more_careful_than_we_are(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+    """What is_global refuses is refused."""
+    assert address.is_global or not is_public(address)
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_normalised_or_refused(text: str) -> None:
+    """And nothing else; what is normal stays so."""
+    try:
+        normal = normalise(f"https://{text}", CLOSED)
+    except CallbackRefused:
+        return
+    assert normalise(normal, CLOSED) == normal
+
+
+def test_operators_open_what_they_need() -> None:
+    """The local start opens http, loopback and every port, and nothing else."""
+    assert normalise("http://localhost:7072/callback", LOCAL) == "http://localhost:7072/callback"
+    assert normalise("http://127.0.0.1:80/", LOCAL) == "http://127.0.0.1/"
+    assert normalise("http://[::1]:7072/", LOCAL) == "http://[::1]:7072/"
+    with pytest.raises(CallbackRefused):
+        normalise("http://192.168.0.1/", LOCAL)
+
+
+def test_port_80_comes_with_http() -> None:
+    """And is not open to https without it."""
+    assert normalise("http://a.example/", CallbackRules(allow_http=True)) == "http://a.example/"
+    with pytest.raises(CallbackRefused, match="port 80"):
+        normalise("https://a.example:80/", CLOSED)
+
+
+def test_an_origin_is_scheme_host_and_port() -> None:
+    """Whom a message is signed for; a log shows less."""
+    assert origin_of("https://hooks.example.com:8443/a?b=c") == "https://hooks.example.com:8443"
+    assert host_and_port("https://hooks.example.com:8443/a?b=c") == "hooks.example.com:8443"

@@ -1,0 +1,154 @@
+"""Row keys: where rows live, and how they read back."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.core.cursor import Cursor
+from bridge.core.keys import (
+    OPERATION_ID,
+    DueKind,
+    OperationRef,
+    RegistrationRef,
+    after,
+    due_at,
+    due_key,
+    due_until,
+    index_key,
+    operation_of,
+    operation_partitions,
+    registration_of,
+)
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+OPERATION = OperationRef("default", "06c7f835-e07b-4ac8-b33c-5b6df4a4eeef")
+
+operation_ids = st.from_regex(OPERATION_ID, fullmatch=True)
+instants = st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - hypothesis adds the zone
+
+
+def test_partitions_never_change() -> None:
+    """Rows that were written years ago are looked for in the same place."""
+    placed = {f"operation-{number}": OperationRef("default", f"operation-{number}").partition for number in range(4)}
+
+    assert placed == {"operation-0": "op3", "operation-1": "op2", "operation-2": "op0", "operation-3": "op6"}
+
+
+def test_registrations_keep_their_ids() -> None:
+    """A client that registers again after an upgrade finds its registration."""
+    ref = RegistrationRef.of(OPERATION, owner="shared", callback_url="https://hooks.example.com/avatar")
+
+    assert ref.public_id == "default~06c7f835-e07b-4ac8-b33c-5b6df4a4eeef~3f7e0bf0caa21009"
+
+
+@given(operation_ids)
+def test_public_ids_read_back(operation_id: str) -> None:
+    """They locate their rows by themselves."""
+    ref = RegistrationRef.of(OperationRef("west-eu", operation_id), owner="o", callback_url="https://a/")
+
+    assert RegistrationRef.parse(ref.public_id) == ref
+    assert registration_of(ref.due_reference) == ref
+    assert operation_of(ref.operation.due_reference) == ref.operation
+    assert ref.partition in set(operation_partitions())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "~~",
+        "default~abc",
+        "default~abc~0123",
+        "Default~abc~0123456789abcdef",
+        "default~ab~0123456789abcdef",
+        "default~abc~0123456789abcdeg",
+        "default~abc~0123456789abcdef\n",
+        "default~a:c~0123456789abcdef",
+        "default~abc~0123456789abcdef~",
+        "default~a/c~0123456789abcdef",
+        "default~äbc~0123456789abcdef",
+    ],
+)
+def test_what_is_no_public_id_is_none(text: str) -> None:
+    """Nothing is looked up for it."""
+    assert RegistrationRef.parse(text) is None
+
+
+@given(st.text(max_size=80))
+def test_any_text_can_be_read_as_an_id(text: str) -> None:
+    """Without an exception."""
+    assert RegistrationRef.parse(text) is None or text.count("~") == 2
+
+
+def test_other_content_is_another_registration() -> None:
+    """Owner, source, operation and URL tell registrations apart."""
+    refs = {
+        RegistrationRef.of(operation, owner=owner, callback_url=url)
+        for operation in (OPERATION, OperationRef("other", OPERATION.id), OperationRef("default", "other"))
+        for owner in ("one", "two")
+        for url in ("https://a/", "https://b/")
+    }
+
+    assert len({ref.public_id for ref in refs}) == 12
+
+
+@given(instants, instants)
+def test_due_rows_are_in_the_order_of_their_times(one: datetime, two: datetime) -> None:
+    """Whatever they are about."""
+    one, two = (instant.replace(microsecond=instant.microsecond // 1000 * 1000) for instant in (one, two))
+    keys = [due_key(one, DueKind.POLL, "a:abc"), due_key(two, DueKind.DELIVER, "b:abc")]
+
+    assert (keys[0] < keys[1]) == ((one, "poll") < (two, "deliver"))
+    assert due_at(keys[0]) == one
+
+
+def test_what_is_due_now_is_in_the_range() -> None:
+    """And what is due a millisecond later is not."""
+    later = NOON + timedelta(milliseconds=1)
+
+    assert due_key(NOON, DueKind.PURGE, "z:zzz") < due_until(NOON) <= due_key(later, DueKind.DELIVER, "a:aaa")
+
+
+def test_a_due_row_never_moves_to_its_own_key() -> None:
+    """A transaction names a row only once."""
+    key = due_key(NOON, DueKind.POLL, "a:abc")
+
+    assert due_at(due_key(NOON, DueKind.POLL, "a:abc", instead_of=key)) == NOON + timedelta(milliseconds=1)
+
+
+@given(instants, instants)
+def test_index_rows_are_newest_first(one: datetime, two: datetime) -> None:
+    """Within their state."""
+    one, two = (instant.replace(microsecond=0) for instant in (one, two))
+    ref = RegistrationRef.of(OPERATION, owner="o", callback_url="https://a/")
+
+    assert (index_key("dead", one, ref) < index_key("dead", two, ref)) == (one > two)
+
+
+@given(operation_ids, operation_ids)
+def test_an_operations_range_holds_its_rows_and_no_others(one: str, two: str) -> None:
+    """Even where one id begins with the other."""
+    first, second = OperationRef("s", one), OperationRef("s", two)
+    registration = RegistrationRef.of(second, owner="o", callback_url="https://a/")
+
+    inside = [first.key <= key < after(first.key) for key in (second.key, registration.key)]
+
+    assert inside == [one == two] * 2
+
+
+@given(st.text(max_size=200))
+def test_any_text_can_be_read_as_a_cursor(text: str) -> None:
+    """And what is none is none."""
+    found = Cursor.parse(text)
+
+    assert found is None or Cursor.parse(found.text()) == found
+
+
+def test_a_cursor_reads_back() -> None:
+    """It names a place in the index."""
+    ref = RegistrationRef.of(OPERATION, owner="o", callback_url="https://a/")
+    cursor = Cursor(index_key("dead", NOON, ref).removeprefix("idx:dead:"))
+
+    assert Cursor.parse(cursor.text()) == cursor
