@@ -1,0 +1,134 @@
+"""A table and an outbox in memory, with the contract of the real ones. For tests and measurements.
+
+One contract suite runs on this table and on the real service's emulator, so what holds here holds there.
+"""
+
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import count
+
+from bridge.core.delivery import Call
+from bridge.core.errors import Conflict, ConflictKind
+from bridge.core.transaction import ANY, MAX_WRITES, Delete, Insert, Merge, Row, Transaction, Value, Write
+
+_MAX_STRING_UNITS = 32_768
+_MAX_BYTES = 65_536
+_INT_LIMIT = 2**63
+
+
+class MemoryTable:
+    """A dict with ETags; every method holds one lock, so threads see what the service would show them."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, dict[str, Row]] = {}
+        self._etags = count(1)
+        self._lock = threading.Lock()
+
+    def get(self, partition: str, key: str) -> Row | None:
+        """Read one row; None where it is not there."""
+        with self._lock:
+            return self._rows.get(partition, {}).get(key)
+
+    def range(
+        self, partition: str, start: str, stop: str, *, limit: int | None = None, columns: Sequence[str] = ()
+    ) -> Sequence[Row]:
+        """Read the rows with `start <= key < stop` in the order of their keys, at most `limit` of them."""
+        with self._lock:
+            rows = self._rows.get(partition, {})
+            keys = sorted(key for key in rows if start <= key < stop)[:limit]
+            return [_only(rows[key], columns) for key in keys]
+
+    def commit(self, transaction: Transaction) -> Mapping[str, str]:
+        """Do all writes or none.
+
+        Raises Conflict, and ValueError for what the service answers with 400 or not at all.
+        """
+        _check(transaction)
+        with self._lock:
+            rows = dict(self._rows.get(transaction.partition, {}))
+            etags: dict[str, str] = {}
+            for index, write in enumerate(transaction.writes):
+                self._apply(rows, write, index, transaction.partition, etags)
+            self._rows[transaction.partition] = rows
+            return etags
+
+    def rows(self, partition: str | None = None) -> Sequence[Row]:
+        """Read everything, for tests that look at the whole."""
+        with self._lock:
+            partitions = self._rows if partition is None else [partition]
+            return [row for name in partitions for _, row in sorted(self._rows.get(name, {}).items())]
+
+    def _apply(self, rows: dict[str, Row], write: Write, index: int, partition: str, etags: dict[str, str]) -> None:
+        found = rows.get(write.key)
+        values: Mapping[str, Value]
+        match write:
+            case Insert(values=values):
+                if found is not None:
+                    raise Conflict(ConflictKind.EXISTS, index)
+            case Merge(values=changes):
+                values = {**_expected(found, write.etag, index).values, **changes}
+            case Delete():
+                _expected(found, write.etag, index)
+                del rows[write.key]
+                return
+        etags[write.key] = f"etag-{next(self._etags)}"
+        rows[write.key] = Row(partition, write.key, etags[write.key], dict(values))
+
+
+class MemoryOutbox:
+    """Keeps what was sent until a test takes it."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.ttls: list[timedelta] = []
+
+    def send(self, call: Call, *, ttl: timedelta) -> None:
+        """Keep a call."""
+        self.calls.append(call)
+        self.ttls.append(ttl)
+
+    def take(self) -> list[Call]:
+        """Empty the outbox, oldest first."""
+        taken, self.calls = self.calls, []
+        return taken
+
+
+def _expected(found: Row | None, etag: str, index: int) -> Row:
+    if found is None:
+        raise Conflict(ConflictKind.MISSING, index)
+    if etag not in (ANY, found.etag):
+        raise Conflict(ConflictKind.STALE, index)
+    return found
+
+
+def _only(row: Row, columns: Sequence[str]) -> Row:
+    if not columns:
+        return row
+    return Row(row.partition, row.key, row.etag, {name: row.values[name] for name in columns if name in row.values})
+
+
+def _check(transaction: Transaction) -> None:
+    keys = [write.key for write in transaction.writes]
+    if not 0 < len(keys) <= MAX_WRITES:
+        raise ValueError(f"a transaction has 1 to {MAX_WRITES} writes, not {len(keys)}")
+    if len(set(keys)) < len(keys):
+        raise ValueError("a transaction names each row only once")
+    for write in transaction.writes:
+        if not isinstance(write, Delete):
+            for name, value in write.values.items():
+                _check_value(name, value)
+
+
+def _check_value(name: str, value: Value) -> None:
+    match value:
+        case str():
+            fits = len(value.encode("utf-16-le")) // 2 <= _MAX_STRING_UNITS
+        case bytes():
+            fits = len(value) <= _MAX_BYTES
+        case datetime():
+            fits = value.tzinfo is not None
+        case int():
+            fits = -_INT_LIMIT <= value < _INT_LIMIT
+    if not fits:
+        raise ValueError(f"column {name!r} does not fit")

@@ -1,0 +1,56 @@
+"""One structured line per thing that happened: fixed fields, written in one place.
+
+Secrets are excluded by construction: a line takes references, states, numbers and the host and port of a callback,
+never a URL, a header, a body or a setting's value.
+"""
+
+import json
+import logging
+from datetime import datetime
+from enum import StrEnum
+
+from bridge.core.times import iso
+
+_logger = logging.getLogger("bridge")
+
+Field = str | int | float | bool | datetime | list[str] | None
+
+
+class Event(StrEnum):
+    """What can have happened."""
+
+    MISCONFIGURED = "app.misconfigured"
+    FAILED = "app.failed"
+    REGISTERED = "registration.created"
+    CANCELLED = "registration.cancelled"
+    REDELIVERY = "registration.redelivered"
+    POLLED = "operation.polled"
+    FINISHED = "operation.finished"
+    PURGED = "operation.purged"
+    SWEPT = "sweep.finished"
+    ATTEMPTED = "delivery.attempted"
+    UNRECORDED = "delivery.unrecorded"
+    BURIED = "delivery.buried"
+    DROPPED = "delivery.dropped"
+    STORAGE = "storage.unavailable"
+    SET_ASIDE = "row.set-aside"
+
+
+_LEVELS = {
+    Event.MISCONFIGURED: logging.ERROR,
+    Event.FAILED: logging.ERROR,
+    Event.UNRECORDED: logging.ERROR,
+    Event.BURIED: logging.WARNING,
+    Event.STORAGE: logging.WARNING,
+    Event.SET_ASIDE: logging.WARNING,
+    Event.POLLED: logging.DEBUG,
+    Event.DROPPED: logging.DEBUG,
+}
+
+
+def log(event: Event, **fields: Field) -> None:
+    """Write one line: the event and its fields as JSON."""
+    level = _LEVELS.get(event, logging.INFO)
+    if _logger.isEnabledFor(level):
+        written = {name: iso(value) if isinstance(value, datetime) else value for name, value in fields.items()}
+        _logger.log(level, json.dumps({"event": event.value, **written}, ensure_ascii=False))

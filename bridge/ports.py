@@ -1,0 +1,57 @@
+"""What the use cases need of the outside; `bridge/adapters/` provides it, and tests provide it differently."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Protocol
+
+from bridge.core.answer import NoReply, Reply
+from bridge.core.delivery import Call
+from bridge.core.keys import OperationRef
+from bridge.core.outcome import Outcome
+from bridge.core.transaction import Row, Transaction
+
+
+class Table(Protocol):
+    """One table of rows in partitions, with transactions of one partition.
+
+    Every method raises StorageUnavailable where the storage does not answer or refuses. Reads are repeated inside;
+    a transaction never is, since its repetition would turn a commit into a conflict.
+    """
+
+    def get(self, partition: str, key: str) -> Row | None:
+        """Read one row; None where it is not there."""
+
+    def range(
+        self, partition: str, start: str, stop: str, *, limit: int | None = None, columns: Sequence[str] = ()
+    ) -> Sequence[Row]:
+        """Read the rows with `start <= key < stop` in the order of their keys, at most `limit` of them.
+
+        With `columns`, only those are read.
+        """
+
+    def commit(self, transaction: Transaction) -> Mapping[str, str]:
+        """Do all writes or none; returns the new ETags by row key.
+
+        Raises Conflict if a row is not as a write demands, and CommitUnknown if no reply came.
+        """
+
+
+class Outbox(Protocol):
+    """The queue that hands deliveries to other instances."""
+
+    def send(self, call: Call, *, ttl: timedelta) -> None:
+        """Send a call that is worth nothing after `ttl`. Raises StorageUnavailable; the due row sends another."""
+
+
+class Upstream(Protocol):
+    """The Speech service."""
+
+    def ask(self, ref: OperationRef) -> Reply | NoReply:
+        """Ask once for an operation. Never raises for what the network or the service does."""
+
+
+class Courier(Protocol):
+    """Brings messages to receivers."""
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
+        """Make one POST. Never raises for what the network or the receiver does."""

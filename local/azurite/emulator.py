@@ -1,0 +1,100 @@
+"""One running Azurite, as an object that starts, stops, dies and comes back."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Self
+
+from local.azurite.install import azurite_command
+from local.service import Service
+
+#: The account and key of every Azurite; published, and no secret.
+_ACCOUNT = "devstoreaccount1"
+_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+
+_LISTENING = re.compile(r"Azurite (\w+) service is successfully listening at http://127\.0\.0\.1:(\d+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Where the three services listen on 127.0.0.1; 0 takes a free port at the start."""
+
+    #: Blobs; nothing here uses them, but Azurite always serves them.
+    blob: int = 0
+    #: Queues.
+    queue: int = 0
+    #: Tables, the last one to be ready.
+    table: int = 0
+
+    @property
+    def connection_string(self) -> str:
+        """What `AzureWebJobsStorage` is set to, where an Azurite has these ports."""
+        endpoints = (
+            f"{service.capitalize()}Endpoint=http://127.0.0.1:{port}/{_ACCOUNT};"
+            for service, port in asdict(self).items()
+        )
+        return f"DefaultEndpointsProtocol=http;AccountName={_ACCOUNT};AccountKey={_KEY};" + "".join(endpoints)
+
+
+_LAST_TO_BE_READY = fields(Ports)[-1].name
+
+
+class Azurite(Service):
+    """An Azurite of its own, on loopback. Made by `start`; a context manager that stops it.
+
+    `stop` lets it write its state. `kill` loses up to five seconds of it, and all of it in memory. `restart`
+    brings it back on the same ports with what is in its folder.
+    """
+
+    name = "Azurite"
+    stop_timeout = 10.0
+
+    def __init__(
+        self, *, command: Sequence[str], folder: Path | None, ports: Ports, on_end: Callable[[], None]
+    ) -> None:
+        super().__init__(folder=folder, environ=None, on_end=on_end)
+        self._command = command
+        self.ports = ports
+
+    @classmethod
+    def start(
+        cls,
+        folder: Path | None = None,
+        ports: Ports | None = None,
+        say: Callable[[str], None] = print,
+        on_end: Callable[[], None] = lambda: None,
+    ) -> Self:
+        """Install Azurite if need be, start it and return when it answers.
+
+        The state lives in `folder`, or in memory without one. Raises LocalError with what Azurite said when it
+        does not come up, for a port that is taken for instance. `on_end` is called, from another thread, when it
+        ends later without being told to.
+        """
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        azurite = cls(command=azurite_command(say), folder=folder, ports=ports or Ports(), on_end=on_end)
+        azurite.launch()
+        return azurite
+
+    @property
+    def connection_string(self) -> str:
+        """What `AzureWebJobsStorage` is set to."""
+        return self.ports.connection_string
+
+    def command(self) -> list[str]:
+        """Return the command with the ports, which are fixed from the first start on."""
+        arguments = ["--silent", "--skipApiVersionCheck", "--disableTelemetry"]
+        arguments += ["--inMemoryPersistence"] if self._folder is None else ["--location", "."]
+        for service, port in asdict(self.ports).items():
+            arguments += [f"--{service}Host", "127.0.0.1", f"--{service}Port", str(port)]
+        return [*self._command, *arguments]
+
+    def hear(self, line: str) -> bool:
+        """Note the port of a service; the tables come last."""
+        listening = _LISTENING.search(line)
+        if listening is None:
+            return False
+        service = listening[1].lower()
+        self.ports = replace(self.ports, **{service: int(listening[2])})
+        return service == _LAST_TO_BE_READY

@@ -1,0 +1,94 @@
+"""Child processes: their output read line by line, and none left behind."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+
+class Child:
+    """A process in a group of its own, out of reach of the terminal's Ctrl-C.
+
+    Its standard input is a pipe that stays open as long as this process lives: a child that ends when its input
+    does leaves nothing behind, even where this process is killed. `on_line` is called, from another thread, with
+    each line that it prints.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        on_line: Callable[[str], None],
+        on_end: Callable[[], None] = lambda: None,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self._process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
+        )
+        self._on_line = on_line
+        self._on_end = on_end
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        """The process and its group."""
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """What it ended with, or None while it runs."""
+        return self._process.poll()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it has ended and all it said is read; False when it still runs after `timeout` seconds."""
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return False
+        self._reader.join()
+        return True
+
+    def stop(self, timeout: float) -> int | None:
+        """Ask it to end, and kill it when it has not after `timeout` seconds; return its exit code.
+
+        Ctrl-C meanwhile cuts the waiting short.
+        """
+        self._signal(signal.SIGTERM)
+        with contextlib.suppress(KeyboardInterrupt):
+            self.wait(timeout)
+        self.kill()
+        return self.exit_code
+
+    def kill(self) -> None:
+        """End it at once, as a crash would; does nothing more to one that has ended."""
+        self._signal(signal.SIGKILL)
+        self.wait()
+        self._close()
+
+    def _signal(self, how: signal.Signals) -> None:
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, how)
+
+    def _close(self) -> None:
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe:
+                pipe.close()
+
+    def _read(self) -> None:
+        """Read to the end, so that the child never blocks on a full pipe."""
+        for line in self._process.stdout or ():
+            self._on_line(line.rstrip("\n"))
+        self._on_end()

@@ -1,0 +1,28 @@
+"""Fixtures that many tests share. What needs a real part starts it."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from local.azurite import Azurite
+from tests.support.world import Stage, stage
+
+# No test depends on how fast the machine is.
+settings.register_profile("bridge", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("bridge")
+
+
+@pytest.fixture
+def bridge() -> Stage:
+    """Set a stage: a bridge in memory, at noon, with nothing registered."""
+    return stage()
+
+
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[Azurite]:
+    """Start the storage emulator, in memory, on ports of its own."""
+    logging.getLogger("azure").setLevel(logging.WARNING)
+    with Azurite.start() as running:
+        yield running

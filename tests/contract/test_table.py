@@ -1,0 +1,199 @@
+"""What the bridge relies on of its table, on the one in memory and on the real service's emulator."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import count
+
+import pytest
+from azure.data.tables import TableClient
+
+from bridge.adapters.memory import MemoryTable
+from bridge.adapters.tables import AzureTable
+from bridge.core.errors import Conflict, ConflictKind
+from bridge.core.transaction import ANY, MAX_WRITES, Delete, Insert, Merge, Row, Transaction, Value, Write
+from bridge.ports import Table
+from local.azurite import Azurite
+
+_names = count()
+
+
+@pytest.fixture(params=["memory", "azurite"])
+def table(request: pytest.FixtureRequest) -> Iterator[Table]:
+    """Each of the two tables, empty."""
+    if request.param == "memory":
+        yield MemoryTable()
+        return
+    azurite: Azurite = request.getfixturevalue("azurite")
+    with TableClient.from_connection_string(
+        azurite.connection_string, table_name=f"contract{next(_names)}", retry_total=0
+    ) as client:
+        yield AzureTable(client)
+
+
+def do(table: Table, *writes: Write) -> dict[str, str]:
+    """Commit writes to partition `p`."""
+    return dict(table.commit(Transaction("p", writes)))
+
+
+def read(table: Table, key: str) -> Row:
+    """Read a row that is there."""
+    row = table.get("p", key)
+    assert row is not None
+    return row
+
+
+def test_reads_find_nothing_before_the_first_write(table: Table) -> None:
+    """A table that does not exist yet is an empty one."""
+    assert table.get("p", "a") is None
+    assert list(table.range("p", "a", "z")) == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "text",
+        "Grüße, 世界 😀 'quoted'",
+        0,
+        -1,
+        2**31,
+        2**62,
+        True,
+        False,
+        b"\x00\xff",
+        datetime(2026, 11, 23, 15, 9, 41, 4000, tzinfo=UTC),
+        datetime(2026, 11, 23, 15, 9, 41, tzinfo=UTC),
+    ],
+)
+def test_a_column_comes_back_as_it_was_stored(table: Table, value: Value) -> None:
+    """Value and type survive the service."""
+    do(table, Insert("a", {"column": value}))
+
+    found = read(table, "a").values["column"]
+
+    assert (value, type(value)) == (found, type(found))
+
+
+def test_a_longest_string_is_stored(table: Table) -> None:
+    """32,768 UTF-16 units are the service's limit, and ours."""
+    do(table, Insert("a", {"column": "x" * 32_768}))
+
+    assert read(table, "a").values["column"] == "x" * 32_768
+
+
+def test_a_merge_leaves_other_columns(table: Table) -> None:
+    """Columns that are not named stay; an empty string is a value like any other."""
+    do(table, Insert("a", {"kept": 1, "cleared": "x"}))
+
+    do(table, Merge("a", {"cleared": "", "new": 2}, ANY))
+
+    assert dict(read(table, "a").values) == {"kept": 1, "cleared": "", "new": 2}
+
+
+def test_a_column_can_change_its_type(table: Table) -> None:
+    """An instant that is cleared becomes an empty string, and an instant again."""
+    noon = datetime(2026, 11, 23, 12, tzinfo=UTC)
+    do(table, Insert("a", {"at": noon}))
+
+    do(table, Merge("a", {"at": ""}, ANY))
+    do(table, Merge("a", {"at": noon}, ANY))
+
+    assert read(table, "a").values["at"] == noon
+
+
+def test_a_commit_returns_the_etags_that_reads_show(table: Table) -> None:
+    """So the next step needs no read."""
+    etags = do(table, Insert("a", {"n": 1}), Insert("b", {"n": 1}))
+    etags |= do(table, Merge("a", {"n": 2}, etags["a"]))
+
+    assert etags == {key: read(table, key).etag for key in ("a", "b")}
+
+
+def test_every_write_changes_the_etag(table: Table) -> None:
+    """Even one that writes what is there already."""
+    first = do(table, Insert("a", {"n": 1}))["a"]
+
+    assert do(table, Merge("a", {"n": 1}, ANY))["a"] != first
+
+
+@pytest.mark.parametrize(
+    ("write", "kind"),
+    [
+        (Insert("there", {"n": 2}), ConflictKind.EXISTS),
+        (Merge("there", {"n": 2}, "W/\"datetime'2020-01-01T00%3A00%3A00.0000000Z'\""), ConflictKind.STALE),
+        (Delete("there", "W/\"datetime'2020-01-01T00%3A00%3A00.0000000Z'\""), ConflictKind.STALE),
+        (Merge("missing", {"n": 2}, ANY), ConflictKind.MISSING),
+        (Merge("missing", {"n": 2}, "W/\"datetime'2020-01-01T00%3A00%3A00.0000000Z'\""), ConflictKind.MISSING),
+        (Delete("missing", ANY), ConflictKind.MISSING),
+        (Delete("missing", "W/\"datetime'2020-01-01T00%3A00%3A00.0000000Z'\""), ConflictKind.MISSING),
+    ],
+)
+def test_a_conflict_undoes_the_whole_transaction_and_says_which_write_lost(
+    table: Table, write: Write, kind: ConflictKind
+) -> None:
+    """What the sweep needs to drop one operation and commit the rest."""
+    do(table, Insert("there", {"n": 1}))
+
+    with pytest.raises(Conflict) as caught:
+        do(table, Insert("other", {"n": 1}), Insert("another", {"n": 1}), write)
+
+    assert (kind, 2) == (caught.value.kind, caught.value.index)
+    assert table.get("p", "other") is None
+    assert read(table, "there").values["n"] == 1
+
+
+def test_a_transaction_carries_a_hundred_writes(table: Table) -> None:
+    """As many as the service takes."""
+    do(table, *(Insert(f"{number:03d}", {"n": number}) for number in range(MAX_WRITES)))
+
+    assert len(table.range("p", "000", "999")) == MAX_WRITES
+
+
+def test_a_single_write_conflicts_like_many(table: Table) -> None:
+    """A delete of a missing row is no silent success in a transaction."""
+    with pytest.raises(Conflict) as caught:
+        do(table, Delete("missing", ANY))
+
+    assert caught.value.kind is ConflictKind.MISSING
+
+
+def test_a_range_is_in_order_and_excludes_its_end(table: Table) -> None:
+    """`start <= key < stop`, by code point, whatever the order of the inserts."""
+    keys = ["b:", "a:~", "a:1", "a:", "a;", "A:", "a:B", "a:a"]
+    do(table, *(Insert(key, {"n": 1}) for key in keys))
+
+    assert [row.key for row in table.range("p", "a:", "a;")] == ["a:", "a:1", "a:B", "a:a", "a:~"]
+
+
+def test_a_range_reads_past_a_page(table: Table) -> None:
+    """The service answers 1,000 rows at once."""
+    for start in range(0, 1100, MAX_WRITES):
+        do(table, *(Insert(f"{number:05d}", {"n": number}) for number in range(start, start + MAX_WRITES)))
+
+    assert [row.key for row in table.range("p", "0", "1")] == [f"{number:05d}" for number in range(1100)]
+    assert len(table.range("p", "0", "1", limit=1050)) == 1050
+
+
+def test_a_range_reads_only_as_much_as_asked(table: Table) -> None:
+    """A limit and the columns that matter."""
+    do(table, *(Insert(f"{number}", {"n": number, "m": 1}) for number in range(5)))
+
+    rows = table.range("p", "1", "9", limit=2, columns=["n"])
+
+    assert [(row.key, dict(row.values)) for row in rows] == [("1", {"n": 1}), ("2", {"n": 2})]
+
+
+def test_partitions_do_not_see_each_other(table: Table) -> None:
+    """The same key in another partition is another row."""
+    do(table, Insert("a", {"n": 1}))
+    table.commit(Transaction("q", (Insert("a", {"n": 2}),)))
+
+    assert read(table, "a").values["n"] == 1
+    assert [row.values["n"] for row in table.range("q", "a", "b")] == [2]
+
+
+def test_keys_of_the_bridge_are_keys_of_the_service(table: Table) -> None:
+    """Colons, tildes, dots and dashes need no escape."""
+    keys = ["due:1795435200000:poll:default:a.b_c-d", "job:default:a.b_c-d:0123456789abcdef", "idx:dead:1:x~y"]
+    do(table, *(Insert(key, {"n": 1}) for key in keys))
+
+    assert [read(table, key).key for key in keys] == keys

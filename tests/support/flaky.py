@@ -1,0 +1,55 @@
+"""A storage that goes wrong in the way that a test chooses."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from bridge.core.errors import CommitUnknown, StorageUnavailable
+from bridge.core.transaction import Row, Transaction
+from bridge.ports import Table
+from tests.support.world import Stage, stage
+
+
+class Flaky:
+    """A table of which some commits go wrong in a way that a test chooses."""
+
+    def __init__(self, inner: Table) -> None:
+        self.inner = inner
+        #: Called instead of the next commits, one each.
+        self.instead: list[Callable[[Transaction], Mapping[str, str]]] = []
+
+    def get(self, partition: str, key: str) -> Row | None:
+        """Read as ever."""
+        return self.inner.get(partition, key)
+
+    def range(
+        self, partition: str, start: str, stop: str, *, limit: int | None = None, columns: Sequence[str] = ()
+    ) -> Sequence[Row]:
+        """Read as ever."""
+        return self.inner.range(partition, start, stop, limit=limit, columns=columns)
+
+    def commit(self, transaction: Transaction) -> Mapping[str, str]:
+        """Commit, or go wrong."""
+        return self.instead.pop(0)(transaction) if self.instead else self.inner.commit(transaction)
+
+    def silent_commit(self, transaction: Transaction) -> Mapping[str, str]:
+        """Commit, and lose the reply."""
+        self.inner.commit(transaction)
+        raise CommitUnknown("no reply")
+
+    def silent_loss(self, transaction: Transaction) -> Mapping[str, str]:  # noqa: ARG002 - it is lost
+        """Lose the request."""
+        raise CommitUnknown("no reply")
+
+    def down(self, transaction: Transaction) -> Mapping[str, str]:  # noqa: ARG002 - it is refused
+        """Refuse."""
+        raise StorageUnavailable("down")
+
+
+def flaky() -> tuple[Stage, Flaky]:
+    """Set a stage whose storage can go wrong."""
+    tables: list[Flaky] = []
+
+    def wrap(inner: Table) -> Table:
+        tables.append(Flaky(inner))
+        return tables[0]
+
+    return stage(wrap), tables[0]

@@ -1,0 +1,77 @@
+"""Requests as the function host makes them, and answers as a client reads them."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import azure.functions as func
+
+from bridge.api.routes import Routes
+from bridge.app import App
+from tests.support.world import Stage
+
+Route = Callable[[Routes, func.HttpRequest], func.HttpResponse]
+
+BASE = "https://bridge.example.com/api"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a client gets."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+
+    @property
+    def error(self) -> Any:  # noqa: ANN401 - JSON
+        """The error of an answer that is none of success."""
+        return self.body["error"]
+
+    @property
+    def targets(self) -> list[str]:
+        """What was wrong, field by field."""
+        return [detail["target"] for detail in self.error["details"]]
+
+
+class Client:
+    """Calls the app as the host does."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    @classmethod
+    def of(cls, bridge: Stage) -> "Client":
+        """Make a client of a bridge on stage."""
+        return cls(App(bridge.bridge))
+
+    def call(
+        self,
+        route: Route,
+        path: str = "/registrations",
+        *,
+        method: str = "GET",
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        id: str = "",  # noqa: A002 - the route's own name
+    ) -> Answer:
+        """Make one call."""
+        query = {name: values[0] for name, values in parse_qs(urlsplit(path).query, keep_blank_values=True).items()}
+        request = func.HttpRequest(
+            method, BASE + path, headers=headers, params=query, route_params={"id": id} if id else {}, body=body
+        )
+        return answer(self.app.answer(route, request))
+
+    def register(self, body: object, **headers: str) -> Answer:
+        """Send a registration; bytes go as they are, everything else as JSON."""
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        sent = {"Content-Type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.call(Routes.register, method="POST", body=raw, headers=sent)
+
+
+def answer(response: func.HttpResponse) -> Answer:
+    """Read an answer."""
+    text = response.get_body().decode()
+    return Answer(response.status_code, dict(response.headers), json.loads(text) if text else None)

@@ -1,0 +1,269 @@
+"""A bridge in a world of its own: storage in memory, a clock that stands still, upstream and receivers by script."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import ParamSpec, TypeVar
+
+from bridge.adapters.memory import MemoryOutbox, MemoryTable
+from bridge.app import Bridge, World, compose
+from bridge.core.answer import NoReply, Reply
+from bridge.core.callback import normalise
+from bridge.core.family import Family
+from bridge.core.keys import OperationRef, RegistrationRef, after, operation_partitions
+from bridge.core.operation import Verdict
+from bridge.core.outcome import Outcome, answered
+from bridge.core.registration import Registration
+from bridge.core.transaction import Row, Transaction
+from bridge.ports import Outbox, Table
+from bridge.settings import Settings, read_settings
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+#: When every test begins.
+NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+#: 32 bytes, for tests only.
+SIGNING_KEY = "dGVzdCBrZXkgb2YgMzIgYnl0ZXMsIG5vIHNlY3JldCE="
+
+ENVIRONMENT = {
+    "AzureWebJobsStorage": "UseDevelopmentStorage=true",
+    "SPEECH_ENDPOINT": "https://speech.example.com",
+    "SPEECH_KEY": "speech-key",
+    "BRIDGE_SIGNING_KEYS": SIGNING_KEY,
+}
+
+
+class FakeClock:
+    """Stands still until a test moves it."""
+
+    def __init__(self, now: datetime = NOON) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        """Tell the time."""
+        return self.now
+
+    def advance(self, by: timedelta | float) -> None:
+        """Let time pass; a number is seconds."""
+        self.now += by if isinstance(by, timedelta) else timedelta(seconds=by)
+
+
+class InlineExecutor(Executor):
+    """Runs everything at once and in order, so that a test can be read from top to bottom."""
+
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        """Run `fn` now."""
+        future: Future[_T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except BaseException as error:  # noqa: BLE001 - the future carries it
+            future.set_exception(error)
+        return future
+
+
+def status_reply(operation_id: str, status: str) -> Reply:
+    """Make an answer as the upstream gives it."""
+    return Reply(200, f'{{"id": "{operation_id}", "status": "{status}"}}'.encode())
+
+
+class FakeUpstream:
+    """Answers by script, and remembers who was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[OperationRef] = []
+        self._scripts: dict[str, list[Reply | NoReply]] = {}
+
+    def tell(self, operation_id: str, *answers: str | Reply | NoReply) -> None:
+        """Script the answers for an operation; the last one stays."""
+        self._scripts[operation_id] = [
+            status_reply(operation_id, each) if isinstance(each, str) else each for each in answers
+        ]
+
+    def ask(self, ref: OperationRef) -> Reply | NoReply:
+        """Answer the next one of the script; `Running` without a script."""
+        self.asked.append(ref)
+        script = self._scripts.get(ref.id, [status_reply(ref.id, "Running")])
+        return script.pop(0) if len(script) > 1 else script[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """One callback as a receiver got it."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class FakeCourier:
+    """Receivers by script: 200 unless told otherwise."""
+
+    def __init__(self) -> None:
+        self.posted: list[Posted] = []
+        self._scripts: dict[str, list[Outcome]] = {}
+        #: Called with each POST before it is answered.
+        self.during: Callable[[], None] = lambda: None
+
+    def tell(self, url: str, *outcomes: int | Outcome) -> None:
+        """Script what a receiver answers; the last one stays."""
+        self._scripts[url] = [answered(each, address=None) if isinstance(each, int) else each for each in outcomes]
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
+        """Take a callback."""
+        self.posted.append(Posted(url, headers, body))
+        self.during()
+        script = self._scripts.get(url, [answered(200, address="203.0.113.7")])
+        return script.pop(0) if len(script) > 1 else script[0]
+
+
+class CountingTable:
+    """Counts the calls to a table, pages of 1,000 rows included."""
+
+    def __init__(self, inner: Table) -> None:
+        self.inner = inner
+        self.calls: Counter[str] = Counter()
+
+    def get(self, partition: str, key: str) -> Row | None:
+        """Count a read of one row."""
+        self.calls["get"] += 1
+        return self.inner.get(partition, key)
+
+    def range(
+        self, partition: str, start: str, stop: str, *, limit: int | None = None, columns: Sequence[str] = ()
+    ) -> Sequence[Row]:
+        """Count a read of a range."""
+        rows = self.inner.range(partition, start, stop, limit=limit, columns=columns)
+        self.calls["range"] += max(1, -(-len(rows) // 1000))
+        return rows
+
+    def commit(self, transaction: Transaction) -> Mapping[str, str]:
+        """Count a transaction."""
+        self.calls["commit"] += 1
+        return self.inner.commit(transaction)
+
+    @property
+    def reads(self) -> int:
+        """Point reads and ranges together."""
+        return self.calls["get"] + self.calls["range"]
+
+    def taken(self) -> Counter[str]:
+        """Take the counts and begin again."""
+        taken, self.calls = self.calls, Counter()
+        return taken
+
+
+@dataclass(slots=True)
+class Stage:
+    """A composed bridge with all that a test moves and looks at."""
+
+    settings: Settings
+    clock: FakeClock
+    memory: MemoryTable
+    table: CountingTable
+    outbox: MemoryOutbox
+    upstream: FakeUpstream
+    courier: FakeCourier
+    bridge: Bridge
+    #: Seconds that the bridge chose to wait.
+    pauses: list[float] = field(default_factory=list)
+
+    def wish(
+        self,
+        operation_id: str = "operation-1",
+        url: str = "https://receiver.example.com/hook",
+        *,
+        events: Sequence[Verdict] = tuple(Verdict),
+        metadata: str | None = None,
+    ) -> Registration:
+        """Say what a client would register."""
+        operation = OperationRef("default", operation_id)
+        callback_url = normalise(url, self.settings.callback_rules)
+        return Registration(
+            ref=RegistrationRef.of(operation, owner="shared", callback_url=callback_url),
+            owner="shared",
+            callback_url=callback_url,
+            events=tuple(events),
+            metadata=metadata,
+            since=self.clock(),
+            life=self.clock(),
+        )
+
+    def register(self, operation_id: str = "operation-1", *urls: str) -> list[RegistrationRef]:
+        """Register callbacks and return who they are."""
+        wishes = [self.wish(operation_id, url) for url in urls or ("https://receiver.example.com/hook",)]
+        for wish in wishes:
+            self.bridge.routes.use.register(wish)
+        return [wish.ref for wish in wishes]
+
+    def sweep(self) -> None:
+        """Let the timer tick once."""
+        self.bridge.sweep.sweep()
+
+    def deliver_all(self) -> int:
+        """Let the queue trigger take what was sent; returns how many calls there were."""
+        calls = self.outbox.take()
+        for call in calls:
+            self.bridge.deliver.deliver(call)
+        return len(calls)
+
+    def family(self, operation_id: str = "operation-1") -> Family:
+        """Read an operation with its registrations."""
+        ref = OperationRef("default", operation_id)
+        family = Family.read(ref, self.memory.range(ref.partition, ref.key, after(ref.key)))
+        assert family is not None
+        return family
+
+    def registration(self, ref: RegistrationRef) -> Registration:
+        """Read one registration."""
+        stored = self.family(ref.operation.id).get(ref)
+        assert stored is not None
+        return stored.record
+
+    def due_keys(self) -> list[str]:
+        """Read the keys of all due rows, without the time."""
+        rows = [row for name in operation_partitions() for row in self.memory.rows(name)]
+        return sorted(row.key.split(":", 2)[2] for row in rows if row.key.startswith("due:"))
+
+    def index_keys(self) -> list[str]:
+        """Read the states and references of all index rows."""
+        rows = [row for name in operation_partitions() for row in self.memory.rows(name)]
+        parts = [row.key.split(":", 3) for row in rows if row.key.startswith("idx:")]
+        return sorted(f"{state}:{reference}" for _, state, _, reference in parts)
+
+
+def stage(table: Callable[[Table], Table] | None = None, outbox: Outbox | None = None, **environment: str) -> Stage:
+    """Set a stage; `table` can wrap the one in memory, for a test that makes it fail."""
+    settings = read_settings({**ENVIRONMENT, **environment})
+    memory = MemoryTable()
+    counting = CountingTable(memory if table is None else table(memory))
+    clock, upstream, courier, sent = FakeClock(), FakeUpstream(), FakeCourier(), MemoryOutbox()
+    numbers = count(1)
+    pauses: list[float] = []
+    world = World(
+        table=counting,
+        outbox=outbox or sent,
+        upstream=upstream,
+        courier=courier,
+        clock=clock,
+        token=lambda: f"token-{next(numbers)}",
+        chance=lambda: 0.5,
+        pause=pauses.append,
+        executor=InlineExecutor(),
+        readers=InlineExecutor(),
+    )
+    return Stage(
+        settings=settings,
+        clock=clock,
+        memory=memory,
+        table=counting,
+        outbox=sent,
+        upstream=upstream,
+        courier=courier,
+        bridge=compose(settings, world),
+        pauses=pauses,
+    )

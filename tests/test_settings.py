@@ -1,0 +1,137 @@
+"""Settings: every problem at once, by name, never with its value."""
+
+import contextlib
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.core.errors import Misconfigured
+from bridge.settings import read_settings
+from tests.support.world import ENVIRONMENT
+
+
+def problems(**change: str) -> dict[str, str]:
+    """Read settings that have something wrong with them."""
+    with pytest.raises(Misconfigured) as caught:
+        read_settings({**ENVIRONMENT, **change})
+    return caught.value.problems
+
+
+def test_defaults_are_those_of_the_readme() -> None:
+    """With the four settings that have none."""
+    settings = read_settings(ENVIRONMENT)
+
+    assert settings.polling.interval == timedelta(seconds=15)
+    assert settings.polling.deadline == timedelta(hours=24)
+    assert settings.retention == timedelta(days=30)
+    assert settings.sweep_budget == timedelta(seconds=45)
+    assert settings.callback_rules.allowed_ports == frozenset({443})
+    assert not settings.callback_rules.allow_http
+    assert [(each.name, each.path, each.api_version) for each in settings.sources] == [
+        ("default", "avatar", "2024-08-01")
+    ]
+
+
+def test_everything_that_is_missing_is_named_at_once() -> None:
+    """Nobody has to deploy four times."""
+    with pytest.raises(Misconfigured) as caught:
+        read_settings({})
+
+    assert {"SPEECH_ENDPOINT", "BRIDGE_SIGNING_KEYS"} <= set(caught.value.problems)
+
+
+def test_storage_must_be_named() -> None:
+    """A connection string, or an account."""
+    assert list(problems(AzureWebJobsStorage="")) == ["AzureWebJobsStorage"]
+    settings = read_settings({**ENVIRONMENT, "AzureWebJobsStorage": "", "AzureWebJobsStorage__accountName": "acct"})
+    assert settings.table_uri == "https://acct.table.core.windows.net"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SPEECH_ENDPOINT", "speech.example.com"),
+        ("SPEECH_ENDPOINT", "ftp://speech.example.com"),
+        ("SPEECH_ENDPOINT", "https://?a=b"),
+        ("SPEECH_ENDPOINT", "https://["),
+        ("SPEECH_PATH", "../x"),
+        ("SPEECH_KEY", "@Microsoft.KeyVault(SecretUri=https://v/s)"),
+        ("BRIDGE_SIGNING_KEYS", "not base64!"),
+        ("BRIDGE_SIGNING_KEYS", "c2hvcnQ="),
+        ("BRIDGE_SIGNING_KEYS", f"{ENVIRONMENT['BRIDGE_SIGNING_KEYS']},"),
+        ("BRIDGE_SIGNING_KEYS", "@Microsoft.KeyVault(SecretUri=https://v/s)"),
+        ("BRIDGE_POLL_INTERVAL", "90"),
+        ("BRIDGE_POLL_INTERVAL", "0s"),
+        ("BRIDGE_OPERATION_DEADLINE", "one day"),
+        ("BRIDGE_OPERATION_DEADLINE", "0h"),
+        ("BRIDGE_RETENTION", "-1d"),
+        ("BRIDGE_RETENTION", "0d"),
+        ("BRIDGE_SWEEP_BUDGET", "1h"),
+        ("BRIDGE_SWEEP_BUDGET", "0s"),
+        ("BRIDGE_SWEEP_THREADS", "0"),
+        ("BRIDGE_SWEEP_THREADS", "many"),
+        ("BRIDGE_CALLBACK_ALLOW_HTTP", "perhaps"),
+        ("BRIDGE_CALLBACK_ALLOWED_NETWORKS", "10.0.0.1/8"),
+        ("BRIDGE_CALLBACK_ALLOWED_NETWORKS", "inner"),
+        ("BRIDGE_CALLBACK_ALLOWED_PORTS", "0"),
+        ("BRIDGE_CALLBACK_ALLOWED_PORTS", "443,70000"),
+        ("BRIDGE_CALLBACK_ALLOWED_PORTS", "https"),
+    ],
+)
+def test_a_wrong_setting_is_named(name: str, value: str) -> None:
+    """And its value is not."""
+    found = problems(**{name: value})
+
+    assert list(found) == [name]
+    assert value not in found[name]
+
+
+def test_a_missing_signing_key_says_how_to_make_one() -> None:
+    """The command is in the message."""
+    assert "python -c" in problems(BRIDGE_SIGNING_KEYS="")["BRIDGE_SIGNING_KEYS"]
+
+
+def test_several_keys_are_read_newest_first() -> None:
+    """As they stand."""
+    key = ENVIRONMENT["BRIDGE_SIGNING_KEYS"]
+    settings = read_settings({**ENVIRONMENT, "BRIDGE_SIGNING_KEYS": f"{'QUFB' * 11}, {key}"})
+
+    assert settings.keyring.keys == (b"A" * 33, b"test key of 32 bytes, no secret!")
+
+
+def test_an_unresolved_reference_to_the_vault_says_so() -> None:
+    """It arrives as its own text."""
+    assert "Key Vault" in problems(SPEECH_KEY="@Microsoft.KeyVault(x)")["SPEECH_KEY"]
+
+
+def test_settings_do_not_print_secrets() -> None:
+    """Neither a connection string nor a key."""
+    text = repr(read_settings({**ENVIRONMENT, "AzureWebJobsStorage": "AccountKey=hunter2"}))
+
+    assert "hunter2" not in text
+    assert "speech-key" not in text
+    assert "no secret!" not in text
+
+
+names = st.sampled_from(
+    [
+        "AzureWebJobsStorage",
+        "SPEECH_ENDPOINT",
+        "SPEECH_KEY",
+        "SPEECH_PATH",
+        "BRIDGE_SIGNING_KEYS",
+        "BRIDGE_RETENTION",
+        "BRIDGE_SWEEP_THREADS",
+        "BRIDGE_CALLBACK_ALLOWED_NETWORKS",
+        "BRIDGE_CALLBACK_ALLOWED_PORTS",
+    ]
+)
+
+
+@given(st.dictionaries(names, st.text()))
+def test_any_environment_is_read_or_refused(environment: dict[str, str]) -> None:
+    """And nothing else; what is refused is named."""
+    with contextlib.suppress(Misconfigured):
+        read_settings({**ENVIRONMENT, **environment})
