@@ -1,0 +1,1 @@
+"""The HTTP API: reads requests, calls the use cases, writes answers. Decides nothing about registrations."""

@@ -1,0 +1,173 @@
+"""Reads what a client sends: every field wrong in every way ends in one answer that names them all."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import azure.functions as func
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
+from pydantic_core import PydanticCustomError, from_json
+
+from bridge.api.problems import Detail, Problem, invalid
+from bridge.core.callback import CallbackRefused, CallbackRules, normalise
+from bridge.core.keys import OPERATION_ID, OperationRef, RegistrationRef
+from bridge.core.operation import Verdict
+from bridge.core.registration import Registration
+from bridge.core.source import DEFAULT_SOURCE, Source
+
+#: A larger body is refused.
+MAX_BODY_BYTES = 65_536
+
+#: The client's own data is at most this long, as compact JSON in UTF-8.
+MAX_METADATA_BYTES = 4_096
+
+_VERDICTS = tuple(Verdict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a registration is read against."""
+
+    rules: CallbackRules
+    sources: Mapping[str, Source]
+
+
+def _operation_id(value: str) -> str:
+    if not OPERATION_ID.fullmatch(value):
+        raise PydanticCustomError(
+            "pattern", "must have 3 to 64 letters, digits, '.', '_' or '-', the first and last a letter or digit"
+        )
+    return value
+
+
+def _operation_location(value: str, info: ValidationInfo) -> str:
+    if _located(value, _terms(info)) is None:
+        raise PydanticCustomError("location", "is not an operation of a configured source")
+    return value
+
+
+def _callback_url(value: str, info: ValidationInfo) -> str:
+    try:
+        return normalise(value, _terms(info).rules)
+    except CallbackRefused as error:
+        raise PydanticCustomError("callback", "{why}", {"why": str(error)}) from error
+
+
+def _source(value: str, info: ValidationInfo) -> str:
+    if value not in _terms(info).sources:
+        raise PydanticCustomError("source", "is not a configured source")
+    return value
+
+
+def _metadata(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode())
+    except ValueError as error:
+        raise PydanticCustomError("number", "holds a number that JSON cannot carry") from error
+    if size > MAX_METADATA_BYTES:
+        raise PydanticCustomError("size", f"is longer than {MAX_METADATA_BYTES} bytes")
+    return value
+
+
+class RegistrationBody(BaseModel):
+    """`POST /api/registrations`: what to wait for, and whom to tell."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    operationId: Annotated[str, AfterValidator(_operation_id)] | None = None  # noqa: N815 - JSON's own name
+    operationLocation: Annotated[str, AfterValidator(_operation_location)] | None = None  # noqa: N815 - likewise
+    callbackUrl: Annotated[str, AfterValidator(_callback_url)]  # noqa: N815 - likewise
+    source: Annotated[str, AfterValidator(_source)] | None = None
+    events: Annotated[list[Literal["Succeeded", "Failed", "Canceled", "Expired"]], Field(min_length=1)] | None = None
+    metadata: Annotated[dict[str, Any], AfterValidator(_metadata)] | None = None
+    format: Literal["standard"] = "standard"
+
+
+def read_registration(request: func.HttpRequest, terms: Terms, *, owner: str, now: datetime) -> Registration:
+    """Read a registration.
+
+    Raises Problem with 400, 413 or 415.
+    """
+    body = _read_object(request)
+    details = _contradictions(body)
+    try:
+        read = RegistrationBody.model_validate(body, context={"terms": terms})
+    except ValidationError as error:
+        raise invalid([*details, *_details(error)]) from None
+    operation = _operation(read, terms)
+    if details or operation is None:
+        wrong = Detail("InvalidValue", "is not the source of operationLocation", "source")
+        raise invalid(details or [wrong])
+    events = tuple(each for each in _VERDICTS if read.events is None or each.value in read.events)
+    return Registration(
+        ref=RegistrationRef.of(operation, owner=owner, callback_url=read.callbackUrl),
+        owner=owner,
+        callback_url=read.callbackUrl,
+        events=events,
+        metadata=None if read.metadata is None else json.dumps(read.metadata, separators=(",", ":")),
+        format=read.format,
+        since=now,
+        life=now,
+    )
+
+
+def _read_object(request: func.HttpRequest) -> dict[str, Any]:
+    media_type, _, parameters = request.headers.get("content-type", "").partition(";")
+    charset = parameters.replace(" ", "").lower()
+    if media_type.strip().lower() != "application/json" or charset not in ("", "charset=utf-8", 'charset="utf-8"'):
+        raise Problem(415, "UnsupportedMediaType", "Send application/json in UTF-8.", target="Content-Type")
+    raw = request.get_body()
+    if len(raw) > MAX_BODY_BYTES:
+        raise Problem(413, "PayloadTooLarge", f"A body has at most {MAX_BODY_BYTES} bytes.")
+    try:
+        parsed = from_json(raw, allow_inf_nan=False)
+    except ValueError as error:
+        raise Problem(400, "InvalidJson", f"The body is not JSON: {error}") from None
+    if not isinstance(parsed, dict):
+        raise Problem(400, "InvalidJson", "The body is not a JSON object.")
+    return parsed
+
+
+def _contradictions(body: Mapping[str, Any]) -> list[Detail]:
+    named = [name for name in ("operationId", "operationLocation") if body.get(name) is not None]
+    if len(named) == 1:
+        return []
+    message = "send one of operationId and operationLocation" + (", not both" if named else "")
+    return [Detail("InvalidValue" if named else "Required", message, "operationId")]
+
+
+def _operation(body: RegistrationBody, terms: Terms) -> OperationRef | None:
+    """Name the operation; None where the source that was named is not the one of the location."""
+    if body.operationLocation is None:
+        return OperationRef(body.source or DEFAULT_SOURCE, body.operationId or "")
+    located = _located(body.operationLocation, terms)
+    return located if located is not None and body.source in (None, located.source) else None
+
+
+def _located(location: str, terms: Terms) -> OperationRef | None:
+    found = (source.locate(location) for source in terms.sources.values())
+    return next((ref for ref in found if ref is not None), None)
+
+
+def _terms(info: ValidationInfo) -> Terms:
+    terms = (info.context or {}).get("terms")
+    if not isinstance(terms, Terms):
+        raise TypeError("a registration is read against terms")
+    return terms
+
+
+_CODES = {"missing": "Required", "extra_forbidden": "Unknown"}
+_MESSAGES = {"missing": "is required", "extra_forbidden": "is not a field of a registration"}
+
+
+def _details(error: ValidationError) -> list[Detail]:
+    return [
+        Detail(
+            _CODES.get(problem["type"], "InvalidValue"),
+            _MESSAGES.get(problem["type"], problem["msg"]),
+            ".".join(str(part)[:64] for part in problem["loc"]),
+        )
+        for problem in error.errors(include_url=False, include_input=False)
+    ]

@@ -1,0 +1,83 @@
+"""Answers that are no success, in Azure's shape: `{"error": {"code", "message", "target", "details"}}`."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import azure.functions as func
+
+from bridge.core.errors import Misconfigured
+
+#: Seconds after which a client may try again.
+RETRY_AFTER = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """One thing that is wrong."""
+
+    code: str
+    message: str
+    #: The field, header or setting that it is about.
+    target: str
+
+
+@dataclass(slots=True)
+class Problem(Exception):
+    """An answer to a request that was not, or could not be, followed."""
+
+    status: int
+    code: str
+    message: str
+    target: str | None = None
+    details: Sequence[Detail] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def response(self) -> func.HttpResponse:
+        """Write it."""
+        error: dict[str, Any] = {
+            "code": self.code,
+            "message": self.message,
+            "target": self.target,
+            "details": [{"code": each.code, "message": each.message, "target": each.target} for each in self.details],
+        }
+        return func.HttpResponse(
+            json.dumps({"error": error}),
+            status_code=self.status,
+            mimetype="application/json",
+            headers={"x-ms-error-code": self.code, "Cache-Control": "no-store", **self.headers},
+        )
+
+
+def invalid(details: Sequence[Detail]) -> Problem:
+    """Refuse a request whose fields are wrong, naming every one of them."""
+    names = ", ".join(dict.fromkeys(each.target for each in details))
+    return Problem(400, "InvalidRequest", f"Mend these and send it again: {names}", details=details)
+
+
+def not_found(what: str) -> Problem:
+    """Say that there is no such thing, or not for this caller."""
+    return Problem(404, "NotFound", f"There is no such {what}.", target="id")
+
+
+def unavailable() -> Problem:
+    """Ask the client to come back: storage does not answer, or is contended for."""
+    return Problem(
+        503,
+        "StorageUnavailable",
+        "Storage does not answer. Nothing is lost: send the same request again.",
+        headers={"Retry-After": str(RETRY_AFTER)},
+    )
+
+
+def misconfigured(error: Misconfigured) -> Problem:
+    """Name every setting that is wrong."""
+    details = [Detail("InvalidSetting", message, name) for name, message in error.problems.items()]
+    message = "The app's settings are missing or wrong; see details."
+    return Problem(503, "Misconfigured", message, details=details, headers={"Retry-After": "60"})
+
+
+def internal() -> Problem:
+    """Say that it is our fault, and nothing more: the log has the rest."""
+    return Problem(500, "InternalError", "The bridge failed; its log says why.")

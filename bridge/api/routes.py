@@ -1,0 +1,156 @@
+"""The calls of the API, each a few lines: read, do, answer."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, assert_never
+from urllib.parse import urlencode
+
+import azure.functions as func
+
+from bridge.api import views
+from bridge.api.body import Terms, read_registration
+from bridge.api.problems import Problem, not_found
+from bridge.api.query import ListQuery, read_list_query, read_source
+from bridge.core.callback import origin_of
+from bridge.core.index import IndexEntry
+from bridge.core.keys import OPERATION_ID, OperationRef, RegistrationRef
+from bridge.core.operation import MAX_REGISTRATIONS
+from bridge.core.registration import State
+from bridge.core.signing import Keyring
+from bridge.core.times import Clock
+from bridge.register import Accepted, Created, Differs, Existing, NoMessage, NotFound, Register, TooMany
+from bridge.show import Show, Shown
+
+#: Whose registrations are where a function key is the whole trust: all holders of a key share them.
+SHARED_OWNER = "shared"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routes:
+    """Every route but health, with what it needs. Each may raise Problem."""
+
+    use: Register
+    show: Show
+    terms: Terms
+    keyring: Keyring
+    clock: Clock
+
+    def register(self, request: func.HttpRequest) -> func.HttpResponse:
+        """Answer `POST /api/registrations`."""
+        now = self.clock()
+        wish = read_registration(request, self.terms, owner=SHARED_OWNER, now=now)
+        result = self.use.register(wish)
+        match result:
+            case Created(registration=registration, operation=operation):
+                location = f"{_address(request)}/{registration.ref.public_id}"
+                body = self._with_secret(Shown(registration, operation, ()))
+                return _answer(body, status=201, location=location)
+            case Existing(registration=registration):
+                return _answer(self._with_secret(self._found(registration.ref)))
+            case Differs():
+                raise Problem(
+                    409,
+                    "RegistrationDiffers",
+                    "This callback is registered for this operation with other content; cancel that one first.",
+                    target="callbackUrl",
+                )
+            case TooMany():
+                message = f"An operation has at most {MAX_REGISTRATIONS} registrations."
+                raise Problem(409, "TooManyRegistrations", message, target="operationId")
+            case _:
+                assert_never(result)
+
+    def read(self, request: func.HttpRequest) -> func.HttpResponse:
+        """Answer `GET /api/registrations/{id}`."""
+        return _answer(views.registration(self._found(_ref(request)), self.clock()))
+
+    def list(self, request: func.HttpRequest) -> func.HttpResponse:
+        """Answer `GET /api/registrations`."""
+        query = read_list_query(request)
+        if query.operation_id is not None:
+            return _answer({"value": self._of_operation(query.operation_id, query.states), "nextLink": None})
+        page = self.show.page(query.states, limit=query.limit, cursor=query.cursor)
+        next_link = None if page.cursor is None else _next_link(request, query, page.cursor.text())
+        return _answer({"value": [views.entry(each) for each in page.entries], "nextLink": next_link})
+
+    def cancel(self, request: func.HttpRequest) -> func.HttpResponse:
+        """Answer `DELETE /api/registrations/{id}`."""
+        result = self.use.cancel(_ref(request))
+        match result:
+            case Accepted():
+                return func.HttpResponse(status_code=204, headers={"Cache-Control": "no-store"})
+            case NotFound():
+                raise not_found("registration")
+            case _:
+                assert_never(result)
+
+    def redeliver(self, request: func.HttpRequest) -> func.HttpResponse:
+        """Answer `POST /api/registrations/{id}/redeliver`."""
+        ref = _ref(request)
+        result = self.use.redeliver(ref)
+        match result:
+            case Accepted():
+                return _answer(views.registration(self._found(ref), self.clock()), status=202)
+            case NotFound():
+                raise not_found("registration")
+            case NoMessage():
+                message = "There is no message yet that could be delivered again."
+                raise Problem(409, "NoMessageYet", message, target="id")
+            case _:
+                assert_never(result)
+
+    def operation(self, request: func.HttpRequest) -> func.HttpResponse:
+        """Answer `GET /api/operations/{id}`."""
+        operation_id = request.route_params.get("id", "")
+        source = read_source(request, self.terms.sources)
+        known = (
+            self.show.operation(OperationRef(source, operation_id)) if OPERATION_ID.fullmatch(operation_id) else None
+        )
+        if known is None:
+            raise not_found("operation")
+        return _answer(views.family(known))
+
+    def status(self, _request: func.HttpRequest) -> func.HttpResponse:
+        """Answer `GET /api/status`."""
+        return _answer(views.status(self.show.status(), list(self.terms.sources.values())))
+
+    def _found(self, ref: RegistrationRef) -> Shown:
+        shown = self.show.registration(ref)
+        if shown is None:
+            raise not_found("registration")
+        return shown
+
+    def _of_operation(self, operation_id: str, states: Sequence[State]) -> Sequence[views.Json]:
+        families = (self.show.operation(OperationRef(name, operation_id)) for name in self.terms.sources)
+        found = [each.record for known in families if known for each in known.registrations.values()]
+        newest_first = sorted(found, key=lambda each: each.since, reverse=True)
+        return [views.entry(IndexEntry.of(each)) for each in newest_first if each.state in states]
+
+    def _with_secret(self, shown: Shown) -> views.Json:
+        registration = shown.registration
+        secrets = self.keyring.secrets_for(owner=registration.owner, origin=origin_of(registration.callback_url))
+        return {**views.registration(shown, self.clock()), "signingSecret": secrets[0].reveal()}
+
+
+def _answer(body: dict[str, Any], *, status: int = 200, location: str | None = None) -> func.HttpResponse:
+    headers = {"Cache-Control": "no-store"} | ({} if location is None else {"Location": location})
+    text = json.dumps(body, ensure_ascii=False)
+    return func.HttpResponse(text, status_code=status, mimetype="application/json", headers=headers)
+
+
+def _ref(request: func.HttpRequest) -> RegistrationRef:
+    ref = RegistrationRef.parse(request.route_params.get("id", ""))
+    if ref is None:
+        raise not_found("registration")
+    return ref
+
+
+def _address(request: func.HttpRequest) -> str:
+    """Take the address of a request without its query, which can hold the key."""
+    return str(request.url).partition("?")[0].rstrip("/")
+
+
+def _next_link(request: func.HttpRequest, query: ListQuery, cursor: str) -> str:
+    state = {"state": query.states[0].value} if len(query.states) == 1 else {}
+    return f"{_address(request)}?{urlencode({**state, 'limit': query.limit, 'cursor': cursor})}"

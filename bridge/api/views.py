@@ -1,0 +1,120 @@
+"""How things look from outside: JSON in camelCase, times in ISO 8601 UTC."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from bridge.core.attempt import AttemptRecord
+from bridge.core.family import Family
+from bridge.core.index import IndexEntry
+from bridge.core.keys import due_at
+from bridge.core.operation import Operation
+from bridge.core.registration import Registration
+from bridge.core.source import Source
+from bridge.core.times import iso, iso_or_none
+from bridge.show import COUNTED, Shown, Status
+
+Json = dict[str, Any]
+
+
+def registration(shown: Shown, now: datetime) -> Json:
+    """Show a registration with its operation and its attempts."""
+    return {
+        **_registration(shown.registration),
+        "operation": operation(shown.operation),
+        "attempts": [attempt(each, now) for each in shown.attempts],
+    }
+
+
+def entry(each: IndexEntry) -> Json:
+    """Show a registration as a list does: what the index carries."""
+    ref = each.ref.operation
+    return {
+        "id": each.ref.public_id,
+        "callbackUrl": each.callback_url,
+        "events": list(each.events),
+        "format": each.format,
+        "state": each.state,
+        "since": iso(each.since),
+        "reason": each.reason,
+        "createdAt": iso(each.life),
+        "operation": {"id": ref.id, "source": ref.source, "status": each.verdict},
+        "message": _message(each.message_id, each.message_type),
+        "nextAttemptAt": iso_or_none(each.next_attempt_at),
+        "deliveredAt": iso_or_none(each.delivered_at),
+    }
+
+
+def operation(known: Operation) -> Json:
+    """Show what is known of an operation."""
+    return {
+        "id": known.ref.id,
+        "source": known.ref.source,
+        "status": known.status,
+        "reason": known.reason,
+        "registeredAt": iso(known.registered_at),
+        "polls": known.polls,
+        "lastPolledAt": iso_or_none(known.last_polled_at),
+        "nextPollAt": iso(due_at(known.due)) if known.is_watched else None,
+        "finishedAt": iso_or_none(known.finished_at),
+        "lastError": known.last_error,
+    }
+
+
+def family(known: Family) -> Json:
+    """Show an operation with its registrations."""
+    registrations = sorted(known.registrations.values(), key=lambda each: each.record.life)
+    return {
+        **operation(known.operation.record),
+        "registrations": [_registration(each.record) for each in registrations],
+    }
+
+
+def attempt(made: AttemptRecord, now: datetime) -> Json:
+    """Show one attempt."""
+    return {
+        "number": made.number,
+        "at": iso(made.at),
+        "durationMs": made.duration_ms,
+        "address": made.address,
+        "status": made.status,
+        "error": made.error_at(now),
+        "body": made.body,
+    }
+
+
+def status(seen: Status, sources: Sequence[Source]) -> Json:
+    """Show how the bridge is."""
+    return {
+        "lastSweepAt": iso_or_none(seen.last_sweep_at),
+        "oldestOverdueAt": iso_or_none(seen.oldest_overdue_at),
+        "registrations": {
+            state.value: {"count": min(count, COUNTED), "more": count > COUNTED} for state, count in seen.counts.items()
+        },
+        "sources": [
+            {"name": each.name, "endpoint": each.endpoint, "path": each.path, "apiVersion": each.api_version}
+            for each in sources
+        ],
+    }
+
+
+def _registration(known: Registration) -> Json:
+    return {
+        "id": known.ref.public_id,
+        "callbackUrl": known.callback_url,
+        "events": list(known.events),
+        "metadata": None if known.metadata is None else json.loads(known.metadata),
+        "format": known.format,
+        "state": known.state,
+        "since": iso(known.since),
+        "reason": known.reason,
+        "createdAt": iso(known.life),
+        "message": _message(known.message_id, known.message_type),
+        "nextAttemptAt": iso_or_none(known.next_attempt_at),
+        "deliveredAt": iso_or_none(known.delivered_at),
+    }
+
+
+def _message(message_id: str | None, message_type: str | None) -> Json | None:
+    return None if message_id is None else {"id": message_id, "type": message_type}

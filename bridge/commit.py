@@ -1,0 +1,53 @@
+"""How the use cases do a step: commit, find out what became of it where no reply came, and send what follows."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from bridge.core.delivery import Call, safety
+from bridge.core.errors import CommitUnknown, Conflict, Contended, StorageUnavailable
+from bridge.core.transaction import Transaction
+from bridge.log import Event, log
+from bridge.ports import Outbox, Table
+
+_T = TypeVar("_T")
+
+#: So often a step is decided again after somebody else was faster.
+_ROUNDS = 6
+
+
+def commit(table: Table, transaction: Transaction) -> Mapping[str, str]:
+    """Commit; returns the new ETags, or after an unknown outcome that turned out well just the stamped row's.
+
+    Raises Conflict where somebody else was faster, and CommitUnknown where nothing shows that it happened: it may
+    still, and whoever decides again then finds its `tx`.
+    """
+    try:
+        return table.commit(transaction)
+    except CommitUnknown:
+        if transaction.stamp is None:
+            raise
+        row = table.get(transaction.partition, transaction.stamp)
+        if row is None or row.values.get("tx") != transaction.tx:
+            raise
+        return {row.key: row.etag}
+
+
+def until_decided(step: Callable[[], _T]) -> _T:
+    """Read and decide again as long as somebody else is faster.
+
+    Raises Contended after a few rounds, StorageUnavailable if storage does not answer the reads.
+    """
+    for _ in range(_ROUNDS):
+        try:
+            return step()
+        except (Conflict, CommitUnknown):
+            continue
+    raise Contended("the same rows were changed by others again and again")
+
+
+def send(outbox: Outbox, call: Call) -> None:
+    """Send a call whose due row is committed. A failure is no loss: the due row sends another."""
+    try:
+        outbox.send(call, ttl=safety(call.sends))
+    except StorageUnavailable as error:
+        log(Event.STORAGE, step="send", registration=call.ref.public_id, error=str(error))

@@ -1,0 +1,163 @@
+"""Makes one attempt: claim, POST, record.
+
+    claim      a crash after it leaves a lease that ends unrecorded: the attempt counts as lost, the next one follows
+    POST       a crash after it repeats the delivery, with the same webhook-id and the same bytes
+    record     a crash after it costs nothing
+
+After a POST nothing is decided again: whatever has become of the registration meanwhile, the attempt is recorded,
+and a 2xx ends a delivery that is still pending.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import assert_never
+
+from bridge.commit import commit, until_decided
+from bridge.core.attempt import AttemptRecord
+from bridge.core.callback import host_and_port, origin_of
+from bridge.core.delivery import LEASE_NEEDED, Attempt, Bury, Call, Drop, answer_call
+from bridge.core.errors import Conflict, ForeignRow, StorageUnavailable
+from bridge.core.keys import RegistrationRef
+from bridge.core.outcome import Outcome
+from bridge.core.registration import Registration
+from bridge.core.retry import Decision, Done, GiveUp, RetryAt, decide
+from bridge.core.rows import Stored, stored
+from bridge.core.signing import Keyring
+from bridge.core.steps import delivering
+from bridge.core.steps.delivering import Claimed
+from bridge.core.times import Clock
+from bridge.core.transaction import Transaction
+from bridge.log import Event, log
+from bridge.ports import Courier, Table
+
+#: Waits between tries to record an attempt, in seconds; even with slow replies they end within the lease.
+_RECORD_WAITS = (0.1, 0.5, 1.0, 2.0, 4.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deliver:
+    """The use case, with everything that it needs."""
+
+    table: Table
+    courier: Courier
+    keyring: Keyring
+    clock: Clock
+    #: Makes a random text that no other call makes.
+    token: Callable[[], str]
+    #: A number in [0, 1) that spreads retries.
+    chance: Callable[[], float]
+    #: Waits, in seconds, for storage to come back.
+    pause: Callable[[float], None]
+
+    def deliver(self, call: Call) -> None:
+        """Follow a call, if it is still to be followed: three calls to the table around one POST.
+
+        Raises StorageUnavailable and Contended only before the POST; then the call may be followed again.
+        """
+        name, tx = self.token(), self.token()
+        try:
+            claimed = until_decided(lambda: self._claim(call, name, tx))
+        except ForeignRow as error:
+            log(Event.SET_ASIDE, registration=call.ref.public_id, why=str(error))
+            return
+        if claimed is None:
+            return
+        if claimed.attempt.leased_until - self.clock() < LEASE_NEEDED:
+            log(Event.DROPPED, registration=call.ref.public_id, attempt=call.number, why="the claim took too long")
+            return
+        outcome, attempt = self._post(claimed)
+        self._record(claimed, attempt, outcome)
+
+    def _claim(self, call: Call, name: str, tx: str) -> Claimed | None:
+        """Take the right to the attempt; None where there is nothing to do."""
+        before = self._read(call.ref)
+        if before is not None and before.record.claim == name:
+            return Claimed.held(before)
+        now = self.clock()
+        verdict = answer_call(call, None if before is None else before.record, now)
+        if before is None or isinstance(verdict, Drop):
+            why = verdict.why if isinstance(verdict, Drop) else "no such registration"
+            log(Event.DROPPED, registration=call.ref.public_id, attempt=call.number, why=why)
+            return None
+        match verdict:
+            case Bury():
+                commit(self.table, delivering.bury(before, now, tx=tx))
+                log(Event.BURIED, registration=call.ref.public_id, attempt=before.record.last_attempt)
+                return None
+            case Attempt():
+                transaction, after = delivering.claim(before, now, name=name, tx=tx)
+                etags = commit(self.table, transaction)
+                return Claimed.held(Stored(after, etags[call.ref.key]))
+            case _:
+                assert_never(verdict)
+
+    def _post(self, claimed: Claimed) -> tuple[Outcome, AttemptRecord]:
+        registration = claimed.registration.record
+        message = registration.expected_message()
+        begun = self.clock()
+        signed = self.keyring.headers(
+            message.id,
+            message.body,
+            owner=registration.owner,
+            origin=origin_of(registration.callback_url),
+            at=begun,
+        )
+        headers = {**signed, "Content-Type": "application/json"}
+        outcome = self.courier.post(registration.callback_url, headers, message.body)
+        return outcome, claimed.attempt.with_outcome(outcome, self.clock() - begun)
+
+    def _record(self, claimed: Claimed, attempt: AttemptRecord, outcome: Outcome) -> None:
+        """Write down the attempt, whatever others did meanwhile; gives up only if storage stays silent."""
+        tx, now = self.token(), self.clock()
+        of_run = attempt.number - claimed.registration.record.run_start + 1
+        decision = decide(outcome, attempt_of_run=of_run, now=now, chance=self.chance())
+
+        def first() -> Transaction:
+            return delivering.record(claimed.registration, attempt, decision, now, tx=tx)
+
+        def again() -> Transaction | None:
+            return delivering.record_late(self._read(attempt.ref), claimed, attempt, decision, now, tx=tx)
+
+        recorded = self._committed(first) or any(self._committed(again, wait) for wait in _RECORD_WAITS)
+        _tell(claimed, attempt, decision, recorded=recorded)
+
+    def _committed(self, step: Callable[[], Transaction | None], wait: float = 0) -> bool:
+        """Try a step after a POST once: what it raises before the POST would be of no use any more."""
+        if wait:
+            self.pause(wait)
+        try:
+            transaction = step()
+            if transaction is not None:
+                commit(self.table, transaction)
+        except (Conflict, StorageUnavailable, ForeignRow):
+            return False
+        return True
+
+    def _read(self, ref: RegistrationRef) -> Stored[Registration] | None:
+        row = self.table.get(ref.partition, ref.key)
+        return None if row is None else stored(Registration, ref, row)
+
+
+def _tell(claimed: Claimed, attempt: AttemptRecord, decision: Decision, *, recorded: bool) -> None:
+    """Write the one line that says what happened to one callback."""
+    registration = claimed.registration.record
+    match decision:
+        case Done():
+            then, at = "delivered", None
+        case RetryAt(at=at):
+            then = "retry"
+        case GiveUp(reason=reason):
+            then, at = f"dead: {reason}", None
+    log(
+        Event.ATTEMPTED if recorded else Event.UNRECORDED,
+        registration=attempt.ref.public_id,
+        attempt=attempt.number,
+        message=registration.message_id,
+        to=host_and_port(registration.callback_url),
+        address=attempt.address,
+        status=attempt.status,
+        error=attempt.error,
+        ms=attempt.duration_ms,
+        then=then,
+        next=at,
+    )

@@ -1,0 +1,167 @@
+"""What clients ask for: register a callback, cancel it, have it delivered again.
+
+Each is one transaction, decided on what was read and decided again when somebody else was faster. What has to be
+sent afterwards is sent after the commit; if the process dies before that, the due row sends it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from bridge.commit import commit, send, until_decided
+from bridge.core.callback import host_and_port
+from bridge.core.errors import CommitUnknown, Conflict
+from bridge.core.family import Family
+from bridge.core.keys import RegistrationRef, after
+from bridge.core.message import News
+from bridge.core.operation import MAX_REGISTRATIONS, Operation
+from bridge.core.registration import Registration, State
+from bridge.core.source import Source
+from bridge.core.steps import registering
+from bridge.core.steps.registering import Joined
+from bridge.core.times import Clock
+from bridge.core.transaction import Transaction
+from bridge.log import Event, log
+from bridge.ports import Outbox, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A new registration, or a new life of a cancelled one."""
+
+    registration: Registration
+    operation: Operation
+
+
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """The same registration was there."""
+
+    registration: Registration
+    operation: Operation
+
+
+@dataclass(frozen=True, slots=True)
+class Differs:
+    """One with the same owner, operation and URL but other content was there."""
+
+
+@dataclass(frozen=True, slots=True)
+class TooMany:
+    """The operation has as many registrations as it can have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Done, or it had been so already."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotFound:
+    """There is no such registration."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoMessage:
+    """There is nothing yet that could be delivered again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Register:
+    """The use case, with everything that it needs."""
+
+    table: Table
+    outbox: Outbox
+    clock: Clock
+    #: Makes a random text that no other call makes.
+    token: Callable[[], str]
+    sources: Mapping[str, Source]
+    #: How long an operation is kept after its end.
+    retention: timedelta
+
+    def register(self, wish: Registration) -> Created | Existing | Differs | TooMany:
+        """Let `wish` wait for its operation, or deliver at once if that has ended.
+
+        One call for a new operation, three for a known one. Raises Contended and StorageUnavailable; after either
+        the registration may exist, and registering again finds it.
+        """
+        wish = replace(wish, tx=self.token())
+        try:
+            result: Created | Existing | Differs | TooMany = self._join(registering.register_new(wish, wish.life))
+        except (Conflict, CommitUnknown):
+            result = until_decided(lambda: self._register_known(wish))
+        if isinstance(result, Created):
+            state = result.registration.state.value
+            log(Event.REGISTERED, registration=wish.ref.public_id, to=host_and_port(wish.callback_url), state=state)
+        return result
+
+    def cancel(self, ref: RegistrationRef) -> Accepted | NotFound:
+        """Give up on a callback: no further attempt is begun. What has ended stays as it is."""
+        tx = self.token()
+        return until_decided(lambda: self._cancel(ref, tx))
+
+    def redeliver(self, ref: RegistrationRef) -> Accepted | NotFound | NoMessage:
+        """Begin another run of the same message; nothing to do where one is on its way."""
+        tx = self.token()
+        return until_decided(lambda: self._redeliver(ref, tx))
+
+    def _register_known(self, wish: Registration) -> Created | Existing | Differs | TooMany:
+        family = self._family(wish.ref)
+        if family is None:
+            return self._join(registering.register_new(wish, wish.life))
+        before = family.get(wish.ref)
+        if before is None and len(family.registrations) >= MAX_REGISTRATIONS:
+            return TooMany()
+        if before is not None and not registering.is_revivable(before.record):
+            return _found(before.record, wish, family.operation.record)
+        source = self.sources[wish.ref.operation.source]
+        news = News.of(family.operation.record, source.path)
+        return self._join(registering.register_further(family, wish, self.clock(), news))
+
+    def _join(self, joined: Joined) -> Created:
+        commit(self.table, joined.transaction)
+        if joined.call is not None:
+            send(self.outbox, joined.call)
+        return Created(joined.registration, joined.operation)
+
+    def _cancel(self, ref: RegistrationRef, tx: str) -> Accepted | NotFound:
+        family = self._family(ref)
+        before = None if family is None else family.get(ref)
+        if family is None or before is None:
+            return NotFound()
+        transaction: Transaction
+        match before.record.state:
+            case State.WAITING:
+                transaction = registering.cancel_waiting(family, before, self.clock(), tx=tx, retention=self.retention)
+            case State.PENDING:
+                transaction = registering.cancel_pending(before, self.clock(), tx=tx)
+            case _:
+                return Accepted()
+        commit(self.table, transaction)
+        log(Event.CANCELLED, registration=ref.public_id, was=before.record.state.value)
+        return Accepted()
+
+    def _redeliver(self, ref: RegistrationRef, tx: str) -> Accepted | NotFound | NoMessage:
+        family = self._family(ref)
+        before = None if family is None else family.get(ref)
+        if before is None:
+            return NotFound()
+        if before.record.state is State.PENDING:
+            return Accepted()
+        if before.record.message is None:
+            return NoMessage()
+        transaction, call = registering.redeliver(before, self.clock(), tx=tx)
+        commit(self.table, transaction)
+        send(self.outbox, call)
+        log(Event.REDELIVERY, registration=ref.public_id, was=before.record.state.value)
+        return Accepted()
+
+    def _family(self, ref: RegistrationRef) -> Family | None:
+        key = ref.operation.key
+        return Family.read(ref.operation, self.table.range(ref.partition, key, after(key)))
+
+
+def _found(found: Registration, wish: Registration, operation: Operation) -> Created | Existing | Differs:
+    if found.tx == wish.tx:
+        return Created(found, operation)
+    return Existing(found, operation) if found.same_wish(wish) else Differs()

@@ -1,0 +1,144 @@
+"""What clients and operators look at. Reads only, and nothing here is on the way of a sweep or a delivery."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import product
+from typing import TypeVar
+
+from bridge.core.attempt import AttemptRecord
+from bridge.core.cursor import Cursor
+from bridge.core.errors import ForeignRow
+from bridge.core.family import Family
+from bridge.core.index import IndexEntry
+from bridge.core.keys import OperationRef, RegistrationRef, after, due_at, operation_partitions, registration_of
+from bridge.core.operation import Operation
+from bridge.core.registration import Registration, State
+from bridge.core.rows import decode
+from bridge.core.times import Clock
+from bridge.core.transaction import Row
+from bridge.log import Event, log
+from bridge.ports import Table
+from bridge.sweeping.heartbeat import last_beat
+
+_T = TypeVar("_T")
+
+#: Registrations are counted up to this many of a state; past it, 'more' has to do.
+COUNTED = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A registration with its operation and its attempts."""
+
+    registration: Registration
+    operation: Operation
+    attempts: Sequence[AttemptRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Part of a list, newest first."""
+
+    entries: Sequence[IndexEntry]
+    #: Where the next page begins; None at the end.
+    cursor: Cursor | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """How the bridge is."""
+
+    last_sweep_at: datetime | None
+    #: When the row that has waited longest past its time was due; None if none has.
+    oldest_overdue_at: datetime | None
+    #: By state, up to COUNTED.
+    counts: Mapping[State, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Show:
+    """The use case, with everything that it needs."""
+
+    table: Table
+    clock: Clock
+    executor: Executor
+
+    def registration(self, ref: RegistrationRef) -> Shown | None:
+        """Show a registration with its operation and its attempts: two calls."""
+        family = self.operation(ref.operation)
+        found = None if family is None else family.get(ref)
+        if family is None or found is None:
+            return None
+        return Shown(found.record, family.operation.record, self._attempts(ref))
+
+    def operation(self, ref: OperationRef) -> Family | None:
+        """Show an operation with its registrations."""
+        return Family.read(ref, self.table.range(ref.partition, ref.key, after(ref.key)))
+
+    def page(self, states: Sequence[State], *, limit: int, cursor: Cursor | None) -> Page:
+        """List the registrations that are in one of `states`, newest first by when they came into it."""
+
+        def read(place: tuple[str, State]) -> Iterable[IndexEntry]:
+            partition, state = place
+            prefix = f"idx:{state}:"
+            start = prefix if cursor is None else f"{prefix}{cursor.place}!"
+            return _entries(self.table.range(partition, start, after(prefix), limit=limit + 1), state)
+
+        parts = self.executor.map(read, product(operation_partitions(), states))
+        entries = sorted((entry for part in parts for entry in part), key=_place)
+        more = len(entries) > limit
+        return Page(entries[:limit], Cursor(_place(entries[limit - 1])) if more else None)
+
+    def status(self) -> Status:
+        """Read the heartbeat, the first due row of each partition, and the counts."""
+        now = self.clock()
+        firsts = self.executor.map(self._first_due, operation_partitions())
+        overdue = [at for at in firsts if at is not None and at < now]
+        return Status(
+            last_sweep_at=last_beat(self.table),
+            oldest_overdue_at=min(overdue, default=None),
+            counts={state: self._count(state) for state in State},
+        )
+
+    def _attempts(self, ref: RegistrationRef) -> Sequence[AttemptRecord]:
+        rows = self.table.range(ref.partition, ref.attempts_prefix, after(ref.attempts_prefix))
+        return list(_readable(rows, lambda row: decode(AttemptRecord, ref, row.values)))
+
+    def _first_due(self, partition: str) -> datetime | None:
+        rows = self.table.range(partition, "due:", after("due:"), limit=1, columns=["v"])
+        return due_at(rows[0].key) if rows else None
+
+    def _count(self, state: State) -> int:
+        prefix = f"idx:{state}:"
+
+        def count(partition: str) -> int:
+            return len(self.table.range(partition, prefix, after(prefix), limit=COUNTED + 1, columns=["v"]))
+
+        return sum(self.executor.map(count, operation_partitions()))
+
+
+def _entries(rows: Sequence[Row], state: State) -> Iterable[IndexEntry]:
+    prefix = f"idx:{state}:"
+
+    def entry(row: Row) -> IndexEntry:
+        ref = registration_of(row.key.removeprefix(prefix)[14:])
+        if ref is None:
+            raise ForeignRow(f"an index row about no registration: {row.key[:200]}")
+        return decode(IndexEntry, ref, row.values)
+
+    return _readable(rows, entry)
+
+
+def _place(entry: IndexEntry) -> str:
+    return entry.key.removeprefix(f"idx:{entry.state}:")
+
+
+def _readable(rows: Sequence[Row], read: Callable[[Row], _T]) -> Iterable[_T]:
+    """Read what this version can read; the rest is set aside."""
+    for row in rows:
+        try:
+            yield read(row)
+        except ForeignRow as error:
+            log(Event.SET_ASIDE, partition=row.partition, key=row.key[:200], why=str(error))

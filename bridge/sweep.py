@@ -1,0 +1,86 @@
+"""One pass of the timer: what is due is enqueued, asked for, or forgotten.
+
+    read       the due rows of all partitions; a crash costs nothing
+    enqueue    deliveries first: a crash after the commit delays a message until its due row is due again
+    poll       one GET for each due operation; a crash before the commit asks again
+    finish     an end is committed at once, and its callbacks are called for right after
+    purge      what ended long ago is forgotten, if time is left
+
+A due row is the token of its step: each step takes it away under its ETag, so of two sweeps that meet only one goes
+through. What is left when the time budget ends is due at the next sweep.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+
+from bridge.commit import send
+from bridge.core.delivery import Call
+from bridge.core.due import DueDelivery
+from bridge.core.steps import polling
+from bridge.core.times import Clock
+from bridge.log import Event, log
+from bridge.ports import Outbox, Table
+from bridge.sweeping.heartbeat import beat
+from bridge.sweeping.moving import Mover
+from bridge.sweeping.polls import Polls
+from bridge.sweeping.purges import Purges
+from bridge.sweeping.reading import read_all_due
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """The use case, with everything that it needs."""
+
+    table: Table
+    outbox: Outbox
+    clock: Clock
+    executor: Executor
+    mover: Mover
+    polls: Polls
+    purges: Purges
+    #: No poll is begun after this much time.
+    budget: timedelta
+
+    def sweep(self) -> None:
+        """Do what is due, within the time budget. Never raises for what storage or the upstream does."""
+        began = self.clock()
+        until = began + self.budget
+        due = read_all_due(self.table, self.executor, began)
+        beat(self.table, began)
+        enqueued = self._enqueue(due.deliveries)
+        counts = self.polls.run(due.polls, until=until)
+        purged = self.purges.run(due.purges, until=until)
+        log(
+            Event.SWEPT,
+            enqueued=enqueued,
+            due=len(due.polls),
+            asked=counts.asked,
+            finished=counts.finished,
+            faults=counts.faults,
+            left=counts.left,
+            purged=purged,
+            ms=(self.clock() - began) // timedelta(milliseconds=1),
+        )
+
+    def _enqueue(self, due: Sequence[DueDelivery]) -> int:
+        """Move the due rows of deliveries on, and send a message for each that moved."""
+        now = self.clock()
+        by_partition: dict[str, list[DueDelivery]] = {}
+        for each in due:
+            by_partition.setdefault(each.token.partition, []).append(each)
+        batches = [
+            rows[start : start + polling.MOVES_PER_TRANSACTION]
+            for rows in by_partition.values()
+            for start in range(0, len(rows), polling.MOVES_PER_TRANSACTION)
+        ]
+        calls = [call for batch in batches for call in self._moved(batch, now)]
+        list(self.executor.map(partial(send, self.outbox), calls))
+        return len(calls)
+
+    def _moved(self, batch: Sequence[DueDelivery], now: datetime) -> Sequence[Call]:
+        steps = [polling.enqueue(each.token, each.call, now) for each in batch]
+        calls = {move.token.key: call for move, call in steps}
+        return [calls[move.token.key] for move in self.mover.move([move for move, _ in steps])]

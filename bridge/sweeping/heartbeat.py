@@ -1,0 +1,33 @@
+"""Shows that the timer still ticks: all timers of an app have been seen to stop while HTTP went on."""
+
+from datetime import datetime, timedelta
+
+from bridge.core.errors import Conflict, StorageUnavailable
+from bridge.core.keys import HEARTBEAT_KEY, SOURCES_PARTITION, SOURCES_RANGE
+from bridge.core.rows import SHAPE, VERSION_COLUMN
+from bridge.core.transaction import ANY, Insert, Merge, Transaction, Value
+from bridge.log import Event, log
+from bridge.ports import Table
+
+_EVERY = timedelta(minutes=1)
+
+
+def last_beat(table: Table) -> datetime | None:
+    """Say when a sweep last showed itself, give or take a minute."""
+    rows = table.range(SOURCES_PARTITION, *SOURCES_RANGE)
+    beats = [row.values.get("at") for row in rows if row.key == HEARTBEAT_KEY]
+    return beats[0] if beats and isinstance(beats[0], datetime) else None
+
+
+def beat(table: Table, now: datetime) -> None:
+    """Write the heartbeat if the last one is a minute old. Costs a read otherwise, and never fails a sweep."""
+    try:
+        last = last_beat(table)
+        if last is None or now - last >= _EVERY:
+            columns: dict[str, Value] = {VERSION_COLUMN: SHAPE, "at": now}
+            write = Insert(HEARTBEAT_KEY, columns) if last is None else Merge(HEARTBEAT_KEY, columns, ANY)
+            table.commit(Transaction(SOURCES_PARTITION, (write,)))
+    except Conflict:
+        return  # another sweep has just shown itself
+    except StorageUnavailable as error:
+        log(Event.STORAGE, step="heartbeat", error=str(error))

@@ -1,0 +1,61 @@
+"""Forgets what ended long ago."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bridge.core.due import DuePurge
+from bridge.core.errors import Conflict, ForeignRow, StorageUnavailable
+from bridge.core.family import Family
+from bridge.core.keys import after
+from bridge.core.steps import purging
+from bridge.core.times import Clock
+from bridge.log import Event, log
+from bridge.ports import Table
+from bridge.sweeping.moving import Mover
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purges:
+    """Everything that purging needs."""
+
+    table: Table
+    mover: Mover
+    clock: Clock
+    #: How long an operation is kept after its end.
+    retention: timedelta
+
+    def run(self, due: Sequence[DuePurge], *, until: datetime) -> int:
+        """Forget what may be forgotten; none is begun after `until`. Returns how many were."""
+        purged = 0
+        for each in due:
+            if self.clock() >= until:
+                break
+            purged += self._purge(each)
+        return purged
+
+    def _purge(self, due: DuePurge) -> bool:
+        """Forget one operation, its attempts first. A crash in between goes on at the next sweep."""
+        try:
+            family = Family.read(due.ref, self.table.range(due.token.partition, due.ref.key, after(due.ref.key)))
+            if family is None:
+                self.mover.delete(due.token)
+                return False
+            now = self.clock()
+            keep_until = purging.keep_until(family, now, self.retention)
+            if keep_until is not None:
+                self.mover.move([purging.look_again(due.token, family, keep_until)])
+                return False
+            self._forget_attempts(due)
+            self.table.commit(purging.forget(due.token, family))
+        except (Conflict, StorageUnavailable, ForeignRow) as error:
+            log(Event.STORAGE, step="purge", operation=due.ref.due_reference, error=str(error))
+            return False
+        log(Event.PURGED, operation=due.ref.due_reference)
+        return True
+
+    def _forget_attempts(self, due: DuePurge) -> None:
+        prefix = f"att:{due.ref.due_reference}:"
+        rows = self.table.range(due.token.partition, prefix, after(prefix), columns=["number"])
+        for transaction in purging.forget_attempts(due.token.partition, [row.key for row in rows]):
+            self.table.commit(transaction)

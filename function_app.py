@@ -1,0 +1,72 @@
+"""Every entrance of the bridge: eight HTTP calls, one timer, one queue. Triggers only parse, call and answer."""
+
+import os
+
+import azure.functions as func
+
+from bridge.adapters.queue import DELIVERIES_QUEUE
+from bridge.api.routes import Routes
+from bridge.app import App
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
+bridge = App.from_environment(os.environ)
+
+
+@app.route("registrations", methods=["POST"])
+def register(req: func.HttpRequest) -> func.HttpResponse:
+    """Register a callback for an operation."""
+    return bridge.answer(Routes.register, req)
+
+
+@app.route("registrations", methods=["GET"])
+def list_registrations(req: func.HttpRequest) -> func.HttpResponse:
+    """List registrations, newest first."""
+    return bridge.answer(Routes.list, req)
+
+
+@app.route("registrations/{id}", methods=["GET"])
+def read_registration(req: func.HttpRequest) -> func.HttpResponse:
+    """Show a registration, its operation and its attempts."""
+    return bridge.answer(Routes.read, req)
+
+
+@app.route("registrations/{id}", methods=["DELETE"])
+def cancel_registration(req: func.HttpRequest) -> func.HttpResponse:
+    """Cancel a registration."""
+    return bridge.answer(Routes.cancel, req)
+
+
+@app.route("registrations/{id}/redeliver", methods=["POST"])
+def redeliver(req: func.HttpRequest) -> func.HttpResponse:
+    """Deliver the same message again."""
+    return bridge.answer(Routes.redeliver, req)
+
+
+@app.route("operations/{id}", methods=["GET"])
+def read_operation(req: func.HttpRequest) -> func.HttpResponse:
+    """Show what is known of an operation."""
+    return bridge.answer(Routes.operation, req)
+
+
+@app.route("status", methods=["GET"])
+def status(req: func.HttpRequest) -> func.HttpResponse:
+    """Show how the bridge is."""
+    return bridge.answer(Routes.status, req)
+
+
+@app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - the trigger's signature
+    """Say whether the app is alive."""
+    return bridge.health()
+
+
+@app.timer_trigger("timer", schedule="%BRIDGE_POLL_SCHEDULE%", run_on_startup=False, use_monitor=False)
+def sweep(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the trigger's signature
+    """Do what is due."""
+    bridge.sweep()
+
+
+@app.queue_trigger("message", queue_name=DELIVERIES_QUEUE, connection="AzureWebJobsStorage")
+def deliver(message: func.QueueMessage) -> None:
+    """Make one attempt."""
+    bridge.deliver(message.get_body())

@@ -1,0 +1,371 @@
+"""What clients get when all is well, and when the bridge is not."""
+
+import json
+import logging
+
+import azure.functions as func
+import pytest
+from standardwebhooks import Webhook
+
+from bridge.api.routes import Routes
+from bridge.app import App
+from tests.support.flaky import flaky
+from tests.support.http import BASE, Client, answer
+from tests.support.world import ENVIRONMENT, Stage
+
+GOOD = {
+    "operationId": "operation-1",
+    "callbackUrl": "https://receiver.example.com/hook?token=secret",
+    "metadata": {"video": "intro"},
+}
+
+
+def test_a_registration_is_answered_with_all_that_is_known(bridge: Stage) -> None:
+    """The shape of DESIGN's example, and the secret to verify with."""
+    created = Client.of(bridge).register(GOOD)
+
+    secret = created.body.pop("signingSecret")
+    public_id = created.body["id"]
+    assert created.status == 201
+    assert created.headers["Location"] == f"{BASE}/registrations/{public_id}"
+    assert secret.startswith("whsec_")
+    assert created.body == {
+        "id": public_id,
+        "callbackUrl": "https://receiver.example.com/hook?token=secret",
+        "events": ["Succeeded", "Failed", "Canceled", "Expired"],
+        "metadata": {"video": "intro"},
+        "format": "standard",
+        "state": "waiting",
+        "since": "2026-11-23T12:00:00.000Z",
+        "reason": None,
+        "createdAt": "2026-11-23T12:00:00.000Z",
+        "message": None,
+        "nextAttemptAt": None,
+        "deliveredAt": None,
+        "operation": {
+            "id": "operation-1",
+            "source": "default",
+            "status": None,
+            "reason": None,
+            "registeredAt": "2026-11-23T12:00:00.000Z",
+            "polls": 0,
+            "lastPolledAt": None,
+            "nextPollAt": "2026-11-23T12:00:00.000Z",
+            "finishedAt": None,
+            "lastError": None,
+        },
+        "attempts": [],
+    }
+
+
+def test_registering_again_is_200_with_the_same(bridge: Stage) -> None:
+    """Compared after normalising."""
+    client = Client.of(bridge)
+    first = client.register(GOOD)
+    second = client.register({**GOOD, "callbackUrl": "HTTPS://RECEIVER.example.com:443/hook?token=secret"})
+
+    assert (second.status, second.body) == (200, first.body)
+
+
+def test_registering_with_other_content_is_409(bridge: Stage) -> None:
+    """And says what to do."""
+    client = Client.of(bridge)
+    client.register(GOOD)
+
+    second = client.register({**GOOD, "metadata": None})
+
+    assert (second.status, second.error["code"]) == (409, "RegistrationDiffers")
+
+
+def test_the_twenty_first_registration_is_409(bridge: Stage) -> None:
+    """An operation has its limit."""
+    client = Client.of(bridge)
+    for number in range(20):
+        assert client.register({**GOOD, "callbackUrl": f"https://a.example/{number}"}).status == 201
+
+    answered = client.register({**GOOD, "callbackUrl": "https://a.example/20"})
+
+    assert (answered.status, answered.error["code"]) == (409, "TooManyRegistrations")
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "https://speech.example.com/avatar/operations/operation-1?api-version=2024-08-01",
+        "https://Speech.Example.com/avatar/operations/operation-1?api-version=1999-01-01",
+        "https://speech.example.com/avatar/operations/operation-1",
+    ],
+)
+def test_a_whole_operation_location_names_the_operation(bridge: Stage, location: str) -> None:
+    """As Speech returned it; its api-version is not trusted."""
+    created = Client.of(bridge).register({"operationLocation": location, "callbackUrl": GOOD["callbackUrl"]})
+
+    assert (created.status, created.body["operation"]["id"]) == (201, "operation-1")
+
+
+def test_a_location_and_its_own_source_agree(bridge: Stage) -> None:
+    """Saying both is no contradiction."""
+    location = "https://speech.example.com/avatar/operations/operation-1"
+    body = {"operationLocation": location, "source": "default", "callbackUrl": GOOD["callbackUrl"]}
+
+    assert Client.of(bridge).register(body).status == 201
+
+
+def test_a_registration_is_shown_with_its_attempts(bridge: Stage) -> None:
+    """After a failure and a success."""
+    client = Client.of(bridge)
+    public_id = client.register(GOOD).body["id"]
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.courier.tell(str(GOOD["callbackUrl"]), 500, 200)
+    bridge.sweep()
+    bridge.deliver_all()
+    bridge.clock.advance(5)
+    bridge.sweep()
+    bridge.deliver_all()
+
+    shown = client.call(Routes.read, f"/registrations/{public_id}", id=public_id).body
+
+    assert (shown["state"], shown["deliveredAt"]) == ("delivered", "2026-11-23T12:00:05.000Z")
+    assert shown["message"] == {
+        "id": bridge.courier.posted[0].headers["webhook-id"],
+        "type": "avatar.operation.succeeded",
+    }
+    assert [(each["number"], each["status"]) for each in shown["attempts"]] == [(1, 500), (2, 200)]
+    assert shown["operation"]["status"] == "Succeeded"
+    assert shown["operation"]["nextPollAt"] is None
+    assert "signingSecret" not in shown
+
+
+def test_the_secret_of_the_answer_verifies_the_callback(bridge: Stage) -> None:
+    """With the public package, as a receiver would."""
+    secret = Client.of(bridge).register(GOOD).body["signingSecret"]
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sweep()
+    bridge.deliver_all()
+
+    post = bridge.courier.posted[0]
+    signed = Webhook(secret).sign(post.headers["webhook-id"], bridge.clock.now, post.body.decode())
+    assert post.headers["webhook-signature"] == signed
+
+
+def test_cancelling_is_204(bridge: Stage) -> None:
+    """Again and again."""
+    client = Client.of(bridge)
+    public_id = client.register(GOOD).body["id"]
+
+    for _ in range(2):
+        cancelled = client.call(Routes.cancel, f"/registrations/{public_id}", method="DELETE", id=public_id)
+        assert (cancelled.status, cancelled.body) == (204, None)
+
+
+def test_redelivering_is_202_once_there_is_a_message(bridge: Stage) -> None:
+    """409 before that."""
+    client = Client.of(bridge)
+    public_id = client.register(GOOD).body["id"]
+    early = client.call(Routes.redeliver, f"/registrations/{public_id}/redeliver", method="POST", id=public_id)
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sweep()
+    bridge.deliver_all()
+
+    again = client.call(Routes.redeliver, f"/registrations/{public_id}/redeliver", method="POST", id=public_id)
+
+    assert (early.status, early.error["code"]) == (409, "NoMessageYet")
+    assert (again.status, again.body["state"]) == (202, "pending")
+
+
+def test_an_operation_is_shown_with_its_registrations(bridge: Stage) -> None:
+    """All of them, in the order of their creation."""
+    client = Client.of(bridge)
+    ids = []
+    for number in range(3):
+        ids.append(client.register({**GOOD, "callbackUrl": f"https://a.example/{number}"}).body["id"])
+        bridge.clock.advance(1)
+
+    shown = client.call(Routes.operation, "/operations/operation-1", id="operation-1").body
+
+    assert [each["id"] for each in shown["registrations"]] == ids
+    assert shown["polls"] == 0
+
+
+def register_many(bridge: Stage, count: int) -> list[str]:
+    """Register `count` operations, a second apart; returns their registrations, newest first."""
+    ids = []
+    for number in range(count):
+        body = {**GOOD, "operationId": f"operation-{number}"}
+        ids.append(Client.of(bridge).register(body).body["id"])
+        bridge.clock.advance(1)
+    return ids[::-1]
+
+
+def test_a_list_is_paged_newest_first(bridge: Stage) -> None:
+    """Every registration on exactly one page, and no link after the last."""
+    ids = register_many(bridge, 23)
+    client = Client.of(bridge)
+    seen: list[str] = []
+    link: str | None = "/registrations?limit=10&code=key"
+
+    while link:
+        page = client.call(Routes.list, link).body
+        seen += [each["id"] for each in page["value"]]
+        link = page["nextLink"] and page["nextLink"].removeprefix(BASE)
+        assert link is None or "code=" not in link
+
+    assert seen == ids
+
+
+def test_a_list_of_a_state_shows_only_that(bridge: Stage) -> None:
+    """Newest first by when they came into it; without metadata and attempts."""
+    register_many(bridge, 6)
+    for number in (4, 2):
+        bridge.upstream.tell(f"operation-{number}", "Succeeded")
+        bridge.sweep()
+        bridge.clock.advance(60)
+    bridge.deliver_all()
+
+    page = Client.of(bridge).call(Routes.list, "/registrations?state=delivered").body
+
+    assert {each["operation"]["id"] for each in page["value"]} == {"operation-2", "operation-4"}
+    assert {each["operation"]["status"] for each in page["value"]} == {"Succeeded"}
+    assert {"metadata", "attempts"} & set(page["value"][0]) == set()
+    waiting = Client.of(bridge).call(Routes.list, "/registrations?state=waiting").body
+    assert len(waiting["value"]) == 4
+
+
+def test_a_list_shows_when_the_next_attempt_is(bridge: Stage) -> None:
+    """Kept in the index by the step that postpones."""
+    Client.of(bridge).register(GOOD)
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.courier.tell(str(GOOD["callbackUrl"]), 500)
+    bridge.sweep()
+    bridge.deliver_all()
+
+    [entry] = Client.of(bridge).call(Routes.list, "/registrations?state=pending").body["value"]
+
+    assert entry["nextAttemptAt"] == "2026-11-23T12:00:05.000Z"
+
+
+def test_a_list_of_an_operation_shows_its_registrations(bridge: Stage) -> None:
+    """Found without the index; filtered by state if asked."""
+    client = Client.of(bridge)
+    ids = {client.register({**GOOD, "callbackUrl": f"https://a.example/{n}"}).body["id"] for n in range(3)}
+    client.register({**GOOD, "operationId": "operation-2"})
+
+    found = client.call(Routes.list, "/registrations?operationId=operation-1").body
+    none = client.call(Routes.list, "/registrations?operationId=operation-1&state=dead").body
+
+    assert {each["id"] for each in found["value"]} == ids
+    assert (found["nextLink"], none["value"]) == (None, [])
+
+
+def test_status_says_how_the_bridge_is(bridge: Stage) -> None:
+    """Counts, what is overdue, the last sweep, the sources; no key."""
+    register_many(bridge, 3)
+    before = Client.of(bridge).call(Routes.status, "/status").body
+    bridge.sweep()
+
+    shown = Client.of(bridge).call(Routes.status, "/status").body
+
+    assert before["lastSweepAt"] is None
+    assert before["oldestOverdueAt"] == "2026-11-23T12:00:00.000Z"
+    assert shown["lastSweepAt"] == "2026-11-23T12:00:03.000Z"
+    assert shown["oldestOverdueAt"] is None
+    assert shown["registrations"]["waiting"] == {"count": 3, "more": False}
+    assert shown["registrations"]["dead"] == {"count": 0, "more": False}
+    assert shown["sources"] == [
+        {"name": "default", "endpoint": "https://speech.example.com", "path": "avatar", "apiVersion": "2024-08-01"}
+    ]
+    assert "speech-key" not in json.dumps(shown)
+
+
+def test_storage_that_is_down_is_503_with_a_time_to_come_back() -> None:
+    """Never a stack trace."""
+    bridge, table = flaky()
+    table.instead = [table.down]
+
+    answered = Client.of(bridge).register(GOOD)
+
+    assert (answered.status, answered.error["code"]) == (503, "StorageUnavailable")
+    assert answered.headers["Retry-After"] == "5"
+
+
+def test_rows_that_are_contended_for_are_503_too() -> None:
+    """The client may simply try again."""
+    bridge, table = flaky()
+    table.instead = [table.silent_loss] * 50
+
+    assert Client.of(bridge).register(GOOD).status == 503
+
+
+def test_a_bug_is_500_without_a_stack_trace(
+    bridge: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log has it."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("the cause")
+
+    monkeypatch.setattr(bridge.memory, "range", fail)
+
+    answered = Client.of(bridge).call(Routes.list)
+
+    assert (answered.status, answered.error["code"]) == (500, "InternalError")
+    assert "cause" not in json.dumps(answered.body)
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_misconfigured_app_names_every_setting_and_works_not(caplog: pytest.LogCaptureFixture) -> None:
+    """Every route but health answers 503; timer and queue do nothing; one log line says why."""
+    app = App.from_environment({**ENVIRONMENT, "BRIDGE_SIGNING_KEYS": "c2hvcnQ=", "SPEECH_ENDPOINT": ""})
+
+    answered = Client(app).register(GOOD)
+    app.sweep()
+    app.deliver(b"{}")
+
+    assert (answered.status, answered.error["code"]) == (503, "Misconfigured")
+    assert set(answered.targets) == {"BRIDGE_SIGNING_KEYS", "SPEECH_ENDPOINT"}
+    [line] = [record.message for record in caplog.records if record.levelno == logging.ERROR]
+    assert "BRIDGE_SIGNING_KEYS" in line
+    assert "SPEECH_ENDPOINT" in line
+    assert "c2hvcnQ" not in line + json.dumps(answered.body)
+
+
+def test_health_is_alive_or_misconfigured_and_nothing_more(bridge: Stage) -> None:
+    """Anybody may ask."""
+    alive, broken = answer(App(bridge.bridge).health()), answer(App.from_environment({}).health())
+
+    assert (alive.status, alive.body) == (200, {"status": "ok"})
+    assert (broken.status, broken.body) == (503, {"status": "misconfigured"})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"nonsense",
+        b"{}",
+        b"[]",
+        b'{"v": 99, "registration": "default~abc~0123456789abcdef", "life": 1, "attempt": 1}',
+        b'{"v": 1, "registration": "nonsense", "life": 1, "attempt": 1}',
+        b"\xff",
+        b'{"v": 1, "registration": "default~abc~0123456789abcdef", "life": 99999999999999999, "attempt": 1}',
+    ],
+)
+def test_a_foreign_queue_message_is_set_aside(bridge: Stage, body: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """With a log line, and without touching a row."""
+    App(bridge.bridge).deliver(body)
+
+    assert "row.set-aside" in caplog.text
+    assert bridge.table.taken() == {}
+
+
+def test_headers_come_in_any_letter_case(bridge: Stage) -> None:
+    """HTTP says so."""
+    assert Client.of(bridge).register(GOOD, CONTENT_TYPE="application/json").status == 201
+
+
+def test_answers_are_not_cached(bridge: Stage) -> None:
+    """They are news."""
+    response = App(bridge.bridge).answer(Routes.status, func.HttpRequest("GET", f"{BASE}/status", body=b""))
+
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.mimetype == "application/json"

@@ -1,0 +1,266 @@
+"""Everything that a person could send: named, answered, and nothing stored."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.api.routes import Routes
+from tests.support.http import Client
+from tests.support.world import Stage, stage
+
+GOOD = {"operationId": "operation-1", "callbackUrl": "https://receiver.example.com/hook"}
+LOCATION = "https://speech.example.com/avatar/operations/operation-1?api-version=2024-08-01"
+
+
+@pytest.mark.parametrize(
+    ("change", "target"),
+    [
+        ({"operationId": None}, "operationId"),
+        ({"operationId": ""}, "operationId"),
+        ({"operationId": "ab"}, "operationId"),
+        ({"operationId": "a" * 65}, "operationId"),
+        ({"operationId": "operation-1\n"}, "operationId"),
+        ({"operationId": "operation\u0661"}, "operationId"),
+        ({"operationId": "\uff4fperation"}, "operationId"),
+        ({"operationId": "-operation"}, "operationId"),
+        ({"operationId": "operation-"}, "operationId"),
+        ({"operationId": "oper/ation"}, "operationId"),
+        ({"operationId": "oper:ation"}, "operationId"),
+        ({"operationId": 7}, "operationId"),
+        ({"operationId": ["operation-1"]}, "operationId"),
+        ({"operationLocation": LOCATION}, "operationId"),
+        (
+            {"operationId": None, "operationLocation": "https://other.example.com/avatar/operations/a1b"},
+            "operationLocation",
+        ),
+        (
+            {"operationId": None, "operationLocation": "https://speech.example.com/customvoice/operations/a1b"},
+            "operationLocation",
+        ),
+        (
+            {"operationId": None, "operationLocation": "https://speech.example.com/avatar/operations/"},
+            "operationLocation",
+        ),
+        (
+            {"operationId": None, "operationLocation": "https://speech.example.com/avatar/operations/a/b"},
+            "operationLocation",
+        ),
+        (
+            {"operationId": None, "operationLocation": "https://speech.example.com/avatar/operations/a%2fb"},
+            "operationLocation",
+        ),
+        ({"operationId": None, "operationLocation": "https://["}, "operationLocation"),
+        ({"operationId": None, "operationLocation": 7}, "operationLocation"),
+        ({"callbackUrl": None}, "callbackUrl"),
+        ({"callbackUrl": ""}, "callbackUrl"),
+        ({"callbackUrl": 7}, "callbackUrl"),
+        ({"callbackUrl": "https://"}, "callbackUrl"),
+        ({"callbackUrl": "https://user:password@receiver.example.com/"}, "callbackUrl"),
+        ({"callbackUrl": "https://receiver.example.com/#fragment"}, "callbackUrl"),
+        ({"callbackUrl": "https://receiver.example.com/" + "a" * 2048}, "callbackUrl"),
+        ({"callbackUrl": "ftp://receiver.example.com/"}, "callbackUrl"),
+        ({"callbackUrl": "http://receiver.example.com/"}, "callbackUrl"),
+        ({"callbackUrl": "https://169.254.169.254/metadata"}, "callbackUrl"),
+        ({"callbackUrl": "https://168.63.129.16/"}, "callbackUrl"),
+        ({"callbackUrl": "https://0x7f.1/"}, "callbackUrl"),
+        ({"callbackUrl": "https://[::ffff:10.0.0.1]/"}, "callbackUrl"),
+        ({"source": "other"}, "source"),
+        ({"source": 7}, "source"),
+        ({"events": []}, "events"),
+        ({"events": ["Exploded"]}, "events.0"),
+        ({"events": ["Succeeded", "succeeded"]}, "events.1"),
+        ({"events": "Succeeded"}, "events"),
+        ({"metadata": "text"}, "metadata"),
+        ({"metadata": []}, "metadata"),
+        ({"metadata": {"a": "x" * 4096}}, "metadata"),
+        ({"metadata": {"a": "ü" * 2048}}, "metadata"),
+        ({"format": "xml"}, "format"),
+        ({"format": "cloudevents"}, "format"),
+        ({"headers": {"Authorization": "x"}}, "headers"),
+        ({"group": "x"}, "group"),
+        ({"callbackURL": "https://receiver.example.com/"}, "callbackURL"),
+    ],
+)
+def test_a_wrong_field_is_named(bridge: Stage, change: dict[str, object], target: str) -> None:
+    """400 with the field as its target, and nothing stored."""
+    body = {name: value for name, value in {**GOOD, **change}.items() if value is not None}
+
+    answer = Client.of(bridge).register(body)
+
+    assert (answer.status, answer.error["code"]) == (400, "InvalidRequest")
+    assert answer.headers["x-ms-error-code"] == "InvalidRequest"
+    assert answer.targets == [target]
+    assert bridge.memory.rows() == []
+
+
+def test_every_wrong_field_is_named_at_once(bridge: Stage) -> None:
+    """Nobody has to ask six times."""
+    body = {"callbackUrl": "nonsense", "events": [], "metadata": 7, "source": "x", "colour": "blue"}
+
+    answer = Client.of(bridge).register(body)
+
+    assert set(answer.targets) == {"operationId", "callbackUrl", "events", "metadata", "source", "colour"}
+
+
+def test_a_value_is_never_repeated_in_an_error(bridge: Stage) -> None:
+    """It can be a secret that went into the wrong field."""
+    answer = Client.of(bridge).register({**GOOD, "callbackUrl": "https://u:hunter2@a/", "metadata": "hunter2"})
+
+    assert "hunter2" not in json.dumps(answer.body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"nonsense",
+        b"\xff\xfe",
+        b'{"operationId": "op\xe9ration"}',
+        b"NaN",
+        b'{"metadata": {"a": NaN}}',
+        b'{"metadata": {"a": Infinity}}',
+        b"[" * 10_000 + b"]" * 10_000,
+        b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
+        b"[]",
+        b"7",
+        b"null",
+        b'"text"',
+        b'{"operationId": "operation-1"',
+        b'{"a": "\\ud800"}',
+        b"\xef\xbb\xbf{}",
+        b'{"operationId": "a1b",}',
+        b"{'operationId': 'a1b'}",
+    ],
+)
+def test_what_is_no_json_object_is_refused(bridge: Stage, body: bytes) -> None:
+    """Not JSON, not UTF-8, not an object, not finite, or nested without end."""
+    answer = Client.of(bridge).register(body)
+
+    assert (answer.status, answer.error["code"]) == (400, "InvalidJson")
+    assert bridge.memory.rows() == []
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "9" * 4500])
+def test_a_number_that_json_cannot_carry_is_refused(bridge: Stage, number: str) -> None:
+    """It would be something else at the receiver."""
+    body = f'{{"operationId":"operation-1","callbackUrl":"https://a.example/","metadata":{{"n":{number}}}}}'
+
+    answer = Client.of(bridge).register(body.encode())
+
+    assert answer.status == 400
+    assert bridge.memory.rows() == []
+
+
+def test_a_body_over_64_kib_is_too_large(bridge: Stage) -> None:
+    """413, before it is read."""
+    assert Client.of(bridge).register(b" " * 65_536).status == 400
+    assert Client.of(bridge).register(b" " * 65_537).status == 413
+
+
+@pytest.mark.parametrize(
+    "content_type", ["", "text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1"]
+)
+def test_another_content_type_is_refused(bridge: Stage, content_type: str) -> None:
+    """415."""
+    assert Client.of(bridge).register(GOOD, Content_Type=content_type).status == 415
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "Application/JSON; charset=UTF-8", 'application/json;charset="utf-8"']
+)
+def test_json_in_utf8_is_taken(bridge: Stage, content_type: str) -> None:
+    """However it is written."""
+    assert Client.of(bridge).register(GOOD, Content_Type=content_type).status == 201
+
+
+@pytest.mark.parametrize(
+    ("query", "target"),
+    [
+        ("state=lost", "state"),
+        ("state=", "state"),
+        ("limit=0", "limit"),
+        ("limit=101", "limit"),
+        ("limit=-1", "limit"),
+        ("limit=%D9%A1", "limit"),
+        ("limit=1e1", "limit"),
+        ("cursor=nonsense", "cursor"),
+        ("cursor=", "cursor"),
+        ("cursor=Li4v", "cursor"),
+        ("operationId=a/b", "operationId"),
+        ("sate=dead", "sate"),
+    ],
+)
+def test_a_wrong_parameter_of_a_list_is_named(bridge: Stage, query: str, target: str) -> None:
+    """A typo does not list everything."""
+    answer = Client.of(bridge).call(Routes.list, f"/registrations?{query}")
+
+    assert (answer.status, answer.targets) == (400, [target])
+
+
+def test_the_function_key_is_no_unknown_parameter(bridge: Stage) -> None:
+    """The platform reads it."""
+    assert Client.of(bridge).call(Routes.list, "/registrations?code=abc&clientId=default").status == 200
+
+
+@pytest.mark.parametrize("public_id", ["", "nonsense", "default~operation-1~0123456789abcdef", "~~", "../../etc"])
+@pytest.mark.parametrize("route", [Routes.read, Routes.cancel, Routes.redeliver])
+def test_what_is_not_there_is_404(bridge: Stage, route: object, public_id: str) -> None:
+    """Whether it never was or cannot be."""
+    answer = Client.of(bridge).call(route, f"/registrations/{public_id}", id=public_id)  # type: ignore[arg-type]
+
+    assert (answer.status, answer.error["code"]) == (404, "NotFound")
+
+
+@pytest.mark.parametrize("operation_id", ["", "ab", "a/b", "operation-1"])
+def test_an_unknown_operation_is_404(bridge: Stage, operation_id: str) -> None:
+    """Nobody registered for it."""
+    assert Client.of(bridge).call(Routes.operation, f"/operations/{operation_id}", id=operation_id).status == 404
+
+
+def test_an_operation_of_an_unknown_source_is_400(bridge: Stage) -> None:
+    """The parameter is named."""
+    answer = Client.of(bridge).call(Routes.operation, "/operations/operation-1?source=x", id="operation-1")
+
+    assert (answer.status, answer.targets) == (400, ["source"])
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_answered(body: bytes) -> None:
+    """With 400, and nothing else."""
+    assert Client.of(stage()).register(body).status == 400
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(), children, max_size=3),
+    max_leaves=8,
+)
+fields = st.sampled_from(["operationId", "operationLocation", "callbackUrl", "source", "events", "metadata", "format"])
+
+
+@given(st.dictionaries(fields, json_values | st.sampled_from(["operation-1", "https://a.example/", "default"])))
+def test_any_json_is_answered(body: dict[str, object]) -> None:
+    """With 201 or 400, and what was refused left nothing behind."""
+    bridge = stage()
+
+    answer = Client.of(bridge).register(body)
+
+    assert answer.status in (201, 400)
+    assert (answer.status == 201) == bool(bridge.memory.rows())
+
+
+@given(st.dictionaries(st.text(), json_values, max_size=4))
+def test_any_metadata_that_is_taken_comes_back(metadata: dict[str, object]) -> None:
+    """As JSON sees it."""
+    bridge = stage()
+
+    answer = Client.of(bridge).register({**GOOD, "metadata": metadata})
+
+    if answer.status == 201:
+        assert answer.body["metadata"] == json.loads(json.dumps(metadata))
+        bridge.upstream.tell("operation-1", "Succeeded")
+        bridge.sweep()
+        bridge.deliver_all()
+        assert json.loads(bridge.courier.posted[0].body)["data"]["metadata"] == answer.body["metadata"]

@@ -1,0 +1,169 @@
+"""What things cost in calls to storage: the bill of a deployment is made of these."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+
+import pytest
+from azure.core.pipeline import PipelineRequest
+from azure.data.tables import TableClient
+
+from bridge.adapters.memory import MemoryTable
+from bridge.adapters.tables import AzureTable
+from bridge.core.transaction import Transaction
+from local.azurite import Azurite
+from tests.support.world import Stage, stage
+
+
+@pytest.fixture
+def counted(azurite: Azurite) -> Iterator[tuple[Stage, Counter[str]]]:
+    """Set a bridge on the emulator, and a count of the HTTP requests that its table makes."""
+    requests: Counter[str] = Counter()
+
+    def count(request: PipelineRequest[object]) -> None:
+        requests[str(getattr(request.http_request, "method", ""))] += 1
+
+    with TableClient.from_connection_string(
+        azurite.connection_string, table_name="costs", retry_total=0, raw_request_hook=count
+    ) as client:
+        client.create_table()
+        requests.clear()
+        yield stage(lambda _: AzureTable(client)), requests
+        client.delete_table()
+
+
+def test_an_idle_sweep_reads_nine_times(counted: tuple[Stage, Counter[str]]) -> None:
+    """One query a partition and one for the sources; a heartbeat once a minute."""
+    bridge, requests = counted
+    bridge.sweep()
+    requests.clear()
+
+    for _ in range(5):
+        bridge.clock.advance(10)
+        bridge.sweep()
+
+    assert requests == {"GET": 45}
+
+
+def test_a_new_registration_is_one_request(counted: tuple[Stage, Counter[str]]) -> None:
+    """One transaction, without a read."""
+    bridge, requests = counted
+
+    bridge.register()
+
+    assert requests == {"POST": 1}
+
+
+def test_a_further_registration_is_three_requests(counted: tuple[Stage, Counter[str]]) -> None:
+    """The insert that fails, one read, one transaction."""
+    bridge, requests = counted
+    bridge.register()
+    requests.clear()
+
+    bridge.register("operation-1", "https://other.example.com/")
+
+    assert requests == {"POST": 2, "GET": 1}
+
+
+def test_a_terminal_operation_and_its_callback_are_five_requests_and_one_message(
+    counted: tuple[Stage, Counter[str]],
+) -> None:
+    """Beside the nine reads of the sweep: read and end it; read, claim and record."""
+    bridge, requests = counted
+    bridge.sweep()
+    bridge.register()
+    bridge.upstream.tell("operation-1", "Succeeded")
+    requests.clear()
+
+    bridge.sweep()
+    messages = bridge.deliver_all()
+
+    assert requests == {"GET": 9 + 2, "POST": 3}
+    assert messages == 1
+
+
+def test_a_poll_that_finds_nothing_new_is_a_tenth_of_a_request_at_most(
+    counted: tuple[Stage, Counter[str]],
+) -> None:
+    """1,000 due operations in one sweep."""
+    bridge, requests = counted
+    bridge.sweep()
+    for number in range(1000):
+        bridge.register(f"operation-{number}")
+    requests.clear()
+
+    bridge.sweep()
+
+    assert len(bridge.upstream.asked) == 1000
+    assert requests.total() - 9 <= 100
+
+
+class Witness(MemoryTable):
+    """Remembers how many rows each transaction that went through had."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    def commit(self, transaction: Transaction) -> Mapping[str, str]:
+        """Commit, and remember."""
+        etags = super().commit(transaction)
+        self.sizes.append(len(transaction.writes))
+        return etags
+
+    def taken(self) -> list[int]:
+        """Take what was remembered and begin again."""
+        taken, self.sizes = self.sizes, []
+        return taken
+
+
+def test_steps_write_as_many_rows_as_the_architecture_says() -> None:
+    """The counts of ARCHITECTURE.md's table of steps."""
+    witness = Witness()
+    bridge = stage(lambda _: witness)
+    use = bridge.bridge.routes.use
+    one, two = (bridge.wish(url=f"https://{name}.example.com/") for name in ("one", "two"))
+    bridge.courier.tell(one.callback_url, 500, 200)
+
+    def end() -> None:
+        bridge.upstream.tell("operation-1", "Succeeded")
+        bridge.sweep()
+
+    steps: dict[str, Callable[[], object]] = {
+        "register, new": lambda: use.register(one),
+        "register, further": lambda: use.register(two),
+        "cancel, waiting": lambda: use.cancel(two.ref),
+        "cancel, the last waiting": lambda: use.cancel(one.ref),
+        "register, nobody waited": lambda: use.register(one),
+        "poll, not terminal": bridge.sweep,
+        "poll, terminal": end,
+        "claim, record a retry": bridge.deliver_all,
+        "enqueue": bridge.sweep,
+        "claim, record a delivery": bridge.deliver_all,
+        "redeliver": lambda: use.redeliver(one.ref),
+        "cancel, pending": lambda: use.cancel(one.ref),
+        "register, terminal upstream": lambda: use.register(two),
+    }
+    bridge.sweep()  # writes the heartbeat
+    witness.taken()
+
+    written = {}
+    for name, step in steps.items():
+        step()
+        written[name] = witness.taken()
+        bridge.clock.advance(15)
+
+    assert written == {
+        "register, new": [4],
+        "register, further": [3],
+        "cancel, waiting": [4],
+        "cancel, the last waiting": [6],
+        "register, nobody waited": [6],
+        "poll, not terminal": [1, 3],
+        "poll, terminal": [7],
+        "claim, record a retry": [4, 5],
+        "enqueue": [3],
+        "claim, record a delivery": [4, 5],
+        "redeliver": [4],
+        "cancel, pending": [4],
+        "register, terminal upstream": [5],
+    }

@@ -1,0 +1,463 @@
+"""Delivering: claim, POST, record, and what happens when something comes in between."""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+from standardwebhooks import Webhook
+
+from bridge.core.delivery import LEASE, Call
+from bridge.core.errors import StorageUnavailable
+from bridge.core.keys import RegistrationRef
+from bridge.core.outcome import Unreachable, answered
+from bridge.core.registration import State
+from bridge.core.retry import ATTEMPTS_PER_RUN, SCHEDULE
+from bridge.core.transaction import ANY, Merge, Transaction
+from bridge.show import Shown
+from tests.support.flaky import flaky
+from tests.support.world import NOON, Stage
+
+HOOK = "https://receiver.example.com/hook"
+
+
+def pending(bridge: Stage) -> RegistrationRef:
+    """Bring a registration to where its first call is in the queue."""
+    ref = bridge.register()[0]
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sweep()
+    return ref
+
+
+def shown(bridge: Stage, ref: RegistrationRef) -> Shown:
+    """Look at a registration as a client does."""
+    found = bridge.bridge.routes.show.registration(ref)
+    assert found is not None
+    return found
+
+
+def live_on(bridge: Stage, time: timedelta, step: timedelta) -> None:
+    """Let timer and queue run for a while."""
+    end = bridge.clock() + time
+    while bridge.clock() < end:
+        bridge.sweep()
+        bridge.deliver_all()
+        bridge.clock.advance(step)
+
+
+def test_a_callback_says_what_happened(bridge: Stage) -> None:
+    """Byte for byte as DESIGN's example is shaped."""
+    ref = pending(bridge)
+
+    bridge.deliver_all()
+
+    assert json.loads(bridge.courier.posted[0].body) == {
+        "type": "avatar.operation.succeeded",
+        "timestamp": "2026-11-23T12:00:00.000Z",
+        "data": {
+            "operationId": "operation-1",
+            "status": "Succeeded",
+            "source": "default",
+            "registrationId": ref.public_id,
+            "audience": "https://receiver.example.com",
+            "metadata": None,
+            "registeredAt": "2026-11-23T12:00:00.000Z",
+            "observedAt": "2026-11-23T12:00:00.000Z",
+            "notBefore": None,
+            "reason": None,
+            "operation": {"id": "operation-1", "status": "Succeeded"},
+        },
+    }
+
+
+def test_a_callback_is_signed_for_its_receiver(bridge: Stage) -> None:
+    """The public package verifies it with the secret that registering answers."""
+    ref = pending(bridge)
+    secret = bridge.settings.keyring.secrets_for(owner="shared", origin="https://receiver.example.com")[0]
+
+    bridge.deliver_all()
+
+    post = bridge.courier.posted[0]
+    bridge_time = str(int(NOON.timestamp()))
+    assert post.headers["webhook-timestamp"] == bridge_time
+    expected = Webhook(secret.reveal()).sign(post.headers["webhook-id"], NOON, post.body.decode())
+    assert post.headers["webhook-signature"] == expected
+    assert bridge.registration(ref).message_id == post.headers["webhook-id"]
+
+
+def test_a_delivery_is_three_calls_to_the_table(bridge: Stage) -> None:
+    """Read, claim, record."""
+    pending(bridge)
+    bridge.table.taken()
+
+    bridge.deliver_all()
+
+    assert bridge.table.taken() == {"get": 1, "commit": 2}
+
+
+def test_a_delivered_registration_leaves_nothing_due_but_its_purge(bridge: Stage) -> None:
+    """And one index row that says where it stands."""
+    ref = pending(bridge)
+
+    bridge.deliver_all()
+
+    assert bridge.registration(ref).state is State.DELIVERED
+    assert bridge.due_keys() == ["purge:default:operation-1"]
+    assert bridge.index_keys() == [f"delivered:{ref.due_reference}"]
+
+
+def test_every_attempt_is_recorded(bridge: Stage) -> None:
+    """When, how long, where, and what came of it."""
+    ref = pending(bridge)
+    bridge.courier.tell(
+        HOOK,
+        answered(503, address="203.0.113.7", body=b"busy"),
+        Unreachable(error="timeout"),
+        answered(200, address="203.0.113.8", body=b"ok"),
+    )
+    bridge.courier.during = lambda: bridge.clock.advance(0.041)
+
+    live_on(bridge, timedelta(minutes=10), timedelta(seconds=5))
+
+    attempts = shown(bridge, ref).attempts
+    assert [each.number for each in attempts] == [1, 2, 3]
+    assert [(each.status, each.error, each.body, each.address, each.duration_ms) for each in attempts] == [
+        (503, None, "busy", "203.0.113.7", 41),
+        (None, "timeout", None, None, 41),
+        (200, None, "ok", "203.0.113.8", 41),
+    ]
+
+
+def test_a_receiver_that_never_answers_is_tried_for_75_hours_and_then_dead(bridge: Stage) -> None:
+    """Ten attempts on the schedule, the same message in each."""
+    ref = pending(bridge)
+    bridge.courier.tell(HOOK, Unreachable(error="connect"))
+    times = []
+    bridge.courier.during = lambda: times.append(bridge.clock())
+
+    live_on(bridge, timedelta(hours=80), timedelta(seconds=30))
+
+    assert bridge.registration(ref).state is State.DEAD
+    assert bridge.registration(ref).reason == "exhausted"
+    assert len(times) == ATTEMPTS_PER_RUN
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    assert all(wait <= gap <= wait + timedelta(seconds=30) for wait, gap in zip(SCHEDULE, gaps, strict=True))
+    assert len({(post.headers["webhook-id"], post.body) for post in bridge.courier.posted}) == 1
+    assert bridge.due_keys() == ["purge:default:operation-1"]
+
+
+def test_a_gone_endpoint_is_not_retried(bridge: Stage) -> None:
+    """410 says that nobody wants it there."""
+    ref = pending(bridge)
+    bridge.courier.tell(HOOK, 410)
+
+    live_on(bridge, timedelta(hours=80), timedelta(minutes=5))
+
+    assert len(bridge.courier.posted) == 1
+    assert (bridge.registration(ref).state, bridge.registration(ref).reason) == (State.DEAD, "gone")
+
+
+def test_a_dead_delivery_can_be_redelivered(bridge: Stage) -> None:
+    """With a whole run of attempts."""
+    ref = pending(bridge)
+    bridge.courier.tell(HOOK, 500)
+    live_on(bridge, timedelta(hours=80), timedelta(minutes=1))
+    bridge.bridge.routes.use.redeliver(ref)
+
+    live_on(bridge, timedelta(hours=80), timedelta(minutes=1))
+
+    assert len(bridge.courier.posted) == 2 * ATTEMPTS_PER_RUN
+    assert bridge.registration(ref).state is State.DEAD
+
+
+def test_retry_after_lengthens_a_wait(bridge: Stage) -> None:
+    """The receiver knows best when it is back."""
+    ref = pending(bridge)
+    bridge.courier.tell(HOOK, answered(503, address=None, retry_after=timedelta(hours=1)), 200)
+
+    bridge.deliver_all()
+
+    assert bridge.registration(ref).next_attempt_at == NOON + timedelta(hours=1)
+
+
+def test_the_same_call_twice_makes_one_attempt(bridge: Stage) -> None:
+    """A queue may deliver twice."""
+    pending(bridge)
+    call = bridge.outbox.take()[0]
+
+    bridge.bridge.deliver.deliver(call)
+    bridge.bridge.deliver.deliver(call)
+
+    assert len(bridge.courier.posted) == 1
+
+
+def test_two_instances_with_the_same_call_make_one_attempt(bridge: Stage) -> None:
+    """The second finds the lease of the first."""
+    pending(bridge)
+    call = bridge.outbox.take()[0]
+    bridge.courier.during = lambda: bridge.bridge.deliver.deliver(call)
+
+    bridge.bridge.deliver.deliver(call)
+
+    assert len(bridge.courier.posted) == 1
+
+
+def test_a_call_before_its_time_is_dropped(bridge: Stage) -> None:
+    """The due row calls again when the time has come."""
+    ref = pending(bridge)
+    bridge.courier.tell(HOOK, 500)
+    bridge.deliver_all()
+
+    bridge.bridge.deliver.deliver(Call(ref=ref, life=NOON, number=2))
+
+    assert len(bridge.courier.posted) == 1
+
+
+@pytest.mark.parametrize("number", [0, 2, 99])
+def test_a_call_for_another_attempt_is_dropped(bridge: Stage, number: int) -> None:
+    """Only the next one may be made."""
+    ref = pending(bridge)
+
+    bridge.bridge.deliver.deliver(Call(ref=ref, life=NOON, number=number))
+
+    assert bridge.courier.posted == []
+
+
+def test_an_attempt_that_was_never_recorded_counts_as_lost(bridge: Stage) -> None:
+    """The process died after the POST: the receiver hears it again, under the same id."""
+    ref = pending(bridge)
+
+    def die() -> None:
+        bridge.courier.during = lambda: None
+        raise SystemExit
+
+    bridge.courier.during = die
+    with pytest.raises(SystemExit):
+        bridge.deliver_all()
+    live_on(bridge, LEASE * 2, timedelta(seconds=10))
+
+    assert [each.error_at(bridge.clock()) for each in shown(bridge, ref).attempts] == ["lost", None]
+    assert len({(post.headers["webhook-id"], post.body) for post in bridge.courier.posted}) == 1
+    assert bridge.registration(ref).state is State.DELIVERED
+
+
+def test_a_run_whose_last_attempt_was_lost_is_dead(bridge: Stage) -> None:
+    """It may have reached the receiver ten times."""
+    ref = pending(bridge)
+    bridge.courier.tell(HOOK, 500)
+
+    def die_at_the_last() -> None:
+        if len(bridge.courier.posted) == ATTEMPTS_PER_RUN:
+            raise SystemExit
+
+    bridge.courier.during = die_at_the_last
+    with pytest.raises(SystemExit):
+        live_on(bridge, timedelta(hours=80), timedelta(minutes=1))
+    live_on(bridge, timedelta(minutes=5), timedelta(seconds=10))
+
+    assert len(bridge.courier.posted) == ATTEMPTS_PER_RUN
+    assert (bridge.registration(ref).state, bridge.registration(ref).reason) == (State.DEAD, "exhausted")
+    assert bridge.due_keys() == ["purge:default:operation-1"]
+
+
+def test_an_attempt_is_not_begun_when_too_little_of_the_lease_is_left() -> None:
+    """The claim took 45 seconds: another instance may attempt before this one would be done."""
+    bridge, table = flaky()
+    ref = pending(bridge)
+
+    def slowly(transaction: Transaction) -> Mapping[str, str]:
+        etags = table.inner.commit(transaction)
+        bridge.clock.advance(45)
+        return etags
+
+    table.instead = [slowly]
+    bridge.deliver_all()
+    assert bridge.courier.posted == []
+
+    live_on(bridge, LEASE, timedelta(seconds=10))
+    assert bridge.registration(ref).state is State.DELIVERED
+
+
+def test_a_claim_whose_reply_was_lost_is_used() -> None:
+    """It is ours, and the attempt is made at once."""
+    bridge, table = flaky()
+    ref = pending(bridge)
+    table.instead = [table.silent_commit]
+
+    bridge.deliver_all()
+
+    assert bridge.registration(ref).state is State.DELIVERED
+    assert len(bridge.courier.posted) == 1
+
+
+def test_a_claim_that_storage_refuses_makes_no_attempt() -> None:
+    """The queue trigger raises, and the host calls again."""
+    bridge, table = flaky()
+    pending(bridge)
+    table.instead = [table.down]
+
+    with pytest.raises(StorageUnavailable):
+        bridge.deliver_all()
+
+    assert bridge.courier.posted == []
+
+
+@pytest.mark.parametrize("trouble", ["down", "silent_loss", "silent_commit"])
+def test_a_record_is_tried_until_storage_takes_it(trouble: str) -> None:
+    """The POST is done; only the record keeps it from being repeated."""
+    bridge, table = flaky()
+    ref = pending(bridge)
+    wrong = getattr(table, trouble)
+    table.instead = [table.inner.commit, wrong, wrong]
+
+    bridge.deliver_all()
+
+    assert bridge.registration(ref).state is State.DELIVERED
+    assert shown(bridge, ref).attempts[0].status == 200
+    live_on(bridge, timedelta(minutes=5), timedelta(seconds=10))
+    assert len(bridge.courier.posted) == 1
+
+
+def test_a_storage_that_stays_silent_after_the_post_repeats_the_delivery() -> None:
+    """The one duplicate that is promised, and a log line for it."""
+    bridge, table = flaky()
+    ref = pending(bridge)
+    table.instead = [table.inner.commit, *[table.down] * 6]
+
+    bridge.deliver_all()
+    assert sum(bridge.pauses) < 10
+    live_on(bridge, timedelta(minutes=5), timedelta(seconds=10))
+
+    assert len(bridge.courier.posted) == 2
+    assert bridge.courier.posted[0].headers["webhook-id"] == bridge.courier.posted[1].headers["webhook-id"]
+    assert bridge.registration(ref).state is State.DELIVERED
+
+
+def meanwhile(bridge: Stage, change: Callable[[], object]) -> None:
+    """Let `change` happen while a POST is under way."""
+
+    def once() -> None:
+        bridge.courier.during = lambda: None
+        change()
+
+    bridge.courier.during = once
+    bridge.deliver_all()
+
+
+def test_a_2xx_after_a_cancellation_is_recorded_and_changes_nothing(bridge: Stage) -> None:
+    """It was in flight; the client was told that it might arrive."""
+    ref = pending(bridge)
+
+    meanwhile(bridge, lambda: bridge.bridge.routes.use.cancel(ref))
+
+    assert bridge.registration(ref).state is State.CANCELLED
+    assert shown(bridge, ref).attempts[0].status == 200
+
+
+def test_a_2xx_after_cancellation_and_redelivery_ends_the_delivery(bridge: Stage) -> None:
+    """The receiver has it: the same message need not be sent again."""
+    ref = pending(bridge)
+
+    def cancel_and_redeliver() -> None:
+        bridge.bridge.routes.use.cancel(ref)
+        bridge.bridge.routes.use.redeliver(ref)
+
+    meanwhile(bridge, cancel_and_redeliver)
+
+    assert bridge.registration(ref).state is State.DELIVERED
+    bridge.deliver_all()
+    assert len(bridge.courier.posted) == 1
+    assert bridge.due_keys() == ["purge:default:operation-1"]
+
+
+def test_a_failure_after_cancellation_and_redelivery_is_only_recorded(bridge: Stage) -> None:
+    """The new run goes its own way."""
+    ref = pending(bridge)
+    bridge.courier.tell(HOOK, 500, 200)
+
+    def cancel_and_redeliver() -> None:
+        bridge.bridge.routes.use.cancel(ref)
+        bridge.bridge.routes.use.redeliver(ref)
+
+    meanwhile(bridge, cancel_and_redeliver)
+
+    assert bridge.registration(ref).state is State.PENDING
+    bridge.deliver_all()
+    assert [each.status for each in shown(bridge, ref).attempts] == [500, 200]
+    assert bridge.registration(ref).state is State.DELIVERED
+
+
+def test_a_2xx_of_a_former_life_does_not_end_the_new_one(bridge: Stage) -> None:
+    """It told something else."""
+    ref = pending(bridge)
+
+    def begin_anew() -> None:
+        bridge.bridge.routes.use.cancel(ref)
+        bridge.bridge.routes.use.register(bridge.wish())
+
+    meanwhile(bridge, begin_anew)
+
+    assert bridge.registration(ref).state is State.PENDING
+    bridge.deliver_all()
+    assert bridge.registration(ref).state is State.DELIVERED
+    assert len({post.headers["webhook-id"] for post in bridge.courier.posted}) == 2
+
+
+def test_a_record_after_its_lease_does_not_undo_what_came_later(bridge: Stage) -> None:
+    """A frozen instance wakes up: the later attempt has decided."""
+    ref = pending(bridge)
+    bridge.courier.tell(HOOK, 200, 500)
+
+    def freeze() -> None:
+        bridge.clock.advance(LEASE + timedelta(seconds=1))
+        bridge.sweep()
+        bridge.deliver_all()
+
+    meanwhile(bridge, freeze)
+
+    assert bridge.registration(ref).state is State.DELIVERED
+    assert [each.status for each in shown(bridge, ref).attempts] == [500, 200]
+
+
+def test_an_enqueue_between_claim_and_record_is_no_harm(bridge: Stage) -> None:
+    """It changes the registration's ETag; the claim is still the attempt's own."""
+    ref = pending(bridge)
+
+    def sweep_past_the_lease() -> None:
+        bridge.clock.advance(LEASE + timedelta(seconds=1))
+        bridge.sweep()
+
+    bridge.courier.during = sweep_past_the_lease
+    bridge.bridge.deliver.deliver(bridge.outbox.take()[0])
+    bridge.courier.during = lambda: None
+
+    assert bridge.registration(ref).state is State.DELIVERED
+    bridge.deliver_all()
+    assert len(bridge.courier.posted) == 1
+
+
+def test_a_pending_row_without_a_message_is_set_aside(bridge: Stage) -> None:
+    """Somebody else wrote it; nothing is sent."""
+    ref = pending(bridge)
+    bridge.memory.commit(Transaction(ref.partition, (Merge(ref.key, {"message_body": ""}, ANY),)))
+
+    bridge.deliver_all()
+
+    assert bridge.courier.posted == []
+
+
+def test_a_log_line_says_what_happened_to_a_callback(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """One line, with host and port only."""
+    caplog.set_level("INFO")
+    bridge.bridge.routes.use.register(bridge.wish(url="https://receiver.example.com/hook?token=secret"))
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sweep()
+    caplog.clear()
+
+    bridge.deliver_all()
+
+    [line] = [json.loads(record.message) for record in caplog.records]
+    assert line["event"] == "delivery.attempted"
+    assert (line["to"], line["status"], line["then"]) == ("receiver.example.com", 200, "delivered")
+    assert "secret" not in caplog.text

@@ -1,0 +1,357 @@
+"""Registering, cancelling, redelivering: what clients ask for."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from bridge.core.errors import CommitUnknown, Contended, StorageUnavailable
+from bridge.core.operation import Verdict
+from bridge.core.registration import State
+from bridge.core.transaction import Transaction
+from bridge.register import Accepted, Created, Differs, Existing, NoMessage, NotFound, TooMany
+from tests.support.flaky import flaky
+from tests.support.world import NOON, Stage
+
+HOOK = "https://receiver.example.com/hook"
+
+
+def finish(bridge: Stage, operation_id: str = "operation-1", status: str = "Succeeded") -> None:
+    """Let the upstream say its last word, and the bridge hear it."""
+    bridge.upstream.tell(operation_id, status)
+    bridge.clock.advance(60)
+    bridge.sweep()
+
+
+def test_a_new_registration_waits_and_its_operation_is_due_at_once(bridge: Stage) -> None:
+    """The operation may have ended long ago."""
+    result = bridge.bridge.routes.use.register(bridge.wish())
+
+    assert isinstance(result, Created)
+    assert result.registration.state is State.WAITING
+    assert bridge.due_keys() == ["poll:default:operation-1"]
+    assert bridge.family().operation.record.due.startswith("due:1795435200000:poll:")
+
+
+def test_a_new_registration_is_one_call_to_the_table(bridge: Stage) -> None:
+    """No read before it."""
+    bridge.register()
+
+    assert bridge.table.taken() == {"commit": 1}
+
+
+def test_a_further_registration_is_three_calls_to_the_table(bridge: Stage) -> None:
+    """One that fails, one read, one that does it."""
+    bridge.register()
+    bridge.table.taken()
+
+    bridge.register("operation-1", "https://other.example.com/")
+
+    assert bridge.table.taken() == {"commit": 2, "range": 1}
+
+
+def test_registering_the_same_again_finds_the_first(bridge: Stage) -> None:
+    """Nothing is written for it."""
+    bridge.bridge.routes.use.register(bridge.wish())
+    bridge.clock.advance(10)
+
+    result = bridge.bridge.routes.use.register(bridge.wish())
+
+    assert isinstance(result, Existing)
+    assert result.registration.life == NOON
+
+
+@pytest.mark.parametrize("change", [{"events": (Verdict.FAILED,)}, {"metadata": '{"a":1}'}])
+def test_registering_the_same_with_other_content_differs(bridge: Stage, change: Mapping[str, object]) -> None:
+    """Whoever wants other content cancels first."""
+    wish = bridge.wish()
+    bridge.bridge.routes.use.register(wish)
+
+    assert bridge.bridge.routes.use.register(replace(wish, **change)) == Differs()  # type: ignore[arg-type]
+
+
+def test_an_operation_takes_twenty_registrations(bridge: Stage) -> None:
+    """Its end must fit into one transaction."""
+    bridge.register("operation-1", *(f"https://receiver.example.com/{number}" for number in range(20)))
+
+    assert bridge.bridge.routes.use.register(bridge.wish(url="https://receiver.example.com/20")) == TooMany()
+
+
+def test_a_cancelled_registration_still_counts_among_the_twenty(bridge: Stage) -> None:
+    """Its rows are there until the purge."""
+    refs = bridge.register("operation-1", *(f"https://receiver.example.com/{number}" for number in range(20)))
+    bridge.bridge.routes.use.cancel(refs[0])
+
+    assert bridge.bridge.routes.use.register(bridge.wish(url="https://receiver.example.com/20")) == TooMany()
+
+
+def test_the_end_of_an_operation_with_twenty_registrations_is_one_transaction(bridge: Stage) -> None:
+    """83 rows, and twenty callbacks."""
+    bridge.register("operation-1", *(f"https://receiver.example.com/{number}" for number in range(20)))
+
+    finish(bridge)
+
+    assert bridge.deliver_all() == 20
+    assert len(bridge.courier.posted) == 20
+
+
+def test_registering_for_what_has_ended_delivers_at_once(bridge: Stage) -> None:
+    """The upstream is not asked again."""
+    bridge.register()
+    finish(bridge)
+    bridge.deliver_all()
+    asked = len(bridge.upstream.asked)
+
+    result = bridge.bridge.routes.use.register(bridge.wish(url="https://late.example.com/"))
+
+    assert isinstance(result, Created)
+    assert result.registration.state is State.PENDING
+    assert bridge.deliver_all() == 1
+    assert bridge.courier.posted[-1].url == "https://late.example.com/"
+    bridge.clock.advance(60)
+    bridge.sweep()
+    assert len(bridge.upstream.asked) == asked
+
+
+def test_registering_for_what_has_ended_otherwise_is_unwanted(bridge: Stage) -> None:
+    """It asked for failures only, and there was none."""
+    bridge.register()
+    finish(bridge)
+    bridge.outbox.take()
+
+    result = bridge.bridge.routes.use.register(bridge.wish(url="https://late.example.com/", events=(Verdict.FAILED,)))
+
+    assert isinstance(result, Created)
+    assert result.registration.state is State.UNWANTED
+    assert bridge.outbox.calls == []
+
+
+def test_registering_for_what_has_expired_polls_again(bridge: Stage) -> None:
+    """A verdict of ours is reopened; the age counts anew."""
+    first = bridge.register()[0]
+    bridge.clock.advance(timedelta(hours=25))
+    bridge.sweep()
+    assert bridge.family().operation.record.verdict is Verdict.EXPIRED
+
+    bridge.register("operation-1", "https://late.example.com/")
+    finish(bridge)
+
+    assert bridge.family().operation.record.verdict is Verdict.SUCCEEDED
+    told = {each.record.ref: each.record.verdict for each in bridge.family().registrations.values()}
+    assert told.pop(first) is Verdict.EXPIRED
+    assert list(told.values()) == [Verdict.SUCCEEDED]
+
+
+def test_the_last_to_cancel_stops_the_polling(bridge: Stage) -> None:
+    """Nobody waits: the upstream is left alone, and the purge is due."""
+    one, two = bridge.register("operation-1", HOOK, "https://other.example.com/")
+
+    bridge.bridge.routes.use.cancel(one)
+    assert bridge.due_keys() == ["poll:default:operation-1"]
+    bridge.bridge.routes.use.cancel(two)
+
+    assert bridge.due_keys() == ["purge:default:operation-1"]
+    bridge.clock.advance(60)
+    bridge.sweep()
+    assert bridge.upstream.asked == []
+
+
+def test_registering_what_was_cancelled_begins_a_new_life(bridge: Stage) -> None:
+    """With another webhook-id, since it is another message."""
+    ref = bridge.register()[0]
+    bridge.bridge.routes.use.cancel(ref)
+
+    result = bridge.bridge.routes.use.register(bridge.wish())
+
+    assert isinstance(result, Created)
+    assert result.registration.state is State.WAITING
+    assert result.registration.life > NOON
+    assert bridge.due_keys() == ["poll:default:operation-1"]
+    assert bridge.index_keys() == [f"waiting:{ref.due_reference}"]
+
+
+def test_a_new_life_can_want_something_else(bridge: Stage) -> None:
+    """It is compared with nothing."""
+    ref = bridge.register()[0]
+    bridge.bridge.routes.use.cancel(ref)
+
+    bridge.bridge.routes.use.register(bridge.wish(events=(Verdict.FAILED,), metadata='{"a":1}'))
+
+    registration = bridge.registration(ref)
+    assert (registration.events, registration.metadata) == ((Verdict.FAILED,), '{"a":1}')
+
+
+def test_a_call_of_a_former_life_is_dropped(bridge: Stage) -> None:
+    """It would tell the new life's receiver what the old one was to be told."""
+    ref = bridge.register()[0]
+    finish(bridge)
+    bridge.bridge.routes.use.cancel(ref)
+    bridge.bridge.routes.use.register(bridge.wish())
+    old, new = bridge.outbox.take()
+
+    bridge.bridge.deliver.deliver(old)
+    assert bridge.courier.posted == []
+    bridge.bridge.deliver.deliver(new)
+
+    assert [post.headers["webhook-id"] for post in bridge.courier.posted] == [bridge.registration(ref).message_id]
+
+
+def test_cancelling_a_delivery_stops_it(bridge: Stage) -> None:
+    """No further attempt is begun."""
+    ref = bridge.register()[0]
+    finish(bridge)
+
+    assert bridge.bridge.routes.use.cancel(ref) == Accepted()
+
+    bridge.deliver_all()
+    assert bridge.courier.posted == []
+    assert bridge.registration(ref).state is State.CANCELLED
+    assert bridge.due_keys() == ["purge:default:operation-1"]
+
+
+def test_cancelling_again_changes_nothing(bridge: Stage) -> None:
+    """Nor does cancelling what has ended."""
+    ref = bridge.register()[0]
+    bridge.bridge.routes.use.cancel(ref)
+    before = bridge.memory.rows()
+
+    assert bridge.bridge.routes.use.cancel(ref) == Accepted()
+
+    assert bridge.memory.rows() == before
+
+
+def test_what_is_not_there_cannot_be_cancelled_or_redelivered(bridge: Stage) -> None:
+    """Neither without its operation nor beside other registrations."""
+    unknown = bridge.wish("operation-2").ref
+    bridge.register()
+    beside = bridge.wish(url="https://other.example.com/").ref
+
+    for ref in (unknown, beside):
+        assert bridge.bridge.routes.use.cancel(ref) == NotFound()
+        assert bridge.bridge.routes.use.redeliver(ref) == NotFound()
+
+
+def test_a_redelivery_is_another_run_of_the_same_message(bridge: Stage) -> None:
+    """The same id, the same bytes, the numbers go on."""
+    ref = bridge.register()[0]
+    finish(bridge)
+    bridge.deliver_all()
+
+    assert bridge.bridge.routes.use.redeliver(ref) == Accepted()
+    assert bridge.registration(ref).state is State.PENDING
+    bridge.deliver_all()
+
+    first, second = bridge.courier.posted
+    assert (first.headers["webhook-id"], first.body) == (second.headers["webhook-id"], second.body)
+    assert bridge.registration(ref).state is State.DELIVERED
+    assert bridge.registration(ref).last_attempt == 2
+
+
+def test_a_redelivery_on_its_way_is_not_doubled(bridge: Stage) -> None:
+    """There is nothing to do."""
+    ref = bridge.register()[0]
+    finish(bridge)
+
+    assert bridge.bridge.routes.use.redeliver(ref) == Accepted()
+
+    assert bridge.deliver_all() == 1
+
+
+def test_there_is_no_redelivery_before_there_is_a_message(bridge: Stage) -> None:
+    """While it waits, and after it was cancelled waiting."""
+    ref = bridge.register()[0]
+
+    assert bridge.bridge.routes.use.redeliver(ref) == NoMessage()
+    bridge.bridge.routes.use.cancel(ref)
+    assert bridge.bridge.routes.use.redeliver(ref) == NoMessage()
+
+
+def test_a_cancelled_delivery_can_be_redelivered(bridge: Stage) -> None:
+    """It has a message."""
+    ref = bridge.register()[0]
+    finish(bridge)
+    bridge.bridge.routes.use.cancel(ref)
+    bridge.outbox.take()
+
+    assert bridge.bridge.routes.use.redeliver(ref) == Accepted()
+
+    bridge.deliver_all()
+    assert bridge.registration(ref).state is State.DELIVERED
+
+
+def test_a_commit_whose_reply_was_lost_is_a_commit() -> None:
+    """The client is told 201, not that it was there already."""
+    bridge, table = flaky()
+    table.instead = [table.silent_commit]
+
+    assert isinstance(bridge.bridge.routes.use.register(bridge.wish()), Created)
+
+
+def test_a_commit_that_lands_late_is_recognised() -> None:
+    """The first try lands between the read that misses it and the second try."""
+    bridge, table = flaky()
+    late: list[Transaction] = []
+
+    def lose(transaction: Transaction) -> Mapping[str, str]:
+        late.append(transaction)
+        raise CommitUnknown("no reply")
+
+    def land_then_commit(transaction: Transaction) -> Mapping[str, str]:
+        table.inner.commit(late[0])
+        return table.inner.commit(transaction)
+
+    table.instead = [lose, land_then_commit]
+
+    assert isinstance(bridge.bridge.routes.use.register(bridge.wish()), Created)
+    assert bridge.due_keys() == ["poll:default:operation-1"]
+
+
+def test_a_request_that_was_lost_is_sent_again() -> None:
+    """Nothing shows that it happened, so it is decided again."""
+    bridge, table = flaky()
+    table.instead = [table.silent_loss]
+
+    assert isinstance(bridge.bridge.routes.use.register(bridge.wish()), Created)
+
+
+def test_a_redelivery_whose_reply_was_lost_is_called_for() -> None:
+    """The message is sent all the same."""
+    bridge, table = flaky()
+    ref = bridge.register()[0]
+    finish(bridge)
+    bridge.deliver_all()
+    table.instead = [table.silent_commit]
+
+    assert bridge.bridge.routes.use.redeliver(ref) == Accepted()
+
+    assert bridge.deliver_all() == 1
+
+
+def test_rows_that_others_change_all_the_time_are_given_up() -> None:
+    """With a word that says so, not with a loop."""
+    bridge, table = flaky()
+    bridge.register()
+    table.instead = [table.silent_loss] * 50
+
+    with pytest.raises(Contended):
+        bridge.bridge.routes.use.register(bridge.wish(url="https://other.example.com/"))
+
+
+def test_a_storage_that_is_down_is_reported() -> None:
+    """The caller answers 503."""
+    bridge, table = flaky()
+    table.instead = [table.down]
+
+    with pytest.raises(StorageUnavailable):
+        bridge.bridge.routes.use.register(bridge.wish())
+
+
+def test_metadata_reaches_the_receiver(bridge: Stage) -> None:
+    """As the client wrote it."""
+    bridge.bridge.routes.use.register(bridge.wish(metadata='{"video":"Gr\\u00fc\\u00dfe"}'))
+    finish(bridge)
+    bridge.deliver_all()
+
+    assert json.loads(bridge.courier.posted[0].body)["data"]["metadata"] == {"video": "Grüße"}

@@ -1,0 +1,463 @@
+"""The sweep: asking, telling, enqueueing, forgetting."""
+
+from datetime import timedelta
+
+import pytest
+
+from bridge.core.answer import NoReply, Reply
+from bridge.core.errors import Conflict, ConflictKind, StorageUnavailable
+from bridge.core.keys import OperationRef, RegistrationRef, operation_partitions
+from bridge.core.operation import Verdict
+from bridge.core.registration import State
+from bridge.core.transaction import ANY, Delete, Insert, Merge, Transaction
+from tests.support.flaky import flaky
+from tests.support.world import NOON, Stage
+
+
+def in_partition(name: str, count: int) -> list[str]:
+    """Find operation ids that live in one partition."""
+    ids = (f"operation-{number}" for number in range(10_000))
+    return [each for each in ids if OperationRef("default", each).partition == name][:count]
+
+
+def test_one_request_serves_every_registration_of_an_operation(bridge: Stage) -> None:
+    """However many callbacks wait for it."""
+    bridge.register("operation-1", *(f"https://receiver.example.com/{number}" for number in range(5)))
+
+    bridge.sweep()
+
+    assert bridge.upstream.asked == [OperationRef("default", "operation-1")]
+
+
+def test_a_running_operation_is_asked_again_after_the_interval(bridge: Stage) -> None:
+    """Not before."""
+    bridge.register()
+
+    for _ in range(4):
+        bridge.sweep()
+        bridge.clock.advance(10)
+
+    assert len(bridge.upstream.asked) == 2
+    operation = bridge.family().operation.record
+    assert (operation.status, operation.polls) == ("Running", 2)
+    assert operation.seen_running_at == NOON + timedelta(seconds=20)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [NoReply("timeout"), Reply(500, b""), Reply(200, b"<html>"), Reply(404, b"{}"), Reply(429, b""), Reply(401, b"")],
+)
+def test_a_fault_never_ends_an_operation(bridge: Stage, reply: Reply | NoReply) -> None:
+    """It is asked again, and the fault can be read."""
+    bridge.register()
+    bridge.upstream.tell("operation-1", reply, "Succeeded")
+
+    bridge.sweep()
+    assert bridge.family().operation.record.last_error
+    bridge.clock.advance(15)
+    bridge.sweep()
+
+    operation = bridge.family().operation.record
+    assert (operation.verdict, operation.last_error) == (Verdict.SUCCEEDED, None)
+
+
+def test_a_bug_that_one_operation_meets_stops_no_other(bridge: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sweep goes on."""
+    bridge.register("operation-1")
+    bridge.register("operation-2")
+    ask = bridge.upstream.ask
+
+    def fail_for_one(ref: OperationRef) -> Reply | NoReply:
+        if ref.id == "operation-1":
+            raise ZeroDivisionError
+        return ask(ref)
+
+    monkeypatch.setattr(bridge.upstream, "ask", fail_for_one)
+    bridge.upstream.tell("operation-2", "Succeeded")
+
+    bridge.sweep()
+
+    assert bridge.family("operation-2").operation.record.verdict is Verdict.SUCCEEDED
+    assert "poll:default:operation-1" in bridge.due_keys()
+
+
+@pytest.mark.parametrize("status", ["Succeeded", "Failed", "Canceled"])
+def test_an_end_is_told_to_everybody_who_wants_to_know(bridge: Stage, status: str) -> None:
+    """And to nobody else."""
+    wants_failures = bridge.wish(url="https://failures.example.com/", events=(Verdict.FAILED,))
+    wants_all = bridge.wish()
+    for wish in (wants_failures, wants_all):
+        bridge.bridge.routes.use.register(wish)
+    bridge.upstream.tell("operation-1", status)
+
+    bridge.sweep()
+    bridge.deliver_all()
+
+    expected = State.DELIVERED if status == "Failed" else State.UNWANTED
+    assert bridge.registration(wants_failures.ref).state is expected
+    assert bridge.registration(wants_all.ref).state is State.DELIVERED
+
+
+def test_an_operation_past_its_deadline_is_asked_once_more_and_expires(bridge: Stage) -> None:
+    """And its receivers hear of it."""
+    ref = bridge.register()[0]
+    bridge.clock.advance(timedelta(hours=24, seconds=1))
+
+    bridge.sweep()
+    bridge.deliver_all()
+
+    assert len(bridge.upstream.asked) == 1
+    operation = bridge.family().operation.record
+    assert (operation.verdict, operation.reason) == (Verdict.EXPIRED, "deadline")
+    assert bridge.registration(ref).state is State.DELIVERED
+    assert bridge.courier.posted[0].body.startswith(b'{"type":"avatar.operation.expired"')
+
+
+def test_an_end_at_the_last_poll_is_an_end(bridge: Stage) -> None:
+    """The deadline does not overrule the upstream."""
+    bridge.register()
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.clock.advance(timedelta(days=3))
+
+    bridge.sweep()
+
+    assert bridge.family().operation.record.verdict is Verdict.SUCCEEDED
+
+
+def test_those_that_waited_longest_are_asked_first(bridge: Stage) -> None:
+    """Whatever their partition."""
+    for number in range(9):
+        bridge.register(f"operation-{number}")
+        bridge.clock.advance(1)
+
+    bridge.sweep()
+
+    assert [ref.id for ref in bridge.upstream.asked] == [f"operation-{number}" for number in range(9)]
+
+
+def test_no_poll_is_begun_after_the_time_budget(bridge: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left is due at the next sweep."""
+    for number in range(9):
+        bridge.register(f"operation-{number}")
+    ask = bridge.upstream.ask
+
+    def slowly(ref: OperationRef) -> Reply | NoReply:
+        bridge.clock.advance(10)
+        return ask(ref)
+
+    monkeypatch.setattr(bridge.upstream, "ask", slowly)
+
+    bridge.sweep()
+    asked_first = len(bridge.upstream.asked)
+    bridge.sweep()
+
+    assert asked_first < 9
+    assert {ref.id for ref in bridge.upstream.asked} == {f"operation-{number}" for number in range(9)}
+
+
+def test_a_retry_is_called_for_when_it_is_due(bridge: Stage) -> None:
+    """And not before."""
+    bridge.register()
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.courier.tell("https://receiver.example.com/hook", 500, 200)
+    bridge.sweep()
+    bridge.deliver_all()
+
+    bridge.clock.advance(4)
+    bridge.sweep()
+    assert bridge.outbox.calls == []
+    bridge.clock.advance(1)
+    bridge.sweep()
+
+    assert [call.number for call in bridge.outbox.calls] == [2]
+
+
+def test_a_message_that_was_lost_is_sent_again_ever_more_slowly(bridge: Stage) -> None:
+    """After 2, 4, 8 … minutes, at most an hour apart; each message lives until the next one."""
+    bridge.register()
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sweep()
+
+    sent_at = []
+    for minute in range(1, 300):
+        bridge.clock.now = NOON + timedelta(minutes=minute)
+        before = len(bridge.outbox.calls)
+        bridge.sweep()
+        sent_at += [minute] * (len(bridge.outbox.calls) - before)
+
+    assert sent_at == [2, 6, 14, 30, 62, 122, 182, 242]
+    assert bridge.outbox.ttls[:4] == [timedelta(minutes=minutes) for minutes in (2, 4, 8, 16)]
+
+
+def test_a_delivery_whose_registration_is_gone_is_forgotten(bridge: Stage) -> None:
+    """Its due row has nothing to be about."""
+    ref = bridge.register()[0]
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sweep()
+    bridge.outbox.take()
+    bridge.memory.commit(Transaction(ref.partition, (Delete(ref.key, ANY),)))
+
+    bridge.clock.advance(180)
+    bridge.sweep()
+
+    assert bridge.outbox.calls == []
+    assert bridge.due_keys() == ["purge:default:operation-1"]
+
+
+def test_a_poll_whose_operation_is_gone_is_forgotten(bridge: Stage) -> None:
+    """Whatever the upstream says of it; a purged operation stays purged."""
+    for operation_id, status in (("operation-1", "Running"), ("operation-2", "Succeeded")):
+        ref = bridge.register(operation_id)[0]
+        bridge.upstream.tell(operation_id, status)
+        bridge.memory.commit(Transaction(ref.partition, (Delete(ref.operation.key, ANY),)))
+
+    bridge.sweep()
+
+    assert bridge.due_keys() == []
+
+
+def test_a_batch_drops_the_move_that_somebody_else_did_and_commits_the_rest(bridge: Stage) -> None:
+    """Two sweeps that meet: each operation moves once, and is not asked again."""
+    ids = in_partition("op0", 5)
+    for each in ids:
+        bridge.register(each)
+    ask = bridge.upstream.ask
+    bridge.sweep()
+    bridge.clock.advance(15)
+    taken = ids[2]
+    operation = bridge.family(taken).operation.record
+
+    def meet(ref: OperationRef) -> Reply | NoReply:
+        if ref.id == ids[0]:
+            moved = (
+                Delete(operation.due, ANY),
+                Insert(operation.due.replace("due:1", "due:2"), {"v": 1}),
+                Merge(operation.ref.key, {"due": operation.due.replace("due:1", "due:2")}, ANY),
+            )
+            bridge.memory.commit(Transaction("op0", moved))
+        return ask(ref)
+
+    bridge.upstream.ask = meet  # type: ignore[method-assign]
+    bridge.sweep()
+
+    polls = {each: bridge.family(each).operation.record.polls for each in ids}
+    assert polls == {each: 1 if each == taken else 2 for each in ids}
+    assert bridge.family(taken).operation.record.due.startswith("due:2")
+
+
+def test_news_is_told_even_if_its_token_was_lost(bridge: Stage) -> None:
+    """Another sweep moved the due row while this one heard the end."""
+    registered = bridge.register()[0]
+    operation = bridge.family().operation.record
+    ask = bridge.upstream.ask
+
+    def meet(ref: OperationRef) -> Reply | NoReply:
+        later = operation.due.replace("due:1", "due:2")
+        moved = (Delete(operation.due, ANY), Insert(later, {"v": 1}), Merge(operation.ref.key, {"due": later}, ANY))
+        bridge.memory.commit(Transaction(registered.partition, moved))
+        return ask(ref)
+
+    bridge.upstream.ask = meet  # type: ignore[method-assign]
+    bridge.upstream.tell("operation-1", "Succeeded")
+
+    bridge.sweep()
+
+    assert bridge.registration(registered).state is State.PENDING
+    assert sorted(key.split(":")[0] for key in bridge.due_keys()) == ["deliver", "purge"]
+
+
+def test_an_end_whose_reply_was_lost_is_told_once() -> None:
+    """The commit is recognised, its callbacks are called for."""
+    bridge, table = flaky()
+    ref = bridge.register()[0]
+    bridge.upstream.tell("operation-1", "Succeeded")
+    table.instead = [table.inner.commit, table.silent_commit]  # the heartbeat comes first
+
+    bridge.sweep()
+
+    assert bridge.registration(ref).state is State.PENDING
+    assert bridge.deliver_all() == 1
+
+
+def test_an_end_that_could_not_be_committed_is_found_again() -> None:
+    """The due row is still there."""
+    bridge, table = flaky()
+    bridge.register()
+    bridge.upstream.tell("operation-1", "Succeeded")
+    table.instead = [table.inner.commit, table.down]
+
+    bridge.sweep()
+    assert bridge.due_keys() == ["poll:default:operation-1"]
+    bridge.sweep()
+
+    assert bridge.deliver_all() == 1
+
+
+def test_a_batch_that_is_refused_as_a_whole_is_committed_one_by_one() -> None:
+    """One bad row holds up nobody."""
+    bridge, table = flaky()
+    ids = in_partition("op0", 3)
+    for each in ids:
+        bridge.register(each)
+    table.instead = [table.inner.commit, table.down, table.inner.commit, table.down, table.inner.commit]
+
+    bridge.sweep()
+
+    assert sorted(bridge.family(each).operation.record.polls for each in ids) == [0, 1, 1]
+
+
+def test_a_conflict_that_names_no_write_is_committed_one_by_one() -> None:
+    """Rather than dropping somebody else's row."""
+    bridge, table = flaky()
+    ids = in_partition("op0", 3)
+    for each in ids:
+        bridge.register(each)
+
+    def nameless(_: Transaction) -> dict[str, str]:
+        raise Conflict(ConflictKind.STALE, None)
+
+    table.instead = [table.inner.commit, nameless]
+
+    bridge.sweep()
+
+    assert [bridge.family(each).operation.record.polls for each in ids] == [1, 1, 1]
+
+
+def test_a_partition_that_cannot_be_read_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is due again at the next sweep."""
+    bridge, table = flaky()
+    ids = [*in_partition("op0", 1), *in_partition("op1", 1)]
+    for each in ids:
+        bridge.register(each)
+    read = table.inner.range
+
+    def sometimes(partition: str, *arguments: str, **options: object) -> object:
+        if partition == "op0":
+            raise StorageUnavailable("down")
+        return read(partition, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(table.inner, "range", sometimes)
+
+    bridge.sweep()
+
+    assert [ref.id for ref in bridge.upstream.asked] == [ids[1]]
+
+
+def test_foreign_due_rows_are_set_aside(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """With a log line; they stop nothing."""
+    bridge.register()
+    strange = [
+        Insert("due:0000000000001:poll:default:operation-9", {"v": 99}),
+        Insert("due:0000000000001:poll:default:operation-8", {"v": 1}),
+        Insert("due:0000000000001:party:default:operation-7", {"v": 1}),
+        Insert("due:0000000000001", {"v": 1}),
+        Insert("due:0000000000001:deliver:nonsense", {}),
+    ]
+    bridge.memory.commit(Transaction("op3", tuple(strange)))
+
+    bridge.sweep()
+
+    assert [ref.id for ref in bridge.upstream.asked] == ["operation-1"]
+    assert len([record for record in caplog.records if "row.set-aside" in record.message]) == len(strange)
+    assert len([row for row in bridge.memory.rows("op3") if row.key.startswith("due:00")]) == len(strange)
+
+
+def test_an_old_operation_is_forgotten_with_everything_of_it(bridge: Stage) -> None:
+    """Thirty days after its end nothing is left but the heartbeat."""
+    bridge.register("operation-1", "https://one.example.com/", "https://two.example.com/")
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sweep()
+    bridge.deliver_all()
+
+    bridge.clock.advance(timedelta(days=30, seconds=1))
+    bridge.sweep()
+
+    assert [row.key for row in bridge.memory.rows()] == ["heartbeat"]
+
+
+def test_more_attempts_than_a_transaction_holds_are_forgotten_too(bridge: Stage) -> None:
+    """In chunks, before the registration that they belong to."""
+    ref = bridge.register()[0]
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sweep()
+    for _ in range(120):
+        bridge.deliver_all()
+        bridge.bridge.routes.use.redeliver(ref)
+    bridge.deliver_all()
+
+    bridge.clock.advance(timedelta(days=31))
+    bridge.sweep()
+
+    assert [row.key for row in bridge.memory.rows()] == ["heartbeat"]
+
+
+def test_an_operation_with_a_live_delivery_is_kept(bridge: Stage) -> None:
+    """However old it is."""
+    ref = bridge.register()[0]
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sweep()
+    bridge.deliver_all()
+    bridge.clock.advance(timedelta(days=29, hours=23))
+    bridge.bridge.routes.use.redeliver(ref)
+    bridge.clock.advance(timedelta(hours=2))
+
+    bridge.sweep()
+
+    assert bridge.registration(ref).state is State.PENDING
+    assert "purge:default:operation-1" in bridge.due_keys()
+
+
+def test_a_late_redelivery_is_kept_for_its_own_retention(bridge: Stage) -> None:
+    """Thirty days after it ended, not after the operation did."""
+    ref = bridge.register()[0]
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sweep()
+    bridge.deliver_all()
+    bridge.clock.advance(timedelta(days=29))
+    bridge.bridge.routes.use.redeliver(ref)
+    bridge.deliver_all()
+
+    bridge.clock.advance(timedelta(days=2))
+    bridge.sweep()
+    assert bridge.registration(ref).state is State.DELIVERED
+    bridge.clock.advance(timedelta(days=29))
+    bridge.sweep()
+
+    assert [row.key for row in bridge.memory.rows()] == ["heartbeat"]
+
+
+def test_the_heartbeat_is_written_once_a_minute(bridge: Stage) -> None:
+    """So that an idle bridge costs next to nothing."""
+    writes = 0
+    for _ in range(30):
+        bridge.sweep()
+        writes += bridge.table.taken()["commit"]
+        bridge.clock.advance(10)
+
+    assert writes == 5
+
+
+def test_an_unknown_outcome_of_a_batch_is_left_to_the_next_sweep() -> None:
+    """It may have happened; asking again is the worst of it."""
+    bridge, table = flaky()
+    bridge.register()
+    table.instead = [table.inner.commit, table.silent_loss]
+
+    bridge.sweep()
+    bridge.sweep()
+
+    assert len(bridge.upstream.asked) == 2
+    assert bridge.family().operation.record.polls == 1
+
+
+def test_every_partition_is_swept(bridge: Stage) -> None:
+    """An operation is found wherever it lives."""
+    ids = [f"operation-{number}" for number in range(64)]
+    refs: list[RegistrationRef] = []
+    for each in ids:
+        refs += bridge.register(each)
+    assert {ref.partition for ref in refs} == set(operation_partitions())
+
+    bridge.sweep()
+
+    assert {ref.id for ref in bridge.upstream.asked} == set(ids)
