@@ -1,0 +1,82 @@
+"""Arrows point one way: function_app → app → api → use cases → core, and adapters stand beside the use cases."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+#: A layer may import itself and what stands after it.
+ALLOWED = {
+    "bridge.core": {"bridge.core"},
+    "bridge.adapters": {"bridge.adapters", "bridge.core", "bridge.settings", "bridge"},
+    "bridge.settings": {"bridge.core"},
+    "bridge.log": {"bridge.core"},
+    "bridge.ports": {"bridge.core"},
+    "bridge.commit": {"bridge.core", "bridge.ports", "bridge.log"},
+    "bridge.sweeping": {"bridge.sweeping", "bridge.core", "bridge.ports", "bridge.log", "bridge.commit"},
+    "bridge.register": {"bridge.core", "bridge.ports", "bridge.log", "bridge.commit"},
+    "bridge.deliver": {"bridge.core", "bridge.ports", "bridge.log", "bridge.commit"},
+    "bridge.sweep": {"bridge.core", "bridge.ports", "bridge.log", "bridge.commit", "bridge.sweeping"},
+    "bridge.show": {"bridge.core", "bridge.ports", "bridge.log", "bridge.sweeping"},
+    "bridge.api": {"bridge.api", "bridge.core", "bridge.register", "bridge.show"},
+}
+
+MODULES = sorted((ROOT / "bridge").rglob("*.py"))
+
+
+def layer(name: str) -> str:
+    """Say which layer a module belongs to."""
+    return ".".join(name.split(".")[:2])
+
+
+def name_of(path: Path) -> str:
+    """Name a module by its file."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Find what a module imports, by name."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            yield node.module or ""
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_module_imports_only_what_its_layer_may(path: Path) -> None:
+    """The composition root alone knows everybody."""
+    own = layer(name_of(path))
+    if own in ("bridge", "bridge.app"):
+        return
+
+    project = {
+        layer(name) for name in imports(path) if name.split(".")[0] in ("bridge", "function_app", "local", "tests")
+    }
+
+    assert project <= ALLOWED[own]
+
+
+@pytest.mark.parametrize("path", [*MODULES, ROOT / "function_app.py"], ids=name_of)
+def test_nothing_that_is_deployed_knows_the_local_start(path: Path) -> None:
+    """Nor the tests."""
+    assert not {name.split(".")[0] for name in imports(path)} & {"local", "tests", "bench"}
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if "core" in path.parts], ids=name_of)
+def test_the_core_has_no_clock_no_randomness_and_no_io(path: Path) -> None:
+    """What it decides depends on its arguments alone."""
+    forbidden = {"time", "random", "secrets", "os", "socket", "requests", "urllib3", "azure", "logging", "threading"}
+
+    assert not {name.split(".")[0] for name in imports(path)} & forbidden
+
+
+@pytest.mark.parametrize("path", [*MODULES, ROOT / "function_app.py"], ids=name_of)
+def test_modules_are_short(path: Path) -> None:
+    """Past 250 lines a noun is missing."""
+    assert len(path.read_text().splitlines()) <= 250
