@@ -28,6 +28,7 @@ class Event(StrEnum):
     FINISHED = "operation.finished"
     PURGED = "operation.purged"
     SWEPT = "sweep.finished"
+    IDLE = "sweep.idle"
     ATTEMPTED = "delivery.attempted"
     UNRECORDED = "delivery.unrecorded"
     BURIED = "delivery.buried"
@@ -43,6 +44,7 @@ _LEVELS = {
     Event.BURIED: logging.WARNING,
     Event.STORAGE: logging.WARNING,
     Event.SET_ASIDE: logging.WARNING,
+    Event.IDLE: logging.DEBUG,
     Event.POLLED: logging.DEBUG,
     Event.DROPPED: logging.DEBUG,
 }

@@ -49,12 +49,13 @@ class Sweep:
         began = self.clock()
         until = began + self.budget
         due = read_all_due(self.table, self.executor, began)
-        beat(self.table, began)
+        beaten = beat(self.table, began)
         enqueued = self._enqueue(due.deliveries)
         counts = self.polls.run(due.polls, until=until)
         purged = self.purges.run(due.purges, until=until)
+        worth_a_line = beaten or enqueued or due.polls or purged
         log(
-            Event.SWEPT,
+            Event.SWEPT if worth_a_line else Event.IDLE,
             enqueued=enqueued,
             due=len(due.polls),
             asked=counts.asked,

@@ -19,15 +19,18 @@ def last_beat(table: Table) -> datetime | None:
     return beats[0] if beats and isinstance(beats[0], datetime) else None
 
 
-def beat(table: Table, now: datetime) -> None:
-    """Write the heartbeat if the last one is a minute old. Costs a read otherwise, and never fails a sweep."""
+def beat(table: Table, now: datetime) -> bool:
+    """Write the heartbeat if the last one is a minute old; says whether it did. Never fails a sweep."""
     try:
         last = last_beat(table)
-        if last is None or now - last >= _EVERY:
-            columns: dict[str, Value] = {VERSION_COLUMN: SHAPE, "at": now}
-            write = Insert(HEARTBEAT_KEY, columns) if last is None else Merge(HEARTBEAT_KEY, columns, ANY)
-            table.commit(Transaction(SOURCES_PARTITION, (write,)))
+        if last is not None and now - last < _EVERY:
+            return False
+        columns: dict[str, Value] = {VERSION_COLUMN: SHAPE, "at": now}
+        write = Insert(HEARTBEAT_KEY, columns) if last is None else Merge(HEARTBEAT_KEY, columns, ANY)
+        table.commit(Transaction(SOURCES_PARTITION, (write,)))
     except Conflict:
-        return  # another sweep has just shown itself
+        return False  # another sweep has just shown itself
     except StorageUnavailable as error:
         log(Event.STORAGE, step="heartbeat", error=str(error))
+        return False
+    return True

@@ -1,0 +1,115 @@
+"""README.md and host.json are held against the code."""
+
+import json
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import function_app
+from bridge.core.retry import SCHEDULE
+from bridge.settings import Settings, read_settings
+from tests.support.world import ENVIRONMENT
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "README.md").read_text()
+HOST = json.loads((ROOT / "host.json").read_text())
+
+#: Read by the function host, not by the app.
+OF_THE_HOST = {"BRIDGE_POLL_SCHEDULE"}
+
+#: An app can be asked for its functions only once.
+FUNCTIONS = function_app.app.get_functions()
+
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def section(title: str) -> str:
+    """Take out a section of the README."""
+    return TEXT.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def rows(title: str) -> list[list[str]]:
+    """Read the first table of a section."""
+    lines = [line for line in section(title).splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines]
+
+
+def names() -> dict[str, str]:
+    """Name the settings by their variables, with the fields that they fill."""
+    return {str(field.alias): name for name, field in Settings.model_fields.items()}
+
+
+def test_every_setting_is_in_the_readme_and_no_other() -> None:
+    """The table is the whole truth."""
+    documented = {row[0].strip("`") for row in rows("Settings")}
+
+    assert documented == set(names()) | OF_THE_HOST
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in rows("Settings") if re.fullmatch(r"`[^`]+`", row[-1])], ids=lambda row: str(row[0])
+)
+def test_defaults_are_those_of_the_code(row: list[str]) -> None:
+    """As the table states them."""
+    name, default = row[0].strip("`"), row[-1].strip("`")
+
+    said = read_settings({**ENVIRONMENT, name: default})
+
+    assert getattr(said, names()[name]) == getattr(read_settings(ENVIRONMENT), names()[name])
+
+
+def test_the_retry_schedule_is_that_of_the_code() -> None:
+    """Wait by wait."""
+    sentence = re.search(r"is tried again after (.+?), each up to", TEXT)
+    assert sentence is not None
+    waits = re.findall(r"(\d+) (s|min|h)\b", sentence[1])
+
+    assert [timedelta(**{UNITS[unit[0]]: int(number)}) for number, unit in waits] == list(SCHEDULE)
+
+
+def bindings(kind: str) -> list[dict[str, Any]]:
+    """Read what the app tells the host of its functions."""
+    found = (binding.get_dict_repr() for function in FUNCTIONS for binding in function.get_bindings())
+    return [binding for binding in found if binding["type"] == kind]
+
+
+def test_every_route_is_in_the_readme_and_no_other() -> None:
+    """Method and path."""
+    documented = {tuple(row[0].strip("`").split("?")[0].split(" ")) for row in rows("Registering") if "/api/" in row[0]}
+    prefix = HOST["extensions"]["http"]["routePrefix"]
+
+    served = {
+        (method.value, f"/{prefix}/{each['route']}") for each in bindings("httpTrigger") for method in each["methods"]
+    }
+
+    assert served == documented
+
+
+def test_only_health_is_open_to_everybody() -> None:
+    """All other routes need a key."""
+    levels = {each["route"]: each["authLevel"].value for each in bindings("httpTrigger")}
+
+    assert {route for route, level in levels.items() if level == "anonymous"} == {"health"}
+    assert set(levels.values()) == {"anonymous", "function"}
+
+
+def test_the_timer_takes_its_schedule_from_the_settings() -> None:
+    """Not at startup, and without a monitor of its own."""
+    [timer] = bindings("timerTrigger")
+
+    assert (timer["schedule"], timer["runOnStartup"], timer["useMonitor"]) == ("%BRIDGE_POLL_SCHEDULE%", False, False)
+
+
+def test_host_json_is_what_the_app_relies_on() -> None:
+    """The queue's encoding, the time a function has, the retry of a call."""
+    queues = HOST["extensions"]["queues"]
+
+    assert HOST["version"] == "2.0"
+    assert HOST["extensionBundle"]["version"] == "[4.*, 5.0.0)"
+    assert HOST["functionTimeout"] == "00:05:00"
+    assert queues["messageEncoding"] == "base64"
+    assert (queues["maxPollingInterval"], queues["visibilityTimeout"]) == ("00:00:02", "00:00:30")
+    assert queues["newBatchThreshold"] < queues["batchSize"]
