@@ -1,0 +1,34 @@
+# The ways into this project. `make` alone lists them.
+
+PYTHON ?= python3
+VENV ?= .venv
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help start test check clean
+
+help: ## List what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+start: $(INSTALLED) ## Run everything on this machine, until Ctrl-C
+	@$(VENV)/bin/python -m local start
+
+test: $(INSTALLED) ## Run the tests, starting whatever they need
+	@$(VENV)/bin/python -m pytest
+
+check: $(INSTALLED) ## Check format, lint and types, and run the tests
+	@$(VENV)/bin/python -m ruff format --check .
+	@$(VENV)/bin/python -m ruff check .
+	@$(VENV)/bin/python -m mypy
+	@$(VENV)/bin/python -m pytest
+
+clean: ## Remove what was installed, and what the local start keeps
+	@rm -rf $(VENV) .local local/azurite/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(INSTALLED): requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "$(PYTHON) is not Python 3.11 or newer: say make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "installing the dependencies into $(VENV), once: about a minute ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,43 @@
+"""Run the bridge on this machine: `python -m local start`, or `python -m local settings` for `func start`."""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping
+
+from local.errors import LocalError
+from local.settings import REPOSITORY, Settings, app_environment, write_local_settings
+from local.start import start
+
+
+def main() -> int:
+    """Do what the command line says; 1, with one line that says why, when that is impossible."""
+    parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
+    parser.add_argument("what", choices=["start", "settings"])
+    what = parser.parse_args().what
+    try:
+        if what == "start":
+            start(os.environ, _say)
+        else:
+            _write_settings(os.environ)
+    except LocalError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _write_settings(environ: Mapping[str, str]) -> None:
+    path = REPOSITORY / "local.settings.json"
+    write_local_settings(path, app_environment(Settings.read(environ), environ), environ)
+    _say(f"wrote {path}: `func start` now runs as `make start` does, beside it or with its storage")
+
+
+def _say(text: str) -> None:
+    """Print at once, in a pipe too."""
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

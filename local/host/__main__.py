@@ -1,0 +1,64 @@
+"""Run a function app: `python -m local.host [--app DIR] [--port N] [--keys KEY]`."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from local.errors import LocalError
+from local.host.host import Host
+
+#: The bound on finishing what is in flight.
+STOP_TIMEOUT = 20.0
+
+_LOG_LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+_log = logging.getLogger("host")
+
+
+def main() -> int:
+    """Run the app until a signal comes; 0 after a clean stop, 1 with the reason if it cannot be started."""
+    arguments = _arguments()
+    logging.basicConfig(stream=sys.stdout, format=_LOG_LINE, datefmt="%H:%M:%S")
+    ended = threading.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, lambda *_: ended.set())
+    if arguments.with_parent:
+        threading.Thread(target=_wait_for_end_of_input, args=(ended,), daemon=True).start()
+    try:
+        host = Host(arguments.app, os.environ, port=arguments.port, keys=arguments.keys)
+    except LocalError as error:
+        print(error, file=sys.stderr)
+        return 1
+    logging.getLogger().setLevel(host.options.log_level)
+    names = ", ".join(function.name for function in host.functions)
+    print(f"the function host listens on {host.url} with {names}", flush=True)
+    ended.wait()
+    print("the function host finishes what is in flight, and stops", flush=True)
+    if not host.stop(STOP_TIMEOUT):
+        _log.warning("stopped with work in flight after %s s", STOP_TIMEOUT)
+        sys.stdout.flush()
+        os._exit(0)
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m local.host", description=__doc__)
+    parser.add_argument("--app", type=Path, default=Path(), help="folder of function_app.py and host.json")
+    parser.add_argument("--port", type=int, default=7071, help="0 takes a free one")
+    parser.add_argument("--keys", nargs="+", default=[], metavar="KEY", help="function keys; none: all may call")
+    parser.add_argument("--with-parent", action="store_true", help="stop when standard input ends")
+    return parser.parse_args()
+
+
+def _wait_for_end_of_input(ended: threading.Event) -> None:
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    ended.set()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""host.json, as far as this host goes by it."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from local.errors import LocalError
+
+_LOG_LEVELS = {
+    "trace": "DEBUG",
+    "debug": "DEBUG",
+    "information": "INFO",
+    "warning": "WARNING",
+    "error": "ERROR",
+    "critical": "CRITICAL",
+    "none": "CRITICAL",
+}
+
+
+class QueueOptions(BaseModel):
+    """`extensions.queues`, with the defaults and limits of the queue extension's QueuesOptions."""
+
+    # Azure passes over a name that it does not know; here a misspelt one is refused.
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
+
+    #: Messages asked for at once.
+    batch_size: int = Field(16, ge=1, le=32)
+    #: More are asked for when no more than this many are being worked on; default: half a batch.
+    new_batch_threshold: int | None = Field(None, ge=0)
+    #: The longest wait between two looks at an empty queue.
+    max_polling_interval: timedelta = Field(timedelta(minutes=1), ge=timedelta(milliseconds=100))
+    #: How long a message whose function failed stays hidden before the next try.
+    visibility_timeout: timedelta = timedelta()
+    #: Tries, until the message goes to the poison queue.
+    max_dequeue_count: int = Field(5, ge=1)
+    #: How a body is written in the queue.
+    message_encoding: Annotated[Literal["base64", "none"], BeforeValidator(str.lower)] = "base64"
+
+    @property
+    def threshold(self) -> int:
+        """The new batch threshold, set or by default."""
+        return self.batch_size // 2 if self.new_batch_threshold is None else self.new_batch_threshold
+
+
+class HostOptions(BaseModel):
+    """What of host.json this host goes by."""
+
+    model_config = ConfigDict(frozen=True)
+
+    #: What stands before every route.
+    route_prefix: str = "api"
+    #: `extensions.queues`.
+    queues: QueueOptions = QueueOptions()
+    #: The lowest level of the app's log lines that is printed: `logging.logLevel.default`.
+    log_level: str = "INFO"
+
+
+def read_host_json(folder: Path) -> HostOptions:
+    """Read host.json of the app in `folder`; raises LocalError, with what is wrong, where Azure would refuse it."""
+    path = folder / "host.json"
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document.get("version") != "2.0":
+            raise LocalError(f'{path}: "version" must be "2.0".')
+        return _options(document)
+    except FileNotFoundError as error:
+        raise LocalError(f"{path} does not exist: is {folder} the folder of a function app?") from error
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise LocalError(f"{path}: {wrong}") from error
+    except ValueError as error:
+        raise LocalError(f"{path} is not JSON: {error}") from error
+
+
+def _options(document: dict[str, Any]) -> HostOptions:
+    extensions = document.get("extensions", {})
+    level = document.get("logging", {}).get("logLevel", {}).get("default", "Information")
+    return HostOptions(
+        route_prefix=extensions.get("http", {}).get("routePrefix", "api"),
+        queues=QueueOptions.model_validate(extensions.get("queues", {})),
+        log_level=_LOG_LEVELS.get(level.lower(), "INFO"),
+    )

@@ -1,0 +1,36 @@
+"""azure.functions' own converters: they make the objects that the app gets, and read what it answers."""
+
+import typing
+from collections.abc import Callable
+from typing import Any
+
+import azure.functions.http
+import azure.functions.queue
+import azure.functions.timer  # noqa: F401 - importing them is what registers the converters
+from azure.functions import get_binding_registry
+
+
+def converter(binding: str) -> Any:  # noqa: ANN401 - untyped library
+    """Return the converter of a binding's type, `httpTrigger` for instance."""
+    return get_binding_registry().get(binding)  # type: ignore[no-untyped-call]
+
+
+def check_annotations(handler: Callable[..., object], parameter: str, binding: str) -> None:
+    """Raise ValueError where the worker refuses a function for its annotations.
+
+    They are evaluated: a type imported for type checkers only is one that the worker does not find.
+    """
+    try:
+        annotations = typing.get_type_hints(handler)
+    except NameError as error:
+        raise ValueError(f"{handler.__name__}: {error}, which its annotations need when it runs") from error
+    wrong = [
+        f"{parameter}: {annotations[parameter]}"
+        for accepts in [converter(binding).check_input_type_annotation]
+        if parameter in annotations and not accepts(annotations[parameter])
+    ]
+    if binding == "httpTrigger" and "return" in annotations:
+        accepts = converter("http").check_output_type_annotation
+        wrong += [] if accepts(annotations["return"]) else [f"-> {annotations['return']}"]
+    if wrong:
+        raise ValueError(f"{handler.__name__}: {binding} does not go with {', '.join(wrong)}")

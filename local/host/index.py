@@ -1,0 +1,183 @@
+"""Load a function app as Azure's worker does, and refuse it, with the reason, where Azure would lose it silently."""
+
+import importlib.util
+import inspect
+import json
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from azure.functions import FunctionRegister
+
+from local.errors import LocalError
+from local.host.converters import check_annotations
+from local.host.routes import Route
+from local.host.schedule import Schedule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpTrigger:
+    """An HTTP trigger."""
+
+    #: Which requests it takes.
+    route: Route
+    #: `anonymous`, `function` or `admin`.
+    level: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimerTrigger:
+    """A timer trigger."""
+
+    #: When it fires.
+    schedule: Schedule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueTrigger:
+    """A queue trigger."""
+
+    #: The queue, in lower case.
+    queue_name: str
+    #: The storage account's connection string.
+    connection_string: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Function:
+    """A function of the app."""
+
+    #: Its name, unique in the app.
+    name: str
+    #: The parameter that takes what the trigger brings.
+    parameter: str
+    #: The binding's type, by which azure.functions knows its converter.
+    binding: str
+    #: What starts it.
+    trigger: HttpTrigger | TimerTrigger | QueueTrigger
+    #: The app's own code.
+    handler: Callable[..., object]
+
+
+def index(folder: Path, environ: Mapping[str, str], *, prefix: str) -> tuple[Function, ...]:
+    """Return the app's functions, by name, as Azure orders them: routes are tried in this order.
+
+    Raises LocalError when it cannot be imported, has no or several apps, or has a function that cannot be loaded.
+    """
+    app = _app_of(_import(folder))
+    try:
+        found = app.get_functions()
+        functions = [_describe(function, environ, prefix) for function in found]
+    except ValueError as error:
+        raise LocalError(f"the app does not index: {error}") from error
+    functions.sort(key=lambda function: function.name.lower())
+    _refuse_conflicts(functions)
+    return tuple(functions)
+
+
+def _import(folder: Path) -> ModuleType:
+    """Run function_app.py anew, with its folder first on the import path, as the worker has it."""
+    path = folder.resolve() / "function_app.py"
+    if not path.is_file():
+        raise LocalError(f"{path} does not exist: is {folder} the folder of a function app?")
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
+    spec = importlib.util.spec_from_file_location("function_app", path)
+    if spec is None or spec.loader is None:
+        raise LocalError(f"{path} cannot be read as a Python module.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["function_app"] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        raise LocalError(
+            f"the app does not index: {type(error).__name__}: {error} ({where.filename}:{where.lineno})"
+        ) from error
+    return module
+
+
+def _app_of(module: ModuleType) -> FunctionRegister:
+    apps = [value for value in vars(module).values() if isinstance(value, FunctionRegister)]
+    if len(apps) != 1:
+        raise LocalError(f"function_app.py must have exactly one FunctionApp at its top level; it has {len(apps)}.")
+    return apps[0]
+
+
+def _describe(function: Any, environ: Mapping[str, str], prefix: str) -> Function:  # noqa: ANN401 - untyped library
+    name = str(function.get_function_name())
+    bindings = [json.loads(binding) for binding in function.get_raw_bindings()]
+    binding = next(binding for binding in bindings if binding["type"].endswith("Trigger"))
+    others = {other["type"] for other in bindings} - {binding["type"], "http"}
+    handler = function.get_user_function()
+    if inspect.iscoroutinefunction(handler) or others:
+        raise ValueError(f"{name}: this host models sync functions without other bindings than their trigger")
+    if list(inspect.signature(handler).parameters) != [binding["name"]]:
+        raise ValueError(f"{name}: it must take one parameter, {binding['name']}, as its trigger says")
+    check_annotations(handler, binding["name"], binding["type"])
+    return Function(
+        name=name,
+        parameter=binding["name"],
+        binding=binding["type"],
+        trigger=_trigger(name, binding, environ, prefix),
+        handler=handler,
+    )
+
+
+def _trigger(
+    name: str, binding: dict[str, Any], environ: Mapping[str, str], prefix: str
+) -> HttpTrigger | TimerTrigger | QueueTrigger:
+    match binding["type"]:
+        case "httpTrigger":
+            route = Route.parse(binding["route"], binding.get("methods"), prefix=prefix)
+            return HttpTrigger(route=route, level=binding["authLevel"].lower())
+        case "timerTrigger":
+            if binding.get("runOnStartup") or binding.get("useMonitor") is not False:
+                raise ValueError(f"{name}: this host models timers with use_monitor=False, not run on startup")
+            return TimerTrigger(schedule=Schedule.parse(_resolve(binding["schedule"], environ)))
+        case "queueTrigger":
+            queue_name = _resolve(binding["queueName"], environ).lower()
+            return QueueTrigger(queue_name=queue_name, connection_string=_connection(binding["connection"], environ))
+        case other:
+            raise ValueError(f"{name}: this host does not model {other}")
+
+
+def _resolve(text: str, environ: Mapping[str, str]) -> str:
+    """Put settings in the place of their %NAMES%."""
+
+    def value(found: re.Match[str]) -> str:
+        if not environ.get(found[1]):
+            raise ValueError(f"{found[0]} does not resolve to a value: set {found[1]}")
+        return environ[found[1]]
+
+    return re.sub(r"%([^%]+)%", value, text)
+
+
+def _connection(setting: str, environ: Mapping[str, str]) -> str:
+    connection_string = environ.get(f"AzureWebJobs{setting}") or environ.get(setting)
+    if not connection_string:
+        raise ValueError(f"the storage connection {setting} is not set: it takes a connection string")
+    return connection_string
+
+
+def _refuse_conflicts(functions: list[Function]) -> None:
+    routes: list[tuple[str, Route]] = []
+    for name, route in _routes(functions):
+        for other_name, other in routes:
+            if route.conflicts_with(other):
+                raise LocalError(
+                    f"the app does not index: the route {route.template!r} of {name} conflicts with the route "
+                    f"defined by function {other_name!r}"
+                )
+        routes.append((name, route))
+
+
+def _routes(functions: list[Function]) -> Iterator[tuple[str, Route]]:
+    for function in functions:
+        if isinstance(function.trigger, HttpTrigger):
+            yield function.name, function.trigger.route

@@ -1,0 +1,150 @@
+"""A receiver of callbacks: keeps what came, byte for byte, and answers as it is told.
+
+`GET /callbacks` lists what came. From Python: `answer` scripts a path, `wait_for` waits without sleeping.
+"""
+
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from pydantic import JsonValue
+from werkzeug import Request, Response
+
+from local.answer import Answer
+from local.record import PATIENCE, Record
+from local.web import WebServer
+
+_ACCEPTED = Answer(status=204)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Callback:
+    """One request that came to the receiver."""
+
+    #: When, on the monotonic clock.
+    at: float
+    #: How: `POST` from the bridge.
+    method: str
+    #: The path and query, as sent.
+    path: str
+    #: All its headers, with names in lower case.
+    headers: dict[str, str] = field(repr=False)
+    #: The bytes, as they were signed.
+    body: bytes
+    #: The status code that it got.
+    answered: int
+
+    @property
+    def content(self) -> JsonValue:
+        """The body, read as JSON."""
+        content: JsonValue = json.loads(self.body)
+        return content
+
+
+class Receiver:
+    """A receiver on 127.0.0.1; a context manager that stops it. Made by `start`."""
+
+    def __init__(self, *, port: int, say: Callable[[str], None] | None) -> None:
+        self._say = say
+        self._lock = threading.Lock()
+        self._scripts: dict[str, deque[Answer]] = {}
+        self._standing: dict[str, Answer] = {}
+        self._came: Record[Callback] = Record()
+        self._stopping = threading.Event()
+        self._server = WebServer(Request.application(self._receive), port=port)
+
+    @classmethod
+    def start(cls, *, port: int = 0, say: Callable[[str], None] | None = None) -> Self:
+        """Serve at once, on a free port by default; `say` is called with what a person should see of each."""
+        return cls(port=port, say=say)
+
+    @property
+    def url(self) -> str:
+        """Its address; any path below it takes callbacks."""
+        return self._server.url
+
+    @property
+    def callbacks(self) -> tuple[Callback, ...]:
+        """All that came so far, oldest first."""
+        return self._came.entries
+
+    def wait_for(
+        self, condition: int | Callable[[Sequence[Callback]], bool], timeout: float = PATIENCE
+    ) -> tuple[Callback, ...]:
+        """Return the callbacks as soon as there are that many, or the condition holds for them."""
+        return self._came.wait_for(condition, timeout)
+
+    def answer(self, path: str, *first: int | Answer, then: int | Answer = _ACCEPTED) -> None:
+        """Answer the next requests to `path` with `first`, one each, and all after them with `then`."""
+        with self._lock:
+            self._scripts[path] = deque(_answer(each) for each in first)
+            self._standing[path] = _answer(then)
+
+    def stop(self) -> None:
+        """Stop serving; answers that wait for their delay are given at once."""
+        self._stopping.set()
+        self._server.stop(timeout=5)
+
+    def _receive(self, request: Request) -> Response:
+        if request.method == "GET" and request.path == "/callbacks":
+            return Answer.of([_shown(callback) for callback in self.callbacks]).response()
+        answer = self._next(request.path)
+        callback = _callback(request, answer)
+        self._came.add(callback)
+        if self._say:
+            self._say(_told(callback))
+        self._stopping.wait(answer.delay)
+        return answer.response()
+
+    def _next(self, path: str) -> Answer:
+        with self._lock:
+            script = self._scripts.get(path)
+            return script.popleft() if script else self._standing.get(path, _ACCEPTED)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def _answer(told: int | Answer) -> Answer:
+    return Answer(status=told) if isinstance(told, int) else told
+
+
+def _callback(request: Request, answer: Answer) -> Callback:
+    return Callback(
+        at=time.monotonic(),
+        method=request.method,
+        path=request.full_path.removesuffix("?"),
+        headers={name.lower(): value for name, value in request.headers.items()},
+        body=request.get_data(),
+        answered=answer.status,
+    )
+
+
+def _shown(callback: Callback) -> dict[str, JsonValue]:
+    return {
+        "method": callback.method,
+        "path": callback.path,
+        "headers": dict(callback.headers),
+        "body": callback.body.decode(errors="replace"),
+        "answered": callback.answered,
+    }
+
+
+def _told(callback: Callback) -> str:
+    """Tell a person of a callback in two lines: what it is, and what it says."""
+    name = callback.headers.get("webhook-id", "without a webhook-id")
+    body = callback.body.decode(errors="replace")
+    return f"callback: {callback.method} {callback.path} {name}, answered {callback.answered}\n    {body}"

@@ -1,0 +1,47 @@
+"""What happened, in order, for tests that wait for it without sleeping."""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+Entry = TypeVar("Entry")
+
+#: Long enough for a slow machine; a test that waits this long has failed.
+PATIENCE = 30.0
+
+
+class Record(Generic[Entry]):
+    """A list that threads add to and tests wait on."""
+
+    def __init__(self) -> None:
+        self._entries: list[Entry] = []
+        self._changed = threading.Condition()
+
+    def add(self, entry: Entry) -> None:
+        """Add an entry and wake who waits."""
+        with self._changed:
+            self._entries.append(entry)
+            self._changed.notify_all()
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """All so far, oldest first."""
+        with self._changed:
+            return tuple(self._entries)
+
+    def wait_for(
+        self, condition: int | Callable[[Sequence[Entry]], bool], timeout: float = PATIENCE
+    ) -> tuple[Entry, ...]:
+        """Return the entries as soon as there are that many, or the condition holds for them.
+
+        Raises TimeoutError, with what there is, after `timeout` seconds.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._holds(condition), timeout):
+                raise TimeoutError(f"after {timeout} s there is only: {self._entries}")
+            return tuple(self._entries)
+
+    def _holds(self, condition: int | Callable[[Sequence[Entry]], bool]) -> bool:
+        if isinstance(condition, int):
+            return len(self._entries) >= condition
+        return condition(self._entries)

@@ -1,0 +1,105 @@
+"""What the local start chooses, and what of it the environment chooses instead."""
+
+import base64
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from local.azurite import Ports
+from local.errors import LocalError
+
+REPOSITORY = Path(__file__).parents[1]
+
+#: The key of the stand-in for the Speech endpoint, where SPEECH_KEY does not say another.
+LOCAL_SPEECH_KEY = "local-key"
+
+_DEFAULT_PORT = "7071"
+_HIGHEST_PORT = 65535
+_LAST_PORT_OFFSET = 5
+_SIGNING_KEY_BYTES = 32
+
+#: For the app, where the environment has nothing else to say. Callbacks may go to this machine and nowhere else.
+_APP_SETTINGS = {
+    "FUNCTIONS_WORKER_RUNTIME": "python",
+    "PYTHON_THREADPOOL_THREAD_COUNT": "16",
+    "BRIDGE_POLL_SCHEDULE": "*/10 * * * * *",
+    "BRIDGE_CALLBACK_ALLOW_HTTP": "true",
+    "BRIDGE_CALLBACK_ALLOWED_NETWORKS": "127.0.0.0/8,::1/128",
+    "BRIDGE_CALLBACK_ALLOWED_PORTS": "*",
+    "BRIDGE_CALLBACK_KEEP_ANSWERS": "true",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Where the local start keeps and serves what.
+
+    All ports follow from one, so that a callback that was registered before a restart arrives after it, and that
+    a second start beside the first needs nothing but another PORT and LOCAL_DIR.
+    """
+
+    #: Where state is kept: LOCAL_DIR, by default `.local`.
+    folder: Path
+    #: Where the function app listens: PORT.
+    port: int
+    #: The folder of the function app: APP_DIR, by default this repository.
+    app: Path
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Self:
+        """Read them; raises LocalError for a PORT that cannot be one."""
+        port = environ.get("PORT") or _DEFAULT_PORT
+        if not (port.isascii() and port.isdecimal()) or not 0 < int(port) <= _HIGHEST_PORT - _LAST_PORT_OFFSET:
+            raise LocalError(f"PORT is {port!r}: it must be a number up to {_HIGHEST_PORT - _LAST_PORT_OFFSET}.")
+        return cls(
+            folder=Path(environ.get("LOCAL_DIR") or REPOSITORY / ".local").absolute(),
+            port=int(port),
+            app=Path(environ.get("APP_DIR") or REPOSITORY).absolute(),
+        )
+
+    @property
+    def receiver_port(self) -> int:
+        """Where the receiver of callbacks listens."""
+        return self.port + 1
+
+    @property
+    def upstream_port(self) -> int:
+        """Where the stand-in for the Speech endpoint listens."""
+        return self.port + 2
+
+    @property
+    def azurite_ports(self) -> Ports:
+        """Where Azurite listens."""
+        return Ports(blob=self.port + 3, queue=self.port + 4, table=self.port + _LAST_PORT_OFFSET)
+
+
+def app_environment(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the whole environment of the function app; what `environ` says already stands."""
+    chosen = {**_APP_SETTINGS, "AzureWebJobsStorage": settings.azurite_ports.connection_string}
+    if not environ.get("SPEECH_ENDPOINT"):
+        chosen["SPEECH_ENDPOINT"] = f"http://127.0.0.1:{settings.upstream_port}"
+        chosen["SPEECH_KEY"] = LOCAL_SPEECH_KEY
+    if not environ.get("BRIDGE_SIGNING_KEYS"):
+        chosen["BRIDGE_SIGNING_KEYS"] = _signing_key(settings.folder)
+    said = {name: value for name, value in environ.items() if value or name not in chosen}
+    return {**chosen, **said}
+
+
+def write_local_settings(path: Path, environment: Mapping[str, str], inherited: Mapping[str, str]) -> None:
+    """Write what `func start` reads, for its owner only: all settings that it does not inherit anyway."""
+    values = {name: value for name, value in environment.items() if inherited.get(name) != value}
+    path.touch(mode=0o600)
+    path.write_text(json.dumps({"IsEncrypted": False, "Values": values}, indent=2) + "\n")
+
+
+def _signing_key(folder: Path) -> str:
+    """Return the key that the secrets of all receivers come from, made once and kept for its owner only."""
+    path = folder / "signing-key"
+    if not path.exists() or not path.read_text():
+        folder.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(base64.b64encode(secrets.token_bytes(_SIGNING_KEY_BYTES)).decode())
+    return path.read_text()

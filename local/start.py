@@ -1,0 +1,130 @@
+"""The local start: the storage emulator, a stand-in upstream, a receiver and the function app, until Ctrl-C."""
+
+import contextlib
+import fcntl
+import queue
+import signal
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import astuple
+from types import FrameType
+
+from local.azurite import Azurite
+from local.errors import LocalError
+from local.host.process import HostProcess
+from local.receiver import Receiver
+from local.settings import Settings, app_environment
+from local.upstream import Upstream
+
+
+def start(environ: Mapping[str, str], say: Callable[[str], None]) -> None:
+    """Run everything until Ctrl-C, then stop all of it.
+
+    Raises LocalError when something cannot start, or ends before it should.
+    """
+    settings = Settings.read(environ)
+    ended: queue.SimpleQueue[str] = queue.SimpleQueue()
+    with _stopped_by_signals(), ExitStack() as running:
+        running.enter_context(_only_one(settings))
+        _refuse_taken_ports(settings, environ)
+        _start_all(running, settings, environ, say, ended)
+        say(_summary(settings, environ))
+        try:
+            name = ended.get()
+        except KeyboardInterrupt:
+            say("stopping …")
+        else:
+            raise LocalError(f"{name} has ended by itself, and everything else is stopped.")
+
+
+def _start_all(
+    running: ExitStack,
+    settings: Settings,
+    environ: Mapping[str, str],
+    say: Callable[[str], None],
+    ended: "queue.SimpleQueue[str]",
+) -> None:
+    """Start what the environment does not provide, and the app last; who ends by itself is told to `ended`."""
+    environment = app_environment(settings, environ)
+    if not environ.get("AzureWebJobsStorage"):
+        folder = settings.folder / "azurite"
+        azurite = Azurite.start(folder, settings.azurite_ports, say, on_end=lambda: ended.put("Azurite"))
+        running.enter_context(azurite)
+    if not environ.get("SPEECH_ENDPOINT"):
+        running.enter_context(Upstream.start(key=environment["SPEECH_KEY"], port=settings.upstream_port))
+    running.enter_context(Receiver.start(port=settings.receiver_port, say=say))
+    host = HostProcess.start(
+        environment,
+        app=settings.app,
+        port=settings.port,
+        on_line=say,
+        on_end=lambda: ended.put("the function host"),
+    )
+    running.enter_context(host)
+
+
+@contextlib.contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Treat an order to end, or a terminal that closes, as Ctrl-C."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {each: signal.signal(each, interrupt) for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+@contextlib.contextmanager
+def _only_one(settings: Settings) -> Iterator[None]:
+    """Hold the state folder for this process alone; the hold ends with the process."""
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    with (settings.folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LocalError(
+                f"another start uses {settings.folder}: stop it, or start this one with its own PORT and LOCAL_DIR."
+            ) from error
+        yield
+
+
+def _refuse_taken_ports(settings: Settings, environ: Mapping[str, str]) -> None:
+    """Say which port is taken before anything is started."""
+    ports = [settings.port, settings.receiver_port]
+    ports += [] if environ.get("SPEECH_ENDPOINT") else [settings.upstream_port]
+    ports += [] if environ.get("AzureWebJobsStorage") else astuple(settings.azurite_ports)
+    for port in ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise LocalError(
+                    f"port {port} is taken: stop what listens there, or set PORT; it and the five after it are used."
+                ) from error
+
+
+def _summary(settings: Settings, environ: Mapping[str, str]) -> str:
+    """Say what runs where, and what to type next."""
+    storage = f"Azurite, in {settings.folder / 'azurite'}"
+    speech = f"a stand-in on http://127.0.0.1:{settings.upstream_port}, where any operation succeeds after 12 s"
+    api = f"http://127.0.0.1:{settings.port}/api"
+    callback = f"http://127.0.0.1:{settings.receiver_port}/callback"
+    return f"""
+functions  {api}
+receiver   {callback}
+speech     {environ.get("SPEECH_ENDPOINT") or speech}
+storage    {"as AzureWebJobsStorage says" if environ.get("AzureWebJobsStorage") else storage}
+
+Register an operation; its callback appears here within half a minute:
+
+    curl -s {api}/registrations -H 'Content-Type: application/json' \\
+        -d '{{"operationId": "my-first-operation", "callbackUrl": "{callback}"}}'
+
+Ctrl-C stops everything.
+"""

@@ -1,0 +1,73 @@
+"""HTTP on loopback: waitress in a thread of its own, with a stop that finishes what it has begun."""
+
+import logging
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from waitress import wasyncore
+from waitress.server import create_server
+
+from local.errors import LocalError
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+# It warns whenever a request waits for a thread; Azure queues them too, without a word.
+logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+
+
+class WebServer:
+    """A WSGI application that answers on 127.0.0.1 as soon as this object exists."""
+
+    def __init__(self, application: "WSGIApplication", *, port: int = 0, threads: int = 16) -> None:
+        try:
+            listener = socket.create_server(("127.0.0.1", port))
+        except OSError as error:
+            raise LocalError(f"port {port} is taken: stop what listens there, or choose another one.") from error
+        self._server = create_server(application, sockets=[listener], threads=threads, ident="")
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._server.effective_port)
+
+    @property
+    def url(self) -> str:
+        """Its address, without a slash at the end."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def stop(self, timeout: float) -> bool:
+        """Accept nothing more, finish and send what is in flight, close; False if that took too long.
+
+        Requests that wait for a thread are dropped: nothing new is started.
+        """
+        if not self._thread.is_alive():
+            return True
+        end = time.monotonic() + timeout
+        dispatcher = self._server.task_dispatcher
+        self._server.trigger.pull_trigger(self._stop_listening)
+        dispatcher.shutdown(timeout=timeout)
+        if dispatcher.threads:
+            return False
+        self._server.trigger.pull_trigger(self._close_when_sent)
+        self._thread.join(max(0.0, end - time.monotonic()))
+        if self._thread.is_alive():
+            return False
+        self._server.trigger.close()
+        return True
+
+    def _stop_listening(self) -> None:
+        wasyncore.dispatcher.close(self._server)
+
+    def _close_when_sent(self) -> None:
+        """Close each connection after its last byte; the server's loop ends with the last of them.
+
+        The trigger leaves the loop, and stays open until that has ended: its other end may still be written to.
+        """
+        for channel in list(self._server.active_channels.values()):
+            channel.close_when_flushed = True
+        self._server.trigger.del_channel()

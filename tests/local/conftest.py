@@ -1,0 +1,100 @@
+"""What the tests of the local tools share: small function apps, and a host to run them in this process."""
+
+import json
+import os
+import select
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.azurite import Azurite
+from local.host.host import Host
+from local.record import PATIENCE, Record
+
+_HEAD = """
+import azure.functions as func
+import probe
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
+"""
+
+
+@dataclass
+class Probe:
+    """What an app under test shares with its test: it is the app's module `probe`."""
+
+    #: What the app got or did, in order.
+    seen: Record[Any] = field(default_factory=Record)
+    #: Set by the test to let the app go on.
+    go: threading.Event = field(default_factory=threading.Event)
+    #: How often the app is to fail before it succeeds.
+    failures: int = 0
+    #: What the app does meanwhile.
+    meanwhile: Callable[[], None] = lambda: None
+
+    def wait(self) -> None:
+        """Hold the app until the test lets it go on."""
+        if not self.go.wait(PATIENCE):
+            raise TimeoutError("the test never let go on")
+
+    def fail(self) -> None:
+        """Raise as long as failures are left."""
+        if self.failures > 0:
+            self.failures -= 1
+            raise RuntimeError("the app failed")
+
+
+@pytest.fixture(autouse=True)
+def probe(monkeypatch: pytest.MonkeyPatch) -> Probe:
+    """Share an object between the app and the test."""
+    probe = Probe()
+    monkeypatch.setitem(sys.modules, "probe", probe)
+    return probe
+
+
+@pytest.fixture
+def make_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Return a function that writes an app; `queues` and `prefix` go into its host.json."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "function_app", raising=False)
+
+    def make(code: str, *, head: str = _HEAD, prefix: str = "api", **queues: object) -> Path:
+        extensions = {"http": {"routePrefix": prefix}, "queues": queues}
+        (tmp_path / "host.json").write_text(json.dumps({"version": "2.0", "extensions": extensions}))
+        (tmp_path / "function_app.py").write_text(head + code)
+        return tmp_path
+
+    return make
+
+
+@pytest.fixture
+def run(make_app: Callable[..., Path], azurite: Azurite) -> Iterator[Callable[..., Host]]:
+    """Return a function that writes an app and runs it until the test ends."""
+    with ExitStack() as stack:
+
+        def run(
+            code: str, *, keys: tuple[str, ...] = (), settings: dict[str, str] | None = None, **options: object
+        ) -> Host:
+            settings = {"AzureWebJobsStorage": azurite.connection_string, **(settings or {})}
+            host = Host(make_app(code, **options), settings, keys=keys)
+            stack.callback(host.stop, PATIENCE)
+            return host
+
+        yield run
+
+
+def has_ended(pid: int, timeout: float = PATIENCE) -> bool:
+    """Wait until a process has ended that need not be a child of this one; of Linux."""
+    try:
+        watched = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    ended, _, _ = select.select([watched], [], [], timeout)
+    os.close(watched)
+    return bool(ended)

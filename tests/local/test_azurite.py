@@ -1,0 +1,126 @@
+"""The storage emulator as a tool."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from azure.core.exceptions import ServiceRequestError
+from azure.storage.queue import QueueClient
+
+from local.azurite import Azurite, Ports
+from local.azurite import install as installation
+from local.errors import LocalError
+from tests.local.conftest import has_ended
+
+
+def queue_of(connection_string: str) -> QueueClient:
+    """Make a client that does not try again."""
+    return QueueClient.from_connection_string(connection_string, "some-queue", retry_total=0)
+
+
+def test_state_survives_a_stop(tmp_path: Path) -> None:
+    """In its folder."""
+    with Azurite.start(tmp_path / "state") as azurite, queue_of(azurite.connection_string) as queue:
+        queue.create_queue()
+        queue.send_message("kept")
+        ports = azurite.ports
+
+    with Azurite.start(tmp_path / "state", ports) as again:
+        assert again.ports == ports
+        with queue_of(again.connection_string) as queue:
+            assert [message.content for message in queue.peek_messages()] == ["kept"]
+
+
+def test_kill_and_restart_come_back_on_the_same_ports() -> None:
+    """For tests of a storage that fails: the connection string stays good."""
+    with Azurite.start() as azurite, queue_of(azurite.connection_string) as queue:
+        queue.create_queue()
+        azurite.kill()
+        with pytest.raises(ServiceRequestError):
+            queue.get_queue_properties()
+
+        azurite.restart()
+
+        queue.create_queue()
+
+
+def test_end_that_nobody_ordered_is_told() -> None:
+    """So that the local start can say so; an end that was ordered is not."""
+    ended = threading.Event()
+    with Azurite.start(on_end=ended.set) as azurite:
+        azurite.stop()
+        assert not ended.is_set()
+        azurite.restart()
+
+        os.kill(azurite.pid, signal.SIGKILL)
+
+        assert azurite.wait(30)
+        assert ended.wait(30)
+
+
+def test_port_that_is_taken_is_said() -> None:
+    """With Azurite's own words."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ports = Ports(queue=taken.getsockname()[1])
+
+        with pytest.raises(LocalError, match=r"Azurite does not start: .* address already in use"):
+            Azurite.start(ports=ports)
+
+
+def test_listens_on_loopback_only() -> None:
+    """Its key is known to the whole world."""
+    with Azurite.start() as azurite:
+        assert azurite.connection_string.count("Endpoint=http://127.0.0.1:") == 3
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection(("127.0.0.2", azurite.ports.table), timeout=5).close()
+
+
+def test_ends_with_the_process_that_started_it() -> None:
+    """Even when that is killed."""
+    script = "from local.azurite import Azurite; import os; print(Azurite.start().pid, flush=True); os._exit(9)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+
+    assert has_ended(int(done.stdout))
+
+
+def test_what_is_installed_needs_no_npm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second start works offline."""
+    monkeypatch.setattr(installation, "_install", pytest.fail)
+
+    command = installation.azurite_command(pytest.fail)
+
+    assert Path(command[0]).name == "node"
+    assert Path(command[-1]).is_file()
+
+
+def test_without_node_one_comes_from_pypi(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said, since it takes a while; and what cannot be fetched is said in one line."""
+    said: list[str] = []
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(installation, "_node_in_environment", lambda: None)
+    monkeypatch.setattr(installation, "_NODE_FROM_PYPI", "no-such-package-as-this-one==0")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+
+    with pytest.raises(LocalError, match="installing Node from PyPI failed") as refused:
+        installation.azurite_command(said.append)
+
+    assert "\n" not in str(refused.value)
+    assert said == ["no Node 20 or newer with npm here: installing no-such-package-as-this-one==0 from PyPI, once …"]
+
+
+@pytest.mark.parametrize(("version", "usable"), [("v20.20.2", True), ("v18.1.0", False), ("?", False)])
+def test_node_that_is_too_old_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, usable: bool
+) -> None:
+    """The one from PyPI is taken instead."""
+    node = tmp_path / "node"
+    node.write_text(f"#!/bin/sh\necho {version}\n")
+    node.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert (installation._node_on_path() is not None) is usable

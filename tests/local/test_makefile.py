@@ -1,0 +1,44 @@
+"""The Makefile, where it has something to say by itself."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from local.settings import REPOSITORY
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run make, as a person would."""
+    return subprocess.run(
+        ["make", "--no-print-directory", *arguments],  # noqa: S607 - whichever is on the path
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_alone_it_lists_what_can_be_made() -> None:
+    """A newcomer types `make`."""
+    said = make().stdout
+
+    assert [line.split()[1] for line in said.splitlines()] == ["help", "start", "test", "check", "clean"]
+
+
+@pytest.mark.parametrize("target", ["start", "test", "check"])
+def test_python_that_is_too_old_or_missing_is_said(tmp_path: Path, target: str) -> None:
+    """One line that says what to do, and nothing is made."""
+    old = tmp_path / "python3.10"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+
+    for python in (old, tmp_path / "missing"):
+        done = make(target, f"PYTHON={python}", f"VENV={tmp_path / 'venv'}")
+
+        assert done.returncode != 0
+        first, *others = done.stderr.splitlines()
+        assert first == f"{python} is not Python 3.11 or newer: say make PYTHON=/path/to/python3.11"
+        assert all(line.startswith("make: ***") for line in others)
+        assert not (tmp_path / "venv").exists()

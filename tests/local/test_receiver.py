@@ -1,0 +1,109 @@
+"""The receiver of callbacks."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from local.answer import Answer
+from local.receiver import Receiver
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """Serve one."""
+    with Receiver.start() as receiver:
+        yield receiver
+
+
+def post(receiver: Receiver, path: str = "/callback", body: bytes = b"{}") -> int:
+    """Call back."""
+    return requests.post(receiver.url + path, data=body, headers={"webhook-id": "msg_1"}, timeout=60).status_code
+
+
+def test_callbacks_are_kept_byte_for_byte(receiver: Receiver) -> None:
+    """What was signed is what is verified."""
+    post(receiver, "/a/b?c=%20d", b'{"a":\xff 1}')
+
+    (callback,) = receiver.callbacks
+
+    assert (callback.method, callback.path, callback.answered) == ("POST", "/a/b?c=%20d", 204)
+    assert callback.body == b'{"a":\xff 1}'
+    assert callback.headers["webhook-id"] == "msg_1"
+
+
+def test_content_is_the_body_read_as_json(receiver: Receiver) -> None:
+    """For tests that look into it."""
+    post(receiver, body=b'{"type": "x"}')
+
+    assert receiver.callbacks[0].content == {"type": "x"}
+
+
+def test_path_answers_what_it_is_told_and_then_the_usual(receiver: Receiver) -> None:
+    """A sequence, for a receiver that comes back to life."""
+    receiver.answer("/flaky", 500, Answer(status=503, headers={"Retry-After": "1"}))
+
+    assert [post(receiver, "/flaky") for _ in range(3)] == [500, 503, 204]
+    assert post(receiver, "/other") == 204
+
+
+def test_path_can_answer_the_same_for_ever(receiver: Receiver) -> None:
+    """For a receiver that is gone."""
+    receiver.answer("/gone", then=410)
+
+    assert [post(receiver, "/gone?x=1") for _ in range(2)] == [410, 410]
+
+
+def test_waiting_ends_with_the_callback(receiver: Receiver) -> None:
+    """No sleeping, and no polling."""
+    sender = threading.Thread(target=post, args=(receiver,))
+    sender.start()
+
+    (callback,) = receiver.wait_for(1)
+
+    sender.join()
+    assert callback.path == "/callback"
+
+
+def test_waiting_for_what_never_comes_says_what_there_is(receiver: Receiver) -> None:
+    """The message of a test that fails."""
+    post(receiver, "/one")
+
+    with pytest.raises(TimeoutError, match="/one"):
+        receiver.wait_for(lambda callbacks: len(callbacks) > 1, timeout=0)
+
+
+def test_callbacks_are_listed_over_http(receiver: Receiver) -> None:
+    """And looking at the list is none."""
+    post(receiver, "/one", b"\xff{}")
+
+    for _ in range(2):
+        (listed,) = requests.get(f"{receiver.url}/callbacks", timeout=10).json()
+
+    assert (listed["method"], listed["path"], listed["answered"], listed["body"]) == ("POST", "/one", 204, "�{}")
+    assert listed["headers"]["webhook-id"] == "msg_1"
+
+
+def test_person_sees_each_callback_in_two_lines() -> None:
+    """What it is, and what it says."""
+    said: list[str] = []
+    with Receiver.start(say=said.append) as receiver:
+        post(receiver, body=b'{"type":"x"}')
+
+    assert said == ['callback: POST /callback msg_1, answered 204\n    {"type":"x"}']
+
+
+def test_stop_does_not_wait_for_delays() -> None:
+    """An answer that is held back is given at the end."""
+    statuses: list[int] = []
+    receiver = Receiver.start()
+    receiver.answer("/callback", Answer(status=200, delay=3600))
+    client = threading.Thread(target=lambda: statuses.append(post(receiver)))
+    client.start()
+    receiver.wait_for(1)
+
+    receiver.stop()
+
+    client.join()
+    assert statuses == [200]

@@ -1,0 +1,103 @@
+"""What the local start chooses."""
+
+import base64
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from local.azurite import Ports
+from local.errors import LocalError
+from local.settings import REPOSITORY, Settings, app_environment, write_local_settings
+
+
+def test_everything_has_a_default() -> None:
+    """`make start` needs no setting."""
+    settings = Settings.read({})
+
+    assert settings == Settings(folder=REPOSITORY / ".local", port=7071, app=REPOSITORY)
+    assert (settings.receiver_port, settings.upstream_port) == (7072, 7073)
+    assert settings.azurite_ports == Ports(blob=7074, queue=7075, table=7076)
+
+
+def test_another_port_moves_all_others() -> None:
+    """So that a second start needs nothing else but its own folder."""
+    settings = Settings.read({"PORT": "8000", "LOCAL_DIR": "/elsewhere"})
+
+    assert settings.folder == Path("/elsewhere")
+    assert (settings.receiver_port, settings.azurite_ports.table) == (8001, 8005)
+
+
+@pytest.mark.parametrize("port", ["x", "-1", "0", "65531", "٣"])
+def test_port_that_cannot_be_one_is_refused(port: str) -> None:
+    """In one line."""
+    with pytest.raises(LocalError, match=r"PORT is .*: it must be a number"):
+        Settings.read({"PORT": port})
+
+
+def test_app_gets_what_it_needs_to_run_here(tmp_path: Path) -> None:
+    """Callbacks may go to this machine and nowhere else."""
+    settings = Settings.read({"LOCAL_DIR": str(tmp_path)})
+
+    environment = app_environment(settings, {"PATH": "/bin"})
+
+    key = environment.pop("BRIDGE_SIGNING_KEYS")
+    assert len(base64.b64decode(key)) == 32
+    assert environment == {
+        "PATH": "/bin",
+        "FUNCTIONS_WORKER_RUNTIME": "python",
+        "PYTHON_THREADPOOL_THREAD_COUNT": "16",
+        "AzureWebJobsStorage": settings.azurite_ports.connection_string,
+        "SPEECH_ENDPOINT": "http://127.0.0.1:7073",
+        "SPEECH_KEY": "local-key",
+        "BRIDGE_POLL_SCHEDULE": "*/10 * * * * *",
+        "BRIDGE_CALLBACK_ALLOW_HTTP": "true",
+        "BRIDGE_CALLBACK_ALLOWED_NETWORKS": "127.0.0.0/8,::1/128",
+        "BRIDGE_CALLBACK_ALLOWED_PORTS": "*",
+    }
+
+
+def test_what_the_environment_says_stands(tmp_path: Path) -> None:
+    """An empty value says nothing."""
+    said = {
+        "BRIDGE_POLL_SCHEDULE": "0 * * * * *",
+        "AzureWebJobsStorage": "mine",
+        "BRIDGE_SIGNING_KEYS": "my-key",
+        "BRIDGE_CALLBACK_ALLOW_HTTP": "",
+    }
+
+    environment = app_environment(Settings.read({"LOCAL_DIR": str(tmp_path)}), said)
+
+    assert environment["BRIDGE_POLL_SCHEDULE"] == "0 * * * * *"
+    assert environment["AzureWebJobsStorage"] == "mine"
+    assert environment["BRIDGE_SIGNING_KEYS"] == "my-key"
+    assert environment["BRIDGE_CALLBACK_ALLOW_HTTP"] == "true"
+    assert not (tmp_path / "signing-key").exists()
+
+
+def test_key_of_the_stand_in_is_not_given_to_a_real_endpoint(tmp_path: Path) -> None:
+    """A real one has its own key, or none where it is asked with an identity."""
+    said = {"SPEECH_ENDPOINT": "https://x.cognitiveservices.azure.com"}
+
+    assert "SPEECH_KEY" not in app_environment(Settings.read({"LOCAL_DIR": str(tmp_path)}), said)
+
+
+def test_signing_key_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
+    """Secrets that receivers were given stay good over restarts."""
+    settings = Settings.read({"LOCAL_DIR": str(tmp_path / "new")})
+
+    first, second = (app_environment(settings, {})["BRIDGE_SIGNING_KEYS"] for _ in range(2))
+
+    assert first == second
+    assert stat.S_IMODE((tmp_path / "new" / "signing-key").stat().st_mode) == 0o600
+
+
+def test_local_settings_are_what_func_start_reads(tmp_path: Path) -> None:
+    """All that it does not inherit anyway, for its owner only."""
+    path = tmp_path / "local.settings.json"
+
+    write_local_settings(path, {"PATH": "/bin", "SPEECH_KEY": "key"}, inherited={"PATH": "/bin"})
+
+    assert json.loads(path.read_text()) == {"IsEncrypted": False, "Values": {"SPEECH_KEY": "key"}}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600

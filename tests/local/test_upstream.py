@@ -1,0 +1,206 @@
+"""The stand-in for the Speech endpoint."""
+
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from local.answer import Answer
+from local.upstream import DEFAULT_LIFE, Upstream, status_at
+
+KEY = "the-key"
+
+
+class Clock:
+    """Seconds that the test moves on."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        """Tell the time."""
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Make a clock."""
+    return Clock()
+
+
+@pytest.fixture
+def upstream(clock: Clock) -> Iterator[Upstream]:
+    """Serve one."""
+    with Upstream.start(key=KEY, clock=clock) as upstream:
+        yield upstream
+
+
+def ask(upstream: Upstream, operation_id: str, path: str = "avatar") -> requests.Response:
+    """Ask as the bridge does."""
+    return requests.get(
+        f"{upstream.endpoint}/{path}/operations/{operation_id}",
+        params={"api-version": "2024-08-01"},
+        headers={"Ocp-Apim-Subscription-Key": KEY},
+        timeout=10,
+    )
+
+
+@pytest.mark.parametrize(
+    ("age", "expected"), [(0, "NotStarted"), (2.9, "NotStarted"), (3, "Running"), (12, "Succeeded"), (999, "Succeeded")]
+)
+def test_default_life(age: float, expected: str) -> None:
+    """Not started for 3 s, running until 12 s, then succeeded."""
+    assert status_at(DEFAULT_LIFE, age) == expected
+
+
+@pytest.mark.parametrize(("operation_id", "end"), [("some-op", "Succeeded"), ("will-Fail-1", "Failed")])
+def test_unknown_operation_lives_from_its_first_request_on(
+    upstream: Upstream, clock: Clock, operation_id: str, end: str
+) -> None:
+    """Its id says how it ends."""
+    statuses = []
+    for seconds in (0, 5, 10):
+        clock.now += seconds
+        statuses.append(ask(upstream, operation_id).json())
+
+    assert statuses == [{"id": operation_id, "status": status} for status in ("NotStarted", "Running", end)]
+
+
+def test_told_statuses_come_at_their_time(upstream: Upstream, clock: Clock) -> None:
+    """Counted from when it was told."""
+    upstream.tell("some-op", "Running", (60, "Canceled"))
+    clock.now += 59
+    before = ask(upstream, "some-op").json()["status"]
+    clock.now += 1
+
+    assert (before, ask(upstream, "some-op").json()["status"]) == ("Running", "Canceled")
+
+
+def test_scripted_answers_are_given_once_each_before_any_status(upstream: Upstream) -> None:
+    """Status, headers and bytes as told."""
+    throttled = Answer(status=429, headers={"Retry-After": "7"}, body=b"slow down")
+    upstream.tell("some-op", "Succeeded", answers=[throttled, Answer(status=503)])
+
+    first, second, third = (ask(upstream, "some-op") for _ in range(3))
+
+    assert (first.status_code, first.headers["Retry-After"], first.content) == (429, "7", b"slow down")
+    assert (second.status_code, second.content) == (503, b"")
+    assert "Content-Type" not in second.headers
+    assert third.json()["status"] == "Succeeded"
+
+
+@pytest.mark.parametrize("headers", [{}, {"Ocp-Apim-Subscription-Key": "wrong"}, {"Authorization": "Bearer x"}])
+def test_wrong_key_is_a_401_of_the_gateway(upstream: Upstream, headers: dict[str, str]) -> None:
+    """With its numeric code."""
+    response = requests.get(f"{upstream.endpoint}/avatar/operations/some-op", headers=headers, timeout=10)
+
+    assert response.status_code == 401
+    assert response.json()["error"]["code"] == "401"
+    assert upstream.requests[0].answered == 401
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/avatar/operations/some-op", 400),
+        ("/avatar/operations/some-op?api-version=", 400),
+        ("/avatar/operations/a?api-version=1", 400),
+        ("/avatar/operations/-abc?api-version=1", 400),
+        ("/avatar/operations/abc%0A?api-version=1", 400),
+        (f"/avatar/operations/{'a' * 65}?api-version=1", 400),
+        (f"/avatar/operations/{'a' * 64}?api-version=1", 200),
+        ("/videotranslation/operations/some-op?api-version=1", 200),
+        ("/avatar/batchsyntheses/some-op?api-version=1", 404),
+        ("/operations/some-op?api-version=1", 404),
+    ],
+)
+def test_request_is_checked(upstream: Upstream, path: str, expected: int) -> None:
+    """The api-version, the id's pattern and the path."""
+    headers = {"Ocp-Apim-Subscription-Key": KEY}
+
+    assert requests.get(upstream.endpoint + path, headers=headers, timeout=10).status_code == expected
+
+
+def test_requests_are_logged(upstream: Upstream, clock: Clock) -> None:
+    """For tests that count them."""
+    ask(upstream, "some-op", path="texttospeech")
+
+    (asked,) = upstream.wait_for(1)
+
+    assert (asked.at, asked.path) == (clock.now, "/texttospeech/operations/some-op")
+    assert (asked.operation_id, asked.api_version, asked.answered) == ("some-op", "2024-08-01", 200)
+    assert asked.headers["ocp-apim-subscription-key"] == KEY
+
+
+def test_log_over_http_has_no_key(upstream: Upstream) -> None:
+    """A person who looks at it may show it around."""
+    ask(upstream, "some-op")
+
+    response = requests.get(f"{upstream.endpoint}/standin/requests", timeout=10)
+
+    assert [each["operation_id"] for each in response.json()] == ["some-op"]
+    assert KEY not in response.text
+
+
+def test_it_can_be_told_over_http(upstream: Upstream) -> None:
+    """The answers are of the form in which examples are collected."""
+    told = {
+        "statuses": [[0, "Running"]],
+        "answers": [{"name": "unknown status", "status": 200, "body": {"id": "some-op", "status": "Paused"}}],
+    }
+
+    response = requests.put(f"{upstream.endpoint}/standin/operations/some-op", json=told, timeout=10)
+
+    assert response.status_code == 204
+    assert [ask(upstream, "some-op").json()["status"] for _ in range(2)] == ["Paused", "Running"]
+
+
+@pytest.mark.parametrize("told", [b"", b"{", b"[]", b'{"statuses": 7}', b'{"answers": [{"status": "x"}]}'])
+def test_what_it_does_not_understand_is_a_400(upstream: Upstream, told: bytes) -> None:
+    """With what is wrong."""
+    response = requests.put(f"{upstream.endpoint}/standin/operations/some-op", data=told, timeout=10)
+
+    assert response.status_code == 400
+    assert "validation error" in response.json()["error"]["message"]
+
+
+def test_stop_does_not_wait_for_delays() -> None:
+    """An answer that is held back is given at the end."""
+    statuses: list[Any] = []
+    upstream = Upstream.start(key=KEY)
+    upstream.tell("some-op", "Running", answers=[Answer(status=500, delay=3600)])
+    client = threading.Thread(target=lambda: statuses.append(ask_patiently(upstream)))
+    client.start()
+    upstream.wait_for(1)
+
+    upstream.stop()
+
+    client.join()
+    assert statuses == [500]
+
+
+def ask_patiently(upstream: Upstream) -> int:
+    """Ask and wait."""
+    headers = {"Ocp-Apim-Subscription-Key": KEY}
+    url = f"{upstream.endpoint}/avatar/operations/some-op?api-version=1"
+    return requests.get(url, headers=headers, timeout=60).status_code
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"status": 204, "headers": {}, "text": ""}, Answer(status=204)),
+        ({"text": "<html>"}, Answer(body=b"<html>")),
+        (
+            {"status": 500, "body": {"a": 1}, "delay": 2},
+            Answer(status=500, headers={"Content-Type": "application/json"}, body=b'{"a": 1}', delay=2),
+        ),
+        ({"headers": {"Content-Type": "x"}, "body": [1]}, Answer(headers={"Content-Type": "x"}, body=b"[1]")),
+    ],
+)
+def test_answers_are_read_from_json(told: dict[str, object], expected: Answer) -> None:
+    """A body is JSON, a text is sent as it is."""
+    assert Answer.parse(json.loads(json.dumps(told))) == expected
