@@ -30,6 +30,7 @@ from bridge.core.errors import Contended, ForeignRow, Misconfigured, StorageUnav
 from bridge.core.times import Clock, whole_millis
 from bridge.core.wire import read_call
 from bridge.deliver import Deliver
+from bridge.hosts import Hosts
 from bridge.log import Event, log
 from bridge.ports import Courier, Outbox, Table, Upstream
 from bridge.register import Register
@@ -88,7 +89,7 @@ def compose(settings: Settings, world: World) -> Bridge:
     routes = Routes(
         use=register,
         show=Show(table=world.table, clock=world.clock, executor=world.readers),
-        terms=Terms(rules=settings.callback_rules, sources=sources),
+        terms=Terms(rules=settings.callback_rules, sources=sources, objection=world.courier.objection),
         keyring=settings.keyring,
         clock=world.clock,
     )
@@ -96,6 +97,7 @@ def compose(settings: Settings, world: World) -> Bridge:
         table=world.table,
         courier=world.courier,
         keyring=settings.keyring,
+        hosts=Hosts(world.clock),
         clock=world.clock,
         token=world.token,
         chance=world.chance,

@@ -10,6 +10,7 @@ and a 2xx ends a delivery that is still pending.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import assert_never
 
 from bridge.commit import commit, until_decided
@@ -18,7 +19,7 @@ from bridge.core.callback import host_and_port, origin_of
 from bridge.core.delivery import LEASE_NEEDED, Attempt, Bury, Call, Drop, answer_call
 from bridge.core.errors import Conflict, ForeignRow, StorageUnavailable
 from bridge.core.keys import RegistrationRef
-from bridge.core.outcome import Outcome
+from bridge.core.outcome import Outcome, Unreachable
 from bridge.core.registration import Registration
 from bridge.core.retry import Decision, Done, GiveUp, RetryAt, decide
 from bridge.core.rows import Stored, stored
@@ -27,6 +28,7 @@ from bridge.core.steps import delivering
 from bridge.core.steps.delivering import Claimed
 from bridge.core.times import Clock
 from bridge.core.transaction import Transaction
+from bridge.hosts import Hosts, Visit
 from bridge.log import Event, log
 from bridge.ports import Courier, Table
 
@@ -41,6 +43,7 @@ class Deliver:
     table: Table
     courier: Courier
     keyring: Keyring
+    hosts: Hosts
     clock: Clock
     #: Makes a random text that no other call makes.
     token: Callable[[], str]
@@ -54,22 +57,29 @@ class Deliver:
 
         Raises StorageUnavailable and Contended only before the POST; then the call may be followed again.
         """
-        name, tx = self.token(), self.token()
-        try:
-            claimed = until_decided(lambda: self._claim(call, name, tx))
-        except ForeignRow as error:
-            log(Event.SET_ASIDE, registration=call.ref.public_id, why=str(error))
-            return
-        if claimed is None:
-            return
-        if claimed.attempt.leased_until - self.clock() < LEASE_NEEDED:
-            log(Event.DROPPED, registration=call.ref.public_id, attempt=call.number, why="the claim took too long")
-            return
-        outcome, attempt = self._post(claimed)
+        with Visit(self.hosts) as visit:
+            claimed = self._claimed(call, visit)
+            if claimed is None:
+                return
+            outcome, attempt = self._post(claimed)
+            visit.answered = not isinstance(outcome, Unreachable)
         self._record(claimed, attempt, outcome)
 
-    def _claim(self, call: Call, name: str, tx: str) -> Claimed | None:
-        """Take the right to the attempt; None where there is nothing to do."""
+    def _claimed(self, call: Call, visit: Visit) -> Claimed | None:
+        """Take the right to the attempt, with enough time left to make it; None where there is nothing to do."""
+        name = self.token()
+        try:
+            claimed = until_decided(lambda: self._claim(call, visit, name))
+        except ForeignRow as error:
+            log(Event.SET_ASIDE, registration=call.ref.public_id, why=str(error))
+            return None
+        if claimed is not None and claimed.attempt.leased_until - self.clock() < LEASE_NEEDED:
+            log(Event.DROPPED, registration=call.ref.public_id, attempt=call.number, why="the claim took too long")
+            return None
+        return claimed
+
+    def _claim(self, call: Call, visit: Visit, name: str) -> Claimed | None:
+        """Read, decide and commit once."""
         before = self._read(call.ref)
         if before is not None and before.record.claim == name:
             return Claimed.held(before)
@@ -81,15 +91,25 @@ class Deliver:
             return None
         match verdict:
             case Bury():
-                commit(self.table, delivering.bury(before, now, tx=tx))
+                commit(self.table, delivering.bury(before, now, tx=name))
                 log(Event.BURIED, registration=call.ref.public_id, attempt=before.record.last_attempt)
                 return None
             case Attempt():
-                transaction, after = delivering.claim(before, now, name=name, tx=tx)
-                etags = commit(self.table, transaction)
-                return Claimed.held(Stored(after, etags[call.ref.key]))
+                return self._enter(before, now, visit, name)
             case _:
                 assert_never(verdict)
+
+    def _enter(self, before: Stored[Registration], now: datetime, visit: Visit, name: str) -> Claimed | None:
+        """Take the right to the attempt if its host has room for it; hold it back otherwise."""
+        host, ref = host_and_port(before.record.callback_url), before.record.ref
+        held = visit.enter(host, chance=self.chance())
+        if held is not None:
+            commit(self.table, delivering.hold_back(before, held, tx=name))
+            log(Event.HELD_BACK, registration=ref.public_id, to=host, why=held.why, until=held.until)
+            return None
+        transaction, after = delivering.claim(before, now, name=name)
+        etags = commit(self.table, transaction)
+        return Claimed.held(Stored(after, etags[ref.key]))
 
     def _post(self, claimed: Claimed) -> tuple[Outcome, AttemptRecord]:
         registration = claimed.registration.record

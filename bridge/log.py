@@ -31,6 +31,7 @@ class Event(StrEnum):
     IDLE = "sweep.idle"
     ATTEMPTED = "delivery.attempted"
     UNRECORDED = "delivery.unrecorded"
+    HELD_BACK = "delivery.held-back"
     BURIED = "delivery.buried"
     DROPPED = "delivery.dropped"
     STORAGE = "storage.unavailable"

@@ -55,3 +55,6 @@ class Courier(Protocol):
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
         """Make one POST. Never raises for what the network or the receiver does."""
+
+    def objection(self, url: str) -> str | None:
+        """Say early why callbacks to a URL would be refused; None where nothing is known against it."""

@@ -26,6 +26,7 @@ _DURATION = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
 _MAKE_KEY = 'make one with: python -c "import base64, os; print(base64.b64encode(os.urandom(32)).decode())"'
 _UNRESOLVED = "@Microsoft.KeyVault("
 _MAX_PORT = 65535
+_HOST = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:.]+", re.ASCII)
 
 
 def _resolved(value: object) -> object:
@@ -80,6 +81,15 @@ def _ports(value: object) -> object:
     return frozenset(int(part) for part in parts)
 
 
+def _hosts(value: object) -> object:
+    if value is None or isinstance(value, frozenset):
+        return value
+    hosts = frozenset(part.strip().lower() for part in str(value).split(",") if part.strip())
+    if not hosts or not all(_HOST.fullmatch(host) for host in hosts):
+        raise ValueError("write hosts separated by commas, each a name, an address or *.suffix")
+    return hosts
+
+
 def _endpoint(value: object) -> object:
     text = str(_resolved(value)).strip().rstrip("/")
     try:
@@ -129,6 +139,11 @@ class Settings(BaseModel):
         frozenset[int] | None, BeforeValidator(_ports), Field(alias="BRIDGE_CALLBACK_ALLOWED_PORTS")
     ] = frozenset({443})
 
+    allowed_hosts: Annotated[
+        frozenset[str] | None, BeforeValidator(_hosts), Field(alias="BRIDGE_CALLBACK_ALLOWED_HOSTS")
+    ] = None
+    keep_answers: Annotated[bool, Field(alias="BRIDGE_CALLBACK_KEEP_ANSWERS")] = False
+
     @model_validator(mode="after")
     def _storage_is_named(self) -> "Settings":
         if self.storage_connection is None and not (self.storage_account or self._has_both_uris):
@@ -174,7 +189,11 @@ class Settings(BaseModel):
     def callback_rules(self) -> CallbackRules:
         """Where callbacks may go."""
         return CallbackRules(
-            allow_http=self.allow_http, allowed_networks=self.allowed_networks, allowed_ports=self.allowed_ports
+            allow_http=self.allow_http,
+            allowed_networks=self.allowed_networks,
+            allowed_hosts=self.allowed_hosts,
+            allowed_ports=self.allowed_ports,
+            keep_answers=self.keep_answers,
         )
 
 

@@ -11,7 +11,7 @@ from standardwebhooks import Webhook
 from bridge.core.delivery import LEASE, Call
 from bridge.core.errors import StorageUnavailable
 from bridge.core.keys import RegistrationRef
-from bridge.core.outcome import Unreachable, answered
+from bridge.core.outcome import Failure, Unreachable, answered
 from bridge.core.registration import State
 from bridge.core.retry import ATTEMPTS_PER_RUN, SCHEDULE
 from bridge.core.transaction import ANY, Merge, Transaction
@@ -113,7 +113,7 @@ def test_every_attempt_is_recorded(bridge: Stage) -> None:
     bridge.courier.tell(
         HOOK,
         answered(503, address="203.0.113.7", body=b"busy"),
-        Unreachable(error="timeout"),
+        Unreachable(error=Failure.TIMEOUT),
         answered(200, address="203.0.113.8", body=b"ok"),
     )
     bridge.courier.during = lambda: bridge.clock.advance(0.041)
@@ -132,7 +132,7 @@ def test_every_attempt_is_recorded(bridge: Stage) -> None:
 def test_a_receiver_that_never_answers_is_tried_for_75_hours_and_then_dead(bridge: Stage) -> None:
     """Ten attempts on the schedule, the same message in each."""
     ref = pending(bridge)
-    bridge.courier.tell(HOOK, Unreachable(error="connect"))
+    bridge.courier.tell(HOOK, Unreachable(error=Failure.CONNECT))
     times = []
     bridge.courier.during = lambda: times.append(bridge.clock())
 

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 import function_app
+from bridge.core.networks import REFUSED
+from bridge.core.outcome import Failure
 from bridge.core.retry import SCHEDULE
 from bridge.settings import Settings, read_settings
 from tests.support.world import ENVIRONMENT
@@ -113,3 +115,23 @@ def test_host_json_is_what_the_app_relies_on() -> None:
     assert queues["messageEncoding"] == "base64"
     assert (queues["maxPollingInterval"], queues["visibilityTimeout"]) == ("00:00:02", "00:00:30")
     assert queues["newBatchThreshold"] < queues["batchSize"]
+
+
+def test_the_refused_networks_are_those_of_the_code() -> None:
+    """The short notation of the README, written out."""
+    listed = re.findall(r"`([0-9a-f.:]+(?:/\d+)?)`", section("Where callbacks may go").split("Not public", 1)[1])
+
+    def written_out(text: str) -> str:
+        address, _, length = text.partition("/")
+        if ":" in address:
+            return text
+        return ".".join([*address.split("."), "0", "0", "0"][:4]) + f"/{length or 32}"
+
+    assert [written_out(text) for text in listed] == [str(network) for network in REFUSED]
+
+
+def test_every_class_of_failure_is_in_the_readme() -> None:
+    """And the one that nobody could record."""
+    documented = re.findall(r"^  \| `([a-z-]+)` \|", section("Receiving"), re.MULTILINE)
+
+    assert documented == [*Failure, "lost"]

@@ -1,74 +1,132 @@
 """One POST to a receiver: what was sent, and what came of it as a value."""
 
-from collections.abc import Mapping
+import ssl
+from collections.abc import Iterator, Mapping
+from http.client import HTTPException, LineTooLong
+from urllib.parse import urlsplit
 
 import requests
-from urllib3.exceptions import HTTPError, ReadTimeoutError
+from urllib3.exceptions import HTTPError
 
 from bridge import __version__
-from bridge.adapters.egress import CONNECT_TIMEOUT, Guard, NameNotResolved, RefusedByRules, guarded_session
-from bridge.core.outcome import KEPT_ANSWER, Outcome, Unreachable, answered
+from bridge.adapters.attempt_deadline import AttemptDeadline
+from bridge.adapters.egress import ConnectFailed, Guard, RefusedByRules, guarded_session
+from bridge.adapters.resolver import NameNotResolved, NoConnection
+from bridge.adapters.strict_response import HeadIncomplete, HeadTooLarge
+from bridge.core.callback import CallbackRefused, normalise
+from bridge.core.outcome import KEPT_ANSWER, Delivered, Failure, Gone, Outcome, Rejected, Unreachable, answered
 from bridge.core.retry import parse_retry_after
 from bridge.core.times import Clock
 
-#: Seconds without a byte of the answer.
-_READ_TIMEOUT = 10
-
 #: Names the bridge to receivers.
 USER_AGENT = f"speech-webhook-bridge/{__version__}"
+
+#: Seconds that a registration waits for the address behind a name.
+_EARLY_LOOKUP = 1.0
+
+#: What the network, the libraries and the rules raise when no answer comes.
+_NO_ANSWER = (requests.RequestException, HTTPError, HTTPException, OSError, ValueError, NoConnection)
+
+#: The class of a failure, by the first of these that is found among its causes.
+_FAILURES: tuple[tuple[tuple[type[BaseException], ...], Failure], ...] = (
+    ((RefusedByRules, CallbackRefused), Failure.REFUSED_BY_RULES),
+    ((NameNotResolved,), Failure.DNS),
+    ((ConnectFailed,), Failure.CONNECT),
+    ((HeadTooLarge, LineTooLong), Failure.HEAD_TOO_LARGE),
+    ((ssl.SSLError, requests.exceptions.SSLError), Failure.TLS),
+    ((TimeoutError, requests.Timeout), Failure.TIMEOUT),
+    ((ConnectionError, HeadIncomplete), Failure.CLOSED),
+)
 
 
 class HttpCourier:
     """Posts over guarded connections; never follows a redirect, never raises for what a receiver does."""
 
-    def __init__(self, guard: Guard, clock: Clock) -> None:
+    def __init__(self, guard: Guard, clock: Clock, *, authorities: str | None = None) -> None:
+        """Make one; `authorities` is a file of certificate authorities to trust instead of the public ones."""
         self._guard = guard
         self._clock = clock
         self._session = guarded_session(guard)
+        self._session.verify = authorities or True
+
+    def objection(self, url: str) -> str | None:
+        """Say early why callbacks to a URL would be refused: the name leads to an address that is not allowed.
+
+        A name that does not resolve now may do so when it matters, so nothing is said against it.
+        """
+        try:
+            self._guard.allowed(urlsplit(url).hostname or "", _EARLY_LOOKUP)
+        except RefusedByRules:
+            return "leads to an address that is not public"
+        except NameNotResolved:
+            return None
+        return None
+
+    def close(self) -> None:
+        """Close the connections that were kept."""
+        self._session.close()
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
-        """Make one POST to a normalised URL.
+        """Make one POST to a normalised URL, within the deadline of an attempt.
 
         A crash right after this repeats the delivery, with the same webhook-id.
         """
-        self._guard.note(None)
-        request = requests.Request("POST", url, headers=self._own(headers), data=body)
-        prepared = self._session.prepare_request(request)
+        with self._guard.attempt() as deadline:
+            try:
+                outcome: Outcome = self._post(url, headers, body, deadline)
+            except _NO_ANSWER as error:
+                outcome = Unreachable(error=_failure(error), address=deadline.address)
+        if deadline.cut:  # whatever was read until then can look like a whole answer
+            return Unreachable(error=Failure.TIMEOUT, address=deadline.address)
+        return outcome
+
+    def _post(
+        self, url: str, headers: Mapping[str, str], body: bytes, deadline: AttemptDeadline
+    ) -> Delivered | Gone | Rejected:
+        if normalise(url, self._guard.rules) != url:  # the rules can have changed since it was registered
+            raise RefusedByRules("the URL is not one that may be called")
+        own = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"}
+        prepared = self._session.prepare_request(requests.Request("POST", url, {**headers, **own}, data=body))
         prepared.url = url
-        try:
-            with self._session.send(
-                prepared, timeout=(CONNECT_TIMEOUT, _READ_TIMEOUT), allow_redirects=False, stream=True
-            ) as response:
-                return self._read(response)
-        except (requests.RequestException, HTTPError, RefusedByRules, NameNotResolved, OSError) as error:
-            return Unreachable(error=_failure(error), address=self._guard.address)
-
-    def _own(self, headers: Mapping[str, str]) -> dict[str, str]:
-        return {**headers, "User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"}
-
-    def _read(self, response: requests.Response) -> Outcome:
-        """Read the start of the answer raw: whatever encoding it claims, nothing is unpacked."""
-        start = response.raw.read(4 * KEPT_ANSWER, decode_content=False)
-        return answered(
-            response.status_code,
-            address=self._guard.address,
-            body=start,
-            retry_after=parse_retry_after(response.headers.get("Retry-After"), self._clock()),
-        )
+        timeout = (self._guard.limits.connect, self._guard.limits.attempt)
+        with self._session.send(prepared, timeout=timeout, allow_redirects=False, stream=True) as response:
+            start = _start(response)
+            return answered(
+                response.status_code,
+                address=deadline.address,
+                body=start if self._guard.rules.keeps_answer_of(deadline.address) else b"",
+                retry_after=parse_retry_after(response.headers.get("Retry-After"), self._clock()),
+            )
 
 
-def _failure(error: Exception) -> str:
+def _start(response: requests.Response) -> bytes:
+    """Read the start of the answer raw, whatever encoding it claims: nothing is unpacked.
+
+    The head was whole, so the status counts even if the body breaks off.
+    """
+    try:
+        return bytes(response.raw.read(4 * KEPT_ANSWER, decode_content=False) or b"")
+    except (HTTPError, HTTPException, OSError, ValueError):
+        return b""
+
+
+def _failure(error: BaseException) -> Failure:
     """Name the class of a failure; its text could show the URL."""
-    match error:
-        case RefusedByRules():
-            return "refused-by-rules"
-        case NameNotResolved():
-            return "dns"
-        case requests.exceptions.SSLError():
-            return "tls"
-        case requests.Timeout() | ReadTimeoutError() | TimeoutError():
-            return "timeout"
-        case requests.ConnectionError():
-            return "connect"
-        case _:
-            return "protocol"
+    causes = list(_causes(error))
+    for kinds, failure in _FAILURES:
+        if any(isinstance(cause, kinds) for cause in causes):
+            return failure
+    too_many_headers = any("got more than" in str(cause) for cause in causes if isinstance(cause, HTTPException))
+    return Failure.HEAD_TOO_LARGE if too_many_headers else Failure.PROTOCOL
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Walk through what the libraries have wrapped, each in its own way."""
+    left, seen = [error], set[int]()
+    while left:
+        cause = left.pop(0)
+        if id(cause) not in seen:
+            seen.add(id(cause))
+            yield cause
+            wrapped = (cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args)
+            left += [each for each in wrapped if isinstance(each, BaseException)]

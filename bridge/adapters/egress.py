@@ -8,7 +8,10 @@ certificate check stay those of the URL.
 import ipaddress
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import requests
@@ -16,70 +19,113 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from bridge.adapters.attempt_deadline import AttemptDeadline, Leash
+from bridge.adapters.resolver import NoConnection, Resolver
+from bridge.adapters.strict_response import StrictResponse
 from bridge.core.callback import CallbackRules
 from bridge.core.networks import Address
 
-#: Seconds to open a connection.
-CONNECT_TIMEOUT = 5
-
-_POOL = 64
+#: Hosts whose connections are kept, and connections kept for each: as many as attempts may be in flight there.
+_HOSTS, _PER_HOST = 64, 4
 
 
-class RefusedByRules(Exception):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long things may take, in seconds."""
+
+    #: The whole attempt.
+    attempt: float = 15
+    #: Looking the name up.
+    lookup: float = 5
+    #: Opening the connection, over all addresses.
+    connect: float = 5
+
+
+class RefusedByRules(NoConnection):
     """The name leads to an address that callbacks may not go to."""
 
 
-class NameNotResolved(Exception):
-    """The name leads nowhere."""
+class ConnectFailed(NoConnection):
+    """Nobody takes connections there."""
 
 
 class Guard:
-    """Opens sockets to allowed addresses only, and remembers for each thread whom it talks to."""
+    """Opens connections to allowed addresses only, each under the deadline of the thread's present attempt."""
 
-    def __init__(self, rules: CallbackRules) -> None:
-        self._rules = rules
+    def __init__(self, rules: CallbackRules, limits: Limits | None = None) -> None:
+        self.rules = rules
+        self.limits = limits or Limits()
+        self._resolver = Resolver()
         self._local = threading.local()
 
-    @property
-    def address(self) -> str | None:
-        """The address that this thread's present attempt is connected to."""
-        return getattr(self._local, "address", None)
+    @contextmanager
+    def attempt(self) -> Iterator[AttemptDeadline]:
+        """Begin an attempt in this thread: everything until the end of the block is under one deadline."""
+        with AttemptDeadline(self.limits.attempt) as deadline:
+            self._local.deadline = deadline
+            try:
+                yield deadline
+            finally:
+                self._local.deadline = None
 
-    def note(self, address: str | None) -> None:
-        """Remember whom this thread talks to."""
-        self._local.address = address
+    def hold(self, leash: Leash) -> None:
+        """Put a connection under the deadline of this thread's attempt."""
+        self._deadline().hold(leash)
 
-    def connect(self, host: str, port: int) -> socket.socket:
+    def connect(self, host: str, port: int) -> tuple[socket.socket, Leash]:
         """Open a connection to `host`.
 
-        Raises NameNotResolved, RefusedByRules, or the OSError of the last address that was tried.
+        Raises NameNotResolved, RefusedByRules, ConnectFailed or TimeoutError.
         """
-        last: OSError = OSError("no address")
-        for address in self._allowed(host, port):
+        deadline = self._deadline()
+        addresses = self.allowed(host, deadline.remaining(self.limits.lookup))
+        within = deadline.remaining(self.limits.connect)
+        failure: OSError = ConnectionError("no address")
+        for address in addresses:
             try:
-                opened = socket.create_connection((str(address), port), timeout=CONNECT_TIMEOUT)
+                connection = socket.create_connection((str(address), port), timeout=within / len(addresses))
             except OSError as error:
-                last = error
+                failure = error
                 continue
-            self.note(str(address))
-            return opened
-        raise last
+            self._check_peer(connection)
+            connection.settimeout(within)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            leash = Leash(connection, str(address))
+            deadline.hold(leash)
+            return connection, leash
+        if isinstance(failure, TimeoutError):
+            raise failure
+        raise ConnectFailed(type(failure).__name__) from failure
 
-    def _allowed(self, host: str, port: int) -> Sequence[Address]:
-        try:
-            answer = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            raise NameNotResolved(str(error)) from error
-        addresses = [ipaddress.ip_address(str(entry[4][0])) for entry in answer]
-        if not all(self._rules.allows_address(address) for address in addresses):
+    def allowed(self, host: str, timeout: float) -> Sequence[Address]:
+        """Look a name up, and refuse the whole answer if any address in it is not allowed.
+
+        Raises NameNotResolved and RefusedByRules.
+        """
+        addresses = self._resolver.resolve(host.strip("[]"), timeout)
+        if not all(self.rules.allows_address(address) for address in addresses):
             raise RefusedByRules("an address that the name leads to is not allowed")
         return addresses
+
+    def _check_peer(self, connection: socket.socket) -> None:
+        """Look at whom the connection really goes to; whatever happened in between, it is the last word."""
+        peer = ipaddress.ip_address(connection.getpeername()[0].partition("%")[0])
+        if not self.rules.allows_address(peer):
+            connection.close()
+            raise RefusedByRules("the connection goes to an address that is not allowed")
+
+    def _deadline(self) -> AttemptDeadline:
+        deadline: AttemptDeadline | None = getattr(self._local, "deadline", None)
+        if deadline is None:
+            raise RuntimeError("connections to receivers are opened within an attempt")
+        return deadline
 
 
 def guarded_session(guard: Guard) -> requests.Session:
     """Make a session that reaches nothing but through `guard`, and takes nothing from the environment."""
     session = requests.Session()
     session.trust_env = False
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # receivers get no memory here
     adapter = _GuardedAdapter(guard)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
@@ -91,7 +137,7 @@ class _GuardedAdapter(HTTPAdapter):
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
-        super().__init__(pool_connections=_POOL, pool_maxsize=_POOL)
+        super().__init__(pool_connections=_HOSTS, pool_maxsize=_PER_HOST)
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:  # noqa: ANN401 - the library's signature
         """Make the pools; called by the base class."""
@@ -102,17 +148,24 @@ class _GuardedAdapter(HTTPAdapter):
 
 def _pool_classes(guard: Guard) -> dict[str, type[HTTPConnectionPool]]:
     class Guarded(HTTPConnection):
-        #: Whom this connection talks to, for as long as it is reused.
-        address: str | None = None
+        response_class = StrictResponse
+        #: The second handle on this connection, while it is open.
+        leash: Leash | None = None
 
         def _new_conn(self) -> socket.socket:
-            opened = guard.connect(self._dns_host, self.port or self.default_port)
-            self.address = guard.address
-            return opened
+            connection, self.leash = guard.connect(self._dns_host, self.port or self.default_port)
+            return connection
 
         def request(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the library's signature
-            guard.note(self.address)
+            if self.leash is not None:  # a connection that is used again
+                guard.hold(self.leash)
             super().request(*args, **kwargs)
+
+        def close(self) -> None:
+            leash, self.leash = self.leash, None
+            super().close()
+            if leash is not None:
+                leash.orphan()
 
     class GuardedTls(Guarded, HTTPSConnection):
         pass

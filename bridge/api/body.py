@@ -1,7 +1,7 @@
 """Reads what a client sends: every field wrong in every way ends in one answer that names them all."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -32,6 +32,8 @@ class Terms:
 
     rules: CallbackRules
     sources: Mapping[str, Source]
+    #: Says what the network has against a URL, if anything.
+    objection: Callable[[str], str | None]
 
 
 def _operation_id(value: str) -> str:
@@ -50,9 +52,13 @@ def _operation_location(value: str, info: ValidationInfo) -> str:
 
 def _callback_url(value: str, info: ValidationInfo) -> str:
     try:
-        return normalise(value, _terms(info).rules)
+        url = normalise(value, _terms(info).rules)
     except CallbackRefused as error:
         raise PydanticCustomError("callback", "{why}", {"why": str(error)}) from error
+    objection = _terms(info).objection(url)
+    if objection is not None:
+        raise PydanticCustomError("callback", "{why}", {"why": objection})
+    return url
 
 
 def _source(value: str, info: ValidationInfo) -> str:

@@ -42,6 +42,7 @@ def entry(each: IndexEntry) -> Json:
         "operation": {"id": ref.id, "source": ref.source, "status": each.verdict},
         "message": _message(each.message_id, each.message_type),
         "nextAttemptAt": iso_or_none(each.next_attempt_at),
+        "heldBack": each.held_back,
         "deliveredAt": iso_or_none(each.delivered_at),
     }
 
@@ -112,6 +113,7 @@ def _registration(known: Registration) -> Json:
         "createdAt": iso(known.life),
         "message": _message(known.message_id, known.message_type),
         "nextAttemptAt": iso_or_none(known.next_attempt_at),
+        "heldBack": known.held_back,
         "deliveredAt": iso_or_none(known.delivered_at),
     }
 

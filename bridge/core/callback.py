@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 
 import idna
 
-from bridge.core.networks import Address, Network, is_public
+from bridge.core.networks import Address, Network, is_public, unmapped
 
 #: Longer URLs are refused, before and after normalising.
 MAX_URL_LENGTH = 2048
@@ -35,14 +35,31 @@ class CallbackRules:
     allow_http: bool = False
     #: Networks that are allowed although they are not public.
     allowed_networks: tuple[Network, ...] = ()
+    #: Hosts that callbacks may go to, exact or `*.suffix`; None allows every one.
+    allowed_hosts: frozenset[str] | None = None
     #: Ports that are allowed; None allows every one.
     allowed_ports: frozenset[int] | None = frozenset({443})
+    #: Whether the start of an answer is kept even if it comes from an address that is not public.
+    keep_answers: bool = False
 
     def allows_address(self, address: Address) -> bool:
         """Tell whether a callback may connect to `address`."""
-        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-        real = mapped or address
+        real = unmapped(address)
         return is_public(real) or any(real in network for network in self.allowed_networks)
+
+    def allows_host(self, name: str) -> bool:
+        """Tell whether callbacks may go to the host `name`, as a normalised URL writes it."""
+        if self.allowed_hosts is None:
+            return True
+        suffixes = (each[1:] for each in self.allowed_hosts if each.startswith("*."))
+        return name in self.allowed_hosts or any(name.endswith(suffix) for suffix in suffixes)
+
+    def keeps_answer_of(self, address: str | None) -> bool:
+        """Tell whether what comes back from `address` may be kept and shown.
+
+        Not from an address that only an operator opened: nobody reads an inner service through the bridge.
+        """
+        return self.keep_answers or (address is not None and is_public(unmapped(ipaddress.ip_address(address))))
 
     def allows_port(self, port: int) -> bool:
         """Tell whether a callback may connect to `port`; 80 comes with `http:`."""
@@ -71,6 +88,8 @@ def normalise(url: str, rules: CallbackRules) -> str:
     if port == 0 or not rules.allows_port(port or _DEFAULT_PORTS[scheme]):
         raise CallbackRefused(f"uses port {port or _DEFAULT_PORTS[scheme]}, which is not allowed")
     authority = _authority(host, bracketed="[" in parts.netloc, rules=rules)
+    if not rules.allows_host(authority.strip("[]")):
+        raise CallbackRefused("names a host that is not among those allowed")
     if port is not None and port != _DEFAULT_PORTS[scheme]:
         authority = f"{authority}:{port}"
     path = quote(parts.path or "/", safe=_KEPT)

@@ -27,6 +27,7 @@ class IndexEntry:
     message_id: str | None = None
     message_type: str | None = None
     next_attempt_at: datetime | None = None
+    held_back: str | None = None
     delivered_at: datetime | None = None
 
     @property
@@ -51,5 +52,6 @@ class IndexEntry:
             message_id=registration.message_id,
             message_type=registration.message_type,
             next_attempt_at=registration.next_attempt_at,
+            held_back=registration.held_back,
             delivered_at=registration.delivered_at,
         )

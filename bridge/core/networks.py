@@ -26,3 +26,9 @@ REFUSED: tuple[Network, ...] = tuple(ipaddress.ip_network(text) for text in f"{_
 def is_public(address: Address) -> bool:
     """Tell whether `address` belongs to nobody's inner network. Unmap IPv4-mapped addresses before asking."""
     return address.is_global and not any(address in network for network in REFUSED)
+
+
+def unmapped(address: Address) -> Address:
+    """Take an IPv4 address out of its IPv6 wrapping, `::ffff:a.b.c.d`."""
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address

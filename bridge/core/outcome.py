@@ -2,8 +2,23 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 
 from bridge.core.text import printable
+
+
+class Failure(StrEnum):
+    """Why no answer came."""
+
+    REFUSED_BY_RULES = "refused-by-rules"  #: the URL or an address behind it is not allowed
+    DNS = "dns"  #: the name leads nowhere, or nobody says so in time
+    CONNECT = "connect"  #: nobody takes connections there
+    TLS = "tls"  #: the certificate or the handshake is not right
+    TIMEOUT = "timeout"  #: the answer did not come in time, or not whole
+    CLOSED = "closed"  #: the connection ended before an answer
+    HEAD_TOO_LARGE = "head-too-large"  #: headers without end
+    PROTOCOL = "protocol"  #: what came is no HTTP
+
 
 #: So much of a receiver's answer is kept, in characters.
 KEPT_ANSWER = 1024
@@ -40,8 +55,8 @@ class Rejected(_Answered):
 class Unreachable:
     """No answer came, or none that counts."""
 
-    #: The class of the failure: `dns`, `connect`, `tls`, `timeout`, `refused-by-rules`, `protocol`.
-    error: str
+    #: The class of the failure.
+    error: Failure
     #: The address that was connected to, where it came that far.
     address: str | None = None
     #: Nobody was there to ask for one.

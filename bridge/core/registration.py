@@ -92,6 +92,8 @@ class Registration:
     run_start: int = 1
     #: When the next attempt may be made.
     next_attempt_at: datetime | None = None
+    #: Why the next attempt waits longer than the schedule says: `busy` or `resting`; None if it does not.
+    held_back: str | None = None
     #: Names the attempt that holds the lease; absent when none does.
     claim: str | None = None
     #: The end of that attempt's exclusive right.
@@ -168,7 +170,8 @@ class Registration:
 
     def claimed(self, claim: str, *, until: datetime, due: str) -> "Registration":
         """Take the exclusive right to make the next attempt."""
-        return replace(self, last_attempt=self.last_attempt + 1, claim=claim, leased_until=until, due=due)
+        number = self.last_attempt + 1
+        return replace(self, last_attempt=number, held_back=None, claim=claim, leased_until=until, due=due)
 
     def revived(self, renewed: "Registration") -> "Registration":
         """Begin a new life with what the client says now; the attempts of former lives keep their numbers."""
@@ -197,4 +200,4 @@ def _run_begun(registration: Registration, now: datetime, due: str) -> Registrat
 
 
 def _idle(registration: Registration) -> Registration:
-    return replace(registration, claim=None, leased_until=None, due=None)
+    return replace(registration, held_back=None, claim=None, leased_until=None, due=None)

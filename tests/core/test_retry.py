@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.outcome import Gone, Outcome, Unreachable, answered
+from bridge.core.outcome import Failure, Gone, Outcome, Unreachable, answered
 from bridge.core.retry import ATTEMPTS_PER_RUN, SCHEDULE, Done, GiveUp, RetryAt, decide, parse_retry_after
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -26,7 +26,8 @@ def test_a_gone_endpoint_is_given_up() -> None:
 
 
 @pytest.mark.parametrize(
-    "outcome", [answered(each, address=None) for each in (301, 400, 404, 429, 500, 503)] + [Unreachable(error="dns")]
+    "outcome",
+    [answered(each, address=None) for each in (301, 400, 404, 429, 500, 503)] + [Unreachable(error=Failure.DNS)],
 )
 def test_everything_else_follows_the_schedule(outcome: Outcome) -> None:
     """Redirects too: they are not followed."""

@@ -18,7 +18,7 @@ from bridge.core.operation import Verdict
 from bridge.core.outcome import Outcome, answered
 from bridge.core.registration import Registration
 from bridge.core.transaction import Row, Transaction
-from bridge.ports import Outbox, Table
+from bridge.ports import Courier, Table
 from bridge.settings import Settings, read_settings
 
 _P = ParamSpec("_P")
@@ -108,6 +108,12 @@ class FakeCourier:
         self._scripts: dict[str, list[Outcome]] = {}
         #: Called with each POST before it is answered.
         self.during: Callable[[], None] = lambda: None
+        #: What the network has against a URL.
+        self.objections: dict[str, str] = {}
+
+    def objection(self, url: str) -> str | None:
+        """Object by script."""
+        return self.objections.get(url)
 
     def tell(self, url: str, *outcomes: int | Outcome) -> None:
         """Script what a receiver answers; the last one stays."""
@@ -236,19 +242,19 @@ class Stage:
         return sorted(f"{state}:{reference}" for _, state, _, reference in parts)
 
 
-def stage(table: Callable[[Table], Table] | None = None, outbox: Outbox | None = None, **environment: str) -> Stage:
-    """Set a stage; `table` can wrap the one in memory, for a test that makes it fail."""
+def stage(table: Callable[[Table], Table] | None = None, courier: Courier | None = None, **environment: str) -> Stage:
+    """Set a stage; `table` can wrap the one in memory for a test that makes it fail, `courier` send for real."""
     settings = read_settings({**ENVIRONMENT, **environment})
     memory = MemoryTable()
     counting = CountingTable(memory if table is None else table(memory))
-    clock, upstream, courier, sent = FakeClock(), FakeUpstream(), FakeCourier(), MemoryOutbox()
+    clock, upstream, receivers, outbox = FakeClock(), FakeUpstream(), FakeCourier(), MemoryOutbox()
     numbers = count(1)
     pauses: list[float] = []
     world = World(
         table=counting,
-        outbox=outbox or sent,
+        outbox=outbox,
         upstream=upstream,
-        courier=courier,
+        courier=courier or receivers,
         clock=clock,
         token=lambda: f"token-{next(numbers)}",
         chance=lambda: 0.5,
@@ -261,9 +267,9 @@ def stage(table: Callable[[Table], Table] | None = None, outbox: Outbox | None =
         clock=clock,
         memory=memory,
         table=counting,
-        outbox=sent,
+        outbox=outbox,
         upstream=upstream,
-        courier=courier,
+        courier=receivers,
         bridge=compose(settings, world),
         pauses=pauses,
     )

@@ -7,6 +7,7 @@ from bridge.core.attempt import AttemptRecord
 from bridge.core.delivery import LEASE, Call
 from bridge.core.index import IndexEntry
 from bridge.core.keys import DueKind, due_key
+from bridge.core.pacing import HeldBack
 from bridge.core.registration import IllegalMove, Move, Registration, State
 from bridge.core.retry import Decision, Done, GiveUp, RetryAt
 from bridge.core.rows import Stored, for_insert, for_merge
@@ -37,15 +38,15 @@ class Claimed:
         return cls(registration, attempt)
 
 
-def claim(before: Stored[Registration], now: datetime, *, name: str, tx: str) -> tuple[Transaction, Registration]:
+def claim(before: Stored[Registration], now: datetime, *, name: str) -> tuple[Transaction, Registration]:
     """Take the right to the next attempt: 4 rows, under the registration's ETag. Returns what it becomes.
 
-    The due row moves to the end of the lease and calls for the attempt after this one: if the bridge dies in
-    between, this one counts as lost.
+    Its random `name` tells the claim, and the transaction. The due row moves to the end of the lease and calls for
+    the attempt after this one: if the bridge dies in between, this one counts as lost.
     """
     until = now + LEASE
     due = due_key(until, DueKind.DELIVER, before.record.ref.due_reference, instead_of=before.record.due or "")
-    after = replace(before.record.claimed(name, until=until, due=due), tx=tx)
+    after = replace(before.record.claimed(name, until=until, due=due), tx=name)
     attempt = Claimed.held(Stored(after, before.etag)).attempt
     writes: tuple[Write, ...] = (
         overwrite(before, after),
@@ -53,7 +54,16 @@ def claim(before: Stored[Registration], now: datetime, *, name: str, tx: str) ->
         *_gone(before.record),
         _next_call(after, due),
     )
-    return Transaction(after.ref.partition, writes, stamp=after.ref.key, tx=tx), after
+    return Transaction(after.ref.partition, writes, stamp=after.ref.key, tx=name), after
+
+
+def hold_back(before: Stored[Registration], held: HeldBack, *, tx: str) -> Transaction:
+    """Move an attempt to a later time without using it up: 5 rows, under the registration's ETag."""
+    due = due_key(held.until, DueKind.DELIVER, before.record.ref.due_reference, instead_of=before.record.due or "")
+    after = replace(before.record, next_attempt_at=held.until, held_back=held.why, due=due, tx=tx)
+    shown = Merge(after.index_key, for_merge(IndexEntry.of(after)), ANY)
+    writes: tuple[Write, ...] = (overwrite(before, after), shown, *_gone(before.record), _next_call(after, due))
+    return Transaction(after.ref.partition, writes, stamp=after.ref.key, tx=tx)
 
 
 def record(

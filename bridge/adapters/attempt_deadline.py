@@ -1,0 +1,110 @@
+"""One wall-clock deadline for everything that an attempt does on the network.
+
+The timeouts of `requests` start anew with every byte, so a receiver that drips could hold an attempt for ever. Here
+a timer shuts the connection down, whatever the library is waiting for at that moment. What it had read by then can
+look like a whole answer, so a cut attempt has no status: `cut` overrides it.
+"""
+
+import contextlib
+import socket
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+
+class Leash:
+    """A second handle on a connection, by which another thread can end it.
+
+    The first handle changes hands (TLS wraps it, a response takes it over), this one does not. It is closed when
+    both the connection and the attempt are done with it.
+    """
+
+    def __init__(self, connection: socket.socket, address: str) -> None:
+        self._handle = connection.dup()
+        self._lock = threading.Lock()
+        self._held = False
+        self._orphan = False
+        #: Whom the connection goes to.
+        self.address = address
+
+    def hold(self) -> None:
+        """Begin an attempt on the connection."""
+        with self._lock:
+            self._held = True
+
+    def release(self) -> None:
+        """End an attempt on the connection, which may be used again."""
+        with self._lock:
+            self._held = False
+            self._close_if_done()
+
+    def orphan(self) -> None:
+        """Note that the library has closed the connection; its last answer may still be being read."""
+        with self._lock:
+            self._orphan = True
+            self._close_if_done()
+
+    def cut(self) -> None:
+        """End the connection now, whatever is going on."""
+        with self._lock, contextlib.suppress(OSError):  # it has ended by itself
+            self._handle.shutdown(socket.SHUT_RDWR)
+
+    def _close_if_done(self) -> None:
+        if self._orphan and not self._held:
+            self._handle.close()
+
+
+class AttemptDeadline:
+    """The time that one attempt has; a context manager that leaves no timer behind."""
+
+    def __init__(self, seconds: float) -> None:
+        self._ends = time.monotonic() + seconds
+        self._timer = threading.Timer(seconds, self._cut)
+        self._timer.daemon = True
+        self._lock = threading.Lock()
+        self._leash: Leash | None = None
+        #: Whether the deadline came before the end.
+        self.cut = False
+        #: Whom the attempt is talking to; None before it is connected.
+        self.address: str | None = None
+
+    def remaining(self, at_most: float) -> float:
+        """Return how many seconds a part of the attempt may take.
+
+        Raises TimeoutError when none are left.
+        """
+        left = self._ends - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the attempt's time is over")
+        return min(left, at_most)
+
+    def hold(self, leash: Leash) -> None:
+        """Put a connection under the deadline."""
+        leash.hold()
+        with self._lock:
+            former, self._leash = self._leash, leash
+            self.address = leash.address
+            if self.cut:
+                leash.cut()
+        if former is not None and former is not leash:
+            former.release()
+
+    def _cut(self) -> None:
+        with self._lock:
+            self.cut = True
+            if self._leash is not None:
+                self._leash.cut()
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        with self._lock:
+            leash, self._leash = self._leash, None
+        if leash is not None:
+            leash.release()

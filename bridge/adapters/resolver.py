@@ -1,0 +1,76 @@
+"""Looks names up within a time limit, which `getaddrinfo` does not know.
+
+Each lookup runs in a thread that can be abandoned; there is one for each name however many ask for it, so a name
+that hangs holds up only those who ask for that name, and their number is bounded.
+"""
+
+import ipaddress
+import socket
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from bridge.core.networks import Address, unmapped
+
+#: So many lookups may be under way, abandoned ones included; the system's own resolver ends each after a while.
+MAX_LOOKUPS = 128
+
+
+class NoConnection(Exception):
+    """No connection was opened; its kinds say why."""
+
+
+class NameNotResolved(NoConnection):
+    """The name leads nowhere, or nobody says so in time."""
+
+
+@dataclass(slots=True)
+class _Lookup:
+    """One lookup under way."""
+
+    done: threading.Event = field(default_factory=threading.Event)
+    #: What came of it.
+    addresses: Sequence[Address] = ()
+    error: str = "it has no address"
+
+
+class Resolver:
+    """Looks names up in threads of its own."""
+
+    def __init__(self) -> None:
+        self._under_way: dict[str, _Lookup] = {}
+        self._lock = threading.Lock()
+
+    def resolve(self, host: str, timeout: float) -> Sequence[Address]:
+        """Find all addresses of `host` within `timeout` seconds.
+
+        Raises NameNotResolved.
+        """
+        lookup = self._lookup(host)
+        if not lookup.done.wait(timeout):
+            raise NameNotResolved("no answer in time")
+        if not lookup.addresses:
+            raise NameNotResolved(lookup.error)
+        return lookup.addresses
+
+    def _lookup(self, host: str) -> _Lookup:
+        with self._lock:
+            lookup = self._under_way.get(host)
+            if lookup is None:
+                if len(self._under_way) >= MAX_LOOKUPS:
+                    raise NameNotResolved("too many lookups are under way")
+                lookup = self._under_way[host] = _Lookup()
+                threading.Thread(target=self._run, args=(host, lookup), name="lookup", daemon=True).start()
+            return lookup
+
+    def _run(self, host: str, lookup: _Lookup) -> None:
+        try:
+            answer = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            found = [unmapped(ipaddress.ip_address(str(entry[4][0]))) for entry in answer]
+            lookup.addresses = list(dict.fromkeys(found))
+        except (OSError, ValueError) as error:  # a name that cannot be encoded is a ValueError
+            lookup.error = type(error).__name__
+        finally:
+            with self._lock:
+                self._under_way.pop(host, None)
+            lookup.done.set()

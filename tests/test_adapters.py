@@ -1,0 +1,359 @@
+"""The outside, over real sockets: the Speech service, receivers, storage that breaks."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import timedelta
+
+import pytest
+from azure.core.exceptions import ClientAuthenticationError
+from azure.data.tables import TableClient
+from azure.storage.queue import QueueClient, TextBase64DecodePolicy, TextBase64EncodePolicy
+
+from bridge.adapters.courier import HttpCourier
+from bridge.adapters.egress import Guard
+from bridge.adapters.queue import AzureOutbox
+from bridge.adapters.speech import SpeechService
+from bridge.adapters.tables import AzureTable
+from bridge.core.answer import NoReply, Reply
+from bridge.core.callback import CallbackRules
+from bridge.core.delivery import Call
+from bridge.core.errors import CommitUnknown, StorageUnavailable
+from bridge.core.keys import OperationRef, RegistrationRef
+from bridge.core.outcome import Delivered, Failure, Gone, Rejected, Unreachable
+from bridge.core.source import Source
+from bridge.core.transaction import Insert, Transaction
+from bridge.core.wire import read_call, write_call
+from bridge.settings import read_settings
+from local.answer import Answer
+from local.azurite import Azurite
+from local.receiver import Receiver
+from local.upstream import Upstream
+from tests.support.world import ENVIRONMENT, NOON, FakeClock
+
+OPERATION = OperationRef("default", "operation-1")
+LOCAL = read_settings(
+    {
+        **ENVIRONMENT,
+        "BRIDGE_CALLBACK_ALLOW_HTTP": "true",
+        "BRIDGE_CALLBACK_ALLOWED_NETWORKS": "127.0.0.0/8,::1/128",
+        "BRIDGE_CALLBACK_ALLOWED_PORTS": "*",
+        "BRIDGE_CALLBACK_KEEP_ANSWERS": "true",
+    }
+).callback_rules
+
+
+def speech(endpoint: str, key: str = "local-key") -> SpeechService:
+    """Make a service with one source."""
+    source = Source(name="default", endpoint=endpoint, path="avatar", api_version="2024-08-01")
+    return SpeechService([source], lambda: {"Ocp-Apim-Subscription-Key": key})
+
+
+@contextmanager
+def server(*replies: bytes) -> Iterator[str]:
+    """Serve raw bytes, a connection each, and close; gives the address."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            for reply in replies:
+                connection, _ = listening.accept()
+                with connection:
+                    connection.recv(65_536)
+                    connection.sendall(reply)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield address_of(listening)
+        thread.join(5)
+
+
+def hang_up(listening: socket.socket) -> None:
+    """Take one connection and close it without a word."""
+    listening.accept()[0].close()
+
+
+def address_of(listening: socket.socket) -> str:
+    """Say where a socket listens."""
+    return f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+def unused_port() -> int:
+    """Find a port on which nobody listens."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+        return int(listening.getsockname()[1])
+
+
+def courier(rules: CallbackRules = LOCAL) -> HttpCourier:
+    """Make a courier that may go to loopback, unless told otherwise."""
+    return HttpCourier(Guard(rules), FakeClock())
+
+
+def test_speech_is_asked_as_its_reference_says() -> None:
+    """Path, api-version and key."""
+    with Upstream.start() as upstream:
+        upstream.tell("operation-1", "Running")
+
+        reply = speech(upstream.endpoint).ask(OPERATION)
+
+        assert isinstance(reply, Reply)
+        assert (reply.status, b'"Running"' in reply.body) == (200, True)
+        [asked] = upstream.requests
+        assert (asked.path, asked.api_version) == ("/avatar/operations/operation-1", "2024-08-01")
+
+
+def test_speech_answers_a_wrong_key_with_401() -> None:
+    """Which is an answer, not an exception."""
+    with Upstream.start() as upstream:
+        reply = speech(upstream.endpoint, key="wrong").ask(OPERATION)
+
+        assert isinstance(reply, Reply)
+        assert reply.status == 401
+
+
+def test_a_redirect_of_the_upstream_is_not_followed() -> None:
+    """The key would go with it."""
+    with Upstream.start() as upstream:
+        elsewhere = Answer.of({}, status=302, headers={"Location": f"{upstream.endpoint}/avatar/operations/other"})
+        upstream.tell("operation-1", answers=[elsewhere])
+
+        reply = speech(upstream.endpoint).ask(OPERATION)
+
+        assert isinstance(reply, Reply)
+        assert reply.status == 302
+        assert len(upstream.requests) == 1
+
+
+def test_an_upstream_that_is_not_there_is_no_reply() -> None:
+    """With a word for people, and without the URL."""
+    reply = speech(f"http://127.0.0.1:{unused_port()}").ask(OPERATION)
+
+    assert reply == NoReply("connection failed")
+
+
+def test_an_upstream_that_speaks_no_http_is_no_reply() -> None:
+    """Whatever it says."""
+    with server(b"nonsense\r\n\r\n") as endpoint:
+        assert isinstance(speech(endpoint).ask(OPERATION), NoReply)
+
+
+def test_a_long_answer_of_the_upstream_is_cut() -> None:
+    """64 KiB are read, and the rest is left."""
+    body = b"x" * 300_000
+    with server(b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + body) as endpoint:
+        reply = speech(endpoint).ask(OPERATION)
+
+    assert isinstance(reply, Reply)
+    assert len(reply.body) == 65_536
+
+
+def test_a_token_that_cannot_be_had_is_no_reply() -> None:
+    """The operation is asked for again."""
+
+    def refuse() -> dict[str, str]:
+        raise ClientAuthenticationError("no identity here")
+
+    source = Source(name="default", endpoint="http://127.0.0.1:9", path="avatar", api_version="x")
+
+    assert SpeechService([source], refuse).ask(OPERATION) == NoReply("no token: ClientAuthenticationError")
+
+
+def test_an_operation_of_a_source_that_was_removed_is_no_reply() -> None:
+    """Its settings are gone; it may come back."""
+    assert speech("http://127.0.0.1:9").ask(OperationRef("gone", "operation-1")) == NoReply("no source is named gone")
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(200, Delivered), (204, Delivered), (410, Gone), (302, Rejected), (404, Rejected), (500, Rejected)],
+)
+def test_a_receiver_answers(status: int, kind: type) -> None:
+    """Its status, its address and the start of what it said."""
+    with Receiver.start() as receiver:
+        answer = Answer(status=status, body=b"said" if status != 204 else b"", headers={"Location": "/elsewhere"})
+        receiver.answer("/hook", then=answer)
+
+        outcome = courier().post(f"{receiver.url}/hook", {"webhook-id": "msg_1"}, b"{}")
+
+        assert isinstance(outcome, kind)
+        assert outcome.address == "127.0.0.1"
+        [callback] = receiver.callbacks
+        assert (callback.body, callback.headers["webhook-id"]) == (b"{}", "msg_1")
+        assert callback.headers["user-agent"].startswith("speech-webhook-bridge/")
+
+
+def test_an_answer_is_kept_in_part_and_printable() -> None:
+    """1,024 characters, whatever its bytes."""
+    with Receiver.start() as receiver:
+        receiver.answer("/hook", then=Answer(status=500, body=b"\x00\xff\x1b[31m" + b"a" * 5000))
+
+        outcome = courier().post(f"{receiver.url}/hook", {}, b"{}")
+
+        assert isinstance(outcome, Rejected)
+        assert outcome.body.isprintable()
+        assert len(outcome.body) <= 1024
+
+
+def test_an_answer_is_not_unpacked() -> None:
+    """Whatever encoding it claims: no bomb goes off."""
+    with Receiver.start() as receiver:
+        receiver.answer("/hook", then=Answer(status=200, body=b"not gzip", headers={"Content-Encoding": "gzip"}))
+
+        outcome = courier().post(f"{receiver.url}/hook", {}, b"{}")
+
+        assert isinstance(outcome, Delivered)
+        assert outcome.body == "not gzip"
+
+
+def test_retry_after_of_a_receiver_is_read() -> None:
+    """In seconds here."""
+    with Receiver.start() as receiver:
+        receiver.answer("/hook", then=Answer(status=503, headers={"Retry-After": "38"}))
+
+        outcome = courier().post(f"{receiver.url}/hook", {}, b"{}")
+
+        assert outcome.retry_after == timedelta(seconds=38)
+
+
+def test_connections_to_receivers_are_reused() -> None:
+    """And the address of a reused one is known too."""
+    with Receiver.start() as receiver:
+        one = courier()
+        outcomes = [one.post(f"{receiver.url}/hook", {}, b"{}") for _ in range(3)]
+
+    assert [outcome.address for outcome in outcomes] == ["127.0.0.1"] * 3
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:{port}/", "http://localhost:{port}/", "http://127.1:{port}/", "http://[::1]:{port}/"]
+)
+def test_an_address_that_is_not_allowed_gets_no_connection(url: str) -> None:
+    """Checked when connecting, whatever was checked before."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(0)
+        port = listening.getsockname()[1]
+
+        outcome = courier(CallbackRules(allow_http=True)).post(url.format(port=port), {}, b"{}")
+
+        assert outcome == Unreachable(error=Failure.REFUSED_BY_RULES)
+        with pytest.raises(BlockingIOError):
+            listening.accept()
+
+
+def test_a_name_with_one_bad_address_gets_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole answer of the resolver is refused."""
+    entries = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, 80)) for ip in ("1.1.1.1", "10.0.0.1")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: entries)
+
+    outcome = courier().post("http://mixed.example.com/", {}, b"{}")
+
+    assert outcome == Unreachable(error=Failure.REFUSED_BY_RULES)
+
+
+def test_a_name_that_leads_nowhere_is_dns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may resolve tomorrow."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise socket.gaierror("no such name")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+
+    assert courier().post("http://nowhere.example.com/", {}, b"{}") == Unreachable(error=Failure.DNS)
+
+
+def test_a_receiver_that_is_not_there_is_unreachable() -> None:
+    """Refused at once."""
+    outcome = courier().post(f"http://127.0.0.1:{unused_port()}/", {}, b"{}")
+
+    assert outcome == Unreachable(error=Failure.CONNECT)
+
+
+@pytest.mark.parametrize("reply", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"])
+def test_a_receiver_that_breaks_off_is_unreachable_or_answers(reply: bytes) -> None:
+    """And never an exception."""
+    with server(reply) as url:
+        outcome = courier().post(f"{url}/", {}, b"{}")
+
+    assert isinstance(outcome, Unreachable | Delivered)
+
+
+def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would see every callback."""
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{unused_port()}")
+    with Receiver.start() as receiver:
+        assert isinstance(courier().post(f"{receiver.url}/hook", {}, b"{}"), Delivered)
+
+
+def test_messages_are_encoded_as_the_host_expects(azurite: Azurite) -> None:
+    """The queue is made when it is first sent to; the message lives as long as it is told."""
+    call = Call(ref=RegistrationRef(OPERATION, "0123456789abcdef"), life=NOON, number=3, sends=2)
+    with QueueClient.from_connection_string(
+        azurite.connection_string,
+        "adapters",
+        message_encode_policy=TextBase64EncodePolicy(),
+        message_decode_policy=TextBase64DecodePolicy(),
+    ) as client:
+        AzureOutbox(client).send(call, ttl=timedelta(minutes=2))
+        [message] = client.receive_messages()
+
+    assert read_call(message.content.encode()) == Call(ref=call.ref, life=NOON, number=3)
+    assert message.content == write_call(call)
+    assert message.inserted_on is not None
+    assert message.expires_on == message.inserted_on + timedelta(minutes=2)
+
+
+def test_a_queue_that_does_not_answer_is_reported() -> None:
+    """The due row sends another message."""
+    nowhere = (
+        f"DefaultEndpointsProtocol=http;AccountName=a;AccountKey=a2V5;QueueEndpoint=http://127.0.0.1:{unused_port()}/a;"
+    )
+    call = Call(ref=RegistrationRef(OPERATION, "0123456789abcdef"), life=NOON, number=1)
+    with (
+        QueueClient.from_connection_string(nowhere, "adapters", retry_total=0) as client,
+        pytest.raises(StorageUnavailable),
+    ):
+        AzureOutbox(client).send(call, ttl=timedelta(minutes=2))
+
+
+def table_at(endpoint: str) -> TableClient:
+    """Make a client of a table service that is not one."""
+    connection = f"DefaultEndpointsProtocol=http;AccountName=a;AccountKey=a2V5;TableEndpoint={endpoint}/a;"
+    return TableClient.from_connection_string(connection, table_name="t", retry_total=0)
+
+
+def test_a_table_that_does_not_answer_is_reported() -> None:
+    """A read has nothing; a transaction may have happened."""
+    with table_at(f"http://127.0.0.1:{unused_port()}") as client:
+        table = AzureTable(client)
+        with pytest.raises(CommitUnknown):
+            table.commit(Transaction("p", (Insert("a", {"n": 1}),)))
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (b"", CommitUnknown),
+        (b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n", CommitUnknown),
+        (b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", StorageUnavailable),
+    ],
+)
+def test_silence_is_told_from_refusal(reply: bytes, kind: type[Exception]) -> None:
+    """After silence nobody knows whether it was a commit; after a refusal it was none."""
+    with server(reply) as endpoint, table_at(endpoint) as client, pytest.raises(StorageUnavailable) as caught:
+        AzureTable(client).commit(Transaction("p", (Insert("a", {"n": 1}),)))
+
+    assert type(caught.value) is kind
+
+
+def test_a_transaction_is_sent_once() -> None:
+    """The library's own retry would turn a commit whose reply was lost into a conflict."""
+    with socket.create_server(("127.0.0.1", 0)) as listening, table_at(address_of(listening)) as client:
+        accepted = threading.Thread(target=hang_up, args=[listening], daemon=True)
+        accepted.start()
+        with pytest.raises(CommitUnknown):
+            AzureTable(client).commit(Transaction("p", (Insert("a", {"n": 1}),)))
+        accepted.join(5)
+
+        listening.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            listening.accept()

@@ -1,0 +1,248 @@
+"""Names that lie, change, hang or lead nowhere; the resolver is replaced at `getaddrinfo`."""
+
+import ipaddress
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bridge.adapters.courier import HttpCourier
+from bridge.adapters.egress import Guard, Limits
+from bridge.adapters.resolver import MAX_LOOKUPS, NameNotResolved, Resolver
+from bridge.core.callback import CallbackRules
+from bridge.core.networks import REFUSED
+from bridge.core.outcome import Failure, Unreachable
+from tests.support.world import FakeClock
+from tests.zoo.receivers import OK, living, says
+
+RULES = CallbackRules(allow_http=True, allowed_networks=(ipaddress.ip_network("127.0.0.1/32"),), allowed_ports=None)
+CLOSED = CallbackRules(allow_http=True, allowed_ports=None)
+
+#: Takes the place of `getaddrinfo`: a name leads to these addresses.
+Script = Callable[[str], list[str]]
+
+
+@pytest.fixture
+def courier() -> Iterator[HttpCourier]:
+    """Send with short limits."""
+    sender = HttpCourier(Guard(RULES, Limits(attempt=2, lookup=0.3, connect=0.5)), FakeClock())
+    yield sender
+    sender.close()
+
+
+def resolving(monkeypatch: pytest.MonkeyPatch, script: Script) -> list[str]:
+    """Replace the resolver; returns the names that it is asked for."""
+    asked: list[str] = []
+
+    def getaddrinfo(host: str, port: object, *_: object, **__: object) -> list[Any]:
+        asked.append(host)
+        found = []
+        for text in script(host):
+            family = socket.AF_INET6 if ":" in text else socket.AF_INET
+            rest = (0, 0) if ":" in text else ()
+            found.append((family, socket.SOCK_STREAM, 6, "", (text, port or 0, *rest)))
+        return found
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return asked
+
+
+def test_a_name_that_changes_between_calls_is_looked_up_once(
+    courier: HttpCourier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was checked is what is connected to."""
+    answers = cycle([["127.0.0.1"], ["169.254.169.254"]])
+    looked_up = []
+
+    def rebind(host: str) -> list[str]:
+        if host == "rebind.example.com":
+            looked_up.append(host)
+            return next(answers)
+        return [host]
+
+    resolving(monkeypatch, rebind)
+    with living(says(OK + b"Connection: close\r\n\r\n")) as port:
+        first = courier.post(f"http://rebind.example.com:{port}/", {}, b"{}")
+        second = courier.post(f"http://rebind.example.com:{port}/", {}, b"{}")
+
+    assert first.address == "127.0.0.1"
+    assert second == Unreachable(error=Failure.REFUSED_BY_RULES)
+    assert len(looked_up) == 2
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        ["1.1.1.1", "10.0.0.1"],
+        ["10.0.0.1", "1.1.1.1"],
+        ["::ffff:10.0.0.1"],
+        ["::ffff:169.254.169.254"],
+        ["64:ff9b::a9fe:a9fe"],
+        ["2002:a9fe:a9fe::1"],
+        ["fe80::1%lo"],
+        ["168.63.129.16"],
+        ["127.0.0.2"],
+        ["::1"],
+    ],
+)
+def test_a_name_that_leads_anywhere_inside_gets_no_connection(
+    courier: HttpCourier, monkeypatch: pytest.MonkeyPatch, addresses: list[str]
+) -> None:
+    """The whole answer is refused, and so is the name when it is registered."""
+    resolving(monkeypatch, lambda _: addresses)
+    monkeypatch.setattr(socket, "create_connection", forbidden)
+
+    assert courier.post("http://inside.example.com/", {}, b"{}") == Unreachable(error=Failure.REFUSED_BY_RULES)
+    assert courier.objection("http://inside.example.com/") == "leads to an address that is not public"
+
+
+def forbidden(*_: object, **__: object) -> socket.socket:
+    """Fail the test: nobody may open a connection here."""
+    raise AssertionError("a connection was opened")
+
+
+def test_a_mapped_address_that_is_allowed_is_connected_to(
+    courier: HttpCourier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is judged as the IPv4 address that it is."""
+    resolving(monkeypatch, lambda host: ["::ffff:127.0.0.1"] if host == "mapped.example.com" else [host])
+    with living(says(OK + b"\r\n")) as port:
+        outcome = courier.post(f"http://mapped.example.com:{port}/", {}, b"{}")
+
+    assert outcome.address == "127.0.0.1"
+
+
+def test_the_next_address_is_tried_when_one_is_dead(courier: HttpCourier, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As every client does."""
+    rules = CallbackRules(allow_http=True, allowed_networks=(ipaddress.ip_network("127.0.0.0/8"),), allowed_ports=None)
+    sender = HttpCourier(Guard(rules, Limits(attempt=2, lookup=0.3, connect=0.5)), FakeClock())
+    resolving(monkeypatch, lambda host: ["127.0.0.9", "127.0.0.1"] if host == "two.example.com" else [host])
+    with living(says(OK + b"\r\n")) as port:
+        outcome = sender.post(f"http://two.example.com:{port}/", {}, b"{}")
+    sender.close()
+
+    assert outcome.address == "127.0.0.1"
+    courier.close()
+
+
+@pytest.mark.parametrize("script", [lambda _: [], lambda _: 1 // 0], ids=["answers nothing", "is broken"])
+def test_a_name_that_leads_nowhere_is_dns(
+    courier: HttpCourier, monkeypatch: pytest.MonkeyPatch, script: Script
+) -> None:
+    """Today; nothing is held against it when it is registered."""
+
+    def no_such_name(host: str) -> list[str]:
+        try:
+            return script(host)
+        except ZeroDivisionError:
+            raise socket.gaierror("no such name") from None
+
+    resolving(monkeypatch, no_such_name)
+
+    assert courier.post("http://nowhere.example.com/", {}, b"{}") == Unreachable(error=Failure.DNS)
+    assert courier.objection("http://nowhere.example.com/") is None
+
+
+def test_a_name_that_hangs_does_not_starve_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each name has one lookup, however many ask for it, and others go on meanwhile."""
+    release = threading.Event()
+    asked = resolving(monkeypatch, lambda host: ["1.1.1.1"] if host == "good.example.com" or release.wait(30) else [])
+    resolver = Resolver()
+
+    def outcome(name: str) -> str:
+        try:
+            return str(resolver.resolve(name, 0.2)[0])
+        except NameNotResolved as error:
+            return str(error)
+
+    with ThreadPoolExecutor(20) as pool:
+        hanging = list(pool.map(outcome, ["hangs.example.com"] * 20))
+    good = outcome("good.example.com")
+    release.set()
+
+    assert hanging == ["no answer in time"] * 20
+    assert good == "1.1.1.1"
+    assert asked.count("hangs.example.com") == 1
+
+
+def test_lookups_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many names hang, and they are all gone when the system's resolver gives up."""
+    release = threading.Event()
+    resolving(monkeypatch, lambda _: ["1.1.1.1"] if release.wait(30) else [])
+    resolver = Resolver()
+    before = set(threading.enumerate())
+
+    for number in range(MAX_LOOKUPS):
+        with pytest.raises(NameNotResolved, match="in time"):
+            resolver.resolve(f"{number}.example.com", 0)
+    with pytest.raises(NameNotResolved, match="too many"):
+        resolver.resolve("one-more.example.com", 0)
+    abandoned = set(threading.enumerate()) - before
+    release.set()
+    for thread in abandoned:
+        thread.join(30)
+
+    assert len(abandoned) == MAX_LOOKUPS
+    assert str(resolver.resolve("one-more.example.com", 5)[0]) == "1.1.1.1"
+
+
+inner_addresses = st.sampled_from(REFUSED).flatmap(lambda network: st.ip_addresses(network=network))
+
+
+def notations(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[str]:
+    """Write an address in the ways that somebody would try."""
+    if isinstance(address, ipaddress.IPv6Address):
+        return [f"[{address}]", f"[{address.exploded}]", f"[{str(address).upper()}]", f"[{address}%25eth0]"]
+    number, octets = int(address), str(address).split(".")
+    return [
+        str(address),
+        f"{address}.",
+        str(number),
+        hex(number),
+        oct(number).replace("0o", "0"),
+        ".".join(hex(int(octet)) for octet in octets),
+        ".".join(f"0{int(octet):o}" for octet in octets),
+        f"{octets[0]}.{number % 2**24}",
+        f"{octets[0]}.{octets[1]}.{number % 2**16}",
+        str(address).replace(".", "\u3002"),
+        "".join(chr(0xFF10 + int(digit)) if digit.isdigit() else digit for digit in str(address)),
+        f"[::ffff:{address}]",
+        f"[::ffff:{number >> 16:x}:{number & 0xFFFF:x}]",
+        f"[64:ff9b::{number >> 16:x}:{number & 0xFFFF:x}]",
+        f"[2002:{number >> 16:x}:{number & 0xFFFF:x}::1]",
+    ]
+
+
+@given(inner_addresses, st.sampled_from(["http", "https"]), st.integers(0, 14))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_url_of_an_inner_address_gets_a_socket(
+    monkeypatch: pytest.MonkeyPatch, address: ipaddress.IPv4Address | ipaddress.IPv6Address, scheme: str, which: int
+) -> None:
+    """In any notation, whoever checked it before."""
+    monkeypatch.setattr(socket, "create_connection", forbidden)
+    written = notations(address)
+    sender = HttpCourier(Guard(CLOSED), FakeClock())
+
+    outcome = sender.post(f"{scheme}://{written[which % len(written)]}/", {}, b"{}")
+
+    assert isinstance(outcome, Unreachable)
+    assert outcome.error in (Failure.REFUSED_BY_RULES, Failure.DNS, Failure.PROTOCOL)
+
+
+@given(inner_addresses)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_name_that_leads_to_an_inner_address_gets_a_socket(
+    monkeypatch: pytest.MonkeyPatch, address: ipaddress.IPv4Address | ipaddress.IPv6Address
+) -> None:
+    """Whatever the resolver says."""
+    resolving(monkeypatch, lambda _: ["1.1.1.1", str(address)])
+    monkeypatch.setattr(socket, "create_connection", forbidden)
+    sender = HttpCourier(Guard(CLOSED), FakeClock())
+
+    assert sender.post("https://name.example.com/", {}, b"{}") == Unreachable(error=Failure.REFUSED_BY_RULES)

@@ -1,0 +1,284 @@
+"""The real sender among hostile receivers: every attempt ends in time, with the right class, and leaves nothing."""
+
+import gc
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import trustme
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bridge.adapters.courier import HttpCourier
+from bridge.adapters.egress import Guard, Limits
+from bridge.adapters.memory import MemoryTable
+from bridge.core.attempt import AttemptRecord
+from bridge.core.callback import CallbackRules
+from bridge.core.keys import OperationRef, RegistrationRef
+from bridge.core.outcome import Delivered, Failure, Outcome, Unreachable
+from bridge.core.rows import decode, for_insert
+from bridge.core.transaction import Insert, Transaction
+from tests.support.world import NOON, FakeClock
+from tests.zoo.receivers import OK, ZOO, drips, floods, hear, living, never_reads, says
+
+#: Short, so that the zoo is walked through quickly; the shape of what happens is that of 15 and 5 seconds.
+LIMITS = Limits(attempt=0.8, lookup=0.3, connect=0.4)
+
+#: Far more than any attempt may take here, on the slowest of machines.
+GENEROUS = 20.0
+
+RULES = CallbackRules(
+    allow_http=True,
+    allowed_networks=(ipaddress.ip_network("127.0.0.0/8"),),
+    allowed_ports=None,
+    keep_answers=True,
+)
+
+
+@pytest.fixture
+def courier() -> Iterator[HttpCourier]:
+    """Send with short limits; afterwards no thread and no socket is left."""
+    gc.collect()
+    sockets, threads = open_sockets(), set(threading.enumerate())
+    sender = HttpCourier(Guard(RULES, LIMITS), FakeClock())
+    yield sender
+    sender.close()
+    gc.collect()
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(GENEROUS)
+    assert set(threading.enumerate()) <= threads
+    assert open_sockets() <= sockets
+
+
+def open_sockets() -> set[str]:
+    """Name the sockets of this process."""
+    links = list(Path("/proc/self/fd").iterdir())
+    found = set()
+    for link in links:
+        try:
+            target = str(link.readlink())
+        except OSError:  # the handle that listed the folder
+            continue
+        if target.startswith("socket:"):
+            found.add(target)
+    return found
+
+
+def kind(outcome: Outcome) -> str | int:
+    """Name what came of an attempt: the class of failure or the status."""
+    return outcome.error.value if isinstance(outcome, Unreachable) else outcome.status
+
+
+def stored(outcome: Outcome) -> AttemptRecord:
+    """Write an outcome down as the bridge does."""
+    ref = RegistrationRef(OperationRef("default", "operation-1"), "0123456789abcdef")
+    claimed = AttemptRecord(ref=ref, number=1, at=NOON, claim="c", leased_until=NOON)
+    return claimed.with_outcome(outcome, timedelta(seconds=1))
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_every_animal_is_called_by_its_name(courier: HttpCourier, name: str) -> None:
+    """In time, with a record that can be stored."""
+    habit, expected = ZOO[name]
+    with living(habit) as port:
+        began = time.monotonic()
+
+        outcome = courier.post(f"http://127.0.0.1:{port}/hook", {"webhook-id": "msg_1"}, b'{"a": 1}')
+
+        assert kind(outcome) == expected
+        assert time.monotonic() - began < GENEROUS
+        assert outcome.address == "127.0.0.1"
+        record = stored(outcome)
+        assert record.body is None or (record.body.isprintable() and len(record.body) <= 1024)
+
+
+@pytest.mark.parametrize("name", ["drips headers", "sends a body without end", "answers 999", "resets the connection"])
+def test_a_good_receiver_is_reached_after_a_bad_one(courier: HttpCourier, name: str) -> None:
+    """Nothing of the former attempt is left in the way."""
+    with living(ZOO[name][0]) as bad, living(says(OK + b"Content-Length: 2\r\n\r\nok")) as good:
+        courier.post(f"http://127.0.0.1:{bad}/", {}, b"{}")
+
+        assert isinstance(courier.post(f"http://127.0.0.1:{good}/", {}, b"{}"), Delivered)
+
+
+def test_a_thousand_hostile_attempts_leave_nothing(courier: HttpCourier) -> None:
+    """No thread, no socket, no timer; the fixture looks."""
+    habits = [never_reads, drips(OK, b"X: y\r\n"), floods(OK + b"\r\n", b"a" * 4096), says(b"")]
+    with living(habits[0]) as a, living(habits[1]) as b, living(habits[2]) as c, living(habits[3]) as d:
+        urls = [f"http://127.0.0.1:{port}/" for port in (a, b, c, d)] * 250
+        with ThreadPoolExecutor(50) as pool:
+            outcomes = list(pool.map(lambda url: kind(courier.post(url, {}, b"{}")), urls))
+
+    assert outcomes == ["timeout", "timeout", 200, "closed"] * 250
+
+
+heads = st.sampled_from([b"", b"HTTP/1.1 ", OK, OK + b"\r\n", OK + b"Transfer-Encoding: chunked\r\n\r\n", OK + b"X:"])
+
+
+@given(heads, st.binary(max_size=300))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_answer_breaks_the_record(courier: HttpCourier, head: bytes, rest: bytes) -> None:
+    """Whatever its bytes: an outcome, and a row that reads back."""
+    with living(says(head + rest)) as port:
+        outcome = courier.post(f"http://127.0.0.1:{port}/", {}, b"{}")
+
+    record = stored(outcome)
+    row = for_insert(record)
+    table = MemoryTable()
+    table.commit(Transaction("p", (Insert("a", row),)))
+    assert decode(AttemptRecord, record.ref, row) == replace(record, body=record.body or None)
+
+
+def test_a_port_where_nobody_listens(courier: HttpCourier) -> None:
+    """Refused at once."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+
+    assert courier.post(f"http://127.0.0.1:{port}/", {}, b"{}") == Unreachable(error=Failure.CONNECT)
+
+
+def test_a_port_that_never_accepts(courier: HttpCourier) -> None:
+    """Its queue is full: the connection is not opened in time."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        port = listening.getsockname()[1]
+        fillers = [socket.socket() for _ in range(8)]
+        for filler in fillers:
+            filler.setblocking(False)  # noqa: FBT003 - the library's signature
+            filler.connect_ex(("127.0.0.1", port))
+
+        outcome = courier.post(f"http://127.0.0.1:{port}/", {}, b"{}")
+
+        for filler in fillers:
+            filler.close()
+    assert outcome == Unreachable(error=Failure.TIMEOUT)
+
+
+def test_connections_to_good_receivers_are_reused(courier: HttpCourier) -> None:
+    """One connection for many attempts."""
+    accepted: list[int] = []
+
+    def answers_again_and_again(connection: socket.socket, _: threading.Event) -> None:
+        accepted.append(1)
+        while hear(connection):
+            connection.sendall(OK + b"Content-Length: 2\r\n\r\nok")
+
+    with living(answers_again_and_again) as port:
+        outcomes = [courier.post(f"http://127.0.0.1:{port}/", {}, b"{}") for _ in range(5)]
+        courier.close()
+
+    assert [kind(each) for each in outcomes] == [200] * 5
+    assert [each.address for each in outcomes] == ["127.0.0.1"] * 5
+    assert len(accepted) == 1
+
+
+def test_the_deadline_holds_on_a_connection_that_is_used_again(courier: HttpCourier) -> None:
+    """The second answer drips."""
+
+    def changes_its_mind(connection: socket.socket, stop: threading.Event) -> None:
+        hear(connection)
+        connection.sendall(OK + b"Content-Length: 2\r\n\r\nok")
+        drips(OK, b"X: y\r\n")(connection, stop)
+
+    with living(changes_its_mind) as port:
+        outcomes = [kind(courier.post(f"http://127.0.0.1:{port}/", {}, b"{}")) for _ in range(2)]
+
+    assert outcomes == [200, "timeout"]
+
+
+def test_no_cookie_is_kept(courier: HttpCourier) -> None:
+    """A receiver gets no memory in the bridge."""
+    heads: list[bytes] = []
+
+    def bakes(connection: socket.socket, _: threading.Event) -> None:
+        heads.append(hear(connection))
+        connection.sendall(OK + b"Set-Cookie: a=b\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    with living(bakes) as port:
+        for _ in range(2):
+            courier.post(f"http://127.0.0.1:{port}/", {}, b"{}")
+
+    assert all(b"ookie" not in head for head in heads)
+
+
+def test_answers_of_inner_addresses_are_not_kept() -> None:
+    """Unless an operator says so: nobody reads an inner service through the bridge."""
+    rules = CallbackRules(allow_http=True, allowed_networks=RULES.allowed_networks, allowed_ports=None)
+    sender = HttpCourier(Guard(rules, LIMITS), FakeClock())
+    with living(says(OK + b"Content-Length: 6\r\n\r\nsecret")) as port:
+        outcome = sender.post(f"http://127.0.0.1:{port}/", {}, b"{}")
+    sender.close()
+
+    assert isinstance(outcome, Delivered)
+    assert outcome.body == ""
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    """Sign certificates for this zoo."""
+    return trustme.CA()
+
+
+@pytest.fixture
+def tls_courier(courier: HttpCourier, authority: trustme.CA, tmp_path: Path) -> HttpCourier:
+    """Send, trusting the zoo's authority and no other."""
+    bundle = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    courier._session.verify = str(bundle)
+    return courier
+
+
+def context(certificate: trustme.LeafCert) -> ssl.SSLContext:
+    """Serve with a certificate."""
+    served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(served)
+    return served
+
+
+def test_a_right_certificate_is_taken(tls_courier: HttpCourier, authority: trustme.CA) -> None:
+    """For the name in the URL, though the connection goes to an address."""
+    with living(says(OK + b"\r\n"), context(authority.issue_cert("localhost"))) as port:
+        assert kind(tls_courier.post(f"https://localhost:{port}/", {}, b"{}")) == 200
+
+
+@pytest.mark.parametrize("wrong", ["name", "self-signed", "expired"])
+def test_a_wrong_certificate_is_not(tls_courier: HttpCourier, authority: trustme.CA, wrong: str) -> None:
+    """Nothing is sent to whoever has it."""
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+    certificate = {
+        "name": lambda: authority.issue_cert("other.example.com"),
+        "self-signed": lambda: trustme.CA().issue_cert("localhost"),
+        "expired": lambda: authority.issue_cert(
+            "localhost", not_before=long_ago, not_after=long_ago + timedelta(days=1)
+        ),
+    }[wrong]()
+    heard: list[bytes] = []
+
+    def listens(connection: socket.socket, _: threading.Event) -> None:
+        heard.append(connection.recv(65_536))
+
+    with living(listens, context(certificate)) as port:
+        outcome = tls_courier.post(f"https://localhost:{port}/", {}, b"{}")
+
+    assert kind(outcome) == "tls"
+    assert heard in ([], [b""])
+
+
+@pytest.mark.parametrize(
+    ("habit", "expected"),
+    [(says(OK + b"\r\n"), "tls"), (never_reads, "timeout"), (says(b""), "tls"), (drips(b"\x16\x03\x03", b"\0"), "tls")],
+    ids=["plain text", "silence", "hangs up", "drips"],
+)
+def test_a_port_that_speaks_no_tls(tls_courier: HttpCourier, habit: object, expected: str) -> None:
+    """Or does not come to an end with it."""
+    with living(habit) as port:  # type: ignore[arg-type]
+        assert kind(tls_courier.post(f"https://localhost:{port}/", {}, b"{}")) in (expected, "timeout", "closed")
