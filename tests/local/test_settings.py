@@ -55,6 +55,7 @@ def test_app_gets_what_it_needs_to_run_here(tmp_path: Path) -> None:
         "BRIDGE_CALLBACK_ALLOW_HTTP": "true",
         "BRIDGE_CALLBACK_ALLOWED_NETWORKS": "127.0.0.0/8,::1/128",
         "BRIDGE_CALLBACK_ALLOWED_PORTS": "*",
+        "BRIDGE_CALLBACK_KEEP_ANSWERS": "true",
     }
 
 
