@@ -24,7 +24,7 @@ from bridge.adapters.queue import DELIVERIES_QUEUE, AzureOutbox
 from bridge.adapters.speech import SPEECH_SCOPE, Authorisation, SpeechService
 from bridge.adapters.tables import AzureTable
 from bridge.api.body import Terms
-from bridge.api.problems import Problem, internal, misconfigured, unavailable
+from bridge.api.problems import Problem, internal, misconfigured, unavailable, unreadable
 from bridge.api.routes import Routes
 from bridge.core.errors import Contended, ForeignRow, Misconfigured, StorageUnavailable
 from bridge.core.times import Clock, whole_millis
@@ -176,15 +176,13 @@ class App:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "App":
         """Read the settings and put the bridge together. Never raises for what a setting holds."""
-        for chatty in ("azure", "urllib3"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)  # their lines would show URLs
+        logging.getLogger("azure").setLevel(logging.WARNING)  # its lines would show URLs,
+        logging.getLogger("urllib3").setLevel(logging.CRITICAL)  # and its warnings do
         try:
             settings = read_settings(environment)
             return cls(compose(settings, real_world(settings)))
         except Misconfigured as error:
             return cls(error)
-        except ValueError as error:
-            return cls(Misconfigured({"AzureWebJobsStorage": f"is no usable connection ({type(error).__name__})"}))
 
     def answer(
         self, call: Callable[[Routes, func.HttpRequest], func.HttpResponse], request: func.HttpRequest
@@ -199,6 +197,9 @@ class App:
         except (StorageUnavailable, Contended) as error:
             log(Event.STORAGE, step="answer", error=str(error))
             return unavailable().response()
+        except ForeignRow as error:
+            log(Event.SET_ASIDE, why=str(error))
+            return unreadable().response()
         except Exception as error:
             logging.getLogger("bridge").exception("a request failed: %s", type(error).__name__)
             return internal().response()

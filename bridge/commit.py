@@ -14,6 +14,9 @@ _T = TypeVar("_T")
 #: So often a step is decided again after somebody else was faster.
 _ROUNDS = 6
 
+#: And so often after a silence, which can take long.
+_UNKNOWN_ROUNDS = 2
+
 
 def commit(table: Table, transaction: Transaction) -> Mapping[str, str]:
     """Commit; returns the new ETags, or after an unknown outcome that turned out well just the stamped row's.
@@ -35,13 +38,18 @@ def commit(table: Table, transaction: Transaction) -> Mapping[str, str]:
 def until_decided(step: Callable[[], _T]) -> _T:
     """Read and decide again as long as somebody else is faster.
 
-    Raises Contended after a few rounds, StorageUnavailable if storage does not answer the reads.
+    Raises Contended after a few rounds, StorageUnavailable if storage does not answer.
     """
+    unknown = 0
     for _ in range(_ROUNDS):
         try:
             return step()
-        except (Conflict, CommitUnknown):
+        except Conflict:
             continue
+        except CommitUnknown:
+            unknown += 1
+            if unknown >= _UNKNOWN_ROUNDS:
+                raise
     raise Contended("the same rows were changed by others again and again")
 
 

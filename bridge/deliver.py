@@ -22,7 +22,7 @@ from bridge.core.keys import RegistrationRef
 from bridge.core.outcome import Outcome, Unreachable
 from bridge.core.registration import Registration
 from bridge.core.retry import Decision, Done, GiveUp, RetryAt, decide
-from bridge.core.rows import Stored, stored
+from bridge.core.rows import Stored, decode, stored
 from bridge.core.signing import Keyring
 from bridge.core.steps import delivering
 from bridge.core.steps.delivering import Claimed
@@ -32,7 +32,7 @@ from bridge.hosts import Hosts, Visit
 from bridge.log import Event, log
 from bridge.ports import Courier, Table
 
-#: Waits between tries to record an attempt, in seconds; even with slow replies they end within the lease.
+#: Waits between tries to record an attempt, in seconds; none is begun after the lease.
 _RECORD_WAITS = (0.1, 0.5, 1.0, 2.0, 4.0)
 
 
@@ -136,15 +136,26 @@ class Deliver:
             return delivering.record(claimed.registration, attempt, decision, now, tx=tx)
 
         def again() -> Transaction | None:
+            if self._is_recorded(attempt):
+                return None
             return delivering.record_late(self._read(attempt.ref), claimed, attempt, decision, now, tx=tx)
 
-        recorded = self._committed(first) or any(self._committed(again, wait) for wait in _RECORD_WAITS)
+        recorded = (
+            self._committed(first)
+            or self._committed(again)
+            or any(self._tried_again(again, attempt, wait) for wait in _RECORD_WAITS)
+        )
         _tell(claimed, attempt, decision, recorded=recorded)
 
-    def _committed(self, step: Callable[[], Transaction | None], wait: float = 0) -> bool:
+    def _tried_again(self, step: Callable[[], Transaction | None], attempt: AttemptRecord, wait: float) -> bool:
+        """Wait and try once more, while the lease lasts: after it somebody else attempts."""
+        if self.clock() >= attempt.leased_until:
+            return False
+        self.pause(wait)
+        return self._committed(step)
+
+    def _committed(self, step: Callable[[], Transaction | None]) -> bool:
         """Try a step after a POST once: what it raises before the POST would be of no use any more."""
-        if wait:
-            self.pause(wait)
         try:
             transaction = step()
             if transaction is not None:
@@ -152,6 +163,11 @@ class Deliver:
         except (Conflict, StorageUnavailable, ForeignRow):
             return False
         return True
+
+    def _is_recorded(self, attempt: AttemptRecord) -> bool:
+        """Tell whether a try that seemed to fail has come through."""
+        row = self.table.get(attempt.ref.partition, attempt.ref.attempt_key(attempt.number))
+        return row is not None and decode(AttemptRecord, attempt.ref, row.values).is_recorded
 
     def _read(self, ref: RegistrationRef) -> Stored[Registration] | None:
         row = self.table.get(ref.partition, ref.key)

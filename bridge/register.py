@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from bridge.commit import commit, send, until_decided
 from bridge.core.callback import host_and_port
+from bridge.core.delivery import open_call
 from bridge.core.errors import CommitUnknown, Conflict
 from bridge.core.family import Family
 from bridge.core.keys import RegistrationRef, after
@@ -110,10 +111,14 @@ class Register:
         if family is None:
             return self._join(registering.register_new(wish, wish.life))
         before = family.get(wish.ref)
-        if before is None and len(family.registrations) >= MAX_REGISTRATIONS:
+        if before is None and family.size >= MAX_REGISTRATIONS:
             return TooMany()
+        if before is not None and before.record.tx == wish.tx:  # a commit of ours that landed late
+            self._send_open(before.record)
+            return Created(before.record, family.operation.record)
         if before is not None and not registering.is_revivable(before.record):
-            return _found(before.record, wish, family.operation.record)
+            same = before.record.same_wish(wish)
+            return Existing(before.record, family.operation.record) if same else Differs()
         source = self.sources[wish.ref.operation.source]
         news = News.of(family.operation.record, source.path)
         return self._join(registering.register_further(family, wish, self.clock(), news))
@@ -146,6 +151,9 @@ class Register:
         before = None if family is None else family.get(ref)
         if before is None:
             return NotFound()
+        if before.record.tx == tx:  # a commit of ours that landed late
+            self._send_open(before.record)
+            return Accepted()
         if before.record.state is State.PENDING:
             return Accepted()
         if before.record.message is None:
@@ -156,12 +164,11 @@ class Register:
         log(Event.REDELIVERY, registration=ref.public_id, was=before.record.state.value)
         return Accepted()
 
+    def _send_open(self, registration: Registration) -> None:
+        call = open_call(registration)
+        if call is not None:
+            send(self.outbox, call)
+
     def _family(self, ref: RegistrationRef) -> Family | None:
         key = ref.operation.key
         return Family.read(ref.operation, self.table.range(ref.partition, key, after(key)))
-
-
-def _found(found: Registration, wish: Registration, operation: Operation) -> Created | Existing | Differs:
-    if found.tx == wish.tx:
-        return Created(found, operation)
-    return Existing(found, operation) if found.same_wish(wish) else Differs()

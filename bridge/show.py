@@ -71,7 +71,7 @@ class Show:
         found = None if family is None else family.get(ref)
         if family is None or found is None:
             return None
-        return Shown(found.record, family.operation.record, self._attempts(ref))
+        return Shown(found.record, family.operation.record, self.attempts(ref))
 
     def operation(self, ref: OperationRef) -> Family | None:
         """Show an operation with its registrations."""
@@ -102,12 +102,13 @@ class Show:
             counts={state: self._count(state) for state in State},
         )
 
-    def _attempts(self, ref: RegistrationRef) -> Sequence[AttemptRecord]:
+    def attempts(self, ref: RegistrationRef) -> Sequence[AttemptRecord]:
+        """Show the attempts of a registration: one call."""
         rows = self.table.range(ref.partition, ref.attempts_prefix, after(ref.attempts_prefix))
         return list(_readable(rows, lambda row: decode(AttemptRecord, ref, row.values)))
 
     def _first_due(self, partition: str) -> datetime | None:
-        rows = self.table.range(partition, "due:", after("due:"), limit=1, columns=["v"])
+        rows = self.table.range(partition, "due:0", "due:9", limit=1, columns=["v"])
         return due_at(rows[0].key) if rows else None
 
     def _count(self, state: State) -> int:

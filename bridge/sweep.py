@@ -17,7 +17,6 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from bridge.commit import send
-from bridge.core.delivery import Call
 from bridge.core.due import DueDelivery
 from bridge.core.steps import polling
 from bridge.core.times import Clock
@@ -45,12 +44,12 @@ class Sweep:
     budget: timedelta
 
     def sweep(self) -> None:
-        """Do what is due, within the time budget. Never raises for what storage or the upstream does."""
+        """Do what is due; nothing is begun after the budget. Never raises for what storage or the upstream does."""
         began = self.clock()
         until = began + self.budget
         due = read_all_due(self.table, self.executor, began)
         beaten = beat(self.table, began)
-        enqueued = self._enqueue(due.deliveries)
+        enqueued = self._enqueue(due.deliveries, until)
         counts = self.polls.run(due.polls, until=until)
         purged = self.purges.run(due.purges, until=until)
         worth_a_line = beaten or enqueued or due.polls or purged
@@ -66,9 +65,8 @@ class Sweep:
             ms=(self.clock() - began) // timedelta(milliseconds=1),
         )
 
-    def _enqueue(self, due: Sequence[DueDelivery]) -> int:
-        """Move the due rows of deliveries on, and send a message for each that moved."""
-        now = self.clock()
+    def _enqueue(self, due: Sequence[DueDelivery], until: datetime) -> int:
+        """Move the due rows of deliveries on, many at once, and send a message for each that moved."""
         by_partition: dict[str, list[DueDelivery]] = {}
         for each in due:
             by_partition.setdefault(each.token.partition, []).append(each)
@@ -77,11 +75,15 @@ class Sweep:
             for rows in by_partition.values()
             for start in range(0, len(rows), polling.MOVES_PER_TRANSACTION)
         ]
-        calls = [call for batch in batches for call in self._moved(batch, now)]
-        list(self.executor.map(partial(send, self.outbox), calls))
-        return len(calls)
+        return sum(self.executor.map(partial(self._enqueue_batch, until), batches))
 
-    def _moved(self, batch: Sequence[DueDelivery], now: datetime) -> Sequence[Call]:
+    def _enqueue_batch(self, until: datetime, batch: Sequence[DueDelivery]) -> int:
+        now = self.clock()
+        if now >= until:
+            return 0
         steps = [polling.enqueue(each.token, each.call, now) for each in batch]
         calls = {move.token.key: call for move, call in steps}
-        return [calls[move.token.key] for move in self.mover.move([move for move, _ in steps])]
+        moved = self.mover.move([move for move, _ in steps])
+        for move in moved:
+            send(self.outbox, calls[move.token.key])
+        return len(moved)

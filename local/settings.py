@@ -24,7 +24,7 @@ _SIGNING_KEY_BYTES = 32
 #: For the app, where the environment has nothing else to say. Callbacks may go to this machine and nowhere else.
 _APP_SETTINGS = {
     "FUNCTIONS_WORKER_RUNTIME": "python",
-    "PYTHON_THREADPOOL_THREAD_COUNT": "16",
+    "PYTHON_THREADPOOL_THREAD_COUNT": "32",
     "BRIDGE_POLL_SCHEDULE": "*/10 * * * * *",
     "BRIDGE_CALLBACK_ALLOW_HTTP": "true",
     "BRIDGE_CALLBACK_ALLOWED_NETWORKS": "127.0.0.0/8,::1/128",

@@ -32,6 +32,7 @@ from local.receiver import Receiver
 from local.upstream import Upstream
 from tests.support.world import ENVIRONMENT, NOON, FakeClock
 
+MULTIPART = b"HTTP/1.1 202 Accepted\r\nContent-Type: multipart/mixed; boundary=batch_1\r\n"
 OPERATION = OperationRef("default", "operation-1")
 LOCAL = read_settings(
     {
@@ -334,7 +335,14 @@ def test_a_table_that_does_not_answer_is_reported() -> None:
     [
         (b"", CommitUnknown),
         (b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n", CommitUnknown),
+        (b"HTTP/1.1 408 Slow\r\nContent-Length: 0\r\n\r\n", CommitUnknown),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\n<html", CommitUnknown),
+        (b"HTTP/1.1 202 OK\r\nContent-Length: 0\r\n\r\n", CommitUnknown),
+        (MULTIPART + b"Content-Length: 9999\r\n\r\n--batch_1\r\n", CommitUnknown),
+        (MULTIPART + b"Content-Length: 12\r\n\r\n--batch_1--\r\n", CommitUnknown),
+        (MULTIPART + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", CommitUnknown),
         (b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", StorageUnavailable),
+        (b"HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n", StorageUnavailable),
     ],
 )
 def test_silence_is_told_from_refusal(reply: bytes, kind: type[Exception]) -> None:
@@ -343,6 +351,14 @@ def test_silence_is_told_from_refusal(reply: bytes, kind: type[Exception]) -> No
         AzureTable(client).commit(Transaction("p", (Insert("a", {"n": 1}),)))
 
     assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"value": [7]}', b'{"value": [{}]}', b'{"value'])
+def test_a_read_that_breaks_off_is_reported(body: bytes) -> None:
+    """Whatever came instead of rows."""
+    reply = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with server(reply + body) as endpoint, table_at(endpoint) as client, pytest.raises(StorageUnavailable):
+        list(AzureTable(client).range("p", "a", "b"))
 
 
 def test_a_transaction_is_sent_once() -> None:

@@ -9,12 +9,12 @@ import pytest
 from standardwebhooks import Webhook
 
 from bridge.core.delivery import LEASE, Call
-from bridge.core.errors import StorageUnavailable
+from bridge.core.errors import CommitUnknown, StorageUnavailable
 from bridge.core.keys import RegistrationRef
 from bridge.core.outcome import Failure, Unreachable, answered
 from bridge.core.registration import State
 from bridge.core.retry import ATTEMPTS_PER_RUN, SCHEDULE
-from bridge.core.transaction import ANY, Merge, Transaction
+from bridge.core.transaction import ANY, Delete, Merge, Transaction
 from bridge.show import Shown
 from tests.support.flaky import flaky
 from tests.support.world import NOON, Stage
@@ -206,10 +206,20 @@ def test_two_instances_with_the_same_call_make_one_attempt(bridge: Stage) -> Non
 def test_a_call_before_its_time_is_dropped(bridge: Stage) -> None:
     """The due row calls again when the time has come."""
     ref = pending(bridge)
-    bridge.courier.tell(HOOK, 500)
+    bridge.courier.tell(HOOK, answered(503, address=None, retry_after=timedelta(seconds=31)))
     bridge.deliver_all()
 
     bridge.bridge.deliver.deliver(Call(ref=ref, life=NOON, number=2))
+
+    assert len(bridge.courier.posted) == 1
+
+
+def test_a_clock_that_is_a_little_behind_drops_nothing(bridge: Stage) -> None:
+    """The sweep's clock said that it is time; instances' clocks agree within 30 s."""
+    pending(bridge)
+
+    bridge.clock.advance(-30)
+    bridge.deliver_all()
 
     assert len(bridge.courier.posted) == 1
 
@@ -323,10 +333,9 @@ def test_a_storage_that_stays_silent_after_the_post_repeats_the_delivery() -> No
     """The one duplicate that is promised, and a log line for it."""
     bridge, table = flaky()
     ref = pending(bridge)
-    table.instead = [table.inner.commit, *[table.down] * 6]
+    table.instead = [table.inner.commit, *[table.down] * 7]
 
     bridge.deliver_all()
-    assert sum(bridge.pauses) < 10
     live_on(bridge, timedelta(minutes=5), timedelta(seconds=10))
 
     assert len(bridge.courier.posted) == 2
@@ -434,6 +443,53 @@ def test_an_enqueue_between_claim_and_record_is_no_harm(bridge: Stage) -> None:
 
     assert bridge.registration(ref).state is State.DELIVERED
     bridge.deliver_all()
+    assert len(bridge.courier.posted) == 1
+
+
+def test_a_record_is_not_tried_after_the_lease() -> None:
+    """Somebody else attempts then, and a function has only so much time."""
+    bridge, table = flaky()
+    pending(bridge)
+
+    def slowly(_: Transaction) -> Mapping[str, str]:
+        bridge.clock.advance(10)
+        raise CommitUnknown("no reply")
+
+    table.instead = [table.inner.commit, *[slowly] * 50]
+    bridge.deliver_all()
+
+    assert bridge.clock() - NOON <= LEASE + timedelta(seconds=10)
+
+
+def test_a_redelivery_after_an_unseen_record_is_not_swallowed() -> None:
+    """The record came through unseen, the client saw it and redelivered: that run is the client's."""
+    bridge, table = flaky()
+    ref = pending(bridge)
+
+    def commit_unseen_then_redeliver(transaction: Transaction) -> Mapping[str, str]:
+        table.inner.commit(transaction)
+        bridge.bridge.routes.use.redeliver(ref)
+        raise CommitUnknown("no reply")
+
+    table.instead = [table.inner.commit, commit_unseen_then_redeliver]
+    bridge.deliver_all()
+    assert bridge.registration(ref).state is State.PENDING
+    bridge.deliver_all()
+
+    assert len(bridge.courier.posted) == 2
+
+
+def test_a_purge_that_gave_way_to_a_redelivery_costs_no_duplicate(bridge: Stage) -> None:
+    """It took the attempt's row before it met the conflict."""
+    ref = pending(bridge)
+
+    def purge_half() -> None:
+        bridge.memory.commit(Transaction(ref.partition, (Delete(ref.attempt_key(1), ANY),)))
+
+    meanwhile(bridge, purge_half)
+    live_on(bridge, timedelta(minutes=5), timedelta(seconds=10))
+
+    assert bridge.registration(ref).state is State.DELIVERED
     assert len(bridge.courier.posted) == 1
 
 

@@ -19,9 +19,6 @@ ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()
 HOST = json.loads((ROOT / "host.json").read_text())
 
-#: Read by the function host, not by the app.
-OF_THE_HOST = {"BRIDGE_POLL_SCHEDULE"}
-
 #: An app can be asked for its functions only once.
 FUNCTIONS = function_app.app.get_functions()
 
@@ -48,7 +45,7 @@ def test_every_setting_is_in_the_readme_and_no_other() -> None:
     """The table is the whole truth."""
     documented = {row[0].strip("`") for row in rows("Settings")}
 
-    assert documented == set(names()) | OF_THE_HOST
+    assert documented == set(names())
 
 
 @pytest.mark.parametrize(
@@ -115,6 +112,19 @@ def test_host_json_is_what_the_app_relies_on() -> None:
     assert queues["messageEncoding"] == "base64"
     assert (queues["maxPollingInterval"], queues["visibilityTimeout"]) == ("00:00:02", "00:00:30")
     assert queues["newBatchThreshold"] < queues["batchSize"]
+
+
+def test_slow_receivers_leave_threads_for_everybody_else() -> None:
+    """The host runs batchSize and newBatchThreshold messages at once; the README and the local start say more."""
+    queues = HOST["extensions"]["queues"]
+    at_once = queues["batchSize"] + queues["newBatchThreshold"]
+    said = re.search(r"`PYTHON_THREADPOOL_THREAD_COUNT` for the worker as well: `(\d+)`", TEXT)
+    assert said is not None
+    started = (ROOT / "local" / "settings.py").read_text()
+
+    assert f"up to {at_once} queue messages at once" in TEXT
+    assert int(said[1]) >= at_once + 8
+    assert f'"PYTHON_THREADPOOL_THREAD_COUNT": "{said[1]}"' in started
 
 
 def test_the_refused_networks_are_those_of_the_code() -> None:

@@ -10,7 +10,6 @@ import pytest
 from bridge.core.errors import CommitUnknown, Contended, StorageUnavailable
 from bridge.core.operation import Verdict
 from bridge.core.registration import State
-from bridge.core.transaction import Transaction
 from bridge.register import Accepted, Created, Differs, Existing, NoMessage, NotFound, TooMany
 from tests.support.flaky import flaky
 from tests.support.world import NOON, Stage
@@ -292,20 +291,36 @@ def test_a_commit_whose_reply_was_lost_is_a_commit() -> None:
 def test_a_commit_that_lands_late_is_recognised() -> None:
     """The first try lands between the read that misses it and the second try."""
     bridge, table = flaky()
-    late: list[Transaction] = []
-
-    def lose(transaction: Transaction) -> Mapping[str, str]:
-        late.append(transaction)
-        raise CommitUnknown("no reply")
-
-    def land_then_commit(transaction: Transaction) -> Mapping[str, str]:
-        table.inner.commit(late[0])
-        return table.inner.commit(transaction)
-
-    table.instead = [lose, land_then_commit]
+    table.instead = [table.lands_late, table.late_lands_first]
 
     assert isinstance(bridge.bridge.routes.use.register(bridge.wish()), Created)
     assert bridge.due_keys() == ["poll:default:operation-1"]
+
+
+def test_a_registration_for_what_has_ended_that_lands_late_is_called_for() -> None:
+    """At once, not by its due row after two minutes."""
+    bridge, table = flaky()
+    bridge.register()
+    finish(bridge)
+    bridge.deliver_all()
+    table.instead = [table.inner.commit, table.lands_late, table.late_lands_first]
+
+    bridge.bridge.routes.use.register(bridge.wish(url="https://late.example.com/"))
+
+    assert bridge.deliver_all() == 1
+
+
+def test_a_redelivery_that_lands_late_is_called_for() -> None:
+    """The client was told 202."""
+    bridge, table = flaky()
+    ref = bridge.register()[0]
+    finish(bridge)
+    bridge.deliver_all()
+    table.instead = [table.lands_late, table.late_lands_first]
+
+    assert bridge.bridge.routes.use.redeliver(ref) == Accepted()
+
+    assert bridge.deliver_all() == 1
 
 
 def test_a_request_that_was_lost_is_sent_again() -> None:
@@ -333,10 +348,21 @@ def test_rows_that_others_change_all_the_time_are_given_up() -> None:
     """With a word that says so, not with a loop."""
     bridge, table = flaky()
     bridge.register()
-    table.instead = [table.silent_loss] * 50
+    table.instead = [table.conflict] * 50
 
     with pytest.raises(Contended):
         bridge.bridge.routes.use.register(bridge.wish(url="https://other.example.com/"))
+
+
+def test_a_storage_that_stays_silent_is_not_asked_for_ever() -> None:
+    """Each silence can take long, and the client waits."""
+    bridge, table = flaky()
+    table.instead = [table.silent_loss] * 50
+
+    with pytest.raises(CommitUnknown):
+        bridge.bridge.routes.use.register(bridge.wish())
+
+    assert len(table.instead) >= 45
 
 
 def test_a_storage_that_is_down_is_reported() -> None:

@@ -39,7 +39,12 @@ def test_everything_that_is_missing_is_named_at_once() -> None:
     with pytest.raises(Misconfigured) as caught:
         read_settings({})
 
-    assert {"SPEECH_ENDPOINT", "BRIDGE_SIGNING_KEYS"} <= set(caught.value.problems)
+    assert set(caught.value.problems) == {
+        "AzureWebJobsStorage",
+        "SPEECH_ENDPOINT",
+        "BRIDGE_SIGNING_KEYS",
+        "BRIDGE_POLL_SCHEDULE",
+    }
 
 
 def test_storage_must_be_named() -> None:
@@ -56,6 +61,17 @@ def test_storage_must_be_named() -> None:
         ("SPEECH_ENDPOINT", "ftp://speech.example.com"),
         ("SPEECH_ENDPOINT", "https://?a=b"),
         ("SPEECH_ENDPOINT", "https://["),
+        ("SPEECH_ENDPOINT", "https://user:hunter2@speech.example.com"),
+        ("SPEECH_ENDPOINT", "https://speech.example.com:abc"),
+        ("SPEECH_ENDPOINT", "https://speech.example.com:0"),
+        ("AzureWebJobsStorage", "AccountName=a;AccountKey=!!!"),
+        ("AzureWebJobsStorage", "@Microsoft.KeyVault(SecretUri=https://v/s)"),
+        ("AzureWebJobsStorage__tableServiceUri", "account"),
+        ("AzureWebJobsStorage__queueServiceUri", "ftp://account"),
+        ("SPEECH_KEY", "0123456789abcdef\u200b"),
+        ("SPEECH_KEY", "0123456789 abcdef"),
+        ("SPEECH_KEY", "0123456789\nabcdef"),
+        ("BRIDGE_POLL_SCHEDULE", "0 0 * * *"),
         ("SPEECH_PATH", "../x"),
         ("SPEECH_KEY", "@Microsoft.KeyVault(SecretUri=https://v/s)"),
         ("BRIDGE_SIGNING_KEYS", "not base64!"),
@@ -88,6 +104,14 @@ def test_a_wrong_setting_is_named(name: str, value: str) -> None:
     assert value not in found[name]
 
 
+def test_a_key_is_taken_without_the_space_around_it() -> None:
+    """It was pasted."""
+    settings = read_settings({**ENVIRONMENT, "SPEECH_KEY": " 0123456789abcdef\n"})
+
+    assert settings.speech_key is not None
+    assert settings.speech_key.get_secret_value() == "0123456789abcdef"
+
+
 def test_a_missing_signing_key_says_how_to_make_one() -> None:
     """The command is in the message."""
     assert "python -c" in problems(BRIDGE_SIGNING_KEYS="")["BRIDGE_SIGNING_KEYS"]
@@ -108,7 +132,7 @@ def test_an_unresolved_reference_to_the_vault_says_so() -> None:
 
 def test_settings_do_not_print_secrets() -> None:
     """Neither a connection string nor a key."""
-    text = repr(read_settings({**ENVIRONMENT, "AzureWebJobsStorage": "AccountKey=hunter2"}))
+    text = repr(read_settings({**ENVIRONMENT, "AzureWebJobsStorage": "AccountKey=hunter22"}))
 
     assert "hunter2" not in text
     assert "speech-key" not in text

@@ -1,5 +1,6 @@
 """The sweep: asking, telling, enqueueing, forgetting."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 import pytest
@@ -277,6 +278,111 @@ def test_an_end_whose_reply_was_lost_is_told_once() -> None:
 
     assert bridge.registration(ref).state is State.PENDING
     assert bridge.deliver_all() == 1
+
+
+def test_an_end_that_lands_late_is_called_for() -> None:
+    """At once, not by its due row after two minutes."""
+    bridge, table = flaky()
+    bridge.register()
+    bridge.upstream.tell("operation-1", "Succeeded")
+    table.instead = [table.inner.commit, table.lands_late, table.late_lands_first]
+
+    bridge.sweep()
+
+    assert bridge.deliver_all() == 1
+
+
+def test_a_verdict_of_ours_does_not_end_what_was_registered_anew(bridge: Stage) -> None:
+    """The last poll of the old one was under way while the client cancelled and registered again."""
+    ref = bridge.register()[0]
+    bridge.clock.advance(timedelta(hours=25))
+    ask = bridge.upstream.ask
+
+    def meet(asked: OperationRef) -> Reply | NoReply:
+        bridge.upstream.ask = ask  # type: ignore[method-assign]
+        bridge.bridge.routes.use.cancel(ref)
+        bridge.bridge.routes.use.register(bridge.wish())
+        return ask(asked)
+
+    bridge.upstream.ask = meet  # type: ignore[assignment,method-assign]
+    bridge.sweep()
+
+    assert bridge.registration(ref).state is State.WAITING
+    assert bridge.due_keys() == ["poll:default:operation-1"]
+
+
+def strange(bridge: Stage, ref: RegistrationRef) -> None:
+    """Let a newer version write over a row."""
+    row = bridge.memory.get(ref.partition, ref.key)
+    assert row is not None
+    bridge.memory.commit(Transaction(ref.partition, (Merge(row.key, {"v": 2}, ANY),)))
+
+
+def test_a_registration_of_a_newer_version_holds_up_no_other(bridge: Stage) -> None:
+    """The others are told; it is left to the version that can read it, which tells it later."""
+    newer, ours = bridge.register("operation-1", "https://newer.example.com/", "https://ours.example.com/")
+    strange(bridge, newer)
+    bridge.upstream.tell("operation-1", "Succeeded")
+
+    for _ in range(60):
+        bridge.sweep()
+        bridge.deliver_all()
+        bridge.clock.advance(10)
+
+    assert bridge.registration(ours).state is State.DELIVERED
+    assert len(bridge.courier.posted) == 1
+    assert len(bridge.upstream.asked) <= 3
+    assert bridge.due_keys() == ["poll:default:operation-1"]
+    bridge.memory.commit(Transaction(newer.partition, (Merge(newer.key, {"v": 1}, ANY),)))
+    for _ in range(60):
+        bridge.sweep()
+        bridge.deliver_all()
+        bridge.clock.advance(10)
+    assert bridge.registration(newer).state is State.DELIVERED
+
+
+def test_an_operation_of_a_newer_version_is_left_to_it(bridge: Stage) -> None:
+    """Asked for now and then, and never overwritten with an end."""
+    ref = bridge.register()[0]
+    bridge.memory.commit(Transaction(ref.partition, (Merge(ref.operation.key, {"v": 2}, ANY),)))
+    bridge.upstream.tell("operation-1", "Succeeded")
+
+    for _ in range(60):
+        bridge.sweep()
+        bridge.clock.advance(10)
+
+    assert len(bridge.upstream.asked) <= 3
+    assert bridge.due_keys() == ["poll:default:operation-1"]
+    bridge.memory.commit(Transaction(ref.partition, (Merge(ref.operation.key, {"v": 1}, ANY),)))
+    bridge.clock.advance(timedelta(minutes=10))
+    bridge.sweep()
+    assert bridge.registration(ref).state is State.PENDING
+
+
+def test_no_message_is_sent_after_the_time_budget() -> None:
+    """What is left is due at the next sweep; what was moved before was sent before."""
+    bridge, table = flaky()
+    for number in range(64):
+        bridge.register(f"operation-{number}")
+        bridge.upstream.tell(f"operation-{number}", "Succeeded")
+    bridge.sweep()
+    bridge.outbox.take()
+    bridge.clock.advance(180)
+
+    def slowly(transaction: Transaction) -> Mapping[str, str]:
+        bridge.clock.advance(20)
+        return table.inner.commit(transaction)
+
+    table.instead = [table.inner.commit, *[slowly] * 50]
+    began = bridge.clock()
+    bridge.sweep()
+
+    assert bridge.clock() - began <= timedelta(seconds=65)
+    sent_at_once = len(bridge.outbox.calls)
+    assert 0 < sent_at_once < 64
+    table.instead = []
+    bridge.sweep()
+    assert len(bridge.outbox.calls) == 64
 
 
 def test_an_end_that_could_not_be_committed_is_found_again() -> None:

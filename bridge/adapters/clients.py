@@ -1,5 +1,7 @@
 """The one place that turns settings into clients of Azure: a connection string, or an identity."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import requests
@@ -10,6 +12,7 @@ from azure.identity import DefaultAzureCredential
 from azure.storage.queue import QueueClient, TextBase64EncodePolicy
 from requests.adapters import HTTPAdapter
 
+from bridge.core.errors import Misconfigured
 from bridge.settings import Settings
 
 #: The table of everything.
@@ -22,13 +25,22 @@ _TIMEOUTS = {"connection_timeout": 5, "read_timeout": 10}
 _POOL = 64
 
 
+@contextmanager
+def blaming(setting: str) -> Iterator[None]:
+    """Raise Misconfigured about `setting` for what a library finds wrong with it, without its value."""
+    try:
+        yield
+    except ValueError as error:
+        raise Misconfigured({setting: f"is not usable ({type(error).__name__})"}) from error
+
+
+@blaming("AZURE_TOKEN_CREDENTIALS")
 def credential(settings: Settings) -> TokenCredential:
     """Make the identity that storage and Speech are asked with, where no key was given. Asks nobody yet."""
-    return DefaultAzureCredential(
-        managed_identity_client_id=settings.storage_client_id, exclude_interactive_browser_credential=True
-    )
+    return DefaultAzureCredential(managed_identity_client_id=settings.storage_client_id)
 
 
+@blaming("AzureWebJobsStorage")
 def table_client(settings: Settings, identity: TokenCredential | None) -> TableClient:
     """Make the table's client; its writes are never retried inside (see `bridge/adapters/tables.py`)."""
     options: dict[str, Any] = {"transport": _transport(), "retry_total": 0}
@@ -39,6 +51,7 @@ def table_client(settings: Settings, identity: TokenCredential | None) -> TableC
     return TableClient(settings.table_uri, TABLE, credential=identity, **options)
 
 
+@blaming("AzureWebJobsStorage")
 def queue_client(settings: Settings, identity: TokenCredential | None, name: str) -> QueueClient:
     """Make a queue's client; messages are base64, as host.json declares. A lost message has its due row."""
     options: dict[str, Any] = {

@@ -10,7 +10,7 @@ from itertools import count
 
 from bridge.core.delivery import Call
 from bridge.core.errors import Conflict, ConflictKind
-from bridge.core.transaction import ANY, MAX_WRITES, Delete, Insert, Merge, Row, Transaction, Value, Write
+from bridge.core.transaction import ANY, MAX_WRITES, Delete, Insert, Merge, Row, Transaction, Upsert, Value, Write
 
 _MAX_STRING_UNITS = 32_768
 _MAX_BYTES = 65_536
@@ -68,6 +68,8 @@ class MemoryTable:
                     raise Conflict(ConflictKind.EXISTS, index)
             case Merge(values=changes):
                 values = {**_expected(found, write.etag, index).values, **changes}
+            case Upsert(values=changes):
+                values = {**(found.values if found else {}), **changes}
             case Delete():
                 _expected(found, write.etag, index)
                 del rows[write.key]

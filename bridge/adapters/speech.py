@@ -2,9 +2,11 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from http.cookiejar import DefaultCookiePolicy
 
 import requests
 from azure.core.exceptions import AzureError
+from urllib3.exceptions import HTTPError
 
 from bridge.core.answer import NoReply, Reply
 from bridge.core.keys import OperationRef
@@ -40,18 +42,17 @@ class SpeechService:
             return self._get(source, ref.id)
         except AzureError as error:
             return NoReply(f"no token: {type(error).__name__}")
-        except requests.RequestException as error:
+        except (requests.RequestException, HTTPError, ValueError) as error:  # a key that is no header is a ValueError
             return NoReply(_what(error))
 
     def _get(self, source: Source, operation_id: str) -> Reply:
-        with self._session().get(
-            f"{source.endpoint}/{source.path}/operations/{operation_id}",
-            params={"api-version": source.api_version},
-            headers={**self._authorisation(), "Accept": "application/json"},
-            timeout=_TIMEOUT,
-            allow_redirects=False,
-            stream=True,
-        ) as response:
+        url = f"{source.endpoint}/{source.path}/operations/{operation_id}"
+        headers = {**self._authorisation(), "Accept": "application/json"}
+        asked = requests.Request("GET", url, headers, params={"api-version": source.api_version})
+        session = self._session()
+        # Not the session's own send: even told not to follow redirects it reads the whole body of one.
+        transport = session.get_adapter(url)
+        with transport.send(session.prepare_request(asked), stream=True, timeout=_TIMEOUT) as response:
             body = b""
             for chunk in response.iter_content(_MAX_BYTES):
                 body += chunk
@@ -64,11 +65,12 @@ class SpeechService:
         if session is None:
             session = requests.Session()
             session.trust_env = False
+            session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
             self._local.session = session
         return session
 
 
-def _what(error: requests.RequestException) -> str:
+def _what(error: Exception) -> str:
     """Name a fault for people. Its own text would show the URL."""
     if isinstance(error, requests.Timeout):
         return "timeout"

@@ -17,20 +17,22 @@ from itertools import chain, islice
 from typing import Any
 
 from azure.core import MatchConditions
-from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.data.tables import EdmType, EntityProperty, TableClient, TableEntity, TableTransactionError, UpdateMode
 
 from bridge.core.errors import CommitUnknown, Conflict, ConflictKind, StorageUnavailable
-from bridge.core.transaction import ANY, Delete, Insert, Merge, Row, Transaction, Value, Write
+from bridge.core.transaction import ANY, Delete, Insert, Merge, Row, Transaction, Upsert, Value, Write
 
 #: The service's largest page.
 _PAGE = 1000
 
 _CONFLICTS = {404: ConflictKind.MISSING, 409: ConflictKind.EXISTS, 412: ConflictKind.STALE}
 _INDEX = re.compile(r"(\d+):")
-_READ_RETRIES: Mapping[str, Any] = {"retry_total": 3, "retry_backoff_factor": 0.2, "retry_backoff_max": 2}
+_READ_RETRIES: Mapping[str, Any] = {"retry_total": 2, "retry_backoff_factor": 0.2, "retry_backoff_max": 2}
 _INT32 = range(-(2**31), 2**31)
-_SERVER_ERROR = 500
+
+#: Answers after which nothing has changed; 408 is the service's own silence.
+_REFUSALS = frozenset(range(400, 500)) - {408}
 
 
 class AzureTable:
@@ -73,16 +75,12 @@ class AzureTable:
         """
         operations = [_operation(transaction.partition, write) for write in transaction.writes]
         try:
-            parts = self._submit(operations)
+            replies = zip(transaction.writes, self._submit(operations), strict=True)
+            return {write.key: reply["etag"] for write, reply in replies if not isinstance(write, Delete)}
         except TableTransactionError as error:
             raise _verdict(error) from error
-        except AzureError as error:
+        except Exception as error:  # a reply that breaks off fails in many ways, and may have been a commit
             raise _unavailable(error, CommitUnknown) from error
-        return {
-            write.key: part["etag"]
-            for write, part in zip(transaction.writes, parts, strict=True)
-            if not isinstance(write, Delete)
-        }
 
     def _submit(self, operations: list[Any]) -> list[Mapping[str, Any]]:
         try:
@@ -99,7 +97,7 @@ class AzureTable:
 def _reading() -> Iterator[None]:
     try:
         yield
-    except AzureError as error:
+    except Exception as error:  # a reply that breaks off fails in many ways
         raise _unavailable(error, StorageUnavailable) from error
 
 
@@ -110,6 +108,8 @@ def _operation(partition: str, write: Write) -> tuple[Any, ...]:
             return "create", {**keys, **_columns(values)}
         case Merge(values=values, etag=etag):
             return "update", {**keys, **_columns(values)}, {"mode": UpdateMode.MERGE, **_condition(etag)}
+        case Upsert(values=values):
+            return "upsert", {**keys, **_columns(values)}, {"mode": UpdateMode.MERGE}
         case Delete(etag=etag):
             return "delete", keys, _condition(etag)
 
@@ -155,9 +155,8 @@ def _verdict(error: TableTransactionError) -> Exception:
     return Conflict(kind, int(said[1]) if said else None)
 
 
-def _unavailable(error: AzureError, unknown: type[StorageUnavailable]) -> StorageUnavailable:
+def _unavailable(error: Exception, unknown: type[StorageUnavailable]) -> StorageUnavailable:
     """Tell a refusal, after which nothing has changed, from silence, after which nobody knows."""
     status = error.status_code if isinstance(error, HttpResponseError) else None
-    refused = status is not None and status < _SERVER_ERROR
-    kind = StorageUnavailable if refused else unknown
+    kind = StorageUnavailable if status in _REFUSALS else unknown
     return kind(f"table storage: {type(error).__name__}, HTTP status {status}")

@@ -71,6 +71,16 @@ def unavailable() -> Problem:
     )
 
 
+def unreadable() -> Problem:
+    """Ask the client to come back when a version that can read the rows is running."""
+    return Problem(
+        503,
+        "UnreadableRow",
+        "This was written by another version of the bridge, and is left to it. Nothing is lost.",
+        headers={"Retry-After": str(RETRY_AFTER)},
+    )
+
+
 def misconfigured(error: Misconfigured) -> Problem:
     """Name every setting that is wrong."""
     details = [Detail("InvalidSetting", message, name) for name, message in error.problems.items()]

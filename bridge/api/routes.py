@@ -46,8 +46,9 @@ class Routes:
                 location = f"{_address(request)}/{registration.ref.public_id}"
                 body = self._with_secret(Shown(registration, operation, ()))
                 return _answer(body, status=201, location=location)
-            case Existing(registration=registration):
-                return _answer(self._with_secret(self._found(registration.ref)))
+            case Existing(registration=registration, operation=operation):
+                attempts = self.show.attempts(registration.ref)
+                return _answer(self._with_secret(Shown(registration, operation, attempts)))
             case Differs():
                 raise Problem(
                     409,

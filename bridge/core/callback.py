@@ -80,7 +80,7 @@ def normalise(url: str, rules: CallbackRules) -> str:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise CallbackRefused(f"is not a URL: {error}") from error
+        raise CallbackRefused("is not a URL") from error
     scheme = parts.scheme.lower()
     _check_parts(scheme, url, parts.netloc, rules)
     if not host:

@@ -18,14 +18,14 @@ from bridge.core.keys import RegistrationRef
 from bridge.core.registration import Registration, State
 from bridge.core.retry import ATTEMPTS_PER_RUN
 
-#: One attempt, name resolution to last byte.
-ATTEMPT_DEADLINE = timedelta(seconds=15)
-
 #: The exclusive right to one attempt.
 LEASE = timedelta(seconds=60)
 
 #: An attempt is not begun with less than this left of its lease: its deadline, and room for clocks that differ.
 LEASE_NEEDED = timedelta(seconds=20)
+
+#: Instances' clocks are taken to agree within this.
+CLOCK_SKEW = timedelta(seconds=30)
 
 #: After a message was sent, the due row waits this long before it sends another.
 SAFETY = timedelta(minutes=2)
@@ -53,6 +53,13 @@ class Call:
     sends: int = 0
 
 
+def open_call(registration: Registration) -> Call | None:
+    """Make the call that a delivery has open; None where none is, or an attempt is being made."""
+    if registration.state is not State.PENDING or registration.claim is not None:
+        return None
+    return Call(ref=registration.ref, life=registration.life, number=registration.last_attempt + 1, sends=1)
+
+
 @dataclass(frozen=True, slots=True)
 class Drop:
     """There is nothing to do; the due row knows better, if there is one."""
@@ -73,7 +80,8 @@ class Attempt:
 def answer_call(call: Call, registration: Registration | None, now: datetime) -> Drop | Bury | Attempt:
     """Decide whether `call` may be followed.
 
-    An attempt whose lease ended unrecorded counts, as `lost`: it may have reached the receiver.
+    An attempt whose lease ended unrecorded counts, as `lost`: it may have reached the receiver. A call comes when its
+    sender's clock says that it is time; a clock that is behind the sender's by what clocks may differ follows it.
     """
     if registration is None:
         return Drop("no such registration")
@@ -91,6 +99,6 @@ def _why_not(call: Call, registration: Registration, now: datetime) -> str | Non
         "another life": call.life != registration.life,
         "another attempt": call.number != registration.last_attempt + 1,
         "an attempt is in flight": leased_until is not None and leased_until > now,
-        "too early": next_at is not None and next_at > now,
+        "too early": next_at is not None and next_at > now + CLOCK_SKEW,
     }
     return next((why for why, holds in reasons.items() if holds), None)

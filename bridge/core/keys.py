@@ -150,7 +150,7 @@ def due_key(at: datetime, kind: DueKind, reference: str, *, instead_of: str = ""
 
 
 def due_at(key: str) -> datetime:
-    """When a due row is due, read off its key."""
+    """Read off its key when a due row is due; keys that are none of ours are not in the range of what is due."""
     return from_millis(int(key.split(":", 2)[1]))
 
 

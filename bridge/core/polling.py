@@ -41,6 +41,11 @@ class Finish:
     reason: str | None
     error: str | None
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether the bridge has given up, rather than the upstream spoken."""
+        return self.verdict is Verdict.EXPIRED
+
 
 def after_poll(watch: Watch, answer: Answer, now: datetime, policy: PollingPolicy) -> AskAgain | Finish:
     """Decide what one answer does to an operation.

@@ -47,6 +47,14 @@ class Merge:
 
 
 @dataclass(frozen=True, slots=True)
+class Upsert:
+    """The row may be there or not; columns that are not named stay."""
+
+    key: str
+    values: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
 class Delete:
     """The row must be there under `etag`."""
 
@@ -54,7 +62,7 @@ class Delete:
     etag: str
 
 
-Write = Insert | Merge | Delete
+Write = Insert | Merge | Upsert | Delete
 
 
 @dataclass(frozen=True, slots=True)

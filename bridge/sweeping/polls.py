@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from bridge.commit import commit, send, until_decided
-from bridge.core.answer import read
+from bridge.core.answer import Answer, Fault, read
 from bridge.core.delivery import Call
 from bridge.core.due import DuePoll
 from bridge.core.errors import BridgeError, ForeignRow
 from bridge.core.family import Family
-from bridge.core.keys import after
+from bridge.core.keys import OperationRef, after
 from bridge.core.polling import AskAgain, Finish, PollingPolicy, after_poll
 from bridge.core.source import Source
 from bridge.core.steps import polling
-from bridge.core.steps.polling import MOVES_PER_TRANSACTION, DueMove
+from bridge.core.steps.polling import MOVES_PER_TRANSACTION, UNREADABLE_WAIT, DueMove
 from bridge.core.times import Clock
 from bridge.log import Event, log
 from bridge.ports import Outbox, Table, Upstream
@@ -101,22 +101,29 @@ class Polls:
             yield from (future.result() for future in done)
 
     def _ask(self, due: DuePoll) -> Polled:
-        """Ask for one operation. Whatever goes wrong with it holds up no other; it is due again at the next sweep."""
+        """Ask for one operation, and commit its end. Whatever goes wrong with it holds up no other."""
         ref = due.watch.ref
+        decision = after_poll(due.watch, self._answer(ref), self.clock(), self.policy)
+        fault = decision.error is not None
+        if isinstance(decision, AskAgain):
+            return Polled(self._go_on(due, decision), fault=fault)
         try:
-            answer = read(self.upstream.ask(ref), ref.id)
-            decision = after_poll(due.watch, answer, self.clock(), self.policy)
-            if isinstance(decision, Finish):
-                self._finish(due, decision)
-                return Polled(None, finished=True, fault=decision.error is not None)
-            return Polled(self._go_on(due, decision), fault=decision.error is not None)
+            self._finish(due, decision)
         except ForeignRow as error:
             log(Event.SET_ASIDE, operation=ref.due_reference, why=str(error))
-        except BridgeError as error:
-            log(Event.STORAGE, step="poll", operation=ref.due_reference, error=str(error))
-        except Exception as error:  # noqa: BLE001 - a bug that one operation meets must not stop the others
-            log(Event.FAILED, step="poll", operation=ref.due_reference, error=repr(error))
-        return Polled(None, fault=True)
+            later = AskAgain(at=self.clock() + UNREADABLE_WAIT, watch=due.watch, status=None, error=None)
+            return Polled(self._go_on(due, later), fault=True)
+        except BridgeError as error:  # its due row stays, so it is asked for again at the next sweep
+            log(Event.STORAGE, step="finish", operation=ref.due_reference, error=str(error))
+            return Polled(None, fault=True)
+        return Polled(None, finished=True, fault=fault)
+
+    def _answer(self, ref: OperationRef) -> Answer:
+        try:
+            return read(self.upstream.ask(ref), ref.id)
+        except Exception as error:  # noqa: BLE001 - a bug that one operation meets is a fault of its poll, no more
+            log(Event.FAILED, step="poll", operation=ref.due_reference, error=type(error).__name__)
+            return Fault(f"the bridge failed: {type(error).__name__}")
 
     def _go_on(self, due: DuePoll, decision: AskAgain) -> DueMove:
         log(
@@ -135,14 +142,17 @@ class Polls:
             send(self.outbox, call)
 
     def _finished(self, due: DuePoll, decision: Finish, tx: str) -> list[Call]:
-        """Commit an end against whatever the operation is by now: news is never dropped for a token that was lost."""
+        """Commit an end against whatever the operation is by now: the upstream's word is never dropped."""
         ref = due.watch.ref
         family = Family.read(ref, self.table.range(ref.partition, ref.key, after(ref.key)))
         if family is None:
             self.mover.delete(due.token)
             return []
-        if not family.operation.record.is_watched:
-            return []
+        operation = family.operation.record
+        if operation.tx == tx:  # a commit of ours that landed late
+            return family.calls_of(tx)
+        if not operation.is_watched or (decision.is_ours and operation.due != due.token.key):
+            return []  # somebody else was faster; a verdict of ours holds only for what it was decided on
         now = self.clock()
         transaction, calls = polling.finish(
             family, decision, path=self.sources[ref.source].path, now=now, tx=tx, retention=self.retention

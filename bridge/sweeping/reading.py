@@ -38,7 +38,7 @@ def read_all_due(table: Table, executor: Executor, now: datetime) -> DueRows:
 
 def _read_partition(table: Table, now: datetime, partition: str) -> Sequence[Due]:
     try:
-        rows = table.range(partition, "due:", due_until(now), limit=ROWS_PER_PARTITION)
+        rows = table.range(partition, "due:0", due_until(now), limit=ROWS_PER_PARTITION)
     except StorageUnavailable as error:
         log(Event.STORAGE, step="read due rows", partition=partition, error=str(error))
         return []

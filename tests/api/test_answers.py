@@ -9,6 +9,7 @@ from standardwebhooks import Webhook
 
 from bridge.api.routes import Routes
 from bridge.app import App
+from bridge.core.transaction import ANY, Insert, Merge, Transaction
 from tests.support.flaky import flaky
 from tests.support.http import BASE, Client, answer
 from tests.support.world import ENVIRONMENT, Stage
@@ -292,9 +293,56 @@ def test_storage_that_is_down_is_503_with_a_time_to_come_back() -> None:
 def test_rows_that_are_contended_for_are_503_too() -> None:
     """The client may simply try again."""
     bridge, table = flaky()
-    table.instead = [table.silent_loss] * 50
+    table.instead = [table.conflict] * 50
 
     assert Client.of(bridge).register(GOOD).status == 503
+
+
+def test_a_row_of_another_version_is_503_and_said(bridge: Stage) -> None:
+    """The client may come back when that version is running again."""
+    client = Client.of(bridge)
+    public_id = client.register(GOOD).body["id"]
+    row = next(row for row in bridge.memory.rows() if row.key.startswith("job:") and not row.key.endswith(":"))
+    bridge.memory.commit(Transaction(row.partition, (Merge(row.key, {"v": 2}, ANY),)))
+
+    answers = [
+        client.call(Routes.read, f"/registrations/{public_id}", id=public_id),
+        client.call(Routes.cancel, f"/registrations/{public_id}", id=public_id),
+        client.register(GOOD),
+    ]
+
+    assert [(each.status, each.error["code"]) for each in answers] == [(503, "UnreadableRow")] * 3
+    assert client.call(Routes.operation, "/operations/operation-1", id="operation-1").status == 200
+
+
+def test_foreign_rows_do_not_hide_the_status(bridge: Stage) -> None:
+    """Whatever their keys."""
+    keys = ("due:abc", "due:", "due:0000000000001:party", "idx:dead:nonsense")
+    bridge.memory.commit(Transaction("op3", tuple(Insert(key, {"v": 1}) for key in keys)))
+
+    assert Client.of(bridge).call(Routes.status, "/status").status == 200
+    assert Client.of(bridge).call(Routes.list, "/registrations?state=dead").body["value"] == []
+
+
+def test_the_same_again_is_three_calls_to_the_table(bridge: Stage) -> None:
+    """One that fails, the operation's range, the attempts."""
+    client = Client.of(bridge)
+    client.register(GOOD)
+    bridge.table.taken()
+
+    client.register(GOOD)
+
+    assert bridge.table.taken() == {"commit": 1, "range": 2}
+
+
+def test_a_callback_that_leads_inside_is_refused_early(bridge: Stage) -> None:
+    """By what the network says of its name."""
+    bridge.courier.objections[str(GOOD["callbackUrl"])] = "leads to an address that is not public"
+
+    answered = Client.of(bridge).register(GOOD)
+
+    assert (answered.status, answered.targets) == (400, ["callbackUrl"])
+    assert bridge.memory.rows() == []
 
 
 def test_a_bug_is_500_without_a_stack_trace(
@@ -328,6 +376,25 @@ def test_a_misconfigured_app_names_every_setting_and_works_not(caplog: pytest.Lo
     assert "BRIDGE_SIGNING_KEYS" in line
     assert "SPEECH_ENDPOINT" in line
     assert "c2hvcnQ" not in line + json.dumps(answered.body)
+
+
+@pytest.mark.parametrize(
+    ("change", "target"),
+    [
+        ({"AzureWebJobsStorage": "nonsense"}, "AzureWebJobsStorage"),
+        ({"SPEECH_KEY": "", "AZURE_TOKEN_CREDENTIALS": "nonsense"}, "AZURE_TOKEN_CREDENTIALS"),
+    ],
+)
+def test_what_a_library_finds_wrong_is_named_too(
+    change: dict[str, str], target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the setting that it came from."""
+    for name, value in change.items():
+        monkeypatch.setenv(name, value)
+
+    answered = Client(App.from_environment({**ENVIRONMENT, **change})).register(GOOD)
+
+    assert (answered.status, answered.targets) == (503, [target])
 
 
 def test_health_is_alive_or_misconfigured_and_nothing_more(bridge: Stage) -> None:

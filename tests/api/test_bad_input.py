@@ -104,9 +104,19 @@ def test_every_wrong_field_is_named_at_once(bridge: Stage) -> None:
     assert set(answer.targets) == {"operationId", "callbackUrl", "events", "metadata", "source", "colour"}
 
 
-def test_a_value_is_never_repeated_in_an_error(bridge: Stage) -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://u:hunter2@a/",
+        "https://u:hunter2",
+        "https://u:hunter2@exam\u2100ple.com/",
+        "https://[hunter2]/",
+        "hunter2://a/",
+    ],
+)
+def test_a_value_is_never_repeated_in_an_error(bridge: Stage, url: str) -> None:
     """It can be a secret that went into the wrong field."""
-    answer = Client.of(bridge).register({**GOOD, "callbackUrl": "https://u:hunter2@a/", "metadata": "hunter2"})
+    answer = Client.of(bridge).register({**GOOD, "callbackUrl": url, "metadata": "hunter2", "source": "hunter2"})
 
     assert "hunter2" not in json.dumps(answer.body)
 

@@ -10,7 +10,7 @@ from azure.data.tables import TableClient
 from bridge.adapters.memory import MemoryTable
 from bridge.adapters.tables import AzureTable
 from bridge.core.errors import Conflict, ConflictKind
-from bridge.core.transaction import ANY, MAX_WRITES, Delete, Insert, Merge, Row, Transaction, Value, Write
+from bridge.core.transaction import ANY, MAX_WRITES, Delete, Insert, Merge, Row, Transaction, Upsert, Value, Write
 from bridge.ports import Table
 from local.azurite import Azurite
 
@@ -87,6 +87,14 @@ def test_a_merge_leaves_other_columns(table: Table) -> None:
     do(table, Merge("a", {"cleared": "", "new": 2}, ANY))
 
     assert dict(read(table, "a").values) == {"kept": 1, "cleared": "", "new": 2}
+
+
+def test_an_upsert_makes_a_row_or_merges_into_it(table: Table) -> None:
+    """Whether it is there or not."""
+    do(table, Upsert("a", {"kept": 1, "changed": 1}))
+    do(table, Upsert("a", {"changed": 2}))
+
+    assert dict(read(table, "a").values) == {"kept": 1, "changed": 2}
 
 
 def test_a_column_can_change_its_type(table: Table) -> None:

@@ -1,5 +1,6 @@
 """The Makefile, where it has something to say by itself."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -13,6 +14,7 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["make", "--no-print-directory", *arguments],  # noqa: S607 - whichever is on the path
         cwd=REPOSITORY,
+        env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")},  # of a make around
         capture_output=True,
         text=True,
         timeout=60,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from bridge.core.errors import CommitUnknown, StorageUnavailable
+from bridge.core.errors import CommitUnknown, Conflict, ConflictKind, StorageUnavailable
 from bridge.core.transaction import Row, Transaction
 from bridge.ports import Table
 from tests.support.world import Stage, stage
@@ -15,6 +15,8 @@ class Flaky:
         self.inner = inner
         #: Called instead of the next commits, one each.
         self.instead: list[Callable[[Transaction], Mapping[str, str]]] = []
+        #: What is under way, for as long as a test likes.
+        self.late = Transaction("", ())
 
     def get(self, partition: str, key: str) -> Row | None:
         """Read as ever."""
@@ -38,6 +40,20 @@ class Flaky:
     def silent_loss(self, transaction: Transaction) -> Mapping[str, str]:  # noqa: ARG002 - it is lost
         """Lose the request."""
         raise CommitUnknown("no reply")
+
+    def lands_late(self, transaction: Transaction) -> Mapping[str, str]:
+        """Keep the request under way, and give no reply."""
+        self.late = transaction
+        raise CommitUnknown("no reply yet")
+
+    def late_lands_first(self, transaction: Transaction) -> Mapping[str, str]:
+        """Let the request that was under way land before this one."""
+        self.inner.commit(self.late)
+        return self.inner.commit(transaction)
+
+    def conflict(self, transaction: Transaction) -> Mapping[str, str]:  # noqa: ARG002 - somebody was faster
+        """Be too late."""
+        raise Conflict(ConflictKind.STALE, 0)
 
     def down(self, transaction: Transaction) -> Mapping[str, str]:  # noqa: ARG002 - it is refused
         """Refuse."""

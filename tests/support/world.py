@@ -35,6 +35,7 @@ ENVIRONMENT = {
     "SPEECH_ENDPOINT": "https://speech.example.com",
     "SPEECH_KEY": "speech-key",
     "BRIDGE_SIGNING_KEYS": SIGNING_KEY,
+    "BRIDGE_POLL_SCHEDULE": "*/10 * * * * *",
 }
 
 

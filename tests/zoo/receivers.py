@@ -107,6 +107,14 @@ ZOO: dict[str, tuple[Habit, str | int]] = {
         says(b"HTTP/1.1 307 T\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n"),
         307,
     ),
+    "redirects with a body without end": (
+        floods(b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Encoding: gzip\r\n\r\n", BOMB),
+        302,
+    ),
+    "redirects and drips": (drips(b"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n", b"a"), "timeout"),
+    "redirects to no URL": (says(b"HTTP/1.1 302 Found\r\nLocation: http://[\r\nContent-Length: 0\r\n\r\n"), 302),
+    "redirects to no text": (says(b"HTTP/1.1 302 Found\r\nLocation: /\xff\xfe\r\nContent-Length: 0\r\n\r\n"), 302),
+    "sends a header without a colon": (says(OK + b"nonsense\r\nContent-Length: 0\r\n\r\n"), 200),
     "redirects to another scheme": (says(b"HTTP/1.1 308 P\r\nLocation: file:///etc/passwd\r\n\r\n"), 308),
     "sends a body without end": (floods(OK + b"\r\n", b"a" * 65_536), 200),
     "sends a gzip bomb": (

@@ -233,7 +233,7 @@ def tls_courier(courier: HttpCourier, authority: trustme.CA, tmp_path: Path) -> 
     """Send, trusting the zoo's authority and no other."""
     bundle = tmp_path / "authority.pem"
     authority.cert_pem.write_to_path(str(bundle))
-    courier._session.verify = str(bundle)
+    courier._verify = str(bundle)
     return courier
 
 

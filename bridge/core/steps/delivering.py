@@ -12,7 +12,7 @@ from bridge.core.registration import IllegalMove, Move, Registration, State
 from bridge.core.retry import Decision, Done, GiveUp, RetryAt
 from bridge.core.rows import Stored, for_insert, for_merge
 from bridge.core.steps.parts import overwrite, put
-from bridge.core.transaction import ANY, Delete, Insert, Merge, Transaction, Write
+from bridge.core.transaction import ANY, Delete, Insert, Merge, Transaction, Upsert, Write
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,8 @@ def record(
     before: Stored[Registration], attempt: AttemptRecord, decision: Decision, now: datetime, *, tx: str
 ) -> Transaction:
     """Write down an attempt and what follows from it: 5 rows, under the registration's ETag."""
-    row = Merge(attempt.ref.attempt_key(attempt.number), for_merge(attempt), ANY)
+    # A purge that gave way to this delivery may have taken the attempt's row already.
+    row = Upsert(attempt.ref.attempt_key(attempt.number), for_merge(attempt))
     match decision:
         case RetryAt(at=at):
             writes = _postpone(before, at, tx)
@@ -95,7 +96,7 @@ def record_late(
     Nothing is decided again after a POST: if the claim still stands, the attempt counts as it would have; if not, a
     2xx ends a delivery of the same life that is still pending; anything else is only written down.
     """
-    if found is None or found.record.tx == tx:
+    if found is None:
         return None
     if found.record.claim == attempt.claim:
         return record(found, attempt, decision, now, tx=tx)

@@ -9,9 +9,9 @@ from bridge.core.due import Token
 from bridge.core.family import Family
 from bridge.core.keys import DueKind, due_key
 from bridge.core.message import News
+from bridge.core.operation import Operation, Watch
 from bridge.core.polling import AskAgain, Finish
-from bridge.core.registration import Registration
-from bridge.core.rows import Stored, for_insert, for_merge
+from bridge.core.rows import for_insert, for_merge
 from bridge.core.steps.parts import purge_due, put
 from bridge.core.steps.registering import tell
 from bridge.core.transaction import ANY, MAX_WRITES, Delete, Insert, Merge, Transaction, Value, Write
@@ -21,6 +21,9 @@ WRITES_PER_MOVE = 3
 
 #: As many due rows move in one transaction.
 MOVES_PER_TRANSACTION = MAX_WRITES // WRITES_PER_MOVE
+
+#: So long an operation with registrations that this version cannot read waits for one that can.
+UNREADABLE_WAIT = timedelta(minutes=5)
 
 #: Which of a move's writes is which.
 TOKEN, TARGET = 0, 2
@@ -83,36 +86,50 @@ def finish(
 ) -> tuple[Transaction, list[Call]]:
     """End an operation and tell everybody who waits: at most 83 rows. Returns the calls to send after the commit.
 
-    The operation's ETag stands for its due row's too, since the pointer to it changes with it.
+    The operation's ETag stands for its due row's too, since the pointer to it changes with it. With a registration
+    that this version cannot read, the operation stays open, so that a version that can will tell that one too.
     """
     before = family.operation
     news = _news(decision, path, now)
-    key, purge_row = purge_due(before.record, now + retention)
+    if family.unreadable:
+        after, due_row = _left_open(before.record, decision.watch, now)
+    else:
+        after, due_row = _ended(before.record, decision, now, retention)
+    writes: list[Write] = [
+        Merge(after.ref.key, for_merge(replace(after, tx=tx)), before.etag),
+        Delete(before.record.due, ANY),
+        due_row,
+    ]
+    calls: list[Call] = []
+    for waiting in family.waiting():
+        told, call, due_rows = tell(waiting.record, news, now)
+        writes += (*put(waiting, replace(told, tx=tx)), *due_rows)
+        calls += [call] if call else []
+    return Transaction(after.ref.partition, tuple(writes), stamp=after.ref.key, tx=tx), calls
+
+
+def _ended(before: Operation, decision: Finish, now: datetime, retention: timedelta) -> tuple[Operation, Insert]:
+    key, due_row = purge_due(before, now + retention)
     after = replace(
-        before.record,
-        status=news.verdict.value,
-        verdict=news.verdict,
+        before,
+        status=decision.verdict.value,
+        verdict=decision.verdict,
         polls=decision.watch.polls,
         seen_running_at=decision.watch.seen_running_at,
         last_polled_at=now,
         last_error=decision.error,
         finished_at=now,
-        reason=news.reason,
-        body=news.body,
+        reason=decision.reason,
+        body=decision.body,
         due=key,
-        tx=tx,
     )
-    writes: list[Write] = [
-        Merge(after.ref.key, for_merge(after), before.etag),
-        Delete(before.record.due, ANY),
-        purge_row,
-    ]
-    calls: list[Call] = []
-    for waiting in family.waiting():
-        told, call, due_rows = tell(waiting.record, news, now)
-        writes += (*_put_stamped(waiting, told, tx), *due_rows)
-        calls += [call] if call else []
-    return Transaction(after.ref.partition, tuple(writes), stamp=after.ref.key, tx=tx), calls
+    return after, due_row
+
+
+def _left_open(before: Operation, watch: Watch, now: datetime) -> tuple[Operation, Insert]:
+    key = due_key(now + UNREADABLE_WAIT, DueKind.POLL, before.ref.due_reference, instead_of=before.due)
+    after = replace(before, polls=watch.polls, last_polled_at=now, due=key)
+    return after, Insert(key, for_insert(watch))
 
 
 def _news(decision: Finish, path: str, now: datetime) -> News:
@@ -124,7 +141,3 @@ def _news(decision: Finish, path: str, now: datetime) -> News:
         reason=decision.reason,
         body=decision.body,
     )
-
-
-def _put_stamped(before: Stored[Registration], after: Registration, tx: str) -> tuple[Write, ...]:
-    return put(before, replace(after, tx=tx))
