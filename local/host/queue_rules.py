@@ -38,7 +38,7 @@ def trigger_metadata(message: QueueMessage, body: str) -> dict[str, Datum]:
     """
     metadata = {
         "QueueTrigger": Datum(body, "string"),
-        "DequeueCount": Datum(message.dequeue_count, "int"),
+        "DequeueCount": Datum(json.dumps(message.dequeue_count), "json"),
         "ExpirationTime": _time(message.expires_on),
         "Id": Datum(message.id, "string"),
         "InsertionTime": _time(message.inserted_on),

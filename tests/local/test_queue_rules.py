@@ -53,13 +53,13 @@ def received(body: str) -> QueueMessage:
 
 
 def test_metadata_tells_of_the_message() -> None:
-    """Times travel as JSON strings, the count as a number."""
+    """Text travels as it is, all else as JSON."""
     metadata = trigger_metadata(received("hello"), "hello")
 
     assert metadata == {
         "QueueTrigger": Datum("hello", "string"),
         "Id": Datum("message-1", "string"),
-        "DequeueCount": Datum(2, "int"),
+        "DequeueCount": Datum("2", "json"),
         "PopReceipt": Datum("receipt", "string"),
         "InsertionTime": Datum('"2026-11-23T18:00:00+00:00"', "json"),
         "ExpirationTime": Datum('"2026-11-30T18:00:00+00:00"', "json"),

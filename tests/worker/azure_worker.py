@@ -1,0 +1,148 @@
+"""Microsoft's own worker with an app in it, in a process of its own, and the test in the place of the host.
+
+The PyPI package `azure-functions-runtime` is what Azure runs; its functions take the host's messages and return its
+own. The process is new for each worker: an app reads its settings once, when it is imported.
+"""
+
+import asyncio
+import importlib
+import json
+import multiprocessing
+import os
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace, TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from azure.functions.meta import Datum
+
+from local.host.routes import Route
+from tests.worker import protos
+from tests.worker.protos import ParameterBinding, RpcHttp, TypedData
+
+_TIMER = json.dumps({"Schedule": {"AdjustForDST": True}, "ScheduleStatus": None, "IsPastDue": False})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """An HTTP answer, as the worker gives it to the host."""
+
+    #: The function that answered.
+    function: str
+    #: The status code.
+    status: int
+    #: The headers, with names in lower case.
+    headers: Mapping[str, str]
+    #: The bytes.
+    body: bytes
+
+
+class AzureWorker:
+    """A worker that has indexed an app; a context manager that ends its process."""
+
+    def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self._process = ProcessPoolExecutor(1, spawn, initializer=_begin, initargs=(dict(environ), str(folder)))
+        init = SimpleNamespace(capabilities={}, function_app_directory=str(folder))
+        #: What it said to being started.
+        self.started = self._ask("worker_init_request", worker_init_request=init)
+        found = self._ask("functions_metadata_request").function_metadata_results
+        #: The functions that it found in the app, by name.
+        self.functions = {each.name: each for each in found or ()}
+
+    def load(self, name: str) -> SimpleNamespace:
+        """Load a function, as the host does with each before its first call."""
+        request = SimpleNamespace(function_id=self.functions[name].function_id)
+        return self._ask("function_load_request", function_load_request=request)
+
+    def trigger(self, name: str) -> dict[str, Any]:
+        """Return a function's trigger as the host reads it."""
+        bindings = [json.loads(each) for each in self.functions[name].raw_bindings]
+        trigger: dict[str, Any] = next(each for each in bindings if each["type"].endswith("Trigger"))
+        return trigger
+
+    def request(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Let the function answer whose route it is; raises AssertionError where it fails, which Azure makes a 500."""
+        name, parameters = self._route(method, unquote(urlsplit(url).path))
+        http = RpcHttp(
+            method=method,
+            url=url,
+            headers={key.lower(): value for key, value in headers.items()},
+            params=parameters,
+            query=dict(parse_qsl(urlsplit(url).query)),
+            body=TypedData(bytes=body) if body else TypedData(),
+        )
+        said = self._invoke(name, TypedData(http=http), {})
+        assert said.result.status == "Success", said.result.exception.message
+        answer = said.return_value.http
+        return Answer(
+            function=name,
+            status=int(answer.status_code),
+            headers={key.lower(): value for key, value in answer.headers.items()},
+            body=answer.body.bytes,
+        )
+
+    def tick(self, name: str) -> str:
+        """Let the timer fire; say how the function ended."""
+        return str(self._invoke(name, TypedData(json=_TIMER), {}).result.status)
+
+    def take(self, name: str, body: str, metadata: Mapping[str, Datum]) -> str:
+        """Hand over a queue message with what the host tells of it; say how the function ended."""
+        told = {key: TypedData(**{str(datum.type): datum.value}) for key, datum in metadata.items()}
+        return str(self._invoke(name, TypedData(string=body), told).result.status)
+
+    def _route(self, method: str, path: str) -> tuple[str, dict[str, str]]:
+        """Find the function of a request by the routes that the worker reported."""
+        for name in sorted(self.functions):
+            trigger = self.trigger(name)
+            if trigger["type"] == "httpTrigger":
+                parameters = Route.parse(trigger["route"], trigger["methods"], prefix="api").match(method, path)
+                if parameters is not None:
+                    return name, parameters
+        raise AssertionError(f"no function takes {method} {path}")
+
+    def _invoke(self, name: str, data: TypedData, metadata: Mapping[str, TypedData]) -> SimpleNamespace:
+        request = SimpleNamespace(
+            invocation_id=f"call-of-{name}",
+            function_id=self.functions[name].function_id,
+            input_data=[ParameterBinding(name=self.trigger(name)["name"], data=data)],
+            trigger_metadata=dict(metadata),
+            trace_context=SimpleNamespace(trace_parent="", trace_state="", attributes={}),
+            retry_context=SimpleNamespace(retry_count=0, max_retry_count=0, exception=None),
+        )
+        return self._ask("invocation_request", invocation_request=request)
+
+    def _ask(self, handler: str, **request: SimpleNamespace) -> SimpleNamespace:
+        return self._process.submit(_handle, handler, SimpleNamespace(**request)).result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.shutdown()
+
+
+def _begin(environ: dict[str, str], folder: str) -> None:
+    """Be a worker process: with these settings only, in the app's folder, its modules first."""
+    os.environ.clear()
+    os.environ.update(environ)
+    os.chdir(folder)
+    sys.path.insert(0, folder)
+    _runtime().start_threadpool_executor()
+
+
+def _handle(handler: str, request: SimpleNamespace) -> SimpleNamespace:
+    """Give one message to the worker."""
+    message = SimpleNamespace(request=request, properties={"host": "127.0.0.1", "protos": protos})
+    response: SimpleNamespace = asyncio.run(getattr(_runtime(), handler)(message))
+    return response
+
+
+def _runtime() -> Any:  # noqa: ANN401 - untyped library, which not every Python has
+    return importlib.import_module("azure_functions_runtime")

@@ -1,0 +1,84 @@
+"""What clients send, well and badly: requests to every HTTP function, in an order that makes sense."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+JSON = {"Content-Type": "application/json"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A request, and the function that is to answer it."""
+
+    function: str
+    method: str
+    path: str
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def post(
+    path: str, body: object, *, status: int, function: str = "register", headers: Mapping[str, str] = JSON
+) -> Call:
+    """Make a call with a body: bytes as they are, anything else as JSON."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Call(function=function, method="POST", path=path, status=status, body=content, headers=headers)
+
+
+def get(function: str, path: str, *, status: int = 200) -> Call:
+    """Make a call without a body."""
+    return Call(function=function, method="GET", path=path, status=status)
+
+
+def bad_bodies(callback: str) -> Iterator[Call]:
+    """Make what clients get wrong."""
+    for body, status in [
+        (b"", 400),
+        (b"{", 400),
+        (b"[]", 400),
+        (b'"\xff"', 400),
+        (b"[" * 100_000, 413),
+        ({}, 400),
+        ({"operationId": "a", "callbackUrl": "http://10.0.0.1/", "colour": "blue", "metadata": 7}, 400),
+        ({"operationId": "some-op", "operationLocation": "nonsense", "callbackUrl": callback}, 400),
+    ]:
+        yield post("registrations", body, status=status)
+    yield post("registrations", {"operationId": "some-op"}, status=415, headers={})
+    yield post("registrations", b"a=b", status=415, headers={"content-type": "application/x-www-form-urlencoded"})
+
+
+def first_half(ok: str, cancelled: str, callback: str) -> Iterator[Call]:
+    """Register, read, cancel, and get it wrong, before anything is delivered."""
+    body = {"operationId": "worker-ok", "callbackUrl": callback, "metadata": {"grüße": "🎬"}}
+    yield get("health", "health")
+    yield get("list_registrations", "registrations")
+    yield post("registrations", body, status=201)
+    yield post("Registrations/", body, status=200)
+    yield post("registrations", {**body, "metadata": {}}, status=409)
+    yield post("registrations", {**body, "operationId": "worker-cancelled"}, status=201)
+    yield from bad_bodies(callback)
+    yield Call(function="cancel_registration", method="DELETE", path=f"registrations/{cancelled}", status=204)
+    yield Call(function="cancel_registration", method="DELETE", path="registrations/nonsense", status=404)
+    yield get("read_registration", f"registrations/{cancelled}")
+    yield get("read_registration", f"registrations/{ok}?code=some-key")
+    yield get("read_registration", "registrations/gr%C3%BC%C3%9Fe%20%2B", status=404)
+    yield post(f"registrations/{ok}/redeliver", b"", status=409, function="redeliver", headers={})
+    yield get("list_registrations", "registrations?limit=1")
+    yield get("list_registrations", "registrations?state=waiting&operationId=worker-ok")
+    yield get("list_registrations", "registrations?limit=0&cursor=nonsense", status=400)
+    yield get("read_operation", "operations/worker-ok?source=default")
+    yield get("read_operation", "operations/worker-ok?source=other", status=400)
+    yield get("read_operation", "operations/unknown", status=404)
+    yield get("status", "status")
+
+
+def second_half(ok: str, callback: str) -> Iterator[Call]:
+    """Read and redeliver what has been delivered."""
+    yield get("read_registration", f"registrations/{ok}")
+    yield get("read_operation", "operations/worker-ok")
+    yield get("list_registrations", "registrations?state=delivered")
+    yield get("status", "status")
+    yield post("registrations", {"operationId": "worker-ok", "callbackUrl": f"{callback}/more"}, status=201)
+    yield post(f"registrations/{ok}/redeliver", b"", status=202, function="redeliver", headers={})

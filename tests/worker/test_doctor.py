@@ -1,0 +1,34 @@
+"""`azure-functions-doctor` looks at what is deployed, as an engineer would before deploying it."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from local.settings import REPOSITORY
+
+_DOCTOR = Path(sys.executable).with_name("azure-functions-doctor")
+
+
+@pytest.fixture
+def deployed(tmp_path: Path) -> Path:
+    """Copy what is deployed: all that .funcignore does not name."""
+    patterns = [line.rstrip("/") for line in (REPOSITORY / ".funcignore").read_text().splitlines() if line[:1] != "#"]
+    shutil.copytree(REPOSITORY, tmp_path / "app", ignore=shutil.ignore_patterns(*patterns))
+    return tmp_path / "app"
+
+
+@pytest.mark.skipif(not _DOCTOR.exists(), reason="azure-functions-doctor is not for this Python")
+def test_doctor_finds_nothing_that_fails(deployed: Path, tmp_path: Path) -> None:
+    """With all its rules; its warnings are about a machine without Core Tools and settings that are not in files."""
+    summary = tmp_path / "summary.json"
+    command: list[str | Path] = [_DOCTOR, "doctor", "--path", deployed, "--profile", "full", "--summary-json", summary]
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    counts = json.loads(summary.read_text())
+    assert (counts["failed"], counts["passed"] > 0) == (0, True)

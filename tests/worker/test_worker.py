@@ -1,0 +1,191 @@
+"""Microsoft's worker indexes and runs the app, and answers as the local host does."""
+
+import importlib.util
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, assert_never
+
+import pytest
+import requests
+from azure.storage.queue import QueueClient
+from standardwebhooks import Webhook
+
+from bridge.adapters.queue import DELIVERIES_QUEUE
+from bridge.api.routes import SHARED_OWNER
+from bridge.core.keys import OperationRef, RegistrationRef
+from bridge.core.rows import SHAPE
+from local.azurite import Azurite, Ports
+from local.host.index import HttpTrigger, QueueTrigger, TimerTrigger, index
+from local.host.process import HostProcess
+from local.host.queue_rules import read_body, trigger_metadata
+from local.receiver import Receiver
+from local.settings import REPOSITORY
+from local.upstream import Upstream
+from tests.worker.azure_worker import AzureWorker
+from tests.worker.calls import Call, first_half, get, post, second_half
+
+#: Up to Python 3.12 Azure runs another worker, which is not on PyPI.
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("azure_functions_runtime") is None,
+    reason="azure-functions-runtime is for Python 3.13 and newer",
+)
+
+#: What the local host's web server adds to an answer by itself, as Azure's front end does.
+OF_THE_SERVER = {"content-length", "date", "server", "connection"}
+
+#: What differs from one run to the next: moments, what is made of them, and how long an attempt took.
+OF_THE_MOMENT = [
+    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), "<time>"),
+    (re.compile(r"msg_[0-9a-f]{32}"), "<message>"),
+    (re.compile(r"cursor=[^&\"]+"), "cursor=<cursor>"),
+    (re.compile(r'"durationMs": \d+'), '"durationMs": <duration>'),
+]
+
+
+def compare(call: Call, worker: AzureWorker, host: HostProcess) -> Any:  # noqa: ANN401 - JSON
+    """Send the same request to both, hold their answers together, and return what the worker's says."""
+    url = f"{host.url}/api/{call.path}"
+    expected = requests.request(call.method, url, headers=call.headers, data=call.body, timeout=30)
+    sent = {name: str(value) for name, value in expected.request.headers.items()}
+
+    answer = worker.request(call.method, url, sent, call.body)
+
+    assert (answer.function, answer.status) == (call.function, call.status), answer.body
+    by_host = {name.lower(): value for name, value in expected.headers.items() if name.lower() not in OF_THE_SERVER}
+    assert (expected.status_code, steady(by_host)) == (answer.status, steady(answer.headers))
+    assert steady(answer.body) == steady(expected.content)
+    return json.loads(answer.body or b"null")
+
+
+def steady(content: bytes | Mapping[str, str]) -> str:
+    """Take out what differs from one run to the next."""
+    text = content.decode() if isinstance(content, bytes) else json.dumps(dict(content), sort_keys=True)
+    for pattern, name in OF_THE_MOMENT:
+        text = pattern.sub(name, text)
+    return text
+
+
+def deliver_with_worker(worker: AzureWorker, storage: Azurite, receiver: Receiver) -> None:
+    """Be the host: let the timer fire and hand over what comes to the queue, until a callback has come."""
+    with QueueClient.from_connection_string(storage.connection_string, DELIVERIES_QUEUE) as queue:
+        queue.create_queue()
+        while not receiver.callbacks:
+            assert worker.tick("sweep") == "Success"
+            for message in queue.receive_messages():
+                body = read_body(message.content, "base64").decode()
+                assert worker.take("deliver", body, trigger_metadata(message, body)) == "Success"
+                queue.delete_message(message)
+
+
+def wait_until_delivered(host: HostProcess, registration_id: str) -> None:
+    """Read the registration until it is delivered: the answer to the receiver comes before the record of it."""
+    url = f"{host.url}/api/registrations/{registration_id}"
+    while requests.get(url, timeout=30).json()["state"] != "delivered":
+        pass
+
+
+def test_every_function_is_indexed_as_on_the_local_host(
+    work: Callable[..., AzureWorker], azurite: Azurite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names, routes, methods, levels, schedule and queue; and each can be loaded."""
+    monkeypatch.setitem(sys.modules, "function_app", sys)  # put back after the test what other tests have there
+    environ = {"AzureWebJobsStorage": azurite.connection_string, "BRIDGE_POLL_SCHEDULE": "* * * * * *"}
+
+    worker = work(**environ)
+
+    assert worker.started.result.status == "Success"
+    functions = {function.name: function for function in index(REPOSITORY, environ, prefix="api")}
+    assert sorted(worker.functions) == sorted(functions)
+    for name, function in functions.items():
+        assert worker.load(name).result.status == "Success"
+        assert_same_trigger(worker.trigger(name), function.trigger)
+
+
+def assert_same_trigger(told: dict[str, Any], trigger: HttpTrigger | TimerTrigger | QueueTrigger) -> None:
+    """Hold what the worker tells the host of a function against what the local host made of it."""
+    match trigger:
+        case HttpTrigger(route=route, level=level):
+            assert (told["route"], told["authLevel"].lower()) == (route.template, level)
+            assert frozenset(told["methods"]) == (route.methods or frozenset())
+        case TimerTrigger():
+            assert (told["schedule"], told["useMonitor"]) == ("%BRIDGE_POLL_SCHEDULE%", False)
+        case QueueTrigger(queue_name=queue_name):
+            assert (told["queueName"], told["connection"]) == (queue_name, "AzureWebJobsStorage")
+        case _:
+            assert_never(trigger)
+
+
+def test_every_function_answers_as_on_the_local_host(
+    work: Callable[..., AzureWorker],
+    host: Callable[..., HostProcess],
+    storages: tuple[Azurite, Azurite],
+    upstream: Upstream,
+    receiver: Receiver,
+) -> None:
+    """The same requests in the same order, on two storages, with the timer and the queue in between."""
+    upstream.tell("worker-ok", "Succeeded")
+    callback = f"{receiver.url}/ok"
+    of_worker, of_host = (storage.connection_string for storage in storages)
+    worker, beside = work(AzureWebJobsStorage=of_worker), host(AzureWebJobsStorage=of_host)
+    ok, cancelled = (registration_id(operation_id, callback) for operation_id in ("worker-ok", "worker-cancelled"))
+
+    begun = list(first_half(ok, cancelled, callback))
+    said = [compare(call, worker, beside) for call in begun]
+    deliver_with_worker(worker, storages[0], receiver)
+    with host(AzureWebJobsStorage=of_host, BRIDGE_POLL_SCHEDULE="* * * * * *"):
+        wait_until_delivered(beside, ok)
+    ended = list(second_half(ok, callback))
+    said += [compare(call, worker, beside) for call in ended]
+
+    secret = said[2]["signingSecret"]
+    assert [Webhook(secret).verify(each.body, each.headers)["type"] for each in receiver.callbacks[:2]] == [
+        "avatar.operation.succeeded"
+    ] * 2
+    assert {call.function for call in begun + ended} | {"sweep", "deliver"} == set(worker.functions)
+
+
+def registration_id(operation_id: str, callback: str) -> str:
+    """Name a registration: the id follows from what it is for."""
+    ref = OperationRef("default", operation_id)
+    return RegistrationRef.of(ref, owner=SHARED_OWNER, callback_url=callback).public_id
+
+
+def test_misconfigured_app_says_the_same(
+    work: Callable[..., AzureWorker], host: Callable[..., HostProcess], azurite: Azurite
+) -> None:
+    """It indexes, every route names the settings, and the triggers succeed without doing anything."""
+    wrong = {"BRIDGE_SIGNING_KEYS": "short", "SPEECH_ENDPOINT": "nonsense"}
+    environ = {"AzureWebJobsStorage": azurite.connection_string, **wrong}
+    worker, beside = work(**environ), host(**environ)
+
+    for call in (get("health", "health", status=503), get("status", "status", status=503)):
+        compare(call, worker, beside)
+
+    assert worker.tick("sweep") == "Success"
+    assert worker.take("deliver", "{}", {}) == "Success"
+
+
+def test_storage_that_is_down_says_the_same(
+    work: Callable[..., AzureWorker], host: Callable[..., HostProcess], receiver: Receiver
+) -> None:
+    """503 with Retry-After; the queue's message is left for later, since its function fails."""
+    nobody = {"AzureWebJobsStorage": Ports(blob=1, queue=1, table=1).connection_string}
+    worker, beside = work(**nobody), host(**nobody)
+    registration = registration_id("worker-ok", receiver.url)
+    message = {"v": SHAPE, "registration": registration, "life": 0, "attempt": 1}
+
+    answer = compare(
+        post("registrations", {"operationId": "worker-ok", "callbackUrl": receiver.url}, status=503), worker, beside
+    )
+
+    assert answer["error"]["code"] == "StorageUnavailable"
+    assert worker.take("deliver", json.dumps(message), {}) == "Failure"
+
+
+def test_message_of_nobody_is_taken_and_passed_over(work: Callable[..., AzureWorker], azurite: Azurite) -> None:
+    """It would only come again."""
+    worker = work(AzureWebJobsStorage=azurite.connection_string)
+
+    assert worker.take("deliver", "no message of ours", {}) == "Success"
