@@ -18,7 +18,7 @@ from bridge.core.operation import Verdict
 from bridge.core.outcome import Outcome, answered
 from bridge.core.registration import Registration
 from bridge.core.transaction import Row, Transaction
-from bridge.ports import Courier, Table
+from bridge.ports import Courier, Outbox, Table
 from bridge.settings import Settings, read_settings
 
 _P = ParamSpec("_P")
@@ -243,17 +243,22 @@ class Stage:
         return sorted(f"{state}:{reference}" for _, state, _, reference in parts)
 
 
-def stage(table: Callable[[Table], Table] | None = None, courier: Courier | None = None, **environment: str) -> Stage:
+def stage(
+    table: Callable[[Table], Table] | None = None,
+    courier: Courier | None = None,
+    outbox: Outbox | None = None,
+    **environment: str,
+) -> Stage:
     """Set a stage; `table` can wrap the one in memory for a test that makes it fail, `courier` send for real."""
     settings = read_settings({**ENVIRONMENT, **environment})
     memory = MemoryTable()
     counting = CountingTable(memory if table is None else table(memory))
-    clock, upstream, receivers, outbox = FakeClock(), FakeUpstream(), FakeCourier(), MemoryOutbox()
+    clock, upstream, receivers, sent = FakeClock(), FakeUpstream(), FakeCourier(), MemoryOutbox()
     numbers = count(1)
     pauses: list[float] = []
     world = World(
         table=counting,
-        outbox=outbox,
+        outbox=outbox or sent,
         upstream=upstream,
         courier=courier or receivers,
         clock=clock,
@@ -268,7 +273,7 @@ def stage(table: Callable[[Table], Table] | None = None, courier: Courier | None
         clock=clock,
         memory=memory,
         table=counting,
-        outbox=outbox,
+        outbox=sent,
         upstream=upstream,
         courier=receivers,
         bridge=compose(settings, world),
