@@ -118,7 +118,7 @@ def test_good_callbacks_arrive_while_bad_ones_wait() -> None:
     }
     rules = read_settings({**ENVIRONMENT, **opened}).callback_rules
     courier = Watched(HttpCourier(Guard(rules, Limits(attempt=6)), FakeClock()))
-    bridge = stage(None, courier, **opened)
+    bridge = stage(None, courier, None, **opened)
     with living(never_reads) as bad, living(says(OK + b"Content-Length: 0\r\n\r\n")) as good:
         bad_url, good_url = f"http://127.0.0.1:{bad}/", f"http://127.0.0.1:{good}/"
         end_all(bridge, 200, bad_url, "bad")
