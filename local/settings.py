@@ -10,6 +10,7 @@ from typing import Self
 
 from local.azurite import Ports
 from local.errors import LocalError
+from local.upstream import DEFAULT_DURATIONS, Durations
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -47,10 +48,14 @@ class Settings:
     port: int
     #: The folder of the function app: APP_DIR, by default this repository.
     app: Path
+    #: How long operations take in the stand-in for Speech: STANDIN_DURATIONS, by default 12 s each.
+    durations: Durations
+    #: What their chance is made from, so that a run can be repeated: STANDIN_SEED.
+    seed: int
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:
-        """Read them; raises LocalError for a PORT that cannot be one."""
+        """Read them; raises LocalError for one that cannot be."""
         port = environ.get("PORT") or _DEFAULT_PORT
         if not (port.isascii() and port.isdecimal()) or not 0 < int(port) <= _HIGHEST_PORT - _LAST_PORT_OFFSET:
             raise LocalError(f"PORT is {port!r}: it must be a number up to {_HIGHEST_PORT - _LAST_PORT_OFFSET}.")
@@ -58,6 +63,8 @@ class Settings:
             folder=Path(environ.get("LOCAL_DIR") or REPOSITORY / ".local").absolute(),
             port=int(port),
             app=Path(environ.get("APP_DIR") or REPOSITORY).absolute(),
+            durations=_durations(environ.get("STANDIN_DURATIONS")),
+            seed=_seed(environ.get("STANDIN_SEED") or "0"),
         )
 
     @property
@@ -93,6 +100,19 @@ def write_local_settings(path: Path, environment: Mapping[str, str], inherited: 
     values = {name: value for name, value in environment.items() if inherited.get(name) != value}
     path.touch(mode=0o600)
     path.write_text(json.dumps({"IsEncrypted": False, "Values": values}, indent=2) + "\n")
+
+
+def _durations(text: str | None) -> Durations:
+    try:
+        return Durations.parse(text) if text else DEFAULT_DURATIONS
+    except ValueError as error:
+        raise LocalError(f"STANDIN_DURATIONS: {error}.") from error
+
+
+def _seed(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise LocalError(f"STANDIN_SEED is {text!r}: it must be a whole number.")
+    return int(text)
 
 
 def _signing_key(folder: Path) -> str:

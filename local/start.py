@@ -52,7 +52,13 @@ def _start_all(
         azurite = Azurite.start(folder, settings.azurite_ports, say, on_end=lambda: ended.put("Azurite"))
         running.enter_context(azurite)
     if not environ.get("SPEECH_ENDPOINT"):
-        running.enter_context(Upstream.start(key=environment["SPEECH_KEY"], port=settings.upstream_port))
+        upstream = Upstream.start(
+            key=environment["SPEECH_KEY"],
+            port=settings.upstream_port,
+            durations=settings.durations,
+            seed=settings.seed,
+        )
+        running.enter_context(upstream)
     running.enter_context(Receiver.start(port=settings.receiver_port, say=say))
     host = HostProcess.start(
         environment,

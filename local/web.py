@@ -2,12 +2,15 @@
 
 import logging
 import socket
+import struct
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from waitress import wasyncore
+from waitress.channel import ClientDisconnected
 from waitress.server import create_server
+from werkzeug import Request
 
 from local.errors import LocalError
 
@@ -17,16 +20,27 @@ if TYPE_CHECKING:
 # It warns whenever a request waits for a thread; Azure queues them too, without a word.
 logging.getLogger("waitress.queue").setLevel(logging.ERROR)
 
+#: How often a request that is held back looks whether its client is still there, in seconds.
+_LOOK = 0.2
+
 
 class WebServer:
     """A WSGI application that answers on 127.0.0.1 as soon as this object exists."""
 
-    def __init__(self, application: "WSGIApplication", *, port: int = 0, threads: int = 16) -> None:
+    def __init__(
+        self, application: "WSGIApplication", *, port: int = 0, threads: int = 16, notice_who_leaves: bool = False
+    ) -> None:
         try:
             listener = socket.create_server(("127.0.0.1", port))
         except OSError as error:
             raise LocalError(f"port {port} is taken: stop what listens there, or choose another one.") from error
-        self._server = create_server(application, sockets=[listener], threads=threads, ident="")
+        self._server = create_server(
+            application,
+            sockets=[listener],
+            threads=threads,
+            ident="",
+            channel_request_lookahead=int(notice_who_leaves),
+        )
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
 
@@ -71,3 +85,22 @@ class WebServer:
         for channel in list(self._server.active_channels.values()):
             channel.close_when_flushed = True
         self._server.trigger.del_channel()
+
+
+def hold(request: Request, seconds: float, stopping: threading.Event) -> None:
+    """Wait that long before a request is answered; less when the server stops or, if it notices, the client leaves."""
+    end = time.monotonic() + seconds
+    has_left = request.environ["waitress.client_disconnected"]
+    while (left := end - time.monotonic()) > 0 and not has_left():
+        if stopping.wait(min(left, _LOOK)):
+            return
+
+
+def reset(request: Request) -> NoReturn:
+    """Reset the connection of a request, as a gateway that dies does: the client sees no end of the answer.
+
+    Waitress closes a connection without a word when the client is gone; a linger time of 0 makes that a reset.
+    """
+    channel = request.environ["waitress.client_disconnected"].__self__
+    channel.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    raise ClientDisconnected

@@ -10,13 +10,16 @@ import pytest
 from local.azurite import Ports
 from local.errors import LocalError
 from local.settings import REPOSITORY, Settings, app_environment, write_local_settings
+from local.upstream import DEFAULT_DURATIONS
 
 
 def test_everything_has_a_default() -> None:
     """`make start` needs no setting."""
     settings = Settings.read({})
 
-    assert settings == Settings(folder=REPOSITORY / ".local", port=7071, app=REPOSITORY)
+    assert settings == Settings(
+        folder=REPOSITORY / ".local", port=7071, app=REPOSITORY, durations=DEFAULT_DURATIONS, seed=0
+    )
     assert (settings.receiver_port, settings.upstream_port) == (7072, 7073)
     assert settings.azurite_ports == Ports(blob=7074, queue=7075, table=7076)
 
@@ -36,6 +39,15 @@ def test_port_that_cannot_be_one_is_refused(port: str) -> None:
         Settings.read({"PORT": port})
 
 
+@pytest.mark.parametrize(
+    ("name", "text"), [("STANDIN_DURATIONS", "soon"), ("STANDIN_SEED", "x"), ("STANDIN_SEED", "-1")]
+)
+def test_stand_in_that_cannot_be_set_so_is_refused(name: str, text: str) -> None:
+    """With the variable's name."""
+    with pytest.raises(LocalError, match=name):
+        Settings.read({name: text})
+
+
 def test_app_gets_what_it_needs_to_run_here(tmp_path: Path) -> None:
     """Callbacks may go to this machine and nowhere else."""
     settings = Settings.read({"LOCAL_DIR": str(tmp_path)})
@@ -47,7 +59,7 @@ def test_app_gets_what_it_needs_to_run_here(tmp_path: Path) -> None:
     assert environment == {
         "PATH": "/bin",
         "FUNCTIONS_WORKER_RUNTIME": "python",
-        "PYTHON_THREADPOOL_THREAD_COUNT": "16",
+        "PYTHON_THREADPOOL_THREAD_COUNT": "32",
         "AzureWebJobsStorage": settings.azurite_ports.connection_string,
         "SPEECH_ENDPOINT": "http://127.0.0.1:7073",
         "SPEECH_KEY": "local-key",

@@ -114,6 +114,8 @@ def test_wrong_key_is_a_401_of_the_gateway(upstream: Upstream, headers: dict[str
         (f"/avatar/operations/{'a' * 64}?api-version=1", 200),
         ("/videotranslation/operations/some-op?api-version=1", 200),
         ("/avatar/batchsyntheses/some-op?api-version=1", 404),
+        ("/avatar/batchsyntheses/a?api-version=1", 400),
+        ("/avatar/batchsyntheses/some-op", 400),
         ("/operations/some-op?api-version=1", 404),
     ],
 )
@@ -158,7 +160,9 @@ def test_it_can_be_told_over_http(upstream: Upstream) -> None:
     assert [ask(upstream, "some-op").json()["status"] for _ in range(2)] == ["Paused", "Running"]
 
 
-@pytest.mark.parametrize("told", [b"", b"{", b"[]", b'{"statuses": 7}', b'{"answers": [{"status": "x"}]}'])
+@pytest.mark.parametrize(
+    "told", [b"", b"{", b"[]", b'{"statuses": 7}', b'{"answers": [{"status": "x"}]}', b'{"answers": [{"staus": 9}]}']
+)
 def test_what_it_does_not_understand_is_a_400(upstream: Upstream, told: bytes) -> None:
     """With what is wrong."""
     response = requests.put(f"{upstream.endpoint}/standin/operations/some-op", data=told, timeout=10)

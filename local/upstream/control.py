@@ -1,0 +1,83 @@
+"""How a person steers the stand-in: a few requests below `/standin/`.
+
+PUT    /standin/operations/{id}   {"statuses": [[0, "Running"], [12, "Succeeded"]], "answers": ["not JSON"]}
+PUT    /standin/operations/{id}   {"always": "not found (from the schema)"}
+PUT    /standin/operations        {"always": "throttled with seconds", "seconds": 60}
+DELETE /standin/operations
+GET    /standin/answers
+GET    /standin/requests
+"""
+
+from collections.abc import Callable, Sequence
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from werkzeug import Request
+
+from local.answer import Answer
+from local.upstream.catalogue import listed, named
+from local.upstream.faults import fault
+from local.upstream.operations import Operations
+
+_ALL = "/standin/operations"
+_ONE = "/standin/operations/"
+
+#: An answer by its name, or written out.
+_Told = str | dict[str, JsonValue]
+
+
+class _ToldOfAll(BaseModel):
+    """The body of `PUT /standin/operations`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    always: _Told | None = None
+    seconds: float | None = Field(None, gt=0)
+
+
+class _ToldOfOne(_ToldOfAll):
+    """The body of `PUT /standin/operations/{id}`."""
+
+    statuses: list[str | tuple[float, str]] = []
+    answers: list[_Told] = []
+
+
+def control(request: Request, operations: Operations, requests: Callable[[], Sequence[JsonValue]]) -> Answer:
+    """Answer a request below `/standin/`."""
+    match request.method, request.path:
+        case "GET", "/standin/requests":
+            return Answer.of(list(requests()))
+        case "GET", "/standin/answers":
+            return Answer.of(listed())
+        case "DELETE", path if path == _ALL:
+            operations.tell_all(None, None)
+            return Answer(status=204)
+        case "PUT", path if path == _ALL or path.startswith(_ONE):
+            return _tell(request, operations)
+        case _:
+            return fault(404, "NotFound", f"The stand-in knows:\n{__doc__}")
+
+
+def _tell(request: Request, operations: Operations) -> Answer:
+    operation_id = request.path.removeprefix(_ALL).removeprefix("/")
+    try:
+        if not operation_id:
+            all_told = _ToldOfAll.model_validate_json(request.get_data())
+            operations.tell_all(_answer(all_told.always), all_told.seconds)
+            return Answer(status=204)
+        told = _ToldOfOne.model_validate_json(request.get_data())
+        answers = [_parsed(each) for each in told.answers]
+        always = _answer(told.always)
+    except ValueError as error:
+        return fault(400, "BadRequest", str(error))
+    life = tuple((0.0, each) if isinstance(each, str) else each for each in told.statuses)
+    operations.tell(operation_id, life, answers, always, told.seconds)
+    return Answer(status=204)
+
+
+def _answer(told: _Told | None) -> Answer | None:
+    return None if told is None else _parsed(told)
+
+
+def _parsed(told: _Told) -> Answer:
+    """Read an answer; raises ValueError, of which ValidationError is one, for what is none."""
+    return named(told) if isinstance(told, str) else Answer.parse(told)

@@ -1,0 +1,97 @@
+"""The sibling that starts operations: `PUT` and `GET /{path}/batchsyntheses/{id}`, as a real client uses them.
+
+What it takes and gives follows the public REST reference of `Batch Syntheses - Create` and `- Get`, as far as a
+client of the bridge looks at it. A second `PUT` of the same id is a 409; the reference does not say.
+"""
+
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydantic import BaseModel, JsonValue, ValidationError
+from werkzeug import Request
+
+from local.answer import Answer
+from local.upstream.catalogue import named
+from local.upstream.faults import fault
+from local.upstream.operations import Operations
+
+
+class _Wanted(BaseModel):
+    """The part of a submission that must be there."""
+
+    inputKind: str = "PlainText"  # noqa: N815 - the name in JSON
+    inputs: list[JsonValue]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Synthesis:
+    """What was submitted."""
+
+    #: The operation that does it.
+    operation_id: str
+    #: How its inputs are written.
+    input_kind: str
+    #: When.
+    created_at: datetime
+
+
+class Syntheses:
+    """All that was submitted, by path and id."""
+
+    def __init__(self, operations: Operations, now: Callable[[], datetime]) -> None:
+        self._operations = operations
+        self._now = now
+        self._lock = threading.Lock()
+        self._known: dict[tuple[str, str], _Synthesis] = {}
+
+    def answer(self, request: Request, path: str, synthesis_id: str) -> Answer:
+        """Answer a request for one of them."""
+        if request.method == "PUT":
+            return self._create(request, path, synthesis_id)
+        synthesis = self._known.get((path, synthesis_id))
+        return named("not found (from the schema)") if synthesis is None else self._shown(synthesis_id, synthesis)
+
+    def _create(self, request: Request, path: str, synthesis_id: str) -> Answer:
+        try:
+            wanted = _Wanted.model_validate_json(request.get_data())
+        except ValidationError:
+            return named("bad request")
+        operation_id = request.headers.get("Operation-Id") or str(uuid.uuid4())
+        synthesis = _Synthesis(operation_id=operation_id, input_kind=wanted.inputKind, created_at=self._now())
+        with self._lock:
+            if self._known.setdefault((path, synthesis_id), synthesis) is not synthesis:
+                return fault(409, "Conflict", "A synthesis with this id exists already.")
+        self._operations.begin(operation_id)
+        version = request.args["api-version"]
+        location = f"{request.host_url.rstrip('/')}/{path}/operations/{operation_id}?api-version={version}"
+        return self._shown(
+            synthesis_id,
+            synthesis,
+            status=201,
+            headers={"Operation-Id": operation_id, "Operation-Location": location},
+        )
+
+    def _shown(
+        self, synthesis_id: str, synthesis: _Synthesis, status: int = 200, headers: dict[str, str] | None = None
+    ) -> Answer:
+        """Show one; why it failed stands here and nowhere else, as with the real service."""
+        now = self._operations.status(synthesis.operation_id)
+        error: JsonValue = {"code": "InvalidInput", "message": "The stand-in was told that this one fails."}
+        body: dict[str, JsonValue] = {
+            "id": synthesis_id,
+            "status": now,
+            "createdDateTime": _written(synthesis.created_at),
+            "lastActionDateTime": _written(self._now()),
+            "inputKind": synthesis.input_kind,
+            "properties": {"error": error} if now == "Failed" else {},
+        }
+        if now == "Succeeded":
+            body["outputs"] = {"result": f"https://results.invalid/{synthesis_id}/0001.mp4?sig=stand-in"}
+        return Answer.of(body, status=status, headers=headers)
+
+
+def _written(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"

@@ -1,0 +1,147 @@
+"""The stand-in for the Speech endpoint on its bad days: every known answer, throttling, hangs and resets."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from local.settings import REPOSITORY
+from local.upstream import Upstream
+from local.upstream.catalogue import named
+from tests.local.test_upstream import KEY, Clock
+
+FACTS = REPOSITORY / "tests" / "facts" / "upstream-responses.json"
+
+#: The answers that are known of the real service and its siblings.
+ANSWERS: list[dict[str, Any]] = json.loads(FACTS.read_text())
+
+#: More than the stand-in has threads.
+MANY = 20
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Make a clock."""
+    return Clock()
+
+
+@pytest.fixture
+def upstream(clock: Clock) -> Iterator[Upstream]:
+    """Serve one."""
+    with Upstream.start(key=KEY, clock=clock) as upstream:
+        yield upstream
+
+
+def ask(upstream: Upstream, operation_id: str = "some-op", *, key: str = KEY, timeout: float = 10) -> requests.Response:
+    """Ask as the bridge does."""
+    url = f"{upstream.endpoint}/avatar/operations/{operation_id}?api-version=2024-08-01"
+    return requests.get(url, headers={"Ocp-Apim-Subscription-Key": key}, timeout=timeout)
+
+
+def steer(upstream: Upstream, path: str, told: object) -> requests.Response:
+    """Steer as a person does."""
+    return requests.put(f"{upstream.endpoint}/standin/{path}", data=json.dumps(told), timeout=10)
+
+
+def test_the_answers_are_those_that_are_known() -> None:
+    """The stand-in has a copy, since it does not need the tests to run."""
+    copy = REPOSITORY / "local" / "upstream" / "answers.json"
+
+    assert json.loads(copy.read_text()) == ANSWERS
+
+
+@pytest.mark.parametrize("known", ANSWERS, ids=lambda known: known["name"])
+def test_every_known_answer_is_given_by_its_name(upstream: Upstream, known: dict[str, Any]) -> None:
+    """With its status, headers and body, about the operation that was asked for."""
+    expected = known.get("body")
+    if expected and "id" in expected and known["name"] != "another operation's id":
+        expected = {**expected, "id": "some-op"}
+
+    told = steer(upstream, "operations/some-op", {"answers": [known["name"]]})
+    answer, after = ask(upstream), ask(upstream)
+
+    assert (told.status_code, answer.status_code) == (204, known["status"])
+    assert known["headers"].items() <= answer.headers.items()
+    assert answer.text == known["text"] if expected is None else answer.json() == expected
+    assert after.json() == {"id": "some-op", "status": "NotStarted"}
+
+
+def test_names_are_listed(upstream: Upstream) -> None:
+    """With what each means to a poller; and a wrong one is answered with all of them."""
+    listed = requests.get(f"{upstream.endpoint}/standin/answers", timeout=10).json()
+    wrong = steer(upstream, "operations/some-op", {"answers": ["no such answer"]})
+
+    expected = [{name: each[name] for name in ("name", "status", "meaning")} for each in ANSWERS]
+    assert listed == expected
+    assert wrong.status_code == 400
+    assert all(each["name"] in wrong.json()["error"]["message"].replace('"', "'") for each in ANSWERS)
+
+
+def test_operation_can_be_lost(upstream: Upstream) -> None:
+    """It alone, and until it is told otherwise."""
+    steer(upstream, "operations/some-op", {"always": "not found (from the schema)"})
+    lost = [ask(upstream).status_code for _ in range(3)]
+    other = ask(upstream, "other-op").status_code
+    steer(upstream, "operations/some-op", {"statuses": ["Succeeded"]})
+
+    assert (lost, other) == ([404, 404, 404], 200)
+    assert ask(upstream).json()["status"] == "Succeeded"
+
+
+def test_everything_is_throttled_for_a_while(upstream: Upstream, clock: Clock) -> None:
+    """Then all goes on as if nothing had been."""
+    steer(upstream, "operations", {"always": "throttled with seconds", "seconds": 60})
+    during = [ask(upstream, each) for each in ("one-op", "other-op")]
+    clock.now += 60
+
+    assert [(each.status_code, each.headers["Retry-After"]) for each in during] == [(429, "38")] * 2
+    assert ask(upstream).json()["status"] == "NotStarted"
+    assert [each.answered for each in upstream.requests] == [429, 429, 200]
+
+
+def test_everything_can_be_taken_back(upstream: Upstream) -> None:
+    """Where nobody said for how long."""
+    upstream.tell_all(named("wrong key (gateway)"))
+    refused = ask(upstream).status_code
+
+    taken_back = requests.delete(f"{upstream.endpoint}/standin/operations", timeout=10)
+
+    assert (refused, taken_back.status_code, ask(upstream).status_code) == (401, 204, 200)
+
+
+def test_connection_is_reset(upstream: Upstream) -> None:
+    """In the place of an answer; the next connection is as good as ever."""
+    steer(upstream, "operations/some-op", {"answers": [{"reset": True}]})
+
+    with pytest.raises(requests.ConnectionError, match="Connection reset by peer"):
+        ask(upstream)
+
+    assert ask(upstream).status_code == 200
+    assert [each.answered for each in upstream.requests] == [0, 200]
+
+
+def test_hanging_answers_leave_room_for_others(upstream: Upstream) -> None:
+    """However many there are, since their clients give up."""
+    steer(upstream, "operations/some-op", {"always": {"hang": True}})
+
+    for _ in range(MANY):
+        with pytest.raises(requests.ReadTimeout):
+            ask(upstream, timeout=0.05)
+
+    assert ask(upstream, "other-op").status_code == 200
+
+
+@pytest.mark.parametrize("told", [{"alwys": "not JSON"}, {"seconds": 0}, {"always": "nonsense"}, {"always": {}}])
+def test_misspelt_order_for_all_is_a_400(upstream: Upstream, told: object) -> None:
+    """It would change nothing, and nobody would see why."""
+    assert steer(upstream, "operations", told).status_code == 400
+
+
+def test_what_it_knows_is_said(upstream: Upstream) -> None:
+    """To somebody who guesses."""
+    answer = requests.get(f"{upstream.endpoint}/standin/", timeout=10)
+
+    assert answer.status_code == 404
+    assert "PUT    /standin/operations/{id}" in answer.json()["error"]["message"]

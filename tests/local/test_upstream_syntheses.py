@@ -1,0 +1,141 @@
+"""Submitting work to the stand-in, as a real client does, and how long it takes there."""
+
+import statistics
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from local.upstream import DEFAULT_LIFE, Durations, Upstream
+from local.upstream.lives import life_of
+from tests.local.test_upstream import KEY, Clock
+
+WORK = {"inputKind": "PlainText", "inputs": [{"content": "Hello."}]}
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Make a clock."""
+    return Clock()
+
+
+@pytest.fixture
+def upstream(clock: Clock) -> Iterator[Upstream]:
+    """Serve one."""
+    with Upstream.start(key=KEY, clock=clock) as upstream:
+        yield upstream
+
+
+def call(
+    upstream: Upstream, method: str, synthesis_id: str, body: object = None, key: str = KEY, **headers: str
+) -> requests.Response:
+    """Call the sibling."""
+    url = f"{upstream.endpoint}/avatar/batchsyntheses/{synthesis_id}?api-version=2024-08-01"
+    headers = {"Ocp-Apim-Subscription-Key": key, **{name.replace("_", "-"): text for name, text in headers.items()}}
+    return requests.request(method, url, headers=headers, json=body, timeout=10)
+
+
+def test_submitted_work_is_an_operation(upstream: Upstream, clock: Clock) -> None:
+    """It has a name and a place, begins to live at once, and the synthesis knows its status too."""
+    submitted = call(upstream, "PUT", "my-video", WORK)
+    clock.now += 5
+    location = submitted.headers["Operation-Location"]
+    operation = requests.get(location, headers={"Ocp-Apim-Subscription-Key": KEY}, timeout=10).json()
+    clock.now += 10
+    synthesis = call(upstream, "GET", "my-video").json()
+
+    assert (submitted.status_code, submitted.json()["status"]) == (201, "NotStarted")
+    operation_id = submitted.headers["Operation-Id"]
+    assert location == f"{upstream.endpoint}/avatar/operations/{operation_id}?api-version=2024-08-01"
+    assert operation == {"id": operation_id, "status": "Running"}
+    assert (synthesis["id"], synthesis["status"], synthesis["inputKind"]) == ("my-video", "Succeeded", "PlainText")
+    assert "my-video" in synthesis["outputs"]["result"]
+    assert synthesis["createdDateTime"] <= synthesis["lastActionDateTime"]
+
+
+def test_client_can_name_the_operation(upstream: Upstream) -> None:
+    """To know it before the answer comes."""
+    submitted = call(upstream, "PUT", "my-video", WORK, Operation_Id="my-own-op")
+
+    assert submitted.headers["Operation-Id"] == "my-own-op"
+    assert "/avatar/operations/my-own-op?" in submitted.headers["Operation-Location"]
+
+
+def test_why_it_failed_stands_in_the_synthesis_only(upstream: Upstream) -> None:
+    """The operation says nothing but that it has."""
+    call(upstream, "PUT", "my-video", WORK, Operation_Id="my-own-op")
+    upstream.tell("my-own-op", "Failed")
+
+    synthesis = call(upstream, "GET", "my-video").json()
+
+    assert synthesis["status"] == "Failed"
+    assert set(synthesis["properties"]["error"]) == {"code", "message"}
+    assert "outputs" not in synthesis
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "key", "expected"),
+    [
+        ("PUT", {"inputKind": "PlainText"}, KEY, 400),
+        ("PUT", None, KEY, 400),
+        ("PUT", WORK, "wrong", 401),
+        ("GET", None, "wrong", 401),
+        ("GET", None, KEY, 404),
+        ("DELETE", None, KEY, 404),
+    ],
+)
+def test_submission_is_checked(upstream: Upstream, method: str, body: object, key: str, expected: int) -> None:
+    """The inputs, the key and the method."""
+    assert call(upstream, method, "my-video", body, key).status_code == expected
+
+
+def test_same_work_twice_is_a_conflict(upstream: Upstream) -> None:
+    """And the first goes on."""
+    first = call(upstream, "PUT", "my-video", WORK, Operation_Id="first-op")
+
+    second = call(upstream, "PUT", "my-video", WORK, Operation_Id="second-op")
+
+    assert (first.status_code, second.status_code) == (201, 409)
+
+
+def seconds_of(spec: str, seed: int = 1, count: int = 2000) -> list[float]:
+    """Return how long many operations take."""
+    durations = Durations.parse(spec)
+    return [durations.of(f"op-{number}", seed) for number in range(count)]
+
+
+def test_durations_follow_the_chosen_distribution() -> None:
+    """Fixed, with a long tail, or of two kinds."""
+    fixed, tailed, two = (seconds_of(spec) for spec in ("7.5", "lognormal:20,0.8", "bimodal:10,300,0.25"))
+
+    assert set(fixed) == {7.5}
+    assert statistics.median(tailed) == pytest.approx(20, rel=0.1)
+    assert statistics.quantiles(tailed, n=20)[-1] == pytest.approx(20 * 3.7, rel=0.2)
+    assert sum(each > 100 for each in two) / len(two) == pytest.approx(0.25, abs=0.03)
+    assert statistics.median(each for each in two if each < 100) == pytest.approx(10, rel=0.1)
+
+
+def test_same_seed_means_same_durations() -> None:
+    """Whatever the order in which operations are asked for."""
+    assert seconds_of("lognormal:20,0.8", seed=7) == seconds_of("lognormal:20,0.8", seed=7)
+    assert seconds_of("lognormal:20,0.8", seed=7) != seconds_of("lognormal:20,0.8", seed=8)
+
+
+def test_served_operations_live_by_the_distribution(clock: Clock) -> None:
+    """Not started for a quarter of their time."""
+    assert life_of("any-op", 12) == DEFAULT_LIFE
+    with Upstream.start(key=KEY, clock=clock, durations=Durations.parse("100")) as upstream:
+        statuses = []
+        for seconds in (0, 25, 74, 1):
+            clock.now += seconds
+            call(upstream, "PUT", "my-video", WORK, Operation_Id="my-own-op")
+            statuses.append(call(upstream, "GET", "my-video").json()["status"])
+
+    assert statuses == ["NotStarted", "Running", "Running", "Succeeded"]
+
+
+@pytest.mark.parametrize("spec", ["", "x", "-1", "lognormal:20", "bimodal:1,2,3", "bimodal:1,2", "1e3"])
+def test_what_is_no_distribution_is_refused(spec: str) -> None:
+    """With examples of what is one."""
+    with pytest.raises(ValueError, match="is no duration: say 12"):
+        Durations.parse(spec)
