@@ -5,13 +5,16 @@ VENV ?= .venv
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help start test check clean
+.PHONY: help start demo test check clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
 
 start: $(INSTALLED) ## Run everything on this machine, until Ctrl-C
 	@$(VENV)/bin/python -m local start
+
+demo: $(INSTALLED) ## Show the whole job once, in under a minute
+	@$(VENV)/bin/python -m local demo
 
 test: $(INSTALLED) ## Run the tests, starting whatever they need
 	@$(VENV)/bin/python -m pytest

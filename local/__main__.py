@@ -1,25 +1,30 @@
-"""Run the bridge on this machine: `python -m local start`, or `python -m local settings` for `func start`."""
+"""Run the bridge on this machine: `python -m local start`, `demo`, or `settings` for `func start`."""
 
 import argparse
 import os
 import sys
 from collections.abc import Mapping
 
+from local.demo import demo
 from local.errors import LocalError
 from local.settings import REPOSITORY, Settings, app_environment, write_local_settings
-from local.start import start
+from local.start import start, stopped_by_signals
 
 
 def main() -> int:
     """Do what the command line says; 1, with one line that says why, when that is impossible."""
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
-    parser.add_argument("what", choices=["start", "settings"])
+    parser.add_argument("what", choices=["start", "demo", "settings"])
     what = parser.parse_args().what
     try:
-        if what == "start":
-            start(os.environ, _say)
-        else:
-            _write_settings(os.environ)
+        match what:
+            case "start":
+                start(os.environ, _say)
+            case "demo":
+                with stopped_by_signals():
+                    demo(os.environ)
+            case _:
+                _write_settings(os.environ)
     except LocalError as error:
         print(error, file=sys.stderr)
         return 1

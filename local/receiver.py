@@ -69,6 +69,11 @@ class Receiver:
         return self._server.url
 
     @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._server.port
+
+    @property
     def callbacks(self) -> tuple[Callback, ...]:
         """All that came so far, oldest first."""
         return self._came.entries

@@ -25,7 +25,7 @@ def start(environ: Mapping[str, str], say: Callable[[str], None]) -> None:
     """
     settings = Settings.read(environ)
     ended: queue.SimpleQueue[str] = queue.SimpleQueue()
-    with _stopped_by_signals(), ExitStack() as running:
+    with stopped_by_signals(), ExitStack() as running:
         running.enter_context(_only_one(settings))
         _refuse_taken_ports(settings, environ)
         _start_all(running, settings, environ, say, ended)
@@ -71,7 +71,7 @@ def _start_all(
 
 
 @contextlib.contextmanager
-def _stopped_by_signals() -> Iterator[None]:
+def stopped_by_signals() -> Iterator[None]:
     """Treat an order to end, or a terminal that closes, as Ctrl-C."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -26,10 +26,10 @@ def test_alone_it_lists_what_can_be_made() -> None:
     """A newcomer types `make`."""
     said = make().stdout
 
-    assert [line.split()[1] for line in said.splitlines()] == ["help", "start", "test", "check", "clean"]
+    assert [line.split()[1] for line in said.splitlines()] == ["help", "start", "demo", "test", "check", "clean"]
 
 
-@pytest.mark.parametrize("target", ["start", "test", "check"])
+@pytest.mark.parametrize("target", ["start", "demo", "test", "check"])
 def test_python_that_is_too_old_or_missing_is_said(tmp_path: Path, target: str) -> None:
     """One line that says what to do, and nothing is made."""
     old = tmp_path / "python3.10"

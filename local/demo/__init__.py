@@ -1,0 +1,5 @@
+"""`make demo`: the whole job once, told as it happens, and checked."""
+
+from local.demo.show import demo
+
+__all__ = ["demo"]

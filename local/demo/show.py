@@ -1,0 +1,126 @@
+"""The demo itself: register, watch, verify, check."""
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import requests
+
+from local.demo.stage import Stage, set_up, tell_upstream
+from local.demo.story import ACTS, Act, problems, verified
+from local.demo.timeline import Timeline
+from local.errors import LocalError
+from local.receiver import Callback, Receiver
+
+#: Past this many seconds something is wrong.
+LIMIT = 50.0
+
+_LOOK = 0.1
+_LAST_WORDS = 10
+_ENDED = {"delivered", "dead", "cancelled", "unwanted"}
+_TOLD = {"pending": "its callback is on the way", "delivered": "is delivered"}
+
+
+def demo(environ: Mapping[str, str], clock: Callable[[], float] = time.monotonic) -> None:
+    """Show the whole job once; raises LocalError, with the reason, if anything is not as it should be."""
+    timeline = Timeline(sys.stdout, clock, environ)
+    timeline.tell("Three operations of Azure AI Speech, three callbacks:\n")
+    for act in ACTS:
+        timeline.tell(f"    {act.name:<8} {act.about}")
+    timeline.tell("\nStarting storage, a stand-in for Speech, a receiver and the function app …\n")
+    with set_up(environ, timeline.tell) as stage, ExitStack() as later:
+        try:
+            _Show(stage, timeline, later).run()
+        except (LocalError, requests.RequestException) as error:
+            said = "\n".join(stage.host.lines.entries[-_LAST_WORDS:])
+            raise LocalError(f"the demo failed: {error}\nThe last lines of the function app:\n{said}") from error
+    timeline.tell("\nAll three arrived, once each and with good signatures. To try it yourself: make start")
+
+
+class _Show:
+    """The demo while it runs: what was seen so far, so that only news is told."""
+
+    def __init__(self, stage: Stage, timeline: Timeline, later: ExitStack) -> None:
+        self._stage = stage
+        self._timeline = timeline
+        self._later = later
+        self._receivers = [stage.receiver]
+        self._created: dict[str, dict[str, Any]] = {}
+        self._shown: dict[str, dict[str, Any]] = {}
+        self._events: dict[str, list[Mapping[str, Any]]] = {act.name: [] for act in ACTS}
+        self._told_callbacks: set[int] = set()
+
+    def run(self) -> None:
+        """Register, watch until all is over, and check."""
+        tell_upstream(self._stage.upstream)
+        for act in ACTS:
+            self._register(act)
+        while not all(shown["state"] in _ENDED for shown in self._shown.values()):
+            if self._timeline.elapsed > LIMIT:
+                states = {name: shown["state"] for name, shown in self._shown.items()}
+                raise LocalError(f"after {LIMIT:.0f} s this is how far it came: {states}")
+            for act in ACTS:
+                self._look(act)
+            time.sleep(_LOOK)
+        wrong = [each for act in ACTS for each in problems(act, self._shown[act.name], self._events[act.name])]
+        if wrong:
+            raise LocalError("; ".join(wrong))
+
+    def _register(self, act: Act) -> None:
+        port = self._stage.late_port if act.receiver_is_late else self._stage.receiver.port
+        body = {
+            "operationId": act.operation_id,
+            "callbackUrl": f"http://127.0.0.1:{port}/{act.name}",
+            "metadata": {"name": act.name},
+        }
+        answer = requests.post(f"{self._stage.host.url}/api/registrations", json=body, timeout=10)
+        if answer.status_code != requests.codes.created:
+            raise LocalError(f"{act.name} cannot be registered: {answer.status_code} {answer.text}")
+        self._created[act.name] = self._shown[act.name] = answer.json()
+        nobody = ", where nobody listens yet" if act.receiver_is_late else ""
+        self._timeline.happens(act.name, f"registered: call back {body['callbackUrl']}{nobody}")
+
+    def _look(self, act: Act) -> None:
+        """Tell what is new of a registration, after the callbacks that led to it."""
+        before = self._shown[act.name]
+        url = f"{self._stage.host.url}/api/registrations/{before['id']}"
+        now = requests.get(url, timeout=10).json()
+        self._tell_callbacks()
+        if now["operation"]["status"] != before["operation"]["status"]:
+            self._timeline.happens(act.name, f"Speech says {now['operation']['status']}")
+        for attempt in now["attempts"][len(_finished(before)) :]:
+            if attempt["error"]:
+                self._timeline.happens(act.name, f"attempt {attempt['number']} failed: {attempt['error']}", bad=True)
+                self._open_late_receiver(act)
+        if now["state"] != before["state"]:
+            told = _TOLD.get(now["state"], f"is {now['state']}")
+            self._timeline.happens(act.name, told, good=now["state"] == "delivered")
+        self._shown[act.name] = {**now, "attempts": _finished(now)}
+
+    def _open_late_receiver(self, act: Act) -> None:
+        if act.receiver_is_late and len(self._receivers) == 1:
+            self._receivers.append(self._later.enter_context(Receiver.start(port=self._stage.late_port)))
+            self._timeline.happens(act.name, "its receiver comes up; the bridge tries again in about 5 s")
+
+    def _tell_callbacks(self) -> None:
+        for receiver in self._receivers:
+            for callback in receiver.callbacks:
+                if id(callback) not in self._told_callbacks:
+                    self._told_callbacks.add(id(callback))
+                    self._tell_callback(callback)
+
+    def _tell_callback(self, callback: Callback) -> None:
+        name = callback.path.strip("/")
+        if name not in self._created:
+            raise LocalError(f"a callback came to {callback.path}, where nobody registered one")
+        event = verified(callback, self._created[name]["signingSecret"])
+        self._events[name].append(event)
+        told = f"callback received, signature verified: {event['type']} {callback.headers['webhook-id']}"
+        self._timeline.happens(name, told, good=True)
+
+
+def _finished(shown: Mapping[str, Any]) -> list[Any]:
+    """Return the attempts that are over: what became of one stands in it when it is recorded."""
+    return [each for each in shown.get("attempts", []) if each["error"] or each["status"]]

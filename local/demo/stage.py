@@ -1,0 +1,71 @@
+"""Everything that the demo needs, on ports of its own and with nothing kept, so that it runs beside `make start`."""
+
+import socket
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.azurite import Azurite
+from local.demo.story import ACTS
+from local.host.process import HostProcess
+from local.receiver import Receiver
+from local.settings import Settings, app_environment
+from local.upstream import Upstream
+
+#: What the demo chooses by itself, whatever the environment says.
+_OURS = ("BRIDGE_", "SPEECH_", "AzureWebJobs", "LOCAL_DIR", "PORT", "APP_DIR", "STANDIN_")
+
+_KEY = "demo-key"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """What runs."""
+
+    #: The function app.
+    host: HostProcess
+    #: The stand-in for Speech.
+    upstream: Upstream
+    #: Where most callbacks go.
+    receiver: Receiver
+    #: Where the late receiver will listen.
+    late_port: int
+
+
+@contextmanager
+def set_up(environ: Mapping[str, str], say: Callable[[str], None]) -> Iterator[Stage]:
+    """Start everything, quietly, and stop it at the end; raises LocalError where that is impossible."""
+    with ExitStack() as running:
+        folder = running.enter_context(tempfile.TemporaryDirectory(prefix="demo-"))
+        azurite = running.enter_context(Azurite.start(say=say))
+        upstream = running.enter_context(Upstream.start(key=_KEY))
+        own = {
+            **{name: value for name, value in environ.items() if not name.startswith(_OURS)},
+            "AzureWebJobsStorage": azurite.connection_string,
+            "SPEECH_ENDPOINT": upstream.endpoint,
+            "SPEECH_KEY": _KEY,
+            "BRIDGE_POLL_SCHEDULE": "* * * * * *",
+            "BRIDGE_POLL_INTERVAL": "1s",
+        }
+        settings = Settings.read({"LOCAL_DIR": str(Path(folder))})
+        host = HostProcess.start(app_environment(settings, own))
+        yield Stage(
+            host=running.enter_context(host),
+            upstream=upstream,
+            receiver=running.enter_context(Receiver.start()),
+            late_port=_free_port(),
+        )
+
+
+def _free_port() -> int:
+    """Return a port where nobody listens, and nobody is likely to within the demo."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def tell_upstream(upstream: Upstream) -> None:
+    """Say how the operations go, from now on."""
+    for act in ACTS:
+        upstream.tell(act.operation_id, *act.life)

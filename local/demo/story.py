@@ -1,0 +1,83 @@
+"""What the demo shows, what is to come of it, and how one sees whether it did. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from local.errors import LocalError
+from local.receiver import Callback
+from local.upstream import Life
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """One operation with one callback."""
+
+    #: What it is called on the screen, and the last part of its callback's path.
+    name: str
+    #: What is to be seen.
+    about: str
+    #: Its statuses over time.
+    life: Life
+    #: The type of the callback.
+    event: str
+    #: What becomes of each attempt: a status, or the class of failure.
+    attempts: tuple[int | str, ...]
+
+    @property
+    def operation_id(self) -> str:
+        """What Speech calls it."""
+        return f"demo-{self.name}"
+
+    @property
+    def receiver_is_late(self) -> bool:
+        """Whether nobody listens for its callback until the first attempt has failed."""
+        return len(self.attempts) > 1
+
+
+ACTS = (
+    Act(
+        name="intro",
+        about="succeeds; its callback arrives at once",
+        life=((0, "NotStarted"), (1, "Running"), (4, "Succeeded")),
+        event="avatar.operation.succeeded",
+        attempts=(204,),
+    ),
+    Act(
+        name="outtake",
+        about="fails; its receiver hears of that too",
+        life=((0, "NotStarted"), (2, "Running"), (6, "Failed")),
+        event="avatar.operation.failed",
+        attempts=(204,),
+    ),
+    Act(
+        name="trailer",
+        about="succeeds while its receiver is down; the bridge tries again",
+        life=((0, "Running"), (2, "Succeeded")),
+        event="avatar.operation.succeeded",
+        attempts=("connect", 204),
+    ),
+)
+
+
+def verified(callback: Callback, secret: str) -> Mapping[str, Any]:
+    """Return the event of a callback, verified as any receiver would; raises LocalError where it is not genuine."""
+    try:
+        event: Mapping[str, Any] = Webhook(secret).verify(callback.body, callback.headers)
+    except WebhookVerificationError as error:
+        raise LocalError(f"the callback to {callback.path} cannot be verified: {error}") from error
+    return event
+
+
+def problems(act: Act, shown: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say what is not as it should be: in the registration as the API shows it, or in the callbacks that came."""
+    attempts = tuple(each["error"] or each["status"] for each in shown["attempts"])
+    types = [(each["type"], each["data"]["operationId"], each["data"]["metadata"]) for each in events]
+    found = [
+        (shown["state"] == "delivered", f"is {shown['state']}, not delivered"),
+        (attempts == act.attempts, f"had the attempts {attempts}, not {act.attempts}"),
+        (types == [(act.event, act.operation_id, {"name": act.name})], f"had the callbacks {types}"),
+    ]
+    return [f"{act.name} {problem}" for is_right, problem in found if not is_right]

@@ -1,0 +1,42 @@
+"""What a person sees of the demo: one line for each thing that happens, when it happens."""
+
+from collections.abc import Callable, Mapping
+from typing import TextIO
+
+_RESET = "\x1b[0m"
+_DIM = "\x1b[2m"
+_NAME_COLOURS = ("\x1b[36m", "\x1b[35m", "\x1b[33m")
+_GOOD = "\x1b[32m"
+_BAD = "\x1b[31m"
+
+
+class Timeline:
+    """Lines with the seconds since the beginning; in colour on a terminal, plain in a pipe or with NO_COLOR."""
+
+    def __init__(self, out: TextIO, clock: Callable[[], float], environ: Mapping[str, str]) -> None:
+        self._out = out
+        self._clock = clock
+        self._began = clock()
+        self._in_colour = out.isatty() and not environ.get("NO_COLOR")
+        self._names: list[str] = []
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the beginning."""
+        return self._clock() - self._began
+
+    def tell(self, text: str) -> None:
+        """Say something that is about no operation."""
+        print(text, file=self._out, flush=True)
+
+    def happens(self, name: str, text: str, *, good: bool = False, bad: bool = False) -> None:
+        """Say what has happened to an operation, at once."""
+        if name not in self._names:
+            self._names.append(name)
+        colour = _GOOD if good else _BAD if bad else ""
+        time = self._coloured(f"{self.elapsed:5.1f} s", _DIM)
+        who = self._coloured(f"{name:<8}", _NAME_COLOURS[self._names.index(name) % len(_NAME_COLOURS)])
+        self.tell(f"{time}  {who} {self._coloured(text, colour)}")
+
+    def _coloured(self, text: str, colour: str) -> str:
+        return f"{colour}{text}{_RESET}" if colour and self._in_colour else text
