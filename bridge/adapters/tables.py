@@ -84,13 +84,25 @@ class AzureTable:
 
     def _submit(self, operations: list[Any]) -> list[Mapping[str, Any]]:
         try:
-            return self._client.submit_transaction(operations)
+            return self._send(operations)
         except TableTransactionError as error:
             if not _lacks_table(error):
                 raise
         with suppress(ResourceExistsError):  # another instance was faster
             self._client.create_table()
-        return self._client.submit_transaction(operations)
+        return self._send(operations)
+
+    def _send(self, operations: list[Any]) -> list[Mapping[str, Any]]:
+        """Send a transaction once. The library leaves a reply that breaks off open, so that it is closed here."""
+        replies: list[Any] = []
+        try:
+            return self._client.submit_transaction(
+                operations, raw_response_hook=lambda reply: replies.append(reply.http_response)
+            )
+        except Exception:
+            for reply in replies:
+                reply.close()
+            raise
 
 
 @contextmanager
