@@ -8,7 +8,8 @@ INSTALLED := $(VENV)/.installed
 .PHONY: help start demo test check clean
 
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@$(PYTHON) -c 'import re; print(*(f"make {name:8} {what}" for name, what in \
+		re.findall(r"(?m)^([a-z]+):.*?## (.*)", open("Makefile").read())), sep="\n")'
 
 start: $(INSTALLED) ## Run everything on this machine, until Ctrl-C
 	@$(VENV)/bin/python -m local start
@@ -31,7 +32,4 @@ clean: ## Remove what was installed, and what the local start keeps
 $(INSTALLED): requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 		{ echo "$(PYTHON) is not Python 3.11 or newer: say make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@echo "installing the dependencies into $(VENV), once: about a minute ..."
-	@$(PYTHON) -m venv --clear $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-	@touch $@
+	@$(PYTHON) local/environment.py "$(VENV)"

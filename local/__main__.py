@@ -25,7 +25,7 @@ def main() -> int:
                     demo(os.environ)
             case _:
                 _write_settings(os.environ)
-    except LocalError as error:
+    except (LocalError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:

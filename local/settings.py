@@ -78,6 +78,11 @@ class Settings:
         return self.port + 2
 
     @property
+    def upstream_endpoint(self) -> str:
+        """What `SPEECH_ENDPOINT` is where the environment does not say."""
+        return f"http://127.0.0.1:{self.upstream_port}"
+
+    @property
     def azurite_ports(self) -> Ports:
         """Where Azurite listens."""
         return Ports(blob=self.port + 3, queue=self.port + 4, table=self.port + _LAST_PORT_OFFSET)
@@ -87,7 +92,7 @@ def app_environment(settings: Settings, environ: Mapping[str, str]) -> dict[str,
     """Return the whole environment of the function app; what `environ` says already stands."""
     chosen = {**_APP_SETTINGS, "AzureWebJobsStorage": settings.azurite_ports.connection_string}
     if not environ.get("SPEECH_ENDPOINT"):
-        chosen["SPEECH_ENDPOINT"] = f"http://127.0.0.1:{settings.upstream_port}"
+        chosen["SPEECH_ENDPOINT"] = settings.upstream_endpoint
         chosen["SPEECH_KEY"] = LOCAL_SPEECH_KEY
     if not environ.get("BRIDGE_SIGNING_KEYS"):
         chosen["BRIDGE_SIGNING_KEYS"] = _signing_key(settings.folder)
@@ -116,10 +121,15 @@ def _seed(text: str) -> int:
 
 
 def _signing_key(folder: Path) -> str:
-    """Return the key that the secrets of all receivers come from, made once and kept for its owner only."""
+    """Return the key that the secrets of all receivers come from, made once and kept for its owner only.
+
+    A crash or a full disk leaves it whole or not at all.
+    """
     path = folder / "signing-key"
     if not path.exists() or not path.read_text():
         folder.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(base64.b64encode(secrets.token_bytes(_SIGNING_KEY_BYTES)).decode())
+        unfinished = folder / "signing-key.new"
+        unfinished.touch(mode=0o600)
+        unfinished.write_text(base64.b64encode(secrets.token_bytes(_SIGNING_KEY_BYTES)).decode())
+        unfinished.replace(path)
     return path.read_text()

@@ -16,42 +16,68 @@ from local.host.process import HostProcess
 from local.receiver import Receiver
 from local.settings import Settings, app_environment
 from local.upstream import Upstream
+from local.watch import Room, watch
 
 
 def start(environ: Mapping[str, str], say: Callable[[str], None]) -> None:
     """Run everything until Ctrl-C, then stop all of it.
 
-    Raises LocalError when something cannot start, or ends before it should.
+    Raises LocalError when something cannot start, or ends before it should; storage is started again.
     """
     settings = Settings.read(environ)
     ended: queue.SimpleQueue[str] = queue.SimpleQueue()
+    room = Room(settings.folder, say)
     with stopped_by_signals(), ExitStack() as running:
         running.enter_context(_only_one(settings))
         _refuse_taken_ports(settings, environ)
-        _start_all(running, settings, environ, say, ended)
+        environment = _environment(settings, environ)
+        azurite = _start_storage(running, settings, room, say, ended) if _wants_storage(environ) else None
+        _start_others(running, settings, environment, say, ended)
         say(_summary(settings, environ))
         try:
-            name = ended.get()
+            watch(azurite, ended, room, say)
         except KeyboardInterrupt:
             say("stopping …")
-        else:
-            raise LocalError(f"{name} has ended by itself, and everything else is stopped.")
 
 
-def _start_all(
+def _environment(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
+    try:
+        return app_environment(settings, environ)
+    except OSError as error:
+        raise _cannot_keep(settings, error) from error
+
+
+def _cannot_keep(settings: Settings, error: OSError) -> LocalError:
+    return LocalError(f"state cannot be kept in {settings.folder}: {error.strerror}. Choose another LOCAL_DIR.")
+
+
+def _wants_storage(environ: Mapping[str, str]) -> bool:
+    return not environ.get("AzureWebJobsStorage")
+
+
+def _start_storage(
     running: ExitStack,
     settings: Settings,
-    environ: Mapping[str, str],
+    room: Room,
+    say: Callable[[str], None],
+    ended: "queue.SimpleQueue[str]",
+) -> Azurite:
+    """Start Azurite, whose end is told to `ended`."""
+    room.demand()
+    folder = settings.folder / "azurite"
+    azurite = Azurite.start(folder, settings.azurite_ports, say, on_end=lambda: ended.put(Azurite.name))
+    return running.enter_context(azurite)
+
+
+def _start_others(
+    running: ExitStack,
+    settings: Settings,
+    environment: Mapping[str, str],
     say: Callable[[str], None],
     ended: "queue.SimpleQueue[str]",
 ) -> None:
-    """Start what the environment does not provide, and the app last; who ends by itself is told to `ended`."""
-    environment = app_environment(settings, environ)
-    if not environ.get("AzureWebJobsStorage"):
-        folder = settings.folder / "azurite"
-        azurite = Azurite.start(folder, settings.azurite_ports, say, on_end=lambda: ended.put("Azurite"))
-        running.enter_context(azurite)
-    if not environ.get("SPEECH_ENDPOINT"):
+    """Start the stand-in, if it is the one that the app is to ask, the receiver, and the app last."""
+    if environment["SPEECH_ENDPOINT"] == settings.upstream_endpoint:
         upstream = Upstream.start(
             key=environment["SPEECH_KEY"],
             port=settings.upstream_port,
@@ -65,7 +91,7 @@ def _start_all(
         app=settings.app,
         port=settings.port,
         on_line=say,
-        on_end=lambda: ended.put("the function host"),
+        on_end=lambda: ended.put(HostProcess.name),
     )
     running.enter_context(host)
 
@@ -88,8 +114,12 @@ def stopped_by_signals() -> Iterator[None]:
 @contextlib.contextmanager
 def _only_one(settings: Settings) -> Iterator[None]:
     """Hold the state folder for this process alone; the hold ends with the process."""
-    settings.folder.mkdir(parents=True, exist_ok=True)
-    with (settings.folder / "lock").open("w") as lock:
+    try:
+        settings.folder.mkdir(parents=True, exist_ok=True)
+        lock = (settings.folder / "lock").open("w")
+    except OSError as error:
+        raise _cannot_keep(settings, error) from error
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -118,7 +148,7 @@ def _refuse_taken_ports(settings: Settings, environ: Mapping[str, str]) -> None:
 def _summary(settings: Settings, environ: Mapping[str, str]) -> str:
     """Say what runs where, and what to type next."""
     storage = f"Azurite, in {settings.folder / 'azurite'}"
-    speech = f"a stand-in on http://127.0.0.1:{settings.upstream_port}, where any operation succeeds after 12 s"
+    speech = f"a stand-in on {settings.upstream_endpoint}, where operations succeed by themselves"
     api = f"http://127.0.0.1:{settings.port}/api"
     callback = f"http://127.0.0.1:{settings.receiver_port}/callback"
     return f"""

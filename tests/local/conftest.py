@@ -16,6 +16,7 @@ import pytest
 from local.azurite import Azurite
 from local.host.host import Host
 from local.record import PATIENCE, Record
+from tests.local.started import APP, HEAD, Started, free_ports
 
 _HEAD = """
 import azure.functions as func
@@ -87,6 +88,33 @@ def run(make_app: Callable[..., Path], azurite: Azurite) -> Iterator[Callable[..
             return host
 
         yield run
+
+
+@pytest.fixture
+def environ(tmp_path: Path, make_app: Callable[..., Path]) -> dict[str, str]:
+    """Give a start its own folder, ports and app."""
+    app = make_app(APP, head=HEAD)
+    os.mkfifo(tmp_path / "pipe")
+    return {
+        "LOCAL_DIR": str(tmp_path / "state with späces"),
+        "PORT": str(free_ports(6)),
+        "APP_DIR": str(app),
+        "PIPE": str(tmp_path / "pipe"),
+    }
+
+
+@pytest.fixture
+def begin(environ: dict[str, str]) -> Iterator[Callable[..., Started]]:
+    """Return a function that begins a local start, with settings of its own beside the usual ones."""
+    begun: list[Started] = []
+
+    def begin(**own: str) -> Started:
+        begun.append(Started({**environ, **own}))
+        return begun[-1]
+
+    yield begin
+    for each in begun:
+        each.clean_up()
 
 
 def has_ended(pid: int, timeout: float = PATIENCE) -> bool:

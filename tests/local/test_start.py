@@ -3,10 +3,8 @@
 import os
 import signal
 import socket
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,105 +12,8 @@ import requests
 from azure.storage.queue import QueueClient
 
 from local.azurite import Azurite
-from local.child import Child
-from local.record import PATIENCE, Record
-from local.settings import REPOSITORY, Settings
 from tests.local.conftest import has_ended
-
-HEAD = "import azure.functions as func\napp = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)\n"
-
-APP = """
-import os, pathlib
-
-@app.route("settings/{name}")
-def settings(req: func.HttpRequest) -> func.HttpResponse:
-    return func.HttpResponse(os.environ[req.route_params["name"]])
-
-@app.route("hold")
-def hold(req: func.HttpRequest) -> func.HttpResponse:
-    print("holding", flush=True)
-    return func.HttpResponse(pathlib.Path(os.environ["PIPE"]).read_text())
-"""
-
-
-class Started:
-    """A local start that was begun, and what it says."""
-
-    def __init__(self, environ: dict[str, str]) -> None:
-        self.settings = Settings.read(environ)
-        self.lines: Record[str] = Record()
-        self._command = Child(
-            [sys.executable, "-m", "local", "start"],
-            cwd=REPOSITORY,
-            env={**os.environ, **environ},
-            on_line=self.lines.add,
-        )
-
-    def until(self, text: str) -> None:
-        """Wait until it says something."""
-        self.lines.wait_for(lambda lines: any(text in line for line in lines))
-
-    def get(self, path: str) -> str:
-        """Ask the function app."""
-        return requests.get(f"http://127.0.0.1:{self.settings.port}/api/{path}", timeout=60).text
-
-    def children(self) -> list[int]:
-        """Return the processes that it started; of Linux."""
-        pid = self._command.pid
-        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-    def signal(self, how: signal.Signals) -> None:
-        """Press Ctrl-C, for instance."""
-        os.kill(self._command.pid, how)
-
-    def ended_with(self) -> int | None:
-        """Wait for its end and return its exit code."""
-        assert self._command.wait(PATIENCE)
-        return self._command.exit_code
-
-    def clean_up(self) -> None:
-        """Leave nothing behind, whatever the test came to."""
-        self._command.stop(PATIENCE)
-
-
-@pytest.fixture
-def environ(tmp_path: Path, make_app: Callable[..., Path]) -> dict[str, str]:
-    """Give a start its own folder, ports and app."""
-    app = make_app(APP, head=HEAD)
-    os.mkfifo(tmp_path / "pipe")
-    return {
-        "LOCAL_DIR": str(tmp_path / "state with späces"),
-        "PORT": str(free_ports(6)),
-        "APP_DIR": str(app),
-        "PIPE": str(tmp_path / "pipe"),
-    }
-
-
-def free_ports(count: int) -> int:
-    """Return the first of some free ports in a row."""
-    while True:
-        with ExitStack() as held:
-            first = held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
-            try:
-                for offset in range(1, count):
-                    held.enter_context(socket.create_server(("127.0.0.1", first + offset)))
-            except (OSError, OverflowError):
-                continue
-            return int(first)
-
-
-@pytest.fixture
-def begin(environ: dict[str, str]) -> Iterator[Callable[..., Started]]:
-    """Return a function that begins a local start, with settings of its own beside the usual ones."""
-    begun: list[Started] = []
-
-    def begin(**own: str) -> Started:
-        begun.append(Started({**environ, **own}))
-        return begun[-1]
-
-    yield begin
-    for each in begun:
-        each.clean_up()
+from tests.local.started import Started, free_ports
 
 
 def test_everything_runs_until_ctrl_c_and_nothing_is_left(begin: Callable[..., Started]) -> None:
@@ -215,19 +116,17 @@ def storage(azurite: Azurite) -> str:
     return azurite.connection_string
 
 
-@pytest.mark.parametrize("victim", [0, 1])
-def test_part_that_ends_by_itself_ends_the_start_and_is_named(begin: Callable[..., Started], victim: int) -> None:
-    """Azurite is started first, the host last."""
+def test_app_that_ends_by_itself_ends_the_start_and_is_named(begin: Callable[..., Started]) -> None:
+    """Without it there is nothing to stay for."""
     start = begin()
     start.until("Ctrl-C stops everything.")
-    children = start.children()
+    storage, app = start.children()
 
-    os.kill(children[victim], signal.SIGKILL)
+    os.kill(app, signal.SIGKILL)
 
     assert start.ended_with() == 1
-    assert all(has_ended(child) for child in children)
-    name = ["Azurite", "the function host"][victim]
-    assert start.lines.entries[-1] == f"{name} has ended by itself, and everything else is stopped."
+    assert all(has_ended(child) for child in (storage, app))
+    assert start.lines.entries[-1] == "the function host has ended by itself, and everything else is stopped."
 
 
 @pytest.mark.parametrize("offset", range(6))
@@ -254,6 +153,21 @@ def test_second_start_in_the_same_folder_is_refused(begin: Callable[..., Started
     (line,) = second.lines.entries
     assert line.startswith("another start uses ")
     assert line.endswith("stop it, or start this one with its own PORT and LOCAL_DIR.")
+
+
+def test_second_start_with_its_own_port_and_folder_runs_beside_the_first(
+    begin: Callable[..., Started], tmp_path: Path
+) -> None:
+    """Each with its own key and storage."""
+    first = begin()
+    first.until("Ctrl-C stops everything.")
+
+    second = begin(PORT=str(free_ports(6)), LOCAL_DIR=str(tmp_path / "second"))
+
+    second.until("Ctrl-C stops everything.")
+    keys = {each.get("settings/BRIDGE_SIGNING_KEYS") for each in (first, second)}
+    storages = {each.get("settings/AzureWebJobsStorage") for each in (first, second)}
+    assert (len(keys), len(storages)) == (2, 2)
 
 
 def test_app_that_does_not_index_is_said_and_everything_stops(

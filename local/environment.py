@@ -1,0 +1,39 @@
+"""Make the virtual environment that everything runs in, once: `python3 local/environment.py FOLDER`.
+
+Uses nothing but the standard library, since nothing else is installed yet. What is installed already is not fetched
+again: after the first time, no network is needed.
+"""
+
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+_REPOSITORY = Path(__file__).parents[1]
+_REQUIREMENTS = ("requirements.txt", "requirements-dev.txt")
+
+
+def main() -> int:
+    """Install what the requirements say, unless it is there; 1, with one line, when that is impossible."""
+    folder = Path(sys.argv[1])
+    stamp = folder / ".installed"
+    wanted = "".join((_REPOSITORY / name).read_text(encoding="utf-8") for name in _REQUIREMENTS)
+    if not stamp.is_file() or stamp.read_text(encoding="utf-8") != wanted:
+        print(f"installing the dependencies into {folder}, once: about a minute …", flush=True)
+        if not _install(folder):
+            print(f"installing into {folder} failed: is a package index in reach? Say make again.", file=sys.stderr)
+            return 1
+    stamp.write_text(wanted, encoding="utf-8")
+    return 0
+
+
+def _install(folder: Path) -> bool:
+    """Begin from nothing; a run that is broken off leaves no stamp behind, and the next one begins again."""
+    venv.create(folder, clear=True, with_pip=True)
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    done = subprocess.run([*pip, "-r", str(_REPOSITORY / _REQUIREMENTS[-1])], check=False)
+    return done.returncode == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""A local start as a process, for tests that watch it, press Ctrl-C and break its parts."""
+
+import os
+import signal
+import socket
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import requests
+
+from local.child import Child
+from local.record import PATIENCE, Record
+from local.settings import REPOSITORY, Settings
+
+HEAD = "import azure.functions as func\napp = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)\n"
+
+APP = """
+import os, pathlib
+
+@app.route("settings/{name}")
+def settings(req: func.HttpRequest) -> func.HttpResponse:
+    return func.HttpResponse(os.environ[req.route_params["name"]])
+
+@app.route("hold")
+def hold(req: func.HttpRequest) -> func.HttpResponse:
+    print("holding", flush=True)
+    return func.HttpResponse(pathlib.Path(os.environ["PIPE"]).read_text())
+"""
+
+
+class Started:
+    """A local start that was begun, and what it says."""
+
+    def __init__(self, environ: dict[str, str]) -> None:
+        self.settings = Settings.read(environ)
+        self.lines: Record[str] = Record()
+        self._command = Child(
+            [sys.executable, "-m", "local", "start"],
+            cwd=REPOSITORY,
+            env={**os.environ, **environ},
+            on_line=self.lines.add,
+        )
+
+    def until(self, text: str) -> None:
+        """Wait until it says something."""
+        self.lines.wait_for(lambda lines: any(text in line for line in lines))
+
+    def get(self, path: str) -> str:
+        """Ask the function app."""
+        return requests.get(f"http://127.0.0.1:{self.settings.port}/api/{path}", timeout=60).text
+
+    def children(self) -> list[int]:
+        """Return the processes that it started; of Linux."""
+        pid = self._command.pid
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def signal(self, how: signal.Signals) -> None:
+        """Press Ctrl-C, for instance."""
+        os.kill(self._command.pid, how)
+
+    def ended_with(self) -> int | None:
+        """Wait for its end and return its exit code."""
+        assert self._command.wait(PATIENCE)
+        return self._command.exit_code
+
+    def clean_up(self) -> None:
+        """Leave nothing behind, whatever the test came to."""
+        self._command.stop(PATIENCE)
+
+
+def free_ports(count: int) -> int:
+    """Return the first of some free ports in a row."""
+    while True:
+        with ExitStack() as held:
+            first = held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+            try:
+                for offset in range(1, count):
+                    held.enter_context(socket.create_server(("127.0.0.1", first + offset)))
+            except (OSError, OverflowError):
+                continue
+            return int(first)
