@@ -25,6 +25,10 @@ class Event(StrEnum):
     CANCELLED = "registration.cancelled"
     REDELIVERY = "registration.redelivered"
     POLLED = "operation.polled"
+    ASKED = "source.asked"
+    THROTTLED = "source.throttled"
+    DENIED = "source.denied"
+    UNKNOWN_STATUS = "source.unknown-status"
     FINISHED = "operation.finished"
     PURGED = "operation.purged"
     SWEPT = "sweep.finished"
@@ -42,6 +46,9 @@ _LEVELS = {
     Event.MISCONFIGURED: logging.ERROR,
     Event.FAILED: logging.ERROR,
     Event.UNRECORDED: logging.ERROR,
+    Event.THROTTLED: logging.WARNING,
+    Event.DENIED: logging.ERROR,
+    Event.UNKNOWN_STATUS: logging.WARNING,
     Event.BURIED: logging.WARNING,
     Event.STORAGE: logging.WARNING,
     Event.SET_ASIDE: logging.WARNING,

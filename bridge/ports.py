@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Protocol
 
-from bridge.core.answer import NoReply, Reply
+from bridge.core.answer import NoReply, NoToken, Reply
 from bridge.core.delivery import Call
 from bridge.core.keys import OperationRef
 from bridge.core.outcome import Outcome
@@ -46,7 +46,7 @@ class Outbox(Protocol):
 class Upstream(Protocol):
     """The Speech service."""
 
-    def ask(self, ref: OperationRef) -> Reply | NoReply:
+    def ask(self, ref: OperationRef) -> Reply | NoReply | NoToken:
         """Ask once for an operation. Never raises for what the network or the service does."""
 
 

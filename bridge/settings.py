@@ -49,6 +49,8 @@ class Settings(BaseModel):
     speech_path: Annotated[str, Field(alias="SPEECH_PATH", pattern=r"^[a-z]+$")] = "avatar"
     speech_api_version: Annotated[str, Field(alias="SPEECH_API_VERSION", min_length=1)] = "2024-08-01"
 
+    speech_rate: Annotated[float, Field(alias="SPEECH_REQUESTS_PER_SECOND", gt=0, le=100)] = 1.0
+
     signing_keys: Annotated[SigningKeys, Field(alias="BRIDGE_SIGNING_KEYS", repr=False)]
     #: Read by the host too, which leaves the timer out without a word if it is missing.
     poll_schedule: Annotated[Schedule, Field(alias="BRIDGE_POLL_SCHEDULE")]
@@ -83,6 +85,7 @@ class Settings(BaseModel):
             endpoint=self.speech_endpoint,
             path=self.speech_path,
             api_version=self.speech_api_version,
+            requests_per_second=self.speech_rate,
         )
         return (default,)
 

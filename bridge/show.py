@@ -8,11 +8,20 @@ from itertools import product
 from typing import TypeVar
 
 from bridge.core.attempt import AttemptRecord
+from bridge.core.budget import Budget
 from bridge.core.cursor import Cursor
 from bridge.core.errors import ForeignRow
 from bridge.core.family import Family
 from bridge.core.index import IndexEntry
-from bridge.core.keys import OperationRef, RegistrationRef, after, due_at, operation_partitions, registration_of
+from bridge.core.keys import (
+    SOURCE_PREFIX,
+    OperationRef,
+    RegistrationRef,
+    after,
+    due_at,
+    operation_partitions,
+    registration_of,
+)
 from bridge.core.operation import Operation
 from bridge.core.registration import Registration, State
 from bridge.core.rows import decode
@@ -20,7 +29,7 @@ from bridge.core.times import Clock
 from bridge.core.transaction import Row
 from bridge.log import Event, log
 from bridge.ports import Table
-from bridge.sweeping.heartbeat import last_beat
+from bridge.sweeping.heartbeat import last_beat, read_sources
 
 _T = TypeVar("_T")
 
@@ -55,6 +64,8 @@ class Status:
     oldest_overdue_at: datetime | None
     #: By state, up to COUNTED.
     counts: Mapping[State, int]
+    #: By source; one that was never asked has none.
+    budgets: Mapping[str, Budget]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,13 +104,15 @@ class Show:
 
     def status(self) -> Status:
         """Read the heartbeat, the first due row of each partition, and the counts."""
-        now = self.clock()
+        now, sources = self.clock(), read_sources(self.table)
+        rows = [row for row in sources if row.key.startswith(SOURCE_PREFIX)]
         firsts = self.executor.map(self._first_due, operation_partitions())
         overdue = [at for at in firsts if at is not None and at < now]
         return Status(
-            last_sweep_at=last_beat(self.table),
+            last_sweep_at=last_beat(sources),
             oldest_overdue_at=min(overdue, default=None),
             counts={state: self._count(state) for state in State},
+            budgets=dict(_readable(rows, _budget)),
         )
 
     def attempts(self, ref: RegistrationRef) -> Sequence[AttemptRecord]:
@@ -130,6 +143,10 @@ def _entries(rows: Sequence[Row], state: State) -> Iterable[IndexEntry]:
         return decode(IndexEntry, ref, row.values)
 
     return _readable(rows, entry)
+
+
+def _budget(row: Row) -> tuple[str, Budget]:
+    return row.key.removeprefix(SOURCE_PREFIX), decode(Budget, None, row.values)
 
 
 def _place(entry: IndexEntry) -> str:

@@ -18,11 +18,13 @@ from functools import partial
 
 from bridge.commit import send
 from bridge.core.due import DueDelivery
+from bridge.core.errors import StorageUnavailable
 from bridge.core.steps import polling
 from bridge.core.times import Clock
+from bridge.core.transaction import Row
 from bridge.log import Event, log
 from bridge.ports import Outbox, Table
-from bridge.sweeping.heartbeat import beat
+from bridge.sweeping.heartbeat import beat, read_sources
 from bridge.sweeping.moving import Mover
 from bridge.sweeping.polls import Polls
 from bridge.sweeping.purges import Purges
@@ -48,9 +50,10 @@ class Sweep:
         began = self.clock()
         until = began + self.budget
         due = read_all_due(self.table, self.executor, began)
-        beaten = beat(self.table, began)
+        sources = self._sources()
+        beaten = sources is not None and beat(self.table, sources, began)
         enqueued = self._enqueue(due.deliveries, until)
-        counts = self.polls.run(due.polls, until=until)
+        counts = self.polls.run(due.polls, sources or (), until=until)
         purged = self.purges.run(due.purges, until=until)
         worth_a_line = beaten or enqueued or due.polls or purged
         log(
@@ -64,6 +67,13 @@ class Sweep:
             purged=purged,
             ms=(self.clock() - began) // timedelta(milliseconds=1),
         )
+
+    def _sources(self) -> Sequence[Row] | None:
+        try:
+            return read_sources(self.table)
+        except StorageUnavailable as error:
+            log(Event.STORAGE, step="read sources", error=str(error))
+            return None
 
     def _enqueue(self, due: Sequence[DueDelivery], until: datetime) -> int:
         """Move the due rows of deliveries on, many at once, and send a message for each that moved."""

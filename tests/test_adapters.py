@@ -16,7 +16,7 @@ from bridge.adapters.egress import Guard
 from bridge.adapters.queue import AzureOutbox
 from bridge.adapters.speech import SpeechService
 from bridge.adapters.tables import AzureTable
-from bridge.core.answer import NoReply, Reply
+from bridge.core.answer import NoReply, NoToken, Reply
 from bridge.core.callback import CallbackRules
 from bridge.core.delivery import Call
 from bridge.core.errors import CommitUnknown, StorageUnavailable
@@ -156,7 +156,7 @@ def test_a_token_that_cannot_be_had_is_no_reply() -> None:
 
     source = Source(name="default", endpoint="http://127.0.0.1:9", path="avatar", api_version="x")
 
-    assert SpeechService([source], refuse).ask(OPERATION) == NoReply("no token: ClientAuthenticationError")
+    assert SpeechService([source], refuse).ask(OPERATION) == NoToken("no token: ClientAuthenticationError")
 
 
 def test_an_operation_of_a_source_that_was_removed_is_no_reply() -> None:

@@ -69,7 +69,7 @@ def test_a_further_registration_is_three_requests(counted: tuple[Stage, Counter[
 def test_a_terminal_operation_and_its_callback_are_five_requests_and_one_message(
     counted: tuple[Stage, Counter[str]],
 ) -> None:
-    """Beside the nine reads of the sweep: read and end it; read, claim and record."""
+    """Beside the sweep's nine reads and its reservation: read and end it; read, claim and record."""
     bridge, requests = counted
     bridge.sweep()
     bridge.register()
@@ -79,7 +79,7 @@ def test_a_terminal_operation_and_its_callback_are_five_requests_and_one_message
     bridge.sweep()
     messages = bridge.deliver_all()
 
-    assert requests == {"GET": 9 + 2, "POST": 3}
+    assert requests == {"GET": 9 + 2, "POST": 1 + 3}
     assert messages == 1
 
 
@@ -146,7 +146,7 @@ def test_steps_write_as_many_rows_as_the_architecture_says() -> None:
         "cancel, waiting; the last one": lambda: use.cancel(one.ref),
         "register, nobody waited or `Expired`": lambda: use.register(one),
         "poll, not terminal": bridge.sweep,
-        "poll, terminal": end,
+        "reserve + poll, terminal": end,
         "claim + record; a retry": bridge.deliver_all,
         "enqueue": bridge.sweep,
         "claim + record; a delivery": bridge.deliver_all,
@@ -163,7 +163,7 @@ def test_steps_write_as_many_rows_as_the_architecture_says() -> None:
         written[name] = witness.taken()
         bridge.clock.advance(15)
 
-    assert written.pop("poll, not terminal") == [1, 3]  # with the heartbeat
+    assert written.pop("poll, not terminal") == [1, 1, 3]  # with the heartbeat and the reservation
     for name, sizes in written.items():
         for kind, size in zip(name.partition(";")[0].split(" + "), sizes, strict=True):
             assert size in stated(kind), f"{name} wrote {size} rows"

@@ -3,6 +3,7 @@
 One contract suite runs on this table and on the real service's emulator, so what holds here holds there.
 """
 
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -130,6 +131,8 @@ def _check_value(name: str, value: Value) -> None:
             fits = len(value) <= _MAX_BYTES
         case datetime():
             fits = value.tzinfo is not None
+        case float():
+            fits = math.isfinite(value)
         case int():
             fits = -_INT_LIMIT <= value < _INT_LIMIT
     if not fits:

@@ -8,7 +8,7 @@ import requests
 from azure.core.exceptions import AzureError
 from urllib3.exceptions import HTTPError
 
-from bridge.core.answer import NoReply, Reply
+from bridge.core.answer import NoReply, NoToken, Reply
 from bridge.core.keys import OperationRef
 from bridge.core.source import Source
 
@@ -33,7 +33,7 @@ class SpeechService:
         self._authorisation = authorisation
         self._local = threading.local()
 
-    def ask(self, ref: OperationRef) -> Reply | NoReply:
+    def ask(self, ref: OperationRef) -> Reply | NoReply | NoToken:
         """Ask once for an operation. A crash right after this costs one request: it is asked again."""
         source = self._sources.get(ref.source)
         if source is None:
@@ -41,7 +41,7 @@ class SpeechService:
         try:
             return self._get(source, ref.id)
         except AzureError as error:
-            return NoReply(f"no token: {type(error).__name__}")
+            return NoToken(f"no token: {type(error).__name__}")
         except (requests.RequestException, HTTPError, ValueError) as error:  # a key that is no header is a ValueError
             return NoReply(_what(error))
 
@@ -58,7 +58,11 @@ class SpeechService:
                 body += chunk
                 if len(body) >= _MAX_BYTES:
                     break
-            return Reply(response.status_code, body[:_MAX_BYTES])
+            return Reply(
+                status=response.status_code,
+                body=body[:_MAX_BYTES],
+                retry_after=response.headers.get("Retry-After"),
+            )
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)

@@ -152,7 +152,7 @@ def _plain(value: Any) -> Value:  # noqa: ANN401 - whatever somebody stored
         return _plain(value.value)
     if isinstance(value, datetime):
         return datetime.fromtimestamp(value.timestamp(), UTC)
-    return value if isinstance(value, str | int | bool | bytes) else str(value)
+    return value if isinstance(value, str | int | float | bool | bytes) else str(value)
 
 
 def _lacks_table(error: TableTransactionError) -> bool:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from bridge.core.attempt import AttemptRecord
+from bridge.core.budget import ADVICE, Budget
 from bridge.core.family import Family
 from bridge.core.index import IndexEntry
 from bridge.core.keys import due_at
@@ -93,10 +94,23 @@ def status(seen: Status, sources: Sequence[Source]) -> Json:
         "registrations": {
             state.value: {"count": min(count, COUNTED), "more": count > COUNTED} for state, count in seen.counts.items()
         },
-        "sources": [
-            {"name": each.name, "endpoint": each.endpoint, "path": each.path, "apiVersion": each.api_version}
-            for each in sources
-        ],
+        "sources": [source(each, seen.budgets.get(each.name)) for each in sources],
+    }
+
+
+def source(known: Source, budget: Budget | None) -> Json:
+    """Show a source, how often it is asked, and why it is not."""
+    return {
+        "name": known.name,
+        "endpoint": known.endpoint,
+        "path": known.path,
+        "apiVersion": known.api_version,
+        "requestsPerSecond": known.requests_per_second if budget is None else round(budget.rate, 4),
+        "highestRequestsPerSecond": known.requests_per_second,
+        "stoppedUntil": iso_or_none(budget.stopped_until if budget else None),
+        "pausedUntil": iso_or_none(budget.paused_until if budget else None),
+        "problem": budget.denied if budget else None,
+        "advice": ADVICE if budget and budget.denied else None,
     }
 
 

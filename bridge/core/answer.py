@@ -6,36 +6,52 @@ The HTTP status decides; codes and messages in the body are for people only.
 
 import json
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from bridge.core.operation import Verdict
+from bridge.core.retry import parse_retry_after
 from bridge.core.text import printable
 
 #: The upstream's body is kept and passed on up to this size.
 MAX_BODY_BYTES = 4096
 
-_OK = 200
+#: A source is left alone for this long at the most, whatever it asks for.
+LONGEST_STOP = timedelta(hours=1)
+
+_OK, _NO_CONTENT, _BAD, _UNAUTHORISED, _FORBIDDEN, _NOT_FOUND = 200, 204, 400, 401, 403, 404
+_TOO_MANY, _UNAVAILABLE, _SERVER_ERROR = 429, 503, 500
 _VERDICTS = {
     "succeeded": Verdict.SUCCEEDED,
     "failed": Verdict.FAILED,
     "canceled": Verdict.CANCELED,
     "cancelled": Verdict.CANCELED,
 }
+_KNOWN = frozenset({"notstarted", "running", *_VERDICTS})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """What came back to one GET."""
 
     status: int
-    body: bytes
+    body: bytes = b""
+    #: The header `Retry-After`, as it came.
+    retry_after: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NoReply:
-    """Nothing usable came back: a timeout, a connection fault, no token."""
+    """Nothing usable came back: a timeout, a connection fault."""
 
     #: For people: the class of the fault, never a URL or a secret.
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoToken:
+    """Nobody was asked: the identity got no token."""
+
     what: str
 
 
@@ -44,6 +60,11 @@ class Pending:
     """It is still running, or in a status that nobody has documented, which is no end either."""
 
     status: str
+
+    @property
+    def is_documented(self) -> bool:
+        """Whether the reference knows the status."""
+        return self.status.lower() in _KNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +78,71 @@ class Terminal:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """This was no answer about the operation: it is asked again."""
+    """This was no answer about the operation."""
 
     what: str
 
 
-Answer = Pending | Terminal | Fault
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """The source wants to be left alone."""
+
+    what: str
+    #: For how long, where it said so; at most LONGEST_STOP.
+    wait: timedelta | None
 
 
-def read(reply: Reply | NoReply, operation_id: str) -> Answer:
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """The source knows no such operation: not yet, not any more, or not there."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The source does not take the question."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """The source does not take the credential: a fault of the whole source."""
+
+    what: str
+
+
+Answer = Pending | Terminal | Fault | Throttled | Absent | Refused | Denied
+
+
+def read(reply: Reply | NoReply | NoToken, operation_id: str, now: datetime) -> Answer:
     """Say what `reply` means for the operation that was asked for."""
-    if isinstance(reply, NoReply):
-        return Fault(reply.what)
-    if reply.status != _OK:
-        return Fault(f"HTTP {reply.status}{_explanation(reply.body)}")
-    body = _json_object(reply.body)
+    match reply:
+        case NoReply(what=what):
+            return Fault(what)
+        case NoToken(what=what):
+            return Denied(what)
+        case Reply(status=status) if status == _OK:
+            return _read_body(reply.body, operation_id)
+        case Reply():
+            return _read_status(reply, now)
+
+
+def _read_status(reply: Reply, now: datetime) -> Answer:
+    status, what = reply.status, f"HTTP {reply.status}{_explanation(reply.body)}"
+    if status == _TOO_MANY or (status == _UNAVAILABLE and reply.retry_after is not None):
+        wait = parse_retry_after(reply.retry_after, now)
+        return Throttled(what, None if wait is None else min(wait, LONGEST_STOP))
+    if status in (_UNAUTHORISED, _FORBIDDEN):
+        return Denied(what)
+    if status in (_NO_CONTENT, _NOT_FOUND):
+        return Absent(what)
+    return Refused(what) if _BAD <= status < _SERVER_ERROR else Fault(what)
+
+
+def _read_body(raw: bytes, operation_id: str) -> Pending | Terminal | Fault:
+    body = _json_object(raw)
     if body is None:
         return Fault("HTTP 200 without a JSON object")
     if not _names(body, operation_id):

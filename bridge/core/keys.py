@@ -22,6 +22,9 @@ SOURCES_PARTITION = "sources"
 #: The heartbeat's row in the partition of the sources.
 HEARTBEAT_KEY = "heartbeat"
 
+#: What the keys of the sources' rows begin with.
+SOURCE_PREFIX = "source:"
+
 #: The range of all rows in the partition of the sources.
 SOURCES_RANGE = ("!", "~")
 
@@ -125,6 +128,11 @@ class RegistrationRef:
 def operation_partitions() -> Iterator[str]:
     """Every partition that can hold operations."""
     return (f"op{number}" for number in range(PARTITION_COUNT))
+
+
+def source_key(name: str) -> str:
+    """Name the row of a source."""
+    return f"{SOURCE_PREFIX}{name}"
 
 
 def registration_of(due_reference: str) -> RegistrationRef | None:

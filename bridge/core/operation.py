@@ -31,6 +31,13 @@ class Watch:
     polls: int = 0
     #: The last poll that saw it running.
     seen_running_at: datetime | None = None
+    #: Faults in a row.
+    faults: int = 0
+    #: Answers in a row that there is no such operation, and since when.
+    absences: int = 0
+    absent_since: datetime | None = None
+    #: Refusals of the question in a row.
+    refusals: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,37 @@
-"""When an operation is asked for again, and when the bridge gives up."""
+"""When an operation is asked for again, and when the bridge gives up: what each answer does to it.
+
+answer                     next
+pending                    by the schedule
+terminal                   the event
+fault                      by the schedule, at the least 2 s · 2ⁿ after the n-th in a row, up to 5 min
+throttled                  when the source may be asked again; the count of faults stays
+absent (404, 204)          after 5, 15, 60 s, then every 5 min; after 10 min of nothing else `Expired`, `notFound`
+refused (400, other 4xx)   twice more, a minute apart; then `Expired`, `refused`
+denied (401, 403)          when the source may be asked again; nothing expires by this
+past the deadline          this was the last poll: `Expired`, `deadline`, unless the source kept it from an answer
+"""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from bridge.core.answer import Answer, Fault, Pending, Terminal
+from bridge.core.answer import Absent, Answer, Denied, Fault, Pending, Refused, Terminal, Throttled
 from bridge.core.operation import Verdict, Watch
+
+#: The first wait after a fault doubles with each further one, up to the longest.
+FIRST_FAULT_WAIT = timedelta(seconds=2)
+LONGEST_FAULT_WAIT = timedelta(minutes=5)
+
+#: Waits after the first answers that it is absent, and after each further one.
+ABSENT_WAITS = (timedelta(seconds=5), timedelta(seconds=15), timedelta(seconds=60))
+ABSENT_WAIT = timedelta(minutes=5)
+
+#: An absence is believed after it has lasted this long, since a new operation may not be visible yet.
+ABSENT_FOR = timedelta(minutes=10)
+
+#: The question is refused this often in a row before the refusal is believed.
+REFUSALS = 3
+REFUSAL_WAIT = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,28 +73,71 @@ class Finish:
         return self.verdict is Verdict.EXPIRED
 
 
-def after_poll(watch: Watch, answer: Answer, now: datetime, policy: PollingPolicy) -> AskAgain | Finish:
-    """Decide what one answer does to an operation.
+def after_poll(
+    watch: Watch, answer: Answer, now: datetime, policy: PollingPolicy, *, free_at: datetime | None = None
+) -> AskAgain | Finish:
+    """Decide what one answer does to an operation; the module's table, line by line.
 
-    The poll at or past the deadline is the last: whatever it brings but an end, the operation is `Expired`.
+    `free_at` is when its source may be asked again, if it is stopped or paused.
     """
     asked = replace(watch, polls=watch.polls + 1)
     match answer:
         case Terminal(verdict=verdict, body=body):
             return Finish(verdict=verdict, watch=asked, body=body, reason=None, error=None)
+        case Throttled(what=what) | Denied(what=what):
+            return AskAgain(at=max(now + policy.interval, free_at or now), watch=asked, status=None, error=what)
         case Pending(status=status):
-            return _go_on(replace(asked, seen_running_at=now), now, policy, status=status, error=None)
+            seen = replace(_counted(asked), seen_running_at=now)
+            return _go_on(seen, now, policy, now + policy.interval, status=status)
         case Fault(what=what):
-            return _go_on(asked, now, policy, status=None, error=what)
+            failed = _counted(asked, faults=watch.faults + 1)
+            wait = min(FIRST_FAULT_WAIT * (1 << min(watch.faults + 1, 16)), LONGEST_FAULT_WAIT)
+            return _go_on(failed, now, policy, now + max(policy.interval, wait), error=what)
+        case Absent(what=what):
+            return _after_absence(asked, now, policy, what)
+        case Refused(what=what):
+            return _after_refusal(asked, now, policy, what)
         case _:
             assert_never(answer)
 
 
+def _after_absence(watch: Watch, now: datetime, policy: PollingPolicy, what: str) -> AskAgain | Finish:
+    since = watch.absent_since or now
+    absent = _counted(watch, absences=watch.absences + 1, absent_since=since)
+    if now - since >= ABSENT_FOR:
+        return _give_up(absent, "notFound", what)
+    wait = ABSENT_WAITS[watch.absences] if watch.absences < len(ABSENT_WAITS) else ABSENT_WAIT
+    return _go_on(absent, now, policy, min(now + wait, since + ABSENT_FOR), error=what)
+
+
+def _after_refusal(watch: Watch, now: datetime, policy: PollingPolicy, what: str) -> AskAgain | Finish:
+    refused = _counted(watch, refusals=watch.refusals + 1)
+    if refused.refusals >= REFUSALS:
+        return _give_up(refused, "refused", what)
+    return _go_on(refused, now, policy, now + REFUSAL_WAIT, error=what)
+
+
 def _go_on(
-    watch: Watch, now: datetime, policy: PollingPolicy, *, status: str | None, error: str | None
+    watch: Watch,
+    now: datetime,
+    policy: PollingPolicy,
+    at: datetime,
+    *,
+    status: str | None = None,
+    error: str | None = None,
 ) -> AskAgain | Finish:
     deadline = watch.registered_at + policy.deadline
     if now >= deadline:
-        return Finish(verdict=Verdict.EXPIRED, watch=watch, body=None, reason="deadline", error=error)
-    at = min(now + policy.interval, deadline)
-    return AskAgain(at=at, watch=watch, status=status, error=error)
+        return _give_up(watch, "deadline", error)
+    return AskAgain(at=min(at, deadline), watch=watch, status=status, error=error)
+
+
+def _give_up(watch: Watch, reason: str, error: str | None) -> Finish:
+    return Finish(verdict=Verdict.EXPIRED, watch=watch, body=None, reason=reason, error=error)
+
+
+def _counted(
+    watch: Watch, *, faults: int = 0, absences: int = 0, absent_since: datetime | None = None, refusals: int = 0
+) -> Watch:
+    """Count what came in a row: whatever came now begins its own count, and ends all others."""
+    return replace(watch, faults=faults, absences=absences, absent_since=absent_since, refusals=refusals)

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar, cast
 from pydantic import TypeAdapter, ValidationError
 
 from bridge.core.attempt import AttemptRecord
+from bridge.core.budget import Budget
 from bridge.core.delivery import Call
 from bridge.core.errors import ForeignRow
 from bridge.core.index import IndexEntry
@@ -26,11 +27,11 @@ SHAPE = 1
 #: Column of the version.
 VERSION_COLUMN = "v"
 
-Record = Operation | Registration | AttemptRecord | IndexEntry | Watch | Call
-R = TypeVar("R", Operation, Registration, AttemptRecord, IndexEntry, Watch, Call)
+Record = Operation | Registration | AttemptRecord | IndexEntry | Watch | Call | Budget
+R = TypeVar("R", Operation, Registration, AttemptRecord, IndexEntry, Watch, Call, Budget)
 
 _ADAPTERS: dict[type, TypeAdapter[Any]] = {
-    kind: TypeAdapter(kind) for kind in (Operation, Registration, AttemptRecord, IndexEntry, Watch, Call)
+    kind: TypeAdapter(kind) for kind in (Operation, Registration, AttemptRecord, IndexEntry, Watch, Call, Budget)
 }
 
 
@@ -53,7 +54,7 @@ def for_merge(record: Record) -> dict[str, Value]:
     return {VERSION_COLUMN: SHAPE, **columns}
 
 
-def decode(kind: type[R], ref: OperationRef | RegistrationRef, values: Mapping[str, Value]) -> R:
+def decode(kind: type[R], ref: OperationRef | RegistrationRef | None, values: Mapping[str, Value]) -> R:
     """Read a record of `kind` about `ref` from the columns of a row.
 
     Raises ForeignRow where the columns are not of this bridge, or newer.
@@ -71,7 +72,7 @@ def decode(kind: type[R], ref: OperationRef | RegistrationRef, values: Mapping[s
         raise ForeignRow(f"{kind.__name__} with unreadable columns: {wrong}") from error
 
 
-def stored(kind: type[R], ref: OperationRef | RegistrationRef, row: Row) -> Stored[R]:
+def stored(kind: type[R], ref: OperationRef | RegistrationRef | None, row: Row) -> Stored[R]:
     """Read a record together with its ETag.
 
     Raises ForeignRow.
@@ -87,7 +88,7 @@ def _plain(value: object) -> Value:
             return ",".join(str(item) for item in value)
         case str():
             return str(value)
-        case bool() | int() | bytes() | datetime():
+        case bool() | int() | float() | bytes() | datetime():
             return value
         case _:
             raise TypeError(f"no column can hold a {type(value).__name__}")

@@ -20,6 +20,8 @@ class Source:
     #: What stands before `/operations`; event types begin with it.
     path: str
     api_version: str
+    #: How often it may be asked at the most.
+    requests_per_second: float = 1.0
 
     def locate(self, location: str) -> OperationRef | None:
         """Read a whole `Operation-Location`; None where it is not about an operation of this source.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 #: What a column can hold.
-Value = str | int | bool | bytes | datetime
+Value = str | int | float | bool | bytes | datetime
 
 #: The service takes at most this many rows in one transaction.
 MAX_WRITES = 100

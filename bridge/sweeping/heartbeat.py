@@ -1,32 +1,37 @@
 """Shows that the timer still ticks: all timers of an app have been seen to stop while HTTP went on."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from bridge.core.errors import Conflict, StorageUnavailable
 from bridge.core.keys import HEARTBEAT_KEY, SOURCES_PARTITION, SOURCES_RANGE
 from bridge.core.rows import SHAPE, VERSION_COLUMN
-from bridge.core.transaction import ANY, Insert, Merge, Transaction, Value
+from bridge.core.transaction import ANY, Insert, Merge, Row, Transaction, Value
 from bridge.log import Event, log
 from bridge.ports import Table
 
 _EVERY = timedelta(minutes=1)
 
 
-def last_beat(table: Table) -> datetime | None:
-    """Say when a sweep last showed itself, give or take a minute."""
-    rows = table.range(SOURCES_PARTITION, *SOURCES_RANGE)
-    beats = [row.values.get("at") for row in rows if row.key == HEARTBEAT_KEY]
+def last_beat(sources: Sequence[Row]) -> datetime | None:
+    """Read off the rows of the sources' partition when a sweep last showed itself, give or take a minute."""
+    beats = [row.values.get("at") for row in sources if row.key == HEARTBEAT_KEY]
     return beats[0] if beats and isinstance(beats[0], datetime) else None
 
 
-def beat(table: Table, now: datetime) -> bool:
+def read_sources(table: Table) -> Sequence[Row]:
+    """Read the partition of the sources: one call, budgets and heartbeat together."""
+    return table.range(SOURCES_PARTITION, *SOURCES_RANGE)
+
+
+def beat(table: Table, sources: Sequence[Row], now: datetime) -> bool:
     """Write the heartbeat if the last one is a minute old; says whether it did. Never fails a sweep."""
+    last = last_beat(sources)
+    if last is not None and now - last < _EVERY:
+        return False
+    columns: dict[str, Value] = {VERSION_COLUMN: SHAPE, "at": now}
+    write = Insert(HEARTBEAT_KEY, columns) if last is None else Merge(HEARTBEAT_KEY, columns, ANY)
     try:
-        last = last_beat(table)
-        if last is not None and now - last < _EVERY:
-            return False
-        columns: dict[str, Value] = {VERSION_COLUMN: SHAPE, "at": now}
-        write = Insert(HEARTBEAT_KEY, columns) if last is None else Merge(HEARTBEAT_KEY, columns, ANY)
         table.commit(Transaction(SOURCES_PARTITION, (write,)))
     except Conflict:
         return False  # another sweep has just shown itself

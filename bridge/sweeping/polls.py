@@ -1,38 +1,44 @@
 """Asks the upstream for what is due, and commits what it says as it comes."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from bridge.commit import commit, send, until_decided
-from bridge.core.answer import Answer, Fault, read
+from bridge.core.answer import Answer, Fault, Pending, read
 from bridge.core.delivery import Call
 from bridge.core.due import DuePoll
 from bridge.core.errors import BridgeError, ForeignRow
 from bridge.core.family import Family
-from bridge.core.keys import OperationRef, after
+from bridge.core.keys import OperationRef, after, source_key
 from bridge.core.polling import AskAgain, Finish, PollingPolicy, after_poll
 from bridge.core.source import Source
 from bridge.core.steps import polling
 from bridge.core.steps.polling import MOVES_PER_TRANSACTION, UNREADABLE_WAIT, DueMove
 from bridge.core.times import Clock
+from bridge.core.transaction import Row
 from bridge.log import Event, log
 from bridge.ports import Outbox, Table, Upstream
 from bridge.sweeping.moving import Mover
+from bridge.sweeping.sources import SourceRun
+
+#: So many undocumented statuses are logged by one instance.
+_UNKNOWN_STATUSES = 100
 
 #: What was learnt is committed at least this often, so that a crash asks little again.
 _FLUSH_AFTER = timedelta(seconds=5)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PollCounts:
-    """What the polls of one sweep came to."""
+    """What the polls of one sweep came to, over all sources."""
 
-    asked: int = 0
-    finished: int = 0
-    faults: int = 0
-    left: int = 0
+    asked: int
+    finished: int
+    faults: int
+    left: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +47,6 @@ class Polled:
 
     #: Where the next one is due; None if there is none to commit.
     move: DueMove | None
-    finished: bool = False
-    fault: bool = False
 
 
 @dataclass(slots=True)
@@ -68,24 +72,49 @@ class Polls:
     policy: PollingPolicy
     #: How long an operation is kept after its end.
     retention: timedelta
+    #: Statuses that nobody has documented and that were logged, by source.
+    unknown: set[tuple[str, str]] = field(default_factory=set)
 
-    def run(self, due: Sequence[DuePoll], *, until: datetime) -> PollCounts:
-        """Ask once for each due operation, those that waited longest first; none is begun after `until`."""
-        counts = PollCounts()
+    def run(self, due: Sequence[DuePoll], sources: Sequence[Row], *, until: datetime) -> PollCounts:
+        """Ask once for each due operation within its source's budget, those that waited longest first.
+
+        None is begun after `until`. What is left keeps its due time.
+        """
+        runs = self._begin(due, {row.key: row for row in sources})
+        chosen = [each for each in due if self._grant(runs, each)]
         batches: dict[str, _Batch] = {}
-        for polled in self._ask_all(due, until):
-            counts.asked += 1
-            counts.finished += polled.finished
-            counts.faults += polled.fault
+        for polled in self._ask_all(chosen, runs, until):
             if polled.move is not None:
                 partition = polled.move.token.partition
                 batches.setdefault(partition, _Batch(self.clock())).moves.append(polled.move)
             self._flush(batches)
         self._flush(batches, everything=True)
-        counts.left = len(due) - counts.asked
-        return counts
+        for run in runs.values():
+            run.end()
+        counts = [run.counts for run in runs.values()]
+        asked = sum(each.asked for each in counts)
+        return PollCounts(
+            asked=asked,
+            finished=sum(each.finished for each in counts),
+            faults=sum(each.faults for each in counts),
+            left=len(due) - asked,
+        )
 
-    def _ask_all(self, due: Sequence[DuePoll], until: datetime) -> Iterator[Polled]:
+    def _begin(self, due: Sequence[DuePoll], rows: Mapping[str, Row]) -> dict[str, SourceRun]:
+        """Reserve what the due operations of each source want."""
+        wanted = Counter(each.watch.ref.source for each in due)
+        runs: dict[str, SourceRun] = {}
+        for name, number in wanted.items():
+            source = self.sources.get(name) or _removed(name)
+            runs[name] = SourceRun(self.table, source, rows.get(source_key(name)), self.clock, self.token)
+            runs[name].reserve(number)
+        return runs
+
+    @staticmethod
+    def _grant(runs: Mapping[str, SourceRun], due: DuePoll) -> bool:
+        return runs[due.watch.ref.source].grant()
+
+    def _ask_all(self, due: Sequence[DuePoll], runs: Mapping[str, SourceRun], until: datetime) -> Iterator[Polled]:
         """Keep `parallel` polls under way; yields them as they end."""
         waiting = iter(due)
         under_way: set[Future[Polled]] = set()
@@ -94,36 +123,51 @@ class Polls:
                 each = next(waiting, None)
                 if each is None:
                     break
-                under_way.add(self.executor.submit(self._ask, each))
+                under_way.add(self.executor.submit(self._ask, each, runs[each.watch.ref.source]))
             if not under_way:
                 return
             done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in done)
 
-    def _ask(self, due: DuePoll) -> Polled:
+    def _ask(self, due: DuePoll, run: SourceRun) -> Polled:
         """Ask for one operation, and commit its end. Whatever goes wrong with it holds up no other."""
         ref = due.watch.ref
-        decision = after_poll(due.watch, self._answer(ref), self.clock(), self.policy)
-        fault = decision.error is not None
+        asked_at = run.begin()
+        if asked_at is None:
+            return Polled(None)
+        answer = self._answer(ref)
+        run.hear(answer, asked_at)
+        decision = after_poll(due.watch, answer, self.clock(), self.policy, free_at=run.budget.free_at())
+        run.note(fault=decision.error is not None)
         if isinstance(decision, AskAgain):
-            return Polled(self._go_on(due, decision), fault=fault)
+            return Polled(self._go_on(due, decision))
         try:
             self._finish(due, decision)
         except ForeignRow as error:
             log(Event.SET_ASIDE, operation=ref.due_reference, why=str(error))
             later = AskAgain(at=self.clock() + UNREADABLE_WAIT, watch=due.watch, status=None, error=None)
-            return Polled(self._go_on(due, later), fault=True)
+            return Polled(self._go_on(due, later))
         except BridgeError as error:  # its due row stays, so it is asked for again at the next sweep
             log(Event.STORAGE, step="finish", operation=ref.due_reference, error=str(error))
-            return Polled(None, fault=True)
-        return Polled(None, finished=True, fault=fault)
+            return Polled(None)
+        run.note(finished=True)
+        return Polled(None)
 
     def _answer(self, ref: OperationRef) -> Answer:
         try:
-            return read(self.upstream.ask(ref), ref.id)
+            answer = read(self.upstream.ask(ref), ref.id, self.clock())
         except Exception as error:  # noqa: BLE001 - a bug that one operation meets is a fault of its poll, no more
             log(Event.FAILED, step="poll", operation=ref.due_reference, error=type(error).__name__)
             return Fault(f"the bridge failed: {type(error).__name__}")
+        if isinstance(answer, Pending) and not answer.is_documented:
+            self._note_unknown(ref.source, answer.status)
+        return answer
+
+    def _note_unknown(self, source: str, status: str) -> None:
+        """Log a status that nobody has documented, once for each value and source."""
+        if (source, status) not in self.unknown and len(self.unknown) < _UNKNOWN_STATUSES:
+            self.unknown.add((source, status))
+            log(Event.UNKNOWN_STATUS, source=source, status=status)
 
     def _go_on(self, due: DuePoll, decision: AskAgain) -> DueMove:
         log(
@@ -155,7 +199,12 @@ class Polls:
             return []  # somebody else was faster; a verdict of ours holds only for what it was decided on
         now = self.clock()
         transaction, calls = polling.finish(
-            family, decision, path=self.sources[ref.source].path, now=now, tx=tx, retention=self.retention
+            family,
+            decision,
+            path=(self.sources.get(ref.source) or _removed(ref.source)).path,
+            now=now,
+            tx=tx,
+            retention=self.retention,
         )
         commit(self.table, transaction)
         log(
@@ -175,3 +224,8 @@ class Polls:
         for partition, batch in list(batches.items()):
             if everything or len(batch.moves) >= MOVES_PER_TRANSACTION or now - batch.since >= _FLUSH_AFTER:
                 self.mover.move(batches.pop(partition).moves)
+
+
+def _removed(name: str) -> Source:
+    """Stand in for a source that is configured no more: nobody is asked, so its operations wait for it or expire."""
+    return Source(name=name, endpoint="", path=name, api_version="")

@@ -274,7 +274,18 @@ def test_status_says_how_the_bridge_is(bridge: Stage) -> None:
     assert shown["registrations"]["waiting"] == {"count": 3, "more": False}
     assert shown["registrations"]["dead"] == {"count": 0, "more": False}
     assert shown["sources"] == [
-        {"name": "default", "endpoint": "https://speech.example.com", "path": "avatar", "apiVersion": "2024-08-01"}
+        {
+            "name": "default",
+            "endpoint": "https://speech.example.com",
+            "path": "avatar",
+            "apiVersion": "2024-08-01",
+            "requestsPerSecond": 100.0,
+            "highestRequestsPerSecond": 100.0,
+            "stoppedUntil": None,
+            "pausedUntil": None,
+            "problem": None,
+            "advice": None,
+        }
     ]
     assert "speech-key" not in json.dumps(shown)
 

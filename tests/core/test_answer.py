@@ -1,6 +1,7 @@
 """What the upstream's answers mean; the examples are those seen on the API and its siblings."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,18 +9,56 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.answer import MAX_BODY_BYTES, Fault, NoReply, Pending, Reply, Terminal, read
+from bridge.core.answer import (
+    LONGEST_STOP,
+    MAX_BODY_BYTES,
+    Absent,
+    Denied,
+    Fault,
+    NoReply,
+    NoToken,
+    Pending,
+    Refused,
+    Reply,
+    Terminal,
+    Throttled,
+    read,
+)
 from bridge.core.operation import Verdict
 
 EXAMPLES = json.loads((Path(__file__).parent.parent / "facts" / "upstream-responses.json").read_text())
 
-KINDS = {"pending": Pending, "terminal": Terminal}
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+#: What each example is taken for.
+KINDS = {
+    "running (reference sample)": Pending,
+    "not started": Pending,
+    "succeeded (from the schema)": Terminal,
+    "failed (from the schema)": Terminal,
+    "canceled (video translation)": Terminal,
+    "unknown status": Pending,
+    "other letter case": Terminal,
+    "status missing": Fault,
+    "another operation's id": Fault,
+    "not JSON": Fault,
+    "empty 204 for a job that does not exist": Absent,
+    "bad request": Refused,
+    "bearer token on a regional host": Refused,
+    "wrong key (gateway)": Denied,
+    "no role": Denied,
+    "not found (from the schema)": Absent,
+    "throttled with seconds": Throttled,
+    "throttled without a hint": Throttled,
+    "flat 500 (sibling)": Fault,
+    "unavailable": Throttled,
+}
 
 
 def reply_of(example: dict[str, Any]) -> Reply:
     """Write an example as it comes over the wire."""
     body = json.dumps(example["body"]) if "body" in example else example["text"]
-    return Reply(example["status"], body.encode())
+    return Reply(status=example["status"], body=body.encode(), retry_after=example["headers"].get("Retry-After"))
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example["name"])
@@ -28,7 +67,7 @@ def test_every_answer_that_was_seen_is_understood(example: dict[str, Any]) -> No
     asked = example.get("body", {}).get("id", "operation-1")
     asked = "operation-1" if asked == "some-other-operation" else asked
 
-    assert isinstance(read(reply_of(example), asked), KINDS.get(example["meaning"], Fault))
+    assert isinstance(read(reply_of(example), asked, NOON), KINDS[example["name"]])
 
 
 @pytest.mark.parametrize(
@@ -43,7 +82,7 @@ def test_every_answer_that_was_seen_is_understood(example: dict[str, Any]) -> No
 )
 def test_letter_case_does_not_matter(status: str, verdict: Verdict) -> None:
     """The enumeration is open, and siblings write it differently."""
-    answer = read(Reply(200, json.dumps({"status": status}).encode()), "operation-1")
+    answer = read(Reply(status=200, body=json.dumps({"status": status}).encode()), "operation-1", NOON)
 
     assert isinstance(answer, Terminal)
     assert answer.verdict is verdict
@@ -52,7 +91,7 @@ def test_letter_case_does_not_matter(status: str, verdict: Verdict) -> None:
 @pytest.mark.parametrize("named", ["OPERATION-1", "operation-1", None])
 def test_the_operation_is_recognised(named: str | None) -> None:
     """The reference promises neither the id nor its letter case."""
-    answer = read(Reply(200, json.dumps({"id": named, "status": "Running"}).encode()), "operation-1")
+    answer = read(Reply(status=200, body=json.dumps({"id": named, "status": "Running"}).encode()), "operation-1", NOON)
 
     assert answer == Pending("Running")
 
@@ -75,28 +114,60 @@ def test_the_operation_is_recognised(named: str | None) -> None:
 )
 def test_what_is_no_answer_is_a_fault(body: str) -> None:
     """Whatever it is."""
-    assert isinstance(read(Reply(200, body.encode("utf-8", "surrogatepass")), "operation-1"), Fault)
+    assert isinstance(read(Reply(status=200, body=body.encode("utf-8", "surrogatepass")), "operation-1", NOON), Fault)
+
+
+def test_no_token_is_a_denied_credential() -> None:
+    """Nobody was asked, and the source pauses all the same."""
+    assert read(NoToken("no token: X"), "operation-1", NOON) == Denied("no token: X")
+
+
+@pytest.mark.parametrize(
+    ("header", "wait"),
+    [
+        ("38", timedelta(seconds=38)),
+        ("Mon, 23 Nov 2026 12:01:00 GMT", timedelta(minutes=1)),
+        ("Mon, 23 Nov 2026 11:00:00 GMT", None),
+        ("Tue, 23 Nov 2027 12:00:00 GMT", LONGEST_STOP),
+        ("999999999", LONGEST_STOP),
+        ("-5", None),
+        ("soon", None),
+        (None, None),
+    ],
+)
+def test_a_429_may_say_for_how_long(header: str | None, wait: timedelta | None) -> None:
+    """In seconds or by date; nonsense is no hint, and nobody stops a source for a year."""
+    answer = read(Reply(status=429, retry_after=header), "operation-1", NOON)
+
+    assert answer == Throttled("HTTP 429", wait)
+
+
+def test_a_503_without_a_time_is_a_fault() -> None:
+    """Of this one question; with a time it stops the source."""
+    assert isinstance(read(Reply(status=503), "operation-1", NOON), Fault)
 
 
 def test_a_large_body_is_not_kept() -> None:
     """The end counts all the same."""
     body = json.dumps({"status": "Failed", "padding": "x" * MAX_BODY_BYTES}).encode()
 
-    assert read(Reply(200, body), "operation-1") == Terminal(Verdict.FAILED, None)
+    assert read(Reply(status=200, body=body), "operation-1", NOON) == Terminal(Verdict.FAILED, None)
 
 
 def test_a_fault_says_what_the_upstream_said() -> None:
     """Code and message, for people, on one line."""
     body = b'{"error": {"code": "401", "message": "Access denied\\n because of the key"}}'
 
-    assert read(Reply(401, body), "operation-1") == Fault("HTTP 401 (401: Access denied  because of the key)")
-    assert read(NoReply("timeout"), "operation-1") == Fault("timeout")
+    assert read(Reply(status=401, body=body), "operation-1", NOON) == Denied(
+        "HTTP 401 (401: Access denied  because of the key)"
+    )
+    assert read(NoReply("timeout"), "operation-1", NOON) == Fault("timeout")
 
 
 @given(st.integers(100, 599), st.binary(max_size=300))
 def test_any_bytes_can_be_read(status: int, body: bytes) -> None:
     """Without an exception."""
-    assert read(Reply(status, body), "operation-1") is not None
+    assert read(Reply(status=status, body=body), "operation-1", NOON) is not None
 
 
 json_values = st.recursive(
@@ -109,7 +180,7 @@ json_values = st.recursive(
 @given(st.dictionaries(st.sampled_from(["id", "status", "error", "code", "message"]), json_values))
 def test_any_json_can_be_read(body: dict[str, Any]) -> None:
     """Without an exception, and what is kept is JSON."""
-    answer = read(Reply(200, json.dumps(body).encode()), "operation-1")
+    answer = read(Reply(status=200, body=json.dumps(body).encode()), "operation-1", NOON)
 
     if isinstance(answer, Terminal) and answer.body is not None:
         json.loads(answer.body)

@@ -1,10 +1,11 @@
 """When to ask again, and when to give up."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bridge.core.answer import Answer, Fault, Pending, Terminal
+from bridge.core.answer import Absent, Answer, Denied, Fault, Pending, Refused, Terminal, Throttled
 from bridge.core.keys import OperationRef
 from bridge.core.operation import Verdict, Watch
 from bridge.core.polling import AskAgain, Finish, PollingPolicy, after_poll
@@ -58,3 +59,58 @@ def test_an_end_is_an_end_at_any_age() -> None:
 
     assert isinstance(decision, Finish)
     assert (decision.verdict, decision.reason, decision.body) == (Verdict.FAILED, None, "{}")
+
+
+def test_faults_in_a_row_are_asked_about_ever_more_slowly() -> None:
+    """At the least 2 s doubling, up to 5 min; the schedule's interval is longer at first."""
+    waits = [after_poll(replace(WATCH, faults=count), Fault("x"), at(1), POLICY) for count in range(10)]
+
+    seconds = [(each.at - at(1)).total_seconds() for each in waits if isinstance(each, AskAgain)]
+    assert seconds == [15, 15, 16, 32, 64, 128, 256, 300, 300, 300]
+
+
+@pytest.mark.parametrize("answer", [Throttled("HTTP 429", None), Denied("HTTP 401")])
+@pytest.mark.parametrize("age", [1, 24, 99])
+def test_what_concerns_the_source_moves_the_operation_and_nothing_else(answer: Answer, age: float) -> None:
+    """Its counts stay, and it does not expire before it could be asked."""
+    watch = replace(WATCH, faults=3, absences=2, absent_since=at(0), refusals=1)
+
+    decision = after_poll(watch, answer, at(age), POLICY, free_at=at(age) + timedelta(minutes=5))
+
+    assert isinstance(decision, AskAgain)
+    assert decision.at == at(age) + timedelta(minutes=5)
+    assert decision.watch == replace(watch, polls=4)
+
+
+def test_an_absence_is_believed_after_ten_minutes_of_nothing_else() -> None:
+    """Asked again after 5, 15, 60 s, then every 5 min."""
+    watch, now, waits = WATCH, at(1), []
+    while isinstance(decision := after_poll(watch, Absent("HTTP 404"), now, POLICY), AskAgain):
+        waits.append((decision.at - now).total_seconds())
+        watch, now = decision.watch, decision.at
+
+    assert waits == [5, 15, 60, 300, 220]
+    assert (decision.verdict, decision.reason) == (Verdict.EXPIRED, "notFound")
+
+
+def test_a_refusal_is_believed_the_third_time() -> None:
+    """A minute apart."""
+    watch, now, waits = WATCH, at(1), []
+    while isinstance(decision := after_poll(watch, Refused("HTTP 400"), now, POLICY), AskAgain):
+        waits.append((decision.at - now).total_seconds())
+        watch, now = decision.watch, decision.at
+
+    assert waits == [60, 60]
+    assert (decision.verdict, decision.reason, decision.error) == (Verdict.EXPIRED, "refused", "HTTP 400")
+
+
+@pytest.mark.parametrize("answer", [Pending("Running"), Fault("x"), Absent("HTTP 404"), Refused("HTTP 400")])
+def test_what_came_in_a_row_ends_with_something_else(answer: Answer) -> None:
+    """Each answer begins its own count."""
+    watch = replace(WATCH, faults=3, absences=2, absent_since=at(0.9), refusals=1)
+
+    decision = after_poll(watch, answer, at(1), POLICY)
+
+    assert isinstance(decision, AskAgain)
+    kept = [decision.watch.faults > 0, decision.watch.absences > 0, decision.watch.refusals > 0]
+    assert kept == [isinstance(answer, kind) for kind in (Fault, Absent, Refused)]

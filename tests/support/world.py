@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 
 from bridge.adapters.memory import MemoryOutbox, MemoryTable
 from bridge.app import Bridge, World, compose
-from bridge.core.answer import NoReply, Reply
+from bridge.core.answer import NoReply, NoToken, Reply
 from bridge.core.callback import normalise
 from bridge.core.family import Family
 from bridge.core.keys import OperationRef, RegistrationRef, after, operation_partitions
@@ -36,6 +36,7 @@ ENVIRONMENT = {
     "SPEECH_KEY": "speech-key",
     "BRIDGE_SIGNING_KEYS": SIGNING_KEY,
     "BRIDGE_POLL_SCHEDULE": "*/10 * * * * *",
+    "SPEECH_REQUESTS_PER_SECOND": "100",
 }
 
 
@@ -69,7 +70,7 @@ class InlineExecutor(Executor):
 
 def status_reply(operation_id: str, status: str) -> Reply:
     """Make an answer as the upstream gives it."""
-    return Reply(200, f'{{"id": "{operation_id}", "status": "{status}"}}'.encode())
+    return Reply(status=200, body=f'{{"id": "{operation_id}", "status": "{status}"}}'.encode())
 
 
 class FakeUpstream:
@@ -77,15 +78,15 @@ class FakeUpstream:
 
     def __init__(self) -> None:
         self.asked: list[OperationRef] = []
-        self._scripts: dict[str, list[Reply | NoReply]] = {}
+        self._scripts: dict[str, list[Reply | NoReply | NoToken]] = {}
 
-    def tell(self, operation_id: str, *answers: str | Reply | NoReply) -> None:
+    def tell(self, operation_id: str, *answers: str | Reply | NoReply | NoToken) -> None:
         """Script the answers for an operation; the last one stays."""
         self._scripts[operation_id] = [
             status_reply(operation_id, each) if isinstance(each, str) else each for each in answers
         ]
 
-    def ask(self, ref: OperationRef) -> Reply | NoReply:
+    def ask(self, ref: OperationRef) -> Reply | NoReply | NoToken:
         """Answer the next one of the script; `Running` without a script."""
         self.asked.append(ref)
         script = self._scripts.get(ref.id, [status_reply(ref.id, "Running")])

@@ -1,0 +1,168 @@
+"""The sources in one sweep: what each may be asked, and what is heard of it as a whole.
+
+Tokens are taken before the first question, under the row's ETag, so that two sweeps which meet share one budget. A
+429 or a denied credential is written at once, so that a crash does not forget it; what was not used goes back at the
+end. A crash in between costs the tokens that were taken, which come in again.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from bridge.core.answer import Absent, Answer, Denied, Fault, Pending, Refused, Terminal, Throttled
+from bridge.core.budget import ADVICE, Budget, accept, deny, fresh, give_back, reserve, throttle
+from bridge.core.errors import Conflict, ForeignRow, StorageUnavailable
+from bridge.core.keys import SOURCES_PARTITION, source_key
+from bridge.core.rows import for_insert, for_merge, stored
+from bridge.core.source import Source
+from bridge.core.times import Clock
+from bridge.core.transaction import Insert, Merge, Row, Transaction
+from bridge.log import Event, log
+from bridge.ports import Table
+
+_ROUNDS = 6
+
+
+@dataclass(slots=True)
+class SourceCounts:
+    """What the polls of one source came to in one sweep."""
+
+    due: int = 0
+    asked: int = 0
+    finished: int = 0
+    faults: int = 0
+
+
+class SourceRun:
+    """One source during one sweep; its methods may be called from several threads."""
+
+    def __init__(self, table: Table, source: Source, row: Row | None, clock: Clock, token: Callable[[], str]) -> None:
+        self._table = table
+        self._source = source
+        self._clock = clock
+        self._token = token
+        self._lock = threading.Lock()
+        self._etag: str | None = None
+        self._is_ours = True
+        self._budget = fresh(clock(), highest=source.requests_per_second)
+        self._take(row)
+        self._granted = self._left = 0
+        self._closed = False
+        self.counts = SourceCounts()
+
+    @property
+    def budget(self) -> Budget:
+        """The budget as this sweep knows it."""
+        return self._budget
+
+    def reserve(self, wanted: int) -> int:
+        """Take tokens for up to `wanted` questions; none if storage does not take the step."""
+        self.counts.due = wanted
+        now, highest = self._clock(), self._source.requests_per_second
+        granted = 0
+
+        def take(budget: Budget) -> Budget:
+            nonlocal granted
+            after, granted = reserve(budget, wanted, now, highest=highest)
+            return after if granted else budget
+
+        self._granted = self._left = granted if self._change(take) else 0
+        return self._granted
+
+    def grant(self) -> bool:
+        """Hand out one of the reserved tokens."""
+        self._left -= 1
+        return self._left >= 0
+
+    def begin(self) -> datetime | None:
+        """Begin a question; returns when, or None if the source wants none any more."""
+        with self._lock:
+            if self._closed:
+                return None
+            self.counts.asked += 1
+            return self._clock()
+
+    def note(self, *, fault: bool = False, finished: bool = False) -> None:
+        """Count what a question came to."""
+        with self._lock:
+            self.counts.faults += fault
+            self.counts.finished += finished
+
+    def hear(self, answer: Answer, asked_at: datetime) -> None:
+        """Take what an answer says of the source as a whole."""
+        now = self._clock()
+        match answer:
+            case Throttled(what=what, wait=wait):
+                self._close()
+                self._change(lambda budget: throttle(budget, wait, now, asked_at=asked_at))
+                log(Event.THROTTLED, source=self._source.name, what=what, until=self._budget.stopped_until)
+            case Denied(what=what):
+                self._close()
+                self._change(lambda budget: deny(budget, what, now, asked_at=asked_at))
+                log(Event.DENIED, source=self._source.name, what=what, until=self._budget.paused_until, advice=ADVICE)
+            case Pending() | Terminal() | Absent() | Refused():
+                if accept(self._budget, asked_at=asked_at) != self._budget:
+                    self._change(lambda budget: accept(budget, asked_at=asked_at))
+            case Fault():
+                pass  # says nothing of credential or quota
+
+    def end(self) -> None:
+        """Put back what was not used, and write the line of this source."""
+        unused = self._granted - self.counts.asked
+        if unused > 0 and not self._closed:
+            self._change(lambda budget: give_back(budget, unused))
+        counts = self.counts
+        log(
+            Event.ASKED,
+            source=self._source.name,
+            due=counts.due,
+            asked=counts.asked,
+            finished=counts.finished,
+            faults=counts.faults,
+            left=counts.due - counts.asked,
+            rate=round(self._budget.rate, 4),
+        )
+
+    def _close(self) -> None:
+        with self._lock:
+            self._closed = True
+
+    def _change(self, change: Callable[[Budget], Budget]) -> bool:
+        """Write a change of the row, on top of what others wrote; keeps it in memory if storage does not take it."""
+        with self._lock:
+            for _ in range(_ROUNDS):
+                after = change(self._budget)
+                if after == self._budget:
+                    return True
+                try:
+                    self._commit(replace(after, tx=self._token()))
+                except Conflict:
+                    self._take(self._table.get(SOURCES_PARTITION, source_key(self._source.name)))
+                except StorageUnavailable as error:
+                    self._budget = after
+                    log(Event.STORAGE, step="budget", source=self._source.name, error=str(error))
+                    return False
+                else:
+                    return True
+            return False
+
+    def _commit(self, after: Budget) -> None:
+        if not self._is_ours:
+            self._budget = after
+            return
+        key = source_key(self._source.name)
+        write = Insert(key, for_insert(after)) if self._etag is None else Merge(key, for_merge(after), self._etag)
+        etags = self._table.commit(Transaction(SOURCES_PARTITION, (write,), stamp=key, tx=after.tx))
+        self._budget, self._etag = after, etags[key]
+
+    def _take(self, row: Row | None) -> None:
+        if row is None:
+            return
+        try:
+            read = stored(Budget, None, row)
+        except ForeignRow as error:
+            log(Event.SET_ASIDE, partition=SOURCES_PARTITION, key=row.key, why=str(error))
+            self._is_ours = False  # a newer version's: this sweep keeps its own count
+            return
+        self._budget, self._etag = read.record, read.etag

@@ -1,0 +1,206 @@
+"""The budget of a source: never more than allowed, and always back in the end."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.core.budget import (
+    FIRST_PAUSE,
+    FIRST_STOP,
+    LONGEST_PAUSE,
+    LONGEST_STOP,
+    LOWEST_RATE,
+    Budget,
+    accept,
+    deny,
+    fresh,
+    give_back,
+    refill,
+    reserve,
+    throttle,
+)
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+
+
+def later(seconds: float) -> datetime:
+    """Say when, counted from noon."""
+    return NOON + timedelta(seconds=seconds)
+
+
+def test_a_sweep_may_ask_as_much_as_comes_in_between_two() -> None:
+    """Ten requests at one a second; no more until more have come in."""
+    budget, granted = reserve(fresh(NOON, highest=1), 100, NOON, highest=1)
+    assert granted == 10
+    budget, granted = reserve(budget, 100, later(4.5), highest=1)
+    assert granted == 4
+    _, granted = reserve(budget, 100, later(3600), highest=1)
+    assert granted == 10
+
+
+def test_what_was_not_used_goes_back() -> None:
+    """And never makes the bucket larger."""
+    budget, granted = reserve(fresh(NOON, highest=1), 10, NOON, highest=1)
+
+    assert reserve(give_back(budget, granted), 10, NOON, highest=1)[1] == 10
+    assert give_back(fresh(NOON, highest=1), 50).tokens == 10
+
+
+def test_a_429_halves_the_rate_and_stops_the_source() -> None:
+    """For as long as it said."""
+    budget = throttle(fresh(NOON, highest=1), timedelta(seconds=38), NOON, asked_at=NOON)
+
+    assert budget.rate == 0.5
+    assert reserve(budget, 10, later(37), highest=1)[1] == 0
+    assert reserve(budget, 10, later(38), highest=1)[1] > 0
+
+
+def test_a_429_without_a_time_stops_ever_longer() -> None:
+    """30 s, doubling to 5 min."""
+    budget, now, stops = fresh(NOON, highest=1), NOON, []
+    for _ in range(6):
+        budget = throttle(budget, None, now, asked_at=now)
+        assert budget.stopped_until is not None
+        stops.append(budget.stopped_until - now)
+        now = budget.stopped_until + SECOND
+
+    assert stops == [FIRST_STOP * 2**number for number in range(4)] + [LONGEST_STOP] * 2
+
+
+def test_429s_that_were_in_flight_together_count_once() -> None:
+    """Sixteen threads heard the same news."""
+    budget = throttle(fresh(NOON, highest=1), None, later(1), asked_at=NOON)
+    again = throttle(budget, None, later(2), asked_at=NOON)
+
+    assert (again.rate, again.stopped_until) == (budget.rate, budget.stopped_until)
+    assert throttle(budget, timedelta(minutes=10), later(2), asked_at=NOON).stopped_until == later(602)
+
+
+def test_the_rate_never_falls_below_one_a_minute() -> None:
+    """So that the source is asked again in the end."""
+    budget = fresh(NOON, highest=1)
+    for number in range(20):
+        budget = throttle(budget, timedelta(0), later(number), asked_at=later(number))
+
+    assert budget.rate == LOWEST_RATE
+
+
+def test_each_quiet_minute_wins_some_of_the_rate_back() -> None:
+    """5% of the highest, up to all of it."""
+    budget = throttle(fresh(NOON, highest=2), timedelta(0), NOON, asked_at=NOON)
+
+    rates = [refill(budget, later(seconds), highest=2).rate for seconds in (59, 60, 119, 120, 600, 6000)]
+
+    assert rates == pytest.approx([1, 1.1, 1.1, 1.2, 2, 2])
+
+
+def test_quiet_minutes_are_counted_however_often_one_looks() -> None:
+    """Every ten seconds or once an hour."""
+    often = once = throttle(fresh(NOON, highest=2), timedelta(0), NOON, asked_at=NOON)
+    for seconds in range(10, 610, 10):
+        often = refill(often, later(seconds), highest=2)
+
+    assert often.rate == pytest.approx(refill(once, later(600), highest=2).rate)
+
+
+def test_a_denied_credential_pauses_the_source_and_one_probes_it() -> None:
+    """A minute, doubling to fifteen."""
+    budget, now, pauses = fresh(NOON, highest=1), NOON, []
+    for _ in range(6):
+        budget = deny(budget, "HTTP 401", now, asked_at=now)
+        assert budget.paused_until is not None
+        pauses.append(budget.paused_until - now)
+        assert reserve(budget, 10, budget.paused_until - SECOND, highest=1)[1] == 0
+        now = budget.paused_until
+        budget, granted = reserve(budget, 10, now, highest=1)
+        assert granted == 1
+        assert reserve(budget, 10, now, highest=1)[1] == 0
+        now += SECOND
+
+    assert pauses == [FIRST_PAUSE * 2**number for number in range(4)] + [LONGEST_PAUSE] * 2
+
+
+def test_denials_that_were_in_flight_together_count_once() -> None:
+    """One pause, not sixteen."""
+    budget = deny(fresh(NOON, highest=1), "HTTP 401", later(1), asked_at=NOON)
+
+    assert deny(budget, "HTTP 401", later(2), asked_at=NOON) == budget
+
+
+def test_an_answer_ends_a_pause() -> None:
+    """The credential was mended."""
+    paused = deny(fresh(NOON, highest=1), "HTTP 401", NOON, asked_at=NOON)
+
+    assert accept(paused, asked_at=NOON) == paused
+    assert accept(paused, asked_at=later(61)).free_at() is None
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["ask", "429", "429 with a time", "denied", "answer"]), st.floats(0, 120), st.integers(1, 50)
+    ),
+    max_size=60,
+)
+
+
+def live(budget: Budget, step: str, now: datetime, number: int, highest: float) -> tuple[Budget, int]:
+    """Let one thing happen; returns what was granted too."""
+    match step:
+        case "ask":
+            return reserve(budget, number, now, highest=highest)
+        case "429":
+            return throttle(budget, None, now, asked_at=now), 0
+        case "429 with a time":
+            return throttle(budget, timedelta(seconds=number), now, asked_at=now), 0
+        case "denied":
+            return deny(budget, "HTTP 401", now, asked_at=now), 0
+        case _:
+            return accept(budget, asked_at=now), 0
+
+
+@given(steps, st.sampled_from([0.1, 1.0, 7.0]))
+def test_never_more_than_the_rate_and_a_burst_in_any_window(
+    history: list[tuple[str, float, int]], highest: float
+) -> None:
+    """Whatever happens: requests in a window of t seconds are at most rate · t + burst."""
+    budget, now, asked = fresh(NOON, highest=highest), NOON, [(NOON, 0)]
+    for step, seconds, number in history:
+        now += timedelta(seconds=seconds)
+        budget, granted = live(budget, step, now, number, highest)
+        asked.append((now, granted))
+        assert budget.tokens >= 0
+        assert LOWEST_RATE <= budget.rate <= highest
+    for begin, (began, _) in enumerate(asked):
+        totals = accumulate(granted for _, granted in asked[begin:])
+        windows = [(at - began).total_seconds() for at, _ in asked[begin:]]
+        burst = max(highest * 10, 1)
+        assert all(total <= highest * window + burst + 1e-6 for total, window in zip(totals, windows, strict=True))
+
+
+@given(steps)
+def test_a_source_is_always_asked_again_in_the_end(history: list[tuple[str, float, int]]) -> None:
+    """After at most an hour of quiet, at the full rate."""
+    budget, now = fresh(NOON, highest=1.0), NOON
+    for step, seconds, number in history:
+        now += timedelta(seconds=seconds)
+        budget, _ = live(budget, step, now, number, 1.0)
+    now += timedelta(hours=1)
+    budget, granted = reserve(budget, 10, now, highest=1.0)
+    assert granted >= 1
+
+    budget = accept(budget, asked_at=now + SECOND)
+
+    assert reserve(budget, 10, now + timedelta(minutes=1), highest=1.0)[1] == 10
+
+
+def test_a_clock_that_goes_backwards_brings_nothing() -> None:
+    """Another instance wrote the row."""
+    budget = replace(fresh(NOON, highest=1), tokens=0.0)
+
+    assert refill(budget, NOON - timedelta(hours=1), highest=1) == budget
+    assert isinstance(budget, Budget)

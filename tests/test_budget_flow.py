@@ -1,0 +1,290 @@
+"""The budget of a source over whole sweeps: what a 429 does, what a revoked key does, and a bad hour."""
+
+import json
+import random
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import pytest
+
+from bridge.api.routes import Routes
+from bridge.core.answer import NoReply, NoToken, Reply
+from bridge.core.keys import OperationRef
+from bridge.core.operation import Verdict
+from bridge.core.registration import State
+from bridge.core.transaction import ANY, Merge, Transaction
+from tests.support.flaky import flaky
+from tests.support.http import Client
+from tests.support.world import NOON, Stage, stage, status_reply
+
+UNAUTHORISED = Reply(status=401, body=b'{"error": {"code": "401", "message": "Access denied"}}')
+
+
+@pytest.fixture
+def slow() -> Stage:
+    """Set a stage whose source may be asked once a second: ten times a sweep."""
+    return stage(SPEECH_REQUESTS_PER_SECOND="1")
+
+
+def register(bridge: Stage, count: int) -> None:
+    """Register so many operations, a millisecond apart."""
+    for number in range(count):
+        bridge.register(f"operation-{number:03d}")
+        bridge.clock.advance(0.001)
+
+
+def asked(bridge: Stage) -> list[str]:
+    """Take who was asked for since the last time."""
+    taken, bridge.upstream.asked = [ref.id for ref in bridge.upstream.asked], []
+    return taken
+
+
+def status(bridge: Stage) -> dict[str, object]:
+    """Read what the status says of the source."""
+    [source] = Client.of(bridge).call(Routes.status, "/status").body["sources"]
+    return dict(source)
+
+
+def test_those_that_waited_longest_go_first_and_the_rest_keeps_its_time(slow: Stage) -> None:
+    """Ten in a sweep, and ten new ones in the next."""
+    register(slow, 25)
+    due = {slow.family(f"operation-{number:03d}").operation.record.due for number in range(10, 25)}
+
+    slow.sweep()
+
+    assert asked(slow) == [f"operation-{number:03d}" for number in range(10)]
+    assert {slow.family(f"operation-{number:03d}").operation.record.due for number in range(10, 25)} == due
+    slow.clock.advance(10)
+    slow.sweep()
+    assert asked(slow) == [f"operation-{number:03d}" for number in range(10, 20)]
+
+
+def test_a_429_stops_the_source_at_once(slow: Stage) -> None:
+    """Nobody else is asked in this sweep, nor before the time that it said; then at half the rate."""
+    register(slow, 10)
+    slow.upstream.tell("operation-000", Reply(status=429, retry_after="38"), "Running")
+
+    slow.sweep()
+    assert asked(slow) == ["operation-000"]
+    for _ in range(3):
+        slow.clock.advance(10)
+        slow.sweep()
+        assert asked(slow) == []
+    slow.clock.advance(10)
+    slow.sweep()
+
+    assert len(asked(slow)) == 5
+    assert status(slow)["requestsPerSecond"] == 0.5
+    assert slow.family("operation-000").operation.record.last_error == "HTTP 429"
+
+
+def test_a_stop_is_remembered_by_other_instances(slow: Stage) -> None:
+    """It is in the row before the sweep is over."""
+    register(slow, 1)
+    slow.upstream.tell("operation-000", Reply(status=429))
+
+    slow.sweep()
+
+    assert status(slow)["stoppedUntil"] == "2026-11-23T12:00:30.001Z"
+
+
+@pytest.mark.parametrize("denial", [UNAUTHORISED, Reply(status=403), NoToken("no token: X")])
+def test_a_denied_credential_pauses_the_source_and_loses_nothing(
+    slow: Stage, denial: Reply | NoToken, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For a day here: one probe a quarter of an hour, and when the key is back every operation is still there."""
+    caplog.set_level("ERROR")
+    register(slow, 5)
+    for number in range(5):
+        slow.upstream.tell(f"operation-{number:03d}", denial)
+    for _ in range(6 * 60 * 26):
+        slow.sweep()
+        slow.clock.advance(10)
+
+    source = status(slow)
+    assert source["problem"] is not None
+    assert "SPEECH_KEY" in str(source["advice"])
+    assert len(asked(slow)) < 26 * 4 + 10
+    assert any("source.denied" in record.message and "SPEECH_KEY" in record.message for record in caplog.records)
+    for number in range(5):
+        slow.upstream.tell(f"operation-{number:03d}", "Succeeded")
+    for _ in range(6 * 20):
+        slow.sweep()
+        slow.clock.advance(10)
+    verdicts = {slow.family(f"operation-{number:03d}").operation.record.verdict for number in range(5)}
+    assert verdicts == {Verdict.SUCCEEDED}
+    assert status(slow)["problem"] is None
+
+
+def test_an_operation_that_is_not_there_expires_after_ten_minutes(slow: Stage) -> None:
+    """With the reason, for its receivers too."""
+    register(slow, 1)
+    slow.upstream.tell("operation-000", Reply(status=404, body=b'{"error": {"code": "NotFound", "message": "x"}}'))
+    for _ in range(6 * 12):
+        slow.sweep()
+        slow.deliver_all()
+        slow.clock.advance(10)
+
+    data = json.loads(slow.courier.posted[0].body)["data"]
+    assert (data["status"], data["reason"]) == ("Expired", "notFound")
+    operation = slow.family("operation-000").operation.record
+    assert operation.last_error == "HTTP 404 (NotFound: x)"
+
+
+def test_an_undocumented_status_is_logged_once(slow: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """For each value, however many operations have it."""
+    register(slow, 3)
+    for number in range(3):
+        slow.upstream.tell(f"operation-{number:03d}", "Paused")
+
+    for _ in range(5):
+        slow.sweep()
+        slow.clock.advance(20)
+
+    assert len([record for record in caplog.records if "source.unknown-status" in record.message]) == 1
+
+
+def test_a_sweep_says_what_each_source_came_to(slow: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """One line: due, asked, finished, faults, left over, rate."""
+    caplog.set_level("INFO")
+    register(slow, 12)
+    slow.upstream.tell("operation-000", "Succeeded")
+    slow.upstream.tell("operation-001", NoReply("timeout"))
+    caplog.clear()
+
+    slow.sweep()
+
+    [line] = [json.loads(record.message) for record in caplog.records if "source.asked" in record.message]
+    assert {name: line[name] for name in ("source", "due", "asked", "finished", "faults", "left", "rate")} == {
+        "source": "default",
+        "due": 12,
+        "asked": 10,
+        "finished": 1,
+        "faults": 1,
+        "left": 2,
+        "rate": 1.0,
+    }
+
+
+def test_what_was_reserved_and_not_used_goes_back(slow: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time budget ended the sweep early."""
+    register(slow, 10)
+    ask = slow.upstream.ask
+
+    def slowly(ref: OperationRef) -> Reply | NoReply | NoToken:
+        slow.clock.advance(50)
+        return ask(ref)
+
+    monkeypatch.setattr(slow.upstream, "ask", slowly)
+    slow.sweep()
+    assert len(asked(slow)) == 1
+    monkeypatch.setattr(slow.upstream, "ask", ask)
+    slow.sweep()
+
+    assert len(asked(slow)) == 9
+
+
+def test_a_reservation_that_storage_does_not_take_asks_nobody() -> None:
+    """Without it two sweeps could spend the same tokens."""
+    bridge, table = flaky()
+    bridge.register()
+    table.instead = [table.inner.commit, table.down]
+
+    bridge.sweep()
+    assert bridge.upstream.asked == []
+    bridge.sweep()
+    assert len(bridge.upstream.asked) == 1
+
+
+def test_two_sweeps_that_meet_share_one_budget(slow: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tokens are taken under the row's ETag."""
+    register(slow, 40)
+    ask = slow.upstream.ask
+
+    def meet(ref: OperationRef) -> Reply | NoReply | NoToken:
+        monkeypatch.setattr(slow.upstream, "ask", ask)
+        slow.sweep()
+        return ask(ref)
+
+    monkeypatch.setattr(slow.upstream, "ask", meet)
+    slow.sweep()
+
+    assert len(asked(slow)) <= 10
+
+
+def test_a_row_of_a_newer_version_does_not_stop_the_asking(slow: Stage) -> None:
+    """Each sweep keeps its own count then."""
+    register(slow, 12)
+    slow.sweep()
+    slow.memory.commit(Transaction("sources", (Merge("source:default", {"v": 2}, ANY),)))
+    asked(slow)
+    slow.clock.advance(20)
+
+    slow.sweep()
+
+    assert len(asked(slow)) == 10
+
+
+@dataclass
+class BadHour:
+    """An upstream that answers what it likes for an hour, and is well afterwards."""
+
+    bridge: Stage
+    ends: dict[str, datetime]
+    dice: random.Random
+    times: list[datetime]
+
+    def ask(self, ref: OperationRef) -> Reply | NoReply | NoToken:
+        """Answer."""
+        now = self.bridge.clock()
+        self.times.append(now)
+        minute = (now - NOON) // timedelta(minutes=1)
+        if 20 <= minute < 25:
+            return UNAUTHORISED
+        if minute < 60 and self.dice.random() < 0.5:
+            moods: list[Reply | NoReply | NoToken] = [
+                Reply(status=429),
+                Reply(status=429, retry_after="20"),
+                Reply(status=429, retry_after="Mon, 23 Nov 2026 12:01:00 GMT"),
+                Reply(status=500, body=b"<html>maintenance</html>"),
+                Reply(status=503, retry_after="10"),
+                Reply(status=200, body=b"<html>maintenance</html>"),
+                NoReply("timeout"),
+                status_reply("some-other-operation", "Succeeded"),
+                status_reply(ref.id, "Paused"),
+            ]
+            return self.dice.choice(moods)
+        return status_reply(ref.id, "Succeeded" if now >= self.ends[ref.id] else "Running")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_after_a_bad_hour_every_operation_is_right_and_the_budget_was_kept(seed: int) -> None:
+    """429 with and without a time, 500s, HTML, hangs, a revoked and restored key, other operations' ids."""
+    bridge = stage(SPEECH_REQUESTS_PER_SECOND="1")
+    dice = random.Random(seed)  # noqa: S311 - no secret comes of it
+    ends = {f"operation-{number:03d}": NOON + timedelta(minutes=dice.uniform(0, 90)) for number in range(20)}
+    hour = BadHour(bridge, ends, dice, [])
+    bridge.upstream.ask = hour.ask  # type: ignore[method-assign]
+    register(bridge, 20)
+
+    for _ in range(6 * 150):
+        bridge.sweep()
+        bridge.deliver_all()
+        bridge.clock.advance(10)
+
+    verdicts = {name: bridge.family(name).operation.record for name in ends}
+    assert {each.verdict for each in verdicts.values()} == {Verdict.SUCCEEDED}
+    assert all(each.finished_at is not None and each.finished_at >= ends[name] for name, each in verdicts.items())
+    states = Counter(each.record.state for name in ends for each in bridge.family(name).registrations.values())
+    assert states == {State.DELIVERED: 20}
+    assert within_budget(hour.times, rate=1.0, burst=10)
+
+
+def within_budget(times: list[datetime], *, rate: float, burst: float) -> bool:
+    """Tell whether no window of t seconds had more than rate · t + burst requests."""
+    for begin, began in enumerate(times):
+        for count, at in enumerate(times[begin:], 1):
+            if count > rate * (at - began).total_seconds() + burst + 1e-6:
+                return False
+    return True
