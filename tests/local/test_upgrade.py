@@ -1,0 +1,87 @@
+"""What any earlier version has left behind is opened by this one, and what was pending in it is delivered."""
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from standardwebhooks import Webhook
+
+from bridge.core.rows import SHAPE
+from local.azurite import Azurite
+from local.host.process import HostProcess
+from local.receiver import Callback, Receiver
+from local.upstream import Upstream
+from tests.local.kept_state import LEFT_BEHIND, RECEIVER_PORT, STATES, environment, read, read_until
+
+#: Each version that has left a state.
+VERSIONS = sorted(STATES.iterdir())
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """Listen where the callbacks of all states go; another run of the tests on this machine is waited for."""
+    with Path(__file__).open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with Receiver.start(port=RECEIVER_PORT) as running:
+            yield running
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    """Say that what was waited for is done."""
+    with Upstream.start() as running:
+        running.tell("op-waiting", "Succeeded")
+        yield running
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
+def test_what_an_earlier_version_left_is_delivered(
+    tmp_path: Path, version: Path, upstream: Upstream, receiver: Receiver
+) -> None:
+    """The pending message with its old id and secret, the waited for one too; what had ended stays as it was."""
+    folder = shutil.copytree(version, tmp_path / "state")
+    left = json.loads((folder / "registrations.json").read_text())
+
+    with (
+        Azurite.start(folder / "azurite") as azurite,
+        HostProcess.start(environment(folder, azurite, upstream)) as host,
+    ):
+        callbacks = receiver.wait_for(2)
+        pending = read_until(host, left["pending"]["id"], "delivered", attempts=2)
+        waiting = read_until(host, left["waiting"]["id"], "delivered", attempts=1)
+        ended = {name: read(host, left[name]["id"]) for name in ("delivered", "cancelled")}
+        listed = requests.get(f"{host.url}/api/registrations", timeout=30).json()["value"]
+
+    by_path = {callback.path.strip("/"): callback for callback in callbacks}
+    assert sorted(by_path) == ["pending", "waiting"]
+    for name, callback in by_path.items():
+        assert verified(callback, left[name])["data"]["metadata"] == {"left": name}
+    assert by_path["pending"].headers["webhook-id"] == left["pending"]["message"]["id"] == pending["message"]["id"]
+    assert by_path["waiting"].headers["webhook-id"] == waiting["message"]["id"]
+    for name, shown in ended.items():
+        assert still_there(left[name], shown) == still_there(left[name], left[name])
+    assert sorted(each["id"] for each in listed) == sorted(left[name]["id"] for name in LEFT_BEHIND)
+
+
+def verified(callback: Callback, registration: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
+    """Verify a callback with the secret that its receiver was given back then."""
+    return Webhook(registration["signingSecret"]).verify(callback.body, callback.headers)
+
+
+def still_there(before: object, after: object) -> object:
+    """Return what is shown now of what was shown then: fields are only ever added."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        return {name: still_there(value, after.get(name)) for name, value in before.items() if name != "signingSecret"}
+    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        return [still_there(*each) for each in zip(before, after, strict=True)]
+    return after
+
+
+def test_every_shape_that_can_be_read_has_left_a_state() -> None:
+    """The one that this code writes, and those before it."""
+    assert [version.name for version in VERSIONS] == [f"shape-{number}" for number in range(1, SHAPE + 1)]
