@@ -63,6 +63,7 @@ def test_app_gets_what_it_needs_to_run_here(tmp_path: Path) -> None:
         "AzureWebJobsStorage": settings.azurite_ports.connection_string,
         "SPEECH_ENDPOINT": "http://127.0.0.1:7073",
         "SPEECH_KEY": "local-key",
+        "SPEECH_REQUESTS_PER_SECOND": "10",
         "BRIDGE_POLL_SCHEDULE": "*/10 * * * * *",
         "BRIDGE_CALLBACK_ALLOW_HTTP": "true",
         "BRIDGE_CALLBACK_ALLOWED_NETWORKS": "127.0.0.0/8,::1/128",
