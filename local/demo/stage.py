@@ -44,13 +44,12 @@ def set_up(environ: Mapping[str, str], say: Callable[[str], None]) -> Iterator[S
         own = {
             **{name: value for name, value in environ.items() if not name.startswith(_OURS)},
             "AzureWebJobsStorage": azurite.connection_string,
-            "SPEECH_ENDPOINT": upstream.endpoint,
-            "SPEECH_KEY": _KEY,
             "BRIDGE_POLL_SCHEDULE": "* * * * * *",
             "BRIDGE_POLL_INTERVAL": "1s",
         }
         settings = Settings.read({"LOCAL_DIR": str(Path(folder))})
-        host = HostProcess.start(app_environment(settings, own))
+        speech = {"SPEECH_ENDPOINT": upstream.endpoint, "SPEECH_KEY": _KEY}
+        host = HostProcess.start({**app_environment(settings, own), **speech})
         yield Stage(
             host=running.enter_context(host),
             upstream=upstream,

@@ -38,14 +38,13 @@ def environment(folder: Path, azurite: Azurite, upstream: Upstream) -> dict[str,
     own = {
         "PATH": "/usr/bin:/bin",
         "AzureWebJobsStorage": azurite.connection_string,
-        "SPEECH_ENDPOINT": upstream.endpoint,
-        "SPEECH_KEY": upstream.key,
         "BRIDGE_POLL_SCHEDULE": "* * * * * *",
         "BRIDGE_POLL_INTERVAL": "1s",
         "BRIDGE_RETENTION": FOR_EVER,
         "BRIDGE_OPERATION_DEADLINE": FOR_EVER,
     }
-    return app_environment(Settings.read({"LOCAL_DIR": str(folder)}), own)
+    speech = {"SPEECH_ENDPOINT": upstream.endpoint, "SPEECH_KEY": upstream.key}
+    return {**app_environment(Settings.read({"LOCAL_DIR": str(folder)}), own), **speech}
 
 
 def read(host: HostProcess, registration_id: str) -> dict[str, Any]:
