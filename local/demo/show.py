@@ -54,6 +54,7 @@ class _Show:
 
     def run(self) -> None:
         """Register, watch until all is over, and check."""
+        self._timeline.begin()
         tell_upstream(self._stage.upstream)
         for act in ACTS:
             self._register(act)

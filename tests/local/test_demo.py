@@ -87,9 +87,11 @@ class Terminal(io.StringIO):
 )
 def test_colours_are_for_terminals(out: io.StringIO, environ: dict[str, str], in_colour: bool) -> None:
     """And for those who want them."""
-    moments = iter([0.0, 1.25])
+    moments = iter([7.0, 8.25])
+    timeline = Timeline(out, lambda: next(moments), environ)
 
-    Timeline(out, lambda: next(moments), environ).happens("intro", "is delivered", good=True)
+    timeline.begin()
+    timeline.happens("intro", "is delivered", good=True)
 
     assert re.sub(r"\x1b\[\d+m", "", out.getvalue()) == "  1.2 s  intro    is delivered\n"
     assert ("\x1b[32mis delivered" in out.getvalue()) is in_colour
