@@ -139,7 +139,7 @@ def real_world(settings: Settings) -> World:
     return World(
         table=AzureTable(table_client(settings, identity)),
         outbox=AzureOutbox(queue_client(settings, identity, DELIVERIES_QUEUE)),
-        upstream=SpeechService(settings.sources, _authorisation(settings)),
+        upstream=SpeechService(settings.sources, _authorisations(settings)),
         courier=HttpCourier(Guard(settings.callback_rules), real_clock),
         clock=real_clock,
         token=lambda: secrets.token_hex(8),
@@ -155,13 +155,18 @@ def real_clock() -> datetime:
     return whole_millis(datetime.now(UTC))  # noqa: TID251 - here is where time comes from
 
 
-def _authorisation(settings: Settings) -> Authorisation:
-    """Prove who asks: by key where there is one, otherwise by an Entra token, which the provider caches."""
-    if settings.speech_key is not None:
-        key = settings.speech_key.get_secret_value()
+def _authorisations(settings: Settings) -> Mapping[str, Authorisation]:
+    """Prove who asks: by key where a source has one, otherwise by an Entra token, which the provider caches."""
+    named = {source.name: settings.source_keys.get(source.name) for source in settings.sources}
+    token = None if all(named.values()) else get_bearer_token_provider(credential(settings), SPEECH_SCOPE)
+
+    def by_key(key: str) -> Authorisation:
         return lambda: {"Ocp-Apim-Subscription-Key": key}
-    token = get_bearer_token_provider(credential(settings), SPEECH_SCOPE)
-    return lambda: {"Authorization": f"Bearer {token()}"}
+
+    def by_token() -> Mapping[str, str]:
+        return {"Authorization": f"Bearer {token() if token else ''}"}
+
+    return {name: by_key(key.get_secret_value()) if key else by_token for name, key in named.items()}
 
 
 class App:

@@ -3,17 +3,20 @@
 Every problem is reported at once, by the name of the variable and never with its value: a value can be a secret.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
 
 from bridge.core.callback import CallbackRules
 from bridge.core.errors import Misconfigured
 from bridge.core.polling import PollingPolicy
 from bridge.core.signing import Keyring
 from bridge.core.source import DEFAULT_SOURCE, Source
+from bridge.more_sources import SourceEntry, ambiguous, read_entries
 from bridge.setting_kinds import (
     MAKE_KEY,
     ConnectionString,
@@ -31,6 +34,10 @@ _MISSING = {
     "BRIDGE_SIGNING_KEYS": f"is not set; {MAKE_KEY}",
     "BRIDGE_POLL_SCHEDULE": "is not set, and the timer does not tick without it: */10 * * * * *",
 }
+
+
+_REGIONAL = re.compile(r"[a-z0-9-]+\.api\.cognitive\.microsoft\.com")
+_NEEDS_KEY = "a regional endpoint takes no Entra token: name a key, or use the resource's custom subdomain"
 
 
 class Settings(BaseModel):
@@ -51,7 +58,11 @@ class Settings(BaseModel):
 
     speech_rate: Annotated[float, Field(alias="SPEECH_REQUESTS_PER_SECOND", gt=0, le=100)] = 1.0
 
+    more_sources: Annotated[tuple[SourceEntry, ...], BeforeValidator(read_entries), Field(alias="BRIDGE_SOURCES")] = ()
+
     signing_keys: Annotated[SigningKeys, Field(alias="BRIDGE_SIGNING_KEYS", repr=False)]
+    #: The keys of the sources that have one, by name; found by `read_settings`.
+    source_keys: dict[str, SecretStr] = Field(default_factory=dict, init=False, repr=False)
     #: Read by the host too, which leaves the timer out without a word if it is missing.
     poll_schedule: Annotated[Schedule, Field(alias="BRIDGE_POLL_SCHEDULE")]
     poll_interval: Annotated[Duration, Field(alias="BRIDGE_POLL_INTERVAL")] = timedelta(seconds=15)
@@ -87,7 +98,7 @@ class Settings(BaseModel):
             api_version=self.speech_api_version,
             requests_per_second=self.speech_rate,
         )
-        return (default,)
+        return (default, *(entry.source() for entry in self.more_sources))
 
     @property
     def keyring(self) -> Keyring:
@@ -111,6 +122,9 @@ class Settings(BaseModel):
         )
 
 
+_VARIABLES = frozenset(field.alias for field in Settings.model_fields.values() if field.alias)
+
+
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Read the environment; an empty variable counts as absent.
 
@@ -119,12 +133,35 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     present = {name: value for name, value in environment.items() if value.strip()}
     problems = _lack_of_storage(present)
     try:
-        settings = Settings.model_validate(present)
+        settings = Settings.model_validate({name: present[name] for name in present if name in _VARIABLES})
     except ValidationError as error:
         raise Misconfigured(problems | _problems(error)) from None
+    keys, key_problems = _source_keys(settings, present)
+    problems |= key_problems
+    if ambiguous(settings.sources):
+        problems["BRIDGE_SOURCES"] = "two sources have the same endpoint and path"
     if problems:
         raise Misconfigured(problems)
-    return settings
+    return settings.model_copy(update={"source_keys": keys})
+
+
+def _source_keys(settings: Settings, present: Mapping[str, str]) -> tuple[dict[str, SecretStr], dict[str, str]]:
+    """Find the key of each source that has one, and what is wrong with those that need one."""
+    variables = {DEFAULT_SOURCE: "SPEECH_KEY"} | {each.name: each.keyVariable or "" for each in settings.more_sources}
+    keys: dict[str, SecretStr] = {}
+    problems: dict[str, str] = {}
+    for source in settings.sources:
+        variable = variables[source.name]
+        if variable in present:
+            try:
+                keys[source.name] = TypeAdapter[SecretStr](HeaderSecret).validate_python(present[variable])
+            except ValidationError as error:
+                problems[variable] = error.errors()[0]["msg"].removeprefix("Value error, ")
+        elif variable and source.name != DEFAULT_SOURCE:
+            problems[variable] = "is not set, and BRIDGE_SOURCES names it"
+        elif _REGIONAL.fullmatch(urlsplit(source.endpoint).hostname or ""):
+            problems[variable or "BRIDGE_SOURCES"] = _NEEDS_KEY
+    return keys, problems
 
 
 def _lack_of_storage(present: Mapping[str, str]) -> dict[str, str]:

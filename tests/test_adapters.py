@@ -48,7 +48,7 @@ LOCAL = read_settings(
 def speech(endpoint: str, key: str = "local-key") -> SpeechService:
     """Make a service with one source."""
     source = Source(name="default", endpoint=endpoint, path="avatar", api_version="2024-08-01")
-    return SpeechService([source], lambda: {"Ocp-Apim-Subscription-Key": key})
+    return SpeechService([source], {"default": lambda: {"Ocp-Apim-Subscription-Key": key}})
 
 
 @contextmanager
@@ -156,7 +156,7 @@ def test_a_token_that_cannot_be_had_is_no_reply() -> None:
 
     source = Source(name="default", endpoint="http://127.0.0.1:9", path="avatar", api_version="x")
 
-    assert SpeechService([source], refuse).ask(OPERATION) == NoToken("no token: ClientAuthenticationError")
+    assert SpeechService([source], {"default": refuse}).ask(OPERATION) == NoToken("no token: ClientAuthenticationError")
 
 
 def test_an_operation_of_a_source_that_was_removed_is_no_reply() -> None:

@@ -12,7 +12,8 @@ ROOT = Path(__file__).parent.parent
 ALLOWED = {
     "bridge.core": {"bridge.core"},
     "bridge.adapters": {"bridge.adapters", "bridge.core", "bridge.settings", "bridge"},
-    "bridge.settings": {"bridge.core", "bridge.setting_kinds"},
+    "bridge.settings": {"bridge.core", "bridge.setting_kinds", "bridge.more_sources"},
+    "bridge.more_sources": {"bridge.core", "bridge.setting_kinds"},
     "bridge.setting_kinds": {"bridge.core"},
     "bridge.log": {"bridge.core"},
     "bridge.ports": {"bridge.core"},

@@ -38,7 +38,7 @@ def rows(title: str) -> list[list[str]]:
 
 def names() -> dict[str, str]:
     """Name the settings by their variables, with the fields that they fill."""
-    return {str(field.alias): name for name, field in Settings.model_fields.items()}
+    return {field.alias: name for name, field in Settings.model_fields.items() if field.alias is not None}
 
 
 def test_every_setting_is_in_the_readme_and_no_other() -> None:

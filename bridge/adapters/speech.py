@@ -28,9 +28,10 @@ SPEECH_SCOPE = "https://cognitiveservices.azure.com/.default"
 class SpeechService:
     """Every source that the bridge may ask. Keeps one session, and so one connection, per thread."""
 
-    def __init__(self, sources: Sequence[Source], authorisation: Authorisation) -> None:
+    def __init__(self, sources: Sequence[Source], authorisations: Mapping[str, Authorisation]) -> None:
+        """Make one; `authorisations` proves who asks, by the name of the source."""
         self._sources = {source.name: source for source in sources}
-        self._authorisation = authorisation
+        self._authorisations = authorisations
         self._local = threading.local()
 
     def ask(self, ref: OperationRef) -> Reply | NoReply | NoToken:
@@ -47,7 +48,7 @@ class SpeechService:
 
     def _get(self, source: Source, operation_id: str) -> Reply:
         url = f"{source.endpoint}/{source.path}/operations/{operation_id}"
-        headers = {**self._authorisation(), "Accept": "application/json"}
+        headers = {**self._authorisations[source.name](), "Accept": "application/json"}
         asked = requests.Request("GET", url, headers, params={"api-version": source.api_version})
         session = self._session()
         # Not the session's own send: even told not to follow redirects it reads the whole body of one.

@@ -1,7 +1,7 @@
 """A source: where operations are asked for, and how a client's `Operation-Location` finds it."""
 
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from bridge.core.keys import OPERATION_ID, OperationRef
 
@@ -22,6 +22,13 @@ class Source:
     api_version: str
     #: How often it may be asked at the most.
     requests_per_second: float = 1.0
+    #: Endpoints that mean the same resource: Speech may answer with the regional one what was asked of another.
+    other_endpoints: tuple[str, ...] = ()
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Every endpoint that means this resource, the one that is asked first."""
+        return (self.endpoint, *self.other_endpoints)
 
     def locate(self, location: str) -> OperationRef | None:
         """Read a whole `Operation-Location`; None where it is not about an operation of this source.
@@ -29,13 +36,18 @@ class Source:
         Its api-version is not trusted: the source's own is used.
         """
         try:
-            said, own = urlsplit(location), urlsplit(self.endpoint)
+            said = urlsplit(location)
+            place = _place(said)
         except ValueError:
             return None
-        if (said.scheme.lower(), said.netloc.lower()) != (own.scheme.lower(), own.netloc.lower()):
-            return None
-        prefix = f"{own.path}/{self.path}/operations/"
-        operation_id = unquote(said.path.removeprefix(prefix))
-        if not said.path.startswith(prefix) or not OPERATION_ID.fullmatch(operation_id):
-            return None
-        return OperationRef(self.name, operation_id)
+        for endpoint in map(urlsplit, self.endpoints):
+            prefix = f"{endpoint.path}/{self.path}/operations/"
+            operation_id = unquote(said.path.removeprefix(prefix))
+            if place == _place(endpoint) and said.path.startswith(prefix) and OPERATION_ID.fullmatch(operation_id):
+                return OperationRef(self.name, operation_id)
+        return None
+
+
+def _place(parts: SplitResult) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port, whether the port is written or not."""
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)

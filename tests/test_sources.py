@@ -1,0 +1,134 @@
+"""More than one source: found by their locations, asked with their own keys, within their own budgets."""
+
+import json
+
+import pytest
+
+from bridge.core.answer import Reply
+from bridge.core.errors import Misconfigured
+from bridge.core.keys import OperationRef
+from bridge.settings import read_settings
+from tests.support.http import Client
+from tests.support.world import ENVIRONMENT, stage
+
+VOICES = {
+    "name": "voices",
+    "endpoint": "https://voices.cognitiveservices.azure.com",
+    "otherEndpoints": ["https://westeurope.api.cognitive.microsoft.com"],
+    "path": "customvoice",
+    "keyVariable": "VOICES_KEY",
+    "requestsPerSecond": 100,
+}
+HOOK = "https://receiver.example.com/hook"
+
+
+def environment(*entries: dict[str, object], **more: str) -> dict[str, str]:
+    """Say what the environment says."""
+    return {"BRIDGE_SOURCES": json.dumps(entries), "VOICES_KEY": "voices-key", **more}
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "https://voices.cognitiveservices.azure.com/customvoice/operations/operation-1?api-version=2026-01-01",
+        "https://westeurope.api.cognitive.microsoft.com/customvoice/operations/operation-1",
+        "https://WestEurope.api.cognitive.microsoft.com:443/customvoice/operations/operation-1?api-version=1",
+    ],
+)
+def test_a_location_finds_its_source_by_endpoint_and_path(location: str) -> None:
+    """On any endpoint of the same resource; its event types begin with the path."""
+    bridge = stage(**environment(VOICES))  # type: ignore[arg-type]
+    created = Client.of(bridge).register({"operationLocation": location, "callbackUrl": HOOK})
+    bridge.upstream.tell("operation-1", "Succeeded")
+
+    bridge.sweep()
+    bridge.deliver_all()
+
+    assert created.body["operation"]["source"] == "voices"
+    assert bridge.upstream.asked == [OperationRef("voices", "operation-1")]
+    assert json.loads(bridge.courier.posted[0].body)["type"] == "customvoice.operation.succeeded"
+
+
+def test_a_source_can_be_named() -> None:
+    """And is another one than the default's, with the same operation id."""
+    bridge = stage(**environment(VOICES))  # type: ignore[arg-type]
+    client = Client.of(bridge)
+
+    ids = [
+        client.register({"operationId": "operation-1", "callbackUrl": HOOK, **source}).body["id"]
+        for source in ({}, {"source": "voices"})
+    ]
+
+    assert [each.partition("~")[0] for each in ids] == ["default", "voices"]
+    bridge.sweep()
+    assert {ref.source for ref in bridge.upstream.asked} == {"default", "voices"}
+
+
+def test_a_source_that_is_stopped_stops_no_other() -> None:
+    """Each has its own budget and pause."""
+    bridge = stage(**environment(VOICES))  # type: ignore[arg-type]
+    client = Client.of(bridge)
+    for source, operation_id in (("default", "operation-1"), ("voices", "operation-2")):
+        client.register({"operationId": operation_id, "callbackUrl": HOOK, "source": source})
+    bridge.upstream.tell("operation-1", Reply(status=401))
+
+    for _ in range(5):
+        bridge.sweep()
+        bridge.clock.advance(15)
+
+    asked = [ref.source for ref in bridge.upstream.asked]
+    assert (asked.count("default"), asked.count("voices")) == (2, 5)
+
+
+def test_each_source_has_its_own_key() -> None:
+    """Under the variable that its entry names."""
+    settings = read_settings({**ENVIRONMENT, **environment(VOICES)})
+
+    keys = {name: key.get_secret_value() for name, key in settings.source_keys.items()}
+    assert keys == {"default": "speech-key", "voices": "voices-key"}
+    assert "voices-key" not in repr(settings)
+
+
+def test_an_api_version_has_a_default_for_each_path() -> None:
+    """That of the public reference."""
+    settings = read_settings({**ENVIRONMENT, **environment(VOICES)})
+
+    assert settings.sources[1].api_version == "2026-01-01"
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"BRIDGE_SOURCES": "nonsense"}, "BRIDGE_SOURCES"),
+        ({"BRIDGE_SOURCES": "{}"}, "BRIDGE_SOURCES"),
+        ({"BRIDGE_SOURCES": "[7]"}, "BRIDGE_SOURCES"),
+        (environment({**VOICES, "name": "default"}), "BRIDGE_SOURCES"),
+        (environment({**VOICES, "name": "Voices"}), "BRIDGE_SOURCES"),
+        (environment(VOICES, VOICES), "BRIDGE_SOURCES"),
+        (environment(VOICES, {**VOICES, "name": "again"}), "BRIDGE_SOURCES"),
+        (environment({**VOICES, "path": "speech"}), "BRIDGE_SOURCES"),
+        (environment({**VOICES, "endpoint": "voices"}), "BRIDGE_SOURCES"),
+        (environment({**VOICES, "requestsPerSecond": 0}), "BRIDGE_SOURCES"),
+        (environment({**VOICES, "colour": "blue"}), "BRIDGE_SOURCES"),
+        (environment(VOICES, VOICES_KEY=""), "VOICES_KEY"),
+        (environment(VOICES, VOICES_KEY="a\nb"), "VOICES_KEY"),
+        (
+            environment({**VOICES, "endpoint": VOICES["otherEndpoints"][0], "otherEndpoints": [], "keyVariable": None}),  # type: ignore[index]
+            "BRIDGE_SOURCES",
+        ),
+        ({"SPEECH_ENDPOINT": "https://westeurope.api.cognitive.microsoft.com", "SPEECH_KEY": ""}, "SPEECH_KEY"),
+    ],
+)
+def test_what_is_wrong_with_a_source_is_named(change: dict[str, str], name: str) -> None:
+    """By its variable."""
+    with pytest.raises(Misconfigured) as caught:
+        read_settings({**ENVIRONMENT, **change})
+
+    assert list(caught.value.problems) == [name]
+
+
+def test_a_custom_subdomain_needs_no_key() -> None:
+    """An Entra token is used."""
+    settings = read_settings({**ENVIRONMENT, **environment({**VOICES, "keyVariable": None})})
+
+    assert "voices" not in settings.source_keys
