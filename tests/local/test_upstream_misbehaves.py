@@ -1,6 +1,7 @@
 """The stand-in for the Speech endpoint on its bad days: every known answer, throttling, hangs and resets."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -137,6 +138,28 @@ def test_hanging_answers_leave_room_for_others(upstream: Upstream) -> None:
 def test_misspelt_order_for_all_is_a_400(upstream: Upstream, told: object) -> None:
     """It would change nothing, and nobody would see why."""
     assert steer(upstream, "operations", told).status_code == 400
+
+
+ORDERS = [
+    order
+    for page in (REPOSITORY / "README.md", REPOSITORY / "local" / "README.md")
+    for order in re.findall(
+        r"^curl -X PUT \$standin(?:/operations)?(/[\w-]+)? -d '([^']+)'", page.read_text(), re.MULTILINE
+    )
+]
+
+
+@pytest.mark.parametrize(("path", "told"), ORDERS)
+def test_what_the_pages_say_to_type_is_understood(upstream: Upstream, path: str, told: str) -> None:
+    """Every order in the README and in the page beside the code."""
+    answer = requests.put(f"{upstream.endpoint}/standin/operations{path}", data=told, timeout=10)
+
+    assert (answer.status_code, answer.text) == (204, "")
+
+
+def test_the_pages_say_what_to_type() -> None:
+    """An empty list would prove nothing."""
+    assert len(ORDERS) >= 8
 
 
 def test_what_it_knows_is_said(upstream: Upstream) -> None:
