@@ -203,6 +203,18 @@ def test_two_instances_with_the_same_call_make_one_attempt(bridge: Stage) -> Non
     assert len(bridge.courier.posted) == 1
 
 
+def test_while_an_attempt_is_in_flight_the_next_one_is_at_the_end_of_its_lease(bridge: Stage) -> None:
+    """If this one is lost; whoever looks meanwhile is told no time that has passed."""
+    ref = pending(bridge)
+    seen = []
+    bridge.courier.during = lambda: seen.append(bridge.registration(ref).next_attempt_at)
+
+    bridge.deliver_all()
+
+    assert seen == [NOON + LEASE]
+    assert bridge.registration(ref).next_attempt_at is None
+
+
 def test_a_call_before_its_time_is_dropped(bridge: Stage) -> None:
     """The due row calls again when the time has come."""
     ref = pending(bridge)

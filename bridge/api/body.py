@@ -45,8 +45,11 @@ def _operation_id(value: str) -> str:
 
 
 def _operation_location(value: str, info: ValidationInfo) -> str:
-    if _located(value, _terms(info)) is None:
-        raise PydanticCustomError("location", "is not an operation of a configured source")
+    terms = _terms(info)
+    if _located(value, terms) is None:
+        places = [f"{at}/{each.path}/operations/…" for each in terms.sources.values() for at in each.endpoints]
+        known = {"known": ", ".join(places)}
+        raise PydanticCustomError("location", "is not an operation of a configured source; those are: {known}", known)
     return value
 
 
@@ -88,7 +91,7 @@ class RegistrationBody(BaseModel):
     source: Annotated[str, AfterValidator(_source)] | None = None
     events: Annotated[list[Literal["Succeeded", "Failed", "Canceled", "Expired"]], Field(min_length=1)] | None = None
     metadata: Annotated[dict[str, Any], AfterValidator(_metadata)] | None = None
-    format: Literal["standard"] = "standard"
+    format: Literal["standard"] | None = None
 
 
 def read_registration(request: func.HttpRequest, terms: Terms, *, owner: str, now: datetime) -> Registration:
@@ -113,7 +116,7 @@ def read_registration(request: func.HttpRequest, terms: Terms, *, owner: str, no
         callback_url=read.callbackUrl,
         events=events,
         metadata=None if read.metadata is None else json.dumps(read.metadata, separators=(",", ":")),
-        format=read.format,
+        format=read.format or "standard",
         since=now,
         life=now,
     )
@@ -130,7 +133,7 @@ def _read_object(request: func.HttpRequest) -> dict[str, Any]:
     try:
         parsed = from_json(raw, allow_inf_nan=False)
     except ValueError as error:
-        raise Problem(400, "InvalidJson", f"The body is not JSON: {error}") from None
+        raise Problem(400, "InvalidJson", f"The body is not JSON that can be read: {error}") from None
     if not isinstance(parsed, dict):
         raise Problem(400, "InvalidJson", "The body is not a JSON object.")
     return parsed
@@ -165,7 +168,14 @@ def _terms(info: ValidationInfo) -> Terms:
 
 
 _CODES = {"missing": "Required", "extra_forbidden": "Unknown"}
-_MESSAGES = {"missing": "is required", "extra_forbidden": "is not a field of a registration"}
+_MESSAGES = {
+    "missing": "is required",
+    "extra_forbidden": "is not a field of a registration",
+    "string_type": "must be a string",
+    "list_type": "must be an array",
+    "dict_type": "must be an object",
+    "too_short": "must not be empty",
+}
 
 
 def _details(error: ValidationError) -> list[Detail]:

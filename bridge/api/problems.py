@@ -53,7 +53,7 @@ class Problem(Exception):
 def invalid(details: Sequence[Detail]) -> Problem:
     """Refuse a request whose fields are wrong, naming every one of them."""
     names = ", ".join(dict.fromkeys(each.target for each in details))
-    return Problem(400, "InvalidRequest", f"Mend these and send it again: {names}", details=details)
+    return Problem(400, "InvalidRequest", f"These are not right, see details: {names}", details=details)
 
 
 def not_found(what: str) -> Problem:

@@ -70,6 +70,16 @@ def read_source(request: func.HttpRequest, known: Mapping[str, object]) -> str:
     return name
 
 
+def refuse_parameters(request: func.HttpRequest) -> None:
+    """Let a call that takes none have none.
+
+    Raises Problem with 400.
+    """
+    details = _unknown(request.params, set())
+    if details:
+        raise invalid(details)
+
+
 def _unknown(given: Mapping[str, str], known: set[str]) -> list[Detail]:
     names = sorted(set(given) - known - _KEY_PARAMETERS)
     return [Detail("Unknown", "is not a parameter of this call", name[:64]) for name in names]

@@ -11,7 +11,7 @@ import azure.functions as func
 from bridge.api import views
 from bridge.api.body import Terms, read_registration
 from bridge.api.problems import Problem, not_found
-from bridge.api.query import ListQuery, read_list_query, read_source
+from bridge.api.query import ListQuery, read_list_query, read_source, refuse_parameters
 from bridge.core.callback import origin_of
 from bridge.core.index import IndexEntry
 from bridge.core.keys import OPERATION_ID, OperationRef, RegistrationRef
@@ -96,7 +96,7 @@ class Routes:
             case NotFound():
                 raise not_found("registration")
             case NoMessage():
-                message = "There is no message yet that could be delivered again."
+                message = "There is no message to deliver again: the operation has not ended, or ended unheard."
                 raise Problem(409, "NoMessageYet", message, target="id")
             case _:
                 assert_never(result)
@@ -112,8 +112,9 @@ class Routes:
             raise not_found("operation")
         return _answer(views.family(known))
 
-    def status(self, _request: func.HttpRequest) -> func.HttpResponse:
+    def status(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `GET /api/status`."""
+        refuse_parameters(request)
         return _answer(views.status(self.show.status(), list(self.terms.sources.values())))
 
     def _found(self, ref: RegistrationRef) -> Shown:

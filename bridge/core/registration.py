@@ -171,7 +171,8 @@ class Registration:
     def claimed(self, claim: str, *, until: datetime, due: str) -> "Registration":
         """Take the exclusive right to make the next attempt."""
         number = self.last_attempt + 1
-        return replace(self, last_attempt=number, held_back=None, claim=claim, leased_until=until, due=due)
+        claimed = replace(self, last_attempt=number, held_back=None, claim=claim, leased_until=until, due=due)
+        return replace(claimed, next_attempt_at=until)  # there is one then if this one is lost
 
     def revived(self, renewed: "Registration") -> "Registration":
         """Begin a new life with what the client says now; the attempts of former lives keep their numbers."""

@@ -105,6 +105,22 @@ def test_a_whole_operation_location_names_the_operation(bridge: Stage, location:
     assert (created.status, created.body["operation"]["id"]) == (201, "operation-1")
 
 
+def test_a_location_of_another_endpoint_is_told_what_would_be_right(bridge: Stage) -> None:
+    """Regional instead of custom, say: the mistake of everybody's first day."""
+    location = "https://westeurope.api.cognitive.microsoft.com/avatar/operations/operation-1"
+    answered = Client.of(bridge).register({"operationLocation": location, "callbackUrl": GOOD["callbackUrl"]})
+
+    assert answered.targets == ["operationLocation"]
+    assert "https://speech.example.com/avatar/operations/" in answered.error["details"][0]["message"]
+
+
+def test_null_is_as_good_as_nothing(bridge: Stage) -> None:
+    """For every field that can be left out."""
+    nothing = dict.fromkeys(["operationLocation", "source", "events", "metadata", "format"])
+
+    assert Client.of(bridge).register({**GOOD, **nothing}).status == 201
+
+
 def test_a_location_and_its_own_source_agree(bridge: Stage) -> None:
     """Saying both is no contradiction."""
     location = "https://speech.example.com/avatar/operations/operation-1"

@@ -209,6 +209,13 @@ def test_a_wrong_parameter_of_a_list_is_named(bridge: Stage, query: str, target:
     assert (answer.status, answer.targets) == (400, [target])
 
 
+def test_a_call_without_parameters_takes_none(bridge: Stage) -> None:
+    """As the others."""
+    answer = Client.of(bridge).call(Routes.status, "/status?verbose=1")
+
+    assert (answer.status, answer.targets) == (400, ["verbose"])
+
+
 def test_the_function_key_is_no_unknown_parameter(bridge: Stage) -> None:
     """The platform reads it."""
     assert Client.of(bridge).call(Routes.list, "/registrations?code=abc&clientId=default").status == 200
