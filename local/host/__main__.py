@@ -1,6 +1,7 @@
 """Run a function app: `python -m local.host [--app DIR] [--port N] [--keys KEY]`."""
 
 import argparse
+import contextlib
 import logging
 import os
 import signal
@@ -37,10 +38,12 @@ def main() -> int:
     names = ", ".join(function.name for function in host.functions)
     print(f"the function host listens on {host.url} with {names}", flush=True)
     ended.wait()
-    print("the function host finishes what is in flight, and stops", flush=True)
+    with contextlib.suppress(OSError):  # whoever read this may have been killed
+        print("the function host finishes what is in flight, and stops", flush=True)
     if not host.stop(STOP_TIMEOUT):
         _log.warning("stopped with work in flight after %s s", STOP_TIMEOUT)
-        sys.stdout.flush()
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
         os._exit(0)
     return 0
 

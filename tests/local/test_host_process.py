@@ -121,6 +121,28 @@ def test_ends_with_its_parent(app: Path, environ: dict[str, str]) -> None:
         assert host.wait(30) == 0
 
 
+def test_ends_with_a_parent_that_no_longer_reads(environ: dict[str, str]) -> None:
+    """As after a kill of the start: with the repository's own app, whatever the host still has to say."""
+    settings = {"BRIDGE_POLL_SCHEDULE": "* * * * * *", "AzureWebJobsStorage": environ["AzureWebJobsStorage"]}
+    command = [sys.executable, "-u", "-m", "local.host", "--app", str(REPOSITORY), "--port", "0", "--with-parent"]
+    with subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        env={**environ, **settings},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as host:
+        assert host.stdin
+        assert host.stdout
+        assert any("listens on" in line for line in host.stdout)
+        host.stdout.close()
+        host.stdin.close()
+
+        assert host.wait(40) in (0, 120)  # 120: Python could not flush its output at the end
+
+
 def test_refuses_to_start_with_one_line_and_exit_code_1(make_app: Callable[..., Path], environ: dict[str, str]) -> None:
     """An app that does not index would be one without functions on Azure."""
     folder = make_app("import no_such_module", head="")
