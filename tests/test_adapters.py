@@ -183,6 +183,16 @@ def test_a_receiver_answers(status: int, kind: type) -> None:
         assert callback.headers["user-agent"].startswith("speech-webhook-bridge/")
 
 
+def test_a_url_is_called_as_it_was_registered() -> None:
+    """To the letter, and without asking for an encoding."""
+    with Receiver.start() as receiver:
+        courier().post(f"{receiver.url}/a%7Eb/%2F?c=%7E&d=+", {}, b"{}")
+
+        [callback] = receiver.callbacks
+        assert callback.path.endswith("?c=%7E&d=+")
+        assert callback.headers["accept-encoding"] == "identity"
+
+
 def test_an_answer_is_kept_in_part_and_printable() -> None:
     """1,024 characters, whatever its bytes."""
     with Receiver.start() as receiver:

@@ -87,12 +87,8 @@ class Guard:
             except OSError as error:
                 failure = error
                 continue
-            self._check_peer(connection)
-            connection.settimeout(within)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            leash = Leash(connection, str(address))
-            deadline.hold(leash)
-            return connection, leash
+            deadline.address = str(address)
+            return connection, self._leashed(connection, str(address), within)
         if isinstance(failure, TimeoutError):
             raise failure
         raise ConnectFailed(type(failure).__name__) from failure
@@ -107,11 +103,26 @@ class Guard:
             raise RefusedByRules("an address that the name leads to is not allowed")
         return addresses
 
+    def _leashed(self, connection: socket.socket, address: str, timeout: float) -> Leash:
+        """Put a fresh connection under the deadline; closes it if it may not stay open."""
+        try:
+            self._check_peer(connection)
+            connection.settimeout(timeout)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            leash = Leash(connection, address)
+        except OSError as error:  # it has been closed at the other end meanwhile
+            connection.close()
+            raise ConnectionResetError(type(error).__name__) from error
+        except RefusedByRules:
+            connection.close()
+            raise
+        self.hold(leash)
+        return leash
+
     def _check_peer(self, connection: socket.socket) -> None:
         """Look at whom the connection really goes to; whatever happened in between, it is the last word."""
         peer = ipaddress.ip_address(connection.getpeername()[0].partition("%")[0])
         if not self.rules.allows_address(peer):
-            connection.close()
             raise RefusedByRules("the connection goes to an address that is not allowed")
 
     def _deadline(self) -> AttemptDeadline:

@@ -88,6 +88,13 @@ def test_silence_of_attempts_that_began_before_a_rest_does_not_lengthen_it() -> 
     assert (host.rests, host.resting_until) == (1, NOON + FIRST_REST)
 
 
+def test_patience_is_for_those_who_answer() -> None:
+    """A silent host keeps no thread waiting."""
+    assert Host(answers=True).patience == timedelta(seconds=1)
+    assert Host().patience == timedelta(milliseconds=100)
+    assert silent(1).patience == timedelta(0)
+
+
 def test_an_attempt_that_was_not_made_says_nothing() -> None:
     """Neither for nor against the host."""
     assert attempt(silent(3), NOON, answered=None) == silent(3)

@@ -73,7 +73,8 @@ def port() -> int:
 @pytest.fixture
 def started(clone: Path, lines: Record[str], port: int) -> Iterator[Child]:
     """Say `make start` in the clone, with no network."""
-    environ = {**os.environ, **OFFLINE, "PORT": str(port)}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # of a make around
+    environ = {**inherited, **OFFLINE, "PORT": str(port)}
     child = Child(["make", "start"], cwd=clone, env=environ, on_line=lines.add)
     yield child
     child.stop(PATIENCE)

@@ -131,6 +131,38 @@ def test_the_next_address_is_tried_when_one_is_dead(courier: HttpCourier, monkey
     courier.close()
 
 
+def test_the_peer_has_the_last_word(courier: HttpCourier, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever happens between the check and the connection."""
+    with living(says(OK + b"\r\n")) as port:
+
+        def elsewhere(_: object, timeout: float) -> socket.socket:
+            connection = socket.socket()
+            connection.settimeout(timeout)
+            connection.connect(("127.0.0.1", port))
+            return connection
+
+        monkeypatch.setattr(socket, "create_connection", elsewhere)
+        sender = HttpCourier(Guard(CLOSED), FakeClock())
+        resolving(monkeypatch, lambda _: ["1.1.1.1"])
+
+        outcome = sender.post("http://elsewhere.example.com/", {}, b"{}")
+        sender.close()
+
+    assert isinstance(outcome, Unreachable)
+    assert outcome.error is Failure.REFUSED_BY_RULES
+    courier.close()
+
+
+def test_rules_that_were_narrowed_hold_for_what_was_registered_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scheme, port and host are looked at again before each attempt."""
+    resolving(monkeypatch, lambda _: ["1.1.1.1"])
+    monkeypatch.setattr(socket, "create_connection", forbidden)
+    sender = HttpCourier(Guard(CallbackRules(allowed_hosts=frozenset({"good.example.com"}))), FakeClock())
+
+    for url in ("http://good.example.com/", "https://good.example.com:8443/", "https://other.example.com/"):
+        assert sender.post(url, {}, b"{}") == Unreachable(error=Failure.REFUSED_BY_RULES)
+
+
 @pytest.mark.parametrize("script", [lambda _: [], lambda _: 1 // 0], ids=["answers nothing", "is broken"])
 def test_a_name_that_leads_nowhere_is_dns(
     courier: HttpCourier, monkeypatch: pytest.MonkeyPatch, script: Script

@@ -1,0 +1,45 @@
+"""The deadline of an attempt, piece by piece."""
+
+import socket
+
+import pytest
+
+from bridge.adapters.attempt_deadline import AttemptDeadline, Leash
+
+
+def test_a_connection_that_comes_after_the_cut_is_cut_at_once() -> None:
+    """It was being opened when the time was over."""
+    ours, theirs = socket.socketpair()
+    leash = Leash(ours, "127.0.0.1")
+    with ours, theirs, AttemptDeadline(300) as deadline:
+        deadline._cut()
+
+        deadline.hold(leash)
+
+        assert ours.recv(1) == b""
+    leash.orphan()
+    assert leash._handle.fileno() == -1
+
+
+def test_no_part_of_an_attempt_gets_more_time_than_is_left() -> None:
+    """And none when there is none left."""
+    with AttemptDeadline(300) as deadline:
+        assert deadline.remaining(5) == 5
+        assert deadline.remaining(900) <= 300
+    with pytest.raises(TimeoutError):
+        AttemptDeadline(-1).remaining(5)
+
+
+def test_a_handle_is_closed_when_both_are_done_with_it() -> None:
+    """The library with the connection, and the attempt with its answer, in either order."""
+    for order in (("orphan", "release"), ("release", "orphan")):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            leash = Leash(ours, "127.0.0.1")
+            leash.hold()
+
+            getattr(leash, order[0])()
+            assert leash._handle.fileno() != -1
+            getattr(leash, order[1])()
+
+            assert leash._handle.fileno() == -1
