@@ -102,7 +102,7 @@ class Deliver:
     def _enter(self, before: Stored[Registration], now: datetime, visit: Visit, name: str) -> Claimed | None:
         """Take the right to the attempt if its host has room for it; hold it back otherwise."""
         host, ref = host_and_port(before.record.callback_url), before.record.ref
-        held = visit.enter(host, chance=self.chance())
+        held = visit.enter(origin_of(before.record.callback_url), chance=self.chance())
         if held is not None:
             commit(self.table, delivering.hold_back(before, held, tx=name))
             log(Event.HELD_BACK, registration=ref.public_id, to=host, why=held.why, until=held.until)

@@ -23,20 +23,21 @@ class Leash:
     def __init__(self, connection: socket.socket, address: str) -> None:
         self._handle = connection.dup()
         self._lock = threading.Lock()
-        self._held = False
+        self._holder: object | None = None
         self._orphan = False
         #: Whom the connection goes to.
         self.address = address
 
-    def hold(self) -> None:
-        """Begin an attempt on the connection."""
+    def hold(self, holder: object) -> None:
+        """Begin an attempt on the connection; one before it, which has read its answer, has no say any more."""
         with self._lock:
-            self._held = True
+            self._holder = holder
 
-    def release(self) -> None:
-        """End an attempt on the connection, which may be used again."""
+    def release(self, holder: object) -> None:
+        """End an attempt on the connection, which may be used again, or be in use by the next one already."""
         with self._lock:
-            self._held = False
+            if self._holder is holder:
+                self._holder = None
             self._close_if_done()
 
     def orphan(self) -> None:
@@ -45,13 +46,14 @@ class Leash:
             self._orphan = True
             self._close_if_done()
 
-    def cut(self) -> None:
-        """End the connection now, whatever is going on."""
+    def cut(self, holder: object) -> None:
+        """End the connection now, whatever is going on, if it is still the holder's."""
         with self._lock, contextlib.suppress(OSError):  # it has ended by itself
-            self._handle.shutdown(socket.SHUT_RDWR)
+            if self._holder is holder:
+                self._handle.shutdown(socket.SHUT_RDWR)
 
     def _close_if_done(self) -> None:
-        if self._orphan and not self._held:
+        if self._orphan and self._holder is None:
             self._handle.close()
 
 
@@ -81,20 +83,20 @@ class AttemptDeadline:
 
     def hold(self, leash: Leash) -> None:
         """Put a connection under the deadline."""
-        leash.hold()
+        leash.hold(self)
         with self._lock:
             former, self._leash = self._leash, leash
             self.address = leash.address
             if self.cut:
-                leash.cut()
+                leash.cut(self)
         if former is not None and former is not leash:
-            former.release()
+            former.release(self)
 
     def _cut(self) -> None:
         with self._lock:
             self.cut = True
             if self._leash is not None:
-                self._leash.cut()
+                self._leash.cut(self)
 
     def __enter__(self) -> Self:
         self._timer.start()
@@ -107,4 +109,4 @@ class AttemptDeadline:
         with self._lock:
             leash, self._leash = self._leash, None
         if leash is not None:
-            leash.release()
+            leash.release(self)

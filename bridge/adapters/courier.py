@@ -11,7 +11,7 @@ from urllib3.exceptions import HTTPError
 from bridge import __version__
 from bridge.adapters.attempt_deadline import AttemptDeadline
 from bridge.adapters.egress import ConnectFailed, Guard, RefusedByRules, guarded_session
-from bridge.adapters.resolver import NameNotResolved, NoConnection
+from bridge.adapters.resolver import NameNotResolved
 from bridge.adapters.strict_response import HeadIncomplete, HeadTooLarge
 from bridge.core.callback import CallbackRefused, normalise
 from bridge.core.outcome import KEPT_ANSWER, Delivered, Failure, Gone, Outcome, Rejected, Unreachable, answered
@@ -23,9 +23,6 @@ USER_AGENT = f"speech-webhook-bridge/{__version__}"
 
 #: Seconds that a registration waits for the address behind a name.
 _EARLY_LOOKUP = 1.0
-
-#: What the network, the libraries and the rules raise when no answer comes.
-_NO_ANSWER = (requests.RequestException, HTTPError, HTTPException, OSError, ValueError, NoConnection)
 
 #: The class of a failure, by the first of these that is found among its causes.
 _FAILURES: tuple[tuple[tuple[type[BaseException], ...], Failure], ...] = (
@@ -55,7 +52,7 @@ class HttpCourier:
         A name that does not resolve now may do so when it matters, so nothing is said against it.
         """
         try:
-            self._guard.allowed(urlsplit(url).hostname or "", _EARLY_LOOKUP)
+            self._guard.look_early(urlsplit(url).hostname or "", _EARLY_LOOKUP)
         except RefusedByRules:
             return "leads to an address that is not public"
         except NameNotResolved:
@@ -74,7 +71,7 @@ class HttpCourier:
         with self._guard.attempt() as deadline:
             try:
                 outcome: Outcome = self._post(url, headers, body, deadline)
-            except _NO_ANSWER as error:
+            except Exception as error:  # noqa: BLE001 - whatever a stranger's answer does to the libraries
                 outcome = Unreachable(error=_failure(error), address=deadline.address)
         if deadline.cut:  # whatever was read until then can look like a whole answer
             return Unreachable(error=Failure.TIMEOUT, address=deadline.address)
@@ -118,7 +115,7 @@ def _failure(error: BaseException) -> Failure:
     for kinds, failure in _FAILURES:
         if any(isinstance(cause, kinds) for cause in causes):
             return failure
-    too_many_headers = any("got more than" in str(cause) for cause in causes if isinstance(cause, HTTPException))
+    too_many_headers = any("got more than" in str(cause) for cause in causes if type(cause) is HTTPException)
     return Failure.HEAD_TOO_LARGE if too_many_headers else Failure.PROTOCOL
 
 

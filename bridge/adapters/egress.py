@@ -28,6 +28,9 @@ from bridge.core.networks import Address
 #: Hosts whose connections are kept, and connections kept for each: as many as attempts may be in flight there.
 _HOSTS, _PER_HOST = 64, 4
 
+#: Lookups for registrations that may be under way.
+_EARLY_LOOKUPS = 16
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -56,6 +59,7 @@ class Guard:
         self.rules = rules
         self.limits = limits or Limits()
         self._resolver = Resolver()
+        self._early = Resolver(_EARLY_LOOKUPS)
         self._local = threading.local()
 
     @contextmanager
@@ -86,10 +90,12 @@ class Guard:
                 connection = socket.create_connection((str(address), port), timeout=within / len(addresses))
             except OSError as error:
                 failure = error
+                if isinstance(error, ConnectionResetError):  # somebody took it, and closed it at once
+                    deadline.address = str(address)
                 continue
             deadline.address = str(address)
             return connection, self._leashed(connection, str(address), within)
-        if isinstance(failure, TimeoutError):
+        if isinstance(failure, TimeoutError | ConnectionResetError):
             raise failure
         raise ConnectFailed(type(failure).__name__) from failure
 
@@ -98,7 +104,13 @@ class Guard:
 
         Raises NameNotResolved and RefusedByRules.
         """
-        addresses = self._resolver.resolve(host.strip("[]"), timeout)
+        return self._checked(self._resolver.resolve(host.strip("[]"), timeout))
+
+    def look_early(self, host: str, timeout: float) -> Sequence[Address]:
+        """Do the same for a registration, whose lookups take no place from those of attempts."""
+        return self._checked(self._early.resolve(host.strip("[]"), timeout))
+
+    def _checked(self, addresses: Sequence[Address]) -> Sequence[Address]:
         if not all(self.rules.allows_address(address) for address in addresses):
             raise RefusedByRules("an address that the name leads to is not allowed")
         return addresses
@@ -171,6 +183,12 @@ def _pool_classes(guard: Guard) -> dict[str, type[HTTPConnectionPool]]:
             if self.leash is not None:  # a connection that is used again
                 guard.hold(self.leash)
             super().request(*args, **kwargs)
+
+        @property
+        def is_connected(self) -> bool:
+            """Whether it may be used again: what the other side sent beyond its answer must not answer the next."""
+            decrypted = getattr(self.sock, "pending", lambda: 0)() if self.sock else 0
+            return super().is_connected and not decrypted
 
         def close(self) -> None:
             leash, self.leash = self.leash, None

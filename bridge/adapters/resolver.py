@@ -37,7 +37,8 @@ class _Lookup:
 class Resolver:
     """Looks names up in threads of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = MAX_LOOKUPS) -> None:
+        self._limit = limit
         self._under_way: dict[str, _Lookup] = {}
         self._lock = threading.Lock()
 
@@ -57,10 +58,11 @@ class Resolver:
         with self._lock:
             lookup = self._under_way.get(host)
             if lookup is None:
-                if len(self._under_way) >= MAX_LOOKUPS:
+                if len(self._under_way) >= self._limit:
                     raise NameNotResolved("too many lookups are under way")
-                lookup = self._under_way[host] = _Lookup()
+                lookup = _Lookup()
                 threading.Thread(target=self._run, args=(host, lookup), name="lookup", daemon=True).start()
+                self._under_way[host] = lookup  # the thread takes it out under the same lock, so after this
             return lookup
 
     def _run(self, host: str, lookup: _Lookup) -> None:

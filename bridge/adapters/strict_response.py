@@ -5,13 +5,15 @@ an interim answer other than 100 for the final one. Here a head ends with an emp
 before the final head counts against one limit, and interim answers are skipped (RFC 9112, 2.1; RFC 9110, 15.2).
 """
 
-from http.client import HTTPException, HTTPResponse
+import re
+from http.client import BadStatusLine, HTTPException, HTTPResponse
 from typing import Any, BinaryIO, cast
 
 #: Everything before the body may have this many bytes, interim answers included.
-MAX_HEAD_BYTES = 65_536
+MAX_HEAD_BYTES = 16_384
 
 _SWITCHING = 101
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] [1-9][0-9]{2}(?: [^\r\n]*)?\r?\n?")
 
 
 class HeadTooLarge(HTTPException):
@@ -28,7 +30,8 @@ class _Head:
     def __init__(self, lines: BinaryIO) -> None:
         self._lines = lines
         self._bytes = 0
-        #: Whether the last line read was the empty one.
+        #: The last line read, and whether it was the empty one.
+        self.last = b""
         self.ended = False
 
     def readline(self, limit: int = -1) -> bytes:
@@ -37,7 +40,10 @@ class _Head:
         self._bytes += len(line)
         if self._bytes > MAX_HEAD_BYTES:
             raise HeadTooLarge
+        if b"\r" in line.rstrip(b"\r\n") or b"\0" in line:  # the parser of headers would see lines of its own there
+            raise HTTPException("a header with a control character")
         self.ended = line in (b"\r\n", b"\n")
+        self.last = line
         return line
 
     def close(self) -> None:
@@ -68,6 +74,8 @@ class StrictResponse(HTTPResponse):
     def _read_status(self) -> tuple[str, int, str]:
         while True:
             version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not _STATUS_LINE.fullmatch(self.fp.last):
+                raise BadStatusLine("not of HTTP/1.x")
             if status // 100 != 1:
                 return version, status, reason
             if status == _SWITCHING:
@@ -75,3 +83,10 @@ class StrictResponse(HTTPResponse):
             while not self.fp.ended:
                 if not self.fp.readline(MAX_HEAD_BYTES + 1):
                     raise HeadIncomplete
+
+    def _read_next_chunk_size(self) -> int:
+        """Read the size of a chunk; a negative one would be read as everything that ever comes."""
+        size = int(super()._read_next_chunk_size())  # type: ignore[misc]
+        if size < 0:
+            raise HTTPException("a chunk of negative size")
+        return size

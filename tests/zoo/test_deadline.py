@@ -1,6 +1,8 @@
 """The deadline of an attempt, piece by piece."""
 
 import socket
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -30,16 +32,37 @@ def test_no_part_of_an_attempt_gets_more_time_than_is_left() -> None:
         AttemptDeadline(-1).remaining(5)
 
 
+def test_an_attempt_that_is_over_has_no_say_over_the_next_one() -> None:
+    """Its connection went back to the pool before it had quite ended."""
+    ours, theirs = socket.socketpair()
+    leash = Leash(ours, "127.0.0.1")
+    with ours, theirs:
+        leash.hold("first")
+        leash.hold("second")
+
+        leash.cut("first")
+        leash.release("first")
+        leash.orphan()
+
+        theirs.sendall(b"x")
+        assert ours.recv(1) == b"x"
+        leash.cut("second")
+        assert ours.recv(1) == b""
+    leash.release("second")
+    assert leash._handle.fileno() == -1
+
+
 def test_a_handle_is_closed_when_both_are_done_with_it() -> None:
     """The library with the connection, and the attempt with its answer, in either order."""
     for order in (("orphan", "release"), ("release", "orphan")):
         ours, theirs = socket.socketpair()
         with ours, theirs:
             leash = Leash(ours, "127.0.0.1")
-            leash.hold()
+            leash.hold(order)
+            steps: dict[str, Callable[[], None]] = {"orphan": leash.orphan, "release": partial(leash.release, order)}
 
-            getattr(leash, order[0])()
+            steps[order[0]]()
             assert leash._handle.fileno() != -1
-            getattr(leash, order[1])()
+            steps[order[1]]()
 
             assert leash._handle.fileno() == -1

@@ -282,3 +282,22 @@ def test_a_port_that_speaks_no_tls(tls_courier: HttpCourier, habit: object, expe
     """Or does not come to an end with it."""
     with living(habit) as port:  # type: ignore[arg-type]
         assert kind(tls_courier.post(f"https://localhost:{port}/", {}, b"{}")) in (expected, "timeout", "closed")
+
+
+def test_what_came_beyond_an_answer_over_tls_does_not_answer_the_next_request(
+    tls_courier: HttpCourier, authority: trustme.CA
+) -> None:
+    """It is decrypted already, where the socket does not show it."""
+    body = b"a" * (8192 - len(OK + b"Content-Length: 8100\r\n\r\n"))
+    first = OK + b"Content-Length: %04d\r\n\r\n" % len(body) + body
+
+    def says_too_much(connection: socket.socket, _: threading.Event) -> None:
+        hear(connection)
+        connection.sendall(first + b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n")
+        hear(connection)
+        connection.sendall(OK + b"Content-Length: 0\r\n\r\n")
+
+    with living(says_too_much, context(authority.issue_cert("localhost"))) as port:
+        outcomes = [kind(tls_courier.post(f"https://localhost:{port}/", {}, b"{}")) for _ in range(2)]
+
+    assert 410 not in outcomes
