@@ -73,7 +73,8 @@ def port() -> int:
 @pytest.fixture
 def started(clone: Path, lines: Record[str], port: int) -> Iterator[Child]:
     """Say `make start` in the clone, with no network."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # of a make around
+    of_a_make_around = ("MAKE", "VENV", "PYTHON")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(of_a_make_around)}
     environ = {**inherited, **OFFLINE, "PORT": str(port)}
     child = Child(["make", "start"], cwd=clone, env=environ, on_line=lines.add)
     yield child

@@ -14,7 +14,9 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["make", "--no-print-directory", *arguments],  # noqa: S607 - whichever is on the path
         cwd=REPOSITORY,
-        env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")},  # of a make around
+        env={
+            name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "VENV"))
+        },  # of a make around
         capture_output=True,
         text=True,
         timeout=60,
