@@ -12,15 +12,15 @@ from local.demo.stage import Stage, set_up, tell_upstream
 from local.demo.story import ACTS, Act, problems, verified
 from local.demo.timeline import Timeline
 from local.errors import LocalError
-from local.receiver import Callback, Receiver
+from local.receiver import Receiver
 
 #: Past this many seconds something is wrong.
 LIMIT = 50.0
 
 _LOOK = 0.1
 _LAST_WORDS = 10
+_PATHS = {f"/{act.name}" for act in ACTS}
 _ENDED = {"delivered", "dead", "cancelled", "unwanted"}
-_TOLD = {"pending": "its callback is on the way", "delivered": "is delivered"}
 
 
 def demo(environ: Mapping[str, str], clock: Callable[[], float] = time.monotonic) -> None:
@@ -50,7 +50,6 @@ class _Show:
         self._created: dict[str, dict[str, Any]] = {}
         self._shown: dict[str, dict[str, Any]] = {}
         self._events: dict[str, list[Mapping[str, Any]]] = {act.name: [] for act in ACTS}
-        self._told_callbacks: set[int] = set()
 
     def run(self) -> None:
         """Register, watch until all is over, and check."""
@@ -66,6 +65,8 @@ class _Show:
                 self._look(act)
             time.sleep(_LOOK)
         wrong = [each for act in ACTS for each in problems(act, self._shown[act.name], self._events[act.name])]
+        strangers = {each.path for receiver in self._receivers for each in receiver.callbacks} - _PATHS
+        wrong += [f"a callback came to {path}, where nobody registered one" for path in sorted(strangers)]
         if wrong:
             raise LocalError("; ".join(wrong))
 
@@ -84,20 +85,26 @@ class _Show:
         self._timeline.happens(act.name, f"registered: call back {body['callbackUrl']}{nobody}")
 
     def _look(self, act: Act) -> None:
-        """Tell what is new of a registration, after the callbacks that led to it."""
+        """Tell what is new of a registration, each thing after what led to it.
+
+        The receiver is looked at after the API, and may be ahead of it: a callback waits until the API tells
+        of the verdict that it is about.
+        """
         before = self._shown[act.name]
         url = f"{self._stage.host.url}/api/registrations/{before['id']}"
         now = requests.get(url, timeout=10).json()
-        self._tell_callbacks()
         if now["operation"]["status"] != before["operation"]["status"]:
             self._timeline.happens(act.name, f"Speech says {now['operation']['status']}")
+        if now["state"] == "pending" != before["state"]:
+            self._timeline.happens(act.name, "its callback is on the way")
         for attempt in now["attempts"][len(_finished(before)) :]:
             if attempt["error"]:
                 self._timeline.happens(act.name, f"attempt {attempt['number']} failed: {attempt['error']}", bad=True)
                 self._open_late_receiver(act)
-        if now["state"] != before["state"]:
-            told = _TOLD.get(now["state"], f"is {now['state']}")
-            self._timeline.happens(act.name, told, good=now["state"] == "delivered")
+        if now["state"] != "waiting":
+            self._tell_callbacks(act)
+        if now["state"] != before["state"] and now["state"] in _ENDED:
+            self._timeline.happens(act.name, f"is {now['state']}", good=now["state"] == "delivered")
         self._shown[act.name] = {**now, "attempts": _finished(now)}
 
     def _open_late_receiver(self, act: Act) -> None:
@@ -105,21 +112,13 @@ class _Show:
             self._receivers.append(self._later.enter_context(Receiver.start(port=self._stage.late_port)))
             self._timeline.happens(act.name, "its receiver comes up; the bridge tries again in about 5 s")
 
-    def _tell_callbacks(self) -> None:
-        for receiver in self._receivers:
-            for callback in receiver.callbacks:
-                if id(callback) not in self._told_callbacks:
-                    self._told_callbacks.add(id(callback))
-                    self._tell_callback(callback)
-
-    def _tell_callback(self, callback: Callback) -> None:
-        name = callback.path.strip("/")
-        if name not in self._created:
-            raise LocalError(f"a callback came to {callback.path}, where nobody registered one")
-        event = verified(callback, self._created[name]["signingSecret"])
-        self._events[name].append(event)
-        told = f"callback received, signature verified: {event['type']} {callback.headers['webhook-id']}"
-        self._timeline.happens(name, told, good=True)
+    def _tell_callbacks(self, act: Act) -> None:
+        came = [each for receiver in self._receivers for each in receiver.callbacks if each.path == f"/{act.name}"]
+        for callback in came[len(self._events[act.name]) :]:
+            event = verified(callback, self._created[act.name]["signingSecret"])
+            self._events[act.name].append(event)
+            told = f"callback received, signature verified: {event['type']} {callback.headers['webhook-id']}"
+            self._timeline.happens(act.name, told, good=True)
 
 
 def _finished(shown: Mapping[str, Any]) -> list[Any]:
