@@ -12,7 +12,7 @@ from azure.data.tables import TableClient
 from azure.storage.queue import QueueClient, TextBase64DecodePolicy, TextBase64EncodePolicy
 
 from bridge.adapters.courier import HttpCourier
-from bridge.adapters.egress import Guard
+from bridge.adapters.egress import Guard, Limits
 from bridge.adapters.queue import AzureOutbox
 from bridge.adapters.speech import SpeechService
 from bridge.adapters.tables import AzureTable
@@ -31,6 +31,7 @@ from local.azurite import Azurite
 from local.receiver import Receiver
 from local.upstream import Upstream
 from tests.support.world import ENVIRONMENT, NOON, FakeClock
+from tests.zoo.receivers import OK, drips, living
 
 MULTIPART = b"HTTP/1.1 202 Accepted\r\nContent-Type: multipart/mixed; boundary=batch_1\r\n"
 OPERATION = OperationRef("default", "operation-1")
@@ -129,7 +130,7 @@ def test_an_upstream_that_is_not_there_is_no_reply() -> None:
     """With a word for people, and without the URL."""
     reply = speech(f"http://127.0.0.1:{unused_port()}").ask(OPERATION)
 
-    assert reply == NoReply("connection failed")
+    assert reply == NoReply("connect")
 
 
 def test_an_upstream_that_speaks_no_http_is_no_reply() -> None:
@@ -383,3 +384,12 @@ def test_a_transaction_is_sent_once() -> None:
         listening.settimeout(0)
         with pytest.raises(BlockingIOError):
             listening.accept()
+
+
+def test_an_upstream_that_drips_has_one_deadline() -> None:
+    """A byte now and then would hold a thread of the sweep for ever."""
+    with living(drips(OK + b"Content-Length: 999\r\n\r\n", b" ")) as port:
+        source = Source(name="default", endpoint=f"http://127.0.0.1:{port}", path="avatar", api_version="1")
+        service = SpeechService([source], {"default": dict}, Limits(attempt=0.3))
+
+        assert service.ask(OPERATION) == NoReply("timeout")

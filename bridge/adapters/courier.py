@@ -1,8 +1,7 @@
 """One POST to a receiver: what was sent, and what came of it as a value."""
 
-import ssl
-from collections.abc import Iterator, Mapping
-from http.client import HTTPException, LineTooLong
+from collections.abc import Mapping
+from http.client import HTTPException
 from urllib.parse import urlsplit
 
 import requests
@@ -10,10 +9,10 @@ from urllib3.exceptions import HTTPError
 
 from bridge import __version__
 from bridge.adapters.attempt_deadline import AttemptDeadline
-from bridge.adapters.egress import ConnectFailed, Guard, RefusedByRules, guarded_session
+from bridge.adapters.egress import Guard, RefusedByRules, guarded_session
+from bridge.adapters.failures import failure_of
 from bridge.adapters.resolver import NameNotResolved
-from bridge.adapters.strict_response import HeadIncomplete, HeadTooLarge
-from bridge.core.callback import CallbackRefused, normalise
+from bridge.core.callback import normalise
 from bridge.core.outcome import KEPT_ANSWER, Delivered, Failure, Gone, Outcome, Rejected, Unreachable, answered
 from bridge.core.retry import parse_retry_after
 from bridge.core.times import Clock
@@ -23,17 +22,6 @@ USER_AGENT = f"speech-webhook-bridge/{__version__}"
 
 #: Seconds that a registration waits for the address behind a name.
 _EARLY_LOOKUP = 1.0
-
-#: The class of a failure, by the first of these that is found among its causes.
-_FAILURES: tuple[tuple[tuple[type[BaseException], ...], Failure], ...] = (
-    ((RefusedByRules, CallbackRefused), Failure.REFUSED_BY_RULES),
-    ((NameNotResolved,), Failure.DNS),
-    ((ConnectFailed,), Failure.CONNECT),
-    ((HeadTooLarge, LineTooLong), Failure.HEAD_TOO_LARGE),
-    ((ssl.SSLError, requests.exceptions.SSLError), Failure.TLS),
-    ((TimeoutError, requests.Timeout), Failure.TIMEOUT),
-    ((ConnectionError, HeadIncomplete), Failure.CLOSED),
-)
 
 
 class HttpCourier:
@@ -72,7 +60,7 @@ class HttpCourier:
             try:
                 outcome: Outcome = self._post(url, headers, body, deadline)
             except Exception as error:  # noqa: BLE001 - whatever a stranger's answer does to the libraries
-                outcome = Unreachable(error=_failure(error), address=deadline.address)
+                outcome = Unreachable(error=failure_of(error), address=deadline.address)
         if deadline.cut:  # whatever was read until then can look like a whole answer
             return Unreachable(error=Failure.TIMEOUT, address=deadline.address)
         return outcome
@@ -107,25 +95,3 @@ def _start(response: requests.Response) -> bytes:
         return bytes(response.raw.read(4 * KEPT_ANSWER, decode_content=False) or b"")
     except (HTTPError, HTTPException, OSError, ValueError):
         return b""
-
-
-def _failure(error: BaseException) -> Failure:
-    """Name the class of a failure; its text could show the URL."""
-    causes = list(_causes(error))
-    for kinds, failure in _FAILURES:
-        if any(isinstance(cause, kinds) for cause in causes):
-            return failure
-    too_many_headers = any("got more than" in str(cause) for cause in causes if type(cause) is HTTPException)
-    return Failure.HEAD_TOO_LARGE if too_many_headers else Failure.PROTOCOL
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Walk through what the libraries have wrapped, each in its own way."""
-    left, seen = [error], set[int]()
-    while left:
-        cause = left.pop(0)
-        if id(cause) not in seen:
-            seen.add(id(cause))
-            yield cause
-            wrapped = (cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args)
-            left += [each for each in wrapped if isinstance(each, BaseException)]

@@ -1,4 +1,6 @@
-"""Connections to receivers, guarded where it counts: at the moment of connecting, on the address itself.
+"""Guarded connections: to receivers, and to Speech, which may be anywhere but has a deadline too.
+
+The guard is where it counts: at the moment of connecting, on the address itself.
 
 A name is resolved once; if any address in the answer is not allowed, none is connected to; the connection goes to
 one of the checked addresses, so a name that changes between check and use gains nothing. Host header, SNI and the
@@ -11,7 +13,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import requests
@@ -25,8 +26,11 @@ from bridge.adapters.strict_response import StrictResponse
 from bridge.core.callback import CallbackRules
 from bridge.core.networks import Address
 
-#: Hosts whose connections are kept, and connections kept for each: as many as attempts may be in flight there.
-_HOSTS, _PER_HOST = 64, 4
+#: Hosts whose connections are kept.
+_HOSTS = 64
+
+#: Connections kept for each receiver: as many as attempts may be in flight there.
+_PER_HOST = 4
 
 #: Lookups for registrations that may be under way.
 _EARLY_LOOKUPS = 16
@@ -144,12 +148,14 @@ class Guard:
         return deadline
 
 
-def guarded_session(guard: Guard) -> requests.Session:
-    """Make a session that reaches nothing but through `guard`, and takes nothing from the environment."""
+def guarded_session(guard: Guard, *, per_host: int = _PER_HOST) -> requests.Session:
+    """Make a session that reaches nothing but through `guard`, and takes nothing from the environment.
+
+    Threads may share it; it keeps `per_host` connections to each host.
+    """
     session = requests.Session()
     session.trust_env = False
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # receivers get no memory here
-    adapter = _GuardedAdapter(guard)
+    adapter = _GuardedAdapter(guard, per_host)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return session
@@ -158,9 +164,9 @@ def guarded_session(guard: Guard) -> requests.Session:
 class _GuardedAdapter(HTTPAdapter):
     """The transport of `requests`, with connections of our own."""
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard, per_host: int) -> None:
         self._guard = guard
-        super().__init__(pool_connections=_HOSTS, pool_maxsize=_PER_HOST)
+        super().__init__(pool_connections=_HOSTS, pool_maxsize=per_host)
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:  # noqa: ANN401 - the library's signature
         """Make the pools; called by the base class."""

@@ -1,22 +1,27 @@
 """Asks the Speech service: one GET, read as it comes. What the answer means is decided in `bridge/core/answer.py`."""
 
-import threading
+import ipaddress
 from collections.abc import Callable, Mapping, Sequence
-from http.cookiejar import DefaultCookiePolicy
 
 import requests
 from azure.core.exceptions import AzureError
-from urllib3.exceptions import HTTPError
 
+from bridge.adapters.egress import Guard, Limits, guarded_session
+from bridge.adapters.failures import failure_of
 from bridge.core.answer import NoReply, NoToken, Reply
+from bridge.core.callback import CallbackRules
 from bridge.core.keys import OperationRef
+from bridge.core.outcome import Failure
 from bridge.core.source import Source
-
-#: Seconds to connect, and seconds without a byte.
-_TIMEOUT = (5, 10)
 
 #: A longer answer is cut here: nothing that the API answers comes near it.
 _MAX_BYTES = 65_536
+
+#: Connections that are kept to each source; more threads than this never ask at once.
+_CONNECTIONS = 64
+
+#: The operator has said where the sources are, and that can be a private address.
+_ANYWHERE = CallbackRules(allowed_networks=(ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0")))
 
 #: Makes the header that proves who asks.
 Authorisation = Callable[[], Mapping[str, str]]
@@ -26,61 +31,57 @@ SPEECH_SCOPE = "https://cognitiveservices.azure.com/.default"
 
 
 class SpeechService:
-    """Every source that the bridge may ask. Keeps one session, and so one connection, per thread."""
+    """Every source that the bridge may ask. Threads may share it.
 
-    def __init__(self, sources: Sequence[Source], authorisations: Mapping[str, Authorisation]) -> None:
+    A question has one wall-clock deadline, since a gateway that drips would otherwise hold the sweep for ever.
+    """
+
+    def __init__(
+        self, sources: Sequence[Source], authorisations: Mapping[str, Authorisation], limits: Limits | None = None
+    ) -> None:
         """Make one; `authorisations` proves who asks, by the name of the source."""
         self._sources = {source.name: source for source in sources}
         self._authorisations = authorisations
-        self._local = threading.local()
+        self._guard = Guard(_ANYWHERE, limits)
+        self._session = guarded_session(self._guard, per_host=_CONNECTIONS)
 
     def ask(self, ref: OperationRef) -> Reply | NoReply | NoToken:
         """Ask once for an operation. A crash right after this costs one request: it is asked again."""
+        return self._ask(ref, "operations")
+
+    def ask_why(self, ref: OperationRef) -> Reply | NoReply | NoToken:
+        """Ask once for the job with the id of an operation. A crash right after this costs one request."""
+        return self._ask(ref, "batchsyntheses")
+
+    def close(self) -> None:
+        """Close the connections that were kept."""
+        self._session.close()
+
+    def _ask(self, ref: OperationRef, what: str) -> Reply | NoReply | NoToken:
         source = self._sources.get(ref.source)
         if source is None:
             return NoReply(f"no source is named {ref.source}")
         try:
-            return self._get(source, ref.id)
+            proof = self._authorisations[source.name]()
         except AzureError as error:
             return NoToken(f"no token: {type(error).__name__}")
-        except (requests.RequestException, HTTPError, ValueError) as error:  # a key that is no header is a ValueError
-            return NoReply(_what(error))
+        with self._guard.attempt() as deadline:
+            try:
+                reply: Reply | NoReply = self._get(source, f"{source.path}/{what}/{ref.id}", proof)
+            except Exception as error:  # noqa: BLE001 - whatever an answer does to the libraries
+                reply = NoReply(failure_of(error))
+        return NoReply(Failure.TIMEOUT) if deadline.cut else reply
 
-    def _get(self, source: Source, operation_id: str) -> Reply:
-        url = f"{source.endpoint}/{source.path}/operations/{operation_id}"
-        headers = {**self._authorisations[source.name](), "Accept": "application/json"}
+    def _get(self, source: Source, path: str, proof: Mapping[str, str]) -> Reply:
+        url = f"{source.endpoint}/{path}"
+        headers = {**proof, "Accept": "application/json", "Accept-Encoding": "identity"}
         asked = requests.Request("GET", url, headers, params={"api-version": source.api_version})
-        session = self._session()
+        timeout = (self._guard.limits.connect, self._guard.limits.attempt)
         # Not the session's own send: even told not to follow redirects it reads the whole body of one.
-        transport = session.get_adapter(url)
-        with transport.send(session.prepare_request(asked), stream=True, timeout=_TIMEOUT) as response:
-            body = b""
-            for chunk in response.iter_content(_MAX_BYTES):
-                body += chunk
-                if len(body) >= _MAX_BYTES:
-                    break
+        transport = self._session.get_adapter(url)
+        with transport.send(self._session.prepare_request(asked), stream=True, timeout=timeout) as response:
             return Reply(
                 status=response.status_code,
-                body=body[:_MAX_BYTES],
+                body=bytes(response.raw.read(_MAX_BYTES, decode_content=False) or b""),
                 retry_after=response.headers.get("Retry-After"),
             )
-
-    def _session(self) -> requests.Session:
-        session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
-            session = requests.Session()
-            session.trust_env = False
-            session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-            self._local.session = session
-        return session
-
-
-def _what(error: Exception) -> str:
-    """Name a fault for people. Its own text would show the URL."""
-    if isinstance(error, requests.Timeout):
-        return "timeout"
-    if isinstance(error, requests.exceptions.SSLError):
-        return "TLS failed"
-    if isinstance(error, requests.ConnectionError):
-        return "connection failed"
-    return type(error).__name__

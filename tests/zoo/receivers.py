@@ -24,8 +24,8 @@ def hear(connection: socket.socket) -> bytes:
             return b""
         heard += more
     head, _, body = heard.partition(b"\r\n\r\n")
-    [length] = [int(line.partition(b":")[2]) for line in head.split(b"\r\n") if line.startswith(b"Content-Length")]
-    while len(body) < length:
+    lengths = [int(line.partition(b":")[2]) for line in head.split(b"\r\n") if line.startswith(b"Content-Length")]
+    while len(body) < sum(lengths):
         body += connection.recv(65_536)
     return head
 
