@@ -40,6 +40,7 @@ from bridge.sweep import Sweep
 from bridge.sweeping.moving import Mover
 from bridge.sweeping.polls import Polls
 from bridge.sweeping.purges import Purges
+from bridge.sweeping.questions import Questions
 
 #: Threads that read for lists and the status; they never wait for the upstream.
 _READERS = 8
@@ -111,7 +112,7 @@ def _compose_sweep(settings: Settings, world: World) -> Sweep:
     polls = Polls(
         table=world.table,
         outbox=world.outbox,
-        upstream=world.upstream,
+        questions=Questions(upstream=world.upstream, clock=world.clock),
         mover=mover,
         clock=world.clock,
         executor=world.executor,

@@ -23,6 +23,9 @@ API_VERSIONS = {
     "videotranslation": "2026-03-01",
 }
 
+#: The paths that have jobs, `GET /{path}/batchsyntheses/{id}`, which say why an operation failed.
+EXPLAINED = frozenset({"avatar", "texttospeech"})
+
 
 class SourceEntry(BaseModel):
     """One object of the array."""

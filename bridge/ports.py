@@ -49,6 +49,9 @@ class Upstream(Protocol):
     def ask(self, ref: OperationRef) -> Reply | NoReply | NoToken:
         """Ask once for an operation. Never raises for what the network or the service does."""
 
+    def ask_why(self, ref: OperationRef) -> Reply | NoReply | NoToken:
+        """Ask once for the job of an operation, where it says why it failed. Never raises, likewise."""
+
 
 class Courier(Protocol):
     """Brings messages to receivers."""

@@ -5,8 +5,9 @@ Every problem is reported at once, by the name of the variable and never with it
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
@@ -16,7 +17,7 @@ from bridge.core.errors import Misconfigured
 from bridge.core.polling import PollingPolicy
 from bridge.core.signing import Keyring
 from bridge.core.source import DEFAULT_SOURCE, Source
-from bridge.more_sources import SourceEntry, ambiguous, read_entries
+from bridge.more_sources import EXPLAINED, SourceEntry, ambiguous, read_entries
 from bridge.setting_kinds import (
     MAKE_KEY,
     ConnectionString,
@@ -60,6 +61,8 @@ class Settings(BaseModel):
 
     more_sources: Annotated[tuple[SourceEntry, ...], BeforeValidator(read_entries), Field(alias="BRIDGE_SOURCES")] = ()
 
+    enrich: Annotated[Literal["off", "errors"], Field(alias="BRIDGE_ENRICH")] = "off"
+
     signing_keys: Annotated[SigningKeys, Field(alias="BRIDGE_SIGNING_KEYS", repr=False)]
     #: The keys of the sources that have one, by name; found by `read_settings`.
     source_keys: dict[str, SecretStr] = Field(default_factory=dict, init=False, repr=False)
@@ -98,7 +101,11 @@ class Settings(BaseModel):
             api_version=self.speech_api_version,
             requests_per_second=self.speech_rate,
         )
-        return (default, *(entry.source() for entry in self.more_sources))
+        explained = EXPLAINED if self.enrich == "errors" else frozenset()
+        return tuple(
+            replace(source, explains_failures=source.path in explained)
+            for source in (default, *(entry.source() for entry in self.more_sources))
+        )
 
     @property
     def keyring(self) -> Keyring:

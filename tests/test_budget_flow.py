@@ -1,10 +1,6 @@
-"""The budget of a source over whole sweeps: what a 429 does, what a revoked key does, and a bad hour."""
+"""The budget of a source over whole sweeps: what a 429 does, and what a revoked key does."""
 
 import json
-import random
-from collections import Counter
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 import pytest
 
@@ -12,11 +8,10 @@ from bridge.api.routes import Routes
 from bridge.core.answer import NoReply, NoToken, Reply
 from bridge.core.keys import OperationRef
 from bridge.core.operation import Verdict
-from bridge.core.registration import State
 from bridge.core.transaction import ANY, Merge, Transaction
 from tests.support.flaky import flaky
 from tests.support.http import Client
-from tests.support.world import NOON, Stage, stage, status_reply
+from tests.support.world import Stage, stage
 
 UNAUTHORISED = Reply(status=401, body=b'{"error": {"code": "401", "message": "Access denied"}}')
 
@@ -224,67 +219,3 @@ def test_a_row_of_a_newer_version_does_not_stop_the_asking(slow: Stage) -> None:
     slow.sweep()
 
     assert len(asked(slow)) == 10
-
-
-@dataclass
-class BadHour:
-    """An upstream that answers what it likes for an hour, and is well afterwards."""
-
-    bridge: Stage
-    ends: dict[str, datetime]
-    dice: random.Random
-    times: list[datetime]
-
-    def ask(self, ref: OperationRef) -> Reply | NoReply | NoToken:
-        """Answer."""
-        now = self.bridge.clock()
-        self.times.append(now)
-        minute = (now - NOON) // timedelta(minutes=1)
-        if 20 <= minute < 25:
-            return UNAUTHORISED
-        if minute < 60 and self.dice.random() < 0.5:
-            moods: list[Reply | NoReply | NoToken] = [
-                Reply(status=429),
-                Reply(status=429, retry_after="20"),
-                Reply(status=429, retry_after="Mon, 23 Nov 2026 12:01:00 GMT"),
-                Reply(status=500, body=b"<html>maintenance</html>"),
-                Reply(status=503, retry_after="10"),
-                Reply(status=200, body=b"<html>maintenance</html>"),
-                NoReply("timeout"),
-                status_reply("some-other-operation", "Succeeded"),
-                status_reply(ref.id, "Paused"),
-            ]
-            return self.dice.choice(moods)
-        return status_reply(ref.id, "Succeeded" if now >= self.ends[ref.id] else "Running")
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_after_a_bad_hour_every_operation_is_right_and_the_budget_was_kept(seed: int) -> None:
-    """429 with and without a time, 500s, HTML, hangs, a revoked and restored key, other operations' ids."""
-    bridge = stage(SPEECH_REQUESTS_PER_SECOND="1")
-    dice = random.Random(seed)  # noqa: S311 - no secret comes of it
-    ends = {f"operation-{number:03d}": NOON + timedelta(minutes=dice.uniform(0, 90)) for number in range(20)}
-    hour = BadHour(bridge, ends, dice, [])
-    bridge.upstream.ask = hour.ask  # type: ignore[method-assign]
-    register(bridge, 20)
-
-    for _ in range(6 * 150):
-        bridge.sweep()
-        bridge.deliver_all()
-        bridge.clock.advance(10)
-
-    verdicts = {name: bridge.family(name).operation.record for name in ends}
-    assert {each.verdict for each in verdicts.values()} == {Verdict.SUCCEEDED}
-    assert all(each.finished_at is not None and each.finished_at >= ends[name] for name, each in verdicts.items())
-    states = Counter(each.record.state for name in ends for each in bridge.family(name).registrations.values())
-    assert states == {State.DELIVERED: 20}
-    assert within_budget(hour.times, rate=1.0, burst=10)
-
-
-def within_budget(times: list[datetime], *, rate: float, burst: float) -> bool:
-    """Tell whether no window of t seconds had more than rate · t + burst requests."""
-    for begin, began in enumerate(times):
-        for count, at in enumerate(times[begin:], 1):
-            if count > rate * (at - began).total_seconds() + burst + 1e-6:
-                return False
-    return True

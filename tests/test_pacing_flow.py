@@ -119,7 +119,7 @@ def test_good_callbacks_arrive_while_bad_ones_wait() -> None:
     }
     rules = read_settings({**ENVIRONMENT, **opened}).callback_rules
     courier = Watched(HttpCourier(Guard(rules, Limits(attempt=300)), FakeClock()))
-    bridge = stage(None, courier, None, **opened)
+    bridge = stage(None, courier, None, None, **opened)
     answer = OK + b"Connection: close\r\nContent-Length: 0\r\n\r\n"
     # The receivers go first, so that the bad attempts end and the threads with them.
     with ThreadPoolExecutor(16) as threads, living(never_reads) as bad, living(says(answer)) as good:

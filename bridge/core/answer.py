@@ -5,11 +5,12 @@ The HTTP status decides; codes and messages in the body are for people only.
 """
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from bridge.core.operation import Verdict
+from bridge.core.operation import Explanation, Verdict
 from bridge.core.retry import parse_retry_after
 from bridge.core.text import printable
 
@@ -27,6 +28,7 @@ _VERDICTS = {
     "canceled": Verdict.CANCELED,
     "cancelled": Verdict.CANCELED,
 }
+_QUERY = re.compile(r"(https?://[^\s?]+)\?[^\s\"'<>]*")
 _KNOWN = frozenset({"notstarted", "running", *_VERDICTS})
 
 
@@ -104,6 +106,8 @@ class Refused:
     """The source does not take the question."""
 
     what: str
+    #: Its code and message, where it gave any.
+    why: Explanation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,8 @@ def read(reply: Reply | NoReply | NoToken, operation_id: str, now: datetime) -> 
 
 
 def _read_status(reply: Reply, now: datetime) -> Answer:
-    status, what = reply.status, f"HTTP {reply.status}{_explanation(reply.body)}"
+    why = _explanation(_json_object(reply.body) or {})
+    status, what = reply.status, f"HTTP {reply.status}{_in_brackets(why)}"
     if status == _TOO_MANY or (status == _UNAVAILABLE and reply.retry_after is not None):
         wait = parse_retry_after(reply.retry_after, now)
         return Throttled(what, None if wait is None else min(wait, LONGEST_STOP))
@@ -138,7 +143,7 @@ def _read_status(reply: Reply, now: datetime) -> Answer:
         return Denied(what)
     if status in (_NO_CONTENT, _NOT_FOUND):
         return Absent(what)
-    return Refused(what) if _BAD <= status < _SERVER_ERROR else Fault(what)
+    return Refused(what, why) if _BAD <= status < _SERVER_ERROR else Fault(what)
 
 
 def _read_body(raw: bytes, operation_id: str) -> Pending | Terminal | Fault:
@@ -176,10 +181,29 @@ def _kept(body: dict[str, Any]) -> str | None:
     return text if len(text) <= MAX_BODY_BYTES else None
 
 
-def _explanation(body: bytes) -> str:
-    """Take code and message out of an error body, nested or flat, for people to read."""
-    parsed = _json_object(body) or {}
-    error = parsed.get("error")
-    fields = error if isinstance(error, dict) else parsed
-    said = [fields[name] for name in ("code", "message") if isinstance(fields.get(name), str)]
-    return f" ({printable(': '.join(said), 300)})" if said else ""
+def read_failure(reply: Reply | NoReply | NoToken) -> Explanation | None:
+    """Read off the job of an operation why it failed; None where it does not say so.
+
+    Its shape is that of `GET …/batchsyntheses/{id}`. Nothing but `properties.error` is looked at: the outputs there
+    are secrets.
+    """
+    body = _json_object(reply.body) if isinstance(reply, Reply) and reply.status == _OK else None
+    properties = body.get("properties") if body is not None else None
+    return _explanation({"error": properties.get("error")}) if isinstance(properties, dict) else None
+
+
+def _explanation(body: dict[str, Any]) -> Explanation | None:
+    """Take code and message out of an error body, nested or flat."""
+    error = body.get("error")
+    fields = error if isinstance(error, dict) else body
+    code, message = _text(fields.get("code"), 64), _text(fields.get("message"), 300)
+    return Explanation(code, message) if code or message else None
+
+
+def _text(value: object, limit: int) -> str:
+    """Make text of a stranger's fit to be shown; the query of a URL in it can be a secret, and is left out."""
+    return printable(_QUERY.sub(r"\1?…", value), limit) if isinstance(value, str) else ""
+
+
+def _in_brackets(why: Explanation | None) -> str:
+    return "" if why is None else f" ({': '.join(part for part in (why.code, why.message) if part)})"

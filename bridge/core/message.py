@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 from bridge.core.callback import origin_of
 from bridge.core.keys import RegistrationRef
-from bridge.core.operation import Operation, Verdict
+from bridge.core.operation import Explanation, Operation, Verdict
 from bridge.core.times import iso, iso_or_none, to_millis
 
 
@@ -39,6 +39,8 @@ class News:
     reason: str | None
     #: What the upstream said, as JSON text; None where it said nothing final.
     body: str | None
+    #: What it said of the failure; None where it said nothing of it.
+    why: Explanation | None = None
 
     @classmethod
     def of(cls, operation: Operation, path: str) -> "News | None":
@@ -52,6 +54,7 @@ class News:
             not_before=operation.seen_running_at,
             reason=None,
             body=operation.body,
+            why=operation.why,
         )
 
     @property
@@ -84,6 +87,8 @@ def compose(news: News, *, ref: RegistrationRef, callback_url: str, metadata: st
             "operation": None if news.body is None else json.loads(news.body),
         },
     }
+    if news.why is not None:
+        body["data"]["error"] = asdict(news.why)
     return Message(
         id=f"msg_{hashlib.sha256(identity.encode()).hexdigest()[:32]}",
         type=news.type,

@@ -20,6 +20,14 @@ class Verdict(StrEnum):
 MAX_REGISTRATIONS = 20
 
 
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What the upstream says of a failure, for people; one of the two can be empty."""
+
+    code: str
+    message: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
     """What polling knows of an operation: all that the next decision needs. Its due row carries it."""
@@ -66,6 +74,9 @@ class Operation:
     reason: str | None = None
     #: What the upstream said at the end, as JSON text of at most 4 KiB.
     body: str | None = None
+    #: What the upstream said of the failure, for people.
+    error_code: str | None = None
+    error_message: str | None = None
     #: Stamped by the transaction that wrote the row last.
     tx: str = ""
 
@@ -73,6 +84,12 @@ class Operation:
     def is_final(self) -> bool:
         """Whether the upstream itself has spoken; a verdict of ours is reopened when somebody asks again."""
         return self.verdict is not None and self.verdict is not Verdict.EXPIRED
+
+    @property
+    def why(self) -> Explanation | None:
+        """What the upstream said of the failure."""
+        code, message = self.error_code or "", self.error_message or ""
+        return Explanation(code, message) if code or message else None
 
     @property
     def is_watched(self) -> bool:

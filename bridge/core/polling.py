@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from bridge.core.answer import Absent, Answer, Denied, Fault, Pending, Refused, Terminal, Throttled
-from bridge.core.operation import Verdict, Watch
+from bridge.core.operation import Explanation, Verdict, Watch
 
 #: The first wait after a fault doubles with each further one, up to the longest.
 FIRST_FAULT_WAIT = timedelta(seconds=2)
@@ -66,6 +66,13 @@ class Finish:
     #: Why the bridge gave up; None for a verdict of the upstream's.
     reason: str | None
     error: str | None
+    #: What the upstream says of the failure, where it says anything.
+    why: Explanation | None = None
+
+    @property
+    def can_be_explained(self) -> bool:
+        """Whether the upstream may know more than it has said: why an operation failed stands in its job."""
+        return self.verdict is Verdict.FAILED and self.why is None
 
     @property
     def is_ours(self) -> bool:
@@ -95,8 +102,8 @@ def after_poll(
             return _go_on(failed, now, policy, now + max(policy.interval, wait), error=what)
         case Absent(what=what):
             return _after_absence(asked, now, policy, what)
-        case Refused(what=what):
-            return _after_refusal(asked, now, policy, what)
+        case Refused():
+            return _after_refusal(asked, now, policy, answer)
         case _:
             assert_never(answer)
 
@@ -110,11 +117,11 @@ def _after_absence(watch: Watch, now: datetime, policy: PollingPolicy, what: str
     return _go_on(absent, now, policy, min(now + wait, since + ABSENT_FOR), error=what)
 
 
-def _after_refusal(watch: Watch, now: datetime, policy: PollingPolicy, what: str) -> AskAgain | Finish:
+def _after_refusal(watch: Watch, now: datetime, policy: PollingPolicy, answer: Refused) -> AskAgain | Finish:
     refused = _counted(watch, refusals=watch.refusals + 1)
     if refused.refusals >= REFUSALS:
-        return _give_up(refused, "refused", what)
-    return _go_on(refused, now, policy, now + REFUSAL_WAIT, error=what)
+        return replace(_give_up(refused, "refused", answer.what), why=answer.why)
+    return _go_on(refused, now, policy, now + REFUSAL_WAIT, error=answer.what)
 
 
 def _go_on(

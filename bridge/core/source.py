@@ -24,6 +24,8 @@ class Source:
     requests_per_second: float = 1.0
     #: Endpoints that mean the same resource: Speech may answer with the regional one what was asked of another.
     other_endpoints: tuple[str, ...] = ()
+    #: Whether it is asked for the job of a failed operation, to say why it failed.
+    explains_failures: bool = False
 
     @property
     def endpoints(self) -> tuple[str, ...]:

@@ -3,16 +3,15 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from bridge.commit import commit, send, until_decided
-from bridge.core.answer import Answer, Fault, Pending, read
 from bridge.core.delivery import Call
 from bridge.core.due import DuePoll
 from bridge.core.errors import BridgeError, ForeignRow
 from bridge.core.family import Family
-from bridge.core.keys import OperationRef, after, source_key
+from bridge.core.keys import after, source_key
 from bridge.core.polling import AskAgain, Finish, PollingPolicy, after_poll
 from bridge.core.source import Source
 from bridge.core.steps import polling
@@ -20,12 +19,10 @@ from bridge.core.steps.polling import MOVES_PER_TRANSACTION, UNREADABLE_WAIT, Du
 from bridge.core.times import Clock
 from bridge.core.transaction import Row
 from bridge.log import Event, log
-from bridge.ports import Outbox, Table, Upstream
+from bridge.ports import Outbox, Table
 from bridge.sweeping.moving import Mover
+from bridge.sweeping.questions import Questions
 from bridge.sweeping.sources import SourceRun
-
-#: So many undocumented statuses are logged by one instance.
-_UNKNOWN_STATUSES = 100
 
 #: What was learnt is committed at least this often, so that a crash asks little again.
 _FLUSH_AFTER = timedelta(seconds=5)
@@ -61,7 +58,7 @@ class Polls:
 
     table: Table
     outbox: Outbox
-    upstream: Upstream
+    questions: Questions
     mover: Mover
     clock: Clock
     executor: Executor
@@ -72,8 +69,6 @@ class Polls:
     policy: PollingPolicy
     #: How long an operation is kept after its end.
     retention: timedelta
-    #: Statuses that nobody has documented and that were logged, by source.
-    unknown: set[tuple[str, str]] = field(default_factory=set)
 
     def run(self, due: Sequence[DuePoll], sources: Sequence[Row], *, until: datetime) -> PollCounts:
         """Ask once for each due operation within its source's budget, those that waited longest first.
@@ -135,12 +130,14 @@ class Polls:
         asked_at = run.begin()
         if asked_at is None:
             return Polled(None)
-        answer = self._answer(ref)
+        answer = self.questions.ask(ref)
         run.hear(answer, asked_at)
         decision = after_poll(due.watch, answer, self.clock(), self.policy, free_at=run.budget.free_at())
         run.note(fault=decision.error is not None)
         if isinstance(decision, AskAgain):
             return Polled(self._go_on(due, decision))
+        if decision.can_be_explained and run.source.explains_failures:
+            decision = replace(decision, why=self.questions.ask_why(ref, run))
         try:
             self._finish(due, decision)
         except ForeignRow as error:
@@ -152,22 +149,6 @@ class Polls:
             return Polled(None)
         run.note(finished=True)
         return Polled(None)
-
-    def _answer(self, ref: OperationRef) -> Answer:
-        try:
-            answer = read(self.upstream.ask(ref), ref.id, self.clock())
-        except Exception as error:  # noqa: BLE001 - a bug that one operation meets is a fault of its poll, no more
-            log(Event.FAILED, step="poll", operation=ref.due_reference, error=type(error).__name__)
-            return Fault(f"the bridge failed: {type(error).__name__}")
-        if isinstance(answer, Pending) and not answer.is_documented:
-            self._note_unknown(ref.source, answer.status)
-        return answer
-
-    def _note_unknown(self, source: str, status: str) -> None:
-        """Log a status that nobody has documented, once for each value and source."""
-        if (source, status) not in self.unknown and len(self.unknown) < _UNKNOWN_STATUSES:
-            self.unknown.add((source, status))
-            log(Event.UNKNOWN_STATUS, source=source, status=status)
 
     def _go_on(self, due: DuePoll, decision: AskAgain) -> DueMove:
         log(

@@ -30,6 +30,8 @@ class SourceCounts:
 
     due: int = 0
     asked: int = 0
+    #: Questions why something failed.
+    extra: int = 0
     finished: int = 0
     faults: int = 0
 
@@ -39,7 +41,7 @@ class SourceRun:
 
     def __init__(self, table: Table, source: Source, row: Row | None, clock: Clock, token: Callable[[], str]) -> None:
         self._table = table
-        self._source = source
+        self.source = source
         self._clock = clock
         self._token = token
         self._lock = threading.Lock()
@@ -59,15 +61,7 @@ class SourceRun:
     def reserve(self, wanted: int) -> int:
         """Take tokens for up to `wanted` questions; none if storage does not take the step."""
         self.counts.due = wanted
-        now, highest = self._clock(), self._source.requests_per_second
-        granted = 0
-
-        def take(budget: Budget) -> Budget:
-            nonlocal granted
-            after, granted = reserve(budget, wanted, now, highest=highest)
-            return after if granted else budget
-
-        self._granted = self._left = granted if self._change(take) else 0
+        self._granted = self._left = self._take_tokens(wanted)
         return self._granted
 
     def grant(self) -> bool:
@@ -83,6 +77,14 @@ class SourceRun:
             self.counts.asked += 1
             return self._clock()
 
+    def begin_extra(self) -> datetime | None:
+        """Begin a question beyond what was reserved; None if the budget has no token for it now."""
+        if self._closed or not self._take_tokens(1):
+            return None
+        with self._lock:
+            self.counts.extra += 1
+            return self._clock()
+
     def note(self, *, fault: bool = False, finished: bool = False) -> None:
         """Count what a question came to."""
         with self._lock:
@@ -96,11 +98,11 @@ class SourceRun:
             case Throttled(what=what, wait=wait):
                 self._close()
                 self._change(lambda budget: throttle(budget, wait, now, asked_at=asked_at))
-                log(Event.THROTTLED, source=self._source.name, what=what, until=self._budget.stopped_until)
+                log(Event.THROTTLED, source=self.source.name, what=what, until=self._budget.stopped_until)
             case Denied(what=what):
                 self._close()
                 self._change(lambda budget: deny(budget, what, now, asked_at=asked_at))
-                log(Event.DENIED, source=self._source.name, what=what, until=self._budget.paused_until, advice=ADVICE)
+                log(Event.DENIED, source=self.source.name, what=what, until=self._budget.paused_until, advice=ADVICE)
             case Pending() | Terminal() | Absent() | Refused():
                 if accept(self._budget, asked_at=asked_at) != self._budget:
                     self._change(lambda budget: accept(budget, asked_at=asked_at))
@@ -115,14 +117,26 @@ class SourceRun:
         counts = self.counts
         log(
             Event.ASKED,
-            source=self._source.name,
+            source=self.source.name,
             due=counts.due,
             asked=counts.asked,
+            extra=counts.extra,
             finished=counts.finished,
             faults=counts.faults,
             left=counts.due - counts.asked,
             rate=round(self._budget.rate, 4),
         )
+
+    def _take_tokens(self, wanted: int) -> int:
+        now, highest = self._clock(), self.source.requests_per_second
+        granted = 0
+
+        def take(budget: Budget) -> Budget:
+            nonlocal granted
+            after, granted = reserve(budget, wanted, now, highest=highest)
+            return after if granted else budget
+
+        return granted if self._change(take) else 0
 
     def _close(self) -> None:
         with self._lock:
@@ -138,10 +152,10 @@ class SourceRun:
                 try:
                     self._commit(replace(after, tx=self._token()))
                 except Conflict:
-                    self._take(self._table.get(SOURCES_PARTITION, source_key(self._source.name)))
+                    self._take(self._table.get(SOURCES_PARTITION, source_key(self.source.name)))
                 except StorageUnavailable as error:
                     self._budget = after
-                    log(Event.STORAGE, step="budget", source=self._source.name, error=str(error))
+                    log(Event.STORAGE, step="budget", source=self.source.name, error=str(error))
                     return False
                 else:
                     return True
@@ -151,7 +165,7 @@ class SourceRun:
         if not self._is_ours:
             self._budget = after
             return
-        key = source_key(self._source.name)
+        key = source_key(self.source.name)
         write = Insert(key, for_insert(after)) if self._etag is None else Merge(key, for_merge(after), self._etag)
         etags = self._table.commit(Transaction(SOURCES_PARTITION, (write,), stamp=key, tx=after.tx))
         self._budget, self._etag = after, etags[key]

@@ -37,13 +37,13 @@ def _now() -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """One request for an operation."""
+    """One question: a GET of an operation or of a job."""
 
     #: When, on the stand-in's clock.
     at: float
     #: The path, without the query.
     path: str
-    #: The operation, as the path names it.
+    #: The operation or the job, as the path names it.
     operation_id: str
     #: The query's api-version, or None.
     api_version: str | None
@@ -89,7 +89,7 @@ class Upstream:
 
     @property
     def requests(self) -> tuple[Asked, ...]:
-        """All requests for operations so far, whatever they were answered."""
+        """All questions so far, whatever they were answered."""
         return self._asked.entries
 
     def wait_for(
@@ -131,7 +131,10 @@ class Upstream:
             return fault(404, "NotFound", "Resource not found").response()
         if asks_for["kind"] == "batchsyntheses":
             refused = self._refusal(request, asks_for["id"])
-            return (refused or self._syntheses.answer(request, asks_for["path"], asks_for["id"])).response()
+            answer = refused or self._syntheses.answer(request, asks_for["path"], asks_for["id"])
+            if request.method == "GET":
+                self._asked.add(_asked(request, asks_for["id"], answer, self._clock()))
+            return answer.response()
         answer = self._judge(request, asks_for["id"])
         self._asked.add(_asked(request, asks_for["id"], answer, self._clock()))
         hold(request, answer.delay, self._stopping)

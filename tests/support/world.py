@@ -18,7 +18,7 @@ from bridge.core.operation import Verdict
 from bridge.core.outcome import Outcome, answered
 from bridge.core.registration import Registration
 from bridge.core.transaction import Row, Transaction
-from bridge.ports import Courier, Outbox, Table
+from bridge.ports import Courier, Outbox, Table, Upstream
 from bridge.settings import Settings, read_settings
 
 _P = ParamSpec("_P")
@@ -78,6 +78,9 @@ class FakeUpstream:
 
     def __init__(self) -> None:
         self.asked: list[OperationRef] = []
+        self.asked_why: list[OperationRef] = []
+        #: What is answered to the question why an operation failed, by its id.
+        self.jobs: dict[str, Reply | NoReply | NoToken] = {}
         self._scripts: dict[str, list[Reply | NoReply | NoToken]] = {}
 
     def tell(self, operation_id: str, *answers: str | Reply | NoReply | NoToken) -> None:
@@ -91,6 +94,11 @@ class FakeUpstream:
         self.asked.append(ref)
         script = self._scripts.get(ref.id, [status_reply(ref.id, "Running")])
         return script.pop(0) if len(script) > 1 else script[0]
+
+    def ask_why(self, ref: OperationRef) -> Reply | NoReply | NoToken:
+        """Answer by script; 404 without one, as for an id that is no job's."""
+        self.asked_why.append(ref)
+        return self.jobs.get(ref.id, Reply(status=404))
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,20 +255,24 @@ class Stage:
 def stage(
     table: Callable[[Table], Table] | None = None,
     courier: Courier | None = None,
+    upstream: Callable[[Settings, FakeClock], Upstream] | None = None,
     outbox: Outbox | None = None,
     **environment: str,
 ) -> Stage:
-    """Set a stage; `table` can wrap the one in memory for a test that makes it fail, `courier` send for real."""
+    """Set a stage.
+
+    `table` can wrap the one in memory for a test that makes it fail, `courier` send and `upstream` ask for real.
+    """
     settings = read_settings({**ENVIRONMENT, **environment})
     memory = MemoryTable()
     counting = CountingTable(memory if table is None else table(memory))
-    clock, upstream, receivers, sent = FakeClock(), FakeUpstream(), FakeCourier(), MemoryOutbox()
+    clock, scripted, receivers, sent = FakeClock(), FakeUpstream(), FakeCourier(), MemoryOutbox()
     numbers = count(1)
     pauses: list[float] = []
     world = World(
         table=counting,
         outbox=outbox or sent,
-        upstream=upstream,
+        upstream=upstream(settings, clock) if upstream else scripted,
         courier=courier or receivers,
         clock=clock,
         token=lambda: f"token-{next(numbers)}",
@@ -275,7 +287,7 @@ def stage(
         memory=memory,
         table=counting,
         outbox=sent,
-        upstream=upstream,
+        upstream=scripted,
         courier=receivers,
         bridge=compose(settings, world),
         pauses=pauses,

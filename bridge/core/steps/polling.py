@@ -19,14 +19,14 @@ from bridge.core.transaction import ANY, MAX_WRITES, Delete, Insert, Merge, Tran
 #: Rows that one moved due row takes.
 WRITES_PER_MOVE = 3
 
+#: Which of them is the one to the row that points to it.
+TARGET = 2
+
 #: As many due rows move in one transaction.
 MOVES_PER_TRANSACTION = MAX_WRITES // WRITES_PER_MOVE
 
 #: So long an operation with registrations that this version cannot read waits for one that can.
 UNREADABLE_WAIT = timedelta(minutes=5)
-
-#: Which of a move's writes is which.
-TOKEN, TARGET = 0, 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +121,8 @@ def _ended(before: Operation, decision: Finish, now: datetime, retention: timede
         finished_at=now,
         reason=decision.reason,
         body=decision.body,
+        error_code=decision.why.code if decision.why else None,
+        error_message=decision.why.message if decision.why else None,
         due=key,
     )
     return after, due_row
@@ -140,4 +142,5 @@ def _news(decision: Finish, path: str, now: datetime) -> News:
         not_before=decision.watch.seen_running_at,
         reason=decision.reason,
         body=decision.body,
+        why=decision.why,
     )

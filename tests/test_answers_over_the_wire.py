@@ -1,0 +1,241 @@
+"""The table of answers, line by line, over the stand-in: what comes over a real socket, by the test's clock."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from bridge.adapters.egress import Limits
+from bridge.adapters.speech import SpeechService
+from bridge.core.operation import Operation, Verdict
+from local.answer import Answer
+from local.upstream import Upstream
+from tests.support.world import NOON, FakeClock, Stage, stage
+
+EXAMPLES = json.loads((Path(__file__).parent / "facts" / "upstream-responses.json").read_text())
+
+#: What comes of each example as the first answer: the verdict, or the next poll in seconds and the error that is kept.
+COMES_OF: dict[str, Verdict | tuple[int, str | None]] = {
+    "running (reference sample)": (15, None),
+    "not started": (15, None),
+    "succeeded (from the schema)": Verdict.SUCCEEDED,
+    "failed (from the schema)": Verdict.FAILED,
+    "canceled (video translation)": Verdict.CANCELED,
+    "unknown status": (15, None),
+    "other letter case": Verdict.SUCCEEDED,
+    "status missing": (15, "HTTP 200 without a status"),
+    "another operation's id": (15, "HTTP 200 about another operation"),
+    "not JSON": (15, "HTTP 200 without a JSON object"),
+    "empty 204 for a job that does not exist": (5, "HTTP 204"),
+    "bad request": (60, "HTTP 400"),
+    "bearer token on a regional host": (60, "HTTP 400"),
+    "wrong key (gateway)": (60, "HTTP 401"),
+    "no role": (60, "HTTP 403"),
+    "not found (from the schema)": (5, "HTTP 404"),
+    "throttled with seconds": (38, "HTTP 429"),
+    "throttled without a hint": (30, "HTTP 429"),
+    "flat 500 (sibling)": (15, "HTTP 500"),
+    "unavailable": (120, "HTTP 503"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wired:
+    """A bridge that asks the stand-in over a real socket."""
+
+    bridge: Stage
+    upstream: Upstream
+
+    def after(self, *answers: Answer) -> Operation:
+        """Register an operation, let the upstream give these answers, and ask once for each as soon as it is due."""
+        self.bridge.register()
+        self.upstream.tell("operation-1", "Running", answers=answers)
+        self.bridge.sweep()
+        for _ in answers[1:]:
+            self.bridge.clock.now = due(self.operation)
+            self.bridge.sweep()
+        assert len(self.upstream.requests) == len(answers)
+        return self.operation
+
+    @property
+    def operation(self) -> Operation:
+        """Read the operation."""
+        return self.bridge.family().operation.record
+
+
+def submit(upstream: Upstream, name: str) -> None:
+    """Submit a job, and let the operation have its id."""
+    url = f"{upstream.endpoint}/avatar/batchsyntheses/{name}?api-version=2024-08-01"
+    headers = {"Ocp-Apim-Subscription-Key": upstream.key, "Operation-Id": name}
+    body = {"inputKind": "PlainText", "inputs": [{"content": "Hello."}]}
+    requests.put(url, headers=headers, json=body, timeout=10).raise_for_status()
+
+
+def due(operation: Operation) -> datetime:
+    """Read when an operation is due, off the pointer to its due row."""
+    return datetime.fromtimestamp(int(operation.due.split(":")[1]) / 1000, tz=NOON.tzinfo)
+
+
+@pytest.fixture
+def wired() -> Iterator[Wired]:
+    """Serve a stand-in that lives by the clock of the bridge which asks it."""
+    clocks: list[FakeClock] = []
+    with Upstream.start(clock=lambda: clocks[0]().timestamp()) as upstream:
+        services: list[SpeechService] = []
+
+        def real(settings: Any, clock: FakeClock) -> SpeechService:  # noqa: ANN401
+            clocks.append(clock)
+            proof = {"Ocp-Apim-Subscription-Key": upstream.key}
+            services.append(SpeechService(settings.sources, {"default": lambda: proof}, Limits(attempt=0.3)))
+            return services[0]
+
+        bridge = stage(upstream=real, SPEECH_ENDPOINT=upstream.endpoint)
+        yield Wired(bridge, upstream)
+        services[0].close()
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example["name"])
+def test_each_answer_that_was_seen_does_what_the_table_says(wired: Wired, example: dict[str, Any]) -> None:
+    """The operation ends, or its next poll is due and its last error says what it was."""
+    told = json.loads(json.dumps(example))
+    if "id" in told.get("body", {}) and told["name"] != "another operation's id":
+        told["body"]["id"] = "operation-1"
+
+    operation = wired.after(Answer.parse(told))
+
+    match COMES_OF[example["name"]]:
+        case Verdict() as verdict:
+            assert (operation.verdict, operation.last_error) == (verdict, None)
+        case wait, error:
+            assert operation.verdict is None
+            assert due(operation) == NOON + timedelta(seconds=wait)
+            assert (operation.last_error or "").startswith(error or "")
+            assert (operation.last_error is None) == (error is None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (Answer.parse({"hang": True}), "timeout"),
+        (Answer.parse({"reset": True}), "closed"),
+        (
+            Answer(status=200, body=b'{"status": "Running", "x": "' + b"x" * 10_000_000 + b'"}'),
+            "HTTP 200 without a JSON",
+        ),
+        (Answer(status=200, body=b'{"status": "Running"', headers={"Content-Encoding": "gzip"}), "HTTP 200 without"),
+        (Answer(status=302, headers={"Location": "/avatar/operations/other?api-version=1"}), "HTTP 302"),
+        (Answer(status=500, body=b"<html>maintenance</html>"), "HTTP 500"),
+    ],
+    ids=["hangs", "is reset", "10 MB", "not what its encoding says", "redirect", "500 with HTML"],
+)
+def test_what_is_no_answer_is_asked_again_ever_more_slowly(wired: Wired, answer: Answer, error: str) -> None:
+    """By the schedule, at the least 2 s · 2ⁿ after the n-th in a row: 15, 15, 16, 32, 64, 128, 256, 300 s."""
+    wired.bridge.register()
+    wired.upstream.tell("operation-1", "Running", always=answer)
+    waits = []
+    for _ in range(10):
+        wired.bridge.sweep()
+        waits.append(due(wired.operation) - wired.bridge.clock())
+        assert (wired.operation.last_error or "").startswith(error)
+        wired.bridge.clock.now = due(wired.operation)
+
+    assert [wait.total_seconds() for wait in waits] == [15, 15, 16, 32, 64, 128, 256, 300, 300, 300]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("said", "wait"),
+    [
+        ("38", 38),
+        ("Mon, 23 Nov 2026 12:02:00 GMT", 120),
+        ("31536000", 3600),
+        ("Tue, 23 Nov 2027 12:00:00 GMT", 3600),
+    ],
+)
+def test_the_source_stops_for_as_long_as_it_said(wired: Wired, status: int, said: str, wait: float) -> None:
+    """In seconds or as a date, an hour at the most; the operation moves, and its count of failures does not."""
+    operation = wired.after(Answer(status=status, headers={"Retry-After": said}))
+
+    assert due(operation) == NOON + timedelta(seconds=wait)
+    wired.bridge.register("operation-2")
+    wired.bridge.clock.advance(wait - 1)
+    wired.bridge.sweep()
+    assert len(wired.upstream.requests) == 1
+    wired.bridge.clock.advance(1)
+    wired.bridge.sweep()
+    assert {each.operation_id for each in list(wired.upstream.requests)[1:]} == {"operation-1", "operation-2"}
+
+
+@pytest.mark.parametrize("said", ["-5", "Mon, 23 Nov 2026 11:00:00 GMT", "soon", "", "1e9", "١٢"])
+def test_a_429_that_names_no_time_to_come_stops_the_source_by_itself(wired: Wired, said: str) -> None:
+    """For 30 s; a time in the past or below zero is none."""
+    headers = {"Retry-After": said.encode().decode("latin-1")}
+    operation = wired.after(Answer(status=429, headers=headers))
+
+    assert due(operation) == NOON + timedelta(seconds=30)
+
+
+def test_absence_is_believed_after_ten_minutes(wired: Wired) -> None:
+    """Asked again after 5, 15 and 60 s, then every 5 min; 404 and 204 count alike."""
+    absent = [Answer(status=404), Answer(status=204)] * 3
+
+    operation = wired.after(*absent)
+
+    assert [each.at - NOON.timestamp() for each in wired.upstream.requests] == [0, 5, 20, 80, 380, 600]
+    assert (operation.verdict, operation.reason) == (Verdict.EXPIRED, "notFound")
+
+
+def test_refusal_is_believed_the_third_time(wired: Wired) -> None:
+    """A minute apart, with the upstream's code and message for the receivers."""
+    refused = Answer.of({"error": {"code": "BadRequest", "message": "No."}}, status=400)
+
+    operation = wired.after(refused, refused, refused)
+
+    assert [each.at - NOON.timestamp() for each in wired.upstream.requests] == [0, 60, 120]
+    assert (operation.verdict, operation.reason) == (Verdict.EXPIRED, "refused")
+    wired.bridge.deliver_all()
+    assert json.loads(wired.bridge.courier.posted[0].body)["data"]["error"] == {"code": "BadRequest", "message": "No."}
+
+
+def test_the_deadline_ends_in_one_last_poll(wired: Wired) -> None:
+    """It is asked at 24 h sharp, and given up where that brings no end."""
+    wired.bridge.register()
+    wired.upstream.tell("operation-1", "Running")
+    wired.bridge.clock.advance(timedelta(hours=24) - timedelta(seconds=7))
+    wired.bridge.sweep()
+    assert due(wired.operation) == NOON + timedelta(hours=24)
+
+    wired.bridge.clock.now = due(wired.operation)
+    wired.bridge.sweep()
+
+    assert (wired.operation.verdict, wired.operation.reason) == (Verdict.EXPIRED, "deadline")
+    assert len(wired.upstream.requests) == 2
+
+
+def test_why_it_failed_is_asked_of_the_job() -> None:
+    """Where the job's id is the operation's; what the job put out is not passed on."""
+    with Upstream.start() as upstream:
+        proof = {"Ocp-Apim-Subscription-Key": upstream.key}
+
+        def real(settings: Any, _: FakeClock) -> SpeechService:  # noqa: ANN401
+            return SpeechService(settings.sources, {"default": lambda: proof})
+
+        bridge = stage(upstream=real, SPEECH_ENDPOINT=upstream.endpoint, BRIDGE_ENRICH="errors")
+        submit(upstream, "operation-1")
+        upstream.tell("operation-1", "Failed")
+        bridge.register()
+
+        bridge.sweep()
+        bridge.deliver_all()
+
+        assert [each.path for each in upstream.requests] == [
+            "/avatar/operations/operation-1",
+            "/avatar/batchsyntheses/operation-1",
+        ]
+        error = json.loads(bridge.courier.posted[0].body)["data"]["error"]
+        assert error == {"code": "InvalidInput", "message": "The stand-in was told that this one fails."}

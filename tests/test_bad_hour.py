@@ -1,0 +1,88 @@
+"""An upstream that answers what it likes for an hour, over the stand-in: nothing is lost, and the budget is kept."""
+
+import random
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from bridge.adapters.egress import Limits
+from bridge.adapters.speech import SpeechService
+from bridge.core.operation import Verdict
+from bridge.core.registration import State
+from local.answer import Answer
+from local.upstream import Upstream
+from tests.support.world import NOON, FakeClock, stage
+
+#: What the stand-in answers in the place of a status, with its weight; the rare one costs real time.
+MOODS = [
+    (5, Answer(status=429)),
+    (5, Answer(status=429, headers={"Retry-After": "20"})),
+    (5, Answer(status=429, headers={"Retry-After": "Mon, 23 Nov 2026 12:01:00 GMT"})),
+    (5, Answer(status=429, headers={"Retry-After": "soon"})),
+    (10, Answer(status=500, body=b"<html>maintenance</html>")),
+    (5, Answer(status=503, headers={"Retry-After": "10"})),
+    (10, Answer(status=200, body=b"<html>maintenance</html>")),
+    (10, Answer(status=200, body=b'{"id": "some-other-operation", "status": "Succeeded"}')),
+    (5, Answer(status=404)),
+    (10, Answer.parse({"body": {"status": "Paused"}})),
+    (5, Answer.parse({"reset": True})),
+    (1, Answer.parse({"hang": True})),
+]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_after_a_bad_hour_every_operation_is_right_and_the_budget_was_kept(seed: int) -> None:
+    """429 with and without a time, 500s, HTML, hangs, resets, a revoked and restored key, other operations' ids."""
+    weights, moods = zip(*MOODS, strict=True)
+    dice = random.Random(seed)  # noqa: S311 - no secret comes of it
+    ends = {f"operation-{number:02d}": dice.uniform(0, 90 * 60) for number in range(10)}
+    clocks: list[FakeClock] = []
+
+    def real(settings: Any, clock: FakeClock) -> SpeechService:  # noqa: ANN401
+        clocks.append(clock)
+        proof = {"Ocp-Apim-Subscription-Key": "good"}
+        return SpeechService(settings.sources, {"default": lambda: proof}, Limits(attempt=0.2))
+
+    with Upstream.start(key="good", clock=lambda: clocks[0]().timestamp()) as upstream:
+        bridge = stage(upstream=real, SPEECH_ENDPOINT=upstream.endpoint, SPEECH_REQUESTS_PER_SECOND="0.5")
+        for name, end in ends.items():
+            upstream.tell(name, (0, "Running"), (end, "Succeeded"))
+            bridge.register(name)
+        for _ in range(6 * 150):
+            minute = (bridge.clock() - NOON) // timedelta(minutes=1)
+            upstream.key = "revoked" if 20 <= minute < 25 else "good"
+            for name in ends:
+                is_bad = minute < 60 and dice.random() < 0.5
+                upstream.tell(name, always=dice.choices(moods, weights)[0] if is_bad else None)
+            bridge.sweep()
+            bridge.deliver_all()
+            bridge.clock.advance(10)
+        asked = upstream.requests
+
+    operations = {name: bridge.family(name).operation.record for name in ends}
+    assert {each.verdict for each in operations.values()} == {Verdict.SUCCEEDED}
+    observed = {name: (each.finished_at or NOON) - NOON for name, each in operations.items()}
+    assert all(observed[name].total_seconds() >= end for name, end in ends.items())
+    states = Counter(each.record.state for name in ends for each in bridge.family(name).registrations.values())
+    assert states == {State.DELIVERED: 10}
+    assert {0, 200, 401, 404, 429, 500, 503} == {each.answered for each in asked}
+    assert within_budget([each.at for each in asked], rate=0.5, burst=5)
+
+
+def within_budget(times: list[float], *, rate: float, burst: float) -> bool:
+    """Tell whether no window of t seconds had more than rate · t + burst requests."""
+    return all(
+        count <= rate * (at - began) + burst + 1e-6
+        for begin, began in enumerate(times)
+        for count, at in enumerate(times[begin:], 1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("times", "is_within"), [([0, 0], True), ([0, 0, 0], False), ([0, 0, 1], True), ([0, 0, 1, 1.5], False)]
+)
+def test_the_measure_of_the_budget_can_tell(times: list[float], is_within: bool) -> None:
+    """It would find a request too many."""
+    assert within_budget(times, rate=1, burst=2) is is_within
