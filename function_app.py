@@ -1,4 +1,4 @@
-"""Every entrance of the bridge: eight HTTP calls, one timer, one queue. Triggers only parse, call and answer."""
+"""Every entrance of the bridge: ten HTTP calls, one timer, one queue. Triggers only parse, call and answer."""
 
 import os
 
@@ -52,6 +52,18 @@ def read_operation(req: func.HttpRequest) -> func.HttpResponse:
 def status(req: func.HttpRequest) -> func.HttpResponse:
     """Show how the bridge is."""
     return bridge.answer(Routes.status, req)
+
+
+@app.route("signing-secret", methods=["GET"])
+def signing_secret(req: func.HttpRequest) -> func.HttpResponse:
+    """Show what callbacks to an origin are verified with."""
+    return bridge.answer(Routes.signing_secret, req)
+
+
+@app.route("signing-keys", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+def signing_keys(req: func.HttpRequest) -> func.HttpResponse:
+    """Publish what everybody verifies callbacks with."""
+    return bridge.answer(Routes.signing_keys, req, to_anybody=True)
 
 
 @app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)

@@ -27,6 +27,7 @@ from bridge.api.body import Terms
 from bridge.api.problems import Problem, internal, misconfigured, unavailable, unreadable
 from bridge.api.routes import Routes
 from bridge.core.errors import Contended, ForeignRow, Misconfigured, StorageUnavailable
+from bridge.core.sealing import NONCE_BYTES, HeaderSeal
 from bridge.core.times import Clock, whole_millis
 from bridge.core.wire import read_call
 from bridge.deliver import Deliver
@@ -41,6 +42,9 @@ from bridge.sweeping.moving import Mover
 from bridge.sweeping.polls import Polls
 from bridge.sweeping.purges import Purges
 from bridge.sweeping.questions import Questions
+
+#: One of the routes.
+Route = Callable[[Routes, func.HttpRequest], func.HttpResponse]
 
 #: Threads that read for lists and the status; they never wait for the upstream.
 _READERS = 8
@@ -57,6 +61,8 @@ class World:
     clock: Clock
     #: Makes a random text that no other call makes.
     token: Callable[[], str]
+    #: Makes NONCE_BYTES random bytes.
+    nonce: Callable[[], bytes]
     #: A number in [0, 1) that spreads retries.
     chance: Callable[[], float]
     #: Waits, in seconds.
@@ -86,6 +92,8 @@ def compose(settings: Settings, world: World) -> Bridge:
         token=world.token,
         sources=sources,
         retention=settings.retention,
+        seal=HeaderSeal(settings.keyring),
+        nonce=world.nonce,
     )
     routes = Routes(
         use=register,
@@ -97,7 +105,7 @@ def compose(settings: Settings, world: World) -> Bridge:
     deliver = Deliver(
         table=world.table,
         courier=world.courier,
-        keyring=settings.keyring,
+        seal=HeaderSeal(settings.keyring),
         hosts=Hosts(world.clock),
         clock=world.clock,
         token=world.token,
@@ -144,6 +152,7 @@ def real_world(settings: Settings) -> World:
         courier=HttpCourier(Guard(settings.callback_rules), real_clock),
         clock=real_clock,
         token=lambda: secrets.token_hex(8),
+        nonce=lambda: secrets.token_bytes(NONCE_BYTES),
         chance=random.random,
         pause=time.sleep,
         executor=ThreadPoolExecutor(settings.sweep_threads, thread_name_prefix="sweep"),
@@ -190,12 +199,13 @@ class App:
         except Misconfigured as error:
             return cls(error)
 
-    def answer(
-        self, call: Callable[[Routes, func.HttpRequest], func.HttpResponse], request: func.HttpRequest
-    ) -> func.HttpResponse:
-        """Answer a request by one of the routes; whatever happens, in Azure's shape and without a stack trace."""
+    def answer(self, call: Route, request: func.HttpRequest, *, to_anybody: bool = False) -> func.HttpResponse:
+        """Answer a request by one of the routes; whatever happens, in Azure's shape and without a stack trace.
+
+        What is wrong with the settings is not said `to_anybody`.
+        """
         if isinstance(self._bridge, Misconfigured):
-            return misconfigured(self._bridge).response()
+            return misconfigured(None if to_anybody else self._bridge).response()
         try:
             return call(self._bridge.routes, request)
         except Problem as problem:

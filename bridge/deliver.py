@@ -8,7 +8,7 @@ After a POST nothing is decided again: whatever has become of the registration m
 and a 2xx ends a delivery that is still pending.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import assert_never
@@ -18,12 +18,13 @@ from bridge.core.attempt import AttemptRecord
 from bridge.core.callback import host_and_port, origin_of
 from bridge.core.delivery import LEASE_NEEDED, Attempt, Bury, Call, Drop, answer_call
 from bridge.core.errors import Conflict, ForeignRow, StorageUnavailable
+from bridge.core.headers import OwnHeaders
 from bridge.core.keys import RegistrationRef
-from bridge.core.outcome import Outcome, Unreachable
+from bridge.core.outcome import Failure, Outcome, Unreachable
 from bridge.core.registration import Registration
 from bridge.core.retry import Decision, Done, GiveUp, RetryAt, decide
 from bridge.core.rows import Stored, decode, stored
-from bridge.core.signing import Keyring
+from bridge.core.sealing import HeaderSeal, Unopened
 from bridge.core.steps import delivering
 from bridge.core.steps.delivering import Claimed
 from bridge.core.times import Clock
@@ -42,7 +43,7 @@ class Deliver:
 
     table: Table
     courier: Courier
-    keyring: Keyring
+    seal: HeaderSeal
     hosts: Hosts
     clock: Clock
     #: Makes a random text that no other call makes.
@@ -61,8 +62,7 @@ class Deliver:
             claimed = self._claimed(call, visit)
             if claimed is None:
                 return
-            outcome, attempt = self._post(claimed)
-            visit.answered = not isinstance(outcome, Unreachable)
+            outcome, attempt = self._post(claimed, visit)
         self._record(claimed, attempt, outcome)
 
     def _claimed(self, call: Call, visit: Visit) -> Claimed | None:
@@ -111,20 +111,27 @@ class Deliver:
         etags = commit(self.table, transaction)
         return Claimed.held(Stored(after, etags[ref.key]))
 
-    def _post(self, claimed: Claimed) -> tuple[Outcome, AttemptRecord]:
-        registration = claimed.registration.record
-        message = registration.expected_message()
-        begun = self.clock()
-        signed = self.keyring.headers(
-            message.id,
-            message.body,
-            owner=registration.owner,
-            origin=origin_of(registration.callback_url),
-            at=begun,
-        )
-        headers = {**signed, "Content-Type": "application/json"}
-        outcome = self.courier.post(registration.callback_url, headers, message.body)
+    def _post(self, claimed: Claimed, visit: Visit) -> tuple[Outcome, AttemptRecord]:
+        """Send the message with all that belongs to it, or not at all.
+
+        Without the client's own headers a receiver would refuse it, or take it for somebody else's: the attempt
+        fails, the schedule goes on, and putting the key back mends it.
+        """
+        registration, begun = claimed.registration.record, self.clock()
+        own = self.seal.opened(registration)
+        if isinstance(own, Unopened):
+            log(Event.UNOPENED, registration=registration.ref.public_id, why=own.why)
+            outcome: Outcome = Unreachable(error=Failure.HEADERS)
+        else:
+            message, headers = registration.expected_message(), self._headers(registration, own, begun)
+            outcome = self.courier.post(registration.callback_url, headers, message.body)
+            visit.answered = not isinstance(outcome, Unreachable)
         return outcome, claimed.attempt.with_outcome(outcome, self.clock() - begun)
+
+    def _headers(self, registration: Registration, own: OwnHeaders, now: datetime) -> Mapping[str, str]:
+        message, origin = registration.expected_message(), origin_of(registration.callback_url)
+        signed = self.seal.keyring.headers(message.id, message.body, owner=registration.owner, origin=origin, at=now)
+        return {**own.given, **signed, "Content-Type": "application/json"}
 
     def _record(self, claimed: Claimed, attempt: AttemptRecord, outcome: Outcome) -> None:
         """Write down the attempt, whatever others did meanwhile; gives up only if storage stays silent."""

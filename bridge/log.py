@@ -35,6 +35,7 @@ class Event(StrEnum):
     IDLE = "sweep.idle"
     ATTEMPTED = "delivery.attempted"
     UNRECORDED = "delivery.unrecorded"
+    UNOPENED = "delivery.headers-unreadable"
     HELD_BACK = "delivery.held-back"
     BURIED = "delivery.buried"
     DROPPED = "delivery.dropped"
@@ -46,6 +47,7 @@ _LEVELS = {
     Event.MISCONFIGURED: logging.ERROR,
     Event.FAILED: logging.ERROR,
     Event.UNRECORDED: logging.ERROR,
+    Event.UNOPENED: logging.ERROR,
     Event.THROTTLED: logging.WARNING,
     Event.DENIED: logging.ERROR,
     Event.UNKNOWN_STATUS: logging.WARNING,

@@ -13,10 +13,12 @@ from bridge.core.callback import host_and_port
 from bridge.core.delivery import open_call
 from bridge.core.errors import CommitUnknown, Conflict
 from bridge.core.family import Family
+from bridge.core.headers import OwnHeaders
 from bridge.core.keys import RegistrationRef, after
 from bridge.core.message import News
 from bridge.core.operation import MAX_REGISTRATIONS, Operation
 from bridge.core.registration import Registration, State
+from bridge.core.sealing import HeaderSeal, Unopened
 from bridge.core.source import Source
 from bridge.core.steps import registering
 from bridge.core.steps.registering import Joined
@@ -48,6 +50,14 @@ class Differs:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable:
+    """One was there whose headers cannot be decrypted, so nobody can say whether it is the same."""
+
+    #: Why, and what mends it.
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class TooMany:
     """The operation has as many registrations as it can have."""
 
@@ -67,6 +77,11 @@ class NoMessage:
     """There is nothing yet that could be delivered again."""
 
 
+Registered = Created | Existing | Differs | Unreadable | TooMany
+
+_NO_HEADERS = OwnHeaders()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Register:
     """The use case, with everything that it needs."""
@@ -79,8 +94,12 @@ class Register:
     sources: Mapping[str, Source]
     #: How long an operation is kept after its end.
     retention: timedelta
+    #: Encrypts the headers that clients want on their callbacks.
+    seal: HeaderSeal
+    #: Makes the random bytes that an encryption begins with.
+    nonce: Callable[[], bytes]
 
-    def register(self, wish: Registration) -> Created | Existing | Differs | TooMany:
+    def register(self, wish: Registration, headers: OwnHeaders = _NO_HEADERS) -> Registered:
         """Let `wish` wait for its operation, or deliver at once if that has ended.
 
         One call for a new operation, three for a known one. Raises Contended and StorageUnavailable; after either
@@ -88,9 +107,9 @@ class Register:
         """
         wish = replace(wish, tx=self.token())
         try:
-            result: Created | Existing | Differs | TooMany = self._join(registering.register_new(wish, wish.life))
+            result: Registered = self._register_new(wish, headers)
         except (Conflict, CommitUnknown):
-            result = until_decided(lambda: self._register_known(wish))
+            result = until_decided(lambda: self._register_known(wish, headers))
         if isinstance(result, Created):
             state = result.registration.state.value
             log(Event.REGISTERED, registration=wish.ref.public_id, to=host_and_port(wish.callback_url), state=state)
@@ -106,10 +125,14 @@ class Register:
         tx = self.token()
         return until_decided(lambda: self._redeliver(ref, tx))
 
-    def _register_known(self, wish: Registration) -> Created | Existing | Differs | TooMany:
+    def _register_new(self, wish: Registration, headers: OwnHeaders) -> Created:
+        sealed = self.seal.sealed(wish, headers, nonce=self.nonce())
+        return self._join(registering.register_new(sealed, wish.life))
+
+    def _register_known(self, wish: Registration, headers: OwnHeaders) -> Registered:
         family = self._family(wish.ref)
         if family is None:
-            return self._join(registering.register_new(wish, wish.life))
+            return self._register_new(wish, headers)
         before = family.get(wish.ref)
         if before is None and family.size >= MAX_REGISTRATIONS:
             return TooMany()
@@ -117,11 +140,22 @@ class Register:
             self._send_open(before.record)
             return Created(before.record, family.operation.record)
         if before is not None and not registering.is_revivable(before.record):
-            same = before.record.same_wish(wish)
-            return Existing(before.record, family.operation.record) if same else Differs()
+            return self._compared(before.record, wish, headers, family.operation.record)
         source = self.sources[wish.ref.operation.source]
         news = News.of(family.operation.record, source.path)
-        return self._join(registering.register_further(family, wish, self.clock(), news))
+        life = wish.life if before is None else before.record.next_life(wish.life)
+        sealed = self.seal.sealed(replace(wish, life=life), headers, nonce=self.nonce())
+        return self._join(registering.register_further(family, sealed, self.clock(), news))
+
+    def _compared(
+        self, known: Registration, wish: Registration, headers: OwnHeaders, operation: Operation
+    ) -> Existing | Differs | Unreadable:
+        if not known.same_wish(wish):
+            return Differs()
+        own = self.seal.opened(known)
+        if isinstance(own, Unopened):
+            return Unreadable(own.why)
+        return Existing(known, operation) if own.same_as(headers) else Differs()
 
     def _join(self, joined: Joined) -> Created:
         commit(self.table, joined.transaction)

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr
 
+from bridge.core.derivation import MIN_KEY_BYTES
 from bridge.core.networks import Network
-from bridge.core.signing import MIN_KEY_BYTES
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
@@ -44,7 +44,7 @@ def _duration(value: object) -> object:
 def _keys(value: object) -> object:
     if isinstance(_resolved(value), tuple):
         return value
-    return tuple(_key(part.strip()) for part in str(value).split(","))
+    return tuple(dict.fromkeys(_key(part.strip()) for part in str(value).split(",")))
 
 
 def _key(text: str) -> bytes:

@@ -82,7 +82,7 @@ def test_a_callback_is_signed_for_its_receiver(bridge: Stage) -> None:
     bridge_time = str(int(NOON.timestamp()))
     assert post.headers["webhook-timestamp"] == bridge_time
     expected = Webhook(secret.reveal()).sign(post.headers["webhook-id"], NOON, post.body.decode())
-    assert post.headers["webhook-signature"] == expected
+    assert expected in post.headers["webhook-signature"].split(" ")
     assert bridge.registration(ref).message_id == post.headers["webhook-id"]
 
 

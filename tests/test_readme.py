@@ -87,11 +87,11 @@ def test_every_route_is_in_the_readme_and_no_other() -> None:
     assert served == documented
 
 
-def test_only_health_is_open_to_everybody() -> None:
+def test_only_health_and_the_public_keys_are_open_to_everybody() -> None:
     """All other routes need a key."""
     levels = {each["route"]: each["authLevel"].value for each in bindings("httpTrigger")}
 
-    assert {route for route, level in levels.items() if level == "anonymous"} == {"health"}
+    assert {route for route, level in levels.items() if level == "anonymous"} == {"health", "signing-keys"}
     assert set(levels.values()) == {"anonymous", "function"}
 
 

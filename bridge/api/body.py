@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError, from_json
 
 from bridge.api.problems import Detail, Problem, invalid
 from bridge.core.callback import CallbackRefused, CallbackRules, normalise
+from bridge.core.headers import OwnHeaders, faults
 from bridge.core.keys import OPERATION_ID, OperationRef, RegistrationRef
 from bridge.core.operation import Verdict
 from bridge.core.registration import Registration
@@ -91,16 +92,20 @@ class RegistrationBody(BaseModel):
     source: Annotated[str, AfterValidator(_source)] | None = None
     events: Annotated[list[Literal["Succeeded", "Failed", "Canceled", "Expired"]], Field(min_length=1)] | None = None
     metadata: Annotated[dict[str, Any], AfterValidator(_metadata)] | None = None
+    #: `faults` looks into it: it finds all that is wrong at once.
+    headers: dict[str, Any] | None = None
     format: Literal["standard"] | None = None
 
 
-def read_registration(request: func.HttpRequest, terms: Terms, *, owner: str, now: datetime) -> Registration:
-    """Read a registration.
+def read_registration(
+    request: func.HttpRequest, terms: Terms, *, owner: str, now: datetime
+) -> tuple[Registration, OwnHeaders]:
+    """Read a registration, and the headers that its callbacks are to have.
 
     Raises Problem with 400, 413 or 415.
     """
     body = _read_object(request)
-    details = _contradictions(body)
+    details = [*_contradictions(body), *_header_details(body)]
     try:
         read = RegistrationBody.model_validate(body, context={"terms": terms})
     except ValidationError as error:
@@ -110,7 +115,7 @@ def read_registration(request: func.HttpRequest, terms: Terms, *, owner: str, no
         wrong = Detail("InvalidValue", "is not the source of operationLocation", "source")
         raise invalid(details or [wrong])
     events = tuple(each for each in _VERDICTS if read.events is None or each.value in read.events)
-    return Registration(
+    registration = Registration(
         ref=RegistrationRef.of(operation, owner=owner, callback_url=read.callbackUrl),
         owner=owner,
         callback_url=read.callbackUrl,
@@ -120,6 +125,7 @@ def read_registration(request: func.HttpRequest, terms: Terms, *, owner: str, no
         since=now,
         life=now,
     )
+    return registration, OwnHeaders(read.headers or {})
 
 
 def _read_object(request: func.HttpRequest) -> dict[str, Any]:
@@ -145,6 +151,11 @@ def _contradictions(body: Mapping[str, Any]) -> list[Detail]:
         return []
     message = "send one of operationId and operationLocation" + (", not both" if named else "")
     return [Detail("InvalidValue" if named else "Required", message, "operationId")]
+
+
+def _header_details(body: Mapping[str, Any]) -> list[Detail]:
+    given = body.get("headers")
+    return [Detail("InvalidValue", why, target) for target, why in faults(given if isinstance(given, dict) else {})]
 
 
 def _operation(body: RegistrationBody, terms: Terms) -> OperationRef | None:

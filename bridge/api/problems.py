@@ -81,10 +81,11 @@ def unreadable() -> Problem:
     )
 
 
-def misconfigured(error: Misconfigured) -> Problem:
-    """Name every setting that is wrong."""
-    details = [Detail("InvalidSetting", message, name) for name, message in error.problems.items()]
-    message = "The app's settings are missing or wrong; see details."
+def misconfigured(error: Misconfigured | None) -> Problem:
+    """Name every setting that is wrong; none of them to somebody who has no key."""
+    problems = {} if error is None else error.problems
+    details = [Detail("InvalidSetting", message, name) for name, message in problems.items()]
+    message = f"The app's settings are missing or wrong; {'see details' if details else 'its log says which'}."
     return Problem(503, "Misconfigured", message, details=details, headers={"Retry-After": "60"})
 
 

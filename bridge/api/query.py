@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import azure.functions as func
 
 from bridge.api.problems import Detail, invalid
+from bridge.core.callback import CallbackRefused, CallbackRules, normalise
 from bridge.core.cursor import Cursor
 from bridge.core.keys import OPERATION_ID
 from bridge.core.registration import State
@@ -68,6 +69,22 @@ def read_source(request: func.HttpRequest, known: Mapping[str, object]) -> str:
     if details:
         raise invalid(details)
     return name
+
+
+def read_callback_url(request: func.HttpRequest, rules: CallbackRules) -> str:
+    """Read a callback URL, and write it as registering does.
+
+    Raises Problem with 400.
+    """
+    details, url = _unknown(request.params, {"callbackUrl"}), ""
+    given = request.params.get("callbackUrl")
+    try:
+        url = normalise(given or "", rules)
+    except CallbackRefused as error:
+        details.append(_wrong("callbackUrl", str(error) if given else "is required"))
+    if details:
+        raise invalid(details)
+    return url
 
 
 def refuse_parameters(request: func.HttpRequest) -> None:

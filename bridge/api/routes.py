@@ -10,8 +10,9 @@ import azure.functions as func
 
 from bridge.api import views
 from bridge.api.body import Terms, read_registration
+from bridge.api.caching import cacheable
 from bridge.api.problems import Problem, not_found
-from bridge.api.query import ListQuery, read_list_query, read_source, refuse_parameters
+from bridge.api.query import ListQuery, read_callback_url, read_list_query, read_source, refuse_parameters
 from bridge.core.callback import origin_of
 from bridge.core.index import IndexEntry
 from bridge.core.keys import OPERATION_ID, OperationRef, RegistrationRef
@@ -19,7 +20,7 @@ from bridge.core.operation import MAX_REGISTRATIONS
 from bridge.core.registration import State
 from bridge.core.signing import Keyring
 from bridge.core.times import Clock
-from bridge.register import Accepted, Created, Differs, Existing, NoMessage, NotFound, Register, TooMany
+from bridge.register import Accepted, Created, Differs, Existing, NoMessage, NotFound, Register, TooMany, Unreadable
 from bridge.show import Show, Shown
 
 #: Whose registrations are where a function key is the whole trust: all holders of a key share them.
@@ -39,8 +40,8 @@ class Routes:
     def register(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `POST /api/registrations`."""
         now = self.clock()
-        wish = read_registration(request, self.terms, owner=SHARED_OWNER, now=now)
-        result = self.use.register(wish)
+        wish, headers = read_registration(request, self.terms, owner=SHARED_OWNER, now=now)
+        result = self.use.register(wish, headers)
         match result:
             case Created(registration=registration, operation=operation):
                 location = f"{_address(request)}/{registration.ref.public_id}"
@@ -56,6 +57,9 @@ class Routes:
                     "This callback is registered for this operation with other content; cancel that one first.",
                     target="callbackUrl",
                 )
+            case Unreadable(why=why):
+                message = f"This callback is registered for this operation with headers that cannot be read: {why}."
+                raise Problem(409, "HeadersUnreadable", message, target="headers")
             case TooMany():
                 message = f"An operation has at most {MAX_REGISTRATIONS} registrations."
                 raise Problem(409, "TooManyRegistrations", message, target="operationId")
@@ -117,6 +121,16 @@ class Routes:
         refuse_parameters(request)
         return _answer(views.status(self.show.status(), list(self.terms.sources.values())))
 
+    def signing_secret(self, request: func.HttpRequest) -> func.HttpResponse:
+        """Answer `GET /api/signing-secret`: with what callbacks to an origin are verified, before there is one."""
+        origin = origin_of(read_callback_url(request, self.terms.rules))
+        return _answer({"audience": origin, "signingSecret": self._newest_secret(SHARED_OWNER, origin)})
+
+    def signing_keys(self, request: func.HttpRequest) -> func.HttpResponse:
+        """Answer `GET /api/signing-keys`: the public keys, newest first, for everybody to keep for an hour."""
+        refuse_parameters(request)
+        return cacheable(views.public_keys(self.keyring.public_keys()), request)
+
     def _found(self, ref: RegistrationRef) -> Shown:
         shown = self.show.registration(ref)
         if shown is None:
@@ -131,8 +145,11 @@ class Routes:
 
     def _with_secret(self, shown: Shown) -> views.Json:
         registration = shown.registration
-        secrets = self.keyring.secrets_for(owner=registration.owner, origin=origin_of(registration.callback_url))
-        return {**views.registration(shown, self.clock()), "signingSecret": secrets[0].reveal()}
+        secret = self._newest_secret(registration.owner, origin_of(registration.callback_url))
+        return {**views.registration(shown, self.clock()), "signingSecret": secret}
+
+    def _newest_secret(self, owner: str, origin: str) -> str:
+        return self.keyring.secrets_for(owner=owner, origin=origin)[0].reveal()
 
 
 def _answer(body: dict[str, Any], *, status: int = 200, location: str | None = None) -> func.HttpResponse:

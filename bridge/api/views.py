@@ -12,6 +12,7 @@ from bridge.core.index import IndexEntry
 from bridge.core.keys import due_at
 from bridge.core.operation import Operation
 from bridge.core.registration import Registration
+from bridge.core.signing import PublicKey
 from bridge.core.source import Source
 from bridge.core.times import iso, iso_or_none
 from bridge.show import COUNTED, Shown, Status
@@ -112,6 +113,11 @@ def source(known: Source, budget: Budget | None) -> Json:
         "problem": budget.denied if budget else None,
         "advice": ADVICE if budget and budget.denied else None,
     }
+
+
+def public_keys(keys: Sequence[PublicKey]) -> Json:
+    """Show what everybody verifies `v1a` with."""
+    return {"value": [{"id": each.id, "publicKey": each.text} for each in keys]}
 
 
 def _registration(known: Registration) -> Json:

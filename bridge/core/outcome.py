@@ -18,6 +18,7 @@ class Failure(StrEnum):
     CLOSED = "closed"  #: the connection ended before an answer
     HEAD_TOO_LARGE = "head-too-large"  #: headers without end
     PROTOCOL = "protocol"  #: what came is no HTTP
+    HEADERS = "headers"  #: nothing was sent: the registration's own headers cannot be decrypted
 
 
 #: So much of a receiver's answer is kept, in characters.

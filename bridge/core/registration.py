@@ -73,6 +73,8 @@ class Registration:
     metadata: str | None = None
     #: How the message is written.
     format: str = "standard"
+    #: The client's own headers for its callbacks, encrypted for this life; `bridge/core/sealing.py` opens them.
+    headers: str | None = None
     state: State = State.WAITING
     #: When it came into its state; its index row has this in its key.
     since: datetime
@@ -174,9 +176,13 @@ class Registration:
         claimed = replace(self, last_attempt=number, held_back=None, claim=claim, leased_until=until, due=due)
         return replace(claimed, next_attempt_at=until)  # there is one then if this one is lost
 
+    def next_life(self, at: datetime) -> datetime:
+        """Tell when a new life that is asked for at `at` begins: after the former one, whatever clocks say."""
+        return max(at, self.life + timedelta(milliseconds=1))
+
     def revived(self, renewed: "Registration") -> "Registration":
         """Begin a new life with what the client says now; the attempts of former lives keep their numbers."""
-        life = max(renewed.life, self.life + timedelta(milliseconds=1))
+        life = self.next_life(renewed.life)
         reborn = replace(self, since=life).moved(Move.REVIVE, renewed.since)
         return replace(
             renewed,
@@ -187,7 +193,7 @@ class Registration:
         )
 
     def same_wish(self, other: "Registration") -> bool:
-        """Tell whether both ask for the same callback."""
+        """Tell whether both ask for the same callback, headers aside: those are compared in the clear."""
         return (set(self.events), self.metadata, self.format) == (
             set(other.events),
             other.metadata,

@@ -1,31 +1,82 @@
-"""Signatures, against vectors that public implementations agree on."""
+"""Signatures, against vectors and packages that public implementations agree on."""
 
 import base64
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
-from standardwebhooks import Webhook
+from standardwebhooks import Webhook, WebhookVerificationError
 
-from bridge.core.signing import Keyring, Secret
+from bridge.core.derivation import Purpose, derive
+from bridge.core.signing import KeyPair, Keyring, PublicKey, Secret
 
-VECTORS = json.loads((Path(__file__).parent.parent / "facts" / "signature-vectors.json").read_text())["v1"]
+VECTORS = json.loads((Path(__file__).parent.parent / "facts" / "signature-vectors.json").read_text())
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 OLD, NEW = b"o" * 32, b"n" * 32
+ORIGIN = "https://hooks.example.com"
+
+KEYS = st.lists(st.binary(min_size=32, max_size=64), min_size=1, max_size=3, unique=True)
+IDS = st.text(st.characters(codec="ascii", exclude_characters=".", exclude_categories=["C"]), min_size=1)
+BODIES = st.text(st.characters(codec="utf-8")).map(str.encode)
+MOMENTS = st.datetimes(datetime(1970, 1, 2), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - bounds
 
 
-@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["webhook-id"])
-def test_signatures_are_those_of_the_public_vectors(vector: dict[str, str]) -> None:
+class Timeless(Webhook):
+    """The public package without its look at the clock, so that any moment can be verified."""
+
+    def _Webhook__verify_timestamp(self, timestamp_header: str) -> datetime:  # noqa: N802 - the package's own name
+        return datetime.fromtimestamp(int(timestamp_header), tz=UTC)
+
+
+def verified_v1(secret: Secret, headers: dict[str, str], body: bytes) -> bool:
+    """Verify as a receiver that knows the secret."""
+    try:
+        Timeless(secret.reveal()).verify(body, headers, json_parse=False)
+    except WebhookVerificationError:
+        return False
+    return True
+
+
+def verified_v1a(public: PublicKey, headers: dict[str, str], body: bytes) -> bool:
+    """Verify as a receiver that knows the public key."""
+    key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public.text.removeprefix("whpk_")))
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    for each in headers["webhook-signature"].split(" "):
+        version, _, signature = each.partition(",")
+        try:
+            if version == "v1a":
+                key.verify(base64.b64decode(signature), signed)
+                return True
+        except InvalidSignature:
+            continue
+    return False
+
+
+@pytest.mark.parametrize("vector", VECTORS["v1"], ids=lambda vector: vector["webhook-id"])
+def test_symmetric_signatures_are_those_of_the_public_vectors(vector: dict[str, str]) -> None:
     """Standard Webhooks, scheme v1."""
     secret = Secret(base64.b64decode(vector["secret"].removeprefix("whsec_")))
 
-    assert (
-        secret.sign(vector["webhook-id"], int(vector["webhook-timestamp"]), vector["body"].encode())
-        == (vector["signature"])
-    )
+    signature = secret.sign(vector["webhook-id"], int(vector["webhook-timestamp"]), vector["body"].encode())
+
+    assert signature == vector["signature"]
+
+
+@pytest.mark.parametrize("vector", VECTORS["v1a"], ids=lambda vector: vector["webhook-id"])
+def test_asymmetric_signatures_are_those_of_the_public_vectors(vector: dict[str, str]) -> None:
+    """Scheme v1a; the second half of the vector's key is the public one."""
+    key = base64.b64decode(vector["private_key"])
+    pair = KeyPair(key[:32])
+
+    signature = pair.sign(vector["webhook-id"], int(vector["webhook-timestamp"]), vector["body"].encode())
+
+    assert signature == vector["signature"]
+    assert pair.public.key == key[32:]
 
 
 def test_receivers_have_secrets_of_their_own() -> None:
@@ -39,36 +90,89 @@ def test_receivers_have_secrets_of_their_own() -> None:
         derived(owner, origin) for owner in ("a", "b") for origin in ("https://a", "https://a:8443", "https://b")
     }
     assert len(secrets) == 6
-    assert derived("shared", "https://hooks.example.com") == "whsec_anIulPc9qp7epY8C/UIa0PEzmEMANP+ZClsi0cNlVqc="
+    assert derived("shared", ORIGIN) == "whsec_anIulPc9qp7epY8C/UIa0PEzmEMANP+ZClsi0cNlVqc="
+
+
+def test_every_purpose_has_a_key_of_its_own() -> None:
+    """What is told to receivers says nothing about what signs for everybody or encrypts; no version changes any."""
+    derived = {purpose: derive(OLD, purpose).hex() for purpose in Purpose}
+
+    assert len({OLD.hex(), *derived.values()}) == 4
+    assert {purpose: key[:16] for purpose, key in derived.items()} == {
+        Purpose.RECEIVER_SECRET: "ab287a37cb3d9df6",
+        Purpose.ED25519_SEED: "9e6753cca5b60e30",
+        Purpose.HEADER_ENCRYPTION: "33892f2711c61d1f",
+    }
+
+
+def test_public_keys_are_named_and_newest_first() -> None:
+    """As they are published; the same on every instance."""
+    new, old = Keyring((NEW, OLD)).public_keys()
+
+    assert new.id != old.id
+    assert (old.id, old.text) == ("27cdfc6cbc83686d", "whpk_nhjT7fL3YXRr6SBpLhYgAKPId8G0AJoFeRkAlUpYMRA=")
 
 
 def test_secrets_do_not_show_by_accident() -> None:
-    """Neither a key nor a ring prints what it holds."""
+    """No key, secret, pair or ring prints what it holds."""
     ring = Keyring((OLD,))
 
     assert "ooo" not in repr(ring)
     assert "Secret object" in repr(ring.secrets_for(owner="a", origin="https://a")[0])
+    assert "KeyPair object" in repr(ring.pairs()[0])
 
 
-def test_every_key_signs() -> None:
-    """So a receiver that knows either secret verifies, while a key is being replaced."""
-    headers = Keyring((NEW, OLD)).headers("msg_1", b'{"a": 1}', owner="a", origin="https://a", at=NOON)
+def test_what_is_signed_is_the_second_of_utc_whatever_the_zone() -> None:
+    """The public package signs the wall clock of another zone, so it is not what signs here."""
+    ring, moment = Keyring((OLD,)), NOON + timedelta(milliseconds=999)
+    elsewhere = moment.astimezone(timezone(timedelta(hours=5, minutes=30)))
 
-    for key in (NEW, OLD):
-        secret = Keyring((key,)).secrets_for(owner="a", origin="https://a")[0].reveal()
-        own = Webhook(secret).sign("msg_1", NOON, '{"a": 1}')
-        assert own in headers["webhook-signature"].split(" ")
+    there, here = (ring.headers("msg_1", b"{}", owner="a", origin=ORIGIN, at=at) for at in (elsewhere, moment))
+
+    assert there == here
+    assert here["webhook-timestamp"] == str(int(NOON.timestamp()))
 
 
-@given(
-    st.binary(min_size=32, max_size=64),
-    st.text(st.characters(codec="ascii", exclude_characters="."), min_size=1),
-    st.text(st.characters(codec="utf-8")),
-)
-def test_what_is_signed_verifies_with_the_public_package(key: bytes, message_id: str, body: str) -> None:
-    """For any key, id and body."""
-    secret = Secret(key)
+@given(KEYS, IDS, BODIES, MOMENTS)
+def test_what_is_signed_verifies_under_every_active_key(
+    keys: list[bytes], message_id: str, body: bytes, at: datetime
+) -> None:
+    """With the public package and with cryptography, whichever key the receiver knows."""
+    headers = Keyring(tuple(keys)).headers(message_id, body, owner="a", origin=ORIGIN, at=at)
 
-    assert secret.sign(message_id, int(NOON.timestamp()), body.encode()) == Webhook(secret.reveal()).sign(
-        message_id, NOON, body
-    )
+    for key in keys:
+        own = Keyring((key,))
+        assert verified_v1(own.secrets_for(owner="a", origin=ORIGIN)[0], headers, body)
+        assert verified_v1a(own.public_keys()[0], headers, body)
+
+
+@given(BODIES.filter(bool), MOMENTS, st.data())
+def test_what_was_changed_by_a_bit_does_not_verify(body: bytes, at: datetime, data: st.DataObject) -> None:
+    """In the id, the time or the body; by neither scheme and no key."""
+    ring = Keyring((NEW, OLD))
+    headers = ring.headers("msg_0123456789abcdef", body, owner="a", origin=ORIGIN, at=at)
+    part = data.draw(st.sampled_from(["webhook-id", "webhook-timestamp", "body"]))
+    flipped = bytearray(body if part == "body" else headers[part].encode())
+    place = data.draw(st.integers(0, len(flipped) - 1))
+    flipped[place] ^= 1 << data.draw(st.integers(0, 0 if part == "webhook-timestamp" else 6))
+    changed_body = bytes(flipped) if part == "body" else body
+    changed = headers if part == "body" else {**headers, part: flipped.decode("latin-1")}
+
+    for secret, public in zip(ring.secrets_for(owner="a", origin=ORIGIN), ring.public_keys(), strict=True):
+        assert not verified_v1a(public, changed, changed_body)
+        # The package reads the body as UTF-8 before it verifies, and refuses what is none.
+        readable = changed_body.decode("utf-8", "ignore").encode() == changed_body
+        assert not (readable and verified_v1(secret, changed, changed_body))
+
+
+@given(KEYS.filter(lambda keys: len(keys) > 1), BODIES)
+def test_what_is_signed_does_not_verify_for_another_receiver_or_under_a_removed_key(
+    keys: list[bytes], body: bytes
+) -> None:
+    """A secret is one origin's; a key that signs no more verifies no more."""
+    removed, *active = keys
+    headers = Keyring(tuple(active)).headers("msg_1", body, owner="a", origin=ORIGIN, at=NOON)
+
+    assert not verified_v1(Keyring((removed,)).secrets_for(owner="a", origin=ORIGIN)[0], headers, body)
+    assert not verified_v1a(Keyring((removed,)).public_keys()[0], headers, body)
+    assert not verified_v1(Keyring((active[0],)).secrets_for(owner="a", origin="https://other")[0], headers, body)

@@ -17,6 +17,7 @@ from bridge.core.keys import OperationRef, RegistrationRef, after, operation_par
 from bridge.core.operation import Verdict
 from bridge.core.outcome import Outcome, answered
 from bridge.core.registration import Registration
+from bridge.core.sealing import NONCE_BYTES
 from bridge.core.transaction import Row, Transaction
 from bridge.ports import Courier, Outbox, Table, Upstream
 from bridge.settings import Settings, read_settings
@@ -185,8 +186,15 @@ class Stage:
     upstream: FakeUpstream
     courier: FakeCourier
     bridge: Bridge
+    #: What the bridge was composed with.
+    world: World
     #: Seconds that the bridge chose to wait.
     pauses: list[float] = field(default_factory=list)
+
+    def restart(self, **environment: str) -> None:
+        """Compose the bridge again, with other settings; what it has stored and sent is still there."""
+        self.settings = read_settings({**ENVIRONMENT, **environment})
+        self.bridge = compose(self.settings, self.world)
 
     def wish(
         self,
@@ -276,6 +284,7 @@ def stage(
         courier=courier or receivers,
         clock=clock,
         token=lambda: f"token-{next(numbers)}",
+        nonce=lambda: next(numbers).to_bytes(NONCE_BYTES),
         chance=lambda: 0.5,
         pause=pauses.append,
         executor=InlineExecutor(),
@@ -290,5 +299,6 @@ def stage(
         upstream=scripted,
         courier=receivers,
         bridge=compose(settings, world),
+        world=world,
         pauses=pauses,
     )

@@ -57,6 +57,7 @@ def first_half(ok: str, cancelled: str, callback: str) -> Iterator[Call]:
     yield post("registrations", body, status=201)
     yield post("Registrations/", body, status=200)
     yield post("registrations", {**body, "metadata": {}}, status=409)
+    yield post("registrations", {**body, "headers": {"Authorization": "Bearer some-secret"}}, status=409)
     yield post("registrations", {**body, "operationId": "worker-cancelled"}, status=201)
     yield from bad_bodies(callback)
     yield Call(function="cancel_registration", method="DELETE", path=f"registrations/{cancelled}", status=204)
@@ -72,6 +73,12 @@ def first_half(ok: str, cancelled: str, callback: str) -> Iterator[Call]:
     yield get("read_operation", "operations/worker-ok?source=other", status=400)
     yield get("read_operation", "operations/unknown", status=404)
     yield get("status", "status")
+    yield get("signing_secret", f"signing-secret?callbackUrl={callback}")
+    yield get("signing_secret", "signing-secret?callbackUrl=nonsense&origin=x", status=400)
+    yield get("signing_keys", "signing-keys")
+    yield Call(
+        function="signing_keys", method="GET", path="signing-keys", status=304, headers={"If-None-Match": 'W/"a", *'}
+    )
 
 
 def second_half(ok: str, callback: str) -> Iterator[Call]:

@@ -1,0 +1,105 @@
+"""What clients and receivers verify with: the secret of an origin, and the keys for everybody."""
+
+import azure.functions as func
+import pytest
+
+from bridge.api.routes import Routes
+from bridge.app import App
+from tests.support.http import BASE, Client, answer
+from tests.support.world import ENVIRONMENT, SIGNING_KEY, Stage
+
+NEW = "dGhlIGtleSBhZnRlciBpdCwgMzIgYnl0ZXMgYXMgd2U="
+HOOK = "https://receiver.example.com/hook"
+
+
+def secret_of(bridge: Stage, url: str) -> dict[str, str]:
+    """Ask for the secret of a callback."""
+    body: dict[str, str] = Client.of(bridge).call(Routes.signing_secret, f"/signing-secret?callbackUrl={url}").body
+    return body
+
+
+def test_the_secret_is_told_before_anything_is_registered(bridge: Stage) -> None:
+    """It is the one that registering answers; nothing is read or written for it."""
+    told = secret_of(bridge, HOOK)
+    assert bridge.table.taken() == {}
+
+    created = Client.of(bridge).register({"operationId": "operation-1", "callbackUrl": HOOK})
+
+    assert told == {"audience": "https://receiver.example.com", "signingSecret": created.body["signingSecret"]}
+
+
+def test_the_secret_is_the_same_for_all_callbacks_to_an_origin(bridge: Stage) -> None:
+    """However the URL is written; another origin has another one."""
+    same = {secret_of(bridge, url)["signingSecret"] for url in (HOOK, "HTTPS://Receiver.example.com:443/other")}
+
+    assert len(same) == 1
+    assert secret_of(bridge, "https://other.example.com/")["signingSecret"] not in same
+
+
+def test_the_secret_told_is_that_of_the_newest_key(bridge: Stage) -> None:
+    """A receiver is told the one that stays."""
+    before = secret_of(bridge, HOOK)
+    bridge.restart(BRIDGE_SIGNING_KEYS=f"{NEW},{SIGNING_KEY}")
+    during = secret_of(bridge, HOOK)
+    bridge.restart(BRIDGE_SIGNING_KEYS=NEW)
+
+    assert during == secret_of(bridge, HOOK)
+    assert during != before
+
+
+@pytest.mark.parametrize(
+    ("query", "targets"),
+    [
+        ("", ["callbackUrl"]),
+        ("?callbackUrl=", ["callbackUrl"]),
+        ("?callbackUrl=https://10.0.0.1/", ["callbackUrl"]),
+        ("?callbackUrl=http://receiver.example.com/", ["callbackUrl"]),
+        ("?origin=https://receiver.example.com", ["origin", "callbackUrl"]),
+    ],
+)
+def test_a_secret_is_of_a_callback_that_could_be_registered(bridge: Stage, query: str, targets: list[str]) -> None:
+    """By the same rules."""
+    refused = Client.of(bridge).call(Routes.signing_secret, f"/signing-secret{query}")
+
+    assert (refused.status, refused.targets) == (400, targets)
+
+
+def test_public_keys_are_published_newest_first(bridge: Stage) -> None:
+    """With the ids that ciphertexts carry, and nothing private."""
+    [old] = Client.of(bridge).call(Routes.signing_keys, "/signing-keys").body["value"]
+    bridge.restart(BRIDGE_SIGNING_KEYS=f"{NEW},{SIGNING_KEY}")
+
+    published = Client.of(bridge).call(Routes.signing_keys, "/signing-keys")
+
+    new = published.body["value"][0]
+    assert published.body == {"value": [new, old]}
+    assert set(new) == {"id", "publicKey"}
+    assert new["publicKey"].startswith("whpk_")
+    assert published.headers["Cache-Control"] == "public, max-age=3600"
+
+
+def test_public_keys_are_not_sent_again_to_whoever_has_them(bridge: Stage) -> None:
+    """304 while they are the same."""
+    client = Client.of(bridge)
+    etag = client.call(Routes.signing_keys, "/signing-keys").headers["ETag"]
+
+    def ask(known: str) -> int:
+        return client.call(Routes.signing_keys, "/signing-keys", headers={"If-None-Match": known}).status
+
+    assert [ask(known) for known in (etag, f'"other", W/{etag}', "*", '"other"', "")] == [304, 304, 304, 200, 200]
+    bridge.restart(BRIDGE_SIGNING_KEYS=f"{NEW},{SIGNING_KEY}")
+    client = Client.of(bridge)
+    assert ask(etag) == 200
+
+
+def test_a_misconfigured_app_does_not_tell_everybody_what_is_wrong() -> None:
+    """The settings' names are for those who have a key."""
+    app = App.from_environment({**ENVIRONMENT, "BRIDGE_SIGNING_KEYS": ""})
+    request = func.HttpRequest("GET", f"{BASE}/signing-keys", body=b"")
+
+    with_key = Client(app).call(Routes.signing_secret, "/signing-secret")
+    anybody = answer(app.answer(Routes.signing_keys, request, to_anybody=True))
+
+    assert with_key.targets == ["BRIDGE_SIGNING_KEYS"]
+    assert (anybody.status, anybody.error["code"], anybody.error["details"]) == (503, "Misconfigured", [])
+    assert "BRIDGE" not in anybody.error["message"]

@@ -1,0 +1,177 @@
+"""Which headers a client may have, and how they are encrypted."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.core.headers import OwnHeaders, faults
+from bridge.core.registration import Registration
+from bridge.core.sealing import HeaderSeal, Unopened
+from bridge.core.signing import Keyring
+from tests.support.world import stage
+
+OLD, NEW = b"o" * 32, b"n" * 32
+NONCE = b"twelve bytes"
+SECRET = OwnHeaders({"Authorization": "Bearer hunter2", "X-Tenant": "blue"})
+WISH = stage().wish()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Authorization", "Bearer hunter2"),
+        ("X-Api-Key", "a b  c"),
+        ("x_under.score!", "!~"),
+        ("Cookie", "a=b"),
+        ("X-Empty", ""),
+        ("Accept-Language", "de"),
+        ("X-Content-Type", "x"),
+    ],
+)
+def test_what_a_receiver_may_want_is_taken(name: str, value: str) -> None:
+    """Any name that is not the bridge's, any value that arrives as it is."""
+    assert faults({name: value}) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Host",
+        "Content-Length",
+        "content-type",
+        "Transfer-Encoding",
+        "Connection",
+        "Keep-Alive",
+        "Proxy-Authorization",
+        "proxy-connection",
+        "TE",
+        "Trailer",
+        "Upgrade",
+        "HTTP2-Settings",
+        "Expect",
+        "Accept",
+        "Accept-Encoding",
+        "User-Agent",
+        "webhook-id",
+        "Webhook-Anything",
+        "ce-id",
+        "traceparent",
+        "TraceState",
+    ],
+)
+def test_what_the_bridge_sends_itself_is_refused(name: str) -> None:
+    """In any letter case."""
+    assert [target for target, _ in faults({name: "x"})] == [f"headers.{name}"]
+
+
+@pytest.mark.parametrize(
+    "value", ["a\r\nX: y", "a\rb", "a\nb", "a\0b", "a\tb", " a", "a ", "\x7f", "gr\u00fc\u00dfe", "\u2028"]
+)
+def test_a_value_that_would_not_arrive_as_given_is_refused(value: str) -> None:
+    """And not repeated: it is a secret as a rule."""
+    [(target, why)] = faults({"X-Key": value})
+
+    assert target == "headers.X-Key"
+    assert value not in why
+
+
+def test_everything_that_is_wrong_is_named_at_once() -> None:
+    """Each header by its name, and what is wrong with all of them together."""
+    given = {"Host": 7, "": "x", "x-a": "\n", "X-A": "x" * 4096} | {f"X-{number}": "" for number in range(8)}
+
+    targets = [target for target, _ in faults(given)]
+
+    assert targets == ["headers.Host", "headers.Host", "headers.", "headers.x-a", "headers.X-A", "headers", "headers"]
+
+
+def test_headers_are_4_kib_together_and_no_more() -> None:
+    """Names and values."""
+    assert faults({"X": "x" * 4095}) == []
+    assert [target for target, _ in faults({"X": "x" * 4096})] == ["headers"]
+
+
+def test_headers_are_the_same_whatever_their_order_and_case() -> None:
+    """But not with other values."""
+    assert SECRET.same_as(OwnHeaders({"x-tenant": "blue", "AUTHORIZATION": "Bearer hunter2"}))
+    assert not SECRET.same_as(OwnHeaders({"x-tenant": "Blue", "authorization": "Bearer hunter2"}))
+    assert not SECRET.same_as(OwnHeaders())
+
+
+def test_headers_do_not_show_by_accident() -> None:
+    """They are secrets as a rule."""
+    assert "hunter2" not in repr(SECRET)
+
+
+def sealed(*keys: bytes, headers: OwnHeaders = SECRET) -> Registration:
+    """Give the registration its headers."""
+    return HeaderSeal(Keyring(keys)).sealed(WISH, headers, nonce=NONCE)
+
+
+@given(st.dictionaries(st.text(), st.text()))
+def test_what_is_sealed_opens(given_headers: dict[str, str]) -> None:
+    """As it was given, in its order, by every key ring that has the key."""
+    registration = sealed(OLD, headers=OwnHeaders(given_headers))
+
+    opened = HeaderSeal(Keyring((NEW, OLD))).opened(registration)
+
+    assert isinstance(opened, OwnHeaders)
+    assert list(opened.given.items()) == list(given_headers.items())
+
+
+def test_no_headers_leave_no_column() -> None:
+    """As rows are that were written before there were any."""
+    registration = sealed(OLD, headers=OwnHeaders())
+
+    assert registration.headers is None
+    assert HeaderSeal(Keyring((NEW,))).opened(registration) == OwnHeaders()
+
+
+def test_the_newest_key_encrypts_and_is_named() -> None:
+    """By the id under which its public key is published."""
+    registration = sealed(NEW, OLD)
+
+    assert registration.headers is not None
+    assert registration.headers.split(":")[1] == Keyring((NEW,)).public_keys()[0].id
+    assert HeaderSeal(Keyring((NEW,))).opened(registration) == SECRET
+
+
+def test_a_removed_key_says_so() -> None:
+    """With its id and what mends it, not with a failed decryption."""
+    opened = HeaderSeal(Keyring((NEW,))).opened(sealed(OLD))
+
+    assert isinstance(opened, Unopened)
+    assert Keyring((OLD,)).public_keys()[0].id in opened.why
+    assert "BRIDGE_SIGNING_KEYS" in opened.why
+
+
+def test_headers_open_in_their_own_row_and_life_only() -> None:
+    """Whoever can write rows cannot have one receiver's secret sent to another."""
+    registration, ring = sealed(OLD), HeaderSeal(Keyring((OLD,)))
+    elsewhere = stage().wish(url="https://attacker.example.com/")
+    later = replace(registration, life=registration.life + timedelta(milliseconds=1))
+
+    for moved in (replace(elsewhere, headers=registration.headers), later):
+        assert isinstance(ring.opened(moved), Unopened)
+    assert ring.opened(registration) == SECRET
+
+
+@pytest.mark.parametrize("text", ["", "v1:", "v2:0123456789abcdef:AAAA", "v1:ID:!", "v1:ID:A", "v1:ID:AAAA", "v1:ID:"])
+def test_what_is_damaged_is_no_error_of_the_program(text: str) -> None:
+    """It says that it cannot be opened."""
+    column = text.replace("ID", Keyring((OLD,)).public_keys()[0].id)
+
+    assert isinstance(HeaderSeal(Keyring((OLD,))).opened(replace(WISH, headers=column)), Unopened)
+
+
+@given(st.data())
+def test_a_changed_character_does_not_open(data: st.DataObject) -> None:
+    """The ciphertext is authenticated, its key id and all."""
+    column = str(sealed(OLD).headers)
+    place = data.draw(st.integers(0, len(column) - 5))  # the last ones have bits that base64 leaves unused
+    changed = data.draw(st.characters(codec="ascii").filter(lambda character: character != column[place]))
+    damaged = replace(WISH, headers=column[:place] + changed + column[place + 1 :])
+
+    assert isinstance(HeaderSeal(Keyring((OLD,))).opened(damaged), Unopened)

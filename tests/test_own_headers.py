@@ -1,0 +1,242 @@
+"""A client's own headers, from registering to the callback, while signing keys come and go."""
+
+import json
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from standardwebhooks import Webhook
+
+from bridge.api.routes import Routes
+from bridge.core.registration import State
+from bridge.core.retry import ATTEMPTS_PER_RUN
+from tests.support.http import Client
+from tests.support.world import SIGNING_KEY, Posted, Stage
+
+OLD = SIGNING_KEY
+NEW = "dGhlIGtleSBhZnRlciBpdCwgMzIgYnl0ZXMgYXMgd2U="
+HOOK = "https://receiver.example.com/hook"
+BODY = {"operationId": "operation-1", "callbackUrl": HOOK, "headers": {"Authorization": "Bearer hunter2", "X-A": "1"}}
+
+
+def pending(bridge: Stage, body: Mapping[str, object] = BODY) -> str:
+    """Bring a registration with headers to where its first call is in the queue; returns its id."""
+    public_id = str(Client.of(bridge).register(body).body["id"])
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sweep()
+    return public_id
+
+
+def next_attempt(bridge: Stage, wait: timedelta) -> None:
+    """Let the time of the next attempt come."""
+    bridge.clock.advance(wait)
+    bridge.sweep()
+    bridge.deliver_all()
+
+
+def shown(bridge: Stage, public_id: str) -> dict[str, object]:
+    """Look at a registration as a client does."""
+    body: dict[str, object] = Client.of(bridge).call(Routes.read, f"/registrations/{public_id}", id=public_id).body
+    return body
+
+
+def errors(bridge: Stage, public_id: str) -> list[object]:
+    """Tell the classes of failure of its attempts."""
+    attempts = shown(bridge, public_id)["attempts"]
+    assert isinstance(attempts, list)
+    return [each["error"] for each in attempts]
+
+
+def test_own_headers_come_with_the_callback(bridge: Stage) -> None:
+    """As given, beside the bridge's own."""
+    pending(bridge)
+
+    bridge.deliver_all()
+
+    headers = bridge.courier.posted[0].headers
+    assert (headers["Authorization"], headers["X-A"]) == ("Bearer hunter2", "1")
+    assert {"webhook-id", "webhook-timestamp", "webhook-signature", "Content-Type"} < set(headers)
+
+
+def test_own_headers_are_never_seen_again(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """Not in a row, a message, an answer or a log line; a failed attempt included."""
+    caplog.set_level(logging.DEBUG)
+    client = Client.of(bridge)
+    bridge.courier.tell(HOOK, 500)
+    public_id = pending(bridge)
+    sent = repr(bridge.outbox.calls)
+    bridge.deliver_all()
+
+    answers = [
+        client.register(BODY),
+        client.register({**BODY, "headers": {"Authorization": "Bearer hunter3"}}),
+        client.register({**BODY, "headers": {"Host": "hunter2"}}),
+        client.call(Routes.read, f"/registrations/{public_id}", id=public_id),
+        client.call(Routes.list),
+        client.call(Routes.operation, "/operations/operation-1", id="operation-1"),
+        client.call(Routes.status, "/status"),
+    ]
+
+    seen = [repr(bridge.memory.rows()), sent, caplog.text, *(json.dumps(each.body) for each in answers)]
+    assert [each.status for each in answers] == [200, 409, 400, 200, 200, 200, 200]
+    assert not [text for text in seen if "hunter" in text or "Authorization" in text]
+
+
+def test_the_same_again_has_the_same_headers(bridge: Stage) -> None:
+    """In any order and case; other ones, or none, are another registration."""
+    client = Client.of(bridge)
+    client.register(BODY)
+    same = {"x-a": "1", "authorization": "Bearer hunter2"}
+
+    found = [client.register({**BODY, "headers": each}).status for each in (same, {"X-A": "1"}, {}, None)]
+
+    assert found == [200, 409, 409, 409]
+
+
+def test_no_headers_are_the_same_as_an_empty_object(bridge: Stage) -> None:
+    """And as null."""
+    client = Client.of(bridge)
+    without = {name: value for name, value in BODY.items() if name != "headers"}
+    client.register(without)
+
+    found = [client.register({**without, "headers": each}).status for each in ({}, None, {"X-A": "1"})]
+
+    assert found == [200, 200, 409]
+
+
+def test_the_same_again_is_the_same_after_a_key_was_added(bridge: Stage) -> None:
+    """Which key they were encrypted with makes no difference; after that one was removed nobody can say."""
+    Client.of(bridge).register(BODY)
+
+    bridge.restart(BRIDGE_SIGNING_KEYS=f"{NEW},{OLD}")
+    both = Client.of(bridge).register(BODY)
+    bridge.restart(BRIDGE_SIGNING_KEYS=NEW)
+    removed = Client.of(bridge).register(BODY)
+
+    assert both.status == 200
+    assert (removed.status, removed.error["code"], removed.error["target"]) == (409, "HeadersUnreadable", "headers")
+
+
+@pytest.mark.parametrize("headers", [{"X-B": "2"}, {}])
+def test_a_new_life_has_the_headers_of_its_own_wish(bridge: Stage, headers: dict[str, str]) -> None:
+    """Even one that begins in the millisecond of the former, for which its headers were encrypted."""
+    public_id = str(Client.of(bridge).register(BODY).body["id"])
+    Client.of(bridge).call(Routes.cancel, f"/registrations/{public_id}", method="DELETE", id=public_id)
+
+    pending(bridge, {**BODY, "headers": headers})
+    bridge.deliver_all()
+
+    [posted] = bridge.courier.posted
+    own = {name: value for name, value in posted.headers.items() if name in {"Authorization", "X-A", "X-B"}}
+    assert own == headers
+
+
+def test_a_callback_for_what_has_ended_already_has_its_headers(bridge: Stage) -> None:
+    """Registering delivers at once then."""
+    bridge.register("operation-1", "https://first.example.com/")
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sweep()
+
+    Client.of(bridge).register(BODY)
+    bridge.deliver_all()
+
+    assert bridge.courier.posted[-1].headers["Authorization"] == "Bearer hunter2"
+
+
+def test_without_its_headers_nothing_is_sent(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """The attempt fails by a class of its own, the log names the key, and putting it back mends it."""
+    public_id = pending(bridge)
+    key_id = bridge.settings.keyring.public_keys()[0].id
+    bridge.restart(BRIDGE_SIGNING_KEYS=NEW)
+
+    bridge.deliver_all()
+
+    assert bridge.courier.posted == []
+    assert (shown(bridge, public_id)["state"], errors(bridge, public_id)) == ("pending", ["headers"])
+    assert f"key {key_id} is not in BRIDGE_SIGNING_KEYS" in caplog.text
+    bridge.restart(BRIDGE_SIGNING_KEYS=f"{NEW},{OLD}")
+    next_attempt(bridge, timedelta(seconds=5))
+    assert (shown(bridge, public_id)["state"], errors(bridge, public_id)) == ("delivered", ["headers", None])
+    assert bridge.courier.posted[0].headers["Authorization"] == "Bearer hunter2"
+
+
+def test_a_key_that_stays_away_ends_in_dead_and_can_be_redelivered(bridge: Stage) -> None:
+    """A whole run of failures, and another one after the key was put back."""
+    public_id = pending(bridge)
+    bridge.restart(BRIDGE_SIGNING_KEYS=NEW)
+    bridge.deliver_all()
+    while shown(bridge, public_id)["state"] == State.PENDING:
+        next_attempt(bridge, timedelta(hours=1))
+    assert errors(bridge, public_id) == ["headers"] * ATTEMPTS_PER_RUN
+
+    bridge.restart(BRIDGE_SIGNING_KEYS=f"{NEW},{OLD}")
+    Client.of(bridge).call(Routes.redeliver, f"/registrations/{public_id}/redeliver", method="POST", id=public_id)
+    bridge.deliver_all()
+
+    assert shown(bridge, public_id)["state"] == State.DELIVERED
+
+
+def test_headers_that_cannot_be_read_do_not_rest_their_host(bridge: Stage) -> None:
+    """It has done nothing: others reach it all the while."""
+    for number in range(6):
+        Client.of(bridge).register({**BODY, "callbackUrl": f"{HOOK}/{number}"})
+    bridge.register("operation-1", f"{HOOK}/without")
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sweep()
+    bridge.restart(BRIDGE_SIGNING_KEYS=NEW)
+
+    bridge.deliver_all()
+
+    assert [posted.url for posted in bridge.courier.posted] == [f"{HOOK}/without"]
+
+
+def secret_now(bridge: Stage) -> str:
+    """Ask for the secret that callbacks to the receiver are signed with, newest key first."""
+    answer = Client.of(bridge).call(Routes.signing_secret, f"/signing-secret?callbackUrl={HOOK}")
+    return str(answer.body["signingSecret"])
+
+
+def verifies(posted: Posted, secret: str) -> bool:
+    """Verify a callback as of the moment that it was signed at."""
+    at = datetime.fromtimestamp(int(posted.headers["webhook-timestamp"]), UTC)
+    signature = Webhook(secret).sign(posted.headers["webhook-id"], at, posted.body.decode())
+    return signature in posted.headers["webhook-signature"].split(" ")
+
+
+def test_a_key_is_replaced_without_losing_a_callback(bridge: Stage) -> None:
+    """Add, send, remove, send: one delivery with encrypted headers is pending all the while."""
+    bridge.courier.tell(HOOK, 500, 500, 500, 200)
+    first = pending(bridge)
+    old_secret = secret_now(bridge)
+    bridge.deliver_all()
+
+    bridge.restart(BRIDGE_SIGNING_KEYS=f"{NEW},{OLD}")
+    new_secret = secret_now(bridge)
+    next_attempt(bridge, timedelta(seconds=5))
+    second = pending(bridge, {**BODY, "callbackUrl": f"{HOOK}/second"})
+    bridge.courier.tell(f"{HOOK}/second", 500, 200)
+    bridge.deliver_all()
+
+    bridge.restart(BRIDGE_SIGNING_KEYS=NEW)
+    next_attempt(bridge, timedelta(minutes=5))
+    bridge.restart(BRIDGE_SIGNING_KEYS=f"{NEW},{OLD}")
+    next_attempt(bridge, timedelta(minutes=30))
+    next_attempt(bridge, timedelta(hours=2))
+
+    of_first = [posted for posted in bridge.courier.posted if posted.url == HOOK]
+    of_second = [posted for posted in bridge.courier.posted if posted.url != HOOK]
+    assert [(verifies(each, old_secret), verifies(each, new_secret)) for each in of_first] == [
+        (True, False),  # before
+        (True, True),  # both keys sign
+        (True, True),  # not sent while the key of its headers was away, and again after it was back
+        (True, True),
+    ]
+    assert [(verifies(each, old_secret), verifies(each, new_secret)) for each in of_second] == [
+        (True, True),
+        (False, True),  # the old key is gone; the new one has encrypted these headers
+    ]
+    assert {each.headers["Authorization"] for each in bridge.courier.posted} == {"Bearer hunter2"}
+    assert len({(each.headers["webhook-id"], each.body) for each in of_first}) == 1
+    assert errors(bridge, first) == [None, None, "headers", None, None]
+    assert [shown(bridge, each)["state"] for each in (first, second)] == ["delivered", "delivered"]

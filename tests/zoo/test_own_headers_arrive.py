@@ -1,0 +1,112 @@
+"""Whatever headers a client sends along: they are refused when it registers, or arrive at a real socket as given."""
+
+import contextlib
+import ipaddress
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from queue import SimpleQueue
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from bridge.adapters.courier import HttpCourier
+from bridge.adapters.egress import Guard
+from bridge.core.callback import CallbackRules
+from tests.support.http import Client
+from tests.support.world import FakeClock, stage
+from tests.zoo.receivers import OK, hear, living
+
+OPENED = {
+    "BRIDGE_CALLBACK_ALLOW_HTTP": "true",
+    "BRIDGE_CALLBACK_ALLOWED_NETWORKS": "127.0.0.0/8",
+    "BRIDGE_CALLBACK_ALLOWED_PORTS": "*",
+}
+RULES = CallbackRules(allow_http=True, allowed_networks=(ipaddress.ip_network("127.0.0.0/8"),), allowed_ports=None)
+
+#: What the bridge sends by itself.
+OWN = {
+    "accept",
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "content-type",
+    "host",
+    "user-agent",
+    "webhook-id",
+    "webhook-signature",
+    "webhook-timestamp",
+}
+
+TOKENS = st.text(st.sampled_from("aAzZ09!#$%&'*+.^_`|~-"), min_size=1, max_size=20)
+TAKEN = ["Authorization", "Cookie", "Date", "Range", "Via", "Origin", "Forwarded", "Set-Cookie"]
+REFUSED = ["Host", "TE", "Connection", "Transfer-Encoding", "Content-Length", "webhook-id", "Expect", "Proxy-Auth"]
+NAMES = st.one_of(TOKENS, st.sampled_from([*TAKEN, *REFUSED]), st.text(max_size=5))
+VALUES = st.one_of(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40), st.text(max_size=5))
+
+
+class Mouth:
+    """A receiver that keeps the heads of requests as they came from the wire."""
+
+    def __init__(self) -> None:
+        self.heads: SimpleQueue[bytes] = SimpleQueue()
+
+    def __call__(self, connection: socket.socket, _: threading.Event) -> None:
+        """Keep the head and say 200."""
+        self.heads.put(hear(connection))
+        connection.sendall(OK + b"Content-Length: 0\r\nConnection: close\r\n\r\n")
+
+
+@contextmanager
+def sending() -> Iterator[HttpCourier]:
+    """Send for real, for a while."""
+    courier = HttpCourier(Guard(RULES), FakeClock())
+    with contextlib.closing(courier):
+        yield courier
+
+
+def arrived(head: bytes) -> dict[str, str]:
+    """Read off a head what a client sent along, in its order."""
+    lines = head.decode("ascii").split("\r\n")[1:]
+    pairs = [(name, value.removeprefix(" ")) for name, _, value in (line.partition(":") for line in lines)]
+    assert len({name.lower() for name, _ in pairs}) == len(pairs)
+    assert {name.lower() for name, _ in pairs} >= OWN
+    return {name: value for name, value in pairs if name.lower() not in OWN}
+
+
+@given(st.dictionaries(NAMES, VALUES, max_size=12))
+@example({"Authorization": "Bearer a.b-c", "Cookie": "a=b; c=d", "X-Empty": "", "x_y": "1  2"})
+def test_headers_are_refused_or_arrive_as_given(headers: dict[str, str]) -> None:
+    """Name for name and byte for byte, and nothing of the bridge's own is changed by them."""
+    mouth = Mouth()
+    with living(mouth) as port, sending() as courier:
+        bridge = stage(courier=courier)
+        bridge.restart(**OPENED)
+        body = {"operationId": "operation-1", "callbackUrl": f"http://127.0.0.1:{port}/hook", "headers": headers}
+        created = Client.of(bridge).register(body)
+        if created.status == 400:
+            assert created.targets
+            assert all(target.partition(".")[0] == "headers" for target in created.targets)
+            return
+
+        bridge.upstream.tell("operation-1", "Succeeded")
+        bridge.sweep()
+        bridge.deliver_all()
+
+        assert list(arrived(mouth.heads.get(timeout=10)).items()) == list(headers.items())
+
+
+def test_headers_that_are_right_are_not_refused() -> None:
+    """The property above would hold for a bridge that refuses all."""
+    mouth, headers = Mouth(), {"Authorization": "Bearer a.b-c", "Cookie": "a=b", "X-Empty": "", "x_y": "1  2"}
+    with living(mouth) as port, sending() as courier:
+        bridge = stage(courier=courier)
+        bridge.restart(**OPENED)
+        body = {"operationId": "operation-1", "callbackUrl": f"http://127.0.0.1:{port}/hook", "headers": headers}
+        assert Client.of(bridge).register(body).status == 201
+        bridge.upstream.tell("operation-1", "Succeeded")
+        bridge.sweep()
+        bridge.deliver_all()
+
+    assert arrived(mouth.heads.get(timeout=10)) == headers
