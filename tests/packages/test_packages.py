@@ -1,0 +1,159 @@
+"""Real callbacks on a real socket, verified by the public packages of Python and npm as their receivers would."""
+
+import base64
+import ipaddress
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import standardwebhooks
+import svix.webhooks
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from bridge.adapters.courier import HttpCourier
+from bridge.adapters.egress import Guard
+from bridge.api.routes import Routes
+from bridge.app import real_clock
+from bridge.core.callback import CallbackRules
+from local.azurite.install import node_with_packages
+from local.receiver import Callback, Receiver
+from tests.support.http import Client
+from tests.support.world import SIGNING_KEY, stage
+
+OLD_KEY = "dGhlIGtleSBiZWZvcmUgaXQsIDMyIGJ5dGVzIGxvbmc="
+
+OPENED = {
+    "BRIDGE_CALLBACK_ALLOW_HTTP": "true",
+    "BRIDGE_CALLBACK_ALLOWED_NETWORKS": "127.0.0.0/8",
+    "BRIDGE_CALLBACK_ALLOWED_PORTS": "*",
+}
+RULES = CallbackRules(
+    allow_http=True, allowed_networks=(ipaddress.ip_network("127.0.0.0/8"),), allowed_ports=None, keep_answers=True
+)
+
+
+class Told:
+    """A callback with what its receiver was told to verify it with, by each of two keys."""
+
+    def __init__(self, callback: Callback, known: list[tuple[str, str]]) -> None:
+        self.callback = callback
+        #: Secret and public key, newest first.
+        self.known = known
+
+
+@pytest.fixture(scope="module")
+def told() -> Told:
+    """Send one callback while two keys are active; its receiver may know either."""
+    courier = HttpCourier(Guard(RULES), real_clock)
+    with Receiver.start() as receiver:
+        url = f"{receiver.url}/hook"
+        bridge = stage(courier=courier)
+        bridge.restart(**OPENED, BRIDGE_SIGNING_KEYS=f"{SIGNING_KEY},{OLD_KEY}")
+        bridge.clock.now = real_clock()  # the packages compare with the machine's clock
+        metadata = {"grüße": "🎬"}
+        Client.of(bridge).register({"operationId": "operation-1", "callbackUrl": url, "metadata": metadata})
+        bridge.upstream.tell("operation-1", "Succeeded")
+        bridge.sweep()
+        bridge.deliver_all()
+        [callback] = receiver.wait_for(1)
+        known = []
+        for key in (SIGNING_KEY, OLD_KEY):
+            bridge.restart(**OPENED, BRIDGE_SIGNING_KEYS=key)
+            secret = Client.of(bridge).call(Routes.signing_secret, f"/signing-secret?callbackUrl={url}").body
+            public = Client.of(bridge).call(Routes.signing_keys, "/signing-keys").body
+            known.append((secret["signingSecret"], public["value"][0]["publicKey"]))
+    courier.close()
+    return Told(callback, known)
+
+
+def tampered(headers: Mapping[str, str], body: bytes) -> list[tuple[Mapping[str, str], bytes]]:
+    """Change what is signed: id, time, body."""
+    later = str(int(headers["webhook-timestamp"]) + 1)
+    return [
+        ({**headers, "webhook-id": "msg_0"}, body),
+        ({**headers, "webhook-timestamp": later}, body),
+        (headers, body.replace(b"Succeeded", b"Failed")),
+    ]
+
+
+def verifies(public_key: str, headers: Mapping[str, str], body: bytes) -> bool:
+    """Verify `v1a` as the README shows it."""
+    key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public_key.removeprefix("whpk_")))
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    for each in headers["webhook-signature"].split(" "):
+        version, _, signature = each.partition(",")
+        if version == "v1a":
+            try:
+                key.verify(base64.b64decode(signature), signed)
+            except InvalidSignature:
+                continue
+            return True
+    return False
+
+
+@pytest.mark.parametrize("package", [standardwebhooks, svix.webhooks], ids=["standardwebhooks", "svix"])
+def test_packages_of_python_verify_a_callback(told: Told, package: Any) -> None:  # noqa: ANN401 - two packages
+    """Whichever of the two secrets the receiver knows; nothing that was changed."""
+    callback = told.callback
+
+    for secret, _ in told.known:
+        webhook = package.Webhook(secret)
+        webhook.verify(callback.body, callback.headers)
+        for headers, body in tampered(callback.headers, callback.body):
+            with pytest.raises(standardwebhooks.WebhookVerificationError):
+                webhook.verify(body, dict(headers))
+
+
+def test_cryptography_verifies_a_callback(told: Told) -> None:
+    """By either public key; nothing that was changed."""
+    callback = told.callback
+
+    for _, public_key in told.known:
+        assert verifies(public_key, callback.headers, callback.body)
+        assert not any(verifies(public_key, *changed) for changed in tampered(callback.headers, callback.body))
+
+
+def by_node(headers: Mapping[str, str], body: bytes, secret: str, public_key: str) -> Any:  # noqa: ANN401 - JSON
+    """Have Node verify a callback by every way it has."""
+    folder = Path(__file__).parent
+    node = node_with_packages(folder, "the packages of npm that verify callbacks, once", print)
+    given = {"headers": dict(headers), "body": body.decode(), "secret": secret, "publicKey": public_key}
+    done = subprocess.run(
+        [node, folder / "verify.cjs"], input=json.dumps(given), capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
+def test_packages_of_npm_verify_a_callback(told: Told) -> None:
+    """By either key; nothing that was changed."""
+    callback = told.callback
+
+    for known in told.known:
+        assert by_node(callback.headers, callback.body, *known) == {"standardwebhooks": True, "svix": True, "v1a": True}
+    for headers, body in tampered(callback.headers, callback.body):
+        found = by_node(headers, body, *told.known[0])
+        assert found == {"standardwebhooks": False, "svix": False, "v1a": False}
+
+
+def test_the_code_of_the_readme_verifies_a_callback(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a receiver copies it: by either key, for its own audience only, nothing old, nothing that was changed."""
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    [code] = [block.split("```")[0] for block in text.split("```python\n") if "def verify(" in block]
+    receiver: dict[str, Any] = {}
+    exec(code, receiver)  # noqa: S102 - our own page
+    verify, callback, audience = receiver["verify"], told.callback, told.callback.content["data"]["audience"]  # type: ignore[call-overload,index]
+
+    for _, public_key in told.known:
+        receiver["KEYS"] = [public_key]
+        assert verify(callback.body, callback.headers, audience) == callback.content
+        changed = tampered(callback.headers, callback.body)
+        for headers, body, own in [*((*each, audience) for each in changed), (callback.headers, callback.body, "a")]:
+            with pytest.raises(ValueError, match="not a callback"):
+                verify(body, headers, own)
+    monkeypatch.setattr(receiver["time"], "time", lambda: int(callback.headers["webhook-timestamp"]) + 301)
+    with pytest.raises(ValueError, match="not a callback"):
+        verify(callback.body, callback.headers, audience)
