@@ -131,7 +131,7 @@ class Deliver:
     def _headers(self, registration: Registration, own: OwnHeaders, now: datetime) -> Mapping[str, str]:
         message, origin = registration.expected_message(), origin_of(registration.callback_url)
         signed = self.seal.keyring.headers(message.id, message.body, owner=registration.owner, origin=origin, at=now)
-        return {**own.given, **signed, "Content-Type": "application/json"}
+        return {**own.given, **signed, "Content-Type": registration.format.content_type}
 
     def _record(self, claimed: Claimed, attempt: AttemptRecord, outcome: Outcome) -> None:
         """Write down the attempt, whatever others did meanwhile; gives up only if storage stays silent."""

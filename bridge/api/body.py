@@ -14,6 +14,7 @@ from bridge.api.problems import Detail, Problem, invalid
 from bridge.core.callback import CallbackRefused, CallbackRules, normalise
 from bridge.core.headers import OwnHeaders, faults
 from bridge.core.keys import OPERATION_ID, OperationRef, RegistrationRef
+from bridge.core.message import Format
 from bridge.core.operation import Verdict
 from bridge.core.registration import Registration
 from bridge.core.source import DEFAULT_SOURCE, Source
@@ -94,7 +95,7 @@ class RegistrationBody(BaseModel):
     metadata: Annotated[dict[str, Any], AfterValidator(_metadata)] | None = None
     #: `faults` looks into it: it finds all that is wrong at once.
     headers: dict[str, Any] | None = None
-    format: Literal["standard"] | None = None
+    format: Literal["standard", "cloudevents"] | None = None
 
 
 def read_registration(
@@ -121,7 +122,7 @@ def read_registration(
         callback_url=read.callbackUrl,
         events=events,
         metadata=None if read.metadata is None else json.dumps(read.metadata, separators=(",", ":")),
-        format=read.format or "standard",
+        format=Format(read.format or Format.STANDARD),
         since=now,
         life=now,
     )

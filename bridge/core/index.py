@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bridge.core.keys import RegistrationRef, index_key
+from bridge.core.message import Format
 from bridge.core.operation import Verdict
 from bridge.core.registration import Registration, State
 
@@ -20,7 +21,7 @@ class IndexEntry:
     life: datetime
     callback_url: str
     events: tuple[Verdict, ...]
-    format: str
+    format: Format
     #: How the operation ended; None while it runs.
     verdict: Verdict | None = None
     reason: str | None = None

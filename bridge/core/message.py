@@ -4,12 +4,30 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from bridge.core.callback import origin_of
 from bridge.core.keys import RegistrationRef
 from bridge.core.operation import Explanation, Operation, Verdict
 from bridge.core.times import iso, iso_or_none, to_millis
+
+
+class Format(StrEnum):
+    """How a message is written."""
+
+    STANDARD = "standard"  #: Standard Webhooks' own shape: `type`, `timestamp`, `data`
+    CLOUDEVENTS = "cloudevents"  #: CloudEvents 1.0, structured mode, around the same `data`
+
+    @property
+    def content_type(self) -> str:
+        """The media type of a message in it."""
+        return "application/cloudevents+json" if self is Format.CLOUDEVENTS else "application/json"
+
+
+#: The `source` of a CloudEvent is this, a slash and the name of the bridge's source; that of a ping is just this. It
+#: never changes: receivers route by it.
+EVENT_SOURCE = "/speech-webhook-bridge"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +40,10 @@ class Message:
     type: str
     #: The exact bytes that are signed and sent.
     body: bytes
+
+
+#: The type of a message that is about nothing.
+PING = "bridge.ping"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,34 +85,66 @@ class News:
         return f"{self.path}.operation.{self.verdict.lower()}"
 
 
-def compose(news: News, *, ref: RegistrationRef, callback_url: str, metadata: str | None, life: datetime) -> Message:
+def compose(
+    news: News,
+    *,
+    ref: RegistrationRef,
+    callback_url: str,
+    metadata: str | None,
+    life: datetime,
+    format: Format = Format.STANDARD,  # noqa: A002 - the column's own name
+) -> Message:
     """Write the message that tells `news` to one registration.
 
     The id is derived from registration, life and event, so that composing it again after a crash names the same
     message, and a new life another one.
     """
     identity = f"{ref.public_id}\n{to_millis(life)}\n{news.type}"
-    body: dict[str, Any] = {
-        "type": news.type,
-        "timestamp": iso(news.observed_at),
-        "data": {
-            "operationId": ref.operation.id,
-            "status": news.verdict.value,
-            "source": ref.operation.source,
-            "registrationId": ref.public_id,
-            "audience": origin_of(callback_url),
-            "metadata": None if metadata is None else json.loads(metadata),
-            "registeredAt": iso(life),
-            "observedAt": iso(news.observed_at),
-            "notBefore": iso_or_none(news.not_before),
-            "reason": news.reason,
-            "operation": None if news.body is None else json.loads(news.body),
-        },
+    data: dict[str, Any] = {
+        "operationId": ref.operation.id,
+        "status": news.verdict.value,
+        "source": ref.operation.source,
+        "registrationId": ref.public_id,
+        "audience": origin_of(callback_url),
+        "metadata": None if metadata is None else json.loads(metadata),
+        "registeredAt": iso(life),
+        "observedAt": iso(news.observed_at),
+        "notBefore": iso_or_none(news.not_before),
+        "reason": news.reason,
+        "operation": None if news.body is None else json.loads(news.body),
     }
     if news.why is not None:
-        body["data"]["error"] = asdict(news.why)
-    return Message(
-        id=f"msg_{hashlib.sha256(identity.encode()).hexdigest()[:32]}",
-        type=news.type,
-        body=json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(errors="replace"),
-    )
+        data["error"] = asdict(news.why)
+    message_id = f"msg_{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
+    if format is Format.CLOUDEVENTS:
+        shape = _cloudevent(message_id, news.type, news.observed_at, source=f"{EVENT_SOURCE}/{ref.operation.source}")
+        shape["subject"] = ref.operation.id
+    else:
+        shape = _standard(news.type, news.observed_at)
+    text = json.dumps({**shape, "data": data}, ensure_ascii=False, separators=(",", ":"))
+    return Message(id=message_id, type=news.type, body=text.encode(errors="replace"))
+
+
+def ping(*, callback_url: str, now: datetime, nonce: str, format: Format) -> Message:  # noqa: A002 - likewise
+    """Write a message that is about nothing, to show that a receiver can be reached and verifies."""
+    message_id = f"msg_ping_{nonce}"
+    is_cloudevent = format is Format.CLOUDEVENTS
+    shape = _cloudevent(message_id, PING, now, source=EVENT_SOURCE) if is_cloudevent else _standard(PING, now)
+    text = json.dumps({**shape, "data": {"audience": origin_of(callback_url)}}, separators=(",", ":"))
+    return Message(id=message_id, type=PING, body=text.encode())
+
+
+def _standard(kind: str, at: datetime) -> dict[str, str]:
+    return {"type": kind, "timestamp": iso(at)}
+
+
+def _cloudevent(message_id: str, kind: str, at: datetime, *, source: str) -> dict[str, str]:
+    """Write the context attributes of CloudEvents 1.0; its `id` is the `webhook-id`."""
+    return {
+        "specversion": "1.0",
+        "id": message_id,
+        "source": source,
+        "type": kind,
+        "time": iso(at),
+        "datacontenttype": "application/json",
+    }

@@ -7,7 +7,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from bridge.core.keys import RegistrationRef, index_key
-from bridge.core.message import Message, News, compose
+from bridge.core.message import Format, Message, News, compose
 from bridge.core.operation import Verdict
 
 
@@ -72,7 +72,7 @@ class Registration:
     #: The client's own JSON object, as compact ASCII JSON text.
     metadata: str | None = None
     #: How the message is written.
-    format: str = "standard"
+    format: Format = Format.STANDARD
     #: The client's own headers for its callbacks, encrypted for this life; `bridge/core/sealing.py` opens them.
     headers: str | None = None
     state: State = State.WAITING
@@ -139,7 +139,14 @@ class Registration:
 
     def told(self, news: News, now: datetime, *, due: str) -> "Registration":
         """Take the news that it waited for: a first run begins at once."""
-        message = compose(news, ref=self.ref, callback_url=self.callback_url, metadata=self.metadata, life=self.life)
+        message = compose(
+            news,
+            ref=self.ref,
+            callback_url=self.callback_url,
+            metadata=self.metadata,
+            life=self.life,
+            format=self.format,
+        )
         waiting = replace(
             self,
             verdict=news.verdict,

@@ -77,7 +77,7 @@ LOCATION = "https://speech.example.com/avatar/operations/operation-1?api-version
         ({"metadata": {"a": "x" * 4096}}, "metadata"),
         ({"metadata": {"a": "ü" * 2048}}, "metadata"),
         ({"format": "xml"}, "format"),
-        ({"format": "cloudevents"}, "format"),
+        ({"format": "CloudEvents"}, "format"),
         ({"headers": "Authorization: x"}, "headers"),
         ({"headers": [["Authorization", "x"]]}, "headers"),
         ({"headers": {f"X-{number}": "x" for number in range(11)}}, "headers"),

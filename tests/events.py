@@ -1,0 +1,61 @@
+"""The samples under `docs/events/`: each is what the code writes for the inputs here.
+
+`python -m tests.events` writes them anew, for a change that only adds fields.
+"""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from bridge.core.keys import OperationRef, RegistrationRef
+from bridge.core.message import Format, Message, News, compose, ping
+from bridge.core.operation import Explanation, Verdict
+
+FOLDER = Path(__file__).parent.parent / "docs" / "events"
+
+OPERATION_ID = "06c7f835-e07b-4ac8-b33c-5b6df4a4eeef"
+URL = "https://hooks.example.com/avatar"
+REGISTERED = datetime(2026, 11, 23, 15, 4, 5, 123_000, tzinfo=UTC)
+OBSERVED = REGISTERED + timedelta(minutes=5, seconds=35, milliseconds=881)
+
+
+def news(verdict: Verdict) -> News:
+    """Tell how an operation ended; an `Expired` one was refused."""
+    is_ours = verdict is Verdict.EXPIRED
+    whys = {
+        Verdict.FAILED: Explanation("InvalidInput", "The avatar is unknown."),
+        Verdict.EXPIRED: Explanation("BadRequest", "The api-version is not supported."),
+    }
+    return News(
+        verdict=verdict,
+        path="avatar",
+        observed_at=OBSERVED,
+        not_before=None if is_ours else OBSERVED - timedelta(seconds=20, milliseconds=493),
+        reason="refused" if is_ours else None,
+        body=None if is_ours else json.dumps({"id": OPERATION_ID, "status": verdict.value}),
+        why=whys.get(verdict),
+    )
+
+
+def message(verdict: Verdict, kind: Format = Format.STANDARD) -> Message:
+    """Write what one receiver is told."""
+    ref = RegistrationRef.of(OperationRef("default", OPERATION_ID), owner="shared", callback_url=URL)
+    return compose(news(verdict), ref=ref, callback_url=URL, metadata='{"video":"intro"}', life=REGISTERED, format=kind)
+
+
+def samples() -> Iterator[tuple[str, Format, Message]]:
+    """Make every sample: the name of its file, its format and its message."""
+    for kind in Format:
+        prefix = "" if kind is Format.STANDARD else f"{kind}."
+        for verdict in Verdict:
+            written = message(verdict, kind)
+            yield f"{prefix}{written.type}.json", kind, written
+        written = ping(callback_url=URL, now=OBSERVED, nonce="5b6df4a4eeef06c7", format=kind)
+        yield f"{prefix}{written.type}.json", kind, written
+
+
+if __name__ == "__main__":
+    for name, _, sample in samples():
+        text = json.dumps(json.loads(sample.body), indent=2, ensure_ascii=False)
+        (FOLDER / name).write_text(f"{text}\n", encoding="utf-8")

@@ -1,0 +1,117 @@
+"""What receivers were promised of events: the samples and schemas under `docs/events/` are what the code writes."""
+
+import json
+from typing import Any
+
+import pytest
+from cloudevents.conversion import to_json
+from cloudevents.http import from_http
+from jsonschema import Draft202012Validator, ValidationError
+
+from bridge.core.message import Format, Message
+from bridge.core.operation import Verdict
+from bridge.core.registration import State
+from tests.events import FOLDER, message, samples
+from tests.support.http import Client
+from tests.support.world import stage
+
+SAMPLES = {name: (kind, sample) for name, kind, sample in samples()}
+HOOK = "https://receiver.example.com/hook"
+
+
+def strict(schema: Any) -> Any:  # noqa: ANN401 - JSON
+    """Let a schema allow no field that it does not know."""
+    if isinstance(schema, list):
+        return [strict(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {"additionalProperties": False} if "properties" in schema else {}
+    return {name: strict(each) for name, each in schema.items()} | closed
+
+
+def schema_of(kind: Format) -> Any:  # noqa: ANN401 - JSON
+    """Read the published schema of a format."""
+    return json.loads((FOLDER / f"{kind}.schema.json").read_text(encoding="utf-8"))
+
+
+def test_there_is_a_sample_of_each_type_and_no_other() -> None:
+    """In both formats."""
+    assert {path.name for path in FOLDER.glob("*.json")} == {*SAMPLES, *(f"{kind}.schema.json" for kind in Format)}
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_sample_is_what_the_code_writes(name: str) -> None:
+    """Byte for byte but for the spaces; and the schema knows every field of it."""
+    kind, written = SAMPLES[name]
+
+    published = json.loads((FOLDER / name).read_text(encoding="utf-8"))
+
+    assert published == json.loads(written.body)
+    Draft202012Validator(strict(schema_of(kind)), format_checker=Draft202012Validator.FORMAT_CHECKER).validate(
+        published
+    )
+
+
+def test_schema_takes_fields_that_are_added_later_and_no_loss() -> None:
+    """As receivers are told to."""
+    validator = Draft202012Validator(schema_of(Format.STANDARD))
+    event = json.loads(message(Verdict.SUCCEEDED).body)
+
+    validator.validate({**event, "data": {**event["data"], "colour": "blue"}})
+    del event["data"]["audience"]
+    with pytest.raises(ValidationError):
+        validator.validate(event)
+
+
+@pytest.mark.parametrize("name", [name for name, (kind, _) in SAMPLES.items() if kind is Format.CLOUDEVENTS])
+def test_the_sdk_of_cloudevents_takes_it(name: str) -> None:
+    """In structured mode, and finds the same when it writes it."""
+    kind, written = SAMPLES[name]
+
+    event = from_http({"content-type": kind.content_type}, written.body)
+
+    assert (event["id"], event["type"], event["specversion"]) == (written.id, written.type, "1.0")
+    assert event.data["audience"] == "https://hooks.example.com"
+    assert json.loads(to_json(event)) == json.loads(written.body)
+
+
+def test_both_formats_tell_the_same() -> None:
+    """Under the same id and type, in the same `data`."""
+    standard, cloud = (message(Verdict.FAILED, kind) for kind in Format)
+
+    assert (standard.id, standard.type) == (cloud.id, cloud.type)
+    assert data_of(standard) == data_of(cloud)
+
+
+def data_of(written: Message) -> Any:  # noqa: ANN401 - JSON
+    """Read what a message is about."""
+    return json.loads(written.body)["data"]
+
+
+def test_callback_comes_as_a_cloudevent_to_who_asked_for_it() -> None:
+    """With its media type and the same signature headers; what a list shows says so too."""
+    bridge = stage()
+    client = Client.of(bridge)
+    created = client.register({"operationId": "operation-1", "callbackUrl": HOOK, "format": "cloudevents"})
+    bridge.upstream.tell("operation-1", "Succeeded")
+
+    bridge.sweep()
+    bridge.deliver_all()
+
+    [posted] = bridge.courier.posted
+    assert created.body["format"] == "cloudevents"
+    assert posted.headers["Content-Type"] == "application/cloudevents+json"
+    event = from_http({"content-type": posted.headers["Content-Type"]}, posted.body)
+    assert (event["id"], event["source"]) == (posted.headers["webhook-id"], "/speech-webhook-bridge/default")
+    assert "webhook-signature" in posted.headers
+    [entry] = bridge.bridge.routes.show.page([State.DELIVERED], limit=10, cursor=None).entries
+    assert entry.format is Format.CLOUDEVENTS
+
+
+def test_another_format_is_another_registration_content() -> None:
+    """The same call again with it answers 409."""
+    client = Client.of(stage())
+    body = {"operationId": "operation-1", "callbackUrl": HOOK}
+
+    assert client.register(body).status == 201
+    assert client.register({**body, "format": "cloudevents"}).status == 409
