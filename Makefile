@@ -5,7 +5,7 @@ VENV ?= .venv
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help start demo test check clean
+.PHONY: help start demo test check lock clean
 
 help: ## List what can be made
 	@$(PYTHON) -c 'import re; print(*(f"make {name:8} {what}" for name, what in \
@@ -25,6 +25,11 @@ check: $(INSTALLED) ## Check format, lint and types, and run the tests
 	@$(VENV)/bin/python -m ruff check .
 	@$(VENV)/bin/python -m mypy
 	@$(VENV)/bin/python -m pytest
+
+lock: $(INSTALLED) ## Write requirements.txt anew from requirements.in; UPGRADE=--upgrade takes newer versions
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@$(VENV)/bin/python -m uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url \
+		--no-emit-find-links --custom-compile-command "make lock" $(UPGRADE) requirements.in -o requirements.txt
 
 clean: ## Remove what was installed, and what the local start keeps
 	@rm -rf $(VENV) .local local/azurite/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -28,7 +28,15 @@ def test_alone_it_lists_what_can_be_made() -> None:
     """A newcomer types `make`."""
     said = make().stdout
 
-    assert [line.split()[1] for line in said.splitlines()] == ["help", "start", "demo", "test", "check", "clean"]
+    assert [line.split()[1] for line in said.splitlines()] == [
+        "help",
+        "start",
+        "demo",
+        "test",
+        "check",
+        "lock",
+        "clean",
+    ]
 
 
 @pytest.mark.parametrize("target", ["start", "demo", "test", "check"])

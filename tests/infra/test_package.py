@@ -1,0 +1,111 @@
+"""What is deployed: just these files, with just what the lock names, and the app runs."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import distribution, version
+from pathlib import Path
+
+import pytest
+from azure.data.tables import TableClient
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from pathspec import GitIgnoreSpec
+
+from bridge.adapters.clients import TABLE
+from infra.hooks.functions import names_in
+from local.azurite import Azurite
+from local.settings import REPOSITORY
+from tests.support.world import ENVIRONMENT
+
+#: Index the app, sweep once and say what came of it.
+SCRIPT = """
+import json, sys
+sys.path[:0] = sys.argv[1:]
+import function_app
+names = [each.get_function_name() for each in function_app.app.get_functions()]
+function_app.sweep(None)
+print(json.dumps({"functions": names, "health": function_app.health(None).status_code}))
+"""
+
+
+def packaged() -> Iterator[Path]:
+    """Name the files of the package, as azd does: all that .funcignore does not."""
+    spec = GitIgnoreSpec.from_lines((REPOSITORY / ".funcignore").read_text().splitlines())
+    for folder, folders, files in os.walk(REPOSITORY):
+        here = Path(folder).relative_to(REPOSITORY)
+        folders[:] = [name for name in folders if not spec.match_file(f"{(here / name).as_posix()}/")]
+        yield from (here / name for name in files if not spec.match_file((here / name).as_posix()))
+
+
+def requirements(name: str) -> Iterator[Requirement]:
+    """Read a file of requirements, as far as this Python goes by it."""
+    for line in (REPOSITORY / name).read_text().splitlines():
+        if line[:1].isalpha():
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate():
+                yield requirement
+
+
+def test_the_package_is_the_app_and_nothing_else() -> None:
+    """No test, no template, no tool, no secret; and not the table that only tests use."""
+    modules = {path.relative_to(REPOSITORY) for path in (REPOSITORY / "bridge").rglob("*.py")}
+    modules.remove(Path("bridge/adapters/memory.py"))
+
+    assert set(packaged()) == {*modules, Path("function_app.py"), Path("host.json"), Path("requirements.txt")}
+
+
+def test_the_lock_has_an_exact_version_of_everything() -> None:
+    """Of what is asked for, in its range; and it is what runs in these tests."""
+    locked = {canonicalize_name(each.name): each for each in requirements("requirements.txt")}
+
+    assert all([clause.operator for clause in each.specifier] == ["=="] for each in locked.values())
+    assert all(each.specifier.contains(version(name)) for name, each in locked.items())
+    for wanted in requirements("requirements.in"):
+        assert wanted.specifier.contains(version(wanted.name))
+        assert canonicalize_name(wanted.name) in locked
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    """Copy the files of the package."""
+    for path in packaged():
+        (tmp_path / "app" / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(REPOSITORY / path, tmp_path / "app" / path)
+    return tmp_path / "app"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """Lay out what the lock names, and nothing else that happens to be installed here."""
+    for requirement in requirements("requirements.txt"):
+        for file in distribution(requirement.name).files or ():
+            if ".." not in file.parts:
+                place = tmp_path / "site" / file
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.symlink_to(file.locate())
+    return tmp_path / "site"
+
+
+def test_the_app_runs_from_the_package_with_what_the_lock_names(app: Path, site: Path, azurite: Azurite) -> None:
+    """Every function is there, and a sweep reaches storage."""
+    settings = {**ENVIRONMENT, "AzureWebJobsStorage": azurite.connection_string}
+
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", SCRIPT, str(app), str(site)],
+        cwd=app,
+        env={"PATH": "/usr/bin:/bin", **settings},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said == {"functions": names_in(REPOSITORY / "function_app.py"), "health": 200}
+    with TableClient.from_connection_string(azurite.connection_string, TABLE) as table:
+        assert table.get_entity("sources", "heartbeat")["at"]
