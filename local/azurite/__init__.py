@@ -1,5 +1,5 @@
 """Azurite, the storage emulator: installed once at a fixed version, and run on loopback only."""
 
-from local.azurite.emulator import Azurite, Ports
+from local.azurite.emulator import Azurite, Certificate, Ports
 
-__all__ = ["Azurite", "Ports"]
+__all__ = ["Azurite", "Certificate", "Ports"]

@@ -13,7 +13,7 @@ from local.service import Service
 _ACCOUNT = "devstoreaccount1"
 _KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
-_LISTENING = re.compile(r"Azurite (\w+) service is successfully listening at http://127\.0\.0\.1:(\d+)")
+_LISTENING = re.compile(r"Azurite (\w+) service is successfully listening at https?://127\.0\.0\.1:(\d+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,19 @@ class Ports:
         return f"DefaultEndpointsProtocol=http;AccountName={_ACCOUNT};AccountKey={_KEY};" + "".join(endpoints)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """What an Azurite proves itself with. It then speaks HTTPS, and takes Entra tokens beside its key.
+
+    It looks at a token's audience, issuer and times, and not at its signature (`--oauth basic`).
+    """
+
+    #: The certificate and what stands between it and its authority, as PEM.
+    chain: Path
+    #: Its private key, as PEM.
+    key: Path
+
+
 _LAST_TO_BE_READY = fields(Ports)[-1].name
 
 
@@ -51,10 +64,17 @@ class Azurite(Service):
     stop_timeout = 10.0
 
     def __init__(
-        self, *, command: Sequence[str], folder: Path | None, ports: Ports, on_end: Callable[[], None]
+        self,
+        *,
+        command: Sequence[str],
+        folder: Path | None,
+        ports: Ports,
+        certificate: Certificate | None,
+        on_end: Callable[[], None],
     ) -> None:
         super().__init__(folder=folder, environ=None, on_end=on_end)
         self._command = command
+        self._certificate = certificate
         self.ports = ports
 
     @classmethod
@@ -64,6 +84,7 @@ class Azurite(Service):
         ports: Ports | None = None,
         say: Callable[[str], None] = print,
         on_end: Callable[[], None] = lambda: None,
+        certificate: Certificate | None = None,
     ) -> Self:
         """Install Azurite if need be, start it and return when it answers.
 
@@ -73,7 +94,13 @@ class Azurite(Service):
         """
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-        azurite = cls(command=azurite_command(say), folder=folder, ports=ports or Ports(), on_end=on_end)
+        azurite = cls(
+            command=azurite_command(say),
+            folder=folder,
+            ports=ports or Ports(),
+            certificate=certificate,
+            on_end=on_end,
+        )
         azurite.launch()
         return azurite
 
@@ -86,6 +113,15 @@ class Azurite(Service):
         """Return the command with the ports, which are fixed from the first start on."""
         arguments = ["--silent", "--skipApiVersionCheck", "--disableTelemetry"]
         arguments += ["--inMemoryPersistence"] if self._folder is None else ["--location", "."]
+        if self._certificate is not None:
+            arguments += [
+                "--oauth",
+                "basic",
+                "--cert",
+                str(self._certificate.chain),
+                "--key",
+                str(self._certificate.key),
+            ]
         for service, port in asdict(self.ports).items():
             arguments += [f"--{service}Host", "127.0.0.1", f"--{service}Port", str(port)]
         return [*self._command, *arguments]

@@ -1,0 +1,192 @@
+"""Storage without keys: the app asks the platform for a token as on Azure, and storage takes it over HTTPS.
+
+Azurite looks at a token's audience, issuer and times, not at its signature and not at roles: which roles the identity
+needs stands in the templates, and is proven by no emulator.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+import trustme
+from azure.core.credentials import AccessToken
+from azure.storage.queue import QueueClient
+from werkzeug import Request, Response
+
+from bridge.adapters.clients import queue_client, table_client
+from bridge.adapters.queue import DELIVERIES_QUEUE
+from bridge.adapters.tables import AzureTable
+from bridge.app import App
+from bridge.core.errors import StorageUnavailable
+from bridge.core.transaction import Insert, Transaction
+from bridge.settings import Settings, read_settings
+from local.azurite import Azurite, Certificate
+from local.host.queue_rules import read_body
+from local.receiver import Receiver
+from local.upstream import Upstream
+from local.web import WebServer
+from tests.support.http import Client
+from tests.support.world import ENVIRONMENT
+
+STORAGE = "https://storage.azure.com"
+CLIENT_ID = "11111111-2222-3333-4444-555555555555"
+LONG_AGO, FAR_AWAY = 1_000_000_000, 4_000_000_000
+
+
+def token(audience: str = STORAGE, *, expires: int = FAR_AWAY, issuer: str = "https://sts.windows.net/tenant/") -> str:
+    """Make a token as Entra does, but for the signature."""
+    claims: dict[str, Any] = {"aud": audience, "iss": issuer, "iat": LONG_AGO, "nbf": LONG_AGO, "exp": expires}
+    return jwt.encode(claims, "a key that nobody checks, of 32 bytes", algorithm="HS256")
+
+
+class Credential:
+    """Hands out one token, and remembers what it was asked for."""
+
+    def __init__(self, handed_out: str) -> None:
+        self.handed_out = handed_out
+        self.scopes: set[str] = set()
+
+    def get_token(self, *scopes: str, **_: Any) -> AccessToken:  # noqa: ANN401 - the library passes what it likes
+        """Hand it out."""
+        self.scopes.update(scopes)
+        return AccessToken(self.handed_out, FAR_AWAY)
+
+
+class Platform:
+    """The identity endpoint of App Service, as Functions has it: a token for who knows the header."""
+
+    def __init__(self) -> None:
+        self.asked: set[tuple[str | None, str | None]] = set()
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:  # noqa: ANN401 - WSGI
+        """Answer as it does."""
+        request = Request(environ)
+        audience = request.args.get("resource", "")
+        self.asked.add((audience, request.args.get("client_id")))
+        body = {"access_token": token(audience), "expires_on": str(FAR_AWAY), "resource": audience}
+        known = request.headers.get("X-IDENTITY-HEADER") == "known"
+        answer = Response(json.dumps(body), 200, mimetype="application/json") if known else Response(status=401)
+        return answer(environ, start_response)
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    """Start a storage that speaks HTTPS and takes tokens, and let this process trust who vouches for it."""
+    folder = tmp_path_factory.mktemp("certificates")
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    chain, key, trusted = (folder / name for name in ("chain.pem", "key.pem", "authority.pem"))
+    for blob in issued.cert_chain_pems:
+        blob.write_to_path(str(chain), append=True)
+    issued.private_key_pem.write_to_path(str(key))
+    authority.cert_pem.write_to_path(str(trusted))
+    with pytest.MonkeyPatch.context() as patch, Azurite.start(certificate=Certificate(chain=chain, key=key)) as running:
+        patch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(trusted))
+        yield running
+
+
+def environment(storage: Azurite) -> dict[str, str]:
+    """Say what the templates say: the account's name and addresses, and the identity."""
+    named = {name: value for name, value in ENVIRONMENT.items() if name != "AzureWebJobsStorage"}
+    return {
+        **named,
+        "AzureWebJobsStorage__accountName": "devstoreaccount1",
+        "AzureWebJobsStorage__clientId": CLIENT_ID,
+        "AzureWebJobsStorage__tableServiceUri": f"https://127.0.0.1:{storage.ports.table}/devstoreaccount1",
+        "AzureWebJobsStorage__queueServiceUri": f"https://127.0.0.1:{storage.ports.queue}/devstoreaccount1",
+    }
+
+
+@pytest.fixture
+def settings(storage: Azurite) -> Settings:
+    """Read them."""
+    return read_settings(environment(storage))
+
+
+def test_table_and_queue_take_a_token_for_storage(settings: Settings) -> None:
+    """And are asked with no other."""
+    credential = Credential(token())
+
+    with table_client(settings, credential) as client, queue_client(settings, credential, "identity") as queue:
+        etags = AzureTable(client).commit(Transaction("p", (Insert("a", {"column": 1}),)))
+        queue.create_queue()
+        queue.send_message("text")
+
+        assert set(etags) == {"a"}
+        assert [message.content for message in queue.peek_messages()] == ["dGV4dA=="]
+    assert credential.scopes == {f"{STORAGE}/.default"}
+
+
+@pytest.mark.parametrize(
+    "handed_out",
+    [token("https://vault.azure.net"), token(expires=LONG_AGO), token(issuer="https://elsewhere.example.com/"), "none"],
+    ids=["another audience", "expired", "a stranger's", "no token"],
+)
+def test_a_token_that_storage_does_not_take_is_storage_that_is_not_there(settings: Settings, handed_out: str) -> None:
+    """A refusal, so it is known that nothing has changed."""
+    with table_client(settings, Credential(handed_out)) as client:
+        table = AzureTable(client)
+
+        with pytest.raises(StorageUnavailable):
+            table.get("p", "a")
+        with pytest.raises(StorageUnavailable):
+            table.commit(Transaction("p", (Insert("b", {"column": 1}),)))
+
+
+def test_the_whole_job_runs_on_the_platforms_identity(storage: Azurite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the settings of the templates to a callback, without a key of storage anywhere."""
+    platform = Platform()
+    endpoint = WebServer(platform)
+    monkeypatch.setenv("IDENTITY_ENDPOINT", endpoint.url)
+    monkeypatch.setenv("IDENTITY_HEADER", "known")
+    with Upstream.start() as upstream, Receiver.start() as receiver:
+        upstream.tell("identity-1", "Succeeded")
+        app = App.from_environment(
+            {
+                **environment(storage),
+                "SPEECH_ENDPOINT": upstream.endpoint,
+                "SPEECH_KEY": upstream.key,
+                "BRIDGE_CALLBACK_ALLOW_HTTP": "true",
+                "BRIDGE_CALLBACK_ALLOWED_NETWORKS": "127.0.0.0/8",
+                "BRIDGE_CALLBACK_ALLOWED_PORTS": "*",
+            }
+        )
+        wish = {"operationId": "identity-1", "callbackUrl": f"{receiver.url}/hook"}
+
+        registered = Client(app).register(wish)
+        deliver(app, read_settings(environment(storage)), receiver)
+
+    assert endpoint.stop(10)
+    assert registered.status == 201
+    assert [json.loads(each.body)["data"]["operationId"] for each in receiver.callbacks] == ["identity-1"]
+    assert platform.asked == {(STORAGE, CLIENT_ID)}
+
+
+def deliver(app: App, settings: Settings, receiver: Receiver) -> None:
+    """Be the host: let the timer fire and hand over what comes to the queue, until a callback has come."""
+    with queue_client(settings, Credential(token()), DELIVERIES_QUEUE) as queue:
+        queue.create_queue()
+        while not receiver.callbacks:
+            app.sweep()
+            take_all(app, queue)
+
+
+def take_all(app: App, queue: QueueClient) -> None:
+    """Hand over every message, and delete it."""
+    for message in queue.receive_messages():
+        app.deliver(read_body(message.content, "base64"))
+        queue.delete_message(message)
+
+
+def test_a_certificate_that_nobody_vouches_for_is_not_trusted(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The tests above trust an authority of their own, and not everybody."""
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "other.pem"))
+    monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(tmp_path / "other.pem"))
+
+    with table_client(settings, Credential(token())) as client, pytest.raises(StorageUnavailable):
+        AzureTable(client).get("p", "a")
