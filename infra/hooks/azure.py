@@ -1,0 +1,113 @@
+"""Azure's management plane and azd, as far as the hooks need them. No right to read a secret is used."""
+
+import json
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+MANAGEMENT = "https://management.azure.com"
+
+#: Seconds for one request.
+_TIMEOUT = 60
+
+_NOT_FOUND = 404
+
+
+class Failed(Exception):
+    """A hook cannot go on; the text says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an HTTP request came to; status 0 where no answer came."""
+
+    status: int
+    text: str
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401 - JSON
+        """The body as JSON, None where it is none."""
+        try:
+            return json.loads(self.text)
+        except ValueError:
+            return None
+
+
+def fetch(method: str, url: str, headers: Mapping[str, str]) -> Answer:
+    """Make one request; whatever comes of it is an answer."""
+    body = b"" if method == "POST" else None
+    request = urllib.request.Request(url, body, dict(headers), method=method)  # noqa: S310 - URLs of Azure's own
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:  # noqa: S310 - likewise
+            return Answer(response.status, response.read().decode(errors="replace"))
+    except urllib.error.HTTPError as error:
+        with error:
+            return Answer(error.code, error.read().decode(errors="replace"))
+    except OSError as error:
+        return Answer(0, str(error))
+
+
+@dataclass(frozen=True, slots=True)
+class Management:
+    """The management plane, asked with whatever azd is signed in as."""
+
+    token: str
+    endpoint: str = MANAGEMENT
+
+    def get(self, path: str, version: str) -> Any:  # noqa: ANN401 - JSON
+        """Read a resource or a list; None where it does not exist.
+
+        Raises Failed for every other answer: that something is not there must be known, and not guessed.
+        """
+        answer = self._ask("GET", path, version)
+        return None if answer.status == _NOT_FOUND else self._taken(answer, path)
+
+    def post(self, path: str, version: str) -> Any:  # noqa: ANN401 - JSON
+        """Carry out an action. Raises Failed where it was not done."""
+        return self._taken(self._ask("POST", path, version), path)
+
+    def _ask(self, method: str, path: str, version: str) -> Answer:
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        return fetch(method, f"{self.endpoint}{path}?api-version={version}", headers)
+
+    @staticmethod
+    def _taken(answer: Answer, path: str) -> Any:  # noqa: ANN401 - JSON
+        if answer.status not in range(200, 300):
+            raise Failed(f"Azure answered {answer.status or 'nothing'} for {path}: {answer.text[:300]}")
+        return answer.json
+
+
+def azd(*arguments: str) -> str:
+    """Run azd and return what it printed. Raises Failed; the arguments are not shown, one can be a secret."""
+    try:
+        done = subprocess.run(["azd", *arguments], capture_output=True, text=True, check=False)  # noqa: S607 - on PATH
+    except OSError as error:
+        raise Failed(f"azd cannot be run: {error}") from error
+    if done.returncode != 0:
+        raise Failed(f"azd {' '.join(arguments[:2])} failed: {done.stderr.strip()[-300:]}")
+    return done.stdout
+
+
+def signed_in() -> Management:
+    """Take a token of azd's own sign-in; no other tool need be signed in."""
+    return Management(json.loads(azd("auth", "token", "--output", "json"))["token"])
+
+
+def required(environ: Mapping[str, str], name: str) -> str:
+    """Read what azd passes on. Raises Failed where it is missing."""
+    if not environ.get(name):
+        raise Failed(f"{name} is not set in azd's environment: say `azd up`, which asks for it or finds it out")
+    return environ[name]
+
+
+def run(hook: Callable[[], None]) -> int:
+    """Run a hook; 1, with one line that says why, where it fails."""
+    try:
+        hook()
+    except Failed as error:
+        print(f"failed: {error}")
+        return 1
+    return 0
