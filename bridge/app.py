@@ -185,8 +185,7 @@ class App:
     def __init__(self, bridge: Bridge | Misconfigured) -> None:
         self._bridge = bridge
         if isinstance(bridge, Misconfigured):
-            problems = [f"{name}: {problem}" for name, problem in bridge.problems.items()]
-            log(Event.MISCONFIGURED, problems=problems)
+            log(Event.MISCONFIGURED, problems=bridge.lines)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "App":
@@ -231,8 +230,10 @@ class App:
         )
 
     def sweep(self) -> None:
-        """Do what is due. A misconfigured app does nothing, and loses nothing: what is due stays due."""
-        if isinstance(self._bridge, Bridge):
+        """Do what is due. A misconfigured app loses nothing, and says at each tick why it waits: alerts read that."""
+        if isinstance(self._bridge, Misconfigured):
+            log(Event.MISCONFIGURED, problems=self._bridge.lines)
+        else:
             self._bridge.sweep.sweep()
 
     def deliver(self, body: bytes) -> None:

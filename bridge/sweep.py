@@ -65,6 +65,7 @@ class Sweep:
             faults=counts.faults,
             left=counts.left,
             purged=purged,
+            overdue=(began - (due.oldest or began)) // timedelta(seconds=1),
             ms=(self.clock() - began) // timedelta(milliseconds=1),
         )
 

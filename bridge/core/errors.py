@@ -23,9 +23,11 @@ class Misconfigured(BridgeError):
     """Settings are missing or wrong; `problems` says for each what to do, without its value."""
 
     def __init__(self, problems: dict[str, str]) -> None:
-        super().__init__("; ".join(f"{name}: {problem}" for name, problem in problems.items()))
         #: What is wrong, by the name of the setting.
         self.problems = problems
+        #: The same, a line each.
+        self.lines = [f"{name}: {problem}" for name, problem in problems.items()]
+        super().__init__("; ".join(self.lines))
 
 
 class StorageUnavailable(BridgeError):

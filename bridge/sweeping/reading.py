@@ -8,7 +8,7 @@ from functools import partial
 
 from bridge.core.due import Due, DueDelivery, DuePoll, DuePurge, read_due
 from bridge.core.errors import ForeignRow, StorageUnavailable
-from bridge.core.keys import due_until, operation_partitions
+from bridge.core.keys import due_at, due_until, operation_partitions
 from bridge.log import Event, log
 from bridge.ports import Table
 
@@ -23,6 +23,12 @@ class DueRows:
     deliveries: Sequence[DueDelivery]
     polls: Sequence[DuePoll]
     purges: Sequence[DuePurge]
+
+    @property
+    def oldest(self) -> datetime | None:
+        """When that was due which has waited longest, or None where nothing is due."""
+        firsts = [rows[0] for rows in (self.deliveries, self.polls, self.purges) if rows]
+        return min((due_at(each.token.key) for each in firsts), default=None)
 
 
 def read_all_due(table: Table, executor: Executor, now: datetime) -> DueRows:

@@ -1,0 +1,213 @@
+"""Alerts and charts read what the code writes: events, fields, and the host's own lines."""
+
+import ast
+import json
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from bridge.adapters.queue import DELIVERIES_QUEUE
+from bridge.app import App
+from bridge.core.answer import Reply
+from bridge.core.budget import LONGEST_PAUSE
+from bridge.log import Event
+from infra.hooks.functions import names_in
+from local.azurite import Azurite
+from local.settings import REPOSITORY
+from tests.infra.bicep import Template, text, walk
+from tests.support.world import ENVIRONMENT, Stage, stage
+
+INFRA = REPOSITORY / "infra"
+QUERIES = {path.stem: path.read_text() for path in (INFRA / "queries").glob("*.kql")}
+CHARTS = {
+    item["name"]: item["content"]["query"]
+    for item in json.loads((INFRA / "workbook.json").read_text())["items"]
+    if item["type"] == 3
+}
+HOST = json.loads((REPOSITORY / "host.json").read_text())
+
+#: What the host tells of itself; no line of ours.
+OF_THE_HOST = {"poison-messages", "server-errors", "answers-of-the-api"}
+
+
+def written() -> Mapping[str, set[str]]:
+    """Read off the code which fields each event is written with."""
+    fields: dict[str, set[str]] = defaultdict(set)
+    for path in (REPOSITORY / "bridge").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "log":
+                names = {keyword.arg for keyword in node.keywords if keyword.arg}
+                for part in ast.walk(node.args[0]):
+                    if isinstance(part, ast.Attribute):
+                        fields[Event[part.attr].value] |= names
+    return fields
+
+
+WRITTEN = written()
+
+
+@pytest.mark.parametrize("query", [*QUERIES.values(), *CHARTS.values()], ids=[*QUERIES, *CHARTS])
+def test_a_query_reads_events_and_fields_that_are_written(query: str) -> None:
+    """A field that was renamed would make an alert silent for ever."""
+    events = set(re.findall(r"'([a-z]+\.[a-z-]+)'", query))
+    fields = set(re.findall(r"\bline\.(\w+)", query)) - {"event"}
+
+    assert events <= WRITTEN.keys()
+    assert fields <= {field for event in events for field in WRITTEN[event]}
+    assert events or "line" not in query
+
+
+def test_only_the_hosts_own_lines_are_read_without_an_event() -> None:
+    """All others go by what the code calls them."""
+    without = {name for name, query in {**QUERIES, **CHARTS}.items() if "line.event" not in query}
+
+    assert without == OF_THE_HOST
+
+
+def alerts() -> Iterator[Mapping[str, str]]:
+    """Read the alerts of the template, with their plain values."""
+    template = Template.read(INFRA / "modules" / "alerts.bicep")
+    listed = template.of_kind("var")["alerts"].node
+    for node in walk(listed):
+        if node.type == "object":
+            lines = (line.strip().partition(": ") for line in text(node).splitlines() if ": " in line)
+            yield {key: value.strip("'") for key, _, value in lines if not key.startswith("//")}
+
+
+def test_every_query_is_an_alert_with_a_page_in_the_runbook() -> None:
+    """And every alert has its query."""
+    found = list(alerts())
+    pages = set(re.findall(r"^### `([a-z-]+)`", (INFRA / "README.md").read_text(), re.MULTILINE))
+
+    assert {each["name"] for each in found} == QUERIES.keys() == pages
+    assert all(each["query"] == f"loadTextContent('../queries/{each['name']}.kql')" for each in found)
+
+
+def test_the_workbook_shows_what_the_alerts_read() -> None:
+    """Whoever is told of something finds it as a chart."""
+    shown = " ".join(CHARTS.values())
+
+    for query in QUERIES.values():
+        assert all(event in shown for event in re.findall(r"'([a-z]+\.[a-z-]+)'", query))
+        assert all(field in shown for field in re.findall(r"\bline\.\w+", query))
+    assert "AppRequests" in shown
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    """Read the lines that were written."""
+    return [json.loads(record.message) for record in caplog.records if record.name == "bridge"]
+
+
+def denied(bridge: Stage) -> None:
+    """Let the source refuse the credential."""
+    bridge.register()
+    bridge.upstream.tell("operation-1", Reply(status=401, body=b""))
+    bridge.sweep()
+
+
+def late(bridge: Stage) -> None:
+    """Let the timer stop for a while, with something due."""
+    bridge.register()
+    bridge.clock.advance(660)
+    bridge.sweep()
+
+
+def gone(bridge: Stage) -> None:
+    """Let the receiver say that it is gone."""
+    bridge.register()
+    bridge.courier.tell("https://receiver.example.com/hook", 410)
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sweep()
+    bridge.deliver_all()
+
+
+@pytest.mark.parametrize(
+    ("happens", "expected"),
+    [
+        (lambda bridge: bridge.sweep(), {"event": "sweep.finished", "overdue": 0}),
+        (denied, {"event": "source.denied", "source": "default"}),
+        (late, {"event": "sweep.finished", "overdue": 660}),
+        (gone, {"event": "delivery.attempted", "then": "dead: gone"}),
+    ],
+    ids=["no-sweep", "source-denied", "overdue", "dead-deliveries"],
+)
+def test_what_an_alert_waits_for_is_said(
+    caplog: pytest.LogCaptureFixture, happens: Callable[[Stage], None], expected: dict[str, Any]
+) -> None:
+    """In a line that begins as the queries expect it."""
+    caplog.set_level("INFO")
+
+    happens(stage())
+
+    assert any(expected.items() <= line.items() for line in said(caplog))
+    assert all(record.message.startswith('{"event"') for record in caplog.records if record.name == "bridge")
+
+
+def test_a_misconfigured_app_says_so_at_each_tick(caplog: pytest.LogCaptureFixture) -> None:
+    """An alert that saw one line at the start would end while the app still does nothing."""
+    app = App.from_environment({})
+    caplog.clear()
+
+    app.sweep()
+    app.sweep()
+
+    assert [line["event"] for line in said(caplog)] == ["app.misconfigured"] * 2
+    assert any("SPEECH_ENDPOINT" in problem for problem in said(caplog)[0]["problems"])
+
+
+def test_the_poison_queue_is_that_of_the_calls() -> None:
+    """By the host's rule for its name."""
+    assert f"{DELIVERIES_QUEUE}-poison" in QUERIES["poison-messages"]
+    assert f"{DELIVERIES_QUEUE}-poison" in CHARTS["poison-messages"]
+
+
+def test_the_host_lets_through_what_the_alerts_read() -> None:
+    """Every function's own lines at Information, and no sampling of lines, requests or exceptions."""
+    levels = HOST["logging"]["logLevel"]
+    functions = names_in(REPOSITORY / "function_app.py")
+
+    assert {name for name in levels if name.endswith(".User")} == {f"Function.{name}.User" for name in functions}
+    assert all(level == "Information" for name, level in levels.items() if name.endswith(".User"))
+    assert (levels["default"], levels["Function"]) == ("Information", "Warning")
+    excluded = HOST["logging"]["applicationInsights"]["samplingSettings"]["excludedTypes"].split(";")
+    assert {"Trace", "Request", "Exception"} <= set(excluded)
+
+
+def test_the_longest_pause_is_within_the_alerts_window() -> None:
+    """Otherwise it would end between two probes."""
+    [alert] = [each for each in alerts() if each["name"] == "source-denied"]
+
+    minutes = re.fullmatch(r"PT(\d+)M", alert["window"])
+    assert minutes is not None
+    assert timedelta(minutes=int(minutes[1])) >= 2 * LONGEST_PAUSE
+
+
+@pytest.fixture
+def as_the_worker_begins() -> Iterator[None]:
+    """Let every logger write, as it does before the app is imported."""
+    loggers = [logging.getLogger(name) for name in ("azure", "urllib3")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.NOTSET)
+    yield
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+
+
+@pytest.mark.usefixtures("as_the_worker_begins")
+@pytest.mark.parametrize("is_there", [True, False], ids=["storage answers", "nobody answers"])
+def test_no_library_writes_lines(azurite: Azurite, caplog: pytest.LogCaptureFixture, is_there: bool) -> None:
+    """Theirs show URLs, one for each call."""
+    there = azurite.connection_string
+    storage = there if is_there else re.sub(r"(127\.0\.0\.1):\d+", r"\1:1", there)
+    caplog.set_level("INFO")
+
+    App.from_environment({**ENVIRONMENT, "AzureWebJobsStorage": storage}).sweep()
+
+    assert {record.name for record in caplog.records} <= {"bridge"}
+    assert is_there or "storage.unavailable" in caplog.text

@@ -1,0 +1,89 @@
+"""The bill in infra/README.md: its counts are counted, and its sums are its counts times its prices."""
+
+import re
+from datetime import timedelta
+
+import pytest
+
+from local.settings import REPOSITORY
+from tests.support.world import Stage, stage
+
+README = (REPOSITORY / "infra" / "README.md").read_text()
+BILL = README.split("## What it costs", 1)[1].split("\n## ", 1)[0]
+
+MONTH = timedelta(days=30)
+SWEEPS = MONTH // timedelta(seconds=10)
+SIZES = {"idle": 0, "10,000": 10_000, "1,000,000": 1_000_000}
+
+
+def table(title: str) -> dict[str, list[str]]:
+    """Read a table of the section by the first cell of its head: each row by its first cell."""
+    lines = BILL.split(f"| {title} |", 1)[1].splitlines()[2:]
+    rows = (line.strip("| ").split(" | ") for line in lines[: lines.index("") if "" in lines else None])
+    return {cells[0]: [cell.strip() for cell in cells[1:]] for cells in rows}
+
+
+def number(text: str) -> float:
+    """Read a number off a cell."""
+    found = re.search(r"[\d,]+(?:\.\d+)?", text)
+    assert found is not None, text
+    return float(found[0].replace(",", ""))
+
+
+def life_of_an_operation(bridge: Stage) -> int:
+    """Count the calls to the table of one operation from its registration to its purge, idle sweeps left out."""
+    bridge.sweep()
+    bridge.table.taken()
+    idle = 0
+    bridge.register()
+    for status in ("Running", "Running", "Running", "Succeeded"):
+        bridge.upstream.tell("operation-1", status)
+        bridge.clock.advance(15)
+        bridge.sweep()
+        idle += 9
+    bridge.deliver_all()
+    bridge.clock.advance(timedelta(days=31))
+    bridge.sweep()
+    assert not bridge.due_keys()
+    return bridge.table.taken().total() - idle - 9
+
+
+def test_calls_of_an_operation_are_counted() -> None:
+    """Registered once, polled four times, delivered at the first attempt, purged."""
+    counted = life_of_an_operation(stage())
+
+    heartbeats = 2  # the clock passes a minute twice
+    assert counted - heartbeats == number(table("count")["table calls"][1])
+
+
+def test_lines_of_an_operation_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    """Those that name it."""
+    caplog.set_level("INFO")
+
+    life_of_an_operation(stage())
+
+    lines = [record.message for record in caplog.records if "operation-1" in record.message]
+    assert len(lines) == 4
+    assert "four lines an operation beside those of the sweeps" in BILL
+
+
+def test_counts_of_a_month_without_operations_are_those_of_the_timer() -> None:
+    """Every 10 s; nine reads each, and a heartbeat a minute."""
+    counts = {name: number(cells[0]) for name, cells in table("count").items()}
+
+    assert counts["executions"] == SWEEPS
+    assert counts["GB-seconds at 512 MB"] == SWEEPS * 0.5
+    assert counts["table calls"] == SWEEPS * 9 + MONTH // timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(("size", "operations"), SIZES.items(), ids=SIZES)
+def test_the_sum_is_counts_times_prices(size: str, operations: int) -> None:
+    """What is free each month first."""
+    column = list(SIZES).index(size)
+    prices = table("price")
+    total = number(prices["alert rules"][0])
+    for name, (idle, each) in table("count").items():
+        price, per, free = (number(cell) for cell in prices[name])
+        total += max(0.0, number(idle) + operations * number(each) - free) / per * price
+
+    assert round(total) == number(table("operations a month")["sum"][column])
