@@ -1,0 +1,58 @@
+"""What a fork brings along: workflows of the same targets, and a codespace that runs `make start`."""
+
+import json
+import re
+
+import pytest
+
+from local.settings import REPOSITORY, Settings
+
+WORKFLOWS = {path.stem: path.read_text() for path in (REPOSITORY / ".github" / "workflows").iterdir()}
+TARGETS = set(re.findall(r"^([a-z]+):.*?## ", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("text", WORKFLOWS.values(), ids=WORKFLOWS)
+def test_actions_are_pinned_and_may_do_next_to_nothing(text: str) -> None:
+    """A tag can be moved; a commit cannot."""
+    uses = re.findall(r"uses: (.+)", text)
+
+    assert uses
+    assert all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v[\d.]+", each) for each in uses)
+    assert re.search(r"^permissions:\n  contents: read\n(?! )", text, re.MULTILINE)
+    assert "secrets." not in text
+
+
+def test_the_checks_are_those_of_the_makefile() -> None:
+    """On the oldest Python and on the one that is deployed."""
+    text = WORKFLOWS["check"]
+    legs = dict(re.findall(r'python: "([\d.]+)", target: (\w+)', text))
+    deployed = re.search(r"runtime: \{ name: 'python', version: '([\d.]+)' \}", app_template())
+
+    assert "make ${{ matrix.target }}" in text
+    assert set(legs.values()) <= TARGETS
+    assert deployed is not None
+    assert set(legs) == {"3.11", deployed[1]}
+
+
+def app_template() -> str:
+    """Read what is deployed."""
+    return (REPOSITORY / "infra" / "modules" / "app.bicep").read_text()
+
+
+def test_deploying_is_by_hand_and_by_oidc() -> None:
+    """No other workflow may prove who it is."""
+    triggers = re.search(r"^on:\n((?:  .*\n)+)", WORKFLOWS["deploy"], re.MULTILINE)
+
+    assert triggers is not None
+    assert re.findall(r"^  (\w+):", triggers[1], re.MULTILINE) == ["workflow_dispatch"]
+    assert [name for name, text in WORKFLOWS.items() if "id-token: write" in text] == ["deploy"]
+
+
+def test_a_codespace_has_what_make_start_needs() -> None:
+    """Its Python is new enough, what it installs is what make would, its ports are those of the local start."""
+    container = json.loads((REPOSITORY / ".devcontainer" / "devcontainer.json").read_text())
+    settings = Settings.read({})
+
+    assert container["postCreateCommand"] == "python3 local/environment.py .venv"
+    assert (REPOSITORY / "local" / "environment.py").is_file()
+    assert container["forwardPorts"] == [settings.port, settings.receiver_port, settings.upstream_port]
