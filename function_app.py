@@ -1,4 +1,4 @@
-"""Every entrance of the bridge: ten HTTP calls, one timer, one queue. Triggers only parse, call and answer."""
+"""Every entrance of the bridge: twelve HTTP calls, one timer, one queue. Triggers only parse, call and answer."""
 
 import os
 
@@ -40,6 +40,18 @@ def cancel_registration(req: func.HttpRequest) -> func.HttpResponse:
 def redeliver(req: func.HttpRequest) -> func.HttpResponse:
     """Deliver the same message again."""
     return bridge.answer(Routes.redeliver, req)
+
+
+@app.route("redeliver", methods=["POST"])
+def redeliver_many(req: func.HttpRequest) -> func.HttpResponse:
+    """Deliver again what is dead, after an outage at the receiver's."""
+    return bridge.answer(Routes.redeliver_many, req)
+
+
+@app.route("callbacks/ping", methods=["POST"])
+def ping(req: func.HttpRequest) -> func.HttpResponse:
+    """Send a ping now, and say what came back."""
+    return bridge.answer(Routes.ping, req)
 
 
 @app.route("operations/{id}", methods=["GET"])

@@ -1,4 +1,4 @@
-"""The composition root: settings become clients, clients become use cases.
+"""The composition root: settings and the world become use cases, which the triggers call.
 
 Bad settings do not stop the app from being indexed: on a function host an import that fails means an app without
 functions and without a message. Every route but health then says what is wrong, and the triggers do nothing.
@@ -6,34 +6,23 @@ functions and without a message. Every route but health then says what is wrong,
 
 import json
 import logging
-import random
-import secrets
-import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import azure.functions as func
-from azure.identity import get_bearer_token_provider
 
-from bridge.adapters.clients import credential, queue_client, table_client
-from bridge.adapters.courier import HttpCourier
-from bridge.adapters.egress import Guard
-from bridge.adapters.queue import DELIVERIES_QUEUE, AzureOutbox
-from bridge.adapters.speech import SPEECH_SCOPE, Authorisation, SpeechService
-from bridge.adapters.tables import AzureTable
 from bridge.api.body import Terms
+from bridge.api.caller import caller_of
 from bridge.api.problems import Problem, internal, misconfigured, unavailable, unreadable
 from bridge.api.routes import Routes
 from bridge.core.errors import Contended, ForeignRow, Misconfigured, StorageUnavailable
-from bridge.core.sealing import NONCE_BYTES, HeaderSeal
-from bridge.core.times import Clock, whole_millis
+from bridge.core.sealing import HeaderSeal
 from bridge.core.wire import read_call
 from bridge.deliver import Deliver
 from bridge.hosts import Hosts
-from bridge.log import Event, log
-from bridge.ports import Courier, Outbox, Table, Upstream
+from bridge.log import Event, called_by, log
+from bridge.ping import Ping
+from bridge.redeliver import Redeliver
 from bridge.register import Register
 from bridge.settings import Settings, read_settings
 from bridge.show import Show
@@ -42,35 +31,10 @@ from bridge.sweeping.moving import Mover
 from bridge.sweeping.polls import Polls
 from bridge.sweeping.purges import Purges
 from bridge.sweeping.questions import Questions
+from bridge.world import World, real_world
 
 #: One of the routes.
 Route = Callable[[Routes, func.HttpRequest], func.HttpResponse]
-
-#: Threads that read for lists and the status; they never wait for the upstream.
-_READERS = 8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class World:
-    """Everything outside of the bridge. Tests make one of their own."""
-
-    table: Table
-    outbox: Outbox
-    upstream: Upstream
-    courier: Courier
-    clock: Clock
-    #: Makes a random text that no other call makes.
-    token: Callable[[], str]
-    #: Makes NONCE_BYTES random bytes.
-    nonce: Callable[[], bytes]
-    #: A number in [0, 1) that spreads retries.
-    chance: Callable[[], float]
-    #: Waits, in seconds.
-    pause: Callable[[float], None]
-    #: Runs the parts of a sweep.
-    executor: Executor
-    #: Runs the reads of lists and the status.
-    readers: Executor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,9 +59,18 @@ def compose(settings: Settings, world: World) -> Bridge:
         seal=HeaderSeal(settings.keyring),
         nonce=world.nonce,
     )
+    show = Show(table=world.table, clock=world.clock, executor=world.readers)
     routes = Routes(
         use=register,
-        show=Show(table=world.table, clock=world.clock, executor=world.readers),
+        again=Redeliver(table=world.table, show=show, clock=world.clock, token=world.token, executor=world.readers),
+        pings=Ping(
+            table=world.table,
+            courier=world.courier,
+            keyring=settings.keyring,
+            clock=world.clock,
+            token=world.token,
+        ),
+        show=show,
         terms=Terms(rules=settings.callback_rules, sources=sources, objection=world.courier.objection),
         keyring=settings.keyring,
         clock=world.clock,
@@ -142,43 +115,6 @@ def _compose_sweep(settings: Settings, world: World) -> Sweep:
     )
 
 
-def real_world(settings: Settings) -> World:
-    """Make the clients. Asks nobody anything yet."""
-    identity = credential(settings) if settings.storage_connection is None else None
-    return World(
-        table=AzureTable(table_client(settings, identity)),
-        outbox=AzureOutbox(queue_client(settings, identity, DELIVERIES_QUEUE)),
-        upstream=SpeechService(settings.sources, _authorisations(settings)),
-        courier=HttpCourier(Guard(settings.callback_rules), real_clock),
-        clock=real_clock,
-        token=lambda: secrets.token_hex(8),
-        nonce=lambda: secrets.token_bytes(NONCE_BYTES),
-        chance=random.random,
-        pause=time.sleep,
-        executor=ThreadPoolExecutor(settings.sweep_threads, thread_name_prefix="sweep"),
-        readers=ThreadPoolExecutor(_READERS, thread_name_prefix="read"),
-    )
-
-
-def real_clock() -> datetime:
-    """Read the time."""
-    return whole_millis(datetime.now(UTC))  # noqa: TID251 - here is where time comes from
-
-
-def _authorisations(settings: Settings) -> Mapping[str, Authorisation]:
-    """Prove who asks: by key where a source has one, otherwise by an Entra token, which the provider caches."""
-    named = {source.name: settings.source_keys.get(source.name) for source in settings.sources}
-    token = None if all(named.values()) else get_bearer_token_provider(credential(settings), SPEECH_SCOPE)
-
-    def by_key(key: str) -> Authorisation:
-        return lambda: {"Ocp-Apim-Subscription-Key": key}
-
-    def by_token() -> Mapping[str, str]:
-        return {"Authorization": f"Bearer {token() if token else ''}"}
-
-    return {name: by_key(key.get_secret_value()) if key else by_token for name, key in named.items()}
-
-
 class App:
     """What the triggers call: the bridge, or the reasons why there is none."""
 
@@ -206,7 +142,8 @@ class App:
         if isinstance(self._bridge, Misconfigured):
             return misconfigured(None if to_anybody else self._bridge).response()
         try:
-            return call(self._bridge.routes, request)
+            with called_by(caller_of(request)):
+                return call(self._bridge.routes, request)
         except Problem as problem:
             return problem.response()
         except (StorageUnavailable, Contended) as error:

@@ -6,6 +6,9 @@ never a URL, a header, a body or a setting's value.
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime
 from enum import StrEnum
 
@@ -24,6 +27,8 @@ class Event(StrEnum):
     REGISTERED = "registration.created"
     CANCELLED = "registration.cancelled"
     REDELIVERY = "registration.redelivered"
+    PINGED = "callback.pinged"
+    SECRET_SHOWN = "secret.shown"  # noqa: S105 - a name, no secret
     POLLED = "operation.polled"
     ASKED = "source.asked"
     THROTTLED = "source.throttled"
@@ -60,9 +65,24 @@ _LEVELS = {
 }
 
 
+_caller: ContextVar[str | None] = ContextVar("caller", default=None)
+
+
+@contextmanager
+def called_by(caller: str) -> Iterator[None]:
+    """Name the caller in each line that is written in this block: who did what."""
+    token = _caller.set(caller)
+    try:
+        yield
+    finally:
+        _caller.reset(token)
+
+
 def log(event: Event, **fields: Field) -> None:
     """Write one line: the event and its fields as JSON."""
     level = _LEVELS.get(event, logging.INFO)
     if _logger.isEnabledFor(level):
         written = {name: iso(value) if isinstance(value, datetime) else value for name, value in fields.items()}
-        _logger.log(level, json.dumps({"event": event.value, **written}, ensure_ascii=False))
+        caller = _caller.get()
+        known = {} if caller is None else {"caller": caller}
+        _logger.log(level, json.dumps({"event": event.value, **written, **known}, ensure_ascii=False))

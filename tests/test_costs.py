@@ -12,8 +12,9 @@ from azure.data.tables import TableClient
 from bridge.adapters.memory import MemoryTable
 from bridge.adapters.tables import AzureTable
 from bridge.core.transaction import Transaction
+from bridge.redeliver import Order
 from local.azurite import Azurite
-from tests.support.world import Stage, stage
+from tests.support.world import NOON, Stage, stage
 
 
 @pytest.fixture
@@ -134,6 +135,8 @@ def test_steps_write_as_many_rows_as_the_architecture_says() -> None:
     use = bridge.bridge.routes.use
     one, two = (bridge.wish(url=f"https://{name}.example.com/") for name in ("one", "two"))
     bridge.courier.tell(one.callback_url, 500, 200)
+    bridge.courier.tell(two.callback_url, 410)
+    order = Order(owner="shared", since=NOON, host=None, limit=1)
 
     def end() -> None:
         bridge.upstream.tell("operation-1", "Succeeded")
@@ -153,6 +156,8 @@ def test_steps_write_as_many_rows_as_the_architecture_says() -> None:
         "redeliver": lambda: use.redeliver(one.ref),
         "cancel, pending": lambda: use.cancel(one.ref),
         "register, the upstream has spoken": lambda: use.register(two),
+        "claim + record; a death": bridge.deliver_all,
+        "redeliver, one of many": lambda: bridge.bridge.routes.again.redeliver(order),
     }
     bridge.sweep()  # writes the heartbeat
     witness.taken()

@@ -1,4 +1,4 @@
-"""Reads what a client sends: every field wrong in every way ends in one answer that names them all."""
+"""Reads registrations: every field wrong in every way ends in one answer that names them all."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 
 import azure.functions as func
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
-from pydantic_core import PydanticCustomError, from_json
+from pydantic_core import PydanticCustomError
 
-from bridge.api.problems import Detail, Problem, invalid
+from bridge.api.json_body import details_of, read_object
+from bridge.api.problems import Detail, invalid
 from bridge.core.callback import CallbackRefused, CallbackRules, normalise
 from bridge.core.headers import OwnHeaders, faults
 from bridge.core.keys import OPERATION_ID, OperationRef, RegistrationRef
@@ -18,9 +19,6 @@ from bridge.core.message import Format
 from bridge.core.operation import Verdict
 from bridge.core.registration import Registration
 from bridge.core.source import DEFAULT_SOURCE, Source
-
-#: A larger body is refused.
-MAX_BODY_BYTES = 65_536
 
 #: The client's own data is at most this long, as compact JSON in UTF-8.
 MAX_METADATA_BYTES = 4_096
@@ -55,7 +53,8 @@ def _operation_location(value: str, info: ValidationInfo) -> str:
     return value
 
 
-def _callback_url(value: str, info: ValidationInfo) -> str:
+def callback_url(value: str, info: ValidationInfo) -> str:
+    """Write a callback URL in its one form; for pydantic's validation, with `Terms` as its context."""
     try:
         url = normalise(value, _terms(info).rules)
     except CallbackRefused as error:
@@ -89,7 +88,7 @@ class RegistrationBody(BaseModel):
 
     operationId: Annotated[str, AfterValidator(_operation_id)] | None = None  # noqa: N815 - JSON's own name
     operationLocation: Annotated[str, AfterValidator(_operation_location)] | None = None  # noqa: N815 - likewise
-    callbackUrl: Annotated[str, AfterValidator(_callback_url)]  # noqa: N815 - likewise
+    callbackUrl: Annotated[str, AfterValidator(callback_url)]  # noqa: N815 - likewise
     source: Annotated[str, AfterValidator(_source)] | None = None
     events: Annotated[list[Literal["Succeeded", "Failed", "Canceled", "Expired"]], Field(min_length=1)] | None = None
     metadata: Annotated[dict[str, Any], AfterValidator(_metadata)] | None = None
@@ -105,12 +104,12 @@ def read_registration(
 
     Raises Problem with 400, 413 or 415.
     """
-    body = _read_object(request)
+    body = read_object(request)
     details = [*_contradictions(body), *_header_details(body)]
     try:
         read = RegistrationBody.model_validate(body, context={"terms": terms})
     except ValidationError as error:
-        raise invalid([*details, *_details(error)]) from None
+        raise invalid([*details, *details_of(error)]) from None
     operation = _operation(read, terms)
     if details or operation is None:
         wrong = Detail("InvalidValue", "is not the source of operationLocation", "source")
@@ -127,23 +126,6 @@ def read_registration(
         life=now,
     )
     return registration, OwnHeaders(read.headers or {})
-
-
-def _read_object(request: func.HttpRequest) -> dict[str, Any]:
-    media_type, _, parameters = request.headers.get("content-type", "").partition(";")
-    charset = parameters.replace(" ", "").lower()
-    if media_type.strip().lower() != "application/json" or charset not in ("", "charset=utf-8", 'charset="utf-8"'):
-        raise Problem(415, "UnsupportedMediaType", "Send application/json in UTF-8.", target="Content-Type")
-    raw = request.get_body()
-    if len(raw) > MAX_BODY_BYTES:
-        raise Problem(413, "PayloadTooLarge", f"A body has at most {MAX_BODY_BYTES} bytes.")
-    try:
-        parsed = from_json(raw, allow_inf_nan=False)
-    except ValueError as error:
-        raise Problem(400, "InvalidJson", f"The body is not JSON that can be read: {error}") from None
-    if not isinstance(parsed, dict):
-        raise Problem(400, "InvalidJson", "The body is not a JSON object.")
-    return parsed
 
 
 def _contradictions(body: Mapping[str, Any]) -> list[Detail]:
@@ -177,25 +159,3 @@ def _terms(info: ValidationInfo) -> Terms:
     if not isinstance(terms, Terms):
         raise TypeError("a registration is read against terms")
     return terms
-
-
-_CODES = {"missing": "Required", "extra_forbidden": "Unknown"}
-_MESSAGES = {
-    "missing": "is required",
-    "extra_forbidden": "is not a field of a registration",
-    "string_type": "must be a string",
-    "list_type": "must be an array",
-    "dict_type": "must be an object",
-    "too_short": "must not be empty",
-}
-
-
-def _details(error: ValidationError) -> list[Detail]:
-    return [
-        Detail(
-            _CODES.get(problem["type"], "InvalidValue"),
-            _MESSAGES.get(problem["type"], problem["msg"]),
-            ".".join(str(part)[:64] for part in problem["loc"]),
-        )
-        for problem in error.errors(include_url=False, include_input=False)
-    ]

@@ -1,13 +1,16 @@
 """Answers that are no success, in Azure's shape: `{"error": {"code", "message", "target", "details"}}`."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import azure.functions as func
 
 from bridge.core.errors import Misconfigured
+from bridge.core.pings import PINGS_A_MINUTE
 
 #: Seconds after which a client may try again.
 RETRY_AFTER = 5
@@ -79,6 +82,13 @@ def unreadable() -> Problem:
         "This was written by another version of the bridge, and is left to it. Nothing is lost.",
         headers={"Retry-After": str(RETRY_AFTER)},
     )
+
+
+def too_many_pings(wait: timedelta) -> Problem:
+    """Ask the client to come back when the minute has a ping left."""
+    seconds = max(1, math.ceil(wait.total_seconds()))
+    message = f"The bridge sends {PINGS_A_MINUTE} pings a minute at the most, for all its clients together."
+    return Problem(429, "TooManyPings", message, headers={"Retry-After": str(seconds)})
 
 
 def misconfigured(error: Misconfigured | None) -> Problem:

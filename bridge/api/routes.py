@@ -11,15 +11,19 @@ import azure.functions as func
 from bridge.api import views
 from bridge.api.body import Terms, read_registration
 from bridge.api.caching import cacheable
-from bridge.api.problems import Problem, not_found
+from bridge.api.orders import read_order, read_ping
+from bridge.api.problems import Problem, not_found, too_many_pings
 from bridge.api.query import ListQuery, read_callback_url, read_list_query, read_source, refuse_parameters
-from bridge.core.callback import origin_of
+from bridge.core.callback import host_and_port, origin_of
 from bridge.core.index import IndexEntry
 from bridge.core.keys import OPERATION_ID, OperationRef, RegistrationRef
 from bridge.core.operation import MAX_REGISTRATIONS
 from bridge.core.registration import State
 from bridge.core.signing import Keyring
 from bridge.core.times import Clock
+from bridge.log import Event, log
+from bridge.ping import Ping, Pinged, TooSoon
+from bridge.redeliver import Redeliver
 from bridge.register import Accepted, Created, Differs, Existing, NoMessage, NotFound, Register, TooMany, Unreadable
 from bridge.show import Show, Shown
 
@@ -32,6 +36,8 @@ class Routes:
     """Every route but health, with what it needs. Each may raise Problem."""
 
     use: Register
+    again: Redeliver
+    pings: Ping
     show: Show
     terms: Terms
     keyring: Keyring
@@ -105,6 +111,23 @@ class Routes:
             case _:
                 assert_never(result)
 
+    def redeliver_many(self, request: func.HttpRequest) -> func.HttpResponse:
+        """Answer `POST /api/redeliver`."""
+        started = self.again.redeliver(read_order(request, owner=SHARED_OWNER))
+        return _answer(views.started(started), status=202)
+
+    def ping(self, request: func.HttpRequest) -> func.HttpResponse:
+        """Answer `POST /api/callbacks/ping`: 200 whatever came back, since the ping was sent."""
+        callback_url, kind = read_ping(request, self.terms)
+        result = self.pings.ping(callback_url, kind, owner=SHARED_OWNER)
+        match result:
+            case Pinged():
+                return _answer(views.pinged(result))
+            case TooSoon(wait=wait):
+                raise too_many_pings(wait)
+            case _:
+                assert_never(result)
+
     def operation(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `GET /api/operations/{id}`."""
         operation_id = request.route_params.get("id", "")
@@ -149,6 +172,7 @@ class Routes:
         return {**views.registration(shown, self.clock()), "signingSecret": secret}
 
     def _newest_secret(self, owner: str, origin: str) -> str:
+        log(Event.SECRET_SHOWN, to=host_and_port(origin))
         return self.keyring.secrets_for(owner=owner, origin=origin)[0].reveal()
 
 

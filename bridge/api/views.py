@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from bridge.core.attempt import AttemptRecord
@@ -11,10 +11,13 @@ from bridge.core.family import Family
 from bridge.core.index import IndexEntry
 from bridge.core.keys import due_at
 from bridge.core.operation import Operation
+from bridge.core.outcome import Unreachable
 from bridge.core.registration import Registration
 from bridge.core.signing import PublicKey
 from bridge.core.source import Source
 from bridge.core.times import iso, iso_or_none
+from bridge.ping import Pinged
+from bridge.redeliver import Started
 from bridge.show import COUNTED, Shown, Status
 
 Json = dict[str, Any]
@@ -113,6 +116,27 @@ def source(known: Source, budget: Budget | None) -> Json:
         "problem": budget.denied if budget else None,
         "advice": ADVICE if budget and budget.denied else None,
     }
+
+
+def pinged(ping: Pinged) -> Json:
+    """Show what came of a ping, as an attempt is shown."""
+    outcome = ping.outcome
+    answer = None if isinstance(outcome, Unreachable) else outcome
+    return {
+        "message": _message(ping.message.id, ping.message.type),
+        "at": iso(ping.at),
+        "durationMs": ping.took // timedelta(milliseconds=1),
+        "address": outcome.address,
+        "status": answer.status if answer else None,
+        "error": outcome.error if isinstance(outcome, Unreachable) else None,
+        "body": answer.body if answer else None,
+    }
+
+
+def started(redelivery: Started) -> Json:
+    """Show what a redelivery of many has begun."""
+    ids = [ref.public_id for ref in redelivery.refs]
+    return {"started": len(ids), "registrations": ids, "more": redelivery.more}
 
 
 def public_keys(keys: Sequence[PublicKey]) -> Json:

@@ -22,6 +22,9 @@ SOURCES_PARTITION = "sources"
 #: The heartbeat's row in the partition of the sources.
 HEARTBEAT_KEY = "heartbeat"
 
+#: Holds what counts pings: a row of its own, so that a sweep does not read it.
+PINGS_PARTITION, PINGS_KEY = "pings", "recent"
+
 #: What the keys of the sources' rows begin with.
 SOURCE_PREFIX = "source:"
 

@@ -18,6 +18,7 @@ from bridge.core.errors import ForeignRow
 from bridge.core.index import IndexEntry
 from bridge.core.keys import OperationRef, RegistrationRef
 from bridge.core.operation import Operation, Watch
+from bridge.core.pings import Pings
 from bridge.core.registration import Registration
 from bridge.core.transaction import Row, Value
 
@@ -27,11 +28,14 @@ SHAPE = 1
 #: Column of the version.
 VERSION_COLUMN = "v"
 
-Record = Operation | Registration | AttemptRecord | IndexEntry | Watch | Call | Budget
-R = TypeVar("R", Operation, Registration, AttemptRecord, IndexEntry, Watch, Call, Budget)
+#: Columns that hold several values, separated by commas.
+_LISTS = frozenset({"events", "recent"})
+
+Record = Operation | Registration | AttemptRecord | IndexEntry | Watch | Call | Budget | Pings
+R = TypeVar("R", Operation, Registration, AttemptRecord, IndexEntry, Watch, Call, Budget, Pings)
 
 _ADAPTERS: dict[type, TypeAdapter[Any]] = {
-    kind: TypeAdapter(kind) for kind in (Operation, Registration, AttemptRecord, IndexEntry, Watch, Call, Budget)
+    kind: TypeAdapter(kind) for kind in (Operation, Registration, AttemptRecord, IndexEntry, Watch, Call, Budget, Pings)
 }
 
 
@@ -63,8 +67,8 @@ def decode(kind: type[R], ref: OperationRef | RegistrationRef | None, values: Ma
     if not isinstance(version, int) or not SHAPE - 1 <= version <= SHAPE:
         raise ForeignRow(f"{kind.__name__} of shape {version!r}: this version reads {SHAPE} and the one before")
     columns: dict[str, Any] = {name: value for name, value in values.items() if value != ""}
-    if isinstance(columns.get("events"), str):
-        columns["events"] = columns["events"].split(",")
+    for name in _LISTS & columns.keys():
+        columns[name] = str(columns[name]).split(",")
     try:
         return cast("R", _ADAPTERS[kind].validate_python({**columns, "ref": ref}))
     except ValidationError as error:

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from bridge.adapters.courier import HttpCourier
 from bridge.adapters.egress import Guard
 from bridge.api.routes import Routes
-from bridge.app import real_clock
 from bridge.core.callback import CallbackRules
+from bridge.world import real_clock
 from local.azurite.install import node_with_packages
 from local.receiver import Callback, Receiver
 from tests.support.http import Client

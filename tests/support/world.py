@@ -9,7 +9,7 @@ from itertools import count
 from typing import ParamSpec, TypeVar
 
 from bridge.adapters.memory import MemoryOutbox, MemoryTable
-from bridge.app import Bridge, World, compose
+from bridge.app import Bridge, compose
 from bridge.core.answer import NoReply, NoToken, Reply
 from bridge.core.callback import normalise
 from bridge.core.family import Family
@@ -21,6 +21,7 @@ from bridge.core.sealing import NONCE_BYTES
 from bridge.core.transaction import Row, Transaction
 from bridge.ports import Courier, Outbox, Table, Upstream
 from bridge.settings import Settings, read_settings
+from bridge.world import World
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

@@ -96,6 +96,16 @@ def redeliver(before: Stored[Registration], now: datetime, *, tx: str) -> tuple[
     return Transaction(after.ref.partition, (*put(before, after), due_row), stamp=after.ref.key, tx=tx), call
 
 
+def redeliver_later(before: Stored[Registration], now: datetime, at: datetime, *, tx: str) -> Transaction:
+    """Begin another run of the same message at a later time: 4 rows. The sweep sends the call once it is due."""
+    key = due_key(at, DueKind.DELIVER, before.record.ref.due_reference)
+    call = Call(ref=before.record.ref, life=before.record.life, number=before.record.last_attempt + 1)
+    after = replace(before.record.rerun(now, due=key), next_attempt_at=at, tx=tx)
+    return Transaction(
+        after.ref.partition, (*put(before, after), Insert(key, for_insert(call))), stamp=after.ref.key, tx=tx
+    )
+
+
 def is_revivable(registration: Registration) -> bool:
     """Whether registering it again begins a new life instead of finding the present one."""
     return registration.state is State.CANCELLED

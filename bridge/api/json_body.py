@@ -1,0 +1,55 @@
+"""Reads JSON objects that clients send, and says what is wrong with them field by field."""
+
+from typing import Any
+
+import azure.functions as func
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from bridge.api.problems import Detail, Problem
+
+#: A larger body is refused.
+MAX_BODY_BYTES = 65_536
+
+_CODES = {"missing": "Required", "extra_forbidden": "Unknown"}
+_MESSAGES = {
+    "missing": "is required",
+    "extra_forbidden": "is not a field that this call takes",
+    "string_type": "must be a string",
+    "list_type": "must be an array",
+    "dict_type": "must be an object",
+    "too_short": "must not be empty",
+}
+
+
+def read_object(request: func.HttpRequest) -> dict[str, Any]:
+    """Read the body as a JSON object.
+
+    Raises Problem with 400, 413 or 415.
+    """
+    media_type, _, parameters = request.headers.get("content-type", "").partition(";")
+    charset = parameters.replace(" ", "").lower()
+    if media_type.strip().lower() != "application/json" or charset not in ("", "charset=utf-8", 'charset="utf-8"'):
+        raise Problem(415, "UnsupportedMediaType", "Send application/json in UTF-8.", target="Content-Type")
+    raw = request.get_body()
+    if len(raw) > MAX_BODY_BYTES:
+        raise Problem(413, "PayloadTooLarge", f"A body has at most {MAX_BODY_BYTES} bytes.")
+    try:
+        parsed = from_json(raw, allow_inf_nan=False)
+    except ValueError as error:
+        raise Problem(400, "InvalidJson", f"The body is not JSON that can be read: {error}") from None
+    if not isinstance(parsed, dict):
+        raise Problem(400, "InvalidJson", "The body is not a JSON object.")
+    return parsed
+
+
+def details_of(error: ValidationError) -> list[Detail]:
+    """Name every field that is wrong."""
+    return [
+        Detail(
+            _CODES.get(problem["type"], "InvalidValue"),
+            _MESSAGES.get(problem["type"], problem["msg"]),
+            ".".join(str(part)[:64] for part in problem["loc"]),
+        )
+        for problem in error.errors(include_url=False, include_input=False)
+    ]

@@ -1,0 +1,115 @@
+"""Redelivers what is dead, after an outage at the receiver's: found by the state index, begun one by one.
+
+Each is one transaction of its own and leaves `dead` by it, so a crash on the way leaves the rest to the same call
+sent again, and nothing is begun twice.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import islice
+
+from bridge.commit import commit, until_decided
+from bridge.core.callback import host_and_port
+from bridge.core.cursor import Cursor
+from bridge.core.index import IndexEntry
+from bridge.core.keys import RegistrationRef
+from bridge.core.registration import Registration, State
+from bridge.core.rows import stored
+from bridge.core.spreading import spread
+from bridge.core.steps import registering
+from bridge.core.times import Clock
+from bridge.log import Event, log
+from bridge.ports import Table
+from bridge.show import Show
+
+_PAGE = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """Which ones are to be redelivered."""
+
+    owner: str
+    #: Those that died at this time or later.
+    since: datetime
+    #: Those whose callbacks go to this host, as a name or with its port; None for every one.
+    host: str | None
+    #: So many at the most, the last that died first.
+    limit: int
+
+    def includes(self, entry: IndexEntry) -> bool:
+        """Tell whether a dead registration is meant."""
+        where = host_and_port(entry.callback_url)
+        name = where if where.endswith("]") else where.rpartition(":")[0] or where
+        return entry.owner == self.owner and self.host in (None, where, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What was begun."""
+
+    refs: Sequence[RegistrationRef]
+    #: Whether there are others that the limit left out.
+    more: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redeliver:
+    """The use case, with everything that it needs."""
+
+    table: Table
+    show: Show
+    clock: Clock
+    #: Makes a random text that no other call makes.
+    token: Callable[[], str]
+    #: Runs the steps, some at once.
+    executor: Executor
+
+    def redeliver(self, order: Order) -> Started:
+        """Begin another run of each dead registration that is meant, those of one host spread over a minute.
+
+        Raises StorageUnavailable and Contended; what was begun by then is, and the same call again begins the rest.
+        """
+        found = list(islice(self._found(order), order.limit + 1))
+        chosen, now = found[: order.limit], self.clock()
+        waits = spread([host_and_port(entry.callback_url) for entry in chosen])
+        begun = self.executor.map(partial(self._begin, now), [entry.ref for entry in chosen], waits)
+        refs = []
+        for entry, is_begun in zip(chosen, begun, strict=True):
+            if is_begun:
+                refs.append(entry.ref)
+                log(Event.REDELIVERY, registration=entry.ref.public_id, was=State.DEAD.value)
+        return Started(refs, more=len(found) > order.limit)
+
+    def _found(self, order: Order) -> Iterator[IndexEntry]:
+        """Walk through the index of what is dead, newest first, as far back as is meant."""
+        cursor: Cursor | None = None
+        while True:
+            page = self.show.page([State.DEAD], limit=_PAGE, cursor=cursor)
+            for entry in page.entries:
+                if entry.since < order.since:
+                    return
+                if order.includes(entry):
+                    yield entry
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+    def _begin(self, now: datetime, ref: RegistrationRef, wait: timedelta) -> bool:
+        tx = self.token()
+        return until_decided(lambda: self._try_to_begin(ref, now, wait, tx))
+
+    def _try_to_begin(self, ref: RegistrationRef, now: datetime, wait: timedelta, tx: str) -> bool:
+        row = self.table.get(ref.partition, ref.key)
+        if row is None:
+            return False
+        before = stored(Registration, ref, row)
+        if before.record.tx == tx:  # a commit of ours that landed late
+            return True
+        if before.record.state is not State.DEAD:
+            return False
+        commit(self.table, registering.redeliver_later(before, now, now + wait, tx=tx))
+        return True

@@ -1,0 +1,85 @@
+"""The outside of the bridge, as one object: what the settings lead to, or what a test puts in its place."""
+
+import random
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from azure.identity import get_bearer_token_provider
+
+from bridge.adapters.clients import credential, queue_client, table_client
+from bridge.adapters.courier import HttpCourier
+from bridge.adapters.egress import Guard
+from bridge.adapters.queue import DELIVERIES_QUEUE, AzureOutbox
+from bridge.adapters.speech import SPEECH_SCOPE, Authorisation, SpeechService
+from bridge.adapters.tables import AzureTable
+from bridge.core.sealing import NONCE_BYTES
+from bridge.core.times import Clock, whole_millis
+from bridge.ports import Courier, Outbox, Table, Upstream
+from bridge.settings import Settings
+
+#: Threads that read for lists and the status; they never wait for the upstream.
+_READERS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """Everything outside of the bridge. Tests make one of their own."""
+
+    table: Table
+    outbox: Outbox
+    upstream: Upstream
+    courier: Courier
+    clock: Clock
+    #: Makes a random text that no other call makes.
+    token: Callable[[], str]
+    #: Makes NONCE_BYTES random bytes.
+    nonce: Callable[[], bytes]
+    #: A number in [0, 1) that spreads retries.
+    chance: Callable[[], float]
+    #: Waits, in seconds.
+    pause: Callable[[float], None]
+    #: Runs the parts of a sweep.
+    executor: Executor
+    #: Runs the reads of lists and the status.
+    readers: Executor
+
+
+def real_world(settings: Settings) -> World:
+    """Make the clients. Asks nobody anything yet."""
+    identity = credential(settings) if settings.storage_connection is None else None
+    return World(
+        table=AzureTable(table_client(settings, identity)),
+        outbox=AzureOutbox(queue_client(settings, identity, DELIVERIES_QUEUE)),
+        upstream=SpeechService(settings.sources, _authorisations(settings)),
+        courier=HttpCourier(Guard(settings.callback_rules), real_clock),
+        clock=real_clock,
+        token=lambda: secrets.token_hex(8),
+        nonce=lambda: secrets.token_bytes(NONCE_BYTES),
+        chance=random.random,
+        pause=time.sleep,
+        executor=ThreadPoolExecutor(settings.sweep_threads, thread_name_prefix="sweep"),
+        readers=ThreadPoolExecutor(_READERS, thread_name_prefix="read"),
+    )
+
+
+def real_clock() -> datetime:
+    """Read the time."""
+    return whole_millis(datetime.now(UTC))  # noqa: TID251 - here is where time comes from
+
+
+def _authorisations(settings: Settings) -> Mapping[str, Authorisation]:
+    """Prove who asks: by key where a source has one, otherwise by an Entra token, which the provider caches."""
+    named = {source.name: settings.source_keys.get(source.name) for source in settings.sources}
+    token = None if all(named.values()) else get_bearer_token_provider(credential(settings), SPEECH_SCOPE)
+
+    def by_key(key: str) -> Authorisation:
+        return lambda: {"Ocp-Apim-Subscription-Key": key}
+
+    def by_token() -> Mapping[str, str]:
+        return {"Authorization": f"Bearer {token() if token else ''}"}
+
+    return {name: by_key(key.get_secret_value()) if key else by_token for name, key in named.items()}

@@ -1,0 +1,27 @@
+"""Who calls, as far as it is known."""
+
+import azure.functions as func
+import pytest
+
+from bridge.api.caller import caller_of
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "caller"),
+    [
+        ("203.0.113.7:50412", "203.0.113.7"),
+        ("203.0.113.7", "203.0.113.7"),
+        ("10.0.0.1, 203.0.113.7:50412", "203.0.113.7"),
+        ("[2001:db8::7]:50412", "2001:db8::7"),
+        ("2001:db8::7", "2001:db8::7"),
+        ("203.0.113.7, \\nforged", "unknown"),
+        ("", "unknown"),
+    ],
+)
+def test_the_caller_is_whom_the_platform_saw(forwarded: str, caller: str) -> None:
+    """What stands before the last address is the caller's own word."""
+    request = func.HttpRequest(
+        "GET", "https://bridge.example.com/api/status", headers={"X-Forwarded-For": forwarded}, body=b""
+    )
+
+    assert caller_of(request) == caller

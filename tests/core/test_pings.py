@@ -1,0 +1,36 @@
+"""The limit on pings."""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.core.pings import PINGS_A_MINUTE, Pings, take
+from bridge.core.times import to_millis
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+@given(st.lists(st.integers(0, 90_000), max_size=200))
+def test_no_minute_has_more_than_ten(waits: list[int]) -> None:
+    """However they come; and whoever waits as long as was said gets one."""
+    pings, now, sent = Pings(), NOON, []
+    for wait in waits:
+        now += timedelta(milliseconds=wait)
+        after = take(pings, now, tx="")
+        if isinstance(after, timedelta):
+            assert timedelta(0) < after <= timedelta(minutes=1)
+            assert isinstance(take(pings, now + after, tx=""), Pings)
+        else:
+            pings = after
+            sent.append(now)
+
+    for first, last in zip(sent, sent[PINGS_A_MINUTE:], strict=False):
+        assert last - first >= timedelta(minutes=1)
+
+
+def test_a_clock_that_was_ahead_makes_nobody_wait_longer_than_a_minute() -> None:
+    """Its times count as of now."""
+    ahead = Pings(recent=(to_millis(NOON + timedelta(minutes=5)),) * PINGS_A_MINUTE)
+
+    assert take(ahead, NOON, tx="") == timedelta(minutes=1)

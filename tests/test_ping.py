@@ -1,0 +1,172 @@
+"""Pinging a receiver."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from standardwebhooks import Webhook
+
+from bridge.adapters.courier import HttpCourier
+from bridge.adapters.egress import Guard
+from bridge.api.routes import Routes
+from bridge.core.outcome import Failure, Unreachable
+from bridge.core.transaction import ANY, Merge, Transaction
+from tests.support.flaky import flaky
+from tests.support.http import Answer, Client
+from tests.support.world import FakeClock, Stage, stage
+from tests.zoo.receivers import OK, living, says
+
+HOOK = "https://receiver.example.com/hook"
+JSON = {"Content-Type": "application/json"}
+
+
+def ping(bridge: Stage, body: object = None, path: str = "/callbacks/ping") -> Answer:
+    """Ping, by default the receiver."""
+    raw = json.dumps({"callbackUrl": HOOK} if body is None else body).encode()
+    return Client.of(bridge).call(Routes.ping, path, method="POST", body=raw, headers=JSON)
+
+
+def test_a_ping_is_sent_now_and_its_answer_told() -> None:
+    """As an attempt would record it."""
+    bridge = stage()
+
+    answer = ping(bridge)
+
+    [posted] = bridge.courier.posted
+    assert answer.status == 200
+    assert answer.body == {
+        "message": {"id": posted.headers["webhook-id"], "type": "bridge.ping"},
+        "at": "2026-11-23T12:00:00.000Z",
+        "durationMs": 0,
+        "address": "203.0.113.7",
+        "status": 200,
+        "error": None,
+        "body": "",
+    }
+    data = json.loads(posted.body)
+    assert (data["type"], data["data"]) == ("bridge.ping", {"audience": "https://receiver.example.com"})
+
+
+def test_a_ping_is_signed_like_a_callback() -> None:
+    """The receiver verifies it with the secret that it has for the bridge."""
+    bridge = stage()
+    client = Client.of(bridge)
+    secret = client.call(Routes.signing_secret, f"/signing-secret?callbackUrl={HOOK}").body["signingSecret"]
+
+    ping(bridge)
+
+    [posted] = bridge.courier.posted
+    old = {**posted.headers}
+    message, timestamp = old["webhook-id"], old["webhook-timestamp"]
+    expected = Webhook(secret).sign(message, bridge.clock(), posted.body.decode())
+    assert expected in old["webhook-signature"].split()
+    assert timestamp == str(int(bridge.clock().timestamp()))
+    assert base64.b64decode(secret.removeprefix("whsec_"))
+
+
+def test_a_ping_can_be_a_cloudevent() -> None:
+    """For a receiver that takes those."""
+    bridge = stage()
+
+    ping(bridge, {"callbackUrl": HOOK, "format": "cloudevents"})
+
+    [posted] = bridge.courier.posted
+    assert posted.headers["Content-Type"] == "application/cloudevents+json"
+    assert json.loads(posted.body)["source"] == "/speech-webhook-bridge"
+
+
+def test_a_receiver_that_cannot_be_reached_is_an_answer_too() -> None:
+    """With the class of the failure."""
+    bridge = stage()
+    bridge.courier.tell(HOOK, Unreachable(error=Failure.DNS))
+
+    answer = ping(bridge)
+
+    assert (answer.status, answer.body["status"], answer.body["error"]) == (200, None, "dns")
+
+
+def test_a_ping_arrives_over_a_real_socket() -> None:
+    """By the sender of callbacks."""
+    opened = {
+        "BRIDGE_CALLBACK_ALLOW_HTTP": "true",
+        "BRIDGE_CALLBACK_ALLOWED_NETWORKS": "127.0.0.0/8",
+        "BRIDGE_CALLBACK_ALLOWED_PORTS": "*",
+        "BRIDGE_CALLBACK_KEEP_ANSWERS": "true",
+    }
+    courier = HttpCourier(Guard(stage(None, None, None, None, **opened).settings.callback_rules), FakeClock())
+    bridge = stage(None, courier, None, None, **opened)
+    with living(says(OK + b"Content-Length: 5\r\n\r\nhello")) as port:
+        answer = ping(bridge, {"callbackUrl": f"http://127.0.0.1:{port}/"})
+
+    courier.close()
+    assert (answer.body["status"], answer.body["address"], answer.body["body"]) == (200, "127.0.0.1", "hello")
+
+
+def test_ten_a_minute_for_all_instances_together() -> None:
+    """The eleventh is told when to come back; the count is in a row, not in memory."""
+    bridge = stage()
+    for _ in range(10):
+        assert ping(bridge).status == 200
+        bridge.clock.advance(1)
+    bridge.restart()
+
+    refused = ping(bridge)
+
+    assert (refused.status, refused.error["code"], refused.headers["Retry-After"]) == (429, "TooManyPings", "50")
+    assert len(bridge.courier.posted) == 10
+    bridge.clock.advance(50)
+    assert ping(bridge).status == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "targets"),
+    [
+        ({}, ["callbackUrl"]),
+        ({"callbackUrl": "http://10.0.0.1/"}, ["callbackUrl"]),
+        ({"callbackUrl": HOOK, "format": "xml", "colour": "blue"}, ["format", "colour"]),
+        ({"callbackUrl": 7}, ["callbackUrl"]),
+    ],
+)
+def test_what_is_wrong_is_named_and_nothing_is_sent(body: dict[str, Any], targets: list[str]) -> None:
+    """By the same rules as a registration."""
+    bridge = stage()
+
+    answer = ping(bridge, body)
+
+    assert (answer.status, answer.targets) == (400, targets)
+    assert bridge.courier.posted == []
+
+
+def test_two_pings_that_meet_are_both_counted() -> None:
+    """The row's ETag tells."""
+    bridge, table = flaky()
+    ping(bridge)
+    commit = table.inner.commit
+
+    def after_another(transaction: Transaction) -> Any:  # noqa: ANN401 - whatever the table answers
+        table.inner.commit(Transaction("pings", (Merge("recent", {"recent": "1,2,3,4,5,6,7,8,9,10"}, ANY),)))
+        return commit(transaction)
+
+    table.instead = [after_another]
+
+    assert ping(bridge).status == 200
+    assert len(bridge.courier.posted) == 2
+
+
+def test_without_storage_nothing_is_sent() -> None:
+    """The limit could not be kept."""
+    bridge, table = flaky()
+    table.instead = [table.down]
+
+    assert ping(bridge).status == 503
+    assert bridge.courier.posted == []
+
+
+def test_a_ping_is_logged_with_its_caller(caplog: pytest.LogCaptureFixture) -> None:
+    """And without its URL."""
+    caplog.set_level("INFO")
+    ping(stage())
+
+    [line] = [json.loads(record.message) for record in caplog.records if "callback.pinged" in record.message]
+    assert (line["to"], line["status"], line["caller"]) == ("receiver.example.com", 200, "unknown")

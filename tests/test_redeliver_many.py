@@ -1,0 +1,174 @@
+"""Redelivering what is dead, after an outage at the receiver's."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from bridge.api.routes import Routes
+from bridge.core.registration import State
+from bridge.core.transaction import ANY, Merge, Transaction
+from tests.support.flaky import flaky
+from tests.support.http import Answer, Client
+from tests.support.world import NOON, Stage, stage
+
+JSON = {"Content-Type": "application/json"}
+SINCE = "2026-11-23T12:00:00Z"
+
+
+def redeliver(bridge: Stage, **order: object) -> Answer:
+    """Order a redelivery, by default of all that died since noon."""
+    body = json.dumps({"state": "dead", "since": SINCE, **order}).encode()
+    return Client.of(bridge).call(Routes.redeliver_many, "/redeliver", method="POST", body=body, headers=JSON)
+
+
+def bury(bridge: Stage, count: int, host: str = "receiver.example.com", name: str = "operation") -> list[str]:
+    """Let so many registrations end as dead, a second apart; returns their public ids, the last one first."""
+    ids = []
+    for number in range(count):
+        operation_id, url = f"{name}-{number:03d}", f"https://{host}/hook"
+        bridge.upstream.tell(operation_id, "Succeeded")
+        bridge.courier.tell(url, 410)
+        [ref] = bridge.register(operation_id, url)
+        bridge.sweep()
+        bridge.deliver_all()
+        assert bridge.registration(ref).state is State.DEAD
+        bridge.courier.tell(url, 200)
+        bridge.clock.advance(1)
+        ids.append(ref.public_id)
+    return ids[::-1]
+
+
+def test_what_is_dead_is_delivered_again_over_a_minute() -> None:
+    """Under the same webhook-id, the newest first, evenly; the sweep sends each when its time has come."""
+    bridge = stage()
+    ids = bury(bridge, 6)
+    dead = {posted.headers["webhook-id"] for posted in bridge.courier.posted}
+    bridge.courier.posted.clear()
+    began = bridge.clock()
+
+    answer = redeliver(bridge)
+
+    assert (answer.status, answer.body) == (202, {"started": 6, "registrations": ids, "more": False})
+    waits = []
+    for _ in range(60):
+        bridge.sweep()
+        waits += [(bridge.clock() - began).total_seconds()] * bridge.deliver_all()
+        bridge.clock.advance(1)
+    assert waits == [0, 10, 20, 30, 40, 50]
+    assert {posted.headers["webhook-id"] for posted in bridge.courier.posted} == dead
+
+
+def test_the_same_order_again_begins_nothing_twice() -> None:
+    """What was begun is not dead any more."""
+    bridge = stage()
+    bury(bridge, 3)
+    redeliver(bridge)
+
+    assert redeliver(bridge).body == {"started": 0, "registrations": [], "more": False}
+
+
+def test_a_limit_is_kept_and_the_next_call_goes_on() -> None:
+    """Until nothing more is left, over pages of the index too."""
+    bridge = stage()
+    ids = bury(bridge, 130)
+
+    answers = [redeliver(bridge, limit=60).body for _ in range(3)]
+
+    assert [each["started"] for each in answers] == [60, 60, 10]
+    assert [each["more"] for each in answers] == [True, True, False]
+    assert [name for each in answers for name in each["registrations"]] == ids
+
+
+def test_one_host_alone() -> None:
+    """By its name or with its port, in whatever case."""
+    bridge = stage(BRIDGE_CALLBACK_ALLOWED_PORTS="*")
+    one = bury(bridge, 2, "one.example.com", "first")
+    other = bury(bridge, 2, "two.example.com:8443", "second")
+
+    assert redeliver(bridge, host="One.example.com").body["registrations"] == one
+    assert redeliver(bridge, host="two.example.com:443").body["registrations"] == []
+    assert redeliver(bridge, host="two.example.com:8443", limit=1).body["registrations"] == other[:1]
+    assert redeliver(bridge, host="two.example.com").body["registrations"] == other[1:]
+
+
+def test_only_what_died_since_then() -> None:
+    """The time is when the run ended."""
+    bridge = stage()
+    ids = bury(bridge, 4)
+    since = (NOON + timedelta(seconds=2)).isoformat()
+
+    assert redeliver(bridge, since=since).body["registrations"] == ids[:2]
+
+
+def test_what_lives_is_left_alone() -> None:
+    """Delivered, pending, cancelled and waiting ones are not dead."""
+    bridge = stage()
+    for name in ("delivered", "cancelled", "waiting"):
+        bridge.register(f"operation-{name}")
+    bridge.upstream.tell("operation-delivered", "Succeeded")
+    bridge.sweep()
+    bridge.deliver_all()
+
+    assert redeliver(bridge).body["started"] == 0
+
+
+@pytest.mark.parametrize(
+    ("order", "targets"),
+    [
+        ({"state": "delivered"}, ["state"]),
+        ({"since": "yesterday"}, ["since"]),
+        ({"since": "2026-11-23T12:00:00"}, ["since"]),
+        ({"since": 1_700_000_000}, ["since"]),
+        ({"since": None, "limit": 0, "colour": "blue"}, ["since", "limit", "colour"]),
+        ({"limit": 501}, ["limit"]),
+        ({"limit": "7"}, ["limit"]),
+        ({"host": ""}, ["host"]),
+    ],
+)
+def test_what_is_wrong_is_named(order: dict[str, Any], targets: list[str]) -> None:
+    """All of it at once."""
+    answer = redeliver(stage(), **order)
+
+    assert (answer.status, sorted(answer.targets)) == (400, sorted(targets))
+
+
+def test_somebody_who_was_faster_is_given_way() -> None:
+    """One that was redelivered meanwhile is not begun again, and the others are."""
+    bridge, table = flaky()
+    bury(bridge, 2)
+    commit = table.inner.commit
+
+    def after_another(transaction: Transaction) -> Any:  # noqa: ANN401 - whatever the table answers
+        stamp = transaction.stamp or ""
+        table.inner.commit(Transaction(transaction.partition, (Merge(stamp, {"state": "pending"}, ANY),)))
+        return commit(transaction)
+
+    table.instead = [after_another]
+
+    assert redeliver(bridge).body["started"] == 1
+
+
+def test_a_reply_that_was_lost_is_found_out() -> None:
+    """It was begun, once."""
+    bridge, table = flaky()
+    bury(bridge, 1)
+    table.instead = [table.silent_commit]
+
+    assert redeliver(bridge).body["started"] == 1
+    bridge.sweep()
+    assert bridge.deliver_all() == 1
+
+
+def test_each_one_is_logged_with_the_caller(caplog: pytest.LogCaptureFixture) -> None:
+    """Who did what."""
+    bridge = stage()
+    bury(bridge, 2)
+    caplog.set_level("INFO")
+    caplog.clear()
+
+    redeliver(bridge)
+
+    lines = [json.loads(record.message) for record in caplog.records if "registration.redelivered" in record.message]
+    assert [line["caller"] for line in lines] == ["unknown", "unknown"]
