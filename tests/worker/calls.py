@@ -69,7 +69,6 @@ def first_half(ok: str, cancelled: str, callback: str) -> Iterator[Call]:
     yield get("list_registrations", "registrations?limit=1")
     yield get("list_registrations", "registrations?state=waiting&operationId=worker-ok")
     yield get("list_registrations", "registrations?limit=0&cursor=nonsense", status=400)
-    yield post("callbacks/ping", {"callbackUrl": callback}, status=200, function="ping")
     yield post("callbacks/ping", {"callbackUrl": "nonsense"}, status=400, function="ping")
     yield post("redeliver", {"state": "dead", "since": "2026-01-01T00:00:00Z"}, status=202, function="redeliver_many")
     yield post("redeliver", {"state": "alive"}, status=400, function="redeliver_many")
@@ -92,4 +91,5 @@ def second_half(ok: str, callback: str) -> Iterator[Call]:
     yield get("list_registrations", "registrations?state=delivered")
     yield get("status", "status")
     yield post("registrations", {"operationId": "worker-ok", "callbackUrl": f"{callback}/more"}, status=201)
+    yield post("callbacks/ping", {"callbackUrl": callback}, status=200, function="ping")
     yield post(f"registrations/{ok}/redeliver", b"", status=202, function="redeliver", headers={})

@@ -38,7 +38,7 @@ OF_THE_SERVER = {"content-length", "date", "server", "connection"}
 #: What differs from one run to the next: moments, what is made of them, and how long an attempt took.
 OF_THE_MOMENT = [
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), "<time>"),
-    (re.compile(r"msg_[0-9a-f]{32}"), "<message>"),
+    (re.compile(r"msg_(ping_[0-9a-f]{16}|[0-9a-f]{32})"), "<message>"),
     (re.compile(r"cursor=[^&\"]+"), "cursor=<cursor>"),
     (re.compile(r'"durationMs": \d+'), '"durationMs": <duration>'),
 ]
