@@ -24,6 +24,7 @@ check: $(INSTALLED) ## Check format, lint and types, and run the tests
 	@$(VENV)/bin/python -m ruff format --check .
 	@$(VENV)/bin/python -m ruff check .
 	@$(VENV)/bin/python -m mypy
+	@for each in examples/fastapi examples/azure-function; do MYPYPATH=$$each $(VENV)/bin/python -m mypy $$each || exit 1; done
 	@$(VENV)/bin/python -m pytest
 
 lock: $(INSTALLED) ## Write requirements.txt anew from requirements.in; UPGRADE=--upgrade takes newer versions
@@ -32,7 +33,7 @@ lock: $(INSTALLED) ## Write requirements.txt anew from requirements.in; UPGRADE=
 		--no-emit-find-links --custom-compile-command "make lock" $(UPGRADE) requirements.in -o requirements.txt
 
 clean: ## Remove what was installed, and what the local start keeps
-	@rm -rf $(VENV) .local local/azurite/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .local local/azurite/node_modules examples/express/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(INSTALLED): requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \

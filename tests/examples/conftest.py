@@ -1,0 +1,52 @@
+"""Each receiver of `examples/`, with each scheme; and the bridge's own courier to send it callbacks."""
+
+import ipaddress
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bridge.adapters.courier import HttpCourier
+from bridge.adapters.egress import Guard
+from bridge.core.callback import CallbackRules
+from bridge.world import real_clock
+from local.azurite import Azurite
+from tests.examples.receivers import Example, start
+from tests.examples.sending import AUDIENCE, KEYRING, OWNER, Sender
+
+RULES = CallbackRules(
+    allow_http=True, allowed_networks=(ipaddress.ip_network("127.0.0.0/8"),), allowed_ports=None, keep_answers=True
+)
+
+SETTINGS = {
+    "v1": {"WEBHOOK_SECRET": KEYRING.secrets_for(owner=OWNER, origin=AUDIENCE)[0].reveal()},
+    "v1a": {"WEBHOOK_PUBLIC_KEYS": KEYRING.public_keys()[0].text, "WEBHOOK_AUDIENCE": AUDIENCE},
+}
+
+NAMES = ("fastapi", "express", "azure-function")
+
+
+@pytest.fixture(scope="module", params=[(name, scheme) for name in NAMES for scheme in SETTINGS], ids="-".join)
+def receiver(
+    request: pytest.FixtureRequest, azurite: Azurite, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Example]:
+    """Run one of the examples."""
+    name, scheme = request.param
+    inbox: Path = tmp_path_factory.mktemp(name) / "inbox"
+    example = start(name, SETTINGS[scheme], inbox=inbox, storage=azurite.connection_string)
+    with example.service:
+        yield example
+
+
+@pytest.fixture(scope="session")
+def courier() -> Iterator[HttpCourier]:
+    """Take the courier of the bridge; it may go to this machine."""
+    courier = HttpCourier(Guard(RULES), real_clock)
+    yield courier
+    courier.close()
+
+
+@pytest.fixture
+def sender(receiver: Example, courier: HttpCourier) -> Sender:
+    """Send callbacks to the example that runs."""
+    return Sender(receiver, courier)

@@ -1,0 +1,67 @@
+"""Callbacks as the bridge composes, signs and sends them."""
+
+import uuid
+from collections.abc import Mapping
+from datetime import timedelta
+
+from bridge.adapters.courier import HttpCourier
+from bridge.core.keys import OperationRef, RegistrationRef
+from bridge.core.message import Message, News, compose
+from bridge.core.operation import Verdict
+from bridge.core.outcome import Unreachable
+from bridge.core.signing import Keyring
+from bridge.world import real_clock
+from tests.examples.receivers import Example
+
+OWNER = "shared"
+
+#: Where the world reaches the receivers: they listen on loopback behind something that ends TLS.
+AUDIENCE = "https://hooks.example.com"
+
+KEYRING = Keyring((b"k" * 32,))
+NEWER = Keyring((b"n" * 32, *KEYRING.keys))
+REMOVED = Keyring((b"r" * 32,))
+
+
+def message(audience: str = AUDIENCE) -> Message:
+    """Compose the callback of an operation of its own, for the receiver at `audience`."""
+    now = real_clock()
+    ref = OperationRef("default", f"operation-{uuid.uuid4()}")
+    news = News(
+        verdict=Verdict.SUCCEEDED,
+        path="avatar",
+        observed_at=now,
+        not_before=None,
+        reason=None,
+        body=f'{{"id": "{ref.id}", "status": "Succeeded"}}',
+    )
+    url = f"{audience}/callback"
+    registration = RegistrationRef.of(ref, owner=OWNER, callback_url=url)
+    return compose(news, ref=registration, callback_url=url, metadata='{"grüße": "🎬"}', life=now)
+
+
+def signed(
+    message: Message, ring: Keyring = KEYRING, *, audience: str = AUDIENCE, age: timedelta = timedelta()
+) -> dict[str, str]:
+    """Sign as the bridge does, `age` ago."""
+    at = real_clock() - age
+    own = {"Content-Type": "application/json"}
+    return ring.headers(message.id, message.body, owner=OWNER, origin=audience, at=at) | own
+
+
+class Sender:
+    """Posts to one receiver by the bridge's courier."""
+
+    def __init__(self, receiver: Example, courier: HttpCourier) -> None:
+        self._receiver = receiver
+        self._courier = courier
+
+    def post(self, body: bytes, headers: Mapping[str, str]) -> int:
+        """Send bytes with headers; return the status that came back."""
+        outcome = self._courier.post(self._receiver.url, headers, body)
+        assert not isinstance(outcome, Unreachable), outcome
+        return outcome.status
+
+    def send(self, message: Message) -> int:
+        """Send a message as the bridge sends it."""
+        return self.post(message.body, signed(message))
