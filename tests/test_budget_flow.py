@@ -6,9 +6,10 @@ import pytest
 
 from bridge.api.routes import Routes
 from bridge.core.answer import NoReply, NoToken, Reply
+from bridge.core.errors import StorageUnavailable
 from bridge.core.keys import OperationRef
 from bridge.core.operation import Verdict
-from bridge.core.transaction import ANY, Merge, Transaction
+from bridge.core.transaction import ANY, Merge, Row, Transaction
 from tests.support.flaky import flaky
 from tests.support.http import Client
 from tests.support.world import Stage, stage
@@ -190,6 +191,23 @@ def test_a_reservation_that_storage_does_not_take_asks_nobody() -> None:
     assert bridge.upstream.asked == []
     bridge.sweep()
     assert len(bridge.upstream.asked) == 1
+
+
+def test_a_storage_that_fails_after_a_conflict_does_not_end_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another sweep has written the row, and what it wrote cannot be read: nobody is asked, and nothing is raised."""
+    bridge, table = flaky()
+    bridge.register()
+    table.instead = [table.inner.commit, table.conflict]  # the heartbeat goes through, the reservation does not
+
+    def down(partition: str, key: str) -> Row | None:
+        raise StorageUnavailable(f"no reply about {partition} {key}")
+
+    monkeypatch.setattr(table.inner, "get", down)
+
+    bridge.sweep()
+
+    assert asked(bridge) == []
+    assert bridge.due_keys() == ["poll:default:operation-1"]
 
 
 def test_two_sweeps_that_meet_share_one_budget(slow: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

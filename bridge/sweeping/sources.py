@@ -150,16 +150,22 @@ class SourceRun:
                 if after == self._budget:
                     return True
                 try:
-                    self._commit(replace(after, tx=self._token()))
-                except Conflict:
-                    self._take(self._table.get(SOURCES_PARTITION, source_key(self.source.name)))
+                    if self._committed(replace(after, tx=self._token())):
+                        return True
                 except StorageUnavailable as error:
                     self._budget = after
                     log(Event.STORAGE, step="budget", source=self.source.name, error=str(error))
                     return False
-                else:
-                    return True
             return False
+
+    def _committed(self, after: Budget) -> bool:
+        """Write the row; False, with what is there now read, if somebody else was faster."""
+        try:
+            self._commit(after)
+        except Conflict:
+            self._take(self._table.get(SOURCES_PARTITION, source_key(self.source.name)))
+            return False
+        return True
 
     def _commit(self, after: Budget) -> None:
         if not self._is_ours:
