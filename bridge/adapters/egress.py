@@ -24,6 +24,7 @@ from bridge.adapters.attempt_deadline import AttemptDeadline, Leash
 from bridge.adapters.resolver import NoConnection, Resolver
 from bridge.adapters.strict_response import StrictResponse
 from bridge.core.callback import CallbackRules
+from bridge.core.delivery import ATTEMPT
 from bridge.core.networks import Address
 
 #: Hosts whose connections are kept.
@@ -41,7 +42,7 @@ class Limits:
     """How long things may take, in seconds."""
 
     #: The whole attempt.
-    attempt: float = 15
+    attempt: float = ATTEMPT.total_seconds()
     #: Looking the name up.
     lookup: float = 5
     #: Opening the connection, over all addresses.

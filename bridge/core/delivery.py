@@ -1,9 +1,10 @@
 """One delivery: what a due row and a queue message carry of it, its timeline, and who may attempt.
 
-    claim            connect, POST, read: 15 s                         lease ends
-      |----------------------|....................................|------|
-      0                      15 s                                40 s   60 s
-                                          not begun later than this ^
+    claim            connect, POST, read: 15 s                       lease ends
+      |......................|--------------------|..........................|
+      0                     15 s                 30 s                       60 s
+                             not begun later      over by then, which a clock that
+                             than this            is 30 s ahead takes for the end
 
     enqueue ─── message lives for the safety interval, 2 min ───► the due row sends another
 
@@ -21,11 +22,14 @@ from bridge.core.retry import ATTEMPTS_PER_RUN
 #: The exclusive right to one attempt.
 LEASE = timedelta(seconds=60)
 
-#: An attempt is not begun with less than this left of its lease: its deadline, and room for clocks that differ.
-LEASE_NEEDED = timedelta(seconds=20)
+#: One attempt on the network takes no longer than this.
+ATTEMPT = timedelta(seconds=15)
 
 #: Instances' clocks are taken to agree within this.
 CLOCK_SKEW = timedelta(seconds=30)
+
+#: An attempt is not begun with less than this left of its lease, so that it is over before anybody's clock ends that.
+LEASE_NEEDED = ATTEMPT + CLOCK_SKEW
 
 #: After a message was sent, the due row waits this long before it sends another.
 SAFETY = timedelta(minutes=2)
