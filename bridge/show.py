@@ -36,6 +36,9 @@ _T = TypeVar("_T")
 #: Registrations are counted up to this many of a state; past it, 'more' has to do.
 COUNTED = 1_000
 
+#: So many due rows of a partition are looked at for the first one: rows of strangers may stand before it.
+_FIRST_DUE = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:
@@ -121,8 +124,8 @@ class Show:
         return list(_readable(rows, lambda row: decode(AttemptRecord, ref, row.values)))
 
     def _first_due(self, partition: str) -> datetime | None:
-        rows = self.table.range(partition, "due:0", "due:9", limit=1, columns=["v"])
-        return due_at(rows[0].key) if rows else None
+        rows = self.table.range(partition, "due:0", "due:9", limit=_FIRST_DUE, columns=["v"])
+        return next((at for at in (due_at(row.key) for row in rows) if at is not None), None)
 
     def _count(self, state: State) -> int:
         prefix = f"idx:{state}:"

@@ -1,7 +1,7 @@
 """The sweep: asking, telling, enqueueing, forgetting."""
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -471,6 +471,52 @@ def test_foreign_due_rows_are_set_aside(bridge: Stage, caplog: pytest.LogCapture
     assert [ref.id for ref in bridge.upstream.asked] == ["operation-1"]
     assert len([record for record in caplog.records if "row.set-aside" in record.message]) == len(strange)
     assert len([row for row in bridge.memory.rows("op3") if row.key.startswith("due:00")]) == len(strange)
+
+
+@pytest.mark.parametrize(
+    ("kind", "columns"),
+    [
+        ("due:", {"faults": -9}),
+        ("job:", {"callback_url": "https://["}),
+        ("job:", {"metadata": "{"}),
+    ],
+)
+def test_an_operation_whose_rows_hold_nonsense_holds_up_no_other(
+    bridge: Stage, kind: str, columns: dict[str, str | int], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its poll fails, with a log line, and is tried again later; the others go on."""
+    bridge.register("operation-1")
+    strange = [row for row in bridge.memory.rows() if row.key.startswith(kind) and not row.key.endswith(":")]
+    for row in strange:
+        bridge.memory.commit(Transaction(row.partition, (Merge(row.key, columns, ANY),)))
+    ours = bridge.register("operation-2", "https://ours.example.com/")[0]
+    bridge.upstream.tell("operation-1", Reply(status=500) if "faults" in columns else "Succeeded")
+    bridge.upstream.tell("operation-2", "Succeeded")
+
+    bridge.sweep()
+    bridge.deliver_all()
+
+    assert bridge.registration(ours).state is State.DELIVERED
+    assert len([record for record in caplog.records if "app.failed" in record.message]) == 1
+    assert "poll:default:operation-1" in bridge.due_keys()
+
+
+def test_a_purge_that_meets_nonsense_holds_up_no_other(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """Somebody wrote that it ended at the end of time; the other one is forgotten."""
+    ids = ["operation-1", "operation-2"]
+    refs = [bridge.register(each)[0] for each in ids]
+    for each in ids:
+        bridge.upstream.tell(each, "Succeeded")
+    bridge.sweep()
+    bridge.deliver_all()
+    end_of_time = {"since": datetime.max.replace(tzinfo=UTC)}
+    bridge.memory.commit(Transaction(refs[0].partition, (Merge(refs[0].key, end_of_time, ANY),)))
+    bridge.clock.advance(timedelta(days=31))
+
+    bridge.sweep()
+
+    assert bridge.due_keys() == ["purge:default:operation-1"]
+    assert "app.failed" in caplog.text
 
 
 def test_an_old_operation_is_forgotten_with_everything_of_it(bridge: Stage) -> None:

@@ -62,7 +62,7 @@ def operation(known: Operation) -> Json:
         "registeredAt": iso(known.registered_at),
         "polls": known.polls,
         "lastPolledAt": iso_or_none(known.last_polled_at),
-        "nextPollAt": iso(due_at(known.due)) if known.is_watched else None,
+        "nextPollAt": iso_or_none(due_at(known.due)) if known.is_watched else None,
         "finishedAt": iso_or_none(known.finished_at),
         "lastError": known.last_error,
     }

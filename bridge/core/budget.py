@@ -8,6 +8,8 @@ the pause one operation probes it.
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from pydantic import FiniteFloat
+
 #: The rate never falls below one request a minute.
 LOWEST_RATE = 1 / 60
 
@@ -35,9 +37,9 @@ class Budget:
     """One row for each source; read once a sweep, written when it changed."""
 
     #: Requests a second, at present.
-    rate: float
+    rate: FiniteFloat
     #: Requests that may be made at `at`.
-    tokens: float
+    tokens: FiniteFloat
     at: datetime
     #: The rate was last changed, by a 429 or by a quiet minute.
     changed_at: datetime

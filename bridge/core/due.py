@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from bridge.core.delivery import Call
 from bridge.core.errors import ForeignRow
-from bridge.core.keys import DueKind, OperationRef, operation_of, registration_of
+from bridge.core.keys import DueKind, OperationRef, due_at, operation_of, registration_of
 from bridge.core.operation import Watch
 from bridge.core.rows import decode
 from bridge.core.transaction import Row
@@ -54,6 +54,8 @@ def read_due(row: Row) -> Due:
     token = Token(partition=row.partition, key=row.key, etag=row.etag)
     _, _, kind, reference = (*row.key.split(":", 3), "", "", "")[:4]
     operation, registration = operation_of(reference), registration_of(reference)
+    if due_at(row.key) is None:
+        raise ForeignRow(f"a due row of no time: {row.key[:64]}")
     if kind == DueKind.POLL and operation is not None:
         return DuePoll(token, decode(Watch, operation, row.values))
     if kind == DueKind.DELIVER and registration is not None:

@@ -38,6 +38,7 @@ OPERATION_ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,62}[a-zA-Z0-9]", re.ASCI
 SOURCE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}", re.ASCII)
 
 _HASH = re.compile(r"[0-9a-f]{16}", re.ASCII)
+_DUE = re.compile(r"due:([0-9]{13}):", re.ASCII)
 _LAST_MILLIS = 10**13 - 1
 
 
@@ -160,9 +161,10 @@ def due_key(at: datetime, kind: DueKind, reference: str, *, instead_of: str = ""
     return key if key != instead_of else f"due:{to_millis(at) + 1:013d}:{kind}:{reference}"
 
 
-def due_at(key: str) -> datetime:
-    """Read off its key when a due row is due; keys that are none of ours are not in the range of what is due."""
-    return from_millis(int(key.split(":", 2)[1]))
+def due_at(key: str) -> datetime | None:
+    """Read off its key when a due row is due; None where the key is nothing of ours."""
+    found = _DUE.match(key)
+    return None if found is None else from_millis(int(found[1]))
 
 
 def due_until(now: datetime) -> str:

@@ -125,28 +125,34 @@ class Polls:
             yield from (future.result() for future in done)
 
     def _ask(self, due: DuePoll, run: SourceRun) -> Polled:
-        """Ask for one operation, and commit its end. Whatever goes wrong with it holds up no other."""
+        """Ask for one operation. Whatever its rows hold, and whatever goes wrong with it, it holds up no other."""
         ref = due.watch.ref
+        try:
+            return self._asked(due, run)
+        except ForeignRow as error:
+            log(Event.SET_ASIDE, operation=ref.due_reference, why=str(error))
+        except BridgeError as error:  # its due row stays, so it is asked for again at the next sweep
+            log(Event.STORAGE, step="finish", operation=ref.due_reference, error=str(error))
+            return Polled(None)
+        except Exception as error:  # noqa: BLE001 - a bug, or columns that no version of the bridge writes
+            log(Event.FAILED, step="poll", operation=ref.due_reference, error=type(error).__name__)
+        later = AskAgain(at=self.clock() + UNREADABLE_WAIT, watch=due.watch, status=None, error=None)
+        return Polled(self._go_on(due, later))
+
+    def _asked(self, due: DuePoll, run: SourceRun) -> Polled:
+        """Ask, and commit an end."""
         asked_at = run.begin()
         if asked_at is None:
             return Polled(None)
-        answer = self.questions.ask(ref)
+        answer = self.questions.ask(due.watch.ref)
         run.hear(answer, asked_at)
         decision = after_poll(due.watch, answer, self.clock(), self.policy, free_at=run.budget.free_at())
         run.note(fault=decision.error is not None)
         if isinstance(decision, AskAgain):
             return Polled(self._go_on(due, decision))
         if decision.can_be_explained and run.source.explains_failures:
-            decision = replace(decision, why=self.questions.ask_why(ref, run))
-        try:
-            self._finish(due, decision)
-        except ForeignRow as error:
-            log(Event.SET_ASIDE, operation=ref.due_reference, why=str(error))
-            later = AskAgain(at=self.clock() + UNREADABLE_WAIT, watch=due.watch, status=None, error=None)
-            return Polled(self._go_on(due, later))
-        except BridgeError as error:  # its due row stays, so it is asked for again at the next sweep
-            log(Event.STORAGE, step="finish", operation=ref.due_reference, error=str(error))
-            return Polled(None)
+            decision = replace(decision, why=self.questions.ask_why(due.watch.ref, run))
+        self._finish(due, decision)
         run.note(finished=True)
         return Polled(None)
 

@@ -51,6 +51,9 @@ class Purges:
         except (Conflict, StorageUnavailable, ForeignRow) as error:
             log(Event.STORAGE, step="purge", operation=due.ref.due_reference, error=str(error))
             return False
+        except Exception as error:  # noqa: BLE001 - a bug, or columns that no version of the bridge writes
+            log(Event.FAILED, step="purge", operation=due.ref.due_reference, error=type(error).__name__)
+            return False
         log(Event.PURGED, operation=due.ref.due_reference)
         return True
 

@@ -28,7 +28,7 @@ class DueRows:
     def oldest(self) -> datetime | None:
         """When that was due which has waited longest, or None where nothing is due."""
         firsts = [rows[0] for rows in (self.deliveries, self.polls, self.purges) if rows]
-        return min((due_at(each.token.key) for each in firsts), default=None)
+        return min((at for each in firsts if (at := due_at(each.token.key)) is not None), default=None)
 
 
 def read_all_due(table: Table, executor: Executor, now: datetime) -> DueRows:

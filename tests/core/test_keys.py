@@ -29,6 +29,12 @@ operation_ids = st.from_regex(OPERATION_ID, fullmatch=True)
 instants = st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - hypothesis adds the zone
 
 
+@pytest.mark.parametrize("key", ["due:0", "due:0x", "due:12:poll:a:abc", "due:000000000000x:poll:a:abc", "idx:1", ""])
+def test_a_key_of_strangers_is_due_at_no_time(key: str) -> None:
+    """It may stand among ours."""
+    assert due_at(key) is None
+
+
 def test_partitions_never_change() -> None:
     """Rows that were written years ago are looked for in the same place."""
     placed = {f"operation-{number}": OperationRef("default", f"operation-{number}").partition for number in range(4)}
