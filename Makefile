@@ -5,7 +5,7 @@ VENV ?= .venv
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help start demo test check lock clean
+.PHONY: help start demo test prove check lock clean
 
 help: ## List what can be made
 	@$(PYTHON) -c 'import re; print(*(f"make {name:8} {what}" for name, what in \
@@ -19,6 +19,9 @@ demo: $(INSTALLED) ## Show the whole job once, in under a minute
 
 test: $(INSTALLED) ## Run the tests, starting whatever they need
 	@$(VENV)/bin/python -m pytest
+
+prove: $(INSTALLED) ## Prove at length that nothing is lost; PROVE_SEED= repeats a run
+	@$(VENV)/bin/python -m tests.proof
 
 check: $(INSTALLED) ## Check format, lint and types, and run the tests
 	@$(VENV)/bin/python -m ruff format --check .

@@ -1,0 +1,95 @@
+"""Prove it at length: `make prove`. Prints what was tried, and ends 1 if anything was lost."""
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from types import MappingProxyType
+
+from tests.proof.crashes import live, several, singles, trace
+from tests.proof.interleavings import CLOCKS, meet, orders, shuffled
+from tests.proof.lives import LIVES
+from tests.proof.machine import draw
+from tests.proof.meetings import MEETINGS
+from tests.proof.plants import PLANTS, caught
+from tests.proof.seed import SEED
+
+#: What one part of the proof yields for each thing that it tried: None, or what was lost.
+Tried = Iterator[str | None]
+
+_FAILURES_SHOWN = 10
+_DRAWN_LIVES, _DRAWN_ORDERS = 500, 50
+_DRAWN_TURNS, _STEPS = 4, 60
+
+
+def _every_point() -> Tried:
+    for life in LIVES:
+        for plan in singles(trace(life)):
+            failed = live(life, plan)
+            yield None if failed is None else str(failed)
+
+
+def _several_points() -> Tried:
+    for life in LIVES:
+        calls = trace(life)
+        for most in (2, 6):
+            for plan in islice(several(calls, SEED, most=most), _DRAWN_LIVES):
+                failed = live(life, plan)
+                yield None if failed is None else str(failed)
+
+
+def _every_order() -> Tried:
+    return (meet(order) for name in MEETINGS for clocks in CLOCKS for order in orders(name, clocks))
+
+
+def _drawn_orders() -> Tried:
+    places = ((name, clocks) for name in MEETINGS for clocks in CLOCKS)
+    return (meet(order) for place in places for order in islice(shuffled(*place, SEED), _DRAWN_ORDERS))
+
+
+def _drawn_steps() -> Tried:
+    return (draw(SEED + turn, lives=_DRAWN_LIVES, steps=_STEPS) for turn in range(_DRAWN_TURNS))
+
+
+def _planted() -> Tried:
+    return (None if caught(plant()) else f"not found: {name}" for name, plant in PLANTS.items())
+
+
+#: By what a part tries. What needs real parts, or much time, joins them here.
+PARTS: Mapping[str, Callable[[], Tried]] = MappingProxyType(
+    {
+        "lives with one thing going wrong, at every call": _every_point,
+        "lives with two to six things going wrong, drawn": _several_points,
+        "meetings of two and three, interrupted twice, anywhere": _every_order,
+        "meetings of two and three, in any order, drawn": _drawn_orders,
+        f"times {_DRAWN_LIVES} lives of {_STEPS} steps, drawn, against the model": _drawn_steps,
+        "planted faults, each found": _planted,
+    }
+)
+
+
+def main() -> int:
+    """Run all parts, and sum up."""
+    logging.getLogger("bridge").setLevel(logging.CRITICAL)  # what goes wrong here goes wrong on purpose
+    print(f"PROVE_SEED={SEED}", flush=True)
+    lost = sum(_run(name, part) for name, part in PARTS.items())
+    print("nothing was lost" if not lost else f"LOST: {lost}")
+    return 1 if lost else 0
+
+
+def _run(name: str, part: Callable[[], Tried]) -> int:
+    """Run a part, say what it came to, and return how many failures there were."""
+    began, tried, failures = time.monotonic(), 0, []
+    for failure in part():
+        tried += 1
+        if failure is not None:
+            failures.append(failure)
+    print(f"{tried:>6} {name}: {len(failures)} lost, {time.monotonic() - began:.0f} s", flush=True)
+    for failure in failures[:_FAILURES_SHOWN]:
+        print(f"       {failure}", flush=True)
+    return len(failures)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

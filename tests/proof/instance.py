@@ -1,0 +1,37 @@
+"""One process of the bridge, and what of the world it is put together with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from bridge.app import App
+from bridge.ports import Courier, Outbox, Table
+from tests.proof.calls import Caller, Invocation
+from tests.support.http import Client
+
+
+@dataclass(slots=True)
+class Parts:
+    """What every process shares; a planted fault changes one of them."""
+
+    table: Callable[[Table], Table] = lambda table: table
+    outbox: Callable[[Outbox], Outbox] = lambda outbox: outbox
+    courier: Callable[[Courier], Courier] = lambda courier: courier
+
+
+@dataclass(slots=True)
+class Instance:
+    """One process of the bridge, and the clock of its machine."""
+
+    app: App
+    caller: Caller
+    offset: timedelta = timedelta(0)
+    client: Client = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.client = Client(self.app)
+
+    def begin(self) -> None:
+        """Let the host call the bridge once more."""
+        self.caller.invocation = Invocation()
+        self.caller.made = 0

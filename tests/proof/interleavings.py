@@ -1,0 +1,92 @@
+"""Invocations that meet, in every order of their calls: nothing is lost, and nobody is told twice."""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import groupby, permutations
+
+from bridge.core.delivery import CLOCK_SKEW
+from tests.proof import promises
+from tests.proof.baton import Schedule, together
+from tests.proof.instance import Parts
+from tests.proof.meetings import MEETINGS
+from tests.proof.simulation import Loss, Simulation
+
+#: How the clocks of the instances differ from the right one, in seconds; those past the skew may repeat a callback.
+CLOCKS = ((0, 0, 0), (0, 30, 15), (30, 0, 0), (0, 300, -300), (300, 0, -60), (-300, 0, 300))
+
+#: More steps than any invocation has.
+_WHOLE = 99
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One way in which a meeting can go."""
+
+    meeting: str
+    #: Seconds that each instance's clock is ahead.
+    clocks: Sequence[int]
+    schedule: Schedule
+
+    def __str__(self) -> str:
+        """Tell it so that it can be repeated."""
+        turns = ", ".join(f"[{place}] * {len(list(same))}" for place, same in groupby(self.schedule))
+        return f"{self.meeting} with clocks {self.clocks}, turns {turns}"
+
+
+def handovers(meeting: str, clocks: Sequence[int]) -> Iterator[Order]:
+    """Every order in which one gives way once, anywhere, until all others are over."""
+    steps = _steps(meeting, clocks)
+    for places in permutations(range(len(steps))):
+        others = [place for place in places[1:] for _ in range(_WHOLE)]
+        for first in range(steps[places[0]]):
+            yield Order(meeting=meeting, clocks=clocks, schedule=[places[0]] * first + others)
+
+
+def orders(meeting: str, clocks: Sequence[int]) -> Iterator[Order]:
+    """Every order in which one gives way once, anywhere, and the next one likewise."""
+    steps = _steps(meeting, clocks)
+    for places in permutations(range(len(steps))):
+        others = [place for place in places[2:] for _ in range(_WHOLE)]
+        for first in range(steps[places[0]]):
+            for second in range(1, steps[places[1]] + 1):
+                schedule = [places[0]] * first + [places[1]] * second + others
+                yield Order(meeting=meeting, clocks=clocks, schedule=schedule)
+
+
+def shuffled(meeting: str, clocks: Sequence[int], seed: int) -> Iterator[Order]:
+    """Draw orders without end, in which everybody may give way at every call."""
+    chance = random.Random(seed)
+    steps = _steps(meeting, clocks)
+    turns = [place for place, number in enumerate(steps) for _ in range(number + 2)]
+    while True:
+        chance.shuffle(turns)
+        yield Order(meeting=meeting, clocks=clocks, schedule=tuple(turns))
+
+
+def meet(order: Order, parts: Parts | None = None) -> str | None:
+    """Let it happen, and run on; says what was lost or told twice."""
+    try:
+        _happen(order, parts)
+    except Loss as loss:
+        return f"{order}: {loss}"
+    return None
+
+
+def _steps(meeting: str, clocks: Sequence[int]) -> Sequence[int]:
+    """Count the steps that each takes when they come one after the other."""
+    return _happen(Order(meeting=meeting, clocks=clocks, schedule=()), None)
+
+
+def _happen(order: Order, parts: Parts | None) -> Sequence[int]:
+    meeting = MEETINGS[order.meeting]
+    offsets = [timedelta(seconds=each) for each in order.clocks[: meeting.instances]]
+    simulation = Simulation(offsets=offsets, parts=parts)
+    steps = together(simulation.calls, meeting.scene(simulation), order.schedule, simulation.check_rows)
+    simulation.settle()
+    promises.check(simulation, repeats=meeting.freezes or max(offsets) - min(offsets) > CLOCK_SKEW)
+    simulation.forget()
+    if simulation.left():
+        raise Loss(f"left behind: {simulation.left()}")
+    return steps

@@ -1,0 +1,85 @@
+"""Lives that are lived again and again, each time with something else going wrong at another call."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from bridge.core.answer import NoReply, Reply
+from bridge.core.outcome import Failure, Unreachable
+from tests.proof import promises
+from tests.proof.simulation import Loss, Simulation
+
+Life = Callable[[Simulation], None]
+
+_RETRIED, _GONE, _FILTERED, _REVIVED = (f"https://{name}.example.com/" for name in ("a", "b", "c", "d"))
+_SILENT = Unreachable(error=Failure.TIMEOUT)
+
+
+def everyday(simulation: Simulation) -> None:
+    """Live through it all: retries, 410, a filter, cancellations, a new life, redeliveries, 429, 401, two sources."""
+    simulation.upstream.tell("shared", Reply(status=429, retry_after="20"), "Running", "Succeeded")
+    simulation.upstream.tell("voice", Reply(status=401), NoReply("timeout"), "Failed")
+    simulation.receivers.tell(_RETRIED, 500, 200)
+    simulation.receivers.tell(_GONE, 410, 200)
+    retried = simulation.register("shared", _RETRIED)
+    gone = simulation.register("shared", _GONE)
+    simulation.register("shared", _FILTERED, events=["Failed"])
+    revived = simulation.register("shared", _REVIVED)
+    simulation.live(10)
+    simulation.cancel(revived)
+    simulation.register("shared", _REVIVED)
+    simulation.register("voice", _RETRIED, source="voices")
+    simulation.settle()
+    simulation.redeliver(gone)
+    simulation.redeliver(retried)
+    simulation.cancel(retried)
+    simulation.redeliver(retried)
+    late = simulation.register("shared", "https://e.example.com/")
+    simulation.cancel(late)
+    simulation.register("shared", "https://e.example.com/")
+    _end(simulation)
+    simulation.register("shared", _RETRIED)
+    _end(simulation)
+
+
+def given_up(simulation: Simulation) -> None:
+    """Live through `Expired`, an operation that is found again, and one that nobody waits for any more."""
+    simulation.upstream.tell("lost", Reply(status=404))
+    simulation.upstream.tell("refused", Reply(status=400), Reply(status=204), Reply(status=400))
+    simulation.register("lost", _RETRIED)
+    simulation.register("lost", _FILTERED, events=["Succeeded"])
+    simulation.register("refused", _RETRIED)
+    dropped = simulation.register("dropped", _RETRIED)
+    simulation.tick()
+    simulation.cancel(dropped)
+    simulation.settle()
+    simulation.live(1)
+    simulation.upstream.tell("lost", "Running", "Canceled")
+    simulation.upstream.tell("dropped", "Failed")
+    simulation.upstream.jobs["dropped"] = Reply(status=500)
+    simulation.register("lost", _REVIVED)
+    simulation.register("dropped", _RETRIED)
+    _end(simulation)
+
+
+def hopeless(simulation: Simulation) -> None:
+    """Live through whole runs to a receiver that is silent: held back while its host rests, dead in the end."""
+    simulation.upstream.tell("done", "Succeeded")
+    for url in ("https://silent.example.com/1", "https://silent.example.com/2"):
+        simulation.receivers.tell(url, _SILENT)
+        simulation.register("done", url)
+    _end(simulation)
+
+
+LIVES: tuple[Life, ...] = (everyday, given_up, hopeless)
+
+
+def _end(simulation: Simulation) -> None:
+    """Run on until all is quiet, check what was promised, and let everything be purged."""
+    simulation.settle()
+    promises.check(simulation)
+    simulation.forget()
+    if simulation.left():
+        raise Loss(f"left behind: {simulation.left()}")
+    simulation.promises.clear()
+    simulation.posts.clear()
+    simulation.clock.advance(timedelta(minutes=1))

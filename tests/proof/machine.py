@@ -1,0 +1,177 @@
+"""Draws what happens: clients, the upstream's histories, receivers' moods, time, the queue, trouble with storage."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from hypothesis import HealthCheck, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from bridge.core.answer import NoReply, Reply
+from bridge.core.outcome import Failure, Unreachable
+from tests.proof import promises
+from tests.proof.calls import Mode
+from tests.proof.model import Model, Step
+from tests.proof.queue import Message
+from tests.proof.simulation import Simulation
+
+OPERATIONS = ("one", "two", "three")
+URLS = {
+    "https://a.example.com/": None,
+    "https://b.example.com/": None,
+    "https://c.example.com/": ["Failed", "Expired"],
+}
+REPLIES = st.one_of(
+    st.sampled_from(["Running", "NotStarted", "Succeeded", "Failed", "Strange", NoReply("timeout")]),
+    st.sampled_from([400, 401, 404, 429, 500]).map(lambda status: Reply(status=status)),
+    st.just(Reply(status=429, retry_after="45")),
+)
+MOODS = st.sampled_from([200, 204, 302, 410, 500, Unreachable(error=Failure.TIMEOUT), Unreachable(error=Failure.DNS)])
+INSTANCES = st.sampled_from([0, 1])
+SECONDS = st.one_of(st.integers(0, 90), st.integers(0, 40 * 24 * 3600))
+
+
+class BridgeMachine(RuleBasedStateMachine):
+    """Two instances, whose clocks are 20 s apart, and everything that can happen to them."""
+
+    registrations: Bundle[str] = Bundle("registrations")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.simulation = Simulation(offsets=(timedelta(0), timedelta(seconds=20)))
+        self.model = Model()
+        self.plan: dict[int, Mode] = {}
+        self.simulation.calls.plan = self.plan
+
+    @rule(target=registrations, operation=st.sampled_from(OPERATIONS), url=st.sampled_from(list(URLS)), on=INSTANCES)
+    def register(self, operation: str, url: str, on: int) -> str:
+        """Register, perhaps again."""
+        with self._step() as step:
+            step.registered = self.simulation.register(operation, url, events=URLS[url], on=on)
+        return str(step.registered)
+
+    @rule(name=registrations, on=INSTANCES)
+    def cancel(self, name: str, on: int) -> None:
+        """Cancel what is still known."""
+        if name in self.simulation.promises:
+            with self._step() as step:
+                step.cancelled = name
+                self.simulation.cancel(name, on=on)
+
+    @rule(name=registrations, on=INSTANCES)
+    def redeliver(self, name: str, on: int) -> None:
+        """Ask for another run of what is still known."""
+        if name in self.simulation.promises:
+            with self._step() as step:
+                step.redelivered = name
+                self.simulation.redeliver(name, on=on)
+
+    @rule(operation=st.sampled_from(OPERATIONS), replies=st.lists(REPLIES, min_size=1, max_size=4))
+    def script_upstream(self, operation: str, replies: list[str | Reply | NoReply]) -> None:
+        """Let the upstream answer differently from now on; what has ended has ended."""
+        self.simulation.upstream.tell(operation, *replies)
+
+    @rule(url=st.sampled_from(list(URLS)), moods=st.lists(MOODS, min_size=1, max_size=3))
+    def script_receiver(self, url: str, moods: list[int | Unreachable]) -> None:
+        """Let a receiver's mood change."""
+        self.simulation.receivers.tell(url, *moods)
+
+    @rule(seconds=SECONDS)
+    def wait(self, seconds: int) -> None:
+        """Let nothing happen for a while."""
+        self.simulation.clock.advance(seconds)
+
+    @rule(on=INSTANCES)
+    def tick(self, on: int) -> None:
+        """Let the timer tick."""
+        with self._step():
+            self.simulation.tick(on)
+
+    @rule(on=INSTANCES, place=st.integers(0, 5))
+    def deliver(self, on: int, place: int) -> None:
+        """Let an instance follow a message, not always the oldest one."""
+        visible = self.simulation.queue.visible()
+        if visible:
+            with self._step():
+                self.simulation.follow(visible[place % len(visible)], on)
+
+    @rule(seconds=st.integers(1, 600))
+    def live(self, seconds: int) -> None:
+        """Let timer and queue do their work for a while."""
+        before = dict(self.model.known)
+        with self._step() as step:
+            step.troubled = bool(before)  # many steps in one: the model follows any legal way
+            self.simulation.live(seconds)
+
+    @rule(place=st.integers(0, 5), what=st.sampled_from(["lost", "repeated", "late"]), seconds=st.integers(1, 7200))
+    def disturb_queue(self, place: int, what: str, seconds: int) -> None:
+        """Lose a message, give it out twice, or long after its time."""
+        messages = self.simulation.queue.messages
+        if not messages:
+            return
+        message = messages[place % len(messages)]
+        later = timedelta(seconds=seconds)
+        match what:
+            case "lost":
+                messages.remove(message)
+            case "repeated":
+                messages.append(Message(message.body, message.expires_at, message.visible_at))
+            case _:
+                message.visible_at += later
+                message.expires_at += later
+
+    @rule(ahead=st.integers(1, 15), modes=st.lists(st.sampled_from(list(Mode)), min_size=1, max_size=4))
+    def trouble(self, ahead: int, modes: list[Mode]) -> None:
+        """Let some of the next calls go wrong: storage that throttles, replies that are lost, processes that die."""
+        begin = len(self.simulation.calls.trace) + ahead
+        self.plan |= {begin + place: mode for place, mode in enumerate(modes)}
+
+    @invariant()
+    def rows_are_as_they_must_be(self) -> None:
+        """Check every row after every step."""
+        self.simulation.check_rows()
+
+    def teardown(self) -> None:
+        """Let everything come to its end, and look back on it."""
+        self.plan.clear()
+        for operation in OPERATIONS:
+            self.simulation.upstream.tell(operation, "Succeeded")
+        for url in URLS:
+            self.simulation.receivers.tell(url, 200)
+        with self._step() as step:
+            step.troubled = True
+            self.simulation.settle()
+        promises.check(self.simulation)
+        self.simulation.forget()
+        assert self.simulation.left() == []
+
+    @contextmanager
+    def _step(self) -> Iterator[Step]:
+        """Note what the outside sees of a step, and let the model follow it."""
+        simulation = self.simulation
+        began, asked, posted = len(simulation.calls.trace), len(simulation.questions), len(simulation.posts)
+        step = Step([], [], troubled=False)
+        yield step
+        ended = len(simulation.calls.trace)
+        step.questions, step.posts = simulation.questions[asked:], simulation.posts[posted:]
+        step.troubled |= any(began - 3 <= number <= ended for number in self.plan)
+        self.model.follow(simulation, step)
+
+
+def draw(seed_of_it: int, *, lives: int, steps: int) -> str | None:
+    """Draw so many lives of at most so many steps; says what was lost, with the steps that lead to it."""
+    try:
+        run_state_machine_as_test(
+            seed(seed_of_it)(BridgeMachine),
+            settings=settings(
+                max_examples=lives,
+                stateful_step_count=steps,
+                deadline=None,
+                database=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+    except AssertionError as error:
+        return "\n".join([str(error), *getattr(error, "__notes__", [])])
+    return None

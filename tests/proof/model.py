@@ -1,0 +1,144 @@
+"""The bridge against a model: anything may happen after anything, and each registration moves as the model says.
+
+The model knows what a client asked for, what the upstream answered and what receivers said, and nothing of rows. In a
+step in which nothing went wrong it says where each registration stands afterwards; where something did, any way along
+the state machine will do, and what must hold of the rows and of the whole life still has to.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from bridge.core.answer import Reply
+from bridge.core.keys import operation_partitions
+from bridge.core.operation import Verdict
+from bridge.core.registration import MOVES, Registration, State
+from bridge.core.retry import ATTEMPTS_PER_RUN
+from tests.proof import rows
+from tests.proof.outside import Post, Question
+from tests.proof.simulation import Loss, Simulation
+
+#: What registers or is registered again can be found in one of these.
+_BEGINNINGS = frozenset({State.WAITING, State.PENDING, State.UNWANTED})
+
+_RETENTION = timedelta(days=30)
+
+
+@dataclass(slots=True)
+class Step:
+    """What happened in one step, as the outside saw it."""
+
+    questions: Sequence[Question]
+    posts: Sequence[Post]
+    #: Something went wrong, so that any legal way is as good as another.
+    troubled: bool
+    registered: str | None = None
+    cancelled: str | None = None
+    redelivered: str | None = None
+
+
+@dataclass(slots=True)
+class Model:
+    """Where each registration stood after the last step."""
+
+    known: dict[str, Registration] = field(default_factory=dict)
+
+    def follow(self, simulation: Simulation, step: Step) -> None:
+        """Look where everything stands now. Raises Loss where that is not what the step leads to."""
+        now = _standing(simulation)
+        for name, before in self.known.items():
+            if name not in now:
+                self._forget(simulation, before)
+            elif now[name].state not in self._allowed(before, now[name], step):
+                raise Loss(f"{name} went from {before.state} to {now[name].state} by {step}")
+        for name in now.keys() - self.known.keys():
+            if now[name].state not in _BEGINNINGS and not step.troubled:
+                raise Loss(f"{name} begins as {now[name].state}")
+        self.known = now
+
+    def _forget(self, simulation: Simulation, before: Registration) -> None:
+        """Let go of what ended so long ago that it may be forgotten."""
+        ended = before.state not in (State.WAITING, State.PENDING)
+        if not ended or simulation.clock() - before.since < _RETENTION - timedelta(minutes=5):
+            raise Loss(f"{before.ref.public_id} was {before.state} since {before.since}, and is forgotten")
+        simulation.promises.pop(before.ref.public_id, None)
+
+    def _allowed(self, before: Registration, now: Registration, step: Step) -> frozenset[State]:
+        """Say where a step may lead."""
+        if step.troubled:
+            return _REACHABLE[before.state]
+        return _asked_for(before, step) or self._brought(before, now, step)
+
+    @staticmethod
+    def _brought(before: Registration, now: Registration, step: Step) -> frozenset[State]:
+        """Say where upstream and receivers bring a registration of which its client asked nothing."""
+        match before.state:
+            case State.WAITING:
+                return _after_questions(before, now, step.questions)
+            case State.PENDING:
+                return _after_posts(before, now, step.posts)
+            case _:
+                return frozenset({before.state})
+
+
+def _asked_for(before: Registration, step: Step) -> frozenset[State]:
+    """Say where its client brings a registration; nothing if it did not ask for a change."""
+    name = before.ref.public_id
+    if name == step.cancelled and before.state in (State.WAITING, State.PENDING):
+        return frozenset({State.CANCELLED})
+    if name == step.registered and before.state is State.CANCELLED:
+        return _BEGINNINGS
+    if name == step.redelivered and before.message is not None:
+        return frozenset({State.PENDING})
+    return frozenset()
+
+
+def _after_questions(before: Registration, now: Registration, questions: Sequence[Question]) -> frozenset[State]:
+    """Whoever waits is told the upstream's end at once, or `Expired` where the last answer was no good news."""
+    replies = [question.reply for question in questions if question.ref == before.ref.operation]
+    if not replies:
+        return frozenset({State.WAITING})
+    reply = replies[-1]
+    said = _verdict(reply.body) if isinstance(reply, Reply) and reply.status == 200 else None
+    if said is None:
+        told = State.PENDING if Verdict.EXPIRED in before.events else State.UNWANTED
+        gave_up = now.verdict in (None, Verdict.EXPIRED)
+        return frozenset({State.WAITING, told} if gave_up else {State.WAITING})
+    return frozenset({State.PENDING if said in before.events else State.UNWANTED})
+
+
+def _after_posts(before: Registration, now: Registration, posts: Sequence[Post]) -> frozenset[State]:
+    """Whoever is told ends by what its receiver says; a run that is used up ends by itself."""
+    mine = [post for post in posts if post.message_id == before.message_id]
+    if any(post.is_taken for post in mine):
+        return frozenset({State.DELIVERED})
+    if any(post.is_gone for post in mine):
+        return frozenset({State.DEAD})
+    used_up = now.last_attempt - now.run_start + 1 >= ATTEMPTS_PER_RUN
+    return frozenset({State.PENDING, State.DEAD} if used_up else {State.PENDING})
+
+
+def _verdict(body: bytes) -> Verdict | None:
+    return next((verdict for verdict in Verdict if f'"{verdict}"'.encode() in body), None)
+
+
+def _standing(simulation: Simulation) -> dict[str, Registration]:
+    return {
+        name: registration
+        for partition in operation_partitions()
+        for name, registration in rows.states(simulation.memory.rows(partition)).items()
+    }
+
+
+def _closure() -> Mapping[State, frozenset[State]]:
+    """Follow the state machine as far as it goes from each state."""
+    reachable = {state: {state} for state in State}
+    for _ in State:
+        for (start, _move), end in MOVES.items():
+            for reached in reachable.values():
+                if start in reached:
+                    reached.add(end)
+    return {state: frozenset(reached) for state, reached in reachable.items()}
+
+
+_REACHABLE = _closure()

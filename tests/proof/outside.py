@@ -1,0 +1,167 @@
+"""The outside as one process of the bridge sees it: each call is numbered, and can go wrong."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NoReturn
+
+from bridge.core.answer import NoReply, NoToken, Reply
+from bridge.core.delivery import Call as DeliveryCall
+from bridge.core.errors import CommitUnknown, StorageUnavailable
+from bridge.core.keys import OperationRef
+from bridge.core.outcome import Delivered, Failure, Gone, Outcome, Unreachable
+from bridge.core.transaction import Row, Transaction
+from bridge.ports import Courier, Outbox, Table, Upstream
+from tests.proof.calls import Call, Caller, Calls, Invocation
+
+
+@dataclass(slots=True)
+class Post:
+    """A callback that reached its receiver."""
+
+    url: str
+    message_id: str
+    body: bytes
+    #: When, by a clock that is right.
+    at: datetime
+    #: What the receiver answered.
+    outcome: Outcome
+    #: Made by this invocation.
+    invocation: Invocation
+    #: Whether the bridge got the answer.
+    heard: bool = False
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether the receiver said 2xx."""
+        return isinstance(self.outcome, Delivered)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the receiver said 410."""
+        return isinstance(self.outcome, Gone)
+
+    @property
+    def may_be_repeated(self) -> bool:
+        """Whether the bridge died after it, did not hear of it, or met more faults than it can know its way out of."""
+        return self.invocation.died or not self.heard or self.invocation.faults > 1
+
+
+@dataclass(slots=True)
+class Question:
+    """A GET that reached the upstream."""
+
+    ref: OperationRef
+    at: datetime
+    reply: Reply | NoReply | NoToken
+    invocation: Invocation
+    heard: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideTable:
+    """The table behind numbered calls."""
+
+    inner: Table
+    calls: Calls
+    caller: Caller
+
+    def get(self, partition: str, key: str) -> Row | None:
+        """Read one row."""
+        return self.calls.make(self.caller, Call.GET, lambda: self.inner.get(partition, key), _no_storage)
+
+    def range(
+        self, partition: str, start: str, stop: str, *, limit: int | None = None, columns: Sequence[str] = ()
+    ) -> Sequence[Row]:
+        """Read a range."""
+
+        def read() -> Sequence[Row]:
+            return self.inner.range(partition, start, stop, limit=limit, columns=columns)
+
+        return self.calls.make(self.caller, Call.RANGE, read, _no_storage)
+
+    def commit(self, transaction: Transaction) -> Mapping[str, str]:
+        """Commit."""
+        return self.calls.make(self.caller, Call.COMMIT, lambda: self.inner.commit(transaction), _no_commit)
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideOutbox:
+    """The queue behind numbered calls."""
+
+    inner: Outbox
+    calls: Calls
+    caller: Caller
+
+    def send(self, call: DeliveryCall, *, ttl: timedelta) -> None:
+        """Send."""
+        self.calls.make(self.caller, Call.SEND, lambda: self.inner.send(call, ttl=ttl), _no_storage)
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideUpstream:
+    """The upstream behind numbered calls."""
+
+    inner: Upstream
+    calls: Calls
+    caller: Caller
+    #: Everything that anybody asked.
+    questions: list[Question]
+
+    def ask(self, ref: OperationRef) -> Reply | NoReply | NoToken:
+        """Ask."""
+        invocation = self.caller.invocation
+
+        def ask() -> Question:
+            reply = self.inner.ask(ref)
+            self.questions.append(Question(ref, self.calls.clock(), reply, invocation))
+            return self.questions[-1]
+
+        question = self.calls.make(self.caller, Call.ASK, ask, lambda _: None)
+        if question is None:
+            return NoReply("timeout")
+        question.heard = True
+        return question.reply
+
+    def ask_why(self, ref: OperationRef) -> Reply | NoReply | NoToken:
+        """Ask why it failed, which changes nothing and is no poll."""
+        return self.calls.make(self.caller, Call.WHY, lambda: self.inner.ask_why(ref), lambda _: NoReply("timeout"))
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideCourier:
+    """The receivers behind numbered calls."""
+
+    inner: Courier
+    calls: Calls
+    caller: Caller
+    #: Everything that anybody posted.
+    posts: list[Post]
+
+    def objection(self, url: str) -> str | None:
+        """Object to nothing: that is a matter of names, not of state."""
+        return self.inner.objection(url)
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
+        """Make one POST."""
+        invocation = self.caller.invocation
+
+        def post() -> Post:
+            outcome = self.inner.post(url, headers, body)
+            made = Post(url, headers["webhook-id"], body, self.calls.clock(), outcome, invocation)
+            self.posts.append(made)
+            return made
+
+        made = self.calls.make(self.caller, Call.POST, post, lambda _: None)
+        if made is None:
+            return Unreachable(error=Failure.TIMEOUT)
+        made.heard = True
+        return made.outcome
+
+
+def _no_storage(refused: bool) -> NoReturn:
+    raise StorageUnavailable("refused" if refused else "no reply")
+
+
+def _no_commit(refused: bool) -> NoReturn:
+    raise StorageUnavailable("refused") if refused else CommitUnknown("no reply")

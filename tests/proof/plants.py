@@ -1,0 +1,155 @@
+"""Faults planted on purpose, one of each kind that the proof looks for: it has to find every one of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import chain, count, islice
+from types import MappingProxyType
+
+from bridge.core.delivery import LEASE, Call
+from bridge.core.outcome import Outcome
+from bridge.core.transaction import ANY, Delete, Insert, Merge, Row, Transaction, Value, Write
+from bridge.ports import Courier, Outbox, Table
+from tests.proof.crashes import live, singles, trace
+from tests.proof.instance import Parts
+from tests.proof.interleavings import CLOCKS, handovers, meet
+from tests.proof.lives import LIVES
+from tests.proof.meetings import MEETINGS
+
+
+@dataclass(frozen=True, slots=True)
+class Twisted:
+    """A table behind a bridge that writes something else."""
+
+    inner: Table
+    #: What a transaction becomes.
+    writes: Callable[[Transaction], Sequence[Transaction]]
+
+    def get(self, partition: str, key: str) -> Row | None:
+        """Read one row."""
+        return self.inner.get(partition, key)
+
+    def range(
+        self, partition: str, start: str, stop: str, *, limit: int | None = None, columns: Sequence[str] = ()
+    ) -> Sequence[Row]:
+        """Read a range."""
+        return self.inner.range(partition, start, stop, limit=limit, columns=columns)
+
+    def commit(self, transaction: Transaction) -> Mapping[str, str]:
+        """Commit what it becomes."""
+        etags: dict[str, str] = {}
+        for each in self.writes(transaction):
+            if each.writes:
+                etags |= self.inner.commit(each)
+        return etags
+
+
+@dataclass(frozen=True, slots=True)
+class Forgetful:
+    """A queue into which the bridge puts only the first message of an attempt: lost ones are never repeated."""
+
+    inner: Outbox
+
+    def send(self, call: Call, *, ttl: timedelta) -> None:
+        """Send the first one, before any due row was due."""
+        if ttl <= timedelta(minutes=2):
+            self.inner.send(call, ttl=ttl)
+
+
+@dataclass(slots=True)
+class Renaming:
+    """A courier whose messages have another name in every attempt."""
+
+    inner: Courier
+    number: "count[int]"
+
+    def objection(self, url: str) -> str | None:
+        """Object as ever."""
+        return self.inner.objection(url)
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
+        """Send under a new name."""
+        return self.inner.post(url, {**headers, "webhook-id": f"{headers['webhook-id']}-{next(self.number)}"}, body)
+
+
+def _split(transaction: Transaction) -> Sequence[Transaction]:
+    half = len(transaction.writes) // 2
+    first, second = transaction.writes[:half], transaction.writes[half:]
+    return [replace(transaction, writes=first), replace(transaction, writes=second)]
+
+
+def _without(unwanted: Callable[[Write], bool]) -> Callable[[Table], Table]:
+    def kept(transaction: Transaction) -> Sequence[Transaction]:
+        return [replace(transaction, writes=tuple(each for each in transaction.writes if not unwanted(each)))]
+
+    return lambda table: Twisted(table, writes=kept)
+
+
+def _unconditional(transaction: Transaction) -> Sequence[Transaction]:
+    def free(write: Write) -> Write:
+        return replace(write, etag=ANY) if isinstance(write, Merge | Delete) else write
+
+    return [replace(transaction, writes=tuple(map(free, transaction.writes)))]
+
+
+def _unleased(transaction: Transaction) -> Sequence[Transaction]:
+    """Let a claim end when it begins: in the registration, and in the due row that calls for the next attempt."""
+    if not any(isinstance(each, Insert) and each.key.startswith("att:") for each in transaction.writes):
+        return [transaction]
+    return [replace(transaction, writes=tuple(map(_ended_at_once, transaction.writes)))]
+
+
+def _ended_at_once(write: Write) -> Write:
+    if isinstance(write, Insert) and write.key.startswith("due:"):
+        return replace(write, key=_a_lease_earlier(write.key))
+    if isinstance(write, Merge) and write.key.startswith("job:"):
+        changed: dict[str, Value] = {"due": _a_lease_earlier(str(write.values["due"]))}
+        for column in ("leased_until", "next_attempt_at"):
+            at = write.values[column]
+            changed[column] = at - LEASE if isinstance(at, datetime) else at
+        return replace(write, values={**write.values, **changed})
+    return write
+
+
+def _a_lease_earlier(key: str) -> str:
+    _, millis, rest = key.split(":", 2)
+    return f"due:{int(millis) - LEASE // timedelta(milliseconds=1):013d}:{rest}"
+
+
+def _renaming() -> Callable[[Courier], Courier]:
+    numbers = count()
+    return lambda courier: Renaming(courier, numbers)
+
+
+def _key(kind: str) -> Callable[[Write], bool]:
+    return lambda write: isinstance(write, Insert) and kind in write.key
+
+
+def _deleted(kind: str) -> Callable[[Write], bool]:
+    return lambda write: isinstance(write, Delete) and write.key.startswith(kind)
+
+
+#: What is planted, by what it is.
+PLANTS: Mapping[str, Callable[[], Parts]] = MappingProxyType(
+    {
+        "a step is split in two transactions": lambda: Parts(table=lambda table: Twisted(table, writes=_split)),
+        "a due row of a delivery is forgotten": lambda: Parts(table=_without(_key(":deliver:"))),
+        "a due row of a purge is forgotten": lambda: Parts(table=_without(_key(":purge:"))),
+        "a due row stays after its step": lambda: Parts(table=_without(_deleted("due:"))),
+        "an index row is forgotten": lambda: Parts(table=_without(_deleted("idx:"))),
+        "attempts are not purged": lambda: Parts(table=_without(_deleted("att:"))),
+        "a message is dropped and not repeated": lambda: Parts(outbox=Forgetful),
+        "a lease is ignored": lambda: Parts(table=lambda table: Twisted(table, writes=_unleased)),
+        "an ETag is ignored": lambda: Parts(table=lambda table: Twisted(table, writes=_unconditional)),
+        "a message is named anew in each attempt": lambda: Parts(courier=_renaming()),
+    }
+)
+
+
+def caught(parts: Parts) -> str | None:
+    """Look for a planted fault as for any other: in lives in which one thing goes wrong, and in meetings."""
+    lived = (live(life, {}, parts) for life in LIVES)
+    met = (meet(order, parts) for meeting in MEETINGS for order in handovers(meeting, CLOCKS[0]))
+    plans = ((life, plan) for life in LIVES for plan in islice(singles(trace(life)), 0, None, 5))
+    lived_badly = (live(life, plan, parts) for life, plan in plans)
+    return next((str(failure) for failure in chain(lived, met, lived_badly) if failure is not None), None)

@@ -1,0 +1,141 @@
+"""What must hold of a whole life: what clients were promised, what receivers got, what the upstream was asked."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from bridge.core.answer import Reply
+from bridge.core.keys import operation_partitions
+from bridge.core.operation import Verdict
+from bridge.core.registration import LIVE, Registration, State
+from bridge.core.retry import ATTEMPTS_PER_RUN
+from tests.proof import rows
+from tests.proof.outside import Post, Question
+from tests.proof.simulation import Loss, Promise, Simulation
+
+_TOO_MANY, _UNAUTHORISED = 429, 401
+_FIRST_PAUSE = timedelta(minutes=1)
+
+
+def check(simulation: Simulation, *, repeats: bool = False) -> None:
+    """Check everything once nothing is due but purges; with `repeats`, a receiver may be told twice.
+
+    Raises Loss with everything that does not hold.
+    """
+    simulation.check_rows()
+    known = {
+        name: registration
+        for partition in operation_partitions()
+        for name, registration in rows.states(simulation.memory.rows(partition)).items()
+    }
+    found = list(_broken(simulation, known))
+    found += _misnamed(simulation.posts)
+    found += [] if repeats else _repeated(simulation)
+    found += _asked_too_early(simulation)
+    if found:
+        raise Loss("; ".join(found))
+
+
+def _broken(simulation: Simulation, known: dict[str, Registration]) -> Iterator[str]:
+    """Check each registration that was answered 201: it has ended, and in the way that the outside saw."""
+    posts: dict[str, list[Post]] = defaultdict(list)
+    for post in simulation.posts:
+        posts[post.message_id].append(post)
+    said = _said(simulation.questions)
+    for name, promise in simulation.promises.items():
+        registration = known.get(name)
+        if registration is None:
+            yield f"{name} is forgotten"
+        elif registration.state in LIVE:
+            yield f"{name} is {registration.state} for ever"
+        else:
+            got = posts[registration.message_id or ""]
+            yield from _wrongly_ended(registration, promise, got)
+            yield from _invented(registration, said[registration.ref.operation.due_reference])
+
+
+def _wrongly_ended(registration: Registration, promise: Promise, got: list[Post]) -> Iterator[str]:
+    name, state = registration.ref.public_id, registration.state
+    if state is State.DELIVERED and not any(post.is_taken for post in got):
+        yield f"{name} is delivered, and nobody took it"
+    if state is State.DEAD and registration.reason == "gone" and not any(post.is_gone for post in got):
+        yield f"{name} is dead, and nobody said gone"
+    made = registration.last_attempt - registration.run_start + 1
+    if state is State.DEAD and registration.reason == "exhausted" and made < ATTEMPTS_PER_RUN:
+        yield f"{name} is dead after {made} attempts"
+    if state is State.CANCELLED and not promise.cancels:
+        yield f"{name} is cancelled, and nobody asked for it"
+    wanted = promise.events is None or registration.verdict in promise.events
+    if state is State.UNWANTED and wanted:
+        yield f"{name} was wanted"
+    if got and not wanted:
+        yield f"{name} was told what it did not ask for"
+
+
+def _invented(registration: Registration, said: set[str]) -> Iterator[str]:
+    """Check that a verdict of the upstream's is one that it gave."""
+    verdict = registration.verdict
+    if verdict not in (None, Verdict.EXPIRED) and verdict not in said:
+        yield f"{registration.ref.public_id} was told {verdict}; the upstream said {said}"
+
+
+def _misnamed(posts: list[Post]) -> Iterator[str]:
+    """One name for one life of a registration, and the same bytes under it; other bytes never."""
+    bodies: dict[str, set[bytes]] = defaultdict(set)
+    names: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for post in posts:
+        data = json.loads(post.body)["data"]
+        bodies[post.message_id].add(post.body)
+        names[data["registrationId"], data["registeredAt"]].add(post.message_id)
+    yield from (f"{name} has {len(each)} bodies" for name, each in bodies.items() if len(each) > 1)
+    yield from (f"a life of {life[0]} has {len(each)} messages" for life, each in names.items() if len(each) > 1)
+
+
+def _repeated(simulation: Simulation) -> Iterator[str]:
+    """Find who took a message again that nobody asked for, and without anything that went wrong just then."""
+    taken = Counter(post.message_id for post in simulation.posts if post.is_taken and not post.may_be_repeated)
+    owners = {post.message_id: json.loads(post.body)["data"]["registrationId"] for post in simulation.posts}
+    made = Counter(post.message_id for post in simulation.posts)
+    for message_id, name in owners.items():
+        runs = 1 + simulation.promises.get(name, Promise()).redeliveries
+        if taken[message_id] > runs:
+            yield f"{name} was taken {taken[message_id]} times in {runs} runs"
+        if made[message_id] > runs * ATTEMPTS_PER_RUN:
+            yield f"{name} was posted {made[message_id]} times in {runs} runs"
+
+
+def _said(questions: list[Question]) -> dict[str, set[str]]:
+    said: dict[str, set[str]] = defaultdict(set)
+    for question in questions:
+        if isinstance(question.reply, Reply) and question.reply.status == 200:
+            said[question.ref.due_reference].add(json.loads(question.reply.body)["status"])
+    return said
+
+
+def _asked_too_early(simulation: Simulation) -> Iterator[str]:
+    """Nobody asks a source that wants to be left alone, nor twice at once. Of sweeps that meet, each may have begun."""
+    if len(simulation.instances) > 1:
+        return
+    free: dict[str, datetime] = {}
+    last: dict[str, Question] = {}
+    for question in simulation.questions:
+        source, name = question.ref.source, question.ref.due_reference
+        if source in free and question.at < free[source]:
+            yield f"{source} was asked at {question.at}, before {free[source]}"
+        before = last.get(name, question)
+        faults = question.invocation.faults + before.invocation.faults
+        if before is not question and before.at == question.at and not faults:
+            yield f"{name} was asked twice at {question.at}"
+        last[name] = question
+        if question.heard and not question.invocation.faults:
+            free[source] = question.at + _wait(question)
+
+
+def _wait(question: Question) -> timedelta:
+    reply = question.reply
+    if not isinstance(reply, Reply):
+        return timedelta(0)
+    if reply.status == _TOO_MANY:
+        return timedelta(seconds=int(reply.retry_after or 30))
+    return _FIRST_PAUSE if reply.status == _UNAUTHORISED else timedelta(0)

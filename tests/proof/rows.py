@@ -1,0 +1,91 @@
+"""What must hold of the rows whenever nothing is under way within a transaction: between any two commits.
+
+Every row is one that something will visit: an operation and its registrations through the operation's due row,
+attempts through their operation's purge, due and index rows through the registration or operation they point to.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from bridge.core.errors import ForeignRow
+from bridge.core.family import Family
+from bridge.core.index import IndexEntry
+from bridge.core.keys import OperationRef
+from bridge.core.operation import Operation
+from bridge.core.registration import Registration, State
+from bridge.core.rows import decode
+from bridge.core.transaction import Row
+
+
+def problems(rows: Sequence[Row]) -> list[str]:
+    """Say what is wrong with the rows of one partition of operations; nothing, if all is well."""
+    keys = {row.key for row in rows}
+    try:
+        families = _families(rows)
+    except ForeignRow as error:
+        return [f"a row that cannot be read: {error}"]
+    found = [problem for family in families.values() for problem in _problems(family, rows)]
+    wanted = {key for family in families.values() for key in _wanted(family)}
+    attempts = tuple(f"att:{ref.due_reference}:" for ref in families)
+    strays = {key for key in keys if key.startswith(("due:", "idx:"))} - wanted
+    found += [f"nothing points to {key}" for key in strays]
+    found += [f"nothing visits {key}" for key in keys if key.startswith("att:") and not key.startswith(attempts)]
+    found += [f"{key} is missing" for key in wanted - keys]
+    return found
+
+
+def states(rows: Sequence[Row]) -> dict[str, Registration]:
+    """Read all registrations of a partition, by their public ids."""
+    families = _families(rows).values()
+    return {each.record.ref.public_id: each.record for family in families for each in family.registrations.values()}
+
+
+def _families(rows: Sequence[Row]) -> dict[OperationRef, Family]:
+    by_operation: dict[OperationRef, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.key.startswith("job:"):
+            _, source, operation_id, _ = row.key.split(":")
+            by_operation[OperationRef(source, operation_id)].append(row)
+    families = {}
+    for ref, members in by_operation.items():
+        family = Family.read(ref, members)
+        if family is None:
+            raise ForeignRow(f"registrations without their operation: {members[0].key}")
+        families[ref] = family
+    return families
+
+
+def _wanted(family: Family) -> Iterator[str]:
+    """Name the due and index rows that a family points to."""
+    yield family.operation.record.due
+    for each in family.registrations.values():
+        yield each.record.index_key
+        if each.record.due is not None:
+            yield each.record.due
+
+
+def _problems(family: Family, rows: Sequence[Row]) -> Iterator[str]:
+    """Check that whatever somebody waits for has its due row, and whatever nobody waits for its purge."""
+    operation: Operation = family.operation.record
+    name = operation.ref.due_reference
+    if bool(family.waiting()) != operation.is_watched:
+        yield f"{name}: {len(family.waiting())} wait, and it is {'' if operation.is_watched else 'not '}asked for"
+    if family.unreadable:
+        yield f"{name}: a registration that cannot be read"
+    entries = {row.key: row for row in rows if row.key.startswith("idx:")}
+    for each in family.registrations.values():
+        registration = each.record
+        if (registration.state is State.PENDING) != (registration.due is not None):
+            yield f"{registration.ref.public_id}: {registration.state}, and its due row is {registration.due}"
+        shown = entries.get(registration.index_key)
+        if shown and not _shows(decode(IndexEntry, registration.ref, shown.values), registration):
+            yield f"{registration.ref.public_id}: its index row says something else"
+
+
+def _shows(entry: IndexEntry, registration: Registration) -> bool:
+    """Compare; a claim leaves the index row as it is, so until it is recorded a list shows when it was due."""
+    expected = IndexEntry.of(registration)
+    if registration.claim is not None:
+        expected = replace(expected, next_attempt_at=entry.next_attempt_at, held_back=entry.held_back)
+    return entry == expected

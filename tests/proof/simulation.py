@@ -1,0 +1,238 @@
+"""The whole bridge in a world that goes wrong: processes that die and start again, clients that repeat themselves.
+
+Real use cases behind the real HTTP routes and queue messages; storage in memory with the contract of the real one, a
+clock that jumps, upstream and receivers by script. Everything is deterministic.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import count
+
+from bridge.adapters.memory import MemoryTable
+from bridge.api.routes import Routes
+from bridge.app import App, compose
+from bridge.core.errors import BridgeError, Contended, StorageUnavailable
+from bridge.core.keys import due_at, operation_partitions
+from bridge.core.sealing import NONCE_BYTES
+from bridge.core.times import from_millis, to_millis
+from bridge.settings import read_settings
+from bridge.world import World
+from tests.proof import rows
+from tests.proof.calls import Caller, Calls, Died, Plan
+from tests.proof.instance import Instance, Parts
+from tests.proof.outside import OutsideCourier, OutsideOutbox, OutsideTable, OutsideUpstream, Post, Question
+from tests.proof.queue import Message, Queue
+from tests.support.http import Answer, Client
+from tests.support.world import ENVIRONMENT, FakeClock, FakeCourier, FakeUpstream, InlineExecutor
+
+SETTINGS = read_settings(
+    {
+        **ENVIRONMENT,
+        "BRIDGE_ENRICH": "errors",
+        "BRIDGE_SOURCES": '[{"name": "voices", "endpoint": "https://voices.example.com", "path": "customvoice", '
+        '"keyVariable": "SPEECH_KEY", "requestsPerSecond": 100}]',
+    }
+)
+
+#: The timer ticks this often.
+TICK = timedelta(seconds=10)
+
+#: A client repeats a call that was not answered, or with 503, so often before it calls that a loss.
+_PATIENCE = 200
+
+
+class Loss(AssertionError):
+    """Something that was promised does not hold."""
+
+
+@dataclass(slots=True)
+class Promise:
+    """What a client was promised about one registration."""
+
+    events: Sequence[str] | None = None
+    #: How often it asked to cancel and to redeliver, answered or not.
+    cancels: int = 0
+    redeliveries: int = 0
+
+
+class Simulation:
+    """A world with one or more instances of the bridge."""
+
+    def __init__(
+        self, plan: Plan | None = None, *, offsets: Sequence[timedelta] = (timedelta(0),), parts: Parts | None = None
+    ) -> None:
+        self.clock = FakeClock()
+        self.calls = Calls(self.clock, plan)
+        self.memory = MemoryTable()
+        self.queue = Queue(self.clock)
+        self.upstream = FakeUpstream()
+        self.receivers = FakeCourier()
+        self.posts: list[Post] = []
+        self.questions: list[Question] = []
+        #: By public id.
+        self.promises: dict[str, Promise] = {}
+        self._parts = parts or Parts()
+        self._tokens = count(1)
+        self._ticks = 0
+        self.instances = [self._start(offset) for offset in offsets]
+
+    def register(
+        self, operation_id: str, url: str, *, source: str = "default", events: Sequence[str] | None = None, on: int = 0
+    ) -> str:
+        """Register until that is answered; returns the public id. A 200 after a silence may have been a 201."""
+        body: dict[str, object] = {"operationId": operation_id, "callbackUrl": url, "source": source}
+        if events is not None:
+            body |= {"events": list(events)}
+        answer, tries = self._until_answered(on, lambda client: client.register(body), {200, 201})
+        name = str(answer.body["id"])
+        if answer.status == 201 or tries > 1:
+            self.promises.setdefault(name, Promise(events))
+        return name
+
+    def cancel(self, name: str, *, on: int = 0) -> None:
+        """Cancel until that is answered."""
+
+        def cancel(client: Client) -> Answer:
+            self.promises[name].cancels += 1
+            return client.call(Routes.cancel, f"/registrations/{name}", method="DELETE", id=name)
+
+        self._until_answered(on, cancel, {204})
+
+    def redeliver(self, name: str, *, on: int = 0) -> int:
+        """Ask for another run until that is answered: 202, 409 with nothing to tell yet, 404 where it may be gone."""
+        promise = self.promises.get(name, Promise())
+
+        def redeliver(client: Client) -> Answer:
+            promise.redeliveries += 1
+            return client.call(Routes.redeliver, f"/registrations/{name}/redeliver", method="POST", id=name)
+
+        gone = set() if name in self.promises else {404}
+        answer, _ = self._until_answered(on, redeliver, {202, 409} | gone)
+        if answer.status == 202:
+            self.promises[name] = promise
+        return answer.status
+
+    def tick(self, on: int = 0) -> None:
+        """Let the timer of an instance tick. Whatever happens, a sweep does not raise."""
+        try:
+            self._run(on, lambda instance: instance.app.sweep())
+        except BridgeError as error:
+            raise Loss(f"a sweep ended with {error!r}") from error
+
+    def drain(self, on: int = 0) -> None:
+        """Let an instance's queue trigger follow what is visible."""
+        for message in self.queue.visible():
+            self.follow(message, on)
+
+    def follow(self, message: Message, on: int = 0) -> None:
+        """Let an instance follow one message. What fails comes back."""
+
+        def deliver(body: bytes) -> bool:
+            try:
+                return self._run(on, lambda instance: instance.app.deliver(body))
+            except (StorageUnavailable, Contended):
+                return False
+
+        self.queue.work(message, deliver)
+
+    def live(self, time: timedelta | float) -> None:
+        """Let timer and queue run for a while, without the idle ticks."""
+        end = self.clock() + (time if isinstance(time, timedelta) else timedelta(seconds=time))
+        while self.clock() < end:
+            self._work()
+            self.clock.now = min(end, self._next_tick())
+
+    def settle(self, limit: timedelta = timedelta(days=8)) -> None:
+        """Let timer and queue run until only purges are due."""
+        end = self.clock() + limit
+        self._work()
+        while self._next_event(":purge:") is not None:
+            if self.clock() > end:
+                raise Loss(f"not quiet after {limit}: {self._due()}")
+            self.clock.now = self._next_tick()
+            self._work()
+
+    def forget(self) -> None:
+        """Let timer and queue run until nothing is due any more: everything has been purged then, or never will."""
+        for _ in range(12):
+            if self._next_event() is None:
+                return
+            self.clock.now = self._next_tick()
+            self._work()
+        raise Loss(f"never purged: {self._due()}")
+
+    def check_rows(self) -> None:
+        """Raise Loss if a row is not as it must be between any two commits."""
+        found = [problem for name in operation_partitions() for problem in rows.problems(self.memory.rows(name))]
+        if found:
+            raise Loss("; ".join(found))
+
+    def left(self) -> list[str]:
+        """Name all rows that belong to operations."""
+        return [row.key for name in operation_partitions() for row in self.memory.rows(name)]
+
+    def _start(self, offset: timedelta) -> Instance:
+        caller = Caller()
+        world = World(
+            table=self._parts.table(OutsideTable(self.memory, self.calls, caller)),
+            outbox=self._parts.outbox(OutsideOutbox(self.queue, self.calls, caller)),
+            upstream=OutsideUpstream(self.upstream, self.calls, caller, self.questions),
+            courier=self._parts.courier(OutsideCourier(self.receivers, self.calls, caller, self.posts)),
+            clock=lambda: self.clock() + offset,
+            token=lambda: f"token-{next(self._tokens)}",
+            nonce=lambda: next(self._tokens).to_bytes(NONCE_BYTES),
+            chance=lambda: 0.5,
+            pause=lambda seconds: self.clock.advance(timedelta(seconds=seconds)),
+            executor=InlineExecutor(),
+            readers=InlineExecutor(),
+        )
+        return Instance(App(compose(SETTINGS, world)), caller, offset)
+
+    def _run(self, on: int, what: Callable[[Instance], object]) -> bool:
+        """Let the host call the bridge; says whether it lived through it. Who died is started again."""
+        instance = self.instances[on]
+        instance.begin()
+        try:
+            what(instance)
+        except Died:
+            self.instances[on] = self._start(instance.offset)
+            return False
+        except (BridgeError, Loss):
+            raise
+        except Exception as error:
+            raise Loss(f"the bridge failed: {error!r}") from error
+        finally:
+            if len(self.calls.trace) > min(self.calls.plan, default=0):
+                self.check_rows()
+        return True
+
+    def _until_answered(self, on: int, call: Callable[[Client], Answer], wanted: set[int]) -> tuple[Answer, int]:
+        answers: list[Answer] = []
+        for tries in range(1, _PATIENCE + 1):
+            answered = self._run(on, lambda instance: answers.append(call(instance.client)))
+            if answered and answers[-1].status in wanted:
+                return answers[-1], tries
+            if answered and answers[-1].status != 503:
+                break
+        raise Loss(f"answered {[each.status for each in answers]}, and wanted {wanted}")
+
+    def _work(self) -> None:
+        self._ticks += 1
+        on = self._ticks % len(self.instances)
+        self.tick(on)
+        self.drain(on)
+
+    def _next_tick(self) -> datetime:
+        """Say when the timer ticks next with something to do."""
+        soon = self._next_event()
+        at = max(self.clock() + timedelta(milliseconds=1), soon or self.clock())
+        step = TICK // timedelta(milliseconds=1)
+        return from_millis(-(-to_millis(at) // step) * step)
+
+    def _next_event(self, but: str = "purge only nothing") -> datetime | None:
+        events = [at for key in self._due() if but not in key and (at := due_at(key)) is not None]
+        return min([*events, *(each.visible_at for each in self.queue.messages)], default=None)
+
+    def _due(self) -> list[str]:
+        return [key for key in self.left() if key.startswith("due:")]
