@@ -1,0 +1,168 @@
+"""Whatever somebody else writes into queue and table is set aside, with a log line, and stops nothing."""
+
+import json
+import logging
+from typing import Self
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bridge.api.routes import Routes
+from bridge.app import App
+from bridge.core.answer import Reply
+from bridge.core.due import Due, read_due
+from bridge.core.errors import ForeignRow
+from bridge.core.keys import operation_of, registration_of
+from bridge.core.registration import State
+from bridge.core.rows import SHAPE
+from bridge.core.transaction import ANY, Insert, Merge, Row, Transaction, Value
+from bridge.core.wire import read_call
+from tests.proof.strange import OTHER, URL, VICTIM, columns, keys, messages, writings
+from tests.support.http import Client
+from tests.support.world import Stage, stage
+
+READS = ((Routes.list, "/registrations"), (Routes.status, "/status"))
+WRITTEN = ("job-operation", "job-registration", "due", "idx", "att", "heartbeat")
+
+
+@given(st.binary(max_size=80) | messages.map(lambda message: json.dumps(message).encode()))
+def test_any_queue_message_is_followed_dropped_or_set_aside(body: bytes) -> None:
+    """With a log line where it is none of ours, and never with a row changed."""
+    bridge = stage()
+    bridge.register(VICTIM)
+    before = bridge.memory.rows()
+    lines = Lines()
+
+    with lines:
+        App(bridge.bridge).deliver(body)
+
+    assert bridge.memory.rows() == before
+    assert ("row.set-aside" in lines.text) == (not is_call(body))
+
+
+@given(keys)
+def test_any_row_key_names_something_or_is_foreign(key: str) -> None:
+    """What a key names writes itself the same."""
+    operation, registration = operation_of(key), registration_of(key)
+
+    assert operation is None or operation.due_reference == key
+    assert registration is None or registration.due_reference == key.replace("~", ":")
+    due = read_any_due(Row("op0", f"due:{key}", "etag", {"v": SHAPE}))
+    assert due is None or due.token.key == f"due:{key}"
+
+
+@given(
+    st.lists(keys, max_size=5, unique=True), st.dictionaries(st.sampled_from(["v", "at", "life", "number"]), columns)
+)
+def test_foreign_due_and_index_rows_stop_nothing(names: list[str], values: dict[str, object]) -> None:
+    """They are in every range that the bridge reads, before its own."""
+    bridge = stage()
+    ref = bridge.register(VICTIM)[0]
+    bridge.upstream.tell(VICTIM, "Succeeded")
+    for prefix in ("due:0", "idx:pending:", "idx:waiting:"):
+        rows = tuple(Insert(f"{prefix}{name}", dict(values)) for name in names)  # type: ignore[arg-type]
+        if rows:
+            bridge.memory.commit(Transaction(ref.partition, rows))
+
+    work(bridge)
+
+    assert bridge.registration(ref).state is State.DELIVERED
+    assert {Client.of(bridge).call(route, path).status for route, path in READS} == {200}
+
+
+@settings(max_examples=250)
+@given(st.sampled_from(WRITTEN), st.integers(0, 3), writings, st.sampled_from(["Succeeded", "Running", 404, 400, 500]))
+def test_a_row_that_somebody_wrote_over_stops_nothing_else(
+    kind: str, ticks: int, changes: dict[str, Value], reply: str | int
+) -> None:
+    """Any column of any row, to anything, at any time of its life: the other operation's callback arrives."""
+    bridge = stage()
+    bridge.register(VICTIM)
+    bridge.upstream.tell(VICTIM, "Running", Reply(status=reply) if isinstance(reply, int) else reply)
+    bridge.courier.tell(URL, 500, 200)
+    work(bridge, ticks)
+    for row in [row for row in bridge.memory.rows() if is_of_kind(row, kind)]:
+        bridge.memory.commit(Transaction(row.partition, (Merge(row.key, changes, ANY),)))
+    other = bridge.register(OTHER, "https://other.example.com/")[0]
+    bridge.upstream.tell(OTHER, "Succeeded")
+
+    work(bridge)
+
+    assert bridge.registration(other).state is State.DELIVERED
+    assert {Client.of(bridge).call(route, path).status for route, path in READS} == {200}
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["rate", "tokens", "at", "changed_at", "stops", "pauses", "paused_until", "v"]),
+        st.sampled_from(["nan", "inf", "-inf", "x", "{", b"1", 10**18, -(10**18), 1e308]),
+        min_size=1,
+    )
+)
+def test_a_budget_that_somebody_wrote_over_does_not_end_a_sweep(changes: dict[str, str | bytes | float]) -> None:
+    """What is no budget is set aside, and the sweep keeps its own count."""
+    bridge = stage()
+    bridge.register(VICTIM)
+    bridge.sweep()
+    bridge.memory.commit(Transaction("sources", (Merge("source:default", changes, ANY),)))
+
+    work(bridge)
+
+    assert Client.of(bridge).call(Routes.status, "/status").status == 200
+
+
+def work(bridge: Stage, ticks: int = 4) -> None:
+    """Let timer and queue run; whatever they meet, they end."""
+    app = App(bridge.bridge)
+    for _ in range(ticks):
+        app.sweep()
+        for call in bridge.outbox.take():
+            try:
+                bridge.bridge.deliver.deliver(call)
+            except Exception:
+                if call.ref.operation.id != VICTIM:
+                    raise
+        bridge.clock.advance(15)
+
+
+def is_of_kind(row: Row, kind: str) -> bool:
+    """Tell what a row is."""
+    if kind.startswith("job"):
+        return row.key.startswith("job:") and row.key.endswith(":") == (kind == "job-operation")
+    return row.key.startswith(kind)
+
+
+def is_call(body: bytes) -> bool:
+    """Tell whether a body is a message of ours."""
+    try:
+        read_call(body)
+    except ForeignRow:
+        return False
+    return True
+
+
+def read_any_due(row: Row) -> Due | None:
+    """Read a due row; None where it is foreign."""
+    try:
+        return read_due(row)
+    except ForeignRow:
+        return None
+
+
+class Lines(logging.Handler):
+    """Collects what the bridge logs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line."""
+        self.text += record.getMessage()
+
+    def __enter__(self) -> Self:
+        logging.getLogger("bridge").addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("bridge").removeHandler(self)

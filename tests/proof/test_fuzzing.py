@@ -1,0 +1,90 @@
+"""Whatever strangers send is answered, and stops nothing."""
+
+import json
+from datetime import timedelta
+from urllib.parse import urlencode
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.api.routes import Routes
+from bridge.core.answer import LONGEST_STOP, Reply, Throttled, read
+from bridge.core.cursor import Cursor
+from bridge.core.errors import Misconfigured
+from bridge.core.retry import parse_retry_after
+from bridge.settings import Settings, read_settings
+from tests.proof.strange import OTHER, VICTIM, bodies, json_values
+from tests.support.http import Client
+from tests.support.world import ENVIRONMENT, NOON, stage
+
+
+@given(bodies)
+def test_any_registration_is_taken_or_refused(body: dict[str, object]) -> None:
+    """With an answer of Azure's shape, and rows only where it was taken."""
+    bridge = stage()
+
+    answer = Client.of(bridge).register(json.dumps(body).encode())
+
+    assert answer.status in (201, 400)
+    assert bool(bridge.memory.rows()) == (answer.status == 201)
+    assert answer.status == 201 or answer.error["code"]
+
+
+@given(st.integers(100, 599), st.binary(max_size=60) | json_values.map(lambda value: json.dumps(value).encode()))
+def test_any_body_of_the_upstream_is_an_answer(status: int, body: bytes) -> None:
+    """And stops no other operation."""
+    bridge = stage()
+    bridge.register(VICTIM)
+    bridge.register(OTHER)
+    bridge.upstream.tell(VICTIM, Reply(status=status, body=body))
+    bridge.upstream.tell(OTHER, "Succeeded")
+
+    for _ in range(40):
+        bridge.sweep()
+        bridge.clock.advance(10)
+
+    assert {ref.id for ref in bridge.upstream.asked} == {VICTIM, OTHER}
+    assert bridge.family(OTHER).operation.record.finished_at is not None or status in (401, 403, 429)
+
+
+@given(st.text(max_size=40) | st.sampled_from(["9" * 400, "-1", "Wed, 21 Oct 9999 07:28:00 GMT", "0", "1e9", "²"]))
+def test_any_retry_after_is_a_wait_within_bounds_or_none(text: str) -> None:
+    """Of a receiver and of the upstream."""
+    wait = parse_retry_after(text, NOON)
+    answer = read(Reply(status=429, retry_after=text), VICTIM, NOON)
+
+    assert wait is None or wait >= timedelta(0)
+    assert isinstance(answer, Throttled)
+    assert answer.wait is None or answer.wait <= LONGEST_STOP
+
+
+@given(st.text(max_size=80))
+def test_any_cursor_is_a_place_or_refused(text: str) -> None:
+    """And what is a place writes itself as a cursor that names the same place."""
+    cursor = Cursor.parse(text)
+
+    assert cursor is None or Cursor.parse(cursor.text()) == cursor
+
+
+@given(st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), max_size=60))
+def test_any_cursor_of_a_client_is_answered(text: str) -> None:
+    """With a page or with 400."""
+    answer = Client.of(stage()).call(Routes.list, f"/registrations?{urlencode({'cursor': text})}")
+
+    assert answer.status in (200, 400)
+
+
+@given(
+    st.dictionaries(st.sampled_from(sorted(str(f.alias) for f in Settings.model_fields.values() if f.alias)), st.text())
+)
+def test_any_setting_is_read_or_refused_by_name_and_without_its_value(environment: dict[str, str]) -> None:
+    """A value can be a secret."""
+    marked = {name: f"{value}s3cr3t" for name, value in environment.items()}
+    said: dict[str, str] = {}
+    try:
+        read_settings({**ENVIRONMENT, **marked})
+    except Misconfigured as error:
+        said = error.problems
+
+    assert "s3cr3t" not in str(said)
+    assert set(said) <= {*marked, "BRIDGE_SOURCES", "AzureWebJobsStorage", "SPEECH_KEY"}
