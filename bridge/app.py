@@ -27,6 +27,7 @@ from bridge.register import Register
 from bridge.settings import Settings, read_settings
 from bridge.show import Show
 from bridge.sweep import Sweep
+from bridge.sweeping.laws import Laws
 from bridge.sweeping.moving import Mover
 from bridge.sweeping.polls import Polls
 from bridge.sweeping.purges import Purges
@@ -100,7 +101,10 @@ def _compose_sweep(settings: Settings, world: World) -> Sweep:
         parallel=settings.sweep_threads,
         token=world.token,
         sources={source.name: source for source in settings.sources},
-        policy=settings.polling,
+        laws=Laws(world.table, world.clock, world.token),
+        polls_per_operation=settings.polls_per_operation,
+        shortest_gap=settings.poll_interval,
+        deadline=settings.operation_deadline,
         retention=settings.retention,
     )
     return Sweep(

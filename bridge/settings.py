@@ -14,7 +14,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, T
 
 from bridge.core.callback import CallbackRules
 from bridge.core.errors import Misconfigured
-from bridge.core.polling import PollingPolicy
 from bridge.core.signing import Keyring
 from bridge.core.source import DEFAULT_SOURCE, Source
 from bridge.more_sources import EXPLAINED, SourceEntry, ambiguous, read_entries
@@ -68,7 +67,8 @@ class Settings(BaseModel):
     source_keys: dict[str, SecretStr] = Field(default_factory=dict, init=False, repr=False)
     #: Read by the host too, which leaves the timer out without a word if it is missing.
     poll_schedule: Annotated[Schedule, Field(alias="BRIDGE_POLL_SCHEDULE")]
-    poll_interval: Annotated[Duration, Field(alias="BRIDGE_POLL_INTERVAL")] = timedelta(seconds=15)
+    poll_interval: Annotated[Duration, Field(alias="BRIDGE_POLL_INTERVAL")] = timedelta(seconds=10)
+    polls_per_operation: Annotated[float, Field(alias="BRIDGE_POLLS_PER_OPERATION", ge=1, le=1000)] = 12
     operation_deadline: Annotated[Duration, Field(alias="BRIDGE_OPERATION_DEADLINE")] = timedelta(hours=24)
     retention: Annotated[Duration, Field(alias="BRIDGE_RETENTION")] = timedelta(days=30)
     sweep_budget: Annotated[Duration, Field(alias="BRIDGE_SWEEP_BUDGET", le=timedelta(minutes=4))] = timedelta(
@@ -111,11 +111,6 @@ class Settings(BaseModel):
     def keyring(self) -> Keyring:
         """What messages are signed with."""
         return Keyring(self.signing_keys)
-
-    @property
-    def polling(self) -> PollingPolicy:
-        """What the schedule may choose from."""
-        return PollingPolicy(interval=self.poll_interval, deadline=self.operation_deadline)
 
     @property
     def callback_rules(self) -> CallbackRules:

@@ -14,6 +14,7 @@ from bridge.core.errors import ForeignRow
 from bridge.core.family import Family
 from bridge.core.index import IndexEntry
 from bridge.core.keys import (
+    LAW_PREFIX,
     SOURCE_PREFIX,
     OperationRef,
     RegistrationRef,
@@ -22,6 +23,7 @@ from bridge.core.keys import (
     operation_partitions,
     registration_of,
 )
+from bridge.core.law import Law
 from bridge.core.operation import Operation
 from bridge.core.registration import Registration, State
 from bridge.core.rows import decode
@@ -69,6 +71,8 @@ class Status:
     counts: Mapping[State, int]
     #: By source; one that was never asked has none.
     budgets: Mapping[str, Budget]
+    #: What was learnt of durations, by the keys of the rows: sources and their groups.
+    laws: Mapping[str, Law]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +120,7 @@ class Show:
             oldest_overdue_at=min(overdue, default=None),
             counts={state: self._count(state) for state in State},
             budgets=dict(_readable(rows, _budget)),
+            laws=dict(_readable([row for row in sources if row.key.startswith(LAW_PREFIX)], _law)),
         )
 
     def attempts(self, ref: RegistrationRef) -> Sequence[AttemptRecord]:
@@ -150,6 +155,10 @@ def _entries(rows: Sequence[Row], state: State) -> Iterable[IndexEntry]:
 
 def _budget(row: Row) -> tuple[str, Budget]:
     return row.key.removeprefix(SOURCE_PREFIX), decode(Budget, None, row.values)
+
+
+def _law(row: Row) -> tuple[str, Law]:
+    return row.key, decode(Law, None, row.values)
 
 
 def _place(entry: IndexEntry) -> str:

@@ -29,6 +29,7 @@ param settings = {
   BRIDGE_SOURCES: readEnvironmentVariable('BRIDGE_SOURCES', '')
   BRIDGE_POLL_SCHEDULE: readEnvironmentVariable('BRIDGE_POLL_SCHEDULE', '*/10 * * * * *')
   BRIDGE_POLL_INTERVAL: readEnvironmentVariable('BRIDGE_POLL_INTERVAL', '')
+  BRIDGE_POLLS_PER_OPERATION: readEnvironmentVariable('BRIDGE_POLLS_PER_OPERATION', '')
   BRIDGE_OPERATION_DEADLINE: readEnvironmentVariable('BRIDGE_OPERATION_DEADLINE', '')
   BRIDGE_RETENTION: readEnvironmentVariable('BRIDGE_RETENTION', '')
   BRIDGE_SWEEP_BUDGET: readEnvironmentVariable('BRIDGE_SWEEP_BUDGET', '')

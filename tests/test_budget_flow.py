@@ -63,6 +63,7 @@ def test_a_429_stops_the_source_at_once(slow: Stage) -> None:
 
     slow.sweep()
     assert asked(slow) == ["operation-000"]
+    assert slow.family("operation-000").operation.record.last_error == "HTTP 429"
     for _ in range(3):
         slow.clock.advance(10)
         slow.sweep()
@@ -72,7 +73,6 @@ def test_a_429_stops_the_source_at_once(slow: Stage) -> None:
 
     assert len(asked(slow)) == 5
     assert status(slow)["requestsPerSecond"] == 0.5
-    assert slow.family("operation-000").operation.record.last_error == "HTTP 429"
 
 
 def test_a_stop_is_remembered_by_other_instances(slow: Stage) -> None:

@@ -149,7 +149,7 @@ def test_steps_write_as_many_rows_as_the_architecture_says() -> None:
         "cancel, waiting; the last one": lambda: use.cancel(one.ref),
         "register, nobody waited or `Expired`": lambda: use.register(one),
         "poll, not terminal": bridge.sweep,
-        "reserve + poll, terminal": end,
+        "reserve + poll, terminal + learn": end,
         "claim + record; a retry": bridge.deliver_all,
         "enqueue": bridge.sweep,
         "claim + record; a delivery": bridge.deliver_all,
@@ -168,7 +168,7 @@ def test_steps_write_as_many_rows_as_the_architecture_says() -> None:
         written[name] = witness.taken()
         bridge.clock.advance(15)
 
-    assert written.pop("poll, not terminal") == [1, 1, 3]  # with the heartbeat and the reservation
+    assert written.pop("poll, not terminal") == [1, 1, 3, 1]  # with the heartbeat, the reservation and the law
     for name, sizes in written.items():
         for kind, size in zip(name.partition(";")[0].split(" + "), sizes, strict=True):
             assert size in stated(kind), f"{name} wrote {size} rows"

@@ -23,8 +23,9 @@ def test_defaults_are_those_of_the_readme() -> None:
     """With the four settings that have none."""
     settings = read_settings(ENVIRONMENT)
 
-    assert settings.polling.interval == timedelta(seconds=15)
-    assert settings.polling.deadline == timedelta(hours=24)
+    assert settings.poll_interval == timedelta(seconds=15)
+    assert settings.polls_per_operation == 12
+    assert settings.operation_deadline == timedelta(hours=24)
     assert settings.retention == timedelta(days=30)
     assert settings.sweep_budget == timedelta(seconds=45)
     assert settings.callback_rules.allowed_ports == frozenset({443})

@@ -14,7 +14,7 @@ from bridge.api.json_body import details_of, read_object
 from bridge.api.problems import Detail, invalid
 from bridge.core.callback import CallbackRefused, CallbackRules, normalise
 from bridge.core.headers import OwnHeaders, faults
-from bridge.core.keys import OPERATION_ID, OperationRef, RegistrationRef
+from bridge.core.keys import GROUP, OPERATION_ID, OperationRef, RegistrationRef
 from bridge.core.message import Format
 from bridge.core.operation import Verdict
 from bridge.core.registration import Registration
@@ -81,6 +81,14 @@ def _metadata(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+def _group(value: str) -> str:
+    if not GROUP.fullmatch(value):
+        raise PydanticCustomError(
+            "pattern", "must have at most 64 letters, digits, '.', '_' or '-', the first a letter or digit"
+        )
+    return value
+
+
 class RegistrationBody(BaseModel):
     """`POST /api/registrations`: what to wait for, and whom to tell."""
 
@@ -92,6 +100,7 @@ class RegistrationBody(BaseModel):
     source: Annotated[str, AfterValidator(_source)] | None = None
     events: Annotated[list[Literal["Succeeded", "Failed", "Canceled", "Expired"]], Field(min_length=1)] | None = None
     metadata: Annotated[dict[str, Any], AfterValidator(_metadata)] | None = None
+    group: Annotated[str, AfterValidator(_group)] | None = None
     #: `faults` looks into it: it finds all that is wrong at once.
     headers: dict[str, Any] | None = None
     format: Literal["standard", "cloudevents"] | None = None
@@ -121,6 +130,7 @@ def read_registration(
         callback_url=read.callbackUrl,
         events=events,
         metadata=None if read.metadata is None else json.dumps(read.metadata, separators=(",", ":")),
+        group=read.group,
         format=Format(read.format or Format.STANDARD),
         since=now,
         life=now,

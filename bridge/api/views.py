@@ -1,7 +1,7 @@
 """How things look from outside: JSON in camelCase, times in ISO 8601 UTC."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,7 +9,8 @@ from bridge.core.attempt import AttemptRecord
 from bridge.core.budget import ADVICE, Budget
 from bridge.core.family import Family
 from bridge.core.index import IndexEntry
-from bridge.core.keys import due_at
+from bridge.core.keys import due_at, law_key
+from bridge.core.law import EDGES, Law
 from bridge.core.operation import Operation
 from bridge.core.outcome import Unreachable
 from bridge.core.registration import Registration
@@ -98,7 +99,10 @@ def status(seen: Status, sources: Sequence[Source]) -> Json:
         "registrations": {
             state.value: {"count": min(count, COUNTED), "more": count > COUNTED} for state, count in seen.counts.items()
         },
-        "sources": [source(each, seen.budgets.get(each.name)) for each in sources],
+        "sources": [
+            {**source(each, seen.budgets.get(each.name)), "durations": durations(seen.laws, each.name)}
+            for each in sources
+        ],
     }
 
 
@@ -112,9 +116,26 @@ def source(known: Source, budget: Budget | None) -> Json:
         "requestsPerSecond": known.requests_per_second if budget is None else round(budget.rate, 4),
         "highestRequestsPerSecond": known.requests_per_second,
         "stoppedUntil": iso_or_none(budget.stopped_until if budget else None),
+        "price": round(budget.price, 2) if budget else 1.0,
         "pausedUntil": iso_or_none(budget.paused_until if budget else None),
         "problem": budget.denied if budget else None,
         "advice": ADVICE if budget and budget.denied else None,
+    }
+
+
+def durations(laws: Mapping[str, Law], name: str) -> Json:
+    """Show what was learnt of how long a source's operations take: which share ends from each age on."""
+    own = law_key(name, None)
+    law = laws.get(own, Law())
+    groups = sorted(key.removeprefix(own) for key in laws if key.startswith(own) and key != own)
+    shares = law.curve().shares() if law.weight else ()
+    return {
+        "completions": round(law.weight, 1),
+        "shares": [
+            {"fromSeconds": round(edge, 1), "share": round(share, 4)}
+            for edge, share in zip(EDGES, shares, strict=False)
+        ],
+        "groups": groups,
     }
 
 

@@ -25,6 +25,9 @@ LONGEST_STOP = timedelta(minutes=5)
 FIRST_PAUSE = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(minutes=15)
 
+#: By so much the price of a request changes from one sweep to the next, and so far.
+PRICE_RISES, PRICE_FALLS, HIGHEST_PRICE = 1.1, 0.98, 1e4
+
 #: What an operator does about a credential that the source does not take.
 ADVICE = "check SPEECH_KEY, or the identity's role Cognitive Services Speech User and the custom subdomain"
 
@@ -43,6 +46,8 @@ class Budget:
     at: datetime
     #: The rate was last changed, by a 429 or by a quiet minute.
     changed_at: datetime
+    #: How many times the first price a request costs: it rises while more is due than may be asked.
+    price: float = 1.0
     #: Nobody asks before this: the source said so.
     stopped_until: datetime | None = None
     #: When it said so last.
@@ -96,6 +101,12 @@ def reserve(budget: Budget, wanted: int, now: datetime, *, highest: float) -> tu
     if granted and full.pauses:
         return replace(full, tokens=full.tokens - 1, paused_until=now + _pause(full.pauses)), 1
     return replace(full, tokens=full.tokens - granted), granted
+
+
+def repriced(budget: Budget, wanted: int, granted: int) -> Budget:
+    """Let a request cost more while more is due than was granted, so that less falls due; and less again later."""
+    price = budget.price * (PRICE_RISES if wanted > granted else PRICE_FALLS)
+    return replace(budget, price=min(max(price, 1.0), HIGHEST_PRICE))
 
 
 def give_back(budget: Budget, unused: int) -> Budget:

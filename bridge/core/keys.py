@@ -37,6 +37,12 @@ OPERATION_ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,62}[a-zA-Z0-9]", re.ASCI
 #: Names of sources, as settings give them.
 SOURCE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}", re.ASCII)
 
+#: Labels of operations that take about equally long.
+GROUP = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}", re.ASCII)
+
+#: What the keys of the laws' rows begin with.
+LAW_PREFIX = "law:"
+
 _HASH = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _DUE = re.compile(r"due:([0-9]{13}):", re.ASCII)
 _LAST_MILLIS = 10**13 - 1
@@ -137,6 +143,11 @@ def operation_partitions() -> Iterator[str]:
 def source_key(name: str) -> str:
     """Name the row of a source."""
     return f"{SOURCE_PREFIX}{name}"
+
+
+def law_key(source: str, group: str | None) -> str:
+    """Name the row of what was learnt of a source, or of one group of it."""
+    return f"{LAW_PREFIX}{source}:{group or ''}"
 
 
 def registration_of(due_reference: str) -> RegistrationRef | None:

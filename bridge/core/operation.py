@@ -35,6 +35,8 @@ class Watch:
     ref: OperationRef
     #: When somebody began to wait for it; its age counts from here.
     registered_at: datetime
+    #: What is known of its length beforehand, as a label: its durations are learnt apart.
+    group: str | None = None
     #: How often it was asked for, whatever the answer.
     polls: int = 0
     #: The last poll that saw it running.
@@ -55,6 +57,8 @@ class Operation:
     ref: OperationRef
     #: When somebody began to wait for it; its age counts from here.
     registered_at: datetime
+    #: What the first registration said of its length beforehand, as a label.
+    group: str | None = None
     #: The upstream's last word, or a verdict of ours; None until the first answer.
     status: str | None = None
     last_polled_at: datetime | None = None
@@ -101,6 +105,7 @@ class Operation:
         return Watch(
             ref=self.ref,
             registered_at=self.registered_at,
+            group=self.group,
             polls=self.polls,
             seen_running_at=self.seen_running_at,
         )

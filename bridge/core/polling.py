@@ -17,6 +17,7 @@ from typing import assert_never
 
 from bridge.core.answer import Absent, Answer, Denied, Fault, Pending, Refused, Terminal, Throttled
 from bridge.core.operation import Explanation, Verdict, Watch
+from bridge.core.outlook import Outlook
 
 #: The first wait after a fault doubles with each further one, up to the longest.
 FIRST_FAULT_WAIT = timedelta(seconds=2)
@@ -36,10 +37,10 @@ REFUSAL_WAIT = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollingPolicy:
-    """What the schedule may choose from."""
+    """What decides when an operation is asked for again, and when it is given up."""
 
-    #: From one poll to the next.
-    interval: timedelta
+    #: When asking is worth it.
+    outlook: Outlook
     #: The age at which an operation that never ends is given up.
     deadline: timedelta
 
@@ -92,14 +93,15 @@ def after_poll(
         case Terminal(verdict=verdict, body=body):
             return Finish(verdict=verdict, watch=asked, body=body, reason=None, error=None)
         case Throttled(what=what) | Denied(what=what):
-            return AskAgain(at=max(now + policy.interval, free_at or now), watch=asked, status=None, error=what)
+            at = max(policy.outlook.next_poll(asked, now), free_at or now)
+            return AskAgain(at=at, watch=asked, status=None, error=what)
         case Pending(status=status):
             seen = replace(_counted(asked), seen_running_at=now)
-            return _go_on(seen, now, policy, now + policy.interval, status=status)
+            return _go_on(seen, now, policy, policy.outlook.next_poll(seen, now), status=status)
         case Fault(what=what):
             failed = _counted(asked, faults=watch.faults + 1)
             wait = min(FIRST_FAULT_WAIT * (1 << min(watch.faults + 1, 16)), LONGEST_FAULT_WAIT)
-            return _go_on(failed, now, policy, now + max(policy.interval, wait), error=what)
+            return _go_on(failed, now, policy, max(policy.outlook.next_poll(failed, now), now + wait), error=what)
         case Absent(what=what):
             return _after_absence(asked, now, policy, what)
         case Refused():

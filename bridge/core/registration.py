@@ -71,6 +71,8 @@ class Registration:
     events: tuple[Verdict, ...]
     #: The client's own JSON object, as compact ASCII JSON text.
     metadata: str | None = None
+    #: What the client knows of the operation's length beforehand, as a label.
+    group: str | None = None
     #: How the message is written.
     format: Format = Format.STANDARD
     #: The client's own headers for its callbacks, encrypted for this life; `bridge/core/sealing.py` opens them.
@@ -201,10 +203,11 @@ class Registration:
 
     def same_wish(self, other: "Registration") -> bool:
         """Tell whether both ask for the same callback, headers aside: those are compared in the clear."""
-        return (set(self.events), self.metadata, self.format) == (
+        return (set(self.events), self.metadata, self.format, self.group) == (
             set(other.events),
             other.metadata,
             other.format,
+            other.group,
         )
 
 

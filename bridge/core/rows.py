@@ -7,7 +7,7 @@ is set aside, never guessed at.
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -17,6 +17,7 @@ from bridge.core.delivery import Call
 from bridge.core.errors import ForeignRow
 from bridge.core.index import IndexEntry
 from bridge.core.keys import OperationRef, RegistrationRef
+from bridge.core.law import Law
 from bridge.core.operation import Operation, Watch
 from bridge.core.pings import Pings
 from bridge.core.registration import Registration
@@ -29,14 +30,12 @@ SHAPE = 1
 VERSION_COLUMN = "v"
 
 #: Columns that hold several values, separated by commas.
-_LISTS = frozenset({"events", "recent"})
+_LISTS = frozenset({"events", "recent", "exposure", "completions"})
 
-Record = Operation | Registration | AttemptRecord | IndexEntry | Watch | Call | Budget | Pings
-R = TypeVar("R", Operation, Registration, AttemptRecord, IndexEntry, Watch, Call, Budget, Pings)
+Record = Operation | Registration | AttemptRecord | IndexEntry | Watch | Call | Budget | Pings | Law
+R = TypeVar("R", Operation, Registration, AttemptRecord, IndexEntry, Watch, Call, Budget, Pings, Law)
 
-_ADAPTERS: dict[type, TypeAdapter[Any]] = {
-    kind: TypeAdapter(kind) for kind in (Operation, Registration, AttemptRecord, IndexEntry, Watch, Call, Budget, Pings)
-}
+_ADAPTERS: dict[type, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in get_args(Record)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ def _plain(value: object) -> Value:
         case None:
             return ""
         case tuple():
-            return ",".join(str(item) for item in value)
+            return ",".join(f"{item:.6g}" if isinstance(item, float) else str(item) for item in value)
         case str():
             return str(value)
         case bool() | int() | float() | bytes() | datetime():

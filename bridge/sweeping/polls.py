@@ -12,7 +12,10 @@ from bridge.core.due import DuePoll
 from bridge.core.errors import BridgeError, ForeignRow
 from bridge.core.family import Family
 from bridge.core.keys import after, source_key
+from bridge.core.operation import Watch
+from bridge.core.outlook import Outlook
 from bridge.core.polling import AskAgain, Finish, PollingPolicy, after_poll
+from bridge.core.schedule import first_price
 from bridge.core.source import Source
 from bridge.core.steps import polling
 from bridge.core.steps.polling import MOVES_PER_TRANSACTION, UNREADABLE_WAIT, DueMove
@@ -20,6 +23,7 @@ from bridge.core.times import Clock
 from bridge.core.transaction import Row
 from bridge.log import Event, log
 from bridge.ports import Outbox, Table
+from bridge.sweeping.laws import Laws
 from bridge.sweeping.moving import Mover
 from bridge.sweeping.questions import Questions
 from bridge.sweeping.sources import SourceRun
@@ -66,17 +70,24 @@ class Polls:
     parallel: int
     token: Callable[[], str]
     sources: Mapping[str, Source]
-    policy: PollingPolicy
+    laws: Laws
+    #: How many polls an operation may cost, as long as the budget is not short.
+    polls_per_operation: float
+    #: Two polls of an operation are never nearer to each other.
+    shortest_gap: timedelta
+    #: The age at which an operation that never ends is given up.
+    deadline: timedelta
     #: How long an operation is kept after its end.
     retention: timedelta
 
     def run(self, due: Sequence[DuePoll], sources: Sequence[Row], *, until: datetime) -> PollCounts:
-        """Ask once for each due operation within its source's budget, those that waited longest first.
+        """Ask once for each due operation within its source's budget, those first where most delay is lost.
 
         None is begun after `until`. What is left keeps its due time.
         """
+        self.laws.begin(sources)
         runs = self._begin(due, {row.key: row for row in sources})
-        chosen = [each for each in due if self._grant(runs, each)]
+        chosen = [each for each in self._ranked(due, runs) if self._grant(runs, each)]
         batches: dict[str, _Batch] = {}
         for polled in self._ask_all(chosen, runs, until):
             if polled.move is not None:
@@ -86,6 +97,7 @@ class Polls:
         self._flush(batches, everything=True)
         for run in runs.values():
             run.end()
+        self.laws.end()
         counts = [run.counts for run in runs.values()]
         asked = sum(each.asked for each in counts)
         return PollCounts(
@@ -104,6 +116,19 @@ class Polls:
             runs[name] = SourceRun(self.table, source, rows.get(source_key(name)), self.clock, self.token)
             runs[name].reserve(number)
         return runs
+
+    def _ranked(self, due: Sequence[DuePoll], runs: Mapping[str, SourceRun]) -> Sequence[DuePoll]:
+        """Put those first where most is lost, if not all can be asked for; otherwise they stay in order."""
+        if not any(run.is_short for run in runs.values()):
+            return due
+        now = self.clock()
+        outlooks = {each.token.key: self._outlook(each.watch, runs[each.watch.ref.source]) for each in due}
+        return sorted(due, key=lambda each: -outlooks[each.token.key].lost(each.watch, now))
+
+    def _outlook(self, watch: Watch, run: SourceRun) -> Outlook:
+        source = watch.ref.source
+        first = first_price(self.laws.curve(source, None), self.polls_per_operation)
+        return Outlook(self.laws.curve(source, watch.group), first * run.budget.price, self.shortest_gap)
 
     @staticmethod
     def _grant(runs: Mapping[str, SourceRun], due: DuePoll) -> bool:
@@ -146,7 +171,10 @@ class Polls:
             return Polled(None)
         answer = self.questions.ask(due.watch.ref)
         run.hear(answer, asked_at)
-        decision = after_poll(due.watch, answer, self.clock(), self.policy, free_at=run.budget.free_at())
+        now = self.clock()
+        policy = PollingPolicy(outlook=self._outlook(due.watch, run), deadline=self.deadline)
+        decision = after_poll(due.watch, answer, now, policy, free_at=run.budget.free_at())
+        self.laws.teach(due.watch, answer, now)
         run.note(fault=decision.error is not None)
         if isinstance(decision, AskAgain):
             return Polled(self._go_on(due, decision))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from bridge.core.answer import Absent, Answer, Denied, Fault, Pending, Refused, Terminal, Throttled
-from bridge.core.budget import ADVICE, Budget, accept, deny, fresh, give_back, reserve, throttle
+from bridge.core.budget import ADVICE, Budget, accept, deny, fresh, give_back, repriced, reserve, throttle
 from bridge.core.errors import Conflict, ForeignRow, StorageUnavailable
 from bridge.core.keys import SOURCES_PARTITION, source_key
 from bridge.core.rows import for_insert, for_merge, stored
@@ -61,8 +61,13 @@ class SourceRun:
     def reserve(self, wanted: int) -> int:
         """Take tokens for up to `wanted` questions; none if storage does not take the step."""
         self.counts.due = wanted
-        self._granted = self._left = self._take_tokens(wanted)
+        self._granted = self._left = self._take_tokens(wanted, reprice=True)
         return self._granted
+
+    @property
+    def is_short(self) -> bool:
+        """Whether more is due than was reserved."""
+        return self._granted < self.counts.due
 
     def grant(self) -> bool:
         """Hand out one of the reserved tokens."""
@@ -125,16 +130,19 @@ class SourceRun:
             faults=counts.faults,
             left=counts.due - counts.asked,
             rate=round(self._budget.rate, 4),
+            price=round(self._budget.price, 2),
         )
 
-    def _take_tokens(self, wanted: int) -> int:
+    def _take_tokens(self, wanted: int, *, reprice: bool = False) -> int:
         now, highest = self._clock(), self.source.requests_per_second
         granted = 0
 
         def take(budget: Budget) -> Budget:
             nonlocal granted
             after, granted = reserve(budget, wanted, now, highest=highest)
-            return after if granted else budget
+            if not granted:
+                return budget
+            return repriced(after, wanted, granted) if reprice else after
 
         return granted if self._change(take) else 0
 

@@ -90,7 +90,9 @@ LOCATION = "https://speech.example.com/avatar/operations/operation-1?api-version
         ({"headers": {"X\r\nY": "x"}}, "headers.X  Y"),
         ({"headers": {"X-\u00dc": "x"}}, "headers.X-\u00dc"),
         ({"headers": {"X-Twice": "x", "x-twice": "x"}}, "headers.x-twice"),
-        ({"group": "x"}, "group"),
+        ({"group": ""}, "group"),
+        ({"group": "a b"}, "group"),
+        ({"group": "x" * 65}, "group"),
         ({"callbackURL": "https://receiver.example.com/"}, "callbackURL"),
     ],
 )

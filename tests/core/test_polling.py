@@ -7,11 +7,15 @@ import pytest
 
 from bridge.core.answer import Absent, Answer, Denied, Fault, Pending, Refused, Terminal, Throttled
 from bridge.core.keys import OperationRef
+from bridge.core.law import Law
 from bridge.core.operation import Verdict, Watch
+from bridge.core.outlook import Outlook
 from bridge.core.polling import AskAgain, Finish, PollingPolicy, after_poll
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-POLICY = PollingPolicy(interval=timedelta(seconds=15), deadline=timedelta(hours=24))
+#: Whatever it costs, but not before 15 s.
+SOON = Outlook(Law().curve(), price=0.0, shortest=timedelta(seconds=15))
+POLICY = PollingPolicy(outlook=SOON, deadline=timedelta(hours=24))
 WATCH = Watch(ref=OperationRef("default", "operation-1"), registered_at=NOON, polls=3)
 
 

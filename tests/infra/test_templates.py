@@ -115,7 +115,7 @@ def test_the_app_takes_what_the_templates_say() -> None:
 
     assert settings.storage_connection is None
     assert settings.poll_schedule == "*/10 * * * * *"
-    assert settings.polling == read_settings({name: value for name, value in told().items() if value}).polling
+    assert settings == read_settings({name: value for name, value in told().items() if value})
 
 
 @pytest.mark.parametrize(

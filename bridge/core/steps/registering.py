@@ -32,7 +32,7 @@ def register_new(wish: Registration, now: datetime) -> Joined:
     """
     ref = wish.ref.operation
     due = due_key(now, DueKind.POLL, ref.due_reference)
-    operation = Operation(ref=ref, registered_at=now, due=due, tx=wish.tx)
+    operation = Operation(ref=ref, registered_at=now, group=wish.group, due=due, tx=wish.tx)
     rows = (Insert(ref.key, for_insert(operation)), *put(None, wish), Insert(due, for_insert(operation.watch())))
     transaction = Transaction(ref.partition, rows, stamp=wish.ref.key, tx=wish.tx)
     return Joined(transaction=transaction, operation=operation, registration=wish, call=None)
@@ -54,7 +54,7 @@ def register_further(family: Family, wish: Registration, now: datetime, news: Ne
     elif operation.is_watched:
         rows = (touch(family.operation, wish.tx),)
     else:
-        operation, rows = _reopen(family.operation, now, wish.tx)
+        operation, rows = _reopen(family.operation, wish, now)
     transaction = Transaction(wish.ref.partition, (*rows, *put(before, registration)), stamp=wish.ref.key, tx=wish.tx)
     return Joined(transaction=transaction, operation=operation, registration=registration, call=call)
 
@@ -111,9 +111,10 @@ def is_revivable(registration: Registration) -> bool:
     return registration.state is State.CANCELLED
 
 
-def _reopen(operation: Stored[Operation], now: datetime, tx: str) -> tuple[Operation, tuple[Write, ...]]:
+def _reopen(operation: Stored[Operation], wish: Registration, now: datetime) -> tuple[Operation, tuple[Write, ...]]:
     before = operation.record
     due = due_key(now, DueKind.POLL, before.ref.due_reference, instead_of=before.due)
-    after = Operation(ref=before.ref, registered_at=now, polls=before.polls, due=due, tx=tx)
+    group = wish.group or before.group
+    after = Operation(ref=before.ref, registered_at=now, group=group, polls=before.polls, due=due, tx=wish.tx)
     row = Merge(before.ref.key, for_merge(after), operation.etag)
     return after, (row, Delete(before.due, ANY), Insert(due, for_insert(after.watch())))

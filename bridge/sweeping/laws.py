@@ -1,0 +1,125 @@
+"""What the sweeps learn of durations: read once a sweep, taught by every answer, written when something ended.
+
+What was only seen running is written once a minute; a crash before that forgets it, which costs a little knowledge
+and nothing else. Two instances that write at once merge: what one has seen is added to whatever the row is by then.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from bridge.commit import commit
+from bridge.core.answer import Answer, Pending, Terminal
+from bridge.core.errors import BridgeError, Conflict, ForeignRow
+from bridge.core.keys import LAW_PREFIX, SOURCES_PARTITION, after, law_key
+from bridge.core.law import Curve, Law, Lesson
+from bridge.core.operation import Watch
+from bridge.core.outlook import seen_age
+from bridge.core.rows import Stored, for_insert, for_merge, stored
+from bridge.core.times import Clock
+from bridge.core.transaction import Insert, Merge, Row, Transaction, Write
+from bridge.log import Event, log
+from bridge.ports import Table
+
+#: So many groups of a source are learnt apart; further ones are just its operations.
+MAX_GROUPS = 64
+
+#: What was only seen running is written after this time.
+_WRITE_AFTER = timedelta(minutes=1)
+
+_ROUNDS = 3
+
+
+class Laws:
+    """The laws of all sources and groups, as this instance knows them; may be taught from several threads."""
+
+    def __init__(self, table: Table, clock: Clock, token: Callable[[], str]) -> None:
+        self._table = table
+        self._clock = clock
+        self._token = token
+        self._lock = threading.Lock()
+        self._known: Mapping[str, Stored[Law]] = {}
+        self._foreign: frozenset[str] = frozenset()
+        self._curves: dict[str, Curve] = {}
+        self._lessons: dict[str, Lesson] = {}
+        self._written_at = clock()
+
+    def begin(self, rows: Sequence[Row]) -> None:
+        """Take the rows as a sweep has read them."""
+        known: dict[str, Stored[Law]] = {}
+        foreign: set[str] = set()
+        for row in rows:
+            if row.key.startswith(LAW_PREFIX):
+                try:
+                    known[row.key] = stored(Law, None, row)
+                except ForeignRow as error:
+                    foreign.add(row.key)
+                    log(Event.SET_ASIDE, partition=row.partition, key=row.key, why=str(error))
+        with self._lock:
+            self._known, self._foreign, self._curves = known, frozenset(foreign), {}
+
+    def curve(self, source: str, group: str | None) -> Curve:
+        """Read the law of a group, which leans on its source's until it has seen something; or the source's."""
+        with self._lock:
+            return self._curve(source, self._group(source, group))
+
+    def teach(self, watch: Watch, answer: Answer, now: datetime) -> None:
+        """Learn from an answer: that it ran on until now, or that it ended since it was last seen."""
+        if not isinstance(answer, Pending | Terminal):
+            return  # says nothing of how long it takes
+        seen, age = seen_age(watch), (now - watch.registered_at).total_seconds()
+        if age <= seen:
+            return
+        source = watch.ref.source
+        with self._lock:
+            for group in dict.fromkeys((None, self._group(source, watch.group))):
+                lesson = self._lessons.setdefault(law_key(source, group), Lesson())
+                learn = lesson.end if isinstance(answer, Terminal) else lesson.running
+                learn(self._curve(source, group), seen, age)
+
+    def end(self) -> None:
+        """Write what was learnt, if it is worth it. Never fails a sweep: what cannot be written is forgotten."""
+        with self._lock:
+            ended = any(lesson.ended for lesson in self._lessons.values())
+            if not self._lessons or not (ended or self._clock() - self._written_at >= _WRITE_AFTER):
+                return
+            lessons, self._lessons = self._lessons, {}
+            self._written_at = self._clock()
+        for _ in range(_ROUNDS):
+            try:
+                self._write(lessons)
+            except Conflict:
+                self.begin(self._table.range(SOURCES_PARTITION, LAW_PREFIX, after(LAW_PREFIX)))
+            except BridgeError as error:
+                log(Event.STORAGE, step="laws", error=str(error))
+                return
+            else:
+                return
+
+    def _write(self, lessons: Mapping[str, Lesson]) -> None:
+        tx = self._token()
+        writes: list[Write] = []
+        for key, lesson in lessons.items():
+            before = self._known.get(key)
+            if before is not None:
+                writes.append(Merge(key, {**for_merge(before.record.learn(lesson)), "tx": tx}, before.etag))
+            elif key not in self._foreign:
+                writes.append(Insert(key, {**for_insert(Law().learn(lesson)), "tx": tx}))
+        if writes:
+            commit(self._table, Transaction(SOURCES_PARTITION, tuple(writes), stamp=writes[0].key, tx=tx))
+
+    def _group(self, source: str, group: str | None) -> str | None:
+        """Let a group be one of those that are learnt apart, or none."""
+        if group is None or law_key(source, group) in {*self._known, *self._lessons}:
+            return group
+        prefix = law_key(source, None)
+        others = {key for key in (*self._known, *self._lessons) if key.startswith(prefix) and key != prefix}
+        return group if len(others) < MAX_GROUPS else None
+
+    def _curve(self, source: str, group: str | None) -> Curve:
+        key = law_key(source, group)
+        if key not in self._curves:
+            known = self._known.get(key)
+            lean_on = None if group is None else self._curve(source, None)
+            self._curves[key] = (Law() if known is None else known.record).curve(lean_on)
+        return self._curves[key]

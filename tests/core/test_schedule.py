@@ -1,0 +1,83 @@
+"""When asking is worth it."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.core.law import EDGES, Curve
+from bridge.core.schedule import GAP_OF_AGE, GAP_ON_TOP, LONGEST_GAP, first_price, lost, next_age, worth_asking
+from tests.core.test_law import ANY_LAW
+
+AGES = st.floats(0, 100_000)
+PRICES = st.floats(0, 1e6)
+SWEEP = 10.0
+CURVES = ANY_LAW.map(lambda law: law.curve())
+
+
+def constant(hazard: float) -> Curve:
+    """Make the law of operations that end at a constant rate."""
+    return Curve((hazard,) * len(EDGES))
+
+
+def test_the_loss_is_what_the_integral_says() -> None:
+    """Of a constant hazard it has a closed form: gap - (1 - e^(-h·gap))/h."""
+    for age in (0.0, 3.0, 77.0, 60_000.0):
+        for gap in (0.5, 30.0, 900.0):
+            expected = gap - -math.expm1(-gap / 60) * 60
+            assert lost(constant(1 / 60), age, age + gap) == pytest.approx(expected)
+
+
+@given(CURVES, AGES, st.floats(0, LONGEST_GAP), st.floats(0, LONGEST_GAP))
+def test_more_is_lost_the_later_it_is_asked(curve: Curve, seen: float, one: float, other: float) -> None:
+    """And never more than the wait."""
+    short, long = sorted((one, other))
+
+    assert -1e-6 <= lost(curve, seen, seen + short) <= lost(curve, seen, seen + long) + 1e-6
+    assert lost(curve, seen, seen + long) <= long + 1e-6
+
+
+@given(CURVES, AGES, st.floats(0.01, 1000))
+def test_it_is_asked_for_as_soon_as_the_loss_reaches_the_price(curve: Curve, seen: float, price: float) -> None:
+    """Or after the longest gap."""
+    age = worth_asking(curve, seen, price)
+
+    assert seen < age <= seen + LONGEST_GAP + 1e-6
+    if age < seen + LONGEST_GAP - 1:
+        assert lost(curve, seen, age) == pytest.approx(price, rel=1e-2, abs=1e-3)
+
+
+@given(CURVES, AGES, st.floats(0, 7200), PRICES, PRICES)
+def test_the_schedule_keeps_its_bounds_and_rises_with_the_price(
+    curve: Curve, seen: float, since: float, one: float, other: float
+) -> None:
+    """Whatever the law: never NaN, never within a sweep, never later than the rare late one may cost."""
+    cheap, dear = sorted((one, other))
+    now = seen + since
+
+    early, late = (next_age(curve, seen=seen, now=now, price=price, shortest=SWEEP) for price in (cheap, dear))
+
+    assert early <= late
+    assert now + SWEEP <= early
+    assert late <= now + max(SWEEP, min(LONGEST_GAP, now * GAP_OF_AGE + GAP_ON_TOP))
+
+
+@given(CURVES, st.floats(1, 1000), st.floats(1, 1000))
+def test_the_first_price_falls_with_the_polls_that_an_operation_may_cost(
+    curve: Curve, one: float, other: float
+) -> None:
+    """And is a number whatever the law."""
+    few, many = sorted((one, other))
+
+    assert 0 < first_price(curve, many) <= first_price(curve, few) < math.inf
+
+
+def test_a_hump_is_waited_for() -> None:
+    """Nobody asks while nothing ends, and often when most do."""
+    hump = Curve(tuple(0.02 if 250 <= edge <= 700 else 1e-6 for edge in EDGES))
+    first = next_age(hump, seen=100, now=100, price=1.0, shortest=SWEEP)
+    within = next_age(hump, seen=400, now=400, price=0.5, shortest=SWEEP)
+
+    assert first == 100 + 100 * GAP_OF_AGE + GAP_ON_TOP
+    assert within == 400 + SWEEP

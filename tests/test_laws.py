@@ -1,0 +1,228 @@
+"""What sweeps learn of durations, and what they make of it."""
+
+import json
+from collections.abc import Mapping
+
+import pytest
+
+from bridge.api.routes import Routes
+from bridge.core.answer import NoReply
+from bridge.core.keys import SOURCES_PARTITION, law_key
+from bridge.core.law import EDGES, Law
+from bridge.core.rows import decode
+from bridge.core.transaction import ANY, Merge, Transaction
+from bridge.sweeping.laws import MAX_GROUPS
+from tests.support.flaky import flaky
+from tests.support.http import Client
+from tests.support.world import Stage, stage
+
+HOOK = "https://receiver.example.com/hook"
+
+
+def laws(bridge: Stage) -> Mapping[str, Law]:
+    """Read what was learnt."""
+    rows = bridge.memory.range(SOURCES_PARTITION, "law:", "law;")
+    return {row.key: decode(Law, None, row.values) for row in rows}
+
+
+def live(bridge: Stage, operation_id: str, seconds: float, group: str | None = None) -> None:
+    """Let an operation be registered, run for so long and end, with a sweep every ten seconds."""
+    body = {"operationId": operation_id, "callbackUrl": HOOK, "group": group}
+    assert Client.of(bridge).register(body).status == 201
+    born = bridge.clock()
+    while bridge.family(operation_id).operation.record.verdict is None:
+        is_over = (bridge.clock() - born).total_seconds() >= seconds
+        bridge.upstream.tell(operation_id, "Succeeded" if is_over else "Running")
+        bridge.sweep()
+        bridge.clock.advance(10)
+    bridge.deliver_all()
+
+
+def test_what_ends_is_learnt_between_the_polls_that_bracket_it() -> None:
+    """One completion, and the time for which it ran."""
+    bridge = stage(BRIDGE_POLL_INTERVAL="10s")
+
+    live(bridge, "operation-1", 95)
+
+    law = laws(bridge)[law_key("default", None)]
+    assert law.weight == pytest.approx(1, rel=1e-4)
+    assert sum(count for edge, count in zip(EDGES, law.completions, strict=True) if 75 <= edge < 101) > 0.99
+    assert 90 <= sum(law.exposure) <= 100
+
+
+def test_a_group_is_learnt_apart_and_its_source_learns_too() -> None:
+    """The label comes with the registration."""
+    bridge = stage()
+
+    live(bridge, "operation-1", 30, "short")
+    live(bridge, "operation-2", 200)
+
+    learnt = {key: law.weight for key, law in laws(bridge).items()}
+    assert learnt == pytest.approx({law_key("default", None): 2, law_key("default", "short"): 1}, rel=1e-2)
+
+
+def test_a_source_has_at_most_64_groups() -> None:
+    """Further ones are just its operations."""
+    bridge = stage()
+
+    for number in range(MAX_GROUPS + 2):
+        live(bridge, f"operation-{number:03d}", 5, f"group-{number}")
+        bridge.clock.advance(1)
+
+    assert len(laws(bridge)) == MAX_GROUPS + 1
+
+
+def test_a_law_that_was_learnt_is_waited_for() -> None:
+    """After a hundred that took 20 minutes, the next is asked for more than twice as often then as before."""
+    bridge = stage(BRIDGE_POLL_INTERVAL="10s")
+    for number in range(100):
+        bridge.register(f"operation-{number:03d}")
+    for sweep in range(131):
+        for number in range(100):
+            bridge.upstream.tell(f"operation-{number:03d}", "Succeeded" if sweep >= 120 + number % 10 else "Running")
+        bridge.sweep()
+        bridge.clock.advance(10)
+    bridge.upstream.asked.clear()
+
+    born = bridge.clock()
+    bridge.register("operation-new")
+    bridge.upstream.tell("operation-new", "Running")
+    asked = []
+    for _ in range(130):
+        bridge.sweep()
+        asked += [(bridge.clock() - born).total_seconds()] * len(bridge.upstream.asked)
+        bridge.upstream.asked.clear()
+        bridge.clock.advance(10)
+
+    early, late = sum(300 <= age < 900 for age in asked), sum(age >= 1100 for age in asked)
+    assert late / 200 > 2 * early / 600
+
+
+def test_what_was_only_seen_running_is_written_once_a_minute() -> None:
+    """Each poll would cost a write otherwise."""
+    bridge = stage(BRIDGE_POLL_INTERVAL="10s")
+    bridge.register()
+    written = 0
+    for _ in range(12):
+        before = laws(bridge)
+        bridge.sweep()
+        written += laws(bridge) != before
+        bridge.clock.advance(10)
+
+    assert written in {1, 2}
+
+
+def test_two_writers_merge() -> None:
+    """What one has learnt is added to what the other wrote meanwhile."""
+    bridge, table = flaky()
+    live(bridge, "operation-1", 30)
+    key = law_key("default", None)
+    other = ",".join(["5"] * len(EDGES))
+    commit = table.inner.commit
+
+    def after_another(transaction: Transaction) -> Mapping[str, str]:
+        table.inner.commit(Transaction(SOURCES_PARTITION, (Merge(key, {"completions": other}, ANY),)))
+        return commit(transaction)
+
+    bridge.register("operation-2")
+    bridge.upstream.tell("operation-2", "Succeeded")
+    bridge.clock.advance(5)
+    table.instead = [commit, commit, after_another]
+    bridge.sweep()
+
+    assert laws(bridge)[key].weight == pytest.approx(5 * len(EDGES) + 1, rel=1e-2)
+
+
+def test_storage_that_is_down_costs_the_lesson_and_nothing_else() -> None:
+    """The operation ended all the same."""
+    bridge, table = flaky()
+    bridge.register()
+    bridge.clock.advance(5)
+    bridge.upstream.tell("operation-1", "Succeeded")
+    table.instead = [table.inner.commit, table.inner.commit, table.inner.commit, table.down]
+
+    bridge.sweep()
+
+    assert bridge.deliver_all() == 1
+    assert laws(bridge) == {}
+
+
+def test_a_law_of_another_version_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """Set aside with a line; polling goes on by the prior."""
+    bridge = stage()
+    live(bridge, "operation-1", 30)
+    key = law_key("default", None)
+    bridge.memory.commit(Transaction(SOURCES_PARTITION, (Merge(key, {"v": 7}, ANY),)))
+    before = bridge.memory.get(SOURCES_PARTITION, key)
+
+    live(bridge, "operation-2", 30)
+
+    assert bridge.memory.get(SOURCES_PARTITION, key) == before
+    assert any("row.set-aside" in record.message for record in caplog.records)
+
+
+def test_what_says_nothing_of_the_operation_teaches_nothing() -> None:
+    """A fault is no sight of it running."""
+    bridge = stage()
+    bridge.register()
+    bridge.upstream.tell("operation-1", NoReply("timeout"))
+    for _ in range(20):
+        bridge.sweep()
+        bridge.clock.advance(10)
+
+    assert laws(bridge) == {}
+
+
+def test_while_the_budget_is_short_the_price_rises_and_falls_back_later() -> None:
+    """So that less falls due."""
+    bridge = stage(SPEECH_REQUESTS_PER_SECOND="0.5")
+    for number in range(50):
+        bridge.register(f"operation-{number:03d}")
+
+    def price() -> float:
+        [source] = Client.of(bridge).call(Routes.status, "/status").body["sources"]
+        return float(source["price"])
+
+    for _ in range(30):
+        bridge.sweep()
+        bridge.clock.advance(10)
+    high = price()
+    for number in range(50):
+        bridge.upstream.tell(f"operation-{number:03d}", "Succeeded")
+    for _ in range(60):
+        bridge.sweep()
+        bridge.clock.advance(10)
+
+    assert high > 2
+    assert price() < high
+
+
+def test_the_largest_loss_goes_first_while_the_budget_is_short() -> None:
+    """Not who waited longest past its time."""
+    bridge = stage(SPEECH_REQUESTS_PER_SECOND="0.1")
+    live(bridge, "operation-0", 30)
+    bridge.register("operation-young")
+    bridge.clock.advance(1)
+    bridge.register("operation-old")
+    row = bridge.family("operation-old").operation.record
+    bridge.clock.advance(60)
+    bridge.upstream.asked.clear()
+
+    bridge.sweep()
+
+    assert row.seen_running_at is None
+    assert [ref.id for ref in bridge.upstream.asked] == ["operation-young"]
+
+
+def test_the_status_shows_what_was_learnt() -> None:
+    """Which share ends from each age on, and the groups."""
+    bridge = stage()
+    live(bridge, "operation-1", 30, "short")
+
+    [source] = Client.of(bridge).call(Routes.status, "/status").body["sources"]
+
+    learnt = source["durations"]
+    assert learnt["groups"] == ["short"]
+    assert learnt["completions"] == 1
+    assert sum(each["share"] for each in learnt["shares"]) == pytest.approx(1, abs=0.01)
+    assert json.dumps(learnt)
