@@ -16,6 +16,9 @@ _REQUIREMENTS = ("requirements.txt", "requirements-dev.txt")
 def main() -> int:
     """Install what the requirements say, unless it is there; 1, with one line, when that is impossible."""
     folder = Path(sys.argv[1])
+    if folder.is_symlink():
+        print(f"{folder} is a link, and to install there begins with emptying what it points to", file=sys.stderr)
+        return 1
     stamp = folder / ".installed"
     wanted = "".join((_REPOSITORY / name).read_text(encoding="utf-8") for name in _REQUIREMENTS)
     if not stamp.is_file() or stamp.read_text(encoding="utf-8") != wanted:

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,21 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
         timeout=60,
         check=False,
     )
+
+
+def test_an_environment_that_is_a_link_is_not_emptied(tmp_path: Path) -> None:
+    """Somebody else may use what it points to."""
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    theirs.mkdir()
+    (theirs / "kept").touch()
+    ours.symlink_to(theirs)
+
+    done = subprocess.run(
+        [sys.executable, "local/environment.py", str(ours)], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, "is a link" in done.stderr) == (1, True)
+    assert (theirs / "kept").exists()
 
 
 def test_alone_it_lists_what_can_be_made() -> None:
