@@ -91,7 +91,8 @@ def test_clone_in_an_odd_path_starts_offline(started: Child, clone: Path, lines:
     assert started.wait(PATIENCE)
     assert (health.status_code, health.json()) == (200, {"status": "ok"})
     assert (clone / ".local" / "signing-key").read_text()
-    assert lines.entries[-1] == "the function host finishes what is in flight, and stops"
+    ours = [line for line in lines.entries if not line.startswith("make: ")]  # which may have a last word of its own
+    assert ours[-1] == "the function host finishes what is in flight, and stops"
     assert not any("installing" in line or "Traceback" in line for line in lines.entries)
 
 
