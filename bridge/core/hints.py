@@ -1,0 +1,166 @@
+"""What is broken and what to do, for each thing that an attempt, a question to Speech or an operation can end in.
+
+One table for everybody who shows the bridge to people. It reads what the API shows, so it needs no row: the status or
+the class of failure of an attempt, the `lastError` of an operation, the reason of an end.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from bridge.core.budget import ADVICE
+from bridge.core.outcome import Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """One sentence for what is broken, one for what to do about it."""
+
+    what: str
+    do: str
+
+
+#: By the class of failure of an attempt; `lost` is the one that nobody could record.
+FAILURES: Mapping[str, Hint] = MappingProxyType(
+    {
+        Failure.REFUSED_BY_RULES: Hint(
+            "the rules do not let callbacks go to this URL, or to an address behind its name",
+            "use a public https URL on port 443, or open the rules: BRIDGE_CALLBACK_ALLOWED_NETWORKS, _PORTS, _HOSTS, "
+            "BRIDGE_CALLBACK_ALLOW_HTTP",
+        ),
+        Failure.DNS: Hint(
+            "the receiver's name leads to no address", "check the host's spelling in the callback URL, and its DNS"
+        ),
+        Failure.CONNECT: Hint(
+            "nobody takes connections at the receiver",
+            "start the receiver, and check its port and firewall; then redeliver what is dead",
+        ),
+        Failure.TLS: Hint(
+            "the receiver's certificate or TLS handshake is not right",
+            "renew its certificate, for this host name and with its whole chain",
+        ),
+        Failure.TIMEOUT: Hint(
+            "the receiver did not answer whole within 15 s", "let it answer 2xx at once and do its work later"
+        ),
+        Failure.CLOSED: Hint(
+            "the receiver closed the connection before its answer", "look into the log of the receiver or its proxy"
+        ),
+        Failure.HEAD_TOO_LARGE: Hint(
+            "the receiver's answer has too many or too large headers", "let it answer with less than 16 KiB of headers"
+        ),
+        Failure.PROTOCOL: Hint("what the receiver answers is no HTTP/1.x", "check scheme and port of the callback URL"),
+        Failure.HEADERS: Hint(
+            "nothing was sent: the registration's own headers cannot be decrypted",
+            "put the key that was removed back at the end of BRIDGE_SIGNING_KEYS, or cancel and register again",
+        ),
+        "lost": Hint(
+            "the bridge died before it could record the attempt, which may have arrived",
+            "nothing, if the next attempt goes well; the receiver drops duplicates by webhook-id",
+        ),
+    }
+)
+
+#: By the status of an attempt's answer; what is not here goes by its class.
+STATUSES: Mapping[int, Hint] = MappingProxyType(
+    {
+        401: Hint(
+            "the receiver wants credentials that the callback did not have, or not the right ones",
+            "register with the header that it wants, Authorization for instance, or let it verify the signature",
+        ),
+        403: Hint(
+            "the receiver refuses the bridge, or the header that it was sent",
+            "check its firewall's rules, and the headers of the registration",
+        ),
+        404: Hint("the receiver has nothing at this path", "check the path of the callback URL"),
+        405: Hint("the receiver takes no POST at this path", "let it take POST there, or correct the callback URL"),
+        410: Hint(
+            "the receiver said that nobody wants callbacks there any more",
+            "register the right callback URL; redeliver if the answer was a mistake",
+        ),
+        413: Hint("the receiver finds the callback too large", "raise its limit to 64 KiB"),
+        415: Hint("the receiver does not take this content type", "choose another format, or let it take this one"),
+        429: Hint("the receiver is asked too often", "nothing, if it recovers: its Retry-After is honoured"),
+    }
+)
+
+_REDIRECT = Hint("the receiver redirects, and callbacks follow no redirect", "register the URL that it redirects to")
+_REFUSAL = Hint("the receiver refuses the callback", "look into its log: the answer's start is shown with the attempt")
+_SERVER_FAULT = Hint("the receiver failed", "look into its log; it is tried again by the schedule")
+
+#: By the reason of an operation that the bridge gave up on.
+REASONS: Mapping[str, Hint] = MappingProxyType(
+    {
+        "deadline": Hint(
+            "the operation did not end within the deadline",
+            "look it up at Speech; raise BRIDGE_OPERATION_DEADLINE if such operations take longer",
+        ),
+        "notFound": Hint(
+            "for 10 minutes Speech knew no such operation",
+            "check the operation id, and that the source is the resource where the work was submitted",
+        ),
+        "refused": Hint(
+            "Speech refused the question three times in a row",
+            "check SPEECH_PATH and SPEECH_API_VERSION, and that a regional endpoint has a key",
+        ),
+    }
+)
+
+_DENIED = Hint("Speech does not take the bridge's credential", ADVICE)
+_UNREACHABLE = Hint("Speech cannot be reached", "check SPEECH_ENDPOINT, its name and the network's way to it")
+_POLLS: tuple[tuple[re.Pattern[str], Hint], ...] = (
+    (re.compile(r"HTTP 40[13]\b|no token"), _DENIED),
+    (
+        re.compile(r"HTTP (404|204)\b"),
+        Hint(
+            "Speech knows no such operation, or not yet",
+            "check the operation id and the source; the bridge gives up after 10 minutes of this",
+        ),
+    ),
+    (
+        re.compile(r"HTTP 429\b"),
+        Hint(
+            "Speech is asked too often, by the bridge and its other clients together",
+            "nothing, if it passes; else lower SPEECH_REQUESTS_PER_SECOND or raise the resource's quota",
+        ),
+    ),
+    (re.compile(r"HTTP 4\d\d\b"), Hint("Speech refuses the question", REASONS["refused"].do)),
+    (
+        re.compile(r"HTTP 5\d\d\b"),
+        Hint("Speech has a fault", "nothing: it is asked again, ever more slowly; see its status page if it lasts"),
+    ),
+    (
+        re.compile(r"HTTP \d+"),
+        Hint(
+            "what answers there is not the Speech API", "check SPEECH_ENDPOINT: a proxy or a gateway may be before it"
+        ),
+    ),
+    (
+        re.compile(r"no source is named"),
+        Hint("the settings do not have the operation's source any more", "put it back into BRIDGE_SOURCES"),
+    ),
+)
+
+_REDIRECTS, _REFUSALS, _FAULTS = range(300, 400), range(400, 500), range(500, 600)
+
+
+def of_attempt(status: int | None, error: str | None) -> Hint | None:
+    """Explain an attempt; None where it went well or is under way."""
+    if error is not None:
+        return FAILURES.get(error)
+    if status is None:
+        return None
+    classes = ((_REDIRECTS, _REDIRECT), (_REFUSALS, _REFUSAL), (_FAULTS, _SERVER_FAULT))
+    return STATUSES.get(status) or next((hint for codes, hint in classes if status in codes), None)
+
+
+def of_poll(last_error: str | None) -> Hint | None:
+    """Explain the `lastError` of an operation; None where the last poll went well."""
+    if last_error is None:
+        return None
+    return next((hint for pattern, hint in _POLLS if pattern.match(last_error)), _UNREACHABLE)
+
+
+def of_end(reason: str | None) -> Hint | None:
+    """Explain why the bridge gave up on an operation; None where it did not."""
+    return None if reason is None else REASONS.get(reason)

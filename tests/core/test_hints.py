@@ -1,0 +1,95 @@
+"""What is broken and what to do: a hint for everything that can go wrong, and none for what went well."""
+
+import pytest
+
+from bridge.core import hints
+from bridge.core.answer import NoReply, NoToken, Reply, read
+from bridge.core.budget import ADVICE
+from bridge.core.outcome import Failure
+from tests.support.world import NOON
+
+
+@pytest.mark.parametrize("error", [*Failure, "lost"])
+def test_every_class_of_failure_has_a_hint_of_its_own(error: str) -> None:
+    """As the API shows it."""
+    hint = hints.of_attempt(None, error)
+
+    assert hint is not None
+    assert [name for name, each in hints.FAILURES.items() if each == hint] == [error]
+
+
+@pytest.mark.parametrize("status", [200, 204, 299])
+def test_what_went_well_needs_no_hint(status: int) -> None:
+    """Any 2xx."""
+    assert hints.of_attempt(status, None) is None
+
+
+def test_an_attempt_under_way_needs_no_hint() -> None:
+    """Nobody knows yet."""
+    assert hints.of_attempt(None, None) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (301, "follow no redirect"),
+        (401, "wants credentials"),
+        (404, "nothing at this path"),
+        (410, "nobody wants callbacks there"),
+        (418, "refuses the callback"),
+        (500, "the receiver failed"),
+        (599, "the receiver failed"),
+    ],
+)
+def test_a_status_goes_by_itself_or_by_its_class(status: int, words: str) -> None:
+    """What is not listed is not left without a word."""
+    hint = hints.of_attempt(status, None)
+
+    assert hint is not None
+    assert words in hint.what
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (Reply(status=401), "does not take the bridge's credential"),
+        (Reply(status=403, body=b'{"error": {"code": "PermissionDenied"}}'), "does not take the bridge's credential"),
+        (NoToken("no token: ClientAuthenticationError"), "does not take the bridge's credential"),
+        (Reply(status=404), "knows no such operation"),
+        (Reply(status=204), "knows no such operation"),
+        (Reply(status=429), "asked too often"),
+        (Reply(status=400), "refuses the question"),
+        (Reply(status=503), "has a fault"),
+        (Reply(status=200, body=b"<html>"), "is not the Speech API"),
+        (NoReply("no source is named gone"), "do not have the operation's source"),
+        (NoReply(Failure.DNS), "cannot be reached"),
+        (NoReply(Failure.TIMEOUT), "cannot be reached"),
+    ],
+)
+def test_what_a_poll_met_is_explained(reply: Reply | NoReply | NoToken, words: str) -> None:
+    """By the very text that the answer is kept as."""
+    answer = read(reply, "operation-1", NOON)
+
+    hint = hints.of_poll(getattr(answer, "what", None))
+
+    assert hint is not None
+    assert words in hint.what
+
+
+def test_a_denied_credential_gets_the_advice_that_the_status_gives() -> None:
+    """One advice for one fault."""
+    hint = hints.of_poll("HTTP 401")
+
+    assert hint is not None
+    assert hint.do == ADVICE
+
+
+@pytest.mark.parametrize("reason", ["deadline", "notFound", "refused"])
+def test_every_reason_to_give_up_has_a_hint(reason: str) -> None:
+    """The three that README.md lists."""
+    assert hints.of_end(reason) is hints.REASONS[reason]
+
+
+def test_an_operation_that_goes_well_needs_no_hint() -> None:
+    """No error at the last poll, and no reason to give up."""
+    assert (hints.of_poll(None), hints.of_end(None)) == (None, None)
