@@ -5,9 +5,11 @@ import fcntl
 import queue
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import astuple
+from pathlib import Path
 from types import FrameType
 
 from local.azurite import Azurite
@@ -162,5 +164,16 @@ Register an operation; its callback appears here within half a minute:
     curl -s {api}/registrations -H 'Content-Type: application/json' \\
         -d '{{"operationId": "my-first-operation", "callbackUrl": "{callback}"}}'
 
+or by the command line, which waits for its end:
+
+    BRIDGE_URL=http://127.0.0.1:{settings.port} {_python()} -m bridge register --wait \\
+        --operation-id my-second-operation --callback-url {callback}
+
 Ctrl-C stops everything.
 """
+
+
+def _python() -> str:
+    """Name the Python that runs this, from here if it is below."""
+    here, path = Path.cwd(), Path(sys.executable)
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -35,7 +35,12 @@ ALLOWED = {
         "bridge.register",
         "bridge.show",
     },
+    "bridge.cli": {"bridge.cli", "bridge", "bridge.core", "bridge.adapters", "bridge.settings", "bridge.world"},
+    "bridge.__main__": {"bridge.cli"},
 }
+
+#: What is installed beside the app, never with it.
+NOT_DEPLOYED = {"bridge.cli", "bridge.__main__"}
 
 MODULES = sorted((ROOT / "bridge").rglob("*.py"))
 
@@ -79,6 +84,19 @@ def test_a_module_imports_only_what_its_layer_may(path: Path) -> None:
 def test_nothing_that_is_deployed_knows_the_local_start(path: Path) -> None:
     """Nor the tests."""
     assert not {name.split(".")[0] for name in imports(path)} & {"local", "tests", "bench", "infra"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*(path for path in MODULES if layer(name_of(path)) not in NOT_DEPLOYED), ROOT / "function_app.py"],
+    ids=name_of,
+)
+def test_nothing_that_is_deployed_knows_the_command_line(path: Path) -> None:
+    """Nor what only it needs."""
+    named = set(imports(path))
+
+    assert not {layer(name) for name in named} & NOT_DEPLOYED
+    assert not {name.split(".")[0] for name in named} & {"typer", "rich"}
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if "core" in path.parts], ids=name_of)

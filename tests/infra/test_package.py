@@ -26,6 +26,7 @@ SCRIPT = """
 import json, sys
 sys.path[:0] = sys.argv[1:]
 import function_app
+assert not {"typer", "rich", "bridge.cli"} & set(sys.modules)
 names = [each.get_function_name() for each in function_app.app.get_functions()]
 function_app.sweep(None)
 print(json.dumps({"functions": names, "health": function_app.health(None).status_code}))
@@ -51,9 +52,10 @@ def requirements(name: str) -> Iterator[Requirement]:
 
 
 def test_the_package_is_the_app_and_nothing_else() -> None:
-    """No test, no template, no tool, no secret; and not the table that only tests use."""
+    """No test, no template, no tool, no secret; not the table that only tests use, and not the command line."""
     modules = {path.relative_to(REPOSITORY) for path in (REPOSITORY / "bridge").rglob("*.py")}
-    modules.remove(Path("bridge/adapters/memory.py"))
+    modules -= {Path("bridge/adapters/memory.py"), Path("bridge/__main__.py")}
+    modules -= {path for path in modules if path.is_relative_to("bridge/cli")}
 
     assert set(packaged()) == {*modules, Path("function_app.py"), Path("host.json"), Path("requirements.txt")}
 

@@ -1,0 +1,46 @@
+"""The command line: `python -m bridge`, or `bridge` where it is installed."""
+
+import typer
+
+from bridge.cli.commands import callbacks, operating, registrations
+from bridge.cli.shared import ENVIRONMENT, EXIT_CODES, AsJson, Commands, around
+
+app = typer.Typer(
+    cls=Commands,
+    name="bridge",
+    help=f"Webhooks for Azure AI Speech operations.\n\n{ENVIRONMENT}",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+keys = typer.Typer(help="Signing keys.", no_args_is_help=True, rich_markup_mode=None)
+keys.command("new")(operating.new_key)
+
+for name, command in (
+    ("register", registrations.register),
+    ("show", registrations.show),
+    ("list", registrations.list_registrations),
+    ("watch", registrations.watch),
+    ("cancel", registrations.cancel),
+    ("redeliver", registrations.redeliver),
+    ("ping", callbacks.ping),
+    ("verify", callbacks.verify),
+    ("status", operating.status),
+    ("doctor", operating.doctor),
+):
+    app.command(name)(command)
+app.add_typer(keys, name="keys")
+
+
+@app.callback()
+def root(context: typer.Context, as_json: AsJson = False) -> None:
+    """Take the options that stand before the command."""
+    around(context, as_json=as_json)
+
+
+def run() -> int:
+    """Run what was typed; ends the process with its exit code."""
+    app(prog_name="bridge")
+    return 0

@@ -1,0 +1,183 @@
+"""Calls the bridge. Where it is and with which key comes from the environment, which no process list shows."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+import requests
+from requests import PreparedRequest
+from requests.auth import AuthBase
+
+from bridge import __version__
+from bridge.cli.errors import Misused, Refused, Unreachable
+from bridge.core import hints
+from bridge.core.text import printable
+
+Json = dict[str, Any]
+
+URL, KEY, TOKEN = "BRIDGE_URL", "BRIDGE_KEY", "BRIDGE_TOKEN"
+
+_LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
+#: Seconds to connect and to answer: a ping alone can take 15 s, a redelivery of many longer.
+_TIMEOUTS = (10, 90)
+_ABOUT_RULES = ("not public", "not allowed", "not among those allowed", "must use https")
+_LONGEST = 300
+_UNAUTHORISED, _FORBIDDEN, _NOT_FOUND = 401, 403, 404
+_UNKNOWN_HERE = f"nothing of the bridge answers there: {URL} is the address of the function app, without a path"
+
+
+class _Credentials(AuthBase):
+    """Proves who calls. As the session's own `auth` it also keeps `.netrc` out, and must not be false for that."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        key, token = environment.get(KEY), environment.get(TOKEN)
+        self._headers = ({"x-functions-key": key} if key else {}) | (
+            {"Authorization": f"Bearer {token}"} if token else {}
+        )
+
+    @property
+    def are_there(self) -> bool:
+        """Whether there is anything to keep secret."""
+        return bool(self._headers)
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        request.headers.update(self._headers)
+        return request
+
+
+class Api:
+    """The bridge's HTTP API, as a client sees it."""
+
+    def __init__(self, url: str, credentials: AuthBase) -> None:
+        self.url = url
+        self._session = requests.Session()
+        self._session.auth = credentials
+        self._session.headers["User-Agent"] = f"speech-webhook-bridge-cli/{__version__}"
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> "Api":
+        """Make one from `BRIDGE_URL`, `BRIDGE_KEY` and `BRIDGE_TOKEN`.
+
+        Raises Misused where there is no address, or where a key would go over a network in the clear.
+        """
+        given = environment.get(URL, "").strip()
+        if not given:
+            raise Misused(f"{URL} is not set: export {URL}=http://127.0.0.1:7071 for the local start")
+        try:
+            parts = urlsplit(given)
+            host, _ = parts.hostname, parts.port
+        except ValueError:
+            host = None
+        if not host or parts.scheme not in ("http", "https"):
+            raise Misused(f"{URL} is no address: write it as https://name.azurewebsites.net")
+        if "@" in parts.netloc:
+            raise Misused(f"{URL} has a password in it: use {KEY} or {TOKEN}")
+        credentials = _Credentials(environment)
+        if credentials.are_there and parts.scheme == "http" and host not in _LOCAL:
+            raise Misused(f"{URL} is http, and {KEY} or {TOKEN} would be read on the way: use https")
+        path = parts.path.rstrip("/").removesuffix("/api")
+        return cls(f"{parts.scheme}://{parts.netloc}{path}", credentials)
+
+    def get(self, path: str, **parameters: object) -> Json:
+        """Read something; parameters that are None are left out."""
+        asked = {name: str(each) for name, each in parameters.items() if each is not None}
+        return self.call("GET", path, parameters=asked)
+
+    def post(self, path: str, body: Json | None = None) -> Json:
+        """Order something; a field that is None is left out."""
+        sent = None if body is None else {name: each for name, each in body.items() if each is not None}
+        return self.call("POST", path, body=sent)
+
+    def delete(self, path: str) -> None:
+        """Take something back."""
+        self.call("DELETE", path)
+
+    def pages(self, **parameters: object) -> Iterator[Json]:
+        """Read a list of registrations page by page; stops where it is not read on."""
+        while True:
+            page = self.get("registrations", **parameters)
+            yield page
+            if not page.get("nextLink"):
+                return
+            asked = parse_qs(urlsplit(page["nextLink"]).query)
+            parameters |= {name: values[0] for name, values in asked.items()}
+
+    def call(
+        self, method: str, path: str, *, parameters: Mapping[str, str] | None = None, body: Json | None = None
+    ) -> Json:
+        """Make one call; returns its JSON object.
+
+        Raises Unreachable and Refused.
+        """
+        answer = self.answer(method, path, parameters=parameters, body=body)
+        if not answer.ok or answer.is_redirect:
+            raise _refusal(answer)
+        if not answer.content:
+            return {}
+        read = _object(answer)
+        if read is None:
+            raise Refused(f"no answer of the bridge: {_UNKNOWN_HERE}", status=answer.status_code, code="NoJson")
+        return read
+
+    def answer(
+        self, method: str, path: str, *, parameters: Mapping[str, str] | None = None, body: Json | None = None
+    ) -> requests.Response:
+        """Make one call and return whatever comes back. Redirects are not followed: a key would go with them.
+
+        Raises Unreachable.
+        """
+        url = f"{self.url}/api/{'/'.join(quote(part, safe='~') for part in path.split('/'))}"
+        try:
+            return self._session.request(
+                method, url, params=dict(parameters or {}), json=body, timeout=_TIMEOUTS, allow_redirects=False
+            )
+        except requests.RequestException as error:
+            why = type(error).__name__
+            raise Unreachable(f"{self.url} does not answer ({why}): is it running, and {URL} right?") from error
+
+
+def _refusal(answer: requests.Response) -> Refused:
+    """Say in one line what the bridge has against a request, and what to do."""
+    error = (_object(answer) or {}).get("error")
+    status = answer.status_code
+    if not isinstance(error, dict):
+        message = _of_the_host(answer)
+        return Refused(message, status=status, code=f"HTTP {status}")
+    details = tuple((str(each.get("target")), str(each.get("message"))) for each in error.get("details") or ())
+    said = "; ".join(f"{target} {message}" for target, message in details) or str(error.get("message"))
+    advice = _advice(answer, error, details)
+    code = str(error.get("code"))
+    return Refused(f"{code}: {printable(said, _LONGEST * 4)}{advice}", status=status, code=code, details=details)
+
+
+def _advice(answer: requests.Response, error: Json, details: tuple[tuple[str, str], ...]) -> str:
+    """Say what the bridge could not know: what its caller can do from here."""
+    about_rules = any(
+        target == "callbackUrl" and any(each in message for each in _ABOUT_RULES) for target, message in details
+    )
+    if about_rules:
+        return f"; {hints.FAILURES['refused-by-rules'].do}"
+    if error.get("code") == "NotFound":
+        return " `bridge list` shows what there is."
+    wait = answer.headers.get("Retry-After", "")
+    return f" Again in {wait} s." if wait.isdigit() else ""
+
+
+def _of_the_host(answer: requests.Response) -> str:
+    """Explain what the function host, or a stranger, answers by itself: it has no body of ours."""
+    status = answer.status_code
+    if status in (_UNAUTHORISED, _FORBIDDEN):
+        return f"HTTP {status}: set {KEY} to a function key of the app, or {TOKEN} to a token that it takes"
+    if answer.is_redirect:
+        return f"HTTP {status}: it redirects to {printable(answer.headers['Location'], _LONGEST)}; set {URL} to that"
+    if status == _NOT_FOUND:
+        return f"HTTP {status}: {_UNKNOWN_HERE}"
+    return f"HTTP {status} without a reason: look into the log of the function app"
+
+
+def _object(answer: requests.Response) -> Json | None:
+    try:
+        read = answer.json()
+    except ValueError:
+        return None
+    return read if isinstance(read, dict) else None

@@ -1,0 +1,120 @@
+"""The commands about callbacks: ping a receiver, verify what was received."""
+
+from typing import Annotated
+
+import typer
+
+from bridge.cli import reading, showing
+from bridge.cli.client import URL, Api
+from bridge.cli.errors import Exit, Misused
+from bridge.cli.output import Line, Output, Tone
+from bridge.cli.saved import from_files, from_record
+from bridge.cli.shared import AsJson, around, begin
+from bridge.cli.surroundings import Surroundings
+from bridge.cli.verifying import Check, Known, Saved, Verdict, is_genuine
+from bridge.cli.verifying import verify as checks_of
+from bridge.core import hints
+from bridge.core.callback import CallbackRefused, CallbackRules, normalise, origin_of
+
+#: Holds the secret that callbacks are verified with, where no file and no bridge says it.
+SECRET = "WEBHOOK_SECRET"  # noqa: S105 - the name of a variable
+
+_TONES = {Verdict.GOOD: Tone.GOOD, Verdict.BAD: Tone.BAD, Verdict.SKIPPED: Tone.QUIET}
+_EVERYWHERE = CallbackRules(allow_http=True, allowed_ports=None)
+
+
+def ping(
+    context: typer.Context,
+    callback_url: Annotated[str, typer.Argument(help="Where it goes.")],
+    message_format: Annotated[str | None, typer.Option("--format", help="standard or cloudevents.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let the bridge send a signed bridge.ping now, and say what came back: 0 for a 2xx, else 1."""
+    _, output, api = begin(context, as_json=as_json)
+    came = api.post("callbacks/ping", {"callbackUrl": callback_url, "format": message_format})
+    is_taken = came["status"] is not None and 200 <= came["status"] < 300  # noqa: PLR2004 - 2xx
+    if output.as_json:
+        output.json(came)
+    else:
+        output.say(showing.pinged(came), Tone.GOOD if is_taken else Tone.BAD)
+        hint = hints.of_attempt(came["status"], came["error"])
+        if hint is not None:
+            output.lines([Line("broken", hint.what, Tone.BAD), Line("do", hint.do, Tone.ADVICE)])
+    raise typer.Exit(Exit.OK if is_taken else Exit.FAILED)
+
+
+def verify(
+    context: typer.Context,
+    callback: Annotated[
+        str | None, typer.Argument(help="A callback as JSON, headers and body: a file, -, or a URL of this machine.")
+    ] = None,
+    headers: Annotated[str | None, typer.Option(help="Or its headers alone: a file.")] = None,
+    body: Annotated[str | None, typer.Option(help="And its raw body: a file.")] = None,
+    message_id: Annotated[str | None, typer.Option("--id", help="Which of many, by webhook-id; else the last.")] = None,
+    secret_file: Annotated[str | None, typer.Option(help=f"A file with the secret; or {SECRET} has it.")] = None,
+    public_key: Annotated[list[str] | None, typer.Option(help="A public key, whpk_…; again for more.")] = None,
+    callback_url: Annotated[str | None, typer.Option(help="The receiver's own URL, whose origin it is for.")] = None,
+    at: Annotated[str | None, typer.Option(help="When it was received; now by default.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say whether a saved callback is genuine, and if not, exactly what is wrong with it.
+
+    What it is verified with is given, or asked of the bridge: the public keys, and with --callback-url the secret.
+    """
+    found = around(context, as_json=as_json)
+    output = Output(found)
+    saved = _saved(callback, headers, body, message_id)
+    audience = None if callback_url is None else _origin(callback_url)
+    known = Known(
+        secrets=_secrets(found, secret_file, callback_url),
+        public_keys=public_key or _published(found),
+        audience=audience,
+    )
+    if not known.secrets and not known.public_keys:
+        raise Misused(f"nothing to verify with: set {SECRET}, name --secret-file or --public-key, or set {URL}")
+    checks = checks_of(saved, known, found.clock() if at is None else reading.moment(at))
+    _show(output, checks)
+    raise typer.Exit(Exit.OK if is_genuine(checks) else Exit.FAILED)
+
+
+def _show(output: Output, checks: list[Check]) -> None:
+    genuine = is_genuine(checks)
+    if output.as_json:
+        shown = [{"name": each.name, "verdict": each.verdict.value, "text": each.text} for each in checks]
+        output.json({"genuine": genuine, "checks": shown})
+        return
+    output.lines(Line(f"{each.verdict.value:<7}  {each.name}", each.text, _TONES[each.verdict]) for each in checks)
+    output.say("genuine" if genuine else "NOT genuine", Tone.GOOD if genuine else Tone.BAD)
+
+
+def _saved(callback: str | None, headers: str | None, body: str | None, message_id: str | None) -> Saved:
+    if callback is not None and headers is None and body is None:
+        return from_record(callback, message_id)
+    if callback is None and headers is not None and body is not None:
+        return from_files(headers, body)
+    raise Misused("name one saved callback, or both --headers and --body")
+
+
+def _origin(url: str) -> str:
+    """Write the origin as the bridge does; where it may go is the bridge's business."""
+    try:
+        return origin_of(normalise(url, _EVERYWHERE))
+    except CallbackRefused as error:
+        if "not public" in str(error):  # an address that only the bridge's own settings may open
+            return origin_of(url)
+        raise Misused(f"--callback-url {error}") from error
+
+
+def _secrets(found: Surroundings, file: str | None, callback_url: str | None) -> list[str]:
+    if file is not None:
+        return reading.read_text(file).split()
+    given = found.environment.get(SECRET, "").split()
+    if given or callback_url is None or not found.environment.get(URL):
+        return given
+    return [Api.of(found.environment).get("signing-secret", callbackUrl=callback_url)["signingSecret"]]
+
+
+def _published(found: Surroundings) -> list[str]:
+    if not found.environment.get(URL):
+        return []
+    return [each["publicKey"] for each in Api.of(found.environment).get("signing-keys")["value"]]

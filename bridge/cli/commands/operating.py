@@ -1,0 +1,78 @@
+"""The commands of an operator: status, doctor, keys new."""
+
+import base64
+import secrets
+
+import typer
+
+from bridge.cli import showing
+from bridge.cli.client import URL, Api
+from bridge.cli.diagnosis import troubles
+from bridge.cli.errors import Exit, Misused
+from bridge.cli.examining import Examined, Health, over_the_bridge
+from bridge.cli.output import Line, Output, Tone
+from bridge.cli.shared import AsJson, around, begin
+from bridge.core.derivation import MIN_KEY_BYTES
+from bridge.core.signing import Keyring
+
+#: One of these in the environment says that it is the app's.
+_SIGNS = ("AzureWebJobsStorage", "AzureWebJobsStorage__accountName", "SPEECH_ENDPOINT", "BRIDGE_SIGNING_KEYS")
+
+_MARKS = {
+    Health.GOOD: ("ok", Tone.GOOD),
+    Health.BAD: ("BAD", Tone.BAD),
+    Health.SKIPPED: ("skipped", Tone.QUIET),
+}
+
+
+def status(context: typer.Context, as_json: AsJson = False) -> None:
+    """Show how the bridge is, and what is wrong with the newest registrations that have not gone well."""
+    _, output, api = begin(context, as_json=as_json)
+    seen, troubled = api.get("status"), troubles(api)
+    if output.as_json:
+        output.json({**seen, "troubles": [each.shown() for each in troubled]})
+        return
+    output.lines(showing.status(seen, troubled), indent="")
+
+
+def doctor(context: typer.Context, as_json: AsJson = False) -> None:
+    """Examine a running bridge, and directly what the environment has settings of: 1 if anything is BAD.
+
+    With the app's settings in the environment, one request to each source asks about an operation that nobody has.
+    """
+    found = around(context, as_json=as_json)
+    output = Output(found)
+    examined: list[Examined] = []
+    own = any(found.environment.get(name) for name in _SIGNS)
+    if not own and not found.environment.get(URL):
+        raise Misused(f"nothing to examine: set {URL}, or the app's settings")
+    if found.environment.get(URL):
+        examined += over_the_bridge(Api.of(found.environment), found.clock)
+    if own:
+        from bridge.cli.probing import directly  # noqa: PLC0415 - Azure's libraries slow every other command down
+
+        examined += directly(found.environment, found.clock)
+    well = all(each.health is not Health.BAD for each in examined)
+    if output.as_json:
+        output.json({"healthy": well, "examined": [each.shown() for each in examined]})
+    else:
+        output.lines([line for each in examined for line in _lines(each)], indent="")
+    raise typer.Exit(Exit.OK if well else Exit.FAILED)
+
+
+def new_key(context: typer.Context, as_json: AsJson = False) -> None:
+    """Make a signing key for BRIDGE_SIGNING_KEYS, and write nothing else."""
+    output = Output(around(context, as_json=as_json))
+    key = secrets.token_bytes(MIN_KEY_BYTES)
+    text = base64.b64encode(key).decode()
+    if output.as_json:
+        [public] = Keyring((key,)).public_keys()
+        output.json({"key": text, "id": public.id, "publicKey": public.text})
+    else:
+        output.say(text)
+
+
+def _lines(each: Examined) -> list[Line]:
+    mark, tone = _MARKS[each.health]
+    line = Line(f"{mark:<7}  {each.name}", each.text, tone)
+    return [line] if each.do is None else [line, Line("", each.do, Tone.ADVICE)]

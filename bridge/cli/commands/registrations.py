@@ -1,0 +1,211 @@
+"""The commands about registrations: register, show, list, watch, cancel, redeliver."""
+
+import subprocess
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from bridge.cli import reading, showing
+from bridge.cli.client import Api, Json
+from bridge.cli.diagnosis import diagnose
+from bridge.cli.errors import Exit, Misused
+from bridge.cli.following import Follow
+from bridge.cli.output import Output, Tone
+from bridge.cli.shared import AsJson, begin
+from bridge.cli.surroundings import Surroundings
+
+Interval = Annotated[str, typer.Option(help="From one look to the next: 2s.")]
+Timeout = Annotated[str | None, typer.Option(help="Stop following after this time, with exit code 4: 30m.")]
+
+
+def register(
+    context: typer.Context,
+    callback_url: Annotated[str, typer.Option(help="Where the callback goes.")],
+    operation_id: Annotated[str | None, typer.Option(help="The operation's id.")] = None,
+    operation_location: Annotated[str | None, typer.Option(help="Or its whole Operation-Location.")] = None,
+    source: Annotated[str | None, typer.Option(help="Which Speech endpoint; `default` by default.")] = None,
+    event: Annotated[list[str] | None, typer.Option(help="An end to hear of; again for more. All by default.")] = None,
+    metadata: Annotated[str | None, typer.Option(help="A JSON object, or @FILE with one.")] = None,
+    header: Annotated[list[str] | None, typer.Option(help="A header of the callback, 'Name: value'.")] = None,
+    header_env: Annotated[list[str] | None, typer.Option(help="One whose value is secret, 'Name: VARIABLE'.")] = None,
+    headers_file: Annotated[str | None, typer.Option(help="A file of such lines; - is standard input.")] = None,
+    message_format: Annotated[str | None, typer.Option("--format", help="standard or cloudevents.")] = None,
+    show_secret: Annotated[bool, typer.Option("--show-secret", help="Show the signing secret too.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow it to its end; exit code by outcome.")] = False,
+    interval: Interval = "2s",
+    timeout: Timeout = None,
+    command: Annotated[list[str] | None, typer.Argument(help="With --wait: run this once it went well.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Register a callback for an operation; the same again changes nothing."""
+    if command and not wait:
+        raise Misused("a command is run once the registration went well: say --wait before the --")
+    found, output, api = begin(context, as_json=as_json)
+    follow = _following(api, found, interval, timeout)
+    own = reading.own_headers(header or (), header_env or (), headers_file, found.environment)
+    body: Json = {
+        "operationId": operation_id,
+        "operationLocation": operation_location,
+        "callbackUrl": callback_url,
+        "source": source,
+        "events": event or None,
+        "metadata": None if metadata is None else _metadata(metadata),
+        "headers": own,
+        "format": message_format,
+    }
+    created = api.post("registrations", body)
+    secret = created.pop("signingSecret")
+    in_json = output.as_json and not wait
+    if show_secret and not in_json:
+        found.err.write(f"{secret}\n")
+    if in_json:
+        output.json({**created, "signingSecret": secret} if show_secret else created)
+    elif not wait:
+        _show(created, output)
+    else:
+        [ended] = follow.until_ended([created["id"]], output)
+        raise typer.Exit(_outcome([ended]) or _run(command or (), ended, found))
+
+
+def show(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="ID", help="A registration's id, or an operation's.")],
+    source: Annotated[str | None, typer.Option(help="The source of an operation; `default` by default.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a registration with its attempts, or an operation; what is broken in it, and what to do."""
+    _, output, api = begin(context, as_json=as_json)
+    if reading.is_operation_id(name):
+        shown = api.get(f"operations/{name}", source=source)
+        lines = showing.operation(shown)
+    else:
+        shown = api.get(f"registrations/{reading.registration_id(name)}")
+        lines = showing.registration(shown)
+    if output.as_json:
+        output.json(shown)
+        return
+    output.say(shown["id"])
+    output.lines(lines)
+
+
+def list_registrations(
+    context: typer.Context,
+    state: Annotated[str | None, typer.Option(help="waiting, pending, delivered, dead, cancelled or unwanted.")] = None,
+    operation_id: Annotated[str | None, typer.Option(help="Those of one operation.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="So many, the newest.")] = 50,
+    everything: Annotated[bool, typer.Option("--all", help="Read on to the last page.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List registrations, newest first; in a pipe a line each, its fields between tabs."""
+    _, output, api = begin(context, as_json=as_json)
+    entries: list[Json] = []
+    more: str | None = None
+    for page in api.pages(state=state, operationId=operation_id, limit=100 if everything else limit):
+        entries += page["value"]
+        more = page["nextLink"]
+        if not everything:
+            break
+    if output.as_json:
+        output.json({"value": entries, "nextLink": more})
+        return
+    output.table(showing.LIST_COLUMNS, [showing.list_row(each) for each in entries])
+    if more and output.is_terminal:
+        output.say("there are more: --all shows them", Tone.QUIET)
+
+
+def watch(
+    context: typer.Context,
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Registrations.")],
+    interval: Interval = "2s",
+    timeout: Timeout = None,
+    as_json: AsJson = False,
+) -> None:
+    """Follow registrations to their ends: 0 if all are delivered and Succeeded, else 1."""
+    found, output, api = begin(context, as_json=as_json)
+    follow = _following(api, found, interval, timeout)
+    wanted = list(dict.fromkeys(reading.registration_id(each) for each in ids))
+    ended = follow.until_ended(wanted, output)
+    if not output.as_json:
+        for shown in ended:
+            output.lines(showing.findings(diagnose(shown)))
+    raise typer.Exit(_outcome(ended))
+
+
+def cancel(
+    context: typer.Context,
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Registrations.")],
+    as_json: AsJson = False,
+) -> None:
+    """Cancel registrations: no further attempt is begun. What has ended stays as it is."""
+    _, output, api = begin(context, as_json=as_json)
+    for each in [reading.registration_id(each) for each in ids]:
+        api.delete(f"registrations/{each}")
+        if not output.as_json:
+            output.say(f"{each}  nothing more is sent")
+    if output.as_json:
+        output.json({"cancelled": ids})
+
+
+def redeliver(
+    context: typer.Context,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Registrations.")] = None,
+    dead: Annotated[bool, typer.Option("--dead", help="All that are dead, instead of ids.")] = False,
+    since: Annotated[str | None, typer.Option(help="With --dead: those that died since then: 2h, or a time.")] = None,
+    host: Annotated[str | None, typer.Option(help="With --dead: those of one receiver.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="With --dead: so many at the most.")] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """Deliver the same messages again: of these registrations, or of many that are dead."""
+    found, output, api = begin(context, as_json=as_json)
+    if dead == bool(ids):
+        raise Misused("name registrations, or say --dead")
+    if dead:
+        if since is None:
+            raise Misused("--dead needs --since: 2h, or 2026-11-23T15:04:05Z")
+        order = {"state": "dead", "since": reading.since(since, found.clock()), "host": host, "limit": limit}
+        started = api.post("redeliver", order)
+    else:
+        begun = [api.post(f"registrations/{reading.registration_id(each)}/redeliver")["id"] for each in ids or ()]
+        started = {"started": len(begun), "registrations": begun, "more": False}
+    if output.as_json:
+        output.json(started)
+        return
+    for each in started["registrations"]:
+        output.say(f"{each}  is delivered again")
+    if started["more"] or not started["started"]:
+        output.say("there are more: say the same again" if started["more"] else "nothing is dead since then")
+
+
+def _following(api: Api, found: Surroundings, interval: str, timeout: str | None) -> Follow:
+    """Read how to follow, before anything is registered. Raises Misused."""
+    until = None if timeout is None else reading.duration(timeout)
+    return Follow(api=api, around=found, interval=reading.duration(interval), timeout=until)
+
+
+def _show(shown: Json, output: Output) -> None:
+    output.say(shown["id"])
+    output.lines(showing.registration(shown))
+
+
+def _metadata(text: str) -> dict[str, object]:
+    return reading.json_object(reading.read_text(text[1:]) if text.startswith("@") else text, "--metadata")
+
+
+def _outcome(ended: Sequence[Json]) -> Exit:
+    return Exit.OK if all(showing.went_well(each) for each in ended) else Exit.FAILED
+
+
+def _run(command: Sequence[str], ended: Json, found: Surroundings) -> int:
+    """Run what waited for this; its exit code is ours."""
+    if not command:
+        return Exit.OK
+    told = {
+        "BRIDGE_REGISTRATION_ID": ended["id"],
+        "BRIDGE_OPERATION_ID": ended["operation"]["id"],
+        "BRIDGE_OPERATION_STATUS": ended["operation"]["status"],
+    }
+    try:
+        return subprocess.run(command, env={**found.environment, **told}, check=False).returncode
+    except OSError as error:
+        raise Misused(f"{command[0]} cannot be run: {error.strerror}") from error

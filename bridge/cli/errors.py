@@ -1,0 +1,67 @@
+"""How a command ends, and everything that ends one early.
+
+    CommandFailed
+    ├── Misused      2: what was typed, or what the environment says, cannot be followed
+    ├── Unreachable  3: the bridge does not answer
+    ├── Refused      3: the bridge answered that it will not, or cannot
+    └── Unended      4: what was waited for did not end in time
+
+Each message is one line that says what to do.
+"""
+
+from enum import IntEnum
+
+_SERVER_FAULT, _TOO_MANY = 500, 429
+
+
+class Exit(IntEnum):
+    """The exit codes; README.md and `--help` list them."""
+
+    OK = 0
+    FAILED = 1  #: the command did its work, and what it looked at has failed
+    MISUSED = 2
+    REFUSED = 3
+    UNENDED = 4
+
+
+class CommandFailed(Exception):
+    """The root of the tree above."""
+
+    exit = Exit.FAILED
+
+
+class Misused(CommandFailed):
+    """What was typed, or what the environment says, cannot be followed."""
+
+    exit = Exit.MISUSED
+
+
+class Unreachable(CommandFailed):
+    """The bridge does not answer."""
+
+    exit = Exit.REFUSED
+
+
+class Refused(CommandFailed):
+    """The bridge answered that it will not, or cannot."""
+
+    exit = Exit.REFUSED
+
+    def __init__(self, message: str, *, status: int, code: str, details: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(message)
+        self.status = status
+        #: The code of Azure's shape, or `HTTP 404` where the answer had none.
+        self.code = code
+        #: What is wrong, as pairs of a field or setting and a message.
+        self.details = details
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same request can be answered otherwise in a while."""
+        return self.status >= _SERVER_FAULT or self.status == _TOO_MANY
+
+
+class Unended(CommandFailed):
+    """What was waited for did not end in time; it goes on without us."""
+
+    exit = Exit.UNENDED

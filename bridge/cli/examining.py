@@ -1,0 +1,157 @@
+"""What the doctor looks at over the bridge's HTTP API: alive, let in, in time, sweeping, asking, delivering."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+
+import requests
+
+from bridge.cli.client import Api, Json
+from bridge.cli.diagnosis import troubles
+from bridge.cli.errors import CommandFailed, Refused
+from bridge.core.times import Clock
+
+#: Clocks are taken to agree within this.
+AGREEMENT = timedelta(seconds=30)
+
+#: A heartbeat is written once a minute, and sweeps are 10 s apart.
+LATEST_SWEEP = timedelta(minutes=3)
+
+#: What is due is done by the next sweep, or a few later under load.
+OVERDUE = timedelta(minutes=2)
+
+_MISCONFIGURED = "Misconfigured"
+
+
+class Health(StrEnum):
+    """What an examination came to."""
+
+    GOOD = "good"
+    BAD = "bad"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """One thing that was looked at, and what to do where it is not well."""
+
+    name: str
+    health: Health
+    text: str
+    do: str | None = None
+
+    def shown(self) -> Json:
+        """Write it as JSON."""
+        return {"name": self.name, "health": self.health.value, "text": self.text, "do": self.do}
+
+
+def over_the_bridge(api: Api, clock: Clock) -> Iterator[Examined]:
+    """Examine a running bridge, one thing after the other; stops at the first that hides the rest."""
+    try:
+        answer = api.answer("GET", "health")
+    except CommandFailed as error:
+        yield _failed("bridge", error)
+        return
+    yield _alive(answer, api.url)
+    yield agreement("clock", "the bridge's", answer.headers.get("Date"), clock())
+    try:
+        status = api.get("status")
+    except Refused as error:
+        yield from _refused(error)
+        return
+    except CommandFailed as error:
+        yield _failed("access", error)
+        return
+    yield Examined("access", Health.GOOD, "the bridge answers with what it was given")
+    yield from _sweeps(status, clock())
+    for source in status["sources"]:
+        yield _source(source)
+    yield from _deliveries(api)
+
+
+def agreement(name: str, whose: str, date: str | None, now: datetime) -> Examined:
+    """Compare this machine's clock with the `Date` of an answer (RFC 9110, 6.6.1)."""
+    try:
+        there = parsedate_to_datetime(date or "")
+    except ValueError:
+        return Examined(name, Health.SKIPPED, "not compared: the answer has no Date")
+    apart = now - there
+    seconds = abs(apart) // timedelta(seconds=1)
+    if abs(apart) <= AGREEMENT:
+        return Examined(name, Health.GOOD, f"agrees with {whose} within {AGREEMENT.seconds} s")
+    behind = "ahead of" if apart > timedelta(0) else "behind"
+    do = "set this machine's clock; the bridge's own machines must agree within 30 s"
+    return Examined(name, Health.BAD, f"this clock is {seconds} s {behind} {whose}", do)
+
+
+def _alive(answer: requests.Response, url: str) -> Examined:
+    if answer.ok:
+        return Examined("bridge", Health.GOOD, f"alive at {url}")
+    try:
+        is_ours = answer.json() == {"status": "misconfigured"}
+    except ValueError:
+        is_ours = False
+    if is_ours:
+        return Examined("bridge", Health.BAD, "its settings are missing or wrong", "mend what `settings` names")
+    do = "set BRIDGE_URL to the address of the function app, without a path"
+    return Examined("bridge", Health.BAD, f"HTTP {answer.status_code} at {url}/api/health", do)
+
+
+def _refused(error: Refused) -> Iterator[Examined]:
+    if error.code != _MISCONFIGURED:
+        yield _failed("access", error)
+    for name, problem in error.details if error.code == _MISCONFIGURED else ():
+        yield Examined("settings", Health.BAD, f"{name}: {problem}", f"set {name} for the function app")
+
+
+def _failed(name: str, error: CommandFailed) -> Examined:
+    what, _, do = str(error).partition(": ")
+    return Examined(name, Health.BAD, what, do or "look into the log of the function app")
+
+
+def _sweeps(status: Json, now: datetime) -> Iterator[Examined]:
+    last, overdue = (_moment(status[name]) for name in ("lastSweepAt", "oldestOverdueAt"))
+    timer = "check BRIDGE_POLL_SCHEDULE and that the function `sweep` is there and enabled; then restart the app"
+    if last is None or now - last > LATEST_SWEEP:
+        seen = "none yet" if last is None else f"{(now - last) // timedelta(seconds=1)} s ago"
+        yield Examined("last sweep", Health.BAD, f"{seen}: the timer does not tick", timer)
+    else:
+        yield Examined("last sweep", Health.GOOD, str(status["lastSweepAt"]))
+    if overdue is not None and now - overdue > OVERDUE:
+        waits = f"something has been due for {(now - overdue) // timedelta(seconds=1)} s"
+        do = "see what the source's line says; raise BRIDGE_SWEEP_THREADS or SPEECH_REQUESTS_PER_SECOND if it is load"
+        yield Examined("overdue", Health.BAD, waits, do)
+    else:
+        yield Examined("overdue", Health.GOOD, "nothing has waited long")
+
+
+def _source(source: Json) -> Examined:
+    name = f"source {source['name']}"
+    if source["problem"]:
+        text = f"Speech does not take the credential: {source['problem']}; paused until {source['pausedUntil']}"
+        return Examined(name, Health.BAD, text, source["advice"])
+    if source["stoppedUntil"]:
+        do = "nothing, if it passes; else lower SPEECH_REQUESTS_PER_SECOND or raise the resource's quota"
+        return Examined(name, Health.BAD, f"throttled: not asked until {source['stoppedUntil']}", do)
+    return Examined(name, Health.GOOD, f"{source['requestsPerSecond']:g} requests a second at {source['endpoint']}")
+
+
+def _deliveries(api: Api) -> Iterator[Examined]:
+    try:
+        found = troubles(api)
+    except CommandFailed as error:
+        yield _failed("registrations", error)
+        return
+    for each in found:
+        hint = each.finding.hint
+        ids = f"{len(each.registrations)} registration{'s' if len(each.registrations) > 1 else ''}"
+        text = f"{hint.what} ({each.finding.seen}); {ids}, {each.registrations[0]} for one"
+        yield Examined(each.finding.where, Health.BAD, text, hint.do)
+    if not found:
+        yield Examined("registrations", Health.GOOD, "nothing is wrong with the newest that wait, deliver or are dead")
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

@@ -1,0 +1,113 @@
+"""What the doctor looks at by itself, where the environment has the app's settings: storage, queue and Speech.
+
+Reads only, but for one question to each source about an operation that nobody has: it costs one request of the quota.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, ResourceNotFoundError
+
+from bridge.adapters.clients import credential, queue_client, table_client
+from bridge.adapters.queue import DELIVERIES_QUEUE
+from bridge.cli.examining import Examined, Health, agreement
+from bridge.core.answer import Absent, Denied, Fault, Pending, Refused, Terminal, Throttled, read
+from bridge.core.budget import ADVICE
+from bridge.core.errors import Misconfigured
+from bridge.core.hints import of_poll
+from bridge.core.keys import HEARTBEAT_KEY, SOURCES_PARTITION, OperationRef
+from bridge.core.times import Clock
+from bridge.settings import Settings, read_settings
+from bridge.world import real_world
+
+#: No operation has this id but by intent.
+PROBE = "bridge-doctor-probe"
+
+_POISON = f"{DELIVERIES_QUEUE}-poison"
+_REACH = "check AzureWebJobsStorage, the account's firewall and the network's way to it"
+_ROLES = "give the identity the roles Storage Table and Storage Queue Data Contributor, or check the account's key"
+_FORBIDDEN = 403
+
+
+def directly(environment: Mapping[str, str], clock: Clock) -> Iterator[Examined]:
+    """Examine the settings, and then what they lead to."""
+    try:
+        settings = read_settings(environment)
+    except Misconfigured as error:
+        for name, problem in error.problems.items():
+            yield Examined("own settings", Health.BAD, f"{name}: {problem}", f"set {name}")
+        return
+    yield Examined("own settings", Health.GOOD, "all that are needed are there, and can be read")
+    dates: list[str | None] = []
+    yield from _storage(settings, dates)
+    if dates:
+        yield agreement("storage's clock", "the storage account's", dates[0], clock())
+    yield from _sources(settings, clock)
+
+
+def _storage(settings: Settings, dates: list[str | None]) -> Iterator[Examined]:
+    def remember(reply: Any) -> None:  # noqa: ANN401 - the library's hook
+        dates.append(reply.http_response.headers.get("Date"))
+
+    try:
+        identity = credential(settings) if settings.storage_connection is None else None
+        table = table_client(settings, identity)
+        queues = [queue_client(settings, identity, name) for name in (DELIVERIES_QUEUE, _POISON)]
+    except Misconfigured as error:
+        yield Examined("storage", Health.BAD, str(error), "mend this setting")
+        return
+    with table:
+        try:
+            table.get_entity(SOURCES_PARTITION, HEARTBEAT_KEY, raw_response_hook=remember)
+        except ResourceNotFoundError:
+            yield Examined("storage", Health.GOOD, "answers; the table is made by the first sweep")
+        except AzureError as error:
+            yield _of_storage("storage", error)
+            return
+        else:
+            yield Examined("storage", Health.GOOD, "answers, and a sweep has shown itself in the table")
+    for queue in queues:
+        with queue:
+            yield _queue(queue)
+
+
+def _queue(queue: Any) -> Examined:  # noqa: ANN401 - the library's client
+    name = "queue" if queue.queue_name == DELIVERIES_QUEUE else "poison queue"
+    try:
+        count = queue.get_queue_properties().approximate_message_count or 0
+    except ResourceNotFoundError:
+        return Examined(name, Health.GOOD, "not there yet: it is made when it is first needed")
+    except AzureError as error:
+        return _of_storage(name, error)
+    if count and name != "queue":
+        do = "nothing is lost by them; look into the log for why they failed, then clear the queue"
+        return Examined(name, Health.BAD, f"{count} messages failed five times", do)
+    return Examined(name, Health.GOOD, f"{count} messages")
+
+
+def _of_storage(name: str, error: AzureError) -> Examined:
+    """Explain a failure without the library's words, which show URLs."""
+    refused = isinstance(error, ClientAuthenticationError) or (
+        isinstance(error, HttpResponseError) and error.status_code == _FORBIDDEN
+    )
+    what = "does not let the bridge in" if refused else f"does not answer ({type(error).__name__})"
+    return Examined(name, Health.BAD, f"storage {what}", _ROLES if refused else _REACH)
+
+
+def _sources(settings: Settings, clock: Clock) -> Iterator[Examined]:
+    try:
+        world = real_world(settings)
+    except Misconfigured as error:
+        yield Examined("speech", Health.BAD, str(error), "mend this setting")
+        return
+    for source in settings.sources:
+        reply = world.upstream.ask(OperationRef(source.name, PROBE))
+        name, answer = f"speech {source.name}", read(reply, PROBE, clock())
+        match answer:
+            case Absent() | Pending() | Terminal():
+                yield Examined(name, Health.GOOD, f"answers at {source.endpoint}, and takes the credential")
+            case Denied(what=what):
+                yield Examined(name, Health.BAD, f"does not take the credential: {what}", ADVICE)
+            case Fault(what=what) | Throttled(what=what) | Refused(what=what):
+                hint = of_poll(what)
+                yield Examined(name, Health.BAD, what, hint.do if hint else None)

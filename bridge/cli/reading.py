@@ -1,0 +1,104 @@
+"""Reads what people type: durations, times, ids, and headers from places that no process list shows."""
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from bridge.cli.errors import Misused
+from bridge.core.keys import OPERATION_ID, RegistrationRef
+from bridge.core.times import iso
+
+_DURATION = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_SECRET_NAME = re.compile(r"auth|key|token|secret|cookie|password", re.IGNORECASE)
+
+
+def duration(text: str) -> timedelta:
+    """Read `45s`, `15m`, `24h` or `30d`. Raises Misused."""
+    found = _DURATION.fullmatch(text.strip())
+    if found is None:
+        raise Misused(f"{text!r} is no duration: write a whole number with a unit, 45s, 15m, 24h or 30d")
+    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+
+
+def moment(text: str) -> datetime:
+    """Read a time with its zone. Raises Misused."""
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        read = None
+    if read is None or read.tzinfo is None:
+        raise Misused(f"{text!r} is no time with its zone: write 2026-11-23T15:04:05Z")
+    return read
+
+
+def since(text: str, now: datetime) -> str:
+    """Read a time, or how long ago it was, and write it as the API takes it. Raises Misused."""
+    return iso(now - duration(text) if _DURATION.fullmatch(text.strip()) else moment(text))
+
+
+def registration_id(text: str) -> str:
+    """Check an id before it becomes part of a path. Raises Misused."""
+    if RegistrationRef.parse(text) is None:
+        raise Misused(f"{text!r} is no registration's id, source~operation~hash: `bridge list` shows them")
+    return text
+
+
+def is_operation_id(text: str) -> bool:
+    """Tell an operation's id from a registration's, which has a `~` in it."""
+    return OPERATION_ID.fullmatch(text) is not None
+
+
+def read_text(place: str) -> str:
+    """Read a file, or standard input for `-`. Raises Misused."""
+    try:
+        return sys.stdin.read() if place == "-" else Path(place).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misused(f"{place} cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}") from error
+
+
+def json_object(text: str, what: str) -> dict[str, object]:
+    """Read a JSON object. Raises Misused."""
+    try:
+        read = json.loads(text)
+    except ValueError:
+        read = None
+    if not isinstance(read, dict):
+        raise Misused(f"{what} is no JSON object")
+    return read
+
+
+def header_lines(lines: Iterable[str], what: str) -> dict[str, str]:
+    """Read headers, `Name: value` each. Raises Misused, which shows no value: it can be a secret."""
+    headers: dict[str, str] = {}
+    for line in lines:
+        if not line.strip():
+            continue
+        name, colon, value = line.partition(":")
+        if not colon or not name.strip():
+            raise Misused(f"{what} has a line that is no header: write Name: value")
+        headers[name.strip()] = value.strip()
+    return headers
+
+
+def own_headers(
+    given: Iterable[str], from_environment: Iterable[str], file: str | None, environment: Mapping[str, str]
+) -> dict[str, str] | None:
+    """Put together the headers that callbacks are to have. Raises Misused, also for a secret that was typed."""
+    typed = header_lines(given, "--header")
+    for name in typed:
+        if _SECRET_NAME.search(name):
+            raise Misused(
+                f"--header {name} would show its value in the list of processes: "
+                "use --header-env 'Name: VARIABLE' or --headers-file"
+            )
+    named = header_lines(from_environment, "--header-env")
+    for name, variable in named.items():
+        if not environment.get(variable):
+            raise Misused(f"--header-env {name}: the environment has no {variable}")
+    values = {name: environment[variable] for name, variable in named.items()}
+    filed = {} if file is None else header_lines(read_text(file).splitlines(), "--headers-file")
+    return {**typed, **values, **filed} or None

@@ -1,0 +1,64 @@
+"""Finds the callback that is to be verified: in files, or where the local start's receiver lists what came."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+
+from bridge.cli.errors import Misused
+from bridge.cli.reading import header_lines, json_object, read_text
+from bridge.cli.verifying import Saved
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_SHAPE = 'a JSON object {"headers": {…}, "body": "…"}, or an array of them, the last one counting'
+
+
+def from_record(place: str, message_id: str | None) -> Saved:
+    """Read a callback that was saved whole, as JSON: from a file, `-`, or a URL of this machine.
+
+    Raises Misused.
+    """
+    text = _fetched(place) if place.startswith(("http://", "https://")) else read_text(place)
+    try:
+        read: Any = json.loads(text)
+    except ValueError:
+        raise Misused(f"{place} is not {_SHAPE}") from None
+    records = [each for each in (read if isinstance(read, list) else [read]) if _is_record(each)]
+    chosen = [each for each in records if message_id is None or _lower(each["headers"]).get("webhook-id") == message_id]
+    if not chosen:
+        named = "" if message_id is None else f" with the webhook-id {message_id}"
+        raise Misused(f"{place} has no callback{named}: it is {_SHAPE}")
+    return Saved(_lower(chosen[-1]["headers"]), chosen[-1]["body"].encode())
+
+
+def from_files(headers: str, body: str) -> Saved:
+    """Read a callback whose headers and body were saved apart; headers as lines or as a JSON object.
+
+    Raises Misused.
+    """
+    text = read_text(headers)
+    read = json_object(text, headers) if text.lstrip().startswith("{") else header_lines(text.splitlines(), headers)
+    try:
+        return Saved(_lower(read), Path(body).read_bytes())
+    except OSError as error:
+        raise Misused(f"{body} cannot be read: {error.strerror}") from error
+
+
+def _fetched(url: str) -> str:
+    if urlsplit(url).hostname not in _LOOPBACK:
+        raise Misused("a callback is read from files, or from a URL of this machine")
+    try:
+        return requests.get(url, timeout=10).text
+    except requests.RequestException as error:
+        raise Misused(f"{url} does not answer: is `make start` running?") from error
+
+
+def _is_record(value: object) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("headers"), dict) and isinstance(value.get("body"), str)
+
+
+def _lower(headers: Mapping[str, object]) -> dict[str, str]:
+    return {name.lower(): str(value) for name, value in headers.items()}

@@ -1,0 +1,62 @@
+"""What all commands share: the options that they take alike, and how an error ends any of them."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from bridge.cli.client import URL, Api
+from bridge.cli.errors import CommandFailed, Refused
+from bridge.cli.output import Output
+from bridge.cli.surroundings import Surroundings
+
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
+
+EXIT_CODES = """Exit codes: 0 it went well; 1 what was looked at has failed (a delivery that is dead, an operation
+that is Failed, a callback that is not genuine, something that is BAD); 2 what was typed or set cannot be followed;
+3 the bridge cannot be reached, or refused; 4 what was waited for did not end in time; 130 Ctrl-C."""
+
+ENVIRONMENT = """The environment says where the bridge is: BRIDGE_URL; with BRIDGE_KEY, a function key, or
+BRIDGE_TOKEN, a bearer token. None of them is ever an argument, which a list of processes would show."""
+
+
+class Commands(TyperGroup):
+    """A group of commands whose errors are one line and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - the library's own type is private
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except CommandFailed as error:
+            _tell(ctx.find_root().obj, str(error), error)
+            raise typer.Exit(int(error.exit)) from error
+        except KeyError as error:
+            other = f"what answers at {URL} is not this version of the bridge: its answer has no {error}"
+            failed = Refused(other, status=0, code="OtherVersion")
+            _tell(ctx.find_root().obj, other, failed)
+            raise typer.Exit(int(failed.exit)) from error
+
+
+def around(context: typer.Context, *, as_json: bool = False) -> Surroundings:
+    """Take what surrounds the command, and note whether JSON is wanted."""
+    found = context.ensure_object(Surroundings)
+    found.as_json = found.as_json or as_json
+    return found
+
+
+def begin(context: typer.Context, *, as_json: bool) -> tuple[Surroundings, Output, Api]:
+    """Take what most commands need.
+
+    Raises Misused where the environment does not say where the bridge is.
+    """
+    found = around(context, as_json=as_json)
+    return found, Output(found), Api.of(found.environment)
+
+
+def _tell(found: Surroundings, message: str, error: CommandFailed) -> None:
+    if not found.as_json:
+        found.err.write(f"{' '.join(message.splitlines())}\n")
+        return
+    code = error.code if isinstance(error, Refused) else type(error).__name__
+    found.err.write(json.dumps({"error": {"code": code, "message": message}}) + "\n")

@@ -1,0 +1,164 @@
+"""How registrations, operations and the status read for people. Pure: JSON of the API in, lines out."""
+
+import json
+from collections.abc import Sequence
+
+from bridge.cli.client import Json
+from bridge.cli.diagnosis import Finding, Trouble, diagnose, ended_attempts, of_operation
+from bridge.cli.output import Line, Tone
+
+_TONES = {"delivered": Tone.GOOD, "dead": Tone.BAD, "cancelled": Tone.WARN, "unwanted": Tone.WARN}
+_ENDED = frozenset(_TONES)
+_SHOWN_IDS = 3
+
+
+def has_ended(shown: Json) -> bool:
+    """Tell whether nothing more will happen to a registration by itself."""
+    return shown["state"] in _ENDED
+
+
+def went_well(shown: Json) -> bool:
+    """Tell whether a registration that has ended did so as everybody hoped: `Succeeded`, and told where wanted."""
+    return shown["state"] in ("delivered", "unwanted") and shown["operation"]["status"] == "Succeeded"
+
+
+def tone_of(shown: Json) -> Tone:
+    """Choose the colour of a registration."""
+    return _TONES.get(shown["state"], Tone.PLAIN)
+
+
+def in_short(shown: Json) -> str:
+    """Say in a few words how a registration is."""
+    operation, ended = shown["operation"], ended_attempts(shown)
+    last = f"attempt {ended[-1]['number']}: {_outcome(ended[-1])}" if ended else ""
+    match shown["state"]:
+        case "waiting":
+            seen = operation["status"] or "not known yet"
+            return f"the operation is {seen}{_in_brackets(operation.get('lastError'))}"
+        case "pending":
+            again = f"next at {shown['nextAttemptAt']}" if shown["nextAttemptAt"] else "next one soon"
+            held = f", host {shown['heldBack']}" if shown["heldBack"] else ""
+            return f"{operation['status']}; {last or 'no attempt yet'}; {again}{held}"
+        case "delivered":
+            return f"{operation['status']}; {last or 'an attempt'} at {shown['deliveredAt']}"
+        case "dead":
+            return f"{operation['status']}; {shown['reason']}; {last}"
+        case _:
+            return f"{operation['status'] or 'never asked'}"
+
+
+def registration(shown: Json) -> list[Line]:
+    """Show a registration with its operation, its attempts, and what is wrong."""
+    lines = [
+        Line("state", _state(shown), tone_of(shown)),
+        Line("callback", f"{shown['callbackUrl']} ({shown['format']}; {', '.join(shown['events'])})"),
+        Line("operation", _operation(shown["operation"])),
+    ]
+    if shown.get("metadata") is not None:
+        lines.append(Line("metadata", json.dumps(shown["metadata"])))
+    if shown["message"]:
+        lines.append(Line("message", f"{shown['message']['id']} {shown['message']['type']}"))
+    made = shown.get("attempts", [])
+    lines += [Line("" if number else "attempts", _attempt(each)) for number, each in enumerate(made)]
+    return [*lines, *findings(diagnose(shown))]
+
+
+def operation(shown: Json) -> list[Line]:
+    """Show an operation with its registrations, and what is wrong."""
+    waiting = [f"{each['id']}  {each['state']}  {each['callbackUrl']}" for each in shown["registrations"]]
+    told = [Line("" if number else "tells", text) for number, text in enumerate(waiting)]
+    return [Line("operation", _operation(shown)), *told, *findings(of_operation(shown))]
+
+
+def findings(found: Sequence[Finding]) -> list[Line]:
+    """Say what is broken and what to do."""
+    pairs = (
+        (Line("broken", f"{each.where}: {each.hint.what} ({each.seen})", Tone.BAD), _advice(each)) for each in found
+    )
+    return [line for pair in pairs for line in pair]
+
+
+def status(seen: Json, troubled: Sequence[Trouble]) -> list[Line]:
+    """Show how the bridge is."""
+    counts = (
+        f"{state} {each['count']}{' or more' if each['more'] else ''}" for state, each in seen["registrations"].items()
+    )
+    overdue = seen["oldestOverdueAt"]
+    lines = [
+        Line("last sweep", seen["lastSweepAt"] or "none yet", Tone.PLAIN if seen["lastSweepAt"] else Tone.BAD),
+        Line("overdue", f"since {overdue}" if overdue else "nothing", Tone.WARN if overdue else Tone.PLAIN),
+        Line("registrations", ", ".join(counts)),
+        *(line for each in seen["sources"] for line in _source(each)),
+    ]
+    for each in troubled:
+        more = f", and {len(each.registrations) - _SHOWN_IDS} more" if len(each.registrations) > _SHOWN_IDS else ""
+        which = Line("", ", ".join(each.registrations[:_SHOWN_IDS]) + more, Tone.QUIET)
+        broken, advice = findings([each.finding])
+        lines += [broken, which, advice]
+    return lines
+
+
+def pinged(shown: Json) -> str:
+    """Say what came of a ping."""
+    return _outcome(shown) + _from(shown)
+
+
+def list_row(entry: Json) -> tuple[str, str, str, str, str]:
+    """Make a row of a list; `LIST_COLUMNS` names its cells."""
+    status = entry["operation"]["status"] or "-"
+    return (entry["id"], entry["state"], status, entry["since"], entry["callbackUrl"])
+
+
+LIST_COLUMNS = ("registration", "state", "operation", "since", "callback")
+
+
+def _state(shown: Json) -> str:
+    reason = f", {shown['reason']}" if shown["reason"] else ""
+    again = f"; next attempt at {shown['nextAttemptAt']}" if shown["nextAttemptAt"] else ""
+    held = f" (host {shown['heldBack']})" if shown["heldBack"] else ""
+    return f"{shown['state']}{reason} since {shown['since']}{again}{held}"
+
+
+def _operation(known: Json) -> str:
+    """Write what is known of an operation in one line."""
+    reason = f", {known['reason']}" if known["reason"] else ""
+    times = "once" if known["polls"] == 1 else f"{known['polls']} times"
+    asked = f"asked {times}, last at {known['lastPolledAt']}" if known["polls"] else "not asked yet"
+    again = f", next at {known['nextPollAt']}" if known["nextPollAt"] else ""
+    return f"{known['id']} at {known['source']}: {known['status'] or 'not known yet'}{reason}; {asked}{again}"
+
+
+def _attempt(made: Json) -> str:
+    body = f"  {json.dumps(made['body'], ensure_ascii=False)}" if made["body"] else ""
+    return f"{made['number']}  {made['at']}  {_outcome(made)}{_from(made)}{body}"
+
+
+def _outcome(made: Json) -> str:
+    if made["error"] is not None:
+        return str(made["error"])
+    return "under way" if made["status"] is None else f"HTTP {made['status']}"
+
+
+def _from(made: Json) -> str:
+    address = f" from {made['address']}" if made["address"] else ""
+    return address + (f" in {made['durationMs']} ms" if made["durationMs"] is not None else "")
+
+
+def _source(each: Json) -> list[Line]:
+    rate = f"{each['requestsPerSecond']:g} of {each['highestRequestsPerSecond']:g} requests a second"
+    held = "".join(f", {word} until {each[f'{word}Until']}" for word in ("paused", "stopped") if each[f"{word}Until"])
+    lines = [Line(f"source {each['name']}", f"{rate}{held}", Tone.WARN if held else Tone.PLAIN)]
+    if each["problem"]:
+        lines += [
+            Line("broken", f"source {each['name']}: {each['problem']}", Tone.BAD),
+            Line("do", each["advice"], Tone.ADVICE),
+        ]
+    return lines
+
+
+def _advice(found: Finding) -> Line:
+    return Line("do", found.hint.do, Tone.ADVICE)
+
+
+def _in_brackets(text: str | None) -> str:
+    return f" ({text})" if text else ""

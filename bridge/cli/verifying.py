@@ -1,0 +1,231 @@
+"""Says what is right and what is wrong with a callback: its headers, its time, each scheme's signature, its audience.
+
+Source: the Standard Webhooks specification. A signature that does not match proves nothing about why, so the likely
+changes to a body are tried out: a proxy or a framework that parsed and wrote it again leaves one of a few traces.
+"""
+
+import base64
+import binascii
+import hmac
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from bridge.core.signing import PublicKey
+from bridge.core.times import from_millis, iso
+
+#: A receiver refuses what is further away.
+TOLERANCE = timedelta(minutes=5)
+
+_ID, _TIMESTAMP, _SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
+_SECONDS = re.compile(r"\d{1,11}", re.ASCII)
+_SECRET, _PUBLIC = "whsec_", "whpk_"
+_LENGTHS = {"v1": 32, "v1a": 64}
+_PUBLIC_KEY_BYTES = 32
+
+
+class Verdict(StrEnum):
+    """What a check came to."""
+
+    GOOD = "good"
+    BAD = "bad"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    verdict: Verdict
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A callback as it was received."""
+
+    #: With names in lower case.
+    headers: Mapping[str, str]
+    #: The raw bytes.
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What the receiver knows."""
+
+    #: `whsec_…`, newest first.
+    secrets: Sequence[str]
+    #: `whpk_…`, newest first.
+    public_keys: Sequence[str]
+    #: The origin of its callback URL; None where it was not said.
+    audience: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Scheme:
+    """One way to verify: with so many keys, each of which accepts a signature of some bytes or does not."""
+
+    version: str
+    keys: str
+    accepts: Sequence[Callable[[bytes, bytes], bool]]
+
+
+def verify(saved: Saved, known: Known, now: datetime) -> list[Check]:
+    """Check a callback as its receiver would at `now`, and say of each thing whether it is right."""
+    missing = [name for name in (_ID, _TIMESTAMP, _SIGNATURE) if not saved.headers.get(name)]
+    if missing:
+        return [Check("headers", Verdict.BAD, f"{' and '.join(missing)} missing: was this sent by the bridge?")]
+    malformed = [part for part in _parts(saved) if _signature(part) is None]
+    if malformed:
+        text = f"{_SIGNATURE} is malformed at {malformed[0][:40]!r}: was it cut, or taken apart at its spaces?"
+        headers = Check("headers", Verdict.BAD, text)
+    else:
+        headers = Check("headers", Verdict.GOOD, saved.headers[_ID])
+    return [
+        headers,
+        _time(saved, now),
+        _by_secret(saved, known.secrets),
+        _by_public_key(saved, known.public_keys),
+        _audience(saved, known),
+    ]
+
+
+def is_genuine(checks: Sequence[Check]) -> bool:
+    """Tell whether a receiver may believe it: nothing is wrong, and one signature at least is right."""
+    signed = any(each.verdict is Verdict.GOOD for each in checks if each.name in _LENGTHS)
+    return signed and all(each.verdict is not Verdict.BAD for each in checks)
+
+
+def _time(saved: Saved, now: datetime) -> Check:
+    text = saved.headers[_TIMESTAMP]
+    if not _SECONDS.fullmatch(text):
+        return Check("timestamp", Verdict.BAD, f"{text[:40]!r} is malformed: it is seconds since 1970")
+    at = from_millis(int(text) * 1000)
+    away = abs(now - at)
+    if away <= TOLERANCE:
+        return Check("timestamp", Verdict.GOOD, iso(at))
+    seconds = away // timedelta(seconds=1)
+    if at > now:
+        why = f"{seconds} s ahead of this clock, more than {TOLERANCE.seconds}: set the clock"
+    else:
+        why = f"{seconds} s old, more than {TOLERANCE.seconds}: a receiver refuses it; --at says when it was received"
+    return Check("timestamp", Verdict.BAD, f"{iso(at)} is {why}")
+
+
+def _by_secret(saved: Saved, secrets: Sequence[str]) -> Check:
+    keys = [_decoded(each, _SECRET) for each in secrets]
+    if None in keys:
+        text = f"the secret is malformed: it is {_SECRET} and base64, without spaces or quotes"
+        return Check("v1", Verdict.BAD, text)
+    accepts = [_accepts_hmac(key) for key in keys if key is not None]
+    return _signed(saved, _Scheme("v1", "secret", accepts))
+
+
+def _by_public_key(saved: Saved, public_keys: Sequence[str]) -> Check:
+    keys = [_decoded(each, _PUBLIC) for each in public_keys]
+    if any(key is None or len(key) != _PUBLIC_KEY_BYTES for key in keys):
+        text = f"a public key is malformed: it is {_PUBLIC} and base64 of {_PUBLIC_KEY_BYTES} bytes"
+        return Check("v1a", Verdict.BAD, text)
+    accepts = [_accepts_ed25519(PublicKey(key)) for key in keys if key is not None]
+    return _signed(saved, _Scheme("v1a", "public key", accepts))
+
+
+def _signed(saved: Saved, scheme: _Scheme) -> Check:
+    """Try every signature of a scheme with every key, and then with the bodies that this one may have been."""
+    version = scheme.version
+    if not scheme.accepts:
+        return Check(version, Verdict.SKIPPED, f"not checked: no {scheme.keys} was given")
+    signatures = [found[1] for part in _parts(saved) if (found := _signature(part)) and found[0] == version]
+    if not signatures:
+        return Check(version, Verdict.BAD, f"{_SIGNATURE} has no {version} signature")
+
+    def matches(body: bytes) -> bool:
+        content = b".".join((saved.headers[_ID].encode(), saved.headers[_TIMESTAMP].encode(), body))
+        return any(accepts(each, content) for accepts in scheme.accepts for each in signatures)
+
+    if matches(saved.body):
+        return Check(version, Verdict.GOOD, f"verified with the {scheme.keys}")
+    for how, body in _former(saved.body):
+        if matches(body):
+            return Check(version, Verdict.BAD, f"the body was changed after it was signed: {how}")
+    text = f"does not match: a wrong {scheme.keys} (another origin's, or one that was replaced), or the body, id or "
+    return Check(version, Verdict.BAD, f"{text}timestamp was changed after it was signed")
+
+
+def _former(body: bytes) -> Iterator[tuple[str, bytes]]:
+    """Guess what a body was before somebody changed it, each guess with what happened."""
+    yield "white space was added at an end", body.strip()
+    yield "a byte order mark was added", body.removeprefix(b"\xef\xbb\xbf")
+    yield "line breaks were converted", body.replace(b"\r\n", b"\n")
+    try:
+        parsed = json.loads(body)
+        again = json.dumps(parsed, ensure_ascii=False, separators=(",", ":")).encode()
+    except (ValueError, RecursionError):
+        return
+    yield "its JSON was parsed and written again; verify the raw bytes, before any parser", again
+
+
+def _audience(saved: Saved, known: Known) -> Check:
+    """Compare whom it is for; where one key signs for all receivers, only this keeps them apart."""
+    try:
+        said = json.loads(saved.body)["data"]["audience"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return Check("audience", Verdict.BAD, "the body is no JSON with data.audience")
+    if known.audience is None:
+        return Check("audience", Verdict.SKIPPED, f"{str(said)[:200]!r}, not compared: say --callback-url")
+    if said == known.audience:
+        return Check("audience", Verdict.GOOD, known.audience)
+    return Check("audience", Verdict.BAD, f"it is for {str(said)[:200]!r}, not for {known.audience!r}")
+
+
+def _parts(saved: Saved) -> list[str]:
+    return saved.headers[_SIGNATURE].split(" ")
+
+
+def _signature(part: str) -> tuple[str, bytes] | None:
+    """Read one signature; of a scheme that nobody knows, anything goes. None where it is malformed."""
+    version, comma, text = part.partition(",")
+    if not comma or not version:
+        return None
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return (version, raw) if len(raw) == _LENGTHS.get(version, len(raw)) else None
+
+
+def _decoded(text: str, prefix: str) -> bytes | None:
+    if not text.startswith(prefix):
+        return None
+    try:
+        return base64.b64decode(text.removeprefix(prefix), validate=True) or None
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _accepts_hmac(key: bytes) -> Callable[[bytes, bytes], bool]:
+    def accepts(signature: bytes, content: bytes) -> bool:
+        return hmac.compare_digest(hmac.digest(key, content, "sha256"), signature)
+
+    return accepts
+
+
+def _accepts_ed25519(key: PublicKey) -> Callable[[bytes, bytes], bool]:
+    public = Ed25519PublicKey.from_public_bytes(key.key)
+
+    def accepts(signature: bytes, content: bytes) -> bool:
+        try:
+            public.verify(signature, content)
+        except InvalidSignature:
+            return False
+        return True
+
+    return accepts

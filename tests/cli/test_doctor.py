@@ -1,0 +1,281 @@
+"""What the doctor says of a bridge, and of the settings in its own environment: right, or what to do."""
+
+import base64
+import socket
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from azure.storage.queue import QueueClient
+
+from bridge.adapters.queue import DELIVERIES_QUEUE
+from bridge.world import real_clock
+from local.azurite import Azurite
+from local.upstream import Upstream
+from local.upstream.catalogue import named
+from tests.support.cli import Said, type_in
+from tests.support.played_bridge import Answer, PlayedBridge, attempt, problem, registration
+from tests.support.world import NOON, SIGNING_KEY
+
+DATE = {"Date": "Mon, 23 Nov 2026 12:00:00 GMT"}
+ALIVE = (200, {"status": "ok"}, DATE)
+SOURCE = {
+    "name": "default",
+    "endpoint": "https://speech.example.com",
+    "path": "avatar",
+    "apiVersion": "2024-08-01",
+    "requestsPerSecond": 1.0,
+    "highestRequestsPerSecond": 1.0,
+    "stoppedUntil": None,
+    "pausedUntil": None,
+    "problem": None,
+    "advice": None,
+}
+
+
+def status(**own: Any) -> tuple[int, Any]:  # noqa: ANN401 - JSON
+    """Answer as a bridge that is well, unless told otherwise."""
+    well: dict[str, Any] = {"lastSweepAt": "2026-11-23T11:59:30.000Z", "oldestOverdueAt": None, "registrations": {}}
+    return 200, {**well, "sources": [SOURCE], **own}
+
+
+def examine(played: PlayedBridge, seconds: float = 0) -> dict[str, dict[str, Any]]:
+    """Examine at noon, give or take; returns what was looked at, by name."""
+    played.tell("GET registrations", (200, {"value": [], "nextLink": None}))
+    now = NOON + timedelta(seconds=seconds)
+    said = type_in("doctor", "--json", environment=played.environment, clock=lambda: now)
+    looked_at = {each["name"]: each for each in said.json["examined"]}
+    assert said.exit == (0 if said.json["healthy"] else 1)
+    assert said.json["healthy"] is all(each["health"] != "bad" for each in looked_at.values())
+    return looked_at
+
+
+def test_a_bridge_that_is_well(played: PlayedBridge) -> None:
+    """Every line is good."""
+    played.tell("GET health", ALIVE)
+    played.tell("GET status", status())
+
+    found = examine(played)
+
+    assert {each["health"] for each in found.values()} == {"good"}
+    names = ["bridge", "clock", "access", "last sweep", "overdue", "source default", "registrations"]
+    assert list(found) == names
+
+
+@pytest.mark.parametrize(
+    ("seen", "name", "words", "do"),
+    [
+        ({"lastSweepAt": None}, "last sweep", "none yet: the timer does not tick", "check BRIDGE_POLL_SCHEDULE"),
+        ({"lastSweepAt": "2026-11-23T11:55:00.000Z"}, "last sweep", "300 s ago", "check BRIDGE_POLL_SCHEDULE"),
+        ({"oldestOverdueAt": "2026-11-23T11:50:00.000Z"}, "overdue", "due for 600 s", "raise BRIDGE_SWEEP_THREADS"),
+        (
+            {"sources": [SOURCE | {"stoppedUntil": "2026-11-23T12:01:00.000Z"}]},
+            "source default",
+            "throttled: not asked until 2026-11-23T12:01:00.000Z",
+            "lower SPEECH_REQUESTS_PER_SECOND",
+        ),
+        (
+            {"sources": [SOURCE | {"problem": "HTTP 401", "advice": "check SPEECH_KEY", "pausedUntil": "2026"}]},
+            "source default",
+            "does not take the credential: HTTP 401; paused until 2026",
+            "check SPEECH_KEY",
+        ),
+    ],
+)
+def test_what_the_status_shows_is_explained(
+    played: PlayedBridge, seen: dict[str, Any], name: str, words: str, do: str
+) -> None:
+    """That alone is bad."""
+    played.tell("GET health", ALIVE)
+    played.tell("GET status", status(**seen))
+
+    found = examine(played)
+
+    assert [each for each in found if found[each]["health"] == "bad"] == [name]
+    assert words in found[name]["text"]
+    assert do in found[name]["do"]
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(45, "45 s ahead of the bridge's"), (-45, "45 s behind the bridge's")])
+def test_clocks_that_disagree_are_noticed(played: PlayedBridge, seconds: float, words: str) -> None:
+    """By the Date of an answer."""
+    played.tell("GET health", ALIVE)
+    played.tell("GET status", status())
+
+    found = examine(played, seconds)
+
+    assert (found["clock"]["health"], words in found["clock"]["text"]) == ("bad", True)
+    assert examine(played, 30)["clock"]["health"] == "good"
+
+
+@pytest.mark.parametrize(
+    ("health", "answer", "name", "words"),
+    [
+        ((503, {"status": "misconfigured"}, DATE), (503, problem("Misconfigured", "…", ("SPEECH_KEY", "is not set"))),
+         "settings", "SPEECH_KEY: is not set"),
+        (ALIVE, (401, ""), "access", "HTTP 401"),
+        ((404, "", DATE), (404, ""), "bridge", "HTTP 404 at"),
+        (ALIVE, (503, problem("StorageUnavailable", "Storage does not answer.")), "access", "StorageUnavailable"),
+    ],
+)  # fmt: skip
+def test_a_bridge_that_does_not_let_in_is_examined_no_further(
+    played: PlayedBridge,
+    health: Answer,
+    answer: Answer,
+    name: str,
+    words: str,
+) -> None:
+    """What hides the rest is said, with what to do."""
+    played.tell("GET health", health)
+    played.tell("GET status", answer)
+
+    found = examine(played)
+
+    assert (found[name]["health"], words in found[name]["text"]) == ("bad", True)
+    assert found[name]["do"]
+    assert "last sweep" not in found
+
+
+def test_a_bridge_that_is_not_there() -> None:
+    """One line, and what to look at."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+    said = type_in("doctor", environment={"BRIDGE_URL": f"http://127.0.0.1:{port}"})
+
+    assert said.exit == 1
+    assert f"http://127.0.0.1:{port} does not answer" in said.out
+    assert "is it running, and BRIDGE_URL right?" in said.out
+
+
+def test_the_same_trouble_of_many_is_said_once(played: PlayedBridge) -> None:
+    """With how many there are, and one of them."""
+    ids = [f"default~operation-{number}~0123456789abcdef" for number in range(3)]
+    dead = [registration(each, state="dead", reason="exhausted", attempts=[attempt(error="tls")]) for each in ids]
+    played.tell("GET health", ALIVE)
+    played.tell("GET status", status())
+    nothing: Answer = (200, {"value": [], "nextLink": None})
+    played.tell("GET registrations", nothing, nothing, (200, {"value": dead, "nextLink": None}))
+    for each in dead:
+        played.tell(f"GET registrations/{each['id']}", (200, each))
+
+    said = type_in("doctor", environment=played.environment, clock=lambda: NOON)
+
+    assert said.exit == 1
+    assert said.out.count("the receiver's certificate") == 1
+    assert f"(tls); 3 registrations, {ids[0]} for one" in said.out
+    assert "renew its certificate" in said.out
+
+
+def test_without_anything_to_examine_it_says_what_to_set() -> None:
+    """An address, or settings."""
+    said = type_in("doctor")
+
+    assert (said.exit, said.err) == (2, "nothing to examine: set BRIDGE_URL, or the app's settings\n")
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    """Stand in for the Speech endpoint."""
+    with Upstream.start(key="right-key") as running:
+        yield running
+
+
+@pytest.fixture
+def own(upstream: Upstream) -> Iterator[dict[str, str]]:
+    """Give the doctor the settings of an app, on storage that nothing else uses."""
+    with Azurite.start() as azurite:
+        yield {
+            "AzureWebJobsStorage": azurite.connection_string,
+            "SPEECH_ENDPOINT": upstream.endpoint,
+            "SPEECH_KEY": upstream.key,
+            "BRIDGE_SIGNING_KEYS": SIGNING_KEY,
+            "BRIDGE_POLL_SCHEDULE": "*/10 * * * * *",
+        }
+
+
+def directly(own: dict[str, str], seconds: float = 0) -> Said:
+    """Examine the settings, on a clock that may be wrong."""
+    return type_in("doctor", environment=own, clock=lambda: real_clock() + timedelta(seconds=seconds))
+
+
+def test_settings_that_are_right(own: dict[str, str], upstream: Upstream) -> None:
+    """Before the first sweep too: nothing is made by looking, and one question is asked."""
+    said = directly(own)
+
+    assert said.exit == 0, said.out
+    assert "the table is made by the first sweep" in said.out
+    assert "takes the credential" in said.out
+    assert len(upstream.requests) == 1
+    assert directly(own).out == said.out
+
+
+def test_a_setting_that_is_wrong_is_named() -> None:
+    """Each of them, and never its value."""
+    said = directly({"AzureWebJobsStorage": "UseDevelopmentStorage=true", "BRIDGE_SIGNING_KEYS": "c2hvcnQ="})
+
+    assert said.exit == 1
+    named_settings = (
+        "SPEECH_ENDPOINT: is not set",
+        "BRIDGE_SIGNING_KEYS: each key has",
+        "BRIDGE_POLL_SCHEDULE: is not",
+    )
+    assert [each for each in named_settings if each not in said.out] == []
+    assert "c2hvcnQ=" not in said.out
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("wrong key (gateway)", ("does not take the credential: HTTP 401", "check SPEECH_KEY")),
+        ("no role", ("does not take the credential: HTTP 403", "Cognitive Services Speech User")),
+        ("throttled without a hint", ("HTTP 429", "lower SPEECH_REQUESTS_PER_SECOND")),
+        ("bad request", ("HTTP 400", "check SPEECH_PATH and SPEECH_API_VERSION")),
+        ("not JSON", ("HTTP 200 without a JSON object", "check SPEECH_ENDPOINT")),
+    ],
+)
+def test_what_speech_says_is_explained(
+    own: dict[str, str], upstream: Upstream, answer: str, words: tuple[str, str]
+) -> None:
+    """By the same table as a poll."""
+    upstream.tell_all(named(answer))
+
+    said = directly(own)
+
+    assert said.exit == 1
+    assert [each for each in words if each not in said.out] == []
+
+
+def test_storage_of_another_clock_is_noticed(own: dict[str, str]) -> None:
+    """By the Date of its answer."""
+    said = directly(own, seconds=90)
+
+    assert said.exit == 1
+    assert "ahead of the storage account's" in said.out
+
+
+def test_storage_that_does_not_let_in(own: dict[str, str]) -> None:
+    """A key of another account; the connection string is not shown."""
+    before, _, after = own["AzureWebJobsStorage"].partition("AccountKey=")
+    other = base64.b64encode(b"another key").decode()
+    changed = f"{before}AccountKey={other};{after.partition(';')[2]}"
+
+    said = directly({**own, "AzureWebJobsStorage": changed})
+
+    assert said.exit == 1
+    assert "storage does not let the bridge in" in said.out
+    assert "check the account's key" in said.out
+    assert other not in said.out
+
+
+def test_messages_in_the_poison_queue_are_noticed(own: dict[str, str]) -> None:
+    """They say that deliveries failed in the function itself."""
+    with QueueClient.from_connection_string(own["AzureWebJobsStorage"], f"{DELIVERIES_QUEUE}-poison") as queue:
+        queue.create_queue()
+        queue.send_message("lost")
+
+    said = directly(own)
+
+    assert said.exit == 1
+    assert "1 messages failed five times" in said.out

@@ -1,0 +1,79 @@
+"""As a new user would: `make start`, and then the command line alone, up to a verified callback."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local.settings import REPOSITORY
+from tests.local.started import Started, free_ports
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Started]:
+    """Begin a local start as `make start` does, only that its operations are short."""
+    started = Started(
+        {
+            "LOCAL_DIR": str(tmp_path / "state"),
+            "PORT": str(free_ports(6)),
+            "STANDIN_DURATIONS": "1",
+            "BRIDGE_POLL_SCHEDULE": "* * * * * *",
+            "BRIDGE_POLL_INTERVAL": "1s",
+        }
+    )
+    started.until("Ctrl-C stops everything.")
+    yield started
+    started.clean_up()
+
+
+def bridge(start: Started, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Type a command, in a pipe."""
+    return subprocess.run(
+        [sys.executable, "-m", "bridge", *arguments],
+        cwd=REPOSITORY,
+        env={"PATH": os.environ["PATH"], "BRIDGE_URL": f"http://127.0.0.1:{start.settings.port}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_from_the_start_to_a_verified_callback(start: Started) -> None:
+    """Register and wait, run what waited for it, verify what came, and find nothing wrong."""
+    receiver = f"http://127.0.0.1:{start.settings.receiver_port}"
+    url = f"{receiver}/callback"
+    arguments = ("--operation-id", "my-first-operation", "--callback-url", url, "--metadata", '{"video": "intro"}')
+
+    waited = bridge(start, "register", *arguments, "--wait", "--", "sh", "-c", "echo $BRIDGE_OPERATION_STATUS")
+    verified = bridge(start, "verify", f"{receiver}/callbacks", "--callback-url", url, "--json")
+    doctor = bridge(start, "doctor")
+    listed = bridge(start, "list", "--state", "delivered")
+
+    assert (waited.returncode, waited.stderr) == (0, "")
+    assert waited.stdout.splitlines()[-1] == "Succeeded"
+    assert "  delivered  Succeeded; attempt 1: HTTP 204 at " in waited.stdout
+    assert "\x1b" not in waited.stdout
+    assert verified.returncode == 0, verified.stdout
+    verdicts = {each["name"]: each["verdict"] for each in json.loads(verified.stdout)["checks"]}
+    assert verdicts == dict.fromkeys(("headers", "timestamp", "v1", "v1a", "audience"), "good")
+    assert doctor.returncode == 0, doctor.stdout
+    assert "BAD" not in doctor.stdout
+    assert listed.stdout.split("\t")[1:3] == ["delivered", "Succeeded"]
+
+
+def test_a_failed_operation_fails_the_command_and_runs_nothing(start: Started) -> None:
+    """Its callback is delivered all the same."""
+    url = f"http://127.0.0.1:{start.settings.receiver_port}/callback"
+
+    waited = bridge(
+        start, "register", "--operation-id", "to-fail", "--callback-url", url, "--wait", "--", "echo", "ran"
+    )
+
+    assert waited.returncode == 1
+    assert "  delivered  Failed; attempt 1: HTTP 204 at " in waited.stdout
+    assert "ran" not in waited.stdout.splitlines()

@@ -1,0 +1,58 @@
+"""The command line as somebody types it: what it says, and how it ends."""
+
+import io
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from typer.testing import CliRunner
+
+from bridge.cli.app import app
+from bridge.cli.surroundings import Surroundings
+from bridge.world import real_clock
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What came of a command."""
+
+    exit: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401 - JSON
+        """What it wrote for programs."""
+        return json.loads(self.out)
+
+
+class Terminal(io.StringIO):
+    """A terminal that keeps what is written on it."""
+
+    def isatty(self) -> bool:
+        """Say yes."""
+        return True
+
+
+def unmoved(_seconds: float) -> None:
+    """Wait for nothing: what a test waits for is not on a clock."""
+
+
+def type_in(
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    clock: Callable[[], datetime] = real_clock,
+    stopwatch: Callable[[], float] = lambda: 0.0,
+    pause: Callable[[float], None] = unmoved,
+    out: io.StringIO | None = None,
+    stdin: str = "",
+) -> Said:
+    """Run a command in this process; what it would read of the real world is an argument."""
+    told, complained = out or io.StringIO(), io.StringIO()
+    around = Surroundings(
+        environment=environment or {}, clock=clock, stopwatch=stopwatch, pause=pause, out=told, err=complained
+    )
+    done = CliRunner().invoke(app, list(arguments), obj=around, input=stdin, catch_exceptions=False)
+    return Said(done.exit_code, told.getvalue() + done.stdout, complained.getvalue() + done.stderr)

@@ -1,0 +1,130 @@
+"""A bridge that answers by script over a real socket, and remembers what it was sent."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from werkzeug import Request, Response
+
+from local.web import WebServer
+
+Answer = tuple[int, Any] | tuple[int, Any, Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """One call that came."""
+
+    method: str
+    #: Path and query, without `/api/`.
+    path: str
+    headers: Mapping[str, str]
+    #: The JSON of its body; None without one.
+    body: Any
+
+
+@dataclass
+class PlayedBridge:
+    """What is not in the script is 404, as of the function host: without a body."""
+
+    url: str = ""
+    calls: list[Called] = field(default_factory=list)
+    _scripts: dict[str, list[Answer]] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Say where it is."""
+        return {"BRIDGE_URL": self.url}
+
+    def tell(self, call: str, *answers: Answer) -> None:
+        """Script the answers to a call, `GET registrations` say; the last one stays. Text is sent as it is."""
+        self._scripts[call] = list(answers)
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:  # noqa: ANN401 - WSGI
+        """Answer, and remember who asked."""
+        request = Request(environ)
+        path = request.full_path.removesuffix("?").removeprefix("/api/")
+        raw = request.get_data()
+        self.calls.append(Called(request.method, path, dict(request.headers), json.loads(raw) if raw else None))
+        script = self._scripts.get(f"{request.method} {path.partition('?')[0]}", [(404, "")])
+        status, body, *more = script.pop(0) if len(script) > 1 else script[0]
+        text = body if isinstance(body, str) else json.dumps(body)
+        return Response(text, status, more[0] if more else None, mimetype="application/json")(environ, start_response)
+
+
+@contextmanager
+def played_bridge() -> Iterator[PlayedBridge]:
+    """Serve one until the end of the block."""
+    played = PlayedBridge()
+    server = WebServer(played)
+    played.url = server.url
+    try:
+        yield played
+    finally:
+        server.stop(timeout=5)
+
+
+def registration(name: str = "default~operation-1~0123456789abcdef", **own: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+    """Show a registration as the API does: one that waits, unless told otherwise."""
+    operation = {
+        "id": "operation-1",
+        "source": "default",
+        "status": "Running",
+        "reason": None,
+        "registeredAt": "2026-11-23T12:00:00.000Z",
+        "polls": 1,
+        "lastPolledAt": "2026-11-23T12:00:00.000Z",
+        "nextPollAt": "2026-11-23T12:00:15.000Z",
+        "finishedAt": None,
+        "lastError": None,
+    }
+    return {
+        "id": name,
+        "callbackUrl": "https://hooks.example.com/avatar",
+        "events": ["Succeeded", "Failed"],
+        "metadata": None,
+        "format": "standard",
+        "state": "waiting",
+        "since": "2026-11-23T12:00:00.000Z",
+        "reason": None,
+        "createdAt": "2026-11-23T12:00:00.000Z",
+        "message": None,
+        "nextAttemptAt": None,
+        "heldBack": None,
+        "deliveredAt": None,
+        "attempts": [],
+        **own,
+        "operation": operation | own.get("operation", {}),
+    }
+
+
+def attempt(status: int | None = None, error: str | None = None) -> dict[str, Any]:
+    """Show an attempt as the API does."""
+    return {
+        "number": 1,
+        "at": "2026-11-23T12:01:00.000Z",
+        "durationMs": 12,
+        "address": "203.0.113.7",
+        "status": status,
+        "error": error,
+        "body": None,
+    }
+
+
+def delivered(name: str = "default~operation-1~0123456789abcdef", status: str = "Succeeded") -> dict[str, Any]:
+    """Show one that was delivered."""
+    return registration(
+        name,
+        state="delivered",
+        deliveredAt="2026-11-23T12:01:00.000Z",
+        attempts=[attempt(204)],
+        operation={"status": status},
+    )
+
+
+def problem(code: str, message: str, *details: tuple[str, str]) -> dict[str, Any]:
+    """Write an error in Azure's shape."""
+    listed = [{"code": "InvalidValue", "message": said, "target": target} for target, said in details]
+    return {"error": {"code": code, "message": message, "target": None, "details": listed}}
