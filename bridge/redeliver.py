@@ -32,7 +32,8 @@ _PAGE = 100
 class Order:
     """Which ones are to be redelivered."""
 
-    owner: str
+    #: Whose; None for everybody's.
+    owner: str | None
     #: Those that died at this time or later.
     since: datetime
     #: Those whose callbacks go to this host, as a name or with its port; None for every one.
@@ -44,7 +45,7 @@ class Order:
         """Tell whether a dead registration is meant."""
         where = host_and_port(entry.callback_url)
         name = where if where.endswith("]") else where.rpartition(":")[0] or where
-        return entry.owner == self.owner and self.host in (None, where, name)
+        return self.owner in (None, entry.owner) and self.host in (None, where, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +89,14 @@ class Redeliver:
         """Walk through the index of what is dead, newest first, as far back as is meant."""
         cursor: Cursor | None = None
         while True:
-            page = self.show.page([State.DEAD], limit=_PAGE, cursor=cursor)
+            page = self.show.page([State.DEAD], limit=_PAGE, cursor=cursor, owner=order.owner)
             for entry in page.entries:
                 if entry.since < order.since:
                     return
                 if order.includes(entry):
                     yield entry
             cursor = page.cursor
-            if cursor is None:
+            if cursor is None or cursor.since < order.since:
                 return
 
     def _begin(self, now: datetime, ref: RegistrationRef, wait: timedelta) -> bool:

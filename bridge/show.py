@@ -15,6 +15,7 @@ from bridge.core.family import Family
 from bridge.core.index import IndexEntry
 from bridge.core.keys import (
     LAW_PREFIX,
+    PARTITION_COUNT,
     SOURCE_PREFIX,
     OperationRef,
     RegistrationRef,
@@ -40,6 +41,9 @@ COUNTED = 1_000
 
 #: So many due rows of a partition are looked at for the first one: rows of strangers may stand before it.
 _FIRST_DUE = 10
+
+#: Where one owner's are looked for, so many index rows are read at once, and this often for a page.
+_STRETCH, _STRETCHES = 2_000, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,23 +95,49 @@ class Show:
             return None
         return Shown(found.record, family.operation.record, self.attempts(ref))
 
+    def owner(self, ref: RegistrationRef) -> str | None:
+        """Say whose a registration is, which never changes: its id is made from it. One call."""
+        row = self.table.get(ref.partition, ref.key)
+        return None if row is None else decode(Registration, ref, row.values).owner
+
     def operation(self, ref: OperationRef) -> Family | None:
         """Show an operation with its registrations."""
         return Family.read(ref, self.table.range(ref.partition, ref.key, after(ref.key)))
 
-    def page(self, states: Sequence[State], *, limit: int, cursor: Cursor | None) -> Page:
-        """List the registrations that are in one of `states`, newest first by when they came into it."""
+    def page(self, states: Sequence[State], *, limit: int, cursor: Cursor | None, owner: str | None = None) -> Page:
+        """List the registrations that are in one of `states`, newest first by when they came into it.
 
-        def read(place: tuple[str, State]) -> Iterable[IndexEntry]:
+        With `owner`, only theirs. The index is not by owner, so those of others are read and passed over, a bounded
+        number of them: the page of an owner with few among many can be short, even empty, and have a cursor.
+        """
+        size = limit + 1 if owner is None else max(1, _STRETCH // (PARTITION_COUNT * len(states)))
+        entries: list[IndexEntry] = []
+        for _ in range(_STRETCHES):
+            stretch = self._stretch(states, cursor, size)
+            entries += [entry for entry in stretch.entries if owner in (None, entry.owner)]
+            cursor = stretch.cursor
+            if len(entries) > limit:
+                return Page(entries[:limit], Cursor(_place(entries[limit - 1])))
+            if cursor is None:
+                break
+        return Page(entries, cursor)
+
+    def _stretch(self, states: Sequence[State], cursor: Cursor | None, size: int) -> Page:
+        """Read on in the index of each state and partition, `size` rows each, as far as all of them have been read."""
+
+        def read(place: tuple[str, State]) -> Sequence[Row]:
             partition, state = place
             prefix = f"idx:{state}:"
             start = prefix if cursor is None else f"{prefix}{cursor.place}!"
-            return _entries(self.table.range(partition, start, after(prefix), limit=limit + 1), state)
+            return self.table.range(partition, start, after(prefix), limit=size)
 
-        parts = self.executor.map(read, product(operation_partitions(), states))
-        entries = sorted((entry for part in parts for entry in part), key=_place)
-        more = len(entries) > limit
-        return Page(entries[:limit], Cursor(_place(entries[limit - 1])) if more else None)
+        places = list(product(operation_partitions(), states))
+        parts = list(self.executor.map(read, places))
+        ends = (_end(rows) for rows in parts if len(rows) == size)
+        end = min((cursor.place for cursor in ends if cursor is not None), default=None)
+        found = (entry for (_, state), rows in zip(places, parts, strict=True) for entry in _entries(rows, state))
+        entries = sorted((entry for entry in found if end is None or _place(entry) <= end), key=_place)
+        return Page(entries, None if end is None else Cursor(end))
 
     def status(self) -> Status:
         """Read the heartbeat, the first due row of each partition, and the counts."""
@@ -159,6 +189,11 @@ def _budget(row: Row) -> tuple[str, Budget]:
 
 def _law(row: Row) -> tuple[str, Law]:
     return row.key, decode(Law, None, row.values)
+
+
+def _end(rows: Sequence[Row]) -> Cursor | None:
+    """Find the last row that a list can go on from."""
+    return next((cursor for row in reversed(rows) if (cursor := Cursor.of_key(row.key)) is not None), None)
 
 
 def _place(entry: IndexEntry) -> str:

@@ -60,8 +60,8 @@ def read_ping(request: func.HttpRequest, terms: Terms) -> tuple[str, Format]:
     return read.callbackUrl, Format(read.format or Format.STANDARD)
 
 
-def read_order(request: func.HttpRequest, *, owner: str) -> Order:
-    """Read which registrations to deliver again.
+def read_order(request: func.HttpRequest, *, owner: str | None) -> Order:
+    """Read which registrations to deliver again, of one owner or, with None, of all.
 
     Raises Problem with 400, 413 or 415.
     """

@@ -4,6 +4,9 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass
+from datetime import datetime
+
+from bridge.core.keys import index_since
 
 #: The end of an index key: the inverted time and the registration.
 _PLACE = re.compile(r"[0-9]{13}:[a-z0-9-]{1,32}:[a-zA-Z0-9._-]{3,64}:[0-9a-f]{16}", re.ASCII)
@@ -14,6 +17,11 @@ class Cursor:
     """Names the last entry that a client has seen."""
 
     place: str
+
+    @property
+    def since(self) -> datetime:
+        """When that entry came into its state."""
+        return index_since(self.place)
 
     def text(self) -> str:
         """Write it for a client."""
@@ -27,4 +35,10 @@ class Cursor:
             place = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
         except (binascii.Error, ValueError):
             return None
+        return cls(place) if _PLACE.fullmatch(place) else None
+
+    @classmethod
+    def of_key(cls, key: str) -> "Cursor | None":
+        """Take the place out of the key of an index row; None where the row is nothing of ours."""
+        place = key.split(":", 2)[-1]
         return cls(place) if _PLACE.fullmatch(place) else None

@@ -188,6 +188,11 @@ def index_key(state: str, since: datetime, ref: RegistrationRef) -> str:
     return f"idx:{state}:{_LAST_MILLIS - to_millis(since):013d}:{ref.due_reference}"
 
 
+def index_since(place: str) -> datetime:
+    """Read off the end of an index key, from the time on, since when its registration is in its state."""
+    return from_millis(_LAST_MILLIS - int(place[:13]))
+
+
 def after(prefix: str) -> str:
     """Name the end of the range of keys that begin with `prefix`, which ends in a colon."""
     return f"{prefix[:-1]};"

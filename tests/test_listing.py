@@ -1,0 +1,104 @@
+"""Lists of one owner's among everybody's: whole, in order, and with bounded work for each page."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from bridge.core.cursor import Cursor
+from bridge.core.index import IndexEntry
+from bridge.core.keys import RegistrationRef
+from bridge.core.registration import State
+from bridge.core.rows import for_insert
+from bridge.core.transaction import ANY, Insert, Merge, Transaction
+from bridge.redeliver import Order
+from bridge.show import Show
+from tests.support.world import Stage
+
+ANN, BOB = "ann", "bob"
+
+
+def put(bridge: Stage, owner: str, number: int, state: State = State.DELIVERED) -> str:
+    """Put one registration into the index, a second older for each number; returns its public id."""
+    wish = bridge.wish(f"operation-{number}")
+    ref = RegistrationRef.of(wish.ref.operation, owner=owner, callback_url=wish.callback_url)
+    since = bridge.clock() - timedelta(seconds=number)
+    entry = IndexEntry.of(replace(wish, ref=ref, owner=owner, state=state, since=since))
+    bridge.memory.commit(Transaction(ref.partition, (Insert(entry.key, for_insert(entry)),)))
+    return ref.public_id
+
+
+def pages(show: Show, states: Sequence[State], *, limit: int, owner: str | None) -> list[list[str]]:
+    """Follow the cursors to the end, each by way of the text that a client gets."""
+    found, cursor = [], None
+    while True:
+        page = show.page(states, limit=limit, cursor=cursor, owner=owner)
+        found.append([entry.ref.public_id for entry in page.entries])
+        if page.cursor is None:
+            return found
+        cursor = Cursor.parse(page.cursor.text())
+        assert cursor is not None
+
+
+@pytest.mark.parametrize("states", [(State.DELIVERED,), tuple(State)], ids=["one state", "all states"])
+@pytest.mark.parametrize("limit", [1, 4, 100])
+def test_an_owner_is_shown_all_of_theirs_in_order_and_nothing_else(
+    bridge: Stage, states: Sequence[State], limit: int
+) -> None:
+    """Page by page, however they lie among others'."""
+    mine = [put(bridge, ANN, number) for number in range(0, 300, 7)]
+    for number in set(range(300)) - set(range(0, 300, 7)):
+        put(bridge, BOB, number, State.DEAD if number % 3 else State.DELIVERED)
+
+    found = pages(bridge.bridge.routes.show, states, limit=limit, owner=ANN)
+
+    assert [each for page in found for each in page] == mine
+    assert all(len(page) == limit for page in found[:-1])
+
+
+@pytest.mark.parametrize(("states", "calls"), [((State.DELIVERED,), 32), (tuple(State), 192)], ids=["one", "all"])
+def test_few_among_many_cost_a_bounded_number_of_reads(bridge: Stage, states: Sequence[State], calls: int) -> None:
+    """A page may be empty, and says where it goes on."""
+    for number in range(8_500):
+        put(bridge, BOB, number)
+    last = put(bridge, ANN, 9_000)
+    bridge.table.taken()
+
+    first = bridge.bridge.routes.show.page(states, limit=50, cursor=None, owner=ANN)
+
+    assert bridge.table.taken()["range"] == calls
+    assert (first.entries, first.cursor is None) == ([], False)
+    found = pages(bridge.bridge.routes.show, states, limit=50, owner=ANN)
+    assert [each for page in found for each in page] == [last]
+
+
+def test_rows_that_cannot_be_read_do_not_end_a_list(bridge: Stage) -> None:
+    """Those of a newer version are passed over, and what is older comes all the same."""
+    ids = [put(bridge, ANN, number) for number in range(40)]
+    newest = [row for name in range(8) for row in bridge.memory.rows(f"op{name}")]
+    for row in newest:
+        if RegistrationRef.parse(row.key.split(":", 3)[3].replace(":", "~")) in refs(ids[:30]):
+            bridge.memory.commit(Transaction(row.partition, (Merge(row.key, {"v": 99}, ANY),)))
+
+    found = pages(bridge.bridge.routes.show, [State.DELIVERED], limit=2, owner=None)
+
+    assert [each for page in found for each in page] == ids[30:]
+
+
+def test_a_redelivery_of_one_owner_looks_no_further_back_than_it_was_told(bridge: Stage) -> None:
+    """Even where nothing of theirs is on the way."""
+    for number in range(9_000):
+        put(bridge, BOB, number, State.DEAD)
+    bridge.table.taken()
+    since = bridge.clock() - timedelta(minutes=1)
+
+    started = bridge.bridge.routes.again.redeliver(Order(owner=ANN, since=since, host=None, limit=10))
+
+    assert (started.refs, started.more) == ([], False)
+    assert bridge.table.taken()["range"] == 32
+
+
+def refs(ids: Sequence[str]) -> set[RegistrationRef | None]:
+    """Read public ids."""
+    return {RegistrationRef.parse(each) for each in ids}
