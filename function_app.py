@@ -8,8 +8,8 @@ from bridge.adapters.queue import DELIVERIES_QUEUE
 from bridge.api.routes import Routes
 from bridge.app import App
 
-app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 bridge = App.from_environment(os.environ)
+app = func.FunctionApp(http_auth_level=bridge.level)
 
 
 @app.route("registrations", methods=["POST"])

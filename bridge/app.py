@@ -7,14 +7,16 @@ functions and without a message. Every route but health then says what is wrong,
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import azure.functions as func
 
 from bridge.api.body import Terms
 from bridge.api.caller import caller_of
+from bridge.api.doorman import ByKey, ByToken, Doorman
 from bridge.api.problems import Problem, internal, misconfigured, unavailable, unreadable
 from bridge.api.routes import Routes
+from bridge.core.callers import ANYBODY
 from bridge.core.errors import Contended, ForeignRow, Misconfigured, StorageUnavailable
 from bridge.core.sealing import HeaderSeal
 from bridge.core.wire import read_call
@@ -24,7 +26,7 @@ from bridge.log import Event, called_by, log
 from bridge.ping import Ping
 from bridge.redeliver import Redeliver
 from bridge.register import Register
-from bridge.settings import Settings, read_settings
+from bridge.settings import AUTH, BY_TOKEN, Settings, read_settings
 from bridge.show import Show
 from bridge.sweep import Sweep
 from bridge.sweeping.laws import Laws
@@ -42,6 +44,9 @@ Route = Callable[[Routes, func.HttpRequest], func.HttpResponse]
 class Bridge:
     """The use cases, ready to be called."""
 
+    #: Says who calls.
+    doorman: Doorman
+    #: For a caller that sees nothing; each request is answered by a copy with its own.
     routes: Routes
     sweep: Sweep
     deliver: Deliver
@@ -75,6 +80,7 @@ def compose(settings: Settings, world: World) -> Bridge:
         terms=Terms(rules=settings.callback_rules, sources=sources, objection=world.courier.objection),
         keyring=settings.keyring,
         clock=world.clock,
+        caller=ANYBODY,
     )
     deliver = Deliver(
         table=world.table,
@@ -86,7 +92,9 @@ def compose(settings: Settings, world: World) -> Bridge:
         chance=world.chance,
         pause=world.pause,
     )
-    return Bridge(routes=routes, sweep=_compose_sweep(settings, world), deliver=deliver)
+    tenant = settings.tenant
+    doorman = ByKey() if tenant is None else ByToken(tokens=world.tokens(tenant), clock=world.clock)
+    return Bridge(doorman=doorman, routes=routes, sweep=_compose_sweep(settings, world), deliver=deliver)
 
 
 def _compose_sweep(settings: Settings, world: World) -> Sweep:
@@ -122,8 +130,11 @@ def _compose_sweep(settings: Settings, world: World) -> Sweep:
 class App:
     """What the triggers call: the bridge, or the reasons why there is none."""
 
-    def __init__(self, bridge: Bridge | Misconfigured) -> None:
+    def __init__(self, bridge: Bridge | Misconfigured, *, level: func.AuthLevel = func.AuthLevel.FUNCTION) -> None:
+        """Make one; `level` is that of an app without a bridge, which says nothing to those who need no key."""
         self._bridge = bridge
+        #: What the platform asks of a caller before the app is called, where a route says nothing else.
+        self.level = level if isinstance(bridge, Misconfigured) else bridge.doorman.level
         if isinstance(bridge, Misconfigured):
             log(Event.MISCONFIGURED, problems=bridge.lines)
 
@@ -136,7 +147,8 @@ class App:
             settings = read_settings(environment)
             return cls(compose(settings, real_world(settings)))
         except Misconfigured as error:
-            return cls(error)
+            by_token = environment.get(AUTH) == BY_TOKEN
+            return cls(error, level=func.AuthLevel.ANONYMOUS if by_token else func.AuthLevel.FUNCTION)
 
     def answer(self, call: Route, request: func.HttpRequest, *, to_anybody: bool = False) -> func.HttpResponse:
         """Answer a request by one of the routes; whatever happens, in Azure's shape and without a stack trace.
@@ -144,10 +156,10 @@ class App:
         What is wrong with the settings is not said `to_anybody`.
         """
         if isinstance(self._bridge, Misconfigured):
-            return misconfigured(None if to_anybody else self._bridge).response()
+            is_open = to_anybody or self.level is func.AuthLevel.ANONYMOUS
+            return misconfigured(None if is_open else self._bridge).response()
         try:
-            with called_by(caller_of(request)):
-                return call(self._bridge.routes, request)
+            return self._let_in(self._bridge, call, request, to_anybody=to_anybody)
         except Problem as problem:
             return problem.response()
         except (StorageUnavailable, Contended) as error:
@@ -159,6 +171,14 @@ class App:
         except Exception as error:
             logging.getLogger("bridge").exception("a request failed: %s", type(error).__name__)
             return internal().response()
+
+    def _let_in(self, bridge: Bridge, call: Route, request: func.HttpRequest, *, to_anybody: bool) -> func.HttpResponse:
+        """Find out who calls, then answer as far as they may see. Raises Problem for those who are not let in."""
+        address = caller_of(request)
+        with called_by(address):
+            caller = ANYBODY if to_anybody else bridge.doorman.admit(request)
+        with called_by(address, caller.object_id):
+            return call(replace(bridge.routes, caller=caller), request)
 
     def health(self) -> func.HttpResponse:
         """Say whether the app is alive or misconfigured, and nothing more: anybody may ask."""

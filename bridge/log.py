@@ -6,11 +6,12 @@ never a URL, a header, a body or a setting's value.
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 
 from bridge.core.times import iso
 
@@ -46,6 +47,8 @@ class Event(StrEnum):
     DROPPED = "delivery.dropped"
     STORAGE = "storage.unavailable"
     SET_ASIDE = "row.set-aside"
+    REFUSED = "caller.refused"
+    NO_KEYS = "keys.unavailable"
 
 
 _LEVELS = {
@@ -59,19 +62,20 @@ _LEVELS = {
     Event.BURIED: logging.WARNING,
     Event.STORAGE: logging.WARNING,
     Event.SET_ASIDE: logging.WARNING,
+    Event.NO_KEYS: logging.WARNING,
     Event.IDLE: logging.DEBUG,
     Event.POLLED: logging.DEBUG,
     Event.DROPPED: logging.DEBUG,
 }
 
 
-_caller: ContextVar[str | None] = ContextVar("caller", default=None)
+_caller: ContextVar[Mapping[str, str]] = ContextVar("caller", default=MappingProxyType({}))
 
 
 @contextmanager
-def called_by(caller: str) -> Iterator[None]:
-    """Name the caller in each line that is written in this block: who did what."""
-    token = _caller.set(caller)
+def called_by(caller: str, owner: str | None = None) -> Iterator[None]:
+    """Name the caller in each line that is written in this block: who did what, and as whom, where that is known."""
+    token = _caller.set({"caller": caller} | ({} if owner is None else {"owner": owner}))
     try:
         yield
     finally:
@@ -83,6 +87,4 @@ def log(event: Event, **fields: Field) -> None:
     level = _LEVELS.get(event, logging.INFO)
     if _logger.isEnabledFor(level):
         written = {name: iso(value) if isinstance(value, datetime) else value for name, value in fields.items()}
-        caller = _caller.get()
-        known = {} if caller is None else {"caller": caller}
-        _logger.log(level, json.dumps({"event": event.value, **written, **known}, ensure_ascii=False))
+        _logger.log(level, json.dumps({"event": event.value, **written, **_caller.get()}, ensure_ascii=False))

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from bridge.core.answer import NoReply, NoToken, Reply
+from bridge.core.callers import NoKeys, Untrusted
 from bridge.core.delivery import Call
 from bridge.core.keys import OperationRef
 from bridge.core.outcome import Outcome
@@ -61,3 +62,10 @@ class Courier(Protocol):
 
     def objection(self, url: str) -> str | None:
         """Say early why callbacks to a URL would be refused; None where nothing is known against it."""
+
+
+class Tokens(Protocol):
+    """Knows a tenant's tokens from others."""
+
+    def claims(self, token: str) -> Mapping[str, object] | Untrusted | NoKeys:
+        """Verify signature, issuer and audience, and read the claims. Never raises for what a token holds."""

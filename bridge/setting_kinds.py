@@ -22,6 +22,7 @@ MAKE_KEY = 'make one with: python -c "import base64, os; print(base64.b64encode(
 _UNRESOLVED = "@Microsoft.KeyVault("
 _SCHEDULE_FIELDS = 6
 _MAX_PORT = 65535
+_TENANT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _HOST = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:.]+", re.ASCII)
 
 
@@ -103,6 +104,28 @@ def _is_endpoint(text: str) -> bool:
     return port_is_right and parts.scheme in ("http", "https") and bool(parts.hostname) and not any(more)
 
 
+def _authority(value: object) -> object:
+    text = str(_endpoint(value))
+    parts = urlsplit(text)
+    if parts.scheme != "https" and parts.hostname != "127.0.0.1":
+        raise ValueError("write it as https://login.microsoftonline.com: what comes over http: is anybody's word")
+    return text
+
+
+def _tenant(value: object) -> object:
+    text = str(value).strip().lower()
+    if not _TENANT.fullmatch(text):
+        raise ValueError("write the tenant's id, 8-4-4-4-12 hexadecimal digits, not its name")
+    return text
+
+
+def _audience(value: object) -> object:
+    text = str(value).strip()
+    if not (text.isascii() and text.isprintable() and " " not in text):
+        raise ValueError("write one audience: the client id of the bridge's app registration, or its api:// URI")
+    return text
+
+
 def _header(value: object) -> object:
     text = str(_resolved(value)).strip()
     if not (text.isascii() and text.isprintable() and " " not in text):
@@ -127,6 +150,9 @@ def _schedule(value: object) -> object:
 
 Duration = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(seconds=1))]
 Endpoint = Annotated[str, BeforeValidator(_endpoint)]
+Authority = Annotated[str, BeforeValidator(_authority)]
+TenantId = Annotated[str, BeforeValidator(_tenant)]
+Audience = Annotated[str, BeforeValidator(_audience)]
 HeaderSecret = Annotated[SecretStr, BeforeValidator(_header)]
 ConnectionString = Annotated[SecretStr, BeforeValidator(_connection)]
 SigningKeys = Annotated[tuple[bytes, ...], BeforeValidator(_keys), Field(repr=False)]

@@ -13,12 +13,15 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
 
 from bridge.core.callback import CallbackRules
+from bridge.core.callers import Tenant
 from bridge.core.errors import Misconfigured
 from bridge.core.signing import Keyring
 from bridge.core.source import DEFAULT_SOURCE, Source
 from bridge.more_sources import EXPLAINED, SourceEntry, ambiguous, read_entries
 from bridge.setting_kinds import (
     MAKE_KEY,
+    Audience,
+    Authority,
     ConnectionString,
     Duration,
     Endpoint,
@@ -28,7 +31,11 @@ from bridge.setting_kinds import (
     Ports,
     Schedule,
     SigningKeys,
+    TenantId,
 )
+
+#: The setting that says how callers are told apart, and the value by which each is known by a token.
+AUTH, BY_TOKEN = "BRIDGE_AUTH", "entra"
 
 _MISSING = {
     "BRIDGE_SIGNING_KEYS": f"is not set; {MAKE_KEY}",
@@ -59,6 +66,11 @@ class Settings(BaseModel):
     speech_rate: Annotated[float, Field(alias="SPEECH_REQUESTS_PER_SECOND", gt=0, le=100)] = 1.0
 
     more_sources: Annotated[tuple[SourceEntry, ...], BeforeValidator(read_entries), Field(alias="BRIDGE_SOURCES")] = ()
+
+    auth: Annotated[Literal["key", "entra"], Field(alias="BRIDGE_AUTH")] = "key"
+    auth_tenant: Annotated[TenantId | None, Field(alias="BRIDGE_AUTH_TENANT")] = None
+    auth_audience: Annotated[Audience | None, Field(alias="BRIDGE_AUTH_AUDIENCE")] = None
+    auth_authority: Annotated[Authority, Field(alias="BRIDGE_AUTH_AUTHORITY")] = "https://login.microsoftonline.com"
 
     enrich: Annotated[Literal["off", "errors"], Field(alias="BRIDGE_ENRICH")] = "off"
 
@@ -108,6 +120,15 @@ class Settings(BaseModel):
         )
 
     @property
+    def tenant(self) -> Tenant | None:
+        """Whose tokens tell callers apart; None where a function key is the whole trust."""
+        if self.auth != BY_TOKEN:
+            return None
+        if self.auth_tenant is None or self.auth_audience is None:
+            raise Misconfigured(_lack_of_tenant({AUTH: BY_TOKEN}))
+        return Tenant(id=self.auth_tenant, audience=self.auth_audience, authority=self.auth_authority)
+
+    @property
     def keyring(self) -> Keyring:
         """What messages are signed with."""
         return Keyring(self.signing_keys)
@@ -133,7 +154,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     Raises Misconfigured with every problem at once.
     """
     present = {name: value for name, value in environment.items() if value.strip()}
-    problems = _lack_of_storage(present)
+    problems = _lack_of_storage(present) | _lack_of_tenant(present)
     try:
         settings = Settings.model_validate({name: present[name] for name in present if name in _VARIABLES})
     except ValidationError as error:
@@ -173,6 +194,14 @@ def _lack_of_storage(present: Mapping[str, str]) -> dict[str, str]:
     if account or uris or "AzureWebJobsStorage" in present:
         return {}
     return {"AzureWebJobsStorage": "set a connection string, or AzureWebJobsStorage__accountName"}
+
+
+def _lack_of_tenant(present: Mapping[str, str]) -> dict[str, str]:
+    """Tokens need a tenant and an audience; given without tokens, somebody believes that owners are told apart."""
+    needed = ("BRIDGE_AUTH_TENANT", "BRIDGE_AUTH_AUDIENCE")
+    if present.get(AUTH) == BY_TOKEN:
+        return {name: f"is not set, and {AUTH} is {BY_TOKEN}" for name in needed if name not in present}
+    return {name: f"is set, but {AUTH} is not {BY_TOKEN}" for name in needed if name in present}
 
 
 def _problems(error: ValidationError) -> dict[str, str]:

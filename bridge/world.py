@@ -13,12 +13,14 @@ from azure.identity import get_bearer_token_provider
 from bridge.adapters.clients import credential, queue_client, table_client
 from bridge.adapters.courier import HttpCourier
 from bridge.adapters.egress import Guard
+from bridge.adapters.entra import EntraTokens
 from bridge.adapters.queue import DELIVERIES_QUEUE, AzureOutbox
 from bridge.adapters.speech import SPEECH_SCOPE, Authorisation, SpeechService
 from bridge.adapters.tables import AzureTable
+from bridge.core.callers import Tenant
 from bridge.core.sealing import NONCE_BYTES
 from bridge.core.times import Clock, whole_millis
-from bridge.ports import Courier, Outbox, Table, Upstream
+from bridge.ports import Courier, Outbox, Table, Tokens, Upstream
 from bridge.settings import Settings
 
 #: Threads that read for lists and the status; they never wait for the upstream.
@@ -33,6 +35,8 @@ class World:
     outbox: Outbox
     upstream: Upstream
     courier: Courier
+    #: Makes what knows the tokens of a tenant.
+    tokens: Callable[[Tenant], Tokens]
     clock: Clock
     #: Makes a random text that no other call makes.
     token: Callable[[], str]
@@ -56,6 +60,7 @@ def real_world(settings: Settings) -> World:
         outbox=AzureOutbox(queue_client(settings, identity, DELIVERIES_QUEUE)),
         upstream=SpeechService(settings.sources, _authorisations(settings)),
         courier=HttpCourier(Guard(settings.callback_rules), real_clock),
+        tokens=lambda tenant: EntraTokens(tenant, real_clock),
         clock=real_clock,
         token=lambda: secrets.token_hex(8),
         nonce=lambda: secrets.token_bytes(NONCE_BYTES),

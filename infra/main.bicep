@@ -101,8 +101,12 @@ var wrongCreated = speechUsesKey && speechIsCreated
   ? 'SPEECH_USES_KEY needs SPEECH_RESOURCE_ID or SPEECH_ENDPOINT: a resource that is created here takes no keys'
   : ''
 var wrongId = speechIsNamed && length(speechParts) != 9 ? 'SPEECH_RESOURCE_ID is not the id of a resource' : ''
+var byToken = contains(settings, 'BRIDGE_AUTH') && settings.BRIDGE_AUTH == 'entra'
+var wrongAuth = byToken && (empty(settings.BRIDGE_AUTH_TENANT) || empty(settings.BRIDGE_AUTH_AUDIENCE))
+  ? 'BRIDGE_AUTH=entra needs BRIDGE_AUTH_TENANT and BRIDGE_AUTH_AUDIENCE'
+  : ''
 var wrongs = filter(
-  [wrongNetwork, wrongRange, wrongEndpoint, wrongIdentity, wrongKey, wrongCreated, wrongId],
+  [wrongNetwork, wrongRange, wrongEndpoint, wrongIdentity, wrongKey, wrongCreated, wrongId, wrongAuth],
   wrong => !empty(wrong)
 )
 

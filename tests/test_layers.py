@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 #: A layer may import itself and what stands after it.
 ALLOWED = {
     "bridge.core": {"bridge.core"},
-    "bridge.adapters": {"bridge.adapters", "bridge.core", "bridge.settings", "bridge"},
+    "bridge.adapters": {"bridge.adapters", "bridge.core", "bridge.log", "bridge.settings", "bridge"},
     "bridge.settings": {"bridge.core", "bridge.setting_kinds", "bridge.more_sources"},
     "bridge.more_sources": {"bridge.core", "bridge.setting_kinds"},
     "bridge.setting_kinds": {"bridge.core"},
@@ -28,6 +28,7 @@ ALLOWED = {
     "bridge.show": {"bridge.core", "bridge.ports", "bridge.log", "bridge.sweeping"},
     "bridge.api": {
         "bridge.api",
+        "bridge.ports",
         "bridge.core",
         "bridge.log",
         "bridge.ping",

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.errors import Misconfigured
-from bridge.settings import read_settings
+from bridge.settings import Settings, read_settings
 from tests.support.world import ENVIRONMENT
 
 
@@ -89,6 +89,10 @@ def test_storage_must_be_named() -> None:
         ("BRIDGE_SWEEP_BUDGET", "0s"),
         ("BRIDGE_SWEEP_THREADS", "0"),
         ("BRIDGE_SWEEP_THREADS", "many"),
+        ("BRIDGE_AUTH", "anonymous"),
+        ("BRIDGE_AUTH", "Entra"),
+        ("BRIDGE_AUTH_AUTHORITY", "http://login.example.com"),
+        ("BRIDGE_AUTH_AUTHORITY", "login.example.com"),
         ("BRIDGE_CALLBACK_ALLOW_HTTP", "perhaps"),
         ("BRIDGE_CALLBACK_ALLOWED_NETWORKS", "10.0.0.1/8"),
         ("BRIDGE_CALLBACK_ALLOWED_NETWORKS", "inner"),
@@ -140,6 +144,53 @@ def test_settings_do_not_print_secrets() -> None:
     assert "no secret!" not in text
 
 
+BY_TOKEN = {
+    "BRIDGE_AUTH": "entra",
+    "BRIDGE_AUTH_TENANT": "0F0E0D0C-1111-2222-3333-444444444444",
+    "BRIDGE_AUTH_AUDIENCE": "api://bridge",
+}
+
+
+def test_tokens_are_a_tenants() -> None:
+    """Its id is written in lower case, as its tokens have it."""
+    tenant = read_settings({**ENVIRONMENT, **BY_TOKEN}).tenant
+
+    assert tenant is not None
+    assert tenant.issuer == "https://login.microsoftonline.com/0f0e0d0c-1111-2222-3333-444444444444/v2.0"
+    assert read_settings(ENVIRONMENT).tenant is None
+
+
+@pytest.mark.parametrize("name", ["BRIDGE_AUTH_TENANT", "BRIDGE_AUTH_AUDIENCE"])
+def test_tokens_need_a_tenant_and_an_audience(name: str) -> None:
+    """And the two are for nothing but tokens: somebody would believe that owners are kept apart."""
+    assert list(problems(**{**BY_TOKEN, name: ""})) == [name]
+    assert list(problems(**{name: BY_TOKEN[name]})) == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BRIDGE_AUTH_TENANT", "common"),
+        ("BRIDGE_AUTH_TENANT", "contoso.onmicrosoft.com"),
+        ("BRIDGE_AUTH_AUDIENCE", "api://bridge api://other"),
+    ],
+)
+def test_a_wrong_setting_about_tokens_is_named(name: str, value: str) -> None:
+    """A name of a tenant would let in others', `common` everybody's."""
+    found = problems(**{**BY_TOKEN, name: value})
+
+    assert list(found) == [name]
+    assert value not in found[name]
+
+
+def test_settings_without_a_tenant_are_never_taken_for_those_with_keys() -> None:
+    """Even where nobody has looked whether they belong together."""
+    alone = Settings.model_validate({**ENVIRONMENT, "BRIDGE_AUTH": "entra"})
+
+    with pytest.raises(Misconfigured):
+        _ = alone.tenant
+
+
 names = st.sampled_from(
     [
         "AzureWebJobsStorage",
@@ -147,6 +198,10 @@ names = st.sampled_from(
         "SPEECH_KEY",
         "SPEECH_PATH",
         "BRIDGE_SIGNING_KEYS",
+        "BRIDGE_AUTH",
+        "BRIDGE_AUTH_TENANT",
+        "BRIDGE_AUTH_AUDIENCE",
+        "BRIDGE_AUTH_AUTHORITY",
         "BRIDGE_RETENTION",
         "BRIDGE_SWEEP_THREADS",
         "BRIDGE_CALLBACK_ALLOWED_NETWORKS",

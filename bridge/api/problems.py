@@ -9,6 +9,7 @@ from typing import Any
 
 import azure.functions as func
 
+from bridge.core.callers import Distrust, Role
 from bridge.core.errors import Misconfigured
 from bridge.core.pings import PINGS_A_MINUTE
 
@@ -99,6 +100,36 @@ def misconfigured(error: Misconfigured | None) -> Problem:
     return Problem(503, "Misconfigured", message, details=details, headers={"Retry-After": "60"})
 
 
+def untrusted(why: Distrust) -> Problem:
+    """Ask for a token, or for another one (RFC 6750, 3)."""
+    if why is Distrust.MISSING:
+        return _challenge(401, "Unauthorized", "Send a token: Authorization: Bearer ….", "Bearer")
+    message = f"The token is not believed: {why}."
+    return _challenge(401, "Unauthorized", message, 'Bearer error="invalid_token"')
+
+
+def role_missing() -> Problem:
+    """Say that the token is right, and lets its holder do nothing here."""
+    message = f"The token has neither the role {Role.USE} nor {Role.ADMIN}."
+    return _challenge(403, "Forbidden", message, 'Bearer error="insufficient_scope"')
+
+
+def for_admins() -> Problem:
+    """Say that another role is needed."""
+    message = f"This call needs the role {Role.ADMIN}."
+    return _challenge(403, "Forbidden", message, 'Bearer error="insufficient_scope"')
+
+
+def no_keys() -> Problem:
+    """Ask the client to come back: nobody can say now what its token is worth."""
+    message = "The keys that tokens are verified with are not to be had. Send the same request again."
+    return Problem(503, "KeysUnavailable", message, headers={"Retry-After": str(RETRY_AFTER)})
+
+
 def internal() -> Problem:
     """Say that it is our fault, and nothing more: the log has the rest."""
     return Problem(500, "InternalError", "The bridge failed; its log says why.")
+
+
+def _challenge(status: int, code: str, message: str, challenge: str) -> Problem:
+    return Problem(status, code, message, target="Authorization", headers={"WWW-Authenticate": challenge})

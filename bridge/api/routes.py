@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, assert_never
 from urllib.parse import urlencode
 
@@ -12,9 +12,11 @@ from bridge.api import views
 from bridge.api.body import Terms, read_registration
 from bridge.api.caching import cacheable
 from bridge.api.orders import read_order, read_ping
-from bridge.api.problems import Problem, not_found, too_many_pings
+from bridge.api.problems import Problem, for_admins, not_found, too_many_pings
 from bridge.api.query import ListQuery, read_callback_url, read_list_query, read_source, refuse_parameters
 from bridge.core.callback import host_and_port, origin_of
+from bridge.core.callers import Caller
+from bridge.core.family import Family
 from bridge.core.index import IndexEntry
 from bridge.core.keys import OPERATION_ID, OperationRef, RegistrationRef
 from bridge.core.operation import MAX_REGISTRATIONS
@@ -26,9 +28,6 @@ from bridge.ping import Ping, Pinged, TooSoon
 from bridge.redeliver import Redeliver
 from bridge.register import Accepted, Created, Differs, Existing, NoMessage, NotFound, Register, TooMany, Unreadable
 from bridge.show import Show, Shown
-
-#: Whose registrations are where a function key is the whole trust: all holders of a key share them.
-SHARED_OWNER = "shared"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +41,13 @@ class Routes:
     terms: Terms
     keyring: Keyring
     clock: Clock
+    #: Who calls: the one request that this object is for.
+    caller: Caller
 
     def register(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `POST /api/registrations`."""
         now = self.clock()
-        wish, headers = read_registration(request, self.terms, owner=SHARED_OWNER, now=now)
+        wish, headers = read_registration(request, self.terms, owner=self.caller.owner, now=now)
         result = self.use.register(wish, headers)
         match result:
             case Created(registration=registration, operation=operation):
@@ -81,13 +82,13 @@ class Routes:
         query = read_list_query(request)
         if query.operation_id is not None:
             return _answer({"value": self._of_operation(query.operation_id, query.states), "nextLink": None})
-        page = self.show.page(query.states, limit=query.limit, cursor=query.cursor)
+        page = self.show.page(query.states, limit=query.limit, cursor=query.cursor, owner=self.caller.only)
         next_link = None if page.cursor is None else _next_link(request, query, page.cursor.text())
         return _answer({"value": [views.entry(each) for each in page.entries], "nextLink": next_link})
 
     def cancel(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `DELETE /api/registrations/{id}`."""
-        result = self.use.cancel(_ref(request))
+        result = self.use.cancel(self._seen_ref(request))
         match result:
             case Accepted():
                 return func.HttpResponse(status_code=204, headers={"Cache-Control": "no-store"})
@@ -98,7 +99,7 @@ class Routes:
 
     def redeliver(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `POST /api/registrations/{id}/redeliver`."""
-        ref = _ref(request)
+        ref = self._seen_ref(request)
         result = self.use.redeliver(ref)
         match result:
             case Accepted():
@@ -113,13 +114,13 @@ class Routes:
 
     def redeliver_many(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `POST /api/redeliver`."""
-        started = self.again.redeliver(read_order(request, owner=SHARED_OWNER))
+        started = self.again.redeliver(read_order(request, owner=self.caller.only))
         return _answer(views.started(started), status=202)
 
     def ping(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `POST /api/callbacks/ping`: 200 whatever came back, since the ping was sent."""
         callback_url, kind = read_ping(request, self.terms)
-        result = self.pings.ping(callback_url, kind, owner=SHARED_OWNER)
+        result = self.pings.ping(callback_url, kind, owner=self.caller.owner)
         match result:
             case Pinged():
                 return _answer(views.pinged(result))
@@ -132,22 +133,22 @@ class Routes:
         """Answer `GET /api/operations/{id}`."""
         operation_id = request.route_params.get("id", "")
         source = read_source(request, self.terms.sources)
-        known = (
-            self.show.operation(OperationRef(source, operation_id)) if OPERATION_ID.fullmatch(operation_id) else None
-        )
+        known = self._seen(OperationRef(source, operation_id)) if OPERATION_ID.fullmatch(operation_id) else None
         if known is None:
             raise not_found("operation")
         return _answer(views.family(known))
 
     def status(self, request: func.HttpRequest) -> func.HttpResponse:
-        """Answer `GET /api/status`."""
+        """Answer `GET /api/status`: it is about everybody's."""
         refuse_parameters(request)
+        if not self.caller.sees_all:
+            raise for_admins()
         return _answer(views.status(self.show.status(), list(self.terms.sources.values())))
 
     def signing_secret(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `GET /api/signing-secret`: with what callbacks to an origin are verified, before there is one."""
         origin = origin_of(read_callback_url(request, self.terms.rules))
-        return _answer({"audience": origin, "signingSecret": self._newest_secret(SHARED_OWNER, origin)})
+        return _answer({"audience": origin, "signingSecret": self._newest_secret(self.caller.owner, origin)})
 
     def signing_keys(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `GET /api/signing-keys`: the public keys, newest first, for everybody to keep for an hour."""
@@ -156,12 +157,28 @@ class Routes:
 
     def _found(self, ref: RegistrationRef) -> Shown:
         shown = self.show.registration(ref)
-        if shown is None:
+        if shown is None or not self.caller.sees(shown.registration.owner):
             raise not_found("registration")
         return shown
 
+    def _seen_ref(self, request: func.HttpRequest) -> RegistrationRef:
+        """Read which registration is meant; another owner's is none."""
+        ref = _ref(request)
+        owner = self.caller.owner if self.caller.sees_all else self.show.owner(ref)
+        if owner is None or not self.caller.sees(owner):
+            raise not_found("registration")
+        return ref
+
+    def _seen(self, ref: OperationRef) -> Family | None:
+        """Show an operation with the registrations that the caller sees; None where there are none but others'."""
+        known = self.show.operation(ref)
+        if known is None or self.caller.sees_all:
+            return known
+        seen = {hash_: each for hash_, each in known.registrations.items() if self.caller.sees(each.record.owner)}
+        return replace(known, registrations=seen) if seen else None
+
     def _of_operation(self, operation_id: str, states: Sequence[State]) -> Sequence[views.Json]:
-        families = (self.show.operation(OperationRef(name, operation_id)) for name in self.terms.sources)
+        families = (self._seen(OperationRef(name, operation_id)) for name in self.terms.sources)
         found = [each.record for known in families if known for each in known.registrations.values()]
         newest_first = sorted(found, key=lambda each: each.since, reverse=True)
         return [views.entry(IndexEntry.of(each)) for each in newest_first if each.state in states]

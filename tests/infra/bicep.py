@@ -30,7 +30,7 @@ _FUNCTIONS = frozenset(
     re.findall(
         r"\w+",
         """
-        allowed bool cidrSubnet description empty environment fail filter guid int items join length
+        allowed bool cidrSubnet contains description empty environment fail filter guid int items join length
         loadJsonContent loadTextContent maxLength maxValue minLength minValue
         readEnvironmentVariable replace resourceGroup secure split string subscription
         subscriptionResourceId toLower toObject union uniqueString

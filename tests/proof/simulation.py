@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import count
 
+from bridge.adapters.entra import EntraTokens
 from bridge.adapters.memory import MemoryTable
 from bridge.api.routes import Routes
 from bridge.app import App, compose
@@ -179,6 +180,7 @@ class Simulation:
             outbox=self._parts.outbox(OutsideOutbox(self.queue, self.calls, caller)),
             upstream=OutsideUpstream(self.upstream, self.calls, caller, self.questions),
             courier=self._parts.courier(OutsideCourier(self.receivers, self.calls, caller, self.posts)),
+            tokens=lambda tenant: EntraTokens(tenant, self.clock),
             clock=lambda: self.clock() + offset,
             token=lambda: f"token-{next(self._tokens)}",
             nonce=lambda: next(self._tokens).to_bytes(NONCE_BYTES),

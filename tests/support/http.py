@@ -39,13 +39,14 @@ class Answer:
 class Client:
     """Calls the app as the host does."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, token: str | None = None) -> None:
         self.app = app
+        self._proof = {} if token is None else {"Authorization": f"Bearer {token}"}
 
     @classmethod
-    def of(cls, bridge: Stage) -> "Client":
+    def of(cls, bridge: Stage, token: str | None = None) -> "Client":
         """Make a client of a bridge on stage."""
-        return cls(App(bridge.bridge))
+        return cls(App(bridge.bridge), token)
 
     def call(
         self,
@@ -60,7 +61,12 @@ class Client:
         """Make one call."""
         query = {name: values[0] for name, values in parse_qs(urlsplit(path).query, keep_blank_values=True).items()}
         request = func.HttpRequest(
-            method, BASE + path, headers=headers, params=query, route_params={"id": id} if id else {}, body=body
+            method,
+            BASE + path,
+            headers={**self._proof, **(headers or {})},
+            params=query,
+            route_params={"id": id} if id else {},
+            body=body,
         )
         return answer(self.app.answer(route, request))
 

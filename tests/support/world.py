@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import ParamSpec, TypeVar
 
+from bridge.adapters.entra import EntraTokens
 from bridge.adapters.memory import MemoryOutbox, MemoryTable
 from bridge.app import Bridge, compose
 from bridge.core.answer import NoReply, NoToken, Reply
@@ -284,6 +285,7 @@ def stage(
         outbox=outbox or sent,
         upstream=upstream(settings, clock) if upstream else scripted,
         courier=courier or receivers,
+        tokens=lambda tenant: EntraTokens(tenant, clock),
         clock=clock,
         token=lambda: f"token-{next(numbers)}",
         nonce=lambda: next(numbers).to_bytes(NONCE_BYTES),

@@ -13,7 +13,7 @@ from azure.storage.queue import QueueClient
 from standardwebhooks import Webhook
 
 from bridge.adapters.queue import DELIVERIES_QUEUE
-from bridge.api.routes import SHARED_OWNER
+from bridge.core.callers import SHARED_OWNER
 from bridge.core.keys import OperationRef, RegistrationRef
 from bridge.core.rows import SHAPE
 from local.azurite import Azurite, Ports

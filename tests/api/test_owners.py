@@ -1,0 +1,246 @@
+"""Owners are kept apart: everybody sees and manages their own, and admins everything."""
+
+import json
+import logging
+from collections.abc import Iterator
+
+import azure.functions as func
+import pytest
+from standardwebhooks import Webhook
+
+from bridge.api.routes import Routes
+from bridge.core.keys import RegistrationRef
+from bridge.core.registration import State
+from tests.support.http import Client, Route
+from tests.support.tenant import ANN, BOB, EVE, ROOT, KeyServer, guarded_by, key_server
+from tests.support.world import SIGNING_KEY, Stage
+
+URL = "https://receiver.example.com/hook"
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def tenant() -> Iterator[KeyServer]:
+    """Run a tenant."""
+    with key_server() as running:
+        yield running
+
+
+@pytest.fixture
+def guarded(tenant: KeyServer) -> Stage:
+    """Set a stage whose doorman believes that tenant."""
+    return guarded_by(tenant)
+
+
+@pytest.fixture
+def ann(guarded: Stage, tenant: KeyServer) -> Client:
+    """Call as somebody."""
+    return Client.of(guarded, tenant.token(ANN))
+
+
+@pytest.fixture
+def bob(guarded: Stage, tenant: KeyServer) -> Client:
+    """Call as somebody else."""
+    return Client.of(guarded, tenant.token(BOB))
+
+
+@pytest.fixture
+def admin(guarded: Stage, tenant: KeyServer) -> Client:
+    """Call as somebody who sees everything."""
+    return Client.of(guarded, tenant.token(ROOT, "Bridge.Admin"))
+
+
+def register(client: Client, operation_id: str = "operation-1", url: str = URL) -> str:
+    """Register, and return the public id."""
+    created = client.register({"operationId": operation_id, "callbackUrl": url})
+    assert created.status == 201
+    return str(created.body["id"])
+
+
+def bury(bridge: Stage, url: str = URL) -> None:
+    """Let everything that waits end as dead."""
+    bridge.courier.tell(url, 410)
+    bridge.sweep()
+    bridge.deliver_all()
+    bridge.courier.tell(url, 200)
+
+
+def state_of(bridge: Stage, public_id: str) -> State:
+    """Read how a registration stands."""
+    ref = RegistrationRef.parse(public_id)
+    assert ref is not None
+    return bridge.registration(ref).state
+
+
+def ids(client: Client, query: str = "") -> list[str]:
+    """List what a client sees."""
+    return [each["id"] for each in client.call(Routes.list, f"/registrations{query}").body["value"]]
+
+
+def test_two_owners_may_register_the_same_and_know_nothing_of_each_other(ann: Client, bob: Client) -> None:
+    """One operation, one URL, two registrations with two secrets."""
+    wish = {"operationId": "operation-1", "callbackUrl": URL}
+
+    first, second = ann.register(wish), bob.register(wish)
+    again = ann.register(wish)
+
+    assert (first.status, second.status, again.status) == (201, 201, 200)
+    assert first.body["id"] == again.body["id"] != second.body["id"]
+    assert first.body["signingSecret"] == again.body["signingSecret"] != second.body["signingSecret"]
+
+
+def test_the_callers_object_id_is_the_owner(guarded: Stage, ann: Client) -> None:
+    """And an admin's own is theirs."""
+    ref = RegistrationRef.parse(register(ann))
+
+    assert ref is not None
+    assert guarded.registration(ref).owner == ANN
+
+
+@pytest.mark.parametrize(
+    ("route", "method"), [(Routes.read, "GET"), (Routes.cancel, "DELETE"), (Routes.redeliver, "POST")]
+)
+def test_another_owners_registration_is_not_there(
+    guarded: Stage, ann: Client, bob: Client, route: Route, method: str
+) -> None:
+    """It answers what an id that never was answers, and nothing happens to it."""
+    guarded.upstream.tell("operation-1", "Succeeded")
+    public_id = register(ann)
+    bury(guarded)
+
+    others = bob.call(route, f"/registrations/{public_id}", method=method, id=public_id)
+    nobodys = bob.call(route, "/registrations/x", method=method, id=public_id[:-16] + "0" * 16)
+
+    assert (others.status, others.body) == (nobodys.status, nobodys.body)
+    assert others.status == 404
+    assert state_of(guarded, public_id) is State.DEAD
+    assert ann.call(route, method=method, id=public_id).status < 300
+
+
+def test_a_list_has_the_callers_own(ann: Client, bob: Client, admin: Client) -> None:
+    """By state, by operation, page by page; an admin's has all."""
+    mine = [register(ann, f"operation-{number}") for number in range(5)]
+    theirs = [register(bob, f"operation-{number}") for number in range(5)]
+
+    first = ann.call(Routes.list, "/registrations?state=waiting&limit=3").body
+    second = ann.call(Routes.list, "/registrations?" + first["nextLink"].partition("?")[2]).body
+
+    assert sorted(each["id"] for each in first["value"] + second["value"]) == sorted(mine)
+    assert second["nextLink"] is None
+    assert sorted(ids(bob)) == sorted(theirs)
+    assert ids(bob, "?operationId=operation-1") == [theirs[1]]
+    assert sorted(ids(admin)) == sorted(mine + theirs)
+    assert sorted(ids(admin, "?operationId=operation-1")) == sorted([mine[1], theirs[1]])
+
+
+def test_an_operation_is_shown_with_the_callers_own_registrations(
+    guarded: Stage, tenant: KeyServer, ann: Client, bob: Client, admin: Client
+) -> None:
+    """And to nobody who has none there."""
+    mine, theirs = register(ann), register(bob)
+    stranger = Client.of(guarded, tenant.token(EVE))
+
+    seen = {
+        name: sorted(each["id"] for each in client.call(Routes.operation, id="operation-1").body["registrations"])
+        for name, client in {"ann": ann, "bob": bob, "admin": admin}.items()
+    }
+
+    assert seen == {"ann": [mine], "bob": [theirs], "admin": sorted([mine, theirs])}
+    unknown = stranger.call(Routes.operation, id="operation-2")
+    known = stranger.call(Routes.operation, id="operation-1")
+    assert (known.status, known.body) == (unknown.status, unknown.body)
+    assert known.status == 404
+
+
+def test_a_redelivery_of_many_begins_the_callers_own(guarded: Stage, ann: Client, bob: Client, admin: Client) -> None:
+    """An admin's begins everybody's."""
+    guarded.upstream.tell("operation-1", "Succeeded")
+    mine, theirs = register(ann), register(bob)
+    bury(guarded)
+    order = json.dumps({"state": "dead", "since": "2026-11-23T12:00:00Z"}).encode()
+
+    by_ann = ann.call(Routes.redeliver_many, "/redeliver", method="POST", body=order, headers=JSON)
+    assert by_ann.body == {"started": 1, "registrations": [mine], "more": False}
+    assert (state_of(guarded, mine), state_of(guarded, theirs)) == (State.PENDING, State.DEAD)
+
+    by_admin = admin.call(Routes.redeliver_many, "/redeliver", method="POST", body=order, headers=JSON)
+    assert by_admin.body == {"started": 1, "registrations": [theirs], "more": False}
+
+
+def test_each_owner_has_a_signing_secret_of_its_own(guarded: Stage, ann: Client, bob: Client, admin: Client) -> None:
+    """The one that its callbacks and pings are signed with; an admin is told no other owner's."""
+    secrets = {
+        name: client.call(Routes.signing_secret, f"/signing-secret?callbackUrl={URL}").body["signingSecret"]
+        for name, client in {ANN: ann, BOB: bob, ROOT: admin}.items()
+    }
+    ping = json.dumps({"callbackUrl": URL}).encode()
+    assert bob.call(Routes.ping, "/callbacks/ping", method="POST", body=ping, headers=JSON).status == 200
+    guarded.upstream.tell("operation-1", "Succeeded")
+    register(ann)
+    guarded.sweep()
+    guarded.deliver_all()
+
+    assert len(set(secrets.values())) == 3
+    for owner, posted in zip([BOB, ANN], guarded.courier.posted, strict=True):
+        signatures = posted.headers["webhook-signature"].split(" ")
+        at = guarded.clock()
+        assert Webhook(secrets[owner]).sign(posted.headers["webhook-id"], at, posted.body.decode()) in signatures
+
+
+def test_an_admin_reads_cancels_and_redelivers_everybodys(guarded: Stage, ann: Client, admin: Client) -> None:
+    """It stays the owner's."""
+    guarded.upstream.tell("operation-1", "Succeeded")
+    public_id = register(ann)
+
+    assert admin.call(Routes.read, id=public_id).status == 200
+    bury(guarded)
+    assert admin.call(Routes.redeliver, method="POST", id=public_id).status == 202
+    assert admin.call(Routes.cancel, method="DELETE", id=public_id).status == 204
+    assert ann.call(Routes.read, id=public_id).body["state"] == "cancelled"
+
+
+def test_the_status_is_for_admins(ann: Client, admin: Client) -> None:
+    """It counts everybody's."""
+    register(ann)
+
+    assert ann.call(Routes.status, "/status").status == 403
+    assert admin.call(Routes.status, "/status").body["registrations"]["waiting"] == {"count": 1, "more": False}
+
+
+def test_what_was_registered_with_a_key_is_seen_by_admins_only(guarded: Stage, tenant: KeyServer) -> None:
+    """And whoever has a key sees everything, after the way back."""
+    guarded.restart()
+    shared = register(Client.of(guarded))
+    guarded.restart(**tenant.settings)
+    ann, admin = Client.of(guarded, tenant.token(ANN)), Client.of(guarded, tenant.token(ROOT, "Bridge.Admin"))
+    mine = register(ann)
+
+    assert (ids(ann), sorted(ids(admin))) == ([mine], sorted([mine, shared]))
+    guarded.restart()
+    assert sorted(ids(Client.of(guarded))) == sorted([mine, shared])
+    assert Client.of(guarded).call(Routes.read, id=mine).status == 200
+
+
+def test_anybody_is_told_the_public_keys(guarded: Stage) -> None:
+    """Without a token."""
+    app = Client.of(guarded).app
+    request = func.HttpRequest("GET", "https://bridge.example.com/api/signing-keys", body=b"")
+
+    assert app.answer(Routes.signing_keys, request, to_anybody=True).status_code == 200
+    assert app.health().status_code == 200
+
+
+def test_a_log_line_names_who_did_it(ann: Client, caplog: pytest.LogCaptureFixture) -> None:
+    """Address and object id; of one who is refused the address alone, with the reason and nothing of the token."""
+    caplog.set_level(logging.INFO, "bridge")
+
+    register(ann)
+    Client(ann.app, "garbage").call(Routes.list, headers={"X-Forwarded-For": "203.0.113.7"})
+
+    lines = [json.loads(each.message) for each in caplog.records]
+    assert {(each["event"], each["caller"], each["owner"]) for each in lines[:-1]} == {
+        ("registration.created", "unknown", ANN),
+        ("secret.shown", "unknown", ANN),
+    }
+    assert lines[-1] == {"event": "caller.refused", "why": "malformed", "caller": "203.0.113.7"}
+    assert SIGNING_KEY not in caplog.text

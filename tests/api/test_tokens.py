@@ -1,0 +1,362 @@
+"""Who is let in by a token, against a key server of the test's own."""
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from werkzeug import Response
+
+from bridge.api.routes import Routes
+from bridge.app import App
+from tests.support.http import Answer, Client
+from tests.support.tenant import (
+    ANN,
+    AUDIENCE,
+    HOUR,
+    MINUTE,
+    ROOT,
+    TENANT,
+    KeyServer,
+    guarded_by,
+    key_server,
+    private_key,
+    public_pem,
+    published,
+)
+from tests.support.world import NOON, Stage
+
+AT_NOON = int(NOON.timestamp())
+FORWARDED = {
+    "X-MS-CLIENT-PRINCIPAL": base64.b64encode(
+        json.dumps({"claims": [{"typ": "roles", "val": "Bridge.Admin"}]}).encode()
+    ),
+    "X-MS-CLIENT-PRINCIPAL-ID": ROOT,
+    "X-MS-TOKEN-AAD-ACCESS-TOKEN": "forwarded",
+}
+
+
+@pytest.fixture
+def tenant() -> Iterator[KeyServer]:
+    """Run a tenant."""
+    with key_server() as running:
+        yield running
+
+
+@pytest.fixture
+def guarded(tenant: KeyServer) -> Stage:
+    """Set a stage whose doorman believes that tenant."""
+    return guarded_by(tenant)
+
+
+def call(bridge: Stage, token: str | None, **headers: str) -> Answer:
+    """Ask for a list."""
+    return Client.of(bridge, token).call(Routes.list, headers=headers)
+
+
+def unsigned(**changes: object) -> str:
+    """Write a token's first two parts, with a head that says what it likes."""
+    claims = {"iss": "x", "aud": AUDIENCE, "exp": AT_NOON + HOUR, "oid": ANN, "roles": ["Bridge.Admin"]}
+    return ".".join(
+        base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+        for part in ({"typ": "JWT", "kid": "first", **changes}, claims)
+    )
+
+
+def by_the_public_key(tenant: KeyServer) -> str:
+    """Sign with the public key as if it were a secret, which a library that believes the head takes."""
+    _, claims, _ = tenant.token().split(".")
+    head = base64.urlsafe_b64encode(b'{"alg":"HS256","kid":"first"}').decode().rstrip("=")
+    signature = hmac.new(public_pem("first"), f"{head}.{claims}".encode(), hashlib.sha256).digest()
+    return f"{head}.{claims}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
+
+
+def changed(tenant: KeyServer) -> str:
+    """Give oneself a role after the signature."""
+    head, _, signature = tenant.token().split(".")
+    _, claims, _ = tenant.token(ANN, "Bridge.Admin").split(".")
+    return f"{head}.{claims}.{signature}"
+
+
+def test_a_good_token_is_let_in(guarded: Stage, tenant: KeyServer) -> None:
+    """By either role, and by either version of token."""
+    tokens = [
+        tenant.token(),
+        tenant.token(ANN, "Bridge.Admin"),
+        tenant.token(ANN, "Other.Role", "Bridge.Use"),
+        tenant.token(iss=f"https://sts.windows.net/{TENANT}/", ver="1.0"),
+        tenant.token(aud=["another", AUDIENCE]),
+        tenant.token(nbf=None),
+        tenant.token(ANN.upper()),
+    ]
+
+    assert [call(guarded, token).status for token in tokens] == [200] * len(tokens)
+
+
+@pytest.mark.parametrize(
+    ("why", "make"),
+    [
+        ("algorithm", lambda _: unsigned(alg="none") + "."),
+        ("algorithm", lambda tenant: f"{unsigned(alg='None')}.{tenant.token().split('.')[2]}"),
+        ("algorithm", by_the_public_key),
+        ("signature", changed),
+        ("signature", lambda tenant: f"{unsigned(alg='RS256')}.{tenant.token().split('.')[2]}"),
+        ("signature", lambda tenant: tenant.token(key="foreign", head={"kid": "first"})),
+        ("key", lambda tenant: tenant.token(key="foreign")),
+        ("key", lambda tenant: tenant.token(key="foreign", head={"jwk": published("foreign"), "jku": tenant.url})),
+        ("key", lambda tenant: tenant.token(head={"kid": None})),
+        ("audience", lambda tenant: tenant.token(aud="https://management.azure.com")),
+        ("audience", lambda tenant: tenant.token(aud=AUDIENCE + "/")),
+        ("claims", lambda tenant: tenant.token(aud=[])),
+        ("claims", lambda tenant: tenant.token(aud=None)),
+        ("issuer", lambda tenant: tenant.token(iss=f"{tenant.url}/another-tenant/v2.0")),
+        ("issuer", lambda tenant: tenant.token(iss=tenant.issuer + "/")),
+        ("claims", lambda tenant: tenant.token(iss=None)),
+        ("expired", lambda tenant: tenant.token(exp=AT_NOON - MINUTE)),
+        ("claims", lambda tenant: tenant.token(exp=None)),
+        ("claims", lambda tenant: tenant.token(exp=True)),
+        ("claims", lambda tenant: tenant.token(exp=str(AT_NOON + HOUR))),
+        ("early", lambda tenant: tenant.token(nbf=AT_NOON + MINUTE + 1)),
+        ("claims", lambda tenant: tenant.token(nbf="now")),
+        ("claims", lambda tenant: tenant.token(oid=None)),
+        ("claims", lambda tenant: tenant.token("shared")),
+        ("claims", lambda tenant: tenant.token(oid=[ANN])),
+        ("malformed", lambda _: "garbage"),
+        ("malformed", lambda _: "a.b.c"),
+        ("malformed", lambda _: "..."),
+        ("malformed", lambda _: base64.urlsafe_b64encode(b"[" * 9000).decode() + ".e30."),
+        ("malformed", lambda _: base64.urlsafe_b64encode(b'{"alg":' + b"9" * 9000 + b"}").decode() + ".e30."),
+        ("malformed", lambda tenant: f"{tenant.token()}, Bearer {tenant.token()}"),
+    ],
+)
+def test_a_token_that_is_not_believed_is_401(
+    guarded: Stage, tenant: KeyServer, why: str, make: Callable[[KeyServer], str]
+) -> None:
+    """And is told why."""
+    answer = call(guarded, make(tenant))
+
+    assert (answer.status, answer.error["code"]) == (401, "Unauthorized")
+    assert answer.error["message"] == f"The token is not believed: {why}."
+    assert answer.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\r\n")))
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+def test_no_text_is_a_token_or_a_fault(guarded: Stage, text: str) -> None:
+    """Whatever stands there, the answer is 401."""
+    assert call(guarded, text).status == 401
+    assert call(guarded, f"{unsigned(alg='RS256')}.{text}").status == 401
+
+
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic dXNlcjpwYXNz", "token"])
+def test_no_token_is_401_and_says_what_is_wanted(guarded: Stage, header: str | None) -> None:
+    """With the plain challenge of RFC 6750."""
+    answer = call(guarded, None, **({} if header is None else {"Authorization": header}))
+
+    assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
+
+
+def test_what_the_platform_forwards_is_not_believed(guarded: Stage, tenant: KeyServer) -> None:
+    """Anybody can send those headers; and they change nothing beside a token."""
+    forwarded = {name: str(value) for name, value in FORWARDED.items()}
+
+    assert call(guarded, None, **forwarded).status == 401
+    assert Client.of(guarded, tenant.token()).call(Routes.status, headers=forwarded).status == 403
+
+
+def test_a_function_key_lets_nobody_in(guarded: Stage) -> None:
+    """Where tokens are asked for, it says nothing of who calls."""
+    assert call(guarded, None, **{"x-functions-key": "the-key"}).status == 401
+
+
+@pytest.mark.parametrize("roles", [[], ["bridge.use"], ["Other.Role"], "Bridge.Admin", None, {"Bridge.Admin": 1}])
+def test_a_token_without_a_role_is_403(guarded: Stage, tenant: KeyServer, roles: object) -> None:
+    """It is right, and gives nothing here."""
+    answer = call(guarded, tenant.token(roles=roles))
+
+    assert (answer.status, answer.error["code"]) == (403, "Forbidden")
+    assert answer.headers["WWW-Authenticate"] == 'Bearer error="insufficient_scope"'
+
+
+def test_clocks_may_differ_by_a_minute(guarded: Stage, tenant: KeyServer) -> None:
+    """In both directions, and not by a second more."""
+    late, early = tenant.token(exp=AT_NOON - MINUTE + 1), tenant.token(nbf=AT_NOON + MINUTE)
+
+    assert (call(guarded, late).status, call(guarded, early).status) == (200, 200)
+    guarded.clock.advance(1)
+    assert call(guarded, late).status == 401
+
+
+def test_keys_are_fetched_once_and_refreshed_by_the_hour(guarded: Stage, tenant: KeyServer) -> None:
+    """A key that was withdrawn counts for an hour at the most."""
+    token = tenant.token(exp=AT_NOON + 5 * HOUR)
+
+    fetched = []
+    for _ in range(4):
+        assert call(guarded, token).status == 200
+        fetched.append(tenant.fetched)
+        guarded.clock.advance(timedelta(minutes=30))
+    tenant.keys = ["second"]
+    guarded.clock.advance(timedelta(hours=1))
+
+    assert fetched == [1, 1, 2, 2]
+    assert call(guarded, token).status == 401
+
+
+def test_a_rotated_key_is_found_at_its_first_token(guarded: Stage, tenant: KeyServer) -> None:
+    """An id that is not known asks again; the old key counts as long as it is published."""
+    assert call(guarded, tenant.token()).status == 200
+    guarded.clock.advance(timedelta(minutes=2))
+    tenant.keys = ["first", "second"]
+
+    assert call(guarded, tenant.token(key="second")).status == 200
+    assert call(guarded, tenant.token()).status == 200
+    assert tenant.fetched == 2
+
+
+def test_a_stranger_costs_one_fetch_a_minute(guarded: Stage, tenant: KeyServer) -> None:
+    """However many ids are made up; and nobody is asked for a token of another algorithm."""
+    call(guarded, tenant.token())
+    for number in range(120):
+        assert call(guarded, tenant.token(key="foreign", head={"kid": f"made-up-{number}"})).status == 401
+        assert call(guarded, unsigned(alg="none", kid=f"other-{number}") + ".").status == 401
+        guarded.clock.advance(1)
+
+    assert tenant.fetched == 2
+
+
+def test_nobody_is_asked_about_a_token_of_another_algorithm(guarded: Stage, tenant: KeyServer) -> None:
+    """It needs no key to be refused."""
+    assert call(guarded, by_the_public_key(tenant)).status == 401
+    assert call(guarded, unsigned(alg="none") + ".").status == 401
+    assert tenant.asked == 0
+
+
+@pytest.mark.parametrize("status", [203, 404, 500])
+def test_keys_are_taken_from_a_200_only(guarded: Stage, tenant: KeyServer, status: int) -> None:
+    """Whatever the body of another answer says."""
+    everything = {"issuer": tenant.issuer, "jwks_uri": f"{tenant.url}/keys", "keys": [published("first")]}
+
+    tenant.instead = lambda: Response(json.dumps(everything), status)
+    assert call(guarded, tenant.token()).status == 503
+
+    guarded.clock.advance(10)
+    tenant.instead = lambda: Response(json.dumps(everything), 200)
+    assert call(guarded, tenant.token()).status == 200
+
+
+def test_keys_are_not_fetched_over_another_scheme(
+    guarded: Stage, tenant: KeyServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Over `http:` where the authority is over `https:`, anybody on the way could say what they are."""
+    tenant.metadata = {"jwks_uri": f"https{tenant.url.removeprefix('http')}/{TENANT}/keys"}
+
+    assert call(guarded, tenant.token()).status == 503
+    assert [json.loads(each.message)["why"] for each in caplog.records] == ["ValueError"]
+
+
+def test_a_key_server_that_is_down_is_503_and_is_asked_again(tenant: KeyServer) -> None:
+    """Nobody is let in meanwhile; it is left alone for ten seconds after a failure."""
+    bridge = guarded_by(tenant)
+    tenant.instead = lambda: Response(status=500)
+
+    first, second = call(bridge, tenant.token()), call(bridge, tenant.token())
+    asked, tenant.instead = tenant.asked, None
+    bridge.clock.advance(10)
+
+    assert (first.status, first.error["code"]) == (503, "KeysUnavailable")
+    assert first.headers["Retry-After"] == "5"
+    assert (second.status, asked) == (503, 1)
+    assert call(bridge, tenant.token()).status == 200
+
+
+def test_a_key_server_that_is_gone_is_503() -> None:
+    """Nobody listens there at all."""
+    with key_server() as tenant:
+        bridge, token = guarded_by(tenant), tenant.token()
+
+    assert call(bridge, token).status == 503
+
+
+def test_known_keys_outlast_a_key_server_for_a_day(guarded: Stage, tenant: KeyServer) -> None:
+    """Tokens by a key that is not known cannot be judged then."""
+    token = tenant.token(exp=AT_NOON + 48 * HOUR)
+    call(guarded, token)
+    tenant.instead = lambda: Response(status=503)
+    guarded.clock.advance(timedelta(hours=23))
+
+    assert call(guarded, token).status == 200
+    assert call(guarded, tenant.token(key="second", exp=AT_NOON + 48 * HOUR)).status == 503
+    guarded.clock.advance(timedelta(hours=1))
+    assert call(guarded, token).status == 503
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda: Response("<html>", 200),
+        lambda: Response("[]", 200),
+        lambda: Response("{}", 200),
+        lambda: Response("[" * 100_000, 200),
+        lambda: Response(status=302, headers={"Location": "/elsewhere"}),
+        lambda: Response('{"keys": []}' + " " * 2_000_000, 200),
+    ],
+    ids=["HTML", "an array", "nothing in it", "deep", "a redirect", "endless"],
+)
+def test_a_key_server_that_talks_nonsense_is_503(
+    guarded: Stage, tenant: KeyServer, answer: Callable[[], Response]
+) -> None:
+    """And no fault of ours."""
+    tenant.instead = answer
+
+    assert call(guarded, tenant.token()).status == 503
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{"issuer": "https://login.example.com/other/v2.0"}, {"jwks_uri": "file:///etc/passwd"}, {"jwks_uri": None}],
+    ids=["another issuer's", "keys elsewhere", "no keys"],
+)
+def test_metadata_that_is_not_the_tenants_is_not_followed(
+    guarded: Stage, tenant: KeyServer, metadata: dict[str, str]
+) -> None:
+    """OpenID Connect Discovery demands the same issuer."""
+    tenant.metadata = metadata
+
+    assert call(guarded, tenant.token()).status == 503
+    assert tenant.fetched == 0
+
+
+def test_only_rsa_keys_that_sign_are_used(guarded: Stage, tenant: KeyServer) -> None:
+    """What else is published is passed over: keys to encrypt with, secrets, short ones, broken ones."""
+    secret = base64.urlsafe_b64encode(b"a secret that somebody published").decode()
+    tenant.others = [
+        {"kty": "oct", "kid": "secret", "k": secret},
+        {**published("encrypts"), "use": "enc"},
+        published("short"),
+        {"kty": "RSA", "kid": "broken", "n": "AQAB"},
+        {"kty": "RSA", "kid": ["list"], "n": published("first")["n"], "e": "AQAB"},
+        {"kty": "EC", "kid": "curve"},
+    ]
+
+    assert call(guarded, tenant.token()).status == 200
+    assert call(guarded, tenant.token(key="encrypts")).status == 401
+    with pytest.warns(match="below the minimum"):
+        short = tenant.token(key="short")
+    assert call(guarded, short).status == 401
+    assert private_key("short").key_size < 2048
+
+
+def test_an_app_with_wrong_settings_says_nothing_to_who_needs_no_key(tenant: KeyServer) -> None:
+    """Its routes are open to everybody then, so it names no setting; its log does."""
+    app = App.from_environment(tenant.settings)
+
+    answer = Client(app, tenant.token(ANN, "Bridge.Admin")).call(Routes.status)
+
+    assert (answer.status, answer.error["code"], answer.error["details"]) == (503, "Misconfigured", [])

@@ -1,0 +1,138 @@
+"""A tenant of a test's own: it signs tokens, and publishes its keys over HTTP as Entra does."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from werkzeug import Request, Response
+
+from local.web import WebServer
+from tests.support.world import NOON, Stage, stage
+
+TENANT = "0f0e0d0c-1111-2222-3333-444444444444"
+AUDIENCE = "api://speech-bridge"
+ANN, BOB, EVE, ROOT = (f"0000000{number}-aaaa-bbbb-cccc-dddddddddddd" for number in range(1, 5))
+MINUTE, HOUR = 60, 3600
+
+
+@cache
+def private_key(name: str) -> RSAPrivateKey:
+    """Make a key once for all tests of a process."""
+    return generate_private_key(public_exponent=65537, key_size=1024 if name == "short" else 2048)
+
+
+def public_pem(name: str) -> bytes:
+    """Write the public half of a key as text, as somebody could take it for a secret."""
+    public = private_key(name).public_key()
+    return public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def published(name: str) -> dict[str, Any]:
+    """Write the public half of a key as Entra publishes it."""
+    written = jwt.algorithms.RSAAlgorithm.to_jwk(private_key(name).public_key(), as_dict=True)
+    return {"kty": "RSA", "use": "sig", "kid": name, "n": written["n"], "e": written["e"]}
+
+
+class KeyServer:
+    """Publishes metadata and keys, and counts who asks for them."""
+
+    def __init__(self) -> None:
+        #: The names of the keys that it publishes.
+        self.keys = ["first"]
+        #: Published beside them, as they are.
+        self.others: list[Any] = []
+        #: What the metadata says beside the truth.
+        self.metadata: dict[str, Any] = {}
+        #: What is answered instead, if anything.
+        self.instead: Callable[[], Response] | None = None
+        #: How often it was asked for its keys.
+        self.fetched = 0
+        #: How often it was asked for anything.
+        self.asked = 0
+        self._server = WebServer(self)
+        #: Where it answers: the authority of the settings.
+        self.url = self._server.url
+
+    @property
+    def issuer(self) -> str:
+        """Who issues the tokens."""
+        return f"{self.url}/{TENANT}/v2.0"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Say what an app is told that believes this tenant."""
+        return {
+            "BRIDGE_AUTH": "entra",
+            "BRIDGE_AUTH_TENANT": TENANT,
+            "BRIDGE_AUTH_AUDIENCE": AUDIENCE,
+            "BRIDGE_AUTH_AUTHORITY": self.url,
+        }
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:  # noqa: ANN401 - WSGI
+        """Answer as Entra does."""
+        self.asked += 1
+        answer = self._answer(Request(environ).path) if self.instead is None else self.instead()
+        return answer(environ, start_response)
+
+    def token(
+        self,
+        caller: str = ANN,
+        *roles: str,
+        key: str = "first",
+        head: Mapping[str, Any] | None = None,
+        at: int = int(NOON.timestamp()),
+        **claims: Any,  # noqa: ANN401 - JSON
+    ) -> str:
+        """Sign a token for an hour from `at`; a claim that is None is left out."""
+        said = {
+            "iss": self.issuer,
+            "aud": AUDIENCE,
+            "exp": at + HOUR,
+            "nbf": at,
+            "iat": at,
+            "oid": caller,
+            "tid": TENANT,
+            "roles": list(roles or ("Bridge.Use",)),
+            **claims,
+        }
+        content = {name: value for name, value in said.items() if value is not None}
+        said_first = {name: value for name, value in {"kid": key, **(head or {})}.items() if value is not None}
+        return jwt.encode(content, private_key(key), "RS256", said_first)
+
+    def stop(self) -> None:
+        """Be gone."""
+        assert self._server.stop(10)
+
+    def _answer(self, path: str) -> Response:
+        if path == f"/{TENANT}/v2.0/.well-known/openid-configuration":
+            return _json({"issuer": self.issuer, "jwks_uri": f"{self.url}/{TENANT}/keys", **self.metadata})
+        if path == f"/{TENANT}/keys":
+            self.fetched += 1
+            return _json({"keys": [*self.others, *(published(name) for name in self.keys)]})
+        return Response(status=404)
+
+
+@contextmanager
+def key_server() -> Iterator[KeyServer]:
+    """Run one."""
+    server = KeyServer()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def guarded_by(tenant: KeyServer) -> Stage:
+    """Set a stage whose doorman believes a tenant."""
+    bridge = stage()
+    bridge.restart(**tenant.settings)
+    return bridge
+
+
+def _json(body: object) -> Response:
+    return Response(json.dumps(body), mimetype="application/json")
