@@ -22,7 +22,7 @@ _HIGHEST_PORT = 65535
 _LAST_PORT_OFFSET = 5
 _SIGNING_KEY_BYTES = 32
 
-#: For the app, where the environment has nothing else to say. Callbacks may go to this machine and nowhere else.
+#: For the app, where the environment has nothing else to say. Callbacks may go to this machine too.
 _APP_SETTINGS = {
     "FUNCTIONS_WORKER_RUNTIME": "python",
     "PYTHON_THREADPOOL_THREAD_COUNT": "32",

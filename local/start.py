@@ -159,7 +159,7 @@ receiver   {callback}
 speech     {environ.get("SPEECH_ENDPOINT") or speech}
 storage    {"as AzureWebJobsStorage says" if environ.get("AzureWebJobsStorage") else storage}
 
-Register an operation; its callback appears here within half a minute:
+Register an operation; its callback appears here after about half a minute:
 
     curl -s {api}/registrations -H 'Content-Type: application/json' \\
         -d '{{"operationId": "my-first-operation", "callbackUrl": "{callback}"}}'

@@ -172,6 +172,7 @@ def _registration(known: Registration) -> Json:
         "events": list(known.events),
         "metadata": None if known.metadata is None else json.loads(known.metadata),
         "format": known.format,
+        "group": known.group,
         "state": known.state,
         "since": iso(known.since),
         "reason": known.reason,

@@ -36,6 +36,7 @@ def test_a_registration_is_answered_with_all_that_is_known(bridge: Stage) -> Non
         "events": ["Succeeded", "Failed", "Canceled", "Expired"],
         "metadata": {"video": "intro"},
         "format": "standard",
+        "group": None,
         "state": "waiting",
         "since": "2026-11-23T12:00:00.000Z",
         "reason": None,
