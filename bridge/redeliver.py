@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
+from urllib.parse import urlsplit
 
 from bridge.commit import commit, until_decided
-from bridge.core.callback import host_and_port
+from bridge.core.callback import host_and_port, origin_of
 from bridge.core.cursor import Cursor
+from bridge.core.errors import BridgeError, ForeignRow
 from bridge.core.index import IndexEntry
 from bridge.core.keys import RegistrationRef
 from bridge.core.registration import Registration, State
@@ -43,9 +45,10 @@ class Order:
 
     def includes(self, entry: IndexEntry) -> bool:
         """Tell whether a dead registration is meant."""
-        where = host_and_port(entry.callback_url)
-        name = where if where.endswith("]") else where.rpartition(":")[0] or where
-        return self.owner in (None, entry.owner) and self.host in (None, where, name)
+        where = urlsplit(origin_of(entry.callback_url))
+        name = f"[{where.hostname}]" if ":" in (where.hostname or "") else where.hostname
+        port = where.port or {"http": 80, "https": 443}[where.scheme]
+        return self.owner in (None, entry.owner) and self.host in (None, name, f"{name}:{port}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +77,22 @@ class Redeliver:
 
         Raises StorageUnavailable and Contended; what was begun by then is, and the same call again begins the rest.
         """
-        found = list(islice(self._found(order), order.limit + 1))
-        chosen, now = found[: order.limit], self.clock()
+        found, refs = self._found(order), list[RegistrationRef]()
+        while len(refs) < order.limit and (chosen := list(islice(found, order.limit - len(refs)))):
+            refs += self._begin_all(chosen)
+        return Started(refs, more=next(found, None) is not None)
+
+    def _begin_all(self, chosen: Sequence[IndexEntry]) -> Sequence[RegistrationRef]:
+        """Begin each, and write its line whatever becomes of the others; returns those that were begun."""
         waits = spread([host_and_port(entry.callback_url) for entry in chosen])
-        begun = self.executor.map(partial(self._begin, now), [entry.ref for entry in chosen], waits)
-        refs = []
-        for entry, is_begun in zip(chosen, begun, strict=True):
-            if is_begun:
-                refs.append(entry.ref)
-                log(Event.REDELIVERY, registration=entry.ref.public_id, was=State.DEAD.value)
-        return Started(refs, more=len(found) > order.limit)
+        results = list(self.executor.map(partial(self._begin, self.clock()), [entry.ref for entry in chosen], waits))
+        refs = [entry.ref for entry, result in zip(chosen, results, strict=True) if result is True]
+        for ref in refs:
+            log(Event.REDELIVERY, registration=ref.public_id, was=State.DEAD.value)
+        for result in results:
+            if isinstance(result, BridgeError):
+                raise result
+        return refs
 
     def _found(self, order: Order) -> Iterator[IndexEntry]:
         """Walk through the index of what is dead, newest first, as far back as is meant."""
@@ -99,9 +108,15 @@ class Redeliver:
             if cursor is None or cursor.since < order.since:
                 return
 
-    def _begin(self, now: datetime, ref: RegistrationRef, wait: timedelta) -> bool:
+    def _begin(self, now: datetime, ref: RegistrationRef, wait: timedelta) -> bool | BridgeError:
         tx = self.token()
-        return until_decided(lambda: self._try_to_begin(ref, now, wait, tx))
+        try:
+            return until_decided(lambda: self._try_to_begin(ref, now, wait, tx))
+        except ForeignRow as error:
+            log(Event.SET_ASIDE, registration=ref.public_id, why=str(error))
+            return False
+        except BridgeError as error:
+            return error
 
     def _try_to_begin(self, ref: RegistrationRef, now: datetime, wait: timedelta, tx: str) -> bool:
         row = self.table.get(ref.partition, ref.key)

@@ -175,6 +175,8 @@ class Register:
             case State.PENDING:
                 transaction = registering.cancel_pending(before, self.clock(), tx=tx)
             case _:
+                if before.record.tx == tx:  # a commit of ours whose reply was lost
+                    log(Event.CANCELLED, registration=ref.public_id)
                 return Accepted()
         commit(self.table, transaction)
         log(Event.CANCELLED, registration=ref.public_id, was=before.record.state.value)
@@ -186,6 +188,7 @@ class Register:
         if before is None:
             return NotFound()
         if before.record.tx == tx:  # a commit of ours that landed late
+            log(Event.REDELIVERY, registration=ref.public_id)
             self._send_open(before.record)
             return Accepted()
         if before.record.state is State.PENDING:
@@ -194,8 +197,8 @@ class Register:
             return NoMessage()
         transaction, call = registering.redeliver(before, self.clock(), tx=tx)
         commit(self.table, transaction)
-        send(self.outbox, call)
         log(Event.REDELIVERY, registration=ref.public_id, was=before.record.state.value)
+        send(self.outbox, call)
         return Accepted()
 
     def _send_open(self, registration: Registration) -> None:

@@ -101,6 +101,7 @@ def test_success_is_not_explained() -> None:
         (job({"code": 7, "message": []}), 2),
         (job({}), 2),
         (Reply(status=200, body=b'{"id": "another", "status": "Failed"}'), 2),
+        (Reply(status=200, body=b'{"id": "another", "status": "Failed", "properties": {"error": {"code": "X"}}}'), 2),
         (Reply(status=404), 1),
         (Reply(status=400), 1),
         (Reply(status=401), 1),
@@ -178,7 +179,7 @@ def test_a_secret_in_the_upstream_s_words_is_left_out() -> None:
 
     error = failed(bridge)["error"]
 
-    assert error["message"] == "Cannot read https://account.blob.example.com/in.txt?… sorry."
+    assert error["message"] == "Cannot read … sorry."
 
 
 def test_a_refused_question_says_why() -> None:
@@ -210,3 +211,22 @@ def test_an_operation_that_is_reopened_has_no_reason_any_more() -> None:
     bridge.register("operation-1", "https://receiver.example.com/other")
 
     assert bridge.family().operation.record.why is None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "HTTPS://account.blob.example.com/x?sig=SECRET",
+        "https://user:SECRET@host/x",
+        "read ?sv=1&sig=SECRET",
+        "https://host/x#sig=SECRET",
+        "x%3Fsig%3DSECRET",
+        "https://host/?a='b&sig=SECRET'",
+    ],
+)
+def test_no_secret_of_a_url_is_told(said: str) -> None:
+    """However it is written."""
+    bridge = stage(BRIDGE_ENRICH="errors")
+    bridge.upstream.jobs["operation-1"] = job({"code": "InvalidInput", "message": said})
+
+    assert "SECRET" not in failed(bridge)["error"]["message"]

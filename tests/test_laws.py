@@ -226,3 +226,52 @@ def test_the_status_shows_what_was_learnt() -> None:
     assert learnt["completions"] == 1
     assert sum(each["share"] for each in learnt["shares"]) == pytest.approx(1, abs=0.01)
     assert json.dumps(learnt)
+
+
+def test_more_laws_than_one_transaction_holds_are_written_in_several() -> None:
+    """Two sources with sixty groups each."""
+    more = {"name": "voices", "endpoint": "https://voices.example.com", "path": "customvoice", "requestsPerSecond": 100}
+    bridge = stage(BRIDGE_SOURCES=json.dumps([more]))
+    client = Client.of(bridge)
+    for source in ("default", "voices"):
+        for number in range(60):
+            body = {"operationId": f"op-{number:03d}", "callbackUrl": HOOK, "source": source, "group": f"g{number}"}
+            assert client.register(body).status == 201
+    for _ in range(8):
+        bridge.sweep()
+        bridge.clock.advance(15)
+
+    assert len(laws(bridge)) == 2 * 61
+
+
+def test_a_reading_that_fails_after_a_conflict_does_not_fail_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lesson is lost, and nothing else."""
+    bridge, table = flaky()
+    bridge.register()
+    bridge.clock.advance(5)
+    bridge.upstream.tell("operation-1", "Succeeded")
+    commit = table.inner.commit
+
+    def conflict(transaction: Transaction) -> Mapping[str, str]:
+        monkeypatch.setattr(bridge.table, "range", lambda *_, **__: table.down(transaction))
+        return table.conflict(transaction)
+
+    table.instead = [commit, commit, commit, conflict]
+
+    bridge.sweep()
+
+    assert bridge.deliver_all() == 1
+
+
+def test_a_time_without_a_zone_is_nobody_s(caplog: pytest.LogCaptureFixture) -> None:
+    """It would end every sweep when it is compared."""
+    bridge = stage()
+    bridge.register()
+    bridge.sweep()
+    bridge.memory.commit(Transaction(SOURCES_PARTITION, (Merge("source:default", {"at": "2026-11-23T12:00:00"}, ANY),)))
+    bridge.clock.advance(15)
+
+    bridge.sweep()
+
+    assert any("row.set-aside" in record.message for record in caplog.records)
+    assert len(bridge.upstream.asked) == 2

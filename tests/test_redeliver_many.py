@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bridge.api.routes import Routes
+from bridge.core.keys import RegistrationRef
 from bridge.core.registration import State
 from bridge.core.transaction import ANY, Merge, Transaction
 from tests.support.flaky import flaky
@@ -172,3 +173,24 @@ def test_each_one_is_logged_with_the_caller(caplog: pytest.LogCaptureFixture) ->
 
     lines = [json.loads(record.message) for record in caplog.records if "registration.redelivered" in record.message]
     assert [line["caller"] for line in lines] == ["unknown", "unknown"]
+
+
+def test_one_that_cannot_be_read_is_set_aside_and_the_others_are_begun() -> None:
+    """Also those beyond it, when the limit is small."""
+    bridge = stage()
+    ids = bury(bridge, 4)
+    newest = RegistrationRef.parse(ids[0])
+    assert newest is not None
+    bridge.memory.commit(Transaction(newest.partition, (Merge(newest.key, {"v": 99}, ANY),)))
+
+    assert redeliver(bridge, limit=1).body == {"started": 1, "registrations": ids[1:2], "more": True}
+    assert redeliver(bridge).body["registrations"] == ids[2:]
+
+
+def test_a_default_port_can_be_written_or_not() -> None:
+    """It is the same host."""
+    bridge = stage()
+    ids = bury(bridge, 1)
+
+    assert redeliver(bridge, host="receiver.example.com:443").body["registrations"] == ids
+    assert redeliver(bridge, host="https://receiver.example.com").status == 400

@@ -37,7 +37,10 @@ def blaming(setting: str) -> Iterator[None]:
 @blaming("AZURE_TOKEN_CREDENTIALS")
 def credential(settings: Settings) -> TokenCredential:
     """Make the identity that storage and Speech are asked with, where no key was given. Asks nobody yet."""
-    return DefaultAzureCredential(managed_identity_client_id=settings.storage_client_id)
+    # An identity endpoint that hangs would hold a sweep: the library's own timeouts are minutes.
+    return DefaultAzureCredential(
+        managed_identity_client_id=settings.storage_client_id, connection_timeout=5, read_timeout=10
+    )
 
 
 @blaming("AzureWebJobsStorage")

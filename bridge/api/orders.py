@@ -1,5 +1,6 @@
 """Reads what a client orders beside registrations: a ping, a redelivery of many."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -18,6 +19,9 @@ MAX_REDELIVERIES = 500
 DEFAULT_REDELIVERIES = 100
 
 
+_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s/:@?#\[\]]+)(:[0-9]{1,5})?")
+
+
 def _moment(value: object) -> datetime:
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
@@ -26,6 +30,12 @@ def _moment(value: object) -> datetime:
     if moment is None or moment.tzinfo is None:
         raise PydanticCustomError("moment", "must be a time in ISO 8601 with its zone: 2026-11-23T15:04:05Z")
     return moment
+
+
+def _host(value: str) -> str:
+    if not _HOST.fullmatch(value):
+        raise PydanticCustomError("host", "must be a host, or a host and its port: hooks.example.com:8443")
+    return value
 
 
 class PingBody(BaseModel):
@@ -44,7 +54,7 @@ class RedeliverBody(BaseModel):
 
     state: Literal["dead"]
     since: Annotated[datetime, BeforeValidator(_moment)]
-    host: Annotated[str, Field(min_length=1, max_length=300)] | None = None
+    host: Annotated[str, Field(max_length=300), AfterValidator(_host)] | None = None
     limit: Annotated[int, Field(ge=1, le=MAX_REDELIVERIES)] = DEFAULT_REDELIVERIES
 
 

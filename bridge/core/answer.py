@@ -28,7 +28,13 @@ _VERDICTS = {
     "canceled": Verdict.CANCELED,
     "cancelled": Verdict.CANCELED,
 }
-_QUERY = re.compile(r"(https?://[^\s?]+)\?[^\s\"'<>]*")
+
+#: Of what the upstream says of a failure, no more than this is looked at, in characters.
+_LONGEST_SAID = 2000
+
+#: A URL in it can carry a secret in its query, its user or its fragment, however it is written.
+_URL = re.compile(r"[a-z][a-z0-9+.-]{0,15}://\S+", re.IGNORECASE)
+_SIGNATURE = re.compile(r"sig(=|%3d)\S+", re.IGNORECASE)
 _KNOWN = frozenset({"notstarted", "running", *_VERDICTS})
 
 
@@ -181,14 +187,14 @@ def _kept(body: dict[str, Any]) -> str | None:
     return text if len(text) <= MAX_BODY_BYTES else None
 
 
-def read_failure(reply: Reply | NoReply | NoToken) -> Explanation | None:
-    """Read off the job of an operation why it failed; None where it does not say so.
+def read_failure(reply: Reply | NoReply | NoToken, operation_id: str) -> Explanation | None:
+    """Read off the job of an operation why it failed; None where it does not say so, or is another's.
 
     Its shape is that of `GET …/batchsyntheses/{id}`. Nothing but `properties.error` is looked at: the outputs there
     are secrets.
     """
     body = _json_object(reply.body) if isinstance(reply, Reply) and reply.status == _OK else None
-    properties = body.get("properties") if body is not None else None
+    properties = body.get("properties") if body is not None and _names(body, operation_id) else None
     return _explanation({"error": properties.get("error")}) if isinstance(properties, dict) else None
 
 
@@ -201,8 +207,10 @@ def _explanation(body: dict[str, Any]) -> Explanation | None:
 
 
 def _text(value: object, limit: int) -> str:
-    """Make text of a stranger's fit to be shown; the query of a URL in it can be a secret, and is left out."""
-    return printable(_QUERY.sub(r"\1?…", value), limit) if isinstance(value, str) else ""
+    """Make text of a stranger's fit to be shown; URLs in it can be secrets, and are left out."""
+    if not isinstance(value, str):
+        return ""
+    return printable(_SIGNATURE.sub("sig=…", _URL.sub("…", value[:_LONGEST_SAID])), limit)
 
 
 def _in_brackets(why: Explanation | None) -> str:

@@ -5,6 +5,7 @@ the source for a while, each quiet minute wins some of it back. A fault of the c
 the pause one operation probes it.
 """
 
+import math
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -33,6 +34,10 @@ ADVICE = "check SPEECH_KEY, or the identity's role Cognitive Services Speech Use
 
 #: A bucket holds what one sweep may ask: the tokens of this time.
 SWEEP = timedelta(seconds=10)
+
+
+#: A stored number above this is nobody's honest count.
+_LARGEST = 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +69,11 @@ class Budget:
     denied: str | None = None
     #: Stamped by the transaction that wrote the row last.
     tx: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what no bridge has counted; raises ValueError."""
+        if not all(math.isfinite(each) and abs(each) <= _LARGEST for each in (self.rate, self.tokens, self.price)):
+            raise ValueError("a budget has sane numbers")
 
     def free_at(self) -> datetime | None:
         """When the source may be asked again, if it is stopped or paused."""

@@ -10,6 +10,9 @@ PINGS_A_MINUTE = 10
 
 _MINUTE = timedelta(minutes=1)
 
+#: The year 2286; a clock that tells more is broken.
+_LAST_MILLIS = 10**13
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pings:
@@ -19,6 +22,11 @@ class Pings:
     recent: tuple[int, ...] = ()
     #: Stamped by the transaction that wrote the row last.
     tx: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse times that no clock has told; raises ValueError."""
+        if not all(0 <= each < _LAST_MILLIS for each in self.recent):
+            raise ValueError("a time out of range")
 
 
 def take(pings: Pings, now: datetime, *, tx: str) -> Pings | timedelta:

@@ -69,10 +69,14 @@ def decode(kind: type[R], ref: OperationRef | RegistrationRef | None, values: Ma
     for name in _LISTS & columns.keys():
         columns[name] = str(columns[name]).split(",")
     try:
-        return cast("R", _ADAPTERS[kind].validate_python({**columns, "ref": ref}))
+        record = cast("R", _ADAPTERS[kind].validate_python({**columns, "ref": ref}))
     except ValidationError as error:
         wrong = ", ".join(str(problem["loc"][0]) for problem in error.errors() if problem["loc"])
         raise ForeignRow(f"{kind.__name__} with unreadable columns: {wrong}") from error
+    naive = [each.name for each in fields(record) if _is_naive(getattr(record, each.name))]
+    if naive:
+        raise ForeignRow(f"{kind.__name__} with times of no zone: {', '.join(naive)}")
+    return record
 
 
 def stored(kind: type[R], ref: OperationRef | RegistrationRef | None, row: Row) -> Stored[R]:
@@ -81,6 +85,10 @@ def stored(kind: type[R], ref: OperationRef | RegistrationRef | None, row: Row) 
     Raises ForeignRow.
     """
     return Stored(decode(kind, ref, row.values), row.etag)
+
+
+def _is_naive(value: object) -> bool:
+    return isinstance(value, datetime) and value.tzinfo is None
 
 
 def _plain(value: object) -> Value:

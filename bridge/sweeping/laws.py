@@ -17,7 +17,7 @@ from bridge.core.operation import Watch
 from bridge.core.outlook import seen_age
 from bridge.core.rows import Stored, for_insert, for_merge, stored
 from bridge.core.times import Clock
-from bridge.core.transaction import Insert, Merge, Row, Transaction, Write
+from bridge.core.transaction import MAX_WRITES, Insert, Merge, Row, Transaction, Write
 from bridge.log import Event, log
 from bridge.ports import Table
 
@@ -85,16 +85,22 @@ class Laws:
                 return
             lessons, self._lessons = self._lessons, {}
             self._written_at = self._clock()
-        for _ in range(_ROUNDS):
-            try:
-                self._write(lessons)
-            except Conflict:
-                self.begin(self._table.range(SOURCES_PARTITION, LAW_PREFIX, after(LAW_PREFIX)))
-            except BridgeError as error:
-                log(Event.STORAGE, step="laws", error=str(error))
-                return
-            else:
-                return
+        keys = list(lessons)
+        for start in range(0, len(keys), MAX_WRITES):
+            self._merge({key: lessons[key] for key in keys[start : start + MAX_WRITES]})
+
+    def _merge(self, lessons: Mapping[str, Lesson]) -> None:
+        """Add to the rows what was seen; whoever was faster is read again and added to."""
+        try:
+            for _ in range(_ROUNDS):
+                try:
+                    self._write(lessons)
+                except Conflict:
+                    self.begin(self._table.range(SOURCES_PARTITION, LAW_PREFIX, after(LAW_PREFIX)))
+                else:
+                    return
+        except BridgeError as error:
+            log(Event.STORAGE, step="laws", error=str(error))
 
     def _write(self, lessons: Mapping[str, Lesson]) -> None:
         tx = self._token()

@@ -55,7 +55,7 @@ class Questions:
                 run.hear(answer, asked_at)
             if isinstance(answer, Throttled | Absent | Refused | Denied):
                 return None
-            why = read_failure(reply)
+            why = read_failure(reply, ref.id)
             if why is not None:
                 return why
         return None
