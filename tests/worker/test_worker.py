@@ -38,12 +38,13 @@ OF_THE_SERVER = {"content-length", "date", "server", "connection"}
 #: What the worker says of a body that a 304 has not; the local host's server leaves it out (RFC 9110, 15.4.5).
 OF_NO_BODY = (304, "content-type")
 
-#: What differs from one run to the next: moments, what is made of them, and how long an attempt took.
+#: What differs from one run to the next: moments, what is made of them, and how long things took.
 OF_THE_MOMENT = [
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), "<time>"),
     (re.compile(r"msg_(ping_[0-9a-f]{16}|[0-9a-f]{32})"), "<message>"),
     (re.compile(r"cursor=[^&\"]+"), "cursor=<cursor>"),
     (re.compile(r'"durationMs": \d+'), '"durationMs": <duration>'),
+    (re.compile(r'"durations": \{.*?\]'), '"durations": <what was learnt>'),
 ]
 
 
