@@ -11,6 +11,7 @@ milliseconds and can be lived thousands of times, each time with something else 
       interleavings.py                  differ
     model.py, machine.py                anything after anything, drawn by Hypothesis, against a model
     strange.py                          what strangers send, and write into queue and table
+    real/                               the started app over Azurite, killed and loaded
     plants.py                           faults planted on purpose: the proof has to find them
 
 `make test` runs a short form of each; `make prove` all of it, with a summary. A failure names the life or meeting, the

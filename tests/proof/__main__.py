@@ -1,10 +1,14 @@
 """Prove it at length: `make prove`. Prints what was tried, and ends 1 if anything was lost."""
 
 import logging
+import random
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from itertools import islice
+from pathlib import Path
 from types import MappingProxyType
 
 from tests.proof.crashes import live, several, singles, trace
@@ -13,6 +17,7 @@ from tests.proof.lives import LIVES
 from tests.proof.machine import draw
 from tests.proof.meetings import MEETINGS
 from tests.proof.plants import PLANTS, caught
+from tests.proof.real import kills, load
 from tests.proof.seed import SEED
 
 #: What one part of the proof yields for each thing that it tried: None, or what was lost.
@@ -21,6 +26,8 @@ Tried = Iterator[str | None]
 _FAILURES_SHOWN = 10
 _DRAWN_LIVES, _DRAWN_ORDERS = 500, 50
 _DRAWN_TURNS, _STEPS = 4, 60
+_DEATHS, _KILLED = 20, 500
+_LOAD = load.Load(per_minute=2000, minutes=3, patience=240)
 
 
 def _every_point() -> Tried:
@@ -56,6 +63,35 @@ def _planted() -> Tried:
     return (None if caught(plant()) else f"not found: {name}" for name, plant in PLANTS.items())
 
 
+def _deaths() -> Tried:
+    trial = kills.Trial(
+        registrations=_KILLED,
+        refused=_KILLED // 10,
+        deaths=random.Random(SEED).choices(("app", "storage"), k=_DEATHS),
+        between=(0.5, 8.0),
+        away=3.0,
+        step=timedelta(0),
+        patience=900,
+        seed=SEED,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        seen = kills.run(trial, Path(folder))
+    print(f"       {seen}", flush=True)
+    return _each(_KILLED, seen.failures)
+
+
+def _load() -> Tried:
+    measured = load.run(_LOAD)
+    print(f"       {measured}", flush=True)
+    return _each(_LOAD.count, measured.failures)
+
+
+def _each(count: int, failures: Sequence[str]) -> Tried:
+    """Count as many as were tried, of which some failed."""
+    yield from failures
+    yield from [None] * (count - len(failures))
+
+
 #: By what a part tries. What needs real parts, or much time, joins them here.
 PARTS: Mapping[str, Callable[[], Tried]] = MappingProxyType(
     {
@@ -65,6 +101,8 @@ PARTS: Mapping[str, Callable[[], Tried]] = MappingProxyType(
         "meetings of two and three, in any order, drawn": _drawn_orders,
         f"times {_DRAWN_LIVES} lives of {_STEPS} steps, drawn, against the model": _drawn_steps,
         "planted faults, each found": _planted,
+        f"registrations on the real parts, of which app or storage died {_DEATHS} times": _deaths,
+        f"registrations on the real parts, {_LOAD.per_minute} a minute": _load,
     }
 )
 

@@ -1,0 +1,82 @@
+"""The app on its host, for the proof: what it is told, and a clock that can be further on after each start."""
+
+import shutil
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+from local.azurite import Azurite
+from local.host.process import HostProcess
+from local.settings import REPOSITORY
+from local.upstream import Upstream
+from tests.support.world import SIGNING_KEY
+
+_LATER = """
+import importlib.util, os
+from datetime import timedelta
+
+from bridge import world
+
+ahead, real_clock = timedelta(seconds=float(os.environ["PROVE_AHEAD"])), world.real_clock
+world.real_clock = lambda: real_clock() + ahead
+spec = importlib.util.spec_from_file_location("triggers", os.path.join(os.environ["PROVE_APP"], "function_app.py"))
+triggers = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(triggers)
+app = triggers.app
+"""
+
+
+def environment(azurite: Azurite, upstream: Upstream, **more: str) -> dict[str, str]:
+    """Name everything that the app is told."""
+    return {
+        "PATH": "/usr/bin:/bin",
+        "AzureWebJobsStorage": azurite.connection_string,
+        "SPEECH_ENDPOINT": upstream.endpoint,
+        "SPEECH_KEY": upstream.key,
+        "SPEECH_REQUESTS_PER_SECOND": "100",
+        "BRIDGE_SIGNING_KEYS": SIGNING_KEY,
+        "BRIDGE_POLL_SCHEDULE": "* * * * * *",
+        "BRIDGE_POLL_INTERVAL": "1s",
+        "BRIDGE_CALLBACK_ALLOW_HTTP": "true",
+        "BRIDGE_CALLBACK_ALLOWED_NETWORKS": "127.0.0.0/8",
+        "BRIDGE_CALLBACK_ALLOWED_PORTS": "*",
+        "PYTHON_THREADPOOL_THREAD_COUNT": "32",
+        **more,
+    }
+
+
+class LaterApp:
+    """The app, on one port, whose clock is further on by `step` after each start.
+
+    A step past the longest wait that a kill can cause lets a short test see what comes of it. The clock never runs
+    faster, so a lease lasts as long as it does.
+    """
+
+    def __init__(self, folder: Path, environ: Mapping[str, str], step: timedelta) -> None:
+        self._folder = folder
+        self._environ = {**environ, "PROVE_APP": str(REPOSITORY)}
+        self._step = step
+        self._starts = 0
+        folder.mkdir(parents=True)
+        shutil.copy(REPOSITORY / "host.json", folder)
+        (folder / "function_app.py").write_text(_LATER)
+        self._process = self._start(0)
+
+    @property
+    def url(self) -> str:
+        """Where registrations are posted and read."""
+        return f"http://127.0.0.1:{self._process.port}/api"
+
+    def kill(self) -> None:
+        """Kill it with SIGKILL and start it again, on the same port."""
+        self._process.kill()
+        self._process = self._start(self._process.port)
+
+    def stop(self) -> None:
+        """End it in order."""
+        self._process.stop()
+
+    def _start(self, port: int) -> HostProcess:
+        ahead = self._step.total_seconds() * self._starts
+        self._starts += 1
+        return HostProcess.start({**self._environ, "PROVE_AHEAD": str(ahead)}, app=self._folder, port=port)

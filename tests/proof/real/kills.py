@@ -1,0 +1,139 @@
+"""App and storage are killed at random moments: everything that was answered arrives, under one name.
+
+The app dies by SIGKILL. Storage dies as abruptly, but with what it has acknowledged written (`save_and_die.js`): that
+much Azure promises, and a plain Azurite does not.
+"""
+
+import random
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+
+from local.receiver import Callback, Receiver
+from local.upstream import Upstream
+from local.upstream.lives import Durations
+from tests.proof.real.app import LaterApp, environment
+from tests.proof.real.clients import Wish, breathe, register_all, wait_until_finished
+from tests.proof.real.storage import DurableAzurite
+
+_CLIENTS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What is to happen."""
+
+    registrations: int
+    #: So many callbacks are refused at first, and taken when they come again.
+    refused: int
+    #: What dies, in order: `app` or `storage`.
+    deaths: Sequence[str]
+    #: Seconds between two deaths, at the least and the most.
+    between: tuple[float, float]
+    #: So many seconds storage is away at the most.
+    away: float
+    #: The app's clock is so much further on after each start.
+    step: timedelta
+    #: Seconds that everything may take to arrive after the last death.
+    patience: float
+    seed: int
+
+
+@dataclass(slots=True)
+class Seen:
+    """What came of it."""
+
+    #: What was not as promised; empty where all was.
+    failures: list[str] = field(default_factory=list)
+    #: From when to when something was dead, on the monotonic clock.
+    deaths: list[tuple[float, float]] = field(default_factory=list)
+    #: Callbacks that were taken more than once.
+    repeated: int = 0
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        return f"{len(self.deaths)} deaths, {self.repeated} callbacks taken more than once, each under its one name"
+
+
+def run(trial: Trial, folder: Path) -> Seen:
+    """Register, kill, wait, and check."""
+    dice, seen = random.Random(trial.seed), Seen()
+    with ExitStack() as running:
+        azurite = running.enter_context(DurableAzurite.start(folder / "storage"))
+        lives = Durations.parse("lognormal:2,0.5")
+        upstream = running.enter_context(Upstream.start(durations=lives, seed=trial.seed))
+        receiver = running.enter_context(Receiver.start())
+        app = LaterApp(folder / "app", environment(azurite, upstream), trial.step)
+        running.callback(app.stop)
+        wishes = _wishes(trial, receiver, dice)
+
+        def register() -> None:
+            seen.failures.extend(filter(None, register_all(lambda: app.url, _slowly(wishes, trial), _CLIENTS)))
+
+        clients = threading.Thread(target=register)
+        clients.start()
+        for what in trial.deaths:
+            breathe(dice.uniform(*trial.between))
+            began = time.monotonic()
+            _let_die(what, app, azurite, dice.uniform(0, trial.away))
+            seen.deaths.append((began, time.monotonic()))
+        clients.join()
+        wait_until_finished(app.url, trial.patience)
+        callbacks = receiver.callbacks
+    judge(seen, wishes, callbacks)
+    return seen
+
+
+def _wishes(trial: Trial, receiver: Receiver, dice: random.Random) -> list[Wish]:
+    """Make as many as are wanted, some of which share an operation; some receivers refuse at first."""
+    for number in dice.sample(range(trial.registrations), trial.refused):
+        receiver.answer(f"/{number}", 500)
+    return [
+        Wish(f"operation-{number * 3 // 4:04d}", f"{receiver.url}/{number}") for number in range(trial.registrations)
+    ]
+
+
+def _slowly(wishes: Sequence[Wish], trial: Trial) -> Iterator[Wish]:
+    """Spread them over the deaths."""
+    pause = len(trial.deaths) * sum(trial.between) / 2 / len(wishes)
+    for wish in wishes:
+        yield wish
+        breathe(pause)
+
+
+def _let_die(what: str, app: LaterApp, azurite: DurableAzurite, away: float) -> None:
+    if what == "app":
+        app.kill()
+        return
+    azurite.die()
+    breathe(away)
+    azurite.launch()
+
+
+def judge(seen: Seen, wishes: Sequence[Wish], callbacks: Sequence[Callback]) -> None:
+    """Add what is wrong with the callbacks that came for these registrations."""
+    came: dict[str, list[Callback]] = defaultdict(list)
+    for callback in callbacks:
+        came[callback.path].append(callback)
+    for wish in wishes:
+        seen.failures.extend(_wrong(wish, came[f"/{wish.callback_url.rpartition('/')[2]}"], seen))
+
+
+def _wrong(wish: Wish, came: Sequence[Callback], seen: Seen) -> Iterator[str]:
+    """Say what is wrong with the callbacks of one registration."""
+    taken = [callback.at for callback in came if callback.answered < 300]
+    if not taken:
+        yield f"{wish.callback_url} was lost"
+    names = Counter((callback.headers["webhook-id"], callback.body) for callback in came)
+    if len(names) > 1:
+        yield f"{wish.callback_url} got {len(names)} messages"
+    seen.repeated += len(taken) > 1
+    for first, again in pairwise(taken):
+        if not any(began <= again and first <= ended for began, ended in seen.deaths):
+            yield f"{wish.callback_url} was told twice, and nothing died between"

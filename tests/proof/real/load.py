@@ -1,0 +1,131 @@
+"""Many registrations a minute at the started app, while it sweeps and delivers: how long each takes, and all arrive.
+
+The load is open: each registration is due at its own time whatever became of those before it, and its wait is counted
+from there, so that an app which stalls cannot hide it.
+"""
+
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from statistics import quantiles
+
+import requests
+
+from local.azurite import Azurite
+from local.host.process import HostProcess
+from local.receiver import Receiver
+from local.upstream import Upstream
+from tests.proof.real.app import environment
+from tests.proof.real.clients import Wish, breathe, wait_until_finished
+
+_CLIENTS = 32
+#: The bridge has at most 4 attempts in flight at one host, so one receiver would be the bottleneck.
+_RECEIVERS = 4
+_TIMEOUT = 60.0
+_CREATED = 201
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """How much, and for how long."""
+
+    per_minute: int
+    minutes: float
+    #: Seconds that everything may take to arrive after the last registration.
+    patience: float
+
+    @property
+    def count(self) -> int:
+        """How many registrations that is."""
+        return round(self.per_minute * self.minutes)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What became of one registration."""
+
+    #: The status, or 0 where no answer came.
+    status: int
+    #: Seconds from when it was due to its answer.
+    took: float
+    #: When that was, on the monotonic clock.
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What came of the load."""
+
+    failures: Sequence[str]
+    #: Registrations that were answered, a minute.
+    per_minute: float
+    #: Seconds from when a registration was due to its answer: 1% each, from the quickest to the slowest.
+    percentiles: Sequence[float]
+    #: Seconds from the last answer to the last callback.
+    until_all_arrived: float
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        p50, p95, p99 = (f"{self.percentiles[percent - 1] * 1000:.0f}" for percent in (50, 95, 99))
+        return (
+            f"{self.per_minute:.0f} a minute, answered in {p50} ms (p50), {p95} ms (p95), {p99} ms (p99); "
+            f"the last callback came {self.until_all_arrived:.0f} s after the last answer"
+        )
+
+
+def run(load: Load) -> Measured:
+    """Put the load on a started app, wait until all has arrived, and check."""
+    with ExitStack() as running:
+        azurite = running.enter_context(Azurite.start())
+        upstream = running.enter_context(Upstream.start())
+        receivers = [running.enter_context(Receiver.start()) for _ in range(_RECEIVERS)]
+        settings = environment(azurite, upstream, BRIDGE_POLL_SCHEDULE="*/10 * * * * *", BRIDGE_POLL_INTERVAL="15s")
+        app = running.enter_context(HostProcess.start(settings))
+        wishes = [
+            Wish(f"operation-{number:05d}", f"{receivers[number % _RECEIVERS].url}/{number}")
+            for number in range(load.count)
+        ]
+        began = time.monotonic()
+        answered = _register_all(f"{app.url}/api", wishes, began, 60 / load.per_minute)
+        wait_until_finished(f"{app.url}/api", load.patience)
+        came = {
+            f"{receiver.url}{callback.path}": callback.at for receiver in receivers for callback in receiver.callbacks
+        }
+    last = max(each.at for each in answered)
+    return Measured(
+        failures=[
+            *_refused(wishes, answered),
+            *(f"{each.callback_url} was lost" for each in wishes if each.callback_url not in came),
+        ],
+        per_minute=len(answered) / (last - began) * 60,
+        percentiles=quantiles((each.took for each in answered), n=100),
+        until_all_arrived=max(came.values(), default=last) - last,
+    )
+
+
+def _register_all(url: str, wishes: Sequence[Wish], began: float, apart: float) -> list[Answered]:
+    """Register each at its time; a client that is late does not make the others so."""
+    own = threading.local()
+
+    def register(number: int) -> Answered:
+        due = began + number * apart
+        breathe(max(0.0, due - time.monotonic()))
+        if not hasattr(own, "session"):
+            own.session = requests.Session()
+        try:
+            status = own.session.post(f"{url}/registrations", json=wishes[number].body, timeout=_TIMEOUT).status_code
+        except requests.RequestException:
+            status = 0
+        now = time.monotonic()
+        return Answered(status, now - due, now)
+
+    with ThreadPoolExecutor(_CLIENTS) as pool:
+        return list(pool.map(register, range(len(wishes))))
+
+
+def _refused(wishes: Sequence[Wish], answered: Sequence[Answered]) -> list[str]:
+    pairs = zip(wishes, answered, strict=True)
+    return [f"{wish.callback_url} was answered {each.status}" for wish, each in pairs if each.status != _CREATED]
