@@ -56,3 +56,11 @@ def test_a_codespace_has_what_make_start_needs() -> None:
     assert container["postCreateCommand"] == "python3 local/environment.py .venv"
     assert (REPOSITORY / "local" / "environment.py").is_file()
     assert container["forwardPorts"] == [settings.port, settings.receiver_port, settings.upstream_port]
+
+
+def test_what_is_deployed_is_audited_each_week() -> None:
+    """The exact versions; an advisory comes when nobody changes anything."""
+    text = WORKFLOWS["audit"]
+
+    assert re.search(r"^  schedule:\n    - cron: ", text, re.MULTILINE)
+    assert re.search(r"pip_audit --strict .*-r requirements\.txt$", text, re.MULTILINE)
