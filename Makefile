@@ -5,7 +5,7 @@ VENV ?= .venv
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help start demo test prove check lock clean
+.PHONY: help start demo test prove cover mutate check lock clean
 
 help: ## List what can be made
 	@$(PYTHON) -c 'import re; print(*(f"make {name:8} {what}" for name, what in \
@@ -23,6 +23,16 @@ test: $(INSTALLED) ## Run the tests, starting whatever they need
 prove: $(INSTALLED) ## Prove at length that nothing is lost; PROVE_SEED= repeats a run
 	@$(VENV)/bin/python -m tests.proof
 
+cover: $(INSTALLED) ## Say which lines and branches of bridge/ no test goes through
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'coverage>=7.10'
+	@$(VENV)/bin/python -m coverage run -m pytest -q $(COVERED)
+	@$(VENV)/bin/python -m coverage report
+
+mutate: $(INSTALLED) ## Change bridge/ in thousands of ways, and see which no test notices; an hour or two
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'mutmut>=3.8,<4'
+	@nice $(VENV)/bin/python -m mutmut run --max-children 1 $(MUTANTS)
+	@$(VENV)/bin/python -m mutmut results
+
 check: $(INSTALLED) ## Check format, lint and types, and run the tests
 	@$(VENV)/bin/python -m ruff format --check .
 	@$(VENV)/bin/python -m ruff check .
@@ -36,7 +46,7 @@ lock: $(INSTALLED) ## Write requirements.txt anew from requirements.in; UPGRADE=
 		--no-emit-find-links --custom-compile-command "make lock" $(UPGRADE) requirements.in -o requirements.txt
 
 clean: ## Remove what was installed, and what the local start keeps
-	@rm -rf $(VENV) .local local/azurite/node_modules examples/express/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) .local local/azurite/node_modules examples/express/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis mutants .coverage
 
 $(INSTALLED): requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \

@@ -27,7 +27,7 @@ _FAILURES_SHOWN = 10
 _DRAWN_LIVES, _DRAWN_ORDERS = 500, 50
 _DRAWN_TURNS, _STEPS = 4, 60
 _DEATHS, _KILLED = 20, 500
-_LOAD = load.Load(per_minute=2000, minutes=3, patience=240)
+_LOAD = load.Load(per_minute=2000, minutes=3, patience=480)
 
 
 def _every_point() -> Tried:

@@ -1,0 +1,53 @@
+"""Queue messages: what one instance writes, another one reads, and nothing else."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from bridge.core.delivery import Call
+from bridge.core.errors import ForeignRow
+from bridge.core.keys import OperationRef, RegistrationRef
+from bridge.core.wire import read_call, write_call
+from tests.support.world import NOON
+
+REF = RegistrationRef.of(
+    OperationRef("default", "operation-1"), owner="shared", callback_url="https://receiver.example.com/hook"
+)
+CALL = Call(ref=REF, life=NOON + timedelta(milliseconds=7), number=3)
+
+
+def test_a_call_comes_through_as_it_was_written() -> None:
+    """Whose it is, of which life, and which attempt."""
+    assert read_call(write_call(CALL).encode()) == CALL
+
+
+@pytest.mark.parametrize(
+    "change", [{"another": 1}, {"v": 0}, {"life": 0}, {"life": 253_402_300_799_999}, {"attempt": 1}]
+)
+def test_a_message_of_the_version_before_or_with_more_in_it_is_read(change: dict[str, Any]) -> None:
+    """Old and new instances run side by side."""
+    message = {**json.loads(write_call(CALL)), **change}
+
+    assert read_call(json.dumps(message).encode()).ref == REF
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"v": 2}, "that is not a call of shape 1"),
+        ({"v": -1}, "that is not a call of shape 1"),
+        ({"life": -1}, "that is not a call"),
+        ({"life": 253_402_300_800_000}, "that is not a call"),
+        ({"attempt": 0}, "that is not a call"),
+        ({"attempt": "3"}, "that is not a call"),
+        ({"registration": "nobody"}, "about no registration"),
+    ],
+)
+def test_a_message_of_somebody_else_is_refused(change: dict[str, Any], why: str) -> None:
+    """With a reason for the log."""
+    message = {**json.loads(write_call(CALL)), **change}
+
+    with pytest.raises(ForeignRow, match=f"a queue message {why}"):
+        read_call(json.dumps(message).encode())

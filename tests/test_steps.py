@@ -1,0 +1,137 @@
+"""What every step has in common, seen at the table: it can be recognised, and leaves each row with its due row."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+from bridge.adapters.memory import MemoryTable
+from bridge.core.keys import operation_partitions
+from bridge.core.outcome import Failure, Unreachable
+from bridge.core.registration import State
+from bridge.core.transaction import Delete, Row, Transaction
+from bridge.ports import Table
+from tests.proof import rows
+from tests.support.world import Stage, stage
+
+
+class Recording:
+    """A table that keeps every transaction, and what is wrong with the rows after it."""
+
+    def __init__(self, inner: Table) -> None:
+        assert isinstance(inner, MemoryTable)
+        self._inner = inner
+        self.made: list[Transaction] = []
+        self.problems: list[str] = []
+
+    def get(self, partition: str, key: str) -> Row | None:
+        """Read as ever."""
+        return self._inner.get(partition, key)
+
+    def range(
+        self, partition: str, start: str, stop: str, *, limit: int | None = None, columns: Sequence[str] = ()
+    ) -> Sequence[Row]:
+        """Read as ever."""
+        return self._inner.range(partition, start, stop, limit=limit, columns=columns)
+
+    def commit(self, transaction: Transaction) -> Mapping[str, str]:
+        """Commit it, keep it, and look at its partition."""
+        etags = self._inner.commit(transaction)
+        self.made.append(transaction)
+        if transaction.partition in operation_partitions():
+            self.problems += rows.problems(self._inner.rows(transaction.partition))
+        return etags
+
+
+def recorded() -> tuple[Stage, Recording]:
+    """Set a stage whose transactions are kept."""
+    tables: list[Recording] = []
+
+    def wrap(inner: Table) -> Table:
+        tables.append(Recording(inner))
+        return tables[0]
+
+    return stage(wrap), tables[0]
+
+
+def live(bridge: Stage) -> None:
+    """Go through every step that a client, a receiver and the upstream can cause, and be forgotten."""
+    a, b, _ = bridge.register("operation-1", *(f"https://{name}.example.com/" for name in "abc"))
+    use = bridge.bridge.routes.use
+    bridge.sweep()
+    use.cancel(b)
+    bridge.register("operation-1", "https://b.example.com/")
+    bridge.courier.tell("https://a.example.com/", 410)
+    bridge.courier.tell("https://c.example.com/", Unreachable(error=Failure.TIMEOUT), 200)
+    bridge.upstream.tell("operation-1", "Succeeded")
+    go_on(bridge, minutes=1)
+    bridge.register("operation-1", "https://d.example.com/")
+    use.cancel(bridge.register("operation-1", "https://e.example.com/")[0])
+    use.redeliver(a)
+    go_on(bridge, minutes=10)
+    for ref in bridge.register("operation-2"):
+        use.cancel(ref)
+    bridge.clock.advance(timedelta(days=29).total_seconds())
+    use.redeliver(b)
+    go_on(bridge, minutes=10)
+    for _ in range(4):
+        bridge.clock.advance(timedelta(days=15).total_seconds())
+        bridge.sweep()
+
+
+def go_on(bridge: Stage, *, minutes: int) -> None:
+    """Let timer and queue run."""
+    for _ in range(2 * minutes):
+        bridge.clock.advance(30)
+        bridge.sweep()
+        bridge.deliver_all()
+
+
+def test_every_step_can_be_recognised_after_an_unknown_outcome() -> None:
+    """Each transaction of an operation stamps its own `tx` on a row that it writes; deletions have nothing to tell."""
+    bridge, table = recorded()
+
+    live(bridge)
+
+    steps = [made for made in table.made if made.partition in operation_partitions()]
+    telling = [made for made in steps if not all(isinstance(write, Delete) for write in made.writes)]
+    stamped = [
+        [write.values.get("tx") for write in made.writes if write.key == made.stamp and not isinstance(write, Delete)]
+        for made in telling
+    ]
+    assert len(telling) >= 30
+    assert stamped == [[made.tx] for made in telling]
+    assert all(made.tx for made in telling)
+
+
+def test_after_every_step_each_row_has_its_due_row_and_its_index_row() -> None:
+    """And in the end there is nothing left."""
+    bridge, table = recorded()
+
+    live(bridge)
+
+    assert table.problems == []
+    assert [row.key for name in operation_partitions() for row in bridge.memory.rows(name)] == []
+
+
+def test_what_was_redelivered_late_is_looked_at_again_for_its_own_retention() -> None:
+    """The purge moves to that day, not further, and the row says so."""
+    bridge = stage()
+    (ref,) = bridge.register()
+    bridge.upstream.tell("operation-1", "Succeeded")
+    go_on(bridge, minutes=1)
+    bridge.clock.advance(timedelta(days=29).total_seconds())
+    bridge.bridge.routes.use.redeliver(ref)
+    bridge.deliver_all()
+    ended = bridge.registration(ref).since
+
+    bridge.clock.advance(timedelta(days=2).total_seconds())
+    bridge.sweep()
+    moved = bridge.family().operation.record.due
+    bridge.clock.now = ended + timedelta(days=30) - timedelta(seconds=1)
+    bridge.sweep()
+
+    assert bridge.registration(ref).state is State.DELIVERED
+    assert moved == bridge.family().operation.record.due
+    assert bridge.due_keys() == ["purge:default:operation-1"]
+    bridge.clock.advance(1)
+    bridge.sweep()
+    assert bridge.due_keys() == []
