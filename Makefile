@@ -5,7 +5,7 @@ VENV ?= .venv
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help start demo test prove cover mutate check lock clean
+.PHONY: help start demo test prove cover mutate bench check lock clean
 
 help: ## List what can be made
 	@$(PYTHON) -c 'import re; print(*(f"make {name:8} {what}" for name, what in \
@@ -32,6 +32,9 @@ mutate: $(INSTALLED) ## Change bridge/ in thousands of ways, and see which no te
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'mutmut>=3.8,<4'
 	@nice $(VENV)/bin/python -m mutmut run --max-children 1 $(MUTANTS)
 	@$(VENV)/bin/python -m mutmut results
+
+bench: $(INSTALLED) ## Measure what the learned schedule is worth; writes bench/RESULTS.md
+	@$(VENV)/bin/python -m bench.schedule
 
 check: $(INSTALLED) ## Check format, lint and types, and run the tests
 	@$(VENV)/bin/python -m ruff format --check .

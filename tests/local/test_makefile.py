@@ -52,13 +52,14 @@ def test_alone_it_lists_what_can_be_made() -> None:
         "prove",
         "cover",
         "mutate",
+        "bench",
         "check",
         "lock",
         "clean",
     ]
 
 
-@pytest.mark.parametrize("target", ["start", "demo", "test", "prove", "cover", "mutate", "check"])
+@pytest.mark.parametrize("target", ["start", "demo", "test", "prove", "cover", "mutate", "bench", "check"])
 def test_python_that_is_too_old_or_missing_is_said(tmp_path: Path, target: str) -> None:
     """One line that says what to do, and nothing is made."""
     old = tmp_path / "python3.10"

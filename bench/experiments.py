@@ -1,0 +1,169 @@
+"""What is compared with what: each experiment returns its figures by their names, as results.json has them."""
+
+import math
+import time
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from bench.lines import Bench, Point, at
+from bench.optimum import known_laws, plans
+from bench.policies import SOURCE, Fixed, Google, Learned, Planned
+from bench.simulation import Result, simulate
+from bench.workloads import LOGNORMAL, Load, Workload
+from bridge.core.law import Law
+from bridge.core.schedule import next_age
+
+INTERVALS = (5.0, 15.0, 30.0, 60.0)
+
+#: The fixed interval whose requests are the measure.
+MEASURE = 30.0
+
+_SEED = 1
+_SEED_OF_THE_LAW = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How much is simulated."""
+
+    operations: int = 5000
+    #: So many are born before those that count: over 1,000 of them have ended by then.
+    before: int = 1300
+    #: Durations that whoever knows the law has seen.
+    sample: int = 400_000
+    #: Beginnings that a cold start is the mean of.
+    beginnings: int = 12
+    #: The optimum is looked for at these multiples of the learned schedule's price.
+    prices: tuple[float, ...] = (0.1, 0.3, 0.7, 1.0, 1.4, 3.0, 10.0)
+    #: Operations of the two budgets.
+    many: int = 10_000
+    few: int = 1500
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one experiment came to."""
+
+    figures: dict[str, float] = field(default_factory=dict)
+    #: The points of the plot, by workload and policy.
+    lines: dict[tuple[str, str], list[Point]] = field(default_factory=dict)
+
+
+def compare(workload: Workload, sweep: float, size: Size) -> Found:
+    """Compare the learned schedule with a fixed one, at equal requests, for a longer sweep."""
+    bench = Bench(workload.load(size.operations, _SEED), sweep, size.before)
+    fixed = bench.point(Fixed(MEASURE))
+    figures: dict[str, float] = {}
+    for suffix, by_group in (("", False), (".groups", True)):
+        line = bench.line(partial(Learned, shortest=sweep, by_group=by_group), fixed.requests)
+        figures |= _over(f"schedule.{workload.name}.sweep{sweep:.0f}{suffix}", at(line, fixed.requests), fixed)
+    return Found(figures)
+
+
+def _over(name: str, learned: Point, fixed: Point) -> dict[str, float]:
+    return {name: learned.delay / fixed.delay, f"{name}.p99": learned.p99 / fixed.p99}
+
+
+def draw(workload: Workload, size: Size) -> Found:
+    """Draw the line of each policy, with a sweep of 5 s, and compare the learned ones with the optimum."""
+    bench = Bench(workload.load(size.operations, _SEED), 5.0, size.before)
+    sample, groups = workload.sample(size.sample, _SEED_OF_THE_LAW)
+    quantile = float(np.quantile(sample, 0.05))
+    fixed = bench.point(Fixed(MEASURE))
+    lines = {
+        "fixed": [bench.point(Fixed(each)) for each in INTERVALS],
+        "Google's": [bench.point(Google())],
+        "5% quantile, then fixed": [bench.point(Fixed(each, wait=quantile)) for each in INTERVALS],
+    }
+    figures: dict[str, float] = {}
+    for suffix, known, title in ((".groups", groups, ", groups"), ("", None, "")):
+        make = partial(Learned, shortest=5.0, by_group=known is not None)
+        learned = bench.line(make, fixed.requests, around=(0.1, 0.3, 3.0, 10.0))
+        equal = at(learned, fixed.requests)
+        optimum = [
+            bench.point(Planned(sweep=5.0, plans=plans(sample, known, sweep=5.0, price=equal.price * each)))
+            for each in size.prices
+        ]
+        lines |= {f"learned{title}": learned, f"optimum{title}": optimum}
+        name = f"schedule.{workload.name}{suffix}"
+        figures |= _over(name, equal, fixed)
+        figures[f"{name}.optimum"] = equal.delay / at(optimum, fixed.requests).delay
+    figures[f"schedule.{workload.name}.cold"] = _cold(workload, equal.price, size)
+    return Found(figures, {(workload.name, policy): points for policy, points in lines.items()})
+
+
+def _cold(workload: Workload, price: float, size: Size) -> float:
+    """Compare with the known law from the first operation on: price times requests plus delay, of 50 to 200."""
+    law = known_laws(*workload.sample(size.sample, _SEED_OF_THE_LAW))[SOURCE]
+    cold, known = 0.0, 0.0
+    for seed in range(10, 10 + size.beginnings):
+        load = workload.load(220, seed)
+        cold += simulate(Learned(price, 5.0), load, sweep=5.0).of(50, 200).cost(price)
+        known += simulate(Learned(price, 5.0, learns=False, source=law), load, sweep=5.0).of(50, 200).cost(price)
+    return cold / known
+
+
+def drift(size: Size) -> Found:
+    """Let all become three times slower from one moment, and compare with who knows the law before and after."""
+    half, price = size.operations // 2, 5.0
+    before, after = (LOGNORMAL.load(half, _SEED + number, slower=1 + 2 * number) for number in (0, 1))
+    load = Load(
+        np.concatenate([before.births, before.births[-1] + after.births]),
+        np.concatenate([before.durations, after.durations]),
+        np.concatenate([before.groups, after.groups]),
+    )
+    learned = simulate(Learned(price, 5.0), load, sweep=5.0)
+    sample, groups = LOGNORMAL.sample(size.sample, _SEED_OF_THE_LAW)
+    quick, slow = (known_laws(stretch * sample, groups)[SOURCE] for stretch in (1, 3))
+    known_before = simulate(Learned(price, 5.0, learns=False, source=quick), load, sweep=5.0)
+    known_after = simulate(Learned(price, 5.0, learns=False, source=slow), load, sweep=5.0)
+
+    def over(known: Result, first: int, last: int) -> float:
+        return learned.of(first, last).cost(price) / known.of(first, last).cost(price)
+
+    return Found(
+        {
+            "schedule.drift.before": over(known_before, half // 2, half),
+            "schedule.drift.first": over(known_after, half, half + half // 5),
+            "schedule.drift": over(known_after, half, 2 * half),
+            "schedule.drift.unlearnt": known_before.of(half).cost(price) / known_after.of(half).cost(price),
+        }
+    )
+
+
+def budget(size: Size) -> Found:
+    """Let 10 requests a second serve about 5,000 that wait; the second half of those born in full flow counts."""
+    return _budget("schedule.budget", LOGNORMAL.load(size.many, _SEED, rate=5, slower=4.65), 10.0)
+
+
+def small_budget(size: Size) -> Found:
+    """Let 2 requests a minute serve about 60 that wait."""
+    return _budget("schedule.budget.small", LOGNORMAL.load(size.few, _SEED, rate=1 / 60, slower=16.7), 1 / 30)
+
+
+def _budget(name: str, load: Load, rate: float) -> Found:
+    """Compare with first come, first served every 30 s, under the same budget."""
+    count, sweep = len(load.births), 10.0
+    part = (count // 4, count * 3 // 4)
+    served = simulate(Fixed(MEASURE), load, sweep=sweep, rate=rate)
+    figures = {f"{name}.waiting": float(served.waiting[len(served.waiting) // 4 : len(served.waiting) // 2].mean())}
+    for suffix, by_group in (("", False), (".groups", True)):
+        learned = simulate(Learned(None, sweep, by_group=by_group), load, sweep=sweep, rate=rate)
+        figures[name + suffix] = learned.of(*part).mean_delay / served.of(*part).mean_delay
+    return Found(figures)
+
+
+def decisions(size: Size) -> Found:
+    """Count how many times a second one core says when to ask next, over laws and ages as they occur."""
+    sample, groups = LOGNORMAL.sample(size.sample, _SEED_OF_THE_LAW)
+    curve = known_laws(sample, groups).get(SOURCE, Law()).curve()
+    ages = [float(each) for each in sample[: size.operations] * 0.7]
+    best = math.inf
+    for _ in range(3):
+        begun = time.perf_counter()
+        for age in ages:
+            next_age(curve, seen=age, now=age, price=5.0, shortest=5.0)
+        best = min(best, time.perf_counter() - begun)
+    return Found({"schedule.decisions_per_second": len(ages) / best})

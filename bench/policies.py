@@ -1,0 +1,174 @@
+"""The policies that are compared: constants, what was planned knowing the law, and the shipped functions."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+import numpy as np
+
+from bench.workloads import Floats
+from bridge.core.budget import Budget, fresh, repriced
+from bridge.core.law import Curve, Law, Lesson
+from bridge.core.schedule import first_price, lost, next_age
+
+#: What an operation may cost where no price is given: the default of BRIDGE_POLLS_PER_OPERATION.
+_POLLS_PER_OPERATION = 12
+
+#: The key of the law of a source, beside those of its groups.
+SOURCE = -1
+
+
+@dataclass(slots=True)
+class Operation:
+    """One operation, in seconds."""
+
+    number: int
+    born: float
+    duration: float
+    group: int
+    seen: float = 0.0
+    polls: int = 0
+
+
+class Policy(Protocol):
+    """Decides when to ask."""
+
+    def first(self, op: Operation) -> float:
+        """Choose the age of the first poll."""
+
+    def again(self, op: Operation, age: float) -> float:
+        """Choose the age of the next poll, for one that was just seen running at `age`."""
+
+    def ended(self, op: Operation, age: float) -> None:
+        """Learn that one ended."""
+
+    def urgency(self, op: Operation, age: float, due: float) -> float:
+        """Rank those that are due, the largest first."""
+
+    def swept(self, due: int, granted: int) -> None:
+        """End a sweep."""
+
+
+@dataclass(slots=True)
+class Fixed:
+    """A constant from one poll to the next; first come, first served."""
+
+    interval: float
+    wait: float = 0.0
+
+    def first(self, op: Operation) -> float:
+        """Wait once, then by the interval."""
+        return self.wait or self.interval
+
+    def again(self, op: Operation, age: float) -> float:
+        """Ask by the interval."""
+        return age + self.interval
+
+    def ended(self, op: Operation, age: float) -> None:
+        """Learn nothing."""
+
+    def urgency(self, op: Operation, age: float, due: float) -> float:
+        """Serve who came first."""
+        return -due
+
+    def swept(self, due: int, granted: int) -> None:
+        """Learn nothing."""
+
+
+@dataclass(slots=True)
+class Google(Fixed):
+    """1 s, half as much again each time, up to 20 s."""
+
+    interval: float = 1.0
+
+    def again(self, op: Operation, age: float) -> float:
+        """Grow."""
+        return age + min(1.5**op.polls, 20.0)
+
+
+@dataclass(slots=True)
+class Planned(Fixed):
+    """Ages that were found beforehand, by group (or for all) and by where in a sweep the operation was born."""
+
+    interval: float = 60.0
+    sweep: float = 5.0
+    plans: dict[int, list[Floats]] = field(default_factory=dict)
+
+    def first(self, op: Operation) -> float:
+        """Look it up."""
+        return self.again(op, -self.sweep)
+
+    def again(self, op: Operation, age: float) -> float:
+        """Look it up; half a sweep early, so that the sweep that was meant asks."""
+        phases = self.plans[op.group if op.group in self.plans else SOURCE]
+        until_sweep = self.sweep - op.born % self.sweep
+        ages = phases[min(int(until_sweep / self.sweep * len(phases)), len(phases) - 1)]
+        place = int(np.searchsorted(ages, age + self.sweep / 2))
+        return float(ages[place]) - self.sweep / 2 if place < len(ages) else age + self.interval
+
+
+@dataclass(slots=True)
+class Learned:
+    """The shipped functions: laws that learn, a price, and the largest loss first."""
+
+    #: None is the first price that the bridge sets.
+    price: float | None
+    shortest: float
+    by_group: bool = False
+    learns: bool = True
+    source: Law = field(default_factory=Law)
+    groups: dict[int, Law] = field(default_factory=dict)
+    #: Carries what the price is multiplied with, while more is due than may be asked.
+    budget: Budget = field(default_factory=lambda: fresh(datetime(2026, 1, 1, tzinfo=UTC), highest=1.0))
+    _lessons: dict[int, Lesson] = field(default_factory=dict)
+    _curves: dict[int, Curve] = field(default_factory=dict)
+
+    def first(self, op: Operation) -> float:
+        """Ask when it is worth it."""
+        return self._next(op, 0.0)
+
+    def again(self, op: Operation, age: float) -> float:
+        """Ask when it is worth it."""
+        if self.learns:
+            for key in self._keys(op):
+                self._lesson(key).running(self.curve(key), op.seen, age)
+        return self._next(op, age)
+
+    def _next(self, op: Operation, age: float) -> float:
+        curve = self.curve(self._keys(op)[-1])
+        first = first_price(self.curve(SOURCE), _POLLS_PER_OPERATION) if self.price is None else self.price
+        return next_age(curve, seen=age, now=age, price=first * self.budget.price, shortest=self.shortest)
+
+    def ended(self, op: Operation, age: float) -> None:
+        """Learn it."""
+        if self.learns:
+            for key in self._keys(op):
+                self._lesson(key).end(self.curve(key), op.seen, age)
+
+    def urgency(self, op: Operation, age: float, due: float) -> float:
+        """Ask first where most is lost."""
+        return lost(self.curve(self._keys(op)[-1]), op.seen, age)
+
+    def swept(self, due: int, granted: int) -> None:
+        """Write down what was seen."""
+        for key, lesson in self._lessons.items():
+            if key == SOURCE:
+                self.source = self.source.learn(lesson)
+            else:
+                self.groups[key] = self.groups.get(key, Law()).learn(lesson)
+        if self._lessons:
+            self._lessons, self._curves = {}, {}
+        self.budget = repriced(self.budget, due, granted)
+
+    def curve(self, key: int) -> Curve:
+        """Read a law; a group leans on its source."""
+        if key not in self._curves:
+            law = self.source if key == SOURCE else self.groups.get(key, Law())
+            self._curves[key] = law.curve(None if key == SOURCE else self.curve(SOURCE))
+        return self._curves[key]
+
+    def _keys(self, op: Operation) -> list[int]:
+        return [SOURCE, op.group] if self.by_group else [SOURCE]
+
+    def _lesson(self, key: int) -> Lesson:
+        return self._lessons.setdefault(key, Lesson())

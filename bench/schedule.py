@@ -1,0 +1,57 @@
+"""Measure what the learned schedule is worth: `python -m bench.schedule` writes RESULTS.md, results.json, schedule.png.
+
+It simulates the functions that are shipped (`bridge/core/law.py`, `schedule.py`, `budget.py`), not a copy of them.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from bench.experiments import Found, Size, budget, compare, decisions, draw, drift, small_budget
+from bench.report import plot, table
+from bench.workloads import WORKLOADS
+
+_FOLDER = Path(__file__).parent
+
+#: Beside 5 s, with which the lines are drawn.
+_LONGER_SWEEPS = (10.0, 15.0)
+
+
+def experiments(size: Size) -> list[Callable[[], Found]]:
+    """List all of them, the longest first."""
+    return [
+        partial(budget, size),
+        *(partial(draw, workload, size) for workload in WORKLOADS),
+        partial(small_budget, size),
+        *(partial(compare, workload, sweep, size) for workload in WORKLOADS for sweep in _LONGER_SWEEPS),
+        partial(drift, size),
+    ]
+
+
+def gather(found: list[Found]) -> Found:
+    """Put together what several came to."""
+    return Found(
+        {name: value for each in found for name, value in each.figures.items()},
+        {name: points for each in found for name, points in each.lines.items()},
+    )
+
+
+def main() -> None:
+    """Run all on two cores; how many decisions a second is measured alone, before."""
+    begun, size = time.perf_counter(), Size()
+    alone = decisions(size)
+    with ProcessPoolExecutor(2) as pool:
+        found = gather([alone, *(each.result() for each in [pool.submit(one) for one in experiments(size)])])
+    figures = {name: float(f"{value:.4g}") for name, value in sorted(found.figures.items())}
+    (_FOLDER / "results.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    plot(found.lines, _FOLDER / "schedule.png")
+    text = table(found, size, took=time.perf_counter() - begun)
+    (_FOLDER / "RESULTS.md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
