@@ -38,7 +38,7 @@ class Size:
     #: The optimum is looked for at these multiples of the learned schedule's price.
     prices: tuple[float, ...] = (0.1, 0.3, 0.7, 1.0, 1.4, 3.0, 10.0)
     #: Operations of the two budgets.
-    many: int = 10_000
+    many: int = 15_000
     few: int = 1500
 
 
@@ -134,7 +134,7 @@ def drift(size: Size) -> Found:
 
 
 def budget(size: Size) -> Found:
-    """Let 10 requests a second serve about 5,000 that wait; the second half of those born in full flow counts."""
+    """Let 10 requests a second serve some 5,000 that wait; those born in full flow count."""
     return _budget("schedule.budget", LOGNORMAL.load(size.many, _SEED, rate=5, slower=4.65), 10.0)
 
 
@@ -146,9 +146,10 @@ def small_budget(size: Size) -> Found:
 def _budget(name: str, load: Load, rate: float) -> Found:
     """Compare with first come, first served every 30 s, under the same budget."""
     count, sweep = len(load.births), 10.0
-    part = (count // 4, count * 3 // 4)
+    part = (count // 2, count * 9 // 10)
+    flow = slice(*(int(load.births[each] / sweep) for each in part))
     served = simulate(Fixed(MEASURE), load, sweep=sweep, rate=rate)
-    figures = {f"{name}.waiting": float(served.waiting[len(served.waiting) // 4 : len(served.waiting) // 2].mean())}
+    figures = {f"{name}.waiting": float(served.waiting[flow].mean())}
     for suffix, by_group in (("", False), (".groups", True)):
         learned = simulate(Learned(None, sweep, by_group=by_group), load, sweep=sweep, rate=rate)
         figures[name + suffix] = learned.of(*part).mean_delay / served.of(*part).mean_delay
