@@ -1,13 +1,13 @@
 """The policies that are compared: constants, what was planned knowing the law, and the shipped functions."""
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import timedelta
 from typing import Protocol
 
 import numpy as np
 
 from bench.workloads import Floats
-from bridge.core.budget import Budget, fresh, repriced
+from bridge.core.budget import repriced
 from bridge.core.law import Curve, Law, Lesson
 from bridge.core.schedule import first_price, lost, next_age
 
@@ -30,6 +30,20 @@ class Operation:
     polls: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Sold:
+    """What a sweep was granted of what it wanted."""
+
+    wanted: int
+    granted: int
+    #: Tokens.
+    left: float
+    #: How urgent the last one was that was granted, if not all were.
+    urgency: float
+    #: Since anything was granted.
+    elapsed: timedelta
+
+
 class Policy(Protocol):
     """Decides when to ask."""
 
@@ -45,7 +59,10 @@ class Policy(Protocol):
     def urgency(self, op: Operation, age: float, due: float) -> float:
         """Rank those that are due, the largest first."""
 
-    def swept(self, due: int, granted: int) -> None:
+    def sold(self, sold: Sold) -> None:
+        """Begin to ask for those that were granted."""
+
+    def swept(self) -> None:
         """End a sweep."""
 
 
@@ -71,7 +88,10 @@ class Fixed:
         """Serve who came first."""
         return -due
 
-    def swept(self, due: int, granted: int) -> None:
+    def sold(self, sold: Sold) -> None:
+        """Learn nothing."""
+
+    def swept(self) -> None:
         """Learn nothing."""
 
 
@@ -118,10 +138,11 @@ class Learned:
     learns: bool = True
     source: Law = field(default_factory=Law)
     groups: dict[int, Law] = field(default_factory=dict)
-    #: Carries what the price is multiplied with, while more is due than may be asked.
-    budget: Budget = field(default_factory=lambda: fresh(datetime(2026, 1, 1, tzinfo=UTC), highest=1.0))
+    #: How many times the price, while more is due than may be asked.
+    dearer: float = 1.0
     _lessons: dict[int, Lesson] = field(default_factory=dict)
     _curves: dict[int, Curve] = field(default_factory=dict)
+    _first: float | None = None
 
     def first(self, op: Operation) -> float:
         """Ask when it is worth it."""
@@ -136,8 +157,14 @@ class Learned:
 
     def _next(self, op: Operation, age: float) -> float:
         curve = self.curve(self._keys(op)[-1])
-        first = first_price(self.curve(SOURCE), _POLLS_PER_OPERATION) if self.price is None else self.price
-        return next_age(curve, seen=age, now=age, price=first * self.budget.price, shortest=self.shortest)
+        return next_age(curve, seen=age, now=age, price=self._first_price() * self.dearer, shortest=self.shortest)
+
+    def _first_price(self) -> float:
+        if self.price is not None:
+            return self.price
+        if self._first is None:
+            self._first = first_price(self.curve(SOURCE), _POLLS_PER_OPERATION)
+        return self._first
 
     def ended(self, op: Operation, age: float) -> None:
         """Learn it."""
@@ -149,7 +176,18 @@ class Learned:
         """Ask first where most is lost."""
         return lost(self.curve(self._keys(op)[-1]), op.seen, age)
 
-    def swept(self, due: int, granted: int) -> None:
+    def sold(self, sold: Sold) -> None:
+        """Let the price follow."""
+        self.dearer = repriced(
+            self.dearer,
+            wanted=sold.wanted,
+            granted=sold.granted,
+            left=sold.left,
+            worth=sold.urgency / self._first_price(),
+            elapsed=sold.elapsed,
+        )
+
+    def swept(self) -> None:
         """Write down what was seen."""
         for key, lesson in self._lessons.items():
             if key == SOURCE:
@@ -157,8 +195,7 @@ class Learned:
             else:
                 self.groups[key] = self.groups.get(key, Law()).learn(lesson)
         if self._lessons:
-            self._lessons, self._curves = {}, {}
-        self.budget = repriced(self.budget, due, granted)
+            self._lessons, self._curves, self._first = {}, {}, None
 
     def curve(self, key: int) -> Curve:
         """Read a law; a group leans on its source."""
@@ -171,4 +208,6 @@ class Learned:
         return [SOURCE, op.group] if self.by_group else [SOURCE]
 
     def _lesson(self, key: int) -> Lesson:
-        return self._lessons.setdefault(key, Lesson())
+        if key not in self._lessons:
+            self._lessons[key] = Lesson()
+        return self._lessons[key]

@@ -22,11 +22,12 @@ _LONGER_SWEEPS = (10.0, 15.0)
 
 def experiments(size: Size) -> list[Callable[[], Found]]:
     """List all of them, the longest first."""
+    slowest_first = tuple(reversed(WORKLOADS))
     return [
+        *(partial(draw, workload, size) for workload in slowest_first),
+        *(partial(compare, workload, sweep, size) for workload in slowest_first for sweep in reversed(_LONGER_SWEEPS)),
         partial(budget, size),
-        *(partial(draw, workload, size) for workload in WORKLOADS),
         partial(small_budget, size),
-        *(partial(compare, workload, sweep, size) for workload in WORKLOADS for sweep in _LONGER_SWEEPS),
         partial(drift, size),
     ]
 

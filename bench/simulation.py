@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from bench.policies import Operation, Policy
+from bench.policies import Operation, Policy, Sold
 from bench.workloads import Floats, Load
 from bridge.core.budget import Budget, fresh, reserve
 
@@ -73,21 +73,30 @@ class _Run:
             self.born += 1
         while self.asleep and self.asleep[0][0] <= now:
             self.due.append(heapq.heappop(self.asleep))
-        wanted = len(self.due)
-        granted = self._reserve(wanted, now)
-        if granted < wanted:
-            self.due.sort(key=lambda each: -self.policy.urgency(each[2], now - each[2].born, each[0]))
-        asked, self.due = self.due[:granted], self.due[granted:]
+        asked = self.due
+        if self.rate is not None and self.due:
+            asked = self._granted(now, self.rate)
+        self.due = self.due[len(asked) :]
         for _, _, op in asked:
             self._ask(op, now - op.born)
-        self.policy.swept(wanted, granted)
+        self.policy.swept()
 
-    def _reserve(self, wanted: int, now: float) -> int:
-        if self.rate is None:
-            return wanted
-        at = _BEGIN + timedelta(seconds=now)
-        self.budget, granted = reserve(self.budget, wanted, at, highest=self.rate)
-        return granted
+    def _granted(self, now: float, rate: float) -> list[_Due]:
+        """Take what the budget grants; if that is not all, those are the most urgent ones."""
+        wanted, at = len(self.due), _BEGIN + timedelta(seconds=now)
+        after, granted = reserve(self.budget, wanted, at, highest=rate)
+        if not granted:
+            return []
+        urgency = 0.0
+        if granted < wanted:
+            ranked = sorted(
+                ((self.policy.urgency(each[2], now - each[2].born, each[0]), each) for each in self.due),
+                key=lambda each: -each[0],
+            )
+            urgency, self.due = ranked[granted - 1][0], [each for _, each in ranked]
+        self.policy.sold(Sold(wanted, granted, after.tokens, urgency, after.at - self.budget.at))
+        self.budget = after
+        return self.due[:granted]
 
     def _ask(self, op: Operation, age: float) -> None:
         op.polls += 1
@@ -100,14 +109,17 @@ class _Run:
         heapq.heappush(self.asleep, (at, op.number, op))
 
 
-def simulate(policy: Policy, load: Load, *, sweep: float, rate: float | None = None) -> Result:
-    """Let operations be born at their times and ask for each until its end is seen: none is cut off."""
+def simulate(policy: Policy, load: Load, *, sweep: float, rate: float | None = None, last: int | None = None) -> Result:
+    """Let operations be born at their times and ask for each until its end is seen: none is cut off.
+
+    With `last`, only until the end of the first so many is seen: those after them are there to be in the way.
+    """
     count = len(load.births)
     run = _Run(policy, load, rate, np.zeros(count), np.zeros(count))
     run.budget = fresh(_BEGIN, highest=rate or 1.0)
     waiting = []
     tick = 0
-    while run.born < count or run.asleep or run.due:
+    while not run.requests[:last].all():
         tick += 1
         run.sweep(tick * sweep)
         waiting.append(len(run.asleep) + len(run.due))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pytest
 
 from bridge.api.routes import Routes
-from bridge.core.answer import NoReply
+from bridge.core.answer import NoReply, Reply
 from bridge.core.keys import SOURCES_PARTITION, law_key
 from bridge.core.law import EDGES, Law
 from bridge.core.rows import decode
@@ -174,7 +174,7 @@ def test_what_says_nothing_of_the_operation_teaches_nothing() -> None:
 
 
 def test_while_the_budget_is_short_the_price_rises_and_falls_back_later() -> None:
-    """So that less falls due."""
+    """So that less falls due; up to what the last one is worth that is asked for."""
     bridge = stage(SPEECH_REQUESTS_PER_SECOND="0.5")
     for number in range(50):
         bridge.register(f"operation-{number:03d}")
@@ -193,8 +193,12 @@ def test_while_the_budget_is_short_the_price_rises_and_falls_back_later() -> Non
         bridge.sweep()
         bridge.clock.advance(10)
 
-    assert high > 2
-    assert price() < high
+    bridge.clock.advance(3600)
+    bridge.register("operation-later")
+    bridge.sweep()
+
+    assert high > 1.5
+    assert price() == 1
 
 
 def test_the_largest_loss_goes_first_while_the_budget_is_short() -> None:
@@ -275,3 +279,19 @@ def test_a_time_without_a_zone_is_nobody_s(caplog: pytest.LogCaptureFixture) -> 
 
     assert any("row.set-aside" in record.message for record in caplog.records)
     assert len(bridge.upstream.asked) == 2
+
+
+def test_one_that_probes_a_denied_source_does_not_set_the_price() -> None:
+    """It says nothing of how much may be asked."""
+    bridge = stage()
+    for number in range(5):
+        bridge.register(f"operation-{number}")
+        bridge.upstream.tell(f"operation-{number}", Reply(status=401))
+    for _ in range(20):
+        bridge.sweep()
+        bridge.clock.advance(60)
+
+    [source] = Client.of(bridge).call(Routes.status, "/status").body["sources"]
+
+    assert len(bridge.upstream.asked) > 2
+    assert source["price"] == 1

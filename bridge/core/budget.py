@@ -27,7 +27,7 @@ FIRST_PAUSE = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(minutes=15)
 
 #: By so much the price of a request changes from one sweep to the next, and so far.
-PRICE_RISES, PRICE_FALLS, HIGHEST_PRICE = 1.1, 0.98, 1e4
+PRICE_RISES, PRICE_FALLS, HIGHEST_PRICE = 1.1, 0.9, 1e4
 
 #: What an operator does about a credential that the source does not take.
 ADVICE = "check SPEECH_KEY, or the identity's role Cognitive Services Speech User and the custom subdomain"
@@ -113,10 +113,18 @@ def reserve(budget: Budget, wanted: int, now: datetime, *, highest: float) -> tu
     return replace(full, tokens=full.tokens - granted), granted
 
 
-def repriced(budget: Budget, wanted: int, granted: int) -> Budget:
-    """Let a request cost more while more is due than was granted, so that less falls due; and less again later."""
-    price = budget.price * (PRICE_RISES if wanted > granted else PRICE_FALLS)
-    return replace(budget, price=min(max(price, 1.0), HIGHEST_PRICE))
+def repriced(price: float, *, wanted: int, granted: int, left: float, worth: float, elapsed: timedelta) -> float:
+    """Move the price towards the one at which as much falls due as may be asked; the first price is the lowest.
+
+    Where more was wanted than granted, that is what the last one granted is worth, in first prices. A higher one
+    would let those that are worth it wait for the bounds of their gaps. Otherwise it falls with the tokens that are
+    `left`, and with the sweeps that had nothing to ask.
+    """
+    idle = max(elapsed / SWEEP - 1, 0.0)
+    fallen = price * math.pow(PRICE_FALLS, idle)
+    aim = worth if granted < wanted else fallen * wanted / (granted + left)
+    price = min(max(aim, fallen * PRICE_FALLS), price * PRICE_RISES)
+    return min(max(price, 1.0), HIGHEST_PRICE)
 
 
 def give_back(budget: Budget, unused: int) -> Budget:

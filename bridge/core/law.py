@@ -35,15 +35,31 @@ _NOTHING = (0.0,) * _BUCKETS
 _TYPICAL = (EDGES[1], *(math.sqrt(low * high) for low, high in pairwise(EDGES[1:])), EDGES[-1])
 
 
+def bucket_at(age: float) -> int:
+    """Find the bucket of an age in seconds."""
+    return bisect_right(EDGES, age) - 1
+
+
 @dataclass(frozen=True, slots=True)
 class Curve:
     """A law as the schedule reads it: the hazard in each bucket, and what follows from it."""
 
     hazards: tuple[float, ...]
+    #: Of each bucket that has an end: its length, how much of it one that enters spends there on average, in seconds,
+    #: and which share of those that enter outlives it.
+    whole: tuple[tuple[float, float, float], ...] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Work out once what whoever walks over many buckets needs of each."""
+        whole = (
+            (high - low, -math.expm1(-hazard * (high - low)) / hazard, math.exp(-hazard * (high - low)))
+            for (low, high), hazard in zip(pairwise(EDGES), self.hazards, strict=False)
+        )
+        object.__setattr__(self, "whole", tuple(whole))
 
     def pieces(self, begin: float, end: float) -> Iterator[tuple[int, float, float]]:
         """Walk from age to age: the bucket, the hazard in it and the seconds spent there."""
-        bucket = bisect_right(EDGES, begin) - 1
+        bucket = bucket_at(begin)
         while begin < end:
             stop = EDGES[bucket + 1] if bucket + 1 < _BUCKETS else math.inf
             yield bucket, self.hazards[bucket], min(stop, end) - begin

@@ -29,9 +29,10 @@ class Outlook:
         )
         return watch.registered_at + timedelta(seconds=age)
 
-    def lost(self, watch: Watch, now: datetime) -> float:
-        """Tell how many seconds of delay are lost, on average, if it is asked for now: whom to ask first."""
-        return lost(self.curve, seen_age(watch), _seconds(now - watch.registered_at))
+
+def lost_by(curve: Curve, watch: Watch, now: datetime) -> float:
+    """Tell how many seconds of delay are lost, on average, if it is asked for now."""
+    return lost(curve, seen_age(watch), _seconds(now - watch.registered_at))
 
 
 def seen_age(watch: Watch) -> float:

@@ -10,7 +10,7 @@ worth. The exact condition for an optimal schedule of inspections is Barlow, Hun
 
 import math
 
-from bridge.core.law import Curve
+from bridge.core.law import EDGES, Curve, bucket_at
 
 #: A gap between two polls is never longer than this, in seconds,
 LONGEST_GAP = 30 * 60.0
@@ -25,11 +25,17 @@ _HALVINGS = 22
 
 def lost(curve: Curve, seen: float, asked: float) -> float:
     """Tell the expected delay, in seconds, that is lost if one seen running at age `seen` is asked for at `asked`."""
-    total, alive = 0.0, 1.0
-    for _, hazard, seconds in curve.pieces(seen, asked):
-        total += _lost_within(alive, hazard, seconds)
-        alive *= math.exp(-hazard * seconds)
-    return total
+    if asked <= seen:
+        return 0.0
+    first, last = bucket_at(seen), bucket_at(asked)
+    if first == last:
+        return _lost_within(1.0, curve.hazards[first], asked - seen)
+    seconds = EDGES[first + 1] - seen
+    total, alive = _lost_within(1.0, curve.hazards[first], seconds), math.exp(-curve.hazards[first] * seconds)
+    for length, spent, outlived in curve.whole[first + 1 : last]:
+        total += length - alive * spent
+        alive *= outlived
+    return total + _lost_within(alive, curve.hazards[last], asked - EDGES[last])
 
 
 def worth_asking(curve: Curve, seen: float, price: float) -> float:
@@ -71,10 +77,10 @@ def _lost_within(alive: float, hazard: float, seconds: float) -> float:
 
 
 def _bisect(alive: float, hazard: float, seconds: float, missing: float) -> float:
-    low, high = 0.0, seconds
+    low, high, scale = 0.0, seconds, alive / hazard
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        if _lost_within(alive, hazard, middle) >= missing:
+        if middle + scale * math.expm1(-hazard * middle) >= missing:
             high = middle
         else:
             low = middle

@@ -1,10 +1,10 @@
 """Asks the upstream for what is due, and commits what it says as it comes."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from bridge.commit import commit, send, until_decided
 from bridge.core.delivery import Call
@@ -26,6 +26,7 @@ from bridge.ports import Outbox, Table
 from bridge.sweeping.laws import Laws
 from bridge.sweeping.moving import Mover
 from bridge.sweeping.questions import Questions
+from bridge.sweeping.ranking import Ranking
 from bridge.sweeping.sources import SourceRun
 
 #: What was learnt is committed at least this often, so that a crash asks little again.
@@ -86,8 +87,7 @@ class Polls:
         None is begun after `until`. What is left keeps its due time.
         """
         self.laws.begin(sources)
-        runs = self._begin(due, {row.key: row for row in sources})
-        chosen = [each for each in self._ranked(due, runs) if self._grant(runs, each)]
+        runs, chosen = self._begin(due, {row.key: row for row in sources})
         batches: dict[str, _Batch] = {}
         for polled in self._ask_all(chosen, runs, until):
             if polled.move is not None:
@@ -107,32 +107,27 @@ class Polls:
             left=len(due) - asked,
         )
 
-    def _begin(self, due: Sequence[DuePoll], rows: Mapping[str, Row]) -> dict[str, SourceRun]:
-        """Reserve what the due operations of each source want."""
-        wanted = Counter(each.watch.ref.source for each in due)
+    def _begin(self, due: Sequence[DuePoll], rows: Mapping[str, Row]) -> tuple[dict[str, SourceRun], list[DuePoll]]:
+        """Reserve what the due operations of each source want; returns those that may be asked for.
+
+        Where not all may be, those of which most is lost go first; otherwise they stay in order.
+        """
+        ranking = Ranking(self.laws, self.polls_per_operation, self.clock())
+        wanted: dict[str, list[DuePoll]] = {}
+        for each in due:
+            wanted.setdefault(each.watch.ref.source, []).append(each)
         runs: dict[str, SourceRun] = {}
-        for name, number in wanted.items():
+        for name, those in wanted.items():
             source = self.sources.get(name) or _removed(name)
             runs[name] = SourceRun(self.table, source, rows.get(source_key(name)), self.clock, self.token)
-            runs[name].reserve(number)
-        return runs
-
-    def _ranked(self, due: Sequence[DuePoll], runs: Mapping[str, SourceRun]) -> Sequence[DuePoll]:
-        """Put those first where most is lost, if not all can be asked for; otherwise they stay in order."""
-        if not any(run.is_short for run in runs.values()):
-            return due
-        now = self.clock()
-        outlooks = {each.token.key: self._outlook(each.watch, runs[each.watch.ref.source]) for each in due}
-        return sorted(due, key=lambda each: -outlooks[each.token.key].lost(each.watch, now))
+            runs[name].reserve(len(those), partial(ranking.worth, those))
+        ordered = ranking.ordered(due) if any(run.is_short for run in runs.values()) else due
+        return runs, [each for each in ordered if runs[each.watch.ref.source].grant()]
 
     def _outlook(self, watch: Watch, run: SourceRun) -> Outlook:
         source = watch.ref.source
         first = first_price(self.laws.curve(source, None), self.polls_per_operation)
         return Outlook(self.laws.curve(source, watch.group), first * run.budget.price, self.shortest_gap)
-
-    @staticmethod
-    def _grant(runs: Mapping[str, SourceRun], due: DuePoll) -> bool:
-        return runs[due.watch.ref.source].grant()
 
     def _ask_all(self, due: Sequence[DuePoll], runs: Mapping[str, SourceRun], until: datetime) -> Iterator[Polled]:
         """Keep `parallel` polls under way; yields them as they end."""

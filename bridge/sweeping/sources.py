@@ -58,10 +58,13 @@ class SourceRun:
         """The budget as this sweep knows it."""
         return self._budget
 
-    def reserve(self, wanted: int) -> int:
-        """Take tokens for up to `wanted` questions; none if storage does not take the step."""
+    def reserve(self, wanted: int, worth: Callable[[int], float]) -> int:
+        """Take tokens for up to `wanted` questions, and set the price; none if storage does not take the step.
+
+        `worth` tells what the last of so many is worth, in first prices; it is asked if not all are granted.
+        """
         self.counts.due = wanted
-        self._granted = self._left = self._take_tokens(wanted, reprice=True)
+        self._granted = self._left = self._take_tokens(wanted, worth)
         return self._granted
 
     @property
@@ -133,7 +136,7 @@ class SourceRun:
             price=round(self._budget.price, 2),
         )
 
-    def _take_tokens(self, wanted: int, *, reprice: bool = False) -> int:
+    def _take_tokens(self, wanted: int, worth: Callable[[int], float] | None = None) -> int:
         now, highest = self._clock(), self.source.requests_per_second
         granted = 0
 
@@ -142,7 +145,17 @@ class SourceRun:
             after, granted = reserve(budget, wanted, now, highest=highest)
             if not granted:
                 return budget
-            return repriced(after, wanted, granted) if reprice else after
+            if worth is None or after.pauses:  # one that probes says nothing of what the others are worth
+                return after
+            price = repriced(
+                budget.price,
+                wanted=wanted,
+                granted=granted,
+                left=after.tokens,
+                worth=worth(granted) if granted < wanted else 0.0,
+                elapsed=after.at - budget.at,
+            )
+            return replace(after, price=price)
 
         return granted if self._change(take) else 0
 

@@ -15,7 +15,7 @@ from bench.schedule import experiments, gather
 from bench.simulation import simulate
 from bench.workloads import LOGNORMAL, WORKLOADS, Load
 
-TINY = Size(operations=120, before=30, sample=500, beginnings=1, prices=(0.1, 10.0), many=60, few=40)
+TINY = Size(operations=120, before=30, sample=500, beginnings=1, prices=(0.1, 10.0), many=600, few=40)
 
 
 def test_every_goal_has_a_figure_and_the_page_shows_both(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_longer_sweeps_and_a_drift_are_measured_too() -> None:
     """The others of the list, for one workload."""
     others = [each for each in experiments(TINY) if getattr(each, "func", None) not in (budget, small_budget, draw)]
 
-    figures = gather([others[0](), others[-1]()]).figures
+    figures = gather([others[-2](), others[-1]()]).figures
 
     assert {"schedule.lognormal.sweep10", "schedule.lognormal.sweep10.groups", "schedule.drift"} <= set(figures)
     assert all(0 < value < math.inf for value in figures.values())

@@ -1,6 +1,6 @@
 """The budget of a source: never more than allowed, and always back in the end."""
 
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 
@@ -11,15 +11,20 @@ from hypothesis import strategies as st
 from bridge.core.budget import (
     FIRST_PAUSE,
     FIRST_STOP,
+    HIGHEST_PRICE,
     LONGEST_PAUSE,
     LONGEST_STOP,
     LOWEST_RATE,
+    PRICE_FALLS,
+    PRICE_RISES,
+    SWEEP,
     Budget,
     accept,
     deny,
     fresh,
     give_back,
     refill,
+    repriced,
     reserve,
     throttle,
 )
@@ -138,6 +143,42 @@ def test_an_answer_ends_a_pause() -> None:
 
     assert accept(paused, asked_at=NOON) == paused
     assert accept(paused, asked_at=later(61)).free_at() is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sale:
+    """What a sweep wanted, what it was granted, and what the last one granted is worth."""
+
+    wanted: int
+    granted: int
+    left: float = 0.0
+    worth: float = 0.0
+
+
+@pytest.mark.parametrize(
+    ("price", "sale", "then"),
+    [
+        pytest.param(2.0, Sale(wanted=50, granted=10, worth=2.1), 2.1, id="what-the-last-one-granted-is-worth"),
+        pytest.param(2.0, Sale(wanted=50, granted=10, worth=9.0), 2 * PRICE_RISES, id="it-rises-slowly"),
+        pytest.param(2.0, Sale(wanted=50, granted=10, worth=1.9), 1.9, id="down-though-the-budget-is-short"),
+        pytest.param(2.0, Sale(wanted=19, granted=19, left=1.0), 1.9, id="down-by-what-is-left"),
+        pytest.param(2.0, Sale(wanted=1, granted=1, left=99.0), 2 * PRICE_FALLS, id="it-falls-slowly"),
+        pytest.param(2.0, Sale(wanted=20, granted=20), 2.0, id="it-stays-where-demand-fits"),
+        pytest.param(1.0, Sale(wanted=1, granted=1, left=99.0), 1.0, id="never-under-the-first-price"),
+        pytest.param(0.0, Sale(wanted=5, granted=1, worth=9.0), 1.0, id="a-price-that-nobody-set-is-the-first"),
+        pytest.param(HIGHEST_PRICE, Sale(wanted=50, granted=10, worth=1e9), HIGHEST_PRICE, id="never-over-the-highest"),
+    ],
+)
+def test_the_price_follows_what_the_last_request_is_worth(price: float, sale: Sale, then: float) -> None:
+    """By at most a tenth in a sweep."""
+    assert repriced(price, **asdict(sale), elapsed=SWEEP) == pytest.approx(then)
+
+
+def test_sweeps_that_had_nothing_to_ask_let_the_price_fall_too() -> None:
+    """After a quiet half hour a shortage is forgotten."""
+    price = repriced(1000.0, wanted=1, granted=1, left=9.0, worth=0.0, elapsed=timedelta(minutes=30))
+
+    assert price == 1
 
 
 steps = st.lists(
