@@ -79,39 +79,49 @@ var token = toLower(uniqueString(subscription().id, environmentName, location))
 var speechIsNamed = !empty(speechResourceId)
 var speechIsCreated = !speechIsNamed && empty(speechEndpoint)
 var speechParts = split(speechResourceId, '/')
+var speechSubscriptionId = speechIsNamed ? speechParts[2] : subscription().subscriptionId
 
 // What cannot be right is refused before anything is created, in the words of main.bicepparam. `fail` fails only
 // where its branch is taken.
-var wrongNetwork = privateNetworking && empty(networkRange)
-  ? 'PRIVATE_NETWORKING needs NETWORK_RANGE, 10.60.0.0/24 for instance'
-  : ''
-var wrongRange = !privateNetworking && !empty(networkRange)
-  ? 'NETWORK_RANGE is given, but PRIVATE_NETWORKING is not true'
-  : ''
-var wrongEndpoint = speechIsNamed && !empty(speechEndpoint)
-  ? 'give SPEECH_RESOURCE_ID or SPEECH_ENDPOINT, not both'
-  : ''
-var wrongIdentity = !empty(speechEndpoint) && !speechUsesKey
-  ? 'SPEECH_ENDPOINT needs SPEECH_USES_KEY: without a resource id no role can be given, and a regional endpoint takes no Entra token'
-  : ''
-var wrongKey = !speechUsesKey && !empty(newSpeechKey)
-  ? 'NEW_SPEECH_KEY is given, but SPEECH_USES_KEY is not true: a source has one credential, the key or the identity'
-  : ''
-var wrongCreated = speechUsesKey && speechIsCreated
-  ? 'SPEECH_USES_KEY needs SPEECH_RESOURCE_ID or SPEECH_ENDPOINT: a resource that is created here takes no keys'
-  : ''
-var wrongId = speechIsNamed && length(speechParts) != 9 ? 'SPEECH_RESOURCE_ID is not the id of a resource' : ''
 var byToken = contains(settings, 'BRIDGE_AUTH') && settings.BRIDGE_AUTH == 'entra'
-var wrongAuth = byToken && (empty(settings.BRIDGE_AUTH_TENANT) || empty(settings.BRIDGE_AUTH_AUDIENCE))
-  ? 'BRIDGE_AUTH=entra needs BRIDGE_AUTH_TENANT and BRIDGE_AUTH_AUDIENCE'
-  : ''
-var wrongs = filter(
-  [wrongNetwork, wrongRange, wrongEndpoint, wrongIdentity, wrongKey, wrongCreated, wrongId, wrongAuth],
-  wrong => !empty(wrong)
-)
+var refusals = [
+  {
+    holds: privateNetworking && empty(networkRange)
+    why: 'PRIVATE_NETWORKING needs NETWORK_RANGE, 10.60.0.0/24 for instance'
+  }
+  {
+    holds: !privateNetworking && !empty(networkRange)
+    why: 'NETWORK_RANGE is given, but PRIVATE_NETWORKING is not true'
+  }
+  {
+    holds: speechIsNamed && !empty(speechEndpoint)
+    why: 'give SPEECH_RESOURCE_ID or SPEECH_ENDPOINT, not both'
+  }
+  {
+    holds: !empty(speechEndpoint) && !speechUsesKey
+    why: 'SPEECH_ENDPOINT needs SPEECH_USES_KEY: without a resource id no role can be given, and a regional endpoint takes no Entra token'
+  }
+  {
+    holds: !speechUsesKey && !empty(newSpeechKey)
+    why: 'NEW_SPEECH_KEY is given, but SPEECH_USES_KEY is not true: a source has one credential, the key or the identity'
+  }
+  {
+    holds: speechUsesKey && speechIsCreated
+    why: 'SPEECH_USES_KEY needs SPEECH_RESOURCE_ID or SPEECH_ENDPOINT: a resource that is created here takes no keys'
+  }
+  {
+    holds: speechIsNamed && length(speechParts) != 9
+    why: 'SPEECH_RESOURCE_ID is not the id of a resource'
+  }
+  {
+    holds: byToken && (empty(settings.BRIDGE_AUTH_TENANT) || empty(settings.BRIDGE_AUTH_AUDIENCE))
+    why: 'BRIDGE_AUTH=entra needs BRIDGE_AUTH_TENANT and BRIDGE_AUTH_AUDIENCE'
+  }
+]
+var refused = filter(refusals, each => each.holds)
 
 resource group 'Microsoft.Resources/resourceGroups@2024-03-01' = {
-  name: empty(wrongs) ? 'rg-${environmentName}' : fail(join(wrongs, '; '))
+  name: empty(refused) ? 'rg-${environmentName}' : fail(join(map(refused, each => each.why), '; '))
   location: location
   tags: tags
 }
@@ -203,10 +213,7 @@ module speech 'modules/speech.bicep' = if (speechIsCreated) {
 // The resource that is asked, whoever created it.
 module askedSpeech 'modules/asked-speech.bicep' = if (speechIsNamed || speechIsCreated) {
   name: 'asked-speech-${token}'
-  scope: resourceGroup(
-    speechIsNamed ? speechParts[2] : subscription().subscriptionId,
-    speechIsNamed ? speechParts[4] : group.name
-  )
+  scope: resourceGroup(speechSubscriptionId, speechIsNamed ? speechParts[4] : group.name)
   params: {
     name: speechIsNamed ? speechParts[8] : speech!.outputs.name
     principalId: identity.outputs.principalId

@@ -31,7 +31,7 @@ _FUNCTIONS = frozenset(
         r"\w+",
         """
         allowed bool cidrSubnet contains description empty environment fail filter guid int items join length
-        loadJsonContent loadTextContent maxLength maxValue minLength minValue
+        loadJsonContent loadTextContent map maxLength maxValue minLength minValue
         readEnvironmentVariable replace resourceGroup secure split string subscription
         subscriptionResourceId toLower toObject union uniqueString
         """,
