@@ -43,10 +43,12 @@ check: $(INSTALLED) ## Check format, lint and types, and run the tests
 	@for each in examples/fastapi examples/azure-function; do MYPYPATH=$$each $(VENV)/bin/python -m mypy $$each || exit 1; done
 	@$(VENV)/bin/python -m pytest
 
-lock: $(INSTALLED) ## Write requirements.txt anew from requirements.in; UPGRADE=--upgrade takes newer versions
+lock: $(INSTALLED) ## Write requirements.txt anew from requirements.in, and checkov's; UPGRADE=--upgrade takes newer versions
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
-	@$(VENV)/bin/python -m uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url \
-		--no-emit-find-links --custom-compile-command "make lock" $(UPGRADE) requirements.in -o requirements.txt
+	@for each in requirements infra/checkov/requirements; do \
+		$(VENV)/bin/python -m uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url \
+			--no-emit-find-links --custom-compile-command "make lock" $(UPGRADE) $$each.in -o $$each.txt || exit 1; \
+	done
 
 clean: ## Remove what was installed, and what the local start keeps
 	@rm -rf $(VENV) .local local/azurite/node_modules examples/express/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis mutants .coverage

@@ -1,7 +1,8 @@
 """Make the virtual environment that everything runs in, once: `python3 local/environment.py FOLDER`.
 
-Uses nothing but the standard library, since nothing else is installed yet. What is installed already is not fetched
-again: after the first time, no network is needed.
+A file of requirements after it makes another one, for a tool whose versions must not mix with ours. Uses nothing but
+the standard library, since nothing else is installed yet. What is installed already is not fetched again: after the
+first time, no network is needed.
 """
 
 import subprocess
@@ -10,7 +11,7 @@ import venv
 from pathlib import Path
 
 _REPOSITORY = Path(__file__).parents[1]
-_REQUIREMENTS = ("requirements.txt", "requirements-dev.txt")
+_OURS = ("requirements.txt", "requirements-dev.txt")  # the last one includes those before it
 
 
 def main() -> int:
@@ -20,21 +21,22 @@ def main() -> int:
         print(f"{folder} is a link, and to install there begins with emptying what it points to", file=sys.stderr)
         return 1
     stamp = folder / ".installed"
-    wanted = "".join((_REPOSITORY / name).read_text(encoding="utf-8") for name in _REQUIREMENTS)
+    requirements = [_REPOSITORY / name for name in sys.argv[2:] or _OURS]
+    wanted = "".join(path.read_text(encoding="utf-8") for path in requirements)
     if not stamp.is_file() or stamp.read_text(encoding="utf-8") != wanted:
         print(f"installing the dependencies into {folder}, once: about a minute …", flush=True)
-        if not _install(folder):
+        if not _install(folder, requirements[-1]):
             print(f"installing into {folder} failed: is a package index in reach? Say make again.", file=sys.stderr)
             return 1
     stamp.write_text(wanted, encoding="utf-8")
     return 0
 
 
-def _install(folder: Path) -> bool:
+def _install(folder: Path, requirements: Path) -> bool:
     """Begin from nothing; a run that is broken off leaves no stamp behind, and the next one begins again."""
     venv.create(folder, clear=True, with_pip=True)
     pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    done = subprocess.run([*pip, "-r", str(_REPOSITORY / _REQUIREMENTS[-1])], check=False)
+    done = subprocess.run([*pip, "-r", str(requirements)], check=False)
     return done.returncode == 0
 
 
