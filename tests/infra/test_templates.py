@@ -147,33 +147,6 @@ def test_a_wrong_combination_is_refused_before_anything_is_created() -> None:
     assert name.endswith(": fail(join(map(refused, each => each.why), '; '))")
 
 
-@pytest.mark.parametrize(
-    ("module", "resource", "expected"),
-    [
-        (
-            "storage",
-            "account",
-            {
-                "allowSharedKeyAccess": "false",
-                "allowBlobPublicAccess": "false",
-                "minimumTlsVersion": "'TLS1_2'",
-                "supportsHttpsTrafficOnly": "true",
-            },
-        ),
-        ("monitoring", "insights", {"DisableLocalAuth": "true"}),
-        ("speech", "account", {"disableLocalAuth": "true", "customSubDomainName": "name"}),
-        ("vault", "vault", {"enableRbacAuthorization": "true", "enablePurgeProtection": "true"}),
-        ("app", "app", {"httpsOnly": "true", "keyVaultReferenceIdentity": "identityId"}),
-    ],
-)
-def test_nothing_is_open_that_need_not_be(module: str, resource: str, expected: dict[str, str]) -> None:
-    """No keys, no public blobs, no old TLS; checkov does not look at all of these."""
-    declared = Template.read(INFRA / "modules" / f"{module}.bicep").of_kind("resource")[resource]
-    found = {key: text(value) for key, value in properties(body(declared)["properties"]).items()}
-
-    assert expected.items() <= found.items()
-
-
 def test_names_are_those_of_the_code() -> None:
     """Table, queue, the function that is kept warm, secrets, threads."""
     storage = set(Template.read(INFRA / "modules" / "storage.bicep").strings())
