@@ -4,10 +4,10 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 import azure.functions as func
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
-from bridge.api.body import Terms, callback_url
+from bridge.api.fields import CallbackUrl, Terms
 from bridge.api.json_body import details_of, read_object
 from bridge.api.problems import invalid
 from bridge.core.message import Format
@@ -29,23 +29,42 @@ def _moment(value: object) -> datetime:
 
 
 class PingBody(BaseModel):
-    """`POST /api/callbacks/ping`: whom to ping, and how the message is written."""
+    """Whom to ping, and how the message is written."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        json_schema_extra={"examples": [{"callbackUrl": "https://hooks.example.com/avatar"}]},
+    )
 
-    callbackUrl: Annotated[str, AfterValidator(callback_url)]  # noqa: N815 - JSON's own name
-    format: Literal["standard", "cloudevents"] | None = None
+    callbackUrl: Annotated[CallbackUrl, Field(description="Where the ping goes, by the rules of a callback.")]  # noqa: N815 - JSON's own name
+    format: Annotated[
+        Literal["standard", "cloudevents"] | None, Field(description="How it is written; `standard` if not said.")
+    ] = None
 
 
 class RedeliverBody(BaseModel):
-    """`POST /api/redeliver`: which of the dead to deliver again."""
+    """Which of the dead to deliver again."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        json_schema_extra={"examples": [{"state": "dead", "since": "2026-11-23T12:00:00Z"}]},
+    )
 
     state: Literal["dead"]
-    since: Annotated[datetime, BeforeValidator(_moment)]
-    host: Annotated[str, Field(min_length=1, max_length=300)] | None = None
-    limit: Annotated[int, Field(ge=1, le=MAX_REDELIVERIES)] = DEFAULT_REDELIVERIES
+    since: Annotated[datetime, BeforeValidator(_moment), Field(description="Those that died at this time or later.")]
+    host: Annotated[
+        Annotated[str, Field(min_length=1, max_length=300)] | None,
+        Field(description="Only those whose callbacks go to this host, as a name or with its port."),
+    ] = None
+    limit: Annotated[int, Field(ge=1, le=MAX_REDELIVERIES, description="So many at the most, newest first.")] = (
+        DEFAULT_REDELIVERIES
+    )
 
 
 def read_ping(request: func.HttpRequest, terms: Terms) -> tuple[str, Format]:
