@@ -47,7 +47,7 @@ class ListParameters(NoParameters):
     state: Annotated[State | None, Field(description="Only those in this state.")] = None
     operationId: Annotated[OperationId | None, Field(description="All of this operation, on one page.")] = None  # noqa: N815 - the parameter's own name
     limit: Annotated[
-        int, BeforeValidator(_number), Field(ge=1, le=MAX_LIMIT, description="How many entries a page has at most.")
+        int, Field(ge=1, le=MAX_LIMIT, description="How many entries a page has at most."), BeforeValidator(_number)
     ] = DEFAULT_LIMIT
     cursor: Annotated[
         Annotated[str, AfterValidator(_cursor)] | None, Field(description="Where the page begins: from `nextLink`.")

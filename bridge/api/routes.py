@@ -157,6 +157,13 @@ class Routes:
         refuse_parameters(request)
         return cacheable(views.public_keys(self.keyring.public_keys()), request)
 
+    def describe(self, request: func.HttpRequest) -> func.HttpResponse:
+        """Answer `GET /api/openapi.json`: the description of all this, for everybody to keep for an hour."""
+        refuse_parameters(request)
+        from bridge.api.description.document import document  # noqa: PLC0415 - a cold start does not wait for it
+
+        return cacheable(document(), request)
+
     def _found(self, ref: RegistrationRef) -> Shown:
         shown = self.show.registration(ref)
         if shown is None:
