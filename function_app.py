@@ -1,4 +1,4 @@
-"""Every entrance of the bridge: twelve HTTP calls, one timer, one queue. Triggers only parse, call and answer."""
+"""Every entrance of the bridge: thirteen HTTP calls, one timer, one queue. Triggers only parse, call and answer."""
 
 import os
 
@@ -76,6 +76,12 @@ def signing_secret(req: func.HttpRequest) -> func.HttpResponse:
 def signing_keys(req: func.HttpRequest) -> func.HttpResponse:
     """Publish what everybody verifies callbacks with."""
     return bridge.answer(Routes.signing_keys, req, to_anybody=True)
+
+
+@app.route("openapi.json", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+def describe(req: func.HttpRequest) -> func.HttpResponse:
+    """Describe the API."""
+    return bridge.answer(Routes.describe, req, to_anybody=True)
 
 
 @app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 
 import azure.functions as func
 
-from bridge.api.body import Terms
+from bridge.api.answers import Health
 from bridge.api.caller import caller_of
 from bridge.api.doorman import ByKey, ByToken, Doorman
+from bridge.api.fields import Terms
 from bridge.api.problems import Problem, internal, misconfigured, unavailable, unreadable
 from bridge.api.routes import Routes
 from bridge.core.callers import ANYBODY
@@ -183,8 +184,9 @@ class App:
     def health(self) -> func.HttpResponse:
         """Say whether the app is alive or misconfigured, and nothing more: anybody may ask."""
         broken = isinstance(self._bridge, Misconfigured)
+        body: Health = {"status": "misconfigured" if broken else "ok"}
         return func.HttpResponse(
-            json.dumps({"status": "misconfigured" if broken else "ok"}),
+            json.dumps(body),
             status_code=503 if broken else 200,
             mimetype="application/json",
             headers={"Cache-Control": "no-store"},

@@ -1,4 +1,4 @@
-"""The samples under `docs/events/`: each is what the code writes for the inputs here.
+"""The samples and schemas under `docs/events/`: each is what the code writes for the inputs here.
 
 `python -m tests.events` writes them anew, for a change that only adds fields.
 """
@@ -7,12 +7,23 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+from pydantic import TypeAdapter
+
+from bridge.api.description.document import Schemas
+from bridge.api.description.events import ENDED, PINGED
 from bridge.core.keys import OperationRef, RegistrationRef
 from bridge.core.message import Format, Message, News, compose, ping
 from bridge.core.operation import Explanation, Verdict
 
 FOLDER = Path(__file__).parent.parent / "docs" / "events"
+
+#: What a schema says of its format, beside what both say.
+ABOUT = {
+    Format.STANDARD: "",
+    Format.CLOUDEVENTS: "CloudEvents 1.0, structured mode, `application/cloudevents+json`. ",
+}
 
 OPERATION_ID = "06c7f835-e07b-4ac8-b33c-5b6df4a4eeef"
 URL = "https://hooks.example.com/avatar"
@@ -55,7 +66,23 @@ def samples() -> Iterator[tuple[str, Format, Message]]:
         yield f"{prefix}{written.type}.json", kind, written
 
 
+def schema(kind: Format) -> dict[str, Any]:
+    """Write the schema of a format: the models of the description's webhooks."""
+    either: Any = ENDED[kind] | PINGED[kind]
+    written = TypeAdapter(either).json_schema(schema_generator=Schemas)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"A callback in the format `{kind}`",
+        "description": f"{ABOUT[kind]}Fields are only ever added: accept those that you do not know.",
+        "oneOf": written["anyOf"],
+        "$defs": written["$defs"],
+    }
+
+
 if __name__ == "__main__":
+    for kind in Format:
+        text = json.dumps(schema(kind), indent=2, ensure_ascii=False)
+        (FOLDER / f"{kind}.schema.json").write_text(f"{text}\n", encoding="utf-8")
     for name, _, sample in samples():
         text = json.dumps(json.loads(sample.body), indent=2, ensure_ascii=False)
         (FOLDER / name).write_text(f"{text}\n", encoding="utf-8")

@@ -11,22 +11,13 @@ from jsonschema import Draft202012Validator, ValidationError
 from bridge.core.message import Format, Message
 from bridge.core.operation import Verdict
 from bridge.core.registration import State
-from tests.events import FOLDER, message, samples
+from tests.events import FOLDER, message, samples, schema
+from tests.support.description import strict
 from tests.support.http import Client
 from tests.support.world import stage
 
 SAMPLES = {name: (kind, sample) for name, kind, sample in samples()}
 HOOK = "https://receiver.example.com/hook"
-
-
-def strict(schema: Any) -> Any:  # noqa: ANN401 - JSON
-    """Let a schema allow no field that it does not know."""
-    if isinstance(schema, list):
-        return [strict(each) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    closed = {"additionalProperties": False} if "properties" in schema else {}
-    return {name: strict(each) for name, each in schema.items()} | closed
 
 
 def schema_of(kind: Format) -> Any:  # noqa: ANN401 - JSON
@@ -48,6 +39,12 @@ def test_sample_is_what_the_code_writes(name: str) -> None:
 
     assert published == json.loads(written.body)
     Draft202012Validator(strict(schema_of(kind))).validate(published)
+
+
+@pytest.mark.parametrize("kind", Format)
+def test_schema_is_that_of_the_description(kind: Format) -> None:
+    """The webhooks of the API's description and the published schema say the same."""
+    assert schema_of(kind) == schema(kind)
 
 
 def test_schema_takes_fields_that_are_added_later_and_no_loss() -> None:

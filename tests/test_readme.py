@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import function_app
+from bridge.api.description.calls import CALLS
 from bridge.core.networks import REFUSED
 from bridge.core.outcome import Failure
 from bridge.core.retry import SCHEDULE
@@ -87,11 +88,33 @@ def test_every_route_is_in_the_readme_and_no_other() -> None:
     assert served == documented
 
 
-def test_only_health_and_the_public_keys_are_open_to_everybody() -> None:
+def test_every_route_is_in_the_description_and_no_other() -> None:
+    """By name, method, path and level."""
+    described = {
+        (call.name, call.method.upper(), call.path.removeprefix("/"), "anonymous" if call.is_open else "function")
+        for call in CALLS
+    }
+
+    served = {
+        (function.get_function_name(), method.value, each["route"], each["authLevel"].value)
+        for function in FUNCTIONS
+        for each in (binding.get_dict_repr() for binding in function.get_bindings())
+        if each["type"] == "httpTrigger"
+        for method in each["methods"]
+    }
+
+    assert served == described
+
+
+def test_only_health_the_public_keys_and_the_description_are_open_to_everybody() -> None:
     """All other routes need a key."""
     levels = {each["route"]: each["authLevel"].value for each in bindings("httpTrigger")}
 
-    assert {route for route, level in levels.items() if level == "anonymous"} == {"health", "signing-keys"}
+    assert {route for route, level in levels.items() if level == "anonymous"} == {
+        "health",
+        "signing-keys",
+        "openapi.json",
+    }
     assert set(levels.values()) == {"anonymous", "function"}
 
 

@@ -1,109 +1,85 @@
 """Reads registrations: every field wrong in every way ends in one answer that names them all."""
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import azure.functions as func
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from bridge.api.fields import (
+    MAX_METADATA_BYTES,
+    CallbackUrl,
+    Group,
+    Headers,
+    Metadata,
+    OperationId,
+    OperationLocation,
+    SourceName,
+    Terms,
+)
 from bridge.api.json_body import details_of, read_object
 from bridge.api.problems import Detail, invalid
-from bridge.core.callback import CallbackRefused, CallbackRules, normalise
-from bridge.core.headers import OwnHeaders, faults
-from bridge.core.keys import GROUP, OPERATION_ID, OperationRef, RegistrationRef
+from bridge.core.headers import MAX_HEADER_BYTES, OwnHeaders, faults
+from bridge.core.keys import OperationRef, RegistrationRef
 from bridge.core.message import Format
 from bridge.core.operation import Verdict
 from bridge.core.registration import Registration
-from bridge.core.source import DEFAULT_SOURCE, Source
-
-#: The client's own data is at most this long, as compact JSON in UTF-8.
-MAX_METADATA_BYTES = 4_096
+from bridge.core.source import DEFAULT_SOURCE
 
 _VERDICTS = tuple(Verdict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """What a registration is read against."""
-
-    rules: CallbackRules
-    sources: Mapping[str, Source]
-    #: Says what the network has against a URL, if anything.
-    objection: Callable[[str], str | None]
-
-
-def _operation_id(value: str) -> str:
-    if not OPERATION_ID.fullmatch(value):
-        raise PydanticCustomError(
-            "pattern", "must have 3 to 64 letters, digits, '.', '_' or '-', the first and last a letter or digit"
-        )
-    return value
-
-
-def _operation_location(value: str, info: ValidationInfo) -> str:
-    terms = _terms(info)
-    if _located(value, terms) is None:
-        places = [f"{at}/{each.path}/operations/…" for each in terms.sources.values() for at in each.endpoints]
-        known = {"known": ", ".join(places)}
-        raise PydanticCustomError("location", "is not an operation of a configured source; those are: {known}", known)
-    return value
-
-
-def callback_url(value: str, info: ValidationInfo) -> str:
-    """Write a callback URL in its one form; for pydantic's validation, with `Terms` as its context."""
-    try:
-        url = normalise(value, _terms(info).rules)
-    except CallbackRefused as error:
-        raise PydanticCustomError("callback", "{why}", {"why": str(error)}) from error
-    objection = _terms(info).objection(url)
-    if objection is not None:
-        raise PydanticCustomError("callback", "{why}", {"why": objection})
-    return url
-
-
-def _source(value: str, info: ValidationInfo) -> str:
-    if value not in _terms(info).sources:
-        raise PydanticCustomError("source", "is not a configured source")
-    return value
-
-
-def _metadata(value: dict[str, Any]) -> dict[str, Any]:
-    try:
-        size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode())
-    except ValueError as error:
-        raise PydanticCustomError("number", "holds a number that JSON cannot carry") from error
-    if size > MAX_METADATA_BYTES:
-        raise PydanticCustomError("size", f"is longer than {MAX_METADATA_BYTES} bytes")
-    return value
-
-
-def _group(value: str) -> str:
-    if not GROUP.fullmatch(value):
-        raise PydanticCustomError(
-            "pattern", "must have at most 64 letters, digits, '.', '_' or '-', the first a letter or digit"
-        )
-    return value
+_EITHER: list[JsonValue] = [
+    {"required": [name], "properties": {name: {"type": "string"}}} for name in ("operationId", "operationLocation")
+]
+_EXAMPLE: dict[str, JsonValue] = {
+    "operationId": "my-first-operation",
+    "callbackUrl": "https://hooks.example.com/avatar",
+    "metadata": {"video": "intro"},
+}
 
 
 class RegistrationBody(BaseModel):
-    """`POST /api/registrations`: what to wait for, and whom to tell."""
+    """What to wait for, and whom to tell. One of `operationId` and `operationLocation` is needed, not both."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        json_schema_extra={"oneOf": _EITHER, "examples": [_EXAMPLE]},
+    )
 
-    operationId: Annotated[str, AfterValidator(_operation_id)] | None = None  # noqa: N815 - JSON's own name
-    operationLocation: Annotated[str, AfterValidator(_operation_location)] | None = None  # noqa: N815 - likewise
-    callbackUrl: Annotated[str, AfterValidator(callback_url)]  # noqa: N815 - likewise
-    source: Annotated[str, AfterValidator(_source)] | None = None
-    events: Annotated[list[Literal["Succeeded", "Failed", "Canceled", "Expired"]], Field(min_length=1)] | None = None
-    metadata: Annotated[dict[str, Any], AfterValidator(_metadata)] | None = None
-    group: Annotated[str, AfterValidator(_group)] | None = None
-    #: `faults` looks into it: it finds all that is wrong at once.
-    headers: dict[str, Any] | None = None
-    format: Literal["standard", "cloudevents"] | None = None
+    operationId: Annotated[OperationId | None, Field(description="The id of the operation.")] = None  # noqa: N815 - JSON's own name
+    operationLocation: Annotated[  # noqa: N815 - likewise
+        OperationLocation | None, Field(description="Or the whole `Operation-Location` header that Speech returned.")
+    ] = None
+    callbackUrl: Annotated[CallbackUrl, Field(description="Where the callback goes, if the settings allow it.")]  # noqa: N815 - likewise
+    source: Annotated[SourceName | None, Field(description="Which Speech endpoint it is about; `default` if none.")] = (
+        None
+    )
+    events: Annotated[
+        Annotated[list[Literal["Succeeded", "Failed", "Canceled", "Expired"]], Field(min_length=1)] | None,
+        Field(description="Which ends you want to hear of; all of them by default."),
+    ] = None
+    metadata: Annotated[
+        Metadata | None,
+        Field(description=f"Comes back in the callback; at most {MAX_METADATA_BYTES} bytes of compact JSON in UTF-8."),
+    ] = None
+    group: Annotated[
+        Group | None,
+        Field(description="What is known of its length beforehand: durations of a group are learnt apart."),
+    ] = None
+    headers: Annotated[
+        Headers | None,
+        Field(description=f"Go with every callback; {MAX_HEADER_BYTES} bytes together, no name twice in any case."),
+    ] = None
+    format: Annotated[
+        Literal["standard", "cloudevents"] | None,
+        Field(description="How messages are written; `standard` if not said."),
+    ] = None
 
 
 def read_registration(
@@ -155,17 +131,5 @@ def _operation(body: RegistrationBody, terms: Terms) -> OperationRef | None:
     """Name the operation; None where the source that was named is not the one of the location."""
     if body.operationLocation is None:
         return OperationRef(body.source or DEFAULT_SOURCE, body.operationId or "")
-    located = _located(body.operationLocation, terms)
+    located = terms.locate(body.operationLocation)
     return located if located is not None and body.source in (None, located.source) else None
-
-
-def _located(location: str, terms: Terms) -> OperationRef | None:
-    found = (source.locate(location) for source in terms.sources.values())
-    return next((ref for ref in found if ref is not None), None)
-
-
-def _terms(info: ValidationInfo) -> Terms:
-    terms = (info.context or {}).get("terms")
-    if not isinstance(terms, Terms):
-        raise TypeError("a registration is read against terms")
-    return terms

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Any
+from collections.abc import Mapping
 
 import azure.functions as func
 
@@ -10,7 +10,7 @@ import azure.functions as func
 CACHE_CONTROL = "public, max-age=3600"
 
 
-def cacheable(body: dict[str, Any], request: func.HttpRequest) -> func.HttpResponse:
+def cacheable(body: Mapping[str, object], request: func.HttpRequest) -> func.HttpResponse:
     """Answer with a body and its ETag, or 304 to a caller who has it."""
     text = json.dumps(body)
     etag = f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'

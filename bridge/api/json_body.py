@@ -14,7 +14,7 @@ MAX_BODY_BYTES = 65_536
 _CODES = {"missing": "Required", "extra_forbidden": "Unknown"}
 _MESSAGES = {
     "missing": "is required",
-    "extra_forbidden": "is not a field that this call takes",
+    "extra_forbidden": "is not known to this call",
     "string_type": "must be a string",
     "list_type": "must be an array",
     "dict_type": "must be an object",

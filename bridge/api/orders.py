@@ -8,7 +8,7 @@ import azure.functions as func
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
-from bridge.api.body import Terms, callback_url
+from bridge.api.fields import CallbackUrl, Terms
 from bridge.api.json_body import details_of, read_object
 from bridge.api.problems import invalid
 from bridge.core.message import Format
@@ -19,7 +19,8 @@ MAX_REDELIVERIES = 500
 DEFAULT_REDELIVERIES = 100
 
 
-_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s/:@?#\[\]]+)(:[0-9]{1,5})?")
+#: A host, and perhaps its port.
+_HOST = r"(\[[0-9a-fA-F:.]+\]|[^\s/:@?#\[\]]+)(:[0-9]{1,5})?"
 
 
 def _moment(value: object) -> datetime:
@@ -33,29 +34,49 @@ def _moment(value: object) -> datetime:
 
 
 def _host(value: str) -> str:
-    if not _HOST.fullmatch(value):
+    if not re.fullmatch(_HOST, value):
         raise PydanticCustomError("host", "must be a host, or a host and its port: hooks.example.com:8443")
     return value
 
 
 class PingBody(BaseModel):
-    """`POST /api/callbacks/ping`: whom to ping, and how the message is written."""
+    """Whom to ping, and how the message is written."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        json_schema_extra={"examples": [{"callbackUrl": "https://hooks.example.com/avatar"}]},
+    )
 
-    callbackUrl: Annotated[str, AfterValidator(callback_url)]  # noqa: N815 - JSON's own name
-    format: Literal["standard", "cloudevents"] | None = None
+    callbackUrl: Annotated[CallbackUrl, Field(description="Where the ping goes, by the rules of a callback.")]  # noqa: N815 - JSON's own name
+    format: Annotated[
+        Literal["standard", "cloudevents"] | None, Field(description="How it is written; `standard` if not said.")
+    ] = None
 
 
 class RedeliverBody(BaseModel):
-    """`POST /api/redeliver`: which of the dead to deliver again."""
+    """Which of the dead to deliver again."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        json_schema_extra={"examples": [{"state": "dead", "since": "2026-11-23T12:00:00Z"}]},
+    )
 
     state: Literal["dead"]
-    since: Annotated[datetime, BeforeValidator(_moment)]
-    host: Annotated[str, Field(max_length=300), AfterValidator(_host)] | None = None
-    limit: Annotated[int, Field(ge=1, le=MAX_REDELIVERIES)] = DEFAULT_REDELIVERIES
+    since: Annotated[datetime, BeforeValidator(_moment), Field(description="Those that died at this time or later.")]
+    host: Annotated[
+        Annotated[str, Field(max_length=300, json_schema_extra={"pattern": f"^{_HOST}$"}), AfterValidator(_host)]
+        | None,
+        Field(description="Only those whose callbacks go to this host, as a name or with its port."),
+    ] = None
+    limit: Annotated[int, Field(ge=1, le=MAX_REDELIVERIES, description="So many at the most, newest first.")] = (
+        DEFAULT_REDELIVERIES
+    )
 
 
 def read_ping(request: func.HttpRequest, terms: Terms) -> tuple[str, Format]:

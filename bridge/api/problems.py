@@ -5,10 +5,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 
 import azure.functions as func
 
+from bridge.api.answers import ErrorAnswer
 from bridge.core.callers import Distrust, Role
 from bridge.core.errors import Misconfigured
 from bridge.core.pings import PINGS_A_MINUTE
@@ -40,14 +40,18 @@ class Problem(Exception):
 
     def response(self) -> func.HttpResponse:
         """Write it."""
-        error: dict[str, Any] = {
-            "code": self.code,
-            "message": self.message,
-            "target": self.target,
-            "details": [{"code": each.code, "message": each.message, "target": each.target} for each in self.details],
+        body: ErrorAnswer = {
+            "error": {
+                "code": self.code,
+                "message": self.message,
+                "target": self.target,
+                "details": [
+                    {"code": each.code, "message": each.message, "target": each.target} for each in self.details
+                ],
+            }
         }
         return func.HttpResponse(
-            json.dumps({"error": error}),
+            json.dumps(body),
             status_code=self.status,
             mimetype="application/json",
             headers={"x-ms-error-code": self.code, "Cache-Control": "no-store", **self.headers},

@@ -1,14 +1,17 @@
-"""Reads query strings."""
+"""Reads query strings: every parameter wrong in every way ends in one answer that names them all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated, TypeVar
 
 import azure.functions as func
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
-from bridge.api.problems import Detail, invalid
-from bridge.core.callback import CallbackRefused, CallbackRules, normalise
+from bridge.api.fields import OperationId, SourceName, Terms, WrittenUrl
+from bridge.api.json_body import details_of
+from bridge.api.problems import invalid
 from bridge.core.cursor import Cursor
-from bridge.core.keys import OPERATION_ID
 from bridge.core.registration import State
 from bridge.core.source import DEFAULT_SOURCE
 
@@ -18,6 +21,52 @@ DEFAULT_LIMIT = 50
 
 #: Where the function key may be; the platform reads them, not the app.
 _KEY_PARAMETERS = frozenset({"code", "clientId"})
+
+
+def _number(value: str) -> int:
+    if not (value.isascii() and value.isdigit() and len(value) <= len(str(MAX_LIMIT))):
+        raise PydanticCustomError("number", f"must be a number from 1 to {MAX_LIMIT}")
+    return int(value)
+
+
+def _cursor(value: str) -> str:
+    if Cursor.parse(value) is None:
+        raise PydanticCustomError("cursor", "is not a cursor: take it from nextLink")
+    return value
+
+
+class NoParameters(BaseModel):
+    """A call that takes none has none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class ListParameters(NoParameters):
+    """What `GET /api/registrations` takes."""
+
+    state: Annotated[State | None, Field(description="Only those in this state.")] = None
+    operationId: Annotated[OperationId | None, Field(description="All of this operation, on one page.")] = None  # noqa: N815 - the parameter's own name
+    limit: Annotated[
+        int, Field(ge=1, le=MAX_LIMIT, description="How many entries a page has at most."), BeforeValidator(_number)
+    ] = DEFAULT_LIMIT
+    cursor: Annotated[
+        Annotated[str, AfterValidator(_cursor)] | None, Field(description="Where the page begins: from `nextLink`.")
+    ] = None
+
+
+class OperationParameters(NoParameters):
+    """What `GET /api/operations/{id}` takes."""
+
+    source: Annotated[SourceName, Field(description="Which Speech endpoint it is of.")] = DEFAULT_SOURCE
+
+
+class SecretParameters(NoParameters):
+    """What `GET /api/signing-secret` takes."""
+
+    callbackUrl: Annotated[WrittenUrl, Field(description="Any callback URL of the origin.")]  # noqa: N815 - the parameter's own name
+
+
+_Parameters = TypeVar("_Parameters", bound=NoParameters)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,56 +84,29 @@ def read_list_query(request: func.HttpRequest) -> ListQuery:
 
     Raises Problem with 400, naming every parameter that is wrong.
     """
-    given = request.params
-    details = _unknown(given, {"state", "operationId", "limit", "cursor"})
-    state, operation_id, limit, cursor = (given.get(name) for name in ("state", "operationId", "limit", "cursor"))
-    if state is not None and state not in set(State):
-        details.append(_wrong("state", f"must be one of {', '.join(State)}"))
-    if operation_id is not None and not OPERATION_ID.fullmatch(operation_id):
-        details.append(_wrong("operationId", "is not an operation id"))
-    if limit is not None and not _is_limit(limit):
-        details.append(_wrong("limit", f"must be a number from 1 to {MAX_LIMIT}"))
-    place = None if cursor is None else Cursor.parse(cursor)
-    if cursor is not None and place is None:
-        details.append(_wrong("cursor", "is not a cursor: take it from nextLink"))
-    if details:
-        raise invalid(details)
+    given = _read(ListParameters, request)
     return ListQuery(
-        states=tuple(State) if state is None else (State(state),),
-        operation_id=operation_id,
-        limit=DEFAULT_LIMIT if limit is None else int(limit),
-        cursor=place,
+        states=tuple(State) if given.state is None else (given.state,),
+        operation_id=given.operationId,
+        limit=given.limit,
+        cursor=None if given.cursor is None else Cursor.parse(given.cursor),
     )
 
 
-def read_source(request: func.HttpRequest, known: Mapping[str, object]) -> str:
+def read_source(request: func.HttpRequest, terms: Terms) -> str:
     """Read which source an operation is of.
 
     Raises Problem with 400.
     """
-    details = _unknown(request.params, {"source"})
-    name = str(request.params.get("source", DEFAULT_SOURCE))
-    if name not in known:
-        details.append(_wrong("source", "is not a configured source"))
-    if details:
-        raise invalid(details)
-    return name
+    return _read(OperationParameters, request, terms).source
 
 
-def read_callback_url(request: func.HttpRequest, rules: CallbackRules) -> str:
+def read_callback_url(request: func.HttpRequest, terms: Terms) -> str:
     """Read a callback URL, and write it as registering does.
 
     Raises Problem with 400.
     """
-    details, url = _unknown(request.params, {"callbackUrl"}), ""
-    given = request.params.get("callbackUrl")
-    try:
-        url = normalise(given or "", rules)
-    except CallbackRefused as error:
-        details.append(_wrong("callbackUrl", str(error) if given else "is required"))
-    if details:
-        raise invalid(details)
-    return url
+    return _read(SecretParameters, request, terms).callbackUrl
 
 
 def refuse_parameters(request: func.HttpRequest) -> None:
@@ -92,19 +114,12 @@ def refuse_parameters(request: func.HttpRequest) -> None:
 
     Raises Problem with 400.
     """
-    details = _unknown(request.params, set())
-    if details:
-        raise invalid(details)
+    _read(NoParameters, request)
 
 
-def _unknown(given: Mapping[str, str], known: set[str]) -> list[Detail]:
-    names = sorted(set(given) - known - _KEY_PARAMETERS)
-    return [Detail("Unknown", "is not a parameter of this call", name[:64]) for name in names]
-
-
-def _wrong(target: str, message: str) -> Detail:
-    return Detail("InvalidValue", message, target)
-
-
-def _is_limit(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= len(str(MAX_LIMIT)) and 1 <= int(text) <= MAX_LIMIT
+def _read(model: type[_Parameters], request: func.HttpRequest, terms: Terms | None = None) -> _Parameters:
+    given = {name: value for name, value in request.params.items() if name not in _KEY_PARAMETERS}
+    try:
+        return model.model_validate(given, context={"terms": terms})
+    except ValidationError as error:
+        raise invalid(details_of(error)) from None

@@ -1,16 +1,18 @@
 """The calls of the API, each a few lines: read, do, answer."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, assert_never
+from typing import assert_never
 from urllib.parse import urlencode
 
 import azure.functions as func
 
 from bridge.api import views
-from bridge.api.body import Terms, read_registration
+from bridge.api.answers import Registered, SigningSecret
+from bridge.api.body import read_registration
 from bridge.api.caching import cacheable
+from bridge.api.fields import Terms
 from bridge.api.orders import read_order, read_ping
 from bridge.api.problems import Problem, for_admins, not_found, too_many_pings
 from bridge.api.query import ListQuery, read_callback_url, read_list_query, read_source, refuse_parameters
@@ -81,10 +83,10 @@ class Routes:
         """Answer `GET /api/registrations`."""
         query = read_list_query(request)
         if query.operation_id is not None:
-            return _answer({"value": self._of_operation(query.operation_id, query.states), "nextLink": None})
+            return _answer(views.page(self._of_operation(query.operation_id, query.states), None))
         page = self.show.page(query.states, limit=query.limit, cursor=query.cursor, owner=self.caller.only)
         next_link = None if page.cursor is None else _next_link(request, query, page.cursor.text())
-        return _answer({"value": [views.entry(each) for each in page.entries], "nextLink": next_link})
+        return _answer(views.page(page.entries, next_link))
 
     def cancel(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `DELETE /api/registrations/{id}`."""
@@ -132,7 +134,7 @@ class Routes:
     def operation(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `GET /api/operations/{id}`."""
         operation_id = request.route_params.get("id", "")
-        source = read_source(request, self.terms.sources)
+        source = read_source(request, self.terms)
         known = self._seen(OperationRef(source, operation_id)) if OPERATION_ID.fullmatch(operation_id) else None
         if known is None:
             raise not_found("operation")
@@ -147,13 +149,21 @@ class Routes:
 
     def signing_secret(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `GET /api/signing-secret`: with what callbacks to an origin are verified, before there is one."""
-        origin = origin_of(read_callback_url(request, self.terms.rules))
-        return _answer({"audience": origin, "signingSecret": self._newest_secret(self.caller.owner, origin)})
+        origin = origin_of(read_callback_url(request, self.terms))
+        body: SigningSecret = {"audience": origin, "signingSecret": self._newest_secret(self.caller.owner, origin)}
+        return _answer(body)
 
     def signing_keys(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `GET /api/signing-keys`: the public keys, newest first, for everybody to keep for an hour."""
         refuse_parameters(request)
         return cacheable(views.public_keys(self.keyring.public_keys()), request)
+
+    def describe(self, request: func.HttpRequest) -> func.HttpResponse:
+        """Answer `GET /api/openapi.json`: the description of all this, for everybody to keep for an hour."""
+        refuse_parameters(request)
+        from bridge.api.description.document import document  # noqa: PLC0415 - a cold start does not wait for it
+
+        return cacheable(document(), request)
 
     def _found(self, ref: RegistrationRef) -> Shown:
         shown = self.show.registration(ref)
@@ -177,23 +187,23 @@ class Routes:
         seen = {hash_: each for hash_, each in known.registrations.items() if self.caller.sees(each.record.owner)}
         return replace(known, registrations=seen) if seen else None
 
-    def _of_operation(self, operation_id: str, states: Sequence[State]) -> Sequence[views.Json]:
+    def _of_operation(self, operation_id: str, states: Sequence[State]) -> Iterable[IndexEntry]:
         families = (self._seen(OperationRef(name, operation_id)) for name in self.terms.sources)
         found = [each.record for known in families if known for each in known.registrations.values()]
         newest_first = sorted(found, key=lambda each: each.since, reverse=True)
-        return [views.entry(IndexEntry.of(each)) for each in newest_first if each.state in states]
+        return (IndexEntry.of(each) for each in newest_first if each.state in states)
 
-    def _with_secret(self, shown: Shown) -> views.Json:
+    def _with_secret(self, shown: Shown) -> Registered:
         registration = shown.registration
         secret = self._newest_secret(registration.owner, origin_of(registration.callback_url))
-        return {**views.registration(shown, self.clock()), "signingSecret": secret}
+        return views.with_secret(shown, self.clock(), secret)
 
     def _newest_secret(self, owner: str, origin: str) -> str:
         log(Event.SECRET_SHOWN, to=host_and_port(origin))
         return self.keyring.secrets_for(owner=owner, origin=origin)[0].reveal()
 
 
-def _answer(body: dict[str, Any], *, status: int = 200, location: str | None = None) -> func.HttpResponse:
+def _answer(body: Mapping[str, object], *, status: int = 200, location: str | None = None) -> func.HttpResponse:
     headers = {"Cache-Control": "no-store"} | ({} if location is None else {"Location": location})
     text = json.dumps(body, ensure_ascii=False)
     return func.HttpResponse(text, status_code=status, mimetype="application/json", headers=headers)

@@ -1,10 +1,10 @@
-"""How things look from outside: JSON in camelCase, times in ISO 8601 UTC."""
+"""How things look from outside: JSON in camelCase, times in ISO 8601 UTC. `answers.py` says what is in each."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
+from bridge.api import answers
 from bridge.core.attempt import AttemptRecord
 from bridge.core.budget import ADVICE, Budget
 from bridge.core.family import Family
@@ -21,10 +21,8 @@ from bridge.ping import Pinged
 from bridge.redeliver import Started
 from bridge.show import COUNTED, Shown, Status
 
-Json = dict[str, Any]
 
-
-def registration(shown: Shown, now: datetime) -> Json:
+def registration(shown: Shown, now: datetime) -> answers.Registration:
     """Show a registration with its operation and its attempts."""
     return {
         **_registration(shown.registration),
@@ -33,7 +31,7 @@ def registration(shown: Shown, now: datetime) -> Json:
     }
 
 
-def entry(each: IndexEntry) -> Json:
+def entry(each: IndexEntry) -> answers.Entry:
     """Show a registration as a list does: what the index carries."""
     ref = each.ref.operation
     return {
@@ -53,7 +51,12 @@ def entry(each: IndexEntry) -> Json:
     }
 
 
-def operation(known: Operation) -> Json:
+def page(entries: Iterable[IndexEntry], next_link: str | None) -> answers.Page:
+    """Show part of a list."""
+    return {"value": [entry(each) for each in entries], "nextLink": next_link}
+
+
+def operation(known: Operation) -> answers.Operation:
     """Show what is known of an operation."""
     return {
         "id": known.ref.id,
@@ -69,7 +72,7 @@ def operation(known: Operation) -> Json:
     }
 
 
-def family(known: Family) -> Json:
+def family(known: Family) -> answers.OperationWithRegistrations:
     """Show an operation with its registrations."""
     registrations = sorted(known.registrations.values(), key=lambda each: each.record.life)
     return {
@@ -78,7 +81,7 @@ def family(known: Family) -> Json:
     }
 
 
-def attempt(made: AttemptRecord, now: datetime) -> Json:
+def attempt(made: AttemptRecord, now: datetime) -> answers.Attempt:
     """Show one attempt."""
     return {
         "number": made.number,
@@ -91,13 +94,13 @@ def attempt(made: AttemptRecord, now: datetime) -> Json:
     }
 
 
-def status(seen: Status, sources: Sequence[Source]) -> Json:
+def status(seen: Status, sources: Sequence[Source]) -> answers.Status:
     """Show how the bridge is."""
     return {
         "lastSweepAt": iso_or_none(seen.last_sweep_at),
         "oldestOverdueAt": iso_or_none(seen.oldest_overdue_at),
         "registrations": {
-            state.value: {"count": min(count, COUNTED), "more": count > COUNTED} for state, count in seen.counts.items()
+            state: {"count": min(count, COUNTED), "more": count > COUNTED} for state, count in seen.counts.items()
         },
         "sources": [
             {**source(each, seen.budgets.get(each.name)), "durations": durations(seen.laws, each.name)}
@@ -106,7 +109,7 @@ def status(seen: Status, sources: Sequence[Source]) -> Json:
     }
 
 
-def source(known: Source, budget: Budget | None) -> Json:
+def source(known: Source, budget: Budget | None) -> answers.Source:
     """Show a source, how often it is asked, and why it is not."""
     return {
         "name": known.name,
@@ -123,7 +126,7 @@ def source(known: Source, budget: Budget | None) -> Json:
     }
 
 
-def durations(laws: Mapping[str, Law], name: str) -> Json:
+def durations(laws: Mapping[str, Law], name: str) -> answers.Durations:
     """Show what was learnt of how long a source's operations take: which share ends from each age on."""
     own = law_key(name, None)
     law = laws.get(own, Law())
@@ -139,12 +142,12 @@ def durations(laws: Mapping[str, Law], name: str) -> Json:
     }
 
 
-def pinged(ping: Pinged) -> Json:
+def pinged(ping: Pinged) -> answers.Pinged:
     """Show what came of a ping, as an attempt is shown."""
     outcome = ping.outcome
     answer = None if isinstance(outcome, Unreachable) else outcome
     return {
-        "message": _message(ping.message.id, ping.message.type),
+        "message": {"id": ping.message.id, "type": ping.message.type},
         "at": iso(ping.at),
         "durationMs": ping.took // timedelta(milliseconds=1),
         "address": outcome.address,
@@ -154,18 +157,23 @@ def pinged(ping: Pinged) -> Json:
     }
 
 
-def started(redelivery: Started) -> Json:
+def started(redelivery: Started) -> answers.Started:
     """Show what a redelivery of many has begun."""
     ids = [ref.public_id for ref in redelivery.refs]
     return {"started": len(ids), "registrations": ids, "more": redelivery.more}
 
 
-def public_keys(keys: Sequence[PublicKey]) -> Json:
+def with_secret(shown: Shown, now: datetime, secret: str) -> answers.Registered:
+    """Show a registration to who registered it."""
+    return {**registration(shown, now), "signingSecret": secret}
+
+
+def public_keys(keys: Sequence[PublicKey]) -> answers.PublicKeys:
     """Show what everybody verifies `v1a` with."""
     return {"value": [{"id": each.id, "publicKey": each.text} for each in keys]}
 
 
-def _registration(known: Registration) -> Json:
+def _registration(known: Registration) -> answers.OperationsRegistration:
     return {
         "id": known.ref.public_id,
         "callbackUrl": known.callback_url,
@@ -184,5 +192,5 @@ def _registration(known: Registration) -> Json:
     }
 
 
-def _message(message_id: str | None, message_type: str | None) -> Json | None:
-    return None if message_id is None else {"id": message_id, "type": message_type}
+def _message(message_id: str | None, message_type: str | None) -> answers.MessageName | None:
+    return None if message_id is None or message_type is None else {"id": message_id, "type": message_type}

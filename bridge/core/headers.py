@@ -22,13 +22,13 @@ MAX_HEADER_BYTES = 4_096
 _SHOWN = 64
 
 #: A token of RFC 9110, 5.6.2.
-_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 #: Visible ASCII and inner spaces: everything else is stripped, decoded or refused by somebody (RFC 9110, 5.5).
-_VALUE = re.compile(r"(?:[!-~](?:[ -~]*[!-~])?)?")
+VALUE = re.compile(r"(?:[!-~](?:[ -~]*[!-~])?)?")
 
 #: What the bridge sends itself, what frames the request, and what belongs to one connection (RFC 9110, 7.6.1).
-_RESERVED = frozenset(
+RESERVED = frozenset(
     {
         "accept",
         "accept-encoding",
@@ -46,7 +46,8 @@ _RESERVED = frozenset(
         "user-agent",
     }
 )
-_RESERVED_PREFIXES = ("ce-", "content-", "proxy-", "webhook-")
+#: What the names of further ones begin with.
+RESERVED_PREFIXES = ("ce-", "content-", "proxy-", "webhook-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +98,13 @@ def faults(given: Mapping[str, object]) -> list[tuple[str, str]]:
 
 def _fault(name: str, value: object) -> list[str]:
     found = []
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         found.append("has a name that no header has: letters, digits and !#$%&'*+-.^_`|~")
-    elif name.lower() in _RESERVED or name.lower().startswith(_RESERVED_PREFIXES):
+    elif name.lower() in RESERVED or name.lower().startswith(RESERVED_PREFIXES):
         found.append("is the bridge's own, or belongs to the connection")
     if not isinstance(value, str):
         found.append("must be a string")
-    elif not _VALUE.fullmatch(value):
+    elif not VALUE.fullmatch(value):
         found.append("must be visible ASCII, with spaces only between: no control character, nothing to strip")
     return found
 

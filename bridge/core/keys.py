@@ -43,8 +43,11 @@ GROUP = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}", re.ASCII)
 #: What the keys of the laws' rows begin with.
 LAW_PREFIX = "law:"
 
-_HASH = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _DUE = re.compile(r"due:([0-9]{13}):", re.ASCII)
+
+#: What a registration's public id looks like: source, operation and hash.
+PUBLIC_ID = re.compile(rf"({SOURCE_NAME.pattern})~({OPERATION_ID.pattern})~([0-9a-f]{{16}})", re.ASCII)
+
 _LAST_MILLIS = 10**13 - 1
 
 
@@ -100,10 +103,8 @@ class RegistrationRef:
     @classmethod
     def parse(cls, public_id: str) -> "RegistrationRef | None":
         """Read a public id; None where it is not one."""
-        source, _, rest = public_id.partition("~")
-        operation_id, _, digest = rest.partition("~")
-        valid = SOURCE_NAME.fullmatch(source) and OPERATION_ID.fullmatch(operation_id) and _HASH.fullmatch(digest)
-        return cls(OperationRef(source, operation_id), digest) if valid else None
+        found = PUBLIC_ID.fullmatch(public_id)
+        return cls(OperationRef(found[1], found[2]), found[3]) if found else None
 
     @property
     def partition(self) -> str:

@@ -54,7 +54,7 @@ def test_the_secret_told_is_that_of_the_newest_key(bridge: Stage) -> None:
         ("?callbackUrl=", ["callbackUrl"]),
         ("?callbackUrl=https://10.0.0.1/", ["callbackUrl"]),
         ("?callbackUrl=http://receiver.example.com/", ["callbackUrl"]),
-        ("?origin=https://receiver.example.com", ["origin", "callbackUrl"]),
+        ("?origin=https://receiver.example.com", ["callbackUrl", "origin"]),
     ],
 )
 def test_a_secret_is_of_a_callback_that_could_be_registered(bridge: Stage, query: str, targets: list[str]) -> None:

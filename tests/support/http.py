@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -10,9 +11,18 @@ import azure.functions as func
 
 from bridge.api.routes import Routes
 from bridge.app import App
+from tests.support.description import hold_answer, hold_request
 from tests.support.world import Stage
 
 Route = Callable[[Routes, func.HttpRequest], func.HttpResponse]
+
+#: The functions of routes that have another name.
+FUNCTIONS = {
+    "list": "list_registrations",
+    "read": "read_registration",
+    "cancel": "cancel_registration",
+    "operation": "read_operation",
+}
 
 BASE = "https://bridge.example.com/api"
 
@@ -37,7 +47,7 @@ class Answer:
 
 
 class Client:
-    """Calls the app as the host does."""
+    """Calls the app as the host does, and holds each answer to the description of the API."""
 
     def __init__(self, app: App, token: str | None = None) -> None:
         self.app = app
@@ -68,7 +78,12 @@ class Client:
             route_params={"id": id} if id else {},
             body=body,
         )
-        return answer(self.app.answer(route, request))
+        answered = answer(self.app.answer(route, request))
+        name = FUNCTIONS.get(route.__name__, route.__name__)
+        hold_answer(name, answered.status, answered.headers, answered.body)
+        if answered.status < HTTPStatus.BAD_REQUEST:
+            hold_request(name, body)
+        return answered
 
     def register(self, body: object, **headers: str) -> Answer:
         """Send a registration; bytes go as they are, everything else as JSON."""

@@ -23,6 +23,7 @@ from bridge.core.transaction import Row, Transaction
 from bridge.ports import Courier, Outbox, Table, Upstream
 from bridge.settings import Settings, read_settings
 from bridge.world import World
+from tests.support.description import hold_event
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -115,7 +116,7 @@ class Posted:
 
 
 class FakeCourier:
-    """Receivers by script: 200 unless told otherwise."""
+    """Receivers by script: 200 unless told otherwise. What they get is what the description says of webhooks."""
 
     def __init__(self) -> None:
         self.posted: list[Posted] = []
@@ -135,6 +136,7 @@ class FakeCourier:
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
         """Take a callback."""
+        hold_event(headers["Content-Type"], body)
         self.posted.append(Posted(url, headers, body))
         self.during()
         script = self._scripts.get(url, [answered(200, address="203.0.113.7")])

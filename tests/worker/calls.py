@@ -78,6 +78,7 @@ def first_half(ok: str, cancelled: str, callback: str) -> Iterator[Call]:
     yield get("status", "status")
     yield get("signing_secret", f"signing-secret?callbackUrl={callback}")
     yield get("signing_secret", "signing-secret?callbackUrl=nonsense&origin=x", status=400)
+    yield get("describe", "openapi.json")
     yield get("signing_keys", "signing-keys")
     yield Call(
         function="signing_keys", method="GET", path="signing-keys", status=304, headers={"If-None-Match": 'W/"a", *'}

@@ -1,0 +1,191 @@
+"""Every call of the API as the description tells it: what it takes, what it answers and what it refuses."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+
+from bridge.api import answers
+from bridge.api.body import RegistrationBody
+from bridge.api.description.answering import Answer, Link
+from bridge.api.orders import PingBody, RedeliverBody
+from bridge.api.query import ListParameters, NoParameters, OperationParameters, SecretParameters
+from bridge.core.keys import OPERATION_ID, PUBLIC_ID
+
+#: What is refused of any body.
+_OF_BODIES = {400: ("InvalidRequest", "InvalidJson"), 413: ("PayloadTooLarge",), 415: ("UnsupportedMediaType",)}
+_OF_IDS = {404: ("NotFound",)}
+_OF_PARAMETERS = {400: ("InvalidRequest",)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call."""
+
+    #: The name of its function, and its operationId.
+    name: str
+    method: str
+    path: str
+    summary: str
+    #: What it is about.
+    tag: str
+    #: What the `{id}` of the path looks like, where there is one.
+    id_pattern: str | None = None
+    #: What the query may say.
+    parameters: type[NoParameters] = NoParameters
+    body: type[BaseModel] | None = None
+    answers: Mapping[int, Answer]
+    #: The codes of what it refuses, by status.
+    refuses: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    #: Whether anybody may call it.
+    is_open: bool = False
+    #: Whether storage has a part in it.
+    is_stored: bool = True
+
+
+CALLS = (
+    Call(
+        name="register",
+        method="post",
+        path="/registrations",
+        summary="Register a callback for an operation",
+        tag="Registrations",
+        body=RegistrationBody,
+        answers={
+            201: Answer("It is new.", answers.Registered, ("Cache-Control", "Location"), Link.of_registration()),
+            200: Answer(
+                "The same was registered before; nothing changed.", answers.Registered, links=Link.of_registration()
+            ),
+        },
+        refuses={**_OF_BODIES, 409: ("RegistrationDiffers", "HeadersUnreadable", "TooManyRegistrations")},
+    ),
+    Call(
+        name="list_registrations",
+        method="get",
+        path="/registrations",
+        summary="List registrations, newest first by when they came into their state",
+        tag="Registrations",
+        parameters=ListParameters,
+        answers={200: Answer("A page.", answers.Page)},
+        refuses=_OF_PARAMETERS,
+    ),
+    Call(
+        name="read_registration",
+        method="get",
+        path="/registrations/{id}",
+        summary="Show a registration, its operation and its attempts",
+        tag="Registrations",
+        id_pattern=PUBLIC_ID.pattern,
+        answers={200: Answer("The registration.", answers.Registration, links=Link.of_registration())},
+        refuses=_OF_IDS,
+    ),
+    Call(
+        name="cancel_registration",
+        method="delete",
+        path="/registrations/{id}",
+        summary="Cancel a registration: no further attempt is begun, one in flight may still arrive",
+        tag="Registrations",
+        id_pattern=PUBLIC_ID.pattern,
+        answers={204: Answer("It is cancelled, or had ended before.")},
+        refuses=_OF_IDS,
+    ),
+    Call(
+        name="redeliver",
+        method="post",
+        path="/registrations/{id}/redeliver",
+        summary="Deliver the same message again, with a whole run of attempts",
+        tag="Registrations",
+        id_pattern=PUBLIC_ID.pattern,
+        answers={202: Answer("It is on its way.", answers.Registration, links=Link.of_registration())},
+        refuses={**_OF_IDS, 409: ("NoMessageYet",)},
+    ),
+    Call(
+        name="redeliver_many",
+        method="post",
+        path="/redeliver",
+        summary="Deliver again what is dead, after an outage at the receiver's",
+        tag="Registrations",
+        body=RedeliverBody,
+        answers={202: Answer("These are on their way.", answers.Started)},
+        refuses=_OF_BODIES,
+    ),
+    Call(
+        name="ping",
+        method="post",
+        path="/callbacks/ping",
+        summary="Send a signed ping now, and say what came back",
+        tag="Receivers",
+        body=PingBody,
+        answers={200: Answer("It was sent, whatever came back.", answers.Pinged)},
+        refuses={**_OF_BODIES, 429: ("TooManyPings",)},
+    ),
+    Call(
+        name="read_operation",
+        method="get",
+        path="/operations/{id}",
+        summary="Show what is known of an operation, with its registrations",
+        tag="Operations",
+        id_pattern=OPERATION_ID.pattern,
+        parameters=OperationParameters,
+        answers={
+            200: Answer("The operation.", answers.OperationWithRegistrations, links=Link.of_first("/registrations/0"))
+        },
+        refuses={**_OF_PARAMETERS, **_OF_IDS},
+    ),
+    Call(
+        name="status",
+        method="get",
+        path="/status",
+        summary="Show how the bridge is",
+        tag="Operations",
+        answers={200: Answer("How it is.", answers.Status)},
+        refuses=_OF_PARAMETERS,
+    ),
+    Call(
+        name="signing_secret",
+        method="get",
+        path="/signing-secret",
+        summary="Show the secret that callbacks to an origin are verified with",
+        tag="Receivers",
+        parameters=SecretParameters,
+        answers={200: Answer("The secret.", answers.SigningSecret)},
+        refuses=_OF_PARAMETERS,
+        is_stored=False,
+    ),
+    Call(
+        name="signing_keys",
+        method="get",
+        path="/signing-keys",
+        summary="Show the public keys that everybody verifies callbacks with",
+        tag="Receivers",
+        answers=Answer.kept("The keys.", answers.PublicKeys, "signing_keys"),
+        refuses=_OF_PARAMETERS,
+        is_open=True,
+        is_stored=False,
+    ),
+    Call(
+        name="describe",
+        method="get",
+        path="/openapi.json",
+        summary="Show this description",
+        tag="The bridge",
+        answers=Answer.kept("The description.", dict[str, Any], "describe"),
+        refuses=_OF_PARAMETERS,
+        is_open=True,
+        is_stored=False,
+    ),
+    Call(
+        name="health",
+        method="get",
+        path="/health",
+        summary="Say whether the app is alive",
+        tag="The bridge",
+        answers={
+            200: Answer("It is.", answers.Health),
+            503: Answer("Its settings are missing or wrong.", answers.Health),
+        },
+        is_open=True,
+        is_stored=False,
+    ),
+)

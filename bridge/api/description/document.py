@@ -1,0 +1,227 @@
+"""Puts the description together: paths, webhooks, and the schemas of everything that has a model."""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
+
+from bridge.api.answers import ErrorAnswer
+from bridge.api.description.answering import CODES, HEADERS, Answer, Json, Link
+from bridge.api.description.calls import CALLS, Call
+from bridge.api.description.events import ENDED, PINGED
+from bridge.core.message import Format
+
+#: The version of the API: that of the project.
+VERSION = "0.1.0"
+
+_ABOUT = (
+    "Register an operation of Azure AI Speech with a callback URL; the callback gets one signed POST when the "
+    "operation has ended. Fields of answers and events are only ever added: accept those that you do not know. "
+    "Problems have Azure's shape and the header `x-ms-error-code`; only what the function host answers by itself, an "
+    "unknown route or method or a missing function key, has an empty body. A deployment takes either function keys, "
+    "whose holders share everything, or tokens, whose holders have registrations of their own."
+)
+_SECURITY: Json = {
+    "functionKey": {"type": "apiKey", "in": "header", "name": "x-functions-key", "description": "A function key."},
+    "functionKeyParameter": {
+        "type": "apiKey",
+        "in": "query",
+        "name": "code",
+        "description": "The same, for callers that cannot set a header; URLs get into logs.",
+    },
+    "entra": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "A token of Microsoft Entra ID, where the deployment asks for one.",
+    },
+}
+_TAGS = {
+    "Registrations": "What waits for an operation, and its callbacks.",
+    "Operations": "What the bridge asks Speech about.",
+    "Receivers": "What a receiver verifies callbacks with, and whether it can be reached.",
+    "The bridge": "The app itself.",
+}
+#: What may be tried again after the time that the answer names.
+_LATER = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+
+_SCHEMAS = "#/components/schemas/{model}"
+
+
+class Schemas(GenerateJsonSchema):
+    """Pydantic's own, without titles that only repeat the name of a field."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ANN401, ARG002 - the library's own signature
+        """Leave it out."""
+        return False
+
+
+@cache
+def document() -> Json:
+    """Write the whole description. It depends on nothing but the code, so it is made once."""
+    paths: dict[str, Json] = {}
+    for call in CALLS:
+        paths.setdefault(call.path, {})[call.method] = _call(call)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Webhooks for Azure AI Speech operations", "version": VERSION, "description": _ABOUT},
+        "servers": [{"url": "/api"}],
+        "security": [{name: []} for name in _SECURITY],
+        "tags": [{"name": name, "description": what} for name, what in _TAGS.items()],
+        "paths": paths,
+        "webhooks": {
+            "operationEnded": _webhook("operationEnded", "An operation has ended", ENDED),
+            "pinged": _webhook("pinged", "Somebody pings the receiver", PINGED),
+        },
+        "components": {"schemas": _schemas(), "headers": dict(HEADERS), "securitySchemes": _SECURITY},
+    }
+
+
+def schema_of(model: Any) -> tuple[Json, Json]:  # noqa: ANN401 - a model or a TypedDict
+    """Write the schema of a model; returns it with all that it refers to."""
+    schema = TypeAdapter(model).json_schema(ref_template=_SCHEMAS, schema_generator=Schemas)
+    return schema, schema.pop("$defs", {})
+
+
+def _models() -> Iterator[Any]:
+    yield ErrorAnswer
+    for call in CALLS:
+        yield from (answer.body for answer in call.answers.values() if isinstance(answer.body, type))
+        yield from () if call.body is None else (call.body,)
+    yield from (*ENDED.values(), *PINGED.values())
+
+
+def _schemas() -> Json:
+    found: Json = {}
+    for model in dict.fromkeys(_models()):
+        schema, others = schema_of(model)
+        found |= {**others, model.__name__: schema}
+    return dict(sorted(found.items()))
+
+
+def _named(model: object) -> Json:
+    return {"$ref": _SCHEMAS.format(model=model.__name__)} if isinstance(model, type) else {"type": "object"}
+
+
+def _call(call: Call) -> Json:
+    described: Json = {
+        "operationId": call.name,
+        "summary": call.summary,
+        "tags": [call.tag],
+        "parameters": list(_parameters(call)),
+        "responses": {str(status): response for status, response in sorted(_responses(call))},
+    }
+    if call.is_open:
+        described["security"] = []
+    if call.body is not None:
+        described["requestBody"] = {"required": True, "content": {"application/json": {"schema": _named(call.body)}}}
+    return described
+
+
+def _parameters(call: Call) -> Iterator[Json]:
+    if call.id_pattern is not None:
+        yield {
+            "name": "id",
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "pattern": f"^(?:{call.id_pattern})$"},
+        }
+    schema, _ = schema_of(call.parameters)
+    for name, shown in schema.get("properties", {}).items():
+        about = shown.pop("description")
+        required = name in schema.get("required", ())
+        yield {"name": name, "in": "query", "required": required, "description": about, "schema": _without_null(shown)}
+    if HTTPStatus.NOT_MODIFIED in call.answers:
+        about = "The `ETag` of an answer that is still at hand."
+        yield {"name": "If-None-Match", "in": "header", "description": about, "schema": {"type": "string"}}
+
+
+def _without_null(schema: Json) -> Json:
+    """Let a parameter be left out but not be null, which a query cannot say."""
+    if "anyOf" not in schema:
+        return schema
+    [only] = [each for each in schema["anyOf"] if each != {"type": "null"}]
+    return dict(only)
+
+
+def _responses(call: Call) -> Iterator[tuple[int, Json]]:
+    yield from ((status, _success(answer)) for status, answer in call.answers.items())
+    if call.name == "health":
+        return
+    unavailable = (*(("StorageUnavailable", "UnreadableRow") if call.is_stored else ()), "Misconfigured")
+    problems = {**call.refuses, 500: ("InternalError",), 503: unavailable}
+    if not call.is_open:
+        yield 401, _NOT_ADMITTED
+        problems |= {403: ("Forbidden",), 503: (*unavailable, "KeysUnavailable")}
+    yield from ((status, _problem(codes, status)) for status, codes in problems.items())
+
+
+def _success(answer: Answer) -> Json:
+    response: Json = {"description": answer.what, "headers": {name: _header(name) for name in answer.headers}}
+    if answer.body is not None:
+        response["content"] = {"application/json": {"schema": _named(answer.body)}}
+    if answer.links:
+        response["links"] = {name: _link(link) for name, link in answer.links.items()}
+    return response
+
+
+def _header(name: str) -> Json:
+    return {"$ref": f"#/components/headers/{name}"}
+
+
+def _link(link: Link) -> Json:
+    return {"operationId": link.call, "parameters": dict(link.parameters), "description": link.what}
+
+
+def _problem(codes: tuple[str, ...], status: int) -> Json:
+    more = {"Retry-After": _header("Retry-After")} if status in _LATER else {}
+    if status == HTTPStatus.FORBIDDEN:
+        more = {"WWW-Authenticate": _header("WWW-Authenticate")}
+    code = {"description": "What is wrong.", "required": True, "schema": {"enum": list(codes)}}
+    return {
+        "description": "; ".join(f"`{each}`: {CODES[each]}" for each in codes) + ".",
+        "headers": {"Cache-Control": _header("Cache-Control"), "x-ms-error-code": code, **more},
+        "content": {"application/json": {"schema": _named(ErrorAnswer)}},
+    }
+
+
+#: The platform refuses a key, and the bridge a token.
+_NOT_ADMITTED: Json = {
+    "description": f"No function key, or a wrong one: the body is empty. With tokens, {CODES['Unauthorized']}.",
+    "headers": {
+        **{name: _header(name) for name in ("Cache-Control", "WWW-Authenticate")},
+        "x-ms-error-code": {"description": "With tokens: what is wrong.", "schema": {"enum": ["Unauthorized"]}},
+    },
+    "content": {"application/json": {"schema": _named(ErrorAnswer)}},
+}
+
+
+def _webhook(name: str, summary: str, events: Mapping[Format, Any]) -> Json:
+    signed = {
+        "webhook-id": "The same in every attempt: drop duplicates by it.",
+        "webhook-timestamp": "Seconds since 1970.",
+        "webhook-signature": "`v1` and `v1a` signatures over `{id}.{timestamp}.{body}`, separated by spaces.",
+    }
+    return {
+        "post": {
+            "operationId": name,
+            "summary": summary,
+            "security": [],
+            "parameters": [
+                {"name": header, "in": "header", "required": True, "description": what, "schema": {"type": "string"}}
+                for header, what in signed.items()
+            ],
+            "requestBody": {
+                "required": True,
+                "content": {kind.content_type: {"schema": _named(event)} for kind, event in events.items()},
+            },
+            "responses": {
+                "2XX": {"description": "Taken, within 15 s."},
+                "410": {"description": "Nobody wants it there any more: no further attempt."},
+                "default": {"description": "Tried again by the schedule."},
+            },
+        }
+    }

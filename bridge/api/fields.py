@@ -1,0 +1,152 @@
+"""The fields that several calls take: how each is validated, and how the description of the API shows it."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+from bridge.core.callback import MAX_URL_LENGTH, CallbackRefused, CallbackRules, normalise
+from bridge.core.headers import MAX_HEADER_BYTES, MAX_HEADERS, NAME, RESERVED, RESERVED_PREFIXES, VALUE
+from bridge.core.keys import GROUP, OPERATION_ID, SOURCE_NAME, OperationRef
+from bridge.core.source import Source
+
+#: The client's own data is at most this long, as compact JSON in UTF-8.
+MAX_METADATA_BYTES = 4_096
+
+#: As much of a callback URL as holds whatever the rules are; `normalise` knows the rest.
+_URL = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s\\#@/?]+([/?][^\s\\#]*)?$"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a request is read against: the context of pydantic's validation, as `terms`."""
+
+    rules: CallbackRules
+    sources: Mapping[str, Source]
+    #: Says what the network has against a URL, if anything.
+    objection: Callable[[str], str | None]
+
+    def locate(self, location: str) -> OperationRef | None:
+        """Read a whole `Operation-Location`; None where it is about no operation of a configured source."""
+        found = (source.locate(location) for source in self.sources.values())
+        return next((ref for ref in found if ref is not None), None)
+
+
+def terms_of(info: ValidationInfo) -> Terms:
+    """Take the terms out of a validation's context.
+
+    Raises TypeError where there are none: a bug of ours.
+    """
+    terms = (info.context or {}).get("terms")
+    if not isinstance(terms, Terms):
+        raise TypeError("a request is read against terms")
+    return terms
+
+
+def _operation_id(value: str) -> str:
+    if not OPERATION_ID.fullmatch(value):
+        raise PydanticCustomError(
+            "pattern", "must have 3 to 64 letters, digits, '.', '_' or '-', the first and last a letter or digit"
+        )
+    return value
+
+
+def _operation_location(value: str, info: ValidationInfo) -> str:
+    terms = terms_of(info)
+    if terms.locate(value) is None:
+        places = [f"{at}/{each.path}/operations/…" for each in terms.sources.values() for at in each.endpoints]
+        known = {"known": ", ".join(places)}
+        raise PydanticCustomError("location", "is not an operation of a configured source; those are: {known}", known)
+    return value
+
+
+def _written_url(value: str, info: ValidationInfo) -> str:
+    try:
+        return normalise(value, terms_of(info).rules)
+    except CallbackRefused as error:
+        raise PydanticCustomError("callback", "{why}", {"why": str(error)}) from error
+
+
+def _callback_url(value: str, info: ValidationInfo) -> str:
+    url = _written_url(value, info)
+    objection = terms_of(info).objection(url)
+    if objection is not None:
+        raise PydanticCustomError("callback", "{why}", {"why": objection})
+    return url
+
+
+def _source(value: str, info: ValidationInfo) -> str:
+    if value not in terms_of(info).sources:
+        raise PydanticCustomError("source", "is not a configured source")
+    return value
+
+
+def _group(value: str) -> str:
+    if not GROUP.fullmatch(value):
+        raise PydanticCustomError(
+            "pattern", "must have at most 64 letters, digits, '.', '_' or '-', the first a letter or digit"
+        )
+    return value
+
+
+def _metadata(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode())
+    except ValueError as error:
+        raise PydanticCustomError("number", "holds a number that JSON cannot carry") from error
+    if size > MAX_METADATA_BYTES:
+        raise PydanticCustomError("size", f"is longer than {MAX_METADATA_BYTES} bytes")
+    return value
+
+
+def _whole(pattern: re.Pattern[str]) -> str:
+    """Write a pattern that is matched in full as JSON Schema has it, which searches."""
+    return f"^(?:{pattern.pattern})$"
+
+
+def _in_any_case(text: str) -> str:
+    """Write a text as a pattern in which case makes no difference: JSON Schema has no flag for it."""
+    return "".join(f"[{each.upper()}{each}]" if each.isalpha() else each for each in text)
+
+
+def _shown_headers() -> dict[str, Any]:
+    """Show what can be shown of `faults`, which validates a client's own headers."""
+    reserved = "|".join(
+        [*(f"{_in_any_case(name)}$" for name in sorted(RESERVED)), *map(_in_any_case, RESERVED_PREFIXES)]
+    )
+    return {
+        "maxProperties": MAX_HEADERS,
+        "propertyNames": {"pattern": _whole(NAME), "not": {"pattern": f"^(?:{reserved})"}},
+        "additionalProperties": {"type": "string", "pattern": _whole(VALUE), "maxLength": MAX_HEADER_BYTES},
+    }
+
+
+_SHOWN_URL = Field(json_schema_extra={"format": "uri", "pattern": _URL, "maxLength": MAX_URL_LENGTH})
+
+#: An operation's id, as the upstream allows it.
+OperationId = Annotated[str, AfterValidator(_operation_id), Field(json_schema_extra={"pattern": _whole(OPERATION_ID)})]
+
+#: A whole `Operation-Location` of a configured source.
+OperationLocation = Annotated[str, AfterValidator(_operation_location)]
+
+#: A callback URL in its one form, by the rules alone.
+WrittenUrl = Annotated[str, AfterValidator(_written_url), _SHOWN_URL]
+
+#: The same, if the network has nothing against it either.
+CallbackUrl = Annotated[str, AfterValidator(_callback_url), _SHOWN_URL]
+
+#: The name of a configured source.
+SourceName = Annotated[str, AfterValidator(_source), Field(json_schema_extra={"pattern": _whole(SOURCE_NAME)})]
+
+#: A label of operations that take about equally long.
+Group = Annotated[str, AfterValidator(_group), Field(json_schema_extra={"pattern": _whole(GROUP)})]
+
+#: A JSON object of the client's own.
+Metadata = Annotated[dict[str, Any], AfterValidator(_metadata)]
+
+#: Headers of the client's own, not validated here: `faults` finds all that is wrong with them at once.
+Headers = Annotated[dict[str, Any], Field(json_schema_extra=_shown_headers())]

@@ -1,0 +1,30 @@
+"""Fills in what only the settings of the app under test can say: where callbacks may go, and which source there is.
+
+Schemathesis loads it as its hooks.
+"""
+
+import os
+from typing import Any
+
+import schemathesis
+
+
+def _filled(values: dict[str, Any]) -> dict[str, Any]:
+    own = {
+        "callbackUrl": os.environ["CALLBACK_URL"],
+        "operationLocation": f"{os.environ['SPEECH_ENDPOINT']}/avatar/operations/{os.environ['OPERATION_ID']}",
+        "source": "default",
+    }
+    return {name: own.get(name, value) if isinstance(value, str) else value for name, value in values.items()}
+
+
+@schemathesis.hook
+def map_body(context: schemathesis.HookContext, body: Any) -> Any:  # noqa: ANN401, ARG001 - the library's signature
+    """Fill in a body."""
+    return _filled(body) if isinstance(body, dict) else body
+
+
+@schemathesis.hook
+def map_query(context: schemathesis.HookContext, query: Any) -> Any:  # noqa: ANN401, ARG001 - likewise
+    """Fill in a query; where a page begins only the bridge can say."""
+    return {name: value for name, value in _filled(query).items() if name != "cursor"} if query else query

@@ -1,0 +1,151 @@
+"""The description is right by public tools, says all that the code does, and holds the README's examples."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator, ValidationError
+from openapi_spec_validator import validate
+
+from bridge.api.description.answering import CODES
+from bridge.api.description.document import VERSION, document
+from bridge.api.routes import Routes
+from local.azurite.install import node_with_packages
+from tests.support.description import hold_answer, strict, validator
+from tests.support.http import Client
+from tests.support.world import Stage
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+#: What the linter finds and may: a call that anybody may make and that takes nothing refuses nobody.
+FOUND = [("operation-4xx-response", ["#/paths/~1health/get/responses"])]
+
+COLD = "import sys, function_app; print(any(name.startswith('bridge.api.description') for name in sys.modules))"
+
+
+def test_public_validator_takes_it() -> None:
+    """As OpenAPI 3.1, webhooks and all."""
+    validate(document())
+
+
+def test_public_linter_takes_it() -> None:
+    """By its strict rules, examples against their schemas."""
+    folder = Path(__file__).parent
+    node = node_with_packages(folder, "the linter of the description, once", print)
+
+    done = subprocess.run(
+        [node, folder / "lint.mjs"], input=json.dumps(document()), capture_output=True, text=True, check=True
+    )
+
+    assert [(each["ruleId"], each["at"]) for each in json.loads(done.stdout)] == FOUND
+
+
+def test_every_code_of_a_problem_is_described_and_no_other() -> None:
+    """As the code writes them."""
+    code = "".join(path.read_text() for path in (ROOT / "bridge" / "api").glob("*.py"))
+
+    assert set(re.findall(r"(?:Problem|_challenge)\(\s*\d{3},\s*\"(\w+)\"", code)) == set(CODES)
+
+
+def test_version_is_that_of_the_project() -> None:
+    """One place would do, but pyproject.toml is not deployed."""
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
+
+
+def test_cold_start_does_not_pay_for_it() -> None:
+    """It is imported when it is first asked for."""
+    done = subprocess.run([sys.executable, "-c", COLD], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_it_is_not_sent_again_to_whoever_has_it(bridge: Stage) -> None:
+    """304 by its ETag, and nothing is read from storage for it."""
+    client = Client.of(bridge)
+    first = client.call(Routes.describe, "/openapi.json")
+
+    again = client.call(Routes.describe, "/openapi.json", headers={"If-None-Match": first.headers["ETag"]})
+
+    assert (first.status, first.body) == (200, document())
+    assert (again.status, again.body) == (304, None)
+    assert bridge.table.taken() == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body"),
+    [
+        (418, {"Cache-Control": "no-store"}, {"status": "ok"}),
+        (200, {}, {"status": "ok"}),
+        (200, {"Cache-Control": "no-store", "X-Own": "1"}, {"status": "ok"}),
+        (200, {"Cache-Control": "no-store"}, {"status": "ok", "colour": "blue"}),
+        (200, {"Cache-Control": "no-store"}, {"status": "unwell"}),
+        (200, {"Cache-Control": "no-store"}, {}),
+        (200, {"Cache-Control": "no-store"}, None),
+    ],
+)
+def test_what_is_not_described_is_found(status: int, headers: dict[str, str], body: object) -> None:
+    """All tests of the API rely on it: a status, a header or a field too many, or one too few."""
+    with pytest.raises((AssertionError, ValidationError)):
+        hold_answer("health", status, headers, body)
+
+
+def without_required(schema: Any) -> Any:  # noqa: ANN401 - JSON
+    """Let a schema take examples that are shortened."""
+    if isinstance(schema, list):
+        return [without_required(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {name: without_required(value) for name, value in schema.items() if name != "required"}
+
+
+def test_the_first_example_of_the_readme_is_as_described() -> None:
+    """What is registered, what it answers, shortened as it is, and the callback that comes of it."""
+    [sent] = re.findall(r"-d '(\{\"operationId\".*\})'", README)
+    [answered] = re.findall(r'^(\{"id": .*?"\})$', README, re.MULTILINE | re.DOTALL)
+    [callback] = re.findall(r'^ +(\{"type":.*\})$', README, re.MULTILINE)
+    schemas = strict(without_required(document()["components"]["schemas"]))
+
+    validator("RegistrationBody", is_strict=False).validate(json.loads(sent))
+    shortened = Draft202012Validator({"$ref": "#/components/schemas/Registered", "components": {"schemas": schemas}})
+    shortened.validate(json.loads(answered.replace(" …,", "")))
+    validator("OperationEvent").validate(json.loads(callback))
+
+
+def test_bodies_in_the_text_of_the_readme_are_as_described() -> None:
+    """A redelivery of many, and headers of one's own."""
+    [order] = re.findall(r"`POST /api/redeliver` with `(\{.*?\})`", README)
+    [headers] = re.findall(r'`"headers": (\{.*?\})`', README)
+
+    validator("RedeliverBody").validate(json.loads(order))
+    body = {"operationId": "operation-1", "callbackUrl": "https://hooks.example.com/"}
+    validator("RegistrationBody", is_strict=False).validate({**body, "headers": json.loads(headers.replace("…", "x"))})
+
+
+@pytest.mark.parametrize(
+    ("schema", "sentence"),
+    [
+        ("Pinged", r"and this came back: `\{(.*?)\}`"),
+        ("SigningSecret", r"before anything is registered: `\{(.*?)\}`"),
+        ("Started", r"The answer, `\{(.*?)\}`, says"),
+        ("PublicKey", r'newest first: `\{"value": \[\{(.*?)\}\]\}`'),
+        ("Error", r'Azure\'s shape, `\{"error": \{(.*?)\}\}`'),
+    ],
+)
+def test_fields_that_the_readme_lists_are_those_described(schema: str, sentence: str) -> None:
+    """In the same order, none left out."""
+    [listed] = re.findall(sentence, README)
+
+    assert re.findall(r'"(\w+)"', listed) == list(document()["components"]["schemas"][schema]["properties"])
+
+
+def test_the_fields_of_a_registration_are_those_of_the_readme() -> None:
+    """The table of what can be registered."""
+    listed = re.findall(r"^\| `(\w+)` \|", README.split("\n## Registering\n")[1].split("\n| call |")[0], re.MULTILINE)
+
+    assert set(listed) == set(document()["components"]["schemas"]["RegistrationBody"]["properties"])

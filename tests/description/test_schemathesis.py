@@ -1,0 +1,90 @@
+"""Schemathesis tries the description on the started app: examples, edge cases, random data, and links in a row."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from bridge.api.description.calls import CALLS
+from local.azurite import Azurite
+from local.host.process import HostProcess
+from local.receiver import Receiver
+from local.upstream import Upstream
+from tests.support.world import SIGNING_KEY
+
+HERE = Path(__file__).parent
+KEY = "the-key"
+
+#: At least so many of the links are followed.
+LINKS = 12
+
+
+@pytest.fixture(scope="module")
+def environment() -> Iterator[dict[str, str]]:
+    """Start the app with a key, on an empty storage of its own; callbacks go to this machine and nowhere else."""
+    with ExitStack() as running:
+        storage = running.enter_context(Azurite.start())
+        upstream = running.enter_context(Upstream.start(key="schemathesis"))
+        receiver = running.enter_context(Receiver.start())
+        settings = {
+            "PATH": os.environ["PATH"],
+            "AzureWebJobsStorage": storage.connection_string,
+            "SPEECH_ENDPOINT": upstream.endpoint,
+            "SPEECH_KEY": upstream.key,
+            "BRIDGE_SIGNING_KEYS": SIGNING_KEY,
+            "BRIDGE_POLL_SCHEDULE": "0 0 0 1 1 *",
+            "BRIDGE_CALLBACK_ALLOW_HTTP": "true",
+            "BRIDGE_CALLBACK_ALLOWED_NETWORKS": "127.0.0.0/8",
+            "BRIDGE_CALLBACK_ALLOWED_HOSTS": "127.0.0.1",
+            "BRIDGE_CALLBACK_ALLOWED_PORTS": "*",
+            "PYTHON_THREADPOOL_THREAD_COUNT": "16",
+        }
+        host = running.enter_context(HostProcess.start(settings, keys=[KEY]))
+        yield {
+            "URL": f"{host.url}/api/openapi.json",
+            "SCHEMATHESIS_KEY": KEY,
+            "SPEECH_ENDPOINT": upstream.endpoint,
+            "CALLBACK_URL": f"{receiver.url}/hook",
+            "OPERATION_ID": "operation-1",
+        }
+
+
+def schemathesis(environment: dict[str, str], *options: str) -> str:
+    """Run it and return what it said."""
+    config = str(HERE / "schemathesis.toml")
+    done = subprocess.run(
+        [sys.executable, "-m", "schemathesis.cli", "--config-file", config, "run", environment["URL"], *options],
+        cwd=HERE.parents[1],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_app_answers_as_described_whatever_it_is_sent(environment: dict[str, str]) -> None:
+    """Right and wrong by the schemas; every call is tried, and none without a key is let in."""
+    said = schemathesis(environment, "--phases", "examples,coverage,fuzzing", "--max-examples", "4")
+
+    assert f"Tested: {len(CALLS) - 1}" in said, said  # all but the one that it reads the description by
+
+
+def test_app_takes_what_the_description_allows_in_any_order(environment: dict[str, str]) -> None:
+    """Registered, read, listed, cancelled, by the links; what is right by schema and settings is not refused."""
+    options = ["--phases", "stateful", "--mode", "positive", "--max-examples", "150", "--checks", "all"]
+    left_out = "unsupported_method,allow_header_conformance,use_after_free,object_level_authorization"
+    filled_in = {**environment, "SCHEMATHESIS_HOOKS": "tests.description.fill_in"}
+
+    said = schemathesis(filled_in, *options, "--exclude-checks", left_out)
+
+    covered = re.search(r"API Links: +(\d+) covered", said)
+    assert covered is not None, said
+    assert int(covered[1]) >= LINKS, said

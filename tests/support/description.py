@@ -1,0 +1,76 @@
+"""Holds real requests, answers and events to the description of the API: no field is allowed that it does not name."""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from http import HTTPStatus
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from bridge.api.description.document import document
+
+Json = Any
+
+#: Headers that every answer with a body has; HTTP itself describes it.
+_OF_HTTP = {"content-type"}
+
+
+def strict(schema: Json) -> Json:
+    """Let a schema allow no field that it does not know."""
+    if isinstance(schema, list):
+        return [strict(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {"additionalProperties": False} if "properties" in schema else {}
+    return {name: strict(each) for name, each in schema.items()} | closed
+
+
+@cache
+def validator(name: str, *, is_strict: bool = True) -> Draft202012Validator:
+    """Make what holds a value to one of the description's schemas."""
+    schemas = document()["components"]["schemas"]
+    known = strict(schemas) if is_strict else schemas
+    return Draft202012Validator({"$ref": f"#/components/schemas/{name}", "components": {"schemas": known}})
+
+
+@cache
+def calls() -> Mapping[str, Json]:
+    """Find each call of the description by the name of its function."""
+    return {call["operationId"]: call for path in document()["paths"].values() for call in path.values()}
+
+
+def hold_answer(name: str, status: int, headers: Mapping[str, str], body: Json) -> None:
+    """Assert that an answer of a call is one that is described: status, headers, code and every field."""
+    responses = calls()[name]["responses"]
+    assert str(status) in responses, f"{name} answers {status}, which is not described"
+    described = responses[str(status)]
+    given = {header.lower(): value for header, value in headers.items() if header.lower() not in _OF_HTTP}
+    if status == HTTPStatus.UNAUTHORIZED and body is None:
+        return  # the platform's own: without a key nothing more is said
+    assert set(given) == {header.lower() for header in described.get("headers", {})}
+    if "x-ms-error-code" in given:
+        assert given["x-ms-error-code"] == body["error"]["code"]
+        assert given["x-ms-error-code"] in described["headers"]["x-ms-error-code"]["schema"]["enum"]
+    content = described.get("content")
+    assert (body is None) == (content is None)
+    if content is not None:
+        reference = content["application/json"]["schema"].get("$ref", "")
+        if reference:
+            validator(reference.rpartition("/")[2]).validate(body)
+
+
+def hold_request(name: str, body: bytes) -> None:
+    """Assert that a body which was accepted is one that the description allows."""
+    content = calls()[name].get("requestBody", {}).get("content")
+    if content is not None:
+        reference = content["application/json"]["schema"]["$ref"]
+        validator(reference.rpartition("/")[2], is_strict=False).validate(json.loads(body))
+
+
+def hold_event(content_type: str, body: bytes) -> None:
+    """Assert that what a receiver gets is one of the webhooks."""
+    event = json.loads(body)
+    name = "pinged" if event["type"] == "bridge.ping" else "operationEnded"
+    content = document()["webhooks"][name]["post"]["requestBody"]["content"]
+    validator(content[content_type]["schema"]["$ref"].rpartition("/")[2]).validate(event)
