@@ -17,8 +17,8 @@ from tests.support.world import SIGNING_KEY
 ROOT = Path(__file__).parent.parent
 OPERATIONS = 300
 
-#: The seconds that half of each kind exceed, and how many of all are of the second kind. They are two and a half octaves apart,
-#: so that the humps are seen by a machine, too, whose sweeps take seconds because it has other work.
+#: The seconds that half of each kind exceed, and how many of all are of the second kind. They are two and a half
+#: octaves apart, so that the humps are seen by a machine, too, whose sweeps take seconds because it has other work.
 SHORT, LONG, SHARE = 4, 24, 0.4
 
 
