@@ -1,17 +1,26 @@
 """Fixtures that many tests share. What needs a real part starts it."""
 
 import logging
+import os
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from local.azurite import Azurite
 from tests.support.world import Stage, stage
 
 # No test depends on how fast the machine is.
 settings.register_profile("bridge", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("bridge")
+# Thousands of times over, under `make mutate`: a few examples, the same for each mutant, and none made smaller.
+settings.register_profile(
+    "mutants",
+    settings.get_profile("bridge"),
+    max_examples=10,
+    derandomize=True,
+    phases=(Phase.explicit, Phase.generate),
+)
+settings.load_profile("mutants" if "MUTANT_UNDER_TEST" in os.environ else "bridge")
 
 
 @pytest.fixture
