@@ -1,0 +1,208 @@
+"""Steps as transactions: what each writes that only a later step, or nobody before a crash, would look at."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from bridge.core.attempt import AttemptRecord
+from bridge.core.due import Token
+from bridge.core.family import Family
+from bridge.core.keys import DueKind, due_key
+from bridge.core.operation import Operation, Verdict
+from bridge.core.outcome import Delivered, Gone
+from bridge.core.pacing import HeldBack
+from bridge.core.polling import AskAgain, Finish
+from bridge.core.registration import IllegalMove, Registration, State
+from bridge.core.retry import Done, RetryAt
+from bridge.core.rows import Stored
+from bridge.core.steps import delivering, polling, purging, registering
+from bridge.core.transaction import ANY, Delete, Insert, Merge, Transaction, Write
+from tests.support.world import NOON, stage
+
+LATER = NOON + timedelta(hours=1)
+RETENTION = timedelta(days=30)
+WISH = replace(stage().wish(), tx="before")
+REF = WISH.ref.operation
+PENDING = replace(
+    WISH,
+    state=State.PENDING,
+    message_id="msg_1",
+    message_type="avatar.operation.succeeded",
+    message_body=b"{}",
+    last_attempt=3,
+    due=due_key(NOON, DueKind.DELIVER, WISH.ref.due_reference),
+)
+CLAIMED = replace(PENDING, claim="mine", leased_until=LATER)
+OPERATION = Operation(
+    ref=REF,
+    registered_at=NOON,
+    group="long",
+    polls=7,
+    due=due_key(NOON, DueKind.POLL, REF.due_reference),
+    tx="before",
+)
+
+
+def family(*registrations: Registration, operation: Operation = OPERATION, unreadable: str = "") -> Family:
+    """Put rows together as they are read."""
+    found = {each.ref.hash: Stored(each, "etag-r") for each in registrations}
+    return Family(Stored(operation, "etag-o"), found, frozenset([unreadable] if unreadable else ()))
+
+
+def written(transaction: Transaction, key: str) -> Write:
+    """Take what is written to one row; exactly one write is."""
+    [write] = [each for each in transaction.writes if each.key == key]
+    return write
+
+
+def columns(transaction: Transaction, key: str) -> dict[str, object]:
+    """Take the columns that are written to one row."""
+    write = written(transaction, key)
+    assert not isinstance(write, Delete)
+    return dict(write.values)
+
+
+def test_what_is_held_back_keeps_its_number_and_says_why() -> None:
+    """Registration, index row and due row move together, and the step can be recognised."""
+    step = delivering.hold_back(Stored(PENDING, "etag-r"), HeldBack(LATER, "busy"), tx="mine")
+
+    row = columns(step, WISH.ref.key)
+    due = str(row["due"])
+    assert (row["next_attempt_at"], row["held_back"], row["last_attempt"], row["tx"]) == (LATER, "busy", 3, "mine")
+    assert (step.partition, step.stamp, step.tx) == (WISH.ref.partition, WISH.ref.key, "mine")
+    assert written(step, WISH.ref.key) == Merge(WISH.ref.key, row, "etag-r")  # type: ignore[arg-type] # as it was read
+    assert written(step, str(PENDING.due)) == Delete(str(PENDING.due), ANY)
+    assert due == due_key(LATER, DueKind.DELIVER, WISH.ref.due_reference)
+    assert columns(step, due)["number"] == 4
+    assert isinstance(written(step, PENDING.index_key), Merge)
+    assert len(step.writes) == 4
+
+
+@pytest.mark.parametrize("step", ["hold back", "retry", "claim"])
+def test_a_due_row_of_a_delivery_never_moves_to_its_own_key(step: str) -> None:
+    """A row cannot be deleted and inserted in one transaction."""
+    before, tx = Stored(CLAIMED, "etag-r"), "mine"
+    attempt = delivering.Claimed.held(before).attempt
+    same = NOON if step != "claim" else NOON - timedelta(seconds=60)
+    built = {
+        "hold back": delivering.hold_back(before, HeldBack(same, "busy"), tx=tx),
+        "retry": delivering.record(before, attempt, RetryAt(same), NOON, tx=tx),
+        "claim": delivering.claim(before, same, name=tx)[0],
+    }[step]
+
+    keys = [write.key for write in built.writes]
+    assert len(keys) == len(set(keys))
+    assert columns(built, WISH.ref.key)["due"] != PENDING.due
+
+
+@pytest.mark.parametrize("step", ["look again", "left open", "ask again"])
+def test_a_due_row_of_an_operation_never_moves_to_its_own_key(step: str) -> None:
+    """Neither a poll nor a purge that comes in the same millisecond."""
+    kind = DueKind.PURGE if step == "look again" else DueKind.POLL
+    key = due_key(LATER, kind, REF.due_reference)
+    token = Token(partition=REF.partition, key=key, etag="etag-d")
+    known = family(operation=replace(OPERATION, due=key), unreadable="f" * 16)
+    watch = OPERATION.watch()
+    now = LATER - polling.UNREADABLE_WAIT
+    moved = {
+        "look again": purging.look_again(token, known, LATER).key,
+        "ask again": polling.ask_again(token, AskAgain(watch=watch, at=LATER, status=None, error=None), NOON).key,
+        "left open": str(columns(end(known, now), REF.key)["due"]),
+    }[step]
+
+    assert moved != key
+    assert moved.split(":")[2:] == key.split(":")[2:]
+
+
+def end(known: Family, now: datetime) -> Transaction:
+    """End an operation with a family, at a time."""
+    decision = Finish(
+        watch=replace(OPERATION.watch(), polls=8), verdict=Verdict.SUCCEEDED, body=None, reason=None, error=None
+    )
+    return polling.finish(known, decision, path="avatar", now=now, tx="mine", retention=RETENTION)[0]
+
+
+def test_an_operation_that_is_left_open_is_asked_for_again_in_five_minutes() -> None:
+    """It keeps no verdict, and counts the poll: a version that can read all its registrations ends it."""
+    step = end(family(unreadable="f" * 16), LATER)
+
+    row = columns(step, REF.key)
+    assert (row["polls"], row["last_polled_at"], row["tx"]) == (8, LATER, "mine")
+    assert row["due"] == due_key(LATER + timedelta(minutes=5), DueKind.POLL, REF.due_reference)
+    assert columns(step, str(row["due"]))["polls"] == 8
+    assert not row.get("verdict")
+
+
+@pytest.mark.parametrize(("says", "group"), [("short", "short"), (None, "long")])
+def test_an_operation_that_is_reopened_begins_anew_and_keeps_its_count(says: str | None, group: str) -> None:
+    """A label that is given now counts more than the one before."""
+    gone = replace(OPERATION, due=due_key(NOON, DueKind.PURGE, REF.due_reference), verdict=Verdict.EXPIRED)
+
+    joined = registering.register_further(family(operation=gone), replace(WISH, group=says, tx="mine"), LATER, None)
+
+    after = joined.operation
+    assert (after.registered_at, after.polls, after.group, after.verdict) == (LATER, 7, group, None)
+    assert after.tx == "mine"
+    assert written(joined.transaction, gone.due) == Delete(gone.due, ANY)
+    assert isinstance(written(joined.transaction, after.due), Insert)
+
+
+def test_the_last_one_to_go_leaves_a_purge_after_the_retention() -> None:
+    """Under both ETags, with its stamp on both rows."""
+    step = registering.cancel_waiting(family(WISH), Stored(WISH, "etag-r"), LATER, tx="mine", retention=RETENTION)
+
+    due = due_key(LATER + RETENTION, DueKind.PURGE, REF.due_reference)
+    assert written(step, REF.key) == Merge(REF.key, {"due": due, "tx": "mine"}, "etag-o")
+    assert isinstance(written(step, due), Insert)
+    assert columns(step, WISH.ref.key)["tx"] == "mine"
+
+
+def test_one_of_several_to_go_only_touches_the_operation() -> None:
+    """So that whoever ends it meanwhile reads again."""
+    other = stage().wish(url="https://other.example.com/")
+
+    step = registering.cancel_waiting(
+        family(WISH, other), Stored(WISH, "etag-r"), LATER, tx="mine", retention=RETENTION
+    )
+
+    assert written(step, REF.key) == Merge(REF.key, {"tx": "mine"}, "etag-o")
+    assert len(step.writes) == 4
+
+
+def test_a_family_with_something_live_is_looked_at_after_another_retention() -> None:
+    """Not at once, and not in the past."""
+    assert purging.keep_until(family(WISH), LATER, RETENTION) == LATER + RETENTION
+
+
+@pytest.mark.parametrize("claim", ["mine", "another's"])
+def test_a_delivery_that_is_recorded_late_can_be_recognised(claim: str) -> None:
+    """Whether its claim still stands, or another was made meanwhile."""
+    claimed = delivering.Claimed.held(Stored(CLAIMED, "etag-r"))
+    attempt = claimed.attempt.with_outcome(Delivered(status=200, address=None, body=""), timedelta(seconds=1))
+
+    step = delivering.record_late(
+        Stored(replace(CLAIMED, claim=claim), "etag-2"), claimed, attempt, Done(), LATER, tx="tx"
+    )
+
+    assert step is not None
+    assert (step.tx, step.stamp, columns(step, WISH.ref.key)["tx"]) == ("tx", WISH.ref.key, "tx")
+
+
+def test_an_attempt_is_what_its_claim_says() -> None:
+    """Made a minute before the lease ends; lost from that moment on, if nothing was recorded."""
+    attempt = delivering.Claimed.held(Stored(CLAIMED, "etag-r")).attempt
+
+    assert attempt == AttemptRecord(
+        ref=WISH.ref, number=3, at=LATER - timedelta(seconds=60), claim="mine", leased_until=LATER
+    )
+    assert attempt.error_at(LATER - timedelta(microseconds=1)) is None
+    assert attempt.error_at(LATER) == "lost"
+    assert attempt.with_outcome(Gone(status=410, address=None, body=""), timedelta(0)).error_at(LATER) is None
+
+
+@pytest.mark.parametrize("change", [{"claim": None}, {"leased_until": None}])
+def test_nobody_attempts_without_a_claim(change: dict[str, None]) -> None:
+    """A fault of the program, which says so."""
+    with pytest.raises(IllegalMove, match=r"^an attempt on a registration that nobody claimed$"):
+        delivering.Claimed.held(Stored(replace(CLAIMED, **change), "etag-r"))  # type: ignore[arg-type] # either of two

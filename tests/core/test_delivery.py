@@ -1,0 +1,85 @@
+"""Who may follow a call, and which call is open."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from bridge.core.delivery import CLOCK_SKEW, Attempt, Bury, Call, Drop, answer_call, open_call
+from bridge.core.registration import Registration, State
+from bridge.core.retry import ATTEMPTS_PER_RUN
+from tests.support.world import NOON, stage
+
+SECOND = timedelta(seconds=1)
+#: It is being delivered for the second time, and has made three attempts.
+PENDING = replace(
+    stage().wish(),
+    state=State.PENDING,
+    message_id="msg_1",
+    message_type="avatar.operation.succeeded",
+    message_body=b"{}",
+    last_attempt=3,
+    run_start=3,
+    next_attempt_at=NOON,
+)
+CALL = Call(ref=PENDING.ref, life=PENDING.life, number=4, sends=1)
+
+
+def test_a_call_in_time_is_followed() -> None:
+    """It is about the next attempt of this life, and nobody makes one."""
+    assert answer_call(CALL, PENDING, NOON) == Attempt()
+
+
+@pytest.mark.parametrize(
+    ("registration", "call", "why"),
+    [
+        (None, CALL, "no such registration"),
+        (replace(PENDING, state=State.CANCELLED), CALL, "it is cancelled"),
+        (replace(PENDING, message_body=None), CALL, "it has no message"),
+        (PENDING, replace(CALL, life=NOON + SECOND), "another life"),
+        (PENDING, replace(CALL, number=3), "another attempt"),
+        (PENDING, replace(CALL, number=5), "another attempt"),
+        (replace(PENDING, leased_until=NOON + SECOND), CALL, "an attempt is in flight"),
+        (replace(PENDING, next_attempt_at=NOON + CLOCK_SKEW + SECOND), CALL, "too early"),
+    ],
+)
+def test_a_call_that_nothing_follows_says_why(registration: Registration | None, call: Call, why: str) -> None:
+    """The log line has nothing else to tell it by."""
+    assert answer_call(call, registration, NOON) == Drop(why)
+
+
+@pytest.mark.parametrize(
+    "registration", [replace(PENDING, leased_until=NOON), replace(PENDING, next_attempt_at=NOON + CLOCK_SKEW)]
+)
+def test_a_lease_and_a_wait_are_over_at_their_end(registration: Registration) -> None:
+    """Not a moment later: the due row has come by then, and would come again for nothing."""
+    assert answer_call(CALL, registration, NOON) == Attempt()
+
+
+@pytest.mark.parametrize(("made", "answer"), [(ATTEMPTS_PER_RUN - 1, Attempt()), (ATTEMPTS_PER_RUN, Bury())])
+def test_a_run_has_its_attempts_and_no_more(made: int, answer: Attempt | Bury) -> None:
+    """Those of earlier runs do not count."""
+    last = PENDING.run_start + made - 1
+
+    assert answer_call(replace(CALL, number=last + 1), replace(PENDING, last_attempt=last), NOON) == answer
+
+
+def test_the_open_call_is_for_the_next_attempt_of_this_life() -> None:
+    """As it was sent for the first time."""
+    assert open_call(PENDING) == CALL
+
+
+@pytest.mark.parametrize("change", [{"state": State.DELIVERED}, {"claim": "somebody"}])
+def test_no_call_is_open_once_it_has_ended_or_while_an_attempt_is_made(change: dict[str, State | str]) -> None:
+    """It would only be dropped."""
+    assert open_call(replace(PENDING, **change)) is None  # type: ignore[arg-type] # fields of several types
+
+
+def test_a_delivery_is_due_when_its_lease_ends() -> None:
+    """What claiming leaves behind: another attempt at that time, and the right to this one until then."""
+    until: datetime = NOON + timedelta(minutes=1)
+
+    claimed = replace(PENDING, held_back="busy").claimed("somebody", until=until, due="due:key")
+
+    assert (claimed.last_attempt, claimed.next_attempt_at, claimed.leased_until) == (4, until, until)
+    assert (claimed.held_back, claimed.claim, claimed.due) == (None, "somebody", "due:key")

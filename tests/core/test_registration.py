@@ -1,0 +1,107 @@
+"""What becomes of a registration's columns when it moves."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from bridge.core.message import News
+from bridge.core.operation import Verdict
+from bridge.core.registration import IllegalMove, Move, Registration, State
+from tests.support.world import NOON, stage
+
+LATER = NOON + timedelta(hours=1)
+WISH = stage().wish()
+#: An attempt of it is in flight, and a later one was held back.
+PENDING = replace(
+    WISH,
+    state=State.PENDING,
+    message_id="msg_1",
+    last_attempt=3,
+    held_back="busy",
+    claim="somebody",
+    leased_until=NOON,
+    due="due:key",
+    next_attempt_at=NOON,
+)
+#: What a registration has that nothing more is done for.
+IDLE = (None, None, None, None, None)
+
+
+def plans(registration: Registration) -> tuple[object, ...]:
+    """Take out all that says what comes next."""
+    return (
+        registration.next_attempt_at,
+        registration.held_back,
+        registration.claim,
+        registration.leased_until,
+        registration.due,
+    )
+
+
+@pytest.mark.parametrize(
+    ("after", "state", "delivered_at", "reason"),
+    [
+        (PENDING.cancelled(LATER), State.CANCELLED, None, None),
+        (PENDING.ended(Move.DELIVER, LATER), State.DELIVERED, LATER, None),
+        (PENDING.ended(Move.GIVE_UP, LATER, reason="gone"), State.DEAD, None, "gone"),
+    ],
+)
+def test_what_has_ended_plans_nothing(
+    after: Registration, state: State, delivered_at: object, reason: str | None
+) -> None:
+    """No next attempt, no claim, no due row; and it says how it ended and since when."""
+    assert plans(after) == IDLE
+    assert (after.state, after.since, after.delivered_at, after.reason) == (state, LATER, delivered_at, reason)
+
+
+def test_what_waits_for_its_next_attempt_has_no_claim() -> None:
+    """It stays in its state, since it came into it."""
+    after = PENDING.postponed(LATER, due="due:later")
+
+    assert plans(after) == (LATER, None, None, None, "due:later")
+    assert (after.state, after.since) == (PENDING.state, PENDING.since)
+
+
+@pytest.mark.parametrize(
+    "ended", [replace(PENDING.ended(Move.DELIVER, NOON), reason="x"), PENDING.ended(Move.GIVE_UP, NOON, reason="gone")]
+)
+def test_another_run_begins_now_and_forgets_how_the_last_one_ended(ended: Registration) -> None:
+    """With an attempt that has the next number."""
+    after = ended.rerun(LATER, due="due:now")
+
+    assert (after.state, after.since, after.delivered_at, after.reason) == (State.PENDING, LATER, None, None)
+    assert (plans(after), after.run_start) == ((LATER, None, None, None, "due:now"), 4)
+
+
+def test_news_that_were_not_asked_for_are_noted() -> None:
+    """The list shows how its operation ended."""
+    news = News(verdict=Verdict.FAILED, path="avatar", observed_at=LATER, not_before=None, reason=None, body=None)
+
+    after = WISH.spared(news, LATER)
+
+    assert (after.state, after.since, after.verdict) == (State.UNWANTED, LATER, Verdict.FAILED)
+
+
+@pytest.mark.parametrize(("asked", "begins"), [(NOON, NOON + timedelta(milliseconds=1)), (LATER, LATER)])
+def test_a_new_life_begins_after_the_former_one_whatever_clocks_say(asked: object, begins: object) -> None:
+    """Its attempts go on counting; what the client says now counts, and nothing of the former message."""
+    before = replace(PENDING.cancelled(NOON), life=NOON)
+    wish = replace(WISH, life=asked, since=LATER, metadata='{"new":1}')  # type: ignore[arg-type] # the table's times
+
+    after = before.revived(wish)
+
+    assert (after.state, after.life, after.since) == (State.WAITING, begins, LATER)
+    assert (after.last_attempt, after.run_start, after.metadata, after.message) == (3, 4, '{"new":1}', None)
+
+
+def test_only_what_was_cancelled_is_revived() -> None:
+    """Anything else would lose what it has."""
+    with pytest.raises(IllegalMove, match="revive on a registration that is pending"):
+        PENDING.revived(WISH)
+
+
+def test_a_delivery_without_a_message_is_no_delivery() -> None:
+    """A fault of the program, which says so."""
+    with pytest.raises(IllegalMove, match=r"^a delivery without a message$"):
+        WISH.expected_message()
