@@ -166,7 +166,14 @@ def test_without_storage_nothing_is_sent() -> None:
 def test_a_ping_is_logged_with_its_caller(caplog: pytest.LogCaptureFixture) -> None:
     """And without its URL."""
     caplog.set_level("INFO")
-    ping(stage())
+    bridge = stage()
+    bridge.courier.tell(HOOK, 204, Unreachable(error=Failure.TIMEOUT, address="203.0.113.7"))
 
-    [line] = [json.loads(record.message) for record in caplog.records if "callback.pinged" in record.message]
-    assert (line["to"], line["status"], line["caller"]) == ("receiver.example.com", 200, "unknown")
+    ids = [ping(bridge).body["message"]["id"] for _ in range(2)]
+
+    lines = [json.loads(record.message) for record in caplog.records if "callback.pinged" in record.message]
+    known = {"event": "callback.pinged", "to": "receiver.example.com", "caller": "unknown"}
+    assert lines == [
+        {**known, "message": ids[0], "address": None, "status": 204, "error": None},
+        {**known, "message": ids[1], "address": "203.0.113.7", "status": None, "error": "timeout"},
+    ]

@@ -187,6 +187,15 @@ def test_one_that_cannot_be_read_is_set_aside_and_the_others_are_begun() -> None
     assert redeliver(bridge).body["registrations"] == ids[2:]
 
 
+def test_an_address_is_a_host_too() -> None:
+    """In brackets, as a URL writes it, with its port or without."""
+    bridge = stage()
+    ids = bury(bridge, 1, "[2606:4700:4700::1111]")
+
+    assert redeliver(bridge, host="2606:4700:4700::1111").body.get("registrations") != ids
+    assert redeliver(bridge, host="[2606:4700:4700::1111]:443").body["registrations"] == ids
+
+
 def test_a_default_port_can_be_written_or_not() -> None:
     """It is the same host."""
     bridge = stage()

@@ -147,6 +147,24 @@ def test_a_503_without_a_time_is_a_fault() -> None:
     assert isinstance(read(Reply(status=503), "operation-1", NOON), Fault)
 
 
+@pytest.mark.parametrize(
+    ("error", "what"),
+    [
+        ({"code": "Quota"}, "HTTP 401 (Quota)"),
+        ({"message": "No more"}, "HTTP 401 (No more)"),
+        ({"code": "c" * 65, "message": "m" * 301}, f"HTTP 401 ({'c' * 64}: {'m' * 300})"),
+        ({"message": "see https://a.example/?sig=1 or sig=abc"}, "HTTP 401 (see … or sig=…)"),
+        ({}, "HTTP 401"),
+        ("nothing", "HTTP 401"),
+    ],
+)
+def test_an_error_is_told_as_far_as_it_is_there_and_fit_to_be_shown(error: object, what: str) -> None:
+    """Code, message or both; not too long, and without what may be a secret."""
+    body = json.dumps({"error": error}).encode()
+
+    assert read(Reply(status=401, body=body), "operation-1", NOON) == Denied(what)
+
+
 def test_a_large_body_is_not_kept() -> None:
     """The end counts all the same."""
     body = json.dumps({"status": "Failed", "padding": "x" * MAX_BODY_BYTES}).encode()

@@ -86,6 +86,26 @@ def test_429s_that_were_in_flight_together_count_once() -> None:
     assert throttle(budget, timedelta(minutes=10), later(2), asked_at=NOON).stopped_until == later(602)
 
 
+def test_a_429_that_says_how_long_takes_all_tokens_and_no_longer_a_stop_of_ours() -> None:
+    """What was reserved before is gone: the source is empty when it begins again."""
+    budget = throttle(
+        Budget(rate=8, tokens=5, at=NOON, changed_at=NOON, stops=2), timedelta(seconds=7), later(1), asked_at=NOON
+    )
+
+    assert (budget.rate, budget.tokens, budget.changed_at) == (4, 0, later(1))
+    assert (budget.stopped_at, budget.stopped_until, budget.stops) == (later(1), later(8), 2)
+
+
+def test_one_that_was_asked_for_at_the_moment_of_the_stop_counts_to_it() -> None:
+    """Of a 429, and of a denied credential."""
+    stopped = throttle(Budget(rate=8, tokens=5, at=NOON, changed_at=NOON), None, NOON, asked_at=NOON)
+    denied = deny(stopped, "HTTP 401", NOON, asked_at=NOON)
+
+    assert throttle(stopped, None, later(1), asked_at=NOON).rate == 4
+    assert deny(denied, "HTTP 403", later(1), asked_at=NOON) == denied
+    assert denied.denied == "HTTP 401"
+
+
 def test_the_rate_never_falls_below_one_a_minute() -> None:
     """So that the source is asked again in the end."""
     budget = fresh(NOON, highest=1)

@@ -82,6 +82,42 @@ def test_what_is_no_callback_url_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("https://10.0.0.1/", "points to an address that is not public"),
+        ("https://[::1]/", "points to an address that is not public"),
+        ("https://127.1/", "has an address in an unusual notation: write it in the usual one"),
+        ("https://[fe80::1%25eth0]/", "has an address with a scope"),
+        ("https://a..b/", "has a host that is not a name"),
+        ("https://a.example/ b", "contains a space, a control character or a backslash"),
+        ("http://a.example/", "must use https"),
+        ("ftp://a.example/", "must begin with https:// (or http:// where that is allowed)"),
+        ("https://user@a.example/", "contains a user name or password: send credentials otherwise"),
+        ("https://a.example/#here", "contains a fragment, which is never sent"),
+        ("https:///here", "has no host"),
+        ("https://a.example:x/", "is not a URL"),
+        ("https://a.example:8443/", "uses port 8443, which is not allowed"),
+    ],
+)
+def test_a_refusal_says_what_to_change(url: str, why: str) -> None:
+    """The client reads these very words."""
+    with pytest.raises(CallbackRefused) as refused:
+        normalise(url, CLOSED)
+
+    assert str(refused.value) == why
+
+
+@pytest.mark.parametrize(
+    ("address", "kept"),
+    [("203.0.113.7", False), ("8.8.8.8", True), ("::ffff:8.8.8.8", True), ("10.0.0.1", False), (None, False)],
+)
+def test_what_an_inner_service_answers_is_not_kept(address: str | None, *, kept: bool) -> None:
+    """Unless an operator asked for that."""
+    assert CLOSED.keeps_answer_of(address) is kept
+    assert CallbackRules(keep_answers=True).keeps_answer_of(address)
+
+
+@pytest.mark.parametrize(
     "host",
     [
         "127.0.0.1",

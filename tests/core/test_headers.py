@@ -87,6 +87,31 @@ def test_everything_that_is_wrong_is_named_at_once() -> None:
     assert targets == ["headers.Host", "headers.Host", "headers.", "headers.x-a", "headers.X-A", "headers", "headers"]
 
 
+@pytest.mark.parametrize(
+    ("given", "target", "why"),
+    [
+        ({"a b": "x"}, "headers.a b", "has a name that no header has: letters, digits and !#$%&'*+-.^_`|~"),
+        ({"Host": "x"}, "headers.Host", "is the bridge's own, or belongs to the connection"),
+        ({"X": 7}, "headers.X", "must be a string"),
+        ({"x": "", "X": ""}, "headers.X", "is there twice: case makes no difference in a header's name"),
+        ({f"X-{number}": "" for number in range(11)}, "headers", "are more than 10"),
+        (
+            {"X": "\n"},
+            "headers.X",
+            "must be visible ASCII, with spaces only between: no control character, nothing to strip",
+        ),
+    ],
+)
+def test_a_refused_header_says_what_to_change(given: dict[str, object], target: str, why: str) -> None:
+    """The client reads these very words, and the name as it was given."""
+    assert faults(given) == [(target, why)]
+
+
+def test_ten_headers_are_not_too_many() -> None:
+    """The eleventh is."""
+    assert faults({f"X-{number}": "" for number in range(10)}) == []
+
+
 def test_headers_are_4_kib_together_and_no_more() -> None:
     """Names and values."""
     assert faults({"X": "x" * 4095}) == []

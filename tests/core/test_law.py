@@ -55,6 +55,25 @@ def test_a_completion_counts_once_and_is_exposed_at_most_to_its_end(one: float, 
     assert 0 <= sum(lesson.exposure) <= (high - low) * (1 + 1e-6)
 
 
+def test_what_ended_between_two_looks_close_together_is_spread_evenly() -> None:
+    """Most of it into one bucket and some into the next; exposed for the time that it may have run.
+
+    Uniform over (a, b): a piece of length s with r left to b is run through for s * (r - s / 2) / (b - a) on average.
+    """
+    edge = EDGES[41]
+    lesson = Lesson()
+    curve = Law().curve()
+
+    for _ in range(2):
+        lesson.end(curve, edge - 0.0003, edge + 0.0001)
+
+    assert lesson.ended == 2
+    assert [each for each in lesson.completions if each] == pytest.approx([1.5, 0.5])
+    assert [each for each in lesson.exposure if each] == pytest.approx(
+        [2 * 0.0003 * 0.00025 / 0.0004, 2 * 0.0001 * 0.00005 / 0.0004]
+    )
+
+
 def test_a_completion_is_spread_in_proportion_to_what_is_known() -> None:
     """Most of it where most end."""
     law = seen(Law(), *[(30.0, 32.0, True)] * 100, *[(0.0, 30.0, False)] * 100)

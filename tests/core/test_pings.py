@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,6 +28,23 @@ def test_no_minute_has_more_than_ten(waits: list[int]) -> None:
 
     for first, last in zip(sent, sent[PINGS_A_MINUTE:], strict=False):
         assert last - first >= timedelta(minutes=1)
+
+
+def test_a_right_that_was_taken_is_written_down_under_its_stamp() -> None:
+    """Behind those that count still; what is a minute old does not."""
+    old, young = (to_millis(NOON - timedelta(seconds=seconds)) for seconds in (60, 59))
+
+    assert take(Pings(recent=(old, young)), NOON, tx="mine") == Pings(recent=(young, to_millis(NOON)), tx="mine")
+
+
+@pytest.mark.parametrize(("millis", "is_told"), [(-1, False), (0, True), (10**13 - 1, True), (10**13, False)])
+def test_times_that_no_clock_tells_are_refused(millis: int, *, is_told: bool) -> None:
+    """They would stop all pings, or fail later."""
+    if is_told:
+        assert Pings(recent=(millis,)).recent == (millis,)
+        return
+    with pytest.raises(ValueError, match=r"^a time out of range$"):
+        Pings(recent=(millis,))
 
 
 def test_a_clock_that_was_ahead_makes_nobody_wait_longer_than_a_minute() -> None:
