@@ -20,12 +20,20 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from bridge import __version__
 from bridge.adapters.attempt_deadline import AttemptDeadline, Leash
 from bridge.adapters.resolver import NoConnection, Resolver
 from bridge.adapters.strict_response import StrictResponse
 from bridge.core.callback import CallbackRules
 from bridge.core.delivery import ATTEMPT
 from bridge.core.networks import Address
+
+#: Headers of every request: who calls, and that nothing is to be unpacked. No session adds any of its own.
+STANDING = {
+    "User-Agent": f"speech-webhook-bridge/{__version__}",
+    "Accept-Encoding": "identity",
+    "Connection": "keep-alive",
+}
 
 #: Hosts whose connections are kept.
 _HOSTS = 64

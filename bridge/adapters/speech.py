@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import requests
 from azure.core.exceptions import AzureError
 
-from bridge.adapters.egress import Guard, Limits, guarded_session
+from bridge.adapters.egress import STANDING, Guard, Limits, guarded_session
 from bridge.adapters.failures import failure_of
 from bridge.core.answer import NoReply, NoToken, Reply
 from bridge.core.callback import CallbackRules
@@ -74,12 +74,12 @@ class SpeechService:
 
     def _get(self, source: Source, path: str, proof: Mapping[str, str]) -> Reply:
         url = f"{source.endpoint}/{path}"
-        headers = {**proof, "Accept": "application/json", "Accept-Encoding": "identity"}
+        headers = {**proof, **STANDING, "Accept": "application/json"}
         asked = requests.Request("GET", url, headers, params={"api-version": source.api_version})
         timeout = (self._guard.limits.connect, self._guard.limits.attempt)
         # Not the session's own send: even told not to follow redirects it reads the whole body of one.
         transport = self._session.get_adapter(url)
-        with transport.send(self._session.prepare_request(asked), stream=True, timeout=timeout) as response:
+        with transport.send(asked.prepare(), stream=True, timeout=timeout) as response:
             return Reply(
                 status=response.status_code,
                 body=bytes(response.raw.read(_MAX_BYTES, decode_content=False) or b""),
