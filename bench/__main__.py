@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from bench import delivering, imports, instances, memory, schedule, started, storage, sweeping
+from bench import delivering, growth, imports, instances, memory, schedule, started, storage, sweeping
 from bench.experiments import Size
 from bench.measuring import Figures, Scale
 from bench.page import page
@@ -22,6 +22,7 @@ MEASURES: Mapping[str, Callable[[Scale], Figures]] = {
     "sweeping": sweeping.measure,
     "delivering": delivering.measure,
     "storage": storage.measure,
+    "growth": growth.measure,
     "memory": memory.measure,
     "imports": imports.measure,
     "started": started.measure,

@@ -9,7 +9,22 @@ from bench.__main__ import MEASURES
 from bench.measuring import Pair, Scale
 from bench.page import GOALS, missed, page
 
-TINY = Scale(rounds=1, polls=20, attempts=8, counted=4, many=30, imports=1, callbacks=2, registrations=20, shared=20)
+TINY = Scale(
+    rounds=1,
+    long_rounds=1,
+    polls=20,
+    attempts=8,
+    counted=4,
+    many=30,
+    stored=20,
+    few=5,
+    due=10,
+    lists=1,
+    imports=1,
+    callbacks=2,
+    registrations=20,
+    shared=20,
+)
 
 NAMES = {
     "sweeping": {"sweep.vs_requests", "sweep.polls_per_second", "sweep.requests_per_second"},
@@ -20,6 +35,14 @@ NAMES = {
         "storage.calls_per_operation.queue",
         "storage.calls_per_poll",
         "storage.dollars_per_million",
+    },
+    "growth": {
+        "growth.operations",
+        "growth.waiting",
+        "growth.waiting.calls",
+        "growth.finished",
+        "growth.finished.calls",
+        "list.finished",
     },
     "memory": {"memory.mb_at_100k", "memory.passes"},
     "imports": {"import.seconds", "import.libraries", "import.ratio"},
