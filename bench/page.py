@@ -30,11 +30,16 @@ _SHARED = (
 cores of this machine, which the instances share with it"
 )
 
+_EMULATED = "the calls are the same, so what is more is the emulator's time for a larger table, and the machine's \
+other work"
+
 #: What is known of why a goal may be missed; said where it is.
 _REASONS: Mapping[str, str] = {
     "deliver.vs_requests": "the POST itself, guard and deadline included, takes less than a bare one; what remains is "
     "reading, claiming, signing and recording, 0.33 ms of Python, and any work between two requests makes the next "
     "one dearer: bare POSTs with as much of it between them come to no less",
+    "growth.waiting": _EMULATED,
+    "growth.finished": _EMULATED,
     "terminal_to_post.seconds": "the host looks at an idle queue every 2 s (`maxPollingInterval` of host.json), and "
     "where little comes that is nearly all of the wait; looking more often costs queue calls while nothing happens",
     "instances.speedup.two": _SHARED,
