@@ -33,8 +33,8 @@ mutate: $(INSTALLED) ## Change bridge/ in thousands of ways, and see which no te
 	@nice $(VENV)/bin/python -m mutmut run --max-children 1 $(MUTANTS)
 	@$(VENV)/bin/python -m mutmut results
 
-bench: $(INSTALLED) ## Measure what the learned schedule is worth; writes bench/RESULTS.md
-	@$(VENV)/bin/python -m bench.schedule
+bench: $(INSTALLED) ## Measure speed, cost and what the schedule is worth; writes bench/RESULTS.md
+	@$(VENV)/bin/python -m bench
 
 check: $(INSTALLED) ## Check format, lint and types, and run the tests
 	@$(VENV)/bin/python -m ruff format --check .

@@ -1,9 +1,8 @@
-"""Measure what the learned schedule is worth: `python -m bench.schedule` writes RESULTS.md, results.json, schedule.png.
+"""Measure what the learned schedule is worth: `python -m bench.schedule` says it, and draws schedule.png.
 
 It simulates the functions that are shipped (`bridge/core/law.py`, `schedule.py`, `budget.py`), not a copy of them.
 """
 
-import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -40,19 +39,15 @@ def gather(found: list[Found]) -> Found:
     )
 
 
-def main() -> None:
-    """Run all on two cores; how many decisions a second is measured alone, before."""
-    begun, size = time.perf_counter(), Size()
+def measure(size: Size) -> tuple[Found, str]:
+    """Run all on two cores, and write their part of the page; how many decisions a second is measured alone, before."""
+    begun = time.perf_counter()
     alone = decisions(size)
     with ProcessPoolExecutor(2) as pool:
         found = gather([alone, *(each.result() for each in [pool.submit(one) for one in experiments(size)])])
-    figures = {name: float(f"{value:.4g}") for name, value in sorted(found.figures.items())}
-    (_FOLDER / "results.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     plot(found.lines, _FOLDER / "schedule.png")
-    text = table(found, size, took=time.perf_counter() - begun)
-    (_FOLDER / "RESULTS.md").write_text(text, encoding="utf-8")
-    print(text)
+    return found, table(found, size, took=time.perf_counter() - begun)
 
 
 if __name__ == "__main__":
-    main()
+    print(measure(Size())[1])

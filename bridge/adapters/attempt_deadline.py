@@ -1,7 +1,7 @@
 """One wall-clock deadline for everything that an attempt does on the network.
 
 The timeouts of `requests` start anew with every byte, so a receiver that drips could hold an attempt for ever. Here
-a timer shuts the connection down, whatever the library is waiting for at that moment. What it had read by then can
+an alarm shuts the connection down, whatever the library is waiting for at that moment. What it had read by then can
 look like a whole answer, so a cut attempt has no status: `cut` overrides it.
 """
 
@@ -11,6 +11,8 @@ import threading
 import time
 from types import TracebackType
 from typing import Self
+
+from bridge.adapters.alarms import ALARMS
 
 
 class Leash:
@@ -58,12 +60,11 @@ class Leash:
 
 
 class AttemptDeadline:
-    """The time that one attempt has; a context manager that leaves no timer behind."""
+    """The time that one attempt has; a context manager that leaves no alarm behind."""
 
     def __init__(self, seconds: float) -> None:
         self._ends = time.monotonic() + seconds
-        self._timer = threading.Timer(seconds, self._cut)
-        self._timer.daemon = True
+        self._alarm: int | None = None
         self._lock = threading.Lock()
         self._leash: Leash | None = None
         #: Whether the deadline came before the end.
@@ -99,13 +100,14 @@ class AttemptDeadline:
                 self._leash.cut(self)
 
     def __enter__(self) -> Self:
-        self._timer.start()
+        self._alarm = ALARMS.set(self._ends, self._cut)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._timer.cancel()
+        if self._alarm is not None:
+            ALARMS.call_off(self._alarm)
         with self._lock:
             leash, self._leash = self._leash, None
         if leash is not None:

@@ -7,18 +7,14 @@ from urllib.parse import urlsplit
 import requests
 from urllib3.exceptions import HTTPError
 
-from bridge import __version__
 from bridge.adapters.attempt_deadline import AttemptDeadline
-from bridge.adapters.egress import Guard, RefusedByRules, guarded_session
+from bridge.adapters.egress import Guard, RefusedByRules, guarded_session, prepared
 from bridge.adapters.failures import failure_of
 from bridge.adapters.resolver import NameNotResolved
 from bridge.core.callback import normalise
 from bridge.core.outcome import KEPT_ANSWER, Delivered, Failure, Gone, Outcome, Rejected, Unreachable, answered
 from bridge.core.retry import parse_retry_after
 from bridge.core.times import Clock
-
-#: Names the bridge to receivers.
-USER_AGENT = f"speech-webhook-bridge/{__version__}"
 
 #: Seconds that a registration waits for the address behind a name.
 _EARLY_LOOKUP = 1.0
@@ -70,13 +66,11 @@ class HttpCourier:
     ) -> Delivered | Gone | Rejected:
         if normalise(url, self._guard.rules) != url:  # the rules can have changed since it was registered
             raise RefusedByRules("the URL is not one that may be called")
-        own = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"}
-        prepared = self._session.prepare_request(requests.Request("POST", url, {**headers, **own}, data=body))
-        prepared.url = url
+        request = prepared("POST", url, {**headers, "Accept": "*/*"}, body)
         timeout = (self._guard.limits.connect, self._guard.limits.attempt)
         # Not the session's own send: even told not to follow redirects it reads and unpacks the body of one.
         transport = self._session.get_adapter(url)
-        with transport.send(prepared, stream=True, timeout=timeout, verify=self._verify) as response:
+        with transport.send(request, stream=True, timeout=timeout, verify=self._verify) as response:
             start = _start(response)
             return answered(
                 response.status_code,

@@ -10,7 +10,7 @@ certificate check stay those of the URL.
 import ipaddress
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,14 +18,23 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connection import HTTPSConnection
 
+from bridge import __version__
 from bridge.adapters.attempt_deadline import AttemptDeadline, Leash
 from bridge.adapters.resolver import NoConnection, Resolver
 from bridge.adapters.strict_response import StrictResponse
+from bridge.adapters.whole_request import WholeRequest
 from bridge.core.callback import CallbackRules
 from bridge.core.delivery import ATTEMPT
 from bridge.core.networks import Address
+
+#: Headers of every request: who calls, and that nothing is to be unpacked. No session adds any of its own.
+STANDING = {
+    "User-Agent": f"speech-webhook-bridge/{__version__}",
+    "Accept-Encoding": "identity",
+    "Connection": "keep-alive",
+}
 
 #: Hosts whose connections are kept.
 _HOSTS = 64
@@ -149,6 +158,15 @@ class Guard:
         return deadline
 
 
+def prepared(method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> requests.PreparedRequest:
+    """Prepare a request for the transport of a guarded session; `url` is normalised, and goes out as it is."""
+    request = requests.PreparedRequest()
+    request.method, request.url = method, url
+    request.prepare_headers({**headers, **STANDING})
+    request.prepare_body(body, None)
+    return request
+
+
 def guarded_session(guard: Guard, *, per_host: int = _PER_HOST) -> requests.Session:
     """Make a session that reaches nothing but through `guard`, and takes nothing from the environment.
 
@@ -177,7 +195,7 @@ class _GuardedAdapter(HTTPAdapter):
 
 
 def _pool_classes(guard: Guard) -> dict[str, type[HTTPConnectionPool]]:
-    class Guarded(HTTPConnection):
+    class Guarded(WholeRequest):
         response_class = StrictResponse
         #: The second handle on this connection, while it is open.
         leash: Leash | None = None

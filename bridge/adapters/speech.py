@@ -2,11 +2,11 @@
 
 import ipaddress
 from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import urlencode
 
-import requests
 from azure.core.exceptions import AzureError
 
-from bridge.adapters.egress import Guard, Limits, guarded_session
+from bridge.adapters.egress import Guard, Limits, guarded_session, prepared
 from bridge.adapters.failures import failure_of
 from bridge.core.answer import NoReply, NoToken, Reply
 from bridge.core.callback import CallbackRules
@@ -73,13 +73,12 @@ class SpeechService:
         return NoReply(Failure.TIMEOUT) if deadline.cut else reply
 
     def _get(self, source: Source, path: str, proof: Mapping[str, str]) -> Reply:
-        url = f"{source.endpoint}/{path}"
-        headers = {**proof, "Accept": "application/json", "Accept-Encoding": "identity"}
-        asked = requests.Request("GET", url, headers, params={"api-version": source.api_version})
+        url = f"{source.endpoint}/{path}?{urlencode({'api-version': source.api_version})}"
+        request = prepared("GET", url, {**proof, "Accept": "application/json"})
         timeout = (self._guard.limits.connect, self._guard.limits.attempt)
         # Not the session's own send: even told not to follow redirects it reads the whole body of one.
         transport = self._session.get_adapter(url)
-        with transport.send(self._session.prepare_request(asked), stream=True, timeout=timeout) as response:
+        with transport.send(request, stream=True, timeout=timeout) as response:
             return Reply(
                 status=response.status_code,
                 body=bytes(response.raw.read(_MAX_BYTES, decode_content=False) or b""),

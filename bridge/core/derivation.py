@@ -6,6 +6,7 @@ the old one still reads.
 """
 
 from enum import StrEnum
+from functools import lru_cache
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -25,6 +26,7 @@ class Purpose(StrEnum):
     HEADER_ENCRYPTION = "bridge/v1/header-encryption"
 
 
+@lru_cache(maxsize=1024)  # every attempt asks for its receiver's secret and for the key pair
 def derive(key: bytes, purpose: Purpose, *context: str) -> bytes:
     """Derive the key for one purpose, and for one `context` of it; no part of that contains a line break."""
     info = "\n".join((purpose, *context)).encode()

@@ -37,6 +37,11 @@ R = TypeVar("R", Operation, Registration, AttemptRecord, IndexEntry, Watch, Call
 
 _ADAPTERS: dict[type, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in get_args(Record)}
 
+#: What each kind keeps, apart from what its key says; a sweep reads and writes thousands of rows.
+_COLUMNS: dict[type, tuple[str, ...]] = {
+    kind: tuple(field.name for field in fields(kind) if field.name != "ref") for kind in get_args(Record)
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Stored(Generic[R]):
@@ -53,7 +58,7 @@ def for_insert(record: Record) -> dict[str, Value]:
 
 def for_merge(record: Record) -> dict[str, Value]:
     """Write a record over an existing row; what is empty becomes an empty string, which clears the column."""
-    columns = {field.name: _plain(getattr(record, field.name)) for field in fields(record) if field.name != "ref"}
+    columns = {name: _plain(getattr(record, name)) for name in _COLUMNS[type(record)]}
     return {VERSION_COLUMN: SHAPE, **columns}
 
 
@@ -73,7 +78,7 @@ def decode(kind: type[R], ref: OperationRef | RegistrationRef | None, values: Ma
     except ValidationError as error:
         wrong = ", ".join(str(problem["loc"][0]) for problem in error.errors() if problem["loc"])
         raise ForeignRow(f"{kind.__name__} with unreadable columns: {wrong}") from error
-    naive = [each.name for each in fields(record) if _is_naive(getattr(record, each.name))]
+    naive = [name for name in _COLUMNS[kind] if _is_naive(getattr(record, name))]
     if naive:
         raise ForeignRow(f"{kind.__name__} with times of no zone: {', '.join(naive)}")
     return record

@@ -9,6 +9,7 @@ worth. The exact condition for an optimal schedule of inspections is Barlow, Hun
 """
 
 import math
+from functools import lru_cache
 
 from bridge.core.law import EDGES, Curve, bucket_at
 
@@ -60,6 +61,7 @@ def next_age(curve: Curve, *, seen: float, now: float, price: float, shortest: f
     return min(max(worth_asking(curve, seen, price), now + shortest), now + longest)
 
 
+@lru_cache(maxsize=64)  # every poll of a sweep asks for the same
 def first_price(curve: Curve, polls_per_operation: float) -> float:
     """Set the price so that an operation costs about so many polls, as if gaps had no bounds.
 

@@ -12,6 +12,7 @@ import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -64,15 +65,12 @@ class KeyPair:
     @property
     def public(self) -> PublicKey:
         """The half that everybody may know."""
-        return PublicKey(self._private().public_key().public_bytes_raw())
+        return PublicKey(_private(self.seed).public_key().public_bytes_raw())
 
     def sign(self, message_id: str, timestamp: int, body: bytes) -> str:
         """Make one `v1a` signature; `timestamp` in whole seconds since 1970."""
-        signature = self._private().sign(_signed(message_id, timestamp, body))
+        signature = _private(self.seed).sign(_signed(message_id, timestamp, body))
         return f"v1a,{base64.b64encode(signature).decode()}"
-
-    def _private(self) -> Ed25519PrivateKey:
-        return Ed25519PrivateKey.from_private_bytes(self.seed)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -105,6 +103,11 @@ class Keyring:
             "webhook-timestamp": str(timestamp),
             "webhook-signature": " ".join(signer.sign(message_id, timestamp, body) for signer in signers),
         }
+
+
+@lru_cache(maxsize=16)  # as many as there may be signing keys, and every attempt signs with them
+def _private(seed: bytes) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(seed)
 
 
 def _signed(message_id: str, timestamp: int, body: bytes) -> bytes:

@@ -1,7 +1,7 @@
 """Asks the upstream for what is due, and commits what it says as it comes."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -23,6 +23,7 @@ from bridge.core.times import Clock
 from bridge.core.transaction import Row
 from bridge.log import Event, log
 from bridge.ports import Outbox, Table
+from bridge.sweeping.crew import results
 from bridge.sweeping.laws import Laws
 from bridge.sweeping.moving import Mover
 from bridge.sweeping.questions import Questions
@@ -131,18 +132,11 @@ class Polls:
 
     def _ask_all(self, due: Sequence[DuePoll], runs: Mapping[str, SourceRun], until: datetime) -> Iterator[Polled]:
         """Keep `parallel` polls under way; yields them as they end."""
-        waiting = iter(due)
-        under_way: set[Future[Polled]] = set()
-        while True:
-            while len(under_way) < self.parallel and self.clock() < until:
-                each = next(waiting, None)
-                if each is None:
-                    break
-                under_way.add(self.executor.submit(self._ask, each, runs[each.watch.ref.source]))
-            if not under_way:
-                return
-            done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in done)
+
+        def ask(each: DuePoll) -> Polled:
+            return self._ask(each, runs[each.watch.ref.source])
+
+        return results(self.executor, self.parallel, due, ask, while_=lambda: self.clock() < until)
 
     def _ask(self, due: DuePoll, run: SourceRun) -> Polled:
         """Ask for one operation. Whatever its rows hold, and whatever goes wrong with it, it holds up no other."""

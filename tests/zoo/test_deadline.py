@@ -3,10 +3,12 @@
 import socket
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 
 from bridge.adapters.attempt_deadline import AttemptDeadline, Leash
+from bridge.adapters.whole_request import WholeRequest
 
 
 def test_a_connection_that_comes_after_the_cut_is_cut_at_once() -> None:
@@ -66,3 +68,28 @@ def test_a_handle_is_closed_when_both_are_done_with_it() -> None:
             steps[order[1]]()
 
             assert leash._handle.fileno() == -1
+
+
+def test_a_request_goes_out_in_one_piece() -> None:
+    """Head and body together, so that a receiver wakes up once."""
+    sent: list[bytes] = []
+
+    class Recorded(WholeRequest):
+        def connect(self) -> None:
+            ours, self.theirs = socket.socketpair()
+            self.sock = ours
+
+        def send(self, data: Any) -> None:  # noqa: ANN401 - the library's signature
+            super().send(data)
+            if self.parts is None:
+                sent.append(data)
+
+    connection = Recorded("127.0.0.1")
+    connection.request("POST", "/", body=b"body", headers={"Content-Length": "4"})
+
+    assert len(sent) == 1
+    assert connection.theirs.recv(4096) == sent[0]
+    assert sent[0].startswith(b"POST / HTTP/1.1\r\n")
+    assert sent[0].endswith(b"\r\n\r\nbody")
+    connection.close()
+    connection.theirs.close()

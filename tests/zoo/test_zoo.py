@@ -17,6 +17,7 @@ import trustme
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bridge.adapters.attempt_deadline import AttemptDeadline
 from bridge.adapters.courier import HttpCourier
 from bridge.adapters.egress import Guard, Limits
 from bridge.adapters.memory import MemoryTable
@@ -45,8 +46,9 @@ RULES = CallbackRules(
 
 @pytest.fixture
 def courier() -> Iterator[HttpCourier]:
-    """Send with short limits; afterwards no thread and no socket is left."""
-    gc.collect()
+    """Send with short limits; afterwards no thread and no socket is left but the one thread of all deadlines."""
+    with AttemptDeadline(GENEROUS):
+        gc.collect()
     sockets, threads = open_sockets(), set(threading.enumerate())
     sender = HttpCourier(Guard(RULES, LIMITS), FakeClock())
     yield sender

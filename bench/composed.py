@@ -1,0 +1,146 @@
+"""A bridge to measure: composed as it is deployed, with the settings that loopback needs and another storage."""
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from bridge.adapters.memory import MemoryOutbox, MemoryTable
+from bridge.app import Bridge, compose
+from bridge.core.answer import Reply
+from bridge.core.callback import normalise
+from bridge.core.keys import OperationRef, RegistrationRef, due_until, operation_partitions
+from bridge.core.operation import Verdict
+from bridge.core.outcome import Outcome, answered
+from bridge.core.registration import Registration
+from bridge.ports import Courier, Outbox, Table, Upstream
+from bridge.settings import Settings, read_settings
+from bridge.world import real_clock, real_world
+
+#: 32 bytes, for measuring only.
+SIGNING_KEY = "YmVuY2htYXJrIGtleSBvZiAzMiBieXRlcywgcHVibGlj"
+
+_ENVIRONMENT = {
+    "AzureWebJobsStorage": "UseDevelopmentStorage=true",
+    "SPEECH_ENDPOINT": "http://127.0.0.1:9",
+    "SPEECH_KEY": "benchmark",
+    "SPEECH_REQUESTS_PER_SECOND": "100",
+    "BRIDGE_SIGNING_KEYS": SIGNING_KEY,
+    "BRIDGE_POLL_SCHEDULE": "*/10 * * * * *",
+    "BRIDGE_SWEEP_BUDGET": "4m",
+    "BRIDGE_CALLBACK_ALLOW_HTTP": "true",
+    "BRIDGE_CALLBACK_ALLOWED_NETWORKS": "127.0.0.0/8",
+    "BRIDGE_CALLBACK_ALLOWED_PORTS": "*",
+}
+
+
+class Later:
+    """The real clock, further on by what it was told: what is due in an hour is due at once."""
+
+    def __init__(self) -> None:
+        self._ahead = timedelta(0)
+
+    def __call__(self) -> datetime:
+        """Tell the time."""
+        return real_clock() + self._ahead
+
+    def skip(self, by: timedelta) -> None:
+        """Go on by so much."""
+        self._ahead += by
+
+
+class Instant:
+    """An upstream without a network: every operation has the same status, at once."""
+
+    def __init__(self, status: str = "Running") -> None:
+        self.status = status
+
+    def ask(self, ref: OperationRef) -> Reply:
+        """Answer."""
+        return Reply(status=200, body=f'{{"id": "{ref.id}", "status": "{self.status}"}}'.encode())
+
+    def ask_why(self, ref: OperationRef) -> Reply:
+        """Know nothing."""
+        return Reply(status=404)
+
+
+class Taker:
+    """Receivers without a network: every callback is taken, at once."""
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
+        """Take it."""
+        return answered(200, address="127.0.0.1")
+
+    def objection(self, url: str) -> str | None:
+        """Have nothing against anybody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Composed:
+    """A bridge, and what a measurement moves."""
+
+    settings: Settings
+    clock: Later
+    outbox: MemoryOutbox
+    bridge: Bridge
+
+    def register(self, operation_id: str, url: str = "http://127.0.0.1:9/") -> None:
+        """Register a callback, as the API does once a request is read."""
+        self.bridge.routes.use.register(self.wish(operation_id, url))
+
+    def wish(self, operation_id: str, url: str) -> Registration:
+        """Say what a client would register."""
+        operation, now = OperationRef("default", operation_id), self.clock()
+        callback_url = normalise(url, self.settings.callback_rules)
+        ref = RegistrationRef.of(operation, owner="shared", callback_url=callback_url)
+        return Registration(
+            ref=ref, owner="shared", callback_url=callback_url, events=tuple(Verdict), since=now, life=now
+        )
+
+    def due(self) -> bool:
+        """Tell whether anything is due."""
+        table, until = self.bridge.sweep.table, due_until(self.clock())
+        return any(table.range(name, "due:0", until, limit=1) for name in operation_partitions())
+
+    def sweep_later(self, by: timedelta = timedelta(hours=1)) -> None:
+        """Sweep after so much time."""
+        self.clock.skip(by)
+        self.bridge.sweep.sweep()
+
+
+def composed(
+    *,
+    table: Table | None = None,
+    outbox: Outbox | None = None,
+    upstream: Upstream | None = None,
+    courier: Courier | None = None,
+    environment: Mapping[str, str] | None = None,
+    requests_per_second: float | None = None,
+) -> Composed:
+    """Compose a bridge, with storage in memory unless another is given. Its log lines are written, to nowhere.
+
+    `requests_per_second` can be more than the settings allow.
+    """
+    _log_to_nowhere()
+    settings = read_settings({**_ENVIRONMENT, **(environment or {})})
+    clock, sent = Later(), MemoryOutbox()
+    world = replace(real_world(settings), table=table or MemoryTable(), outbox=outbox or sent, clock=clock)
+    world = replace(world, upstream=upstream or world.upstream, courier=courier or world.courier)
+    bridge = compose(settings, world)
+    if requests_per_second is not None:
+        polls = bridge.sweep.polls
+        sources = {
+            name: replace(source, requests_per_second=requests_per_second) for name, source in polls.sources.items()
+        }
+        bridge = replace(bridge, sweep=replace(bridge.sweep, polls=replace(polls, sources=sources)))
+    return Composed(settings=settings, clock=clock, outbox=sent, bridge=bridge)
+
+
+def _log_to_nowhere() -> None:
+    """Let lines be written at the level of the deployed app, so that what they cost is in the figures."""
+    logger = logging.getLogger("bridge")
+    if not logger.handlers:
+        logger.addHandler(logging.FileHandler(os.devnull))
+        logger.setLevel(logging.INFO)
+        logger.propagate = False

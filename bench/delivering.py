@@ -1,0 +1,94 @@
+"""Attempts at delivering against bare POSTs: what claiming, signing, guarding and recording cost beside sending."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
+from statistics import median
+from typing import TypeVar
+
+import requests
+
+from bench.composed import Composed, Instant, composed
+from bench.loopback import Loopback
+from bench.measuring import Figures, Pair, Scale, seconds
+from bridge.core.delivery import Call
+from bridge.core.pacing import MAX_IN_FLIGHT
+
+_T = TypeVar("_T")
+
+#: Like the headers of a callback, in number and length.
+_HEADERS: Mapping[str, str] = {
+    "webhook-id": "msg_a41971dbe1c4443a4d49fc381ee17057",
+    "webhook-timestamp": "1795524205",
+    "webhook-signature": f"v1,{'A' * 44} v1a,{'B' * 88}",
+    "Content-Type": "application/json",
+}
+
+
+def measure(scale: Scale) -> Figures:
+    """Compare attempts per second with bare POSTs of the same size, over as many connections that are kept.
+
+    An attempt reads, claims, signs by both schemes, posts with guard and deadline, and records; storage is in memory.
+    Both have as many threads as a host may have attempts in flight, and the bare ones a session each.
+    """
+    with Loopback.start() as receiver:
+        bridge = composed(upstream=Instant("Succeeded"))
+        numbers = iter(range(10**9))
+        body = b""
+
+        def ours() -> float:
+            nonlocal body
+            calls = _called_for(bridge, receiver.url, [next(numbers) for _ in range(scale.attempts)])
+            body = body or _body(bridge, calls[0])
+            took = seconds(partial(_in_threads, bridge.bridge.deliver.deliver, calls))
+            _check_delivered(bridge, calls)
+            return took
+
+        def bare() -> float:
+            return seconds(lambda: _post_bare(f"{receiver.url}/callback", body, scale.attempts))
+
+        pair = Pair.alternating(ours, bare, scale.rounds)
+    return {
+        "deliver.vs_requests": 1 / pair.ratio,
+        "deliver.attempts_per_second": scale.attempts / median(pair.first),
+        "deliver.requests_per_second": scale.attempts / median(pair.second),
+    }
+
+
+def _called_for(bridge: Composed, url: str, numbers: Iterable[int]) -> list[Call]:
+    """Register, let all of them end, and take the calls that the sweep sent."""
+    for number in numbers:
+        bridge.register(f"operation-{number:08d}", f"{url}/callback")
+    bridge.sweep_later(timedelta(seconds=20))
+    return bridge.outbox.take()
+
+
+def _body(bridge: Composed, call: Call) -> bytes:
+    row = bridge.bridge.deliver.table.get(call.ref.partition, call.ref.key)
+    return bytes(row.values["message_body"]) if row and isinstance(row.values["message_body"], bytes) else b""
+
+
+def _check_delivered(bridge: Composed, calls: Sequence[Call]) -> None:
+    """Raise RuntimeError if one was not: a failure can be quick."""
+    rows = [bridge.bridge.deliver.table.get(call.ref.partition, call.ref.key) for call in calls]
+    if not calls or any(row is None or row.values["state"] != "delivered" for row in rows):
+        raise RuntimeError("not every attempt was delivered")
+
+
+def _in_threads(do: Callable[[_T], object], things: Sequence[_T]) -> None:
+    with ThreadPoolExecutor(MAX_IN_FLIGHT) as pool:
+        for _ in pool.map(do, things):
+            pass
+
+
+def _post_bare(url: str, body: bytes, count: int) -> None:
+    left = iter(range(count))
+
+    def post() -> None:
+        with requests.Session() as session:
+            session.trust_env = False
+            for _ in left:
+                session.post(url, data=body, headers=_HEADERS, timeout=15).raise_for_status()
+
+    _in_threads(lambda _: post(), range(MAX_IN_FLIGHT))

@@ -1,0 +1,101 @@
+"""Instances that share the deliveries of one queue: how much faster two and four are than one.
+
+Each is a started app over the same Azurite. The messages become visible at one moment, when all apps run and all
+messages are there; the rate is that between the first and the last tenth of the attempts, by their rows. Callbacks go
+to 24 receivers that answer after 50 ms: as many as an instance takes messages at once, so that none waits for a place.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import datetime
+from functools import partial
+
+from azure.data.tables import TableClient
+from azure.storage.queue import QueueClient, TextBase64EncodePolicy
+
+from bench.composed import Composed, Instant, composed
+from bench.loopback import Loopback
+from bench.measuring import Figures, Scale
+from bench.started import environment
+from bridge.adapters.clients import TABLE
+from bridge.adapters.queue import DELIVERIES_QUEUE
+from bridge.adapters.tables import AzureTable
+from bridge.core.delivery import Call
+from bridge.core.keys import operation_partitions
+from bridge.core.wire import write_call
+from local.azurite import Azurite
+from local.host.process import HostProcess
+
+_DELAY, _RECEIVERS = 0.05, 24
+_SENDERS = 8
+#: Seconds for sending one message, on a machine that has other work, and for all to begin.
+_TO_SEND, _TO_BEGIN = 0.01, 2.0
+_LOOK, _PATIENCE = 0.25, 120.0
+
+
+def measure(scale: Scale) -> Figures:
+    """Compare deliveries per second of two and four instances with one's; each has as many to make."""
+    one, two, four = (_rate(instances, scale.shared * instances) for instances in (1, 2, 4))
+    return {
+        "instances.speedup.two": two / one,
+        "instances.speedup.four": four / one,
+        "instances.deliveries_per_second": one,
+    }
+
+
+def _rate(instances: int, deliveries: int) -> float:
+    """Let so many instances make so many deliveries; returns how many a second they made together."""
+    with ExitStack() as running:
+        azurite = running.enter_context(Azurite.start())
+        receiver = running.enter_context(Loopback.start(delay=_DELAY, ports=_RECEIVERS))
+        table = running.enter_context(TableClient.from_connection_string(azurite.connection_string, TABLE))
+        queue = running.enter_context(
+            QueueClient.from_connection_string(
+                azurite.connection_string, DELIVERIES_QUEUE, message_encode_policy=TextBase64EncodePolicy()
+            )
+        )
+        queue.create_queue()
+        bridge = composed(table=AzureTable(table), upstream=Instant("Succeeded"), requests_per_second=1e5)
+        with ThreadPoolExecutor(_SENDERS) as pool:
+            list(pool.map(partial(_register, bridge, receiver.urls), range(deliveries)))
+        bridge.bridge.sweep.sweep()
+        settings = environment(azurite, BRIDGE_POLL_SCHEDULE="0 0 0 1 1 *")  # nothing is swept meanwhile
+        for _ in range(instances):
+            running.enter_context(HostProcess.start(settings))
+        _send(queue, bridge.outbox.take())
+        return _rate_of(_attempts(AzureTable(table), deliveries))
+
+
+def _register(bridge: Composed, urls: Sequence[str], number: int) -> None:
+    bridge.register(f"operation-{number:06d}", f"{urls[number % len(urls)]}/{number}")
+
+
+def _send(queue: QueueClient, calls: list[Call]) -> None:
+    """Send all; they become visible together."""
+    visible = time.monotonic() + _TO_BEGIN + _TO_SEND * len(calls)
+
+    def send(call: Call) -> None:
+        queue.send_message(write_call(call), visibility_timeout=max(0, math.ceil(visible - time.monotonic())))
+
+    with ThreadPoolExecutor(_SENDERS) as pool:
+        list(pool.map(send, calls))
+
+
+def _attempts(table: AzureTable, deliveries: int) -> list[datetime]:
+    """Wait for all, and return when each was begun. Raises TimeoutError."""
+    end = time.monotonic() + _PATIENCE
+    while time.monotonic() < end:
+        rows = [row for name in operation_partitions() for row in table.range(name, "att:", "att;")]
+        if len([row for row in rows if row.values.get("status") == 200]) >= deliveries:
+            return sorted(at for row in rows if isinstance(at := row.values["at"], datetime))
+        time.sleep(_LOOK)
+    raise TimeoutError(f"fewer than {deliveries} were delivered")
+
+
+def _rate_of(attempts: list[datetime]) -> float:
+    """Leave out the first tenth and the last, when not all instances are busy."""
+    first, last = len(attempts) // 10, len(attempts) * 9 // 10
+    return (last - first) / (attempts[last] - attempts[first]).total_seconds()

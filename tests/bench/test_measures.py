@@ -1,0 +1,101 @@
+"""Each measure of speed and cost, very small: it yields what it promises. How good, the benchmark says itself."""
+
+import math
+
+import pytest
+
+from bench import imports
+from bench.__main__ import MEASURES
+from bench.measuring import Pair, Scale
+from bench.page import GOALS, missed, page
+
+TINY = Scale(
+    rounds=1,
+    long_rounds=1,
+    polls=20,
+    attempts=8,
+    counted=4,
+    many=30,
+    stored=20,
+    few=5,
+    due=10,
+    lists=1,
+    imports=1,
+    callbacks=2,
+    registrations=20,
+    shared=20,
+)
+
+NAMES = {
+    "sweeping": {"sweep.vs_requests", "sweep.polls_per_second", "sweep.requests_per_second"},
+    "delivering": {"deliver.vs_requests", "deliver.attempts_per_second", "deliver.requests_per_second"},
+    "storage": {
+        "storage.calls_per_operation",
+        "storage.calls_per_operation.table",
+        "storage.calls_per_operation.queue",
+        "storage.calls_per_poll",
+        "storage.dollars_per_million",
+    },
+    "growth": {
+        "growth.operations",
+        "growth.waiting",
+        "growth.waiting.calls",
+        "growth.finished",
+        "growth.finished.calls",
+        "list.finished",
+    },
+    "memory": {"memory.mb_at_100k", "memory.passes"},
+    "imports": {"import.seconds", "import.libraries", "import.ratio"},
+    "started": {
+        "terminal_to_post.seconds",
+        "terminal_to_post.longest",
+        "register.p50_ms",
+        "register.p99_ms",
+        "register.per_second",
+        "register.memory.p99_ms",
+        "register.memory.per_second",
+    },
+    "instances": {"instances.speedup.two", "instances.speedup.four", "instances.deliveries_per_second"},
+}
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_a_measure_yields_sane_figures_by_their_names(name: str) -> None:
+    """Tiny sizes; nothing is said of how fast."""
+    figures = MEASURES[name](TINY)
+
+    assert set(figures) == NAMES[name]
+    assert all(0 <= value < math.inf for value in figures.values())
+
+
+def test_every_goal_is_a_figure_that_is_measured() -> None:
+    """None is forgotten by a change of names."""
+    assert set(GOALS) <= {figure for figures in NAMES.values() for figure in figures}
+
+
+def test_a_missed_goal_is_said_with_its_reason() -> None:
+    """And one that is met is not."""
+    figures = {name: goal.value for name, goal in GOALS.items()} | {"terminal_to_post.seconds": 1.3}
+
+    said = missed(figures)
+
+    assert "`terminal_to_post.seconds` is 1.3, not 1: the host looks at an idle queue" in said
+    assert said.count("\n- ") == 1
+    assert "| `terminal_to_post.seconds` | 1.3 | ≤ 1 | **missed** |" in page(figures, [], "# Schedule", took=1)
+
+
+def test_a_ratio_is_the_median_of_those_of_the_rounds() -> None:
+    """The first of each does not count; one slow round changes nothing."""
+    first, second = iter([9.0, 1.0, 2.0, 40.0]), iter([9.0, 2.0, 2.0, 2.0])
+
+    pair = Pair.alternating(lambda: next(first), lambda: next(second), 3)
+
+    assert pair.ratio == 1
+
+
+def test_the_libraries_are_those_that_the_app_names() -> None:
+    """Not the project's own, and not what the command line alone needs."""
+    named = imports.libraries()
+
+    assert {"azure.functions", "requests", "pydantic"} <= set(named)
+    assert not {name for name in named if name.startswith(("bridge", "typer", "rich"))}
