@@ -295,3 +295,28 @@ def test_one_that_probes_a_denied_source_does_not_set_the_price() -> None:
 
     assert len(bridge.upstream.asked) > 2
     assert source["price"] == 1
+
+
+def test_two_kinds_of_operations_are_learnt_as_two_humps() -> None:
+    """Half end after 30 s and half after 20 min: the status shows both, and next to nothing between them."""
+    bridge = stage(SPEECH_REQUESTS_PER_SECOND="100")
+    ends: dict[str, float] = {}
+    for number in range(40):
+        operation_id = f"operation-{number:02d}"
+        bridge.register(operation_id)
+        ends[operation_id] = 30 if number % 2 else 1200
+    for second in range(0, 1500, 10):
+        for operation_id, end in ends.items():
+            bridge.upstream.tell(operation_id, "Succeeded" if second >= end else "Running")
+        bridge.sweep()
+        bridge.clock.advance(10)
+
+    [source] = Client.of(bridge).call(Routes.status, "/status").body["sources"]
+
+    shares = [(each["fromSeconds"], each["share"]) for each in source["durations"]["shares"]]
+    early, between, late = (
+        sum(share for edge, share in shares if begin <= edge < end) for begin, end in ((0, 64), (64, 700), (700, 2000))
+    )
+    assert early > 0.4
+    assert late > 0.3
+    assert between < 0.1

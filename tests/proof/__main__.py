@@ -17,7 +17,7 @@ from tests.proof.lives import LIVES
 from tests.proof.machine import draw
 from tests.proof.meetings import MEETINGS
 from tests.proof.plants import PLANTS, caught
-from tests.proof.real import kills, load
+from tests.proof.real import humps, kills, load
 from tests.proof.seed import SEED
 
 #: What one part of the proof yields for each thing that it tried: None, or what was lost.
@@ -27,6 +27,7 @@ _FAILURES_SHOWN = 10
 _DRAWN_LIVES, _DRAWN_ORDERS = 500, 50
 _DRAWN_TURNS, _STEPS = 4, 60
 _DEATHS, _KILLED = 20, 500
+_LEARNT_FROM = 300
 _LOAD = load.Load(per_minute=2000, minutes=3, patience=480)
 
 
@@ -86,6 +87,12 @@ def _load() -> Tried:
     return _each(_LOAD.count, measured.failures)
 
 
+def _humps() -> Tried:
+    learnt = humps.run(_LEARNT_FROM, patience=600)
+    print(f"       {learnt}", flush=True)
+    return _each(_LEARNT_FROM, learnt.failures)
+
+
 def _each(count: int, failures: Sequence[str]) -> Tried:
     """Count as many as were tried, of which some failed."""
     yield from failures
@@ -103,6 +110,7 @@ PARTS: Mapping[str, Callable[[], Tried]] = MappingProxyType(
         "planted faults, each found": _planted,
         f"registrations on the real parts, of which app or storage died {_DEATHS} times": _deaths,
         f"registrations on the real parts, {_LOAD.per_minute} a minute": _load,
+        "operations of two kinds on the real parts, which are learnt as two": _humps,
     }
 )
 
