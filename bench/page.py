@@ -40,7 +40,7 @@ _REASONS: Mapping[str, str] = {
     "one dearer: bare POSTs with as much of it between them come to no less",
     "growth.waiting": _EMULATED,
     "growth.finished": _EMULATED,
-    "terminal_to_post.seconds": "the host looks at an idle queue every 2 s (`maxPollingInterval` of host.json), and "
+    "terminal_to_post.seconds": "the host looks at an idle queue every second (`maxPollingInterval` of host.json), and "
     "where little comes that is nearly all of the wait; looking more often costs queue calls while nothing happens",
     "instances.speedup.two": _SHARED,
     "instances.speedup.four": _SHARED,

@@ -133,7 +133,7 @@ def test_host_json_is_what_the_app_relies_on() -> None:
     assert HOST["extensionBundle"]["version"] == "[4.*, 5.0.0)"
     assert HOST["functionTimeout"] == "00:05:00"
     assert queues["messageEncoding"] == "base64"
-    assert (queues["maxPollingInterval"], queues["visibilityTimeout"]) == ("00:00:02", "00:00:30")
+    assert (queues["maxPollingInterval"], queues["visibilityTimeout"]) == ("00:00:01", "00:00:30")
     assert queues["newBatchThreshold"] < queues["batchSize"]
 
 
