@@ -28,6 +28,7 @@ from bridge.core.sealing import HeaderSeal, Unopened
 from bridge.core.steps import delivering
 from bridge.core.steps.delivering import Claimed
 from bridge.core.times import Clock
+from bridge.core.traceparent import read_traceparent
 from bridge.core.transaction import Transaction
 from bridge.hosts import Hosts, Visit
 from bridge.log import Event, log
@@ -131,7 +132,9 @@ class Deliver:
     def _headers(self, registration: Registration, own: OwnHeaders, now: datetime) -> Mapping[str, str]:
         message, origin = registration.expected_message(), origin_of(registration.callback_url)
         signed = self.seal.keyring.headers(message.id, message.body, owner=registration.owner, origin=origin, at=now)
-        return {**own.given, **signed, "Content-Type": registration.format.content_type}
+        traceparent = read_traceparent(registration.traceparent)  # a row is not believed either
+        traced = {} if traceparent is None else {"traceparent": traceparent}
+        return {**own.given, **signed, **traced, "Content-Type": registration.format.content_type}
 
     def _record(self, claimed: Claimed, attempt: AttemptRecord, outcome: Outcome) -> None:
         """Write down the attempt, whatever others did meanwhile; gives up only if storage stays silent."""

@@ -27,6 +27,7 @@ from bridge.core.message import Format
 from bridge.core.operation import Verdict
 from bridge.core.registration import Registration
 from bridge.core.source import DEFAULT_SOURCE
+from bridge.core.traceparent import read_traceparent
 
 _VERDICTS = tuple(Verdict)
 
@@ -108,6 +109,7 @@ def read_registration(
         metadata=None if read.metadata is None else json.dumps(read.metadata, separators=(",", ":")),
         group=read.group,
         format=Format(read.format or Format.STANDARD),
+        traceparent=read_traceparent(request.headers.get("traceparent")),
         since=now,
         life=now,
     )

@@ -77,6 +77,8 @@ class Registration:
     format: Format = Format.STANDARD
     #: The client's own headers for its callbacks, encrypted for this life; `bridge/core/sealing.py` opens them.
     headers: str | None = None
+    #: The `traceparent` of the request that registered it, where that had a right one.
+    traceparent: str | None = None
     state: State = State.WAITING
     #: When it came into its state; its index row has this in its key.
     since: datetime

@@ -17,6 +17,7 @@ from bridge.core.keys import OPERATION_ID, PUBLIC_ID
 _OF_BODIES = {400: ("InvalidRequest", "InvalidJson"), 413: ("PayloadTooLarge",), 415: ("UnsupportedMediaType",)}
 _OF_IDS = {404: ("NotFound",)}
 _OF_PARAMETERS = {400: ("InvalidRequest",)}
+_KEPT = {"If-None-Match": "The `ETag` of an answer that is still at hand."}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,8 @@ class Call:
     answers: Mapping[int, Answer]
     #: The codes of what it refuses, by status.
     refuses: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    #: What headers may say, beside those of every call.
+    headers: Mapping[str, str] = field(default_factory=dict)
     #: Whether anybody may call it.
     is_open: bool = False
     #: Whether storage has a part in it.
@@ -51,6 +54,7 @@ CALLS = (
         path="/registrations",
         summary="Register a callback for an operation",
         tag="Registrations",
+        headers={"traceparent": "Your trace (W3C Trace Context, version 00): the callback has the same."},
         body=RegistrationBody,
         answers={
             201: Answer("It is new.", answers.Registered, ("Cache-Control", "Location"), Link.of_registration()),
@@ -159,6 +163,7 @@ CALLS = (
         path="/signing-keys",
         summary="Show the public keys that everybody verifies callbacks with",
         tag="Receivers",
+        headers=_KEPT,
         answers=Answer.kept("The keys.", answers.PublicKeys, "signing_keys"),
         refuses=_OF_PARAMETERS,
         is_open=True,
@@ -170,6 +175,7 @@ CALLS = (
         path="/openapi.json",
         summary="Show this description",
         tag="The bridge",
+        headers=_KEPT,
         answers=Answer.kept("The description.", dict[str, Any], "describe"),
         refuses=_OF_PARAMETERS,
         is_open=True,

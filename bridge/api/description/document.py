@@ -134,9 +134,8 @@ def _parameters(call: Call) -> Iterator[Json]:
         about = shown.pop("description")
         required = name in schema.get("required", ())
         yield {"name": name, "in": "query", "required": required, "description": about, "schema": _without_null(shown)}
-    if HTTPStatus.NOT_MODIFIED in call.answers:
-        about = "The `ETag` of an answer that is still at hand."
-        yield {"name": "If-None-Match", "in": "header", "description": about, "schema": {"type": "string"}}
+    for name, about in call.headers.items():
+        yield {"name": name, "in": "header", "description": about, "schema": {"type": "string"}}
 
 
 def _without_null(schema: Json) -> Json:
@@ -200,19 +199,20 @@ _NOT_ADMITTED: Json = {
 
 
 def _webhook(name: str, summary: str, events: Mapping[Format, Any]) -> Json:
-    signed = {
-        "webhook-id": "The same in every attempt: drop duplicates by it.",
-        "webhook-timestamp": "Seconds since 1970.",
-        "webhook-signature": "`v1` and `v1a` signatures over `{id}.{timestamp}.{body}`, separated by spaces.",
-    }
+    headers = (
+        ("webhook-id", "The same in every attempt: drop duplicates by it.", True),
+        ("webhook-timestamp", "Seconds since 1970.", True),
+        ("webhook-signature", "`v1` and `v1a` signatures over `{id}.{timestamp}.{body}`, separated by spaces.", True),
+        ("traceparent", "That of the request that registered it, if it had one; a ping has none.", False),
+    )
     return {
         "post": {
             "operationId": name,
             "summary": summary,
             "security": [],
             "parameters": [
-                {"name": header, "in": "header", "required": True, "description": what, "schema": {"type": "string"}}
-                for header, what in signed.items()
+                {"name": header, "in": "header", "required": needed, "description": what, "schema": {"type": "string"}}
+                for header, what, needed in headers
             ],
             "requestBody": {
                 "required": True,

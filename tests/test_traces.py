@@ -1,0 +1,99 @@
+"""A trace goes on from whoever registered to the receiver."""
+
+import pytest
+
+from bridge.api.routes import Routes
+from bridge.core.keys import RegistrationRef
+from bridge.core.transaction import ANY, Merge, Transaction
+from tests.support.http import Client
+from tests.support.world import Stage
+
+HOOK = "https://receiver.example.com/hook"
+BODY = {"operationId": "operation-1", "callbackUrl": HOOK}
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+OTHER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+
+
+def end(bridge: Stage) -> None:
+    """Let the operation end and its callbacks go out."""
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sweep()
+    bridge.deliver_all()
+
+
+def test_the_receiver_gets_the_traceparent_of_the_request_that_registered(bridge: Stage) -> None:
+    """Unchanged, in every attempt."""
+    assert Client.of(bridge).register(BODY, traceparent=TRACE).status == 201
+    bridge.courier.tell(HOOK, 500, 200)
+
+    end(bridge)
+    bridge.clock.advance(60)
+    bridge.sweep()
+    bridge.deliver_all()
+
+    assert [each.headers["traceparent"] for each in bridge.courier.posted] == [TRACE, TRACE]
+
+
+@pytest.mark.parametrize("header", ["", "what-ever", TRACE.upper(), f"{TRACE}, {OTHER}", f"{TRACE}-00"])
+def test_a_wrong_traceparent_is_no_fault_of_a_registration(bridge: Stage, header: str) -> None:
+    """It is taken for none."""
+    assert Client.of(bridge).register(BODY, traceparent=header).status == 201
+
+    end(bridge)
+
+    [posted] = bridge.courier.posted
+    assert "traceparent" not in posted.headers
+
+
+def test_the_same_registration_again_keeps_the_first_trace(bridge: Stage) -> None:
+    """A repeated request changes nothing, and one that differs in its trace only is the same."""
+    Client.of(bridge).register(BODY, traceparent=TRACE)
+
+    assert Client.of(bridge).register(BODY, traceparent=OTHER).status == 200
+
+    end(bridge)
+    assert bridge.courier.posted[0].headers["traceparent"] == TRACE
+
+
+@pytest.mark.parametrize("again", [OTHER, None])
+def test_a_new_life_has_the_trace_of_its_own_request(bridge: Stage, again: str | None) -> None:
+    """What was cancelled and is registered again belongs to another trace, or to none."""
+    client = Client.of(bridge)
+    public_id = client.register(BODY, traceparent=TRACE).body["id"]
+    client.call(Routes.cancel, f"/registrations/{public_id}", method="DELETE", id=public_id)
+
+    client.register(BODY, **({} if again is None else {"traceparent": again}))
+
+    end(bridge)
+    assert bridge.courier.posted[0].headers.get("traceparent") == again
+
+
+def test_a_row_that_somebody_else_has_written_cannot_send_what_it_likes(bridge: Stage) -> None:
+    """A column is read as strictly as a header."""
+    public_id = Client.of(bridge).register(BODY, traceparent=TRACE).body["id"]
+    ref = RegistrationRef.parse(public_id)
+    assert ref is not None
+    change = Merge(ref.key, {"traceparent": f"{TRACE}\r\nX-Injected: yes"}, ANY)
+    bridge.memory.commit(Transaction(ref.partition, (change,)))
+
+    end(bridge)
+
+    [posted] = bridge.courier.posted
+    assert "traceparent" not in posted.headers
+
+
+def test_own_headers_cannot_set_it(bridge: Stage) -> None:
+    """One way to say it is enough."""
+    answer = Client.of(bridge).register({**BODY, "headers": {"TraceParent": TRACE}})
+
+    assert (answer.status, answer.targets) == (400, ["headers.TraceParent"])
+
+
+def test_the_message_says_nothing_of_it(bridge: Stage) -> None:
+    """It is no part of the event, nor of what is signed."""
+    Client.of(bridge).register(BODY, traceparent=TRACE)
+
+    end(bridge)
+
+    [posted] = bridge.courier.posted
+    assert TRACE.encode() not in posted.body
