@@ -1,0 +1,102 @@
+"""The log is what docs/log.md says, and says nothing that it must not."""
+
+import ast
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from bridge import log
+from bridge.api.routes import Routes
+from bridge.log import Event
+from tests.support.http import Client
+from tests.support.world import Stage
+
+ROOT = Path(__file__).parent.parent
+TABLE = re.findall(r"^\| `([a-z.-]+)` \| (\w+) \| (.*?) \|", (ROOT / "docs" / "log.md").read_text(), re.MULTILINE)
+
+#: What is nobody's business but the client's and the receiver's.
+SECRETS = ["secret-path", "secret-query", "secret-metadata", "secret-header", "secret-answer", "whsec_"]
+HOOK = "https://receiver.example.com/secret-path?code=secret-query"
+BODY = {
+    "operationId": "operation-1",
+    "callbackUrl": HOOK,
+    "metadata": {"a": "secret-metadata"},
+    "headers": {"X-A": "secret-header"},
+}
+
+
+def written() -> Mapping[str, set[str]]:
+    """Find the fields of each event wherever the code writes one."""
+    fields: dict[str, set[str]] = defaultdict(set)
+    for path in sorted((ROOT / "bridge").rglob("*.py")):
+        for call in _calls(ast.parse(path.read_text())):
+            for event in _events(call.args[0]):
+                fields[event.value] |= {str(keyword.arg) for keyword in call.keywords}
+    return fields
+
+
+def _calls(tree: ast.AST) -> Iterator[ast.Call]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "log":
+            yield node
+
+
+def _events(node: ast.AST) -> Iterator[Event]:
+    for each in ast.walk(node):
+        if isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name) and each.value.id == "Event":
+            yield Event[each.attr]
+
+
+def test_the_table_has_every_event_with_its_fields_and_no_other() -> None:
+    """As the code writes them."""
+    assert {event: set(re.findall(r"`(\w+)`", fields)) for event, _, fields in TABLE} == written()
+    assert {event for event, _, _ in TABLE} == set(Event)
+
+
+def test_the_table_has_the_level_of_every_event() -> None:
+    """Alerts and the host's filter go by it."""
+    levels = {event.value: logging.getLevelName(log._LEVELS.get(event, logging.INFO)).lower() for event in Event}
+
+    assert {event: level for event, level, _ in TABLE} == levels
+
+
+def test_every_field_is_explained() -> None:
+    """In the second table."""
+    explained = (ROOT / "docs" / "log.md").read_text().split("| field | what it says |")[1]
+    fields = {field for _, _, names in TABLE for field in re.findall(r"`(\w+)`", names)}
+    plain = {"step", "partition", "key", "verdict", "advice", "problems", "kept"}  # say themselves what they are
+
+    assert fields - plain <= set(re.findall(r"`(\w+)`", explained))
+
+
+def test_no_line_tells_more_of_a_callback_than_its_host_and_port(
+    bridge: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A whole life with a failure, a ping, a redelivery and a cancellation, with every line that there is."""
+    caplog.set_level(logging.DEBUG)
+    client = Client.of(bridge)
+    public_id = client.register(BODY).body["id"]
+    bridge.courier.tell(HOOK, 500, 200)
+    bridge.upstream.tell("operation-1", "Succeeded")
+    for _ in range(8):
+        bridge.sweep()
+        bridge.deliver_all()
+        bridge.clock.advance(60)
+    ping = b'{"callbackUrl": "https://receiver.example.com/secret-path?code=secret-query"}'
+    json_type = {"Content-Type": "application/json"}
+    client.call(Routes.ping, "/callbacks/ping", method="POST", body=ping, headers=json_type)
+    client.call(Routes.redeliver, f"/registrations/{public_id}/redeliver", method="POST", id=public_id)
+    bridge.deliver_all()
+    client.register({**BODY, "operationId": "operation-2"})
+    client.register({**BODY, "operationId": "operation-2", "metadata": {"a": "secret-metadata, another"}})
+    other = client.register({**BODY, "operationId": "operation-3"}).body["id"]
+    client.call(Routes.cancel, f"/registrations/{other}", method="DELETE", id=other)
+
+    lines = [record.getMessage() for record in caplog.records if record.name == "bridge"]
+
+    assert sum("delivery.attempted" in line for line in lines) >= 3
+    assert [line for line in lines for secret in SECRETS if secret in line] == []
