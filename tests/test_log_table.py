@@ -1,10 +1,7 @@
 """The log is what docs/log.md says, and says nothing that it must not."""
 
-import ast
 import logging
 import re
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -13,6 +10,7 @@ from bridge import log
 from bridge.api.routes import Routes
 from bridge.log import Event
 from tests.support.http import Client
+from tests.support.log_lines import written
 from tests.support.world import Stage
 
 ROOT = Path(__file__).parent.parent
@@ -27,28 +25,6 @@ BODY = {
     "metadata": {"a": "secret-metadata"},
     "headers": {"X-A": "secret-header"},
 }
-
-
-def written() -> Mapping[str, set[str]]:
-    """Find the fields of each event wherever the code writes one."""
-    fields: dict[str, set[str]] = defaultdict(set)
-    for path in sorted((ROOT / "bridge").rglob("*.py")):
-        for call in _calls(ast.parse(path.read_text())):
-            for event in _events(call.args[0]):
-                fields[event.value] |= {str(keyword.arg) for keyword in call.keywords}
-    return fields
-
-
-def _calls(tree: ast.AST) -> Iterator[ast.Call]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "log":
-            yield node
-
-
-def _events(node: ast.AST) -> Iterator[Event]:
-    for each in ast.walk(node):
-        if isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name) and each.value.id == "Event":
-            yield Event[each.attr]
 
 
 def test_the_table_has_every_event_with_its_fields_and_no_other() -> None:

@@ -1,10 +1,8 @@
 """Alerts and charts read what the code writes: events, fields, and the host's own lines."""
 
-import ast
 import json
 import logging
 import re
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
@@ -15,11 +13,11 @@ from bridge.adapters.queue import DELIVERIES_QUEUE
 from bridge.app import App
 from bridge.core.answer import Reply
 from bridge.core.budget import LONGEST_PAUSE
-from bridge.log import Event
 from infra.hooks.functions import names_in
 from local.azurite import Azurite
 from local.settings import REPOSITORY
 from tests.infra.bicep import Template, text, walk
+from tests.support.log_lines import written
 from tests.support.world import ENVIRONMENT, Stage, stage
 
 INFRA = REPOSITORY / "infra"
@@ -33,19 +31,6 @@ HOST = json.loads((REPOSITORY / "host.json").read_text())
 
 #: What the host tells of itself; no line of ours.
 OF_THE_HOST = {"poison-messages", "server-errors", "answers-of-the-api"}
-
-
-def written() -> Mapping[str, set[str]]:
-    """Read off the code which fields each event is written with."""
-    fields: dict[str, set[str]] = defaultdict(set)
-    for path in (REPOSITORY / "bridge").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "log":
-                names = {keyword.arg for keyword in node.keywords if keyword.arg}
-                for part in ast.walk(node.args[0]):
-                    if isinstance(part, ast.Attribute):
-                        fields[Event[part.attr].value] |= names
-    return fields
 
 
 WRITTEN = written()
@@ -211,3 +196,12 @@ def test_no_library_writes_lines(azurite: Azurite, caplog: pytest.LogCaptureFixt
 
     assert {record.name for record in caplog.records} <= {"bridge"}
     assert is_there or "storage.unavailable" in caplog.text
+
+
+def test_alerts_go_to_an_action_group_only_when_an_e_mail_is_given() -> None:
+    """Without one there is no group, and no alert names it."""
+    template = (INFRA / "modules" / "alerts.bicep").read_text()
+
+    assert "resource operators 'Microsoft.Insights/actionGroups@2023-01-01' = if (!empty(email))" in template
+    assert "emailAddress: email" in template
+    assert "actionGroups: empty(email) ? [] : [operators.id]" in template

@@ -1,0 +1,30 @@
+"""Reads off the code which lines it can write."""
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+
+from bridge.log import Event
+from local.settings import REPOSITORY
+
+
+def written() -> Mapping[str, set[str]]:
+    """Find the fields of each event wherever the code writes one."""
+    fields: dict[str, set[str]] = defaultdict(set)
+    for path in sorted((REPOSITORY / "bridge").rglob("*.py")):
+        for call in _calls(ast.parse(path.read_text())):
+            for event in _events(call.args[0]):
+                fields[event.value] |= {str(keyword.arg) for keyword in call.keywords}
+    return fields
+
+
+def _calls(tree: ast.AST) -> Iterator[ast.Call]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "log":
+            yield node
+
+
+def _events(node: ast.AST) -> Iterator[Event]:
+    for each in ast.walk(node):
+        if isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name) and each.value.id == "Event":
+            yield Event[each.attr]
