@@ -18,7 +18,7 @@ demo: $(INSTALLED) ## Show the whole job once, in under a minute
 	@$(VENV)/bin/python -m local demo
 
 test: $(INSTALLED) ## Run the tests, starting whatever they need
-	@$(VENV)/bin/python -m pytest
+	@$(VENV)/bin/python -m pytest $(TESTS)
 
 prove: $(INSTALLED) ## Prove at length that nothing is lost; PROVE_SEED= repeats a run
 	@$(VENV)/bin/python -m tests.proof
