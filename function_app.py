@@ -1,4 +1,4 @@
-"""Every entrance of the bridge: thirteen HTTP calls, one timer, one queue. Triggers only parse, call and answer."""
+"""Every entrance of the bridge: fifteen HTTP calls, one timer, one queue. Triggers only parse, call and answer."""
 
 import os
 
@@ -66,6 +66,12 @@ def status(req: func.HttpRequest) -> func.HttpResponse:
     return bridge.answer(Routes.status, req)
 
 
+@app.route("overview", methods=["GET"])
+def overview(req: func.HttpRequest) -> func.HttpResponse:
+    """Show the last day, and what was learnt."""
+    return bridge.answer(Routes.overview, req)
+
+
 @app.route("signing-secret", methods=["GET"])
 def signing_secret(req: func.HttpRequest) -> func.HttpResponse:
     """Show what callbacks to an origin are verified with."""
@@ -82,6 +88,12 @@ def signing_keys(req: func.HttpRequest) -> func.HttpResponse:
 def describe(req: func.HttpRequest) -> func.HttpResponse:
     """Describe the API."""
     return bridge.answer(Routes.describe, req, to_anybody=True)
+
+
+@app.route("dashboard", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+def dashboard(req: func.HttpRequest) -> func.HttpResponse:
+    """Serve the page that shows all this."""
+    return bridge.answer(Routes.dashboard, req, to_anybody=True)
 
 
 @app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)

@@ -24,6 +24,7 @@ from bridge.core.wire import read_call
 from bridge.deliver import Deliver
 from bridge.hosts import Hosts
 from bridge.log import Event, called_by, log
+from bridge.overview import Overview
 from bridge.ping import Ping
 from bridge.redeliver import Redeliver
 from bridge.register import Register
@@ -78,6 +79,15 @@ def compose(settings: Settings, world: World) -> Bridge:
             token=world.token,
         ),
         show=show,
+        overviews=Overview(
+            table=world.table,
+            clock=world.clock,
+            executor=world.readers,
+            sources=list(sources),
+            polls_per_operation=settings.polls_per_operation,
+            shortest_gap=settings.poll_interval,
+        ),
+        by_token=settings.tenant is not None,
         terms=Terms(rules=settings.callback_rules, sources=sources, objection=world.courier.objection),
         keyring=settings.keyring,
         clock=world.clock,

@@ -111,16 +111,16 @@ class Show:
         number of them: the page of an owner with few among many can be short, even empty, and have a cursor.
         """
         size = limit + 1 if owner is None else max(1, _STRETCH // (PARTITION_COUNT * len(states)))
-        entries: list[IndexEntry] = []
+        found: list[IndexEntry] = []
         for _ in range(_STRETCHES):
             stretch = self._stretch(states, cursor, size)
-            entries += [entry for entry in stretch.entries if owner in (None, entry.owner)]
+            found += [entry for entry in stretch.entries if owner in (None, entry.owner)]
             cursor = stretch.cursor
-            if len(entries) > limit:
-                return Page(entries[:limit], Cursor(_place(entries[limit - 1])))
+            if len(found) > limit:
+                return Page(found[:limit], Cursor(_place(found[limit - 1])))
             if cursor is None:
                 break
-        return Page(entries, cursor)
+        return Page(found, cursor)
 
     def _stretch(self, states: Sequence[State], cursor: Cursor | None, size: int) -> Page:
         """Read on in the index of each state and partition, `size` rows each, as far as all of them have been read."""
@@ -135,22 +135,21 @@ class Show:
         parts = list(self.executor.map(read, places))
         ends = (_end(rows) for rows in parts if len(rows) == size)
         end = min((cursor.place for cursor in ends if cursor is not None), default=None)
-        found = (entry for (_, state), rows in zip(places, parts, strict=True) for entry in _entries(rows, state))
-        entries = sorted((entry for entry in found if end is None or _place(entry) <= end), key=_place)
-        return Page(entries, None if end is None else Cursor(end))
+        found = (entry for (_, state), rows in zip(places, parts, strict=True) for entry in entries(rows, state))
+        whole = sorted((entry for entry in found if end is None or _place(entry) <= end), key=_place)
+        return Page(whole, None if end is None else Cursor(end))
 
     def status(self) -> Status:
         """Read the heartbeat, the first due row of each partition, and the counts."""
         now, sources = self.clock(), read_sources(self.table)
-        rows = [row for row in sources if row.key.startswith(SOURCE_PREFIX)]
         firsts = self.executor.map(self._first_due, operation_partitions())
         overdue = [at for at in firsts if at is not None and at < now]
         return Status(
             last_sweep_at=last_beat(sources),
             oldest_overdue_at=min(overdue, default=None),
             counts={state: self._count(state) for state in State},
-            budgets=dict(_readable(rows, _budget)),
-            laws=dict(_readable([row for row in sources if row.key.startswith(LAW_PREFIX)], _law)),
+            budgets=budgets(sources),
+            laws=laws(sources),
         )
 
     def attempts(self, ref: RegistrationRef) -> Sequence[AttemptRecord]:
@@ -171,7 +170,18 @@ class Show:
         return sum(self.executor.map(count, operation_partitions()))
 
 
-def _entries(rows: Sequence[Row], state: State) -> Iterable[IndexEntry]:
+def budgets(rows: Sequence[Row]) -> Mapping[str, Budget]:
+    """Read the budgets among the rows of the sources, by source."""
+    return dict(_readable([row for row in rows if row.key.startswith(SOURCE_PREFIX)], _budget))
+
+
+def laws(rows: Sequence[Row]) -> Mapping[str, Law]:
+    """Read the laws among the rows of the sources, by their keys."""
+    return dict(_readable([row for row in rows if row.key.startswith(LAW_PREFIX)], _law))
+
+
+def entries(rows: Sequence[Row], state: State) -> Iterable[IndexEntry]:
+    """Read index rows; those that nobody can read are set aside."""
     prefix = f"idx:{state}:"
 
     def entry(row: Row) -> IndexEntry:

@@ -9,15 +9,34 @@ import azure.functions as func
 #: Everybody may keep it for an hour: a key is published long before it is the only one that signs.
 CACHE_CONTROL = "public, max-age=3600"
 
+#: Kept, and asked for each time: an upgrade is seen at once.
+ASK_AGAIN = "no-cache"
+
+#: What a page is sent with beside its policy: it is what it says, and tells nobody where somebody came from.
+PAGE_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
 
 def cacheable(body: Mapping[str, object], request: func.HttpRequest) -> func.HttpResponse:
     """Answer with a body and its ETag, or 304 to a caller who has it."""
-    text = json.dumps(body)
+    return _kept(json.dumps(body), request, "application/json", {"Cache-Control": CACHE_CONTROL})
+
+
+def web_page(html: str, request: func.HttpRequest, policy: str) -> func.HttpResponse:
+    """Answer with a page, its Content-Security-Policy and its ETag, or 304 to a browser that has it."""
+    headers = {"Cache-Control": ASK_AGAIN, "Content-Security-Policy": policy, **PAGE_HEADERS}
+    return _kept(html, request, "text/html", headers)
+
+
+def _kept(text: str, request: func.HttpRequest, mimetype: str, headers: Mapping[str, str]) -> func.HttpResponse:
     etag = f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
-    headers = {"Cache-Control": CACHE_CONTROL, "ETag": etag}
+    known = {**headers, "ETag": etag}
     if _has(request, etag):
-        return func.HttpResponse(status_code=304, headers=headers)
-    return func.HttpResponse(text, mimetype="application/json", headers=headers)
+        return func.HttpResponse(status_code=304, headers=known)
+    return func.HttpResponse(text, mimetype=mimetype, charset="utf-8", headers=known)
 
 
 def _has(request: func.HttpRequest, etag: str) -> bool:

@@ -11,7 +11,7 @@ import azure.functions as func
 from bridge.api import views
 from bridge.api.answers import Registered, SigningSecret
 from bridge.api.body import read_registration
-from bridge.api.caching import cacheable
+from bridge.api.caching import cacheable, web_page
 from bridge.api.fields import Terms
 from bridge.api.orders import read_order, read_ping
 from bridge.api.problems import Problem, for_admins, not_found, too_many_pings
@@ -26,6 +26,7 @@ from bridge.core.registration import State
 from bridge.core.signing import Keyring
 from bridge.core.times import Clock
 from bridge.log import Event, log
+from bridge.overview import Overview
 from bridge.ping import Ping, Pinged, TooSoon
 from bridge.redeliver import Redeliver
 from bridge.register import Accepted, Created, Differs, Existing, NoMessage, NotFound, Register, TooMany, Unreadable
@@ -40,9 +41,12 @@ class Routes:
     again: Redeliver
     pings: Ping
     show: Show
+    overviews: Overview
     terms: Terms
     keyring: Keyring
     clock: Clock
+    #: Whether callers have tokens of a tenant, instead of a key.
+    by_token: bool
     #: Who calls: the one request that this object is for.
     caller: Caller
 
@@ -147,6 +151,12 @@ class Routes:
             raise for_admins()
         return _answer(views.status(self.show.status(), list(self.terms.sources.values())))
 
+    def overview(self, request: func.HttpRequest) -> func.HttpResponse:
+        """Answer `GET /api/overview`: the caller's own day; schedules are about everybody's operations."""
+        refuse_parameters(request)
+        expected = self.overviews.expected() if self.caller.sees_all else ()
+        return _answer(views.overview(self.overviews.day(self.caller.only), expected))
+
     def signing_secret(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `GET /api/signing-secret`: with what callbacks to an origin are verified, before there is one."""
         origin = origin_of(read_callback_url(request, self.terms))
@@ -164,6 +174,14 @@ class Routes:
         from bridge.api.description.document import document  # noqa: PLC0415 - a cold start does not wait for it
 
         return cacheable(document(), request)
+
+    def dashboard(self, request: func.HttpRequest) -> func.HttpResponse:
+        """Answer `GET /api/dashboard`: the page, which is the same for everybody and holds no data."""
+        refuse_parameters(request)
+        from bridge.dashboard import page  # noqa: PLC0415 - likewise
+
+        made = page(by_token=self.by_token)
+        return web_page(made.html, request, made.policy)
 
     def _found(self, ref: RegistrationRef) -> Shown:
         shown = self.show.registration(ref)

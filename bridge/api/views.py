@@ -4,19 +4,21 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from bridge.api import answers
+from bridge.api import answers, overview_answers
 from bridge.core.attempt import AttemptRecord
 from bridge.core.budget import ADVICE, Budget
 from bridge.core.family import Family
+from bridge.core.history import Hour
 from bridge.core.index import IndexEntry
 from bridge.core.keys import due_at, law_key
-from bridge.core.law import EDGES, Law
+from bridge.core.law import EDGES, Curve, Law
 from bridge.core.operation import Operation
 from bridge.core.outcome import Unreachable
 from bridge.core.registration import Registration
 from bridge.core.signing import PublicKey
 from bridge.core.source import Source
 from bridge.core.times import iso, iso_or_none
+from bridge.overview import Day, Expected
 from bridge.ping import Pinged
 from bridge.redeliver import Started
 from bridge.show import COUNTED, Shown, Status
@@ -131,15 +133,46 @@ def durations(laws: Mapping[str, Law], name: str) -> answers.Durations:
     own = law_key(name, None)
     law = laws.get(own, Law())
     groups = sorted(key.removeprefix(own) for key in laws if key.startswith(own) and key != own)
-    shares = law.curve().shares() if law.weight else ()
     return {
         "completions": round(law.weight, 1),
-        "shares": [
-            {"fromSeconds": round(edge, 1), "share": round(share, 4)}
-            for edge, share in zip(EDGES, shares, strict=False)
-        ],
+        "shares": _shares(law, law.curve()),
         "groups": groups,
     }
+
+
+def overview(day: Day, known: Iterable[Expected]) -> overview_answers.Overview:
+    """Show the last day and the schedule as pictures need it."""
+    return {
+        "from": iso(day.begins),
+        "completeFrom": iso(day.whole_from),
+        "hours": [_hour(each) for each in day.hours],
+        "schedules": [_expected(each) for each in known],
+    }
+
+
+def _hour(each: Hour) -> overview_answers.Hour:
+    delays: overview_answers.Delays | None = (
+        {"p50": each.within(0.5), "p95": each.within(0.95), "max": each.within(1.0)} if each.delays else None
+    )
+    return {"from": iso(each.begins), "delivered": each.delivered, "dead": each.dead, "delaySeconds": delays}
+
+
+def _expected(each: Expected) -> overview_answers.Expected:
+    return {
+        "source": each.source,
+        "group": each.group,
+        "completions": round(each.law.weight, 1),
+        "shares": _shares(each.law, each.curve),
+        "medianSeconds": round(each.curve.outlived_by(0.5), 1) if each.law.weight else None,
+        "pollsAtSeconds": [round(age, 1) for age in each.polls_at],
+    }
+
+
+def _shares(law: Law, curve: Curve) -> list[answers.Share]:
+    shares = curve.shares() if law.weight else ()
+    return [
+        {"fromSeconds": round(edge, 1), "share": round(share, 4)} for edge, share in zip(EDGES, shares, strict=False)
+    ]
 
 
 def pinged(ping: Pinged) -> answers.Pinged:

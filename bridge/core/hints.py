@@ -6,7 +6,7 @@ the class of failure of an attempt, the `lastError` of an operation, the reason 
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
 from bridge.core.budget import ADVICE
@@ -141,7 +141,8 @@ _POLLS: tuple[tuple[re.Pattern[str], Hint], ...] = (
     ),
 )
 
-_REDIRECTS, _REFUSALS, _FAULTS = range(300, 400), range(400, 500), range(500, 600)
+#: By the class of the status.
+_CLASSES = ((range(300, 400), _REDIRECT), (range(400, 500), _REFUSAL), (range(500, 600), _SERVER_FAULT))
 
 
 def of_attempt(status: int | None, error: str | None) -> Hint | None:
@@ -150,8 +151,7 @@ def of_attempt(status: int | None, error: str | None) -> Hint | None:
         return FAILURES.get(error)
     if status is None:
         return None
-    classes = ((_REDIRECTS, _REDIRECT), (_REFUSALS, _REFUSAL), (_FAULTS, _SERVER_FAULT))
-    return STATUSES.get(status) or next((hint for codes, hint in classes if status in codes), None)
+    return STATUSES.get(status) or next((hint for codes, hint in _CLASSES if status in codes), None)
 
 
 def of_poll(last_error: str | None) -> Hint | None:
@@ -164,3 +164,15 @@ def of_poll(last_error: str | None) -> Hint | None:
 def of_end(reason: str | None) -> Hint | None:
     """Explain why the bridge gave up on an operation; None where it did not."""
     return None if reason is None else REASONS.get(reason)
+
+
+def table() -> Mapping[str, object]:
+    """Write all of it as JSON values, for a page; the patterns mean the same to Python and to JavaScript."""
+    return {
+        "failures": {str(error): asdict(hint) for error, hint in FAILURES.items()},
+        "statuses": {status: asdict(hint) for status, hint in STATUSES.items()},
+        "classes": {codes.start // 100: asdict(hint) for codes, hint in _CLASSES},
+        "polls": [{"pattern": pattern.pattern, "hint": asdict(hint)} for pattern, hint in _POLLS],
+        "unreachable": asdict(_UNREACHABLE),
+        "reasons": {reason: asdict(hint) for reason, hint in REASONS.items()},
+    }

@@ -27,6 +27,8 @@ class IndexEntry:
     reason: str | None = None
     message_id: str | None = None
     message_type: str | None = None
+    #: When its present run of attempts began; rows of former versions do not say.
+    run_began_at: datetime | None = None
     next_attempt_at: datetime | None = None
     held_back: str | None = None
     delivered_at: datetime | None = None
@@ -52,6 +54,7 @@ class IndexEntry:
             reason=registration.reason,
             message_id=registration.message_id,
             message_type=registration.message_type,
+            run_began_at=registration.run_began_at,
             next_attempt_at=registration.next_attempt_at,
             held_back=registration.held_back,
             delivered_at=registration.delivered_at,

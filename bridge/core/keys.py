@@ -189,6 +189,11 @@ def index_key(state: str, since: datetime, ref: RegistrationRef) -> str:
     return f"idx:{state}:{_LAST_MILLIS - to_millis(since):013d}:{ref.due_reference}"
 
 
+def index_from(state: str, since: datetime) -> str:
+    """Bound the index rows of those that came into `state` at `since` or later, which stand before it."""
+    return after(f"idx:{state}:{_LAST_MILLIS - to_millis(since):013d}:")
+
+
 def index_since(place: str) -> datetime:
     """Read off the end of an index key, from the time on, since when its registration is in its state."""
     return from_millis(_LAST_MILLIS - int(place[:13]))

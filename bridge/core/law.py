@@ -69,6 +69,16 @@ class Curve:
         """Tell which share of operations takes longer than `age`."""
         return math.exp(-sum(hazard * seconds for _, hazard, seconds in self.pieces(0.0, age)))
 
+    def outlived_by(self, share: float) -> float:
+        """Tell the age, in seconds, that this share of operations outlives: 0.5 asks for the median."""
+        alive, age = 1.0, 0.0
+        for _, hazard, seconds in self.pieces(0.0, math.inf):
+            left = alive * math.exp(-hazard * seconds)
+            if left <= share:
+                return age + math.log(alive / share) / hazard
+            alive, age = left, age + seconds
+        return age
+
     def shares(self) -> tuple[float, ...]:
         """Tell which share of operations ends in each bucket."""
         alive = [self.survival(edge) for edge in EDGES]

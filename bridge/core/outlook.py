@@ -1,5 +1,6 @@
 """What the schedule makes of one operation, in one sweep: its law and the price of a request."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -28,6 +29,14 @@ class Outlook:
             shortest=self.shortest.total_seconds(),
         )
         return watch.registered_at + timedelta(seconds=age)
+
+    def ages(self, count: int) -> Iterator[float]:
+        """Tell the ages, in seconds, at which one that does not end is asked for: at once, then when it is worth it."""
+        age = 0.0
+        for _ in range(count):
+            yield age
+            shortest = self.shortest.total_seconds()
+            age = next_age(self.curve, seen=age, now=age, price=self.price, shortest=shortest)
 
 
 def lost_by(curve: Curve, watch: Watch, now: datetime) -> float:

@@ -96,6 +96,8 @@ class Registration:
     last_attempt: int = 0
     #: The number of the first attempt of the present run.
     run_start: int = 1
+    #: When the present run began: for the first one, when the bridge saw the end of the operation.
+    run_began_at: datetime | None = None
     #: When the next attempt may be made.
     next_attempt_at: datetime | None = None
     #: Why the next attempt waits longer than the schedule says: `busy` or `resting`; None if it does not.
@@ -215,7 +217,7 @@ class Registration:
 
 def _run_begun(registration: Registration, now: datetime, due: str) -> Registration:
     fresh = _idle(registration)
-    return replace(fresh, run_start=fresh.last_attempt + 1, next_attempt_at=now, due=due)
+    return replace(fresh, run_start=fresh.last_attempt + 1, run_began_at=now, next_attempt_at=now, due=due)
 
 
 def _idle(registration: Registration) -> Registration:

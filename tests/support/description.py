@@ -55,7 +55,7 @@ def hold_answer(name: str, status: int, headers: Mapping[str, str], body: Json) 
     content = described.get("content")
     assert (body is None) == (content is None)
     if content is not None:
-        reference = content["application/json"]["schema"].get("$ref", "")
+        reference = content.get("application/json", {"schema": {}})["schema"].get("$ref", "")
         if reference:
             validator(reference.rpartition("/")[2]).validate(body)
 

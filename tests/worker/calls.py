@@ -79,6 +79,8 @@ def first_half(ok: str, cancelled: str, callback: str) -> Iterator[Call]:
     yield get("signing_secret", f"signing-secret?callbackUrl={callback}")
     yield get("signing_secret", "signing-secret?callbackUrl=nonsense&origin=x", status=400)
     yield get("describe", "openapi.json")
+    yield get("dashboard", "dashboard")
+    yield Call(function="dashboard", method="GET", path="dashboard", status=304, headers={"If-None-Match": "*"})
     yield get("signing_keys", "signing-keys")
     yield Call(
         function="signing_keys", method="GET", path="signing-keys", status=304, headers={"If-None-Match": 'W/"a", *'}
@@ -91,6 +93,7 @@ def second_half(ok: str, callback: str) -> Iterator[Call]:
     yield get("read_operation", "operations/worker-ok")
     yield get("list_registrations", "registrations?state=delivered")
     yield get("status", "status")
+    yield get("overview", "overview")
     yield post("registrations", {"operationId": "worker-ok", "callbackUrl": f"{callback}/more"}, status=201)
     yield post("callbacks/ping", {"callbackUrl": callback}, status=200, function="ping")
     yield post(f"registrations/{ok}/redeliver", b"", status=202, function="redeliver", headers={})

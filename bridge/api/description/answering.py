@@ -39,6 +39,13 @@ HEADERS: Mapping[str, Json] = MappingProxyType(
         },
         "Cache-Control": {"description": "Who may keep the answer, and for how long.", "schema": {"type": "string"}},
         "ETag": {"description": "Names this very answer, for `If-None-Match`.", "schema": {"type": "string"}},
+        "Content-Security-Policy": {
+            "description": "What may run in the page: its own style and script.",
+            "schema": {"type": "string"},
+        },
+        "X-Content-Type-Options": {"description": "It is what it says.", "schema": {"const": "nosniff"}},
+        "Referrer-Policy": {"description": "No link tells where it was.", "schema": {"const": "no-referrer"}},
+        "Cross-Origin-Opener-Policy": {"description": "No other page holds it.", "schema": {"const": "same-origin"}},
         "WWW-Authenticate": {"description": "What the token lacks (RFC 6750).", "schema": {"type": "string"}},
         "Retry-After": {
             "description": "Seconds after which it may be tried again.",
@@ -88,6 +95,7 @@ class Answer:
     #: What its body is; None where it has none.
     body: Any = None
     headers: tuple[str, ...] = ("Cache-Control",)
+    media: str = "application/json"
     links: Mapping[str, Link] = field(default_factory=dict)
 
     @classmethod
@@ -95,4 +103,4 @@ class Answer:
         """Make the answers of a call whose body others may keep: with its ETag the call is 304."""
         headers = ("Cache-Control", "ETag")
         again = Link(call, {"header.If-None-Match": "$response.header.ETag"}, "Whether it has changed.")
-        return {200: cls(what, body, headers, {"again": again}), 304: cls("It has not changed.", None, headers)}
+        return {200: cls(what, body, headers, links={"again": again}), 304: cls("It has not changed.", None, headers)}

@@ -8,8 +8,10 @@ from pydantic import BaseModel
 
 from bridge.api import answers
 from bridge.api.body import RegistrationBody
+from bridge.api.caching import PAGE_HEADERS
 from bridge.api.description.answering import Answer, Link
 from bridge.api.orders import PingBody, RedeliverBody
+from bridge.api.overview_answers import Overview
 from bridge.api.query import ListParameters, NoParameters, OperationParameters, SecretParameters
 from bridge.core.keys import OPERATION_ID, PUBLIC_ID
 
@@ -18,6 +20,7 @@ _OF_BODIES = {400: ("InvalidRequest", "InvalidJson"), 413: ("PayloadTooLarge",),
 _OF_IDS = {404: ("NotFound",)}
 _OF_PARAMETERS = {400: ("InvalidRequest",)}
 _KEPT = {"If-None-Match": "The `ETag` of an answer that is still at hand."}
+_OF_PAGES = ("Cache-Control", "ETag", "Content-Security-Policy", *PAGE_HEADERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +60,7 @@ CALLS = (
         headers={"traceparent": "Your trace (W3C Trace Context, version 00): the callback has the same."},
         body=RegistrationBody,
         answers={
-            201: Answer("It is new.", answers.Registered, ("Cache-Control", "Location"), Link.of_registration()),
+            201: Answer("It is new.", answers.Registered, ("Cache-Control", "Location"), links=Link.of_registration()),
             200: Answer(
                 "The same was registered before; nothing changed.", answers.Registered, links=Link.of_registration()
             ),
@@ -147,6 +150,15 @@ CALLS = (
         refuses=_OF_PARAMETERS,
     ),
     Call(
+        name="overview",
+        method="get",
+        path="/overview",
+        summary="Show the last 24 hours, and the schedule that was learnt",
+        tag="Operations",
+        answers={200: Answer("The caller's day.", Overview)},
+        refuses=_OF_PARAMETERS,
+    ),
+    Call(
         name="signing_secret",
         method="get",
         path="/signing-secret",
@@ -177,6 +189,21 @@ CALLS = (
         tag="The bridge",
         headers=_KEPT,
         answers=Answer.kept("The description.", dict[str, Any], "describe"),
+        refuses=_OF_PARAMETERS,
+        is_open=True,
+        is_stored=False,
+    ),
+    Call(
+        name="dashboard",
+        method="get",
+        path="/dashboard",
+        summary="Serve the page that shows what the bridge is doing",
+        tag="The bridge",
+        headers=_KEPT,
+        answers={
+            200: Answer("The page.", str, _OF_PAGES, "text/html"),
+            304: Answer("It has not changed.", None, _OF_PAGES),
+        },
         refuses=_OF_PARAMETERS,
         is_open=True,
         is_stored=False,

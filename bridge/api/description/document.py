@@ -89,7 +89,9 @@ def schema_of(model: Any) -> tuple[Json, Json]:  # noqa: ANN401 - a model or a T
 def _models() -> Iterator[Any]:
     yield ErrorAnswer
     for call in CALLS:
-        yield from (answer.body for answer in call.answers.values() if isinstance(answer.body, type))
+        yield from (
+            answer.body for answer in call.answers.values() if isinstance(answer.body, type) and answer.body is not str
+        )
         yield from () if call.body is None else (call.body,)
     yield from (*ENDED.values(), *PINGED.values())
 
@@ -103,6 +105,8 @@ def _schemas() -> Json:
 
 
 def _named(model: object) -> Json:
+    if model is str:
+        return {"type": "string"}
     return {"$ref": _SCHEMAS.format(model=model.__name__)} if isinstance(model, type) else {"type": "object"}
 
 
@@ -161,7 +165,7 @@ def _responses(call: Call) -> Iterator[tuple[int, Json]]:
 def _success(answer: Answer) -> Json:
     response: Json = {"description": answer.what, "headers": {name: _header(name) for name in answer.headers}}
     if answer.body is not None:
-        response["content"] = {"application/json": {"schema": _named(answer.body)}}
+        response["content"] = {answer.media: {"schema": _named(answer.body)}}
     if answer.links:
         response["links"] = {name: _link(link) for name, link in answer.links.items()}
     return response

@@ -1,0 +1,61 @@
+"""The page where people see what the bridge is doing: one file for the browser, made of those beside this one.
+
+Nothing in it is secret and nothing is anybody's: what it shows it asks of the API, with the key of who looks at it.
+A crash here costs the page, and no sweep or delivery.
+"""
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from string import Template
+
+from bridge.core.hints import table
+
+#: In this order, as one script.
+_SCRIPTS = ("dom.js", "calls.js", "hints.js", "pictures.js", "registrations.js", "forms.js", "main.js")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The page, and the policy that lets nothing run in it but its own style and script."""
+
+    html: str
+    policy: str
+
+
+@cache
+def page(*, by_token: bool) -> Page:
+    """Put the page together, once; `by_token` where callers have tokens of a tenant instead of a key."""
+    folder = files(__name__)
+    style = (folder / "style.css").read_text(encoding="utf-8")
+    script = "\n".join((folder / name).read_text(encoding="utf-8") for name in _SCRIPTS)
+    html = Template((folder / "page.html").read_text(encoding="utf-8")).substitute(
+        auth="entra" if by_token else "key",
+        style=style,
+        hints=json.dumps(table()).replace("<", "\\u003c"),  # no text of it ends the element
+        script=script,
+    )
+    return Page(html, _policy(style, script))
+
+
+def _policy(style: str, script: str) -> str:
+    """Write the Content-Security-Policy (CSP level 3): hashes, so that nothing else runs, and no framing."""
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src '{_hash(script)}'",
+            f"style-src '{_hash(style)}'",
+            "img-src data:",
+            "connect-src 'self'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        )
+    )
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

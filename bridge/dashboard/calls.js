@@ -1,0 +1,60 @@
+// The calls of the API. The key is kept for this tab alone, goes in a header, and is in no address.
+
+const BY_TOKEN = document.documentElement.dataset.auth === "entra";
+const KEPT = "bridge.key";
+const PATIENCE = 20000;
+
+/** The bridge wants a key or a token, or not the one that it was given. */
+class Locked extends Error {}
+
+/** The bridge answered that it does not follow; `details` are sentences. */
+class Refused extends Error {
+  constructor(status, error) {
+    super(error?.message || `The bridge answered ${status}.`);
+    this.status = status;
+    this.details = (error?.details ?? []).map((each) => `${each.target}: ${each.message}`);
+  }
+}
+
+const keyHeaders = () => {
+  const key = sessionStorage.getItem(KEPT);
+  if (!key) return {};
+  return BY_TOKEN ? { Authorization: `Bearer ${key}` } : { "x-functions-key": key };
+};
+
+/** Calls a path below /api; raises Locked, Refused, or Error where no answer came. */
+async function call(method, path, body) {
+  const headers = { Accept: "application/json", ...keyHeaders() };
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  let response, text;
+  try {
+    const asked = { method, headers, cache: "no-store", credentials: "omit", redirect: "error" };
+    response = await fetch(path, {
+      ...asked, body: body === undefined ? undefined : JSON.stringify(body), signal: AbortSignal.timeout(PATIENCE),
+    });
+    text = await response.text();
+  } catch (error) {
+    throw new Error(error.name === "TimeoutError" ? "the bridge does not answer" : "the bridge cannot be reached");
+  }
+  const answer = parsed(text);
+  if (response.status === 401) throw new Locked(answer?.error?.message ?? "");
+  if (!response.ok) throw new Refused(response.status, answer?.error);
+  return answer;
+}
+
+function parsed(text) {
+  try {
+    return text ? JSON.parse(text) : null;
+  } catch {
+    return null;
+  }
+}
+
+const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+
+/** Writes a call for a shell: the key comes from the shell's environment, never from here. */
+function curl(method, path, body) {
+  const key = BY_TOKEN ? ' -H "Authorization: Bearer $BRIDGE_TOKEN"' : ' -H "x-functions-key: $BRIDGE_KEY"';
+  const content = body === undefined ? "" : ` -H 'Content-Type: application/json' -d ${quoted(JSON.stringify(body))}`;
+  return `curl -sS -X ${method} ${quoted(new URL(path, location.href).href)}${key}${content}`;
+}

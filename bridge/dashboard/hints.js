@@ -1,0 +1,17 @@
+// What is broken and what to do: the table of the bridge (core/hints.py), which the page is served with.
+
+const HINTS = JSON.parse(byId("hints").textContent);
+
+function ofAttempt({ status, error }) {
+  if (error) return HINTS.failures[error] ?? null;
+  if (status === null) return null;
+  return HINTS.statuses[status] ?? HINTS.classes[Math.floor(status / 100)] ?? null;
+}
+
+const ofPoll = (lastError) =>
+  lastError ? HINTS.polls.find(({ pattern }) => new RegExp(`^(?:${pattern})`).test(lastError))?.hint ?? HINTS.unreachable : null;
+
+const ofEnd = (reason) => (reason ? HINTS.reasons[reason] ?? null : null);
+
+const told = (hint) => hint && el("p", { class: "hint" }, el("strong", {}, `${capital(hint.what)}.`), ` ${capital(hint.do)}.`);
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);

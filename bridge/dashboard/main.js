@@ -1,0 +1,120 @@
+// Reads what is to be shown, again and again while the page is looked at, and says when it cannot.
+
+const EVERY = 5000, PICTURES_EVERY = 60000;
+let sources = [], picturesAt = 0, running = null, seenAt = null;
+
+const sourceOf = (name) => sources.find((each) => each.name === name);
+
+const many = ({ count, more }) => (more ? `more than ${count.toLocaleString("en")}` : count.toLocaleString("en"));
+
+function figure(label, value, attributes = {}) {
+  return el("div", { class: "figure", ...attributes }, el("span", { class: "quiet" }, label), el("b", {}, value));
+}
+
+function drawCounts(counts) {
+  show(byId("counts"), counts, () => [
+    el("button", { type: "button", class: "figure", "data-state": "", "data-focus": "all", click: () => choose("") },
+      el("span", { class: "quiet" }, "registrations"), el("b", {}, "all")),
+    ...STATES.map((state) => el("button", {
+      type: "button", class: `figure ${state}`, "data-state": state, "data-focus": state, click: () => choose(state),
+    }, el("span", { class: "quiet" }, word(state)), el("b", {}, many(counts[state])))),
+  ]);
+}
+
+function drawHealth(status) {
+  show(byId("health"), [status.lastSweepAt, status.oldestOverdueAt], () => [
+    figure("last sweep", status.lastSweepAt ? when(status.lastSweepAt) : "never"),
+    figure("oldest overdue", status.oldestOverdueAt ? el("span", {}, "since ", when(status.oldestOverdueAt)) : "none",
+      { title: "What has waited longest past its time" }),
+  ]);
+}
+
+function condition(source) {
+  if (source.pausedUntil && Date.parse(source.pausedUntil) > Date.now()) return el("span", { class: "wrong" }, "paused until ", when(source.pausedUntil));
+  if (source.problem) return el("span", { class: "wrong" }, "was refused; asks again");
+  if (source.stoppedUntil && Date.parse(source.stoppedUntil) > Date.now()) return el("span", { class: "wrong" }, "stopped by 429 until ", when(source.stoppedUntil));
+  return el("span", { class: "ok" }, "asks");
+}
+
+function drawSources() {
+  show(byId("sources"), sources, () => sources.map((source) => el("li", {},
+    el("strong", {}, source.name), condition(source),
+    el("span", { class: "quiet url" }, `${host(source.endpoint)}/${source.path}`),
+    el("span", { title: "requests per second, of the highest" }, `${source.requestsPerSecond} of ${source.highestRequestsPerSecond} requests/s`),
+    source.price > 1 && el("span", { title: "more is due than may be asked for: only what is worth this many first prices" }, `price ${source.price}`),
+    source.problem && el("p", { class: "hint" }, el("strong", {}, `${source.problem}.`), ` ${capital(source.advice ?? "")}`))));
+}
+
+async function readStatus() {
+  try {
+    const status = await call("GET", "status");
+    sources = status.sources;
+    drawCounts(status.registrations);
+    drawHealth(status);
+    drawSources();
+  } catch (error) {
+    if (error.status !== 403) throw error;
+    show(byId("counts"), "owner", () => STATES.map((state) => el("button", {
+      type: "button", class: `figure ${state}`, "data-state": state, "data-focus": state, click: () => choose(state),
+    }, el("b", {}, word(state)))));
+    show(byId("health"), "owner", () => el("p", { class: "quiet" }, "Counts and sources are for admins (Bridge.Admin); below are your own registrations."));
+  }
+}
+
+async function readPictures() {
+  if (Date.now() - picturesAt < PICTURES_EVERY) return;
+  pictures(await call("GET", "overview"));
+  picturesAt = Date.now();
+}
+
+/** Reads all of it once; whoever asks meanwhile waits for the same. */
+function refresh() {
+  running ??= (async () => {
+    await Promise.all([readStatus(), readList(), readPictures()]);
+    drawList();
+    seenAt = new Date().toISOString();
+    document.body.dataset.ready = "";
+    show(byId("seen"), seenAt, () => [el("span", {}, "seen "), when(seenAt)]);
+    show(byId("trouble"), "", () => []);
+    byId("sign-out").hidden = !sessionStorage.getItem(KEPT);
+  })().finally(() => { running = null; });
+  return running;
+}
+
+function trouble(error) {
+  if (error instanceof Locked) return signIn(sessionStorage.getItem(KEPT) ? error.message || "It was not taken." : "");
+  show(byId("trouble"), [error.message, error.details], () => el("p", {},
+    el("strong", {}, `${capital(error.message)}${error.message.endsWith(".") ? "" : "."}`),
+    ...(error.details ?? []).map((each) => el("span", {}, ` ${each}`)),
+    seenAt ? " What is shown may be old; it goes on trying." : " It goes on trying."));
+}
+
+/** Does what a person asked for, and says what went wrong. */
+async function doing(what) {
+  try {
+    if (running) await running.catch(() => {});
+    await what();
+  } catch (error) {
+    trouble(error);
+  }
+}
+
+async function loop() {
+  if (!document.hidden && !document.querySelector("dialog[data-sign-in]")) await refresh().catch(trouble);
+  setTimeout(loop, EVERY);
+}
+
+byId("register").addEventListener("click", register);
+byId("ping").addEventListener("click", ping);
+byId("redeliver-many").addEventListener("click", redeliverMany);
+byId("sign-out").addEventListener("click", signOut);
+byId("find").addEventListener("submit", (event) => {
+  event.preventDefault();
+  choose("", new FormData(event.target).get("operationId").trim());
+});
+byId("older").addEventListener("click", () => { list.pages.push(list.next); doing(refresh); });
+byId("newer").addEventListener("click", () => { list.pages.pop(); doing(refresh); });
+byId("law-choice").addEventListener("change", () => { picturesAt = 0; doing(refresh); });
+document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh().catch(trouble); });
+setInterval(tick, 1000);
+loop();
