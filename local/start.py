@@ -155,11 +155,12 @@ def _summary(settings: Settings, environ: Mapping[str, str]) -> str:
     callback = f"http://127.0.0.1:{settings.receiver_port}/callback"
     return f"""
 functions  {api}
+the page   {api}/dashboard
 receiver   {callback}
 speech     {environ.get("SPEECH_ENDPOINT") or speech}
 storage    {"as AzureWebJobsStorage says" if environ.get("AzureWebJobsStorage") else storage}
 
-Register an operation; its callback appears here after about half a minute:
+Open the page, or register an operation here; its callback appears here after about half a minute:
 
     curl -s {api}/registrations -H 'Content-Type: application/json' \\
         -d '{{"operationId": "my-first-operation", "callbackUrl": "{callback}"}}'

@@ -59,7 +59,7 @@ const moment = (at, title, ...more) => el("li", {}, el("span", { class: "at" }, 
 
 function asked(operation) {
   const hint = told(ofPoll(operation.lastError)) ?? (operation.reason ? told(ofEnd(operation.reason)) : null);
-  const times = operation.polls === 0 ? "Not asked for yet" : `Asked for ${plural(operation.polls, "time")}`;
+  const times = operation.polls === 0 ? "Not asked for yet" : operation.polls === 1 ? "Asked for once" : `Asked for ${plural(operation.polls, "time")}`;
   const next = operation.nextPollAt ? el("span", {}, "; again ", when(operation.nextPollAt)) : null;
   return moment(operation.lastPolledAt, times, next,
     operation.lastError && el("pre", {}, operation.lastError), hint);
@@ -82,8 +82,8 @@ function life(shown) {
   const ended = operation.finishedAt && moment(operation.finishedAt, `The operation is ${operation.status}`,
     operation.reason && el("span", {}, ` (${operation.reason})`));
   const source = sourceOf(operation.source);
-  const paused = !ended && source?.problem && el("p", { class: "hint" },
-    el("strong", {}, `Source ${source.name} is paused: ${source.problem}.`), ` ${capital(source.advice ?? "")}`);
+  const paused = !ended && !operation.lastError && source?.problem && el("p", { class: "hint" },
+    el("strong", {}, `Source ${source.name} is paused: ${source.problem}`), ` ${capital(source.advice ?? "")}`);
   return [
     el("ol", { class: "life" },
       moment(shown.createdAt, "Registered", el("span", { class: "quiet url" }, ` for ${shown.callbackUrl}`)),

@@ -1,0 +1,98 @@
+"""Ten thousand registrations, and callers with tokens."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from azure.data.tables import TableClient
+from playwright.sync_api import Browser, expect
+
+from bridge.adapters.clients import TABLE
+from bridge.adapters.tables import AzureTable
+from bridge.core.index import IndexEntry
+from bridge.core.keys import OperationRef, RegistrationRef, operation_partitions
+from bridge.core.operation import Verdict
+from bridge.core.registration import Registration, State
+from bridge.core.rows import for_insert
+from bridge.core.transaction import MAX_WRITES, Insert, Transaction
+from tests.dashboard.browser import is_ready, looking
+from tests.support.situations import OPEN, Place, place
+from tests.support.tenant import ANN, key_server
+
+MANY = 10_000
+ALWAYS: dict[str, Any] = {"nbf": 1_000_000_000, "exp": 4_000_000_000}
+
+
+@pytest.fixture(scope="module")
+def at() -> Iterator[Place]:
+    """Set up a place for an app."""
+    with place() as made:
+        yield made
+
+
+def fill(at: Place) -> None:
+    """Store the index rows of so many that were delivered; the newest is the last."""
+    table = AzureTable(TableClient.from_connection_string(at.azurite.connection_string, TABLE))
+    now = datetime.now(UTC).replace(microsecond=0)  # noqa: TID251 - the app has a real clock
+    inserts: dict[str, list[Insert]] = {name: [] for name in operation_partitions()}
+    for number in range(MANY):
+        since = now - timedelta(seconds=MANY - number)
+        url = "https://hooks.example.com/callback"
+        ref = RegistrationRef.of(OperationRef("default", f"operation-{number:05d}"), owner="shared", callback_url=url)
+        entry = IndexEntry.of(
+            Registration(
+                ref=ref,
+                owner="shared",
+                callback_url=url,
+                events=tuple(Verdict),
+                state=State.DELIVERED,
+                since=since,
+                life=since,
+                verdict=Verdict.SUCCEEDED,
+                run_began_at=since - timedelta(seconds=2),
+                delivered_at=since,
+            )
+        )
+        inserts[ref.partition].append(Insert(entry.key, for_insert(entry)))
+    for partition, rows in inserts.items():
+        for start in range(0, len(rows), MAX_WRITES):
+            table.commit(Transaction(partition, tuple(rows[start : start + MAX_WRITES]), stamp=None, tx=""))
+
+
+def test_ten_thousand_are_paged_newest_first(browser: Browser, at: Place) -> None:
+    """Fifty at a time, there and back; the count says that it stopped counting."""
+    fill(at)
+    app = at.start()
+    with looking(browser, app.url) as page:
+        is_ready(page)
+        names = page.locator("#rows .id")
+        expect(page.locator("#counts")).to_contain_text("more than 1,000")
+        expect(names.first).to_have_text("operation-09999")
+        expect(names).to_have_count(50)
+        page.get_by_role("button", name="Older").click()
+        expect(names.first).to_have_text("operation-09949")
+        page.get_by_role("button", name="Older").click()
+        expect(names.first).to_have_text("operation-09899")
+        page.get_by_role("button", name="Newer").click()
+        expect(names.first).to_have_text("operation-09949")
+        expect(page.locator("#day title").last).to_contain_text(re.compile(r"\d+ delivered, 0 dead; half within 2 s"))
+
+
+def test_page_takes_tokens_where_owners_are_apart(browser: Browser, at: Place) -> None:
+    """It says how to get one; an admin sees everything, an owner what is theirs."""
+    with key_server() as tenant:
+        app = at.start({**OPEN, **tenant.settings})
+        with looking(browser, app.url) as page:
+            expect(page.get_by_text("az account get-access-token")).to_be_visible()
+            page.get_by_label("Token", exact=True).fill("wrong")
+            page.get_by_role("button", name="Enter").click()
+            expect(page.get_by_role("dialog").locator(".wrong")).to_be_visible()
+            page.get_by_label("Token", exact=True).fill(tenant.token(ANN, "Bridge.Admin", **ALWAYS))
+            page.get_by_role("button", name="Enter").click()
+            expect(page.locator("#sources")).to_contain_text("default")
+        with looking(browser, app.url, key=tenant.token(ANN, "Bridge.Use", **ALWAYS)) as page:
+            is_ready(page)
+            expect(page.get_by_text("Counts and sources are for admins")).to_be_visible()
+            expect(page.get_by_text("Nothing is registered yet")).to_be_visible()

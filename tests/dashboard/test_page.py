@@ -1,0 +1,251 @@
+"""The page, in a real browser, over the started app: from nothing to a delivered callback, and back again."""
+
+import json
+import re
+from typing import Any
+
+import requests
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from local.answer import Answer
+from tests.dashboard.browser import is_ready, looking, opened
+from tests.dashboard.conftest import KEY, Site
+
+HOSTILE = '<img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script>{{7*7}}'
+
+
+def violations(page: Page) -> list[str]:
+    """Let axe look at the page as it is."""
+    found = Axe().run(page).response["violations"]
+    return [f"{each['id']}: {node['html'][:200]}" for each in found for node in each["nodes"]]
+
+
+def state_of(page: Page, operation_id: str, state: str) -> None:
+    """Wait until the table shows a registration in a state."""
+    row = page.get_by_role("row").filter(has=page.get_by_role("button", name=operation_id, exact=True))
+    expect(row.locator(".state")).to_have_text(state)
+
+
+def test_key_is_asked_for_once_and_kept_for_the_tab(browser: Browser, site: Site) -> None:
+    """A wrong one is said to be; the right one is in no address, and gone with the tab."""
+    with looking(browser, site.url) as page:
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.get_by_label("Key", exact=True).fill("wrong")
+        page.get_by_role("button", name="Enter").click()
+        expect(page.get_by_text("It was not taken.")).to_be_visible()
+
+        page.get_by_label("Key", exact=True).fill(KEY)
+        page.get_by_role("button", name="Enter").click()
+        is_ready(page)
+        page.reload()
+        is_ready(page)
+        page.get_by_role("button", name="Forget the key").click()
+        expect(page.get_by_role("dialog", name="Enter the key")).to_be_visible()
+
+        assert [url for url in asked if KEY in url or "wrong" in url] == []
+        assert {re.sub(r"^(https?://[^/]+)/.*", r"\1", url) for url in asked} == {site.url}
+
+
+def test_empty_page_says_what_to_do_first(browser: Browser, site: Site) -> None:
+    """A form, a call to copy, and for a local start the receiver."""
+    with looking(browser, site.url, key=KEY) as page:
+        is_ready(page)
+        page.get_by_role("search").get_by_label("Operation id").fill("no-such-operation")
+        page.get_by_role("button", name="Find").click()
+
+        expect(page.get_by_text("No registration of an operation “no-such-operation”.")).to_be_visible()
+
+
+def test_from_the_form_to_a_delivered_callback(browser: Browser, site: Site) -> None:
+    """Registered in the page, delivered by the bridge, read in the page."""
+    site.at.upstream.tell("from-the-form", "Succeeded")
+    with looking(browser, site.url, key=KEY) as page:
+        is_ready(page)
+        page.get_by_role("button", name="Register", exact=True).click()
+        dialog = page.get_by_role("dialog", name="Register a callback")
+        dialog.get_by_label("Operation id").fill("from-the-form")
+        dialog.get_by_label("Callback URL").fill(site.callback_url)
+        dialog.get_by_text("More").click()
+        dialog.get_by_label("Metadata").fill('{"video": "intro"}')
+        dialog.get_by_role("button", name="Register").click()
+        expect(dialog.get_by_text("verify with the secret whsec_")).to_be_visible()
+        page.keyboard.press("Escape")
+
+        state_of(page, "from-the-form", "delivered")
+        expect(page.locator(".life")).to_contain_text("The operation is Succeeded")
+        expect(page.locator(".life")).to_contain_text(re.compile(r"Attempt 1: HTTP 204 after \d+ ms at 127\.0\.0\.1"))
+    received: list[Any] = [each.content for each in site.at.receiver.callbacks]
+    assert [each["data"]["metadata"] for each in received] == [{"video": "intro"}]
+
+
+def test_wrong_fields_are_said_in_the_form(browser: Browser, site: Site) -> None:
+    """Every one, in the bridge's words; what is no JSON is not even sent."""
+    with looking(browser, site.url, key=KEY) as page:
+        is_ready(page)
+        page.get_by_role("button", name="Register", exact=True).click()
+        dialog = page.get_by_role("dialog", name="Register a callback")
+        dialog.get_by_label("Operation id").fill("!")
+        dialog.get_by_label("Callback URL").fill("ftp://hooks.example.com/")
+        dialog.get_by_role("button", name="Register").click()
+        expect(dialog.get_by_role("status")).to_contain_text("operationId:")
+        expect(dialog.get_by_role("status")).to_contain_text("callbackUrl:")
+        dialog.get_by_text("More").click()
+        dialog.get_by_label("Metadata").fill("{")
+        dialog.get_by_role("button", name="Register").click()
+
+        expect(dialog.get_by_role("status")).to_have_text("Metadata is not JSON.")
+
+
+def test_cancelled_and_delivered_again_from_its_row(browser: Browser, site: Site) -> None:
+    """What can be done with a registration is a button there, and nothing else is; curl has no key in it."""
+    site.at.upstream.tell("to-be-cancelled", "Running")
+    site.at.upstream.tell("to-be-repeated", "Succeeded")
+    name = site.register("to-be-cancelled")
+    site.register("to-be-repeated")
+    with looking(browser, site.url, key=KEY) as page:
+        is_ready(page)
+        opened(page, "to-be-cancelled")
+        page.get_by_role("button", name="Copy as curl").click()
+        expect(page.get_by_role("button", name="copied")).to_be_visible()
+        copied = page.evaluate("navigator.clipboard.readText()")
+        page.get_by_role("button", name="Cancel", exact=True).click()
+        state_of(page, "to-be-cancelled", "cancelled")
+        page.get_by_role("button", name="to-be-cancelled", exact=True).click()
+
+        state_of(page, "to-be-repeated", "delivered")
+        opened(page, "to-be-repeated")
+        expect(page.get_by_role("button", name="Cancel", exact=True)).to_have_count(0)
+        page.get_by_role("button", name="Deliver again").click()
+        expect(page.locator(".life")).to_contain_text("Attempt 2: HTTP 204")
+    assert copied == f"curl -sS -X GET '{site.url}/api/registrations/{name}' -H \"x-functions-key: $BRIDGE_KEY\""
+
+
+def test_ping_says_what_came_back(browser: Browser, site: Site) -> None:
+    """The answer's start, and what its status means."""
+    site.at.receiver.answer("/closed", then=Answer(status=401, body=b"who are you?"))
+    with looking(browser, site.url, key=KEY) as page:
+        is_ready(page)
+        page.get_by_role("button", name="Ping").click()
+        dialog = page.get_by_role("dialog", name="Ping a URL")
+        dialog.get_by_label("Callback URL").fill(f"{site.at.receiver.url}/closed")
+        dialog.get_by_role("button", name="Send").click()
+
+        expect(dialog.get_by_role("status")).to_contain_text("HTTP 401")
+        expect(dialog.get_by_role("status")).to_contain_text("The receiver wants credentials")
+
+
+def test_dead_of_a_host_are_delivered_again(browser: Browser, site: Site) -> None:
+    """All at once, after an outage; the filter shows the dead alone."""
+    site.at.receiver.answer("/gone", 410, then=204)
+    site.at.upstream.tell("died-of-410", "Succeeded")
+    site.register("died-of-410", f"{site.at.receiver.url}/gone")
+    with looking(browser, site.url, key=KEY) as page:
+        is_ready(page)
+        page.locator("#counts").get_by_role("button", name=re.compile("dead")).click()
+        state_of(page, "died-of-410", "dead")
+        assert "The receiver said that nobody wants callbacks there any more." in opened(page, "died-of-410")
+        page.get_by_role("button", name="Redeliver dead").click()
+        dialog = page.get_by_role("dialog", name="Deliver the dead again")
+        dialog.get_by_label("Host").fill(f"127.0.0.1:{site.at.receiver.port}")
+        dialog.get_by_role("button", name="Deliver again").click()
+        expect(dialog.get_by_role("status")).to_have_text("Begun: 1 delivery.")
+        page.keyboard.press("Escape")
+
+        expect(page.get_by_text("No registration is dead.")).to_be_visible()
+        page.locator("#counts").get_by_role("button", name="registrations all").click()
+        state_of(page, "died-of-410", "delivered")
+
+
+def test_nothing_from_outside_is_run(browser: Browser, site: Site) -> None:
+    """Of clients, receivers and Speech, in every field that a page shows: it is text."""
+    site.at.receiver.answer("/hostile", then=Answer(status=500, body=HOSTILE.encode()))
+    site.at.upstream.tell("hostile-receiver", "Succeeded")
+    fault = json.dumps({"error": {"code": HOSTILE, "message": HOSTILE}}).encode()
+    site.at.upstream.tell("hostile-speech", always=Answer(status=500, body=fault))
+    url = f"{site.at.receiver.url}/hostile?q='\"><script>window.hacked=1</script>"
+    site.register("hostile-receiver", url, metadata={HOSTILE: HOSTILE}, group="a.b-c_d")
+    site.register("hostile-speech", url, metadata={HOSTILE: [HOSTILE]})
+    with looking(browser, site.url, key=KEY) as page:
+        is_ready(page)
+        opened(page, "hostile-receiver")
+        expect(page.locator(".detail pre")).to_contain_text("<img src=x onerror=")
+        expect(page.locator(".detail")).to_contain_text("{{7*7}}")
+        page.get_by_role("button", name="hostile-receiver", exact=True).click()
+        opened(page, "hostile-speech")
+        expect(page.locator(".detail pre")).to_contain_text("HTTP 500")
+
+        assert page.evaluate("window.hacked") is None
+        assert page.locator("main img, main script").count() == 0
+
+
+def test_works_by_keyboard_and_keeps_its_place(browser: Browser, site: Site) -> None:
+    """A row opens by Enter; focus stays where it is while the page reads on."""
+    site.at.upstream.tell("by-keyboard", "Running")
+    site.register("by-keyboard")
+    with looking(browser, site.url, key=KEY) as page:
+        is_ready(page)
+        row = page.get_by_role("button", name="by-keyboard", exact=True)
+        for _ in range(40):
+            page.keyboard.press("Tab")
+            if row.evaluate("element => element === document.activeElement"):
+                break
+        page.keyboard.press("Enter")
+        expect(page.locator(".life")).to_be_visible()
+        with page.expect_response(re.compile("/api/status")):
+            site.at.upstream.tell("by-keyboard", "Succeeded")
+        state_of(page, "by-keyboard", "delivered")
+        expect(row).to_be_focused()
+
+
+def test_phone_has_nothing_to_scroll_sideways(browser: Browser, site: Site) -> None:
+    """At 375 pixels, with a row open and a dialog."""
+    site.at.upstream.tell("on-the-phone", "Succeeded")
+    site.register("on-the-phone", f"{site.callback_url}/{'long' * 100}")
+    with looking(browser, site.url, key=KEY, width=375, height=800) as page:
+        is_ready(page)
+        opened(page, "on-the-phone")
+        assert page.evaluate("document.documentElement.scrollWidth") == 375
+        page.get_by_role("button", name="Register", exact=True).click()
+        expect(page.get_by_role("dialog")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") == 375
+
+
+def test_axe_finds_nothing(browser: Browser, site: Site) -> None:
+    """In light and dark, with a row open, and in a dialog."""
+    site.at.upstream.tell("looked-at-by-axe", "Succeeded")
+    site.register("looked-at-by-axe")
+    for scheme in ("light", "dark"):
+        with looking(browser, site.url, key=KEY, scheme=scheme) as page:
+            is_ready(page)
+            state_of(page, "looked-at-by-axe", "delivered")
+            opened(page, "looked-at-by-axe")
+            assert violations(page) == []
+            page.get_by_role("button", name="Register", exact=True).click()
+            page.get_by_role("dialog").get_by_text("More").click()
+            assert violations(page) == []
+
+
+def test_page_says_when_it_cannot_refresh_and_when_it_can_again(browser: Browser, site: Site) -> None:
+    """What is shown stays, and is said to be old."""
+    with looking(browser, site.url, key=KEY) as page:
+        is_ready(page)
+        page.context.set_offline(True)
+        expect(page.get_by_role("alert")).to_contain_text("The bridge cannot be reached.")
+        expect(page.get_by_role("alert")).to_contain_text("What is shown may be old; it goes on trying.")
+        page.context.set_offline(False)
+        expect(page.get_by_role("alert")).to_be_empty()
+
+
+def test_page_is_served_to_anybody_and_runs_nothing_else(site: Site) -> None:
+    """By a policy of hashes; no other site may hold it in a frame; who has it is told so."""
+    first = requests.get(f"{site.url}/api/dashboard", timeout=30)
+    again = requests.get(f"{site.url}/api/dashboard", headers={"If-None-Match": first.headers["ETag"]}, timeout=30)
+
+    policy = dict(each.split(" ", 1) for each in first.headers["Content-Security-Policy"].split("; "))
+    assert (first.status_code, again.status_code) == (200, 304)
+    assert (policy["default-src"], policy["frame-ancestors"], policy["base-uri"]) == ("'none'", "'none'", "'none'")
+    assert re.fullmatch(r"'sha256-[\w+/]{43}='", policy["script-src"])
+    assert "unsafe" not in first.headers["Content-Security-Policy"]
+    assert first.headers["Content-Type"] == "text/html; charset=utf-8"

@@ -1,0 +1,51 @@
+"""Six broken situations, each explained by the page alone: what is broken, and what to do."""
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.dashboard.browser import is_ready, looking, opened
+from tests.support import situations
+from tests.support.situations import Broken, Place
+
+SAID: list[tuple[Callable[[Place], Broken], list[str]]] = [
+    (
+        situations.wrong_speech_key,
+        ["Speech does not take the bridge's credential", "HTTP 401 (401: Access denied", "heck SPEECH_KEY"],
+    ),
+    (
+        situations.receiver_with_401,
+        ["HTTP 401", "The receiver wants credentials that the callback did not have", "Register with the header"],
+    ),
+    (
+        situations.receiver_down,
+        ["connect", "Nobody takes connections at the receiver", "Start the receiver, and check its port and firewall"],
+    ),
+    (
+        situations.name_does_not_resolve,
+        ["hooks.no-such-name.invalid", "The receiver's name leads to no address", "Check the host's spelling"],
+    ),
+    (
+        situations.refused_by_the_rules,
+        ["refused-by-rules", "The rules do not let callbacks go to this URL", "BRIDGE_CALLBACK_ALLOWED_NETWORKS"],
+    ),
+    (
+        situations.operation_unknown_upstream,
+        ["HTTP 404 (NotFound", "Speech knows no such operation, or not yet", "Check the operation id and the source"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("prepare", "words"), SAID, ids=[each.__name__ for each, _ in SAID])
+def test_page_says_what_is_broken_and_what_to_do(
+    browser: Browser, prepare: Callable[[Place], Broken], words: list[str]
+) -> None:
+    """In the row's own life."""
+    with situations.place() as at:
+        broken = prepare(at)
+        with looking(browser, broken.app.url) as page:
+            is_ready(page)
+            said = opened(page, broken.name.split("~")[1])
+
+    assert [word for word in words if word not in said] == [], said

@@ -1,0 +1,199 @@
+"""The last day and the learnt schedule: what is counted, what is read for it, and for whom."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.adapters.memory import MemoryTable
+from bridge.core.history import HOURS, by_hour, day_before
+from bridge.core.index import IndexEntry
+from bridge.core.keys import OperationRef, RegistrationRef, law_key
+from bridge.core.law import EDGES, Law
+from bridge.core.operation import Verdict
+from bridge.core.outlook import Outlook
+from bridge.core.registration import Registration, State
+from bridge.core.rows import for_insert
+from bridge.core.transaction import Insert, Row, Transaction
+from bridge.overview import DAY_CALLS, NEWEST, Overview
+from tests.support.world import NOON
+
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+
+
+class Counting(MemoryTable):
+    """A table that counts what is read of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ranges = 0
+
+    def range(
+        self, partition: str, start: str, stop: str, *, limit: int | None = None, columns: Sequence[str] = ()
+    ) -> Sequence[Row]:
+        """Read rows."""
+        self.ranges += 1
+        return super().range(partition, start, stop, limit=limit, columns=columns)
+
+
+@pytest.fixture
+def executor() -> Iterator[Executor]:
+    """Run reads in threads, as the app does."""
+    with ThreadPoolExecutor(4) as running:
+        yield running
+
+
+def ended(
+    number: int, at: datetime, *, took: timedelta | None = SECOND, state: State = State.DELIVERED, owner: str = "shared"
+) -> IndexEntry:
+    """Make what the index has of one that ended."""
+    url = "https://hooks.example.com/callback"
+    ref = RegistrationRef.of(OperationRef("default", f"operation-{number}"), owner=owner, callback_url=url)
+    began = None if took is None else at - took
+    return IndexEntry.of(
+        Registration(
+            ref=ref,
+            owner=owner,
+            callback_url=url,
+            events=tuple(Verdict),
+            state=state,
+            since=at,
+            life=at,
+            run_began_at=began,
+        )
+    )
+
+
+def stored(*entries: IndexEntry) -> Counting:
+    """Store them."""
+    table = Counting()
+    for each in entries:
+        insert = Insert(each.key, for_insert(each))
+        table.commit(Transaction(each.ref.partition, (insert,), stamp=None, tx=""))
+    return table
+
+
+def overview(table: MemoryTable, executor: Executor, now: datetime = NOON) -> Overview:
+    """Make the use case."""
+    return Overview(
+        table=table,
+        clock=lambda: now,
+        executor=executor,
+        sources=["default", "other"],
+        polls_per_operation=12,
+        shortest_gap=10 * SECOND,
+    )
+
+
+def test_what_ended_is_counted_in_its_hour() -> None:
+    """The hour that runs is the last; one whose writer's clock is ahead is in it too."""
+    now = NOON + 20 * MINUTE
+    hours = by_hour(
+        [
+            ended(1, NOON + MINUTE),
+            ended(2, NOON - MINUTE, state=State.DEAD),
+            ended(3, NOON - 23 * HOUR),
+            ended(4, NOON - 23 * HOUR - MINUTE),
+            ended(5, NOON + HOUR + MINUTE),
+        ],
+        now,
+    )
+
+    assert [each.begins for each in hours] == [NOON - (23 - number) * HOUR for number in range(HOURS)]
+    assert [
+        (number, each.delivered, each.dead) for number, each in enumerate(hours) if each.delivered or each.dead
+    ] == [
+        (0, 1, 0),
+        (22, 0, 1),
+        (23, 2, 0),
+    ]
+
+
+def test_delays_are_from_the_beginning_of_the_run() -> None:
+    """By nearest rank; the dead have none, nor have rows of former versions."""
+    taken = [ended(number, NOON, took=number * SECOND) for number in range(1, 21)]
+    others = [ended(21, NOON, took=None), ended(22, NOON, took=HOUR, state=State.DEAD)]
+
+    hour = by_hour([*taken, *others], NOON)[-1]
+
+    assert (hour.delivered, hour.dead) == (21, 1)
+    assert [hour.within(share) for share in (0.5, 0.95, 1.0)] == [10, 19, 20]
+
+
+def test_first_run_begins_with_the_news_and_a_redelivery_anew() -> None:
+    """So that a redelivery weeks later does not look like news that took weeks."""
+    first = ended(1, NOON, took=None)
+
+    assert first.run_began_at is None
+    assert by_hour([first], NOON)[-1].delays == []
+
+
+def test_day_is_read_in_a_bounded_number_of_calls(executor: Executor) -> None:
+    """Where there is more than is read, it says from when on nothing is missing."""
+    table = stored(*(ended(number, NOON - number * SECOND) for number in range(8 * NEWEST + 2000)))
+    use_case = overview(table, executor)
+    table.ranges = 0
+
+    day = use_case.day()
+
+    assert table.ranges == DAY_CALLS == 16
+    assert day.begins == day_before(NOON)
+    assert NOON - 3 * HOUR < day.whole_from < NOON - HOUR
+    whole = [each for each in day.hours if each.begins >= day.whole_from]
+    assert [each.delivered for each in whole][:-1] == [3600] * (len(whole) - 1)
+
+
+def test_day_of_an_owner_is_theirs_alone(executor: Executor) -> None:
+    """What others have is not even counted."""
+    table = stored(ended(1, NOON, owner="ann"), ended(2, NOON, owner="bob"), ended(3, NOON, owner="bob"))
+
+    day = overview(table, executor).day("ann")
+
+    assert sum(each.delivered for each in day.hours) == 1
+    assert sum(each.delivered for each in overview(table, executor).day().hours) == 3
+
+
+def test_schedules_are_of_each_source_and_its_groups(executor: Executor) -> None:
+    """One of which nothing is known has the prior's."""
+    table = Counting()
+    laws = {law_key("default", None): Law(), law_key("default", "short"): Law(), law_key("gone", None): Law()}
+    for key, law in laws.items():
+        table.commit(Transaction("sources", (Insert(key, for_insert(law)),), stamp=None, tx=""))
+
+    expected = list(overview(table, executor).expected())
+
+    assert [(each.source, each.group) for each in expected] == [
+        ("default", None),
+        ("default", "short"),
+        ("other", None),
+    ]
+
+
+counts = st.tuples(*[st.floats(0, 1e9)] * len(EDGES))
+
+
+@given(exposure=counts, completions=counts, price=st.floats(1e-6, 1e9))
+def test_ages_rise_by_a_sweep_at_least(
+    exposure: tuple[float, ...], completions: tuple[float, ...], price: float
+) -> None:
+    """Whatever row is stored; the first question is at once."""
+    curve = Law(exposure=exposure, completions=completions).curve()
+
+    ages = list(Outlook(curve, price, 10 * SECOND).ages(40))
+
+    assert ages[0] == 0
+    assert all(later - age >= 10 - 1e-6 for age, later in pairwise(ages))
+
+
+@given(exposure=counts, completions=counts, share=st.floats(0.001, 0.999))
+def test_age_that_a_share_outlives_is_where_the_curve_has_it(
+    exposure: tuple[float, ...], completions: tuple[float, ...], share: float
+) -> None:
+    """The inverse of survival."""
+    curve = Law(exposure=exposure, completions=completions).curve()
+
+    assert curve.survival(curve.outlived_by(share)) == pytest.approx(share)
