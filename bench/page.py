@@ -25,10 +25,9 @@ GOALS: Mapping[str, Goal] = {
     "instances.speedup.four": Goal(3.2, at_least=True),
 }
 
-_SHARED = (
-    "not profiled yet; likely one Azurite, which is one thread and takes five requests for each delivery, and the \
-cores of this machine, which the instances share with it"
-)
+_SHARED = "a delivery takes some 11 ms of processor time of its instance, most of it the storage client's \
+([instance.svg](instance.svg)), and 6 ms of the one Azurite: one instance at full speed keeps nine tenths of a core \
+busy, so two cores carry little more than two"
 
 _EMULATED = "the calls are the same, so what is more is the emulator's time for a larger table, and the machine's \
 other work"
@@ -37,7 +36,7 @@ other work"
 _REASONS: Mapping[str, str] = {
     "deliver.vs_requests": "the POST itself, guard and deadline included, takes less than a bare one; what remains is "
     "reading, claiming, signing and recording, 0.33 ms of Python, and any work between two requests makes the next "
-    "one dearer: bare POSTs with as much of it between them come to no less",
+    "one dearer: bare POSTs with as much of it between them come to no less ([deliver.svg](deliver.svg))",
     "growth.waiting": _EMULATED,
     "growth.finished": _EMULATED,
     "terminal_to_post.seconds": "the host looks at an idle queue every second (`maxPollingInterval` of host.json), and "

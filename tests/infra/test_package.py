@@ -57,7 +57,10 @@ def test_the_package_is_the_app_and_nothing_else() -> None:
     modules -= {Path("bridge/adapters/memory.py"), Path("bridge/__main__.py")}
     modules -= {path for path in modules if path.is_relative_to("bridge/cli")}
 
-    assert set(packaged()) == {*modules, Path("function_app.py"), Path("host.json"), Path("requirements.txt")}
+    page = {path.relative_to(REPOSITORY) for path in (REPOSITORY / "bridge" / "dashboard").glob("*.*[!y]")}
+
+    assert {path.name for path in page} >= {"page.html", "style.css", "main.js"}
+    assert set(packaged()) == {*modules, *page, Path("function_app.py"), Path("host.json"), Path("requirements.txt")}
 
 
 def test_the_lock_has_an_exact_version_of_everything() -> None:
