@@ -66,6 +66,7 @@ def compose(settings: Settings, world: World) -> Bridge:
         retention=settings.retention,
         seal=HeaderSeal(settings.keyring),
         nonce=world.nonce,
+        telemetry=world.telemetry,
     )
     show = Show(table=world.table, clock=world.clock, executor=world.readers)
     routes = Routes(
@@ -102,13 +103,14 @@ def compose(settings: Settings, world: World) -> Bridge:
         token=world.token,
         chance=world.chance,
         pause=world.pause,
+        telemetry=world.telemetry,
     )
     tenant = settings.tenant
     doorman = ByKey() if tenant is None else ByToken(tokens=world.tokens(tenant), clock=world.clock)
-    return Bridge(doorman=doorman, routes=routes, sweep=_compose_sweep(settings, world), deliver=deliver)
+    return Bridge(doorman=doorman, routes=routes, sweep=_compose_sweep(settings, world, show), deliver=deliver)
 
 
-def _compose_sweep(settings: Settings, world: World) -> Sweep:
+def _compose_sweep(settings: Settings, world: World, show: Show) -> Sweep:
     mover = Mover(world.table, world.token)
     polls = Polls(
         table=world.table,
@@ -120,6 +122,7 @@ def _compose_sweep(settings: Settings, world: World) -> Sweep:
         parallel=settings.sweep_threads,
         token=world.token,
         sources={source.name: source for source in settings.sources},
+        telemetry=world.telemetry,
         laws=Laws(world.table, world.clock, world.token),
         polls_per_operation=settings.polls_per_operation,
         shortest_gap=settings.poll_interval,
@@ -135,6 +138,8 @@ def _compose_sweep(settings: Settings, world: World) -> Sweep:
         polls=polls,
         purges=Purges(table=world.table, mover=mover, clock=world.clock, retention=settings.retention),
         budget=settings.sweep_budget,
+        telemetry=world.telemetry,
+        waiting=show.waiting,
     )
 
 

@@ -26,6 +26,7 @@ from bridge.core.times import Clock
 from bridge.core.transaction import Transaction
 from bridge.log import Event, log
 from bridge.ports import Outbox, Table
+from bridge.telemetry import Step, Telemetry
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ class Register:
     seal: HeaderSeal
     #: Makes the random bytes that an encryption begins with.
     nonce: Callable[[], bytes]
+    telemetry: Telemetry
 
     def register(self, wish: Registration, headers: OwnHeaders = _NO_HEADERS) -> Registered:
         """Let `wish` wait for its operation, or deliver at once if that has ended.
@@ -105,11 +107,13 @@ class Register:
         One call for a new operation, three for a known one. Raises Contended and StorageUnavailable; after either
         the registration may exist, and registering again finds it.
         """
-        wish = replace(wish, tx=self.token())
-        try:
-            result: Registered = self._register_new(wish, headers)
-        except (Conflict, CommitUnknown):
-            result = until_decided(lambda: self._register_known(wish, headers))
+        with self.telemetry.span(
+            Step.REGISTER,
+            wish.traceparent,
+            bridge__operation__id=wish.ref.operation.due_reference,
+            bridge__registration__id=wish.ref.public_id,
+        ) as span:
+            result = self._registered(replace(wish, tx=self.token(), traceparent=span.traceparent), headers)
         if isinstance(result, Created):
             state = result.registration.state.value
             log(Event.REGISTERED, registration=wish.ref.public_id, to=host_and_port(wish.callback_url), state=state)
@@ -124,6 +128,12 @@ class Register:
         """Begin another run of the same message; nothing to do where one is on its way."""
         tx = self.token()
         return until_decided(lambda: self._redeliver(ref, tx))
+
+    def _registered(self, wish: Registration, headers: OwnHeaders) -> Registered:
+        try:
+            return self._register_new(wish, headers)
+        except (Conflict, CommitUnknown):
+            return until_decided(lambda: self._register_known(wish, headers))
 
     def _register_new(self, wish: Registration, headers: OwnHeaders) -> Created:
         sealed = self.seal.sealed(wish, headers, nonce=self.nonce())

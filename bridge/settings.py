@@ -74,6 +74,8 @@ class Settings(BaseModel):
 
     enrich: Annotated[Literal["off", "errors"], Field(alias="BRIDGE_ENRICH")] = "off"
 
+    telemetry: Annotated[Literal["off", "azure", "otlp"], Field(alias="BRIDGE_TELEMETRY")] = "off"
+
     signing_keys: Annotated[SigningKeys, Field(alias="BRIDGE_SIGNING_KEYS", repr=False)]
     #: The keys of the sources that have one, by name; found by `read_settings`.
     source_keys: dict[str, SecretStr] = Field(default_factory=dict, init=False, repr=False)

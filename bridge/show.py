@@ -161,6 +161,10 @@ class Show:
         rows = self.table.range(partition, "due:0", "due:9", limit=_FIRST_DUE, columns=["v"])
         return next((at for at in (due_at(row.key) for row in rows) if at is not None), None)
 
+    def waiting(self) -> int:
+        """Count the registrations that wait, up to COUNTED of each partition; raises StorageUnavailable."""
+        return self._count(State.WAITING)
+
     def _count(self, state: State) -> int:
         prefix = f"idx:{state}:"
 

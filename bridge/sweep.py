@@ -10,7 +10,7 @@ A due row is the token of its step: each step takes it away under its ETag, so o
 through. What is left when the time budget ends is due at the next sweep.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -29,6 +29,7 @@ from bridge.sweeping.moving import Mover
 from bridge.sweeping.polls import Polls
 from bridge.sweeping.purges import Purges
 from bridge.sweeping.reading import read_all_due
+from bridge.telemetry import Metric, Telemetry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,9 @@ class Sweep:
     purges: Purges
     #: No poll is begun after this much time.
     budget: timedelta
+    telemetry: Telemetry
+    #: Counts the registrations that wait; raises StorageUnavailable.
+    waiting: Callable[[], int]
 
     def sweep(self) -> None:
         """Do what is due; nothing is begun after the budget. Never raises for what storage or the upstream does."""
@@ -55,6 +59,7 @@ class Sweep:
         enqueued = self._enqueue(due.deliveries, until)
         counts = self.polls.run(due.polls, sources or (), until=until)
         purged = self.purges.run(due.purges, until=until)
+        overdue = (began - (due.oldest or began)) // timedelta(seconds=1)
         worth_a_line = beaten or enqueued or due.polls or purged
         log(
             Event.SWEPT if worth_a_line else Event.IDLE,
@@ -65,9 +70,18 @@ class Sweep:
             faults=counts.faults,
             left=counts.left,
             purged=purged,
-            overdue=(began - (due.oldest or began)) // timedelta(seconds=1),
+            overdue=overdue,
             ms=(self.clock() - began) // timedelta(milliseconds=1),
         )
+        self.telemetry.measure(Metric.OVERDUE, overdue)
+        if beaten and self.telemetry.is_on:  # once a minute: it costs a read of each partition
+            self._measure_waiting()
+
+    def _measure_waiting(self) -> None:
+        try:
+            self.telemetry.measure(Metric.WAITING, self.waiting())
+        except StorageUnavailable as error:
+            log(Event.STORAGE, step="count", error=str(error))
 
     def _sources(self) -> Sequence[Row] | None:
         try:

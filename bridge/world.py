@@ -5,7 +5,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from azure.identity import get_bearer_token_provider
@@ -14,14 +14,21 @@ from bridge.adapters.clients import credential, queue_client, table_client
 from bridge.adapters.courier import HttpCourier
 from bridge.adapters.egress import Guard
 from bridge.adapters.entra import EntraTokens
+from bridge.adapters.measured import MeasuredCourier, MeasuredOutbox, MeasuredTable, MeasuredUpstream, Stopwatch
 from bridge.adapters.queue import DELIVERIES_QUEUE, AzureOutbox
 from bridge.adapters.speech import SPEECH_SCOPE, Authorisation, SpeechService
 from bridge.adapters.tables import AzureTable
 from bridge.core.callers import Tenant
+from bridge.core.errors import Misconfigured
 from bridge.core.sealing import NONCE_BYTES
 from bridge.core.times import Clock, whole_millis
 from bridge.ports import Courier, Outbox, Table, Tokens, Upstream
 from bridge.settings import Settings
+from bridge.telemetry import OFF, Telemetry
+
+#: The setting that turns telemetry on, and what it needs.
+TELEMETRY = "BRIDGE_TELEMETRY"
+_NEEDS = {"azure": "azure-monitor-opentelemetry", "otlp": "opentelemetry-exporter-otlp-proto-http"}
 
 #: Threads that read for lists and the status; they never wait for the upstream.
 _READERS = 8
@@ -50,12 +57,14 @@ class World:
     executor: Executor
     #: Runs the reads of lists and the status.
     readers: Executor
+    #: Takes spans and measures.
+    telemetry: Telemetry = OFF
 
 
 def real_world(settings: Settings) -> World:
     """Make the clients. Asks nobody anything yet."""
     identity = credential(settings) if settings.storage_connection is None else None
-    return World(
+    world = World(
         table=AzureTable(table_client(settings, identity)),
         outbox=AzureOutbox(queue_client(settings, identity, DELIVERIES_QUEUE)),
         upstream=SpeechService(settings.sources, _authorisations(settings)),
@@ -69,6 +78,30 @@ def real_world(settings: Settings) -> World:
         executor=ThreadPoolExecutor(settings.sweep_threads, thread_name_prefix="sweep"),
         readers=ThreadPoolExecutor(_READERS, thread_name_prefix="read"),
     )
+    return world if settings.telemetry == "off" else measured(world, settings, _telemetry(settings), time.perf_counter)
+
+
+def measured(world: World, settings: Settings, telemetry: Telemetry, stopwatch: Stopwatch) -> World:
+    """Let a world tell of itself."""
+    return replace(
+        world,
+        table=MeasuredTable(world.table, telemetry),
+        outbox=MeasuredOutbox(world.outbox, telemetry),
+        upstream=MeasuredUpstream(world.upstream, telemetry, stopwatch, {each.name: each for each in settings.sources}),
+        courier=MeasuredCourier(world.courier, telemetry, stopwatch),
+        telemetry=telemetry,
+    )
+
+
+def _telemetry(settings: Settings) -> Telemetry:
+    """Make what exports. What it needs is imported here alone: a cold start without it does not wait."""
+    try:
+        from bridge.adapters.exporting import telemetry  # noqa: PLC0415 - see above
+
+        return telemetry(settings)
+    except ImportError as error:
+        why = f"{_NEEDS[settings.telemetry]} is not installed: name it in requirements.in, then `make lock`"
+        raise Misconfigured({TELEMETRY: why}) from error
 
 
 def real_clock() -> datetime:

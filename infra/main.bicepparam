@@ -38,6 +38,7 @@ param settings = {
   BRIDGE_AUTH_TENANT: readEnvironmentVariable('BRIDGE_AUTH_TENANT', '')
   BRIDGE_AUTH_AUDIENCE: readEnvironmentVariable('BRIDGE_AUTH_AUDIENCE', '')
   BRIDGE_AUTH_AUTHORITY: readEnvironmentVariable('BRIDGE_AUTH_AUTHORITY', '')
+  BRIDGE_TELEMETRY: readEnvironmentVariable('BRIDGE_TELEMETRY', '')
   BRIDGE_ENRICH: readEnvironmentVariable('BRIDGE_ENRICH', '')
   BRIDGE_CALLBACK_ALLOW_HTTP: readEnvironmentVariable('BRIDGE_CALLBACK_ALLOW_HTTP', '')
   BRIDGE_CALLBACK_ALLOWED_NETWORKS: readEnvironmentVariable('BRIDGE_CALLBACK_ALLOWED_NETWORKS', '')

@@ -55,13 +55,26 @@ class Call:
     number: int
     #: How many messages have been sent for this attempt.
     sends: int = 0
+    #: The trace that it goes on with.
+    traceparent: str | None = None
+
+    @classmethod
+    def next_of(cls, registration: Registration, *, sends: int = 0) -> "Call":
+        """Call for the attempt that is next."""
+        return cls(
+            ref=registration.ref,
+            life=registration.life,
+            number=registration.last_attempt + 1,
+            sends=sends,
+            traceparent=registration.traceparent,
+        )
 
 
 def open_call(registration: Registration) -> Call | None:
     """Make the call that a delivery has open; None where none is, or an attempt is being made."""
     if registration.state is not State.PENDING or registration.claim is not None:
         return None
-    return Call(ref=registration.ref, life=registration.life, number=registration.last_attempt + 1, sends=1)
+    return Call.next_of(registration, sends=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from bridge.core.errors import ForeignRow
 from bridge.core.keys import RegistrationRef
 from bridge.core.rows import SHAPE
 from bridge.core.times import from_millis, to_millis
+from bridge.core.traceparent import read_traceparent
 
 #: Instants up to the year 9999.
 _LAST_MILLIS = 253_402_300_799_999
@@ -24,13 +25,14 @@ class _Message(BaseModel):
     registration: str
     life: Annotated[int, Field(ge=0, le=_LAST_MILLIS)]
     attempt: Annotated[int, Field(ge=1)]
+    #: Messages of former versions have none; those versions read past it.
+    traceparent: str | None = None
 
 
 def write_call(call: Call) -> str:
     """Write a call as the text of a queue message."""
-    return json.dumps(
-        {"v": SHAPE, "registration": call.ref.public_id, "life": to_millis(call.life), "attempt": call.number}
-    )
+    message = {"v": SHAPE, "registration": call.ref.public_id, "life": to_millis(call.life), "attempt": call.number}
+    return json.dumps(message if call.traceparent is None else {**message, "traceparent": call.traceparent})
 
 
 def read_call(body: bytes) -> Call:
@@ -45,4 +47,5 @@ def read_call(body: bytes) -> Call:
     ref = RegistrationRef.parse(message.registration)
     if ref is None:
         raise ForeignRow("a queue message about no registration")
-    return Call(ref=ref, life=from_millis(message.life), number=message.attempt)
+    traceparent = read_traceparent(message.traceparent)
+    return Call(ref=ref, life=from_millis(message.life), number=message.attempt, traceparent=traceparent)

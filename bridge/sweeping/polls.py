@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -18,20 +19,19 @@ from bridge.core.polling import AskAgain, Finish, PollingPolicy, after_poll
 from bridge.core.schedule import first_price
 from bridge.core.source import Source
 from bridge.core.steps import polling
-from bridge.core.steps.polling import MOVES_PER_TRANSACTION, UNREADABLE_WAIT, DueMove
+from bridge.core.steps.polling import UNREADABLE_WAIT, DueMove
 from bridge.core.times import Clock
 from bridge.core.transaction import Row
 from bridge.log import Event, log
 from bridge.ports import Outbox, Table
+from bridge.sweeping.batches import Batches
 from bridge.sweeping.crew import results
 from bridge.sweeping.laws import Laws
 from bridge.sweeping.moving import Mover
 from bridge.sweeping.questions import Questions
 from bridge.sweeping.ranking import Ranking
 from bridge.sweeping.sources import SourceRun
-
-#: What was learnt is committed at least this often, so that a crash asks little again.
-_FLUSH_AFTER = timedelta(seconds=5)
+from bridge.telemetry import Metric, Span, Step, Telemetry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +52,6 @@ class Polled:
     move: DueMove | None
 
 
-@dataclass(slots=True)
-class _Batch:
-    since: datetime
-    moves: list[DueMove] = field(default_factory=list)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Polls:
     """Everything that polling needs."""
@@ -73,6 +67,7 @@ class Polls:
     token: Callable[[], str]
     sources: Mapping[str, Source]
     laws: Laws
+    telemetry: Telemetry
     #: How many polls an operation may cost, as long as the budget is not short.
     polls_per_operation: float
     #: Two polls of an operation are never nearer to each other.
@@ -89,15 +84,12 @@ class Polls:
         """
         self.laws.begin(sources)
         runs, chosen = self._begin(due, {row.key: row for row in sources})
-        batches: dict[str, _Batch] = {}
-        for polled in self._ask_all(chosen, runs, until):
-            if polled.move is not None:
-                partition = polled.move.token.partition
-                batches.setdefault(partition, _Batch(self.clock())).moves.append(polled.move)
-            self._flush(batches)
-        self._flush(batches, everything=True)
-        for run in runs.values():
-            run.end()
+        with ExitStack() as spans:
+            for run in runs.values():
+                spans.enter_context(self._sweep_of(run))
+            self._poll_all(chosen, runs, until)
+            for run in runs.values():
+                run.end()
         self.laws.end()
         counts = [run.counts for run in runs.values()]
         asked = sum(each.asked for each in counts)
@@ -107,6 +99,22 @@ class Polls:
             faults=sum(each.faults for each in counts),
             left=len(due) - asked,
         )
+
+    def _poll_all(self, chosen: Sequence[DuePoll], runs: Mapping[str, SourceRun], until: datetime) -> None:
+        """Ask for each, and commit what is to be asked again in batches."""
+        batches = Batches(self.mover, self.clock)
+        for polled in self._ask_all(chosen, runs, until):
+            if polled.move is not None:
+                batches.add(polled.move)
+            batches.flush()
+        batches.flush(everything=True)
+
+    @contextmanager
+    def _sweep_of(self, run: SourceRun) -> Iterator[None]:
+        with self.telemetry.span(Step.SWEEP, bridge__source=run.source.name, bridge__due=run.counts.due) as span:
+            run.trace = span.traceparent
+            yield
+            span.attributes["bridge__asked"] = run.counts.asked
 
     def _begin(self, due: Sequence[DuePoll], rows: Mapping[str, Row]) -> tuple[dict[str, SourceRun], list[DuePoll]]:
         """Reserve what the due operations of each source want; returns those that may be asked for.
@@ -120,7 +128,9 @@ class Polls:
         runs: dict[str, SourceRun] = {}
         for name, those in wanted.items():
             source = self.sources.get(name) or _removed(name)
-            runs[name] = SourceRun(self.table, source, rows.get(source_key(name)), self.clock, self.token)
+            runs[name] = SourceRun(
+                self.table, source, rows.get(source_key(name)), self.clock, self.token, telemetry=self.telemetry
+            )
             runs[name].reserve(len(those), partial(ranking.worth, those))
         ordered = ranking.ordered(due) if any(run.is_short for run in runs.values()) else due
         return runs, [each for each in ordered if runs[each.watch.ref.source].grant()]
@@ -158,6 +168,10 @@ class Polls:
         asked_at = run.begin()
         if asked_at is None:
             return Polled(None)
+        with self.telemetry.span(Step.POLL, run.trace, bridge__operation__id=due.watch.ref.due_reference) as span:
+            return Polled(self._answered(due, run, asked_at, span))
+
+    def _answered(self, due: DuePoll, run: SourceRun, asked_at: datetime, span: Span) -> DueMove | None:
         answer = self.questions.ask(due.watch.ref)
         run.hear(answer, asked_at)
         now = self.clock()
@@ -166,12 +180,14 @@ class Polls:
         self.laws.teach(due.watch, answer, now)
         run.note(fault=decision.error is not None)
         if isinstance(decision, AskAgain):
-            return Polled(self._go_on(due, decision))
+            span.attributes["bridge__status"], span.error = decision.status, decision.error
+            return self._go_on(due, decision)
+        span.attributes["bridge__status"] = decision.verdict.value
         if decision.can_be_explained and run.source.explains_failures:
             decision = replace(decision, why=self.questions.ask_why(due.watch.ref, run))
         self._finish(due, decision)
         run.note(finished=True)
-        return Polled(None)
+        return None
 
     def _go_on(self, due: DuePoll, decision: AskAgain) -> DueMove:
         log(
@@ -220,14 +236,9 @@ class Polls:
             age=round((now - decision.watch.registered_at).total_seconds(), 3),
             callbacks=len(calls),
         )
+        before = decision.watch.seen_running_at or decision.watch.registered_at
+        self.telemetry.measure(Metric.DETECTION, (now - before).total_seconds(), bridge__source=ref.source)
         return calls
-
-    def _flush(self, batches: dict[str, _Batch], *, everything: bool = False) -> None:
-        """Commit full batches, old ones, and at the end all."""
-        now = self.clock()
-        for partition, batch in list(batches.items()):
-            if everything or len(batch.moves) >= MOVES_PER_TRANSACTION or now - batch.since >= _FLUSH_AFTER:
-                self.mover.move(batches.pop(partition).moves)
 
 
 def _removed(name: str) -> Source:

@@ -20,6 +20,7 @@ from bridge.core.times import Clock
 from bridge.core.transaction import Insert, Merge, Row, Transaction
 from bridge.log import Event, log
 from bridge.ports import Table
+from bridge.telemetry import Metric, Telemetry
 
 _ROUNDS = 6
 
@@ -39,11 +40,21 @@ class SourceCounts:
 class SourceRun:
     """One source during one sweep; its methods may be called from several threads."""
 
-    def __init__(self, table: Table, source: Source, row: Row | None, clock: Clock, token: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        table: Table,
+        source: Source,
+        row: Row | None,
+        clock: Clock,
+        token: Callable[[], str],
+        *,
+        telemetry: Telemetry,
+    ) -> None:
         self._table = table
         self.source = source
         self._clock = clock
         self._token = token
+        self._telemetry = telemetry
         self._lock = threading.Lock()
         self._etag: str | None = None
         self._is_ours = True
@@ -51,6 +62,8 @@ class SourceRun:
         self._take(row)
         self._granted = self._left = 0
         self._closed = False
+        #: The trace of this sweep of the source.
+        self.trace: str | None = None
         self.counts = SourceCounts()
 
     @property
@@ -106,6 +119,7 @@ class SourceRun:
             case Throttled(what=what, wait=wait):
                 self._close()
                 self._change(lambda budget: throttle(budget, wait, now, asked_at=asked_at))
+                self._telemetry.measure(Metric.THROTTLED, bridge__source=self.source.name)
                 log(Event.THROTTLED, source=self.source.name, what=what, until=self._budget.stopped_until)
             case Denied(what=what):
                 self._close()
@@ -123,6 +137,7 @@ class SourceRun:
         if unused > 0 and not self._closed:
             self._change(lambda budget: give_back(budget, unused))
         counts = self.counts
+        self._telemetry.measure(Metric.ASKED, counts.asked + counts.extra, bridge__source=self.source.name)
         log(
             Event.ASKED,
             source=self.source.name,

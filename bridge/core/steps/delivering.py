@@ -126,8 +126,7 @@ def _postpone(before: Stored[Registration], at: datetime, tx: str) -> tuple[Writ
 
 
 def _next_call(registration: Registration, due: str) -> Insert:
-    call = Call(ref=registration.ref, life=registration.life, number=registration.last_attempt + 1)
-    return Insert(due, for_insert(call))
+    return Insert(due, for_insert(Call.next_of(registration)))
 
 
 def _gone(registration: Registration) -> tuple[Delete, ...]:

@@ -30,7 +30,7 @@ def overwrite(before: Stored[Registration], after: Registration) -> Merge:
 
 def first_call(registration: Registration, now: datetime) -> tuple[Call, Insert]:
     """Make the call for the first attempt of a run, to be sent now, and the due row that repeats it if it is lost."""
-    call = Call(ref=registration.ref, life=registration.life, number=registration.last_attempt + 1, sends=1)
+    call = Call.next_of(registration, sends=1)
     return call, Insert(first_due(registration, now), for_insert(call))
 
 

@@ -99,7 +99,7 @@ def redeliver(before: Stored[Registration], now: datetime, *, tx: str) -> tuple[
 def redeliver_later(before: Stored[Registration], now: datetime, at: datetime, *, tx: str) -> Transaction:
     """Begin another run of the same message at a later time: 4 rows. The sweep sends the call once it is due."""
     key = due_key(at, DueKind.DELIVER, before.record.ref.due_reference)
-    call = Call(ref=before.record.ref, life=before.record.life, number=before.record.last_attempt + 1)
+    call = Call.next_of(before.record)
     after = replace(before.record.rerun(now, due=key), next_attempt_at=at, tx=tx)
     return Transaction(
         after.ref.partition, (*put(before, after), Insert(key, for_insert(call))), stamp=after.ref.key, tx=tx

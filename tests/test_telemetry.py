@@ -1,0 +1,271 @@
+"""Telemetry: one trace from whoever registered to the receiver, and the measures, by OpenTelemetry's own SDK."""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import DataPointT, HistogramDataPoint, InMemoryMetricReader, NumberDataPoint
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from bridge.adapters.telemetry import OpenTelemetry
+from bridge.app import compose
+from bridge.core.answer import Reply
+from bridge.core.outcome import Failure, Unreachable
+from bridge.core.wire import read_call, write_call
+from bridge.telemetry import Metric, Step
+from bridge.world import measured
+from tests.support.http import Client
+from tests.support.world import Stage, stage
+
+ROOT = Path(__file__).parent.parent
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+HOOK = "https://receiver.example.com:8443/secret-path?code=secret"
+BODY = {"operationId": "operation-1", "callbackUrl": HOOK}
+
+#: What is nobody's business but the client's and the receiver's.
+SECRETS = ["secret", "whsec", "speech-key"]
+
+
+class Collected:
+    """A bridge with telemetry on, and what it told."""
+
+    def __init__(self, bridge: Stage) -> None:
+        self.bridge = bridge
+        self._spans = InMemorySpanExporter()
+        self._reader = InMemoryMetricReader()
+        self.tracers, self.meters = TracerProvider(), MeterProvider([self._reader])
+        self.tracers.add_span_processor(SimpleSpanProcessor(self._spans))
+        watch = count()
+        world = measured(
+            bridge.world, bridge.settings, OpenTelemetry(self.tracers, self.meters), lambda: float(next(watch))
+        )
+        bridge.bridge = compose(bridge.settings, world)
+
+    def spans(self, step: Step) -> list[ReadableSpan]:
+        """Take the spans of a step, oldest first."""
+        return [span for span in self._spans.get_finished_spans() if span.name == step.value]
+
+    def points(self) -> Mapping[str, list[DataPointT]]:
+        """Read every measure by its name."""
+        data = self._reader.get_metrics_data()
+        metrics = (
+            [
+                metric
+                for resource in data.resource_metrics
+                for scope in resource.scope_metrics
+                for metric in scope.metrics
+            ]
+            if data
+            else []
+        )
+        return {metric.name: [*metric.data.data_points] for metric in metrics}
+
+    def counts(self, metric: Metric, attribute: str) -> dict[object, float]:
+        """Read a counter by one of its attributes."""
+        return {
+            (point.attributes or {}).get(attribute): point.value
+            for point in self.points().get(metric.value, [])
+            if isinstance(point, NumberDataPoint)
+        }
+
+
+@pytest.fixture
+def collected() -> Iterator[Collected]:
+    """Set a stage whose telemetry is kept in memory."""
+    made = Collected(stage(BRIDGE_CALLBACK_ALLOWED_PORTS="*"))
+    yield made
+    made.tracers.shutdown()
+    made.meters.shutdown()
+
+
+def traceparent_of(span: ReadableSpan) -> str:
+    """Name a span as a header does."""
+    assert span.context is not None
+    return f"00-{span.context.trace_id:032x}-{span.context.span_id:016x}-01"
+
+
+def parent_of(span: ReadableSpan) -> str:
+    """Name the parent of a span likewise."""
+    assert span.context is not None
+    assert span.parent is not None
+    return f"00-{span.context.trace_id:032x}-{span.parent.span_id:016x}-01"
+
+
+def life(collected: Collected, traceparent: str | None = TRACE) -> None:
+    """Register, let the operation run and end, and deliver by messages as the queue carries them."""
+    bridge = collected.bridge
+    headers = {} if traceparent is None else {"traceparent": traceparent}
+    assert Client.of(bridge).register(BODY, **headers).status == 201
+    bridge.upstream.tell("operation-1", "Running", "Succeeded")
+    bridge.sweep()
+    bridge.clock.advance(60)
+    bridge.sweep()
+    for call in bridge.outbox.take():
+        bridge.bridge.deliver.deliver(read_call(write_call(call).encode()))
+
+
+def test_one_trace_leads_from_whoever_registered_to_the_receiver(collected: Collected) -> None:
+    """Through the row, the queue message and the header: each span is the parent of the next."""
+    life(collected)
+
+    [register], [send], [deliver] = (collected.spans(step) for step in (Step.REGISTER, Step.SEND, Step.DELIVER))
+    [posted] = collected.bridge.courier.posted
+    assert parent_of(register) == TRACE
+    assert parent_of(send) == traceparent_of(register)
+    assert parent_of(deliver) == traceparent_of(send)
+    assert posted.headers["traceparent"] == traceparent_of(deliver)
+
+
+def test_a_registration_without_a_trace_begins_one(collected: Collected) -> None:
+    """Nobody has to ask for it."""
+    life(collected, None)
+
+    [register], [deliver] = collected.spans(Step.REGISTER), collected.spans(Step.DELIVER)
+    assert register.parent is None
+    assert register.context is not None
+    assert deliver.context is not None
+    assert deliver.context.trace_id == register.context.trace_id
+
+
+def test_each_retry_goes_on_with_the_same_trace(collected: Collected) -> None:
+    """Its message comes from a due row, which carries the trace too."""
+    collected.bridge.courier.tell(HOOK, 500, 200)
+    life(collected)
+    collected.bridge.clock.advance(30)
+    collected.bridge.sweep()
+    collected.bridge.deliver_all()
+
+    first, second = collected.spans(Step.DELIVER)
+    assert {span.context.trace_id for span in (first, second) if span.context} == {int(TRACE[3:35], 16)}
+    assert second.attributes is not None
+    assert second.attributes["bridge.attempt"] == 2
+
+
+def test_polls_are_within_the_sweep_of_their_source(collected: Collected) -> None:
+    """A sweep has a trace of its own, since one poll is for everybody who waits."""
+    life(collected)
+
+    sweeps, polls = collected.spans(Step.SWEEP), collected.spans(Step.POLL)
+    assert [parent_of(poll) for poll in polls] == [traceparent_of(sweep) for sweep in sweeps]
+    assert [dict(sweep.attributes or {}) for sweep in sweeps] == [
+        {"bridge.source": "default", "bridge.due": 1, "bridge.asked": 1}
+    ] * 2
+    assert [(poll.attributes or {})["bridge.status"] for poll in polls] == ["Running", "Succeeded"]
+    assert {(poll.attributes or {})["bridge.operation.id"] for poll in polls} == {"default:operation-1"}
+
+
+def test_a_span_of_what_failed_says_the_class_of_the_failure(collected: Collected) -> None:
+    """And has the status of an error."""
+    collected.bridge.courier.tell(HOOK, Unreachable(error=Failure.TLS))
+    life(collected)
+
+    [deliver] = collected.spans(Step.DELIVER)
+    assert (deliver.attributes or {})["error.type"] == "tls"
+    assert not deliver.status.is_ok
+
+
+def test_the_measures_of_a_life(collected: Collected) -> None:
+    """Each of them, with what it is told apart by."""
+    life(collected)
+
+    points = collected.points()
+    assert set(points) == {metric.value for metric in Metric} - {Metric.THROTTLED.value}
+    requests = [dict(point.attributes or {}) for point in points[Metric.REQUEST.value]]
+    assert {
+        "http.request.method": "POST",
+        "server.address": "receiver.example.com",
+        "server.port": 8443,
+        "http.response.status_code": 200,
+    } in requests
+    assert {
+        "http.request.method": "GET",
+        "server.address": "speech.example.com",
+        "server.port": 443,
+        "http.response.status_code": 200,
+    } in requests
+    assert collected.counts(Metric.ATTEMPTS, "bridge.attempt.outcome") == {"2xx": 1}
+    assert collected.counts(Metric.ASKED, "bridge.source") == {"default": 2}
+    assert collected.counts(Metric.WAITING, "nothing") == {None: 0}
+    assert set(collected.counts(Metric.STORAGE, "bridge.storage.operation")) == {"get", "range", "commit", "send"}
+    [detection] = points[Metric.DETECTION.value]
+    assert isinstance(detection, HistogramDataPoint)
+    assert detection.sum == 60
+
+
+def test_those_who_wait_are_counted_once_a_minute(collected: Collected) -> None:
+    """With the heartbeat, since it costs a read of each partition."""
+    collected.bridge.register("operation-1", "https://a.example.com/", "https://b.example.com/")
+    collected.bridge.sweep()
+    collected.bridge.register("operation-2")
+    collected.bridge.clock.advance(30)
+    collected.bridge.sweep()
+
+    assert collected.counts(Metric.WAITING, "nothing") == {None: 2}
+
+    collected.bridge.clock.advance(30)
+    collected.bridge.sweep()
+
+    assert collected.counts(Metric.WAITING, "nothing") == {None: 3}
+
+
+def test_a_429_is_counted(collected: Collected) -> None:
+    """By its source."""
+    collected.bridge.register()
+    collected.bridge.upstream.tell("operation-1", Reply(status=429))
+    collected.bridge.sweep()
+
+    assert collected.counts(Metric.THROTTLED, "bridge.source") == {"default": 1}
+
+
+def test_failed_attempts_are_counted_by_their_class(collected: Collected) -> None:
+    """As the log names them."""
+    collected.bridge.courier.tell(HOOK, Unreachable(error=Failure.DNS), 503, 200)
+    life(collected)
+    collected.bridge.clock.advance(30)
+    collected.bridge.sweep()
+    collected.bridge.deliver_all()
+
+    assert collected.counts(Metric.ATTEMPTS, "bridge.attempt.outcome") == {"dns": 1, "5xx": 1}
+
+
+def test_nothing_tells_a_path_a_header_or_a_body(collected: Collected) -> None:
+    """Neither spans nor measures."""
+    life(collected)
+
+    told = [span.to_json() for step in Step for span in collected.spans(step)]
+    told += [str(points) for points in collected.points().values()]
+    assert [text for text in told for secret in SECRETS if secret in text] == []
+
+
+def test_off_imports_nothing_of_it() -> None:
+    """A cold start does not wait for what nobody asked for."""
+    code = "import sys, function_app; print([name for name in sys.modules if name.startswith('opentelemetry')])"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert ran.stdout.strip() == "[]"
+
+
+def test_a_call_of_a_former_version_is_read(collected: Collected) -> None:
+    """Its message says nothing of a trace."""
+    [ref] = collected.bridge.register()
+    body = b'{"v": 1, "registration": "%s", "life": 0, "attempt": 1}' % ref.public_id.encode()
+
+    assert read_call(body).traceparent is None
+
+
+def test_a_wrong_trace_in_a_message_is_taken_for_none(collected: Collected) -> None:
+    """A queue is not believed either."""
+    collected.bridge.register()
+    collected.bridge.upstream.tell("operation-1", "Succeeded")
+    collected.bridge.sweep()
+    [call] = collected.bridge.outbox.take()
+    text = write_call(replace(call, traceparent="00-nonsense\r\nX: y"))
+
+    assert read_call(text.encode()).traceparent is None
