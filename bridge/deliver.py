@@ -33,7 +33,7 @@ from bridge.core.transaction import Transaction
 from bridge.hosts import Hosts, Visit
 from bridge.log import Event, log
 from bridge.ports import Courier, Table
-from bridge.telemetry import Metric, Span, Step, Telemetry
+from bridge.telemetry import Metric, Step, Telemetry
 
 #: Waits between tries to record an attempt, in seconds; none is begun after the lease.
 _RECORD_WAITS = (0.1, 0.5, 1.0, 2.0, 4.0)
@@ -73,9 +73,10 @@ class Deliver:
                 bridge__registration__id=registration.ref.public_id,
                 bridge__attempt=claimed.attempt.number,
             ) as span:
-                outcome, attempt = self._post(claimed, visit, span)
+                outcome, attempt = self._post(claimed, visit, span.traceparent)
+                span.attributes["http__response__status_code"], span.error = attempt.status, attempt.error
         self._record(claimed, attempt, outcome)
-        self._measure(registration, outcome)
+        self._measure(registration, attempt, outcome)
 
     def _claimed(self, call: Call, visit: Visit) -> Claimed | None:
         """Take the right to the attempt, with enough time left to make it; None where there is nothing to do."""
@@ -123,7 +124,7 @@ class Deliver:
         etags = commit(self.table, transaction)
         return Claimed.held(Stored(after, etags[ref.key]))
 
-    def _post(self, claimed: Claimed, visit: Visit, span: Span) -> tuple[Outcome, AttemptRecord]:
+    def _post(self, claimed: Claimed, visit: Visit, trace: str | None) -> tuple[Outcome, AttemptRecord]:
         """Send the message with all that belongs to it, or not at all.
 
         Without the client's own headers a receiver would refuse it, or take it for somebody else's: the attempt
@@ -135,25 +136,23 @@ class Deliver:
             log(Event.UNOPENED, registration=registration.ref.public_id, why=own.why)
             outcome: Outcome = Unreachable(error=Failure.HEADERS)
         else:
-            message, headers = registration.expected_message(), self._headers(registration, own, begun, span)
+            message, headers = registration.expected_message(), self._headers(registration, own, begun, trace)
             outcome = self.courier.post(registration.callback_url, headers, message.body)
             visit.answered = not isinstance(outcome, Unreachable)
-        if isinstance(outcome, Unreachable):
-            span.error = outcome.error.value
-        else:
-            span.attributes["http__response__status_code"] = outcome.status
         return outcome, claimed.attempt.with_outcome(outcome, self.clock() - begun)
 
-    def _headers(self, registration: Registration, own: OwnHeaders, now: datetime, span: Span) -> Mapping[str, str]:
+    def _headers(
+        self, registration: Registration, own: OwnHeaders, now: datetime, trace: str | None
+    ) -> Mapping[str, str]:
         message, origin = registration.expected_message(), origin_of(registration.callback_url)
         signed = self.seal.keyring.headers(message.id, message.body, owner=registration.owner, origin=origin, at=now)
-        traceparent = read_traceparent(span.traceparent)  # a row is not believed either
+        traceparent = read_traceparent(trace)  # a row is not believed either
         traced = {} if traceparent is None else {"traceparent": traceparent}
         return {**own.given, **signed, **traced, "Content-Type": registration.format.content_type}
 
-    def _measure(self, registration: Registration, outcome: Outcome) -> None:
+    def _measure(self, registration: Registration, attempt: AttemptRecord, outcome: Outcome) -> None:
         """Take the measures of an attempt, after everything that counts was written."""
-        kind = outcome.error.value if isinstance(outcome, Unreachable) else f"{outcome.status // 100}xx"
+        kind = attempt.error if attempt.status is None else f"{attempt.status // 100}xx"
         self.telemetry.measure(Metric.ATTEMPTS, bridge__attempt__outcome=kind)
         if isinstance(outcome, Delivered) and registration.run_began_at is not None:
             self.telemetry.measure(Metric.DELAY, (self.clock() - registration.run_began_at).total_seconds())

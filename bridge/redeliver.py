@@ -13,7 +13,7 @@ from itertools import islice
 from urllib.parse import urlsplit
 
 from bridge.commit import commit, until_decided
-from bridge.core.callback import host_and_port, origin_of
+from bridge.core.callback import DEFAULT_PORTS, host_and_port, origin_of
 from bridge.core.cursor import Cursor
 from bridge.core.errors import BridgeError, ForeignRow
 from bridge.core.index import IndexEntry
@@ -47,7 +47,7 @@ class Order:
         """Tell whether a dead registration is meant."""
         where = urlsplit(origin_of(entry.callback_url))
         name = f"[{where.hostname}]" if ":" in (where.hostname or "") else where.hostname
-        port = where.port or {"http": 80, "https": 443}[where.scheme]
+        port = where.port or DEFAULT_PORTS[where.scheme]
         return self.owner in (None, entry.owner) and self.host in (None, name, f"{name}:{port}")
 
 

@@ -28,6 +28,7 @@ ROOT = Path(__file__).parent.parent
 
 #: What a process does that sends two spans and a measure to Azure Monitor.
 TO_AZURE = """
+import logging
 import os
 from bridge.adapters.exporting import telemetry
 from bridge.settings import read_settings
@@ -35,6 +36,7 @@ from bridge.telemetry import Metric, Step
 made = telemetry(read_settings(dict(os.environ)))
 with made.span(Step.SWEEP, bridge__source="default") as sweep, made.span(Step.POLL, sweep.traceparent):
     made.measure(Metric.ATTEMPTS, 3, bridge__attempt__outcome="2xx")
+logging.getLogger("bridge").error("a line of the log")
 made.close()
 """
 
@@ -153,6 +155,7 @@ def test_azure_monitor_gets_spans_and_measures(collector: Collector) -> None:
     assert {each["name"] for each in data if "name" in each} >= {"sweep", "poll"}
     measures = {metric["name"]: metric["value"] for each in data for metric in each.get("metrics", [])}
     assert measures["bridge.attempts"] == 3
+    assert [each["message"] for each in data if "message" in each] == []  # the host sends the log
 
 
 def test_azure_without_a_connection_string_is_misconfigured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,18 @@ SERVICE = "speech-webhook-bridge"
 _CONNECTION = "APPLICATIONINSIGHTS_CONNECTION_STRING"
 
 #: Libraries that the distribution would measure by itself: their spans and measures would carry URLs with paths.
-_INSTRUMENTED = ("azure_sdk", "django", "fastapi", "flask", "psycopg2", "requests", "urllib", "urllib3")
+_INSTRUMENTED = (
+    "azure_sdk",
+    "django",
+    "fastapi",
+    "flask",
+    "httpx",
+    "httpx2",
+    "psycopg2",
+    "requests",
+    "urllib",
+    "urllib3",
+)
 
 
 def telemetry(settings: Settings) -> OpenTelemetry:
@@ -44,12 +55,12 @@ def _to_azure(settings: Settings) -> OpenTelemetry:
     azure = importlib.import_module("azure.monitor.opentelemetry")
     if not os.environ.get(_CONNECTION):
         raise Misconfigured({_CONNECTION: "is not set, and BRIDGE_TELEMETRY is azure"})
+    os.environ.setdefault("OTEL_LOGS_EXPORTER", "none")  # nothing else keeps it from sending the log as well
     identity = {} if settings.storage_connection is not None else {"credential": credential(settings)}
     try:
         azure.configure_azure_monitor(
             **identity,
             resource=_resource(),
-            disable_logging=True,
             enable_live_metrics=False,
             enable_performance_counters=False,
             instrumentation_options={name: {"enabled": False} for name in _INSTRUMENTED},

@@ -7,6 +7,7 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 from bridge.core.answer import NoReply, NoToken, Reply
+from bridge.core.callback import DEFAULT_PORTS
 from bridge.core.delivery import Call
 from bridge.core.keys import OperationRef
 from bridge.core.outcome import Outcome, Unreachable
@@ -17,8 +18,6 @@ from bridge.telemetry import Attribute, Metric, Step, Telemetry
 
 #: Reads a clock that only runs forward, in seconds.
 Stopwatch = Callable[[], float]
-
-_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +131,7 @@ def _timing(telemetry: Telemetry, stopwatch: Stopwatch, method: str, url: str) -
         stopwatch() - begun,
         http__request__method=method,
         server__address=where.hostname,
-        server__port=where.port or _PORTS.get(where.scheme),
+        server__port=where.port or DEFAULT_PORTS.get(where.scheme),
         **came,
     )
 

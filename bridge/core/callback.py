@@ -16,7 +16,8 @@ from bridge.core.networks import Address, Network, is_public, unmapped
 #: Longer URLs are refused, before and after normalising.
 MAX_URL_LENGTH = 2048
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+#: The port of a URL that names none, by its scheme.
+DEFAULT_PORTS = {"http": 80, "https": 443}
 _NAME = re.compile(r"(?=.{1,253}\Z)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 #: A host whose last label is a number is an address in somebody's reading (WHATWG URL, 'ends in a number').
 _ENDS_IN_NUMBER = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)", re.DOTALL)
@@ -66,7 +67,7 @@ class CallbackRules:
         return (
             self.allowed_ports is None
             or port in self.allowed_ports
-            or (self.allow_http and port == _DEFAULT_PORTS["http"])
+            or (self.allow_http and port == DEFAULT_PORTS["http"])
         )
 
 
@@ -85,12 +86,12 @@ def normalise(url: str, rules: CallbackRules) -> str:
     _check_parts(scheme, url, parts.netloc, rules)
     if not host:
         raise CallbackRefused("has no host")
-    if port == 0 or not rules.allows_port(port or _DEFAULT_PORTS[scheme]):
-        raise CallbackRefused(f"uses port {port or _DEFAULT_PORTS[scheme]}, which is not allowed")
+    if port == 0 or not rules.allows_port(port or DEFAULT_PORTS[scheme]):
+        raise CallbackRefused(f"uses port {port or DEFAULT_PORTS[scheme]}, which is not allowed")
     authority = _authority(host, bracketed="[" in parts.netloc, rules=rules)
     if not rules.allows_host(authority.strip("[]")):
         raise CallbackRefused("names a host that is not among those allowed")
-    if port is not None and port != _DEFAULT_PORTS[scheme]:
+    if port is not None and port != DEFAULT_PORTS[scheme]:
         authority = f"{authority}:{port}"
     path = quote(parts.path or "/", safe=_KEPT)
     query = f"?{quote(parts.query, safe=_KEPT)}" if parts.query else ""
@@ -119,7 +120,7 @@ def _check_characters(url: str) -> None:
 
 
 def _check_parts(scheme: str, url: str, netloc: str, rules: CallbackRules) -> None:
-    if scheme not in _DEFAULT_PORTS:
+    if scheme not in DEFAULT_PORTS:
         raise CallbackRefused("must begin with https:// (or http:// where that is allowed)")
     if scheme == "http" and not rules.allow_http:
         raise CallbackRefused("must use https")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from bridge.core.callback import DEFAULT_PORTS
 from bridge.core.keys import OPERATION_ID, OperationRef
 
 #: The source that the `SPEECH_*` settings describe.
@@ -52,4 +53,4 @@ class Source:
 
 def _place(parts: SplitResult) -> tuple[str, str | None, int | None]:
     """Scheme, host and port, whether the port is written or not."""
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)

@@ -44,14 +44,6 @@ class PollCounts:
     left: int
 
 
-@dataclass(frozen=True, slots=True)
-class Polled:
-    """What one poll came to."""
-
-    #: Where the next one is due; None if there is none to commit.
-    move: DueMove | None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Polls:
     """Everything that polling needs."""
@@ -103,9 +95,9 @@ class Polls:
     def _poll_all(self, chosen: Sequence[DuePoll], runs: Mapping[str, SourceRun], until: datetime) -> None:
         """Ask for each, and commit what is to be asked again in batches."""
         batches = Batches(self.mover, self.clock)
-        for polled in self._ask_all(chosen, runs, until):
-            if polled.move is not None:
-                batches.add(polled.move)
+        for move in self._ask_all(chosen, runs, until):
+            if move is not None:
+                batches.add(move)
             batches.flush()
         batches.flush(everything=True)
 
@@ -140,15 +132,17 @@ class Polls:
         first = first_price(self.laws.curve(source, None), self.polls_per_operation)
         return Outlook(self.laws.curve(source, watch.group), first * run.budget.price, self.shortest_gap)
 
-    def _ask_all(self, due: Sequence[DuePoll], runs: Mapping[str, SourceRun], until: datetime) -> Iterator[Polled]:
+    def _ask_all(
+        self, due: Sequence[DuePoll], runs: Mapping[str, SourceRun], until: datetime
+    ) -> Iterator[DueMove | None]:
         """Keep `parallel` polls under way; yields them as they end."""
 
-        def ask(each: DuePoll) -> Polled:
+        def ask(each: DuePoll) -> DueMove | None:
             return self._ask(each, runs[each.watch.ref.source])
 
         return results(self.executor, self.parallel, due, ask, while_=lambda: self.clock() < until)
 
-    def _ask(self, due: DuePoll, run: SourceRun) -> Polled:
+    def _ask(self, due: DuePoll, run: SourceRun) -> DueMove | None:
         """Ask for one operation. Whatever its rows hold, and whatever goes wrong with it, it holds up no other."""
         ref = due.watch.ref
         try:
@@ -157,19 +151,19 @@ class Polls:
             log(Event.SET_ASIDE, operation=ref.due_reference, why=str(error))
         except BridgeError as error:  # its due row stays, so it is asked for again at the next sweep
             log(Event.STORAGE, step="finish", operation=ref.due_reference, error=str(error))
-            return Polled(None)
+            return None
         except Exception as error:  # noqa: BLE001 - a bug, or columns that no version of the bridge writes
             log(Event.FAILED, step="poll", operation=ref.due_reference, error=type(error).__name__)
         later = AskAgain(at=self.clock() + UNREADABLE_WAIT, watch=due.watch, status=None, error=None)
-        return Polled(self._go_on(due, later))
+        return self._go_on(due, later)
 
-    def _asked(self, due: DuePoll, run: SourceRun) -> Polled:
+    def _asked(self, due: DuePoll, run: SourceRun) -> DueMove | None:
         """Ask, and commit an end."""
         asked_at = run.begin()
         if asked_at is None:
-            return Polled(None)
+            return None
         with self.telemetry.span(Step.POLL, run.trace, bridge__operation__id=due.watch.ref.due_reference) as span:
-            return Polled(self._answered(due, run, asked_at, span))
+            return self._answered(due, run, asked_at, span)
 
     def _answered(self, due: DuePoll, run: SourceRun, asked_at: datetime, span: Span) -> DueMove | None:
         answer = self.questions.ask(due.watch.ref)
