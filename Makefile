@@ -2,7 +2,10 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+# Files of tests that run at a time: most wait for something, so more than there are cores pays.
+WORKERS ?= 3
 INSTALLED := $(VENV)/.installed
+PYTEST = $(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help start demo test prove cover mutate bench check lock clean
@@ -18,7 +21,7 @@ demo: $(INSTALLED) ## Show the whole job once, in under a minute
 	@$(VENV)/bin/python -m local demo
 
 test: $(INSTALLED) ## Run the tests, starting whatever they need
-	@$(VENV)/bin/python -m pytest $(TESTS)
+	@$(PYTEST) $(TESTS)
 
 prove: $(INSTALLED) ## Prove at length that nothing is lost; PROVE_SEED= repeats a run
 	@$(VENV)/bin/python -m tests.proof
@@ -41,7 +44,7 @@ check: $(INSTALLED) ## Check format, lint and types, and run the tests
 	@$(VENV)/bin/python -m ruff check .
 	@$(VENV)/bin/python -m mypy
 	@for each in examples/fastapi examples/azure-function; do MYPYPATH=$$each $(VENV)/bin/python -m mypy $$each || exit 1; done
-	@$(VENV)/bin/python -m pytest
+	@$(PYTEST)
 
 lock: $(INSTALLED) ## Write requirements.txt anew from requirements.in, and checkov's; UPGRADE=--upgrade takes newer versions
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
