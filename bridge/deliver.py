@@ -18,8 +18,8 @@ from bridge.core.attempt import AttemptRecord
 from bridge.core.callback import host_and_port, origin_of
 from bridge.core.delivery import LEASE_NEEDED, Attempt, Bury, Call, Drop, answer_call
 from bridge.core.errors import Conflict, ForeignRow, StorageUnavailable
-from bridge.core.headers import OwnHeaders
 from bridge.core.keys import RegistrationRef
+from bridge.core.message import Message
 from bridge.core.outcome import Delivered, Failure, Outcome, Unreachable
 from bridge.core.registration import Registration
 from bridge.core.retry import Decision, Done, GiveUp, RetryAt, decide
@@ -136,19 +136,20 @@ class Deliver:
             log(Event.UNOPENED, registration=registration.ref.public_id, why=own.why)
             outcome: Outcome = Unreachable(error=Failure.HEADERS)
         else:
-            message, headers = registration.expected_message(), self._headers(registration, own, begun, trace)
+            message = registration.expected_message()
+            headers = {**own.given, **self._headers(registration, message, begun, trace)}
             outcome = self.courier.post(registration.callback_url, headers, message.body)
             visit.answered = not isinstance(outcome, Unreachable)
         return outcome, claimed.attempt.with_outcome(outcome, self.clock() - begun)
 
     def _headers(
-        self, registration: Registration, own: OwnHeaders, now: datetime, trace: str | None
+        self, registration: Registration, message: Message, now: datetime, trace: str | None
     ) -> Mapping[str, str]:
-        message, origin = registration.expected_message(), origin_of(registration.callback_url)
-        signed = self.seal.keyring.headers(message.id, message.body, owner=registration.owner, origin=origin, at=now)
+        owner, origin = registration.owner, origin_of(registration.callback_url)
+        signed = self.seal.keyring.headers(message.id, message.body, owner=owner, origin=origin, at=now)
         traceparent = read_traceparent(trace)  # a row is not believed either
         traced = {} if traceparent is None else {"traceparent": traceparent}
-        return {**own.given, **signed, **traced, "Content-Type": registration.format.content_type}
+        return {**signed, **traced, "Content-Type": registration.format.content_type}
 
     def _measure(self, registration: Registration, attempt: AttemptRecord, outcome: Outcome) -> None:
         """Take the measures of an attempt, after everything that counts was written."""

@@ -129,19 +129,23 @@ class Registration:
 
         Raises IllegalMove where there is none.
         """
-        if self.message is None:
+        message = self.message
+        if message is None:
             raise IllegalMove("a delivery without a message")
-        return self.message
+        return message
 
     def moved(self, move: Move, now: datetime) -> "Registration":
         """Go where `move` leads.
 
         Raises IllegalMove where the table has no such move.
         """
+        return replace(self, state=self._after(move), since=now)
+
+    def _after(self, move: Move) -> State:
         target = MOVES.get((self.state, move))
         if target is None:
             raise IllegalMove(f"{move} on a registration that is {self.state}")
-        return replace(self, state=target, since=now)
+        return target
 
     def told(self, news: News, now: datetime, *, due: str) -> "Registration":
         """Take the news that it waited for: a first run begins at once."""
@@ -172,22 +176,38 @@ class Registration:
 
     def cancelled(self, now: datetime) -> "Registration":
         """Give up on the client's behalf; an attempt in flight loses its claim and records only itself."""
-        return replace(_idle(self.moved(Move.CANCEL, now)), next_attempt_at=None)
+        return _idle(self.moved(Move.CANCEL, now), next_attempt_at=None)
 
     def ended(self, move: Move, now: datetime, *, reason: str | None = None) -> "Registration":
         """End the run: delivered or dead."""
-        delivered_at = now if move is Move.DELIVER else None
-        return replace(_idle(self.moved(move, now)), next_attempt_at=None, delivered_at=delivered_at, reason=reason)
+        return replace(
+            self,
+            state=self._after(move),
+            since=now,
+            reason=reason,
+            delivered_at=now if move is Move.DELIVER else None,
+            held_back=None,
+            claim=None,
+            leased_until=None,
+            next_attempt_at=None,
+            due=None,
+        )
 
     def postponed(self, at: datetime, *, due: str) -> "Registration":
         """End the attempt and wait for the next one of the run."""
-        return replace(_idle(self), next_attempt_at=at, due=due)
+        return _idle(self, next_attempt_at=at, due=due)
 
     def claimed(self, claim: str, *, until: datetime, due: str) -> "Registration":
         """Take the exclusive right to make the next attempt."""
-        number = self.last_attempt + 1
-        claimed = replace(self, last_attempt=number, held_back=None, claim=claim, leased_until=until, due=due)
-        return replace(claimed, next_attempt_at=until)  # there is one then if this one is lost
+        return replace(
+            self,
+            last_attempt=self.last_attempt + 1,
+            held_back=None,
+            claim=claim,
+            leased_until=until,
+            next_attempt_at=until,  # there is one then if this one is lost
+            due=due,
+        )
 
     def next_life(self, at: datetime) -> datetime:
         """Tell when a new life that is asked for at `at` begins: after the former one, whatever clocks say."""
@@ -216,9 +236,12 @@ class Registration:
 
 
 def _run_begun(registration: Registration, now: datetime, due: str) -> Registration:
-    fresh = _idle(registration)
-    return replace(fresh, run_start=fresh.last_attempt + 1, run_began_at=now, next_attempt_at=now, due=due)
+    fresh = _idle(registration, next_attempt_at=now, due=due)
+    return replace(fresh, run_start=fresh.last_attempt + 1, run_began_at=now)
 
 
-def _idle(registration: Registration) -> Registration:
-    return replace(registration, held_back=None, claim=None, leased_until=None, due=None)
+def _idle(registration: Registration, *, next_attempt_at: datetime | None, due: str | None = None) -> Registration:
+    """Let nobody hold the right to an attempt."""
+    return replace(
+        registration, held_back=None, claim=None, leased_until=None, next_attempt_at=next_attempt_at, due=due
+    )

@@ -4,10 +4,10 @@ A row carries the version of its shape. A row of a newer shape, or one that some
 is set aside, never guessed at.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Generic, TypeVar, cast, get_args
+from typing import Any, Generic, TypeVar, cast, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -42,6 +42,12 @@ _COLUMNS: dict[type, tuple[str, ...]] = {
     kind: tuple(field.name for field in fields(kind) if field.name != "ref") for kind in get_args(Record)
 }
 
+#: Those of them that hold a time.
+_TIMES: dict[type, tuple[str, ...]] = {
+    kind: tuple(name for name in names if datetime in (hint := get_type_hints(kind)[name], *get_args(hint)))
+    for kind, names in _COLUMNS.items()
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Stored(Generic[R]):
@@ -49,6 +55,8 @@ class Stored(Generic[R]):
 
     record: R
     etag: str
+    #: The shape that the row has.
+    shape: int = SHAPE
 
 
 def for_insert(record: Record) -> dict[str, Value]:
@@ -57,9 +65,23 @@ def for_insert(record: Record) -> dict[str, Value]:
 
 
 def for_merge(record: Record) -> dict[str, Value]:
-    """Write a record over an existing row; what is empty becomes an empty string, which clears the column."""
-    columns = {name: _plain(getattr(record, name)) for name in _COLUMNS[type(record)]}
-    return {VERSION_COLUMN: SHAPE, **columns}
+    """Write a record over any row; what is empty becomes an empty string, which clears the column."""
+    return _written(record, _COLUMNS[type(record)])
+
+
+def for_update(before: Stored[R], after: R) -> dict[str, Value]:
+    """Write a record over the row that was read: what has changed, since the ETag holds the rest to be as it was.
+
+    A row of the shape before is written whole, so that it is of this shape afterwards.
+    """
+    if before.shape != SHAPE:
+        return for_merge(after)
+    was = before.record
+    return _written(after, (name for name in _COLUMNS[type(after)] if getattr(was, name) != getattr(after, name)))
+
+
+def _written(record: Record, names: Iterable[str]) -> dict[str, Value]:
+    return {VERSION_COLUMN: SHAPE, **{name: _plain(getattr(record, name)) for name in names}}
 
 
 def decode(kind: type[R], ref: OperationRef | RegistrationRef | None, values: Mapping[str, Value]) -> R:
@@ -67,9 +89,7 @@ def decode(kind: type[R], ref: OperationRef | RegistrationRef | None, values: Ma
 
     Raises ForeignRow where the columns are not of this bridge, or newer.
     """
-    version = values.get(VERSION_COLUMN)
-    if not isinstance(version, int) or not SHAPE - 1 <= version <= SHAPE:
-        raise ForeignRow(f"{kind.__name__} of shape {version!r}: this version reads {SHAPE} and the one before")
+    _shape(kind, values)
     columns: dict[str, Any] = {name: value for name, value in values.items() if value != ""}
     for name in _LISTS & columns.keys():
         columns[name] = str(columns[name]).split(",")
@@ -78,7 +98,7 @@ def decode(kind: type[R], ref: OperationRef | RegistrationRef | None, values: Ma
     except ValidationError as error:
         wrong = ", ".join(str(problem["loc"][0]) for problem in error.errors() if problem["loc"])
         raise ForeignRow(f"{kind.__name__} with unreadable columns: {wrong}") from error
-    naive = [name for name in _COLUMNS[kind] if _is_naive(getattr(record, name))]
+    naive = [name for name in _TIMES[kind] if _is_naive(getattr(record, name))]
     if naive:
         raise ForeignRow(f"{kind.__name__} with times of no zone: {', '.join(naive)}")
     return record
@@ -89,7 +109,14 @@ def stored(kind: type[R], ref: OperationRef | RegistrationRef | None, row: Row) 
 
     Raises ForeignRow.
     """
-    return Stored(decode(kind, ref, row.values), row.etag)
+    return Stored(decode(kind, ref, row.values), row.etag, _shape(kind, row.values))
+
+
+def _shape(kind: type, values: Mapping[str, Value]) -> int:
+    shape = values.get(VERSION_COLUMN)
+    if not isinstance(shape, int) or not SHAPE - 1 <= shape <= SHAPE:
+        raise ForeignRow(f"{kind.__name__} of shape {shape!r}: this version reads {SHAPE} and the one before")
+    return shape
 
 
 def _is_naive(value: object) -> bool:

@@ -46,10 +46,10 @@ def claim(before: Stored[Registration], now: datetime, *, name: str) -> tuple[Tr
     """
     until = now + LEASE
     due = due_key(until, DueKind.DELIVER, before.record.ref.due_reference, instead_of=before.record.due or "")
-    after = replace(before.record.claimed(name, until=until, due=due), tx=name)
+    after = before.record.claimed(name, until=until, due=due)
     attempt = Claimed.held(Stored(after, before.etag)).attempt
     writes: tuple[Write, ...] = (
-        overwrite(before, after),
+        overwrite(before, after, name),
         Insert(after.ref.attempt_key(attempt.number), for_insert(attempt)),
         *_gone(before.record),
         _next_call(after, due),
@@ -60,9 +60,9 @@ def claim(before: Stored[Registration], now: datetime, *, name: str) -> tuple[Tr
 def hold_back(before: Stored[Registration], held: HeldBack, *, tx: str) -> Transaction:
     """Move an attempt to a later time without using it up: 5 rows, under the registration's ETag."""
     due = due_key(held.until, DueKind.DELIVER, before.record.ref.due_reference, instead_of=before.record.due or "")
-    after = replace(before.record, next_attempt_at=held.until, held_back=held.why, due=due, tx=tx)
+    after = replace(before.record, next_attempt_at=held.until, held_back=held.why, due=due)
     shown = Merge(after.index_key, for_merge(IndexEntry.of(after)), ANY)
-    writes: tuple[Write, ...] = (overwrite(before, after), shown, *_gone(before.record), _next_call(after, due))
+    writes: tuple[Write, ...] = (overwrite(before, after, tx), shown, *_gone(before.record), _next_call(after, due))
     return Transaction(after.ref.partition, writes, stamp=after.ref.key, tx=tx)
 
 
@@ -114,15 +114,15 @@ def bury(before: Stored[Registration], now: datetime, *, tx: str) -> Transaction
 
 
 def _end(before: Stored[Registration], move: Move, now: datetime, tx: str, *, reason: str | None) -> tuple[Write, ...]:
-    after = replace(before.record.ended(move, now, reason=reason), tx=tx)
-    return (*put(before, after), *_gone(before.record))
+    after = before.record.ended(move, now, reason=reason)
+    return (*put(before, after, tx), *_gone(before.record))
 
 
 def _postpone(before: Stored[Registration], at: datetime, tx: str) -> tuple[Write, ...]:
     due = due_key(at, DueKind.DELIVER, before.record.ref.due_reference, instead_of=before.record.due or "")
-    after = replace(before.record.postponed(at, due=due), tx=tx)
+    after = before.record.postponed(at, due=due)
     shown = Merge(after.index_key, for_merge(IndexEntry.of(after)), ANY)
-    return (overwrite(before, after), shown, *_gone(before.record), _next_call(after, due))
+    return (overwrite(before, after, tx), shown, *_gone(before.record), _next_call(after, due))
 
 
 def _next_call(registration: Registration, due: str) -> Insert:

@@ -1,31 +1,33 @@
 """Writes that several steps are made of."""
 
 from datetime import datetime
+from typing import TypeVar
 
 from bridge.core.delivery import SAFETY, Call
 from bridge.core.index import IndexEntry
 from bridge.core.keys import DueKind, due_key
 from bridge.core.operation import Operation
 from bridge.core.registration import Registration
-from bridge.core.rows import SHAPE, VERSION_COLUMN, Stored, for_insert, for_merge
+from bridge.core.rows import SHAPE, VERSION_COLUMN, Stored, for_insert, for_update
 from bridge.core.transaction import ANY, Delete, Insert, Merge, Write
 
+R = TypeVar("R", Operation, Registration)
 
-def put(before: Stored[Registration] | None, after: Registration) -> tuple[Write, ...]:
+
+def put(before: Stored[Registration] | None, after: Registration, tx: str) -> tuple[Write, ...]:
     """Write a registration, new or over what was read, and move its index row with it.
 
     The index row has no ETag of its own here: it changes only together with the registration, whose ETag decides.
     """
     entry = Insert(after.index_key, for_insert(IndexEntry.of(after)))
     if before is None:
-        return Insert(after.ref.key, for_insert(after)), entry
-    row = Merge(after.ref.key, for_merge(after), before.etag)
-    return row, Delete(before.record.index_key, ANY), entry
+        return Insert(after.ref.key, {**for_insert(after), "tx": tx}), entry
+    return overwrite(before, after, tx), Delete(before.record.index_key, ANY), entry
 
 
-def overwrite(before: Stored[Registration], after: Registration) -> Merge:
-    """Write a registration that stays in its state."""
-    return Merge(after.ref.key, for_merge(after), before.etag)
+def overwrite(before: Stored[R], after: R, tx: str) -> Merge:
+    """Write what has changed in an operation or a registration over what was read, and stamp it."""
+    return Merge(after.ref.key, {**for_update(before, after), "tx": tx}, before.etag)
 
 
 def first_call(registration: Registration, now: datetime) -> tuple[Call, Insert]:

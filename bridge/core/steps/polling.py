@@ -11,8 +11,8 @@ from bridge.core.keys import DueKind, due_key
 from bridge.core.message import News
 from bridge.core.operation import Operation, Watch
 from bridge.core.polling import AskAgain, Finish
-from bridge.core.rows import for_insert, for_merge
-from bridge.core.steps.parts import purge_due, put
+from bridge.core.rows import for_insert
+from bridge.core.steps.parts import overwrite, purge_due, put
 from bridge.core.steps.registering import tell
 from bridge.core.transaction import ANY, MAX_WRITES, Delete, Insert, Merge, Transaction, Value, Write
 
@@ -96,14 +96,14 @@ def finish(
     else:
         after, due_row = _ended(before.record, decision, now, retention)
     writes: list[Write] = [
-        Merge(after.ref.key, for_merge(replace(after, tx=tx)), before.etag),
+        overwrite(before, after, tx),
         Delete(before.record.due, ANY),
         due_row,
     ]
     calls: list[Call] = []
     for waiting in family.waiting():
         told, call, due_rows = tell(waiting.record, news, now)
-        writes += (*put(waiting, replace(told, tx=tx)), *due_rows)
+        writes += (*put(waiting, told, tx), *due_rows)
         calls += [call] if call else []
     return Transaction(after.ref.partition, tuple(writes), stamp=after.ref.key, tx=tx), calls
 

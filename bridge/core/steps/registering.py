@@ -9,8 +9,8 @@ from bridge.core.keys import DueKind, due_key
 from bridge.core.message import News
 from bridge.core.operation import Operation
 from bridge.core.registration import Registration, State
-from bridge.core.rows import Stored, for_insert, for_merge
-from bridge.core.steps.parts import first_call, first_due, purge_due, put, touch
+from bridge.core.rows import Stored, for_insert
+from bridge.core.steps.parts import first_call, first_due, overwrite, purge_due, put, touch
 from bridge.core.transaction import ANY, Delete, Insert, Merge, Transaction, Write
 
 
@@ -33,7 +33,8 @@ def register_new(wish: Registration, now: datetime) -> Joined:
     ref = wish.ref.operation
     due = due_key(now, DueKind.POLL, ref.due_reference)
     operation = Operation(ref=ref, registered_at=now, group=wish.group, due=due, tx=wish.tx)
-    rows = (Insert(ref.key, for_insert(operation)), *put(None, wish), Insert(due, for_insert(operation.watch())))
+    begun = Insert(ref.key, for_insert(operation))
+    rows = (begun, *put(None, wish, wish.tx), Insert(due, for_insert(operation.watch())))
     transaction = Transaction(ref.partition, rows, stamp=wish.ref.key, tx=wish.tx)
     return Joined(transaction=transaction, operation=operation, registration=wish, call=None)
 
@@ -55,7 +56,8 @@ def register_further(family: Family, wish: Registration, now: datetime, news: Ne
         rows = (touch(family.operation, wish.tx),)
     else:
         operation, rows = _reopen(family.operation, wish, now)
-    transaction = Transaction(wish.ref.partition, (*rows, *put(before, registration)), stamp=wish.ref.key, tx=wish.tx)
+    rows = (*rows, *put(before, registration, wish.tx))
+    transaction = Transaction(wish.ref.partition, rows, stamp=wish.ref.key, tx=wish.tx)
     return Joined(transaction=transaction, operation=operation, registration=registration, call=call)
 
 
@@ -71,7 +73,7 @@ def cancel_waiting(
     family: Family, before: Stored[Registration], now: datetime, *, tx: str, retention: timedelta
 ) -> Transaction:
     """Stop waiting; the last one to go stops the polling. At most 6 rows, under both ETags."""
-    after = replace(before.record.cancelled(now), tx=tx)
+    after = before.record.cancelled(now)
     operation = family.operation
     if len(family.waiting()) > 1:
         writes: tuple[Write, ...] = (touch(operation, tx),)
@@ -79,31 +81,30 @@ def cancel_waiting(
         key, due_row = purge_due(operation.record, now + retention)
         row = Merge(operation.record.ref.key, {"due": key, "tx": tx}, operation.etag)
         writes = (row, Delete(operation.record.due, ANY), due_row)
-    return Transaction(after.ref.partition, (*writes, *put(before, after)), stamp=after.ref.key, tx=tx)
+    return Transaction(after.ref.partition, (*writes, *put(before, after, tx)), stamp=after.ref.key, tx=tx)
 
 
 def cancel_pending(before: Stored[Registration], now: datetime, *, tx: str) -> Transaction:
     """Stop delivering: 4 rows. An attempt in flight may still arrive; it finds its claim gone."""
-    after = replace(before.record.cancelled(now), tx=tx)
+    after = before.record.cancelled(now)
     gone = (Delete(before.record.due, ANY),) if before.record.due else ()
-    return Transaction(after.ref.partition, (*put(before, after), *gone), stamp=after.ref.key, tx=tx)
+    return Transaction(after.ref.partition, (*put(before, after, tx), *gone), stamp=after.ref.key, tx=tx)
 
 
 def redeliver(before: Stored[Registration], now: datetime, *, tx: str) -> tuple[Transaction, Call]:
     """Begin another run of the same message: 4 rows. Returns the call to send after the commit."""
-    after = replace(before.record.rerun(now, due=first_due(before.record, now)), tx=tx)
+    after = before.record.rerun(now, due=first_due(before.record, now))
     call, due_row = first_call(before.record, now)
-    return Transaction(after.ref.partition, (*put(before, after), due_row), stamp=after.ref.key, tx=tx), call
+    return Transaction(after.ref.partition, (*put(before, after, tx), due_row), stamp=after.ref.key, tx=tx), call
 
 
 def redeliver_later(before: Stored[Registration], now: datetime, at: datetime, *, tx: str) -> Transaction:
     """Begin another run of the same message at a later time: 4 rows. The sweep sends the call once it is due."""
     key = due_key(at, DueKind.DELIVER, before.record.ref.due_reference)
     call = Call.next_of(before.record)
-    after = replace(before.record.rerun(now, due=key), next_attempt_at=at, tx=tx)
-    return Transaction(
-        after.ref.partition, (*put(before, after), Insert(key, for_insert(call))), stamp=after.ref.key, tx=tx
-    )
+    after = replace(before.record.rerun(now, due=key), next_attempt_at=at)
+    writes = (*put(before, after, tx), Insert(key, for_insert(call)))
+    return Transaction(after.ref.partition, writes, stamp=after.ref.key, tx=tx)
 
 
 def is_revivable(registration: Registration) -> bool:
@@ -116,5 +117,5 @@ def _reopen(operation: Stored[Operation], wish: Registration, now: datetime) -> 
     due = due_key(now, DueKind.POLL, before.ref.due_reference, instead_of=before.due)
     group = wish.group or before.group
     after = Operation(ref=before.ref, registered_at=now, group=group, polls=before.polls, due=due, tx=wish.tx)
-    row = Merge(before.ref.key, for_merge(after), operation.etag)
+    row = overwrite(operation, after, wish.tx)
     return after, (row, Delete(before.due, ANY), Insert(due, for_insert(after.watch())))

@@ -1,0 +1,74 @@
+"""Records as rows: what is written over what was read, and what is not."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.core.message import Format
+from bridge.core.operation import Verdict
+from bridge.core.registration import Registration, State
+from bridge.core.rows import SHAPE, Stored, decode, for_insert, for_merge, for_update, stored
+from bridge.core.transaction import Row
+from tests.support.world import NOON, stage
+
+WISH = stage().wish()
+
+texts = st.none() | st.text("ab", min_size=1, max_size=3)
+times = st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - bounds have no zone
+registrations = st.builds(
+    Registration,
+    ref=st.just(WISH.ref),
+    owner=st.just("shared"),
+    callback_url=st.just(WISH.callback_url),
+    events=st.sampled_from([tuple(Verdict), (Verdict.FAILED,)]),
+    metadata=texts,
+    headers=texts,
+    format=st.sampled_from(Format),
+    state=st.sampled_from(State),
+    since=times,
+    life=times,
+    reason=texts,
+    verdict=st.none() | st.sampled_from(Verdict),
+    message_body=st.none() | st.binary(min_size=1, max_size=3),
+    last_attempt=st.integers(0, 2),
+    next_attempt_at=st.none() | times,
+    claim=texts,
+    due=texts,
+    tx=st.text("ab", max_size=3),
+)
+
+
+@given(registrations, registrations)
+def test_what_changed_over_what_was_read_is_what_was_meant(before: Registration, after: Registration) -> None:
+    """Whatever was set, changed or cleared."""
+    row = {**for_insert(before), **for_update(Stored(before, "etag"), after)}
+
+    assert decode(Registration, WISH.ref, row) == after
+
+
+@given(registrations, registrations)
+def test_only_what_changed_is_written(before: Registration, after: Registration) -> None:
+    """The version goes with it, so that nobody reads the row as another shape."""
+    written = for_update(Stored(before, "etag"), after)
+
+    whole, was = for_merge(after), for_merge(before)
+    assert written == {"v": SHAPE} | {name: value for name, value in whole.items() if value != was[name]}
+
+
+def test_a_claim_does_not_write_the_message_again() -> None:
+    """Its body is the largest part of the row by far."""
+    told = replace(WISH, state=State.PENDING, message_id="m", message_type="t", message_body=b"{}")
+
+    written = for_update(Stored(told, "etag"), told.claimed("mine", until=NOON + timedelta(minutes=1), due="due:x"))
+
+    assert set(written) == {"v", "last_attempt", "claim", "leased_until", "next_attempt_at", "due"}
+
+
+def test_a_row_of_the_shape_before_is_written_whole() -> None:
+    """Otherwise it would say that it is of this shape, with columns of that one."""
+    row = Row(WISH.ref.partition, WISH.ref.key, "etag", {**for_insert(WISH), "v": SHAPE - 1})
+    before, after = stored(Registration, WISH.ref, row), replace(WISH, reason="gone")
+
+    assert for_update(before, after) == for_merge(after)
