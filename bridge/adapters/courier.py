@@ -1,6 +1,7 @@
 """One POST to a receiver: what was sent, and what came of it as a value."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from http.client import HTTPException
 from urllib.parse import urlsplit
 
@@ -8,9 +9,10 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from bridge.adapters.attempt_deadline import AttemptDeadline
-from bridge.adapters.egress import Guard, RefusedByRules, guarded_session, prepared
+from bridge.adapters.egress import Guard, RefusedByRules
 from bridge.adapters.failures import failure_of
 from bridge.adapters.resolver import NameNotResolved
+from bridge.adapters.transport import guarded_session, prepared
 from bridge.core.callback import normalise
 from bridge.core.outcome import KEPT_ANSWER, Delivered, Failure, Gone, Outcome, Rejected, Unreachable, answered
 from bridge.core.retry import parse_retry_after
@@ -18,6 +20,9 @@ from bridge.core.times import Clock
 
 #: Seconds that a registration waits for the address behind a name.
 _EARLY_LOOKUP = 1.0
+
+#: URLs that are known to be allowed, at 2 KiB at the most; what is refused is looked at again.
+_REMEMBERED = 1024
 
 
 class HttpCourier:
@@ -29,6 +34,7 @@ class HttpCourier:
         self._clock = clock
         self._session = guarded_session(guard)
         self._verify: bool | str = authorities or True
+        self._normalised = lru_cache(_REMEMBERED)(lambda url: normalise(url, guard.rules))
 
     def objection(self, url: str) -> str | None:
         """Say early why callbacks to a URL would be refused: the name leads to an address that is not allowed.
@@ -64,7 +70,7 @@ class HttpCourier:
     def _post(
         self, url: str, headers: Mapping[str, str], body: bytes, deadline: AttemptDeadline
     ) -> Delivered | Gone | Rejected:
-        if normalise(url, self._guard.rules) != url:  # the rules can have changed since it was registered
+        if self._normalised(url) != url:  # the rules can have changed since it was registered
             raise RefusedByRules("the URL is not one that may be called")
         request = prepared("POST", url, {**headers, "Accept": "*/*"}, body)
         timeout = (self._guard.limits.connect, self._guard.limits.attempt)

@@ -10,37 +10,15 @@ certificate check stay those of the URL.
 import ipaddress
 import socket
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
-from urllib3.connection import HTTPSConnection
-
-from bridge import __version__
 from bridge.adapters.attempt_deadline import AttemptDeadline, Leash
 from bridge.adapters.resolver import NoConnection, Resolver
-from bridge.adapters.strict_response import StrictResponse
-from bridge.adapters.whole_request import WholeRequest
 from bridge.core.callback import CallbackRules
 from bridge.core.delivery import ATTEMPT
 from bridge.core.networks import Address
-
-#: Headers of every request: who calls, and that nothing is to be unpacked. No session adds any of its own.
-STANDING = {
-    "User-Agent": f"speech-webhook-bridge/{__version__}",
-    "Accept-Encoding": "identity",
-    "Connection": "keep-alive",
-}
-
-#: Hosts whose connections are kept.
-_HOSTS = 64
-
-#: Connections kept for each receiver: as many as attempts may be in flight there.
-_PER_HOST = 4
 
 #: Lookups for registrations that may be under way.
 _EARLY_LOOKUPS = 16
@@ -156,78 +134,3 @@ class Guard:
         if deadline is None:
             raise RuntimeError("connections to receivers are opened within an attempt")
         return deadline
-
-
-def prepared(method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> requests.PreparedRequest:
-    """Prepare a request for the transport of a guarded session; `url` is normalised, and goes out as it is."""
-    request = requests.PreparedRequest()
-    request.method, request.url = method, url
-    request.prepare_headers({**headers, **STANDING})
-    request.prepare_body(body, None)
-    return request
-
-
-def guarded_session(guard: Guard, *, per_host: int = _PER_HOST) -> requests.Session:
-    """Make a session that reaches nothing but through `guard`, and takes nothing from the environment.
-
-    Threads may share it; it keeps `per_host` connections to each host.
-    """
-    session = requests.Session()
-    session.trust_env = False
-    adapter = _GuardedAdapter(guard, per_host)
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
-    return session
-
-
-class _GuardedAdapter(HTTPAdapter):
-    """The transport of `requests`, with connections of our own."""
-
-    def __init__(self, guard: Guard, per_host: int) -> None:
-        self._guard = guard
-        super().__init__(pool_connections=_HOSTS, pool_maxsize=per_host)
-
-    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:  # noqa: ANN401 - the library's signature
-        """Make the pools; called by the base class."""
-        manager = PoolManager(num_pools=connections, maxsize=maxsize, block=block, **kwargs)
-        manager.pool_classes_by_scheme = _pool_classes(self._guard)
-        self.poolmanager = manager
-
-
-def _pool_classes(guard: Guard) -> dict[str, type[HTTPConnectionPool]]:
-    class Guarded(WholeRequest):
-        response_class = StrictResponse
-        #: The second handle on this connection, while it is open.
-        leash: Leash | None = None
-
-        def _new_conn(self) -> socket.socket:
-            connection, self.leash = guard.connect(self._dns_host, self.port or self.default_port)
-            return connection
-
-        def request(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the library's signature
-            if self.leash is not None:  # a connection that is used again
-                guard.hold(self.leash)
-            super().request(*args, **kwargs)
-
-        @property
-        def is_connected(self) -> bool:
-            """Whether it may be used again: what the other side sent beyond its answer must not answer the next."""
-            decrypted = getattr(self.sock, "pending", lambda: 0)() if self.sock else 0
-            return super().is_connected and not decrypted
-
-        def close(self) -> None:
-            leash, self.leash = self.leash, None
-            super().close()
-            if leash is not None:
-                leash.orphan()
-
-    class GuardedTls(Guarded, HTTPSConnection):
-        pass
-
-    class Pool(HTTPConnectionPool):
-        ConnectionCls = Guarded
-
-    class TlsPool(HTTPSConnectionPool):
-        ConnectionCls = GuardedTls
-
-    return {"http": Pool, "https": TlsPool}

@@ -22,7 +22,8 @@ import jwt
 import requests
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from bridge.adapters.egress import Guard, Limits, guarded_session
+from bridge.adapters.egress import Guard, Limits
+from bridge.adapters.transport import guarded_session
 from bridge.core.callback import CallbackRules
 from bridge.core.callers import NoKeys, Tenant
 from bridge.core.times import Clock

@@ -6,8 +6,9 @@ from urllib.parse import urlencode
 
 from azure.core.exceptions import AzureError
 
-from bridge.adapters.egress import Guard, Limits, guarded_session, prepared
+from bridge.adapters.egress import Guard, Limits
 from bridge.adapters.failures import failure_of
+from bridge.adapters.transport import guarded_session, prepared
 from bridge.core.answer import NoReply, NoToken, Reply
 from bridge.core.callback import CallbackRules
 from bridge.core.keys import OperationRef
