@@ -1,7 +1,7 @@
 """A bridge to measure: composed as it is deployed, with the settings that loopback needs and another storage."""
 
 import logging
-import os
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -33,6 +33,18 @@ _ENVIRONMENT = {
     "BRIDGE_CALLBACK_ALLOWED_NETWORKS": "127.0.0.0/8",
     "BRIDGE_CALLBACK_ALLOWED_PORTS": "*",
 }
+
+
+class _Handed(logging.Handler):
+    """Formats a line and hands it on in memory, as the worker of Azure Functions does, which writes no file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: deque[str] = deque(maxlen=1000)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand it on."""
+        self._lines.append(self.format(record))
 
 
 class Later:
@@ -141,6 +153,6 @@ def _log_to_nowhere() -> None:
     """Let lines be written at the level of the deployed app, so that what they cost is in the figures."""
     logger = logging.getLogger("bridge")
     if not logger.handlers:
-        logger.addHandler(logging.FileHandler(os.devnull))
+        logger.addHandler(_Handed())
         logger.setLevel(logging.INFO)
         logger.propagate = False

@@ -1,6 +1,6 @@
 """Attempts at delivering against bare POSTs: what claiming, signing, guarding and recording cost beside sending."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
@@ -14,6 +14,7 @@ from bench.loopback import Loopback
 from bench.measuring import Figures, Pair, Scale, seconds
 from bridge.core.delivery import Call
 from bridge.core.pacing import MAX_IN_FLIGHT
+from bridge.deliver import Deliver
 
 _T = TypeVar("_T")
 
@@ -41,12 +42,13 @@ def measure(scale: Scale) -> Figures:
             nonlocal body
             calls = _called_for(bridge, receiver.url, [next(numbers) for _ in range(scale.attempts)])
             body = body or _body(bridge, calls[0])
-            took = seconds(partial(_in_threads, bridge.bridge.deliver.deliver, calls))
+            took = seconds(partial(_in_threads, partial(_deliver_all, bridge.bridge.deliver), calls))
             _check_delivered(bridge, calls)
             return took
 
         def bare() -> float:
-            return seconds(lambda: _post_bare(f"{receiver.url}/callback", body, scale.attempts))
+            post = partial(_post_all, f"{receiver.url}/callback", body)
+            return seconds(partial(_in_threads, post, range(scale.attempts)))
 
         pair = Pair.alternating(ours, bare, scale.rounds)
     return {
@@ -76,19 +78,21 @@ def _check_delivered(bridge: Composed, calls: Sequence[Call]) -> None:
         raise RuntimeError("not every attempt was delivered")
 
 
-def _in_threads(do: Callable[[_T], object], things: Sequence[_T]) -> None:
+def _in_threads(do: Callable[[Iterator[_T]], None], things: Sequence[_T]) -> None:
+    """Let each thread take the next thing by itself: a future for each would be measured too."""
+    left = iter(things)
     with ThreadPoolExecutor(MAX_IN_FLIGHT) as pool:
-        for _ in pool.map(do, things):
+        for _ in pool.map(do, [left] * MAX_IN_FLIGHT):
             pass
 
 
-def _post_bare(url: str, body: bytes, count: int) -> None:
-    left = iter(range(count))
+def _deliver_all(deliver: Deliver, calls: Iterator[Call]) -> None:
+    for call in calls:
+        deliver.deliver(call)
 
-    def post() -> None:
-        with requests.Session() as session:
-            session.trust_env = False
-            for _ in left:
-                session.post(url, data=body, headers=_HEADERS, timeout=15).raise_for_status()
 
-    _in_threads(lambda _: post(), range(MAX_IN_FLIGHT))
+def _post_all(url: str, body: bytes, times: Iterator[int]) -> None:
+    with requests.Session() as session:
+        session.trust_env = False
+        for _ in times:
+            session.post(url, data=body, headers=_HEADERS, timeout=15).raise_for_status()
