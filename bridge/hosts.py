@@ -22,9 +22,11 @@ class Hosts:
     def enter(self, name: str, *, chance: float) -> HeldBack | None:
         """Begin an attempt at a host, waiting a moment for a place; or hear until when it is held back."""
         with self._changed:
-            patience = self._host(name).patience.total_seconds()
-            self._changed.wait_for(lambda: isinstance(self._admit(name, chance), Host), patience)
             admitted = self._admit(name, chance)
+            if isinstance(admitted, HeldBack):
+                patience = self._host(name).patience.total_seconds()
+                self._changed.wait_for(lambda: isinstance(self._admit(name, chance), Host), patience)
+                admitted = self._admit(name, chance)
             if isinstance(admitted, HeldBack):
                 return admitted
             self._known[name] = admitted

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from bridge.core.times import iso
 
 _logger = logging.getLogger("bridge")
+_as_json = json.JSONEncoder(ensure_ascii=False).encode
 
 Field = str | int | float | bool | datetime | list[str] | None
 
@@ -87,4 +88,4 @@ def log(event: Event, **fields: Field) -> None:
     level = _LEVELS.get(event, logging.INFO)
     if _logger.isEnabledFor(level):
         written = {name: iso(value) if isinstance(value, datetime) else value for name, value in fields.items()}
-        _logger.log(level, json.dumps({"event": event.value, **written, **_caller.get()}, ensure_ascii=False))
+        _logger.log(level, _as_json({"event": event.value, **written, **_caller.get()}))

@@ -40,12 +40,12 @@ class AttemptRecord:
 
     def with_outcome(self, outcome: Outcome, took: timedelta) -> "AttemptRecord":
         """Write down what came of it."""
-        done = replace(self, duration_ms=took // _MILLISECOND, address=outcome.address)
+        ms, address = took // _MILLISECOND, outcome.address
         match outcome:
             case Delivered() | Gone() | Rejected():
-                return replace(done, status=outcome.status, body=outcome.body)
+                return replace(self, duration_ms=ms, address=address, status=outcome.status, body=outcome.body)
             case Unreachable(error=error):
-                return replace(done, error=error)
+                return replace(self, duration_ms=ms, address=address, error=error)
             case _:
                 assert_never(outcome)
 

@@ -76,12 +76,12 @@ def admit(host: Host, now: datetime, *, chance: float) -> Host | HeldBack:
 
 def leave(host: Host, now: datetime, *, answered: bool | None) -> Host:
     """Note that an attempt is over: whether it got an answer, or None if it was not made."""
-    left = replace(host, in_flight=max(host.in_flight - 1, 0))
-    if answered is None:
-        return left
+    in_flight = max(host.in_flight - 1, 0)
     if answered:
-        return Host(in_flight=left.in_flight, answers=True)
-    silent = replace(left, answers=False, silent=left.silent + 1)
+        return Host(in_flight=in_flight, answers=True)
+    if answered is None:
+        return replace(host, in_flight=in_flight)
+    silent = replace(host, in_flight=in_flight, answers=False, silent=host.silent + 1)
     if silent.silent < SILENT_IN_A_ROW or silent.is_resting(now):
         return silent
     rest = min(FIRST_REST * (1 << min(silent.rests, 10)), LONGEST_REST)

@@ -22,7 +22,7 @@ def from_millis(millis: int) -> datetime:
 
 def whole_millis(instant: datetime) -> datetime:
     """Drop what is finer than a millisecond, since row keys and clients' clocks don't have it."""
-    return from_millis(to_millis(instant))
+    return instant.replace(microsecond=instant.microsecond // 1000 * 1000)
 
 
 def iso(instant: datetime) -> str:
