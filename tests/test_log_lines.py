@@ -1,6 +1,5 @@
 """What the log says of a registration's life: whole lines, since searches and alerts are written for their fields."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -9,15 +8,11 @@ import pytest
 from bridge.core.due import Token
 from bridge.core.keys import RegistrationRef
 from bridge.core.steps.polling import DueMove
+from bridge.log import Event
 from bridge.sweeping.moving import Mover
 from tests.support.flaky import flaky
+from tests.support.log_lines import lines_of
 from tests.support.world import Stage
-
-
-def lines(caplog: pytest.LogCaptureFixture, event: str) -> list[dict[str, Any]]:
-    """Read the lines of one event, without its name."""
-    read = [json.loads(record.message) for record in caplog.records if record.name == "bridge"]
-    return [{name: value for name, value in line.items() if name != "event"} for line in read if line["event"] == event]
 
 
 def ended(bridge: Stage) -> RegistrationRef:
@@ -37,12 +32,12 @@ def waiting(bridge: Stage) -> RegistrationRef:
 @pytest.mark.parametrize(
     ("begin", "order", "event", "was"),
     [
-        (waiting, "cancel", "registration.cancelled", "waiting"),
-        (ended, "redeliver", "registration.redelivered", "delivered"),
+        (waiting, "cancel", Event.CANCELLED, "waiting"),
+        (ended, "redeliver", Event.REDELIVERY, "delivered"),
     ],
 )
 def test_an_order_of_a_client_is_one_line(
-    begin: Callable[[Stage], RegistrationRef], order: str, event: str, was: str, caplog: pytest.LogCaptureFixture
+    begin: Callable[[Stage], RegistrationRef], order: str, event: Event, was: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Who it was about, and the state before."""
     caplog.set_level("DEBUG")
@@ -51,7 +46,7 @@ def test_an_order_of_a_client_is_one_line(
 
     getattr(bridge.bridge.routes.use, order)(ref)
 
-    assert lines(caplog, event) == [{"registration": ref.public_id, "was": was}]
+    assert lines_of(caplog, event) == [{"event": event, "registration": ref.public_id, "was": was}]
 
 
 def test_what_was_done_already_is_no_line(caplog: pytest.LogCaptureFixture) -> None:
@@ -61,7 +56,7 @@ def test_what_was_done_already_is_no_line(caplog: pytest.LogCaptureFixture) -> N
 
     bridge.bridge.routes.use.cancel(ended(bridge))
 
-    assert lines(caplog, "registration.cancelled") == []
+    assert lines_of(caplog, Event.CANCELLED) == []
 
 
 @pytest.mark.parametrize("one_by_one", [False, True])
@@ -77,9 +72,7 @@ def test_due_rows_that_could_not_be_moved_are_named(caplog: pytest.LogCaptureFix
 
     assert mover.move([move, move]) == []
 
-    expected: list[dict[str, Any]] = [
-        {"step": "move due rows", "partition": ref.partition, "error": "no reply"},
-    ]
-    if one_by_one:
-        expected = [{"step": "move due row", "key": "due:1", "error": "down"}] * 2
-    assert lines(caplog, "storage.unavailable") == expected
+    alone: dict[str, Any] = {"step": "move due row", "key": "due:1", "error": "down"}
+    together: dict[str, Any] = {"step": "move due rows", "partition": ref.partition, "error": "no reply"}
+    expected = [alone] * 2 if one_by_one else [together]
+    assert lines_of(caplog, Event.STORAGE) == [{"event": "storage.unavailable", **each} for each in expected]

@@ -1,11 +1,21 @@
-"""Reads off the code which lines it can write."""
+"""Reads off the code which lines it can write, and off the log which ones it wrote."""
 
 import ast
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
 
 from bridge.log import Event
 from local.settings import REPOSITORY
+
+
+def lines_of(caplog: pytest.LogCaptureFixture, *events: Event) -> list[dict[str, Any]]:
+    """Read what was written, oldest first: whole lines, all of them or those of some events."""
+    read = [json.loads(record.message) for record in caplog.records if record.name == "bridge"]
+    return [line for line in read if not events or line["event"] in events]
 
 
 def written() -> Mapping[str, set[str]]:

@@ -1,0 +1,260 @@
+"""What the log says of deliveries: one line for each thing that happened to a callback, whole."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from bridge.core.delivery import Call
+from bridge.core.headers import OwnHeaders
+from bridge.core.keys import RegistrationRef
+from bridge.core.outcome import Failure, Outcome, Unreachable, answered
+from bridge.core.retry import ATTEMPTS_PER_RUN
+from bridge.core.transaction import ANY, Merge, Transaction
+from bridge.log import Event
+from tests.support.flaky import Flaky, flaky
+from tests.support.log_lines import lines_of
+from tests.support.world import SIGNING_KEY, Stage
+
+HOOK = "https://receiver.example.com/hook"
+
+
+@pytest.fixture(autouse=True)
+def everything(caplog: pytest.LogCaptureFixture) -> None:
+    """Write down to the least."""
+    caplog.set_level("DEBUG", "bridge")
+
+
+def called(bridge: Stage) -> Call:
+    """Bring a registration to where its first call is in the queue, and take that."""
+    bridge.register()
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sweep()
+    [call] = bridge.outbox.take()
+    return call
+
+
+def attempted(bridge: Stage, ref: RegistrationRef, **fields: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+    """Say what the line of an attempt is, apart from what is given."""
+    usual = {
+        "event": "delivery.attempted",
+        "registration": ref.public_id,
+        "attempt": 1,
+        "message": bridge.registration(ref).message_id,
+        "to": "receiver.example.com",
+        "address": None,
+        "status": None,
+        "error": None,
+        "ms": 41,
+        "then": "retry",
+        "next": None,
+    }
+    return usual | fields
+
+
+def slowly(bridge: Stage, table: Flaky, seconds: float) -> Callable[[Transaction], Mapping[str, str]]:
+    """Commit, but take so long for it."""
+
+    def commit(transaction: Transaction) -> Mapping[str, str]:
+        bridge.clock.advance(seconds)
+        return table.inner.commit(transaction)
+
+    return commit
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expected"),
+    [
+        (answered(204, address="203.0.113.7"), {"address": "203.0.113.7", "status": 204, "then": "delivered"}),
+        (answered(410, address="203.0.113.7"), {"address": "203.0.113.7", "status": 410, "then": "dead: gone"}),
+        (answered(503, address=None), {"status": 503, "next": "2026-11-23T12:00:05.041Z"}),
+        (
+            Unreachable(error=Failure.TIMEOUT, address="203.0.113.8"),
+            {"address": "203.0.113.8", "error": "timeout", "next": "2026-11-23T12:00:05.041Z"},
+        ),
+    ],
+)
+def test_an_attempt_is_one_line(
+    bridge: Stage, outcome: Outcome, expected: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """From whom to whom, what came of it and what follows."""
+    call = called(bridge)
+    bridge.courier.tell(HOOK, outcome)
+    bridge.courier.during = lambda: bridge.clock.advance(0.041)
+    caplog.clear()
+
+    bridge.bridge.deliver.deliver(call)
+
+    assert lines_of(caplog) == [attempted(bridge, call.ref, **expected)]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda call: replace(call, life=call.life - timedelta(milliseconds=1)), "another life"),
+        (lambda call: replace(call, number=2), "another attempt"),
+        (lambda call: replace(call, ref=replace(call.ref, hash="f" * 16)), "no such registration"),
+    ],
+)
+def test_a_call_that_is_not_followed_is_one_line(
+    bridge: Stage, change: Callable[[Call], Call], why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the reason."""
+    call = change(called(bridge))
+    caplog.clear()
+
+    bridge.bridge.deliver.deliver(call)
+
+    dropped = {"event": "delivery.dropped", "registration": call.ref.public_id, "attempt": call.number, "why": why}
+    assert lines_of(caplog) == [dropped]
+
+
+def test_a_call_for_what_has_ended_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """A queue that delivers twice is seen to."""
+    call = called(bridge)
+    bridge.bridge.deliver.deliver(call)
+    caplog.clear()
+
+    bridge.bridge.deliver.deliver(call)
+
+    why = "it is delivered"
+    assert lines_of(caplog) == [
+        {"event": "delivery.dropped", "registration": call.ref.public_id, "attempt": 1, "why": why}
+    ]
+
+
+def test_a_claim_that_took_too_long_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing was sent."""
+    bridge, table = flaky()
+    call = called(bridge)
+
+    table.instead = [slowly(bridge, table, 16)]
+    caplog.clear()
+
+    bridge.bridge.deliver.deliver(call)
+
+    why = "the claim took too long"
+    assert lines_of(caplog) == [
+        {"event": "delivery.dropped", "registration": call.ref.public_id, "attempt": 1, "why": why}
+    ]
+
+
+def test_a_lease_that_is_just_long_enough_is_used() -> None:
+    """At 45 s to the millisecond; one less is too little."""
+    bridge, table = flaky()
+    call = called(bridge)
+
+    table.instead = [slowly(bridge, table, 15)]
+
+    bridge.bridge.deliver.deliver(call)
+
+    assert len(bridge.courier.posted) == 1
+
+
+def test_a_run_whose_last_attempt_was_lost_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """With the number of that attempt; the row says whose step it was."""
+    call = called(bridge)
+    row = Merge(call.ref.key, {"last_attempt": ATTEMPTS_PER_RUN}, ANY)
+    bridge.memory.commit(Transaction(call.ref.partition, (row,)))
+    caplog.clear()
+
+    bridge.bridge.deliver.deliver(replace(call, number=ATTEMPTS_PER_RUN + 1))
+
+    assert lines_of(caplog) == [
+        {"event": "delivery.buried", "registration": call.ref.public_id, "attempt": ATTEMPTS_PER_RUN}
+    ]
+    assert bridge.registration(call.ref).tx.startswith("token-")
+
+
+def test_what_is_held_back_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """To which host, why and until when."""
+    bridge.register("operation-1", *(f"{HOOK}/{number}" for number in range(6)))
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sweep()
+    calls = bridge.outbox.take()
+    bridge.courier.tell(calls[0].ref.public_id, 200)
+    for number in range(6):
+        bridge.courier.tell(f"{HOOK}/{number}", Unreachable(error=Failure.CONNECT))
+    caplog.clear()
+
+    for call in calls:
+        bridge.bridge.deliver.deliver(call)
+
+    assert lines_of(caplog, Event.HELD_BACK) == [
+        {
+            "event": "delivery.held-back",
+            "registration": calls[-1].ref.public_id,
+            "to": "receiver.example.com",
+            "why": "resting",
+            "until": "2026-11-23T12:00:30.000Z",
+        }
+    ]
+    assert bridge.registration(calls[-1].ref).tx.startswith("token-")
+
+
+def test_headers_whose_key_is_gone_are_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """Beside that of the attempt; the key is named, and nothing of the headers."""
+    bridge.bridge.routes.use.register(bridge.wish(), OwnHeaders({"Authorization": "Bearer secret"}))
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sweep()
+    bridge.restart(BRIDGE_SIGNING_KEYS="YW5vdGhlciBrZXkgb2YgMzIgYnl0ZXMsIG5vIHNlY3JldCE=")
+    [call] = bridge.outbox.take()
+    caplog.clear()
+
+    bridge.bridge.deliver.deliver(call)
+
+    [unopened, attempt] = lines_of(caplog)
+    why = unopened.pop("why")
+    assert unopened == {"event": "delivery.headers-unreadable", "registration": call.ref.public_id}
+    assert "BRIDGE_SIGNING_KEYS" in why
+    assert SIGNING_KEY not in why
+    assert "secret" not in why
+    assert (attempt["error"], attempt["then"]) == ("headers", "retry")
+
+
+def test_an_attempt_that_could_not_be_recorded_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """After five waits, each longer than the one before; the same fields as any attempt."""
+    bridge, table = flaky()
+    call = called(bridge)
+    bridge.courier.during = lambda: table.instead.extend([table.down] * 7)
+    caplog.clear()
+
+    bridge.bridge.deliver.deliver(call)
+
+    expected = attempted(
+        bridge, call.ref, event="delivery.unrecorded", address="203.0.113.7", status=200, ms=0, then="delivered"
+    )
+    assert lines_of(caplog) == [expected]
+    assert bridge.pauses == [0.1, 0.5, 1.0, 2.0, 4.0]
+
+
+def test_nothing_is_recorded_once_the_lease_is_over(caplog: pytest.LogCaptureFixture) -> None:
+    """Somebody else may be attempting by then: no try is begun at its very end."""
+    bridge, table = flaky()
+    call = called(bridge)
+
+    def down_until_the_end() -> None:
+        table.instead = [table.down] * 2
+        bridge.clock.advance(60)
+
+    bridge.courier.during = down_until_the_end
+    caplog.clear()
+
+    bridge.bridge.deliver.deliver(call)
+
+    assert [line["event"] for line in lines_of(caplog)] == ["delivery.unrecorded"]
+    assert bridge.pauses == []
+
+
+def test_a_registration_that_somebody_wrote_over_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """It is set aside."""
+    call = called(bridge)
+    bridge.memory.commit(Transaction(call.ref.partition, (Merge(call.ref.key, {"v": 99}, ANY),)))
+    caplog.clear()
+
+    bridge.bridge.deliver.deliver(call)
+
+    why = "Registration of shape 99: this version reads 1 and the one before"
+    assert lines_of(caplog) == [{"event": "row.set-aside", "registration": call.ref.public_id, "why": why}]

@@ -1,0 +1,420 @@
+"""What the log says of sweeps: one line for each thing that a poll, a source or a purge came to, whole."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, NoReturn
+
+import pytest
+
+from bridge.core.answer import NoReply, Reply
+from bridge.core.errors import StorageUnavailable
+from bridge.core.keys import SOURCES_PARTITION, OperationRef, source_key
+from bridge.core.transaction import ANY, Delete, Merge, Transaction
+from bridge.log import Event
+from tests.support.flaky import flaky
+from tests.support.log_lines import lines_of
+from tests.support.world import Stage, stage
+
+OPERATION = "default:operation-1"
+ASKED = {
+    "event": "source.asked",
+    "source": "default",
+    "due": 1,
+    "asked": 1,
+    "extra": 0,
+    "finished": 0,
+    "faults": 0,
+    "left": 0,
+    "rate": 100.0,
+    "price": 1.0,
+}
+SWEPT = {
+    "event": "sweep.finished",
+    "enqueued": 0,
+    "due": 1,
+    "asked": 1,
+    "finished": 0,
+    "faults": 0,
+    "left": 0,
+    "purged": 0,
+    "overdue": 0,
+    "ms": 0,
+}
+POLLED = {"event": "operation.polled", "operation": OPERATION, "status": None, "error": None}
+SOON, MINUTE = "2026-11-23T12:00:15.000Z", "2026-11-23T12:01:00.000Z"
+ADVICE = "check SPEECH_KEY, or the identity's role Cognitive Services Speech User and the custom subdomain"
+
+
+@pytest.fixture(autouse=True)
+def everything(caplog: pytest.LogCaptureFixture) -> None:
+    """Write down to the least."""
+    caplog.set_level("DEBUG", "bridge")
+
+
+def ended_long_ago(bridge: Stage) -> None:
+    """Let an operation end, and everything about it be over for longer than it is kept."""
+    bridge.register()
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sweep()
+    bridge.deliver_all()
+    bridge.clock.advance(timedelta(days=30, seconds=1))
+
+
+def fails(_: object) -> NoReturn:
+    """Be a bug."""
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("answer", "said", "polled", "counted", "rate"),
+    [
+        ("Running", None, {"status": "Running", "next": SOON}, {}, 100.0),
+        (NoReply("connect"), None, {"error": "connect", "next": SOON}, {"faults": 1}, 100.0),
+        (
+            "Strange",
+            {"event": "source.unknown-status", "source": "default", "status": "Strange"},
+            {"status": "Strange", "next": SOON},
+            {},
+            100.0,
+        ),
+        (
+            Reply(status=429, retry_after="60"),
+            {"event": "source.throttled", "source": "default", "what": "HTTP 429", "until": MINUTE},
+            {"error": "HTTP 429", "next": MINUTE},
+            {"faults": 1},
+            50.0,
+        ),
+        (
+            Reply(status=401),
+            {"event": "source.denied", "source": "default", "what": "HTTP 401", "until": MINUTE, "advice": ADVICE},
+            {"error": "HTTP 401", "next": MINUTE},
+            {"faults": 1},
+            100.0,
+        ),
+    ],
+)
+def test_a_poll_its_source_and_its_sweep_are_a_line_each(  # noqa: PLR0917 - a table
+    bridge: Stage,
+    answer: str | Reply | NoReply,
+    said: dict[str, Any] | None,
+    polled: dict[str, Any],
+    counted: dict[str, Any],
+    rate: float,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """And one more for what an answer says of the source."""
+    bridge.register()
+    bridge.upstream.tell("operation-1", answer)
+    caplog.clear()
+
+    bridge.sweep()
+
+    rest = [POLLED | polled, ASKED | counted | {"rate": rate}, SWEPT | counted]
+    assert lines_of(caplog) == ([said] if said else []) + rest
+
+
+def test_a_status_that_nobody_documented_is_one_line_for_each_instance(
+    bridge: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not one for each poll."""
+    bridge.register()
+    bridge.upstream.tell("operation-1", "Strange")
+
+    for _ in range(3):
+        bridge.sweep()
+        bridge.clock.advance(60)
+
+    assert len(lines_of(caplog, Event.UNKNOWN_STATUS)) == 1
+
+
+def test_a_hundred_undocumented_statuses_are_lines_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
+    """An upstream that says something else each time does not fill the log."""
+    bridge = stage(SPEECH_REQUESTS_PER_SECOND="100")
+    bridge.register()
+    bridge.upstream.tell("operation-1", *(f"Strange-{number}" for number in range(110)))
+
+    for _ in range(110):
+        bridge.sweep()
+        bridge.clock.advance(timedelta(minutes=5))
+
+    assert len(lines_of(caplog, Event.UNKNOWN_STATUS)) == 100
+
+
+def test_an_end_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """How, after how many polls, at what age, and how many callbacks begin."""
+    bridge.register("operation-1", "https://receiver.example.com/1", "https://receiver.example.com/2")
+    bridge.upstream.tell("operation-1", "Running", "Succeeded")
+    bridge.sweep()
+    bridge.clock.advance(20.5)
+    caplog.clear()
+
+    bridge.sweep()
+
+    finished = {
+        "event": "operation.finished",
+        "operation": OPERATION,
+        "verdict": "Succeeded",
+        "reason": None,
+        "polls": 2,
+        "age": 20.5,
+        "callbacks": 2,
+    }
+    assert lines_of(caplog) == [finished, ASKED | {"finished": 1}, SWEPT | {"finished": 1, "overdue": 5}]
+
+
+def test_an_operation_that_is_given_up_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """With the reason of ours."""
+    bridge = stage(BRIDGE_OPERATION_DEADLINE="1h")
+    bridge.register()
+    bridge.upstream.tell("operation-1", "Running")
+    bridge.sweep()
+    bridge.clock.advance(3600)
+
+    bridge.sweep()
+
+    [line] = lines_of(caplog, Event.FINISHED)
+    assert (line["verdict"], line["reason"], line["age"]) == ("Expired", "deadline", 3600.0)
+
+
+def test_a_sweep_that_finds_nothing_is_a_line_of_the_least_level(
+    bridge: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """But for one a minute, which shows that the timer ticks."""
+    for _ in range(3):
+        bridge.sweep()
+        bridge.clock.advance(10)
+
+    levels = [(record.levelname, line["event"]) for record, line in zip(caplog.records, lines_of(caplog), strict=True)]
+    assert levels == [("INFO", "sweep.finished"), ("DEBUG", "sweep.idle"), ("DEBUG", "sweep.idle")]
+
+
+def test_a_message_that_is_sent_again_counts(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """The one before was lost."""
+    bridge.register()
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sweep()
+    bridge.clock.advance(121)
+    caplog.clear()
+
+    bridge.sweep()
+
+    assert lines_of(caplog) == [SWEPT | {"enqueued": 1, "due": 0, "asked": 0, "overdue": 1}]
+
+
+def test_a_bug_at_a_question_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """It is a fault of that poll and of nothing else; what it says can hold what nobody is to see."""
+    bridge.register()
+    bridge.upstream.ask = fails  # type: ignore[assignment,method-assign] # a bug
+    caplog.clear()
+
+    bridge.sweep()
+
+    error = "the bridge failed: ZeroDivisionError"
+    assert lines_of(caplog) == [
+        {"event": "app.failed", "step": "poll", "operation": OPERATION, "error": "ZeroDivisionError"},
+        POLLED | {"error": error, "next": SOON},
+        ASKED | {"faults": 1},
+        SWEPT | {"faults": 1},
+    ]
+
+
+def test_a_bug_at_the_question_why_is_a_line_for_each_try(caplog: pytest.LogCaptureFixture) -> None:
+    """The event goes out without an explanation, and both questions count."""
+    bridge = stage(BRIDGE_ENRICH="errors")
+    bridge.register()
+    bridge.upstream.tell("operation-1", "Failed")
+    bridge.upstream.ask_why = fails  # type: ignore[assignment,method-assign] # a bug
+    caplog.clear()
+
+    bridge.sweep()
+
+    failed = {"event": "app.failed", "step": "ask why", "operation": OPERATION, "error": "ZeroDivisionError"}
+    assert lines_of(caplog, Event.FAILED) == [failed, failed]
+    assert lines_of(caplog, Event.ASKED) == [ASKED | {"extra": 2, "finished": 1}]
+    assert len(bridge.outbox.take()) == 1
+
+
+def test_what_is_forgotten_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """And counts in that of the sweep."""
+    ended_long_ago(bridge)
+    caplog.clear()
+
+    bridge.sweep()
+
+    swept = SWEPT | {"due": 0, "asked": 0, "purged": 1, "overdue": 1}
+    assert lines_of(caplog) == [{"event": "operation.purged", "operation": OPERATION}, swept]
+
+
+def test_what_is_to_be_kept_is_not_forgotten_and_no_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """A redelivery on the last day keeps everything for longer."""
+    ended_long_ago(bridge)
+    [ref] = [bridge.wish().ref]
+    bridge.bridge.routes.use.redeliver(ref)
+    caplog.clear()
+
+    bridge.sweep()
+
+    assert lines_of(caplog) == [SWEPT | {"due": 0, "asked": 0, "overdue": 1}]
+    assert bridge.due_keys()[-1] == f"purge:{OPERATION}"
+
+
+def test_a_purge_whose_operation_is_gone_is_taken_away(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """It counts for nothing."""
+    ended_long_ago(bridge)
+    ref = OperationRef("default", "operation-1")
+    rows = bridge.memory.range(ref.partition, "job:", "job;")
+    bridge.memory.commit(Transaction(ref.partition, tuple(Delete(row.key, ANY) for row in rows)))
+    caplog.clear()
+
+    bridge.sweep()
+
+    assert bridge.due_keys() == []
+    assert [line["purged"] for line in lines_of(caplog)] == [0]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "expected"),
+    [
+        ("down", {"event": "storage.unavailable", "step": "purge", "operation": OPERATION, "error": "down"}),
+        (
+            "conflict",
+            {"event": "storage.unavailable", "step": "purge", "operation": OPERATION, "error": "stale at write 0"},
+        ),
+        ("bug", {"event": "app.failed", "step": "purge", "operation": OPERATION, "error": "ZeroDivisionError"}),
+    ],
+)
+def test_a_purge_that_goes_wrong_is_one_line(
+    trouble: str, expected: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is due at the next sweep again."""
+    bridge, table = flaky()
+    ended_long_ago(bridge)
+    table.instead = [table.inner.commit, fails if trouble == "bug" else getattr(table, trouble)]
+    caplog.clear()
+
+    bridge.sweep()
+
+    assert lines_of(caplog) == [expected, SWEPT | {"due": 0, "asked": 0, "overdue": 1}]
+    assert bridge.due_keys() == [f"purge:{OPERATION}"]
+
+
+def down(*_: object, **__: object) -> NoReturn:
+    """Refuse."""
+    raise StorageUnavailable("down")
+
+
+@pytest.mark.parametrize(
+    ("begin", "at", "expected"),
+    [
+        (None, 0, {"step": "budget", "source": "default"}),
+        ("Succeeded", 1, {"step": "finish", "operation": OPERATION}),
+        ("Succeeded", 2, {"step": "laws"}),
+    ],
+)
+def test_storage_that_refuses_a_step_of_a_sweep_is_one_line(
+    begin: str | None, at: int, expected: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Named by the step, and the sweep goes on."""
+    bridge, table = flaky()
+    bridge.sweep()  # the heartbeat is written
+    bridge.register()
+    bridge.upstream.tell("operation-1", "Running", begin or "Running")
+    bridge.sweep()
+    bridge.clock.advance(30)
+    table.instead = [*[table.inner.commit] * at, table.down]
+    caplog.clear()
+
+    bridge.sweep()
+
+    assert lines_of(caplog, Event.STORAGE) == [{"event": "storage.unavailable", **expected, "error": "down"}]
+    assert len(lines_of(caplog, Event.SWEPT)) == 1
+
+
+def test_a_message_that_is_not_taken_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """The due row sends another."""
+    [ref] = bridge.register()
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.outbox.send = down  # type: ignore[method-assign] # refuses
+
+    bridge.sweep()
+
+    line = {"event": "storage.unavailable", "step": "send", "registration": ref.public_id, "error": "down"}
+    assert lines_of(caplog, Event.STORAGE) == [line]
+
+
+def test_sources_that_cannot_be_read_are_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """The sweep goes on with a budget of its own, and does not show itself."""
+    bridge, table = flaky()
+    bridge.register()
+    table.range = refusing(table.range)  # type: ignore[method-assign] # in one partition
+    caplog.clear()
+
+    bridge.sweep()
+
+    line = {"event": "storage.unavailable", "step": "read sources", "error": "down"}
+    assert lines_of(caplog, Event.STORAGE)[0] == line
+    assert len(bridge.upstream.asked) == 1
+    assert bridge.memory.get(SOURCES_PARTITION, "heartbeat") is None
+
+
+def refusing(read: Callable[..., Any]) -> Callable[..., Any]:
+    """Refuse to read what belongs to the sources, and nothing else."""
+
+    def range_(partition: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - handed on
+        return down() if partition == SOURCES_PARTITION else read(partition, *args, **kwargs)
+
+    return range_
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (
+            "operation",
+            {"operation": OPERATION, "why": "Operation of shape 99: this version reads 1 and the one before"},
+        ),
+        (
+            "budget",
+            {
+                "partition": SOURCES_PARTITION,
+                "key": "source:default",
+                "why": "Budget of shape 99: this version reads 1 and the one before",
+            },
+        ),
+        (
+            "law",
+            {
+                "partition": SOURCES_PARTITION,
+                "key": "law:default:",
+                "why": "Law of shape 99: this version reads 1 and the one before",
+            },
+        ),
+    ],
+)
+def test_a_row_of_a_newer_version_is_one_line(
+    bridge: Stage, row: str, expected: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is set aside, and the sweep goes on."""
+    bridge.register()
+    bridge.upstream.tell("operation-1", "Running", "Succeeded")
+    bridge.sweep()
+    bridge.clock.advance(61)
+    bridge.register("operation-2")
+    bridge.sweep()  # what was learnt is written
+    bridge.clock.advance(61)
+    ref = OperationRef("default", "operation-2")
+    bridge.upstream.tell("operation-2", "Succeeded")
+    keys = {
+        "operation": (ref.partition, ref.key),
+        "budget": (SOURCES_PARTITION, source_key("default")),
+        "law": (SOURCES_PARTITION, "law:default:"),
+    }
+    partition, key = keys[row]
+    bridge.memory.commit(Transaction(partition, (Merge(key, {"v": 99}, ANY),)))
+    caplog.clear()
+
+    bridge.sweep()
+
+    written = {name: each.replace("operation-1", "operation-2") for name, each in expected.items()}
+    assert lines_of(caplog, Event.SET_ASIDE) == [{"event": "row.set-aside", **written}]
+    assert len(lines_of(caplog, Event.SWEPT)) == 1
