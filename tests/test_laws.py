@@ -133,6 +133,31 @@ def test_two_writers_merge() -> None:
     assert laws(bridge)[key].weight == pytest.approx(5 * len(EDGES) + 1, rel=1e-2)
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_a_lesson_whose_reply_was_lost_counts_once(*, known: bool) -> None:
+    """The row says whose it is; a lesson that is added again would weigh twice."""
+    bridge, table = flaky()
+    if known:
+        live(bridge, "operation-0", 30)
+    bridge.register()
+    bridge.clock.advance(5)
+    bridge.upstream.tell("operation-1", "Succeeded")
+    writes: list[Transaction] = []
+
+    def lost(transaction: Transaction) -> Mapping[str, str]:
+        writes.append(transaction)
+        is_lesson = any(write.key.startswith("law:") for write in transaction.writes)
+        return table.silent_commit(transaction) if is_lesson else table.inner.commit(transaction)
+
+    table.instead = [lost] * 5
+
+    bridge.sweep()
+
+    lessons = [each for each in writes if each.writes[0].key.startswith("law:")]
+    assert len(lessons) == 1
+    assert laws(bridge)[law_key("default", None)].weight == pytest.approx(1 + known, rel=1e-2)
+
+
 def test_storage_that_is_down_costs_the_lesson_and_nothing_else() -> None:
     """The operation ended all the same."""
     bridge, table = flaky()

@@ -49,6 +49,24 @@ def test_an_order_of_a_client_is_one_line(
     assert lines_of(caplog, event) == [{"event": event, "registration": ref.public_id, "was": was}]
 
 
+@pytest.mark.parametrize(
+    ("begin", "order", "event"),
+    [(waiting, "cancel", Event.CANCELLED), (ended, "redeliver", Event.REDELIVERY)],
+)
+def test_an_order_that_landed_late_is_one_line_too(
+    begin: Callable[[Stage], RegistrationRef], order: str, event: Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was before is not known any more."""
+    caplog.set_level("DEBUG")
+    bridge, table = flaky()
+    ref = begin(bridge)
+    table.instead = [table.lands_late, table.late_lands_first]
+
+    getattr(bridge.bridge.routes.use, order)(ref)
+
+    assert lines_of(caplog, event) == [{"event": event, "registration": ref.public_id}]
+
+
 def test_what_was_done_already_is_no_line(caplog: pytest.LogCaptureFixture) -> None:
     """Cancelling what has ended changes nothing."""
     caplog.set_level("DEBUG")

@@ -154,6 +154,28 @@ def test_two_pings_that_meet_are_both_counted() -> None:
     assert len(bridge.courier.posted) == 2
 
 
+def test_a_reply_that_was_lost_costs_one_ping_and_no_more() -> None:
+    """The row says whose it is."""
+    bridge, table = flaky()
+    table.instead = [table.silent_commit]
+
+    assert ping(bridge).status == 200
+
+    row = bridge.memory.get("pings", "recent")
+    assert row is not None
+    assert len(str(row.values["recent"]).split(",")) == 1
+    assert str(row.values["tx"]).startswith("token-")
+
+
+def test_two_pings_of_one_moment_have_two_names() -> None:
+    """Each is a message of its own."""
+    bridge = stage()
+
+    first, second = (ping(bridge).body["message"]["id"] for _ in range(2))
+
+    assert first != second
+
+
 def test_without_storage_nothing_is_sent() -> None:
     """The limit could not be kept."""
     bridge, table = flaky()

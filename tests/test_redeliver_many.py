@@ -9,9 +9,11 @@ import pytest
 from bridge.api.routes import Routes
 from bridge.core.keys import RegistrationRef
 from bridge.core.registration import State
-from bridge.core.transaction import ANY, Merge, Transaction
+from bridge.core.transaction import ANY, Delete, Merge, Transaction
+from bridge.log import Event
 from tests.support.flaky import flaky
 from tests.support.http import Answer, Client
+from tests.support.log_lines import lines_of
 from tests.support.world import NOON, Stage, stage
 
 JSON = {"Content-Type": "application/json"}
@@ -169,14 +171,58 @@ def test_each_one_is_logged_with_the_caller(caplog: pytest.LogCaptureFixture) ->
     caplog.set_level("INFO")
     caplog.clear()
 
+    ids = redeliver(bridge).body["registrations"]
+
+    said = {"event": "registration.redelivered", "was": "dead", "caller": "unknown"}
+    assert lines_of(caplog) == [{**said, "registration": each} for each in ids]
+
+
+def test_receivers_are_spread_apart_from_one_another() -> None:
+    """The first of each host begins at once."""
+    bridge = stage()
+    bury(bridge, 2, "one.example.com", "one")
+    bury(bridge, 2, "two.example.com", "two")
+
     redeliver(bridge)
+    bridge.sweep()
 
-    lines = [json.loads(record.message) for record in caplog.records if "registration.redelivered" in record.message]
-    assert [line["caller"] for line in lines] == ["unknown", "unknown"]
+    assert bridge.deliver_all() == 2
 
 
-def test_one_that_cannot_be_read_is_set_aside_and_the_others_are_begun() -> None:
-    """Also those beyond it, when the limit is small."""
+def test_one_that_is_gone_by_now_is_not_begun() -> None:
+    """Its index row was read before somebody's hand took the registration away."""
+    bridge = stage()
+    ids = bury(bridge, 2)
+    gone = RegistrationRef.parse(ids[0])
+    assert gone is not None
+    bridge.memory.commit(Transaction(gone.partition, (Delete(gone.key, ANY),)))
+
+    assert redeliver(bridge).body["registrations"] == ids[1:]
+
+
+def test_a_commit_that_landed_late_was_begun() -> None:
+    """By this very call, so that its answer names it."""
+    bridge, table = flaky()
+    ids = bury(bridge, 1)
+    table.instead = [table.lands_late, table.late_lands_first]
+
+    assert redeliver(bridge).body["registrations"] == ids
+
+
+def test_the_index_is_read_page_by_page_until_the_limit() -> None:
+    """Those of another host, which are passed over, fill the first page."""
+    bridge = stage()
+    ids = bury(bridge, 2, "wanted.example.com", "wanted")
+    bury(bridge, 101, "other.example.com", "other")
+
+    answer = redeliver(bridge, host="wanted.example.com", limit=2)
+
+    assert answer.body == {"started": 2, "registrations": ids, "more": False}
+
+
+def test_one_that_cannot_be_read_is_set_aside_and_the_others_are_begun(caplog: pytest.LogCaptureFixture) -> None:
+    """Also those beyond it, when the limit is small; each is one line."""
+    caplog.set_level("INFO", "bridge")
     bridge = stage()
     ids = bury(bridge, 4)
     newest = RegistrationRef.parse(ids[0])
@@ -184,6 +230,9 @@ def test_one_that_cannot_be_read_is_set_aside_and_the_others_are_begun() -> None
     bridge.memory.commit(Transaction(newest.partition, (Merge(newest.key, {"v": 99}, ANY),)))
 
     assert redeliver(bridge, limit=1).body == {"started": 1, "registrations": ids[1:2], "more": True}
+    why = "Registration of shape 99: this version reads 1 and the one before"
+    line = {"event": "row.set-aside", "registration": ids[0], "why": why, "caller": "unknown"}
+    assert lines_of(caplog, Event.SET_ASIDE) == [line]
     assert redeliver(bridge).body["registrations"] == ids[2:]
 
 

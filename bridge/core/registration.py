@@ -215,12 +215,10 @@ class Registration:
 
     def revived(self, renewed: "Registration") -> "Registration":
         """Begin a new life with what the client says now; the attempts of former lives keep their numbers."""
-        life = self.next_life(renewed.life)
-        reborn = replace(self, since=life).moved(Move.REVIVE, renewed.since)
         return replace(
             renewed,
-            state=reborn.state,
-            life=life,
+            state=self._after(Move.REVIVE),
+            life=self.next_life(renewed.life),
             last_attempt=self.last_attempt,
             run_start=self.last_attempt + 1,
         )

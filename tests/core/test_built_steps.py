@@ -6,18 +6,19 @@ from datetime import datetime, timedelta
 import pytest
 
 from bridge.core.attempt import AttemptRecord
+from bridge.core.delivery import SAFETY, Call
 from bridge.core.due import Token
 from bridge.core.family import Family
 from bridge.core.keys import DueKind, due_key
-from bridge.core.operation import Operation, Verdict
+from bridge.core.operation import Explanation, Operation, Verdict
 from bridge.core.outcome import Delivered, Gone
 from bridge.core.pacing import HeldBack
 from bridge.core.polling import AskAgain, Finish
-from bridge.core.registration import IllegalMove, Registration, State
+from bridge.core.registration import IllegalMove, Move, Registration, State
 from bridge.core.retry import Done, RetryAt
 from bridge.core.rows import Stored
 from bridge.core.steps import delivering, polling, purging, registering
-from bridge.core.transaction import ANY, Delete, Insert, Merge, Transaction, Write
+from bridge.core.transaction import ANY, Delete, Insert, Merge, Transaction, Upsert, Write
 from tests.support.world import NOON, stage
 
 LATER = NOON + timedelta(hours=1)
@@ -80,7 +81,93 @@ def test_what_is_held_back_keeps_its_number_and_says_why() -> None:
     assert len(step.writes) == 4
 
 
-@pytest.mark.parametrize("step", ["hold back", "retry", "claim"])
+def test_a_run_whose_last_attempt_was_lost_is_buried_whole() -> None:
+    """And can be recognised after an unknown outcome."""
+    step = delivering.bury(Stored(PENDING, "etag-r"), LATER, tx="mine")
+
+    row = columns(step, WISH.ref.key)
+    assert (row["state"], row["reason"], row["since"], row["tx"]) == (State.DEAD, "exhausted", LATER, "mine")
+    assert (step.partition, step.stamp, step.tx) == (WISH.ref.partition, WISH.ref.key, "mine")
+    assert written(step, str(PENDING.due)) == Delete(str(PENDING.due), ANY)
+    assert len(step.writes) == 4
+
+
+def test_a_redelivery_that_is_spread_is_due_at_its_place() -> None:
+    """The registration says so too, and the sweep sends its call; the step can be recognised."""
+    dead = PENDING.ended(Move.GIVE_UP, NOON, reason="gone")
+    at = LATER + timedelta(seconds=10)
+
+    step = registering.redeliver_later(Stored(dead, "etag-r"), LATER, at, tx="mine")
+
+    row = columns(step, WISH.ref.key)
+    due = due_key(at, DueKind.DELIVER, WISH.ref.due_reference)
+    assert (row["state"], row["due"], row["next_attempt_at"], row["tx"]) == (State.PENDING, due, at, "mine")
+    assert (row["run_start"], row["run_began_at"], row["reason"]) == (4, LATER, "")
+    assert (step.partition, step.stamp, step.tx) == (WISH.ref.partition, WISH.ref.key, "mine")
+    assert columns(step, due)["number"] == 4
+
+
+def test_a_delivery_without_a_due_row_can_be_cancelled() -> None:
+    """Somebody's hand took it; there is nothing to delete then, and nothing else is."""
+    step = registering.cancel_pending(Stored(replace(PENDING, due=None), "etag-r"), LATER, tx="mine")
+
+    assert [type(write) for write in step.writes] == [Merge, Delete, Insert]
+    assert written(step, PENDING.index_key) == Delete(PENDING.index_key, ANY)
+
+
+def test_an_attempt_without_a_due_row_can_be_recorded() -> None:
+    """Likewise."""
+    claimed = delivering.Claimed.held(Stored(replace(CLAIMED, due=None), "etag-r"))
+
+    step = delivering.record(claimed.registration, claimed.attempt, Done(), LATER, tx="mine")
+
+    assert [type(write) for write in step.writes] == [Merge, Delete, Insert, Upsert]
+
+
+@pytest.mark.parametrize("error", ["HTTP 500", None])
+def test_a_poll_says_what_it_saw(error: str | None) -> None:
+    """When, how often, and what went wrong; what went wrong before is cleared. The rest stays as it is."""
+    token = Token(partition=REF.partition, key=OPERATION.due, etag="etag-d")
+    watch = replace(OPERATION.watch(), polls=8)
+
+    move = polling.ask_again(token, AskAgain(watch=watch, at=LATER, status=None, error=error), NOON)
+
+    due = due_key(LATER, DueKind.POLL, REF.due_reference)
+    assert move.changes == {"due": due, "last_polled_at": NOON, "polls": 8, "last_error": error or ""}
+
+
+def test_an_end_says_all_that_was_seen() -> None:
+    """The verdict, when and after how many polls, what the upstream said, and how long it is kept."""
+    decision = Finish(
+        watch=replace(OPERATION.watch(), polls=8, seen_running_at=NOON),
+        verdict=Verdict.FAILED,
+        body="{}",
+        reason=None,
+        error=None,
+        why=Explanation("Code", "words"),
+    )
+
+    step, _ = polling.finish(family(), decision, path="avatar", now=LATER, tx="mine", retention=RETENTION)
+
+    due = due_key(LATER + RETENTION, DueKind.PURGE, REF.due_reference)
+    assert columns(step, REF.key) == {
+        "v": 1,
+        "status": "Failed",
+        "verdict": "Failed",
+        "polls": 8,
+        "seen_running_at": NOON,
+        "last_polled_at": LATER,
+        "finished_at": LATER,
+        "body": "{}",
+        "error_code": "Code",
+        "error_message": "words",
+        "due": due,
+        "tx": "mine",
+    }
+    assert isinstance(written(step, due), Insert)
+
+
+@pytest.mark.parametrize("step", ["hold back", "retry", "claim", "enqueue"])
 def test_a_due_row_of_a_delivery_never_moves_to_its_own_key(step: str) -> None:
     """A row cannot be deleted and inserted in one transaction."""
     before, tx = Stored(CLAIMED, "etag-r"), "mine"
@@ -90,11 +177,18 @@ def test_a_due_row_of_a_delivery_never_moves_to_its_own_key(step: str) -> None:
         "hold back": delivering.hold_back(before, HeldBack(same, "busy"), tx=tx),
         "retry": delivering.record(before, attempt, RetryAt(same), NOON, tx=tx),
         "claim": delivering.claim(before, same, name=tx)[0],
+        "enqueue": polling.move_all([enqueued(NOON - SAFETY)], tx=tx),
     }[step]
 
     keys = [write.key for write in built.writes]
     assert len(keys) == len(set(keys))
     assert columns(built, WISH.ref.key)["due"] != PENDING.due
+
+
+def enqueued(now: datetime) -> polling.DueMove:
+    """Send the next call of the delivery."""
+    token = Token(partition=WISH.ref.partition, key=str(PENDING.due), etag="etag-d")
+    return polling.enqueue(token, Call.next_of(PENDING), now)[0]
 
 
 @pytest.mark.parametrize("step", ["look again", "left open", "ask again"])

@@ -24,6 +24,7 @@ PENDING = replace(
     due="due:key",
     next_attempt_at=NOON,
 )
+NEWS = News(verdict=Verdict.FAILED, path="avatar", observed_at=LATER, not_before=None, reason=None, body=None)
 #: What a registration has that nothing more is done for.
 IDLE = (None, None, None, None, None)
 
@@ -72,13 +73,24 @@ def test_another_run_begins_now_and_forgets_how_the_last_one_ended(ended: Regist
 
     assert (after.state, after.since, after.delivered_at, after.reason) == (State.PENDING, LATER, None, None)
     assert (plans(after), after.run_start) == ((LATER, None, None, None, "due:now"), 4)
+    assert after.run_began_at == LATER
+
+
+def test_news_begin_a_run_at_once() -> None:
+    """With the first attempt of this life, and an age that is counted from here."""
+    waiting = replace(WISH, last_attempt=3)
+
+    after = waiting.told(NEWS, LATER, due="due:now")
+
+    assert (after.state, after.since, after.verdict) == (State.PENDING, LATER, Verdict.FAILED)
+    assert (plans(after), after.run_start) == ((LATER, None, None, None, "due:now"), 4)
+    assert after.run_began_at == LATER
+    assert len(after.expected_message().id) == len("msg_") + 32
 
 
 def test_news_that_were_not_asked_for_are_noted() -> None:
     """The list shows how its operation ended."""
-    news = News(verdict=Verdict.FAILED, path="avatar", observed_at=LATER, not_before=None, reason=None, body=None)
-
-    after = WISH.spared(news, LATER)
+    after = WISH.spared(NEWS, LATER)
 
     assert (after.state, after.since, after.verdict) == (State.UNWANTED, LATER, Verdict.FAILED)
 

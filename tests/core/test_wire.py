@@ -1,6 +1,7 @@
 """Queue messages: what one instance writes, another one reads, and nothing else."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,12 +16,22 @@ from tests.support.world import NOON
 REF = RegistrationRef.of(
     OperationRef("default", "operation-1"), owner="shared", callback_url="https://receiver.example.com/hook"
 )
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 CALL = Call(ref=REF, life=NOON + timedelta(milliseconds=7), number=3)
 
 
 def test_a_call_comes_through_as_it_was_written() -> None:
-    """Whose it is, of which life, and which attempt."""
+    """Whose it is, of which life, and which attempt; a trace only where there is one."""
     assert read_call(write_call(CALL).encode()) == CALL
+    assert set(json.loads(write_call(CALL))) == {"v", "registration", "life", "attempt"}
+
+
+def test_a_trace_comes_through_unless_it_is_none() -> None:
+    """What somebody else wrote there is no fault of the call."""
+    traced = replace(CALL, traceparent=TRACE)
+
+    assert read_call(write_call(traced).encode()) == traced
+    assert read_call(write_call(replace(CALL, traceparent="what-ever")).encode()) == CALL
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def is_revivable(registration: Registration) -> bool:
 
 def _reopen(operation: Stored[Operation], wish: Registration, now: datetime) -> tuple[Operation, tuple[Write, ...]]:
     before = operation.record
-    due = due_key(now, DueKind.POLL, before.ref.due_reference, instead_of=before.due)
+    due = due_key(now, DueKind.POLL, before.ref.due_reference)  # never the key of the purge that it replaces
     group = wish.group or before.group
     after = Operation(ref=before.ref, registered_at=now, group=group, polls=before.polls, due=due, tx=wish.tx)
     row = overwrite(operation, after, wish.tx)
