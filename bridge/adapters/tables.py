@@ -1,27 +1,29 @@
 """The table in Azure Table storage.
 
-Translates and no more: what a transaction means is in `bridge/core/transaction.py`, what its failures mean is in
-`bridge/core/errors.py`. Facts about the library that shape this file:
+Translates and no more: what a transaction means is in `bridge/core/transaction.py`, how it is written in
+`bridge/adapters/batch.py`, what its failures mean in `bridge/core/errors.py`. Facts that shape this file:
 
-- every failure of `submit_transaction` is a TableTransactionError; its status tells a conflict, and its message
-  begins with the index of the write that lost, where the service says so (the library's `index` is 0 otherwise);
-- the library's own retry turns a commit whose reply was lost into a conflict, so writes are sent once;
-- None is dropped from a merge, integers past 32 bits need a type of their own.
+- of a transaction that failed the service answers for one write, with a status that tells a conflict, and a message
+  that begins with the index of the write that lost;
+- the library's own retry turns a commit whose reply was lost into a conflict, so writes are sent once.
 """
 
+import json
 import re
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import chain, islice
 from typing import Any
 
-from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
-from azure.data.tables import EdmType, EntityProperty, TableClient, TableEntity, TableTransactionError, UpdateMode
+from azure.core.rest import HttpRequest
+from azure.data.tables import EntityProperty, TableClient, TableEntity
 
+from bridge.adapters.batch import Reply, content_type, read_batch, write_batch
 from bridge.core.errors import CommitUnknown, Conflict, ConflictKind, StorageUnavailable
-from bridge.core.transaction import ANY, Delete, Insert, Merge, Row, Transaction, Upsert, Value, Write
+from bridge.core.transaction import Delete, Row, Transaction, Value
 
 #: The service's largest page.
 _PAGE = 1000
@@ -29,7 +31,8 @@ _PAGE = 1000
 _CONFLICTS = {404: ConflictKind.MISSING, 409: ConflictKind.EXISTS, 412: ConflictKind.STALE}
 _INDEX = re.compile(r"(\d+):")
 _READ_RETRIES: Mapping[str, Any] = {"retry_total": 2, "retry_backoff_factor": 0.2, "retry_backoff_max": 2}
-_INT32 = range(-(2**31), 2**31)
+_BATCH_HEADERS = {"Accept": "application/json", "DataServiceVersion": "3.0", "MaxDataServiceVersion": "3.0;NetFx"}
+_ACCEPTED = 202
 
 #: Answers after which nothing has changed; 408 is the service's own silence.
 _REFUSALS = frozenset(range(400, 500)) - {408}
@@ -73,36 +76,47 @@ class AzureTable:
         A crash right after this leaves the step done and nothing of it half done; what follows it (a message to
         send) is repeated by the due row that it wrote. Raises Conflict, CommitUnknown, StorageUnavailable.
         """
-        operations = [_operation(transaction.partition, write) for write in transaction.writes]
         try:
-            replies = zip(transaction.writes, self._submit(operations), strict=True)
-            return {write.key: reply["etag"] for write, reply in replies if not isinstance(write, Delete)}
-        except TableTransactionError as error:
-            raise _verdict(error) from error
+            replies = self._submit(transaction)
         except Exception as error:  # a reply that breaks off fails in many ways, and may have been a commit
             raise _unavailable(error, CommitUnknown) from error
+        lost = next((reply for reply in replies if not reply.is_done), None)
+        if lost is not None:
+            raise _verdict(lost)
+        return {
+            write.key: reply.etag or ""
+            for write, reply in zip(transaction.writes, replies, strict=True)
+            if not isinstance(write, Delete)
+        }
 
-    def _submit(self, operations: list[Any]) -> list[Mapping[str, Any]]:
-        try:
-            return self._send(operations)
-        except TableTransactionError as error:
-            if not _lacks_table(error):
-                raise
+    def _submit(self, transaction: Transaction) -> Sequence[Reply]:
+        """Send a transaction, and again if there was no table yet."""
+        replies = self._send(transaction)
+        if not any(_code(reply) == "TableNotFound" for reply in replies):
+            return replies
         with suppress(ResourceExistsError):  # another instance was faster
             self._client.create_table()
-        return self._send(operations)
+        return self._send(transaction)
 
-    def _send(self, operations: list[Any]) -> list[Mapping[str, Any]]:
-        """Send a transaction once. The library leaves a reply that breaks off open, so that it is closed here."""
-        replies: list[Any] = []
-        try:
-            return self._client.submit_transaction(
-                operations, raw_response_hook=lambda reply: replies.append(reply.http_response)
-            )
-        except Exception:
-            for reply in replies:
-                reply.close()
-            raise
+    def _send(self, transaction: Transaction) -> Sequence[Reply]:
+        """Send a transaction once. Raises HttpResponseError, and ValueError for an answer that is not whole."""
+        account, _, signature = self._client.url.partition("?")
+        name = str(uuid.uuid4())
+        request = HttpRequest(
+            "POST",
+            f"{account}/$batch{signature and '?'}{signature}",
+            headers={**_BATCH_HEADERS, "x-ms-version": self._client.api_version, "Content-Type": content_type(name)},
+            content=write_batch(transaction, f"{account}/{self._client.table_name}", name),
+        )
+        # The library's own pipeline, with the authorization that the client was made with; no public call leads to it.
+        with self._client._client.send_request(request, stream=True) as response:  # noqa: SLF001 - see above
+            answer = response.read()
+        if response.status_code != _ACCEPTED:
+            raise HttpResponseError(response=response)
+        replies = read_batch(answer)
+        if len(replies) != len(transaction.writes) and all(reply.is_done for reply in replies):
+            raise ValueError("an answer to another transaction")
+        return replies
 
 
 @contextmanager
@@ -111,35 +125,6 @@ def _reading() -> Iterator[None]:
         yield
     except Exception as error:  # a reply that breaks off fails in many ways
         raise _unavailable(error, StorageUnavailable) from error
-
-
-def _operation(partition: str, write: Write) -> tuple[Any, ...]:
-    keys = {"PartitionKey": partition, "RowKey": write.key}
-    match write:
-        case Insert(values=values):
-            return "create", {**keys, **_columns(values)}
-        case Merge(values=values, etag=etag):
-            return "update", {**keys, **_columns(values)}, {"mode": UpdateMode.MERGE, **_condition(etag)}
-        case Upsert(values=values):
-            return "upsert", {**keys, **_columns(values)}, {"mode": UpdateMode.MERGE}
-        case Delete(etag=etag):
-            return "delete", keys, _condition(etag)
-
-
-def _condition(etag: str) -> dict[str, Any]:
-    if etag == ANY:
-        return {"match_condition": MatchConditions.Unconditionally}
-    return {"etag": etag, "match_condition": MatchConditions.IfNotModified}
-
-
-def _columns(values: Mapping[str, Value]) -> dict[str, Any]:
-    return {name: _typed(value) for name, value in values.items()}
-
-
-def _typed(value: Value) -> Any:  # noqa: ANN401 - the library takes what it takes
-    if isinstance(value, int) and not isinstance(value, bool) and value not in _INT32:
-        return EntityProperty(value, EdmType.INT64)
-    return value
 
 
 def _row(entity: TableEntity) -> Row:
@@ -155,16 +140,27 @@ def _plain(value: Any) -> Value:  # noqa: ANN401 - whatever somebody stored
     return value if isinstance(value, str | int | float | bool | bytes) else str(value)
 
 
-def _lacks_table(error: TableTransactionError) -> bool:
-    return bool(getattr(error, "error_code", None) == "TableNotFound")
-
-
-def _verdict(error: TableTransactionError) -> Exception:
-    kind = _CONFLICTS.get(error.status_code or 0)
-    if kind is None or _lacks_table(error):
-        return _unavailable(error, CommitUnknown)
-    said = _INDEX.match(error.message or "")
+def _verdict(lost: Reply) -> Exception:
+    """Say what the answer about the write that lost means."""
+    kind, (code, message) = _CONFLICTS.get(lost.status), _error(lost)
+    if kind is None or code == "TableNotFound":
+        why = CommitUnknown if lost.status not in _REFUSALS else StorageUnavailable
+        return why(f"table storage: {code or 'no code'}, HTTP status {lost.status}")
+    said = _INDEX.match(message)
     return Conflict(kind, int(said[1]) if said else None)
+
+
+def _code(reply: Reply) -> str:
+    return "" if reply.is_done else _error(reply)[0]
+
+
+def _error(reply: Reply) -> tuple[str, str]:
+    """Read code and message of what went wrong; empty where nothing is said."""
+    try:
+        error = json.loads(reply.body)["odata.error"]
+        return str(error["code"]), str(error["message"]["value"])
+    except (ValueError, TypeError, KeyError):
+        return "", ""
 
 
 def _unavailable(error: Exception, unknown: type[StorageUnavailable]) -> StorageUnavailable:

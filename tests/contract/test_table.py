@@ -1,5 +1,6 @@
 """What the bridge relies on of its table, on the one in memory and on the real service's emulator."""
 
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import count
@@ -208,3 +209,16 @@ def test_keys_of_the_bridge_are_keys_of_the_service(table: Table) -> None:
     do(table, *(Insert(key, {"n": 1}) for key in keys))
 
     assert [read(table, key).key for key in keys] == keys
+
+
+def test_no_call_starts_a_thread(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library's own way with a transaction starts a dozen, which cost more than the transaction."""
+    do(table, Insert("a", {"n": 1}))
+    started: list[str] = []
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: started.append(thread.name))
+
+    do(table, *(Insert(f"b{number}", {"n": 1}) for number in range(5)))
+    read(table, "a")
+    table.range("p", "a", "c")
+
+    assert started == []

@@ -169,9 +169,12 @@ def deliver(app: App, settings: Settings, receiver: Receiver) -> None:
     """Be the host: let the timer fire and hand over what comes to the queue, until a callback has come."""
     with queue_client(settings, Credential(token()), DELIVERIES_QUEUE) as queue:
         queue.create_queue()
-        while not receiver.callbacks:
+        for _ in range(100):
             app.sweep()
             take_all(app, queue)
+            if receiver.callbacks:
+                return
+    raise AssertionError("no callback came")
 
 
 def take_all(app: App, queue: QueueClient) -> None:
