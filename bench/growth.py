@@ -3,7 +3,9 @@
 The rows are made by a bridge over the table in memory and copied, so they are what a bridge writes.
 """
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 
@@ -14,6 +16,7 @@ from bridge.adapters.memory import MemoryTable
 from bridge.core.keys import operation_partitions
 from bridge.core.registration import State
 from bridge.core.transaction import MAX_WRITES, Insert, Transaction
+from bridge.ports import Table
 from local.azurite import Azurite
 
 #: What waits far from being due is due so much later.
@@ -27,17 +30,29 @@ def measure(scale: Scale) -> Figures:
     """Sweep and list in tables that differ in what is not due, in turns."""
     figures: dict[str, float] = {"growth.operations": scale.stored}
     with Azurite.start() as azurite:
-        with counted(azurite) as large, counted(azurite) as small:
-            _copy(_waiting(scale.stored), large)
-            _copy(_waiting(scale.few), small)
+        many, few = _waiting(scale.stored), _waiting(scale.few)
+        with _stored(azurite, many) as large, _stored(azurite, few) as small:
             figures |= _sweeps("growth.waiting", large, small, scale)
-        with counted(azurite) as large, counted(azurite) as small, counted(azurite) as none:
-            _copy(_finished(scale.stored), large)
-            _copy(_finished(scale.few), small)
-            pages = Pair.alternating(partial(_list, large), partial(_list, small), scale.lists)
-            figures |= {"list.finished": pages.ratio}
-            figures |= _sweeps("growth.finished", large, none, scale)
+        figures |= _sweeps_in_memory("growth.waiting", many, few, scale)
+        many, few, none = _finished(scale.stored), _finished(scale.few), MemoryTable()
+        with _stored(azurite, many) as large, _stored(azurite, few) as small, _stored(azurite, none) as empty:
+            figures |= {
+                "list.finished": _lists(large.table, small.table, scale),
+                "list.finished.in_memory": _lists(many, few, scale),
+                "growth.queries_ms": 1000 * seconds(partial(_query_due, large)),
+                "growth.queries_ms.few": 1000 * seconds(partial(_query_due, small)),
+            }
+            figures |= _sweeps("growth.finished", large, empty, scale)
+        figures |= _sweeps_in_memory("growth.finished", many, none, scale)
     return figures
+
+
+@contextmanager
+def _stored(azurite: Azurite, rows: MemoryTable) -> Iterator[Counted]:
+    """Put rows into a table of their own."""
+    with counted(azurite) as storage:
+        _copy(rows, storage)
+        yield storage
 
 
 def _sweeps(name: str, large: Counted, small: Counted, scale: Scale) -> Figures:
@@ -46,15 +61,36 @@ def _sweeps(name: str, large: Counted, small: Counted, scale: Scale) -> Figures:
     _register(composed(table=due), scale.due, "due")
     for each in (large, small):
         _copy(due, each)
-    bridges = [composed(table=each.table, upstream=Instant()) for each in (large, small)]
-    first, second = (partial(seconds, bridge.sweep_later) for bridge in bridges)
     large.taken(), small.taken()
-    pair = Pair.alternating(first, second, scale.long_rounds)
-    return {name: pair.ratio, f"{name}.calls": large.taken().total() / small.taken().total()}
+    ratio = _sweeping(large.table, small.table, scale)
+    return {name: ratio, f"{name}.calls": large.taken().total() / small.taken().total()}
 
 
-def _list(storage: Counted) -> float:
-    show = composed(table=storage.table).bridge.routes.show
+def _sweeps_in_memory(name: str, large: MemoryTable, small: MemoryTable, scale: Scale) -> Figures:
+    """Do the same with a table that finds a range by its keys, as the service does and its emulator does not."""
+    for each in (large, small):
+        _register(composed(table=each), scale.due, "due")
+    return {f"{name}.in_memory": _sweeping(large, small, scale)}
+
+
+def _sweeping(large: Table, small: Table, scale: Scale) -> float:
+    bridges = [composed(table=each, upstream=Instant()) for each in (large, small)]
+    first, second = (partial(seconds, bridge.sweep_later) for bridge in bridges)
+    return Pair.alternating(first, second, scale.long_rounds).ratio
+
+
+def _query_due(storage: Counted) -> None:
+    """Ask for what is due in every partition, of which there is nothing: what the storage itself takes."""
+    for name in operation_partitions():
+        storage.table.range(name, "due:0", "due:1")
+
+
+def _lists(large: Table, small: Table, scale: Scale) -> float:
+    return Pair.alternating(partial(_list, large), partial(_list, small), scale.lists).ratio
+
+
+def _list(table: Table) -> float:
+    show = composed(table=table).bridge.routes.show
     return seconds(lambda: _expect(len(show.page([State.DELIVERED], limit=_PAGE, cursor=None).entries)))
 
 

@@ -25,9 +25,8 @@ class Scale:
     counted: int = 1000
     #: Due operations that are swept for their memory.
     many: int = 100_000
-    #: Operations in a stored table that is called large, and in one that is called small. Azurite takes some 2,000
-    #: rows a second, so that 100,000 would take longer than all the rest.
-    stored: int = 10_000
+    #: Operations in a stored table that is called large, and in one that is called small.
+    stored: int = 100_000
     few: int = 1000
     #: Lists of each.
     lists: int = 15
@@ -40,7 +39,7 @@ class Scale:
     #: Registrations at the started app.
     registrations: int = 1000
     #: Deliveries for each of the instances.
-    shared: int = 200
+    shared: int = 240
 
 
 def seconds(action: Callable[[], object]) -> float:

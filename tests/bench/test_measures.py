@@ -42,7 +42,12 @@ NAMES = {
         "growth.waiting.calls",
         "growth.finished",
         "growth.finished.calls",
+        "growth.waiting.in_memory",
+        "growth.finished.in_memory",
+        "growth.queries_ms",
+        "growth.queries_ms.few",
         "list.finished",
+        "list.finished.in_memory",
     },
     "memory": {"memory.mb_at_100k", "memory.passes"},
     "imports": {"import.seconds", "import.libraries", "import.ratio"},
@@ -55,7 +60,11 @@ NAMES = {
         "register.memory.p99_ms",
         "register.memory.per_second",
     },
-    "instances": {"instances.speedup.two", "instances.speedup.four", "instances.deliveries_per_second"},
+    "instances": {
+        f"{way}.{figure}"
+        for way in ("instances", "instances.with_room")
+        for figure in ("speedup.two", "speedup.four", "deliveries_per_second")
+    },
 }
 
 
