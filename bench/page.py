@@ -34,9 +34,9 @@ _SHARED = "a delivery takes some 6 ms of processor time of its instance ([instan
 the one Azurite, so one instance at full speed nearly fills the machine of two cores; with two attempts at once for \
 each, which leaves room, see `instances.with_room`"
 
-_EMULATED = "the calls are the same, and the emulator looks at every row of the table for each of them \
-(`growth.queries_ms` for eight that find nothing, `.few` in the small table), where the service finds a range by its \
-keys; over a table in memory that does so too, see `.in_memory`"
+_EMULATED = "the calls are the same, and the emulator, which keeps all rows in one list, takes longer for each range \
+(`growth.queries_ms` for eight that find nothing, `.few` in the small table) and each write, where the service finds \
+rows by their keys; over a table in memory that does so too, see `.in_memory`"
 
 #: What is known of why a goal may be missed; said where it is.
 _REASONS: Mapping[str, str] = {
