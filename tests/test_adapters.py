@@ -19,7 +19,7 @@ from bridge.adapters.tables import AzureTable
 from bridge.core.answer import NoReply, NoToken, Reply
 from bridge.core.callback import CallbackRules
 from bridge.core.delivery import Call
-from bridge.core.errors import CommitUnknown, StorageUnavailable
+from bridge.core.errors import BridgeError, CommitUnknown, Conflict, StorageUnavailable
 from bridge.core.keys import OperationRef, RegistrationRef
 from bridge.core.outcome import Delivered, Failure, Gone, Rejected, Unreachable
 from bridge.core.source import Source
@@ -341,6 +341,14 @@ def test_a_table_that_does_not_answer_is_reported() -> None:
             table.commit(Transaction("p", (Insert("a", {"n": 1}),)))
 
 
+def multipart(said: bytes, times: int = 1) -> bytes:
+    """Answer a transaction with the same for each of so many writes."""
+    part = b"--changesetresponse_1\r\nContent-Type: application/http\r\n\r\n" + said
+    head = b"--batchresponse_1\r\nContent-Type: multipart/mixed; boundary=changesetresponse_1\r\n\r\n"
+    body = head + part * times + b"--changesetresponse_1--\r\n--batchresponse_1--\r\n"
+    return MULTIPART + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
 @pytest.mark.parametrize(
     ("reply", "kind"),
     [
@@ -352,13 +360,18 @@ def test_a_table_that_does_not_answer_is_reported() -> None:
         (MULTIPART + b"Content-Length: 9999\r\n\r\n--batch_1\r\n", CommitUnknown),
         (MULTIPART + b"Content-Length: 12\r\n\r\n--batch_1--\r\n", CommitUnknown),
         (MULTIPART + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", CommitUnknown),
+        (multipart(b"HTTP/1.1 204 No Content\r\n\r\n"), CommitUnknown),
+        (multipart(b"HTTP/1.1 204 No Content\r\nETag: 1\r\n\r\n", 2), CommitUnknown),
+        (multipart(b"HTTP/1.1 500 Oops\r\n\r\n"), CommitUnknown),
+        (multipart(b"HTTP/1.1 400 No\r\n\r\n"), StorageUnavailable),
+        (multipart(b"HTTP/1.1 412 No\r\n\r\n"), Conflict),
         (b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", StorageUnavailable),
         (b"HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n", StorageUnavailable),
     ],
 )
 def test_silence_is_told_from_refusal(reply: bytes, kind: type[Exception]) -> None:
     """After silence nobody knows whether it was a commit; after a refusal it was none."""
-    with server(reply) as endpoint, table_at(endpoint) as client, pytest.raises(StorageUnavailable) as caught:
+    with server(reply) as endpoint, table_at(endpoint) as client, pytest.raises(BridgeError) as caught:
         AzureTable(client).commit(Transaction("p", (Insert("a", {"n": 1}),)))
 
     assert type(caught.value) is kind

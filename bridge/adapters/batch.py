@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
 
-from bridge.core.transaction import ANY, Delete, Insert, Merge, Transaction, Upsert, Value, Write
+from bridge.core.transaction import Delete, Insert, Merge, Transaction, Upsert, Value, Write
 
 #: Of a value that JSON alone does not tell from another.
 _TYPES: Mapping[type, str] = {datetime: "Edm.DateTime", bytes: "Edm.Binary", float: "Edm.Double"}
@@ -94,19 +94,18 @@ def _reply(part: bytes) -> Reply:
 def _request(partition: str, write: Write, table_url: str) -> str:
     """Write one write as a request of its own."""
     if isinstance(write, Insert):
-        return _written("POST", table_url, "", _entity(partition, write))
+        return _written("POST", table_url, _entity(partition, write))
     row = f"{table_url}(PartitionKey='{_key(partition)}',RowKey='{_key(write.key)}')"
     match write:
         case Merge(etag=etag):
-            return _written("PATCH", row, etag, _entity(partition, write))
+            return _written("PATCH", row, _entity(partition, write), f"If-Match: {etag}\r\n")
         case Upsert():
-            return _written("PATCH", row, "", _entity(partition, write))
+            return _written("PATCH", row, _entity(partition, write))
         case Delete(etag=etag):
-            return _written("DELETE", row, etag, "")
+            return _written("DELETE", row, "", f"If-Match: {etag}\r\n")
 
 
-def _written(method: str, url: str, etag: str, body: str) -> str:
-    condition = f"If-Match: {etag or ANY}\r\n" if etag else ""
+def _written(method: str, url: str, body: str, condition: str = "") -> str:
     return f"{method} {url} HTTP/1.1\r\n{_HEADERS}{condition}Content-Length: {len(body)}\r\n\r\n{body}\r\n"
 
 

@@ -83,11 +83,8 @@ class AzureTable:
         lost = next((reply for reply in replies if not reply.is_done), None)
         if lost is not None:
             raise _verdict(lost)
-        return {
-            write.key: reply.etag or ""
-            for write, reply in zip(transaction.writes, replies, strict=True)
-            if not isinstance(write, Delete)
-        }
+        written = zip(transaction.writes, replies, strict=True)
+        return {write.key: str(reply.etag) for write, reply in written if not isinstance(write, Delete)}
 
     def _submit(self, transaction: Transaction) -> Sequence[Reply]:
         """Send a transaction, and again if there was no table yet."""
@@ -114,8 +111,8 @@ class AzureTable:
         if response.status_code != _ACCEPTED:
             raise HttpResponseError(response=response)
         replies = read_batch(answer)
-        if len(replies) != len(transaction.writes) and all(reply.is_done for reply in replies):
-            raise ValueError("an answer to another transaction")
+        if all(reply.is_done for reply in replies):
+            _check(transaction, replies)
         return replies
 
 
@@ -125,6 +122,18 @@ def _reading() -> Iterator[None]:
         yield
     except Exception as error:  # a reply that breaks off fails in many ways
         raise _unavailable(error, StorageUnavailable) from error
+
+
+def _check(transaction: Transaction, replies: Sequence[Reply]) -> None:
+    """Raise ValueError where an answer is not about this transaction, or keeps an ETag to itself.
+
+    Without its ETag a row could only be written again unconditionally, which is not done.
+    """
+    if len(replies) != len(transaction.writes):
+        raise ValueError("an answer to another transaction")
+    written = (reply for write, reply in zip(transaction.writes, replies, strict=True) if not isinstance(write, Delete))
+    if any(reply.etag is None for reply in written):
+        raise ValueError("an answer without an ETag")
 
 
 def _row(entity: TableEntity) -> Row:
