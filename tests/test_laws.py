@@ -134,7 +134,7 @@ def test_two_writers_merge() -> None:
 
 
 @pytest.mark.parametrize("known", [False, True])
-def test_a_lesson_whose_reply_was_lost_counts_once(*, known: bool) -> None:
+def test_a_lesson_whose_reply_was_lost_counts_once(*, known: bool, caplog: pytest.LogCaptureFixture) -> None:
     """The row says whose it is; a lesson that is added again would weigh twice."""
     bridge, table = flaky()
     if known:
@@ -156,6 +156,7 @@ def test_a_lesson_whose_reply_was_lost_counts_once(*, known: bool) -> None:
     lessons = [each for each in writes if each.writes[0].key.startswith("law:")]
     assert len(lessons) == 1
     assert laws(bridge)[law_key("default", None)].weight == pytest.approx(1 + known, rel=1e-2)
+    assert "storage.unavailable" not in caplog.text
 
 
 def test_storage_that_is_down_costs_the_lesson_and_nothing_else() -> None:

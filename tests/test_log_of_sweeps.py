@@ -418,3 +418,17 @@ def test_a_row_of_a_newer_version_is_one_line(
     written = {name: each.replace("operation-1", "operation-2") for name, each in expected.items()}
     assert lines_of(caplog, Event.SET_ASIDE) == [{"event": "row.set-aside", **written}]
     assert len(lines_of(caplog, Event.SWEPT)) == 1
+
+
+def test_a_bug_at_an_answer_is_one_line_and_the_operation_waits(
+    bridge: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For five minutes: a newer version may know what to do."""
+    bridge.register()
+    monkeypatch.setattr("bridge.sweeping.polls.after_poll", lambda *_, **__: fails(None))
+    caplog.clear()
+
+    bridge.sweep()
+
+    failed = {"event": "app.failed", "step": "poll", "operation": OPERATION, "error": "ZeroDivisionError"}
+    assert lines_of(caplog)[:2] == [failed, POLLED | {"next": "2026-11-23T12:05:00.000Z"}]

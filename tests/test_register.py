@@ -114,6 +114,23 @@ def test_registering_for_what_has_ended_delivers_at_once(bridge: Stage) -> None:
     assert len(bridge.upstream.asked) == asked
 
 
+def test_whoever_registers_after_the_end_is_told_what_the_others_were(bridge: Stage) -> None:
+    """When it was seen running last, when it had ended, and what the upstream said; in whatever letters."""
+    bridge.upstream.tell("operation-1", "Running")
+    bridge.register()
+    bridge.sweep()
+    finish(bridge)
+    late = bridge.wish("operation-1", "https://late.example.com/", metadata='{"name":"Größe"}')
+    bridge.bridge.routes.use.register(late)
+    bridge.deliver_all()
+
+    first, second = (json.loads(each.body)["data"] for each in bridge.courier.posted)
+    same = ("operationId", "status", "observedAt", "notBefore", "operation", "reason")
+    assert [second[name] for name in same] == [first[name] for name in same]
+    assert (first["notBefore"], first["operation"]["status"]) == ("2026-11-23T12:00:00.000Z", "Succeeded")
+    assert "Größe".encode() in bridge.courier.posted[1].body
+
+
 def test_registering_for_what_has_ended_otherwise_is_unwanted(bridge: Stage) -> None:
     """It asked for failures only, and there was none."""
     bridge.register()

@@ -265,3 +265,15 @@ def test_a_clock_that_goes_backwards_brings_nothing() -> None:
 
     assert refill(budget, NOON - timedelta(hours=1), highest=1) == budget
     assert isinstance(budget, Budget)
+
+
+def test_an_answer_forgets_every_stop_and_denial_and_nothing_else() -> None:
+    """The next ones begin with the shortest again; rate and tokens stay as the 429 left them."""
+    stopped = throttle(fresh(NOON, highest=1), None, NOON, asked_at=NOON)
+    both = deny(stopped, "HTTP 401", NOON, asked_at=NOON)
+
+    after = accept(both, asked_at=later(1))
+
+    assert (both.stops, both.pauses, both.denied) == (1, 1, "HTTP 401")
+    kept = {"rate": both.rate, "tokens": both.tokens, "changed_at": both.changed_at}
+    assert after == replace(fresh(NOON, highest=1), **kept)  # type: ignore[arg-type] # of several types

@@ -120,3 +120,12 @@ def test_a_host_is_never_overrun_and_always_comes_back(history: list[tuple[str, 
     while host.in_flight:
         host = leave(host, now, answered=None)
     assert isinstance(admit(host, now + LONGEST_REST, chance=0), Host)
+
+
+def test_one_that_leaves_takes_its_own_place_and_no_other() -> None:
+    """Whether it was answered, was not, or was not made; what is known of the host follows the last one."""
+    busy = Host(in_flight=3, answers=True)
+
+    assert leave(busy, NOON, answered=None) == Host(in_flight=2, answers=True)
+    assert leave(busy, NOON, answered=True) == Host(in_flight=2, answers=True)
+    assert leave(busy, NOON, answered=False) == Host(in_flight=2, answers=False, silent=1)

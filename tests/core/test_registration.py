@@ -1,5 +1,6 @@
 """What becomes of a registration's columns when it moves."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -41,17 +42,19 @@ def plans(registration: Registration) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize(
-    ("after", "state", "delivered_at", "reason"),
+    ("end", "state", "delivered_at", "reason"),
     [
-        (PENDING.cancelled(LATER), State.CANCELLED, None, None),
-        (PENDING.ended(Move.DELIVER, LATER), State.DELIVERED, LATER, None),
-        (PENDING.ended(Move.GIVE_UP, LATER, reason="gone"), State.DEAD, None, "gone"),
+        (lambda: PENDING.cancelled(LATER), State.CANCELLED, None, None),
+        (lambda: PENDING.ended(Move.DELIVER, LATER), State.DELIVERED, LATER, None),
+        (lambda: PENDING.ended(Move.GIVE_UP, LATER, reason="gone"), State.DEAD, None, "gone"),
     ],
 )
 def test_what_has_ended_plans_nothing(
-    after: Registration, state: State, delivered_at: object, reason: str | None
+    end: Callable[[], Registration], state: State, delivered_at: object, reason: str | None
 ) -> None:
     """No next attempt, no claim, no due row; and it says how it ended and since when."""
+    after = end()
+
     assert plans(after) == IDLE
     assert (after.state, after.since, after.delivered_at, after.reason) == (state, LATER, delivered_at, reason)
 
