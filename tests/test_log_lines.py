@@ -67,6 +67,17 @@ def test_an_order_that_landed_late_is_one_line_too(
     assert lines_of(caplog, event) == [{"event": event, "registration": ref.public_id}]
 
 
+def test_a_registration_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """To whom, and whether it waits; the same again is none."""
+    caplog.set_level("DEBUG")
+    bridge, _ = flaky()
+
+    ref, _ = waiting(bridge), waiting(bridge)
+
+    line = {"event": "registration.created", "to": "receiver.example.com", "state": "waiting"}
+    assert lines_of(caplog) == [{**line, "registration": ref.public_id}]
+
+
 def test_what_was_done_already_is_no_line(caplog: pytest.LogCaptureFixture) -> None:
     """Cancelling what has ended changes nothing."""
     caplog.set_level("DEBUG")

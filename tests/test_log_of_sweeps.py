@@ -307,6 +307,7 @@ def down(*_: object, **__: object) -> NoReturn:
     ("begin", "at", "expected"),
     [
         (None, 0, {"step": "budget", "source": "default"}),
+        (None, -1, {"step": "heartbeat"}),
         ("Succeeded", 1, {"step": "finish", "operation": OPERATION}),
         ("Succeeded", 2, {"step": "laws"}),
     ],
@@ -320,7 +321,7 @@ def test_storage_that_refuses_a_step_of_a_sweep_is_one_line(
     bridge.register()
     bridge.upstream.tell("operation-1", "Running", begin or "Running")
     bridge.sweep()
-    bridge.clock.advance(30)
+    bridge.clock.advance(30 if at >= 0 else 60)
     table.instead = [*[table.inner.commit] * at, table.down]
     caplog.clear()
 

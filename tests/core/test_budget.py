@@ -142,8 +142,9 @@ def test_a_denied_credential_pauses_the_source_and_one_probes_it() -> None:
         pauses.append(budget.paused_until - now)
         assert reserve(budget, 10, budget.paused_until - SECOND, highest=1)[1] == 0
         now = budget.paused_until
+        before = refill(budget, now, highest=1).tokens
         budget, granted = reserve(budget, 10, now, highest=1)
-        assert granted == 1
+        assert (granted, budget.tokens) == (1, before - 1)
         assert reserve(budget, 10, now, highest=1)[1] == 0
         now += SECOND
 

@@ -217,3 +217,23 @@ def test_an_origin_is_scheme_host_and_port() -> None:
     """Whom a message is signed for; a log shows less."""
     assert origin_of("https://hooks.example.com:8443/a?b=c") == "https://hooks.example.com:8443"
     assert host_and_port("https://hooks.example.com:8443/a?b=c") == "hooks.example.com:8443"
+
+
+@pytest.mark.parametrize(
+    ("host", "is_allowed"),
+    [
+        ("hooks.example.com", True),
+        ("other.example.com", False),
+        ("a.example.org", True),
+        ("a.b.example.org", True),
+        ("example.org", False),
+        ("badexample.org", False),
+        ("hooks.example.com.evil.net", False),
+    ],
+)
+def test_only_hosts_that_are_named_or_under_a_named_suffix_are_allowed(host: str, *, is_allowed: bool) -> None:
+    """Where any is named; a suffix does not stand for itself."""
+    rules = CallbackRules(allowed_hosts=frozenset({"hooks.example.com", "*.example.org"}))
+
+    assert rules.allows_host(host) is is_allowed
+    assert CallbackRules().allows_host(host)

@@ -118,3 +118,18 @@ def test_what_came_in_a_row_ends_with_something_else(answer: Answer) -> None:
     assert isinstance(decision, AskAgain)
     kept = [decision.watch.faults > 0, decision.watch.absences > 0, decision.watch.refusals > 0]
     assert kept == [isinstance(answer, kind) for kind in (Fault, Absent, Refused)]
+
+
+def test_a_fault_is_counted_so_that_the_next_one_waits_longer() -> None:
+    """The due row carries the count from poll to poll; an answer ends it."""
+    watch, waits = WATCH, []
+    for _ in range(4):
+        decision = after_poll(watch, Fault("x"), at(1), POLICY)
+        assert isinstance(decision, AskAgain)
+        watch = decision.watch
+        waits.append((decision.at - at(1)).total_seconds())
+
+    assert watch.faults == 4
+    assert waits == [15, 15, 16, 32]  # never nearer than two polls may be
+    answered = after_poll(watch, Pending("Running"), at(1), POLICY)
+    assert answered.watch.faults == 0
