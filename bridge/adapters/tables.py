@@ -97,11 +97,10 @@ class AzureTable:
 
     def _send(self, transaction: Transaction) -> Sequence[Reply]:
         """Send a transaction once. Raises HttpResponseError, and ValueError for an answer that is not whole."""
-        account, _, signature = self._client.url.partition("?")
-        name = str(uuid.uuid4())
+        account, name = self._client.url.partition("?")[0], str(uuid.uuid4())
         request = HttpRequest(
             "POST",
-            f"{account}/$batch{signature and '?'}{signature}",
+            f"{account}/$batch",
             headers={**_BATCH_HEADERS, "x-ms-version": self._client.api_version, "Content-Type": content_type(name)},
             content=write_batch(transaction, f"{account}/{self._client.table_name}", name),
         )

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from itertools import count
 
 import pytest
-from azure.data.tables import TableClient
+from azure.core.credentials import AzureNamedKeyCredential
+from azure.data.tables import AccountSasPermissions, ResourceTypes, TableClient, generate_account_sas
 
 from bridge.adapters.memory import MemoryTable
 from bridge.adapters.tables import AzureTable
@@ -222,3 +223,21 @@ def test_no_call_starts_a_thread(table: Table, monkeypatch: pytest.MonkeyPatch) 
     table.range("p", "a", "c")
 
     assert started == []
+
+
+def test_a_shared_access_signature_is_enough(azurite: Azurite) -> None:
+    """What an operator may have put into the connection string instead of the account's key."""
+    parts = dict(part.split("=", 1) for part in azurite.connection_string.strip(";").split(";"))
+    signature = generate_account_sas(
+        AzureNamedKeyCredential(parts["AccountName"], parts["AccountKey"]),
+        resource_types=ResourceTypes(service=True, container=True, object=True),
+        permission=AccountSasPermissions(read=True, add=True, create=True, write=True),
+        expiry=datetime(2126, 1, 1, tzinfo=UTC),
+    )
+    connection = f"TableEndpoint={parts['TableEndpoint']};SharedAccessSignature={signature}"
+
+    with TableClient.from_connection_string(connection, table_name=f"contract{next(_names)}", retry_total=0) as client:
+        table = AzureTable(client)
+        do(table, Insert("a", {"n": 1}), Insert("b", {"n": 2}))
+
+        assert read(table, "a").values == {"n": 1}
