@@ -23,12 +23,9 @@ _TYPES: Mapping[type, str] = {datetime: "Edm.DateTime", bytes: "Edm.Binary", flo
 _INT32 = range(-(2**31), 2**31)
 _DONE = range(200, 300)
 
-_HEADERS = (
-    "Content-Type: application/json\r\n"
-    "Accept: application/json;odata=minimalmetadata\r\n"
-    "Prefer: return-no-content\r\n"
-    "DataServiceVersion: 3.0\r\n"
-)
+_HEADERS = "Accept: application/json;odata=minimalmetadata\r\nDataServiceVersion: 3.0\r\n"
+#: Of what has a body; and of what would be answered with the row otherwise.
+_JSON, _NO_ROW = "Content-Type: application/json\r\n", "Prefer: return-no-content\r\n"
 _PART = "Content-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n"
 _CHANGES = re.compile(rb"content-type: *multipart/mixed; *boundary=(changesetresponse_[\w-]+)", re.IGNORECASE)
 _STATUS = re.compile(rb"\r\n\r\nHTTP/1\.1 (\d{3})[^\r\n]*\r\n")
@@ -94,19 +91,20 @@ def _reply(part: bytes) -> Reply:
 def _request(partition: str, write: Write, table_url: str) -> str:
     """Write one write as a request of its own."""
     if isinstance(write, Insert):
-        return _written("POST", table_url, _entity(partition, write))
+        return _written("POST", table_url, _NO_ROW, _entity(partition, write))
     row = f"{table_url}(PartitionKey='{_key(partition)}',RowKey='{_key(write.key)}')"
     match write:
         case Merge(etag=etag):
-            return _written("PATCH", row, _entity(partition, write), f"If-Match: {etag}\r\n")
+            return _written("PATCH", row, f"If-Match: {etag}\r\n", _entity(partition, write))
         case Upsert():
-            return _written("PATCH", row, _entity(partition, write))
+            return _written("PATCH", row, "", _entity(partition, write))
         case Delete(etag=etag):
-            return _written("DELETE", row, "", f"If-Match: {etag}\r\n")
+            return f"DELETE {row} HTTP/1.1\r\n{_HEADERS}If-Match: {etag}\r\n\r\n\r\n"
 
 
-def _written(method: str, url: str, body: str, condition: str = "") -> str:
-    return f"{method} {url} HTTP/1.1\r\n{_HEADERS}{condition}Content-Length: {len(body)}\r\n\r\n{body}\r\n"
+def _written(method: str, url: str, more: str, body: str) -> str:
+    head = f"{method} {url} HTTP/1.1\r\n{_HEADERS}{_JSON}{more}Content-Length: {len(body)}"
+    return f"{head}\r\n\r\n{body}\r\n"
 
 
 def _key(text: str) -> str:

@@ -87,7 +87,9 @@ class Guard:
                 continue
             deadline.address = str(address)
             return connection, self._leashed(connection, str(address), within)
-        if isinstance(failure, TimeoutError | ConnectionResetError):
+        if isinstance(failure, ConnectionResetError):  # with its number urllib3 would wait for an answer all the same
+            raise ConnectionResetError(type(failure).__name__) from failure
+        if isinstance(failure, TimeoutError):
             raise failure
         raise ConnectFailed(type(failure).__name__) from failure
 

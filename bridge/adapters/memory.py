@@ -143,7 +143,8 @@ def _check(transaction: Transaction) -> None:
 def _check_value(name: str, value: Value) -> None:
     match value:
         case str():
-            fits = len(value) <= _MAX_STRING_UNITS // 2 or len(value.encode("utf-16-le")) // 2 <= _MAX_STRING_UNITS
+            units = len(value) if value.isascii() else len(value.encode("utf-16-le")) // 2
+            fits = units <= _MAX_STRING_UNITS
         case bytes():
             fits = len(value) <= _MAX_BYTES
         case datetime():
