@@ -11,15 +11,13 @@ Source: 'Performing entity group transactions' and 'Payload format for Table ser
 import base64
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
 
 from bridge.core.transaction import Delete, Insert, Merge, Transaction, Upsert, Value, Write
 
-#: Of a value that JSON alone does not tell from another.
-_TYPES: Mapping[type, str] = {datetime: "Edm.DateTime", bytes: "Edm.Binary", float: "Edm.Double"}
 _INT32 = range(-(2**31), 2**31)
 _DONE = range(200, 300)
 
@@ -126,11 +124,11 @@ def _typed(value: Value) -> tuple[str | int | float | bool, str | None]:
     """Write a value, and name its type where that is to be said."""
     match value:
         case datetime():
-            return value.isoformat().replace("+00:00", "Z"), _TYPES[datetime]
+            return value.isoformat().replace("+00:00", "Z"), "Edm.DateTime"
         case bytes():
-            return base64.b64encode(value).decode("ascii"), _TYPES[bytes]
+            return base64.b64encode(value).decode("ascii"), "Edm.Binary"
         case float():
-            return value, _TYPES[float]
+            return value, "Edm.Double"
         case int() if not isinstance(value, bool) and value not in _INT32:
             return str(value), "Edm.Int64"
         case _:
