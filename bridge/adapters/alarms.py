@@ -14,9 +14,13 @@ from contextlib import suppress
 
 
 class Alarms:
-    """Calls what is set, each at its time on the monotonic clock, from a thread that starts with the first one."""
+    """Calls what is set, each at its time on the monotonic clock `now` (in seconds), from a thread of its own.
 
-    def __init__(self) -> None:
+    The thread starts with the first alarm.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
         self._changed = threading.Condition()
         self._set: dict[int, tuple[float, Callable[[], None]]] = {}
         self._numbers = itertools.count()
@@ -50,10 +54,10 @@ class Alarms:
         """Sleep until something may be due; take what is."""
         with self._changed:
             self._wakes_at = min((at for at, _ in self._set.values()), default=math.inf)
-            left = self._wakes_at - time.monotonic()
+            left = self._wakes_at - self._now()
             if left > 0:
                 self._changed.wait(min(left, threading.TIMEOUT_MAX))
-            now = time.monotonic()
+            now = self._now()
             due = [number for number, (at, _) in self._set.items() if at <= now]
             return [self._set.pop(number)[1] for number in due]
 
