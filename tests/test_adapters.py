@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
+from math import nan
 
 import pytest
 from azure.core.exceptions import ClientAuthenticationError
@@ -349,6 +350,10 @@ def multipart(said: bytes, times: int = 1) -> bytes:
     return MULTIPART + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
+#: What is wrong with the table is no conflict about a row, though its status is that of one.
+BEING_DELETED = b'{"odata.error": {"code": "TableBeingDeleted", "message": {"lang": "en-US", "value": "It is."}}}\r\n'
+
+
 @pytest.mark.parametrize(
     ("reply", "kind"),
     [
@@ -365,6 +370,8 @@ def multipart(said: bytes, times: int = 1) -> bytes:
         (multipart(b"HTTP/1.1 500 Oops\r\n\r\n"), CommitUnknown),
         (multipart(b"HTTP/1.1 400 No\r\n\r\n"), StorageUnavailable),
         (multipart(b"HTTP/1.1 412 No\r\n\r\n"), Conflict),
+        (multipart(b"HTTP/1.1 409 No\r\n\r\n"), Conflict),
+        (multipart(b"HTTP/1.1 409 No\r\n\r\n" + BEING_DELETED), StorageUnavailable),
         (b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", StorageUnavailable),
         (b"HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n", StorageUnavailable),
     ],
@@ -375,6 +382,12 @@ def test_silence_is_told_from_refusal(reply: bytes, kind: type[Exception]) -> No
         AzureTable(client).commit(Transaction("p", (Insert("a", {"n": 1}),)))
 
     assert type(caught.value) is kind
+
+
+def test_what_cannot_be_written_is_not_sent() -> None:
+    """A fault of the program is not taken for a commit that may have happened."""
+    with table_at(f"http://127.0.0.1:{unused_port()}") as client, pytest.raises(ValueError, match="not JSON compliant"):
+        AzureTable(client).commit(Transaction("p", (Insert("a", {"n": nan}),)))
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"value": [7]}', b'{"value": [{}]}', b'{"value'])

@@ -26,7 +26,7 @@ _HEADERS = "Accept: application/json;odata=minimalmetadata\r\nDataServiceVersion
 _JSON, _NO_ROW = "Content-Type: application/json\r\n", "Prefer: return-no-content\r\n"
 _PART = "Content-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n"
 _CHANGES = re.compile(rb"content-type: *multipart/mixed; *boundary=(changesetresponse_[\w-]+)", re.IGNORECASE)
-_STATUS = re.compile(rb"\r\n\r\nHTTP/1\.1 (\d{3})[^\r\n]*\r\n")
+_STATUS = re.compile(rb"\r\n\r\nHTTP/1\.1 (\d{3})[^\r\n]*(?=\r\n)")
 _ETAG = re.compile(rb"^etag: *(\S+) *\r?$", re.IGNORECASE | re.MULTILINE)
 
 

@@ -29,6 +29,8 @@ from bridge.core.transaction import Delete, Row, Transaction, Value
 _PAGE = 1000
 
 _CONFLICTS = {404: ConflictKind.MISSING, 409: ConflictKind.EXISTS, 412: ConflictKind.STALE}
+#: Of the table, not of a row: nothing has changed, and reading again would not help.
+_NO_TABLE = frozenset({"TableNotFound", "TableBeingDeleted"})
 _INDEX = re.compile(r"(\d+):")
 _READ_RETRIES: Mapping[str, Any] = {"retry_total": 2, "retry_backoff_factor": 0.2, "retry_backoff_max": 2}
 _BATCH_HEADERS = {"Accept": "application/json", "DataServiceVersion": "3.0", "MaxDataServiceVersion": "3.0;NetFx"}
@@ -76,8 +78,12 @@ class AzureTable:
         A crash right after this leaves the step done and nothing of it half done; what follows it (a message to
         send) is repeated by the due row that it wrote. Raises Conflict, CommitUnknown, StorageUnavailable.
         """
+        name = str(uuid.uuid4())
+        batch = write_batch(transaction, f"{self._account}/{self._client.table_name}", name)
         try:
-            replies = self._submit(transaction)
+            replies = self._submit(name, batch)
+            if all(reply.is_done for reply in replies):
+                _check(transaction, replies)
         except Exception as error:  # a reply that breaks off fails in many ways, and may have been a commit
             raise _unavailable(error, CommitUnknown) from error
         lost = next((reply for reply in replies if not reply.is_done), None)
@@ -86,33 +92,34 @@ class AzureTable:
         written = zip(transaction.writes, replies, strict=True)
         return {write.key: str(reply.etag) for write, reply in written if not isinstance(write, Delete)}
 
-    def _submit(self, transaction: Transaction) -> Sequence[Reply]:
-        """Send a transaction, and again if there was no table yet."""
-        replies = self._send(transaction)
+    @property
+    def _account(self) -> str:
+        """The service's address, without a signature that it may have been given with."""
+        return self._client.url.partition("?")[0]
+
+    def _submit(self, name: str, batch: bytes) -> Sequence[Reply]:
+        """Send a batch, and again if there was no table yet."""
+        replies = self._send(name, batch)
         if not any(_code(reply) == "TableNotFound" for reply in replies):
             return replies
         with suppress(ResourceExistsError):  # another instance was faster
             self._client.create_table()
-        return self._send(transaction)
+        return self._send(name, batch)
 
-    def _send(self, transaction: Transaction) -> Sequence[Reply]:
-        """Send a transaction once. Raises HttpResponseError, and ValueError for an answer that is not whole."""
-        account, name = self._client.url.partition("?")[0], str(uuid.uuid4())
+    def _send(self, name: str, batch: bytes) -> Sequence[Reply]:
+        """Send a batch once. Raises HttpResponseError, and ValueError for an answer that is not whole."""
         request = HttpRequest(
             "POST",
-            f"{account}/$batch",
+            f"{self._account}/$batch",
             headers={**_BATCH_HEADERS, "x-ms-version": self._client.api_version, "Content-Type": content_type(name)},
-            content=write_batch(transaction, f"{account}/{self._client.table_name}", name),
+            content=batch,
         )
         # The library's own pipeline, with the authorization that the client was made with; no public call leads to it.
         with self._client._client.send_request(request, stream=True) as response:  # noqa: SLF001 - see above
             answer = response.read()
         if response.status_code != _ACCEPTED:
             raise HttpResponseError(response=response)
-        replies = read_batch(answer)
-        if all(reply.is_done for reply in replies):
-            _check(transaction, replies)
-        return replies
+        return read_batch(answer)
 
 
 @contextmanager
@@ -151,7 +158,7 @@ def _plain(value: Any) -> Value:  # noqa: ANN401 - whatever somebody stored
 def _verdict(lost: Reply) -> Exception:
     """Say what the answer about the write that lost means."""
     kind, (code, message) = _CONFLICTS.get(lost.status), _error(lost)
-    if kind is None or code == "TableNotFound":
+    if kind is None or code in _NO_TABLE:
         why = CommitUnknown if lost.status not in _REFUSALS else StorageUnavailable
         return why(f"table storage: {code or 'no code'}, HTTP status {lost.status}")
     said = _INDEX.match(message)

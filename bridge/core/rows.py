@@ -72,7 +72,8 @@ def for_merge(record: Record) -> dict[str, Value]:
 def for_update(before: Stored[R], after: R) -> dict[str, Value]:
     """Write a record over the row that was read: what has changed, since the ETag holds the rest to be as it was.
 
-    A row of the shape before is written whole, so that it is of this shape afterwards.
+    A row of the shape before is written whole, so that it is of this shape afterwards. A row may have no column for
+    what had its default when it was written, so another default for a column is another shape.
     """
     if before.shape != SHAPE:
         return for_merge(after)
