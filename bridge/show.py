@@ -123,7 +123,10 @@ class Show:
         return Page(found, cursor)
 
     def _stretch(self, states: Sequence[State], cursor: Cursor | None, size: int) -> Page:
-        """Read on in the index of each state and partition, `size` rows each, as far as all of them have been read."""
+        """Read on in the index of each state and partition, `size` rows each, as far as all of them have been read.
+
+        What moves from one state to the next while they are read can be found in both; it is shown once, as it is now.
+        """
 
         def read(place: tuple[str, State]) -> Sequence[Row]:
             partition, state = place
@@ -136,8 +139,9 @@ class Show:
         ends = (_end(rows) for rows in parts if len(rows) == size)
         end = min((cursor.place for cursor in ends if cursor is not None), default=None)
         found = (entry for (_, state), rows in zip(places, parts, strict=True) for entry in entries(rows, state))
-        whole = sorted((entry for entry in found if end is None or _place(entry) <= end), key=_place)
-        return Page(whole, None if end is None else Cursor(end))
+        whole = sorted((entry for entry in found if end is None or _place(entry) <= end), key=_place, reverse=True)
+        newest = {entry.ref: entry for entry in whole}
+        return Page(sorted(newest.values(), key=_place), None if end is None else Cursor(end))
 
     def status(self) -> Status:
         """Read the heartbeat, the first due row of each partition, and the counts."""

@@ -19,11 +19,11 @@ from tests.support.world import Stage
 ANN, BOB = "ann", "bob"
 
 
-def put(bridge: Stage, owner: str, number: int, state: State = State.DELIVERED) -> str:
-    """Put one registration into the index, a second older for each number; returns its public id."""
+def put(bridge: Stage, owner: str, number: int, state: State = State.DELIVERED, *, seconds: int | None = None) -> str:
+    """Put one registration into the index, a second old for each number or `seconds`; returns its public id."""
     wish = bridge.wish(f"operation-{number}")
     ref = RegistrationRef.of(wish.ref.operation, owner=owner, callback_url=wish.callback_url)
-    since = bridge.clock() - timedelta(seconds=number)
+    since = bridge.clock() - timedelta(seconds=number if seconds is None else seconds)
     entry = IndexEntry.of(replace(wish, ref=ref, owner=owner, state=state, since=since))
     bridge.memory.commit(Transaction(ref.partition, (Insert(entry.key, for_insert(entry)),)))
     return ref.public_id
@@ -71,6 +71,22 @@ def test_few_among_many_cost_a_bounded_number_of_reads(bridge: Stage, states: Se
     assert (first.entries, first.cursor is None) == ([], False)
     found = pages(bridge.bridge.routes.show, states, limit=50, owner=ANN)
     assert [each for page in found for each in page] == [last]
+
+
+@pytest.mark.parametrize("limit", [1, 4, 100])
+def test_what_moves_while_a_list_is_read_is_shown_once_and_as_it_is(bridge: Stage, limit: int) -> None:
+    """Each state is read by itself: one that came into the next in between is found in both."""
+    moved = [put(bridge, ANN, number, State.WAITING) for number in range(10, 13)]
+    for number in range(7, 10):
+        put(bridge, ANN, number, State.PENDING)
+    for number in range(3):
+        put(bridge, ANN, 10 + number, State.DELIVERED, seconds=number)
+
+    page = bridge.bridge.routes.show.page(tuple(State), limit=limit, cursor=None)
+
+    shown = [(entry.ref.public_id, entry.state) for entry in page.entries]
+    assert shown[:3] == [(each, State.DELIVERED) for each in moved][:limit]
+    assert [state for _, state in shown[3:]] == [State.PENDING] * min(3, max(0, limit - 3))
 
 
 def test_rows_that_cannot_be_read_do_not_end_a_list(bridge: Stage) -> None:
