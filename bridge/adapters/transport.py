@@ -9,8 +9,6 @@ from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.structures import CaseInsensitiveDict
-from requests.utils import get_encoding_from_headers
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPSConnection
 
@@ -86,11 +84,12 @@ class _GuardedAdapter(HTTPAdapter):
         return request.path_url
 
     def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:  # noqa: ANN401 - the library's signature
-        """Take an answer as it came; called by the base class. Cookies are not read: none is ever sent back."""
+        """Take an answer as it came; called by the base class.
+
+        Cookies are not read: none is ever sent back. No encoding is: nobody reads a body as text here.
+        """
         response = requests.Response()
-        response.status_code, response.reason = resp.status, resp.reason
-        response.headers = CaseInsensitiveDict(resp.headers)
-        response.encoding = get_encoding_from_headers(response.headers)
+        response.status_code, response.reason, response.headers = resp.status, resp.reason, resp.headers
         response.request, response.url, response.raw = req, req.url or "", resp
         return response
 

@@ -7,6 +7,7 @@ The rules hold twice: at registration, to answer early, and at connection time o
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote, urlsplit
 
 import idna
@@ -60,7 +61,7 @@ class CallbackRules:
 
         Not from an address that only an operator opened: nobody reads an inner service through the bridge.
         """
-        return self.keep_answers or (address is not None and is_public(unmapped(ipaddress.ip_address(address))))
+        return self.keep_answers or (address is not None and _is_public(address))
 
     def allows_port(self, port: int) -> bool:
         """Tell whether a callback may connect to `port`; 80 comes with `http:`."""
@@ -110,6 +111,11 @@ def origin_of(url: str) -> str:
 def host_and_port(url: str) -> str:
     """As much of a normalised URL as a log may show: the rest can carry secrets."""
     return urlsplit(url).netloc
+
+
+@lru_cache(maxsize=1024)  # every answer asks for it, and receivers are few
+def _is_public(address: str) -> bool:
+    return is_public(unmapped(ipaddress.ip_address(address)))
 
 
 def _check_characters(url: str) -> None:
