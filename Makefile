@@ -54,7 +54,9 @@ lock: $(INSTALLED) ## Write requirements.txt anew from requirements.in, and chec
 	done
 
 clean: ## Remove what was installed, and what the local start keeps
-	@rm -rf $(VENV) .local local/azurite/node_modules examples/express/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis mutants .coverage
+	@! [ -e .local/lock ] || $(PYTHON) -c 'import fcntl; fcntl.flock(open(".local/lock"), fcntl.LOCK_EX | fcntl.LOCK_NB)' \
+		2>/dev/null || { echo '`make start` is running here: stop it first' >&2; exit 1; }
+	@rm -rf $(VENV) .local local/azurite/node_modules examples/express/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis mutants .coverage build *.egg-info
 
 $(INSTALLED): requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \

@@ -65,9 +65,9 @@ programming that knows the law, `.optimum.p99` is the 99th percentile of that on
 schedule where it knows the law. `.sweep10` and `.sweep15` sweep every 10 and 15 s instead of 5.
 
 A budget is compared with asking every 30 s, first come, first served, under the same budget, with sweeps of 10 s: \
-10 requests a second (`schedule.budget`) and 2 a minute (`.small`), with lognormal durations so long that about 5,000 \
-and 60 wait (`.waiting`). Those count that are born in full flow; what follows them competes for the budget until they \
-have ended. Otherwise the end of the flow, when the budget suffices, would be measured too.
+10 requests a second (`schedule.budget`) and 2 a minute (`.small`), with lognormal durations so long that thousands \
+and dozens wait (`.waiting`). Those count that are born in full flow; what follows them competes for the budget until \
+they have ended. Otherwise the end of the flow, when the budget suffices, would be measured too.
 
 `schedule.drift`: all become three times slower at one moment; price · requests + delay of what is born after it, \
 over that of the same schedule knowing the new law. `.first` is the first fifth of them, `.before` what came before \

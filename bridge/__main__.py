@@ -13,7 +13,9 @@ def main() -> int:
     except ModuleNotFoundError as error:
         if error.name not in _NEEDED:
             raise
-        sys.stderr.write("the command line needs typer and rich: pip install '.[cli]' in the repository\n")
+        sys.stderr.write(
+            "the command line needs typer and rich: `make start` installs them, and so does pip install '.[cli]'\n"
+        )
         return _MISUSED
     return run()
 

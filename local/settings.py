@@ -102,9 +102,15 @@ def app_environment(settings: Settings, environ: Mapping[str, str]) -> dict[str,
 
 
 def write_local_settings(path: Path, environment: Mapping[str, str], inherited: Mapping[str, str]) -> None:
-    """Write what `func start` reads, for its owner only: all settings that it does not inherit anyway."""
+    """Write what `func start` reads, for its owner only: all settings that it does not inherit anyway.
+
+    Raises LocalError where there is such a file: it may hold what somebody else has chosen.
+    """
     values = {name: value for name, value in environment.items() if inherited.get(name) != value}
-    path.touch(mode=0o600)
+    try:
+        path.touch(mode=0o600, exist_ok=False)
+    except FileExistsError:
+        raise LocalError(f"{path.name} is there already: move it away first, to have another one written.") from None
     path.write_text(json.dumps({"IsEncrypted": False, "Values": values}, indent=2) + "\n")
 
 

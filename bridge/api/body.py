@@ -120,7 +120,7 @@ def _contradictions(body: Mapping[str, Any]) -> list[Detail]:
     named = [name for name in ("operationId", "operationLocation") if body.get(name) is not None]
     if len(named) == 1:
         return []
-    message = "send one of operationId and operationLocation" + (", not both" if named else "")
+    message = "cannot be sent with operationLocation" if named else "is required, or operationLocation instead"
     return [Detail("InvalidValue" if named else "Required", message, "operationId")]
 
 

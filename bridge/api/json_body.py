@@ -12,12 +12,19 @@ from bridge.api.problems import Detail, Problem
 MAX_BODY_BYTES = 65_536
 
 _CODES = {"missing": "Required", "extra_forbidden": "Unknown"}
+#: What is wrong in our words, with what pydantic knows of it.
 _MESSAGES = {
     "missing": "is required",
     "extra_forbidden": "is not known to this call",
     "string_type": "must be a string",
     "list_type": "must be an array",
     "dict_type": "must be an object",
+    "int_type": "must be a whole number",
+    "literal_error": "must be {expected}",
+    "enum": "must be {expected}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "string_too_long": "must have at most {max_length} characters",
     "too_short": "must not be empty",
 }
 
@@ -48,7 +55,7 @@ def details_of(error: ValidationError) -> list[Detail]:
     return [
         Detail(
             _CODES.get(problem["type"], "InvalidValue"),
-            _MESSAGES.get(problem["type"], problem["msg"]),
+            _MESSAGES.get(problem["type"], "{msg}").format(msg=problem["msg"], **problem.get("ctx", {})),
             ".".join(str(part)[:64] for part in problem["loc"]),
         )
         for problem in error.errors(include_url=False, include_input=False)

@@ -1,7 +1,10 @@
 """The command line: `python -m bridge`, or `bridge` where it is installed."""
 
+from typing import Annotated
+
 import typer
 
+from bridge import __version__
 from bridge.cli.commands import callbacks, operating, registrations
 from bridge.cli.shared import ENVIRONMENT, EXIT_CODES, AsJson, Commands, around
 
@@ -34,8 +37,17 @@ for name, command in (
 app.add_typer(keys, name="keys")
 
 
+def _tell_version(*, wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"speech-webhook-bridge {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Say which it is.")]
+
+
 @app.callback()
-def root(context: typer.Context, as_json: AsJson = False) -> None:
+def root(context: typer.Context, as_json: AsJson = False, version: Version = False) -> None:  # noqa: ARG001 - its callback has answered
     """Take the options that stand before the command."""
     around(context, as_json=as_json)
 

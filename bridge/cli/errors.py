@@ -3,7 +3,7 @@
     CommandFailed
     ├── Misused      2: what was typed, or what the environment says, cannot be followed
     ├── Unreachable  3: the bridge does not answer
-    ├── Refused      3: the bridge answered that it will not, or cannot
+    ├── Refused      3: the bridge answered that it will not, or cannot; 2 where it cannot read what was typed
     └── Unended      4: what was waited for did not end in time
 
 Each message is one line that says what to do.
@@ -11,14 +11,14 @@ Each message is one line that says what to do.
 
 from enum import IntEnum
 
-_SERVER_FAULT, _TOO_MANY = 500, 429
+_BAD_REQUEST, _TOO_MANY, _SERVER_FAULT = 400, 429, 500
 
 
 class Exit(IntEnum):
     """The exit codes; README.md and `--help` list them."""
 
     OK = 0
-    FAILED = 1  #: the command did its work, and what it looked at has failed
+    FAILED = 1  #: the command did its work, and what it followed or examined has failed
     MISUSED = 2
     REFUSED = 3
     UNENDED = 4
@@ -45,10 +45,9 @@ class Unreachable(CommandFailed):
 class Refused(CommandFailed):
     """The bridge answered that it will not, or cannot."""
 
-    exit = Exit.REFUSED
-
     def __init__(self, message: str, *, status: int, code: str, details: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(message)
+        self.exit = Exit.MISUSED if status == _BAD_REQUEST else Exit.REFUSED
         self.status = status
         #: The code of Azure's shape, or `HTTP 404` where the answer had none.
         self.code = code

@@ -76,7 +76,7 @@ def test_callback_refused_by_the_network_rules(at: Place) -> None:
     )
     asked = ("--operation-id", "another-operation", "--callback-url", f"{at.receiver.url}/callback")
     refused = type_in("register", *asked, environment=environment(broken))
-    assert refused.exit == 3
+    assert refused.exit == 2
     assert "callbackUrl points to an address that is not public; use a public https URL" in refused.err
     assert at.receiver.callbacks == ()
 

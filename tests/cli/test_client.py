@@ -98,7 +98,6 @@ def test_nobody_there_is_said_in_one_line() -> None:
             problem("Misconfigured", "See details.", ("SPEECH_KEY", "has a character that no key has")),
             "Misconfigured: SPEECH_KEY has a character that no key has",
         ),
-        (400, problem("InvalidRequest", "…", ("state", "is wrong"), ("limit", "too")), "state is wrong; limit too"),
     ],
 )
 def test_a_refusal_says_what_to_do(played: PlayedBridge, status: int, body: object, words: str) -> None:
@@ -109,6 +108,16 @@ def test_a_refusal_says_what_to_do(played: PlayedBridge, status: int, body: obje
 
     assert (said.exit, said.out, len(said.err.splitlines())) == (3, "", 1)
     assert words in said.err
+
+
+def test_what_the_bridge_cannot_read_was_typed_wrong(played: PlayedBridge) -> None:
+    """Everything that is wrong with it, in one line, with the exit code of what cannot be followed."""
+    wrong = problem("InvalidRequest", "…", ("state", "is wrong"), ("limit", "is too"))
+    played.tell("GET registrations", (400, wrong))
+
+    said = type_in("list", environment=played.environment)
+
+    assert (said.exit, said.out, said.err) == (2, "", "InvalidRequest: state is wrong; limit is too\n")
 
 
 def test_a_refusal_says_when_to_come_back(played: PlayedBridge) -> None:

@@ -9,6 +9,7 @@ from importlib.metadata import version
 import pytest
 from packaging.requirements import Requirement
 
+from bridge import __version__
 from bridge.cli.app import app
 from bridge.cli.errors import Exit
 from bridge.core.signing import Keyring
@@ -53,7 +54,10 @@ def test_without_the_extra_it_says_what_to_install() -> None:
     )
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "the command line needs typer and rich: pip install '.[cli]' in the repository\n"
+    assert (
+        done.stderr
+        == "the command line needs typer and rich: `make start` installs them, and so does pip install '.[cli]'\n"
+    )
 
 
 def test_every_command_is_in_the_readme() -> None:
@@ -71,7 +75,15 @@ def test_every_command_is_in_the_readme() -> None:
 def test_every_exit_code_is_in_the_readme_and_in_the_help(code: Exit) -> None:
     """By its number."""
     assert f"| {code.value} |" in SECTION
-    assert f" {code.value} " in type_in("--help").out.partition("Exit codes:")[2]
+    said = " ".join(type_in("--help").out.partition("Exit codes:")[2].split())
+    assert f" {code.value} " in f" {said} "
+
+
+def test_it_says_which_version_it_is() -> None:
+    """By itself, and that of the bridge, since both come from one repository."""
+    said = type_in("--version")
+
+    assert (said.exit, said.out) == (0, f"speech-webhook-bridge {__version__}\n")
 
 
 def test_a_new_key_is_one_that_the_bridge_takes() -> None:

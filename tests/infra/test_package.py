@@ -63,6 +63,14 @@ def test_the_package_is_the_app_and_nothing_else() -> None:
     assert set(packaged()) == {*modules, *page, Path("function_app.py"), Path("host.json"), Path("requirements.txt")}
 
 
+def test_nothing_that_git_ignores_is_deployed() -> None:
+    """What tools leave behind in a checkout: an environment, a copy of the code with faults in it, a secret."""
+    ignored = [line.replace("*", "x") for line in (REPOSITORY / ".gitignore").read_text().splitlines()]
+    spec = GitIgnoreSpec.from_lines((REPOSITORY / ".funcignore").read_text().splitlines())
+
+    assert [each for each in ignored if not spec.match_file(f"{each}file.py" if each.endswith("/") else each)] == []
+
+
 def test_the_lock_has_an_exact_version_of_everything() -> None:
     """Of what is asked for, in its range; and it is what runs in these tests."""
     locked = {canonicalize_name(each.name): each for each in requirements("requirements.txt")}

@@ -1,5 +1,6 @@
 """`make start` in a clone, as somebody has it: in an odd place, and without a network after the first time."""
 
+import fcntl
 import os
 import shutil
 import signal
@@ -94,6 +95,28 @@ def test_clone_in_an_odd_path_starts_offline(started: Child, clone: Path, lines:
     ours = [line for line in lines.entries if not line.startswith("make: ")]  # which may have a last word of its own
     assert ours[-1] == "the function host finishes what is in flight, and stops"
     assert not any("installing" in line or "Traceback" in line for line in lines.entries)
+
+
+def test_clean_leaves_what_a_start_is_using(clone: Path) -> None:
+    """It would end the start in the middle, and take its state along."""
+    kept = clone / ".local" / "lock"
+    kept.parent.mkdir()
+    with kept.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        refused = clean(clone)
+        still_there = kept.exists()
+
+    done = clean(clone)
+
+    assert (refused.returncode, still_there) == (2, True)
+    assert "`make start` is running here: stop it first" in refused.stderr
+    assert (done.returncode, kept.exists()) == (0, False)
+
+
+def clean(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Say `make clean`."""
+    make = shutil.which("make") or "make"
+    return subprocess.run([make, "clean"], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
 
 
 def install(folder: Path) -> subprocess.CompletedProcess[str]:

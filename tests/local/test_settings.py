@@ -115,3 +115,14 @@ def test_local_settings_are_what_func_start_reads(tmp_path: Path) -> None:
 
     assert json.loads(path.read_text()) == {"IsEncrypted": False, "Values": {"SPEECH_KEY": "key"}}
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_local_settings_that_are_there_are_left(tmp_path: Path) -> None:
+    """Somebody may have written them by hand."""
+    path = tmp_path / "local.settings.json"
+    path.write_text("mine")
+
+    with pytest.raises(LocalError, match=r"local\.settings\.json is there already"):
+        write_local_settings(path, {"SPEECH_KEY": "key"}, inherited={})
+
+    assert path.read_text() == "mine"
