@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from local.errors import LocalError
+from local.errors import LocalError, what_is_wrong
 
 _LOG_LEVELS = {
     "trace": "DEBUG",
@@ -70,8 +70,7 @@ def read_host_json(folder: Path) -> HostOptions:
     except FileNotFoundError as error:
         raise LocalError(f"{path} does not exist: is {folder} the folder of a function app?") from error
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-        raise LocalError(f"{path}: {wrong}") from error
+        raise LocalError(f"{path}: {what_is_wrong(error)}") from error
     except ValueError as error:
         raise LocalError(f"{path} is not JSON: {error}") from error
 

@@ -10,10 +10,11 @@ GET    /standin/requests
 
 from collections.abc import Callable, Sequence
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from werkzeug import Request
 
 from local.answer import Answer
+from local.errors import what_is_wrong
 from local.upstream.catalogue import listed, named
 from local.upstream.faults import fault
 from local.upstream.operations import Operations
@@ -67,6 +68,8 @@ def _tell(request: Request, operations: Operations) -> Answer:
         told = _ToldOfOne.model_validate_json(request.get_data())
         answers = [_parsed(each) for each in told.answers]
         always = _answer(told.always)
+    except ValidationError as error:
+        return fault(400, "BadRequest", what_is_wrong(error))
     except ValueError as error:
         return fault(400, "BadRequest", str(error))
     life = tuple((0.0, each) if isinstance(each, str) else each for each in told.statuses)

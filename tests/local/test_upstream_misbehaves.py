@@ -140,6 +140,13 @@ def test_misspelt_order_for_all_is_a_400(upstream: Upstream, told: object) -> No
     assert steer(upstream, "operations", told).status_code == 400
 
 
+def test_a_misspelt_order_hears_which_word_it_was(upstream: Upstream) -> None:
+    """In one line of our own."""
+    error = steer(upstream, "operations", {"alwys": "not JSON", "seconds": 5}).json()["error"]
+
+    assert (error["code"], error["message"]) == ("BadRequest", "alwys: Extra inputs are not permitted")
+
+
 ORDERS = [
     order
     for page in (REPOSITORY / "README.md", REPOSITORY / "local" / "README.md")
