@@ -17,11 +17,14 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from bridge.adapters.telemetry import OpenTelemetry
 from bridge.app import compose
 from bridge.core.answer import Reply
+from bridge.core.errors import StorageUnavailable
 from bridge.core.outcome import Failure, Unreachable
 from bridge.core.wire import read_call, write_call
+from bridge.log import Event
 from bridge.telemetry import Metric, Step
 from bridge.world import measured
 from tests.support.http import Client
+from tests.support.log_lines import lines_of
 from tests.support.world import Stage, stage
 
 ROOT = Path(__file__).parent.parent
@@ -171,6 +174,20 @@ def test_a_span_of_what_failed_says_the_class_of_the_failure(collected: Collecte
     assert not deliver.status.is_ok
 
 
+def test_a_delivery_says_what_of_and_what_came_of_it(collected: Collected) -> None:
+    """By the ids that the log has too."""
+    life(collected)
+
+    [deliver] = collected.spans(Step.DELIVER)
+    [registration] = collected.bridge.family("operation-1").registrations.values()
+    assert dict(deliver.attributes or {}) == {
+        "bridge.operation.id": "default:operation-1",
+        "bridge.registration.id": registration.record.ref.public_id,
+        "bridge.attempt": 1,
+        "http.response.status_code": 200,
+    }
+
+
 def test_the_measures_of_a_life(collected: Collected) -> None:
     """Each of them, with what it is told apart by."""
     life(collected)
@@ -213,6 +230,20 @@ def test_those_who_wait_are_counted_once_a_minute(collected: Collected) -> None:
     collected.bridge.sweep()
 
     assert collected.counts(Metric.WAITING, "nothing") == {None: 3}
+
+
+def test_those_who_cannot_be_counted_are_one_line(collected: Collected, caplog: pytest.LogCaptureFixture) -> None:
+    """The sweep has done its work by then."""
+
+    def waiting() -> int:
+        raise StorageUnavailable("down")
+
+    sweep = replace(collected.bridge.bridge.sweep, waiting=waiting)
+
+    sweep.sweep()
+
+    assert lines_of(caplog, Event.STORAGE) == [{"event": "storage.unavailable", "step": "count", "error": "down"}]
+    assert Metric.WAITING.value not in collected.points()
 
 
 def test_a_429_is_counted(collected: Collected) -> None:

@@ -172,6 +172,24 @@ def test_a_large_body_is_not_kept() -> None:
     assert read(Reply(status=200, body=body), "operation-1", NOON) == Terminal(Verdict.FAILED, None)
 
 
+@pytest.mark.parametrize(("padding", "is_kept"), [(-1, True), (0, True), (1, False)])
+def test_a_body_is_kept_compact_and_up_to_its_limit(padding: int, *, is_kept: bool) -> None:
+    """As JSON without a space, in ASCII: so many characters are so many bytes."""
+    frame = '{"status":"Failed","padding":""}'
+    kept = frame.replace('""', f'"{"x" * (MAX_BODY_BYTES - len(frame) + padding)}"')
+    body = kept.replace(":", " : ").encode()
+
+    terminal = Terminal(Verdict.FAILED, kept if is_kept else None)
+    assert read(Reply(status=200, body=body), "operation-1", NOON) == terminal
+
+
+def test_a_body_that_no_json_can_carry_is_not_kept() -> None:
+    """Python reads NaN; whoever gets the callback would not. The end counts all the same."""
+    body = b'{"status": "Failed", "progress": NaN}'
+
+    assert read(Reply(status=200, body=body), "operation-1", NOON) == Terminal(Verdict.FAILED, None)
+
+
 def test_a_fault_says_what_the_upstream_said() -> None:
     """Code and message, for people, on one line."""
     body = b'{"error": {"code": "401", "message": "Access denied\\n because of the key"}}'

@@ -1,0 +1,74 @@
+"""A registration's own headers at rest: they open for whom they were closed, or it is said why not."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from bridge.core.headers import OwnHeaders
+from bridge.core.registration import Registration
+from bridge.core.sealing import NONCE_BYTES, HeaderSeal, Unopened
+from bridge.core.signing import Keyring
+from tests.support.world import stage
+
+SEAL = HeaderSeal(Keyring((b"k" * 32, b"o" * 32)))
+HEADERS = OwnHeaders({"Authorization": "Bearer secret", "X-Team": "speech"})
+KEY_ID = SEAL.keyring.public_keys()[0].id
+
+
+def sealed(seal: HeaderSeal = SEAL) -> Registration:
+    """Close the headers of a registration."""
+    return seal.sealed(stage().wish(), HEADERS, nonce=b"n" * NONCE_BYTES)
+
+
+def test_headers_open_as_they_were_closed() -> None:
+    """With the newest key, and later with the same as an older one."""
+    registration = sealed()
+
+    assert registration.headers is not None
+    assert registration.headers.startswith(f"v1:{KEY_ID}:")
+    for keys in (SEAL.keyring.keys, (b"z" * 32, *SEAL.keyring.keys)):
+        assert HeaderSeal(Keyring(keys)).opened(registration) == HEADERS
+
+
+def test_a_registration_without_headers_has_none() -> None:
+    """Neither closed nor opened."""
+    registration = SEAL.sealed(sealed(), OwnHeaders(), nonce=b"n" * NONCE_BYTES)
+
+    assert registration.headers is None
+    assert SEAL.opened(registration) == OwnHeaders()
+
+
+@pytest.mark.parametrize("written", ["", "v2:0123456789abcdef:AAAA", "v1:0123:AAAA", "v1:0123456789abcdef:!"])
+def test_another_way_of_writing_them_is_said_to_be_one(written: str) -> None:
+    """A newer version's, or a stranger's."""
+    opened = SEAL.opened(replace(sealed(), headers=written))
+
+    assert opened == Unopened("they are written in a way that this version does not know")
+
+
+def test_a_key_that_is_gone_is_named() -> None:
+    """With what to do: at the end, so that it signs and encrypts nothing new."""
+    opened = HeaderSeal(Keyring((b"o" * 32,))).opened(sealed())
+
+    assert opened == Unopened(f"key {KEY_ID} is not in BRIDGE_SIGNING_KEYS any more: put it back, at the end")
+
+
+@pytest.mark.parametrize("change", ["body", "padding", "registration", "life"])
+def test_what_was_tampered_with_stays_closed(change: str) -> None:
+    """And so does what somebody copied from another row, or from a former life."""
+    registration = sealed()
+    text = str(registration.headers)
+    match change:
+        case "body":
+            registration = replace(registration, headers=f"{text[:-8]}AAAA{text[-4:]}")
+        case "padding":  # base64 that a lenient reader would still take
+            registration = replace(registration, headers=f"{text.rstrip('=')[:40]}={text[40:]}")
+        case "registration":
+            registration = replace(stage().wish("operation-2"), headers=text)
+        case _:
+            registration = replace(registration, life=registration.life + timedelta(seconds=1))
+
+    opened = SEAL.opened(registration)
+
+    assert opened == Unopened(f"they are damaged, or not of this registration and life (key {KEY_ID})")

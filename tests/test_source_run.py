@@ -1,0 +1,115 @@
+"""What one source is heard to say during one sweep, and what of it is written down."""
+
+from datetime import timedelta
+
+import pytest
+
+from bridge.core.answer import Absent, Answer, Denied, Fault, Pending, Refused, Terminal, Throttled
+from bridge.core.budget import Budget
+from bridge.core.keys import SOURCES_PARTITION, source_key
+from bridge.core.operation import Verdict
+from bridge.core.rows import decode
+from bridge.sweeping.sources import SourceRun
+from bridge.telemetry import OFF
+from tests.support.world import Stage
+
+DENIED = Denied("HTTP 401")
+THROTTLED = Throttled("HTTP 429", timedelta(seconds=90))
+SECOND = timedelta(seconds=1)
+
+
+def run(bridge: Stage) -> SourceRun:
+    """Begin with what is written of the source."""
+    row = bridge.memory.get(SOURCES_PARTITION, source_key("default"))
+    [source] = bridge.settings.sources
+    return SourceRun(bridge.memory, source, row, bridge.clock, bridge.world.token, telemetry=OFF)
+
+
+def written(bridge: Stage) -> Budget:
+    """Read what the next sweep will begin with."""
+    row = bridge.memory.get(SOURCES_PARTITION, source_key("default"))
+    assert row is not None
+    return decode(Budget, None, row.values)
+
+
+@pytest.mark.parametrize("trouble", [DENIED, THROTTLED], ids=["denied", "throttled"])
+@pytest.mark.parametrize(
+    "answer",
+    [Pending("Running"), Terminal(Verdict.SUCCEEDED, None), Absent("HTTP 404"), Refused("HTTP 400")],
+    ids=["pending", "terminal", "absent", "refused"],
+)
+def test_an_answer_about_an_operation_ends_what_stopped_its_source(
+    bridge: Stage, trouble: Answer, answer: Answer
+) -> None:
+    """Whatever it says of the operation: the source has answered, and the next sweep knows."""
+    run(bridge).hear(trouble, bridge.clock())
+    stopped = written(bridge)
+    bridge.clock.advance(60)
+
+    run(bridge).hear(answer, bridge.clock())
+
+    assert (stopped.denied_at, stopped.stopped_at) != (None, None)
+    after = written(bridge)
+    assert (after.denied, after.denied_at, after.paused_until, after.pauses) == (None, None, None, 0)
+    assert (after.stopped_at, after.stopped_until) == (None, None)
+
+
+@pytest.mark.parametrize("trouble", [DENIED, THROTTLED], ids=["denied", "throttled"])
+def test_an_answer_that_was_asked_for_before_ends_nothing(bridge: Stage, trouble: Answer) -> None:
+    """It tells of a moment that has passed: both were under way at once."""
+    asked_at = bridge.clock()
+    bridge.clock.advance(1)
+    source = run(bridge)
+    source.hear(trouble, asked_at)
+    stopped = written(bridge)
+
+    source.hear(Pending("Running"), asked_at)
+
+    assert written(bridge) == stopped
+
+
+@pytest.mark.parametrize("trouble", [DENIED, THROTTLED], ids=["denied", "throttled"])
+def test_a_fault_ends_nothing(bridge: Stage, trouble: Answer) -> None:
+    """It says nothing of credential or quota."""
+    run(bridge).hear(trouble, bridge.clock())
+    stopped = written(bridge)
+    bridge.clock.advance(60)
+
+    run(bridge).hear(Fault("HTTP 500"), bridge.clock())
+
+    assert written(bridge) == stopped
+
+
+def test_a_denial_is_written_with_what_was_said(bridge: Stage) -> None:
+    """For whoever looks at the status; one that was asked for before it says nothing new."""
+    asked_at, source = bridge.clock(), run(bridge)
+    bridge.clock.advance(1)
+
+    source.hear(DENIED, asked_at)
+    source.hear(Denied("HTTP 403"), asked_at)
+
+    budget = written(bridge)
+    assert (budget.denied, budget.denied_at, budget.pauses) == ("HTTP 401", bridge.clock(), 1)
+
+
+def test_a_429_that_was_asked_for_before_the_last_halves_nothing_again(bridge: Stage) -> None:
+    """It can only lengthen the stop."""
+    asked_at, source = bridge.clock(), run(bridge)
+    bridge.clock.advance(1)
+    source.hear(THROTTLED, asked_at)
+    halved = written(bridge)
+
+    source.hear(Throttled("HTTP 429", timedelta(seconds=300)), asked_at)
+
+    again = written(bridge)
+    assert (again.rate, again.stopped_at) == (halved.rate, halved.stopped_at)
+    assert again.stopped_until == bridge.clock() + timedelta(seconds=300)
+
+
+def test_good_news_is_not_written_again(bridge: Stage) -> None:
+    """Nearly every answer is that: a write for each would double the calls to storage."""
+    source = run(bridge)
+
+    source.hear(Pending("Running"), bridge.clock() + SECOND)
+
+    assert bridge.memory.rows() == []
