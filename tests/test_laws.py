@@ -30,11 +30,15 @@ def live(bridge: Stage, operation_id: str, seconds: float, group: str | None = N
     body = {"operationId": operation_id, "callbackUrl": HOOK, "group": group}
     assert Client.of(bridge).register(body).status == 201
     born = bridge.clock()
-    while bridge.family(operation_id).operation.record.verdict is None:
+    for _ in range(1000):
+        if bridge.family(operation_id).operation.record.verdict is not None:
+            break
         is_over = (bridge.clock() - born).total_seconds() >= seconds
         bridge.upstream.tell(operation_id, "Succeeded" if is_over else "Running")
         bridge.sweep()
         bridge.clock.advance(10)
+    else:
+        pytest.fail(f"{operation_id} has not ended in a thousand sweeps")
     bridge.deliver_all()
 
 

@@ -55,6 +55,7 @@ def test_past_its_deadline_it_is_given_up(answer: Answer) -> None:
 
     assert isinstance(decision, Finish)
     assert (decision.verdict, decision.reason, decision.body) == (Verdict.EXPIRED, "deadline", None)
+    assert decision.error == (answer.what if isinstance(answer, Fault) else None)
 
 
 def test_an_end_is_an_end_at_any_age() -> None:
@@ -101,6 +102,7 @@ def test_a_refusal_is_believed_the_third_time() -> None:
     """A minute apart."""
     watch, now, waits = WATCH, at(1), []
     while isinstance(decision := after_poll(watch, Refused("HTTP 400"), now, POLICY), AskAgain):
+        assert decision.error == "HTTP 400"
         waits.append((decision.at - now).total_seconds())
         watch, now = decision.watch, decision.at
 

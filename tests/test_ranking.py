@@ -1,0 +1,86 @@
+"""Whom to ask first, and what the last of those is worth: by the law of each one's group."""
+
+from datetime import timedelta
+
+import pytest
+
+from bridge.core.answer import Pending, Terminal
+from bridge.core.due import DuePoll, Token
+from bridge.core.keys import LAW_PREFIX, SOURCES_PARTITION, OperationRef, after
+from bridge.core.operation import Verdict, Watch
+from bridge.core.outlook import lost_by
+from bridge.core.schedule import first_price
+from bridge.sweeping.laws import Laws
+from bridge.sweeping.ranking import Ranking
+from tests.support.world import NOON, Stage
+
+POLLS = 12.0
+NOW = NOON + timedelta(seconds=60)
+
+
+def watch(name: str, *, group: str | None = None, source: str = "default") -> Watch:
+    """Let an operation be registered at noon, and be seen running half a minute later."""
+    seen = NOON + timedelta(seconds=30)
+    return Watch(ref=OperationRef(source, name), registered_at=NOON, polls=1, seen_running_at=seen, group=group)
+
+
+def due(each: Watch) -> DuePoll:
+    """Let it be due."""
+    return DuePoll(Token(partition="op0", key=each.ref.id, etag="1"), each)
+
+
+@pytest.fixture
+def laws(bridge: Stage) -> Laws:
+    """Know a group whose operations end after a minute, and another whose operations end after an hour."""
+    learnt = Laws(bridge.memory, bridge.clock, bridge.world.token)
+    for group, seconds in (("short", 60), ("long", 3600)):
+        for number in range(30):
+            ref = OperationRef("default", f"{group}-{number}")
+            running = NOON + timedelta(seconds=seconds - 10)
+            born = Watch(ref=ref, registered_at=NOON, group=group)
+            seen = Watch(ref=ref, registered_at=NOON, group=group, seen_running_at=running)
+            learnt.teach(born, Pending("Running"), running)
+            learnt.teach(seen, Terminal(Verdict.SUCCEEDED, None), NOON + timedelta(seconds=seconds))
+    learnt.end()
+    learnt.begin(bridge.memory.range(SOURCES_PARTITION, LAW_PREFIX, after(LAW_PREFIX)))
+    return learnt
+
+
+def lost(laws: Laws, each: Watch) -> float:
+    """Say what is lost by an operation if it is asked for now."""
+    return lost_by(laws.curve(each.ref.source, each.group), each, NOW)
+
+
+def test_each_is_judged_by_the_law_of_its_group(laws: Laws) -> None:
+    """Of three of one age most is lost of the one whose like end about now."""
+    long, plain, short = watch("long", group="long"), watch("plain"), watch("short", group="short")
+    ranking = Ranking(laws, POLLS, NOW)
+
+    first, *others = ranking.ordered([due(long), due(plain), due(short)])
+
+    assert first.watch == short
+    assert [each.watch for each in others] == sorted([plain, long], key=lambda each: -lost(laws, each))
+    assert len({lost(laws, each) for each in (long, plain, short)}) == 3
+
+
+def test_a_source_is_judged_by_its_own_law(laws: Laws) -> None:
+    """What another has learnt says nothing of it."""
+    here, there = watch("here", group="short"), watch("there", group="short", source="voices")
+    ranking = Ranking(laws, POLLS, NOW)
+
+    [first, last] = ranking.ordered([due(here), due(there)])
+
+    assert (first.watch, last.watch) == (there, here)  # of which nothing is known, so that more may be lost
+    assert lost(laws, there) > lost(laws, here)
+
+
+@pytest.mark.parametrize("granted", [1, 2, 3])
+def test_the_last_that_is_granted_sets_the_worth(laws: Laws, granted: int) -> None:
+    """In first prices of the source: what the law of all its operations would have a question cost."""
+    watches = [watch("long", group="long"), watch("short", group="short"), watch("plain")]
+    price = first_price(laws.curve("default", None), POLLS)
+
+    worth = Ranking(laws, POLLS, NOW).worth([due(each) for each in watches], granted)
+
+    losses = sorted((lost(laws, each) for each in watches), reverse=True)
+    assert worth == pytest.approx(losses[granted - 1] / price)
