@@ -9,4 +9,5 @@ class LocalError(Exception):
 
 def what_is_wrong(error: ValidationError) -> str:
     """Name every field that is wrong, in one line."""
-    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+    places = [(".".join(map(str, each["loc"])), each["msg"]) for each in error.errors()]
+    return "; ".join(f"{where}: {what}" if where else what for where, what in places)

@@ -89,11 +89,19 @@ class PublishedKeys:
         self._known = _NOTHING
 
     def find(self, key_id: str) -> RSAPublicKey | NoKeys | None:
-        """Find a key by its id; None where the tenant has none of that id. Never raises for what a network does."""
-        if self._known.calls_for_a_question(key_id, self._clock()):
-            with self._lock:
-                if self._known.calls_for_a_question(key_id, self._clock()):  # nobody has asked while this one waited
-                    self._known = self._asked()
+        """Find a key by its id; None where the tenant has none of that id. Never raises for what a network does.
+
+        Only who has no key to go by waits for another's question: a tenant that is silent holds up nobody else.
+        """
+        known, now = self._known, self._clock()
+        if known.calls_for_a_question(key_id, now):
+            is_kept = key_id in known.keys and known.find(key_id, now) is known.keys[key_id]
+            if self._lock.acquire(blocking=not is_kept):
+                try:
+                    if self._known.calls_for_a_question(key_id, self._clock()):  # nobody has asked meanwhile
+                        self._known = self._asked()
+                finally:
+                    self._lock.release()
         return self._known.find(key_id, self._clock())
 
     def close(self) -> None:

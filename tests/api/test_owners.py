@@ -207,6 +207,21 @@ def test_the_status_is_for_admins(ann: Client, admin: Client) -> None:
     assert admin.call(Routes.status, "/status").body["registrations"]["waiting"] == {"count": 1, "more": False}
 
 
+def test_the_overview_is_of_the_callers_own_day(guarded: Stage, ann: Client, bob: Client, admin: Client) -> None:
+    """What others were delivered is none of theirs; an admin sees it."""
+    register(ann)
+    guarded.upstream.tell("operation-1", "Succeeded")
+    guarded.sweep()
+    guarded.deliver_all()
+
+    delivered = [
+        sum(hour["delivered"] for hour in client.call(Routes.overview, "/overview").body["hours"])
+        for client in (ann, bob, admin)
+    ]
+
+    assert delivered == [1, 0, 1]
+
+
 def test_what_was_registered_with_a_key_is_seen_by_admins_only(guarded: Stage, tenant: KeyServer) -> None:
     """And whoever has a key sees everything, after the way back."""
     guarded.restart()

@@ -4,7 +4,9 @@ import base64
 import hashlib
 import hmac
 import json
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -295,6 +297,29 @@ def test_known_keys_outlast_a_key_server_for_a_day(guarded: Stage, tenant: KeySe
     assert call(guarded, tenant.token(key="second", exp=AT_NOON + 48 * HOUR)).status == 503
     guarded.clock.advance(timedelta(hours=1))
     assert call(guarded, token).status == 503
+
+
+def test_a_tenant_that_is_silent_holds_up_one_caller_and_no_more(guarded: Stage, tenant: KeyServer) -> None:
+    """Whose key is known goes by it while another waits to hear whether it is still good."""
+    token = tenant.token(exp=AT_NOON + 48 * HOUR)
+    call(guarded, token)
+    guarded.clock.advance(timedelta(hours=2))
+    asked, answering = threading.Event(), threading.Event()
+
+    def silent() -> Response:
+        asked.set()
+        answering.wait(10)
+        return Response(status=503)
+
+    tenant.instead = silent
+    with ThreadPoolExecutor(2) as callers:
+        first = callers.submit(call, guarded, token)
+        assert asked.wait(10)
+        second = callers.submit(call, guarded, token).result(3)
+        is_waiting = not first.done()
+        answering.set()
+
+    assert (second.status, is_waiting, first.result().status) == (200, True, 200)
 
 
 @pytest.mark.parametrize(

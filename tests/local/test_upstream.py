@@ -161,14 +161,22 @@ def test_it_can_be_told_over_http(upstream: Upstream) -> None:
 
 
 @pytest.mark.parametrize(
-    "told", [b"", b"{", b"[]", b'{"statuses": 7}', b'{"answers": [{"status": "x"}]}', b'{"answers": [{"staus": 9}]}']
+    ("told", "wrong"),
+    [
+        (b"", "Invalid JSON: "),
+        (b"{", "Invalid JSON: "),
+        (b"[]", "Input should be an object"),
+        (b'{"statuses": 7}', "statuses: Input should be a valid array"),
+        (b'{"answers": [{"status": "x"}]}', "status: Input should be a valid integer"),
+        (b'{"answers": [{"staus": 9}]}', "an answer has one of: status, headers, body, text, delay, hang, reset"),
+    ],
 )
-def test_what_it_does_not_understand_is_a_400(upstream: Upstream, told: bytes) -> None:
-    """With what is wrong."""
+def test_what_it_does_not_understand_is_a_400(upstream: Upstream, told: bytes, wrong: str) -> None:
+    """With what is wrong, and where."""
     response = requests.put(f"{upstream.endpoint}/standin/operations/some-op", data=told, timeout=10)
 
     assert response.status_code == 400
-    assert "validation error" in response.json()["error"]["message"]
+    assert wrong in response.json()["error"]["message"]
 
 
 def test_stop_does_not_wait_for_delays() -> None:
