@@ -1,6 +1,7 @@
 """The outside, over real sockets: the Speech service, receivers, storage that breaks."""
 
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -8,7 +9,8 @@ from datetime import timedelta
 from math import nan
 
 import pytest
-from azure.core.exceptions import ClientAuthenticationError
+import trustme
+from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from azure.data.tables import TableClient
 from azure.storage.queue import QueueClient, TextBase64DecodePolicy, TextBase64EncodePolicy
 
@@ -161,6 +163,33 @@ def test_a_token_that_cannot_be_had_is_no_reply() -> None:
     assert SpeechService([source], {"default": refuse}).ask(OPERATION) == NoToken("no token: ClientAuthenticationError")
 
 
+def test_an_identity_that_cannot_be_reached_is_no_token() -> None:
+    """However the library puts it."""
+
+    def refuse() -> dict[str, str]:
+        raise ServiceRequestError("no route")
+
+    source = Source(name="default", endpoint="http://127.0.0.1:9", path="avatar", api_version="x")
+
+    assert SpeechService([source], {"default": refuse}).ask(OPERATION) == NoToken("no token: ServiceRequestError")
+
+
+def test_a_source_with_a_strangers_certificate_hears_nothing() -> None:
+    """Not even the key."""
+    heard: list[bytes] = []
+
+    def listens(connection: socket.socket, _: threading.Event) -> None:
+        heard.append(connection.recv(65_536))
+
+    served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(served)
+    with living(listens, served) as port:
+        reply = speech(f"https://localhost:{port}").ask(OPERATION)
+
+    assert reply == NoReply("tls")
+    assert heard in ([], [b""])
+
+
 def test_an_operation_of_a_source_that_was_removed_is_no_reply() -> None:
     """Its settings are gone; it may come back."""
     assert speech("http://127.0.0.1:9").ask(OperationRef("gone", "operation-1")) == NoReply("no source is named gone")
@@ -306,13 +335,15 @@ def test_messages_are_encoded_as_the_host_expects(azurite: Azurite) -> None:
         message_encode_policy=TextBase64EncodePolicy(),
         message_decode_policy=TextBase64DecodePolicy(),
     ) as client:
-        AzureOutbox(client).send(call, ttl=timedelta(minutes=2))
-        [message] = client.receive_messages()
+        for minutes in (2, 4):  # the first one makes the queue
+            AzureOutbox(client).send(call, ttl=timedelta(minutes=minutes))
+        messages = sorted(client.receive_messages(), key=lambda message: str(message.expires_on))
 
-    assert read_call(message.content.encode()) == Call(ref=call.ref, life=NOON, number=3)
-    assert message.content == write_call(call)
-    assert message.inserted_on is not None
-    assert message.expires_on == message.inserted_on + timedelta(minutes=2)
+    for message, minutes in zip(messages, (2, 4), strict=True):
+        assert read_call(message.content.encode()) == Call(ref=call.ref, life=NOON, number=3)
+        assert message.content == write_call(call)
+        assert message.inserted_on is not None
+        assert message.expires_on == message.inserted_on + timedelta(minutes=minutes)
 
 
 def test_a_queue_that_does_not_answer_is_reported() -> None:
@@ -396,6 +427,31 @@ def test_a_read_that_breaks_off_is_reported(body: bytes) -> None:
     reply = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
     with server(reply + body) as endpoint, table_at(endpoint) as client, pytest.raises(StorageUnavailable):
         list(AzureTable(client).range("p", "a", "b"))
+
+
+def test_a_table_that_cannot_be_made_is_unavailable() -> None:
+    """And no conflict: nobody has changed a row."""
+    no_table = b'{"odata.error": {"code": "TableNotFound", "message": {"lang": "en-US", "value": "0:It is not."}}}\r\n'
+    missing = multipart(b"HTTP/1.1 404 No\r\n\r\n" + no_table)
+    there = b'{"odata.error": {"code": "TableAlreadyExists", "message": {"lang": "en-US", "value": "It is."}}}'
+    head = b"HTTP/1.1 409 Conflict\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(there)
+    with (
+        server(missing, head + there, missing) as endpoint,
+        table_at(endpoint) as client,
+        pytest.raises(StorageUnavailable) as caught,
+    ):
+        AzureTable(client).commit(Transaction("p", (Insert("a", {"n": 1}),)))
+
+    assert type(caught.value) is StorageUnavailable
+
+
+def test_a_read_is_tried_again() -> None:
+    """Nothing comes of reading twice, and a sweep would have to wait for the next."""
+    busy = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    rows = b'{"value": []}'
+    found = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(rows) + rows
+    with server(busy, found) as endpoint, table_at(endpoint) as client:
+        assert list(AzureTable(client).range("p", "a", "b")) == []
 
 
 def test_a_transaction_is_sent_once() -> None:

@@ -174,6 +174,15 @@ def test_a_span_of_what_failed_says_the_class_of_the_failure(collected: Collecte
     assert not deliver.status.is_ok
 
 
+def test_a_fault_of_the_program_goes_on_through_a_span(collected: Collected) -> None:
+    """The span has its class; whoever called hears of it as without telemetry."""
+    with pytest.raises(RuntimeError, match="a bug"), collected.bridge.bridge.deliver.telemetry.span(Step.SEND):
+        raise RuntimeError("a bug")
+
+    [span] = collected.spans(Step.SEND)
+    assert (span.attributes or {})["error.type"] == "RuntimeError"
+
+
 def test_a_delivery_says_what_of_and_what_came_of_it(collected: Collected) -> None:
     """By the ids that the log has too."""
     life(collected)

@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import cycle
 from typing import Any
 
@@ -17,7 +18,7 @@ from bridge.adapters.egress import Guard, Limits
 from bridge.adapters.resolver import MAX_LOOKUPS, NameNotResolved, Resolver
 from bridge.core.callback import CallbackRules
 from bridge.core.networks import REFUSED
-from bridge.core.outcome import Failure, Unreachable
+from bridge.core.outcome import Delivered, Failure, Unreachable
 from tests.support.world import FakeClock
 from tests.zoo.receivers import OK, living, says
 
@@ -51,6 +52,51 @@ def resolving(monkeypatch: pytest.MonkeyPatch, script: Script) -> list[str]:
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     return asked
+
+
+def test_all_addresses_of_a_name_share_the_time_to_connect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten that answer nothing would outlast the lease otherwise."""
+    rules = replace(RULES, allowed_networks=(ipaddress.ip_network("127.0.0.0/8"),))
+    courier = HttpCourier(Guard(rules, Limits(attempt=2, lookup=0.3, connect=0.5)), FakeClock())
+    resolving(monkeypatch, lambda _: [f"127.0.0.{number}" for number in range(1, 11)])
+    waits: list[float] = []
+
+    def silent(_: object, timeout: float) -> socket.socket:
+        waits.append(timeout)
+        raise TimeoutError
+
+    monkeypatch.setattr(socket, "create_connection", silent)
+
+    outcome = courier.post("http://silent.example.com/", {}, b"{}")
+
+    assert (outcome, len(waits)) == (Unreachable(error=Failure.TIMEOUT), 10)
+    assert sum(waits) <= 0.5
+
+
+def test_lookups_of_registrations_take_no_place_from_attempts(
+    courier: HttpCourier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many of them hang."""
+    answering = threading.Event()
+
+    def hang(host: str) -> list[str]:
+        if host.startswith("hangs"):
+            answering.wait(20)
+        return ["127.0.0.1"]
+
+    resolving(monkeypatch, hang)
+    with living(says(OK + b"Connection: close\r\n\r\n")) as port, ThreadPoolExecutor(MAX_LOOKUPS) as registering:
+        early = [
+            registering.submit(courier._guard.look_early, f"hangs-{number}.example.com", 0.05)
+            for number in range(MAX_LOOKUPS)
+        ]
+        hung = [isinstance(each.exception(), NameNotResolved) for each in early]
+
+        outcome = courier.post(f"http://receiver.example.com:{port}/", {}, b"{}")
+        answering.set()
+
+    assert all(hung)
+    assert isinstance(outcome, Delivered)
 
 
 def test_a_name_that_changes_between_calls_is_looked_up_once(

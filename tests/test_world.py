@@ -1,0 +1,184 @@
+"""What the settings lead to outside of the bridge: clients, threads, chance, and proofs of who asks."""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+from azure.core.credentials import AccessToken, AccessTokenInfo
+from azure.core.pipeline.transport import RequestsTransport
+
+from bridge.adapters.clients import credential, queue_client, table_client
+from bridge.adapters.tables import AzureTable
+from bridge.core.errors import CommitUnknown
+from bridge.core.keys import OperationRef
+from bridge.core.sealing import NONCE_BYTES
+from bridge.core.transaction import Insert, Transaction
+from bridge.settings import Settings, read_settings
+from bridge.world import World, real_world
+from local.upstream import Upstream
+from tests.support.world import ENVIRONMENT
+
+#: Where nobody is asked: the clients are made, and not used.
+STORAGE = "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=a2V5;TableEndpoint={0}/a;QueueEndpoint={0}/a;"
+
+
+def settings(**changed: str) -> Settings:
+    """Read what an app is told, with some of it changed."""
+    return read_settings({**ENVIRONMENT, "AzureWebJobsStorage": STORAGE.format("http://127.0.0.1:9"), **changed})
+
+
+@contextmanager
+def outside(made: Settings) -> Iterator[World]:
+    """Make the outside, as a start does."""
+    world = real_world(made)
+    with world.executor, world.readers:
+        yield world
+
+
+@pytest.fixture
+def made() -> Iterator[World]:
+    """Make it with the settings of these tests."""
+    with outside(settings()) as world:
+        yield world
+
+
+def test_no_two_nonces_are_the_same(made: World) -> None:
+    """Two ciphertexts of one nonce and key would open each other."""
+    nonces = {made.nonce() for _ in range(100)}
+
+    assert len(nonces) == 100
+    assert {len(each) for each in nonces} == {NONCE_BYTES}
+
+
+def test_no_two_calls_have_one_name(made: World) -> None:
+    """Claims and steps are told apart by them."""
+    assert len({made.token() for _ in range(1000)}) == 1000
+
+
+def test_a_sweep_has_as_many_threads_as_the_settings_say() -> None:
+    """They all run at once: each waits for an answer of its own."""
+    running = threading.Barrier(7)
+    with outside(settings(BRIDGE_SWEEP_THREADS="7")) as world:
+        places = [world.executor.submit(running.wait, 20) for _ in range(7)]  # breaks where fewer run at once
+
+        assert sorted(each.result() for each in places) == list(range(7))
+
+
+def test_each_source_is_asked_with_its_own_key() -> None:
+    """Not with that of the last one that was read."""
+    with ExitStack() as stack:
+        upstreams = [stack.enter_context(Upstream.start(key=key)) for key in ("first-key", "second-key", "third-key")]
+        first, *others = upstreams
+        sources = [
+            {
+                "name": name,
+                "endpoint": each.endpoint,
+                "path": "avatar",
+                "keyVariable": name.upper(),
+                "requestsPerSecond": 10,
+            }
+            for name, each in zip(("second", "third"), others, strict=True)
+        ]
+        keys = {"SPEECH_KEY": "first-key", "SECOND": "second-key", "THIRD": "third-key"}
+        made = settings(SPEECH_ENDPOINT=first.endpoint, BRIDGE_SOURCES=json.dumps(sources), **keys)
+        world = stack.enter_context(outside(made))
+        replies = [world.upstream.ask(OperationRef(name, "operation-1")) for name in ("default", "second", "third")]
+
+    assert [getattr(each, "status", each) for each in replies] == [200, 200, 200]
+
+
+class Identity:
+    """Gives a token that has expired as soon as it is there, another one each time."""
+
+    def __init__(self) -> None:
+        self.scopes: list[str] = []
+
+    def get_token(self, *scopes: str, **_: Any) -> AccessToken:  # noqa: ANN401 - the library's signature
+        """Give the next one."""
+        self.scopes += scopes
+        return AccessToken(f"token-{len(self.scopes)}", 0)
+
+    def get_token_info(self, *scopes: str, **_: Any) -> AccessTokenInfo:  # noqa: ANN401 - the library's signature
+        """Likewise."""
+        self.scopes += scopes
+        return AccessTokenInfo(f"token-{len(self.scopes)}", 0)
+
+
+def test_a_token_is_asked_for_anew_when_it_has_expired(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For Speech, in the scope that a service principal needs."""
+    identity, heard = Identity(), list[str]()
+    monkeypatch.setattr("bridge.world.credential", lambda _settings: identity)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            for _ in range(2):
+                connection, _ = listening.accept()
+                with connection:
+                    heard.extend(
+                        line
+                        for line in connection.recv(65_536).decode().splitlines()
+                        if line.startswith("Authorization")
+                    )
+                    connection.sendall(b"HTTP/1.1 404 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+        threading.Thread(target=serve, daemon=True).start()
+        endpoint = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        with outside(settings(SPEECH_ENDPOINT=endpoint, SPEECH_KEY="")) as world:
+            for _ in range(2):
+                world.upstream.ask(OperationRef("default", "operation-1"))
+
+    assert heard == ["Authorization: Bearer token-1", "Authorization: Bearer token-2"]
+    assert set(identity.scopes) == {"https://cognitiveservices.azure.com/.default"}
+
+
+def test_a_commit_is_sent_once_by_the_client_that_is_deployed() -> None:
+    """The library's own retry would turn a commit whose reply was lost into a conflict."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        taken = []
+
+        def be_busy() -> None:
+            while True:
+                connection, _ = listening.accept()
+                with connection:
+                    taken.append(connection.recv(65_536)[:14])
+                    connection.sendall(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+        threading.Thread(target=be_busy, daemon=True).start()
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        with (
+            table_client(settings(AzureWebJobsStorage=STORAGE.format(address)), None) as client,
+            pytest.raises(CommitUnknown),
+        ):
+            AzureTable(client).commit(Transaction("p", (Insert("a", {"n": 1}),)))
+
+    assert taken == [b"POST /a/$batch"]
+
+
+def test_no_client_of_storage_waits_for_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the library would: a storage that hangs would hold each thread of a sweep for five."""
+    told: list[tuple[float, float]] = []
+
+    def transport(**options: Any) -> Any:  # noqa: ANN401 - handed on
+        told.append((options["connection_timeout"], options["read_timeout"]))
+        return RequestsTransport(**options)
+
+    monkeypatch.setattr("bridge.adapters.clients.RequestsTransport", transport)
+
+    with table_client(settings(), None), queue_client(settings(), None, "queue"):
+        pass
+
+    assert told == [(5, 10), (5, 10)]
+
+
+def test_no_identity_waits_for_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An endpoint of identities can hang as well."""
+    told: dict[str, Any] = {}
+    monkeypatch.setattr("bridge.adapters.clients.DefaultAzureCredential", told.update)
+
+    credential(settings())
+
+    assert (told["connection_timeout"], told["read_timeout"]) == (5, 10)
