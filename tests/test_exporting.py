@@ -26,16 +26,24 @@ from tests.support.world import ENVIRONMENT
 
 ROOT = Path(__file__).parent.parent
 
-#: What a process does that sends two spans and a measure to Azure Monitor.
+#: What a process does that sends two spans and a measure to Azure Monitor, and calls somebody meanwhile.
 TO_AZURE = """
 import logging
 import os
+from contextlib import suppress
+import requests
+from urllib3 import PoolManager
+from urllib3.exceptions import HTTPError
 from bridge.adapters.exporting import telemetry
 from bridge.settings import read_settings
 from bridge.telemetry import Metric, Step
 made = telemetry(read_settings(dict(os.environ)))
 with made.span(Step.SWEEP, bridge__source="default") as sweep, made.span(Step.POLL, sweep.traceparent):
     made.measure(Metric.ATTEMPTS, 3, bridge__attempt__outcome="2xx")
+    with suppress(requests.RequestException):
+        requests.post("http://127.0.0.1:1/a-path-that-is-a-secret")
+    with suppress(HTTPError):
+        PoolManager(retries=False).request("GET", "http://127.0.0.1:1/a-path-that-is-a-secret")
 logging.getLogger("bridge").error("a line of the log")
 made.close()
 """
@@ -156,6 +164,7 @@ def test_azure_monitor_gets_spans_and_measures(collector: Collector) -> None:
     measures = {metric["name"]: metric["value"] for each in data for metric in each.get("metrics", [])}
     assert measures["bridge.attempts"] == 3
     assert [each["message"] for each in data if "message" in each] == []  # the host sends the log
+    assert "secret" not in json.dumps(told)  # and no library tells whom it has called
 
 
 def test_azure_without_a_connection_string_is_misconfigured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,19 +4,24 @@ import base64
 import hashlib
 import hmac
 import json
+import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+import trustme
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from werkzeug import Response
 
+from bridge.adapters.published_keys import PublishedKeys
 from bridge.api.routes import Routes
 from bridge.app import App
+from bridge.core.callers import NoKeys, Tenant
 from tests.support.http import Answer, Client
 from tests.support.tenant import (
     ANN,
@@ -32,7 +37,8 @@ from tests.support.tenant import (
     public_pem,
     published,
 )
-from tests.support.world import NOON, Stage
+from tests.support.world import NOON, FakeClock, Stage
+from tests.zoo.receivers import living
 
 AT_NOON = int(NOON.timestamp())
 FORWARDED = {
@@ -320,6 +326,25 @@ def test_a_tenant_that_is_silent_holds_up_one_caller_and_no_more(guarded: Stage,
         answering.set()
 
     assert (second.status, is_waiting, first.result().status) == (200, True, 200)
+
+
+@pytest.mark.filterwarnings("default")  # one that is raised would keep from sending what is not to be sent
+def test_a_tenant_with_a_strangers_certificate_is_not_believed() -> None:
+    """Whoever is in between would publish keys of its own."""
+    heard: list[bytes] = []
+
+    def listens(connection: socket.socket, _: threading.Event) -> None:
+        heard.append(connection.recv(65_536))
+
+    served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(served)
+    with living(listens, served) as port:
+        keys = PublishedKeys(Tenant(id=TENANT, audience=AUDIENCE, authority=f"https://localhost:{port}"), FakeClock())
+        found = keys.find("first")
+        keys.close()
+
+    assert isinstance(found, NoKeys)
+    assert heard in ([], [b""])
 
 
 @pytest.mark.parametrize(

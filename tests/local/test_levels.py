@@ -53,11 +53,21 @@ def tenant() -> Iterator[KeyServer]:
         yield running
 
 
+#: What an app needs to be a whole one.
+WHOLE = {name: value for name, value in ENVIRONMENT.items() if name.startswith(("SPEECH_", "BRIDGE_SIGNING"))}
+
+
+@pytest.fixture(scope="module")
+def by_key(azurite: Azurite) -> Iterator[HostProcess]:
+    """Run the app with all its settings, for callers with a key."""
+    with app_with(azurite, **WHOLE) as running:
+        yield running
+
+
 @pytest.fixture(scope="module")
 def by_token(azurite: Azurite, tenant: KeyServer) -> Iterator[HostProcess]:
     """Run the app with all its settings, for callers with tokens."""
-    settings = {name: value for name, value in ENVIRONMENT.items() if name.startswith(("SPEECH_", "BRIDGE_SIGNING"))}
-    with app_with(azurite, **settings, **tenant.settings) as running:
+    with app_with(azurite, **WHOLE, **tenant.settings) as running:
         yield running
 
 
@@ -73,6 +83,19 @@ def test_every_route_needs_a_key_but_those_that_are_open(host: HostProcess, meth
 
     assert right == LET_IN
     assert {without, wrong} == ({LET_IN} if (method, path) in OPEN else {401})
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES, ids=[" ".join(each) for each in ROUTES])
+def test_a_whole_app_needs_a_key_as_well(by_key: HostProcess, method: str, path: str) -> None:
+    """It says itself who guards its routes; one that is misconfigured has not got so far."""
+    url = by_key.url + path.replace("{id}", "some-id")
+
+    without, wrong = (
+        requests.request(method, url, headers=headers, timeout=10).status_code
+        for headers in ({}, {"x-functions-key": "wrong"})
+    )
+
+    assert {without, wrong} == ({200} if (method, path) in OPEN else {401})
 
 
 def test_the_routes_are_found_in_the_readme() -> None:
