@@ -1,6 +1,7 @@
 """What the settings lead to outside of the bridge: clients, threads, chance, and proofs of who asks."""
 
 import json
+import logging
 import socket
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from azure.core.pipeline.transport import RequestsTransport
 
 from bridge.adapters.clients import credential, queue_client, table_client
 from bridge.adapters.tables import AzureTable
+from bridge.app import App
 from bridge.core.errors import CommitUnknown
 from bridge.core.keys import OperationRef
 from bridge.core.sealing import NONCE_BYTES
@@ -182,3 +184,14 @@ def test_no_identity_waits_for_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
     credential(settings())
 
     assert (told["connection_timeout"], told["read_timeout"]) == (5, 10)
+
+
+def test_no_library_writes_of_urls_into_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of callbacks can hold secrets, and those of storage signatures."""
+    libraries = [logging.getLogger(name) for name in ("azure", "urllib3")]
+    for each in libraries:
+        monkeypatch.setattr(each, "level", logging.NOTSET)
+
+    App.from_environment({})
+
+    assert [each.level for each in libraries] == [logging.WARNING, logging.CRITICAL]
