@@ -126,6 +126,7 @@ columns are known once, no session's defaults are merged |
 | `deliver.vs_requests` | 0.42 | 0.49 | a step writes what has changed in a row, and copies it once |
 | `deliver.vs_requests` | 0.49 | 0.55 | no future for each attempt and no file for the log, as where it is deployed |
 | `deliver.vs_requests` | 0.55 | 0.59 | no proxy is looked for, no cookie read, no URL normalised twice |
+| `deliver.vs_requests` | 0.59 | 0.61 | of an answer no header is copied, no address is judged twice |
 | a commit of five rows over Azurite, ms | 8.5 | 2.0 | a transaction is written and read without a dozen threads |
 | `instances.deliveries_per_second` | 50 | 129 | the same |"""
 
