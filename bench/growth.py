@@ -62,7 +62,7 @@ def _sweeps(name: str, large: Counted, small: Counted, scale: Scale) -> Figures:
     for each in (large, small):
         _copy(due, each)
     large.taken(), small.taken()
-    ratio = _sweeping(large.table, small.table, scale)
+    ratio = _sweeping(large.table, small.table, scale.long_rounds)
     return {name: ratio, f"{name}.calls": large.taken().total() / small.taken().total()}
 
 
@@ -70,13 +70,13 @@ def _sweeps_in_memory(name: str, large: MemoryTable, small: MemoryTable, scale: 
     """Do the same with a table that finds a range by its keys, as the service does and its emulator does not."""
     for each in (large, small):
         _register(composed(table=each), scale.due, "due")
-    return {f"{name}.in_memory": _sweeping(large, small, scale)}
+    return {f"{name}.in_memory": _sweeping(large, small, scale.lists)}
 
 
-def _sweeping(large: Table, small: Table, scale: Scale) -> float:
+def _sweeping(large: Table, small: Table, rounds: int) -> float:
     bridges = [composed(table=each, upstream=Instant()) for each in (large, small)]
     first, second = (partial(seconds, bridge.sweep_later) for bridge in bridges)
-    return Pair.alternating(first, second, scale.long_rounds).ratio
+    return Pair.alternating(first, second, rounds).ratio
 
 
 def _query_due(storage: Counted) -> None:

@@ -28,7 +28,7 @@ class Scale:
     #: Operations in a stored table that is called large, and in one that is called small.
     stored: int = 100_000
     few: int = 1000
-    #: Lists of each.
+    #: Lists of each, and sweeps where they take milliseconds.
     lists: int = 15
     #: Due operations in both of them.
     due: int = 500

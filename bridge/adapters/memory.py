@@ -5,10 +5,11 @@ One contract suite runs on this table and on the real service's emulator, so wha
 
 import math
 import threading
-from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import count
+from itertools import count, islice
+
+from sortedcontainers import SortedList
 
 from bridge.core.delivery import Call
 from bridge.core.errors import Conflict, ConflictKind
@@ -17,6 +18,7 @@ from bridge.core.transaction import ANY, MAX_WRITES, Delete, Insert, Merge, Row,
 _MAX_STRING_UNITS = 32_768
 _MAX_BYTES = 65_536
 _INT_LIMIT = 2**63
+_NO_KEYS = SortedList()
 
 
 class MemoryTable:
@@ -28,7 +30,7 @@ class MemoryTable:
 
     def __init__(self) -> None:
         self._rows: dict[str, dict[str, Row]] = {}
-        self._keys: dict[str, list[str]] = {}
+        self._keys: dict[str, SortedList] = {}
         self._etags = count(1)
         self._lock = threading.Lock()
 
@@ -42,10 +44,9 @@ class MemoryTable:
     ) -> Sequence[Row]:
         """Read the rows with `start <= key < stop` in the order of their keys, at most `limit` of them."""
         with self._lock:
-            keys = self._keys.get(partition, [])
-            first, last = bisect_left(keys, start), bisect_left(keys, stop)
-            rows = self._rows.get(partition, {})
-            return [_only(rows[key], columns) for key in keys[first:last][:limit]]
+            keys, rows = self._keys.get(partition, _NO_KEYS), self._rows.get(partition, {})
+            found = keys.irange(start, stop, inclusive=(True, False))
+            return [_only(rows[key], columns) for key in islice(found, limit)]
 
     def commit(self, transaction: Transaction) -> Mapping[str, str]:
         """Do all writes or none.
@@ -70,12 +71,13 @@ class MemoryTable:
             return [row for name in partitions for _, row in sorted(self._rows.get(name, {}).items())]
 
     def _put(self, partition: str, key: str, row: Row | None) -> None:
-        rows, keys = self._rows[partition], self._keys.setdefault(partition, [])
+        rows, keys = self._rows[partition], self._keys.setdefault(partition, SortedList())
         if row is None:
-            del rows[key], keys[bisect_left(keys, key)]
+            del rows[key]
+            keys.remove(key)
             return
         if key not in rows:
-            insort(keys, key)
+            keys.add(key)
         rows[key] = row
 
 
