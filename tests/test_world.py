@@ -5,7 +5,7 @@ import logging
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -143,19 +143,23 @@ def test_a_commit_is_sent_once_by_the_client_that_is_deployed() -> None:
         taken = []
 
         def be_busy() -> None:
-            while True:
-                connection, _ = listening.accept()
-                with connection:
-                    taken.append(connection.recv(65_536)[:14])
-                    connection.sendall(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            with suppress(OSError):  # once nobody listens any more
+                while True:
+                    connection, _ = listening.accept()
+                    with connection:
+                        taken.append(connection.recv(65_536)[:14])
+                        connection.sendall(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
-        threading.Thread(target=be_busy, daemon=True).start()
+        busy = threading.Thread(target=be_busy)
+        busy.start()
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
         with (
             table_client(settings(AzureWebJobsStorage=STORAGE.format(address)), None) as client,
             pytest.raises(CommitUnknown),
         ):
             AzureTable(client).commit(Transaction("p", (Insert("a", {"n": 1}),)))
+        listening.shutdown(socket.SHUT_RDWR)
+        busy.join(20)
 
     assert taken == [b"POST /a/$batch"]
 
