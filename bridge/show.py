@@ -139,9 +139,10 @@ class Show:
         ends = (_end(rows) for rows in parts if len(rows) == size)
         end = min((cursor.place for cursor in ends if cursor is not None), default=None)
         found = (entry for (_, state), rows in zip(places, parts, strict=True) for entry in entries(rows, state))
-        whole = sorted((entry for entry in found if end is None or _place(entry) <= end), key=_place, reverse=True)
-        newest = {entry.ref: entry for entry in whole}
-        return Page(sorted(newest.values(), key=_place), None if end is None else Cursor(end))
+        newest: dict[RegistrationRef, IndexEntry] = {}
+        for entry in sorted((entry for entry in found if end is None or _place(entry) <= end), key=_place):
+            newest.setdefault(entry.ref, entry)
+        return Page(list(newest.values()), None if end is None else Cursor(end))
 
     def status(self) -> Status:
         """Read the heartbeat, the first due row of each partition, and the counts."""

@@ -1,7 +1,6 @@
 """The outside, over real sockets: the Speech service, receivers, storage that breaks."""
 
 import socket
-import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -34,7 +33,7 @@ from local.azurite import Azurite
 from local.receiver import Receiver
 from local.upstream import Upstream
 from tests.support.world import ENVIRONMENT, NOON, FakeClock
-from tests.zoo.receivers import OK, drips, living
+from tests.zoo.receivers import OK, drips, living, overhearing
 
 MULTIPART = b"HTTP/1.1 202 Accepted\r\nContent-Type: multipart/mixed; boundary=batch_1\r\n"
 OPERATION = OperationRef("default", "operation-1")
@@ -176,14 +175,7 @@ def test_an_identity_that_cannot_be_reached_is_no_token() -> None:
 
 def test_a_source_with_a_strangers_certificate_hears_nothing() -> None:
     """Not even the key."""
-    heard: list[bytes] = []
-
-    def listens(connection: socket.socket, _: threading.Event) -> None:
-        heard.append(connection.recv(65_536))
-
-    served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    trustme.CA().issue_cert("localhost").configure_cert(served)
-    with living(listens, served) as port:
+    with overhearing(trustme.CA().issue_cert("localhost")) as (port, heard):
         reply = speech(f"https://localhost:{port}").ask(OPERATION)
 
     assert reply == NoReply("tls")

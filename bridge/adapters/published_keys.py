@@ -95,7 +95,7 @@ class PublishedKeys:
         """
         known, now = self._known, self._clock()
         if known.calls_for_a_question(key_id, now):
-            is_kept = key_id in known.keys and known.find(key_id, now) is known.keys[key_id]
+            is_kept = isinstance(known.find(key_id, now), RSAPublicKey)
             if self._lock.acquire(blocking=not is_kept):
                 try:
                     if self._known.calls_for_a_question(key_id, self._clock()):  # nobody has asked meanwhile

@@ -15,8 +15,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs."
 
 EXIT_CODES = """Exit codes: 0 it went well; 1 what was followed or examined has failed (a delivery that is dead, an
 operation that is Failed, a callback that is not genuine, something that is BAD); 2 what was typed or set cannot be
-followed;
-3 the bridge cannot be reached, or refused; 4 what was waited for did not end in time; 130 Ctrl-C."""
+followed; 3 the bridge cannot be reached, or refused; 4 what was waited for did not end in time; 130 Ctrl-C."""
 
 ENVIRONMENT = """The environment says where the bridge is: BRIDGE_URL; with BRIDGE_KEY, a function key, or
 BRIDGE_TOKEN, a bearer token. None of them is ever an argument, which a list of processes would show."""

@@ -4,8 +4,6 @@ import base64
 import hashlib
 import hmac
 import json
-import socket
-import ssl
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -38,7 +36,7 @@ from tests.support.tenant import (
     published,
 )
 from tests.support.world import NOON, FakeClock, Stage
-from tests.zoo.receivers import living
+from tests.zoo.receivers import overhearing
 
 AT_NOON = int(NOON.timestamp())
 FORWARDED = {
@@ -331,14 +329,7 @@ def test_a_tenant_that_is_silent_holds_up_one_caller_and_no_more(guarded: Stage,
 @pytest.mark.filterwarnings("default")  # one that is raised would keep from sending what is not to be sent
 def test_a_tenant_with_a_strangers_certificate_is_not_believed() -> None:
     """Whoever is in between would publish keys of its own."""
-    heard: list[bytes] = []
-
-    def listens(connection: socket.socket, _: threading.Event) -> None:
-        heard.append(connection.recv(65_536))
-
-    served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    trustme.CA().issue_cert("localhost").configure_cert(served)
-    with living(listens, served) as port:
+    with overhearing(trustme.CA().issue_cert("localhost")) as (port, heard):
         keys = PublishedKeys(Tenant(id=TENANT, audience=AUDIENCE, authority=f"https://localhost:{port}"), FakeClock())
         found = keys.find("first")
         keys.close()

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import trustme
+
 #: What a receiver does with a connection, until it is told to stop.
 Habit = Callable[[socket.socket, threading.Event], None]
 
@@ -204,3 +206,22 @@ def living(habit: Habit, tls: ssl.SSLContext | None = None) -> Iterator[int]:
                 thread.join(10)
             for each in open_ones:
                 each.close()
+
+
+@contextmanager
+def overhearing(certificate: trustme.LeafCert) -> Iterator[tuple[int, list[bytes]]]:
+    """Let a receiver live that serves with a certificate; gives its port, and what it gets to hear."""
+    heard: list[bytes] = []
+
+    def listens(connection: socket.socket, _: threading.Event) -> None:
+        heard.append(connection.recv(65_536))
+
+    with living(listens, tls_with(certificate)) as port:
+        yield port, heard
+
+
+def tls_with(certificate: trustme.LeafCert) -> ssl.SSLContext:
+    """Serve with a certificate."""
+    served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(served)
+    return served

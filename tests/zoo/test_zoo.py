@@ -3,7 +3,6 @@
 import gc
 import ipaddress
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -28,7 +27,7 @@ from bridge.core.outcome import Delivered, Failure, Outcome, Unreachable
 from bridge.core.rows import decode, for_insert
 from bridge.core.transaction import Insert, Transaction
 from tests.support.world import NOON, FakeClock
-from tests.zoo.receivers import OK, ZOO, drips, floods, hear, living, never_reads, says
+from tests.zoo.receivers import OK, ZOO, drips, floods, hear, living, never_reads, overhearing, says, tls_with
 
 #: Short, so that the zoo is walked through quickly; the shape of what happens is that of 15 and 5 seconds.
 LIMITS = Limits(attempt=0.8, lookup=0.3, connect=0.4)
@@ -239,16 +238,9 @@ def tls_courier(courier: HttpCourier, authority: trustme.CA, tmp_path: Path) -> 
     return courier
 
 
-def context(certificate: trustme.LeafCert) -> ssl.SSLContext:
-    """Serve with a certificate."""
-    served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    certificate.configure_cert(served)
-    return served
-
-
 def test_a_right_certificate_is_taken(tls_courier: HttpCourier, authority: trustme.CA) -> None:
     """For the name in the URL, though the connection goes to an address."""
-    with living(says(OK + b"\r\n"), context(authority.issue_cert("localhost"))) as port:
+    with living(says(OK + b"\r\n"), tls_with(authority.issue_cert("localhost"))) as port:
         assert kind(tls_courier.post(f"https://localhost:{port}/", {}, b"{}")) == 200
 
 
@@ -263,12 +255,7 @@ def test_a_wrong_certificate_is_not(tls_courier: HttpCourier, authority: trustme
             "localhost", not_before=long_ago, not_after=long_ago + timedelta(days=1)
         ),
     }[wrong]()
-    heard: list[bytes] = []
-
-    def listens(connection: socket.socket, _: threading.Event) -> None:
-        heard.append(connection.recv(65_536))
-
-    with living(listens, context(certificate)) as port:
+    with overhearing(certificate) as (port, heard):
         outcome = tls_courier.post(f"https://localhost:{port}/", {}, b"{}")
 
     assert kind(outcome) == "tls"
@@ -300,7 +287,7 @@ def test_what_came_beyond_an_answer_over_tls_does_not_answer_the_next_request(
         hear(connection)
         connection.sendall(OK + b"Content-Length: 0\r\n\r\n")
 
-    with living(says_too_much, context(authority.issue_cert("localhost"))) as port:
+    with living(says_too_much, tls_with(authority.issue_cert("localhost"))) as port:
         outcomes = [kind(tls_courier.post(f"https://localhost:{port}/", {}, b"{}")) for _ in range(2)]
 
     assert len(first) == 8192
