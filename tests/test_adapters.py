@@ -33,9 +33,9 @@ from local.azurite import Azurite
 from local.receiver import Receiver
 from local.upstream import Upstream
 from tests.support.world import ENVIRONMENT, NOON, FakeClock
-from tests.zoo.receivers import OK, drips, living, overhearing
+from tests.zoo.receivers import OK, drips, hear, living, overhearing
 
-MULTIPART = b"HTTP/1.1 202 Accepted\r\nContent-Type: multipart/mixed; boundary=batch_1\r\n"
+MULTIPART = b"HTTP/1.1 202 Accepted\r\nConnection: close\r\nContent-Type: multipart/mixed; boundary=batch_1\r\n"
 OPERATION = OperationRef("default", "operation-1")
 LOCAL = read_settings(
     {
@@ -63,7 +63,7 @@ def server(*replies: bytes) -> Iterator[str]:
             for reply in replies:
                 connection, _ = listening.accept()
                 with connection:
-                    connection.recv(65_536)
+                    hear(connection)  # to its end: a connection that is closed with something unread is reset
                     connection.sendall(reply)
 
         thread = threading.Thread(target=serve, daemon=True)
@@ -426,9 +426,9 @@ def test_a_table_that_cannot_be_made_is_unavailable() -> None:
     no_table = b'{"odata.error": {"code": "TableNotFound", "message": {"lang": "en-US", "value": "0:It is not."}}}\r\n'
     missing = multipart(b"HTTP/1.1 404 No\r\n\r\n" + no_table)
     there = b'{"odata.error": {"code": "TableAlreadyExists", "message": {"lang": "en-US", "value": "It is."}}}'
-    head = b"HTTP/1.1 409 Conflict\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(there)
+    head = b"HTTP/1.1 409 Conflict\r\nConnection: close\r\nContent-Length: %d\r\n" % len(there)
     with (
-        server(missing, head + there, missing) as endpoint,
+        server(missing, head + b"Content-Type: application/json\r\n\r\n" + there, missing) as endpoint,
         table_at(endpoint) as client,
         pytest.raises(StorageUnavailable) as caught,
     ):
