@@ -7,6 +7,11 @@ WORKERS ?= 3
 INSTALLED := $(VENV)/.installed
 PYTEST = $(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
+# Tools that some tests need, if a folder beside the repository has them.
+ifneq ($(wildcard ../shared/bin),)
+export PATH := $(abspath ../shared/bin):$(PATH)
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help start demo test prove cover mutate bench check lock clean
 
