@@ -191,12 +191,12 @@ def test_absence_is_believed_after_ten_minutes(wired: Wired) -> None:
 
 
 def test_refusal_is_believed_the_third_time(wired: Wired) -> None:
-    """A minute apart, with the upstream's code and message for the receivers."""
+    """After 10 minutes of it, with the upstream's code and message for the receivers."""
     refused = Answer.of({"error": {"code": "BadRequest", "message": "No."}}, status=400)
 
     operation = wired.after(refused, refused, refused)
 
-    assert [each.at - NOON.timestamp() for each in wired.upstream.requests] == [0, 60, 120]
+    assert [each.at - NOON.timestamp() for each in wired.upstream.requests] == [0, 60, 600]
     assert (operation.verdict, operation.reason) == (Verdict.EXPIRED, "refused")
     wired.bridge.deliver_all()
     assert json.loads(wired.bridge.courier.posted[0].body)["data"]["error"] == {"code": "BadRequest", "message": "No."}

@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 
 from bridge.api import answers, overview_answers
 from bridge.core.attempt import AttemptRecord
-from bridge.core.budget import ADVICE, Budget
+from bridge.core.budget import Budget
 from bridge.core.family import Family
+from bridge.core.hints import of_denial
 from bridge.core.history import Hour
 from bridge.core.index import IndexEntry
 from bridge.core.keys import due_at, law_key
@@ -124,7 +125,7 @@ def source(known: Source, budget: Budget | None) -> answers.Source:
         "price": round(budget.price, 2) if budget else 1.0,
         "pausedUntil": iso_or_none(budget.paused_until if budget else None),
         "problem": budget.denied if budget else None,
-        "advice": ADVICE if budget and budget.denied else None,
+        "advice": of_denial(budget.denied).do if budget and budget.denied else None,
     }
 
 

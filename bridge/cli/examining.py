@@ -11,6 +11,7 @@ import requests
 from bridge.cli.client import Api, Json
 from bridge.cli.diagnosis import troubles
 from bridge.cli.errors import CommandFailed, Refused
+from bridge.core.hints import of_denial
 from bridge.core.times import Clock
 
 #: Clocks are taken to agree within this.
@@ -130,7 +131,7 @@ def _sweeps(status: Json, now: datetime) -> Iterator[Examined]:
 def _source(source: Json) -> Examined:
     name = f"source {source['name']}"
     if source["problem"]:
-        text = f"Speech does not take the credential: {source['problem']}; paused until {source['pausedUntil']}"
+        text = f"{of_denial(source['problem']).what}: {source['problem']}; paused until {source['pausedUntil']}"
         return Examined(name, Health.BAD, text, source["advice"])
     if source["stoppedUntil"]:
         do = "nothing, if it passes; else lower SPEECH_REQUESTS_PER_SECOND or raise the resource's quota"

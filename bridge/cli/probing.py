@@ -12,9 +12,8 @@ from bridge.adapters.clients import credential, queue_client, table_client
 from bridge.adapters.queue import DELIVERIES_QUEUE
 from bridge.cli.examining import Examined, Health, agreement
 from bridge.core.answer import Absent, Denied, Fault, Pending, Refused, Terminal, Throttled, read
-from bridge.core.budget import ADVICE
 from bridge.core.errors import Misconfigured
-from bridge.core.hints import of_poll
+from bridge.core.hints import of_denial, of_poll
 from bridge.core.keys import HEARTBEAT_KEY, SOURCES_PARTITION, OperationRef
 from bridge.core.times import Clock
 from bridge.settings import Settings, read_settings
@@ -107,7 +106,8 @@ def _sources(settings: Settings, clock: Clock) -> Iterator[Examined]:
             case Absent() | Pending() | Terminal():
                 yield Examined(name, Health.GOOD, f"answers at {source.endpoint}, and takes the credential")
             case Denied(what=what):
-                yield Examined(name, Health.BAD, f"does not take the credential: {what}", ADVICE)
+                hint = of_denial(what)
+                yield Examined(name, Health.BAD, f"{hint.what}: {what}", hint.do)
             case Fault(what=what) | Throttled(what=what) | Refused(what=what):
-                hint = of_poll(what)
-                yield Examined(name, Health.BAD, what, hint.do if hint else None)
+                fault = of_poll(what)
+                yield Examined(name, Health.BAD, what, fault.do if fault else None)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from bridge.core.client_errors import CLIENT_ERRORS, Meaning
 from bridge.core.operation import Explanation, Verdict
 from bridge.core.retry import parse_retry_after
 from bridge.core.text import printable
@@ -20,8 +21,7 @@ MAX_BODY_BYTES = 4096
 #: A source is left alone for this long at the most, whatever it asks for.
 LONGEST_STOP = timedelta(hours=1)
 
-_OK, _NO_CONTENT, _BAD, _UNAUTHORISED, _FORBIDDEN, _NOT_FOUND = 200, 204, 400, 401, 403, 404
-_TOO_MANY, _UNAVAILABLE, _SERVER_ERROR = 429, 503, 500
+_OK, _NO_CONTENT, _UNAVAILABLE = 200, 204, 503
 _VERDICTS = {
     "succeeded": Verdict.SUCCEEDED,
     "failed": Verdict.FAILED,
@@ -89,6 +89,8 @@ class Fault:
     """This was no answer about the operation."""
 
     what: str
+    #: How long this question should wait, if the answer named a time; at most LONGEST_STOP.
+    wait: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,15 +143,25 @@ def read(reply: Reply | NoReply | NoToken, operation_id: str, now: datetime) -> 
 
 def _read_status(reply: Reply, now: datetime) -> Answer:
     why = _explanation(_json_object(reply.body) or {})
-    status, what = reply.status, f"HTTP {reply.status}{_in_brackets(why)}"
-    if status == _TOO_MANY or (status == _UNAVAILABLE and reply.retry_after is not None):
-        wait = parse_retry_after(reply.retry_after, now)
-        return Throttled(what, None if wait is None else min(wait, LONGEST_STOP))
-    if status in (_UNAUTHORISED, _FORBIDDEN):
-        return Denied(what)
-    if status in (_NO_CONTENT, _NOT_FOUND):
+    what, wait = f"HTTP {reply.status}{_in_brackets(why)}", _wait(reply, now)
+    if reply.status == _NO_CONTENT:
         return Absent(what)
-    return Refused(what, why) if _BAD <= status < _SERVER_ERROR else Fault(what)
+    if reply.status == _UNAVAILABLE and reply.retry_after is not None:
+        return Throttled(what, wait)
+    meaning, _ = CLIENT_ERRORS.get(reply.status, (Meaning.MOMENT, ""))
+    answers: dict[Meaning, Answer] = {
+        Meaning.REQUEST: Refused(what, why),
+        Meaning.ABSENCE: Absent(what),
+        Meaning.CREDENTIAL: Denied(what),
+        Meaning.RATE: Throttled(what, wait),
+        Meaning.MOMENT: Fault(what, wait),
+    }
+    return answers[meaning]
+
+
+def _wait(reply: Reply, now: datetime) -> timedelta | None:
+    wait = parse_retry_after(reply.retry_after, now)
+    return None if wait is None else min(wait, LONGEST_STOP)
 
 
 def _read_body(raw: bytes, operation_id: str) -> Pending | Terminal | Fault:

@@ -100,18 +100,29 @@ REASONS: Mapping[str, Hint] = MappingProxyType(
             "check the operation id, and that the source is the resource where the work was submitted",
         ),
         "refused": Hint(
-            "Speech refused the question three times in a row",
+            "for 10 minutes Speech refused the question",
             "check SPEECH_PATH and SPEECH_API_VERSION, and that a regional endpoint has a key",
         ),
     }
 )
 
 _DENIED = Hint("Speech does not take the bridge's credential", ADVICE)
+#: What a 403 can mean besides, by the text that Azure's gateways put into it.
+_QUOTA = Hint(
+    "the quota of the Speech resource is used up",
+    "wait until it is replenished, or raise the quota or the pricing tier of the resource",
+)
+_NETWORK = Hint(
+    "the network rules of the Speech resource do not let the bridge in",
+    "allow the app's subnet or outbound addresses in the resource's networking, or reach it by its private endpoint",
+)
 _UNREACHABLE = Hint("Speech cannot be reached", "check SPEECH_ENDPOINT, its name and the network's way to it")
 _POLLS: tuple[tuple[re.Pattern[str], Hint], ...] = (
+    (re.compile(r"HTTP 403\b.*([Qq]uota|[Cc]all volume|[Cc]all rate|[Rr]ate limit)"), _QUOTA),
+    (re.compile(r"HTTP 403\b.*([Vv]irtual [Nn]etwork|VNet|[Ff]irewall|[Pp]rivate|[Pp]ublic|[Nn]etwork)"), _NETWORK),
     (re.compile(r"HTTP 40[13]\b|no token"), _DENIED),
     (
-        re.compile(r"HTTP (404|204)\b"),
+        re.compile(r"HTTP (404|410|204)\b"),
         Hint(
             "Speech knows no such operation, or not yet",
             "check the operation id and the source; the bridge gives up after 10 minutes of this",
@@ -124,7 +135,14 @@ _POLLS: tuple[tuple[re.Pattern[str], Hint], ...] = (
             "nothing, if it passes; else lower SPEECH_REQUESTS_PER_SECOND or raise the resource's quota",
         ),
     ),
-    (re.compile(r"HTTP 4\d\d\b"), Hint("Speech refuses the question", REASONS["refused"].do)),
+    (re.compile(r"HTTP 4(00|05|1[3-6]|22|31)\b"), Hint("Speech refuses the question", REASONS["refused"].do)),
+    (
+        re.compile(r"HTTP 4\d\d\b"),
+        Hint(
+            "a gateway before Speech, or Speech for the moment, does not answer the question",
+            "nothing, if it passes: it is asked again, ever more slowly; else look at the proxies and gateways between",
+        ),
+    ),
     (
         re.compile(r"HTTP 5\d\d\b"),
         Hint("Speech has a fault", "nothing: it is asked again, ever more slowly; see its status page if it lasts"),
@@ -159,6 +177,11 @@ def of_poll(last_error: str | None) -> Hint | None:
     if last_error is None:
         return None
     return next((hint for pattern, hint in _POLLS if pattern.match(last_error)), _UNREACHABLE)
+
+
+def of_denial(what: str) -> Hint:
+    """Explain why a source does not let the bridge in, by the text that its answer is kept as."""
+    return of_poll(what) or _DENIED
 
 
 def of_end(reason: str | None) -> Hint | None:

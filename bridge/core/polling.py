@@ -3,12 +3,14 @@
 answer                     next
 pending                    by the schedule
 terminal                   the event
-fault                      by the schedule, at the least 2 s · 2ⁿ after the n-th in a row, up to 5 min
+fault                      by the schedule, at least 2 s · 2ⁿ after the n-th in a row, up to 5 min, or as it names
 throttled                  when the source may be asked again; the count of faults stays
-absent (404, 204)          after 5, 15, 60 s, then every 5 min; after 10 min of nothing else `Expired`, `notFound`
-refused (400, other 4xx)   twice more, a minute apart; then `Expired`, `refused`
+absent (204, 404, 410)     after 5, 15, 60 s, then every 5 min; after 10 min of nothing else `Expired`, `notFound`
+refused                    twice more, after 1 min and after 9; then `Expired`, `refused`
 denied (401, 403)          when the source may be asked again; nothing expires by this
 past the deadline          this was the last poll: `Expired`, `deadline`, unless the source kept it from an answer
+
+`bridge/core/client_errors.py` has a row for each status from 400 to 499: which of these it is, and why.
 """
 
 from dataclasses import dataclass, replace
@@ -30,9 +32,9 @@ ABSENT_WAIT = timedelta(minutes=5)
 #: An absence is believed after it has lasted this long, since a new operation may not be visible yet.
 ABSENT_FOR = timedelta(minutes=10)
 
-#: The question is refused this often in a row before the refusal is believed.
-REFUSALS = 3
-REFUSAL_WAIT = timedelta(minutes=1)
+#: Waits after the first refusals in a row. The one after the last of them is believed: like an absence, a refusal
+#: has lasted 10 minutes then, since a gateway's bad minute looks the same.
+REFUSAL_WAITS = (timedelta(minutes=1), timedelta(minutes=9))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +100,10 @@ def after_poll(
         case Pending(status=status):
             seen = replace(_counted(asked), seen_running_at=now)
             return _go_on(seen, now, policy, policy.outlook.next_poll(seen, now), status=status)
-        case Fault(what=what):
+        case Fault(what=what, wait=named):
             failed = _counted(asked, faults=watch.faults + 1)
-            wait = min(FIRST_FAULT_WAIT * (1 << min(watch.faults + 1, 16)), LONGEST_FAULT_WAIT)
+            own = min(FIRST_FAULT_WAIT * (1 << min(watch.faults + 1, 16)), LONGEST_FAULT_WAIT)
+            wait = max(own, named or own)
             return _go_on(failed, now, policy, max(policy.outlook.next_poll(failed, now), now + wait), error=what)
         case Absent(what=what):
             return _after_absence(asked, now, policy, what)
@@ -121,9 +124,9 @@ def _after_absence(watch: Watch, now: datetime, policy: PollingPolicy, what: str
 
 def _after_refusal(watch: Watch, now: datetime, policy: PollingPolicy, answer: Refused) -> AskAgain | Finish:
     refused = _counted(watch, refusals=watch.refusals + 1)
-    if refused.refusals >= REFUSALS:
+    if watch.refusals >= len(REFUSAL_WAITS):
         return replace(_give_up(refused, "refused", answer.what), why=answer.why)
-    return _go_on(refused, now, policy, now + REFUSAL_WAIT, error=answer.what)
+    return _go_on(refused, now, policy, now + REFUSAL_WAITS[watch.refusals], error=answer.what)
 
 
 def _go_on(

@@ -1,5 +1,6 @@
 """When a delivery is attempted again: a schedule that anybody can read, and a decision that follows it."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -24,6 +25,9 @@ ATTEMPTS_PER_RUN = len(SCHEDULE) + 1
 
 #: Each wait is made up to this much shorter or longer, so that what failed together is not retried together.
 JITTER = 0.2
+
+#: Whole seconds, or with a fraction.
+_SECONDS = re.compile(r"(?=\.?[0-9])([0-9]*)((?:\.[0-9]*)?)", re.ASCII)
 
 #: A receiver can lengthen a wait by so much at the most, and never shorten it.
 LONGEST_LENGTHENING = timedelta(hours=24)
@@ -69,12 +73,16 @@ def decide(outcome: Outcome, *, attempt_of_run: int, now: datetime, chance: floa
 
 
 def parse_retry_after(value: str | None, now: datetime) -> timedelta | None:
-    """Read a `Retry-After` header (RFC 9110, 10.2.3): seconds or an HTTP date; None where it is neither or past."""
+    """Read a `Retry-After` header (RFC 9110, 10.2.3): seconds or an HTTP date; None where it is neither or past.
+
+    Fractions of a second, which the RFC does not have and servers send, are rounded up.
+    """
     if value is None:
         return None
     text = value.strip()
-    if text.isascii() and text.isdigit():
-        return timedelta(seconds=min(int(text[:12]), 10**9))
+    seconds = _SECONDS.fullmatch(text)
+    if seconds is not None:
+        return timedelta(seconds=min(int(seconds[1][:12] or 0) + bool(seconds[2].strip(".0")), 10**9))
     try:
         at = parsedate_to_datetime(text)
         wait = at - now

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from bridge.core.answer import Absent, Answer, Denied, Fault, Pending, Refused, Terminal, Throttled
-from bridge.core.budget import ADVICE, Budget, accept, deny, fresh, give_back, repriced, reserve, throttle
+from bridge.core.budget import Budget, accept, deny, fresh, give_back, repriced, reserve, throttle
 from bridge.core.errors import Conflict, ForeignRow, StorageUnavailable
+from bridge.core.hints import of_denial
 from bridge.core.keys import SOURCES_PARTITION, source_key
 from bridge.core.rows import for_insert, for_merge, stored
 from bridge.core.source import Source
@@ -124,7 +125,8 @@ class SourceRun:
             case Denied(what=what):
                 self._close()
                 self._change(lambda budget: deny(budget, what, now, asked_at=asked_at))
-                log(Event.DENIED, source=self.source.name, what=what, until=self._budget.paused_until, advice=ADVICE)
+                advice = of_denial(what).do
+                log(Event.DENIED, source=self.source.name, what=what, until=self._budget.paused_until, advice=advice)
             case Pending() | Terminal() | Absent() | Refused():
                 if accept(self._budget, asked_at=asked_at) != self._budget:
                     self._change(lambda budget: accept(budget, asked_at=asked_at))

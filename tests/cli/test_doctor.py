@@ -78,7 +78,7 @@ def test_a_bridge_that_is_well(played: PlayedBridge) -> None:
         (
             {"sources": [SOURCE | {"problem": "HTTP 401", "advice": "check SPEECH_KEY", "pausedUntil": "2026"}]},
             "source default",
-            "does not take the credential: HTTP 401; paused until 2026",
+            "does not take the bridge's credential: HTTP 401; paused until 2026",
             "check SPEECH_KEY",
         ),
     ],
@@ -228,8 +228,8 @@ def test_a_setting_that_is_wrong_is_named() -> None:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        ("wrong key (gateway)", ("does not take the credential: HTTP 401", "check SPEECH_KEY")),
-        ("no role", ("does not take the credential: HTTP 403", "Cognitive Services Speech User")),
+        ("wrong key (gateway)", ("does not take the bridge's credential: HTTP 401", "check SPEECH_KEY")),
+        ("no role", ("does not take the bridge's credential: HTTP 403", "Cognitive Services Speech User")),
         ("throttled without a hint", ("HTTP 429", "lower SPEECH_REQUESTS_PER_SECOND")),
         ("bad request", ("HTTP 400", "check SPEECH_PATH and SPEECH_API_VERSION")),
         ("not JSON", ("HTTP 200 without a JSON object", "check SPEECH_ENDPOINT")),

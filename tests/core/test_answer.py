@@ -13,6 +13,7 @@ from bridge.core.answer import (
     LONGEST_STOP,
     MAX_BODY_BYTES,
     Absent,
+    Answer,
     Denied,
     Fault,
     NoReply,
@@ -24,6 +25,7 @@ from bridge.core.answer import (
     Throttled,
     read,
 )
+from bridge.core.client_errors import CLIENT_ERRORS
 from bridge.core.operation import Verdict
 
 EXAMPLES = json.loads((Path(__file__).parent.parent / "facts" / "upstream-responses.json").read_text())
@@ -130,6 +132,7 @@ def test_no_token_is_a_denied_credential() -> None:
         ("Mon, 23 Nov 2026 11:00:00 GMT", None),
         ("Tue, 23 Nov 2027 12:00:00 GMT", LONGEST_STOP),
         ("999999999", LONGEST_STOP),
+        ("600.5", timedelta(seconds=601)),
         ("-5", None),
         ("soon", None),
         (None, None),
@@ -145,6 +148,51 @@ def test_a_429_may_say_for_how_long(header: str | None, wait: timedelta | None) 
 def test_a_503_without_a_time_is_a_fault() -> None:
     """Of this one question; with a time it stops the source."""
     assert isinstance(read(Reply(status=503), "operation-1", NOON), Fault)
+
+
+#: What each client error is taken for. All others are about a gateway or the moment.
+ABOUT_THE_REQUEST = {400, 405, 413, 414, 415, 416, 422, 431}
+ABOUT_THE_OPERATION = {404, 410}
+ABOUT_THE_SOURCE = {401: Denied, 403: Denied, 429: Throttled}
+
+
+def kind_of(status: int) -> type[Answer]:
+    """Say what a client error has to be taken for."""
+    if status in ABOUT_THE_REQUEST:
+        return Refused
+    return Absent if status in ABOUT_THE_OPERATION else ABOUT_THE_SOURCE.get(status, Fault)
+
+
+def test_the_table_has_each_client_error_with_a_reason() -> None:
+    """From 400 to 499, and nothing else."""
+    assert set(CLIENT_ERRORS) == set(range(400, 500))
+    assert all(why for _, why in CLIENT_ERRORS.values())
+
+
+@pytest.mark.parametrize("status", range(400, 500))
+def test_each_client_error_is_taken_for_its_meaning(status: int) -> None:
+    """With a body and without."""
+    for body in (b"", b'{"error": {"code": "X", "message": "y"}}', b"<html>"):
+        assert type(read(Reply(status=status, body=body), "operation-1", NOON)) is kind_of(status)
+
+
+@pytest.mark.parametrize("status", [301, 408, 425, 500, 502, 599])
+@pytest.mark.parametrize(
+    ("header", "wait"),
+    [
+        ("120", timedelta(minutes=2)),
+        ("600.5", timedelta(seconds=601)),
+        ("Mon, 23 Nov 2026 12:01:00 GMT", timedelta(minutes=1)),
+        ("999999999", LONGEST_STOP),
+        ("soon", None),
+        (None, None),
+    ],
+)
+def test_a_fault_may_say_for_how_long(status: int, header: str | None, wait: timedelta | None) -> None:
+    """The question waits so long; the other operations of the source do not."""
+    answer = read(Reply(status=status, retry_after=header), "operation-1", NOON)
+
+    assert answer == Fault(f"HTTP {status}", wait)
 
 
 @pytest.mark.parametrize(

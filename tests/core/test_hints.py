@@ -1,9 +1,11 @@
 """What is broken and what to do: a hint for everything that can go wrong, and none for what went well."""
 
+import json
+
 import pytest
 
 from bridge.core import hints
-from bridge.core.answer import NoReply, NoToken, Reply, read
+from bridge.core.answer import Denied, NoReply, NoToken, Reply, read
 from bridge.core.budget import ADVICE
 from bridge.core.outcome import Failure
 from tests.support.world import NOON
@@ -56,6 +58,10 @@ def test_a_status_goes_by_itself_or_by_its_class(status: int, words: str) -> Non
         (Reply(status=403, body=b'{"error": {"code": "PermissionDenied"}}'), "does not take the bridge's credential"),
         (NoToken("no token: ClientAuthenticationError"), "does not take the bridge's credential"),
         (Reply(status=404), "knows no such operation"),
+        (Reply(status=410), "knows no such operation"),
+        (Reply(status=408), "a gateway before Speech"),
+        (Reply(status=412), "a gateway before Speech"),
+        (Reply(status=431), "refuses the question"),
         (Reply(status=204), "knows no such operation"),
         (Reply(status=429), "asked too often"),
         (Reply(status=400), "refuses the question"),
@@ -74,6 +80,33 @@ def test_what_a_poll_met_is_explained(reply: Reply | NoReply | NoToken, words: s
 
     assert hint is not None
     assert words in hint.what
+
+
+@pytest.mark.parametrize(
+    ("body", "advice"),
+    [
+        ({"error": {"code": "PermissionDenied", "message": "Principal does not have access."}}, "SPEECH_KEY"),
+        (
+            {"statusCode": 403, "message": "Out of call volume quota. Quota will be replenished in 22.14:18:12."},
+            "wait until it is replenished",
+        ),
+        ({"error": {"code": "403", "message": "Quota exceeded."}}, "wait until it is replenished"),
+        (
+            {"error": {"code": "403", "message": "Access denied due to Virtual Network/Firewall rules."}},
+            "allow the app's subnet",
+        ),
+        (
+            {"error": {"code": "403", "message": "Public access is disabled. Please configure private endpoint."}},
+            "allow the app's subnet",
+        ),
+    ],
+)
+def test_each_kind_of_403_gets_an_advice_of_its_own(body: dict[str, object], advice: str) -> None:
+    """A used-up quota and network rules are no wrong key."""
+    answer = read(Reply(status=403, body=json.dumps(body).encode()), "operation-1", NOON)
+
+    assert isinstance(answer, Denied)
+    assert advice in hints.of_denial(answer.what).do
 
 
 def test_a_denied_credential_gets_the_advice_that_the_status_gives() -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bridge.core.answer import Absent, Answer, Denied, Fault, Pending, Refused, Terminal, Throttled
+from bridge.core.answer import Absent, Answer, Denied, Fault, Pending, Refused, Reply, Terminal, Throttled, read
 from bridge.core.keys import OperationRef
 from bridge.core.law import Law
 from bridge.core.operation import Verdict, Watch
@@ -99,15 +99,59 @@ def test_an_absence_is_believed_after_ten_minutes_of_nothing_else() -> None:
 
 
 def test_a_refusal_is_believed_the_third_time() -> None:
-    """A minute apart."""
+    """After it has lasted for 10 minutes, like an absence."""
     watch, now, waits = WATCH, at(1), []
     while isinstance(decision := after_poll(watch, Refused("HTTP 400"), now, POLICY), AskAgain):
         assert decision.error == "HTTP 400"
         waits.append((decision.at - now).total_seconds())
         watch, now = decision.watch, decision.at
 
-    assert waits == [60, 60]
+    assert waits == [60, 540]
     assert (decision.verdict, decision.reason, decision.error) == (Verdict.EXPIRED, "refused", "HTTP 400")
+
+
+@pytest.mark.parametrize("status", range(400, 500))
+def test_a_client_error_ends_an_operation_only_if_it_is_about_the_operation(status: int) -> None:
+    """After 10 minutes of nothing else; all others go on for a day, until the deadline."""
+    ends = {404: "notFound", 410: "notFound"} | dict.fromkeys((400, 405, 413, 414, 415, 416, 422, 431), "refused")
+    watch, now, begun = WATCH, at(1), at(1)
+
+    answer = read(Reply(status=status), WATCH.ref.id, now)
+    while isinstance(decision := after_poll(watch, answer, now, POLICY), AskAgain):
+        watch, now = decision.watch, decision.at
+        if now - begun > timedelta(hours=20):
+            break
+
+    if status in ends:
+        assert isinstance(decision, Finish)
+        assert (decision.reason, now - begun) == (ends[status], timedelta(minutes=10))
+    else:
+        assert isinstance(decision, AskAgain)
+
+
+@pytest.mark.parametrize("status", [402, 408, 409, 412, 421, 423, 425, 499])
+def test_a_bad_minute_of_a_gateway_is_followed_by_the_end(status: int) -> None:
+    """Ten times in a row, and then the operation has succeeded."""
+    watch, now = WATCH, at(1)
+    for _ in range(10):
+        decision = after_poll(watch, read(Reply(status=status), WATCH.ref.id, now), now, POLICY)
+        assert isinstance(decision, AskAgain)
+        watch, now = decision.watch, decision.at
+
+    decision = after_poll(watch, Terminal(Verdict.SUCCEEDED, "{}"), now, POLICY)
+
+    assert isinstance(decision, Finish)
+    assert decision.verdict is Verdict.SUCCEEDED
+
+
+def test_a_fault_that_names_a_time_is_asked_about_after_it() -> None:
+    """A shorter time than the bridge's own wait changes nothing."""
+    waits = [
+        after_poll(replace(WATCH, faults=5), Fault("HTTP 500", timedelta(seconds=wait)), at(1), POLICY)
+        for wait in (1, 600)
+    ]
+
+    assert [(each.at - at(1)).total_seconds() for each in waits if isinstance(each, AskAgain)] == [128, 600]
 
 
 @pytest.mark.parametrize("answer", [Pending("Running"), Fault("x"), Absent("HTTP 404"), Refused("HTTP 400")])
