@@ -13,11 +13,11 @@ export PATH := $(abspath ../shared/bin):$(PATH)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help start demo test prove cover mutate bench check lock clean
+.PHONY: help start demo test prove cover mutate bench bench-isolation check lock clean
 
 help: ## List what can be made
-	@$(PYTHON) -c 'import re; print(*(f"make {name:8} {what}" for name, what in \
-		re.findall(r"(?m)^([a-z]+):.*?## (.*)", open("Makefile").read())), sep="\n")'
+	@$(PYTHON) -c 'import re; print(*(f"make {name:15} {what}" for name, what in \
+		re.findall(r"(?m)^([a-z-]+):.*?## (.*)", open("Makefile").read())), sep="\n")'
 
 start: $(INSTALLED) ## Run everything on this machine, until Ctrl-C
 	@$(VENV)/bin/python -m local start
@@ -43,6 +43,9 @@ mutate: $(INSTALLED) ## Change bridge/ in thousands of ways, and see which no te
 
 bench: $(INSTALLED) ## Measure speed, cost and what the schedule is worth; writes bench/RESULTS.md
 	@$(VENV)/bin/python -m bench
+
+bench-isolation: $(INSTALLED) ## Measure what others notice of one fault; merged into bench/RESULTS.md
+	@$(VENV)/bin/python -m bench.isolation
 
 check: $(INSTALLED) ## Check format, lint and types, and run the tests
 	@$(VENV)/bin/python -m ruff format --check .

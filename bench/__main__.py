@@ -1,22 +1,30 @@
 """Run all measures: `make bench` writes results.json and RESULTS.md. Names after it run those only, and write nothing.
 
-Each measure runs alone, in a fresh process.
+Each measure runs alone, in a fresh process. Figures of families that it does not measure stay in both files.
 """
 
-import json
 import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 
-from bench import delivering, growth, imports, instances, memory, schedule, started, storage, sweeping
+from bench import (
+    delivering,
+    growth,
+    imports,
+    instances,
+    isolation,
+    memory,
+    results,
+    schedule,
+    started,
+    storage,
+    sweeping,
+)
 from bench.experiments import Size
 from bench.measuring import Figures, Scale
 from bench.page import page
-
-_FOLDER = Path(__file__).parent
 
 MEASURES: Mapping[str, Callable[[Scale], Figures]] = {
     "sweeping": sweeping.measure,
@@ -49,10 +57,11 @@ def main(names: Sequence[str]) -> None:
     begun = time.perf_counter()
     found, text = schedule.measure(Size())
     figures = run(list(MEASURES), Scale())
+    kept = results.merged(results.read(), {**figures, **found.figures})
     written = page(figures, imports.costs(), text, took=time.perf_counter() - begun)
-    rounded = {name: float(f"{value:.4g}") for name, value in sorted({**figures, **found.figures}.items())}
-    (_FOLDER / "results.json").write_text(json.dumps(rounded, indent=2) + "\n", encoding="utf-8")
-    (_FOLDER / "RESULTS.md").write_text(written, encoding="utf-8")
+    written = results.with_section(written, isolation.TITLE, isolation.section(kept))
+    results.write(kept)
+    (results.FOLDER / "RESULTS.md").write_text(written, encoding="utf-8")
     print(written)
 
 

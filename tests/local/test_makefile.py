@@ -53,13 +53,16 @@ def test_alone_it_lists_what_can_be_made() -> None:
         "cover",
         "mutate",
         "bench",
+        "bench-isolation",
         "check",
         "lock",
         "clean",
     ]
 
 
-@pytest.mark.parametrize("target", ["start", "demo", "test", "prove", "cover", "mutate", "bench", "check"])
+@pytest.mark.parametrize(
+    "target", ["start", "demo", "test", "prove", "cover", "mutate", "bench", "bench-isolation", "check"]
+)
 def test_python_that_is_too_old_or_missing_is_said(tmp_path: Path, target: str) -> None:
     """One line that says what to do, and nothing is made."""
     old = tmp_path / "python3.10"
