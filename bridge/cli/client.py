@@ -1,7 +1,8 @@
 """Calls the bridge. Where it is and with which key comes from the environment, which no process list shows."""
 
+import ipaddress
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import parse_qs, quote, urlsplit
 
 import requests
@@ -11,26 +12,74 @@ from requests.auth import AuthBase
 from bridge import __version__
 from bridge.cli.errors import Misused, Refused, Unreachable
 from bridge.core import hints
+from bridge.core.headers import VALUE
 from bridge.core.text import printable
 
 Json = dict[str, Any]
 
 URL, KEY, TOKEN = "BRIDGE_URL", "BRIDGE_KEY", "BRIDGE_TOKEN"
 
-_LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 #: Seconds to connect and to answer: a ping alone can take 15 s, a redelivery of many longer.
 _TIMEOUTS = (10, 90)
 _ABOUT_RULES = ("not public", "not allowed", "not among those allowed", "must use https")
 _LONGEST = 300
 _UNAUTHORISED, _FORBIDDEN, _NOT_FOUND = 401, 403, 404
+#: Raised by `requests` before a byte is sent: the request itself cannot be written.
+_NEVER_SENT = (
+    requests.exceptions.InvalidHeader,
+    requests.exceptions.InvalidJSONError,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.InvalidURL,
+    requests.exceptions.MissingSchema,
+)
 _UNKNOWN_HERE = f"nothing of the bridge answers there: {URL} is the address of the function app, without a path"
+
+
+def header_secret(environment: Mapping[str, str], name: str) -> str | None:
+    """Read a variable whose value goes into a header, without white space around the value; None if there is none.
+
+    Raises Misused, which names the variable and never shows the value.
+    """
+    value = environment.get(name, "").strip()
+    if VALUE.fullmatch(value) is None:
+        raise Misused(f"{name} has a line break or another character that a header cannot carry: set it again")
+    return value or None
+
+
+def is_this_machine(host: str) -> bool:
+    """Tell whether a host is a loopback address or `localhost`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def past_proxies(host: str) -> dict[str, str]:
+    """Return the `proxies` argument of `requests` for a host: no proxy in front of this machine.
+
+    A proxy named by HTTP_PROXY would read a request to this machine, and its key, in the clear.
+    """
+    return {"no_proxy": host} if is_this_machine(host) else {}
+
+
+class _Fields(dict[str, Any]):
+    """A JSON object of an answer. A field that is missing means another version of the bridge, not a bug here."""
+
+    def __missing__(self, name: str) -> NoReturn:
+        raise other_version(f"its answer has no {name!r}")
+
+
+def other_version(why: str) -> Refused:
+    """Return the error for an answer that this command line cannot read."""
+    text = f"the service at {URL} is not this version of the bridge: {why}"
+    return Refused(text, status=0, code="OtherVersion")
 
 
 class _Credentials(AuthBase):
     """Proves who calls. As the session's own `auth` it also keeps `.netrc` out, and must not be false for that."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        key, token = environment.get(KEY), environment.get(TOKEN)
+        key, token = header_secret(environment, KEY), header_secret(environment, TOKEN)
         self._headers = ({"x-functions-key": key} if key else {}) | (
             {"Authorization": f"Bearer {token}"} if token else {}
         )
@@ -50,6 +99,7 @@ class Api:
 
     def __init__(self, url: str, credentials: AuthBase) -> None:
         self.url = url
+        self._proxies = past_proxies(urlsplit(url).hostname or "")
         self._session = requests.Session()
         self._session.auth = credentials
         self._session.headers["User-Agent"] = f"speech-webhook-bridge-cli/{__version__}"
@@ -73,7 +123,7 @@ class Api:
         if "@" in parts.netloc:
             raise Misused(f"{URL} has a password in it: use {KEY} or {TOKEN}")
         credentials = _Credentials(environment)
-        if credentials.are_there and parts.scheme == "http" and host not in _LOCAL:
+        if credentials.are_there and parts.scheme == "http" and not is_this_machine(host):
             raise Misused(f"{URL} is http, and {KEY} or {TOKEN} would be read on the way: use https")
         path = parts.path.rstrip("/").removesuffix("/api")
         return cls(f"{parts.scheme}://{parts.netloc}{path}", credentials)
@@ -124,13 +174,21 @@ class Api:
     ) -> requests.Response:
         """Make one call and return whatever comes back. Redirects are not followed: a key would go with them.
 
-        Raises Unreachable.
+        Raises Unreachable, and Misused for a request that cannot be written.
         """
         url = f"{self.url}/api/{'/'.join(quote(part, safe='~') for part in path.split('/'))}"
         try:
             return self._session.request(
-                method, url, params=dict(parameters or {}), json=body, timeout=_TIMEOUTS, allow_redirects=False
+                method,
+                url,
+                params=dict(parameters or {}),
+                json=body,
+                timeout=_TIMEOUTS,
+                allow_redirects=False,
+                proxies=self._proxies,
             )
+        except (*_NEVER_SENT, UnicodeError) as error:
+            raise Misused(f"this cannot be sent ({type(error).__name__}): look at the arguments and at {URL}") from None
         except requests.RequestException as error:
             why = type(error).__name__
             raise Unreachable(f"{self.url} does not answer ({why}): is it running, and {URL} right?") from error
@@ -177,7 +235,7 @@ def _of_the_host(answer: requests.Response) -> str:
 
 def _object(answer: requests.Response) -> Json | None:
     try:
-        read = answer.json()
-    except ValueError:
+        read = answer.json(object_hook=_Fields)
+    except (ValueError, RecursionError):
         return None
     return read if isinstance(read, dict) else None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from urllib.parse import urlsplit
 
-from bridge.cli.client import Api, Json
+from bridge.cli.client import Api, Json, other_version
 from bridge.cli.errors import Refused
 from bridge.core import hints
 from bridge.core.hints import Hint
@@ -106,4 +106,11 @@ def _of_attempts(shown: Json) -> Finding | None:
     last = ended[-1]
     hint = hints.of_attempt(last["status"], last["error"])
     seen = last["error"] or f"HTTP {last['status']}"
-    return None if hint is None else Finding(f"receiver {urlsplit(shown['callbackUrl']).netloc}", seen, hint)
+    return None if hint is None else Finding(f"receiver {_host_of(shown['callbackUrl'])}", seen, hint)
+
+
+def _host_of(url: str) -> str:
+    try:
+        return urlsplit(url).netloc
+    except ValueError:
+        raise other_version(f"{url[:80]!r} is not a URL") from None

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
 import requests
 
-from bridge.cli.client import Api, Json
+from bridge.cli.client import Api, Json, other_version
 from bridge.cli.diagnosis import troubles
 from bridge.cli.errors import CommandFailed, Refused
 from bridge.core.hints import of_denial
@@ -75,10 +75,9 @@ def over_the_bridge(api: Api, clock: Clock) -> Iterator[Examined]:
 def agreement(name: str, whose: str, date: str | None, now: datetime) -> Examined:
     """Compare this machine's clock with the `Date` of an answer (RFC 9110, 6.6.1)."""
     try:
-        there = parsedate_to_datetime(date or "")
-    except ValueError:
-        return Examined(name, Health.SKIPPED, "not compared: the answer has no Date")
-    apart = now - there
+        apart = now - parsedate_to_datetime(date or "").astimezone(UTC)
+    except (ValueError, OverflowError):
+        return Examined(name, Health.SKIPPED, "not compared: the answer has no Date that can be read")
     seconds = abs(apart) // timedelta(seconds=1)
     if abs(apart) <= AGREEMENT:
         return Examined(name, Health.GOOD, f"agrees with {whose} within {AGREEMENT.seconds} s")
@@ -155,4 +154,12 @@ def _deliveries(api: Api) -> Iterator[Examined]:
 
 
 def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
+    if text is None:
+        return None
+    try:
+        read = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        read = None
+    if read is None or read.tzinfo is None:
+        raise other_version(f"{str(text)[:40]!r} is not a time")
+    return read

@@ -1,6 +1,7 @@
 """What a command writes: tables and colours for a terminal, plain lines for a pipe, JSON for a program."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bridge.cli.surroundings import Surroundings
+from bridge.core.text import printable
 
 
 class Tone(StrEnum):
@@ -33,12 +35,21 @@ class Line:
     tone: Tone = Tone.PLAIN
 
 
+#: Everything outside of printable ASCII and line breaks: the candidates for escaping in JSON.
+_BEYOND_ASCII = re.compile(r"[^ -~\n]")
+
+
 class Output:
-    """Where a command writes. Text is never read as markup, and never wrapped in a pipe."""
+    """Writes the text of a command, and is the one place that makes it printable.
+
+    An answer can hold escape sequences that a terminal would follow. In text each character that is not printable
+    becomes a space, in JSON an escape of JSON. Text is never read as markup, and never wrapped in a pipe.
+    """
 
     def __init__(self, around: Surroundings) -> None:
         self.as_json = around.as_json
         self._plain = around.out
+        self._errors = around.err
         self.console = Console(file=around.out, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
     @property
@@ -48,33 +59,45 @@ class Output:
 
     def json(self, value: Any, *, compact: bool = False) -> None:  # noqa: ANN401 - JSON
         """Write JSON: one value, or with `compact` one of many, a line each."""
-        self._write(json.dumps(value, ensure_ascii=False, indent=None if compact else 2))
+        text = json.dumps(value, ensure_ascii=False, indent=None if compact else 2)
+        self._write(_BEYOND_ASCII.sub(_escaped, text))
 
     def say(self, text: str, tone: Tone = Tone.PLAIN) -> None:
         """Write one line."""
-        self.console.print(Text(text, style=tone.value))
+        self.console.print(Text(_clean(text), style=tone.value))
         self._plain.flush()
+
+    def note(self, text: str) -> None:
+        """Write one line to standard error, as text even for programs."""
+        self._errors.write(f"{_clean(text)}\n")
+
+    def error(self, message: str, *, code: str) -> None:
+        """Write the error that ended the command to standard error: one line, or an object of JSON."""
+        if self.as_json:
+            self._errors.write(json.dumps({"error": {"code": code, "message": message}}) + "\n")
+        else:
+            self.note(message)
 
     def lines(self, lines: Iterable[Line], *, indent: str = "  ") -> None:
         """Write labelled lines, their texts in one column."""
         kept = list(lines)
         width = max((len(each.label) for each in kept), default=0)
         for each in kept:
-            label = f"{indent}{each.label:<{width}}  "
-            self.console.print(Text.assemble((label, Tone.QUIET.value), (each.text, each.tone.value)))
+            label = f"{indent}{_clean(each.label):<{width}}  "
+            self.console.print(Text.assemble((label, Tone.QUIET.value), (_clean(each.text), each.tone.value)))
         self._plain.flush()
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Write a table, or for a pipe a line each, the cells between tabs."""
         if not self.is_terminal:
             for row in rows:
-                self._write("\t".join(row))
+                self._write("\t".join(_clean(cell) for cell in row))
             return
         self.console.print(table_of(columns, rows), soft_wrap=False)
 
     def _write(self, text: str) -> None:
         """Write a line as it is: the console would make spaces of tabs."""
-        self._plain.write(text.encode(errors="replace").decode() + "\n")
+        self._plain.write(text + "\n")
         self._plain.flush()
 
 
@@ -84,5 +107,14 @@ def table_of(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(_clean(cell)) for cell in row))
     return table
+
+
+def _clean(text: str) -> str:
+    return printable(text, len(text))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    character = found[0]
+    return character if character.isprintable() else json.dumps(character)[1:-1]

@@ -1,12 +1,15 @@
 """Reads what people type: durations, times, ids, and headers from places that no process list shows."""
 
+import codecs
 import json
+import math
 import re
 import sys
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from bridge.cli.client import header_secret
 from bridge.cli.errors import Misused
 from bridge.core.keys import OPERATION_ID, RegistrationRef
 from bridge.core.times import iso
@@ -53,22 +56,30 @@ def is_operation_id(text: str) -> bool:
 
 
 def read_text(place: str) -> str:
-    """Read a file, or standard input for `-`. Raises Misused."""
+    """Read a file, or standard input for `-`, in UTF-8 or with the byte order mark of UTF-16. Raises Misused."""
     try:
-        return sys.stdin.read() if place == "-" else Path(place).read_text(encoding="utf-8")
+        raw = sys.stdin.buffer.read() if place == "-" else Path(place).read_bytes()
+        return raw.decode("utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise Misused(f"{place} cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}") from error
 
 
 def json_object(text: str, what: str) -> dict[str, object]:
-    """Read a JSON object. Raises Misused."""
+    """Read a JSON object whose numbers JSON can carry on: 1e400 would become Infinity. Raises Misused."""
     try:
-        read = json.loads(text)
-    except ValueError:
+        read = json.loads(text.removeprefix("\ufeff"), parse_float=_finite, parse_constant=_finite)
+    except (ValueError, RecursionError):
         read = None
     if not isinstance(read, dict):
-        raise Misused(f"{what} is no JSON object")
+        raise Misused(f"{what} is not a JSON object, or holds a number that JSON cannot carry")
     return read
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
 
 
 def header_lines(lines: Iterable[str], what: str) -> dict[str, str]:
@@ -96,9 +107,11 @@ def own_headers(
                 "use --header-env 'Name: VARIABLE' or --headers-file"
             )
     named = header_lines(from_environment, "--header-env")
+    values: dict[str, str] = {}
     for name, variable in named.items():
-        if not environment.get(variable):
+        value = header_secret(environment, variable)
+        if value is None:
             raise Misused(f"--header-env {name}: the environment has no {variable}")
-    values = {name: environment[variable] for name, variable in named.items()}
+        values[name] = value
     filed = {} if file is None else header_lines(read_text(file).splitlines(), "--headers-file")
     return {**typed, **values, **filed} or None

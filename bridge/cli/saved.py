@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 import requests
 
+from bridge.cli.client import is_this_machine, past_proxies
 from bridge.cli.errors import Misused
 from bridge.cli.reading import header_lines, json_object, read_text
 from bridge.cli.verifying import Saved
 
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _SHAPE = 'a JSON object {"headers": {…}, "body": "…"}, or an array of them, the last one counting'
 
 
@@ -24,14 +24,14 @@ def from_record(place: str, message_id: str | None) -> Saved:
     text = _fetched(place) if place.startswith(("http://", "https://")) else read_text(place)
     try:
         read: Any = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Misused(f"{place} is not {_SHAPE}") from None
     records = [each for each in (read if isinstance(read, list) else [read]) if _is_record(each)]
     chosen = [each for each in records if message_id is None or _lower(each["headers"]).get("webhook-id") == message_id]
     if not chosen:
         named = "" if message_id is None else f" with the webhook-id {message_id}"
         raise Misused(f"{place} has no callback{named}: it is {_SHAPE}")
-    return Saved(_lower(chosen[-1]["headers"]), chosen[-1]["body"].encode())
+    return Saved(_lower(chosen[-1]["headers"]), _encoded(chosen[-1]["body"], place))
 
 
 def from_files(headers: str, body: str) -> Saved:
@@ -48,10 +48,14 @@ def from_files(headers: str, body: str) -> Saved:
 
 
 def _fetched(url: str) -> str:
-    if urlsplit(url).hostname not in _LOOPBACK:
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        host = ""
+    if not is_this_machine(host):
         raise Misused("a callback is read from files, or from a URL of this machine")
     try:
-        return requests.get(url, timeout=10).text
+        return requests.get(url, timeout=10, proxies=past_proxies(host)).text
     except requests.RequestException as error:
         raise Misused(f"{url} does not answer: is `make start` running?") from error
 
@@ -61,4 +65,14 @@ def _is_record(value: object) -> bool:
 
 
 def _lower(headers: Mapping[str, object]) -> dict[str, str]:
-    return {name.lower(): str(value) for name, value in headers.items()}
+    """Write names in lower case; a value that no header can carry is shown as such, and cannot verify."""
+    return {name.lower(): str(value).encode(errors="replace").decode() for name, value in headers.items()}
+
+
+def _encoded(body: str, place: str) -> bytes:
+    try:
+        return body.encode()
+    except UnicodeEncodeError:
+        raise Misused(
+            f"the body in {place} is not valid Unicode: save the raw bytes, and name them with --body"
+        ) from None

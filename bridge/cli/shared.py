@@ -1,12 +1,11 @@
 """What all commands share: the options that they take alike, and how an error ends any of them."""
 
-import json
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from bridge.cli.client import URL, Api
+from bridge.cli.client import Api
 from bridge.cli.errors import CommandFailed, Refused
 from bridge.cli.output import Output
 from bridge.cli.surroundings import Surroundings
@@ -29,13 +28,9 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except CommandFailed as error:
-            _tell(ctx.find_root().obj, str(error), error)
+            code = error.code if isinstance(error, Refused) else type(error).__name__
+            Output(ctx.find_root().obj).error(str(error), code=code)
             raise typer.Exit(int(error.exit)) from error
-        except KeyError as error:
-            other = f"what answers at {URL} is not this version of the bridge: its answer has no {error}"
-            failed = Refused(other, status=0, code="OtherVersion")
-            _tell(ctx.find_root().obj, other, failed)
-            raise typer.Exit(int(failed.exit)) from error
 
 
 def around(context: typer.Context, *, as_json: bool = False) -> Surroundings:
@@ -52,11 +47,3 @@ def begin(context: typer.Context, *, as_json: bool) -> tuple[Surroundings, Outpu
     """
     found = around(context, as_json=as_json)
     return found, Output(found), Api.of(found.environment)
-
-
-def _tell(found: Surroundings, message: str, error: CommandFailed) -> None:
-    if not found.as_json:
-        found.err.write(f"{' '.join(message.splitlines())}\n")
-        return
-    code = error.code if isinstance(error, Refused) else type(error).__name__
-    found.err.write(json.dumps({"error": {"code": code, "message": message}}) + "\n")

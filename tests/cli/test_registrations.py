@@ -59,7 +59,7 @@ def test_headers_come_from_where_nobody_looks(played: PlayedBridge, tmp_path: Pa
         (("--header", "1234"), "--header has a line that is no header"),
         (("--header-env", "Authorization: NO_SUCH"), "the environment has no NO_SUCH"),
         (("--headers-file", "/no/such/file"), "/no/such/file cannot be read: No such file"),
-        (("--metadata", "1234"), "--metadata is no JSON object"),
+        (("--metadata", "1234"), "--metadata is not a JSON object"),
         (("--", "echo"), "say --wait before the --"),
         (("--wait", "--timeout", "soon"), "'soon' is no duration"),
     ],

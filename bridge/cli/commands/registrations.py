@@ -58,7 +58,7 @@ def register(
     secret = created.pop("signingSecret")
     in_json = output.as_json and not wait
     if show_secret and not in_json:
-        found.err.write(f"{secret}\n")
+        output.note(secret)
     if in_json:
         output.json({**created, "signingSecret": secret} if show_secret else created)
     elif not wait:
@@ -207,5 +207,6 @@ def _run(command: Sequence[str], ended: Json, found: Surroundings) -> int:
     }
     try:
         return subprocess.run(command, env={**found.environment, **told}, check=False).returncode
-    except OSError as error:
-        raise Misused(f"{command[0]} cannot be run: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: an argument or a variable with a NUL
+        why = getattr(error, "strerror", None) or "its arguments or variables hold a NUL"
+        raise Misused(f"{command[0]} cannot be run: {why}") from error

@@ -1,0 +1,242 @@
+"""Secrets, odd text and hostile answers: each ends in one line, without a secret and without a control code."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.cli import Terminal, type_in
+from tests.support.played_bridge import Answer, PlayedBridge, attempt, registration
+
+SECRET = "SECRETKEY1234567890"
+EMPTY: Answer = (200, {"value": [], "nextLink": None})
+LEAST = ("register", "--operation-id", "operation-1", "--callback-url", "https://hooks.example.com/avatar")
+#: A window title, the clipboard, a cleared screen, a C1 code, text from right to left, a bell, a lone surrogate.
+ESCAPES = "\x1b]0;owned\x07\x1b]52;c;aGk=\x07\x1b[2J\x9b31m\u202egnp.exe\udc80\x00"
+STATUS: dict[str, Any] = {
+    "lastSweepAt": "2026-11-23T12:00:00.000Z",
+    "oldestOverdueAt": None,
+    "registrations": {},
+    "sources": [],
+}
+
+
+def shows_control_codes(text: str) -> bool:
+    return any(not each.isprintable() for each in text if each not in "\n\t")
+
+
+@pytest.mark.parametrize("name", ["BRIDGE_KEY", "BRIDGE_TOKEN"])
+@pytest.mark.parametrize("space", ["\r\n", "\n", " ", "\t\n"])
+def test_white_space_around_a_secret_of_the_environment_is_dropped(played: PlayedBridge, name: str, space: str) -> None:
+    played.tell("GET registrations", EMPTY)
+
+    said = type_in("list", environment={**played.environment, name: f"{space}{SECRET}{space}"})
+
+    assert said.exit == 0, said.err
+    sent = played.calls[0].headers
+    assert (sent.get("X-Functions-Key") or sent.get("Authorization", "").removeprefix("Bearer ")) == SECRET
+
+
+@pytest.mark.parametrize("name", ["BRIDGE_KEY", "BRIDGE_TOKEN"])
+@pytest.mark.parametrize("inside", ["\r\n", "\n", "\x00", "\x7f", "é", "\u2028", "\udc80"])
+def test_a_secret_that_no_header_can_carry_is_named_and_never_shown(
+    played: PlayedBridge, name: str, inside: str
+) -> None:
+    said = type_in("list", environment={**played.environment, name: f"{SECRET}{inside}{SECRET}"})
+
+    assert (said.exit, said.out, played.calls) == (2, "", [])
+    assert said.err == f"{name} has a line break or another character that a header cannot carry: set it again\n"
+
+
+@pytest.mark.parametrize("inside", ["\r\n", "\x00", "é"])
+def test_a_secret_header_of_a_callback_is_checked_before_anything_is_sent(played: PlayedBridge, inside: str) -> None:
+    environment = {**played.environment, "RECEIVER": f"{SECRET}{inside}{SECRET}"}
+
+    said = type_in(*LEAST, "--header-env", "Authorization: RECEIVER", environment=environment)
+
+    assert (said.exit, said.out, played.calls) == (2, "", [])
+    assert "RECEIVER has a line break or another character" in said.err
+    assert SECRET not in said.err
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e999", "NaN", "Infinity", "-Infinity"])
+def test_metadata_with_a_number_that_json_cannot_carry_is_wrong_input(played: PlayedBridge, number: str) -> None:
+    said = type_in(*LEAST, "--metadata", f'{{"a": [{number}]}}', environment=played.environment)
+
+    assert (said.exit, said.out, played.calls) == (2, "", [])
+    assert "--metadata is not a JSON object, or holds a number that JSON cannot carry" in said.err
+
+
+def test_metadata_that_is_nested_without_end_is_wrong_input(played: PlayedBridge) -> None:
+    deep = '{"a":' * 200_000
+
+    said = type_in(*LEAST, "--metadata", deep, environment=played.environment)
+
+    assert (said.exit, played.calls, len(said.err.splitlines())) == (2, [], 1)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_files_may_begin_with_a_byte_order_mark(played: PlayedBridge, tmp_path: Path, encoding: str) -> None:
+    played.tell("POST registrations", (201, registration(signingSecret="whsec_c2VjcmV0")))
+    metadata, headers = tmp_path / "metadata", tmp_path / "headers"
+    metadata.write_text('{"grüße": 1}', encoding=encoding)
+    headers.write_text("X-Api-Key: of the file", encoding=encoding)
+
+    said = type_in(*LEAST, "--metadata", f"@{metadata}", "--headers-file", str(headers), environment=played.environment)
+
+    assert said.exit == 0, said.err
+    [call] = played.calls
+    assert (call.body["metadata"], call.body["headers"]) == ({"grüße": 1}, {"X-Api-Key": "of the file"})
+
+
+def test_a_saved_callback_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    record, secret = tmp_path / "record", tmp_path / "secret"
+    record.write_text(json.dumps({"headers": {"webhook-id": "msg_1"}, "body": "{}"}), encoding="utf-8-sig")
+    secret.write_text("whsec_c2VjcmV0", encoding="utf-8-sig")
+
+    said = type_in("verify", str(record), "--secret-file", str(secret))
+
+    assert said.exit == 1
+    assert "webhook-timestamp and webhook-signature missing" in said.out
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"headers": {"webhook-id": "msg_1"}, "body": "\udc80"},
+        {
+            "headers": dict.fromkeys(("webhook-id", "webhook-timestamp", "webhook-signature"), "\udc80"),
+            "body": "{}",
+        },
+    ],
+    ids=["body", "headers"],
+)
+def test_a_callback_that_is_not_valid_unicode_is_not_genuine(tmp_path: Path, record: dict[str, Any]) -> None:
+    saved, secret = tmp_path / "record", tmp_path / "secret"
+    saved.write_text(json.dumps(record))
+    secret.write_text("whsec_c2VjcmV0")
+
+    said = type_in("verify", str(saved), "--secret-file", str(secret))
+
+    assert said.exit in (1, 2)
+    assert not shows_control_codes(said.out + said.err)
+
+
+@pytest.mark.parametrize("is_terminal", [True, False], ids=["terminal", "pipe"])
+@pytest.mark.parametrize(
+    "arguments",
+    [("list",), ("show", "default~operation-1~0123456789abcdef"), ("ping", "https://hooks.example.com/"), LEAST],
+)
+def test_escape_sequences_of_an_answer_reach_no_terminal(
+    played: PlayedBridge, arguments: tuple[str, ...], *, is_terminal: bool
+) -> None:
+    hostile = registration(
+        callbackUrl=f"https://hooks.example.com/{ESCAPES}",
+        state="dead",
+        reason=ESCAPES,
+        metadata={ESCAPES: ESCAPES},
+        attempts=[{**attempt(500), "body": ESCAPES, "address": ESCAPES}],
+        operation={"status": ESCAPES, "lastError": ESCAPES},
+    )
+    played.tell("GET registrations", (200, {"value": [hostile], "nextLink": None}))
+    played.tell("GET registrations/default~operation-1~0123456789abcdef", (200, hostile))
+    played.tell("POST registrations", (201, {**hostile, "signingSecret": ESCAPES}))
+    played.tell("POST callbacks/ping", (200, {**attempt(500), "error": ESCAPES, "address": ESCAPES}))
+
+    shown = type_in(*arguments, environment=played.environment, out=Terminal() if is_terminal else None)
+    as_json = type_in(*arguments, "--json", environment=played.environment)
+
+    ours = shown.out.replace("\x1b[", "") if is_terminal else shown.out  # the colours are ours
+    assert not shows_control_codes(ours + shown.err + as_json.out + as_json.err)
+    assert "\x1b]" not in shown.out
+    assert "\x1b[2J" not in shown.out
+
+
+def test_an_error_of_an_answer_reaches_no_terminal_as_escape_sequences(played: PlayedBridge) -> None:
+    played.tell("GET registrations", (409, {"error": {"code": ESCAPES, "message": ESCAPES, "details": []}}))
+
+    said = type_in("list", environment=played.environment)
+
+    assert said.exit == 3
+    assert not shows_control_codes(said.err)
+
+
+def test_a_field_that_an_answer_lacks_means_another_version(played: PlayedBridge) -> None:
+    played.tell("GET status", (200, {**STATUS, "sources": [{}]}))
+
+    said = type_in("doctor", environment=played.environment)
+
+    assert said.exit == 3
+    assert said.err == "the service at BRIDGE_URL is not this version of the bridge: its answer has no 'name'\n"
+
+
+@pytest.mark.parametrize("time", ["soon", "2026-11-23T12:00:00", 5])
+def test_a_time_that_is_none_means_another_version(played: PlayedBridge, time: object) -> None:
+    played.tell("GET status", (200, {**STATUS, "lastSweepAt": time}))
+
+    said = type_in("doctor", environment=played.environment)
+
+    assert said.exit == 3
+    assert "is not this version of the bridge" in said.err
+
+
+def test_an_id_with_a_nul_runs_no_command(played: PlayedBridge) -> None:
+    odd = registration(state="delivered", attempts=[attempt(204)], operation={"id": "a\x00b", "status": "Succeeded"})
+    played.tell("POST registrations", (201, {**odd, "signingSecret": "whsec_c2VjcmV0"}))
+    played.tell("GET registrations/default~operation-1~0123456789abcdef", (200, odd))
+
+    said = type_in(*LEAST, "--wait", "--", "true", environment=played.environment)
+
+    assert said.exit == 2
+    assert "true cannot be run: its arguments or variables hold a NUL" in said.err
+
+
+class Proxy(BaseHTTPRequestHandler):
+    """Keeps the request lines that arrive."""
+
+    seen: list[str]
+
+    def do_GET(self) -> None:
+        self.seen.append(self.requestline)
+        self.send_error(502)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the base class
+        """Write nothing."""
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Name a proxy in every variable that `requests` reads; return the request lines that arrive there."""
+    seen: list[str] = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Kept", (Proxy,), {"seen": seen}))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{server.server_port}")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    yield seen
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_key_for_this_machine_never_goes_to_a_proxy(played: PlayedBridge, proxy: list[str], host: str) -> None:
+    played.tell("GET registrations", EMPTY)
+    url = played.url.replace("127.0.0.1", host)
+
+    said = type_in("list", environment={"BRIDGE_URL": url, "BRIDGE_KEY": SECRET})
+
+    assert (said.exit, len(played.calls), proxy) == (0, 1, []), said.err
+
+
+def test_a_callback_of_this_machine_is_read_past_a_proxy(played: PlayedBridge, proxy: list[str]) -> None:
+    said = type_in("verify", f"{played.url}/callbacks", "--secret-file", "/dev/null")
+
+    assert said.exit == 2
+    assert (len(played.calls), proxy) == (1, [])
