@@ -6,6 +6,7 @@ import typer
 
 from bridge import __version__
 from bridge.cli.commands import callbacks, operating, registrations
+from bridge.cli.examples import epilog
 from bridge.cli.shared import ENVIRONMENT, EXIT_CODES, AsJson, Commands, around
 
 app = typer.Typer(
@@ -14,12 +15,13 @@ app = typer.Typer(
     help=f"Webhooks for Azure AI Speech operations.\n\n{ENVIRONMENT}",
     epilog=EXIT_CODES,
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 keys = typer.Typer(help="Signing keys.", no_args_is_help=True, rich_markup_mode=None)
-keys.command("new")(operating.new_key)
+keys.command("new", epilog=epilog("keys new"))(operating.new_key)
+keys.command("list", epilog=epilog("keys list"))(operating.list_keys)
 
 for name, command in (
     ("register", registrations.register),
@@ -30,10 +32,12 @@ for name, command in (
     ("redeliver", registrations.redeliver),
     ("ping", callbacks.ping),
     ("verify", callbacks.verify),
+    ("secret", callbacks.secret),
     ("status", operating.status),
     ("doctor", operating.doctor),
+    ("open", operating.open_page),
 ):
-    app.command(name)(command)
+    app.command(name, epilog=epilog(name))(command)
 app.add_typer(keys, name="keys")
 
 

@@ -19,6 +19,9 @@ Json = dict[str, Any]
 
 URL, KEY, TOKEN = "BRIDGE_URL", "BRIDGE_KEY", "BRIDGE_TOKEN"
 
+#: The API returns at most this many registrations in a page.
+MAX_PAGE = 100
+
 #: Seconds to connect and to answer: a ping alone can take 15 s, a redelivery of many longer.
 _TIMEOUTS = (10, 90)
 _ABOUT_RULES = ("not public", "not allowed", "not among those allowed", "must use https")
@@ -142,15 +145,18 @@ class Api:
         """Take something back."""
         self.call("DELETE", path)
 
-    def pages(self, **parameters: object) -> Iterator[Json]:
-        """Read a list of registrations page by page; stops where it is not read on."""
+    def pages(self, *, limit: int | None, **parameters: object) -> Iterator[Json]:
+        """Read a list of registrations page by page, up to `limit` entries in all; None reads to the last page."""
+        left = limit
         while True:
-            page = self.get("registrations", **parameters)
+            size = MAX_PAGE if left is None else min(left, MAX_PAGE)
+            page = self.get("registrations", limit=size, **parameters)
             yield page
-            if not page.get("nextLink"):
+            left = None if left is None else left - len(page["value"])
+            if not page["nextLink"] or left == 0:
                 return
             asked = parse_qs(urlsplit(page["nextLink"]).query)
-            parameters |= {name: values[0] for name, values in asked.items()}
+            parameters |= {name: values[0] for name, values in asked.items() if name != "limit"}
 
     def call(
         self, method: str, path: str, *, parameters: Mapping[str, str] | None = None, body: Json | None = None

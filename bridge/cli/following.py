@@ -57,7 +57,7 @@ class TableDisplay:
     def show(self, seen: Mapping[str, Json]) -> None:
         """Draw it."""
         rows = [(name, shown["state"], in_short(shown)) for name, shown in seen.items()]
-        self.live.update(table_of(_COLUMNS, rows), refresh=True)
+        self.live.update(table_of(_COLUMNS, rows, width=self.live.console.width), refresh=True)
 
 
 @dataclass(slots=True, kw_only=True)

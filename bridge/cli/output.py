@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -93,7 +94,7 @@ class Output:
             for row in rows:
                 self._write("\t".join(_clean(cell) for cell in row))
             return
-        self.console.print(table_of(columns, rows), soft_wrap=False)
+        self.console.print(table_of(columns, rows, width=self.console.width), soft_wrap=False, crop=False)
 
     def _write(self, text: str) -> None:
         """Write a line as it is: the console would make spaces of tabs."""
@@ -101,13 +102,21 @@ class Output:
         self._plain.flush()
 
 
-def table_of(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Draw a table for a terminal."""
+def table_of(columns: Sequence[str], rows: Sequence[Sequence[str]], *, width: int) -> RenderableType:
+    """Draw a table for a terminal; on one that is too narrow for it, each row as a block below its first cell.
+
+    A cell is never broken by a table, so that an id or a time can be copied.
+    """
+    cells = [[_clean(cell) for cell in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
+    if sum(widths) + len(widths) > width:
+        blocks = (f"{first}\n  {'  '.join(filter(None, rest))}" for first, *rest in cells)
+        return Group(*(Text(block, no_wrap=True, overflow="ignore") for block in blocks))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_clean(cell)) for cell in row))
+        table.add_column(column, no_wrap=True)
+    for row in cells:
+        table.add_row(*map(Text, row))
     return table
 
 

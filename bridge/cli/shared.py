@@ -9,8 +9,13 @@ from bridge.cli.client import Api
 from bridge.cli.errors import CommandFailed, Refused
 from bridge.cli.output import Output
 from bridge.cli.surroundings import Surroundings
+from bridge.core.message import Format
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
+
+MessageFormat = Annotated[
+    Format | None, typer.Option("--format", case_sensitive=False, help="How the event is written; standard by default.")
+]
 
 EXIT_CODES = """Exit codes: 0 it went well; 1 what was followed or examined has failed (a delivery that is dead, an
 operation that is Failed, a callback that is not genuine, something that is BAD); 2 what was typed or set cannot be

@@ -123,8 +123,8 @@ def _operation(known: Json) -> str:
     """Write what is known of an operation in one line."""
     reason = f", {known['reason']}" if known["reason"] else ""
     times = "once" if known["polls"] == 1 else f"{known['polls']} times"
-    asked = f"asked {times}, last at {known['lastPolledAt']}" if known["polls"] else "not asked yet"
-    again = f", next at {known['nextPollAt']}" if known["nextPollAt"] else ""
+    asked = f"polled {times}{_at(', last at', known['lastPolledAt'])}" if known["polls"] else "not polled yet"
+    again = _at(", next at", known["nextPollAt"])
     return f"{known['id']} at {known['source']}: {known['status'] or 'not known yet'}{reason}; {asked}{again}"
 
 
@@ -158,6 +158,10 @@ def _source(each: Json) -> list[Line]:
 
 def _advice(found: Finding) -> Line:
     return Line("do", found.hint.do, Tone.ADVICE)
+
+
+def _at(words: str, time: str | None) -> str:
+    return f"{words} {time}" if time else ""
 
 
 def _in_brackets(text: str | None) -> str:

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+import webbrowser
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,6 +26,8 @@ class Surroundings:
     stopwatch: Callable[[], float] = time.monotonic
     #: Waits, in seconds.
     pause: Callable[[float], None] = time.sleep
+    #: Shows a URL in the browser; False if there is no browser.
+    browse: Callable[[str], bool] = webbrowser.open
     out: TextIO = field(default_factory=lambda: sys.stdout)
     err: TextIO = field(default_factory=lambda: sys.stderr)
     #: Whether the command was asked for JSON, before or after its name.

@@ -162,3 +162,38 @@ def test_status_without_a_sweep_is_shown(played: PlayedBridge) -> None:
 
     assert said.exit == 0
     assert said.out.splitlines()[0].split(maxsplit=2) == ["last", "sweep", "none yet"]
+
+
+def test_keys_and_secrets_are_shown(played: PlayedBridge) -> None:
+    played.tell("GET signing-keys", (200, {"value": [{"id": "0123", "publicKey": "whpk_AAAA"}]}))
+    played.tell("GET signing-secret", (200, {"signingSecret": "whsec_AAAA"}))
+
+    keys = type_in("keys", "list", environment=played.environment)
+    secret = type_in("secret", "https://hooks.example.com/avatar", environment=played.environment)
+
+    assert (keys.exit, keys.out) == (0, "0123\twhpk_AAAA\n")
+    assert (secret.exit, secret.out) == (0, "whsec_AAAA\n")
+    assert played.calls[1].path == "signing-secret?callbackUrl=https%3A%2F%2Fhooks.example.com%2Favatar"
+
+
+@pytest.mark.parametrize(("opens", "code"), [(True, 0), (False, 1)])
+def test_open_shows_the_page_in_the_browser(played: PlayedBridge, *, opens: bool, code: int) -> None:
+    shown: list[str] = []
+
+    def browse(url: str) -> bool:
+        shown.append(url)
+        return opens
+
+    said = type_in("open", environment=played.environment, browse=browse)
+
+    assert said.exit == code
+    assert shown == [f"{played.url}/api/dashboard"]
+    assert said.out == f"{played.url}/api/dashboard\n"
+
+
+@pytest.mark.parametrize("arguments", [("-h",), ("list", "-h"), ("keys", "-h"), ("keys", "list", "-h")])
+def test_help_has_a_short_form(arguments: tuple[str, ...]) -> None:
+    said = type_in(*arguments)
+
+    assert said.exit == 0
+    assert "Usage:" in said.out

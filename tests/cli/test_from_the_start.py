@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge.cli.examples import EXAMPLES, PROGRAM
 from local.settings import REPOSITORY
 from tests.local.started import Started, free_ports
 
@@ -77,3 +79,20 @@ def test_a_failed_operation_fails_the_command_and_runs_nothing(start: Started) -
     assert waited.returncode == 1
     assert "  delivered  Failed; attempt 1: HTTP 204 at " in waited.stdout
     assert "ran" not in waited.stdout.splitlines()
+
+
+def test_every_example_of_a_help_text_does_what_it_shows(start: Started) -> None:
+    """Each is taken from `--help` and typed as it stands, but for the port, the id and the name of the program."""
+    name = ""
+
+    for command in EXAMPLES:
+        _, _, shown = bridge(start, *command.split(), "--help").stdout.partition("Examples:\n")
+        lines = [line.strip().removeprefix(f"{PROGRAM} ") for line in shown.splitlines() if line.strip()]
+        assert lines == list(EXAMPLES[command])
+        if command == "open":
+            continue  # tests of the client open it: here a browser would start
+        for line in lines:
+            typed = line.replace("ID", name).replace(":7072/", f":{start.settings.receiver_port}/")
+            done = bridge(start, *shlex.split(typed))
+            assert (done.returncode, done.stderr) == (0, ""), line
+            name = name or done.stdout.split()[0]

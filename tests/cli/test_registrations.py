@@ -148,7 +148,7 @@ def test_show_of_an_operation_names_its_registrations(played: PlayedBridge) -> N
 
 
 def test_list_goes_from_page_to_page(played: PlayedBridge) -> None:
-    """By what nextLink asks for, at the address that was set; without `--all` it stops at the first."""
+    """The pages follow `nextLink` at the address that was set, up to the limit or, with `--all`, to the last page."""
     link = "http://inside.example:8080/api/registrations?state=dead&limit=100&cursor=c%7E1"
     pages = [
         (200, {"value": [registration(each)], "nextLink": next_link}) for each, next_link in ((ID, link), (OTHER, None))
@@ -160,8 +160,8 @@ def test_list_goes_from_page_to_page(played: PlayedBridge) -> None:
 
     assert [line.split("\t")[0] for line in everything.out.splitlines()] == [ID, OTHER]
     assert [call.path for call in played.calls] == [
-        "registrations?state=dead&limit=100",
-        "registrations?state=dead&limit=100&cursor=c~1",
+        "registrations?limit=100&state=dead",
+        "registrations?limit=100&state=dead&cursor=c~1",
         "registrations?limit=1",
     ]
     assert (len(first.json["value"]), first.json["nextLink"]) == (1, link)
@@ -173,8 +173,67 @@ def test_list_is_a_table_on_a_terminal(played: PlayedBridge) -> None:
 
     said = type_in("list", environment=played.environment, out=Terminal())
 
-    assert "registration" in said.out
+    assert ID in said.out
     assert "there are more: --all shows them" in said.out
+
+
+@pytest.mark.parametrize("columns", ["20", "80", "300"])
+def test_list_on_a_terminal_of_any_width_breaks_no_id_and_no_time(
+    played: PlayedBridge, monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    name = "default~0f9c4e3a-6f0b-4d3e-9a67-0b8a5f6c7d8e~0123456789abcdef"
+    played.tell("GET registrations", (200, {"value": [registration(name)], "nextLink": None}))
+
+    said = type_in("list", environment=played.environment, out=Terminal())
+
+    assert name in said.out
+    assert "2026-11-23T12:00:00.000Z" in said.out
+
+
+def test_list_reads_as_many_pages_as_its_limit_needs(played: PlayedBridge) -> None:
+    entries = [registration(f"default~operation-{number}~0123456789abcdef") for number in range(100)]
+    link = "http://inside.example:8080/api/registrations?limit=100&cursor=c1"
+    played.tell(
+        "GET registrations",
+        (200, {"value": entries, "nextLink": link}),
+        (200, {"value": entries[:50], "nextLink": link}),
+    )
+
+    said = type_in("list", "--limit", "150", environment=played.environment)
+
+    assert len(said.out.splitlines()) == 150
+    assert [call.path for call in played.calls] == ["registrations?limit=100", "registrations?limit=50&cursor=c1"]
+
+
+@pytest.mark.parametrize("state", ["dead", "DEAD", "Dead"])
+def test_choices_are_accepted_in_any_letter_case(played: PlayedBridge, state: str) -> None:
+    played.tell("GET registrations", (200, {"value": [], "nextLink": None}))
+    played.tell("POST registrations", (201, CREATED))
+
+    listed = type_in("list", "--state", state, environment=played.environment)
+    registered = type_in(
+        *LEAST, "--event", "succeeded", "--event", "FAILED", "--format", "CloudEvents", environment=played.environment
+    )
+
+    assert (listed.exit, registered.exit) == (0, 0)
+    assert played.calls[0].path == "registrations?limit=50&state=dead"
+    assert (played.calls[1].body["events"], played.calls[1].body["format"]) == (["Succeeded", "Failed"], "cloudevents")
+
+
+def test_a_choice_that_there_is_not_names_those_that_there_are(played: PlayedBridge) -> None:
+    said = type_in("list", "--state", "gone", environment=played.environment)
+
+    assert (said.exit, played.calls) == (2, [])
+    assert "waiting" in said.err
+
+
+def test_register_hands_a_group_on(played: PlayedBridge) -> None:
+    played.tell("POST registrations", (201, CREATED))
+
+    type_in(*LEAST, "--group", "vp9-10min", environment=played.environment)
+
+    assert played.calls[0].body["group"] == "vp9-10min"
 
 
 def test_cancel_takes_many(played: PlayedBridge) -> None:
@@ -203,7 +262,10 @@ def test_redeliver_of_what_is_dead(played: PlayedBridge) -> None:
         "redeliver", "--dead", "--since", "2026-11-23T09:00:00+01:00", "--limit", "5", environment=played.environment
     )
 
-    assert said.out.splitlines() == [f"{ID}  is delivered again", "there are more: say the same again"]
+    assert said.out.splitlines() == [
+        f"{ID}  a new run of attempts has begun",
+        "there are more: run the same command again",
+    ]
     assert [call.body for call in played.calls] == [
         {"state": "dead", "since": "2026-11-23T10:00:00.000Z", "host": "hooks.example.com", "limit": 100},
         {"state": "dead", "since": "2026-11-23T08:00:00.000Z", "limit": 5},
@@ -218,8 +280,25 @@ def test_redeliver_needs_to_know_which(played: PlayedBridge, arguments: tuple[st
     assert (said.exit, played.calls) == (2, [])
 
 
+def test_redeliver_of_a_pending_one_says_that_nothing_has_changed(played: PlayedBridge) -> None:
+    pending = registration(state="pending", nextAttemptAt="2026-11-23T12:30:00.000Z")
+    played.tell(f"GET registrations/{ID}", (200, pending))
+    played.tell(f"POST registrations/{ID}/redeliver", (202, pending))
+    played.tell(f"GET registrations/{OTHER}", (200, registration(OTHER, state="dead")))
+    played.tell(f"POST registrations/{OTHER}/redeliver", (202, registration(OTHER, state="pending")))
+
+    said = type_in("redeliver", ID, OTHER, environment=played.environment)
+
+    assert said.exit == 0
+    assert said.out.splitlines() == [
+        f"{OTHER}  a new run of attempts has begun",
+        f"{ID}  was pending already, nothing has changed; the next attempt is at 2026-11-23T12:30:00.000Z",
+    ]
+
+
 def test_redeliver_of_one_that_has_no_message_is_refused(played: PlayedBridge) -> None:
     """In the bridge's words."""
+    played.tell(f"GET registrations/{ID}", (200, registration()))
     played.tell(f"POST registrations/{ID}/redeliver", (409, problem("NoMessageYet", "There is no message.")))
 
     said = type_in("redeliver", ID, environment=played.environment)

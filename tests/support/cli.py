@@ -46,13 +46,20 @@ def type_in(
     clock: Callable[[], datetime] = real_clock,
     stopwatch: Callable[[], float] = lambda: 0.0,
     pause: Callable[[float], None] = unmoved,
+    browse: Callable[[str], bool] = lambda _url: True,
     out: io.StringIO | None = None,
     stdin: str = "",
 ) -> Said:
     """Run a command in this process; what it would read of the real world is an argument."""
     told, complained = out or io.StringIO(), io.StringIO()
     around = Surroundings(
-        environment=environment or {}, clock=clock, stopwatch=stopwatch, pause=pause, out=told, err=complained
+        environment=environment or {},
+        clock=clock,
+        stopwatch=stopwatch,
+        pause=pause,
+        browse=browse,
+        out=told,
+        err=complained,
     )
     done = CliRunner().invoke(app, list(arguments), obj=around, input=stdin, catch_exceptions=False)
     return Said(done.exit_code, told.getvalue() + done.stdout, complained.getvalue() + done.stderr)

@@ -9,7 +9,7 @@ from bridge.cli.client import URL, Api
 from bridge.cli.errors import Exit, Misused
 from bridge.cli.output import Line, Output, Tone
 from bridge.cli.saved import from_files, from_record
-from bridge.cli.shared import AsJson, around, begin
+from bridge.cli.shared import AsJson, MessageFormat, around, begin
 from bridge.cli.surroundings import Surroundings
 from bridge.cli.verifying import Check, Known, Saved, Verdict, is_genuine
 from bridge.cli.verifying import verify as checks_of
@@ -26,7 +26,7 @@ _EVERYWHERE = CallbackRules(allow_http=True, allowed_ports=None)
 def ping(
     context: typer.Context,
     callback_url: Annotated[str, typer.Argument(help="Where it goes.")],
-    message_format: Annotated[str | None, typer.Option("--format", help="standard or cloudevents.")] = None,
+    message_format: MessageFormat = None,
     as_json: AsJson = False,
 ) -> None:
     """Let the bridge send a signed bridge.ping now, and say what came back: 0 for a 2xx, else 1."""
@@ -41,6 +41,20 @@ def ping(
         if hint is not None:
             output.lines([Line("broken", hint.what, Tone.BAD), Line("do", hint.do, Tone.ADVICE)])
     raise typer.Exit(Exit.OK if is_taken else Exit.FAILED)
+
+
+def secret(
+    context: typer.Context,
+    callback_url: Annotated[str, typer.Argument(help="A URL of the receiver.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show the secret with which a receiver verifies callbacks."""
+    _, output, api = begin(context, as_json=as_json)
+    answer = api.get("signing-secret", callbackUrl=callback_url)
+    if output.as_json:
+        output.json(answer)
+    else:
+        output.say(answer["signingSecret"])
 
 
 def verify(

@@ -8,7 +8,7 @@ import typer
 from bridge.cli import showing
 from bridge.cli.client import URL, Api
 from bridge.cli.diagnosis import troubles
-from bridge.cli.errors import Exit, Misused
+from bridge.cli.errors import CommandFailed, Exit, Misused
 from bridge.cli.examining import Examined, Health, over_the_bridge
 from bridge.cli.output import Line, Output, Tone
 from bridge.cli.shared import AsJson, around, begin
@@ -58,6 +58,25 @@ def doctor(context: typer.Context, as_json: AsJson = False) -> None:
     else:
         output.lines([line for each in examined for line in _lines(each)], indent="")
     raise typer.Exit(Exit.OK if well else Exit.FAILED)
+
+
+def open_page(context: typer.Context) -> None:
+    """Open the page of the bridge in the browser."""
+    found, output, api = begin(context, as_json=False)
+    page = f"{api.url}/api/dashboard"
+    output.say(page)
+    if not found.browse(page):
+        raise CommandFailed("no browser can be opened here: open the address above in one")
+
+
+def list_keys(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the public keys that verify callbacks, newest first."""
+    _, output, api = begin(context, as_json=as_json)
+    keys = api.get("signing-keys")
+    if output.as_json:
+        output.json(keys)
+    else:
+        output.table(("id", "public key"), [(each["id"], each["publicKey"]) for each in keys["value"]])
 
 
 def new_key(context: typer.Context, as_json: AsJson = False) -> None:

@@ -12,8 +12,10 @@ from bridge.cli.diagnosis import diagnose
 from bridge.cli.errors import Exit, Misused
 from bridge.cli.following import Follow
 from bridge.cli.output import Output, Tone
-from bridge.cli.shared import AsJson, begin
+from bridge.cli.shared import AsJson, MessageFormat, begin
 from bridge.cli.surroundings import Surroundings
+from bridge.core.operation import Verdict
+from bridge.core.registration import State
 
 Interval = Annotated[str, typer.Option(help="From one look to the next: 2s.")]
 Timeout = Annotated[str | None, typer.Option(help="Stop following after this time, with exit code 4: 30m.")]
@@ -25,12 +27,18 @@ def register(
     operation_id: Annotated[str | None, typer.Option(help="The operation's id.")] = None,
     operation_location: Annotated[str | None, typer.Option(help="Or its whole Operation-Location.")] = None,
     source: Annotated[str | None, typer.Option(help="Which Speech endpoint; `default` by default.")] = None,
-    event: Annotated[list[str] | None, typer.Option(help="An end to hear of; again for more. All by default.")] = None,
+    event: Annotated[
+        list[Verdict] | None,
+        typer.Option(case_sensitive=False, help="Call back for this end; again for more. All by default."),
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Operations of similar length; the bridge learns each apart.")
+    ] = None,
     metadata: Annotated[str | None, typer.Option(help="A JSON object, or @FILE with one.")] = None,
     header: Annotated[list[str] | None, typer.Option(help="A header of the callback, 'Name: value'.")] = None,
     header_env: Annotated[list[str] | None, typer.Option(help="One whose value is secret, 'Name: VARIABLE'.")] = None,
     headers_file: Annotated[str | None, typer.Option(help="A file of such lines; - is standard input.")] = None,
-    message_format: Annotated[str | None, typer.Option("--format", help="standard or cloudevents.")] = None,
+    message_format: MessageFormat = None,
     show_secret: Annotated[bool, typer.Option("--show-secret", help="Show the signing secret too.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Follow it to its end; exit code by outcome.")] = False,
     interval: Interval = "2s",
@@ -53,6 +61,7 @@ def register(
         "metadata": None if metadata is None else _metadata(metadata),
         "headers": own,
         "format": message_format,
+        "group": group,
     }
     created = api.post("registrations", body)
     secret = created.pop("signingSecret")
@@ -91,9 +100,9 @@ def show(
 
 def list_registrations(
     context: typer.Context,
-    state: Annotated[str | None, typer.Option(help="waiting, pending, delivered, dead, cancelled or unwanted.")] = None,
+    state: Annotated[State | None, typer.Option(case_sensitive=False, help="Those in this state.")] = None,
     operation_id: Annotated[str | None, typer.Option(help="Those of one operation.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100, help="So many, the newest.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many, the newest.")] = 50,
     everything: Annotated[bool, typer.Option("--all", help="Read on to the last page.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -101,11 +110,9 @@ def list_registrations(
     _, output, api = begin(context, as_json=as_json)
     entries: list[Json] = []
     more: str | None = None
-    for page in api.pages(state=state, operationId=operation_id, limit=100 if everything else limit):
+    for page in api.pages(limit=None if everything else limit, state=state, operationId=operation_id):
         entries += page["value"]
         more = page["nextLink"]
-        if not everything:
-            break
     if output.as_json:
         output.json({"value": entries, "nextLink": more})
         return
@@ -166,15 +173,38 @@ def redeliver(
         order = {"state": "dead", "since": reading.since(since, found.clock()), "host": host, "limit": limit}
         started = api.post("redeliver", order)
     else:
-        begun = [api.post(f"registrations/{reading.registration_id(each)}/redeliver")["id"] for each in ids or ()]
-        started = {"started": len(begun), "registrations": begun, "more": False}
+        started = _redeliver_each(api, [reading.registration_id(each) for each in ids or ()])
     if output.as_json:
         output.json(started)
         return
+    _show_started(started, output)
+    if dead and (started["more"] or not started["started"]):
+        output.say("there are more: run the same command again" if started["more"] else "nothing is dead since then")
+
+
+def _redeliver_each(api: Api, ids: Sequence[str]) -> Json:
+    """Redeliver one by one. A pending registration keeps its run of attempts, so it is told apart."""
+    begun: list[str] = []
+    unchanged: Json = {}
+    for each in ids:
+        before = api.get(f"registrations/{each}")
+        after = api.post(f"registrations/{each}/redeliver")
+        if before["state"] == State.PENDING:
+            unchanged[each] = after["nextAttemptAt"]
+        else:
+            begun.append(each)
+    return {"started": len(begun), "registrations": begun, "unchanged": unchanged, "more": False}
+
+
+def _show_started(started: Json, output: Output) -> None:
     for each in started["registrations"]:
-        output.say(f"{each}  is delivered again")
-    if started["more"] or not started["started"]:
-        output.say("there are more: say the same again" if started["more"] else "nothing is dead since then")
+        output.say(f"{each}  a new run of attempts has begun")
+    for each, at in started.get("unchanged", {}).items():
+        output.say(f"{each}  was pending already, nothing has changed; {_next_attempt(at)}")
+
+
+def _next_attempt(at: str | None) -> str:
+    return "an attempt is under way" if at is None else f"the next attempt is at {at}"
 
 
 def _following(api: Api, found: Surroundings, interval: str, timeout: str | None) -> Follow:
