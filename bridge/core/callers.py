@@ -16,6 +16,13 @@ SHARED_OWNER = "shared"
 #: Clocks, ours and the tenant's, may differ by so much.
 LEEWAY = timedelta(minutes=1)
 
+#: The last second of the year 9999.
+_LAST_MOMENT = 253_402_300_799
+
+#: The client that asked for the token. Entra puts one of them into each access token, by version 2.0 and 1.0, and
+#: neither into an ID token (Microsoft's access token claims reference).
+_CLIENT_CLAIMS = ("azp", "appid")
+
 #: What an object id looks like. No other owner does, so nobody is given what is shared.
 _OBJECT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
@@ -38,6 +45,7 @@ class Distrust(StrEnum):
     ISSUER = "issuer"  #: it is another tenant's
     AUDIENCE = "audience"  #: it is for somebody else
     CLAIMS = "claims"  #: it does not say for whom, or until when
+    ID_TOKEN = "id-token"  # noqa: S105 - it shows a client who signed in, and gives no access
     EXPIRED = "expired"
     EARLY = "early"  #: it is not valid yet
 
@@ -117,6 +125,8 @@ def admit(claims: Mapping[str, object], now: datetime) -> Caller | Untrusted | R
     ends, begins, object_id = claims.get("exp"), claims.get("nbf", 0), str(claims.get("oid")).lower()
     if not (_is_moment(ends) and _is_moment(begins) and _OBJECT_ID.fullmatch(object_id)):
         return Untrusted(Distrust.CLAIMS)
+    if not any(isinstance(claims.get(name), str) for name in _CLIENT_CLAIMS):
+        return Untrusted(Distrust.ID_TOKEN)
     at, leeway = now.timestamp(), LEEWAY.total_seconds()
     if at >= ends + leeway:
         return Untrusted(Distrust.EXPIRED)
@@ -130,5 +140,8 @@ def admit(claims: Mapping[str, object], now: datetime) -> Caller | Untrusted | R
 
 
 def _is_moment(value: object) -> TypeGuard[int]:
-    """Tell whether a claim is a NumericDate (RFC 7519, 2), as the tenant writes it: whole seconds since 1970."""
-    return isinstance(value, int) and not isinstance(value, bool)
+    """Tell whether a claim is a NumericDate (RFC 7519, 2), as the tenant writes it: whole seconds since 1970.
+
+    A time after the year 9999 is none: integers of JSON have no bound, and floats cannot be compared with all of them.
+    """
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LAST_MOMENT

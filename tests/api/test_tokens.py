@@ -96,7 +96,7 @@ def test_a_good_token_is_let_in(guarded: Stage, tenant: KeyServer) -> None:
         tenant.token(),
         tenant.token(ANN, "Bridge.Admin"),
         tenant.token(ANN, "Other.Role", "Bridge.Use"),
-        tenant.token(iss=f"https://sts.windows.net/{TENANT}/", ver="1.0"),
+        tenant.token(iss=f"https://sts.windows.net/{TENANT}/", ver="1.0", azp=None, appid="a-client"),
         tenant.token(aud=["another", AUDIENCE]),
         tenant.token(nbf=None),
         tenant.token(ANN.upper()),
@@ -128,6 +128,14 @@ def test_a_good_token_is_let_in(guarded: Stage, tenant: KeyServer) -> None:
         ("claims", lambda tenant: tenant.token(exp=None)),
         ("claims", lambda tenant: tenant.token(exp=True)),
         ("claims", lambda tenant: tenant.token(exp=str(AT_NOON + HOUR))),
+        *(
+            ("claims", lambda tenant, time=time, claim=claim: tenant.token(**{claim: time}))
+            for claim in ("exp", "nbf")
+            for time in (10**400, -(10**400), 2**63, 1e300, float(AT_NOON + HOUR), [], {})
+        ),
+        ("id-token", lambda tenant: tenant.token(azp=None)),
+        ("id-token", lambda tenant: tenant.token(azp=None, nonce="n", at_hash="h", preferred_username="ann")),
+        ("id-token", lambda tenant: tenant.token(azp=["a-client"])),
         ("early", lambda tenant: tenant.token(nbf=AT_NOON + MINUTE + 1)),
         ("claims", lambda tenant: tenant.token(nbf="now")),
         ("claims", lambda tenant: tenant.token(oid=None)),

@@ -96,6 +96,7 @@ class KeyServer:
             "nbf": at,
             "iat": at,
             "oid": caller,
+            "azp": "0c0c0c0c-5555-6666-7777-888888888888",
             "tid": TENANT,
             "roles": list(roles or ("Bridge.Use",)),
             **claims,
