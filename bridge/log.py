@@ -6,9 +6,10 @@ never a URL, a header, a body or a setting's value.
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -83,9 +84,35 @@ def called_by(caller: str, owner: str | None = None) -> Iterator[None]:
         _caller.reset(token)
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line that is not written yet."""
+
+    event: Event
+    fields: Mapping[str, Field]
+
+
+_relay: ContextVar[Callable[[Line], None] | None] = ContextVar("relay", default=None)
+
+
+@contextmanager
+def lines_to(relay: Callable[[Line], None]) -> Iterator[None]:
+    """Hand each line of this block to `relay` instead of writing the line: `relay` has a thread that may write."""
+    token = _relay.set(relay)
+    try:
+        yield
+    finally:
+        _relay.reset(token)
+
+
 def log(event: Event, **fields: Field) -> None:
-    """Write one line: the event and its fields as JSON."""
+    """Write one line: the event and its fields as JSON. In a thread of a pool, `bridge.pool` writes the line later."""
     level = _LEVELS.get(event, logging.INFO)
-    if _logger.isEnabledFor(level):
-        written = {name: iso(value) if isinstance(value, datetime) else value for name, value in fields.items()}
-        _logger.log(level, _as_json({"event": event.value, **written, **_caller.get()}))
+    if not _logger.isEnabledFor(level):
+        return
+    relay = _relay.get()
+    if relay is not None:
+        relay(Line(event, fields))
+        return
+    written = {name: iso(value) if isinstance(value, datetime) else value for name, value in fields.items()}
+    _logger.log(level, _as_json({"event": event.value, **written, **_caller.get()}))

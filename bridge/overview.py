@@ -15,6 +15,7 @@ from bridge.core.outlook import Outlook
 from bridge.core.registration import State
 from bridge.core.schedule import first_price
 from bridge.core.times import Clock
+from bridge.pool import map_in_order
 from bridge.ports import Table
 from bridge.show import budgets, entries, laws
 from bridge.sweeping.heartbeat import read_sources
@@ -74,7 +75,7 @@ class Overview:
             rows = self.table.range(partition, f"idx:{state}:", stop, limit=NEWEST)
             return list(entries(rows, state)), len(rows) == NEWEST
 
-        parts = list(self.executor.map(read, product(operation_partitions(), ENDS)))
+        parts = map_in_order(self.executor, read, product(operation_partitions(), ENDS))
         cut = [found[-1].since for found, is_full in parts if is_full and found]
         seen = (entry for found, _ in parts for entry in found if owner in (None, entry.owner))
         return Day(begin, max(cut, default=begin), by_hour(seen, now))

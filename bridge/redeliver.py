@@ -24,6 +24,7 @@ from bridge.core.spreading import spread
 from bridge.core.steps import registering
 from bridge.core.times import Clock
 from bridge.log import Event, log
+from bridge.pool import map_in_order
 from bridge.ports import Table
 from bridge.show import Show
 
@@ -83,16 +84,15 @@ class Redeliver:
         return Started(refs, more=next(found, None) is not None)
 
     def _begin_all(self, chosen: Sequence[IndexEntry]) -> Sequence[RegistrationRef]:
-        """Begin each, and write its line whatever becomes of the others; returns those that were begun."""
+        """Begin each, whatever becomes of the others; returns those that were begun."""
+        refs = [entry.ref for entry in chosen]
         waits = spread([host_and_port(entry.callback_url) for entry in chosen])
-        results = list(self.executor.map(partial(self._begin, self.clock()), [entry.ref for entry in chosen], waits))
-        refs = [entry.ref for entry, result in zip(chosen, results, strict=True) if result is True]
-        for ref in refs:
-            log(Event.REDELIVERY, registration=ref.public_id, was=State.DEAD.value)
+        begin = partial(self._begin, self.clock())
+        results = map_in_order(self.executor, begin, zip(refs, waits, strict=True))
         for result in results:
             if isinstance(result, BridgeError):
                 raise result
-        return refs
+        return [ref for ref, result in zip(refs, results, strict=True) if result is True]
 
     def _found(self, order: Order) -> Iterator[IndexEntry]:
         """Walk through the index of what is dead, newest first, as far back as is meant."""
@@ -108,15 +108,20 @@ class Redeliver:
             if cursor is None or cursor.since < order.since:
                 return
 
-    def _begin(self, now: datetime, ref: RegistrationRef, wait: timedelta) -> bool | BridgeError:
+    def _begin(self, now: datetime, one: tuple[RegistrationRef, timedelta]) -> bool | BridgeError:
+        """Begin one after its wait, and log that; returns whether it was begun, or what kept it from that."""
+        ref, wait = one
         tx = self.token()
         try:
-            return until_decided(lambda: self._try_to_begin(ref, now, wait, tx))
+            is_begun = until_decided(lambda: self._try_to_begin(ref, now, wait, tx))
         except ForeignRow as error:
             log(Event.SET_ASIDE, registration=ref.public_id, why=str(error))
             return False
         except BridgeError as error:
             return error
+        if is_begun:
+            log(Event.REDELIVERY, registration=ref.public_id, was=State.DEAD.value)
+        return is_begun
 
     def _try_to_begin(self, ref: RegistrationRef, now: datetime, wait: timedelta, tx: str) -> bool:
         row = self.table.get(ref.partition, ref.key)

@@ -31,6 +31,7 @@ from bridge.core.rows import decode
 from bridge.core.times import Clock
 from bridge.core.transaction import Row
 from bridge.log import Event, log
+from bridge.pool import map_in_order
 from bridge.ports import Table
 from bridge.sweeping.heartbeat import last_beat, read_sources
 
@@ -135,7 +136,7 @@ class Show:
             return self.table.range(partition, start, after(prefix), limit=size)
 
         places = list(product(operation_partitions(), states))
-        parts = list(self.executor.map(read, places))
+        parts = map_in_order(self.executor, read, places)
         ends = (_end(rows) for rows in parts if len(rows) == size)
         end = min((cursor.place for cursor in ends if cursor is not None), default=None)
         found = (entry for (_, state), rows in zip(places, parts, strict=True) for entry in entries(rows, state))
@@ -147,7 +148,7 @@ class Show:
     def status(self) -> Status:
         """Read the heartbeat, the first due row of each partition, and the counts."""
         now, sources = self.clock(), read_sources(self.table)
-        firsts = self.executor.map(self._first_due, operation_partitions())
+        firsts = map_in_order(self.executor, self._first_due, operation_partitions())
         overdue = [at for at in firsts if at is not None and at < now]
         return Status(
             last_sweep_at=last_beat(sources),
@@ -176,7 +177,7 @@ class Show:
         def count(partition: str) -> int:
             return len(self.table.range(partition, prefix, after(prefix), limit=COUNTED + 1, columns=["v"]))
 
-        return sum(self.executor.map(count, operation_partitions()))
+        return sum(map_in_order(self.executor, count, operation_partitions()))
 
 
 def budgets(rows: Sequence[Row]) -> Mapping[str, Budget]:

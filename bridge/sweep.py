@@ -23,6 +23,7 @@ from bridge.core.steps import polling
 from bridge.core.times import Clock
 from bridge.core.transaction import Row
 from bridge.log import Event, log
+from bridge.pool import imap_unordered
 from bridge.ports import Outbox, Table
 from bridge.sweeping.heartbeat import beat, read_sources
 from bridge.sweeping.moving import Mover
@@ -100,7 +101,7 @@ class Sweep:
             for rows in by_partition.values()
             for start in range(0, len(rows), polling.MOVES_PER_TRANSACTION)
         ]
-        return sum(self.executor.map(partial(self._enqueue_batch, until), batches))
+        return sum(imap_unordered(self.executor, partial(self._enqueue_batch, until), batches))
 
     def _enqueue_batch(self, until: datetime, batch: Sequence[DueDelivery]) -> int:
         now = self.clock()

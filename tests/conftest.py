@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+from bridge import log
 from local.azurite import Azurite
+from tests.support.log_guard import GuardedLogger
 from tests.support.world import Stage, stage
 
 # No test depends on how fast the machine is.
@@ -21,6 +23,15 @@ settings.register_profile(
     phases=(Phase.explicit, Phase.generate),
 )
 settings.load_profile("mutants" if "MUTANT_UNDER_TEST" in os.environ else "bridge")
+
+
+@pytest.fixture(autouse=True)
+def guarded_log(monkeypatch: pytest.MonkeyPatch) -> Iterator[GuardedLogger]:
+    """Fail each test in which a pool thread writes a line: the Functions host would drop the line."""
+    guarded = GuardedLogger(log._logger)
+    monkeypatch.setattr(log, "_logger", guarded)
+    yield guarded
+    assert guarded.of_pools == []
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ ALLOWED = {
     "bridge.more_sources": {"bridge.core", "bridge.setting_kinds"},
     "bridge.setting_kinds": {"bridge.core"},
     "bridge.log": {"bridge.core"},
+    "bridge.pool": {"bridge.log"},
     "bridge.ports": {"bridge.core"},
     "bridge.telemetry": set(),
     "bridge.commit": {"bridge.core", "bridge.ports", "bridge.log"},
@@ -33,11 +34,19 @@ ALLOWED = {
         "bridge.ports",
         "bridge.telemetry",
         "bridge.log",
+        "bridge.pool",
         "bridge.commit",
     },
     "bridge.register": {"bridge.core", "bridge.ports", "bridge.telemetry", "bridge.log", "bridge.commit"},
     "bridge.ping": {"bridge.core", "bridge.ports", "bridge.log", "bridge.commit"},
-    "bridge.redeliver": {"bridge.core", "bridge.ports", "bridge.log", "bridge.commit", "bridge.show"},
+    "bridge.redeliver": {
+        "bridge.core",
+        "bridge.ports",
+        "bridge.log",
+        "bridge.pool",
+        "bridge.commit",
+        "bridge.show",
+    },
     "bridge.hosts": {"bridge.core"},
     "bridge.deliver": {
         "bridge.core",
@@ -52,11 +61,12 @@ ALLOWED = {
         "bridge.ports",
         "bridge.telemetry",
         "bridge.log",
+        "bridge.pool",
         "bridge.commit",
         "bridge.sweeping",
     },
-    "bridge.show": {"bridge.core", "bridge.ports", "bridge.log", "bridge.sweeping"},
-    "bridge.overview": {"bridge.core", "bridge.ports", "bridge.show", "bridge.sweeping"},
+    "bridge.show": {"bridge.core", "bridge.ports", "bridge.log", "bridge.pool", "bridge.sweeping"},
+    "bridge.overview": {"bridge.core", "bridge.ports", "bridge.pool", "bridge.show", "bridge.sweeping"},
     "bridge.dashboard": {"bridge.core"},
     "bridge.api": {
         "bridge.api",
@@ -146,3 +156,28 @@ def test_the_core_has_no_clock_no_randomness_and_no_io(path: Path) -> None:
 def test_modules_are_short(path: Path) -> None:
     """Past 250 lines a noun is missing."""
     assert len(path.read_text().splitlines()) <= 250
+
+
+#: What gives work to another thread.
+THREAD_CALLS = {"submit", "map", "Thread", "Timer", "ThreadPoolExecutor", "to_thread", "run_in_executor"}
+
+#: Who may do so.
+THREADS = {"bridge.pool", "bridge.world", "bridge.adapters.alarms", "bridge.adapters.resolver"}
+
+
+@pytest.mark.parametrize("path", [*MODULES, ROOT / "function_app.py"], ids=name_of)
+def test_work_reaches_the_threads_of_a_pool_by_one_module_alone(path: Path) -> None:
+    """The thread of the invocation writes the lines of such work: the Functions host drops those of other threads."""
+    calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    methods = {each.attr for each in calls if isinstance(each, ast.Attribute)}
+    classes = {each.id for each in calls if isinstance(each, ast.Name)} - {"map"}
+
+    assert name_of(path) in THREADS or not (methods | classes) & THREAD_CALLS
+
+
+@pytest.mark.parametrize("name", ["bridge.adapters.alarms", "bridge.adapters.resolver"])
+def test_module_with_a_thread_of_its_own_writes_no_line(name: str) -> None:
+    """No invocation owns such a thread."""
+    path = ROOT / f"{name.replace('.', '/')}.py"
+
+    assert not set(imports(path)) & {"logging", "bridge.log"}

@@ -1,19 +1,23 @@
 """What the log says of sweeps: one line for each thing that a poll, a source or a purge came to, whole."""
 
+import logging
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, NoReturn
 
 import pytest
 
-from bridge.core.answer import NoReply, Reply
+from bridge.core.answer import NoReply, NoToken, Reply
 from bridge.core.errors import StorageUnavailable
 from bridge.core.keys import SOURCES_PARTITION, OperationRef, source_key
 from bridge.core.transaction import ANY, Delete, Merge, Transaction
 from bridge.log import Event
 from tests.support.flaky import flaky
 from tests.support.log_lines import lines_of
-from tests.support.world import Stage, stage
+from tests.support.world import FakeUpstream, Stage, stage
 
 OPERATION = "default:operation-1"
 ASKED = {
@@ -111,6 +115,44 @@ def test_a_poll_its_source_and_its_sweep_are_a_line_each(  # noqa: PLR0917 - a t
 
     rest = [POLLED | polled, ASKED | counted | {"rate": rate}, SWEPT | counted]
     assert lines_of(caplog) == ([said] if said else []) + rest
+
+
+def test_sweep_that_is_killed_has_logged_what_it_committed(caplog: pytest.LogCaptureFixture) -> None:
+    """The second operation is asked for until the line of the first is written: no sweep has ended by then."""
+    is_written = threading.Event()
+    upstream = WaitingUpstream(is_written)
+    bridge = stage(upstream=lambda *_: upstream)
+    upstream.tell("operation-1", "Succeeded")
+    bridge.register("operation-1")
+    bridge.register("operation-2")
+    written = logging.Handler()
+    written.emit = lambda record: is_written.set() if "operation.finished" in record.getMessage() else None  # type: ignore[method-assign]
+    logging.getLogger("bridge").addHandler(written)
+
+    with ThreadPoolExecutor(2, thread_name_prefix="sweep") as executor:
+        bridge.world = replace(bridge.world, executor=executor)
+        bridge.restart()
+        bridge.sweep()
+
+    logging.getLogger("bridge").removeHandler(written)
+    assert upstream.came == [True]
+    assert [line["operation"] for line in lines_of(caplog, Event.FINISHED)] == [OPERATION]
+
+
+class WaitingUpstream(FakeUpstream):
+    """Answers the second operation when the line of the first is written."""
+
+    def __init__(self, is_written: threading.Event) -> None:
+        super().__init__()
+        self._is_written = is_written
+        #: Whether the line came in time.
+        self.came: list[bool] = []
+
+    def ask(self, ref: OperationRef) -> Reply | NoReply | NoToken:
+        """Answer by script."""
+        if ref.id == "operation-2":
+            self.came.append(self._is_written.wait(20))
+        return super().ask(ref)
 
 
 def test_a_status_that_nobody_documented_is_one_line_for_each_instance(

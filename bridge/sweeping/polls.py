@@ -1,8 +1,8 @@
 """Asks the upstream for what is due, and commits what it says as it comes."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -23,9 +23,9 @@ from bridge.core.steps.polling import UNREADABLE_WAIT, DueMove
 from bridge.core.times import Clock
 from bridge.core.transaction import Row
 from bridge.log import Event, log
+from bridge.pool import imap_unordered
 from bridge.ports import Outbox, Table
 from bridge.sweeping.batches import Batches
-from bridge.sweeping.crew import results
 from bridge.sweeping.laws import Laws
 from bridge.sweeping.moving import Mover
 from bridge.sweeping.questions import Questions
@@ -95,10 +95,11 @@ class Polls:
     def _poll_all(self, chosen: Sequence[DuePoll], runs: Mapping[str, SourceRun], until: datetime) -> None:
         """Ask for each, and commit what is to be asked again in batches."""
         batches = Batches(self.mover, self.clock)
-        for move in self._ask_all(chosen, runs, until):
-            if move is not None:
-                batches.add(move)
-            batches.flush()
+        with closing(self._ask_all(chosen, runs, until)) as moves:
+            for move in moves:
+                if move is not None:
+                    batches.add(move)
+                batches.flush()
         batches.flush(everything=True)
 
     @contextmanager
@@ -134,13 +135,13 @@ class Polls:
 
     def _ask_all(
         self, due: Sequence[DuePoll], runs: Mapping[str, SourceRun], until: datetime
-    ) -> Iterator[DueMove | None]:
+    ) -> Generator[DueMove | None]:
         """Keep `parallel` polls under way; yields them as they end."""
 
         def ask(each: DuePoll) -> DueMove | None:
             return self._ask(each, runs[each.watch.ref.source])
 
-        return results(self.executor, self.parallel, due, ask, while_=lambda: self.clock() < until)
+        return imap_unordered(self.executor, ask, due, parallel=self.parallel, while_=lambda: self.clock() < until)
 
     def _ask(self, due: DuePoll, run: SourceRun) -> DueMove | None:
         """Ask for one operation. Whatever its rows hold, and whatever goes wrong with it, it holds up no other."""

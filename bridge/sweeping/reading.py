@@ -10,6 +10,7 @@ from bridge.core.due import Due, DueDelivery, DuePoll, DuePurge, read_due
 from bridge.core.errors import ForeignRow, StorageUnavailable
 from bridge.core.keys import due_at, due_until, operation_partitions
 from bridge.log import Event, log
+from bridge.pool import imap_unordered
 from bridge.ports import Table
 
 #: At most so many rows of a partition are read in one sweep, earliest due first; the rest is due at the next one.
@@ -33,7 +34,7 @@ class DueRows:
 
 def read_all_due(table: Table, executor: Executor, now: datetime) -> DueRows:
     """Read the due rows of all partitions. A partition that storage does not give is due again at the next sweep."""
-    found = executor.map(partial(_read_partition, table, now), operation_partitions())
+    found = imap_unordered(executor, partial(_read_partition, table, now), operation_partitions())
     rows = sorted((due for partition in found for due in partition), key=lambda due: due.token.key)
     return DueRows(
         deliveries=[due for due in rows if isinstance(due, DueDelivery)],

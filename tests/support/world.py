@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
+from contextvars import Context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import count
 from typing import ParamSpec, TypeVar
 
@@ -24,6 +26,7 @@ from bridge.ports import Courier, Outbox, Table, Upstream
 from bridge.settings import Settings, read_settings
 from bridge.world import World
 from tests.support.description import hold_event
+from tests.support.log_guard import in_pool
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -61,16 +64,24 @@ class FakeClock:
 
 
 class InlineExecutor(Executor):
-    """Runs everything at once and in order, so that a test can be read from top to bottom."""
+    """Runs everything at once and in order, so that a test can be read from top to bottom.
+
+    Like the thread of a pool, the work has none of its caller's context variables.
+    """
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
         """Run `fn` now."""
         future: Future[_T] = Future()
         try:
-            future.set_result(fn(*args, **kwargs))
+            future.set_result(Context().run(_in_pool, partial(fn, *args, **kwargs)))
         except BaseException as error:  # noqa: BLE001 - the future carries it
             future.set_exception(error)
         return future
+
+
+def _in_pool(work: Callable[[], _T]) -> _T:
+    in_pool.set(True)
+    return work()
 
 
 def status_reply(operation_id: str, status: str) -> Reply:

@@ -7,6 +7,7 @@ own. The process is new for each worker: an app reads its settings once, when it
 import asyncio
 import importlib
 import json
+import logging
 import multiprocessing
 import os
 import sys
@@ -95,6 +96,10 @@ class AzureWorker:
         told = {key: TypedData(**{str(datum.type): datum.value}) for key, datum in metadata.items()}
         return str(self._invoke(name, TypedData(string=body), told).result.status)
 
+    def lines(self) -> list[tuple[str | None, dict[str, Any]]]:
+        """Return the lines of the bridge's log so far, each with the id of the invocation that the host reads."""
+        return [(invocation, json.loads(line)) for invocation, line in self._process.submit(_lines_so_far).result()]
+
     def _route(self, method: str, path: str) -> tuple[str, dict[str, str]]:
         """Find the function of a request by the routes that the worker reported."""
         for name in sorted(self.functions):
@@ -135,6 +140,27 @@ def _begin(environ: dict[str, str], folder: str) -> None:
     os.chdir(folder)
     sys.path.insert(0, folder)
     _runtime().start_threadpool_executor()
+    bridge = logging.getLogger("bridge")
+    bridge.setLevel(logging.INFO)
+    bridge.addHandler(_Handler())
+
+
+class _Handler(logging.Handler):
+    """Keeps the lines, as Microsoft's worker sends them to the host."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take the invocation's id where the worker takes it: from the context, or from the thread."""
+        of_thread = importlib.import_module("azure_functions_runtime.bindings.context")._invocation_id_local
+        invocation = _runtime().invocation_id_cv.get() or getattr(of_thread, "invocation_id", None)
+        _LINES.append((invocation, record.getMessage()))
+
+
+#: In the worker's process.
+_LINES: list[tuple[str | None, str]] = []
+
+
+def _lines_so_far() -> list[tuple[str | None, str]]:
+    return _LINES
 
 
 def _handle(handler: str, request: SimpleNamespace) -> SimpleNamespace:

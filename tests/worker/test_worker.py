@@ -9,13 +9,16 @@ from typing import Any, assert_never
 
 import pytest
 import requests
+from azure.data.tables import TableClient
 from azure.storage.queue import QueueClient
 from standardwebhooks import Webhook
 
+from bridge.adapters.clients import TABLE
 from bridge.adapters.queue import DELIVERIES_QUEUE
 from bridge.core.callers import SHARED_OWNER
 from bridge.core.keys import OperationRef, RegistrationRef
 from bridge.core.rows import SHAPE
+from local.answer import Answer
 from local.azurite import Azurite, Ports
 from local.host.index import HttpTrigger, QueueTrigger, TimerTrigger, index
 from local.host.process import HostProcess
@@ -24,7 +27,7 @@ from local.receiver import Receiver
 from local.settings import REPOSITORY
 from local.upstream import Upstream
 from tests.worker.azure_worker import AzureWorker
-from tests.worker.calls import Call, first_half, get, post, second_half
+from tests.worker.calls import JSON, Call, first_half, get, post, second_half
 
 #: Up to Python 3.12 Azure runs another worker, which is not on PyPI.
 pytestmark = pytest.mark.skipif(
@@ -199,3 +202,45 @@ def test_message_of_nobody_is_taken_and_passed_over(work: Callable[..., AzureWor
     worker = work(AzureWebJobsStorage=azurite.connection_string)
 
     assert worker.take("deliver", "no message of ours", {}) == "Success"
+
+
+def test_every_line_belongs_to_the_invocation_that_it_is_about(
+    work: Callable[..., AzureWorker], azurite: Azurite, upstream: Upstream, receiver: Receiver
+) -> None:
+    """Also those of what a sweep or an order does in threads: the host drops a line without an invocation."""
+    strange = Answer.of({"id": "strange", "status": "Unheard-of"})
+    throttled, denied = Answer(status=429, headers={"Retry-After": "1"}), Answer(status=401)
+    upstream.tell("ends", "Succeeded")
+    upstream.tell("strange", answers=[strange, throttled], always=denied)
+    receiver.answer("/gone", then=410)
+    worker = work(AzureWebJobsStorage=azurite.connection_string, BRIDGE_POLL_INTERVAL="1s")
+    with TableClient.from_connection_string(azurite.connection_string, TABLE) as table:
+        table.create_table()
+        table.create_entity({"PartitionKey": "op0", "RowKey": "due:0:stranger", "v": 99})
+    for operation_id in ("ends", "strange"):
+        register(worker, operation_id, f"{receiver.url}/gone")
+    with QueueClient.from_connection_string(azurite.connection_string, DELIVERIES_QUEUE) as queue:
+        queue.create_queue()
+        worker.tick("sweep")
+        [message] = queue.receive_messages()
+        body = read_body(message.content, "base64").decode()
+        worker.take("deliver", body, trigger_metadata(message, body))
+    order = json.dumps({"state": "dead", "since": "2026-01-01T00:00:00Z"}).encode()
+    worker.request("POST", "http://127.0.0.1/api/redeliver", JSON, order)
+    while "source.denied" not in {line["event"] for _, line in worker.lines()}:
+        worker.tick("sweep")
+
+    seen = {(line["event"], invocation) for invocation, line in worker.lines()}
+
+    of_sweeps = {"row.set-aside", "operation.finished", "source.unknown-status", "source.throttled", "source.denied"}
+    assert {(event, "call-of-sweep") for event in of_sweeps} <= seen
+    assert ("registration.redelivered", "call-of-redeliver_many") in seen
+    assert {invocation for _, invocation in seen} == {
+        f"call-of-{name}" for name in ("register", "sweep", "deliver", "redeliver_many")
+    }
+
+
+def register(worker: AzureWorker, operation_id: str, callback: str) -> None:
+    """Register a callback."""
+    body = json.dumps({"operationId": operation_id, "callbackUrl": callback}).encode()
+    assert worker.request("POST", "http://127.0.0.1/api/registrations", JSON, body).status == 201

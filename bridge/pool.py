@@ -1,0 +1,96 @@
+"""Runs many pieces of work in the threads of a pool, and writes their log lines in the thread that takes the results.
+
+The Functions host keeps a log line only if the thread that writes the line belongs to an invocation. A thread of a
+pool belongs to none. The lines of a piece of work therefore come back beside its results, and the thread of the
+invocation writes each line as soon as it takes results. A killed process has written the lines of its commits. Every
+pool of the bridge is used through this module, and a test holds the code to that.
+"""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import suppress
+from operator import itemgetter
+from queue import SimpleQueue
+from typing import TypeVar
+
+from bridge.log import Line, lines_to, log
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def imap_unordered(
+    executor: Executor,
+    function: Callable[[_Item], _Result],
+    items: Iterable[_Item],
+    *,
+    parallel: int | None = None,
+    while_: Callable[[], bool] = lambda: True,
+) -> Generator[_Result]:
+    """Call `function` for each item, begun in order, and yield the results as they come.
+
+    At most `parallel` calls run at once: without it, as many as the pool has threads. None is begun once `while_`
+    returns False, or once the iterator is closed. The iterator ends after the last running call, and then raises the
+    exception of a call.
+    """
+    waiting, done = deque(items), SimpleQueue[tuple[_Result] | Line | None]()
+
+    def take() -> tuple[_Item] | None:
+        with suppress(IndexError):  # another thread took the last one
+            return (waiting.popleft(),)
+        return None
+
+    def work() -> None:
+        """Take one item after the other: handing each out from another thread costs two changes of threads."""
+        try:
+            with lines_to(done.put):
+                while while_() and (item := take()) is not None:
+                    done.put((function(*item),))
+        finally:
+            done.put(None)
+
+    count = len(waiting) if parallel is None else min(parallel, len(waiting))
+    workers = [executor.submit(work) for _ in range(count)]
+    results = _results(done, count)
+    try:
+        for result in results:  # noqa: UP028 - a closed iterator goes on with `results` below
+            yield result
+    finally:
+        waiting.clear()
+        for _ in results:
+            pass
+    for worker in workers:
+        worker.result()
+
+
+def map_in_order(executor: Executor, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Sequence[_Result]:
+    """Call `function` for each item, as many at once as the pool has threads; returns the results in order.
+
+    After an exception no other call is begun. The exception is raised once the running calls have ended.
+    """
+    failed = False
+
+    def call(numbered: tuple[int, _Item]) -> tuple[int, _Result]:
+        nonlocal failed
+        number, item = numbered
+        try:
+            return number, function(item)
+        except BaseException:
+            failed = True
+            raise
+
+    results = dict(imap_unordered(executor, call, enumerate(items), while_=lambda: not failed))
+    return [result for _, result in sorted(results.items(), key=itemgetter(0))]
+
+
+def _results(done: "SimpleQueue[tuple[_Result] | Line | None]", workers: int) -> Iterator[_Result]:
+    """Yield the results of so many workers, and write the lines between them."""
+    while workers:
+        match done.get():
+            case None:
+                workers -= 1
+            case Line(event=event, fields=fields):
+                log(event, **fields)
+            case (result,):
+                yield result

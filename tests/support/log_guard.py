@@ -1,0 +1,30 @@
+"""Watches every line of the log, at any level: which thread writes the line."""
+
+import logging
+import threading
+from contextvars import ContextVar
+
+#: Set while an executor of a test runs a piece of work: such work stands for the work of a pool thread.
+in_pool: ContextVar[bool] = ContextVar("in pool", default=False)
+
+#: How the threads of the app's pools are named (`bridge/world.py`).
+POOL_THREADS = ("sweep", "read")
+
+
+class GuardedLogger:
+    """The bridge's logger, with a list of the lines that no invocation would own."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        #: Lines that were written in a pool.
+        self.of_pools: list[str] = []
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: ARG002, N802 - the logger's name; every line counts
+        """Return True, so that the lines below the level of a test are watched too."""
+        return True
+
+    def log(self, level: int, line: str) -> None:
+        """Watch a line, and write it as ever."""
+        if in_pool.get() or threading.current_thread().name.startswith(POOL_THREADS):
+            self.of_pools.append(line)
+        self._logger.log(level, line)
