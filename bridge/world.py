@@ -17,6 +17,7 @@ from bridge.adapters.entra import EntraTokens
 from bridge.adapters.measured import MeasuredCourier, MeasuredOutbox, MeasuredTable, MeasuredUpstream, Stopwatch
 from bridge.adapters.queue import DELIVERIES_QUEUE, AzureOutbox
 from bridge.adapters.speech import SPEECH_SCOPE, Authorisation, SpeechService
+from bridge.adapters.storage_calls import storage_guard
 from bridge.adapters.tables import AzureTable
 from bridge.core.callers import Tenant
 from bridge.core.errors import Misconfigured
@@ -63,10 +64,11 @@ class World:
 
 def real_world(settings: Settings) -> World:
     """Make the clients. Asks nobody anything yet."""
-    identity = credential(settings) if settings.storage_connection is None else None
+    guard = storage_guard()
+    identity = credential(settings, guard) if settings.storage_connection is None else None
     world = World(
-        table=AzureTable(table_client(settings, identity)),
-        outbox=AzureOutbox(queue_client(settings, identity, DELIVERIES_QUEUE)),
+        table=AzureTable(table_client(settings, identity, guard), guard),
+        outbox=AzureOutbox(queue_client(settings, identity, DELIVERIES_QUEUE, guard), guard),
         upstream=SpeechService(settings.sources, _authorisations(settings)),
         courier=HttpCourier(Guard(settings.callback_rules), real_clock),
         tokens=lambda tenant: EntraTokens(tenant, real_clock),

@@ -21,7 +21,7 @@ from bridge.adapters.tables import AzureTable
 from bridge.core.answer import NoReply, NoToken, Reply
 from bridge.core.callback import CallbackRules
 from bridge.core.delivery import Call
-from bridge.core.errors import BridgeError, CommitUnknown, Conflict, StorageUnavailable
+from bridge.core.errors import BridgeError, CommitUnknown, Conflict, StorageRefused, StorageUnavailable
 from bridge.core.keys import OperationRef, RegistrationRef
 from bridge.core.outcome import Delivered, Failure, Gone, Rejected, Unreachable
 from bridge.core.source import Source
@@ -395,7 +395,9 @@ BEING_DELETED = b'{"odata.error": {"code": "TableBeingDeleted", "message": {"lan
         (multipart(b"HTTP/1.1 412 No\r\n\r\n"), Conflict),
         (multipart(b"HTTP/1.1 409 No\r\n\r\n"), Conflict),
         (multipart(b"HTTP/1.1 409 No\r\n\r\n" + BEING_DELETED), StorageUnavailable),
-        (b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", StorageUnavailable),
+        (multipart(b"HTTP/1.1 404 No\r\n\r\n"), StorageUnavailable),
+        (b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", StorageRefused),
+        (b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n", StorageRefused),
         (b"HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n", StorageUnavailable),
     ],
 )

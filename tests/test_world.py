@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from azure.core.credentials import AccessToken, AccessTokenInfo
-from azure.core.pipeline.transport import RequestsTransport
 
-from bridge.adapters.clients import credential, queue_client, table_client
+from bridge.adapters.clients import credential, table_client
+from bridge.adapters.storage_calls import DeadlineTransport
 from bridge.adapters.tables import AzureTable
 from bridge.app import App
 from bridge.core.errors import CommitUnknown
@@ -113,7 +113,7 @@ class Identity:
 def test_a_token_is_asked_for_anew_when_it_has_expired(monkeypatch: pytest.MonkeyPatch) -> None:
     """For Speech, in the scope that a service principal needs."""
     identity, heard = Identity(), list[str]()
-    monkeypatch.setattr("bridge.world.credential", lambda _settings: identity)
+    monkeypatch.setattr("bridge.world.credential", lambda *_: identity)
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:
@@ -164,30 +164,15 @@ def test_a_commit_is_sent_once_by_the_client_that_is_deployed() -> None:
     assert taken == [b"POST /a/$batch"]
 
 
-def test_no_client_of_storage_waits_for_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the library would: a storage that hangs would hold each thread of a sweep for five."""
-    told: list[tuple[float, float]] = []
-
-    def transport(**options: Any) -> Any:  # noqa: ANN401 - handed on
-        told.append((options["connection_timeout"], options["read_timeout"]))
-        return RequestsTransport(**options)
-
-    monkeypatch.setattr("bridge.adapters.clients.RequestsTransport", transport)
-
-    with table_client(settings(), None), queue_client(settings(), None, "queue"):
-        pass
-
-    assert told == [(5, 10), (5, 10)]
-
-
 def test_no_identity_waits_for_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
     """An endpoint of identities can hang as well."""
-    told: dict[str, Any] = {}
-    monkeypatch.setattr("bridge.adapters.clients.DefaultAzureCredential", told.update)
+    given: dict[str, Any] = {}
+    monkeypatch.setattr("bridge.adapters.clients.DefaultAzureCredential", given.update)
 
     credential(settings())
 
-    assert (told["connection_timeout"], told["read_timeout"]) == (5, 10)
+    assert isinstance(given["transport"], DeadlineTransport)
+    assert given["retry_total"] == 1
 
 
 def test_no_library_writes_of_urls_into_the_log(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,25 +4,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import requests
 from azure.core.credentials import TokenCredential
-from azure.core.pipeline.transport import RequestsTransport
 from azure.data.tables import TableClient
 from azure.identity import DefaultAzureCredential
 from azure.storage.queue import QueueClient, TextBase64EncodePolicy
-from requests.adapters import HTTPAdapter
 
+from bridge.adapters.egress import Guard
+from bridge.adapters.storage_calls import DeadlineTransport, storage_guard
 from bridge.core.errors import Misconfigured
 from bridge.settings import Settings
 
 #: The table of everything.
 TABLE = "bridge"
-
-#: Seconds; the library's own default is five minutes.
-_TIMEOUTS = {"connection_timeout": 5, "read_timeout": 10}
-
-#: As many connections stay open as threads may share the client.
-_POOL = 64
 
 
 @contextmanager
@@ -35,18 +28,23 @@ def blaming(setting: str) -> Iterator[None]:
 
 
 @blaming("AZURE_TOKEN_CREDENTIALS")
-def credential(settings: Settings) -> TokenCredential:
-    """Make the identity that storage and Speech are asked with, where no key was given. Asks nobody yet."""
-    # An identity endpoint that hangs would hold a sweep: the library's own timeouts are minutes.
+def credential(settings: Settings, guard: Guard | None = None) -> TokenCredential:
+    """Make the identity that storage and Speech are called with, if no key was given. Calls nothing yet.
+
+    Its calls are under the deadline of the storage call that needs a token; the library's own timeouts and retries
+    take minutes.
+    """
     return DefaultAzureCredential(
-        managed_identity_client_id=settings.storage_client_id, connection_timeout=5, read_timeout=10
+        managed_identity_client_id=settings.storage_client_id,
+        transport=DeadlineTransport(guard or storage_guard()),
+        retry_total=1,
     )
 
 
 @blaming("AzureWebJobsStorage")
-def table_client(settings: Settings, identity: TokenCredential | None) -> TableClient:
-    """Make the table's client; its writes are never retried inside (see `bridge/adapters/tables.py`)."""
-    options: dict[str, Any] = {"transport": _transport(), "retry_total": 0}
+def table_client(settings: Settings, identity: TokenCredential | None, guard: Guard | None = None) -> TableClient:
+    """Make the table's client. It retries nothing: `bridge/adapters/tables.py` does, for reads only."""
+    options: dict[str, Any] = {"transport": DeadlineTransport(guard or storage_guard()), "retry_total": 0}
     if settings.storage_connection is not None:
         return TableClient.from_connection_string(
             settings.storage_connection.get_secret_value(), table_name=TABLE, **options
@@ -55,11 +53,17 @@ def table_client(settings: Settings, identity: TokenCredential | None) -> TableC
 
 
 @blaming("AzureWebJobsStorage")
-def queue_client(settings: Settings, identity: TokenCredential | None, name: str) -> QueueClient:
-    """Make a queue's client; messages are base64, as host.json declares. A lost message has its due row."""
+def queue_client(
+    settings: Settings, identity: TokenCredential | None, name: str, guard: Guard | None = None
+) -> QueueClient:
+    """Make a queue's client. Messages are base64, as host.json declares.
+
+    It retries nothing: the library would sleep 15 s first, and the due row of a message that was not sent is the
+    retry.
+    """
     options: dict[str, Any] = {
-        "transport": _transport(),
-        "retry_total": 1,
+        "transport": DeadlineTransport(guard or storage_guard()),
+        "retry_total": 0,
         "message_encode_policy": TextBase64EncodePolicy(),
     }
     if settings.storage_connection is not None:
@@ -67,12 +71,3 @@ def queue_client(settings: Settings, identity: TokenCredential | None, name: str
             settings.storage_connection.get_secret_value(), queue_name=name, **options
         )
     return QueueClient(settings.queue_uri, name, credential=identity, **options)
-
-
-def _transport() -> RequestsTransport:
-    """Make a transport whose pool is as large as the threads that share it, and which no environment bends."""
-    session = requests.Session()
-    session.trust_env = False
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(pool_connections=4, pool_maxsize=_POOL))
-    return RequestsTransport(session=session, session_owner=True, **_TIMEOUTS)

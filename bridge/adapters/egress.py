@@ -20,6 +20,9 @@ from bridge.core.callback import CallbackRules
 from bridge.core.delivery import ATTEMPT
 from bridge.core.networks import Address
 
+#: For servers that the operator has named: they may be at a private address.
+ANYWHERE = CallbackRules(allowed_networks=(ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0")))
+
 #: Lookups for registrations that may be under way.
 _EARLY_LOOKUPS = 16
 
@@ -54,10 +57,18 @@ class Guard:
         self._early = Resolver(_EARLY_LOOKUPS)
         self._local = threading.local()
 
+    @property
+    def is_held(self) -> bool:
+        """Whether this thread is within an attempt."""
+        return getattr(self._local, "deadline", None) is not None
+
     @contextmanager
-    def attempt(self) -> Iterator[AttemptDeadline]:
-        """Begin an attempt in this thread: everything until the end of the block is under one deadline."""
-        with AttemptDeadline(self.limits.attempt) as deadline:
+    def attempt(self, seconds: float | None = None) -> Iterator[AttemptDeadline]:
+        """Begin an attempt in this thread: everything until the end of the block is under one deadline.
+
+        `seconds` can shorten the limit of this guard.
+        """
+        with AttemptDeadline(self.limits.attempt if seconds is None else seconds) as deadline:
             self._local.deadline = deadline
             try:
                 yield deadline

@@ -3,37 +3,46 @@
 from contextlib import suppress
 from datetime import timedelta
 
-from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue import QueueClient
 
+from bridge.adapters.egress import Guard
+from bridge.adapters.storage_calls import Breaker, StorageCalls
 from bridge.core.delivery import Call
-from bridge.core.errors import StorageUnavailable
 from bridge.core.wire import write_call
 
 #: The queue that the function app's trigger listens to.
 DELIVERIES_QUEUE = "bridge-deliveries"
 
 
+#: Seconds that a send may take: a client waits meanwhile.
+SEND = 1.5
+
+#: After so many silent sends in a row none is tried for this many seconds.
+_SILENT_AFTER, _RETRY_AFTER = 2, 5.0
+
+
 class AzureOutbox:
     """A queue that is created when it is first sent to. Its client encodes messages as host.json declares."""
 
-    def __init__(self, client: QueueClient) -> None:
+    def __init__(self, client: QueueClient, guard: Guard | None = None) -> None:
+        """Make it; `guard` is the one that the client was made with."""
         self._client = client
+        self._calls = StorageCalls("queue storage", guard, seconds=SEND, breaker=Breaker(_SILENT_AFTER, _RETRY_AFTER))
 
     def send(self, call: Call, *, ttl: timedelta) -> None:
-        """Send a call that is worth nothing after `ttl`.
+        """Send a call that is worth nothing after `ttl`, within SEND seconds.
 
-        A crash before this delays the attempt until the due row sends another message. Raises StorageUnavailable.
+        A crash before this delays the attempt until the due row sends another message. Raises StorageUnavailable,
+        also for an answer that is not the service's: the message may have been sent then, and is sent again.
         """
         seconds = max(1, int(ttl.total_seconds()))
-        try:
+        with self._calls.call():
             try:
                 self._client.send_message(write_call(call), time_to_live=seconds)
             except ResourceNotFoundError:
                 self._create()
                 self._client.send_message(write_call(call), time_to_live=seconds)
-        except AzureError as error:
-            raise StorageUnavailable(f"queue storage: {type(error).__name__}") from error
 
     def _create(self) -> None:
         with suppress(ResourceExistsError):  # another instance was faster

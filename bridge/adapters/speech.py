@@ -1,16 +1,14 @@
 """Asks the Speech service: one GET, read as it comes. What the answer means is decided in `bridge/core/answer.py`."""
 
-import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlencode
 
 from azure.core.exceptions import AzureError
 
-from bridge.adapters.egress import Guard, Limits
+from bridge.adapters.egress import ANYWHERE, Guard, Limits
 from bridge.adapters.failures import failure_of
 from bridge.adapters.transport import guarded_session, prepared
 from bridge.core.answer import NoReply, NoToken, Reply
-from bridge.core.callback import CallbackRules
 from bridge.core.keys import OperationRef
 from bridge.core.outcome import Failure
 from bridge.core.source import Source
@@ -20,9 +18,6 @@ _MAX_BYTES = 65_536
 
 #: Connections that are kept to each source; more threads than this never ask at once.
 _CONNECTIONS = 64
-
-#: The operator has said where the sources are, and that can be a private address.
-_ANYWHERE = CallbackRules(allowed_networks=(ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0")))
 
 #: Makes the header that proves who asks.
 Authorisation = Callable[[], Mapping[str, str]]
@@ -43,7 +38,7 @@ class SpeechService:
         """Make one; `authorisations` proves who asks, by the name of the source."""
         self._sources = {source.name: source for source in sources}
         self._authorisations = authorisations
-        self._guard = Guard(_ANYWHERE, limits)
+        self._guard = Guard(ANYWHERE, limits)
         self._session = guarded_session(self._guard, per_host=_CONNECTIONS)
 
     def ask(self, ref: OperationRef) -> Reply | NoReply | NoToken:

@@ -10,18 +10,30 @@ Translates and no more: what a transaction means is in `bridge/core/transaction.
 
 import json
 import re
+import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
-from itertools import chain, islice
-from typing import Any
+from http import HTTPStatus
+from itertools import chain, islice, pairwise
+from typing import Any, TypeVar
 
-from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import (
+    AzureError,
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceNotFoundError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
+from azure.core.pipeline import PipelineResponse
 from azure.core.rest import HttpRequest
 from azure.data.tables import EntityProperty, TableClient, TableEntity
 
 from bridge.adapters.batch import Reply, content_type, read_batch, write_batch
+from bridge.adapters.egress import Guard
+from bridge.adapters.storage_calls import REFUSALS, StorageCalls, code_of
 from bridge.core.errors import CommitUnknown, Conflict, ConflictKind, StorageUnavailable
 from bridge.core.transaction import Delete, Row, Transaction, Value
 
@@ -32,45 +44,65 @@ _CONFLICTS = {404: ConflictKind.MISSING, 409: ConflictKind.EXISTS, 412: Conflict
 #: Of the table, not of a row: nothing has changed, and reading again would not help.
 _NO_TABLE = frozenset({"TableNotFound", "TableBeingDeleted"})
 _INDEX = re.compile(r"(\d+):")
-_READ_RETRIES: Mapping[str, Any] = {"retry_total": 2, "retry_backoff_factor": 0.2, "retry_backoff_max": 2}
-_BATCH_HEADERS = {"Accept": "application/json", "DataServiceVersion": "3.0", "MaxDataServiceVersion": "3.0;NetFx"}
-_ACCEPTED = 202
+#: Seconds before a read is tried again.
+_READ_PAUSES = (0.1, 0.4)
 
-#: Answers after which nothing has changed; 408 is the service's own silence.
-_REFUSALS = frozenset(range(400, 500)) - {408}
+#: Statuses of a read that a moment can change.
+_TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
+
+_BATCH_HEADERS = {"Accept": "application/json", "DataServiceVersion": "3.0", "MaxDataServiceVersion": "3.0;NetFx"}
+_T = TypeVar("_T")
 
 
 class AzureTable:
     """A table that is created when it is first written to. Thread-safe, as the client is."""
 
-    def __init__(self, client: TableClient) -> None:
+    def __init__(
+        self, client: TableClient, guard: Guard | None = None, pause: Callable[[float], None] = time.sleep
+    ) -> None:
+        """Make it; `guard` is the one that the client was made with, `pause` waits so many seconds."""
         self._client = client
+        self._calls = StorageCalls("table storage", guard)
+        self._pause = pause
 
     def get(self, partition: str, key: str) -> Row | None:
-        """Read one row; None where it is not there."""
-        with _reading():
+        """Read one row; None if the service answers that it is not there."""
+
+        def read() -> Row | None:
             try:
-                return _row(self._client.get_entity(partition, key, **_READ_RETRIES))
+                row = _row(self._client.get_entity(partition, key, raw_response_hook=_check_json))
             except ResourceNotFoundError:
                 return None
+            if (row.partition, row.key) != (partition, key):
+                raise ValueError("an answer about another row")
+            return row
+
+        return self._read(read)
 
     def range(
         self, partition: str, start: str, stop: str, *, limit: int | None = None, columns: Sequence[str] = ()
     ) -> Sequence[Row]:
         """Read the rows with `start <= key < stop` in the order of their keys, at most `limit` of them."""
         select = ["PartitionKey", "RowKey", *columns] if columns else None
-        with _reading():
+
+        def read() -> Sequence[Row]:
             try:
                 pages = self._client.query_entities(
                     "PartitionKey eq @partition and RowKey ge @start and RowKey lt @stop",
                     parameters={"partition": partition, "start": start, "stop": stop},
                     select=select,
                     results_per_page=min(limit or _PAGE, _PAGE),
-                    **_READ_RETRIES,
+                    raw_response_hook=_check_list,
                 ).by_page()
-                return [_row(entity) for entity in islice(chain.from_iterable(pages), limit)]
-            except ResourceNotFoundError:
+                rows = [_row(entity) for entity in islice(chain.from_iterable(pages), limit)]
+            except ResourceNotFoundError as error:
+                if code_of(error) not in _NO_TABLE:
+                    raise
                 return []
+            _check_rows(rows, partition, start, stop)
+            return rows
+
+        return self._read(read)
 
     def commit(self, transaction: Transaction) -> Mapping[str, str]:
         """Do all writes or none; returns the new ETags by row key.
@@ -80,17 +112,27 @@ class AzureTable:
         """
         name = str(uuid.uuid4())
         batch = write_batch(transaction, f"{self._account}/{self._client.table_name}", name)
-        try:
+        with self._calls.call(CommitUnknown):
             replies = self._submit(name, batch)
             if all(reply.is_done for reply in replies):
                 _check(transaction, replies)
-        except Exception as error:  # a reply that breaks off fails in many ways, and may have been a commit
-            raise _unavailable(error, CommitUnknown) from error
         lost = next((reply for reply in replies if not reply.is_done), None)
         if lost is not None:
             raise _verdict(lost)
         written = zip(transaction.writes, replies, strict=True)
         return {write.key: str(reply.etag) for write, reply in written if not isinstance(write, Delete)}
+
+    def _read(self, read: Callable[[], _T]) -> _T:
+        """Read within one deadline, and again a few times after an answer that a moment can change."""
+        with self._calls.call():
+            for pause in _READ_PAUSES:
+                try:
+                    return read()
+                except (HttpResponseError, ServiceRequestError, ServiceResponseError) as error:
+                    if not _is_transient(error) or pause >= self._calls.remaining():
+                        raise
+                self._pause(pause)
+            return read()
 
     @property
     def _account(self) -> str:
@@ -117,17 +159,38 @@ class AzureTable:
         # The library's own pipeline, with the authorization that the client was made with; no public call leads to it.
         with self._client._client.send_request(request, stream=True) as response:  # noqa: SLF001 - see above
             answer = response.read()
-        if response.status_code != _ACCEPTED:
+        if response.status_code != HTTPStatus.ACCEPTED:
             raise HttpResponseError(response=response)
         return read_batch(answer)
 
 
-@contextmanager
-def _reading() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # a reply that breaks off fails in many ways
-        raise _unavailable(error, StorageUnavailable) from error
+def _is_transient(error: AzureError) -> bool:
+    return not isinstance(error, HttpResponseError) or error.status_code in _TRANSIENT
+
+
+def _check_json(response: PipelineResponse[Any, Any]) -> None:
+    """Raise ValueError for an answer that is not the service's: the library makes an empty one of XML."""
+    kind = str(response.http_response.headers.get("Content-Type", "")).partition(";")[0].strip().lower()
+    if response.http_response.status_code == HTTPStatus.OK and kind != "application/json":
+        raise ValueError("an answer that is no JSON")
+
+
+def _check_list(response: PipelineResponse[Any, Any]) -> None:
+    """Raise ValueError for an answer without a list of rows: the library makes an empty one of some."""
+    _check_json(response)
+    if response.http_response.status_code == HTTPStatus.OK:
+        answer = json.loads(response.http_response.body())
+        if not isinstance(answer, dict) or not isinstance(answer.get("value"), list):
+            raise ValueError("an answer without rows")
+
+
+def _check_rows(rows: Sequence[Row], partition: str, start: str, stop: str) -> None:
+    """Raise ValueError for rows that were not asked for, or that are out of order."""
+    keys = [row.key for row in rows]
+    if any(row.partition != partition for row in rows) or (keys and not (start <= keys[0] and keys[-1] < stop)):
+        raise ValueError("an answer about other rows")
+    if any(first >= second for first, second in pairwise(keys)):
+        raise ValueError("an answer whose rows are out of order")
 
 
 def _check(transaction: Transaction, replies: Sequence[Reply]) -> None:
@@ -158,8 +221,9 @@ def _plain(value: Any) -> Value:  # noqa: ANN401 - whatever somebody stored
 def _verdict(lost: Reply) -> Exception:
     """Say what the answer about the write that lost means."""
     kind, (code, message) = _CONFLICTS.get(lost.status), _error(lost)
-    if kind is None or code in _NO_TABLE:
-        why = CommitUnknown if lost.status not in _REFUSALS else StorageUnavailable
+    # A due row is deleted on the word that its target is missing, so that word has to be the service's.
+    if kind is None or code in _NO_TABLE or (kind is ConflictKind.MISSING and not code):
+        why = CommitUnknown if lost.status not in REFUSALS else StorageUnavailable
         return why(f"table storage: {code or 'no code'}, HTTP status {lost.status}")
     said = _INDEX.match(message)
     return Conflict(kind, int(said[1]) if said else None)
@@ -176,10 +240,3 @@ def _error(reply: Reply) -> tuple[str, str]:
         return str(error["code"]), str(error["message"]["value"])
     except (ValueError, TypeError, KeyError):
         return "", ""
-
-
-def _unavailable(error: Exception, unknown: type[StorageUnavailable]) -> StorageUnavailable:
-    """Tell a refusal, after which nothing has changed, from silence, after which nobody knows."""
-    status = error.status_code if isinstance(error, HttpResponseError) else None
-    kind = StorageUnavailable if status in _REFUSALS else unknown
-    return kind(f"table storage: {type(error).__name__}, HTTP status {status}")

@@ -5,6 +5,7 @@ Nothing comes from the environment: no proxy, no netrc, no cookie, no header of 
 
 import socket
 from collections.abc import Mapping
+from http.client import HTTPResponse
 from typing import Any
 
 import requests
@@ -41,14 +42,16 @@ def prepared(method: str, url: str, headers: Mapping[str, str], body: bytes | No
     return request
 
 
-def guarded_session(guard: Guard, *, per_host: int = _PER_HOST) -> requests.Session:
+def guarded_session(
+    guard: Guard, *, per_host: int = _PER_HOST, response_class: type[HTTPResponse] = StrictResponse
+) -> requests.Session:
     """Make a session that reaches nothing but through `guard`, and takes nothing from the environment.
 
-    Threads may share it; it keeps `per_host` connections to each host.
+    Threads may share it; it keeps `per_host` connections to each host. Answers are read by `response_class`.
     """
     session = requests.Session()
     session.trust_env = False
-    adapter = _GuardedAdapter(guard, per_host)
+    adapter = _GuardedAdapter(guard, per_host, response_class)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return session
@@ -57,14 +60,14 @@ def guarded_session(guard: Guard, *, per_host: int = _PER_HOST) -> requests.Sess
 class _GuardedAdapter(HTTPAdapter):
     """The transport of `requests`, with connections of our own and no proxy, which would be asked past the guard."""
 
-    def __init__(self, guard: Guard, per_host: int) -> None:
-        self._guard = guard
+    def __init__(self, guard: Guard, per_host: int, response_class: type[HTTPResponse]) -> None:
+        self._pool_classes = _pool_classes(guard, response_class)
         super().__init__(pool_connections=_HOSTS, pool_maxsize=per_host)
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:  # noqa: ANN401 - the library's signature
         """Make the pools; called by the base class."""
         manager = PoolManager(num_pools=connections, maxsize=maxsize, block=block, **kwargs)
-        manager.pool_classes_by_scheme = _pool_classes(self._guard)
+        manager.pool_classes_by_scheme = self._pool_classes
         self.poolmanager = manager
 
     def get_connection_with_tls_context(
@@ -94,9 +97,9 @@ class _GuardedAdapter(HTTPAdapter):
         return response
 
 
-def _pool_classes(guard: Guard) -> dict[str, type[HTTPConnectionPool]]:
+def _pool_classes(guard: Guard, answers: type[HTTPResponse]) -> dict[str, type[HTTPConnectionPool]]:
     class Guarded(WholeRequest):
-        response_class = StrictResponse
+        response_class = answers
         #: The second handle on this connection, while it is open.
         leash: Leash | None = None
 

@@ -3,7 +3,8 @@
     BridgeError
     ├── Misconfigured       a setting is missing or wrong: nothing works until it is mended
     ├── StorageUnavailable  storage did not answer, or refused: try again later
-    │   └── CommitUnknown   a transaction was sent and no reply came: it may have been a commit
+    │   ├── CommitUnknown   a transaction was sent and no reply came: it may have been a commit
+    │   └── StorageRefused  storage refuses its caller: an operator must act
     ├── Conflict            somebody else changed the rows first: read again and decide again
     ├── Contended           too many conflicts in a row: try again later
     └── ForeignRow          a row or message that this version cannot read: set it aside
@@ -36,6 +37,15 @@ class StorageUnavailable(BridgeError):
 
 class CommitUnknown(StorageUnavailable):
     """No reply came to a transaction: it may have been a commit. Its `tx` tells, once storage answers again."""
+
+
+class StorageRefused(StorageUnavailable):
+    """Storage refused its caller (401 or 403): a role, a key or a firewall is wrong, and waiting does not help."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        #: The service's error code, like `AuthorizationFailure`, or the HTTP status if the answer has none.
+        self.code = code
 
 
 class ConflictKind(StrEnum):
