@@ -22,6 +22,40 @@ const keyHeaders = () => {
   return BY_TOKEN ? { Authorization: `Bearer ${key}` } : { "x-functions-key": key };
 };
 
+/** JSON as a client wrote it, sent on as it stands. */
+class Raw {
+  constructor(text) {
+    this.text = text;
+  }
+}
+
+// JavaScript rounds large integers and long decimals, and a client's JSON is not ours to change. To keep the text of
+// each number, it is parsed as a string that begins with this mark.
+const MARK = `number-${Math.random().toString(36).slice(2)}:`;
+const STRING_OR_NUMBER = /"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*/g;
+
+/** Parses an answer. What a client wrote, its metadata, becomes Raw. */
+function parsedExactly(text) {
+  const answer = JSON.parse(text);
+  const marked = JSON.parse(text.replace(STRING_OR_NUMBER, (found) => (found.startsWith('"') ? found : `"${MARK}${found}"`)));
+  return withRawMetadata(answer, marked);
+}
+
+function withRawMetadata(answer, marked) {
+  for (const [name, value] of Object.entries(answer ?? {})) {
+    if (value === null || typeof value !== "object") continue;
+    if (name !== "metadata") withRawMetadata(value, marked[name]);
+    else answer[name] = new Raw(JSON.stringify(marked[name]).replaceAll(new RegExp(`"${MARK}([^"]*)"`, "g"), "$1"));
+  }
+  return answer;
+}
+
+/** Writes the body of a request; fields that are undefined are left out. */
+function writtenBody(body) {
+  const fields = Object.entries(body).filter(([, value]) => value !== undefined);
+  return `{${fields.map(([name, value]) => `${JSON.stringify(name)}:${value instanceof Raw ? value.text : JSON.stringify(value)}`)}}`;
+}
+
 /** Calls a path below /api; raises Locked, Refused, or Error where no answer came. */
 async function call(method, path, body) {
   const headers = { Accept: "application/json", ...keyHeaders() };
@@ -30,7 +64,7 @@ async function call(method, path, body) {
   try {
     const asked = { method, headers, cache: "no-store", credentials: "omit", redirect: "error" };
     response = await fetch(path, {
-      ...asked, body: body === undefined ? undefined : JSON.stringify(body), signal: AbortSignal.timeout(PATIENCE),
+      ...asked, body: body === undefined ? undefined : writtenBody(body), signal: AbortSignal.timeout(PATIENCE),
     });
     text = await response.text();
   } catch (error) {
@@ -44,7 +78,7 @@ async function call(method, path, body) {
 
 function parsed(text) {
   try {
-    return text ? JSON.parse(text) : null;
+    return text ? parsedExactly(text) : null;
   } catch {
     return null;
   }
@@ -55,6 +89,6 @@ const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 /** Writes a call for a shell: the key comes from the shell's environment, never from here. */
 function curl(method, path, body) {
   const key = BY_TOKEN ? ' -H "Authorization: Bearer $BRIDGE_TOKEN"' : ' -H "x-functions-key: $BRIDGE_KEY"';
-  const content = body === undefined ? "" : ` -H 'Content-Type: application/json' -d ${quoted(JSON.stringify(body))}`;
+  const content = body === undefined ? "" : ` -H 'Content-Type: application/json' -d ${quoted(writtenBody(body))}`;
   return `curl -sS -X ${method} ${quoted(new URL(path, location.href).href)}${key}${content}`;
 }

@@ -30,10 +30,11 @@ const given = (data, name) => data.get(name).trim() || undefined;
 function json(data, name) {
   const text = given(data, name);
   try {
-    return text && JSON.parse(text);
+    if (text) JSON.parse(text);
   } catch {
     throw new Error(`${capital(name)} is not JSON.`);
   }
+  return text && new Raw(text);
 }
 
 function select(name, options, chosen) {

@@ -97,7 +97,7 @@ function life(shown) {
       action(shown, "cancel", "Cancel", ["waiting", "pending"].includes(shown.state)),
       el("button", { type: "button", "data-focus": `curl ${shown.id}`, click: ({ target }) => copy(curl("GET", `registrations/${shown.id}`), target) }, "Copy as curl"),
       shown.message && el("span", { class: "quiet" }, `${shown.message.type} ${shown.message.id}`),
-      shown.metadata && el("span", { class: "quiet" }, `metadata ${JSON.stringify(shown.metadata)}`),
+      shown.metadata && el("span", { class: "quiet" }, `metadata ${shown.metadata.text}`),
       shown.group && el("span", { class: "quiet" }, `group ${shown.group}`)),
   ];
 }

@@ -80,6 +80,28 @@ def test_from_the_form_to_a_delivered_callback(browser: Browser, site: Site) -> 
     assert [each["data"]["metadata"] for each in received] == [{"video": "intro"}]
 
 
+def test_numbers_of_a_client_are_sent_and_shown_as_they_were_typed(browser: Browser, site: Site) -> None:
+    """JavaScript would round them."""
+    site.at.upstream.tell("large-numbers", "Succeeded")
+    metadata = '{"id":12345678901234567890,"list":[9007199254740993,-1,0.5],"text":"9007199254740993","metadata":1}'
+    with looking(browser, site.url, key=KEY) as page:
+        is_ready(page)
+        page.get_by_role("button", name="Register", exact=True).click()
+        dialog = page.get_by_role("dialog", name="Register a callback")
+        dialog.get_by_label("Operation id").fill("large-numbers")
+        dialog.get_by_label("Callback URL").fill(site.callback_url)
+        dialog.get_by_text("More").click()
+        dialog.get_by_label("Metadata").fill(metadata)
+        dialog.get_by_role("button", name="Register").click()
+        expect(dialog.get_by_text("verify with the secret whsec_")).to_be_visible()
+        page.keyboard.press("Escape")
+
+        state_of(page, "large-numbers", "delivered")
+        expect(page.get_by_text(f"metadata {metadata}")).to_be_visible()
+    received: Any = site.at.receiver.callbacks[-1].content
+    assert received["data"]["metadata"] == json.loads(metadata)
+
+
 def test_wrong_fields_are_said_in_the_form(browser: Browser, site: Site) -> None:
     """Every one, in the bridge's words; what is no JSON is not even sent."""
     with looking(browser, site.url, key=KEY) as page:
