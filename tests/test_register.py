@@ -62,6 +62,15 @@ def test_registering_the_same_again_finds_the_first(bridge: Stage) -> None:
     assert result.registration.life == NOON
 
 
+def test_registering_the_same_metadata_written_differently_changes_nothing(bridge: Stage) -> None:
+    register = bridge.bridge.routes.use.register
+    register(replace(bridge.wish(), metadata='{"a":1,"b":[true]}'))
+
+    result = register(replace(bridge.wish(), metadata='{"b":[true],"a":1.0}'))
+
+    assert isinstance(result, Existing)
+
+
 @pytest.mark.parametrize("change", [{"events": (Verdict.FAILED,)}, {"metadata": '{"a":1}'}])
 def test_registering_the_same_with_other_content_differs(bridge: Stage, change: Mapping[str, object]) -> None:
     """Whoever wants other content cancels first."""

@@ -1,6 +1,5 @@
 """The fields that several calls take: how each is validated, and how the description of the API shows it."""
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from bridge.core.callback import MAX_URL_LENGTH, CallbackRefused, CallbackRules, normalise
 from bridge.core.headers import MAX_HEADER_BYTES, MAX_HEADERS, NAME, RESERVED, RESERVED_PREFIXES, VALUE
+from bridge.core.json_values import size_in_utf8
 from bridge.core.keys import GROUP, OPERATION_ID, SOURCE_NAME, OperationRef
 from bridge.core.source import Source
 
@@ -95,7 +95,7 @@ def _group(value: str) -> str:
 
 def _metadata(value: dict[str, Any]) -> dict[str, Any]:
     try:
-        size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode())
+        size = size_in_utf8(value)
     except ValueError as error:
         raise PydanticCustomError("number", "holds a number that JSON cannot carry") from error
     if size > MAX_METADATA_BYTES:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from bridge.core.client_errors import CLIENT_ERRORS, Meaning
+from bridge.core.json_values import size_in_utf8
 from bridge.core.operation import Explanation, Verdict
 from bridge.core.retry import parse_retry_after
 from bridge.core.text import printable
@@ -193,10 +194,10 @@ def _json_object(body: bytes) -> dict[str, Any] | None:
 
 def _kept(body: dict[str, Any]) -> str | None:
     try:
-        text = json.dumps(body, separators=(",", ":"), allow_nan=False)
+        is_too_large = size_in_utf8(body) > MAX_BODY_BYTES
     except ValueError:
         return None
-    return text if len(text) <= MAX_BODY_BYTES else None
+    return None if is_too_large else json.dumps(body, separators=(",", ":"))
 
 
 def read_failure(reply: Reply | NoReply | NoToken, operation_id: str) -> Explanation | None:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 
+from bridge.core.json_values import same_json
 from bridge.core.keys import RegistrationRef, index_key
 from bridge.core.message import Format, Message, News, compose
 from bridge.core.operation import Verdict
@@ -225,12 +226,8 @@ class Registration:
 
     def same_wish(self, other: "Registration") -> bool:
         """Tell whether both ask for the same callback, headers aside: those are compared in the clear."""
-        return (set(self.events), self.metadata, self.format, self.group) == (
-            set(other.events),
-            other.metadata,
-            other.format,
-            other.group,
-        )
+        mine, theirs = ((set(each.events), each.format, each.group) for each in (self, other))
+        return mine == theirs and same_json(self.metadata, other.metadata)
 
 
 def _run_begun(registration: Registration, now: datetime, due: str) -> Registration:

@@ -222,13 +222,25 @@ def test_a_large_body_is_not_kept() -> None:
 
 @pytest.mark.parametrize(("padding", "is_kept"), [(-1, True), (0, True), (1, False)])
 def test_a_body_is_kept_compact_and_up_to_its_limit(padding: int, *, is_kept: bool) -> None:
-    """As JSON without a space, in ASCII: so many characters are so many bytes."""
+    """The size is that of compact JSON in UTF-8, however many escapes the stored text has."""
     frame = '{"status":"Failed","padding":""}'
     kept = frame.replace('""', f'"{"x" * (MAX_BODY_BYTES - len(frame) + padding)}"')
     body = kept.replace(":", " : ").encode()
 
     terminal = Terminal(Verdict.FAILED, kept if is_kept else None)
     assert read(Reply(status=200, body=body), "operation-1", NOON) == terminal
+
+
+@pytest.mark.parametrize(("more", "is_kept"), [(0, True), (1, False)])
+def test_a_body_of_many_scripts_is_measured_in_bytes_of_utf8(more: int, *, is_kept: bool) -> None:
+    frame = len('{"status":"Failed","padding":""}')
+    padding = "中" * ((MAX_BODY_BYTES - frame) // 3) + "x" * ((MAX_BODY_BYTES - frame) % 3 + more)
+    body = json.dumps({"status": "Failed", "padding": padding}, ensure_ascii=False).encode()
+
+    answer = read(Reply(status=200, body=body), "operation-1", NOON)
+
+    assert isinstance(answer, Terminal)
+    assert (answer.body is not None) is is_kept
 
 
 def test_a_body_that_no_json_can_carry_is_not_kept() -> None:
