@@ -28,6 +28,7 @@ from bridge.overview import Overview
 from bridge.ping import Ping
 from bridge.redeliver import Redeliver
 from bridge.register import Register
+from bridge.repair import Repair
 from bridge.settings import AUTH, BY_TOKEN, Settings, read_settings
 from bridge.show import Show
 from bridge.sweep import Sweep
@@ -57,6 +58,7 @@ class Bridge:
 def compose(settings: Settings, world: World) -> Bridge:
     """Put the use cases together."""
     sources = {source.name: source for source in settings.sources}
+    repair = Repair(table=world.table, clock=world.clock, token=world.token)
     register = Register(
         table=world.table,
         outbox=world.outbox,
@@ -67,8 +69,9 @@ def compose(settings: Settings, world: World) -> Bridge:
         seal=HeaderSeal(settings.keyring),
         nonce=world.nonce,
         telemetry=world.telemetry,
+        repair=repair,
     )
-    show = Show(table=world.table, clock=world.clock, executor=world.readers)
+    show = Show(table=world.table, clock=world.clock, executor=world.readers, repair=repair)
     routes = Routes(
         use=register,
         again=Redeliver(table=world.table, show=show, clock=world.clock, token=world.token, executor=world.readers),
@@ -104,6 +107,7 @@ def compose(settings: Settings, world: World) -> Bridge:
         chance=world.chance,
         pause=world.pause,
         telemetry=world.telemetry,
+        repair=repair,
     )
     tenant = settings.tenant
     doorman = ByKey() if tenant is None else ByToken(tokens=world.tokens(tenant), clock=world.clock)
@@ -139,6 +143,7 @@ def _compose_sweep(settings: Settings, world: World, show: Show) -> Sweep:
         purges=Purges(table=world.table, mover=mover, clock=world.clock, retention=settings.retention),
         budget=settings.sweep_budget,
         telemetry=world.telemetry,
+        repair=show.repair,
         waiting=show.waiting,
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from bridge.core.delivery import Call, safety
-from bridge.core.errors import CommitUnknown, Conflict, Contended, StorageUnavailable
+from bridge.core.errors import CommitUnknown, Conflict, ConflictKind, Contended, StorageUnavailable
 from bridge.core.transaction import Transaction
 from bridge.log import Event, log
 from bridge.ports import Outbox, Table
@@ -35,17 +35,19 @@ def commit(table: Table, transaction: Transaction) -> Mapping[str, str]:
         return {row.key: row.etag}
 
 
-def until_decided(step: Callable[[], _T]) -> _T:
+def until_decided(step: Callable[[], _T], *, missing: Callable[[], object] = lambda: None) -> _T:
     """Read and decide again as long as somebody else is faster.
 
-    Raises Contended after a few rounds, StorageUnavailable if storage does not answer.
+    Calls `missing` after a conflict about a row that is not there: it can be a due row that was deleted. Raises
+    Contended after a few rounds, StorageUnavailable if storage does not answer.
     """
     unknown = 0
     for _ in range(_ROUNDS):
         try:
             return step()
-        except Conflict:
-            continue
+        except Conflict as conflict:
+            if conflict.kind is ConflictKind.MISSING:
+                missing()
         except CommitUnknown:
             unknown += 1
             if unknown >= _UNKNOWN_ROUNDS:

@@ -11,13 +11,14 @@ and a 2xx ends a delivery that is still pending.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import assert_never
 
 from bridge.commit import commit, until_decided
 from bridge.core.attempt import AttemptRecord
 from bridge.core.callback import host_and_port, origin_of
 from bridge.core.delivery import LEASE_NEEDED, Attempt, Bury, Call, Drop, answer_call
-from bridge.core.errors import Conflict, ForeignRow, StorageUnavailable
+from bridge.core.errors import Conflict, ConflictKind, ForeignRow, StorageUnavailable
 from bridge.core.keys import RegistrationRef
 from bridge.core.message import Message
 from bridge.core.outcome import Delivered, Failure, Outcome, Unreachable
@@ -33,6 +34,7 @@ from bridge.core.transaction import Transaction
 from bridge.hosts import Hosts, Visit
 from bridge.log import Event, log
 from bridge.ports import Courier, Table
+from bridge.repair import Repair
 from bridge.telemetry import Metric, Step, Telemetry
 
 #: Waits between tries to record an attempt, in seconds; none is begun after the lease.
@@ -55,6 +57,8 @@ class Deliver:
     #: Waits, in seconds, for storage to come back.
     pause: Callable[[float], None]
     telemetry: Telemetry
+    #: Puts due rows back that are missing.
+    repair: Repair
 
     def deliver(self, call: Call) -> None:
         """Follow a call, if it is still to be followed: three calls to the table around one POST.
@@ -82,7 +86,8 @@ class Deliver:
         """Take the right to the attempt, with enough time left to make it; None where there is nothing to do."""
         name = self.token()
         try:
-            claimed = until_decided(lambda: self._claim(call, visit, name))
+            restore = partial(self.repair.restore, call.ref.operation)
+            claimed = until_decided(lambda: self._claim(call, visit, name), missing=restore)
         except ForeignRow as error:
             log(Event.SET_ASIDE, registration=call.ref.public_id, why=str(error))
             return None
@@ -173,8 +178,8 @@ class Deliver:
             return delivering.record_late(self._read(attempt.ref), claimed, attempt, decision, now, tx=tx)
 
         recorded = (
-            self._committed(first)
-            or self._committed(again)
+            self._committed(first, attempt.ref)
+            or self._committed(again, attempt.ref)
             or any(self._tried_again(again, attempt, wait) for wait in _RECORD_WAITS)
         )
         _tell(claimed, attempt, decision, recorded=recorded)
@@ -184,15 +189,19 @@ class Deliver:
         if self.clock() >= attempt.leased_until:
             return False
         self.pause(wait)
-        return self._committed(step)
+        return self._committed(step, attempt.ref)
 
-    def _committed(self, step: Callable[[], Transaction | None]) -> bool:
+    def _committed(self, step: Callable[[], Transaction | None], ref: RegistrationRef) -> bool:
         """Try a step after a POST once: what it raises before the POST would be of no use any more."""
         try:
             transaction = step()
             if transaction is not None:
                 commit(self.table, transaction)
-        except (Conflict, StorageUnavailable, ForeignRow):
+        except Conflict as conflict:
+            if conflict.kind is ConflictKind.MISSING:
+                self.repair.restore(ref.operation)
+            return False
+        except (StorageUnavailable, ForeignRow):
             return False
         return True
 

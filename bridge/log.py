@@ -47,6 +47,8 @@ class Event(StrEnum):
     HELD_BACK = "delivery.held-back"
     BURIED = "delivery.buried"
     DROPPED = "delivery.dropped"
+    RESTORED = "due.restored"
+    DELETED = "due.deleted"
     STORAGE = "storage.unavailable"
     SET_ASIDE = "row.set-aside"
     REFUSED = "caller.refused"
@@ -62,6 +64,8 @@ _LEVELS = {
     Event.DENIED: logging.ERROR,
     Event.UNKNOWN_STATUS: logging.WARNING,
     Event.BURIED: logging.WARNING,
+    Event.RESTORED: logging.WARNING,
+    Event.DELETED: logging.WARNING,
     Event.STORAGE: logging.WARNING,
     Event.SET_ASIDE: logging.WARNING,
     Event.NO_KEYS: logging.WARNING,

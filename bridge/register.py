@@ -7,6 +7,8 @@ sent afterwards is sent after the commit; if the process dies before that, the d
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
+from typing import TypeVar
 
 from bridge.commit import commit, send, until_decided
 from bridge.core.callback import host_and_port
@@ -14,7 +16,7 @@ from bridge.core.delivery import open_call
 from bridge.core.errors import CommitUnknown, Conflict
 from bridge.core.family import Family
 from bridge.core.headers import OwnHeaders
-from bridge.core.keys import RegistrationRef, after
+from bridge.core.keys import OperationRef, RegistrationRef, after
 from bridge.core.message import News
 from bridge.core.operation import MAX_REGISTRATIONS, Operation
 from bridge.core.registration import Registration, State
@@ -26,7 +28,10 @@ from bridge.core.times import Clock
 from bridge.core.transaction import Transaction
 from bridge.log import Event, log
 from bridge.ports import Outbox, Table
+from bridge.repair import Repair
 from bridge.telemetry import Step, Telemetry
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,8 @@ class Register:
     #: Makes the random bytes that an encryption begins with.
     nonce: Callable[[], bytes]
     telemetry: Telemetry
+    #: Puts due rows back that are missing.
+    repair: Repair
 
     def register(self, wish: Registration, headers: OwnHeaders = _NO_HEADERS) -> Registered:
         """Let `wish` wait for its operation, or deliver at once if that has ended.
@@ -122,18 +129,18 @@ class Register:
     def cancel(self, ref: RegistrationRef) -> Accepted | NotFound:
         """Give up on a callback: no further attempt is begun. What has ended stays as it is."""
         tx = self.token()
-        return until_decided(lambda: self._cancel(ref, tx))
+        return self._until_decided(lambda: self._cancel(ref, tx), ref)
 
     def redeliver(self, ref: RegistrationRef) -> Accepted | NotFound | NoMessage:
         """Begin another run of the same message; nothing to do where one is on its way."""
         tx = self.token()
-        return until_decided(lambda: self._redeliver(ref, tx))
+        return self._until_decided(lambda: self._redeliver(ref, tx), ref)
 
     def _registered(self, wish: Registration, headers: OwnHeaders) -> Registered:
         try:
             return self._register_new(wish, headers)
         except (Conflict, CommitUnknown):
-            return until_decided(lambda: self._register_known(wish, headers))
+            return self._until_decided(lambda: self._register_known(wish, headers), wish.ref)
 
     def _register_new(self, wish: Registration, headers: OwnHeaders) -> Created:
         sealed = self.seal.sealed(wish, headers, nonce=self.nonce())
@@ -216,6 +223,13 @@ class Register:
         if call is not None:
             send(self.outbox, call)
 
+    def _until_decided(self, step: Callable[[], _T], ref: RegistrationRef) -> _T:
+        return until_decided(step, missing=partial(self.repair.restore, ref.operation))
+
     def _family(self, ref: RegistrationRef) -> Family | None:
-        key = ref.operation.key
-        return Family.read(ref.operation, self.table.range(ref.partition, key, after(key)))
+        """Read an operation with its registrations; a due row that is missing is put back first."""
+        family = self._read(ref.operation)
+        return self._read(ref.operation) if family and self.repair.restore_overdue(family) else family
+
+    def _read(self, ref: OperationRef) -> Family | None:
+        return Family.read(ref, self.table.range(ref.partition, ref.key, after(ref.key)))

@@ -33,6 +33,7 @@ from bridge.core.transaction import Row
 from bridge.log import Event, log
 from bridge.pool import map_in_order
 from bridge.ports import Table
+from bridge.repair import Repair
 from bridge.sweeping.heartbeat import last_beat, read_sources
 
 _T = TypeVar("_T")
@@ -87,6 +88,8 @@ class Show:
     table: Table
     clock: Clock
     executor: Executor
+    #: Puts due rows back that are missing.
+    repair: Repair
 
     def registration(self, ref: RegistrationRef) -> Shown | None:
         """Show a registration with its operation and its attempts: two calls."""
@@ -102,7 +105,11 @@ class Show:
         return None if row is None else decode(Registration, ref, row.values).owner
 
     def operation(self, ref: OperationRef) -> Family | None:
-        """Show an operation with its registrations."""
+        """Show an operation with its registrations; a due row that is missing is put back first."""
+        family = self._read(ref)
+        return self._read(ref) if family and self.repair.restore_overdue(family) else family
+
+    def _read(self, ref: OperationRef) -> Family | None:
         return Family.read(ref, self.table.range(ref.partition, ref.key, after(ref.key)))
 
     def page(self, states: Sequence[State], *, limit: int, cursor: Cursor | None, owner: str | None = None) -> Page:

@@ -25,7 +25,8 @@ from bridge.core.transaction import Row
 from bridge.log import Event, log
 from bridge.pool import imap_unordered
 from bridge.ports import Outbox, Table
-from bridge.sweeping.heartbeat import beat, read_sources
+from bridge.repair import Repair
+from bridge.sweeping.heartbeat import beat, is_beat_due, last_checked, read_sources
 from bridge.sweeping.moving import Mover
 from bridge.sweeping.polls import Polls
 from bridge.sweeping.purges import Purges
@@ -47,6 +48,8 @@ class Sweep:
     #: No poll is begun after this much time.
     budget: timedelta
     telemetry: Telemetry
+    #: Puts due rows back that are missing.
+    repair: Repair
     #: Counts the registrations that wait; raises StorageUnavailable.
     waiting: Callable[[], int]
 
@@ -56,7 +59,7 @@ class Sweep:
         until = began + self.budget
         due = read_all_due(self.table, self.executor, began)
         sources = self._sources()
-        beaten = sources is not None and beat(self.table, sources, began)
+        beaten = sources is not None and self._beat(sources, began)
         enqueued = self._enqueue(due.deliveries, until)
         counts = self.polls.run(due.polls, sources or (), until=until)
         purged = self.purges.run(due.purges, until=until)
@@ -77,6 +80,15 @@ class Sweep:
         self.telemetry.measure(Metric.OVERDUE, overdue)
         if beaten and self.telemetry.is_on:  # once a minute: it costs a read of each partition
             self._measure_waiting()
+
+    def _beat(self, sources: Sequence[Row], now: datetime) -> bool:
+        """Once a minute: look for due rows that are missing, and write the heartbeat with the place of the next look.
+
+        A crash between the two repeats the look.
+        """
+        if not is_beat_due(sources, now):
+            return False
+        return beat(self.table, sources, now, checked=self.repair.check(last_checked(sources)))
 
     def _measure_waiting(self) -> None:
         try:

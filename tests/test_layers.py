@@ -28,6 +28,7 @@ ALLOWED = {
     "bridge.ports": {"bridge.core"},
     "bridge.telemetry": set(),
     "bridge.commit": {"bridge.core", "bridge.ports", "bridge.log"},
+    "bridge.repair": {"bridge.core", "bridge.ports", "bridge.log", "bridge.commit"},
     "bridge.sweeping": {
         "bridge.sweeping",
         "bridge.core",
@@ -37,7 +38,14 @@ ALLOWED = {
         "bridge.pool",
         "bridge.commit",
     },
-    "bridge.register": {"bridge.core", "bridge.ports", "bridge.telemetry", "bridge.log", "bridge.commit"},
+    "bridge.register": {
+        "bridge.core",
+        "bridge.ports",
+        "bridge.telemetry",
+        "bridge.log",
+        "bridge.commit",
+        "bridge.repair",
+    },
     "bridge.ping": {"bridge.core", "bridge.ports", "bridge.log", "bridge.commit"},
     "bridge.redeliver": {
         "bridge.core",
@@ -49,6 +57,7 @@ ALLOWED = {
     },
     "bridge.hosts": {"bridge.core"},
     "bridge.deliver": {
+        "bridge.repair",
         "bridge.core",
         "bridge.ports",
         "bridge.telemetry",
@@ -57,6 +66,7 @@ ALLOWED = {
         "bridge.hosts",
     },
     "bridge.sweep": {
+        "bridge.repair",
         "bridge.core",
         "bridge.ports",
         "bridge.telemetry",
@@ -65,7 +75,7 @@ ALLOWED = {
         "bridge.commit",
         "bridge.sweeping",
     },
-    "bridge.show": {"bridge.core", "bridge.ports", "bridge.log", "bridge.pool", "bridge.sweeping"},
+    "bridge.show": {"bridge.core", "bridge.ports", "bridge.log", "bridge.pool", "bridge.repair", "bridge.sweeping"},
     "bridge.overview": {"bridge.core", "bridge.ports", "bridge.pool", "bridge.show", "bridge.sweeping"},
     "bridge.dashboard": {"bridge.core"},
     "bridge.api": {

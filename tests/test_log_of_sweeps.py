@@ -311,7 +311,10 @@ def test_a_purge_whose_operation_is_gone_is_taken_away(bridge: Stage, caplog: py
     bridge.sweep()
 
     assert bridge.due_keys() == []
-    assert [line["purged"] for line in lines_of(caplog)] == [0]
+    assert [(line["event"], line.get("purged")) for line in lines_of(caplog)] == [
+        ("due.deleted", None),
+        ("sweep.finished", 0),
+    ]
 
 
 @pytest.mark.parametrize(

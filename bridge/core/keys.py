@@ -43,7 +43,13 @@ GROUP = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}", re.ASCII)
 #: What the keys of the laws' rows begin with.
 LAW_PREFIX = "law:"
 
+#: What the keys of operations and their registrations begin with.
+OPERATION_PREFIX = "job:"
+
 _DUE = re.compile(r"due:([0-9]{13}):", re.ASCII)
+
+#: A due row's key, with the kind of its step and the reference of what it is about.
+DUE_KEY = re.compile(r"due:[0-9]{13}:(?P<kind>poll|deliver|purge):(?P<reference>.+)", re.ASCII)
 
 #: What a registration's public id looks like: source, operation and hash.
 PUBLIC_ID = re.compile(rf"({SOURCE_NAME.pattern})~({OPERATION_ID.pattern})~([0-9a-f]{{16}})", re.ASCII)
@@ -77,7 +83,7 @@ class OperationRef:
     @property
     def key(self) -> str:
         """The operation's own row; its registrations' keys begin with it."""
-        return f"job:{self.source}:{self.id}:"
+        return f"{OPERATION_PREFIX}{self.source}:{self.id}:"
 
     @property
     def due_reference(self) -> str:

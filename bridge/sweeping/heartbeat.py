@@ -24,13 +24,26 @@ def read_sources(table: Table) -> Sequence[Row]:
     return table.range(SOURCES_PARTITION, *SOURCES_RANGE)
 
 
-def beat(table: Table, sources: Sequence[Row], now: datetime) -> bool:
-    """Write the heartbeat if the last one is a minute old; says whether it did. Never fails a sweep."""
+def is_beat_due(sources: Sequence[Row], now: datetime) -> bool:
+    """Tell whether the last heartbeat is a minute old."""
     last = last_beat(sources)
-    if last is not None and now - last < _EVERY:
-        return False
-    columns: dict[str, Value] = {VERSION_COLUMN: SHAPE, "at": now}
-    write = Insert(HEARTBEAT_KEY, columns) if last is None else Merge(HEARTBEAT_KEY, columns, ANY)
+    return last is None or now - last >= _EVERY
+
+
+def last_checked(sources: Sequence[Row]) -> str:
+    """Read where the next check of due rows goes on; empty if no check has been made."""
+    places = [row.values.get("checked") for row in sources if row.key == HEARTBEAT_KEY]
+    return str(places[0] or "") if places else ""
+
+
+def beat(table: Table, sources: Sequence[Row], now: datetime, *, checked: str = "") -> bool:
+    """Write the heartbeat, with the place up to which due rows were checked; says whether it did.
+
+    Never fails a sweep.
+    """
+    columns: dict[str, Value] = {VERSION_COLUMN: SHAPE, "at": now, "checked": checked}
+    is_first = all(row.key != HEARTBEAT_KEY for row in sources)
+    write = Insert(HEARTBEAT_KEY, columns) if is_first else Merge(HEARTBEAT_KEY, columns, ANY)
     try:
         table.commit(Transaction(SOURCES_PARTITION, (write,)))
     except Conflict:

@@ -1,10 +1,10 @@
 """Moves due rows, many in one transaction, so that a poll that finds nothing new costs a fraction of a call."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from bridge.commit import commit
-from bridge.core.due import Token
 from bridge.core.errors import CommitUnknown, Conflict, ConflictKind, StorageUnavailable
 from bridge.core.steps.polling import TARGET, WRITES_PER_MOVE, DueMove, move_all
 from bridge.core.transaction import Delete, Transaction
@@ -44,13 +44,6 @@ class Mover:
                 return left
         return []
 
-    def delete(self, token: Token) -> None:
-        """Take away a due row whose target is gone."""
-        try:
-            self.table.commit(Transaction(token.partition, (Delete(token.key, token.etag),)))
-        except (Conflict, StorageUnavailable):
-            return  # somebody else was faster, or the next sweep does it
-
     def _one_by_one(self, moves: Sequence[DueMove], error: StorageUnavailable | None = None) -> Sequence[DueMove]:
         if len(moves) > 1:
             return [moved for move in moves for moved in self.move([move])]
@@ -59,5 +52,8 @@ class Mover:
         return []
 
     def _drop(self, lost: DueMove, conflict: Conflict) -> None:
+        """Delete a due row whose target is gone: the service has answered 404 to the write to the target."""
         if conflict.kind is ConflictKind.MISSING and (conflict.index or 0) % WRITES_PER_MOVE == TARGET:
-            self.delete(lost.token)
+            with suppress(Conflict, StorageUnavailable):  # another sweep was faster, or the next one deletes the row
+                self.table.commit(Transaction(lost.token.partition, (Delete(lost.token.key, lost.token.etag),)))
+                log(Event.DELETED, key=lost.token.key)

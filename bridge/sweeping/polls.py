@@ -19,7 +19,7 @@ from bridge.core.polling import AskAgain, Finish, PollingPolicy, after_poll
 from bridge.core.schedule import first_price
 from bridge.core.source import Source
 from bridge.core.steps import polling
-from bridge.core.steps.polling import UNREADABLE_WAIT, DueMove
+from bridge.core.steps.polling import NOT_FOUND_WAIT, UNREADABLE_WAIT, DueMove
 from bridge.core.times import Clock
 from bridge.core.transaction import Row
 from bridge.log import Event, log
@@ -204,8 +204,9 @@ class Polls:
         """Commit an end against whatever the operation is by now: the upstream's word is never dropped."""
         ref = due.watch.ref
         family = Family.read(ref, self.table.range(ref.partition, ref.key, after(ref.key)))
-        if family is None:
-            self.mover.delete(due.token)
+        if family is None:  # the write to it says whether it is gone
+            later = AskAgain(at=self.clock() + NOT_FOUND_WAIT, watch=due.watch, status=None, error=None)
+            self.mover.move([polling.ask_again(due.token, later, self.clock())])
             return []
         operation = family.operation.record
         if operation.tx == tx:  # a commit of ours that landed late

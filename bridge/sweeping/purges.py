@@ -9,6 +9,7 @@ from bridge.core.errors import Conflict, ForeignRow, StorageUnavailable
 from bridge.core.family import Family
 from bridge.core.keys import after
 from bridge.core.steps import purging
+from bridge.core.steps.polling import NOT_FOUND_WAIT
 from bridge.core.times import Clock
 from bridge.log import Event, log
 from bridge.ports import Table
@@ -38,13 +39,13 @@ class Purges:
         """Forget one operation, its attempts first. A crash in between goes on at the next sweep."""
         try:
             family = Family.read(due.ref, self.table.range(due.token.partition, due.ref.key, after(due.ref.key)))
-            if family is None:
-                self.mover.delete(due.token)
-                return False
             now = self.clock()
+            if family is None:  # the write to it says whether it is gone
+                self.mover.move([purging.look_again(due.token, due.ref, now + NOT_FOUND_WAIT)])
+                return False
             keep_until = purging.keep_until(family, now, self.retention)
             if keep_until is not None:
-                self.mover.move([purging.look_again(due.token, family, keep_until)])
+                self.mover.move([purging.look_again(due.token, due.ref, keep_until)])
                 return False
             self._forget_attempts(due)
             self.table.commit(purging.forget(due.token, family))

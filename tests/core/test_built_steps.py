@@ -201,7 +201,7 @@ def test_a_due_row_of_an_operation_never_moves_to_its_own_key(step: str) -> None
     watch = OPERATION.watch()
     now = LATER - polling.UNREADABLE_WAIT
     moved = {
-        "look again": purging.look_again(token, known, LATER).key,
+        "look again": purging.look_again(token, REF, LATER).key,
         "ask again": polling.ask_again(token, AskAgain(watch=watch, at=LATER, status=None, error=None), NOON).key,
         "left open": str(columns(end(known, now), REF.key)["due"]),
     }[step]

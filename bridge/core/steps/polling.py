@@ -28,6 +28,9 @@ MOVES_PER_TRANSACTION = MAX_WRITES // WRITES_PER_MOVE
 #: So long an operation with registrations that this version cannot read waits for one that can.
 UNREADABLE_WAIT = timedelta(minutes=5)
 
+#: After so long a due row is looked at again whose operation a read did not find.
+NOT_FOUND_WAIT = timedelta(seconds=15)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueMove:

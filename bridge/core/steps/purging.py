@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from bridge.core.due import Token
 from bridge.core.family import Family
-from bridge.core.keys import DueKind, due_key
+from bridge.core.keys import DueKind, OperationRef, due_key
 from bridge.core.rows import SHAPE, VERSION_COLUMN
 from bridge.core.steps.polling import DueMove
 from bridge.core.transaction import ANY, MAX_WRITES, Delete, Transaction
@@ -24,9 +24,8 @@ def keep_until(family: Family, now: datetime, retention: timedelta) -> datetime 
     return last + retention if last + retention > now else None
 
 
-def look_again(token: Token, family: Family, at: datetime) -> DueMove:
-    """Move the purge of a family that is still needed."""
-    ref = family.operation.record.ref
+def look_again(token: Token, ref: OperationRef, at: datetime) -> DueMove:
+    """Move the purge of an operation that is still needed, or that a read did not find."""
     key = due_key(at, DueKind.PURGE, ref.due_reference, instead_of=token.key)
     return DueMove(token=token, key=key, columns={VERSION_COLUMN: SHAPE}, target=ref.key, changes={"due": key})
 
