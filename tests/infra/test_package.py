@@ -1,7 +1,7 @@
 """What is deployed: just these files, with just what the lock names, and the app runs."""
 
 import json
-import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,12 +13,13 @@ import pytest
 from azure.data.tables import TableClient
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from pathspec import GitIgnoreSpec
+from packaging.version import Version
 
 from bridge.adapters.clients import TABLE
 from infra.hooks.functions import names_in
 from local.azurite import Azurite
 from local.settings import REPOSITORY
+from tests.infra.azd_package import deploys, lines_of, package_of
 from tests.support.world import ENVIRONMENT
 
 #: Index the app, sweep once and say what came of it.
@@ -31,15 +32,6 @@ names = [each.get_function_name() for each in function_app.app.get_functions()]
 function_app.sweep(None)
 print(json.dumps({"functions": names, "health": function_app.health(None).status_code}))
 """
-
-
-def packaged() -> Iterator[Path]:
-    """Name the files of the package, as azd does: all that .funcignore does not."""
-    spec = GitIgnoreSpec.from_lines((REPOSITORY / ".funcignore").read_text().splitlines())
-    for folder, folders, files in os.walk(REPOSITORY):
-        here = Path(folder).relative_to(REPOSITORY)
-        folders[:] = [name for name in folders if not spec.match_file(f"{(here / name).as_posix()}/")]
-        yield from (here / name for name in files if not spec.match_file((here / name).as_posix()))
 
 
 def requirements(name: str) -> Iterator[Requirement]:
@@ -60,15 +52,90 @@ def test_the_package_is_the_app_and_nothing_else() -> None:
     page = {path.relative_to(REPOSITORY) for path in (REPOSITORY / "bridge" / "dashboard").glob("*.*[!y]")}
 
     assert {path.name for path in page} >= {"page.html", "style.css", "main.js"}
-    assert set(packaged()) == {*modules, *page, Path("function_app.py"), Path("host.json"), Path("requirements.txt")}
+    assert set(package_of(REPOSITORY)) == {
+        *modules,
+        *page,
+        Path("function_app.py"),
+        Path("host.json"),
+        Path("requirements.txt"),
+    }
+
+
+#: Names that no line of `.funcignore` knows: of secrets, of settings, of what people and tools leave in a checkout.
+UNKNOWN = (
+    "key.pem",
+    "secrets.txt",
+    "signing-key",
+    "roles.json",
+    "callback.json",
+    "setup.py",
+    "app.py",
+    "conftest.py",
+    ".env",
+    ".env.production",
+    "local.settings.json",
+    "local.settings.dev.json",
+    "local.settings.json.bak",
+    "requirements-new.txt",
+    "function_app.py.orig",
+    "host.json~",
+    "Bridge.py",
+    ".azure/prod/.env",
+    ".git/config",
+    "venv/lib/python3.13/site-packages/x.py",
+    "new-folder/module.py",
+    "new-folder/bridge/module.py",
+    "new-folder/function_app.py",
+    "new-folder/.python_packages/x.py",
+    "bridge.bak/app.py",
+    "bridge/key.pem",
+    "bridge/.env",
+    "bridge/api/secrets.json",
+    "bridge/app.py.orig",
+    "bridge/dashboard/signing-key",
+    "bridge/dashboard/old/page.html",
+    "bridge/api/__pycache__/routes.cpython-313.pyc",
+    "bridge/cli/app.py",
+    "bridge/__main__.py",
+    "bridge/adapters/memory.py",
+)
+
+#: Names that are deployed wherever they turn up: the app's own files, and packages that were installed beside it.
+KNOWN = (
+    "function_app.py",
+    "host.json",
+    "requirements.txt",
+    "bridge/new_module.py",
+    "bridge/new_package/module.py",
+    "bridge/dashboard/new.js",
+    ".python_packages/lib/site-packages/idna/core.py",
+    ".python_packages/lib/site-packages/cryptography/_rust.abi3.so",
+    ".python_packages/lib/site-packages/cryptography.dist-info/METADATA",
+)
+
+
+def test_a_file_that_no_line_allows_is_not_deployed(tmp_path: Path) -> None:
+    shutil.copy(REPOSITORY / ".funcignore", tmp_path)
+    for name in (*UNKNOWN, *KNOWN):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+
+    assert {path.as_posix() for path in package_of(tmp_path)} == set(KNOWN)
 
 
 def test_nothing_that_git_ignores_is_deployed() -> None:
-    """What tools leave behind in a checkout: an environment, a copy of the code with faults in it, a secret."""
+    lines = lines_of(REPOSITORY)
     ignored = [line.replace("*", "x") for line in (REPOSITORY / ".gitignore").read_text().splitlines()]
-    spec = GitIgnoreSpec.from_lines((REPOSITORY / ".funcignore").read_text().splitlines())
 
-    assert [each for each in ignored if not spec.match_file(f"{each}file.py" if each.endswith("/") else each)] == []
+    assert [each for each in ignored if deploys(lines, each.rstrip("/"), is_folder=each.endswith("/"))] == []
+
+
+def test_azd_is_new_enough_to_read_what_is_allowed() -> None:
+    """Before 1.23.13 a line with an exclamation mark left files out as well, and the package was empty."""
+    wanted = re.search(r'azd: ">= ([\d.]+)"', (REPOSITORY / "azure.yaml").read_text())
+
+    assert wanted is not None
+    assert Version(wanted[1]) >= Version("1.23.13")
 
 
 def test_the_lock_has_an_exact_version_of_everything() -> None:
@@ -85,7 +152,7 @@ def test_the_lock_has_an_exact_version_of_everything() -> None:
 @pytest.fixture
 def app(tmp_path: Path) -> Path:
     """Copy the files of the package."""
-    for path in packaged():
+    for path in package_of(REPOSITORY):
         (tmp_path / "app" / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(REPOSITORY / path, tmp_path / "app" / path)
     return tmp_path / "app"
