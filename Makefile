@@ -5,6 +5,8 @@ VENV ?= .venv
 # Files of tests that run at a time: most wait for something, so more than there are cores pays.
 WORKERS ?= 3
 INSTALLED := $(VENV)/.installed
+# Installs what few targets need beside the environment.
+TOOLS = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-tools.txt
 PYTEST = $(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 # Tools that some tests need, if a folder beside the repository has them.
@@ -32,12 +34,12 @@ prove: $(INSTALLED) ## Prove at length that nothing is lost; PROVE_SEED= repeats
 	@$(VENV)/bin/python -m tests.proof
 
 cover: $(INSTALLED) ## Say which lines and branches of bridge/ no test goes through
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'coverage>=7.10'
+	@$(TOOLS)
 	@$(VENV)/bin/python -m coverage run -m pytest -q $(COVERED)
 	@$(VENV)/bin/python -m coverage report
 
 mutate: $(INSTALLED) ## Change bridge/ in thousands of ways, and see which no test notices; an hour or two
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'mutmut>=3.8,<4'
+	@$(TOOLS)
 	@nice $(VENV)/bin/python -m mutmut run --max-children 1 $(MUTANTS)
 	@$(VENV)/bin/python -m mutmut results
 
@@ -54,19 +56,16 @@ check: $(INSTALLED) ## Check format, lint and types, and run the tests
 	@for each in examples/fastapi examples/azure-function; do MYPYPATH=$$each $(VENV)/bin/python -m mypy $$each || exit 1; done
 	@$(PYTEST)
 
-lock: $(INSTALLED) ## Write requirements.txt anew from requirements.in, and checkov's; UPGRADE=--upgrade takes newer versions
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
-	@for each in requirements infra/checkov/requirements; do \
-		$(VENV)/bin/python -m uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url \
-			--no-emit-find-links --custom-compile-command "make lock" $(UPGRADE) $$each.in -o $$each.txt || exit 1; \
-	done
+lock: $(INSTALLED) ## Write the locks of all packages anew; UPGRADE=--upgrade takes newer versions
+	@$(TOOLS)
+	@$(VENV)/bin/python -m local.locks $(UPGRADE)
 
 clean: ## Remove what was installed, and what the local start keeps
 	@! [ -e .local/lock ] || $(PYTHON) -c 'import fcntl; fcntl.flock(open(".local/lock"), fcntl.LOCK_EX | fcntl.LOCK_NB)' \
 		2>/dev/null || { echo '`make start` is running here: stop it first' >&2; exit 1; }
 	@rm -rf $(VENV) .local local/azurite/node_modules examples/express/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis mutants .coverage build *.egg-info
 
-$(INSTALLED): requirements.txt requirements-dev.txt
+$(INSTALLED): requirements-local.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 		{ echo "$(PYTHON) is not Python 3.11 or newer: say make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) local/environment.py "$(VENV)"

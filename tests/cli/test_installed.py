@@ -42,7 +42,7 @@ def test_the_script_is_the_module() -> None:
 def test_the_extra_is_what_the_tests_run_with() -> None:
     """In its range, and among what is installed to work on this."""
     extra = PROJECT["project"]["optional-dependencies"]["cli"]
-    listed = (REPOSITORY / "requirements-dev.txt").read_text().splitlines()
+    listed = (REPOSITORY / "requirements-dev.in").read_text().splitlines()
 
     assert [each for each in extra if each not in listed] == []
     assert all(Requirement(each).specifier.contains(version(Requirement(each).name)) for each in extra)

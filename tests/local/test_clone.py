@@ -20,7 +20,8 @@ from local.settings import REPOSITORY
 from tests.local.started import free_ports
 
 #: What `make start` needs of a clone.
-FILES = ("Makefile", "requirements.txt", "requirements-dev.txt", "function_app.py", "host.json")
+LOCKS = ("requirements-local.txt", "requirements-dev.txt")
+FILES = ("Makefile", *LOCKS, "function_app.py", "host.json")
 FOLDERS = ("bridge", "local")
 
 #: Registries that nobody reaches: whoever asks them fails.
@@ -53,8 +54,8 @@ def clone(tmp_path: Path) -> Path:
 
 
 def stamp(folder: Path) -> None:
-    """Say that what the requirements ask for is installed, at some time before they were checked out anew."""
-    wanted = "".join((folder / name).read_text() for name in ("requirements.txt", "requirements-dev.txt"))
+    """Say that what the locks name is installed, at some time before they were checked out anew."""
+    wanted = "".join((folder / name).read_text() for name in LOCKS)
     (folder / ".venv" / ".installed").write_text(wanted)
     os.utime(folder / ".venv" / ".installed", (0, 0))
 

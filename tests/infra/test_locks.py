@@ -1,0 +1,172 @@
+"""The locks of Python's packages: exact versions and hashes, the deployed ones for the deployed Python alone."""
+
+import re
+from dataclasses import dataclass
+from importlib.metadata import distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from local.locks import DEPLOYED_PYTHON
+from local.settings import REPOSITORY
+
+LOCKS = (
+    "requirements.txt",
+    "requirements-local.txt",
+    "requirements-dev.txt",
+    "requirements-tools.txt",
+    "infra/checkov/requirements.txt",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """A package of a lock."""
+
+    requirement: Requirement
+    hashes: frozenset[str]
+
+    @property
+    def name(self) -> str:
+        """Its canonical name."""
+        return canonicalize_name(self.requirement.name)
+
+    def holds(self, python: str | None = None) -> bool:
+        """Whether an environment installs it: this one, or that of another Python on Linux."""
+        return holds(self.requirement, python)
+
+
+def holds(requirement: Requirement, python: str | None = None) -> bool:
+    """Whether a requirement is one of an environment."""
+    linux = {
+        "implementation_name": "cpython",
+        "platform_machine": "x86_64",
+        "platform_python_implementation": "CPython",
+        "platform_system": "Linux",
+        "python_full_version": f"{python}.0",
+        "python_version": str(python),
+        "sys_platform": "linux",
+    }
+    return requirement.marker is None or requirement.marker.evaluate(linux if python else None)
+
+
+def pins(lock: str) -> list[Pin]:
+    """Read a lock."""
+    text = re.sub(r"\s*#.*", "", (REPOSITORY / lock).read_text()).replace("\\\n", " ")
+    found = []
+    for line in filter(None, map(str.strip, text.splitlines())):
+        requirement, *hashes = re.split(r"\s+--hash=", line)
+        found.append(Pin(requirement=Requirement(requirement), hashes=frozenset(hashes)))
+    return found
+
+
+def wanted(*files: str) -> list[Requirement]:
+    """Read what a lock was made from."""
+    lines = [line for file in files for line in (REPOSITORY / file).read_text().splitlines()]
+    return [Requirement(line) for line in lines if line[:1].isalpha()]
+
+
+def versions(of: list[Pin]) -> dict[str, str]:
+    """Map names to what is pinned."""
+    return {pin.name: str(pin.requirement.specifier) for pin in of}
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_has_exact_versions_and_hashes_and_no_address(lock: str) -> None:
+    """Whichever registry a machine uses, it installs the same files."""
+    found = pins(lock)
+
+    assert found
+    assert all(re.fullmatch(r"==[^*,]+", str(pin.requirement.specifier)) for pin in found)
+    assert all(re.fullmatch("sha256:[0-9a-f]{64}", each) for pin in found for each in pin.hashes)
+    assert all(pin.hashes for pin in found)
+    assert re.search(r"://|--(?:extra-)?index-url|--find-links|--trusted-host", (REPOSITORY / lock).read_text()) is None
+
+
+def test_every_lock_is_tested() -> None:
+    """A lock is a file of requirements that was written from an `.in`, or an `.in` that was not locked yet."""
+    sources = [path.relative_to(REPOSITORY) for path in [*REPOSITORY.glob("*.in"), *REPOSITORY.glob("infra/*/*.in")]]
+    made_from = {Path(lock).with_suffix(".in") for lock in LOCKS} - {Path("requirements-local.in")}
+
+    assert set(sources) == made_from
+
+
+def test_what_is_deployed_is_locked_for_one_python() -> None:
+    """Without conditions, and only with files that this Python installs, so that a build with another one fails."""
+    deployed, local = pins("requirements.txt"), {pin.name: pin for pin in pins("requirements-local.txt")}
+    compiled = [pin for pin in deployed if pin.name in {"cffi", "cryptography", "markupsafe", "pydantic-core", "yarl"}]
+
+    assert [pin for pin in deployed if pin.requirement.marker is not None] == []
+    assert all(pin.hashes < local[pin.name].hashes for pin in compiled)
+    assert len(compiled) == 5
+    # The wheel for musl and for each variant of glibc's tag may fit too, but not one for each Python.
+    assert max(len(pin.hashes) for pin in deployed) <= 4
+    [functions] = [pin for pin in deployed if pin.name == "azure-functions"]
+    assert str(functions.requirement.specifier).startswith("==2.")  # which refuses every Python before 3.13
+
+
+def test_the_local_start_has_the_versions_that_are_deployed() -> None:
+    """On the deployed Python it is the same list, and each of its files could be installed."""
+    deployed = pins("requirements.txt")
+    local = [pin for pin in pins("requirements-local.txt") if pin.holds(DEPLOYED_PYTHON)]
+
+    assert versions(local) == versions(deployed)
+    assert all(mine.hashes <= theirs.hashes for mine, theirs in zip(deployed, local, strict=True))
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13", "3.14"])
+def test_the_universal_lock_has_every_package_for_every_python(python: str) -> None:
+    """Once each, at the deployed version where that Python can have it."""
+    found = [pin for pin in pins("requirements-local.txt") if pin.holds(python)]
+    here, deployed = versions(found), versions(pins("requirements.txt"))
+
+    assert sorted(pin.name for pin in found) == sorted(deployed)
+    assert {name for name in deployed if here[name] != deployed[name]} <= {"azure-functions"}
+    assert (here["azure-functions"] == deployed["azure-functions"]) is (python not in {"3.11", "3.12"})
+
+
+def test_the_locks_hold_what_is_wanted() -> None:
+    """In the ranges of the files that they are made from."""
+    locked = [
+        (wanted("requirements.in"), pins("requirements.txt"), DEPLOYED_PYTHON),
+        (wanted("requirements.in"), pins("requirements-local.txt"), None),
+        (wanted("requirements-dev.in"), pins("requirements-dev.txt") + pins("requirements-local.txt"), None),
+        (wanted("requirements-tools.in"), pins("requirements-tools.txt"), None),
+        (wanted("infra/checkov/requirements.in"), pins("infra/checkov/requirements.txt"), None),
+    ]
+
+    for asked_for, found, python in locked:
+        of_name = {pin.name: pin for pin in found if pin.holds(python)}
+        for each in asked_for:
+            if holds(each, python):
+                [clause] = of_name[canonicalize_name(each.name)].requirement.specifier
+                assert each.specifier.contains(clause.version, prereleases=True), each
+
+
+def test_the_tests_run_with_what_is_locked() -> None:
+    """Each installed package is that of a lock: a newer linter would find something new one day."""
+    locks = [pin for name in LOCKS[1:4] for pin in pins(name) if pin.holds()]
+    locked = versions(locks)
+    installed = {canonicalize_name(each.name): each.version for each in distributions()}
+    ours = {name: version for name, version in installed.items() if name in versions(pins("requirements-dev.txt"))}
+
+    assert {name: f"=={version}" for name, version in ours.items()}.items() <= locked.items()
+    assert {"ruff", "mypy", "pytest", "hypothesis"} <= set(ours)
+    assert set(installed) - set(locked) <= {"pip", "setuptools", "speech-webhook-bridge"}
+
+
+def test_the_tests_add_to_the_local_start_and_change_nothing_of_it() -> None:
+    """A package is in one of both locks."""
+    local, development = pins("requirements-local.txt"), pins("requirements-dev.txt")
+
+    assert {pin.name for pin in local} & {pin.name for pin in development} == set()
+
+
+def test_the_locked_python_is_the_deployed_one() -> None:
+    """In the template, and in the workflow that tests what is deployed."""
+    template = (REPOSITORY / "infra" / "modules" / "app.bicep").read_text()
+
+    assert f"version: '{DEPLOYED_PYTHON}'" in template
+    assert f'python: "{DEPLOYED_PYTHON}"' in (REPOSITORY / ".github" / "workflows" / "check.yml").read_text()
