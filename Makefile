@@ -15,7 +15,7 @@ export PATH := $(abspath ../shared/bin):$(PATH)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help start demo test prove cover mutate bench bench-isolation check lock clean
+.PHONY: help start host demo test prove cover mutate bench bench-isolation check lock clean
 
 help: ## List what can be made
 	@$(PYTHON) -c 'import re; print(*(f"make {name:15} {what}" for name, what in \
@@ -23,6 +23,9 @@ help: ## List what can be made
 
 start: $(INSTALLED) ## Run everything on this machine, until Ctrl-C
 	@$(VENV)/bin/python -m local start
+
+host: $(INSTALLED) ## Run the same in Microsoft's function host, if PATH has it
+	@$(VENV)/bin/python -m local host
 
 demo: $(INSTALLED) ## Show the whole job once, in under a minute
 	@$(VENV)/bin/python -m local demo

@@ -1,4 +1,7 @@
-"""Run the bridge on this machine: `python -m local start`, `demo`, or `settings` for `func start`."""
+"""Run the bridge on this machine: `python -m local start`, `demo`, or `settings` for `func start`.
+
+`host` starts the same as `start`, in Microsoft's function host.
+"""
 
 import argparse
 import os
@@ -14,12 +17,14 @@ from local.start import start, stopped_by_signals
 def main() -> int:
     """Do what the command line says; 1, with one line that says why, when that is impossible."""
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
-    parser.add_argument("what", choices=["start", "demo", "settings"])
+    parser.add_argument("what", choices=["start", "host", "demo", "settings"])
     what = parser.parse_args().what
     try:
         match what:
             case "start":
-                start(os.environ, _say)
+                start(os.environ, _say, host="local")
+            case "host":
+                start(os.environ, _say, host="microsoft")
             case "demo":
                 with stopped_by_signals():
                     demo(os.environ)

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -62,25 +63,23 @@ class Child:
         return True
 
     def stop(self, timeout: float) -> int | None:
-        """Ask it to end, and kill it when it has not after `timeout` seconds; return its exit code.
+        """Send SIGTERM, kill the whole group after `timeout` seconds, and return the exit code.
 
-        Ctrl-C meanwhile cuts the waiting short.
+        Only the process itself gets SIGTERM: it ends its own children once their work is done. Ctrl-C cuts the
+        waiting short.
         """
-        self._signal(signal.SIGTERM)
+        self._process.terminate()
         with contextlib.suppress(KeyboardInterrupt):
             self.wait(timeout)
         self.kill()
         return self.exit_code
 
     def kill(self) -> None:
-        """End it at once, as a crash would; does nothing more to one that has ended."""
-        self._signal(signal.SIGKILL)
+        """End it and its group at once, as a crash would; does nothing more to one that has ended."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
         self.wait()
         self._close()
-
-    def _signal(self, how: signal.Signals) -> None:
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, how)
 
     def _close(self) -> None:
         for pipe in (self._process.stdin, self._process.stdout):
@@ -92,3 +91,10 @@ class Child:
         for line in self._process.stdout or ():
             self._on_line(line.rstrip("\n"))
         self._on_end()
+
+
+def wait_for_end_of_input(ended: threading.Event) -> None:
+    """Set `ended` at the end of standard input, which is the end of the process that started this one."""
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    ended.set()

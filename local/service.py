@@ -11,7 +11,6 @@ from local.child import Child
 from local.errors import LocalError
 from local.record import Record
 
-_START_TIMEOUT = 30.0
 _LAST_WORDS = 5
 
 
@@ -23,6 +22,8 @@ class Service(ABC):
 
     #: What it is called in messages.
     name: str
+    #: Seconds until it must be ready.
+    start_timeout = 30.0
     #: Seconds that it has to end in order.
     stop_timeout: float
 
@@ -70,7 +71,7 @@ class Service(ABC):
             on_line=lambda line: self._heard(line, ready_or_ended),
             on_end=lambda: self._ended(ready_or_ended),
         )
-        ready_or_ended.wait(_START_TIMEOUT)
+        ready_or_ended.wait(self.start_timeout)
         if not self._ready:
             self.kill()
             raise LocalError(f"{self.name} does not start: {' | '.join(self.lines.entries[-_LAST_WORDS:])}")

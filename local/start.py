@@ -11,20 +11,24 @@ from contextlib import ExitStack
 from dataclasses import astuple
 from pathlib import Path
 from types import FrameType
+from typing import Literal
 
 from local.azurite import Azurite
 from local.errors import LocalError
+from local.host.microsoft import LOCAL_KEY, MicrosoftHost
 from local.host.process import HostProcess
 from local.receiver import Receiver
+from local.service import Service
 from local.settings import Settings, app_environment
 from local.upstream import Upstream
 from local.watch import Room, watch
 
 
-def start(environ: Mapping[str, str], say: Callable[[str], None]) -> None:
+def start(environ: Mapping[str, str], say: Callable[[str], None], *, host: Literal["local", "microsoft"]) -> None:
     """Run everything until Ctrl-C, then stop all of it.
 
-    Raises LocalError when something cannot start, or ends before it should; storage is started again.
+    The app runs in the host of this folder, or in Microsoft's. Raises LocalError when something cannot start, or
+    ends before it should; storage is started again.
     """
     settings = Settings.read(environ)
     ended: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -34,8 +38,9 @@ def start(environ: Mapping[str, str], say: Callable[[str], None]) -> None:
         _refuse_taken_ports(settings, environ)
         environment = _environment(settings, environ)
         azurite = _start_storage(running, settings, room, say, ended) if _wants_storage(environ) else None
-        _start_others(running, settings, environment, say, ended)
-        say(_summary(settings, environ))
+        _start_stand_ins(running, settings, environment, say)
+        running.enter_context(_start_host(host, settings, environment, say, ended))
+        say(_summary(settings, environ, key=LOCAL_KEY if host == "microsoft" else None))
         try:
             watch(azurite, ended, room, say)
         except KeyboardInterrupt:
@@ -71,14 +76,10 @@ def _start_storage(
     return running.enter_context(azurite)
 
 
-def _start_others(
-    running: ExitStack,
-    settings: Settings,
-    environment: Mapping[str, str],
-    say: Callable[[str], None],
-    ended: "queue.SimpleQueue[str]",
+def _start_stand_ins(
+    running: ExitStack, settings: Settings, environment: Mapping[str, str], say: Callable[[str], None]
 ) -> None:
-    """Start the stand-in, if it is the one that the app is to ask, the receiver, and the app last."""
+    """Start the receiver, and the stand-in for Speech if it is the one that the app is to ask."""
     if environment["SPEECH_ENDPOINT"] == settings.upstream_endpoint:
         upstream = Upstream.start(
             key=environment["SPEECH_KEY"],
@@ -88,14 +89,33 @@ def _start_others(
         )
         running.enter_context(upstream)
     running.enter_context(Receiver.start(port=settings.receiver_port, say=say))
-    host = HostProcess.start(
+
+
+def _start_host(
+    host: Literal["local", "microsoft"],
+    settings: Settings,
+    environment: Mapping[str, str],
+    say: Callable[[str], None],
+    ended: "queue.SimpleQueue[str]",
+) -> Service:
+    """Start the app, whose end is told to `ended`."""
+    if host == "local":
+        return HostProcess.start(
+            environment,
+            app=settings.app,
+            port=settings.port,
+            on_line=say,
+            on_end=lambda: ended.put(HostProcess.name),
+        )
+    return MicrosoftHost.start(
         environment,
+        state=settings.folder / "functions-host",
         app=settings.app,
         port=settings.port,
+        keys=[LOCAL_KEY],
         on_line=say,
-        on_end=lambda: ended.put(HostProcess.name),
+        on_end=lambda: ended.put(MicrosoftHost.name),
     )
-    running.enter_context(host)
 
 
 @contextlib.contextmanager
@@ -147,27 +167,32 @@ def _refuse_taken_ports(settings: Settings, environ: Mapping[str, str]) -> None:
                 ) from error
 
 
-def _summary(settings: Settings, environ: Mapping[str, str]) -> str:
-    """Say what runs where, and what to type next."""
+def _summary(settings: Settings, environ: Mapping[str, str], *, key: str | None) -> str:
+    """Say what runs where, and what to type next; `key` is the function key, if the host asks for one."""
     storage = f"Azurite, in {settings.folder / 'azurite'}"
     speech = f"a stand-in on {settings.upstream_endpoint}, where operations succeed by themselves"
     api = f"http://127.0.0.1:{settings.port}/api"
     callback = f"http://127.0.0.1:{settings.receiver_port}/callback"
+    of_key, for_curl, for_cli = (
+        (f"\nkey        {key}, for the page", f"-H 'x-functions-key: {key}' ", f"BRIDGE_KEY={key} ")
+        if key
+        else ("", "", "")
+    )
     return f"""
 functions  {api}
 the page   {api}/dashboard
 receiver   {callback}
 speech     {environ.get("SPEECH_ENDPOINT") or speech}
-storage    {"as AzureWebJobsStorage says" if environ.get("AzureWebJobsStorage") else storage}
+storage    {"as AzureWebJobsStorage says" if environ.get("AzureWebJobsStorage") else storage}{of_key}
 
 Open the page, or register an operation here; its callback appears here after about half a minute:
 
-    curl -s {api}/registrations -H 'Content-Type: application/json' \\
+    curl -s {api}/registrations {for_curl}-H 'Content-Type: application/json' \\
         -d '{{"operationId": "my-first-operation", "callbackUrl": "{callback}"}}'
 
 or by the command line, which waits for its end:
 
-    BRIDGE_URL=http://127.0.0.1:{settings.port} {_python()} -m bridge register --wait \\
+    BRIDGE_URL=http://127.0.0.1:{settings.port} {for_cli}{_python()} -m bridge register --wait \\
         --operation-id my-second-operation --callback-url {callback}
 
 Ctrl-C stops everything.

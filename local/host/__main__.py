@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
+from local.child import wait_for_end_of_input
 from local.errors import LocalError
 from local.host.host import Host
 
@@ -28,7 +29,7 @@ def main() -> int:
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: ended.set())
     if arguments.with_parent:
-        threading.Thread(target=_wait_for_end_of_input, args=(ended,), daemon=True).start()
+        threading.Thread(target=wait_for_end_of_input, args=(ended,), daemon=True).start()
     try:
         host = Host(arguments.app, os.environ, port=arguments.port, keys=arguments.keys)
     except LocalError as error:
@@ -55,12 +56,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--keys", nargs="+", default=[], metavar="KEY", help="function keys; none: all may call")
     parser.add_argument("--with-parent", action="store_true", help="stop when standard input ends")
     return parser.parse_args()
-
-
-def _wait_for_end_of_input(ended: threading.Event) -> None:
-    while os.read(sys.stdin.fileno(), 1024):
-        pass
-    ended.set()
 
 
 if __name__ == "__main__":

@@ -105,11 +105,14 @@ def environ(tmp_path: Path, make_app: Callable[..., Path]) -> dict[str, str]:
 
 @pytest.fixture
 def begin(environ: dict[str, str]) -> Iterator[Callable[..., Started]]:
-    """Return a function that begins a local start, with settings of its own beside the usual ones."""
+    """Return a function that begins a local start, with settings of its own beside the usual ones.
+
+    `how` is the word for `python -m local`: `host` starts Microsoft's host.
+    """
     begun: list[Started] = []
 
-    def begin(**own: str) -> Started:
-        begun.append(Started({**environ, **own}))
+    def begin(how: str = "start", **own: str) -> Started:
+        begun.append(Started({**environ, **own}, how))
         return begun[-1]
 
     yield begin

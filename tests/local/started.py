@@ -8,6 +8,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import requests
 
 from local.child import Child
@@ -33,19 +34,19 @@ def hold(req: func.HttpRequest) -> func.HttpResponse:
 class Started:
     """A local start that was begun, and what it says."""
 
-    def __init__(self, environ: dict[str, str]) -> None:
+    def __init__(self, environ: dict[str, str], how: str = "start") -> None:
         self.settings = Settings.read(environ)
         self.lines: Record[str] = Record()
         self._command = Child(
-            [sys.executable, "-m", "local", "start"],
+            [sys.executable, "-m", "local", how],
             cwd=REPOSITORY,
             env={**os.environ, **environ},
             on_line=self.lines.add,
         )
 
-    def until(self, text: str) -> None:
+    def until(self, text: str, timeout: float = PATIENCE) -> None:
         """Wait until it says something."""
-        self.lines.wait_for(lambda lines: any(text in line for line in lines))
+        self.lines.wait_for(lambda lines: any(text in line for line in lines), timeout)
 
     def get(self, path: str) -> str:
         """Ask the function app."""
@@ -60,9 +61,13 @@ class Started:
         """Press Ctrl-C, for instance."""
         os.kill(self._command.pid, how)
 
-    def ended_with(self) -> int | None:
+    def descendants(self) -> list[int]:
+        """Return the processes that it started, and those that they started."""
+        return [each.pid for each in psutil.Process(self._command.pid).children(recursive=True)]
+
+    def ended_with(self, timeout: float = PATIENCE) -> int | None:
         """Wait for its end and return its exit code."""
-        assert self._command.wait(PATIENCE)
+        assert self._command.wait(timeout)
         return self._command.exit_code
 
     def clean_up(self) -> None:

@@ -47,6 +47,7 @@ def test_alone_it_lists_what_can_be_made() -> None:
     assert [line.split()[1] for line in said.splitlines()] == [
         "help",
         "start",
+        "host",
         "demo",
         "test",
         "prove",
@@ -61,7 +62,7 @@ def test_alone_it_lists_what_can_be_made() -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["start", "demo", "test", "prove", "cover", "mutate", "bench", "bench-isolation", "check"]
+    "target", ["start", "host", "demo", "test", "prove", "cover", "mutate", "bench", "bench-isolation", "check"]
 )
 def test_python_that_is_too_old_or_missing_is_said(tmp_path: Path, target: str) -> None:
     """One line that says what to do, and nothing is made."""

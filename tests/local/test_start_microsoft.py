@@ -1,0 +1,67 @@
+"""`python -m local host`, as `make host` runs it: the local start with Microsoft's function host."""
+
+import re
+import signal
+import subprocess
+from collections.abc import Callable
+
+import pytest
+import requests
+
+from local.host.microsoft import MicrosoftHost
+from local.settings import REPOSITORY
+from tests.local.conftest import has_ended
+from tests.local.started import Started
+from tests.support.tools import tool
+
+READY = "Ctrl-C stops everything."
+
+
+@pytest.fixture
+def functions_host() -> str:
+    return tool("functions-host")
+
+
+@pytest.mark.usefixtures("functions_host")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_first_registration_is_delivered_and_ctrl_c_leaves_no_process(
+    begin: Callable[..., Started], how: signal.Signals
+) -> None:
+    start = begin("host", APP_DIR=str(REPOSITORY), STANDIN_DURATIONS="0.1", BRIDGE_POLL_SCHEDULE="* * * * * *")
+    start.until(READY, MicrosoftHost.start_timeout)
+    said = "\n".join(start.lines.entries)
+    command = re.search(r"curl .*\\\n.*", said)
+    assert command is not None
+
+    registered = subprocess.run(command[0], shell=True, capture_output=True, text=True, check=True)  # noqa: S602
+    start.until("callback: POST /callback msg_", MicrosoftHost.start_timeout)
+    page = requests.get(f"http://127.0.0.1:{start.settings.port}/api/dashboard", timeout=60)
+    descendants = start.descendants()
+    start.signal(how)
+
+    assert start.ended_with(MicrosoftHost.stop_timeout) == 0
+    assert '"state": "waiting"' in registered.stdout
+    assert page.status_code == 200
+    assert len(descendants) == 4, "Azurite, the supervisor, the host and its worker"
+    assert all(has_ended(each) for each in descendants)
+    assert any("INFO register: {" in line and "registration.created" in line for line in start.lines.entries)
+    assert not any("Building host" in line for line in start.lines.entries)
+
+
+@pytest.mark.usefixtures("functions_host")
+def test_kill_leaves_no_process(begin: Callable[..., Started]) -> None:
+    start = begin("host")
+    start.until(READY, MicrosoftHost.start_timeout)
+    descendants = start.descendants()
+
+    start.signal(signal.SIGKILL)
+
+    assert len(descendants) == 4
+    assert all(has_ended(each, MicrosoftHost.stop_timeout) for each in descendants)
+
+
+def test_a_machine_without_such_a_host_is_told_what_to_install(begin: Callable[..., Started]) -> None:
+    start = begin("host", PATH="/usr/bin:/bin")
+
+    assert start.ended_with() == 1
+    assert "install Azure Functions Core Tools" in start.lines.entries[-1]
