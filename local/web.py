@@ -8,7 +8,8 @@ import time
 from typing import TYPE_CHECKING, NoReturn
 
 from waitress import wasyncore
-from waitress.channel import ClientDisconnected
+from waitress.channel import ClientDisconnected, HTTPChannel
+from waitress.parser import HTTPRequestParser
 from waitress.server import create_server
 from werkzeug import Request
 
@@ -22,6 +23,20 @@ logging.getLogger("waitress.queue").setLevel(logging.ERROR)
 
 #: How often a request that is held back looks whether its client is still there, in seconds.
 _LOOK = 0.2
+
+
+class _Parser(HTTPRequestParser):  # type: ignore[misc] # waitress has no types
+    """Waitress' parser, which also keeps the head of a request as it came."""
+
+    head = b""
+
+    def parse_header(self, header_plus: bytes) -> None:
+        self.head = bytes(header_plus)
+        super().parse_header(header_plus)
+
+
+class _Channel(HTTPChannel):  # type: ignore[misc] # waitress has no types
+    parser_class = _Parser
 
 
 class WebServer:
@@ -41,6 +56,7 @@ class WebServer:
             ident="",
             channel_request_lookahead=int(notice_who_leaves),
         )
+        self._server.channel_class = _Channel
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
 
@@ -94,6 +110,12 @@ def hold(request: Request, seconds: float, stopping: threading.Event) -> None:
     while (left := end - time.monotonic()) > 0 and not has_left():
         if stopping.wait(min(left, _LOOK)):
             return
+
+
+def head_of(request: Request) -> bytes:
+    """Return the request line and the headers as they came: waitress drops some headers and joins others."""
+    head: bytes = request.environ["waitress.client_disconnected"].__self__.requests[0].head
+    return head
 
 
 def reset(request: Request) -> NoReturn:

@@ -12,6 +12,7 @@ from pathlib import Path
 from local.child import wait_for_end_of_input
 from local.errors import LocalError
 from local.host.host import Host
+from local.host.worker import belongs_to_an_invocation
 
 #: The bound on finishing what is in flight.
 STOP_TIMEOUT = 20.0
@@ -25,6 +26,7 @@ def main() -> int:
     """Run the app until a signal comes; 0 after a clean stop, 1 with the reason if it cannot be started."""
     arguments = _arguments()
     logging.basicConfig(stream=sys.stdout, format=_LOG_LINE, datefmt="%H:%M:%S")
+    logging.getLogger().handlers[0].addFilter(belongs_to_an_invocation)
     ended = threading.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: ended.set())

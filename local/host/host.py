@@ -18,8 +18,11 @@ from local.host.timer import run_timer
 from local.host.worker import Worker
 from local.web import WebServer
 
-#: More than the pool has by default, so that requests wait for the pool and not before it.
-_HTTP_THREADS = 64
+#: Requests that can wait for the pool at once, which an async function does not wait for. Azure has no such bound.
+_HTTP_THREADS = 256
+
+#: What the host takes of a body, in bytes, where FUNCTIONS_REQUEST_BODY_SIZE_LIMIT does not say: `ScriptConstants.cs`.
+_BODY_LIMIT = 104_857_600
 
 
 class Host:
@@ -36,7 +39,9 @@ class Host:
             for function in self.functions
             if isinstance(function.trigger, QueueTrigger)
         }
-        self._web = WebServer(HttpFront(self.functions, self._worker, keys), port=port, threads=_HTTP_THREADS)
+        body_limit = int(environ.get("FUNCTIONS_REQUEST_BODY_SIZE_LIMIT") or _BODY_LIMIT)
+        front = HttpFront(self.functions, self._worker, keys, body_limit=body_limit)
+        self._web = WebServer(front, port=port, threads=_HTTP_THREADS)
         self._timers = [
             self._timer(function, function.trigger)
             for function in self.functions

@@ -4,16 +4,27 @@ import hmac
 import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote_to_bytes
 
 from azure.functions.meta import Datum
 from werkzeug import Request, Response
 
 from local.host.index import Function, HttpTrigger
 from local.host.worker import Worker
+from local.web import head_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+#: Limits of Kestrel, Microsoft's web server: `KestrelServerLimits` of ASP.NET Core.
+_REQUEST_LINE_BYTES = 8 * 1024
+_HEADERS_BYTES = 32 * 1024
+_HEADERS = 100
+
+_ESCAPE = re.compile(rb"%([0-9a-fA-F]{2})")
+_ENCODED_SLASH = re.compile("(%2f)", re.IGNORECASE)
+#: What stays as it is in the path of a URL: `PathString.ToUriComponent` of ASP.NET Core.
+_PLAIN_IN_PATH = "/!$&'()*+,;=:@"
 
 
 class HttpFront:
@@ -22,17 +33,21 @@ class HttpFront:
     Where Azure answers by itself (no such route, no key, an exception), the body is empty, as there.
     """
 
-    def __init__(self, functions: Sequence[Function], worker: Worker, keys: Sequence[str]) -> None:
+    def __init__(self, functions: Sequence[Function], worker: Worker, keys: Sequence[str], *, body_limit: int) -> None:
         self._functions = functions
         self._worker = worker
         self._keys = keys
+        self._body_limit = body_limit
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer one request."""
         return self._answer(Request(environ))(environ, start_response)
 
     def _answer(self, request: Request) -> Response:
-        path = _path(request)
+        line, headers = _read_head(head_of(request))
+        if (refused := _refusal(line, headers)) is not None:
+            return _empty(refused)
+        path = _path(request.environ["REQUEST_URI"])
         for function in self._functions:
             trigger = function.trigger
             if not isinstance(trigger, HttpTrigger):
@@ -41,7 +56,9 @@ class HttpFront:
             if parameters is not None:
                 if not self._permits(trigger.level, request):
                     return _empty(401)
-                return self._run(function, request, parameters)
+                if (request.content_length or 0) > self._body_limit:
+                    return _empty(500)
+                return self._run(function, _datum(request, path, headers, parameters))
         return _empty(404)
 
     def _permits(self, level: str, request: Request) -> bool:
@@ -51,12 +68,13 @@ class HttpFront:
         """
         if not self._keys or level == "anonymous":
             return True
-        given = request.headers.get("x-functions-key", request.args.get("code", ""))
+        in_query = [value for name, value in _query(request) if name.lower() == "code"]
+        given = request.headers.get("x-functions-key", in_query[0] if in_query else "")
         known = [hmac.compare_digest(given.encode(), key.encode()) for key in self._keys]
         return level == "function" and any(known)
 
-    def _run(self, function: Function, request: Request, parameters: dict[str, str]) -> Response:
-        done = self._worker.submit(function, _datum(request, parameters))
+    def _run(self, function: Function, request: Datum) -> Response:
+        done = self._worker.submit(function, request)
         if done.exception() is not None:
             return _empty(500)
         answer = done.result()
@@ -68,30 +86,94 @@ class HttpFront:
         return response
 
 
-def _path(request: Request) -> str:
-    """Return the path decoded as ASP.NET Core does: all but an encoded slash, which stays in its segment."""
-    raw = urlsplit(request.environ["REQUEST_URI"]).path
-    return "%2F".join(unquote(part) for part in re.split("%2[fF]", raw))
+def _read_head(head: bytes) -> tuple[bytes, list[tuple[str, str]]]:
+    """Split the head of a request into its first line and its headers; the parser has found it well-formed."""
+    line, *rest = head.strip(b"\r\n").split(b"\r\n")
+    pairs = [each.decode("utf-8", "surrogateescape").partition(":") for each in rest]
+    return line, [(name, value.strip(" \t")) for name, _, value in pairs]
 
 
-def _datum(request: Request, parameters: dict[str, str]) -> Datum:
-    """Make what the host sends to the worker for a request."""
-    query = {name: ",".join(request.args.getlist(name)) for name in request.args}
+def _refusal(line: bytes, headers: list[tuple[str, str]]) -> int | None:
+    """Return the status with which the web server refuses a request, or None."""
+    size = sum(len(name.encode("utf-8", "surrogateescape")) + len(value) + 4 for name, value in headers)
+    if len(line) + 2 > _REQUEST_LINE_BYTES:
+        return 414
+    if size > _HEADERS_BYTES or len(headers) > _HEADERS:
+        return 431
+    is_text = all(value.isprintable() or "\t" in value for _, value in headers)
+    return None if b"%00" not in line.partition(b"?")[0] and is_text else 400
+
+
+def _path(target: str) -> str:
+    """Return the path of a request as Kestrel decodes it.
+
+    An encoded slash stays in its segment, bytes that are no UTF-8 stay encoded, and `..` is followed.
+    """
+    raw = target.partition("?")[0]
+    decoded = "".join(part if _ENCODED_SLASH.fullmatch(part) else _decode(part) for part in _ENCODED_SLASH.split(raw))
+    segments: list[str] = []
+    parts = decoded.split("/")[1:]
+    for part in parts:
+        if part == "..":
+            segments = segments[:-1]
+        elif part != ".":
+            segments.append(part)
+    return "/" + "/".join(segments) + ("/" if parts[-1:] in ([".."], ["."]) and segments else "")
+
+
+def _decode(text: str) -> str:
+    """Decode percent-encoded UTF-8, and leave the rest as it is."""
+    decoded = unquote_to_bytes(text).decode("utf-8", "surrogateescape")
+    return "".join(f"%{ord(char) - 0xDC00:02x}" if "\udc80" <= char <= "\udcff" else char for char in decoded)
+
+
+def _encode(path: str) -> str:
+    """Encode a decoded path for a URL; what is percent-encoded already stays."""
+    return "".join(
+        part if _ESCAPE.fullmatch(part.encode()) else quote(part, safe=_PLAIN_IN_PATH)
+        for part in re.split("(%[0-9a-fA-F]{2})", path)
+    )
+
+
+def _query(request: Request) -> list[tuple[str, str]]:
+    """Return the query's parameters in their order. The host passes over those without a value."""
+    pairs = (part.replace("+", " ").partition("=") for part in _raw_query(request).split("&"))
+    return [(_decode(name), _decode(value)) for name, _, value in pairs if value]
+
+
+def _raw_query(request: Request) -> str:
+    """Return the query as it came; a fragment, which no client should send, is a part of it."""
+    raw: str = request.environ["REQUEST_URI"]
+    return raw.partition("?")[2].replace("#", "%23")
+
+
+def _datum(request: Request, path: str, headers: list[tuple[str, str]], parameters: dict[str, str]) -> Datum:
+    """Make what the host sends to the worker for a request.
+
+    The host reads a body only if its length is announced: a chunked one arrives empty.
+    """
+    query = _raw_query(request)
+    is_chunked = any(name.lower() == "transfer-encoding" for name, _ in headers)
     return Datum(
         type="http",
         value={
             "method": Datum(request.method, "string"),
-            "url": Datum(request.host_url.rstrip("/") + request.environ["REQUEST_URI"], "string"),
-            "headers": _strings(dict(request.headers)),
-            "query": _strings(query),
-            "params": _strings(parameters),
-            "body": Datum(request.get_data(), "bytes"),
+            "url": Datum(f"http://{request.host}{_encode(path)}{'?' if query else ''}{query}", "string"),
+            "headers": _joined(headers),
+            "query": _joined(_query(request)),
+            "params": {name: Datum(value, "string") for name, value in parameters.items()},
+            "body": Datum(b"" if is_chunked else request.get_data(), "bytes"),
         },
     )
 
 
-def _strings(values: dict[str, str]) -> dict[str, Datum]:
-    return {name: Datum(value, "string") for name, value in values.items()}
+def _joined(pairs: Sequence[tuple[str, str]]) -> dict[str, Datum]:
+    """Join the values of a name, in any letter case, with commas; the last spelling of the name stays."""
+    spelling = {name.lower(): name for name, _ in pairs}
+    values: dict[str, list[str]] = {}
+    for name, value in pairs:
+        values.setdefault(spelling[name.lower()], []).append(value)
+    return {name: Datum(",".join(found), "string") for name, found in values.items()}
 
 
 def _empty(status: int) -> Response:

@@ -115,8 +115,8 @@ def _describe(function: Any, environ: Mapping[str, str], prefix: str) -> Functio
     binding = next(binding for binding in bindings if binding["type"].endswith("Trigger"))
     others = {other["type"] for other in bindings} - {binding["type"], "http"}
     handler = function.get_user_function()
-    if inspect.iscoroutinefunction(handler) or others:
-        raise ValueError(f"{name}: this host models sync functions without other bindings than their trigger")
+    if others:
+        raise ValueError(f"{name}: this host models functions without other bindings than their trigger")
     if list(inspect.signature(handler).parameters) != [binding["name"]]:
         raise ValueError(f"{name}: it must take one parameter, {binding['name']}, as its trigger says")
     check_annotations(handler, binding["name"], binding["type"])
@@ -137,8 +137,8 @@ def _trigger(
             route = Route.parse(binding["route"], binding.get("methods"), prefix=prefix)
             return HttpTrigger(route=route, level=binding["authLevel"].lower())
         case "timerTrigger":
-            if binding.get("runOnStartup") or binding.get("useMonitor") is not False:
-                raise ValueError(f"{name}: this host models timers with use_monitor=False, not run on startup")
+            if binding.get("runOnStartup"):
+                raise ValueError(f"{name}: this host models timers that do not run on startup")
             return TimerTrigger(schedule=Schedule.parse(_resolve(binding["schedule"], environ)))
         case "queueTrigger":
             queue_name = _resolve(binding["queueName"], environ).lower()

@@ -1,8 +1,13 @@
 """The Python worker's part: turn what a trigger brings into the object that the app gets, and run the function."""
 
+import asyncio
+import inspect
 import logging
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from azure.functions.meta import Datum
@@ -13,34 +18,84 @@ from local.host.index import Function, HttpTrigger
 _log = logging.getLogger("host")
 
 
+#: Loggers of this host itself, whose lines need no invocation.
+_OWN_LOGGERS = ("host", "waitress")
+
+#: The thread that runs an invocation. A copied context does not carry it into another thread.
+_invoking_thread: ContextVar[int | None] = ContextVar("invoking_thread", default=None)
+
+
+def belongs_to_an_invocation(record: logging.LogRecord) -> bool:
+    """Filter a line of the log as Azure does: without an invocation in its thread, it is dropped."""
+    return record.name.startswith(_OWN_LOGGERS) or _invoking_thread.get() == threading.get_ident()
+
+
 class Worker:
-    """A pool of threads in which all functions of the app run, whatever triggers them."""
+    """A pool of threads in which all functions of the app run, whatever triggers them.
+
+    Async functions run beside it, on one event loop: they wait for no thread of the pool.
+    """
 
     def __init__(self, threads: int | None) -> None:
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="function")
+        self._loop = asyncio.new_event_loop()
+        self._loop_thread = threading.Thread(target=self._loop.run_forever, name="async functions", daemon=True)
+        self._loop_thread.start()
 
     def submit(self, function: Function, data: Datum, metadata: Mapping[str, Datum] | None = None) -> "Future[Any]":
         """Run a function as soon as a thread is free; its exception is logged, and is the future's.
 
         What an HTTP function answers comes as azure.functions encodes it for the host.
         """
+        if inspect.iscoroutinefunction(function.handler):
+            return asyncio.run_coroutine_threadsafe(_invoke_async(function, data, metadata), self._loop)
         return self._pool.submit(_invoke, function, data, metadata)
 
     def stop(self) -> None:
-        """Start nothing more."""
+        """Start nothing more; does nothing more to one that has stopped."""
+        if self._loop.is_closed():
+            return
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop_thread.join()
+        self._loop.close()
 
 
 def _invoke(function: Function, data: Datum, metadata: Mapping[str, Datum] | None) -> object:
+    with _invocation(function):
+        return _encode(function, function.handler(**_arguments(function, data, metadata)))
+
+
+async def _invoke_async(function: Function, data: Datum, metadata: Mapping[str, Datum] | None) -> object:
+    with _invocation(function):
+        return _encode(function, await _handler(function)(**_arguments(function, data, metadata)))
+
+
+@contextmanager
+def _invocation(function: Function) -> Iterator[None]:
+    """Mark this thread as the one that runs the invocation, and log what it raises."""
+    token = _invoking_thread.set(threading.get_ident())
     try:
-        argument = converter(function.binding).decode(data, trigger_metadata=metadata)
-        result = function.handler(**{function.parameter: argument})
-        if isinstance(function.trigger, HttpTrigger):
-            return converter("http").encode(result, expected_type=None)
-        return _no_value(result)
+        yield
     except Exception:
         _log.exception("%s failed", function.name)
         raise
+    finally:
+        _invoking_thread.reset(token)
+
+
+def _handler(function: Function) -> Any:  # noqa: ANN401 - what it returns is awaited
+    return function.handler
+
+
+def _arguments(function: Function, data: Datum, metadata: Mapping[str, Datum] | None) -> dict[str, object]:
+    return {function.parameter: converter(function.binding).decode(data, trigger_metadata=metadata)}
+
+
+def _encode(function: Function, result: object) -> object:
+    if isinstance(function.trigger, HttpTrigger):
+        return converter("http").encode(result, expected_type=None)
+    return _no_value(result)
 
 
 def _no_value(result: object) -> object:

@@ -57,10 +57,9 @@ def test_functions_come_by_name_with_their_settings_resolved(make_app: Callable[
         (HTTP.replace("HttpRequest", "TimerRequest"), "httpTrigger does not go with req"),
         (HTTP.replace("-> func.HttpResponse", "-> int"), "httpTrigger does not go with -> <class 'int'>"),
         (HTTP.replace("func.HttpRequest", "'Request'"), "things: name 'Request' is not defined"),
-        (HTTP.replace("def", "async def"), "this host models sync functions"),
         (TIMER.replace("%SCHEDULE%", "%NOWHERE%"), "%NOWHERE% does not resolve to a value: set NOWHERE"),
         (TIMER.replace("%SCHEDULE%", "hourly"), "'hourly' is no NCRONTAB expression"),
-        (TIMER.replace(", use_monitor=False", ""), "use_monitor=False"),
+        (TIMER.replace(", use_monitor=False", ", run_on_startup=True"), "not run on startup"),
         (QUEUE.replace("AzureWebJobsStorage", "Elsewhere"), "the storage connection Elsewhere is not set"),
         (
             '@app.blob_trigger("b", path="p", connection="c")\ndef blob(b: func.InputStream) -> None: ...',

@@ -1,0 +1,126 @@
+"""The app in one of two function hosts, the local one and Microsoft's, with everything around it."""
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import requests
+
+from local.azurite import Azurite
+from local.host.microsoft import MicrosoftHost
+from local.host.process import HostProcess
+from local.receiver import Receiver
+from local.settings import REPOSITORY
+from local.upstream import Upstream
+from tests.support.tools import tool
+from tests.support.world import SIGNING_KEY
+
+Kind = Literal["local", "microsoft"]
+KINDS: Sequence[Kind] = ("local", "microsoft")
+
+#: A function key of every host here.
+KEY = "test-function-key"
+
+#: Long enough for a loaded machine.
+PATIENCE = 120.0
+
+_LOOK = 0.2
+
+#: Settings of Microsoft's host that shorten its own times, in the form in which they override host.json.
+SHORT_TIMES = {"AzureFunctionsJobHost__extensions__queues__visibilityTimeout": "00:00:02"}
+
+#: Scenarios of minutes run on what is deployed alone.
+IS_DEPLOYED_PYTHON = sys.version_info >= (3, 13)
+
+
+def start_host(  # noqa: PLR0917 - what differs between two hosts of a test
+    kind: Kind,
+    state: Path,
+    environ: Mapping[str, str],
+    app: Path = REPOSITORY,
+    port: int = 0,
+    on_line: Callable[[str], None] = print,
+) -> HostProcess | MicrosoftHost:
+    """Start an app in a host that asks for `KEY`. Skips the test if the machine has no host of Microsoft's."""
+    if kind == "local":
+        return HostProcess.start(environ, app=app, port=port, keys=[KEY], on_line=on_line)
+    tool("functions-host")
+    return MicrosoftHost.start(environ, state=state, app=app, port=port, keys=[KEY], on_line=on_line)
+
+
+def app_settings(azurite: Azurite, upstream: Upstream, **own: str) -> dict[str, str]:
+    """Return all that the app is told; the host itself gets `SHORT_TIMES`."""
+    return {
+        "PATH": os.defpath,
+        **SHORT_TIMES,
+        "AzureWebJobsStorage": azurite.connection_string,
+        "SPEECH_ENDPOINT": upstream.endpoint,
+        "SPEECH_KEY": upstream.key,
+        "SPEECH_REQUESTS_PER_SECOND": "100",
+        "BRIDGE_SIGNING_KEYS": SIGNING_KEY,
+        "BRIDGE_POLL_SCHEDULE": "* * * * * *",
+        "BRIDGE_POLL_INTERVAL": "1s",
+        "BRIDGE_CALLBACK_ALLOW_HTTP": "true",
+        "BRIDGE_CALLBACK_ALLOWED_NETWORKS": "127.0.0.0/8",
+        "BRIDGE_CALLBACK_ALLOWED_PORTS": "*",
+        "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": str(1024 * 1024),
+        "PYTHON_THREADPOOL_THREAD_COUNT": "32",
+        **own,
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A running app, and what stands around it."""
+
+    kind: Kind
+    host: HostProcess | MicrosoftHost
+    azurite: Azurite
+    upstream: Upstream
+    receiver: Receiver
+
+    def call(self, method: str, path: str, **how: Any) -> requests.Response:  # noqa: ANN401 - of requests
+        """Call the API with the key; `path` begins behind `/api/`."""
+        headers = {"x-functions-key": KEY, **how.pop("headers", {})}
+        return requests.request(method, f"{self.host.url}/api/{path}", headers=headers, timeout=PATIENCE, **how)
+
+    def read(self, path: str) -> Any:  # noqa: ANN401 - JSON
+        """Return what a GET answers."""
+        return self.call("GET", path).json()
+
+    def register(self, operation_id: str, path: str, **more: object) -> Any:  # noqa: ANN401 - JSON
+        """Register a callback to a path of the receiver's; it must be answered 201."""
+        body = {"operationId": operation_id, "callbackUrl": f"{self.receiver.url}{path}", **more}
+        answer = self.call("POST", "registrations", json=body)
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    def until(self, registration: Any, *states: str) -> Any:  # noqa: ANN401 - JSON
+        """Read a registration until it is in one of the states."""
+        return wait_until(lambda: self.read(f"registrations/{registration['id']}"), lambda it: it["state"] in states)
+
+
+def wait_until(read: Callable[[], Any], holds: Callable[[Any], bool]) -> Any:  # noqa: ANN401 - JSON
+    """Read until a condition holds, and return what was read. Raises TimeoutError with the last that was read."""
+    read_at_last: Any = None
+    waiting = threading.Event()
+    for _ in range(int(PATIENCE / _LOOK)):
+        read_at_last = read()
+        if holds(read_at_last):
+            return read_at_last
+        waiting.wait(_LOOK)
+    raise TimeoutError(f"after {PATIENCE} s there is still only: {read_at_last}")
+
+
+@contextmanager
+def running_app(kind: Kind, state: Path, azurite: Azurite, **own: str) -> Iterator[Running]:
+    """Run the bridge in a host, with an upstream and a receiver of its own."""
+    with Upstream.start(key="the-speech-key") as upstream, Receiver.start() as receiver:
+        environ = app_settings(azurite, upstream, **own)
+        with start_host(kind, state, environ) as host:
+            yield Running(kind=kind, host=host, azurite=azurite, upstream=upstream, receiver=receiver)
