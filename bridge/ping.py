@@ -61,7 +61,7 @@ class Ping:
         if wait is not None:
             return TooSoon(wait)
         begun, origin = self.clock(), origin_of(callback_url)
-        message = ping(callback_url=callback_url, now=begun, nonce=nonce, format=format)
+        message = ping(callback_url=callback_url, owner=owner, now=begun, nonce=nonce, format=format)
         signed = self.keyring.headers(message.id, message.body, owner=owner, origin=origin, at=begun)
         outcome = self.courier.post(callback_url, {**signed, "Content-Type": format.content_type}, message.body)
         pinged = Pinged(message=message, at=begun, took=self.clock() - begun, outcome=outcome)

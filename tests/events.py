@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from bridge.api.description.document import Schemas
 from bridge.api.description.events import ENDED, PINGED
 from bridge.core.keys import OperationRef, RegistrationRef
-from bridge.core.message import Format, Message, News, compose, ping
+from bridge.core.message import Addressee, Format, Message, News, compose, ping
 from bridge.core.operation import Explanation, Verdict
 
 FOLDER = Path(__file__).parent.parent / "docs" / "events"
@@ -52,7 +52,8 @@ def news(verdict: Verdict) -> News:
 def message(verdict: Verdict, kind: Format = Format.STANDARD) -> Message:
     """Write what one receiver is told."""
     ref = RegistrationRef.of(OperationRef("default", OPERATION_ID), owner="shared", callback_url=URL)
-    return compose(news(verdict), ref=ref, callback_url=URL, metadata='{"video":"intro"}', life=REGISTERED, format=kind)
+    to = Addressee(ref=ref, owner="shared", callback_url=URL)
+    return compose(news(verdict), to, metadata='{"video":"intro"}', life=REGISTERED, format=kind)
 
 
 def samples() -> Iterator[tuple[str, Format, Message]]:
@@ -62,7 +63,7 @@ def samples() -> Iterator[tuple[str, Format, Message]]:
         for verdict in Verdict:
             written = message(verdict, kind)
             yield f"{prefix}{written.type}.json", kind, written
-        written = ping(callback_url=URL, now=OBSERVED, nonce="5b6df4a4eeef06c7", format=kind)
+        written = ping(callback_url=URL, owner="shared", now=OBSERVED, nonce="5b6df4a4eeef06c7", format=kind)
         yield f"{prefix}{written.type}.json", kind, written
 
 

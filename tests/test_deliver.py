@@ -11,6 +11,7 @@ from standardwebhooks import Webhook
 from bridge.core.delivery import LEASE, Call
 from bridge.core.errors import CommitUnknown, StorageUnavailable
 from bridge.core.keys import RegistrationRef
+from bridge.core.message import subscriber_of
 from bridge.core.outcome import Failure, Unreachable, answered
 from bridge.core.registration import State
 from bridge.core.retry import ATTEMPTS_PER_RUN, SCHEDULE
@@ -61,6 +62,7 @@ def test_a_callback_says_what_happened(bridge: Stage) -> None:
             "source": "default",
             "registrationId": ref.public_id,
             "audience": "https://receiver.example.com",
+            "subscriber": subscriber_of("shared"),
             "metadata": None,
             "registeredAt": "2026-11-23T12:00:00.000Z",
             "observedAt": "2026-11-23T12:00:00.000Z",

@@ -10,6 +10,7 @@ from standardwebhooks import Webhook
 from bridge.adapters.courier import HttpCourier
 from bridge.adapters.egress import Guard
 from bridge.api.routes import Routes
+from bridge.core.message import subscriber_of
 from bridge.core.outcome import Failure, Unreachable
 from bridge.core.transaction import ANY, Merge, Transaction
 from tests.support.flaky import flaky
@@ -45,7 +46,10 @@ def test_a_ping_is_sent_now_and_its_answer_told() -> None:
         "body": "",
     }
     data = json.loads(posted.body)
-    assert (data["type"], data["data"]) == ("bridge.ping", {"audience": "https://receiver.example.com"})
+    assert (data["type"], data["data"]) == (
+        "bridge.ping",
+        {"audience": "https://receiver.example.com", "subscriber": subscriber_of("shared")},
+    )
 
 
 def test_a_ping_is_signed_like_a_callback() -> None:

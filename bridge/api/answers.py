@@ -80,9 +80,15 @@ class Registration(OperationsRegistration):
     attempts: list[Attempt]
 
 
+Subscriber = Annotated[
+    str, Field(pattern="^sub_[0-9a-f]{32}$", description="The caller's name in events: `data.subscriber`.")
+]
+
+
 class Registered(Registration):
     """What registering answers."""
 
+    subscriber: Subscriber
     signingSecret: Annotated[str, Field(pattern="^whsec_", description="What callbacks to its origin verify with.")]
 
 
@@ -202,6 +208,7 @@ class SigningSecret(TypedDict):
     """What callbacks to an origin are verified with."""
 
     audience: Annotated[str, Field(description="The origin: scheme, host and, unless it is the scheme's own, port.")]
+    subscriber: Subscriber
     signingSecret: Annotated[str, Field(pattern="^whsec_")]
 
 

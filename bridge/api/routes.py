@@ -21,6 +21,7 @@ from bridge.core.callers import Caller
 from bridge.core.family import Family
 from bridge.core.index import IndexEntry
 from bridge.core.keys import OPERATION_ID, OperationRef, RegistrationRef
+from bridge.core.message import subscriber_of
 from bridge.core.operation import MAX_REGISTRATIONS
 from bridge.core.registration import State
 from bridge.core.signing import Keyring
@@ -160,7 +161,12 @@ class Routes:
     def signing_secret(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `GET /api/signing-secret`: with what callbacks to an origin are verified, before there is one."""
         origin = origin_of(read_callback_url(request, self.terms))
-        body: SigningSecret = {"audience": origin, "signingSecret": self._newest_secret(self.caller.owner, origin)}
+        owner = self.caller.owner
+        body: SigningSecret = {
+            "audience": origin,
+            "subscriber": subscriber_of(owner),
+            "signingSecret": self._newest_secret(owner, origin),
+        }
         return _answer(body)
 
     def signing_keys(self, request: func.HttpRequest) -> func.HttpResponse:

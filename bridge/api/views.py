@@ -13,6 +13,7 @@ from bridge.core.history import Hour
 from bridge.core.index import IndexEntry
 from bridge.core.keys import due_at, law_key
 from bridge.core.law import EDGES, Curve, Law
+from bridge.core.message import subscriber_of
 from bridge.core.operation import Operation
 from bridge.core.outcome import Unreachable
 from bridge.core.registration import Registration
@@ -198,8 +199,9 @@ def started(redelivery: Started) -> answers.Started:
 
 
 def with_secret(shown: Shown, now: datetime, secret: str) -> answers.Registered:
-    """Show a registration to who registered it."""
-    return {**registration(shown, now), "signingSecret": secret}
+    """Show a registration to its owner, with all that its receiver needs for verification."""
+    subscriber = subscriber_of(shown.registration.owner)
+    return {**registration(shown, now), "subscriber": subscriber, "signingSecret": secret}
 
 
 def public_keys(keys: Sequence[PublicKey]) -> answers.PublicKeys:

@@ -1,4 +1,4 @@
-"""Says what is right and what is wrong with a callback: its headers, its time, each scheme's signature, its audience.
+"""Says what is right and what is wrong with a callback: its headers, its time, each scheme's signature, its names.
 
 Source: the Standard Webhooks specification. A signature that does not match proves nothing about why, so the likely
 changes to a body are tried out: a proxy or a framework that parsed and wrote it again leaves one of a few traces.
@@ -65,8 +65,10 @@ class Known:
     secrets: Sequence[str]
     #: `whpk_…`, newest first.
     public_keys: Sequence[str]
-    #: The origin of its callback URL; None where it was not said.
+    #: The origin of its callback URL; None if it is not known.
     audience: str | None
+    #: The owner of the registration, `sub_…`; None if it is not known.
+    subscriber: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,8 @@ def verify(saved: Saved, known: Known, now: datetime) -> list[Check]:
         _time(saved, now),
         _by_secret(saved, known.secrets),
         _by_public_key(saved, known.public_keys),
-        _audience(saved, known),
+        _named(saved, "audience", known.audience, "--callback-url"),
+        _named(saved, "subscriber", known.subscriber, "--subscriber"),
     ]
 
 
@@ -173,17 +176,17 @@ def _former(body: bytes) -> Iterator[tuple[str, bytes]]:
     yield "its JSON was parsed and written again; verify the raw bytes, before any parser", again
 
 
-def _audience(saved: Saved, known: Known) -> Check:
-    """Compare whom it is for; where one key signs for all receivers, only this keeps them apart."""
+def _named(saved: Saved, field: str, expected: str | None, option: str) -> Check:
+    """Compare a name in the event. One key signs for all receivers and all clients: only the names keep them apart."""
     try:
-        said = json.loads(saved.body)["data"]["audience"]
+        found = json.loads(saved.body)["data"][field]
     except (ValueError, KeyError, TypeError, RecursionError):
-        return Check("audience", Verdict.BAD, "the body is no JSON with data.audience")
-    if known.audience is None:
-        return Check("audience", Verdict.SKIPPED, f"{str(said)[:200]!r}, not compared: say --callback-url")
-    if said == known.audience:
-        return Check("audience", Verdict.GOOD, known.audience)
-    return Check("audience", Verdict.BAD, f"it is for {str(said)[:200]!r}, not for {known.audience!r}")
+        return Check(field, Verdict.BAD, f"the body is not JSON with data.{field}")
+    if expected is None:
+        return Check(field, Verdict.SKIPPED, f"{str(found)[:200]!r}, not compared: name {option}")
+    if found == expected:
+        return Check(field, Verdict.GOOD, expected)
+    return Check(field, Verdict.BAD, f"the callback is for {str(found)[:200]!r}, not for {expected!r}")
 
 
 def _parts(saved: Saved) -> list[str]:

@@ -85,11 +85,29 @@ class News:
         return f"{self.path}.operation.{self.verdict.lower()}"
 
 
+def subscriber_of(owner: str) -> str:
+    """Name an owner in events: opaque, and the same for every event of this owner and after every change of keys.
+
+    Every owner's callbacks carry the bridge's public signature. Only this name shows a receiver whose registration
+    led to a callback.
+    """
+    digest = hashlib.sha256(f"bridge/v1/subscriber\n{owner}".encode()).hexdigest()
+    return f"sub_{digest[:32]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addressee:
+    """The registration that a message is for."""
+
+    ref: RegistrationRef
+    owner: str
+    callback_url: str
+
+
 def compose(
     news: News,
+    to: Addressee,
     *,
-    ref: RegistrationRef,
-    callback_url: str,
     metadata: str | None,
     life: datetime,
     format: Format = Format.STANDARD,  # noqa: A002 - the column's own name
@@ -99,13 +117,14 @@ def compose(
     The id is derived from registration, life and event, so that composing it again after a crash names the same
     message, and a new life another one.
     """
-    identity = f"{ref.public_id}\n{to_millis(life)}\n{news.type}"
+    identity = f"{to.ref.public_id}\n{to_millis(life)}\n{news.type}"
     data: dict[str, Any] = {
-        "operationId": ref.operation.id,
+        "operationId": to.ref.operation.id,
         "status": news.verdict.value,
-        "source": ref.operation.source,
-        "registrationId": ref.public_id,
-        "audience": origin_of(callback_url),
+        "source": to.ref.operation.source,
+        "registrationId": to.ref.public_id,
+        "audience": origin_of(to.callback_url),
+        "subscriber": subscriber_of(to.owner),
         "metadata": None if metadata is None else json.loads(metadata),
         "registeredAt": iso(life),
         "observedAt": iso(news.observed_at),
@@ -117,20 +136,21 @@ def compose(
         data["error"] = asdict(news.why)
     message_id = f"msg_{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
     if format is Format.CLOUDEVENTS:
-        shape = _cloudevent(message_id, news.type, news.observed_at, source=f"{EVENT_SOURCE}/{ref.operation.source}")
-        shape["subject"] = ref.operation.id
+        shape = _cloudevent(message_id, news.type, news.observed_at, source=f"{EVENT_SOURCE}/{to.ref.operation.source}")
+        shape["subject"] = to.ref.operation.id
     else:
         shape = _standard(news.type, news.observed_at)
     text = json.dumps({**shape, "data": data}, ensure_ascii=False, separators=(",", ":"))
     return Message(id=message_id, type=news.type, body=text.encode(errors="replace"))
 
 
-def ping(*, callback_url: str, now: datetime, nonce: str, format: Format) -> Message:  # noqa: A002 - likewise
+def ping(*, callback_url: str, owner: str, now: datetime, nonce: str, format: Format) -> Message:  # noqa: A002 - likewise
     """Write a message that is about nothing, to show that a receiver can be reached and verifies."""
     message_id = f"msg_ping_{nonce}"
     is_cloudevent = format is Format.CLOUDEVENTS
     shape = _cloudevent(message_id, PING, now, source=EVENT_SOURCE) if is_cloudevent else _standard(PING, now)
-    text = json.dumps({**shape, "data": {"audience": origin_of(callback_url)}}, separators=(",", ":"))
+    data = {"audience": origin_of(callback_url), "subscriber": subscriber_of(owner)}
+    text = json.dumps({**shape, "data": data}, separators=(",", ":"))
     return Message(id=message_id, type=PING, body=text.encode())
 
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from bridge.core.json_values import same_json
 from bridge.core.keys import RegistrationRef, index_key
-from bridge.core.message import Format, Message, News, compose
+from bridge.core.message import Addressee, Format, Message, News, compose
 from bridge.core.operation import Verdict
 
 
@@ -152,8 +152,7 @@ class Registration:
         """Take the news that it waited for: a first run begins at once."""
         message = compose(
             news,
-            ref=self.ref,
-            callback_url=self.callback_url,
+            Addressee(ref=self.ref, owner=self.owner, callback_url=self.callback_url),
             metadata=self.metadata,
             life=self.life,
             format=self.format,

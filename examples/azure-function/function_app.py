@@ -1,7 +1,7 @@
 """Receive callbacks of the bridge with Azure Functions: verify, put into a queue, answer at once, work later.
 
-Settings: `WEBHOOK_SECRET`, or `WEBHOOK_PUBLIC_KEYS` and `WEBHOOK_AUDIENCE`; and `AzureWebJobsStorage`, the connection
-string of the storage account that has the queue and the table.
+Settings: `WEBHOOK_SECRET`, or `WEBHOOK_PUBLIC_KEYS` with `WEBHOOK_AUDIENCE` and `WEBHOOK_SUBSCRIBER`; and
+`AzureWebJobsStorage`, the connection string of the storage account that has the queue and the table.
 """
 
 import functools

@@ -1,7 +1,7 @@
 // Receive callbacks of the bridge with Express: verify, keep, answer at once, work later.
 //
-// Run: `npm start`, with WEBHOOK_SECRET, or WEBHOOK_PUBLIC_KEYS and WEBHOOK_AUDIENCE, in the environment. It listens on
-// HOST and PORT, by default 127.0.0.1 and 8000; the inbox is the folder INBOX, by default `inbox` in the present one.
+// Run: `npm start`, with WEBHOOK_SECRET in the environment, or with WEBHOOK_PUBLIC_KEYS, WEBHOOK_AUDIENCE and
+// WEBHOOK_SUBSCRIBER. It listens on HOST and PORT, by default 127.0.0.1 and 8000; the inbox is the folder INBOX, by default `inbox` in the present one.
 
 import express from "express";
 

@@ -14,19 +14,25 @@ const TOLERANCE = 300;
 export class NotForUs extends Error {}
 
 /**
- * Return the function that verifies, by `WEBHOOK_SECRET`, or by `WEBHOOK_PUBLIC_KEYS` and `WEBHOOK_AUDIENCE`.
+ * Return the function that verifies, by `WEBHOOK_SECRET`, or by `WEBHOOK_PUBLIC_KEYS` with `WEBHOOK_AUDIENCE` and
+ * `WEBHOOK_SUBSCRIBER`.
  *
  * It takes the raw bytes and the headers, with names in lower case, and returns the event or throws NotForUs.
  * Throws an Error, naming the variable, where the settings are wrong.
  */
 export function verifierFrom(environment) {
-  const { WEBHOOK_SECRET: secret, WEBHOOK_PUBLIC_KEYS: keys, WEBHOOK_AUDIENCE: audience } = environment;
+  const { WEBHOOK_SECRET: secret, WEBHOOK_PUBLIC_KEYS: keys } = environment;
+  const { WEBHOOK_AUDIENCE: audience, WEBHOOK_SUBSCRIBER: subscriber } = environment;
   if (!secret === !keys) throw new Error("Set either WEBHOOK_SECRET or WEBHOOK_PUBLIC_KEYS.");
-  if (keys && !audience) throw new Error("Set WEBHOOK_AUDIENCE beside WEBHOOK_PUBLIC_KEYS, which all receivers share.");
+  if (keys && !(audience && subscriber)) {
+    throw new Error("Set WEBHOOK_AUDIENCE and WEBHOOK_SUBSCRIBER beside WEBHOOK_PUBLIC_KEYS, which all receivers share.");
+  }
   const verify = secret ? bySecret(secret) : byPublicKeys(keys.split(",").map(publicKey));
   return (body, headers) => {
     const event = verify(body, headers);
-    if (audience && event?.data?.audience !== audience) throw new NotForUs("signed for another audience");
+    for (const [name, expected] of Object.entries({ audience, subscriber })) {
+      if (expected && event?.data?.[name] !== expected) throw new NotForUs(`signed for another ${name}`);
+    }
     return event;
   };
 }

@@ -1,7 +1,8 @@
 """Receive callbacks of the bridge with FastAPI: verify, keep, answer at once, work later.
 
-Run: `uvicorn receiver:app --port 8000`, with `WEBHOOK_SECRET`, or `WEBHOOK_PUBLIC_KEYS` and `WEBHOOK_AUDIENCE`, in the
-environment. The inbox is the file `INBOX`, by default `inbox.sqlite` in the present folder.
+Run: `uvicorn receiver:app --port 8000`, with `WEBHOOK_SECRET` in the environment, or with `WEBHOOK_PUBLIC_KEYS`,
+`WEBHOOK_AUDIENCE` and `WEBHOOK_SUBSCRIBER`. The inbox is the file `INBOX`, by default `inbox.sqlite` in the present
+folder.
 """
 
 import logging

@@ -27,23 +27,27 @@ class NotForUs(Exception):
 class Verifier:
     """Knows what the callbacks for this receiver are verified with."""
 
-    def __init__(self, *, secret: str = "", public_keys: Sequence[str] = (), audience: str = "") -> None:
+    def __init__(
+        self, *, secret: str = "", public_keys: Sequence[str] = (), audience: str = "", subscriber: str = ""
+    ) -> None:
         """Take one secret, or one or more public keys; raises ValueError, naming the variable, for anything else."""
         if bool(secret) == bool(public_keys):
             raise ValueError("Set either WEBHOOK_SECRET or WEBHOOK_PUBLIC_KEYS.")
-        if public_keys and not audience:
-            raise ValueError("Set WEBHOOK_AUDIENCE beside WEBHOOK_PUBLIC_KEYS, which all receivers share.")
+        if public_keys and not (audience and subscriber):
+            names = "WEBHOOK_AUDIENCE and WEBHOOK_SUBSCRIBER"
+            raise ValueError(f"Set {names} beside WEBHOOK_PUBLIC_KEYS, which all receivers share.")
         self._webhook = Webhook(secret) if secret else None
         self._public_keys = [_public_key(each) for each in public_keys]
-        self._audience = audience
+        self._expected = {"audience": audience, "subscriber": subscriber}
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
-        """Read `WEBHOOK_SECRET`, or `WEBHOOK_PUBLIC_KEYS` and `WEBHOOK_AUDIENCE`."""
+        """Read `WEBHOOK_SECRET`, or `WEBHOOK_PUBLIC_KEYS` with `WEBHOOK_AUDIENCE` and `WEBHOOK_SUBSCRIBER`."""
         return cls(
             secret=environ.get("WEBHOOK_SECRET", ""),
             public_keys=[each.strip() for each in environ.get("WEBHOOK_PUBLIC_KEYS", "").split(",") if each.strip()],
             audience=environ.get("WEBHOOK_AUDIENCE", ""),
+            subscriber=environ.get("WEBHOOK_SUBSCRIBER", ""),
         )
 
     def verify(self, body: bytes, headers: Mapping[str, str]) -> Any:  # noqa: ANN401 - JSON
@@ -53,13 +57,14 @@ class Verifier:
         """
         try:
             event = self._webhook.verify(body, dict(headers)) if self._webhook else self._by_public_keys(body, headers)
-            audience = event["data"]["audience"]
+            found = {name: event["data"][name] for name in self._expected}
         except WebhookVerificationError as error:
             raise NotForUs(str(error)) from error
         except (ValueError, LookupError, TypeError) as error:  # the package, too, lets them through
             raise NotForUs("malformed headers or body") from error
-        if self._audience and audience != self._audience:
-            raise NotForUs("signed for another audience")
+        for name, expected in self._expected.items():
+            if expected and found[name] != expected:
+                raise NotForUs(f"signed for another {name}")
         return event
 
     def _by_public_keys(self, body: bytes, headers: Mapping[str, str]) -> Any:  # noqa: ANN401 - JSON

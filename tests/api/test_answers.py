@@ -9,6 +9,7 @@ from standardwebhooks import Webhook
 
 from bridge.api.routes import Routes
 from bridge.app import App
+from bridge.core.message import subscriber_of
 from bridge.core.transaction import ANY, Insert, Merge, Transaction
 from tests.support.flaky import flaky
 from tests.support.http import BASE, Client, answer
@@ -25,11 +26,12 @@ def test_a_registration_is_answered_with_all_that_is_known(bridge: Stage) -> Non
     """The shape of DESIGN's example, and the secret to verify with."""
     created = Client.of(bridge).register(GOOD)
 
-    secret = created.body.pop("signingSecret")
+    secret, subscriber = created.body.pop("signingSecret"), created.body.pop("subscriber")
     public_id = created.body["id"]
     assert created.status == 201
     assert created.headers["Location"] == f"{BASE}/registrations/{public_id}"
     assert secret.startswith("whsec_")
+    assert subscriber == subscriber_of("shared")
     assert created.body == {
         "id": public_id,
         "callbackUrl": "https://receiver.example.com/hook?token=secret",

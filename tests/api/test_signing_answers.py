@@ -25,7 +25,11 @@ def test_the_secret_is_told_before_anything_is_registered(bridge: Stage) -> None
 
     created = Client.of(bridge).register({"operationId": "operation-1", "callbackUrl": HOOK})
 
-    assert told == {"audience": "https://receiver.example.com", "signingSecret": created.body["signingSecret"]}
+    assert told == {
+        "audience": "https://receiver.example.com",
+        "subscriber": created.body["subscriber"],
+        "signingSecret": created.body["signingSecret"],
+    }
 
 
 def test_the_secret_is_the_same_for_all_callbacks_to_an_origin(bridge: Stage) -> None:

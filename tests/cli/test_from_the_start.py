@@ -62,7 +62,7 @@ def test_from_the_start_to_a_verified_callback(start: Started) -> None:
     assert "\x1b" not in waited.stdout
     assert verified.returncode == 0, verified.stdout
     verdicts = {each["name"]: each["verdict"] for each in json.loads(verified.stdout)["checks"]}
-    assert verdicts == dict.fromkeys(("headers", "timestamp", "v1", "v1a", "audience"), "good")
+    assert verdicts == dict.fromkeys(("headers", "timestamp", "v1", "v1a", "audience", "subscriber"), "good")
     assert doctor.returncode == 0, doctor.stdout
     assert "BAD" not in doctor.stdout
     assert listed.stdout.split("\t")[1:3] == ["delivered", "Succeeded"]

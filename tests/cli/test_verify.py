@@ -18,7 +18,9 @@ from tests.support.world import NOON, SIGNING_KEY
 ORIGIN = "https://hooks.example.com"
 KEYRING = Keyring((base64.b64decode(SIGNING_KEY),))
 FOREIGN = Keyring((b"another key, of 32 bytes or more.",))
-BODY = json.dumps({"type": "t", "data": {"audience": ORIGIN, "metadata": {"größe": 1}}}, ensure_ascii=False).replace(
+OWNER = "sub_6ff70bae335b38c799aa207462716d3a"
+DATA = {"audience": ORIGIN, "subscriber": OWNER, "metadata": {"größe": 1}}
+BODY = json.dumps({"type": "t", "data": DATA}, ensure_ascii=False).replace(
     ": ", ":"
 ).replace(", ", ",").encode()  # fmt: skip
 HEADERS = KEYRING.headers("msg_1", BODY, owner="shared", origin=ORIGIN, at=NOON)
@@ -26,7 +28,7 @@ SECRET = KEYRING.secrets_for(owner="shared", origin=ORIGIN)[0].reveal()
 OTHER_SECRET = KEYRING.secrets_for(owner="shared", origin="https://other.example.com")[0].reveal()
 PUBLIC = KEYRING.public_keys()[0].text
 SAVED = Saved(HEADERS, BODY)
-KNOWN = Known(secrets=(SECRET,), public_keys=(PUBLIC,), audience=ORIGIN)
+KNOWN = Known(secrets=(SECRET,), public_keys=(PUBLIC,), audience=ORIGIN, subscriber=OWNER)
 
 GOOD, BAD, SKIPPED = Verdict.GOOD, Verdict.BAD, Verdict.SKIPPED
 
@@ -79,6 +81,7 @@ def test_a_missing_header_is_named(name: str) -> None:
         (SAVED, replace(KNOWN, public_keys=(FOREIGN.public_keys()[0].text,)), 0, "v1a", "a wrong public key"),
         (SAVED, replace(KNOWN, public_keys=("whpk_AAAA",)), 0, "v1a", "a public key is malformed"),
         (SAVED, replace(KNOWN, audience="https://me.example"), 0, "audience", f"for '{ORIGIN}', not for 'https://me"),
+        (SAVED, replace(KNOWN, subscriber="sub_me"), 0, "subscriber", f"for '{OWNER}', not for 'sub_me'"),
     ],
 )
 def test_what_alone_is_wrong_is_said_and_nothing_else(
@@ -202,13 +205,13 @@ def test_headers_and_body_that_were_saved_apart(tmp_path: Path, shape: str) -> N
 def test_the_bridge_knows_the_rest(played: PlayedBridge, saved: Path) -> None:
     """The public keys, and the secret of the URL that is named."""
     played.tell("GET signing-keys", (200, {"value": [{"id": "k", "publicKey": PUBLIC}]}))
-    played.tell("GET signing-secret", (200, {"audience": ORIGIN, "signingSecret": SECRET}))
+    played.tell("GET signing-secret", (200, {"audience": ORIGIN, "subscriber": OWNER, "signingSecret": SECRET}))
     url = ("--callback-url", f"{ORIGIN}/avatar")
 
     said = type_in("verify", str(saved), "--id", "msg_1", *url, environment=played.environment, clock=lambda: NOON)
 
     assert said.exit == 0
-    assert said.out.count("good") == 5
+    assert said.out.count("good") == 6
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from bridge.adapters.courier import HttpCourier
 from bridge.adapters.egress import Guard
 from bridge.core.callback import CallbackRules
+from bridge.core.message import subscriber_of
 from bridge.world import real_clock
 from local.azurite import Azurite
 from tests.examples.receivers import Example, start
@@ -20,7 +21,11 @@ RULES = CallbackRules(
 
 SETTINGS = {
     "v1": {"WEBHOOK_SECRET": KEYRING.secrets_for(owner=OWNER, origin=AUDIENCE)[0].reveal()},
-    "v1a": {"WEBHOOK_PUBLIC_KEYS": KEYRING.public_keys()[0].text, "WEBHOOK_AUDIENCE": AUDIENCE},
+    "v1a": {
+        "WEBHOOK_PUBLIC_KEYS": KEYRING.public_keys()[0].text,
+        "WEBHOOK_AUDIENCE": AUDIENCE,
+        "WEBHOOK_SUBSCRIBER": subscriber_of(OWNER),
+    },
 }
 
 NAMES = ("fastapi", "express", "azure-function")

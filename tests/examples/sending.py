@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from bridge.adapters.courier import HttpCourier
 from bridge.core.keys import OperationRef, RegistrationRef
-from bridge.core.message import Message, News, compose
+from bridge.core.message import Addressee, Message, News, compose
 from bridge.core.operation import Verdict
 from bridge.core.outcome import Unreachable
 from bridge.core.signing import Keyring
@@ -23,7 +23,7 @@ NEWER = Keyring((b"n" * 32, *KEYRING.keys))
 REMOVED = Keyring((b"r" * 32,))
 
 
-def message(audience: str = AUDIENCE) -> Message:
+def message(audience: str = AUDIENCE, *, owner: str = OWNER) -> Message:
     """Compose the callback of an operation of its own, for the receiver at `audience`."""
     now = real_clock()
     ref = OperationRef("default", f"operation-{uuid.uuid4()}")
@@ -36,17 +36,23 @@ def message(audience: str = AUDIENCE) -> Message:
         body=f'{{"id": "{ref.id}", "status": "Succeeded"}}',
     )
     url = f"{audience}/callback"
-    registration = RegistrationRef.of(ref, owner=OWNER, callback_url=url)
-    return compose(news, ref=registration, callback_url=url, metadata='{"grüße": "🎬"}', life=now)
+    registration = RegistrationRef.of(ref, owner=owner, callback_url=url)
+    to = Addressee(ref=registration, owner=owner, callback_url=url)
+    return compose(news, to, metadata='{"grüße": "🎬"}', life=now)
 
 
 def signed(
-    message: Message, ring: Keyring = KEYRING, *, audience: str = AUDIENCE, age: timedelta = timedelta()
+    message: Message,
+    ring: Keyring = KEYRING,
+    *,
+    owner: str = OWNER,
+    audience: str = AUDIENCE,
+    age: timedelta = timedelta(),
 ) -> dict[str, str]:
     """Sign as the bridge does, `age` ago."""
     at = real_clock() - age
     own = {"Content-Type": "application/json"}
-    return ring.headers(message.id, message.body, owner=OWNER, origin=audience, at=at) | own
+    return ring.headers(message.id, message.body, owner=owner, origin=audience, at=at) | own
 
 
 class Sender:

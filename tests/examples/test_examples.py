@@ -16,7 +16,7 @@ from local.azurite import Azurite
 from local.errors import LocalError
 from tests.examples.conftest import NAMES, SETTINGS
 from tests.examples.receivers import EXAMPLES, Example, start
-from tests.examples.sending import AUDIENCE, NEWER, REMOVED, Sender, message, signed
+from tests.examples.sending import AUDIENCE, NEWER, OWNER, REMOVED, Sender, message, signed
 
 OTHER = "https://somebody.example.net"
 
@@ -75,11 +75,26 @@ def test_callback_is_taken_while_keys_are_replaced(receiver: Example, sender: Se
 
 def test_ping_is_answered_and_nothing_is_done(receiver: Example, sender: Sender) -> None:
     """It is about no operation."""
-    sent = ping(callback_url=f"{AUDIENCE}/callback", now=real_clock(), nonce=f"{id(receiver)}", format=Format.STANDARD)
+    sent = ping(
+        callback_url=f"{AUDIENCE}/callback",
+        owner=OWNER,
+        now=real_clock(),
+        nonce=f"{id(receiver)}",
+        format=Format.STANDARD,
+    )
 
     assert sender.send(sent) == 204
 
     receiver.wait_for(f"{sent.id}: the bridge reaches this receiver")
+    assert_only(receiver, sender, not_worked_on=sent)
+
+
+def test_callback_of_another_client_is_refused(receiver: Example, sender: Sender) -> None:
+    """It registered this receiver's URL, so audience and signature by the public key are right."""
+    sent = message(owner="another-client")
+
+    assert sender.post(sent.body, signed(sent, owner="another-client")) == 401
+
     assert_only(receiver, sender, not_worked_on=sent)
 
 
@@ -217,7 +232,7 @@ def test_public_keys_without_an_audience_are_refused(
 ) -> None:
     """At the start; an Azure Function takes no callback and says why."""
     settings = {"WEBHOOK_PUBLIC_KEYS": SETTINGS["v1a"]["WEBHOOK_PUBLIC_KEYS"]}
-    why = "Set WEBHOOK_AUDIENCE beside WEBHOOK_PUBLIC_KEYS, which all receivers share."
+    why = "Set WEBHOOK_AUDIENCE and WEBHOOK_SUBSCRIBER beside WEBHOOK_PUBLIC_KEYS, which all receivers share."
 
     if name == "azure-function":
         receiver = start(name, settings, inbox=tmp_path / "inbox", storage=azurite.connection_string)

@@ -20,6 +20,15 @@ class EventError(TypedDict):
     message: str
 
 
+_Subscriber = Annotated[
+    str,
+    Field(
+        pattern="^sub_[0-9a-f]{32}$",
+        description="The owner of the registration, opaque. Receivers that verify `v1a` refuse any but their own.",
+    ),
+]
+
+
 class EventData(TypedDict):
     """What happened to one operation, for one registration."""
 
@@ -33,6 +42,7 @@ class EventData(TypedDict):
     audience: Annotated[
         str, Field(description="The origin of the callback URL. Receivers that verify `v1a` refuse any but their own.")
     ]
+    subscriber: _Subscriber
     metadata: Annotated[dict[str, Any] | None, Field(description="What the client gave when it registered.")]
     registeredAt: Annotated[Moment, Field(description="When the client registered.")]
     observedAt: Annotated[Moment, Field(description="When the bridge saw the end.")]
@@ -54,6 +64,7 @@ class PingData(TypedDict):
     """A ping is about nothing but its receiver."""
 
     audience: str
+    subscriber: _Subscriber
 
 
 class OperationEvent(TypedDict):

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from bridge.cli import reading, showing
-from bridge.cli.client import URL, Api
+from bridge.cli.client import URL, Api, Json
 from bridge.cli.errors import Exit, Misused
 from bridge.cli.output import Line, Output, Tone
 from bridge.cli.saved import from_files, from_record
@@ -68,6 +68,7 @@ def verify(
     secret_file: Annotated[str | None, typer.Option(help=f"A file with the secret; or {SECRET} has it.")] = None,
     public_key: Annotated[list[str] | None, typer.Option(help="A public key, whpk_…; again for more.")] = None,
     callback_url: Annotated[str | None, typer.Option(help="The receiver's own URL, whose origin it is for.")] = None,
+    subscriber: Annotated[str | None, typer.Option(help="The owner of the registration, sub_….")] = None,
     at: Annotated[str | None, typer.Option(help="When it was received; now by default.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -79,10 +80,13 @@ def verify(
     output = Output(found)
     saved = _saved(callback, headers, body, message_id)
     audience = None if callback_url is None else _origin(callback_url)
+    secrets = _secrets(found, secret_file)
+    asked = _signing_secret(found, callback_url) if secret_file is None and not secrets else None
     known = Known(
-        secrets=_secrets(found, secret_file, callback_url),
+        secrets=secrets if asked is None else [asked["signingSecret"]],
         public_keys=public_key or _published(found),
         audience=audience,
+        subscriber=asked["subscriber"] if subscriber is None and asked is not None else subscriber,
     )
     if not known.secrets and not known.public_keys:
         raise Misused(f"nothing to verify with: set {SECRET}, name --secret-file or --public-key, or set {URL}")
@@ -119,13 +123,15 @@ def _origin(url: str) -> str:
         raise Misused(f"--callback-url {error}") from error
 
 
-def _secrets(found: Surroundings, file: str | None, callback_url: str | None) -> list[str]:
-    if file is not None:
-        return reading.read_text(file).split()
-    given = found.environment.get(SECRET, "").split()
-    if given or callback_url is None or not found.environment.get(URL):
-        return given
-    return [Api.of(found.environment).get("signing-secret", callbackUrl=callback_url)["signingSecret"]]
+def _secrets(found: Surroundings, file: str | None) -> list[str]:
+    return (found.environment.get(SECRET, "") if file is None else reading.read_text(file)).split()
+
+
+def _signing_secret(found: Surroundings, callback_url: str | None) -> Json | None:
+    """Read from the bridge what a receiver is verified with; None if the receiver or the bridge is not named."""
+    if callback_url is None or not found.environment.get(URL):
+        return None
+    return Api.of(found.environment).get("signing-secret", callbackUrl=callback_url)
 
 
 def _published(found: Surroundings) -> list[str]:
