@@ -13,6 +13,7 @@ import azure.functions as func
 
 from bridge.api.answers import Health
 from bridge.api.caller import caller_of
+from bridge.api.compression import compressed
 from bridge.api.doorman import ByKey, ByToken, Doorman
 from bridge.api.fields import Terms
 from bridge.api.problems import Problem, internal, misconfigured, unavailable, unreadable
@@ -91,6 +92,7 @@ def compose(settings: Settings, world: World) -> Bridge:
             polls_per_operation=settings.polls_per_operation,
             shortest_gap=settings.poll_interval,
         ),
+        public_url=settings.public_url,
         by_token=settings.tenant is not None,
         terms=Terms(rules=settings.callback_rules, sources=sources, objection=world.courier.objection),
         keyring=settings.keyring,
@@ -176,6 +178,9 @@ class App:
 
         What is wrong with the settings is not said `to_anybody`.
         """
+        return compressed(self._answer(call, request, to_anybody=to_anybody), request)
+
+    def _answer(self, call: Route, request: func.HttpRequest, *, to_anybody: bool) -> func.HttpResponse:
         if isinstance(self._bridge, Misconfigured):
             is_open = to_anybody or self.level is func.AuthLevel.ANONYMOUS
             return misconfigured(None if is_open else self._bridge).response()

@@ -22,6 +22,7 @@ MAKE_KEY = 'make one with: python -c "import base64, os; print(base64.b64encode(
 _UNRESOLVED = "@Microsoft.KeyVault("
 _SCHEDULE_FIELDS = 6
 _MAX_PORT = 65535
+_THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
 _TENANT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _HOST = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:.]+", re.ASCII)
 
@@ -112,6 +113,17 @@ def _authority(value: object) -> object:
     return text
 
 
+def _public_url(value: object) -> object:
+    """Read it as the command line reads `BRIDGE_URL`, of which it is the public form: `/api` may follow."""
+    text = str(_endpoint(value)).removesuffix("/api").rstrip("/")
+    parts = urlsplit(text)
+    if parts.scheme != "https" and parts.hostname not in _THIS_MACHINE:
+        raise ValueError("write it as https://hooks.example.com: clients send their key there")
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("has a character that no address has: copy it again")
+    return text
+
+
 def _tenant(value: object) -> object:
     text = str(value).strip().lower()
     if not _TENANT.fullmatch(text):
@@ -150,6 +162,7 @@ def _schedule(value: object) -> object:
 
 Duration = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(seconds=1))]
 Endpoint = Annotated[str, BeforeValidator(_endpoint)]
+PublicUrl = Annotated[str, BeforeValidator(_public_url)]
 Authority = Annotated[str, BeforeValidator(_authority)]
 TenantId = Annotated[str, BeforeValidator(_tenant)]
 Audience = Annotated[str, BeforeValidator(_audience)]

@@ -29,6 +29,7 @@ from bridge.setting_kinds import (
     Hosts,
     Networks,
     Ports,
+    PublicUrl,
     Schedule,
     SigningKeys,
     TenantId,
@@ -75,6 +76,8 @@ class Settings(BaseModel):
     enrich: Annotated[Literal["off", "errors"], Field(alias="BRIDGE_ENRICH")] = "off"
 
     telemetry: Annotated[Literal["off", "azure", "otlp"], Field(alias="BRIDGE_TELEMETRY")] = "off"
+
+    public_url: Annotated[PublicUrl | None, Field(alias="BRIDGE_PUBLIC_URL")] = None
 
     signing_keys: Annotated[SigningKeys, Field(alias="BRIDGE_SIGNING_KEYS", repr=False)]
     #: The keys of the sources that have one, by name; found by `read_settings`.

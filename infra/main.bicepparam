@@ -40,6 +40,7 @@ param settings = {
   BRIDGE_AUTH_AUTHORITY: readEnvironmentVariable('BRIDGE_AUTH_AUTHORITY', '')
   BRIDGE_TELEMETRY: readEnvironmentVariable('BRIDGE_TELEMETRY', '')
   BRIDGE_ENRICH: readEnvironmentVariable('BRIDGE_ENRICH', '')
+  BRIDGE_PUBLIC_URL: readEnvironmentVariable('BRIDGE_PUBLIC_URL', '')
   BRIDGE_CALLBACK_ALLOW_HTTP: readEnvironmentVariable('BRIDGE_CALLBACK_ALLOW_HTTP', '')
   BRIDGE_CALLBACK_ALLOWED_NETWORKS: readEnvironmentVariable('BRIDGE_CALLBACK_ALLOWED_NETWORKS', '')
   BRIDGE_CALLBACK_ALLOWED_HOSTS: readEnvironmentVariable('BRIDGE_CALLBACK_ALLOWED_HOSTS', '')

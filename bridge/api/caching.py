@@ -1,10 +1,12 @@
-"""An answer that others may keep, and that is not sent again to whoever has it (RFC 9111; RFC 9110, 13.1.2)."""
+"""Which answers a cache keeps, and when an answer is not sent again (RFC 9111; RFC 9110, 13.1.2)."""
 
 import hashlib
 import json
 from collections.abc import Mapping
 
 import azure.functions as func
+
+from bridge.api.compression import UNCOMPRESSED
 
 #: Everybody may keep it for an hour: a key is published long before it is the only one that signs.
 CACHE_CONTROL = "public, max-age=3600"
@@ -20,6 +22,16 @@ PAGE_HEADERS = {
 }
 
 
+def uncached(
+    body: Mapping[str, object], *, status: int = 200, location: str | None = None, is_secret: bool = False
+) -> func.HttpResponse:
+    """Answer with a body that no cache keeps and, if it holds a secret, that nothing compresses."""
+    control = f"no-store, {UNCOMPRESSED}" if is_secret else "no-store"
+    headers = {"Cache-Control": control} | ({} if location is None else {"Location": location})
+    text = json.dumps(body, ensure_ascii=False)
+    return func.HttpResponse(text, status_code=status, mimetype="application/json", headers=headers)
+
+
 def cacheable(body: Mapping[str, object], request: func.HttpRequest) -> func.HttpResponse:
     """Answer with a body and its ETag, or 304 to a caller who has it."""
     return _kept(json.dumps(body), request, "application/json", {"Cache-Control": CACHE_CONTROL})
@@ -32,8 +44,9 @@ def web_page(html: str, request: func.HttpRequest, policy: str) -> func.HttpResp
 
 
 def _kept(text: str, request: func.HttpRequest, mimetype: str, headers: Mapping[str, str]) -> func.HttpResponse:
-    etag = f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
-    known = {**headers, "ETag": etag}
+    # Weak: the answer may be compressed, and a strong one would have to differ then (RFC 9110, 8.8.3).
+    etag = f'W/"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+    known = {**headers, "ETag": etag, "Vary": "Accept-Encoding"}
     if _has(request, etag):
         return func.HttpResponse(status_code=304, headers=known)
     return func.HttpResponse(text, mimetype=mimetype, charset="utf-8", headers=known)
@@ -41,4 +54,4 @@ def _kept(text: str, request: func.HttpRequest, mimetype: str, headers: Mapping[
 
 def _has(request: func.HttpRequest, etag: str) -> bool:
     known = [each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")]
-    return etag in known or "*" in known
+    return etag.removeprefix("W/") in known or "*" in known

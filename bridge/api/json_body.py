@@ -32,13 +32,19 @@ _MESSAGES = {
 def read_object(request: func.HttpRequest) -> dict[str, Any]:
     """Read the body as a JSON object.
 
-    Raises Problem with 400, 413 or 415.
+    Raises Problem with 400, 411, 413 or 415.
     """
+    coding = request.headers.get("content-encoding", "").strip().lower()
+    if coding not in ("", "identity"):
+        raise _unsupported("Send the body without a Content-Encoding: this call decodes none.", "Content-Encoding")
     media_type, _, parameters = request.headers.get("content-type", "").partition(";")
     charset = parameters.replace(" ", "").lower()
     if media_type.strip().lower() != "application/json" or charset not in ("", "charset=utf-8", 'charset="utf-8"'):
-        raise Problem(415, "UnsupportedMediaType", "Send application/json in UTF-8.", target="Content-Type")
+        raise _unsupported("Send application/json in UTF-8.", "Content-Type")
     raw = request.get_body()
+    if not raw and request.headers.get("transfer-encoding"):
+        message = "Send the body with a Content-Length: the platform loses a body that comes in chunks."
+        raise Problem(411, "LengthRequired", message, target="Content-Length")
     if len(raw) > MAX_BODY_BYTES:
         raise Problem(413, "PayloadTooLarge", f"A body has at most {MAX_BODY_BYTES} bytes.")
     try:
@@ -48,6 +54,11 @@ def read_object(request: func.HttpRequest) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise Problem(400, "InvalidJson", "The body is not a JSON object.")
     return parsed
+
+
+def _unsupported(message: str, target: str) -> Problem:
+    """Refuse how a body is written, with the codings that are taken (RFC 9110, 15.5.16)."""
+    return Problem(415, "UnsupportedMediaType", message, target=target, headers={"Accept-Encoding": "identity"})
 
 
 def details_of(error: ValidationError) -> list[Detail]:

@@ -19,8 +19,8 @@ from bridge.core.source import DEFAULT_SOURCE
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 50
 
-#: Where the function key may be; the platform reads them, not the app.
-_KEY_PARAMETERS = frozenset({"code", "clientId"})
+#: Where the function key may be, in any letter case: the platform reads these parameters, not the app.
+_KEY_PARAMETERS = frozenset({"code", "clientid"})
 
 
 def _number(value: str) -> int:
@@ -110,15 +110,15 @@ def read_callback_url(request: func.HttpRequest, terms: Terms) -> str:
 
 
 def refuse_parameters(request: func.HttpRequest) -> None:
-    """Let a call that takes none have none.
+    """Let a call that takes no parameters have none: every route refuses a parameter that it does not know.
 
-    Raises Problem with 400.
+    Raises Problem with 400, naming each parameter.
     """
     _read(NoParameters, request)
 
 
 def _read(model: type[_Parameters], request: func.HttpRequest, terms: Terms | None = None) -> _Parameters:
-    given = {name: value for name, value in request.params.items() if name not in _KEY_PARAMETERS}
+    given = {name: value for name, value in request.params.items() if name.lower() not in _KEY_PARAMETERS}
     try:
         return model.model_validate(given, context={"terms": terms})
     except ValidationError as error:

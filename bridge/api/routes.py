@@ -1,17 +1,16 @@
 """The calls of the API, each a few lines: read, do, answer."""
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import azure.functions as func
 
 from bridge.api import views
 from bridge.api.answers import Registered, SigningSecret
 from bridge.api.body import read_registration
-from bridge.api.caching import cacheable, web_page
+from bridge.api.caching import cacheable, uncached, web_page
 from bridge.api.fields import Terms
 from bridge.api.orders import read_order, read_ping
 from bridge.api.problems import Problem, for_admins, not_found, too_many_pings
@@ -46,6 +45,8 @@ class Routes:
     terms: Terms
     keyring: Keyring
     clock: Clock
+    #: Where clients reach the app, if not at the address that requests have here.
+    public_url: str | None
     #: Whether callers have tokens of a tenant, instead of a key.
     by_token: bool
     #: Who calls: the one request that this object is for.
@@ -53,17 +54,18 @@ class Routes:
 
     def register(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `POST /api/registrations`."""
+        refuse_parameters(request)
         now = self.clock()
         wish, headers = read_registration(request, self.terms, owner=self.caller.owner, now=now)
         result = self.use.register(wish, headers)
         match result:
             case Created(registration=registration, operation=operation):
-                location = f"{_address(request)}/{registration.ref.public_id}"
+                location = f"{self._address(request)}/{registration.ref.public_id}"
                 body = self._with_secret(Shown(registration, operation, ()))
-                return _answer(body, status=201, location=location)
+                return uncached(body, status=201, location=location, is_secret=True)
             case Existing(registration=registration, operation=operation):
                 attempts = self.show.attempts(registration.ref)
-                return _answer(self._with_secret(Shown(registration, operation, attempts)))
+                return uncached(self._with_secret(Shown(registration, operation, attempts)), is_secret=True)
             case Differs():
                 raise Problem(
                     409,
@@ -82,19 +84,21 @@ class Routes:
 
     def read(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `GET /api/registrations/{id}`."""
-        return _answer(views.registration(self._found(_ref(request)), self.clock()))
+        refuse_parameters(request)
+        return uncached(views.registration(self._found(_ref(request)), self.clock()))
 
     def list(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `GET /api/registrations`."""
         query = read_list_query(request)
         if query.operation_id is not None:
-            return _answer(views.page(self._of_operation(query.operation_id, query.states), None))
+            return uncached(views.page(self._of_operation(query.operation_id, query.states), None))
         page = self.show.page(query.states, limit=query.limit, cursor=query.cursor, owner=self.caller.only)
-        next_link = None if page.cursor is None else _next_link(request, query, page.cursor.text())
-        return _answer(views.page(page.entries, next_link))
+        next_link = None if page.cursor is None else self._next_link(request, query, page.cursor.text())
+        return uncached(views.page(page.entries, next_link))
 
     def cancel(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `DELETE /api/registrations/{id}`."""
+        refuse_parameters(request)
         result = self.use.cancel(self._seen_ref(request))
         match result:
             case Accepted():
@@ -106,11 +110,12 @@ class Routes:
 
     def redeliver(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `POST /api/registrations/{id}/redeliver`."""
+        refuse_parameters(request)
         ref = self._seen_ref(request)
         result = self.use.redeliver(ref)
         match result:
             case Accepted():
-                return _answer(views.registration(self._found(ref), self.clock()), status=202)
+                return uncached(views.registration(self._found(ref), self.clock()), status=202)
             case NotFound():
                 raise not_found("registration")
             case NoMessage():
@@ -121,16 +126,18 @@ class Routes:
 
     def redeliver_many(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `POST /api/redeliver`."""
+        refuse_parameters(request)
         started = self.again.redeliver(read_order(request, owner=self.caller.only))
-        return _answer(views.started(started), status=202)
+        return uncached(views.started(started), status=202)
 
     def ping(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `POST /api/callbacks/ping`: 200 whatever came back, since the ping was sent."""
+        refuse_parameters(request)
         callback_url, kind = read_ping(request, self.terms)
         result = self.pings.ping(callback_url, kind, owner=self.caller.owner)
         match result:
             case Pinged():
-                return _answer(views.pinged(result))
+                return uncached(views.pinged(result))
             case TooSoon(wait=wait):
                 raise too_many_pings(wait)
             case _:
@@ -143,20 +150,20 @@ class Routes:
         known = self._seen(OperationRef(source, operation_id)) if OPERATION_ID.fullmatch(operation_id) else None
         if known is None:
             raise not_found("operation")
-        return _answer(views.family(known))
+        return uncached(views.family(known))
 
     def status(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `GET /api/status`: it is about everybody's."""
         refuse_parameters(request)
         if not self.caller.sees_all:
             raise for_admins()
-        return _answer(views.status(self.show.status(), list(self.terms.sources.values())))
+        return uncached(views.status(self.show.status(), list(self.terms.sources.values())))
 
     def overview(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `GET /api/overview`: the caller's own day; schedules are about everybody's operations."""
         refuse_parameters(request)
         expected = self.overviews.expected() if self.caller.sees_all else ()
-        return _answer(views.overview(self.overviews.day(self.caller.only), expected))
+        return uncached(views.overview(self.overviews.day(self.caller.only), expected))
 
     def signing_secret(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `GET /api/signing-secret`: with what callbacks to an origin are verified, before there is one."""
@@ -167,7 +174,7 @@ class Routes:
             "subscriber": subscriber_of(owner),
             "signingSecret": self._newest_secret(owner, origin),
         }
-        return _answer(body)
+        return uncached(body, is_secret=True)
 
     def signing_keys(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `GET /api/signing-keys`: the public keys, newest first, for everybody to keep for an hour."""
@@ -188,6 +195,15 @@ class Routes:
 
         made = page(by_token=self.by_token)
         return web_page(made.html, request, made.policy)
+
+    def _address(self, request: func.HttpRequest) -> str:
+        """Return the address of a request as clients write it, without its query, which can hold the key."""
+        inner = str(request.url).partition("?")[0].rstrip("/")
+        return inner if self.public_url is None else self.public_url + urlsplit(inner).path
+
+    def _next_link(self, request: func.HttpRequest, query: ListQuery, cursor: str) -> str:
+        state = {"state": query.states[0].value} if len(query.states) == 1 else {}
+        return f"{self._address(request)}?{urlencode({**state, 'limit': query.limit, 'cursor': cursor})}"
 
     def _found(self, ref: RegistrationRef) -> Shown:
         shown = self.show.registration(ref)
@@ -227,24 +243,8 @@ class Routes:
         return self.keyring.secrets_for(owner=owner, origin=origin)[0].reveal()
 
 
-def _answer(body: Mapping[str, object], *, status: int = 200, location: str | None = None) -> func.HttpResponse:
-    headers = {"Cache-Control": "no-store"} | ({} if location is None else {"Location": location})
-    text = json.dumps(body, ensure_ascii=False)
-    return func.HttpResponse(text, status_code=status, mimetype="application/json", headers=headers)
-
-
 def _ref(request: func.HttpRequest) -> RegistrationRef:
     ref = RegistrationRef.parse(request.route_params.get("id", ""))
     if ref is None:
         raise not_found("registration")
     return ref
-
-
-def _address(request: func.HttpRequest) -> str:
-    """Take the address of a request without its query, which can hold the key."""
-    return str(request.url).partition("?")[0].rstrip("/")
-
-
-def _next_link(request: func.HttpRequest, query: ListQuery, cursor: str) -> str:
-    state = {"state": query.states[0].value} if len(query.states) == 1 else {}
-    return f"{_address(request)}?{urlencode({**state, 'limit': query.limit, 'cursor': cursor})}"

@@ -90,7 +90,9 @@ def test_public_keys_are_not_sent_again_to_whoever_has_them(bridge: Stage) -> No
     def ask(known: str) -> int:
         return client.call(Routes.signing_keys, "/signing-keys", headers={"If-None-Match": known}).status
 
-    assert [ask(known) for known in (etag, f'"other", W/{etag}', "*", '"other"', "")] == [304, 304, 304, 200, 200]
+    strong = etag.removeprefix("W/")
+    assert [ask(known) for known in (etag, strong, f'"other", {etag}', "*")] == [304] * 4
+    assert [ask(known) for known in ('"other"', "")] == [200, 200]
     bridge.restart(BRIDGE_SIGNING_KEYS=f"{NEW},{SIGNING_KEY}")
     client = Client.of(bridge)
     assert ask(etag) == 200

@@ -12,8 +12,8 @@ from bridge.api.description.document import document
 
 Json = Any
 
-#: Headers that every answer with a body has; HTTP itself describes it.
-_OF_HTTP = {"content-type"}
+#: Headers of any answer with a body; HTTP itself describes them.
+_OF_HTTP = {"content-type", "content-encoding"}
 
 
 def strict(schema: Json) -> Json:

@@ -1,5 +1,6 @@
 """Microsoft's worker indexes and runs the app, and answers as the local host does."""
 
+import gzip
 import importlib.util
 import json
 import re
@@ -68,8 +69,9 @@ def compare(call: Call, worker: AzureWorker, host: HostProcess) -> Any:  # noqa:
     by_host = {name.lower(): value for name, value in expected.headers.items() if name.lower() not in OF_THE_SERVER}
     by_worker = {name: value for name, value in answer.headers.items() if (answer.status, name) != OF_NO_BODY}
     assert (expected.status_code, steady(by_host)) == (answer.status, steady(by_worker))
-    assert steady(answer.body) == steady(expected.content)
-    return None if call.function in PAGES else json.loads(answer.body or b"null")
+    body = gzip.decompress(answer.body) if answer.headers.get("content-encoding") == "gzip" else answer.body
+    assert steady(body) == steady(expected.content)
+    return None if call.function in PAGES else json.loads(body or b"null")
 
 
 def steady(content: bytes | Mapping[str, str]) -> str:

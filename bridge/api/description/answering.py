@@ -19,8 +19,9 @@ CODES: Mapping[str, str] = MappingProxyType(
         "HeadersUnreadable": "it is registered with headers whose key is missing, so they cannot be compared",
         "TooManyRegistrations": "the operation has as many registrations as one can have",
         "NoMessageYet": "there is no message to deliver again",
+        "LengthRequired": "the body came in chunks, which the platform loses: send a `Content-Length`",
         "PayloadTooLarge": "the body is too large",
-        "UnsupportedMediaType": "the body is not `application/json` in UTF-8",
+        "UnsupportedMediaType": "the body is not `application/json` in UTF-8, or has a `Content-Encoding`",
         "TooManyPings": "the minute has no ping left",
         "InternalError": "the bridge failed",
         "StorageUnavailable": "storage does not answer; nothing is lost, send the same again",
@@ -39,6 +40,8 @@ HEADERS: Mapping[str, Json] = MappingProxyType(
         },
         "Cache-Control": {"description": "Who may keep the answer, and for how long.", "schema": {"type": "string"}},
         "ETag": {"description": "Names this very answer, for `If-None-Match`.", "schema": {"type": "string"}},
+        "Accept-Encoding": {"description": "The codings of a body that are taken.", "schema": {"const": "identity"}},
+        "Vary": {"description": "The answer may be compressed.", "schema": {"const": "Accept-Encoding"}},
         "Content-Security-Policy": {
             "description": "What may run in the page: its own style and script.",
             "schema": {"type": "string"},
@@ -101,6 +104,6 @@ class Answer:
     @classmethod
     def kept(cls, what: str, body: object, call: str) -> "Mapping[int, Answer]":
         """Make the answers of a call whose body others may keep: with its ETag the call is 304."""
-        headers = ("Cache-Control", "ETag")
+        headers = ("Cache-Control", "ETag", "Vary")
         again = Link(call, {"header.If-None-Match": "$response.header.ETag"}, "Whether it has changed.")
         return {200: cls(what, body, headers, links={"again": again}), 304: cls("It has not changed.", None, headers)}

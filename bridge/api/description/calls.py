@@ -16,11 +16,17 @@ from bridge.api.query import ListParameters, NoParameters, OperationParameters, 
 from bridge.core.keys import OPERATION_ID, PUBLIC_ID
 
 #: What is refused of any body.
-_OF_BODIES = {400: ("InvalidRequest", "InvalidJson"), 413: ("PayloadTooLarge",), 415: ("UnsupportedMediaType",)}
-_OF_IDS = {404: ("NotFound",)}
+_OF_BODIES = {
+    400: ("InvalidRequest", "InvalidJson"),
+    411: ("LengthRequired",),
+    413: ("PayloadTooLarge",),
+    415: ("UnsupportedMediaType",),
+}
+#: What every call refuses of its parameters.
 _OF_PARAMETERS = {400: ("InvalidRequest",)}
+_OF_IDS = {**_OF_PARAMETERS, 404: ("NotFound",)}
 _KEPT = {"If-None-Match": "The `ETag` of an answer that is still at hand."}
-_OF_PAGES = ("Cache-Control", "ETag", "Content-Security-Policy", *PAGE_HEADERS)
+_OF_PAGES = ("Cache-Control", "ETag", "Vary", "Content-Security-Policy", *PAGE_HEADERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +144,7 @@ CALLS = (
         answers={
             200: Answer("The operation.", answers.OperationWithRegistrations, links=Link.of_first("/registrations/0"))
         },
-        refuses={**_OF_PARAMETERS, **_OF_IDS},
+        refuses=_OF_IDS,
     ),
     Call(
         name="status",

@@ -183,6 +183,8 @@ def _problem(codes: tuple[str, ...], status: int) -> Json:
     more = {"Retry-After": _header("Retry-After")} if status in _LATER else {}
     if status == HTTPStatus.FORBIDDEN:
         more = {"WWW-Authenticate": _header("WWW-Authenticate")}
+    if status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
+        more = {"Accept-Encoding": _header("Accept-Encoding")}
     code = {"description": "What is wrong.", "required": True, "schema": {"enum": list(codes)}}
     return {
         "description": "; ".join(f"`{each}`: {CODES[each]}" for each in codes) + ".",

@@ -1,0 +1,63 @@
+"""Behind a gateway the links of answers name the address that clients use."""
+
+import pytest
+
+from bridge.api.routes import Routes
+from bridge.core.errors import Misconfigured
+from bridge.settings import read_settings
+from tests.support.http import BASE, Client
+from tests.support.world import ENVIRONMENT, Stage, stage
+
+BODY = {"operationId": "operation-1", "callbackUrl": "https://receiver.example.com/hook"}
+
+
+def links(bridge: Stage) -> tuple[str, str]:
+    """Register twice; returns the links of the second answer and of a list that has more."""
+    client = Client.of(bridge)
+    client.register({**BODY, "operationId": "operation-2"})
+    created = client.register(BODY)
+    page = client.call(Routes.list, "/registrations?limit=1&state=waiting&code=secret-key")
+    return created.headers["Location"].partition("default~")[0], page.body["nextLink"].partition("cursor=")[0]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("https://hooks.example.com", "https://hooks.example.com/api"),
+        ("https://hooks.example.com/", "https://hooks.example.com/api"),
+        ("https://hooks.example.com/api/", "https://hooks.example.com/api"),
+        ("https://hooks.example.com:8443/speech", "https://hooks.example.com:8443/speech/api"),
+        ("http://127.0.0.1:7071", "http://127.0.0.1:7071/api"),
+        ("http://[::1]:7071", "http://[::1]:7071/api"),
+        ("", BASE),
+    ],
+)
+def test_links_begin_with_the_public_address(value: str, expected: str) -> None:
+    location, next_link = links(stage(BRIDGE_PUBLIC_URL=value))
+
+    assert location == f"{expected}/registrations/"
+    assert next_link == f"{expected}/registrations?state=waiting&limit=1&"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "hooks.example.com",
+        "http://hooks.example.com",
+        "ftp://hooks.example.com",
+        "https://user:secret@hooks.example.com",
+        "https://hooks.example.com/?code=secret",
+        "https://hooks.example.com/#secret",
+        "https://hooks.example.com/a b",
+        "https://hooks.example.com/a\r\nX-Injected: secret",
+        "https://hooks.example.com/gr\u00fcsse",
+        "https://hooks.example.com:99999",
+        "https://",
+    ],
+)
+def test_public_address_that_is_none_is_named_and_not_shown(value: str) -> None:
+    with pytest.raises(Misconfigured) as raised:
+        read_settings({**ENVIRONMENT, "BRIDGE_PUBLIC_URL": value})
+
+    assert list(raised.value.problems) == ["BRIDGE_PUBLIC_URL"]
+    assert "secret" not in str(raised.value.lines)
