@@ -9,8 +9,10 @@ import pytest
 from standardwebhooks import Webhook
 
 from bridge.api.routes import Routes
+from bridge.core.keys import RegistrationRef
 from bridge.core.registration import State
 from bridge.core.retry import ATTEMPTS_PER_RUN
+from bridge.core.transaction import Merge, Transaction
 from tests.support.http import Client
 from tests.support.world import SIGNING_KEY, Posted, Stage
 
@@ -46,6 +48,24 @@ def errors(bridge: Stage, public_id: str) -> list[object]:
     attempts = shown(bridge, public_id)["attempts"]
     assert isinstance(attempts, list)
     return [each["error"] for each in attempts]
+
+
+@pytest.mark.parametrize(
+    "columns", [{"callback_url": "https://evil.example.net/steal"}, {"owner": "another"}], ids=["url", "owner"]
+)
+def test_a_row_that_was_changed_by_hand_sends_its_secret_nowhere(bridge: Stage, columns: Mapping[str, str]) -> None:
+    public_id = pending(bridge)
+    ref = RegistrationRef.parse(public_id)
+    assert ref is not None
+    row = bridge.table.get(ref.partition, ref.key)
+    assert row is not None
+    bridge.table.commit(Transaction(ref.partition, (Merge(ref.key, columns, row.etag),)))
+
+    bridge.deliver_all()
+    next_attempt(bridge, timedelta(hours=1))
+
+    assert bridge.courier.posted == []
+    assert Client.of(bridge).call(Routes.read, f"/registrations/{public_id}", id=public_id).status != 200
 
 
 def test_own_headers_come_with_the_callback(bridge: Stage) -> None:

@@ -114,6 +114,11 @@ class Registration:
     tx: str = ""
 
     @property
+    def is_of_its_key(self) -> bool:
+        """Whether its key is the hash of its owner and URL. In a row that was changed by hand, it is not."""
+        return self.ref == RegistrationRef.of(self.ref.operation, owner=self.owner, callback_url=self.callback_url)
+
+    @property
     def index_key(self) -> str:
         """The key of its index row."""
         return index_key(self.state, self.since, self.ref)

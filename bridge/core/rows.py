@@ -99,6 +99,8 @@ def decode(kind: type[R], ref: OperationRef | RegistrationRef | None, values: Ma
     except ValidationError as error:
         wrong = ", ".join(str(problem["loc"][0]) for problem in error.errors() if problem["loc"])
         raise ForeignRow(f"{kind.__name__} with unreadable columns: {wrong}") from error
+    if not _is_of_its_key(record):
+        raise ForeignRow("Registration whose owner or callback URL is not the one in its key")
     naive = [name for name in _TIMES[kind] if _is_naive(getattr(record, name))]
     if naive:
         raise ForeignRow(f"{kind.__name__} with times of no zone: {', '.join(naive)}")
@@ -118,6 +120,10 @@ def _shape(kind: type, values: Mapping[str, Value]) -> int:
     if not isinstance(shape, int) or not SHAPE - 1 <= shape <= SHAPE:
         raise ForeignRow(f"{kind.__name__} of shape {shape!r}: this version reads {SHAPE} and the one before")
     return shape
+
+
+def _is_of_its_key(record: Record) -> bool:
+    return not isinstance(record, Registration) or record.is_of_its_key
 
 
 def _is_naive(value: object) -> bool:

@@ -1,8 +1,9 @@
 """A registration's own headers, encrypted at rest.
 
 AES-256-GCM (NIST SP 800-38D) under a key that derives from the newest signing key. The ciphertext names that key, so
-a key that was removed is told from a row that was tampered with; and it opens in its own row and life only, so that
-nobody who can write rows has one receiver's secret sent to another.
+a key that was removed is told from a row that was tampered with. The associated data bind the ciphertext to its
+registration, generation, owner and callback URL: a row that was changed does not decrypt, so the secret of one receiver
+cannot be sent to another.
 """
 
 import base64
@@ -23,7 +24,7 @@ from bridge.core.times import to_millis
 NONCE_BYTES = 12
 
 #: The version of the scheme, the id of the key, and nonce and ciphertext in base64.
-_SEALED = re.compile(r"v1:([0-9a-f]{16}):([A-Za-z0-9+/=]+)")
+_SEALED = re.compile(r"v2:([0-9a-f]{16}):([A-Za-z0-9+/=]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class HeaderSeal:
         newest = self.keyring.keys[0]
         ciphertext = _cipher(newest).encrypt(nonce, headers.write(), _bound_to(registration))
         text = base64.b64encode(nonce + ciphertext).decode()
-        return replace(registration, headers=f"v1:{self.keyring.public_keys()[0].id}:{text}")
+        return replace(registration, headers=f"v2:{self.keyring.public_keys()[0].id}:{text}")
 
     def opened(self, registration: Registration) -> OwnHeaders | Unopened:
         """Read a registration's headers."""
@@ -75,4 +76,10 @@ def _cipher(key: bytes) -> AESGCM:
 
 
 def _bound_to(registration: Registration) -> bytes:
-    return f"{registration.ref.public_id}\n{to_millis(registration.life)}".encode()
+    parts = (
+        registration.ref.public_id,
+        str(to_millis(registration.life)),
+        registration.owner,
+        registration.callback_url,
+    )
+    return "\n".join(parts).encode()

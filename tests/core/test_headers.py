@@ -183,7 +183,7 @@ def test_headers_open_in_their_own_row_and_life_only() -> None:
     assert ring.opened(registration) == SECRET
 
 
-@pytest.mark.parametrize("text", ["", "v1:", "v2:0123456789abcdef:AAAA", "v1:ID:!", "v1:ID:A", "v1:ID:AAAA", "v1:ID:"])
+@pytest.mark.parametrize("text", ["", "v2:", "v1:0123456789abcdef:AAAA", "v2:ID:!", "v2:ID:A", "v2:ID:AAAA", "v2:ID:"])
 def test_what_is_damaged_is_no_error_of_the_program(text: str) -> None:
     """It says that it cannot be opened."""
     column = text.replace("ID", Keyring((OLD,)).public_keys()[0].id)

@@ -26,7 +26,7 @@ def test_headers_open_as_they_were_closed() -> None:
     registration = sealed()
 
     assert registration.headers is not None
-    assert registration.headers.startswith(f"v1:{KEY_ID}:")
+    assert registration.headers.startswith(f"v2:{KEY_ID}:")
     for keys in (SEAL.keyring.keys, (b"z" * 32, *SEAL.keyring.keys)):
         assert HeaderSeal(Keyring(keys)).opened(registration) == HEADERS
 
@@ -39,7 +39,7 @@ def test_a_registration_without_headers_has_none() -> None:
     assert SEAL.opened(registration) == OwnHeaders()
 
 
-@pytest.mark.parametrize("written", ["", "v2:0123456789abcdef:AAAA", "v1:0123:AAAA", "v1:0123456789abcdef:!"])
+@pytest.mark.parametrize("written", ["", "v1:0123456789abcdef:AAAA", "v2:0123:AAAA", "v2:0123456789abcdef:!"])
 def test_another_way_of_writing_them_is_said_to_be_one(written: str) -> None:
     """A newer version's, or a stranger's."""
     opened = SEAL.opened(replace(sealed(), headers=written))
@@ -54,7 +54,7 @@ def test_a_key_that_is_gone_is_named() -> None:
     assert opened == Unopened(f"key {KEY_ID} is not in BRIDGE_SIGNING_KEYS any more: put it back, at the end")
 
 
-@pytest.mark.parametrize("change", ["body", "padding", "registration", "life"])
+@pytest.mark.parametrize("change", ["body", "padding", "registration", "life", "url", "owner"])
 def test_what_was_tampered_with_stays_closed(change: str) -> None:
     """And so does what somebody copied from another row, or from a former life."""
     registration = sealed()
@@ -66,6 +66,10 @@ def test_what_was_tampered_with_stays_closed(change: str) -> None:
             registration = replace(registration, headers=f"{text.rstrip('=')[:40]}={text[40:]}")
         case "registration":
             registration = replace(stage().wish("operation-2"), headers=text)
+        case "url":
+            registration = replace(registration, callback_url="https://evil.example.net/steal")
+        case "owner":
+            registration = replace(registration, owner="another")
         case _:
             registration = replace(registration, life=registration.life + timedelta(seconds=1))
 
