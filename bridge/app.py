@@ -23,6 +23,7 @@ from bridge.core.errors import Contended, ForeignRow, Misconfigured, StorageUnav
 from bridge.core.sealing import HeaderSeal
 from bridge.core.wire import read_call
 from bridge.deliver import Deliver
+from bridge.dispatch import Dispatcher
 from bridge.hosts import Hosts
 from bridge.log import Event, called_by, log
 from bridge.overview import Overview
@@ -60,9 +61,10 @@ def compose(settings: Settings, world: World) -> Bridge:
     """Put the use cases together."""
     sources = {source.name: source for source in settings.sources}
     repair = Repair(table=world.table, clock=world.clock, token=world.token)
+    dispatcher = Dispatcher(world.table, world.outbox, world.clock, world.token)
     register = Register(
         table=world.table,
-        outbox=world.outbox,
+        dispatcher=dispatcher,
         clock=world.clock,
         token=world.token,
         sources=sources,
@@ -113,14 +115,16 @@ def compose(settings: Settings, world: World) -> Bridge:
     )
     tenant = settings.tenant
     doorman = ByKey() if tenant is None else ByToken(tokens=world.tokens(tenant), clock=world.clock)
-    return Bridge(doorman=doorman, routes=routes, sweep=_compose_sweep(settings, world, show), deliver=deliver)
+    return Bridge(
+        doorman=doorman, routes=routes, sweep=_compose_sweep(settings, world, show, dispatcher), deliver=deliver
+    )
 
 
-def _compose_sweep(settings: Settings, world: World, show: Show) -> Sweep:
+def _compose_sweep(settings: Settings, world: World, show: Show, dispatcher: Dispatcher) -> Sweep:
     mover = Mover(world.table, world.token)
     polls = Polls(
         table=world.table,
-        outbox=world.outbox,
+        dispatcher=dispatcher,
         questions=Questions(upstream=world.upstream, clock=world.clock),
         mover=mover,
         clock=world.clock,
@@ -137,7 +141,7 @@ def _compose_sweep(settings: Settings, world: World, show: Show) -> Sweep:
     )
     return Sweep(
         table=world.table,
-        outbox=world.outbox,
+        dispatcher=dispatcher,
         clock=world.clock,
         executor=world.executor,
         mover=mover,

@@ -1,13 +1,11 @@
-"""How the use cases do a step: commit, find out what became of it where no reply came, and send what follows."""
+"""How the use cases do a step: commit, and find out what became of it where no reply came."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from bridge.core.delivery import Call, safety
-from bridge.core.errors import CommitUnknown, Conflict, ConflictKind, Contended, StorageUnavailable
+from bridge.core.errors import CommitUnknown, Conflict, ConflictKind, Contended
 from bridge.core.transaction import Transaction
-from bridge.log import Event, log
-from bridge.ports import Outbox, Table
+from bridge.ports import Table
 
 _T = TypeVar("_T")
 
@@ -53,11 +51,3 @@ def until_decided(step: Callable[[], _T], *, missing: Callable[[], object] = lam
             if unknown >= _UNKNOWN_ROUNDS:
                 raise
     raise Contended("the same rows were changed by others again and again")
-
-
-def send(outbox: Outbox, call: Call) -> None:
-    """Send a call whose due row is committed. A failure is no loss: the due row sends another."""
-    try:
-        outbox.send(call, ttl=safety(call.sends))
-    except StorageUnavailable as error:
-        log(Event.STORAGE, step="send", registration=call.ref.public_id, error=str(error))

@@ -49,6 +49,7 @@ class Event(StrEnum):
     DROPPED = "delivery.dropped"
     RESTORED = "due.restored"
     DELETED = "due.deleted"
+    QUEUE = "queue.unavailable"
     STORAGE = "storage.unavailable"
     SET_ASIDE = "row.set-aside"
     REFUSED = "caller.refused"
@@ -66,6 +67,7 @@ _LEVELS = {
     Event.BURIED: logging.WARNING,
     Event.RESTORED: logging.WARNING,
     Event.DELETED: logging.WARNING,
+    Event.QUEUE: logging.WARNING,
     Event.STORAGE: logging.WARNING,
     Event.SET_ASIDE: logging.WARNING,
     Event.NO_KEYS: logging.WARNING,

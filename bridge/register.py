@@ -10,7 +10,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TypeVar
 
-from bridge.commit import commit, send, until_decided
+from bridge.commit import commit, until_decided
 from bridge.core.callback import host_and_port
 from bridge.core.delivery import open_call
 from bridge.core.errors import CommitUnknown, Conflict
@@ -26,8 +26,9 @@ from bridge.core.steps import registering
 from bridge.core.steps.registering import Joined
 from bridge.core.times import Clock
 from bridge.core.transaction import Transaction
+from bridge.dispatch import Dispatcher
 from bridge.log import Event, log
-from bridge.ports import Outbox, Table
+from bridge.ports import Table
 from bridge.repair import Repair
 from bridge.telemetry import Step, Telemetry
 
@@ -93,7 +94,7 @@ class Register:
     """The use case, with everything that it needs."""
 
     table: Table
-    outbox: Outbox
+    dispatcher: Dispatcher
     clock: Clock
     #: Makes a random text that no other call makes.
     token: Callable[[], str]
@@ -177,7 +178,7 @@ class Register:
     def _join(self, joined: Joined) -> Created:
         commit(self.table, joined.transaction)
         if joined.call is not None:
-            send(self.outbox, joined.call)
+            self.dispatcher.send(joined.call)
         return Created(joined.registration, joined.operation)
 
     def _cancel(self, ref: RegistrationRef, tx: str) -> Accepted | NotFound:
@@ -215,13 +216,13 @@ class Register:
         transaction, call = registering.redeliver(before, self.clock(), tx=tx)
         commit(self.table, transaction)
         log(Event.REDELIVERY, registration=ref.public_id, was=before.record.state.value)
-        send(self.outbox, call)
+        self.dispatcher.send(call)
         return Accepted()
 
     def _send_open(self, registration: Registration) -> None:
         call = open_call(registration)
         if call is not None:
-            send(self.outbox, call)
+            self.dispatcher.send(call)
 
     def _until_decided(self, step: Callable[[], _T], ref: RegistrationRef) -> _T:
         return until_decided(step, missing=partial(self.repair.restore, ref.operation))

@@ -16,15 +16,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from bridge.commit import send
+from bridge.core.delivery import Call
 from bridge.core.due import DueDelivery
 from bridge.core.errors import StorageUnavailable
 from bridge.core.steps import polling
 from bridge.core.times import Clock
 from bridge.core.transaction import Row
+from bridge.dispatch import Dispatcher
 from bridge.log import Event, log
 from bridge.pool import imap_unordered
-from bridge.ports import Outbox, Table
+from bridge.ports import Table
 from bridge.repair import Repair
 from bridge.sweeping.heartbeat import beat, is_beat_due, last_checked, read_sources
 from bridge.sweeping.moving import Mover
@@ -33,13 +34,16 @@ from bridge.sweeping.purges import Purges
 from bridge.sweeping.reading import read_all_due
 from bridge.telemetry import Metric, Telemetry
 
+#: No further batch of messages is begun in a sweep once the queue has failed this many.
+_FAILED_BATCHES = 2
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
     """The use case, with everything that it needs."""
 
     table: Table
-    outbox: Outbox
+    dispatcher: Dispatcher
     clock: Clock
     executor: Executor
     mover: Mover
@@ -113,15 +117,23 @@ class Sweep:
             for rows in by_partition.values()
             for start in range(0, len(rows), polling.MOVES_PER_TRANSACTION)
         ]
-        return sum(imap_unordered(self.executor, partial(self._enqueue_batch, until), batches))
+        failures: list[Sequence[Call]] = []  # an append is atomic
+        send = partial(self._enqueue_batch, until, failures)
+        may_begin = lambda: len(failures) < _FAILED_BATCHES  # noqa: E731 - as short as a name
+        return sum(imap_unordered(self.executor, send, batches, while_=may_begin))
 
-    def _enqueue_batch(self, until: datetime, batch: Sequence[DueDelivery]) -> int:
+    def _enqueue_batch(self, until: datetime, failures: list[Sequence[Call]], batch: Sequence[DueDelivery]) -> int:
+        """Move a batch on and send its messages; what is not sent goes back to a short wait. Returns how many were."""
         now = self.clock()
         if now >= until:
             return 0
-        steps = [polling.enqueue(each.token, each.call, now) for each in batch]
-        calls = {move.token.key: call for move, call in steps}
-        moved = self.mover.move([move for move, _ in steps])
-        for move in moved:
-            send(self.outbox, calls[move.token.key])
-        return len(moved)
+        before = {each.token.key: each.call for each in batch}
+        steps = {each.token.key: polling.enqueue(each.token, each.call, now) for each in batch}
+        moved = self.mover.move([move for move, _ in steps.values()])
+        calls = [steps[move.token.key][1] for move in moved]
+        unsent = self.dispatcher.send_until_failure(calls, while_=lambda: self.clock() < until)
+        if unsent:
+            failures.append(unsent)
+            back = moved[len(moved) - len(unsent) :]
+            self.mover.move([polling.not_sent(move, before[move.token.key], self.clock()) for move in back])
+        return len(calls) - len(unsent)

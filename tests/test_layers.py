@@ -28,8 +28,10 @@ ALLOWED = {
     "bridge.ports": {"bridge.core"},
     "bridge.telemetry": set(),
     "bridge.commit": {"bridge.core", "bridge.ports", "bridge.log"},
+    "bridge.dispatch": {"bridge.core", "bridge.ports", "bridge.log", "bridge.commit"},
     "bridge.repair": {"bridge.core", "bridge.ports", "bridge.log", "bridge.commit"},
     "bridge.sweeping": {
+        "bridge.dispatch",
         "bridge.sweeping",
         "bridge.core",
         "bridge.ports",
@@ -39,6 +41,7 @@ ALLOWED = {
         "bridge.commit",
     },
     "bridge.register": {
+        "bridge.dispatch",
         "bridge.core",
         "bridge.ports",
         "bridge.telemetry",
@@ -66,6 +69,7 @@ ALLOWED = {
         "bridge.hosts",
     },
     "bridge.sweep": {
+        "bridge.dispatch",
         "bridge.repair",
         "bridge.core",
         "bridge.ports",

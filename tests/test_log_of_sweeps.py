@@ -384,8 +384,8 @@ def test_a_message_that_is_not_taken_is_one_line(bridge: Stage, caplog: pytest.L
 
     bridge.sweep()
 
-    line = {"event": "storage.unavailable", "step": "send", "registration": ref.public_id, "error": "down"}
-    assert lines_of(caplog, Event.STORAGE) == [line]
+    line = {"code": "", "error": "down", "registration": ref.public_id, "unsent": 1}
+    assert lines_of(caplog, Event.QUEUE) == [{"event": "queue.unavailable", **line}]
 
 
 def test_sources_that_cannot_be_read_are_one_line(caplog: pytest.LogCaptureFixture) -> None:

@@ -167,7 +167,7 @@ class StorageCalls:
         what = f"{self._service}: {code or type(error).__name__}, HTTP status {status}"
         if status in _UNAUTHORIZED:
             return StorageRefused(what, code or f"HTTP {status}")
-        return StorageUnavailable(what) if status in REFUSALS else silence(what)
+        return StorageUnavailable(what, code) if status in REFUSALS else silence(what, code)
 
 
 def code_of(error: Exception) -> str:

@@ -34,6 +34,9 @@ LEASE_NEEDED = ATTEMPT + CLOCK_SKEW
 #: After a message was sent, the due row waits this long before it sends another.
 SAFETY = timedelta(minutes=2)
 
+#: A message that could not be sent is sent again after this time.
+RESEND_AFTER = timedelta(seconds=10)
+
 #: The longest that it waits, after many messages that nobody claimed.
 LONGEST_SAFETY = timedelta(hours=1)
 

@@ -34,6 +34,11 @@ class Misconfigured(BridgeError):
 class StorageUnavailable(BridgeError):
     """Storage did not answer or refused; nothing is known to have changed."""
 
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        #: The service's error code, like `ServerBusy`; empty if there was no answer, or none with a code.
+        self.code = code
+
 
 class CommitUnknown(StorageUnavailable):
     """No reply came to a transaction: it may have been a commit. Its `tx` tells, once storage answers again."""
@@ -41,11 +46,6 @@ class CommitUnknown(StorageUnavailable):
 
 class StorageRefused(StorageUnavailable):
     """Storage refused its caller (401 or 403): a role, a key or a firewall is wrong, and waiting does not help."""
-
-    def __init__(self, message: str, code: str) -> None:
-        super().__init__(message)
-        #: The service's error code, like `AuthorizationFailure`, or the HTTP status if the answer has none.
-        self.code = code
 
 
 class ConflictKind(StrEnum):

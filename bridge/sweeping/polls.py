@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from bridge.commit import commit, send, until_decided
+from bridge.commit import commit, until_decided
 from bridge.core.delivery import Call
 from bridge.core.due import DuePoll
 from bridge.core.errors import BridgeError, ForeignRow
@@ -22,9 +22,10 @@ from bridge.core.steps import polling
 from bridge.core.steps.polling import NOT_FOUND_WAIT, UNREADABLE_WAIT, DueMove
 from bridge.core.times import Clock
 from bridge.core.transaction import Row
+from bridge.dispatch import Dispatcher
 from bridge.log import Event, log
 from bridge.pool import imap_unordered
-from bridge.ports import Outbox, Table
+from bridge.ports import Table
 from bridge.sweeping.batches import Batches
 from bridge.sweeping.laws import Laws
 from bridge.sweeping.moving import Mover
@@ -49,7 +50,7 @@ class Polls:
     """Everything that polling needs."""
 
     table: Table
-    outbox: Outbox
+    dispatcher: Dispatcher
     questions: Questions
     mover: Mover
     clock: Clock
@@ -197,8 +198,7 @@ class Polls:
     def _finish(self, due: DuePoll, decision: Finish) -> None:
         """Commit an end and call for its callbacks. A crash in between leaves that to their due rows."""
         tx = self.token()
-        for call in until_decided(lambda: self._finished(due, decision, tx)):
-            send(self.outbox, call)
+        self.dispatcher.send(*until_decided(lambda: self._finished(due, decision, tx)))
 
     def _finished(self, due: DuePoll, decision: Finish, tx: str) -> list[Call]:
         """Commit an end against whatever the operation is by now: the upstream's word is never dropped."""

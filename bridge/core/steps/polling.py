@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from bridge.core.delivery import Call, safety
+from bridge.core.delivery import RESEND_AFTER, Call, safety
 from bridge.core.due import Token
 from bridge.core.family import Family
 from bridge.core.keys import DueKind, due_key
@@ -70,6 +70,16 @@ def enqueue(token: Token, call: Call, now: datetime) -> tuple[DueMove, Call]:
     at = now + safety(sent.sends)
     key = due_key(at, DueKind.DELIVER, call.ref.due_reference, instead_of=token.key)
     return DueMove(token=token, key=key, columns=for_insert(sent), target=call.ref.key, changes={"due": key}), sent
+
+
+def not_sent(moved: DueMove, call: Call, now: datetime) -> DueMove:
+    """Move a due row back to a short wait, since the message for which it was moved on could not be sent.
+
+    The key that it was moved to is its own, so the row is the same one or gone.
+    """
+    key = due_key(now + RESEND_AFTER, DueKind.DELIVER, call.ref.due_reference, instead_of=moved.key)
+    token = Token(partition=moved.token.partition, key=moved.key, etag=ANY)
+    return DueMove(token=token, key=key, columns=for_insert(call), target=moved.target, changes={"due": key})
 
 
 def move_all(moves: Sequence[DueMove], *, tx: str) -> Transaction:

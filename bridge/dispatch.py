@@ -1,0 +1,106 @@
+"""Sends deliveries to the queue, and lets what could not be sent be due again soon.
+
+The queue is transport, the table is truth: a due row sends its message again in any case. Without more that would be
+after the safety interval, which doubles with each message, so a queue that was down for an hour would hold deliveries
+for another. A send that failed therefore does not count, and its due row goes back to a short wait. The first failure
+gives the rest up, so that a queue that is down delays neither sweeps nor registrations.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bridge.commit import commit
+from bridge.core.delivery import Call, safety
+from bridge.core.errors import Conflict, ForeignRow, StorageRefused, StorageUnavailable
+from bridge.core.registration import Registration
+from bridge.core.rows import stored
+from bridge.core.steps import delivering
+from bridge.core.times import Clock
+from bridge.log import Event, log
+from bridge.ports import Outbox, Table
+
+#: A failure that is older than this says nothing of the present, if nothing was sent since.
+_REMEMBERED = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueProblem:
+    """Why messages cannot be sent."""
+
+    #: The service's error code, or the class of the failure.
+    code: str
+    #: Whether the queue refuses its caller, which an operator has to mend.
+    is_refusal: bool
+    #: The first failure in a row.
+    since: datetime
+
+
+class Dispatcher:
+    """Sends calls whose due rows are committed. Threads may share it."""
+
+    def __init__(self, table: Table, outbox: Outbox, clock: Clock, token: Callable[[], str]) -> None:
+        """Make it; `token` makes a random text that no other call makes."""
+        self._table = table
+        self._outbox = outbox
+        self._clock = clock
+        self._token = token
+        self._lock = threading.Lock()
+        self._problem: QueueProblem | None = None
+        self._failed_at: datetime | None = None
+
+    def send(self, *calls: Call) -> None:
+        """Send calls, and let what could not be sent be due again soon.
+
+        Never raises for what storage does. A crash before a send costs the safety interval.
+        """
+        for call in self.send_until_failure(calls):
+            self._resend_soon(call)
+
+    def send_until_failure(self, calls: Sequence[Call], *, while_: Callable[[], bool] = lambda: True) -> Sequence[Call]:
+        """Send calls in order up to the first failure, as long as `while_` returns True; returns those not sent."""
+        for number, call in enumerate(calls):
+            if not while_():
+                return calls[number:]
+            try:
+                self._outbox.send(call, ttl=safety(call.sends))
+            except StorageUnavailable as error:
+                self._failed(error, registration=call.ref.public_id, unsent=len(calls) - number)
+                return calls[number:]
+            self._sent()
+        return ()
+
+    @property
+    def problem(self) -> QueueProblem | None:
+        """Why messages cannot be sent; None if the last one was, or if the last failure is long past."""
+        with self._lock:
+            is_recent = self._failed_at is not None and self._clock() - self._failed_at < _REMEMBERED
+            return self._problem if is_recent else None
+
+    def _sent(self) -> None:
+        if self._problem is not None:
+            with self._lock:
+                self._problem = self._failed_at = None
+
+    def _failed(self, error: StorageUnavailable, *, registration: str, unsent: int) -> None:
+        with self._lock:
+            now, before = self._clock(), self._problem
+            self._failed_at = now
+            self._problem = QueueProblem(
+                code=error.code or "no answer",
+                is_refusal=isinstance(error, StorageRefused),
+                since=now if before is None else before.since,
+            )
+        log(Event.QUEUE, code=error.code, error=str(error), registration=registration, unsent=unsent)
+
+    def _resend_soon(self, call: Call) -> None:
+        """Move the due row of a call that was not sent to a short wait; if that fails too, it waits longer."""
+        try:
+            row = self._table.get(call.ref.partition, call.ref.key)
+            before = None if row is None else stored(Registration, call.ref, row)
+            moved = before and delivering.resend_soon(before, call, self._clock(), tx=self._token())
+            if moved:
+                commit(self._table, moved)
+        except (Conflict, StorageUnavailable, ForeignRow) as error:
+            log(Event.STORAGE, step="resend soon", registration=call.ref.public_id, error=str(error))

@@ -1,0 +1,230 @@
+"""A queue that is down delays neither registrations nor sweeps, and what could not be sent is sent soon after."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+
+from bridge.core.delivery import Call
+from bridge.core.errors import StorageRefused, StorageUnavailable
+from bridge.core.registration import State
+from bridge.core.transaction import Delete, Insert, Merge, Transaction
+from bridge.ports import Table
+from tests.support.flaky import Flaky
+from tests.support.http import Client
+from tests.support.log_lines import lines_of
+from tests.support.world import NOON, Stage, stage
+
+BODY = {"operationId": "operation-1", "callbackUrl": "https://receiver.example.com/hook"}
+
+
+@dataclass
+class Queue:
+    """A queue that a test takes down."""
+
+    failure: Exception | None = None
+    #: How many sends go well before `failure`.
+    good: int = 0
+    sent: list[Call] = field(default_factory=list)
+    tried: int = 0
+
+    def send(self, call: Call, *, ttl: timedelta) -> None:  # noqa: ARG002 - the signature of a send
+        self.tried += 1
+        if self.failure is not None and self.good <= 0:
+            raise self.failure
+        self.good -= 1
+        self.sent.append(call)
+
+
+def down() -> tuple[Stage, Queue]:
+    queue = Queue(StorageUnavailable("queue storage: ServerBusy, HTTP status 503", "ServerBusy"))
+    return stage(outbox=queue), queue
+
+
+def deliver(bridge: Stage, queue: Queue) -> None:
+    sent, queue.sent = queue.sent, []
+    for call in sent:
+        bridge.bridge.deliver.deliver(call)
+
+
+def pending(bridge: Stage, count: int) -> None:
+    """Let deliveries fall due that were to be sent again."""
+    for number in range(count):
+        bridge.register(f"operation-{number}")
+        bridge.upstream.tell(f"operation-{number}", "Succeeded")
+    bridge.sweep()
+    bridge.clock.advance(timedelta(minutes=3))
+
+
+def test_a_registration_that_was_made_is_answered_201_while_the_queue_is_down() -> None:
+    bridge, queue = down()
+    client = Client.of(bridge)
+    bridge.upstream.tell("operation-1", "Succeeded")
+    client.register(BODY)
+    bridge.sweep()
+
+    answer = client.register({**BODY, "callbackUrl": "https://other.example.com/hook"})
+
+    assert answer.status == 201
+    assert answer.body["state"] == "pending"
+    assert queue.tried == 2
+
+
+@pytest.mark.parametrize("minutes", [1, 10, 120])
+def test_what_could_not_be_sent_is_delivered_soon_after_the_queue_is_back(minutes: int) -> None:
+    bridge, queue = down()
+    refs = [bridge.register(f"operation-{number}")[0] for number in range(40)]
+    for number in range(40):
+        bridge.upstream.tell(f"operation-{number}", "Succeeded")
+    for _ in range(6 * minutes):
+        bridge.sweep()
+        bridge.clock.advance(10)
+
+    queue.failure = None
+    for _ in range(3):
+        bridge.sweep()
+        deliver(bridge, queue)
+        bridge.clock.advance(10)
+
+    assert {bridge.registration(ref).state for ref in refs} == {State.DELIVERED}
+
+
+def test_a_send_that_failed_does_not_count() -> None:
+    bridge, queue = down()
+    bridge.register()
+    bridge.upstream.tell("operation-1", "Succeeded")
+    for _ in range(60):
+        bridge.sweep()
+        bridge.clock.advance(10)
+
+    [row] = [row for row in bridge.memory.rows() if ":deliver:" in row.key]
+
+    assert row.values["sends"] == 0
+    assert queue.tried > 20
+
+
+def test_a_batch_is_given_up_at_its_first_failure_and_later_batches_soon_after() -> None:
+    bridge, queue = down()
+    pending(bridge, 500)
+    queue.tried = 0
+
+    bridge.sweep()
+
+    assert queue.tried == 2
+
+
+def test_what_was_sent_of_a_batch_that_failed_stays_sent() -> None:
+    bridge, queue = down()
+    pending(bridge, 8)
+    queue.good = 3
+
+    bridge.sweep()
+
+    sends = sorted(row.values["sends"] for row in bridge.memory.rows() if ":deliver:" in row.key)
+    assert len(queue.sent) == 3
+    assert sends == [0] * 5 + [1] * 3
+
+
+def test_a_queue_that_is_down_holds_up_no_poll() -> None:
+    bridge, _ = down()
+    pending(bridge, 100)
+    bridge.register("another")
+
+    bridge.sweep()
+
+    assert [ref.id for ref in bridge.upstream.asked].count("another") == 1
+
+
+def test_no_message_is_sent_after_the_time_of_the_sweep() -> None:
+    bridge, queue = down()
+    pending(bridge, 60)
+    queue.failure = None
+
+    def slow(call: Call, *, ttl: timedelta) -> None:  # noqa: ARG001 - the signature of a send
+        queue.sent.append(call)
+        bridge.clock.advance(timedelta(seconds=10))
+
+    queue.send = slow  # type: ignore[method-assign]
+    bridge.sweep()
+
+    took = timedelta(seconds=10) * len(queue.sent)
+    assert took <= bridge.settings.sweep_budget + timedelta(seconds=10)
+    assert all(row.values["sends"] <= 1 for row in bridge.memory.rows() if ":deliver:" in row.key)  # type: ignore[operator]
+
+
+def test_a_failed_send_is_one_line_with_the_code_of_the_service(caplog: pytest.LogCaptureFixture) -> None:
+    bridge, _ = down()
+    pending(bridge, 5)
+    caplog.set_level(logging.INFO)
+    caplog.clear()
+
+    bridge.sweep()
+
+    lines = [line for line in lines_of(caplog) if line["event"] == "queue.unavailable"]
+    assert {line["code"] for line in lines} == {"ServerBusy"}
+    assert sum(int(line["unsent"]) for line in lines) >= 2
+    assert len(lines) <= 2
+
+
+def test_the_problem_of_the_queue_is_known_until_something_is_sent() -> None:
+    bridge, queue = down()
+    dispatcher = bridge.bridge.sweep.dispatcher
+    call = Call(ref=bridge.wish().ref, life=NOON, number=1, sends=1)
+
+    queue.failure = StorageRefused("queue storage: AuthorizationFailure, HTTP status 403", "AuthorizationFailure")
+    dispatcher.send(call)
+    bridge.clock.advance(60)
+    dispatcher.send(call)
+    first = dispatcher.problem
+    queue.failure = None
+    dispatcher.send(call)
+
+    assert first is not None
+    assert (first.code, first.is_refusal, first.since) == ("AuthorizationFailure", True, NOON)
+    assert dispatcher.problem is None
+
+
+def test_a_failure_long_past_is_no_problem_of_the_present() -> None:
+    bridge, _ = down()
+    dispatcher = bridge.bridge.sweep.dispatcher
+    dispatcher.send(Call(ref=bridge.wish().ref, life=NOON, number=1, sends=1))
+
+    bridge.clock.advance(timedelta(minutes=11))
+
+    assert dispatcher.problem is None
+
+
+class Stuck(Flaky):
+    """A table that refuses to bring a due row forward."""
+
+    refused = 0
+
+    def commit(self, transaction: Transaction) -> Mapping[str, str]:
+        kinds = [type(write) for write in transaction.writes]
+        if kinds == [Merge, Delete, Insert] and ":deliver:" in transaction.writes[1].key:
+            self.refused += 1
+            raise StorageUnavailable("down")
+        return super().commit(transaction)
+
+
+def test_a_due_row_that_cannot_be_brought_forward_sends_later() -> None:
+    tables: list[Stuck] = []
+    queue = Queue(StorageUnavailable("down"))
+
+    def wrap(inner: Table) -> Table:
+        tables.append(Stuck(inner))
+        return tables[0]
+
+    bridge = stage(wrap, outbox=queue)
+    ref = bridge.register()[0]
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sweep()
+    queue.failure = None
+    bridge.clock.advance(timedelta(minutes=3))
+    bridge.sweep()
+    deliver(bridge, queue)
+
+    assert tables[0].refused == 1
+    assert bridge.registration(ref).state is State.DELIVERED
