@@ -168,8 +168,8 @@ def test_the_core_has_no_clock_no_randomness_and_no_io(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [*MODULES, ROOT / "function_app.py"], ids=name_of)
 def test_modules_are_short(path: Path) -> None:
-    """Past 250 lines a noun is missing."""
-    assert len(path.read_text().splitlines()) <= 250
+    """A module is as long as its subject; past 400 lines it has more than one."""
+    assert len(path.read_text().splitlines()) <= 400
 
 
 #: What gives work to another thread.
