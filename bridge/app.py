@@ -7,19 +7,22 @@ functions and without a message. Every route but health then says what is wrong,
 import json
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import azure.functions as func
 
+from bridge.adapters.storage_calls import request_deadline
 from bridge.api.answers import Health
 from bridge.api.caller import caller_of
 from bridge.api.compression import compressed
 from bridge.api.doorman import ByKey, ByToken, Doorman
 from bridge.api.fields import Terms
-from bridge.api.problems import Problem, internal, misconfigured, unavailable, unreadable
+from bridge.api.places import Places
+from bridge.api.problems import Problem, internal, misconfigured, refused_by_storage, unavailable, unreadable
 from bridge.api.routes import Routes
 from bridge.core.callers import ANYBODY
-from bridge.core.errors import Contended, ForeignRow, Misconfigured, StorageUnavailable
+from bridge.core.errors import Contended, ForeignRow, Misconfigured, StorageRefused, StorageUnavailable
 from bridge.core.sealing import HeaderSeal
 from bridge.core.wire import read_call
 from bridge.deliver import Deliver
@@ -154,12 +157,29 @@ def _compose_sweep(settings: Settings, world: World, show: Show, dispatcher: Dis
     )
 
 
+#: Seconds that the storage calls of one request may take together, so that its answer comes within ten.
+REQUEST = 8.0
+
+#: The calls that read many rows.
+_READ_MANY = (Routes.list, Routes.status, Routes.overview, Routes.redeliver_many)
+
+
+def _storage_problem(error: StorageUnavailable | Contended) -> Problem:
+    """Log why storage did not do what a request needs, and say so to the client."""
+    if isinstance(error, StorageRefused):
+        log(Event.STORAGE_REFUSED, step="answer", code=error.code, error=str(error))
+        return refused_by_storage(error)
+    log(Event.STORAGE, step="answer", error=str(error))
+    return unavailable()
+
+
 class App:
     """What the triggers call: the bridge, or the reasons why there is none."""
 
     def __init__(self, bridge: Bridge | Misconfigured, *, level: func.AuthLevel = func.AuthLevel.FUNCTION) -> None:
         """Make one; `level` is that of an app without a bridge, which says nothing to those who need no key."""
         self._bridge = bridge
+        self._places = Places()
         #: What the platform asks of a caller before the app is called, where a route says nothing else.
         self.level = level if isinstance(bridge, Misconfigured) else bridge.doorman.level
         if isinstance(bridge, Misconfigured):
@@ -189,12 +209,12 @@ class App:
             is_open = to_anybody or self.level is func.AuthLevel.ANONYMOUS
             return misconfigured(None if is_open else self._bridge).response()
         try:
-            return self._let_in(self._bridge, call, request, to_anybody=to_anybody)
+            with request_deadline(REQUEST):
+                return self._let_in(self._bridge, call, request, to_anybody=to_anybody)
         except Problem as problem:
             return problem.response()
         except (StorageUnavailable, Contended) as error:
-            log(Event.STORAGE, step="answer", error=str(error))
-            return unavailable().response()
+            return _storage_problem(error).response()
         except ForeignRow as error:
             log(Event.SET_ASIDE, why=str(error))
             return unreadable().response()
@@ -207,7 +227,7 @@ class App:
         address = caller_of(request)
         with called_by(address):
             caller = ANYBODY if to_anybody else bridge.doorman.admit(request)
-        with called_by(address, caller.object_id):
+        with called_by(address, caller.object_id), self._places.taken() if call in _READ_MANY else nullcontext():
             return call(replace(bridge.routes, caller=caller), request)
 
     def health(self) -> func.HttpResponse:
@@ -237,4 +257,8 @@ class App:
         except ForeignRow as error:
             log(Event.SET_ASIDE, why=str(error))
             return
-        self._bridge.deliver.deliver(call)
+        try:
+            self._bridge.deliver.deliver(call)
+        except StorageRefused as error:  # the message comes back
+            log(Event.STORAGE_REFUSED, step="deliver", code=error.code, error=str(error))
+            raise

@@ -51,6 +51,7 @@ class Event(StrEnum):
     DELETED = "due.deleted"
     QUEUE = "queue.unavailable"
     STORAGE = "storage.unavailable"
+    STORAGE_REFUSED = "storage.refused"
     SET_ASIDE = "row.set-aside"
     REFUSED = "caller.refused"
     NO_KEYS = "keys.unavailable"
@@ -69,6 +70,7 @@ _LEVELS = {
     Event.DELETED: logging.WARNING,
     Event.QUEUE: logging.WARNING,
     Event.STORAGE: logging.WARNING,
+    Event.STORAGE_REFUSED: logging.ERROR,
     Event.SET_ASIDE: logging.WARNING,
     Event.NO_KEYS: logging.WARNING,
     Event.IDLE: logging.DEBUG,

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
+from contextvars import copy_context
 from operator import itemgetter
 from queue import SimpleQueue
 from typing import TypeVar
@@ -51,7 +52,7 @@ def imap_unordered(
             done.put(None)
 
     count = len(waiting) if parallel is None else min(parallel, len(waiting))
-    workers = [executor.submit(work) for _ in range(count)]
+    workers = [executor.submit(copy_context().run, work) for _ in range(count)]  # with the deadline of the request
     results = _results(done, count)
     try:
         for result in results:  # noqa: UP028 - a closed iterator goes on with `results` below

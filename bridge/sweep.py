@@ -18,7 +18,7 @@ from functools import partial
 
 from bridge.core.delivery import Call
 from bridge.core.due import DueDelivery
-from bridge.core.errors import StorageUnavailable
+from bridge.core.errors import StorageRefused, StorageUnavailable
 from bridge.core.steps import polling
 from bridge.core.times import Clock
 from bridge.core.transaction import Row
@@ -33,6 +33,9 @@ from bridge.sweeping.polls import Polls
 from bridge.sweeping.purges import Purges
 from bridge.sweeping.reading import read_all_due
 from bridge.telemetry import Metric, Telemetry
+
+#: A batch that was moved on is sent for at least this long, even if the time of the sweep is over by then.
+_LAST_BATCH = timedelta(seconds=5)
 
 #: No further batch of messages is begun in a sweep once the queue has failed this many.
 _FAILED_BATCHES = 2
@@ -103,9 +106,11 @@ class Sweep:
     def _sources(self) -> Sequence[Row] | None:
         try:
             return read_sources(self.table)
+        except StorageRefused as error:
+            log(Event.STORAGE_REFUSED, step="read sources", code=error.code, error=str(error))
         except StorageUnavailable as error:
             log(Event.STORAGE, step="read sources", error=str(error))
-            return None
+        return None
 
     def _enqueue(self, due: Sequence[DueDelivery], until: datetime) -> int:
         """Move the due rows of deliveries on, many at once, and send a message for each that moved."""
@@ -131,7 +136,8 @@ class Sweep:
         steps = {each.token.key: polling.enqueue(each.token, each.call, now) for each in batch}
         moved = self.mover.move([move for move, _ in steps.values()])
         calls = [steps[move.token.key][1] for move in moved]
-        unsent = self.dispatcher.send_until_failure(calls, while_=lambda: self.clock() < until)
+        last = max(until, self.clock() + _LAST_BATCH)
+        unsent = self.dispatcher.send_until_failure(calls, while_=lambda: self.clock() < last)
         if unsent:
             failures.append(unsent)
             back = moved[len(moved) - len(unsent) :]

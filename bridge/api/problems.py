@@ -10,7 +10,8 @@ import azure.functions as func
 
 from bridge.api.answers import ErrorAnswer
 from bridge.core.callers import Distrust, Role
-from bridge.core.errors import Misconfigured
+from bridge.core.errors import Misconfigured, StorageRefused
+from bridge.core.hints import STORAGE_ADVICE
 from bridge.core.pings import PINGS_A_MINUTE
 
 #: Seconds after which a client may try again.
@@ -75,6 +76,26 @@ def unavailable() -> Problem:
         503,
         "StorageUnavailable",
         "Storage does not answer. Nothing is lost: send the same request again.",
+        headers={"Retry-After": str(RETRY_AFTER)},
+    )
+
+
+def refused_by_storage(error: StorageRefused) -> Problem:
+    """Say that storage refuses the bridge, which sending again does not mend."""
+    return Problem(
+        503,
+        "StorageRefused",
+        f"Storage refuses the bridge ({error.code}). Nothing is lost. An operator has to mend this: {STORAGE_ADVICE}.",
+        headers={"Retry-After": "60"},
+    )
+
+
+def too_busy() -> Problem:
+    """Ask the client to come back: as many lists and overviews are being read as an instance reads at once."""
+    return Problem(
+        503,
+        "TooBusy",
+        "Too many lists and overviews are read at this moment. Send the same request again.",
         headers={"Retry-After": str(RETRY_AFTER)},
     )
 

@@ -106,6 +106,23 @@ REASONS: Mapping[str, Hint] = MappingProxyType(
     }
 )
 
+#: What an operator does about a storage account that refuses the app.
+STORAGE_ADVICE = (
+    "check the app's roles on the storage account (Storage Table and Queue Data Contributor), its firewall, and "
+    "AzureWebJobsStorage"
+)
+
+#: By whether the queue refuses its caller, or fails in another way.
+QUEUE: Mapping[bool, Hint] = MappingProxyType(
+    {
+        True: Hint("the queue refuses the bridge, so no callback is sent", STORAGE_ADVICE),
+        False: Hint(
+            "messages cannot be sent to the queue, so callbacks wait",
+            "nothing, if it passes: they are sent within a minute of its return; else look at the storage account",
+        ),
+    }
+)
+
 _DENIED = Hint("Speech does not take the bridge's credential", ADVICE)
 #: What a 403 can mean besides, by the text that Azure's gateways put into it.
 _QUOTA = Hint(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from bridge.core.errors import Conflict, StorageUnavailable
+from bridge.core.errors import Conflict, StorageRefused, StorageUnavailable
 from bridge.core.keys import HEARTBEAT_KEY, SOURCES_PARTITION, SOURCES_RANGE
 from bridge.core.rows import SHAPE, VERSION_COLUMN
 from bridge.core.transaction import ANY, Insert, Merge, Row, Transaction, Value
@@ -48,6 +48,9 @@ def beat(table: Table, sources: Sequence[Row], now: datetime, *, checked: str = 
         table.commit(Transaction(SOURCES_PARTITION, (write,)))
     except Conflict:
         return False  # another sweep has just shown itself
+    except StorageRefused as error:
+        log(Event.STORAGE_REFUSED, step="heartbeat", code=error.code, error=str(error))
+        return False
     except StorageUnavailable as error:
         log(Event.STORAGE, step="heartbeat", error=str(error))
         return False

@@ -25,6 +25,8 @@ CODES: Mapping[str, str] = MappingProxyType(
         "TooManyPings": "the minute has no ping left",
         "InternalError": "the bridge failed",
         "StorageUnavailable": "storage does not answer; nothing is lost, send the same again",
+        "StorageRefused": "storage refuses the bridge, which an operator has to mend; nothing is lost",
+        "TooBusy": "as many lists and overviews are read as an instance reads at once; send the same again",
         "UnreadableRow": "a row is of another version of the bridge, and is left to it",
         "KeysUnavailable": "the keys that tokens are verified with are not to be had",
         "Misconfigured": "settings are missing or wrong",

@@ -154,7 +154,9 @@ def _responses(call: Call) -> Iterator[tuple[int, Json]]:
     yield from ((status, _success(answer)) for status, answer in call.answers.items())
     if call.name == "health":
         return
-    unavailable = (*(("StorageUnavailable", "UnreadableRow") if call.is_stored else ()), "Misconfigured")
+    stored = ("StorageUnavailable", "StorageRefused", "UnreadableRow") if call.is_stored else ()
+    busy = ("TooBusy",) if call.name in _READ_MANY else ()
+    unavailable = (*stored, *busy, "Misconfigured")
     problems = {**call.refuses, 500: ("InternalError",), 503: unavailable}
     if not call.is_open:
         yield 401, _NOT_ADMITTED
@@ -194,6 +196,9 @@ def _problem(codes: tuple[str, ...], status: int) -> Json:
 
 
 #: The platform refuses a key, and the bridge a token.
+#: The calls whose number at once is limited.
+_READ_MANY = frozenset({"list_registrations", "status", "overview", "redeliver_many"})
+
 _NOT_ADMITTED: Json = {
     "description": f"No function key, or a wrong one: the body is empty. With tokens, {CODES['Unauthorized']}.",
     "headers": {

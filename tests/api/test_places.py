@@ -1,0 +1,176 @@
+"""Lists and overviews leave threads to registering, deliveries and sweeps."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+
+from bridge.adapters.storage_calls import StorageCalls, request_deadline
+from bridge.api.places import RUNNING, WAITING, Places
+from bridge.api.problems import Problem
+from bridge.api.routes import Routes
+from bridge.core.errors import StorageRefused, StorageUnavailable
+from bridge.core.transaction import Row
+from bridge.pool import map_in_order
+from bridge.ports import Table
+from tests.support.flaky import Flaky
+from tests.support.http import Client, Route
+from tests.support.world import Stage, stage
+
+#: The host's own threads.
+HOST = 32
+
+
+class Held(Flaky):
+    """A table whose reads of the index wait until a test lets them go on."""
+
+    def __init__(self, inner: Table) -> None:
+        super().__init__(inner)
+        self.go_on = threading.Event()
+        self.begun = threading.Semaphore(0)
+
+    def range(
+        self, partition: str, start: str, stop: str, *, limit: int | None = None, columns: Sequence[str] = ()
+    ) -> Sequence[Row]:
+        if start.startswith("idx:"):
+            self.begun.release()
+            assert self.go_on.wait(60)
+        return super().range(partition, start, stop, limit=limit, columns=columns)
+
+
+@contextmanager
+def held() -> Iterator[tuple[Stage, Held]]:
+    tables: list[Held] = []
+
+    def wrap(inner: Table) -> Table:
+        tables.append(Held(inner))
+        return tables[0]
+
+    bridge = stage(wrap)
+    try:
+        yield bridge, tables[0]
+    finally:
+        tables[0].go_on.set()
+
+
+READ_MANY: list[tuple[Route, str]] = [
+    (Routes.list, "/registrations"),
+    (Routes.status, "/status"),
+    (Routes.overview, "/overview"),
+]
+
+
+@pytest.mark.parametrize(("route", "path"), READ_MANY)
+def test_a_flood_of_calls_that_read_many_rows_leaves_most_threads_of_the_host(route: Route, path: str) -> None:
+    with held() as (bridge, table), ThreadPoolExecutor(HOST) as host:
+        client = Client.of(bridge)
+        flood = [host.submit(client.call, route, path) for _ in range(200)]
+        for _ in range(RUNNING):
+            assert table.begun.acquire(timeout=60)
+
+        registered = host.submit(
+            client.register, {"operationId": "operation-1", "callbackUrl": "https://receiver.example.com/"}
+        ).result(60)
+        table.go_on.set()
+        answers = [each.result(60) for each in flood]
+
+    refused = [each for each in answers if each.status == 503]
+    assert registered.status == 201
+    assert len(refused) >= 200 - RUNNING - WAITING - 10  # some come as others have ended
+    assert {(each.error["code"], each.headers["Retry-After"]) for each in refused} == {("TooBusy", "5")}
+    assert {each.status for each in answers} == {200, 503}
+
+
+def test_a_call_waits_a_moment_for_a_place() -> None:
+    places, inside, results = Places(running=1, waiting=1, patience=60), threading.Event(), list[str]()
+    leave = threading.Event()
+
+    def first() -> None:
+        with places.taken():
+            inside.set()
+            leave.wait(60)
+
+    def second() -> None:
+        with places.taken():
+            results.append("done")
+
+    with ThreadPoolExecutor(2) as pool:
+        pool.submit(first)
+        assert inside.wait(60)
+        waiting = pool.submit(second)
+        leave.set()
+        waiting.result(60)
+
+    assert results == ["done"]
+
+
+def test_a_call_that_finds_no_place_in_time_is_sent_away_and_leaves_its_turn() -> None:
+    places = Places(running=1, waiting=1, patience=0.001)
+
+    with places.taken():
+        for _ in range(3):
+            with pytest.raises(Problem) as caught, places.taken():
+                pass
+
+    with places.taken():
+        assert caught.value.code == "TooBusy"
+
+
+def test_a_call_that_fails_gives_its_place_back(bridge: Stage) -> None:
+    client = Client.of(bridge)
+    for _ in range(3 * (RUNNING + WAITING)):
+        client.call(Routes.list, "/registrations?limit=x")
+
+    assert client.call(Routes.list).status == 200
+
+
+class Down(Flaky):
+    """A table that fails as a test chooses."""
+
+    def __init__(self, inner: Table, error: Exception) -> None:
+        super().__init__(inner)
+        self.error = error
+
+    def range(self, *_: object, **__: object) -> Sequence[Row]:
+        raise self.error
+
+
+def test_storage_that_refuses_the_bridge_is_said_with_its_code_and_without_a_promise(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    refusal = StorageRefused("table storage: AuthorizationFailure, HTTP status 403", "AuthorizationFailure")
+    bridge = stage(lambda inner: Down(inner, refusal))
+
+    answer = Client.of(bridge).call(Routes.list)
+    bridge.sweep()
+
+    assert (answer.status, answer.error["code"], answer.headers["Retry-After"]) == (503, "StorageRefused", "60")
+    assert "AuthorizationFailure" in answer.error["message"]
+    assert "same request" not in answer.error["message"]
+    assert caplog.text.count('"event": "storage.refused"') == 2
+    assert '"step": "answer", "code": "AuthorizationFailure"' in caplog.text
+
+
+def test_storage_that_does_not_answer_is_another_thing() -> None:
+    bridge = stage(lambda inner: Down(inner, StorageUnavailable("down")))
+
+    answer = Client.of(bridge).call(Routes.list)
+
+    assert (answer.status, answer.error["code"]) == (503, "StorageUnavailable")
+
+
+def test_reads_in_the_threads_of_a_pool_are_under_the_deadline_of_their_request() -> None:
+    calls = StorageCalls("table storage")
+
+    def read(_: int) -> None:
+        with calls.call():
+            raise AssertionError("it was sent")
+
+    with (
+        ThreadPoolExecutor(2) as pool,
+        request_deadline(0),
+        pytest.raises(StorageUnavailable, match="the time of the request is over"),
+    ):
+        map_in_order(pool, read, range(4))
