@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, SecretStr
 
 from bridge.core.derivation import MIN_KEY_BYTES
+from bridge.core.key_strength import weakness_of
 from bridge.core.networks import Network
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -56,6 +57,9 @@ def _key(text: str) -> bytes:
         raise ValueError(f"each key is base64; {MAKE_KEY}") from None
     if len(key) < MIN_KEY_BYTES:
         raise ValueError(f"each key has {MIN_KEY_BYTES} bytes or more; {MAKE_KEY}")
+    weakness = weakness_of(key, text)
+    if weakness is not None:
+        raise ValueError(f"a key {weakness}; {MAKE_KEY}")
     return key
 
 

@@ -14,10 +14,10 @@ from bridge.core.registration import State
 from bridge.core.retry import ATTEMPTS_PER_RUN
 from bridge.core.transaction import Merge, Transaction
 from tests.support.http import Client
-from tests.support.world import SIGNING_KEY, Posted, Stage
+from tests.support.world import SIGNING_KEY, Posted, Stage, new_signing_key
 
 OLD = SIGNING_KEY
-NEW = "dGhlIGtleSBhZnRlciBpdCwgMzIgYnl0ZXMgYXMgd2U="
+NEW = new_signing_key()
 HOOK = "https://receiver.example.com/hook"
 BODY = {"operationId": "operation-1", "callbackUrl": HOOK, "headers": {"Authorization": "Bearer hunter2", "X-A": "1"}}
 

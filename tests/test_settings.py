@@ -1,5 +1,6 @@
 """Settings: every problem at once, by name, never with its value."""
 
+import base64
 import contextlib
 from datetime import timedelta
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from bridge.core.errors import Misconfigured
 from bridge.settings import Settings, read_settings
-from tests.support.world import ENVIRONMENT
+from tests.support.world import ENVIRONMENT, new_signing_key
 
 
 def problems(**change: str) -> dict[str, str]:
@@ -124,10 +125,22 @@ def test_a_missing_signing_key_says_how_to_make_one() -> None:
 
 def test_several_keys_are_read_newest_first() -> None:
     """As they stand."""
-    key = ENVIRONMENT["BRIDGE_SIGNING_KEYS"]
-    settings = read_settings({**ENVIRONMENT, "BRIDGE_SIGNING_KEYS": f"{'QUFB' * 11}, {key}"})
+    newest, older = new_signing_key(), ENVIRONMENT["BRIDGE_SIGNING_KEYS"]
 
-    assert settings.keyring.keys == (b"A" * 33, b"test key of 32 bytes, no secret!")
+    settings = read_settings({**ENVIRONMENT, "BRIDGE_SIGNING_KEYS": f"{newest}, {older}"})
+
+    assert settings.keyring.keys == (base64.b64decode(newest), base64.b64decode(older))
+
+
+@pytest.mark.parametrize("weak", [b"test key of 32 bytes, no secret!", b"changeme" * 4, bytes(32)])
+def test_a_signing_key_that_can_be_guessed_is_refused_without_showing_it(weak: bytes) -> None:
+    text = base64.b64encode(weak).decode()
+
+    with pytest.raises(Misconfigured) as refused:
+        read_settings({**ENVIRONMENT, "BRIDGE_SIGNING_KEYS": f"{new_signing_key()},{text}"})
+
+    assert "can be guessed; make one with" in refused.value.problems["BRIDGE_SIGNING_KEYS"]
+    assert text not in str(refused.value)
 
 
 def test_an_unresolved_reference_to_the_vault_says_so() -> None:

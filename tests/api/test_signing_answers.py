@@ -6,9 +6,9 @@ import pytest
 from bridge.api.routes import Routes
 from bridge.app import App
 from tests.support.http import BASE, Client, answer
-from tests.support.world import ENVIRONMENT, SIGNING_KEY, Stage
+from tests.support.world import ENVIRONMENT, SIGNING_KEY, Stage, new_signing_key
 
-NEW = "dGhlIGtleSBhZnRlciBpdCwgMzIgYnl0ZXMgYXMgd2U="
+NEW = new_signing_key()
 HOOK = "https://receiver.example.com/hook"
 
 

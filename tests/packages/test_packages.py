@@ -6,7 +6,7 @@ import json
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import standardwebhooks
@@ -22,9 +22,9 @@ from bridge.world import real_clock
 from local.azurite.install import node_with_packages
 from local.receiver import Callback, Receiver
 from tests.support.http import Client
-from tests.support.world import SIGNING_KEY, stage
+from tests.support.world import SIGNING_KEY, new_signing_key, stage
 
-OLD_KEY = "dGhlIGtleSBiZWZvcmUgaXQsIDMyIGJ5dGVzIGxvbmc="
+OLD_KEY = new_signing_key()
 
 OPENED = {
     "BRIDGE_CALLBACK_ALLOW_HTTP": "true",
@@ -140,20 +140,25 @@ def test_packages_of_npm_verify_a_callback(told: Told) -> None:
 
 
 def test_the_code_of_the_readme_verifies_a_callback(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a receiver copies it: by either key, for its own audience only, nothing old, nothing that was changed."""
+    """As a receiver copies it: by either key, for its own names only, nothing old, nothing that was changed."""
     text = (Path(__file__).parents[2] / "README.md").read_text()
     [code] = [block.split("```")[0] for block in text.split("```python\n") if "def verify(" in block]
     receiver: dict[str, Any] = {}
     exec(code, receiver)  # noqa: S102 - our own page
-    verify, callback, audience = receiver["verify"], told.callback, told.callback.content["data"]["audience"]  # type: ignore[call-overload,index]
+    callback, content = told.callback, cast("dict[str, Any]", told.callback.content)
+    names = {name: content["data"][name] for name in ("audience", "subscriber")}
+    verify = receiver["verify"]
 
     for _, public_key in told.known:
         receiver["KEYS"] = [public_key]
-        assert verify(callback.body, callback.headers, audience) == callback.content
-        changed = tampered(callback.headers, callback.body)
-        for headers, body, own in [*((*each, audience) for each in changed), (callback.headers, callback.body, "a")]:
+        assert verify(callback.body, callback.headers, **names) == content
+        refused = [
+            *((*each, names) for each in tampered(callback.headers, callback.body)),
+            *((callback.headers, callback.body, {**names, name: "another"}) for name in names),
+        ]
+        for headers, body, expected in refused:
             with pytest.raises(ValueError, match="not a callback"):
-                verify(body, headers, own)
+                verify(body, headers, **expected)
     monkeypatch.setattr(receiver["time"], "time", lambda: int(callback.headers["webhook-timestamp"]) + 301)
     with pytest.raises(ValueError, match="not a callback"):
-        verify(callback.body, callback.headers, audience)
+        verify(callback.body, callback.headers, **names)

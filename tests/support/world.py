@@ -1,5 +1,7 @@
 """A bridge in a world of its own: storage in memory, a clock that stands still, upstream and receivers by script."""
 
+import base64
+import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
@@ -34,8 +36,13 @@ _T = TypeVar("_T")
 #: When every test begins.
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
-#: 32 bytes, for tests only.
-SIGNING_KEY = "dGVzdCBrZXkgb2YgMzIgYnl0ZXMsIG5vIHNlY3JldCE="
+
+def new_signing_key() -> str:
+    """Make a key that nobody knows: a key that stands in a repository is published, and is no secret."""
+    return base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+SIGNING_KEY = new_signing_key()
 
 ENVIRONMENT = {
     "AzureWebJobsStorage": "UseDevelopmentStorage=true",
