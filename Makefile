@@ -15,7 +15,7 @@ export PATH := $(abspath ../shared/bin):$(PATH)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help start host demo test prove cover mutate bench bench-isolation check lock clean
+.PHONY: help start host demo test prove cover mutate bench bench-isolation check lock snapshots clean
 
 help: ## List what can be made
 	@$(PYTHON) -c 'import re; print(*(f"make {name:15} {what}" for name, what in \
@@ -62,6 +62,9 @@ check: $(INSTALLED) ## Check format, lint and types, and run the tests
 lock: $(INSTALLED) ## Write the locks of all packages anew; UPGRADE=--upgrade takes newer versions
 	@$(TOOLS)
 	@$(VENV)/bin/python -m local.locks $(UPGRADE)
+
+snapshots: $(INSTALLED) ## Evaluate the deployments of infra/snapshots anew, after a change on purpose; needs bicep
+	@$(VENV)/bin/python -m tests.infra.bicep
 
 clean: ## Remove what was installed, and what the local start keeps
 	@! [ -e .local/lock ] || $(PYTHON) -c 'import fcntl; fcntl.flock(open(".local/lock"), fcntl.LOCK_EX | fcntl.LOCK_NB)' \

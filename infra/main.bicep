@@ -1,13 +1,11 @@
 // Everything that the bridge needs, in a resource group of its own. README.md beside this file says what and why.
 targetScope = 'subscription'
 
-@description('Names the deployment; azd calls it the environment.')
-@minLength(1)
+@description('The name of the deployment, the environment of azd: 1 to 40 characters.')
 @maxLength(40)
 param environmentName string
 
-@description('Where everything is created.')
-@minLength(1)
+@description('The region of all resources.')
 param location string
 
 // Scale
@@ -16,8 +14,8 @@ param location string
 @allowed([512, 2048, 4096])
 param instanceMemoryMB int = 512
 
-@description('No more instances than this.')
-@minValue(40)
+@description('The most instances of each group that scales separately: HTTP, deliveries, the timer.')
+@minValue(1)
 @maxValue(1000)
 param maximumInstanceCount int = 40
 
@@ -42,10 +40,22 @@ param privateNetworking bool = false
 @description('The address range of the virtual network, /24 or larger: needed for private networking.')
 param networkRange string = ''
 
+@description('The address ranges that may call the API. Empty: every address.')
+param apiAllowedRanges string[] = []
+
 // Operators
 
-@description('Who is told of alerts; nobody is where it is empty, and alerts just show.')
+@description('The address that gets the alerts. Without an address and an action group, alerts only show in the portal.')
 param alertEmail string = ''
+
+@description('The id of an existing action group that gets the alerts.')
+param alertActionGroupId string = ''
+
+@description('The address of README.md in this folder. Alerts link to its runbook.')
+param runbookUrl string = ''
+
+@description('The most gigabytes of log a day, a decimal number. -1: no limit.')
+param logDailyCapGb string = '1'
 
 // Secrets that are written to the vault, where given
 
@@ -71,19 +81,36 @@ param speechUsesKey bool = false
 @description('The settings of the app that it has good defaults for, by name; README.md has the table. Empty is absent.')
 param settings object = {}
 
-@description('Further variables that hold a key, as `keyVariable` of BRIDGE_SOURCES names them: read from the vault.')
-param keyVariables array = []
+@description('Further variables that hold a key, the `keyVariable`s of BRIDGE_SOURCES: read from the vault.')
+param keyVariables string[] = []
 
 var tags = { 'azd-env-name': environmentName }
-var token = toLower(uniqueString(subscription().id, environmentName, location))
+// `West Europe` and `westeurope` are one region, and names of resource groups ignore letter case.
+var region = toLower(replace(location, ' ', ''))
+var token = toLower(uniqueString(subscription().id, toLower(environmentName), region))
 var speechIsNamed = !empty(speechResourceId)
 var speechIsCreated = !speechIsNamed && empty(speechEndpoint)
+// /subscriptions/{id}/resourceGroups/{group}/providers/Microsoft.CognitiveServices/accounts/{name}
 var speechParts = split(speechResourceId, '/')
-var speechSubscriptionId = speechIsNamed ? speechParts[2] : subscription().subscriptionId
+var speechIdIsWhole = length(speechParts) == 9
+var speechSubscriptionId = speechIdIsWhole ? speechParts[2] : subscription().subscriptionId
+var speechGroupName = speechIdIsWhole ? speechParts[4] : groupName
+var speechPath = settings.?SPEECH_PATH ?? ''
+// The regions that have batch avatar synthesis.
+var avatarRegions = [
+  'eastus2'
+  'northeurope'
+  'southcentralus'
+  'southeastasia'
+  'swedencentral'
+  'westeurope'
+  'westus2'
+]
 
-// What cannot be right is refused before anything is created, in the words of main.bicepparam. `fail` fails only
-// where its branch is taken.
-var byToken = contains(settings, 'BRIDGE_AUTH') && settings.BRIDGE_AUTH == 'entra'
+// Combinations that cannot work are refused before anything is created, in the terms of main.bicepparam. No condition
+// depends on a secret: Resource Manager evaluates none of them before the deployment, so no name would be known then.
+// The hook before provisioning checks the secrets and every single value.
+var byToken = (settings.?BRIDGE_AUTH ?? '') == 'entra'
 var refusals = [
   {
     holds: privateNetworking && empty(networkRange)
@@ -102,26 +129,31 @@ var refusals = [
     why: 'SPEECH_ENDPOINT needs SPEECH_USES_KEY: without a resource id no role can be given, and a regional endpoint takes no Entra token'
   }
   {
-    holds: !speechUsesKey && !empty(newSpeechKey)
-    why: 'NEW_SPEECH_KEY is given, but SPEECH_USES_KEY is not true: a source has one credential, the key or the identity'
-  }
-  {
     holds: speechUsesKey && speechIsCreated
     why: 'SPEECH_USES_KEY needs SPEECH_RESOURCE_ID or SPEECH_ENDPOINT: a resource that is created here takes no keys'
   }
   {
-    holds: speechIsNamed && length(speechParts) != 9
-    why: 'SPEECH_RESOURCE_ID is not the id of a resource'
+    holds: speechIsNamed && !speechIdIsWhole
+    why: 'SPEECH_RESOURCE_ID is not the id of a Speech resource: /subscriptions/{id}/resourceGroups/{group}/providers/Microsoft.CognitiveServices/accounts/{name}'
   }
   {
-    holds: byToken && (empty(settings.BRIDGE_AUTH_TENANT) || empty(settings.BRIDGE_AUTH_AUDIENCE))
+    holds: speechIsCreated && contains(['', 'avatar'], speechPath) && !contains(avatarRegions, region)
+    why: 'AZURE_LOCATION is a region without batch avatar synthesis, and the Speech resource would be created there: take one of ${join(avatarRegions, ', ')}, or name a resource with SPEECH_RESOURCE_ID'
+  }
+  {
+    holds: max(alwaysReadyHttp, alwaysReadyDeliver) > maximumInstanceCount
+    why: 'ALWAYS_READY_HTTP and ALWAYS_READY_DELIVER may be at most MAXIMUM_INSTANCES'
+  }
+  {
+    holds: byToken && (empty(settings.?BRIDGE_AUTH_TENANT) || empty(settings.?BRIDGE_AUTH_AUDIENCE))
     why: 'BRIDGE_AUTH=entra needs BRIDGE_AUTH_TENANT and BRIDGE_AUTH_AUDIENCE'
   }
 ]
-var refused = filter(refusals, each => each.holds)
+var reasons = join(map(filter(refusals, each => each.holds), each => each.why), '; ')
+var groupName = 'rg-${environmentName}'
 
 resource group 'Microsoft.Resources/resourceGroups@2024-03-01' = {
-  name: empty(refused) ? 'rg-${environmentName}' : fail(join(map(refused, each => each.why), '; '))
+  name: empty(reasons) ? groupName : fail(reasons)
   location: location
   tags: tags
 }
@@ -145,6 +177,7 @@ module monitoring 'modules/monitoring.bicep' = {
     location: location
     tags: tags
     principalId: identity.outputs.principalId
+    dailyCapGb: logDailyCapGb
   }
 }
 
@@ -156,6 +189,7 @@ module network 'modules/network.bicep' = if (privateNetworking) {
     location: location
     tags: tags
     range: networkRange
+    callbackNetworks: settings.?BRIDGE_CALLBACK_ALLOWED_NETWORKS ?? ''
   }
 }
 
@@ -180,6 +214,7 @@ module vault 'modules/vault.bicep' = {
     tags: tags
     principalId: identity.outputs.principalId
     isPublic: !privateNetworking
+    workspaceId: monitoring.outputs.workspaceId
     newSigningKey: newSigningKey
     newSpeechKey: newSpeechKey
   }
@@ -213,9 +248,9 @@ module speech 'modules/speech.bicep' = if (speechIsCreated) {
 // The resource that is asked, whoever created it.
 module askedSpeech 'modules/asked-speech.bicep' = if (speechIsNamed || speechIsCreated) {
   name: 'asked-speech-${token}'
-  scope: resourceGroup(speechSubscriptionId, speechIsNamed ? speechParts[4] : group.name)
+  scope: resourceGroup(speechSubscriptionId, speechIsNamed ? speechGroupName : group.name)
   params: {
-    name: speechIsNamed ? speechParts[8] : speech!.outputs.name
+    name: speechIsCreated ? speech!.outputs.name : speechIdIsWhole ? speechParts[8] : ''
     principalId: identity.outputs.principalId
     usesKey: speechUsesKey
   }
@@ -242,8 +277,10 @@ module app 'modules/app.bicep' = {
     alwaysReadyHttp: alwaysReadyHttp
     alwaysReadyDeliver: alwaysReadyDeliver
     httpPerInstanceConcurrency: httpPerInstanceConcurrency
-    secretsUri: vault.outputs.secretsUri
+    vaultUri: vault.outputs.vaultUri
+    allowedRanges: apiAllowedRanges
     speechEndpoint: speechIsNamed || speechIsCreated ? askedSpeech!.outputs.endpoint : speechEndpoint
+    speechRegionalEndpoint: speechIsNamed || speechIsCreated ? askedSpeech!.outputs.regionalEndpoint : ''
     speechUsesKey: speechUsesKey
     settings: settings
     keyVariables: keyVariables
@@ -258,6 +295,8 @@ module alerts 'modules/alerts.bicep' = {
     tags: tags
     workspaceId: monitoring.outputs.workspaceId
     email: alertEmail
+    actionGroupId: alertActionGroupId
+    runbookUrl: runbookUrl
   }
 }
 
@@ -276,3 +315,4 @@ output AZURE_KEY_VAULT_NAME string = vault.outputs.name
 output SERVICE_BRIDGE_NAME string = app.outputs.name
 output SERVICE_BRIDGE_URL string = app.outputs.url
 output SERVICE_BRIDGE_ID string = app.outputs.id
+output BRIDGE_OUTBOUND_ADDRESS string = privateNetworking ? network!.outputs.outboundAddress : ''

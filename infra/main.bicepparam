@@ -1,33 +1,59 @@
-// What `azd env set NAME VALUE` can say, and what holds where nothing is said.
+// The variables that `azd env set NAME VALUE` sets. An empty value counts as absent, as the app itself has it.
+// infra/hooks/choices.py checks each value before this file is read.
 using './main.bicep'
+
+var memory = readEnvironmentVariable('INSTANCE_MEMORY_MB', '')
+var instances = readEnvironmentVariable('MAXIMUM_INSTANCES', '')
+var readyHttp = readEnvironmentVariable('ALWAYS_READY_HTTP', '')
+var readyDeliver = readEnvironmentVariable('ALWAYS_READY_DELIVER', '')
+var concurrency = readEnvironmentVariable('HTTP_PER_INSTANCE', '')
+var isPrivate = readEnvironmentVariable('PRIVATE_NETWORKING', '')
+var usesKey = readEnvironmentVariable('SPEECH_USES_KEY', '')
+var dailyCap = readEnvironmentVariable('LOG_DAILY_CAP_GB', '')
 
 param environmentName = readEnvironmentVariable('AZURE_ENV_NAME', '')
 param location = readEnvironmentVariable('AZURE_LOCATION', '')
 
-param instanceMemoryMB = int(readEnvironmentVariable('INSTANCE_MEMORY_MB', '512'))
-param maximumInstanceCount = int(readEnvironmentVariable('MAXIMUM_INSTANCES', '40'))
-param alwaysReadyHttp = int(readEnvironmentVariable('ALWAYS_READY_HTTP', '0'))
-param alwaysReadyDeliver = int(readEnvironmentVariable('ALWAYS_READY_DELIVER', '0'))
-param httpPerInstanceConcurrency = int(readEnvironmentVariable('HTTP_PER_INSTANCE', '16'))
+// The type of a parsed number is any number: Resource Manager holds the value against the allowed ones.
+param instanceMemoryMB = any(int(empty(memory) ? '512' : memory))
+param maximumInstanceCount = int(empty(instances) ? '40' : instances)
+param alwaysReadyHttp = int(empty(readyHttp) ? '0' : readyHttp)
+param alwaysReadyDeliver = int(empty(readyDeliver) ? '0' : readyDeliver)
+param httpPerInstanceConcurrency = int(empty(concurrency) ? '16' : concurrency)
 
-param privateNetworking = bool(readEnvironmentVariable('PRIVATE_NETWORKING', 'false'))
+param privateNetworking = bool(empty(isPrivate) ? 'false' : isPrivate)
 param networkRange = readEnvironmentVariable('NETWORK_RANGE', '')
+param apiAllowedRanges = filter(
+  map(split(readEnvironmentVariable('API_ALLOWED_RANGES', ''), ','), range => trim(range)),
+  range => !empty(range)
+)
+
 param alertEmail = readEnvironmentVariable('ALERT_EMAIL', '')
+param alertActionGroupId = readEnvironmentVariable('ALERT_ACTION_GROUP_ID', '')
+param runbookUrl = readEnvironmentVariable('RUNBOOK_URL', '')
+param logDailyCapGb = empty(dailyCap) ? '1' : dailyCap
 
 param newSigningKey = readEnvironmentVariable('NEW_SIGNING_KEY', '')
 param newSpeechKey = readEnvironmentVariable('NEW_SPEECH_KEY', '')
 
 param speechResourceId = readEnvironmentVariable('SPEECH_RESOURCE_ID', '')
 param speechEndpoint = readEnvironmentVariable('SPEECH_ENDPOINT', '')
-param speechUsesKey = bool(readEnvironmentVariable('SPEECH_USES_KEY', 'false'))
-param keyVariables = filter(split(readEnvironmentVariable('KEY_VARIABLES', ''), ','), name => !empty(name))
+param speechUsesKey = bool(empty(usesKey) ? 'false' : usesKey)
+param keyVariables = filter(
+  map(split(readEnvironmentVariable('KEY_VARIABLES', ''), ','), name => trim(name)),
+  name => !empty(name)
+)
 
+// No variable of this file in here: the compiler cannot extend an object that has one.
 param settings = {
   SPEECH_PATH: readEnvironmentVariable('SPEECH_PATH', '')
+  SPEECH_OTHER_ENDPOINTS: readEnvironmentVariable('SPEECH_OTHER_ENDPOINTS', '')
   SPEECH_API_VERSION: readEnvironmentVariable('SPEECH_API_VERSION', '')
   SPEECH_REQUESTS_PER_SECOND: readEnvironmentVariable('SPEECH_REQUESTS_PER_SECOND', '')
   BRIDGE_SOURCES: readEnvironmentVariable('BRIDGE_SOURCES', '')
-  BRIDGE_POLL_SCHEDULE: readEnvironmentVariable('BRIDGE_POLL_SCHEDULE', '*/10 * * * * *')
+  BRIDGE_POLL_SCHEDULE: empty(readEnvironmentVariable('BRIDGE_POLL_SCHEDULE', ''))
+    ? '*/10 * * * * *'
+    : readEnvironmentVariable('BRIDGE_POLL_SCHEDULE', '')
   BRIDGE_POLL_INTERVAL: readEnvironmentVariable('BRIDGE_POLL_INTERVAL', '')
   BRIDGE_POLLS_PER_OPERATION: readEnvironmentVariable('BRIDGE_POLLS_PER_OPERATION', '')
   BRIDGE_OPERATION_DEADLINE: readEnvironmentVariable('BRIDGE_OPERATION_DEADLINE', '')

@@ -3,6 +3,8 @@ param location string
 param tags object
 param workspaceId string
 param email string
+param actionGroupId string
+param runbookUrl string
 
 var alerts = [
   {
@@ -79,6 +81,9 @@ var alerts = [
   }
 ]
 
+var actionGroups = concat(empty(email) ? [] : [operators.id], empty(actionGroupId) ? [] : [actionGroupId])
+var runbook = empty(runbookUrl) ? 'infra/README.md, Runbook, ' : '${runbookUrl}#'
+
 resource operators 'Microsoft.Insights/actionGroups@2023-01-01' = if (!empty(email)) {
   name: 'ag-bridge'
   location: 'global'
@@ -100,7 +105,7 @@ resource rules 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
     kind: 'LogAlert'
     properties: {
       displayName: alert.title
-      description: 'What to do: infra/README.md, Runbook, ${alert.name}'
+      description: 'What to do: ${runbook}${alert.name}'
       severity: alert.severity
       enabled: true
       autoMitigate: true
@@ -121,7 +126,7 @@ resource rules 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
         ]
       }
       actions: {
-        actionGroups: empty(email) ? [] : [operators.id]
+        actionGroups: actionGroups
       }
     }
   }

@@ -14,11 +14,13 @@ param maximumInstanceCount int
 param alwaysReadyHttp int
 param alwaysReadyDeliver int
 param httpPerInstanceConcurrency int
-param secretsUri string
+param allowedRanges string[]
+param vaultUri string
 param speechEndpoint string
+param speechRegionalEndpoint string
 param speechUsesKey bool
 param settings object
-param keyVariables array
+param keyVariables string[]
 
 resource storage 'Microsoft.Storage/storageAccounts@2023-05-01' existing = {
   name: storageName
@@ -28,8 +30,7 @@ resource insights 'Microsoft.Insights/components@2020-02-02' existing = {
   name: insightsName
 }
 
-resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
-  // checkov:skip=CKV_AZURE_225:while a zone is away everything waits; the storage account is in one zone as well
+resource plan 'Microsoft.Web/serverfarms@2024-11-01' = {
   name: planName
   location: location
   tags: tags
@@ -45,12 +46,7 @@ var groups = [
 ]
 var alwaysReady = filter(groups, each => each.instanceCount > 0)
 
-resource app 'Microsoft.Web/sites@2024-04-01' = {
-  // checkov:skip=CKV_AZURE_17:callers have keys or tokens
-  // checkov:skip=CKV_AZURE_78:Flex is deployed to through its container alone, and the policies below refuse FTP's passwords
-  // checkov:skip=CKV_AZURE_212:it scales to zero by design; ALWAYS_READY_HTTP and ALWAYS_READY_DELIVER keep instances warm
-  // checkov:skip=CKV_AZURE_213:with no instance there is nothing to probe; alerts watch the sweeps instead
-  // checkov:skip=CKV_AZURE_222:callers are outside; keys or tokens guard it
+resource app 'Microsoft.Web/sites@2024-11-01' = {
   name: name
   location: location
   tags: union(tags, { 'azd-service-name': 'bridge' })
@@ -66,7 +62,20 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
     virtualNetworkSubnetId: empty(subnetId) ? null : subnetId
     siteConfig: {
       minTlsVersion: '1.2'
+      scmMinTlsVersion: '1.2'
+      ftpsState: 'Disabled'
       http20Enabled: true
+      // Deployments go to another host name, which is not restricted: azd authenticates there.
+      ipSecurityRestrictionsDefaultAction: empty(allowedRanges) ? 'Allow' : 'Deny'
+      ipSecurityRestrictions: [
+        for (range, index) in allowedRanges: {
+          name: 'allowed-${index}'
+          priority: 100 + index
+          action: 'Allow'
+          ipAddress: range
+        }
+      ]
+      scmIpSecurityRestrictionsUseMain: false
     }
     functionAppConfig: {
       deployment: {
@@ -79,6 +88,9 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
           }
         }
       }
+      // Instances are replaced one after another and finish their invocations: the default ends all of them at once.
+      #disable-next-line BCP037 // the compiler's types of this version lack the property, the API has it
+      siteUpdateStrategy: { type: 'RollingUpdate' }
       runtime: { name: 'python', version: '3.13' }
       scaleAndConcurrency: {
         instanceMemoryMB: instanceMemoryMB
@@ -95,18 +107,15 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
 var fromVault = toObject(
   keyVariables,
   variable => variable,
-  variable => '@Microsoft.KeyVault(SecretUri=${secretsUri}/${replace(variable, '_', '-')})'
+  variable => '@Microsoft.KeyVault(SecretUri=${vaultUri}secrets/${replace(variable, '_', '-')}/)'
+)
+var otherEndpoints = filter(
+  [speechRegionalEndpoint, settings.?SPEECH_OTHER_ENDPOINTS ?? ''],
+  endpoint => !empty(endpoint)
 )
 
 // An empty value counts as absent: the app's own default holds.
-resource appSettings 'Microsoft.Web/sites/config@2024-04-01' = {
-  // checkov:skip=CKV_AZURE_13:variables of the app, and not the configuration that this reads
-  // checkov:skip=CKV_AZURE_63:variables of the app, and not the configuration that this reads
-  // checkov:skip=CKV_AZURE_65:variables of the app, and not the configuration that this reads
-  // checkov:skip=CKV_AZURE_66:variables of the app, and not the configuration that this reads
-  // checkov:skip=CKV_AZURE_80:variables of the app, and not the configuration that this reads
-  // checkov:skip=CKV_AZURE_88:variables of the app, and not the configuration that this reads
-  // checkov:skip=CKV_AZURE_222:variables of the app, and not the configuration that this reads
+resource appSettings 'Microsoft.Web/sites/config@2024-11-01' = {
   parent: app
   name: 'appsettings'
   properties: union(settings, fromVault, {
@@ -120,20 +129,29 @@ resource appSettings 'Microsoft.Web/sites/config@2024-04-01' = {
     APPLICATIONINSIGHTS_CONNECTION_STRING: insights.properties.ConnectionString
     APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${clientId};Authorization=AAD'
     PYTHON_THREADPOOL_THREAD_COUNT: '32'
+    // The host reads a body before the app can refuse it; the app takes far less.
+    FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: '1048576'
+    AzureWebJobsDisableHomepage: 'true'
     SPEECH_ENDPOINT: speechEndpoint
-    SPEECH_KEY: speechUsesKey ? '@Microsoft.KeyVault(SecretUri=${secretsUri}/SPEECH-KEY)' : ''
-    BRIDGE_SIGNING_KEYS: '@Microsoft.KeyVault(SecretUri=${secretsUri}/BRIDGE-SIGNING-KEYS)'
+    SPEECH_OTHER_ENDPOINTS: join(otherEndpoints, ',')
+    // With a slash at the end a reference means the newest version of a secret.
+    SPEECH_KEY: speechUsesKey ? '@Microsoft.KeyVault(SecretUri=${vaultUri}secrets/SPEECH-KEY/)' : ''
+    BRIDGE_SIGNING_KEYS: '@Microsoft.KeyVault(SecretUri=${vaultUri}secrets/BRIDGE-SIGNING-KEYS/)'
   })
 }
 
-// azd deploys with a token; the publishing passwords are for nobody.
-resource publishing 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-04-01' = [
-  for way in ['ftp', 'scm']: {
-    parent: app
-    name: way
-    properties: { allow: false }
-  }
-]
+// azd deploys with a token: publishing passwords are refused.
+resource ftpPasswords 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-11-01' = {
+  parent: app
+  name: 'ftp'
+  properties: { allow: false }
+}
+
+resource scmPasswords 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-11-01' = {
+  parent: app
+  name: 'scm'
+  properties: { allow: false }
+}
 
 output id string = app.id
 output name string = app.name

@@ -10,7 +10,8 @@ resource account 'Microsoft.CognitiveServices/accounts@2024-10-01' existing = {
 }
 
 resource role 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!usesKey) {
-  name: guid(account.id, principalId, speechUser)
+  // In lower case: an id that was typed in other letters names the same resource, and the same assignment.
+  name: guid(toLower(account.id), principalId, speechUser)
   scope: account
   properties: {
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', speechUser)
@@ -19,5 +20,11 @@ resource role 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!usesKe
   }
 }
 
-// The regional one, where the resource has no custom subdomain: without a key the app then says `Misconfigured`.
-output endpoint string = account.properties.endpoint
+// Resources of some years ago have a path here, which is not that of the API. A resource without a custom subdomain has
+// the regional endpoint, which takes keys only: without a key the app then answers `Misconfigured`.
+var endpoint = 'https://${split(account.properties.endpoint, '/')[2]}'
+var regional = 'https://${account.location}.api.cognitive.microsoft.com'
+
+output endpoint string = endpoint
+// The host that Speech names in `Operation-Location`, which clients pass on.
+output regionalEndpoint string = endpoint == regional ? '' : regional

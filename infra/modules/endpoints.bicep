@@ -37,6 +37,8 @@ resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2020-06-01
   }
 ]
 
+// One at a time: a storage account refuses changes while another one is in progress.
+@batchSize(1)
 resource endpoints 'Microsoft.Network/privateEndpoints@2024-01-01' = [
   for target in targets: {
     name: 'pe-${target.name}'

@@ -4,6 +4,7 @@ param insightsName string
 param location string
 param tags object
 param principalId string
+param dailyCapGb string
 
 var metricsPublisher = '3913510d-42f4-4e42-8a64-420c390055eb' // Monitoring Metrics Publisher
 
@@ -14,6 +15,7 @@ resource workspace 'Microsoft.OperationalInsights/workspaces@2023-09-01' = {
   properties: {
     sku: { name: 'PerGB2018' }
     retentionInDays: 30
+    workspaceCapping: { dailyQuotaGb: json(dailyCapGb) }
   }
 }
 

@@ -3,6 +3,11 @@ param name string
 param location string
 param tags object
 param range string
+@description('The networks that callbacks may go to, separated by commas: BRIDGE_CALLBACK_ALLOWED_NETWORKS.')
+param callbackNetworks string
+
+var appRange = cidrSubnet(range, 26, 0)
+var endpointsRange = cidrSubnet(range, 26, 1)
 
 resource address 'Microsoft.Network/publicIPAddresses@2024-01-01' = {
   name: '${name}-out'
@@ -23,12 +28,112 @@ resource gateway 'Microsoft.Network/natGateways@2024-01-01' = {
   }
 }
 
-// Neither subnet is a way in: the app's has no listener, and only storage and vault answer in the other.
-resource rules 'Microsoft.Network/networkSecurityGroups@2024-01-01' = {
-  name: '${name}-nsg'
+// The range of the network is IPv4: a rule with an IPv6 range could match nothing.
+var callbackRanges = filter(
+  map(split(callbackNetworks, ','), network => trim(network)),
+  network => !empty(network) && !contains(network, ':')
+)
+
+// The app checks each address that it connects to. These rules are a second check: out of the app's subnet lead only
+// the private endpoints, the networks that the operator allows for callbacks, and the internet.
+resource appRules 'Microsoft.Network/networkSecurityGroups@2024-01-01' = {
+  name: '${name}-app'
   location: location
   tags: tags
-  properties: {}
+  properties: {
+    securityRules: concat(
+      [
+        {
+          name: 'endpoints'
+          properties: {
+            priority: 100
+            direction: 'Outbound'
+            access: 'Allow'
+            protocol: 'Tcp'
+            sourceAddressPrefix: appRange
+            sourcePortRange: '*'
+            destinationAddressPrefix: endpointsRange
+            destinationPortRange: '443'
+          }
+        }
+        {
+          name: 'within'
+          properties: {
+            priority: 110
+            direction: 'Outbound'
+            access: 'Allow'
+            protocol: '*'
+            sourceAddressPrefix: appRange
+            sourcePortRange: '*'
+            destinationAddressPrefix: appRange
+            destinationPortRange: '*'
+          }
+        }
+        {
+          name: 'nothing-else-in-the-network'
+          properties: {
+            priority: 4000
+            direction: 'Outbound'
+            access: 'Deny'
+            protocol: '*'
+            sourceAddressPrefix: '*'
+            sourcePortRange: '*'
+            destinationAddressPrefix: 'VirtualNetwork'
+            destinationPortRange: '*'
+          }
+        }
+      ],
+      map(callbackRanges, (network, index) => {
+        name: 'callbacks-${index}'
+        properties: {
+          priority: 200 + index
+          direction: 'Outbound'
+          access: 'Allow'
+          protocol: 'Tcp'
+          sourceAddressPrefix: appRange
+          sourcePortRange: '*'
+          destinationAddressPrefix: network
+          destinationPortRange: '*'
+        }
+      })
+    )
+  }
+}
+
+resource endpointsRules 'Microsoft.Network/networkSecurityGroups@2024-01-01' = {
+  name: '${name}-endpoints'
+  location: location
+  tags: tags
+  properties: {
+    securityRules: [
+      {
+        name: 'https'
+        properties: {
+          priority: 100
+          direction: 'Inbound'
+          access: 'Allow'
+          protocol: 'Tcp'
+          sourceAddressPrefix: 'VirtualNetwork'
+          sourcePortRange: '*'
+          destinationAddressPrefix: endpointsRange
+          destinationPortRange: '443'
+        }
+      }
+      {
+        name: 'nothing-else'
+        properties: {
+          priority: 4000
+          direction: 'Inbound'
+          access: 'Deny'
+          protocol: '*'
+          sourceAddressPrefix: '*'
+          sourcePortRange: '*'
+          destinationAddressPrefix: '*'
+          destinationPortRange: '*'
+        }
+      }
+    ]
+  }
 }
 
 resource network 'Microsoft.Network/virtualNetworks@2024-01-01' = {
@@ -44,9 +149,9 @@ resource appSubnet 'Microsoft.Network/virtualNetworks/subnets@2024-01-01' = {
   parent: network
   name: 'app'
   properties: {
-    addressPrefix: cidrSubnet(range, 26, 0)
+    addressPrefix: appRange
     natGateway: { id: gateway.id }
-    networkSecurityGroup: { id: rules.id }
+    networkSecurityGroup: { id: appRules.id }
     delegations: [
       {
         name: 'flex-consumption'
@@ -62,11 +167,14 @@ resource endpointsSubnet 'Microsoft.Network/virtualNetworks/subnets@2024-01-01' 
   // A network takes one change of its subnets at a time.
   dependsOn: [appSubnet]
   properties: {
-    addressPrefix: cidrSubnet(range, 26, 1)
-    networkSecurityGroup: { id: rules.id }
+    addressPrefix: endpointsRange
+    networkSecurityGroup: { id: endpointsRules.id }
+    // Rules hold for private endpoints too.
+    privateEndpointNetworkPolicies: 'NetworkSecurityGroupEnabled'
   }
 }
 
+output outboundAddress string = address.properties.ipAddress
 output networkId string = network.id
 output appSubnetId string = appSubnet.id
 output endpointsSubnetId string = endpointsSubnet.id

@@ -4,8 +4,6 @@ param location string
 param tags object
 
 resource account 'Microsoft.CognitiveServices/accounts@2024-10-01' = {
-  // checkov:skip=CKV_AZURE_134:the app asks it over its public endpoint; it takes tokens only
-  // checkov:skip=CKV_AZURE_238:it calls nobody, and needs no identity
   name: name
   location: location
   tags: tags

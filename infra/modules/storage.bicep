@@ -13,8 +13,6 @@ var roles = {
 }
 
 resource account 'Microsoft.Storage/storageAccounts@2023-05-01' = {
-  // checkov:skip=CKV_AZURE_35:denied with private networking; without it the app has no address of its own, and tokens guard it
-  // checkov:skip=CKV_AZURE_206:what it keeps is of use for 30 days; choose another sku where losing it is too much
   name: name
   location: location
   tags: tags
@@ -25,6 +23,7 @@ resource account 'Microsoft.Storage/storageAccounts@2023-05-01' = {
     supportsHttpsTrafficOnly: true
     allowSharedKeyAccess: false
     allowBlobPublicAccess: false
+    allowCrossTenantReplication: false
     defaultToOAuthAuthentication: true
     publicNetworkAccess: isPublic ? 'Enabled' : 'Disabled'
     networkAcls: {

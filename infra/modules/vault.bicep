@@ -4,6 +4,7 @@ param location string
 param tags object
 param principalId string
 param isPublic bool
+param workspaceId string
 
 @secure()
 param newSigningKey string
@@ -14,8 +15,6 @@ param newSpeechKey string
 var secretsUser = '4633458b-17de-408a-b874-0445c86b69e6' // Key Vault Secrets User: reads, and lists nothing
 
 resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
-  // checkov:skip=CKV_AZURE_109:denied with private networking; without it the app has no address of its own, and tokens guard it
-  // checkov:skip=CKV_AZURE_189:disabled with private networking; the check itself breaks at a condition
   name: name
   location: location
   tags: tags
@@ -37,7 +36,6 @@ resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
 
 // Written through the management plane, so that whoever provisions needs no right to read secrets.
 resource signingKey 'Microsoft.KeyVault/vaults/secrets@2023-07-01' = if (!empty(newSigningKey)) {
-  // checkov:skip=CKV_AZURE_41:a signing key that ends by itself ends all callbacks
   parent: vault
   name: 'BRIDGE-SIGNING-KEYS'
   properties: {
@@ -47,8 +45,9 @@ resource signingKey 'Microsoft.KeyVault/vaults/secrets@2023-07-01' = if (!empty(
 }
 
 resource speechKey 'Microsoft.KeyVault/vaults/secrets@2023-07-01' = if (!empty(newSpeechKey)) {
-  // checkov:skip=CKV_AZURE_41:a key of Speech is valid until it is regenerated there
   parent: vault
+  // A vault can refuse a second write of a secret at the same time.
+  dependsOn: [signingKey]
   name: 'SPEECH-KEY'
   properties: {
     value: newSpeechKey
@@ -66,6 +65,19 @@ resource role 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
+// Who read or changed a secret, and when: table AZKVAuditLogs.
+resource audit 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+  name: 'audit'
+  scope: vault
+  properties: {
+    workspaceId: workspaceId
+    logAnalyticsDestinationType: 'Dedicated'
+    logs: [
+      { categoryGroup: 'audit', enabled: true }
+    ]
+  }
+}
+
 output id string = vault.id
 output name string = vault.name
-output secretsUri string = '${vault.properties.vaultUri}secrets'
+output vaultUri string = vault.properties.vaultUri

@@ -1,165 +1,100 @@
-"""Reads Bicep by its grammar, and finds what the compiler would find first: it cannot be had where this is built.
+"""Run the Bicep compiler, and read the deployments that it evaluates.
 
-What it does not know: types, the properties of resources, and what Azure thinks of a value.
+`python -m tests.infra.bicep` writes the snapshots of `infra/snapshots` anew: `make snapshots`.
 """
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-import tree_sitter_bicep
-from tree_sitter import Language, Node, Parser
+from local.settings import REPOSITORY
+from tests.support.tools import tool
 
-#: How roles are written.
-GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+INFRA = REPOSITORY / "infra"
+SNAPSHOTS = INFRA / "snapshots"
 
-_PARSER = Parser(Language(tree_sitter_bicep.language()))
+#: The names of the deployments that are evaluated.
+DEPLOYMENTS = sorted(path.stem for path in SNAPSHOTS.glob("*.bicepparam"))
 
-_DECLARATIONS = {
-    "parameter_declaration": "param",
-    "variable_declaration": "var",
-    "resource_declaration": "resource",
-    "module_declaration": "module",
-    "output_declaration": "output",
-}
-
-#: Bicep's own functions, as far as the templates use them: a name that is not here is misspelt, or is to be added.
-_FUNCTIONS = frozenset(
-    re.findall(
-        r"\w+",
-        """
-        allowed bool cidrSubnet contains description empty environment fail filter guid int items join length
-        loadJsonContent loadTextContent map maxLength maxValue minLength minValue
-        readEnvironmentVariable replace resourceGroup secure split string subscription
-        subscriptionResourceId toLower toObject union uniqueString
-        """,
-    )
-)
-
-#: The grammar knows no assignment to a parameter, which is all that a .bicepparam holds: it reads them as variables.
-_ASSIGNMENT = re.compile(r"^param (\w+) =", re.MULTILINE)
-_USING = re.compile(r"^using '([^']+)'$", re.MULTILINE)
+#: The subscription and tenant of every snapshot.
+SUBSCRIPTION, TENANT = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
+CONTEXT = ("--subscription-id", SUBSCRIPTION, "--tenant-id", TENANT, "--location", "westeurope")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Declaration:
-    """One declaration of a file."""
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A deployment as the compiler evaluates it. A value that only Azure knows stays an expression in brackets."""
 
-    #: param, var, resource, module or output.
-    kind: str
-    #: Its name.
-    name: str
-    #: All of it.
-    node: Node
-    #: The decorators before it: `secure`, `description`.
-    decorators: frozenset[str]
-
-    @property
-    def is_required(self) -> bool:
-        """Tell of a parameter whether it has to be given."""
-        return self.kind == "param" and not any(child.type == "=" for child in self.node.children)
-
-    def names_used(self) -> Iterator[str]:
-        """Find the names that it refers to; those that a loop or a lambda of its own makes are left out."""
-        bound = set(_bound(self.node))
-        declared = next(child for child in self.node.children if child.type == "identifier")
-        found = (node for node in _references(self.node) if node != declared)
-        yield from (text(node) for node in found if text(node) not in bound)
-
-
-@dataclass(slots=True, kw_only=True)
-class Template:
-    """One file."""
-
-    path: Path
-    root: Node
-    #: By kind and name, since an output may be called as a variable is.
-    declarations: dict[tuple[str, str], Declaration] = field(default_factory=dict)
-    #: The file that a .bicepparam is for.
-    using: Path | None = None
+    #: Each resource as Resource Manager gets it: id, type, name, properties.
+    resources: tuple[dict[str, Any], ...]
+    outputs: Mapping[str, Any]
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Parse a file; what cannot be parsed is among its nodes."""
-        source = path.read_text(encoding="utf-8")
-        using = _USING.search(source) if path.suffix == ".bicepparam" else None
-        if using is not None:
-            source = _USING.sub("", _ASSIGNMENT.sub(r"var \1 =", source))
-        template = cls(path=path, root=_PARSER.parse(source.encode()).root_node)
-        template.using = path.parent / using[1] if using is not None else None
-        decorators: frozenset[str] = frozenset()
-        for node in template.root.children:
-            if node.type == "decorators":
-                decorators = frozenset(text(each) for each in walk(node) if each.type == "identifier")
-            elif node.type in _DECLARATIONS:
-                name = next(text(each) for each in node.children if each.type == "identifier")
-                kind = _DECLARATIONS[node.type]
-                template.declarations[kind, name] = Declaration(kind=kind, name=name, node=node, decorators=decorators)
-                decorators = frozenset()
-        return template
+        """Read a file that `bicep snapshot` wrote."""
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return cls(tuple(content["predictedResources"]), content["outputs"])
 
-    def of_kind(self, *kinds: str) -> dict[str, Declaration]:
-        """Select declarations by their kinds."""
-        return {name: each for (kind, name), each in self.declarations.items() if kind in kinds}
+    def of_type(self, kind: str) -> dict[str, dict[str, Any]]:
+        """Select the resources of a type, by name."""
+        return {each["name"]: each for each in self.resources if each["type"] == kind}
 
-    def strings(self) -> Iterator[str]:
-        """Find every string that has no expression in it."""
-        yield from (text(node)[1:-1] for node in walk(self.root) if node.type == "string")
+    def one(self, kind: str, name: str = "") -> dict[str, Any]:
+        """Return the only resource of a type, among those whose name ends so."""
+        [found] = [each for full, each in self.of_type(kind).items() if full.endswith(name)]
+        return found
+
+    @property
+    def app(self) -> dict[str, Any]:
+        """The properties of the function app."""
+        return dict(self.one("Microsoft.Web/sites")["properties"])
+
+    @property
+    def app_settings(self) -> dict[str, str]:
+        """The app settings."""
+        return dict(self.one("Microsoft.Web/sites/config", "/appsettings")["properties"])
 
 
-def walk(node: Node) -> Iterator[Node]:
-    """Go through a tree, parents first."""
-    yield node
-    for child in node.children:
-        yield from walk(child)
+def snapshot(deployment: str) -> Snapshot:
+    """Read a committed snapshot."""
+    return Snapshot.read(SNAPSHOTS / f"{deployment}.snapshot.json")
 
 
-def text(node: Node) -> str:
-    """Return what stands there."""
-    return (node.text or b"").decode()
+def bicep(*arguments: str | Path, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the compiler, with no variables but those given: a parameter file reads variables."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    return subprocess.run(
+        [tool("bicep"), *arguments], env={**kept, **(environ or {})}, capture_output=True, text=True, check=False
+    )
 
 
-def properties(node: Node) -> dict[str, Node]:
-    """Read an object: its keys, with the values."""
-    found = {}
-    for child in node.children:
-        if child.type == "object_property":
-            key, value = child.named_children[0], child.named_children[-1]
-            found[text(key).strip("'")] = value
-    return found
+def evaluate(environ: Mapping[str, str], folder: Path) -> Snapshot | str:
+    """Evaluate main.bicepparam with azd's variables; returns the reason if the deployment is refused."""
+    parameters = folder / "evaluated.bicepparam"
+    main = os.path.relpath(INFRA / "main.bicep", folder)
+    parameters.write_text(f"using '{main}'\nextends '{main}param'\n")
+    done = bicep("snapshot", parameters, "--mode", "overwrite", *CONTEXT, environ=environ)
+    if done.returncode != 0:
+        return done.stderr
+    return Snapshot.read(folder / "evaluated.snapshot.json")
 
 
-def body(declaration: Declaration) -> dict[str, Node]:
-    """Read the object of a module or a resource, whatever condition or loop stands before it."""
-    return next((properties(node) for node in walk(declaration.node) if node.type == "object"), {})
+def sources() -> Iterator[Path]:
+    """Find every file that the compiler reads."""
+    return (path for path in sorted(INFRA.rglob("*.bicep*")) if path.suffix in (".bicep", ".bicepparam"))
 
 
-def path_of(module: Declaration) -> str:
-    """Read the path of a module."""
-    return next(text(node)[1:-1] for node in module.node.children if node.type == "string")
+def write_snapshots() -> None:
+    """Evaluate every deployment anew. Raises CalledProcessError with the compiler's words on standard error."""
+    for deployment in DEPLOYMENTS:
+        done = bicep("snapshot", SNAPSHOTS / f"{deployment}.bicepparam", "--mode", "overwrite", *CONTEXT)
+        if done.returncode != 0:
+            raise SystemExit(done.stderr)
 
 
-def known_functions() -> frozenset[str]:
-    """Name the functions that templates may call."""
-    return _FUNCTIONS
-
-
-def _bound(node: Node) -> Iterator[str]:
-    for each in walk(node):
-        if each.type in ("loop_variable", "loop_enumerator"):
-            yield text(each)
-        elif each.type == "for_statement":
-            yield from (text(child) for child in each.children[:3] if child.type in ("identifier", "loop_variable"))
-        elif each.type == "lambda_expression":
-            yield text(each.children[0])
-
-
-def _references(node: Node) -> Iterator[Node]:
-    for child in node.children:
-        is_key = node.type == "object_property" and child == node.children[0]
-        if child.type == "identifier" and not is_key:
-            yield child
-        elif not is_key or child.type != "identifier":
-            yield from _references(child)
+if __name__ == "__main__":
+    write_snapshots()

@@ -1,26 +1,22 @@
-"""Runs checkov over templates, and reads what it says: in an environment of its own, and without any network.
+"""Run checkov over evaluated deployments, in an environment of its own and without any network.
 
-Its parser does not know all of Bicep. So it is given a copy, in which the few expressions that it cannot read are
-replaced, and the conditions of resources removed: it passes over the properties of a resource that has one.
+It reads the snapshots as templates of Resource Manager: what it checks is what would be deployed, with every condition
+and parameter worked out.
 """
 
 import json
 import os
-import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from local.settings import REPOSITORY
 
 _HOME = REPOSITORY / ".local" / "checkov"
 _REQUIREMENTS = "infra/checkov/requirements.txt"
-_CONDITION = re.compile(r"^(resource .*) = if \(.*\) \{$", re.MULTILINE)
-_SKIP = re.compile(r"^ *// checkov:skip=.*\n", re.MULTILINE)
-_BROKEN = re.compile(r"Failed to run check (\w+) on (?:.*/)?(\w[\w-]*\.bicep):(\S+)")
 
 #: Ends it as soon as it would look up a name or connect, whatever it does with errors.
 _OFFLINE = """
@@ -36,67 +32,25 @@ runpy.run_module("checkov.main", run_name="__main__")
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unread:
-    """An expression that checkov cannot read."""
-
-    #: The file that it is in, below infra/.
-    file: str
-    #: How it begins; it goes on to the bracket that closes it.
-    begins: str
-    #: What stands there in the copy: of the same type, so that every property keeps its place.
-    instead: str
-    #: Why the template keeps it.
-    why: str
-
-
-UNREAD = (
-    Unread(
-        file="main.bicep",
-        begins="fail(",
-        instead="''",
-        why="nothing else refuses a deployment before anything is created",
-    ),
-    Unread(
-        file="modules/app.bicep",
-        begins="toObject(",
-        instead="{}",
-        why="nothing else makes an object of names that are known at deployment only",
-    ),
-    Unread(
-        file="modules/network.bicep",
-        begins="cidrSubnet(",
-        instead="range",
-        why="otherwise whoever provisions would divide the range by hand",
-    ),
-)
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Objection:
-    """What is objected to: the file's name, the resource as checkov calls it, the check."""
+    """A check that a resource fails."""
 
-    file: str
-    resource: str
+    #: The type of the resource.
+    kind: str
     check: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What checkov says of a folder."""
+    """The result of a run."""
 
-    #: Files that it cannot parse, relative to the folder.
+    #: The names of the templates that checkov cannot parse.
     unparsed: set[str]
-    #: What fails, by the file's path in the folder.
-    failed: dict[str, set[Objection]]
-    #: What it was told to pass over, with the reason.
-    skipped: dict[Objection, str]
-    #: Checks that ended with an exception of their own, and so found nothing.
-    broken: set[Objection]
-
-    def objections(self) -> set[Objection]:
-        """Join what fails in all files."""
-        return set[Objection]().union(*self.failed.values())
+    #: The objections, by the name of the template.
+    failed: Mapping[str, set[Objection]]
+    #: How many resources it has looked at.
+    resources: int
 
 
 class Unavailable(Exception):
@@ -104,7 +58,7 @@ class Unavailable(Exception):
 
 
 def install(home: Path = _HOME) -> None:
-    """Make its environment, once: half a minute, and a network; raises Unavailable where there is none."""
+    """Make its environment, once: half a minute, and a network. Raises Unavailable if there is none."""
     done = subprocess.run(
         [sys.executable, "local/environment.py", str(home), _REQUIREMENTS],
         cwd=REPOSITORY,
@@ -116,27 +70,17 @@ def install(home: Path = _HOME) -> None:
         raise Unavailable(f"checkov is needed to check the templates: {done.stderr.strip()}")
 
 
-def copy_for_checkov(source: Path, target: Path, *, unread: Iterable[Unread] = UNREAD) -> Path:
-    """Copy a folder of Bicep, with what it cannot read replaced; an expression that is not there is an error."""
-    for path in sorted(source.rglob("*.bicep")):
-        copied = target / path.relative_to(source)
-        copied.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copied)
-        copied.write_text(_CONDITION.sub(r"\1 = {", copied.read_text(encoding="utf-8")), encoding="utf-8")
-    for each in unread:
-        _replace(target / each.file, each)
-    return target
-
-
-def without_skips(source: str) -> str:
-    """Remove the comments that tell checkov what to pass over."""
-    return _SKIP.sub("", source)
+def write_template(folder: Path, name: str, resources: Iterable[Mapping[str, Any]]) -> None:
+    """Write resources as a template that checkov reads."""
+    schema = "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#"
+    template = {"$schema": schema, "contentVersion": "1.0.0.0", "resources": list(resources)}
+    (folder / f"{name}.json").write_text(json.dumps(template, indent=2), encoding="utf-8")
 
 
 def check(folder: Path, *options: str) -> Report:
-    """Run it; raises Unavailable with its own last words where it gives no report."""
+    """Check each template of a folder. Raises Unavailable with checkov's own last words if it gives no report."""
     done = subprocess.run(
-        [_HOME / "bin" / "python", "-c", _OFFLINE, "-d", folder, "--framework", "bicep", "-o", "json", *options],
+        [_HOME / "bin" / "python", "-c", _OFFLINE, "-d", folder, "--framework", "arm", "-o", "json", *options],
         env={"PATH": os.defpath, "HOME": str(_HOME), "CKV_SKIP_PACKAGE_UPDATE_CHECK": "true"},
         capture_output=True,
         text=True,
@@ -144,37 +88,20 @@ def check(folder: Path, *options: str) -> Report:
     )
     if done.returncode not in (0, 1):
         raise Unavailable(done.stderr[-2000:])
-    results = json.loads(done.stdout)["results"]
+    if "Failed to run check" in done.stderr:
+        raise Unavailable(f"a check broke: {done.stderr[-2000:]}")
+    report = json.loads(done.stdout)
     failed: dict[str, set[Objection]] = {}
-    for each in results["failed_checks"]:
-        failed.setdefault(each["file_path"].lstrip("/"), set()).add(_objection(each))
+    for each in report["results"]["failed_checks"]:
+        failed.setdefault(Path(each["file_path"]).stem, set()).add(_objection(each))
     return Report(
-        unparsed={str(Path(path).relative_to(folder)) for path in results["parsing_errors"]},
+        unparsed={Path(path).stem for path in report["results"]["parsing_errors"]},
         failed=failed,
-        skipped={_objection(each): each["check_result"]["suppress_comment"] for each in results["skipped_checks"]},
-        broken={Objection(file, resource, name) for name, file, resource in _BROKEN.findall(done.stderr)},
+        resources=report["summary"]["resource_count"],
     )
 
 
-def _replace(path: Path, unread: Unread) -> None:
-    source = path.read_text(encoding="utf-8")
-    if unread.begins not in source:
-        raise ValueError(f"{unread.file} has no {unread.begins} any more: take it off the list")
-    while (start := source.find(unread.begins)) >= 0:
-        end = _closing(source, start + len(unread.begins))
-        source = source[:start] + unread.instead + source[end:]
-    path.write_text(source, encoding="utf-8")
-
-
-def _closing(source: str, start: int) -> int:
-    """Find the end of a call whose bracket opened just before `start`; no text in these calls has a bracket alone."""
-    depth = 1
-    for index, character in enumerate(source[start:], start):
-        depth += {"(": 1, ")": -1}.get(character, 0)
-        if depth == 0:
-            return index + 1
-    raise ValueError("a bracket is not closed")
-
-
-def _objection(found: dict[str, str]) -> Objection:
-    return Objection(Path(found["file_path"]).name, found["resource"], found["check_id"])
+def _objection(found: Mapping[str, str]) -> Objection:
+    """Read an objection; checkov calls a resource by type and name, with a dot between, and both can have dots."""
+    provider, _, rest = found["resource"].partition("/")
+    return Objection(f"{provider}/{rest.partition('.')[0]}", found["check_id"])

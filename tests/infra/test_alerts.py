@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +16,7 @@ from bridge.core.budget import LONGEST_PAUSE
 from infra.hooks.functions import names_in
 from local.azurite import Azurite
 from local.settings import REPOSITORY
-from tests.infra.bicep import Template, text, walk
+from tests.infra.bicep import DEPLOYMENTS, snapshot
 from tests.support.log_lines import written
 from tests.support.world import ENVIRONMENT, Stage, stage
 
@@ -54,23 +54,25 @@ def test_only_the_hosts_own_lines_are_read_without_an_event() -> None:
     assert without == OF_THE_HOST
 
 
-def alerts() -> Iterator[Mapping[str, str]]:
-    """Read the alerts of the template, with their plain values."""
-    template = Template.read(INFRA / "modules" / "alerts.bicep")
-    listed = template.of_kind("var")["alerts"].node
-    for node in walk(listed):
-        if node.type == "object":
-            lines = (line.strip().partition(": ") for line in text(node).splitlines() if ": " in line)
-            yield {key: value.strip("'") for key, _, value in lines if not key.startswith("//")}
+def alerts(deployment: str = "default") -> dict[str, dict[str, Any]]:
+    """Read the rules of a deployment, by the names of their queries."""
+    rules = snapshot(deployment).of_type("Microsoft.Insights/scheduledQueryRules")
+    return {name.removeprefix("bridge-"): each["properties"] for name, each in rules.items()}
+
+
+def action_groups(deployment: str) -> list[str]:
+    """Read where the alerts of a deployment go: all of them to the same groups."""
+    [found] = {tuple(each["actions"]["actionGroups"]) for each in alerts(deployment).values()}
+    return list(found)
 
 
 def test_every_query_is_an_alert_with_a_page_in_the_runbook() -> None:
     """And every alert has its query."""
-    found = list(alerts())
+    found = alerts()
     pages = set(re.findall(r"^### `([a-z-]+)`", (INFRA / "README.md").read_text(), re.MULTILINE))
 
-    assert {each["name"] for each in found} == QUERIES.keys() == pages
-    assert all(each["query"] == f"loadTextContent('../queries/{each['name']}.kql')" for each in found)
+    assert found.keys() == QUERIES.keys() == pages
+    assert {name: each["criteria"]["allOf"][0]["query"] for name, each in found.items()} == QUERIES
 
 
 def test_the_workbook_shows_what_the_alerts_read() -> None:
@@ -165,9 +167,8 @@ def test_the_host_lets_through_what_the_alerts_read() -> None:
 
 def test_the_longest_pause_is_within_the_alerts_window() -> None:
     """Otherwise it would end between two probes."""
-    [alert] = [each for each in alerts() if each["name"] == "source-denied"]
+    minutes = re.fullmatch(r"PT(\d+)M", alerts()["source-denied"]["windowSize"])
 
-    minutes = re.fullmatch(r"PT(\d+)M", alert["window"])
     assert minutes is not None
     assert timedelta(minutes=int(minutes[1])) >= 2 * LONGEST_PAUSE
 
@@ -198,10 +199,32 @@ def test_no_library_writes_lines(azurite: Azurite, caplog: pytest.LogCaptureFixt
     assert is_there or "storage.unavailable" in caplog.text
 
 
-def test_alerts_go_to_an_action_group_only_when_an_e_mail_is_given() -> None:
-    """Without one there is no group, and no alert names it."""
-    template = (INFRA / "modules" / "alerts.bicep").read_text()
+def test_without_an_address_alerts_only_show() -> None:
+    """There is no group then."""
+    assert action_groups("default") == []
+    assert not snapshot("default").of_type("Microsoft.Insights/actionGroups")
 
-    assert "resource operators 'Microsoft.Insights/actionGroups@2023-01-01' = if (!empty(email))" in template
-    assert "emailAddress: email" in template
-    assert "actionGroups: empty(email) ? [] : [operators.id]" in template
+
+def test_an_address_gets_every_alert() -> None:
+    """By a group of the deployment."""
+    group = snapshot("endpoint-with-key").one("Microsoft.Insights/actionGroups")
+
+    assert action_groups("endpoint-with-key") == [group["id"]]
+    assert [each["emailAddress"] for each in group["properties"]["emailReceivers"]] == ["operators@example.com"]
+
+
+def test_an_existing_action_group_gets_every_alert() -> None:
+    """No other group is made for it."""
+    assert [each.rpartition("/")[2] for each in action_groups("named-speech")] == ["on-call"]
+    assert not snapshot("named-speech").of_type("Microsoft.Insights/actionGroups")
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS)
+def test_an_alert_names_its_page_in_the_runbook(deployment: str) -> None:
+    """As a link, if the address of the runbook is known."""
+    found = {name: each["description"] for name, each in alerts(deployment).items()}
+
+    place = "infra/README.md, Runbook, "
+    if deployment == "named-speech":
+        place = "https://github.com/example/bridge/blob/main/infra/README.md#"
+    assert found == {name: f"What to do: {place}{name}" for name in QUERIES}

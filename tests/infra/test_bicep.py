@@ -1,91 +1,101 @@
-"""The templates hold together, as far as that can be told without the compiler; and the check finds what it is for."""
+"""The templates compile without a warning, and evaluate to the committed snapshots."""
 
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from local.settings import REPOSITORY
-from tests.infra.bicep_check import faults
-
-INFRA = REPOSITORY / "infra"
+from tests.infra.bicep import CONTEXT, DEPLOYMENTS, INFRA, SNAPSHOTS, bicep, sources
 
 
-def test_the_templates_hold_together() -> None:
-    """Every file parses, every name leads somewhere."""
-    assert len(list(INFRA.rglob("*.bicep"))) > 10
-    assert faults(INFRA) == []
+def test_there_is_a_snapshot_of_each_deployment() -> None:
+    """Of the default, and of each choice that changes resources; and of nothing else."""
+    written = {path.name.removesuffix(".snapshot.json") for path in SNAPSHOTS.glob("*.json")}
+
+    assert written == set(DEPLOYMENTS)
+    assert written == {"always-ready", "default", "endpoint-with-key", "entra", "named-speech", "private-network"}
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS)
+def test_a_deployment_evaluates_to_its_snapshot(deployment: str) -> None:
+    """After a change on purpose: `make snapshots`, and look at the difference."""
+    done = bicep("snapshot", SNAPSHOTS / f"{deployment}.bicepparam", "--mode", "validate", *CONTEXT)
+
+    assert (done.returncode, done.stderr) == (0, ""), f"{done.stdout}\nafter a change on purpose: make snapshots"
+
+
+def test_the_template_compiles_without_a_warning() -> None:
+    """With all its modules."""
+    done = bicep("build", INFRA / "main.bicep", "--stdout")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["resources"]
+
+
+@pytest.mark.parametrize("path", list(sources()), ids=lambda path: path.relative_to(INFRA).as_posix())
+def test_a_file_has_the_format_and_no_objection_of_the_linter(path: Path) -> None:
+    """The format of the compiler is the format of the project."""
+    linted = bicep("lint", path)
+    formatted = bicep("format", path, "--stdout")
+
+    assert (linted.returncode, linted.stdout, linted.stderr) == (0, "", "")
+    assert formatted.stdout == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "path", [INFRA / "main.bicepparam", *sorted(SNAPSHOTS.glob("*.bicepparam"))], ids=lambda path: path.stem
+)
+def test_a_parameter_file_compiles_without_a_warning(path: Path) -> None:
+    """Also without any variable."""
+    done = bicep("build-params", path, "--stdout")
+
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """Copy the templates, to spoil them."""
-    return Path(shutil.copytree(INFRA, tmp_path / "infra"))
+    return Path(shutil.copytree(INFRA, tmp_path / "infra", ignore=shutil.ignore_patterns("__pycache__")))
 
 
-@pytest.mark.parametrize(
-    ("file", "old", "new", "fault"),
-    [
-        ("main.bicep", "location: location\n  tags", "location: locaton\n  tags", "locaton is not defined"),
-        ("main.bicep", "toLower(", "toLowercase(", "toLowercase is not defined"),
-        ("main.bicep", "'modules/vault.bicep'", "'modules/safe.bicep'", "modules/safe.bicep does not exist"),
-        ("modules/alerts.bicep", "overdue.kql", "overdew.kql", "../queries/overdew.kql does not exist"),
-        ("modules/workbook.bicep", "workbook.json", "book.json", "../book.json does not exist"),
-        ("main.bicep", "    email: alertEmail", "    mail: alertEmail", "mail is no parameter of alerts.bicep"),
-        ("main.bicep", "    email: alertEmail\n", "", "email of alerts.bicep is not given"),
-        ("main.bicep", "vault.outputs.secretsUri", "vault.outputs.uri", "vault.bicep has no output uri"),
-        ("main.bicep", "speech!.outputs.name", "speech!.outputs.title", "speech.bicep has no output title"),
-        ("main.bicep", "module storage 'modules", "module storage = 'modules", "does not parse"),
-        ("main.bicep", "param alertEmail string", "param mail string\nparam alertEmail string", "mail is used nowhere"),
-        ("main.bicepparam", "param alertEmail =", "param mail =", "mail is no parameter of main.bicep"),
-        (
-            "main.bicepparam",
-            "param location = readEnvironmentVariable('AZURE_LOCATION', '')",
-            "",
-            "location of main.bicep is not given",
-        ),
-        (
-            "main.bicepparam",
-            "param keyVariables = filter(",
-            "param keyVariables = filtered(",
-            "filtered is not defined",
-        ),
-        ("main.bicepparam", "param settings = {", "param settings = {{", "does not parse"),
-        ("main.bicepparam", "./main.bicep", "./other.bicep", "other.bicep does not exist"),
-        (
-            "modules/storage.bicep",
-            "974c5e8b-45b9-4653-ba55-5f855dd0fb88",
-            "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3",
-            "the role 0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3 is written 2 times",
-        ),
-        (
-            "modules/storage.bicep",
-            "output name",
-            "output key string = account.listKeys().keys[0].value\noutput name",
-            "output key lists keys",
-        ),
-        (
-            "modules/vault.bicep",
-            "output name",
-            "var kept = '${newSigningKey}!'\noutput kept string = kept\noutput name",
-            "output kept shows a secret",
-        ),
-        (
-            "modules/vault.bicep",
-            "output name",
-            "output read string = vault.getSecret('SPEECH-KEY')\noutput name",
-            "output read lists keys",
-        ),
-    ],
-)
-def test_a_planted_mistake_is_found(copy: Path, file: str, old: str, new: str, fault: str) -> None:
-    """One of each kind."""
-    path = copy / file
-    source = path.read_text()
-    assert old in source
+def test_what_the_linter_would_warn_of_is_an_error(copy: Path) -> None:
+    """By infra/bicepconfig.json: a parameter that nothing uses, for instance."""
+    with (copy / "main.bicep").open("a") as file:
+        file.write("param unused string = ''\n")
 
-    path.write_text(source.replace(old, new, 1))
+    done = bicep("lint", copy / "main.bicep")
 
-    found = faults(copy)
-    assert found
-    assert any(each.endswith(fault) for each in found), found
+    assert done.returncode == 1
+    assert "Error no-unused-params" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def built() -> dict[str, dict[str, Any]]:
+    """Compile the template; its modules, by their names."""
+    done = bicep("build", INFRA / "main.bicep", "--stdout")
+    resources = json.loads(done.stdout)["resources"]
+    return {
+        name: each["properties"]["template"] for name, each in resources.items() if "template" in each["properties"]
+    }
+
+
+def test_what_azure_refuses_to_change_at_once_is_changed_in_turn(built: dict[str, dict[str, Any]]) -> None:
+    """Private endpoints of one storage account, secrets of one vault, subnets of one network."""
+    endpoints = built["endpoints"]["resources"]["endpoints"]["copy"]
+    secrets = built["vault"]["resources"]
+    subnets = built["network"]["resources"]
+
+    assert (endpoints["mode"], endpoints["batchSize"]) == ("serial", 1)
+    assert "signingKey" in secrets["speechKey"]["dependsOn"]
+    assert "appSubnet" in subnets["endpointsSubnet"]["dependsOn"]
+
+
+def test_no_output_shows_a_secret(built: dict[str, dict[str, Any]]) -> None:
+    """Outputs are kept with the deployment, and everyone who may read that reads them."""
+    text = json.dumps([each.get("outputs", {}) for each in built.values()])
+
+    assert "listKeys" not in text
+    assert "newSigningKey" not in text
+    assert "newSpeechKey" not in text

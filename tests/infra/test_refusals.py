@@ -1,99 +1,134 @@
-"""Wrong combinations of parameters are refused: the conditions of main.bicep, worked out for what somebody chose."""
+"""Combinations of variables that cannot work are refused before anything is created, each with its reason."""
 
-import re
-from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
-from local.settings import REPOSITORY
-from tests.infra.bicep import Template, properties, text, walk
+from tests.infra.bicep import Snapshot, evaluate
 
-MAIN = Template.read(REPOSITORY / "infra" / "main.bicep")
-
-SPEECH = "/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/speech"
+GROUP = "/subscriptions/aaaaaaaa-0000-0000-0000-000000000000/resourceGroups/g"
+SPEECH = f"{GROUP}/providers/Microsoft.CognitiveServices/accounts/speech"
 REGIONAL = "https://westeurope.api.cognitive.microsoft.com"
-
-#: What main.bicepparam hands over where nothing is chosen, of what the conditions ask about.
-NOTHING: dict[str, object] = {
-    "privateNetworking": False,
-    "networkRange": "",
-    "speechResourceId": "",
-    "speechEndpoint": "",
-    "speechUsesKey": False,
-    "newSpeechKey": "",
-    "settings": {"BRIDGE_AUTH": "", "BRIDGE_AUTH_TENANT": "", "BRIDGE_AUTH_AUDIENCE": ""},
-}
-
-#: The functions of Bicep that the conditions call.
-FUNCTIONS = {
-    "empty": lambda value: len(value) == 0,
-    "length": len,
-    "contains": lambda whole, key: key in whole,
-    "split": lambda whole, by: whole.split(by),
-}
-
-
-def evaluate(expression: str, names: Mapping[str, object]) -> object:
-    """Work out an expression of Bicep in Python: what the conditions use of it differs only in how it is written."""
-    expression = expression.replace("&&", " and ").replace("||", " or ")
-    expression = re.sub(r"\bsettings\.(\w+)", r"settings['\1']", re.sub(r"!(?!=)", " not ", expression))
-    return eval(expression, {"__builtins__": {}}, {**FUNCTIONS, **names})  # noqa: S307 - what main.bicep says
-
-
-def refused(chosen: Mapping[str, object]) -> list[str]:
-    """Give the reasons that somebody is told."""
-    names = {**NOTHING, **chosen}
-    for name in ("speechIsNamed", "speechIsCreated", "speechParts", "byToken"):
-        names[name] = evaluate(text(MAIN.of_kind("var")[name].node).partition(" = ")[2], names)
-    refusals = [properties(each) for each in walk(MAIN.of_kind("var")["refusals"].node) if each.type == "object"]
-    return [text(each["why"]).strip("'") for each in refusals if evaluate(text(each["holds"]), names)]
-
-
-def tokens(**settings: str) -> dict[str, object]:
-    """Choose tokens."""
-    return {"settings": {"BRIDGE_AUTH": "entra", "BRIDGE_AUTH_TENANT": "", "BRIDGE_AUTH_AUDIENCE": "", **settings}}
+ENVIRON = {"AZURE_ENV_NAME": "e", "AZURE_LOCATION": "westeurope"}
 
 
 @pytest.mark.parametrize(
     "chosen",
     [
-        {},
-        {"privateNetworking": True, "networkRange": "10.60.0.0/24"},
-        {"speechResourceId": SPEECH},
-        {"speechResourceId": SPEECH, "speechUsesKey": True},
-        {"speechResourceId": SPEECH, "speechUsesKey": True, "newSpeechKey": "key"},
-        {"speechEndpoint": REGIONAL, "speechUsesKey": True, "newSpeechKey": "key"},
-        tokens(BRIDGE_AUTH_TENANT="tenant", BRIDGE_AUTH_AUDIENCE="client"),
-        {"settings": {}},
+        {"SPEECH_RESOURCE_ID": SPEECH, "SPEECH_USES_KEY": "true", "NEW_SPEECH_KEY": "key"},
+        {"AZURE_LOCATION": "francecentral", "SPEECH_RESOURCE_ID": SPEECH},
+        {"AZURE_LOCATION": "francecentral", "SPEECH_PATH": "texttospeech"},
+        {"AZURE_LOCATION": "West Europe", "SPEECH_PATH": "avatar"},
+        {"ALWAYS_READY_HTTP": "40", "ALWAYS_READY_DELIVER": "40"},
     ],
+    ids=" ".join,
 )
-def test_what_can_be_right_is_not_refused(chosen: dict[str, object]) -> None:
-    """Each way that README.md describes."""
-    assert refused(chosen) == []
+def test_a_combination_that_can_work_is_not_refused(chosen: dict[str, str], tmp_path: Path) -> None:
+    """Beside the deployments that have a snapshot."""
+    evaluated = evaluate({**ENVIRON, **chosen}, tmp_path)
+
+    assert isinstance(evaluated, Snapshot), evaluated
+    assert set(evaluated.of_type("Microsoft.Resources/resourceGroups")) == {"rg-e"}
 
 
 @pytest.mark.parametrize(
-    ("chosen", "why"),
+    ("chosen", "reason"),
     [
-        ({"privateNetworking": True}, "PRIVATE_NETWORKING needs NETWORK_RANGE"),
-        ({"networkRange": "10.60.0.0/24"}, "NETWORK_RANGE is given"),
-        ({"speechResourceId": SPEECH, "speechEndpoint": REGIONAL, "speechUsesKey": True}, "give SPEECH_RESOURCE_ID or"),
-        ({"speechEndpoint": REGIONAL}, "SPEECH_ENDPOINT needs SPEECH_USES_KEY"),
-        ({"speechResourceId": SPEECH, "newSpeechKey": "key"}, "NEW_SPEECH_KEY is given"),
-        ({"speechUsesKey": True}, "SPEECH_USES_KEY needs SPEECH_RESOURCE_ID"),
-        ({"speechResourceId": "speech"}, "SPEECH_RESOURCE_ID is not the id"),
-        (tokens(), "BRIDGE_AUTH=entra needs"),
-        (tokens(BRIDGE_AUTH_TENANT="tenant"), "BRIDGE_AUTH=entra needs"),
-        (tokens(BRIDGE_AUTH_AUDIENCE="client"), "BRIDGE_AUTH=entra needs"),
+        ({"PRIVATE_NETWORKING": "true"}, "PRIVATE_NETWORKING needs NETWORK_RANGE"),
+        ({"NETWORK_RANGE": "10.60.0.0/24"}, "NETWORK_RANGE is given, but PRIVATE_NETWORKING is not true"),
+        (
+            {"SPEECH_RESOURCE_ID": SPEECH, "SPEECH_ENDPOINT": REGIONAL, "SPEECH_USES_KEY": "true"},
+            "give SPEECH_RESOURCE_ID or SPEECH_ENDPOINT, not both",
+        ),
+        ({"SPEECH_ENDPOINT": REGIONAL}, "SPEECH_ENDPOINT needs SPEECH_USES_KEY"),
+        ({"SPEECH_USES_KEY": "true"}, "SPEECH_USES_KEY needs SPEECH_RESOURCE_ID or SPEECH_ENDPOINT"),
+        ({"SPEECH_RESOURCE_ID": "mine"}, "SPEECH_RESOURCE_ID is not the id of a Speech resource"),
+        ({"SPEECH_RESOURCE_ID": SPEECH + "/more"}, "SPEECH_RESOURCE_ID is not the id of a Speech resource"),
+        ({"AZURE_LOCATION": "France Central"}, "AZURE_LOCATION is a region without batch avatar synthesis"),
+        ({"ALWAYS_READY_HTTP": "50"}, "ALWAYS_READY_HTTP and ALWAYS_READY_DELIVER may be at most MAXIMUM_INSTANCES"),
+        ({"ALWAYS_READY_DELIVER": "2", "MAXIMUM_INSTANCES": "1"}, "may be at most MAXIMUM_INSTANCES"),
+        ({"BRIDGE_AUTH": "entra"}, "BRIDGE_AUTH=entra needs BRIDGE_AUTH_TENANT and BRIDGE_AUTH_AUDIENCE"),
+        ({"BRIDGE_AUTH": "entra", "BRIDGE_AUTH_TENANT": "tenant"}, "BRIDGE_AUTH=entra needs"),
+        ({"BRIDGE_AUTH": "entra", "BRIDGE_AUTH_AUDIENCE": "client"}, "BRIDGE_AUTH=entra needs"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+def test_a_combination_that_cannot_work_is_refused_with_its_reason(
+    chosen: dict[str, str], reason: str, tmp_path: Path
+) -> None:
+    """That reason and no other."""
+    refused = evaluate({**ENVIRON, **chosen}, tmp_path)
+
+    assert isinstance(refused, str)
+    assert reason in refused
+    assert "; " not in refused
+
+
+def test_all_reasons_are_given_at_once(tmp_path: Path) -> None:
+    """A second attempt does not meet a second reason."""
+    refused = evaluate(
+        {**ENVIRON, "PRIVATE_NETWORKING": "true", "SPEECH_USES_KEY": "true", "BRIDGE_AUTH": "entra"}, tmp_path
+    )
+
+    assert isinstance(refused, str)
+    assert refused.count("; ") == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "parameter"),
+    [
+        ("INSTANCE_MEMORY_MB", "1024", "instanceMemoryMB"),
+        ("MAXIMUM_INSTANCES", "0", "maximumInstanceCount"),
+        ("HTTP_PER_INSTANCE", "2000", "httpPerInstanceConcurrency"),
     ],
 )
-def test_what_cannot_be_right_is_refused_with_its_reason(chosen: dict[str, object], why: str) -> None:
-    """One reason for each, and no other."""
-    (said,) = refused(chosen)
+def test_a_number_out_of_range_is_refused_without_the_hook_too(
+    name: str, value: str, parameter: str, tmp_path: Path
+) -> None:
+    """`az deployment` runs no hook."""
+    refused = evaluate({**ENVIRON, name: value}, tmp_path)
 
-    assert said.startswith(why)
+    assert isinstance(refused, str)
+    assert parameter in refused
 
 
-def test_every_wrong_is_told_at_once() -> None:
-    """Nobody is sent back twice."""
-    assert len(refused({"privateNetworking": True, "speechUsesKey": True, **tokens()})) == 3
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"AZURE_LOCATION": "westeurope"}, {"AZURE_LOCATION": "West Europe"}),
+        ({"AZURE_ENV_NAME": "team"}, {"AZURE_ENV_NAME": "Team"}),
+        (
+            {"ALWAYS_READY_HTTP": "0"},
+            {"ALWAYS_READY_HTTP": "", "PRIVATE_NETWORKING": "", "BRIDGE_POLL_SCHEDULE": "", "INSTANCE_MEMORY_MB": ""},
+        ),
+    ],
+    ids=["region", "name", "empty values"],
+)
+def test_two_spellings_of_one_choice_are_one_deployment(
+    one: dict[str, str], other: dict[str, str], tmp_path: Path
+) -> None:
+    """Another name of the app would be a second set of resources."""
+    first, second = (evaluate({**ENVIRON, **each}, tmp_path) for each in (one, other))
+
+    assert isinstance(first, Snapshot), first
+    assert isinstance(second, Snapshot), second
+    assert first.one("Microsoft.Web/sites")["name"] == second.one("Microsoft.Web/sites")["name"]
+    assert first.app_settings.keys() == second.app_settings.keys()
+    assert first.app_settings["BRIDGE_POLL_SCHEDULE"] == second.app_settings["BRIDGE_POLL_SCHEDULE"]
+
+
+def test_letters_of_a_resource_id_do_not_change_the_role_assignment(tmp_path: Path) -> None:
+    """The same assignment under another name would be refused."""
+    upper, lower = (
+        evaluate({**ENVIRON, "SPEECH_RESOURCE_ID": id_}, tmp_path) for id_ in (SPEECH.upper(), SPEECH.lower())
+    )
+
+    assert isinstance(upper, Snapshot), upper
+    assert isinstance(lower, Snapshot), lower
+    assert _speech_role(upper) == _speech_role(lower)
+
+
+def _speech_role(evaluated: Snapshot) -> str:
+    roles = evaluated.of_type("Microsoft.Authorization/roleAssignments")
+    [name] = [name for name in roles if "cognitiveservices" in name.lower()]
+    return name

@@ -1,99 +1,347 @@
-"""The resources are those that README.md promises: Flex Consumption, nothing open, children under their parents."""
+"""The evaluated deployments have the resources that README.md describes: names, roles, networks, nothing open."""
 
 import re
-from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
+from infra.hooks.functions import names_in
 from local.settings import REPOSITORY
-from tests.infra.bicep import Template, body, properties, text
+from tests.infra.bicep import DEPLOYMENTS, SUBSCRIPTION, Snapshot, snapshot
 
-INFRA = REPOSITORY / "infra"
-TEMPLATES = [Template.read(path) for path in sorted(INFRA.rglob("*.bicep"))]
+ACCOUNT, VAULT, SPEECH = (
+    "Microsoft.Storage/storageAccounts",
+    "Microsoft.KeyVault/vaults",
+    "Microsoft.CognitiveServices/accounts",
+)
+ROLE = "Microsoft.Authorization/roleAssignments"
+GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-"
+
+#: The roles by their ids, each with the type of the resource that is its scope.
+ROLES = {
+    "b7e6dc6d-f1e8-4753-8033-0f276bb0955b": ACCOUNT,  # Storage Blob Data Owner
+    "974c5e8b-45b9-4653-ba55-5f855dd0fb88": ACCOUNT,  # Storage Queue Data Contributor
+    "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3": ACCOUNT,  # Storage Table Data Contributor
+    "4633458b-17de-408a-b874-0445c86b69e6": VAULT,  # Key Vault Secrets User
+    "3913510d-42f4-4e42-8a64-420c390055eb": "Microsoft.Insights/components",  # Monitoring Metrics Publisher
+    "f2dc8367-1007-4938-bd23-fe263f013447": SPEECH,  # Cognitive Services Speech User
+}
 
 
-def read(module: str) -> Template:
-    """Read a module by its name."""
-    return Template.read(INFRA / "modules" / f"{module}.bicep")
+def roles(evaluated: Snapshot) -> dict[str, str]:
+    """Read the role assignments: the scope of each role."""
+    assigned = {}
+    for each in evaluated.resources:
+        if each["type"] == ROLE:
+            [scope] = re.findall(r"^\[extensionResourceId\('([^']+)', 'Microsoft.Authorization/role", each["id"])
+            role = each["properties"]["roleDefinitionId"].rpartition("/")[2]
+            assert role not in assigned
+            assert each["properties"]["principalType"] == "ServicePrincipal"
+            assert "/userAssignedIdentities/id-bridge-" in each["properties"]["principalId"]
+            assigned[role] = scope
+    return assigned
 
 
-def values(module: str, resource: str, *path: str) -> Mapping[str, str]:
-    """Read an object of a resource, by the keys that lead to it."""
-    found = body(read(module).of_kind("resource")[resource])
-    for key in path:
-        found = properties(found[key])
-    return {key: text(value) for key, value in found.items()}
+@pytest.mark.parametrize("deployment", DEPLOYMENTS)
+def test_each_role_is_given_on_one_resource(deployment: str) -> None:
+    """None reaches a whole group, and there are no others."""
+    evaluated = snapshot(deployment)
+    assigned = roles(evaluated)
+
+    expected = {role: kind for role, kind in ROLES.items() if kind != SPEECH or deployment != "endpoint-with-key"}
+    assert assigned.keys() == expected.keys()
+    assert all(re.search(f"/providers/{expected[role]}/[^/]+$", scope) for role, scope in assigned.items())
 
 
-def test_the_app_runs_on_flex_consumption() -> None:
-    """With its package in the container, fetched by the identity, and with what can be chosen in its place."""
-    settings = ("properties", "functionAppConfig")
+def test_the_role_on_a_named_speech_resource_is_in_its_own_subscription() -> None:
+    """All others are in the group of the bridge."""
+    scopes = roles(snapshot("named-speech"))
 
-    assert values("app", "plan", "sku") == {"name": "'FC1'", "tier": "'FlexConsumption'"}
-    assert values("app", "plan", "properties") == {"reserved": "true"}
-    assert values("app", "app", *settings, "deployment", "storage", "authentication") == {
-        "type": "'UserAssignedIdentity'",
-        "userAssignedIdentityResourceId": "identityId",
+    outside = {role for role, scope in scopes.items() if not scope.startswith(GROUP)}
+    [role] = outside
+    assert scopes[role] == (
+        "/subscriptions/33333333-3333-3333-3333-333333333333/resourceGroups/Media"
+        "/providers/Microsoft.CognitiveServices/accounts/Speech-Of-Media"
+    )
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS)
+def test_every_resource_of_its_own_is_in_one_group(deployment: str) -> None:
+    """In the region that was chosen, with azd's tag, by which `azd down` and the portal find them."""
+    evaluated = snapshot(deployment)
+
+    for each in evaluated.resources:
+        assert each.get("tags", {}).get("azd-env-name", deployment) == deployment
+        assert each.get("location", "global") in ("westeurope", "francecentral", "global")
+        if not each["id"].startswith("["):
+            assert each["id"].lower().startswith(f"{GROUP}{deployment}".lower()), each["id"]
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS)
+def test_names_are_within_the_limits_of_azure(deployment: str) -> None:
+    """Storage accounts and vaults have at most 24 characters, apps 60, Speech 64."""
+    evaluated = snapshot(deployment)
+
+    assert re.fullmatch(r"[a-z0-9]{3,24}", evaluated.one(ACCOUNT)["name"])
+    assert re.fullmatch(r"[a-z][a-z0-9-]{2,23}", evaluated.one(VAULT)["name"])
+    assert re.fullmatch(r"[a-z0-9-]{2,60}", evaluated.one("Microsoft.Web/sites")["name"])
+    assert all(re.fullmatch(r"[a-z0-9-]{2,64}", name) for name in evaluated.of_type(SPEECH))
+
+
+def test_two_deployments_share_no_name() -> None:
+    """Names of storage accounts, vaults, apps and Speech resources are the world's."""
+    kinds = (ACCOUNT, VAULT, SPEECH, "Microsoft.Web/sites")
+    names = [name for each in DEPLOYMENTS for kind in kinds for name in snapshot(each).of_type(kind)]
+
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS)
+def test_the_app_runs_on_flex_consumption(deployment: str) -> None:
+    """Its package is in the container, and its identity reads everything."""
+    evaluated = snapshot(deployment)
+    config, plan = evaluated.app["functionAppConfig"], evaluated.one("Microsoft.Web/serverfarms")
+    identity = evaluated.one("Microsoft.ManagedIdentity/userAssignedIdentities")["id"]
+
+    assert plan["sku"] == {"name": "FC1", "tier": "FlexConsumption"}
+    assert plan["properties"] == {"reserved": True}
+    assert config["runtime"] == {"name": "python", "version": "3.13"}
+    assert config["deployment"]["storage"]["authentication"] == {
+        "type": "UserAssignedIdentity",
+        "userAssignedIdentityResourceId": identity,
     }
-    chosen = values("app", "app", *settings, "scaleAndConcurrency")
-    assert {name: chosen[name] for name in chosen if name != "triggers"} == {
-        name: name for name in ("instanceMemoryMB", "maximumInstanceCount", "alwaysReady")
+    assert set(evaluated.one("Microsoft.Web/sites")["identity"]["userAssignedIdentities"]) == {identity}
+    assert evaluated.app["keyVaultReferenceIdentity"] == identity
+
+
+def test_instances_are_replaced_one_after_another() -> None:
+    """The default of Flex ends every invocation at each deployment and each changed setting."""
+    app = snapshot("default").one("Microsoft.Web/sites")
+
+    assert app["properties"]["functionAppConfig"]["siteUpdateStrategy"] == {"type": "RollingUpdate"}
+    assert app["apiVersion"] >= "2024-11-01"
+
+
+def scale(deployment: str) -> dict[str, Any]:
+    """Read how the app scales."""
+    return dict(snapshot(deployment).app["functionAppConfig"]["scaleAndConcurrency"])
+
+
+def test_nothing_is_kept_warm_unless_chosen() -> None:
+    """The defaults are the cheapest."""
+    assert scale("default") == {
+        "instanceMemoryMB": 512,
+        "maximumInstanceCount": 40,
+        "alwaysReady": [],
+        "triggers": {"http": {"perInstanceConcurrency": 16}},
     }
-    assert values("app", "app", *settings, "scaleAndConcurrency", "triggers", "http") == {
-        "perInstanceConcurrency": "httpPerInstanceConcurrency"
+
+
+def test_instances_are_kept_warm_by_group() -> None:
+    """The group of deliveries has the name of its function."""
+    assert scale("always-ready") == {
+        "instanceMemoryMB": 2048,
+        "maximumInstanceCount": 100,
+        "alwaysReady": [
+            {"name": "http", "instanceCount": 1},
+            {"name": "function:deliver", "instanceCount": 2},
+        ],
+        "triggers": {"http": {"perInstanceConcurrency": 32}},
     }
-
-
-def test_nothing_is_kept_warm_unless_it_is_asked_for() -> None:
-    """The defaults are the cheapest that there are."""
-    declared = Template.read(INFRA / "main.bicep").of_kind("param")
-    defaults = {name: text(each.node).partition(" = ")[2] for name, each in declared.items()}
-
-    assert defaults["instanceMemoryMB"] == "512"
-    assert defaults["alwaysReadyHttp"] == defaults["alwaysReadyDeliver"] == "0"
-    assert defaults["privateNetworking"] == "false"
+    assert "deliver" in names_in(REPOSITORY / "function_app.py")
 
 
 @pytest.mark.parametrize(
-    ("module", "resource", "expected"),
+    ("kind", "expected"),
     [
         (
-            "storage",
-            "account",
+            ACCOUNT,
             {
-                "allowSharedKeyAccess": "false",
-                "allowBlobPublicAccess": "false",
-                "minimumTlsVersion": "'TLS1_2'",
-                "supportsHttpsTrafficOnly": "true",
+                "allowSharedKeyAccess": False,
+                "allowBlobPublicAccess": False,
+                "allowCrossTenantReplication": False,
+                "minimumTlsVersion": "TLS1_2",
+                "supportsHttpsTrafficOnly": True,
             },
         ),
-        ("monitoring", "insights", {"DisableLocalAuth": "true"}),
-        ("speech", "account", {"disableLocalAuth": "true", "customSubDomainName": "name"}),
-        ("vault", "vault", {"enableRbacAuthorization": "true", "enablePurgeProtection": "true"}),
-        ("app", "app", {"httpsOnly": "true", "keyVaultReferenceIdentity": "identityId"}),
+        ("Microsoft.Insights/components", {"DisableLocalAuth": True}),
+        (SPEECH, {"disableLocalAuth": True}),
+        (VAULT, {"enableRbacAuthorization": True, "enablePurgeProtection": True, "enableSoftDelete": True}),
+        ("Microsoft.Web/sites", {"httpsOnly": True}),
     ],
 )
-def test_nothing_is_open_that_need_not_be(module: str, resource: str, expected: dict[str, str]) -> None:
-    """No keys, no public blobs, no old TLS; checkov does not look at all of these."""
-    assert expected.items() <= values(module, resource, "properties").items()
+def test_nothing_is_open_that_need_not_be(kind: str, expected: dict[str, Any]) -> None:
+    """No keys, no public blobs, no old TLS."""
+    assert expected.items() <= snapshot("default").one(kind)["properties"].items()
 
 
-@pytest.mark.parametrize("module", ["storage", "vault"])
-def test_private_networking_closes_storage_and_vault(module: str) -> None:
-    """Both are told the same, and nobody but private endpoints is let in then."""
-    resource = {"storage": "account", "vault": "vault"}[module]
-    told = properties(body(Template.read(INFRA / "main.bicep").of_kind("module")[module])["params"])
+def test_a_created_speech_resource_has_the_subdomain_that_tokens_need() -> None:
+    """Its name, which is free in the world."""
+    speech = snapshot("default").one(SPEECH)
 
-    assert text(told["isPublic"]) == "!privateNetworking"
-    assert values(module, resource, "properties")["publicNetworkAccess"] == "isPublic ? 'Enabled' : 'Disabled'"
-    assert values(module, resource, "properties", "networkAcls")["defaultAction"] == "isPublic ? 'Allow' : 'Deny'"
+    assert speech["properties"]["customSubDomainName"] == speech["name"]
 
 
-def test_children_name_their_parent() -> None:
-    """By the parent's symbol, so that they wait for it; a path in the name would be only text."""
-    for template in TEMPLATES:
-        for name, each in template.of_kind("resource").items():
-            kind = re.search(r"'([\w.]+(?:/\w+)+)@", text(each.node))
-            assert kind is not None
-            assert (kind[1].count("/") > 1) == ("parent" in body(each)), (template.path.name, name)
-            assert "/" not in text(body(each)["name"]), (template.path.name, name)
+@pytest.mark.parametrize("deployment", DEPLOYMENTS)
+def test_deployments_need_a_token_and_new_tls(deployment: str) -> None:
+    """No FTP, no publishing passwords."""
+    evaluated = snapshot(deployment)
+    policies = evaluated.of_type("Microsoft.Web/sites/basicPublishingCredentialsPolicies")
+    config = evaluated.app["siteConfig"]
+
+    assert {name.rpartition("/")[2]: each["properties"]["allow"] for name, each in policies.items()} == {
+        "ftp": False,
+        "scm": False,
+    }
+    assert (config["ftpsState"], config["minTlsVersion"], config["scmMinTlsVersion"]) == ("Disabled", "1.2", "1.2")
+
+
+def test_the_api_is_open_to_every_address_by_default() -> None:
+    """Keys or tokens guard it."""
+    config = snapshot("default").app["siteConfig"]
+
+    assert config["ipSecurityRestrictionsDefaultAction"] == "Allow"
+    assert config["ipSecurityRestrictions"] == []
+
+
+def test_the_api_is_open_to_the_chosen_ranges_only() -> None:
+    """Deployments stay possible from elsewhere: they go to another host name, with a token."""
+    config = snapshot("entra").app["siteConfig"]
+
+    assert config["ipSecurityRestrictionsDefaultAction"] == "Deny"
+    assert [(each["ipAddress"], each["action"]) for each in config["ipSecurityRestrictions"]] == [
+        ("198.51.100.0/24", "Allow"),
+        ("2001:db8::/32", "Allow"),
+    ]
+    assert len({each["priority"] for each in config["ipSecurityRestrictions"]}) == 2
+    assert config["scmIpSecurityRestrictionsUseMain"] is False
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS)
+def test_reads_and_changes_of_secrets_are_logged(deployment: str) -> None:
+    """In the workspace of the deployment."""
+    evaluated = snapshot(deployment)
+    [setting] = evaluated.of_type("Microsoft.Insights/diagnosticSettings").values()
+
+    assert f"/vaults/{evaluated.one(VAULT)['name']}/" in setting["id"]
+    assert setting["properties"]["workspaceId"] == evaluated.one("Microsoft.OperationalInsights/workspaces")["id"]
+    assert setting["properties"]["logs"] == [{"categoryGroup": "audit", "enabled": True}]
+
+
+@pytest.mark.parametrize(("deployment", "cap"), [("default", 1), ("always-ready", 0.5)])
+def test_the_log_has_a_daily_cap(deployment: str, cap: float) -> None:
+    """A stranger who is refused writes lines too."""
+    workspace = snapshot(deployment).one("Microsoft.OperationalInsights/workspaces")
+
+    assert workspace["properties"]["workspaceCapping"] == {"dailyQuotaGb": cap}
+
+
+def test_secrets_are_written_only_where_given_and_one_after_the_other() -> None:
+    """A vault can refuse two first writes at once."""
+    secrets = snapshot("default").of_type("Microsoft.KeyVault/vaults/secrets")
+    named = {name.rpartition("/")[2]: each for name, each in secrets.items()}
+
+    assert {name: each["condition"] for name, each in named.items()} == {
+        "BRIDGE-SIGNING-KEYS": "[not(empty(parameters('newSigningKey')))]",
+        "SPEECH-KEY": "[not(empty(parameters('newSpeechKey')))]",
+    }
+
+
+def test_without_private_networking_there_is_no_network() -> None:
+    """Nothing that costs without being used."""
+    kinds = {each["type"] for each in snapshot("default").resources}
+
+    assert not {kind for kind in kinds if kind.startswith("Microsoft.Network/")}
+    assert snapshot("default").app.get("virtualNetworkSubnetId") is None
+    assert snapshot("default").outputs["BRIDGE_OUTBOUND_ADDRESS"] == ""
+
+
+@pytest.mark.parametrize("kind", [ACCOUNT, VAULT])
+def test_private_networking_closes_storage_and_vault(kind: str) -> None:
+    """Private endpoints alone are let in then."""
+    closed, opened = (snapshot(each).one(kind)["properties"] for each in ("private-network", "default"))
+
+    assert (closed["publicNetworkAccess"], closed["networkAcls"]["defaultAction"]) == ("Disabled", "Deny")
+    assert (opened["publicNetworkAccess"], opened["networkAcls"]["defaultAction"]) == ("Enabled", "Allow")
+
+
+def test_private_endpoints_lead_to_storage_and_vault() -> None:
+    """Each in the subnet for them, with the DNS zone of its service."""
+    evaluated = snapshot("private-network")
+    endpoints = evaluated.of_type("Microsoft.Network/privateEndpoints").values()
+    links = [each["properties"]["privateLinkServiceConnections"][0]["properties"] for each in endpoints]
+    zones = list(evaluated.of_type("Microsoft.Network/privateDnsZones"))
+
+    assert {(each["groupIds"][0], each["privateLinkServiceId"].split("/")[-2]) for each in links} == {
+        ("blob", "storageAccounts"),
+        ("queue", "storageAccounts"),
+        ("table", "storageAccounts"),
+        ("vault", "vaults"),
+    }
+    assert all(each["properties"]["subnet"]["id"].endswith("/subnets/endpoints") for each in endpoints)
+    assert [zone.split("privatelink.")[1].partition(".")[0] for zone in zones] == [
+        "blob",
+        "queue",
+        "table",
+        "vaultcore",
+    ]
+
+
+def test_the_app_is_in_its_own_subnet_and_has_one_address() -> None:
+    """The subnets divide the range, and callbacks leave through the gateway."""
+    evaluated = snapshot("private-network")
+    subnets = {
+        name.rpartition("/")[2]: each["properties"]
+        for name, each in evaluated.of_type("Microsoft.Network/virtualNetworks/subnets").items()
+    }
+    [gateway] = evaluated.of_type("Microsoft.Network/natGateways").values()
+    [address] = evaluated.of_type("Microsoft.Network/publicIPAddresses").values()
+
+    assert {name: each["addressPrefix"] for name, each in subnets.items()} == {
+        "app": "10.60.0.0/26",
+        "endpoints": "10.60.0.64/26",
+    }
+    assert subnets["app"]["delegations"][0]["properties"] == {"serviceName": "Microsoft.App/environments"}
+    assert subnets["app"]["natGateway"]["id"] == gateway["id"]
+    assert gateway["properties"]["publicIpAddresses"] == [{"id": address["id"]}]
+    assert evaluated.app["virtualNetworkSubnetId"].endswith("/subnets/app")
+    assert address["id"] in evaluated.outputs["BRIDGE_OUTBOUND_ADDRESS"]
+
+
+def rules(group: str) -> list[tuple[int, str, str, str, str]]:
+    """Read the rules of a network security group, in the order in which they hold."""
+    found = snapshot("private-network").one("Microsoft.Network/networkSecurityGroups", group)
+    properties = (each["properties"] for each in found["properties"]["securityRules"])
+    return sorted(
+        (
+            each["priority"],
+            each["access"],
+            each["direction"],
+            each["destinationAddressPrefix"],
+            each["destinationPortRange"],
+        )
+        for each in properties
+    )
+
+
+def test_out_of_the_apps_subnet_lead_endpoints_allowed_networks_and_the_internet() -> None:
+    """A second check behind that of the app. IPv6 ranges are left out: the network is IPv4."""
+    assert rules("-app") == [
+        (100, "Allow", "Outbound", "10.60.0.64/26", "443"),
+        (110, "Allow", "Outbound", "10.60.0.0/26", "*"),
+        (200, "Allow", "Outbound", "10.7.0.0/16", "*"),
+        (4000, "Deny", "Outbound", "VirtualNetwork", "*"),
+    ]
+
+
+def test_private_endpoints_take_https_only() -> None:
+    """Rules hold for them only if the subnet says so."""
+    evaluated = snapshot("private-network")
+    subnet = evaluated.one("Microsoft.Network/virtualNetworks/subnets", "/endpoints")["properties"]
+
+    assert rules("-endpoints") == [
+        (100, "Allow", "Inbound", "10.60.0.64/26", "443"),
+        (4000, "Deny", "Inbound", "*", "*"),
+    ]
+    assert subnet["networkSecurityGroup"]["id"].endswith("-endpoints")
+    assert subnet["privateEndpointNetworkPolicies"] == "NetworkSecurityGroupEnabled"

@@ -1,8 +1,7 @@
 """The templates say what the code, the README and the local start say."""
 
+import json
 import re
-from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 
@@ -12,27 +11,25 @@ from bridge.core.errors import Misconfigured
 from bridge.settings import Settings, read_settings
 from infra.hooks.after_provision import SECRETS
 from infra.hooks.before_provision import SECRET
-from infra.hooks.functions import names_in
-from local.settings import REPOSITORY, app_environment
 from local.settings import Settings as LocalSettings
-from tests.infra.bicep import GUID, Template, body, properties, text, walk
+from local.settings import app_environment
+from tests.infra.bicep import DEPLOYMENTS, INFRA, bicep, snapshot
 from tests.support.world import SIGNING_KEY
 
-INFRA = REPOSITORY / "infra"
-APP = Template.read(INFRA / "modules" / "app.bicep")
-PARAMETERS = Template.read(INFRA / "main.bicepparam")
 README = (INFRA / "README.md").read_text()
 
-#: What the function host reads by itself, and the app does not.
+#: The settings that the function host reads, and the app does not.
 OF_THE_HOST = {
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
     "APPLICATIONINSIGHTS_CONNECTION_STRING",
+    "AzureWebJobsDisableHomepage",
     "AzureWebJobsStorage__blobServiceUri",
     "AzureWebJobsStorage__credential",
+    "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT",
     "PYTHON_THREADPOOL_THREAD_COUNT",
 }
 
-#: What Flex Consumption refuses, or says elsewhere.
+#: The settings that Flex Consumption refuses, or has elsewhere.
 REFUSED = {
     "ENABLE_ORYX_BUILD",
     "FUNCTIONS_EXTENSION_VERSION",
@@ -42,29 +39,27 @@ REFUSED = {
     "WEBSITE_RUN_FROM_PACKAGE",
 }
 
+#: The variables that main.bicepparam reads.
+READ = set(re.findall(r"readEnvironmentVariable\('(\w+)'", (INFRA / "main.bicepparam").read_text()))
 
-def object_in(template: Template, kind: str, name: str) -> Mapping[str, str]:
-    """Read the largest object of a declaration as keys and what stands there."""
-    nodes = walk(template.of_kind(kind)[name].node)
-    largest = max((properties(node) for node in nodes if node.type == "object"), key=len)
-    return {key: text(value) for key, value in largest.items()}
-
-
-TOLD = object_in(APP, "resource", "appSettings")
-CHOSEN = object_in(PARAMETERS, "var", "settings")
+#: The settings of the app where nothing is chosen; a value in brackets is one that only Azure knows.
+DEFAULT = snapshot("default").app_settings
 CODE = {field.alias for field in Settings.model_fields.values() if field.alias}
 
 
 def test_the_templates_set_what_the_code_reads() -> None:
-    """Everything but the connection string, which is for storage with keys."""
-    assert {*TOLD, *CHOSEN} - OF_THE_HOST == CODE - {"AzureWebJobsStorage"}
-    assert set(TOLD) >= OF_THE_HOST
-    assert not set(TOLD) & set(CHOSEN)
+    """All settings but the connection string, which is for storage with keys."""
+    assert DEFAULT.keys() - OF_THE_HOST - {"SPEECH_OTHER_ENDPOINTS"} == CODE - {
+        "AzureWebJobsStorage",
+        "SPEECH_OTHER_ENDPOINTS",
+    }
+    assert DEFAULT.keys() >= OF_THE_HOST
 
 
-def test_nothing_is_set_that_flex_consumption_refuses() -> None:
+@pytest.mark.parametrize("deployment", DEPLOYMENTS)
+def test_nothing_is_set_that_flex_consumption_refuses(deployment: str) -> None:
     """A deployment would fail, or start an app that does not."""
-    assert not {name for path in INFRA.rglob("*.bicep*") for name in REFUSED if name in path.read_text()}
+    assert not snapshot(deployment).app_settings.keys() & REFUSED
 
 
 def test_the_local_start_sets_only_what_the_code_reads() -> None:
@@ -78,35 +73,37 @@ def test_the_local_start_sets_only_what_the_code_reads() -> None:
 
 def test_a_setting_is_chosen_by_its_own_name() -> None:
     """`azd env set BRIDGE_RETENTION 7d` is all there is to it."""
-    assert all(f"readEnvironmentVariable('{name}', " in value for name, value in CHOSEN.items())
+    chosen = {name for name in DEFAULT if name in READ}
+    environ = {name: f"value of {name}" for name in chosen}
+
+    done = bicep("build-params", INFRA / "main.bicepparam", "--stdout", environ={**environ, "SPEECH_ENDPOINT": ""})
+
+    built = json.loads(json.loads(done.stdout)["parametersJson"])["parameters"]["settings"]["value"]
+    assert built == {name: f"value of {name}" for name in chosen - {"SPEECH_ENDPOINT"}}
 
 
 def test_every_parameter_is_in_the_readme_and_no_other() -> None:
-    """What azd can be told beside the app's settings."""
-    read = set(re.findall(r"readEnvironmentVariable\('(\w+)'", (INFRA / "main.bicepparam").read_text()))
+    """The variables that azd can set beside the app's settings."""
     documented = set(re.findall(r"^\| `([A-Z_]+)` \|", README.split("## What can be chosen")[1], re.MULTILINE))
+    of_azd = {"AZURE_ENV_NAME", "AZURE_LOCATION", "NEW_SIGNING_KEY"}
 
-    assert documented == read - CHOSEN.keys() - {"AZURE_ENV_NAME", "AZURE_LOCATION", "NEW_SIGNING_KEY"}
+    assert documented == READ - (DEFAULT.keys() - {"SPEECH_ENDPOINT"}) - of_azd
 
 
 def told(**other: str) -> dict[str, str]:
-    """Say what an app is told where nothing is chosen, with names that Azure would give."""
-    defaults = {
-        name: found[1]
-        for name, value in CHOSEN.items()
-        if (found := re.search(r"readEnvironmentVariable\('\w+', '(.*)'\)", value))
-    }
-    given = {
+    """Give an app's settings where nothing is chosen, with the names that Azure would put in."""
+    known = {
         "AzureWebJobsStorage__accountName": "stbridge",
         "AzureWebJobsStorage__clientId": "00000000-0000-0000-0000-000000000000",
         "AzureWebJobsStorage__tableServiceUri": "https://stbridge.table.core.windows.net/",
         "AzureWebJobsStorage__queueServiceUri": "https://stbridge.queue.core.windows.net/",
-        "SPEECH_ENDPOINT": "https://speech-bridge.cognitiveservices.azure.com/",
-        "SPEECH_KEY": "",
+        "SPEECH_ENDPOINT": "https://speech-bridge.cognitiveservices.azure.com",
+        "SPEECH_OTHER_ENDPOINTS": "https://westeurope.api.cognitive.microsoft.com",
         "BRIDGE_SIGNING_KEYS": SIGNING_KEY,
     }
-    assert {*defaults, *given} == CODE - {"AzureWebJobsStorage"}
-    return {**defaults, **given, **other}
+    plain = {name: value for name, value in DEFAULT.items() if not value.startswith("[")}
+    assert {*plain, *known} >= CODE - {"AzureWebJobsStorage"}
+    return {**plain, **known, **other}
 
 
 def test_the_app_takes_what_the_templates_say() -> None:
@@ -134,70 +131,72 @@ def test_what_only_azure_can_know_is_misconfigured(name: str, value: str, says: 
     assert any(says in problem for problem in caught.value.problems.values())
 
 
-def test_a_wrong_combination_is_refused_before_anything_is_created() -> None:
-    """Each has a condition and a reason, and the first resource fails with all the reasons."""
-    main = Template.read(INFRA / "main.bicep")
-    refusals = [properties(each) for each in walk(main.of_kind("var")["refusals"].node) if each.type == "object"]
-    name = text(body(main.of_kind("resource")["group"])["name"])
-
-    assert len(refusals) >= 8
-    assert all({"holds", "why"} == set(each) for each in refusals)
-    assert text(main.of_kind("var")["refused"].node).endswith("filter(refusals, each => each.holds)")
-    assert name.startswith("empty(refused) ?")
-    assert name.endswith(": fail(join(map(refused, each => each.why), '; '))")
-
-
 def test_names_are_those_of_the_code() -> None:
-    """Table, queue, the function that is kept warm, secrets, threads."""
-    storage = set(Template.read(INFRA / "modules" / "storage.bicep").strings())
-    vault = set(Template.read(INFRA / "modules" / "vault.bicep").strings())
-    warm = [each.partition(":")[2] for each in APP.strings() if each.startswith("function:")]
+    """Table, queue, secrets, threads."""
+    evaluated = snapshot("default")
     local = app_environment(LocalSettings.read({"LOCAL_DIR": "/nowhere"}), {"BRIDGE_SIGNING_KEYS": SIGNING_KEY})
+    account = "Microsoft.Storage/storageAccounts"
 
-    assert {TABLE, DELIVERIES_QUEUE} <= storage
-    assert set(warm) <= set(names_in(REPOSITORY / "function_app.py"))
-    assert SECRET in vault
-    assert TOLD["BRIDGE_SIGNING_KEYS"].endswith(f"/{SECRET})'")
-    assert "'SPEECH-KEY'" in Path(INFRA / "modules" / "vault.bicep").read_text()
-    assert "/SPEECH-KEY)" in TOLD["SPEECH_KEY"]
-    assert TOLD["PYTHON_THREADPOOL_THREAD_COUNT"] == f"'{local['PYTHON_THREADPOOL_THREAD_COUNT']}'"
+    assert evaluated.one(f"{account}/tableServices/tables")["name"].endswith(f"/{TABLE}")
+    assert evaluated.one(f"{account}/queueServices/queues")["name"].endswith(f"/{DELIVERIES_QUEUE}")
+    assert evaluated.one("Microsoft.KeyVault/vaults/secrets", f"/{SECRET}")
+    assert DEFAULT["PYTHON_THREADPOOL_THREAD_COUNT"] == local["PYTHON_THREADPOOL_THREAD_COUNT"]
+
+
+#: A Key Vault reference whose vault only Azure knows.
+REFERENCE = re.compile(
+    r"\[format\('@Microsoft\.KeyVault\(SecretUri=\{0\}(.+)\)', reference\(.+\)\.vaultUri(?:, '(.+)')?\)\]"
+)
+
+
+def references(deployment: str) -> dict[str, str]:
+    """Read the Key Vault references: the end of the secret's address, by setting."""
+    found = ((name, REFERENCE.fullmatch(value)) for name, value in snapshot(deployment).app_settings.items())
+    return {name: match[1].replace("{1}", match[2] or "") for name, match in found if match}
+
+
+def test_keys_are_read_from_the_newest_version_of_their_secrets() -> None:
+    """A reference without a slash at its end may keep an old version."""
+    assert references("default") == {"BRIDGE_SIGNING_KEYS": f"secrets/{SECRET}/"}
+    assert references("endpoint-with-key") == {
+        "BRIDGE_SIGNING_KEYS": f"secrets/{SECRET}/",
+        "SPEECH_KEY": "secrets/SPEECH-KEY/",
+        "VOICES_KEY": "secrets/VOICES-KEY/",
+        "Other_Key2": "secrets/Other-Key2/",
+    }
+
+
+def test_the_regional_host_of_a_speech_resource_is_another_endpoint_of_the_source() -> None:
+    """Speech names it in `Operation-Location`, and clients pass that on."""
+    created, named, given = (
+        snapshot(each).app_settings["SPEECH_OTHER_ENDPOINTS"]
+        for each in ("default", "named-speech", "endpoint-with-key")
+    )
+
+    assert "api.cognitive.microsoft.com" in created
+    assert "api.cognitive.microsoft.com" in named
+    assert "Speech-Of-Media', '2024-10-01', 'full').location" in named
+    assert given == "https://speech.example.com"
+
+
+def test_a_body_that_the_app_would_refuse_is_not_read_by_the_host() -> None:
+    """The host buffers 100 MB before the app sees a byte."""
+    assert DEFAULT["FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"] == str(1024 * 1024)
+
+
+def test_the_root_shows_no_page_of_azure() -> None:
+    """It would tell every visitor that a Functions app is here."""
+    assert DEFAULT["AzureWebJobsDisableHomepage"] == "true"
 
 
 def test_secrets_are_read_from_the_environment_that_the_hooks_clean() -> None:
     """Every secure parameter."""
-    main = Template.read(INFRA / "main.bicep")
-    secure = {name for name, each in main.of_kind("param").items() if "secure" in each.decorators}
-    given = PARAMETERS.of_kind("var")
+    done = bicep("build", INFRA / "main.bicep", "--stdout")
+    secure = {
+        name for name, each in json.loads(done.stdout)["parameters"].items() if each["type"].lower() == "securestring"
+    }
+    environ = {name: f"value of {name}" for name in SECRETS}
+    built = bicep("build-params", INFRA / "main.bicepparam", "--stdout", environ=environ)
+    parameters = json.loads(json.loads(built.stdout)["parametersJson"])["parameters"]
 
-    read = {re.findall(r"readEnvironmentVariable\('(\w+)'", text(given[name].node))[0] for name in secure}
-
-    assert read == set(SECRETS)
-
-
-ROLES = {
-    "modules/storage.bicep": {
-        "b7e6dc6d-f1e8-4753-8033-0f276bb0955b",
-        "974c5e8b-45b9-4653-ba55-5f855dd0fb88",
-        "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3",
-    },
-    "modules/monitoring.bicep": {"3913510d-42f4-4e42-8a64-420c390055eb"},
-    "modules/asked-speech.bicep": {"f2dc8367-1007-4938-bd23-fe263f013447"},
-    "modules/vault.bicep": {"4633458b-17de-408a-b874-0445c86b69e6"},
-}
-
-
-def test_each_role_is_given_on_one_resource_only() -> None:
-    """No role reaches a whole group; these six and no others."""
-    found = {}
-    for path in INFRA.rglob("*.bicep"):
-        template = Template.read(path)
-        guids = {each for each in template.strings() if GUID.fullmatch(each)}
-        assignments = [each for each in template.of_kind("resource").values() if "roleAssignments@" in text(each.node)]
-        if guids or assignments:
-            found[path.relative_to(INFRA).as_posix()] = guids
-        for each in assignments:
-            scope = re.search(r"scope: (\w+)", text(each.node))
-            assert scope is not None
-            assert scope[1] in template.of_kind("resource")
-
-    assert found == ROLES
+    assert {parameters[name]["value"] for name in secure} == set(environ.values())

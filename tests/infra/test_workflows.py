@@ -6,6 +6,7 @@ import re
 import pytest
 
 from local.settings import REPOSITORY, Settings
+from tests.infra.bicep import snapshot
 
 WORKFLOWS = {path.stem: path.read_text() for path in (REPOSITORY / ".github" / "workflows").iterdir()}
 TARGETS = set(re.findall(r"^([a-z]+):.*?## ", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
@@ -26,17 +27,11 @@ def test_the_checks_are_those_of_the_makefile() -> None:
     """On the oldest Python and on the one that is deployed."""
     text = WORKFLOWS["check"]
     legs = dict(re.findall(r'python: "([\d.]+)", target: (\w+)', text))
-    deployed = re.search(r"runtime: \{ name: 'python', version: '([\d.]+)' \}", app_template())
+    deployed = snapshot("default").app["functionAppConfig"]["runtime"]["version"]
 
     assert "make ${{ matrix.target }}" in text
     assert set(legs.values()) <= TARGETS
-    assert deployed is not None
-    assert set(legs) == {"3.11", deployed[1]}
-
-
-def app_template() -> str:
-    """Read what is deployed."""
-    return (REPOSITORY / "infra" / "modules" / "app.bicep").read_text()
+    assert set(legs) == {"3.11", deployed}
 
 
 def test_deploying_is_by_hand_and_by_oidc() -> None:

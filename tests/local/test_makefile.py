@@ -57,6 +57,7 @@ def test_alone_it_lists_what_can_be_made() -> None:
         "bench-isolation",
         "check",
         "lock",
+        "snapshots",
         "clean",
     ]
 
