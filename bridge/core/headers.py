@@ -83,11 +83,11 @@ def faults(given: Mapping[str, object]) -> list[tuple[str, str]]:
     found = [
         (f"headers.{printable(name, _SHOWN)}", why) for name, value in given.items() for why in _fault(name, value)
     ]
-    names = [name.lower() for name in given]
+    names = [_read_by_receivers(name) for name in given]
     found += [
-        (f"headers.{printable(name, _SHOWN)}", "is there twice: case makes no difference in a header's name")
+        (f"headers.{printable(name, _SHOWN)}", "is there twice: neither case nor `_` for `-` makes another name")
         for place, name in enumerate(given)
-        if name.lower() in names[:place]
+        if names[place] in names[:place]
     ]
     if len(given) > MAX_HEADERS:
         found.append(("headers", f"are more than {MAX_HEADERS}"))
@@ -96,11 +96,16 @@ def faults(given: Mapping[str, object]) -> list[tuple[str, str]]:
     return found
 
 
+def _read_by_receivers(name: str) -> str:
+    """Write a name like receivers read it: CGI and WSGI make no difference of case, nor of `_` and `-`."""
+    return name.lower().replace("_", "-")
+
+
 def _fault(name: str, value: object) -> list[str]:
     found = []
     if not NAME.fullmatch(name):
         found.append("has a name that no header has: letters, digits and !#$%&'*+-.^_`|~")
-    elif name.lower() in RESERVED or name.lower().startswith(RESERVED_PREFIXES):
+    elif (read := _read_by_receivers(name)) in RESERVED or read.startswith(RESERVED_PREFIXES):
         found.append("is the bridge's own, or belongs to the connection")
     if not isinstance(value, str):
         found.append("must be a string")

@@ -60,6 +60,14 @@ def test_what_a_receiver_may_want_is_taken(name: str, value: str) -> None:
         "ce-id",
         "traceparent",
         "TraceState",
+        "Webhook_Id",
+        "webhook_signature",
+        "Webhook-Timestamp",
+        "Content_Length",
+        "Transfer_Encoding",
+        "Ce_Id",
+        "user_agent",
+        "HTTP2_Settings",
     ],
 )
 def test_what_the_bridge_sends_itself_is_refused(name: str) -> None:
@@ -93,7 +101,8 @@ def test_everything_that_is_wrong_is_named_at_once() -> None:
         ({"a b": "x"}, "headers.a b", "has a name that no header has: letters, digits and !#$%&'*+-.^_`|~"),
         ({"Host": "x"}, "headers.Host", "is the bridge's own, or belongs to the connection"),
         ({"X": 7}, "headers.X", "must be a string"),
-        ({"x": "", "X": ""}, "headers.X", "is there twice: case makes no difference in a header's name"),
+        ({"x": "", "X": ""}, "headers.X", "is there twice: neither case nor `_` for `-` makes another name"),
+        ({"x-a": "", "X_A": ""}, "headers.X_A", "is there twice: neither case nor `_` for `-` makes another name"),
         ({f"X-{number}": "" for number in range(11)}, "headers", "are more than 10"),
         (
             {"X": "\n"},
