@@ -94,6 +94,7 @@ class Settings(BaseModel):
     sweep_threads: Annotated[int, Field(alias="BRIDGE_SWEEP_THREADS", ge=1, le=64)] = 16
     allow_http: Annotated[bool, Field(alias="BRIDGE_CALLBACK_ALLOW_HTTP")] = False
     allowed_networks: Annotated[Networks, Field(alias="BRIDGE_CALLBACK_ALLOWED_NETWORKS")] = ()
+    refused_networks: Annotated[Networks, Field(alias="BRIDGE_CALLBACK_REFUSED_NETWORKS")] = ()
     allowed_ports: Annotated[Ports, Field(alias="BRIDGE_CALLBACK_ALLOWED_PORTS")] = frozenset({443})
     allowed_hosts: Annotated[Hosts, Field(alias="BRIDGE_CALLBACK_ALLOWED_HOSTS")] = None
     keep_answers: Annotated[bool, Field(alias="BRIDGE_CALLBACK_KEEP_ANSWERS")] = False
@@ -144,6 +145,7 @@ class Settings(BaseModel):
         return CallbackRules(
             allow_http=self.allow_http,
             allowed_networks=self.allowed_networks,
+            refused_networks=self.refused_networks,
             allowed_hosts=self.allowed_hosts,
             allowed_ports=self.allowed_ports,
             keep_answers=self.keep_answers,

@@ -97,6 +97,8 @@ def test_storage_must_be_named() -> None:
         ("BRIDGE_CALLBACK_ALLOW_HTTP", "perhaps"),
         ("BRIDGE_CALLBACK_ALLOWED_NETWORKS", "10.0.0.1/8"),
         ("BRIDGE_CALLBACK_ALLOWED_NETWORKS", "inner"),
+        ("BRIDGE_CALLBACK_REFUSED_NETWORKS", "10.0.0.1/8"),
+        ("BRIDGE_CALLBACK_REFUSED_NETWORKS", "inner"),
         ("BRIDGE_CALLBACK_ALLOWED_PORTS", "0"),
         ("BRIDGE_CALLBACK_ALLOWED_PORTS", "443,70000"),
         ("BRIDGE_CALLBACK_ALLOWED_PORTS", "https"),
@@ -218,6 +220,7 @@ names = st.sampled_from(
         "BRIDGE_RETENTION",
         "BRIDGE_SWEEP_THREADS",
         "BRIDGE_CALLBACK_ALLOWED_NETWORKS",
+        "BRIDGE_CALLBACK_REFUSED_NETWORKS",
         "BRIDGE_CALLBACK_ALLOWED_PORTS",
     ]
 )

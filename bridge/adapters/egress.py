@@ -8,6 +8,7 @@ certificate check stay those of the URL.
 """
 
 import ipaddress
+import os
 import socket
 import threading
 from collections.abc import Iterator, Sequence
@@ -18,13 +19,16 @@ from bridge.adapters.attempt_deadline import AttemptDeadline, Leash
 from bridge.adapters.resolver import NoConnection, Resolver
 from bridge.core.callback import CallbackRules
 from bridge.core.delivery import ATTEMPT
-from bridge.core.networks import Address
+from bridge.core.networks import EVERYWHERE, Address
 
 #: For servers that the operator has named: they may be at a private address.
-ANYWHERE = CallbackRules(allowed_networks=(ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0")))
+ANYWHERE = CallbackRules(allowed_networks=EVERYWHERE)
 
 #: Lookups for registrations that may be under way.
 _EARLY_LOOKUPS = 16
+
+#: Of the addresses of a name, this many are tried in an attempt: whoever has the name could list thousands.
+MAX_ADDRESSES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +41,8 @@ class Limits:
     lookup: float = 5
     #: Opening the connection, over all addresses.
     connect: float = 5
+    #: Reading the body of a receiver's answer, once the head has decided what came of the attempt.
+    body: float = 1
 
 
 class RefusedByRules(NoConnection):
@@ -80,12 +86,12 @@ class Guard:
         self._deadline().hold(leash)
 
     def connect(self, host: str, port: int) -> tuple[socket.socket, Leash]:
-        """Open a connection to `host`.
+        """Open a connection to `host`, at one of the first MAX_ADDRESSES of its addresses.
 
         Raises NameNotResolved, RefusedByRules, ConnectFailed or TimeoutError.
         """
         deadline = self._deadline()
-        addresses = self.allowed(host, deadline.remaining(self.limits.lookup))
+        addresses = self.allowed(host, deadline.remaining(self.limits.lookup))[:MAX_ADDRESSES]
         within = deadline.remaining(self.limits.connect)
         failure: OSError = ConnectionError("no address")
         for address in addresses:
@@ -102,7 +108,7 @@ class Guard:
             raise ConnectionResetError(type(failure).__name__) from failure
         if isinstance(failure, TimeoutError):
             raise failure
-        raise ConnectFailed(type(failure).__name__) from failure
+        raise ConnectFailed(os.strerror(failure.errno).lower() if failure.errno else "no connection") from failure
 
     def allowed(self, host: str, timeout: float) -> Sequence[Address]:
         """Look a name up, and refuse the whole answer if any address in it is not allowed.
@@ -117,7 +123,7 @@ class Guard:
 
     def _checked(self, addresses: Sequence[Address]) -> Sequence[Address]:
         if not all(self.rules.allows_address(address) for address in addresses):
-            raise RefusedByRules("an address that the name leads to is not allowed")
+            raise RefusedByRules("the name leads to an address that is not allowed")
         return addresses
 
     def _leashed(self, connection: socket.socket, address: str, timeout: float) -> Leash:

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 
 import idna
 
-from bridge.core.networks import Address, Network, is_public, unmapped
+from bridge.core.networks import Address, Network, is_public, opens, unmapped
 
 #: Longer URLs are refused, before and after normalising.
 MAX_URL_LENGTH = 2048
@@ -22,8 +22,23 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 _NAME = re.compile(r"(?=.{1,253}\Z)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 #: A host whose last label is a number is an address in somebody's reading (WHATWG URL, 'ends in a number').
 _ENDS_IN_NUMBER = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)", re.DOTALL)
-#: What stays as it is in a path and a query; everything else is percent-encoded, as `requests` would.
+#: What stays as it is in a path and a query; everything else is percent-encoded. The result is sent byte for byte.
 _KEPT = "!#$%&'()*+,/:;=?@[]~-._"
+
+
+#: Characters that no form of a URL can carry, each with the reason. By their numbers, since the categories of Unicode
+#: differ from one version of Python to the next.
+_REFUSED_CHARACTERS = (
+    (
+        re.compile(r"[\x00-\x20\x7f-\xa0\\\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"),
+        "contains a space, a control character or a backslash",
+    ),
+    (
+        re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"),  # bidirectional controls: Unicode, UAX 9
+        "contains a control of the direction of text, which lets it read as another URL",
+    ),
+    (re.compile(r"[\ud800-\udfff]"), "contains half of a character, a lone surrogate"),
+)
 
 
 class CallbackRefused(ValueError):
@@ -37,6 +52,8 @@ class CallbackRules:
     allow_http: bool = False
     #: Networks that are allowed although they are not public.
     allowed_networks: tuple[Network, ...] = ()
+    #: Networks that are refused, whether they are public or allowed.
+    refused_networks: tuple[Network, ...] = ()
     #: Hosts that callbacks may go to, exact or `*.suffix`; None allows every one.
     allowed_hosts: frozenset[str] | None = None
     #: Ports that are allowed; None allows every one.
@@ -47,7 +64,9 @@ class CallbackRules:
     def allows_address(self, address: Address) -> bool:
         """Tell whether a callback may connect to `address`."""
         real = unmapped(address)
-        return is_public(real) or any(real in network for network in self.allowed_networks)
+        if any(real in network for network in self.refused_networks):
+            return False
+        return is_public(real) or any(opens(network, real) for network in self.allowed_networks)
 
     def allows_host(self, name: str) -> bool:
         """Tell whether callbacks may go to the host `name`, as a normalised URL writes it."""
@@ -95,7 +114,7 @@ def normalise(url: str, rules: CallbackRules) -> str:
     if port is not None and port != DEFAULT_PORTS[scheme]:
         authority = f"{authority}:{port}"
     path = quote(parts.path or "/", safe=_KEPT)
-    query = f"?{quote(parts.query, safe=_KEPT)}" if parts.query else ""
+    query = f"?{quote(parts.query, safe=_KEPT)}" if "?" in url else ""  # an empty one is one too
     normalised = f"{scheme}://{authority}{path}{query}"
     if len(normalised) > MAX_URL_LENGTH:
         raise CallbackRefused(f"is longer than {MAX_URL_LENGTH} characters")
@@ -121,8 +140,9 @@ def _is_public(address: str) -> bool:
 def _check_characters(url: str) -> None:
     if len(url) > MAX_URL_LENGTH:
         raise CallbackRefused(f"is longer than {MAX_URL_LENGTH} characters")
-    if "\\" in url or any(character.isspace() or not character.isprintable() for character in url):
-        raise CallbackRefused("contains a space, a control character or a backslash")
+    for characters, why in _REFUSED_CHARACTERS:
+        if characters.search(url):
+            raise CallbackRefused(why)
 
 
 def _check_parts(scheme: str, url: str, netloc: str, rules: CallbackRules) -> None:

@@ -29,6 +29,16 @@ LOCAL = CallbackRules(
         ("https://[2606:4700:4700:0:0:0:0:1111]/", "https://[2606:4700:4700::1111]/"),
         ("https://hooks.example.com?a=1", "https://hooks.example.com/?a=1"),
         ("https://under_score.example.com/", "https://under_score.example.com/"),
+        ("https://hooks.example.com/a?", "https://hooks.example.com/a?"),
+        ("https://hooks.example.com?", "https://hooks.example.com/?"),
+        ("https://hooks.example.com/a?b=50%&c=ab%2bcd%3D", "https://hooks.example.com/a?b=50%&c=ab%2bcd%3D"),
+        ("https://hooks.example.com/[a]|b", "https://hooks.example.com/[a]%7Cb"),
+        ("https://hooks.example.com//a/../b/./?//", "https://hooks.example.com//a/../b/./?//"),
+        ("https://hooks.example.com/a?b?c", "https://hooks.example.com/a?b?c"),
+        ("https://a.example/\u0645\u06cc\u200c\u062e", "https://a.example/%D9%85%DB%8C%E2%80%8C%D8%AE"),
+        ("https://a.example/\U0001f469\u200d\U0001f4bb", "https://a.example/%F0%9F%91%A9%E2%80%8D%F0%9F%92%BB"),
+        ("https://a.example/\U0001fae9", "https://a.example/%F0%9F%AB%A9"),
+        ("https://a.example/\U0001ffff\ue000", "https://a.example/%F0%9F%BF%BF%EE%80%80"),
     ],
 )
 def test_a_url_has_one_form(url: str, normal: str) -> None:
@@ -90,6 +100,16 @@ def test_what_is_no_callback_url_is_refused(url: str) -> None:
         ("https://[fe80::1%25eth0]/", "has an address with a scope"),
         ("https://a..b/", "has a host that is not a name"),
         ("https://a.example/ b", "contains a space, a control character or a backslash"),
+        ("https://a.example/\u00a0b", "contains a space, a control character or a backslash"),
+        ("https://a.example/\u3000b", "contains a space, a control character or a backslash"),
+        *(
+            (
+                f"https://a.example/{each}b",
+                "contains a control of the direction of text, which lets it read as another URL",
+            )
+            for each in "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+        ),
+        ("https://a.example/\ud83d", "contains half of a character, a lone surrogate"),
         ("http://a.example/", "must use https"),
         ("ftp://a.example/", "must begin with https:// (or http:// where that is allowed)"),
         ("https://user@a.example/", "contains a user name or password: send credentials otherwise"),
@@ -179,6 +199,74 @@ def test_no_address_of_a_refused_network_is_public(network: ipaddress.IPv4Networ
     """Neither its first nor its last, whatever this Python's is_global says."""
     assert not is_public(network[0])
     assert not is_public(network[-1])
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "ace:cab:deca:deed::100",
+        "200::1",
+        "fe00::1",
+        "4000::1",
+        "100:0:0:1::1",
+        "1fff:ffff::1",
+        "::ffff:0:808:808",
+        "e::1",
+    ],
+)
+def test_no_ipv6_address_outside_of_the_public_space_is_public(address: str) -> None:
+    """IANA has given 2000::/3 alone to the internet."""
+    assert not is_public(ipaddress.ip_address(address))
+    with pytest.raises(CallbackRefused):
+        normalise(f"https://[{address}]/", CLOSED)
+
+
+@given(st.ip_addresses(v=6))
+def test_a_public_ipv6_address_begins_with_the_bits_001(address: ipaddress.IPv6Address) -> None:
+    """Whatever the exceptions are."""
+    assert not is_public(address) or int(address) >> 125 == 0b001
+
+
+@pytest.mark.parametrize(
+    ("network", "opened", "still_shut"),
+    [
+        ("0.0.0.0/0", ["10.0.0.1", "100.64.0.1"], ["127.0.0.1", "0.0.0.0", "169.254.169.254", "168.63.129.16"]),
+        ("::/0", ["fd00::1", "ace:cab:deca::1"], ["::1", "::", "fe80::1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::1"]),
+        ("::/0", ["64:ff9b::a00:1"], ["::7f00:1", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::a83f:8110"]),
+        ("128.0.0.0/1", ["172.16.0.1"], ["169.254.0.1", "168.63.129.16"]),
+        ("168.63.0.0/16", [], ["168.63.129.16"]),
+        ("64.0.0.0/2", ["100.64.0.1"], ["127.0.0.1"]),
+        ("169.254.0.0/15", [], ["169.254.169.254"]),
+        ("127.0.0.0/8", ["127.0.0.1", "127.255.255.255"], ["169.254.169.254", "::1"]),
+        ("127.0.0.1/32", ["127.0.0.1"], ["127.0.0.2"]),
+        ("169.254.169.254/32", ["169.254.169.254"], ["169.254.169.253", "127.0.0.1"]),
+        ("168.63.129.16/32", ["168.63.129.16"], []),
+        ("fe80::/10", ["fe80::1"], ["::1"]),
+        ("::1/128", ["::1"], ["::", "127.0.0.1"]),
+    ],
+)
+def test_a_wide_network_does_not_open_this_machine_nor_azures_own_addresses(
+    network: str, opened: list[str], still_shut: list[str]
+) -> None:
+    """A network that lies within one of those opens its own addresses."""
+    rules = CallbackRules(allowed_networks=(ipaddress.ip_network(network),))
+
+    assert [each for each in opened if not rules.allows_address(ipaddress.ip_address(each))] == []
+    assert [each for each in still_shut if rules.allows_address(ipaddress.ip_address(each))] == []
+
+
+def test_a_refused_network_is_refused_whatever_else_allows_it() -> None:
+    """Public or opened."""
+    rules = CallbackRules(
+        allowed_networks=(ipaddress.ip_network("10.0.0.0/8"),),
+        refused_networks=tuple(ipaddress.ip_network(each) for each in ("10.1.0.0/16", "8.8.0.0/16", "2606:4700::/32")),
+    )
+
+    addresses = ["10.1.0.1", "8.8.8.8", "2606:4700::1", "::ffff:8.8.8.8", "10.2.0.1", "1.1.1.1"]
+    allowed = [each for each in addresses if rules.allows_address(ipaddress.ip_address(each))]
+    assert allowed == ["10.2.0.1", "1.1.1.1"]
+    with pytest.raises(CallbackRefused):
+        normalise("https://8.8.8.8/", rules)
 
 
 @given(st.ip_addresses())

@@ -54,23 +54,51 @@ def resolving(monkeypatch: pytest.MonkeyPatch, script: Script) -> list[str]:
     return asked
 
 
-def test_all_addresses_of_a_name_share_the_time_to_connect(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten that answer nothing would outlast the lease otherwise."""
+def reaching_nobody(monkeypatch: pytest.MonkeyPatch) -> tuple[HttpCourier, list[float], list[str]]:
+    """Send where no address answers; gives the sender, the time that each address got, and the addresses."""
     rules = replace(RULES, allowed_networks=(ipaddress.ip_network("127.0.0.0/8"),))
-    courier = HttpCourier(Guard(rules, Limits(attempt=2, lookup=0.3, connect=0.5)), FakeClock())
-    resolving(monkeypatch, lambda _: [f"127.0.0.{number}" for number in range(1, 11)])
     waits: list[float] = []
+    tried: list[str] = []
 
-    def silent(_: object, timeout: float) -> socket.socket:
+    def silent(address: tuple[str, int], timeout: float) -> socket.socket:
+        tried.append(address[0])
         waits.append(timeout)
         raise TimeoutError
 
     monkeypatch.setattr(socket, "create_connection", silent)
+    return HttpCourier(Guard(rules, Limits(attempt=2, lookup=0.3, connect=0.5)), FakeClock()), waits, tried
 
-    outcome = courier.post("http://silent.example.com/", {}, b"{}")
 
-    assert (outcome, len(waits)) == (Unreachable(error=Failure.TIMEOUT), 10)
+def test_all_addresses_that_are_tried_share_the_time_to_connect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that answer nothing would outlast the lease otherwise."""
+    sender, waits, tried = reaching_nobody(monkeypatch)
+    resolving(monkeypatch, lambda _: [f"127.0.0.{number}" for number in range(1, 6)])
+
+    outcome = sender.post("http://silent.example.com/", {}, b"{}")
+
+    assert (outcome, len(tried)) == (Unreachable(error=Failure.TIMEOUT), 5)
     assert sum(waits) <= 0.5
+
+
+def test_of_a_name_with_thousands_of_addresses_the_first_eight_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The owner of the name could send the bridge to thousands of strangers otherwise."""
+    sender, _, tried = reaching_nobody(monkeypatch)
+    resolving(monkeypatch, lambda _: [f"127.{number // 250}.{number % 250}.1" for number in range(3000)])
+
+    outcome = sender.post("http://many.example.com/", {}, b"{}")
+
+    assert outcome == Unreachable(error=Failure.TIMEOUT)
+    assert tried == [f"127.0.{number}.1" for number in range(8)]
+
+
+def test_an_inner_address_behind_the_eighth_refuses_the_whole_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them are checked before the first one is tried."""
+    sender, _, tried = reaching_nobody(monkeypatch)
+    resolving(monkeypatch, lambda _: [*(f"127.0.0.{number}" for number in range(1, 20)), "10.0.0.1"])
+
+    outcome = sender.post("http://many.example.com/", {}, b"{}")
+
+    assert (outcome, tried) == (Unreachable(error=Failure.REFUSED_BY_RULES), [])
 
 
 def test_lookups_of_registrations_take_no_place_from_attempts(
