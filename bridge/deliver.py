@@ -139,7 +139,7 @@ class Deliver:
         own = self.seal.opened(registration)
         if isinstance(own, Unopened):
             log(Event.UNOPENED, registration=registration.ref.public_id, why=own.why)
-            outcome: Outcome = Unreachable(error=Failure.HEADERS)
+            outcome: Outcome = Unreachable(error=Failure.HEADERS, detail=own.why)
         else:
             message = registration.expected_message()
             headers = {**own.given, **self._headers(registration, message, begun, trace)}

@@ -43,7 +43,9 @@ def test_a_ping_is_sent_now_and_its_answer_told() -> None:
         "address": "203.0.113.7",
         "status": 200,
         "error": None,
-        "body": "",
+        "detail": None,
+        "location": None,
+        "body": None,
     }
     data = json.loads(posted.body)
     assert (data["type"], data["data"]) == (

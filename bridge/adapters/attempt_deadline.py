@@ -1,8 +1,8 @@
 """One wall-clock deadline for everything that an attempt does on the network.
 
 The timeouts of `requests` start anew with every byte, so a receiver that drips could hold an attempt for ever. Here
-an alarm shuts the connection down, whatever the library is waiting for at that moment. What it had read by then can
-look like a whole answer, so a cut attempt has no status: `cut` overrides it.
+an alarm shuts the connection down, whatever the attempt is waiting for at that moment. A body without a length looks
+whole then: `cut` says that the deadline ended it. A head cannot look whole, since an empty line ends it.
 """
 
 import contextlib
@@ -81,6 +81,13 @@ class AttemptDeadline:
         if left <= 0:
             raise TimeoutError("the attempt's time is over")
         return min(left, at_most)
+
+    def shorten(self, seconds: float) -> None:
+        """Let the attempt end `seconds` from now, if that is before its deadline: the rest of it decides nothing."""
+        ends = time.monotonic() + seconds
+        if self._alarm is not None and ends < self._ends:
+            ALARMS.call_off(self._alarm)
+            self._ends, self._alarm = ends, ALARMS.set(ends, self._cut)
 
     def hold(self, leash: Leash) -> None:
         """Put a connection under the deadline."""

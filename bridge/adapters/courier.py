@@ -2,19 +2,15 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
-from http.client import HTTPException
 from urllib.parse import urlsplit
-
-import requests
-from urllib3.exceptions import HTTPError
 
 from bridge.adapters.attempt_deadline import AttemptDeadline
 from bridge.adapters.egress import Guard, RefusedByRules
-from bridge.adapters.failures import failure_of
+from bridge.adapters.failures import detail_of, failure_of
 from bridge.adapters.resolver import NameNotResolved
-from bridge.adapters.transport import guarded_session, prepared
+from bridge.adapters.transport import GuardedClient
 from bridge.core.callback import normalise
-from bridge.core.outcome import KEPT_ANSWER, Delivered, Failure, Gone, Outcome, Rejected, Unreachable, answered
+from bridge.core.outcome import KEPT_ANSWER, Failure, Outcome, Unreachable, answered
 from bridge.core.retry import parse_retry_after
 from bridge.core.times import Clock
 
@@ -32,8 +28,7 @@ class HttpCourier:
         """Make one; `authorities` is a file of certificate authorities to trust instead of the public ones."""
         self._guard = guard
         self._clock = clock
-        self._session = guarded_session(guard)
-        self._verify: bool | str = authorities or True
+        self._client = GuardedClient(guard, authorities=authorities)
         self._normalised = lru_cache(_REMEMBERED)(lambda url: normalise(url, guard.rules))
 
     def objection(self, url: str) -> str | None:
@@ -51,7 +46,7 @@ class HttpCourier:
 
     def close(self) -> None:
         """Close the connections that were kept."""
-        self._session.close()
+        self._client.close()
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
         """Make one POST to a normalised URL, within the deadline of an attempt.
@@ -60,38 +55,25 @@ class HttpCourier:
         """
         with self._guard.attempt() as deadline:
             try:
-                outcome: Outcome = self._post(url, headers, body, deadline)
+                return self._post(url, headers, body, deadline)
             except Exception as error:  # noqa: BLE001 - whatever a stranger's answer does to the libraries
-                outcome = Unreachable(error=failure_of(error), address=deadline.address)
-        if deadline.cut:  # whatever was read until then can look like a whole answer
-            return Unreachable(error=Failure.TIMEOUT, address=deadline.address)
-        return outcome
+                failure, detail = failure_of(error), detail_of(error)
+        if deadline.cut:
+            failure, detail = Failure.TIMEOUT, f"no whole head of an answer within {self._guard.limits.attempt:g} s"
+        return Unreachable(error=failure, detail=detail, address=deadline.address)
 
-    def _post(
-        self, url: str, headers: Mapping[str, str], body: bytes, deadline: AttemptDeadline
-    ) -> Delivered | Gone | Rejected:
+    def _post(self, url: str, headers: Mapping[str, str], body: bytes, deadline: AttemptDeadline) -> Outcome:
+        """Make the POST. A whole head decides what came of it: nothing that the body does changes that."""
         if self._normalised(url) != url:  # the rules can have changed since it was registered
             raise RefusedByRules("the URL is not one that may be called")
-        request = prepared("POST", url, {**headers, "Accept": "*/*"}, body)
-        timeout = (self._guard.limits.connect, self._guard.limits.attempt)
-        # Not the session's own send: even told not to follow redirects it reads and unpacks the body of one.
-        transport = self._session.get_adapter(url)
-        with transport.send(request, stream=True, timeout=timeout, verify=self._verify) as response:
-            start = _start(response)
+        with self._client.exchange("POST", url, {**headers, "Accept": "*/*"}, body) as answer:
+            deadline.shorten(self._guard.limits.body)
+            start = answer.read(4 * KEPT_ANSWER, lenient=True)
+            is_kept = self._guard.rules.keeps_answer_of(deadline.address)
             return answered(
-                response.status_code,
+                answer.status,
                 address=deadline.address,
-                body=start if self._guard.rules.keeps_answer_of(deadline.address) else b"",
-                retry_after=parse_retry_after(response.headers.get("Retry-After"), self._clock()),
+                body=start if is_kept else b"",
+                location=answer.get("Location") if is_kept else None,
+                retry_after=parse_retry_after(answer.get("Retry-After"), self._clock()),
             )
-
-
-def _start(response: requests.Response) -> bytes:
-    """Read the start of the answer raw, whatever encoding it claims: nothing is unpacked.
-
-    The head was whole, so the status counts even if the body breaks off.
-    """
-    try:
-        return bytes(response.raw.read(4 * KEPT_ANSWER, decode_content=False) or b"")
-    except (HTTPError, HTTPException, OSError, ValueError):
-        return b""

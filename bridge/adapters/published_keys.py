@@ -18,11 +18,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import jwt
-import requests
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from bridge.adapters.egress import ANYWHERE, Guard, Limits
-from bridge.adapters.transport import guarded_session
+from bridge.adapters.transport import GuardedClient
 from bridge.core.callers import NoKeys, Tenant
 from bridge.core.times import Clock
 from bridge.log import Event, log
@@ -80,7 +79,7 @@ class PublishedKeys:
         self._tenant = tenant
         self._clock = clock
         self._guard = Guard(ANYWHERE, _LIMITS)
-        self._session = guarded_session(self._guard)
+        self._client = GuardedClient(self._guard)
         self._lock = threading.Lock()
         self._known = _NOTHING
 
@@ -102,7 +101,7 @@ class PublishedKeys:
 
     def close(self) -> None:
         """Close the connections that were kept."""
-        self._session.close()
+        self._client.close()
 
     def _asked(self) -> _Known:
         try:
@@ -124,14 +123,15 @@ class PublishedKeys:
         return dict(key for each in self._get(where)["keys"] if (key := _signing_key(each)) is not None)
 
     def _get(self, url: str) -> Any:  # noqa: ANN401 - JSON
-        prepared = requests.Request("GET", url, {"Accept": "application/json", "Accept-Encoding": "identity"}).prepare()
-        timeout = (self._guard.limits.connect, self._guard.limits.attempt)
-        transport = self._session.get_adapter(url)  # follows no redirect
-        with self._guard.attempt() as deadline, transport.send(prepared, stream=True, timeout=timeout) as response:
-            body = response.raw.read(_MAX_BYTES, decode_content=False)
+        accept = {"Accept": "application/json"}
+        with (
+            self._guard.attempt() as deadline,
+            self._client.exchange("GET", url, accept, budget=2 * _MAX_BYTES) as answer,
+        ):
+            body = answer.read(_MAX_BYTES)
         if deadline.cut:
             raise TimeoutError
-        if response.status_code != _OK:
+        if answer.status != _OK:
             raise ConnectionError
         return json.loads(body)
 

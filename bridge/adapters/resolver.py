@@ -16,6 +16,15 @@ from bridge.core.networks import Address, unmapped
 MAX_LOOKUPS = 128
 
 
+#: What the system's resolver said, for people.
+_UNRESOLVED: dict[int | None, str] = {
+    socket.EAI_NONAME: "there is no such name",
+    socket.EAI_NODATA: "the name has no address",
+    socket.EAI_AGAIN: "the name server did not answer",
+    socket.EAI_FAIL: "the name server refused to answer",
+}
+
+
 class NoConnection(Exception):
     """No connection was opened; its kinds say why."""
 
@@ -31,7 +40,7 @@ class _Lookup:
     done: threading.Event = field(default_factory=threading.Event)
     #: What came of it.
     addresses: Sequence[Address] = ()
-    error: str = "it has no address"
+    error: str = "the name has no address"
 
 
 class Resolver:
@@ -71,7 +80,7 @@ class Resolver:
             found = [unmapped(ipaddress.ip_address(str(entry[4][0]))) for entry in answer]
             lookup.addresses = list(dict.fromkeys(found))
         except (OSError, ValueError) as error:  # a name that cannot be encoded is a ValueError
-            lookup.error = type(error).__name__
+            lookup.error = _UNRESOLVED.get(getattr(error, "errno", None), "the name could not be looked up")
         finally:
             with self._lock:
                 self._under_way.pop(host, None)

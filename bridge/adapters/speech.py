@@ -7,14 +7,17 @@ from azure.core.exceptions import AzureError
 
 from bridge.adapters.egress import ANYWHERE, Guard, Limits
 from bridge.adapters.failures import failure_of
-from bridge.adapters.transport import guarded_session, prepared
+from bridge.adapters.transport import GuardedClient
 from bridge.core.answer import NoReply, NoToken, Reply
 from bridge.core.keys import OperationRef
 from bridge.core.outcome import Failure
 from bridge.core.source import Source
 
-#: A longer answer is cut here: nothing that the API answers comes near it.
-_MAX_BYTES = 65_536
+#: A longer body is cut here: nothing that the API answers comes near it.
+_MAX_BODY = 65_536
+
+#: Everything that is received for one question: the body with its head and framing.
+_MAX_BYTES = 2 * _MAX_BODY
 
 #: Connections that are kept to each source; more threads than this never ask at once.
 _CONNECTIONS = 64
@@ -39,7 +42,7 @@ class SpeechService:
         self._sources = {source.name: source for source in sources}
         self._authorisations = authorisations
         self._guard = Guard(ANYWHERE, limits)
-        self._session = guarded_session(self._guard, per_host=_CONNECTIONS)
+        self._client = GuardedClient(self._guard, per_host=_CONNECTIONS)
 
     def ask(self, ref: OperationRef) -> Reply | NoReply | NoToken:
         """Ask once for an operation. A crash right after this costs one request: it is asked again."""
@@ -51,7 +54,7 @@ class SpeechService:
 
     def close(self) -> None:
         """Close the connections that were kept."""
-        self._session.close()
+        self._client.close()
 
     def _ask(self, ref: OperationRef, what: str) -> Reply | NoReply | NoToken:
         source = self._sources.get(ref.source)
@@ -70,13 +73,6 @@ class SpeechService:
 
     def _get(self, source: Source, path: str, proof: Mapping[str, str]) -> Reply:
         url = f"{source.endpoint}/{path}?{urlencode({'api-version': source.api_version})}"
-        request = prepared("GET", url, {**proof, "Accept": "application/json"})
-        timeout = (self._guard.limits.connect, self._guard.limits.attempt)
-        # Not the session's own send: even told not to follow redirects it reads the whole body of one.
-        transport = self._session.get_adapter(url)
-        with transport.send(request, stream=True, timeout=timeout) as response:
-            return Reply(
-                status=response.status_code,
-                body=bytes(response.raw.read(_MAX_BYTES, decode_content=False) or b""),
-                retry_after=response.headers.get("Retry-After"),
-            )
+        headers = {**proof, "Accept": "application/json"}
+        with self._client.exchange("GET", url, headers, budget=_MAX_BYTES) as answer:
+            return Reply(status=answer.status, body=answer.read(_MAX_BODY), retry_after=answer.get("Retry-After"))

@@ -13,14 +13,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from http.client import HTTPResponse
 from typing import Any
 
 from azure.core.exceptions import HttpResponseError
 from azure.core.pipeline.transport import RequestsTransport
 
+from bridge.adapters.azure_session import guarded_session
 from bridge.adapters.egress import ANYWHERE, Guard, Limits
-from bridge.adapters.transport import guarded_session
 from bridge.core.errors import StorageRefused, StorageUnavailable
 
 #: Seconds that a call may take, retries and pages included.
@@ -68,7 +67,7 @@ class DeadlineTransport(RequestsTransport):  # type: ignore[misc] # the library 
     def __init__(self, guard: Guard) -> None:
         # The libraries' own timeouts are never reached: the deadline is the guard's.
         timeouts = {"connection_timeout": _CONNECT, "read_timeout": guard.limits.attempt}
-        session = guarded_session(guard, per_host=_POOL, response_class=HTTPResponse)
+        session = guarded_session(guard, per_host=_POOL)
         super().__init__(session=session, session_owner=True, **timeouts)
         self._guard = guard
 

@@ -1,136 +1,183 @@
-"""What `requests` sends through: sessions whose every connection a guard opens (`bridge/adapters/egress.py`).
+"""Requests over connections that a guard opens (`bridge/adapters/egress.py`), and that are kept for the next one.
 
-Nothing comes from the environment: no proxy, no netrc, no cookie, no header of the library's own.
+Nothing comes from the environment: no proxy, no netrc, no cookie. No redirect is followed.
 """
 
 import socket
-from collections.abc import Mapping
-from http.client import HTTPResponse
-from typing import Any
+import ssl
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from urllib.parse import urlsplit
 
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
-from urllib3.connection import HTTPSConnection
+from certifi import where
+from urllib3.util.ssl_ import create_urllib3_context
+from urllib3.util.wait import wait_for_read
 
 from bridge import __version__
 from bridge.adapters.attempt_deadline import Leash
 from bridge.adapters.egress import Guard
-from bridge.adapters.strict_response import StrictResponse
-from bridge.adapters.whole_request import WholeRequest
+from bridge.adapters.http1 import Answer, EndedUnanswered, Wire, read_answer, write_request
+from bridge.core.callback import DEFAULT_PORTS
 
-#: Headers of every request: who calls, and that nothing is to be unpacked. No session adds any of its own.
+#: Headers of every request: who calls, and that nothing is to be unpacked.
 STANDING = {
     "User-Agent": f"speech-webhook-bridge/{__version__}",
     "Accept-Encoding": "identity",
     "Connection": "keep-alive",
 }
 
-#: Hosts whose connections are kept.
+#: Everything that is received for one request may have this many bytes: head, body and framing.
+MAX_BYTES = 65_536
+
+#: Hosts whose connections are kept; the least recently used gives way.
 _HOSTS = 64
 
 #: Connections kept for each receiver: as many as attempts may be in flight there.
 _PER_HOST = 4
 
-
-def prepared(method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> requests.PreparedRequest:
-    """Prepare a request for the transport of a guarded session; `url` is normalised, and goes out as it is."""
-    request = requests.PreparedRequest()
-    request.method, request.url = method, url
-    request.prepare_headers({**headers, **STANDING})
-    request.prepare_body(body, None)
-    return request
+#: Scheme, host and port.
+Origin = tuple[str, str, int]
 
 
-def guarded_session(
-    guard: Guard, *, per_host: int = _PER_HOST, response_class: type[HTTPResponse] = StrictResponse
-) -> requests.Session:
-    """Make a session that reaches nothing but through `guard`, and takes nothing from the environment.
+@dataclass(slots=True)
+class _Connection:
+    """An open connection with the second handle by which its attempt's deadline ends it."""
 
-    Threads may share it; it keeps `per_host` connections to each host. Answers are read by `response_class`.
-    """
-    session = requests.Session()
-    session.trust_env = False
-    adapter = _GuardedAdapter(guard, per_host, response_class)
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
-    return session
+    origin: Origin
+    socket: socket.socket
+    leash: Leash
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing has come since the last answer, not even the end: that must not answer the next request."""
+        decrypted = self.socket.pending() if isinstance(self.socket, ssl.SSLSocket) else 0
+        return not decrypted and not wait_for_read(self.socket, timeout=0)
+
+    def ask(self, request: bytes, budget: int) -> Answer:
+        """Send a request and read the head of its answer. Raises OSError and HttpError."""
+        wire = Wire(self.socket, budget)
+        with suppress(ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError):  # it may have answered before that
+            self.socket.sendall(request)
+        return read_answer(wire)
+
+    def close(self) -> None:
+        """Close both handles; the second one once the attempt has ended too."""
+        self.socket.close()
+        self.leash.orphan()
 
 
-class _GuardedAdapter(HTTPAdapter):
-    """The transport of `requests`, with connections of our own and no proxy, which would be asked past the guard."""
+class GuardedClient:
+    """Sends requests to normalised URLs, within the attempt that its guard has begun. Threads may share it."""
 
-    def __init__(self, guard: Guard, per_host: int, response_class: type[HTTPResponse]) -> None:
-        self._pool_classes = _pool_classes(guard, response_class)
-        super().__init__(pool_connections=_HOSTS, pool_maxsize=per_host)
+    def __init__(self, guard: Guard, *, per_host: int = _PER_HOST, authorities: str | None = None) -> None:
+        """Make one that keeps `per_host` connections to each host.
 
-    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:  # noqa: ANN401 - the library's signature
-        """Make the pools; called by the base class."""
-        manager = PoolManager(num_pools=connections, maxsize=maxsize, block=block, **kwargs)
-        manager.pool_classes_by_scheme = self._pool_classes
-        self.poolmanager = manager
-
-    def get_connection_with_tls_context(
-        self,
-        request: requests.PreparedRequest,
-        verify: bool | str | None,
-        proxies: Mapping[str, str] | None = None,  # noqa: ARG002 - the library's signature
-        cert: Any = None,  # noqa: ANN401 - the library's signature
-    ) -> HTTPConnectionPool:
-        """Choose the connections to use; called by the base class."""
-        host, tls = self.build_connection_pool_key_attributes(request, True if verify is None else verify, cert)
-        pool: HTTPConnectionPool = self.poolmanager.connection_from_host(**host, pool_kwargs=tls)
-        return pool
-
-    def request_url(self, request: requests.PreparedRequest, proxies: Mapping[str, str] | None) -> str:  # noqa: ARG002 - the library's signature
-        """Say what is asked for; called by the base class."""
-        return request.path_url
-
-    def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:  # noqa: ANN401 - the library's signature
-        """Take an answer as it came; called by the base class.
-
-        Cookies are not read: none is ever sent back. No encoding is: nobody reads a body as text here.
+        `authorities` is a file of certificate authorities to trust instead of the public ones.
         """
-        response = requests.Response()
-        response.status_code, response.reason, response.headers = resp.status, resp.reason, resp.headers
-        response.request, response.url, response.raw = req, req.url or "", resp
-        return response
+        self._guard = guard
+        self._per_host = per_host
+        self._authorities = authorities
+        self._lock = threading.Lock()
+        self._idle: OrderedDict[Origin, list[_Connection]] = OrderedDict()
+        weakref.finalize(self, _close_all, self._idle)
+
+    @contextmanager
+    def exchange(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None, *, budget: int = MAX_BYTES
+    ) -> Iterator[Answer]:
+        """Send a request, and give the head of its answer; at most `budget` bytes are received.
+
+        A kept connection that ends before the first byte of an answer is replaced once: the other side has closed it
+        at the moment at which it was used again. Raises NoConnection, HttpError and OSError.
+        """
+        parts = urlsplit(url)
+        origin = (parts.scheme, parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme])
+        target = url[len(f"{parts.scheme}://{parts.netloc}") :]
+        request = write_request(method, parts.netloc, target, {**headers, **STANDING}, body)
+        connection, answer = self._answered(origin, request, budget)
+        try:
+            yield answer
+        except BaseException:
+            connection.close()
+            raise
+        self._give_back(connection, answer)
+
+    def close(self) -> None:
+        """Close the connections that were kept."""
+        with self._lock:
+            _close_all(self._idle)
+
+    def _answered(self, origin: Origin, request: bytes, budget: int) -> tuple[_Connection, Answer]:
+        kept = self._kept(origin)
+        if kept is not None:
+            try:
+                return kept, _ask(kept, request, budget)
+            except EndedUnanswered:
+                pass
+        fresh = self._open(origin)
+        return fresh, _ask(fresh, request, budget)
+
+    def _kept(self, origin: Origin) -> _Connection | None:
+        """Take the connection that was used last; those that cannot be used any more are closed."""
+        while True:
+            with self._lock:
+                idle = self._idle.get(origin)
+                if not idle:
+                    return None
+                connection = idle.pop()
+            if connection.is_quiet:
+                self._guard.hold(connection.leash)
+                return connection
+            connection.close()
+
+    def _open(self, origin: Origin) -> _Connection:
+        scheme, host, port = origin
+        raw, leash = self._guard.connect(host, port)
+        try:
+            opened = raw if scheme == "http" else self._tls.wrap_socket(raw, server_hostname=host)
+            opened.settimeout(self._guard.limits.attempt)
+        except BaseException:
+            raw.close()
+            leash.orphan()
+            raise
+        return _Connection(origin, opened, leash)
+
+    def _give_back(self, connection: _Connection, answer: Answer) -> None:
+        """Keep a connection for the next request, if both sides can."""
+        surplus = [] if answer.is_reusable else [connection]
+        if not surplus:
+            with self._lock:
+                idle = self._idle.setdefault(connection.origin, [])
+                self._idle.move_to_end(connection.origin)
+                idle.append(connection)
+                if len(idle) > self._per_host:
+                    surplus.append(idle.pop(0))
+                if len(self._idle) > _HOSTS:
+                    surplus += self._idle.popitem(last=False)[1]
+        for each in surplus:
+            each.close()
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        context = create_urllib3_context()
+        context.load_verify_locations(self._authorities or where())
+        return context
 
 
-def _pool_classes(guard: Guard, answers: type[HTTPResponse]) -> dict[str, type[HTTPConnectionPool]]:
-    class Guarded(WholeRequest):
-        response_class = answers
-        #: The second handle on this connection, while it is open.
-        leash: Leash | None = None
+def _close_all(idle: OrderedDict[Origin, list[_Connection]]) -> None:
+    while idle:
+        for connection in idle.popitem()[1]:
+            connection.close()
 
-        def _new_conn(self) -> socket.socket:
-            connection, self.leash = guard.connect(self._dns_host, self.port or self.default_port)
-            return connection
 
-        def request(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the library's signature
-            if self.leash is not None:  # a connection that is used again
-                guard.hold(self.leash)
-            super().request(*args, **kwargs)
-
-        @property
-        def is_connected(self) -> bool:
-            """Whether it may be used again: what the other side sent beyond its answer must not answer the next."""
-            decrypted = getattr(self.sock, "pending", lambda: 0)() if self.sock else 0
-            return super().is_connected and not decrypted
-
-        def close(self) -> None:
-            leash, self.leash = self.leash, None
-            super().close()
-            if leash is not None:
-                leash.orphan()
-
-    class GuardedTls(Guarded, HTTPSConnection):
-        pass
-
-    class Pool(HTTPConnectionPool):
-        ConnectionCls = Guarded
-
-    class TlsPool(HTTPSConnectionPool):
-        ConnectionCls = GuardedTls
-
-    return {"http": Pool, "https": TlsPool}
+def _ask(connection: _Connection, request: bytes, budget: int) -> Answer:
+    try:
+        return connection.ask(request, budget)
+    except BaseException:
+        connection.close()
+        raise

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from typing_extensions import TypedDict  # pydantic reads the one of `typing` from Python 3.12 on
 
+from bridge.core.attempt import LOST
 from bridge.core.message import Format
 from bridge.core.operation import Verdict
 from bridge.core.outcome import Failure
@@ -17,7 +18,7 @@ Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 _Reason = Annotated[str, Field(json_schema_extra={"enum": ["gone", "exhausted"]})]
 _GivenUp = Annotated[str, Field(json_schema_extra={"enum": ["deadline", "notFound", "refused"]})]
 _HeldBack = Annotated[str, Field(json_schema_extra={"enum": ["busy", "resting"]})]
-_Failure = Annotated[str, Field(json_schema_extra={"enum": [*Failure, "lost"]})]
+_Failure = Annotated[str, Field(json_schema_extra={"enum": [*Failure, LOST]})]
 
 
 class MessageName(TypedDict):
@@ -50,8 +51,10 @@ class Attempt(TypedDict):
     durationMs: Annotated[int | None, Field(ge=0, description="Null until it is recorded.")]
     address: Annotated[str | None, Field(description="The address that was connected to.")]
     status: Annotated[int | None, Field(description="The status of the answer; null without one.")]
-    error: Annotated[_Failure | None, Field(description="Why no answer came.")]
-    body: Annotated[str | None, Field(description="The start of the answer, printable.")]
+    error: Annotated[_Failure | None, Field(description="The kind of failure, if no answer came.")]
+    detail: Annotated[str | None, Field(description="That failure in a text for people.")]
+    location: Annotated[str | None, Field(description="Where a redirect leads, which is not followed.")]
+    body: Annotated[str | None, Field(description="The start of the answer, printable: up to 1,024 bytes of UTF-8.")]
 
 
 class OperationsRegistration(TypedDict):
@@ -192,8 +195,10 @@ class Pinged(TypedDict):
     durationMs: Annotated[int, Field(ge=0)]
     address: Annotated[str | None, Field(description="The address that was connected to.")]
     status: Annotated[int | None, Field(description="The status of the answer; null without one.")]
-    error: Annotated[_Failure | None, Field(description="Why no answer came.")]
-    body: Annotated[str | None, Field(description="The start of the answer, printable.")]
+    error: Annotated[_Failure | None, Field(description="The kind of failure, if no answer came.")]
+    detail: Annotated[str | None, Field(description="That failure in a text for people.")]
+    location: Annotated[str | None, Field(description="Where a redirect leads, which is not followed.")]
+    body: Annotated[str | None, Field(description="The start of the answer, printable: up to 1,024 bytes of UTF-8.")]
 
 
 class Started(TypedDict):

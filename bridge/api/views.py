@@ -94,6 +94,8 @@ def attempt(made: AttemptRecord, now: datetime) -> answers.Attempt:
         "address": made.address,
         "status": made.status,
         "error": made.error_at(now),
+        "detail": made.detail_at(now),
+        "location": made.location,
         "body": made.body,
     }
 
@@ -181,14 +183,17 @@ def pinged(ping: Pinged) -> answers.Pinged:
     """Show what came of a ping, as an attempt is shown."""
     outcome = ping.outcome
     answer = None if isinstance(outcome, Unreachable) else outcome
+    failure = outcome if isinstance(outcome, Unreachable) else None
     return {
         "message": {"id": ping.message.id, "type": ping.message.type},
         "at": iso(ping.at),
         "durationMs": ping.took // timedelta(milliseconds=1),
         "address": outcome.address,
         "status": answer.status if answer else None,
-        "error": outcome.error if isinstance(outcome, Unreachable) else None,
-        "body": answer.body if answer else None,
+        "error": failure.error if failure else None,
+        "detail": failure.detail if failure else None,
+        "location": answer.location if answer else None,
+        "body": (answer.body or None) if answer else None,
     }
 
 

@@ -104,7 +104,7 @@ def _of_attempts(shown: Json) -> Finding | None:
     if not ended:
         return None
     last = ended[-1]
-    hint = hints.of_attempt(last["status"], last["error"])
+    hint = hints.of_attempt(last["status"], last["error"], last.get("detail"), last.get("location"))
     seen = last["error"] or f"HTTP {last['status']}"
     return None if hint is None else Finding(f"receiver {_host_of(shown['callbackUrl'])}", seen, hint)
 

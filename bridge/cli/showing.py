@@ -135,8 +135,9 @@ def _attempt(made: Json) -> str:
 
 def _outcome(made: Json) -> str:
     if made["error"] is not None:
-        return str(made["error"])
-    return "under way" if made["status"] is None else f"HTTP {made['status']}"
+        return f"{made['error']}: {made['detail']}" if made.get("detail") else str(made["error"])
+    to = f" to {made['location']}" if made.get("location") else ""
+    return "under way" if made["status"] is None else f"HTTP {made['status']}{to}"
 
 
 def _from(made: Json) -> str:

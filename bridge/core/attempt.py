@@ -9,6 +9,10 @@ from bridge.core.outcome import Delivered, Gone, Outcome, Rejected, Unreachable
 
 _MILLISECOND = timedelta(milliseconds=1)
 
+#: The failure of an attempt whose outcome was never recorded.
+LOST = "lost"
+_LOST_DETAIL = "the bridge ended before it recorded the attempt, which may have arrived"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptRecord:
@@ -30,6 +34,10 @@ class AttemptRecord:
     status: int | None = None
     #: The class of the failure, where no answer came.
     error: str | None = None
+    #: The failure in a text for people.
+    detail: str | None = None
+    #: Where a redirect leads, printable.
+    location: str | None = None
     #: The start of the answer, printable.
     body: str | None = None
 
@@ -43,12 +51,20 @@ class AttemptRecord:
         ms, address = took // _MILLISECOND, outcome.address
         match outcome:
             case Delivered() | Gone() | Rejected():
-                return replace(self, duration_ms=ms, address=address, status=outcome.status, body=outcome.body)
-            case Unreachable(error=error):
-                return replace(self, duration_ms=ms, address=address, error=error)
+                said = replace(self, body=outcome.body or None, location=outcome.location)
+                return replace(said, duration_ms=ms, address=address, status=outcome.status)
+            case Unreachable(error=error, detail=detail):
+                return replace(self, duration_ms=ms, address=address, error=error, detail=detail)
             case _:
                 assert_never(outcome)
 
     def error_at(self, now: datetime) -> str | None:
-        """Tell the failure as people read it: `lost` where the bridge died before it could record."""
-        return "lost" if not self.is_recorded and self.leased_until <= now else self.error
+        """Tell the failure as people read it: `lost` if the bridge ended before it could record the attempt."""
+        return LOST if self._is_lost_at(now) else self.error
+
+    def detail_at(self, now: datetime) -> str | None:
+        """Describe that failure."""
+        return _LOST_DETAIL if self._is_lost_at(now) else self.detail
+
+    def _is_lost_at(self, now: datetime) -> bool:
+        return not self.is_recorded and self.leased_until <= now

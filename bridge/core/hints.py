@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
+from bridge.core.attempt import LOST
 from bridge.core.budget import ADVICE
-from bridge.core.outcome import Failure
+from bridge.core.outcome import Failure, TlsReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +55,32 @@ FAILURES: Mapping[str, Hint] = MappingProxyType(
             "nothing was sent: the registration's own headers cannot be decrypted",
             "put the key that was removed back at the end of BRIDGE_SIGNING_KEYS, or cancel and register again",
         ),
-        "lost": Hint(
+        LOST: Hint(
             "the bridge died before it could record the attempt, which may have arrived",
             "nothing, if the next attempt goes well; the receiver drops duplicates by webhook-id",
         ),
+    }
+)
+
+#: By the `detail` of an attempt that failed as `tls`: why, and who mends that.
+TLS: Mapping[str, Hint] = MappingProxyType(
+    {
+        reason: Hint(f"there is no TLS connection to the receiver: {reason}", do)
+        for reason, do in {
+            TlsReason.EXPIRED: "renew the receiver's certificate",
+            TlsReason.NOT_YET_VALID: "install a certificate that is valid now, or correct the clock that made it",
+            TlsReason.HOST: "get a certificate for the host of the callback URL, or correct that host",
+            TlsReason.SELF_SIGNED: "get a certificate of a public authority",
+            TlsReason.SELF_SIGNED_CHAIN: "get a certificate of a public authority",
+            TlsReason.AUTHORITY: "send the certificate with its whole chain, from a public authority",
+            TlsReason.CERTIFICATE: "renew the receiver's certificate, with its whole chain",
+            TlsReason.NOT_TLS: "check scheme and port of the callback URL: https needs a port with TLS",
+            TlsReason.ENDED: "look into the log of the receiver or its proxy",
+            TlsReason.NOTHING_IN_COMMON: "let the receiver take TLS 1.2 or 1.3",
+            TlsReason.CLIENT_CERTIFICATE: "let the receiver take callbacks without one, and verify the signature",
+            TlsReason.NO_SUCH_HOST: "get a certificate for the host of the callback URL, or correct that host",
+            TlsReason.HANDSHAKE: "look into the log of the receiver or its proxy",
+        }.items()
     }
 )
 
@@ -180,13 +203,16 @@ _POLLS: tuple[tuple[re.Pattern[str], Hint], ...] = (
 _CLASSES = ((range(300, 400), _REDIRECT), (range(400, 500), _REFUSAL), (range(500, 600), _SERVER_FAULT))
 
 
-def of_attempt(status: int | None, error: str | None) -> Hint | None:
-    """Explain an attempt; None where it went well or is under way."""
+def of_attempt(
+    status: int | None, error: str | None, detail: str | None = None, location: str | None = None
+) -> Hint | None:
+    """Explain an attempt by the fields that the API shows of it; None if it went well or is under way."""
     if error is not None:
-        return FAILURES.get(error)
+        return (TLS.get(detail or "") if error == Failure.TLS else None) or FAILURES.get(error)
     if status is None:
         return None
-    return STATUSES.get(status) or next((hint for codes, hint in _CLASSES if status in codes), None)
+    hint = STATUSES.get(status) or next((hint for codes, hint in _CLASSES if status in codes), None)
+    return Hint(f"{hint.what} ({location})", hint.do) if hint is not None and location is not None else hint
 
 
 def of_poll(last_error: str | None) -> Hint | None:
@@ -209,6 +235,7 @@ def of_end(reason: str | None) -> Hint | None:
 def table() -> Mapping[str, object]:
     """Write all of it as JSON values, for a page; the patterns mean the same to Python and to JavaScript."""
     return {
+        "tls": {str(reason): asdict(hint) for reason, hint in TLS.items()},
         "failures": {str(error): asdict(hint) for error, hint in FAILURES.items()},
         "statuses": {status: asdict(hint) for status, hint in STATUSES.items()},
         "classes": {codes.start // 100: asdict(hint) for codes, hint in _CLASSES},

@@ -1,10 +1,10 @@
 """What came of one attempt."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
-from bridge.core.text import printable
+from bridge.core.text import clipped
 
 
 class Failure(StrEnum):
@@ -21,8 +21,29 @@ class Failure(StrEnum):
     HEADERS = "headers"  #: nothing was sent: the registration's own headers cannot be decrypted
 
 
-#: So much of a receiver's answer is kept, in characters.
+class TlsReason(StrEnum):
+    """Why there was no TLS connection, as the `detail` of an attempt shows it."""
+
+    EXPIRED = "the certificate has expired"
+    NOT_YET_VALID = "the certificate is not valid yet"
+    HOST = "the certificate is for another host name"
+    SELF_SIGNED = "the certificate is self-signed"
+    SELF_SIGNED_CHAIN = "the certificate is signed by a self-signed authority that is not trusted"
+    AUTHORITY = "the certificate's authority is not trusted, or its chain is incomplete"
+    CERTIFICATE = "the certificate is not valid"
+    NOT_TLS = "the port does not speak TLS"
+    ENDED = "the connection ended within the TLS handshake"
+    NOTHING_IN_COMMON = "the receiver has no TLS version or cipher in common with the bridge"
+    CLIENT_CERTIFICATE = "the receiver wants a client certificate"
+    NO_SUCH_HOST = "the receiver has no certificate for the host name"
+    HANDSHAKE = "the TLS handshake failed"
+
+
+#: So much of the body of a receiver's answer is kept, in bytes of UTF-8.
 KEPT_ANSWER = 1024
+
+#: So much of the `Location` of a redirect, likewise.
+KEPT_LOCATION = 300
 
 _GONE = 410
 
@@ -36,6 +57,8 @@ class _Answered:
     address: str | None
     #: The start of the answer, printable.
     body: str = ""
+    #: Where a redirect leads, printable; None for any other answer.
+    location: str | None = None
     #: How long the receiver asked to be left alone.
     retry_after: timedelta | None = None
 
@@ -58,6 +81,8 @@ class Unreachable:
 
     #: The class of the failure.
     error: Failure
+    #: The failure in a text for people.
+    detail: str | None = field(default=None, compare=False)
     #: The address that was connected to, where it came that far.
     address: str | None = None
     #: Nobody was there to ask for one.
@@ -68,13 +93,20 @@ Outcome = Delivered | Gone | Rejected | Unreachable
 
 
 def answered(
-    status: int, *, address: str | None, body: bytes = b"", retry_after: timedelta | None = None
+    status: int,
+    *,
+    address: str | None,
+    body: bytes = b"",
+    location: str | None = None,
+    retry_after: timedelta | None = None,
 ) -> Delivered | Gone | Rejected:
     """Classify a status."""
     kind = Delivered if 200 <= status < 300 else Gone if status == _GONE else Rejected  # noqa: PLR2004 - 2xx
+    is_redirect = 300 <= status < 400  # noqa: PLR2004 - 3xx
     return kind(
         status=status,
         address=address,
-        body=printable(body.decode("utf-8", "replace"), KEPT_ANSWER),
+        body=clipped(body.decode("utf-8", "replace"), KEPT_ANSWER),
+        location=clipped(location, KEPT_LOCATION) or None if location is not None and is_redirect else None,
         retry_after=retry_after,
     )

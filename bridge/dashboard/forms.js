@@ -82,7 +82,7 @@ function ping() {
     const back = await call("POST", "callbacks/ping", { callbackUrl: given(data, "callbackUrl"), format: data.get("format") });
     const good = back.status >= 200 && back.status < 300;
     return [
-      el("p", { class: good ? "ok" : "wrong" }, `${back.error ?? `HTTP ${back.status}`} after ${duration(back.durationMs / 1000)}${back.address ? ` at ${back.address}` : ""}`),
+      el("p", { class: good ? "ok" : "wrong" }, `${back.error ?? `HTTP ${back.status}`}${back.detail ? `, ${back.detail},` : back.location ? ` to ${back.location}` : ""} after ${duration(back.durationMs / 1000)}${back.address ? ` at ${back.address}` : ""}`),
       back.body && el("pre", {}, back.body), told(ofAttempt(back)),
     ];
   });

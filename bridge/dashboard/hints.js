@@ -2,10 +2,11 @@
 
 const HINTS = JSON.parse(byId("hints").textContent);
 
-function ofAttempt({ status, error }) {
-  if (error) return HINTS.failures[error] ?? null;
+function ofAttempt({ status, error, detail, location }) {
+  if (error) return (error === "tls" && HINTS.tls[detail]) || (HINTS.failures[error] ?? null);
   if (status === null) return null;
-  return HINTS.statuses[status] ?? HINTS.classes[Math.floor(status / 100)] ?? null;
+  const hint = HINTS.statuses[status] ?? HINTS.classes[Math.floor(status / 100)] ?? null;
+  return hint && location ? { ...hint, what: `${hint.what} (${location})` } : hint;
 }
 
 const ofPoll = (lastError) =>

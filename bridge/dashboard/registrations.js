@@ -71,6 +71,8 @@ function attempted(attempt) {
   const took = attempt.durationMs === null ? "" : ` after ${duration(attempt.durationMs / 1000)}`;
   return moment(attempt.at, `Attempt ${attempt.number}: `, el("span", { class: good ? "ok" : "wrong" }, answer), took,
     attempt.address && el("span", { class: "quiet" }, ` at ${attempt.address}`),
+    attempt.detail && el("span", { class: "quiet" }, `: ${attempt.detail}`),
+    attempt.location && el("span", { class: "quiet" }, ` to ${attempt.location}`),
     attempt.body && el("pre", {}, attempt.body), told(ofAttempt(attempt)));
 }
 

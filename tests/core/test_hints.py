@@ -7,7 +7,7 @@ import pytest
 from bridge.core import hints
 from bridge.core.answer import Denied, NoReply, NoToken, Reply, read
 from bridge.core.budget import ADVICE
-from bridge.core.outcome import Failure
+from bridge.core.outcome import Failure, TlsReason
 from tests.support.world import NOON
 
 
@@ -18,6 +18,28 @@ def test_every_class_of_failure_has_a_hint_of_its_own(error: str) -> None:
 
     assert hint is not None
     assert [name for name, each in hints.FAILURES.items() if each == hint] == [error]
+
+
+@pytest.mark.parametrize("reason", TlsReason)
+def test_every_reason_of_a_tls_failure_has_a_hint_with_it(reason: TlsReason) -> None:
+    """What to do is not the same for an expired certificate and another host's."""
+    hint = hints.of_attempt(None, "tls", reason.value)
+
+    assert hint is not None
+    assert reason.value in hint.what
+
+
+def test_a_tls_failure_of_an_older_version_has_the_hint_of_its_kind() -> None:
+    """It was recorded without a detail."""
+    assert hints.of_attempt(None, "tls", None) == hints.FAILURES["tls"]
+
+
+def test_a_redirect_is_explained_with_where_it_leads() -> None:
+    """So that the right URL can be registered."""
+    hint = hints.of_attempt(302, None, None, "https://new.example.com/")
+
+    assert hint is not None
+    assert "https://new.example.com/" in hint.what
 
 
 @pytest.mark.parametrize("status", [200, 204, 299])

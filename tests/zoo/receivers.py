@@ -7,6 +7,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from queue import SimpleQueue
 
 import trustme
 
@@ -77,6 +78,18 @@ def floods(head: bytes, drop: bytes) -> Habit:
     return habit
 
 
+class Recorder:
+    """A receiver that keeps the heads of requests as they came from the wire."""
+
+    def __init__(self) -> None:
+        self.heads: SimpleQueue[bytes] = SimpleQueue()
+
+    def __call__(self, connection: socket.socket, _: threading.Event) -> None:
+        """Keep the head and say 200."""
+        self.heads.put(hear(connection))
+        connection.sendall(OK + b"Content-Length: 0\r\nConnection: close\r\n\r\n")
+
+
 def never_reads(_: socket.socket, stop: threading.Event) -> None:
     """Take the connection, and nothing else."""
     stop.wait()
@@ -95,9 +108,9 @@ ZOO: dict[str, tuple[Habit, str | int]] = {
     "drips headers": (drips(OK + b"X-Drip: ", b"a"), "timeout"),
     "drips one header after another": (drips(OK, b"X: y\r\n"), "timeout"),
     "drips a status line": (drips(b"HTTP/1.1 2", b"0"), "timeout"),
-    "drips a body": (drips(OK + b"Content-Length: 100000\r\n\r\n", b"a"), "timeout"),
-    "drips a chunked body": (drips(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n"), "timeout"),
-    "says its body is coming and stays silent": (says_and_stays(OK + b"Content-Length: 5\r\n\r\n"), "timeout"),
+    "drips a body": (drips(OK + b"Content-Length: 100000\r\n\r\n", b"a"), 200),
+    "drips a chunked body": (drips(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n"), 200),
+    "says its body is coming and stays silent": (says_and_stays(OK + b"Content-Length: 5\r\n\r\n"), 200),
     "closes half-way through the body": (says(OK + b"Content-Length: 1000\r\n\r\nhalf"), 200),
     "closes half-way through a chunk": (says(OK + b"Transfer-Encoding: chunked\r\n\r\nff\r\nhalf"), 200),
     "truncates the headers": (says(OK + b"Content-Le"), "closed"),
@@ -113,7 +126,7 @@ ZOO: dict[str, tuple[Habit, str | int]] = {
         floods(b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Encoding: gzip\r\n\r\n", BOMB),
         302,
     ),
-    "redirects and drips": (drips(b"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n", b"a"), "timeout"),
+    "redirects and drips": (drips(b"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n", b"a"), 302),
     "redirects to no URL": (says(b"HTTP/1.1 302 Found\r\nLocation: http://[\r\nContent-Length: 0\r\n\r\n"), 302),
     "redirects to no text": (says(b"HTTP/1.1 302 Found\r\nLocation: /\xff\xfe\r\nContent-Length: 0\r\n\r\n"), 302),
     "sends a header without a colon": (says(OK + b"nonsense\r\nContent-Length: 0\r\n\r\n"), 200),
@@ -139,7 +152,7 @@ ZOO: dict[str, tuple[Habit, str | int]] = {
     "lies of a longer body": (says(OK + b"Content-Length: 1000000\r\n\r\nabc"), 200),
     "lies of a shorter body": (says(OK + b"Content-Length: 1\r\n\r\nabcdef"), 200),
     "lies of a negative body": (says(OK + b"Content-Length: -5\r\n\r\nabc"), 200),
-    "lies of two lengths": (says(OK + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"), "protocol"),
+    "lies of two lengths": (says(OK + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"), 200),
     "lies of nonsense length": (says(OK + b"Content-Length: many\r\n\r\nabc"), 200),
     "sends broken chunks": (says(OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nabc"), 200),
     "says 100 without end": (floods(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), "head-too-large"),
@@ -149,12 +162,12 @@ ZOO: dict[str, tuple[Habit, str | int]] = {
         floods(OK + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n", b"a" * 65_536),
         200,
     ),
-    "hides lines in a header": (says(OK + b"Content-Type: message/rfc822\r\r" * 400 + b"\r\n\r\n"), "protocol"),
+    "hides lines in a header": (says(OK + b"Content-Type: message/rfc822\r\r" * 400 + b"\r\n\r\n"), 200),
     "hides a thousand headers in one": (
         says(OK + b"".join(b"a%d:\r" % n for n in range(1000)) + b"\r\n\r\n"),
-        "protocol",
+        200,
     ),
-    "sends a header with a NUL": (says(OK + b"X: \0\r\n\r\n"), "protocol"),
+    "sends a header with a NUL": (says(OK + b"X: \0\r\n\r\n"), 200),
     "answers plus 200": (says(b"HTTP/1.1 +200 OK\r\nContent-Length: 0\r\n\r\n"), "protocol"),
     "answers 2_00": (says(b"HTTP/1.1 2_00 OK\r\nContent-Length: 0\r\n\r\n"), "protocol"),
     "speaks HTTP/0.9 with a status": (says(b"HTTP/0.9 200 OK\r\nContent-Length: 0\r\n\r\n"), "protocol"),

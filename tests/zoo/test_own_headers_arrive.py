@@ -2,11 +2,8 @@
 
 import contextlib
 import ipaddress
-import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from queue import SimpleQueue
 
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -16,7 +13,7 @@ from bridge.adapters.egress import Guard
 from bridge.core.callback import CallbackRules
 from tests.support.http import Client
 from tests.support.world import FakeClock, stage
-from tests.zoo.receivers import OK, hear, living
+from tests.zoo.receivers import Recorder, living
 
 OPENED = {
     "BRIDGE_CALLBACK_ALLOW_HTTP": "true",
@@ -46,18 +43,6 @@ NAMES = st.one_of(TOKENS, st.sampled_from([*TAKEN, *REFUSED]), st.text(max_size=
 VALUES = st.one_of(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40), st.text(max_size=5))
 
 
-class Mouth:
-    """A receiver that keeps the heads of requests as they came from the wire."""
-
-    def __init__(self) -> None:
-        self.heads: SimpleQueue[bytes] = SimpleQueue()
-
-    def __call__(self, connection: socket.socket, _: threading.Event) -> None:
-        """Keep the head and say 200."""
-        self.heads.put(hear(connection))
-        connection.sendall(OK + b"Content-Length: 0\r\nConnection: close\r\n\r\n")
-
-
 @contextmanager
 def sending() -> Iterator[HttpCourier]:
     """Send for real, for a while."""
@@ -79,8 +64,8 @@ def arrived(head: bytes) -> dict[str, str]:
 @example({"Authorization": "Bearer a.b-c", "Cookie": "a=b; c=d", "X-Empty": "", "x_y": "1  2"})
 def test_headers_are_refused_or_arrive_as_given(headers: dict[str, str]) -> None:
     """Name for name and byte for byte, and nothing of the bridge's own is changed by them."""
-    mouth = Mouth()
-    with living(mouth) as port, sending() as courier:
+    receiver = Recorder()
+    with living(receiver) as port, sending() as courier:
         bridge = stage(courier=courier)
         bridge.restart(**OPENED)
         body = {"operationId": "operation-1", "callbackUrl": f"http://127.0.0.1:{port}/hook", "headers": headers}
@@ -94,13 +79,13 @@ def test_headers_are_refused_or_arrive_as_given(headers: dict[str, str]) -> None
         bridge.sweep()
         bridge.deliver_all()
 
-        assert list(arrived(mouth.heads.get(timeout=10)).items()) == list(headers.items())
+        assert list(arrived(receiver.heads.get(timeout=10)).items()) == list(headers.items())
 
 
 def test_headers_that_are_right_are_not_refused() -> None:
     """The property above would hold for a bridge that refuses all."""
-    mouth, headers = Mouth(), {"Authorization": "Bearer a.b-c", "Cookie": "a=b", "X-Empty": "", "x_y": "1  2"}
-    with living(mouth) as port, sending() as courier:
+    receiver, headers = Recorder(), {"Authorization": "Bearer a.b-c", "Cookie": "a=b", "X-Empty": "", "x_y": "1  2"}
+    with living(receiver) as port, sending() as courier:
         bridge = stage(courier=courier)
         bridge.restart(**OPENED)
         body = {"operationId": "operation-1", "callbackUrl": f"http://127.0.0.1:{port}/hook", "headers": headers}
@@ -109,4 +94,4 @@ def test_headers_that_are_right_are_not_refused() -> None:
         bridge.sweep()
         bridge.deliver_all()
 
-    assert arrived(mouth.heads.get(timeout=10)) == headers
+    assert arrived(receiver.heads.get(timeout=10)) == headers

@@ -3,6 +3,7 @@
 import gc
 import ipaddress
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,10 @@ from pathlib import Path
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,17 +25,18 @@ from bridge.adapters.attempt_deadline import AttemptDeadline
 from bridge.adapters.courier import HttpCourier
 from bridge.adapters.egress import Guard, Limits
 from bridge.adapters.memory import MemoryTable
+from bridge.adapters.transport import GuardedClient
 from bridge.core.attempt import AttemptRecord
 from bridge.core.callback import CallbackRules
 from bridge.core.keys import OperationRef, RegistrationRef
-from bridge.core.outcome import Delivered, Failure, Outcome, Unreachable
+from bridge.core.outcome import Delivered, Failure, Outcome, Rejected, TlsReason, Unreachable
 from bridge.core.rows import decode, for_insert
 from bridge.core.transaction import Insert, Transaction
 from tests.support.world import NOON, FakeClock
 from tests.zoo.receivers import OK, ZOO, drips, floods, hear, living, never_reads, overhearing, says, tls_with
 
 #: Short, so that the zoo is walked through quickly; the shape of what happens is that of 15 and 5 seconds.
-LIMITS = Limits(attempt=0.8, lookup=0.3, connect=0.4)
+LIMITS = Limits(attempt=0.8, lookup=0.3, connect=0.4, body=0.2)
 
 #: Far more than any attempt may take here, on the slowest of machines.
 GENEROUS = 20.0
@@ -234,7 +240,7 @@ def tls_courier(courier: HttpCourier, authority: trustme.CA, tmp_path: Path) -> 
     """Send, trusting the zoo's authority and no other."""
     bundle = tmp_path / "authority.pem"
     authority.cert_pem.write_to_path(str(bundle))
-    courier._verify = str(bundle)
+    courier._client = GuardedClient(courier._guard, authorities=str(bundle))
     return courier
 
 
@@ -244,22 +250,134 @@ def test_a_right_certificate_is_taken(tls_courier: HttpCourier, authority: trust
         assert kind(tls_courier.post(f"https://localhost:{port}/", {}, b"{}")) == 200
 
 
-@pytest.mark.parametrize("wrong", ["name", "self-signed", "expired"])
-def test_a_wrong_certificate_is_not(tls_courier: HttpCourier, authority: trustme.CA, wrong: str) -> None:
-    """Nothing is sent to whoever has it."""
-    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ("name", TlsReason.HOST),
+        ("self-signed", TlsReason.SELF_SIGNED),
+        ("strangers", TlsReason.AUTHORITY),
+        ("expired", TlsReason.EXPIRED),
+        ("early", TlsReason.NOT_YET_VALID),
+    ],
+)
+def test_a_wrong_certificate_is_not_taken(
+    tls_courier: HttpCourier, authority: trustme.CA, wrong: str, reason: TlsReason
+) -> None:
+    """Nothing is sent to its owner, and the attempt says why."""
+    long_ago, late = datetime(2020, 1, 1, tzinfo=UTC), datetime(2090, 1, 1, tzinfo=UTC)
     certificate = {
         "name": lambda: authority.issue_cert("other.example.com"),
-        "self-signed": lambda: trustme.CA().issue_cert("localhost"),
+        "self-signed": lambda: self_signed("localhost"),
+        "strangers": lambda: trustme.CA().issue_cert("localhost"),
         "expired": lambda: authority.issue_cert(
             "localhost", not_before=long_ago, not_after=long_ago + timedelta(days=1)
         ),
+        "early": lambda: authority.issue_cert("localhost", not_before=late, not_after=late + timedelta(days=1)),
     }[wrong]()
     with overhearing(certificate) as (port, heard):
         outcome = tls_courier.post(f"https://localhost:{port}/", {}, b"{}")
 
-    assert kind(outcome) == "tls"
+    assert isinstance(outcome, Unreachable)
+    assert (outcome.error, outcome.detail) == (Failure.TLS, reason)
     assert heard in ([], [b""])
+
+
+def self_signed(name: str) -> trustme.LeafCert:
+    """Make a certificate that no authority has signed."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)  # noqa: TID251 - the handshake looks at the real clock
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    written = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return trustme.LeafCert(written, certificate.public_bytes(pem), [])
+
+
+def test_a_port_without_tls_is_called_that(tls_courier: HttpCourier) -> None:
+    """It answers in plain HTTP."""
+
+    def answers_at_once(connection: socket.socket, _: threading.Event) -> None:
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        connection.recv(65_536)
+
+    with living(answers_at_once) as port:
+        outcome = tls_courier.post(f"https://localhost:{port}/", {}, b"{}")
+
+    assert isinstance(outcome, Unreachable)
+    assert (outcome.error, outcome.detail) == (Failure.TLS, TlsReason.NOT_TLS)
+
+
+def test_a_receiver_of_old_tls_alone_is_called_that(tls_courier: HttpCourier, authority: trustme.CA) -> None:
+    """Its only cipher is none of the bridge's."""
+    old = tls_with(authority.issue_cert("localhost"))
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    old.set_ciphers("AES128-SHA")
+
+    with living(says(OK + b"\r\n"), old) as port:
+        outcome = tls_courier.post(f"https://localhost:{port}/", {}, b"{}")
+
+    assert isinstance(outcome, Unreachable)
+    assert (outcome.error, outcome.detail) == (Failure.TLS, TlsReason.NOTHING_IN_COMMON)
+
+
+@pytest.mark.parametrize(
+    ("location", "kept"),
+    [
+        (b"https://new.example.com/hook", "https://new.example.com/hook"),
+        (b"/hook", "/hook"),
+        (b"/\xff\xfe", "/\xff\xfe"),
+        (b"/" + b"a" * 5000, "/" + "a" * 299),
+        (b"", None),
+    ],
+)
+def test_the_location_of_a_redirect_is_kept(courier: HttpCourier, location: bytes, kept: str | None) -> None:
+    """It is not followed; who registered it may want to register that."""
+    with living(says(b"HTTP/1.1 308 P\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % location)) as port:
+        outcome = courier.post(f"http://127.0.0.1:{port}/", {}, b"{}")
+
+    assert isinstance(outcome, Rejected)
+    assert outcome.location == kept
+    assert stored(outcome).location == kept
+
+
+def test_the_location_of_an_inner_address_is_not_kept() -> None:
+    """It is part of the answer."""
+    rules = CallbackRules(allow_http=True, allowed_networks=RULES.allowed_networks, allowed_ports=None)
+    sender = HttpCourier(Guard(rules, LIMITS), FakeClock())
+    with living(says(b"HTTP/1.1 308 P\r\nLocation: /secret\r\nContent-Length: 0\r\n\r\n")) as port:
+        outcome = sender.post(f"http://127.0.0.1:{port}/", {}, b"{}")
+    sender.close()
+
+    assert isinstance(outcome, Rejected)
+    assert outcome.location is None
+
+
+@pytest.mark.parametrize(
+    ("url", "detail"),
+    [
+        ("http://10.0.0.1/", "points to an address that is not public"),
+        ("http://127.0.0.1:{port}/", "connection refused"),
+    ],
+)
+def test_a_failure_says_in_a_sentence_what_happened(courier: HttpCourier, url: str, detail: str) -> None:
+    """Beside its kind."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+
+    outcome = courier.post(url.format(port=port), {}, b"{}")
+
+    assert isinstance(outcome, Unreachable)
+    assert outcome.detail == detail
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def ping(
         output.json(came)
     else:
         output.say(showing.pinged(came), Tone.GOOD if is_taken else Tone.BAD)
-        hint = hints.of_attempt(came["status"], came["error"])
+        hint = hints.of_attempt(came["status"], came["error"], came.get("detail"), came.get("location"))
         if hint is not None:
             output.lines([Line("broken", hint.what, Tone.BAD), Line("do", hint.do, Tone.ADVICE)])
     raise typer.Exit(Exit.OK if is_taken else Exit.FAILED)

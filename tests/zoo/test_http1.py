@@ -1,0 +1,388 @@
+"""Answers as servers write them, over real sockets: what counts, what is read, and which connections are kept."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from itertools import count
+
+import pytest
+
+from bridge.adapters.attempt_deadline import AttemptDeadline
+from bridge.adapters.courier import HttpCourier
+from bridge.adapters.egress import Guard, Limits
+from bridge.adapters.http1 import (
+    MAX_HEAD_BYTES,
+    BrokenOff,
+    EndedUnanswered,
+    HeadTooLarge,
+    HttpError,
+    Wire,
+    read_answer,
+    write_request,
+)
+from bridge.adapters.speech import SpeechService
+from bridge.adapters.transport import MAX_BYTES
+from bridge.core.answer import Reply
+from bridge.core.keys import OperationRef
+from bridge.core.outcome import Delivered, Failure, Outcome, Rejected, Unreachable
+from bridge.core.source import Source
+from tests.support.world import FakeClock
+from tests.zoo.receivers import OK, Habit, drips, floods, hear, living, says, says_and_stays
+from tests.zoo.test_zoo import RULES
+
+#: An attempt that waited for its deadline would fail a test by it; the body's time is what a test may have to wait.
+LIMITS = Limits(attempt=60, lookup=5, connect=5, body=0.2)
+OPERATION = OperationRef("default", "operation-1")
+
+#: Lines that are no header, each as some server has sent it.
+ODD_LINES = [
+    b"X-FRAME-OPTIONS : SAMEORIGIN",
+    b"nonsense",
+    b"<br />",
+    b"<b>Warning</b>: Cannot modify header information in <b>/srv/hook.php</b> on line <b>3</b>",
+    b"PHP Warning:  Undefined variable $x in /srv/hook.php on line 3",
+    b": no name",
+    b" : folded after nothing",
+    b"  folded after nothing",
+    b"N\xc3\xa4me: value",
+    b"X-Value: caf\xc3\xa9 \xff",
+    b"X-Nul: a\x00b",
+    b"X-Return: a\rContent-Length: 9999",
+    b"HTTP/1.1 200 OK",
+    b"X Y: z",
+    b"\tX: y",
+    b"X-Tab\t: y",
+    b"=?utf-8?q?x?=",
+    b"Content-Length",
+]
+
+
+@pytest.fixture
+def courier() -> Iterator[HttpCourier]:
+    """Send with a short time for bodies, and a deadline that no test reaches."""
+    sender = HttpCourier(Guard(RULES, LIMITS), FakeClock())
+    yield sender
+    sender.close()
+
+
+class Fed:
+    """A connection that has received some bytes, and then more of them or the end; counts what is taken."""
+
+    def __init__(self, first: bytes, more: Callable[[], bytes] = bytes) -> None:
+        self._left = first
+        self._more = more
+        self.taken = 0
+
+    def recv(self, most: int) -> bytes:
+        """Receive at most so many bytes."""
+        if not self._left:
+            self._left = self._more()
+        part, self._left = self._left[:most], self._left[most:]
+        self.taken += len(part)
+        return part
+
+
+def wire(fed: Fed, budget: int = MAX_BYTES) -> Wire:
+    """Read from bytes that stand there."""
+    return Wire(fed, budget)  # type: ignore[arg-type]
+
+
+def post(courier: HttpCourier, habit: Habit) -> Outcome:
+    """Make one attempt at a receiver."""
+    with living(habit) as port:
+        return courier.post(f"http://127.0.0.1:{port}/hook", {}, b"{}")
+
+
+def one_after_another(*answers: bytes) -> tuple[Habit, list[int]]:
+    """Answer each request of a connection with the next of these and close; counts the connections."""
+    accepted: list[int] = []
+
+    def habit(connection: socket.socket, _: threading.Event) -> None:
+        accepted.append(1)
+        for answer in answers:
+            if not hear(connection):
+                return
+            connection.sendall(answer)
+
+    return habit, accepted
+
+
+@pytest.mark.parametrize("odd", ODD_LINES)
+@pytest.mark.parametrize("end", [b"\r\n", b"\n", b"\r\r\n"])
+def test_an_odd_line_hides_no_other_header(courier: HttpCourier, odd: bytes, end: bytes) -> None:
+    """The connection stays open, so the length that comes after the odd line has to be seen."""
+    head = end.join([b"HTTP/1.1 503 Busy", odd, b"Retry-After: 38", b"Content-Length: 2", b"", b""])
+
+    outcome = post(courier, says_and_stays(head + b"ok"))
+
+    assert isinstance(outcome, Rejected)
+    assert outcome.retry_after is not None
+    assert (outcome.retry_after.total_seconds(), outcome.body) == (38, "ok")
+
+
+def test_a_source_with_an_odd_line_is_understood() -> None:
+    """Speech is read like receivers are."""
+    body = b'{"id": "operation-1", "status": "Running"}'
+    head = OK + b"X-Odd : y\r\n<warning>\r\nRetry-After: 7\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with living(says_and_stays(head + body)) as port:
+        source = Source(name="default", endpoint=f"http://127.0.0.1:{port}", path="avatar", api_version="1")
+        service = SpeechService([source], {"default": dict}, LIMITS)
+
+        reply = service.ask(OPERATION)
+
+        service.close()
+    assert reply == Reply(status=200, body=body, retry_after="7")
+
+
+def test_a_header_with_a_space_before_its_colon_is_read() -> None:
+    """Like browsers and curl read it."""
+    answer = read_answer(wire(Fed(OK + b"Retry-After : 5\r\nX: a\r\n b\r\nx: c\r\n\r\n")))
+
+    assert answer.get("retry-after") == "5"
+    assert answer.fields["x"] == ["a b", "c"]
+
+
+@pytest.mark.parametrize(
+    "habit",
+    [
+        says_and_stays(OK + b"Content-Length: 5\r\n\r\n"),
+        says_and_stays(OK + b"Content-Length: 5\r\n\r\nab"),
+        says_and_stays(OK + b"\r\n"),
+        says_and_stays(OK + b"Transfer-Encoding: chunked\r\n\r\n"),
+        says_and_stays(OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nab"),
+        says_and_stays(OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n"),
+        drips(OK + b"Content-Length: 100000\r\n\r\n", b"a"),
+        drips(OK + b"\r\n", b"a"),
+        drips(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n"),
+        drips(OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X-Trailer: y\r\n"),
+        says_and_stays(OK + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nok"),
+        says_and_stays(OK + b"Content-Length: 2, 3\r\n\r\nok"),
+        says_and_stays(OK + b"Content-Length: -1\r\n\r\nok"),
+        says_and_stays(OK + b"Content-Length: many\r\n\r\nok"),
+        says_and_stays(OK + b"Content-Length: 99999999999999999999\r\n\r\nok"),
+        says_and_stays(OK + b"Transfer-Encoding: gzip\r\n\r\nok"),
+        says(OK + b"Content-Length: 5\r\n\r\nab"),
+        says(OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"),
+        floods(OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X-Trailer: y\r\n" * 1000),
+        floods(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1;" + b"x" * 60_000 + b"\r\na\r\n"),
+        floods(OK + b"Transfer-Encoding: chunked\r\n\r\n1;", b"x" * 60_000),
+        floods(OK + b"\r\n", b"a" * 65_536),
+        says_and_stays(b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n"),
+    ],
+)
+def test_a_whole_head_of_a_2xx_is_a_delivery(courier: HttpCourier, habit: Habit) -> None:
+    """Whatever the body does then, and long before the deadline of the attempt."""
+    with AttemptDeadline(50) as in_time:
+        outcome = post(courier, habit)
+
+    assert isinstance(outcome, Delivered)
+    assert not in_time.cut
+
+
+def test_a_whole_head_of_another_status_counts_too(courier: HttpCourier) -> None:
+    """With what came of the body in time."""
+    outcome = post(courier, says_and_stays(b"HTTP/1.1 500 Oops\r\nContent-Length: 9\r\n\r\nhalf"))
+
+    assert isinstance(outcome, Rejected)
+    assert (outcome.status, outcome.body) == (500, "half")
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n", b"HTTP/1.1 200"])
+def test_a_head_that_does_not_end_is_a_timeout(head: bytes) -> None:
+    """Or closed, if the connection ends: no status counts before the empty line."""
+    sender = HttpCourier(Guard(RULES, Limits(attempt=0.3)), FakeClock())
+
+    assert post(sender, says_and_stays(head)) == Unreachable(error=Failure.TIMEOUT, address="127.0.0.1")
+    assert post(sender, says(head)) == Unreachable(error=Failure.CLOSED, address="127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("first", "more"),
+    [
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X-Trailer: y\r\n" * 1000),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1;" + b"x" * 12_000 + b"\r\na\r\n"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n1;", b"x" * 60_000),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n"),
+        (OK + b"\r\n", b"a" * 65_536),
+        (OK + b"Content-Length: 999999999\r\n\r\n", b"a" * 65_536),
+        (OK + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", b"a" * 65_536),
+    ],
+)
+def test_all_that_is_received_counts_against_one_budget(first: bytes, more: bytes) -> None:
+    """Bodies, chunk extensions and what comes after the last chunk."""
+    fed = Fed(first, lambda: more)
+
+    answer = read_answer(wire(fed))
+    answer.read(10**9, lenient=True)
+
+    assert answer.status == 200
+    assert fed.taken <= MAX_BYTES
+    assert not answer.is_reusable
+
+
+def test_trailers_are_not_read() -> None:
+    """The last chunk is the end, whatever comes after it."""
+    fed = Fed(OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n", lambda: b"X-Trailer: y\r\n")
+
+    answer = read_answer(wire(fed))
+    before = fed.taken
+
+    assert answer.read(100) == b"a"
+    assert fed.taken == before
+
+
+@pytest.mark.parametrize("line", [b"X: y\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", b"y"])
+def test_a_head_without_end_is_read_up_to_its_limit(line: bytes) -> None:
+    """Interim answers and the lines of one head count together."""
+    fed = Fed(b"" if line.startswith(b"HTTP") else OK + b"X: ", lambda: line * 100)
+
+    with pytest.raises(HeadTooLarge):
+        read_answer(wire(fed))
+
+    assert fed.taken <= MAX_HEAD_BYTES + 8_192
+
+
+def test_a_kept_connection_that_ends_is_replaced_within_the_attempt(courier: HttpCourier) -> None:
+    """The receiver has closed it at the very moment at which it was used again."""
+    closing = threading.Event()
+
+    def hangs_up_on_the_second(connection: socket.socket, _: threading.Event) -> None:
+        hear(connection)
+        connection.sendall(OK + b"Content-Length: 2\r\n\r\nok")
+        if not closing.is_set():
+            closing.set()
+            hear(connection)  # the next request is heard, and not answered
+
+    with living(hangs_up_on_the_second) as port:
+        outcomes = [courier.post(f"http://127.0.0.1:{port}/", {}, b"{}") for _ in range(2)]
+
+    assert [type(each) for each in outcomes] == [Delivered, Delivered]
+    assert [each.address for each in outcomes] == ["127.0.0.1"] * 2
+
+
+def test_a_kept_connection_that_is_reset_is_replaced_within_the_attempt(courier: HttpCourier) -> None:
+    """A reset is an end before the first byte too."""
+    first = threading.Event()
+
+    def resets_on_the_second(connection: socket.socket, _: threading.Event) -> None:
+        hear(connection)
+        connection.sendall(OK + b"Content-Length: 2\r\n\r\nok")
+        if not first.is_set():
+            first.set()
+            connection.recv(1)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+    with living(resets_on_the_second) as port:
+        outcomes = [courier.post(f"http://127.0.0.1:{port}/", {}, b"{}") for _ in range(2)]
+
+    assert [type(each) for each in outcomes] == [Delivered, Delivered]
+
+
+def test_a_connection_is_replaced_once(courier: HttpCourier) -> None:
+    """A fresh one that ends without an answer fails the attempt: two connections for it, and no third."""
+    accepted = count()
+
+    def answers_the_first_alone(connection: socket.socket, _: threading.Event) -> None:
+        number = next(accepted)
+        hear(connection)
+        if number == 0:
+            connection.sendall(OK + b"Content-Length: 2\r\n\r\nok")
+            hear(connection)
+
+    with living(answers_the_first_alone) as port:
+        outcomes = [courier.post(f"http://127.0.0.1:{port}/", {}, b"{}") for _ in range(2)]
+
+    assert isinstance(outcomes[0], Delivered)
+    assert outcomes[1] == Unreachable(error=Failure.CLOSED, address="127.0.0.1")
+    assert next(accepted) == 2
+
+
+@pytest.mark.parametrize("begun", [b"H", b"HTTP/1.1 200 OK\r\n", b"\r"])
+def test_a_kept_connection_that_ends_within_an_answer_is_not_replaced(courier: HttpCourier, begun: bytes) -> None:
+    """The receiver has had the request: sending it again in the same attempt would be a second delivery."""
+    habit, accepted = one_after_another(OK + b"Content-Length: 2\r\n\r\nok", begun)
+    with living(habit) as port:
+        outcomes = [courier.post(f"http://127.0.0.1:{port}/", {}, b"{}") for _ in range(2)]
+
+    assert isinstance(outcomes[1], Unreachable)
+    assert len(accepted) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_kept"),
+    [
+        (OK + b"Content-Length: 2\r\n\r\nok", True),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", True),
+        (OK + b"Transfer-Encoding: Chunked\r\n\r\n2;a=b\r\nok\r\n000\r\n\r\n", True),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", True),
+        (b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n", True),
+        (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok", True),
+        (b"HTTP/1.1 103 Hints\r\nLink: <a>\r\n\r\n" + OK + b"Content-Length: 2\r\n\r\nok", True),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", False),
+        (OK + b"Connection: close\r\nContent-Length: 2\r\n\r\nok", False),
+        (OK + b"Connection: x, Close\r\nContent-Length: 2\r\n\r\nok", False),
+        (OK + b"Content-Length: 2\r\n\r\nok+", False),
+        (OK + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nok", False),
+        (OK + b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n2\r\nok\r\n0\r\n\r\n", False),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX: y\r\n\r\n", False),
+        (OK + b"Content-Length: 50000\r\n\r\n" + b"a" * 50_000, False),
+    ],
+)
+def test_a_connection_is_kept_if_its_answer_was_read_to_its_end(answer: bytes, is_kept: bool) -> None:
+    """And has no byte beyond that."""
+    answered = read_answer(wire(Fed(answer)))
+
+    answered.read(4096, lenient=True)
+
+    assert answered.is_reusable is is_kept
+
+
+@pytest.mark.parametrize(
+    ("received", "raised"),
+    [
+        (b"", EndedUnanswered),
+        (b"HTTP/1.1 200 OK\r\nX: y", BrokenOff),
+        (b"HTTP/1.1 200 OK\r\n", BrokenOff),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", HttpError),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", HttpError),
+        (b"HTTP/1.1 099 Odd\r\n\r\n", HttpError),
+    ],
+)
+def test_what_is_no_answer_is_told_apart(received: bytes, raised: type[Exception]) -> None:
+    """An end before it, an end within it, and another protocol."""
+    with pytest.raises(raised):
+        read_answer(wire(Fed(received)))
+
+
+def test_a_body_that_breaks_off_is_no_answer_of_a_source() -> None:
+    """What an operation's status would be read from has to be whole."""
+    answer = read_answer(wire(Fed(OK + b"Content-Length: 9\r\n\r\nhalf")))
+
+    with pytest.raises(BrokenOff):
+        answer.read(100)
+
+
+@pytest.mark.parametrize(
+    ("headers", "target"),
+    [
+        ({"X": "a\r\nY: b"}, "/"),
+        ({"X\n": "a"}, "/"),
+        ({"X": "a\0"}, "/"),
+        ({}, "/a b"),
+        ({}, "a"),
+        ({}, "/\n"),
+        ({}, ""),
+    ],
+)
+def test_nothing_that_would_end_a_line_is_written(headers: dict[str, str], target: str) -> None:
+    """Whatever let it come so far."""
+    with pytest.raises(ValueError, match="cannot be sent"):
+        write_request("POST", "a.example", target, headers, b"")
+
+
+def test_a_request_is_one_piece() -> None:
+    """Head and body together, so that a receiver wakes up once."""
+    request = write_request("POST", "a.example:8443", "/a?b=50%", {"X": "y"}, b"body")
+
+    head = b"POST /a?b=50% HTTP/1.1\r\nHost: a.example:8443\r\nX: y\r\nContent-Length: 4\r\n\r\n"
+    assert request == head + b"body"

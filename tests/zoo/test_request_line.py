@@ -1,0 +1,148 @@
+"""The request line holds exactly the path and query of the callback URL that the API shows, byte for byte."""
+
+import contextlib
+import ipaddress
+import json
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from bridge.adapters.courier import HttpCourier
+from bridge.adapters.egress import Guard
+from bridge.api.routes import Routes
+from bridge.core.callback import CallbackRules
+from tests.support.http import Answer, Client
+from tests.support.world import FakeClock, Stage, stage
+from tests.zoo.receivers import Recorder, living
+
+OPENED = {
+    "BRIDGE_CALLBACK_ALLOW_HTTP": "true",
+    "BRIDGE_CALLBACK_ALLOWED_NETWORKS": "127.0.0.0/8",
+    "BRIDGE_CALLBACK_ALLOWED_PORTS": "*",
+}
+RULES = CallbackRules(allow_http=True, allowed_networks=(ipaddress.ip_network("127.0.0.0/8"),), allowed_ports=None)
+
+PIECES = st.one_of(
+    st.sampled_from([*"/?%&=+;:@[]{}|<>^`\"'~*(),!$._-#", "%2f", "%2F", "%zz", "%", "..", "//", "??", "%E2%82%AC"]),
+    st.sampled_from(["\u00fc", "\u20ac", "\U0001f469\u200d\U0001f4bb", "\U0001fae9", "\u200b", "\ufeff", "\u00ad"]),
+    st.text(max_size=5),
+)
+TAILS = st.lists(PIECES, max_size=12).map("".join)
+EXAMPLES = [
+    "/stray?discount=50%&sig=ab%2Bcd%3D",
+    "/a%2fb",
+    "/?",
+    "?",
+    "",
+    "/a?b?c",
+    "//double//slash",
+    "/a/../b/./c",
+    "/[a]?[b]",
+    "/%",
+    "/{a}|b^c`d",
+    "/a;b=c?d;e",
+    "/\u00fc?\u00e4=\u00f6",
+]
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[tuple[Recorder, int]]:
+    """Keep request lines; gives the port too."""
+    recorder = Recorder()
+    with living(recorder) as port:
+        yield recorder, port
+
+
+@contextlib.contextmanager
+def sending() -> Iterator[Stage]:
+    """Let a bridge send for real."""
+    with contextlib.closing(HttpCourier(Guard(RULES), FakeClock())) as courier:
+        bridge = stage(courier=courier)
+        bridge.restart(**OPENED)
+        yield bridge
+
+
+def ping(bridge: Stage, url: str) -> Answer:
+    """Ping a URL."""
+    body, headers = json.dumps({"callbackUrl": url}).encode(), {"Content-Type": "application/json"}
+    return Client.of(bridge).call(Routes.ping, "/callbacks/ping", method="POST", body=body, headers=headers)
+
+
+def shown_target(url: str) -> str:
+    """Take everything after scheme and authority off a URL, as it is written."""
+    parts = urlsplit(url)
+    return url.removeprefix(f"{parts.scheme}://{parts.netloc}")
+
+
+def request_line(recorder: Recorder) -> str:
+    """Take the line that came next."""
+    return recorder.heads.get(timeout=10).split(b"\r\n")[0].decode("ascii")
+
+
+@pytest.mark.parametrize("tail", EXAMPLES)
+def test_the_known_urls_are_accepted(tail: str, receiver: tuple[Recorder, int]) -> None:
+    """The properties below would hold for a bridge that refuses all."""
+    with sending() as bridge:
+        body = {"operationId": "operation-1", "callbackUrl": f"http://127.0.0.1:{receiver[1]}{tail}"}
+
+        assert Client.of(bridge).register(body).status == 201
+
+
+@example(tail=EXAMPLES[0])
+@example(tail=EXAMPLES[1])
+@example(tail=EXAMPLES[2])
+@example(tail=EXAMPLES[3])
+@example(tail=EXAMPLES[4])
+@given(tail=TAILS)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_a_callback_asks_for_what_the_api_shows(receiver: tuple[Recorder, int], tail: str) -> None:
+    """For every URL that registering accepts."""
+    recorder, port = receiver
+    with sending() as bridge:
+        registered = Client.of(bridge).register(
+            {"operationId": "operation-1", "callbackUrl": f"http://127.0.0.1:{port}{tail}"}
+        )
+        if registered.status == 400:
+            return
+
+        bridge.upstream.tell("operation-1", "Succeeded")
+        bridge.sweep()
+        bridge.deliver_all()
+
+        assert request_line(recorder) == f"POST {shown_target(registered.body['callbackUrl'])} HTTP/1.1"
+
+
+@example(tail=EXAMPLES[0])
+@example(tail=EXAMPLES[1])
+@example(tail=EXAMPLES[2])
+@example(tail=EXAMPLES[3])
+@example(tail=EXAMPLES[4])
+@given(tail=TAILS)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_a_ping_asks_for_what_a_registration_would_show(receiver: tuple[Recorder, int], tail: str) -> None:
+    """The same URL, the same request line."""
+    recorder, port = receiver
+    url = f"http://127.0.0.1:{port}{tail}"
+    with sending() as bridge:
+        registered = Client.of(bridge).register({"operationId": "operation-1", "callbackUrl": url})
+
+        pinged = ping(bridge, url)
+
+        assert (registered.status == 400) == (pinged.status == 400)
+        if pinged.status == 400:
+            return
+        assert request_line(recorder) == f"POST {shown_target(registered.body['callbackUrl'])} HTTP/1.1"
+
+
+def test_a_lone_question_mark_makes_another_registration(receiver: tuple[Recorder, int]) -> None:
+    """Both URLs go out as they are, so they are not one."""
+    with sending() as bridge:
+        client = Client.of(bridge)
+        urls = [f"http://127.0.0.1:{receiver[1]}/a{tail}" for tail in ("", "?")]
+
+        ids = {client.register({"operationId": "operation-1", "callbackUrl": url}).body["id"] for url in urls}
+
+        assert len(ids) == 2
