@@ -1,5 +1,6 @@
-"""Azure's management plane and azd, as far as the hooks need them. No right to read a secret is used."""
+"""Azure's management plane, its vaults, and azd, as far as the hooks need them."""
 
+import http.client
 import json
 import subprocess
 import urllib.error
@@ -22,7 +23,7 @@ class Failed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an HTTP request came to; status 0 where no answer came."""
+    """The result of an HTTP request; status 0 if no answer came."""
 
     status: int
     text: str
@@ -36,9 +37,9 @@ class Answer:
             return None
 
 
-def fetch(method: str, url: str, headers: Mapping[str, str]) -> Answer:
-    """Make one request; whatever comes of it is an answer."""
-    body = b"" if method == "POST" else None
+def fetch(method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> Answer:
+    """Make one request. Every failure is an answer."""
+    body = body if body is not None else b"" if method == "POST" else None
     request = urllib.request.Request(url, body, dict(headers), method=method)  # noqa: S310 - URLs of Azure's own
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:  # noqa: S310 - likewise
@@ -46,32 +47,44 @@ def fetch(method: str, url: str, headers: Mapping[str, str]) -> Answer:
     except urllib.error.HTTPError as error:
         with error:
             return Answer(error.code, error.read().decode(errors="replace"))
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         return Answer(0, str(error))
 
 
 @dataclass(frozen=True, slots=True)
 class Management:
-    """The management plane, asked with whatever azd is signed in as."""
+    """The management plane, called with azd's own sign-in."""
 
     token: str
     endpoint: str = MANAGEMENT
 
     def get(self, path: str, version: str) -> Any:  # noqa: ANN401 - JSON
-        """Read a resource or a list; None where it does not exist.
+        """Read a resource; None if it does not exist.
 
         Raises Failed for every other answer: that something is not there must be known, and not guessed.
         """
-        answer = self._ask("GET", path, version)
+        answer = self._ask("GET", f"{path}?api-version={version}")
         return None if answer.status == _NOT_FOUND else self._taken(answer, path)
 
-    def post(self, path: str, version: str) -> Any:  # noqa: ANN401 - JSON
-        """Carry out an action. Raises Failed where it was not done."""
-        return self._taken(self._ask("POST", path, version), path)
+    def list(self, path: str, version: str) -> list[Any]:
+        """Read every page of a list; empty if there is no such list. Raises Failed as `get` does."""
+        found: list[Any] = []
+        page = self.get(path, version)
+        while page is not None:
+            found += page["value"]
+            following = page.get("nextLink") or ""
+            if not following.startswith(f"{self.endpoint}/"):  # the token goes nowhere else
+                break
+            page = self._taken(self._ask("GET", following.removeprefix(self.endpoint)), path)
+        return found
 
-    def _ask(self, method: str, path: str, version: str) -> Answer:
+    def post(self, path: str, version: str) -> Any:  # noqa: ANN401 - JSON
+        """Carry out an action. Raises Failed if it was not done."""
+        return self._taken(self._ask("POST", f"{path}?api-version={version}"), path)
+
+    def _ask(self, method: str, path_and_query: str) -> Answer:
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
-        return fetch(method, f"{self.endpoint}{path}?api-version={version}", headers)
+        return fetch(method, f"{self.endpoint}{path_and_query}", headers)
 
     @staticmethod
     def _taken(answer: Answer, path: str) -> Any:  # noqa: ANN401 - JSON
@@ -91,9 +104,14 @@ def azd(*arguments: str) -> str:
     return done.stdout
 
 
+def token(*arguments: str) -> str:
+    """Take a token of azd's own sign-in. Raises Failed."""
+    return str(json.loads(azd("auth", "token", *arguments, "--output", "json"))["token"])
+
+
 def signed_in() -> Management:
-    """Take a token of azd's own sign-in; no other tool need be signed in."""
-    return Management(json.loads(azd("auth", "token", "--output", "json"))["token"])
+    """Call the management plane as azd is signed in; no other tool need be signed in."""
+    return Management(token())
 
 
 def required(environ: Mapping[str, str], name: str) -> str:

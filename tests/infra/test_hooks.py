@@ -3,8 +3,10 @@
 import base64
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,17 +15,23 @@ from typing import Any
 import pytest
 from werkzeug import Request, Response
 
-from infra.hooks.after_deploy import Deployment, deployment
+from infra.hooks.after_deploy import Deployment, deployment, next_steps
 from infra.hooks.after_provision import finish
-from infra.hooks.azure import Failed, Management, azd, run, signed_in
-from infra.hooks.before_provision import SECRET, VARIABLE, prepare
+from infra.hooks.azure import Failed, Management, azd, fetch, run, signed_in
+from infra.hooks.before_provision import RUNBOOK, SECRET, VARIABLE, check, link_runbook, prepare
+from infra.hooks.rotate_signing_key import Rotation, Vault
 from local.settings import REPOSITORY
 from local.web import WebServer
 
 GROUP = "/subscriptions/s/resourceGroups/rg-e"
 VAULTS = f"{GROUP}/providers/Microsoft.KeyVault/vaults"
 VAULT = f"{VAULTS}/kv"
+KEPT = f"{VAULT}/secrets/{SECRET}"
 SITE = f"{GROUP}/providers/Microsoft.Web/sites/func"
+PROVIDER = "/subscriptions/s/providers/Microsoft.App"
+OTHERS = "/subscriptions/33333333-3333-3333-3333-333333333333/resourceGroups/g/providers"
+SPEECH = f"{OTHERS}/Microsoft.CognitiveServices/accounts/speech"
+ACTION_GROUP = f"{OTHERS}/Microsoft.Insights/actionGroups/on-call"
 ENVIRON = {"AZURE_SUBSCRIPTION_ID": "s", "AZURE_ENV_NAME": "e"}
 
 
@@ -33,6 +41,7 @@ class Played:
 
     answers: dict[str, list[tuple[int, Any]]] = field(default_factory=dict)
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
+    bodies: list[Any] = field(default_factory=list)
 
     def tell(self, path: str, *answers: tuple[int, Any]) -> None:
         """Script the answers for a path; the last one stays."""
@@ -43,6 +52,8 @@ class Played:
         request = Request(environ)
         key = request.headers.get("x-functions-key") or request.headers.get("Authorization")
         self.requests.append((request.method, request.path, key))
+        if request.method == "PUT":
+            self.bodies.append(json.loads(request.get_data()))
         script = self.answers.get(request.path, [(404, {"error": {"code": "NotFound"}})])
         status, body = script.pop(0) if len(script) > 1 else script[0]
         return Response(json.dumps(body), status, mimetype="application/json")(environ, start_response)
@@ -86,9 +97,26 @@ def test_the_first_time_a_key_is_made(azure: Management, played: Played) -> None
 def test_a_vault_without_the_secret_gets_one(azure: Management, played: Played) -> None:
     """Provisioning broke off before."""
     played.tell(VAULTS, (200, {"value": [{"id": VAULT}]}))
-    played.tell(f"{VAULT}/secrets", (200, {"value": [{"name": "SPEECH-KEY"}]}))
+    played.tell(f"{VAULT}/secrets/SPEECH-KEY", (200, {"name": "SPEECH-KEY"}))
 
     assert prepared(azure)[VARIABLE]
+
+
+def test_a_key_is_found_by_its_name_in_the_vault_of_any_page(azure: Management, played: Played) -> None:
+    """A key that is on another page of a list would be replaced."""
+    following = f"{azure.endpoint}{VAULTS}/more"
+    played.tell(VAULTS, (200, {"value": [{"id": f"{VAULTS}/other"}], "nextLink": following}))
+    played.tell(f"{VAULTS}/more", (200, {"value": [{"id": VAULT}]}))
+    played.tell(KEPT, (200, {"name": SECRET}))
+
+    assert prepared(azure) == {VARIABLE: ""}
+
+
+def test_the_token_goes_to_azure_alone(azure: Management, played: Played) -> None:
+    """A link to another host is not followed."""
+    played.tell(VAULTS, (200, {"value": [], "nextLink": "http://127.0.0.1:1/steal"}))
+
+    assert azure.list(VAULTS, "v") == []
 
 
 def test_a_key_that_was_made_before_is_kept(azure: Management) -> None:
@@ -99,12 +127,12 @@ def test_a_key_that_was_made_before_is_kept(azure: Management) -> None:
 def test_a_key_in_the_vault_is_never_replaced(azure: Management, played: Played) -> None:
     """Not even by one that was left behind in azd's environment."""
     played.tell(VAULTS, (200, {"value": [{"id": VAULT}]}))
-    played.tell(f"{VAULT}/secrets", (200, {"value": [{"name": SECRET}]}))
+    played.tell(KEPT, (200, {"name": SECRET}))
 
     assert prepared(azure, **{VARIABLE: "left behind"}) == {VARIABLE: ""}
 
 
-@pytest.mark.parametrize("path", [VAULTS, f"{VAULT}/secrets"])
+@pytest.mark.parametrize("path", [VAULTS, KEPT])
 def test_what_azure_does_not_say_is_not_guessed(azure: Management, played: Played, path: str) -> None:
     """A new key because of a 403 would give every receiver another secret."""
     played.tell(VAULTS, (200, {"value": [{"id": VAULT}]}))
@@ -118,6 +146,85 @@ def test_nobody_answering_is_not_guessed_either() -> None:
     """Likewise."""
     with pytest.raises(Failed, match="Azure answered nothing"):
         prepare(ENVIRON, Management("token", "http://127.0.0.1:1"), lambda _name, _value: None)
+
+
+@pytest.fixture
+def ready(played: Played) -> None:
+    """Play a subscription that can take a deployment."""
+    played.tell(PROVIDER, (200, {"registrationState": "Registered"}))
+    played.tell(SPEECH, (200, {"kind": "SpeechServices"}))
+    played.tell(ACTION_GROUP, (200, {"id": ACTION_GROUP}))
+
+
+@pytest.mark.usefixtures("ready")
+@pytest.mark.parametrize(
+    "chosen",
+    [{}, {"SPEECH_RESOURCE_ID": SPEECH, "ALERT_ACTION_GROUP_ID": ACTION_GROUP}, {"INSTANCE_MEMORY_MB": ""}],
+    ids=["nothing", "resources", "an empty value"],
+)
+def test_right_choices_pass(azure: Management, chosen: dict[str, str]) -> None:
+    """Without a word."""
+    check({**ENVIRON, **chosen}, azure)
+
+
+@pytest.mark.usefixtures("ready")
+def test_every_wrong_choice_is_named_at_once(azure: Management, played: Played) -> None:
+    """Values, resources and the subscription; what is wrong by its form is not looked for."""
+    played.tell(PROVIDER, (200, {"registrationState": "NotRegistered"}))
+    played.tell(SPEECH, (200, {"kind": "OpenAI"}))
+    chosen = {"SPEECH_RESOURCE_ID": SPEECH, "ALERT_ACTION_GROUP_ID": "mine", "INSTANCE_MEMORY_MB": "1024"}
+
+    with pytest.raises(Failed) as caught:
+        check({**ENVIRON, **chosen}, azure)
+
+    first, *reasons = str(caught.value).splitlines()
+    assert first == "nothing was created."
+    assert [reason.split()[1] for reason in reasons] == [
+        "INSTANCE_MEMORY_MB",
+        "ALERT_ACTION_GROUP_ID",
+        "SPEECH_RESOURCE_ID",
+        "the",
+    ]
+    assert "az provider register --namespace Microsoft.App" in reasons[-1]
+    assert [path for _, path, _ in played.requests] == [SPEECH, PROVIDER]
+
+
+@pytest.mark.usefixtures("ready")
+@pytest.mark.parametrize(("name", "path"), [("SPEECH_RESOURCE_ID", SPEECH), ("ALERT_ACTION_GROUP_ID", ACTION_GROUP)])
+def test_a_resource_that_does_not_exist_is_named(azure: Management, played: Played, name: str, path: str) -> None:
+    """A deployment would fail midway."""
+    played.tell(path, (404, None))
+
+    with pytest.raises(Failed, match=f"{name} names .* does not exist"):
+        check({**ENVIRON, name: path}, azure)
+
+
+@pytest.mark.parametrize(
+    ("remote", "expected"),
+    [
+        ("https://github.com/team/bridge.git\n", "https://github.com/team/bridge/blob/HEAD/infra/README.md"),
+        ("git@github.com:team/bridge.git", "https://github.com/team/bridge/blob/HEAD/infra/README.md"),
+        ("https://user:secret@github.com/team/bridge", "https://github.com/team/bridge/blob/HEAD/infra/README.md"),
+        ("https://dev.azure.com/team/bridge/_git/bridge", None),
+        ("", None),
+    ],
+)
+def test_alerts_link_to_the_runbook_of_the_checkout(remote: str, expected: str | None) -> None:
+    """If its address can be told from that of the repository."""
+    told: dict[str, str] = {}
+
+    link_runbook({}, remote, told.__setitem__)
+
+    assert told.get(RUNBOOK) == expected
+
+
+def test_a_chosen_runbook_stays() -> None:
+    """Of another branch, or elsewhere."""
+    told: dict[str, str] = {}
+
+    link_runbook({RUNBOOK: "https://wiki.example.com"}, "git@github.com:team/bridge.git", told.__setitem__)
+
+    assert told == {}
 
 
 def deployed(azure: Management) -> Deployment:
@@ -181,12 +288,184 @@ def test_a_key_is_asked_for_only_to_learn_the_reasons(azure: Management, played:
     assert [path for _, path, key in played.requests if key is None] == ["/api/health"]
 
 
-def test_a_sync_that_azure_refuses_fails_the_deployment(azure: Management, played: Played) -> None:
-    """With what it said."""
+def test_a_sync_that_azure_refuses_for_ever_fails_the_deployment(azure: Management, played: Played) -> None:
+    """After ten minutes, with the words of Azure."""
+    pauses: list[float] = []
     played.tell(f"{SITE}/syncfunctiontriggers", (400, {"error": {"message": "Encountered an error"}}))
 
     with pytest.raises(Failed, match="Encountered an error"):
-        deployed(azure).see_through(lambda _: None)
+        deployed(azure).see_through(pauses.append)
+
+    assert sum(pauses) == 600
+
+
+def test_errors_of_a_young_app_are_waited_for(azure: Management, played: Played) -> None:
+    """Of the sync, of the list and of health: right after a deployment each fails in its own way."""
+    pauses: list[float] = []
+    played.tell(f"{SITE}/syncfunctiontriggers", (400, {}), (503, {}), (204, None))
+    played.tell(f"{SITE}/functions", (500, {}), (404, {}), listing("sweep", "deliver"))
+    played.tell("/api/health", (403, None), (200, {"status": "ok"}))
+
+    deployed(azure).see_through(pauses.append)
+
+    assert [path for _, path, _ in played.requests].count(f"{SITE}/syncfunctiontriggers") == 3
+    assert len(pauses) == 5
+
+
+def test_key_vault_references_are_fetched_again_while_the_app_is_misconfigured(
+    azure: Management, played: Played
+) -> None:
+    """Azure keeps a failed one for a day. Once a minute, since instances restart with it."""
+    played.tell(f"{SITE}/syncfunctiontriggers", (204, None))
+    played.tell(f"{SITE}/functions", listing("sweep", "deliver"))
+    played.tell(f"{SITE}/host/default/listkeys", (200, {"functionKeys": {"default": "a key"}}))
+    played.tell(f"{SITE}/config/configreferences/appsettings/refresh", (200, None))
+    played.tell("/api/health", *[(503, {"status": "misconfigured"})] * 8, (200, {"status": "ok"}))
+
+    deployed(azure).see_through(lambda _: None)
+
+    paths = [path for _, path, _ in played.requests]
+    assert paths.count(f"{SITE}/config/configreferences/appsettings/refresh") == 2
+
+
+def test_an_address_that_may_not_call_the_api_is_told(azure: Management, played: Played) -> None:
+    """A 403 of the platform has no words of its own."""
+    played.tell(f"{SITE}/functions", listing("sweep", "deliver"))
+    played.tell("/api/health", (403, None))
+
+    assert "API_ALLOWED_RANGES" in (deployed(azure).what_is_wrong() or "")
+
+
+DEPLOYED = {
+    "SERVICE_BRIDGE_URL": "https://func.azurewebsites.net",
+    "SERVICE_BRIDGE_NAME": "func",
+    "AZURE_RESOURCE_GROUP": "rg-e",
+}
+
+
+def test_a_deployment_ends_with_what_to_copy() -> None:
+    """The page, the command for a key, and the two lines for the command line."""
+    key = "az functionapp keys list -g 'rg-e' -n 'func' --query functionKeys.default -o tsv"
+
+    assert next_steps(DEPLOYED).splitlines() == [
+        "The page: https://func.azurewebsites.net/api/dashboard",
+        "A key for the page and for clients:",
+        f"  {key}",
+        "The command line, `python -m bridge status` for instance:",
+        "  export BRIDGE_URL=https://func.azurewebsites.net",
+        f'  export BRIDGE_KEY="$({key})"',
+    ]
+
+
+def test_with_tokens_there_is_no_key_to_copy() -> None:
+    """Keys open nothing then."""
+    steps = next_steps({**DEPLOYED, "BRIDGE_AUTH": "entra", "BRIDGE_AUTH_AUDIENCE": "client"})
+
+    assert "--scope 'api://client/.default'" in steps
+    assert 'export BRIDGE_TOKEN="$(az account get-access-token' in steps
+    assert "BRIDGE_KEY" not in steps
+
+
+def test_the_fixed_address_is_told_if_there_is_one() -> None:
+    """Receivers may have to allow it."""
+    steps = next_steps({**DEPLOYED, "BRIDGE_OUTBOUND_ADDRESS": "203.0.113.7"})
+
+    assert steps.endswith("Callbacks come from 203.0.113.7")
+
+
+SECRET_PATH = f"/secrets/{SECRET}"
+REFRESH = f"{SITE}/config/configreferences/appsettings/refresh"
+
+
+@pytest.fixture
+def rotation(azure: Management, played: Played) -> Rotation:
+    """Rotate the key of an app whose vault has one key."""
+    played.tell(SECRET_PATH, (200, {"value": "old"}))
+    played.tell(REFRESH, (200, None))
+    return Rotation(vault=Vault(azure.endpoint, "of the vault"), azure=azure, site=SITE, url=azure.endpoint)
+
+
+def test_a_rotation_begins_with_a_new_key_before_the_old_one(rotation: Rotation, played: Played) -> None:
+    """And ends only when the app has both."""
+    pauses: list[float] = []
+    played.tell(SECRET_PATH, (200, {"value": "old"}), (200, {}), (200, {"value": "new, old"}))
+    played.tell("/api/signing-keys", (503, None), (200, {"value": ["old"]}), (200, {"value": ["new", "old"]}))
+
+    rotation.begin(pauses.append)
+
+    new, _, old = played.bodies[0]["value"].partition(",")
+    assert len(base64.b64decode(new, validate=True)) == 32
+    assert old == "old"
+    assert len(pauses) == 2
+    methods = [(method, path) for method, path, _ in played.requests]
+    assert methods.index(("PUT", SECRET_PATH)) < methods.index(("POST", REFRESH))
+
+
+def test_a_rotation_ends_with_the_new_key_alone(rotation: Rotation, played: Played) -> None:
+    """The newest stands first."""
+    played.tell(SECRET_PATH, (200, {"value": "new,old"}), (200, {}), (200, {"value": "new"}))
+    played.tell("/api/signing-keys", (200, {"value": ["new"]}))
+
+    rotation.finish(lambda _: None)
+
+    assert [body["value"] for body in played.bodies] == ["new"]
+
+
+def test_a_second_rotation_does_not_begin_in_the_middle_of_the_first(rotation: Rotation, played: Played) -> None:
+    """Receivers that have the first secret alone would lose it at the next end."""
+    played.tell(SECRET_PATH, (200, {"value": "new,old"}))
+
+    with pytest.raises(Failed, match="has begun before"):
+        rotation.begin(lambda _: None)
+
+    assert played.bodies == []
+
+
+def test_no_key_is_removed_if_there_is_but_one(rotation: Rotation, played: Played) -> None:
+    """The end of a rotation that has not begun."""
+    with pytest.raises(Failed, match="no rotation has begun"):
+        rotation.finish(lambda _: None)
+
+    assert played.bodies == []
+
+
+def test_a_rotation_without_the_right_role_says_which_it_takes(rotation: Rotation, played: Played) -> None:
+    """With the words of the vault, and without a key."""
+    played.tell(SECRET_PATH, (403, {"error": {"message": "Caller is not authorized"}}))
+
+    with pytest.raises(Failed, match=r"403 \(Caller is not authorized\).*Key Vault Secrets Officer"):
+        rotation.begin(lambda _: None)
+
+
+def test_an_app_that_keeps_the_old_keys_is_told(rotation: Rotation, played: Played) -> None:
+    """After five minutes, with the command that looks again."""
+    pauses: list[float] = []
+    played.tell("/api/signing-keys", (200, {"value": []}))
+
+    with pytest.raises(Failed, match="--refresh"):
+        rotation.refresh(pauses.append)
+
+    assert sum(pauses) == 300
+
+
+def test_an_answer_that_breaks_off_is_no_answer() -> None:
+    """As one that does not come."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        thread = threading.Thread(target=_break_off, args=(server,))
+        thread.start()
+
+        answer = fetch("GET", f"http://127.0.0.1:{port}/", {})
+
+        thread.join()
+    assert answer.status == 0
+
+
+def _break_off(server: socket.socket) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
 
 
 def test_what_azd_does_not_pass_on_is_named(azure: Management) -> None:
@@ -217,7 +496,7 @@ def test_secrets_are_taken_out_of_azds_environment(azure: Management, played: Pl
     """Once they are in the vault."""
     told: dict[str, str] = {}
     played.tell(VAULTS, (200, {"value": [{"id": VAULT}]}))
-    played.tell(f"{VAULT}/secrets", (200, {"value": [{"name": SECRET}]}))
+    played.tell(KEPT, (200, {"name": SECRET}))
 
     finish(ENVIRON, azure, told.__setitem__)
 
@@ -272,7 +551,7 @@ def hook(name: str, path: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("name", ["before_provision", "after_provision", "after_deploy"])
+@pytest.mark.parametrize("name", ["before_provision", "after_provision", "after_deploy", "rotate_signing_key"])
 def test_without_azd_a_hook_fails_with_a_reason(name: str, tmp_path: Path) -> None:
     """And azd stops."""
     done = hook(name, str(tmp_path))
