@@ -6,18 +6,25 @@ never a URL, a header, a body or a setting's value.
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from itertools import accumulate, takewhile
 from types import MappingProxyType
 
 from bridge.core.times import iso
 
 _logger = logging.getLogger("bridge")
 _as_json = json.JSONEncoder(ensure_ascii=False).encode
+#: The most bytes of a line. Application Insights cuts what is longer than 32,768 characters, and the cut line is no
+#: JSON for the queries.
+MAX_LINE = 8_192
+
+#: A list that is cut has at least this many items, however long each is.
+_SHORTEST_LIST = 8
 
 Field = str | int | float | bool | datetime | list[str] | None
 
@@ -123,4 +130,40 @@ def log(event: Event, **fields: Field) -> None:
         relay(Line(event, fields))
         return
     written = {name: iso(value) if isinstance(value, datetime) else value for name, value in fields.items()}
-    _logger.log(level, _as_json({"event": event.value, **written, **_caller.get()}))
+    _logger.log(level, _short({"event": event.value, **written, **_caller.get()}))
+
+
+def _short(line: Mapping[str, object]) -> str:
+    """Write a line as JSON of at most MAX_LINE bytes: the longest values are cut until the line fits."""
+    share = MAX_LINE
+    text = _encoded(line)
+    while len(text) > MAX_LINE:
+        text = _encoded({name: _cut(value, share) for name, value in line.items()})
+        share -= share // 4
+    return text.decode()
+
+
+def _cut(value: object, size: int) -> object:
+    """Shorten a text or a list to about `size` bytes of JSON, and mark the cut."""
+    if isinstance(value, str):
+        fits = _fitting((_size(each) - len('""') for each in value[:size]), size)
+        return value if fits == len(value) else f"{value[:fits]}…"
+    if isinstance(value, list):
+        items = [_cut(each, size // _SHORTEST_LIST) for each in value]
+        kept = _fitting(map(_size, items), size)
+        return items if kept == len(items) else [*items[:kept], f"and {len(items) - kept} more"]
+    return value
+
+
+def _fitting(sizes: Iterable[int], size: int) -> int:
+    """Count the first ones that fit together."""
+    return sum(1 for _ in takewhile(lambda total: total <= size, accumulate(sizes)))
+
+
+def _size(value: object) -> int:
+    return len(_encoded(value))
+
+
+def _encoded(value: object) -> bytes:
+    """Write JSON in UTF-8. Half of a surrogate pair becomes a question mark: the host drops what is not UTF-8."""
+    return _as_json(value).encode("utf-8", "replace")

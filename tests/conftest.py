@@ -27,11 +27,11 @@ settings.load_profile("mutants" if "MUTANT_UNDER_TEST" in os.environ else "bridg
 
 @pytest.fixture(autouse=True)
 def guarded_log(monkeypatch: pytest.MonkeyPatch) -> Iterator[GuardedLogger]:
-    """Fail each test in which a pool thread writes a line: the Functions host would drop the line."""
+    """Fail each test in which a line is written that Azure would drop or cut: by a pool thread, or too long."""
     guarded = GuardedLogger(log._logger)
     monkeypatch.setattr(log, "_logger", guarded)
     yield guarded
-    assert guarded.of_pools == []
+    assert (guarded.of_pools, guarded.too_long) == ([], [])
 
 
 @pytest.fixture

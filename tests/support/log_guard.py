@@ -1,8 +1,10 @@
-"""Watches every line of the log, at any level: which thread writes the line."""
+"""Watches every line of the log, at any level: which thread writes the line, and how long the line is."""
 
 import logging
 import threading
 from contextvars import ContextVar
+
+from bridge.log import MAX_LINE
 
 #: Set while an executor of a test runs a piece of work: such work stands for the work of a pool thread.
 in_pool: ContextVar[bool] = ContextVar("in pool", default=False)
@@ -18,6 +20,8 @@ class GuardedLogger:
         self._logger = logger
         #: Lines that were written in a pool.
         self.of_pools: list[str] = []
+        #: Lines that Application Insights or the host would not keep whole.
+        self.too_long: list[str] = []
 
     def isEnabledFor(self, level: int) -> bool:  # noqa: ARG002, N802 - the logger's name; every line counts
         """Return True, so that the lines below the level of a test are watched too."""
@@ -27,4 +31,6 @@ class GuardedLogger:
         """Watch a line, and write it as ever."""
         if in_pool.get() or threading.current_thread().name.startswith(POOL_THREADS):
             self.of_pools.append(line)
+        if len(line.encode()) > MAX_LINE:
+            self.too_long.append(line)
         self._logger.log(level, line)
