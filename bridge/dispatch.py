@@ -49,6 +49,21 @@ class Dispatcher:
         self._lock = threading.Lock()
         self._problem: QueueProblem | None = None
         self._failed_at: datetime | None = None
+        self._is_prepared = False
+
+    def prepare(self) -> None:
+        """Make the queue, once for each instance: the host warns every second that a queue is missing.
+
+        Never raises for what storage does: the next sweep tries again, and so does each send.
+        """
+        if self._is_prepared:
+            return
+        try:
+            self._outbox.create()
+        except StorageUnavailable as error:
+            self._failed(error, unsent=0)
+        else:
+            self._is_prepared = True
 
     def send(self, *calls: Call) -> None:
         """Send calls, and let what could not be sent be due again soon.
@@ -83,7 +98,7 @@ class Dispatcher:
             with self._lock:
                 self._problem = self._failed_at = None
 
-    def _failed(self, error: StorageUnavailable, *, registration: str, unsent: int) -> None:
+    def _failed(self, error: StorageUnavailable, *, registration: str | None = None, unsent: int) -> None:
         with self._lock:
             now, before = self._clock(), self._problem
             self._failed_at = now

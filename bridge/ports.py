@@ -40,6 +40,9 @@ class Table(Protocol):
 class Outbox(Protocol):
     """The queue that hands deliveries to other instances."""
 
+    def create(self) -> None:
+        """Make the queue if there is none. Raises StorageUnavailable."""
+
     def send(self, call: Call, *, ttl: timedelta) -> None:
         """Send a call that is worth nothing after `ttl`. Raises StorageUnavailable; the due row sends another."""
 

@@ -64,6 +64,7 @@ class Sweep:
         """Do what is due; nothing is begun after the budget. Never raises for what storage or the upstream does."""
         began = self.clock()
         until = began + self.budget
+        self.dispatcher.prepare()
         due = read_all_due(self.table, self.executor, began)
         sources = self._sources()
         beaten = sources is not None and self._beat(sources, began)

@@ -11,6 +11,7 @@ from bridge.core.delivery import Call
 from bridge.core.errors import StorageRefused, StorageUnavailable
 from bridge.core.registration import State
 from bridge.core.transaction import Delete, Insert, Merge, Transaction
+from bridge.log import Event
 from bridge.ports import Table
 from tests.support.flaky import Flaky
 from tests.support.http import Client
@@ -29,6 +30,12 @@ class Queue:
     good: int = 0
     sent: list[Call] = field(default_factory=list)
     tried: int = 0
+    created: int = 0
+
+    def create(self) -> None:
+        self.created += 1
+        if self.failure is not None:
+            raise self.failure
 
     def send(self, call: Call, *, ttl: timedelta) -> None:  # noqa: ARG002 - the signature of a send
         self.tried += 1
@@ -162,7 +169,7 @@ def test_a_failed_send_is_one_line_with_the_code_of_the_service(caplog: pytest.L
 
     bridge.sweep()
 
-    lines = [line for line in lines_of(caplog) if line["event"] == "queue.unavailable"]
+    lines = [line for line in lines_of(caplog, Event.QUEUE) if line["registration"] is not None]
     assert {line["code"] for line in lines} == {"ServerBusy"}
     assert sum(int(line["unsent"]) for line in lines) >= 2
     assert len(lines) <= 2
@@ -228,3 +235,42 @@ def test_a_due_row_that_cannot_be_brought_forward_sends_later() -> None:
 
     assert tables[0].refused == 1
     assert bridge.registration(ref).state is State.DELIVERED
+
+
+def test_first_sweep_of_an_instance_makes_the_queue() -> None:
+    """The host looks for a queue from its start on, and warns each second while there is none."""
+    queue = Queue()
+    bridge = stage(outbox=queue)
+
+    bridge.sweep()
+    bridge.sweep()
+    first_instance = queue.created
+    bridge.restart()
+    bridge.sweep()
+
+    assert (first_instance, queue.created) == (1, 2)
+
+
+def test_queue_that_cannot_be_made_is_one_line_and_the_sweep_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "bridge")
+    queue = Queue(StorageUnavailable("queue storage: AuthorizationFailure, HTTP status 403", "AuthorizationFailure"))
+    bridge = stage(outbox=queue)
+    bridge.register()
+
+    bridge.sweep()
+    lines = lines_of(caplog, Event.QUEUE)
+    queue.failure = None
+    bridge.sweep()
+    bridge.sweep()
+
+    assert lines == [
+        {
+            "event": "queue.unavailable",
+            "code": "AuthorizationFailure",
+            "error": "queue storage: AuthorizationFailure, HTTP status 403",
+            "registration": None,
+            "unsent": 0,
+        }
+    ]
+    assert len(bridge.upstream.asked) == 1
+    assert queue.created == 2

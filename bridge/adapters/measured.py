@@ -55,6 +55,11 @@ class MeasuredOutbox:
     inner: Outbox
     telemetry: Telemetry
 
+    def create(self) -> None:
+        """Make the queue if there is none; the call is counted."""
+        self.telemetry.measure(Metric.STORAGE, bridge__storage__operation="create")
+        self.inner.create()
+
     def send(self, call: Call, *, ttl: timedelta) -> None:
         """Send a call; whoever follows it goes on from here."""
         self.telemetry.measure(Metric.STORAGE, bridge__storage__operation="send")

@@ -23,12 +23,17 @@ _SILENT_AFTER, _RETRY_AFTER = 2, 5.0
 
 
 class AzureOutbox:
-    """A queue that is created when it is first sent to. Its client encodes messages as host.json declares."""
+    """A queue; a send makes it if it was deleted. Its client encodes messages as host.json declares."""
 
     def __init__(self, client: QueueClient, guard: Guard | None = None) -> None:
         """Make it; `guard` is the one that the client was made with."""
         self._client = client
         self._calls = StorageCalls("queue storage", guard, seconds=SEND, breaker=Breaker(_SILENT_AFTER, _RETRY_AFTER))
+
+    def create(self) -> None:
+        """Make the queue if there is none, within SEND seconds. Raises StorageUnavailable."""
+        with self._calls.call():
+            self._create()
 
     def send(self, call: Call, *, ttl: timedelta) -> None:
         """Send a call that is worth nothing after `ttl`, within SEND seconds.

@@ -93,6 +93,9 @@ class OutsideOutbox:
     calls: Calls
     caller: Caller
 
+    def create(self) -> None:
+        """Find it there."""
+
     def send(self, call: DeliveryCall, *, ttl: timedelta) -> None:
         """Send."""
         self.calls.make(self.caller, Call.SEND, lambda: self.inner.send(call, ttl=ttl), _no_storage)

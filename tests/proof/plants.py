@@ -50,6 +50,9 @@ class Forgetful:
 
     inner: Outbox
 
+    def create(self) -> None:
+        """Be there already."""
+
     def send(self, call: Call, *, ttl: timedelta) -> None:
         """Send the first one, before any due row was due."""
         if ttl <= timedelta(minutes=2):

@@ -32,6 +32,9 @@ class Queue:
         self.messages: list[Message] = []
         self._clock = clock
 
+    def create(self) -> None:
+        """Be there already."""
+
     def send(self, call: Call, *, ttl: timedelta) -> None:
         """Take a message, as the text that a real queue would hold."""
         now = self._clock()
