@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
+from urllib.parse import parse_qsl
 
 import azure.functions as func
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -118,8 +119,19 @@ def refuse_parameters(request: func.HttpRequest) -> None:
 
 
 def _read(model: type[_Parameters], request: func.HttpRequest, terms: Terms | None = None) -> _Parameters:
-    given = {name: value for name, value in request.params.items() if name.lower() not in _KEY_PARAMETERS}
+    given = {name: value for name, value in _query(request).items() if name.lower() not in _KEY_PARAMETERS}
     try:
         return model.model_validate(given, context={"terms": terms})
     except ValidationError as error:
         raise invalid(details_of(error)) from None
+
+
+def _query(request: func.HttpRequest) -> dict[str, str]:
+    """Read the query off the URL: the platform leaves parameters without a value out of `params`.
+
+    The values of a parameter that is given twice are joined by commas, as the platform joins them.
+    """
+    query: dict[str, str] = {}
+    for name, value in parse_qsl(request.url.partition("?")[2], keep_blank_values=True):
+        query[name] = f"{query[name]},{value}" if name in query else value
+    return query

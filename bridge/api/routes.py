@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import azure.functions as func
 
@@ -199,7 +199,7 @@ class Routes:
     def _address(self, request: func.HttpRequest) -> str:
         """Return the address of a request as clients write it, without its query, which can hold the key."""
         inner = str(request.url).partition("?")[0].rstrip("/")
-        return inner if self.public_url is None else self.public_url + urlsplit(inner).path
+        return inner if self.public_url is None else f"{self.public_url}/{inner.split('/', 3)[-1]}"
 
     def _next_link(self, request: func.HttpRequest, query: ListQuery, cursor: str) -> str:
         state = {"state": query.states[0].value} if len(query.states) == 1 else {}

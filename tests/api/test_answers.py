@@ -12,7 +12,7 @@ from bridge.app import App
 from bridge.core.message import subscriber_of
 from bridge.core.transaction import ANY, Insert, Merge, Transaction
 from tests.support.flaky import flaky
-from tests.support.http import BASE, Client, answer
+from tests.support.http import BASE, Client
 from tests.support.world import ENVIRONMENT, Stage
 
 GOOD = {
@@ -434,7 +434,7 @@ def test_what_a_library_finds_wrong_is_named_too(
 
 def test_health_is_alive_or_misconfigured_and_nothing_more(bridge: Stage) -> None:
     """Anybody may ask."""
-    alive, broken = answer(App(bridge.bridge).health()), answer(App.from_environment({}).health())
+    alive, broken = Client.of(bridge).health(), Client(App.from_environment({})).health()
 
     assert (alive.status, alive.body) == (200, {"status": "ok"})
     assert (broken.status, broken.body) == (503, {"status": "misconfigured"})

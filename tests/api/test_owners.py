@@ -242,7 +242,7 @@ def test_anybody_is_told_the_public_keys(guarded: Stage) -> None:
     request = func.HttpRequest("GET", "https://bridge.example.com/api/signing-keys", body=b"")
 
     assert app.answer(Routes.signing_keys, request, to_anybody=True).status_code == 200
-    assert app.health().status_code == 200
+    assert Client(app).health().status == 200
 
 
 def test_a_log_line_names_who_did_it(ann: Client, caplog: pytest.LogCaptureFixture) -> None:

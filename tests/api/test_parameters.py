@@ -1,10 +1,12 @@
 """One rule for the query of every call."""
 
+import azure.functions as func
 import pytest
 
 from bridge.api.description.calls import CALLS, Call
 from bridge.api.routes import Routes
-from tests.support.http import FUNCTIONS, Client, Route
+from bridge.app import App
+from tests.support.http import BASE, FUNCTIONS, Client, Route, answer
 from tests.support.world import Stage
 
 ROUTES = {function: name for name, function in FUNCTIONS.items()}
@@ -31,8 +33,35 @@ def test_call_names_every_parameter_that_it_does_not_know(bridge: Stage, call: C
     assert bridge.table.taken() == {}
 
 
+@pytest.mark.parametrize("query", ["colour", "colour=", "state=", "limit=", "operationId=&code=key", "cursor"])
+def test_parameter_without_a_value_is_wrong_too(bridge: Stage, query: str) -> None:
+    """The platform hands the app none of them, but their names stand in the URL."""
+    request = func.HttpRequest("GET", f"{BASE}/registrations?{query}", params={}, body=b"")
+
+    refused = answer(App(bridge.bridge).answer(Routes.list, request))
+
+    assert (refused.status, refused.targets) == (400, [query.partition("=")[0]])
+
+
+def test_parameter_that_is_given_twice_is_wrong(bridge: Stage) -> None:
+    request = func.HttpRequest("GET", f"{BASE}/registrations?limit=1&limit=2", params={"limit": "1,2"}, body=b"")
+
+    refused = answer(App(bridge.bridge).answer(Routes.list, request))
+
+    assert (refused.status, refused.targets) == (400, ["limit"])
+
+
 @pytest.mark.parametrize("name", ["code", "Code", "CODE", "clientId", "clientid", "ClientID"])
 def test_key_in_the_query_is_passed_over_in_any_letter_case(bridge: Stage, name: str) -> None:
     answer = Client.of(bridge).call(Routes.list, f"/registrations?{name}=key")
 
     assert answer.status == 200
+
+
+def test_health_knows_the_rule_too(bridge: Stage) -> None:
+    client = Client.of(bridge)
+
+    refused, alive = client.health("colour=blue&code=key"), client.health("CODE=key")
+
+    assert (refused.status, refused.targets) == (400, ["colour"])
+    assert (alive.status, alive.body) == (200, {"status": "ok"})

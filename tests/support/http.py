@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import azure.functions as func
 
@@ -83,6 +83,13 @@ class Client:
         hold_answer(name, answered.status, answered.headers, answered.body)
         if answered.status < HTTPStatus.BAD_REQUEST:
             hold_request(name, body)
+        return answered
+
+    def health(self, query: str = "", *, method: str = "GET") -> Answer:
+        """Ask whether the app is alive."""
+        request = func.HttpRequest(method, f"{BASE}/health?{query}", params=dict(parse_qsl(query)), body=b"")
+        answered = answer(self.app.health(request))
+        hold_answer("health", answered.status, answered.headers, answered.body)
         return answered
 
     def register(self, body: object, **headers: str) -> Answer:
