@@ -96,13 +96,13 @@ def dashboard(req: func.HttpRequest) -> func.HttpResponse:
     return bridge.answer(Routes.dashboard, req, to_anybody=True)
 
 
-@app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
-def health(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - the trigger's signature
-    """Say whether the app is alive."""
-    return bridge.health()
+@app.route("health", methods=["GET", "HEAD"], auth_level=func.AuthLevel.ANONYMOUS)
+async def health(req: func.HttpRequest) -> func.HttpResponse:
+    """Say whether the app is alive, at once: an async function does not wait for a thread of the pool."""
+    return bridge.health(req)
 
 
-@app.timer_trigger("timer", schedule="%BRIDGE_POLL_SCHEDULE%", run_on_startup=False, use_monitor=False)
+@app.timer_trigger("timer", schedule="%BRIDGE_POLL_SCHEDULE%", run_on_startup=False, use_monitor=True)
 def sweep(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the trigger's signature
     """Do what is due."""
     bridge.sweep()
@@ -111,4 +111,4 @@ def sweep(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the trigger's sig
 @app.queue_trigger("message", queue_name=DELIVERIES_QUEUE, connection="AzureWebJobsStorage")
 def deliver(message: func.QueueMessage) -> None:
     """Make one attempt."""
-    bridge.deliver(message.get_body())
+    bridge.deliver(message.get_body(), message_id=message.id, inserted=message.insertion_time)

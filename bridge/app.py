@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 import azure.functions as func
 
@@ -20,6 +21,7 @@ from bridge.api.doorman import ByKey, ByToken, Doorman
 from bridge.api.fields import Terms
 from bridge.api.places import Places
 from bridge.api.problems import Problem, internal, misconfigured, refused_by_storage, unavailable, unreadable
+from bridge.api.query import refuse_parameters
 from bridge.api.routes import Routes
 from bridge.core.callers import ANYBODY
 from bridge.core.errors import Contended, ForeignRow, Misconfigured, StorageRefused, StorageUnavailable
@@ -230,9 +232,13 @@ class App:
         with called_by(address, caller.object_id), self._places.taken() if call in _READ_MANY else nullcontext():
             return call(replace(bridge.routes, caller=caller), request)
 
-    def health(self) -> func.HttpResponse:
-        """Say whether the app is alive or misconfigured, and nothing more: anybody may ask."""
+    def health(self, request: func.HttpRequest) -> func.HttpResponse:
+        """Say whether the app is alive or misconfigured, and nothing more. Reads memory alone, so it never waits."""
         broken = isinstance(self._bridge, Misconfigured)
+        try:
+            refuse_parameters(request)
+        except Problem as problem:
+            return problem.response()
         body: Health = {"status": "misconfigured" if broken else "ok"}
         return func.HttpResponse(
             json.dumps(body),
@@ -248,14 +254,17 @@ class App:
         else:
             self._bridge.sweep.sweep()
 
-    def deliver(self, body: bytes) -> None:
-        """Follow a queue message. One that is none of ours is set aside; one that is lost has its due row."""
+    def deliver(self, body: bytes, *, message_id: str | None = None, inserted: datetime | None = None) -> None:
+        """Follow a queue message. A foreign one is set aside, by its id and the time of its insertion into the queue.
+
+        A lost message has its due row.
+        """
         if isinstance(self._bridge, Misconfigured):
             return
         try:
             call = read_call(body)
         except ForeignRow as error:
-            log(Event.SET_ASIDE, why=str(error))
+            log(Event.SET_ASIDE, why=str(error), queue_message=message_id, inserted=inserted, length=len(body))
             return
         try:
             self._bridge.deliver.deliver(call)

@@ -99,23 +99,24 @@ class Deliver:
     def _claim(self, call: Call, visit: Visit, name: str) -> Claimed | None:
         """Read, decide and commit once."""
         before = self._read(call.ref)
-        if before is not None and before.record.claim == name:
+        if before is None:
+            log(Event.SET_ASIDE, registration=call.ref.public_id, why="a queue message about no registration here")
+            return None
+        if before.record.claim == name:
             return Claimed.held(before)
         now = self.clock()
-        verdict = answer_call(call, None if before is None else before.record, now)
-        if before is None or isinstance(verdict, Drop):
-            why = verdict.why if isinstance(verdict, Drop) else "no such registration"
-            log(Event.DROPPED, registration=call.ref.public_id, attempt=call.number, why=why)
-            return None
-        match verdict:
+        match answer_call(call, before.record, now):
+            case Drop(why=why):
+                log(Event.DROPPED, registration=call.ref.public_id, attempt=call.number, why=why)
+                return None
             case Bury():
                 commit(self.table, delivering.bury(before, now, tx=name))
                 log(Event.BURIED, registration=call.ref.public_id, attempt=before.record.last_attempt)
                 return None
             case Attempt():
                 return self._enter(before, now, visit, name)
-            case _:
-                assert_never(verdict)
+            case never:
+                assert_never(never)
 
     def _enter(self, before: Stored[Registration], now: datetime, visit: Visit, name: str) -> Claimed | None:
         """Take the right to the attempt if its host has room for it; hold it back otherwise."""

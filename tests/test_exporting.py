@@ -22,6 +22,7 @@ from bridge.core.errors import Misconfigured
 from bridge.settings import read_settings
 from bridge.telemetry import Metric, Step
 from bridge.world import real_world
+from tests.support.http import Client
 from tests.support.world import ENVIRONMENT
 
 ROOT = Path(__file__).parent.parent
@@ -194,4 +195,4 @@ def test_what_is_chosen_and_not_installed_is_said(kind: str, missing: str, monke
     with pytest.raises(Misconfigured, match="BRIDGE_TELEMETRY"):
         real_world(read_settings({**ENVIRONMENT, "BRIDGE_TELEMETRY": kind}))
 
-    assert App.from_environment({**ENVIRONMENT, "BRIDGE_TELEMETRY": kind}).health().status_code == 503
+    assert Client(App.from_environment({**ENVIRONMENT, "BRIDGE_TELEMETRY": kind})).health().status == 503

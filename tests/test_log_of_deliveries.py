@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bridge.app import App
 from bridge.core.delivery import Call
 from bridge.core.headers import OwnHeaders
 from bridge.core.keys import RegistrationRef
@@ -95,7 +96,6 @@ def test_an_attempt_is_one_line(
     [
         (lambda call: replace(call, life=call.life - timedelta(milliseconds=1)), "another life"),
         (lambda call: replace(call, number=2), "another attempt"),
-        (lambda call: replace(call, ref=replace(call.ref, hash="f" * 16)), "no such registration"),
     ],
 )
 def test_a_call_that_is_not_followed_is_one_line(
@@ -258,3 +258,33 @@ def test_a_registration_that_somebody_wrote_over_is_one_line(bridge: Stage, capl
 
     why = "Registration of shape 99: this version reads 1 and the one before"
     assert lines_of(caplog) == [{"event": "row.set-aside", "registration": call.ref.public_id, "why": why}]
+
+
+def test_call_for_a_registration_that_is_unknown_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """At a level that is kept: the message is of another deployment, or the table is not the one it was."""
+    call = called(bridge)
+    call = replace(call, ref=replace(call.ref, hash="f" * 16))
+    caplog.clear()
+
+    bridge.bridge.deliver.deliver(call)
+
+    why = "a queue message about no registration here"
+    assert lines_of(caplog) == [{"event": "row.set-aside", "registration": call.ref.public_id, "why": why}]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_foreign_message_is_one_line_that_says_which(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """By its id, the time of its insertion and its length; what it holds can be a secret."""
+    caplog.clear()
+
+    App(bridge.bridge).deliver(b"a secret", message_id="6a1b", inserted=bridge.clock())
+
+    assert lines_of(caplog) == [
+        {
+            "event": "row.set-aside",
+            "why": "a queue message that is not a call of shape 1",
+            "queue_message": "6a1b",
+            "inserted": "2026-11-23T12:00:00.000Z",
+            "length": 8,
+        }
+    ]

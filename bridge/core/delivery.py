@@ -97,14 +97,12 @@ class Attempt:
     """Make the attempt."""
 
 
-def answer_call(call: Call, registration: Registration | None, now: datetime) -> Drop | Bury | Attempt:
+def answer_call(call: Call, registration: Registration, now: datetime) -> Drop | Bury | Attempt:
     """Decide whether `call` may be followed.
 
     An attempt whose lease ended unrecorded counts, as `lost`: it may have reached the receiver. A call comes when its
     sender's clock says that it is time; a clock that is behind the sender's by what clocks may differ follows it.
     """
-    if registration is None:
-        return Drop("no such registration")
     why = _why_not(call, registration, now)
     if why is not None:
         return Drop(why)

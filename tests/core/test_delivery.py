@@ -33,7 +33,6 @@ def test_a_call_in_time_is_followed() -> None:
 @pytest.mark.parametrize(
     ("registration", "call", "why"),
     [
-        (None, CALL, "no such registration"),
         (replace(PENDING, state=State.CANCELLED), CALL, "it is cancelled"),
         (replace(PENDING, message_body=None), CALL, "it has no message"),
         (PENDING, replace(CALL, life=NOON + SECOND), "another life"),
@@ -43,7 +42,7 @@ def test_a_call_in_time_is_followed() -> None:
         (replace(PENDING, next_attempt_at=NOON + CLOCK_SKEW + SECOND), CALL, "too early"),
     ],
 )
-def test_a_call_that_nothing_follows_says_why(registration: Registration | None, call: Call, why: str) -> None:
+def test_a_call_that_nothing_follows_says_why(registration: Registration, call: Call, why: str) -> None:
     """The log line has nothing else to tell it by."""
     assert answer_call(call, registration, NOON) == Drop(why)
 

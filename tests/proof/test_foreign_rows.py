@@ -37,7 +37,7 @@ def test_any_queue_message_is_followed_dropped_or_set_aside(body: bytes) -> None
         App(bridge.bridge).deliver(body)
 
     assert bridge.memory.rows() == before
-    assert ("row.set-aside" in lines.text) == (not is_call(body))
+    assert ("queue_message" in lines.text) == (not is_call(body))
 
 
 @given(keys)

@@ -125,7 +125,7 @@ def assert_same_trigger(told: dict[str, Any], trigger: HttpTrigger | TimerTrigge
             assert (told["route"], told["authLevel"].lower()) == (route.template, level)
             assert frozenset(told["methods"]) == (route.methods or frozenset())
         case TimerTrigger():
-            assert (told["schedule"], told["useMonitor"]) == ("%BRIDGE_POLL_SCHEDULE%", False)
+            assert (told["schedule"], told["useMonitor"]) == ("%BRIDGE_POLL_SCHEDULE%", True)
         case QueueTrigger(queue_name=queue_name):
             assert (told["queueName"], told["connection"]) == (queue_name, "AzureWebJobsStorage")
         case _:

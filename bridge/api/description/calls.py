@@ -33,7 +33,7 @@ _OF_PAGES = ("Cache-Control", "ETag", "Vary", "Content-Security-Policy", *PAGE_H
 class Call:
     """One call."""
 
-    #: The name of its function, and its operationId.
+    #: The name of its function.
     name: str
     method: str
     path: str
@@ -54,6 +54,11 @@ class Call:
     is_open: bool = False
     #: Whether storage has a part in it.
     is_stored: bool = True
+
+    @property
+    def operation_id(self) -> str:
+        """The operationId, which is unique: a function that also takes HEAD has two calls."""
+        return f"{self.name}_head" if self.method == "head" else self.name
 
 
 CALLS = (
@@ -220,10 +225,22 @@ CALLS = (
         path="/health",
         summary="Say whether the app is alive",
         tag="The bridge",
+        refuses=_OF_PARAMETERS,
         answers={
             200: Answer("It is.", answers.Health),
             503: Answer("Its settings are missing or wrong.", answers.Health),
         },
+        is_open=True,
+        is_stored=False,
+    ),
+    Call(
+        name="health",
+        method="head",
+        path="/health",
+        summary="Say by the status alone whether the app is alive",
+        tag="The bridge",
+        refuses=_OF_PARAMETERS,
+        answers={200: Answer("It is."), 503: Answer("Its settings are missing or wrong.")},
         is_open=True,
         is_stored=False,
     ),

@@ -112,7 +112,7 @@ def _named(model: object) -> Json:
 
 def _call(call: Call) -> Json:
     described: Json = {
-        "operationId": call.name,
+        "operationId": call.operation_id,
         "summary": call.summary,
         "tags": [call.tag],
         "parameters": list(_parameters(call)),
@@ -153,6 +153,11 @@ def _without_null(schema: Json) -> Json:
 def _responses(call: Call) -> Iterator[tuple[int, Json]]:
     yield from ((status, _success(answer)) for status, answer in call.answers.items())
     if call.name == "health":
+        for status, codes in call.refuses.items():
+            problem = _problem(codes, status)
+            if call.method == "head":
+                del problem["content"]
+            yield status, problem
         return
     stored = ("StorageUnavailable", "StorageRefused", "UnreadableRow") if call.is_stored else ()
     busy = ("TooBusy",) if call.name in _READ_MANY else ()
