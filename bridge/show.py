@@ -30,11 +30,12 @@ from bridge.core.registration import Registration, State
 from bridge.core.rows import decode
 from bridge.core.times import Clock
 from bridge.core.transaction import Row
+from bridge.dispatch import QueueProblem
 from bridge.log import Event, log
 from bridge.pool import map_in_order
 from bridge.ports import Table
 from bridge.repair import Repair
-from bridge.sweeping.heartbeat import last_beat, read_sources
+from bridge.sweeping.heartbeat import last_beat, queue_problem, read_sources
 
 _T = TypeVar("_T")
 
@@ -77,6 +78,8 @@ class Status:
     counts: Mapping[State, int]
     #: By source; one that was never asked has none.
     budgets: Mapping[str, Budget]
+    #: Why messages cannot be sent to the queue; None if they can.
+    queue: QueueProblem | None
     #: What was learnt of durations, by the keys of the rows: sources and their groups.
     laws: Mapping[str, Law]
 
@@ -162,6 +165,7 @@ class Show:
             oldest_overdue_at=min(overdue, default=None),
             counts={state: self._count(state) for state in State},
             budgets=budgets(sources),
+            queue=queue_problem(sources),
             laws=laws(sources),
         )
 

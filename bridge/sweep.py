@@ -96,7 +96,8 @@ class Sweep:
         """
         if not is_beat_due(sources, now):
             return False
-        return beat(self.table, sources, now, checked=self.repair.check(last_checked(sources)))
+        checked = self.repair.check(last_checked(sources))
+        return beat(self.table, sources, now, checked=checked, problem=self.dispatcher.problem)
 
     def _measure_waiting(self) -> None:
         try:

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from bridge.api.routes import Routes
 from bridge.core.delivery import Call
 from bridge.core.errors import StorageRefused, StorageUnavailable
 from bridge.core.registration import State
@@ -201,6 +202,27 @@ def test_a_failure_long_past_is_no_problem_of_the_present() -> None:
     bridge.clock.advance(timedelta(minutes=11))
 
     assert dispatcher.problem is None
+
+
+def test_the_status_shows_a_queue_that_refuses_the_bridge_with_advice() -> None:
+    bridge, queue = down()
+    client = Client.of(bridge)
+    queue.failure = StorageRefused("queue storage: AuthorizationFailure, HTTP status 403", "AuthorizationFailure")
+    pending(bridge, 1)
+
+    bridge.sweep()
+    refused = client.call(Routes.status, "/status").body["queue"]
+    queue.failure = None
+    bridge.clock.advance(60)
+    bridge.sweep()
+    bridge.clock.advance(60)
+    bridge.sweep()
+    mended = client.call(Routes.status, "/status").body["queue"]
+
+    assert refused["problem"] == "the queue refuses the bridge, so no callback is sent (AuthorizationFailure)"
+    assert "Queue Data Contributor" in refused["advice"]
+    assert refused["since"] == "2026-11-23T12:00:00.000Z"
+    assert mended == {"problem": None, "advice": None, "since": None}
 
 
 class Stuck(Flaky):

@@ -178,12 +178,21 @@ class SourceWithDurations(Source):
     durations: Durations
 
 
+class Queue(TypedDict):
+    """Whether messages can be sent to the queue, as of the last heartbeat of a sweep."""
+
+    problem: Annotated[str | None, Field(description="Why messages cannot be sent, with the service's error code.")]
+    advice: Annotated[str | None, Field(description="What to do about it.")]
+    since: Annotated[Moment | None, Field(description="The first failure in a row.")]
+
+
 class Status(TypedDict):
     """How the bridge is."""
 
     lastSweepAt: Annotated[Moment | None, Field(description="To the minute.")]
     oldestOverdueAt: Annotated[Moment | None, Field(description="When what has waited longest past its time was due.")]
     registrations: Annotated[dict[State, Count], Field(description="By state.")]
+    queue: Queue
     sources: list[SourceWithDurations]
 
 

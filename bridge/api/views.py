@@ -8,7 +8,7 @@ from bridge.api import answers, overview_answers
 from bridge.core.attempt import AttemptRecord
 from bridge.core.budget import Budget
 from bridge.core.family import Family
-from bridge.core.hints import of_denial
+from bridge.core.hints import QUEUE, of_denial
 from bridge.core.history import Hour
 from bridge.core.index import IndexEntry
 from bridge.core.keys import due_at, law_key
@@ -20,6 +20,7 @@ from bridge.core.registration import Registration
 from bridge.core.signing import PublicKey
 from bridge.core.source import Source
 from bridge.core.times import iso, iso_or_none
+from bridge.dispatch import QueueProblem
 from bridge.overview import Day, Expected
 from bridge.ping import Pinged
 from bridge.redeliver import Started
@@ -108,11 +109,20 @@ def status(seen: Status, sources: Sequence[Source]) -> answers.Status:
         "registrations": {
             state: {"count": min(count, COUNTED), "more": count > COUNTED} for state, count in seen.counts.items()
         },
+        "queue": _queue(seen.queue),
         "sources": [
             {**source(each, seen.budgets.get(each.name)), "durations": durations(seen.laws, each.name)}
             for each in sources
         ],
     }
+
+
+def _queue(problem: QueueProblem | None) -> answers.Queue:
+    """Show whether messages can be sent to the queue, and what to do if not."""
+    if problem is None:
+        return {"problem": None, "advice": None, "since": None}
+    hint = QUEUE[problem.is_refusal]
+    return {"problem": f"{hint.what} ({problem.code})", "advice": hint.do, "since": iso(problem.since)}
 
 
 def source(known: Source, budget: Budget | None) -> answers.Source:

@@ -67,6 +67,7 @@ def over_the_bridge(api: Api, clock: Clock) -> Iterator[Examined]:
         return
     yield Examined("access", Health.GOOD, "the bridge answers with what it was given")
     yield from _sweeps(status, clock())
+    yield from _queue(status.get("queue") or {})
     for source in status["sources"]:
         yield _source(source)
     yield from _deliveries(api)
@@ -125,6 +126,11 @@ def _sweeps(status: Json, now: datetime) -> Iterator[Examined]:
         yield Examined("overdue", Health.BAD, waits, do)
     else:
         yield Examined("overdue", Health.GOOD, "nothing has waited long")
+
+
+def _queue(queue: Json) -> Iterator[Examined]:
+    if queue.get("problem"):
+        yield Examined("queue", Health.BAD, f"{queue['problem']}, since {queue['since']}", str(queue["advice"]))
 
 
 def _source(source: Json) -> Examined:

@@ -1,7 +1,7 @@
 """How registrations, operations and the status read for people. Pure: JSON of the API in, lines out."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from bridge.cli.client import Json
 from bridge.cli.diagnosis import Finding, Trouble, diagnose, ended_attempts, of_operation
@@ -78,6 +78,13 @@ def findings(found: Sequence[Finding]) -> list[Line]:
     return [line for pair in pairs for line in pair]
 
 
+def _queue(queue: Json) -> Iterator[Line]:
+    """Show the problem of the queue, if it has one; a bridge of an older version does not say."""
+    if queue.get("problem"):
+        yield Line("queue", f"{queue['problem']}, since {queue['since']}", Tone.BAD)
+        yield Line("", str(queue["advice"]), Tone.WARN)
+
+
 def status(seen: Json, troubled: Sequence[Trouble]) -> list[Line]:
     """Show how the bridge is."""
     counts = (
@@ -88,6 +95,7 @@ def status(seen: Json, troubled: Sequence[Trouble]) -> list[Line]:
         Line("last sweep", seen["lastSweepAt"] or "none yet", Tone.PLAIN if seen["lastSweepAt"] else Tone.BAD),
         Line("overdue", f"since {overdue}" if overdue else "nothing", Tone.WARN if overdue else Tone.PLAIN),
         Line("registrations", ", ".join(counts)),
+        *_queue(seen.get("queue") or {}),
         *(line for each in seen["sources"] for line in _source(each)),
     ]
     for each in troubled:

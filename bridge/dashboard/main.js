@@ -22,10 +22,12 @@ function drawCounts(counts) {
 }
 
 function drawHealth(status) {
-  show(byId("health"), [status.lastSweepAt, status.oldestOverdueAt], () => [
+  show(byId("health"), [status.lastSweepAt, status.oldestOverdueAt, status.queue], () => [
     figure("last sweep", status.lastSweepAt ? when(status.lastSweepAt) : "never"),
     figure("oldest overdue", status.oldestOverdueAt ? el("span", {}, "since ", when(status.oldestOverdueAt)) : "none",
       { title: "What has waited longest past its time" }),
+    status.queue.problem && el("p", { class: "hint" }, el("strong", { class: "wrong" }, capital(status.queue.problem)),
+      " since ", when(status.queue.since), `. ${capital(status.queue.advice ?? "")}.`),
   ]);
 }
 

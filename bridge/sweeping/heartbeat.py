@@ -7,6 +7,7 @@ from bridge.core.errors import Conflict, StorageRefused, StorageUnavailable
 from bridge.core.keys import HEARTBEAT_KEY, SOURCES_PARTITION, SOURCES_RANGE
 from bridge.core.rows import SHAPE, VERSION_COLUMN
 from bridge.core.transaction import ANY, Insert, Merge, Row, Transaction, Value
+from bridge.dispatch import QueueProblem
 from bridge.log import Event, log
 from bridge.ports import Table
 
@@ -36,12 +37,25 @@ def last_checked(sources: Sequence[Row]) -> str:
     return str(places[0] or "") if places else ""
 
 
-def beat(table: Table, sources: Sequence[Row], now: datetime, *, checked: str = "") -> bool:
-    """Write the heartbeat, with the place up to which due rows were checked; says whether it did.
+def queue_problem(sources: Sequence[Row]) -> QueueProblem | None:
+    """Read why messages could not be sent to the queue when the last heartbeat was written; None if they could."""
+    for row in sources:
+        code, since = row.values.get("queue_code"), row.values.get("queue_since")
+        if row.key == HEARTBEAT_KEY and code and isinstance(since, datetime):
+            return QueueProblem(code=str(code), is_refusal=row.values.get("queue_refuses") is True, since=since)
+    return None
 
-    Never fails a sweep.
+
+def beat(
+    table: Table, sources: Sequence[Row], now: datetime, *, checked: str = "", problem: QueueProblem | None = None
+) -> bool:
+    """Write the heartbeat, the place up to which due rows were checked, and the problem of the queue.
+
+    Returns whether that was written. Never fails a sweep.
     """
     columns: dict[str, Value] = {VERSION_COLUMN: SHAPE, "at": now, "checked": checked}
+    columns |= {"queue_code": problem.code if problem else "", "queue_since": problem.since if problem else ""}
+    columns |= {"queue_refuses": problem is not None and problem.is_refusal}
     is_first = all(row.key != HEARTBEAT_KEY for row in sources)
     write = Insert(HEARTBEAT_KEY, columns) if is_first else Merge(HEARTBEAT_KEY, columns, ANY)
     try:

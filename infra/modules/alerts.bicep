@@ -39,6 +39,28 @@ var alerts = [
     threshold: 0
   }
   {
+    name: 'queue-unavailable'
+    title: 'Messages cannot be sent to the queue: callbacks wait'
+    severity: 2
+    query: loadTextContent('../queries/queue-unavailable.kql')
+    // A moment's trouble is a line or two.
+    window: 'PT10M'
+    every: 'PT5M'
+    operator: 'GreaterThan'
+    threshold: 4
+  }
+  {
+    name: 'storage-refused'
+    title: 'Storage refuses the app: a role, a key or a firewall is wrong'
+    severity: 1
+    query: loadTextContent('../queries/storage-refused.kql')
+    // One line a minute at the least.
+    window: 'PT10M'
+    every: 'PT5M'
+    operator: 'GreaterThan'
+    threshold: 4
+  }
+  {
     name: 'source-denied'
     title: 'A source is paused: Speech does not take the credential'
     severity: 2

@@ -292,6 +292,7 @@ def test_status_says_how_the_bridge_is(bridge: Stage) -> None:
     assert shown["oldestOverdueAt"] is None
     assert shown["registrations"]["waiting"] == {"count": 3, "more": False}
     assert shown["registrations"]["dead"] == {"count": 0, "more": False}
+    assert shown["queue"] == {"problem": None, "advice": None, "since": None}
     assert shown["sources"] == [
         {
             "name": "default",

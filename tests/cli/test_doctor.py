@@ -68,6 +68,18 @@ def test_a_bridge_that_is_well(played: PlayedBridge) -> None:
     [
         ({"lastSweepAt": None}, "last sweep", "none yet: the timer does not tick", "check BRIDGE_POLL_SCHEDULE"),
         ({"lastSweepAt": "2026-11-23T11:55:00.000Z"}, "last sweep", "300 s ago", "check BRIDGE_POLL_SCHEDULE"),
+        (
+            {
+                "queue": {
+                    "problem": "the queue refuses (AuthorizationFailure)",
+                    "advice": "check roles",
+                    "since": "2026",
+                }
+            },
+            "queue",
+            "the queue refuses (AuthorizationFailure), since 2026",
+            "check roles",
+        ),
         ({"oldestOverdueAt": "2026-11-23T11:50:00.000Z"}, "overdue", "due for 600 s", "raise BRIDGE_SWEEP_THREADS"),
         (
             {"sources": [SOURCE | {"stoppedUntil": "2026-11-23T12:01:00.000Z"}]},

@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +13,8 @@ from bridge.adapters.queue import DELIVERIES_QUEUE
 from bridge.app import App
 from bridge.core.answer import Reply
 from bridge.core.budget import LONGEST_PAUSE
+from bridge.core.errors import StorageRefused
+from bridge.core.transaction import Row
 from infra.hooks.functions import names_in
 from local.azurite import Azurite
 from local.settings import REPOSITORY
@@ -113,15 +115,39 @@ def gone(bridge: Stage) -> None:
     bridge.deliver_all()
 
 
+def refused_by_storage(bridge: Stage) -> None:
+    """Let storage refuse its caller."""
+
+    def refuse(*_: object, **__: object) -> Sequence[Row]:
+        raise StorageRefused("table storage: AuthorizationFailure, HTTP status 403", "AuthorizationFailure")
+
+    bridge.table.inner.range = refuse  # type: ignore[method-assign]
+    bridge.sweep()
+
+
+def refused_by_the_queue(bridge: Stage) -> None:
+    """Let the queue refuse its caller."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise StorageRefused("queue storage: AuthorizationFailure, HTTP status 403", "AuthorizationFailure")
+
+    bridge.outbox.send = refuse  # type: ignore[method-assign]
+    bridge.register()
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sweep()
+
+
 @pytest.mark.parametrize(
     ("happens", "expected"),
     [
+        (refused_by_storage, {"event": "storage.refused", "code": "AuthorizationFailure"}),
+        (refused_by_the_queue, {"event": "queue.unavailable", "code": "AuthorizationFailure"}),
         (lambda bridge: bridge.sweep(), {"event": "sweep.finished", "overdue": 0}),
         (denied, {"event": "source.denied", "source": "default"}),
         (late, {"event": "sweep.finished", "overdue": 660}),
         (gone, {"event": "delivery.attempted", "then": "dead: gone"}),
     ],
-    ids=["no-sweep", "source-denied", "overdue", "dead-deliveries"],
+    ids=["storage-refused", "queue-unavailable", "no-sweep", "source-denied", "overdue", "dead-deliveries"],
 )
 def test_what_an_alert_waits_for_is_said(
     caplog: pytest.LogCaptureFixture, happens: Callable[[Stage], None], expected: dict[str, Any]
