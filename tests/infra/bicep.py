@@ -89,11 +89,18 @@ def sources() -> Iterator[Path]:
 
 
 def write_snapshots() -> None:
-    """Evaluate every deployment anew. Raises CalledProcessError with the compiler's words on standard error."""
+    """Evaluate every deployment anew. Ends with the compiler's words if it refuses one.
+
+    The compiler writes outputs in another order each time: they are sorted, so that a difference is a change.
+    """
     for deployment in DEPLOYMENTS:
         done = bicep("snapshot", SNAPSHOTS / f"{deployment}.bicepparam", "--mode", "overwrite", *CONTEXT)
         if done.returncode != 0:
             raise SystemExit(done.stderr)
+        path = SNAPSHOTS / f"{deployment}.snapshot.json"
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content["outputs"] = dict(sorted(content["outputs"].items()))
+        path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
