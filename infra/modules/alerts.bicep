@@ -73,10 +73,21 @@ var alerts = [
   }
   {
     name: 'dead-deliveries'
-    title: 'Deliveries have died'
+    title: 'Deliveries have died: every attempt failed'
     severity: 3
     query: loadTextContent('../queries/dead-deliveries.kql')
     window: 'PT15M'
+    every: 'PT15M'
+    operator: 'GreaterThan'
+    threshold: 0
+  }
+  {
+    name: 'receiver-failing'
+    title: 'A receiver is failing: no answer of 2xx'
+    severity: 3
+    query: loadTextContent('../queries/receiver-failing.kql')
+    // The first four attempts of a delivery are spread over 29 to 43 minutes, and further ones over hours.
+    window: 'PT6H'
     every: 'PT15M'
     operator: 'GreaterThan'
     threshold: 0

@@ -14,46 +14,60 @@ from bridge.app import App
 from bridge.core.answer import Reply
 from bridge.core.budget import LONGEST_PAUSE
 from bridge.core.errors import StorageRefused
+from bridge.core.retry import ATTEMPTS_PER_RUN, JITTER, SCHEDULE
 from bridge.core.transaction import Row
 from infra.hooks.functions import names_in
 from local.azurite import Azurite
 from local.settings import REPOSITORY
 from tests.infra.bicep import DEPLOYMENTS, snapshot
+from tests.infra.queries import alert_queries, search_queries, workbook_queries
 from tests.support.log_lines import written
 from tests.support.world import ENVIRONMENT, Stage, stage
 
 INFRA = REPOSITORY / "infra"
-QUERIES = {path.stem: path.read_text() for path in (INFRA / "queries").glob("*.kql")}
-CHARTS = {
-    item["name"]: item["content"]["query"]
-    for item in json.loads((INFRA / "workbook.json").read_text())["items"]
-    if item["type"] == 3
-}
+QUERIES = alert_queries()
+CHARTS = workbook_queries()
+SEARCHES = search_queries()
 HOST = json.loads((REPOSITORY / "host.json").read_text())
 
 #: What the host tells of itself; no line of ours.
 OF_THE_HOST = {"poison-messages", "server-errors", "answers-of-the-api"}
+#: What is searched for in lines of every event.
+OF_EVERY_EVENT = {"by-host", "by-webhook-id", "attempts-of-one-webhook-id", "what-was-sent-to-one-host"}
 
 
 WRITTEN = written()
 
 
-@pytest.mark.parametrize("query", [*QUERIES.values(), *CHARTS.values()], ids=[*QUERIES, *CHARTS])
-def test_a_query_reads_events_and_fields_that_are_written(query: str) -> None:
+def events_of(query: str) -> set[str]:
+    """Find the events that a query reads."""
+    return set(re.findall(r"'([a-z]+\.[a-z-]+)'", query))
+
+
+def fields_of(query: str) -> set[str]:
+    """Find the fields of lines that a query reads: `line.to` is no KQL, and written `line['to']`."""
+    return {dotted or quoted for dotted, quoted in re.findall(r"\bline(?:\.(\w+)|\['(\w+)'\])", query)} - {"event"}
+
+
+@pytest.mark.parametrize(
+    ("name", "query"),
+    [*QUERIES.items(), *CHARTS.items(), *SEARCHES.items()],
+    ids=[*QUERIES, *CHARTS, *SEARCHES],
+)
+def test_a_query_reads_events_and_fields_that_are_written(name: str, query: str) -> None:
     """A field that was renamed would make an alert silent for ever."""
-    events = set(re.findall(r"'([a-z]+\.[a-z-]+)'", query))
-    fields = set(re.findall(r"\bline\.(\w+)", query)) - {"event"}
+    events = WRITTEN.keys() if name in OF_EVERY_EVENT else events_of(query)
 
     assert events <= WRITTEN.keys()
-    assert fields <= {field for event in events for field in WRITTEN[event]}
+    assert fields_of(query) <= {field for event in events for field in WRITTEN[event]}
     assert events or "line" not in query
 
 
 def test_only_the_hosts_own_lines_are_read_without_an_event() -> None:
     """All others go by what the code calls them."""
-    without = {name for name, query in {**QUERIES, **CHARTS}.items() if "line.event" not in query}
+    without = {name for name, query in {**QUERIES, **CHARTS, **SEARCHES}.items() if "where line.event" not in query}
 
-    assert without == OF_THE_HOST
+    assert without == OF_THE_HOST | OF_EVERY_EVENT
 
 
 def alerts(deployment: str = "default") -> dict[str, dict[str, Any]]:
@@ -82,8 +96,8 @@ def test_the_workbook_shows_what_the_alerts_read() -> None:
     shown = " ".join(CHARTS.values())
 
     for query in QUERIES.values():
-        assert all(event in shown for event in re.findall(r"'([a-z]+\.[a-z-]+)'", query))
-        assert all(field in shown for field in re.findall(r"\bline\.\w+", query))
+        assert all(event in shown for event in events_of(query))
+        assert fields_of(query) <= fields_of(shown)
     assert "AppRequests" in shown
 
 
@@ -137,6 +151,26 @@ def refused_by_the_queue(bridge: Stage) -> None:
     bridge.sweep()
 
 
+def failing(bridge: Stage) -> None:
+    """Let the receiver fail once."""
+    bridge.register()
+    bridge.courier.tell("https://receiver.example.com/hook", 503)
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sweep()
+    bridge.deliver_all()
+
+
+def exhausted(bridge: Stage) -> None:
+    """Let the receiver fail until the schedule ends."""
+    bridge.courier.tell("https://receiver.example.com/hook", *[503] * ATTEMPTS_PER_RUN)
+    bridge.register()
+    bridge.upstream.tell("operation-1", "Succeeded")
+    for _ in range(ATTEMPTS_PER_RUN):
+        bridge.sweep()
+        bridge.deliver_all()
+        bridge.clock.advance(30 * 3600)
+
+
 @pytest.mark.parametrize(
     ("happens", "expected"),
     [
@@ -145,9 +179,20 @@ def refused_by_the_queue(bridge: Stage) -> None:
         (lambda bridge: bridge.sweep(), {"event": "sweep.finished", "overdue": 0}),
         (denied, {"event": "source.denied", "source": "default"}),
         (late, {"event": "sweep.finished", "overdue": 660}),
-        (gone, {"event": "delivery.attempted", "then": "dead: gone"}),
+        (gone, {"event": "delivery.attempted", "then": "dead: gone", "status": 410}),
+        (exhausted, {"event": "delivery.attempted", "then": "dead: exhausted"}),
+        (failing, {"event": "delivery.attempted", "to": "receiver.example.com", "status": 503, "then": "retry"}),
     ],
-    ids=["storage-refused", "queue-unavailable", "no-sweep", "source-denied", "overdue", "dead-deliveries"],
+    ids=[
+        "storage-refused",
+        "queue-unavailable",
+        "no-sweep",
+        "source-denied",
+        "overdue",
+        "no alert: a 410",
+        "dead-deliveries",
+        "receiver-failing",
+    ],
 )
 def test_what_an_alert_waits_for_is_said(
     caplog: pytest.LogCaptureFixture, happens: Callable[[Stage], None], expected: dict[str, Any]
@@ -197,6 +242,29 @@ def test_the_longest_pause_is_within_the_alerts_window() -> None:
 
     assert minutes is not None
     assert timedelta(minutes=int(minutes[1])) >= 2 * LONGEST_PAUSE
+
+
+def test_four_attempts_of_one_delivery_are_a_failing_receiver() -> None:
+    """The alert waits for so many, so far apart; its window holds them, and the jitter shortens each wait."""
+    query = QUERIES["receiver-failing"]
+    window = alerts()["receiver-failing"]["windowSize"]
+    attempts, minutes = re.search(r"attempts >= (\d+)", query), re.search(r"last_at - first_at >= (\d+)m", query)
+    assert attempts is not None
+    assert minutes is not None
+
+    waits = sum(SCHEDULE[: int(attempts[1]) - 1], timedelta(0))
+
+    assert (int(attempts[1]), int(minutes[1]), window) == (4, 25, "PT6H")
+    assert timedelta(minutes=int(minutes[1])) <= waits * (1 - JITTER)
+    assert waits * (1 + JITTER) < timedelta(hours=6)
+    assert sum(SCHEDULE[: int(attempts[1]) - 2], timedelta(0)) * (1 + JITTER) < timedelta(minutes=int(minutes[1]))
+
+
+def test_a_410_is_no_dead_delivery_for_the_alert() -> None:
+    """With it a receiver leaves, which is its own affair."""
+    words = set(re.findall(r"tostring\(line\.then\) == '([^']+)'", QUERIES["dead-deliveries"]))
+
+    assert words == {"dead: exhausted"}
 
 
 @pytest.fixture
