@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from typing import Any, NoReturn
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -236,6 +237,9 @@ def _of_the_host(answer: requests.Response) -> str:
         return f"HTTP {status}: it redirects to {printable(answer.headers['Location'], _LONGEST)}; set {URL} to that"
     if status == _NOT_FOUND:
         return f"HTTP {status}: {_UNKNOWN_HERE}"
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        why = "the platform answered, not the bridge: an instance ended or was not ready"
+        return f"HTTP {status}: {why}. Run the command again; a ping is then sent twice"
     return f"HTTP {status} without a reason: look into the log of the function app"
 
 

@@ -85,7 +85,9 @@ def test_nobody_there_is_said_in_one_line() -> None:
     [
         (401, "", "HTTP 401: set BRIDGE_KEY to a function key of the app, or BRIDGE_TOKEN"),
         (404, "", "HTTP 404: nothing of the bridge answers there: BRIDGE_URL is the address of the function app"),
-        (502, "<html>", "HTTP 502 without a reason: look into the log of the function app"),
+        (418, "", "HTTP 418 without a reason: look into the log of the function app"),
+        *((status, "", f"HTTP {status}: the platform answered, not the bridge") for status in (500, 502, 503, 504)),
+        (502, "<html>", "Run the command again; a ping is then sent twice"),
         (200, "<html>", "nothing of the bridge answers there"),
         (200, {"other": 1}, "is not this version of the bridge: its answer has no 'value'"),
         (

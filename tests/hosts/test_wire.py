@@ -1,0 +1,61 @@
+"""What the app makes of a request on the wire: the same in the local host and in Microsoft's."""
+
+import json
+
+import requests
+
+from tests.support.hosts import KEY, PATIENCE, Running
+
+REGISTER = {"Content-Type": "application/json"}
+
+
+def body_of(running: Running, operation_id: str) -> dict[str, str]:
+    return {"operationId": operation_id, "callbackUrl": f"{running.receiver.url}/wire"}
+
+
+def test_health_answers_head_with_no_body(bridge_app: Running) -> None:
+    url = f"{bridge_app.host.url}/api/health"
+
+    got, headed = requests.get(url, timeout=PATIENCE), requests.head(url, timeout=PATIENCE)
+
+    assert (got.status_code, got.json()) == (200, {"status": "ok"})
+    assert (headed.status_code, headed.content) == (200, b"")
+    assert headed.headers["Cache-Control"] == got.headers["Cache-Control"]
+
+
+def test_body_in_chunks_is_asked_for_with_its_length(bridge_app: Running) -> None:
+    body = json.dumps(body_of(bridge_app, "wire-chunked")).encode()
+
+    answer = bridge_app.call("POST", "registrations", headers=REGISTER, data=iter([body]))
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (411, "LengthRequired")
+
+
+def test_body_with_a_coding_is_refused(bridge_app: Running) -> None:
+    headers = {**REGISTER, "Content-Encoding": "gzip"}
+
+    answer = bridge_app.call("POST", "registrations", headers=headers, data=b"\x1f\x8b")
+
+    assert (answer.status_code, answer.json()["error"]["target"]) == (415, "Content-Encoding")
+
+
+def test_long_answer_arrives_compressed_and_whole(bridge_app: Running) -> None:
+    plain = bridge_app.call("GET", "openapi.json", headers={"Accept-Encoding": "identity"})
+    short = bridge_app.call("GET", "openapi.json", headers={"Accept-Encoding": "gzip"})
+    again = bridge_app.call("GET", "openapi.json", headers={"If-None-Match": short.headers["ETag"]})
+
+    assert "Content-Encoding" not in plain.headers
+    assert short.headers["Content-Encoding"] == "gzip"
+    assert int(short.headers.get("Content-Length", "0")) < len(plain.content) / 4
+    assert short.json() == plain.json()
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_every_parameter_that_is_not_known_is_refused_and_the_key_is_not(bridge_app: Running) -> None:
+    for path in ("registrations", "registrations/default~wire~0123456789abcdef", "status", "health"):
+        wrong = bridge_app.call("GET", f"{path}?colour=&Shape=round&Code={KEY}")
+
+        targets = [each["target"] for each in wrong.json()["error"]["details"]]
+        assert (wrong.status_code, sorted(targets)) == (400, ["Shape", "colour"]), path
+    url = f"{bridge_app.host.url}/api/registrations?CODE={KEY}&clientid=x"
+    assert requests.get(url, timeout=PATIENCE).status_code == 200
