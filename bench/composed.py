@@ -103,6 +103,9 @@ class Taker:
         """Take it."""
         return answered(200, address="127.0.0.1")
 
+    def address_of(self, origin: str) -> str | None:
+        """Know no address."""
+
     def objection(self, url: str) -> str | None:
         """Have nothing against anybody."""
 

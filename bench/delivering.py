@@ -13,7 +13,7 @@ from bench.composed import Composed, Instant, composed
 from bench.loopback import Loopback
 from bench.measuring import Figures, Pair, Scale, seconds
 from bridge.core.delivery import Call
-from bridge.core.pacing import MAX_IN_FLIGHT
+from bridge.core.host_limits import MAX_IN_FLIGHT
 from bridge.deliver import Deliver
 
 _T = TypeVar("_T")

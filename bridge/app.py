@@ -23,27 +23,31 @@ from bridge.api.places import Places
 from bridge.api.problems import Problem, internal, misconfigured, refused_by_storage, unavailable, unreadable
 from bridge.api.query import refuse_parameters
 from bridge.api.routes import Routes
+from bridge.claims import Claims
 from bridge.core.callers import ANYBODY
 from bridge.core.errors import Contended, ForeignRow, Misconfigured, StorageRefused, StorageUnavailable
 from bridge.core.sealing import HeaderSeal
 from bridge.core.wire import read_call
 from bridge.deliver import Deliver
 from bridge.dispatch import Dispatcher
-from bridge.hosts import Hosts
+from bridge.host_limiter import HostLimiter
 from bridge.log import Event, called_by, log
 from bridge.overview import Overview
 from bridge.ping import Ping
+from bridge.recorder import AttemptRecorder
 from bridge.redeliver import Redeliver
 from bridge.register import Register
 from bridge.repair import Repair
 from bridge.settings import AUTH, BY_TOKEN, Settings, read_settings
 from bridge.show import Show
 from bridge.sweep import Sweep
+from bridge.sweeping.enqueueing import Enqueuer, Refill
 from bridge.sweeping.laws import Laws
 from bridge.sweeping.moving import Mover
 from bridge.sweeping.polls import Polls
 from bridge.sweeping.purges import Purges
 from bridge.sweeping.questions import Questions
+from bridge.sweeping.shares import MessageShares
 from bridge.world import World, real_world
 
 #: One of the routes.
@@ -106,18 +110,7 @@ def compose(settings: Settings, world: World) -> Bridge:
         clock=world.clock,
         caller=ANYBODY,
     )
-    deliver = Deliver(
-        table=world.table,
-        courier=world.courier,
-        seal=HeaderSeal(settings.keyring),
-        hosts=Hosts(world.clock),
-        clock=world.clock,
-        token=world.token,
-        chance=world.chance,
-        pause=world.pause,
-        telemetry=world.telemetry,
-        repair=repair,
-    )
+    deliver = _compose_deliver(settings, world, repair, dispatcher)
     tenant = settings.tenant
     doorman = ByKey() if tenant is None else ByToken(tokens=world.tokens(tenant), clock=world.clock)
     return Bridge(
@@ -125,8 +118,31 @@ def compose(settings: Settings, world: World) -> Bridge:
     )
 
 
+def _compose_deliver(settings: Settings, world: World, repair: Repair, dispatcher: Dispatcher) -> Deliver:
+    table, clock, token = world.table, world.clock, world.token
+    recorder = AttemptRecorder(
+        table=table, clock=clock, token=token, repair=repair, chance=world.chance, pause=world.pause
+    )
+    mover = Mover(world.table, world.token)
+    enqueuer = Enqueuer(dispatcher=dispatcher, mover=mover, clock=world.clock, executor=world.senders)
+    return Deliver(
+        table=table,
+        dispatcher=dispatcher,
+        courier=world.courier,
+        seal=HeaderSeal(settings.keyring),
+        hosts=HostLimiter(world.clock, random=world.chance, by_owner=settings.tenant is not None),
+        clock=clock,
+        claims=Claims(table=table, clock=clock, token=token, repair=repair, recorder=recorder),
+        recorder=recorder,
+        pause=world.pause,
+        refill=Refill(table, enqueuer),
+        telemetry=world.telemetry,
+    )
+
+
 def _compose_sweep(settings: Settings, world: World, show: Show, dispatcher: Dispatcher) -> Sweep:
     mover = Mover(world.table, world.token)
+    shares = MessageShares()
     polls = Polls(
         table=world.table,
         dispatcher=dispatcher,
@@ -139,6 +155,7 @@ def _compose_sweep(settings: Settings, world: World, show: Show, dispatcher: Dis
         sources={source.name: source for source in settings.sources},
         telemetry=world.telemetry,
         laws=Laws(world.table, world.clock, world.token),
+        shares=shares,
         polls_per_operation=settings.polls_per_operation,
         shortest_gap=settings.poll_interval,
         deadline=settings.operation_deadline,
@@ -149,7 +166,8 @@ def _compose_sweep(settings: Settings, world: World, show: Show, dispatcher: Dis
         dispatcher=dispatcher,
         clock=world.clock,
         executor=world.executor,
-        mover=mover,
+        enqueuer=Enqueuer(dispatcher=dispatcher, mover=mover, clock=world.clock, executor=world.executor),
+        shares=shares,
         polls=polls,
         purges=Purges(table=world.table, mover=mover, clock=world.clock, retention=settings.retention),
         budget=settings.sweep_budget,

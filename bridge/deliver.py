@@ -9,36 +9,37 @@ and a 2xx ends a delivery that is still pending.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import partial
-from typing import assert_never
 
-from bridge.commit import commit, until_decided
+from bridge.claims import Claims
 from bridge.core.attempt import AttemptRecord
-from bridge.core.callback import host_and_port, origin_of
-from bridge.core.delivery import LEASE_NEEDED, Attempt, Bury, Call, Drop, answer_call
-from bridge.core.errors import Conflict, ConflictKind, ForeignRow, StorageUnavailable
+from bridge.core.callback import origin_of
+from bridge.core.delivery import Call
+from bridge.core.errors import BridgeError, ForeignRow
+from bridge.core.host_places import HostPermit, Work
 from bridge.core.keys import RegistrationRef
 from bridge.core.message import Message
 from bridge.core.outcome import Delivered, Failure, Outcome, Unreachable
 from bridge.core.registration import Registration
-from bridge.core.retry import Decision, Done, GiveUp, RetryAt, decide
-from bridge.core.rows import Stored, decode, stored
+from bridge.core.rows import Stored, stored
 from bridge.core.sealing import HeaderSeal, Unopened
-from bridge.core.steps import delivering
 from bridge.core.steps.delivering import Claimed
 from bridge.core.times import Clock
 from bridge.core.traceparent import read_traceparent
-from bridge.core.transaction import Transaction
-from bridge.hosts import Hosts, Visit
+from bridge.dispatch import Dispatcher
+from bridge.host_limiter import HostLimiter
 from bridge.log import Event, log
 from bridge.ports import Courier, Table
-from bridge.repair import Repair
+from bridge.recorder import AttemptRecorder
 from bridge.telemetry import Metric, Step, Telemetry
 
-#: Waits between tries to record an attempt, in seconds; none is begun after the lease.
-_RECORD_WAITS = (0.1, 0.5, 1.0, 2.0, 4.0)
+#: While fewer calls than this wait for a host that has more, further messages are sent.
+_FEW_WAIT = 50
+
+#: A thread begins no further attempt after this, so that its function ends long before the host's time is over.
+_THREAD_TIME = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,91 +47,115 @@ class Deliver:
     """The use case, with everything that it needs."""
 
     table: Table
+    dispatcher: Dispatcher
     courier: Courier
     seal: HeaderSeal
-    hosts: Hosts
+    hosts: HostLimiter
     clock: Clock
-    #: Makes a random text that no other call makes.
-    token: Callable[[], str]
-    #: A number in [0, 1) that spreads retries.
-    chance: Callable[[], float]
-    #: Waits, in seconds, for storage to come back.
+    claims: Claims
+    recorder: AttemptRecorder
+    #: Waits, in seconds, between attempts at unproven hosts.
     pause: Callable[[float], None]
+    #: Sends messages for further deliveries that are due, like a sweep.
+    refill: Callable[[], None]
     telemetry: Telemetry
-    #: Puts due rows back that are missing.
-    repair: Repair
 
     def deliver(self, call: Call) -> None:
         """Follow a call, if it is still to be followed: three calls to the table around one POST.
 
-        Raises StorageUnavailable and Contended only before the POST; then the call may be followed again.
+        The call may wait in memory for another thread. This thread then goes on with calls that wait, if there are.
+        Raises StorageUnavailable and Contended only before the POST of `call`. Then it may be followed again.
         """
-        with Visit(self.hosts) as visit:
-            claimed = self._claimed(call, visit)
-            if claimed is None:
-                return
-            registration = claimed.registration.record
-            with self.telemetry.span(
-                Step.DELIVER,
-                call.traceparent or registration.traceparent,
-                bridge__operation__id=registration.ref.operation.due_reference,
-                bridge__registration__id=registration.ref.public_id,
-                bridge__attempt=claimed.attempt.number,
-            ) as span:
-                outcome, attempt = self._post(claimed, visit, span.traceparent)
-                span.attributes["http__response__status_code"], span.error = attempt.status, attempt.error
-        self._record(claimed, attempt, outcome)
-        self._measure(registration, attempt, outcome)
+        named = call if call.origin is not None and call.owner is not None else self._named(call)
+        if named is None:
+            return
+        until = self.clock() + _THREAD_TIME
+        work = self.hosts.acquire(named)
+        failures = [self._put_back(work, named)]
+        while work.pause is not None or work.permit is not None:
+            if work.pause is not None:
+                self.pause(max(work.pause.total_seconds(), 0.0))
+                work = self.hosts.resume()
+            elif work.permit is not None:
+                work, failure = self._with_permit(work.permit, named, until)
+                failures.append(failure)
+            failures.append(self._put_back(work, named))
+        for failure in filter(None, failures):
+            raise failure
 
-    def _claimed(self, call: Call, visit: Visit) -> Claimed | None:
-        """Take the right to the attempt, with enough time left to make it; None where there is nothing to do."""
-        name = self.token()
+    def _put_back(self, work: Work, named: Call) -> BridgeError | None:
+        """Put deliveries back that get no place soon, and bring other threads for places that are free."""
+        self.dispatcher.send(*work.resent)
+        failures = [self._tried(partial(self.claims.put_back, *each), each[0], named) for each in work.deferred]
+        return next(filter(None, failures), None)
+
+    def _with_permit(self, permit: HostPermit, named: Call, until: datetime) -> tuple[Work, BridgeError | None]:
+        """Make one attempt, and give its place back whatever happens."""
         try:
-            restore = partial(self.repair.restore, call.ref.operation)
-            claimed = until_decided(lambda: self._claim(call, visit, name), missing=restore)
+            located = self._located(permit)
+            if isinstance(located, Work):
+                return located, None
+            permit = located
+            failure = self._tried(partial(self._attempt, permit), permit.call, named)
+        except BaseException:
+            self.dispatcher.send(*self.hosts.release(permit, take=False).resent)
+            raise
+        return self.hosts.release(permit, take=failure is None and self.clock() < until), failure
+
+    def _tried(self, do: Callable[[], None], call: Call, named: Call) -> BridgeError | None:
+        """Do something for a call; returns what it raised if the call is this thread's own, whose message comes again.
+
+        The message of a call that waited is gone. Its due row sends another.
+        """
+        try:
+            do()
+        except BridgeError as error:
+            if call is named:
+                return error
+            log(Event.STORAGE, step="deliver", registration=call.ref.public_id, error=str(error))
+        return None
+
+    def _named(self, call: Call) -> Call | None:
+        """Read the origin and the owner of a call that a former version sent."""
+        try:
+            before = self._read(call.ref)
         except ForeignRow as error:
             log(Event.SET_ASIDE, registration=call.ref.public_id, why=str(error))
             return None
-        if claimed is not None and claimed.attempt.leased_until - self.clock() < LEASE_NEEDED:
-            log(Event.DROPPED, registration=call.ref.public_id, attempt=call.number, why="the claim took too long")
-            return None
-        return claimed
-
-    def _claim(self, call: Call, visit: Visit, name: str) -> Claimed | None:
-        """Read, decide and commit once."""
-        before = self._read(call.ref)
         if before is None:
             log(Event.SET_ASIDE, registration=call.ref.public_id, why="a queue message about no registration here")
             return None
-        if before.record.claim == name:
-            return Claimed.held(before)
-        now = self.clock()
-        match answer_call(call, before.record, now):
-            case Drop(why=why):
-                log(Event.DROPPED, registration=call.ref.public_id, attempt=call.number, why=why)
-                return None
-            case Bury():
-                commit(self.table, delivering.bury(before, now, tx=name))
-                log(Event.BURIED, registration=call.ref.public_id, attempt=before.record.last_attempt)
-                return None
-            case Attempt():
-                return self._enter(before, now, visit, name)
-            case never:
-                assert_never(never)
+        return replace(call, origin=origin_of(before.record.callback_url), owner=before.record.owner)
 
-    def _enter(self, before: Stored[Registration], now: datetime, visit: Visit, name: str) -> Claimed | None:
-        """Take the right to the attempt if its host has room for it; hold it back otherwise."""
-        host, ref = host_and_port(before.record.callback_url), before.record.ref
-        held = visit.enter(origin_of(before.record.callback_url), chance=self.chance())
-        if held is not None:
-            commit(self.table, delivering.hold_back(before, held, tx=name))
-            log(Event.HELD_BACK, registration=ref.public_id, to=host, why=held.why, until=held.until)
-            return None
-        transaction, after = delivering.claim(before, now, name=name)
-        etags = commit(self.table, transaction)
-        return Claimed.held(Stored(after, etags[ref.key]))
+    def _located(self, permit: HostPermit) -> HostPermit | Work:
+        """Count an unproven host by the address that its name leads to."""
+        if not permit.needs_address:
+            return permit
+        address = self.courier.address_of(permit.origin)
+        return permit if address is None else self.hosts.locate(permit, address)
 
-    def _post(self, claimed: Claimed, visit: Visit, trace: str | None) -> tuple[Outcome, AttemptRecord]:
+    def _attempt(self, permit: HostPermit) -> None:
+        """Claim, POST, record."""
+        call = permit.call
+        claimed = self.claims.claim(call)
+        if claimed is None:
+            return
+        registration = claimed.registration.record
+        with self.telemetry.span(
+            Step.DELIVER,
+            call.traceparent or registration.traceparent,
+            bridge__operation__id=registration.ref.operation.due_reference,
+            bridge__registration__id=registration.ref.public_id,
+            bridge__attempt=claimed.attempt.number,
+        ) as span:
+            outcome, attempt = self._post(claimed, permit, span.traceparent)
+            span.attributes["http__response__status_code"], span.error = attempt.status, attempt.error
+        self.recorder.record(claimed, attempt, outcome)
+        self._measure(registration, attempt, outcome)
+        if call.has_more and not isinstance(outcome, Unreachable) and self.hosts.waiting(permit.origin) < _FEW_WAIT:
+            self.refill()
+
+    def _post(self, claimed: Claimed, permit: HostPermit, trace: str | None) -> tuple[Outcome, AttemptRecord]:
         """Send the message with all that belongs to it, or not at all.
 
         Without the client's own headers a receiver would refuse it, or take it for somebody else's: the attempt
@@ -141,12 +166,15 @@ class Deliver:
         if isinstance(own, Unopened):
             log(Event.UNOPENED, registration=registration.ref.public_id, why=own.why)
             outcome: Outcome = Unreachable(error=Failure.HEADERS, detail=own.why)
+            took = timedelta(0)
         else:
             message = registration.expected_message()
             headers = {**own.given, **self._headers(registration, message, begun, trace)}
             outcome = self.courier.post(registration.callback_url, headers, message.body)
-            visit.answered = not isinstance(outcome, Unreachable)
-        return outcome, claimed.attempt.with_outcome(outcome, self.clock() - begun)
+            took = self.clock() - begun
+            if origin_of(registration.callback_url) == permit.origin:
+                self.hosts.note(permit, outcome, took)
+        return outcome, claimed.attempt.with_outcome(outcome, took)
 
     def _headers(
         self, registration: Registration, message: Message, now: datetime, trace: str | None
@@ -164,78 +192,6 @@ class Deliver:
         if isinstance(outcome, Delivered) and registration.run_began_at is not None:
             self.telemetry.measure(Metric.DELAY, (self.clock() - registration.run_began_at).total_seconds())
 
-    def _record(self, claimed: Claimed, attempt: AttemptRecord, outcome: Outcome) -> None:
-        """Write down the attempt, whatever others did meanwhile; gives up only if storage stays silent."""
-        tx, now = self.token(), self.clock()
-        of_run = attempt.number - claimed.registration.record.run_start + 1
-        decision = decide(outcome, attempt_of_run=of_run, now=now, chance=self.chance())
-
-        def first() -> Transaction:
-            return delivering.record(claimed.registration, attempt, decision, now, tx=tx)
-
-        def again() -> Transaction | None:
-            if self._is_recorded(attempt):
-                return None
-            return delivering.record_late(self._read(attempt.ref), claimed, attempt, decision, now, tx=tx)
-
-        recorded = (
-            self._committed(first, attempt.ref)
-            or self._committed(again, attempt.ref)
-            or any(self._tried_again(again, attempt, wait) for wait in _RECORD_WAITS)
-        )
-        _tell(claimed, attempt, decision, recorded=recorded)
-
-    def _tried_again(self, step: Callable[[], Transaction | None], attempt: AttemptRecord, wait: float) -> bool:
-        """Wait and try once more, while the lease lasts: after it somebody else attempts."""
-        if self.clock() >= attempt.leased_until:
-            return False
-        self.pause(wait)
-        return self._committed(step, attempt.ref)
-
-    def _committed(self, step: Callable[[], Transaction | None], ref: RegistrationRef) -> bool:
-        """Try a step after a POST once: what it raises before the POST would be of no use any more."""
-        try:
-            transaction = step()
-            if transaction is not None:
-                commit(self.table, transaction)
-        except Conflict as conflict:
-            if conflict.kind is ConflictKind.MISSING:
-                self.repair.restore(ref.operation)
-            return False
-        except (StorageUnavailable, ForeignRow):
-            return False
-        return True
-
-    def _is_recorded(self, attempt: AttemptRecord) -> bool:
-        """Tell whether a try that seemed to fail has come through."""
-        row = self.table.get(attempt.ref.partition, attempt.ref.attempt_key(attempt.number))
-        return row is not None and decode(AttemptRecord, attempt.ref, row.values).is_recorded
-
     def _read(self, ref: RegistrationRef) -> Stored[Registration] | None:
         row = self.table.get(ref.partition, ref.key)
         return None if row is None else stored(Registration, ref, row)
-
-
-def _tell(claimed: Claimed, attempt: AttemptRecord, decision: Decision, *, recorded: bool) -> None:
-    """Write the one line that says what happened to one callback."""
-    registration = claimed.registration.record
-    match decision:
-        case Done():
-            then, at = "delivered", None
-        case RetryAt(at=at):
-            then = "retry"
-        case GiveUp(reason=reason):
-            then, at = f"dead: {reason}", None
-    log(
-        Event.ATTEMPTED if recorded else Event.UNRECORDED,
-        registration=attempt.ref.public_id,
-        attempt=attempt.number,
-        message=registration.message_id,
-        to=host_and_port(registration.callback_url),
-        address=attempt.address,
-        status=attempt.status,
-        error=attempt.error,
-        ms=attempt.duration_ms,
-        then=then,
-        next=at,
-    )

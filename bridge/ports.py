@@ -63,6 +63,9 @@ class Courier(Protocol):
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
         """Make one POST. Never raises for what the network or the receiver does."""
 
+    def address_of(self, origin: str) -> str | None:
+        """Look up the address that an attempt would connect to; None if the attempt itself would find none."""
+
     def objection(self, url: str) -> str | None:
         """Say early why callbacks to a URL would be refused; None where nothing is known against it."""
 

@@ -14,31 +14,21 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 
-from bridge.core.delivery import Call
-from bridge.core.due import DueDelivery
 from bridge.core.errors import StorageRefused, StorageUnavailable
-from bridge.core.steps import polling
 from bridge.core.times import Clock
 from bridge.core.transaction import Row
 from bridge.dispatch import Dispatcher
 from bridge.log import Event, log
-from bridge.pool import imap_unordered
 from bridge.ports import Table
 from bridge.repair import Repair
+from bridge.sweeping.enqueueing import Enqueuer
 from bridge.sweeping.heartbeat import beat, is_beat_due, last_checked, read_sources
-from bridge.sweeping.moving import Mover
 from bridge.sweeping.polls import Polls
 from bridge.sweeping.purges import Purges
 from bridge.sweeping.reading import read_all_due
+from bridge.sweeping.shares import MessageShares
 from bridge.telemetry import Metric, Telemetry
-
-#: A batch that was moved on is sent for at least this long, even if the time of the sweep is over by then.
-_LAST_BATCH = timedelta(seconds=5)
-
-#: No further batch of messages is begun in a sweep once the queue has failed this many.
-_FAILED_BATCHES = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +36,12 @@ class Sweep:
     """The use case, with everything that it needs."""
 
     table: Table
-    dispatcher: Dispatcher
     clock: Clock
     executor: Executor
-    mover: Mover
+    dispatcher: Dispatcher
+    enqueuer: Enqueuer
+    #: Messages of the present sweep, by host.
+    shares: MessageShares
     polls: Polls
     purges: Purges
     #: No poll is begun after this much time.
@@ -65,10 +57,11 @@ class Sweep:
         began = self.clock()
         until = began + self.budget
         self.dispatcher.prepare()
+        self.shares.begin()
         due = read_all_due(self.table, self.executor, began)
         sources = self._sources()
         beaten = sources is not None and self._beat(sources, began)
-        enqueued = self._enqueue(due.deliveries, until)
+        enqueued = self.enqueuer.enqueue(due.deliveries, self.shares, until)
         counts = self.polls.run(due.polls, sources or (), until=until)
         purged = self.purges.run(due.purges, until=until)
         overdue = (began - (due.oldest or began)) // timedelta(seconds=1)
@@ -113,35 +106,3 @@ class Sweep:
         except StorageUnavailable as error:
             log(Event.STORAGE, step="read sources", error=str(error))
         return None
-
-    def _enqueue(self, due: Sequence[DueDelivery], until: datetime) -> int:
-        """Move the due rows of deliveries on, many at once, and send a message for each that moved."""
-        by_partition: dict[str, list[DueDelivery]] = {}
-        for each in due:
-            by_partition.setdefault(each.token.partition, []).append(each)
-        batches = [
-            rows[start : start + polling.MOVES_PER_TRANSACTION]
-            for rows in by_partition.values()
-            for start in range(0, len(rows), polling.MOVES_PER_TRANSACTION)
-        ]
-        failures: list[Sequence[Call]] = []  # an append is atomic
-        send = partial(self._enqueue_batch, until, failures)
-        may_begin = lambda: len(failures) < _FAILED_BATCHES  # noqa: E731 - as short as a name
-        return sum(imap_unordered(self.executor, send, batches, while_=may_begin))
-
-    def _enqueue_batch(self, until: datetime, failures: list[Sequence[Call]], batch: Sequence[DueDelivery]) -> int:
-        """Move a batch on and send its messages; what is not sent goes back to a short wait. Returns how many were."""
-        now = self.clock()
-        if now >= until:
-            return 0
-        before = {each.token.key: each.call for each in batch}
-        steps = {each.token.key: polling.enqueue(each.token, each.call, now) for each in batch}
-        moved = self.mover.move([move for move, _ in steps.values()])
-        calls = [steps[move.token.key][1] for move in moved]
-        last = max(until, self.clock() + _LAST_BATCH)
-        unsent = self.dispatcher.send_until_failure(calls, while_=lambda: self.clock() < last)
-        if unsent:
-            failures.append(unsent)
-            back = moved[len(moved) - len(unsent) :]
-            self.mover.move([polling.not_sent(move, before[move.token.key], self.clock()) for move in back])
-        return len(calls) - len(unsent)

@@ -34,6 +34,9 @@ _NEEDS = {"azure": "azure-monitor-opentelemetry", "otlp": "opentelemetry-exporte
 #: Threads that read for lists and the status; they never wait for the upstream.
 _READERS = 8
 
+#: Threads that send messages between two sweeps.
+_SENDERS = 8
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
@@ -58,6 +61,8 @@ class World:
     executor: Executor
     #: Runs the reads of lists and the status.
     readers: Executor
+    #: Sends messages between two sweeps; its threads never wait for the upstream.
+    senders: Executor
     #: Takes spans and measures.
     telemetry: Telemetry = OFF
 
@@ -79,6 +84,7 @@ def real_world(settings: Settings) -> World:
         pause=time.sleep,
         executor=ThreadPoolExecutor(settings.sweep_threads, thread_name_prefix="sweep"),
         readers=ThreadPoolExecutor(_READERS, thread_name_prefix="read"),
+        senders=ThreadPoolExecutor(_SENDERS, thread_name_prefix="send"),
     )
     return world if settings.telemetry == "off" else measured(world, settings, _telemetry(settings), time.perf_counter)
 

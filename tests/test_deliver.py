@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
@@ -348,14 +349,42 @@ def test_a_storage_that_stays_silent_after_the_post_repeats_the_delivery() -> No
     """The one duplicate that is promised, and a log line for it."""
     bridge, table = flaky()
     ref = pending(bridge)
-    table.instead = [table.inner.commit, *[table.down] * 7]
+    table.instead = [table.inner.commit, *[table.down] * 100]
 
     bridge.deliver_all()
+    table.instead = []
     live_on(bridge, timedelta(minutes=5), timedelta(seconds=10))
 
     assert len(bridge.courier.posted) == 2
     assert bridge.courier.posted[0].headers["webhook-id"] == bridge.courier.posted[1].headers["webhook-id"]
     assert bridge.registration(ref).state is State.DELIVERED
+
+
+@pytest.mark.parametrize("seconds", [12, 25, 40])
+def test_an_outage_of_storage_after_the_post_costs_no_duplicate_within_the_lease(seconds: int) -> None:
+    """The attempt is recorded as soon as storage is back."""
+    bridge, table = flaky()
+    ref = pending(bridge)
+
+    def outage(transaction: Transaction) -> Mapping[str, str]:
+        if bridge.clock() - NOON < timedelta(seconds=seconds):
+            raise StorageUnavailable("the table is out of reach")
+        return table.inner.commit(transaction)
+
+    let_time_pass_in_pauses(bridge)
+    table.instead = [table.inner.commit, *[outage] * 100]
+    bridge.deliver_all()
+    table.instead = []
+
+    assert bridge.registration(ref).state is State.DELIVERED
+    live_on(bridge, timedelta(minutes=5), timedelta(seconds=10))
+    assert len(bridge.courier.posted) == 1
+
+
+def let_time_pass_in_pauses(bridge: Stage) -> None:
+    """Move the clock on while the bridge waits."""
+    bridge.world = replace(bridge.world, pause=bridge.clock.advance)
+    bridge.restart()
 
 
 def meanwhile(bridge: Stage, change: Callable[[], object]) -> None:
@@ -436,6 +465,7 @@ def test_a_record_after_its_lease_does_not_undo_what_came_later(bridge: Stage) -
     def freeze() -> None:
         bridge.clock.advance(LEASE + timedelta(seconds=1))
         bridge.sweep()
+        bridge.restart()  # another instance takes what this one does not
         bridge.deliver_all()
 
     meanwhile(bridge, freeze)

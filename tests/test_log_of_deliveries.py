@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bridge.app import App
-from bridge.core.delivery import Call
+from bridge.core.delivery import LEASE, Call
 from bridge.core.headers import OwnHeaders
 from bridge.core.keys import RegistrationRef
 from bridge.core.outcome import Failure, Outcome, Unreachable, answered
@@ -174,13 +174,16 @@ def test_what_is_held_back_is_one_line(bridge: Stage, caplog: pytest.LogCaptureF
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
     calls = bridge.outbox.take()
-    bridge.courier.tell(calls[0].ref.public_id, 200)
     for number in range(6):
         bridge.courier.tell(f"{HOOK}/{number}", Unreachable(error=Failure.CONNECT))
+    for call in calls[:-1]:
+        bridge.bridge.deliver.deliver(call)
+    bridge.clock.advance(1)  # the last delivery begins anew after the last attempt has failed
+    bridge.bridge.routes.use.cancel(calls[-1].ref)
+    bridge.bridge.routes.use.redeliver(calls[-1].ref)
     caplog.clear()
 
-    for call in calls:
-        bridge.bridge.deliver.deliver(call)
+    bridge.bridge.deliver.deliver(calls[-1])
 
     assert lines_of(caplog, Event.HELD_BACK) == [
         {
@@ -215,10 +218,10 @@ def test_headers_whose_key_is_gone_are_one_line(bridge: Stage, caplog: pytest.Lo
 
 
 def test_an_attempt_that_could_not_be_recorded_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
-    """After five waits, each longer than the one before; the same fields as any attempt."""
+    """After waits of a whole lease, each twice as long as the one before; the same fields as any attempt."""
     bridge, table = flaky()
     call = called(bridge)
-    bridge.courier.during = lambda: table.instead.extend([table.down] * 7)
+    bridge.courier.during = lambda: table.instead.extend([table.down] * 100)
     caplog.clear()
 
     bridge.bridge.deliver.deliver(call)
@@ -227,7 +230,8 @@ def test_an_attempt_that_could_not_be_recorded_is_one_line(caplog: pytest.LogCap
         bridge, call.ref, event="delivery.unrecorded", address="203.0.113.7", status=200, ms=0, then="delivered"
     )
     assert lines_of(caplog) == [expected]
-    assert bridge.pauses == [0.1, 0.5, 1.0, 2.0, 4.0]
+    assert bridge.pauses[:7] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 4.0]
+    assert LEASE.total_seconds() <= sum(bridge.pauses) < LEASE.total_seconds() + 4
 
 
 def test_nothing_is_recorded_once_the_lease_is_over(caplog: pytest.LogCaptureFixture) -> None:

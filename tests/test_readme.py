@@ -10,6 +10,7 @@ import pytest
 
 import function_app
 from bridge.api.description.calls import CALLS
+from bridge.core.host_limits import CLASS_PLACES, PLACES, HostClass
 from bridge.core.networks import REFUSED
 from bridge.core.outcome import Failure
 from bridge.core.retry import SCHEDULE
@@ -135,7 +136,9 @@ def test_host_json_is_what_the_app_relies_on() -> None:
     assert HOST["functionTimeout"] == "00:05:00"
     assert queues["messageEncoding"] == "base64"
     assert (queues["maxPollingInterval"], queues["visibilityTimeout"]) == ("00:00:01", "00:00:30")
-    assert queues["newBatchThreshold"] < queues["batchSize"]
+    assert queues["batchSize"] + queues["newBatchThreshold"] == PLACES
+    held_for_long = CLASS_PLACES[HostClass.SLOW] + CLASS_PLACES[HostClass.UNPROVEN]
+    assert queues["newBatchThreshold"] >= held_for_long  # the host takes the next batch although they are occupied
 
 
 def test_slow_receivers_leave_threads_for_everybody_else() -> None:

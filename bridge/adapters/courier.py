@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from bridge.adapters.attempt_deadline import AttemptDeadline
 from bridge.adapters.egress import Guard, RefusedByRules
 from bridge.adapters.failures import detail_of, failure_of
-from bridge.adapters.resolver import NameNotResolved
+from bridge.adapters.resolver import NameNotResolved, NoConnection
 from bridge.adapters.transport import GuardedClient
 from bridge.core.callback import normalise
 from bridge.core.outcome import KEPT_ANSWER, Failure, Outcome, Unreachable, answered
@@ -43,6 +43,18 @@ class HttpCourier:
         except NameNotResolved:
             return None
         return None
+
+    def address_of(self, origin: str) -> str | None:
+        """Look up the address that an attempt would connect to, within the time that an attempt has for that.
+
+        Of several addresses it is the least, so that names that share their addresses share this one. None if the
+        name does not resolve, or leads to an address that is not allowed: the attempt fails for that reason.
+        """
+        try:
+            addresses = self._guard.allowed(urlsplit(origin).hostname or "", self._guard.limits.lookup)
+        except NoConnection:
+            return None
+        return str(min(addresses, key=lambda address: (address.version, int(address))))
 
     def close(self) -> None:
         """Close the connections that were kept."""

@@ -121,6 +121,10 @@ class MeasuredCourier:
                 came.update(_status(outcome.status))
         return outcome
 
+    def address_of(self, origin: str) -> str | None:
+        """Look up an address."""
+        return self.inner.address_of(origin)
+
     def objection(self, url: str) -> str | None:
         """Say early why callbacks to a URL would be refused."""
         return self.inner.objection(url)

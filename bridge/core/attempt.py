@@ -4,8 +4,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
+from bridge.core.host_limits import FailedProbe
 from bridge.core.keys import RegistrationRef
 from bridge.core.outcome import Delivered, Gone, Outcome, Rejected, Unreachable
+from bridge.core.times import iso
 
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -40,6 +42,24 @@ class AttemptRecord:
     location: str | None = None
     #: The start of the answer, printable.
     body: str | None = None
+
+    @classmethod
+    def unsent(
+        cls, ref: RegistrationRef, number: int, now: datetime, probe: FailedProbe, *, name: str
+    ) -> "AttemptRecord":
+        """Write down an attempt that was not made: an attempt for another delivery had found the host silent."""
+        return cls(
+            ref=ref,
+            number=number,
+            at=now,
+            claim=name,
+            leased_until=now,
+            duration_ms=0,
+            address=probe.address,
+            error=probe.error,
+            detail=f"not sent: the host's probe failed at {iso(probe.at)}, which counts for all that was due there"
+            + (f" ({probe.detail})" if probe.detail else ""),
+        )
 
     @property
     def is_recorded(self) -> bool:

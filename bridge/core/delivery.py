@@ -15,6 +15,7 @@ than that, so whoever is told to attempt finds out from the registration alone w
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from bridge.core.callback import origin_of
 from bridge.core.keys import RegistrationRef
 from bridge.core.registration import Registration, State
 from bridge.core.retry import ATTEMPTS_PER_RUN
@@ -60,6 +61,12 @@ class Call:
     sends: int = 0
     #: The trace that it goes on with.
     traceparent: str | None = None
+    #: Scheme, name and port of the receiver, and the owner: known before the registration is read. None in what
+    #: former versions wrote.
+    origin: str | None = None
+    owner: str | None = None
+    #: Only in messages: the sweep held back further deliveries to this host, or may have.
+    has_more: bool | None = None
 
     @classmethod
     def next_of(cls, registration: Registration, *, sends: int = 0) -> "Call":
@@ -70,6 +77,8 @@ class Call:
             number=registration.last_attempt + 1,
             sends=sends,
             traceparent=registration.traceparent,
+            origin=origin_of(registration.callback_url),
+            owner=registration.owner,
         )
 
 

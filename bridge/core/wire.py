@@ -27,12 +27,21 @@ class _Message(BaseModel):
     attempt: Annotated[int, Field(ge=1)]
     #: Messages of former versions have none; those versions read past it.
     traceparent: str | None = None
+    origin: Annotated[str, Field(max_length=300)] | None = None
+    owner: Annotated[str, Field(max_length=300)] | None = None
+    more: bool | None = None
 
 
 def write_call(call: Call) -> str:
     """Write a call as the text of a queue message."""
     message = {"v": SHAPE, "registration": call.ref.public_id, "life": to_millis(call.life), "attempt": call.number}
-    return json.dumps(message if call.traceparent is None else {**message, "traceparent": call.traceparent})
+    optional = {
+        "traceparent": call.traceparent,
+        "origin": call.origin,
+        "owner": call.owner,
+        "more": call.has_more,
+    }
+    return json.dumps({**message, **{name: value for name, value in optional.items() if value is not None}})
 
 
 def read_call(body: bytes) -> Call:
@@ -48,4 +57,12 @@ def read_call(body: bytes) -> Call:
     if ref is None:
         raise ForeignRow("a queue message about no registration")
     traceparent = read_traceparent(message.traceparent)
-    return Call(ref=ref, life=from_millis(message.life), number=message.attempt, traceparent=traceparent)
+    return Call(
+        ref=ref,
+        life=from_millis(message.life),
+        number=message.attempt,
+        traceparent=traceparent,
+        origin=message.origin,
+        owner=message.owner,
+        has_more=message.more,
+    )

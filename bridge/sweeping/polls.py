@@ -31,6 +31,7 @@ from bridge.sweeping.laws import Laws
 from bridge.sweeping.moving import Mover
 from bridge.sweeping.questions import Questions
 from bridge.sweeping.ranking import Ranking
+from bridge.sweeping.shares import MessageShares
 from bridge.sweeping.sources import SourceRun
 from bridge.telemetry import Metric, Span, Step, Telemetry
 
@@ -60,6 +61,8 @@ class Polls:
     token: Callable[[], str]
     sources: Mapping[str, Source]
     laws: Laws
+    #: Messages that this sweep may still send.
+    shares: MessageShares
     telemetry: Telemetry
     #: How many polls an operation may cost, as long as the budget is not short.
     polls_per_operation: float
@@ -221,6 +224,7 @@ class Polls:
             now=now,
             tx=tx,
             retention=self.retention,
+            share=self.shares.take,
         )
         commit(self.table, transaction)
         log(

@@ -9,10 +9,10 @@ from bridge.core.attempt import AttemptRecord
 from bridge.core.delivery import SAFETY, Call
 from bridge.core.due import Token
 from bridge.core.family import Family
+from bridge.core.host_places import Deferred
 from bridge.core.keys import DueKind, due_key
 from bridge.core.operation import Explanation, Operation, Verdict
 from bridge.core.outcome import Delivered, Gone
-from bridge.core.pacing import HeldBack
 from bridge.core.polling import AskAgain, Finish
 from bridge.core.registration import IllegalMove, Move, Registration, State
 from bridge.core.retry import Done, RetryAt
@@ -66,7 +66,7 @@ def columns(transaction: Transaction, key: str) -> dict[str, object]:
 
 def test_what_is_held_back_keeps_its_number_and_says_why() -> None:
     """Registration, index row and due row move together, and the step can be recognised."""
-    step = delivering.hold_back(Stored(PENDING, "etag-r"), HeldBack(LATER, "busy"), tx="mine")
+    step = delivering.defer(Stored(PENDING, "etag-r"), Deferred(until=LATER, why="busy"), tx="mine")
 
     row = columns(step, WISH.ref.key)
     due = str(row["due"])
@@ -174,7 +174,7 @@ def test_a_due_row_of_a_delivery_never_moves_to_its_own_key(step: str) -> None:
     attempt = delivering.Claimed.held(before).attempt
     same = NOON if step != "claim" else NOON - timedelta(seconds=60)
     built = {
-        "hold back": delivering.hold_back(before, HeldBack(same, "busy"), tx=tx),
+        "hold back": delivering.defer(before, Deferred(until=same, why="busy"), tx=tx),
         "retry": delivering.record(before, attempt, RetryAt(same), NOON, tx=tx),
         "claim": delivering.claim(before, same, name=tx)[0],
         "enqueue": polling.move_all([enqueued(NOON - SAFETY)], tx=tx),

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from bridge.core.callback import origin_of
 from bridge.core.delivery import CLOCK_SKEW, Attempt, Bury, Call, Drop, answer_call, open_call
 from bridge.core.registration import Registration, State
 from bridge.core.retry import ATTEMPTS_PER_RUN
@@ -22,7 +23,14 @@ PENDING = replace(
     run_start=3,
     next_attempt_at=NOON,
 )
-CALL = Call(ref=PENDING.ref, life=PENDING.life, number=4, sends=1)
+CALL = Call(
+    ref=PENDING.ref,
+    life=PENDING.life,
+    number=4,
+    sends=1,
+    origin=origin_of(PENDING.callback_url),
+    owner=PENDING.owner,
+)
 
 
 def test_a_call_in_time_is_followed() -> None:

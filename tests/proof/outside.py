@@ -141,6 +141,10 @@ class OutsideCourier:
     #: Everything that anybody posted.
     posts: list[Post]
 
+    def address_of(self, origin: str) -> str | None:
+        """Look up an address as ever."""
+        return self.inner.address_of(origin)
+
     def objection(self, url: str) -> str | None:
         """Object to nothing: that is a matter of names, not of state."""
         return self.inner.objection(url)

@@ -66,6 +66,10 @@ class Renaming:
     inner: Courier
     number: "count[int]"
 
+    def address_of(self, origin: str) -> str | None:
+        """Look up an address as ever."""
+        return self.inner.address_of(origin)
+
     def objection(self, url: str) -> str | None:
         """Object as ever."""
         return self.inner.objection(url)

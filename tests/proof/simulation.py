@@ -188,6 +188,7 @@ class Simulation:
             pause=lambda seconds: self.clock.advance(timedelta(seconds=seconds)),
             executor=InlineExecutor(),
             readers=InlineExecutor(),
+            senders=InlineExecutor(),
         )
         return Instance(App(compose(SETTINGS, world)), caller, offset)
 

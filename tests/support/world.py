@@ -143,6 +143,12 @@ class FakeCourier:
         self.during: Callable[[], None] = lambda: None
         #: What the network has against a URL.
         self.objections: dict[str, str] = {}
+        #: Where names lead to, by origin.
+        self.addresses: dict[str, str] = {}
+
+    def address_of(self, origin: str) -> str | None:
+        """Find the address by script."""
+        return self.addresses.get(origin)
 
     def objection(self, url: str) -> str | None:
         """Object by script."""
@@ -313,6 +319,7 @@ def stage(
         pause=pauses.append,
         executor=InlineExecutor(),
         readers=InlineExecutor(),
+        senders=InlineExecutor(),
     )
     return Stage(
         settings=settings,

@@ -5,9 +5,9 @@ from datetime import datetime
 
 from bridge.core.attempt import AttemptRecord
 from bridge.core.delivery import LEASE, RESEND_AFTER, Call, open_call
+from bridge.core.host_places import Deferred
 from bridge.core.index import IndexEntry
 from bridge.core.keys import DueKind, due_at, due_key
-from bridge.core.pacing import HeldBack
 from bridge.core.registration import IllegalMove, Move, Registration, State
 from bridge.core.retry import Decision, Done, GiveUp, RetryAt
 from bridge.core.rows import Stored, for_insert, for_merge
@@ -45,7 +45,7 @@ def claim(before: Stored[Registration], now: datetime, *, name: str) -> tuple[Tr
     the attempt after this one: if the bridge dies in between, this one counts as lost.
     """
     until = now + LEASE
-    due = due_key(until, DueKind.DELIVER, before.record.ref.due_reference, instead_of=before.record.due or "")
+    due = _due(before.record, until)
     after = before.record.claimed(name, until=until, due=due)
     attempt = Claimed.held(Stored(after, before.etag)).attempt
     writes: tuple[Write, ...] = (
@@ -57,10 +57,10 @@ def claim(before: Stored[Registration], now: datetime, *, name: str) -> tuple[Tr
     return Transaction(after.ref.partition, writes, stamp=after.ref.key, tx=name), after
 
 
-def hold_back(before: Stored[Registration], held: HeldBack, *, tx: str) -> Transaction:
+def defer(before: Stored[Registration], deferred: Deferred, *, tx: str) -> Transaction:
     """Move an attempt to a later time without using it up: 5 rows, under the registration's ETag."""
-    due = due_key(held.until, DueKind.DELIVER, before.record.ref.due_reference, instead_of=before.record.due or "")
-    after = replace(before.record, next_attempt_at=held.until, held_back=held.why, due=due)
+    due = _due(before.record, deferred.until)
+    after = replace(before.record, next_attempt_at=deferred.until, held_back=deferred.why, due=due)
     shown = Merge(after.index_key, for_merge(IndexEntry.of(after)), ANY)
     writes: tuple[Write, ...] = (overwrite(before, after, tx), shown, *_gone(before.record), _next_call(after, due))
     return Transaction(after.ref.partition, writes, stamp=after.ref.key, tx=tx)
@@ -96,6 +96,26 @@ def record(
         case GiveUp(reason=reason):
             writes = _end(before, Move.GIVE_UP, now, tx, reason=reason)
     return Transaction(attempt.ref.partition, (*writes, row), stamp=attempt.ref.key, tx=tx)
+
+
+def fail_unsent(
+    before: Stored[Registration], attempt: AttemptRecord, decision: RetryAt | GiveUp, now: datetime, *, tx: str
+) -> Transaction:
+    """Write down an attempt that was not made, and that counts since its host is known to be silent: 5 rows.
+
+    It is claimed and recorded in one step under the registration's ETag, so no crash comes in between.
+    """
+    claimed = replace(before.record, last_attempt=attempt.number)
+    row = Insert(attempt.ref.attempt_key(attempt.number), for_insert(attempt))
+    match decision:
+        case RetryAt(at=at):
+            due = _due(before.record, at)
+            after = claimed.postponed(at, due=due)
+            shown = Merge(after.index_key, for_merge(IndexEntry.of(after)), ANY)
+            writes: tuple[Write, ...] = (overwrite(before, after, tx), shown, _next_call(after, due))
+        case GiveUp(reason=reason):
+            writes = put(before, claimed.ended(Move.GIVE_UP, now, reason=reason), tx)
+    return Transaction(attempt.ref.partition, (*writes, *_gone(before.record), row), stamp=attempt.ref.key, tx=tx)
 
 
 def record_late(
@@ -135,10 +155,14 @@ def _end(before: Stored[Registration], move: Move, now: datetime, tx: str, *, re
 
 
 def _postpone(before: Stored[Registration], at: datetime, tx: str) -> tuple[Write, ...]:
-    due = due_key(at, DueKind.DELIVER, before.record.ref.due_reference, instead_of=before.record.due or "")
+    due = _due(before.record, at)
     after = before.record.postponed(at, due=due)
     shown = Merge(after.index_key, for_merge(IndexEntry.of(after)), ANY)
     return (overwrite(before, after, tx), shown, *_gone(before.record), _next_call(after, due))
+
+
+def _due(before: Registration, at: datetime) -> str:
+    return due_key(at, DueKind.DELIVER, before.ref.due_reference, instead_of=before.due or "")
 
 
 def _next_call(registration: Registration, due: str) -> Insert:

@@ -1,5 +1,6 @@
 """Writes that several steps are made of."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import TypeVar
 
@@ -30,10 +31,25 @@ def overwrite(before: Stored[R], after: R, tx: str) -> Merge:
     return Merge(after.ref.key, {**for_update(before, after), "tx": tx}, before.etag)
 
 
+#: Says whether a call may be sent now: returns the call to send, or None.
+Share = Callable[[Call], Call | None]
+
+
+def take_all(call: Call) -> Call | None:
+    """Let every call be sent."""
+    return call
+
+
 def first_call(registration: Registration, now: datetime) -> tuple[Call, Insert]:
     """Make the call for the first attempt of a run, to be sent now, and the due row that repeats it if it is lost."""
     call = Call.next_of(registration, sends=1)
     return call, Insert(first_due(registration, now), for_insert(call))
+
+
+def left_due(registration: Registration, now: datetime) -> Insert:
+    """Make the due row of a run whose first call a sweep sends."""
+    due = due_key(now, DueKind.DELIVER, registration.ref.due_reference)
+    return Insert(due, for_insert(Call.next_of(registration)))
 
 
 def first_due(registration: Registration, now: datetime) -> str:

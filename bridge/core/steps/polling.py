@@ -12,7 +12,7 @@ from bridge.core.message import News
 from bridge.core.operation import Operation, Watch
 from bridge.core.polling import AskAgain, Finish
 from bridge.core.rows import for_insert
-from bridge.core.steps.parts import overwrite, purge_due, put
+from bridge.core.steps.parts import Share, overwrite, purge_due, put, take_all
 from bridge.core.steps.registering import tell
 from bridge.core.transaction import ANY, MAX_WRITES, Delete, Insert, Merge, Transaction, Value, Write
 
@@ -69,7 +69,8 @@ def enqueue(token: Token, call: Call, now: datetime) -> tuple[DueMove, Call]:
     sent = replace(call, sends=call.sends + 1)
     at = now + safety(sent.sends)
     key = due_key(at, DueKind.DELIVER, call.ref.due_reference, instead_of=token.key)
-    return DueMove(token=token, key=key, columns=for_insert(sent), target=call.ref.key, changes={"due": key}), sent
+    columns = for_insert(replace(sent, has_more=None))
+    return DueMove(token=token, key=key, columns=columns, target=call.ref.key, changes={"due": key}), sent
 
 
 def not_sent(moved: DueMove, call: Call, now: datetime) -> DueMove:
@@ -94,10 +95,19 @@ def move_all(moves: Sequence[DueMove], *, tx: str) -> Transaction:
     return Transaction(moves[0].token.partition, tuple(writes), stamp=moves[0].target, tx=tx)
 
 
-def finish(
-    family: Family, decision: Finish, *, path: str, now: datetime, tx: str, retention: timedelta
+def finish(  # noqa: PLR0913 - a step is a function of all that it depends on
+    family: Family,
+    decision: Finish,
+    *,
+    path: str,
+    now: datetime,
+    tx: str,
+    retention: timedelta,
+    share: Share = take_all,
 ) -> tuple[Transaction, list[Call]]:
     """End an operation and tell everybody who waits: at most 83 rows. Returns the calls to send after the commit.
+
+    A call that `share` keeps back is due at once: a sweep sends it.
 
     The operation's ETag stands for its due row's too, since the pointer to it changes with it. With a registration
     that this version cannot read, the operation stays open, so that a version that can will tell that one too.
@@ -115,7 +125,7 @@ def finish(
     ]
     calls: list[Call] = []
     for waiting in family.waiting():
-        told, call, due_rows = tell(waiting.record, news, now)
+        told, call, due_rows = tell(waiting.record, news, now, share=share)
         writes += (*put(waiting, told, tx), *due_rows)
         calls += [call] if call else []
     return Transaction(after.ref.partition, tuple(writes), stamp=after.ref.key, tx=tx), calls

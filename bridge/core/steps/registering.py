@@ -10,7 +10,7 @@ from bridge.core.message import News
 from bridge.core.operation import Operation
 from bridge.core.registration import Registration, State
 from bridge.core.rows import Stored, for_insert
-from bridge.core.steps.parts import first_call, first_due, overwrite, purge_due, put, touch
+from bridge.core.steps.parts import Share, first_call, first_due, left_due, overwrite, purge_due, put, take_all, touch
 from bridge.core.transaction import ANY, Delete, Insert, Merge, Transaction, Write
 
 
@@ -61,12 +61,17 @@ def register_further(family: Family, wish: Registration, now: datetime, news: Ne
     return Joined(transaction=transaction, operation=operation, registration=registration, call=call)
 
 
-def tell(registration: Registration, news: News, now: datetime) -> tuple[Registration, Call | None, tuple[Insert, ...]]:
+def tell(
+    registration: Registration, news: News, now: datetime, *, share: Share = take_all
+) -> tuple[Registration, Call | None, tuple[Insert, ...]]:
     """Bring the news to a waiting registration: its message and due row, or nothing if it did not ask for this."""
     if news.verdict not in registration.events:
         return registration.spared(news, now), None, ()
     call, due_row = first_call(registration, now)
-    return registration.told(news, now, due=due_row.key), call, (due_row,)
+    sent = share(call)
+    if sent is None:
+        due_row = left_due(registration, now)
+    return registration.told(news, now, due=due_row.key), sent, (due_row,)
 
 
 def cancel_waiting(

@@ -1,0 +1,131 @@
+"""Writes attempts down: after a POST nothing is decided again, and the record is tried until the lease ends."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from bridge.commit import commit
+from bridge.core.attempt import AttemptRecord
+from bridge.core.callback import host_and_port
+from bridge.core.delivery import LEASE
+from bridge.core.errors import Conflict, ConflictKind, ForeignRow, StorageUnavailable
+from bridge.core.host_limits import FailedProbe
+from bridge.core.keys import RegistrationRef
+from bridge.core.outcome import Outcome, Unreachable
+from bridge.core.registration import Registration
+from bridge.core.retry import Decision, Done, GiveUp, RetryAt, decide
+from bridge.core.rows import Stored, decode, stored
+from bridge.core.steps import delivering
+from bridge.core.steps.delivering import Claimed
+from bridge.core.times import Clock
+from bridge.core.transaction import Transaction
+from bridge.log import Event, log
+from bridge.ports import Table
+from bridge.repair import Repair
+
+#: The first and the longest wait between tries to record an attempt, in seconds. Each is twice as long as the last.
+_FIRST_WAIT = 0.1
+_LONGEST_WAIT = 4.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRecorder:
+    """The end of each attempt."""
+
+    table: Table
+    clock: Clock
+    #: Makes a random text that no other call makes.
+    token: Callable[[], str]
+    #: A number in [0, 1) that spreads retries.
+    chance: Callable[[], float]
+    #: Waits, in seconds, for storage to come back.
+    pause: Callable[[float], None]
+    #: Puts due rows back that are missing.
+    repair: Repair
+
+    def record(self, claimed: Claimed, attempt: AttemptRecord, outcome: Outcome) -> None:
+        """Write down the attempt, whatever others did meanwhile; gives up only if storage stays silent."""
+        tx, now = self.token(), self.clock()
+        of_run = attempt.number - claimed.registration.record.run_start + 1
+        decision = decide(outcome, attempt_of_run=of_run, now=now, chance=self.chance())
+
+        def first() -> Transaction:
+            return delivering.record(claimed.registration, attempt, decision, now, tx=tx)
+
+        def again() -> Transaction | None:
+            if self._is_recorded(attempt):
+                return None
+            return delivering.record_late(self._read(attempt.ref), claimed, attempt, decision, now, tx=tx)
+
+        recorded = self._committed(first, attempt.ref) or self._committed(again, attempt.ref)
+        waited, wait = 0.0, _FIRST_WAIT
+        # Another instance attempts after the lease. What is recorded later than that changes nothing that it decided.
+        while not recorded and self.clock() < attempt.leased_until and waited < LEASE.total_seconds():
+            self.pause(wait)
+            waited, wait = waited + wait, min(2 * wait, _LONGEST_WAIT)
+            recorded = self._committed(again, attempt.ref)
+        _log_attempt(claimed.registration.record, attempt, decision, recorded=recorded)
+
+    def _committed(self, step: Callable[[], Transaction | None], ref: RegistrationRef) -> bool:
+        """Try a step after a POST once: what it raises before the POST would be of no use any more."""
+        try:
+            transaction = step()
+            if transaction is not None:
+                commit(self.table, transaction)
+        except Conflict as conflict:
+            if conflict.kind is ConflictKind.MISSING:
+                self.repair.restore(ref.operation)
+            return False
+        except (StorageUnavailable, ForeignRow):
+            return False
+        return True
+
+    def _is_recorded(self, attempt: AttemptRecord) -> bool:
+        """Tell whether a try that seemed to fail has come through."""
+        row = self.table.get(attempt.ref.partition, attempt.ref.attempt_key(attempt.number))
+        return row is not None and decode(AttemptRecord, attempt.ref, row.values).is_recorded
+
+    def fail_unsent(self, before: Stored[Registration], probe: FailedProbe, now: datetime, *, tx: str) -> None:
+        """Count the failed probe of a host as an attempt of a delivery that was due by then.
+
+        Raises Conflict and StorageUnavailable.
+        """
+        record = before.record
+        attempt = AttemptRecord.unsent(record.ref, record.last_attempt + 1, now, probe, name=tx)
+        decision = decide(
+            Unreachable(error=probe.error),
+            attempt_of_run=attempt.number - record.run_start + 1,
+            now=now,
+            chance=self.chance(),
+        )
+        if not isinstance(decision, Done):
+            commit(self.table, delivering.fail_unsent(before, attempt, decision, now, tx=tx))
+            _log_attempt(record, attempt, decision, recorded=True)
+
+    def _read(self, ref: RegistrationRef) -> Stored[Registration] | None:
+        row = self.table.get(ref.partition, ref.key)
+        return None if row is None else stored(Registration, ref, row)
+
+
+def _log_attempt(registration: Registration, attempt: AttemptRecord, decision: Decision, *, recorded: bool) -> None:
+    """Write the one line that says what happened to one callback."""
+    match decision:
+        case Done():
+            then, at = "delivered", None
+        case RetryAt(at=at):
+            then = "retry"
+        case GiveUp(reason=reason):
+            then, at = f"dead: {reason}", None
+    log(
+        Event.ATTEMPTED if recorded else Event.UNRECORDED,
+        registration=attempt.ref.public_id,
+        attempt=attempt.number,
+        message=registration.message_id,
+        to=host_and_port(registration.callback_url),
+        address=attempt.address,
+        status=attempt.status,
+        error=attempt.error,
+        ms=attempt.duration_ms,
+        then=then,
+        next=at,
+    )

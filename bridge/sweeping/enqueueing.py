@@ -1,0 +1,93 @@
+"""Sends messages for deliveries that are due, hosts in turns and each with its share."""
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+
+from bridge.core.delivery import Call
+from bridge.core.due import DueDelivery
+from bridge.core.steps import polling
+from bridge.core.times import Clock
+from bridge.dispatch import Dispatcher
+from bridge.pool import imap_unordered
+from bridge.ports import Table
+from bridge.sweeping.moving import Mover
+from bridge.sweeping.reading import read_all_due
+from bridge.sweeping.shares import MessageShares, in_turns
+
+#: A batch that was moved on is sent for at least this long, even if the time of the sweep is over by then.
+_LAST_BATCH = timedelta(seconds=5)
+
+#: No further batch of messages is begun in a sweep once the queue has failed this many.
+_FAILED_BATCHES = 2
+
+#: A refill between two sweeps takes no longer than this, and an instance begins no two nearer to each other than this.
+REFILL_TIME = timedelta(seconds=10)
+REFILLS_APART = timedelta(milliseconds=500)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enqueuer:
+    """Moves the due rows of deliveries on, many at once, and sends a message for each that moved."""
+
+    dispatcher: Dispatcher
+    mover: Mover
+    clock: Clock
+    executor: Executor
+
+    def enqueue(self, due: Sequence[DueDelivery], shares: MessageShares, until: datetime) -> int:
+        """Send what the shares of the hosts allow; no batch is begun after `until`. Returns the number of messages."""
+        by_partition: dict[str, list[DueDelivery]] = {}
+        for each in in_turns(due):
+            call = shares.take(each.call)
+            if call is not None:
+                by_partition.setdefault(each.token.partition, []).append(replace(each, call=call))
+        batches = [
+            rows[start : start + polling.MOVES_PER_TRANSACTION]
+            for rows in by_partition.values()
+            for start in range(0, len(rows), polling.MOVES_PER_TRANSACTION)
+        ]
+        failures: list[Sequence[Call]] = []  # an append is atomic
+        send = partial(self._enqueue_batch, until, failures)
+        may_begin = lambda: len(failures) < _FAILED_BATCHES  # noqa: E731 - as short as a name
+        return sum(imap_unordered(self.executor, send, batches, while_=may_begin))
+
+    def _enqueue_batch(self, until: datetime, failures: list[Sequence[Call]], batch: Sequence[DueDelivery]) -> int:
+        """Move a batch on and send its messages; what is not sent goes back to a short wait. Returns how many were."""
+        now = self.clock()
+        if now >= until:
+            return 0
+        before = {each.token.key: each.call for each in batch}
+        steps = {each.token.key: polling.enqueue(each.token, each.call, now) for each in batch}
+        moved = self.mover.move([move for move, _ in steps.values()])
+        calls = [steps[move.token.key][1] for move in moved]
+        last = max(until, self.clock() + _LAST_BATCH)
+        unsent = self.dispatcher.send_until_failure(calls, while_=lambda: self.clock() < last)
+        if unsent:
+            failures.append(unsent)
+            back = moved[len(moved) - len(unsent) :]
+            self.mover.move([polling.not_sent(move, before[move.token.key], self.clock()) for move in back])
+        return len(calls) - len(unsent)
+
+
+class Refill:
+    """Sends further messages between two sweeps, once a host with a long backlog answers."""
+
+    def __init__(self, table: Table, enqueuer: Enqueuer) -> None:
+        self.table = table
+        self.enqueuer = enqueuer
+        self._lock = threading.Lock()
+        self._next_at: datetime | None = None
+
+    def __call__(self) -> None:
+        """Do what a sweep does first, unless that was done just now. Never raises for what storage does."""
+        now = self.enqueuer.clock()
+        with self._lock:
+            if self._next_at is not None and now < self._next_at:
+                return
+            self._next_at = now + REFILLS_APART
+        due = read_all_due(self.table, self.enqueuer.executor, now).deliveries
+        self.enqueuer.enqueue(due, MessageShares(), now + REFILL_TIME)

@@ -1,0 +1,101 @@
+"""How a sweep shares its messages between hosts."""
+
+from collections import Counter
+
+from bridge.core.callback import origin_of
+from bridge.core.delivery import Call
+from bridge.core.due import DueDelivery, Token
+from bridge.core.keys import OperationRef, RegistrationRef
+from bridge.core.outcome import Failure, Unreachable
+from bridge.core.registration import State
+from bridge.sweeping.shares import MESSAGES_PER_HOST, MORE_FROM, MessageShares, in_turns
+from tests.support.world import NOON, Stage
+
+BUSY = "https://busy.example.com/hook"
+OTHER = "https://other.example.com/hook"
+
+
+def end(bridge: Stage, count: int, url: str, prefix: str) -> None:
+    for number in range(count):
+        bridge.register(f"{prefix}-{number}", url)
+        bridge.upstream.tell(f"{prefix}-{number}", "Succeeded")
+
+
+def hosts_of(calls: list[Call]) -> Counter[str | None]:
+    return Counter(call.origin for call in calls)
+
+
+def test_a_sweep_that_sees_many_ends_sends_a_share_for_each_host(bridge: Stage) -> None:
+    end(bridge, 250, BUSY, "busy")
+    end(bridge, 20, OTHER, "other")
+
+    bridge.sweep()
+
+    assert hosts_of(bridge.outbox.calls) == {origin_of(BUSY): MESSAGES_PER_HOST, origin_of(OTHER): 20}
+
+
+def test_the_next_sweep_sends_the_next_share(bridge: Stage) -> None:
+    end(bridge, 250, BUSY, "busy")
+    shares = []
+    for _ in range(4):
+        bridge.sweep()
+        shares.append(len(bridge.outbox.take()))
+        bridge.clock.advance(10)
+
+    assert shares == [MESSAGES_PER_HOST, MESSAGES_PER_HOST, 50, 0]
+
+
+def test_a_quick_host_gets_all_of_its_deliveries_without_another_sweep(bridge: Stage) -> None:
+    end(bridge, 450, BUSY, "busy")
+    bridge.sweep()
+
+    while bridge.deliver_all():
+        bridge.clock.advance(1)
+
+    registrations = [bridge.registration(bridge.wish(f"busy-{number}", BUSY).ref) for number in range(450)]
+    assert {each.state for each in registrations} == {State.DELIVERED}
+    assert len(bridge.courier.posted) == 450
+
+
+def test_a_silent_host_gets_no_messages_before_the_next_sweep(bridge: Stage) -> None:
+    end(bridge, 250, BUSY, "busy")
+    bridge.courier.tell(BUSY, Unreachable(error=Failure.TIMEOUT))
+    bridge.sweep()
+
+    bridge.deliver_all()
+
+    assert bridge.outbox.take() == []
+
+
+def test_hosts_take_turns() -> None:
+    def due(origin: str, number: int) -> DueDelivery:
+        return DueDelivery(Token(partition="op0", key=f"{origin}-{number}", etag="e"), call_to(origin))
+
+    ordered = in_turns([due("a", 1), due("a", 2), due("a", 3), due("b", 1), due("c", 1), due("b", 2)])
+
+    assert [each.token.key for each in ordered] == ["a-1", "b-1", "c-1", "a-2", "b-2", "a-3"]
+
+
+def call_to(origin: str | None) -> Call:
+    ref = RegistrationRef.of(OperationRef("default", "one"), owner="shared", callback_url="https://a.example.com/")
+    return Call(ref=ref, life=NOON, number=1, origin=origin)
+
+
+def test_calls_of_a_former_version_name_no_host_and_are_all_sent() -> None:
+    shares = MessageShares()
+
+    sent = [shares.take(call_to(None)) for _ in range(2 * MESSAGES_PER_HOST)]
+
+    assert None not in sent
+
+
+def test_later_messages_of_a_share_call_for_more() -> None:
+    shares = MessageShares()
+
+    sent = [shares.take(call_to("https://a.example.com")) for _ in range(MESSAGES_PER_HOST + 1)]
+
+    assert [call is not None and call.has_more for call in sent] == (
+        [None] * (MORE_FROM - 1) + [True] * (MESSAGES_PER_HOST - MORE_FROM + 1) + [False]
+    )
+    shares.begin()
+    assert shares.take(call_to("https://a.example.com")) is not None
