@@ -48,7 +48,7 @@ from bridge.sweeping.polls import Polls
 from bridge.sweeping.purges import Purges
 from bridge.sweeping.questions import Questions
 from bridge.sweeping.shares import MessageShares
-from bridge.world import World, real_world
+from bridge.world import World, real_pause, real_world
 
 #: One of the routes.
 Route = Callable[[Routes, func.HttpRequest], func.HttpResponse]
@@ -180,6 +180,9 @@ def _compose_sweep(settings: Settings, world: World, show: Show, dispatcher: Dis
 #: Seconds that the storage calls of one request may take together, so that its answer comes within ten.
 REQUEST = 8.0
 
+#: Seconds that a misconfigured instance keeps a queue message before it gives the message back.
+GIVE_BACK_AFTER = 2.0
+
 #: The calls that read many rows.
 _READ_MANY = (Routes.list, Routes.status, Routes.overview, Routes.redeliver_many)
 
@@ -196,9 +199,16 @@ def _storage_problem(error: StorageUnavailable | Contended) -> Problem:
 class App:
     """What the triggers call: the bridge, or the reasons why there is none."""
 
-    def __init__(self, bridge: Bridge | Misconfigured, *, level: func.AuthLevel = func.AuthLevel.FUNCTION) -> None:
+    def __init__(
+        self,
+        bridge: Bridge | Misconfigured,
+        *,
+        level: func.AuthLevel = func.AuthLevel.FUNCTION,
+        pause: Callable[[float], None] = real_pause,
+    ) -> None:
         """Make one; `level` is that of an app without a bridge, which says nothing to those who need no key."""
         self._bridge = bridge
+        self._pause = pause
         self._places = Places()
         #: What the platform asks of a caller before the app is called, where a route says nothing else.
         self.level = level if isinstance(bridge, Misconfigured) else bridge.doorman.level
@@ -275,10 +285,13 @@ class App:
     def deliver(self, body: bytes, *, message_id: str | None = None, inserted: datetime | None = None) -> None:
         """Follow a queue message. A foreign one is set aside, by its id and the time of its insertion into the queue.
 
-        A lost message has its due row.
+        A lost message has its due row. A misconfigured app gives its messages back by raising Misconfigured: the host
+        shows each again after the `visibilityTimeout` of host.json, to any instance. The app waits before that, so that
+        an instance that can do nothing takes few messages from those that can.
         """
         if isinstance(self._bridge, Misconfigured):
-            return
+            self._pause(GIVE_BACK_AFTER)
+            raise Misconfigured(self._bridge.problems)
         try:
             call = read_call(body)
         except ForeignRow as error:

@@ -81,7 +81,7 @@ def real_world(settings: Settings) -> World:
         token=lambda: f"{random.getrandbits(64):016x}",  # seeded by the system; tells calls apart, keeps no secret
         nonce=lambda: secrets.token_bytes(NONCE_BYTES),
         chance=random.random,
-        pause=time.sleep,
+        pause=real_pause,
         executor=ThreadPoolExecutor(settings.sweep_threads, thread_name_prefix="sweep"),
         readers=ThreadPoolExecutor(_READERS, thread_name_prefix="read"),
         senders=ThreadPoolExecutor(_SENDERS, thread_name_prefix="send"),
@@ -110,6 +110,11 @@ def _telemetry(settings: Settings) -> Telemetry:
     except ImportError as error:
         why = f"{_NEEDS[settings.telemetry]} is not installed: name it in requirements.in, then `make lock`"
         raise Misconfigured({TELEMETRY: why}) from error
+
+
+def real_pause(seconds: float) -> None:
+    """Wait."""
+    time.sleep(seconds)
 
 
 def real_clock() -> datetime:

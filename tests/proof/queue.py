@@ -12,7 +12,7 @@ from bridge.core.wire import write_call
 HIDDEN = timedelta(seconds=30)
 
 #: So often a message is given out before it is poison: host.json's `maxDequeueCount`.
-MOST_TRIES = 5
+MOST_TRIES = 10
 
 
 @dataclass(slots=True)

@@ -1,0 +1,32 @@
+"""An instance with bad settings gives its queue messages back to those that can follow them."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from bridge.app import GIVE_BACK_AFTER, App
+from bridge.core.delivery import safety
+from bridge.core.errors import Misconfigured
+
+QUEUES = json.loads((Path(__file__).parent.parent / "host.json").read_text())["extensions"]["queues"]
+VISIBILITY_TIMEOUT = timedelta(seconds=30)
+
+
+def test_a_message_is_given_back_after_a_moment() -> None:
+    pauses: list[float] = []
+    app = App(Misconfigured({"BRIDGE_SIGNING_KEYS": "is missing"}), pause=pauses.append)
+
+    with pytest.raises(Misconfigured, match="BRIDGE_SIGNING_KEYS"):
+        app.deliver(b"{}")
+
+    assert pauses == [GIVE_BACK_AFTER]
+
+
+def test_a_message_and_its_successor_expire_before_they_are_poison() -> None:
+    """Each is shown again after the visibility timeout; the due row sends another when its life ends."""
+    assert QUEUES["visibilityTimeout"] == "00:00:30"
+    for sends in (1, 2):
+        tries = -(-safety(sends) // (VISIBILITY_TIMEOUT + timedelta(seconds=GIVE_BACK_AFTER)))
+        assert tries < QUEUES["maxDequeueCount"]
