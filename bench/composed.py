@@ -24,7 +24,7 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 #: 32 bytes, for measuring only.
-SIGNING_KEY = "YmVuY2htYXJrIGtleSBvZiAzMiBieXRlcywgcHVibGlj"
+SIGNING_KEY = "3gibjTY9/mnGQPP8YVyJCAeEsKwdAzQFEMaLgNIR224="
 
 #: Settings that loopback needs.
 ENVIRONMENT = {

@@ -11,23 +11,26 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from bench import isolation_sweeps, results
+from bench import isolation_receivers, isolation_sweeps, results
 from bench.measuring import Figures
 from bench.report import Goal
 
 #: A scenario by its name. It returns figures by their keys below `isolation.`.
 SCENARIOS: Mapping[str, Callable[[], Figures]] = {
     **isolation_sweeps.SCENARIOS,
+    **isolation_receivers.SCENARIOS,
 }
 
 #: What each figure has to reach, by its key below `isolation.`.
 GOALS: Mapping[str, Goal] = {
     **isolation_sweeps.GOALS,
+    **isolation_receivers.GOALS,
 }
 
 #: What each figure means, in one line.
 MEANINGS: Mapping[str, str] = {
     **isolation_sweeps.MEANINGS,
+    **isolation_receivers.MEANINGS,
 }
 
 _FAMILY = "isolation."
