@@ -19,6 +19,7 @@ from infra.hooks.after_deploy import Deployment, deployment, next_steps
 from infra.hooks.after_provision import finish
 from infra.hooks.azure import Failed, Management, azd, fetch, run, signed_in
 from infra.hooks.before_provision import RUNBOOK, SECRET, VARIABLE, check, link_runbook, prepare
+from infra.hooks.functions import names_in
 from infra.hooks.rotate_signing_key import Rotation, Vault
 from local.settings import REPOSITORY
 from local.web import WebServer
@@ -479,6 +480,14 @@ def test_the_deployed_app_has_to_have_every_function(azure: Management) -> None:
     found = deployment({"SERVICE_BRIDGE_ID": SITE, "SERVICE_BRIDGE_URL": azure.endpoint}, azure)
 
     assert {"sweep", "deliver", "health", "register"} <= found.functions
+
+
+def test_a_function_is_named_whether_it_waits_or_not(tmp_path: Path) -> None:
+    """`async def` is a function of the app too; one without a trigger is none."""
+    file = tmp_path / "function_app.py"
+    file.write_text("@app.route()\ndef one(): ...\n\n@app.route()\nasync def two(): ...\n\nasync def helper(): ...\n")
+
+    assert names_in(file) == ["one", "two"]
 
 
 def test_a_failure_is_one_line_and_an_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
