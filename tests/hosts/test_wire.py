@@ -1,10 +1,14 @@
 """What the app makes of a request on the wire: the same in the local host and in Microsoft's."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import requests
 
-from tests.support.hosts import KEY, PATIENCE, Running
+from local.answer import Answer
+from local.azurite import Azurite
+from tests.support.hosts import KEY, PATIENCE, Kind, Running, running_app
 
 REGISTER = {"Content-Type": "application/json"}
 
@@ -59,3 +63,18 @@ def test_every_parameter_that_is_not_known_is_refused_and_the_key_is_not(bridge_
         assert (wrong.status_code, sorted(targets)) == (400, ["Shape", "colour"]), path
     url = f"{bridge_app.host.url}/api/registrations?CODE={KEY}&clientid=x"
     assert requests.get(url, timeout=PATIENCE).status_code == 200
+
+
+def test_health_answers_while_every_thread_of_the_pool_is_busy(kind: Kind, azurite: Azurite, tmp_path: Path) -> None:
+    own = {"PYTHON_THREADPOOL_THREAD_COUNT": "1", "BRIDGE_POLL_SCHEDULE": "0 0 0 1 1 *"}
+    with running_app(kind, tmp_path, azurite, **own) as running, ThreadPoolExecutor(1) as caller:
+        running.receiver.answer("/slow", then=Answer(delay=PATIENCE))
+        body = {"callbackUrl": f"{running.receiver.url}/slow"}
+        ping = caller.submit(running.call, "POST", "callbacks/ping", json=body)
+        running.receiver.wait_for(1)
+
+        health = running.call("GET", "health")
+
+        assert (health.status_code, ping.done()) == (200, False)
+        running.receiver.stop()
+        assert ping.result().json()["error"] in {None, "closed", "timeout"}

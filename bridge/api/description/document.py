@@ -20,8 +20,9 @@ VERSION = "0.1.0"
 _ABOUT = (
     "Register an operation of Azure AI Speech with a callback URL; the callback gets one signed POST when the "
     "operation has ended. Fields of answers and events are only ever added: accept those that you do not know. "
-    "Problems have Azure's shape and the header `x-ms-error-code`; only what the function host answers by itself, an "
-    "unknown route or method or a missing function key, has an empty body. A deployment takes either function keys, "
+    "Problems have Azure's shape and the header `x-ms-error-code`; only the platform answers with an empty body: "
+    "404 for an unknown route or method, 401 for a missing function key, and 500, 502 or 503 if a worker died or no "
+    "instance was ready, after which the same request is sent again. A deployment takes either function keys, "
     "whose holders share everything, or tokens, whose holders have registrations of their own."
 )
 _SECURITY: Json = {
