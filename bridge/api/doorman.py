@@ -1,14 +1,79 @@
 """Says who calls before a route is answered: by a key, which the platform has looked at, or by a token."""
 
-from dataclasses import dataclass
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 import azure.functions as func
 
+from bridge.api.caller import caller_of
 from bridge.api.problems import Problem, no_keys, role_missing, untrusted
 from bridge.core.callers import KEY_HOLDER, Caller, Distrust, NoKeys, RoleMissing, Untrusted, admit
 from bridge.core.times import Clock
-from bridge.log import Event, log
+from bridge.log import Event, called_by, log
 from bridge.ports import Tokens
+
+#: One line for each caller and so long.
+_WINDOW = timedelta(minutes=1)
+
+#: Callers that are counted apart; all further ones of a window share one line.
+_MOST_CALLERS = 1_000
+_OTHERS = "others"
+
+
+@dataclass(slots=True)
+class _Window:
+    """The refusals of one caller since its last line."""
+
+    began: datetime
+    why: str
+    unwritten: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """Writes one `caller.refused` line for each caller and minute: anybody can call, and every line costs.
+
+    The first refusal is written at once. Those that follow within the minute are counted, and written as one line at
+    the next call of anybody after it. A count is lost with its instance. Threads may share it.
+    """
+
+    _windows: OrderedDict[str, _Window] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def note(self, caller: str, why: str, now: datetime) -> None:
+        """Count one refusal; `why` is that of the last one of a line."""
+        with self._lock:
+            known = caller in self._windows or len(self._windows) < _MOST_CALLERS
+            name = caller if known else _OTHERS
+            window = self._windows.get(name)
+            if window is None:
+                self._windows[name] = _Window(now, why)
+            else:
+                window.why = why
+                window.unwritten += 1
+        if window is None:
+            _write(name, why, 1)
+
+    def write_ended(self, now: datetime) -> None:
+        """Write what was counted in minutes that are over, and forget them."""
+        ended = []
+        with self._lock:
+            while self._windows:
+                name, window = next(iter(self._windows.items()))  # the oldest
+                if now - window.began < _WINDOW:
+                    break
+                del self._windows[name]
+                ended.append((name, window))
+        for name, window in ended:
+            if window.unwritten:
+                _write(name, window.why, window.unwritten)
+
+
+def _write(caller: str, why: str, count: int) -> None:
+    with called_by(caller):
+        log(Event.REFUSED, why=why, count=count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +93,7 @@ class ByToken:
 
     tokens: Tokens
     clock: Clock
+    refusals: Refusals = field(default_factory=Refusals)
 
     level = func.AuthLevel.ANONYMOUS
 
@@ -36,10 +102,13 @@ class ByToken:
 
         Raises Problem with 401, with 403 without a role, and with 503 while the tenant's keys are not to be had.
         """
+        now = self.clock()
+        self.refusals.write_ended(now)
         caller = self._judge(_bearer(request))
         if isinstance(caller, Caller):
             return caller
-        log(Event.REFUSED, why=caller.why.value if isinstance(caller, Untrusted) else type(caller).__name__)
+        why = caller.why.value if isinstance(caller, Untrusted) else type(caller).__name__
+        self.refusals.note(caller_of(request), why, now)
         raise _problem(caller)
 
     def _judge(self, token: str) -> Caller | Untrusted | RoleMissing | NoKeys:
