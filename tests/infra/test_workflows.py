@@ -34,6 +34,16 @@ def test_the_checks_are_those_of_the_makefile() -> None:
     assert set(legs) == {"3.11", deployed}
 
 
+def test_newer_versions_of_every_pinned_kind_are_proposed() -> None:
+    """Actions by SHA, the locks of npm, and advisories about the locks of Python."""
+    text = (REPOSITORY / ".github" / "dependabot.yml").read_text()
+    below = ("examples/*", "local/*", "tests/*", "tests/*/*")
+    locks = {path.parent for folder in below for path in REPOSITORY.glob(f"{folder}/package-lock.json")}
+
+    assert re.findall(r"package-ecosystem: ([a-z-]+)", text) == ["github-actions", "pip", "npm"]
+    assert [each for each in locks if f"/{each.relative_to(REPOSITORY)}" not in text] == []
+
+
 def test_deploying_is_by_hand_and_by_oidc() -> None:
     """No other workflow may prove who it is."""
     triggers = re.search(r"^on:\n((?:  .*\n)+)", WORKFLOWS["deploy"], re.MULTILINE)
