@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from bridge.core.source import DEFAULT_SOURCE, Source
-from bridge.setting_kinds import Endpoint
+from bridge.setting_kinds import SpeechEndpoint
 
 #: The api-version of each path, unless an entry says another (the public REST reference).
 API_VERSIONS = {
@@ -33,8 +33,8 @@ class SourceEntry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
-    endpoint: Endpoint
-    otherEndpoints: tuple[Endpoint, ...] = ()  # noqa: N815 - JSON's own name
+    endpoint: SpeechEndpoint
+    otherEndpoints: tuple[SpeechEndpoint, ...] = ()  # noqa: N815 - JSON's own name
     path: Literal["avatar", "texttospeech", "customvoice", "videotranslation"]
     apiVersion: Annotated[str, Field(min_length=1)] | None = None  # noqa: N815 - likewise
     keyVariable: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None  # noqa: N815 - likewise
@@ -75,7 +75,7 @@ def read_entries(value: object) -> object:
 
 def ambiguous(sources: Iterable[Source]) -> bool:
     """Tell whether an `Operation-Location` could belong to two of `sources`."""
-    places = Counter((endpoint.lower(), each.path) for each in sources for endpoint in each.endpoints)
+    places = Counter((endpoint, each.path) for each in sources for endpoint in {at.lower() for at in each.endpoints})
     return any(number > 1 for number in places.values())
 
 

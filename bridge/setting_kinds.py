@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr
 
+from bridge.core.clouds import wrong_speech_endpoint
 from bridge.core.derivation import MIN_KEY_BYTES
 from bridge.core.key_strength import weakness_of
 from bridge.core.networks import Network
@@ -92,11 +93,40 @@ def _hosts(value: object) -> object:
     return hosts
 
 
-def _endpoint(value: object) -> object:
+def _url(value: object) -> str:
     text = str(_resolved(value)).strip().rstrip("/")
     if not _is_endpoint(text):
         raise ValueError("write it as https://name.example.com")
     return text
+
+
+def _endpoint(value: object) -> str:
+    text = _url(value)
+    parts = urlsplit(text)
+    if parts.scheme != "https" and not _is_this_machine(parts.hostname or ""):
+        raise ValueError("write it with https: what is sent over http:, keys and tokens too, can be read on the way")
+    return text
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _speech_endpoint(value: object) -> str:
+    text = _endpoint(value)
+    wrong = wrong_speech_endpoint(text)
+    if wrong is not None:
+        raise ValueError(wrong)
+    return text
+
+
+def _speech_endpoints(value: object) -> object:
+    if isinstance(value, tuple):
+        return value
+    return tuple(dict.fromkeys(_speech_endpoint(part) for part in str(value).split(",") if part.strip()))
 
 
 def _is_endpoint(text: str) -> bool:
@@ -110,7 +140,7 @@ def _is_endpoint(text: str) -> bool:
 
 
 def _authority(value: object) -> object:
-    text = str(_endpoint(value))
+    text = _url(value)
     parts = urlsplit(text)
     if parts.scheme != "https" and parts.hostname != "127.0.0.1":
         raise ValueError("write it as https://login.microsoftonline.com: what comes over http: is anybody's word")
@@ -119,7 +149,7 @@ def _authority(value: object) -> object:
 
 def _public_url(value: object) -> object:
     """Read it as the command line reads `BRIDGE_URL`, of which it is the public form: `/api` may follow."""
-    text = str(_endpoint(value)).removesuffix("/api").rstrip("/")
+    text = _url(value).removesuffix("/api").rstrip("/")
     parts = urlsplit(text)
     if parts.scheme != "https" and parts.hostname not in _THIS_MACHINE:
         raise ValueError("write it as https://hooks.example.com: clients send their key there")
@@ -150,12 +180,16 @@ def _header(value: object) -> object:
 
 
 def _connection(value: object) -> object:
-    key = re.search(r"(?:^|;)AccountKey=([^;]*)", str(_resolved(value)))
+    """Read it without the semicolon at its end, which .NET writes and Azure's Python libraries do not take."""
+    if isinstance(value, SecretStr):
+        return value
+    text = str(_resolved(value)).strip().rstrip(";").rstrip()
+    key = re.search(r"(?:^|;)AccountKey=([^;]*)", text)
     try:
         base64.b64decode(key[1] if key else "", validate=True)
     except (binascii.Error, ValueError):
         raise ValueError("has an AccountKey that is none: copy the connection string again") from None
-    return value
+    return text
 
 
 def _schedule(value: object) -> object:
@@ -166,6 +200,8 @@ def _schedule(value: object) -> object:
 
 Duration = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(seconds=1))]
 Endpoint = Annotated[str, BeforeValidator(_endpoint)]
+SpeechEndpoint = Annotated[str, BeforeValidator(_speech_endpoint)]
+SpeechEndpoints = Annotated[tuple[str, ...], BeforeValidator(_speech_endpoints)]
 PublicUrl = Annotated[str, BeforeValidator(_public_url)]
 Authority = Annotated[str, BeforeValidator(_authority)]
 TenantId = Annotated[str, BeforeValidator(_tenant)]

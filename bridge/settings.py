@@ -3,17 +3,16 @@
 Every problem is reported at once, by the name of the variable and never with its value: a value can be a secret.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
 
 from bridge.core.callback import CallbackRules
 from bridge.core.callers import Tenant
+from bridge.core.clouds import takes_keys_only
 from bridge.core.errors import Misconfigured
 from bridge.core.signing import Keyring
 from bridge.core.source import DEFAULT_SOURCE, Source
@@ -32,6 +31,8 @@ from bridge.setting_kinds import (
     PublicUrl,
     Schedule,
     SigningKeys,
+    SpeechEndpoint,
+    SpeechEndpoints,
     TenantId,
 )
 
@@ -44,7 +45,6 @@ _MISSING = {
 }
 
 
-_REGIONAL = re.compile(r"[a-z0-9-]+\.api\.cognitive\.microsoft\.com")
 _NEEDS_KEY = "a regional endpoint takes no Entra token: name a key, or use the resource's custom subdomain"
 
 
@@ -59,7 +59,8 @@ class Settings(BaseModel):
     storage_table_uri: Annotated[Endpoint | None, Field(alias="AzureWebJobsStorage__tableServiceUri")] = None
     storage_queue_uri: Annotated[Endpoint | None, Field(alias="AzureWebJobsStorage__queueServiceUri")] = None
 
-    speech_endpoint: Annotated[Endpoint, Field(alias="SPEECH_ENDPOINT")]
+    speech_endpoint: Annotated[SpeechEndpoint, Field(alias="SPEECH_ENDPOINT")]
+    speech_other_endpoints: Annotated[SpeechEndpoints, Field(alias="SPEECH_OTHER_ENDPOINTS")] = ()
     speech_key: Annotated[HeaderSecret | None, Field(alias="SPEECH_KEY")] = None
     speech_path: Annotated[str, Field(alias="SPEECH_PATH", pattern=r"^[a-z]+$")] = "avatar"
     speech_api_version: Annotated[str, Field(alias="SPEECH_API_VERSION", min_length=1)] = "2024-08-01"
@@ -115,6 +116,7 @@ class Settings(BaseModel):
         default = Source(
             name=DEFAULT_SOURCE,
             endpoint=self.speech_endpoint,
+            other_endpoints=self.speech_other_endpoints,
             path=self.speech_path,
             api_version=self.speech_api_version,
             requests_per_second=self.speech_rate,
@@ -189,7 +191,7 @@ def _source_keys(settings: Settings, present: Mapping[str, str]) -> tuple[dict[s
                 problems[variable] = error.errors()[0]["msg"].removeprefix("Value error, ")
         elif variable and source.name != DEFAULT_SOURCE:
             problems[variable] = "is not set, and BRIDGE_SOURCES names it"
-        elif _REGIONAL.fullmatch(urlsplit(source.endpoint).hostname or ""):
+        elif takes_keys_only(source.endpoint):
             problems[variable or "BRIDGE_SOURCES"] = _NEEDS_KEY
     return keys, problems
 

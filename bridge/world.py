@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 
 from azure.identity import get_bearer_token_provider
 
@@ -16,12 +17,14 @@ from bridge.adapters.egress import Guard
 from bridge.adapters.entra import EntraTokens
 from bridge.adapters.measured import MeasuredCourier, MeasuredOutbox, MeasuredTable, MeasuredUpstream, Stopwatch
 from bridge.adapters.queue import DELIVERIES_QUEUE, AzureOutbox
-from bridge.adapters.speech import SPEECH_SCOPE, Authorisation, SpeechService
+from bridge.adapters.speech import Authorisation, SpeechService
 from bridge.adapters.storage_calls import storage_guard
 from bridge.adapters.tables import AzureTable
 from bridge.core.callers import Tenant
+from bridge.core.clouds import cloud_of
 from bridge.core.errors import Misconfigured
 from bridge.core.sealing import NONCE_BYTES
+from bridge.core.source import Source
 from bridge.core.times import Clock, whole_millis
 from bridge.ports import Courier, Outbox, Table, Tokens, Upstream
 from bridge.settings import Settings
@@ -124,13 +127,18 @@ def real_clock() -> datetime:
 
 def _authorisations(settings: Settings) -> Mapping[str, Authorisation]:
     """Prove who asks: by key where a source has one, otherwise by an Entra token, which the provider caches."""
-    named = {source.name: settings.source_keys.get(source.name) for source in settings.sources}
-    token = None if all(named.values()) else get_bearer_token_provider(credential(settings), SPEECH_SCOPE)
+    identity = cache(lambda: credential(settings))
 
     def by_key(key: str) -> Authorisation:
         return lambda: {"Ocp-Apim-Subscription-Key": key}
 
-    def by_token() -> Mapping[str, str]:
-        return {"Authorization": f"Bearer {token() if token else ''}"}
+    @cache
+    def by_token(scope: str) -> Authorisation:
+        token = get_bearer_token_provider(identity(), scope)
+        return lambda: {"Authorization": f"Bearer {token()}"}
 
-    return {name: by_key(key.get_secret_value()) if key else by_token for name, key in named.items()}
+    def proof(source: Source) -> Authorisation:
+        key = settings.source_keys.get(source.name)
+        return by_key(key.get_secret_value()) if key else by_token(cloud_of(source.endpoint).scope)
+
+    return {source.name: proof(source) for source in settings.sources}

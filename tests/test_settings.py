@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.adapters.clients import queue_client, table_client
 from bridge.core.errors import Misconfigured
 from bridge.settings import Settings, read_settings
 from tests.support.world import ENVIRONMENT, new_signing_key
@@ -66,6 +67,12 @@ def test_storage_must_be_named() -> None:
         ("SPEECH_ENDPOINT", "https://user:hunter2@speech.example.com"),
         ("SPEECH_ENDPOINT", "https://speech.example.com:abc"),
         ("SPEECH_ENDPOINT", "https://speech.example.com:0"),
+        ("SPEECH_ENDPOINT", "http://speech.example.com"),
+        ("SPEECH_ENDPOINT", "http://10.0.0.4:8080"),
+        ("SPEECH_ENDPOINT", "https://westeurope.tts.speech.microsoft.com"),
+        ("SPEECH_ENDPOINT", "https://n.cognitiveservices.azure.com/sts/v1.0/issuetoken"),
+        ("AzureWebJobsStorage__tableServiceUri", "http://account.table.core.windows.net"),
+        ("AzureWebJobsStorage__queueServiceUri", "http://localhost.example.com"),
         ("AzureWebJobsStorage", "AccountName=a;AccountKey=!!!"),
         ("AzureWebJobsStorage", "@Microsoft.KeyVault(SecretUri=https://v/s)"),
         ("AzureWebJobsStorage__tableServiceUri", "account"),
@@ -231,3 +238,24 @@ def test_any_environment_is_read_or_refused(environment: dict[str, str]) -> None
     """And nothing else; what is refused is named."""
     with contextlib.suppress(Misconfigured):
         read_settings({**ENVIRONMENT, **environment})
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:7073", "127.9.9.9", "localhost:7073", "[::1]:7073"])
+def test_http_stays_on_this_machine(host: str) -> None:
+    """A key over http: can be read on the way."""
+    settings = read_settings(
+        {**ENVIRONMENT, "SPEECH_ENDPOINT": f"http://{host}", "AzureWebJobsStorage__tableServiceUri": f"http://{host}"}
+    )
+
+    assert (settings.speech_endpoint, settings.table_uri) == (f"http://{host}", f"http://{host}")
+
+
+@pytest.mark.parametrize(
+    "text", ["UseDevelopmentStorage=true", "UseDevelopmentStorage=true;", " UseDevelopmentStorage=true; "]
+)
+def test_a_connection_string_may_end_in_a_semicolon(text: str) -> None:
+    """.NET writes it so, and Azure's libraries for Python would refuse it."""
+    settings = read_settings({**ENVIRONMENT, "AzureWebJobsStorage": text})
+
+    table, queue = table_client(settings, None), queue_client(settings, None, "a-queue")
+    assert (table.account_name, queue.account_name) == ("devstoreaccount1", "devstoreaccount1")

@@ -132,3 +132,38 @@ def test_a_custom_subdomain_needs_no_key() -> None:
     settings = read_settings({**ENVIRONMENT, **environment({**VOICES, "keyVariable": None})})
 
     assert "voices" not in settings.source_keys
+
+
+def test_the_default_source_has_other_endpoints_too() -> None:
+    """Speech answers with the regional host what was asked of the resource's own name."""
+    regional = "https://westeurope.api.cognitive.microsoft.com"
+    own = "https://n.cognitiveservices.azure.com"
+
+    settings = read_settings(
+        {**ENVIRONMENT, "SPEECH_ENDPOINT": own, "SPEECH_OTHER_ENDPOINTS": f" {regional}/ , {own},{regional}"}
+    )
+
+    [default] = settings.sources
+    assert default.other_endpoints == (regional, own)
+    assert default.locate(f"{regional}/avatar/operations/operation-1") is not None
+
+
+@pytest.mark.parametrize(
+    "value", ["westeurope", "https://a.example, http://b.example", "https://n.tts.speech.azure.us"]
+)
+def test_another_endpoint_of_the_default_source_is_checked_as_the_first_one(value: str) -> None:
+    with pytest.raises(Misconfigured) as caught:
+        read_settings({**ENVIRONMENT, "SPEECH_OTHER_ENDPOINTS": value})
+
+    assert list(caught.value.problems) == ["SPEECH_OTHER_ENDPOINTS"]
+    assert value not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["https://usgovvirginia.api.cognitive.microsoft.us", "https://chinaeast2.api.cognitive.azure.cn"]
+)
+def test_a_regional_endpoint_of_any_cloud_needs_a_key(endpoint: str) -> None:
+    with pytest.raises(Misconfigured) as caught:
+        read_settings({**ENVIRONMENT, "SPEECH_ENDPOINT": endpoint, "SPEECH_KEY": ""})
+
+    assert list(caught.value.problems) == ["SPEECH_KEY"]

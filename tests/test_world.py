@@ -137,6 +137,23 @@ def test_a_token_is_asked_for_anew_when_it_has_expired(monkeypatch: pytest.Monke
     assert set(identity.scopes) == {"https://cognitiveservices.azure.com/.default"}
 
 
+def test_the_scope_of_a_token_is_that_of_the_endpoints_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each source may be in another one."""
+    asked: list[str] = []
+    monkeypatch.setattr("bridge.world.credential", lambda *_: Identity())
+    monkeypatch.setattr("bridge.world.get_bearer_token_provider", lambda _, scope: asked.append(scope))
+    endpoints = {"a": "https://n.cognitiveservices.azure.us", "b": "https://n.cognitiveservices.azure.cn"}
+    sources = [{"name": name, "endpoint": at, "path": "avatar"} for name, at in endpoints.items()]
+    made = settings(
+        SPEECH_ENDPOINT="https://n.cognitiveservices.azure.com", SPEECH_KEY="", BRIDGE_SOURCES=json.dumps(sources)
+    )
+
+    with outside(made):
+        pass
+
+    assert asked == [f"https://cognitiveservices.azure.{end}/.default" for end in ("com", "us", "cn")]
+
+
 def test_a_commit_is_sent_once_by_the_client_that_is_deployed() -> None:
     """The library's own retry would turn a commit whose reply was lost into a conflict."""
     with socket.create_server(("127.0.0.1", 0)) as listening:

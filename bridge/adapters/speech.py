@@ -25,9 +25,6 @@ _CONNECTIONS = 64
 #: Makes the header that proves who asks.
 Authorisation = Callable[[], Mapping[str, str]]
 
-#: The scope of Entra tokens for Speech.
-SPEECH_SCOPE = "https://cognitiveservices.azure.com/.default"
-
 
 class SpeechService:
     """Every source that the bridge may ask. Threads may share it.

@@ -55,12 +55,18 @@ def _operation_id(value: str) -> str:
     return value
 
 
+_FOREIGN_LOCATION = (
+    "is not an operation of a configured source; those are: {known}. "
+    "operationId works whatever the endpoint: send the id alone"
+)
+
+
 def _operation_location(value: str, info: ValidationInfo) -> str:
     terms = terms_of(info)
     if terms.locate(value) is None:
         places = [f"{at}/{each.path}/operations/…" for each in terms.sources.values() for at in each.endpoints]
         known = {"known": ", ".join(places)}
-        raise PydanticCustomError("location", "is not an operation of a configured source; those are: {known}", known)
+        raise PydanticCustomError("location", _FOREIGN_LOCATION, known)
     return value
 
 
