@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -65,15 +66,73 @@ def test_a_group_is_learnt_apart_and_its_source_learns_too() -> None:
     assert learnt == pytest.approx({law_key("default", None): 2, law_key("default", "short"): 1}, rel=1e-2)
 
 
-def test_a_source_has_at_most_64_groups() -> None:
-    """Further ones are just its operations."""
+def groups(bridge: Stage) -> set[str]:
+    """Name the groups that are learnt apart."""
+    prefix = law_key("default", None)
+    return {key.removeprefix(prefix) for key in laws(bridge)} - {""}
+
+
+def test_a_source_has_at_most_64_groups_and_a_further_one_replaces_the_one_taught_longest_ago() -> None:
+    """An owner of many labels cannot keep everybody else's out."""
     bridge = stage()
 
-    for number in range(MAX_GROUPS + 2):
+    for number in range(MAX_GROUPS):
+        live(bridge, f"operation-{number:03d}", 5, f"group-{number}")
+        bridge.clock.advance(1)
+    live(bridge, "operation-again", 5, "group-0")
+    bridge.clock.advance(1)
+    for number in range(3):
+        live(bridge, f"operation-new-{number}", 5, f"new-{number}")
+        bridge.clock.advance(1)
+
+    kept = {f"group-{number}" for number in (0, *range(4, MAX_GROUPS))}
+    assert groups(bridge) == {*kept, "new-0", "new-1", "new-2"}
+    assert laws(bridge)[law_key("default", "group-0")].weight == pytest.approx(2, rel=1e-2)
+
+
+def test_a_group_that_gave_its_place_begins_anew() -> None:
+    """It takes the place of another then."""
+    bridge = stage()
+    for number in range(MAX_GROUPS + 1):
         live(bridge, f"operation-{number:03d}", 5, f"group-{number}")
         bridge.clock.advance(1)
 
-    assert len(laws(bridge)) == MAX_GROUPS + 1
+    live(bridge, "operation-again", 5, "group-0")
+
+    assert groups(bridge) == {f"group-{number}" for number in (0, *range(2, MAX_GROUPS + 1))}
+    assert laws(bridge)[law_key("default", "group-0")].weight == pytest.approx(1, rel=1e-2)
+
+
+def test_many_new_groups_of_one_sweep_take_the_places_that_were_not_taught_in_it() -> None:
+    """All at once: more rows change than a transaction takes."""
+    bridge = stage()
+    for number in range(MAX_GROUPS):
+        live(bridge, f"operation-{number:03d}", 5, f"group-{number}")
+
+    for number in range(MAX_GROUPS + 5):
+        bridge.bridge.routes.use.register(
+            replace(bridge.wish(f"operation-new-{number:03d}"), group=f"new-{number:02d}")
+        )
+        bridge.upstream.tell(f"operation-new-{number:03d}", "Succeeded")
+    bridge.clock.advance(5)
+    bridge.sweep()
+
+    assert len(groups(bridge)) == MAX_GROUPS
+    assert all(name.startswith("new-") for name in groups(bridge))
+
+
+def test_a_law_of_an_older_version_gives_its_place_first() -> None:
+    """It does not say when it was taught."""
+    bridge = stage()
+    for number in range(MAX_GROUPS):
+        live(bridge, f"operation-{number:03d}", 5, f"group-{number}")
+    old = Merge(law_key("default", "group-63"), {"taught_at": ""}, ANY)
+    bridge.memory.commit(Transaction(SOURCES_PARTITION, (old,)))
+
+    live(bridge, "operation-new", 5, "new")
+
+    assert "group-63" not in groups(bridge)
+    assert len(groups(bridge)) == MAX_GROUPS
 
 
 def test_a_law_that_was_learnt_is_waited_for() -> None:

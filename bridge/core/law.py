@@ -11,6 +11,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import accumulate, pairwise
 
 #: Where the buckets begin, in seconds; the last one has no end.
@@ -93,6 +94,8 @@ class Law:
     exposure: tuple[float, ...] = _NOTHING
     #: Operations that ended, by bucket; fractions, since nobody knows just when.
     completions: tuple[float, ...] = _NOTHING
+    #: When something was learnt last; None if no version that knows this has learnt anything.
+    taught_at: datetime | None = None
     #: Stamped by the transaction that wrote the row last.
     tx: str = ""
 
@@ -117,12 +120,13 @@ class Law:
             )
         )
 
-    def learn(self, lesson: "Lesson") -> "Law":
-        """Add what was seen; the more ended, the more of the old is forgotten."""
+    def learn(self, lesson: "Lesson", now: datetime | None = None) -> "Law":
+        """Add what was seen by `now`; the more ended, the more of the old is forgotten."""
         kept = 0.5 ** (lesson.ended / HALF_LIFE)
         return Law(
             exposure=_added(self.exposure, lesson.exposure, kept),
             completions=_added(self.completions, lesson.completions, kept),
+            taught_at=now or self.taught_at,
             tx=self.tx,
         )
 

@@ -6,7 +6,7 @@ and nothing else. Two instances that write at once merge: what one has seen is a
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from bridge.commit import commit
 from bridge.core.answer import Answer, Pending, Terminal
@@ -17,12 +17,14 @@ from bridge.core.operation import Watch
 from bridge.core.outlook import seen_age
 from bridge.core.rows import Stored, for_insert, for_merge, stored
 from bridge.core.times import Clock
-from bridge.core.transaction import MAX_WRITES, Insert, Merge, Row, Transaction, Write
+from bridge.core.transaction import MAX_WRITES, Delete, Insert, Merge, Row, Transaction, Write
 from bridge.log import Event, log
 from bridge.ports import Table
 
-#: So many groups of a source are learnt apart; further ones are just its operations.
+#: So many groups of a source are learnt apart. A further one takes the place of the one that was taught longest ago.
 MAX_GROUPS = 64
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 #: What was only seen running is written after this time.
 _WRITE_AFTER = timedelta(minutes=1)
@@ -40,6 +42,8 @@ class Laws:
         self._lock = threading.Lock()
         self._known: Mapping[str, Stored[Law]] = {}
         self._foreign: frozenset[str] = frozenset()
+        #: Groups that gave their place to others; their rows are deleted with the next writing.
+        self._replaced: dict[str, Stored[Law]] = {}
         self._curves: dict[str, Curve] = {}
         self._lessons: dict[str, Lesson] = {}
         self._written_at = clock()
@@ -56,6 +60,7 @@ class Laws:
                     foreign.add(row.key)
                     log(Event.SET_ASIDE, partition=row.partition, key=row.key, why=str(error))
         with self._lock:
+            self._replaced = {key: known.pop(key) for key in self._replaced if key in known}
             self._known, self._foreign, self._curves = known, frozenset(foreign), {}
 
     def curve(self, source: str, group: str | None) -> Curve:
@@ -72,7 +77,7 @@ class Laws:
             return
         source = watch.ref.source
         with self._lock:
-            for group in dict.fromkeys((None, self._group(source, watch.group))):
+            for group in dict.fromkeys((None, self._taught_group(source, watch.group))):
                 lesson = self._lessons.setdefault(law_key(source, group), Lesson())
                 learn = lesson.end if isinstance(answer, Terminal) else lesson.running
                 learn(self._curve(source, group), seen, age)
@@ -85,11 +90,11 @@ class Laws:
                 return
             lessons, self._lessons = self._lessons, {}
             self._written_at = self._clock()
-        keys = list(lessons)
+        keys = [*lessons, *self._replaced]
         for start in range(0, len(keys), MAX_WRITES):
-            self._merge({key: lessons[key] for key in keys[start : start + MAX_WRITES]})
+            self._merge({key: lessons.get(key) for key in keys[start : start + MAX_WRITES]})
 
-    def _merge(self, lessons: Mapping[str, Lesson]) -> None:
+    def _merge(self, lessons: Mapping[str, Lesson | None]) -> None:
         """Add to the rows what was seen; whoever was faster is read again and added to."""
         try:
             for _ in range(_ROUNDS):
@@ -102,25 +107,52 @@ class Laws:
         except BridgeError as error:
             log(Event.STORAGE, step="laws", error=str(error))
 
-    def _write(self, lessons: Mapping[str, Lesson]) -> None:
-        tx = self._token()
+    def _write(self, lessons: Mapping[str, Lesson | None]) -> None:
+        """Add each lesson to its row, and delete the rows of groups that were replaced, which have none."""
+        tx, now = self._token(), self._clock()
         writes: list[Write] = []
         for key, lesson in lessons.items():
-            before = self._known.get(key)
-            if before is not None:
-                writes.append(Merge(key, {**for_merge(before.record.learn(lesson)), "tx": tx}, before.etag))
+            before, replaced = self._known.get(key), self._replaced.get(key)
+            if lesson is None:
+                writes += [] if replaced is None else [Delete(key, replaced.etag)]
+            elif before is not None:
+                writes.append(Merge(key, {**for_merge(before.record.learn(lesson, now)), "tx": tx}, before.etag))
             elif key not in self._foreign:
-                writes.append(Insert(key, {**for_insert(Law().learn(lesson)), "tx": tx}))
+                writes.append(Insert(key, {**for_insert(Law().learn(lesson, now)), "tx": tx}))
         if writes:
-            commit(self._table, Transaction(SOURCES_PARTITION, tuple(writes), stamp=writes[0].key, tx=tx))
+            stamp = next((write.key for write in writes if not isinstance(write, Delete)), None)
+            commit(self._table, Transaction(SOURCES_PARTITION, tuple(writes), stamp=stamp, tx=tx))
+        for key in lessons:
+            self._replaced.pop(key, None)
 
     def _group(self, source: str, group: str | None) -> str | None:
         """Let a group be one of those that are learnt apart, or none."""
         if group is None or law_key(source, group) in {*self._known, *self._lessons}:
             return group
+        return group if len(self._groups(source)) < MAX_GROUPS else None
+
+    def _taught_group(self, source: str, group: str | None) -> str | None:
+        """Let a group be learnt apart, in the place of the least recently taught one if all places are taken.
+
+        None if every place has been taught since the last writing.
+        """
+        if group is None or self._group(source, group) is not None:
+            return group
+        waiting = [key for key in self._groups(source) if key not in self._lessons]
+        if not waiting:
+            return None
+        oldest = min(waiting, key=lambda key: (self._known[key].record.taught_at or _LONG_AGO, key))
+        known = dict(self._known)
+        self._replaced[oldest] = known.pop(oldest)
+        back = self._replaced.pop(law_key(source, group), None)  # it gave its place before, and nothing was deleted yet
+        self._known = known if back is None else {**known, law_key(source, group): back}
+        self._curves = {}
+        return group
+
+    def _groups(self, source: str) -> set[str]:
+        """Name the rows of the groups of a source."""
         prefix = law_key(source, None)
-        others = {key for key in (*self._known, *self._lessons) if key.startswith(prefix) and key != prefix}
-        return group if len(others) < MAX_GROUPS else None
+        return {key for key in (*self._known, *self._lessons) if key.startswith(prefix) and key != prefix}
 
     def _curve(self, source: str, group: str | None) -> Curve:
         key = law_key(source, group)
