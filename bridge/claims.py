@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 from typing import assert_never
 
-from bridge.commit import commit, until_decided
+from bridge.commit import commit, commit_first, until_decided
 from bridge.core.callback import host_and_port
 from bridge.core.delivery import LEASE_NEEDED, Attempt, Bury, Call, Drop, answer_call
 from bridge.core.errors import ForeignRow
@@ -58,8 +58,12 @@ class Claims:
         now = self.clock()
         if not self._may_attempt(call, before, now, name):
             return None
-        transaction, after = delivering.claim(before, now, name=name)
-        etags = commit(self.table, transaction)
+        claims = [
+            delivering.claim(before, now, name=name, drops_oldest=drops)
+            for drops in delivering.ways_to_drop(before.record)
+        ]
+        etags = commit_first(self.table, [transaction for transaction, _ in claims])
+        after = claims[0][1]
         return Claimed.held(Stored(after, etags[after.ref.key]))
 
     def _may_attempt(self, call: Call, before: Stored[Registration], now: datetime, name: str) -> bool:

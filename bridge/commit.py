@@ -1,6 +1,6 @@
 """How the use cases do a step: commit, and find out what became of it where no reply came."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from bridge.core.errors import CommitUnknown, Conflict, ConflictKind, Contended
@@ -31,6 +31,21 @@ def commit(table: Table, transaction: Transaction) -> Mapping[str, str]:
         if row is None or row.values.get("tx") != transaction.tx:
             raise
         return {row.key: row.etag}
+
+
+def commit_first(table: Table, ways: Sequence[Transaction]) -> Mapping[str, str]:
+    """Commit the first of some ways of one step, or the next one where a row was not there that one does not need.
+
+    Raises like `commit`.
+    """
+    *others, last = ways
+    for way in others:
+        try:
+            return commit(table, way)
+        except Conflict as conflict:
+            if conflict.kind is not ConflictKind.MISSING:
+                raise
+    return commit(table, last)
 
 
 def until_decided(step: Callable[[], _T], *, missing: Callable[[], object] = lambda: None) -> _T:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from bridge.commit import commit
+from bridge.commit import commit, commit_first
 from bridge.core.attempt import AttemptRecord
 from bridge.core.callback import host_and_port
 from bridge.core.delivery import LEASE
@@ -99,7 +99,11 @@ class AttemptRecorder:
             chance=self.chance(),
         )
         if not isinstance(decision, Done):
-            commit(self.table, delivering.fail_unsent(before, attempt, decision, now, tx=tx))
+            steps = [
+                delivering.fail_unsent(before, attempt, decision, now, tx=tx, drops_oldest=drops)
+                for drops in delivering.ways_to_drop(record)
+            ]
+            commit_first(self.table, steps)
             _log_attempt(record, attempt, decision, recorded=True)
 
     def _read(self, ref: RegistrationRef) -> Stored[Registration] | None:

@@ -28,7 +28,8 @@ from bridge.pool import map_in_order
 from bridge.ports import Table
 from bridge.show import Show
 
-_PAGE = 100
+#: Entries of everybody's that are looked at together, and how often in one call. An owner's page is bounded by itself.
+_PAGE, _PAGES = 100, 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,8 @@ class Order:
     host: str | None
     #: So many at the most, the last that died first.
     limit: int
+    #: Where an earlier call stopped; None for the newest.
+    cursor: Cursor | None = None
 
     def includes(self, entry: IndexEntry) -> bool:
         """Tell whether a dead registration is meant."""
@@ -57,8 +60,16 @@ class Started:
     """What was begun."""
 
     refs: Sequence[RegistrationRef]
-    #: Whether there are others that the limit left out.
-    more: bool
+    #: Where the next call goes on; None if all that is meant has been looked at.
+    cursor: Cursor | None
+
+
+@dataclass(slots=True)
+class _Walk:
+    """A walk through a bounded part of the index."""
+
+    #: Where the bound ended the walk; None if it did not.
+    stopped_at: Cursor | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,12 +87,15 @@ class Redeliver:
     def redeliver(self, order: Order) -> Started:
         """Begin another run of each dead registration that is meant, those of one host spread over a minute.
 
-        Raises StorageUnavailable and Contended; what was begun by then is, and the same call again begins the rest.
+        A call looks at a bounded part of the index, so it may begin few and have a cursor all the same. Raises
+        StorageUnavailable and Contended; what was begun by then is, and the same call again begins the rest.
         """
-        found, refs = self._found(order), list[RegistrationRef]()
+        walk, refs, last = _Walk(), list[RegistrationRef](), order.cursor
+        found = self._found(order, walk)
         while len(refs) < order.limit and (chosen := list(islice(found, order.limit - len(refs)))):
             refs += self._begin_all(chosen)
-        return Started(refs, more=next(found, None) is not None)
+            last = Cursor.of_key(chosen[-1].key)
+        return Started(refs, walk.stopped_at if next(found, None) is None else last)
 
     def _begin_all(self, chosen: Sequence[IndexEntry]) -> Sequence[RegistrationRef]:
         """Begin each, whatever becomes of the others; returns those that were begun."""
@@ -94,11 +108,13 @@ class Redeliver:
                 raise result
         return [ref for ref, result in zip(refs, results, strict=True) if result is True]
 
-    def _found(self, order: Order) -> Iterator[IndexEntry]:
-        """Walk through the index of what is dead, newest first, as far back as is meant."""
-        cursor: Cursor | None = None
-        while True:
-            page = self.show.page([State.DEAD], limit=_PAGE, cursor=cursor, owner=order.owner)
+    def _found(self, order: Order, walk: _Walk) -> Iterator[IndexEntry]:
+        """Walk through the index of what is dead, newest first, as far back as is meant and one call may look."""
+        cursor, size, pages = order.cursor, _PAGE, _PAGES
+        if order.owner is not None:
+            size, pages = order.limit + 1, 1
+        for _ in range(pages):
+            page = self.show.page([State.DEAD], limit=size, cursor=cursor, owner=order.owner)
             for entry in page.entries:
                 if entry.since < order.since:
                     return
@@ -107,6 +123,7 @@ class Redeliver:
             cursor = page.cursor
             if cursor is None or cursor.since < order.since:
                 return
+        walk.stopped_at = cursor
 
     def _begin(self, now: datetime, one: tuple[RegistrationRef, timedelta]) -> bool | BridgeError:
         """Begin one after its wait, and log that; returns whether it was begun, or what kept it from that."""
@@ -130,7 +147,7 @@ class Redeliver:
         before = stored(Registration, ref, row)
         if before.record.tx == tx:  # a commit of ours that landed late
             return True
-        if before.record.state is not State.DEAD:
+        if before.record.state is not State.DEAD or before.record.wait_for_run(now) is not None:
             return False
         commit(self.table, registering.redeliver_later(before, now, now + wait, tx=tx))
         return True

@@ -70,6 +70,14 @@ class TooMany:
 
 
 @dataclass(frozen=True, slots=True)
+class TooManyRuns:
+    """The hour has no further run of this registration."""
+
+    #: After so long there will be one.
+    wait: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
     """Done, or it had been so already."""
 
@@ -84,7 +92,7 @@ class NoMessage:
     """There is nothing yet that could be delivered again."""
 
 
-Registered = Created | Existing | Differs | Unreadable | TooMany
+Registered = Created | Existing | Differs | Unreadable | TooMany | TooManyRuns
 
 _NO_HEADERS = OwnHeaders()
 
@@ -132,7 +140,7 @@ class Register:
         tx = self.token()
         return self._until_decided(lambda: self._cancel(ref, tx), ref)
 
-    def redeliver(self, ref: RegistrationRef) -> Accepted | NotFound | NoMessage:
+    def redeliver(self, ref: RegistrationRef) -> Accepted | NotFound | NoMessage | TooManyRuns:
         """Begin another run of the same message; nothing to do where one is on its way."""
         tx = self.token()
         return self._until_decided(lambda: self._redeliver(ref, tx), ref)
@@ -161,6 +169,9 @@ class Register:
             return self._compared(before.record, wish, headers, family.operation.record)
         source = self.sources[wish.ref.operation.source]
         news = News.of(family.operation.record, source.path)
+        wait = before.record.wait_for_run(self.clock()) if before is not None and news is not None else None
+        if wait is not None:  # a new life would begin with another run at once
+            return TooManyRuns(wait)
         life = wish.life if before is None else before.record.next_life(wish.life)
         sealed = self.seal.sealed(replace(wish, life=life), headers, nonce=self.nonce())
         return self._join(registering.register_further(family, sealed, self.clock(), news))
@@ -200,7 +211,7 @@ class Register:
         log(Event.CANCELLED, registration=ref.public_id, was=before.record.state.value)
         return Accepted()
 
-    def _redeliver(self, ref: RegistrationRef, tx: str) -> Accepted | NotFound | NoMessage:
+    def _redeliver(self, ref: RegistrationRef, tx: str) -> Accepted | NotFound | NoMessage | TooManyRuns:
         family = self._family(ref)
         before = None if family is None else family.get(ref)
         if before is None:
@@ -213,6 +224,9 @@ class Register:
             return Accepted()
         if before.record.message is None:
             return NoMessage()
+        wait = before.record.wait_for_run(self.clock())
+        if wait is not None:
+            return TooManyRuns(wait)
         transaction, call = registering.redeliver(before, self.clock(), tx=tx)
         commit(self.table, transaction)
         log(Event.REDELIVERY, registration=ref.public_id, was=before.record.state.value)

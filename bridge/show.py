@@ -14,6 +14,7 @@ from bridge.core.errors import ForeignRow
 from bridge.core.family import Family
 from bridge.core.index import IndexEntry
 from bridge.core.keys import (
+    KEPT_ATTEMPTS,
     LAW_PREFIX,
     PARTITION_COUNT,
     SOURCE_PREFIX,
@@ -39,14 +40,17 @@ from bridge.sweeping.heartbeat import last_beat, queue_problem, read_sources
 
 _T = TypeVar("_T")
 
-#: Registrations are counted up to this many of a state; past it, 'more' has to do.
+#: Registrations are counted up to this many of a state, over all partitions; past it, 'more' has to do.
 COUNTED = 1_000
 
 #: So many due rows of a partition are looked at for the first one: rows of strangers may stand before it.
 _FIRST_DUE = 10
 
-#: Where one owner's are looked for, so many index rows are read at once, and this often for a page.
-_STRETCH, _STRETCHES = 2_000, 4
+#: Where one owner's are looked for, so many index rows are read at once, by as many queries as states have partitions.
+_STRETCH = 2_000
+
+#: A page goes on to read while it has made fewer queries than this, and at most _STRETCHES times: 48 for all states.
+_QUERIES, _STRETCHES = 32, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ class Show:
         found = None if family is None else family.get(ref)
         if family is None or found is None:
             return None
-        return Shown(found.record, family.operation.record, self.attempts(ref))
+        return Shown(found.record, family.operation.record, self.attempts(found.record))
 
     def owner(self, ref: RegistrationRef) -> str | None:
         """Say whose a registration is, which never changes: its id is made from it. One call."""
@@ -123,7 +127,7 @@ class Show:
         """
         size = limit + 1 if owner is None else max(1, _STRETCH // (PARTITION_COUNT * len(states)))
         found: list[IndexEntry] = []
-        for _ in range(_STRETCHES):
+        for _ in range(min(_STRETCHES, max(1, _QUERIES // (PARTITION_COUNT * len(states))))):
             stretch = self._stretch(states, cursor, size)
             found += [entry for entry in stretch.entries if owner in (None, entry.owner)]
             cursor = stretch.cursor
@@ -163,32 +167,37 @@ class Show:
         return Status(
             last_sweep_at=last_beat(sources),
             oldest_overdue_at=min(overdue, default=None),
-            counts={state: self._count(state) for state in State},
+            counts=dict(zip(State, map_in_order(self.executor, self._count, State), strict=True)),
             budgets=budgets(sources),
             queue=queue_problem(sources),
             laws=laws(sources),
         )
 
-    def attempts(self, ref: RegistrationRef) -> Sequence[AttemptRecord]:
-        """Show the attempts of a registration: one call."""
-        rows = self.table.range(ref.partition, ref.attempts_prefix, after(ref.attempts_prefix))
-        return list(_readable(rows, lambda row: decode(AttemptRecord, ref, row.values)))
+    def attempts(self, registration: Registration) -> Sequence[AttemptRecord]:
+        """Show the last KEPT_ATTEMPTS attempts of a registration, the oldest first: one call."""
+        ref, first = registration.ref, max(1, registration.last_attempt - KEPT_ATTEMPTS + 1)
+        rows = self.table.range(
+            ref.partition, ref.attempt_key(first), after(ref.attempts_prefix), limit=2 * KEPT_ATTEMPTS
+        )
+        return list(_readable(rows[-KEPT_ATTEMPTS:], lambda row: decode(AttemptRecord, ref, row.values)))
 
     def _first_due(self, partition: str) -> datetime | None:
         rows = self.table.range(partition, "due:0", "due:9", limit=_FIRST_DUE, columns=["v"])
         return next((at for at in (due_at(row.key) for row in rows) if at is not None), None)
 
     def waiting(self) -> int:
-        """Count the registrations that wait, up to COUNTED of each partition; raises StorageUnavailable."""
+        """Count the registrations that wait, up to one more than COUNTED; raises StorageUnavailable."""
         return self._count(State.WAITING)
 
     def _count(self, state: State) -> int:
-        prefix = f"idx:{state}:"
-
-        def count(partition: str) -> int:
-            return len(self.table.range(partition, prefix, after(prefix), limit=COUNTED + 1, columns=["v"]))
-
-        return sum(map_in_order(self.executor, count, operation_partitions()))
+        """Count up to one more than COUNTED, partition by partition, and read no row beyond that."""
+        prefix, found = f"idx:{state}:", 0
+        for partition in operation_partitions():
+            limit = COUNTED + 1 - found
+            if limit <= 0:
+                break
+            found += len(self.table.range(partition, prefix, after(prefix), limit=limit, columns=["v"]))
+        return found
 
 
 def budgets(rows: Sequence[Row]) -> Mapping[str, Budget]:

@@ -53,7 +53,7 @@ def test_what_is_dead_is_delivered_again_over_a_minute() -> None:
 
     answer = redeliver(bridge)
 
-    assert (answer.status, answer.body) == (202, {"started": 6, "registrations": ids, "more": False})
+    assert (answer.status, answer.body) == (202, {"started": 6, "registrations": ids, "more": False, "cursor": None})
     waits = []
     for _ in range(60):
         bridge.sweep()
@@ -69,7 +69,7 @@ def test_the_same_order_again_begins_nothing_twice() -> None:
     bury(bridge, 3)
     redeliver(bridge)
 
-    assert redeliver(bridge).body == {"started": 0, "registrations": [], "more": False}
+    assert redeliver(bridge).body == {"started": 0, "registrations": [], "more": False, "cursor": None}
 
 
 def test_a_limit_is_kept_and_the_next_call_goes_on() -> None:
@@ -217,7 +217,7 @@ def test_the_index_is_read_page_by_page_until_the_limit() -> None:
 
     answer = redeliver(bridge, host="wanted.example.com", limit=2)
 
-    assert answer.body == {"started": 2, "registrations": ids, "more": False}
+    assert answer.body == {"started": 2, "registrations": ids, "more": False, "cursor": None}
 
 
 def test_one_that_cannot_be_read_is_set_aside_and_the_others_are_begun(caplog: pytest.LogCaptureFixture) -> None:
@@ -229,7 +229,8 @@ def test_one_that_cannot_be_read_is_set_aside_and_the_others_are_begun(caplog: p
     assert newest is not None
     bridge.memory.commit(Transaction(newest.partition, (Merge(newest.key, {"v": 99}, ANY),)))
 
-    assert redeliver(bridge, limit=1).body == {"started": 1, "registrations": ids[1:2], "more": True}
+    begun = redeliver(bridge, limit=1).body
+    assert (begun["started"], begun["registrations"], begun["more"]) == (1, ids[1:2], True)
     why = "Registration of shape 99: this version reads 1 and the one before"
     line = {"event": "row.set-aside", "registration": ids[0], "why": why, "caller": "unknown"}
     assert lines_of(caplog, Event.SET_ASIDE) == [line]

@@ -9,6 +9,7 @@ from pydantic import Field
 from typing_extensions import TypedDict  # pydantic reads the one of `typing` from Python 3.12 on
 
 from bridge.core.attempt import LOST
+from bridge.core.keys import KEPT_ATTEMPTS
 from bridge.core.message import Format
 from bridge.core.operation import Verdict
 from bridge.core.outcome import Failure
@@ -76,11 +77,19 @@ class OperationsRegistration(TypedDict):
     deliveredAt: Moment | None
 
 
+class EarlierAttempts(TypedDict):
+    """A summary of the attempts that are not kept any longer."""
+
+    count: Annotated[int, Field(ge=1)]
+    before: Annotated[Moment, Field(description="They began before this.")]
+
+
 class Registration(OperationsRegistration):
     """A registration with its operation and its attempts."""
 
     operation: Operation
-    attempts: list[Attempt]
+    attempts: Annotated[list[Attempt], Field(max_length=KEPT_ATTEMPTS, description="The last ones, oldest first.")]
+    earlierAttempts: Annotated[EarlierAttempts | None, Field(description="Null while all of them are in `attempts`.")]
 
 
 Subscriber = Annotated[
@@ -215,7 +224,8 @@ class Started(TypedDict):
 
     started: Annotated[int, Field(ge=0, description="How many.")]
     registrations: Annotated[list[str], Field(description="Their ids.")]
-    more: Annotated[bool, Field(description="Whether the limit left others out: the same call again goes on.")]
+    more: Annotated[bool, Field(description="Whether there can be others, which a call with `cursor` goes on to.")]
+    cursor: Annotated[str | None, Field(description="Where the next call goes on; null where there is no more.")]
 
 
 class SigningSecret(TypedDict):

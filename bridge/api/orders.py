@@ -11,6 +11,8 @@ from pydantic_core import PydanticCustomError
 from bridge.api.fields import CallbackUrl, Terms
 from bridge.api.json_body import details_of, read_object
 from bridge.api.problems import invalid
+from bridge.api.query import known_cursor
+from bridge.core.cursor import Cursor
 from bridge.core.message import Format
 from bridge.redeliver import Order
 
@@ -77,6 +79,10 @@ class RedeliverBody(BaseModel):
     limit: Annotated[int, Field(ge=1, le=MAX_REDELIVERIES, description="So many at the most, newest first.")] = (
         DEFAULT_REDELIVERIES
     )
+    cursor: Annotated[
+        Annotated[str, AfterValidator(known_cursor)] | None,
+        Field(description="Where an earlier call stopped: from its answer."),
+    ] = None
 
 
 def read_ping(request: func.HttpRequest, terms: Terms) -> tuple[str, Format]:
@@ -101,4 +107,5 @@ def read_order(request: func.HttpRequest, *, owner: str | None) -> Order:
     except ValidationError as error:
         raise invalid(details_of(error)) from None
     host = None if read.host is None else read.host.lower()
-    return Order(owner=owner, since=read.since, host=host, limit=read.limit)
+    cursor = None if read.cursor is None else Cursor.parse(read.cursor)
+    return Order(owner=owner, since=read.since, host=host, limit=read.limit, cursor=cursor)

@@ -13,6 +13,7 @@ from bridge.core.callers import Distrust, Role
 from bridge.core.errors import Misconfigured, StorageRefused
 from bridge.core.hints import STORAGE_ADVICE
 from bridge.core.pings import PINGS_A_MINUTE
+from bridge.core.registration import RUNS_AN_HOUR
 
 #: Seconds after which a client may try again.
 RETRY_AFTER = 5
@@ -115,6 +116,13 @@ def too_many_pings(wait: timedelta) -> Problem:
     seconds = max(1, math.ceil(wait.total_seconds()))
     message = f"The bridge sends {PINGS_A_MINUTE} pings a minute at the most, for all its clients together."
     return Problem(429, "TooManyPings", message, headers={"Retry-After": str(seconds)})
+
+
+def too_many_runs(wait: timedelta) -> Problem:
+    """Ask the client to come back when the hour has a run of the registration left."""
+    seconds = max(1, math.ceil(wait.total_seconds()))
+    message = f"A registration has at most {RUNS_AN_HOUR} further runs of attempts in an hour."
+    return Problem(429, "TooManyRuns", message, target="id", headers={"Retry-After": str(seconds)})
 
 
 def misconfigured(error: Misconfigured | None) -> Problem:

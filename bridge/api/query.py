@@ -30,9 +30,10 @@ def _number(value: str) -> int:
     return int(value)
 
 
-def _cursor(value: str) -> str:
+def known_cursor(value: str) -> str:
+    """Take a cursor that this API has given; for pydantic's validation."""
     if Cursor.parse(value) is None:
-        raise PydanticCustomError("cursor", "is not a cursor: take it from nextLink")
+        raise PydanticCustomError("cursor", "is not a cursor: take it from the answer before")
     return value
 
 
@@ -51,7 +52,8 @@ class ListParameters(NoParameters):
         int, Field(ge=1, le=MAX_LIMIT, description="How many entries a page has at most."), BeforeValidator(_number)
     ] = DEFAULT_LIMIT
     cursor: Annotated[
-        Annotated[str, AfterValidator(_cursor)] | None, Field(description="Where the page begins: from `nextLink`.")
+        Annotated[str, AfterValidator(known_cursor)] | None,
+        Field(description="Where the page begins: from `nextLink`."),
     ] = None
 
 

@@ -13,7 +13,7 @@ from bridge.api.body import read_registration
 from bridge.api.caching import cacheable, uncached, web_page
 from bridge.api.fields import Terms
 from bridge.api.orders import read_order, read_ping
-from bridge.api.problems import Problem, for_admins, not_found, too_many_pings
+from bridge.api.problems import Problem, for_admins, not_found, too_many_pings, too_many_runs
 from bridge.api.query import ListQuery, read_callback_url, read_list_query, read_source, refuse_parameters
 from bridge.core.callback import host_and_port, origin_of
 from bridge.core.callers import Caller
@@ -29,7 +29,18 @@ from bridge.log import Event, log
 from bridge.overview import Overview
 from bridge.ping import Ping, Pinged, TooSoon
 from bridge.redeliver import Redeliver
-from bridge.register import Accepted, Created, Differs, Existing, NoMessage, NotFound, Register, TooMany, Unreadable
+from bridge.register import (
+    Accepted,
+    Created,
+    Differs,
+    Existing,
+    NoMessage,
+    NotFound,
+    Register,
+    TooMany,
+    TooManyRuns,
+    Unreadable,
+)
 from bridge.show import Show, Shown
 
 
@@ -64,7 +75,7 @@ class Routes:
                 body = self._with_secret(Shown(registration, operation, ()))
                 return uncached(body, status=201, location=location, is_secret=True)
             case Existing(registration=registration, operation=operation):
-                attempts = self.show.attempts(registration.ref)
+                attempts = self.show.attempts(registration)
                 return uncached(self._with_secret(Shown(registration, operation, attempts)), is_secret=True)
             case Differs():
                 raise Problem(
@@ -79,6 +90,8 @@ class Routes:
             case TooMany():
                 message = f"An operation has at most {MAX_REGISTRATIONS} registrations."
                 raise Problem(409, "TooManyRegistrations", message, target="operationId")
+            case TooManyRuns(wait=wait):
+                raise too_many_runs(wait)
             case _:
                 assert_never(result)
 
@@ -121,6 +134,8 @@ class Routes:
             case NoMessage():
                 message = "There is no message to deliver again: the operation has not ended, or ended unheard."
                 raise Problem(409, "NoMessageYet", message, target="id")
+            case TooManyRuns(wait=wait):
+                raise too_many_runs(wait)
             case _:
                 assert_never(result)
 

@@ -15,10 +15,11 @@ from bridge.core.keys import due_at, law_key
 from bridge.core.law import EDGES, Curve, Law
 from bridge.core.message import subscriber_of
 from bridge.core.operation import Operation
-from bridge.core.outcome import Unreachable
+from bridge.core.outcome import KEPT_ANSWER, Unreachable
 from bridge.core.registration import Registration
 from bridge.core.signing import PublicKey
 from bridge.core.source import Source
+from bridge.core.text import clipped
 from bridge.core.times import iso, iso_or_none
 from bridge.dispatch import QueueProblem
 from bridge.overview import Day, Expected
@@ -33,6 +34,7 @@ def registration(shown: Shown, now: datetime) -> answers.Registration:
         **_registration(shown.registration),
         "operation": operation(shown.operation),
         "attempts": [attempt(each, now) for each in shown.attempts],
+        "earlierAttempts": _earlier(shown),
     }
 
 
@@ -97,7 +99,7 @@ def attempt(made: AttemptRecord, now: datetime) -> answers.Attempt:
         "error": made.error_at(now),
         "detail": made.detail_at(now),
         "location": made.location,
-        "body": made.body,
+        "body": None if made.body is None else clipped(made.body, KEPT_ANSWER) or None,
     }
 
 
@@ -210,7 +212,8 @@ def pinged(ping: Pinged) -> answers.Pinged:
 def started(redelivery: Started) -> answers.Started:
     """Show what a redelivery of many has begun."""
     ids = [ref.public_id for ref in redelivery.refs]
-    return {"started": len(ids), "registrations": ids, "more": redelivery.more}
+    cursor = None if redelivery.cursor is None else redelivery.cursor.text()
+    return {"started": len(ids), "registrations": ids, "more": cursor is not None, "cursor": cursor}
 
 
 def with_secret(shown: Shown, now: datetime, secret: str) -> answers.Registered:
@@ -241,6 +244,13 @@ def _registration(known: Registration) -> answers.OperationsRegistration:
         "heldBack": known.held_back,
         "deliveredAt": iso_or_none(known.delivered_at),
     }
+
+
+def _earlier(shown: Shown) -> answers.EarlierAttempts | None:
+    """Summarise the attempts that are not kept any longer."""
+    count = shown.registration.last_attempt - len(shown.attempts)
+    before = shown.attempts[0].at if shown.attempts else shown.registration.since
+    return {"count": count, "before": iso(before)} if count > 0 else None
 
 
 def _message(message_id: str | None, message_type: str | None) -> answers.MessageName | None:

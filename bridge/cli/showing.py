@@ -60,6 +60,9 @@ def registration(shown: Json) -> list[Line]:
         lines.append(Line("message", f"{shown['message']['id']} {shown['message']['type']}"))
     made = shown.get("attempts", [])
     lines += [Line("" if number else "attempts", _attempt(each)) for number, each in enumerate(made)]
+    earlier = shown.get("earlierAttempts")
+    if earlier:
+        lines.append(Line("", f"{earlier['count']} earlier ones, before {earlier['before']}", Tone.QUIET))
     return [*lines, *findings(diagnose(shown))]
 
 

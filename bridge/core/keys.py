@@ -56,6 +56,9 @@ PUBLIC_ID = re.compile(rf"({SOURCE_NAME.pattern})~({OPERATION_ID.pattern})~([0-9
 
 _LAST_MILLIS = 10**13 - 1
 
+#: The last attempts of a registration that are kept, each in a row.
+KEPT_ATTEMPTS = 50
+
 
 class DueKind(StrEnum):
     """What a due row is the token of."""

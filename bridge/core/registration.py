@@ -10,6 +10,7 @@ from bridge.core.json_values import same_json
 from bridge.core.keys import RegistrationRef, index_key
 from bridge.core.message import Addressee, Format, Message, News, compose
 from bridge.core.operation import Verdict
+from bridge.core.recent import check_times, take
 
 
 class State(StrEnum):
@@ -53,6 +54,11 @@ MOVES: Mapping[tuple[State, Move], State] = MappingProxyType(
 
 #: States in which the bridge still has something to do.
 LIVE = frozenset({State.WAITING, State.PENDING})
+
+
+#: Runs that a client can have begun for a registration in any hour, beside the first one: each is a POST at least, to
+#: whatever server the client named.
+RUNS_AN_HOUR = 10
 
 
 class IllegalMove(Exception):
@@ -99,6 +105,8 @@ class Registration:
     run_start: int = 1
     #: When the present run began: for the first one, when the bridge saw the end of the operation.
     run_began_at: datetime | None = None
+    #: When the last runs after an attempt began, in milliseconds since 1970: an hour takes RUNS_AN_HOUR of them.
+    runs: tuple[int, ...] = ()
     #: When the next attempt may be made.
     next_attempt_at: datetime | None = None
     #: Why the next attempt waits longer than the schedule says: `busy` or `resting`; None if it does not.
@@ -117,6 +125,10 @@ class Registration:
     def is_of_its_key(self) -> bool:
         """Whether its key is the hash of its owner and URL. In a row that was changed by hand, it is not."""
         return self.ref == RegistrationRef.of(self.ref.operation, owner=self.owner, callback_url=self.callback_url)
+
+    def __post_init__(self) -> None:
+        """Refuse times that no clock has told; raises ValueError."""
+        check_times(self.runs)
 
     @property
     def index_key(self) -> str:
@@ -179,6 +191,19 @@ class Registration:
         """Begin another run of the same message; what an earlier run claimed no longer holds."""
         return _run_begun(replace(self.moved(Move.REDELIVER, now), delivered_at=None, reason=None), now, due)
 
+    def wait_for_run(self, now: datetime) -> timedelta | None:
+        """Tell how long to wait until another run may be asked for; None if it may be now."""
+        taken = self._runs_with(now)
+        return taken if isinstance(taken, timedelta) else None
+
+    def _runs_with(self, now: datetime) -> tuple[int, ...] | timedelta:
+        return take(self.runs, now, most=RUNS_AN_HOUR, within=timedelta(hours=1))
+
+    def counted_run(self, now: datetime) -> tuple[int, ...]:
+        """Count a run that begins at `now`; one before any attempt has sent nothing yet, and does not count."""
+        taken = self._runs_with(now)
+        return self.runs if self.last_attempt == 0 or isinstance(taken, timedelta) else taken
+
     def cancelled(self, now: datetime) -> "Registration":
         """Give up on the client's behalf; an attempt in flight loses its claim and records only itself."""
         return _idle(self.moved(Move.CANCEL, now), next_attempt_at=None)
@@ -226,6 +251,7 @@ class Registration:
             life=self.next_life(renewed.life),
             last_attempt=self.last_attempt,
             run_start=self.last_attempt + 1,
+            runs=self.runs,
         )
 
     def same_wish(self, other: "Registration") -> bool:
@@ -236,7 +262,7 @@ class Registration:
 
 def _run_begun(registration: Registration, now: datetime, due: str) -> Registration:
     fresh = _idle(registration, next_attempt_at=now, due=due)
-    return replace(fresh, run_start=fresh.last_attempt + 1, run_began_at=now)
+    return replace(fresh, run_start=fresh.last_attempt + 1, run_began_at=now, runs=fresh.counted_run(now))
 
 
 def _idle(registration: Registration, *, next_attempt_at: datetime | None, due: str | None = None) -> Registration:

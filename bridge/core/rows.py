@@ -30,7 +30,7 @@ SHAPE = 1
 VERSION_COLUMN = "v"
 
 #: Columns that hold several values, separated by commas.
-_LISTS = frozenset({"events", "recent", "exposure", "completions"})
+_LISTS = frozenset({"events", "recent", "runs", "exposure", "completions"})
 
 Record = Operation | Registration | AttemptRecord | IndexEntry | Watch | Call | Budget | Pings | Law
 R = TypeVar("R", Operation, Registration, AttemptRecord, IndexEntry, Watch, Call, Budget, Pings, Law)

@@ -97,7 +97,12 @@ function redeliverMany() {
     field("At most", input("limit", { type: "number", min: 1, max: 500, value: 100 })),
   ], "Deliver again", async (data) => {
     const since = new Date(Date.now() - 1000 * Number(data.get("age"))).toISOString();
-    const answer = await call("POST", "redeliver", { state: "dead", since, host: given(data, "host"), limit: Number(data.get("limit")) });
+    const order = { state: "dead", since, host: given(data, "host"), limit: Number(data.get("limit")) };
+    let answer = await call("POST", "redeliver", order);
+    while (answer.cursor && answer.started < order.limit) { // a call looks at a bounded part of the list
+      const further = await call("POST", "redeliver", { ...order, limit: order.limit - answer.started, cursor: answer.cursor });
+      answer = { ...further, started: answer.started + further.started };
+    }
     refresh().catch(trouble);
     return [el("p", { class: answer.started ? "ok" : "quiet" }, answer.started ? `Begun: ${plural(answer.started, "delivery").replace("deliverys", "deliveries")}.` : "None died in that time."),
       answer.more && el("p", {}, "There are more: once again goes on.")];

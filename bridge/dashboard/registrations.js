@@ -89,7 +89,9 @@ function life(shown) {
   return [
     el("ol", { class: "life" },
       moment(shown.createdAt, "Registered", el("span", { class: "quiet url" }, ` for ${shown.callbackUrl}`)),
-      asked(operation), ended, ...shown.attempts.map(attempted),
+      asked(operation), ended,
+      shown.earlierAttempts && moment(shown.earlierAttempts.before, `${shown.earlierAttempts.count} earlier attempts before this`),
+      ...shown.attempts.map(attempted),
       shown.state === "pending" && moment(shown.nextAttemptAt, "Next attempt", shown.heldBack && ` waits: ${HELD[shown.heldBack]}`),
       shown.state === "delivered" && moment(shown.deliveredAt, "Delivered"),
       ["dead", "cancelled", "unwanted"].includes(shown.state) && moment(shown.since, capital(word(shown.state)), shown.reason && ` (${GIVEN_UP[shown.reason] ?? shown.reason})`)),

@@ -60,6 +60,7 @@ def test_a_registration_is_answered_with_all_that_is_known(bridge: Stage) -> Non
             "lastError": None,
         },
         "attempts": [],
+        "earlierAttempts": None,
     }
 
 

@@ -252,7 +252,7 @@ def test_cancel_takes_many(played: PlayedBridge) -> None:
 
 def test_redeliver_of_what_is_dead(played: PlayedBridge) -> None:
     """Since a time, or since so long."""
-    played.tell("POST redeliver", (202, {"started": 1, "registrations": [ID], "more": True}))
+    played.tell("POST redeliver", (202, {"started": 1, "registrations": [ID], "more": True, "cursor": None}))
 
     said = type_in(
         "redeliver", "--dead", "--since", "2h", "--host", "hooks.example.com",

@@ -95,6 +95,7 @@ def registration(name: str = "default~operation-1~0123456789abcdef", **own: Any)
         "heldBack": None,
         "deliveredAt": None,
         "attempts": [],
+        "earlierAttempts": None,
         **own,
         "operation": operation | own.get("operation", {}),
     }
@@ -109,6 +110,8 @@ def attempt(status: int | None = None, error: str | None = None) -> dict[str, An
         "address": "203.0.113.7",
         "status": status,
         "error": error,
+        "detail": None,
+        "location": None,
         "body": None,
     }
 

@@ -23,6 +23,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "PayloadTooLarge": "the body is too large",
         "UnsupportedMediaType": "the body is not `application/json` in UTF-8, or has a `Content-Encoding`",
         "TooManyPings": "the minute has no ping left",
+        "TooManyRuns": "the hour has no further run of this registration left",
         "InternalError": "the bridge failed",
         "StorageUnavailable": "storage does not answer; nothing is lost, send the same again",
         "StorageRefused": "storage refuses the bridge, which an operator has to mend; nothing is lost",

@@ -76,7 +76,11 @@ CALLS = (
                 "The same was registered before; nothing changed.", answers.Registered, links=Link.of_registration()
             ),
         },
-        refuses={**_OF_BODIES, 409: ("RegistrationDiffers", "HeadersUnreadable", "TooManyRegistrations")},
+        refuses={
+            **_OF_BODIES,
+            409: ("RegistrationDiffers", "HeadersUnreadable", "TooManyRegistrations"),
+            429: ("TooManyRuns",),
+        },
     ),
     Call(
         name="list_registrations",
@@ -116,7 +120,7 @@ CALLS = (
         tag="Registrations",
         id_pattern=PUBLIC_ID.pattern,
         answers={202: Answer("It is on its way.", answers.Registration, links=Link.of_registration())},
-        refuses={**_OF_IDS, 409: ("NoMessageYet",)},
+        refuses={**_OF_IDS, 409: ("NoMessageYet",), 429: ("TooManyRuns",)},
     ),
     Call(
         name="redeliver_many",

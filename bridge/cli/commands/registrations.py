@@ -171,7 +171,7 @@ def redeliver(
         if since is None:
             raise Misused("--dead needs --since: 2h, or 2026-11-23T15:04:05Z")
         order = {"state": "dead", "since": reading.since(since, found.clock()), "host": host, "limit": limit}
-        started = api.post("redeliver", order)
+        started = _redeliver_dead(api, order)
     else:
         started = _redeliver_each(api, [reading.registration_id(each) for each in ids or ()])
     if output.as_json:
@@ -180,6 +180,17 @@ def redeliver(
     _show_started(started, output)
     if dead and (started["more"] or not started["started"]):
         output.say("there are more: run the same command again" if started["more"] else "nothing is dead since then")
+
+
+def _redeliver_dead(api: Api, order: Json) -> Json:
+    """Redeliver up to the limit: each call looks at a bounded part of the list, and says where the next one goes on."""
+    started = api.post("redeliver", order)
+    while started.get("cursor") and started["started"] < order["limit"]:
+        left = {"limit": order["limit"] - started["started"], "cursor": started["cursor"]}
+        further = api.post("redeliver", {**order, **left})
+        ids = [*started["registrations"], *further["registrations"]]
+        started = {**further, "started": len(ids), "registrations": ids}
+    return started
 
 
 def _redeliver_each(api: Api, ids: Sequence[str]) -> Json:

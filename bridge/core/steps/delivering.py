@@ -7,7 +7,7 @@ from bridge.core.attempt import AttemptRecord
 from bridge.core.delivery import LEASE, RESEND_AFTER, Call, open_call
 from bridge.core.host_places import Deferred
 from bridge.core.index import IndexEntry
-from bridge.core.keys import DueKind, due_at, due_key
+from bridge.core.keys import KEPT_ATTEMPTS, DueKind, due_at, due_key
 from bridge.core.registration import IllegalMove, Move, Registration, State
 from bridge.core.retry import Decision, Done, GiveUp, RetryAt
 from bridge.core.rows import Stored, for_insert, for_merge
@@ -38,8 +38,13 @@ class Claimed:
         return cls(registration, attempt)
 
 
-def claim(before: Stored[Registration], now: datetime, *, name: str) -> tuple[Transaction, Registration]:
+def claim(
+    before: Stored[Registration], now: datetime, *, name: str, drops_oldest: bool = True
+) -> tuple[Transaction, Registration]:
     """Take the right to the next attempt: 4 rows, under the registration's ETag. Returns what it becomes.
+
+    One row more drops the attempt that is not kept any longer. A purge that gave way may have taken that row, and its
+    absence would fail the transaction, so a further round goes without (`drops_oldest`).
 
     Its random `name` tells the claim, and the transaction. The due row moves to the end of the lease and calls for
     the attempt after this one: if the bridge dies in between, this one counts as lost.
@@ -54,6 +59,7 @@ def claim(before: Stored[Registration], now: datetime, *, name: str) -> tuple[Tr
         *_gone(before.record),
         _next_call(after, due),
     )
+    writes = (*writes, *_oldest(attempt, drops_oldest=drops_oldest))
     return Transaction(after.ref.partition, writes, stamp=after.ref.key, tx=name), after
 
 
@@ -99,9 +105,17 @@ def record(
 
 
 def fail_unsent(
-    before: Stored[Registration], attempt: AttemptRecord, decision: RetryAt | GiveUp, now: datetime, *, tx: str
+    before: Stored[Registration],
+    attempt: AttemptRecord,
+    decision: RetryAt | GiveUp,
+    now: datetime,
+    *,
+    tx: str,
+    drops_oldest: bool = True,
 ) -> Transaction:
     """Write down an attempt that was not made, and that counts since its host is known to be silent: 5 rows.
+
+    Like a claim it drops the attempt that is not kept any longer, unless `drops_oldest` is false: one row more.
 
     It is claimed and recorded in one step under the registration's ETag, so no crash comes in between.
     """
@@ -115,7 +129,9 @@ def fail_unsent(
             writes: tuple[Write, ...] = (overwrite(before, after, tx), shown, _next_call(after, due))
         case GiveUp(reason=reason):
             writes = put(before, claimed.ended(Move.GIVE_UP, now, reason=reason), tx)
-    return Transaction(attempt.ref.partition, (*writes, *_gone(before.record), row), stamp=attempt.ref.key, tx=tx)
+    oldest = _oldest(attempt, drops_oldest=drops_oldest)
+    writes = (*writes, *_gone(before.record), row, *oldest)
+    return Transaction(attempt.ref.partition, writes, stamp=attempt.ref.key, tx=tx)
 
 
 def record_late(
@@ -167,6 +183,17 @@ def _due(before: Registration, at: datetime) -> str:
 
 def _next_call(registration: Registration, due: str) -> Insert:
     return Insert(due, for_insert(Call.next_of(registration)))
+
+
+def ways_to_drop(registration: Registration) -> tuple[bool, ...]:
+    """Say whether the next attempt drops an older one, and goes without that if its row is gone."""
+    return (True, False) if registration.last_attempt >= KEPT_ATTEMPTS else (False,)
+
+
+def _oldest(attempt: AttemptRecord, *, drops_oldest: bool) -> tuple[Delete, ...]:
+    """Take away the attempt that is not kept any longer once `attempt` is there."""
+    number = attempt.number - KEPT_ATTEMPTS
+    return (Delete(attempt.ref.attempt_key(number), ANY),) if drops_oldest and number > 0 else ()
 
 
 def _gone(registration: Registration) -> tuple[Delete, ...]:

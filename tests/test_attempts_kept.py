@@ -1,0 +1,228 @@
+"""What a loop of redeliveries costs: a bounded number of runs, of kept attempts, and of bytes in an answer."""
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from bridge.api.routes import Routes
+from bridge.core.attempt import AttemptRecord
+from bridge.core.keys import KEPT_ATTEMPTS, RegistrationRef
+from bridge.core.outcome import answered
+from bridge.core.registration import RUNS_AN_HOUR, Registration, State
+from bridge.core.retry import ATTEMPTS_PER_RUN
+from bridge.core.rows import for_insert, for_merge
+from bridge.core.transaction import ANY, Delete, Insert, Merge, Transaction
+from tests.support.http import Answer, Client
+from tests.support.world import NOON, Stage, stage
+
+HOOK = "https://receiver.example.com/hook"
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture
+def bridge() -> Stage:
+    """Set a stage on which the operation has succeeded."""
+    bridge = stage()
+    bridge.upstream.tell("operation-1", "Succeeded")
+    return bridge
+
+
+def delivered(bridge: Stage) -> RegistrationRef:
+    """Deliver a registration once."""
+    [ref] = bridge.register()
+    bridge.sweep()
+    bridge.deliver_all()
+    return ref
+
+
+def redeliver(bridge: Stage, ref: RegistrationRef) -> Answer:
+    """Ask for another run, and let it be made."""
+    path = f"/registrations/{ref.public_id}/redeliver"
+    answer = Client.of(bridge).call(Routes.redeliver, path, method="POST", id=ref.public_id)
+    bridge.deliver_all()
+    return answer
+
+
+def read(bridge: Stage, ref: RegistrationRef) -> Answer:
+    """Read a registration as a client does."""
+    return Client.of(bridge).call(Routes.read, f"/registrations/{ref.public_id}", id=ref.public_id)
+
+
+def attempt_keys(bridge: Stage, ref: RegistrationRef) -> list[str]:
+    """Read the keys of the attempts that are kept."""
+    return [row.key for row in bridge.memory.rows(ref.partition) if row.key.startswith(ref.attempts_prefix)]
+
+
+def make_many_attempts(bridge: Stage, ref: RegistrationRef, runs: int) -> None:
+    """Let a receiver fail for so many whole runs."""
+    bridge.courier.tell(HOOK, 500)
+    for _ in range(runs):
+        assert redeliver(bridge, ref).status == 202
+        while bridge.registration(ref).state is State.PENDING:
+            bridge.clock.advance(timedelta(hours=30))
+            bridge.sweep()
+            bridge.deliver_all()
+
+
+def test_an_hour_has_ten_runs_beside_the_first(bridge: Stage) -> None:
+    ref = delivered(bridge)
+
+    statuses = [redeliver(bridge, ref).status for _ in range(RUNS_AN_HOUR + 5)]
+
+    assert statuses == [202] * RUNS_AN_HOUR + [429] * 5
+    assert len(bridge.courier.posted) == 1 + RUNS_AN_HOUR
+
+
+def test_a_refused_run_says_when_there_is_one(bridge: Stage) -> None:
+    ref = delivered(bridge)
+    for _ in range(RUNS_AN_HOUR):
+        redeliver(bridge, ref)
+        bridge.clock.advance(60)
+
+    refused = redeliver(bridge, ref)
+    bridge.clock.advance(int(refused.headers["Retry-After"]) - 1)
+    early = redeliver(bridge, ref)
+    bridge.clock.advance(1)
+    late = redeliver(bridge, ref)
+
+    assert (refused.status, refused.error["code"], refused.headers["Retry-After"]) == (429, "TooManyRuns", "3000")
+    assert (early.status, late.status) == (429, 202)
+
+
+def test_cancelling_and_registering_again_begins_no_more_runs_than_redelivering(bridge: Stage) -> None:
+    ref = delivered(bridge)
+    client = Client.of(bridge)
+    body = {"operationId": "operation-1", "callbackUrl": HOOK}
+    statuses = []
+    for _ in range(RUNS_AN_HOUR + 3):
+        bridge.courier.tell(HOOK, 500)
+        if bridge.registration(ref).state is not State.CANCELLED:
+            redeliver(bridge, ref)
+            client.call(Routes.cancel, f"/registrations/{ref.public_id}", method="DELETE", id=ref.public_id)
+        statuses.append(client.register(body).status)
+        bridge.deliver_all()
+
+    assert statuses[-1] == 429
+    assert len(bridge.courier.posted) <= 1 + RUNS_AN_HOUR
+
+
+def test_a_run_that_waits_for_its_first_attempt_is_no_other_run(bridge: Stage) -> None:
+    ref = delivered(bridge)
+    bridge.courier.tell(HOOK, 500)
+
+    statuses = [redeliver(bridge, ref).status for _ in range(3 * RUNS_AN_HOUR)]
+
+    assert statuses == [202] * (3 * RUNS_AN_HOUR)
+    assert len(bridge.courier.posted) == 2
+
+
+def test_redelivering_many_passes_over_what_has_had_its_runs(bridge: Stage) -> None:
+    ref = delivered(bridge)
+    bridge.courier.tell(HOOK, 410)
+    for _ in range(RUNS_AN_HOUR):
+        redeliver(bridge, ref)
+    body = json.dumps({"state": "dead", "since": "2026-11-23T11:00:00Z"}).encode()
+
+    answer = Client.of(bridge).call(Routes.redeliver_many, "/redeliver", method="POST", body=body, headers=JSON)
+
+    assert (answer.status, answer.body["started"], answer.body["more"]) == (202, 0, False)
+    assert bridge.registration(ref).state is State.DEAD
+
+
+def test_the_last_fifty_attempts_are_kept_and_the_others_counted(bridge: Stage) -> None:
+    ref = delivered(bridge)
+    make_many_attempts(bridge, ref, runs=6)
+
+    shown = read(bridge, ref).body
+
+    made = 1 + 6 * ATTEMPTS_PER_RUN
+    assert [each["number"] for each in shown["attempts"]] == list(range(made - KEPT_ATTEMPTS + 1, made + 1))
+    assert shown["earlierAttempts"] == {"count": made - KEPT_ATTEMPTS, "before": shown["attempts"][0]["at"]}
+    assert len(attempt_keys(bridge, ref)) == KEPT_ATTEMPTS
+
+
+def test_a_few_attempts_are_all_shown(bridge: Stage) -> None:
+    shown = read(bridge, delivered(bridge)).body
+
+    assert ([each["number"] for each in shown["attempts"]], shown["earlierAttempts"]) == ([1], None)
+
+
+def test_an_attempt_is_made_though_the_one_to_be_dropped_is_gone(bridge: Stage) -> None:
+    ref = delivered(bridge)
+    make_many_attempts(bridge, ref, runs=5)
+    gone = tuple(Delete(key, ANY) for key in attempt_keys(bridge, ref)[:10])
+    bridge.memory.commit(Transaction(ref.partition, gone))
+
+    make_many_attempts(bridge, ref, runs=1)
+
+    assert bridge.registration(ref).last_attempt == 1 + 6 * ATTEMPTS_PER_RUN
+    assert [each["number"] for each in read(bridge, ref).body["attempts"]][-1] == 1 + 6 * ATTEMPTS_PER_RUN
+
+
+def write_attempts(bridge: Stage, ref: RegistrationRef, numbers: range, said: str) -> None:
+    """Write attempts as they would be recorded, 100 in a transaction, and let the last one be the registration's."""
+    location = "https://new.example.com/" + '"' * 5000
+    outcome = answered(302, address="2606:4700:4700::1111", body=said.encode(), location=location)
+    begun = AttemptRecord(ref=ref, number=1, at=NOON, claim="c", leased_until=NOON)
+    row = for_insert(begun.with_outcome(outcome, timedelta(minutes=1)))
+    for first in range(numbers.start, numbers.stop, 100):
+        chunk = range(first, min(first + 100, numbers.stop))
+        rows = (Insert(f"{ref.attempts_prefix}{number:06d}", {**row, "number": number}) for number in chunk)
+        bridge.memory.commit(Transaction(ref.partition, tuple(rows)))
+    bridge.memory.commit(Transaction(ref.partition, (Merge(ref.key, {"last_attempt": numbers.stop - 1}, ANY),)))
+
+
+def test_of_ten_thousand_attempts_the_last_fifty_are_read(bridge: Stage) -> None:
+    [ref] = bridge.register()
+    write_attempts(bridge, ref, range(1, 10_001), "\U0001f600" * 1024)
+
+    shown = read(bridge, ref).body
+
+    assert [each["number"] for each in shown["attempts"]] == list(range(9951, 10_001))
+    assert shown["earlierAttempts"]["count"] == 9950
+    assert len(json.dumps(shown, ensure_ascii=False).encode()) < 100_000
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["\U0001f600" * 1024, '"' * 5000, "\\" * 5000, "a" * 5000, "\u00e4" * 5000, "\x1b" * 5000],
+    ids=["emoji", "quotes", "backslashes", "letters", "umlauts", "controls"],
+)
+def test_fifty_attempts_are_answered_in_less_than_100_kb(bridge: Stage, said: str) -> None:
+    [ref] = bridge.register()
+    write_attempts(bridge, ref, range(1, 51), said)
+
+    shown = read(bridge, ref).body
+
+    assert len(shown["attempts"]) == 50
+    assert len(json.dumps(shown, ensure_ascii=False).encode()) < 100_000
+    assert all(len((each["body"] or "").encode()) <= 1024 for each in shown["attempts"])
+
+
+def test_a_body_that_an_older_version_kept_is_shown_within_the_limit(bridge: Stage) -> None:
+    ref = delivered(bridge)
+    bridge.memory.commit(Transaction(ref.partition, (Merge(ref.attempt_key(1), {"body": "\u20ac" * 1024}, ANY),)))
+
+    [attempt] = read(bridge, ref).body["attempts"]
+
+    assert attempt["body"] == "\u20ac" * 341
+
+
+def test_runs_come_back_from_their_row(bridge: Stage) -> None:
+    ref = delivered(bridge)
+    redeliver(bridge, ref)
+
+    registration = bridge.registration(ref)
+
+    assert len(registration.runs) == 1
+    assert for_merge(registration)["runs"] == str(registration.runs[0])
+    assert registration.wait_for_run(NOON) is None
+
+
+@pytest.mark.parametrize("runs", [(-1,), (10**13,)])
+def test_runs_at_times_that_no_clock_has_told_are_refused(bridge: Stage, runs: tuple[int, ...]) -> None:
+    wish = bridge.wish()
+
+    with pytest.raises(ValueError, match="out of range"):
+        Registration(ref=wish.ref, owner="o", callback_url=HOOK, events=(), since=NOON, life=NOON, runs=runs)
