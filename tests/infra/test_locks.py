@@ -154,7 +154,6 @@ def test_the_tests_run_with_what_is_locked() -> None:
 
     assert {name: f"=={version}" for name, version in ours.items()}.items() <= locked.items()
     assert {"ruff", "mypy", "pytest", "hypothesis"} <= set(ours)
-    assert set(installed) - set(locked) <= {"pip", "setuptools", "speech-webhook-bridge"}
 
 
 def test_the_tests_add_to_the_local_start_and_change_nothing_of_it() -> None:

@@ -22,13 +22,15 @@ from tests.support.world import ENVIRONMENT
 
 #: Index the app, sweep once and say what came of it.
 SCRIPT = """
-import json, sys
+import asyncio, json, sys
 sys.path[:0] = sys.argv[1:]
 import function_app
 assert not {"typer", "rich", "bridge.cli"} & set(sys.modules)
 names = [each.get_function_name() for each in function_app.app.get_functions()]
 function_app.sweep(None)
-print(json.dumps({"functions": names, "health": function_app.health(None).status_code}))
+request = function_app.func.HttpRequest("GET", "https://bridge.example.com/api/health", body=b"")
+health = asyncio.run(function_app.health(request))
+print(json.dumps({"functions": names, "health": health.status_code}))
 """
 
 
