@@ -50,6 +50,10 @@ class Distrust(StrEnum):
     EARLY = "early"  #: it is not valid yet
 
 
+#: Where tenants of Azure China sign in, by both names.
+_AUTHORITIES_IN_CHINA = frozenset({"login.chinacloudapi.cn", "login.partner.microsoftonline.cn"})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
     """Whose tokens are believed, and for whom they have to be."""
@@ -68,8 +72,13 @@ class Tenant:
 
     @property
     def issuers(self) -> tuple[str, str]:
-        """Everybody who may have issued a token; the second does so in version 1.0, an app registration's default."""
-        return self.issuer, f"https://sts.windows.net/{self.id}/"
+        """Everybody who may have issued a token; the second does so in version 1.0, an app registration's default.
+
+        Azure China has an issuer of version 1.0 of its own; Azure Government has that of the public cloud.
+        """
+        host = self.authority.removeprefix("https://")
+        first_version = "sts.chinacloudapi.cn" if host in _AUTHORITIES_IN_CHINA else "sts.windows.net"
+        return self.issuer, f"https://{first_version}/{self.id}/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
