@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from tests.proof.crashes import live, several, singles, trace
+from tests.proof.damage import damaged
 from tests.proof.interleavings import CLOCKS, meet, orders, shuffled
 from tests.proof.lives import LIVES
 from tests.proof.machine import draw
@@ -26,6 +27,7 @@ Tried = Iterator[str | None]
 _FAILURES_SHOWN = 10
 _DRAWN_LIVES, _DRAWN_ORDERS = 500, 50
 _DRAWN_TURNS, _STEPS = 4, 60
+_DAMAGED_LIVES = 200
 _DEATHS, _KILLED = 20, 500
 _LEARNT_FROM = 300
 _LOAD = load.Load(per_minute=2000, minutes=3, patience=480)
@@ -58,6 +60,10 @@ def _drawn_orders() -> Tried:
 
 def _drawn_steps() -> Tried:
     return (draw(SEED + turn, lives=_DRAWN_LIVES, steps=_STEPS) for turn in range(_DRAWN_TURNS))
+
+
+def _damaged() -> Tried:
+    return (damaged(SEED + turn) for turn in range(_DAMAGED_LIVES))
 
 
 def _planted() -> Tried:
@@ -107,6 +113,7 @@ PARTS: Mapping[str, Callable[[], Tried]] = MappingProxyType(
         "meetings of two and three, interrupted twice, anywhere": _every_order,
         "meetings of two and three, in any order, drawn": _drawn_orders,
         f"times {_DRAWN_LIVES} lives of {_STEPS} steps, drawn, against the model": _drawn_steps,
+        "lives whose due rows are deleted and whose reads find nothing, drawn": _damaged,
         "planted faults, each found": _planted,
         f"registrations on the real parts, of which app or storage died {_DEATHS} times": _deaths,
         f"registrations on the real parts, {_LOAD.per_minute} a minute": _load,

@@ -1,0 +1,144 @@
+"""Lives whose due rows are deleted, and whose sweeps and deliveries get wrong answers of storage.
+
+What the adapters take for no answer is a call that fails; `calls.py` has those. Here reads find nothing where there is
+something, which no adapter can tell, and due rows are gone as if somebody had deleted them. Whatever is damaged, every
+registration ends once the damage is over.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from bridge.core.answer import NoReply, Reply
+from bridge.core.keys import operation_partitions
+from bridge.core.transaction import ANY, Delete, Row, Transaction
+from bridge.ports import Table
+from tests.proof import promises, rows
+from tests.proof.instance import Parts
+from tests.proof.simulation import Loss, Simulation
+
+_OPERATIONS = 12
+_DAMAGED = timedelta(minutes=20)
+#: Until due rows that are missing are long overdue, and each partition has been looked at.
+_MENDED = timedelta(minutes=45)
+_RETENTION = timedelta(days=31)
+_DELETED, _BLIND = 0.05, 0.1
+_REPLIES = ("Running", "NotStarted", "Succeeded", "Failed", NoReply("timeout"), Reply(status=500), Reply(status=404))
+
+
+@dataclass(slots=True)
+class Damage:
+    """What goes wrong, and whether it still does."""
+
+    chance: random.Random
+    #: Whether sweeps and deliveries run at this moment: clients get right answers.
+    is_at_work: bool = False
+    is_over: bool = False
+    is_mended: bool = False
+
+
+@dataclass(slots=True)
+class BlindTable:
+    """A table whose reads find nothing at times."""
+
+    inner: Table
+    damage: Damage
+
+    def get(self, partition: str, key: str) -> Row | None:
+        """Read one row, or miss it."""
+        return None if self._misses() else self.inner.get(partition, key)
+
+    def range(
+        self, partition: str, start: str, stop: str, *, limit: int | None = None, columns: Sequence[str] = ()
+    ) -> Sequence[Row]:
+        """Read a range, or miss all of it. Attempts are found: what is purged does not come back."""
+        found = self.inner.range(partition, start, stop, limit=limit, columns=columns)
+        return [] if not start.startswith("att:") and self._misses() else found
+
+    def commit(self, transaction: Transaction) -> dict[str, str]:
+        """Commit as ever."""
+        return dict(self.inner.commit(transaction))
+
+    def _misses(self) -> bool:
+        return self.damage.is_at_work and not self.damage.is_over and self.damage.chance.random() < _BLIND
+
+
+class DamagedSimulation(Simulation):
+    """A world whose due rows are deleted, so that rows are not as they must be until the damage is mended."""
+
+    def __init__(self, damage: Damage) -> None:
+        self._damage = damage
+        super().__init__(parts=Parts(table=lambda table: BlindTable(table, damage)))
+
+    def check_rows(self) -> None:
+        """Check the rows once they are mended. A purge whose due row is missing is found when it is overdue."""
+        if self._damage.is_mended:
+            found = [each for name in operation_partitions() for each in rows.problems(self.memory.rows(name))]
+            if lost := [each for each in found if not (":purge:" in each and each.endswith(" is missing"))]:
+                raise Loss("; ".join(lost))
+
+    def damage(self) -> None:
+        """Let timer and queue do their work once, after some due rows were deleted."""
+        for row in [row for name in operation_partitions() for row in self.memory.rows(name)]:
+            if row.key.startswith("due:") and self._damage.chance.random() < _DELETED:
+                self.memory.commit(Transaction(row.partition, (Delete(row.key, ANY),)))
+        self._damage.is_at_work = True
+        self.work(timedelta(seconds=10))
+        self._damage.is_at_work = False
+
+    def mend(self) -> None:
+        """Let timer and queue work until each partition has been looked at: idle sweeps count here."""
+        for _ in range(_MENDED // timedelta(minutes=1)):
+            self.work(timedelta(minutes=1))
+
+    def work(self, step: timedelta) -> None:
+        """Let the timer tick and the queue be followed, and time pass."""
+        self.tick()
+        self.drain()
+        self.clock.advance(step)
+
+
+def damaged(seed: int) -> str | None:
+    """Live through damage that is drawn from a seed; says what was lost."""
+    chance = random.Random(seed)
+    damage = Damage(chance)
+    simulation = DamagedSimulation(damage)
+    try:
+        _live(simulation, chance)
+        damage.is_over, damage.is_at_work = True, False
+        simulation.mend()
+        damage.is_mended = True
+        for number in range(_OPERATIONS):
+            simulation.upstream.tell(f"operation-{number}", "Succeeded")
+        simulation.settle()
+        promises.check(simulation, repeats=True)
+        simulation.clock.advance(_RETENTION)
+        simulation.mend()
+        simulation.forget()
+        if simulation.left():
+            raise Loss(f"left behind: {simulation.left()}")  # noqa: TRY301 - as everything that is lost
+    except Loss as loss:
+        return f"seed {seed}: {loss}"
+    return None
+
+
+def _live(simulation: DamagedSimulation, chance: random.Random) -> None:
+    """Register, cancel and redeliver now and then while things go wrong."""
+    end, names = simulation.clock() + _DAMAGED, list[str]()
+    for number in range(_OPERATIONS):
+        replies = [chance.choice(_REPLIES) for _ in range(chance.randint(1, 4))]
+        simulation.upstream.tell(f"operation-{number}", *replies)
+    simulation.receivers.tell("https://a.example.com/", 500, 200)
+    while simulation.clock() < end:
+        if chance.random() < 0.2:
+            operation, url = (
+                chance.randrange(_OPERATIONS),
+                chance.choice(["https://a.example.com/", "https://b.example.com/"]),
+            )
+            names.append(simulation.register(f"operation-{operation}", url))
+        if names and chance.random() < 0.03:
+            simulation.cancel(chance.choice(names))
+        if names and chance.random() < 0.03:
+            simulation.redeliver(chance.choice(names))
+        simulation.damage()
