@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from bench import isolation_receivers, isolation_sweeps, results
+from bench import isolation_receivers, isolation_storage, isolation_sweeps, results
 from bench.measuring import Figures
 from bench.report import Goal
 
@@ -19,18 +19,21 @@ from bench.report import Goal
 SCENARIOS: Mapping[str, Callable[[], Figures]] = {
     **isolation_sweeps.SCENARIOS,
     **isolation_receivers.SCENARIOS,
+    **isolation_storage.SCENARIOS,
 }
 
 #: What each figure has to reach, by its key below `isolation.`.
 GOALS: Mapping[str, Goal] = {
     **isolation_sweeps.GOALS,
     **isolation_receivers.GOALS,
+    **isolation_storage.GOALS,
 }
 
 #: What each figure means, in one line.
 MEANINGS: Mapping[str, str] = {
     **isolation_sweeps.MEANINGS,
     **isolation_receivers.MEANINGS,
+    **isolation_storage.MEANINGS,
 }
 
 _FAMILY = "isolation."

@@ -178,7 +178,7 @@ def _compose_sweep(settings: Settings, world: World, show: Show, dispatcher: Dis
 
 
 #: Seconds that the storage calls of one request may take together, so that its answer comes within ten.
-REQUEST = 8.0
+REQUEST = 5.0
 
 #: Seconds that a misconfigured instance keeps a queue message before it gives the message back.
 GIVE_BACK_AFTER = 2.0

@@ -23,7 +23,7 @@ from bridge.adapters.egress import ANYWHERE, Guard, Limits
 from bridge.core.errors import StorageRefused, StorageUnavailable
 
 #: Seconds that a call may take, retries and pages included.
-CALL = 7.0
+CALL = 10.0
 
 #: Seconds for opening a connection, and for looking the name up.
 _CONNECT = 3.0
