@@ -399,12 +399,11 @@ def test_a_bug_is_500_without_a_stack_trace(
 
 
 def test_a_misconfigured_app_names_every_setting_and_works_not(caplog: pytest.LogCaptureFixture) -> None:
-    """Every route but health answers 503; timer and queue do nothing; a line at the start and at each tick says why."""
+    """Every route but health answers 503, a sweep does nothing, and a line at the start and at each tick says why."""
     app = App.from_environment({**ENVIRONMENT, "BRIDGE_SIGNING_KEYS": "c2hvcnQ=", "SPEECH_ENDPOINT": ""})
 
     answered = Client(app).register(GOOD)
     app.sweep()
-    app.deliver(b"{}")
 
     assert (answered.status, answered.error["code"]) == (503, "Misconfigured")
     assert set(answered.targets) == {"BRIDGE_SIGNING_KEYS", "SPEECH_ENDPOINT"}

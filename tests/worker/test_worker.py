@@ -170,7 +170,7 @@ def registration_id(operation_id: str, callback: str) -> str:
 def test_misconfigured_app_says_the_same(
     work: Callable[..., AzureWorker], host: Callable[..., HostProcess], azurite: Azurite
 ) -> None:
-    """It indexes, every route names the settings, and the triggers succeed without doing anything."""
+    """It indexes, every route names the settings, a sweep does nothing and a queue message goes back."""
     wrong = {"BRIDGE_SIGNING_KEYS": "short", "SPEECH_ENDPOINT": "nonsense"}
     environ = {"AzureWebJobsStorage": azurite.connection_string, **wrong}
     worker, beside = work(**environ), host(**environ)
@@ -179,7 +179,7 @@ def test_misconfigured_app_says_the_same(
         compare(call, worker, beside)
 
     assert worker.tick("sweep") == "Success"
-    assert worker.take("deliver", "{}", {}) == "Success"
+    assert worker.take("deliver", "{}", {}) == "Failure"  # the message goes back, for an instance that works
 
 
 def test_storage_that_is_down_says_the_same(
