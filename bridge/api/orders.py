@@ -11,8 +11,8 @@ from pydantic_core import PydanticCustomError
 from bridge.api.fields import CallbackUrl, Terms
 from bridge.api.json_body import details_of, read_object
 from bridge.api.problems import invalid
-from bridge.api.query import known_cursor
-from bridge.core.cursor import Cursor
+from bridge.api.query import CursorText, read_cursor
+from bridge.core.cursor import CursorCipher
 from bridge.core.message import Format
 from bridge.redeliver import Order
 
@@ -80,7 +80,7 @@ class RedeliverBody(BaseModel):
         DEFAULT_REDELIVERIES
     )
     cursor: Annotated[
-        Annotated[str, AfterValidator(known_cursor)] | None,
+        CursorText | None,
         Field(description="Where an earlier call stopped: from its answer."),
     ] = None
 
@@ -97,7 +97,12 @@ def read_ping(request: func.HttpRequest, terms: Terms) -> tuple[str, Format]:
     return read.callbackUrl, Format(read.format or Format.STANDARD)
 
 
-def read_order(request: func.HttpRequest, *, owner: str | None) -> Order:
+def redelivery_filter(host: str | None) -> str:
+    """Return what the cursor of a redelivery of many is bound to, beside its owner."""
+    return f"redeliver {host or ''}"
+
+
+def read_order(request: func.HttpRequest, cursors: CursorCipher, *, owner: str | None) -> Order:
     """Read which registrations to deliver again, of one owner or, with None, of all.
 
     Raises Problem with 400, 413 or 415.
@@ -107,5 +112,5 @@ def read_order(request: func.HttpRequest, *, owner: str | None) -> Order:
     except ValidationError as error:
         raise invalid(details_of(error)) from None
     host = None if read.host is None else read.host.lower()
-    cursor = None if read.cursor is None else Cursor.parse(read.cursor)
+    cursor = read_cursor(read.cursor, cursors, owner=owner, query=redelivery_filter(host))
     return Order(owner=owner, since=read.since, host=host, limit=read.limit, cursor=cursor)

@@ -11,8 +11,8 @@ from pydantic_core import PydanticCustomError
 
 from bridge.api.fields import OperationId, SourceName, Terms, WrittenUrl
 from bridge.api.json_body import details_of
-from bridge.api.problems import invalid
-from bridge.core.cursor import Cursor
+from bridge.api.problems import Detail, invalid
+from bridge.core.cursor import CURSOR_TEXT, Cursor, CursorCipher
 from bridge.core.registration import State
 from bridge.core.source import DEFAULT_SOURCE
 
@@ -30,11 +30,30 @@ def _number(value: str) -> int:
     return int(value)
 
 
-def known_cursor(value: str) -> str:
-    """Take a cursor that this API has given; for pydantic's validation."""
-    if Cursor.parse(value) is None:
-        raise PydanticCustomError("cursor", "is not a cursor: take it from the answer before")
+_NOT_A_CURSOR = "is not a cursor of this list: take it from the answer before"
+
+
+def _cursor_text(value: str) -> str:
+    if not CURSOR_TEXT.fullmatch(value):
+        raise PydanticCustomError("cursor", _NOT_A_CURSOR)
     return value
+
+
+#: A cursor as a client sends it back, still encrypted.
+CursorText = Annotated[str, AfterValidator(_cursor_text)]
+
+
+def read_cursor(text: str | None, cursors: CursorCipher, *, owner: str | None, query: str) -> Cursor | None:
+    """Decrypt a cursor for the list of `owner` (None: of all) with the filter `query`; None if there is none.
+
+    Raises Problem with 400 for a cursor that was made up or is another list's.
+    """
+    if text is None:
+        return None
+    cursor = cursors.decrypt(text, owner=owner, query=query)
+    if cursor is None:
+        raise invalid([Detail("InvalidValue", _NOT_A_CURSOR, "cursor")])
+    return cursor
 
 
 class NoParameters(BaseModel):
@@ -51,10 +70,7 @@ class ListParameters(NoParameters):
     limit: Annotated[
         int, Field(ge=1, le=MAX_LIMIT, description="How many entries a page has at most."), BeforeValidator(_number)
     ] = DEFAULT_LIMIT
-    cursor: Annotated[
-        Annotated[str, AfterValidator(known_cursor)] | None,
-        Field(description="Where the page begins: from `nextLink`."),
-    ] = None
+    cursor: Annotated[CursorText | None, Field(description="Where the page begins: from `nextLink`.")] = None
 
 
 class OperationParameters(NoParameters):
@@ -79,7 +95,13 @@ class ListQuery:
     states: Sequence[State]
     operation_id: str | None
     limit: int
-    cursor: Cursor | None
+    #: As the client sent it.
+    cursor: str | None
+
+    @property
+    def filter(self) -> str:
+        """What a cursor of this list is bound to, beside its owner."""
+        return f"list {' '.join(self.states)}"
 
 
 def read_list_query(request: func.HttpRequest) -> ListQuery:
@@ -92,7 +114,7 @@ def read_list_query(request: func.HttpRequest) -> ListQuery:
         states=tuple(State) if given.state is None else (given.state,),
         operation_id=given.operationId,
         limit=given.limit,
-        cursor=None if given.cursor is None else Cursor.parse(given.cursor),
+        cursor=given.cursor,
     )
 
 

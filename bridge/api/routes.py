@@ -12,11 +12,19 @@ from bridge.api.answers import Registered, SigningSecret
 from bridge.api.body import read_registration
 from bridge.api.caching import cacheable, uncached, web_page
 from bridge.api.fields import Terms
-from bridge.api.orders import read_order, read_ping
+from bridge.api.orders import read_order, read_ping, redelivery_filter
 from bridge.api.problems import Problem, for_admins, not_found, too_many_pings, too_many_runs
-from bridge.api.query import ListQuery, read_callback_url, read_list_query, read_source, refuse_parameters
+from bridge.api.query import (
+    ListQuery,
+    read_callback_url,
+    read_cursor,
+    read_list_query,
+    read_source,
+    refuse_parameters,
+)
 from bridge.core.callback import host_and_port, origin_of
 from bridge.core.callers import Caller
+from bridge.core.cursor import CursorCipher
 from bridge.core.family import Family
 from bridge.core.index import IndexEntry
 from bridge.core.keys import OPERATION_ID, OperationRef, RegistrationRef
@@ -98,15 +106,18 @@ class Routes:
     def read(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `GET /api/registrations/{id}`."""
         refuse_parameters(request)
-        return uncached(views.registration(self._found(_ref(request)), self.clock()))
+        return uncached(views.registration(self._found(self._seen_ref(request)), self.clock()))
 
     def list(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `GET /api/registrations`."""
         query = read_list_query(request)
         if query.operation_id is not None:
             return uncached(views.page(self._of_operation(query.operation_id, query.states), None))
-        page = self.show.page(query.states, limit=query.limit, cursor=query.cursor, owner=self.caller.only)
-        next_link = None if page.cursor is None else self._next_link(request, query, page.cursor.text())
+        owner, cursors = self.caller.only, CursorCipher(self.keyring)
+        cursor = read_cursor(query.cursor, cursors, owner=owner, query=query.filter)
+        page = self.show.page(query.states, limit=query.limit, cursor=cursor, owner=owner)
+        following = None if page.cursor is None else cursors.encrypt(page.cursor, owner=owner, query=query.filter)
+        next_link = None if following is None else self._next_link(request, query, following)
         return uncached(views.page(page.entries, next_link))
 
     def cancel(self, request: func.HttpRequest) -> func.HttpResponse:
@@ -142,8 +153,12 @@ class Routes:
     def redeliver_many(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `POST /api/redeliver`."""
         refuse_parameters(request)
-        started = self.again.redeliver(read_order(request, owner=self.caller.only))
-        return uncached(views.started(started), status=202)
+        cursors = CursorCipher(self.keyring)
+        order = read_order(request, cursors, owner=self.caller.only)
+        started = self.again.redeliver(order)
+        query = redelivery_filter(order.host)
+        cursor = None if started.cursor is None else cursors.encrypt(started.cursor, owner=order.owner, query=query)
+        return uncached(views.started(started, cursor), status=202)
 
     def ping(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `POST /api/callbacks/ping`: 200 whatever came back, since the ping was sent."""
@@ -227,7 +242,7 @@ class Routes:
         return shown
 
     def _seen_ref(self, request: func.HttpRequest) -> RegistrationRef:
-        """Read which registration is meant; another owner's is none."""
+        """Read which registration is meant; another owner's is none, and costs as much as one that is not there."""
         ref = _ref(request)
         owner = self.caller.owner if self.caller.sees_all else self.show.owner(ref)
         if owner is None or not self.caller.sees(owner):

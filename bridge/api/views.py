@@ -209,10 +209,9 @@ def pinged(ping: Pinged) -> answers.Pinged:
     }
 
 
-def started(redelivery: Started) -> answers.Started:
-    """Show what a redelivery of many has begun."""
+def started(redelivery: Started, cursor: str | None) -> answers.Started:
+    """Show what a redelivery of many has begun, and the encrypted cursor with which another call goes on."""
     ids = [ref.public_id for ref in redelivery.refs]
-    cursor = None if redelivery.cursor is None else redelivery.cursor.text()
     return {"started": len(ids), "registrations": ids, "more": cursor is not None, "cursor": cursor}
 
 

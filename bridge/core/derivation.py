@@ -24,6 +24,7 @@ class Purpose(StrEnum):
     RECEIVER_SECRET = "bridge/v1/receiver-secret"  # noqa: S105 - a name, no secret
     ED25519_SEED = "bridge/v1/ed25519-seed"
     HEADER_ENCRYPTION = "bridge/v1/header-encryption"
+    CURSOR_ENCRYPTION = "bridge/v1/cursor-encryption"
 
 
 @lru_cache(maxsize=1024)  # every attempt asks for its receiver's secret and for the key pair

@@ -1,17 +1,25 @@
 """Owners are kept apart: everybody sees and manages their own, and admins everything."""
 
+import base64
 import json
 import logging
+import re
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from urllib.parse import parse_qs, urlsplit
 
 import azure.functions as func
 import pytest
 from standardwebhooks import Webhook
 
 from bridge.api.routes import Routes
+from bridge.core.index import IndexEntry
 from bridge.core.keys import RegistrationRef
 from bridge.core.registration import State
-from tests.support.http import Client, Route
+from bridge.core.rows import for_insert
+from bridge.core.transaction import Insert, Transaction
+from tests.support.http import BASE, Client, Route
 from tests.support.tenant import ANN, BOB, EVE, ROOT, KeyServer, guarded_by, key_server
 from tests.support.world import SIGNING_KEY, Stage
 
@@ -160,11 +168,11 @@ def test_a_redelivery_of_many_begins_the_callers_own(guarded: Stage, ann: Client
     order = json.dumps({"state": "dead", "since": "2026-11-23T12:00:00Z"}).encode()
 
     by_ann = ann.call(Routes.redeliver_many, "/redeliver", method="POST", body=order, headers=JSON)
-    assert by_ann.body == {"started": 1, "registrations": [mine], "more": False}
+    assert by_ann.body == {"started": 1, "registrations": [mine], "more": False, "cursor": None}
     assert (state_of(guarded, mine), state_of(guarded, theirs)) == (State.PENDING, State.DEAD)
 
     by_admin = admin.call(Routes.redeliver_many, "/redeliver", method="POST", body=order, headers=JSON)
-    assert by_admin.body == {"started": 1, "registrations": [theirs], "more": False}
+    assert by_admin.body == {"started": 1, "registrations": [theirs], "more": False, "cursor": None}
 
 
 def test_each_owner_has_a_signing_secret_of_its_own(guarded: Stage, ann: Client, bob: Client, admin: Client) -> None:
@@ -259,3 +267,71 @@ def test_a_log_line_names_who_did_it(ann: Client, caplog: pytest.LogCaptureFixtu
     }
     assert lines[-1] == {"event": "caller.refused", "why": "malformed", "count": 1, "caller": "203.0.113.7"}
     assert SIGNING_KEY not in caplog.text
+
+
+def fill_index(bridge: Stage, owner: str, count: int) -> None:
+    """Put so many dead registrations of an owner into the index."""
+    for number in range(count):
+        wish = bridge.wish(f"secret-operation-{number}")
+        ref = RegistrationRef.of(wish.ref.operation, owner=owner, callback_url=wish.callback_url)
+        since = bridge.clock() - timedelta(seconds=number)
+        entry = IndexEntry.of(replace(wish, ref=ref, owner=owner, state=State.DEAD, since=since))
+        bridge.memory.commit(Transaction(ref.partition, (Insert(entry.key, for_insert(entry)),)))
+
+
+def decoded(text: str) -> str:
+    """Return a text with everything in it that reads as base64, decoded."""
+    words = re.findall(r"[A-Za-z0-9_-]{16,}", text)
+    return text + "".join(base64.urlsafe_b64decode(f"{word}===").decode("latin-1") for word in words)
+
+
+def test_no_list_shows_a_byte_of_another_owners_rows(guarded: Stage, tenant: KeyServer) -> None:
+    fill_index(guarded, BOB, 1_500)
+    stranger = Client.of(guarded, tenant.token(EVE))
+    path, answers = "/registrations?limit=1", list[str]()
+
+    while path:
+        answer = stranger.call(Routes.list, path)
+        answers.append(json.dumps(answer.body))
+        path = (answer.body["nextLink"] or "").removeprefix(BASE)
+
+    assert len(answers) > 1
+    assert [each for each in answers if "secret-operation" in decoded(each) or BOB in decoded(each)] == []
+
+
+def test_a_cursor_of_another_owner_or_list_or_of_nobody_is_400(
+    guarded: Stage, tenant: KeyServer, ann: Client, admin: Client
+) -> None:
+    fill_index(guarded, ANN, 20)
+    [mine] = parse_qs(urlsplit(ann.call(Routes.list, "/registrations?state=dead&limit=1").body["nextLink"]).query)[
+        "cursor"
+    ]
+    place = base64.urlsafe_b64encode(b"8204564267199:default:secret-operation-1:0123456789abcdef").decode().rstrip("=")
+    foreign = [
+        (Client.of(guarded, tenant.token(EVE)), f"?state=dead&cursor={mine}"),
+        (admin, f"?state=dead&cursor={mine}"),
+        (ann, f"?cursor={mine}"),
+        (ann, f"?state=waiting&cursor={mine}"),
+        (ann, f"?state=dead&cursor={mine[:-4]}AAAA"),
+        (ann, f"?state=dead&cursor={place}"),
+    ]
+
+    assert ann.call(Routes.list, f"/registrations?state=dead&cursor={mine}").status == 200
+    for client, query in foreign:
+        answer = client.call(Routes.list, f"/registrations{query}")
+        assert (answer.status, answer.targets) == (400, ["cursor"]), query
+
+
+def test_another_owners_registration_costs_as_much_as_one_that_is_not_there(
+    tenant: KeyServer, ann: Client, guarded: Stage
+) -> None:
+    theirs = register(ann)
+    stranger = Client.of(guarded, tenant.token(EVE))
+    costs = []
+
+    for public_id in (theirs, "default~operation-1~0123456789abcdef"):
+        before = guarded.table.calls.copy()
+        answer = stranger.call(Routes.read, f"/registrations/{public_id}", id=public_id)
+        costs.append((answer.status, guarded.table.calls - before))
+
+    assert costs[0] == costs[1]

@@ -1,42 +1,66 @@
-"""Where a list goes on, as clients carry it about."""
-
-import base64
+"""Where a list goes on, as clients carry it about: opaque, and good for one list of one owner."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bridge.core.cursor import Cursor
+from bridge.core.cursor import CURSOR_TEXT, Cursor, CursorCipher
 from bridge.core.keys import index_key
 from bridge.core.registration import State
+from bridge.core.signing import Keyring
 from tests.support.world import NOON, stage
 
 KEY = index_key(State.DEAD, NOON, stage().wish().ref)
 PLACE = KEY.split(":", 2)[2]
+CIPHER = CursorCipher(Keyring((b"k" * 32, b"o" * 32)))
 
 
 def test_a_cursor_comes_back_as_it_was_given() -> None:
-    """Without the padding that an address would have to escape."""
     cursor = Cursor.of_key(KEY)
+    assert cursor is not None
 
-    assert cursor == Cursor(PLACE)
+    text = CIPHER.encrypt(cursor, owner="ann", query="list dead")
+
+    assert CIPHER.decrypt(text, owner="ann", query="list dead") == Cursor(PLACE)
     assert cursor.since == NOON
-    assert "=" not in cursor.text()
-    assert Cursor.parse(cursor.text()) == cursor
 
 
-@pytest.mark.parametrize("length", range(3, 7))
-def test_any_length_comes_back(length: int) -> None:
-    """However much padding was left out."""
+@pytest.mark.parametrize("length", [3, 4, 5, 63, 64])
+def test_a_cursor_of_any_length_is_one_word_of_an_address(length: int) -> None:
     place = f"{PLACE[:13]}:default:{'a' * length}:{'0' * 16}"
 
-    assert Cursor.parse(base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")) == Cursor(place)
+    text = CIPHER.encrypt(Cursor(place), owner=None, query="")
+
+    assert CURSOR_TEXT.fullmatch(text)
+    assert CIPHER.decrypt(text, owner=None, query="") == Cursor(place)
 
 
-@pytest.mark.parametrize("text", ["", "x", "nonsense", "ä", Cursor(PLACE[1:]).text(), Cursor(PLACE).text() + "*"])
-def test_what_is_no_cursor_is_none(text: str) -> None:
-    """Characters that belong into none are not overlooked."""
-    assert Cursor.parse(text) is None
+def test_a_cursor_shows_nothing_of_the_registration_that_it_names() -> None:
+    text = CIPHER.encrypt(Cursor(PLACE), owner="ann", query="list dead")
+
+    assert not any(part in text for part in PLACE.split(":"))
+
+
+@pytest.mark.parametrize(
+    ("owner", "query"), [("eve", "list dead"), (None, "list dead"), ("ann", "list waiting"), ("ann", "redeliver ")]
+)
+def test_a_cursor_of_another_list_is_none(owner: str | None, query: str) -> None:
+    text = CIPHER.encrypt(Cursor(PLACE), owner="ann", query="list dead")
+
+    assert CIPHER.decrypt(text, owner=owner, query=query) is None
+
+
+def test_a_cursor_is_read_as_long_as_its_key_is_there() -> None:
+    text = CIPHER.encrypt(Cursor(PLACE), owner="ann", query="")
+
+    assert CursorCipher(Keyring((b"n" * 32, b"k" * 32))).decrypt(text, owner="ann", query="") == Cursor(PLACE)
+    assert CursorCipher(Keyring((b"n" * 32,))).decrypt(text, owner="ann", query="") is None
+
+
+@given(st.text(max_size=200))
+def test_a_text_that_was_made_up_is_no_cursor(text: str) -> None:
+    assert CIPHER.decrypt(text, owner="ann", query="") is None
 
 
 def test_a_row_that_is_no_index_row_has_no_place() -> None:
-    """Somebody else wrote it."""
     assert Cursor.of_key("idx:dead:nonsense") is None

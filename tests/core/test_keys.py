@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.cursor import Cursor
 from bridge.core.keys import (
     OPERATION_ID,
     DueKind,
@@ -142,19 +141,3 @@ def test_an_operations_range_holds_its_rows_and_no_others(one: str, two: str) ->
     inside = [first.key <= key < after(first.key) for key in (second.key, registration.key)]
 
     assert inside == [one == two] * 2
-
-
-@given(st.text(max_size=200))
-def test_any_text_can_be_read_as_a_cursor(text: str) -> None:
-    """And what is none is none."""
-    found = Cursor.parse(text)
-
-    assert found is None or Cursor.parse(found.text()) == found
-
-
-def test_a_cursor_reads_back() -> None:
-    """It names a place in the index."""
-    ref = RegistrationRef.of(OPERATION, owner="o", callback_url="https://a/")
-    cursor = Cursor(index_key("dead", NOON, ref).removeprefix("idx:dead:"))
-
-    assert Cursor.parse(cursor.text()) == cursor

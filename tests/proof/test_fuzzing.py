@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from bridge.api.routes import Routes
 from bridge.core.answer import LONGEST_STOP, Reply, Throttled, read
-from bridge.core.cursor import Cursor
 from bridge.core.errors import Misconfigured
 from bridge.core.retry import parse_retry_after
 from bridge.settings import Settings, read_settings
@@ -56,14 +55,6 @@ def test_any_retry_after_is_a_wait_within_bounds_or_none(text: str) -> None:
     assert wait is None or wait >= timedelta(0)
     assert isinstance(answer, Throttled)
     assert answer.wait is None or answer.wait <= LONGEST_STOP
-
-
-@given(st.text(max_size=80))
-def test_any_cursor_is_a_place_or_refused(text: str) -> None:
-    """And what is a place writes itself as a cursor that names the same place."""
-    cursor = Cursor.parse(text)
-
-    assert cursor is None or Cursor.parse(cursor.text()) == cursor
 
 
 @given(st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), max_size=60))
