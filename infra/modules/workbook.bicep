@@ -12,6 +12,7 @@ resource workbook 'Microsoft.Insights/workbooks@2022-04-01' = {
     displayName: 'Webhook bridge'
     category: 'workbook'
     sourceId: workspaceId
-    serializedData: string(loadJsonContent('../workbook.json'))
+    // Opened from the gallery of Monitor, its queries have no other resource to go to.
+    serializedData: string(union(loadJsonContent('../workbook.json'), { fallbackResourceIds: [workspaceId] }))
   }
 }

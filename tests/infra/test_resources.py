@@ -1,5 +1,6 @@
 """The evaluated deployments have the resources that README.md describes: names, roles, networks, nothing open."""
 
+import json
 import re
 from typing import Any
 
@@ -125,6 +126,16 @@ def test_instances_are_replaced_one_after_another() -> None:
 def scale(deployment: str) -> dict[str, Any]:
     """Read how the app scales."""
     return dict(snapshot(deployment).app["functionAppConfig"]["scaleAndConcurrency"])
+
+
+def test_the_queries_of_the_workbook_go_to_the_workspace() -> None:
+    """Wherever the workbook is opened."""
+    evaluated = snapshot("default")
+    workspace = evaluated.one("Microsoft.OperationalInsights/workspaces")["id"]
+    workbook = evaluated.one("Microsoft.Insights/workbooks")["properties"]
+
+    assert workbook["sourceId"] == workspace
+    assert json.loads(workbook["serializedData"])["fallbackResourceIds"] == [workspace]
 
 
 def test_nothing_is_kept_warm_unless_chosen() -> None:
