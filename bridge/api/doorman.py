@@ -35,8 +35,8 @@ class _Window:
 class Refusals:
     """Writes one `caller.refused` line for each caller and minute: anybody can call, and every line costs.
 
-    The first refusal is written at once. Those that follow within the minute are counted, and written as one line at
-    the next call of anybody after it. A count is lost with its instance. Threads may share it.
+    The first refusal of a caller is written at once. Further refusals within the minute are counted. The next call
+    after that minute, of any caller, writes the count as one line. A count is lost with its instance. Thread-safe.
     """
 
     _windows: OrderedDict[str, _Window] = field(default_factory=OrderedDict)
@@ -57,7 +57,7 @@ class Refusals:
             _write(name, why, 1)
 
     def write_ended(self, now: datetime) -> None:
-        """Write what was counted in minutes that are over, and forget them."""
+        """Write the counts of minutes that have ended, and forget these counts."""
         ended = []
         with self._lock:
             while self._windows:

@@ -1,4 +1,4 @@
-"""Azure's clouds: which one a Speech endpoint belongs to, and what follows for tokens and addresses.
+"""Azure's clouds: the cloud of a Speech endpoint, the scope of its tokens, and endpoints that cannot be right.
 
 Sources: "Speech service in sovereign clouds" (endpoints), and the audiences that Azure's libraries for AI services
 offer for each cloud (scopes).
@@ -31,7 +31,7 @@ class Cloud:
         return any(host == suffix or host.endswith(f".{suffix}") for suffix in suffixes)
 
     def speech_host(self, host: str) -> bool:
-        """Whether the batch APIs of a resource are there: one label before the cloud's own suffix."""
+        """Whether a host can have the batch APIs of a resource: one label before the cloud's suffix."""
         suffixes = (self.ai_services, self.regional, self._foundry)
         return any(re.fullmatch(rf"[a-z0-9-]+\.{re.escape(suffix)}", host) for suffix in suffixes)
 
@@ -67,7 +67,7 @@ _RIGHT_FORM = (
 
 
 def cloud_of(endpoint: str) -> Cloud:
-    """Find the cloud of an endpoint; the public one where the host is none of Azure's, a gateway's for instance."""
+    """Find the cloud of an endpoint. A host that is not Azure's, like a gateway's, counts as the public cloud."""
     host = _host(endpoint)
     return next((cloud for cloud in CLOUDS if cloud.has(host)), PUBLIC)
 
@@ -79,7 +79,7 @@ def takes_keys_only(endpoint: str) -> bool:
 
 
 def wrong_speech_endpoint(endpoint: str) -> str | None:
-    """Say what to write instead of an endpoint that has no batch APIs of Speech; None where nothing is known wrong."""
+    """Return the right form for an endpoint that cannot have the batch APIs of Speech; None if it may have them."""
     host, path = _host(endpoint), urlsplit(endpoint).path
     for cloud in CLOUDS:
         if cloud.has(host):
@@ -93,7 +93,7 @@ def _in_cloud(cloud: Cloud) -> str:
 
 
 def _is_a_portal(host: str) -> bool:
-    """Whether people copy the address of a page here: the portals, and the former portal of custom speech."""
+    """Whether a host is a portal or a management endpoint, whose address is often copied by mistake."""
     portals = ("portal.azure.com", "portal.azure.us", "portal.azure.cn", "ai.azure.com", "cris.ai")
     managers = ("management.azure.com", "management.usgovcloudapi.net", "management.chinacloudapi.cn")
     return any(host == each or host.endswith(f".{each}") for each in (*portals, *managers))
