@@ -1,6 +1,8 @@
 """How a sweep shares its messages between hosts."""
 
 from collections import Counter
+from collections.abc import Iterator
+from itertools import count, islice
 
 from bridge.core.callback import origin_of
 from bridge.core.delivery import Call
@@ -8,6 +10,8 @@ from bridge.core.due import DueDelivery, Token
 from bridge.core.keys import OperationRef, RegistrationRef
 from bridge.core.outcome import Failure, Unreachable
 from bridge.core.registration import State
+from bridge.sweeping.enqueueing import MANY_DUE
+from bridge.sweeping.reading import ROWS_PER_PARTITION
 from bridge.sweeping.shares import MESSAGES_PER_HOST, MORE_FROM, MessageShares, in_turns
 from tests.support.world import NOON, Stage
 
@@ -99,3 +103,50 @@ def test_later_messages_of_a_share_call_for_more() -> None:
     )
     shares.begin()
     assert shares.take(call_to("https://a.example.com")) is not None
+
+
+def ids_of_one_partition(prefix: str) -> Iterator[str]:
+    ids = (f"{prefix}-{number}" for number in count())
+    return (name for name in ids if OperationRef("default", name).partition == "op0")
+
+
+def end_in_one_partition(bridge: Stage, number: int, url: str, prefix: str) -> None:
+    """Let operations end, and lose the messages that were sent."""
+    for name in islice(ids_of_one_partition(prefix), number):
+        bridge.register(name, url)
+        bridge.upstream.tell(name, "Succeeded")
+    while any(key.startswith("poll:") for key in bridge.due_keys()):
+        bridge.sweep()
+        bridge.clock.advance(10)
+    bridge.outbox.take()
+
+
+def test_a_backlog_that_fills_a_partition_does_not_hide_other_hosts(bridge: Stage) -> None:
+    """More rows of one host are due before the other's than a sweep reads."""
+    end_in_one_partition(bridge, ROWS_PER_PARTITION + 500, BUSY, "busy")
+    bridge.courier.tell(OTHER, 500)
+    [other] = bridge.register(next(ids_of_one_partition("other")), OTHER)
+    bridge.upstream.tell(other.operation.id, "Succeeded")
+    bridge.sweep()
+    for call in bridge.outbox.take():
+        if call.ref == other:
+            bridge.bridge.deliver.deliver(call)
+
+    sweeps, sent = 0, list[Call]()
+    while other not in [call.ref for call in sent]:
+        bridge.clock.advance(10)
+        bridge.sweep()
+        sent, sweeps = bridge.outbox.take(), sweeps + 1
+        assert sweeps <= 2
+
+
+def test_deliveries_that_made_way_are_all_delivered_in_the_end(bridge: Stage) -> None:
+    end_in_one_partition(bridge, MANY_DUE + 300, BUSY, "busy")
+
+    for _ in range(40):
+        bridge.clock.advance(10)
+        bridge.sweep()
+        while bridge.deliver_all():
+            pass
+
+    assert len(bridge.courier.posted) == MANY_DUE + 300

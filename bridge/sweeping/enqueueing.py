@@ -1,28 +1,36 @@
 """Sends messages for deliveries that are due, hosts in turns and each with its share."""
 
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TypeVar
 
 from bridge.core.delivery import Call
 from bridge.core.due import DueDelivery
 from bridge.core.steps import polling
+from bridge.core.steps.polling import DueMove
 from bridge.core.times import Clock
 from bridge.dispatch import Dispatcher
 from bridge.pool import imap_unordered
 from bridge.ports import Table
 from bridge.sweeping.moving import Mover
 from bridge.sweeping.reading import read_all_due
-from bridge.sweeping.shares import MessageShares, in_turns
+from bridge.sweeping.shares import MESSAGES_PER_HOST, MessageShares, in_turns
 
 #: A batch that was moved on is sent for at least this long, even if the time of the sweep is over by then.
 _LAST_BATCH = timedelta(seconds=5)
 
 #: No further batch of messages is begun in a sweep once the queue has failed this many.
 _FAILED_BATCHES = 2
+
+#: With so many due deliveries in a partition, those of hosts that have had their share move on, so that they do not
+#: hide the others. Each further share of a host is due one turn later.
+MANY_DUE = 1_000
+TURN = timedelta(seconds=2)
 
 #: A refill between two sweeps takes no longer than this, and an instance begins no two nearer to each other than this.
 REFILL_TIME = timedelta(seconds=10)
@@ -40,20 +48,38 @@ class Enqueuer:
 
     def enqueue(self, due: Sequence[DueDelivery], shares: MessageShares, until: datetime) -> int:
         """Send what the shares of the hosts allow; no batch is begun after `until`. Returns the number of messages."""
-        by_partition: dict[str, list[DueDelivery]] = {}
+        taken: list[DueDelivery] = []
+        left: list[DueDelivery] = []
         for each in in_turns(due):
             call = shares.take(each.call)
-            if call is not None:
-                by_partition.setdefault(each.token.partition, []).append(replace(each, call=call))
-        batches = [
-            rows[start : start + polling.MOVES_PER_TRANSACTION]
-            for rows in by_partition.values()
-            for start in range(0, len(rows), polling.MOVES_PER_TRANSACTION)
-        ]
+            taken += [replace(each, call=call)] if call is not None else []
+            left += [each] if call is None else []
+        sent = self._send_all(_batches(taken), until)
+        self._make_way(left, due, until)
+        return sent
+
+    def _send_all(self, batches: Sequence[Sequence[DueDelivery]], until: datetime) -> int:
         failures: list[Sequence[Call]] = []  # an append is atomic
         send = partial(self._enqueue_batch, until, failures)
         may_begin = lambda: len(failures) < _FAILED_BATCHES  # noqa: E731 - as short as a name
         return sum(imap_unordered(self.executor, send, batches, while_=may_begin))
+
+    def _make_way(self, left: Sequence[DueDelivery], due: Sequence[DueDelivery], until: datetime) -> None:
+        """Move deliveries of hosts that have had their share behind those of others.
+
+        Only in a partition that had so many due rows that not all may have been read: the backlog of one host would
+        hide the others'. The turn of a host's next share decides when its deliveries are due again.
+        """
+        read = Counter(each.token.partition for each in due)
+        hiding = [each for each in left if read[each.token.partition] >= MANY_DUE]
+        turns, now = Counter[str](), self.clock()
+        moves: list[DueMove] = []
+        for each in hiding:
+            origin = each.call.origin or ""
+            turns[origin] += 1
+            at = now + TURN * (1 + turns[origin] // MESSAGES_PER_HOST)
+            moves.append(polling.due_later(each.token, each.call, at))
+        list(imap_unordered(self.executor, self.mover.move, _batches(moves), while_=lambda: self.clock() < until))
 
     def _enqueue_batch(self, until: datetime, failures: list[Sequence[Call]], batch: Sequence[DueDelivery]) -> int:
         """Move a batch on and send its messages; what is not sent goes back to a short wait. Returns how many were."""
@@ -71,6 +97,21 @@ class Enqueuer:
             back = moved[len(moved) - len(unsent) :]
             self.mover.move([polling.not_sent(move, before[move.token.key], self.clock()) for move in back])
         return len(calls) - len(unsent)
+
+
+_Each = TypeVar("_Each", DueDelivery, DueMove)
+
+
+def _batches(rows: Sequence[_Each]) -> Sequence[Sequence[_Each]]:
+    """Group rows into transactions: each of one partition, in the order given."""
+    by_partition: dict[str, list[_Each]] = {}
+    for each in rows:
+        by_partition.setdefault(each.token.partition, []).append(each)
+    return [
+        of_partition[start : start + polling.MOVES_PER_TRANSACTION]
+        for of_partition in by_partition.values()
+        for start in range(0, len(of_partition), polling.MOVES_PER_TRANSACTION)
+    ]
 
 
 class Refill:

@@ -73,6 +73,12 @@ def enqueue(token: Token, call: Call, now: datetime) -> tuple[DueMove, Call]:
     return DueMove(token=token, key=key, columns=columns, target=call.ref.key, changes={"due": key}), sent
 
 
+def due_later(token: Token, call: Call, at: datetime) -> DueMove:
+    """Move a delivery's due row without sending a message."""
+    key = due_key(at, DueKind.DELIVER, call.ref.due_reference, instead_of=token.key)
+    return DueMove(token=token, key=key, columns=for_insert(call), target=call.ref.key, changes={"due": key})
+
+
 def not_sent(moved: DueMove, call: Call, now: datetime) -> DueMove:
     """Move a due row back to a short wait, since the message for which it was moved on could not be sent.
 
