@@ -219,7 +219,13 @@ def test_the_measures_of_a_life(collected: Collected) -> None:
     assert collected.counts(Metric.ATTEMPTS, "bridge.attempt.outcome") == {"2xx": 1}
     assert collected.counts(Metric.ASKED, "bridge.source") == {"default": 2}
     assert collected.counts(Metric.WAITING, "nothing") == {None: 0}
-    assert set(collected.counts(Metric.STORAGE, "bridge.storage.operation")) == {"get", "range", "commit", "send"}
+    assert set(collected.counts(Metric.STORAGE, "bridge.storage.operation")) == {
+        "get",
+        "range",
+        "commit",
+        "create",
+        "send",
+    }
     [detection] = points[Metric.DETECTION.value]
     assert isinstance(detection, HistogramDataPoint)
     assert detection.sum == 60
