@@ -50,6 +50,10 @@ class Service(ABC):
     def hear(self, line: str) -> bool:
         """Take note of a line that it printed; True when it is ready now."""
 
+    def reason(self) -> str:
+        """Say why it did not start, from what it printed."""
+        return " | ".join(self.lines.entries[-_LAST_WORDS:])
+
     @property
     def pid(self) -> int:
         """Its process, for tests that watch it."""
@@ -74,7 +78,7 @@ class Service(ABC):
         ready_or_ended.wait(self.start_timeout)
         if not self._ready:
             self.kill()
-            raise LocalError(f"{self.name} does not start: {' | '.join(self.lines.entries[-_LAST_WORDS:])}")
+            raise LocalError(f"{self.name} does not start: {self.reason()}")
 
     def stop(self) -> None:
         """End it in order; does nothing if it is not running."""

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import sys
 import time
@@ -21,6 +22,7 @@ LOCAL_KEY = "local-key"
 _REPOSITORY = Path(__file__).parents[2]
 _READY = "Application started. Press Ctrl+C to shut down."
 _READY_OF_CORE_TOOLS = "Worker process started and initialized."
+_WORKER_ENDED, _WORKER_EXCEPTION = "Language Worker Process exited.", "---> System.Exception: "
 _HEAD = re.compile(r"(?P<level>trce|dbug|info|warn|fail|crit): (?P<category>.+)\[\d+\]")
 _OF_APP = re.compile(r"Function\.(?P<function>\w+)\.User")
 _INDENT = " " * 6
@@ -81,6 +83,8 @@ class MicrosoftHost(Service):
             "PYTHON": sys.executable,
             "FUNCTIONS_STATE_DIR": str(state),
             "languageWorkers__python__defaultExecutablePath": sys.executable,
+            # A file that changes below the app restarts the host otherwise, like a deployment.
+            "AzureFunctionsJobHost__fileWatchingEnabled": "false",
         }
         host = cls(
             command=_command(app.resolve(), port),
@@ -102,9 +106,19 @@ class MicrosoftHost(Service):
         return [sys.executable, "-u", "-m", "local.supervise", *self._command]
 
     def hear(self, line: str) -> bool:
-        """Show what a person should see; the host is ready when it says so."""
+        """Show what a person should see, and end a host whose worker ends before the host is ready.
+
+        That host would try for minutes, and then run without functions.
+        """
         self._console.take(line)
+        if _WORKER_ENDED in line and not self._ready:
+            os.killpg(self.pid, signal.SIGKILL)
         return self._ready_line in line
+
+    def reason(self) -> str:
+        """Quote the exception that ended the worker, if there is one."""
+        exceptions = [line.strip() for line in self.lines.entries if _WORKER_EXCEPTION in line]
+        return exceptions[0] if exceptions else super().reason()
 
 
 class _Console:

@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import requests
@@ -65,3 +66,14 @@ def test_a_machine_without_such_a_host_is_told_what_to_install(begin: Callable[.
 
     assert start.ended_with() == 1
     assert "install Azure Functions Core Tools" in start.lines.entries[-1]
+
+
+@pytest.mark.usefixtures("functions_host")
+def test_worker_that_cannot_start_is_named_at_once(begin: Callable[..., Started], tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['grpc'] = None\n")
+
+    start = begin("host", PYTHONPATH=str(tmp_path))
+
+    assert start.ended_with(MicrosoftHost.start_timeout / 2) == 1
+    assert "Microsoft's function host does not start: ---> System.Exception: " in start.lines.entries[-1]
+    assert "grpc" in start.lines.entries[-1]
