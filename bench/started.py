@@ -60,12 +60,12 @@ def environment(azurite: Azurite, **more: str) -> dict[str, str]:
 def measure(scale: Scale) -> Figures:
     """Measure both, one after the other, and registering over the table in memory beside it."""
     with started() as (app, upstream, receiver):
-        delays = _terminal_to_post(app, upstream, receiver, scale.callbacks)
+        delays = terminal_to_post(f"{app.url}/api/registrations", upstream, receiver, scale.callbacks)
     with started("0 0 0 1 1 *") as (app, _, receiver):  # it does not sweep while registrations are timed
-        register = partial(_post, f"{app.url}/api/registrations", receiver.url)
-        over_azurite, seconds = _register_all(register, scale.registrations)
+        register = partial(post, f"{app.url}/api/registrations", receiver.url)
+        over_azurite, seconds = register_all(register, scale.registrations)
     bridge = composed()
-    in_memory, seconds_in_memory = _register_all(
+    in_memory, seconds_in_memory = register_all(
         lambda _, number: bridge.register(f"operation-{number:06d}"), scale.registrations
     )
     return {
@@ -79,24 +79,25 @@ def measure(scale: Scale) -> Figures:
     }
 
 
-def _terminal_to_post(app: HostProcess, upstream: Upstream, receiver: Receiver, count: int) -> Sequence[float]:
+def terminal_to_post(url: str, upstream: Upstream, receiver: Receiver, count: int) -> Sequence[float]:
     """Register one after the other, each when the one before was told; from the poll that saw the end to the POST."""
     with requests.Session() as session:
         delays = []
         for number in range(count):
-            _post(f"{app.url}/api/registrations", receiver.url, session, number)
+            post(url, receiver.url, session, number)
             told = receiver.wait_for(number + 1, _PATIENCE)[-1]
             seen = [each.at for each in upstream.requests if each.operation_id == f"operation-{number:06d}"]
             delays.append(told.at - max(at for at in seen if at <= told.at))
     return delays
 
 
-def _post(url: str, receiver: str, session: requests.Session, number: int) -> None:
+def post(url: str, receiver: str, session: requests.Session, number: int) -> None:
+    """Register a callback to a path of the receiver's own."""
     wish = {"operationId": f"operation-{number:06d}", "callbackUrl": f"{receiver}/{number}"}
     session.post(url, json=wish, timeout=_TIMEOUT).raise_for_status()
 
 
-def _register_all(register: Callable[[requests.Session, int], None], count: int) -> tuple[Sequence[float], float]:
+def register_all(register: Callable[[requests.Session, int], None], count: int) -> tuple[Sequence[float], float]:
     """Register with several clients at once; how long each took, and all of them together."""
     own = threading.local()
 

@@ -8,6 +8,7 @@ from bench import imports
 from bench.__main__ import MEASURES
 from bench.measuring import Pair, Scale
 from bench.page import GOALS, missed, page
+from tests.support.tools import tool
 
 TINY = Scale(
     rounds=1,
@@ -65,16 +66,32 @@ NAMES = {
         for way in ("instances", "instances.with_room")
         for figure in ("speedup.two", "speedup.four", "deliveries_per_second")
     },
+    "hosted": {
+        "host.register.per_second",
+        "host.deliveries_per_second",
+        "host.worker.cpu_ms_per_life",
+        "host.worker.memory_mb",
+        "host.terminal_to_post.seconds",
+    },
 }
 
 
 @pytest.mark.parametrize("name", MEASURES)
 def test_a_measure_yields_sane_figures_by_their_names(name: str) -> None:
     """Tiny sizes; nothing is said of how fast."""
+    if name == "hosted":
+        tool("functions-host")
+
     figures = MEASURES[name](TINY)
 
     assert set(figures) == NAMES[name]
     assert all(0 <= value < math.inf for value in figures.values())
+
+
+def test_without_microsofts_host_nothing_of_the_host_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+
+    assert MEASURES["hosted"](TINY) == {}
 
 
 def test_every_goal_is_a_figure_that_is_measured() -> None:
