@@ -99,6 +99,11 @@ def echo(
 
 @pytest.fixture(scope="session")
 def bridge_app(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Run the bridge, on a storage of its own."""
-    with Azurite.start() as storage, running_app(kind, tmp_path_factory.mktemp("host"), storage) as running:
+    """Run the bridge, on a storage of its own, with five sources beside the default one."""
+    names = ("first", "second", "third", "fourth", "fifth")
+    with (
+        Azurite.start() as storage,
+        running_app(kind, tmp_path_factory.mktemp("host"), storage, more_sources=names) as running,
+    ):
+        assert running.call("GET", "health").ok, running.call("GET", "status").text
         yield running

@@ -1,5 +1,6 @@
 """The app in one of two function hosts, the local one and Microsoft's, with everything around it."""
 
+import json
 import os
 import sys
 import threading
@@ -53,8 +54,22 @@ def start_host(  # noqa: PLR0917 - what differs between two hosts of a test
     return MicrosoftHost.start(environ, state=state, app=app, port=port, keys=[KEY], on_line=on_line)
 
 
-def app_settings(azurite: Azurite, upstream: Upstream, **own: str) -> dict[str, str]:
-    """Return all that the app is told; the host itself gets `SHORT_TIMES`."""
+def app_settings(
+    azurite: Azurite, upstream: Upstream, *, more_sources: Sequence[str] = (), **own: str
+) -> dict[str, str]:
+    """Return all that the app is told; the host itself gets `SHORT_TIMES`.
+
+    `more_sources` names up to five sources beside the default one, all of them at the same upstream.
+    """
+    by_name = upstream.endpoint.replace("127.0.0.1", "localhost")
+    places = [
+        {"endpoint": upstream.endpoint, "path": path} for path in ("texttospeech", "customvoice", "videotranslation")
+    ]
+    places += [{"endpoint": by_name, "path": path} for path in ("avatar", "customvoice")]
+    sources = [
+        {"name": name, **place, "keyVariable": "SPEECH_KEY", "requestsPerSecond": 10}
+        for name, place in zip(more_sources, places, strict=False)
+    ]
     return {
         "PATH": os.defpath,
         **SHORT_TIMES,
@@ -62,6 +77,7 @@ def app_settings(azurite: Azurite, upstream: Upstream, **own: str) -> dict[str, 
         "SPEECH_ENDPOINT": upstream.endpoint,
         "SPEECH_KEY": upstream.key,
         "SPEECH_REQUESTS_PER_SECOND": "100",
+        "BRIDGE_SOURCES": json.dumps(sources),
         "BRIDGE_SIGNING_KEYS": SIGNING_KEY,
         "BRIDGE_POLL_SCHEDULE": "* * * * * *",
         "BRIDGE_POLL_INTERVAL": "1s",
@@ -118,9 +134,11 @@ def wait_until(read: Callable[[], Any], holds: Callable[[Any], bool]) -> Any:  #
 
 
 @contextmanager
-def running_app(kind: Kind, state: Path, azurite: Azurite, **own: str) -> Iterator[Running]:
+def running_app(
+    kind: Kind, state: Path, azurite: Azurite, *, more_sources: Sequence[str] = (), **own: str
+) -> Iterator[Running]:
     """Run the bridge in a host, with an upstream and a receiver of its own."""
     with Upstream.start(key="the-speech-key") as upstream, Receiver.start() as receiver:
-        environ = app_settings(azurite, upstream, **own)
+        environ = app_settings(azurite, upstream, more_sources=more_sources, **own)
         with start_host(kind, state, environ) as host:
             yield Running(kind=kind, host=host, azurite=azurite, upstream=upstream, receiver=receiver)
