@@ -5,7 +5,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 
 import pytest
 
@@ -221,3 +221,14 @@ def test_guard_of_the_tests_notices_a_line_of_a_pool(guarded_log: GuardedLogger)
 
     seen, guarded_log.of_pools = guarded_log.of_pools, []
     assert [json.loads(line)["operation"] for line in seen] == ["1", "2"]
+
+
+def test_guard_of_the_tests_notices_lines_that_are_not_handed_back(
+    guarded_log: GuardedLogger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.pool.lines_to", lambda _: nullcontext())
+
+    list(imap_unordered(InlineExecutor(), purge, [1]))
+
+    seen, guarded_log.of_pools = guarded_log.of_pools, []
+    assert [json.loads(line)["operation"] for line in seen] == ["1"]

@@ -2,15 +2,27 @@
 
 import logging
 import threading
-from contextvars import ContextVar
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from bridge.log import MAX_LINE
 
-#: Set while an executor of a test runs a piece of work: such work stands for the work of a pool thread.
-in_pool: ContextVar[bool] = ContextVar("in pool", default=False)
+#: Says whether this thread runs the work of an executor of a test, which stands for the work of a pool thread.
+_here = threading.local()
 
 #: How the threads of the app's pools are named (`bridge/world.py`).
 POOL_THREADS = ("sweep", "read")
+
+
+@contextmanager
+def in_pool() -> Iterator[None]:
+    """Let this block stand for the work of a pool thread, whatever its context variables are."""
+    before = getattr(_here, "is_pool", False)
+    _here.is_pool = True
+    try:
+        yield
+    finally:
+        _here.is_pool = before
 
 
 class GuardedLogger:
@@ -29,7 +41,7 @@ class GuardedLogger:
 
     def log(self, level: int, line: str) -> None:
         """Watch a line, and write it as ever."""
-        if in_pool.get() or threading.current_thread().name.startswith(POOL_THREADS):
+        if getattr(_here, "is_pool", False) or threading.current_thread().name.startswith(POOL_THREADS):
             self.of_pools.append(line)
         if len(line.encode()) > MAX_LINE:
             self.too_long.append(line)

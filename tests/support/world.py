@@ -87,8 +87,8 @@ class InlineExecutor(Executor):
 
 
 def _in_pool(work: Callable[[], _T]) -> _T:
-    in_pool.set(True)
-    return work()
+    with in_pool():
+        return work()
 
 
 def status_reply(operation_id: str, status: str) -> Reply:
