@@ -49,10 +49,7 @@ CODE = {field.alias for field in Settings.model_fields.values() if field.alias}
 
 def test_the_templates_set_what_the_code_reads() -> None:
     """All settings but the connection string, which is for storage with keys."""
-    assert DEFAULT.keys() - OF_THE_HOST - {"SPEECH_OTHER_ENDPOINTS"} == CODE - {
-        "AzureWebJobsStorage",
-        "SPEECH_OTHER_ENDPOINTS",
-    }
+    assert DEFAULT.keys() - OF_THE_HOST == CODE - {"AzureWebJobsStorage"}
     assert DEFAULT.keys() >= OF_THE_HOST
 
 
