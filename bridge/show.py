@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
-from datetime import datetime
-from itertools import product
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from bridge.core.attempt import AttemptRecord
@@ -53,6 +52,10 @@ _STRETCH = 2_000
 _QUERIES, _STRETCHES = 32, 4
 
 
+#: An index of so many rows is read in one call for all states, and one that was larger is taken to be so for this long.
+_SMALL, _LARGE_FOR = 100, timedelta(minutes=10)
+
+
 @dataclass(frozen=True, slots=True)
 class Shown:
     """A registration with its operation and its attempts."""
@@ -97,6 +100,8 @@ class Show:
     executor: Executor
     #: Puts due rows back that are missing.
     repair: Repair
+    #: Until when the index of a partition is taken to be large.
+    large_until: dict[str, datetime] = field(default_factory=dict)
 
     def registration(self, ref: RegistrationRef) -> Shown | None:
         """Show a registration with its operation and its attempts: two calls."""
@@ -143,21 +148,50 @@ class Show:
         What moves from one state to the next while they are read can be found in both; it is shown once, as it is now.
         """
 
-        def read(place: tuple[str, State]) -> Sequence[Row]:
-            partition, state = place
-            prefix = f"idx:{state}:"
-            start = prefix if cursor is None else f"{prefix}{cursor.place}!"
-            return self.table.range(partition, start, after(prefix), limit=size)
+        def read(place: tuple[str, Sequence[State]]) -> Sequence[tuple[State, Sequence[Row]]]:
+            partition, wanted = place
+            whole = self._whole_index(partition) if cursor is None and len(wanted) > 1 else None
+            return [(state, self._rows(partition, state, cursor, size, whole)) for state in wanted]
 
-        places = list(product(operation_partitions(), states))
-        parts = map_in_order(self.executor, read, places)
+        places = self._places(states, from_the_beginning=cursor is None)
+        read_parts = [part for found in map_in_order(self.executor, read, places) for part in found]
+        parts = [rows for _, rows in read_parts]
         ends = (_end(rows) for rows in parts if len(rows) == size)
         end = min((cursor.place for cursor in ends if cursor is not None), default=None)
-        found = (entry for (_, state), rows in zip(places, parts, strict=True) for entry in entries(rows, state))
+        found = (entry for state, rows in read_parts for entry in entries(rows, state))
         newest: dict[RegistrationRef, IndexEntry] = {}
         for entry in sorted((entry for entry in found if end is None or _place(entry) <= end), key=_place):
             newest.setdefault(entry.ref, entry)
         return Page(list(newest.values()), None if end is None else Cursor(end))
+
+    def _places(self, states: Sequence[State], *, from_the_beginning: bool) -> Sequence[tuple[str, Sequence[State]]]:
+        """Name what is read at once: all states of a partition whose index is small, otherwise each state."""
+        now, places = self.clock(), list[tuple[str, Sequence[State]]]()
+        for partition in operation_partitions():
+            is_small = now >= self.large_until.get(partition, now)
+            if from_the_beginning and is_small and len(states) > 1:
+                places.append((partition, states))
+            else:
+                places += [(partition, (state,)) for state in states]
+        return places
+
+    def _whole_index(self, partition: str) -> Sequence[Row] | None:
+        """Read the index of all states in one call; None if it is large, which is remembered for a while."""
+        rows = self.table.range(partition, "idx:", "idx;", limit=_SMALL + 1)
+        if len(rows) <= _SMALL:
+            return rows
+        self.large_until[partition] = self.clock() + _LARGE_FOR
+        return None
+
+    def _rows(
+        self, partition: str, state: State, cursor: Cursor | None, size: int, whole: Sequence[Row] | None
+    ) -> Sequence[Row]:
+        """Take the first `size` rows of a state from `whole`, or read them."""
+        prefix = f"idx:{state}:"
+        if whole is not None:
+            return [row for row in whole if row.key.startswith(prefix)][:size]
+        start = prefix if cursor is None else f"{prefix}{cursor.place}!"
+        return self.table.range(partition, start, after(prefix), limit=size)
 
     def status(self) -> Status:
         """Read the heartbeat, the first due row of each partition, and the counts."""

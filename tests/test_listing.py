@@ -56,7 +56,7 @@ def test_an_owner_is_shown_all_of_theirs_in_order_and_nothing_else(
     assert all(len(page) == limit for page in found[:-1])
 
 
-@pytest.mark.parametrize(("states", "calls"), [((State.DELIVERED,), 32), (tuple(State), 48)], ids=["one", "all"])
+@pytest.mark.parametrize(("states", "calls"), [((State.DELIVERED,), 32), (tuple(State), 56)], ids=["one", "all"])
 def test_few_among_many_cost_a_bounded_number_of_reads(bridge: Stage, states: Sequence[State], calls: int) -> None:
     """A page may be empty, and says where it goes on."""
     for number in range(8_500):
@@ -70,6 +70,31 @@ def test_few_among_many_cost_a_bounded_number_of_reads(bridge: Stage, states: Se
     assert (first.entries, first.cursor is None) == ([], False)
     found = pages(bridge.bridge.routes.show, states, limit=50, owner=ANN)
     assert [each for page in found for each in page] == [last]
+
+
+def test_a_list_of_all_states_costs_one_read_for_each_partition_while_it_is_small(bridge: Stage) -> None:
+    mine = [put(bridge, ANN, number, list(State)[number % 6]) for number in range(60)]
+    bridge.table.taken()
+
+    page = bridge.bridge.routes.show.page(tuple(State), limit=100, cursor=None)
+
+    assert bridge.table.taken() == {"range": 8}
+    assert {entry.ref.public_id for entry in page.entries} == set(mine)
+    assert page.cursor is None
+
+
+def test_an_index_that_was_large_is_read_by_state_for_a_while(bridge: Stage) -> None:
+    for number in range(2_000):
+        put(bridge, ANN, number)
+    show, calls = bridge.bridge.routes.show, list[int]()
+
+    for minutes in (0, 1, 11):
+        bridge.clock.advance(timedelta(minutes=minutes))
+        bridge.table.taken()
+        show.page(tuple(State), limit=10, cursor=None)
+        calls.append(bridge.table.taken()["range"])
+
+    assert calls == [56, 48, 56]
 
 
 @pytest.mark.parametrize("limit", [1, 4, 100])
