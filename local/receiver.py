@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -49,19 +49,22 @@ class Callback:
 class Receiver:
     """A receiver on 127.0.0.1; a context manager that stops it. Made by `start`."""
 
-    def __init__(self, *, port: int, say: Callable[[str], None] | None) -> None:
+    def __init__(self, *, port: int, say: Callable[[str], None] | None, hosts: Collection[str]) -> None:
         self._say = say
         self._lock = threading.Lock()
         self._scripts: dict[str, deque[Answer]] = {}
         self._standing: dict[str, Answer] = {}
         self._came: Record[Callback] = Record()
         self._stopping = threading.Event()
-        self._server = WebServer(Request.application(self._receive), port=port)
+        self._server = WebServer(Request.application(self._receive), port=port, hosts=hosts)
 
     @classmethod
-    def start(cls, *, port: int = 0, say: Callable[[str], None] | None = None) -> Self:
-        """Serve at once, on a free port by default; `say` is called with what a person should see of each."""
-        return cls(port=port, say=say)
+    def start(cls, *, port: int = 0, say: Callable[[str], None] | None = None, hosts: Collection[str] = ()) -> Self:
+        """Serve at once, on a free port by default.
+
+        `say` is called with what a person should see of each callback. `hosts` are names beside those of this machine.
+        """
+        return cls(port=port, say=say, hosts=hosts)
 
     @property
     def url(self) -> str:

@@ -11,6 +11,7 @@ from typing import Self
 from local.azurite import Ports
 from local.errors import LocalError
 from local.upstream import DEFAULT_DURATIONS, Durations
+from local.web import hosts_of
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -52,6 +53,8 @@ class Settings:
     durations: Durations
     #: What their chance is made from, so that a run can be repeated: STANDIN_SEED.
     seed: int
+    #: Names beside those of this machine under which all of it answers: LOCAL_HOSTS.
+    hosts: frozenset[str]
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:
@@ -65,6 +68,7 @@ class Settings:
             app=Path(environ.get("APP_DIR") or REPOSITORY).absolute(),
             durations=_durations(environ.get("STANDIN_DURATIONS")),
             seed=_seed(environ.get("STANDIN_SEED") or "0"),
+            hosts=hosts_of(environ.get("LOCAL_HOSTS")),
         )
 
     @property

@@ -86,9 +86,10 @@ def _start_stand_ins(
             port=settings.upstream_port,
             durations=settings.durations,
             seed=settings.seed,
+            hosts=settings.hosts,
         )
         running.enter_context(upstream)
-    running.enter_context(Receiver.start(port=settings.receiver_port, say=say))
+    running.enter_context(Receiver.start(port=settings.receiver_port, say=say, hosts=settings.hosts))
 
 
 def _start_host(

@@ -1,25 +1,30 @@
 """HTTP on loopback: waitress in a thread of its own, with a stop that finishes what it has begun."""
 
 import logging
+import re
 import socket
 import struct
 import threading
 import time
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, NoReturn
 
 from waitress import wasyncore
 from waitress.channel import ClientDisconnected, HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.server import create_server
-from werkzeug import Request
+from werkzeug import Request, Response
 
 from local.errors import LocalError
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 # It warns whenever a request waits for a thread; Azure queues them too, without a word.
 logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+
+#: The names of this machine in a Host header, without a port.
+_THIS_MACHINE = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 #: How often a request that is held back looks whether its client is still there, in seconds.
 _LOOK = 0.2
@@ -39,18 +44,33 @@ class _Channel(HTTPChannel):  # type: ignore[misc] # waitress has no types
     parser_class = _Parser
 
 
+def hosts_of(text: str | None) -> frozenset[str]:
+    """Read LOCAL_HOSTS: names separated by commas under which a local start answers beside those of this machine."""
+    return frozenset(name.strip().lower() for name in (text or "").split(",") if name.strip())
+
+
 class WebServer:
-    """A WSGI application that answers on 127.0.0.1 as soon as this object exists."""
+    """A WSGI application that answers on 127.0.0.1 as soon as this object exists.
+
+    It answers requests for this machine or for one of `hosts` alone. A page of the web can let its own name lead to
+    127.0.0.1 (DNS rebinding), and could otherwise read everything here through the browser of a developer.
+    """
 
     def __init__(
-        self, application: "WSGIApplication", *, port: int = 0, threads: int = 16, notice_who_leaves: bool = False
+        self,
+        application: "WSGIApplication",
+        *,
+        port: int = 0,
+        threads: int = 16,
+        notice_who_leaves: bool = False,
+        hosts: Collection[str] = (),
     ) -> None:
         try:
             listener = socket.create_server(("127.0.0.1", port))
         except OSError as error:
             raise LocalError(f"port {port} is taken: stop what listens there, or choose another one.") from error
         self._server = create_server(
-            application,
+            _only_for(application, _THIS_MACHINE | frozenset(hosts)),
             sockets=[listener],
             threads=threads,
             ident="",
@@ -101,6 +121,17 @@ class WebServer:
         for channel in list(self._server.active_channels.values()):
             channel.close_when_flushed = True
         self._server.trigger.del_channel()
+
+
+def _only_for(application: "WSGIApplication", hosts: Collection[str]) -> "WSGIApplication":
+    def guarded(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        name = re.sub(r":[0-9]*$", "", environ.get("HTTP_HOST", "127.0.0.1")).lower()
+        if name in hosts:
+            return application(environ, start_response)
+        text = "This start answers 127.0.0.1, localhost and [::1]. LOCAL_HOSTS names further hosts.\n"
+        return Response(text, 421)(environ, start_response)
+
+    return guarded
 
 
 def hold(request: Request, seconds: float, stopping: threading.Event) -> None:

@@ -16,7 +16,7 @@ from local.host.index import Function, QueueTrigger, TimerTrigger, index
 from local.host.queue_listener import QueueListener
 from local.host.timer import run_timer
 from local.host.worker import Worker
-from local.web import WebServer
+from local.web import WebServer, hosts_of
 
 #: Requests that can wait for the pool at once, which an async function does not wait for. Azure has no such bound.
 _HTTP_THREADS = 256
@@ -41,7 +41,7 @@ class Host:
         }
         body_limit = int(environ.get("FUNCTIONS_REQUEST_BODY_SIZE_LIMIT") or _BODY_LIMIT)
         front = HttpFront(self.functions, self._worker, keys, body_limit=body_limit)
-        self._web = WebServer(front, port=port, threads=_HTTP_THREADS)
+        self._web = WebServer(front, port=port, threads=_HTTP_THREADS, hosts=hosts_of(environ.get("LOCAL_HOSTS")))
         self._timers = [
             self._timer(function, function.trigger)
             for function in self.functions

@@ -7,7 +7,7 @@ over HTTP (`control.py`).
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
@@ -56,14 +56,16 @@ class Asked:
 class Upstream:
     """A Speech endpoint on 127.0.0.1; a context manager that stops it. Made by `start`."""
 
-    def __init__(self, *, key: str, port: int, operations: Operations, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, *, key: str, port: int, operations: Operations, clock: Callable[[], float], hosts: Collection[str]
+    ) -> None:
         self.key = key
         self._clock = clock
         self._operations = operations
         self._syntheses = Syntheses(operations, _now)
         self._asked: Record[Asked] = Record()
         self._stopping = threading.Event()
-        self._server = WebServer(Request.application(self._answer), port=port, notice_who_leaves=True)
+        self._server = WebServer(Request.application(self._answer), port=port, notice_who_leaves=True, hosts=hosts)
 
     @classmethod
     def start(
@@ -74,13 +76,14 @@ class Upstream:
         clock: Callable[[], float] = time.monotonic,
         durations: Durations = DEFAULT_DURATIONS,
         seed: int = 0,
+        hosts: Collection[str] = (),
     ) -> Self:
         """Serve at once, on a free port by default.
 
         `clock` gives the seconds that operations live by; `durations` and `seed` how long those take that nobody
         told about.
         """
-        return cls(key=key, port=port, operations=Operations(clock, durations, seed), clock=clock)
+        return cls(key=key, port=port, operations=Operations(clock, durations, seed), clock=clock, hosts=hosts)
 
     @property
     def endpoint(self) -> str:

@@ -92,6 +92,7 @@ def echo(
         "PATH": "/usr/bin:/bin",
         "AzureWebJobsStorage": azurite.connection_string,
         "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": "1000000",
+        "LOCAL_HOSTS": "app.example",
     }
     with start_host(kind, tmp_path_factory.mktemp("host"), environ, app=app) as host:
         yield host

@@ -18,7 +18,12 @@ def test_everything_has_a_default() -> None:
     settings = Settings.read({})
 
     assert settings == Settings(
-        folder=REPOSITORY / ".local", port=7071, app=REPOSITORY, durations=DEFAULT_DURATIONS, seed=0
+        folder=REPOSITORY / ".local",
+        port=7071,
+        app=REPOSITORY,
+        durations=DEFAULT_DURATIONS,
+        seed=0,
+        hosts=frozenset(),
     )
     assert (settings.receiver_port, settings.upstream_port) == (7072, 7073)
     assert settings.azurite_ports == Ports(blob=7074, queue=7075, table=7076)

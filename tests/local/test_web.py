@@ -2,10 +2,11 @@
 
 import threading
 
+import pytest
 import requests
 from werkzeug import Request, Response
 
-from local.web import WebServer
+from local.web import WebServer, hosts_of
 
 
 def test_answer_that_is_large_is_sent_before_the_server_closes() -> None:
@@ -37,3 +38,31 @@ def test_stopping_twice_is_stopping_once() -> None:
 
     assert server.stop(timeout=10)
     assert server.stop(timeout=10)
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.0.0.1:7071", "localhost:1", "LOCALHOST", "[::1]:7071", "forwarded.example"]
+)
+def test_requests_for_this_machine_or_a_named_host_are_answered(host: str) -> None:
+    server = WebServer(
+        Request.application(lambda _: Response("hello")), hosts=hosts_of(" Forwarded.example, other.example")
+    )
+
+    answer = requests.get(server.url, headers={"Host": host}, timeout=10)
+
+    assert server.stop(timeout=10)
+    assert (answer.status_code, answer.text) == (200, "hello")
+
+
+@pytest.mark.parametrize(
+    "host", ["rebind.evil.example:8100", "127.0.0.1.evil.example", "localhost.evil.example", "127.0.0.1:80:80", "[::1"]
+)
+def test_requests_for_another_host_are_refused(host: str) -> None:
+    """A name of the web that leads to 127.0.0.1 reads nothing here."""
+    server = WebServer(Request.application(lambda _: Response("secret")))
+
+    answer = requests.get(server.url, headers={"Host": host}, timeout=10)
+
+    assert server.stop(timeout=10)
+    assert answer.status_code == 421
+    assert "secret" not in answer.text
