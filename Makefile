@@ -10,7 +10,7 @@ TOOLS = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --
 PYTEST = $(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 # Tools that some tests need, if a folder beside the repository has them.
-ifneq ($(wildcard ../shared/bin),)
+ifeq ($(TOOLS_REQUIRED)$(wildcard ../shared/bin),../shared/bin)
 export PATH := $(abspath ../shared/bin):$(PATH)
 endif
 
