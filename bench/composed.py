@@ -12,7 +12,7 @@ from bridge.adapters.memory import MemoryOutbox, MemoryTable
 from bridge.app import Bridge, compose
 from bridge.core.answer import Reply
 from bridge.core.callback import normalise
-from bridge.core.keys import OperationRef, RegistrationRef, due_until, operation_partitions
+from bridge.core.keys import OperationRef, RegistrationRef, due_deliveries, due_operations, operation_partitions
 from bridge.core.operation import Verdict
 from bridge.core.outcome import Outcome, answered
 from bridge.core.registration import Registration
@@ -134,8 +134,9 @@ class Composed:
 
     def due(self) -> bool:
         """Tell whether anything is due."""
-        table, until = self.bridge.sweep.table, due_until(self.clock())
-        return any(table.range(name, "due:0", until, limit=1) for name in operation_partitions())
+        table, now = self.bridge.sweep.table, self.clock()
+        ranges = (due_deliveries(now), due_operations(now))
+        return any(table.range(name, *each, limit=1) for name in operation_partitions() for each in ranges)
 
     def sweep_later(self, by: timedelta = timedelta(hours=1)) -> None:
         """Sweep after so much time."""

@@ -25,7 +25,7 @@ from bridge.adapters.memory import MemoryTable
 from bridge.app import App
 from bridge.core.delivery import Call
 from bridge.core.errors import Misconfigured
-from bridge.core.keys import DueKind, due_at, due_until, operation_partitions
+from bridge.core.keys import due_at, due_deliveries, operation_partitions
 from bridge.core.outcome import Delivered, Outcome
 from bridge.core.transaction import Row, Transaction
 from bridge.core.wire import write_call
@@ -298,9 +298,9 @@ def _dead(pending: int) -> float:
 
 def _next_delivery(bridge: Composed) -> datetime | None:
     """Find when the next delivery is due."""
-    table, end = bridge.bridge.sweep.table, due_until(bridge.clock() + timedelta(days=14))
-    keys = [row.key for name in operation_partitions() for row in table.range(name, "due:0", end)]
-    return min((at for key in keys if f":{DueKind.DELIVER}:" in key and (at := due_at(key)) is not None), default=None)
+    table, bounds = bridge.bridge.sweep.table, due_deliveries(bridge.clock() + timedelta(days=14))
+    keys = [row.key for name in operation_partitions() for row in table.range(name, *bounds)]
+    return min((at for key in keys if (at := due_at(key)) is not None), default=None)
 
 
 def _address(number: int) -> str:

@@ -20,10 +20,11 @@ from bridge.api.compression import compressed
 from bridge.api.doorman import ByKey, ByToken, Doorman
 from bridge.api.fields import Terms
 from bridge.api.places import Places
-from bridge.api.problems import Problem, internal, misconfigured, refused_by_storage, unavailable, unreadable
+from bridge.api.problems import Problem, contended, internal, misconfigured, refused_by_storage, unavailable, unreadable
 from bridge.api.query import refuse_parameters
 from bridge.api.routes import Routes
 from bridge.claims import Claims
+from bridge.commit import Waits
 from bridge.core.callers import ANYBODY
 from bridge.core.errors import Contended, ForeignRow, Misconfigured, StorageRefused, StorageUnavailable
 from bridge.core.sealing import HeaderSeal
@@ -47,7 +48,9 @@ from bridge.sweeping.moving import Mover
 from bridge.sweeping.polls import Polls
 from bridge.sweeping.purges import Purges
 from bridge.sweeping.questions import Questions
+from bridge.sweeping.reading import Reader
 from bridge.sweeping.shares import MessageShares
+from bridge.waiting import WaitingCounter, WaitingLimit
 from bridge.world import World, real_pause, real_world
 
 #: One of the routes.
@@ -68,14 +71,17 @@ class Bridge:
 
 def compose(settings: Settings, world: World) -> Bridge:
     """Put the use cases together."""
+    waits = Waits(world.pause, world.chance)
     sources = {source.name: source for source in settings.sources}
     repair = Repair(table=world.table, clock=world.clock, token=world.token)
     dispatcher = Dispatcher(world.table, world.outbox, world.clock, world.token)
     register = Register(
         table=world.table,
         dispatcher=dispatcher,
+        waiting=WaitingLimit(world.table, world.clock, settings.waiting_limit),
         clock=world.clock,
         token=world.token,
+        waits=waits,
         sources=sources,
         retention=settings.retention,
         seal=HeaderSeal(settings.keyring),
@@ -86,13 +92,16 @@ def compose(settings: Settings, world: World) -> Bridge:
     show = Show(table=world.table, clock=world.clock, executor=world.readers, repair=repair)
     routes = Routes(
         use=register,
-        again=Redeliver(table=world.table, show=show, clock=world.clock, token=world.token, executor=world.readers),
+        again=Redeliver(
+            table=world.table, show=show, clock=world.clock, token=world.token, waits=waits, executor=world.readers
+        ),
         pings=Ping(
             table=world.table,
             courier=world.courier,
             keyring=settings.keyring,
             clock=world.clock,
             token=world.token,
+            waits=waits,
         ),
         show=show,
         overviews=Overview(
@@ -132,16 +141,27 @@ def _compose_deliver(settings: Settings, world: World, repair: Repair, dispatche
         seal=HeaderSeal(settings.keyring),
         hosts=HostLimiter(world.clock, random=world.chance, by_owner=settings.tenant is not None),
         clock=clock,
-        claims=Claims(table=table, clock=clock, token=token, repair=repair, recorder=recorder),
+        claims=Claims(
+            table=table,
+            clock=clock,
+            token=token,
+            waits=Waits(world.pause, world.chance),
+            repair=repair,
+            recorder=recorder,
+        ),
         recorder=recorder,
         pause=world.pause,
-        refill=Refill(table, enqueuer),
+        refill=Refill(
+            Reader(table=table, executor=world.senders, clock=clock, mover=mover),
+            enqueuer,
+        ),
         telemetry=world.telemetry,
     )
 
 
 def _compose_sweep(settings: Settings, world: World, show: Show, dispatcher: Dispatcher) -> Sweep:
-    mover = Mover(world.table, world.token)
+    mover, waits = Mover(world.table, world.token), Waits(world.pause, world.chance)
+    reader = Reader(table=world.table, executor=world.executor, clock=world.clock, mover=mover)
     shares = MessageShares()
     polls = Polls(
         table=world.table,
@@ -152,9 +172,10 @@ def _compose_sweep(settings: Settings, world: World, show: Show, dispatcher: Dis
         executor=world.executor,
         parallel=settings.sweep_threads,
         token=world.token,
+        waits=waits,
         sources={source.name: source for source in settings.sources},
         telemetry=world.telemetry,
-        laws=Laws(world.table, world.clock, world.token),
+        laws=Laws(world.table, world.clock, world.token, waits),
         shares=shares,
         polls_per_operation=settings.polls_per_operation,
         shortest_gap=settings.poll_interval,
@@ -168,6 +189,9 @@ def _compose_sweep(settings: Settings, world: World, show: Show, dispatcher: Dis
         executor=world.executor,
         enqueuer=Enqueuer(dispatcher=dispatcher, mover=mover, clock=world.clock, executor=world.executor),
         shares=shares,
+        meanwhile=Enqueuer(dispatcher=dispatcher, mover=mover, clock=world.clock, executor=world.senders),
+        counter=WaitingCounter(world.table, world.executor, world.clock, settings.waiting_limit),
+        reader=reader,
         polls=polls,
         purges=Purges(table=world.table, mover=mover, clock=world.clock, retention=settings.retention),
         budget=settings.sweep_budget,
@@ -192,6 +216,9 @@ def _storage_problem(error: StorageUnavailable | Contended) -> Problem:
     if isinstance(error, StorageRefused):
         log(Event.STORAGE_REFUSED, step="answer", code=error.code, error=str(error))
         return refused_by_storage(error)
+    if isinstance(error, Contended):
+        log(Event.CONTENDED, why=str(error))
+        return contended()
     log(Event.STORAGE, step="answer", error=str(error))
     return unavailable()
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 from typing import assert_never
 
-from bridge.commit import commit, commit_first, until_decided
+from bridge.commit import Waits, commit, commit_first, transact
 from bridge.core.callback import host_and_port
 from bridge.core.delivery import LEASE_NEEDED, Attempt, Bury, Call, Drop, answer_call
 from bridge.core.errors import ForeignRow
@@ -30,6 +30,8 @@ class Claims:
     clock: Clock
     #: Makes a random text that no other call makes.
     token: Callable[[], str]
+    #: Waits between the rounds of a step that others were faster at.
+    waits: Waits
     recorder: AttemptRecorder
     #: Puts due rows back that are missing.
     repair: Repair
@@ -39,7 +41,7 @@ class Claims:
         name = self.token()
         try:
             restore = partial(self.repair.restore, call.ref.operation)
-            claimed = until_decided(lambda: self._claim(call, name), missing=restore)
+            claimed = transact(lambda: self._claim(call, name), self.waits, missing=restore)
         except ForeignRow as error:
             log(Event.SET_ASIDE, registration=call.ref.public_id, why=str(error))
             return None
@@ -86,7 +88,7 @@ class Claims:
         tx = self.token()
         try:
             restore = partial(self.repair.restore, call.ref.operation)
-            until_decided(lambda: self._put_back(call, deferred, tx), missing=restore)
+            transact(lambda: self._put_back(call, deferred, tx), self.waits, missing=restore)
         except ForeignRow as error:
             log(Event.SET_ASIDE, registration=call.ref.public_id, why=str(error))
 

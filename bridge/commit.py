@@ -1,6 +1,7 @@
 """How the use cases do a step: commit, and find out what became of it where no reply came."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from bridge.core.errors import CommitUnknown, Conflict, ConflictKind, Contended
@@ -11,6 +12,9 @@ _T = TypeVar("_T")
 
 #: So often a step is decided again after somebody else was faster.
 _ROUNDS = 6
+
+#: The longest wait before the second round, in seconds; the later ones double.
+_FIRST_WAIT = 0.02
 
 #: And so often after a silence, which can take long.
 _UNKNOWN_ROUNDS = 2
@@ -48,14 +52,30 @@ def commit_first(table: Table, ways: Sequence[Transaction]) -> Mapping[str, str]
     return commit(table, last)
 
 
-def until_decided(step: Callable[[], _T], *, missing: Callable[[], object] = lambda: None) -> _T:
-    """Read and decide again as long as somebody else is faster.
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Makes the random waits between the rounds of a step that others were faster at."""
+
+    #: Waits, in seconds.
+    pause: Callable[[float], None]
+    #: A number in [0, 1).
+    chance: Callable[[], float]
+
+    def before(self, number: int) -> None:
+        """Wait before round `number`, counted from 0: nothing, then a random part of 20 ms, doubling."""
+        if number:
+            self.pause(_FIRST_WAIT * 2 ** (number - 1) * self.chance())
+
+
+def transact(step: Callable[[], _T], waits: Waits, *, missing: Callable[[], object] = lambda: None) -> _T:
+    """Read, decide and commit, in rounds, as long as others are faster. Writers that met once wait apart.
 
     Calls `missing` after a conflict about a row that is not there: it can be a due row that was deleted. Raises
-    Contended after a few rounds, StorageUnavailable if storage does not answer.
+    Contended after the last round (0.6 s of waits at most), StorageUnavailable if storage does not answer.
     """
     unknown = 0
-    for _ in range(_ROUNDS):
+    for number in range(_ROUNDS):
+        waits.before(number)
         try:
             return step()
         except Conflict as conflict:

@@ -43,7 +43,9 @@ class Event(StrEnum):
     ASKED = "source.asked"
     THROTTLED = "source.throttled"
     DENIED = "source.denied"
+    UNREACHABLE = "source.unreachable"
     UNKNOWN_STATUS = "source.unknown-status"
+    CLOCK_AHEAD = "clock.ahead"
     FINISHED = "operation.finished"
     PURGED = "operation.purged"
     SWEPT = "sweep.finished"
@@ -59,6 +61,7 @@ class Event(StrEnum):
     QUEUE = "queue.unavailable"
     STORAGE = "storage.unavailable"
     STORAGE_REFUSED = "storage.refused"
+    CONTENDED = "storage.contended"
     SET_ASIDE = "row.set-aside"
     REFUSED = "caller.refused"
     NO_KEYS = "keys.unavailable"
@@ -71,7 +74,9 @@ _LEVELS = {
     Event.UNOPENED: logging.ERROR,
     Event.THROTTLED: logging.WARNING,
     Event.DENIED: logging.ERROR,
+    Event.UNREACHABLE: logging.WARNING,
     Event.UNKNOWN_STATUS: logging.WARNING,
+    Event.CLOCK_AHEAD: logging.WARNING,
     Event.BURIED: logging.WARNING,
     Event.RESTORED: logging.WARNING,
     Event.DELETED: logging.WARNING,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bridge.commit import commit, until_decided
+from bridge.commit import Waits, commit, transact
 from bridge.core.callback import host_and_port, origin_of
 from bridge.core.keys import PINGS_KEY, PINGS_PARTITION
 from bridge.core.message import Format, Message, ping
@@ -50,6 +50,8 @@ class Ping:
     clock: Clock
     #: Makes a random text that no other call makes.
     token: Callable[[], str]
+    #: Waits between the rounds of a step that others were faster at.
+    waits: Waits
 
     def ping(self, callback_url: str, format: Format, *, owner: str) -> Pinged | TooSoon:  # noqa: A002 - JSON's name
         """Send one ping to a normalised URL, if the minute has one left.
@@ -57,7 +59,7 @@ class Ping:
         Raises StorageUnavailable and Contended before anything is sent.
         """
         nonce = self.token()
-        wait = until_decided(lambda: self._take(nonce))
+        wait = transact(lambda: self._take(nonce), self.waits)
         if wait is not None:
             return TooSoon(wait)
         begun, origin = self.clock(), origin_of(callback_url)

@@ -12,10 +12,13 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from contextvars import copy_context
 from operator import itemgetter
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from bridge.log import Line, lines_to, log
+
+#: Seconds without a result after which the thread that takes the results does something else.
+_IDLE_AFTER = 1.0
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -28,11 +31,13 @@ def imap_unordered(
     *,
     parallel: int | None = None,
     while_: Callable[[], bool] = lambda: True,
+    idle: Callable[[], None] | None = None,
 ) -> Generator[_Result]:
     """Call `function` for each item, begun in order, and yield the results as they come.
 
     At most `parallel` calls run at once: without it, as many as the pool has threads. None is begun once `while_`
-    returns False, or once the iterator is closed. The iterator ends after the last running call, and then raises the
+    returns False, or once the iterator is closed. `idle` is called by the thread that takes the results, each time
+    that it has waited a second for one. The iterator ends after the last running call, and then raises the
     exception of a call.
     """
     waiting, done = deque(items), SimpleQueue[tuple[_Result] | Line | None]()
@@ -53,7 +58,7 @@ def imap_unordered(
 
     count = len(waiting) if parallel is None else min(parallel, len(waiting))
     workers = [executor.submit(copy_context().run, work) for _ in range(count)]  # with the deadline of the request
-    results = _results(done, count)
+    results = _results(done, count, idle)
     try:
         for result in results:  # noqa: UP028 - a closed iterator goes on with `results` below
             yield result
@@ -85,10 +90,18 @@ def map_in_order(executor: Executor, function: Callable[[_Item], _Result], items
     return [result for _, result in sorted(results.items(), key=itemgetter(0))]
 
 
-def _results(done: "SimpleQueue[tuple[_Result] | Line | None]", workers: int) -> Iterator[_Result]:
+def _results(
+    done: "SimpleQueue[tuple[_Result] | Line | None]", workers: int, idle: Callable[[], None] | None
+) -> Iterator[_Result]:
     """Yield the results of so many workers, and write the lines between them."""
     while workers:
-        match done.get():
+        try:
+            found = done.get(timeout=None if idle is None else _IDLE_AFTER)
+        except Empty:
+            if idle is not None:
+                idle()
+            continue
+        match found:
             case None:
                 workers -= 1
             case Line(event=event, fields=fields):

@@ -12,7 +12,7 @@ from functools import partial
 from itertools import islice
 from urllib.parse import urlsplit
 
-from bridge.commit import commit, until_decided
+from bridge.commit import Waits, commit, transact
 from bridge.core.callback import DEFAULT_PORTS, host_and_port, origin_of
 from bridge.core.cursor import Cursor
 from bridge.core.errors import BridgeError, ForeignRow
@@ -81,6 +81,8 @@ class Redeliver:
     clock: Clock
     #: Makes a random text that no other call makes.
     token: Callable[[], str]
+    #: Waits between the rounds of a step that others were faster at.
+    waits: Waits
     #: Runs the steps, some at once.
     executor: Executor
 
@@ -130,7 +132,7 @@ class Redeliver:
         ref, wait = one
         tx = self.token()
         try:
-            is_begun = until_decided(lambda: self._try_to_begin(ref, now, wait, tx))
+            is_begun = transact(lambda: self._try_to_begin(ref, now, wait, tx), self.waits)
         except ForeignRow as error:
             log(Event.SET_ASIDE, registration=ref.public_id, why=str(error))
             return False

@@ -10,7 +10,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TypeVar
 
-from bridge.commit import commit, until_decided
+from bridge.commit import Waits, commit, transact
 from bridge.core.callback import host_and_port
 from bridge.core.delivery import open_call
 from bridge.core.errors import CommitUnknown, Conflict
@@ -31,6 +31,7 @@ from bridge.log import Event, log
 from bridge.ports import Table
 from bridge.repair import Repair
 from bridge.telemetry import Step, Telemetry
+from bridge.waiting import WaitingLimit
 
 _T = TypeVar("_T")
 
@@ -78,6 +79,13 @@ class TooManyRuns:
 
 
 @dataclass(frozen=True, slots=True)
+class TooManyWaiting:
+    """The owner has as many registrations that wait as it can have."""
+
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
     """Done, or it had been so already."""
 
@@ -92,7 +100,7 @@ class NoMessage:
     """There is nothing yet that could be delivered again."""
 
 
-Registered = Created | Existing | Differs | Unreadable | TooMany | TooManyRuns
+Registered = Created | Existing | Differs | Unreadable | TooMany | TooManyRuns | TooManyWaiting
 
 _NO_HEADERS = OwnHeaders()
 
@@ -106,6 +114,8 @@ class Register:
     clock: Clock
     #: Makes a random text that no other call makes.
     token: Callable[[], str]
+    #: Waits between the rounds of a step that others were faster at.
+    waits: Waits
     sources: Mapping[str, Source]
     #: How long an operation is kept after its end.
     retention: timedelta
@@ -116,6 +126,8 @@ class Register:
     telemetry: Telemetry
     #: Puts due rows back that are missing.
     repair: Repair
+    #: Says whether an owner may register more.
+    waiting: WaitingLimit
 
     def register(self, wish: Registration, headers: OwnHeaders = _NO_HEADERS) -> Registered:
         """Let `wish` wait for its operation, or deliver at once if that has ended.
@@ -131,6 +143,8 @@ class Register:
         ) as span:
             result = self._registered(replace(wish, tx=self.token(), traceparent=span.traceparent), headers)
         if isinstance(result, Created):
+            if result.registration.state is State.WAITING:
+                self.waiting.note(wish.owner)
             state = result.registration.state.value
             log(Event.REGISTERED, registration=wish.ref.public_id, to=host_and_port(wish.callback_url), state=state)
         return result
@@ -138,27 +152,29 @@ class Register:
     def cancel(self, ref: RegistrationRef) -> Accepted | NotFound:
         """Give up on a callback: no further attempt is begun. What has ended stays as it is."""
         tx = self.token()
-        return self._until_decided(lambda: self._cancel(ref, tx), ref)
+        return self._transact(lambda: self._cancel(ref, tx), ref)
 
     def redeliver(self, ref: RegistrationRef) -> Accepted | NotFound | NoMessage | TooManyRuns:
         """Begin another run of the same message; nothing to do where one is on its way."""
         tx = self.token()
-        return self._until_decided(lambda: self._redeliver(ref, tx), ref)
+        return self._transact(lambda: self._redeliver(ref, tx), ref)
 
     def _registered(self, wish: Registration, headers: OwnHeaders) -> Registered:
+        if self.waiting.is_reached(wish.owner):
+            return self._transact(lambda: self._register_known(wish, headers, may_wait=False), wish.ref)
         try:
             return self._register_new(wish, headers)
         except (Conflict, CommitUnknown):
-            return self._until_decided(lambda: self._register_known(wish, headers), wish.ref)
+            return self._transact(lambda: self._register_known(wish, headers), wish.ref)
 
     def _register_new(self, wish: Registration, headers: OwnHeaders) -> Created:
         sealed = self.seal.sealed(wish, headers, nonce=self.nonce())
         return self._join(registering.register_new(sealed, wish.life))
 
-    def _register_known(self, wish: Registration, headers: OwnHeaders) -> Registered:
+    def _register_known(self, wish: Registration, headers: OwnHeaders, *, may_wait: bool = True) -> Registered:  # noqa: PLR0911 - one for each outcome
         family = self._family(wish.ref)
         if family is None:
-            return self._register_new(wish, headers)
+            return self._register_new(wish, headers) if may_wait else TooManyWaiting(self.waiting.limit or 0)
         before = family.get(wish.ref)
         if before is None and family.size >= MAX_REGISTRATIONS:
             return TooMany()
@@ -172,6 +188,8 @@ class Register:
         wait = before.record.wait_for_run(self.clock()) if before is not None and news is not None else None
         if wait is not None:  # a new life would begin with another run at once
             return TooManyRuns(wait)
+        if news is None and not may_wait:
+            return TooManyWaiting(self.waiting.limit or 0)
         life = wish.life if before is None else before.record.next_life(wish.life)
         sealed = self.seal.sealed(replace(wish, life=life), headers, nonce=self.nonce())
         return self._join(registering.register_further(family, sealed, self.clock(), news))
@@ -238,8 +256,8 @@ class Register:
         if call is not None:
             self.dispatcher.send(call)
 
-    def _until_decided(self, step: Callable[[], _T], ref: RegistrationRef) -> _T:
-        return until_decided(step, missing=partial(self.repair.restore, ref.operation))
+    def _transact(self, step: Callable[[], _T], ref: RegistrationRef) -> _T:
+        return transact(step, self.waits, missing=partial(self.repair.restore, ref.operation))
 
     def _family(self, ref: RegistrationRef) -> Family | None:
         """Read an operation with its registrations; a due row that is missing is put back first."""

@@ -39,6 +39,9 @@ from bridge.setting_kinds import (
 #: The setting that says how callers are told apart, and the value by which each is known by a token.
 AUTH, BY_TOKEN = "BRIDGE_AUTH", "entra"
 
+#: Registrations of one owner that may wait, if callers are told apart and no setting says otherwise.
+DEFAULT_MAX_WAITING = 10_000
+
 _MISSING = {
     "BRIDGE_SIGNING_KEYS": f"is not set; {MAKE_KEY}",
     "BRIDGE_POLL_SCHEDULE": "is not set, and the timer does not tick without it: */10 * * * * *",
@@ -93,6 +96,7 @@ class Settings(BaseModel):
         seconds=45
     )
     sweep_threads: Annotated[int, Field(alias="BRIDGE_SWEEP_THREADS", ge=1, le=64)] = 16
+    max_waiting: Annotated[int | None, Field(alias="BRIDGE_MAX_WAITING_PER_OWNER", ge=1, le=1_000_000)] = None
     allow_http: Annotated[bool, Field(alias="BRIDGE_CALLBACK_ALLOW_HTTP")] = False
     allowed_networks: Annotated[Networks, Field(alias="BRIDGE_CALLBACK_ALLOWED_NETWORKS")] = ()
     refused_networks: Annotated[Networks, Field(alias="BRIDGE_CALLBACK_REFUSED_NETWORKS")] = ()
@@ -135,6 +139,11 @@ class Settings(BaseModel):
         if self.auth_tenant is None or self.auth_audience is None:
             raise Misconfigured(_lack_of_tenant({AUTH: BY_TOKEN}))
         return Tenant(id=self.auth_tenant, audience=self.auth_audience, authority=self.auth_authority)
+
+    @property
+    def waiting_limit(self) -> int | None:
+        """How many registrations of one owner may wait; None if nothing limits them, as all share one owner."""
+        return DEFAULT_MAX_WAITING if self.max_waiting is None and self.auth == BY_TOKEN else self.max_waiting
 
     @property
     def keyring(self) -> Keyring:

@@ -7,12 +7,14 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from bridge.core.attempt import AttemptRecord
-from bridge.core.budget import Budget
+from bridge.core.budget import Budget, clamped
 from bridge.core.cursor import Cursor
+from bridge.core.delivery import CLOCK_SKEW
 from bridge.core.errors import ForeignRow
 from bridge.core.family import Family
 from bridge.core.index import IndexEntry
 from bridge.core.keys import (
+    HEARTBEAT_KEY,
     KEPT_ATTEMPTS,
     LAW_PREFIX,
     PARTITION_COUNT,
@@ -21,8 +23,11 @@ from bridge.core.keys import (
     RegistrationRef,
     after,
     due_at,
+    due_deliveries,
+    due_operations,
     operation_partitions,
     registration_of,
+    source_key,
 )
 from bridge.core.law import Law
 from bridge.core.operation import Operation
@@ -79,6 +84,8 @@ class Status:
     """How the bridge is."""
 
     last_sweep_at: datetime | None
+    #: Which times of which rows of the sources lie ahead, and are shown as corrected.
+    clocks_ahead: Mapping[str, Sequence[str]]
     #: When the row that has waited longest past its time was due; None if none has.
     oldest_overdue_at: datetime | None
     #: By state, up to COUNTED.
@@ -198,11 +205,19 @@ class Show:
         now, sources = self.clock(), read_sources(self.table)
         firsts = map_in_order(self.executor, self._first_due, operation_partitions())
         overdue = [at for at in firsts if at is not None and at < now]
+        last, known, ahead = last_beat(sources), dict[str, Budget](), dict[str, Sequence[str]]()
+        if last is not None and last > now + CLOCK_SKEW:
+            last, ahead[HEARTBEAT_KEY] = now + CLOCK_SKEW, ["at"]
+        for name, stored_budget in budgets(sources).items():
+            known[name], wrong = clamped(stored_budget, now)
+            if wrong:
+                ahead[source_key(name)] = wrong
         return Status(
-            last_sweep_at=last_beat(sources),
+            last_sweep_at=last,
+            clocks_ahead=ahead,
             oldest_overdue_at=min(overdue, default=None),
             counts=dict(zip(State, map_in_order(self.executor, self._count, State), strict=True)),
-            budgets=budgets(sources),
+            budgets=known,
             queue=queue_problem(sources),
             laws=laws(sources),
         )
@@ -216,8 +231,11 @@ class Show:
         return list(_readable(rows[-KEPT_ATTEMPTS:], lambda row: decode(AttemptRecord, ref, row.values)))
 
     def _first_due(self, partition: str) -> datetime | None:
-        rows = self.table.range(partition, "due:0", "due:9", limit=_FIRST_DUE, columns=["v"])
-        return next((at for at in (due_at(row.key) for row in rows) if at is not None), None)
+        now = self.clock()
+        ranges = (due_deliveries(now), due_operations(now))
+        firsts = [self.table.range(partition, *each, limit=_FIRST_DUE, columns=["v"]) for each in ranges]
+        found = (next((at for row in rows if (at := due_at(row.key)) is not None), None) for rows in firsts)
+        return min((at for at in found if at is not None), default=None)
 
     def waiting(self) -> int:
         """Count the registrations that wait, up to one more than COUNTED; raises StorageUnavailable."""

@@ -10,12 +10,14 @@ A due row is the token of its step: each step takes it away under its ETag, so o
 through. What is left when the time budget ends is due at the next sweep.
 """
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bridge.core.errors import StorageRefused, StorageUnavailable
+from bridge.core.keys import operation_partitions
 from bridge.core.times import Clock
 from bridge.core.transaction import Row
 from bridge.dispatch import Dispatcher
@@ -26,9 +28,13 @@ from bridge.sweeping.enqueueing import Enqueuer
 from bridge.sweeping.heartbeat import beat, is_beat_due, last_checked, read_sources
 from bridge.sweeping.polls import Polls
 from bridge.sweeping.purges import Purges
-from bridge.sweeping.reading import read_all_due
+from bridge.sweeping.reading import Reader, first_due
 from bridge.sweeping.shares import MessageShares
 from bridge.telemetry import Metric, Telemetry
+from bridge.waiting import WaitingCounter
+
+#: Deliveries that fall due while polls run are looked for this often.
+_MEANWHILE = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +46,13 @@ class Sweep:
     executor: Executor
     dispatcher: Dispatcher
     enqueuer: Enqueuer
+    #: Sends while polls run, in threads that no poll has.
+    meanwhile: Enqueuer
     #: Messages of the present sweep, by host.
     shares: MessageShares
+    reader: Reader
+    #: Counts the registrations of each owner that wait.
+    counter: WaitingCounter
     polls: Polls
     purges: Purges
     #: No poll is begun after this much time.
@@ -58,14 +69,21 @@ class Sweep:
         until = began + self.budget
         self.dispatcher.prepare()
         self.shares.begin()
-        due = read_all_due(self.table, self.executor, began)
+        deliveries = self.reader.deliveries(began)
         sources = self._sources()
         beaten = sources is not None and self._beat(sources, began)
-        enqueued = self.enqueuer.enqueue(due.deliveries, self.shares, until)
-        counts = self.polls.run(due.polls, sources or (), until=until)
+        enqueued = self.enqueuer.enqueue(deliveries, self.shares, until)
+        runs = self.polls.begin(sources or ())
+        due = self.reader.operations(began, runs.room, until=until)
+        enqueued += self.enqueuer.enqueue(due.deliveries, self.shares, until)
+        meanwhile = Meanwhile(self, until)
+        self.counter.saw(len(due.polls))
+        counts = self.polls.run(due.polls, runs, until=until, meanwhile=meanwhile.enqueue)
         purged = self.purges.run(due.purges, until=until)
-        overdue = (began - (due.oldest or began)) // timedelta(seconds=1)
-        worth_a_line = beaten or enqueued or due.polls or purged
+        enqueued += meanwhile.enqueued
+        oldest = min((at for at in (due.oldest, first_due(deliveries)) if at is not None), default=began)
+        overdue = (began - oldest) // timedelta(seconds=1)
+        worth_a_line = beaten or enqueued or due.polls or purged or due.postponed
         log(
             Event.SWEPT if worth_a_line else Event.IDLE,
             enqueued=enqueued,
@@ -75,10 +93,13 @@ class Sweep:
             faults=counts.faults,
             left=counts.left,
             purged=purged,
+            postponed=due.postponed,
             overdue=overdue,
             ms=(self.clock() - began) // timedelta(milliseconds=1),
         )
         self.telemetry.measure(Metric.OVERDUE, overdue)
+        if beaten:
+            self.counter.count()
         if beaten and self.telemetry.is_on:  # once a minute: it costs a read of each partition
             self._measure_waiting()
 
@@ -106,3 +127,31 @@ class Sweep:
         except StorageUnavailable as error:
             log(Event.STORAGE, step="read sources", error=str(error))
         return None
+
+    def enqueue_meanwhile(self, until: datetime) -> int:
+        """Send what has fallen due since the sweep began. The reads take one after the other: no thread may be free."""
+        now = self.clock()
+        due = [each for name in operation_partitions() for each in self.reader.deliveries_of(now, name)]
+        return self.meanwhile.enqueue(due, self.shares, until) if due else 0
+
+
+class Meanwhile:
+    """Sends the deliveries that fall due while polls run. Called often, from several threads, it acts now and then."""
+
+    def __init__(self, sweep: Sweep, until: datetime) -> None:
+        self._sweep = sweep
+        self._until = until
+        self._at = sweep.clock() + _MEANWHILE
+        self._lock = threading.Lock()
+        #: How many messages were sent.
+        self.enqueued = 0
+
+    def enqueue(self) -> None:
+        """Send what is due, if a while has passed since this was last done and no other thread is at it."""
+        if self._sweep.clock() < self._at or not self._lock.acquire(blocking=False):
+            return
+        try:
+            self._at = self._sweep.clock() + _MEANWHILE
+            self.enqueued += self._sweep.enqueue_meanwhile(self._until)
+        finally:
+            self._lock.release()

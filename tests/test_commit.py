@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
-from bridge.commit import until_decided
+from bridge.commit import Waits, transact
 from bridge.core.errors import CommitUnknown, Conflict, ConflictKind, Contended
 
 STALE = Conflict(ConflictKind.STALE, 0)
 SILENCE = CommitUnknown("no reply")
+NO_WAITS = Waits(lambda _: None, lambda: 0.0)
 
 
 def played(*outcomes: Exception | str) -> tuple[Callable[[], str], list[Exception | str]]:
@@ -29,7 +30,7 @@ def test_a_step_is_decided_again_until_it_is_done(before: tuple[Exception, ...])
     """Five times because others were faster, and once of these because no reply came."""
     step, left = played(*before, "done")
 
-    assert until_decided(step) == "done"
+    assert transact(step, NO_WAITS) == "done"
     assert left == []
 
 
@@ -38,7 +39,7 @@ def test_others_that_are_faster_again_and_again_end_it() -> None:
     step, left = played(*[STALE] * 6, "never")
 
     with pytest.raises(Contended, match=r"^the same rows were changed by others again and again$"):
-        until_decided(step)
+        transact(step, NO_WAITS)
 
     assert left == ["never"]
 
@@ -48,6 +49,23 @@ def test_a_second_silence_ends_it() -> None:
     step, left = played(SILENCE, STALE, SILENCE, "never")
 
     with pytest.raises(CommitUnknown):
-        until_decided(step)
+        transact(step, NO_WAITS)
 
     assert left == ["never"]
+
+
+def test_writers_that_met_wait_apart_before_they_decide_again() -> None:
+    waited: list[float] = []
+    step, _ = played(*[STALE] * 5, "done")
+
+    transact(step, Waits(waited.append, lambda: 0.5))
+
+    assert waited == [0.01, 0.02, 0.04, 0.08, 0.16]
+
+
+def test_a_step_that_nobody_met_waits_for_nothing() -> None:
+    waited: list[float] = []
+
+    transact(lambda: "done", Waits(waited.append, lambda: 0.5))
+
+    assert waited == []

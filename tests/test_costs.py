@@ -34,8 +34,8 @@ def counted(azurite: Azurite) -> Iterator[tuple[Stage, Counter[str]]]:
         client.delete_table()
 
 
-def test_an_idle_sweep_reads_nine_times(counted: tuple[Stage, Counter[str]]) -> None:
-    """One query a partition and one for the sources; a heartbeat once a minute."""
+def test_an_idle_sweep_is_sixteen_queries_and_one_read(counted: tuple[Stage, Counter[str]]) -> None:
+    """Two queries a partition, and one read of the sources; a heartbeat once a minute."""
     bridge, requests = counted
     bridge.sweep()
     requests.clear()
@@ -44,7 +44,7 @@ def test_an_idle_sweep_reads_nine_times(counted: tuple[Stage, Counter[str]]) -> 
         bridge.clock.advance(10)
         bridge.sweep()
 
-    assert requests == {"GET": 45}
+    assert requests == {"GET": 5 * (16 + 1)}
 
 
 def test_a_new_registration_is_one_request(counted: tuple[Stage, Counter[str]]) -> None:
@@ -70,7 +70,7 @@ def test_a_further_registration_is_three_requests(counted: tuple[Stage, Counter[
 def test_a_terminal_operation_and_its_callback_are_five_requests_and_one_message(
     counted: tuple[Stage, Counter[str]],
 ) -> None:
-    """Beside the sweep's nine reads and its reservation: read and end it; read, claim and record."""
+    """Beside the seventeen reads of the sweep and its reservation: read and end it; read, claim and record."""
     bridge, requests = counted
     bridge.sweep()
     bridge.register()
@@ -80,7 +80,7 @@ def test_a_terminal_operation_and_its_callback_are_five_requests_and_one_message
     bridge.sweep()
     messages = bridge.deliver_all()
 
-    assert requests == {"GET": 9 + 2, "POST": 1 + 3}
+    assert requests == {"GET": 17 + 2, "POST": 1 + 3}
     assert messages == 1
 
 
@@ -97,7 +97,7 @@ def test_a_poll_that_finds_nothing_new_is_a_tenth_of_a_request_at_most(
     bridge.sweep()
 
     assert len(bridge.upstream.asked) == 1000
-    assert requests.total() - 9 <= 100
+    assert requests.total() - 17 <= 100
 
 
 class Witness(MemoryTable):

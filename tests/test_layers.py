@@ -30,6 +30,7 @@ ALLOWED = {
     "bridge.commit": {"bridge.core", "bridge.ports", "bridge.log"},
     "bridge.dispatch": {"bridge.core", "bridge.ports", "bridge.log", "bridge.commit"},
     "bridge.repair": {"bridge.core", "bridge.ports", "bridge.log", "bridge.commit"},
+    "bridge.waiting": {"bridge.core", "bridge.ports", "bridge.log", "bridge.pool"},
     "bridge.sweeping": {
         "bridge.dispatch",
         "bridge.sweeping",
@@ -48,6 +49,7 @@ ALLOWED = {
         "bridge.log",
         "bridge.commit",
         "bridge.repair",
+        "bridge.waiting",
     },
     "bridge.ping": {"bridge.core", "bridge.ports", "bridge.log", "bridge.commit"},
     "bridge.redeliver": {
@@ -90,6 +92,7 @@ ALLOWED = {
         "bridge.pool",
         "bridge.commit",
         "bridge.sweeping",
+        "bridge.waiting",
     },
     "bridge.show": {
         "bridge.core",

@@ -41,6 +41,7 @@ SWEPT = {
     "faults": 0,
     "left": 0,
     "purged": 0,
+    "postponed": 0,
     "overdue": 0,
     "ms": 0,
 }

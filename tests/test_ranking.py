@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from bridge.commit import Waits
 from bridge.core.answer import Pending, Terminal
 from bridge.core.due import DuePoll, Token
 from bridge.core.keys import LAW_PREFIX, SOURCES_PARTITION, OperationRef, after
@@ -32,7 +33,7 @@ def due(each: Watch) -> DuePoll:
 @pytest.fixture
 def laws(bridge: Stage) -> Laws:
     """Know a group whose operations end after a minute, and another whose operations end after an hour."""
-    learnt = Laws(bridge.memory, bridge.clock, bridge.world.token)
+    learnt = Laws(bridge.memory, bridge.clock, bridge.world.token, Waits(lambda _: None, lambda: 0.5))
     for group, seconds in (("short", 60), ("long", 3600)):
         for number in range(30):
             ref = OperationRef("default", f"{group}-{number}")

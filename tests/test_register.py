@@ -12,6 +12,7 @@ from bridge.core.operation import Verdict
 from bridge.core.registration import State
 from bridge.register import Accepted, Created, Differs, Existing, NoMessage, NotFound, TooMany
 from tests.support.flaky import flaky
+from tests.support.http import Client
 from tests.support.world import NOON, Stage
 
 HOOK = "https://receiver.example.com/hook"
@@ -407,3 +408,47 @@ def test_metadata_reaches_the_receiver(bridge: Stage) -> None:
     bridge.deliver_all()
 
     assert json.loads(bridge.courier.posted[0].body)["data"]["metadata"] == {"video": "Grüße"}
+
+
+@pytest.mark.parametrize("delivered", [True, False])
+def test_registering_an_expired_registration_again_begins_a_new_life(bridge: Stage, delivered: bool) -> None:
+    """The upstream ended after the bridge had given up: its end comes with another `webhook-id`."""
+    [ref] = bridge.register()
+    bridge.clock.advance(timedelta(hours=24, seconds=1))
+    bridge.sweep()
+    if delivered:
+        bridge.deliver_all()
+    assert bridge.registration(ref).verdict is Verdict.EXPIRED
+    former = bridge.registration(ref).message_id
+
+    result = bridge.bridge.routes.use.register(bridge.wish())
+
+    assert isinstance(result, Created)
+    assert bridge.registration(ref).state is State.WAITING
+    assert bridge.due_keys() == ["poll:default:operation-1"]
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.clock.advance(10)
+    bridge.sweep()
+    bridge.deliver_all()
+    assert (bridge.registration(ref).state, bridge.registration(ref).verdict) == (State.DELIVERED, Verdict.SUCCEEDED)
+    assert bridge.registration(ref).message_id != former
+    ids = [each.headers["webhook-id"] for each in bridge.courier.posted]
+    assert ids[-1] == bridge.registration(ref).message_id
+    assert len(set(ids)) == (2 if delivered else 1)
+
+
+def test_registering_what_the_upstream_ended_again_finds_it(bridge: Stage) -> None:
+    bridge.register()
+    bridge.upstream.tell("operation-1", "Failed")
+    bridge.sweep()
+
+    assert isinstance(bridge.bridge.routes.use.register(bridge.wish()), Existing)
+
+
+def test_an_expired_registration_is_answered_201_again(bridge: Stage) -> None:
+    client, body = Client.of(bridge), {"operationId": "operation-1", "callbackUrl": "https://receiver.example.com/hook"}
+    client.register(body)
+    bridge.clock.advance(timedelta(hours=25))
+    bridge.sweep()
+
+    assert client.register(body).status == 201

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from bridge.commit import Waits
 from bridge.core.answer import Absent, Answer, Denied, Fault, Pending, Refused, Terminal, Throttled
 from bridge.core.budget import Budget
 from bridge.core.keys import SOURCES_PARTITION, source_key
@@ -16,13 +17,14 @@ from tests.support.world import Stage
 DENIED = Denied("HTTP 401")
 THROTTLED = Throttled("HTTP 429", timedelta(seconds=90))
 SECOND = timedelta(seconds=1)
+WAITS = Waits(lambda _: None, lambda: 0.5)
 
 
 def run(bridge: Stage) -> SourceRun:
     """Begin with what is written of the source."""
     row = bridge.memory.get(SOURCES_PARTITION, source_key("default"))
     [source] = bridge.settings.sources
-    return SourceRun(bridge.memory, source, row, bridge.clock, bridge.world.token, telemetry=OFF)
+    return SourceRun(bridge.memory, source, row, bridge.clock, bridge.world.token, telemetry=OFF, waits=WAITS)
 
 
 def written(bridge: Stage) -> Budget:

@@ -177,7 +177,8 @@ class Source(TypedDict):
     stoppedUntil: Annotated[Moment | None, Field(description="It said 429; nobody asks before this.")]
     price: Annotated[float, Field(ge=1, description="What a request is held to cost: it rises while more is due.")]
     pausedUntil: Annotated[Moment | None, Field(description="It did not take the credential; nobody asks before this.")]
-    problem: Annotated[str | None, Field(description="What it said of the credential.")]
+    unreachableSince: Annotated[Moment | None, Field(description="Nothing but faults has come since then.")]
+    problem: Annotated[str | None, Field(description="What it said of the credential, or its last fault.")]
     advice: Annotated[str | None, Field(description="What to do about it.")]
 
 
@@ -195,10 +196,18 @@ class Queue(TypedDict):
     since: Annotated[Moment | None, Field(description="The first failure in a row.")]
 
 
+class ClockAhead(TypedDict):
+    """A row with times that lie ahead: the clock of an instance is, or was, wrong."""
+
+    row: Annotated[str, Field(description="`heartbeat`, or `source:` and the name of a source.")]
+    columns: Annotated[list[str], Field(description="Which of its times; they are shown as corrected.")]
+
+
 class Status(TypedDict):
     """How the bridge is."""
 
     lastSweepAt: Annotated[Moment | None, Field(description="To the minute.")]
+    clocksAhead: Annotated[list[ClockAhead], Field(description="Empty if the clocks of the instances agree.")]
     oldestOverdueAt: Annotated[Moment | None, Field(description="When what has waited longest past its time was due.")]
     registrations: Annotated[dict[State, Count], Field(description="By state.")]
     queue: Queue

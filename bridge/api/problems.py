@@ -72,7 +72,7 @@ def not_found(what: str) -> Problem:
 
 
 def unavailable() -> Problem:
-    """Ask the client to come back: storage does not answer, or is contended for."""
+    """Ask the client to come back: storage does not answer."""
     return Problem(
         503,
         "StorageUnavailable",
@@ -101,6 +101,16 @@ def too_busy() -> Problem:
     )
 
 
+def contended() -> Problem:
+    """Ask the client to come back: others changed the same rows in every round."""
+    return Problem(
+        503,
+        "Contended",
+        "Other requests changed the same operation again and again. Nothing is lost: send the same request again.",
+        headers={"Retry-After": "1"},
+    )
+
+
 def unreadable() -> Problem:
     """Ask the client to come back when a version that can read the rows is running."""
     return Problem(
@@ -123,6 +133,12 @@ def too_many_runs(wait: timedelta) -> Problem:
     seconds = max(1, math.ceil(wait.total_seconds()))
     message = f"A registration has at most {RUNS_AN_HOUR} further runs of attempts in an hour."
     return Problem(429, "TooManyRuns", message, target="id", headers={"Retry-After": str(seconds)})
+
+
+def too_many_waiting(limit: int) -> Problem:
+    """Ask the client to come back when some of its operations have ended."""
+    message = f"{limit} of your registrations wait for their operations, and no more may at a time."
+    return Problem(429, "TooManyWaiting", message, headers={"Retry-After": "60"})
 
 
 def misconfigured(error: Misconfigured | None) -> Problem:

@@ -13,7 +13,7 @@ from bridge.api.body import read_registration
 from bridge.api.caching import cacheable, uncached, web_page
 from bridge.api.fields import Terms
 from bridge.api.orders import read_order, read_ping, redelivery_filter
-from bridge.api.problems import Problem, for_admins, not_found, too_many_pings, too_many_runs
+from bridge.api.problems import Problem, for_admins, not_found, too_many_pings, too_many_runs, too_many_waiting
 from bridge.api.query import (
     ListQuery,
     read_callback_url,
@@ -47,6 +47,7 @@ from bridge.register import (
     Register,
     TooMany,
     TooManyRuns,
+    TooManyWaiting,
     Unreadable,
 )
 from bridge.show import Show, Shown
@@ -71,7 +72,7 @@ class Routes:
     #: Who calls: the one request that this object is for.
     caller: Caller
 
-    def register(self, request: func.HttpRequest) -> func.HttpResponse:
+    def register(self, request: func.HttpRequest) -> func.HttpResponse:  # noqa: C901 - one case for each outcome
         """Answer `POST /api/registrations`."""
         refuse_parameters(request)
         now = self.clock()
@@ -95,6 +96,8 @@ class Routes:
             case Unreadable(why=why):
                 message = f"This callback is registered for this operation with headers that cannot be read: {why}."
                 raise Problem(409, "HeadersUnreadable", message, target="headers")
+            case TooManyWaiting(limit=limit):
+                raise too_many_waiting(limit)
             case TooMany():
                 message = f"An operation has at most {MAX_REGISTRATIONS} registrations."
                 raise Problem(409, "TooManyRegistrations", message, target="operationId")

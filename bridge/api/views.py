@@ -3,12 +3,13 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import TypedDict
 
 from bridge.api import answers, overview_answers
 from bridge.core.attempt import AttemptRecord
 from bridge.core.budget import Budget
 from bridge.core.family import Family
-from bridge.core.hints import QUEUE, of_denial
+from bridge.core.hints import QUEUE, of_denial, of_poll
 from bridge.core.history import Hour
 from bridge.core.index import IndexEntry
 from bridge.core.keys import due_at, law_key
@@ -107,6 +108,7 @@ def status(seen: Status, sources: Sequence[Source]) -> answers.Status:
     """Show how the bridge is."""
     return {
         "lastSweepAt": iso_or_none(seen.last_sweep_at),
+        "clocksAhead": [{"row": row, "columns": list(columns)} for row, columns in seen.clocks_ahead.items()],
         "oldestOverdueAt": iso_or_none(seen.oldest_overdue_at),
         "registrations": {
             state: {"count": min(count, COUNTED), "more": count > COUNTED} for state, count in seen.counts.items()
@@ -139,9 +141,24 @@ def source(known: Source, budget: Budget | None) -> answers.Source:
         "stoppedUntil": iso_or_none(budget.stopped_until if budget else None),
         "price": round(budget.price, 2) if budget else 1.0,
         "pausedUntil": iso_or_none(budget.paused_until if budget else None),
-        "problem": budget.denied if budget else None,
-        "advice": of_denial(budget.denied).do if budget and budget.denied else None,
+        "unreachableSince": iso_or_none(budget.silent_since if budget and budget.unreachable_at else None),
+        **_problem(budget),
     }
+
+
+class _Problem(TypedDict):
+    problem: str | None
+    advice: str | None
+
+
+def _problem(budget: Budget | None) -> _Problem:
+    """Say what keeps a source from answering, and what to do: a credential, or faults alone for some minutes."""
+    if budget is not None and budget.denied:
+        return {"problem": budget.denied, "advice": of_denial(budget.denied).do}
+    if budget is not None and budget.unreachable_at and budget.fault:
+        hint = of_poll(budget.fault)
+        return {"problem": budget.fault, "advice": None if hint is None else hint.do}
+    return {"problem": None, "advice": None}
 
 
 def durations(laws: Mapping[str, Law], name: str) -> answers.Durations:

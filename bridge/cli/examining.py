@@ -12,6 +12,7 @@ from bridge.cli.client import Api, Json, other_version
 from bridge.cli.diagnosis import troubles
 from bridge.cli.errors import CommandFailed, Refused
 from bridge.core.hints import of_denial
+from bridge.core.keys import HEARTBEAT_KEY
 from bridge.core.times import Clock
 
 #: Clocks are taken to agree within this.
@@ -115,7 +116,13 @@ def _failed(name: str, error: CommandFailed) -> Examined:
 def _sweeps(status: Json, now: datetime) -> Iterator[Examined]:
     last, overdue = (_moment(status[name]) for name in ("lastSweepAt", "oldestOverdueAt"))
     timer = "check BRIDGE_POLL_SCHEDULE and that the function `sweep` is there and enabled; then restart the app"
-    if last is None or now - last > LATEST_SWEEP:
+    ahead = [each["row"] for each in status.get("clocksAhead", ())]
+    if ahead:
+        text = f"times of {', '.join(ahead)} lie ahead: the clock of an instance is, or was, wrong"
+        yield Examined("clocks", Health.BAD, text, "nothing, if it passes within a minute; else restart the app")
+    if HEARTBEAT_KEY in ahead:
+        yield Examined("last sweep", Health.BAD, "not known: no sweep has corrected its time, which lies ahead", timer)
+    elif last is None or now - last > LATEST_SWEEP:
         seen = "none yet" if last is None else f"{(now - last) // timedelta(seconds=1)} s ago"
         yield Examined("last sweep", Health.BAD, f"{seen}: the timer does not tick", timer)
     else:
@@ -135,6 +142,9 @@ def _queue(queue: Json) -> Iterator[Examined]:
 
 def _source(source: Json) -> Examined:
     name = f"source {source['name']}"
+    if source.get("unreachableSince"):
+        text = f"no answer since {source['unreachableSince']}: {source['problem']}"
+        return Examined(name, Health.BAD, text, source["advice"])
     if source["problem"]:
         text = f"{of_denial(source['problem']).what}: {source['problem']}; paused until {source['pausedUntil']}"
         return Examined(name, Health.BAD, text, source["advice"])

@@ -124,6 +124,8 @@ class Denied:
     """The source does not take the credential: a fault of the whole source."""
 
     what: str
+    #: False if no request was sent, since the identity got no token: that is never about one operation.
+    asked: bool = True
 
 
 Answer = Pending | Terminal | Fault | Throttled | Absent | Refused | Denied
@@ -135,7 +137,7 @@ def read(reply: Reply | NoReply | NoToken, operation_id: str, now: datetime) -> 
         case NoReply(what=what):
             return Fault(what)
         case NoToken(what=what):
-            return Denied(what)
+            return Denied(what, asked=False)
         case Reply(status=status) if status == _OK:
             return _read_body(reply.body, operation_id)
         case Reply():

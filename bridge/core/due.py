@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from bridge.core.delivery import Call
 from bridge.core.errors import ForeignRow
-from bridge.core.keys import DueKind, OperationRef, due_at, operation_of, registration_of
+from bridge.core.keys import DueKind, OperationRef, due_at, due_parts, operation_of, registration_of
 from bridge.core.operation import Watch
 from bridge.core.rows import decode
 from bridge.core.transaction import Row
@@ -52,7 +52,7 @@ def read_due(row: Row) -> Due:
     Raises ForeignRow where it is none of ours, or of a newer shape.
     """
     token = Token(partition=row.partition, key=row.key, etag=row.etag)
-    _, _, kind, reference = (*row.key.split(":", 3), "", "", "")[:4]
+    kind, reference = due_parts(row.key)
     operation, registration = operation_of(reference), registration_of(reference)
     if due_at(row.key) is None:
         raise ForeignRow(f"a due row of no time: {row.key[:64]}")

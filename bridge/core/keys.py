@@ -25,6 +25,9 @@ HEARTBEAT_KEY = "heartbeat"
 #: Holds what counts pings: a row of its own, so that a sweep does not read it.
 PINGS_PARTITION, PINGS_KEY = "pings", "recent"
 
+#: Holds how many registrations of each owner wait, for the owners that are near the limit.
+WAITING_PARTITION, WAITING_KEY = "waiting", "owners"
+
 #: What the keys of the sources' rows begin with.
 SOURCE_PREFIX = "source:"
 
@@ -46,10 +49,10 @@ LAW_PREFIX = "law:"
 #: What the keys of operations and their registrations begin with.
 OPERATION_PREFIX = "job:"
 
-_DUE = re.compile(r"due:([0-9]{13}):", re.ASCII)
+#: What the keys of due deliveries begin with. They have a range of their own, so that no poll stands before them.
+_DUE_DELIVERY = "due:deliver:"
 
-#: A due row's key, with the kind of its step and the reference of what it is about.
-DUE_KEY = re.compile(r"due:[0-9]{13}:(?P<kind>poll|deliver|purge):(?P<reference>.+)", re.ASCII)
+_DUE = re.compile(r"due:(?:deliver:)?([0-9]{13}):", re.ASCII)
 
 #: What a registration's public id looks like: source, operation and hash.
 PUBLIC_ID = re.compile(rf"({SOURCE_NAME.pattern})~({OPERATION_ID.pattern})~([0-9a-f]{{16}})", re.ASCII)
@@ -173,13 +176,27 @@ def operation_of(due_reference: str) -> OperationRef | None:
 
 
 def due_key(at: datetime, kind: DueKind, reference: str, *, instead_of: str = "") -> str:
-    """Key of the due row of `reference` at `at`, in time order.
+    """Key of the due row of `reference` at `at`, in time order among those of its range.
 
-    A transaction may name a row only once, so a due row can't move to its own key: where it would, the new one is
-    a millisecond later than `instead_of`.
+    Deliveries have one range, polls and purges another. A transaction may name a row only once, so a due row can't
+    move to its own key: if it would, the new one is a millisecond later than `instead_of`.
     """
-    key = f"due:{to_millis(at):013d}:{kind}:{reference}"
-    return key if key != instead_of else f"due:{to_millis(at) + 1:013d}:{kind}:{reference}"
+    key = _due_key(to_millis(at), kind, reference)
+    return key if key != instead_of else _due_key(to_millis(at) + 1, kind, reference)
+
+
+def _due_key(millis: int, kind: DueKind, reference: str) -> str:
+    if kind is DueKind.DELIVER:
+        return f"{_DUE_DELIVERY}{millis:013d}:{reference}"
+    return f"due:{millis:013d}:{kind}:{reference}"
+
+
+def due_parts(key: str) -> tuple[str, str]:
+    """Read the kind and the reference out of the key of a due row. Older rows of deliveries name their kind too."""
+    if key.startswith(_DUE_DELIVERY):
+        return DueKind.DELIVER, key[len(_DUE_DELIVERY) + 14 :]
+    _, _, kind, reference = (*key.split(":", 3), "", "", "")[:4]
+    return kind, reference
 
 
 def due_at(key: str) -> datetime | None:
@@ -188,9 +205,14 @@ def due_at(key: str) -> datetime | None:
     return None if found is None else from_millis(int(found[1]))
 
 
-def due_until(now: datetime) -> str:
-    """Name the end of the range of due rows at `now`, which counts as due."""
-    return f"due:{to_millis(now) + 1:013d}"
+def due_operations(now: datetime) -> tuple[str, str]:
+    """Name the range of the polls and purges that are due at `now`, which counts as due."""
+    return "due:0", f"due:{to_millis(now) + 1:013d}"
+
+
+def due_deliveries(now: datetime) -> tuple[str, str]:
+    """Name the range of the deliveries that are due at `now`, which counts as due."""
+    return _DUE_DELIVERY, f"{_DUE_DELIVERY}{to_millis(now) + 1:013d}"
 
 
 def index_key(state: str, since: datetime, ref: RegistrationRef) -> str:

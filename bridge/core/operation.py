@@ -48,6 +48,12 @@ class Watch:
     absent_since: datetime | None = None
     #: Refusals of the question in a row.
     refusals: int = 0
+    #: Who registered first; the polls of a source are shared between owners. Empty in older rows.
+    owner: str = ""
+    #: Answers in a row that kept the source from more: 429, 503 with a time, 401 or 403.
+    blocks: int = 0
+    #: When the last of those or of the faults in a row came; None after an answer about the operation.
+    troubled_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +65,8 @@ class Operation:
     registered_at: datetime
     #: What the first registration said of its length beforehand, as a label.
     group: str | None = None
+    #: Who registered first. Empty in older rows.
+    owner: str = ""
     #: The upstream's last word, or a verdict of ours; None until the first answer.
     status: str | None = None
     last_polled_at: datetime | None = None
@@ -108,4 +116,5 @@ class Operation:
             group=self.group,
             polls=self.polls,
             seen_running_at=self.seen_running_at,
+            owner=self.owner,
         )

@@ -8,7 +8,11 @@ throttled                  when the source may be asked again; the count of faul
 absent (204, 404, 410)     after 5, 15, 60 s, then every 5 min; after 10 min of nothing else `Expired`, `notFound`
 refused                    twice more, after 1 min and after 9; then `Expired`, `refused`
 denied (401, 403)          when the source may be asked again; nothing expires by this
-past the deadline          this was the last poll: `Expired`, `deadline`, unless the source kept it from an answer
+either, and only its own   after 1 min, doubling to 15 min, or as it names; `Expired` at the deadline
+past the deadline          pending and absent: `Expired`, `deadline`; a fault waits for an answer, until the last
+                           deadline at the most, and longer while the source answers nothing at all
+
+A refusal or a fault is an operation's own if its source has answered about others since the last one.
 
 `bridge/core/client_errors.py` has a row for each status from 400 to 499: which of these it is, and why.
 """
@@ -35,6 +39,18 @@ ABSENT_FOR = timedelta(minutes=10)
 #: Waits after the first refusals in a row. The one after the last of them is believed: like an absence, a refusal
 #: has lasted 10 minutes then, since a gateway's bad minute looks the same.
 REFUSAL_WAITS = (timedelta(minutes=1), timedelta(minutes=9))
+
+
+#: The wait after a 429, 503 or 403 that only this operation gets doubles from the first to the longest.
+FIRST_OWN_WAIT = timedelta(minutes=1)
+LONGEST_OWN_WAIT = timedelta(minutes=15)
+
+#: An operation of which only faults come is given up this much after its deadline, as a part of it, and at least so.
+LAST_DEADLINE_PART = 4
+LAST_DEADLINE = timedelta(hours=1)
+
+#: A poll may be this late before the time counts as one in which nobody asked.
+_LATE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,38 +99,85 @@ class Finish:
         return self.verdict is Verdict.EXPIRED
 
 
-def after_poll(
-    watch: Watch, answer: Answer, now: datetime, policy: PollingPolicy, *, free_at: datetime | None = None
-) -> AskAgain | Finish:
-    """Decide what one answer does to an operation; the module's table, line by line.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """What is known of one poll beside its answer."""
 
-    `free_at` is when its source may be asked again, if it is stopped or paused.
-    """
+    #: When the source may be asked again, if it is stopped, paused or silent.
+    free_at: datetime | None = None
+    #: Whether the source has answered about others since the last trouble of this operation.
+    is_own: bool = False
+    #: How long after its due time it was asked: time in which nobody asked is no evidence that it is absent.
+    late: timedelta = timedelta(0)
+
+
+_USUAL = Circumstances()
+
+
+def after_poll(
+    watch: Watch, answer: Answer, now: datetime, policy: PollingPolicy, met: Circumstances = _USUAL
+) -> AskAgain | Finish:
+    """Decide what one answer does to an operation; the module's table, line by line."""
     asked = replace(watch, polls=watch.polls + 1)
     match answer:
         case Terminal(verdict=verdict, body=body):
             return Finish(verdict=verdict, watch=asked, body=body, reason=None, error=None)
-        case Throttled(what=what) | Denied(what=what):
-            at = max(policy.outlook.next_poll(asked, now), free_at or now)
-            return AskAgain(at=at, watch=asked, status=None, error=what)
+        case Throttled() | Denied():
+            return _after_block(asked, now, policy, answer, met)
         case Pending(status=status):
             seen = replace(_counted(asked), seen_running_at=now)
             return _go_on(seen, now, policy, policy.outlook.next_poll(seen, now), status=status)
-        case Fault(what=what, wait=named):
-            failed = _counted(asked, faults=watch.faults + 1)
-            own = min(FIRST_FAULT_WAIT * (1 << min(watch.faults + 1, 16)), LONGEST_FAULT_WAIT)
-            wait = max(own, named or own)
-            return _go_on(failed, now, policy, max(policy.outlook.next_poll(failed, now), now + wait), error=what)
+        case Fault():
+            return _after_fault(asked, now, policy, answer, is_own=met.is_own)
         case Absent(what=what):
-            return _after_absence(asked, now, policy, what)
+            return _after_absence(_shifted(asked, met.late - _LATE), now, policy, what)
         case Refused():
             return _after_refusal(asked, now, policy, answer)
         case _:
             assert_never(answer)
 
 
+def _after_block(
+    watch: Watch, now: datetime, policy: PollingPolicy, answer: Throttled | Denied, met: Circumstances
+) -> AskAgain | Finish:
+    """Wait for the source; or back off and give up at the deadline, if the source answers about the others."""
+    blocked = replace(watch, blocks=watch.blocks + 1, troubled_at=now)
+    if not met.is_own:
+        at = max(policy.outlook.next_poll(watch, now), met.free_at or now)
+        return AskAgain(at=at, watch=_shifted(blocked, at - now + met.late), status=None, error=answer.what)
+    wait = min(FIRST_OWN_WAIT * (1 << min(max(watch.blocks - 1, 0), 16)), LONGEST_OWN_WAIT)
+    named = answer.wait if isinstance(answer, Throttled) else None
+    at = now + max(wait, named or wait)
+    return _go_on(_shifted(blocked, at - now + met.late), now, policy, at, error=answer.what)
+
+
+def _after_fault(
+    watch: Watch, now: datetime, policy: PollingPolicy, answer: Fault, *, is_own: bool
+) -> AskAgain | Finish:
+    """Ask again, ever more slowly. A fault ends nothing before the last deadline, nor while the source is silent."""
+    failed = replace(_counted(watch, faults=watch.faults + 1), blocks=watch.blocks, troubled_at=now)
+    own = min(FIRST_FAULT_WAIT * (1 << min(watch.faults + 1, 16)), LONGEST_FAULT_WAIT)
+    at = max(policy.outlook.next_poll(failed, now), now + max(own, answer.wait or own))
+    if is_own and now >= last_deadline(watch, policy):
+        return _give_up(failed, "deadline", answer.what)
+    deadline = watch.registered_at + policy.deadline
+    return AskAgain(at=at if now >= deadline else min(at, deadline), watch=failed, status=None, error=answer.what)
+
+
+def last_deadline(watch: Watch, policy: PollingPolicy) -> datetime:
+    """Say when an operation is given up of which only faults come, while its source answers about others."""
+    return watch.registered_at + policy.deadline + max(policy.deadline / LAST_DEADLINE_PART, LAST_DEADLINE)
+
+
+def _shifted(watch: Watch, by: timedelta) -> Watch:
+    """Take time in which nobody asked out of the evidence that the operation is absent."""
+    if watch.absent_since is None or by <= timedelta(0):
+        return watch
+    return replace(watch, absent_since=watch.absent_since + by)
+
+
 def _after_absence(watch: Watch, now: datetime, policy: PollingPolicy, what: str) -> AskAgain | Finish:
-    since = watch.absent_since or now
+    since = min(watch.absent_since or now, now)
     absent = _counted(watch, absences=watch.absences + 1, absent_since=since)
     if now - since >= ABSENT_FOR:
         return _give_up(absent, "notFound", what)
@@ -152,4 +215,5 @@ def _counted(
     watch: Watch, *, faults: int = 0, absences: int = 0, absent_since: datetime | None = None, refusals: int = 0
 ) -> Watch:
     """Count what came in a row: whatever came now begins its own count, and ends all others."""
-    return replace(watch, faults=faults, absences=absences, absent_since=absent_since, refusals=refusals)
+    counted = replace(watch, faults=faults, absences=absences, absent_since=absent_since, refusals=refusals)
+    return replace(counted, blocks=0, troubled_at=None)

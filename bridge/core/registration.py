@@ -49,6 +49,10 @@ MOVES: Mapping[tuple[State, Move], State] = MappingProxyType(
         (State.DEAD, Move.REDELIVER): State.PENDING,
         (State.CANCELLED, Move.REDELIVER): State.PENDING,
         (State.CANCELLED, Move.REVIVE): State.WAITING,
+        (State.PENDING, Move.REVIVE): State.WAITING,
+        (State.DELIVERED, Move.REVIVE): State.WAITING,
+        (State.DEAD, Move.REVIVE): State.WAITING,
+        (State.UNWANTED, Move.REVIVE): State.WAITING,
     }
 )
 

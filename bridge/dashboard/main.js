@@ -33,6 +33,7 @@ function drawHealth(status) {
 
 function condition(source) {
   if (source.pausedUntil && Date.parse(source.pausedUntil) > Date.now()) return el("span", { class: "wrong" }, "paused until ", when(source.pausedUntil));
+  if (source.unreachableSince) return el("span", { class: "wrong" }, "no answer since ", when(source.unreachableSince));
   if (source.problem) return el("span", { class: "wrong" }, "was refused; asks again");
   if (source.stoppedUntil && Date.parse(source.stoppedUntil) > Date.now()) return el("span", { class: "wrong" }, "stopped by 429 until ", when(source.stoppedUntil));
   return el("span", { class: "ok" }, "asks");

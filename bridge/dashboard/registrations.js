@@ -85,7 +85,7 @@ function life(shown) {
     operation.reason && el("span", {}, ` (${operation.reason})`));
   const source = sourceOf(operation.source);
   const paused = !ended && !operation.lastError && source?.problem && el("p", { class: "hint" },
-    el("strong", {}, `Source ${source.name} is paused: ${source.problem}`), ` ${capital(source.advice ?? "")}`);
+    el("strong", {}, `Source ${source.name} ${source.unreachableSince ? "does not answer" : "is paused"}: ${source.problem}`), ` ${capital(source.advice ?? "")}`);
   return [
     el("ol", { class: "life" },
       moment(shown.createdAt, "Registered", el("span", { class: "quiet url" }, ` for ${shown.callbackUrl}`)),

@@ -16,9 +16,8 @@ from bridge.core.steps.polling import DueMove
 from bridge.core.times import Clock
 from bridge.dispatch import Dispatcher
 from bridge.pool import imap_unordered
-from bridge.ports import Table
 from bridge.sweeping.moving import Mover
-from bridge.sweeping.reading import read_all_due
+from bridge.sweeping.reading import Reader
 from bridge.sweeping.shares import MESSAGES_PER_HOST, MessageShares, in_turns
 
 #: A batch that was moved on is sent for at least this long, even if the time of the sweep is over by then.
@@ -117,8 +116,8 @@ def _batches(rows: Sequence[_Each]) -> Sequence[Sequence[_Each]]:
 class Refill:
     """Sends further messages between two sweeps, once a host with a long backlog answers."""
 
-    def __init__(self, table: Table, enqueuer: Enqueuer) -> None:
-        self.table = table
+    def __init__(self, reader: Reader, enqueuer: Enqueuer) -> None:
+        self.reader = reader
         self.enqueuer = enqueuer
         self._lock = threading.Lock()
         self._next_at: datetime | None = None
@@ -130,5 +129,5 @@ class Refill:
             if self._next_at is not None and now < self._next_at:
                 return
             self._next_at = now + REFILLS_APART
-        due = read_all_due(self.table, self.enqueuer.executor, now).deliveries
+        due = self.reader.deliveries(now)
         self.enqueuer.enqueue(due, MessageShares(), now + REFILL_TIME)

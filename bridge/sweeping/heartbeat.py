@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from bridge.core.delivery import CLOCK_SKEW
 from bridge.core.errors import Conflict, StorageRefused, StorageUnavailable
 from bridge.core.keys import HEARTBEAT_KEY, SOURCES_PARTITION, SOURCES_RANGE
 from bridge.core.rows import SHAPE, VERSION_COLUMN
@@ -26,8 +27,11 @@ def read_sources(table: Table) -> Sequence[Row]:
 
 
 def is_beat_due(sources: Sequence[Row], now: datetime) -> bool:
-    """Tell whether the last heartbeat is a minute old."""
+    """Tell whether the last heartbeat is a minute old, or none that an honest clock has written."""
     last = last_beat(sources)
+    if last is not None and last > now + CLOCK_SKEW:
+        log(Event.CLOCK_AHEAD, row=HEARTBEAT_KEY, columns=["at"])
+        return True
     return last is None or now - last >= _EVERY
 
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from bridge.commit import commit
+from bridge.commit import Waits, commit, transact
 from bridge.core.answer import Answer, Pending, Terminal
 from bridge.core.errors import BridgeError, Conflict, ForeignRow
 from bridge.core.keys import LAW_PREFIX, SOURCES_PARTITION, after, law_key
@@ -29,14 +29,13 @@ _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 #: What was only seen running is written after this time.
 _WRITE_AFTER = timedelta(minutes=1)
 
-_ROUNDS = 3
-
 
 class Laws:
     """The laws of all sources and groups, as this instance knows them; may be taught from several threads."""
 
-    def __init__(self, table: Table, clock: Clock, token: Callable[[], str]) -> None:
+    def __init__(self, table: Table, clock: Clock, token: Callable[[], str], waits: Waits) -> None:
         self._table = table
+        self._waits = waits
         self._clock = clock
         self._token = token
         self._lock = threading.Lock()
@@ -96,14 +95,16 @@ class Laws:
 
     def _merge(self, lessons: Mapping[str, Lesson | None]) -> None:
         """Add to the rows what was seen; whoever was faster is read again and added to."""
+
+        def write() -> None:
+            try:
+                self._write(lessons)
+            except Conflict:
+                self.begin(self._table.range(SOURCES_PARTITION, LAW_PREFIX, after(LAW_PREFIX)))
+                raise
+
         try:
-            for _ in range(_ROUNDS):
-                try:
-                    self._write(lessons)
-                except Conflict:
-                    self.begin(self._table.range(SOURCES_PARTITION, LAW_PREFIX, after(LAW_PREFIX)))
-                else:
-                    return
+            transact(write, self._waits)
         except BridgeError as error:
             log(Event.STORAGE, step="laws", error=str(error))
 

@@ -1,21 +1,23 @@
 """Asks the upstream for what is due, and commits what it says as it comes."""
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from bridge.commit import commit, until_decided
+from bridge.commit import Waits, commit, transact
 from bridge.core.delivery import Call
 from bridge.core.due import DuePoll
 from bridge.core.errors import BridgeError, ForeignRow
 from bridge.core.family import Family
-from bridge.core.keys import after, source_key
+from bridge.core.keys import after, due_at, source_key
 from bridge.core.operation import Watch
 from bridge.core.outlook import Outlook
-from bridge.core.polling import AskAgain, Finish, PollingPolicy, after_poll
+from bridge.core.polling import AskAgain, Circumstances, Finish, PollingPolicy, after_poll
 from bridge.core.schedule import first_price
 from bridge.core.source import Source
 from bridge.core.steps import polling
@@ -31,8 +33,9 @@ from bridge.sweeping.laws import Laws
 from bridge.sweeping.moving import Mover
 from bridge.sweeping.questions import Questions
 from bridge.sweeping.ranking import Ranking
+from bridge.sweeping.reading import PURGES, PURGES_PER_SECOND, Room
 from bridge.sweeping.shares import MessageShares
-from bridge.sweeping.sources import SourceRun
+from bridge.sweeping.sources import SourceMemory, SourceRun
 from bridge.telemetry import Metric, Span, Step, Telemetry
 
 
@@ -59,6 +62,7 @@ class Polls:
     #: How many polls are under way at once.
     parallel: int
     token: Callable[[], str]
+    waits: Waits
     sources: Mapping[str, Source]
     laws: Laws
     #: Messages that this sweep may still send.
@@ -72,22 +76,32 @@ class Polls:
     deadline: timedelta
     #: How long an operation is kept after its end.
     retention: timedelta
+    #: What this instance remembers of each source from sweep to sweep.
+    memories: dict[str, SourceMemory] = field(default_factory=dict)
 
-    def run(self, due: Sequence[DuePoll], sources: Sequence[Row], *, until: datetime) -> PollCounts:
-        """Ask once for each due operation within its source's budget, those first where most delay is lost.
+    def begin(self, rows: Sequence[Row]) -> "Runs":
+        """Begin a sweep with the rows of the sources as they were read."""
+        self.laws.begin(rows)
+        return Runs(self, {row.key: row for row in rows})
 
-        None is begun after `until`. What is left keeps its due time.
+    def run(
+        self, due: Sequence[DuePoll], runs: "Runs", *, until: datetime, meanwhile: Callable[[], None] = lambda: None
+    ) -> PollCounts:
+        """Ask once for each due operation within its source's budget.
+
+        None is begun after `until`. The polls that are left keep their due time. `meanwhile` is called now and then,
+        from several threads.
         """
-        self.laws.begin(sources)
-        runs, chosen = self._begin(due, {row.key: row for row in sources})
+        chosen = self._chosen(due, runs)
+        active = [runs.of(source) for source in chosen]
         with ExitStack() as spans:
-            for run in runs.values():
+            for run in active:
                 spans.enter_context(self._sweep_of(run))
-            self._poll_all(chosen, runs, until)
-            for run in runs.values():
+            self._poll_all(chosen, runs, until, meanwhile)
+            for run in active:
                 run.end()
         self.laws.end()
-        counts = [run.counts for run in runs.values()]
+        counts = [run.counts for run in active]
         asked = sum(each.asked for each in counts)
         return PollCounts(
             asked=asked,
@@ -96,10 +110,32 @@ class Polls:
             left=len(due) - asked,
         )
 
-    def _poll_all(self, chosen: Sequence[DuePoll], runs: Mapping[str, SourceRun], until: datetime) -> None:
-        """Ask for each, and commit what is to be asked again in batches."""
+    def _poll_all(
+        self,
+        chosen: Mapping[str, Sequence[DuePoll]],
+        runs: "Runs",
+        until: datetime,
+        meanwhile: Callable[[], None],
+    ) -> None:
+        """Keep `parallel` polls under way, shared between the sources, and commit the moves in batches."""
+        turns = Turns(chosen)
+
+        def ask(_: int) -> DueMove | None:
+            meanwhile()
+            with turns.next() as due:
+                return None if due is None else self._ask(due, runs.of(due.watch.ref.source))
+
+        polls = range(sum(len(each) for each in chosen.values()))
         batches = Batches(self.mover, self.clock)
-        with closing(self._ask_all(chosen, runs, until)) as moves:
+        results = imap_unordered(
+            self.executor,
+            ask,
+            polls,
+            parallel=self.parallel,
+            while_=lambda: self.clock() < until,
+            idle=meanwhile,
+        )
+        with closing(results) as moves:
             for move in moves:
                 if move is not None:
                     batches.add(move)
@@ -113,39 +149,40 @@ class Polls:
             yield
             span.attributes["bridge__asked"] = run.counts.asked
 
-    def _begin(self, due: Sequence[DuePoll], rows: Mapping[str, Row]) -> tuple[dict[str, SourceRun], list[DuePoll]]:
-        """Reserve what the due operations of each source want; returns those that may be asked for.
+    def _chosen(self, due: Sequence[DuePoll], runs: "Runs") -> dict[str, Sequence[DuePoll]]:
+        """Reserve what the due operations of each source want; returns those that may be asked for, by source.
 
-        Where not all may be, those of which most is lost go first; otherwise they stay in order.
+        If not all may be, the ranking decides within the source; otherwise they stay in order.
         """
         ranking = Ranking(self.laws, self.polls_per_operation, self.clock())
         wanted: dict[str, list[DuePoll]] = {}
         for each in due:
             wanted.setdefault(each.watch.ref.source, []).append(each)
-        runs: dict[str, SourceRun] = {}
-        for name, those in wanted.items():
-            source = self.sources.get(name) or _removed(name)
-            runs[name] = SourceRun(
-                self.table, source, rows.get(source_key(name)), self.clock, self.token, telemetry=self.telemetry
-            )
-            runs[name].reserve(len(those), partial(ranking.worth, those))
-        ordered = ranking.ordered(due) if any(run.is_short for run in runs.values()) else due
-        return runs, [each for each in ordered if runs[each.watch.ref.source].grant()]
+        return {source: self._chosen_of(runs.of(source), those, ranking) for source, those in wanted.items()}
+
+    def _chosen_of(self, run: SourceRun, due: Sequence[DuePoll], ranking: Ranking) -> Sequence[DuePoll]:
+        """Choose among the due operations of one source.
+
+        A source that refused or failed a question is asked for other operations until it answers: the one that met
+        the refusal may be its only cause.
+        """
+        candidates = due
+        if run.budget.is_suspect:
+            candidates = [each for each in due if not each.watch.blocks] or due
+        granted = run.reserve(len(candidates), partial(ranking.worth, candidates), due=len(due))
+        if granted < len(candidates):
+            memory = self.memories.setdefault(run.source.name, SourceMemory())
+            candidates = ranking.ordered(candidates, after=memory.turn, is_newest_first=memory.is_newest_next)
+            if run.budget.is_suspect:
+                candidates = sorted(candidates, key=lambda each: each.watch.faults + each.watch.blocks)
+            if granted:
+                memory.turn, memory.is_newest_next = candidates[granted - 1].watch.owner, not memory.is_newest_next
+        return candidates[:granted]
 
     def _outlook(self, watch: Watch, run: SourceRun) -> Outlook:
         source = watch.ref.source
         first = first_price(self.laws.curve(source, None), self.polls_per_operation)
         return Outlook(self.laws.curve(source, watch.group), first * run.budget.price, self.shortest_gap)
-
-    def _ask_all(
-        self, due: Sequence[DuePoll], runs: Mapping[str, SourceRun], until: datetime
-    ) -> Generator[DueMove | None]:
-        """Keep `parallel` polls under way; yields them as they end."""
-
-        def ask(each: DuePoll) -> DueMove | None:
-            return self._ask(each, runs[each.watch.ref.source])
-
-        return imap_unordered(self.executor, ask, due, parallel=self.parallel, while_=lambda: self.clock() < until)
 
     def _ask(self, due: DuePoll, run: SourceRun) -> DueMove | None:
         """Ask for one operation. Whatever its rows hold, and whatever goes wrong with it, it holds up no other."""
@@ -172,10 +209,13 @@ class Polls:
 
     def _answered(self, due: DuePoll, run: SourceRun, asked_at: datetime, span: Span) -> DueMove | None:
         answer = self.questions.ask(due.watch.ref)
-        run.hear(answer, asked_at)
+        is_own = run.hear(answer, asked_at, due.watch)
         now = self.clock()
         policy = PollingPolicy(outlook=self._outlook(due.watch, run), deadline=self.deadline)
-        decision = after_poll(due.watch, answer, now, policy, free_at=run.budget.free_at())
+        met = Circumstances(
+            free_at=run.budget.free_at(), is_own=is_own, late=asked_at - (due_at(due.token.key) or asked_at)
+        )
+        decision = after_poll(due.watch, answer, now, policy, met)
         self.laws.teach(due.watch, answer, now)
         run.note(fault=decision.error is not None)
         if isinstance(decision, AskAgain):
@@ -201,7 +241,7 @@ class Polls:
     def _finish(self, due: DuePoll, decision: Finish) -> None:
         """Commit an end and call for its callbacks. A crash in between leaves that to their due rows."""
         tx = self.token()
-        self.dispatcher.send(*until_decided(lambda: self._finished(due, decision, tx)))
+        self.dispatcher.send(*transact(lambda: self._finished(due, decision, tx), self.waits))
 
     def _finished(self, due: DuePoll, decision: Finish, tx: str) -> list[Call]:
         """Commit an end against whatever the operation is by now: the upstream's word is never dropped."""
@@ -239,6 +279,68 @@ class Polls:
         before = decision.watch.seen_running_at or decision.watch.registered_at
         self.telemetry.measure(Metric.DETECTION, (now - before).total_seconds(), bridge__source=ref.source)
         return calls
+
+
+class Runs:
+    """The sources in one sweep, each made when it is first needed."""
+
+    def __init__(self, polls: Polls, rows: Mapping[str, Row]) -> None:
+        self._polls = polls
+        self._rows = rows
+        self._runs: dict[str, SourceRun] = {}
+        self._lock = threading.Lock()
+
+    def of(self, name: str) -> SourceRun:
+        """Return the run of a source."""
+        polls = self._polls
+        with self._lock:
+            if name not in self._runs:
+                self._runs[name] = SourceRun(
+                    polls.table,
+                    polls.sources.get(name) or _removed(name),
+                    self._rows.get(source_key(name)),
+                    polls.clock,
+                    polls.token,
+                    telemetry=polls.telemetry,
+                    waits=polls.waits,
+                    memory=polls.memories.setdefault(name, SourceMemory()),
+                )
+            return self._runs[name]
+
+    def room(self, name: str) -> Room:
+        """Say how many due rows of a source, or of purges, can be worked on now."""
+        if name == PURGES:
+            return Room(questions=0, rate=PURGES_PER_SECOND)
+        run, now = self.of(name), self._polls.clock()
+        free_at = run.budget.free_at()
+        is_free = free_at is None or free_at <= now
+        return Room(questions=run.room, rate=run.budget.rate, free_at=None if is_free else free_at)
+
+
+class Turns:
+    """Hands out polls so that sources share the threads: next is the source with the fewest polls under way."""
+
+    def __init__(self, polls: Mapping[str, Sequence[DuePoll]]) -> None:
+        self._waiting = {source: deque(each) for source, each in polls.items() if each}
+        self._under_way: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def next(self) -> Iterator[DuePoll | None]:
+        """Take the next poll for as long as the block takes; None if none is left."""
+        with self._lock:
+            source = min(self._waiting, key=lambda name: self._under_way[name], default=None)
+            due = None if source is None else self._waiting[source].popleft()
+            if source is not None:
+                self._under_way[source] += 1
+                if not self._waiting[source]:
+                    del self._waiting[source]
+        try:
+            yield due
+        finally:
+            if source is not None:
+                with self._lock:
+                    self._under_way[source] -= 1
 
 
 def _removed(name: str) -> Source:

@@ -1,20 +1,38 @@
 """The sources in one sweep: what each may be asked, and what is heard of it as a whole.
 
 Tokens are taken before the first question, under the row's ETag, so that two sweeps which meet share one budget. A
-429 or a denied credential is written at once, so that a crash does not forget it; what was not used goes back at the
-end. A crash in between costs the tokens that were taken, which come in again.
+429, a denied credential or an open circuit is written at once, so that a crash does not forget it; what was not used
+goes back at the end. A crash in between costs the tokens that were taken, which come in again.
+
+A change that storage does not take is kept, in this sweep and in the instance's memory, and written on top of
+whatever the row is by then.
 """
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from bridge.commit import Waits, commit, transact
 from bridge.core.answer import Absent, Answer, Denied, Fault, Pending, Refused, Terminal, Throttled
-from bridge.core.budget import Budget, accept, deny, fresh, give_back, repriced, reserve, throttle
-from bridge.core.errors import Conflict, ForeignRow, StorageUnavailable
-from bridge.core.hints import of_denial
+from bridge.core.budget import (
+    Budget,
+    accept,
+    clamped,
+    deny,
+    fail,
+    fail_probe,
+    fresh,
+    give_back,
+    heard,
+    repriced,
+    reserve,
+    throttle,
+)
+from bridge.core.errors import Conflict, Contended, ForeignRow, StorageUnavailable
+from bridge.core.hints import of_denial, of_poll
 from bridge.core.keys import SOURCES_PARTITION, source_key
+from bridge.core.operation import Watch
 from bridge.core.rows import for_insert, for_merge, stored
 from bridge.core.source import Source
 from bridge.core.times import Clock
@@ -23,7 +41,27 @@ from bridge.log import Event, log
 from bridge.ports import Table
 from bridge.telemetry import Metric, Telemetry
 
-_ROUNDS = 6
+Change = Callable[[Budget], Budget]
+
+#: More questions than any bucket holds.
+_MANY = 1_000_000
+
+#: At most this many changes that storage did not take are kept of a source, the last ones.
+_KEPT = 100
+
+
+@dataclass(slots=True)
+class SourceMemory:
+    """What one instance remembers of a source from sweep to sweep."""
+
+    #: When a question was asked that got an answer about its operation; written with the next reservation.
+    answered_at: datetime | None = None
+    #: The owner whose operation was polled last, while not all could be.
+    turn: str | None = None
+    #: Whether the newest of the operations that were never polled comes first in the next sweep, or the oldest.
+    is_newest_next: bool = False
+    #: Stops, pauses and faults that storage did not take.
+    unwritten: list[Change] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -41,7 +79,7 @@ class SourceCounts:
 class SourceRun:
     """One source during one sweep; its methods may be called from several threads."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all of them are what a run is made of
         self,
         table: Table,
         source: Source,
@@ -50,18 +88,23 @@ class SourceRun:
         token: Callable[[], str],
         *,
         telemetry: Telemetry,
+        waits: Waits,
+        memory: SourceMemory | None = None,
     ) -> None:
         self._table = table
         self.source = source
         self._clock = clock
         self._token = token
         self._telemetry = telemetry
+        self._waits = waits
+        self._memory = memory or SourceMemory()
         self._lock = threading.Lock()
         self._etag: str | None = None
         self._is_ours = True
-        self._budget = fresh(clock(), highest=source.requests_per_second)
+        self._written = self._budget = fresh(clock(), highest=source.requests_per_second)
+        self._pending: list[Change] = [self._remember, *self._memory.unwritten]
         self._take(row)
-        self._granted = self._left = 0
+        self._granted = 0
         self._closed = False
         #: The trace of this sweep of the source.
         self.trace: str | None = None
@@ -72,24 +115,20 @@ class SourceRun:
         """The budget as this sweep knows it."""
         return self._budget
 
-    def reserve(self, wanted: int, worth: Callable[[int], float]) -> int:
+    @property
+    def room(self) -> int:
+        """How many questions the source may be asked now, as far as this sweep knows without taking tokens."""
+        return reserve(self._budget, _MANY, self._clock(), highest=self.source.requests_per_second)[1]
+
+    def reserve(self, wanted: int, worth: Callable[[int], float], *, due: int) -> int:
         """Take tokens for up to `wanted` questions, and set the price; none if storage does not take the step.
 
-        `worth` tells what the last of so many is worth, in first prices; it is asked if not all are granted.
+        `worth` tells what the last of so many is worth, in first prices; it is asked if not all are granted. `due`
+        is how many operations are due, for the line of this source.
         """
-        self.counts.due = wanted
-        self._granted = self._left = self._take_tokens(wanted, worth)
+        self.counts.due = due
+        self._granted = self._take_tokens(wanted, worth)
         return self._granted
-
-    @property
-    def is_short(self) -> bool:
-        """Whether more is due than was reserved."""
-        return self._granted < self.counts.due
-
-    def grant(self) -> bool:
-        """Hand out one of the reserved tokens."""
-        self._left -= 1
-        return self._left >= 0
 
     def begin(self) -> datetime | None:
         """Begin a question; returns when, or None if the source wants none any more."""
@@ -113,31 +152,43 @@ class SourceRun:
             self.counts.faults += fault
             self.counts.finished += finished
 
-    def hear(self, answer: Answer, asked_at: datetime) -> None:
-        """Take what an answer says of the source as a whole."""
+    def hear(self, answer: Answer, asked_at: datetime, watch: Watch | None = None) -> bool:
+        """Take what an answer says of the source as a whole; returns whether it is the operation's own trouble.
+
+        A refusal or a fault is the operation's own if another operation was answered since this one met its last.
+        """
         now = self._clock()
+        is_own = watch is not None and self._answers_others(watch)
         match answer:
+            case Throttled() | Denied(asked=True) if is_own:
+                self._change(heard)
             case Throttled(what=what, wait=wait):
                 self._close()
-                self._change(lambda budget: throttle(budget, wait, now, asked_at=asked_at))
+                self._change(lambda budget: throttle(budget, wait, now, asked_at=asked_at), keep=True)
                 self._telemetry.measure(Metric.THROTTLED, bridge__source=self.source.name)
                 log(Event.THROTTLED, source=self.source.name, what=what, until=self._budget.stopped_until)
             case Denied(what=what):
                 self._close()
-                self._change(lambda budget: deny(budget, what, now, asked_at=asked_at))
+                self._change(lambda budget: deny(budget, what, now, asked_at=asked_at), keep=True)
                 advice = of_denial(what).do
                 log(Event.DENIED, source=self.source.name, what=what, until=self._budget.paused_until, advice=advice)
+                return False
             case Pending() | Terminal() | Absent() | Refused():
-                if accept(self._budget, asked_at=asked_at) != self._budget:
-                    self._change(lambda budget: accept(budget, asked_at=asked_at))
+                self._accept(asked_at)
+            case Fault(what=what) if self.source.endpoint:
+                self._fail(what, now)
             case Fault():
-                pass  # says nothing of credential or quota
+                return True  # no source of this name is asked, and none will answer
+        return is_own
 
     def end(self) -> None:
-        """Put back what was not used, and write the line of this source."""
+        """Put back what was not used, write what could not be written before, and write the line of this source."""
         unused = self._granted - self.counts.asked
         if unused > 0 and not self._closed:
             self._change(lambda budget: give_back(budget, unused))
+        self._change(lambda budget: budget)
+        self._memory.answered_at = self._budget.answered_at
+        self._memory.unwritten = [change for change in self._pending if change != self._remember][-_KEPT:]
         counts = self.counts
         self._telemetry.measure(Metric.ASKED, counts.asked + counts.extra, bridge__source=self.source.name)
         log(
@@ -153,6 +204,40 @@ class SourceRun:
             price=round(self._budget.price, 2),
         )
 
+    def _answers_others(self, watch: Watch) -> bool:
+        answered_at = self._budget.answered_at
+        return watch.troubled_at is not None and answered_at is not None and answered_at > watch.troubled_at
+
+    def _accept(self, asked_at: datetime) -> None:
+        """Note an answer. Nearly all change nothing but its time, which waits for the next write."""
+        with self._lock:
+            before = self._budget
+            self._budget = accept(before, asked_at=asked_at)
+            is_news = replace(self._budget, answered_at=before.answered_at) != before
+        if is_news:
+            self._change(lambda budget: accept(budget, asked_at=asked_at))
+
+    def _fail(self, what: str, now: datetime) -> None:
+        """Count a fault. It is written at the end of the sweep, or at once if it opens the circuit."""
+        with self._lock:
+            change = fail_probe if self._budget.probes and not self._closed else fail
+            before = self._budget
+            self._apply(lambda budget: change(budget, what, now))
+            after = self._budget
+            opened = after.probe_at != before.probe_at
+            self._closed = self._closed or opened
+        if opened:
+            self._change(lambda budget: budget)
+        if after.unreachable_at != before.unreachable_at:
+            hint = of_poll(what)
+            log(
+                Event.UNREACHABLE,
+                source=self.source.name,
+                what=what,
+                since=after.silent_since,
+                advice=None if hint is None else hint.do,
+            )
+
     def _take_tokens(self, wanted: int, worth: Callable[[int], float] | None = None) -> int:
         now, highest = self._clock(), self.source.requests_per_second
         granted = 0
@@ -162,7 +247,7 @@ class SourceRun:
             after, granted = reserve(budget, wanted, now, highest=highest)
             if not granted:
                 return budget
-            if worth is None or after.pauses:  # one that probes says nothing of what the others are worth
+            if worth is None or after.is_probed:  # one that probes says nothing of what the others are worth
                 return after
             price = repriced(
                 budget.price,
@@ -180,47 +265,68 @@ class SourceRun:
         with self._lock:
             self._closed = True
 
-    def _change(self, change: Callable[[Budget], Budget]) -> bool:
-        """Write a change of the row, on top of what others wrote; keeps it in memory if storage does not take it."""
+    def _remember(self, budget: Budget) -> Budget:
+        """Put what the instance remembers of the source's answers on top of what is written."""
+        answered_at = self._memory.answered_at
+        if answered_at is None or (budget.answered_at is not None and budget.answered_at >= answered_at):
+            return budget
+        return replace(budget, answered_at=answered_at)
+
+    def _apply(self, change: Change) -> None:
+        """Change the budget in memory, and keep the change until it is written."""
+        self._pending.append(change)
+        self._budget = change(self._budget)
+
+    def _change(self, change: Change, *, keep: bool = False) -> bool:
+        """Write a change of the row, on top of what others wrote; says whether the row has it.
+
+        A change that storage does not take stays in this sweep; with `keep`, it is written later.
+        """
         with self._lock:
-            for _ in range(_ROUNDS):
-                after = change(self._budget)
-                if after == self._budget:
-                    return True
-                try:
-                    if self._committed(replace(after, tx=self._token())):
-                        return True
-                except StorageUnavailable as error:
-                    self._budget = after
-                    log(Event.STORAGE, step="budget", source=self.source.name, error=str(error))
-                    return False
-            return False
+            self._apply(change)
+            if not self._is_news():
+                self._pending.remove(change)
+                return True
+            try:
+                transact(self._write, self._waits)
+            except (StorageUnavailable, Contended) as error:
+                log(Event.STORAGE, step="budget", source=self.source.name, error=str(error))
+                if not keep:
+                    self._pending.remove(change)
+                return False
+            return True
 
-    def _committed(self, after: Budget) -> bool:
-        """Write the row; False, with what is there now read, if somebody else was faster."""
-        try:
-            self._commit(after)
-        except Conflict:
-            self._take(self._table.get(SOURCES_PARTITION, source_key(self.source.name)))
-            return False
-        return True
+    def _is_news(self) -> bool:
+        """Whether a write would change more than the time of the last answer."""
+        return replace(self._budget, answered_at=self._written.answered_at, tx="") != replace(self._written, tx="")
 
-    def _commit(self, after: Budget) -> None:
-        if not self._is_ours:
-            self._budget = after
-            return
-        key = source_key(self.source.name)
-        write = Insert(key, for_insert(after)) if self._etag is None else Merge(key, for_merge(after), self._etag)
-        etags = self._table.commit(Transaction(SOURCES_PARTITION, (write,), stamp=key, tx=after.tx))
-        self._budget, self._etag = after, etags[key]
+    def _write(self) -> None:
+        """Write the row. Raises Conflict, with what is there now read and changed likewise, if another was faster."""
+        after = replace(self._budget, tx=self._token())
+        if self._is_ours:
+            key = source_key(self.source.name)
+            write = Insert(key, for_insert(after)) if self._etag is None else Merge(key, for_merge(after), self._etag)
+            try:
+                etags = commit(self._table, Transaction(SOURCES_PARTITION, (write,), stamp=key, tx=after.tx))
+            except Conflict:
+                self._take(self._table.get(SOURCES_PARTITION, key))
+                raise
+            self._etag = etags[key]
+        self._written = self._budget = after
+        self._pending.clear()
 
     def _take(self, row: Row | None) -> None:
-        if row is None:
-            return
-        try:
-            read = stored(Budget, None, row)
-        except ForeignRow as error:
-            log(Event.SET_ASIDE, partition=SOURCES_PARTITION, key=row.key, why=str(error))
-            self._is_ours = False  # a newer version's: this sweep keeps its own count
-            return
-        self._budget, self._etag = read.record, read.etag
+        """Begin with what is written, and put on top what is not."""
+        if row is not None:
+            try:
+                read = stored(Budget, None, row)
+            except ForeignRow as error:
+                log(Event.SET_ASIDE, partition=SOURCES_PARTITION, key=row.key, why=str(error))
+                self._is_ours = False  # a newer version's: this sweep keeps its own count
+                return
+            self._etag, self._written = read.etag, read.record
+            self._budget, wrong = clamped(read.record, self._clock())
+            if wrong:
+                log(Event.CLOCK_AHEAD, row=row.key, columns=list(wrong))
+        for change in self._pending:
+            self._budget = change(self._budget)

@@ -72,6 +72,16 @@ var alerts = [
     threshold: 0
   }
   {
+    name: 'source-unreachable'
+    title: 'A source does not answer'
+    severity: 2
+    query: loadTextContent('../queries/source-unreachable.kql')
+    window: 'PT15M'
+    every: 'PT5M'
+    operator: 'GreaterThan'
+    threshold: 0
+  }
+  {
     name: 'dead-deliveries'
     title: 'Deliveries have died: every attempt failed'
     severity: 3

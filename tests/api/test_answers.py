@@ -9,6 +9,7 @@ from standardwebhooks import Webhook
 
 from bridge.api.routes import Routes
 from bridge.app import App
+from bridge.core.answer import NoReply
 from bridge.core.message import subscriber_of
 from bridge.core.transaction import ANY, Insert, Merge, Transaction
 from tests.support.flaky import flaky
@@ -306,11 +307,31 @@ def test_status_says_how_the_bridge_is(bridge: Stage) -> None:
             "price": 1.0,
             "pausedUntil": None,
             "durations": {"completions": 0.0, "shares": [], "groups": []},
+            "unreachableSince": None,
             "problem": None,
             "advice": None,
         }
     ]
     assert "speech-key" not in json.dumps(shown)
+
+
+def test_status_says_that_a_source_gives_nothing_but_faults(bridge: Stage) -> None:
+    register_many(bridge, 1)
+    bridge.upstream.tell("operation-0", NoReply("dns"))
+    for _ in range(60):
+        bridge.sweep()
+        bridge.clock.advance(10)
+
+    [source] = Client.of(bridge).call(Routes.status, "/status").body["sources"]
+
+    assert (source["unreachableSince"], source["problem"]) == ("2026-11-23T12:00:01.000Z", "dns")
+    assert source["advice"] == "check SPEECH_ENDPOINT, its name and the network's way to it"
+    bridge.upstream.tell("operation-0", "Running")
+    for _ in range(60):
+        bridge.sweep()
+        bridge.clock.advance(10)
+    [source] = Client.of(bridge).call(Routes.status, "/status").body["sources"]
+    assert (source["unreachableSince"], source["problem"], source["advice"]) == (None, None, None)
 
 
 def test_storage_that_is_down_is_503_with_a_time_to_come_back() -> None:
@@ -324,12 +345,15 @@ def test_storage_that_is_down_is_503_with_a_time_to_come_back() -> None:
     assert answered.headers["Retry-After"] == "5"
 
 
-def test_rows_that_are_contended_for_are_503_too() -> None:
+def test_rows_that_others_change_all_the_time_are_503_with_a_code_of_their_own() -> None:
     """The client may simply try again."""
     bridge, table = flaky()
     table.instead = [table.conflict] * 50
 
-    assert Client.of(bridge).register(GOOD).status == 503
+    refused = Client.of(bridge).register(GOOD)
+
+    assert (refused.status, refused.error["code"], refused.headers["Retry-After"]) == (503, "Contended", "1")
+    assert bridge.pauses == [0.01, 0.02, 0.04, 0.08, 0.16]
 
 
 def test_a_row_of_another_version_is_503_and_said(bridge: Stage) -> None:

@@ -121,7 +121,7 @@ def test_what_is_no_answer_is_a_fault(body: str) -> None:
 
 def test_no_token_is_a_denied_credential() -> None:
     """Nobody was asked, and the source pauses all the same."""
-    assert read(NoToken("no token: X"), "operation-1", NOON) == Denied("no token: X")
+    assert read(NoToken("no token: X"), "operation-1", NOON) == Denied("no token: X", asked=False)
 
 
 @pytest.mark.parametrize(

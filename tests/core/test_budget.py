@@ -162,7 +162,7 @@ def test_an_answer_ends_a_pause() -> None:
     """The credential was mended."""
     paused = deny(fresh(NOON, highest=1), "HTTP 401", NOON, asked_at=NOON)
 
-    assert accept(paused, asked_at=NOON) == paused
+    assert accept(paused, asked_at=NOON) == replace(paused, answered_at=NOON)
     assert accept(paused, asked_at=later(61)).free_at() is None
 
 
@@ -276,5 +276,5 @@ def test_an_answer_forgets_every_stop_and_denial_and_nothing_else() -> None:
     after = accept(both, asked_at=later(1))
 
     assert (both.stops, both.pauses, both.denied) == (1, 1, "HTTP 401")
-    kept = {"rate": both.rate, "tokens": both.tokens, "changed_at": both.changed_at}
+    kept = {"rate": both.rate, "tokens": both.tokens, "changed_at": both.changed_at, "answered_at": later(1)}
     assert after == replace(fresh(NOON, highest=1), **kept)  # type: ignore[arg-type] # of several types

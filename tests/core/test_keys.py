@@ -1,5 +1,6 @@
 """Row keys: where rows live, and how they read back."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,8 +14,10 @@ from bridge.core.keys import (
     RegistrationRef,
     after,
     due_at,
+    due_deliveries,
     due_key,
-    due_until,
+    due_operations,
+    due_parts,
     index_key,
     operation_of,
     operation_partitions,
@@ -99,21 +102,44 @@ def test_other_content_is_another_registration() -> None:
     assert len({ref.public_id for ref in refs}) == 12
 
 
-@given(instants, instants)
-def test_due_rows_are_in_the_order_of_their_times(one: datetime, two: datetime) -> None:
-    """Whatever they are about."""
+@given(instants, instants, st.sampled_from([DueKind.POLL, DueKind.PURGE]))
+def test_due_rows_are_in_the_order_of_their_times(one: datetime, two: datetime, kind: DueKind) -> None:
     one, two = (instant.replace(microsecond=instant.microsecond // 1000 * 1000) for instant in (one, two))
-    keys = [due_key(one, DueKind.POLL, "a:abc"), due_key(two, DueKind.DELIVER, "b:abc")]
+    keys = [due_key(one, DueKind.POLL, "a:abc"), due_key(two, kind, "b:abc")]
 
-    assert (keys[0] < keys[1]) == ((one, "poll") < (two, "deliver"))
+    assert (keys[0] < keys[1]) == ((one, "poll") < (two, kind) or (one, "poll") == (two, kind))
     assert due_at(keys[0]) == one
 
 
-def test_what_is_due_now_is_in_the_range() -> None:
+@given(instants, instants)
+def test_deliveries_have_a_range_of_their_own(one: datetime, two: datetime) -> None:
+    delivery, poll = due_key(one, DueKind.DELIVER, "a:abc"), due_key(two, DueKind.POLL, "b:abc")
+    start, stop = due_deliveries(one)
+    operations = due_operations(max(one, two))
+
+    assert start <= delivery < stop
+    assert not operations[0] <= delivery < operations[1]
+    assert not start <= poll < stop
+    assert due_at(delivery) == one.replace(microsecond=one.microsecond // 1000 * 1000)
+    assert due_parts(delivery) == ("deliver", "a:abc")
+
+
+def test_a_due_delivery_of_an_older_version_is_read_too() -> None:
+    key = "due:1795435200000:deliver:default:abc:0123456789abcdef"
+
+    assert due_parts(key) == ("deliver", "default:abc:0123456789abcdef")
+    assert due_at(key) == NOON
+    assert due_operations(NOON)[0] <= key < due_operations(NOON)[1]
+
+
+@pytest.mark.parametrize(("kind", "bounds"), [(DueKind.PURGE, due_operations), (DueKind.DELIVER, due_deliveries)])
+def test_what_is_due_now_is_in_the_range(kind: DueKind, bounds: Callable[[datetime], tuple[str, str]]) -> None:
     """And what is due a millisecond later is not."""
     later = NOON + timedelta(milliseconds=1)
 
-    assert due_key(NOON, DueKind.PURGE, "z:zzz") < due_until(NOON) <= due_key(later, DueKind.DELIVER, "a:aaa")
+    start, stop = bounds(NOON)
+
+    assert start <= due_key(NOON, kind, "z:zzz") < stop <= due_key(later, kind, "a:aaa")
 
 
 def test_a_due_row_never_moves_to_its_own_key() -> None:

@@ -10,7 +10,7 @@ from bridge.core.keys import OperationRef
 from bridge.core.law import Law
 from bridge.core.operation import Verdict, Watch
 from bridge.core.outlook import Outlook
-from bridge.core.polling import AskAgain, Finish, PollingPolicy, after_poll
+from bridge.core.polling import AskAgain, Circumstances, Finish, PollingPolicy, after_poll, last_deadline
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 #: Whatever it costs, but not before 15 s.
@@ -48,14 +48,67 @@ def test_the_last_poll_is_at_the_deadline() -> None:
     assert decision.at == at(24)
 
 
-@pytest.mark.parametrize("answer", [Pending("Running"), Fault("timeout")])
+@pytest.mark.parametrize("answer", [Pending("Running"), Absent("HTTP 404")])
 def test_past_its_deadline_it_is_given_up(answer: Answer) -> None:
     """After one last poll, which this was."""
     decision = after_poll(WATCH, answer, at(24), POLICY)
 
     assert isinstance(decision, Finish)
     assert (decision.verdict, decision.reason, decision.body) == (Verdict.EXPIRED, "deadline", None)
-    assert decision.error == (answer.what if isinstance(answer, Fault) else None)
+    assert decision.error == ("HTTP 404" if isinstance(answer, Absent) else None)
+
+
+@pytest.mark.parametrize("age", [24, 29.9, 30, 1000])
+def test_a_fault_confirms_no_deadline_while_the_source_is_silent(age: float) -> None:
+    decision = after_poll(WATCH, Fault("timeout"), at(age), POLICY)
+
+    assert isinstance(decision, AskAgain)
+    assert decision.at > at(age)
+
+
+@pytest.mark.parametrize(("age", "expires"), [(24, False), (29.9, False), (30, True)])
+def test_faults_that_others_do_not_meet_end_at_the_last_deadline(age: float, expires: bool) -> None:
+    """A quarter of the deadline later: 30 hours here."""
+    decision = after_poll(WATCH, Fault("timeout"), at(age), POLICY, Circumstances(is_own=True))
+
+    assert isinstance(decision, Finish) == expires
+
+
+def test_the_last_deadline_is_an_hour_later_at_least() -> None:
+    policy = replace(POLICY, deadline=timedelta(seconds=40))
+
+    assert last_deadline(WATCH, policy) == NOON + timedelta(hours=1, seconds=40)
+
+
+@pytest.mark.parametrize(
+    ("answer", "waits"),
+    [
+        (Throttled("HTTP 429", None), [60, 120, 240, 480, 900, 900]),
+        (Throttled("HTTP 503", timedelta(minutes=5)), [300, 300, 300, 480, 900, 900]),
+        (Denied("HTTP 403"), [60, 120, 240, 480, 900, 900]),
+    ],
+)
+def test_a_refusal_that_others_do_not_meet_is_asked_about_ever_more_slowly(answer: Answer, waits: list[float]) -> None:
+    """Its first one was the source's. The time that an answer names counts too."""
+    watch, now, found = replace(WATCH, blocks=1), at(1), []
+    for _ in waits:
+        decision = after_poll(watch, answer, now, POLICY, Circumstances(is_own=True))
+        assert isinstance(decision, AskAgain)
+        found.append((decision.at - now).total_seconds())
+        watch, now = decision.watch, decision.at
+
+    assert found == waits
+
+
+@pytest.mark.parametrize("answer", [Throttled("HTTP 429", None), Denied("HTTP 403")])
+def test_a_refusal_that_others_do_not_meet_ends_at_the_deadline(answer: Throttled | Denied) -> None:
+    last = after_poll(replace(WATCH, blocks=9), answer, at(23.9), POLICY, Circumstances(is_own=True))
+    decision = after_poll(replace(WATCH, blocks=9), answer, at(24), POLICY, Circumstances(is_own=True))
+
+    assert isinstance(last, AskAgain)
+    assert last.at == at(24)
+    assert isinstance(decision, Finish)
+    assert (decision.verdict, decision.reason, decision.error) == (Verdict.EXPIRED, "deadline", answer.what)
 
 
 def test_an_end_is_an_end_at_any_age() -> None:
@@ -77,14 +130,27 @@ def test_faults_in_a_row_are_asked_about_ever_more_slowly() -> None:
 @pytest.mark.parametrize("answer", [Throttled("HTTP 429", None), Denied("HTTP 401")])
 @pytest.mark.parametrize("age", [1, 24, 99])
 def test_what_concerns_the_source_moves_the_operation_and_nothing_else(answer: Answer, age: float) -> None:
-    """Its counts stay, and it does not expire before it could be asked."""
+    """Its counts stay, the stop is no evidence of absence, and it does not expire before it could be asked."""
     watch = replace(WATCH, faults=3, absences=2, absent_since=at(0), refusals=1)
 
-    decision = after_poll(watch, answer, at(age), POLICY, free_at=at(age) + timedelta(minutes=5))
+    decision = after_poll(watch, answer, at(age), POLICY, Circumstances(free_at=at(age) + timedelta(minutes=5)))
 
     assert isinstance(decision, AskAgain)
     assert decision.at == at(age) + timedelta(minutes=5)
-    assert decision.watch == replace(watch, polls=4)
+    since = at(0) + timedelta(minutes=5)
+    assert decision.watch == replace(watch, polls=4, absent_since=since, blocks=1, troubled_at=at(age))
+
+
+def test_time_in_which_nobody_asked_is_no_evidence_of_absence() -> None:
+    """404, a stop of 11 minutes by an answer about another operation, 404."""
+    first = after_poll(WATCH, Absent("HTTP 404"), at(1), POLICY)
+    assert isinstance(first, AskAgain)
+    late = timedelta(minutes=11)
+
+    second = after_poll(first.watch, Absent("HTTP 404"), first.at + late, POLICY, Circumstances(late=late))
+
+    assert isinstance(second, AskAgain)
+    assert second.watch.absent_since == at(1) + timedelta(minutes=10)
 
 
 def test_an_absence_is_believed_after_ten_minutes_of_nothing_else() -> None:

@@ -110,10 +110,10 @@ def test_a_new_life_begins_after_the_former_one_whatever_clocks_say(asked: objec
     assert (after.last_attempt, after.run_start, after.metadata, after.message) == (3, 4, '{"new":1}', None)
 
 
-def test_only_what_was_cancelled_is_revived() -> None:
-    """Anything else would lose what it has."""
-    with pytest.raises(IllegalMove, match="revive on a registration that is pending"):
-        PENDING.revived(WISH)
+def test_what_waits_is_not_revived() -> None:
+    """It would lose its place. `is_revivable` says which of the others may be."""
+    with pytest.raises(IllegalMove, match="revive on a registration that is waiting"):
+        WISH.revived(WISH)
 
 
 def test_a_delivery_without_a_message_is_no_delivery() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from bridge.adapters.queue import DELIVERIES_QUEUE
 from bridge.app import App
-from bridge.core.answer import Reply
+from bridge.core.answer import NoReply, Reply
 from bridge.core.budget import LONGEST_PAUSE
 from bridge.core.errors import StorageRefused
 from bridge.core.retry import ATTEMPTS_PER_RUN, JITTER, SCHEDULE
@@ -113,6 +113,15 @@ def denied(bridge: Stage) -> None:
     bridge.sweep()
 
 
+def unreachable(bridge: Stage) -> None:
+    """Let the source give nothing but faults for some minutes."""
+    bridge.register()
+    bridge.upstream.tell("operation-1", NoReply("dns"))
+    for _ in range(60):
+        bridge.sweep()
+        bridge.clock.advance(10)
+
+
 def late(bridge: Stage) -> None:
     """Let the timer stop for a while, with something due."""
     bridge.register()
@@ -178,6 +187,7 @@ def exhausted(bridge: Stage) -> None:
         (refused_by_the_queue, {"event": "queue.unavailable", "code": "AuthorizationFailure"}),
         (lambda bridge: bridge.sweep(), {"event": "sweep.finished", "overdue": 0}),
         (denied, {"event": "source.denied", "source": "default"}),
+        (unreachable, {"event": "source.unreachable", "source": "default", "what": "dns"}),
         (late, {"event": "sweep.finished", "overdue": 660}),
         (gone, {"event": "delivery.attempted", "then": "dead: gone", "status": 410}),
         (exhausted, {"event": "delivery.attempted", "then": "dead: exhausted"}),
@@ -188,6 +198,7 @@ def exhausted(bridge: Stage) -> None:
         "queue-unavailable",
         "no-sweep",
         "source-denied",
+        "source-unreachable",
         "overdue",
         "no alert: a 410",
         "dead-deliveries",

@@ -86,7 +86,7 @@ def _asked_for(before: Registration, step: Step) -> frozenset[State]:
     name = before.ref.public_id
     if name == step.cancelled and before.state in (State.WAITING, State.PENDING):
         return frozenset({State.CANCELLED})
-    if name == step.registered and before.state is State.CANCELLED:
+    if name == step.registered and (before.state is State.CANCELLED or before.verdict is Verdict.EXPIRED):
         return _BEGINNINGS
     if name == step.redelivered and before.message is not None:
         return frozenset({State.PENDING})

@@ -18,7 +18,7 @@ from bridge.app import Bridge, compose
 from bridge.core.answer import NoReply, NoToken, Reply
 from bridge.core.callback import normalise
 from bridge.core.family import Family
-from bridge.core.keys import OperationRef, RegistrationRef, after, operation_partitions
+from bridge.core.keys import OperationRef, RegistrationRef, after, due_parts, operation_partitions
 from bridge.core.operation import Verdict
 from bridge.core.outcome import Outcome, answered
 from bridge.core.registration import Registration
@@ -280,7 +280,7 @@ class Stage:
     def due_keys(self) -> list[str]:
         """Read the keys of all due rows, without the time."""
         rows = [row for name in operation_partitions() for row in self.memory.rows(name)]
-        return sorted(row.key.split(":", 2)[2] for row in rows if row.key.startswith("due:"))
+        return sorted(":".join(due_parts(row.key)) for row in rows if row.key.startswith("due:"))
 
     def index_keys(self) -> list[str]:
         """Read the states and references of all index rows."""

@@ -79,7 +79,7 @@ CALLS = (
         refuses={
             **_OF_BODIES,
             409: ("RegistrationDiffers", "HeadersUnreadable", "TooManyRegistrations"),
-            429: ("TooManyRuns",),
+            429: ("TooManyRuns", "TooManyWaiting"),
         },
     ),
     Call(

@@ -160,7 +160,7 @@ def _responses(call: Call) -> Iterator[tuple[int, Json]]:
                 del problem["content"]
             yield status, problem
         return
-    stored = ("StorageUnavailable", "StorageRefused", "UnreadableRow") if call.is_stored else ()
+    stored = ("StorageUnavailable", "StorageRefused", "Contended", "UnreadableRow") if call.is_stored else ()
     busy = ("TooBusy",) if call.name in _READ_MANY else ()
     unavailable = (*stored, *busy, "Misconfigured")
     problems = {**call.refuses, 500: ("InternalError",), 503: unavailable}

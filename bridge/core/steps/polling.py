@@ -7,14 +7,14 @@ from datetime import datetime, timedelta
 from bridge.core.delivery import RESEND_AFTER, Call, safety
 from bridge.core.due import Token
 from bridge.core.family import Family
-from bridge.core.keys import DueKind, due_key
+from bridge.core.keys import DueKind, due_at, due_key, due_parts, operation_of
 from bridge.core.message import News
 from bridge.core.operation import Operation, Watch
 from bridge.core.polling import AskAgain, Finish
 from bridge.core.rows import for_insert
 from bridge.core.steps.parts import Share, overwrite, purge_due, put, take_all
 from bridge.core.steps.registering import tell
-from bridge.core.transaction import ANY, MAX_WRITES, Delete, Insert, Merge, Transaction, Value, Write
+from bridge.core.transaction import ANY, MAX_WRITES, Delete, Insert, Merge, Row, Transaction, Value, Write
 
 #: Rows that one moved due row takes.
 WRITES_PER_MOVE = 3
@@ -62,6 +62,23 @@ def ask_again(token: Token, decision: AskAgain, now: datetime) -> DueMove:
     if decision.status is not None:
         changes["status"] = decision.status
     return DueMove(token=token, key=key, columns=for_insert(watch), target=watch.ref.key, changes=changes)
+
+
+def postpone(row: Row, at: datetime) -> DueMove:
+    """Move the due row of a poll or a purge to a later time, as it is: nothing was asked.
+
+    The time in between is no evidence that the operation is absent. Raises ValueError for a row of another kind.
+    """
+    kind, reference = due_parts(row.key)
+    ref, before = operation_of(reference), due_at(row.key)
+    if ref is None or before is None:
+        raise ValueError(f"no due row of an operation: {row.key[:64]}")
+    columns = dict(row.values)
+    if isinstance(since := columns.get("absent_since"), datetime):
+        columns["absent_since"] = since + max(at - before, timedelta(0))
+    key = due_key(at, DueKind(kind), reference, instead_of=row.key)
+    token = Token(partition=row.partition, key=row.key, etag=row.etag)
+    return DueMove(token=token, key=key, columns=columns, target=ref.key, changes={"due": key})
 
 
 def enqueue(token: Token, call: Call, now: datetime) -> tuple[DueMove, Call]:

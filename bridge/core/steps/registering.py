@@ -7,7 +7,7 @@ from bridge.core.delivery import Call
 from bridge.core.family import Family
 from bridge.core.keys import DueKind, due_key
 from bridge.core.message import News
-from bridge.core.operation import Operation
+from bridge.core.operation import Operation, Verdict
 from bridge.core.registration import Registration, State
 from bridge.core.rows import Stored, for_insert
 from bridge.core.steps.parts import Share, first_call, first_due, left_due, overwrite, purge_due, put, take_all, touch
@@ -32,7 +32,7 @@ def register_new(wish: Registration, now: datetime) -> Joined:
     """
     ref = wish.ref.operation
     due = due_key(now, DueKind.POLL, ref.due_reference)
-    operation = Operation(ref=ref, registered_at=now, group=wish.group, due=due, tx=wish.tx)
+    operation = Operation(ref=ref, registered_at=now, group=wish.group, owner=wish.owner, due=due, tx=wish.tx)
     begun = Insert(ref.key, for_insert(operation))
     rows = (begun, *put(None, wish, wish.tx), Insert(due, for_insert(operation.watch())))
     transaction = Transaction(ref.partition, rows, stamp=wish.ref.key, tx=wish.tx)
@@ -42,8 +42,9 @@ def register_new(wish: Registration, now: datetime) -> Joined:
 def register_further(family: Family, wish: Registration, now: datetime, news: News | None) -> Joined:
     """Let `wish` wait for an operation that is known, or tell it the `news` at once where the upstream has spoken.
 
-    A registration that was cancelled begins a new life. An operation that nobody waited for, or that we gave up on,
-    is polled again. At most 6 rows, under the operation's ETag and the former registration's.
+    A registration that was cancelled or is `Expired` begins a new life; what was still on its way of the former one
+    is not sent. An operation that nobody waited for, or that we gave up on, is polled again. At most 7 rows, under the
+    operation's ETag and the former registration's.
     """
     before = family.get(wish.ref)
     registration = wish if before is None else before.record.revived(wish)
@@ -56,7 +57,8 @@ def register_further(family: Family, wish: Registration, now: datetime, news: Ne
         rows = (touch(family.operation, wish.tx),)
     else:
         operation, rows = _reopen(family.operation, wish, now)
-    rows = (*rows, *put(before, registration, wish.tx))
+    gone = () if before is None or not before.record.due else (Delete(before.record.due, ANY),)
+    rows = (*rows, *gone, *put(before, registration, wish.tx))
     transaction = Transaction(wish.ref.partition, rows, stamp=wish.ref.key, tx=wish.tx)
     return Joined(transaction=transaction, operation=operation, registration=registration, call=call)
 
@@ -113,14 +115,19 @@ def redeliver_later(before: Stored[Registration], now: datetime, at: datetime, *
 
 
 def is_revivable(registration: Registration) -> bool:
-    """Whether registering it again begins a new life instead of finding the present one."""
-    return registration.state is State.CANCELLED
+    """Whether registering it again begins a new life instead of finding the present one.
+
+    A cancelled one, or one whose operation the bridge gave up on: the client wants to go on waiting.
+    """
+    return registration.state is State.CANCELLED or registration.verdict is Verdict.EXPIRED
 
 
 def _reopen(operation: Stored[Operation], wish: Registration, now: datetime) -> tuple[Operation, tuple[Write, ...]]:
     before = operation.record
     due = due_key(now, DueKind.POLL, before.ref.due_reference)  # never the key of the purge that it replaces
     group = wish.group or before.group
-    after = Operation(ref=before.ref, registered_at=now, group=group, polls=before.polls, due=due, tx=wish.tx)
+    after = Operation(
+        ref=before.ref, registered_at=now, group=group, owner=wish.owner, polls=before.polls, due=due, tx=wish.tx
+    )
     row = overwrite(operation, after, wish.tx)
     return after, (row, Delete(before.due, ANY), Insert(due, for_insert(after.watch())))

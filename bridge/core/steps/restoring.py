@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from bridge.core.delivery import Call
 from bridge.core.family import Family
-from bridge.core.keys import DUE_KEY, DueKind
+from bridge.core.keys import DueKind, due_at, due_parts
 from bridge.core.operation import Operation
 from bridge.core.registration import Registration, State
 from bridge.core.rows import SHAPE, VERSION_COLUMN, Stored, for_insert
@@ -24,14 +24,15 @@ def restore(target: Stored[Operation] | Stored[Registration], *, tx: str) -> Tra
     the read. So at most one due row exists whatever a read has said.
     """
     record = target.record
-    found = DUE_KEY.fullmatch(record.due or "")
-    if found is None or found["reference"] != record.ref.due_reference:
+    key = record.due or ""
+    kind, reference = due_parts(key)
+    if due_at(key) is None or kind not in tuple(DueKind) or reference != record.ref.due_reference:
         return None
-    if (found["kind"] == DueKind.DELIVER) != isinstance(record, Registration):
+    if (kind == DueKind.DELIVER) != isinstance(record, Registration):
         return None
     return Transaction(
         record.ref.partition,
-        (Insert(found[0], _columns(record)), Merge(record.ref.key, {"tx": tx}, target.etag)),
+        (Insert(key, _columns(record)), Merge(record.ref.key, {"tx": tx}, target.etag)),
         stamp=record.ref.key,
         tx=tx,
     )

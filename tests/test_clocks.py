@@ -1,0 +1,136 @@
+"""What a clock that was ahead once leaves behind: corrected when it is read, said, and soon over."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from bridge.api.routes import Routes
+from bridge.core.budget import Budget, clamped, deny, fresh, reserve, throttle
+from bridge.core.delivery import CLOCK_SKEW
+from bridge.core.transaction import ANY, Merge, Transaction
+from tests.support.http import Client
+from tests.support.log_lines import lines_of
+from tests.support.world import NOON, FakeClock, Stage, stage
+
+HOUR = timedelta(hours=1)
+
+
+def ahead(bridge: Stage, by: timedelta) -> Stage:
+    """Make another instance over the same storage, whose clock is ahead."""
+    other = stage(lambda _: bridge.memory, SPEECH_REQUESTS_PER_SECOND="1")
+    other.clock.now = bridge.clock.now + by
+    return other
+
+
+@pytest.mark.parametrize("by", [timedelta(seconds=90), HOUR, timedelta(days=400)])
+def test_polling_goes_on_within_a_minute_of_an_instance_that_was_ahead(by: timedelta) -> None:
+    bridge = stage(SPEECH_REQUESTS_PER_SECOND="1")
+    other = ahead(bridge, by)
+    for number in range(40):
+        other.register(f"early-{number}")
+    for _ in range(2):
+        other.sweep()
+        other.clock.advance(10)
+        bridge.clock.advance(10)
+    bridge.register("late")
+
+    for _ in range(6):
+        bridge.sweep()
+        bridge.clock.advance(10)
+
+    assert "late" in [ref.id for ref in bridge.upstream.asked]
+
+
+@pytest.mark.parametrize("by", [HOUR, timedelta(days=400)])
+def test_the_heartbeat_of_an_instance_that_was_ahead_is_written_anew(
+    by: timedelta, caplog: pytest.LogCaptureFixture
+) -> None:
+    bridge = stage()
+    ahead(bridge, by).sweep()
+
+    bridge.sweep()
+
+    [row] = [row for row in bridge.memory.rows("sources") if row.key == "heartbeat"]
+    assert row.values["at"] == NOON
+    assert [line["row"] for line in lines_of(caplog) if line["event"] == "clock.ahead"] == ["heartbeat"]
+    assert "sweep.finished" not in caplog.text  # below the level of this test
+    assert Client.of(bridge).call(Routes.status, "/status").body["clocksAhead"] == []
+
+
+def test_a_status_shows_what_lies_ahead_and_no_time_that_does() -> None:
+    bridge = stage()
+    other = ahead(bridge, HOUR)
+    other.register()
+    other.sweep()
+
+    shown = Client.of(bridge).call(Routes.status, "/status").body
+
+    assert {each["row"] for each in shown["clocksAhead"]} == {"heartbeat", "source:default"}
+    assert datetime.fromisoformat(shown["lastSweepAt"]) == NOON + CLOCK_SKEW
+
+
+def test_a_corrected_row_is_written_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    bridge = stage()
+    bridge.register()
+    bridge.sweep()
+    bridge.memory.commit(
+        Transaction("sources", (Merge("source:default", {"at": NOON + HOUR, "changed_at": NOON + HOUR}, ANY),))
+    )
+    caplog.clear()
+    for _ in range(6):
+        bridge.clock.advance(20)
+        bridge.sweep()
+
+    lines = [line for line in lines_of(caplog) if line["event"] == "clock.ahead"]
+    assert [(line["row"], line["columns"]) for line in lines] == [("source:default", ["at", "changed_at"])]
+
+
+@pytest.mark.parametrize("wait", [None, timedelta(seconds=10), timedelta(minutes=20)])
+def test_a_clock_that_was_ahead_does_not_lengthen_a_stop(wait: timedelta | None) -> None:
+    told = wait or timedelta(seconds=30)
+    stopped = throttle(fresh(NOON + HOUR, highest=1), wait, NOON + HOUR, asked_at=NOON + HOUR)
+
+    corrected, wrong = clamped(stopped, NOON)
+
+    assert corrected.stopped_until == NOON + CLOCK_SKEW + told
+    assert "stopped_until" in wrong
+
+
+def test_a_clock_that_was_ahead_does_not_lengthen_a_pause() -> None:
+    paused = deny(fresh(NOON + HOUR, highest=1), "HTTP 401", NOON + HOUR, asked_at=NOON + HOUR)
+
+    corrected, _ = clamped(paused, NOON)
+
+    assert corrected.paused_until == NOON + CLOCK_SKEW + timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(("column", "longest"), [("stopped_until", HOUR), ("paused_until", timedelta(minutes=15))])
+def test_a_stop_of_unknown_length_is_at_most_the_longest(column: str, longest: timedelta) -> None:
+    """A row of the version before does not say how long its stop is."""
+    budget = Budget(rate=1, tokens=0, at=NOON, changed_at=NOON, **{column: NOON + timedelta(days=3)})  # type: ignore[arg-type]
+
+    corrected, wrong = clamped(budget, NOON)
+
+    assert getattr(corrected, column) == NOON + CLOCK_SKEW + longest
+    assert wrong == [column]
+
+
+def test_times_within_what_clocks_may_differ_stay_as_they_are() -> None:
+    stopped = throttle(fresh(NOON + CLOCK_SKEW, highest=1), HOUR, NOON + CLOCK_SKEW, asked_at=NOON + CLOCK_SKEW)
+    denied = deny(stopped, "HTTP 401", NOON + CLOCK_SKEW, asked_at=NOON + CLOCK_SKEW)
+
+    assert clamped(denied, NOON) == (denied, [])
+
+
+def test_a_corrected_stop_ends() -> None:
+    """Looked at every ten seconds, as sweeps do: it is corrected once, and not again each time."""
+    clock = FakeClock()
+    budget = throttle(fresh(NOON + HOUR, highest=1), None, NOON + HOUR, asked_at=NOON + HOUR)
+    seconds = 0
+    while not reserve(budget, 1, clock(), highest=1)[1]:
+        budget, _ = clamped(budget, clock())
+        clock.advance(10)
+        seconds += 10
+        assert seconds < 200
+
+    assert seconds <= 100

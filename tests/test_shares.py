@@ -1,0 +1,432 @@
+"""What sweeps share: one bad source, operation or owner costs the others nothing."""
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from bridge.app import compose
+from bridge.core.answer import NoReply, NoToken, Reply
+from bridge.core.keys import OperationRef, RegistrationRef
+from bridge.core.operation import Verdict
+from bridge.core.registration import State
+from bridge.core.transaction import Insert, Transaction
+from bridge.sweeping import reading
+from tests.support.flaky import flaky
+from tests.support.log_lines import lines_of
+from tests.support.world import Stage, stage
+
+SECOND = json.dumps([{"name": "second", "endpoint": "https://second.example.com", "path": "avatar"}])
+DENIED = Reply(status=401)
+
+
+def ids_of(partition: str, count: int, *, source: str = "default", prefix: str = "operation") -> list[str]:
+    found = (f"{prefix}-{number}" for number in range(100_000))
+    return [next(each for each in found if OperationRef(source, each).partition == partition) for _ in range(count)]
+
+
+def register(bridge: Stage, operation_id: str, *, source: str = "default", owner: str = "shared") -> RegistrationRef:
+    wish = bridge.wish(operation_id)
+    ref = RegistrationRef.of(OperationRef(source, operation_id), owner=owner, callback_url=wish.callback_url)
+    bridge.bridge.routes.use.register(replace(wish, ref=ref, owner=owner))
+    return ref
+
+
+def asked(bridge: Stage) -> list[str]:
+    taken, bridge.upstream.asked = [ref.id for ref in bridge.upstream.asked], []
+    return taken
+
+
+def sweeps(bridge: Stage, count: int) -> None:
+    for _ in range(count):
+        bridge.sweep()
+        bridge.clock.advance(10)
+
+
+@pytest.fixture
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a page of due rows be small, so that a few rows fill it."""
+    monkeypatch.setattr(reading, "ROWS_PER_PARTITION", 20)
+    monkeypatch.setattr(reading, "_LEAST_ROOM", 5)
+
+
+@pytest.mark.usefixtures("small_pages")
+@pytest.mark.parametrize("rows", [20, 21, 150])
+@pytest.mark.parametrize("refusal", [DENIED, Reply(status=429, retry_after="3600"), NoReply("timeout")])
+def test_rows_of_a_source_that_may_not_be_asked_stand_before_no_others(rows: int, refusal: Reply | NoReply) -> None:
+    bridge = stage(BRIDGE_SOURCES=SECOND)
+    for each in ids_of("op0", rows):
+        bridge.upstream.tell(each, refusal)
+        bridge.register(each)
+    sweeps(bridge, 3)
+    [other] = ids_of("op0", 1, source="second", prefix="other")
+    asked(bridge)
+    register(bridge, other, source="second")
+
+    bridge.sweep()
+
+    assert other in asked(bridge)
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_rows_that_made_room_are_asked_once_their_source_is_free() -> None:
+    bridge = stage(BRIDGE_SOURCES=SECOND)
+    refs = ids_of("op0", 60)
+    for each in refs:
+        bridge.upstream.tell(each, DENIED)
+        bridge.register(each)
+
+    sweeps(bridge, 3)
+    for each in refs:
+        bridge.upstream.tell(each, "Succeeded")
+    postponed = [bridge.family(each).operation.record.due for each in refs]
+    assert len({due for due in postponed if due in {row.key for row in bridge.memory.rows("op0")}}) == len(refs)
+    sweeps(bridge, 6 * 20)
+
+    assert {bridge.family(each).operation.record.verdict for each in refs} == {Verdict.SUCCEEDED}
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_rows_of_a_slow_source_stand_before_no_others() -> None:
+    bridge = stage(BRIDGE_SOURCES=SECOND, SPEECH_REQUESTS_PER_SECOND="0.1")
+    for each in ids_of("op0", 60):
+        bridge.register(each)
+    [other] = ids_of("op0", 1, source="second", prefix="other")
+    bridge.clock.advance(1)
+    register(bridge, other, source="second")
+
+    bridge.sweep()
+
+    assert other in asked(bridge)
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_rows_of_strangers_stand_before_no_others() -> None:
+    bridge = stage()
+    strange = [Insert(f"due:{number:013d}:poll:default:operation-{number}", {"v": 99}) for number in range(60)]
+    bridge.memory.commit(Transaction("op0", tuple(strange)))
+    [ours] = ids_of("op0", 1)
+    bridge.register(ours)
+
+    bridge.sweep()
+
+    assert asked(bridge) == [ours]
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_purges_stand_before_no_polls() -> None:
+    bridge = stage()
+    for each in ids_of("op0", 60):
+        bridge.upstream.tell(each, "Succeeded")
+        bridge.register(each)
+    sweeps(bridge, 60)
+    bridge.deliver_all()
+    assert {key.split(":")[0] for key in bridge.due_keys()} == {"purge"}
+    bridge.clock.advance(timedelta(days=31))
+    [ours] = ids_of("op0", 1, prefix="other")
+    asked(bridge)
+    bridge.register(ours)
+
+    bridge.sweep()
+
+    assert asked(bridge) == [ours]
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_deliveries_do_not_wait_for_polls() -> None:
+    bridge = stage()
+    [ended] = ids_of("op0", 1, prefix="ended")
+    bridge.upstream.tell(ended, "Succeeded")
+    bridge.courier.tell("https://receiver.example.com/hook", 500, 200)
+    bridge.register(ended)
+    bridge.sweep()
+    for each in ids_of("op0", 150):
+        bridge.upstream.tell(each, DENIED)
+        bridge.register(each)
+    bridge.deliver_all()
+    bridge.clock.advance(5)
+
+    bridge.sweep()
+
+    assert bridge.deliver_all() == 1
+    assert bridge.family(ended).operation.record.verdict is Verdict.SUCCEEDED
+
+
+def test_a_delivery_that_falls_due_while_polls_run_is_sent_before_they_end() -> None:
+    bridge = stage()
+    bridge.upstream.tell("ended", "Succeeded")
+    bridge.courier.tell("https://receiver.example.com/hook", 500, 200)
+    bridge.register("ended")
+    bridge.sweep()
+    bridge.deliver_all()
+    for number in range(3):
+        bridge.register(f"operation-{number}")
+    ask, sent = bridge.upstream.ask, []
+
+    def slowly(ref: OperationRef) -> Reply | NoReply | NoToken:
+        sent.append(len(bridge.outbox.calls))
+        bridge.clock.advance(14)
+        return ask(ref)
+
+    bridge.upstream.ask = slowly  # type: ignore[method-assign]
+    bridge.clock.advance(1)
+    bridge.sweep()
+
+    assert sent == [0, 1, 1]
+
+
+def with_threads(bridge: Stage, pool: ThreadPoolExecutor) -> None:
+    """Compose again, with a pool for the sweeps."""
+    bridge.bridge = compose(bridge.settings, replace(bridge.world, executor=pool))
+
+
+def test_a_source_that_hangs_leaves_threads_to_the_others() -> None:
+    """The healthy one is answered while every thread that the other has got still waits."""
+    bridge = stage(BRIDGE_SOURCES=SECOND, BRIDGE_SWEEP_THREADS="4")
+    for number in range(40):
+        bridge.register(f"silent-{number}")
+    for number in range(5):
+        register(bridge, f"healthy-{number}", source="second")
+    ask, left = bridge.upstream.ask, threading.Semaphore(0)
+
+    def hang(ref: OperationRef) -> Reply | NoReply | NoToken:
+        if ref.source == "default":
+            assert left.acquire(timeout=60)
+            left.release()
+            return NoReply("timeout")
+        answer = ask(ref)
+        if [each.source for each in bridge.upstream.asked].count("second") == 5:
+            left.release()  # only now is anyone of the silent ones answered
+        return answer
+
+    bridge.upstream.ask = hang  # type: ignore[method-assign]
+    with ThreadPoolExecutor(4) as pool:
+        with_threads(bridge, pool)
+        bridge.sweep()
+
+    assert sorted(asked(bridge)) == [f"healthy-{number}" for number in range(5)]
+
+
+def test_a_source_that_never_answers_is_probed_by_one_at_a_time(caplog: pytest.LogCaptureFixture) -> None:
+    """15 s after ten faults in a row, then after 30 s and each minute; all goes on after the first answer."""
+    bridge = stage()
+    for number in range(40):
+        bridge.upstream.tell(f"operation-{number}", NoReply("timeout"))
+        bridge.register(f"operation-{number}")
+
+    bridge.sweep()
+    first = len(asked(bridge))
+    counts = []
+    for _ in range(12):
+        bridge.clock.advance(10)
+        bridge.sweep()
+        counts.append(len(asked(bridge)))
+    for number in range(40):
+        bridge.upstream.tell(f"operation-{number}", "Succeeded")
+    sweeps(bridge, 8)
+
+    assert first == 10
+    assert counts == [0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0]
+    assert len(set(asked(bridge))) == 40
+    assert "source.unreachable" not in caplog.text  # which takes three minutes
+
+
+def test_the_probe_of_a_silent_source_is_an_operation_that_met_no_fault() -> None:
+    """Twelve operations always fail: a new one shows that the source answers."""
+    bridge = stage()
+    for number in range(12):
+        bridge.upstream.tell(f"bad-{number}", Reply(status=500))
+        bridge.register(f"bad-{number}")
+    sweeps(bridge, 1)
+    bridge.upstream.tell("good", "Succeeded")
+    bridge.register("good")
+
+    sweeps(bridge, 7)
+
+    assert bridge.family("good").operation.record.verdict is Verdict.SUCCEEDED
+
+
+REFUSALS = [
+    Reply(status=429),
+    Reply(status=429, retry_after="5"),
+    Reply(status=503, retry_after="5"),
+    Reply(status=403),
+    Reply(status=401),
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+@pytest.mark.parametrize("bad", [1, 3])
+def test_a_refusal_that_only_some_operations_get_costs_the_others_nothing(refusal: Reply, bad: int) -> None:
+    """From the third minute on for each of them: an operation's first refusal is its source's."""
+    bridge = stage()
+    for number in range(bad):
+        bridge.upstream.tell(f"bad-{number}", refusal)
+        bridge.register(f"bad-{number}")
+    for number in range(18 * bad):
+        bridge.upstream.tell(f"early-{number}", "Succeeded")
+        bridge.register(f"early-{number}")
+        sweeps(bridge, 1)
+    late = []
+    for number in range(40):
+        bridge.upstream.tell(f"late-{number}", "Succeeded")
+        bridge.register(f"late-{number}")
+        sweeps(bridge, 1)
+        late.append(bridge.family(f"late-{number}").operation.record.verdict)
+
+    assert late == [Verdict.SUCCEEDED] * 40
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_an_operation_that_is_always_refused_expires_at_its_deadline(refusal: Reply) -> None:
+    bridge = stage(BRIDGE_OPERATION_DEADLINE="1h")
+    bridge.upstream.tell("bad", refusal)
+    ref = register(bridge, "bad")
+    for number in range(6 * 65):
+        bridge.upstream.tell(f"good-{number}", "Succeeded")
+        bridge.register(f"good-{number}")
+        sweeps(bridge, 1)
+
+    operation = bridge.family("bad").operation.record
+    assert (operation.verdict, operation.reason) == (Verdict.EXPIRED, "deadline")
+    assert operation.polls < 15
+    assert bridge.registration(ref).state is State.PENDING
+
+
+def test_after_a_pause_another_operation_is_the_probe() -> None:
+    bridge = stage()
+    bridge.upstream.tell("bad", Reply(status=403))
+    bridge.register("bad")
+    bridge.sweep()
+    bridge.upstream.tell("good", "Succeeded")
+    bridge.register("good")
+    asked(bridge)
+    bridge.clock.advance(60)
+
+    bridge.sweep()
+
+    assert asked(bridge) == ["good"]
+
+
+def test_a_real_throttling_still_stops_the_source() -> None:
+    """Each operation's first refusal is its source's: nobody is asked until the stop ends."""
+    bridge = stage()
+    for number in range(5):
+        bridge.upstream.tell(f"operation-{number}", Reply(status=429, retry_after="60"), "Running")
+        bridge.register(f"operation-{number}")
+
+    bridge.sweep()
+    bridge.clock.advance(30)
+    bridge.sweep()
+
+    assert len(asked(bridge)) == 1
+
+
+def test_owners_share_the_polls_of_a_source() -> None:
+    """Of ten polls in a sweep, five are of the owner with few operations."""
+    bridge = stage(SPEECH_REQUESTS_PER_SECOND="1")
+    for number in range(200):
+        register(bridge, f"many-{number}", owner="many")
+        bridge.clock.advance(1)
+    for number in range(5):
+        register(bridge, f"few-{number}", owner="few")
+
+    bridge.sweep()
+
+    polled = asked(bridge)
+    assert len(polled) == 10
+    assert len([each for each in polled if each.startswith("few")]) == 5
+
+
+def test_owners_take_turns_over_sweeps_if_a_sweep_has_one_poll() -> None:
+    bridge = stage(SPEECH_REQUESTS_PER_SECOND="0.1")
+    for number in range(30):
+        register(bridge, f"many-{number}", owner="many")
+    for owner in ("a", "z"):
+        register(bridge, f"one-{owner}", owner=owner)
+    bridge.clock.advance(10)
+
+    polled = []
+    for _ in range(3):
+        bridge.sweep()
+        polled += [each.split("-")[1] if each.startswith("one") else "many" for each in asked(bridge)]
+        bridge.clock.advance(10)
+
+    assert sorted(polled) == ["a", "many", "z"]
+
+
+def test_operations_that_were_never_found_go_last() -> None:
+    bridge = stage(SPEECH_REQUESTS_PER_SECOND="1")
+    for number in range(10):
+        bridge.upstream.tell(f"missing-{number}", Reply(status=404))
+        bridge.register(f"missing-{number}")
+    bridge.sweep()
+    bridge.clock.advance(20)
+    for number in range(10):
+        bridge.register(f"new-{number}")
+    asked(bridge)
+
+    bridge.sweep()
+
+    assert sorted(asked(bridge)) == [f"new-{number}" for number in range(10)]
+
+
+def test_a_stop_that_storage_did_not_take_is_written_later() -> None:
+    bridge, table = flaky()
+    bridge.register()
+    bridge.upstream.tell("operation-1", Reply(status=429, retry_after="3600"), "Running")
+    table.instead = [table.inner.commit, table.inner.commit, *[table.down] * 4]  # heartbeat and reservation go through
+
+    bridge.sweep()
+    table.instead = []
+    bridge.register("operation-2")
+    sweeps(bridge, 30)
+
+    assert [ref.id for ref in bridge.upstream.asked] == ["operation-1"]
+
+
+def test_a_source_that_gives_nothing_but_faults_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
+    bridge = stage()
+    bridge.upstream.tell("operation-1", NoReply("dns"))
+    bridge.register()
+
+    sweeps(bridge, 6 * 10)
+
+    lines = [line for line in lines_of(caplog) if line["event"] == "source.unreachable"]
+    assert len(lines) == 1
+    assert lines[0]["source"] == "default"
+    assert lines[0]["what"] == "dns"
+    assert "SPEECH_ENDPOINT" in str(lines[0]["advice"])
+
+
+@pytest.mark.parametrize("fault", [NoReply("timeout"), Reply(status=500), Reply(status=502), Reply(status=200)])
+def test_nothing_expires_while_its_source_answers_nothing(fault: Reply | NoReply) -> None:
+    """Days after the deadline; then the upstream's word counts."""
+    bridge = stage(BRIDGE_OPERATION_DEADLINE="1h")
+    bridge.upstream.tell("operation-1", fault)
+    bridge.register()
+    for _ in range(24 * 12 * 3):
+        bridge.sweep()
+        bridge.clock.advance(300)
+    assert bridge.family().operation.record.verdict is None
+
+    bridge.upstream.tell("operation-1", "Succeeded")
+    sweeps(bridge, 40)
+
+    assert bridge.family().operation.record.verdict is Verdict.SUCCEEDED
+
+
+def test_an_operation_of_a_source_that_was_removed_expires() -> None:
+    bridge = stage(BRIDGE_SOURCES=SECOND, BRIDGE_OPERATION_DEADLINE="1h")
+    ref = register(bridge, "operation-1", source="second")
+    bridge.restart(BRIDGE_OPERATION_DEADLINE="1h")
+    bridge.upstream.tell("operation-1", NoReply("no source is named second"))
+    for _ in range(40):
+        bridge.sweep()
+        bridge.clock.advance(300)
+
+    [row] = [row for row in bridge.memory.rows() if row.key == ref.operation.key]
+    assert row.values["verdict"] == "Expired"

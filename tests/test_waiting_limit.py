@@ -1,0 +1,149 @@
+"""How many registrations of an owner may wait: counted by sweeps, read once a minute, answered 429."""
+
+from dataclasses import replace
+
+import pytest
+
+from bridge.core.keys import OperationRef, RegistrationRef
+from bridge.core.registration import State
+from bridge.core.transaction import Transaction, Upsert
+from bridge.register import Created, Existing, Registered, TooManyWaiting
+from bridge.settings import read_settings
+from tests.support.http import Client
+from tests.support.world import ENVIRONMENT, Stage, stage
+
+HOOK = "https://receiver.example.com/hook"
+ENTRA = {
+    "BRIDGE_AUTH": "entra",
+    "BRIDGE_AUTH_TENANT": "11111111-2222-3333-4444-555555555555",
+    "BRIDGE_AUTH_AUDIENCE": "api://bridge",
+}
+SEVEN = {"BRIDGE_MAX_WAITING_PER_OWNER": "7"}
+
+
+def register(bridge: Stage, operation_id: str, owner: str = "one") -> Registered:
+    wish = bridge.wish(operation_id)
+    ref = RegistrationRef.of(OperationRef("default", operation_id), owner=owner, callback_url=wish.callback_url)
+    return bridge.bridge.routes.use.register(replace(wish, ref=ref, owner=owner))
+
+
+def counted(bridge: Stage) -> None:
+    """Let a minute pass in which a sweep counts, and an instance reads."""
+    bridge.sweep()
+    bridge.clock.advance(60)
+    bridge.sweep()
+    bridge.clock.advance(60)
+
+
+@pytest.fixture
+def limited() -> Stage:
+    bridge = stage(BRIDGE_MAX_WAITING_PER_OWNER="5", SPEECH_REQUESTS_PER_SECOND="0.1")
+    for number in range(5):
+        register(bridge, f"operation-{number}")
+    return bridge
+
+
+def test_an_owner_at_the_limit_is_refused_and_another_is_not(limited: Stage) -> None:
+    limited.restart(BRIDGE_MAX_WAITING_PER_OWNER="5", SPEECH_REQUESTS_PER_SECOND="0.1")
+    counted(limited)
+
+    assert register(limited, "another") == TooManyWaiting(5)
+    assert isinstance(register(limited, "another", owner="two"), Created)
+
+
+def test_an_instance_adds_what_it_has_registered_itself(limited: Stage) -> None:
+    """Before any sweep has counted."""
+    assert register(limited, "another") == TooManyWaiting(5)
+
+
+def test_an_owner_may_register_again_once_some_have_ended(limited: Stage) -> None:
+    counted(limited)
+    for number in range(3):
+        limited.upstream.tell(f"operation-{number}", "Succeeded")
+    for _ in range(60):
+        limited.sweep()
+        limited.clock.advance(10)
+
+    assert isinstance(register(limited, "another"), Created)
+
+
+def test_the_same_registration_is_found_at_the_limit(limited: Stage) -> None:
+    counted(limited)
+
+    assert isinstance(register(limited, "operation-1"), Existing)
+
+
+def test_an_operation_that_has_ended_is_delivered_at_the_limit(limited: Stage) -> None:
+    """Its registration waits for nothing."""
+    limited.upstream.tell("ended", "Succeeded")
+    register(limited, "ended", owner="two")
+    for _ in range(20):
+        limited.sweep()
+        limited.clock.advance(10)
+    counted(limited)
+
+    result = register(limited, "ended")
+
+    assert isinstance(result, Created)
+    assert result.registration.state is State.PENDING
+
+
+def test_registering_costs_no_call_more_but_one_a_minute(limited: Stage) -> None:
+    counted(limited)
+    limited.table.taken()
+    for number in range(10):
+        register(limited, f"more-{number}", owner="two")
+    first = limited.table.taken()
+    for number in range(4):
+        register(limited, f"again-{number}", owner="three")
+
+    assert first["get"] == 1
+    assert limited.table.taken() == {"commit": 4}
+
+
+def test_without_a_limit_nothing_is_counted_or_read() -> None:
+    bridge = stage()
+    for number in range(20):
+        register(bridge, f"operation-{number}")
+    assert bridge.table.taken() == {"commit": 20}
+    counted(bridge)
+
+    assert bridge.memory.rows("waiting") == []
+
+
+def test_little_that_is_due_is_not_counted() -> None:
+    """Nobody can have reached the limit: a sweep of the minute costs as much as without one."""
+    bridge = stage(BRIDGE_MAX_WAITING_PER_OWNER="10000")
+    for number in range(20):
+        register(bridge, f"operation-{number}")
+    bridge.sweep()
+    bridge.table.taken()
+    bridge.clock.advance(60)
+
+    bridge.sweep()
+
+    assert bridge.table.taken()["range"] == 2 * 8 + 1 + 1  # due rows, sources, and the check of due rows
+
+
+def test_a_row_that_cannot_be_read_limits_nobody(limited: Stage) -> None:
+    limited.restart(BRIDGE_MAX_WAITING_PER_OWNER="5")
+    for text in ("[]", "nonsense", '{"one": "many"}'):
+        limited.memory.commit(Transaction("waiting", (Upsert("owners", {"v": 1, "owners": text}),)))
+        limited.clock.advance(61)
+
+        assert isinstance(register(limited, f"another-{len(text)}"), Created)
+
+
+def test_it_is_answered_429_with_the_time_to_come_back() -> None:
+    bridge = stage(BRIDGE_MAX_WAITING_PER_OWNER="1")
+    client = Client.of(bridge)
+    client.register({"operationId": "operation-1", "callbackUrl": HOOK})
+
+    refused = client.register({"operationId": "operation-2", "callbackUrl": HOOK})
+
+    assert (refused.status, refused.error["code"], refused.headers["Retry-After"]) == (429, "TooManyWaiting", "60")
+
+
+@pytest.mark.parametrize(("environment", "limit"), [({}, None), (ENTRA, 10_000), (SEVEN, 7), ({**ENTRA, **SEVEN}, 7)])
+def test_owners_are_limited_by_default_if_they_are_told_apart(environment: dict[str, str], limit: int | None) -> None:
+    assert read_settings({**ENVIRONMENT, **environment}).waiting_limit == limit
