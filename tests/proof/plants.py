@@ -1,5 +1,6 @@
 """Faults planted on purpose, one of each kind that the proof looks for: it has to find every one of them."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -119,8 +120,8 @@ def _ended_at_once(write: Write) -> Write:
 
 
 def _a_lease_earlier(key: str) -> str:
-    _, millis, rest = key.split(":", 2)
-    return f"due:{int(millis) - LEASE // timedelta(milliseconds=1):013d}:{rest}"
+    before, millis, after = re.split(r"(\d{13})", key, maxsplit=1)
+    return f"{before}{int(millis) - LEASE // timedelta(milliseconds=1):013d}{after}"
 
 
 def _renaming() -> Callable[[Courier], Courier]:

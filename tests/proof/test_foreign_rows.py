@@ -59,7 +59,7 @@ def test_foreign_due_and_index_rows_stop_nothing(names: list[str], values: dict[
     bridge = stage()
     ref = bridge.register(VICTIM)[0]
     bridge.upstream.tell(VICTIM, "Succeeded")
-    for prefix in ("due:0", "idx:pending:", "idx:waiting:"):
+    for prefix in ("due:0", "due:deliver:0", "idx:pending:", "idx:waiting:"):
         rows = tuple(Insert(f"{prefix}{name}", dict(values)) for name in names)  # type: ignore[arg-type]
         if rows:
             bridge.memory.commit(Transaction(ref.partition, rows))
