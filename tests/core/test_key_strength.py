@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import secrets
 
 import pytest
 
@@ -19,7 +18,6 @@ from bridge.core.key_strength import weakness_of
         base64.b64encode(bytes(range(32))).decode(),
         base64.b64encode(bytes(range(64, 0, -2)) + b"\x00").decode(),
         base64.b64encode(hashlib.sha256(b"a password").hexdigest().encode()).decode(),
-        base64.b64encode(secrets.token_hex(32).encode()).decode(),
         "passwordpasswordpasswordpasswordpasswordpass",
         "correcthorsebatterystaplecorrecthorsebattery",
         "01234567890123456789012345678901234567890123",
