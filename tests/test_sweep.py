@@ -477,7 +477,6 @@ def test_foreign_due_rows_are_set_aside(bridge: Stage, caplog: pytest.LogCapture
     ("kind", "columns"),
     [
         ("due:", {"faults": -9}),
-        ("job:", {"callback_url": "https://["}),
         ("job:", {"metadata": "{"}),
     ],
 )

@@ -39,7 +39,9 @@ class SpeechService:
         self._sources = {source.name: source for source in sources}
         self._authorisations = authorisations
         self._guard = Guard(ANYWHERE, limits)
-        self._client = GuardedClient(self._guard, per_host=_CONNECTIONS)
+        self._client = GuardedClient(
+            self._guard, per_host=_CONNECTIONS, sends_again=False
+        )  # the budget counts requests
 
     def ask(self, ref: OperationRef) -> Reply | NoReply | NoToken:
         """Ask once for an operation. A crash right after this costs one request: it is asked again."""

@@ -74,12 +74,17 @@ class _Connection:
 class GuardedClient:
     """Sends requests to normalised URLs, within the attempt that its guard has begun. Threads may share it."""
 
-    def __init__(self, guard: Guard, *, per_host: int = _PER_HOST, authorities: str | None = None) -> None:
+    def __init__(
+        self, guard: Guard, *, per_host: int = _PER_HOST, authorities: str | None = None, sends_again: bool = True
+    ) -> None:
         """Make one that keeps `per_host` connections to each host.
 
-        `authorities` is a file of certificate authorities to trust instead of the public ones.
+        `authorities` is a file of certificate authorities to trust instead of the public ones. `sends_again` lets a
+        request go out once more if a kept connection ends before an answer. The other side may have read it, so a
+        client with a quota sends nothing again.
         """
         self._guard = guard
+        self._sends_again = sends_again
         self._per_host = per_host
         self._authorities = authorities
         self._lock = threading.Lock()
@@ -92,8 +97,8 @@ class GuardedClient:
     ) -> Iterator[Answer]:
         """Send a request, and give the head of its answer; at most `budget` bytes are received.
 
-        A kept connection that ends before the first byte of an answer is replaced once: the other side has closed it
-        at the moment at which it was used again. Raises NoConnection, HttpError and OSError.
+        A kept connection that ends before the first byte of an answer is replaced once if the client sends again: the
+        other side has closed it at the moment at which it was used again. Raises NoConnection, HttpError and OSError.
         """
         parts = urlsplit(url)
         origin = (parts.scheme, parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme])
@@ -118,7 +123,8 @@ class GuardedClient:
             try:
                 return kept, _ask(kept, request, budget)
             except EndedUnanswered:
-                pass
+                if not self._sends_again:
+                    raise
         fresh = self._open(origin)
         return fresh, _ask(fresh, request, budget)
 

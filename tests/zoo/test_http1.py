@@ -22,7 +22,7 @@ from bridge.adapters.http1 import (
 )
 from bridge.adapters.speech import SpeechService
 from bridge.adapters.transport import MAX_BYTES
-from bridge.core.answer import Reply
+from bridge.core.answer import NoReply, Reply
 from bridge.core.keys import OperationRef
 from bridge.core.outcome import Delivered, Failure, Outcome, Rejected, Unreachable
 from bridge.core.source import Source
@@ -295,6 +295,24 @@ def test_a_connection_is_replaced_once(courier: HttpCourier) -> None:
     assert isinstance(outcomes[0], Delivered)
     assert outcomes[1] == Unreachable(error=Failure.CLOSED, address="127.0.0.1")
     assert next(accepted) == 2
+
+
+def test_a_poll_goes_out_once_also_if_its_kept_connection_ends() -> None:
+    """Speech may have counted it, and the budget counts one."""
+    polls: list[bytes] = []
+
+    def ends_at_the_second(connection: socket.socket, _: threading.Event) -> None:
+        polls.append(hear(connection))
+        connection.sendall(OK + b"Content-Length: 22\r\n\r\n" + b'{"status": "Running" }')
+        polls.append(hear(connection))
+
+    with living(ends_at_the_second) as port:
+        source = Source(name="default", endpoint=f"http://127.0.0.1:{port}", path="avatar", api_version="2024-08-01")
+        speech = SpeechService([source], {"default": dict}, LIMITS)
+        replies = [speech.ask(OperationRef("default", "operation-1")) for _ in range(2)]
+
+    assert [type(each) for each in replies] == [Reply, NoReply]
+    assert len(polls) == 2
 
 
 @pytest.mark.parametrize("begun", [b"H", b"HTTP/1.1 200 OK\r\n", b"\r"])
