@@ -29,6 +29,7 @@ from bridge.core.callers import ANYBODY
 from bridge.core.errors import Contended, ForeignRow, Misconfigured, StorageRefused, StorageUnavailable
 from bridge.core.sealing import HeaderSeal
 from bridge.core.wire import read_call
+from bridge.counts import Counts
 from bridge.deliver import Deliver
 from bridge.dispatch import Dispatcher
 from bridge.host_limiter import HostLimiter
@@ -89,7 +90,8 @@ def compose(settings: Settings, world: World) -> Bridge:
         telemetry=world.telemetry,
         repair=repair,
     )
-    show = Show(table=world.table, clock=world.clock, executor=world.readers, repair=repair)
+    counts = Counts(world.table, world.clock, world.readers)
+    show = Show(table=world.table, clock=world.clock, executor=world.readers, repair=repair, counts=counts)
     routes = Routes(
         use=register,
         again=Redeliver(
@@ -197,7 +199,7 @@ def _compose_sweep(settings: Settings, world: World, show: Show, dispatcher: Dis
         budget=settings.sweep_budget,
         telemetry=world.telemetry,
         repair=show.repair,
-        waiting=show.waiting,
+        waiting=show.counts.waiting,
     )
 
 

@@ -35,6 +35,7 @@ from bridge.core.registration import Registration, State
 from bridge.core.rows import decode
 from bridge.core.times import Clock
 from bridge.core.transaction import Row
+from bridge.counts import Counts
 from bridge.dispatch import QueueProblem
 from bridge.log import Event, log
 from bridge.pool import map_in_order
@@ -43,9 +44,6 @@ from bridge.repair import Repair
 from bridge.sweeping.heartbeat import last_beat, queue_problem, read_sources
 
 _T = TypeVar("_T")
-
-#: Registrations are counted up to this many of a state, over all partitions; past it, 'more' has to do.
-COUNTED = 1_000
 
 #: So many due rows of a partition are looked at for the first one: rows of strangers may stand before it.
 _FIRST_DUE = 10
@@ -88,7 +86,7 @@ class Status:
     clocks_ahead: Mapping[str, Sequence[str]]
     #: When the row that has waited longest past its time was due; None if none has.
     oldest_overdue_at: datetime | None
-    #: By state, up to COUNTED.
+    #: By state, up to one more than COUNTED, and some seconds old.
     counts: Mapping[State, int]
     #: By source; one that was never asked has none.
     budgets: Mapping[str, Budget]
@@ -107,6 +105,7 @@ class Show:
     executor: Executor
     #: Puts due rows back that are missing.
     repair: Repair
+    counts: Counts
     #: Until when the index of a partition is taken to be large.
     large_until: dict[str, datetime] = field(default_factory=dict)
 
@@ -201,7 +200,7 @@ class Show:
         return self.table.range(partition, start, after(prefix), limit=size)
 
     def status(self) -> Status:
-        """Read the heartbeat, the first due row of each partition, and the counts."""
+        """Read the heartbeat, and the first due row of each partition; the counts can be some seconds old."""
         now, sources = self.clock(), read_sources(self.table)
         firsts = map_in_order(self.executor, self._first_due, operation_partitions())
         overdue = [at for at in firsts if at is not None and at < now]
@@ -216,7 +215,7 @@ class Show:
             last_sweep_at=last,
             clocks_ahead=ahead,
             oldest_overdue_at=min(overdue, default=None),
-            counts=dict(zip(State, map_in_order(self.executor, self._count, State), strict=True)),
+            counts=self.counts.by_state(),
             budgets=known,
             queue=queue_problem(sources),
             laws=laws(sources),
@@ -236,20 +235,6 @@ class Show:
         firsts = [self.table.range(partition, *each, limit=_FIRST_DUE, columns=["v"]) for each in ranges]
         found = (next((at for row in rows if (at := due_at(row.key)) is not None), None) for rows in firsts)
         return min((at for at in found if at is not None), default=None)
-
-    def waiting(self) -> int:
-        """Count the registrations that wait, up to one more than COUNTED; raises StorageUnavailable."""
-        return self._count(State.WAITING)
-
-    def _count(self, state: State) -> int:
-        """Count up to one more than COUNTED, partition by partition, and read no row beyond that."""
-        prefix, found = f"idx:{state}:", 0
-        for partition in operation_partitions():
-            limit = COUNTED + 1 - found
-            if limit <= 0:
-                break
-            found += len(self.table.range(partition, prefix, after(prefix), limit=limit, columns=["v"]))
-        return found
 
 
 def budgets(rows: Sequence[Row]) -> Mapping[str, Budget]:

@@ -31,6 +31,7 @@ ALLOWED = {
     "bridge.dispatch": {"bridge.core", "bridge.ports", "bridge.log", "bridge.commit"},
     "bridge.repair": {"bridge.core", "bridge.ports", "bridge.log", "bridge.commit"},
     "bridge.waiting": {"bridge.core", "bridge.ports", "bridge.log", "bridge.pool"},
+    "bridge.counts": {"bridge.core", "bridge.ports", "bridge.pool"},
     "bridge.sweeping": {
         "bridge.dispatch",
         "bridge.sweeping",
@@ -96,6 +97,7 @@ ALLOWED = {
     },
     "bridge.show": {
         "bridge.core",
+        "bridge.counts",
         "bridge.ports",
         "bridge.log",
         "bridge.pool",
@@ -106,6 +108,7 @@ ALLOWED = {
     "bridge.overview": {"bridge.core", "bridge.ports", "bridge.pool", "bridge.show", "bridge.sweeping"},
     "bridge.dashboard": {"bridge.core"},
     "bridge.api": {
+        "bridge.counts",
         "bridge.dispatch",
         "bridge.api",
         "bridge.ports",

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -11,9 +10,9 @@ from bridge.core.index import IndexEntry
 from bridge.core.keys import RegistrationRef
 from bridge.core.registration import State
 from bridge.core.rows import for_insert
-from bridge.core.transaction import ANY, Insert, Merge, Row, Transaction
+from bridge.core.transaction import ANY, Insert, Merge, Transaction
 from bridge.redeliver import Order
-from bridge.show import COUNTED, Show
+from bridge.show import Show
 from tests.support.world import NOON, Stage
 
 ANN, BOB = "ann", "bob"
@@ -158,28 +157,6 @@ def test_a_redelivery_reads_a_bounded_part_and_says_where_it_goes_on(bridge: Sta
     assert max(reads) <= 64
     assert calls >= 1
     assert started.refs == []
-
-
-def test_the_states_are_counted_up_to_a_thousand_over_all_partitions(bridge: Stage) -> None:
-    """And no row beyond that is read."""
-    rows: list[int] = []
-
-    class Measured:
-        """Counts the rows of counts."""
-
-        def range(self, partition: str, start: str, stop: str, **options: Any) -> Sequence[Row]:  # noqa: ANN401
-            found = bridge.memory.range(partition, start, stop, **options)
-            rows.append(len(found) if start.startswith("idx:") else 0)
-            return found
-
-    for number in range(3_000):
-        put(bridge, BOB, number, State.DEAD)
-    show = replace(bridge.bridge.routes.show, table=Measured())  # type: ignore[arg-type]
-
-    counts = show.status().counts
-
-    assert (counts[State.DEAD], counts[State.WAITING]) == (COUNTED + 1, 0)
-    assert sum(rows) == COUNTED + 1
 
 
 def refs(ids: Sequence[str]) -> set[RegistrationRef | None]:

@@ -209,7 +209,9 @@ class Status(TypedDict):
     lastSweepAt: Annotated[Moment | None, Field(description="To the minute.")]
     clocksAhead: Annotated[list[ClockAhead], Field(description="Empty if the clocks of the instances agree.")]
     oldestOverdueAt: Annotated[Moment | None, Field(description="When what has waited longest past its time was due.")]
-    registrations: Annotated[dict[State, Count], Field(description="By state.")]
+    registrations: Annotated[
+        dict[State, Count], Field(description="By state; an instance counts every ten seconds at most.")
+    ]
     queue: Queue
     sources: list[SourceWithDurations]
 

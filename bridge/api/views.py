@@ -22,11 +22,12 @@ from bridge.core.signing import PublicKey
 from bridge.core.source import Source
 from bridge.core.text import clipped
 from bridge.core.times import iso, iso_or_none
+from bridge.counts import COUNTED
 from bridge.dispatch import QueueProblem
 from bridge.overview import Day, Expected
 from bridge.ping import Pinged
 from bridge.redeliver import Started
-from bridge.show import COUNTED, Shown, Status
+from bridge.show import Shown, Status
 
 
 def registration(shown: Shown, now: datetime) -> answers.Registration:

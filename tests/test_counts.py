@@ -1,0 +1,137 @@
+"""Counts by state: bounded reads, kept for some seconds, and counted by one thread at a time."""
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bridge.adapters.memory import MemoryTable
+from bridge.core.errors import StorageUnavailable
+from bridge.core.index import IndexEntry
+from bridge.core.keys import PARTITION_COUNT, RegistrationRef
+from bridge.core.registration import State
+from bridge.core.rows import for_insert
+from bridge.core.transaction import Insert, Row, Transaction
+from bridge.counts import COUNTED, KEPT_FOR, Counts
+from tests.support.world import FakeClock, InlineExecutor, Stage, stage
+
+A_COUNT = PARTITION_COUNT * len(State)
+
+
+class CountsTable(MemoryTable):
+    """Notes the rows of each read of counts, and can wait or fail in one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read: list[int] = []
+        self.fault: Exception | None = None
+        self.began, self.goes_on = threading.Event(), threading.Event()
+        self.goes_on.set()
+
+    def range(self, partition: str, start: str, stop: str, **options: Any) -> Sequence[Row]:  # noqa: ANN401
+        """Read rows."""
+        if self.fault is not None:
+            raise self.fault
+        found = super().range(partition, start, stop, **options)
+        self.read.append(len(found))
+        self.began.set()
+        assert self.goes_on.wait(60)
+        return found
+
+
+def put(table: MemoryTable, bridge: Stage, number: int, state: State = State.DEAD) -> None:
+    """Put one registration into the index."""
+    wish = bridge.wish(f"operation-{number}")
+    ref = RegistrationRef.of(wish.ref.operation, owner="bob", callback_url=wish.callback_url)
+    entry = IndexEntry.of(replace(wish, ref=ref, owner="bob", state=state))
+    table.commit(Transaction(ref.partition, (Insert(entry.key, for_insert(entry)),)))
+
+
+def test_the_states_are_counted_up_to_a_thousand_over_all_partitions(bridge: Stage) -> None:
+    """And no row beyond that is read."""
+    table = CountsTable()
+    for number in range(3_000):
+        put(table, bridge, number)
+
+    counts = Counts(table, bridge.clock, InlineExecutor()).by_state()
+
+    assert (counts[State.DEAD], counts[State.WAITING]) == (COUNTED + 1, 0)
+    assert sum(table.read) == COUNTED + 1
+
+
+def test_a_status_soon_after_another_counts_nothing(bridge: Stage) -> None:
+    """The rest of it is read each time."""
+    bridge.register("operation-1")
+    show = bridge.bridge.routes.show
+    bridge.table.taken()
+    first = show.status()
+    cost_of_first = bridge.table.taken()["range"]
+    bridge.register("operation-2")
+    bridge.clock.advance(KEPT_FOR.total_seconds() - 0.001)
+    bridge.table.taken()
+
+    again = show.status()
+
+    assert bridge.table.taken()["range"] == cost_of_first - A_COUNT
+    assert (first.counts[State.WAITING], again.counts[State.WAITING]) == (1, 1)
+    assert again.oldest_overdue_at is not None
+
+
+@pytest.mark.parametrize("seconds", [10, 3600, -10], ids=["just old", "long ago", "by a clock that was set back"])
+def test_counts_that_are_old_are_counted_again(bridge: Stage, seconds: float) -> None:
+    """Ten seconds after they were begun."""
+    counts = bridge.bridge.routes.show.counts
+    bridge.register("operation-1")
+    first = counts.by_state()[State.WAITING]
+    bridge.register("operation-2")
+    bridge.clock.advance(seconds)
+
+    second = counts.by_state()[State.WAITING]
+
+    assert (first, second) == (1, 2)
+
+
+def test_a_count_that_failed_is_not_kept(bridge: Stage) -> None:
+    """The next one counts, and counts from before are no answer any more."""
+    table = CountsTable()
+    counts = Counts(table, bridge.clock, InlineExecutor())
+    counts.by_state()
+    put(table, bridge, 1)
+    bridge.clock.advance(60)
+    table.fault = StorageUnavailable("storage is down")
+    for _ in range(2):
+        with pytest.raises(StorageUnavailable):
+            counts.by_state()
+
+    table.fault = None
+
+    assert counts.by_state()[State.DEAD] == 1
+
+
+def test_many_who_ask_at_once_are_answered_by_one_count() -> None:
+    """They wait for the thread that counts."""
+    table = CountsTable()
+    put(table, stage(), 1)
+    table.goes_on.clear()
+    with ThreadPoolExecutor(6) as askers, ThreadPoolExecutor(2) as readers:
+        counts = Counts(table, FakeClock(), readers)
+        asked = [askers.submit(counts.by_state) for _ in range(6)]
+        assert table.began.wait(60)
+        table.goes_on.set()
+
+        found = [each.result(60)[State.DEAD] for each in asked]
+
+    assert found == [1] * 6
+    assert len(table.read) == A_COUNT
+
+
+def test_the_measure_of_what_waits_is_always_counted(bridge: Stage) -> None:
+    """A sweep measures once a minute, and the measure is of then."""
+    counts = bridge.bridge.routes.show.counts
+    counts.by_state()
+    bridge.register()
+
+    assert counts.waiting() == 1
