@@ -362,7 +362,7 @@ MEANINGS: Mapping[str, str] = {
     )
 } | {
     "healthy.seconds": "seconds of 1,000 deliveries to one host that answers within 20 ms (before there were limits: "
-    "10.6 to 15.0 in four runs)",
+    "9.8 to 15.0)",
     "swallow.p50": "median seconds of a callback, if one of two instances is misconfigured",
     "dead.hours": "hours until 100 deliveries at one host that refuses connections are dead",
 }
