@@ -201,10 +201,10 @@ def _problem(codes: tuple[str, ...], status: int) -> Json:
     }
 
 
-#: The platform refuses a key, and the bridge a token.
 #: The calls whose number at once is limited.
 _READ_MANY = frozenset({"list_registrations", "status", "overview", "redeliver_many"})
 
+#: The platform refuses a key, and the bridge a token.
 _NOT_ADMITTED: Json = {
     "description": f"No function key, or a wrong one: the body is empty. With tokens, {CODES['Unauthorized']}.",
     "headers": {
