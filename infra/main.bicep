@@ -54,6 +54,11 @@ param alertActionGroupId string = ''
 @description('The address of README.md in this folder. Alerts link to its runbook.')
 param runbookUrl string = ''
 
+@description('So many deliveries that die within 15 minutes raise an alert.')
+@minValue(1)
+@maxValue(100000)
+param alertDeadDeliveries int = 1
+
 @description('The most gigabytes of log a day, a decimal number. -1: no limit.')
 param logDailyCapGb string = '1'
 
@@ -297,6 +302,7 @@ module alerts 'modules/alerts.bicep' = {
     email: alertEmail
     actionGroupId: alertActionGroupId
     runbookUrl: runbookUrl
+    deadDeliveries: alertDeadDeliveries
   }
 }
 

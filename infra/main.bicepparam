@@ -9,6 +9,7 @@ var readyDeliver = readEnvironmentVariable('ALWAYS_READY_DELIVER', '')
 var concurrency = readEnvironmentVariable('HTTP_PER_INSTANCE', '')
 var isPrivate = readEnvironmentVariable('PRIVATE_NETWORKING', '')
 var usesKey = readEnvironmentVariable('SPEECH_USES_KEY', '')
+var deadDeliveries = readEnvironmentVariable('ALERT_DEAD_DELIVERIES', '')
 var dailyCap = readEnvironmentVariable('LOG_DAILY_CAP_GB', '')
 
 param environmentName = readEnvironmentVariable('AZURE_ENV_NAME', '')
@@ -31,6 +32,7 @@ param apiAllowedRanges = filter(
 param alertEmail = readEnvironmentVariable('ALERT_EMAIL', '')
 param alertActionGroupId = readEnvironmentVariable('ALERT_ACTION_GROUP_ID', '')
 param runbookUrl = readEnvironmentVariable('RUNBOOK_URL', '')
+param alertDeadDeliveries = int(empty(deadDeliveries) ? '1' : deadDeliveries)
 param logDailyCapGb = empty(dailyCap) ? '1' : dailyCap
 
 param newSigningKey = readEnvironmentVariable('NEW_SIGNING_KEY', '')

@@ -14,6 +14,9 @@ _MEMORIES = ("512", "2048", "4096")
 _MOST_INSTANCES = 1000
 _MOST_REQUESTS = 1000
 
+#: The most dead deliveries that an alert can wait for, within its 15 minutes.
+_MOST_DEAD = 100_000
+
 _LONGEST_NAME = 40
 _LONGEST_SECRET_NAME = 127
 #: What an app's access restrictions hold.
@@ -136,6 +139,7 @@ _VALUES: Mapping[str, tuple[Callable[[str], bool], str]] = {
         "/subscriptions/{id}/resourceGroups/{group}/providers/Microsoft.Insights/actionGroups/{name}",
     ),
     "RUNBOOK_URL": (_is_https, "an https: address, without a `#`"),
+    "ALERT_DEAD_DELIVERIES": (_is_whole(1, _MOST_DEAD), f"a whole number from 1 to {_MOST_DEAD}"),
     "LOG_DAILY_CAP_GB": (_is_cap, "a number from 0.1, with a dot, or -1 for no limit"),
     "SPEECH_RESOURCE_ID": (
         lambda text: _SPEECH.fullmatch(text) is not None,

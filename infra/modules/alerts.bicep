@@ -5,6 +5,7 @@ param workspaceId string
 param email string
 param actionGroupId string
 param runbookUrl string
+param deadDeliveries int
 
 var alerts = [
   {
@@ -88,8 +89,8 @@ var alerts = [
     query: loadTextContent('../queries/dead-deliveries.kql')
     window: 'PT15M'
     every: 'PT15M'
-    operator: 'GreaterThan'
-    threshold: 0
+    operator: 'GreaterThanOrEqual'
+    threshold: deadDeliveries
   }
   {
     name: 'receiver-failing'

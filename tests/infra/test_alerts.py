@@ -91,6 +91,15 @@ def test_every_query_is_an_alert_with_a_page_in_the_runbook() -> None:
     assert {name: each["criteria"]["allOf"][0]["query"] for name, each in found.items()} == QUERIES
 
 
+@pytest.mark.parametrize(("deployment", "least"), [("default", 1), ("always-ready", 20)], ids=["default", "chosen"])
+def test_so_many_dead_deliveries_raise_the_alert_as_the_operator_chose(deployment: str, least: int) -> None:
+    """`ALERT_DEAD_DELIVERIES`, and the first one where it is not set."""
+    [criterion] = alerts(deployment)["dead-deliveries"]["criteria"]["allOf"]
+
+    assert (criterion["timeAggregation"], criterion["operator"]) == ("Count", "GreaterThanOrEqual")
+    assert criterion["threshold"] == least
+
+
 def test_the_workbook_shows_what_the_alerts_read() -> None:
     """Whoever is told of something finds it as a chart."""
     shown = " ".join(CHARTS.values())

@@ -43,6 +43,7 @@ WRONG = {
     "ALERT_EMAIL": ["a@x,b@y", "a@example.com;b@example.com", "operators", "a@b", "A <a@example.com>", "@example.com"],
     "ALERT_ACTION_GROUP_ID": ["on-call", SPEECH, f"{OTHERS}/Microsoft.Insights/actionGroups/"],
     "RUNBOOK_URL": ["http://example.com", "infra/README.md", "https://example.com/#x"],
+    "ALERT_DEAD_DELIVERIES": ["0", "-1", "1.5", "100001", "many", "٣"],
     "LOG_DAILY_CAP_GB": ["0", "0.05", "-2", "1,5", "x", "1e3", "inf", "nan"],
     "SPEECH_RESOURCE_ID": [
         "mine",
@@ -84,6 +85,7 @@ RIGHT = {
     "ALERT_EMAIL": ["operators@example.com", "o'neil+alerts@mail.example.co.uk"],
     "ALERT_ACTION_GROUP_ID": [f"{OTHERS}/microsoft.insights/actiongroups/on call".replace(" ", "-")],
     "RUNBOOK_URL": ["https://github.com/team/bridge/blob/main/infra/README.md"],
+    "ALERT_DEAD_DELIVERIES": ["1", "20", "100000"],
     "LOG_DAILY_CAP_GB": ["1", "0.1", "0.5", "-1", "100"],
     "SPEECH_RESOURCE_ID": [SPEECH, SPEECH.lower()],
     "SPEECH_ENDPOINT": ["https://westeurope.api.cognitive.microsoft.com", "https://gateway.example.com:8443/speech/"],
