@@ -1,5 +1,7 @@
 """Reads JSON objects that clients send, and says what is wrong with them field by field."""
 
+import re
+from codecs import BOM_UTF8
 from typing import Any
 
 import azure.functions as func
@@ -10,6 +12,9 @@ from bridge.api.problems import Detail, Problem
 
 #: A larger body is refused.
 MAX_BODY_BYTES = 65_536
+
+#: No charset or UTF-8, as clients write it. `utf8` is a name of it too (WHATWG Encoding, 4.2).
+_CHARSET = re.compile(r'\s*(charset\s*=\s*("utf-?8"|utf-?8)\s*)?;?\s*', re.IGNORECASE)
 
 _CODES = {"missing": "Required", "extra_forbidden": "Unknown"}
 #: What is wrong in our words, with what pydantic knows of it.
@@ -30,7 +35,7 @@ _MESSAGES = {
 
 
 def read_object(request: func.HttpRequest) -> dict[str, Any]:
-    """Read the body as a JSON object.
+    """Read the body as a JSON object. A byte order mark before it is passed over (RFC 8259, 8.1).
 
     Raises Problem with 400, 411, 413 or 415.
     """
@@ -38,10 +43,9 @@ def read_object(request: func.HttpRequest) -> dict[str, Any]:
     if coding not in ("", "identity"):
         raise _unsupported("Send the body without a Content-Encoding: this call decodes none.", "Content-Encoding")
     media_type, _, parameters = request.headers.get("content-type", "").partition(";")
-    charset = parameters.replace(" ", "").lower()
-    if media_type.strip().lower() != "application/json" or charset not in ("", "charset=utf-8", 'charset="utf-8"'):
+    if media_type.strip().lower() != "application/json" or not _CHARSET.fullmatch(parameters):
         raise _unsupported("Send application/json in UTF-8.", "Content-Type")
-    raw = request.get_body()
+    raw = request.get_body().removeprefix(BOM_UTF8)
     if not raw and request.headers.get("transfer-encoding"):
         message = "Send the body with a Content-Length: the platform loses a body that comes in chunks."
         raise Problem(411, "LengthRequired", message, target="Content-Length")

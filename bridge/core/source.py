@@ -36,7 +36,7 @@ class Source:
     def locate(self, location: str) -> OperationRef | None:
         """Read a whole `Operation-Location`; None where it is not about an operation of this source.
 
-        Its api-version is not trusted: the source's own is used.
+        Its api-version is not trusted: the source's own is used. A slash at the end means nothing.
         """
         try:
             said = urlsplit(location)
@@ -45,7 +45,7 @@ class Source:
             return None
         for endpoint in map(urlsplit, self.endpoints):
             prefix = f"{endpoint.path}/{self.path}/operations/"
-            operation_id = unquote(said.path.removeprefix(prefix))
+            operation_id = unquote(said.path.removeprefix(prefix).removesuffix("/"))
             if place == _place(endpoint) and said.path.startswith(prefix) and OPERATION_ID.fullmatch(operation_id):
                 return OperationRef(self.name, operation_id)
         return None

@@ -183,7 +183,16 @@ def test_a_body_over_64_kib_is_too_large(bridge: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    "content_type", ["", "text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1"]
+    "content_type",
+    [
+        "",
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/json; charset=latin1",
+        "application/json; charset=utf-16",
+        "application/json; charset=utf88",
+        'application/json; charset="utf8',
+    ],
 )
 def test_another_content_type_is_refused(bridge: Stage, content_type: str) -> None:
     """415."""
@@ -191,11 +200,39 @@ def test_another_content_type_is_refused(bridge: Stage, content_type: str) -> No
 
 
 @pytest.mark.parametrize(
-    "content_type", ["application/json", "Application/JSON; charset=UTF-8", 'application/json;charset="utf-8"']
+    "content_type",
+    [
+        "application/json",
+        "application/json;",
+        "Application/JSON; charset=UTF-8",
+        'application/json;charset="utf-8"',
+        "application/json; charset=utf8",
+        'application/json ; Charset = "UTF8"',
+    ],
 )
 def test_json_in_utf8_is_taken(bridge: Stage, content_type: str) -> None:
     """However it is written."""
     assert Client.of(bridge).register(GOOD, Content_Type=content_type).status == 201
+
+
+def test_a_byte_order_mark_before_a_body_is_passed_over(bridge: Stage) -> None:
+    """One of UTF-8, and one alone."""
+    body = json.dumps(GOOD).encode()
+
+    assert Client.of(bridge).register(b"\xef\xbb\xbf" + body).status == 201
+    assert Client.of(bridge).register(b"\xef\xbb\xbf" * 2 + body).status == 400
+    assert Client.of(bridge).register(json.dumps(GOOD).encode("utf-16")).status == 400
+
+
+@pytest.mark.parametrize(("end", "status"), [("/", 201), ("/?api-version=1", 201), ("//", 400), ("/%2F", 400)])
+def test_an_operation_location_can_end_with_a_slash(bridge: Stage, end: str, status: int) -> None:
+    """One slash: it is the same operation."""
+    location = f"https://speech.example.com/avatar/operations/operation-1{end}"
+
+    answer = Client.of(bridge).register({"operationLocation": location, "callbackUrl": GOOD["callbackUrl"]})
+
+    assert answer.status == status
+    assert status == 400 or answer.body["id"].startswith("default~operation-1~")
 
 
 @pytest.mark.parametrize(
