@@ -152,7 +152,7 @@ def test_a_value_is_never_repeated_in_an_error(bridge: Stage, url: str) -> None:
         b'"text"',
         b'{"operationId": "operation-1"',
         b'{"a": "\\ud800"}',
-        b"\xef\xbb\xbf{}",
+        b"\xef\xbb\xbf\xef\xbb\xbf{}",
         b'{"operationId": "a1b",}',
         b"{'operationId': 'a1b'}",
     ],
