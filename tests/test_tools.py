@@ -86,7 +86,8 @@ def _script(path: Path, *lines: str) -> None:
 
 def _make(project: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     command = ["make", "--no-print-directory", "--eval=which: ; @command -v bicep || true", "which"]
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # of a make around
+    outer = ("MAKE", "TOOLS_REQUIRED")  # of a make or of .ci/run around
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(outer)}
     return subprocess.run(
         command, cwd=project, env={**inherited, **environ}, text=True, capture_output=True, check=True
     )

@@ -18,7 +18,13 @@ from tests.support.world import ENVIRONMENT
 ROUTES = re.findall(r"^\| `([A-Z]+) (/api/[^`?]+)", (REPOSITORY / "README.md").read_text(), re.MULTILINE)
 
 #: Those that anybody may call.
-OPEN = {("GET", "/api/health"), ("GET", "/api/signing-keys"), ("GET", "/api/openapi.json"), ("GET", "/api/dashboard")}
+OPEN = {
+    ("GET", "/api/health"),
+    ("HEAD", "/api/health"),
+    ("GET", "/api/signing-keys"),
+    ("GET", "/api/openapi.json"),
+    ("GET", "/api/dashboard"),
+}
 
 #: What a call gets that is let in: the app has no settings but its storage, so nothing is read or written.
 LET_IN = 503
