@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 Entry = TypeVar("Entry")
 
 #: Long enough for a slow machine; a test that waits this long has failed.
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 
 class Record(Generic[Entry]):

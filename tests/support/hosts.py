@@ -45,9 +45,12 @@ def start_host(  # noqa: PLR0917 - what differs between two hosts of a test
     environ: Mapping[str, str],
     app: Path = REPOSITORY,
     port: int = 0,
-    on_line: Callable[[str], None] = print,
+    on_line: Callable[[str], None] = lambda _: None,
 ) -> HostProcess | MicrosoftHost:
-    """Start an app in a host that asks for `KEY`. Skips the test if the machine has no host of Microsoft's."""
+    """Start an app in a host that asks for `KEY`. Skips the test if the machine has no host of Microsoft's.
+
+    Nothing is printed: a host of many tests goes on while others look at standard output. `lines` has all of it.
+    """
     if kind == "local":
         return HostProcess.start(environ, app=app, port=port, keys=[KEY], on_line=on_line)
     tool("functions-host")

@@ -9,15 +9,18 @@ from pathlib import Path
 import pytest
 
 from local.settings import REPOSITORY
+from tests.infra.azd_package import package_of
 
 _DOCTOR = Path(sys.executable).with_name("azure-functions-doctor")
 
 
 @pytest.fixture
 def deployed(tmp_path: Path) -> Path:
-    """Copy what is deployed: all that .funcignore does not name."""
-    patterns = [line.rstrip("/") for line in (REPOSITORY / ".funcignore").read_text().splitlines() if line[:1] != "#"]
-    shutil.copytree(REPOSITORY, tmp_path / "app", ignore=shutil.ignore_patterns(*patterns))
+    """Copy the files that azd deploys."""
+    for path in package_of(REPOSITORY):
+        target = tmp_path / "app" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(REPOSITORY / path, target)
     return tmp_path / "app"
 
 
