@@ -6,12 +6,12 @@ import typer
 
 from bridge import __version__
 from bridge.cli.commands import callbacks, operating, registrations
-from bridge.cli.examples import epilog
+from bridge.cli.examples import PROGRAM, epilog
 from bridge.cli.shared import ENVIRONMENT, EXIT_CODES, AsJson, Commands, around
 
 app = typer.Typer(
     cls=Commands,
-    name="bridge",
+    name=PROGRAM,
     help=f"Webhooks for Azure AI Speech operations.\n\n{ENVIRONMENT}",
     epilog=EXIT_CODES,
     no_args_is_help=True,
@@ -58,5 +58,5 @@ def root(context: typer.Context, as_json: AsJson = False, version: Version = Fal
 
 def run() -> int:
     """Run what was typed; ends the process with its exit code."""
-    app(prog_name="bridge")
+    app(prog_name=PROGRAM)
     return 0

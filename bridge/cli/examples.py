@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+#: The name of the command line.
+PROGRAM = "bridge"
+
 #: The lines to type by the command that they show. ID stands for the id of a registration.
 EXAMPLES: Mapping[str, Sequence[str]] = {
     "register": (
@@ -28,7 +31,3 @@ def epilog(command: str) -> str:
     """Write the end of a command's help text, each example on a line of its own."""
     lines = "\n".join(f"  {PROGRAM} {line}" for line in EXAMPLES[command])
     return f"\b\nExamples:\n{lines}"
-
-
-#: The name of the command line.
-PROGRAM = "bridge"
