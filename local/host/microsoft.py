@@ -80,15 +80,15 @@ class MicrosoftHost(Service):
         _write_keys(state, keys)
         own = {
             "HOME": os.environ.get("HOME", ""),
-            "PYTHON": sys.executable,
             "FUNCTIONS_STATE_DIR": str(state),
-            "languageWorkers__python__defaultExecutablePath": sys.executable,
             # A file that changes below the app restarts the host otherwise, like a deployment.
             "AzureFunctionsJobHost__fileWatchingEnabled": "false",
         }
+        # The app's packages are installed for this interpreter. `make PYTHON=...` names another one in the environment.
+        interpreter = {"PYTHON": sys.executable, "languageWorkers__python__defaultExecutablePath": sys.executable}
         host = cls(
             command=_command(app.resolve(), port),
-            environ={**own, **environ},
+            environ={**own, **environ, **interpreter},
             port=port,
             on_line=on_line,
             on_end=on_end,

@@ -3,6 +3,7 @@
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,7 +52,8 @@ def test_a_first_registration_is_delivered_and_ctrl_c_leaves_no_process(
 
 @pytest.mark.usefixtures("functions_host")
 def test_kill_leaves_no_process(begin: Callable[..., Started]) -> None:
-    start = begin("host")
+    # Make hands the PYTHON of its command line on. That one does not have the app's packages.
+    start = begin("host", PYTHON=str(Path(sys.base_prefix, "bin", "python3")))
     start.until(READY, MicrosoftHost.start_timeout)
     descendants = start.descendants()
 
