@@ -1,12 +1,16 @@
 """Redelivering what is dead, after an outage at the receiver's."""
 
 import json
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bridge.api.routes import Routes
+from bridge.core.callback import CallbackRefused, CallbackRules, host_and_port, normalise, normalise_host
 from bridge.core.keys import RegistrationRef
 from bridge.core.registration import State
 from bridge.core.transaction import ANY, Delete, Merge, Transaction
@@ -18,6 +22,32 @@ from tests.support.world import NOON, Stage, stage
 
 JSON = {"Content-Type": "application/json"}
 SINCE = "2026-11-23T12:00:00Z"
+
+#: No callback URL can have one of these as its host.
+NO_HOSTS = (
+    "",
+    ".",
+    "a..b",
+    "user@a.example",
+    "a.example/hook",
+    "a.example?x",
+    "a.example#x",
+    "https://a.example",
+    "a.example:0",
+    "a.example:65536",
+    "a.example:x",
+    "a b.example",
+    "a\u200e.example",
+    "a\\b.example",
+    "0x7f.1",
+    "2130706433",
+    "2606:4700::1111",
+    "[2606:4700::1111",
+    "[fe80::1%25eth0]",
+    "[a.example]",
+    "a" * 64 + ".example",
+    "a." * 2000,
+)
 
 
 def redeliver(bridge: Stage, **order: object) -> Answer:
@@ -32,12 +62,13 @@ def bury(bridge: Stage, count: int, host: str = "receiver.example.com", name: st
     for number in range(count):
         operation_id, url = f"{name}-{number:03d}", f"https://{host}/hook"
         bridge.upstream.tell(operation_id, "Succeeded")
-        bridge.courier.tell(url, 410)
+        called = normalise(url, bridge.settings.callback_rules)
+        bridge.courier.tell(called, 410)
         [ref] = bridge.register(operation_id, url)
         bridge.sweep()
         bridge.deliver_all()
         assert bridge.registration(ref).state is State.DEAD
-        bridge.courier.tell(url, 200)
+        bridge.courier.tell(called, 200)
         bridge.clock.advance(1)
         ids.append(ref.public_id)
     return ids[::-1]
@@ -96,6 +127,70 @@ def test_one_host_alone() -> None:
     assert redeliver(bridge, host="two.example.com").body["registrations"] == other[1:]
 
 
+@pytest.mark.parametrize(
+    ("stored", "spelling"),
+    [
+        ("bücher.example.com", "BÜCHER.example.com"),
+        ("bücher.example.com", "xn--bcher-kva.example.com"),
+        ("xn--bcher-kva.example.com", "bu\u0308cher.Example.com."),
+        ("hooks.example.com", "HOOKS.example.COM."),
+        ("hooks.example.com", "hooks\u3002example\uff0ecom"),
+        ("hooks.example.com", "\uff48\uff4f\uff4f\uff4b\uff53.example.com"),
+        ("hooks.example.com", "hooks.example.com:"),
+        ("hooks.example.com", "hooks.example.com:0000443"),
+        ("hooks.example.com:8443", "Hooks.Example.com.:08443"),
+        ("hooks.example.com:8443", "hooks.example.com"),
+        ("203.0.113.7", "203.0.113.7.:443"),
+        ("203.0.113.7", "\uff12\uff10\uff13.0.113.7"),
+        ("[2606:4700:4700::1111]", "[2606:4700:4700:0:0:0:0:1111]"),
+        ("[2606:4700:4700:0000::1111]", "[2606:4700:4700::1111]:0443"),
+        ("[2606:4700:4700::ABCD]", "[2606:4700:4700::abcd]"),
+        ("[2606:4700:4700::1.2.3.4]", "[2606:4700:4700::102:304]"),
+    ],
+)
+def test_a_host_is_read_like_the_host_of_a_callback_url(stored: str, spelling: str) -> None:
+    """Each spelling that names the host of a stored URL finds its registrations."""
+    networks = "203.0.113.0/24,2606:4700:4700::/48"  # the first is for documentation, and not public
+    bridge = stage(BRIDGE_CALLBACK_ALLOWED_PORTS="*", BRIDGE_CALLBACK_ALLOWED_NETWORKS=networks)
+    ids = bury(bridge, 2, stored)
+
+    begun = [redeliver(bridge, host=host, limit=1) for host in (spelling, stored)]
+
+    assert [each.status for each in begun] == [202, 202]
+    assert [name for each in begun for name in each.body["registrations"]] == ids
+
+
+@given(
+    label=st.text(st.sampled_from("abcxyzABCXYZ0123üÜßéñжЖλ中\uff46"), min_size=1, max_size=12),
+    change=st.sampled_from([str, str.upper, str.lower, str.title]),
+    end=st.sampled_from(["", ".", ":", ":443", ".:00443"]),
+)
+def test_any_spelling_that_a_url_may_have_is_one_that_an_order_may_have(
+    label: str, change: Callable[[str], str], end: str
+) -> None:
+    """Reading a host alone and reading it in a URL give the same, and refuse the same."""
+    spelling = f"{change(label)}.example{end}"
+    try:
+        url = normalise(f"https://{spelling}/", CallbackRules())
+    except CallbackRefused:
+        with pytest.raises(CallbackRefused):
+            normalise_host(spelling)
+        return
+
+    assert normalise_host(spelling).removesuffix(":443") == host_and_port(url)
+
+
+def test_a_cursor_goes_on_for_another_spelling_of_its_host() -> None:
+    """A cursor is bound to the host, and not to its text."""
+    bridge = stage()
+    ids = bury(bridge, 2, "bücher.example.com")
+    first = redeliver(bridge, host="Bücher.example.com", limit=1).body
+
+    second = redeliver(bridge, host="xn--bcher-kva.example.com.", limit=1, cursor=first["cursor"]).body
+
+    assert first["registrations"] + second["registrations"] == ids
+
+
 def test_only_what_died_since_then() -> None:
     """The time is when the run ended."""
     bridge = stage()
@@ -127,7 +222,7 @@ def test_what_lives_is_left_alone() -> None:
         ({"since": None, "limit": 0, "colour": "blue"}, ["since", "limit", "colour"]),
         ({"limit": 501}, ["limit"]),
         ({"limit": "7"}, ["limit"]),
-        ({"host": ""}, ["host"]),
+        *(({"host": host}, ["host"]) for host in NO_HOSTS),
     ],
 )
 def test_what_is_wrong_is_named(order: dict[str, Any], targets: list[str]) -> None:

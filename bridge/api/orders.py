@@ -1,6 +1,5 @@
 """Reads what a client orders beside registrations: a ping, a redelivery of many."""
 
-import re
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -12,6 +11,7 @@ from bridge.api.fields import CallbackUrl, Terms
 from bridge.api.json_body import details_of, read_object
 from bridge.api.problems import invalid
 from bridge.api.query import CursorText, read_cursor
+from bridge.core.callback import MAX_URL_LENGTH, CallbackRefused, normalise_host
 from bridge.core.cursor import CursorCipher
 from bridge.core.message import Format
 from bridge.redeliver import Order
@@ -21,8 +21,8 @@ MAX_REDELIVERIES = 500
 DEFAULT_REDELIVERIES = 100
 
 
-#: A host, and perhaps its port.
-_HOST = r"(\[[0-9a-fA-F:.]+\]|[^\s/:@?#\[\]]+)(:[0-9]{1,5})?"
+#: A host, and perhaps its port: the form. `normalise_host` says which are right.
+_HOST = r"(\[[0-9a-fA-F:.]+\]|[^\s/:@?#\[\]]+)(:[0-9]*)?"
 
 
 def _moment(value: object) -> datetime:
@@ -36,9 +36,10 @@ def _moment(value: object) -> datetime:
 
 
 def _host(value: str) -> str:
-    if not re.fullmatch(_HOST, value):
-        raise PydanticCustomError("host", "must be a host, or a host and its port: hooks.example.com:8443")
-    return value
+    try:
+        return normalise_host(value)
+    except CallbackRefused:
+        raise PydanticCustomError("host", "must be a host, or a host and its port: hooks.example.com:8443") from None
 
 
 class PingBody(BaseModel):
@@ -72,9 +73,13 @@ class RedeliverBody(BaseModel):
     state: Literal["dead"]
     since: Annotated[datetime, BeforeValidator(_moment), Field(description="Those that died at this time or later.")]
     host: Annotated[
-        Annotated[str, Field(max_length=300, json_schema_extra={"pattern": f"^{_HOST}$"}), AfterValidator(_host)]
+        Annotated[
+            str, Field(max_length=MAX_URL_LENGTH, json_schema_extra={"pattern": f"^{_HOST}$"}), AfterValidator(_host)
+        ]
         | None,
-        Field(description="Only those whose callbacks go to this host, as a name or with its port."),
+        Field(
+            description="Only those whose callbacks go to this host, read like that of a callback URL; perhaps a port."
+        ),
     ] = None
     limit: Annotated[int, Field(ge=1, le=MAX_REDELIVERIES, description="So many at the most, newest first.")] = (
         DEFAULT_REDELIVERIES
@@ -111,6 +116,5 @@ def read_order(request: func.HttpRequest, cursors: CursorCipher, *, owner: str |
         read = RedeliverBody.model_validate(read_object(request))
     except ValidationError as error:
         raise invalid(details_of(error)) from None
-    host = None if read.host is None else read.host.lower()
-    cursor = read_cursor(read.cursor, cursors, owner=owner, query=redelivery_filter(host))
-    return Order(owner=owner, since=read.since, host=host, limit=read.limit, cursor=cursor)
+    cursor = read_cursor(read.cursor, cursors, owner=owner, query=redelivery_filter(read.host))
+    return Order(owner=owner, since=read.since, host=read.host, limit=read.limit, cursor=cursor)

@@ -108,9 +108,9 @@ def normalise(url: str, rules: CallbackRules) -> str:
         raise CallbackRefused("has no host")
     if port == 0 or not rules.allows_port(port or DEFAULT_PORTS[scheme]):
         raise CallbackRefused(f"uses port {port or DEFAULT_PORTS[scheme]}, which is not allowed")
-    authority = _authority(host, bracketed="[" in parts.netloc, rules=rules)
-    if not rules.allows_host(authority.strip("[]")):
-        raise CallbackRefused("names a host that is not among those allowed")
+    named = _read_host(host, bracketed="[" in parts.netloc)
+    _check_host(named, rules)
+    authority = _written(named)
     if port is not None and port != DEFAULT_PORTS[scheme]:
         authority = f"{authority}:{port}"
     path = quote(parts.path or "/", safe=_KEPT)
@@ -119,6 +119,24 @@ def normalise(url: str, rules: CallbackRules) -> str:
     if len(normalised) > MAX_URL_LENGTH:
         raise CallbackRefused(f"is longer than {MAX_URL_LENGTH} characters")
     return normalised
+
+
+def normalise_host(text: str) -> str:
+    """Read a host, or a host and its port, like those of a callback URL, and write it like a normalised URL.
+
+    A port stays, the scheme's own too. No rule about destinations is applied: the host may have been allowed before.
+    Raises CallbackRefused with the reason.
+    """
+    _check_characters(text)
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise CallbackRefused("is not a host") from error
+    if not host or parts.netloc != text or "@" in text or port == 0:
+        raise CallbackRefused("is not a host")
+    name = _written(_read_host(host, bracketed="[" in text))
+    return name if port is None else f"{name}:{port}"
 
 
 def origin_of(url: str) -> str:
@@ -156,33 +174,40 @@ def _check_parts(scheme: str, url: str, netloc: str, rules: CallbackRules) -> No
         raise CallbackRefused("contains a fragment, which is never sent")
 
 
-def _authority(host: str, *, bracketed: bool, rules: CallbackRules) -> str:
+def _read_host(host: str, *, bracketed: bool) -> str | Address:
+    """Read a host of a URL: a name in ASCII and lower case, or an address."""
     if bracketed:
-        return f"[{_checked_address(host, ipaddress.IPv6Address, rules)}]"
+        return _read_address(host, ipaddress.IPv6Address)
     name = _ascii_name(host)
     if _ENDS_IN_NUMBER.fullmatch(name):
-        return str(_checked_address(name, ipaddress.IPv4Address, rules))
+        return _read_address(name, ipaddress.IPv4Address)
     if not _NAME.fullmatch(name):
         raise CallbackRefused("has a host that is not a name")
-    if name == "localhost" or name.endswith(".localhost"):
-        _check_address(ipaddress.IPv4Address("127.0.0.1"), rules)
     return name
 
 
-def _checked_address(text: str, kind: type[Address], rules: CallbackRules) -> Address:
+def _read_address(text: str, kind: type[Address]) -> Address:
     if "%" in text:
         raise CallbackRefused("has an address with a scope")
     try:
-        address = kind(text)
+        return kind(text)
     except ValueError as error:
         raise CallbackRefused("has an address in an unusual notation: write it in the usual one") from error
-    _check_address(address, rules)
-    return address
 
 
-def _check_address(address: Address, rules: CallbackRules) -> None:
-    if not rules.allows_address(address):
+def _written(host: str | Address) -> str:
+    """Write a host as a URL has it."""
+    return f"[{host}]" if isinstance(host, ipaddress.IPv6Address) else str(host)
+
+
+def _check_host(host: str | Address, rules: CallbackRules) -> None:
+    address = host
+    if host == "localhost" or (isinstance(host, str) and host.endswith(".localhost")):
+        address = ipaddress.IPv4Address("127.0.0.1")
+    if not isinstance(address, str) and not rules.allows_address(address):
         raise CallbackRefused("points to an address that is not public")
+    if not rules.allows_host(str(host)):
+        raise CallbackRefused("names a host that is not among those allowed")
 
 
 def _ascii_name(host: str) -> str:
