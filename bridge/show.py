@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from bridge.core.attempt import AttemptRecord
+from bridge.core.attempt import AttemptRecord, known_to
 from bridge.core.budget import Budget, clamped
 from bridge.core.cursor import Cursor
 from bridge.core.delivery import CLOCK_SKEW
@@ -110,7 +110,16 @@ class Show:
     large_until: dict[str, datetime] = field(default_factory=dict)
 
     def registration(self, ref: RegistrationRef) -> Shown | None:
-        """Show a registration with its operation and its attempts: two calls."""
+        """Show a registration with its operation and its attempts, all as of one moment: two calls.
+
+        The last attempt of a registration is always kept. If it is gone, so may be the registration: a third call.
+        """
+        shown = self._registration(ref)
+        if shown is None or shown.registration.last_attempt == (shown.attempts[-1].number if shown.attempts else 0):
+            return shown
+        return self._registration(ref)
+
+    def _registration(self, ref: RegistrationRef) -> Shown | None:
         family = self.operation(ref.operation)
         found = None if family is None else family.get(ref)
         if family is None or found is None:
@@ -222,12 +231,13 @@ class Show:
         )
 
     def attempts(self, registration: Registration) -> Sequence[AttemptRecord]:
-        """Show the last KEPT_ATTEMPTS attempts of a registration, the oldest first: one call."""
+        """Show the last KEPT_ATTEMPTS attempts of a registration as of when it was read, oldest first: one call."""
         ref, first = registration.ref, max(1, registration.last_attempt - KEPT_ATTEMPTS + 1)
         rows = self.table.range(
             ref.partition, ref.attempt_key(first), after(ref.attempts_prefix), limit=2 * KEPT_ATTEMPTS
         )
-        return list(_readable(rows[-KEPT_ATTEMPTS:], lambda row: decode(AttemptRecord, ref, row.values)))
+        read = list(_readable(rows, lambda row: decode(AttemptRecord, ref, row.values)))
+        return known_to(registration, read)[-KEPT_ATTEMPTS:]
 
     def _first_due(self, partition: str) -> datetime | None:
         now = self.clock()

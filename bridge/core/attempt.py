@@ -1,12 +1,14 @@
 """The record of one attempt, as its row keeps it and as everybody can read it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
 from bridge.core.host_limits import FailedProbe
 from bridge.core.keys import RegistrationRef
-from bridge.core.outcome import Delivered, Gone, Outcome, Rejected, Unreachable
+from bridge.core.outcome import Delivered, Gone, Outcome, Rejected, Unreachable, is_success
+from bridge.core.registration import Registration, State
 from bridge.core.times import iso
 
 _MILLISECOND = timedelta(milliseconds=1)
@@ -78,6 +80,12 @@ class AttemptRecord:
             case _:
                 assert_never(outcome)
 
+    def without_outcome(self) -> "AttemptRecord":
+        """Show it as it was before it was recorded."""
+        return replace(
+            self, duration_ms=None, address=None, status=None, error=None, detail=None, location=None, body=None
+        )
+
     def error_at(self, now: datetime) -> str | None:
         """Tell the failure as people read it: `lost` if the bridge ended before it could record the attempt."""
         return LOST if self._is_lost_at(now) else self.error
@@ -88,3 +96,24 @@ class AttemptRecord:
 
     def _is_lost_at(self, now: datetime) -> bool:
         return not self.is_recorded and self.leased_until <= now
+
+
+def known_to(registration: Registration, attempts: Sequence[AttemptRecord]) -> Sequence[AttemptRecord]:
+    """Show attempts that were read after their registration as they stood when that was read.
+
+    Rows of a registration change in one transaction, and two reads can lie on both sides of it. What follows from an
+    attempt stands in the registration, so an outcome that the registration does not have yet is left out.
+    """
+    known = (each for each in attempts if each.number <= registration.last_attempt)
+    return [each.without_outcome() if _is_later_than(registration, each) else each for each in known]
+
+
+def _is_later_than(registration: Registration, attempt: AttemptRecord) -> bool:
+    """Tell whether the outcome of an attempt was recorded after its registration was read.
+
+    An attempt whose claim holds has no outcome. A success of the present run ends the run.
+    """
+    if attempt.claim == registration.claim:
+        return True
+    is_of_run = registration.state is State.PENDING and attempt.number >= registration.run_start
+    return is_of_run and attempt.status is not None and is_success(attempt.status)

@@ -92,6 +92,11 @@ class Unreachable:
 Outcome = Delivered | Gone | Rejected | Unreachable
 
 
+def is_success(status: int) -> bool:
+    """Tell whether a status is 2xx."""
+    return 200 <= status < 300  # noqa: PLR2004 - 2xx
+
+
 def answered(
     status: int,
     *,
@@ -101,7 +106,7 @@ def answered(
     retry_after: timedelta | None = None,
 ) -> Delivered | Gone | Rejected:
     """Classify a status."""
-    kind = Delivered if 200 <= status < 300 else Gone if status == _GONE else Rejected  # noqa: PLR2004 - 2xx
+    kind = Delivered if is_success(status) else Gone if status == _GONE else Rejected
     is_redirect = 300 <= status < 400  # noqa: PLR2004 - 3xx
     return kind(
         status=status,

@@ -1,0 +1,316 @@
+"""One answer about a registration shows one moment, whatever is written while it is read."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from types import MappingProxyType
+
+import pytest
+
+from bridge.api.routes import Routes
+from bridge.core.delivery import Call
+from bridge.core.keys import KEPT_ATTEMPTS, RegistrationRef
+from bridge.core.outcome import Failure, Outcome, Unreachable, answered
+from bridge.core.registration import State
+from bridge.core.steps.delivering import Claimed
+from bridge.core.transaction import Row, Transaction
+from bridge.ports import Table
+from tests.support.http import Answer, Client
+from tests.support.world import Stage, stage
+
+HOOK = "https://receiver.example.com/hook"
+OTHER = "https://other.example.com/hook"
+BODY = {"operationId": "operation-1", "callbackUrl": HOOK}
+
+
+class Interleaved:
+    """A table that lets a writer go first at a read that a test chooses."""
+
+    def __init__(self, inner: Table) -> None:
+        self.inner = inner
+        #: Which reads from now on the writer goes before: those of a row or range whose key begins with this.
+        self.before_reads_of: str | None = None
+        self.writer: Callable[[], object] = lambda: None
+        #: The reads since the writer was set.
+        self.reads: list[str] = []
+
+    def get(self, partition: str, key: str) -> Row | None:
+        """Read a row."""
+        self._let_write(key)
+        return self.inner.get(partition, key)
+
+    def range(
+        self, partition: str, start: str, stop: str, *, limit: int | None = None, columns: Sequence[str] = ()
+    ) -> Sequence[Row]:
+        """Read a range."""
+        self._let_write(start)
+        return self.inner.range(partition, start, stop, limit=limit, columns=columns)
+
+    def commit(self, transaction: Transaction) -> Mapping[str, str]:
+        """Commit."""
+        return self.inner.commit(transaction)
+
+    def _let_write(self, key: str) -> None:
+        self.reads.append(key)
+        if self.before_reads_of is not None and key.startswith(self.before_reads_of):
+            self.before_reads_of = None  # once, and not for the writer's own reads
+            self.writer()
+
+
+@dataclass(slots=True)
+class Scene:
+    """A bridge with one registration, and the hands of a writer."""
+
+    bridge: Stage
+    table: Interleaved
+    ref: RegistrationRef
+
+    def read(self) -> Answer:
+        """Read the registration like a client."""
+        return Client.of(self.bridge).call(Routes.read, id=self.ref.public_id)
+
+    def read_while(self, writer: Callable[[], object]) -> Answer:
+        """Read the registration while a writer works, after the registration was read and before its attempts are."""
+        self.table.writer, self.table.before_reads_of = writer, "att:"
+        answer = self.read()
+        assert self.table.before_reads_of is None, "the writer never worked"
+        return answer
+
+    def wait(self, hours: float) -> None:
+        """Let time pass."""
+        self.bridge.clock.advance(timedelta(hours=hours))
+
+    def claim(self) -> Claimed:
+        """Take the right to the next attempt, whose POST is then under way."""
+        claimed = self.bridge.bridge.deliver.claims.claim(Call.next_of(self.bridge.registration(self.ref)))
+        assert claimed is not None
+        return claimed
+
+    def record(self, claimed: Claimed, outcome: Outcome) -> None:
+        """End the POST of a claim."""
+        attempt = claimed.attempt.with_outcome(outcome, timedelta(milliseconds=7))
+        self.bridge.bridge.deliver.recorder.record(claimed, attempt, outcome)
+
+    def deliver(self) -> None:
+        """Send what is due, and attempt what was sent."""
+        self.bridge.sweep()
+        self.bridge.deliver_all()
+
+    def fail_often(self, runs: int) -> None:
+        """Let the receiver fail for so many whole runs, and begin another."""
+        for _ in range(runs):
+            while self.bridge.registration(self.ref).state is State.PENDING:
+                self.wait(30)
+                self.deliver()
+            self.bridge.bridge.routes.use.redeliver(self.ref)
+
+    def purge(self) -> None:
+        """Let everything be forgotten."""
+        self.wait(24 * 31)
+        self.deliver()
+        self.deliver()
+
+    def end(self) -> None:
+        """Let the operation end, and its message be sent."""
+        self.bridge.upstream.tell("operation-1", "Succeeded")
+        self.wait(1)
+        self.bridge.sweep()
+
+
+def scene() -> Scene:
+    """Register."""
+    tables: list[Interleaved] = []
+
+    def interleaved(inner: Table) -> Table:
+        tables.append(Interleaved(inner))
+        return tables[0]
+
+    bridge = stage(interleaved)
+    [ref] = bridge.register("operation-1", HOOK)
+    return Scene(bridge, tables[0], ref)
+
+
+TAKEN, FAILED, SILENT = answered(204, address=None), answered(500, address=None), Unreachable(error=Failure.TIMEOUT)
+Writer = Callable[[], object]
+
+
+def delivered(at: Scene) -> Writer:
+    """Claim, POST and record, all in between."""
+    at.end()
+    return at.bridge.deliver_all
+
+
+def recorded(at: Scene, outcome: Outcome) -> Writer:
+    """Record an attempt that was under way."""
+    at.end()
+    claimed = at.claim()
+    return lambda: at.record(claimed, outcome)
+
+
+def recorded_and_attempted_again(at: Scene) -> Writer:
+    """Record a failure, and make the next attempt."""
+    at.end()
+    claimed = at.claim()
+
+    def write() -> None:
+        at.record(claimed, FAILED)
+        at.wait(0.002)
+        at.deliver()
+
+    return write
+
+
+def lost_and_taken_late(at: Scene) -> Writer:
+    """Hear of a success whose lease had ended, while the next attempt is under way."""
+    at.end()
+    lost = at.claim()
+    at.wait(0.05)
+    at.claim()
+    return lambda: at.record(lost, TAKEN)
+
+
+def lost_and_taken_before_the_next(at: Scene) -> Writer:
+    """Hear of it before the next attempt is claimed."""
+    at.end()
+    lost = at.claim()
+    at.wait(0.05)
+    return lambda: at.record(lost, TAKEN)
+
+
+def cancelled_under_way(at: Scene) -> Writer:
+    """Cancel while a POST is under way, whose outcome is recorded too."""
+    at.end()
+    claimed = at.claim()
+
+    def write() -> None:
+        at.bridge.bridge.routes.use.cancel(at.ref)
+        at.record(claimed, TAKEN)
+
+    return write
+
+
+def run_again(at: Scene) -> Writer:
+    """Redeliver what was delivered, and deliver it."""
+    delivered(at)()
+
+    def write() -> None:
+        at.bridge.bridge.routes.use.redeliver(at.ref)
+        at.bridge.deliver_all()
+
+    return write
+
+
+def given_up(at: Scene) -> Writer:
+    """Make the last attempt of a run."""
+    at.end()
+    at.bridge.courier.tell(HOOK, 500)
+    while at.bridge.registration(at.ref).last_attempt < 9:
+        at.deliver()
+        at.wait(30)
+    claimed = at.claim()
+    return lambda: at.record(claimed, SILENT)
+
+
+def dropped(at: Scene) -> Writer:
+    """Make attempts that drop the oldest ones of those that are kept."""
+    at.end()
+    at.bridge.courier.tell(HOOK, 500)
+    at.fail_often(5)
+    at.bridge.courier.tell(HOOK, 500, 500, 204)
+
+    def write() -> None:
+        for _ in range(3):
+            at.wait(30)
+            at.deliver()
+
+    return write
+
+
+def purged(at: Scene) -> Writer:
+    """Forget everything."""
+    delivered(at)()
+    return at.purge
+
+
+def born_again(at: Scene) -> Writer:
+    """Cancel, register again, deliver."""
+    at.end()
+
+    def write() -> None:
+        at.bridge.bridge.routes.use.cancel(at.ref)
+        at.bridge.register("operation-1", HOOK)
+        at.bridge.deliver_all()
+
+    return write
+
+
+WRITERS: Mapping[str, Callable[[Scene], Writer]] = MappingProxyType(
+    {
+        "delivered": delivered,
+        "taken": lambda at: recorded(at, TAKEN),
+        "failed": lambda at: recorded(at, FAILED),
+        "gone": lambda at: recorded(at, answered(410, address=None)),
+        "silent": lambda at: recorded(at, SILENT),
+        "failed, attempted again": recorded_and_attempted_again,
+        "lost, taken while the next is under way": lost_and_taken_late,
+        "lost, taken before the next": lost_and_taken_before_the_next,
+        "cancelled under way": cancelled_under_way,
+        "run again": run_again,
+        "given up": given_up,
+        "purged": purged,
+        "born again": born_again,
+    }
+)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_an_answer_is_the_one_from_before_a_write_or_the_one_from_after_it(name: str) -> None:
+    at = scene()
+    writer = WRITERS[name](at)
+    before = at.read()
+
+    answer = at.read_while(writer)
+
+    after = at.read()
+    assert before.body != after.body
+    assert answer.body in (before.body, after.body)
+
+
+def test_attempts_that_are_dropped_meanwhile_are_counted() -> None:
+    """The oldest are gone. The others are those that the registration knows of."""
+    at = scene()
+    writer = dropped(at)
+    before = at.read().body
+
+    answer = at.read_while(writer).body
+
+    assert len(before["attempts"]) == KEPT_ATTEMPTS
+    assert answer["attempts"] == before["attempts"][3:]
+    assert answer["earlierAttempts"]["count"] == 3
+    others = before.keys() - {"attempts", "earlierAttempts"}
+    assert {name: answer[name] for name in others} == {name: before[name] for name in others}
+
+
+def test_registering_again_answers_with_one_moment_too() -> None:
+    """The answer 200 shows attempts, read after the registration."""
+    at = scene()
+    writer = delivered(at)
+    client = Client.of(at.bridge)
+    before = client.register(BODY)
+    at.table.writer, at.table.before_reads_of = writer, "att:"
+
+    answer = client.register(BODY)
+
+    assert before.body["state"] == "pending"
+    assert (answer.status, answer.body) == (200, before.body)
+
+
+def test_one_moment_costs_no_call_more() -> None:
+    """A read of the operation with its registrations, and a read of the attempts."""
+    at = scene()
+    delivered(at)()
+    at.bridge.table.taken()
+
+    at.read()
+
+    assert at.bridge.table.taken() == {"range": 2}
