@@ -25,8 +25,8 @@ from bridge.core.answer import Absent, Answer, Denied, Fault, Pending, Refused, 
 from bridge.core.operation import Explanation, Verdict, Watch
 from bridge.core.outlook import Outlook
 
-#: The first wait after a fault doubles with each further one, up to the longest.
-FIRST_FAULT_WAIT = timedelta(seconds=2)
+#: The wait after the first fault. Each further fault in a row doubles the wait, up to the longest.
+FIRST_FAULT_WAIT = timedelta(seconds=4)
 LONGEST_FAULT_WAIT = timedelta(minutes=5)
 
 #: Waits after the first answers that it is absent, and after each further one.
@@ -156,7 +156,7 @@ def _after_fault(
 ) -> AskAgain | Finish:
     """Ask again, ever more slowly. A fault ends nothing before the last deadline, nor while the source is silent."""
     failed = replace(_counted(watch, faults=watch.faults + 1), blocks=watch.blocks, troubled_at=now)
-    own = min(FIRST_FAULT_WAIT * (1 << min(watch.faults + 1, 16)), LONGEST_FAULT_WAIT)
+    own = min(FIRST_FAULT_WAIT * (1 << min(watch.faults, 16)), LONGEST_FAULT_WAIT)
     at = max(policy.outlook.next_poll(failed, now), now + max(own, answer.wait or own))
     if is_own and now >= last_deadline(watch, policy):
         return _give_up(failed, "deadline", answer.what)
