@@ -20,7 +20,7 @@ from bridge.core.text import printable
 MAX_BODY_BYTES = 4096
 
 #: A source is left alone for this long at the most, whatever it asks for.
-LONGEST_STOP = timedelta(hours=1)
+LONGEST_NAMED_STOP = timedelta(hours=1)
 
 _OK, _NO_CONTENT, _UNAVAILABLE = 200, 204, 503
 _VERDICTS = {
@@ -90,7 +90,7 @@ class Fault:
     """This was no answer about the operation."""
 
     what: str
-    #: How long this question should wait, if the answer named a time; at most LONGEST_STOP.
+    #: How long this question should wait, if the answer named a time; at most LONGEST_NAMED_STOP.
     wait: timedelta | None = None
 
 
@@ -99,7 +99,7 @@ class Throttled:
     """The source wants to be left alone."""
 
     what: str
-    #: For how long, where it said so; at most LONGEST_STOP.
+    #: For how long, where it said so; at most LONGEST_NAMED_STOP.
     wait: timedelta | None
 
 
@@ -164,7 +164,7 @@ def _read_status(reply: Reply, now: datetime) -> Answer:
 
 def _wait(reply: Reply, now: datetime) -> timedelta | None:
     wait = parse_retry_after(reply.retry_after, now)
-    return None if wait is None else min(wait, LONGEST_STOP)
+    return None if wait is None else min(wait, LONGEST_NAMED_STOP)
 
 
 def _read_body(raw: bytes, operation_id: str) -> Pending | Terminal | Fault:

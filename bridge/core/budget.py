@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 from pydantic import FiniteFloat
 
-from bridge.core.answer import LONGEST_STOP as LONGEST_NAMED_STOP
+from bridge.core.answer import LONGEST_NAMED_STOP
 from bridge.core.delivery import CLOCK_SKEW
 
 #: The rate never falls below one request a minute.
@@ -28,7 +28,7 @@ _MINUTE = timedelta(minutes=1)
 
 #: A 429 that names no time stops the source for this long, doubling with each further one.
 FIRST_STOP = timedelta(seconds=30)
-LONGEST_STOP = timedelta(minutes=5)
+LONGEST_OWN_STOP = timedelta(minutes=5)
 
 #: A fault of the credential pauses the source for this long, doubling with each probe that meets another.
 FIRST_PAUSE = timedelta(minutes=1)
@@ -197,7 +197,7 @@ def throttle(budget: Budget, wait: timedelta | None, now: datetime, *, asked_at:
             return budget
         return replace(budget, stopped_until=told, stopped_for=(wait or timedelta(0)).total_seconds())
     stops = budget.stops + 1 if wait is None else budget.stops
-    own = min(FIRST_STOP * (1 << min(max(stops - 1, 0), 10)), LONGEST_STOP)
+    own = min(FIRST_STOP * (1 << min(max(stops - 1, 0), 10)), LONGEST_OWN_STOP)
     return replace(
         budget,
         rate=max(budget.rate / 2, LOWEST_RATE),

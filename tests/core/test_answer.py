@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.answer import (
-    LONGEST_STOP,
+    LONGEST_NAMED_STOP,
     MAX_BODY_BYTES,
     Absent,
     Answer,
@@ -130,8 +130,8 @@ def test_no_token_is_a_denied_credential() -> None:
         ("38", timedelta(seconds=38)),
         ("Mon, 23 Nov 2026 12:01:00 GMT", timedelta(minutes=1)),
         ("Mon, 23 Nov 2026 11:00:00 GMT", None),
-        ("Tue, 23 Nov 2027 12:00:00 GMT", LONGEST_STOP),
-        ("999999999", LONGEST_STOP),
+        ("Tue, 23 Nov 2027 12:00:00 GMT", LONGEST_NAMED_STOP),
+        ("999999999", LONGEST_NAMED_STOP),
         ("600.5", timedelta(seconds=601)),
         ("-5", None),
         ("soon", None),
@@ -183,7 +183,7 @@ def test_each_client_error_is_taken_for_its_meaning(status: int) -> None:
         ("120", timedelta(minutes=2)),
         ("600.5", timedelta(seconds=601)),
         ("Mon, 23 Nov 2026 12:01:00 GMT", timedelta(minutes=1)),
-        ("999999999", LONGEST_STOP),
+        ("999999999", LONGEST_NAMED_STOP),
         ("soon", None),
         (None, None),
     ],

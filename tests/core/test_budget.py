@@ -13,7 +13,7 @@ from bridge.core.budget import (
     FIRST_STOP,
     HIGHEST_PRICE,
     LONGEST_PAUSE,
-    LONGEST_STOP,
+    LONGEST_OWN_STOP,
     LOWEST_RATE,
     PRICE_FALLS,
     PRICE_RISES,
@@ -74,7 +74,7 @@ def test_a_429_without_a_time_stops_ever_longer() -> None:
         stops.append(budget.stopped_until - now)
         now = budget.stopped_until + SECOND
 
-    assert stops == [FIRST_STOP * 2**number for number in range(4)] + [LONGEST_STOP] * 2
+    assert stops == [FIRST_STOP * 2**number for number in range(4)] + [LONGEST_OWN_STOP] * 2
 
 
 def test_429s_that_were_in_flight_together_count_once() -> None:

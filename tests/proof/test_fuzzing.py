@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.api.routes import Routes
-from bridge.core.answer import LONGEST_STOP, Reply, Throttled, read
+from bridge.core.answer import LONGEST_NAMED_STOP, Reply, Throttled, read
 from bridge.core.errors import Misconfigured
 from bridge.core.retry import parse_retry_after
 from bridge.settings import Settings, read_settings
@@ -54,7 +54,7 @@ def test_any_retry_after_is_a_wait_within_bounds_or_none(text: str) -> None:
 
     assert wait is None or wait >= timedelta(0)
     assert isinstance(answer, Throttled)
-    assert answer.wait is None or answer.wait <= LONGEST_STOP
+    assert answer.wait is None or answer.wait <= LONGEST_NAMED_STOP
 
 
 @given(st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), max_size=60))
