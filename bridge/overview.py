@@ -9,7 +9,7 @@ from itertools import product
 from bridge.core.budget import Budget
 from bridge.core.history import ENDS, Hour, by_hour, day_before
 from bridge.core.index import IndexEntry
-from bridge.core.keys import PARTITION_COUNT, index_from, law_key, operation_partitions
+from bridge.core.keys import index_from, law_key, operation_partitions
 from bridge.core.law import Curve, Law
 from bridge.core.outlook import Outlook
 from bridge.core.registration import State
@@ -22,9 +22,6 @@ from bridge.sweeping.heartbeat import read_sources
 
 #: So many of the newest rows are read of each partition and state: what one call to Table storage returns.
 NEWEST = 1_000
-
-#: A day takes so many calls to the table, whatever it holds.
-DAY_CALLS = PARTITION_COUNT * len(ENDS)
 
 #: So many polls of a new operation are told ahead.
 _POLLS = 40
@@ -65,7 +62,7 @@ class Overview:
     shortest_gap: timedelta
 
     def day(self, owner: str | None = None) -> Day:
-        """Read what ended in the last day, everybody's or one owner's: at most DAY_CALLS calls."""
+        """Read what ended in the last day, everybody's or one owner's: one call for each partition and state."""
         now = self.clock()
         begin = day_before(now)
 

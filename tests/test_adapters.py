@@ -246,6 +246,7 @@ def test_retry_after_of_a_receiver_is_read() -> None:
 
         outcome = courier().post(f"{receiver.url}/hook", {}, b"{}")
 
+        assert isinstance(outcome, Rejected)
         assert outcome.retry_after == timedelta(seconds=38)
 
 

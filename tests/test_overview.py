@@ -19,7 +19,7 @@ from bridge.core.outlook import Outlook
 from bridge.core.registration import Registration, State
 from bridge.core.rows import for_insert
 from bridge.core.transaction import Insert, Row, Transaction
-from bridge.overview import DAY_CALLS, NEWEST, Overview
+from bridge.overview import NEWEST, Overview
 from tests.support.world import NOON
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
@@ -140,7 +140,7 @@ def test_day_is_read_in_a_bounded_number_of_calls(executor: Executor) -> None:
 
     day = use_case.day()
 
-    assert table.ranges == DAY_CALLS == 16
+    assert table.ranges == 16
     assert day.begins == day_before(NOON)
     assert NOON - 3 * HOUR < day.whole_from < NOON - HOUR
     whole = [each for each in day.hours if each.begins >= day.whole_from]

@@ -24,11 +24,10 @@ _REMEMBERED = 1024
 class HttpCourier:
     """Posts over guarded connections; never follows a redirect, never raises for what a receiver does."""
 
-    def __init__(self, guard: Guard, clock: Clock, *, authorities: str | None = None) -> None:
-        """Make one; `authorities` is a file of certificate authorities to trust instead of the public ones."""
+    def __init__(self, guard: Guard, clock: Clock) -> None:
         self._guard = guard
         self._clock = clock
-        self._client = GuardedClient(guard, authorities=authorities)
+        self._client = GuardedClient(guard)
         self._normalised = lru_cache(_REMEMBERED)(lambda url: normalise(url, guard.rules))
 
     def objection(self, url: str) -> str | None:

@@ -5,8 +5,8 @@
 
 A token that names an unknown key asks for them again, since they may have been replaced; but not within a minute of
 the last answer, so that a stranger who makes tokens up costs one fetch a minute. After a failure nobody is asked for
-ten seconds. PyJWT's own client bounds neither failures nor the time that one takes, and reads proxies off the
-environment.
+ten seconds. PyJWT's own client has no bound on the whole time of a fetch, fetches again at once after a failure, and
+takes proxies from the environment.
 """
 
 import json

@@ -140,11 +140,6 @@ class Lesson:
     #: How many operations ended.
     ended: int = 0
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing to add."""
-        return not any(self.exposure) and not self.ended
-
     def running(self, curve: Curve, since: float, until: float) -> None:
         """See an operation run on from one age to another; also what is given up teaches that, and no more."""
         for bucket, _, seconds in curve.pieces(since, until):

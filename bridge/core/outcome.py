@@ -85,8 +85,6 @@ class Unreachable:
     detail: str | None = field(default=None, compare=False)
     #: The address that was connected to, where it came that far.
     address: str | None = None
-    #: Nobody was there to ask for one.
-    retry_after: timedelta | None = None
 
 
 Outcome = Delivered | Gone | Rejected | Unreachable

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 
-from bridge.core.outcome import Delivered, Gone, Outcome
+from bridge.core.outcome import Delivered, Gone, Outcome, Rejected
 
 #: The waits between the attempts of one run. After the last one the registration is dead.
 SCHEDULE = (
@@ -68,7 +68,7 @@ def decide(outcome: Outcome, *, attempt_of_run: int, now: datetime, chance: floa
     if attempt_of_run >= ATTEMPTS_PER_RUN:
         return GiveUp("exhausted")
     wait = SCHEDULE[attempt_of_run - 1] * (1 - JITTER + 2 * JITTER * chance)
-    asked = outcome.retry_after or timedelta(0)
+    asked = (outcome.retry_after if isinstance(outcome, Rejected) else None) or timedelta(0)
     return RetryAt(now + max(wait, min(asked, wait + LONGEST_LENGTHENING)))
 
 
