@@ -49,7 +49,7 @@ def live_on(bridge: Stage, time: timedelta, step: timedelta) -> None:
 
 
 def test_a_callback_says_what_happened(bridge: Stage) -> None:
-    """Byte for byte as DESIGN's example is shaped."""
+    """With these fields and no other."""
     ref = pending(bridge)
 
     bridge.deliver_all()

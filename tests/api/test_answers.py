@@ -24,7 +24,7 @@ GOOD = {
 
 
 def test_a_registration_is_answered_with_all_that_is_known(bridge: Stage) -> None:
-    """The shape of DESIGN's example, and the secret to verify with."""
+    """Each field, and the secret to verify with."""
     created = Client.of(bridge).register(GOOD)
 
     secret, subscriber = created.body.pop("signingSecret"), created.body.pop("subscriber")
