@@ -21,7 +21,7 @@ from bridge.core.errors import BridgeError, ForeignRow
 from bridge.core.host_places import HostPermit, Work
 from bridge.core.keys import RegistrationRef
 from bridge.core.message import Message
-from bridge.core.outcome import Delivered, Failure, Outcome, Unreachable
+from bridge.core.outcome import Delivered, Outcome, Unreachable
 from bridge.core.registration import Registration
 from bridge.core.rows import Stored, stored
 from bridge.core.sealing import HeaderSeal, Unopened
@@ -158,19 +158,19 @@ class Deliver:
     def _post(self, claimed: Claimed, permit: HostPermit, trace: str | None) -> tuple[Outcome, AttemptRecord]:
         """Send the message with all that belongs to it, or not at all.
 
-        Without the client's own headers a receiver would refuse it, or take it for somebody else's: the attempt
-        fails, the schedule goes on, and putting the key back mends it.
+        Without the client's own headers, or the query of its URL, a receiver would refuse the message or mistake its
+        sender: the attempt fails, the schedule goes on, and putting the key back mends it.
         """
         registration, begun = claimed.registration.record, self.clock()
         own = self.seal.opened(registration)
         if isinstance(own, Unopened):
             log(Event.UNOPENED, registration=registration.ref.public_id, why=own.why)
-            outcome: Outcome = Unreachable(error=Failure.HEADERS, detail=own.why)
+            outcome: Outcome = Unreachable(error=own.error, detail=own.why)
             took = timedelta(0)
         else:
             message = registration.expected_message()
-            headers = {**own.given, **self._headers(registration, message, begun, trace)}
-            outcome = self.courier.post(registration.callback_url, headers, message.body)
+            headers = {**own.headers.given, **self._headers(registration, message, begun, trace)}
+            outcome = self.courier.post(own.url, headers, message.body)
             took = self.clock() - begun
             if origin_of(registration.callback_url) == permit.origin:
                 self.hosts.note(permit, outcome, took)

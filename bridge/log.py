@@ -52,7 +52,7 @@ class Event(StrEnum):
     IDLE = "sweep.idle"
     ATTEMPTED = "delivery.attempted"
     UNRECORDED = "delivery.unrecorded"
-    UNOPENED = "delivery.headers-unreadable"
+    UNOPENED = "delivery.secrets-unreadable"
     HELD_BACK = "delivery.held-back"
     BURIED = "delivery.buried"
     DROPPED = "delivery.dropped"

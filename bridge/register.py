@@ -11,7 +11,7 @@ from functools import partial
 from typing import TypeVar
 
 from bridge.commit import Waits, commit, transact
-from bridge.core.callback import host_and_port
+from bridge.core.callback import HIDDEN, host_and_port, without_query
 from bridge.core.delivery import open_call
 from bridge.core.errors import CommitUnknown, Conflict
 from bridge.core.family import Family
@@ -20,7 +20,8 @@ from bridge.core.keys import OperationRef, RegistrationRef, after
 from bridge.core.message import News
 from bridge.core.operation import MAX_REGISTRATIONS, Operation
 from bridge.core.registration import Registration, State
-from bridge.core.sealing import HeaderSeal, Unopened
+from bridge.core.rows import Stored
+from bridge.core.sealing import HeaderSeal, Secrets, Unopened
 from bridge.core.source import Source
 from bridge.core.steps import registering
 from bridge.core.steps.registering import Joined
@@ -59,10 +60,10 @@ class Differs:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """One was there whose headers cannot be decrypted, so nobody can say whether it is the same."""
+    """One was there whose headers or URL cannot be decrypted, so nothing shows whether it is the same."""
 
-    #: Why, and what mends it.
-    why: str
+    #: Why, and what mends that.
+    unopened: Unopened
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ class Register:
     sources: Mapping[str, Source]
     #: How long an operation is kept after its end.
     retention: timedelta
-    #: Encrypts the headers that clients want on their callbacks.
+    #: Encrypts the queries of callback URLs, and the headers that clients want on their callbacks.
     seal: HeaderSeal
     #: Makes the random bytes that an encryption begins with.
     nonce: Callable[[], bytes]
@@ -135,18 +136,21 @@ class Register:
         One call for a new operation, three for a known one. Raises Contended and StorageUnavailable; after either
         the registration may exist, and registering again finds it.
         """
+        secrets, wish = Secrets(wish.callback_url, headers), self.seal.tagged(wish)
         with self.telemetry.span(
             Step.REGISTER,
             wish.traceparent,
             bridge__operation__id=wish.ref.operation.due_reference,
             bridge__registration__id=wish.ref.public_id,
         ) as span:
-            result = self._registered(replace(wish, tx=self.token(), traceparent=span.traceparent), headers)
+            result = self._registered(replace(wish, tx=self.token(), traceparent=span.traceparent), secrets)
+            if isinstance(result, Created | Existing):  # found under an older signing key, it has another id
+                span.attributes["bridge__registration__id"] = result.registration.ref.public_id
         if isinstance(result, Created):
             if result.registration.state is State.WAITING:
                 self.waiting.note(wish.owner)
-            state = result.registration.state.value
-            log(Event.REGISTERED, registration=wish.ref.public_id, to=host_and_port(wish.callback_url), state=state)
+            public_id, state = result.registration.ref.public_id, result.registration.state.value
+            log(Event.REGISTERED, registration=public_id, to=host_and_port(wish.callback_url), state=state)
         return result
 
     def cancel(self, ref: RegistrationRef) -> Accepted | NotFound:
@@ -159,30 +163,43 @@ class Register:
         tx = self.token()
         return self._transact(lambda: self._redeliver(ref, tx), ref)
 
-    def _registered(self, wish: Registration, headers: OwnHeaders) -> Registered:
+    def _registered(self, wish: Registration, secrets: Secrets) -> Registered:
         if self.waiting.is_reached(wish.owner):
-            return self._transact(lambda: self._register_known(wish, headers, may_wait=False), wish.ref)
+            return self._transact(lambda: self._register_known(wish, secrets, may_wait=False), wish.ref)
         try:
-            return self._register_new(wish, headers)
+            return self._register_new(wish, secrets)
         except (Conflict, CommitUnknown):
-            return self._transact(lambda: self._register_known(wish, headers), wish.ref)
+            return self._transact(lambda: self._register_known(wish, secrets), wish.ref)
 
-    def _register_new(self, wish: Registration, headers: OwnHeaders) -> Created:
-        sealed = self.seal.sealed(wish, headers, nonce=self.nonce())
+    def _register_new(self, wish: Registration, secrets: Secrets) -> Created:
+        sealed = self.seal.sealed(wish, secrets, nonce=self.nonce())
         return self._join(registering.register_new(sealed, wish.life))
 
-    def _register_known(self, wish: Registration, headers: OwnHeaders, *, may_wait: bool = True) -> Registered:  # noqa: PLR0911 - one for each outcome
+    def _register_known(self, wish: Registration, secrets: Secrets, *, may_wait: bool = True) -> Registered:
         family = self._family(wish.ref)
         if family is None:
-            return self._register_new(wish, headers) if may_wait else TooManyWaiting(self.waiting.limit or 0)
-        before = family.get(wish.ref)
+            return self._register_new(wish, secrets) if may_wait else TooManyWaiting(self.waiting.limit or 0)
+        before = self._find(family, wish, secrets.url)
+        if isinstance(before, Unopened):
+            return Unreadable(before)
+        return self._register_beside(family, before, wish, secrets, may_wait=may_wait)
+
+    def _register_beside(
+        self,
+        family: Family,
+        before: Stored[Registration] | None,
+        wish: Registration,
+        secrets: Secrets,
+        *,
+        may_wait: bool,
+    ) -> Registered:
         if before is None and family.size >= MAX_REGISTRATIONS:
             return TooMany()
         if before is not None and before.record.tx == wish.tx:  # a commit of ours that landed late
             self._send_open(before.record)
             return Created(before.record, family.operation.record)
         if before is not None and not registering.is_revivable(before.record):
-            return self._compared(before.record, wish, headers, family.operation.record)
+            return self._compared(before.record, wish, secrets.headers, family.operation.record)
         source = self.sources[wish.ref.operation.source]
         news = News.of(family.operation.record, source.path)
         wait = before.record.wait_for_run(self.clock()) if before is not None and news is not None else None
@@ -190,8 +207,8 @@ class Register:
             return TooManyRuns(wait)
         if news is None and not may_wait:
             return TooManyWaiting(self.waiting.limit or 0)
-        life = wish.life if before is None else before.record.next_life(wish.life)
-        sealed = self.seal.sealed(replace(wish, life=life), headers, nonce=self.nonce())
+        renewed = wish if before is None else before.record.renewed_by(wish)
+        sealed = self.seal.sealed(renewed, secrets, nonce=self.nonce())
         return self._join(registering.register_further(family, sealed, self.clock(), news))
 
     def _compared(
@@ -201,8 +218,27 @@ class Register:
             return Differs()
         own = self.seal.opened(known)
         if isinstance(own, Unopened):
-            return Unreadable(own.why)
-        return Existing(known, operation) if own.same_as(headers) else Differs()
+            return Unreadable(own)
+        return Existing(known, operation) if own.headers.same_as(headers) else Differs()
+
+    def _find(self, family: Family, wish: Registration, url: str) -> Stored[Registration] | Unopened | None:
+        """Find the registration of the same owner and URL.
+
+        With a query it has another key if another signing key was the newest when it was registered, so the queries
+        of its owner's URLs that are otherwise the same are compared. One that cannot be decrypted may be the same.
+        """
+        found = family.get(wish.ref)
+        if found is not None or HIDDEN not in wish.callback_url:
+            return found
+        shown, unopened = without_query(wish.callback_url), None
+        for each in family.registrations.values():
+            if each.record.owner == wish.owner and without_query(each.record.callback_url) == shown:
+                known = self.seal.url(each.record)
+                if known == url:
+                    return each
+                if isinstance(known, Unopened) and not registering.is_revivable(each.record):
+                    unopened = known
+        return unopened
 
     def _join(self, joined: Joined) -> Created:
         commit(self.table, joined.transaction)

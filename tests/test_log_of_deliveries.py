@@ -210,7 +210,7 @@ def test_headers_whose_key_is_gone_are_one_line(bridge: Stage, caplog: pytest.Lo
 
     [unopened, attempt] = lines_of(caplog)
     why = unopened.pop("why")
-    assert unopened == {"event": "delivery.headers-unreadable", "registration": call.ref.public_id}
+    assert unopened == {"event": "delivery.secrets-unreadable", "registration": call.ref.public_id}
     assert "BRIDGE_SIGNING_KEYS" in why
     assert SIGNING_KEY not in why
     assert "secret" not in why

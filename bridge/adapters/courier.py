@@ -9,7 +9,7 @@ from bridge.adapters.egress import Guard, RefusedByRules
 from bridge.adapters.failures import detail_of, failure_of
 from bridge.adapters.resolver import NameNotResolved, NoConnection
 from bridge.adapters.transport import GuardedClient
-from bridge.core.callback import normalise
+from bridge.core.callback import hide_query, normalise
 from bridge.core.outcome import KEPT_ANSWER, Failure, Outcome, Unreachable, answered
 from bridge.core.retry import parse_retry_after
 from bridge.core.times import Clock
@@ -84,7 +84,7 @@ class HttpCourier:
             return answered(
                 answer.status,
                 address=deadline.address,
-                body=start if is_kept else b"",
+                body=hide_query(start.decode("utf-8", "replace"), url).encode() if is_kept else b"",
                 location=answer.get("Location") if is_kept else None,
                 retry_after=parse_retry_after(answer.get("Retry-After"), self._clock()),
             )

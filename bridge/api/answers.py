@@ -54,15 +54,22 @@ class Attempt(TypedDict):
     status: Annotated[int | None, Field(description="The status of the answer; null without one.")]
     error: Annotated[_Failure | None, Field(description="The kind of failure, if no answer came.")]
     detail: Annotated[str | None, Field(description="That failure in a text for people.")]
-    location: Annotated[str | None, Field(description="Where a redirect leads, which is not followed.")]
+    location: Annotated[
+        str | None, Field(description="Where a redirect leads, which is not followed; `?…` for a query.")
+    ]
     body: Annotated[str | None, Field(description="The start of the answer, printable: up to 1,024 bytes of UTF-8.")]
+
+
+_ShownUrl = Annotated[
+    str, Field(description="Where the callback goes, with `?…` for a query: `GET /registrations/{id}` has all of it.")
+]
 
 
 class OperationsRegistration(TypedDict):
     """A registration, without its operation and attempts."""
 
     id: Annotated[str, Field(description="`{source}~{operation id}~{hash}`")]
-    callbackUrl: Annotated[str, Field(description="Where the callback goes, in the form that is called.")]
+    callbackUrl: _ShownUrl
     events: Annotated[list[Verdict], Field(description="The ends that it wants to hear of.")]
     metadata: Annotated[dict[str, Any] | None, Field(description="The client's own data.")]
     group: Annotated[str | None, Field(description="With which other operations its duration is learnt.")]
@@ -87,6 +94,13 @@ class EarlierAttempts(TypedDict):
 class Registration(OperationsRegistration):
     """A registration with its operation and its attempts."""
 
+    callbackUrl: Annotated[
+        str,
+        Field(
+            description="Where the callback goes, in the form that is called. Others than the owner, and the owner "
+            "while the key of the query is missing, see `?…` for a query."
+        ),
+    ]
     operation: Operation
     attempts: Annotated[list[Attempt], Field(max_length=KEPT_ATTEMPTS, description="The last ones, oldest first.")]
     earlierAttempts: Annotated[EarlierAttempts | None, Field(description="Null while all of them are in `attempts`.")]
@@ -116,7 +130,7 @@ class Entry(TypedDict):
     """A registration as a list shows it: no metadata, no attempts."""
 
     id: Annotated[str, Field(description="`{source}~{operation id}~{hash}`")]
-    callbackUrl: str
+    callbackUrl: _ShownUrl
     events: list[Verdict]
     format: Format
     state: State
@@ -226,7 +240,9 @@ class Pinged(TypedDict):
     status: Annotated[int | None, Field(description="The status of the answer; null without one.")]
     error: Annotated[_Failure | None, Field(description="The kind of failure, if no answer came.")]
     detail: Annotated[str | None, Field(description="That failure in a text for people.")]
-    location: Annotated[str | None, Field(description="Where a redirect leads, which is not followed.")]
+    location: Annotated[
+        str | None, Field(description="Where a redirect leads, which is not followed; `?…` for a query.")
+    ]
     body: Annotated[str | None, Field(description="The start of the answer, printable: up to 1,024 bytes of UTF-8.")]
 
 

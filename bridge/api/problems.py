@@ -12,8 +12,10 @@ from bridge.api.answers import ErrorAnswer
 from bridge.core.callers import Distrust, Role
 from bridge.core.errors import Misconfigured, StorageRefused
 from bridge.core.hints import STORAGE_ADVICE
+from bridge.core.outcome import Failure
 from bridge.core.pings import PINGS_A_MINUTE
 from bridge.core.registration import RUNS_AN_HOUR
+from bridge.core.sealing import Unopened
 
 #: Seconds after which a client may try again.
 RETRY_AFTER = 5
@@ -119,6 +121,15 @@ def unreadable() -> Problem:
         "This was written by another version of the bridge, and is left to it. Nothing is lost.",
         headers={"Retry-After": str(RETRY_AFTER)},
     )
+
+
+def secrets_unreadable(unopened: Unopened) -> Problem:
+    """Report a registration with the same callback whose headers or URL need a signing key that is missing."""
+    if unopened.error is Failure.CALLBACK_URL:
+        message = f"A callback is registered for this operation with a URL whose query cannot be read: {unopened.why}."
+        return Problem(409, "CallbackUrlUnreadable", message, target="callbackUrl")
+    message = f"This callback is registered for this operation with headers that cannot be read: {unopened.why}."
+    return Problem(409, "HeadersUnreadable", message, target="headers")
 
 
 def too_many_pings(wait: timedelta) -> Problem:

@@ -7,13 +7,21 @@ from urllib.parse import urlencode
 
 import azure.functions as func
 
-from bridge.api import views
+from bridge.api import answers, views
 from bridge.api.answers import Registered, SigningSecret
 from bridge.api.body import read_registration
 from bridge.api.caching import cacheable, uncached, web_page
 from bridge.api.fields import Terms
 from bridge.api.orders import read_order, read_ping, redelivery_filter
-from bridge.api.problems import Problem, for_admins, not_found, too_many_pings, too_many_runs, too_many_waiting
+from bridge.api.problems import (
+    Problem,
+    for_admins,
+    not_found,
+    secrets_unreadable,
+    too_many_pings,
+    too_many_runs,
+    too_many_waiting,
+)
 from bridge.api.query import (
     ListQuery,
     read_callback_url,
@@ -22,7 +30,7 @@ from bridge.api.query import (
     read_source,
     refuse_parameters,
 )
-from bridge.core.callback import host_and_port, origin_of
+from bridge.core.callback import host_and_port, origin_of, without_query
 from bridge.core.callers import Caller
 from bridge.core.cursor import CursorCipher
 from bridge.core.family import Family
@@ -31,6 +39,7 @@ from bridge.core.keys import OPERATION_ID, OperationRef, RegistrationRef
 from bridge.core.message import subscriber_of
 from bridge.core.operation import MAX_REGISTRATIONS
 from bridge.core.registration import State
+from bridge.core.sealing import HeaderSeal
 from bridge.core.signing import Keyring
 from bridge.core.times import Clock
 from bridge.log import Event, log
@@ -93,9 +102,8 @@ class Routes:
                     "This callback is registered for this operation with other content; cancel that one first.",
                     target="callbackUrl",
                 )
-            case Unreadable(why=why):
-                message = f"This callback is registered for this operation with headers that cannot be read: {why}."
-                raise Problem(409, "HeadersUnreadable", message, target="headers")
+            case Unreadable(unopened=unopened):
+                raise secrets_unreadable(unopened)
             case TooManyWaiting(limit=limit):
                 raise too_many_waiting(limit)
             case TooMany():
@@ -109,7 +117,7 @@ class Routes:
     def read(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `GET /api/registrations/{id}`."""
         refuse_parameters(request)
-        return uncached(views.registration(self._found(self._seen_ref(request)), self.clock()))
+        return self._shown(self._seen_ref(request))
 
     def list(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `GET /api/registrations`."""
@@ -142,7 +150,7 @@ class Routes:
         result = self.use.redeliver(ref)
         match result:
             case Accepted():
-                return uncached(views.registration(self._found(ref), self.clock()), status=202)
+                return self._shown(ref, status=202)
             case NotFound():
                 raise not_found("registration")
             case NoMessage():
@@ -269,7 +277,19 @@ class Routes:
     def _with_secret(self, shown: Shown) -> Registered:
         registration = shown.registration
         secret = self._newest_secret(registration.owner, origin_of(registration.callback_url))
-        return views.with_secret(shown, self.clock(), secret)
+        return views.with_secret(self._view(shown), registration.owner, secret)
+
+    def _shown(self, ref: RegistrationRef, *, status: int = 200) -> func.HttpResponse:
+        """Answer with a registration; the query of its callback URL is a secret of its own."""
+        body = self._view(self._found(ref))
+        url = body["callbackUrl"]
+        return uncached(body, status=status, is_secret=url != without_query(url))
+
+    def _view(self, shown: Shown) -> answers.Registration:
+        """Show a registration; its owner alone sees the query of its callback URL, as long as that can be read."""
+        is_owner = shown.registration.owner == self.caller.owner
+        url = HeaderSeal(self.keyring).url(shown.registration) if is_owner else None
+        return views.registration(shown, self.clock(), url if isinstance(url, str) else None)
 
     def _newest_secret(self, owner: str, origin: str) -> str:
         log(Event.SECRET_SHOWN, to=host_and_port(origin))

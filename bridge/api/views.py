@@ -8,6 +8,7 @@ from typing import TypedDict
 from bridge.api import answers, overview_answers
 from bridge.core.attempt import AttemptRecord
 from bridge.core.budget import Budget
+from bridge.core.callback import without_query
 from bridge.core.family import Family
 from bridge.core.hints import QUEUE, of_denial, of_poll
 from bridge.core.history import Hour
@@ -30,10 +31,12 @@ from bridge.redeliver import Started
 from bridge.show import Shown, Status
 
 
-def registration(shown: Shown, now: datetime) -> answers.Registration:
-    """Show a registration with its operation and its attempts."""
+def registration(shown: Shown, now: datetime, url: str | None) -> answers.Registration:
+    """Show a registration with its operation and its attempts; `url` is its whole callback URL, for its owner alone."""
+    known = _registration(shown.registration)
     return {
-        **_registration(shown.registration),
+        **known,
+        "callbackUrl": known["callbackUrl"] if url is None else url,
         "operation": operation(shown.operation),
         "attempts": [attempt(each, now) for each in shown.attempts],
         "earlierAttempts": _earlier(shown),
@@ -45,7 +48,7 @@ def entry(each: IndexEntry) -> answers.Entry:
     ref = each.ref.operation
     return {
         "id": each.ref.public_id,
-        "callbackUrl": each.callback_url,
+        "callbackUrl": without_query(each.callback_url),
         "events": list(each.events),
         "format": each.format,
         "state": each.state,
@@ -100,7 +103,7 @@ def attempt(made: AttemptRecord, now: datetime) -> answers.Attempt:
         "status": made.status,
         "error": made.error_at(now),
         "detail": made.detail_at(now),
-        "location": made.location,
+        "location": None if made.location is None else without_query(made.location),
         "body": None if made.body is None else clipped(made.body, KEPT_ANSWER) or None,
     }
 
@@ -233,10 +236,9 @@ def started(redelivery: Started, cursor: str | None) -> answers.Started:
     return {"started": len(ids), "registrations": ids, "more": cursor is not None, "cursor": cursor}
 
 
-def with_secret(shown: Shown, now: datetime, secret: str) -> answers.Registered:
+def with_secret(shown: answers.Registration, owner: str, secret: str) -> answers.Registered:
     """Show a registration to its owner, with all that its receiver needs for verification."""
-    subscriber = subscriber_of(shown.registration.owner)
-    return {**registration(shown, now), "subscriber": subscriber, "signingSecret": secret}
+    return {**shown, "subscriber": subscriber_of(owner), "signingSecret": secret}
 
 
 def public_keys(keys: Sequence[PublicKey]) -> answers.PublicKeys:
@@ -247,7 +249,7 @@ def public_keys(keys: Sequence[PublicKey]) -> answers.PublicKeys:
 def _registration(known: Registration) -> answers.OperationsRegistration:
     return {
         "id": known.ref.public_id,
-        "callbackUrl": known.callback_url,
+        "callbackUrl": without_query(known.callback_url),
         "events": list(known.events),
         "metadata": None if known.metadata is None else json.loads(known.metadata),
         "format": known.format,

@@ -8,7 +8,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, unquote_plus, urlsplit
 
 import idna
 
@@ -25,6 +25,12 @@ _ENDS_IN_NUMBER = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)", re.DOTALL)
 #: What stays as it is in a path and a query; everything else is percent-encoded. The result is sent byte for byte.
 _KEPT = "!#$%&'()*+,/:;=?@[]~-._"
 
+#: Stands for a query that is not shown. A normalised URL never has this character, since it would be percent-encoded.
+HIDDEN = "…"
+#: The part of a URL before its query or fragment, with the mark that begins one that is not empty.
+_BEFORE_QUERY = re.compile(r"([^?#]*[?#]).+", re.DOTALL)
+#: Shorter values of a query are in many texts by chance.
+_MIN_SECRET = 6
 
 #: Characters that no form of a URL can carry, each with the reason. By their numbers, since the categories of Unicode
 #: differ from one version of Python to the next.
@@ -148,6 +154,33 @@ def origin_of(url: str) -> str:
 def host_and_port(url: str) -> str:
     """As much of a normalised URL as a log may show: the rest can carry secrets."""
     return urlsplit(url).netloc
+
+
+def without_query(url: str) -> str:
+    """Write a URL as lists, pages, commands and logs show it: `?…` for a query, which can hold a secret.
+
+    A URL without a query, or with an empty one, stays as it is. So does a URL that was written so already.
+    """
+    return _BEFORE_QUERY.sub(rf"\g<1>{HIDDEN}", url)
+
+
+def hide_query(text: str, url: str) -> str:
+    """Put `…` for the query of `url` and for its values in a receiver's answer, which can repeat the request.
+
+    Values with fewer than six characters stay. The end of the text can be the beginning of a value that was cut off
+    there, and is hidden too.
+    """
+    query = url.partition("?")[2]
+    values = [each.partition("=")[2] or each for each in query.split("&")]
+    forms = {query, *(form for each in values for form in (each, unquote(each), unquote_plus(each)))}
+    secrets = sorted((each for each in forms if len(each) >= _MIN_SECRET), key=len, reverse=True)
+    for each in secrets:
+        text = text.replace(each, HIDDEN)
+    for each in secrets:
+        starts = (each[:size] for size in range(len(each) - 1, _MIN_SECRET - 1, -1))
+        cut_off = next((start for start in starts if text.endswith(start)), "")
+        text = text.removesuffix(cut_off) + HIDDEN if cut_off else text
+    return text
 
 
 @lru_cache(maxsize=1024)  # every answer asks for it, and receivers are few

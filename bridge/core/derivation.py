@@ -24,6 +24,8 @@ class Purpose(StrEnum):
     RECEIVER_SECRET = "bridge/v1/receiver-secret"  # noqa: S105 - a name, no secret
     ED25519_SEED = "bridge/v1/ed25519-seed"
     HEADER_ENCRYPTION = "bridge/v1/header-encryption"
+    QUERY_ENCRYPTION = "bridge/v1/query-encryption"
+    QUERY_TAG = "bridge/v1/query-tag"
     CURSOR_ENCRYPTION = "bridge/v1/cursor-encryption"
 
 

@@ -55,6 +55,10 @@ FAILURES: Mapping[str, Hint] = MappingProxyType(
             "nothing was sent: the registration's own headers cannot be decrypted",
             "put the key that was removed back at the end of BRIDGE_SIGNING_KEYS, or cancel and register again",
         ),
+        Failure.CALLBACK_URL: Hint(
+            "nothing was sent: the query of the callback URL cannot be decrypted",
+            "put the key that was removed back at the end of BRIDGE_SIGNING_KEYS, or cancel and register again",
+        ),
         LOST: Hint(
             "the bridge died before it could record the attempt, which may have arrived",
             "nothing, if the next attempt goes well; the receiver drops duplicates by webhook-id",

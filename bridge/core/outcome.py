@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
+from bridge.core.callback import without_query
 from bridge.core.text import clipped
 
 
@@ -19,6 +20,7 @@ class Failure(StrEnum):
     HEAD_TOO_LARGE = "head-too-large"  #: headers without end
     PROTOCOL = "protocol"  #: what came is no HTTP
     HEADERS = "headers"  #: nothing was sent: the registration's own headers cannot be decrypted
+    CALLBACK_URL = "callback-url"  #: nothing was sent: the query of the callback URL cannot be decrypted
 
 
 class TlsReason(StrEnum):
@@ -57,7 +59,7 @@ class _Answered:
     address: str | None
     #: The start of the answer, printable.
     body: str = ""
-    #: Where a redirect leads, printable; None for any other answer.
+    #: Where a redirect leads, printable and without its query; None for any other answer.
     location: str | None = None
     #: How long the receiver asked to be left alone.
     retry_after: timedelta | None = None
@@ -106,10 +108,11 @@ def answered(
     """Classify a status."""
     kind = Delivered if is_success(status) else Gone if status == _GONE else Rejected
     is_redirect = 300 <= status < 400  # noqa: PLR2004 - 3xx
+    target = without_query(location) if location is not None and is_redirect else ""
     return kind(
         status=status,
         address=address,
         body=clipped(body.decode("utf-8", "replace"), KEPT_ANSWER),
-        location=clipped(location, KEPT_LOCATION) or None if location is not None and is_redirect else None,
+        location=clipped(target, KEPT_LOCATION) or None,
         retry_after=retry_after,
     )

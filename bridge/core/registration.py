@@ -76,7 +76,8 @@ class Registration:
     ref: RegistrationRef
     #: Whose it is; one fixed name where a function key is the whole trust.
     owner: str
-    #: Where the callback goes, normalised.
+    #: Where the callback goes, normalised. `…` and a tag stand for a query, which is in `query`. In what a client asks
+    #: for, and in rows of former versions, it is the whole URL.
     callback_url: str
     #: The verdicts that it wants to hear of.
     events: tuple[Verdict, ...]
@@ -88,6 +89,8 @@ class Registration:
     format: Format = Format.STANDARD
     #: The client's own headers for its callbacks, encrypted for this life; `bridge/core/sealing.py` opens them.
     headers: str | None = None
+    #: The query of the callback URL, encrypted for this generation; absent if the URL has none.
+    query: str | None = None
     #: The `traceparent` of the request that registered it, where that had a right one.
     traceparent: str | None = None
     state: State = State.WAITING
@@ -246,6 +249,10 @@ class Registration:
     def next_life(self, at: datetime) -> datetime:
         """Tell when a new life that is asked for at `at` begins: after the former one, whatever clocks say."""
         return max(at, self.life + timedelta(milliseconds=1))
+
+    def renewed_by(self, wish: "Registration") -> "Registration":
+        """Give a client's wish the identity of this registration, and the time at which its new life begins."""
+        return replace(wish, ref=self.ref, callback_url=self.callback_url, life=self.next_life(wish.life))
 
     def revived(self, renewed: "Registration") -> "Registration":
         """Begin a new life with what the client says now; the attempts of former lives keep their numbers."""

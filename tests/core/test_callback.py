@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.callback import MAX_URL_LENGTH, CallbackRefused, CallbackRules, host_and_port, normalise, origin_of
+from bridge.core.callback import (
+    MAX_URL_LENGTH,
+    CallbackRefused,
+    CallbackRules,
+    hide_query,
+    host_and_port,
+    normalise,
+    origin_of,
+    without_query,
+)
 from bridge.core.networks import REFUSED, is_public
 
 CLOSED = CallbackRules()
@@ -325,3 +334,54 @@ def test_only_hosts_that_are_named_or_under_a_named_suffix_are_allowed(host: str
 
     assert rules.allows_host(host) is is_allowed
     assert CallbackRules().allows_host(host)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://a.example/hook?code=secret", "https://a.example/hook?…"),
+        ("https://a.example/hook?a?b&c#d", "https://a.example/hook?…"),
+        ("https://a.example/hook?…0123456789abcdef", "https://a.example/hook?…"),
+        ("https://a.example/hook?…", "https://a.example/hook?…"),
+        ("https://a.example/hook?", "https://a.example/hook?"),
+        ("https://a.example/hook", "https://a.example/hook"),
+        ("/login?next=%2Fhook%3Fcode%3Dsecret", "/login?…"),
+        ("/#code=secret?x", "/#…"),
+        ("?code=secret", "?…"),
+        ("?a\nb", "?…"),
+        ("", ""),
+    ],
+)
+def test_a_url_is_shown_without_its_query(url: str, shown: str) -> None:
+    """Nor with the fragment of a redirect, where tokens are handed on as well."""
+    assert without_query(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("answer", "kept"),
+    [
+        ("Cannot POST /hook?code=s3cr3t-one&v=2", "Cannot POST /hook?…"),
+        ('{"url": "/hook?code=s3cr3t-one&amp;v=2"}', '{"url": "/hook?code=…&amp;v=2"}'),
+        ("code is s3cr3t-one, sig is a+b/c==, v is 2", "code is …, sig is …, v is 2"),
+        ("sig is a%2Bb%2Fc%3D%3D", "sig is …"),
+        ("bare: just-a-token", "bare: …"),
+        ("it begins: s3cr3t-o", "it begins: …"),
+        ("it begins: s3cr3", "it begins: s3cr3"),
+        ("nothing of it", "nothing of it"),
+        ("", ""),
+    ],
+)
+def test_the_answer_of_a_receiver_repeats_no_query(answer: str, kept: str) -> None:
+    """As it was sent, decoded, or cut off at the end of what was read; values of a few characters are no secret."""
+    urls = ["https://a.example/hook?code=s3cr3t-one&v=2", "https://a/?sig=a%2Bb%2Fc%3D%3D", "https://a/?just-a-token"]
+
+    for url in urls:
+        answer = hide_query(answer, url)
+
+    assert answer == kept
+
+
+def test_an_answer_to_a_url_without_a_query_is_kept_as_it_is() -> None:
+    """There is nothing to hide."""
+    assert hide_query("POST /hook is not known", "https://a.example/hook") == "POST /hook is not known"
+    assert hide_query("POST /hook? is not known", "https://a.example/hook?") == "POST /hook? is not known"

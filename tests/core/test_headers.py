@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bridge.core.headers import OwnHeaders, faults
 from bridge.core.registration import Registration
-from bridge.core.sealing import HeaderSeal, Unopened
+from bridge.core.sealing import HeaderSeal, Secrets, Unopened
 from bridge.core.signing import Keyring
 from tests.support.world import stage
 
@@ -141,7 +141,7 @@ def test_headers_do_not_show_by_accident() -> None:
 
 def sealed(*keys: bytes, headers: OwnHeaders = SECRET) -> Registration:
     """Give the registration its headers."""
-    return HeaderSeal(Keyring(keys)).sealed(WISH, headers, nonce=NONCE)
+    return HeaderSeal(Keyring(keys)).sealed(WISH, Secrets(WISH.callback_url, headers), nonce=NONCE)
 
 
 @given(st.dictionaries(st.text(), st.text()))
@@ -151,8 +151,8 @@ def test_what_is_sealed_opens(given_headers: dict[str, str]) -> None:
 
     opened = HeaderSeal(Keyring((NEW, OLD))).opened(registration)
 
-    assert isinstance(opened, OwnHeaders)
-    assert list(opened.given.items()) == list(given_headers.items())
+    assert isinstance(opened, Secrets)
+    assert list(opened.headers.given.items()) == list(given_headers.items())
 
 
 def test_no_headers_leave_no_column() -> None:
@@ -160,7 +160,7 @@ def test_no_headers_leave_no_column() -> None:
     registration = sealed(OLD, headers=OwnHeaders())
 
     assert registration.headers is None
-    assert HeaderSeal(Keyring((NEW,))).opened(registration) == OwnHeaders()
+    assert HeaderSeal(Keyring((NEW,))).opened(registration) == Secrets(WISH.callback_url)
 
 
 def test_the_newest_key_encrypts_and_is_named() -> None:
@@ -169,7 +169,7 @@ def test_the_newest_key_encrypts_and_is_named() -> None:
 
     assert registration.headers is not None
     assert registration.headers.split(":")[1] == Keyring((NEW,)).public_keys()[0].id
-    assert HeaderSeal(Keyring((NEW,))).opened(registration) == SECRET
+    assert HeaderSeal(Keyring((NEW,))).opened(registration) == Secrets(WISH.callback_url, SECRET)
 
 
 def test_a_removed_key_says_so() -> None:
@@ -189,7 +189,7 @@ def test_headers_open_in_their_own_row_and_life_only() -> None:
 
     for moved in (replace(elsewhere, headers=registration.headers), later):
         assert isinstance(ring.opened(moved), Unopened)
-    assert ring.opened(registration) == SECRET
+    assert ring.opened(registration) == Secrets(WISH.callback_url, SECRET)
 
 
 @pytest.mark.parametrize("text", ["", "v2:", "v1:0123456789abcdef:AAAA", "v2:ID:!", "v2:ID:A", "v2:ID:AAAA", "v2:ID:"])

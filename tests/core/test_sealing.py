@@ -1,13 +1,15 @@
 """A registration's own headers at rest: they open for whom they were closed, or it is said why not."""
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from bridge.core.callback import CallbackRules, normalise
 from bridge.core.headers import OwnHeaders
 from bridge.core.registration import Registration
-from bridge.core.sealing import NONCE_BYTES, HeaderSeal, Unopened
+from bridge.core.sealing import NONCE_BYTES, HeaderSeal, Secrets, Unopened
 from bridge.core.signing import Keyring
 from tests.support.world import stage
 
@@ -18,7 +20,8 @@ KEY_ID = SEAL.keyring.public_keys()[0].id
 
 def sealed(seal: HeaderSeal = SEAL) -> Registration:
     """Close the headers of a registration."""
-    return seal.sealed(stage().wish(), HEADERS, nonce=b"n" * NONCE_BYTES)
+    wish = stage().wish()
+    return seal.sealed(wish, Secrets(wish.callback_url, HEADERS), nonce=b"n" * NONCE_BYTES)
 
 
 def test_headers_open_as_they_were_closed() -> None:
@@ -28,15 +31,15 @@ def test_headers_open_as_they_were_closed() -> None:
     assert registration.headers is not None
     assert registration.headers.startswith(f"v2:{KEY_ID}:")
     for keys in (SEAL.keyring.keys, (b"z" * 32, *SEAL.keyring.keys)):
-        assert HeaderSeal(Keyring(keys)).opened(registration) == HEADERS
+        assert HeaderSeal(Keyring(keys)).opened(registration) == Secrets(registration.callback_url, HEADERS)
 
 
 def test_a_registration_without_headers_has_none() -> None:
     """Neither closed nor opened."""
-    registration = SEAL.sealed(sealed(), OwnHeaders(), nonce=b"n" * NONCE_BYTES)
+    registration = SEAL.sealed(sealed(), Secrets(sealed().callback_url), nonce=b"n" * NONCE_BYTES)
 
     assert registration.headers is None
-    assert SEAL.opened(registration) == OwnHeaders()
+    assert SEAL.opened(registration) == Secrets(registration.callback_url)
 
 
 @pytest.mark.parametrize("written", ["", "v1:0123456789abcdef:AAAA", "v2:0123:AAAA", "v2:0123456789abcdef:!"])
@@ -44,7 +47,7 @@ def test_another_way_of_writing_them_is_said_to_be_one(written: str) -> None:
     """A newer version's, or a stranger's."""
     opened = SEAL.opened(replace(sealed(), headers=written))
 
-    assert opened == Unopened("they are written in a way that this version does not know")
+    assert opened == Unopened("written in a way that this version does not know")
 
 
 def test_a_key_that_is_gone_is_named() -> None:
@@ -75,4 +78,32 @@ def test_what_was_tampered_with_stays_closed(change: str) -> None:
 
     opened = SEAL.opened(registration)
 
-    assert opened == Unopened(f"they are damaged, or not of this registration and life (key {KEY_ID})")
+    assert opened == Unopened(f"damaged, or not of this registration and life (key {KEY_ID})")
+
+
+def test_a_stored_url_is_none_that_can_be_called() -> None:
+    """A version that does not know of queries refuses it, instead of calling it without its secret."""
+    rules = CallbackRules()
+    url = normalise("https://hooks.example.com/hook?code=secret", rules)
+
+    stored = SEAL.tagged(stage().wish(url=url)).callback_url
+
+    assert normalise(url, rules) == url
+    assert normalise(stored, rules) != stored
+
+
+def test_tags_tell_owners_operations_and_queries_apart() -> None:
+    """The same URL of another owner, or for another operation, is not seen to be the same."""
+    url = "https://hooks.example.com/hook?code=secret"
+    wishes = [
+        stage().wish(url=url),
+        replace(stage().wish(url=url), owner="another"),
+        stage().wish("operation-2", url),
+        stage().wish(url=f"{url}2"),
+    ]
+
+    tags = [SEAL.tagged(wish).callback_url for wish in wishes]
+
+    assert len(set(tags)) == 4
+    assert SEAL.tagged(wishes[0]).callback_url == tags[0]
+    assert all(re.fullmatch(r"https://hooks\.example\.com/hook\?…[0-9a-f]{32}", tag) for tag in tags)

@@ -97,11 +97,13 @@ def test_every_purpose_has_a_key_of_its_own() -> None:
     """What is told to receivers says nothing about what signs for everybody or encrypts; no version changes any."""
     derived = {purpose: derive(OLD, purpose).hex() for purpose in Purpose}
 
-    assert len({OLD.hex(), *derived.values()}) == 5
+    assert len({OLD.hex(), *derived.values()}) == 7
     assert {purpose: key[:16] for purpose, key in derived.items()} == {
         Purpose.RECEIVER_SECRET: "ab287a37cb3d9df6",
         Purpose.ED25519_SEED: "9e6753cca5b60e30",
         Purpose.HEADER_ENCRYPTION: "33892f2711c61d1f",
+        Purpose.QUERY_ENCRYPTION: "0fb5684f9983a7b5",
+        Purpose.QUERY_TAG: "bdff580399cdb2bc",
         Purpose.CURSOR_ENCRYPTION: "80d3bf69cf0580e9",
     }
 

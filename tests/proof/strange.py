@@ -59,7 +59,8 @@ keys = st.one_of(
 
 #: What is likely to hurt, by column; and whatever else there is.
 _NASTY: dict[str, list[Value]] = {
-    "callback_url": ["https://[", "x", ""],
+    "callback_url": ["https://[", "x", "", "https://a/?…", "?…"],
+    "query": ["x", "v2:", "v2:0123456789abcdef:AAAA"],
     "metadata": ["{", "null", "[1]"],
     "body": ["{", "NaN"],
     "faults": [-9, 2**40],

@@ -22,7 +22,7 @@ from bridge.core.keys import OperationRef, RegistrationRef, after, due_parts, op
 from bridge.core.operation import Verdict
 from bridge.core.outcome import Outcome, answered
 from bridge.core.registration import Registration
-from bridge.core.sealing import NONCE_BYTES
+from bridge.core.sealing import NONCE_BYTES, HeaderSeal
 from bridge.core.transaction import Row, Transaction
 from bridge.ports import Courier, Outbox, Table, Upstream
 from bridge.settings import Settings, read_settings
@@ -251,7 +251,7 @@ class Stage:
         wishes = [self.wish(operation_id, url) for url in urls or ("https://receiver.example.com/hook",)]
         for wish in wishes:
             self.bridge.routes.use.register(wish)
-        return [wish.ref for wish in wishes]
+        return [HeaderSeal(self.settings.keyring).tagged(wish).ref for wish in wishes]
 
     def sweep(self) -> None:
         """Let the timer tick once."""

@@ -351,6 +351,17 @@ def test_the_location_of_a_redirect_is_kept(courier: HttpCourier, location: byte
     assert stored(outcome).location == kept
 
 
+def test_an_answer_that_repeats_the_url_is_kept_without_the_query(courier: HttpCourier) -> None:
+    """Redirects add a slash to the whole URL, and some frameworks name the URL in their 404."""
+    head = b"HTTP/1.1 308 P\r\nLocation: /hook/?code=canary-1\r\nContent-Length: 37\r\n\r\n"
+    with living(says(head + b"POST /hook?code=canary-1 was not found")) as port:
+        outcome = courier.post(f"http://127.0.0.1:{port}/hook?code=canary-1", {}, b"{}")
+
+    assert isinstance(outcome, Rejected)
+    assert outcome.location == "/hook/?…"
+    assert outcome.body == "POST /hook?… was not foun"
+
+
 def test_the_location_of_an_inner_address_is_not_kept() -> None:
     """It is part of the answer."""
     rules = CallbackRules(allow_http=True, allowed_networks=RULES.allowed_networks, allowed_ports=None)

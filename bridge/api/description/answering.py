@@ -17,6 +17,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "NotFound": "there is no such thing, or it is another owner's",
         "RegistrationDiffers": "the callback is registered for this operation with other content",
         "HeadersUnreadable": "it is registered with headers whose key is missing, so they cannot be compared",
+        "CallbackUrlUnreadable": "one is registered with a query whose key is missing, so the URLs cannot be compared",
         "TooManyRegistrations": "the operation has as many registrations as one can have",
         "NoMessageYet": "there is no message to deliver again",
         "LengthRequired": "the body came in chunks, which the platform loses: send a `Content-Length`",

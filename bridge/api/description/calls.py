@@ -78,7 +78,7 @@ CALLS = (
         },
         refuses={
             **_OF_BODIES,
-            409: ("RegistrationDiffers", "HeadersUnreadable", "TooManyRegistrations"),
+            409: ("RegistrationDiffers", "HeadersUnreadable", "CallbackUrlUnreadable", "TooManyRegistrations"),
             429: ("TooManyRuns", "TooManyWaiting"),
         },
     ),

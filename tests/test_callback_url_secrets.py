@@ -1,0 +1,434 @@
+"""The query of a callback URL is a secret: encrypted where it is kept, and shown to its owner alone."""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from bridge.api.routes import Routes
+from bridge.core.index import IndexEntry
+from bridge.core.keys import RegistrationRef
+from bridge.core.operation import Operation
+from bridge.core.registration import Registration, State
+from bridge.core.rows import for_insert
+from bridge.core.steps.parts import purge_due
+from bridge.core.transaction import ANY, Insert, Merge, Transaction
+from bridge.core.wire import write_call
+from tests.support.http import Answer, Client
+from tests.support.tenant import ANN, BOB, ROOT, KeyServer, guarded_by, key_server
+from tests.support.world import SIGNING_KEY, Stage, new_signing_key, stage
+
+OLD, NEW = SIGNING_KEY, new_signing_key()
+PLACE = "https://receiver.example.com/hook"
+HOOK = f"{PLACE}?code=canary-of-the-query&sig=canary%2Btoo"
+SHOWN = f"{PLACE}?…"
+BODY = {"operationId": "operation-1", "callbackUrl": HOOK}
+JSON = {"Content-Type": "application/json"}
+
+
+def registered(bridge: Stage, body: Mapping[str, object] = BODY) -> str:
+    """Register a callback; returns its id."""
+    created = Client.of(bridge).register(body)
+    assert created.status == 201
+    return str(created.body["id"])
+
+
+def pending(bridge: Stage, body: Mapping[str, object] = BODY) -> str:
+    """Bring a callback to where its first message is in the queue; returns its id."""
+    public_id = registered(bridge, body)
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sweep()
+    return public_id
+
+
+def next_attempt(bridge: Stage) -> None:
+    """Let the time of the next attempt come."""
+    bridge.clock.advance(timedelta(hours=3))
+    bridge.sweep()
+    bridge.deliver_all()
+
+
+def read(client: Client, public_id: str) -> Answer:
+    """Read a registration."""
+    return client.call(Routes.read, f"/registrations/{public_id}", id=public_id)
+
+
+def cancelled(bridge: Stage, public_id: str) -> None:
+    """Cancel a registration."""
+    Client.of(bridge).call(Routes.cancel, f"/registrations/{public_id}", method="DELETE", id=public_id)
+
+
+def errors(bridge: Stage, public_id: str) -> list[object]:
+    """Return the kinds of failure of its attempts."""
+    return [each["error"] for each in read(Client.of(bridge), public_id).body["attempts"]]
+
+
+def ref_of(public_id: str) -> RegistrationRef:
+    """Read a public id that is right."""
+    ref = RegistrationRef.parse(public_id)
+    assert ref is not None
+    return ref
+
+
+def change(bridge: Stage, public_id: str, **columns: str) -> None:
+    """Change a row by hand."""
+    ref = ref_of(public_id)
+    bridge.memory.commit(Transaction(ref.partition, (Merge(ref.key, columns, ANY),)))
+
+
+def stored_urls(bridge: Stage) -> list[object]:
+    """Return what the rows of registrations and of the index have as their callback URLs."""
+    return [row.values["callback_url"] for row in bridge.memory.rows() if "callback_url" in row.values]
+
+
+def test_a_callback_goes_to_the_whole_url(bridge: Stage) -> None:
+    """Byte for byte as it was registered."""
+    pending(bridge)
+
+    bridge.deliver_all()
+
+    assert [posted.url for posted in bridge.courier.posted] == [HOOK]
+
+
+def test_a_query_is_in_no_row_message_log_line_or_list(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """A life with each step of a registration: refused, redirected, dead, delivered again, cancelled."""
+    caplog.set_level(logging.DEBUG)
+    client, seen = Client.of(bridge), list[str]()
+    public_id = registered(bridge)
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.courier.tell(HOOK, 500, 410, 200)
+    for _ in range(3):
+        bridge.sweep()
+        seen += [write_call(call) for call in bridge.outbox.calls]
+        bridge.deliver_all()
+        bridge.clock.advance(timedelta(hours=1))
+        seen.append(repr(bridge.memory.rows()))
+    order = json.dumps({"state": "dead", "since": "2026-11-23T00:00:00Z"}).encode()
+    ping = json.dumps({"callbackUrl": HOOK}).encode()
+    other = registered(bridge, {**BODY, "operationId": "operation-2"})
+
+    answers = [
+        client.call(Routes.list),
+        client.call(Routes.list, "/registrations?operationId=operation-1"),
+        client.call(Routes.operation, "/operations/operation-1", id="operation-1"),
+        client.call(Routes.status, "/status"),
+        client.call(Routes.overview, "/overview"),
+        client.call(Routes.redeliver_many, "/redeliver", method="POST", body=order, headers=JSON),
+        client.call(Routes.ping, "/callbacks/ping", method="POST", body=ping, headers=JSON),
+        client.call(Routes.signing_secret, f"/signing-secret?callbackUrl={PLACE}"),
+        client.register({**BODY, "group": "another"}),
+        client.register({**BODY, "callbackUrl": HOOK.replace("https", "http")}),
+        client.register({**BODY, "callbackUrl": f"{HOOK}#fragment"}),
+        client.register({**BODY, "callbackUrl": f"{HOOK} "}),
+        client.call(Routes.cancel, f"/registrations/{other}", method="DELETE", id=other),
+    ]
+    bridge.sweep()
+    seen += [write_call(call) for call in bridge.outbox.calls]
+    bridge.deliver_all()
+
+    seen += [json.dumps(each.body, ensure_ascii=False) for each in answers]
+    seen += [repr(bridge.memory.rows()), caplog.text]
+    assert [each.status for each in answers] == [200] * 5 + [202, 200, 200, 409, 400, 400, 400, 204]
+    assert read(client, public_id).body["state"] == "delivered"
+    assert [text for text in seen if "canary" in text] == []
+    assert [each["callbackUrl"] for each in answers[0].body["value"]] == [SHOWN, SHOWN]
+    assert [each["callbackUrl"] for each in answers[2].body["registrations"]] == [SHOWN]
+
+
+def test_its_owner_reads_the_whole_url(bridge: Stage) -> None:
+    """In the answer to registering, also to the same again, and in that about one registration."""
+    client = Client.of(bridge)
+
+    created, again = client.register(BODY), client.register(BODY)
+    shown = read(client, created.body["id"])
+
+    assert (again.status, again.body["id"]) == (200, created.body["id"])
+    assert [each.body["callbackUrl"] for each in (created, again, shown)] == [HOOK] * 3
+
+
+@pytest.mark.parametrize(("url", "directives"), [(HOOK, "no-store, no-transform"), (PLACE, "no-store")])
+def test_an_answer_with_a_query_is_compressed_by_nothing(bridge: Stage, url: str, directives: str) -> None:
+    """Its length could give the secret away (BREACH); answers without a query may be compressed as before."""
+    public_id = pending(bridge, {**BODY, "callbackUrl": url})
+    bridge.courier.tell(url, 410)
+    bridge.deliver_all()
+    client = Client.of(bridge)
+
+    shown = read(client, public_id)
+    again = client.call(Routes.redeliver, f"/registrations/{public_id}/redeliver", method="POST", id=public_id)
+
+    assert [each.headers["Cache-Control"] for each in (shown, again)] == [directives] * 2
+
+
+@pytest.mark.parametrize("url", [PLACE, f"{PLACE}?"])
+def test_a_url_without_a_query_has_no_secret(bridge: Stage, url: str) -> None:
+    """An empty query is no secret either, and is sent."""
+    public_id = pending(bridge, {**BODY, "callbackUrl": url})
+    bridge.deliver_all()
+
+    listed = Client.of(bridge).call(Routes.list).body["value"]
+
+    assert bridge.registration(ref_of(public_id)).query is None
+    assert set(stored_urls(bridge)) == {url}
+    assert [posted.url for posted in bridge.courier.posted] == [url]
+    assert (read(Client.of(bridge), public_id).body["callbackUrl"], listed[0]["callbackUrl"]) == (url, url)
+
+
+def test_an_id_does_not_let_a_query_be_guessed() -> None:
+    """The id is in lists and in the log, so that it must not be a hash of a secret that anybody can compute."""
+    urls = [HOOK, PLACE]
+
+    ids = [
+        [registered(bridge, {**BODY, "callbackUrl": url}) for url in urls]
+        for bridge in (stage(), stage(BRIDGE_SIGNING_KEYS=NEW))
+    ]
+
+    guess = RegistrationRef.of(ref_of(ids[0][0]).operation, owner="shared", callback_url=HOOK)
+    assert guess.public_id not in ids[0]
+    assert ids[0][0] != ids[1][0]
+    assert ids[0][1] == ids[1][1]  # without a query there is nothing to guess
+
+
+def test_urls_that_differ_in_the_query_alone_are_two_registrations(bridge: Stage) -> None:
+    """Both are called, and each is found again."""
+    other = {**BODY, "callbackUrl": f"{PLACE}?code=another"}
+    first, second = pending(bridge), registered(bridge, other)
+    bridge.deliver_all()
+
+    again = [Client.of(bridge).register(each) for each in (BODY, other)]
+
+    assert sorted(posted.url for posted in bridge.courier.posted) == sorted([HOOK, other["callbackUrl"]])
+    assert [(each.status, each.body["id"]) for each in again] == [(200, first), (200, second)]
+
+
+def test_the_same_again_is_found_after_a_key_was_added(bridge: Stage) -> None:
+    """By the decrypted query: the id derives from the key that was the newest at first."""
+    public_id = registered(bridge)
+
+    bridge.restart(BRIDGE_SIGNING_KEYS=f"{NEW},{OLD}")
+    again = Client.of(bridge).register(BODY)
+    other = Client.of(bridge).register({**BODY, "callbackUrl": f"{PLACE}?code=another"})
+
+    assert (again.status, again.body["id"], again.body["callbackUrl"]) == (200, public_id, HOOK)
+    assert other.status == 201
+
+
+def test_whether_it_is_the_same_cannot_be_said_without_the_key(bridge: Stage) -> None:
+    """Only for URLs that are the same up to the query."""
+    public_id = registered(bridge)
+    key_id = bridge.settings.keyring.public_keys()[0].id
+
+    bridge.restart(BRIDGE_SIGNING_KEYS=NEW)
+    again = Client.of(bridge).register(BODY)
+    elsewhere = Client.of(bridge).register({**BODY, "callbackUrl": f"{PLACE}/elsewhere?code=1234567"})
+
+    assert (again.status, again.error["code"], again.error["target"]) == (409, "CallbackUrlUnreadable", "callbackUrl")
+    assert f"key {key_id} is not in BRIDGE_SIGNING_KEYS" in again.error["message"]
+    assert "canary" not in json.dumps(again.body)
+    assert elsewhere.status == 201
+    assert read(Client.of(bridge), public_id).body["callbackUrl"] == SHOWN
+
+
+def test_cancelling_and_registering_again_is_the_way_out_of_a_lost_key(bridge: Stage) -> None:
+    """The cancelled one cannot be read, and stands in the way of nothing."""
+    lost = registered(bridge)
+    bridge.restart(BRIDGE_SIGNING_KEYS=NEW)
+    cancelled(bridge, lost)
+
+    public_id = pending(bridge)
+    bridge.deliver_all()
+
+    assert public_id != lost
+    assert [posted.url for posted in bridge.courier.posted] == [HOOK]
+
+
+def test_a_new_life_is_encrypted_with_the_newest_key(bridge: Stage) -> None:
+    """So the old key can go once what it encrypted has ended; the id stays."""
+    first = registered(bridge)
+    cancelled(bridge, first)
+    bridge.restart(BRIDGE_SIGNING_KEYS=f"{NEW},{OLD}")
+
+    second = registered(bridge)
+    bridge.restart(BRIDGE_SIGNING_KEYS=NEW)
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sweep()
+    bridge.deliver_all()
+
+    assert first == second
+    assert [posted.url for posted in bridge.courier.posted] == [HOOK]
+
+
+def test_without_its_query_nothing_is_sent(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """The attempt fails by a kind of its own, the log names the key, and putting it back mends it."""
+    public_id = pending(bridge, {**BODY, "headers": {"X-A": "1"}})
+    key_id = bridge.settings.keyring.public_keys()[0].id
+    bridge.restart(BRIDGE_SIGNING_KEYS=NEW)
+
+    bridge.deliver_all()
+
+    assert bridge.courier.posted == []
+    assert errors(bridge, public_id) == ["callback-url"]
+    assert f"key {key_id} is not in BRIDGE_SIGNING_KEYS" in caplog.text
+    bridge.restart(BRIDGE_SIGNING_KEYS=f"{NEW},{OLD}")
+    next_attempt(bridge)
+    assert errors(bridge, public_id) == ["callback-url", None]
+    assert [posted.url for posted in bridge.courier.posted] == [HOOK]
+
+
+def columns_of(bridge: Stage, public_id: str) -> dict[str, Any]:
+    """Read a row as it is."""
+    ref = ref_of(public_id)
+    row = bridge.memory.get(ref.partition, ref.key)
+    assert row is not None
+    return dict(row.values)
+
+
+@pytest.mark.parametrize("how", ["of another", "removed", "cut", "of a former life"])
+def test_a_query_that_was_changed_by_hand_sends_nothing(bridge: Stage, how: str) -> None:
+    """Nor does one that was copied from another row, or from a former life of its own."""
+    other = str(columns_of(bridge, registered(bridge, {**BODY, "callbackUrl": f"{PLACE}?code=another"}))["query"])
+    former = registered(bridge)
+    query = str(columns_of(bridge, former)["query"])
+    cancelled(bridge, former)
+    bridge.clock.advance(1)
+    public_id = registered(bridge)
+    changed = {"of another": other, "removed": "", "cut": query[:-8], "of a former life": query}[how]
+    change(bridge, public_id, query=changed)
+
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sweep()
+    bridge.deliver_all()
+
+    assert HOOK not in [posted.url for posted in bridge.courier.posted]
+    assert errors(bridge, public_id) == ["callback-url"]
+
+
+@pytest.mark.parametrize("to", ["https://evil.example.net/?…", "https://evil.example.net/steal", SHOWN])
+def test_a_url_that_was_changed_by_hand_is_an_unreadable_row(bridge: Stage, to: str) -> None:
+    """Its key is the hash of the stored URL, tag and all."""
+    public_id = pending(bridge)
+    stored = str(columns_of(bridge, public_id)["callback_url"])
+    tag = stored.partition("…")[2]
+    change(bridge, public_id, callback_url=to.replace("…", f"…{tag}") if to != SHOWN else to)
+
+    bridge.deliver_all()
+
+    assert bridge.courier.posted == []
+    assert read(Client.of(bridge), public_id).status == 503
+
+
+def left_by_a_former_version(bridge: Stage, wish: Registration) -> None:
+    """Write the rows of a registration whose URL is in the clear."""
+    ended = Operation(ref=wish.ref.operation, registered_at=wish.life, owner=wish.owner, due="", tx="former")
+    due, due_row = purge_due(ended, wish.life + timedelta(days=30))
+    operation = replace(ended, due=due)
+    rows = (
+        due_row,
+        Insert(wish.ref.operation.key, for_insert(operation)),
+        Insert(wish.ref.key, for_insert(replace(wish, tx="former"))),
+        Insert(wish.index_key, for_insert(IndexEntry.of(wish))),
+    )
+    bridge.memory.commit(Transaction(wish.ref.partition, rows))
+
+
+def test_a_row_of_a_former_version_is_shown_without_its_query_and_found_again(bridge: Stage) -> None:
+    """Its URL stays in the clear until it is purged: it is part of the key of the row."""
+    wish = bridge.wish(url=HOOK)
+    left_by_a_former_version(bridge, wish)
+    client = Client.of(bridge)
+
+    again, listed = client.register(BODY), client.call(Routes.list).body["value"]
+
+    assert (again.status, again.body["id"], again.body["callbackUrl"]) == (200, wish.ref.public_id, HOOK)
+    assert [each["callbackUrl"] for each in listed] == [SHOWN]
+
+
+def test_a_row_of_a_former_version_begins_a_new_life_as_itself(bridge: Stage) -> None:
+    """After a cancellation it is delivered like any other."""
+    wish = replace(bridge.wish(url=HOOK), state=State.CANCELLED)
+    left_by_a_former_version(bridge, wish)
+
+    public_id = registered(bridge)
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sweep()
+    bridge.deliver_all()
+
+    assert public_id == wish.ref.public_id
+    assert [posted.url for posted in bridge.courier.posted] == [HOOK]
+
+
+def test_two_that_register_the_same_at_once_make_one(bridge: Stage) -> None:
+    """Also while one instance has a new key already: the operation's ETag decides."""
+    bridge.register("operation-1", PLACE)
+    old = bridge.bridge
+    bridge.restart(BRIDGE_SIGNING_KEYS=f"{NEW},{OLD}")
+    first = old.routes.use.register(bridge.wish(url=HOOK))
+    second = bridge.bridge.routes.use.register(bridge.wish(url=HOOK))
+
+    assert [type(each).__name__ for each in (first, second)] == ["Created", "Existing"]
+    assert bridge.family().size == 2
+
+
+@pytest.fixture(scope="module")
+def tenant() -> Iterator[KeyServer]:
+    """Run a tenant."""
+    with key_server() as running:
+        yield running
+
+
+def test_an_admin_sees_no_query_of_others(tenant: KeyServer) -> None:
+    """A secret of an owner is for its owner; an admin's own is shown to the admin."""
+    bridge = guarded_by(tenant)
+    ann, bob, admin = (
+        Client.of(bridge, tenant.token(who, *roles)) for who, roles in ((ANN, ()), (BOB, ()), (ROOT, ("Bridge.Admin",)))
+    )
+    of_ann, own = str(ann.register(BODY).body["id"]), str(admin.register(BODY).body["id"])
+    order = json.dumps({"state": "dead", "since": "2026-11-23T00:00:00Z"}).encode()
+    bridge.courier.tell(HOOK, 410)
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sweep()
+    bridge.deliver_all()
+
+    redelivered = admin.call(Routes.redeliver, f"/registrations/{of_ann}/redeliver", method="POST", id=of_ann)
+    answers = [
+        read(admin, of_ann),
+        redelivered,
+        admin.call(Routes.list),
+        admin.call(Routes.operation, "/operations/operation-1", id="operation-1"),
+        admin.call(Routes.redeliver_many, "/redeliver", method="POST", body=order, headers=JSON),
+    ]
+
+    assert [each.status for each in answers] == [200, 202, 200, 200, 202]
+    assert not [each.body for each in answers if "canary" in json.dumps(each.body)]
+    assert [read(who, each).body["callbackUrl"] for who, each in ((ann, of_ann), (admin, own))] == [HOOK, HOOK]
+    assert read(bob, of_ann).status == 404
+
+
+def test_registering_with_a_query_costs_no_further_call(bridge: Stage) -> None:
+    """One commit when it is new; a read and no write when it is known, whatever key it was made with."""
+    bridge.table.taken()
+    Client.of(bridge).register(BODY)
+    new = dict(bridge.table.taken())
+    bridge.restart(BRIDGE_SIGNING_KEYS=f"{NEW},{OLD}")
+    Client.of(bridge).register(BODY)
+    known = dict(bridge.table.taken())
+
+    assert new == {"commit": 1}
+    assert known == {"commit": 1, "range": 2}
+
+
+def test_a_receiver_verifies_as_before(bridge: Stage) -> None:
+    """Audience and secret come of the origin, which no query changes."""
+    with_query, without = pending(bridge), registered(bridge, {**BODY, "callbackUrl": PLACE})
+    bridge.deliver_all()
+
+    events = [json.loads(posted.body)["data"] for posted in bridge.courier.posted]
+    secrets = {Client.of(bridge).register({**BODY, "callbackUrl": url}).body["signingSecret"] for url in (HOOK, PLACE)}
+
+    assert with_query != without
+    assert {each["audience"] for each in events} == {"https://receiver.example.com"}
+    assert len(secrets) == 1
