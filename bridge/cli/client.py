@@ -13,6 +13,7 @@ from requests.auth import AuthBase
 from bridge import __version__
 from bridge.cli.errors import Misused, Refused, Unreachable
 from bridge.core import hints
+from bridge.core.callback import without_query
 from bridge.core.headers import VALUE
 from bridge.core.text import printable
 
@@ -162,9 +163,10 @@ class Api:
     def call(
         self, method: str, path: str, *, parameters: Mapping[str, str] | None = None, body: Json | None = None
     ) -> Json:
-        """Make one call; returns its JSON object.
+        """Make one call; returns its JSON object, with `?…` for the queries of callback URLs.
 
-        Raises Unreachable and Refused.
+        A query can hold a secret, and what a command writes ends up in scrollbacks and logs of builds. Raises
+        Unreachable and Refused.
         """
         answer = self.answer(method, path, parameters=parameters, body=body)
         if not answer.ok or answer.is_redirect:
@@ -174,6 +176,7 @@ class Api:
         read = _object(answer)
         if read is None:
             raise Refused(f"no answer of the bridge: {_UNKNOWN_HERE}", status=answer.status_code, code="NoJson")
+        _hide_queries(read)
         return read
 
     def answer(
@@ -199,6 +202,17 @@ class Api:
         except requests.RequestException as error:
             why = type(error).__name__
             raise Unreachable(f"{self.url} does not answer ({why}): is it running, and {URL} right?") from error
+
+
+def _hide_queries(shown: Any) -> None:  # noqa: ANN401 - JSON
+    """Put `?…` for the query of each callback URL in an answer; `metadata` is the client's own, and stays."""
+    for each in shown if isinstance(shown, list) else ():
+        _hide_queries(each)
+    for name, value in shown.items() if isinstance(shown, dict) else ():
+        if name == "callbackUrl" and isinstance(value, str):
+            shown[name] = without_query(value)
+        elif name != "metadata":
+            _hide_queries(value)
 
 
 def _refusal(answer: requests.Response) -> Refused:

@@ -64,6 +64,11 @@ def read_text(place: str) -> str:
         raise Misused(f"{place} cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}") from error
 
 
+def callback_url(given: str) -> str:
+    """Read a callback URL as typed, or from a file for `@FILE`: a list of processes shows arguments. Raises Misused."""
+    return read_text(given[1:]).strip() if given.startswith("@") else given
+
+
 def json_object(text: str, what: str) -> dict[str, object]:
     """Read a JSON object whose numbers JSON can carry on: 1e400 would become Infinity. Raises Misused."""
     try:

@@ -41,8 +41,12 @@ function parsedExactly(text) {
   return withRawMetadata(answer, marked);
 }
 
+/** The query of a callback URL can hold a secret: the page keeps and shows `?…` in its place. */
+const withoutQuery = (url) => url.replace(/^([^?#]*[?#]).+/s, "$1…");
+
 function withRawMetadata(answer, marked) {
   for (const [name, value] of Object.entries(answer ?? {})) {
+    if (name === "callbackUrl" && typeof value === "string") answer[name] = withoutQuery(value);
     if (value === null || typeof value !== "object") continue;
     if (name !== "metadata") withRawMetadata(value, marked[name]);
     else answer[name] = new Raw(JSON.stringify(marked[name]).replaceAll(new RegExp(`"${MARK}([^"]*)"`, "g"), "$1"));

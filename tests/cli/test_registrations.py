@@ -52,6 +52,63 @@ def test_headers_come_from_where_nobody_looks(played: PlayedBridge, tmp_path: Pa
     ]
 
 
+def test_a_secret_url_comes_from_a_file(played: PlayedBridge, tmp_path: Path) -> None:
+    """A list of processes shows arguments."""
+    played.tell("POST registrations", (201, CREATED))
+    played.tell("POST callbacks/ping", (200, {"message": {}, **attempt(204)}))
+    (tmp_path / "url").write_text("https://hooks.example.com/avatar?code=canary\n")
+
+    type_in(*LEAST[:-1], f"@{tmp_path / 'url'}", environment=played.environment)
+    type_in("ping", f"@{tmp_path / 'url'}", environment=played.environment)
+
+    assert [call.body["callbackUrl"] for call in played.calls] == ["https://hooks.example.com/avatar?code=canary"] * 2
+
+
+@pytest.mark.parametrize("as_json", [(), ("--json",)], ids=["text", "json"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        LEAST,
+        (*LEAST, "--wait"),
+        ("show", ID),
+        ("show", "operation-1"),
+        ("list",),
+        ("watch", ID),
+        ("redeliver", ID),
+        ("status",),
+        ("doctor",),
+        ("secret", "https://hooks.example.com/avatar?code=canary"),
+        ("ping", "https://hooks.example.com/avatar?code=canary"),
+    ],
+    ids=lambda arguments: " ".join(arguments[:2]),
+)
+def test_no_command_shows_the_query_of_a_callback_url(
+    played: PlayedBridge, arguments: tuple[str, ...], as_json: tuple[str, ...]
+) -> None:
+    """Not even as JSON, which logs of builds keep. The client's own metadata stays as it is."""
+    url, metadata = "https://hooks.example.com/avatar?code=canary", {"callbackUrl": "https://a.example/?b=mine"}
+    shown = delivered() | {"callbackUrl": url, "metadata": metadata, "attempts": [attempt(500)]}
+    status: dict[str, object] = {"lastSweepAt": None, "oldestOverdueAt": None, "registrations": {}, "sources": []}
+    played.tell("POST registrations", (201, {**shown, "signingSecret": "whsec_c2VjcmV0"}))
+    played.tell("GET registrations", (200, {"value": [shown], "nextLink": None}))
+    played.tell(f"GET registrations/{ID}", (200, shown))
+    played.tell(f"POST registrations/{ID}/redeliver", (202, shown))
+    played.tell("GET operations/operation-1", (200, {**shown["operation"], "registrations": [shown]}))
+    played.tell("GET status", (200, status))
+    played.tell("GET signing-secret", (200, {"signingSecret": "whsec_c2VjcmV0"}))
+    played.tell("POST callbacks/ping", (200, {"message": {}, **attempt(204)}))
+
+    said = type_in(*arguments, *as_json, environment=played.environment)
+
+    assert said.exit in (0, 1), said.err
+    assert "canary" not in said.out + said.err
+    assert "canary" not in "".join(call.path for call in played.calls)
+    if arguments[0] in ("show", "list", "register") and as_json:
+        assert "https://hooks.example.com/avatar?…" in said.out
+    if arguments[0] == "show" and as_json:
+        assert "https://a.example/?b=mine" in said.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

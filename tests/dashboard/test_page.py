@@ -58,6 +58,30 @@ def test_empty_page_says_what_to_do_first(browser: Browser, site: Site) -> None:
         expect(page.get_by_text("No registration of an operation “no-such-operation”.")).to_be_visible()
 
 
+def test_page_shows_no_query_of_a_callback_url(browser: Browser, site: Site) -> None:
+    """The answers to registering and about one registration have it, for their owner; a page can be looked at."""
+    for operation_id in ("with-a-secret-url", "with-another"):
+        site.at.upstream.tell(operation_id, "Running")
+    with looking(browser, site.url, key=KEY) as page:
+        is_ready(page)
+        page.get_by_role("button", name="Register", exact=True).click()
+        dialog = page.get_by_role("dialog", name="Register a callback")
+        dialog.get_by_label("Operation id").fill("with-a-secret-url")
+        dialog.get_by_label("Callback URL").fill(f"{site.callback_url}?code=canary")
+        dialog.get_by_role("button", name="Register", exact=True).click()
+        expect(dialog.get_by_text("Registered: with-a-secret-url")).to_be_visible()
+        page.keyboard.press("Escape")
+        site.register("with-another", f"{site.callback_url}?code=canary-too")
+        page.reload()
+        is_ready(page)
+        page.get_by_role("button", name="with-another", exact=True).click()
+        page.get_by_role("button", name="with-a-secret-url", exact=True).click()
+
+        expect(page.get_by_text(f"for {site.callback_url}?…")).to_have_count(2)
+        assert "canary" not in page.content()
+        assert "canary" not in json.dumps(page.evaluate("[...list.entries, ...list.open.values()]"))
+
+
 def test_from_the_form_to_a_delivered_callback(browser: Browser, site: Site) -> None:
     """Registered in the page, delivered by the bridge, read in the page."""
     site.at.upstream.tell("from-the-form", "Succeeded")

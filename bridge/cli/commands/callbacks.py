@@ -25,13 +25,13 @@ _EVERYWHERE = CallbackRules(allow_http=True, allowed_ports=None)
 
 def ping(
     context: typer.Context,
-    callback_url: Annotated[str, typer.Argument(help="Where it goes.")],
+    callback_url: Annotated[str, typer.Argument(help="Where it goes; @FILE has a secret one.")],
     message_format: MessageFormat = None,
     as_json: AsJson = False,
 ) -> None:
     """Let the bridge send a signed bridge.ping now, and say what came back: 0 for a 2xx, else 1."""
     _, output, api = begin(context, as_json=as_json)
-    came = api.post("callbacks/ping", {"callbackUrl": callback_url, "format": message_format})
+    came = api.post("callbacks/ping", {"callbackUrl": reading.callback_url(callback_url), "format": message_format})
     is_taken = came["status"] is not None and 200 <= came["status"] < 300  # noqa: PLR2004 - 2xx
     if output.as_json:
         output.json(came)
@@ -50,7 +50,7 @@ def secret(
 ) -> None:
     """Show the secret with which a receiver verifies callbacks."""
     _, output, api = begin(context, as_json=as_json)
-    answer = api.get("signing-secret", callbackUrl=callback_url)
+    answer = _secret_of(api, callback_url)
     if output.as_json:
         output.json(answer)
     else:
@@ -131,7 +131,12 @@ def _signing_secret(found: Surroundings, callback_url: str | None) -> Json | Non
     """Read from the bridge what a receiver is verified with; None if the receiver or the bridge is not named."""
     if callback_url is None or not found.environment.get(URL):
         return None
-    return Api.of(found.environment).get("signing-secret", callbackUrl=callback_url)
+    return _secret_of(Api.of(found.environment), callback_url)
+
+
+def _secret_of(api: Api, callback_url: str) -> Json:
+    """Read the secret of a receiver. The query stays here: proxies and platforms log the address of a request."""
+    return api.get("signing-secret", callbackUrl=callback_url.partition("?")[0])
 
 
 def _published(found: Surroundings) -> list[str]:

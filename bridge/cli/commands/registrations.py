@@ -23,7 +23,7 @@ Timeout = Annotated[str | None, typer.Option(help="Stop following after this tim
 
 def register(
     context: typer.Context,
-    callback_url: Annotated[str, typer.Option(help="Where the callback goes.")],
+    callback_url: Annotated[str, typer.Option(help="Where the callback goes; @FILE has a secret one.")],
     operation_id: Annotated[str | None, typer.Option(help="The operation's id.")] = None,
     operation_location: Annotated[str | None, typer.Option(help="Or its whole Operation-Location.")] = None,
     source: Annotated[str | None, typer.Option(help="Which Speech endpoint; `default` by default.")] = None,
@@ -55,7 +55,7 @@ def register(
     body: Json = {
         "operationId": operation_id,
         "operationLocation": operation_location,
-        "callbackUrl": callback_url,
+        "callbackUrl": reading.callback_url(callback_url),
         "source": source,
         "events": event or None,
         "metadata": None if metadata is None else _metadata(metadata),
