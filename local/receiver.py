@@ -153,6 +153,8 @@ def _shown(callback: Callback) -> dict[str, JsonValue]:
 
 def _told(callback: Callback) -> str:
     """Tell a person of a callback in two lines: what it is, and what it says."""
+    path, _, query = callback.path.partition("?")
+    shown = f"{path}?…" if query else path  # a query can hold a secret, and terminals are looked at
     name = callback.headers.get("webhook-id", "without a webhook-id")
     body = callback.body.decode(errors="replace")
-    return f"callback: {callback.method} {callback.path} {name}, answered {callback.answered}\n    {body}"
+    return f"callback: {callback.method} {shown} {name}, answered {callback.answered}\n    {body}"

@@ -107,3 +107,15 @@ def test_stop_does_not_wait_for_delays() -> None:
 
     client.join()
     assert statuses == [200]
+
+
+def test_the_query_of_a_callback_is_not_printed() -> None:
+    """It can be a secret; the list of what came has it, for tests of receivers."""
+    said: list[str] = []
+    with Receiver.start(say=said.append) as receiver:
+        post(receiver, "/callback?code=canary")
+        [listed] = requests.get(f"{receiver.url}/callbacks", timeout=10).json()
+
+    assert said[0].startswith("callback: POST /callback?… ")
+    assert "canary" not in said[0]
+    assert listed["path"] == "/callback?code=canary"
