@@ -3,28 +3,23 @@
 import random
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cache
 
-from azure.identity import get_bearer_token_provider
-
-from bridge.adapters.clients import credential, queue_client, table_client
+from bridge.adapters.clients import authorisations, credential, queue_client, table_client
 from bridge.adapters.courier import HttpCourier
 from bridge.adapters.egress import Guard
 from bridge.adapters.entra import EntraTokens
 from bridge.adapters.measured import MeasuredCourier, MeasuredOutbox, MeasuredTable, MeasuredUpstream, Stopwatch
 from bridge.adapters.queue import DELIVERIES_QUEUE, AzureOutbox
-from bridge.adapters.speech import Authorisation, SpeechService
+from bridge.adapters.speech import SpeechService
 from bridge.adapters.storage_calls import storage_guard
 from bridge.adapters.tables import AzureTable
 from bridge.core.callers import Tenant
-from bridge.core.clouds import cloud_of
 from bridge.core.errors import Misconfigured
 from bridge.core.sealing import NONCE_BYTES
-from bridge.core.source import Source
 from bridge.core.times import Clock, whole_millis
 from bridge.ports import Courier, Outbox, Table, Tokens, Upstream
 from bridge.settings import Settings
@@ -77,7 +72,7 @@ def real_world(settings: Settings) -> World:
     world = World(
         table=AzureTable(table_client(settings, identity, guard), guard),
         outbox=AzureOutbox(queue_client(settings, identity, DELIVERIES_QUEUE, guard), guard),
-        upstream=SpeechService(settings.sources, _authorisations(settings)),
+        upstream=SpeechService(settings.sources, authorisations(settings)),
         courier=HttpCourier(Guard(settings.callback_rules), real_clock),
         tokens=lambda tenant: EntraTokens(tenant, real_clock),
         clock=real_clock,
@@ -123,22 +118,3 @@ def real_pause(seconds: float) -> None:
 def real_clock() -> datetime:
     """Read the time."""
     return whole_millis(datetime.now(UTC))  # noqa: TID251 - here is where time comes from
-
-
-def _authorisations(settings: Settings) -> Mapping[str, Authorisation]:
-    """Prove who asks: by key where a source has one, otherwise by an Entra token, which the provider caches."""
-    identity = cache(lambda: credential(settings))
-
-    def by_key(key: str) -> Authorisation:
-        return lambda: {"Ocp-Apim-Subscription-Key": key}
-
-    @cache
-    def by_token(scope: str) -> Authorisation:
-        token = get_bearer_token_provider(identity(), scope)
-        return lambda: {"Authorization": f"Bearer {token()}"}
-
-    def proof(source: Source) -> Authorisation:
-        key = settings.source_keys.get(source.name)
-        return by_key(key.get_secret_value()) if key else by_token(cloud_of(source.endpoint).scope)
-
-    return {source.name: proof(source) for source in settings.sources}

@@ -113,7 +113,7 @@ class Identity:
 def test_a_token_is_asked_for_anew_when_it_has_expired(monkeypatch: pytest.MonkeyPatch) -> None:
     """For Speech, in the scope that a service principal needs."""
     identity, heard = Identity(), list[str]()
-    monkeypatch.setattr("bridge.world.credential", lambda *_: identity)
+    monkeypatch.setattr("bridge.adapters.clients.credential", lambda *_: identity)
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:
@@ -140,8 +140,8 @@ def test_a_token_is_asked_for_anew_when_it_has_expired(monkeypatch: pytest.Monke
 def test_the_scope_of_a_token_is_that_of_the_endpoints_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each source may be in another one."""
     asked: list[str] = []
-    monkeypatch.setattr("bridge.world.credential", lambda *_: Identity())
-    monkeypatch.setattr("bridge.world.get_bearer_token_provider", lambda _, scope: asked.append(scope))
+    monkeypatch.setattr("bridge.adapters.clients.credential", lambda *_: Identity())
+    monkeypatch.setattr("bridge.adapters.clients.get_bearer_token_provider", lambda _, scope: asked.append(scope))
     endpoints = {"a": "https://n.cognitiveservices.azure.us", "b": "https://n.cognitiveservices.azure.cn"}
     sources = [{"name": name, "endpoint": at, "path": "avatar"} for name, at in endpoints.items()]
     made = settings(

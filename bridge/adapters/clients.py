@@ -1,17 +1,21 @@
 """The one place that turns settings into clients of Azure: a connection string, or an identity."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from azure.core.credentials import TokenCredential
 from azure.data.tables import TableClient
-from azure.identity import DefaultAzureCredential
+from azure.identity import DefaultAzureCredential, get_bearer_token_provider
 from azure.storage.queue import QueueClient, TextBase64EncodePolicy
 
 from bridge.adapters.egress import Guard
+from bridge.adapters.speech import Authorisation
 from bridge.adapters.storage_calls import DeadlineTransport, storage_guard
+from bridge.core.clouds import cloud_of
 from bridge.core.errors import Misconfigured
+from bridge.core.source import Source
 from bridge.settings import Settings
 
 #: The table of everything.
@@ -71,3 +75,22 @@ def queue_client(
             settings.storage_connection.get_secret_value(), queue_name=name, **options
         )
     return QueueClient(settings.queue_uri, name, credential=identity, **options)
+
+
+def authorisations(settings: Settings) -> Mapping[str, Authorisation]:
+    """Return the proof of identity for each source: its key, or else an Entra token, which the provider caches."""
+    identity = cache(lambda: credential(settings))
+
+    def by_key(key: str) -> Authorisation:
+        return lambda: {"Ocp-Apim-Subscription-Key": key}
+
+    @cache
+    def by_token(scope: str) -> Authorisation:
+        token = get_bearer_token_provider(identity(), scope)
+        return lambda: {"Authorization": f"Bearer {token()}"}
+
+    def proof(source: Source) -> Authorisation:
+        key = settings.source_keys.get(source.name)
+        return by_key(key.get_secret_value()) if key else by_token(cloud_of(source.endpoint).scope)
+
+    return {source.name: proof(source) for source in settings.sources}

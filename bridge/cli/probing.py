@@ -3,21 +3,23 @@
 Reads only, but for one question to each source about an operation that nobody has: it costs one request of the quota.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, ResourceNotFoundError
 
-from bridge.adapters.clients import credential, queue_client, table_client
+from bridge.adapters.clients import authorisations, credential, queue_client, table_client
 from bridge.adapters.queue import DELIVERIES_QUEUE
+from bridge.adapters.speech import SpeechService
 from bridge.cli.examining import Examined, Health, agreement
 from bridge.core.answer import Absent, Denied, Fault, Pending, Refused, Terminal, Throttled, read
 from bridge.core.errors import Misconfigured
 from bridge.core.hints import of_denial, of_poll
 from bridge.core.keys import HEARTBEAT_KEY, SOURCES_PARTITION, OperationRef
+from bridge.core.source import Source
 from bridge.core.times import Clock
 from bridge.settings import Settings, read_settings
-from bridge.world import real_world
 
 #: No operation has this id but by intent.
 PROBE = "bridge-doctor-probe"
@@ -95,12 +97,17 @@ def _of_storage(name: str, error: AzureError) -> Examined:
 
 def _sources(settings: Settings, clock: Clock) -> Iterator[Examined]:
     try:
-        world = real_world(settings)
+        speech = SpeechService(settings.sources, authorisations(settings))
     except Misconfigured as error:
         yield Examined("speech", Health.BAD, str(error), "mend this setting")
         return
-    for source in settings.sources:
-        reply = world.upstream.ask(OperationRef(source.name, PROBE))
+    with closing(speech):
+        yield from _answers(speech, settings.sources, clock)
+
+
+def _answers(speech: SpeechService, sources: Iterable[Source], clock: Clock) -> Iterator[Examined]:
+    for source in sources:
+        reply = speech.ask(OperationRef(source.name, PROBE))
         name, answer = f"speech {source.name}", read(reply, PROBE, clock())
         match answer:
             case Absent() | Pending() | Terminal():

@@ -48,9 +48,6 @@ _FAULTS_TO_REPORT = 3
 #: By so much the price of a request changes from one sweep to the next, and so far.
 PRICE_RISES, PRICE_FALLS, HIGHEST_PRICE = 1.1, 0.9, 1e4
 
-#: What an operator does about a credential that the source does not take.
-ADVICE = "check SPEECH_KEY, or the identity's role Cognitive Services Speech User and the custom subdomain"
-
 #: A bucket holds what one sweep may ask: the tokens of this time.
 SWEEP = timedelta(seconds=10)
 

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
 from bridge.core.attempt import LOST
-from bridge.core.budget import ADVICE
 from bridge.core.outcome import Failure, TlsReason
 
 
@@ -150,7 +149,10 @@ QUEUE: Mapping[bool, Hint] = MappingProxyType(
     }
 )
 
-_DENIED = Hint("Speech does not take the bridge's credential", ADVICE)
+#: What an operator does about a credential that the source does not take.
+CREDENTIAL_ADVICE = "check SPEECH_KEY, or the identity's role Cognitive Services Speech User and the custom subdomain"
+
+_DENIED = Hint("Speech does not take the bridge's credential", CREDENTIAL_ADVICE)
 #: What a 403 can mean besides, by the text that Azure's gateways put into it.
 _QUOTA = Hint(
     "the quota of the Speech resource is used up",

@@ -6,7 +6,6 @@ import pytest
 
 from bridge.core import hints
 from bridge.core.answer import Denied, NoReply, NoToken, Reply, read
-from bridge.core.budget import ADVICE
 from bridge.core.outcome import Failure, TlsReason
 from tests.support.world import NOON
 
@@ -136,7 +135,7 @@ def test_a_denied_credential_gets_the_advice_that_the_status_gives() -> None:
     hint = hints.of_poll("HTTP 401")
 
     assert hint is not None
-    assert hint.do == ADVICE
+    assert hint.do == hints.CREDENTIAL_ADVICE
 
 
 @pytest.mark.parametrize("reason", ["deadline", "notFound", "refused"])
