@@ -4,12 +4,17 @@
     ├── Misused      2: what was typed, or what the environment says, cannot be followed
     ├── Unreachable  3: the bridge does not answer
     ├── Refused      3: the bridge answered that it will not, or cannot; 2 where it cannot read what was typed
-    └── Unended      4: what was waited for did not end in time
+    ├── Unended      4: what was waited for did not end in time
+    └── Bug         70: the command line itself is wrong
 
 Each message is one line that says what to do.
 """
 
+import traceback
 from enum import IntEnum
+from pathlib import Path
+
+from bridge import __version__
 
 _BAD_REQUEST, _TOO_MANY, _SERVER_FAULT = 400, 429, 500
 
@@ -22,6 +27,7 @@ class Exit(IntEnum):
     MISUSED = 2
     REFUSED = 3
     UNENDED = 4
+    BUG = 70  #: EX_SOFTWARE of sysexits.h
 
 
 class CommandFailed(Exception):
@@ -64,3 +70,16 @@ class Unended(CommandFailed):
     """What was waited for did not end in time; it goes on without us."""
 
     exit = Exit.UNENDED
+
+
+class Bug(CommandFailed):
+    """The command line itself is wrong: a lookup or a call failed that cannot fail."""
+
+    exit = Exit.BUG
+
+    def __init__(self, cause: Exception) -> None:
+        where = traceback.extract_tb(cause.__traceback__)[-1]
+        super().__init__(
+            f"this is a bug of the command line {__version__}: please report what you typed, and "
+            f"{type(cause).__name__}: {cause} at {Path(where.filename).name}:{where.lineno}"
+        )

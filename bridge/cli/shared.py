@@ -6,7 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from bridge.cli.client import Api
-from bridge.cli.errors import CommandFailed, Refused
+from bridge.cli.errors import Bug, CommandFailed, Refused
 from bridge.cli.output import Output
 from bridge.cli.surroundings import Surroundings
 from bridge.core.message import Format
@@ -19,7 +19,8 @@ MessageFormat = Annotated[
 
 EXIT_CODES = """Exit codes: 0 it went well; 1 what was followed or examined has failed (a delivery that is dead, an
 operation that is Failed, a callback that is not genuine, something that is BAD); 2 what was typed or set cannot be
-followed; 3 the bridge cannot be reached, or refused; 4 what was waited for did not end in time; 130 Ctrl-C."""
+followed; 3 the bridge cannot be reached, or refused; 4 what was waited for did not end in time; 70 the
+command line itself is wrong; 130 Ctrl-C."""
 
 ENVIRONMENT = """The environment says where the bridge is: BRIDGE_URL; with BRIDGE_KEY, a function key, or
 BRIDGE_TOKEN, a bearer token. None of them is ever an argument, which a list of processes would show."""
@@ -31,10 +32,13 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - the library's own type is private
         """Run the command that was asked for."""
         try:
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except (AttributeError, LookupError, TypeError, ValueError) as error:
+                raise Bug(error) from error
         except CommandFailed as error:
             code = error.code if isinstance(error, Refused) else type(error).__name__
-            Output(ctx.find_root().obj).error(str(error), code=code)
+            Output(ctx.ensure_object(Surroundings)).error(str(error), code=code)
             raise typer.Exit(int(error.exit)) from error
 
 

@@ -5,10 +5,11 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
+from bridge import __version__
 from tests.support.cli import Terminal, type_in
 from tests.support.played_bridge import Answer, PlayedBridge, attempt, registration
 
@@ -182,6 +183,42 @@ def test_a_time_that_is_none_means_another_version(played: PlayedBridge, time: o
 
     assert said.exit == 3
     assert "is not this version of the bridge" in said.err
+
+
+@pytest.mark.parametrize("cause", [KeyError("state"), IndexError("5"), TypeError("'int'"), ValueError("x\x1b[2J")])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_bug_of_the_command_line_is_reported_as_one(
+    played: PlayedBridge, monkeypatch: pytest.MonkeyPatch, cause: Exception, *, as_json: bool
+) -> None:
+    """It is not another version of the bridge, and has an exit code of its own. The line names the place."""
+
+    def wrong(*_: object) -> NoReturn:
+        raise cause
+
+    played.tell("GET status", (200, STATUS))
+    played.tell("GET registrations", (200, {"value": [], "nextLink": None}))
+    monkeypatch.setattr("bridge.cli.commands.operating.troubles", wrong)
+
+    said = type_in(*(["--json"] if as_json else []), "status", environment=played.environment)
+
+    message = json.loads(said.err)["error"]["message"] if as_json else said.err
+    assert (said.exit, said.out) == (70, "")
+    assert message.startswith(f"this is a bug of the command line {__version__}: please report what you typed, and ")
+    assert f"{type(cause).__name__}: " in message
+    assert " at test_hostile_input.py:" in message
+    assert len(said.err.splitlines()) == 1
+    assert not shows_control_codes(said.err)
+
+
+def test_a_field_that_a_later_answer_lacks_means_another_version(played: PlayedBridge) -> None:
+    """A redelivery of many puts several answers together."""
+    first = {"started": 1, "registrations": ["a"], "more": True, "cursor": "c"}
+    played.tell("POST redeliver", (200, first), (200, {"started": 1, "registrations": ["b"]}))
+
+    said = type_in("redeliver", "--dead", "--since", "2h", environment=played.environment)
+
+    assert said.exit == 3
+    assert "is not this version of the bridge: its answer has no 'more'" in said.err
 
 
 def test_an_id_with_a_nul_runs_no_command(played: PlayedBridge) -> None:

@@ -123,7 +123,7 @@ def list_registrations(
 
 def watch(
     context: typer.Context,
-    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Registrations.")],
+    ids: Annotated[list[str], typer.Argument(metavar="ID", help="Registrations.")],
     interval: Interval = "2s",
     timeout: Timeout = None,
     as_json: AsJson = False,
@@ -141,7 +141,7 @@ def watch(
 
 def cancel(
     context: typer.Context,
-    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Registrations.")],
+    ids: Annotated[list[str], typer.Argument(metavar="ID", help="Registrations.")],
     as_json: AsJson = False,
 ) -> None:
     """Cancel registrations: no further attempt is begun. What has ended stays as it is."""
@@ -156,7 +156,7 @@ def cancel(
 
 def redeliver(
     context: typer.Context,
-    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Registrations.")] = None,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="Registrations.")] = None,
     dead: Annotated[bool, typer.Option("--dead", help="All that are dead, instead of ids.")] = False,
     since: Annotated[str | None, typer.Option(help="With --dead: those that died since then: 2h, or a time.")] = None,
     host: Annotated[str | None, typer.Option(help="With --dead: those of one receiver.")] = None,
@@ -189,7 +189,8 @@ def _redeliver_dead(api: Api, order: Json) -> Json:
         left = {"limit": order["limit"] - started["started"], "cursor": started["cursor"]}
         further = api.post("redeliver", {**order, **left})
         ids = [*started["registrations"], *further["registrations"]]
-        started = {**further, "started": len(ids), "registrations": ids}
+        further |= {"started": len(ids), "registrations": ids}  # stays an answer, which says if it lacks a field
+        started = further
     return started
 
 
