@@ -193,7 +193,7 @@ Open the page, or register an operation here; its callback appears here after ab
 
 or by the command line, which waits for its end:
 
-    BRIDGE_URL=http://127.0.0.1:{settings.port} {for_cli}{_python()} -m bridge register --wait \\
+    BRIDGE_URL=http://127.0.0.1:{settings.port} {for_cli}{_python()} -m bridge.cli register --wait \\
         --operation-id my-second-operation --callback-url {callback}
 
 Ctrl-C stops everything.

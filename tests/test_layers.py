@@ -1,10 +1,11 @@
 """Arrows point one way: function_app → app → api → use cases → core, and adapters stand beside the use cases."""
 
 import ast
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.support.modules import imports, name_of
 
 ROOT = Path(__file__).parent.parent
 
@@ -108,6 +109,7 @@ ALLOWED = {
     "bridge.overview": {"bridge.core", "bridge.ports", "bridge.pool", "bridge.show", "bridge.sweeping"},
     "bridge.dashboard": {"bridge.core"},
     "bridge.api": {
+        "bridge",
         "bridge.counts",
         "bridge.dispatch",
         "bridge.api",
@@ -121,12 +123,11 @@ ALLOWED = {
         "bridge.register",
         "bridge.show",
     },
-    "bridge.cli": {"bridge.cli", "bridge", "bridge.core", "bridge.adapters", "bridge.settings", "bridge.world"},
-    "bridge.__main__": {"bridge.cli"},
+    "bridge.cli": {"bridge.cli", "bridge", "bridge.core", "bridge.adapters", "bridge.settings"},
 }
 
 #: What is installed beside the app, never with it.
-NOT_DEPLOYED = {"bridge.cli", "bridge.__main__"}
+NOT_DEPLOYED = {"bridge.cli"}
 
 MODULES = sorted((ROOT / "bridge").rglob("*.py"))
 
@@ -134,22 +135,6 @@ MODULES = sorted((ROOT / "bridge").rglob("*.py"))
 def layer(name: str) -> str:
     """Say which layer a module belongs to."""
     return ".".join(name.split(".")[:2])
-
-
-def name_of(path: Path) -> str:
-    """Name a module by its file."""
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-def imports(path: Path) -> Iterator[str]:
-    """Find what a module imports, by name."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} imports relatively"
-            yield node.module or ""
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

@@ -10,6 +10,7 @@ import pytest
 
 from local.settings import REPOSITORY
 from tests.support.tools import tool
+from tests.support.wheel import build
 
 
 @pytest.fixture
@@ -79,6 +80,23 @@ def test_ci_requires_no_tool_without_the_folder(project: Path) -> None:
     assert set(_ci(project)) == {"required: "}
 
 
+def test_ci_requires_the_package_index(project: Path) -> None:
+    """The checks may not skip a test that installs the command line."""
+    assert _ci(project, "index:")[0].startswith("index:1 check")
+
+
+@pytest.mark.parametrize(("required", "outcome"), [("", pytest.skip.Exception), ("1", pytest.fail.Exception)])
+def test_the_command_line_is_not_built_without_a_package_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, required: str, outcome: type[BaseException]
+) -> None:
+    """The test that asks is skipped, or fails if the index is required."""
+    monkeypatch.setenv("INDEX_REQUIRED", required)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+
+    with pytest.raises(outcome, match=r"pip wheel --no-deps failed, is a package index in reach\?"):
+        build(tmp_path)
+
+
 def _script(path: Path, *lines: str) -> None:
     path.write_text("\n".join(("#!/bin/sh", *lines, "")))
     path.chmod(0o755)
@@ -93,14 +111,14 @@ def _make(project: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _ci(project: Path) -> list[str]:
+def _ci(project: Path, begin: str = "required:") -> list[str]:
     """Run `.ci/run` with a `make` that only says what it was given."""
     stub = project / "stub"
     stub.mkdir()
-    _script(stub / "make", 'echo "required:$TOOLS_REQUIRED $(command -v bicep)"')
+    _script(stub / "make", 'echo "required:$TOOLS_REQUIRED $(command -v bicep)"', 'echo "index:$INDEX_REQUIRED $1"')
     (stub / "python3").symlink_to(sys.executable)
     environ = {"PATH": f"{stub}:/usr/bin:/bin"}
     done = subprocess.run(
         [project / ".ci" / "run"], cwd=project, env=environ, text=True, capture_output=True, check=True
     )
-    return [line for line in done.stdout.splitlines() if line.startswith("required:")]
+    return [line for line in done.stdout.splitlines() if line.startswith(begin)]

@@ -1,4 +1,4 @@
-"""The command line: `python -m bridge`, or `bridge` where it is installed."""
+"""The command line: `speech-webhooks` where its wheel is installed, `python -m bridge.cli` in a clone."""
 
 from typing import Annotated
 
@@ -43,7 +43,7 @@ app.add_typer(keys, name="keys")
 
 def _tell_version(*, wanted: bool) -> None:
     if wanted:
-        typer.echo(f"speech-webhook-bridge {__version__}")
+        typer.echo(f"{PROGRAM} {__version__}")
         raise typer.Exit
 
 

@@ -12,6 +12,7 @@ from requests.auth import AuthBase
 
 from bridge import __version__
 from bridge.cli.errors import Misused, Refused, Unreachable
+from bridge.cli.examples import PROGRAM
 from bridge.core import hints
 from bridge.core.callback import without_query
 from bridge.core.headers import VALUE
@@ -107,7 +108,7 @@ class Api:
         self._proxies = past_proxies(urlsplit(url).hostname or "")
         self._session = requests.Session()
         self._session.auth = credentials
-        self._session.headers["User-Agent"] = f"speech-webhook-bridge-cli/{__version__}"
+        self._session.headers["User-Agent"] = f"{PROGRAM}/{__version__}"
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Api":
@@ -237,7 +238,7 @@ def _advice(answer: requests.Response, error: Json, details: tuple[tuple[str, st
     if about_rules:
         return f"; {hints.FAILURES['refused-by-rules'].do}"
     if error.get("code") == "NotFound":
-        return " `bridge list` shows what there is."
+        return f" `{PROGRAM} list` shows what there is."
     wait = answer.headers.get("Retry-After", "")
     return f" Again in {wait} s." if wait.isdigit() else ""
 

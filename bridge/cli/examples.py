@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-#: The name of the command line.
-PROGRAM = "bridge"
+#: The name of the command, as pyproject.toml has it.
+PROGRAM = "speech-webhooks"
 
 #: The lines to type by the command that they show. ID stands for the id of a registration.
 EXAMPLES: Mapping[str, Sequence[str]] = {

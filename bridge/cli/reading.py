@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bridge.cli.client import header_secret
 from bridge.cli.errors import Misused
+from bridge.cli.examples import PROGRAM
 from bridge.core.keys import OPERATION_ID, RegistrationRef
 from bridge.core.times import iso
 
@@ -46,7 +47,7 @@ def since(text: str, now: datetime) -> str:
 def registration_id(text: str) -> str:
     """Check an id before it becomes part of a path. Raises Misused."""
     if RegistrationRef.parse(text) is None:
-        raise Misused(f"{text!r} is no registration's id, source~operation~hash: `bridge list` shows them")
+        raise Misused(f"{text!r} is no registration's id, source~operation~hash: `{PROGRAM} list` shows them")
     return text
 
 

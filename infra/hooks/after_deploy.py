@@ -126,7 +126,7 @@ def next_steps(environ: Mapping[str, str]) -> str:
     lines = [
         f"The page: {url}/api/dashboard",
         *how,
-        "The command line, `python -m bridge status` for instance:",
+        "The command line, `speech-webhooks status` for instance:",
         f"  export BRIDGE_URL={url}",
         f"  {credential}",
     ]

@@ -35,7 +35,7 @@ def start(tmp_path: Path) -> Iterator[Started]:
 def bridge(start: Started, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Type a command, in a pipe."""
     return subprocess.run(
-        [sys.executable, "-m", "bridge", *arguments],
+        [sys.executable, "-m", "bridge.cli", *arguments],
         cwd=REPOSITORY,
         env={"PATH": os.environ["PATH"], "BRIDGE_URL": f"http://127.0.0.1:{start.settings.port}"},
         capture_output=True,

@@ -1,4 +1,4 @@
-"""What is installed: the script, the extra that it needs, and one line where that is missing."""
+"""What is installed: the command, the libraries that it needs, and one line if one is missing."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from bridge import __version__
 from bridge.cli.app import app
 from bridge.cli.errors import Exit
-from bridge.cli.examples import EXAMPLES
+from bridge.cli.examples import EXAMPLES, PROGRAM
 from bridge.core.signing import Keyring
 from bridge.settings import read_settings
 from local.settings import REPOSITORY
@@ -23,41 +23,41 @@ PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
 README = (REPOSITORY / "README.md").read_text()
 SECTION = README.split("\n## From the command line\n", 1)[1].split("\n## ", 1)[0]
 
-#: Hide what the extra brings, and run the command line.
+#: Hide a library, and run the command line.
 WITHOUT = """
 import sys
-sys.modules["typer"] = None
-from bridge.__main__ import main
+sys.modules[sys.argv.pop()] = None
+from bridge.cli.__main__ import main
 sys.exit(main())
 """
 
 
-def test_the_script_is_the_module() -> None:
-    """`bridge` and `python -m bridge` are one."""
-    module, _, name = PROJECT["project"]["scripts"]["bridge"].partition(":")
+def test_the_command_is_the_module() -> None:
+    """`speech-webhooks` and `python -m bridge.cli` are one, and the command has the name of its wheel."""
+    module, _, name = PROJECT["project"]["scripts"][PROGRAM].partition(":")
 
-    assert getattr(import_module(module), name) is import_module("bridge.__main__").main
-
-
-def test_the_extra_is_what_the_tests_run_with() -> None:
-    """In its range, and among what is installed to work on this."""
-    extra = PROJECT["project"]["optional-dependencies"]["cli"]
-    listed = (REPOSITORY / "requirements-dev.in").read_text().splitlines()
-
-    assert [each for each in extra if each not in listed] == []
-    assert all(Requirement(each).specifier.contains(version(Requirement(each).name)) for each in extra)
+    assert getattr(import_module(module), name) is import_module("bridge.cli.__main__").main
+    assert PROJECT["project"]["name"] == PROGRAM
 
 
-def test_without_the_extra_it_says_what_to_install() -> None:
+def test_the_wheel_takes_the_libraries_that_the_tests_run_with() -> None:
+    """Each is in the bounds."""
+    needed = map(Requirement, PROJECT["project"]["dependencies"])
+
+    assert [str(each) for each in needed if not each.specifier.contains(version(each.name))] == []
+
+
+@pytest.mark.parametrize("needed", PROJECT["project"]["dependencies"])
+def test_without_a_library_that_it_needs_it_says_what_to_install(needed: str) -> None:
     """One line, no traceback."""
+    name = Requirement(needed).name
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT], cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", WITHOUT, name], cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False
     )
 
     assert (done.returncode, done.stdout) == (2, "")
     assert (
-        done.stderr
-        == "the command line needs typer and rich: `make start` installs them, and so does pip install '.[cli]'\n"
+        done.stderr == f"the command line needs {name}: `make start` installs it here, and `pip install .` anywhere\n"
     )
 
 
@@ -84,7 +84,7 @@ def test_it_says_which_version_it_is() -> None:
     """By itself, and that of the bridge, since both come from one repository."""
     said = type_in("--version")
 
-    assert (said.exit, said.out) == (0, f"speech-webhook-bridge {__version__}\n")
+    assert (said.exit, said.out) == (0, f"{PROGRAM} {__version__}\n")
 
 
 def test_a_new_key_is_one_that_the_bridge_takes() -> None:

@@ -120,7 +120,7 @@ def test_what_is_not_there_is_not_waited_for(played: PlayedBridge) -> None:
     said, stopwatch = watch(played, ID)
 
     assert (said.exit, stopwatch.waits) == (3, [])
-    assert said.err == "NotFound: There is no such registration. `bridge list` shows what there is.\n"
+    assert said.err == "NotFound: There is no such registration. `speech-webhooks list` shows what there is.\n"
 
 
 def test_a_timeout_leaves_it_to_itself(played: PlayedBridge) -> None:

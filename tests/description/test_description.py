@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from openapi_spec_validator import validate
 
 from bridge.api.description.answering import CODES
-from bridge.api.description.document import VERSION, document
+from bridge.api.description.document import document
 from bridge.api.routes import Routes
 from local.azurite.install import node_with_packages
 from tests.support.description import hold_answer, strict, validator
@@ -48,11 +47,6 @@ def test_every_code_of_a_problem_is_described_and_no_other() -> None:
     code = "".join(path.read_text() for path in (ROOT / "bridge" / "api").glob("*.py"))
 
     assert set(re.findall(r"(?:Problem|_challenge)\(\s*\d{3},\s*\"(\w+)\"", code)) == set(CODES)
-
-
-def test_version_is_that_of_the_project() -> None:
-    """One place would do, but pyproject.toml is not deployed."""
-    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
 
 
 def test_cold_start_does_not_pay_for_it() -> None:

@@ -352,7 +352,7 @@ def test_a_deployment_ends_with_what_to_copy() -> None:
         "The page: https://func.azurewebsites.net/api/dashboard",
         "A key for the page and for clients:",
         f"  {key}",
-        "The command line, `python -m bridge status` for instance:",
+        "The command line, `speech-webhooks status` for instance:",
         "  export BRIDGE_URL=https://func.azurewebsites.net",
         f'  export BRIDGE_KEY="$({key})"',
     ]

@@ -7,6 +7,7 @@ import pytest
 
 from local.settings import REPOSITORY, Settings
 from tests.infra.bicep import snapshot
+from tests.support.wheel import PYTHONS
 
 WORKFLOWS = {path.stem: path.read_text() for path in (REPOSITORY / ".github" / "workflows").iterdir()}
 TARGETS = set(re.findall(r"^([a-z]+):.*?## ", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
@@ -32,6 +33,15 @@ def test_the_checks_are_those_of_the_makefile() -> None:
     assert "make ${{ matrix.target }}" in text
     assert set(legs.values()) <= TARGETS
     assert set(legs) == {"3.11", deployed}
+
+
+def test_the_command_line_is_tried_on_each_python_that_it_promises() -> None:
+    """All in one job, whose tests run on the oldest."""
+    job = WORKFLOWS["check"].partition("\n  wheel:\n")[2]
+
+    assert set(re.findall(r"^            ([\d.]+)$", job, re.MULTILINE)) == set(PYTHONS)
+    assert f"make test PYTHON=python{PYTHONS[0]} TESTS=tests/cli/test_wheel.py\n" in job
+    assert 'INDEX_REQUIRED: "1"' in job
 
 
 def test_newer_versions_of_every_pinned_kind_are_proposed() -> None:

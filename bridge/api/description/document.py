@@ -8,14 +8,12 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
+from bridge import __version__
 from bridge.api.answers import ErrorAnswer
 from bridge.api.description.answering import CODES, HEADERS, Answer, Json, Link
 from bridge.api.description.calls import CALLS, Call
 from bridge.api.description.events import ENDED, PINGED
 from bridge.core.message import Format
-
-#: The version of the API: that of the project.
-VERSION = "0.1.0"
 
 _ABOUT = (
     "Register an operation of Azure AI Speech with a callback URL; the callback gets one signed POST when the "
@@ -68,7 +66,7 @@ def document() -> Json:
         paths.setdefault(call.path, {})[call.method] = _call(call)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Webhooks for Azure AI Speech operations", "version": VERSION, "description": _ABOUT},
+        "info": {"title": "Webhooks for Azure AI Speech operations", "version": __version__, "description": _ABOUT},
         "servers": [{"url": "/api"}],
         "security": [{name: []} for name in _SECURITY],
         "tags": [{"name": name, "description": what} for name, what in _TAGS.items()],

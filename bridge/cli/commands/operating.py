@@ -2,6 +2,7 @@
 
 import base64
 import secrets
+from collections.abc import Iterable
 
 import typer
 
@@ -10,13 +11,23 @@ from bridge.cli.client import URL, Api
 from bridge.cli.diagnosis import troubles
 from bridge.cli.errors import CommandFailed, Exit, Misused
 from bridge.cli.examining import Examined, Health, over_the_bridge
+from bridge.cli.examples import PROGRAM
 from bridge.cli.output import Line, Output, Tone
 from bridge.cli.shared import AsJson, around, begin
+from bridge.cli.surroundings import Surroundings
 from bridge.core.derivation import MIN_KEY_BYTES
 from bridge.core.signing import Keyring
 
 #: One of these in the environment says that it is the app's.
 _SIGNS = ("AzureWebJobsStorage", "AzureWebJobsStorage__accountName", "SPEECH_ENDPOINT", "BRIDGE_SIGNING_KEYS")
+
+#: The half of `doctor` that needs the app's own libraries, where they are not installed.
+WITHOUT_SERVER = Examined(
+    "own settings",
+    Health.SKIPPED,
+    "the app's settings and storage are read with the extra `server`, which is not installed",
+    f"Install it: pip install '{PROGRAM}[server]'",
+)
 
 _MARKS = {
     Health.GOOD: ("ok", Tone.GOOD),
@@ -39,6 +50,7 @@ def doctor(context: typer.Context, as_json: AsJson = False) -> None:
     """Examine a running bridge, and directly what the environment has settings of: 1 if anything is BAD.
 
     With the app's settings in the environment, one request to each source asks about an operation that nobody has.
+    That half needs the extra `server` of the command line.
     """
     found = around(context, as_json=as_json)
     output = Output(found)
@@ -49,15 +61,26 @@ def doctor(context: typer.Context, as_json: AsJson = False) -> None:
     if found.environment.get(URL):
         examined += over_the_bridge(Api.of(found.environment), found.clock)
     if own:
-        from bridge.cli.probing import directly  # noqa: PLC0415 - Azure's libraries slow every other command down
-
-        examined += directly(found.environment, found.clock)
+        examined += _own_half(found)
+        if examined == [WITHOUT_SERVER]:
+            raise Misused(f"nothing to examine: {WITHOUT_SERVER.text}. {WITHOUT_SERVER.do}, or set {URL}")
     well = all(each.health is not Health.BAD for each in examined)
     if output.as_json:
         output.json({"healthy": well, "examined": [each.shown() for each in examined]})
     else:
         output.lines([line for each in examined for line in _lines(each)], indent="")
     raise typer.Exit(Exit.OK if well else Exit.FAILED)
+
+
+def _own_half(found: Surroundings) -> Iterable[Examined]:
+    """Examine what the environment has settings of, with the libraries of the extra `server` if they are installed."""
+    try:
+        from bridge.cli.probing import directly  # noqa: PLC0415 - Azure's libraries slow every other command down
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "bridge":
+            raise
+        return [WITHOUT_SERVER]
+    return directly(found.environment, found.clock)
 
 
 def open_page(context: typer.Context) -> None:

@@ -1,0 +1,45 @@
+"""The imports of the project's modules, read from their text. No module is run."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from local.settings import REPOSITORY
+
+
+def name_of(path: Path) -> str:
+    """Name a module by its file."""
+    parts = path.relative_to(REPOSITORY).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield the names that a module imports, also inside functions."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            yield node.module or ""
+
+
+def reached(*roots: str, without: str = "") -> dict[str, Path]:
+    """Return by name all modules of the package that the roots import, directly or not, with their packages."""
+    files = {name_of(path): path for path in (REPOSITORY / "bridge").rglob("*.py")}
+    found: dict[str, Path] = {}
+    waiting = list(roots)
+    while waiting:
+        name = waiting.pop()
+        if name in found or name == without or name not in files:
+            continue
+        found[name] = files[name]
+        waiting += [name.rpartition(".")[0], *_named(files[name])]
+    return found
+
+
+def _named(path: Path) -> Iterator[str]:
+    """Yield the modules that a module imports, also in the form `from package import module`."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+    yield from imports(path)

@@ -1,0 +1,39 @@
+"""The version stands in `bridge/__init__.py`, which is deployed; everything else reads it there."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from bridge import __version__
+from bridge.adapters import transport
+from bridge.api.description.document import document
+from local.settings import REPOSITORY
+from tests.support.modules import name_of
+
+MODULES = sorted((REPOSITORY / "bridge").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_version_is_written_in_one_module(path: Path) -> None:
+    assert (f'"{__version__}"' in path.read_text()) is (path == REPOSITORY / "bridge" / "__init__.py")
+
+
+def test_wheel_reads_the_version_of_the_package() -> None:
+    read = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+
+    assert "version" in read["project"]["dynamic"]
+    assert "version" not in read["project"]
+    assert read["tool"]["hatch"]["version"] == {"path": "bridge/__init__.py"}
+
+
+def test_description_and_callbacks_name_the_version() -> None:
+    assert document()["info"]["version"] == __version__
+    assert transport.STANDING["User-Agent"].endswith(f"/{__version__}")
+
+
+def test_template_of_azd_names_the_version() -> None:
+    """The tool reads a text, so this one cannot be derived."""
+    [line] = [each for each in (REPOSITORY / "azure.yaml").read_text().splitlines() if "template:" in each]
+
+    assert line.endswith(f"@{__version__}")
