@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from bridge.cli.examples import EXAMPLES, PROGRAM
 from local.settings import REPOSITORY
@@ -66,6 +67,31 @@ def test_from_the_start_to_a_verified_callback(start: Started) -> None:
     assert doctor.returncode == 0, doctor.stdout
     assert "BAD" not in doctor.stdout
     assert listed.stdout.split("\t")[1:3] == ["delivered", "Succeeded"]
+
+
+def test_no_command_or_line_of_a_start_shows_the_query_of_a_callback_url(start: Started, tmp_path: Path) -> None:
+    """It arrives all the same, from a file that no list of processes shows."""
+    receiver = f"http://127.0.0.1:{start.settings.receiver_port}"
+    (tmp_path / "url").write_text(f"{receiver}/callback?code=canary\n")
+    ping = bridge(start, "ping", f"@{tmp_path / 'url'}")
+    arguments = ("register", "--operation-id", "with-a-secret", "--callback-url", f"@{tmp_path / 'url'}")
+
+    said = [
+        ping,
+        bridge(start, *arguments, "--wait"),
+        bridge(start, *arguments, "--json"),
+        bridge(start, "list"),
+        bridge(start, "show", "with-a-secret", "--json"),
+        bridge(start, "status"),
+        bridge(start, "doctor"),
+    ]
+
+    came = requests.get(f"{receiver}/callbacks", timeout=30).json()
+    assert [each.returncode for each in said] == [0] * len(said)
+    assert {each["path"] for each in came} == {"/callback?code=canary"}
+    assert f"{receiver}/callback?…" in said[2].stdout
+    assert not [each for each in said if "canary" in each.stdout + each.stderr]
+    assert not [line for line in start.lines.entries if "canary" in line]
 
 
 def test_a_failed_operation_fails_the_command_and_runs_nothing(start: Started) -> None:
