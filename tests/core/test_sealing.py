@@ -8,6 +8,7 @@ import pytest
 
 from bridge.core.callback import CallbackRules, normalise
 from bridge.core.headers import OwnHeaders
+from bridge.core.outcome import Failure
 from bridge.core.registration import Registration
 from bridge.core.sealing import NONCE_BYTES, HeaderSeal, Secrets, Unopened
 from bridge.core.signing import Keyring
@@ -107,3 +108,14 @@ def test_tags_tell_owners_operations_and_queries_apart() -> None:
     assert len(set(tags)) == 4
     assert SEAL.tagged(wishes[0]).callback_url == tags[0]
     assert all(re.fullmatch(r"https://hooks\.example\.com/hook\?…[0-9a-f]{32}", tag) for tag in tags)
+
+
+def test_a_query_and_headers_have_keys_of_their_own() -> None:
+    """Both are encrypted with the same nonce, which no key may have twice; and neither opens as the other."""
+    wish = stage().wish(url="https://hooks.example.com/hook?code=secret")
+    both = SEAL.sealed(SEAL.tagged(wish), Secrets(wish.callback_url, HEADERS), nonce=b"n" * NONCE_BYTES)
+
+    swapped = SEAL.opened(replace(both, headers=both.query, query=both.headers))
+
+    assert SEAL.opened(both) == Secrets(wish.callback_url, HEADERS)
+    assert swapped == Unopened(f"damaged, or not of this registration and life (key {KEY_ID})", Failure.CALLBACK_URL)
