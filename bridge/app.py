@@ -89,6 +89,7 @@ def compose(settings: Settings, world: World) -> Bridge:
         nonce=world.nonce,
         telemetry=world.telemetry,
         repair=repair,
+        sharing=settings.sharing,
     )
     counts = Counts(world.table, world.clock, world.readers)
     show = Show(table=world.table, clock=world.clock, executor=world.readers, repair=repair, counts=counts)

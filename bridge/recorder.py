@@ -14,7 +14,7 @@ from bridge.core.keys import RegistrationRef
 from bridge.core.outcome import Outcome, Unreachable
 from bridge.core.registration import Registration
 from bridge.core.retry import Decision, Done, GiveUp, RetryAt, decide
-from bridge.core.rows import Stored, decode, stored
+from bridge.core.rows import Stored, stored
 from bridge.core.steps import delivering
 from bridge.core.steps.delivering import Claimed
 from bridge.core.times import Clock
@@ -53,9 +53,11 @@ class AttemptRecorder:
             return delivering.record(claimed.registration, attempt, decision, now, tx=tx)
 
         def again() -> Transaction | None:
-            if self._is_recorded(attempt):
-                return None
-            return delivering.record_late(self._read(attempt.ref), claimed, attempt, decision, now, tx=tx)
+            row = self._row_of(attempt)
+            if row is not None and (row.record.is_recorded or row.record.claim != attempt.claim):
+                return None  # a try that seemed to fail has come through, or the row is another attempt's
+            found, etag = self._read(attempt.ref), None if row is None else row.etag
+            return delivering.record_late(found, claimed, attempt, decision, now, tx=tx, row_etag=etag)
 
         recorded = self._committed(first, attempt.ref) or self._committed(again, attempt.ref)
         waited, wait = 0.0, _FIRST_WAIT
@@ -80,10 +82,14 @@ class AttemptRecorder:
             return False
         return True
 
-    def _is_recorded(self, attempt: AttemptRecord) -> bool:
-        """Tell whether a try that seemed to fail has come through."""
+    def _row_of(self, attempt: AttemptRecord) -> Stored[AttemptRecord] | None:
+        """Read the row of an attempt.
+
+        It is gone if its registration has given its place to another one, or a purge has taken it. It is another
+        attempt's if the same was registered again after that.
+        """
         row = self.table.get(attempt.ref.partition, attempt.ref.attempt_key(attempt.number))
-        return row is not None and decode(AttemptRecord, attempt.ref, row.values).is_recorded
+        return None if row is None else stored(AttemptRecord, attempt.ref, row)
 
     def fail_unsent(self, before: Stored[Registration], probe: FailedProbe, now: datetime, *, tx: str) -> None:
         """Count the failed probe of a host as an attempt of a delivery that was due by then.

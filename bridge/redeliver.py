@@ -149,7 +149,8 @@ class Redeliver:
         before = stored(Registration, ref, row)
         if before.record.tx == tx:  # a commit of ours that landed late
             return True
-        if before.record.state is not State.DEAD or before.record.wait_for_run(now) is not None:
+        record = before.record
+        if record.state is not State.DEAD or record.released or record.wait_for_run(now) is not None:
             return False
         commit(self.table, registering.redeliver_later(before, now, now + wait, tx=tx))
         return True

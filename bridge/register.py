@@ -5,7 +5,7 @@ sent afterwards is sent after the commit; if the process dies before that, the d
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from typing import TypeVar
@@ -16,15 +16,16 @@ from bridge.core.delivery import open_call
 from bridge.core.errors import CommitUnknown, Conflict
 from bridge.core.family import Family
 from bridge.core.headers import OwnHeaders
-from bridge.core.keys import OperationRef, RegistrationRef, after
+from bridge.core.keys import KEPT_ATTEMPTS, OperationRef, RegistrationRef, after
 from bridge.core.message import News
 from bridge.core.operation import MAX_REGISTRATIONS, Operation
 from bridge.core.registration import Registration, State
 from bridge.core.rows import Stored
 from bridge.core.sealing import HeaderSeal, Secrets, Unopened
+from bridge.core.sharing import Full, Sharing
 from bridge.core.source import Source
-from bridge.core.steps import registering
-from bridge.core.steps.registering import Joined
+from bridge.core.steps import purging, registering
+from bridge.core.steps.registering import Joined, Replaced
 from bridge.core.times import Clock
 from bridge.core.transaction import Transaction
 from bridge.dispatch import Dispatcher
@@ -68,7 +69,16 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class TooMany:
-    """The operation has as many registrations as it can have."""
+    """The operation has as many registrations as it can have, or as one owner can have, and none gives its place."""
+
+    limit: int = MAX_REGISTRATIONS
+    #: Whether it is the limit of one owner.
+    of_owner: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Owners do not share operations, and another owner has registered for this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +111,7 @@ class NoMessage:
     """There is nothing yet that could be delivered again."""
 
 
-Registered = Created | Existing | Differs | Unreadable | TooMany | TooManyRuns | TooManyWaiting
+Registered = Created | Existing | Differs | Unreadable | Taken | TooMany | TooManyRuns | TooManyWaiting
 
 _NO_HEADERS = OwnHeaders()
 
@@ -129,11 +139,14 @@ class Register:
     repair: Repair
     #: Says whether an owner may register more.
     waiting: WaitingLimit
+    #: How owners share an operation.
+    sharing: Sharing = field(default_factory=Sharing)
 
     def register(self, wish: Registration, headers: OwnHeaders = _NO_HEADERS) -> Registered:
         """Let `wish` wait for its operation, or deliver at once if that has ended.
 
-        One call for a new operation, three for a known one. Raises Contended and StorageUnavailable; after either
+        One call for a new operation, three for a known one, one more if attempts of a registration that gives its
+        place have to be deleted. Raises Contended and StorageUnavailable; after either
         the registration may exist, and registering again finds it.
         """
         secrets, wish = Secrets(wish.callback_url, headers), self.seal.tagged(wish)
@@ -154,11 +167,14 @@ class Register:
         return result
 
     def cancel(self, ref: RegistrationRef) -> Accepted | NotFound:
-        """Give up on a callback: no further attempt is begun. What has ended stays as it is."""
+        """Give up on a callback: no further attempt is begun. What has ended stays as it is.
+
+        If owners do not share operations, it gives its operation back, too.
+        """
         tx = self.token()
         return self._transact(lambda: self._cancel(ref, tx), ref)
 
-    def redeliver(self, ref: RegistrationRef) -> Accepted | NotFound | NoMessage | TooManyRuns:
+    def redeliver(self, ref: RegistrationRef) -> Accepted | NotFound | NoMessage | Taken | TooManyRuns:
         """Begin another run of the same message; nothing to do where one is on its way."""
         tx = self.token()
         return self._transact(lambda: self._redeliver(ref, tx), ref)
@@ -193,13 +209,28 @@ class Register:
         *,
         may_wait: bool,
     ) -> Registered:
-        if before is None and family.size >= MAX_REGISTRATIONS:
-            return TooMany()
         if before is not None and before.record.tx == wish.tx:  # a commit of ours that landed late
             self._send_open(before.record)
             return Created(before.record, family.operation.record)
         if before is not None and not registering.is_revivable(before.record):
             return self._compared(before.record, wish, secrets.headers, family.operation.record)
+        return self._register_further(family, before, wish, secrets, may_wait=may_wait)
+
+    def _register_further(
+        self,
+        family: Family,
+        before: Stored[Registration] | None,
+        wish: Registration,
+        secrets: Secrets,
+        *,
+        may_wait: bool,
+    ) -> Created | Taken | TooMany | TooManyRuns | TooManyWaiting:
+        """Register for an operation that is known: a new registration, or a new life of one."""
+        if self.sharing.is_taken(family, wish):
+            return Taken()
+        place = self.sharing.place_for(wish, family) if before is None else None
+        if isinstance(place, Full):
+            return TooMany(place.limit, of_owner=place.of_owner)
         source = self.sources[wish.ref.operation.source]
         news = News.of(family.operation.record, source.path)
         wait = before.record.wait_for_run(self.clock()) if before is not None and news is not None else None
@@ -209,7 +240,21 @@ class Register:
             return TooManyWaiting(self.waiting.limit or 0)
         renewed = wish if before is None else before.record.renewed_by(wish)
         sealed = self.seal.sealed(renewed, secrets, nonce=self.nonce())
-        return self._join(registering.register_further(family, sealed, self.clock(), news))
+        replaced = None if place is None else self._replaced(place)
+        return self._join(registering.register_further(family, sealed, self.clock(), news, replaced))
+
+    def _replaced(self, place: Stored[Registration]) -> Replaced:
+        """Find the attempts that go with a registration: one call if it can have some.
+
+        A registration has at most KEPT_ATTEMPTS of them. If rows of other versions are more, those go first.
+        """
+        ref, attempts = place.record.ref, list[str]()
+        if place.record.last_attempt:
+            rows = self.table.range(ref.partition, ref.attempts_prefix, after(ref.attempts_prefix), columns=["number"])
+            attempts = [row.key for row in rows]
+        for transaction in purging.forget_attempts(ref.partition, attempts[:-KEPT_ATTEMPTS]):
+            commit(self.table, transaction)
+        return Replaced(place, attempts[-KEPT_ATTEMPTS:])
 
     def _compared(
         self, known: Registration, wish: Registration, headers: OwnHeaders, operation: Operation
@@ -260,15 +305,17 @@ class Register:
             case _:
                 if before.record.tx == tx:  # a commit of ours whose reply was lost
                     log(Event.CANCELLED, registration=ref.public_id)
-                return Accepted()
+                if self.sharing.by_owners or not before.record.takes_operation:
+                    return Accepted()
+                transaction = registering.release(before, tx=tx)
         commit(self.table, transaction)
         log(Event.CANCELLED, registration=ref.public_id, was=before.record.state.value)
         return Accepted()
 
-    def _redeliver(self, ref: RegistrationRef, tx: str) -> Accepted | NotFound | NoMessage | TooManyRuns:
+    def _redeliver(self, ref: RegistrationRef, tx: str) -> Accepted | NotFound | NoMessage | Taken | TooManyRuns:  # noqa: PLR0911 - one for each outcome
         family = self._family(ref)
         before = None if family is None else family.get(ref)
-        if before is None:
+        if family is None or before is None:
             return NotFound()
         if before.record.tx == tx:  # a commit of ours that landed late
             log(Event.REDELIVERY, registration=ref.public_id)
@@ -278,6 +325,8 @@ class Register:
             return Accepted()
         if before.record.message is None:
             return NoMessage()
+        if not before.record.takes_operation and self.sharing.is_taken(family, before.record):
+            return Taken()
         wait = before.record.wait_for_run(self.clock())
         if wait is not None:
             return TooManyRuns(wait)

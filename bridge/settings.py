@@ -14,6 +14,8 @@ from bridge.core.callback import CallbackRules
 from bridge.core.callers import Tenant
 from bridge.core.clouds import takes_keys_only
 from bridge.core.errors import Misconfigured
+from bridge.core.operation import MAX_REGISTRATIONS_OF_OWNER
+from bridge.core.sharing import Sharing
 from bridge.core.signing import Keyring
 from bridge.core.source import DEFAULT_SOURCE, Source
 from bridge.more_sources import EXPLAINED, SourceEntry, ambiguous, read_entries
@@ -96,6 +98,7 @@ class Settings(BaseModel):
         seconds=45
     )
     sweep_threads: Annotated[int, Field(alias="BRIDGE_SWEEP_THREADS", ge=1, le=64)] = 16
+    shared_operations: Annotated[bool, Field(alias="BRIDGE_SHARED_OPERATIONS")] = False
     max_waiting: Annotated[int | None, Field(alias="BRIDGE_MAX_WAITING_PER_OWNER", ge=1, le=1_000_000)] = None
     allow_http: Annotated[bool, Field(alias="BRIDGE_CALLBACK_ALLOW_HTTP")] = False
     allowed_networks: Annotated[Networks, Field(alias="BRIDGE_CALLBACK_ALLOWED_NETWORKS")] = ()
@@ -144,6 +147,13 @@ class Settings(BaseModel):
     def waiting_limit(self) -> int | None:
         """How many registrations of one owner may wait; None if nothing limits them, as all share one owner."""
         return DEFAULT_MAX_WAITING if self.max_waiting is None and self.auth == BY_TOKEN else self.max_waiting
+
+    @property
+    def sharing(self) -> Sharing:
+        """How owners share an operation; with a function key there is one owner."""
+        if self.auth != BY_TOKEN:
+            return Sharing()
+        return Sharing(by_owners=self.shared_operations, places_of_owner=MAX_REGISTRATIONS_OF_OWNER)
 
     @property
     def keyring(self) -> Keyring:

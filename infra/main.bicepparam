@@ -62,6 +62,7 @@ param settings = {
   BRIDGE_RETENTION: readEnvironmentVariable('BRIDGE_RETENTION', '')
   BRIDGE_SWEEP_BUDGET: readEnvironmentVariable('BRIDGE_SWEEP_BUDGET', '')
   BRIDGE_SWEEP_THREADS: readEnvironmentVariable('BRIDGE_SWEEP_THREADS', '')
+  BRIDGE_SHARED_OPERATIONS: readEnvironmentVariable('BRIDGE_SHARED_OPERATIONS', '')
   BRIDGE_MAX_WAITING_PER_OWNER: readEnvironmentVariable('BRIDGE_MAX_WAITING_PER_OWNER', '')
   BRIDGE_AUTH: readEnvironmentVariable('BRIDGE_AUTH', '')
   BRIDGE_AUTH_TENANT: readEnvironmentVariable('BRIDGE_AUTH_TENANT', '')

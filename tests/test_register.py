@@ -88,14 +88,6 @@ def test_an_operation_takes_twenty_registrations(bridge: Stage) -> None:
     assert bridge.bridge.routes.use.register(bridge.wish(url="https://receiver.example.com/20")) == TooMany()
 
 
-def test_a_cancelled_registration_still_counts_among_the_twenty(bridge: Stage) -> None:
-    """Its rows are there until the purge."""
-    refs = bridge.register("operation-1", *(f"https://receiver.example.com/{number}" for number in range(20)))
-    bridge.bridge.routes.use.cancel(refs[0])
-
-    assert bridge.bridge.routes.use.register(bridge.wish(url="https://receiver.example.com/20")) == TooMany()
-
-
 def test_the_end_of_an_operation_with_twenty_registrations_is_one_transaction(bridge: Stage) -> None:
     """83 rows, and twenty callbacks."""
     bridge.register("operation-1", *(f"https://receiver.example.com/{number}" for number in range(20)))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bridge.adapters.clients import queue_client, table_client
 from bridge.core.errors import Misconfigured
+from bridge.core.sharing import Sharing
 from bridge.settings import Settings, read_settings
 from tests.support.world import ENVIRONMENT, new_signing_key
 
@@ -101,6 +102,7 @@ def test_storage_must_be_named() -> None:
         ("BRIDGE_AUTH", "Entra"),
         ("BRIDGE_AUTH_AUTHORITY", "http://login.example.com"),
         ("BRIDGE_AUTH_AUTHORITY", "login.example.com"),
+        ("BRIDGE_SHARED_OPERATIONS", "perhaps"),
         ("BRIDGE_CALLBACK_ALLOW_HTTP", "perhaps"),
         ("BRIDGE_CALLBACK_ALLOWED_NETWORKS", "10.0.0.1/8"),
         ("BRIDGE_CALLBACK_ALLOWED_NETWORKS", "inner"),
@@ -171,6 +173,23 @@ BY_TOKEN = {
     "BRIDGE_AUTH_TENANT": "0F0E0D0C-1111-2222-3333-444444444444",
     "BRIDGE_AUTH_AUDIENCE": "api://bridge",
 }
+
+
+@pytest.mark.parametrize(
+    ("environment", "sharing"),
+    [
+        ({}, Sharing()),
+        ({"BRIDGE_SHARED_OPERATIONS": "false"}, Sharing()),
+        (BY_TOKEN, Sharing(by_owners=False, places_of_owner=10)),
+        ({**BY_TOKEN, "BRIDGE_SHARED_OPERATIONS": ""}, Sharing(by_owners=False, places_of_owner=10)),
+        ({**BY_TOKEN, "BRIDGE_SHARED_OPERATIONS": "false"}, Sharing(by_owners=False, places_of_owner=10)),
+        ({**BY_TOKEN, "BRIDGE_SHARED_OPERATIONS": "true"}, Sharing(by_owners=True, places_of_owner=10)),
+    ],
+)
+def test_owners_share_operations_if_a_setting_says_so_or_there_is_one_owner(
+    environment: dict[str, str], sharing: Sharing
+) -> None:
+    assert read_settings({**ENVIRONMENT, **environment}).sharing == sharing
 
 
 def test_tokens_are_a_tenants() -> None:

@@ -36,8 +36,10 @@ class Operation(TypedDict):
     source: Annotated[str, Field(description="The name of the Speech endpoint that is asked.")]
     status: Annotated[str | None, Field(description="The upstream's last word, or `Expired`, which is the bridge's.")]
     reason: Annotated[_GivenUp | None, Field(description="Why the bridge gave up; null for the upstream's own word.")]
-    registeredAt: Annotated[Moment, Field(description="When somebody began to wait for it; its age counts from here.")]
-    polls: Annotated[int, Field(ge=0, description="How often it was asked for.")]
+    registeredAt: Annotated[
+        Moment, Field(description="When the registration that is shown, or the caller, began to wait.")
+    ]
+    polls: Annotated[int, Field(ge=0, description="How often it was asked for since then.")]
     lastPolledAt: Moment | None
     nextPollAt: Annotated[Moment | None, Field(description="Null when nobody waits for it.")]
     finishedAt: Annotated[Moment | None, Field(description="When the bridge saw the end.")]

@@ -73,6 +73,26 @@ def not_found(what: str) -> Problem:
     return Problem(404, "NotFound", f"There is no such {what}.", target="id")
 
 
+def operation_taken(target: str) -> Problem:
+    """Say that the operation is another owner's. The answer does not name the owner."""
+    message = (
+        "Another client has registered for this operation, and its outcome goes to that client alone. If the id is "
+        "yours, ask an admin of the bridge to cancel the other registration."
+    )
+    return Problem(409, "OperationTaken", message, target=target)
+
+
+def too_many_registrations(limit: int, *, of_owner: bool) -> Problem:
+    """Ask the client to cancel a registration first: a canceled one gives its place to a new one."""
+    has = (
+        f"One client has at most {limit} registrations for an operation"
+        if of_owner
+        else (f"An operation has at most {limit} registrations")
+    )
+    message = f"{has}. Cancel one of them to make room."
+    return Problem(409, "TooManyRegistrations", message, target="operationId")
+
+
 def unavailable() -> Problem:
     """Ask the client to come back: storage does not answer."""
     return Problem(

@@ -17,8 +17,10 @@ from bridge.api.problems import (
     Problem,
     for_admins,
     not_found,
+    operation_taken,
     secrets_unreadable,
     too_many_pings,
+    too_many_registrations,
     too_many_runs,
     too_many_waiting,
 )
@@ -33,11 +35,10 @@ from bridge.api.query import (
 from bridge.core.callback import host_and_port, origin_of, without_query
 from bridge.core.callers import Caller
 from bridge.core.cursor import CursorCipher
-from bridge.core.family import Family
+from bridge.core.family import Family, as_seen_by_all
 from bridge.core.index import IndexEntry
 from bridge.core.keys import OPERATION_ID, OperationRef, RegistrationRef
 from bridge.core.message import subscriber_of
-from bridge.core.operation import MAX_REGISTRATIONS
 from bridge.core.registration import State
 from bridge.core.sealing import HeaderSeal
 from bridge.core.signing import Keyring
@@ -54,6 +55,7 @@ from bridge.register import (
     NoMessage,
     NotFound,
     Register,
+    Taken,
     TooMany,
     TooManyRuns,
     TooManyWaiting,
@@ -86,7 +88,7 @@ class Routes:
         refuse_parameters(request)
         now = self.clock()
         wish, headers = read_registration(request, self.terms, owner=self.caller.owner, now=now)
-        result = self.use.register(wish, headers)
+        result = self.use.register(replace(wish, by_admin=self.caller.sees_all), headers)
         match result:
             case Created(registration=registration, operation=operation):
                 location = f"{self._address(request)}/{registration.ref.public_id}"
@@ -106,9 +108,10 @@ class Routes:
                 raise secrets_unreadable(unopened)
             case TooManyWaiting(limit=limit):
                 raise too_many_waiting(limit)
-            case TooMany():
-                message = f"An operation has at most {MAX_REGISTRATIONS} registrations."
-                raise Problem(409, "TooManyRegistrations", message, target="operationId")
+            case Taken():
+                raise operation_taken("operationId")
+            case TooMany(limit=limit, of_owner=of_owner):
+                raise too_many_registrations(limit, of_owner=of_owner)
             case TooManyRuns(wait=wait):
                 raise too_many_runs(wait)
             case _:
@@ -153,6 +156,8 @@ class Routes:
                 return self._shown(ref, status=202)
             case NotFound():
                 raise not_found("registration")
+            case Taken():
+                raise operation_taken("id")
             case NoMessage():
                 message = "There is no message to deliver again: the operation has not ended, or ended unheard."
                 raise Problem(409, "NoMessageYet", message, target="id")
@@ -266,7 +271,10 @@ class Routes:
         if known is None or self.caller.sees_all:
             return known
         seen = {hash_: each for hash_, each in known.registrations.items() if self.caller.sees(each.record.owner)}
-        return replace(known, registrations=seen) if seen else None
+        if not seen:
+            return None
+        operation = as_seen_by_all([each.record for each in seen.values()], known.operation.record)
+        return replace(known, operation=replace(known.operation, record=operation), registrations=seen)
 
     def _of_operation(self, operation_id: str, states: Sequence[State]) -> Iterable[IndexEntry]:
         families = (self._seen(OperationRef(name, operation_id)) for name in self.terms.sources)

@@ -9,7 +9,7 @@ from bridge.api import answers, overview_answers
 from bridge.core.attempt import AttemptRecord
 from bridge.core.budget import Budget
 from bridge.core.callback import without_query
-from bridge.core.family import Family
+from bridge.core.family import Family, as_seen_by
 from bridge.core.hints import QUEUE, of_denial, of_poll
 from bridge.core.history import Hour
 from bridge.core.index import IndexEntry
@@ -37,7 +37,7 @@ def registration(shown: Shown, now: datetime, url: str | None) -> answers.Regist
     return {
         **known,
         "callbackUrl": known["callbackUrl"] if url is None else url,
-        "operation": operation(shown.operation),
+        "operation": operation(as_seen_by(shown.registration, shown.operation)),
         "attempts": [attempt(each, now) for each in shown.attempts],
         "earlierAttempts": _earlier(shown),
     }

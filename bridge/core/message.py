@@ -63,6 +63,8 @@ class News:
     body: str | None
     #: What it said of the failure; None where it said nothing of it.
     why: Explanation | None = None
+    #: How often the operation was asked for.
+    polls: int = 0
 
     @classmethod
     def of(cls, operation: Operation, path: str) -> "News | None":
@@ -77,6 +79,7 @@ class News:
             reason=None,
             body=operation.body,
             why=operation.why,
+            polls=operation.polls,
         )
 
     @property

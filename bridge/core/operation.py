@@ -19,6 +19,9 @@ class Verdict(StrEnum):
 #: At most this many registrations for one operation, so that its end fits into one transaction of 100 rows.
 MAX_REGISTRATIONS = 20
 
+#: At most this many of them are of one owner, if tokens tell owners apart.
+MAX_REGISTRATIONS_OF_OWNER = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Explanation:

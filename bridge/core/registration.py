@@ -9,7 +9,7 @@ from types import MappingProxyType
 from bridge.core.json_values import same_json
 from bridge.core.keys import RegistrationRef, index_key
 from bridge.core.message import Addressee, Format, Message, News, compose
-from bridge.core.operation import Verdict
+from bridge.core.operation import Operation, Verdict
 from bridge.core.recent import check_times, take
 
 
@@ -59,6 +59,9 @@ MOVES: Mapping[tuple[State, Move], State] = MappingProxyType(
 #: States in which the bridge still has something to do.
 LIVE = frozenset({State.WAITING, State.PENDING})
 
+#: States in which a registration gives its place to a new one of the same operation, if no other place is free.
+REPLACEABLE = frozenset({State.CANCELLED, State.UNWANTED})
+
 
 #: Runs that a client can have begun for a registration in any hour, beside the first one: each is a POST at least, to
 #: whatever server the client named.
@@ -91,6 +94,17 @@ class Registration:
     headers: str | None = None
     #: The query of the callback URL, encrypted for this generation; absent if the URL has none.
     query: str | None = None
+    #: Whether an admin registered it. It takes the operation for no owner, and an operation that is taken lets it in.
+    by_admin: bool = False
+    #: Whether it was canceled after its end, and so gave the operation back.
+    released: bool = False
+    #: How often the operation had been asked for when this registration began to wait.
+    polls_before: int = 0
+    #: How often the operation was asked for while this registration waited, and when last; set when it stops waiting.
+    polls: int = 0
+    last_polled_at: datetime | None = None
+    #: When the bridge saw the end that this registration was told, or was spared.
+    finished_at: datetime | None = None
     #: The `traceparent` of the request that registered it, where that had a right one.
     traceparent: str | None = None
     state: State = State.WAITING
@@ -138,6 +152,11 @@ class Registration:
         check_times(self.runs)
 
     @property
+    def takes_operation(self) -> bool:
+        """Whether the operation is its owner's, if owners do not share operations: until it is canceled."""
+        return not (self.by_admin or self.released or self.state is State.CANCELLED)
+
+    @property
     def index_key(self) -> str:
         """The key of its index row."""
         return index_key(self.state, self.since, self.ref)
@@ -182,8 +201,7 @@ class Registration:
             format=self.format,
         )
         waiting = replace(
-            self,
-            verdict=news.verdict,
+            self._heard(news),
             message_id=message.id,
             message_type=message.type,
             message_body=message.body,
@@ -192,11 +210,21 @@ class Registration:
 
     def spared(self, news: News, now: datetime) -> "Registration":
         """Take note of news that it did not ask for: nothing is sent."""
-        return replace(self.moved(Move.FILTER, now), verdict=news.verdict)
+        return self._heard(news).moved(Move.FILTER, now)
+
+    def _heard(self, news: News) -> "Registration":
+        """Keep what it may know of its operation, which can be followed for another registration later."""
+        stopped = self._stopped_waiting(news.polls, news.observed_at)
+        return replace(stopped, verdict=news.verdict, finished_at=news.observed_at)
+
+    def _stopped_waiting(self, polls: int, last_polled_at: datetime | None) -> "Registration":
+        own = max(0, polls - self.polls_before)
+        return replace(self, polls=own, last_polled_at=last_polled_at if own else None)
 
     def rerun(self, now: datetime, *, due: str) -> "Registration":
         """Begin another run of the same message; what an earlier run claimed no longer holds."""
-        return _run_begun(replace(self.moved(Move.REDELIVER, now), delivered_at=None, reason=None), now, due)
+        again = replace(self.moved(Move.REDELIVER, now), delivered_at=None, reason=None, released=False)
+        return _run_begun(again, now, due)
 
     def wait_for_run(self, now: datetime) -> timedelta | None:
         """Tell how long to wait until another run may be asked for; None if it may be now."""
@@ -214,6 +242,10 @@ class Registration:
     def cancelled(self, now: datetime) -> "Registration":
         """Give up on the client's behalf; an attempt in flight loses its claim and records only itself."""
         return _idle(self.moved(Move.CANCEL, now), next_attempt_at=None)
+
+    def cancelled_waiting(self, now: datetime, operation: Operation) -> "Registration":
+        """Give up before the operation has ended."""
+        return self._stopped_waiting(operation.polls, operation.last_polled_at).cancelled(now)
 
     def ended(self, move: Move, now: datetime, *, reason: str | None = None) -> "Registration":
         """End the run: delivered or dead."""

@@ -36,8 +36,8 @@ def tenant() -> Iterator[KeyServer]:
 
 @pytest.fixture
 def guarded(tenant: KeyServer) -> Stage:
-    """Set a stage whose doorman believes that tenant."""
-    return guarded_by(tenant)
+    """Set a stage whose doorman believes that tenant, and on which owners share operations."""
+    return guarded_by(tenant, BRIDGE_SHARED_OPERATIONS="true")
 
 
 @pytest.fixture

@@ -128,10 +128,10 @@ def key_server() -> Iterator[KeyServer]:
         server.stop()
 
 
-def guarded_by(tenant: KeyServer) -> Stage:
+def guarded_by(tenant: KeyServer, **environment: str) -> Stage:
     """Set a stage whose doorman believes a tenant."""
     bridge = stage()
-    bridge.restart(**tenant.settings)
+    bridge.restart(**tenant.settings, **environment)
     return bridge
 
 

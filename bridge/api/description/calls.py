@@ -78,7 +78,13 @@ CALLS = (
         },
         refuses={
             **_OF_BODIES,
-            409: ("RegistrationDiffers", "HeadersUnreadable", "CallbackUrlUnreadable", "TooManyRegistrations"),
+            409: (
+                "RegistrationDiffers",
+                "HeadersUnreadable",
+                "CallbackUrlUnreadable",
+                "OperationTaken",
+                "TooManyRegistrations",
+            ),
             429: ("TooManyRuns", "TooManyWaiting"),
         },
     ),
@@ -109,7 +115,7 @@ CALLS = (
         summary="Cancel a registration: no further attempt is begun, one in flight may still arrive",
         tag="Registrations",
         id_pattern=PUBLIC_ID.pattern,
-        answers={204: Answer("It is cancelled, or had ended before.")},
+        answers={204: Answer("It is cancelled, or had ended before. Its operation is free for other owners.")},
         refuses=_OF_IDS,
     ),
     Call(
@@ -120,7 +126,7 @@ CALLS = (
         tag="Registrations",
         id_pattern=PUBLIC_ID.pattern,
         answers={202: Answer("It is on its way.", answers.Registration, links=Link.of_registration())},
-        refuses={**_OF_IDS, 409: ("NoMessageYet",), 429: ("TooManyRuns",)},
+        refuses={**_OF_IDS, 409: ("NoMessageYet", "OperationTaken"), 429: ("TooManyRuns",)},
     ),
     Call(
         name="redeliver_many",

@@ -134,7 +134,7 @@ def fail_unsent(
     return Transaction(attempt.ref.partition, writes, stamp=attempt.ref.key, tx=tx)
 
 
-def record_late(
+def record_late(  # noqa: PLR0913 - a step is a function of all that it depends on
     found: Stored[Registration] | None,
     claimed: Claimed,
     attempt: AttemptRecord,
@@ -142,8 +142,11 @@ def record_late(
     now: datetime,
     *,
     tx: str,
+    row_etag: str | None = ANY,
 ) -> Transaction | None:
     """Write down an attempt whose registration has changed meanwhile; None if there is nothing left to write.
+
+    `row_etag` is that of the attempt's own row, None if the row is gone.
 
     Nothing is decided again after a POST: if the claim still stands, the attempt counts as it would have; if not, a
     2xx ends a delivery of the same life that is still pending; anything else is only written down.
@@ -155,7 +158,9 @@ def record_late(
     same_life = found.record.life == claimed.registration.record.life
     if isinstance(decision, Done) and found.record.state is State.PENDING and same_life:
         return record(found, attempt, decision, now, tx=tx)
-    row = Merge(attempt.ref.attempt_key(attempt.number), for_merge(attempt), ANY)
+    if row_etag is None:
+        return None
+    row = Merge(attempt.ref.attempt_key(attempt.number), for_merge(attempt), row_etag)
     return Transaction(attempt.ref.partition, (row,))
 
 

@@ -189,4 +189,5 @@ def _news(decision: Finish, path: str, now: datetime) -> News:
         reason=decision.reason,
         body=decision.body,
         why=decision.why,
+        polls=decision.watch.polls,
     )

@@ -1,5 +1,6 @@
 """Steps that a client asks for: register, cancel, redeliver."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -12,6 +13,22 @@ from bridge.core.registration import Registration, State
 from bridge.core.rows import Stored, for_insert
 from bridge.core.steps.parts import Share, first_call, first_due, left_due, overwrite, purge_due, put, take_all, touch
 from bridge.core.transaction import ANY, Delete, Insert, Merge, Transaction, Write
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """A registration that gives its place to a new one: its row, its index row and its attempts are deleted."""
+
+    registration: Stored[Registration]
+    #: The keys of its attempts: with KEPT_ATTEMPTS of them, the transaction has at most 57 rows.
+    attempts: Sequence[str] = ()
+
+    @property
+    def writes(self) -> tuple[Delete, ...]:
+        """Delete all of it. Its ETag decides for the other rows too: they change only together with it."""
+        record = self.registration.record
+        rows = (Delete(record.ref.key, self.registration.etag), Delete(record.index_key, ANY))
+        return (*rows, *(Delete(key, ANY) for key in self.attempts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,16 +56,20 @@ def register_new(wish: Registration, now: datetime) -> Joined:
     return Joined(transaction=transaction, operation=operation, registration=wish, call=None)
 
 
-def register_further(family: Family, wish: Registration, now: datetime, news: News | None) -> Joined:
+def register_further(
+    family: Family, wish: Registration, now: datetime, news: News | None, replaced: Replaced | None = None
+) -> Joined:
     """Let `wish` wait for an operation that is known, or tell it the `news` at once where the upstream has spoken.
 
     A registration that was cancelled or is `Expired` begins a new life; what was still on its way of the former one
     is not sent. An operation that nobody waited for, or that we gave up on, is polled again. At most 7 rows, under the
-    operation's ETag and the former registration's.
+    operation's ETag and the former registration's. A new registration can take the place of a `replaced` one, whose
+    rows are deleted beside.
     """
     before = family.get(wish.ref)
-    registration = wish if before is None else before.record.revived(wish)
     operation, call = family.operation.record, None
+    wish = replace(wish, polls_before=operation.polls)
+    registration = wish if before is None else before.record.revived(wish)
     rows: tuple[Write, ...]
     if news is not None:
         registration, call, due_rows = tell(registration, news, now)
@@ -58,7 +79,8 @@ def register_further(family: Family, wish: Registration, now: datetime, news: Ne
     else:
         operation, rows = _reopen(family.operation, wish, now)
     gone = () if before is None or not before.record.due else (Delete(before.record.due, ANY),)
-    rows = (*rows, *gone, *put(before, registration, wish.tx))
+    given_up = () if replaced is None else replaced.writes
+    rows = (*rows, *gone, *put(before, registration, wish.tx), *given_up)
     transaction = Transaction(wish.ref.partition, rows, stamp=wish.ref.key, tx=wish.tx)
     return Joined(transaction=transaction, operation=operation, registration=registration, call=call)
 
@@ -80,8 +102,8 @@ def cancel_waiting(
     family: Family, before: Stored[Registration], now: datetime, *, tx: str, retention: timedelta
 ) -> Transaction:
     """Stop waiting; the last one to go stops the polling. At most 6 rows, under both ETags."""
-    after = before.record.cancelled(now)
     operation = family.operation
+    after = before.record.cancelled_waiting(now, operation.record)
     if len(family.waiting()) > 1:
         writes: tuple[Write, ...] = (touch(operation, tx),)
     else:
@@ -96,6 +118,12 @@ def cancel_pending(before: Stored[Registration], now: datetime, *, tx: str) -> T
     after = before.record.cancelled(now)
     gone = (Delete(before.record.due, ANY),) if before.record.due else ()
     return Transaction(after.ref.partition, (*put(before, after, tx), *gone), stamp=after.ref.key, tx=tx)
+
+
+def release(before: Stored[Registration], *, tx: str) -> Transaction:
+    """Give the operation of a registration that has ended back: 1 row. Its state stays, and nothing else changes."""
+    after = replace(before.record, released=True)
+    return Transaction(after.ref.partition, (overwrite(before, after, tx),), stamp=after.ref.key, tx=tx)
 
 
 def redeliver(before: Stored[Registration], now: datetime, *, tx: str) -> tuple[Transaction, Call]:

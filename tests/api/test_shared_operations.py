@@ -1,0 +1,379 @@
+"""Knowing an operation id gives no right to its data: an operation is its first owner's, unless owners share it."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from bridge.api.routes import Routes
+from bridge.core.keys import RegistrationRef
+from bridge.core.registration import State
+from bridge.core.times import iso
+from bridge.core.transaction import Transaction
+from tests.support.flaky import flaky
+from tests.support.http import Answer, Client
+from tests.support.tenant import ANN, BOB, EVE, ROOT, KeyServer, guarded_by, key_server
+from tests.support.world import Stage, stage
+
+ANNS, BOBS, EVES, ROOTS = (f"https://{name}.example.com/hook" for name in ("ann", "bob", "eve", "root"))
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def tenant() -> Iterator[KeyServer]:
+    """Run a tenant."""
+    with key_server() as running:
+        yield running
+
+
+@pytest.fixture
+def bridge(tenant: KeyServer) -> Stage:
+    """Set a stage whose doorman believes that tenant, and that gives operations up while its tokens are valid."""
+    return guarded_by(tenant, BRIDGE_OPERATION_DEADLINE="20m")
+
+
+def client_of(bridge: Stage, tenant: KeyServer, owner: str, *roles: str) -> Client:
+    """Call as an owner."""
+    return Client.of(bridge, tenant.token(owner, *roles))
+
+
+@pytest.fixture
+def ann(bridge: Stage, tenant: KeyServer) -> Client:
+    """Call as the owner who comes first."""
+    return client_of(bridge, tenant, ANN)
+
+
+@pytest.fixture
+def eve(bridge: Stage, tenant: KeyServer) -> Client:
+    """Call as an owner who knows the id."""
+    return client_of(bridge, tenant, EVE)
+
+
+@pytest.fixture
+def root(bridge: Stage, tenant: KeyServer) -> Client:
+    """Call as an admin."""
+    return client_of(bridge, tenant, ROOT, "Bridge.Admin")
+
+
+def register(client: Client, url: str, **more: object) -> Answer:
+    """Register for the one operation."""
+    return client.register({"operationId": "operation-1", "callbackUrl": url, **more})
+
+
+def registered(client: Client, url: str, **more: object) -> str:
+    """Register successfully; returns the public id."""
+    created = register(client, url, **more)
+    assert created.status == 201, created.body
+    return str(created.body["id"])
+
+
+def cancel(client: Client, public_id: str) -> None:
+    """Cancel successfully."""
+    assert client.call(Routes.cancel, method="DELETE", id=public_id).status == 204
+
+
+def redeliver(client: Client, public_id: str) -> Answer:
+    """Ask for another run."""
+    return client.call(Routes.redeliver, method="POST", id=public_id)
+
+
+def read(client: Client, public_id: str) -> dict[str, Any]:
+    """Read a registration."""
+    found = client.call(Routes.read, id=public_id)
+    assert found.status == 200
+    return dict(found.body)
+
+
+def state_of(bridge: Stage, public_id: str) -> State:
+    """Read how a registration stands."""
+    ref = RegistrationRef.parse(public_id)
+    assert ref is not None
+    return bridge.registration(ref).state
+
+
+def end(bridge: Stage, status: str = "Succeeded") -> None:
+    """Let the operation end, and deliver."""
+    bridge.upstream.tell("operation-1", status)
+    bridge.clock.advance(60)
+    bridge.sweep()
+    bridge.deliver_all()
+
+
+#: How a registration of ANN's comes into each state: what it asks for, and what its receiver answers.
+_STATES: Mapping[State, tuple[Mapping[str, object], int | None]] = {
+    State.WAITING: ({}, None),
+    State.PENDING: ({}, 500),
+    State.DELIVERED: ({}, 200),
+    State.DEAD: ({}, 410),
+    State.UNWANTED: ({"events": ["Failed"]}, 200),
+}
+
+
+def bring(bridge: Stage, ann: Client, state: State) -> str:
+    """Bring a registration of ANN's into a state."""
+    more, answer = _STATES[state]
+    public_id = registered(ann, ANNS, **more)
+    if answer is not None:
+        bridge.courier.tell(ANNS, answer)
+        end(bridge)
+    assert state_of(bridge, public_id) is state
+    return public_id
+
+
+@pytest.mark.parametrize("state", _STATES)
+def test_a_second_owner_is_refused_and_learns_nothing(bridge: Stage, ann: Client, eve: Client, state: State) -> None:
+    """Whatever has become of the first one's registration."""
+    bring(bridge, ann, state)
+
+    refused = register(eve, EVES)
+
+    assert (refused.status, refused.error["code"], refused.error["target"]) == (409, "OperationTaken", "operationId")
+    assert "Location" not in refused.headers
+    assert not any(told in json.dumps(refused.body) for told in (ANN, ANNS, "Succeeded", "2026"))
+    assert eve.call(Routes.operation, id="operation-1").status == 404
+    end(bridge)
+    assert EVES not in {posted.url for posted in bridge.courier.posted}
+
+
+def test_the_first_owner_may_register_further_callbacks(bridge: Stage, ann: Client) -> None:
+    registered(ann, ANNS)
+
+    assert register(ann, BOBS).status == 201
+    assert register(ann, ANNS).status == 200
+
+    end(bridge)
+    assert {posted.url for posted in bridge.courier.posted} == {ANNS, BOBS}
+
+
+@pytest.mark.parametrize("state", _STATES)
+@pytest.mark.parametrize("by", ["owner", "admin"])
+def test_cancelling_gives_the_operation_back(  # noqa: PLR0917 - fixtures
+    bridge: Stage, ann: Client, eve: Client, root: Client, state: State, by: str
+) -> None:
+    """What has ended stays as it is."""
+    public_id = bring(bridge, ann, state)
+
+    cancel(ann if by == "owner" else root, public_id)
+
+    ended = state not in (State.WAITING, State.PENDING)
+    assert state_of(bridge, public_id) is (state if ended else State.CANCELLED)
+    assert register(eve, EVES).status == 201
+    assert register(ann, BOBS).error["code"] == "OperationTaken"
+    end(bridge)
+    assert state_of(bridge, str(register(eve, EVES).body["id"])) is State.DELIVERED
+
+
+def test_an_operation_is_given_back_with_the_last_registration_of_its_owner(ann: Client, eve: Client) -> None:
+    first, second = registered(ann, ANNS), registered(ann, BOBS)
+
+    cancel(ann, first)
+    assert register(eve, EVES).status == 409
+    cancel(ann, second)
+    assert register(eve, EVES).status == 201
+
+
+def test_an_admins_registration_takes_no_operation(bridge: Stage, ann: Client, eve: Client, root: Client) -> None:
+    """It comes beside the owner's, before or after."""
+    registered(root, ROOTS)
+
+    registered(ann, ANNS)
+    assert register(eve, EVES).error["code"] == "OperationTaken"
+    registered(root, BOBS)
+
+    end(bridge)
+    assert {posted.url for posted in bridge.courier.posted} == {ROOTS, ANNS, BOBS}
+
+
+@pytest.mark.parametrize("state", [State.PENDING, State.DELIVERED, State.DEAD])
+def test_what_was_cancelled_is_not_redelivered_while_the_operation_is_anothers(
+    bridge: Stage, ann: Client, eve: Client, root: Client, state: State
+) -> None:
+    """Its owner had guessed the id, and an admin freed it."""
+    guessed = bring(bridge, ann, state)
+    cancel(root, guessed)
+    registered(eve, EVES)
+    bridge.courier.posted.clear()
+
+    refused = redeliver(ann, guessed)
+    order = json.dumps({"state": "dead", "since": "2026-11-23T12:00:00Z"}).encode()
+    many = ann.call(Routes.redeliver_many, "/redeliver", method="POST", body=order, headers=JSON)
+
+    assert (refused.status, refused.error["code"], refused.error["target"]) == (409, "OperationTaken", "id")
+    assert many.body["started"] == 0
+    end(bridge)
+    assert {posted.url for posted in bridge.courier.posted} == {EVES}
+
+
+def test_what_was_cancelled_takes_a_free_operation_again_by_a_redelivery(
+    bridge: Stage, ann: Client, eve: Client
+) -> None:
+    public_id = bring(bridge, ann, State.DELIVERED)
+    cancel(ann, public_id)
+
+    assert redeliver(ann, public_id).status == 202
+
+    assert register(eve, EVES).error["code"] == "OperationTaken"
+
+
+def test_a_skipped_registration_of_another_owner_keeps_its_place(
+    bridge: Stage, ann: Client, root: Client, tenant: KeyServer
+) -> None:
+    """Otherwise admins' registrations could take the operation from its owner. A released one makes room."""
+    public_id = bring(bridge, ann, State.UNWANTED)
+    other_root = client_of(bridge, tenant, BOB, "Bridge.Admin")
+    for number in range(10):
+        registered(root, f"{ROOTS}/{number}")
+    for number in range(9):
+        registered(other_root, f"{ROOTS}/{number}")
+
+    assert register(other_root, f"{ROOTS}/9").error["code"] == "TooManyRegistrations"
+    cancel(ann, public_id)
+    assert register(other_root, f"{ROOTS}/9").status == 201
+
+    assert ann.call(Routes.read, id=public_id).status == 404
+
+
+def test_an_owner_is_told_of_its_own_limit(ann: Client) -> None:
+    for number in range(10):
+        registered(ann, f"{ANNS}/{number}")
+
+    refused = register(ann, ANNS)
+
+    assert (refused.status, refused.error["code"]) == (409, "TooManyRegistrations")
+    assert "at most 10 registrations" in refused.error["message"]
+
+
+def test_of_two_owners_who_come_at_once_one_gets_the_operation(tenant: KeyServer) -> None:
+    """The operation is there, and nobody's: both read that, and both write."""
+    bridge, table = flaky()
+    bridge.restart(**tenant.settings)
+    ann, eve = (client_of(bridge, tenant, owner) for owner in (ANN, EVE))
+    cancel(ann, registered(ann, ANNS))
+
+    def eve_is_faster(transaction: Transaction) -> Mapping[str, str]:
+        registered(eve, EVES)
+        return table.inner.commit(transaction)
+
+    table.instead = [table.inner.commit, eve_is_faster]  # the first is the try without a read
+
+    assert register(ann, BOBS).error["code"] == "OperationTaken"
+
+
+def test_with_a_function_key_there_is_one_owner() -> None:
+    """The setting changes nothing."""
+    bridge = stage(BRIDGE_SHARED_OPERATIONS="false")
+    client = Client.of(bridge)
+
+    answers = [register(client, f"{ANNS}/{number}").status for number in range(20)]
+
+    assert answers == [201] * 20
+
+
+@pytest.fixture
+def shared(tenant: KeyServer) -> Stage:
+    """Set a stage on which owners share operations."""
+    return guarded_by(tenant, BRIDGE_SHARED_OPERATIONS="true")
+
+
+def test_an_owner_is_shown_counts_and_times_from_its_own_registration_on(shared: Stage, tenant: KeyServer) -> None:
+    """In each answer that shows the operation."""
+    ann, bob = (client_of(shared, tenant, owner) for owner in (ANN, BOB))
+    began = shared.clock()
+    anns = registered(ann, ANNS)
+    for _ in range(3):
+        shared.sweep()
+        shared.clock.advance(60)
+    polls = read(ann, anns)["operation"]["polls"]
+    came = shared.clock()
+
+    created = register(bob, BOBS)
+    bobs = str(created.body["id"])
+    at_once = [
+        created.body["operation"],
+        register(bob, BOBS).body["operation"],
+        read(bob, bobs)["operation"],
+        {name: value for name, value in operation_seen_by(bob).items() if name != "registrations"},
+    ]
+    shared.clock.advance(60)
+    shared.sweep()
+    later = [read(bob, bobs)["operation"], operation_seen_by(bob)]
+
+    assert polls > 1
+    for each in at_once:
+        assert (each["registeredAt"], each["polls"], each["lastPolledAt"]) == (iso(came), 0, None)
+        assert (each["status"], each["lastError"], each["finishedAt"]) == (None, None, None)
+    for each in later:
+        assert (each["registeredAt"], each["polls"], each["lastPolledAt"]) == (iso(came), 1, iso(shared.clock()))
+        assert each["status"] == "Running"
+    assert read(ann, anns)["operation"]["registeredAt"] == iso(began)
+    assert read(ann, anns)["operation"]["polls"] == polls + 1
+    assert operation_seen_by(ann)["polls"] == polls + 1
+
+
+def operation_seen_by(client: Client) -> dict[str, Any]:
+    """Read the operation."""
+    found = client.call(Routes.operation, id="operation-1")
+    assert found.status == 200
+    return dict(found.body)
+
+
+def test_an_owner_who_comes_after_the_end_is_shown_no_polls_of_others(shared: Stage, tenant: KeyServer) -> None:
+    ann, bob = (client_of(shared, tenant, owner) for owner in (ANN, BOB))
+    registered(ann, ANNS)
+    end(shared)
+    shared.clock.advance(60)
+
+    seen = register(bob, BOBS).body["operation"]
+
+    assert (seen["status"], seen["registeredAt"]) == ("Succeeded", iso(shared.clock()))
+    assert (seen["polls"], seen["lastPolledAt"], seen["nextPollAt"]) == (0, None, None)
+
+
+@pytest.mark.parametrize("expired", [False, True])
+def test_a_registration_that_is_over_is_shown_nothing_of_what_comes_later(
+    bridge: Stage, ann: Client, eve: Client, root: Client, *, expired: bool
+) -> None:
+    """EVE guessed the id, and the operation is freed, followed and ended for ANN."""
+    guessed = registered(eve, EVES)
+    if expired:
+        end_as_expired(bridge)
+        assert state_of(bridge, guessed) is State.DELIVERED
+    else:
+        bridge.sweep()
+    cancel(root, guessed)
+    before = read(eve, guessed)["operation"], operation_seen_by(eve)
+    bridge.clock.advance(60)
+    registered(ann, ANNS)
+    bridge.sweep()
+    bridge.clock.advance(60)
+    followed = read(eve, guessed)["operation"], operation_seen_by(eve)
+    end(bridge)
+    ended = read(eve, guessed)["operation"], operation_seen_by(eve)
+
+    shown = ("status", "registeredAt", "polls", "lastPolledAt", "finishedAt")
+    assert read(ann, registered_before(ann))["operation"]["status"] == "Succeeded"
+    for seen in (followed, ended):
+        for then, now in zip(before, seen, strict=True):
+            if expired:
+                assert {name: now[name] for name in shown} == {name: then[name] for name in shown}
+            assert now["nextPollAt"] is None
+            assert now["lastError"] is None
+            assert now["status"] == ("Expired" if expired else None)
+            assert now["polls"] == then["polls"]
+
+
+def registered_before(client: Client) -> str:
+    """Register the same again; returns its public id."""
+    again = register(client, ANNS)
+    assert again.status == 200
+    return str(again.body["id"])
+
+
+def end_as_expired(bridge: Stage) -> None:
+    """Let the bridge give the operation up."""
+    bridge.clock.advance(21 * 60)
+    for _ in range(3):
+        bridge.sweep()
+        bridge.deliver_all()
+        bridge.clock.advance(60)

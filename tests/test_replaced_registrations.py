@@ -1,0 +1,435 @@
+"""An operation has 20 places: a canceled or skipped registration gives its place to a new one."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from bridge.adapters.memory import MemoryTable
+from bridge.api.routes import Routes
+from bridge.core.attempt import AttemptRecord
+from bridge.core.delivery import Call
+from bridge.core.keys import KEPT_ATTEMPTS, RegistrationRef
+from bridge.core.operation import MAX_REGISTRATIONS, Verdict
+from bridge.core.outcome import answered
+from bridge.core.registration import Registration, State
+from bridge.core.rows import for_insert, for_merge
+from bridge.core.transaction import ANY, MAX_WRITES, Insert, Merge, Transaction
+from bridge.register import Accepted, Created, TooMany
+from tests.support.flaky import flaky
+from tests.support.http import Client
+from tests.support.world import NOON, Stage, stage
+
+#: The largest transaction of all: the end of an operation with all its registrations.
+LARGEST = 83
+
+
+class Witness(MemoryTable):
+    """Remembers how many rows each transaction that went through had."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    def commit(self, transaction: Transaction) -> Mapping[str, str]:
+        """Commit, and remember."""
+        etags = super().commit(transaction)
+        self.sizes.append(len(transaction.writes))
+        return etags
+
+
+def url(number: int) -> str:
+    """Name a callback."""
+    return f"https://receiver.example.com/{number}"
+
+
+def fill(bridge: Stage, count: int = MAX_REGISTRATIONS, **wish: object) -> list[RegistrationRef]:
+    """Register so many callbacks, a second apart."""
+    refs = []
+    for number in range(count):
+        new = replace(bridge.wish(url=url(number)), **wish)  # type: ignore[arg-type] # columns of a registration
+        assert isinstance(bridge.bridge.routes.use.register(new), Created)
+        refs.append(new.ref)
+        bridge.clock.advance(1)
+    return refs
+
+
+def register(bridge: Stage, number: int) -> object:
+    """Register one more."""
+    return bridge.bridge.routes.use.register(bridge.wish(url=url(number)))
+
+
+def end(bridge: Stage, status: str = "Succeeded") -> None:
+    """Let the operation end, and the bridge see that."""
+    bridge.upstream.tell("operation-1", status)
+    bridge.clock.advance(60)
+    bridge.sweep()
+
+
+def cancel(bridge: Stage, *refs: RegistrationRef) -> None:
+    """Cancel registrations, a second apart."""
+    for ref in refs:
+        assert bridge.bridge.routes.use.cancel(ref) == Accepted()
+        bridge.clock.advance(1)
+
+
+def keys_of(bridge: Stage, ref: RegistrationRef) -> list[str]:
+    """Name every row that is about a registration."""
+    return [row.key for row in bridge.memory.rows(ref.partition) if ref.hash in row.key]
+
+
+def hashes(bridge: Stage) -> set[str]:
+    """Name the registrations that are there."""
+    return set(bridge.family().registrations)
+
+
+def write_attempts(bridge: Stage, ref: RegistrationRef, count: int) -> None:
+    """Let a registration have made so many attempts, each with a row."""
+    attempts = (
+        AttemptRecord(ref=ref, number=number, at=NOON, claim=f"claim-{number}", leased_until=NOON, status=500)
+        for number in range(1, count + 1)
+    )
+    for each in attempts:
+        row = Insert(ref.attempt_key(each.number), for_insert(each))
+        bridge.memory.commit(Transaction(ref.partition, (row,)))
+    record = replace(bridge.registration(ref), last_attempt=count)
+    bridge.memory.commit(Transaction(ref.partition, (Merge(ref.key, for_merge(record), ANY),)))
+
+
+def test_the_registration_that_was_cancelled_first_gives_its_place() -> None:
+    bridge = stage()
+    refs = fill(bridge)
+    cancel(bridge, refs[7], refs[3], refs[12])
+
+    first, second = register(bridge, 20), register(bridge, 21)
+
+    assert isinstance(first, Created)
+    assert isinstance(second, Created)
+    assert (keys_of(bridge, refs[7]), keys_of(bridge, refs[3])) == ([], [])
+    assert len(keys_of(bridge, refs[12])) == 2  # the registration and its index row
+    assert len(hashes(bridge)) == MAX_REGISTRATIONS
+
+
+def test_a_skipped_registration_gives_its_place() -> None:
+    bridge = stage()
+    refs = fill(bridge, events=(Verdict.FAILED,))
+    end(bridge)
+    assert bridge.registration(refs[0]).state is State.UNWANTED
+
+    answered_late = register(bridge, 20)
+
+    assert isinstance(answered_late, Created)
+    assert answered_late.registration.state is State.PENDING
+    assert keys_of(bridge, min(refs, key=lambda each: each.hash)) == []  # all were skipped at once
+    assert bridge.deliver_all() == 1
+
+
+def test_no_registration_is_deleted_while_a_place_is_free() -> None:
+    bridge = stage()
+    refs = fill(bridge, MAX_REGISTRATIONS - 1)
+    cancel(bridge, *refs)
+
+    assert isinstance(register(bridge, 20), Created)
+
+    assert len(hashes(bridge)) == MAX_REGISTRATIONS
+
+
+def test_a_new_life_takes_no_place() -> None:
+    """The registration has one already."""
+    bridge = stage()
+    refs = fill(bridge)
+    cancel(bridge, refs[0], refs[1])
+
+    assert isinstance(register(bridge, 1), Created)
+
+    assert hashes(bridge) == {each.hash for each in refs}
+
+
+@pytest.mark.parametrize("state", [State.WAITING, State.PENDING, State.DELIVERED, State.DEAD])
+def test_a_registration_in_another_state_keeps_its_place(state: State) -> None:
+    bridge = stage()
+    fill(bridge)
+    for number in range(MAX_REGISTRATIONS):
+        bridge.courier.tell(url(number), 410 if state is State.DEAD else 200)
+    if state is not State.WAITING:
+        end(bridge)
+    if state in (State.DELIVERED, State.DEAD):
+        bridge.deliver_all()
+    assert {each.record.state for each in bridge.family().registrations.values()} == {state}
+    before = hashes(bridge)
+
+    assert register(bridge, 20) == TooMany()
+
+    assert hashes(bridge) == before
+
+
+def test_a_registration_that_cannot_be_read_keeps_its_place() -> None:
+    """A version that can read it has to deliver it."""
+    bridge = stage()
+    refs = fill(bridge)
+    bridge.memory.commit(Transaction(refs[0].partition, (Merge(refs[0].key, {"v": 2, "state": "cancelled"}, ANY),)))
+
+    assert register(bridge, 20) == TooMany()
+
+
+@pytest.mark.parametrize("attempts", [1, KEPT_ATTEMPTS, KEPT_ATTEMPTS + 1, 3 * KEPT_ATTEMPTS])
+def test_attempts_go_with_their_registration(attempts: int) -> None:
+    """Those of other versions, which kept more, too."""
+    witness = Witness()
+    bridge = stage(lambda _: witness)
+    bridge.memory = witness
+    refs = fill(bridge)
+    cancel(bridge, refs[4])
+    write_attempts(bridge, refs[4], attempts)
+    witness.sizes.clear()
+
+    assert isinstance(register(bridge, 20), Created)
+
+    assert keys_of(bridge, refs[4]) == []
+    assert witness.sizes[-1] <= LARGEST
+    assert max(witness.sizes) <= MAX_WRITES
+
+
+def test_a_registration_that_is_replaced_takes_nothing_of_another_along() -> None:
+    bridge = stage()
+    refs = fill(bridge)
+    cancel(bridge, refs[4])
+    write_attempts(bridge, refs[4], 3)
+    write_attempts(bridge, refs[5], 3)
+    before = keys_of(bridge, refs[5])
+
+    register(bridge, 20)
+
+    assert keys_of(bridge, refs[5]) == before
+    assert len(before) == 5
+
+
+def test_replacing_costs_three_calls_and_one_more_where_there_are_attempts() -> None:
+    bridge = stage()
+    refs = fill(bridge)
+    cancel(bridge, refs[4], refs[5])
+    write_attempts(bridge, refs[5], 3)
+    bridge.table.taken()
+
+    costs = []
+    for number in (20, 21):
+        register(bridge, number)
+        costs.append(bridge.table.taken())
+
+    assert costs == [{"commit": 2, "range": 1}, {"commit": 2, "range": 2}]
+
+
+def test_an_operation_that_nobody_waits_for_is_asked_for_again() -> None:
+    """The new one waits for it, and its purge gives way to a poll."""
+    bridge = stage()
+    refs = fill(bridge)
+    cancel(bridge, *refs)
+    assert bridge.due_keys() == ["purge:default:operation-1"]
+
+    assert isinstance(register(bridge, 20), Created)
+
+    assert bridge.due_keys() == ["poll:default:operation-1"]
+    end(bridge)
+    assert bridge.deliver_all() == 1
+
+
+def test_a_client_that_replaces_its_receiver_again_and_again_always_has_a_place() -> None:
+    """And no transaction is larger than the end of an operation with 20 registrations, which is."""
+    witness = Witness()
+    bridge = stage(lambda _: witness)
+    bridge.memory = witness
+    counts = []
+    for number in range(3 * MAX_REGISTRATIONS):
+        assert isinstance(register(bridge, number), Created)
+        counts.append(len(hashes(bridge)))
+        if number < 2 * MAX_REGISTRATIONS:
+            cancel(bridge, bridge.wish(url=url(number)).ref)
+
+    end(bridge)
+
+    assert max(counts) == MAX_REGISTRATIONS
+    assert max(witness.sizes) == LARGEST
+    assert bridge.deliver_all() == MAX_REGISTRATIONS
+    bridge.clock.advance(timedelta(days=31))
+    bridge.sweep()
+    bridge.sweep()
+    assert [row.key for row in witness.rows(bridge.wish().ref.partition)] == []
+
+
+def test_two_that_take_the_same_place_take_two() -> None:
+    """The second finds the first one's writes, and decides again."""
+    bridge, table = flaky()
+    refs = fill(bridge)
+    cancel(bridge, refs[0], refs[1])
+
+    def other_is_faster(transaction: Transaction) -> Mapping[str, str]:
+        register(bridge, 21)
+        return table.inner.commit(transaction)
+
+    table.instead = [table.inner.commit, other_is_faster]  # the first is the try without a read
+
+    assert isinstance(register(bridge, 20), Created)
+
+    assert len(hashes(bridge)) == MAX_REGISTRATIONS
+    assert {bridge.wish(url=url(number)).ref.hash for number in (20, 21)} <= hashes(bridge)
+    assert keys_of(bridge, refs[0]) + keys_of(bridge, refs[1]) == []
+
+
+@pytest.mark.parametrize("begin_again", [lambda use, ref: use.redeliver(ref), None])
+def test_a_registration_that_begins_again_just_then_keeps_its_place(
+    begin_again: Callable[..., object] | None,
+) -> None:
+    bridge, table = flaky()
+    fill(bridge)
+    end(bridge)
+    bridge.deliver_all()
+    late = bridge.wish(url=url(0))
+    bridge.bridge.routes.use.redeliver(late.ref)
+    cancel(bridge, late.ref)
+
+    def owner_is_faster(transaction: Transaction) -> Mapping[str, str]:
+        use = bridge.bridge.routes.use
+        begun = use.register(late) if begin_again is None else begin_again(use, late.ref)
+        assert isinstance(begun, Created | Accepted)
+        return table.inner.commit(transaction)
+
+    table.instead = [table.inner.commit, owner_is_faster]
+
+    assert register(bridge, 20) == TooMany()
+
+    assert bridge.registration(late.ref).state is State.PENDING
+
+
+def test_a_reply_that_was_lost_is_found() -> None:
+    bridge, table = flaky()
+    refs = fill(bridge)
+    cancel(bridge, refs[0])
+    table.instead = [table.inner.commit, table.silent_commit]
+
+    assert isinstance(register(bridge, 20), Created)
+
+    assert len(hashes(bridge)) == MAX_REGISTRATIONS
+
+
+def test_an_attempt_of_a_replaced_registration_is_no_attempt_of_one_that_comes_after_it() -> None:
+    """A POST was under way when its registration was canceled, replaced, and registered again."""
+    bridge = stage()
+    fill(bridge)
+    end(bridge)
+    deliver, use = bridge.bridge.deliver, bridge.bridge.routes.use
+    first = bridge.wish(url=url(3))
+    under_way = deliver.claims.claim(Call.next_of(bridge.registration(first.ref)))
+    assert under_way is not None
+    cancel(bridge, first.ref)
+    register(bridge, 20)
+    bridge.outbox.take()
+    cancel(bridge, bridge.wish(url=url(20)).ref)
+    use.register(replace(first, life=bridge.clock(), since=bridge.clock()))
+    second = deliver.claims.claim(Call.next_of(bridge.registration(first.ref)))
+    assert second is not None
+    refused = answered(500, address=None)
+
+    deliver.recorder.record(under_way, under_way.attempt.with_outcome(refused, timedelta(seconds=1)), refused)
+
+    shown = Client.of(bridge).call(Routes.read, id=first.ref.public_id).body
+    assert (shown["state"], [each["status"] for each in shown["attempts"]]) == ("pending", [None])
+    taken = answered(204, address=None)
+    deliver.recorder.record(second, second.attempt.with_outcome(taken, timedelta(seconds=1)), taken)
+    assert bridge.registration(first.ref).state is State.DELIVERED
+
+
+def test_the_outcome_of_a_replaced_registration_is_written_nowhere() -> None:
+    """Its rows stay gone, and nobody waits for them to come back."""
+    bridge = stage()
+    fill(bridge)
+    end(bridge)
+    ref = bridge.wish(url=url(3)).ref
+    under_way = bridge.bridge.deliver.claims.claim(Call.next_of(bridge.registration(ref)))
+    assert under_way is not None
+    cancel(bridge, ref)
+    register(bridge, 20)
+    taken = answered(204, address=None)
+
+    bridge.bridge.deliver.recorder.record(under_way, under_way.attempt.with_outcome(taken, timedelta(0)), taken)
+
+    assert keys_of(bridge, ref) == []
+    assert bridge.pauses == []
+
+
+def test_a_message_for_a_replaced_registration_posts_nothing() -> None:
+    bridge = stage()
+    fill(bridge)
+    end(bridge)
+    ref = bridge.wish(url=url(3)).ref
+    cancel(bridge, ref)
+    register(bridge, 20)
+
+    bridge.deliver_all()
+
+    assert url(3) not in {posted.url for posted in bridge.courier.posted}
+    assert len(bridge.courier.posted) == MAX_REGISTRATIONS
+
+
+def owned(registration: Registration, owner: str) -> Registration:
+    """Give a wish another owner."""
+    ref = RegistrationRef.of(registration.ref.operation, owner=owner, callback_url=registration.callback_url)
+    return replace(registration, ref=ref, owner=owner)
+
+
+ENTRA = {
+    "BRIDGE_AUTH": "entra",
+    "BRIDGE_AUTH_TENANT": "0f0e0d0c-1111-2222-3333-444444444444",
+    "BRIDGE_AUTH_AUDIENCE": "api://speech-bridge",
+    "BRIDGE_SHARED_OPERATIONS": "true",
+}
+
+
+def told_apart() -> Stage:
+    """Set a stage on which tokens tell owners apart, who share operations."""
+    bridge = stage()
+    bridge.restart(**ENTRA)
+    return bridge
+
+
+def test_one_owner_has_half_of_the_places_if_tokens_tell_owners_apart() -> None:
+    bridge = told_apart()
+    use = bridge.bridge.routes.use
+
+    by_ann = [use.register(owned(bridge.wish(url=url(number)), "ann")) for number in range(11)]
+    by_bob = [use.register(owned(bridge.wish(url=url(number)), "bob")) for number in range(11)]
+    by_eve = use.register(owned(bridge.wish(), "eve"))
+
+    assert [isinstance(each, Created) for each in by_ann] == [True] * 10 + [False]
+    assert [isinstance(each, Created) for each in by_bob] == [True] * 10 + [False]
+    assert by_ann[10] == by_bob[10] == TooMany(10, of_owner=True)
+    assert by_eve == TooMany()
+
+
+def test_an_owner_with_all_its_places_replaces_its_own() -> None:
+    """Not another owner's, which was canceled earlier."""
+    bridge = told_apart()
+    use = bridge.bridge.routes.use
+    wishes = [owned(bridge.wish(url=url(number)), owner) for owner in ("bob", "ann") for number in range(10)]
+    for each in wishes:
+        use.register(each)
+    cancel(bridge, wishes[0].ref, wishes[13].ref)
+
+    assert isinstance(use.register(owned(bridge.wish(url=url(20)), "ann")), Created)
+
+    assert keys_of(bridge, wishes[13].ref) == []
+    assert wishes[0].ref.hash in hashes(bridge)
+
+
+def test_a_third_owner_takes_the_place_of_a_cancelled_one() -> None:
+    bridge = told_apart()
+    use = bridge.bridge.routes.use
+    wishes = [owned(bridge.wish(url=url(number)), owner) for owner in ("bob", "ann") for number in range(10)]
+    for each in wishes:
+        use.register(each)
+    cancel(bridge, wishes[0].ref)
+
+    assert isinstance(use.register(owned(bridge.wish(), "eve")), Created)
+
+    assert keys_of(bridge, wishes[0].ref) == []
+    assert len(hashes(bridge)) == MAX_REGISTRATIONS
