@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from bridge.core.answer import NoReply, Reply
+from bridge.core.operation import MAX_REGISTRATIONS
 from bridge.core.outcome import Failure, Unreachable
 from tests.proof import promises
 from tests.proof.simulation import Loss, Simulation
@@ -70,7 +71,36 @@ def hopeless(simulation: Simulation) -> None:
     _end(simulation)
 
 
-LIVES: tuple[Life, ...] = (everyday, given_up, hopeless)
+def crowded(simulation: Simulation) -> None:
+    """Live with two places, which the cancelled and the unwanted give to others: before the end, after it, at once."""
+    simulation.limit_places(2)
+    simulation.upstream.tell("full", "Running", "Succeeded")
+    simulation.receivers.tell(_RETRIED, 500)
+    cancelled = simulation.register("full", _GONE)
+    simulation.register("full", _FILTERED, events=["Failed"])
+    simulation.cancel(cancelled)
+    retried = simulation.register("full", _RETRIED)
+    _let_go(simulation, cancelled)
+    simulation.live(60)
+    simulation.cancel(retried)  # an attempt of it has failed
+    simulation.register("full", _REVIVED)
+    _let_go(simulation, *simulation.promises)
+    simulation.ask_to_register("full", _GONE)
+    _let_go(simulation, *simulation.promises)
+    simulation.ask_to_register("full", "https://e.example.com/")
+    _end(simulation)
+    simulation.limit_places(MAX_REGISTRATIONS)
+
+
+LIVES: tuple[Life, ...] = (everyday, given_up, hopeless, crowded)
+
+
+def _let_go(simulation: Simulation, *names: str) -> None:
+    """Expect no more of registrations that are over, and have given their places to others."""
+    for name in set(names) - simulation.names():
+        promise = simulation.promises.pop(name)
+        if not promise.cancels and promise.events is None:
+            raise Loss(f"{name} was replaced, and was neither cancelled nor unwanted")
 
 
 def _end(simulation: Simulation) -> None:

@@ -28,6 +28,8 @@ REPLIES = st.one_of(
     st.just(Reply(status=429, retry_after="45")),
 )
 MOODS = st.sampled_from([200, 204, 302, 410, 500, Unreachable(error=Failure.TIMEOUT), Unreachable(error=Failure.DNS)])
+#: Fewer than there are URLs, so that registrations often give their places to others.
+PLACES = 2
 INSTANCES = st.sampled_from([0, 1])
 SECONDS = st.one_of(st.integers(0, 90), st.integers(0, 40 * 24 * 3600))
 
@@ -39,7 +41,7 @@ class BridgeMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.simulation = Simulation(offsets=(timedelta(0), timedelta(seconds=20)))
+        self.simulation = Simulation(offsets=(timedelta(0), timedelta(seconds=20)), places=PLACES)
         self.model = Model()
         self.plan: dict[int, Mode] = {}
         self.simulation.calls.plan = self.plan
@@ -48,7 +50,8 @@ class BridgeMachine(RuleBasedStateMachine):
     def register(self, operation: str, url: str, on: int) -> str:
         """Register, perhaps again."""
         with self._step() as step:
-            step.registered = self.simulation.register(operation, url, events=URLS[url], on=on)
+            step.asked_for = operation
+            step.registered = self.simulation.ask_to_register(operation, url, events=URLS[url], on=on)
         return str(step.registered)
 
     @rule(name=registrations, on=INSTANCES)

@@ -155,6 +155,59 @@ def purge_and_redeliver(simulation: Simulation) -> Acts:
     return [lambda: simulation.tick(0), lambda: simulation.redeliver(name, on=1)]
 
 
+def _full(simulation: Simulation) -> str:
+    """Bring an operation to where a cancelled registration, with a message and an attempt, has the oldest place."""
+    simulation.limit_places(2)
+    simulation.receivers.tell(_HERE, 500, 200)
+    name = _pending(simulation)
+    simulation.drain()
+    simulation.cancel(name)
+    simulation.register("met", "https://full.example.com/")
+    simulation.clock.advance(1)
+    return name
+
+
+def replace_and_redeliver(simulation: Simulation) -> Acts:
+    """Somebody wants another run just when the registration gives its place to a new one: 404, or it is kept."""
+    name = _full(simulation)
+    simulation.promises.pop(name)
+    return [lambda: simulation.ask_to_register("met", _THERE, on=0), lambda: simulation.redeliver(name, on=1)]
+
+
+def replace_and_the_same(simulation: Simulation) -> Acts:
+    """Somebody registers the same again just when it gives its place to a new one: one of them has no place."""
+    simulation.promises.pop(_full(simulation))
+    return [
+        lambda: simulation.ask_to_register("met", _THERE, on=0),
+        lambda: simulation.ask_to_register("met", _HERE, on=1),
+    ]
+
+
+def replace_and_deliver(simulation: Simulation) -> Acts:
+    """Cancel a registration, and register another in its place, while its message is delivered."""
+    simulation.limit_places(2)
+    name = _pending(simulation)
+    simulation.register("met", "https://full.example.com/")
+    message = simulation.queue.messages[0]
+
+    def replace() -> None:
+        simulation.cancel(name, on=1)
+        simulation.ask_to_register("met", _THERE, on=1)  # what was delivered first keeps its place
+        if name not in simulation.names():
+            simulation.promises.pop(name)
+
+    return [lambda: simulation.follow(message, 0), replace]
+
+
+def replace_and_purge(simulation: Simulation) -> Acts:
+    """Register in the place of another just when the operation is forgotten."""
+    _full(simulation)
+    simulation.settle()
+    simulation.clock.advance(_RETENTION)
+    simulation.promises.clear()  # they may be forgotten now
+    return [lambda: simulation.tick(0), lambda: simulation.register("met", _THERE, on=1)]
+
+
 def register_and_register(simulation: Simulation) -> Acts:
     """Make the same registration twice, and another one for the same new operation, all at once."""
     simulation.upstream.tell("met", "Succeeded")
@@ -204,6 +257,10 @@ MEETINGS: Mapping[str, Meeting] = MappingProxyType(
             purge_and_register,
             purge_and_the_same,
             purge_and_redeliver,
+            replace_and_redeliver,
+            replace_and_the_same,
+            replace_and_deliver,
+            replace_and_purge,
         )
     }
     | {deliver_past_its_lease.__name__: Meeting(deliver_past_its_lease, freezes=True)}

@@ -32,6 +32,8 @@ class Step:
     posts: Sequence[Post]
     #: Something went wrong, so that any legal way is as good as another.
     troubled: bool
+    #: The operation for which a client registers, and the registration: None if there was no place.
+    asked_for: str | None = None
     registered: str | None = None
     cancelled: str | None = None
     redelivered: str | None = None
@@ -46,8 +48,11 @@ class Model:
     def follow(self, simulation: Simulation, step: Step) -> None:
         """Look where everything stands now. Raises Loss where that is not what the step leads to."""
         now = _standing(simulation)
+        replaced = self._replaced(simulation, now, step)
         for name, before in self.known.items():
-            if name not in now:
+            if name in replaced:
+                simulation.promises.pop(name, None)
+            elif name not in now:
                 self._forget(simulation, before)
             elif now[name].state not in self._allowed(before, now[name], step):
                 raise Loss(f"{name} went from {before.state} to {now[name].state} by {step}")
@@ -55,6 +60,30 @@ class Model:
             if now[name].state not in _BEGINNINGS and not step.troubled:
                 raise Loss(f"{name} begins as {now[name].state}")
         self.known = now
+
+    def _replaced(self, simulation: Simulation, now: Mapping[str, Registration], step: Step) -> Sequence[str]:
+        """Name the registration that has given its place to a new one.
+
+        Raises Loss if it is not the oldest of those that may, if a place was free, or if a place was refused though
+        one could have been given.
+        """
+        if step.asked_for is None:
+            return []
+        known = {name: each for name, each in self.known.items() if each.ref.operation.id == step.asked_for}
+        may = [name for name, each in known.items() if each.state in (State.CANCELLED, State.UNWANTED)]
+        gone = [name for name in known if name not in now]
+        is_new = step.registered is not None and step.registered not in known
+        if len(known) < simulation.places or not (is_new or gone or step.registered is None):
+            return []
+        oldest = min((known[name].since for name in may), default=None)
+        right = [name for name in may if known[name].since == oldest]
+        if step.registered is None and may and not step.troubled:
+            raise Loss(f"{step.asked_for} had no place, and {may} could have given theirs")
+        if is_new and not may:
+            raise Loss(f"{step.registered} has a place that nobody gave")
+        if len(gone) > 1 or not set(gone) <= set(right) or (is_new and not gone and not step.troubled):
+            raise Loss(f"{gone} gave their places to {step.registered}, and {right} should have")
+        return gone
 
     def _forget(self, simulation: Simulation, before: Registration) -> None:
         """Let go of what ended so long ago that it may be forgotten."""

@@ -98,7 +98,7 @@ def _repeated(simulation: Simulation) -> Iterator[str]:
     owners = {post.message_id: json.loads(post.body)["data"]["registrationId"] for post in simulation.posts}
     made = Counter(post.message_id for post in simulation.posts)
     for message_id, name in owners.items():
-        runs = 1 + simulation.promises.get(name, Promise()).redeliveries
+        runs = 1 + simulation.redeliveries[name]
         if taken[message_id] > runs:
             yield f"{name} was taken {taken[message_id]} times in {runs} runs"
         if made[message_id] > runs * ATTEMPTS_PER_RUN:

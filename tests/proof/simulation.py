@@ -4,9 +4,11 @@ Real use cases behind the real HTTP routes and queue messages; storage in memory
 clock that jumps, upstream and receivers by script. Everything is deterministic.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from itertools import count
 
 from bridge.adapters.entra import EntraTokens
@@ -15,7 +17,9 @@ from bridge.api.routes import Routes
 from bridge.app import App, compose
 from bridge.core.errors import BridgeError, Contended, StorageUnavailable
 from bridge.core.keys import due_at, operation_partitions
+from bridge.core.operation import MAX_REGISTRATIONS
 from bridge.core.sealing import NONCE_BYTES
+from bridge.core.sharing import Sharing
 from bridge.core.times import from_millis, to_millis
 from bridge.settings import read_settings
 from bridge.world import World
@@ -52,16 +56,20 @@ class Promise:
     """What a client was promised about one registration."""
 
     events: Sequence[str] | None = None
-    #: How often it asked to cancel and to redeliver, answered or not.
+    #: How often it asked to cancel, answered or not.
     cancels: int = 0
-    redeliveries: int = 0
 
 
 class Simulation:
     """A world with one or more instances of the bridge."""
 
     def __init__(
-        self, plan: Plan | None = None, *, offsets: Sequence[timedelta] = (timedelta(0),), parts: Parts | None = None
+        self,
+        plan: Plan | None = None,
+        *,
+        offsets: Sequence[timedelta] = (timedelta(0),),
+        parts: Parts | None = None,
+        places: int = MAX_REGISTRATIONS,
     ) -> None:
         self.clock = FakeClock()
         self.calls = Calls(self.clock, plan)
@@ -73,6 +81,10 @@ class Simulation:
         self.questions: list[Question] = []
         #: By public id.
         self.promises: dict[str, Promise] = {}
+        #: How often each registration was asked to be redelivered, whatever has become of it.
+        self.redeliveries: Counter[str] = Counter()
+        #: How many registrations an operation has at most.
+        self.places = places
         self._parts = parts or Parts()
         self._tokens = count(1)
         self._ticks = 0
@@ -81,15 +93,40 @@ class Simulation:
     def register(
         self, operation_id: str, url: str, *, source: str = "default", events: Sequence[str] | None = None, on: int = 0
     ) -> str:
-        """Register until that is answered; returns the public id. A 200 after a silence may have been a 201."""
+        """Register until that is answered; returns the public id. Raises Loss if there is no place."""
+        name = self.ask_to_register(operation_id, url, source=source, events=events, on=on)
+        if name is None:
+            raise Loss(f"{operation_id} has no place for {url}")
+        return name
+
+    def ask_to_register(
+        self, operation_id: str, url: str, *, source: str = "default", events: Sequence[str] | None = None, on: int = 0
+    ) -> str | None:
+        """Register until that is answered; returns the public id, or None if there is no place.
+
+        A 200 after a silence may have been a 201.
+        """
         body: dict[str, object] = {"operationId": operation_id, "callbackUrl": url, "source": source}
         if events is not None:
             body |= {"events": list(events)}
-        answer, tries = self._until_answered(on, lambda client: client.register(body), {200, 201})
+        answer, tries = self._until_answered(on, lambda client: client.register(body), {200, 201, 409})
+        if answer.status == HTTPStatus.CONFLICT:
+            if answer.error["code"] != "TooManyRegistrations":
+                raise Loss(f"registering was answered {answer.body}")
+            return None
         name = str(answer.body["id"])
         if answer.status == 201 or tries > 1:
             self.promises.setdefault(name, Promise(events))
         return name
+
+    def limit_places(self, places: int) -> None:
+        """Start every instance anew, with so many places for the registrations of an operation."""
+        self.places = places
+        self.instances = [self._start(instance.offset) for instance in self.instances]
+
+    def names(self) -> set[str]:
+        """Name all registrations that are there."""
+        return {name for partition in operation_partitions() for name in rows.states(self.memory.rows(partition))}
 
     def cancel(self, name: str, *, on: int = 0) -> None:
         """Cancel until that is answered."""
@@ -105,7 +142,7 @@ class Simulation:
         promise = self.promises.get(name, Promise())
 
         def redeliver(client: Client) -> Answer:
-            promise.redeliveries += 1
+            self.redeliveries[name] += 1
             return client.call(Routes.redeliver, f"/registrations/{name}/redeliver", method="POST", id=name)
 
         gone = set() if name in self.promises else {404}
@@ -190,7 +227,10 @@ class Simulation:
             readers=InlineExecutor(),
             senders=InlineExecutor(),
         )
-        return Instance(App(compose(SETTINGS, world)), caller, offset)
+        bridge = compose(SETTINGS, world)
+        use = replace(bridge.routes.use, sharing=Sharing(places=self.places, places_of_owner=self.places))
+        routes = replace(bridge.routes, use=use)
+        return Instance(App(replace(bridge, routes=routes)), caller, offset)
 
     def _run(self, on: int, what: Callable[[Instance], object]) -> bool:
         """Let the host call the bridge; says whether it lived through it. Who died is started again."""
