@@ -94,6 +94,26 @@ def test_no_command_or_line_of_a_start_shows_the_query_of_a_callback_url(start: 
     assert not [line for line in start.lines.entries if "canary" in line]
 
 
+def test_the_command_that_the_start_prints_can_be_typed(start: Started) -> None:
+    """From a clone, where nothing is installed as a command: it registers, and waits for the end."""
+    _, _, printed = "\n".join(start.lines.entries).partition("or by the command line, which waits for its end:")
+    typed, _, _ = printed.partition("Ctrl-C")
+
+    done = subprocess.run(
+        ["/bin/sh", "-c", typed],
+        cwd=REPOSITORY,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "-m bridge.cli register --wait" in typed
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "my-second-operation" in done.stdout.splitlines()[-1]
+    assert "  delivered  Succeeded; attempt 1: HTTP 204 at " in done.stdout
+
+
 def test_a_failed_operation_fails_the_command_and_runs_nothing(start: Started) -> None:
     """Its callback is delivered all the same."""
     url = f"http://127.0.0.1:{start.settings.receiver_port}/callback"
