@@ -529,6 +529,68 @@ def test_runbook_query_shows_the_life_of_an_operation(run: Run, workspace: Works
     assert {"registration.created", "operation.finished", "delivery.unrecorded"} <= events
 
 
+#: What the runbook says to look at: of which alert, the lines of an event, and their field with the cause.
+LOOKED_AT = [
+    ("no-sweep", Event.STORAGE, "error"),
+    ("overdue", Event.ASKED, "left"),
+    ("overdue", Event.ASKED, "price"),
+    ("overdue", Event.SWEPT, "ms"),
+    ("queue-unavailable", Event.QUEUE, "code"),
+    ("storage-refused", Event.STORAGE_REFUSED, "code"),
+    ("source-denied", Event.DENIED, "what"),
+    ("source-unreachable", Event.UNREACHABLE, "what"),
+    ("poison-messages", Event.SET_ASIDE, "queue_message"),
+]
+
+#: Of the other alerts, the tile of the workbook.
+TILES_LOOKED_AT = {
+    "misconfigured": "which settings",
+    "dead-deliveries": "Deliveries that died",
+    "receiver-failing": "Receivers that take nothing",
+}
+
+
+def _section(alert: str) -> str:
+    """Return what the runbook says about an alert."""
+    text = (REPOSITORY / "infra" / "README.md").read_text().split(f"\n### `{alert}`\n")[1]
+    return text.split("\n### ")[0]
+
+
+@pytest.mark.parametrize(("alert", "event", "field"), LOOKED_AT)
+def test_line_that_the_runbook_says_to_look_at_has_the_cause(
+    workspace: Workspace, alert: str, event: Event, field: str
+) -> None:
+    rows = workspace.run(
+        f"""AppTraces
+        | where Message startswith '{{"event"'
+        | extend line = parse_json(Message)
+        | where line.event == '{event.value}'
+        | project cause = tostring(line.{field})"""
+    )
+
+    assert {event.value, field} <= set(re.findall(r"`([^`]+)`", _section(alert)))
+    assert [row for row in rows if row["cause"] or event is Event.QUEUE], "without a code the queue did not answer"
+
+
+def test_tables_that_the_runbook_says_to_look_at_have_the_cause(run: Run, workspace: Workspace) -> None:
+    answers = workspace.run("AppRequests | summarize count() by Name, ResultCode")
+    faults = [item["data"]["baseData"] for item in run.items if item["name"].endswith("AppExceptions")]
+
+    assert {"AppRequests", "Name", "ResultCode"} <= set(re.findall(r"`([^`]+)`", _section("server-errors")))
+    assert ("status", "503") in {(row["Name"], row["ResultCode"]) for row in answers}
+    assert "`AppExceptions` of the function `deliver`" in _section("poison-messages")
+    assert any("deliver" in json.dumps(each) for each in faults)
+
+
+def test_runbook_names_for_each_alert_what_is_tried_here() -> None:
+    tried = {alert for alert, _, _ in LOOKED_AT} | set(TILES_LOOKED_AT) | {"server-errors"}
+
+    assert tried == set(alert_queries())
+    assert all(
+        f"*{tile}" in _section(alert) or f"{tile}*" in _section(alert) for alert, tile in TILES_LOOKED_AT.items()
+    )
+
+
 @pytest.mark.parametrize("name", document_queries())
 def test_query_of_a_document_finds_nothing_on_a_calm_day(calm_workspace: Workspace, name: str) -> None:
     assert not calm_workspace.run(document_queries()[name])
