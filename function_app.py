@@ -4,7 +4,7 @@ import os
 
 import azure.functions as func
 
-from bridge.adapters.queue import DELIVERIES_QUEUE
+from bridge.adapters.azure.queue import DELIVERIES_QUEUE
 from bridge.api.routes import Routes
 from bridge.app import App
 

@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import ParamSpec, TypeVar
 
-from bridge.adapters.memory import MemoryOutbox, MemoryTable
 from bridge.app import Bridge, compose
-from bridge.core.answer import Reply
-from bridge.core.callback import normalise
-from bridge.core.keys import OperationRef, RegistrationRef, due_deliveries, due_operations, operation_partitions
-from bridge.core.operation import Verdict
-from bridge.core.outcome import Outcome, answered
-from bridge.core.registration import Registration
+from bridge.dependencies import real_clock, real_world
+from bridge.domain.callback_url import normalise
+from bridge.domain.operation import Verdict
+from bridge.domain.outcome import Outcome, answered
+from bridge.domain.registration import Registration
+from bridge.domain.upstream import Reply
 from bridge.ports import Courier, Outbox, Table, Upstream
 from bridge.settings import Settings, read_settings
-from bridge.world import real_clock, real_world
+from bridge.storage.keys import OperationRef, RegistrationRef, due_deliveries, due_operations, operation_partitions
+from bridge.testing import MemoryOutbox, MemoryTable
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

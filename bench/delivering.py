@@ -12,9 +12,9 @@ import requests
 from bench.composed import Composed, Instant, composed
 from bench.loopback import Loopback
 from bench.measuring import Figures, Pair, Scale, seconds
-from bridge.core.delivery import Call
-from bridge.core.host_limits import MAX_IN_FLIGHT
-from bridge.deliver import Deliver
+from bridge.domain.delivery import Call
+from bridge.domain.host_limits import MAX_IN_FLIGHT
+from bridge.services.delivery import Deliver
 
 _T = TypeVar("_T")
 

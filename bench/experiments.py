@@ -12,8 +12,8 @@ from bench.optimum import known_laws, plans
 from bench.policies import SOURCE, Fixed, Google, Learned, Planned, Policy
 from bench.simulation import Result, simulate
 from bench.workloads import LOGNORMAL, Load, Workload
-from bridge.core.law import Law
-from bridge.core.schedule import next_age
+from bridge.domain.learnt.durations import Law
+from bridge.domain.learnt.schedule import next_age
 
 INTERVALS = (5.0, 15.0, 30.0, 60.0)
 

@@ -12,11 +12,11 @@ from functools import partial
 from bench.composed import Composed, Instant, Taker, composed
 from bench.measuring import Figures, Pair, Scale, seconds
 from bench.storage import Counted, counted
-from bridge.adapters.memory import MemoryTable
-from bridge.core.keys import operation_partitions
-from bridge.core.registration import State
-from bridge.core.transaction import MAX_WRITES, Insert, Transaction
+from bridge.domain.registration import State
 from bridge.ports import Table
+from bridge.storage.keys import operation_partitions
+from bridge.storage.transaction import MAX_WRITES, Insert, Transaction
+from bridge.testing import MemoryTable
 from local.azurite import Azurite
 
 #: What waits far from being due is due so much later.

@@ -18,7 +18,7 @@ from itertools import count
 from pathlib import Path
 from typing import Self
 
-from bridge.core.delivery import Call
+from bridge.domain.delivery import Call
 
 _HOST_JSON = Path(__file__).parent.parent / "host.json"
 

@@ -23,12 +23,12 @@ from bench.composed import Composed, Instant, composed
 from bench.loopback import Loopback
 from bench.measuring import Figures, Scale
 from bench.started import environment
-from bridge.adapters.clients import TABLE
-from bridge.adapters.queue import DELIVERIES_QUEUE
-from bridge.adapters.tables import AzureTable
-from bridge.core.delivery import Call
-from bridge.core.keys import operation_partitions
-from bridge.core.wire import write_call
+from bridge.adapters.azure.clients import TABLE
+from bridge.adapters.azure.queue import DELIVERIES_QUEUE
+from bridge.adapters.azure.table import AzureTable
+from bridge.domain.delivery import Call
+from bridge.storage.keys import operation_partitions
+from bridge.storage.queue_message import write_call
 from local.azurite import Azurite
 from local.host.process import HostProcess
 

@@ -19,18 +19,18 @@ from bench.host_places import Places, Queue
 from bench.loopback import Loopback
 from bench.measuring import Figures
 from bench.report import Goal
-from bridge.adapters.courier import HttpCourier
-from bridge.adapters.egress import Guard
-from bridge.adapters.memory import MemoryTable
+from bridge.adapters.net.guard import Guard
+from bridge.adapters.webhook_sender import HttpCourier
 from bridge.app import App
-from bridge.core.delivery import Call
-from bridge.core.errors import Misconfigured
-from bridge.core.keys import due_at, due_deliveries, operation_partitions
-from bridge.core.outcome import Delivered, Outcome
-from bridge.core.transaction import Row, Transaction
-from bridge.core.wire import write_call
+from bridge.dependencies import real_clock
+from bridge.domain.delivery import Call
+from bridge.domain.errors import Misconfigured
+from bridge.domain.outcome import Delivered, Outcome
 from bridge.ports import Table
-from bridge.world import real_clock
+from bridge.storage.keys import due_at, due_deliveries, operation_partitions
+from bridge.storage.queue_message import write_call
+from bridge.storage.transaction import Row, Transaction
+from bridge.testing import MemoryTable
 
 #: Seconds of one call to storage.
 _STORAGE = 0.005

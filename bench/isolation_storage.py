@@ -22,16 +22,16 @@ from bench.fault_proxy import BUSY, SILENCE, XML, Fault, FaultProxy, always, fau
 from bench.measuring import Figures
 from bench.report import Goal
 from bench.started import environment
-from bridge.adapters.clients import TABLE, queue_client
-from bridge.adapters.queue import DELIVERIES_QUEUE, AzureOutbox
-from bridge.adapters.storage_calls import storage_guard
-from bridge.adapters.tables import AzureTable
-from bridge.core.delivery import Call
-from bridge.core.errors import BridgeError
-from bridge.core.keys import operation_partitions
-from bridge.core.registration import State
+from bridge.adapters.azure.clients import TABLE, queue_client
+from bridge.adapters.azure.queue import DELIVERIES_QUEUE, AzureOutbox
+from bridge.adapters.azure.storage_calls import storage_guard
+from bridge.adapters.azure.table import AzureTable
+from bridge.domain.delivery import Call
+from bridge.domain.errors import BridgeError
+from bridge.domain.registration import State
 from bridge.ports import Outbox
 from bridge.settings import read_settings
+from bridge.storage.keys import operation_partitions
 from local.azurite import Azurite
 from local.host.process import HostProcess
 

@@ -14,16 +14,16 @@ from functools import partial
 from bench.composed import ENVIRONMENT, InlineExecutor, Taker
 from bench.measuring import Figures
 from bench.report import Goal
-from bridge.adapters.memory import MemoryOutbox, MemoryTable
 from bridge.app import Bridge, compose
-from bridge.core.answer import Reply
-from bridge.core.callback import normalise
-from bridge.core.keys import OperationRef, RegistrationRef
-from bridge.core.operation import Verdict
-from bridge.core.outcome import Outcome, answered
-from bridge.core.registration import Registration
+from bridge.dependencies import real_world
+from bridge.domain.callback_url import normalise
+from bridge.domain.operation import Verdict
+from bridge.domain.outcome import Outcome, answered
+from bridge.domain.registration import Registration
+from bridge.domain.upstream import Reply
 from bridge.settings import Settings, read_settings
-from bridge.world import real_world
+from bridge.storage.keys import OperationRef, RegistrationRef
+from bridge.testing import MemoryOutbox, MemoryTable
 
 _BEGIN = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 _SWEEP = timedelta(seconds=10)

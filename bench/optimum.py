@@ -4,7 +4,7 @@ import numpy as np
 
 from bench.policies import SOURCE
 from bench.workloads import Floats, Integers
-from bridge.core.law import EDGES, Law
+from bridge.domain.learnt.durations import EDGES, Law
 
 #: An operation is born at so many places within a sweep.
 _PHASES = 5

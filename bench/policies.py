@@ -7,9 +7,9 @@ from typing import Protocol
 import numpy as np
 
 from bench.workloads import Floats
-from bridge.core.budget import repriced
-from bridge.core.law import Curve, Law, Lesson
-from bridge.core.schedule import first_price, lost, next_age
+from bridge.domain.learnt.durations import Curve, Law, Lesson
+from bridge.domain.learnt.schedule import first_price, lost, next_age
+from bridge.domain.rate_limit import repriced
 
 #: What an operation may cost where no price is given: the default of BRIDGE_POLLS_PER_OPERATION.
 _POLLS_PER_OPERATION = 12

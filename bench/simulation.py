@@ -8,7 +8,7 @@ import numpy as np
 
 from bench.policies import Operation, Policy, Sold
 from bench.workloads import Floats, Load
-from bridge.core.budget import Budget, fresh, reserve
+from bridge.domain.rate_limit import Budget, fresh, reserve
 
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 

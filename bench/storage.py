@@ -16,9 +16,9 @@ from azure.storage.queue import QueueClient, TextBase64DecodePolicy, TextBase64E
 
 from bench.composed import Composed, Instant, Taker, composed
 from bench.measuring import Figures, Scale
-from bridge.adapters.queue import AzureOutbox
-from bridge.adapters.tables import AzureTable
-from bridge.core.wire import read_call
+from bridge.adapters.azure.queue import AzureOutbox
+from bridge.adapters.azure.table import AzureTable
+from bridge.storage.queue_message import read_call
 from local.azurite import Azurite
 
 #: US dollars for 10,000 calls, as infra/README.md has them.

@@ -13,46 +13,46 @@ from datetime import datetime
 
 import azure.functions as func
 
-from bridge.adapters.storage_calls import request_deadline
-from bridge.api.answers import Health
+from bridge.adapters.azure.storage_calls import request_deadline
+from bridge.api.auth import ByKey, ByToken, Doorman
 from bridge.api.caller import caller_of
 from bridge.api.compression import compressed
-from bridge.api.doorman import ByKey, ByToken, Doorman
+from bridge.api.errors import Problem, contended, internal, misconfigured, refused_by_storage, unavailable, unreadable
 from bridge.api.fields import Terms
 from bridge.api.places import Places
-from bridge.api.problems import Problem, contended, internal, misconfigured, refused_by_storage, unavailable, unreadable
 from bridge.api.query import refuse_parameters
+from bridge.api.responses import Health
 from bridge.api.routes import Routes
-from bridge.claims import Claims
-from bridge.commit import Waits
-from bridge.core.callers import ANYBODY
-from bridge.core.errors import Contended, ForeignRow, Misconfigured, StorageRefused, StorageUnavailable
-from bridge.core.sealing import HeaderSeal
-from bridge.core.wire import read_call
-from bridge.counts import Counts
-from bridge.deliver import Deliver
-from bridge.dispatch import Dispatcher
-from bridge.host_limiter import HostLimiter
+from bridge.dependencies import World, real_pause, real_world
+from bridge.domain.errors import Contended, ForeignRow, Misconfigured, StorageRefused, StorageUnavailable
+from bridge.domain.header_cipher import HeaderSeal
+from bridge.domain.principal import ANYBODY
 from bridge.log import Event, called_by, log
-from bridge.overview import Overview
-from bridge.ping import Ping
-from bridge.recorder import AttemptRecorder
-from bridge.redeliver import Redeliver
-from bridge.register import Register
-from bridge.repair import Repair
+from bridge.services.attempts import Claims
+from bridge.services.bulk_redelivery import Redeliver
+from bridge.services.counts import Counts
+from bridge.services.delivery import Deliver
+from bridge.services.dispatch import Dispatcher
+from bridge.services.host_limiter import HostLimiter
+from bridge.services.owner_quota import WaitingCounter, WaitingLimit
+from bridge.services.ping import Ping
+from bridge.services.queries import Show
+from bridge.services.recorder import AttemptRecorder
+from bridge.services.registrations import Register
+from bridge.services.repair import Repair
+from bridge.services.reports import Overview
+from bridge.services.sweep.due_reader import Reader
+from bridge.services.sweep.duration_store import Laws
+from bridge.services.sweep.enqueueing import Enqueuer, Refill
+from bridge.services.sweep.moving import Mover
+from bridge.services.sweep.poller import Polls
+from bridge.services.sweep.purge import Purges
+from bridge.services.sweep.questions import Questions
+from bridge.services.sweep.shares import MessageShares
+from bridge.services.sweep.sweep import Sweep
 from bridge.settings import AUTH, BY_TOKEN, Settings, read_settings
-from bridge.show import Show
-from bridge.sweep import Sweep
-from bridge.sweeping.enqueueing import Enqueuer, Refill
-from bridge.sweeping.laws import Laws
-from bridge.sweeping.moving import Mover
-from bridge.sweeping.polls import Polls
-from bridge.sweeping.purges import Purges
-from bridge.sweeping.questions import Questions
-from bridge.sweeping.reading import Reader
-from bridge.sweeping.shares import MessageShares
-from bridge.waiting import WaitingCounter, WaitingLimit
-from bridge.world import World, real_pause, real_world
+from bridge.storage.queue_message import read_call
+from bridge.storage.repository import Waits
 
 #: One of the routes.
 Route = Callable[[Routes, func.HttpRequest], func.HttpResponse]

@@ -15,7 +15,7 @@ from enum import StrEnum
 from itertools import accumulate, takewhile
 from types import MappingProxyType
 
-from bridge.core.times import iso
+from bridge.domain.time import iso
 
 _logger = logging.getLogger("bridge")
 _as_json = json.JSONEncoder(ensure_ascii=False).encode

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from bridge.core.source import DEFAULT_SOURCE, Source
+from bridge.domain.source import DEFAULT_SOURCE, Source
 from bridge.setting_kinds import SpeechEndpoint
 
 #: The api-version of each path, unless an entry says another (the public REST reference).

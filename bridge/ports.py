@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Protocol
 
-from bridge.core.answer import NoReply, NoToken, Reply
-from bridge.core.callers import NoKeys, Untrusted
-from bridge.core.delivery import Call
-from bridge.core.keys import OperationRef
-from bridge.core.outcome import Outcome
-from bridge.core.transaction import Row, Transaction
+from bridge.domain.delivery import Call
+from bridge.domain.outcome import Outcome
+from bridge.domain.principal import NoKeys, Untrusted
+from bridge.domain.upstream import NoReply, NoToken, Reply
+from bridge.storage.keys import OperationRef
+from bridge.storage.transaction import Row, Transaction
 
 
 class Table(Protocol):

@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr
 
-from bridge.core.clouds import wrong_speech_endpoint
-from bridge.core.derivation import MIN_KEY_BYTES
-from bridge.core.key_strength import weakness_of
-from bridge.core.networks import Network
+from bridge.domain.clouds import wrong_speech_endpoint
+from bridge.domain.derivation import MIN_KEY_BYTES
+from bridge.domain.key_strength import weakness_of
+from bridge.domain.networks import Network
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d{1,6})([smhd])", re.ASCII)

@@ -10,14 +10,14 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
 
-from bridge.core.callback import CallbackRules
-from bridge.core.callers import Tenant
-from bridge.core.clouds import takes_keys_only
-from bridge.core.errors import Misconfigured
-from bridge.core.operation import MAX_REGISTRATIONS_OF_OWNER
-from bridge.core.sharing import Sharing
-from bridge.core.signing import Keyring
-from bridge.core.source import DEFAULT_SOURCE, Source
+from bridge.domain.callback_url import CallbackRules
+from bridge.domain.clouds import takes_keys_only
+from bridge.domain.errors import Misconfigured
+from bridge.domain.keyring import Keyring
+from bridge.domain.operation import MAX_REGISTRATIONS_OF_OWNER
+from bridge.domain.principal import Tenant
+from bridge.domain.sharing import Sharing
+from bridge.domain.source import DEFAULT_SOURCE, Source
 from bridge.more_sources import EXPLAINED, SourceEntry, ambiguous, read_entries
 from bridge.setting_kinds import (
     MAKE_KEY,

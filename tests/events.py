@@ -13,9 +13,9 @@ from pydantic import TypeAdapter
 
 from bridge.api.description.document import Schemas
 from bridge.api.description.events import ENDED, PINGED
-from bridge.core.keys import OperationRef, RegistrationRef
-from bridge.core.message import Addressee, Format, Message, News, compose, ping
-from bridge.core.operation import Explanation, Verdict
+from bridge.domain.events import Addressee, Format, Message, News, compose, ping
+from bridge.domain.operation import Explanation, Verdict
+from bridge.storage.keys import OperationRef, RegistrationRef
 
 FOLDER = Path(__file__).parent.parent / "docs" / "events"
 

@@ -13,21 +13,21 @@ from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from azure.data.tables import TableClient
 from azure.storage.queue import QueueClient, TextBase64DecodePolicy, TextBase64EncodePolicy
 
-from bridge.adapters.courier import HttpCourier
-from bridge.adapters.egress import Guard, Limits
-from bridge.adapters.queue import AzureOutbox
+from bridge.adapters.azure.queue import AzureOutbox
+from bridge.adapters.azure.table import AzureTable
+from bridge.adapters.net.guard import Guard, Limits
 from bridge.adapters.speech import SpeechService
-from bridge.adapters.tables import AzureTable
-from bridge.core.answer import NoReply, NoToken, Reply
-from bridge.core.callback import CallbackRules
-from bridge.core.delivery import Call
-from bridge.core.errors import BridgeError, CommitUnknown, Conflict, StorageRefused, StorageUnavailable
-from bridge.core.keys import OperationRef, RegistrationRef
-from bridge.core.outcome import Delivered, Failure, Gone, Rejected, Unreachable
-from bridge.core.source import Source
-from bridge.core.transaction import Insert, Transaction
-from bridge.core.wire import read_call, write_call
+from bridge.adapters.webhook_sender import HttpCourier
+from bridge.domain.callback_url import CallbackRules
+from bridge.domain.delivery import Call
+from bridge.domain.errors import BridgeError, CommitUnknown, Conflict, StorageRefused, StorageUnavailable
+from bridge.domain.outcome import Delivered, Failure, Gone, Rejected, Unreachable
+from bridge.domain.source import Source
+from bridge.domain.upstream import NoReply, NoToken, Reply
 from bridge.settings import read_settings
+from bridge.storage.keys import OperationRef, RegistrationRef
+from bridge.storage.queue_message import read_call, write_call
+from bridge.storage.transaction import Insert, Transaction
 from local.answer import Answer
 from local.azurite import Azurite
 from local.receiver import Receiver

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import requests
 
-from bridge.adapters.egress import Limits
+from bridge.adapters.net.guard import Limits
 from bridge.adapters.speech import SpeechService
-from bridge.core.operation import Operation, Verdict
+from bridge.domain.operation import Operation, Verdict
 from local.answer import Answer
 from local.upstream import Upstream
 from tests.support.world import NOON, FakeClock, Stage, stage

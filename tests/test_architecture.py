@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from bridge.core.registration import MOVES, Move, State
+from bridge.domain.registration import MOVES, Move, State
 
 TEXT = (Path(__file__).parent.parent / "ARCHITECTURE.md").read_text()
 DRAWN = re.compile(r"^\s+(\w+) --> (\w+): (.+?)\s*$", re.MULTILINE)

@@ -6,13 +6,13 @@ from datetime import timedelta
 import pytest
 
 from bridge.api.routes import Routes
-from bridge.core.attempt import AttemptRecord
-from bridge.core.keys import KEPT_ATTEMPTS, RegistrationRef
-from bridge.core.outcome import answered
-from bridge.core.registration import RUNS_AN_HOUR, Registration, State
-from bridge.core.retry import ATTEMPTS_PER_RUN
-from bridge.core.rows import for_insert, for_merge
-from bridge.core.transaction import ANY, Delete, Insert, Merge, Transaction
+from bridge.domain.attempt import AttemptRecord
+from bridge.domain.outcome import answered
+from bridge.domain.registration import RUNS_AN_HOUR, Registration, State
+from bridge.domain.retry import ATTEMPTS_PER_RUN
+from bridge.storage.keys import KEPT_ATTEMPTS, RegistrationRef
+from bridge.storage.records import for_insert, for_merge
+from bridge.storage.transaction import ANY, Delete, Insert, Merge, Transaction
 from tests.support.http import Answer, Client
 from tests.support.world import NOON, Stage, stage
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from bridge.adapters.egress import Limits
+from bridge.adapters.net.guard import Limits
 from bridge.adapters.speech import SpeechService
-from bridge.core.operation import Verdict
-from bridge.core.registration import State
+from bridge.domain.operation import Verdict
+from bridge.domain.registration import State
 from local.answer import Answer
 from local.upstream import Upstream
 from tests.support.world import NOON, FakeClock, stage

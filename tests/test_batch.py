@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.adapters.batch import Reply, read_batch, write_batch
-from bridge.core.transaction import ANY, Delete, Insert, Merge, Transaction, Upsert, Value, Write
+from bridge.adapters.azure.table_batch import Reply, read_batch, write_batch
+from bridge.storage.transaction import ANY, Delete, Insert, Merge, Transaction, Upsert, Value, Write
 
 TABLE = "https://account.table.core.windows.net/bridge"
 #: As the service answers, from the examples of its REST reference, with the ETags of this century.

@@ -5,11 +5,11 @@ import json
 import pytest
 
 from bridge.api.routes import Routes
-from bridge.core.answer import NoReply, NoToken, Reply
-from bridge.core.errors import StorageUnavailable
-from bridge.core.keys import OperationRef
-from bridge.core.operation import Verdict
-from bridge.core.transaction import ANY, Merge, Row, Transaction
+from bridge.domain.errors import StorageUnavailable
+from bridge.domain.operation import Verdict
+from bridge.domain.upstream import NoReply, NoToken, Reply
+from bridge.storage.keys import OperationRef
+from bridge.storage.transaction import ANY, Merge, Row, Transaction
 from tests.support.flaky import flaky
 from tests.support.http import Client
 from tests.support.world import Stage, stage

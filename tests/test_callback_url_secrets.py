@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from bridge.api.routes import Routes
-from bridge.core.index import IndexEntry
-from bridge.core.keys import RegistrationRef
-from bridge.core.operation import Operation
-from bridge.core.registration import Registration, State
-from bridge.core.rows import for_insert
-from bridge.core.steps.parts import purge_due
-from bridge.core.transaction import ANY, Insert, Merge, Transaction
-from bridge.core.wire import write_call
+from bridge.domain.operation import Operation
+from bridge.domain.registration import Registration, State
+from bridge.storage.index import IndexEntry
+from bridge.storage.keys import RegistrationRef
+from bridge.storage.queue_message import write_call
+from bridge.storage.records import for_insert
+from bridge.storage.transaction import ANY, Insert, Merge, Transaction
+from bridge.storage.writes.common import purge_due
 from tests.support.http import Answer, Client
 from tests.support.tenant import ANN, BOB, ROOT, KeyServer, guarded_by, key_server
 from tests.support.world import SIGNING_KEY, Stage, new_signing_key, stage

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from bridge.api.routes import Routes
-from bridge.core.budget import Budget, clamped, deny, fresh, reserve, throttle
-from bridge.core.delivery import CLOCK_SKEW
-from bridge.core.transaction import ANY, Merge, Transaction
+from bridge.domain.delivery import CLOCK_SKEW
+from bridge.domain.rate_limit import Budget, clamped, deny, fresh, reserve, throttle
+from bridge.storage.transaction import ANY, Merge, Transaction
 from tests.support.http import Client
 from tests.support.log_lines import lines_of
 from tests.support.world import NOON, FakeClock, Stage, stage

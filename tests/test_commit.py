@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from bridge.commit import Waits, transact
-from bridge.core.errors import CommitUnknown, Conflict, ConflictKind, Contended
+from bridge.domain.errors import CommitUnknown, Conflict, ConflictKind, Contended
+from bridge.storage.repository import Waits, transact
 
 STALE = Conflict(ConflictKind.STALE, 0)
 SILENCE = CommitUnknown("no reply")

@@ -9,10 +9,10 @@ import pytest
 from azure.core.pipeline import PipelineRequest
 from azure.data.tables import TableClient
 
-from bridge.adapters.memory import MemoryTable
-from bridge.adapters.tables import AzureTable
-from bridge.core.transaction import Transaction
-from bridge.redeliver import Order
+from bridge.adapters.azure.table import AzureTable
+from bridge.services.bulk_redelivery import Order
+from bridge.storage.transaction import Transaction
+from bridge.testing import MemoryTable
 from local.azurite import Azurite
 from tests.support.world import NOON, Stage, stage
 

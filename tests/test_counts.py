@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from bridge.adapters.memory import MemoryTable
-from bridge.core.errors import StorageUnavailable
-from bridge.core.index import IndexEntry
-from bridge.core.keys import PARTITION_COUNT, RegistrationRef
-from bridge.core.registration import State
-from bridge.core.rows import for_insert
-from bridge.core.transaction import Insert, Row, Transaction
-from bridge.counts import COUNTED, KEPT_FOR, Counts
+from bridge.domain.errors import StorageUnavailable
+from bridge.domain.registration import State
+from bridge.services.counts import COUNTED, KEPT_FOR, Counts
+from bridge.storage.index import IndexEntry
+from bridge.storage.keys import PARTITION_COUNT, RegistrationRef
+from bridge.storage.records import for_insert
+from bridge.storage.transaction import Insert, Row, Transaction
+from bridge.testing import MemoryTable
 from tests.support.world import FakeClock, InlineExecutor, Stage, stage
 
 A_COUNT = PARTITION_COUNT * len(State)

@@ -9,15 +9,15 @@ from itertools import pairwise
 import pytest
 from standardwebhooks import Webhook
 
-from bridge.core.delivery import LEASE, Call
-from bridge.core.errors import CommitUnknown, StorageUnavailable
-from bridge.core.keys import RegistrationRef
-from bridge.core.message import subscriber_of
-from bridge.core.outcome import Failure, Unreachable, answered
-from bridge.core.registration import State
-from bridge.core.retry import ATTEMPTS_PER_RUN, SCHEDULE
-from bridge.core.transaction import ANY, Delete, Merge, Transaction
-from bridge.show import Shown
+from bridge.domain.delivery import LEASE, Call
+from bridge.domain.errors import CommitUnknown, StorageUnavailable
+from bridge.domain.events import subscriber_of
+from bridge.domain.outcome import Failure, Unreachable, answered
+from bridge.domain.registration import State
+from bridge.domain.retry import ATTEMPTS_PER_RUN, SCHEDULE
+from bridge.services.queries import Shown
+from bridge.storage.keys import RegistrationRef
+from bridge.storage.transaction import ANY, Delete, Merge, Transaction
 from tests.support.flaky import flaky
 from tests.support.world import NOON, Stage
 

@@ -8,12 +8,12 @@ from datetime import timedelta
 import pytest
 
 from bridge.api.routes import Routes
-from bridge.core.delivery import Call
-from bridge.core.errors import StorageRefused, StorageUnavailable
-from bridge.core.registration import State
-from bridge.core.transaction import Delete, Insert, Merge, Transaction
+from bridge.domain.delivery import Call
+from bridge.domain.errors import StorageRefused, StorageUnavailable
+from bridge.domain.registration import State
 from bridge.log import Event
 from bridge.ports import Table
+from bridge.storage.transaction import Delete, Insert, Merge, Transaction
 from tests.support.flaky import Flaky
 from tests.support.http import Client
 from tests.support.log_lines import lines_of

@@ -8,9 +8,9 @@ from cloudevents.conversion import to_json
 from cloudevents.http import from_http
 from jsonschema import Draft202012Validator, ValidationError
 
-from bridge.core.message import Format, Message
-from bridge.core.operation import Verdict
-from bridge.core.registration import State
+from bridge.domain.events import Format, Message
+from bridge.domain.operation import Verdict
+from bridge.domain.registration import State
 from tests.events import FOLDER, message, samples, schema
 from tests.support.description import strict
 from tests.support.http import Client

@@ -16,12 +16,12 @@ import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from bridge.adapters.exporting import telemetry
+from bridge.adapters.telemetry.exporters import telemetry
 from bridge.app import App
-from bridge.core.errors import Misconfigured
+from bridge.dependencies import real_world
+from bridge.domain.errors import Misconfigured
 from bridge.settings import read_settings
 from bridge.telemetry import Metric, Step
-from bridge.world import real_world
 from tests.support.http import Client
 from tests.support.world import ENVIRONMENT
 
@@ -35,7 +35,7 @@ from contextlib import suppress
 import requests
 from urllib3 import PoolManager
 from urllib3.exceptions import HTTPError
-from bridge.adapters.exporting import telemetry
+from bridge.adapters.telemetry.exporters import telemetry
 from bridge.settings import read_settings
 from bridge.telemetry import Metric, Step
 made = telemetry(read_settings(dict(os.environ)))
@@ -188,7 +188,7 @@ def test_azure_without_a_connection_string_is_misconfigured(monkeypatch: pytest.
 )
 def test_what_is_chosen_and_not_installed_is_said(kind: str, missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what to install; the app answers 503 and loses nothing, as with any other setting."""
-    for name in ("bridge.adapters.exporting", "bridge.adapters.telemetry"):
+    for name in ("bridge.adapters.telemetry.exporters", "bridge.adapters.telemetry.opentelemetry"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, missing, None)
 

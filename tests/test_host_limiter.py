@@ -6,8 +6,8 @@ from itertools import count
 
 import pytest
 
-from bridge.core.delivery import ATTEMPT, Call
-from bridge.core.host_limits import (
+from bridge.domain.delivery import ATTEMPT, Call
+from bridge.domain.host_limits import (
     CLASS_PLACES,
     FAILURES_TO_OPEN,
     FIRST_OPEN,
@@ -16,10 +16,9 @@ from bridge.core.host_limits import (
     PLACES,
     HostClass,
 )
-from bridge.core.host_places import HostPermit, Work
-from bridge.core.keys import OperationRef, RegistrationRef
-from bridge.core.outcome import Failure, Outcome, Unreachable, answered
-from bridge.host_limiter import (
+from bridge.domain.host_places import HostPermit, Work
+from bridge.domain.outcome import Failure, Outcome, Unreachable, answered
+from bridge.services.host_limiter import (
     LONGEST_DEFERRAL,
     MAX_WAIT,
     SHORTEST_DEFERRAL,
@@ -29,7 +28,8 @@ from bridge.host_limiter import (
     WAITING_PER_HOST,
     HostLimiter,
 )
-from bridge.host_memory import REMEMBERED_HOSTS
+from bridge.services.host_memory import REMEMBERED_HOSTS
+from bridge.storage.keys import OperationRef, RegistrationRef
 from tests.support.world import NOON, FakeClock
 
 HOST = "https://receiver.example.com"

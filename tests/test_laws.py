@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from bridge.api.routes import Routes
-from bridge.core.answer import NoReply, Reply
-from bridge.core.keys import SOURCES_PARTITION, law_key
-from bridge.core.law import EDGES, Law
-from bridge.core.rows import decode
-from bridge.core.transaction import ANY, Merge, Transaction
-from bridge.sweeping.laws import MAX_GROUPS
+from bridge.domain.learnt.durations import EDGES, Law
+from bridge.domain.upstream import NoReply, Reply
+from bridge.services.sweep.duration_store import MAX_GROUPS
+from bridge.storage.keys import SOURCES_PARTITION, law_key
+from bridge.storage.records import decode
+from bridge.storage.transaction import ANY, Merge, Transaction
 from tests.support.flaky import flaky
 from tests.support.http import Client
 from tests.support.world import Stage, stage

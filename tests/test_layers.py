@@ -28,100 +28,112 @@ ALLOWED = {
     "bridge.pool": {"bridge.log"},
     "bridge.ports": {"bridge.core"},
     "bridge.telemetry": set(),
-    "bridge.commit": {"bridge.core", "bridge.ports", "bridge.log"},
-    "bridge.dispatch": {"bridge.core", "bridge.ports", "bridge.log", "bridge.commit"},
-    "bridge.repair": {"bridge.core", "bridge.ports", "bridge.log", "bridge.commit"},
-    "bridge.waiting": {"bridge.core", "bridge.ports", "bridge.log", "bridge.pool"},
-    "bridge.counts": {"bridge.core", "bridge.ports", "bridge.pool"},
+    "bridge.storage.repository": {"bridge.core", "bridge.ports", "bridge.log"},
+    "bridge.services.dispatch": {"bridge.core", "bridge.ports", "bridge.log", "bridge.storage.repository"},
+    "bridge.services.repair": {"bridge.core", "bridge.ports", "bridge.log", "bridge.storage.repository"},
+    "bridge.services.owner_quota": {"bridge.core", "bridge.ports", "bridge.log", "bridge.pool"},
+    "bridge.services.counts": {"bridge.core", "bridge.ports", "bridge.pool"},
     "bridge.sweeping": {
-        "bridge.dispatch",
+        "bridge.services.dispatch",
         "bridge.sweeping",
         "bridge.core",
         "bridge.ports",
         "bridge.telemetry",
         "bridge.log",
         "bridge.pool",
-        "bridge.commit",
+        "bridge.storage.repository",
     },
-    "bridge.register": {
-        "bridge.dispatch",
+    "bridge.services.registrations": {
+        "bridge.services.dispatch",
         "bridge.core",
         "bridge.ports",
         "bridge.telemetry",
         "bridge.log",
-        "bridge.commit",
-        "bridge.repair",
-        "bridge.waiting",
+        "bridge.storage.repository",
+        "bridge.services.repair",
+        "bridge.services.owner_quota",
     },
-    "bridge.ping": {"bridge.core", "bridge.ports", "bridge.log", "bridge.commit"},
-    "bridge.redeliver": {
+    "bridge.services.ping": {"bridge.core", "bridge.ports", "bridge.log", "bridge.storage.repository"},
+    "bridge.services.bulk_redelivery": {
         "bridge.core",
         "bridge.ports",
         "bridge.log",
         "bridge.pool",
-        "bridge.commit",
-        "bridge.show",
+        "bridge.storage.repository",
+        "bridge.services.queries",
     },
-    "bridge.host_memory": {"bridge.core"},
-    "bridge.waiting_calls": {"bridge.core"},
-    "bridge.host_limiter": {"bridge.core", "bridge.host_memory", "bridge.waiting_calls"},
-    "bridge.recorder": {"bridge.core", "bridge.ports", "bridge.log", "bridge.commit", "bridge.repair"},
-    "bridge.claims": {
+    "bridge.services.host_memory": {"bridge.core"},
+    "bridge.services.waiting_calls": {"bridge.core"},
+    "bridge.services.host_limiter": {"bridge.core", "bridge.services.host_memory", "bridge.services.waiting_calls"},
+    "bridge.services.recorder": {
         "bridge.core",
         "bridge.ports",
         "bridge.log",
-        "bridge.commit",
-        "bridge.recorder",
-        "bridge.repair",
+        "bridge.storage.repository",
+        "bridge.services.repair",
     },
-    "bridge.deliver": {
+    "bridge.services.attempts": {
+        "bridge.core",
+        "bridge.ports",
+        "bridge.log",
+        "bridge.storage.repository",
+        "bridge.services.recorder",
+        "bridge.services.repair",
+    },
+    "bridge.services.delivery": {
         "bridge.core",
         "bridge.ports",
         "bridge.telemetry",
         "bridge.log",
-        "bridge.claims",
-        "bridge.dispatch",
-        "bridge.host_limiter",
-        "bridge.recorder",
+        "bridge.services.attempts",
+        "bridge.services.dispatch",
+        "bridge.services.host_limiter",
+        "bridge.services.recorder",
     },
-    "bridge.sweep": {
-        "bridge.dispatch",
-        "bridge.repair",
+    "bridge.services.sweep.sweep": {
+        "bridge.services.dispatch",
+        "bridge.services.repair",
         "bridge.core",
         "bridge.ports",
         "bridge.telemetry",
         "bridge.log",
         "bridge.pool",
-        "bridge.commit",
+        "bridge.storage.repository",
         "bridge.sweeping",
-        "bridge.waiting",
+        "bridge.services.owner_quota",
     },
-    "bridge.show": {
+    "bridge.services.queries": {
         "bridge.core",
-        "bridge.counts",
+        "bridge.services.counts",
         "bridge.ports",
         "bridge.log",
         "bridge.pool",
-        "bridge.repair",
-        "bridge.dispatch",
+        "bridge.services.repair",
+        "bridge.services.dispatch",
         "bridge.sweeping",
     },
-    "bridge.overview": {"bridge.core", "bridge.ports", "bridge.pool", "bridge.show", "bridge.sweeping"},
+    "bridge.services.reports": {
+        "bridge.core",
+        "bridge.ports",
+        "bridge.pool",
+        "bridge.services.queries",
+        "bridge.sweeping",
+    },
     "bridge.dashboard": {"bridge.core"},
     "bridge.api": {
         "bridge",
-        "bridge.counts",
-        "bridge.dispatch",
+        "bridge.services.counts",
+        "bridge.services.dispatch",
         "bridge.api",
         "bridge.ports",
         "bridge.core",
         "bridge.dashboard",
         "bridge.log",
-        "bridge.overview",
-        "bridge.ping",
-        "bridge.redeliver",
-        "bridge.register",
-        "bridge.show",
+        "bridge.services.reports",
+        "bridge.services.ping",
+        "bridge.services.bulk_redelivery",
+        "bridge.services.registrations",
+        "bridge.services.queries",
     },
     "bridge.cli": {"bridge.cli", "bridge", "bridge.core", "bridge.adapters", "bridge.settings"},
 }
@@ -141,7 +153,7 @@ def layer(name: str) -> str:
 def test_a_module_imports_only_what_its_layer_may(path: Path) -> None:
     """The composition root alone knows everybody."""
     own = layer(name_of(path))
-    if own in ("bridge", "bridge.app", "bridge.world"):
+    if own in ("bridge", "bridge.app", "bridge.dependencies"):
         return
 
     project = {
@@ -188,7 +200,7 @@ def test_modules_are_short(path: Path) -> None:
 THREAD_CALLS = {"submit", "map", "Thread", "Timer", "ThreadPoolExecutor", "to_thread", "run_in_executor"}
 
 #: Who may do so.
-THREADS = {"bridge.pool", "bridge.world", "bridge.adapters.alarms", "bridge.adapters.resolver"}
+THREADS = {"bridge.pool", "bridge.dependencies", "bridge.adapters.net.alarms", "bridge.adapters.net.resolver"}
 
 
 @pytest.mark.parametrize("path", [*MODULES, ROOT / "function_app.py"], ids=name_of)
@@ -201,7 +213,7 @@ def test_work_reaches_the_threads_of_a_pool_by_one_module_alone(path: Path) -> N
     assert name_of(path) in THREADS or not (methods | classes) & THREAD_CALLS
 
 
-@pytest.mark.parametrize("name", ["bridge.adapters.alarms", "bridge.adapters.resolver"])
+@pytest.mark.parametrize("name", ["bridge.adapters.net.alarms", "bridge.adapters.net.resolver"])
 def test_module_with_a_thread_of_its_own_writes_no_line(name: str) -> None:
     """No invocation owns such a thread."""
     path = ROOT / f"{name.replace('.', '/')}.py"

@@ -6,13 +6,13 @@ from datetime import timedelta
 
 import pytest
 
-from bridge.core.index import IndexEntry
-from bridge.core.keys import RegistrationRef
-from bridge.core.registration import State
-from bridge.core.rows import for_insert
-from bridge.core.transaction import ANY, Insert, Merge, Transaction
-from bridge.redeliver import Order
-from bridge.show import Show
+from bridge.domain.registration import State
+from bridge.services.bulk_redelivery import Order
+from bridge.services.queries import Show
+from bridge.storage.index import IndexEntry
+from bridge.storage.keys import RegistrationRef
+from bridge.storage.records import for_insert
+from bridge.storage.transaction import ANY, Insert, Merge, Transaction
 from tests.support.world import NOON, Stage
 
 ANN, BOB = "ann", "bob"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.app import App
-from bridge.core.errors import Misconfigured
+from bridge.domain.errors import Misconfigured
 from bridge.log import MAX_LINE, Event, Field, _short, called_by, log
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from bridge.core.due import Token
-from bridge.core.keys import RegistrationRef
-from bridge.core.steps.polling import DueMove
 from bridge.log import Event
-from bridge.sweeping.moving import Mover
+from bridge.services.sweep.moving import Mover
+from bridge.storage.due import Token
+from bridge.storage.keys import RegistrationRef
+from bridge.storage.writes.poll import DueMove
 from tests.support.flaky import flaky
 from tests.support.log_lines import lines_of
 from tests.support.world import Stage

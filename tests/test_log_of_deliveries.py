@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from bridge.app import App
-from bridge.core.delivery import LEASE, Call
-from bridge.core.headers import OwnHeaders
-from bridge.core.keys import RegistrationRef
-from bridge.core.outcome import Failure, Outcome, Unreachable, answered
-from bridge.core.retry import ATTEMPTS_PER_RUN
-from bridge.core.transaction import ANY, Merge, Transaction
+from bridge.domain.custom_headers import OwnHeaders
+from bridge.domain.delivery import LEASE, Call
+from bridge.domain.outcome import Failure, Outcome, Unreachable, answered
+from bridge.domain.retry import ATTEMPTS_PER_RUN
 from bridge.log import Event
+from bridge.storage.keys import RegistrationRef
+from bridge.storage.transaction import ANY, Merge, Transaction
 from tests.support.flaky import Flaky, flaky
 from tests.support.log_lines import lines_of
 from tests.support.world import SIGNING_KEY, Stage, new_signing_key

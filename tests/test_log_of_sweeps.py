@@ -10,11 +10,11 @@ from typing import Any, NoReturn
 
 import pytest
 
-from bridge.core.answer import NoReply, NoToken, Reply
-from bridge.core.errors import StorageUnavailable
-from bridge.core.keys import SOURCES_PARTITION, OperationRef, source_key
-from bridge.core.transaction import ANY, Delete, Merge, Transaction
+from bridge.domain.errors import StorageUnavailable
+from bridge.domain.upstream import NoReply, NoToken, Reply
 from bridge.log import Event
+from bridge.storage.keys import SOURCES_PARTITION, OperationRef, source_key
+from bridge.storage.transaction import ANY, Delete, Merge, Transaction
 from tests.support.flaky import flaky
 from tests.support.log_lines import lines_of
 from tests.support.world import FakeUpstream, Stage, stage
@@ -472,7 +472,7 @@ def test_a_bug_at_an_answer_is_one_line_and_the_operation_waits(
 ) -> None:
     """For five minutes: a newer version may know what to do."""
     bridge.register()
-    monkeypatch.setattr("bridge.sweeping.polls.after_poll", lambda *_, **__: fails(None))
+    monkeypatch.setattr("bridge.services.sweep.poller.after_poll", lambda *_, **__: fails(None))
     caplog.clear()
 
     bridge.sweep()

@@ -4,15 +4,15 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import count, islice
 
-from bridge.core.callback import origin_of
-from bridge.core.delivery import Call
-from bridge.core.due import DueDelivery, Token
-from bridge.core.keys import OperationRef, RegistrationRef
-from bridge.core.outcome import Failure, Unreachable
-from bridge.core.registration import State
-from bridge.sweeping.enqueueing import MANY_DUE
-from bridge.sweeping.reading import ROWS_PER_PARTITION
-from bridge.sweeping.shares import MESSAGES_PER_HOST, MORE_FROM, MessageShares, in_turns
+from bridge.domain.callback_url import origin_of
+from bridge.domain.delivery import Call
+from bridge.domain.outcome import Failure, Unreachable
+from bridge.domain.registration import State
+from bridge.services.sweep.due_reader import ROWS_PER_PARTITION
+from bridge.services.sweep.enqueueing import MANY_DUE
+from bridge.services.sweep.shares import MESSAGES_PER_HOST, MORE_FROM, MessageShares, in_turns
+from bridge.storage.due import DueDelivery, Token
+from bridge.storage.keys import OperationRef, RegistrationRef
 from tests.support.world import NOON, Stage
 
 BUSY = "https://busy.example.com/hook"

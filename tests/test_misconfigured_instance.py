@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bridge.app import GIVE_BACK_AFTER, App
-from bridge.core.delivery import safety
-from bridge.core.errors import Misconfigured
+from bridge.domain.delivery import safety
+from bridge.domain.errors import Misconfigured
 
 QUEUES = json.loads((Path(__file__).parent.parent / "host.json").read_text())["extensions"]["queues"]
 VISIBILITY_TIMEOUT = timedelta(seconds=30)

@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.adapters.memory import MemoryTable
-from bridge.core.history import HOURS, by_hour, day_before
-from bridge.core.index import IndexEntry
-from bridge.core.keys import OperationRef, RegistrationRef, law_key
-from bridge.core.law import EDGES, Law
-from bridge.core.operation import Verdict
-from bridge.core.outlook import Outlook
-from bridge.core.registration import Registration, State
-from bridge.core.rows import for_insert
-from bridge.core.transaction import Insert, Row, Transaction
-from bridge.overview import NEWEST, Overview
+from bridge.domain.learnt.durations import EDGES, Law
+from bridge.domain.learnt.plan import Outlook
+from bridge.domain.operation import Verdict
+from bridge.domain.registration import Registration, State
+from bridge.services.history import HOURS, by_hour, day_before
+from bridge.services.reports import NEWEST, Overview
+from bridge.storage.index import IndexEntry
+from bridge.storage.keys import OperationRef, RegistrationRef, law_key
+from bridge.storage.records import for_insert
+from bridge.storage.transaction import Insert, Row, Transaction
+from bridge.testing import MemoryTable
 from tests.support.world import NOON
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)

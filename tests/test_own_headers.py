@@ -9,10 +9,10 @@ import pytest
 from standardwebhooks import Webhook
 
 from bridge.api.routes import Routes
-from bridge.core.keys import RegistrationRef
-from bridge.core.registration import State
-from bridge.core.retry import ATTEMPTS_PER_RUN
-from bridge.core.transaction import Merge, Transaction
+from bridge.domain.registration import State
+from bridge.domain.retry import ATTEMPTS_PER_RUN
+from bridge.storage.keys import RegistrationRef
+from bridge.storage.transaction import Merge, Transaction
 from tests.support.http import Client
 from tests.support.world import SIGNING_KEY, Posted, Stage, new_signing_key
 

@@ -9,15 +9,15 @@ from itertools import islice
 
 import pytest
 
-from bridge.adapters.courier import HttpCourier
-from bridge.adapters.egress import Guard, Limits
+from bridge.adapters.net.guard import Guard, Limits
+from bridge.adapters.webhook_sender import HttpCourier
 from bridge.api.routes import Routes
-from bridge.core.host_limits import FAILURES_TO_OPEN, PLACES
-from bridge.core.outcome import Failure, Outcome, Unreachable
-from bridge.core.registration import Registration, State
-from bridge.core.retry import ATTEMPTS_PER_RUN
+from bridge.domain.host_limits import FAILURES_TO_OPEN, PLACES
+from bridge.domain.outcome import Failure, Outcome, Unreachable
+from bridge.domain.registration import Registration, State
+from bridge.domain.retry import ATTEMPTS_PER_RUN
+from bridge.services.queries import Shown
 from bridge.settings import read_settings
-from bridge.show import Shown
 from tests.support.flaky import flaky
 from tests.support.http import Client
 from tests.support.world import ENVIRONMENT, NOON, FakeClock, Stage, stage

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from bridge.adapters.courier import HttpCourier
-from bridge.adapters.egress import Guard
+from bridge.adapters.net.guard import Guard
+from bridge.adapters.webhook_sender import HttpCourier
 from bridge.api.routes import Routes
-from bridge.core.message import subscriber_of
-from bridge.core.outcome import Failure, Unreachable
-from bridge.core.transaction import ANY, Merge, Transaction
+from bridge.domain.events import subscriber_of
+from bridge.domain.outcome import Failure, Unreachable
+from bridge.storage.transaction import ANY, Merge, Transaction
 from tests.support.flaky import flaky
 from tests.support.http import Answer, Client
 from tests.support.world import FakeClock, Stage, stage

@@ -4,15 +4,15 @@ from datetime import timedelta
 
 import pytest
 
-from bridge.commit import Waits
-from bridge.core.answer import Pending, Terminal
-from bridge.core.due import DuePoll, Token
-from bridge.core.keys import LAW_PREFIX, SOURCES_PARTITION, OperationRef, after
-from bridge.core.operation import Verdict, Watch
-from bridge.core.outlook import lost_by
-from bridge.core.schedule import first_price
-from bridge.sweeping.laws import Laws
-from bridge.sweeping.ranking import Ranking
+from bridge.domain.learnt.plan import lost_by
+from bridge.domain.learnt.schedule import first_price
+from bridge.domain.operation import Verdict, Watch
+from bridge.domain.upstream import Pending, Terminal
+from bridge.services.sweep.duration_store import Laws
+from bridge.services.sweep.priority import Ranking
+from bridge.storage.due import DuePoll, Token
+from bridge.storage.keys import LAW_PREFIX, SOURCES_PARTITION, OperationRef, after
+from bridge.storage.repository import Waits
 from tests.support.world import NOON, Stage
 
 POLLS = 12.0

@@ -10,10 +10,10 @@ import pytest
 
 import function_app
 from bridge.api.description.calls import CALLS
-from bridge.core.host_limits import CLASS_PLACES, PLACES, HostClass
-from bridge.core.networks import REFUSED
-from bridge.core.outcome import Failure
-from bridge.core.retry import SCHEDULE
+from bridge.domain.host_limits import CLASS_PLACES, PLACES, HostClass
+from bridge.domain.networks import REFUSED
+from bridge.domain.outcome import Failure
+from bridge.domain.retry import SCHEDULE
 from bridge.settings import Settings, read_settings
 from tests.support.world import ENVIRONMENT
 

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.api.routes import Routes
-from bridge.core.callback import CallbackRefused, CallbackRules, host_and_port, normalise, normalise_host
-from bridge.core.keys import RegistrationRef
-from bridge.core.registration import State
-from bridge.core.transaction import ANY, Delete, Merge, Transaction
+from bridge.domain.callback_url import CallbackRefused, CallbackRules, host_and_port, normalise, normalise_host
+from bridge.domain.registration import State
 from bridge.log import Event
+from bridge.storage.keys import RegistrationRef
+from bridge.storage.transaction import ANY, Delete, Merge, Transaction
 from tests.support.flaky import flaky
 from tests.support.http import Answer, Client
 from tests.support.log_lines import lines_of

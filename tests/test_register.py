@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from bridge.core.errors import CommitUnknown, Contended, StorageUnavailable
-from bridge.core.operation import Verdict
-from bridge.core.registration import State
-from bridge.register import Accepted, Created, Differs, Existing, NoMessage, NotFound, TooMany
+from bridge.domain.errors import CommitUnknown, Contended, StorageUnavailable
+from bridge.domain.operation import Verdict
+from bridge.domain.registration import State
+from bridge.services.registrations import Accepted, Created, Differs, Existing, NoMessage, NotFound, TooMany
 from tests.support.flaky import flaky
 from tests.support.http import Client
 from tests.support.world import NOON, Stage

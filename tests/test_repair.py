@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 
 from bridge.api.routes import Routes
-from bridge.core.registration import State
-from bridge.core.transaction import ANY, Delete, Insert, Merge, Row, Transaction
+from bridge.domain.registration import State
 from bridge.ports import Table
-from bridge.repair import OPERATIONS_PER_CHECK, OVERDUE, ROWS_PER_CHECK
+from bridge.services.repair import OPERATIONS_PER_CHECK, OVERDUE, ROWS_PER_CHECK
+from bridge.storage.transaction import ANY, Delete, Insert, Merge, Row, Transaction
 from tests.support.flaky import Flaky
 from tests.support.http import Client
 from tests.support.world import Stage, stage

@@ -6,17 +6,17 @@ from datetime import timedelta
 
 import pytest
 
-from bridge.adapters.memory import MemoryTable
 from bridge.api.routes import Routes
-from bridge.core.attempt import AttemptRecord
-from bridge.core.delivery import Call
-from bridge.core.keys import KEPT_ATTEMPTS, RegistrationRef
-from bridge.core.operation import MAX_REGISTRATIONS, Verdict
-from bridge.core.outcome import answered
-from bridge.core.registration import Registration, State
-from bridge.core.rows import for_insert, for_merge
-from bridge.core.transaction import ANY, MAX_WRITES, Insert, Merge, Transaction
-from bridge.register import Accepted, Created, TooMany
+from bridge.domain.attempt import AttemptRecord
+from bridge.domain.delivery import Call
+from bridge.domain.operation import MAX_REGISTRATIONS, Verdict
+from bridge.domain.outcome import answered
+from bridge.domain.registration import Registration, State
+from bridge.services.registrations import Accepted, Created, TooMany
+from bridge.storage.keys import KEPT_ATTEMPTS, RegistrationRef
+from bridge.storage.records import for_insert, for_merge
+from bridge.storage.transaction import ANY, MAX_WRITES, Insert, Merge, Transaction
+from bridge.testing import MemoryTable
 from tests.support.flaky import flaky
 from tests.support.http import Client
 from tests.support.world import NOON, Stage, stage

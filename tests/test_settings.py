@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.adapters.clients import queue_client, table_client
-from bridge.core.errors import Misconfigured
-from bridge.core.sharing import Sharing
+from bridge.adapters.azure.clients import queue_client, table_client
+from bridge.domain.errors import Misconfigured
+from bridge.domain.sharing import Sharing
 from bridge.settings import Settings, read_settings
 from tests.support.world import ENVIRONMENT, new_signing_key
 

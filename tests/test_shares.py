@@ -9,12 +9,12 @@ from datetime import timedelta
 import pytest
 
 from bridge.app import compose
-from bridge.core.answer import NoReply, NoToken, Reply
-from bridge.core.keys import OperationRef, RegistrationRef
-from bridge.core.operation import Verdict
-from bridge.core.registration import State
-from bridge.core.transaction import Insert, Transaction
-from bridge.sweeping import reading
+from bridge.domain.operation import Verdict
+from bridge.domain.registration import State
+from bridge.domain.upstream import NoReply, NoToken, Reply
+from bridge.services.sweep import due_reader
+from bridge.storage.keys import OperationRef, RegistrationRef
+from bridge.storage.transaction import Insert, Transaction
 from tests.support.flaky import flaky
 from tests.support.log_lines import lines_of
 from tests.support.world import Stage, stage
@@ -49,8 +49,8 @@ def sweeps(bridge: Stage, count: int) -> None:
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a page of due rows be small, so that a few rows fill it."""
-    monkeypatch.setattr(reading, "ROWS_PER_PARTITION", 20)
-    monkeypatch.setattr(reading, "_LEAST_ROOM", 5)
+    monkeypatch.setattr(due_reader, "ROWS_PER_PARTITION", 20)
+    monkeypatch.setattr(due_reader, "_LEAST_ROOM", 5)
 
 
 @pytest.mark.usefixtures("small_pages")

@@ -4,13 +4,13 @@ from datetime import timedelta
 
 import pytest
 
-from bridge.commit import Waits
-from bridge.core.answer import Absent, Answer, Denied, Fault, Pending, Refused, Terminal, Throttled
-from bridge.core.budget import Budget
-from bridge.core.keys import SOURCES_PARTITION, source_key
-from bridge.core.operation import Verdict
-from bridge.core.rows import decode
-from bridge.sweeping.sources import SourceRun
+from bridge.domain.operation import Verdict
+from bridge.domain.rate_limit import Budget
+from bridge.domain.upstream import Absent, Answer, Denied, Fault, Pending, Refused, Terminal, Throttled
+from bridge.services.sweep.source_run import SourceRun
+from bridge.storage.keys import SOURCES_PARTITION, source_key
+from bridge.storage.records import decode
+from bridge.storage.repository import Waits
 from bridge.telemetry import OFF
 from tests.support.world import Stage
 

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from bridge.core.answer import Reply
-from bridge.core.errors import Misconfigured
-from bridge.core.keys import OperationRef
+from bridge.domain.errors import Misconfigured
+from bridge.domain.upstream import Reply
 from bridge.settings import read_settings
+from bridge.storage.keys import OperationRef
 from tests.support.http import Client
 from tests.support.world import ENVIRONMENT, stage
 

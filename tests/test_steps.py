@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from bridge.adapters.memory import MemoryTable
-from bridge.core.keys import operation_partitions
-from bridge.core.outcome import Failure, Unreachable
-from bridge.core.registration import State
-from bridge.core.transaction import Delete, Row, Transaction
+from bridge.domain.outcome import Failure, Unreachable
+from bridge.domain.registration import State
 from bridge.ports import Table
+from bridge.storage.keys import operation_partitions
+from bridge.storage.transaction import Delete, Row, Transaction
+from bridge.testing import MemoryTable
 from tests.proof import rows
 from tests.support.world import Stage, stage
 

@@ -10,16 +10,16 @@ import pytest
 from azure.data.tables import TableClient
 from azure.storage.queue import QueueClient
 
-from bridge.adapters.clients import queue_client, table_client
-from bridge.adapters.queue import AzureOutbox
-from bridge.adapters.storage_calls import Breaker, StorageCalls, request_deadline, storage_guard
-from bridge.adapters.tables import AzureTable
-from bridge.core.delivery import Call
-from bridge.core.errors import CommitUnknown, StorageRefused, StorageUnavailable
-from bridge.core.keys import OperationRef, RegistrationRef
-from bridge.core.transaction import Insert, Transaction
+from bridge.adapters.azure.clients import queue_client, table_client
+from bridge.adapters.azure.queue import AzureOutbox
+from bridge.adapters.azure.storage_calls import Breaker, StorageCalls, request_deadline, storage_guard
+from bridge.adapters.azure.table import AzureTable
+from bridge.domain.delivery import Call
+from bridge.domain.errors import CommitUnknown, StorageRefused, StorageUnavailable
 from bridge.ports import Outbox, Table
 from bridge.settings import read_settings
+from bridge.storage.keys import OperationRef, RegistrationRef
+from bridge.storage.transaction import Insert, Transaction
 from tests.support.world import ENVIRONMENT, NOON
 from tests.zoo.receivers import Habit, drips, living, never_reads, says
 

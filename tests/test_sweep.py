@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bridge.core.answer import NoReply, NoToken, Reply
-from bridge.core.errors import Conflict, ConflictKind, StorageUnavailable
-from bridge.core.keys import OperationRef, RegistrationRef, operation_partitions
-from bridge.core.operation import Verdict
-from bridge.core.registration import State
-from bridge.core.transaction import ANY, Delete, Insert, Merge, Transaction
+from bridge.domain.errors import Conflict, ConflictKind, StorageUnavailable
+from bridge.domain.operation import Verdict
+from bridge.domain.registration import State
+from bridge.domain.upstream import NoReply, NoToken, Reply
+from bridge.storage.keys import OperationRef, RegistrationRef, operation_partitions
+from bridge.storage.transaction import ANY, Delete, Insert, Merge, Transaction
 from tests.support.flaky import Flaky, flaky
 from tests.support.world import NOON, Stage
 

@@ -14,15 +14,15 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from bridge.adapters.telemetry import OpenTelemetry
+from bridge.adapters.telemetry.opentelemetry import OpenTelemetry
 from bridge.app import compose
-from bridge.core.answer import Reply
-from bridge.core.errors import StorageUnavailable
-from bridge.core.outcome import Failure, Unreachable
-from bridge.core.wire import read_call, write_call
+from bridge.dependencies import measured
+from bridge.domain.errors import StorageUnavailable
+from bridge.domain.outcome import Failure, Unreachable
+from bridge.domain.upstream import Reply
 from bridge.log import Event
+from bridge.storage.queue_message import read_call, write_call
 from bridge.telemetry import Metric, Step
-from bridge.world import measured
 from tests.support.http import Client
 from tests.support.log_lines import lines_of
 from tests.support.world import Stage, stage

@@ -3,8 +3,8 @@
 import pytest
 
 from bridge.api.routes import Routes
-from bridge.core.keys import RegistrationRef
-from bridge.core.transaction import ANY, Merge, Transaction
+from bridge.storage.keys import RegistrationRef
+from bridge.storage.transaction import ANY, Merge, Transaction
 from tests.support.http import Client
 from tests.support.world import Stage
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bridge import __version__
-from bridge.adapters import transport
+from bridge.adapters.net import transport
 from bridge.api.description.document import document
 from local.settings import REPOSITORY
 from tests.support.modules import name_of

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from bridge.core.keys import OperationRef, RegistrationRef
-from bridge.core.registration import State
-from bridge.core.transaction import Transaction, Upsert
-from bridge.register import Created, Existing, Registered, TooManyWaiting
+from bridge.domain.registration import State
+from bridge.services.registrations import Created, Existing, Registered, TooManyWaiting
 from bridge.settings import read_settings
+from bridge.storage.keys import OperationRef, RegistrationRef
+from bridge.storage.transaction import Transaction, Upsert
 from tests.support.http import Client
 from tests.support.world import ENVIRONMENT, Stage, stage
 

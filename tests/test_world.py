@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from azure.core.credentials import AccessToken, AccessTokenInfo
 
-from bridge.adapters.clients import credential, table_client
-from bridge.adapters.storage_calls import DeadlineTransport
-from bridge.adapters.tables import AzureTable
+from bridge.adapters.azure.clients import credential, table_client
+from bridge.adapters.azure.storage_calls import DeadlineTransport
+from bridge.adapters.azure.table import AzureTable
 from bridge.app import App
-from bridge.core.errors import CommitUnknown
-from bridge.core.keys import OperationRef
-from bridge.core.sealing import NONCE_BYTES
-from bridge.core.transaction import Insert, Transaction
+from bridge.dependencies import World, real_world
+from bridge.domain.errors import CommitUnknown
+from bridge.domain.header_cipher import NONCE_BYTES
 from bridge.settings import Settings, read_settings
-from bridge.world import World, real_world
+from bridge.storage.keys import OperationRef
+from bridge.storage.transaction import Insert, Transaction
 from local.upstream import Upstream
 from tests.support.world import ENVIRONMENT
 
@@ -113,7 +113,7 @@ class Identity:
 def test_a_token_is_asked_for_anew_when_it_has_expired(monkeypatch: pytest.MonkeyPatch) -> None:
     """For Speech, in the scope that a service principal needs."""
     identity, heard = Identity(), list[str]()
-    monkeypatch.setattr("bridge.adapters.clients.credential", lambda *_: identity)
+    monkeypatch.setattr("bridge.adapters.azure.clients.credential", lambda *_: identity)
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:
@@ -140,8 +140,8 @@ def test_a_token_is_asked_for_anew_when_it_has_expired(monkeypatch: pytest.Monke
 def test_the_scope_of_a_token_is_that_of_the_endpoints_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each source may be in another one."""
     asked: list[str] = []
-    monkeypatch.setattr("bridge.adapters.clients.credential", lambda *_: Identity())
-    monkeypatch.setattr("bridge.adapters.clients.get_bearer_token_provider", lambda _, scope: asked.append(scope))
+    monkeypatch.setattr("bridge.adapters.azure.clients.credential", lambda *_: Identity())
+    monkeypatch.setattr("bridge.adapters.azure.clients.get_bearer_token_provider", lambda _, scope: asked.append(scope))
     endpoints = {"a": "https://n.cognitiveservices.azure.us", "b": "https://n.cognitiveservices.azure.cn"}
     sources = [{"name": name, "endpoint": at, "path": "avatar"} for name, at in endpoints.items()]
     made = settings(
@@ -184,7 +184,7 @@ def test_a_commit_is_sent_once_by_the_client_that_is_deployed() -> None:
 def test_no_identity_waits_for_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
     """An endpoint of identities can hang as well."""
     given: dict[str, Any] = {}
-    monkeypatch.setattr("bridge.adapters.clients.DefaultAzureCredential", given.update)
+    monkeypatch.setattr("bridge.adapters.azure.clients.DefaultAzureCredential", given.update)
 
     credential(settings())
 

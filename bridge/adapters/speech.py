@@ -1,17 +1,17 @@
-"""Asks the Speech service: one GET, read as it comes. What the answer means is decided in `bridge/core/answer.py`."""
+"""Asks the Speech service: one GET, read as it comes. What the answer means is decided in `bridge/domain/upstream.py`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlencode
 
 from azure.core.exceptions import AzureError
 
-from bridge.adapters.egress import ANYWHERE, Guard, Limits
-from bridge.adapters.failures import failure_of
-from bridge.adapters.transport import GuardedClient
-from bridge.core.answer import NoReply, NoToken, Reply
-from bridge.core.keys import OperationRef
-from bridge.core.outcome import Failure
-from bridge.core.source import Source
+from bridge.adapters.net.failures import failure_of
+from bridge.adapters.net.guard import ANYWHERE, Guard, Limits
+from bridge.adapters.net.transport import GuardedClient
+from bridge.domain.outcome import Failure
+from bridge.domain.source import Source
+from bridge.domain.upstream import NoReply, NoToken, Reply
+from bridge.storage.keys import OperationRef
 
 #: A longer body is cut here: nothing that the API answers comes near it.
 _MAX_BODY = 65_536

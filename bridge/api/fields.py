@@ -8,11 +8,11 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
 
-from bridge.core.callback import MAX_URL_LENGTH, CallbackRefused, CallbackRules, normalise
-from bridge.core.headers import MAX_HEADER_BYTES, MAX_HEADERS, NAME, RESERVED, RESERVED_PREFIXES, VALUE
-from bridge.core.json_values import size_in_utf8
-from bridge.core.keys import GROUP, OPERATION_ID, SOURCE_NAME, OperationRef
-from bridge.core.source import Source
+from bridge.domain.callback_url import MAX_URL_LENGTH, CallbackRefused, CallbackRules, normalise
+from bridge.domain.custom_headers import MAX_HEADER_BYTES, MAX_HEADERS, NAME, RESERVED, RESERVED_PREFIXES, VALUE
+from bridge.domain.json_values import size_in_utf8
+from bridge.domain.source import Source
+from bridge.storage.keys import GROUP, OPERATION_ID, SOURCE_NAME, OperationRef
 
 #: The client's own data is at most this long, as compact JSON in UTF-8.
 MAX_METADATA_BYTES = 4_096

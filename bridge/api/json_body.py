@@ -8,7 +8,7 @@ import azure.functions as func
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from bridge.api.problems import Detail, Problem
+from bridge.api.errors import Detail, Problem
 
 #: A larger body is refused.
 MAX_BODY_BYTES = 65_536

@@ -7,14 +7,14 @@ import azure.functions as func
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
+from bridge.api.errors import invalid
 from bridge.api.fields import CallbackUrl, Terms
 from bridge.api.json_body import details_of, read_object
-from bridge.api.problems import invalid
 from bridge.api.query import CursorText, read_cursor
-from bridge.core.callback import MAX_URL_LENGTH, CallbackRefused, normalise_host
-from bridge.core.cursor import CursorCipher
-from bridge.core.message import Format
-from bridge.redeliver import Order
+from bridge.domain.callback_url import MAX_URL_LENGTH, CallbackRefused, normalise_host
+from bridge.domain.events import Format
+from bridge.services.bulk_redelivery import Order
+from bridge.storage.cursor import CursorCipher
 
 #: A redelivery of many begins at most this many at once.
 MAX_REDELIVERIES = 500

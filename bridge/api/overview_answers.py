@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 from typing_extensions import TypedDict  # pydantic reads the one of `typing` from Python 3.12 on
 
-from bridge.api.answers import Moment, Share
+from bridge.api.responses import Moment, Share
 
 
 class Delays(TypedDict):

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bridge.api.problems import too_busy
+from bridge.api.errors import too_busy
 
 #: So many run at once, and so many more may wait for a place, each for this many seconds.
 RUNNING, WAITING, PATIENCE = 2, 8, 2.0

@@ -7,13 +7,9 @@ from urllib.parse import urlencode
 
 import azure.functions as func
 
-from bridge.api import answers, views
-from bridge.api.answers import Registered, SigningSecret
-from bridge.api.body import read_registration
+from bridge.api import responses, views
 from bridge.api.caching import cacheable, uncached, web_page
-from bridge.api.fields import Terms
-from bridge.api.orders import read_order, read_ping, redelivery_filter
-from bridge.api.problems import (
+from bridge.api.errors import (
     Problem,
     for_admins,
     not_found,
@@ -24,6 +20,8 @@ from bridge.api.problems import (
     too_many_runs,
     too_many_waiting,
 )
+from bridge.api.fields import Terms
+from bridge.api.orders import read_order, read_ping, redelivery_filter
 from bridge.api.query import (
     ListQuery,
     read_callback_url,
@@ -32,22 +30,20 @@ from bridge.api.query import (
     read_source,
     refuse_parameters,
 )
-from bridge.core.callback import host_and_port, origin_of, without_query
-from bridge.core.callers import Caller
-from bridge.core.cursor import CursorCipher
-from bridge.core.family import Family, as_seen_by_all
-from bridge.core.index import IndexEntry
-from bridge.core.keys import OPERATION_ID, OperationRef, RegistrationRef
-from bridge.core.message import subscriber_of
-from bridge.core.registration import State
-from bridge.core.sealing import HeaderSeal
-from bridge.core.signing import Keyring
-from bridge.core.times import Clock
+from bridge.api.requests import read_registration
+from bridge.api.responses import Registered, SigningSecret
+from bridge.domain.callback_url import host_and_port, origin_of, without_query
+from bridge.domain.events import subscriber_of
+from bridge.domain.header_cipher import HeaderSeal
+from bridge.domain.keyring import Keyring
+from bridge.domain.principal import Caller
+from bridge.domain.registration import State
+from bridge.domain.time import Clock
 from bridge.log import Event, log
-from bridge.overview import Overview
-from bridge.ping import Ping, Pinged, TooSoon
-from bridge.redeliver import Redeliver
-from bridge.register import (
+from bridge.services.bulk_redelivery import Redeliver
+from bridge.services.ping import Ping, Pinged, TooSoon
+from bridge.services.queries import Show, Shown
+from bridge.services.registrations import (
     Accepted,
     Created,
     Differs,
@@ -61,7 +57,11 @@ from bridge.register import (
     TooManyWaiting,
     Unreadable,
 )
-from bridge.show import Show, Shown
+from bridge.services.reports import Overview
+from bridge.storage.aggregate import Family, as_seen_by_all
+from bridge.storage.cursor import CursorCipher
+from bridge.storage.index import IndexEntry
+from bridge.storage.keys import OPERATION_ID, OperationRef, RegistrationRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,7 +293,7 @@ class Routes:
         url = body["callbackUrl"]
         return uncached(body, status=status, is_secret=url != without_query(url))
 
-    def _view(self, shown: Shown) -> answers.Registration:
+    def _view(self, shown: Shown) -> responses.Registration:
         """Show a registration; its owner alone sees the query of its callback URL, as long as that can be read."""
         is_owner = shown.registration.owner == self.caller.owner
         url = HeaderSeal(self.keyring).url(shown.registration) if is_owner else None

@@ -5,33 +5,33 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypedDict
 
-from bridge.api import answers, overview_answers
-from bridge.core.attempt import AttemptRecord
-from bridge.core.budget import Budget
-from bridge.core.callback import without_query
-from bridge.core.family import Family, as_seen_by
-from bridge.core.hints import QUEUE, of_denial, of_poll
-from bridge.core.history import Hour
-from bridge.core.index import IndexEntry
-from bridge.core.keys import due_at, law_key
-from bridge.core.law import EDGES, Curve, Law
-from bridge.core.message import subscriber_of
-from bridge.core.operation import Operation
-from bridge.core.outcome import KEPT_ANSWER, Unreachable
-from bridge.core.registration import Registration
-from bridge.core.signing import PublicKey
-from bridge.core.source import Source
-from bridge.core.text import clipped
-from bridge.core.times import iso, iso_or_none
-from bridge.counts import COUNTED
-from bridge.dispatch import QueueProblem
-from bridge.overview import Day, Expected
-from bridge.ping import Pinged
-from bridge.redeliver import Started
-from bridge.show import Shown, Status
+from bridge.api import overview_answers, responses
+from bridge.diagnostics import QUEUE, of_denial, of_poll
+from bridge.domain.attempt import AttemptRecord
+from bridge.domain.callback_url import without_query
+from bridge.domain.events import subscriber_of
+from bridge.domain.keyring import PublicKey
+from bridge.domain.learnt.durations import EDGES, Curve, Law
+from bridge.domain.operation import Operation
+from bridge.domain.outcome import KEPT_ANSWER, Unreachable
+from bridge.domain.rate_limit import Budget
+from bridge.domain.registration import Registration
+from bridge.domain.source import Source
+from bridge.domain.text import clipped
+from bridge.domain.time import iso, iso_or_none
+from bridge.services.bulk_redelivery import Started
+from bridge.services.counts import COUNTED
+from bridge.services.dispatch import QueueProblem
+from bridge.services.history import Hour
+from bridge.services.ping import Pinged
+from bridge.services.queries import Shown, Status
+from bridge.services.reports import Day, Expected
+from bridge.storage.aggregate import Family, as_seen_by
+from bridge.storage.index import IndexEntry
+from bridge.storage.keys import due_at, law_key
 
 
-def registration(shown: Shown, now: datetime, url: str | None) -> answers.Registration:
+def registration(shown: Shown, now: datetime, url: str | None) -> responses.Registration:
     """Show a registration with its operation and its attempts; `url` is its whole callback URL, for its owner alone."""
     known = _registration(shown.registration)
     return {
@@ -43,7 +43,7 @@ def registration(shown: Shown, now: datetime, url: str | None) -> answers.Regist
     }
 
 
-def entry(each: IndexEntry) -> answers.Entry:
+def entry(each: IndexEntry) -> responses.Entry:
     """Show a registration as a list does: what the index carries."""
     ref = each.ref.operation
     return {
@@ -63,12 +63,12 @@ def entry(each: IndexEntry) -> answers.Entry:
     }
 
 
-def page(entries: Iterable[IndexEntry], next_link: str | None) -> answers.Page:
+def page(entries: Iterable[IndexEntry], next_link: str | None) -> responses.Page:
     """Show part of a list."""
     return {"value": [entry(each) for each in entries], "nextLink": next_link}
 
 
-def operation(known: Operation) -> answers.Operation:
+def operation(known: Operation) -> responses.Operation:
     """Show what is known of an operation."""
     return {
         "id": known.ref.id,
@@ -84,7 +84,7 @@ def operation(known: Operation) -> answers.Operation:
     }
 
 
-def family(known: Family) -> answers.OperationWithRegistrations:
+def family(known: Family) -> responses.OperationWithRegistrations:
     """Show an operation with its registrations."""
     registrations = sorted(known.registrations.values(), key=lambda each: each.record.life)
     return {
@@ -93,7 +93,7 @@ def family(known: Family) -> answers.OperationWithRegistrations:
     }
 
 
-def attempt(made: AttemptRecord, now: datetime) -> answers.Attempt:
+def attempt(made: AttemptRecord, now: datetime) -> responses.Attempt:
     """Show one attempt."""
     return {
         "number": made.number,
@@ -108,7 +108,7 @@ def attempt(made: AttemptRecord, now: datetime) -> answers.Attempt:
     }
 
 
-def status(seen: Status, sources: Sequence[Source]) -> answers.Status:
+def status(seen: Status, sources: Sequence[Source]) -> responses.Status:
     """Show how the bridge is."""
     return {
         "lastSweepAt": iso_or_none(seen.last_sweep_at),
@@ -125,7 +125,7 @@ def status(seen: Status, sources: Sequence[Source]) -> answers.Status:
     }
 
 
-def _queue(problem: QueueProblem | None) -> answers.Queue:
+def _queue(problem: QueueProblem | None) -> responses.Queue:
     """Show whether messages can be sent to the queue, and what to do if not."""
     if problem is None:
         return {"problem": None, "advice": None, "since": None}
@@ -133,7 +133,7 @@ def _queue(problem: QueueProblem | None) -> answers.Queue:
     return {"problem": f"{hint.what} ({problem.code})", "advice": hint.do, "since": iso(problem.since)}
 
 
-def source(known: Source, budget: Budget | None) -> answers.Source:
+def source(known: Source, budget: Budget | None) -> responses.Source:
     """Show a source, how often it is asked, and why it is not."""
     return {
         "name": known.name,
@@ -165,7 +165,7 @@ def _problem(budget: Budget | None) -> _Problem:
     return {"problem": None, "advice": None}
 
 
-def durations(laws: Mapping[str, Law], name: str) -> answers.Durations:
+def durations(laws: Mapping[str, Law], name: str) -> responses.Durations:
     """Show what was learnt of how long a source's operations take: which share ends from each age on."""
     own = law_key(name, None)
     law = laws.get(own, Law())
@@ -205,14 +205,14 @@ def _expected(each: Expected) -> overview_answers.Expected:
     }
 
 
-def _shares(law: Law, curve: Curve) -> list[answers.Share]:
+def _shares(law: Law, curve: Curve) -> list[responses.Share]:
     shares = curve.shares() if law.weight else ()
     return [
         {"fromSeconds": round(edge, 1), "share": round(share, 4)} for edge, share in zip(EDGES, shares, strict=False)
     ]
 
 
-def pinged(ping: Pinged) -> answers.Pinged:
+def pinged(ping: Pinged) -> responses.Pinged:
     """Show what came of a ping, as an attempt is shown."""
     outcome = ping.outcome
     answer = None if isinstance(outcome, Unreachable) else outcome
@@ -230,23 +230,23 @@ def pinged(ping: Pinged) -> answers.Pinged:
     }
 
 
-def started(redelivery: Started, cursor: str | None) -> answers.Started:
+def started(redelivery: Started, cursor: str | None) -> responses.Started:
     """Show what a redelivery of many has begun, and the encrypted cursor with which another call goes on."""
     ids = [ref.public_id for ref in redelivery.refs]
     return {"started": len(ids), "registrations": ids, "more": cursor is not None, "cursor": cursor}
 
 
-def with_secret(shown: answers.Registration, owner: str, secret: str) -> answers.Registered:
+def with_secret(shown: responses.Registration, owner: str, secret: str) -> responses.Registered:
     """Show a registration to its owner, with all that its receiver needs for verification."""
     return {**shown, "subscriber": subscriber_of(owner), "signingSecret": secret}
 
 
-def public_keys(keys: Sequence[PublicKey]) -> answers.PublicKeys:
+def public_keys(keys: Sequence[PublicKey]) -> responses.PublicKeys:
     """Show what everybody verifies `v1a` with."""
     return {"value": [{"id": each.id, "publicKey": each.text} for each in keys]}
 
 
-def _registration(known: Registration) -> answers.OperationsRegistration:
+def _registration(known: Registration) -> responses.OperationsRegistration:
     return {
         "id": known.ref.public_id,
         "callbackUrl": without_query(known.callback_url),
@@ -265,12 +265,12 @@ def _registration(known: Registration) -> answers.OperationsRegistration:
     }
 
 
-def _earlier(shown: Shown) -> answers.EarlierAttempts | None:
+def _earlier(shown: Shown) -> responses.EarlierAttempts | None:
     """Summarise the attempts that are not kept any longer."""
     count = shown.registration.last_attempt - len(shown.attempts)
     before = shown.attempts[0].at if shown.attempts else shown.registration.since
     return {"count": count, "before": iso(before)} if count > 0 else None
 
 
-def _message(message_id: str | None, message_type: str | None) -> answers.MessageName | None:
+def _message(message_id: str | None, message_type: str | None) -> responses.MessageName | None:
     return None if message_id is None or message_type is None else {"id": message_id, "type": message_type}

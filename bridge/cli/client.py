@@ -10,13 +10,12 @@ import requests
 from requests import PreparedRequest
 from requests.auth import AuthBase
 
-from bridge import __version__
+from bridge import __version__, diagnostics
 from bridge.cli.errors import Misused, Refused, Unreachable
 from bridge.cli.examples import PROGRAM
-from bridge.core import hints
-from bridge.core.callback import without_query
-from bridge.core.headers import VALUE
-from bridge.core.text import printable
+from bridge.domain.callback_url import without_query
+from bridge.domain.custom_headers import VALUE
+from bridge.domain.text import printable
 
 Json = dict[str, Any]
 
@@ -236,7 +235,7 @@ def _advice(answer: requests.Response, error: Json, details: tuple[tuple[str, st
         target == "callbackUrl" and any(each in message for each in _ABOUT_RULES) for target, message in details
     )
     if about_rules:
-        return f"; {hints.FAILURES['refused-by-rules'].do}"
+        return f"; {diagnostics.FAILURES['refused-by-rules'].do}"
     if error.get("code") == "NotFound":
         return f" `{PROGRAM} list` shows what there is."
     wait = answer.headers.get("Retry-After", "")

@@ -1,14 +1,14 @@
-"""What is wrong with registrations, and what to do: the table of `bridge/core/hints.py` on what the API shows."""
+"""What is wrong with registrations, and what to do: the table of `bridge/diagnostics.py` on what the API shows."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from urllib.parse import urlsplit
 
+from bridge import diagnostics
 from bridge.cli.client import Api, Json, other_version
 from bridge.cli.errors import Refused
-from bridge.core import hints
-from bridge.core.hints import Hint
+from bridge.diagnostics import Hint
 
 #: The states in which something can be wrong that somebody can still mend.
 _TROUBLED = ("waiting", "pending", "dead")
@@ -91,8 +91,8 @@ def _looked_at(api: Api) -> Iterator[Json]:
 
 
 def _of_operation(operation: Json) -> Finding | None:
-    given_up = hints.of_end(operation["reason"])
-    hint = given_up or hints.of_poll(operation["lastError"])
+    given_up = diagnostics.of_end(operation["reason"])
+    hint = given_up or diagnostics.of_poll(operation["lastError"])
     if hint is None:
         return None
     seen = operation["lastError"] or f"{operation['status']}, {operation['reason']}"
@@ -104,7 +104,7 @@ def _of_attempts(shown: Json) -> Finding | None:
     if not ended:
         return None
     last = ended[-1]
-    hint = hints.of_attempt(last["status"], last["error"], last.get("detail"), last.get("location"))
+    hint = diagnostics.of_attempt(last["status"], last["error"], last.get("detail"), last.get("location"))
     seen = last["error"] or f"HTTP {last['status']}"
     return None if hint is None else Finding(f"receiver {_host_of(shown['callbackUrl'])}", seen, hint)
 

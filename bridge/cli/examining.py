@@ -11,9 +11,9 @@ import requests
 from bridge.cli.client import Api, Json, other_version
 from bridge.cli.diagnosis import troubles
 from bridge.cli.errors import CommandFailed, Refused
-from bridge.core.hints import of_denial
-from bridge.core.keys import HEARTBEAT_KEY
-from bridge.core.times import Clock
+from bridge.diagnostics import of_denial
+from bridge.domain.time import Clock
+from bridge.storage.keys import HEARTBEAT_KEY
 
 #: Clocks are taken to agree within this.
 AGREEMENT = timedelta(seconds=30)

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bridge.cli.surroundings import Surroundings
-from bridge.core.text import printable
+from bridge.domain.text import printable
 
 
 class Tone(StrEnum):

@@ -9,17 +9,17 @@ from typing import Any
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, ResourceNotFoundError
 
-from bridge.adapters.clients import authorisations, credential, queue_client, table_client
-from bridge.adapters.queue import DELIVERIES_QUEUE
+from bridge.adapters.azure.clients import authorisations, credential, queue_client, table_client
+from bridge.adapters.azure.queue import DELIVERIES_QUEUE
 from bridge.adapters.speech import SpeechService
 from bridge.cli.examining import Examined, Health, agreement
-from bridge.core.answer import Absent, Denied, Fault, Pending, Refused, Terminal, Throttled, read
-from bridge.core.errors import Misconfigured
-from bridge.core.hints import of_denial, of_poll
-from bridge.core.keys import HEARTBEAT_KEY, SOURCES_PARTITION, OperationRef
-from bridge.core.source import Source
-from bridge.core.times import Clock
+from bridge.diagnostics import of_denial, of_poll
+from bridge.domain.errors import Misconfigured
+from bridge.domain.source import Source
+from bridge.domain.time import Clock
+from bridge.domain.upstream import Absent, Denied, Fault, Pending, Refused, Terminal, Throttled, read
 from bridge.settings import Settings, read_settings
+from bridge.storage.keys import HEARTBEAT_KEY, SOURCES_PARTITION, OperationRef
 
 #: No operation has this id but by intent.
 PROBE = "bridge-doctor-probe"

@@ -9,7 +9,7 @@ from bridge.cli.client import Api
 from bridge.cli.errors import Bug, CommandFailed, Refused
 from bridge.cli.output import Output
 from bridge.cli.surroundings import Surroundings
-from bridge.core.message import Format
+from bridge.domain.events import Format
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TextIO
 
-from bridge.core.times import Clock, whole_millis
+from bridge.domain.time import Clock, whole_millis
 
 
 def _now() -> datetime:

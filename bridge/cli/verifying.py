@@ -17,8 +17,8 @@ from enum import StrEnum
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from bridge.core.signing import PublicKey
-from bridge.core.times import from_millis, iso
+from bridge.domain.keyring import PublicKey
+from bridge.domain.time import from_millis, iso
 
 #: A receiver refuses what is further away.
 TOLERANCE = timedelta(minutes=5)

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 from string import Template
 
-from bridge.core.hints import table
+from bridge.diagnostics import table
 
 #: In this order, as one script.
 _SCRIPTS = ("dom.js", "calls.js", "hints.js", "pictures.js", "registrations.js", "forms.js", "main.js")

@@ -9,9 +9,9 @@ from standardwebhooks import Webhook
 
 from bridge.api.routes import Routes
 from bridge.app import App
-from bridge.core.answer import NoReply
-from bridge.core.message import subscriber_of
-from bridge.core.transaction import ANY, Insert, Merge, Transaction
+from bridge.domain.events import subscriber_of
+from bridge.domain.upstream import NoReply
+from bridge.storage.transaction import ANY, Insert, Merge, Transaction
 from tests.support.flaky import flaky
 from tests.support.http import BASE, Client
 from tests.support.world import ENVIRONMENT, Stage

@@ -8,13 +8,13 @@ from types import MappingProxyType
 import pytest
 
 from bridge.api.routes import Routes
-from bridge.core.delivery import Call
-from bridge.core.keys import KEPT_ATTEMPTS, RegistrationRef
-from bridge.core.outcome import Failure, Outcome, Unreachable, answered
-from bridge.core.registration import State
-from bridge.core.steps.delivering import Claimed
-from bridge.core.transaction import Row, Transaction
+from bridge.domain.delivery import Call
+from bridge.domain.outcome import Failure, Outcome, Unreachable, answered
+from bridge.domain.registration import State
 from bridge.ports import Table
+from bridge.storage.keys import KEPT_ATTEMPTS, RegistrationRef
+from bridge.storage.transaction import Row, Transaction
+from bridge.storage.writes.deliver import Claimed
 from tests.support.http import Answer, Client
 from tests.support.world import Stage, stage
 

@@ -14,11 +14,11 @@ import pytest
 from standardwebhooks import Webhook
 
 from bridge.api.routes import Routes
-from bridge.core.index import IndexEntry
-from bridge.core.keys import RegistrationRef
-from bridge.core.registration import State
-from bridge.core.rows import for_insert
-from bridge.core.transaction import Insert, Transaction
+from bridge.domain.registration import State
+from bridge.storage.index import IndexEntry
+from bridge.storage.keys import RegistrationRef
+from bridge.storage.records import for_insert
+from bridge.storage.transaction import Insert, Transaction
 from tests.support.http import BASE, Client, Route
 from tests.support.tenant import ANN, BOB, EVE, ROOT, KeyServer, guarded_by, key_server
 from tests.support.world import SIGNING_KEY, Stage

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 
 import pytest
 
-from bridge.adapters.storage_calls import StorageCalls, request_deadline
+from bridge.adapters.azure.storage_calls import StorageCalls, request_deadline
+from bridge.api.errors import Problem
 from bridge.api.places import RUNNING, WAITING, Places
-from bridge.api.problems import Problem
 from bridge.api.routes import Routes
-from bridge.core.errors import StorageRefused, StorageUnavailable
-from bridge.core.transaction import Row
+from bridge.domain.errors import StorageRefused, StorageUnavailable
 from bridge.pool import map_in_order
 from bridge.ports import Table
+from bridge.storage.transaction import Row
 from tests.support.flaky import Flaky
 from tests.support.http import Client, Route
 from tests.support.world import Stage, stage

@@ -3,7 +3,7 @@
 import pytest
 
 from bridge.api.routes import Routes
-from bridge.core.errors import Misconfigured
+from bridge.domain.errors import Misconfigured
 from bridge.settings import read_settings
 from tests.support.http import BASE, Client
 from tests.support.world import ENVIRONMENT, Stage, stage

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from bridge.api.routes import Routes
-from bridge.core.keys import RegistrationRef
-from bridge.core.registration import State
-from bridge.core.times import iso
-from bridge.core.transaction import Transaction
+from bridge.domain.registration import State
+from bridge.domain.time import iso
+from bridge.storage.keys import RegistrationRef
+from bridge.storage.transaction import Transaction
 from tests.support.flaky import flaky
 from tests.support.http import Answer, Client
 from tests.support.tenant import ANN, BOB, EVE, ROOT, KeyServer, guarded_by, key_server

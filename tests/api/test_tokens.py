@@ -17,10 +17,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from werkzeug import Response
 
-from bridge.adapters.published_keys import PublishedKeys
+from bridge.adapters.entra.jwks import PublishedKeys
 from bridge.api.routes import Routes
 from bridge.app import App
-from bridge.core.callers import NoKeys, Tenant
+from bridge.domain.principal import NoKeys, Tenant
 from tests.support.http import Answer, Client
 from tests.support.tenant import (
     ANN,

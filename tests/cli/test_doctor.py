@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from azure.storage.queue import QueueClient
 
-from bridge.adapters.queue import DELIVERIES_QUEUE
-from bridge.world import real_clock
+from bridge.adapters.azure.queue import DELIVERIES_QUEUE
+from bridge.dependencies import real_clock
 from local.azurite import Azurite
 from local.upstream import Upstream
 from local.upstream.catalogue import named

@@ -13,7 +13,7 @@ from bridge import __version__
 from bridge.cli.app import app
 from bridge.cli.errors import Exit
 from bridge.cli.examples import EXAMPLES, PROGRAM
-from bridge.core.signing import Keyring
+from bridge.domain.keyring import Keyring
 from bridge.settings import read_settings
 from local.settings import REPOSITORY
 from tests.support.cli import type_in

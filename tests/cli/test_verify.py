@@ -10,7 +10,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from bridge.cli.verifying import Known, Saved, Verdict, is_genuine, verify
-from bridge.core.signing import Keyring
+from bridge.domain.keyring import Keyring
 from tests.support.cli import type_in
 from tests.support.played_bridge import PlayedBridge
 from tests.support.world import NOON, SIGNING_KEY

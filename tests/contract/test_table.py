@@ -9,11 +9,11 @@ import pytest
 from azure.core.credentials import AzureNamedKeyCredential
 from azure.data.tables import AccountSasPermissions, ResourceTypes, TableClient, generate_account_sas
 
-from bridge.adapters.memory import MemoryTable
-from bridge.adapters.tables import AzureTable
-from bridge.core.errors import Conflict, ConflictKind
-from bridge.core.transaction import ANY, MAX_WRITES, Delete, Insert, Merge, Row, Transaction, Upsert, Value, Write
+from bridge.adapters.azure.table import AzureTable
+from bridge.domain.errors import Conflict, ConflictKind
 from bridge.ports import Table
+from bridge.storage.transaction import ANY, MAX_WRITES, Delete, Insert, Merge, Row, Transaction, Upsert, Value, Write
+from bridge.testing import MemoryTable
 from local.azurite import Azurite
 
 _names = count()

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.answer import (
+from bridge.domain.client_errors import CLIENT_ERRORS
+from bridge.domain.operation import Verdict
+from bridge.domain.upstream import (
     LONGEST_NAMED_STOP,
     MAX_BODY_BYTES,
     Absent,
@@ -25,8 +27,6 @@ from bridge.core.answer import (
     Throttled,
     read,
 )
-from bridge.core.client_errors import CLIENT_ERRORS
-from bridge.core.operation import Verdict
 
 EXAMPLES = json.loads((Path(__file__).parent.parent / "facts" / "upstream-responses.json").read_text())
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.budget import (
+from bridge.domain.rate_limit import (
     FIRST_PAUSE,
     FIRST_STOP,
     HIGHEST_PRICE,

@@ -5,20 +5,20 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from bridge.core.attempt import AttemptRecord
-from bridge.core.delivery import SAFETY, Call
-from bridge.core.due import Token
-from bridge.core.family import Family
-from bridge.core.host_places import Deferred
-from bridge.core.keys import DueKind, due_key
-from bridge.core.operation import Explanation, Operation, Verdict
-from bridge.core.outcome import Delivered, Gone
-from bridge.core.polling import AskAgain, Finish
-from bridge.core.registration import IllegalMove, Move, Registration, State
-from bridge.core.retry import Done, RetryAt
-from bridge.core.rows import Stored
-from bridge.core.steps import delivering, polling, purging, registering
-from bridge.core.transaction import ANY, Delete, Insert, Merge, Transaction, Upsert, Write
+from bridge.domain.attempt import AttemptRecord
+from bridge.domain.delivery import SAFETY, Call
+from bridge.domain.host_places import Deferred
+from bridge.domain.operation import Explanation, Operation, Verdict
+from bridge.domain.outcome import Delivered, Gone
+from bridge.domain.polling import AskAgain, Finish
+from bridge.domain.registration import IllegalMove, Move, Registration, State
+from bridge.domain.retry import Done, RetryAt
+from bridge.storage.aggregate import Family
+from bridge.storage.due import Token
+from bridge.storage.keys import DueKind, due_key
+from bridge.storage.records import Stored
+from bridge.storage.transaction import ANY, Delete, Insert, Merge, Transaction, Upsert, Write
+from bridge.storage.writes import deliver, poll, purge, register
 from tests.support.world import NOON, stage
 
 LATER = NOON + timedelta(hours=1)
@@ -66,7 +66,7 @@ def columns(transaction: Transaction, key: str) -> dict[str, object]:
 
 def test_what_is_held_back_keeps_its_number_and_says_why() -> None:
     """Registration, index row and due row move together, and the step can be recognised."""
-    step = delivering.defer(Stored(PENDING, "etag-r"), Deferred(until=LATER, why="busy"), tx="mine")
+    step = deliver.defer(Stored(PENDING, "etag-r"), Deferred(until=LATER, why="busy"), tx="mine")
 
     row = columns(step, WISH.ref.key)
     due = str(row["due"])
@@ -83,7 +83,7 @@ def test_what_is_held_back_keeps_its_number_and_says_why() -> None:
 
 def test_a_run_whose_last_attempt_was_lost_is_buried_whole() -> None:
     """And can be recognised after an unknown outcome."""
-    step = delivering.bury(Stored(PENDING, "etag-r"), LATER, tx="mine")
+    step = deliver.bury(Stored(PENDING, "etag-r"), LATER, tx="mine")
 
     row = columns(step, WISH.ref.key)
     assert (row["state"], row["reason"], row["since"], row["tx"]) == (State.DEAD, "exhausted", LATER, "mine")
@@ -97,7 +97,7 @@ def test_a_redelivery_that_is_spread_is_due_at_its_place() -> None:
     dead = PENDING.ended(Move.GIVE_UP, NOON, reason="gone")
     at = LATER + timedelta(seconds=10)
 
-    step = registering.redeliver_later(Stored(dead, "etag-r"), LATER, at, tx="mine")
+    step = register.redeliver_later(Stored(dead, "etag-r"), LATER, at, tx="mine")
 
     row = columns(step, WISH.ref.key)
     due = due_key(at, DueKind.DELIVER, WISH.ref.due_reference)
@@ -109,7 +109,7 @@ def test_a_redelivery_that_is_spread_is_due_at_its_place() -> None:
 
 def test_a_delivery_without_a_due_row_can_be_cancelled() -> None:
     """Somebody's hand took it; there is nothing to delete then, and nothing else is."""
-    step = registering.cancel_pending(Stored(replace(PENDING, due=None), "etag-r"), LATER, tx="mine")
+    step = register.cancel_pending(Stored(replace(PENDING, due=None), "etag-r"), LATER, tx="mine")
 
     assert [type(write) for write in step.writes] == [Merge, Delete, Insert]
     assert written(step, PENDING.index_key) == Delete(PENDING.index_key, ANY)
@@ -117,9 +117,9 @@ def test_a_delivery_without_a_due_row_can_be_cancelled() -> None:
 
 def test_an_attempt_without_a_due_row_can_be_recorded() -> None:
     """Likewise."""
-    claimed = delivering.Claimed.held(Stored(replace(CLAIMED, due=None), "etag-r"))
+    claimed = deliver.Claimed.held(Stored(replace(CLAIMED, due=None), "etag-r"))
 
-    step = delivering.record(claimed.registration, claimed.attempt, Done(), LATER, tx="mine")
+    step = deliver.record(claimed.registration, claimed.attempt, Done(), LATER, tx="mine")
 
     assert [type(write) for write in step.writes] == [Merge, Delete, Insert, Upsert]
 
@@ -130,7 +130,7 @@ def test_a_poll_says_what_it_saw(error: str | None) -> None:
     token = Token(partition=REF.partition, key=OPERATION.due, etag="etag-d")
     watch = replace(OPERATION.watch(), polls=8)
 
-    move = polling.ask_again(token, AskAgain(watch=watch, at=LATER, status=None, error=error), NOON)
+    move = poll.ask_again(token, AskAgain(watch=watch, at=LATER, status=None, error=error), NOON)
 
     due = due_key(LATER, DueKind.POLL, REF.due_reference)
     assert move.changes == {"due": due, "last_polled_at": NOON, "polls": 8, "last_error": error or ""}
@@ -147,7 +147,7 @@ def test_an_end_says_all_that_was_seen() -> None:
         why=Explanation("Code", "words"),
     )
 
-    step, _ = polling.finish(family(), decision, path="avatar", now=LATER, tx="mine", retention=RETENTION)
+    step, _ = poll.finish(family(), decision, path="avatar", now=LATER, tx="mine", retention=RETENTION)
 
     due = due_key(LATER + RETENTION, DueKind.PURGE, REF.due_reference)
     assert columns(step, REF.key) == {
@@ -171,13 +171,13 @@ def test_an_end_says_all_that_was_seen() -> None:
 def test_a_due_row_of_a_delivery_never_moves_to_its_own_key(step: str) -> None:
     """A row cannot be deleted and inserted in one transaction."""
     before, tx = Stored(CLAIMED, "etag-r"), "mine"
-    attempt = delivering.Claimed.held(before).attempt
+    attempt = deliver.Claimed.held(before).attempt
     same = NOON if step != "claim" else NOON - timedelta(seconds=60)
     built = {
-        "hold back": delivering.defer(before, Deferred(until=same, why="busy"), tx=tx),
-        "retry": delivering.record(before, attempt, RetryAt(same), NOON, tx=tx),
-        "claim": delivering.claim(before, same, name=tx)[0],
-        "enqueue": polling.move_all([enqueued(NOON - SAFETY)], tx=tx),
+        "hold back": deliver.defer(before, Deferred(until=same, why="busy"), tx=tx),
+        "retry": deliver.record(before, attempt, RetryAt(same), NOON, tx=tx),
+        "claim": deliver.claim(before, same, name=tx)[0],
+        "enqueue": poll.move_all([enqueued(NOON - SAFETY)], tx=tx),
     }[step]
 
     keys = [write.key for write in built.writes]
@@ -185,10 +185,10 @@ def test_a_due_row_of_a_delivery_never_moves_to_its_own_key(step: str) -> None:
     assert columns(built, WISH.ref.key)["due"] != PENDING.due
 
 
-def enqueued(now: datetime) -> polling.DueMove:
+def enqueued(now: datetime) -> poll.DueMove:
     """Send the next call of the delivery."""
     token = Token(partition=WISH.ref.partition, key=str(PENDING.due), etag="etag-d")
-    return polling.enqueue(token, Call.next_of(PENDING), now)[0]
+    return poll.enqueue(token, Call.next_of(PENDING), now)[0]
 
 
 @pytest.mark.parametrize("step", ["look again", "left open", "ask again"])
@@ -199,10 +199,10 @@ def test_a_due_row_of_an_operation_never_moves_to_its_own_key(step: str) -> None
     token = Token(partition=REF.partition, key=key, etag="etag-d")
     known = family(operation=replace(OPERATION, due=key), unreadable="f" * 16)
     watch = OPERATION.watch()
-    now = LATER - polling.UNREADABLE_WAIT
+    now = LATER - poll.UNREADABLE_WAIT
     moved = {
-        "look again": purging.look_again(token, REF, LATER).key,
-        "ask again": polling.ask_again(token, AskAgain(watch=watch, at=LATER, status=None, error=None), NOON).key,
+        "look again": purge.look_again(token, REF, LATER).key,
+        "ask again": poll.ask_again(token, AskAgain(watch=watch, at=LATER, status=None, error=None), NOON).key,
         "left open": str(columns(end(known, now), REF.key)["due"]),
     }[step]
 
@@ -215,7 +215,7 @@ def end(known: Family, now: datetime) -> Transaction:
     decision = Finish(
         watch=replace(OPERATION.watch(), polls=8), verdict=Verdict.SUCCEEDED, body=None, reason=None, error=None
     )
-    return polling.finish(known, decision, path="avatar", now=now, tx="mine", retention=RETENTION)[0]
+    return poll.finish(known, decision, path="avatar", now=now, tx="mine", retention=RETENTION)[0]
 
 
 def test_an_operation_that_is_left_open_is_asked_for_again_in_five_minutes() -> None:
@@ -234,7 +234,7 @@ def test_an_operation_that_is_reopened_begins_anew_and_keeps_its_count(says: str
     """A label that is given now counts more than the one before."""
     gone = replace(OPERATION, due=due_key(NOON, DueKind.PURGE, REF.due_reference), verdict=Verdict.EXPIRED)
 
-    joined = registering.register_further(family(operation=gone), replace(WISH, group=says, tx="mine"), LATER, None)
+    joined = register.register_further(family(operation=gone), replace(WISH, group=says, tx="mine"), LATER, None)
 
     after = joined.operation
     assert (after.registered_at, after.polls, after.group, after.verdict) == (LATER, 7, group, None)
@@ -245,7 +245,7 @@ def test_an_operation_that_is_reopened_begins_anew_and_keeps_its_count(says: str
 
 def test_the_last_one_to_go_leaves_a_purge_after_the_retention() -> None:
     """Under both ETags, with its stamp on both rows."""
-    step = registering.cancel_waiting(family(WISH), Stored(WISH, "etag-r"), LATER, tx="mine", retention=RETENTION)
+    step = register.cancel_waiting(family(WISH), Stored(WISH, "etag-r"), LATER, tx="mine", retention=RETENTION)
 
     due = due_key(LATER + RETENTION, DueKind.PURGE, REF.due_reference)
     assert written(step, REF.key) == Merge(REF.key, {"due": due, "tx": "mine"}, "etag-o")
@@ -257,9 +257,7 @@ def test_one_of_several_to_go_only_touches_the_operation() -> None:
     """So that whoever ends it meanwhile reads again."""
     other = stage().wish(url="https://other.example.com/")
 
-    step = registering.cancel_waiting(
-        family(WISH, other), Stored(WISH, "etag-r"), LATER, tx="mine", retention=RETENTION
-    )
+    step = register.cancel_waiting(family(WISH, other), Stored(WISH, "etag-r"), LATER, tx="mine", retention=RETENTION)
 
     assert written(step, REF.key) == Merge(REF.key, {"tx": "mine"}, "etag-o")
     assert len(step.writes) == 4
@@ -267,16 +265,16 @@ def test_one_of_several_to_go_only_touches_the_operation() -> None:
 
 def test_a_family_with_something_live_is_looked_at_after_another_retention() -> None:
     """Not at once, and not in the past."""
-    assert purging.keep_until(family(WISH), LATER, RETENTION) == LATER + RETENTION
+    assert purge.keep_until(family(WISH), LATER, RETENTION) == LATER + RETENTION
 
 
 @pytest.mark.parametrize("claim", ["mine", "another's"])
 def test_a_delivery_that_is_recorded_late_can_be_recognised(claim: str) -> None:
     """Whether its claim still stands, or another was made meanwhile."""
-    claimed = delivering.Claimed.held(Stored(CLAIMED, "etag-r"))
+    claimed = deliver.Claimed.held(Stored(CLAIMED, "etag-r"))
     attempt = claimed.attempt.with_outcome(Delivered(status=200, address=None, body=""), timedelta(seconds=1))
 
-    step = delivering.record_late(
+    step = deliver.record_late(
         Stored(replace(CLAIMED, claim=claim), "etag-2"), claimed, attempt, Done(), LATER, tx="tx"
     )
 
@@ -286,7 +284,7 @@ def test_a_delivery_that_is_recorded_late_can_be_recognised(claim: str) -> None:
 
 def test_an_attempt_is_what_its_claim_says() -> None:
     """Made a minute before the lease ends; lost from that moment on, if nothing was recorded."""
-    attempt = delivering.Claimed.held(Stored(CLAIMED, "etag-r")).attempt
+    attempt = deliver.Claimed.held(Stored(CLAIMED, "etag-r")).attempt
 
     assert attempt == AttemptRecord(
         ref=WISH.ref, number=3, at=LATER - timedelta(seconds=60), claim="mine", leased_until=LATER
@@ -300,4 +298,4 @@ def test_an_attempt_is_what_its_claim_says() -> None:
 def test_nobody_attempts_without_a_claim(change: dict[str, None]) -> None:
     """A fault of the program, which says so."""
     with pytest.raises(IllegalMove, match=r"^an attempt on a registration that nobody claimed$"):
-        delivering.Claimed.held(Stored(replace(CLAIMED, **change), "etag-r"))  # type: ignore[arg-type] # either of two
+        deliver.Claimed.held(Stored(replace(CLAIMED, **change), "etag-r"))  # type: ignore[arg-type] # either of two

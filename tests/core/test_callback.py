@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.callback import (
+from bridge.domain.callback_url import (
     MAX_URL_LENGTH,
     CallbackRefused,
     CallbackRules,
@@ -16,7 +16,7 @@ from bridge.core.callback import (
     origin_of,
     without_query,
 )
-from bridge.core.networks import REFUSED, is_public
+from bridge.domain.networks import REFUSED, is_public
 
 CLOSED = CallbackRules()
 LOCAL = CallbackRules(

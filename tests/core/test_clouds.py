@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge.core.clouds import CHINA, GOVERNMENT, PUBLIC, Cloud, cloud_of, takes_keys_only, wrong_speech_endpoint
+from bridge.domain.clouds import CHINA, GOVERNMENT, PUBLIC, Cloud, cloud_of, takes_keys_only, wrong_speech_endpoint
 
 
 @pytest.mark.parametrize(

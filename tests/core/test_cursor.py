@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.cursor import CURSOR_TEXT, Cursor, CursorCipher
-from bridge.core.keys import index_key
-from bridge.core.registration import State
-from bridge.core.signing import Keyring
+from bridge.domain.keyring import Keyring
+from bridge.domain.registration import State
+from bridge.storage.cursor import CURSOR_TEXT, Cursor, CursorCipher
+from bridge.storage.keys import index_key
 from tests.support.world import NOON, stage
 
 KEY = index_key(State.DEAD, NOON, stage().wish().ref)

@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from bridge.core.callback import origin_of
-from bridge.core.delivery import CLOCK_SKEW, Attempt, Bury, Call, Drop, answer_call, open_call
-from bridge.core.registration import Registration, State
-from bridge.core.retry import ATTEMPTS_PER_RUN
+from bridge.domain.callback_url import origin_of
+from bridge.domain.delivery import CLOCK_SKEW, Attempt, Bury, Call, Drop, answer_call, open_call
+from bridge.domain.registration import Registration, State
+from bridge.domain.retry import ATTEMPTS_PER_RUN
 from tests.support.world import NOON, stage
 
 SECOND = timedelta(seconds=1)

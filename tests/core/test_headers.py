@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.headers import OwnHeaders, faults
-from bridge.core.registration import Registration
-from bridge.core.sealing import HeaderSeal, Secrets, Unopened
-from bridge.core.signing import Keyring
+from bridge.domain.custom_headers import OwnHeaders, faults
+from bridge.domain.header_cipher import HeaderSeal, Secrets, Unopened
+from bridge.domain.keyring import Keyring
+from bridge.domain.registration import Registration
 from tests.support.world import stage
 
 OLD, NEW = b"o" * 32, b"n" * 32

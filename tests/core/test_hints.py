@@ -4,25 +4,25 @@ import json
 
 import pytest
 
-from bridge.core import hints
-from bridge.core.answer import Denied, NoReply, NoToken, Reply, read
-from bridge.core.outcome import Failure, TlsReason
+from bridge import diagnostics
+from bridge.domain.outcome import Failure, TlsReason
+from bridge.domain.upstream import Denied, NoReply, NoToken, Reply, read
 from tests.support.world import NOON
 
 
 @pytest.mark.parametrize("error", [*Failure, "lost"])
 def test_every_class_of_failure_has_a_hint_of_its_own(error: str) -> None:
     """As the API shows it."""
-    hint = hints.of_attempt(None, error)
+    hint = diagnostics.of_attempt(None, error)
 
     assert hint is not None
-    assert [name for name, each in hints.FAILURES.items() if each == hint] == [error]
+    assert [name for name, each in diagnostics.FAILURES.items() if each == hint] == [error]
 
 
 @pytest.mark.parametrize("reason", TlsReason)
 def test_every_reason_of_a_tls_failure_has_a_hint_with_it(reason: TlsReason) -> None:
     """What to do is not the same for an expired certificate and another host's."""
-    hint = hints.of_attempt(None, "tls", reason.value)
+    hint = diagnostics.of_attempt(None, "tls", reason.value)
 
     assert hint is not None
     assert reason.value in hint.what
@@ -30,12 +30,12 @@ def test_every_reason_of_a_tls_failure_has_a_hint_with_it(reason: TlsReason) -> 
 
 def test_a_tls_failure_of_an_older_version_has_the_hint_of_its_kind() -> None:
     """It was recorded without a detail."""
-    assert hints.of_attempt(None, "tls", None) == hints.FAILURES["tls"]
+    assert diagnostics.of_attempt(None, "tls", None) == diagnostics.FAILURES["tls"]
 
 
 def test_a_redirect_is_explained_with_where_it_leads() -> None:
     """So that the right URL can be registered."""
-    hint = hints.of_attempt(302, None, None, "https://new.example.com/")
+    hint = diagnostics.of_attempt(302, None, None, "https://new.example.com/")
 
     assert hint is not None
     assert "https://new.example.com/" in hint.what
@@ -44,12 +44,12 @@ def test_a_redirect_is_explained_with_where_it_leads() -> None:
 @pytest.mark.parametrize("status", [200, 204, 299])
 def test_what_went_well_needs_no_hint(status: int) -> None:
     """Any 2xx."""
-    assert hints.of_attempt(status, None) is None
+    assert diagnostics.of_attempt(status, None) is None
 
 
 def test_an_attempt_under_way_needs_no_hint() -> None:
     """Nobody knows yet."""
-    assert hints.of_attempt(None, None) is None
+    assert diagnostics.of_attempt(None, None) is None
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_an_attempt_under_way_needs_no_hint() -> None:
 )
 def test_a_status_goes_by_itself_or_by_its_class(status: int, words: str) -> None:
     """What is not listed is not left without a word."""
-    hint = hints.of_attempt(status, None)
+    hint = diagnostics.of_attempt(status, None)
 
     assert hint is not None
     assert words in hint.what
@@ -97,7 +97,7 @@ def test_what_a_poll_met_is_explained(reply: Reply | NoReply | NoToken, words: s
     """By the very text that the answer is kept as."""
     answer = read(reply, "operation-1", NOON)
 
-    hint = hints.of_poll(getattr(answer, "what", None))
+    hint = diagnostics.of_poll(getattr(answer, "what", None))
 
     assert hint is not None
     assert words in hint.what
@@ -127,23 +127,23 @@ def test_each_kind_of_403_gets_an_advice_of_its_own(body: dict[str, object], adv
     answer = read(Reply(status=403, body=json.dumps(body).encode()), "operation-1", NOON)
 
     assert isinstance(answer, Denied)
-    assert advice in hints.of_denial(answer.what).do
+    assert advice in diagnostics.of_denial(answer.what).do
 
 
 def test_a_denied_credential_gets_the_advice_that_the_status_gives() -> None:
     """One advice for one fault."""
-    hint = hints.of_poll("HTTP 401")
+    hint = diagnostics.of_poll("HTTP 401")
 
     assert hint is not None
-    assert hint.do == hints.CREDENTIAL_ADVICE
+    assert hint.do == diagnostics.CREDENTIAL_ADVICE
 
 
 @pytest.mark.parametrize("reason", ["deadline", "notFound", "refused"])
 def test_every_reason_to_give_up_has_a_hint(reason: str) -> None:
     """The three that README.md lists."""
-    assert hints.of_end(reason) is hints.REASONS[reason]
+    assert diagnostics.of_end(reason) is diagnostics.REASONS[reason]
 
 
 def test_an_operation_that_goes_well_needs_no_hint() -> None:
     """No error at the last poll, and no reason to give up."""
-    assert (hints.of_poll(None), hints.of_end(None)) == (None, None)
+    assert (diagnostics.of_poll(None), diagnostics.of_end(None)) == (None, None)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.host_limits import (
+from bridge.domain.host_limits import (
     CLASS_PLACES,
     FAILURES_TO_OPEN,
     FIRST_OPEN,
@@ -19,8 +19,8 @@ from bridge.core.host_limits import (
     HostState,
     server_of,
 )
-from bridge.core.host_places import Deferred
-from bridge.core.outcome import Failure, Unreachable
+from bridge.domain.host_places import Deferred
+from bridge.domain.outcome import Failure, Unreachable
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 QUICKLY = timedelta(milliseconds=50)

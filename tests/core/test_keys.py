@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.keys import (
+from bridge.storage.keys import (
     OPERATION_ID,
     DueKind,
     OperationRef,

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.errors import ForeignRow
-from bridge.core.law import EDGES, HALF_LIFE, Law, Lesson
-from bridge.core.rows import decode, for_insert, for_merge
+from bridge.domain.errors import ForeignRow
+from bridge.domain.learnt.durations import EDGES, HALF_LIFE, Law, Lesson
+from bridge.storage.records import decode, for_insert, for_merge
 
 AGES = st.floats(0, 100_000, allow_nan=False)
 

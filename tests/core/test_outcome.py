@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge.core.outcome import Delivered, Gone, Rejected, answered
+from bridge.domain.outcome import Delivered, Gone, Rejected, answered
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from bridge.core.message import News
-from bridge.core.operation import Verdict
-from bridge.core.registration import IllegalMove, Move, Registration, State
+from bridge.domain.events import News
+from bridge.domain.operation import Verdict
+from bridge.domain.registration import IllegalMove, Move, Registration, State
 from tests.support.world import NOON, stage
 
 LATER = NOON + timedelta(hours=1)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.outcome import Failure, Gone, Outcome, Unreachable, answered
-from bridge.core.retry import ATTEMPTS_PER_RUN, SCHEDULE, Done, GiveUp, RetryAt, decide, parse_retry_after
+from bridge.domain.outcome import Failure, Gone, Outcome, Unreachable, answered
+from bridge.domain.retry import ATTEMPTS_PER_RUN, SCHEDULE, Done, GiveUp, RetryAt, decide, parse_retry_after
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 REFUSED = answered(500, address=None)

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.message import Format
-from bridge.core.operation import Verdict
-from bridge.core.registration import Registration, State
-from bridge.core.rows import SHAPE, Stored, decode, for_insert, for_merge, for_update, stored
-from bridge.core.transaction import Row
+from bridge.domain.events import Format
+from bridge.domain.operation import Verdict
+from bridge.domain.registration import Registration, State
+from bridge.storage.records import SHAPE, Stored, decode, for_insert, for_merge, for_update, stored
+from bridge.storage.transaction import Row
 from tests.support.world import NOON, stage
 
 WISH = stage().wish()

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.law import EDGES, Curve
-from bridge.core.schedule import GAP_OF_AGE, GAP_ON_TOP, LONGEST_GAP, first_price, lost, next_age, worth_asking
+from bridge.domain.learnt.durations import EDGES, Curve
+from bridge.domain.learnt.schedule import GAP_OF_AGE, GAP_ON_TOP, LONGEST_GAP, first_price, lost, next_age, worth_asking
 from tests.core.test_law import ANY_LAW
 
 AGES = st.floats(0, 100_000)

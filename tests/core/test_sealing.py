@@ -6,12 +6,12 @@ from datetime import timedelta
 
 import pytest
 
-from bridge.core.callback import CallbackRules, normalise
-from bridge.core.headers import OwnHeaders
-from bridge.core.outcome import Failure
-from bridge.core.registration import Registration
-from bridge.core.sealing import NONCE_BYTES, HeaderSeal, Secrets, Unopened
-from bridge.core.signing import Keyring
+from bridge.domain.callback_url import CallbackRules, normalise
+from bridge.domain.custom_headers import OwnHeaders
+from bridge.domain.header_cipher import NONCE_BYTES, HeaderSeal, Secrets, Unopened
+from bridge.domain.keyring import Keyring
+from bridge.domain.outcome import Failure
+from bridge.domain.registration import Registration
 from tests.support.world import stage
 
 SEAL = HeaderSeal(Keyring((b"k" * 32, b"o" * 32)))

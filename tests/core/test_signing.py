@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from bridge.core.derivation import Purpose, derive
-from bridge.core.signing import KeyPair, Keyring, PublicKey, Secret
+from bridge.domain.derivation import Purpose, derive
+from bridge.domain.keyring import KeyPair, Keyring, PublicKey, Secret
 
 VECTORS = json.loads((Path(__file__).parent.parent / "facts" / "signature-vectors.json").read_text())
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge.core.callers import Tenant
+from bridge.domain.principal import Tenant
 
 ID = "00000000-0000-0000-0000-000000000001"
 

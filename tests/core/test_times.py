@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.core.times import from_millis, iso, to_millis, whole_millis
+from bridge.domain.time import from_millis, iso, to_millis, whole_millis
 
 
 @given(st.datetimes(datetime(1970, 1, 1), datetime(9999, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 - bounds have no zone

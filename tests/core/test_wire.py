@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from bridge.core.delivery import Call
-from bridge.core.errors import ForeignRow
-from bridge.core.keys import OperationRef, RegistrationRef
-from bridge.core.wire import read_call, write_call
+from bridge.domain.delivery import Call
+from bridge.domain.errors import ForeignRow
+from bridge.storage.keys import OperationRef, RegistrationRef
+from bridge.storage.queue_message import read_call, write_call
 from tests.support.world import NOON
 
 REF = RegistrationRef.of(

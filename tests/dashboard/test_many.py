@@ -9,14 +9,14 @@ import pytest
 from azure.data.tables import TableClient
 from playwright.sync_api import Browser, expect
 
-from bridge.adapters.clients import TABLE
-from bridge.adapters.tables import AzureTable
-from bridge.core.index import IndexEntry
-from bridge.core.keys import OperationRef, RegistrationRef, operation_partitions
-from bridge.core.operation import Verdict
-from bridge.core.registration import Registration, State
-from bridge.core.rows import for_insert
-from bridge.core.transaction import MAX_WRITES, Insert, Transaction
+from bridge.adapters.azure.clients import TABLE
+from bridge.adapters.azure.table import AzureTable
+from bridge.domain.operation import Verdict
+from bridge.domain.registration import Registration, State
+from bridge.storage.index import IndexEntry
+from bridge.storage.keys import OperationRef, RegistrationRef, operation_partitions
+from bridge.storage.records import for_insert
+from bridge.storage.transaction import MAX_WRITES, Insert, Transaction
 from tests.dashboard.browser import is_ready, looking
 from tests.support.situations import OPEN, Place, place
 from tests.support.tenant import ANN, key_server

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bridge.adapters.courier import HttpCourier
-from bridge.adapters.egress import Guard
-from bridge.core.callback import CallbackRules
-from bridge.core.message import subscriber_of
-from bridge.world import real_clock
+from bridge.adapters.net.guard import Guard
+from bridge.adapters.webhook_sender import HttpCourier
+from bridge.dependencies import real_clock
+from bridge.domain.callback_url import CallbackRules
+from bridge.domain.events import subscriber_of
 from local.azurite import Azurite
 from tests.examples.receivers import Example, start
 from tests.examples.sending import AUDIENCE, KEYRING, OWNER, Sender

@@ -4,13 +4,13 @@ import uuid
 from collections.abc import Mapping
 from datetime import timedelta
 
-from bridge.adapters.courier import HttpCourier
-from bridge.core.keys import OperationRef, RegistrationRef
-from bridge.core.message import Addressee, Message, News, compose
-from bridge.core.operation import Verdict
-from bridge.core.outcome import Unreachable
-from bridge.core.signing import Keyring
-from bridge.world import real_clock
+from bridge.adapters.webhook_sender import HttpCourier
+from bridge.dependencies import real_clock
+from bridge.domain.events import Addressee, Message, News, compose
+from bridge.domain.keyring import Keyring
+from bridge.domain.operation import Verdict
+from bridge.domain.outcome import Unreachable
+from bridge.storage.keys import OperationRef, RegistrationRef
 from tests.examples.receivers import Example
 
 OWNER = "shared"

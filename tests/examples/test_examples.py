@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bridge.adapters.courier import HttpCourier
-from bridge.core.message import Format, Message, ping
-from bridge.world import real_clock
+from bridge.adapters.webhook_sender import HttpCourier
+from bridge.dependencies import real_clock
+from bridge.domain.events import Format, Message, ping
 from local.azurite import Azurite
 from local.errors import LocalError
 from tests.examples.conftest import NAMES, SETTINGS

@@ -7,7 +7,7 @@ import requests
 from azure.storage.queue import QueueClient, TextBase64EncodePolicy
 from standardwebhooks import Webhook
 
-from bridge.adapters.queue import DELIVERIES_QUEUE
+from bridge.adapters.azure.queue import DELIVERIES_QUEUE
 from local.upstream.catalogue import listed, named
 from tests.support.hosts import KEY, PATIENCE, Running, wait_until
 

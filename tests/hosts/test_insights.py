@@ -20,11 +20,11 @@ from azure.data.tables import TableClient, UpdateMode
 from azure.storage.queue import QueueClient, TextBase64EncodePolicy
 from werkzeug import Response
 
-from bridge.adapters.clients import TABLE
-from bridge.adapters.queue import DELIVERIES_QUEUE
-from bridge.core.keys import HEARTBEAT_KEY, SOURCES_PARTITION, OperationRef, source_key
-from bridge.core.rows import SHAPE
+from bridge.adapters.azure.clients import TABLE
+from bridge.adapters.azure.queue import DELIVERIES_QUEUE
 from bridge.log import Event
+from bridge.storage.keys import HEARTBEAT_KEY, SOURCES_PARTITION, OperationRef, source_key
+from bridge.storage.records import SHAPE
 from local.answer import Answer
 from local.azurite import Azurite
 from local.settings import REPOSITORY

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from bridge.adapters.queue import DELIVERIES_QUEUE
+from bridge.adapters.azure.queue import DELIVERIES_QUEUE
 from bridge.app import App
-from bridge.core.answer import NoReply, Reply
-from bridge.core.budget import LONGEST_PAUSE
-from bridge.core.errors import StorageRefused
-from bridge.core.retry import ATTEMPTS_PER_RUN, JITTER, SCHEDULE
-from bridge.core.transaction import Row
+from bridge.domain.errors import StorageRefused
+from bridge.domain.rate_limit import LONGEST_PAUSE
+from bridge.domain.retry import ATTEMPTS_PER_RUN, JITTER, SCHEDULE
+from bridge.domain.upstream import NoReply, Reply
+from bridge.storage.transaction import Row
 from infra.hooks.functions import names_in
 from local.azurite import Azurite
 from local.settings import REPOSITORY

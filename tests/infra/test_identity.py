@@ -16,13 +16,13 @@ from azure.core.credentials import AccessToken
 from azure.storage.queue import QueueClient
 from werkzeug import Request, Response
 
-from bridge.adapters.clients import queue_client, table_client
-from bridge.adapters.queue import DELIVERIES_QUEUE
-from bridge.adapters.tables import AzureTable
+from bridge.adapters.azure.clients import queue_client, table_client
+from bridge.adapters.azure.queue import DELIVERIES_QUEUE
+from bridge.adapters.azure.table import AzureTable
 from bridge.app import App
-from bridge.core.errors import StorageUnavailable
-from bridge.core.transaction import Insert, Transaction
+from bridge.domain.errors import StorageUnavailable
 from bridge.settings import Settings, read_settings
+from bridge.storage.transaction import Insert, Transaction
 from local.azurite import Azurite, Certificate
 from local.host.queue_rules import read_body
 from local.receiver import Receiver

@@ -12,7 +12,7 @@ import pytest
 from azure.data.tables import TableClient
 from packaging.version import Version
 
-from bridge.adapters.clients import TABLE
+from bridge.adapters.azure.clients import TABLE
 from infra.hooks.functions import names_in
 from local.azurite import Azurite
 from local.settings import REPOSITORY
@@ -37,7 +37,7 @@ print(json.dumps({"functions": names, "health": health.status_code}))
 def test_the_package_is_the_app_and_nothing_else() -> None:
     """No test, no template, no tool, no secret; not the table that only tests use, and not the command line."""
     modules = {path.relative_to(REPOSITORY) for path in (REPOSITORY / "bridge").rglob("*.py")}
-    modules -= {Path("bridge/adapters/memory.py")}
+    modules -= {Path("bridge/testing.py")}
     modules -= {path for path in modules if path.is_relative_to("bridge/cli")}
 
     page = {path.relative_to(REPOSITORY) for path in (REPOSITORY / "bridge" / "dashboard").glob("*.*[!y]")}
@@ -88,7 +88,7 @@ UNKNOWN = (
     "bridge/api/__pycache__/routes.cpython-313.pyc",
     "bridge/cli/app.py",
     "bridge/cli/__main__.py",
-    "bridge/adapters/memory.py",
+    "bridge/testing.py",
 )
 
 #: Names that are deployed wherever they turn up: the app's own files, and packages that were installed beside it.

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from bridge.adapters.clients import TABLE
-from bridge.adapters.queue import DELIVERIES_QUEUE
-from bridge.core.errors import Misconfigured
+from bridge.adapters.azure.clients import TABLE
+from bridge.adapters.azure.queue import DELIVERIES_QUEUE
+from bridge.domain.errors import Misconfigured
 from bridge.settings import Settings, read_settings
 from infra.hooks.after_provision import SECRETS
 from infra.hooks.before_provision import SECRET

@@ -14,7 +14,7 @@ from typing import Any
 
 import requests
 
-from bridge.core.rows import SHAPE
+from bridge.storage.records import SHAPE
 from local.azurite import Azurite
 from local.host.process import HostProcess
 from local.receiver import Receiver

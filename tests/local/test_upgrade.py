@@ -11,7 +11,7 @@ import pytest
 import requests
 from standardwebhooks import Webhook
 
-from bridge.core.rows import SHAPE
+from bridge.storage.records import SHAPE
 from local.azurite import Azurite
 from local.host.process import HostProcess
 from local.receiver import Callback, Receiver

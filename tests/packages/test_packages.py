@@ -14,11 +14,11 @@ import svix.webhooks
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from bridge.adapters.courier import HttpCourier
-from bridge.adapters.egress import Guard
+from bridge.adapters.net.guard import Guard
+from bridge.adapters.webhook_sender import HttpCourier
 from bridge.api.routes import Routes
-from bridge.core.callback import CallbackRules
-from bridge.world import real_clock
+from bridge.dependencies import real_clock
+from bridge.domain.callback_url import CallbackRules
 from local.azurite.install import node_with_packages
 from local.receiver import Callback, Receiver
 from tests.support.http import Client

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
 
-from bridge.core.errors import BridgeError
+from bridge.domain.errors import BridgeError
 from tests.support.world import FakeClock
 
 _T = TypeVar("_T")

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from bridge.core.answer import NoReply, Reply
-from bridge.core.keys import operation_partitions
-from bridge.core.transaction import ANY, Delete, Row, Transaction
+from bridge.domain.upstream import NoReply, Reply
 from bridge.ports import Table
+from bridge.storage.keys import operation_partitions
+from bridge.storage.transaction import ANY, Delete, Row, Transaction
 from tests.proof import promises, rows
 from tests.proof.instance import Parts
 from tests.proof.simulation import Loss, Simulation

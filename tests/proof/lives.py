@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from datetime import timedelta
 
-from bridge.core.answer import NoReply, Reply
-from bridge.core.operation import MAX_REGISTRATIONS
-from bridge.core.outcome import Failure, Unreachable
+from bridge.domain.operation import MAX_REGISTRATIONS
+from bridge.domain.outcome import Failure, Unreachable
+from bridge.domain.upstream import NoReply, Reply
 from tests.proof import promises
 from tests.proof.simulation import Loss, Simulation
 

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from bridge.core.answer import NoReply, Reply
-from bridge.core.outcome import Failure, Unreachable
+from bridge.domain.outcome import Failure, Unreachable
+from bridge.domain.upstream import NoReply, Reply
 from tests.proof import promises
 from tests.proof.calls import Mode
 from tests.proof.model import Model, Step

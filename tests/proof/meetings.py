@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
 
-from bridge.core.answer import Reply
+from bridge.domain.upstream import Reply
 from tests.proof.simulation import Simulation
 
 _HERE, _THERE = "https://here.example.com/", "https://there.example.com/"

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from bridge.core.answer import Reply
-from bridge.core.keys import operation_partitions
-from bridge.core.operation import Verdict
-from bridge.core.registration import MOVES, Registration, State
-from bridge.core.retry import ATTEMPTS_PER_RUN
+from bridge.domain.operation import Verdict
+from bridge.domain.registration import MOVES, Registration, State
+from bridge.domain.retry import ATTEMPTS_PER_RUN
+from bridge.domain.upstream import Reply
+from bridge.storage.keys import operation_partitions
 from tests.proof import rows
 from tests.proof.outside import Post, Question
 from tests.proof.simulation import Loss, Simulation

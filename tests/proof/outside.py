@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NoReturn
 
-from bridge.core.answer import NoReply, NoToken, Reply
-from bridge.core.delivery import Call as DeliveryCall
-from bridge.core.errors import CommitUnknown, StorageUnavailable
-from bridge.core.keys import OperationRef
-from bridge.core.outcome import Delivered, Failure, Gone, Outcome, Unreachable
-from bridge.core.transaction import Row, Transaction
+from bridge.domain.delivery import Call as DeliveryCall
+from bridge.domain.errors import CommitUnknown, StorageUnavailable
+from bridge.domain.outcome import Delivered, Failure, Gone, Outcome, Unreachable
+from bridge.domain.upstream import NoReply, NoToken, Reply
 from bridge.ports import Courier, Outbox, Table, Upstream
+from bridge.storage.keys import OperationRef
+from bridge.storage.transaction import Row, Transaction
 from tests.proof.calls import Call, Caller, Calls, Invocation
 
 

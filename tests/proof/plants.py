@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from itertools import chain, count, islice
 from types import MappingProxyType
 
-from bridge.core.delivery import LEASE, Call
-from bridge.core.outcome import Outcome
-from bridge.core.transaction import ANY, Delete, Insert, Merge, Row, Transaction, Value, Write
+from bridge.domain.delivery import LEASE, Call
+from bridge.domain.outcome import Outcome
 from bridge.ports import Courier, Outbox, Table
+from bridge.storage.transaction import ANY, Delete, Insert, Merge, Row, Transaction, Value, Write
 from tests.proof.crashes import live, singles, trace
 from tests.proof.instance import Parts
 from tests.proof.interleavings import CLOCKS, handovers, meet

@@ -5,11 +5,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from bridge.core.answer import Reply
-from bridge.core.keys import operation_partitions
-from bridge.core.operation import Verdict
-from bridge.core.registration import LIVE, Registration, State
-from bridge.core.retry import ATTEMPTS_PER_RUN
+from bridge.domain.operation import Verdict
+from bridge.domain.registration import LIVE, Registration, State
+from bridge.domain.retry import ATTEMPTS_PER_RUN
+from bridge.domain.upstream import Reply
+from bridge.storage.keys import operation_partitions
 from tests.proof import rows
 from tests.proof.outside import Post, Question
 from tests.proof.simulation import Loss, Promise, Simulation

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bridge.core.delivery import Call
-from bridge.core.times import Clock
-from bridge.core.wire import write_call
+from bridge.domain.delivery import Call
+from bridge.domain.time import Clock
+from bridge.storage.queue_message import write_call
 
 #: A message whose invocation failed or died is seen again after this: host.json's `visibilityTimeout`.
 HIDDEN = timedelta(seconds=30)

@@ -8,14 +8,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from bridge.core.errors import ForeignRow
-from bridge.core.family import Family
-from bridge.core.index import IndexEntry
-from bridge.core.keys import OperationRef
-from bridge.core.operation import Operation
-from bridge.core.registration import Registration, State
-from bridge.core.rows import decode
-from bridge.core.transaction import Row
+from bridge.domain.errors import ForeignRow
+from bridge.domain.operation import Operation
+from bridge.domain.registration import Registration, State
+from bridge.storage.aggregate import Family
+from bridge.storage.index import IndexEntry
+from bridge.storage.keys import OperationRef
+from bridge.storage.records import decode
+from bridge.storage.transaction import Row
 
 
 def problems(rows: Sequence[Row]) -> list[str]:

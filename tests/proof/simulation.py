@@ -11,18 +11,18 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from itertools import count
 
-from bridge.adapters.entra import EntraTokens
-from bridge.adapters.memory import MemoryTable
+from bridge.adapters.entra.tokens import EntraTokens
 from bridge.api.routes import Routes
 from bridge.app import App, compose
-from bridge.core.errors import BridgeError, Contended, StorageUnavailable
-from bridge.core.keys import due_at, operation_partitions
-from bridge.core.operation import MAX_REGISTRATIONS
-from bridge.core.sealing import NONCE_BYTES
-from bridge.core.sharing import Sharing
-from bridge.core.times import from_millis, to_millis
+from bridge.dependencies import World
+from bridge.domain.errors import BridgeError, Contended, StorageUnavailable
+from bridge.domain.header_cipher import NONCE_BYTES
+from bridge.domain.operation import MAX_REGISTRATIONS
+from bridge.domain.sharing import Sharing
+from bridge.domain.time import from_millis, to_millis
 from bridge.settings import read_settings
-from bridge.world import World
+from bridge.storage.keys import due_at, operation_partitions
+from bridge.testing import MemoryTable
 from tests.proof import rows
 from tests.proof.calls import Caller, Calls, Died, Plan
 from tests.proof.instance import Instance, Parts

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 from hypothesis import strategies as st
 
-from bridge.core.registration import State
-from bridge.core.rows import SHAPE
-from bridge.core.transaction import Value
+from bridge.domain.registration import State
+from bridge.storage.records import SHAPE
+from bridge.storage.transaction import Value
 
 #: The operation that strange things happen to, and the one that must not notice.
 VICTIM, OTHER = "operation-1", "operation-2"

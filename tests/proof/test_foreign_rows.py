@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from bridge.api.routes import Routes
 from bridge.app import App
-from bridge.core.answer import Reply
-from bridge.core.due import Due, read_due
-from bridge.core.errors import ForeignRow
-from bridge.core.keys import operation_of, registration_of
-from bridge.core.registration import State
-from bridge.core.rows import SHAPE
-from bridge.core.transaction import ANY, Insert, Merge, Row, Transaction, Value
-from bridge.core.wire import read_call
+from bridge.domain.errors import ForeignRow
+from bridge.domain.registration import State
+from bridge.domain.upstream import Reply
+from bridge.storage.due import Due, read_due
+from bridge.storage.keys import operation_of, registration_of
+from bridge.storage.queue_message import read_call
+from bridge.storage.records import SHAPE
+from bridge.storage.transaction import ANY, Insert, Merge, Row, Transaction, Value
 from tests.proof.strange import OTHER, URL, VICTIM, columns, keys, messages, writings
 from tests.support.http import Client
 from tests.support.world import Stage, stage

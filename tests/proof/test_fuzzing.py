@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.api.routes import Routes
-from bridge.core.answer import LONGEST_NAMED_STOP, Reply, Throttled, read
-from bridge.core.errors import Misconfigured
-from bridge.core.retry import parse_retry_after
+from bridge.domain.errors import Misconfigured
+from bridge.domain.retry import parse_retry_after
+from bridge.domain.upstream import LONGEST_NAMED_STOP, Reply, Throttled, read
 from bridge.settings import Settings, read_settings
 from tests.proof.strange import OTHER, VICTIM, bodies, json_values
 from tests.support.http import Client

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from bridge.cli.app import app
 from bridge.cli.surroundings import Surroundings
-from bridge.world import real_clock
+from bridge.dependencies import real_clock
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from bridge.core.errors import CommitUnknown, Conflict, ConflictKind, StorageUnavailable
-from bridge.core.transaction import Row, Transaction
+from bridge.domain.errors import CommitUnknown, Conflict, ConflictKind, StorageUnavailable
 from bridge.ports import Table
+from bridge.storage.transaction import Row, Transaction
 from tests.support.world import Stage, stage
 
 

@@ -10,7 +10,7 @@ from bridge.log import MAX_LINE
 #: Says whether this thread runs the work of an executor of a test, which stands for the work of a pool thread.
 _here = threading.local()
 
-#: How the threads of the app's pools are named (`bridge/world.py`).
+#: How the threads of the app's pools are named (`bridge/dependencies.py`).
 POOL_THREADS = ("sweep", "read")
 
 

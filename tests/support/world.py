@@ -12,21 +12,21 @@ from functools import partial
 from itertools import count
 from typing import ParamSpec, TypeVar
 
-from bridge.adapters.entra import EntraTokens
-from bridge.adapters.memory import MemoryOutbox, MemoryTable
+from bridge.adapters.entra.tokens import EntraTokens
 from bridge.app import Bridge, compose
-from bridge.core.answer import NoReply, NoToken, Reply
-from bridge.core.callback import normalise
-from bridge.core.family import Family
-from bridge.core.keys import OperationRef, RegistrationRef, after, due_parts, operation_partitions
-from bridge.core.operation import Verdict
-from bridge.core.outcome import Outcome, answered
-from bridge.core.registration import Registration
-from bridge.core.sealing import NONCE_BYTES, HeaderSeal
-from bridge.core.transaction import Row, Transaction
+from bridge.dependencies import World
+from bridge.domain.callback_url import normalise
+from bridge.domain.header_cipher import NONCE_BYTES, HeaderSeal
+from bridge.domain.operation import Verdict
+from bridge.domain.outcome import Outcome, answered
+from bridge.domain.registration import Registration
+from bridge.domain.upstream import NoReply, NoToken, Reply
 from bridge.ports import Courier, Outbox, Table, Upstream
 from bridge.settings import Settings, read_settings
-from bridge.world import World
+from bridge.storage.aggregate import Family
+from bridge.storage.keys import OperationRef, RegistrationRef, after, due_parts, operation_partitions
+from bridge.storage.transaction import Row, Transaction
+from bridge.testing import MemoryOutbox, MemoryTable
 from tests.support.description import hold_event
 from tests.support.log_guard import in_pool
 

@@ -14,11 +14,11 @@ from azure.data.tables import TableClient
 from azure.storage.queue import QueueClient
 from standardwebhooks import Webhook
 
-from bridge.adapters.clients import TABLE
-from bridge.adapters.queue import DELIVERIES_QUEUE
-from bridge.core.callers import SHARED_OWNER
-from bridge.core.keys import OperationRef, RegistrationRef
-from bridge.core.rows import SHAPE
+from bridge.adapters.azure.clients import TABLE
+from bridge.adapters.azure.queue import DELIVERIES_QUEUE
+from bridge.domain.principal import SHARED_OWNER
+from bridge.storage.keys import OperationRef, RegistrationRef
+from bridge.storage.records import SHAPE
 from local.answer import Answer
 from local.azurite import Azurite, Ports
 from local.host.index import HttpTrigger, QueueTrigger, TimerTrigger, index

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from bridge.adapters.attempt_deadline import AttemptDeadline, Leash
-from bridge.adapters.whole_request import WholeRequest
+from bridge.adapters.net.deadline import AttemptDeadline, Leash
+from bridge.adapters.net.whole_request import WholeRequest
 
 
 def test_a_connection_that_comes_after_the_cut_is_cut_at_once() -> None:

@@ -7,10 +7,9 @@ from itertools import count
 
 import pytest
 
-from bridge.adapters.attempt_deadline import AttemptDeadline
-from bridge.adapters.courier import HttpCourier
-from bridge.adapters.egress import Guard, Limits
-from bridge.adapters.http1 import (
+from bridge.adapters.net.deadline import AttemptDeadline
+from bridge.adapters.net.guard import Guard, Limits
+from bridge.adapters.net.http1 import (
     MAX_HEAD_BYTES,
     BrokenOff,
     EndedUnanswered,
@@ -20,12 +19,13 @@ from bridge.adapters.http1 import (
     read_answer,
     write_request,
 )
+from bridge.adapters.net.transport import MAX_BYTES
 from bridge.adapters.speech import SpeechService
-from bridge.adapters.transport import MAX_BYTES
-from bridge.core.answer import NoReply, Reply
-from bridge.core.keys import OperationRef
-from bridge.core.outcome import Delivered, Failure, Outcome, Rejected, Unreachable
-from bridge.core.source import Source
+from bridge.adapters.webhook_sender import HttpCourier
+from bridge.domain.outcome import Delivered, Failure, Outcome, Rejected, Unreachable
+from bridge.domain.source import Source
+from bridge.domain.upstream import NoReply, Reply
+from bridge.storage.keys import OperationRef
 from tests.support.world import FakeClock
 from tests.zoo.receivers import OK, Habit, drips, floods, hear, living, says, says_and_stays
 from tests.zoo.test_zoo import RULES

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bridge.adapters.courier import HttpCourier
-from bridge.adapters.egress import Guard
-from bridge.core.callback import CallbackRules
+from bridge.adapters.net.guard import Guard
+from bridge.adapters.webhook_sender import HttpCourier
+from bridge.domain.callback_url import CallbackRules
 from tests.support.http import Client
 from tests.support.world import FakeClock, stage
 from tests.zoo.receivers import Recorder, living

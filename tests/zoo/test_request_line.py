@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from bridge.adapters.courier import HttpCourier
-from bridge.adapters.egress import Guard
+from bridge.adapters.net.guard import Guard
+from bridge.adapters.webhook_sender import HttpCourier
 from bridge.api.routes import Routes
-from bridge.core.callback import CallbackRules
+from bridge.domain.callback_url import CallbackRules
 from tests.support.http import Answer, Client
 from tests.support.world import FakeClock, Stage, stage
 from tests.zoo.receivers import Recorder, living

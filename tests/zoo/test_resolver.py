@@ -13,12 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bridge.adapters.courier import HttpCourier
-from bridge.adapters.egress import Guard, Limits
-from bridge.adapters.resolver import MAX_LOOKUPS, NameNotResolved, Resolver
-from bridge.core.callback import CallbackRules
-from bridge.core.networks import REFUSED
-from bridge.core.outcome import Delivered, Failure, Unreachable
+from bridge.adapters.net.guard import Guard, Limits
+from bridge.adapters.net.resolver import MAX_LOOKUPS, NameNotResolved, Resolver
+from bridge.adapters.webhook_sender import HttpCourier
+from bridge.domain.callback_url import CallbackRules
+from bridge.domain.networks import REFUSED
+from bridge.domain.outcome import Delivered, Failure, Unreachable
 from tests.support.world import FakeClock
 from tests.zoo.receivers import OK, living, says
 

@@ -21,17 +21,17 @@ from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bridge.adapters.attempt_deadline import AttemptDeadline
-from bridge.adapters.courier import HttpCourier
-from bridge.adapters.egress import Guard, Limits
-from bridge.adapters.memory import MemoryTable
-from bridge.adapters.transport import GuardedClient
-from bridge.core.attempt import AttemptRecord
-from bridge.core.callback import CallbackRules
-from bridge.core.keys import OperationRef, RegistrationRef
-from bridge.core.outcome import Delivered, Failure, Outcome, Rejected, TlsReason, Unreachable
-from bridge.core.rows import decode, for_insert
-from bridge.core.transaction import Insert, Transaction
+from bridge.adapters.net.deadline import AttemptDeadline
+from bridge.adapters.net.guard import Guard, Limits
+from bridge.adapters.net.transport import GuardedClient
+from bridge.adapters.webhook_sender import HttpCourier
+from bridge.domain.attempt import AttemptRecord
+from bridge.domain.callback_url import CallbackRules
+from bridge.domain.outcome import Delivered, Failure, Outcome, Rejected, TlsReason, Unreachable
+from bridge.storage.keys import OperationRef, RegistrationRef
+from bridge.storage.records import decode, for_insert
+from bridge.storage.transaction import Insert, Transaction
+from bridge.testing import MemoryTable
 from tests.support.world import NOON, FakeClock
 from tests.zoo.receivers import OK, ZOO, drips, floods, hear, living, never_reads, overhearing, says, tls_with
 

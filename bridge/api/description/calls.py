@@ -6,14 +6,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from bridge.api import answers
-from bridge.api.body import RegistrationBody
+from bridge.api import responses
 from bridge.api.caching import PAGE_HEADERS
 from bridge.api.description.answering import Answer, Link
 from bridge.api.orders import PingBody, RedeliverBody
 from bridge.api.overview_answers import Overview
 from bridge.api.query import ListParameters, NoParameters, OperationParameters, SecretParameters
-from bridge.core.keys import OPERATION_ID, PUBLIC_ID
+from bridge.api.requests import RegistrationBody
+from bridge.storage.keys import OPERATION_ID, PUBLIC_ID
 
 #: What is refused of any body.
 _OF_BODIES = {
@@ -71,9 +71,11 @@ CALLS = (
         headers={"traceparent": "Your trace (W3C Trace Context, version 00): the callback has the same."},
         body=RegistrationBody,
         answers={
-            201: Answer("It is new.", answers.Registered, ("Cache-Control", "Location"), links=Link.of_registration()),
+            201: Answer(
+                "It is new.", responses.Registered, ("Cache-Control", "Location"), links=Link.of_registration()
+            ),
             200: Answer(
-                "The same was registered before; nothing changed.", answers.Registered, links=Link.of_registration()
+                "The same was registered before; nothing changed.", responses.Registered, links=Link.of_registration()
             ),
         },
         refuses={
@@ -95,7 +97,7 @@ CALLS = (
         summary="List registrations, newest first by when they came into their state",
         tag="Registrations",
         parameters=ListParameters,
-        answers={200: Answer("A page.", answers.Page)},
+        answers={200: Answer("A page.", responses.Page)},
         refuses=_OF_PARAMETERS,
     ),
     Call(
@@ -105,7 +107,7 @@ CALLS = (
         summary="Show a registration, its operation and its attempts",
         tag="Registrations",
         id_pattern=PUBLIC_ID.pattern,
-        answers={200: Answer("The registration.", answers.Registration, links=Link.of_registration())},
+        answers={200: Answer("The registration.", responses.Registration, links=Link.of_registration())},
         refuses=_OF_IDS,
     ),
     Call(
@@ -125,7 +127,7 @@ CALLS = (
         summary="Deliver the same message again, with a whole run of attempts",
         tag="Registrations",
         id_pattern=PUBLIC_ID.pattern,
-        answers={202: Answer("It is on its way.", answers.Registration, links=Link.of_registration())},
+        answers={202: Answer("It is on its way.", responses.Registration, links=Link.of_registration())},
         refuses={**_OF_IDS, 409: ("NoMessageYet", "OperationTaken"), 429: ("TooManyRuns",)},
     ),
     Call(
@@ -135,7 +137,7 @@ CALLS = (
         summary="Deliver again what is dead, after an outage at the receiver's",
         tag="Registrations",
         body=RedeliverBody,
-        answers={202: Answer("These are on their way.", answers.Started)},
+        answers={202: Answer("These are on their way.", responses.Started)},
         refuses=_OF_BODIES,
     ),
     Call(
@@ -145,7 +147,7 @@ CALLS = (
         summary="Send a signed ping now, and say what came back",
         tag="Receivers",
         body=PingBody,
-        answers={200: Answer("It was sent, whatever came back.", answers.Pinged)},
+        answers={200: Answer("It was sent, whatever came back.", responses.Pinged)},
         refuses={**_OF_BODIES, 429: ("TooManyPings",)},
     ),
     Call(
@@ -157,7 +159,7 @@ CALLS = (
         id_pattern=OPERATION_ID.pattern,
         parameters=OperationParameters,
         answers={
-            200: Answer("The operation.", answers.OperationWithRegistrations, links=Link.of_first("/registrations/0"))
+            200: Answer("The operation.", responses.OperationWithRegistrations, links=Link.of_first("/registrations/0"))
         },
         refuses=_OF_IDS,
     ),
@@ -167,7 +169,7 @@ CALLS = (
         path="/status",
         summary="Show how the bridge is",
         tag="Operations",
-        answers={200: Answer("How it is.", answers.Status)},
+        answers={200: Answer("How it is.", responses.Status)},
         refuses=_OF_PARAMETERS,
     ),
     Call(
@@ -186,7 +188,7 @@ CALLS = (
         summary="Show the secret that callbacks to an origin are verified with",
         tag="Receivers",
         parameters=SecretParameters,
-        answers={200: Answer("The secret.", answers.SigningSecret)},
+        answers={200: Answer("The secret.", responses.SigningSecret)},
         refuses=_OF_PARAMETERS,
         is_stored=False,
     ),
@@ -197,7 +199,7 @@ CALLS = (
         summary="Show the public keys that everybody verifies callbacks with",
         tag="Receivers",
         headers=_KEPT,
-        answers=Answer.kept("The keys.", answers.PublicKeys, "signing_keys"),
+        answers=Answer.kept("The keys.", responses.PublicKeys, "signing_keys"),
         refuses=_OF_PARAMETERS,
         is_open=True,
         is_stored=False,
@@ -237,8 +239,8 @@ CALLS = (
         tag="The bridge",
         refuses=_OF_PARAMETERS,
         answers={
-            200: Answer("It is.", answers.Health),
-            503: Answer("Its settings are missing or wrong.", answers.Health),
+            200: Answer("It is.", responses.Health),
+            503: Answer("Its settings are missing or wrong.", responses.Health),
         },
         is_open=True,
         is_stored=False,

@@ -9,11 +9,11 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from bridge import __version__
-from bridge.api.answers import ErrorAnswer
 from bridge.api.description.answering import CODES, HEADERS, Answer, Json, Link
 from bridge.api.description.calls import CALLS, Call
 from bridge.api.description.events import ENDED, PINGED
-from bridge.core.message import Format
+from bridge.api.responses import ErrorAnswer
+from bridge.domain.events import Format
 
 _ABOUT = (
     "Register an operation of Azure AI Speech with a callback URL; the callback gets one signed POST when the "

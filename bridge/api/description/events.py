@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict  # pydantic reads the one of `typing` from Python 3.12 on
 
-from bridge.api.answers import Moment
-from bridge.core.message import EVENT_SOURCE, Format
-from bridge.core.operation import Verdict
+from bridge.api.responses import Moment
+from bridge.domain.events import EVENT_SOURCE, Format
+from bridge.domain.operation import Verdict
 
 _Type = Annotated[str, Field(pattern=rf"^[a-z]+\.operation\.({'|'.join(verdict.lower() for verdict in Verdict)})$")]
 _Id = Annotated[str, Field(description="The `webhook-id`.")]

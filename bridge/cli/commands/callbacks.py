@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from bridge import diagnostics
 from bridge.cli import reading, showing
 from bridge.cli.client import URL, Api, Json
 from bridge.cli.errors import Exit, Misused
@@ -13,8 +14,7 @@ from bridge.cli.shared import AsJson, MessageFormat, around, begin
 from bridge.cli.surroundings import Surroundings
 from bridge.cli.verifying import Check, Known, Saved, Verdict, is_genuine
 from bridge.cli.verifying import verify as checks_of
-from bridge.core import hints
-from bridge.core.callback import CallbackRefused, CallbackRules, normalise, origin_of
+from bridge.domain.callback_url import CallbackRefused, CallbackRules, normalise, origin_of
 
 #: Holds the secret that callbacks are verified with, where no file and no bridge says it.
 SECRET = "WEBHOOK_SECRET"  # noqa: S105 - the name of a variable
@@ -37,7 +37,7 @@ def ping(
         output.json(came)
     else:
         output.say(showing.pinged(came), Tone.GOOD if is_taken else Tone.BAD)
-        hint = hints.of_attempt(came["status"], came["error"], came.get("detail"), came.get("location"))
+        hint = diagnostics.of_attempt(came["status"], came["error"], came.get("detail"), came.get("location"))
         if hint is not None:
             output.lines([Line("broken", hint.what, Tone.BAD), Line("do", hint.do, Tone.ADVICE)])
     raise typer.Exit(Exit.OK if is_taken else Exit.FAILED)

@@ -15,8 +15,8 @@ from bridge.cli.examples import PROGRAM
 from bridge.cli.output import Line, Output, Tone
 from bridge.cli.shared import AsJson, around, begin
 from bridge.cli.surroundings import Surroundings
-from bridge.core.derivation import MIN_KEY_BYTES
-from bridge.core.signing import Keyring
+from bridge.domain.derivation import MIN_KEY_BYTES
+from bridge.domain.keyring import Keyring
 
 #: One of these in the environment says that it is the app's.
 _SIGNS = ("AzureWebJobsStorage", "AzureWebJobsStorage__accountName", "SPEECH_ENDPOINT", "BRIDGE_SIGNING_KEYS")

@@ -14,8 +14,8 @@ from bridge.cli.following import Follow
 from bridge.cli.output import Output, Tone
 from bridge.cli.shared import AsJson, MessageFormat, begin
 from bridge.cli.surroundings import Surroundings
-from bridge.core.operation import Verdict
-from bridge.core.registration import State
+from bridge.domain.operation import Verdict
+from bridge.domain.registration import State
 
 Interval = Annotated[str, typer.Option(help="From one look to the next: 2s.")]
 Timeout = Annotated[str | None, typer.Option(help="Stop following after this time, with exit code 4: 30m.")]

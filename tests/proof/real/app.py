@@ -15,7 +15,7 @@ _LATER = """
 import importlib.util, os
 from datetime import timedelta
 
-from bridge import world
+from bridge import dependencies
 
 ahead, real_clock = timedelta(seconds=float(os.environ["PROVE_AHEAD"])), world.real_clock
 world.real_clock = lambda: real_clock() + ahead

@@ -1,0 +1,1 @@
+"""Azure Table and Queue storage."""

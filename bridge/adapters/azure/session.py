@@ -1,0 +1,111 @@
+"""A session of `requests` for Azure's own clients, whose every connection a guard opens (`bridge/adapters/net/guard.py`).
+
+Nothing comes from the environment: no proxy, no netrc, no cookie. All else is sent by `bridge/adapters/net/transport.py`.
+"""
+
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
+from urllib3.connection import HTTPSConnection
+
+from bridge.adapters.net.deadline import Leash
+from bridge.adapters.net.guard import Guard
+from bridge.adapters.net.whole_request import WholeRequest
+
+#: Hosts whose connections are kept.
+_HOSTS = 64
+
+
+def guarded_session(guard: Guard, *, per_host: int) -> requests.Session:
+    """Make a session that reaches nothing but through `guard`, and takes nothing from the environment.
+
+    Threads may share it; it keeps `per_host` connections to each host.
+    """
+    session = requests.Session()
+    session.trust_env = False
+    adapter = _GuardedAdapter(guard, per_host)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
+
+
+class _GuardedAdapter(HTTPAdapter):
+    """The transport of `requests`, with connections of our own and no proxy, which would be asked past the guard."""
+
+    def __init__(self, guard: Guard, per_host: int) -> None:
+        self._pool_classes = _pool_classes(guard)
+        super().__init__(pool_connections=_HOSTS, pool_maxsize=per_host)
+
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:  # noqa: ANN401 - the library's signature
+        """Make the pools; called by the base class."""
+        manager = PoolManager(num_pools=connections, maxsize=maxsize, block=block, **kwargs)
+        manager.pool_classes_by_scheme = self._pool_classes
+        self.poolmanager = manager
+
+    def get_connection_with_tls_context(
+        self,
+        request: requests.PreparedRequest,
+        verify: bool | str | None,
+        proxies: Mapping[str, str] | None = None,  # noqa: ARG002 - the library's signature
+        cert: Any = None,  # noqa: ANN401 - the library's signature
+    ) -> HTTPConnectionPool:
+        """Choose the connections to use; called by the base class."""
+        host, tls = self.build_connection_pool_key_attributes(request, True if verify is None else verify, cert)
+        pool: HTTPConnectionPool = self.poolmanager.connection_from_host(**host, pool_kwargs=tls)
+        return pool
+
+    def request_url(self, request: requests.PreparedRequest, proxies: Mapping[str, str] | None) -> str:  # noqa: ARG002 - the library's signature
+        """Say what is asked for; called by the base class."""
+        return request.path_url
+
+    def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:  # noqa: ANN401 - the library's signature
+        """Take an answer as it came; called by the base class.
+
+        Cookies are not read: none is ever sent back. No encoding is: nobody reads a body as text here.
+        """
+        response = requests.Response()
+        response.status_code, response.reason, response.headers = resp.status, resp.reason, resp.headers
+        response.request, response.url, response.raw = req, req.url or "", resp
+        return response
+
+
+def _pool_classes(guard: Guard) -> dict[str, type[HTTPConnectionPool]]:
+    class Guarded(WholeRequest):
+        #: The second handle on this connection, while it is open.
+        leash: Leash | None = None
+
+        def _new_conn(self) -> socket.socket:
+            connection, self.leash = guard.connect(self._dns_host, self.port or self.default_port)
+            return connection
+
+        def request(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the library's signature
+            if self.leash is not None:  # a connection that is used again
+                guard.hold(self.leash)
+            super().request(*args, **kwargs)
+
+        @property
+        def is_connected(self) -> bool:
+            """Whether it may be used again: what the other side sent beyond its answer must not answer the next."""
+            decrypted = getattr(self.sock, "pending", lambda: 0)() if self.sock else 0
+            return super().is_connected and not decrypted
+
+        def close(self) -> None:
+            leash, self.leash = self.leash, None
+            super().close()
+            if leash is not None:
+                leash.orphan()
+
+    class GuardedTls(Guarded, HTTPSConnection):
+        pass
+
+    class Pool(HTTPConnectionPool):
+        ConnectionCls = Guarded
+
+    class TlsPool(HTTPSConnectionPool):
+        ConnectionCls = GuardedTls
+
+    return {"http": Pool, "https": TlsPool}

@@ -1,0 +1,242 @@
+"""The table in Azure Table storage.
+
+Translates and no more: what a transaction means is in `bridge/storage/transaction.py`, how it is written in
+`bridge/adapters/azure/table_batch.py`, what its failures mean in `bridge/domain/errors.py`. Facts that shape this file:
+
+- of a transaction that failed the service answers for one write, with a status that tells a conflict, and a message
+  that begins with the index of the write that lost;
+- the library's own retry turns a commit whose reply was lost into a conflict, so writes are sent once.
+"""
+
+import json
+import re
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from http import HTTPStatus
+from itertools import chain, islice, pairwise
+from typing import Any, TypeVar
+
+from azure.core.exceptions import (
+    AzureError,
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceNotFoundError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
+from azure.core.pipeline import PipelineResponse
+from azure.core.rest import HttpRequest
+from azure.data.tables import EntityProperty, TableClient, TableEntity
+
+from bridge.adapters.azure.storage_calls import REFUSALS, StorageCalls, code_of
+from bridge.adapters.azure.table_batch import Reply, content_type, read_batch, write_batch
+from bridge.adapters.net.guard import Guard
+from bridge.domain.errors import CommitUnknown, Conflict, ConflictKind, StorageUnavailable
+from bridge.storage.transaction import Delete, Row, Transaction, Value
+
+#: The service's largest page.
+_PAGE = 1000
+
+_CONFLICTS = {404: ConflictKind.MISSING, 409: ConflictKind.EXISTS, 412: ConflictKind.STALE}
+#: Of the table, not of a row: nothing has changed, and reading again would not help.
+_NO_TABLE = frozenset({"TableNotFound", "TableBeingDeleted"})
+_INDEX = re.compile(r"(\d+):")
+#: Seconds before a read is tried again.
+_READ_PAUSES = (0.1, 0.4)
+
+#: Statuses of a read that a moment can change.
+_TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
+
+_BATCH_HEADERS = {"Accept": "application/json", "DataServiceVersion": "3.0", "MaxDataServiceVersion": "3.0;NetFx"}
+_T = TypeVar("_T")
+
+
+class AzureTable:
+    """A table that is created when it is first written to. Thread-safe, as the client is."""
+
+    def __init__(
+        self, client: TableClient, guard: Guard | None = None, pause: Callable[[float], None] = time.sleep
+    ) -> None:
+        """Make it; `guard` is the one that the client was made with, `pause` waits so many seconds."""
+        self._client = client
+        self._calls = StorageCalls("table storage", guard)
+        self._pause = pause
+
+    def get(self, partition: str, key: str) -> Row | None:
+        """Read one row; None if the service answers that it is not there."""
+
+        def read() -> Row | None:
+            try:
+                row = _row(self._client.get_entity(partition, key, raw_response_hook=_check_json))
+            except ResourceNotFoundError:
+                return None
+            if (row.partition, row.key) != (partition, key):
+                raise ValueError("an answer about another row")
+            return row
+
+        return self._read(read)
+
+    def range(
+        self, partition: str, start: str, stop: str, *, limit: int | None = None, columns: Sequence[str] = ()
+    ) -> Sequence[Row]:
+        """Read the rows with `start <= key < stop` in the order of their keys, at most `limit` of them."""
+        select = ["PartitionKey", "RowKey", *columns] if columns else None
+
+        def read() -> Sequence[Row]:
+            try:
+                pages = self._client.query_entities(
+                    "PartitionKey eq @partition and RowKey ge @start and RowKey lt @stop",
+                    parameters={"partition": partition, "start": start, "stop": stop},
+                    select=select,
+                    results_per_page=min(limit or _PAGE, _PAGE),
+                    raw_response_hook=_check_list,
+                ).by_page()
+                rows = [_row(entity) for entity in islice(chain.from_iterable(pages), limit)]
+            except ResourceNotFoundError as error:
+                if code_of(error) not in _NO_TABLE:
+                    raise
+                return []
+            _check_rows(rows, partition, start, stop)
+            return rows
+
+        return self._read(read)
+
+    def commit(self, transaction: Transaction) -> Mapping[str, str]:
+        """Do all writes or none; returns the new ETags by row key.
+
+        A crash right after this leaves the step done and nothing of it half done; what follows it (a message to
+        send) is repeated by the due row that it wrote. Raises Conflict, CommitUnknown, StorageUnavailable.
+        """
+        name = str(uuid.uuid4())
+        batch = write_batch(transaction, f"{self._account}/{self._client.table_name}", name)
+        with self._calls.call(CommitUnknown):
+            replies = self._submit(name, batch)
+            if all(reply.is_done for reply in replies):
+                _check(transaction, replies)
+        lost = next((reply for reply in replies if not reply.is_done), None)
+        if lost is not None:
+            raise _verdict(lost)
+        written = zip(transaction.writes, replies, strict=True)
+        return {write.key: str(reply.etag) for write, reply in written if not isinstance(write, Delete)}
+
+    def _read(self, read: Callable[[], _T]) -> _T:
+        """Read within one deadline, and again a few times after an answer that a moment can change."""
+        with self._calls.call():
+            for pause in _READ_PAUSES:
+                try:
+                    return read()
+                except (HttpResponseError, ServiceRequestError, ServiceResponseError) as error:
+                    if not _is_transient(error) or pause >= self._calls.remaining():
+                        raise
+                self._pause(pause)
+            return read()
+
+    @property
+    def _account(self) -> str:
+        """The service's address, without a signature that it may have been given with."""
+        return self._client.url.partition("?")[0]
+
+    def _submit(self, name: str, batch: bytes) -> Sequence[Reply]:
+        """Send a batch, and again if there was no table yet."""
+        replies = self._send(name, batch)
+        if not any(_code(reply) == "TableNotFound" for reply in replies):
+            return replies
+        with suppress(ResourceExistsError):  # another instance was faster
+            self._client.create_table()
+        return self._send(name, batch)
+
+    def _send(self, name: str, batch: bytes) -> Sequence[Reply]:
+        """Send a batch once. Raises HttpResponseError, and ValueError for an answer that is not whole."""
+        request = HttpRequest(
+            "POST",
+            f"{self._account}/$batch",
+            headers={**_BATCH_HEADERS, "x-ms-version": self._client.api_version, "Content-Type": content_type(name)},
+            content=batch,
+        )
+        # The library's own pipeline, with the authorization that the client was made with; no public call leads to it.
+        with self._client._client.send_request(request, stream=True) as response:  # noqa: SLF001 - see above
+            answer = response.read()
+        if response.status_code != HTTPStatus.ACCEPTED:
+            raise HttpResponseError(response=response)
+        return read_batch(answer)
+
+
+def _is_transient(error: AzureError) -> bool:
+    return not isinstance(error, HttpResponseError) or error.status_code in _TRANSIENT
+
+
+def _check_json(response: PipelineResponse[Any, Any]) -> None:
+    """Raise ValueError for an answer that is not the service's: the library makes an empty one of XML."""
+    kind = str(response.http_response.headers.get("Content-Type", "")).partition(";")[0].strip().lower()
+    if response.http_response.status_code == HTTPStatus.OK and kind != "application/json":
+        raise ValueError("an answer that is no JSON")
+
+
+def _check_list(response: PipelineResponse[Any, Any]) -> None:
+    """Raise ValueError for an answer without a list of rows: the library makes an empty one of some."""
+    _check_json(response)
+    if response.http_response.status_code == HTTPStatus.OK:
+        answer = json.loads(response.http_response.body())
+        if not isinstance(answer, dict) or not isinstance(answer.get("value"), list):
+            raise ValueError("an answer without rows")
+
+
+def _check_rows(rows: Sequence[Row], partition: str, start: str, stop: str) -> None:
+    """Raise ValueError for rows that were not asked for, or that are out of order."""
+    keys = [row.key for row in rows]
+    if any(row.partition != partition for row in rows) or (keys and not (start <= keys[0] and keys[-1] < stop)):
+        raise ValueError("an answer about other rows")
+    if any(first >= second for first, second in pairwise(keys)):
+        raise ValueError("an answer whose rows are out of order")
+
+
+def _check(transaction: Transaction, replies: Sequence[Reply]) -> None:
+    """Raise ValueError where an answer is not about this transaction, or keeps an ETag to itself.
+
+    Without its ETag a row could only be written again unconditionally, which is not done.
+    """
+    if len(replies) != len(transaction.writes):
+        raise ValueError("an answer to another transaction")
+    written = (reply for write, reply in zip(transaction.writes, replies, strict=True) if not isinstance(write, Delete))
+    if any(reply.etag is None for reply in written):
+        raise ValueError("an answer without an ETag")
+
+
+def _row(entity: TableEntity) -> Row:
+    values = {name: _plain(value) for name, value in entity.items() if name not in ("PartitionKey", "RowKey")}
+    return Row(entity["PartitionKey"], entity["RowKey"], str(entity.metadata["etag"]), values)
+
+
+def _plain(value: Any) -> Value:  # noqa: ANN401 - whatever somebody stored
+    if isinstance(value, EntityProperty):
+        return _plain(value.value)
+    if isinstance(value, datetime):
+        return datetime.fromtimestamp(value.timestamp(), UTC)
+    return value if isinstance(value, str | int | float | bool | bytes) else str(value)
+
+
+def _verdict(lost: Reply) -> Exception:
+    """Say what the answer about the write that lost means."""
+    kind, (code, message) = _CONFLICTS.get(lost.status), _error(lost)
+    # A due row is deleted on the word that its target is missing, so that word has to be the service's.
+    if kind is None or code in _NO_TABLE or (kind is ConflictKind.MISSING and not code):
+        why = CommitUnknown if lost.status not in REFUSALS else StorageUnavailable
+        return why(f"table storage: {code or 'no code'}, HTTP status {lost.status}")
+    said = _INDEX.match(message)
+    return Conflict(kind, int(said[1]) if said else None)
+
+
+def _code(reply: Reply) -> str:
+    return "" if reply.is_done else _error(reply)[0]
+
+
+def _error(reply: Reply) -> tuple[str, str]:
+    """Read code and message of what went wrong; empty where nothing is said."""
+    try:
+        error = json.loads(reply.body)["odata.error"]
+        return str(error["code"]), str(error["message"]["value"])
+    except (ValueError, TypeError, KeyError):
+        return "", ""

@@ -1,0 +1,1 @@
+"""Tokens of a Microsoft Entra tenant, and the keys that the tenant publishes."""

@@ -1,0 +1,150 @@
+"""The keys that a tenant publishes, fetched when they are needed and kept (OpenID Connect Discovery 1.0; RFC 7517).
+
+    fetched        refreshed from here on                      kept no longer
+      |--- 1 h ------|........ while that fails, kept ............| 24 h
+
+A token that names an unknown key asks for them again, since they may have been replaced; but not within a minute of
+the last answer, so that a stranger who makes tokens up costs one fetch a minute. After a failure nobody is asked for
+ten seconds. PyJWT's own client has no bound on the whole time of a fetch, fetches again at once after a failure, and
+takes proxies from the environment.
+"""
+
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from bridge.adapters.net.guard import ANYWHERE, Guard, Limits
+from bridge.adapters.net.transport import GuardedClient
+from bridge.domain.principal import NoKeys, Tenant
+from bridge.domain.time import Clock
+from bridge.log import Event, log
+
+#: Keys of this age are refreshed, so one that the tenant has withdrawn counts no longer than this.
+FRESH = timedelta(hours=1)
+#: Keys that cannot be refreshed are kept up to this age.
+KEPT = timedelta(hours=24)
+#: Nobody is asked sooner than this after an answer, and after a failure.
+PAUSE = timedelta(minutes=1)
+PAUSE_AFTER_FAILURE = timedelta(seconds=10)
+
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+#: A longer answer is none; the real ones have some 20 KB.
+_MAX_BYTES = 1_048_576
+_OK = 200
+#: Smaller RSA keys are not used (NIST SP 800-131A).
+_MIN_BITS = 2048
+
+#: A client waits meanwhile.
+_LIMITS = Limits(attempt=5, lookup=3, connect=3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What is known of the keys."""
+
+    #: By their ids.
+    keys: Mapping[str, RSAPublicKey]
+    #: When they were fetched.
+    at: datetime
+    #: Nobody is asked before this.
+    pause_until: datetime
+    #: Whether the last question failed.
+    failed: bool
+
+    def calls_for_a_question(self, key_id: str, now: datetime) -> bool:
+        """Tell whether the tenant is to be asked before a token of `key_id` is judged."""
+        return now >= self.pause_until and (key_id not in self.keys or now - self.at >= FRESH)
+
+    def find(self, key_id: str, now: datetime) -> RSAPublicKey | NoKeys | None:
+        """Find a key; one that is not there may just not be known, where the last question failed."""
+        found = self.keys.get(key_id) if now - self.at < KEPT else None
+        return NoKeys() if found is None and self.failed else found
+
+
+_NOTHING = _Known(keys={}, at=_LONG_AGO, pause_until=_LONG_AGO, failed=True)
+
+
+class PublishedKeys:
+    """The signing keys of one tenant. Threads may share it; one at a time asks."""
+
+    def __init__(self, tenant: Tenant, clock: Clock) -> None:
+        self._tenant = tenant
+        self._clock = clock
+        self._guard = Guard(ANYWHERE, _LIMITS)
+        self._client = GuardedClient(self._guard)
+        self._lock = threading.Lock()
+        self._known = _NOTHING
+
+    def find(self, key_id: str) -> RSAPublicKey | NoKeys | None:
+        """Find a key by its id; None where the tenant has none of that id. Never raises for what a network does.
+
+        Only who has no key to go by waits for another's question: a tenant that is silent holds up nobody else.
+        """
+        known, now = self._known, self._clock()
+        if known.calls_for_a_question(key_id, now):
+            is_kept = isinstance(known.find(key_id, now), RSAPublicKey)
+            if self._lock.acquire(blocking=not is_kept):
+                try:
+                    if self._known.calls_for_a_question(key_id, self._clock()):  # nobody has asked meanwhile
+                        self._known = self._asked()
+                finally:
+                    self._lock.release()
+        return self._known.find(key_id, self._clock())
+
+    def close(self) -> None:
+        """Close the connections that were kept."""
+        self._client.close()
+
+    def _asked(self) -> _Known:
+        try:
+            keys = self._fetch()
+        except Exception as error:  # noqa: BLE001 - whatever an answer does to the libraries
+            log(Event.NO_KEYS, why=type(error).__name__, kept=len(self._known.keys))
+            return replace(self._known, pause_until=self._clock() + PAUSE_AFTER_FAILURE, failed=True)
+        now = self._clock()
+        return _Known(keys=keys, at=now, pause_until=now + PAUSE, failed=False)
+
+    def _fetch(self) -> Mapping[str, RSAPublicKey]:
+        """Ask for the metadata, and for the keys where it says that they are."""
+        metadata = self._get(f"{self._tenant.issuer}/.well-known/openid-configuration")
+        if metadata["issuer"] != self._tenant.issuer:
+            raise ValueError("the metadata is another issuer's")  # as Discovery, 4.3 demands
+        where = str(metadata["jwks_uri"])
+        if urlsplit(where).scheme != urlsplit(self._tenant.authority).scheme:
+            raise ValueError("the keys are not where a connection is as safe")
+        return dict(key for each in self._get(where)["keys"] if (key := _signing_key(each)) is not None)
+
+    def _get(self, url: str) -> Any:  # noqa: ANN401 - JSON
+        accept = {"Accept": "application/json"}
+        with (
+            self._guard.attempt() as deadline,
+            self._client.exchange("GET", url, accept, budget=2 * _MAX_BYTES) as answer,
+        ):
+            body = answer.read(_MAX_BYTES)
+        if deadline.cut:
+            raise TimeoutError
+        if answer.status != _OK:
+            raise ConnectionError
+        return json.loads(body)
+
+
+def _signing_key(published: Mapping[str, Any]) -> tuple[str, RSAPublicKey] | None:
+    """Read one key and its id; None for what no token here is signed with (RFC 7517, 5: to be passed over)."""
+    if published.get("kty") != "RSA" or published.get("use", "sig") != "sig":
+        return None
+    key_id, public = published.get("kid"), {name: published.get(name) for name in ("kty", "n", "e")}
+    try:
+        key = jwt.PyJWK(public, "RS256").key
+    except (jwt.PyJWTError, ValueError, TypeError):
+        return None
+    if isinstance(key_id, str) and isinstance(key, RSAPublicKey) and key.key_size >= _MIN_BITS:
+        return key_id, key
+    return None

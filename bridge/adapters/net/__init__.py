@@ -1,0 +1,1 @@
+"""Guarded HTTP: which addresses may be called, within which time and size."""

@@ -1,0 +1,121 @@
+"""One wall-clock deadline for everything that an attempt does on the network.
+
+The timeouts of `requests` start anew with every byte, so a receiver that drips could hold an attempt for ever. Here
+an alarm shuts the connection down, whatever the attempt is waiting for at that moment. A body without a length looks
+whole then: `cut` says that the deadline ended it. A head cannot look whole, since an empty line ends it.
+"""
+
+import contextlib
+import socket
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+from bridge.adapters.net.alarms import ALARMS
+
+
+class Leash:
+    """A second handle on a connection, by which another thread can end it.
+
+    The first handle changes hands (TLS wraps it, a response takes it over), this one does not. It is closed when
+    both the connection and the attempt are done with it.
+    """
+
+    def __init__(self, connection: socket.socket, address: str) -> None:
+        self._handle = connection.dup()
+        self._lock = threading.Lock()
+        self._holder: object | None = None
+        self._orphan = False
+        #: Whom the connection goes to.
+        self.address = address
+
+    def hold(self, holder: object) -> None:
+        """Begin an attempt on the connection; one before it, which has read its answer, has no say any more."""
+        with self._lock:
+            self._holder = holder
+
+    def release(self, holder: object) -> None:
+        """End an attempt on the connection, which may be used again, or be in use by the next one already."""
+        with self._lock:
+            if self._holder is holder:
+                self._holder = None
+            self._close_if_done()
+
+    def orphan(self) -> None:
+        """Note that the library has closed the connection; its last answer may still be being read."""
+        with self._lock:
+            self._orphan = True
+            self._close_if_done()
+
+    def cut(self, holder: object) -> None:
+        """End the connection now, whatever is going on, if it is still the holder's."""
+        with self._lock, contextlib.suppress(OSError):  # it has ended by itself
+            if self._holder is holder:
+                self._handle.shutdown(socket.SHUT_RDWR)
+
+    def _close_if_done(self) -> None:
+        if self._orphan and self._holder is None:
+            self._handle.close()
+
+
+class AttemptDeadline:
+    """The time that one attempt has; a context manager that leaves no alarm behind."""
+
+    def __init__(self, seconds: float) -> None:
+        self._ends = time.monotonic() + seconds
+        self._alarm: int | None = None
+        self._lock = threading.Lock()
+        self._leash: Leash | None = None
+        #: Whether the deadline came before the end.
+        self.cut = False
+        #: Whom the attempt is talking to; None before it is connected.
+        self.address: str | None = None
+
+    def remaining(self, at_most: float) -> float:
+        """Return how many seconds a part of the attempt may take.
+
+        Raises TimeoutError when none are left.
+        """
+        left = self._ends - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the attempt's time is over")
+        return min(left, at_most)
+
+    def shorten(self, seconds: float) -> None:
+        """Let the attempt end `seconds` from now, if that is before its deadline: the rest of it decides nothing."""
+        ends = time.monotonic() + seconds
+        if self._alarm is not None and ends < self._ends:
+            ALARMS.call_off(self._alarm)
+            self._ends, self._alarm = ends, ALARMS.set(ends, self._cut)
+
+    def hold(self, leash: Leash) -> None:
+        """Put a connection under the deadline."""
+        leash.hold(self)
+        with self._lock:
+            former, self._leash = self._leash, leash
+            self.address = leash.address
+            if self.cut:
+                leash.cut(self)
+        if former is not None and former is not leash:
+            former.release(self)
+
+    def _cut(self) -> None:
+        with self._lock:
+            self.cut = True
+            if self._leash is not None:
+                self._leash.cut(self)
+
+    def __enter__(self) -> Self:
+        self._alarm = ALARMS.set(self._ends, self._cut)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._alarm is not None:
+            ALARMS.call_off(self._alarm)
+        with self._lock:
+            leash, self._leash = self._leash, None
+        if leash is not None:
+            leash.release(self)

@@ -1,0 +1,150 @@
+"""The outside, measured: each port as it is, with what its calls take and come to. Only where telemetry is on."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from bridge.domain.callback_url import DEFAULT_PORTS
+from bridge.domain.delivery import Call
+from bridge.domain.outcome import Outcome, Unreachable
+from bridge.domain.source import Source
+from bridge.domain.upstream import NoReply, NoToken, Reply
+from bridge.ports import Courier, Outbox, Table, Upstream
+from bridge.storage.keys import OperationRef
+from bridge.storage.transaction import Row, Transaction
+from bridge.telemetry import Attribute, Metric, Step, Telemetry
+
+#: Reads a clock that only runs forward, in seconds.
+Stopwatch = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredTable:
+    """A table whose calls are counted; those that fail too."""
+
+    inner: Table
+    telemetry: Telemetry
+
+    def get(self, partition: str, key: str) -> Row | None:
+        """Read one row."""
+        self._count("get")
+        return self.inner.get(partition, key)
+
+    def range(
+        self, partition: str, start: str, stop: str, *, limit: int | None = None, columns: Sequence[str] = ()
+    ) -> Sequence[Row]:
+        """Read a range; it counts once, however many pages it has."""
+        self._count("range")
+        return self.inner.range(partition, start, stop, limit=limit, columns=columns)
+
+    def commit(self, transaction: Transaction) -> Mapping[str, str]:
+        """Do a transaction."""
+        self._count("commit")
+        return self.inner.commit(transaction)
+
+    def _count(self, operation: str) -> None:
+        self.telemetry.measure(Metric.STORAGE, bridge__storage__operation=operation)
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredOutbox:
+    """An outbox whose messages carry the trace of their sending."""
+
+    inner: Outbox
+    telemetry: Telemetry
+
+    def create(self) -> None:
+        """Make the queue if there is none; the call is counted."""
+        self.telemetry.measure(Metric.STORAGE, bridge__storage__operation="create")
+        self.inner.create()
+
+    def send(self, call: Call, *, ttl: timedelta) -> None:
+        """Send a call; whoever follows it goes on from here."""
+        self.telemetry.measure(Metric.STORAGE, bridge__storage__operation="send")
+        registration, number = call.ref.public_id, call.number
+        with self.telemetry.span(
+            Step.SEND, call.traceparent, bridge__registration__id=registration, bridge__attempt=number
+        ) as span:
+            self.inner.send(replace(call, traceparent=span.traceparent), ttl=ttl)
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredUpstream:
+    """The Speech service with the time that its answers take."""
+
+    inner: Upstream
+    telemetry: Telemetry
+    stopwatch: Stopwatch
+    sources: Mapping[str, Source]
+
+    def ask(self, ref: OperationRef) -> Reply | NoReply | NoToken:
+        """Ask once for an operation."""
+        return self._timed(ref, self.inner.ask)
+
+    def ask_why(self, ref: OperationRef) -> Reply | NoReply | NoToken:
+        """Ask once for its job."""
+        return self._timed(ref, self.inner.ask_why)
+
+    def _timed(
+        self, ref: OperationRef, ask: Callable[[OperationRef], Reply | NoReply | NoToken]
+    ) -> Reply | NoReply | NoToken:
+        source = self.sources.get(ref.source)
+        with _timing(self.telemetry, self.stopwatch, "GET", source.endpoint if source else "") as came:
+            reply = ask(ref)
+            match reply:
+                case Reply(status=status):
+                    came.update(_status(status))
+                case NoReply():
+                    came["error__type"] = "no_reply"
+                case NoToken():
+                    came["error__type"] = "no_token"
+        return reply
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredCourier:
+    """A courier with the time that receivers take."""
+
+    inner: Courier
+    telemetry: Telemetry
+    stopwatch: Stopwatch
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
+        """Make one POST."""
+        with _timing(self.telemetry, self.stopwatch, "POST", url) as came:
+            outcome = self.inner.post(url, headers, body)
+            if isinstance(outcome, Unreachable):
+                came["error__type"] = outcome.error.value
+            else:
+                came.update(_status(outcome.status))
+        return outcome
+
+    def address_of(self, origin: str) -> str | None:
+        """Look up an address."""
+        return self.inner.address_of(origin)
+
+    def objection(self, url: str) -> str | None:
+        """Say early why callbacks to a URL would be refused."""
+        return self.inner.objection(url)
+
+
+@contextmanager
+def _timing(telemetry: Telemetry, stopwatch: Stopwatch, method: str, url: str) -> Iterator[dict[str, Attribute | None]]:
+    """Measure a request by the semantic conventions of HTTP clients; never its path."""
+    where, came, begun = urlsplit(url), dict[str, Attribute | None](), stopwatch()
+    yield came
+    telemetry.measure(
+        Metric.REQUEST,
+        stopwatch() - begun,
+        http__request__method=method,
+        server__address=where.hostname,
+        server__port=where.port or DEFAULT_PORTS.get(where.scheme),
+        **came,
+    )
+
+
+def _status(status: int) -> dict[str, Attribute | None]:
+    failed = {"error__type": str(status)} if status >= 400 else {}  # noqa: PLR2004 - as the conventions say
+    return {"http__response__status_code": status, **failed}

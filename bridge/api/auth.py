@@ -1,0 +1,137 @@
+"""Says who calls before a route is answered: by a key, which the platform has looked at, or by a token."""
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import azure.functions as func
+
+from bridge.api.caller import caller_of
+from bridge.api.errors import Problem, no_keys, role_missing, untrusted
+from bridge.domain.principal import KEY_HOLDER, Caller, Distrust, NoKeys, RoleMissing, Untrusted, admit
+from bridge.domain.time import Clock
+from bridge.log import Event, called_by, log
+from bridge.ports import Tokens
+
+#: One line for each caller and so long.
+_WINDOW = timedelta(minutes=1)
+
+#: Callers that are counted apart; all further ones of a window share one line.
+_MOST_CALLERS = 1_000
+_OTHERS = "others"
+
+
+@dataclass(slots=True)
+class _Window:
+    """The refusals of one caller since its last line."""
+
+    began: datetime
+    why: str
+    unwritten: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """Writes one `caller.refused` line for each caller and minute: anybody can call, and every line costs.
+
+    The first refusal of a caller is written at once. Further refusals within the minute are counted. The next call
+    after that minute, of any caller, writes the count as one line. A count is lost with its instance. Thread-safe.
+    """
+
+    _windows: OrderedDict[str, _Window] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def note(self, caller: str, why: str, now: datetime) -> None:
+        """Count one refusal; `why` is that of the last one of a line."""
+        with self._lock:
+            known = caller in self._windows or len(self._windows) < _MOST_CALLERS
+            name = caller if known else _OTHERS
+            window = self._windows.get(name)
+            if window is None:
+                self._windows[name] = _Window(now, why)
+            else:
+                window.why = why
+                window.unwritten += 1
+        if window is None:
+            _write(name, why, 1)
+
+    def write_ended(self, now: datetime) -> None:
+        """Write the counts of minutes that have ended, and forget these counts."""
+        ended = []
+        with self._lock:
+            while self._windows:
+                name, window = next(iter(self._windows.items()))  # the oldest
+                if now - window.began < _WINDOW:
+                    break
+                del self._windows[name]
+                ended.append((name, window))
+        for name, window in ended:
+            if window.unwritten:
+                _write(name, window.why, window.unwritten)
+
+
+def _write(caller: str, why: str, count: int) -> None:
+    with called_by(caller):
+        log(Event.REFUSED, why=why, count=count)
+
+
+@dataclass(frozen=True, slots=True)
+class ByKey:
+    """Lets everybody in: behind a route of this level the platform has seen a function key."""
+
+    level = func.AuthLevel.FUNCTION
+
+    def admit(self, request: func.HttpRequest) -> Caller:  # noqa: ARG002 - a key says nothing of who holds it
+        """Take whoever calls for a holder of a key."""
+        return KEY_HOLDER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByToken:
+    """Lets in who brings a token of the tenant with a role; the platform lets everybody through to here."""
+
+    tokens: Tokens
+    clock: Clock
+    refusals: Refusals = field(default_factory=Refusals)
+
+    level = func.AuthLevel.ANONYMOUS
+
+    def admit(self, request: func.HttpRequest) -> Caller:
+        """Say who calls.
+
+        Raises Problem with 401, with 403 without a role, and with 503 while the tenant's keys are not to be had.
+        """
+        now = self.clock()
+        self.refusals.write_ended(now)
+        caller = self._judge(_bearer(request))
+        if isinstance(caller, Caller):
+            return caller
+        why = caller.why.value if isinstance(caller, Untrusted) else type(caller).__name__
+        self.refusals.note(caller_of(request), why, now)
+        raise _problem(caller)
+
+    def _judge(self, token: str) -> Caller | Untrusted | RoleMissing | NoKeys:
+        if not token:
+            return Untrusted(Distrust.MISSING)
+        claims = self.tokens.claims(token)
+        return claims if isinstance(claims, Untrusted | NoKeys) else admit(claims, self.clock())
+
+
+Doorman = ByKey | ByToken
+
+
+def _bearer(request: func.HttpRequest) -> str:
+    """Take the token out of `Authorization: Bearer …` (RFC 6750, 2.1); empty where there is none."""
+    scheme, _, token = request.headers.get("authorization", "").strip().partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _problem(refusal: Untrusted | RoleMissing | NoKeys) -> Problem:
+    match refusal:
+        case Untrusted(why=why):
+            return untrusted(why)
+        case RoleMissing():
+            return role_missing()
+        case NoKeys():
+            return no_keys()

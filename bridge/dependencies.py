@@ -1,0 +1,126 @@
+"""The outside of the bridge, as one object: what the settings lead to, or what a test puts in its place."""
+
+import random
+import secrets
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from bridge.adapters.azure.clients import authorisations, credential, queue_client, table_client
+from bridge.adapters.azure.queue import DELIVERIES_QUEUE, AzureOutbox
+from bridge.adapters.azure.storage_calls import storage_guard
+from bridge.adapters.azure.table import AzureTable
+from bridge.adapters.entra.tokens import EntraTokens
+from bridge.adapters.net.guard import Guard
+from bridge.adapters.speech import SpeechService
+from bridge.adapters.telemetry.instrumented import (
+    MeasuredCourier,
+    MeasuredOutbox,
+    MeasuredTable,
+    MeasuredUpstream,
+    Stopwatch,
+)
+from bridge.adapters.webhook_sender import HttpCourier
+from bridge.domain.errors import Misconfigured
+from bridge.domain.header_cipher import NONCE_BYTES
+from bridge.domain.principal import Tenant
+from bridge.domain.time import Clock, whole_millis
+from bridge.ports import Courier, Outbox, Table, Tokens, Upstream
+from bridge.settings import Settings
+from bridge.telemetry import OFF, Telemetry
+
+#: The setting that turns telemetry on, and what it needs.
+TELEMETRY = "BRIDGE_TELEMETRY"
+_NEEDS = {"azure": "azure-monitor-opentelemetry", "otlp": "opentelemetry-exporter-otlp-proto-http"}
+
+#: Threads that read for lists and the status; they never wait for the upstream.
+_READERS = 8
+
+#: Threads that send messages between two sweeps.
+_SENDERS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """Everything outside of the bridge. Tests make one of their own."""
+
+    table: Table
+    outbox: Outbox
+    upstream: Upstream
+    courier: Courier
+    #: Makes what knows the tokens of a tenant.
+    tokens: Callable[[Tenant], Tokens]
+    clock: Clock
+    #: Makes a random text that no other call makes.
+    token: Callable[[], str]
+    #: Makes NONCE_BYTES random bytes.
+    nonce: Callable[[], bytes]
+    #: A number in [0, 1) that spreads retries.
+    chance: Callable[[], float]
+    #: Waits, in seconds.
+    pause: Callable[[float], None]
+    #: Runs the parts of a sweep.
+    executor: Executor
+    #: Runs the reads of lists and the status.
+    readers: Executor
+    #: Sends messages between two sweeps; its threads never wait for the upstream.
+    senders: Executor
+    #: Takes spans and measures.
+    telemetry: Telemetry = OFF
+
+
+def real_world(settings: Settings) -> World:
+    """Make the clients. Asks nobody anything yet."""
+    guard = storage_guard()
+    identity = credential(settings, guard) if settings.storage_connection is None else None
+    world = World(
+        table=AzureTable(table_client(settings, identity, guard), guard),
+        outbox=AzureOutbox(queue_client(settings, identity, DELIVERIES_QUEUE, guard), guard),
+        upstream=SpeechService(settings.sources, authorisations(settings)),
+        courier=HttpCourier(Guard(settings.callback_rules), real_clock),
+        tokens=lambda tenant: EntraTokens(tenant, real_clock),
+        clock=real_clock,
+        token=lambda: f"{random.getrandbits(64):016x}",  # seeded by the system; tells calls apart, keeps no secret
+        nonce=lambda: secrets.token_bytes(NONCE_BYTES),
+        chance=random.random,
+        pause=real_pause,
+        executor=ThreadPoolExecutor(settings.sweep_threads, thread_name_prefix="sweep"),
+        readers=ThreadPoolExecutor(_READERS, thread_name_prefix="read"),
+        senders=ThreadPoolExecutor(_SENDERS, thread_name_prefix="send"),
+    )
+    return world if settings.telemetry == "off" else measured(world, settings, _telemetry(settings), time.perf_counter)
+
+
+def measured(world: World, settings: Settings, telemetry: Telemetry, stopwatch: Stopwatch) -> World:
+    """Let a world tell of itself."""
+    return replace(
+        world,
+        table=MeasuredTable(world.table, telemetry),
+        outbox=MeasuredOutbox(world.outbox, telemetry),
+        upstream=MeasuredUpstream(world.upstream, telemetry, stopwatch, {each.name: each for each in settings.sources}),
+        courier=MeasuredCourier(world.courier, telemetry, stopwatch),
+        telemetry=telemetry,
+    )
+
+
+def _telemetry(settings: Settings) -> Telemetry:
+    """Make what exports. What it needs is imported here alone: a cold start without it does not wait."""
+    try:
+        from bridge.adapters.telemetry.exporters import telemetry  # noqa: PLC0415 - see above
+
+        return telemetry(settings)
+    except ImportError as error:
+        why = f"{_NEEDS[settings.telemetry]} is not installed: name it in requirements.in, then `make lock`"
+        raise Misconfigured({TELEMETRY: why}) from error
+
+
+def real_pause(seconds: float) -> None:
+    """Wait."""
+    time.sleep(seconds)
+
+
+def real_clock() -> datetime:
+    """Read the time."""
+    return whole_millis(datetime.now(UTC))  # noqa: TID251 - here is where time comes from

@@ -1,0 +1,253 @@
+"""Where a callback may go: one strict reading of URLs, and the rules about networks.
+
+The rules hold twice: at registration, to answer early, and at connection time on the address that is connected to
+(`bridge/adapters/net/guard.py`), which is the check that counts.
+"""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import quote, unquote, unquote_plus, urlsplit
+
+import idna
+
+from bridge.domain.networks import Address, Network, is_public, opens, unmapped
+
+#: Longer URLs are refused, before and after normalising.
+MAX_URL_LENGTH = 2048
+
+#: The port of a URL that names none, by its scheme.
+DEFAULT_PORTS = {"http": 80, "https": 443}
+_NAME = re.compile(r"(?=.{1,253}\Z)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+#: A host whose last label is a number is an address in somebody's reading (WHATWG URL, 'ends in a number').
+_ENDS_IN_NUMBER = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)", re.DOTALL)
+#: What stays as it is in a path and a query; everything else is percent-encoded. The result is sent byte for byte.
+_KEPT = "!#$%&'()*+,/:;=?@[]~-._"
+
+#: Stands for a query that is not shown. A normalised URL never has this character, since it would be percent-encoded.
+HIDDEN = "…"
+#: The part of a URL before its query or fragment, with the mark that begins one that is not empty.
+_BEFORE_QUERY = re.compile(r"([^?#]*[?#]).+", re.DOTALL)
+#: Shorter values of a query are in many texts by chance.
+_MIN_SECRET = 6
+
+#: Characters that no form of a URL can carry, each with the reason. By their numbers, since the categories of Unicode
+#: differ from one version of Python to the next.
+_REFUSED_CHARACTERS = (
+    (
+        re.compile(r"[\x00-\x20\x7f-\xa0\\\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"),
+        "contains a space, a control character or a backslash",
+    ),
+    (
+        re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"),  # bidirectional controls: Unicode, UAX 9
+        "contains a control of the direction of text, which lets it read as another URL",
+    ),
+    (re.compile(r"[\ud800-\udfff]"), "contains half of a character, a lone surrogate"),
+)
+
+
+class CallbackRefused(ValueError):
+    """The URL is no callback URL, or the rules don't let callbacks go there; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackRules:
+    """What operators opened beyond `https:` on port 443 to public addresses."""
+
+    allow_http: bool = False
+    #: Networks that are allowed although they are not public.
+    allowed_networks: tuple[Network, ...] = ()
+    #: Networks that are refused, whether they are public or allowed.
+    refused_networks: tuple[Network, ...] = ()
+    #: Hosts that callbacks may go to, exact or `*.suffix`; None allows every one.
+    allowed_hosts: frozenset[str] | None = None
+    #: Ports that are allowed; None allows every one.
+    allowed_ports: frozenset[int] | None = frozenset({443})
+    #: Whether the start of an answer is kept even if it comes from an address that is not public.
+    keep_answers: bool = False
+
+    def allows_address(self, address: Address) -> bool:
+        """Tell whether a callback may connect to `address`."""
+        real = unmapped(address)
+        if any(real in network for network in self.refused_networks):
+            return False
+        return is_public(real) or any(opens(network, real) for network in self.allowed_networks)
+
+    def allows_host(self, name: str) -> bool:
+        """Tell whether callbacks may go to the host `name`, as a normalised URL writes it."""
+        if self.allowed_hosts is None:
+            return True
+        suffixes = (each[1:] for each in self.allowed_hosts if each.startswith("*."))
+        return name in self.allowed_hosts or any(name.endswith(suffix) for suffix in suffixes)
+
+    def keeps_answer_of(self, address: str | None) -> bool:
+        """Tell whether what comes back from `address` may be kept and shown.
+
+        Not from an address that only an operator opened: nobody reads an inner service through the bridge.
+        """
+        return self.keep_answers or (address is not None and _is_public(address))
+
+    def allows_port(self, port: int) -> bool:
+        """Tell whether a callback may connect to `port`; 80 comes with `http:`."""
+        return (
+            self.allowed_ports is None
+            or port in self.allowed_ports
+            or (self.allow_http and port == DEFAULT_PORTS["http"])
+        )
+
+
+def normalise(url: str, rules: CallbackRules) -> str:
+    """Read a callback URL and write it in the one form that is stored, compared, signed for and called.
+
+    Raises CallbackRefused with the reason.
+    """
+    _check_characters(url)
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise CallbackRefused("is not a URL") from error
+    scheme = parts.scheme.lower()
+    _check_parts(scheme, url, parts.netloc, rules)
+    if not host:
+        raise CallbackRefused("has no host")
+    if port == 0 or not rules.allows_port(port or DEFAULT_PORTS[scheme]):
+        raise CallbackRefused(f"uses port {port or DEFAULT_PORTS[scheme]}, which is not allowed")
+    named = _read_host(host, bracketed="[" in parts.netloc)
+    _check_host(named, rules)
+    authority = _written(named)
+    if port is not None and port != DEFAULT_PORTS[scheme]:
+        authority = f"{authority}:{port}"
+    path = quote(parts.path or "/", safe=_KEPT)
+    query = f"?{quote(parts.query, safe=_KEPT)}" if "?" in url else ""  # an empty one is one too
+    normalised = f"{scheme}://{authority}{path}{query}"
+    if len(normalised) > MAX_URL_LENGTH:
+        raise CallbackRefused(f"is longer than {MAX_URL_LENGTH} characters")
+    return normalised
+
+
+def normalise_host(text: str) -> str:
+    """Read a host, or a host and its port, like those of a callback URL, and write it like a normalised URL.
+
+    A port stays, the scheme's own too. No rule about destinations is applied: the host may have been allowed before.
+    Raises CallbackRefused with the reason.
+    """
+    _check_characters(text)
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise CallbackRefused("is not a host") from error
+    if not host or parts.netloc != text or "@" in text or port == 0:
+        raise CallbackRefused("is not a host")
+    name = _written(_read_host(host, bracketed="[" in text))
+    return name if port is None else f"{name}:{port}"
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of a normalised URL: whom a message is signed for."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def host_and_port(url: str) -> str:
+    """As much of a normalised URL as a log may show: the rest can carry secrets."""
+    return urlsplit(url).netloc
+
+
+def without_query(url: str) -> str:
+    """Write a URL as lists, pages, commands and logs show it: `?…` for a query, which can hold a secret.
+
+    A URL without a query, or with an empty one, stays as it is. So does a URL that was written so already.
+    """
+    return _BEFORE_QUERY.sub(rf"\g<1>{HIDDEN}", url)
+
+
+def hide_query(text: str, url: str) -> str:
+    """Put `…` for the query of `url` and for its values in a receiver's answer, which can repeat the request.
+
+    Values with fewer than six characters stay. The end of the text can be the beginning of a value that was cut off
+    there, and is hidden too.
+    """
+    query = url.partition("?")[2]
+    values = [each.partition("=")[2] or each for each in query.split("&")]
+    forms = {query, *(form for each in values for form in (each, unquote(each), unquote_plus(each)))}
+    secrets = sorted((each for each in forms if len(each) >= _MIN_SECRET), key=len, reverse=True)
+    for each in secrets:
+        text = text.replace(each, HIDDEN)
+    for each in secrets:
+        starts = (each[:size] for size in range(len(each) - 1, _MIN_SECRET - 1, -1))
+        cut_off = next((start for start in starts if text.endswith(start)), "")
+        text = text.removesuffix(cut_off) + HIDDEN if cut_off else text
+    return text
+
+
+@lru_cache(maxsize=1024)  # every answer asks for it, and receivers are few
+def _is_public(address: str) -> bool:
+    return is_public(unmapped(ipaddress.ip_address(address)))
+
+
+def _check_characters(url: str) -> None:
+    if len(url) > MAX_URL_LENGTH:
+        raise CallbackRefused(f"is longer than {MAX_URL_LENGTH} characters")
+    for characters, why in _REFUSED_CHARACTERS:
+        if characters.search(url):
+            raise CallbackRefused(why)
+
+
+def _check_parts(scheme: str, url: str, netloc: str, rules: CallbackRules) -> None:
+    if scheme not in DEFAULT_PORTS:
+        raise CallbackRefused("must begin with https:// (or http:// where that is allowed)")
+    if scheme == "http" and not rules.allow_http:
+        raise CallbackRefused("must use https")
+    if "@" in netloc:
+        raise CallbackRefused("contains a user name or password: send credentials otherwise")
+    if "#" in url:
+        raise CallbackRefused("contains a fragment, which is never sent")
+
+
+def _read_host(host: str, *, bracketed: bool) -> str | Address:
+    """Read a host of a URL: a name in ASCII and lower case, or an address."""
+    if bracketed:
+        return _read_address(host, ipaddress.IPv6Address)
+    name = _ascii_name(host)
+    if _ENDS_IN_NUMBER.fullmatch(name):
+        return _read_address(name, ipaddress.IPv4Address)
+    if not _NAME.fullmatch(name):
+        raise CallbackRefused("has a host that is not a name")
+    return name
+
+
+def _read_address(text: str, kind: type[Address]) -> Address:
+    if "%" in text:
+        raise CallbackRefused("has an address with a scope")
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise CallbackRefused("has an address in an unusual notation: write it in the usual one") from error
+
+
+def _written(host: str | Address) -> str:
+    """Write a host as a URL has it."""
+    return f"[{host}]" if isinstance(host, ipaddress.IPv6Address) else str(host)
+
+
+def _check_host(host: str | Address, rules: CallbackRules) -> None:
+    address = host
+    if host == "localhost" or (isinstance(host, str) and host.endswith(".localhost")):
+        address = ipaddress.IPv4Address("127.0.0.1")
+    if not isinstance(address, str) and not rules.allows_address(address):
+        raise CallbackRefused("points to an address that is not public")
+    if not rules.allows_host(str(host)):
+        raise CallbackRefused("names a host that is not among those allowed")
+
+
+def _ascii_name(host: str) -> str:
+    """Map a host to ASCII (UTS 46), lower case, without the dot of the root."""
+    try:
+        mapped = idna.uts46_remap(host, std3_rules=False, transitional=False)
+        ascii_name = mapped if mapped.isascii() else idna.encode(mapped).decode("ascii")
+    except (idna.IDNAError, UnicodeError) as error:
+        raise CallbackRefused("has a host that is not a name") from error
+    return ascii_name.lower().removesuffix(".")

@@ -1,0 +1,1 @@
+"""The learnt schedule: how long operations take, and when to poll next."""

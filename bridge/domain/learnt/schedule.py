@@ -1,0 +1,89 @@
+"""When an operation is worth asking for: the earliest news for the fewest requests.
+
+For an operation last seen running at age `a`, the expected delay already lost if it is next asked for at age `b` is
+
+    D(a, b) = (b - a) - ∫ₐᵇ S(u) du / S(a)        S: the survival function of durations
+
+It is asked for at the first `b` at which that reaches the *price*: how many seconds of expected delay one request is
+worth. The exact condition for an optimal schedule of inspections is Barlow, Hunter and Proschan's (1963).
+"""
+
+import math
+from functools import lru_cache
+
+from bridge.domain.learnt.durations import EDGES, Curve, bucket_at
+
+#: A gap between two polls is never longer than this, in seconds,
+LONGEST_GAP = 30 * 60.0
+#: nor than this part of the operation's age,
+GAP_OF_AGE = 0.25
+#: and this on top, in seconds: the rare late one does not pay for the rest.
+GAP_ON_TOP = 60.0
+
+#: Halvings of the last bucket: a millisecond of an hour.
+_HALVINGS = 22
+
+
+def lost(curve: Curve, seen: float, asked: float) -> float:
+    """Tell the expected delay, in seconds, that is lost if one seen running at age `seen` is asked for at `asked`."""
+    if asked <= seen:
+        return 0.0
+    first, last = bucket_at(seen), bucket_at(asked)
+    if first == last:
+        return _lost_within(1.0, curve.hazards[first], asked - seen)
+    seconds = EDGES[first + 1] - seen
+    total, alive = _lost_within(1.0, curve.hazards[first], seconds), math.exp(-curve.hazards[first] * seconds)
+    for length, spent, outlived in curve.whole[first + 1 : last]:
+        total += length - alive * spent
+        alive *= outlived
+    return total + _lost_within(alive, curve.hazards[last], asked - EDGES[last])
+
+
+def worth_asking(curve: Curve, seen: float, price: float) -> float:
+    """Find the age at which asking for one that was seen running at age `seen` is worth the price, in seconds."""
+    total, alive, age = 0.0, 1.0, seen
+    for _, hazard, seconds in curve.pieces(seen, seen + LONGEST_GAP):
+        within = _lost_within(alive, hazard, seconds)
+        if total + within >= price:
+            return age + _bisect(alive, hazard, seconds, price - total)
+        total += within
+        alive *= math.exp(-hazard * seconds)
+        age += seconds
+    return seen + LONGEST_GAP
+
+
+def next_age(curve: Curve, *, seen: float, now: float, price: float, shortest: float) -> float:
+    """Choose the age of the next poll, for one that was seen running at age `seen` and asked for at age `now`.
+
+    The gap from `now` is never under `shortest` (a sweep), nor over what an operation of its age is left alone.
+    """
+    longest = max(min(LONGEST_GAP, now * GAP_OF_AGE + GAP_ON_TOP), shortest)
+    return min(max(worth_asking(curve, seen, price), now + shortest), now + longest)
+
+
+@lru_cache(maxsize=64)  # every poll of a sweep asks for the same
+def first_price(curve: Curve, polls_per_operation: float) -> float:
+    """Set the price so that an operation costs about so many polls, as if gaps had no bounds.
+
+    With polling at rate √(h/2c), the polls of one operation are ½ + ∫√h·S dt / √(2c).
+    """
+    total, alive = 0.0, 1.0
+    for _, hazard, seconds in curve.pieces(0.0, math.inf):
+        total += alive * -math.expm1(-hazard * seconds) / math.sqrt(hazard)
+        alive *= math.exp(-hazard * seconds)
+    return total * total / (2 * (polls_per_operation - 0.5) ** 2)
+
+
+def _lost_within(alive: float, hazard: float, seconds: float) -> float:
+    return seconds + alive * math.expm1(-hazard * seconds) / hazard
+
+
+def _bisect(alive: float, hazard: float, seconds: float, missing: float) -> float:
+    low, high, scale = 0.0, seconds, alive / hazard
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        if middle + scale * math.expm1(-hazard * middle) >= missing:
+            high = middle
+        else:
+            low = middle
+    return high

@@ -1,0 +1,219 @@
+"""When an operation is asked for again, and when the bridge gives up: what each answer does to it.
+
+answer                     next
+pending                    by the schedule
+terminal                   the event
+fault                      by the schedule, at least 2 s · 2ⁿ after the n-th in a row, up to 5 min, or as it names
+throttled                  when the source may be asked again; the count of faults stays
+absent (204, 404, 410)     after 5, 15, 60 s, then every 5 min; after 10 min of nothing else `Expired`, `notFound`
+refused                    twice more, after 1 min and after 9; then `Expired`, `refused`
+denied (401, 403)          when the source may be asked again; nothing expires by this
+either, and only its own   after 1 min, doubling to 15 min, or as it names; `Expired` at the deadline
+past the deadline          pending and absent: `Expired`, `deadline`; a fault waits for an answer, until the last
+                           deadline at the most, and longer while the source answers nothing at all
+
+A refusal or a fault is an operation's own if its source has answered about others since the last one.
+
+`bridge/domain/client_errors.py` has a row for each status from 400 to 499: which of these it is, and why.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from bridge.domain.learnt.plan import Outlook
+from bridge.domain.operation import Explanation, Verdict, Watch
+from bridge.domain.upstream import Absent, Answer, Denied, Fault, Pending, Refused, Terminal, Throttled
+
+#: The wait after the first fault. Each further fault in a row doubles the wait, up to the longest.
+FIRST_FAULT_WAIT = timedelta(seconds=4)
+LONGEST_FAULT_WAIT = timedelta(minutes=5)
+
+#: Waits after the first answers that it is absent, and after each further one.
+ABSENT_WAITS = (timedelta(seconds=5), timedelta(seconds=15), timedelta(seconds=60))
+ABSENT_WAIT = timedelta(minutes=5)
+
+#: An absence is believed after it has lasted this long, since a new operation may not be visible yet.
+ABSENT_FOR = timedelta(minutes=10)
+
+#: Waits after the first refusals in a row. The one after the last of them is believed: like an absence, a refusal
+#: has lasted 10 minutes then, since a gateway's bad minute looks the same.
+REFUSAL_WAITS = (timedelta(minutes=1), timedelta(minutes=9))
+
+
+#: The wait after a 429, 503 or 403 that only this operation gets doubles from the first to the longest.
+FIRST_OWN_WAIT = timedelta(minutes=1)
+LONGEST_OWN_WAIT = timedelta(minutes=15)
+
+#: An operation of which only faults come is given up this much after its deadline, as a part of it, and at least so.
+LAST_DEADLINE_PART = 4
+LAST_DEADLINE = timedelta(hours=1)
+
+#: A poll may be this late before the time counts as one in which nobody asked.
+_LATE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollingPolicy:
+    """What decides when an operation is asked for again, and when it is given up."""
+
+    #: When asking is worth it.
+    outlook: Outlook
+    #: The age at which an operation that never ends is given up.
+    deadline: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskAgain:
+    """It goes on; the next poll is due at `at`."""
+
+    at: datetime
+    watch: Watch
+    #: The upstream's last word; None where this poll brought none.
+    status: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """It has ended, by the upstream's word or by ours."""
+
+    verdict: Verdict
+    watch: Watch
+    #: The upstream's body as JSON text, where it said something final.
+    body: str | None
+    #: Why the bridge gave up; None for a verdict of the upstream's.
+    reason: str | None
+    error: str | None
+    #: What the upstream says of the failure, where it says anything.
+    why: Explanation | None = None
+
+    @property
+    def can_be_explained(self) -> bool:
+        """Whether the upstream may know more than it has said: why an operation failed stands in its job."""
+        return self.verdict is Verdict.FAILED and self.why is None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the bridge has given up, rather than the upstream spoken."""
+        return self.verdict is Verdict.EXPIRED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """What is known of one poll beside its answer."""
+
+    #: When the source may be asked again, if it is stopped, paused or silent.
+    free_at: datetime | None = None
+    #: Whether the source has answered about others since the last trouble of this operation.
+    is_own: bool = False
+    #: How long after its due time it was asked: time in which nobody asked is no evidence that it is absent.
+    late: timedelta = timedelta(0)
+
+
+_USUAL = Circumstances()
+
+
+def after_poll(
+    watch: Watch, answer: Answer, now: datetime, policy: PollingPolicy, met: Circumstances = _USUAL
+) -> AskAgain | Finish:
+    """Decide what one answer does to an operation; the module's table, line by line."""
+    asked = replace(watch, polls=watch.polls + 1)
+    match answer:
+        case Terminal(verdict=verdict, body=body):
+            return Finish(verdict=verdict, watch=asked, body=body, reason=None, error=None)
+        case Throttled() | Denied():
+            return _after_block(asked, now, policy, answer, met)
+        case Pending(status=status):
+            seen = replace(_counted(asked), seen_running_at=now)
+            return _go_on(seen, now, policy, policy.outlook.next_poll(seen, now), status=status)
+        case Fault():
+            return _after_fault(asked, now, policy, answer, is_own=met.is_own)
+        case Absent(what=what):
+            return _after_absence(_shifted(asked, met.late - _LATE), now, policy, what)
+        case Refused():
+            return _after_refusal(asked, now, policy, answer)
+        case _:
+            assert_never(answer)
+
+
+def _after_block(
+    watch: Watch, now: datetime, policy: PollingPolicy, answer: Throttled | Denied, met: Circumstances
+) -> AskAgain | Finish:
+    """Wait for the source; or back off and give up at the deadline, if the source answers about the others."""
+    blocked = replace(watch, blocks=watch.blocks + 1, troubled_at=now)
+    if not met.is_own:
+        at = max(policy.outlook.next_poll(watch, now), met.free_at or now)
+        return AskAgain(at=at, watch=_shifted(blocked, at - now + met.late), status=None, error=answer.what)
+    wait = min(FIRST_OWN_WAIT * (1 << min(max(watch.blocks - 1, 0), 16)), LONGEST_OWN_WAIT)
+    named = answer.wait if isinstance(answer, Throttled) else None
+    at = now + max(wait, named or wait)
+    return _go_on(_shifted(blocked, at - now + met.late), now, policy, at, error=answer.what)
+
+
+def _after_fault(
+    watch: Watch, now: datetime, policy: PollingPolicy, answer: Fault, *, is_own: bool
+) -> AskAgain | Finish:
+    """Ask again, ever more slowly. A fault ends nothing before the last deadline, nor while the source is silent."""
+    failed = replace(_counted(watch, faults=watch.faults + 1), blocks=watch.blocks, troubled_at=now)
+    own = min(FIRST_FAULT_WAIT * (1 << min(watch.faults, 16)), LONGEST_FAULT_WAIT)
+    at = max(policy.outlook.next_poll(failed, now), now + max(own, answer.wait or own))
+    if is_own and now >= last_deadline(watch, policy):
+        return _give_up(failed, "deadline", answer.what)
+    deadline = watch.registered_at + policy.deadline
+    return AskAgain(at=at if now >= deadline else min(at, deadline), watch=failed, status=None, error=answer.what)
+
+
+def last_deadline(watch: Watch, policy: PollingPolicy) -> datetime:
+    """Say when an operation is given up of which only faults come, while its source answers about others."""
+    return watch.registered_at + policy.deadline + max(policy.deadline / LAST_DEADLINE_PART, LAST_DEADLINE)
+
+
+def _shifted(watch: Watch, by: timedelta) -> Watch:
+    """Take time in which nobody asked out of the evidence that the operation is absent."""
+    if watch.absent_since is None or by <= timedelta(0):
+        return watch
+    return replace(watch, absent_since=watch.absent_since + by)
+
+
+def _after_absence(watch: Watch, now: datetime, policy: PollingPolicy, what: str) -> AskAgain | Finish:
+    since = min(watch.absent_since or now, now)
+    absent = _counted(watch, absences=watch.absences + 1, absent_since=since)
+    if now - since >= ABSENT_FOR:
+        return _give_up(absent, "notFound", what)
+    wait = ABSENT_WAITS[watch.absences] if watch.absences < len(ABSENT_WAITS) else ABSENT_WAIT
+    return _go_on(absent, now, policy, min(now + wait, since + ABSENT_FOR), error=what)
+
+
+def _after_refusal(watch: Watch, now: datetime, policy: PollingPolicy, answer: Refused) -> AskAgain | Finish:
+    refused = _counted(watch, refusals=watch.refusals + 1)
+    if watch.refusals >= len(REFUSAL_WAITS):
+        return replace(_give_up(refused, "refused", answer.what), why=answer.why)
+    return _go_on(refused, now, policy, now + REFUSAL_WAITS[watch.refusals], error=answer.what)
+
+
+def _go_on(
+    watch: Watch,
+    now: datetime,
+    policy: PollingPolicy,
+    at: datetime,
+    *,
+    status: str | None = None,
+    error: str | None = None,
+) -> AskAgain | Finish:
+    deadline = watch.registered_at + policy.deadline
+    if now >= deadline:
+        return _give_up(watch, "deadline", error)
+    return AskAgain(at=min(at, deadline), watch=watch, status=status, error=error)
+
+
+def _give_up(watch: Watch, reason: str, error: str | None) -> Finish:
+    return Finish(verdict=Verdict.EXPIRED, watch=watch, body=None, reason=reason, error=error)
+
+
+def _counted(
+    watch: Watch, *, faults: int = 0, absences: int = 0, absent_since: datetime | None = None, refusals: int = 0
+) -> Watch:
+    """Count what came in a row: whatever came now begins its own count, and ends all others."""
+    counted = replace(watch, faults=faults, absences=absences, absent_since=absent_since, refusals=refusals)
+    return replace(counted, blocks=0, troubled_at=None)

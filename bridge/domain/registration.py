@@ -1,0 +1,315 @@
+"""A registration: one callback URL waiting for one operation, and the states that it goes through."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+
+from bridge.domain.events import Addressee, Format, Message, News, compose
+from bridge.domain.json_values import same_json
+from bridge.domain.operation import Operation, Verdict
+from bridge.domain.sliding_window import check_times, take
+from bridge.storage.keys import RegistrationRef, index_key
+
+
+class State(StrEnum):
+    """Where a registration stands."""
+
+    WAITING = "waiting"  #: for the operation
+    PENDING = "pending"  #: its message is being delivered
+    DELIVERED = "delivered"  #: a receiver answered 2xx
+    DEAD = "dead"  #: a run ended without a 2xx
+    CANCELLED = "cancelled"  #: by its client
+    UNWANTED = "unwanted"  #: the event is not among those it asked for
+
+
+class Move(StrEnum):
+    """What can happen to a registration."""
+
+    TELL = "tell"
+    FILTER = "filter"
+    DELIVER = "deliver"
+    GIVE_UP = "give up"
+    CANCEL = "cancel"
+    REDELIVER = "redeliver"
+    REVIVE = "revive"
+
+
+#: The state machine: every legal move and where it leads. ARCHITECTURE.md draws it.
+MOVES: Mapping[tuple[State, Move], State] = MappingProxyType(
+    {
+        (State.WAITING, Move.TELL): State.PENDING,
+        (State.WAITING, Move.FILTER): State.UNWANTED,
+        (State.WAITING, Move.CANCEL): State.CANCELLED,
+        (State.PENDING, Move.DELIVER): State.DELIVERED,
+        (State.PENDING, Move.GIVE_UP): State.DEAD,
+        (State.PENDING, Move.CANCEL): State.CANCELLED,
+        (State.DELIVERED, Move.REDELIVER): State.PENDING,
+        (State.DEAD, Move.REDELIVER): State.PENDING,
+        (State.CANCELLED, Move.REDELIVER): State.PENDING,
+        (State.CANCELLED, Move.REVIVE): State.WAITING,
+        (State.PENDING, Move.REVIVE): State.WAITING,
+        (State.DELIVERED, Move.REVIVE): State.WAITING,
+        (State.DEAD, Move.REVIVE): State.WAITING,
+        (State.UNWANTED, Move.REVIVE): State.WAITING,
+    }
+)
+
+#: States in which the bridge still has something to do.
+LIVE = frozenset({State.WAITING, State.PENDING})
+
+#: States in which a registration gives its place to a new one of the same operation, if no other place is free.
+REPLACEABLE = frozenset({State.CANCELLED, State.UNWANTED})
+
+
+#: Runs that a client can have begun for a registration in any hour, beside the first one: each is a POST at least, to
+#: whatever server the client named.
+RUNS_AN_HOUR = 10
+
+
+class IllegalMove(Exception):
+    """A step was built on a registration whose state does not allow it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """One row; see the `#:` of each column. Times are aware UTC."""
+
+    ref: RegistrationRef
+    #: Whose it is; one fixed name where a function key is the whole trust.
+    owner: str
+    #: Where the callback goes, normalised. `…` and a tag stand for a query, which is in `query`. In what a client asks
+    #: for, and in rows of former versions, it is the whole URL.
+    callback_url: str
+    #: The verdicts that it wants to hear of.
+    events: tuple[Verdict, ...]
+    #: The client's own JSON object, as compact ASCII JSON text.
+    metadata: str | None = None
+    #: What the client knows of the operation's length beforehand, as a label.
+    group: str | None = None
+    #: How the message is written.
+    format: Format = Format.STANDARD
+    #: The client's own headers for its callbacks, encrypted for this life; `bridge/domain/header_cipher.py` opens them.
+    headers: str | None = None
+    #: The query of the callback URL, encrypted for this generation; absent if the URL has none.
+    query: str | None = None
+    #: Whether an admin registered it. It takes the operation for no owner, and an operation that is taken lets it in.
+    by_admin: bool = False
+    #: Whether it was canceled after its end, and so gave the operation back.
+    released: bool = False
+    #: How often the operation had been asked for when this registration began to wait.
+    polls_before: int = 0
+    #: How often the operation was asked for while this registration waited, and when last; set when it stops waiting.
+    polls: int = 0
+    last_polled_at: datetime | None = None
+    #: When the bridge saw the end that this registration was told, or was spared.
+    finished_at: datetime | None = None
+    #: The `traceparent` of the request that registered it, where that had a right one.
+    traceparent: str | None = None
+    state: State = State.WAITING
+    #: When it came into its state; its index row has this in its key.
+    since: datetime
+    #: When it was created, or created again. Tells one life from the next, so that nothing of a former one counts.
+    life: datetime
+    #: Why it is dead: `gone` or `exhausted`.
+    reason: str | None = None
+    #: How its operation ended, once it was told or had nothing to be told.
+    verdict: Verdict | None = None
+    message_id: str | None = None
+    message_type: str | None = None
+    #: The exact bytes that every attempt sends.
+    message_body: bytes | None = None
+    #: The number of the last attempt that was claimed, over the whole life; 0 before the first.
+    last_attempt: int = 0
+    #: The number of the first attempt of the present run.
+    run_start: int = 1
+    #: When the present run began: for the first one, when the bridge saw the end of the operation.
+    run_began_at: datetime | None = None
+    #: When the last runs after an attempt began, in milliseconds since 1970: an hour takes RUNS_AN_HOUR of them.
+    runs: tuple[int, ...] = ()
+    #: When the next attempt may be made.
+    next_attempt_at: datetime | None = None
+    #: Why the next attempt waits longer than the schedule says: `busy` or `resting`; None if it does not.
+    held_back: str | None = None
+    #: Names the attempt that holds the lease; absent when none does.
+    claim: str | None = None
+    #: The end of that attempt's exclusive right.
+    leased_until: datetime | None = None
+    #: The key of its due row, while it is pending.
+    due: str | None = None
+    delivered_at: datetime | None = None
+    #: Stamped by the transaction that wrote the row last.
+    tx: str = ""
+
+    @property
+    def is_of_its_key(self) -> bool:
+        """Whether its key is the hash of its owner and URL. In a row that was changed by hand, it is not."""
+        return self.ref == RegistrationRef.of(self.ref.operation, owner=self.owner, callback_url=self.callback_url)
+
+    def __post_init__(self) -> None:
+        """Refuse times that no clock has told; raises ValueError."""
+        check_times(self.runs)
+
+    @property
+    def takes_operation(self) -> bool:
+        """Whether the operation is its owner's, if owners do not share operations: until it is canceled."""
+        return not (self.by_admin or self.released or self.state is State.CANCELLED)
+
+    @property
+    def index_key(self) -> str:
+        """The key of its index row."""
+        return index_key(self.state, self.since, self.ref)
+
+    @property
+    def message(self) -> Message | None:
+        """What its callbacks say; None until there is something to say."""
+        if self.message_id is None or self.message_type is None or self.message_body is None:
+            return None
+        return Message(id=self.message_id, type=self.message_type, body=self.message_body)
+
+    def expected_message(self) -> Message:
+        """Take the message of a registration that is being delivered.
+
+        Raises IllegalMove where there is none.
+        """
+        message = self.message
+        if message is None:
+            raise IllegalMove("a delivery without a message")
+        return message
+
+    def moved(self, move: Move, now: datetime) -> "Registration":
+        """Go where `move` leads.
+
+        Raises IllegalMove where the table has no such move.
+        """
+        return replace(self, state=self._after(move), since=now)
+
+    def _after(self, move: Move) -> State:
+        target = MOVES.get((self.state, move))
+        if target is None:
+            raise IllegalMove(f"{move} on a registration that is {self.state}")
+        return target
+
+    def told(self, news: News, now: datetime, *, due: str) -> "Registration":
+        """Take the news that it waited for: a first run begins at once."""
+        message = compose(
+            news,
+            Addressee(ref=self.ref, owner=self.owner, callback_url=self.callback_url),
+            metadata=self.metadata,
+            life=self.life,
+            format=self.format,
+        )
+        waiting = replace(
+            self._heard(news),
+            message_id=message.id,
+            message_type=message.type,
+            message_body=message.body,
+        )
+        return _run_begun(waiting.moved(Move.TELL, now), now, due)
+
+    def spared(self, news: News, now: datetime) -> "Registration":
+        """Take note of news that it did not ask for: nothing is sent."""
+        return self._heard(news).moved(Move.FILTER, now)
+
+    def _heard(self, news: News) -> "Registration":
+        """Keep what it may know of its operation, which can be followed for another registration later."""
+        stopped = self._stopped_waiting(news.polls, news.observed_at)
+        return replace(stopped, verdict=news.verdict, finished_at=news.observed_at)
+
+    def _stopped_waiting(self, polls: int, last_polled_at: datetime | None) -> "Registration":
+        own = max(0, polls - self.polls_before)
+        return replace(self, polls=own, last_polled_at=last_polled_at if own else None)
+
+    def rerun(self, now: datetime, *, due: str) -> "Registration":
+        """Begin another run of the same message; what an earlier run claimed no longer holds."""
+        again = replace(self.moved(Move.REDELIVER, now), delivered_at=None, reason=None, released=False)
+        return _run_begun(again, now, due)
+
+    def wait_for_run(self, now: datetime) -> timedelta | None:
+        """Tell how long to wait until another run may be asked for; None if it may be now."""
+        taken = self._runs_with(now)
+        return taken if isinstance(taken, timedelta) else None
+
+    def _runs_with(self, now: datetime) -> tuple[int, ...] | timedelta:
+        return take(self.runs, now, most=RUNS_AN_HOUR, within=timedelta(hours=1))
+
+    def counted_run(self, now: datetime) -> tuple[int, ...]:
+        """Count a run that begins at `now`; one before any attempt has sent nothing yet, and does not count."""
+        taken = self._runs_with(now)
+        return self.runs if self.last_attempt == 0 or isinstance(taken, timedelta) else taken
+
+    def cancelled(self, now: datetime) -> "Registration":
+        """Give up on the client's behalf; an attempt in flight loses its claim and records only itself."""
+        return _idle(self.moved(Move.CANCEL, now), next_attempt_at=None)
+
+    def cancelled_waiting(self, now: datetime, operation: Operation) -> "Registration":
+        """Give up before the operation has ended."""
+        return self._stopped_waiting(operation.polls, operation.last_polled_at).cancelled(now)
+
+    def ended(self, move: Move, now: datetime, *, reason: str | None = None) -> "Registration":
+        """End the run: delivered or dead."""
+        return replace(
+            self,
+            state=self._after(move),
+            since=now,
+            reason=reason,
+            delivered_at=now if move is Move.DELIVER else None,
+            held_back=None,
+            claim=None,
+            leased_until=None,
+            next_attempt_at=None,
+            due=None,
+        )
+
+    def postponed(self, at: datetime, *, due: str) -> "Registration":
+        """End the attempt and wait for the next one of the run."""
+        return _idle(self, next_attempt_at=at, due=due)
+
+    def claimed(self, claim: str, *, until: datetime, due: str) -> "Registration":
+        """Take the exclusive right to make the next attempt."""
+        return replace(
+            self,
+            last_attempt=self.last_attempt + 1,
+            held_back=None,
+            claim=claim,
+            leased_until=until,
+            next_attempt_at=until,  # there is one then if this one is lost
+            due=due,
+        )
+
+    def next_life(self, at: datetime) -> datetime:
+        """Tell when a new life that is asked for at `at` begins: after the former one, whatever clocks say."""
+        return max(at, self.life + timedelta(milliseconds=1))
+
+    def renewed_by(self, wish: "Registration") -> "Registration":
+        """Give a client's wish the identity of this registration, and the time at which its new life begins."""
+        return replace(wish, ref=self.ref, callback_url=self.callback_url, life=self.next_life(wish.life))
+
+    def revived(self, renewed: "Registration") -> "Registration":
+        """Begin a new life with what the client says now; the attempts of former lives keep their numbers."""
+        return replace(
+            renewed,
+            state=self._after(Move.REVIVE),
+            life=self.next_life(renewed.life),
+            last_attempt=self.last_attempt,
+            run_start=self.last_attempt + 1,
+            runs=self.runs,
+        )
+
+    def same_wish(self, other: "Registration") -> bool:
+        """Tell whether both ask for the same callback, headers aside: those are compared in the clear."""
+        mine, theirs = ((set(each.events), each.format, each.group) for each in (self, other))
+        return mine == theirs and same_json(self.metadata, other.metadata)
+
+
+def _run_begun(registration: Registration, now: datetime, due: str) -> Registration:
+    fresh = _idle(registration, next_attempt_at=now, due=due)
+    return replace(fresh, run_start=fresh.last_attempt + 1, run_began_at=now, runs=fresh.counted_run(now))
+
+
+def _idle(registration: Registration, *, next_attempt_at: datetime | None, due: str | None = None) -> Registration:
+    """Let nobody hold the right to an attempt."""
+    return replace(
+        registration, held_back=None, claim=None, leased_until=None, next_attempt_at=next_attempt_at, due=due
+    )

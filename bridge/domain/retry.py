@@ -1,0 +1,91 @@
+"""When a delivery is attempted again: a schedule that anybody can read, and a decision that follows it."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+from bridge.domain.outcome import Delivered, Gone, Outcome, Rejected
+
+#: The waits between the attempts of one run. After the last one the registration is dead.
+SCHEDULE = (
+    timedelta(seconds=5),
+    timedelta(minutes=5),
+    timedelta(minutes=30),
+    timedelta(hours=2),
+    timedelta(hours=5),
+    timedelta(hours=10),
+    timedelta(hours=14),
+    timedelta(hours=20),
+    timedelta(hours=24),
+)
+
+#: The attempts of one run.
+ATTEMPTS_PER_RUN = len(SCHEDULE) + 1
+
+#: Each wait is made up to this much shorter or longer, so that what failed together is not retried together.
+JITTER = 0.2
+
+#: Whole seconds, or with a fraction.
+_SECONDS = re.compile(r"(?=\.?[0-9])([0-9]*)((?:\.[0-9]*)?)", re.ASCII)
+
+#: A receiver can lengthen a wait by so much at the most, and never shorten it.
+LONGEST_LENGTHENING = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A receiver took it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAt:
+    """Try again, not before `at`."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The run is over without a 2xx."""
+
+    #: `gone` (410) or `exhausted` (the schedule ended).
+    reason: str
+
+
+Decision = Done | RetryAt | GiveUp
+
+
+def decide(outcome: Outcome, *, attempt_of_run: int, now: datetime, chance: float) -> Decision:
+    """Say what follows attempt `attempt_of_run` (from 1) of a run.
+
+    `chance` in [0, 1) spreads the wait by the jitter. `Retry-After` of the receiver is honoured within its limits.
+    """
+    if isinstance(outcome, Delivered):
+        return Done()
+    if isinstance(outcome, Gone):
+        return GiveUp("gone")
+    if attempt_of_run >= ATTEMPTS_PER_RUN:
+        return GiveUp("exhausted")
+    wait = SCHEDULE[attempt_of_run - 1] * (1 - JITTER + 2 * JITTER * chance)
+    asked = (outcome.retry_after if isinstance(outcome, Rejected) else None) or timedelta(0)
+    return RetryAt(now + max(wait, min(asked, wait + LONGEST_LENGTHENING)))
+
+
+def parse_retry_after(value: str | None, now: datetime) -> timedelta | None:
+    """Read a `Retry-After` header (RFC 9110, 10.2.3): seconds or an HTTP date; None where it is neither or past.
+
+    Fractions of a second, which the RFC does not have and servers send, are rounded up.
+    """
+    if value is None:
+        return None
+    text = value.strip()
+    seconds = _SECONDS.fullmatch(text)
+    if seconds is not None:
+        return timedelta(seconds=min(int(seconds[1][:12] or 0) + bool(seconds[2].strip(".0")), 10**9))
+    try:
+        at = parsedate_to_datetime(text)
+        wait = at - now
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+    return wait if wait > timedelta(0) else None

@@ -1,0 +1,232 @@
+"""What an answer of the upstream means.
+
+Sources: the REST reference of `Operations - Get` (api-version 2024-08-01) and what its siblings were seen to answer.
+The HTTP status decides; codes and messages in the body are for people only.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from bridge.domain.client_errors import CLIENT_ERRORS, Meaning
+from bridge.domain.json_values import size_in_utf8
+from bridge.domain.operation import Explanation, Verdict
+from bridge.domain.retry import parse_retry_after
+from bridge.domain.text import printable
+
+#: The upstream's body is kept and passed on up to this size.
+MAX_BODY_BYTES = 4096
+
+#: A source is left alone for this long at the most, whatever it asks for.
+LONGEST_NAMED_STOP = timedelta(hours=1)
+
+_OK, _NO_CONTENT, _UNAVAILABLE = 200, 204, 503
+_VERDICTS = {
+    "succeeded": Verdict.SUCCEEDED,
+    "failed": Verdict.FAILED,
+    "canceled": Verdict.CANCELED,
+    "cancelled": Verdict.CANCELED,
+}
+
+#: Of what the upstream says of a failure, no more than this is looked at, in characters.
+_LONGEST_SAID = 2000
+
+#: A URL in it can carry a secret in its query, its user or its fragment, however it is written.
+_URL = re.compile(r"[a-z][a-z0-9+.-]{0,15}://\S+", re.IGNORECASE)
+_SIGNATURE = re.compile(r"sig(=|%3d)\S+", re.IGNORECASE)
+_KNOWN = frozenset({"notstarted", "running", *_VERDICTS})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What came back to one GET."""
+
+    status: int
+    body: bytes = b""
+    #: The header `Retry-After`, as it came.
+    retry_after: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NoReply:
+    """Nothing usable came back: a timeout, a connection fault."""
+
+    #: For people: the class of the fault, never a URL or a secret.
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoToken:
+    """Nobody was asked: the identity got no token."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """It is still running, or in a status that nobody has documented, which is no end either."""
+
+    status: str
+
+    @property
+    def is_documented(self) -> bool:
+        """Whether the reference knows the status."""
+        return self.status.lower() in _KNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """It has ended."""
+
+    verdict: Verdict
+    #: The upstream's body as JSON text; None where it was too large to keep.
+    body: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """This was no answer about the operation."""
+
+    what: str
+    #: How long this question should wait, if the answer named a time; at most LONGEST_NAMED_STOP.
+    wait: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """The source wants to be left alone."""
+
+    what: str
+    #: For how long, where it said so; at most LONGEST_NAMED_STOP.
+    wait: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """The source knows no such operation: not yet, not any more, or not there."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The source does not take the question."""
+
+    what: str
+    #: Its code and message, where it gave any.
+    why: Explanation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """The source does not take the credential: a fault of the whole source."""
+
+    what: str
+    #: False if no request was sent, since the identity got no token: that is never about one operation.
+    asked: bool = True
+
+
+Answer = Pending | Terminal | Fault | Throttled | Absent | Refused | Denied
+
+
+def read(reply: Reply | NoReply | NoToken, operation_id: str, now: datetime) -> Answer:
+    """Say what `reply` means for the operation that was asked for."""
+    match reply:
+        case NoReply(what=what):
+            return Fault(what)
+        case NoToken(what=what):
+            return Denied(what, asked=False)
+        case Reply(status=status) if status == _OK:
+            return _read_body(reply.body, operation_id)
+        case Reply():
+            return _read_status(reply, now)
+
+
+def _read_status(reply: Reply, now: datetime) -> Answer:
+    why = _explanation(_json_object(reply.body) or {})
+    what, wait = f"HTTP {reply.status}{_in_brackets(why)}", _wait(reply, now)
+    if reply.status == _NO_CONTENT:
+        return Absent(what)
+    if reply.status == _UNAVAILABLE and reply.retry_after is not None:
+        return Throttled(what, wait)
+    meaning, _ = CLIENT_ERRORS.get(reply.status, (Meaning.MOMENT, ""))
+    answers: dict[Meaning, Answer] = {
+        Meaning.REQUEST: Refused(what, why),
+        Meaning.ABSENCE: Absent(what),
+        Meaning.CREDENTIAL: Denied(what),
+        Meaning.RATE: Throttled(what, wait),
+        Meaning.MOMENT: Fault(what, wait),
+    }
+    return answers[meaning]
+
+
+def _wait(reply: Reply, now: datetime) -> timedelta | None:
+    wait = parse_retry_after(reply.retry_after, now)
+    return None if wait is None else min(wait, LONGEST_NAMED_STOP)
+
+
+def _read_body(raw: bytes, operation_id: str) -> Pending | Terminal | Fault:
+    body = _json_object(raw)
+    if body is None:
+        return Fault("HTTP 200 without a JSON object")
+    if not _names(body, operation_id):
+        return Fault("HTTP 200 about another operation")
+    status = body.get("status")
+    if not isinstance(status, str) or not status.strip():
+        return Fault("HTTP 200 without a status")
+    verdict = _VERDICTS.get(status.strip().lower())
+    return Pending(printable(status, 64)) if verdict is None else Terminal(verdict, _kept(body))
+
+
+def _names(body: dict[str, Any], operation_id: str) -> bool:
+    """Neither `id` nor its letter case is promised by the reference; another operation's id is a fault."""
+    named = body.get("id")
+    return named is None or (isinstance(named, str) and named.lower() == operation_id.lower())
+
+
+def _json_object(body: bytes) -> dict[str, Any] | None:
+    try:
+        parsed = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return parsed if isinstance(parsed, dict) else None
+
+
+def _kept(body: dict[str, Any]) -> str | None:
+    try:
+        is_too_large = size_in_utf8(body) > MAX_BODY_BYTES
+    except ValueError:
+        return None
+    return None if is_too_large else json.dumps(body, separators=(",", ":"))
+
+
+def read_failure(reply: Reply | NoReply | NoToken, operation_id: str) -> Explanation | None:
+    """Read off the job of an operation why it failed; None where it does not say so, or is another's.
+
+    Its shape is that of `GET …/batchsyntheses/{id}`. Nothing but `properties.error` is looked at: the outputs there
+    are secrets.
+    """
+    body = _json_object(reply.body) if isinstance(reply, Reply) and reply.status == _OK else None
+    properties = body.get("properties") if body is not None and _names(body, operation_id) else None
+    return _explanation({"error": properties.get("error")}) if isinstance(properties, dict) else None
+
+
+def _explanation(body: dict[str, Any]) -> Explanation | None:
+    """Take code and message out of an error body, nested or flat."""
+    error = body.get("error")
+    fields = error if isinstance(error, dict) else body
+    code, message = _text(fields.get("code"), 64), _text(fields.get("message"), 300)
+    return Explanation(code, message) if code or message else None
+
+
+def _text(value: object, limit: int) -> str:
+    """Make text of a stranger's fit to be shown; URLs in it can be secrets, and are left out."""
+    if not isinstance(value, str):
+        return ""
+    return printable(_SIGNATURE.sub("sig=…", _URL.sub("…", value[:_LONGEST_SAID])), limit)
+
+
+def _in_brackets(why: Explanation | None) -> str:
+    return "" if why is None else f" ({': '.join(part for part in (why.code, why.message) if part)})"

@@ -1,0 +1,197 @@
+"""Makes one attempt: claim, POST, record.
+
+    claim      a crash after it leaves a lease that ends unrecorded: the attempt counts as lost, the next one follows
+    POST       a crash after it repeats the delivery, with the same webhook-id and the same bytes
+    record     a crash after it costs nothing
+
+After a POST nothing is decided again: whatever has become of the registration meanwhile, the attempt is recorded,
+and a 2xx ends a delivery that is still pending.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+
+from bridge.domain.attempt import AttemptRecord
+from bridge.domain.callback_url import origin_of
+from bridge.domain.delivery import Call
+from bridge.domain.errors import BridgeError, ForeignRow
+from bridge.domain.events import Message
+from bridge.domain.header_cipher import HeaderSeal, Unopened
+from bridge.domain.host_places import HostPermit, Work
+from bridge.domain.outcome import Delivered, Outcome, Unreachable
+from bridge.domain.registration import Registration
+from bridge.domain.time import Clock
+from bridge.domain.trace_context import read_traceparent
+from bridge.log import Event, log
+from bridge.ports import Courier, Table
+from bridge.services.attempts import Claims
+from bridge.services.dispatch import Dispatcher
+from bridge.services.host_limiter import HostLimiter
+from bridge.services.recorder import AttemptRecorder
+from bridge.storage.keys import RegistrationRef
+from bridge.storage.records import Stored, stored
+from bridge.storage.writes.deliver import Claimed
+from bridge.telemetry import Metric, Step, Telemetry
+
+#: While fewer calls than this wait for a host that has more, further messages are sent.
+_FEW_WAIT = 50
+
+#: A thread begins no further attempt after this, so that its function ends long before the host's time is over.
+_THREAD_TIME = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deliver:
+    """The use case, with everything that it needs."""
+
+    table: Table
+    dispatcher: Dispatcher
+    courier: Courier
+    seal: HeaderSeal
+    hosts: HostLimiter
+    clock: Clock
+    claims: Claims
+    recorder: AttemptRecorder
+    #: Waits, in seconds, between attempts at unproven hosts.
+    pause: Callable[[float], None]
+    #: Sends messages for further deliveries that are due, like a sweep.
+    refill: Callable[[], None]
+    telemetry: Telemetry
+
+    def deliver(self, call: Call) -> None:
+        """Follow a call, if it is still to be followed: three calls to the table around one POST.
+
+        The call may wait in memory for another thread. This thread then goes on with calls that wait, if there are.
+        Raises StorageUnavailable and Contended only before the POST of `call`. Then it may be followed again.
+        """
+        named = call if call.origin is not None and call.owner is not None else self._named(call)
+        if named is None:
+            return
+        until = self.clock() + _THREAD_TIME
+        work = self.hosts.acquire(named)
+        failures = [self._put_back(work, named)]
+        while work.pause is not None or work.permit is not None:
+            if work.pause is not None:
+                self.pause(max(work.pause.total_seconds(), 0.0))
+                work = self.hosts.resume()
+            elif work.permit is not None:
+                work, failure = self._with_permit(work.permit, named, until)
+                failures.append(failure)
+            failures.append(self._put_back(work, named))
+        for failure in filter(None, failures):
+            raise failure
+
+    def _put_back(self, work: Work, named: Call) -> BridgeError | None:
+        """Put deliveries back that get no place soon, and bring other threads for places that are free."""
+        self.dispatcher.send(*work.resent)
+        failures = [self._tried(partial(self.claims.put_back, *each), each[0], named) for each in work.deferred]
+        return next(filter(None, failures), None)
+
+    def _with_permit(self, permit: HostPermit, named: Call, until: datetime) -> tuple[Work, BridgeError | None]:
+        """Make one attempt, and give its place back whatever happens."""
+        try:
+            located = self._located(permit)
+            if isinstance(located, Work):
+                return located, None
+            permit = located
+            failure = self._tried(partial(self._attempt, permit), permit.call, named)
+        except BaseException:
+            self.dispatcher.send(*self.hosts.release(permit, take=False).resent)
+            raise
+        return self.hosts.release(permit, take=failure is None and self.clock() < until), failure
+
+    def _tried(self, do: Callable[[], None], call: Call, named: Call) -> BridgeError | None:
+        """Do something for a call; returns what it raised if the call is this thread's own, whose message comes again.
+
+        The message of a call that waited is gone. Its due row sends another.
+        """
+        try:
+            do()
+        except BridgeError as error:
+            if call is named:
+                return error
+            log(Event.STORAGE, step="deliver", registration=call.ref.public_id, error=str(error))
+        return None
+
+    def _named(self, call: Call) -> Call | None:
+        """Read the origin and the owner of a call that a former version sent."""
+        try:
+            before = self._read(call.ref)
+        except ForeignRow as error:
+            log(Event.SET_ASIDE, registration=call.ref.public_id, why=str(error))
+            return None
+        if before is None:
+            log(Event.SET_ASIDE, registration=call.ref.public_id, why="a queue message about no registration here")
+            return None
+        return replace(call, origin=origin_of(before.record.callback_url), owner=before.record.owner)
+
+    def _located(self, permit: HostPermit) -> HostPermit | Work:
+        """Count an unproven host by the address that its name leads to."""
+        if not permit.needs_address:
+            return permit
+        address = self.courier.address_of(permit.origin)
+        return permit if address is None else self.hosts.locate(permit, address)
+
+    def _attempt(self, permit: HostPermit) -> None:
+        """Claim, POST, record."""
+        call = permit.call
+        claimed = self.claims.claim(call)
+        if claimed is None:
+            return
+        registration = claimed.registration.record
+        with self.telemetry.span(
+            Step.DELIVER,
+            call.traceparent or registration.traceparent,
+            bridge__operation__id=registration.ref.operation.due_reference,
+            bridge__registration__id=registration.ref.public_id,
+            bridge__attempt=claimed.attempt.number,
+        ) as span:
+            outcome, attempt = self._post(claimed, permit, span.traceparent)
+            span.attributes["http__response__status_code"], span.error = attempt.status, attempt.error
+        self.recorder.record(claimed, attempt, outcome)
+        self._measure(registration, attempt, outcome)
+        if call.has_more and not isinstance(outcome, Unreachable) and self.hosts.waiting(permit.origin) < _FEW_WAIT:
+            self.refill()
+
+    def _post(self, claimed: Claimed, permit: HostPermit, trace: str | None) -> tuple[Outcome, AttemptRecord]:
+        """Send the message with all that belongs to it, or not at all.
+
+        Without the client's own headers, or the query of its URL, a receiver would refuse the message or mistake its
+        sender: the attempt fails, the schedule goes on, and putting the key back mends it.
+        """
+        registration, begun = claimed.registration.record, self.clock()
+        own = self.seal.opened(registration)
+        if isinstance(own, Unopened):
+            log(Event.UNOPENED, registration=registration.ref.public_id, why=own.why)
+            outcome: Outcome = Unreachable(error=own.error, detail=own.why)
+            took = timedelta(0)
+        else:
+            message = registration.expected_message()
+            headers = {**own.headers.given, **self._headers(registration, message, begun, trace)}
+            outcome = self.courier.post(own.url, headers, message.body)
+            took = self.clock() - begun
+            if origin_of(registration.callback_url) == permit.origin:
+                self.hosts.note(permit, outcome, took)
+        return outcome, claimed.attempt.with_outcome(outcome, took)
+
+    def _headers(
+        self, registration: Registration, message: Message, now: datetime, trace: str | None
+    ) -> Mapping[str, str]:
+        owner, origin = registration.owner, origin_of(registration.callback_url)
+        signed = self.seal.keyring.headers(message.id, message.body, owner=owner, origin=origin, at=now)
+        traceparent = read_traceparent(trace)  # a row is not believed either
+        traced = {} if traceparent is None else {"traceparent": traceparent}
+        return {**signed, **traced, "Content-Type": registration.format.content_type}
+
+    def _measure(self, registration: Registration, attempt: AttemptRecord, outcome: Outcome) -> None:
+        """Take the measures of an attempt, after everything that counts was written."""
+        kind = attempt.error if attempt.status is None else f"{attempt.status // 100}xx"
+        self.telemetry.measure(Metric.ATTEMPTS, bridge__attempt__outcome=kind)
+        if isinstance(outcome, Delivered) and registration.run_began_at is not None:
+            self.telemetry.measure(Metric.DELAY, (self.clock() - registration.run_began_at).total_seconds())
+
+    def _read(self, ref: RegistrationRef) -> Stored[Registration] | None:
+        row = self.table.get(ref.partition, ref.key)
+        return None if row is None else stored(Registration, ref, row)

@@ -1,0 +1,121 @@
+"""Sends deliveries to the queue, and lets what could not be sent be due again soon.
+
+The queue is transport, the table is truth: a due row sends its message again in any case. Without more that would be
+after the safety interval, which doubles with each message, so a queue that was down for an hour would hold deliveries
+for another. A send that failed therefore does not count, and its due row goes back to a short wait. The first failure
+gives the rest up, so that a queue that is down delays neither sweeps nor registrations.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bridge.domain.delivery import Call, safety
+from bridge.domain.errors import Conflict, ForeignRow, StorageRefused, StorageUnavailable
+from bridge.domain.registration import Registration
+from bridge.domain.time import Clock
+from bridge.log import Event, log
+from bridge.ports import Outbox, Table
+from bridge.storage.records import stored
+from bridge.storage.repository import commit
+from bridge.storage.writes import deliver
+
+#: A failure that is older than this says nothing of the present, if nothing was sent since.
+_REMEMBERED = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueProblem:
+    """Why messages cannot be sent."""
+
+    #: The service's error code, or the class of the failure.
+    code: str
+    #: Whether the queue refuses its caller, which an operator has to mend.
+    is_refusal: bool
+    #: The first failure in a row.
+    since: datetime
+
+
+class Dispatcher:
+    """Sends calls whose due rows are committed. Threads may share it."""
+
+    def __init__(self, table: Table, outbox: Outbox, clock: Clock, token: Callable[[], str]) -> None:
+        """Make it; `token` makes a random text that no other call makes."""
+        self._table = table
+        self._outbox = outbox
+        self._clock = clock
+        self._token = token
+        self._lock = threading.Lock()
+        self._problem: QueueProblem | None = None
+        self._failed_at: datetime | None = None
+        self._is_prepared = False
+
+    def prepare(self) -> None:
+        """Make the queue, once for each instance: the host warns every second that a queue is missing.
+
+        Never raises for what storage does: the next sweep tries again, and so does each send.
+        """
+        if self._is_prepared:
+            return
+        try:
+            self._outbox.create()
+        except StorageUnavailable as error:
+            self._failed(error, unsent=0)
+        else:
+            self._is_prepared = True
+
+    def send(self, *calls: Call) -> None:
+        """Send calls, and let what could not be sent be due again soon.
+
+        Never raises for what storage does. A crash before a send costs the safety interval.
+        """
+        for call in self.send_until_failure(calls):
+            self._resend_soon(call)
+
+    def send_until_failure(self, calls: Sequence[Call], *, while_: Callable[[], bool] = lambda: True) -> Sequence[Call]:
+        """Send calls in order up to the first failure, as long as `while_` returns True; returns those not sent."""
+        for number, call in enumerate(calls):
+            if not while_():
+                return calls[number:]
+            try:
+                self._outbox.send(call, ttl=safety(call.sends))
+            except StorageUnavailable as error:
+                self._failed(error, registration=call.ref.public_id, unsent=len(calls) - number)
+                return calls[number:]
+            self._sent()
+        return ()
+
+    @property
+    def problem(self) -> QueueProblem | None:
+        """Why messages cannot be sent; None if the last one was, or if the last failure is long past."""
+        with self._lock:
+            is_recent = self._failed_at is not None and self._clock() - self._failed_at < _REMEMBERED
+            return self._problem if is_recent else None
+
+    def _sent(self) -> None:
+        if self._problem is not None:
+            with self._lock:
+                self._problem = self._failed_at = None
+
+    def _failed(self, error: StorageUnavailable, *, registration: str | None = None, unsent: int) -> None:
+        with self._lock:
+            now, before = self._clock(), self._problem
+            self._failed_at = now
+            self._problem = QueueProblem(
+                code=error.code or "no answer",
+                is_refusal=isinstance(error, StorageRefused),
+                since=now if before is None else before.since,
+            )
+        log(Event.QUEUE, code=error.code, error=str(error), registration=registration, unsent=unsent)
+
+    def _resend_soon(self, call: Call) -> None:
+        """Move the due row of a call that was not sent to a short wait; if that fails too, it waits longer."""
+        try:
+            row = self._table.get(call.ref.partition, call.ref.key)
+            before = None if row is None else stored(Registration, call.ref, row)
+            moved = before and deliver.resend_soon(before, call, self._clock(), tx=self._token())
+            if moved:
+                commit(self._table, moved)
+        except (Conflict, StorageUnavailable, ForeignRow) as error:
+            log(Event.STORAGE, step="resend soon", registration=call.ref.public_id, error=str(error))

@@ -1,0 +1,279 @@
+"""Shares the places of this instance between receivers. Its memory is lost with the instance, and learnt again.
+
+A delivery asks for a place before anything of it is read. The answer is one of these:
+
+    permit      attempt now
+    waiting     its message is done: the call waits in memory, and a thread that ends another attempt takes it over
+    pause       wait, then ask again: attempts at unproven hosts do not begin all at once
+    deferred    put the delivery back, because its host is busy for longer, or its circuit is open
+
+A call that waits occupies no place. If the process dies, its due row sends another message, like for every message
+that is lost. Everything is bounded: the hosts that are remembered, the calls that wait, and the work of one attempt.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from bridge.domain.delivery import ATTEMPT, Call
+from bridge.domain.host_limits import CLASS_PLACES, HostClass, HostState, places_of_owner, server_of
+from bridge.domain.host_places import Deferred, HostPermit, Work
+from bridge.domain.outcome import Outcome, Unreachable
+from bridge.domain.time import Clock
+from bridge.services.host_memory import Bookings, HostMemory
+from bridge.services.waiting_calls import WaitingCalls
+
+#: Calls that wait in memory: of one host, of all hosts, and of all as long as an unproven host may add one.
+WAITING_PER_HOST = 256
+WAITING = 1024
+WAITING_BEFORE_UNPROVEN = 512
+
+#: A host whose backlog takes longer than this gets no further calls to wait in memory.
+MAX_WAIT = timedelta(seconds=30)
+
+#: A delivery is put back for at least and at most this long.
+SHORTEST_DEFERRAL = timedelta(seconds=5)
+LONGEST_DEFERRAL = timedelta(minutes=10)
+
+#: Time between two attempts at unproven hosts, unless the first of them was answered: a flood of silent hosts does not
+#: take all of their places at once, and the places become free one by one. The first attempts begin at once.
+UNPROVEN_INTERVAL = ATTEMPT / CLASS_PLACES[HostClass.UNPROVEN]
+UNPROVEN_AT_ONCE = 2
+
+#: Messages that are sent again after one attempt, so that other threads come for free places.
+_RESENT = 2
+
+#: Between two times that messages are sent again for blocked hosts: the messages need a moment to arrive.
+_RESENT_APART = timedelta(seconds=1)
+
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+_K = TypeVar("_K")
+
+
+class HostLimiter:
+    """Hands out the places of an instance. All methods are safe to call from any thread."""
+
+    def __init__(self, clock: Clock, *, random: Callable[[], float], by_owner: bool) -> None:
+        """Make one. `random` in [0, 1) spreads long deferrals; `by_owner` limits what one owner can take."""
+        self._clock = clock
+        self._random = random
+        self._by_owner = by_owner
+        self._lock = threading.Lock()
+        self._in_flight: Counter[str] = Counter()
+        self._hosts = HostMemory(self._is_in_use)
+        self._bookings = Bookings()
+        self._by_class: Counter[HostClass] = Counter()
+        self._at_server: Counter[str] = Counter()
+        self._of_owner: Counter[tuple[str, HostClass]] = Counter()
+        self._waiting = WaitingCalls()
+        self._is_pacing = False
+        self._unproven_since = self._resent_at = _LONG_AGO
+
+    def acquire(self, call: Call) -> Work:
+        """Ask for a place for a call that names its origin and owner."""
+        origin, now = call.origin or "", self._clock()
+        with self._lock:
+            state = self._hosts.get(origin)
+            if state.open_until is not None and state.is_open(now):
+                return Work(deferred=[(call, Deferred(until=state.open_until, why="resting", probe=state.probe))])
+            waits = call in self._waiting
+            if self._fits(call, now):
+                return Work(permit=self._take(self._waiting.take(call) if waits else call, now))
+            return Work() if waits else self._wait(call, now)
+
+    def resume(self) -> Work:
+        """Go on after a pause."""
+        now = self._clock()
+        with self._lock:
+            self._is_pacing = False
+            self._by_class[HostClass.UNPROVEN] -= 1
+            return self._next(now, paced=True)
+
+    def locate(self, permit: HostPermit, address: str) -> HostPermit | Work:
+        """Count an unproven host by its address. Returns the permit to go on with, or other work if that is busy."""
+        now = self._clock()
+        with self._lock:
+            self._hosts.put(permit.origin, replace(self._hosts.get(permit.origin), address=address))
+            self._leave(permit)
+            if self._fits(permit.call, now, paced=True):
+                return self._take(permit.call, now)
+            put_back = self._wait(permit.call, now).deferred
+            work = self._next(now)
+            work.deferred.extend(put_back)
+            return work
+
+    def waiting(self, origin: str) -> int:
+        """Count the calls that wait for a host."""
+        with self._lock:
+            return self._waiting.count(origin)
+
+    def note(self, permit: HostPermit, outcome: Outcome, took: timedelta) -> None:
+        """Remember what came of an attempt, as soon as it is known."""
+        now = self._clock()
+        with self._lock:
+            state = self._hosts.get(permit.origin)
+            if isinstance(outcome, Unreachable):
+                state = state.failed(now, outcome)
+            else:
+                state = state.answered(now, took, address=outcome.address)
+                if permit.host_class is HostClass.UNPROVEN:  # it did not hang, so another one may begin
+                    self._unproven_since = _LONG_AGO
+            self._hosts.put(permit.origin, state)
+
+    def release(self, permit: HostPermit, *, take: bool = True) -> Work:
+        """Give the place back. Returns what the same thread does next; without `take`, it begins no other attempt."""
+        origin, now = permit.origin, self._clock()
+        with self._lock:
+            self._leave(permit)
+            state = self._hosts.get(origin)
+            if state.open_until is not None and state.is_open(now):
+                resting = Deferred(until=state.open_until, why="resting", probe=state.probe)
+                deferred = [(call, resting) for call in self._waiting.take_newest(origin, WAITING_PER_HOST)]
+            else:
+                excess = self._waiting.count(origin) - self._room(state, now)
+                deferred = [(call, self._busy(call, now)) for call in self._waiting.take_newest(origin, excess)]
+            self._sort_in(origin, now)
+            work = self._next(now, origin=origin, take=take)
+            # A first answer gives a host more places: each needs a thread. So does a thread that takes nothing more.
+            wanted = state.limit(now) - permit.limit if take else 1
+            work.resent.extend(self._waiting.take_newest(origin, wanted))
+            work.deferred.extend(deferred)
+            return work
+
+    def _next(self, now: datetime, *, origin: str | None = None, take: bool = True, paced: bool = False) -> Work:
+        """Find the next attempt for a thread: at the same host, or at one that was blocked.
+
+        Further blocked hosts that could begin get a thread by a message that is sent again.
+        """
+        work = Work(deferred=list(self._aged(now)))
+        permit = self._begun(origin, now) if take and origin is not None else None
+        resent: list[Call] = []
+        for name in sorted(self._waiting.blocked(), key=self._urgency)[::-1]:
+            if take and permit is None:
+                permit = self._begun(name, now, paced=paced)
+                if permit is None and not self._is_pacing and self._candidate(name, now, paced=True):
+                    return Work(pause=self._pace(now), deferred=work.deferred)
+            elif len(resent) >= _RESENT or now < self._resent_at + _RESENT_APART:
+                break
+            elif name != origin and (call := self._candidate(name, now, paced=not self._is_pacing)) is not None:
+                resent.append(self._waiting.take(call))
+        self._resent_at = now if resent else self._resent_at
+        return Work(permit=permit, deferred=work.deferred, resent=resent)
+
+    def _urgency(self, origin: str) -> tuple[bool, int]:
+        """Sort blocked hosts, the most urgent last: without a failure, with the longest backlog, and the most recent.
+
+        Under a flood of silent hosts a new host gets the next place instead of the last one.
+        """
+        return self._hosts.get(origin).failures == 0, self._waiting.count(origin)
+
+    def _begun(self, origin: str, now: datetime, *, paced: bool = False) -> HostPermit | None:
+        call = self._candidate(origin, now, paced=paced)
+        return None if call is None else self._take(self._waiting.take(call), now)
+
+    def _candidate(self, origin: str, now: datetime, *, paced: bool) -> Call | None:
+        """Find the first call that could begin: one owner's calls do not hold up another's."""
+        return next((call for call in self._waiting.first(origin) if self._fits(call, now, paced=paced)), None)
+
+    def _fits(self, call: Call, now: datetime, *, paced: bool = False) -> bool:
+        """Return whether an attempt may begin; `paced` skips the interval between attempts at unproven hosts."""
+        origin = call.origin or ""
+        state = self._hosts.get(origin)
+        host_class = state.class_at(now)
+        if state.is_open(now) or self._in_flight[origin] >= state.limit(now):
+            return False
+        if self._by_class[host_class] >= CLASS_PLACES[host_class]:
+            return False
+        if self._by_owner and self._of_owner[call.owner or "", host_class] >= places_of_owner(host_class):
+            return False
+        if host_class is not HostClass.UNPROVEN:
+            return True
+        server = server_of(origin, state)
+        return (server is None or not self._at_server[server]) and (paced or not self._is_early(now))
+
+    def _is_early(self, now: datetime) -> bool:
+        at_once = self._by_class[HostClass.UNPROVEN] < UNPROVEN_AT_ONCE
+        return not at_once and now < self._unproven_since + UNPROVEN_INTERVAL
+
+    def _take(self, call: Call, now: datetime) -> HostPermit:
+        origin, owner = call.origin or "", call.owner or ""
+        state = self._hosts.get(origin)
+        host_class = state.class_at(now)
+        server = server_of(origin, state) if host_class is HostClass.UNPROVEN else None
+        self._in_flight[origin] += 1
+        self._by_class[host_class] += 1
+        self._of_owner[owner, host_class] += 1
+        if server is not None:
+            self._at_server[server] += 1
+        if host_class is HostClass.UNPROVEN:
+            self._unproven_since = now
+        self._sort_in(origin, now)
+        return HostPermit(
+            call=call, origin=origin, owner=owner, host_class=host_class, server=server, limit=state.limit(now)
+        )
+
+    def _leave(self, permit: HostPermit) -> None:
+        _less(self._in_flight, permit.origin)
+        self._by_class[permit.host_class] -= 1
+        _less(self._of_owner, (permit.owner, permit.host_class))
+        if permit.server is not None:
+            _less(self._at_server, permit.server)
+
+    def _pace(self, now: datetime) -> timedelta:
+        self._is_pacing = True
+        self._by_class[HostClass.UNPROVEN] += 1
+        return self._unproven_since + UNPROVEN_INTERVAL - now
+
+    def _wait(self, call: Call, now: datetime) -> Work:
+        """Let a call wait in memory, or put it back if there is no room."""
+        origin = call.origin or ""
+        state = self._hosts.get(origin)
+        most = WAITING_BEFORE_UNPROVEN if state.class_at(now) is HostClass.UNPROVEN else WAITING
+        if self._waiting.number >= most or self._waiting.count(origin) >= self._room(state, now):
+            return Work(deferred=[(call, self._busy(call, now))])
+        self._waiting.add(call, now)
+        self._sort_in(origin, now)
+        if not self._is_pacing and self._fits(call, now, paced=True):
+            return Work(pause=self._pace(now))
+        return Work()
+
+    def _room(self, state: HostState, now: datetime) -> int:
+        """Return how many calls may wait for a host: those that it takes within the longest wait."""
+        if state.class_at(now) is HostClass.UNPROVEN:
+            return WAITING_PER_HOST  # they wait for the outcome of one attempt
+        return min(WAITING_PER_HOST, MAX_WAIT // max(state.interval(now), timedelta(milliseconds=1)))
+
+    def _busy(self, call: Call, now: datetime) -> Deferred:
+        """Put a call back behind the backlog that it would wait for."""
+        origin = call.origin or ""
+        state = self._hosts.get(origin)
+        key, interval, ahead = origin, state.interval(now), self._waiting.count(origin)
+        if state.class_at(now) is HostClass.UNPROVEN and not self._in_flight[origin]:
+            server = server_of(origin, state)
+            is_busy = server is not None and self._at_server[server] > 0
+            key, interval = (server or "", ATTEMPT) if is_busy else (HostClass.UNPROVEN.value, UNPROVEN_INTERVAL)
+        until = max(now + SHORTEST_DEFERRAL, now + ahead * interval)
+        until = self._bookings.book(key, now, until, interval, latest=now + LONGEST_DEFERRAL, random=self._random())
+        return Deferred(until=until, why="busy")
+
+    def _aged(self, now: datetime) -> Iterator[tuple[Call, Deferred]]:
+        """Put blocked calls back that waited too long, a few at a time, those of the longest blocked hosts first."""
+        for call in list(self._waiting.older_than(now - MAX_WAIT)):
+            yield self._waiting.take(call), self._busy(call, now)
+
+    def _sort_in(self, origin: str, now: datetime) -> None:
+        """Note whether a host has room for calls that wait for it: something else keeps them then."""
+        self._waiting.block(origin, has_room=self._in_flight[origin] < self._hosts.get(origin).limit(now))
+
+    def _is_in_use(self, origin: str) -> bool:
+        return origin in self._in_flight or self._waiting.count(origin) > 0
+
+
+def _less(counter: Counter[_K], key: _K) -> None:
+    counter[key] -= 1
+    if counter[key] <= 0:
+        del counter[key]

@@ -1,0 +1,91 @@
+"""Pings a receiver: a signed message about nothing, sent now, by the same rules as a callback.
+
+take       a crash after it costs one of the minute's pings
+POST       a crash after it costs the answer to the client; nothing is repeated
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bridge.domain.callback_url import host_and_port, origin_of
+from bridge.domain.events import Format, Message, ping
+from bridge.domain.keyring import Keyring
+from bridge.domain.outcome import Outcome, Unreachable
+from bridge.domain.pings import Pings, take
+from bridge.domain.time import Clock
+from bridge.log import Event, log
+from bridge.ports import Courier, Table
+from bridge.storage.keys import PINGS_KEY, PINGS_PARTITION
+from bridge.storage.records import for_insert, for_merge, stored
+from bridge.storage.repository import Waits, commit, transact
+from bridge.storage.transaction import Insert, Merge, Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pinged:
+    """What a ping came to."""
+
+    message: Message
+    at: datetime
+    took: timedelta
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class TooSoon:
+    """Too many were sent just now."""
+
+    #: After so long there will be one.
+    wait: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ping:
+    """The use case, with everything that it needs."""
+
+    table: Table
+    courier: Courier
+    keyring: Keyring
+    clock: Clock
+    #: Makes a random text that no other call makes.
+    token: Callable[[], str]
+    #: Waits between the rounds of a step that others were faster at.
+    waits: Waits
+
+    def ping(self, callback_url: str, format: Format, *, owner: str) -> Pinged | TooSoon:  # noqa: A002 - JSON's name
+        """Send one ping to a normalised URL, if the minute has one left.
+
+        Raises StorageUnavailable and Contended before anything is sent.
+        """
+        nonce = self.token()
+        wait = transact(lambda: self._take(nonce), self.waits)
+        if wait is not None:
+            return TooSoon(wait)
+        begun, origin = self.clock(), origin_of(callback_url)
+        message = ping(callback_url=callback_url, owner=owner, now=begun, nonce=nonce, format=format)
+        signed = self.keyring.headers(message.id, message.body, owner=owner, origin=origin, at=begun)
+        outcome = self.courier.post(callback_url, {**signed, "Content-Type": format.content_type}, message.body)
+        pinged = Pinged(message=message, at=begun, took=self.clock() - begun, outcome=outcome)
+        _tell(pinged, host_and_port(callback_url))
+        return pinged
+
+    def _take(self, tx: str) -> timedelta | None:
+        """Take one of the minute's pings under the row's ETag; returns how long to wait where there is none."""
+        row = self.table.get(PINGS_PARTITION, PINGS_KEY)
+        before = None if row is None else stored(Pings, None, row)
+        if before is not None and before.record.tx == tx:  # a commit of ours that landed late
+            return None
+        after = take(Pings() if before is None else before.record, self.clock(), tx=tx)
+        if isinstance(after, timedelta):
+            return after
+        new = Insert(PINGS_KEY, for_insert(after))
+        write = new if before is None else Merge(PINGS_KEY, for_merge(after), before.etag)
+        commit(self.table, Transaction(PINGS_PARTITION, (write,), stamp=PINGS_KEY, tx=tx))
+        return None
+
+
+def _tell(pinged: Pinged, host: str) -> None:
+    outcome = pinged.outcome
+    status, error = (None, outcome.error) if isinstance(outcome, Unreachable) else (outcome.status, None)
+    log(Event.PINGED, message=pinged.message.id, to=host, address=outcome.address, status=status, error=error)

@@ -1,0 +1,296 @@
+"""What clients and operators look at. Reads only, and nothing here is on the way of a sweep or a delivery."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from bridge.domain.attempt import AttemptRecord, known_to
+from bridge.domain.delivery import CLOCK_SKEW
+from bridge.domain.errors import ForeignRow
+from bridge.domain.learnt.durations import Law
+from bridge.domain.operation import Operation
+from bridge.domain.rate_limit import Budget, clamped
+from bridge.domain.registration import Registration, State
+from bridge.domain.time import Clock
+from bridge.log import Event, log
+from bridge.pool import map_in_order
+from bridge.ports import Table
+from bridge.services.counts import Counts
+from bridge.services.dispatch import QueueProblem
+from bridge.services.repair import Repair
+from bridge.services.sweep.heartbeat import last_beat, queue_problem, read_sources
+from bridge.storage.aggregate import Family
+from bridge.storage.cursor import Cursor
+from bridge.storage.index import IndexEntry
+from bridge.storage.keys import (
+    HEARTBEAT_KEY,
+    KEPT_ATTEMPTS,
+    LAW_PREFIX,
+    PARTITION_COUNT,
+    SOURCE_PREFIX,
+    OperationRef,
+    RegistrationRef,
+    after,
+    due_at,
+    due_deliveries,
+    due_operations,
+    operation_partitions,
+    registration_of,
+    source_key,
+)
+from bridge.storage.records import decode
+from bridge.storage.transaction import Row
+
+_T = TypeVar("_T")
+
+#: So many due rows of a partition are looked at for the first one: rows of strangers may stand before it.
+_FIRST_DUE = 10
+
+#: Where one owner's are looked for, so many index rows are read at once, by as many queries as states have partitions.
+_STRETCH = 2_000
+
+#: A page goes on to read while it has made fewer queries than this, and at most _STRETCHES times: 48 for all states.
+_QUERIES, _STRETCHES = 32, 4
+
+
+#: An index of so many rows is read in one call for all states, and one that was larger is taken to be so for this long.
+_SMALL, _LARGE_FOR = 100, timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A registration with its operation and its attempts."""
+
+    registration: Registration
+    operation: Operation
+    attempts: Sequence[AttemptRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Part of a list, newest first."""
+
+    entries: Sequence[IndexEntry]
+    #: Where the next page begins; None at the end.
+    cursor: Cursor | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """How the bridge is."""
+
+    last_sweep_at: datetime | None
+    #: Which times of which rows of the sources lie ahead, and are shown as corrected.
+    clocks_ahead: Mapping[str, Sequence[str]]
+    #: When the row that has waited longest past its time was due; None if none has.
+    oldest_overdue_at: datetime | None
+    #: By state, up to one more than COUNTED, and some seconds old.
+    counts: Mapping[State, int]
+    #: By source; one that was never asked has none.
+    budgets: Mapping[str, Budget]
+    #: Why messages cannot be sent to the queue; None if they can.
+    queue: QueueProblem | None
+    #: What was learnt of durations, by the keys of the rows: sources and their groups.
+    laws: Mapping[str, Law]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Show:
+    """The use case, with everything that it needs."""
+
+    table: Table
+    clock: Clock
+    executor: Executor
+    #: Puts due rows back that are missing.
+    repair: Repair
+    counts: Counts
+    #: Until when the index of a partition is taken to be large.
+    large_until: dict[str, datetime] = field(default_factory=dict)
+
+    def registration(self, ref: RegistrationRef) -> Shown | None:
+        """Show a registration with its operation and its attempts, all as of one moment: two calls.
+
+        The last attempt of a registration is always kept. If it is gone, so may be the registration: a third call.
+        """
+        shown = self._registration(ref)
+        if shown is None or shown.registration.last_attempt == (shown.attempts[-1].number if shown.attempts else 0):
+            return shown
+        return self._registration(ref)
+
+    def _registration(self, ref: RegistrationRef) -> Shown | None:
+        family = self.operation(ref.operation)
+        found = None if family is None else family.get(ref)
+        if family is None or found is None:
+            return None
+        return Shown(found.record, family.operation.record, self.attempts(found.record))
+
+    def owner(self, ref: RegistrationRef) -> str | None:
+        """Say whose a registration is, which never changes: its id is made from it. One call."""
+        row = self.table.get(ref.partition, ref.key)
+        return None if row is None else decode(Registration, ref, row.values).owner
+
+    def operation(self, ref: OperationRef) -> Family | None:
+        """Show an operation with its registrations; a due row that is missing is put back first."""
+        family = self._read(ref)
+        return self._read(ref) if family and self.repair.restore_overdue(family) else family
+
+    def _read(self, ref: OperationRef) -> Family | None:
+        return Family.read(ref, self.table.range(ref.partition, ref.key, after(ref.key)))
+
+    def page(self, states: Sequence[State], *, limit: int, cursor: Cursor | None, owner: str | None = None) -> Page:
+        """List the registrations that are in one of `states`, newest first by when they came into it.
+
+        With `owner`, only theirs. The index is not by owner, so those of others are read and passed over, a bounded
+        number of them: the page of an owner with few among many can be short, even empty, and have a cursor.
+        """
+        size = limit + 1 if owner is None else max(1, _STRETCH // (PARTITION_COUNT * len(states)))
+        found: list[IndexEntry] = []
+        for _ in range(min(_STRETCHES, max(1, _QUERIES // (PARTITION_COUNT * len(states))))):
+            stretch = self._stretch(states, cursor, size)
+            found += [entry for entry in stretch.entries if owner in (None, entry.owner)]
+            cursor = stretch.cursor
+            if len(found) > limit:
+                return Page(found[:limit], Cursor(_place(found[limit - 1])))
+            if cursor is None:
+                break
+        return Page(found, cursor)
+
+    def _stretch(self, states: Sequence[State], cursor: Cursor | None, size: int) -> Page:
+        """Read on in the index of each state and partition, `size` rows each, as far as all of them have been read.
+
+        What moves from one state to the next while they are read can be found in both; it is shown once, as it is now.
+        """
+
+        def read(place: tuple[str, Sequence[State]]) -> Sequence[tuple[State, Sequence[Row]]]:
+            partition, wanted = place
+            whole = self._whole_index(partition) if cursor is None and len(wanted) > 1 else None
+            return [(state, self._rows(partition, state, cursor, size, whole)) for state in wanted]
+
+        places = self._places(states, from_the_beginning=cursor is None)
+        read_parts = [part for found in map_in_order(self.executor, read, places) for part in found]
+        parts = [rows for _, rows in read_parts]
+        ends = (_end(rows) for rows in parts if len(rows) == size)
+        end = min((cursor.place for cursor in ends if cursor is not None), default=None)
+        found = (entry for state, rows in read_parts for entry in entries(rows, state))
+        newest: dict[RegistrationRef, IndexEntry] = {}
+        for entry in sorted((entry for entry in found if end is None or _place(entry) <= end), key=_place):
+            newest.setdefault(entry.ref, entry)
+        return Page(list(newest.values()), None if end is None else Cursor(end))
+
+    def _places(self, states: Sequence[State], *, from_the_beginning: bool) -> Sequence[tuple[str, Sequence[State]]]:
+        """Name what is read at once: all states of a partition whose index is small, otherwise each state."""
+        now, places = self.clock(), list[tuple[str, Sequence[State]]]()
+        for partition in operation_partitions():
+            is_small = now >= self.large_until.get(partition, now)
+            if from_the_beginning and is_small and len(states) > 1:
+                places.append((partition, states))
+            else:
+                places += [(partition, (state,)) for state in states]
+        return places
+
+    def _whole_index(self, partition: str) -> Sequence[Row] | None:
+        """Read the index of all states in one call; None if it is large, which is remembered for a while."""
+        rows = self.table.range(partition, "idx:", "idx;", limit=_SMALL + 1)
+        if len(rows) <= _SMALL:
+            return rows
+        self.large_until[partition] = self.clock() + _LARGE_FOR
+        return None
+
+    def _rows(
+        self, partition: str, state: State, cursor: Cursor | None, size: int, whole: Sequence[Row] | None
+    ) -> Sequence[Row]:
+        """Take the first `size` rows of a state from `whole`, or read them."""
+        prefix = f"idx:{state}:"
+        if whole is not None:
+            return [row for row in whole if row.key.startswith(prefix)][:size]
+        start = prefix if cursor is None else f"{prefix}{cursor.place}!"
+        return self.table.range(partition, start, after(prefix), limit=size)
+
+    def status(self) -> Status:
+        """Read the heartbeat, and the first due row of each partition; the counts can be some seconds old."""
+        now, sources = self.clock(), read_sources(self.table)
+        firsts = map_in_order(self.executor, self._first_due, operation_partitions())
+        overdue = [at for at in firsts if at is not None and at < now]
+        last, known, ahead = last_beat(sources), dict[str, Budget](), dict[str, Sequence[str]]()
+        if last is not None and last > now + CLOCK_SKEW:
+            last, ahead[HEARTBEAT_KEY] = now + CLOCK_SKEW, ["at"]
+        for name, stored_budget in budgets(sources).items():
+            known[name], wrong = clamped(stored_budget, now)
+            if wrong:
+                ahead[source_key(name)] = wrong
+        return Status(
+            last_sweep_at=last,
+            clocks_ahead=ahead,
+            oldest_overdue_at=min(overdue, default=None),
+            counts=self.counts.by_state(),
+            budgets=known,
+            queue=queue_problem(sources),
+            laws=laws(sources),
+        )
+
+    def attempts(self, registration: Registration) -> Sequence[AttemptRecord]:
+        """Show the last KEPT_ATTEMPTS attempts of a registration as of when it was read, oldest first: one call."""
+        ref, first = registration.ref, max(1, registration.last_attempt - KEPT_ATTEMPTS + 1)
+        rows = self.table.range(
+            ref.partition, ref.attempt_key(first), after(ref.attempts_prefix), limit=2 * KEPT_ATTEMPTS
+        )
+        read = list(_readable(rows, lambda row: decode(AttemptRecord, ref, row.values)))
+        return known_to(registration, read)[-KEPT_ATTEMPTS:]
+
+    def _first_due(self, partition: str) -> datetime | None:
+        now = self.clock()
+        ranges = (due_deliveries(now), due_operations(now))
+        firsts = [self.table.range(partition, *each, limit=_FIRST_DUE, columns=["v"]) for each in ranges]
+        found = (next((at for row in rows if (at := due_at(row.key)) is not None), None) for rows in firsts)
+        return min((at for at in found if at is not None), default=None)
+
+
+def budgets(rows: Sequence[Row]) -> Mapping[str, Budget]:
+    """Read the budgets among the rows of the sources, by source."""
+    return dict(_readable([row for row in rows if row.key.startswith(SOURCE_PREFIX)], _budget))
+
+
+def laws(rows: Sequence[Row]) -> Mapping[str, Law]:
+    """Read the laws among the rows of the sources, by their keys."""
+    return dict(_readable([row for row in rows if row.key.startswith(LAW_PREFIX)], _law))
+
+
+def entries(rows: Sequence[Row], state: State) -> Iterable[IndexEntry]:
+    """Read index rows; those that nobody can read are set aside."""
+    prefix = f"idx:{state}:"
+
+    def entry(row: Row) -> IndexEntry:
+        ref = registration_of(row.key.removeprefix(prefix)[14:])
+        if ref is None:
+            raise ForeignRow(f"an index row about no registration: {row.key[:200]}")
+        return decode(IndexEntry, ref, row.values)
+
+    return _readable(rows, entry)
+
+
+def _budget(row: Row) -> tuple[str, Budget]:
+    return row.key.removeprefix(SOURCE_PREFIX), decode(Budget, None, row.values)
+
+
+def _law(row: Row) -> tuple[str, Law]:
+    return row.key, decode(Law, None, row.values)
+
+
+def _end(rows: Sequence[Row]) -> Cursor | None:
+    """Find the last row that a list can go on from."""
+    return next((cursor for row in reversed(rows) if (cursor := Cursor.of_key(row.key)) is not None), None)
+
+
+def _place(entry: IndexEntry) -> str:
+    return entry.key.removeprefix(f"idx:{entry.state}:")
+
+
+def _readable(rows: Sequence[Row], read: Callable[[Row], _T]) -> Iterable[_T]:
+    """Read what this version can read; the rest is set aside."""
+    for row in rows:
+        try:
+            yield read(row)
+        except ForeignRow as error:
+            log(Event.SET_ASIDE, partition=row.partition, key=row.key[:200], why=str(error))

@@ -1,0 +1,353 @@
+"""What clients ask for: register a callback, cancel it, have it delivered again.
+
+Each is one transaction, decided on what was read and decided again when somebody else was faster. What has to be
+sent afterwards is sent after the commit; if the process dies before that, the due row sends it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import partial
+from typing import TypeVar
+
+from bridge.domain.callback_url import HIDDEN, host_and_port, without_query
+from bridge.domain.custom_headers import OwnHeaders
+from bridge.domain.delivery import open_call
+from bridge.domain.errors import CommitUnknown, Conflict
+from bridge.domain.events import News
+from bridge.domain.header_cipher import HeaderSeal, Secrets, Unopened
+from bridge.domain.operation import MAX_REGISTRATIONS, Operation
+from bridge.domain.registration import Registration, State
+from bridge.domain.sharing import Full, Sharing
+from bridge.domain.source import Source
+from bridge.domain.time import Clock
+from bridge.log import Event, log
+from bridge.ports import Table
+from bridge.services.dispatch import Dispatcher
+from bridge.services.owner_quota import WaitingLimit
+from bridge.services.repair import Repair
+from bridge.storage.aggregate import Family
+from bridge.storage.keys import KEPT_ATTEMPTS, OperationRef, RegistrationRef, after
+from bridge.storage.records import Stored
+from bridge.storage.repository import Waits, commit, transact
+from bridge.storage.transaction import Transaction
+from bridge.storage.writes import purge, register
+from bridge.storage.writes.register import Joined, Replaced
+from bridge.telemetry import Step, Telemetry
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A new registration, or a new life of a cancelled one."""
+
+    registration: Registration
+    operation: Operation
+
+
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """The same registration was there."""
+
+    registration: Registration
+    operation: Operation
+
+
+@dataclass(frozen=True, slots=True)
+class Differs:
+    """One with the same owner, operation and URL but other content was there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """One was there whose headers or URL cannot be decrypted, so nothing shows whether it is the same."""
+
+    #: Why, and what mends that.
+    unopened: Unopened
+
+
+@dataclass(frozen=True, slots=True)
+class TooMany:
+    """The operation has as many registrations as it can have, or as one owner can have, and none gives its place."""
+
+    limit: int = MAX_REGISTRATIONS
+    #: Whether it is the limit of one owner.
+    of_owner: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Owners do not share operations, and another owner has registered for this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class TooManyRuns:
+    """The hour has no further run of this registration."""
+
+    #: After so long there will be one.
+    wait: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class TooManyWaiting:
+    """The owner has as many registrations that wait as it can have."""
+
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Done, or it had been so already."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotFound:
+    """There is no such registration."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoMessage:
+    """There is nothing yet that could be delivered again."""
+
+
+Registered = Created | Existing | Differs | Unreadable | Taken | TooMany | TooManyRuns | TooManyWaiting
+
+_NO_HEADERS = OwnHeaders()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Register:
+    """The use case, with everything that it needs."""
+
+    table: Table
+    dispatcher: Dispatcher
+    clock: Clock
+    #: Makes a random text that no other call makes.
+    token: Callable[[], str]
+    #: Waits between the rounds of a step that others were faster at.
+    waits: Waits
+    sources: Mapping[str, Source]
+    #: How long an operation is kept after its end.
+    retention: timedelta
+    #: Encrypts the queries of callback URLs, and the headers that clients want on their callbacks.
+    seal: HeaderSeal
+    #: Makes the random bytes that an encryption begins with.
+    nonce: Callable[[], bytes]
+    telemetry: Telemetry
+    #: Puts due rows back that are missing.
+    repair: Repair
+    #: Says whether an owner may register more.
+    waiting: WaitingLimit
+    #: How owners share an operation.
+    sharing: Sharing = field(default_factory=Sharing)
+
+    def register(self, wish: Registration, headers: OwnHeaders = _NO_HEADERS) -> Registered:
+        """Let `wish` wait for its operation, or deliver at once if that has ended.
+
+        One call for a new operation, three for a known one, one more if attempts of a registration that gives its
+        place have to be deleted. Raises Contended and StorageUnavailable; after either
+        the registration may exist, and registering again finds it.
+        """
+        secrets, wish = Secrets(wish.callback_url, headers), self.seal.tagged(wish)
+        with self.telemetry.span(
+            Step.REGISTER,
+            wish.traceparent,
+            bridge__operation__id=wish.ref.operation.due_reference,
+            bridge__registration__id=wish.ref.public_id,
+        ) as span:
+            result = self._registered(replace(wish, tx=self.token(), traceparent=span.traceparent), secrets)
+            if isinstance(result, Created | Existing):  # found under an older signing key, it has another id
+                span.attributes["bridge__registration__id"] = result.registration.ref.public_id
+        if isinstance(result, Created):
+            if result.registration.state is State.WAITING:
+                self.waiting.note(wish.owner)
+            public_id, state = result.registration.ref.public_id, result.registration.state.value
+            log(Event.REGISTERED, registration=public_id, to=host_and_port(wish.callback_url), state=state)
+        return result
+
+    def cancel(self, ref: RegistrationRef) -> Accepted | NotFound:
+        """Give up on a callback: no further attempt is begun. What has ended stays as it is.
+
+        If owners do not share operations, it gives its operation back, too.
+        """
+        tx = self.token()
+        return self._transact(lambda: self._cancel(ref, tx), ref)
+
+    def redeliver(self, ref: RegistrationRef) -> Accepted | NotFound | NoMessage | Taken | TooManyRuns:
+        """Begin another run of the same message; nothing to do where one is on its way."""
+        tx = self.token()
+        return self._transact(lambda: self._redeliver(ref, tx), ref)
+
+    def _registered(self, wish: Registration, secrets: Secrets) -> Registered:
+        if self.waiting.is_reached(wish.owner):
+            return self._transact(lambda: self._register_known(wish, secrets, may_wait=False), wish.ref)
+        try:
+            return self._register_new(wish, secrets)
+        except (Conflict, CommitUnknown):
+            return self._transact(lambda: self._register_known(wish, secrets), wish.ref)
+
+    def _register_new(self, wish: Registration, secrets: Secrets) -> Created:
+        sealed = self.seal.sealed(wish, secrets, nonce=self.nonce())
+        return self._join(register.register_new(sealed, wish.life))
+
+    def _register_known(self, wish: Registration, secrets: Secrets, *, may_wait: bool = True) -> Registered:
+        family = self._family(wish.ref)
+        if family is None:
+            return self._register_new(wish, secrets) if may_wait else TooManyWaiting(self.waiting.limit or 0)
+        before = self._find(family, wish, secrets.url)
+        if isinstance(before, Unopened):
+            return Unreadable(before)
+        return self._register_beside(family, before, wish, secrets, may_wait=may_wait)
+
+    def _register_beside(
+        self,
+        family: Family,
+        before: Stored[Registration] | None,
+        wish: Registration,
+        secrets: Secrets,
+        *,
+        may_wait: bool,
+    ) -> Registered:
+        if before is not None and before.record.tx == wish.tx:  # a commit of ours that landed late
+            self._send_open(before.record)
+            return Created(before.record, family.operation.record)
+        if before is not None and not register.is_revivable(before.record):
+            return self._compared(before.record, wish, secrets.headers, family.operation.record)
+        return self._register_further(family, before, wish, secrets, may_wait=may_wait)
+
+    def _register_further(
+        self,
+        family: Family,
+        before: Stored[Registration] | None,
+        wish: Registration,
+        secrets: Secrets,
+        *,
+        may_wait: bool,
+    ) -> Created | Taken | TooMany | TooManyRuns | TooManyWaiting:
+        """Register for an operation that is known: a new registration, or a new life of one."""
+        if self.sharing.is_taken(family, wish):
+            return Taken()
+        place = self.sharing.place_for(wish, family) if before is None else None
+        if isinstance(place, Full):
+            return TooMany(place.limit, of_owner=place.of_owner)
+        source = self.sources[wish.ref.operation.source]
+        news = News.of(family.operation.record, source.path)
+        wait = before.record.wait_for_run(self.clock()) if before is not None and news is not None else None
+        if wait is not None:  # a new life would begin with another run at once
+            return TooManyRuns(wait)
+        if news is None and not may_wait:
+            return TooManyWaiting(self.waiting.limit or 0)
+        renewed = wish if before is None else before.record.renewed_by(wish)
+        sealed = self.seal.sealed(renewed, secrets, nonce=self.nonce())
+        replaced = None if place is None else self._replaced(place)
+        return self._join(register.register_further(family, sealed, self.clock(), news, replaced))
+
+    def _replaced(self, place: Stored[Registration]) -> Replaced:
+        """Find the attempts that go with a registration: one call if it can have some.
+
+        A registration has at most KEPT_ATTEMPTS of them. If rows of other versions are more, those go first.
+        """
+        ref, attempts = place.record.ref, list[str]()
+        if place.record.last_attempt:
+            rows = self.table.range(ref.partition, ref.attempts_prefix, after(ref.attempts_prefix), columns=["number"])
+            attempts = [row.key for row in rows]
+        for transaction in purge.forget_attempts(ref.partition, attempts[:-KEPT_ATTEMPTS]):
+            commit(self.table, transaction)
+        return Replaced(place, attempts[-KEPT_ATTEMPTS:])
+
+    def _compared(
+        self, known: Registration, wish: Registration, headers: OwnHeaders, operation: Operation
+    ) -> Existing | Differs | Unreadable:
+        if not known.same_wish(wish):
+            return Differs()
+        own = self.seal.opened(known)
+        if isinstance(own, Unopened):
+            return Unreadable(own)
+        return Existing(known, operation) if own.headers.same_as(headers) else Differs()
+
+    def _find(self, family: Family, wish: Registration, url: str) -> Stored[Registration] | Unopened | None:
+        """Find the registration of the same owner and URL.
+
+        With a query it has another key if another signing key was the newest when it was registered, so the queries
+        of its owner's URLs that are otherwise the same are compared. One that cannot be decrypted may be the same.
+        """
+        found = family.get(wish.ref)
+        if found is not None or HIDDEN not in wish.callback_url:
+            return found
+        shown, unopened = without_query(wish.callback_url), None
+        for each in family.registrations.values():
+            if each.record.owner == wish.owner and without_query(each.record.callback_url) == shown:
+                known = self.seal.url(each.record)
+                if known == url:
+                    return each
+                if isinstance(known, Unopened) and not register.is_revivable(each.record):
+                    unopened = known
+        return unopened
+
+    def _join(self, joined: Joined) -> Created:
+        commit(self.table, joined.transaction)
+        if joined.call is not None:
+            self.dispatcher.send(joined.call)
+        return Created(joined.registration, joined.operation)
+
+    def _cancel(self, ref: RegistrationRef, tx: str) -> Accepted | NotFound:
+        family = self._family(ref)
+        before = None if family is None else family.get(ref)
+        if family is None or before is None:
+            return NotFound()
+        transaction: Transaction
+        match before.record.state:
+            case State.WAITING:
+                transaction = register.cancel_waiting(family, before, self.clock(), tx=tx, retention=self.retention)
+            case State.PENDING:
+                transaction = register.cancel_pending(before, self.clock(), tx=tx)
+            case _:
+                if before.record.tx == tx:  # a commit of ours whose reply was lost
+                    log(Event.CANCELLED, registration=ref.public_id)
+                if self.sharing.by_owners or not before.record.takes_operation:
+                    return Accepted()
+                transaction = register.release(before, tx=tx)
+        commit(self.table, transaction)
+        log(Event.CANCELLED, registration=ref.public_id, was=before.record.state.value)
+        return Accepted()
+
+    def _redeliver(self, ref: RegistrationRef, tx: str) -> Accepted | NotFound | NoMessage | Taken | TooManyRuns:  # noqa: PLR0911 - one for each outcome
+        family = self._family(ref)
+        before = None if family is None else family.get(ref)
+        if family is None or before is None:
+            return NotFound()
+        if before.record.tx == tx:  # a commit of ours that landed late
+            log(Event.REDELIVERY, registration=ref.public_id)
+            self._send_open(before.record)
+            return Accepted()
+        if before.record.state is State.PENDING:
+            return Accepted()
+        if before.record.message is None:
+            return NoMessage()
+        if not before.record.takes_operation and self.sharing.is_taken(family, before.record):
+            return Taken()
+        wait = before.record.wait_for_run(self.clock())
+        if wait is not None:
+            return TooManyRuns(wait)
+        transaction, call = register.redeliver(before, self.clock(), tx=tx)
+        commit(self.table, transaction)
+        log(Event.REDELIVERY, registration=ref.public_id, was=before.record.state.value)
+        self.dispatcher.send(call)
+        return Accepted()
+
+    def _send_open(self, registration: Registration) -> None:
+        call = open_call(registration)
+        if call is not None:
+            self.dispatcher.send(call)
+
+    def _transact(self, step: Callable[[], _T], ref: RegistrationRef) -> _T:
+        return transact(step, self.waits, missing=partial(self.repair.restore, ref.operation))
+
+    def _family(self, ref: RegistrationRef) -> Family | None:
+        """Read an operation with its registrations; a due row that is missing is put back first."""
+        family = self._read(ref.operation)
+        return self._read(ref.operation) if family and self.repair.restore_overdue(family) else family
+
+    def _read(self, ref: OperationRef) -> Family | None:
+        return Family.read(ref, self.table.range(ref.partition, ref.key, after(ref.key)))

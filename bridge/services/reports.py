@@ -1,0 +1,96 @@
+"""What the page shows as pictures: the last day, and the schedule that was learnt. Reads only, in a bounded number."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import product
+
+from bridge.domain.learnt.durations import Curve, Law
+from bridge.domain.learnt.plan import Outlook
+from bridge.domain.learnt.schedule import first_price
+from bridge.domain.rate_limit import Budget
+from bridge.domain.registration import State
+from bridge.domain.time import Clock
+from bridge.pool import map_in_order
+from bridge.ports import Table
+from bridge.services.history import ENDS, Hour, by_hour, day_before
+from bridge.services.queries import budgets, entries, laws
+from bridge.services.sweep.heartbeat import read_sources
+from bridge.storage.index import IndexEntry
+from bridge.storage.keys import index_from, law_key, operation_partitions
+
+#: So many of the newest rows are read of each partition and state: what one call to Table storage returns.
+NEWEST = 1_000
+
+#: So many polls of a new operation are told ahead.
+_POLLS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """The last 24 hours."""
+
+    begins: datetime
+    #: From when on nothing is missing: later than `begins` where more has ended than is read.
+    whole_from: datetime
+    hours: Sequence[Hour]
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """How long operations of a source, or of one group of it, take, and when a new one would be asked for."""
+
+    source: str
+    group: str | None
+    law: Law
+    curve: Curve
+    #: Ages in seconds.
+    polls_at: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """The use case, with everything that it needs."""
+
+    table: Table
+    clock: Clock
+    executor: Executor
+    #: The names of the sources.
+    sources: Sequence[str]
+    polls_per_operation: float
+    shortest_gap: timedelta
+
+    def day(self, owner: str | None = None) -> Day:
+        """Read what ended in the last day, everybody's or one owner's: one call for each partition and state."""
+        now = self.clock()
+        begin = day_before(now)
+
+        def read(place: tuple[str, State]) -> tuple[Sequence[IndexEntry], bool]:
+            partition, state = place
+            stop = index_from(state, begin)
+            rows = self.table.range(partition, f"idx:{state}:", stop, limit=NEWEST)
+            return list(entries(rows, state)), len(rows) == NEWEST
+
+        parts = map_in_order(self.executor, read, product(operation_partitions(), ENDS))
+        cut = [found[-1].since for found, is_full in parts if is_full and found]
+        seen = (entry for found, _ in parts for entry in found if owner in (None, entry.owner))
+        return Day(begin, max(cut, default=begin), by_hour(seen, now))
+
+    def expected(self) -> Iterator[Expected]:
+        """Tell of each source and its groups what was learnt, and what the schedule makes of it: one call."""
+        rows = read_sources(self.table)
+        known, spent = laws(rows), budgets(rows)
+        for source in self.sources:
+            yield from self._of_source(source, known, spent.get(source))
+
+    def _of_source(self, source: str, known: Mapping[str, Law], budget: Budget | None) -> Iterator[Expected]:
+        own = law_key(source, None)
+        common = known.get(own, Law()).curve()
+        price = first_price(common, self.polls_per_operation) * (1.0 if budget is None else budget.price)
+        groups = sorted(key.removeprefix(own) for key in known if key.startswith(own) and key != own)
+        for group in (None, *groups):
+            law = known.get(law_key(source, group), Law())
+            curve = common if group is None else law.curve(common)
+            ages = list(Outlook(curve, price, self.shortest_gap).ages(_POLLS))
+            yield Expected(source, group, law, curve, ages)

@@ -1,0 +1,133 @@
+"""Sends messages for deliveries that are due, hosts in turns and each with its share."""
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
+
+from bridge.domain.delivery import Call
+from bridge.domain.time import Clock
+from bridge.pool import imap_unordered
+from bridge.services.dispatch import Dispatcher
+from bridge.services.sweep.due_reader import Reader
+from bridge.services.sweep.moving import Mover
+from bridge.services.sweep.shares import MESSAGES_PER_HOST, MessageShares, in_turns
+from bridge.storage.due import DueDelivery
+from bridge.storage.writes import poll
+from bridge.storage.writes.poll import DueMove
+
+#: A batch that was moved on is sent for at least this long, even if the time of the sweep is over by then.
+_LAST_BATCH = timedelta(seconds=5)
+
+#: No further batch of messages is begun in a sweep once the queue has failed this many.
+_FAILED_BATCHES = 2
+
+#: With so many due deliveries in a partition, those of hosts that have had their share move on, so that they do not
+#: hide the others. Each further share of a host is due one turn later.
+MANY_DUE = 1_000
+TURN = timedelta(seconds=2)
+
+#: A refill between two sweeps takes no longer than this, and an instance begins no two nearer to each other than this.
+REFILL_TIME = timedelta(seconds=10)
+REFILLS_APART = timedelta(milliseconds=500)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enqueuer:
+    """Moves the due rows of deliveries on, many at once, and sends a message for each that moved."""
+
+    dispatcher: Dispatcher
+    mover: Mover
+    clock: Clock
+    executor: Executor
+
+    def enqueue(self, due: Sequence[DueDelivery], shares: MessageShares, until: datetime) -> int:
+        """Send what the shares of the hosts allow; no batch is begun after `until`. Returns the number of messages."""
+        taken: list[DueDelivery] = []
+        left: list[DueDelivery] = []
+        for each in in_turns(due):
+            call = shares.take(each.call)
+            taken += [replace(each, call=call)] if call is not None else []
+            left += [each] if call is None else []
+        sent = self._send_all(_batches(taken), until)
+        self._make_way(left, due, until)
+        return sent
+
+    def _send_all(self, batches: Sequence[Sequence[DueDelivery]], until: datetime) -> int:
+        failures: list[Sequence[Call]] = []  # an append is atomic
+        send = partial(self._enqueue_batch, until, failures)
+        may_begin = lambda: len(failures) < _FAILED_BATCHES  # noqa: E731 - as short as a name
+        return sum(imap_unordered(self.executor, send, batches, while_=may_begin))
+
+    def _make_way(self, left: Sequence[DueDelivery], due: Sequence[DueDelivery], until: datetime) -> None:
+        """Move deliveries of hosts that have had their share behind those of others.
+
+        Only in a partition that had so many due rows that not all may have been read: the backlog of one host would
+        hide the others'. The turn of a host's next share decides when its deliveries are due again.
+        """
+        read = Counter(each.token.partition for each in due)
+        hiding = [each for each in left if read[each.token.partition] >= MANY_DUE]
+        turns, now = Counter[str](), self.clock()
+        moves: list[DueMove] = []
+        for each in hiding:
+            origin = each.call.origin or ""
+            turns[origin] += 1
+            at = now + TURN * (1 + turns[origin] // MESSAGES_PER_HOST)
+            moves.append(poll.due_later(each.token, each.call, at))
+        list(imap_unordered(self.executor, self.mover.move, _batches(moves), while_=lambda: self.clock() < until))
+
+    def _enqueue_batch(self, until: datetime, failures: list[Sequence[Call]], batch: Sequence[DueDelivery]) -> int:
+        """Move a batch on and send its messages; what is not sent goes back to a short wait. Returns how many were."""
+        now = self.clock()
+        if now >= until:
+            return 0
+        before = {each.token.key: each.call for each in batch}
+        steps = {each.token.key: poll.enqueue(each.token, each.call, now) for each in batch}
+        moved = self.mover.move([move for move, _ in steps.values()])
+        calls = [steps[move.token.key][1] for move in moved]
+        last = max(until, self.clock() + _LAST_BATCH)
+        unsent = self.dispatcher.send_until_failure(calls, while_=lambda: self.clock() < last)
+        if unsent:
+            failures.append(unsent)
+            back = moved[len(moved) - len(unsent) :]
+            self.mover.move([poll.not_sent(move, before[move.token.key], self.clock()) for move in back])
+        return len(calls) - len(unsent)
+
+
+_Each = TypeVar("_Each", DueDelivery, DueMove)
+
+
+def _batches(rows: Sequence[_Each]) -> Sequence[Sequence[_Each]]:
+    """Group rows into transactions: each of one partition, in the order given."""
+    by_partition: dict[str, list[_Each]] = {}
+    for each in rows:
+        by_partition.setdefault(each.token.partition, []).append(each)
+    return [
+        of_partition[start : start + poll.MOVES_PER_TRANSACTION]
+        for of_partition in by_partition.values()
+        for start in range(0, len(of_partition), poll.MOVES_PER_TRANSACTION)
+    ]
+
+
+class Refill:
+    """Sends further messages between two sweeps, once a host with a long backlog answers."""
+
+    def __init__(self, reader: Reader, enqueuer: Enqueuer) -> None:
+        self.reader = reader
+        self.enqueuer = enqueuer
+        self._lock = threading.Lock()
+        self._next_at: datetime | None = None
+
+    def __call__(self) -> None:
+        """Do what a sweep does first, unless that was done just now. Never raises for what storage does."""
+        now = self.enqueuer.clock()
+        with self._lock:
+            if self._next_at is not None and now < self._next_at:
+                return
+            self._next_at = now + REFILLS_APART
+        due = self.reader.deliveries(now)
+        self.enqueuer.enqueue(due, MessageShares(), now + REFILL_TIME)

@@ -1,0 +1,75 @@
+"""Shows that the timer still ticks: all timers of an app have been seen to stop while HTTP went on."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from bridge.domain.delivery import CLOCK_SKEW
+from bridge.domain.errors import Conflict, StorageRefused, StorageUnavailable
+from bridge.log import Event, log
+from bridge.ports import Table
+from bridge.services.dispatch import QueueProblem
+from bridge.storage.keys import HEARTBEAT_KEY, SOURCES_PARTITION, SOURCES_RANGE
+from bridge.storage.records import SHAPE, VERSION_COLUMN
+from bridge.storage.transaction import ANY, Insert, Merge, Row, Transaction, Value
+
+_EVERY = timedelta(minutes=1)
+
+
+def last_beat(sources: Sequence[Row]) -> datetime | None:
+    """Read off the rows of the sources' partition when a sweep last showed itself, give or take a minute."""
+    beats = [row.values.get("at") for row in sources if row.key == HEARTBEAT_KEY]
+    return beats[0] if beats and isinstance(beats[0], datetime) else None
+
+
+def read_sources(table: Table) -> Sequence[Row]:
+    """Read the partition of the sources: one call, budgets and heartbeat together."""
+    return table.range(SOURCES_PARTITION, *SOURCES_RANGE)
+
+
+def is_beat_due(sources: Sequence[Row], now: datetime) -> bool:
+    """Tell whether the last heartbeat is a minute old, or none that an honest clock has written."""
+    last = last_beat(sources)
+    if last is not None and last > now + CLOCK_SKEW:
+        log(Event.CLOCK_AHEAD, row=HEARTBEAT_KEY, columns=["at"])
+        return True
+    return last is None or now - last >= _EVERY
+
+
+def last_checked(sources: Sequence[Row]) -> str:
+    """Read where the next check of due rows goes on; empty if no check has been made."""
+    places = [row.values.get("checked") for row in sources if row.key == HEARTBEAT_KEY]
+    return str(places[0] or "") if places else ""
+
+
+def queue_problem(sources: Sequence[Row]) -> QueueProblem | None:
+    """Read why messages could not be sent to the queue when the last heartbeat was written; None if they could."""
+    for row in sources:
+        code, since = row.values.get("queue_code"), row.values.get("queue_since")
+        if row.key == HEARTBEAT_KEY and code and isinstance(since, datetime):
+            return QueueProblem(code=str(code), is_refusal=row.values.get("queue_refuses") is True, since=since)
+    return None
+
+
+def beat(
+    table: Table, sources: Sequence[Row], now: datetime, *, checked: str = "", problem: QueueProblem | None = None
+) -> bool:
+    """Write the heartbeat, the place up to which due rows were checked, and the problem of the queue.
+
+    Returns whether that was written. Never fails a sweep.
+    """
+    columns: dict[str, Value] = {VERSION_COLUMN: SHAPE, "at": now, "checked": checked}
+    columns |= {"queue_code": problem.code if problem else "", "queue_since": problem.since if problem else ""}
+    columns |= {"queue_refuses": problem is not None and problem.is_refusal}
+    is_first = all(row.key != HEARTBEAT_KEY for row in sources)
+    write = Insert(HEARTBEAT_KEY, columns) if is_first else Merge(HEARTBEAT_KEY, columns, ANY)
+    try:
+        table.commit(Transaction(SOURCES_PARTITION, (write,)))
+    except Conflict:
+        return False  # another sweep has just shown itself
+    except StorageRefused as error:
+        log(Event.STORAGE_REFUSED, step="heartbeat", code=error.code, error=str(error))
+        return False
+    except StorageUnavailable as error:
+        log(Event.STORAGE, step="heartbeat", error=str(error))
+        return False
+    return True

@@ -1,0 +1,348 @@
+"""Asks the upstream for what is due, and commits what it says as it comes."""
+
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+
+from bridge.domain.delivery import Call
+from bridge.domain.errors import BridgeError, ForeignRow
+from bridge.domain.learnt.plan import Outlook
+from bridge.domain.learnt.schedule import first_price
+from bridge.domain.operation import Watch
+from bridge.domain.polling import AskAgain, Circumstances, Finish, PollingPolicy, after_poll
+from bridge.domain.source import Source
+from bridge.domain.time import Clock
+from bridge.log import Event, log
+from bridge.pool import imap_unordered
+from bridge.ports import Table
+from bridge.services.dispatch import Dispatcher
+from bridge.services.sweep.due_reader import PURGES, PURGES_PER_SECOND, Room
+from bridge.services.sweep.duration_store import Laws
+from bridge.services.sweep.moving import Mover
+from bridge.services.sweep.priority import Ranking
+from bridge.services.sweep.questions import Questions
+from bridge.services.sweep.rescheduler import Batches
+from bridge.services.sweep.shares import MessageShares
+from bridge.services.sweep.source_run import SourceMemory, SourceRun
+from bridge.storage.aggregate import Family
+from bridge.storage.due import DuePoll
+from bridge.storage.keys import after, due_at, source_key
+from bridge.storage.repository import Waits, commit, transact
+from bridge.storage.transaction import Row
+from bridge.storage.writes import poll
+from bridge.storage.writes.poll import NOT_FOUND_WAIT, UNREADABLE_WAIT, DueMove
+from bridge.telemetry import Metric, Span, Step, Telemetry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollCounts:
+    """What the polls of one sweep came to, over all sources."""
+
+    asked: int
+    finished: int
+    faults: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Polls:
+    """Everything that polling needs."""
+
+    table: Table
+    dispatcher: Dispatcher
+    questions: Questions
+    mover: Mover
+    clock: Clock
+    executor: Executor
+    #: How many polls are under way at once.
+    parallel: int
+    token: Callable[[], str]
+    waits: Waits
+    sources: Mapping[str, Source]
+    laws: Laws
+    #: Messages that this sweep may still send.
+    shares: MessageShares
+    telemetry: Telemetry
+    #: How many polls an operation may cost, as long as the budget is not short.
+    polls_per_operation: float
+    #: Two polls of an operation are never nearer to each other.
+    shortest_gap: timedelta
+    #: The age at which an operation that never ends is given up.
+    deadline: timedelta
+    #: How long an operation is kept after its end.
+    retention: timedelta
+    #: What this instance remembers of each source from sweep to sweep.
+    memories: dict[str, SourceMemory] = field(default_factory=dict)
+
+    def begin(self, rows: Sequence[Row]) -> "Runs":
+        """Begin a sweep with the rows of the sources as they were read."""
+        self.laws.begin(rows)
+        return Runs(self, {row.key: row for row in rows})
+
+    def run(
+        self, due: Sequence[DuePoll], runs: "Runs", *, until: datetime, meanwhile: Callable[[], None] = lambda: None
+    ) -> PollCounts:
+        """Ask once for each due operation within its source's budget.
+
+        None is begun after `until`. The polls that are left keep their due time. `meanwhile` is called now and then,
+        from several threads.
+        """
+        chosen = self._chosen(due, runs)
+        active = [runs.of(source) for source in chosen]
+        with ExitStack() as spans:
+            for run in active:
+                spans.enter_context(self._sweep_of(run))
+            self._poll_all(chosen, runs, until, meanwhile)
+            for run in active:
+                run.end()
+        self.laws.end()
+        counts = [run.counts for run in active]
+        asked = sum(each.asked for each in counts)
+        return PollCounts(
+            asked=asked,
+            finished=sum(each.finished for each in counts),
+            faults=sum(each.faults for each in counts),
+            left=len(due) - asked,
+        )
+
+    def _poll_all(
+        self,
+        chosen: Mapping[str, Sequence[DuePoll]],
+        runs: "Runs",
+        until: datetime,
+        meanwhile: Callable[[], None],
+    ) -> None:
+        """Keep `parallel` polls under way, shared between the sources, and commit the moves in batches."""
+        turns = Turns(chosen)
+
+        def ask(_: int) -> DueMove | None:
+            meanwhile()
+            with turns.next() as due:
+                return None if due is None else self._ask(due, runs.of(due.watch.ref.source))
+
+        polls = range(sum(len(each) for each in chosen.values()))
+        batches = Batches(self.mover, self.clock)
+        results = imap_unordered(
+            self.executor,
+            ask,
+            polls,
+            parallel=self.parallel,
+            while_=lambda: self.clock() < until,
+            idle=meanwhile,
+        )
+        with closing(results) as moves:
+            for move in moves:
+                if move is not None:
+                    batches.add(move)
+                batches.flush()
+        batches.flush(everything=True)
+
+    @contextmanager
+    def _sweep_of(self, run: SourceRun) -> Iterator[None]:
+        with self.telemetry.span(Step.SWEEP, bridge__source=run.source.name, bridge__due=run.counts.due) as span:
+            run.trace = span.traceparent
+            yield
+            span.attributes["bridge__asked"] = run.counts.asked
+
+    def _chosen(self, due: Sequence[DuePoll], runs: "Runs") -> dict[str, Sequence[DuePoll]]:
+        """Reserve what the due operations of each source want; returns those that may be asked for, by source.
+
+        If not all may be, the ranking decides within the source; otherwise they stay in order.
+        """
+        ranking = Ranking(self.laws, self.polls_per_operation, self.clock())
+        wanted: dict[str, list[DuePoll]] = {}
+        for each in due:
+            wanted.setdefault(each.watch.ref.source, []).append(each)
+        return {source: self._chosen_of(runs.of(source), those, ranking) for source, those in wanted.items()}
+
+    def _chosen_of(self, run: SourceRun, due: Sequence[DuePoll], ranking: Ranking) -> Sequence[DuePoll]:
+        """Choose among the due operations of one source.
+
+        A source that refused or failed a question is asked for other operations until it answers: the one that met
+        the refusal may be its only cause.
+        """
+        candidates = due
+        if run.budget.is_suspect:
+            candidates = [each for each in due if not each.watch.blocks] or due
+        granted = run.reserve(len(candidates), partial(ranking.worth, candidates), due=len(due))
+        if granted < len(candidates):
+            memory = self.memories.setdefault(run.source.name, SourceMemory())
+            candidates = ranking.ordered(candidates, after=memory.turn, is_newest_first=memory.is_newest_next)
+            if run.budget.is_suspect:
+                candidates = sorted(candidates, key=lambda each: each.watch.faults + each.watch.blocks)
+            if granted:
+                memory.turn, memory.is_newest_next = candidates[granted - 1].watch.owner, not memory.is_newest_next
+        return candidates[:granted]
+
+    def _outlook(self, watch: Watch, run: SourceRun) -> Outlook:
+        source = watch.ref.source
+        first = first_price(self.laws.curve(source, None), self.polls_per_operation)
+        return Outlook(self.laws.curve(source, watch.group), first * run.budget.price, self.shortest_gap)
+
+    def _ask(self, due: DuePoll, run: SourceRun) -> DueMove | None:
+        """Ask for one operation. Whatever its rows hold, and whatever goes wrong with it, it holds up no other."""
+        ref = due.watch.ref
+        try:
+            return self._asked(due, run)
+        except ForeignRow as error:
+            log(Event.SET_ASIDE, operation=ref.due_reference, why=str(error))
+        except BridgeError as error:  # its due row stays, so it is asked for again at the next sweep
+            log(Event.STORAGE, step="finish", operation=ref.due_reference, error=str(error))
+            return None
+        except Exception as error:  # noqa: BLE001 - a bug, or columns that no version of the bridge writes
+            log(Event.FAILED, step="poll", operation=ref.due_reference, error=type(error).__name__)
+        later = AskAgain(at=self.clock() + UNREADABLE_WAIT, watch=due.watch, status=None, error=None)
+        return self._go_on(due, later)
+
+    def _asked(self, due: DuePoll, run: SourceRun) -> DueMove | None:
+        """Ask, and commit an end."""
+        asked_at = run.begin()
+        if asked_at is None:
+            return None
+        with self.telemetry.span(Step.POLL, run.trace, bridge__operation__id=due.watch.ref.due_reference) as span:
+            return self._answered(due, run, asked_at, span)
+
+    def _answered(self, due: DuePoll, run: SourceRun, asked_at: datetime, span: Span) -> DueMove | None:
+        answer = self.questions.ask(due.watch.ref)
+        is_own = run.hear(answer, asked_at, due.watch)
+        now = self.clock()
+        policy = PollingPolicy(outlook=self._outlook(due.watch, run), deadline=self.deadline)
+        met = Circumstances(
+            free_at=run.budget.free_at(), is_own=is_own, late=asked_at - (due_at(due.token.key) or asked_at)
+        )
+        decision = after_poll(due.watch, answer, now, policy, met)
+        self.laws.teach(due.watch, answer, now)
+        run.note(fault=decision.error is not None)
+        if isinstance(decision, AskAgain):
+            span.attributes["bridge__status"], span.error = decision.status, decision.error
+            return self._go_on(due, decision)
+        span.attributes["bridge__status"] = decision.verdict.value
+        if decision.can_be_explained and run.source.explains_failures:
+            decision = replace(decision, why=self.questions.ask_why(due.watch.ref, run))
+        self._finish(due, decision)
+        run.note(finished=True)
+        return None
+
+    def _go_on(self, due: DuePoll, decision: AskAgain) -> DueMove:
+        log(
+            Event.POLLED,
+            operation=due.watch.ref.due_reference,
+            status=decision.status,
+            error=decision.error,
+            next=decision.at,
+        )
+        return poll.ask_again(due.token, decision, self.clock())
+
+    def _finish(self, due: DuePoll, decision: Finish) -> None:
+        """Commit an end and call for its callbacks. A crash in between leaves that to their due rows."""
+        tx = self.token()
+        self.dispatcher.send(*transact(lambda: self._finished(due, decision, tx), self.waits))
+
+    def _finished(self, due: DuePoll, decision: Finish, tx: str) -> list[Call]:
+        """Commit an end against whatever the operation is by now: the upstream's word is never dropped."""
+        ref = due.watch.ref
+        family = Family.read(ref, self.table.range(ref.partition, ref.key, after(ref.key)))
+        if family is None:  # the write to it says whether it is gone
+            later = AskAgain(at=self.clock() + NOT_FOUND_WAIT, watch=due.watch, status=None, error=None)
+            self.mover.move([poll.ask_again(due.token, later, self.clock())])
+            return []
+        operation = family.operation.record
+        if operation.tx == tx:  # a commit of ours that landed late
+            return family.calls_of(tx)
+        if not operation.is_watched or (decision.is_ours and operation.due != due.token.key):
+            return []  # somebody else was faster; a verdict of ours holds only for what it was decided on
+        now = self.clock()
+        transaction, calls = poll.finish(
+            family,
+            decision,
+            path=(self.sources.get(ref.source) or _removed(ref.source)).path,
+            now=now,
+            tx=tx,
+            retention=self.retention,
+            share=self.shares.take,
+        )
+        commit(self.table, transaction)
+        log(
+            Event.FINISHED,
+            operation=ref.due_reference,
+            verdict=decision.verdict.value,
+            reason=decision.reason,
+            polls=decision.watch.polls,
+            age=round((now - decision.watch.registered_at).total_seconds(), 3),
+            callbacks=len(calls),
+        )
+        before = decision.watch.seen_running_at or decision.watch.registered_at
+        self.telemetry.measure(Metric.DETECTION, (now - before).total_seconds(), bridge__source=ref.source)
+        return calls
+
+
+class Runs:
+    """The sources in one sweep, each made when it is first needed."""
+
+    def __init__(self, polls: Polls, rows: Mapping[str, Row]) -> None:
+        self._polls = polls
+        self._rows = rows
+        self._runs: dict[str, SourceRun] = {}
+        self._lock = threading.Lock()
+
+    def of(self, name: str) -> SourceRun:
+        """Return the run of a source."""
+        polls = self._polls
+        with self._lock:
+            if name not in self._runs:
+                self._runs[name] = SourceRun(
+                    polls.table,
+                    polls.sources.get(name) or _removed(name),
+                    self._rows.get(source_key(name)),
+                    polls.clock,
+                    polls.token,
+                    telemetry=polls.telemetry,
+                    waits=polls.waits,
+                    memory=polls.memories.setdefault(name, SourceMemory()),
+                )
+            return self._runs[name]
+
+    def room(self, name: str) -> Room:
+        """Say how many due rows of a source, or of purges, can be worked on now."""
+        if name == PURGES:
+            return Room(questions=0, rate=PURGES_PER_SECOND)
+        run, now = self.of(name), self._polls.clock()
+        free_at = run.budget.free_at()
+        is_free = free_at is None or free_at <= now
+        return Room(questions=run.room, rate=run.budget.rate, free_at=None if is_free else free_at)
+
+
+class Turns:
+    """Hands out polls so that sources share the threads: next is the source with the fewest polls under way."""
+
+    def __init__(self, polls: Mapping[str, Sequence[DuePoll]]) -> None:
+        self._waiting = {source: deque(each) for source, each in polls.items() if each}
+        self._under_way: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def next(self) -> Iterator[DuePoll | None]:
+        """Take the next poll for as long as the block takes; None if none is left."""
+        with self._lock:
+            source = min(self._waiting, key=lambda name: self._under_way[name], default=None)
+            due = None if source is None else self._waiting[source].popleft()
+            if source is not None:
+                self._under_way[source] += 1
+                if not self._waiting[source]:
+                    del self._waiting[source]
+        try:
+            yield due
+        finally:
+            if source is not None:
+                with self._lock:
+                    self._under_way[source] -= 1
+
+
+def _removed(name: str) -> Source:
+    """Stand in for a source that is configured no more: nobody is asked, so its operations wait for it or expire."""
+    return Source(name=name, endpoint="", path=name, api_version="")

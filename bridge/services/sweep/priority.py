@@ -1,0 +1,107 @@
+"""Which operations of one source are polled first if not all can be: shares of owners, then most delay lost.
+
+The owners take turns, so that the operations of one delay no other's. Within the share of an owner the operation goes
+first of which most delay is lost: neither the likeliest to be done, which would starve the others, nor the first that
+came. Nothing is kept but whose turn it was, so a crash costs nothing.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from bridge.domain.learnt.plan import lost_by
+from bridge.domain.learnt.schedule import first_price
+from bridge.services.sweep.duration_store import Laws
+from bridge.storage.due import DuePoll
+
+
+class Ranking:
+    """Knows how many seconds of delay are lost, on average, if an operation is asked for now."""
+
+    def __init__(self, laws: Laws, polls_per_operation: float, now: datetime) -> None:
+        self._laws = laws
+        self._polls_per_operation = polls_per_operation
+        self._now = now
+        self._known: dict[str, float] = {}
+
+    def ordered(
+        self, due: Sequence[DuePoll], *, after: str | None = None, is_newest_first: bool = False
+    ) -> list[DuePoll]:
+        """Put the due operations of one source in the order in which they are polled.
+
+        The owners take turns by their names, beginning with the one that follows `after`. Of the operations that were
+        never polled the newest and the oldest take turns, beginning with the oldest unless `is_newest_first`.
+        """
+        shares = _by_owner(due)
+        owners = sorted(shares, key=lambda owner: (after is not None and owner <= after, owner))
+        turns = deque(deque(self._of_owner(shares[owner], is_newest_first)) for owner in owners)
+        ordered: list[DuePoll] = []
+        while turns:
+            share = turns.popleft()
+            ordered.append(share.popleft())
+            if share:
+                turns.append(share)
+        return ordered
+
+    def worth(self, due: Sequence[DuePoll], granted: int) -> float:
+        """Return what the last granted poll of one source is worth, in first prices, if so many are granted.
+
+        If owners share the polls, the owner counts whose last poll is worth least: the operations of another owner
+        do not raise the price of its polls. An owner that is granted all of its polls has none that is worth more.
+        """
+        source = due[0].watch.ref.source
+        values = [sorted(map(self._lost, share), reverse=True) for share in _by_owner(due).values()]
+        shares = _fair_shares([len(each) for each in values], granted)
+        lasts = [
+            0.0 if share == len(each) and granted < len(due) else each[share - 1]
+            for each, share in zip(values, shares, strict=True)
+            if share > 0
+        ]
+        return min(lasts) / first_price(self._laws.curve(source, None), self._polls_per_operation)
+
+    def _of_owner(self, share: Sequence[DuePoll], is_newest_first: bool) -> Iterator[DuePoll]:
+        """Order the operations of one owner by the delay lost, and those last that were polled and never found.
+
+        The places of operations that were never polled go to the oldest and the newest of them in turn, so that many
+        made-up ids do not stand before a real one that was registered after them.
+        """
+        by_lost = sorted(share, key=self._lost, reverse=True)
+        known = [due for due in by_lost if not _is_missing(due)]
+        new = deque(sorted((due for due in known if not due.watch.polls), key=lambda due: due.watch.registered_at))
+        is_oldest = not is_newest_first
+        for due in known:
+            if due.watch.polls:
+                yield due
+            else:
+                yield new.popleft() if is_oldest else new.pop()
+                is_oldest = not is_oldest
+        yield from (due for due in by_lost if _is_missing(due))
+
+    def _lost(self, due: DuePoll) -> float:
+        key = due.token.key
+        if key not in self._known:
+            curve = self._laws.curve(due.watch.ref.source, due.watch.group)
+            self._known[key] = lost_by(curve, due.watch, self._now)
+        return self._known[key]
+
+
+def _is_missing(due: DuePoll) -> bool:
+    """Whether an operation was polled and never found."""
+    return due.watch.absences > 0 and due.watch.seen_running_at is None
+
+
+def _by_owner(due: Sequence[DuePoll]) -> dict[str, list[DuePoll]]:
+    shares: dict[str, list[DuePoll]] = {}
+    for each in due:
+        shares.setdefault(each.watch.owner, []).append(each)
+    return shares
+
+
+def _fair_shares(sizes: Sequence[int], granted: int) -> list[int]:
+    """Share so many polls between owners that want `sizes`, as turns do; returns how many each one gets."""
+    shares = [0] * len(sizes)
+    order = sorted(range(len(sizes)), key=lambda index: sizes[index])
+    for place, index in enumerate(order):
+        shares[index] = min(sizes[index], granted // (len(sizes) - place))
+        granted -= shares[index]
+    return shares

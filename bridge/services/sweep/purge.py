@@ -1,0 +1,65 @@
+"""Forgets what ended long ago."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bridge.domain.errors import Conflict, ForeignRow, StorageUnavailable
+from bridge.domain.time import Clock
+from bridge.log import Event, log
+from bridge.ports import Table
+from bridge.services.sweep.moving import Mover
+from bridge.storage.aggregate import Family
+from bridge.storage.due import DuePurge
+from bridge.storage.keys import after
+from bridge.storage.writes import purge
+from bridge.storage.writes.poll import NOT_FOUND_WAIT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purges:
+    """Everything that purging needs."""
+
+    table: Table
+    mover: Mover
+    clock: Clock
+    #: How long an operation is kept after its end.
+    retention: timedelta
+
+    def run(self, due: Sequence[DuePurge], *, until: datetime) -> int:
+        """Forget what may be forgotten; none is begun after `until`. Returns how many were."""
+        purged = 0
+        for each in due:
+            if self.clock() >= until:
+                break
+            purged += self._purge(each)
+        return purged
+
+    def _purge(self, due: DuePurge) -> bool:
+        """Forget one operation, its attempts first. A crash in between goes on at the next sweep."""
+        try:
+            family = Family.read(due.ref, self.table.range(due.token.partition, due.ref.key, after(due.ref.key)))
+            now = self.clock()
+            if family is None:  # the write to it says whether it is gone
+                self.mover.move([purge.look_again(due.token, due.ref, now + NOT_FOUND_WAIT)])
+                return False
+            keep_until = purge.keep_until(family, now, self.retention)
+            if keep_until is not None:
+                self.mover.move([purge.look_again(due.token, due.ref, keep_until)])
+                return False
+            self._forget_attempts(due)
+            self.table.commit(purge.forget(due.token, family))
+        except (Conflict, StorageUnavailable, ForeignRow) as error:
+            log(Event.STORAGE, step="purge", operation=due.ref.due_reference, error=str(error))
+            return False
+        except Exception as error:  # noqa: BLE001 - a bug, or columns that no version of the bridge writes
+            log(Event.FAILED, step="purge", operation=due.ref.due_reference, error=type(error).__name__)
+            return False
+        log(Event.PURGED, operation=due.ref.due_reference)
+        return True
+
+    def _forget_attempts(self, due: DuePurge) -> None:
+        prefix = f"att:{due.ref.due_reference}:"
+        rows = self.table.range(due.token.partition, prefix, after(prefix), columns=["number"])
+        for transaction in purge.forget_attempts(due.token.partition, [row.key for row in rows]):
+            self.table.commit(transaction)

@@ -1,0 +1,332 @@
+"""The sources in one sweep: what each may be asked, and what is heard of it as a whole.
+
+Tokens are taken before the first question, under the row's ETag, so that two sweeps which meet share one budget. A
+429, a denied credential or an open circuit is written at once, so that a crash does not forget it; what was not used
+goes back at the end. A crash in between costs the tokens that were taken, which come in again.
+
+A change that storage does not take is kept, in this sweep and in the instance's memory, and written on top of
+whatever the row is by then.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from bridge.diagnostics import of_denial, of_poll
+from bridge.domain.errors import Conflict, Contended, ForeignRow, StorageUnavailable
+from bridge.domain.operation import Watch
+from bridge.domain.rate_limit import (
+    Budget,
+    accept,
+    clamped,
+    deny,
+    fail,
+    fail_probe,
+    fresh,
+    give_back,
+    heard,
+    repriced,
+    reserve,
+    throttle,
+)
+from bridge.domain.source import Source
+from bridge.domain.time import Clock
+from bridge.domain.upstream import Absent, Answer, Denied, Fault, Pending, Refused, Terminal, Throttled
+from bridge.log import Event, log
+from bridge.ports import Table
+from bridge.storage.keys import SOURCES_PARTITION, source_key
+from bridge.storage.records import for_insert, for_merge, stored
+from bridge.storage.repository import Waits, commit, transact
+from bridge.storage.transaction import Insert, Merge, Row, Transaction
+from bridge.telemetry import Metric, Telemetry
+
+Change = Callable[[Budget], Budget]
+
+#: More questions than any bucket holds.
+_MANY = 1_000_000
+
+#: At most this many changes that storage did not take are kept of a source, the last ones.
+_KEPT = 100
+
+
+@dataclass(slots=True)
+class SourceMemory:
+    """What one instance remembers of a source from sweep to sweep."""
+
+    #: When a question was asked that got an answer about its operation; written with the next reservation.
+    answered_at: datetime | None = None
+    #: The owner whose operation was polled last, while not all could be.
+    turn: str | None = None
+    #: Whether the newest of the operations that were never polled comes first in the next sweep, or the oldest.
+    is_newest_next: bool = False
+    #: Stops, pauses and faults that storage did not take.
+    unwritten: list[Change] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class SourceCounts:
+    """What the polls of one source came to in one sweep."""
+
+    due: int = 0
+    asked: int = 0
+    #: Questions why something failed.
+    extra: int = 0
+    finished: int = 0
+    faults: int = 0
+
+
+class SourceRun:
+    """One source during one sweep; its methods may be called from several threads."""
+
+    def __init__(  # noqa: PLR0913 - all of them are what a run is made of
+        self,
+        table: Table,
+        source: Source,
+        row: Row | None,
+        clock: Clock,
+        token: Callable[[], str],
+        *,
+        telemetry: Telemetry,
+        waits: Waits,
+        memory: SourceMemory | None = None,
+    ) -> None:
+        self._table = table
+        self.source = source
+        self._clock = clock
+        self._token = token
+        self._telemetry = telemetry
+        self._waits = waits
+        self._memory = memory or SourceMemory()
+        self._lock = threading.Lock()
+        self._etag: str | None = None
+        self._is_ours = True
+        self._written = self._budget = fresh(clock(), highest=source.requests_per_second)
+        self._pending: list[Change] = [self._remember, *self._memory.unwritten]
+        self._take(row)
+        self._granted = 0
+        self._closed = False
+        #: The trace of this sweep of the source.
+        self.trace: str | None = None
+        self.counts = SourceCounts()
+
+    @property
+    def budget(self) -> Budget:
+        """The budget as this sweep knows it."""
+        return self._budget
+
+    @property
+    def room(self) -> int:
+        """How many questions the source may be asked now, as far as this sweep knows without taking tokens."""
+        return reserve(self._budget, _MANY, self._clock(), highest=self.source.requests_per_second)[1]
+
+    def reserve(self, wanted: int, worth: Callable[[int], float], *, due: int) -> int:
+        """Take tokens for up to `wanted` questions, and set the price; none if storage does not take the step.
+
+        `worth` tells what the last of so many is worth, in first prices; it is asked if not all are granted. `due`
+        is how many operations are due, for the line of this source.
+        """
+        self.counts.due = due
+        self._granted = self._take_tokens(wanted, worth)
+        return self._granted
+
+    def begin(self) -> datetime | None:
+        """Begin a question; returns when, or None if the source wants none any more."""
+        with self._lock:
+            if self._closed:
+                return None
+            self.counts.asked += 1
+            return self._clock()
+
+    def begin_extra(self) -> datetime | None:
+        """Begin a question beyond what was reserved; None if the budget has no token for it now."""
+        if self._closed or not self._take_tokens(1):
+            return None
+        with self._lock:
+            self.counts.extra += 1
+            return self._clock()
+
+    def note(self, *, fault: bool = False, finished: bool = False) -> None:
+        """Count what a question came to."""
+        with self._lock:
+            self.counts.faults += fault
+            self.counts.finished += finished
+
+    def hear(self, answer: Answer, asked_at: datetime, watch: Watch | None = None) -> bool:
+        """Take what an answer says of the source as a whole; returns whether it is the operation's own trouble.
+
+        A refusal or a fault is the operation's own if another operation was answered since this one met its last.
+        """
+        now = self._clock()
+        is_own = watch is not None and self._answers_others(watch)
+        match answer:
+            case Throttled() | Denied(asked=True) if is_own:
+                self._change(heard)
+            case Throttled(what=what, wait=wait):
+                self._close()
+                self._change(lambda budget: throttle(budget, wait, now, asked_at=asked_at), keep=True)
+                self._telemetry.measure(Metric.THROTTLED, bridge__source=self.source.name)
+                log(Event.THROTTLED, source=self.source.name, what=what, until=self._budget.stopped_until)
+            case Denied(what=what):
+                self._close()
+                self._change(lambda budget: deny(budget, what, now, asked_at=asked_at), keep=True)
+                advice = of_denial(what).do
+                log(Event.DENIED, source=self.source.name, what=what, until=self._budget.paused_until, advice=advice)
+                return False
+            case Pending() | Terminal() | Absent() | Refused():
+                self._accept(asked_at)
+            case Fault(what=what) if self.source.endpoint:
+                self._fail(what, now)
+            case Fault():
+                return True  # no source of this name is asked, and none will answer
+        return is_own
+
+    def end(self) -> None:
+        """Put back what was not used, write what could not be written before, and write the line of this source."""
+        unused = self._granted - self.counts.asked
+        if unused > 0 and not self._closed:
+            self._change(lambda budget: give_back(budget, unused))
+        self._change(lambda budget: budget)
+        self._memory.answered_at = self._budget.answered_at
+        self._memory.unwritten = [change for change in self._pending if change != self._remember][-_KEPT:]
+        counts = self.counts
+        self._telemetry.measure(Metric.ASKED, counts.asked + counts.extra, bridge__source=self.source.name)
+        log(
+            Event.ASKED,
+            source=self.source.name,
+            due=counts.due,
+            asked=counts.asked,
+            extra=counts.extra,
+            finished=counts.finished,
+            faults=counts.faults,
+            left=counts.due - counts.asked,
+            rate=round(self._budget.rate, 4),
+            price=round(self._budget.price, 2),
+        )
+
+    def _answers_others(self, watch: Watch) -> bool:
+        answered_at = self._budget.answered_at
+        return watch.troubled_at is not None and answered_at is not None and answered_at > watch.troubled_at
+
+    def _accept(self, asked_at: datetime) -> None:
+        """Note an answer. Nearly all change nothing but its time, which waits for the next write."""
+        with self._lock:
+            before = self._budget
+            self._budget = accept(before, asked_at=asked_at)
+            is_news = replace(self._budget, answered_at=before.answered_at) != before
+        if is_news:
+            self._change(lambda budget: accept(budget, asked_at=asked_at))
+
+    def _fail(self, what: str, now: datetime) -> None:
+        """Count a fault. It is written at the end of the sweep, or at once if it opens the circuit."""
+        with self._lock:
+            change = fail_probe if self._budget.probes and not self._closed else fail
+            before = self._budget
+            self._apply(lambda budget: change(budget, what, now))
+            after = self._budget
+            opened = after.probe_at != before.probe_at
+            self._closed = self._closed or opened
+        if opened:
+            self._change(lambda budget: budget)
+        if after.unreachable_at != before.unreachable_at:
+            hint = of_poll(what)
+            log(
+                Event.UNREACHABLE,
+                source=self.source.name,
+                what=what,
+                since=after.silent_since,
+                advice=None if hint is None else hint.do,
+            )
+
+    def _take_tokens(self, wanted: int, worth: Callable[[int], float] | None = None) -> int:
+        now, highest = self._clock(), self.source.requests_per_second
+        granted = 0
+
+        def take(budget: Budget) -> Budget:
+            nonlocal granted
+            after, granted = reserve(budget, wanted, now, highest=highest)
+            if not granted:
+                return budget
+            if worth is None or after.is_probed:  # one that probes says nothing of what the others are worth
+                return after
+            price = repriced(
+                budget.price,
+                wanted=wanted,
+                granted=granted,
+                left=after.tokens,
+                worth=worth(granted) if granted < wanted else 0.0,
+                elapsed=after.at - budget.at,
+            )
+            return replace(after, price=price)
+
+        return granted if self._change(take) else 0
+
+    def _close(self) -> None:
+        with self._lock:
+            self._closed = True
+
+    def _remember(self, budget: Budget) -> Budget:
+        """Put what the instance remembers of the source's answers on top of what is written."""
+        answered_at = self._memory.answered_at
+        if answered_at is None or (budget.answered_at is not None and budget.answered_at >= answered_at):
+            return budget
+        return replace(budget, answered_at=answered_at)
+
+    def _apply(self, change: Change) -> None:
+        """Change the budget in memory, and keep the change until it is written."""
+        self._pending.append(change)
+        self._budget = change(self._budget)
+
+    def _change(self, change: Change, *, keep: bool = False) -> bool:
+        """Write a change of the row, on top of what others wrote; says whether the row has it.
+
+        A change that storage does not take stays in this sweep; with `keep`, it is written later.
+        """
+        with self._lock:
+            self._apply(change)
+            if not self._is_news():
+                self._pending.remove(change)
+                return True
+            try:
+                transact(self._write, self._waits)
+            except (StorageUnavailable, Contended) as error:
+                log(Event.STORAGE, step="budget", source=self.source.name, error=str(error))
+                if not keep:
+                    self._pending.remove(change)
+                return False
+            return True
+
+    def _is_news(self) -> bool:
+        """Whether a write would change more than the time of the last answer."""
+        return replace(self._budget, answered_at=self._written.answered_at, tx="") != replace(self._written, tx="")
+
+    def _write(self) -> None:
+        """Write the row. Raises Conflict, with what is there now read and changed likewise, if another was faster."""
+        after = replace(self._budget, tx=self._token())
+        if self._is_ours:
+            key = source_key(self.source.name)
+            write = Insert(key, for_insert(after)) if self._etag is None else Merge(key, for_merge(after), self._etag)
+            try:
+                etags = commit(self._table, Transaction(SOURCES_PARTITION, (write,), stamp=key, tx=after.tx))
+            except Conflict:
+                self._take(self._table.get(SOURCES_PARTITION, key))
+                raise
+            self._etag = etags[key]
+        self._written = self._budget = after
+        self._pending.clear()
+
+    def _take(self, row: Row | None) -> None:
+        """Begin with what is written, and put on top what is not."""
+        if row is not None:
+            try:
+                read = stored(Budget, None, row)
+            except ForeignRow as error:
+                log(Event.SET_ASIDE, partition=SOURCES_PARTITION, key=row.key, why=str(error))
+                self._is_ours = False  # a newer version's: this sweep keeps its own count
+                return
+            self._etag, self._written = read.etag, read.record
+            self._budget, wrong = clamped(read.record, self._clock())
+            if wrong:
+                log(Event.CLOCK_AHEAD, row=row.key, columns=list(wrong))
+        for change in self._pending:
+            self._budget = change(self._budget)

@@ -1,0 +1,157 @@
+"""One pass of the timer: what is due is enqueued, asked for, or forgotten.
+
+    read       the due rows of all partitions; a crash costs nothing
+    enqueue    deliveries first: a crash after the commit delays a message until its due row is due again
+    poll       one GET for each due operation; a crash before the commit asks again
+    finish     an end is committed at once, and its callbacks are called for right after
+    purge      what ended long ago is forgotten, if time is left
+
+A due row is the token of its step: each step takes it away under its ETag, so of two sweeps that meet only one goes
+through. What is left when the time budget ends is due at the next sweep.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from bridge.domain.errors import StorageRefused, StorageUnavailable
+from bridge.domain.time import Clock
+from bridge.log import Event, log
+from bridge.ports import Table
+from bridge.services.dispatch import Dispatcher
+from bridge.services.owner_quota import WaitingCounter
+from bridge.services.repair import Repair
+from bridge.services.sweep.due_reader import Reader, first_due
+from bridge.services.sweep.enqueueing import Enqueuer
+from bridge.services.sweep.heartbeat import beat, is_beat_due, last_checked, read_sources
+from bridge.services.sweep.poller import Polls
+from bridge.services.sweep.purge import Purges
+from bridge.services.sweep.shares import MessageShares
+from bridge.storage.keys import operation_partitions
+from bridge.storage.transaction import Row
+from bridge.telemetry import Metric, Telemetry
+
+#: Deliveries that fall due while polls run are looked for this often.
+_MEANWHILE = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """The use case, with everything that it needs."""
+
+    table: Table
+    clock: Clock
+    executor: Executor
+    dispatcher: Dispatcher
+    enqueuer: Enqueuer
+    #: Sends while polls run, in threads that no poll has.
+    meanwhile: Enqueuer
+    #: Messages of the present sweep, by host.
+    shares: MessageShares
+    reader: Reader
+    #: Counts the registrations of each owner that wait.
+    counter: WaitingCounter
+    polls: Polls
+    purges: Purges
+    #: No poll is begun after this much time.
+    budget: timedelta
+    telemetry: Telemetry
+    #: Puts due rows back that are missing.
+    repair: Repair
+    #: Counts the registrations that wait; raises StorageUnavailable.
+    waiting: Callable[[], int]
+
+    def sweep(self) -> None:
+        """Do what is due; nothing is begun after the budget. Never raises for what storage or the upstream does."""
+        began = self.clock()
+        until = began + self.budget
+        self.dispatcher.prepare()
+        self.shares.begin()
+        deliveries = self.reader.deliveries(began)
+        sources = self._sources()
+        beaten = sources is not None and self._beat(sources, began)
+        enqueued = self.enqueuer.enqueue(deliveries, self.shares, until)
+        runs = self.polls.begin(sources or ())
+        due = self.reader.operations(began, runs.room, until=until)
+        enqueued += self.enqueuer.enqueue(due.deliveries, self.shares, until)
+        meanwhile = Meanwhile(self, until)
+        self.counter.saw(len(due.polls))
+        counts = self.polls.run(due.polls, runs, until=until, meanwhile=meanwhile.enqueue)
+        purged = self.purges.run(due.purges, until=until)
+        enqueued += meanwhile.enqueued
+        oldest = min((at for at in (due.oldest, first_due(deliveries)) if at is not None), default=began)
+        overdue = (began - oldest) // timedelta(seconds=1)
+        worth_a_line = beaten or enqueued or due.polls or purged or due.postponed
+        log(
+            Event.SWEPT if worth_a_line else Event.IDLE,
+            enqueued=enqueued,
+            due=len(due.polls),
+            asked=counts.asked,
+            finished=counts.finished,
+            faults=counts.faults,
+            left=counts.left,
+            purged=purged,
+            postponed=due.postponed,
+            overdue=overdue,
+            ms=(self.clock() - began) // timedelta(milliseconds=1),
+        )
+        self.telemetry.measure(Metric.OVERDUE, overdue)
+        if beaten:
+            self.counter.count()
+        if beaten and self.telemetry.is_on:  # once a minute: it costs a read of each partition
+            self._measure_waiting()
+
+    def _beat(self, sources: Sequence[Row], now: datetime) -> bool:
+        """Once a minute: look for due rows that are missing, and write the heartbeat with the place of the next look.
+
+        A crash between the two repeats the look.
+        """
+        if not is_beat_due(sources, now):
+            return False
+        checked = self.repair.check(last_checked(sources))
+        return beat(self.table, sources, now, checked=checked, problem=self.dispatcher.problem)
+
+    def _measure_waiting(self) -> None:
+        try:
+            self.telemetry.measure(Metric.WAITING, self.waiting())
+        except StorageUnavailable as error:
+            log(Event.STORAGE, step="count", error=str(error))
+
+    def _sources(self) -> Sequence[Row] | None:
+        try:
+            return read_sources(self.table)
+        except StorageRefused as error:
+            log(Event.STORAGE_REFUSED, step="read sources", code=error.code, error=str(error))
+        except StorageUnavailable as error:
+            log(Event.STORAGE, step="read sources", error=str(error))
+        return None
+
+    def enqueue_meanwhile(self, until: datetime) -> int:
+        """Send what has fallen due since the sweep began. The reads take one after the other: no thread may be free."""
+        now = self.clock()
+        due = [each for name in operation_partitions() for each in self.reader.deliveries_of(now, name)]
+        return self.meanwhile.enqueue(due, self.shares, until) if due else 0
+
+
+class Meanwhile:
+    """Sends the deliveries that fall due while polls run. Called often, from several threads, it acts now and then."""
+
+    def __init__(self, sweep: Sweep, until: datetime) -> None:
+        self._sweep = sweep
+        self._until = until
+        self._at = sweep.clock() + _MEANWHILE
+        self._lock = threading.Lock()
+        #: How many messages were sent.
+        self.enqueued = 0
+
+    def enqueue(self) -> None:
+        """Send what is due, if a while has passed since this was last done and no other thread is at it."""
+        if self._sweep.clock() < self._at or not self._lock.acquire(blocking=False):
+            return
+        try:
+            self._at = self._sweep.clock() + _MEANWHILE
+            self.enqueued += self._sweep.enqueue_meanwhile(self._until)
+        finally:
+            self._lock.release()

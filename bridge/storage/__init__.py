@@ -1,0 +1,1 @@
+"""Everything that knows a row key or a column of the table."""

@@ -1,0 +1,65 @@
+"""Due rows: the tokens of the steps that are due."""
+
+from dataclasses import dataclass
+
+from bridge.domain.delivery import Call
+from bridge.domain.errors import ForeignRow
+from bridge.domain.operation import Watch
+from bridge.storage.keys import DueKind, OperationRef, due_at, due_parts, operation_of, registration_of
+from bridge.storage.records import decode
+from bridge.storage.transaction import Row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """A due row as it was read. Who deletes it under its ETag does its step; nobody else can."""
+
+    partition: str
+    key: str
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class DuePoll:
+    """An operation is to be asked for."""
+
+    token: Token
+    watch: Watch
+
+
+@dataclass(frozen=True, slots=True)
+class DueDelivery:
+    """A message is to be sent for an attempt."""
+
+    token: Token
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class DuePurge:
+    """An operation may be forgotten."""
+
+    token: Token
+    ref: OperationRef
+
+
+Due = DuePoll | DueDelivery | DuePurge
+
+
+def read_due(row: Row) -> Due:
+    """Read a due row.
+
+    Raises ForeignRow where it is none of ours, or of a newer shape.
+    """
+    token = Token(partition=row.partition, key=row.key, etag=row.etag)
+    kind, reference = due_parts(row.key)
+    operation, registration = operation_of(reference), registration_of(reference)
+    if due_at(row.key) is None:
+        raise ForeignRow(f"a due row of no time: {row.key[:64]}")
+    if kind == DueKind.POLL and operation is not None:
+        return DuePoll(token, decode(Watch, operation, row.values))
+    if kind == DueKind.DELIVER and registration is not None:
+        return DueDelivery(token, decode(Call, registration, row.values))
+    if kind == DueKind.PURGE and operation is not None:
+        return DuePurge(token, operation)
+    raise ForeignRow(f"a due row of no known kind: {row.key[:64]}")

@@ -1,0 +1,68 @@
+"""Queue messages: a call as JSON, with the version of its shape."""
+
+import json
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bridge.domain.delivery import Call
+from bridge.domain.errors import ForeignRow
+from bridge.domain.time import from_millis, to_millis
+from bridge.domain.trace_context import read_traceparent
+from bridge.storage.keys import RegistrationRef
+from bridge.storage.records import SHAPE
+
+#: Instants up to the year 9999.
+_LAST_MILLIS = 253_402_300_799_999
+
+
+class _Message(BaseModel):
+    """What a message holds; columns of a newer version are ignored, a newer shape is refused."""
+
+    model_config = ConfigDict(strict=True, frozen=True, hide_input_in_errors=True)
+
+    v: Annotated[int, Field(ge=SHAPE - 1, le=SHAPE)]
+    registration: str
+    life: Annotated[int, Field(ge=0, le=_LAST_MILLIS)]
+    attempt: Annotated[int, Field(ge=1)]
+    #: Messages of former versions have none; those versions read past it.
+    traceparent: str | None = None
+    origin: Annotated[str, Field(max_length=300)] | None = None
+    owner: Annotated[str, Field(max_length=300)] | None = None
+    more: bool | None = None
+
+
+def write_call(call: Call) -> str:
+    """Write a call as the text of a queue message."""
+    message = {"v": SHAPE, "registration": call.ref.public_id, "life": to_millis(call.life), "attempt": call.number}
+    optional = {
+        "traceparent": call.traceparent,
+        "origin": call.origin,
+        "owner": call.owner,
+        "more": call.has_more,
+    }
+    return json.dumps({**message, **{name: value for name, value in optional.items() if value is not None}})
+
+
+def read_call(body: bytes) -> Call:
+    """Read a queue message.
+
+    Raises ForeignRow where it is none of ours, or of a newer shape.
+    """
+    try:
+        message = _Message.model_validate_json(body)
+    except ValidationError as error:
+        raise ForeignRow(f"a queue message that is not a call of shape {SHAPE}") from error
+    ref = RegistrationRef.parse(message.registration)
+    if ref is None:
+        raise ForeignRow("a queue message about no registration")
+    traceparent = read_traceparent(message.traceparent)
+    return Call(
+        ref=ref,
+        life=from_millis(message.life),
+        number=message.attempt,
+        traceparent=traceparent,
+        origin=message.origin,
+        owner=message.owner,
+        has_more=message.more,
+    )

@@ -1,0 +1,144 @@
+"""How records become rows and rows become records again.
+
+A row carries the version of its shape. A row of a newer shape, or one that somebody else wrote, is a ForeignRow: it
+is set aside, never guessed at.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Generic, TypeVar, cast, get_args, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from bridge.domain.attempt import AttemptRecord
+from bridge.domain.delivery import Call
+from bridge.domain.errors import ForeignRow
+from bridge.domain.learnt.durations import Law
+from bridge.domain.operation import Operation, Watch
+from bridge.domain.pings import Pings
+from bridge.domain.rate_limit import Budget
+from bridge.domain.registration import Registration
+from bridge.storage.index import IndexEntry
+from bridge.storage.keys import OperationRef, RegistrationRef
+from bridge.storage.transaction import Row, Value
+
+#: The version of the shape that this code writes. It reads this one and the one before.
+SHAPE = 1
+
+#: Column of the version.
+VERSION_COLUMN = "v"
+
+#: Columns that hold several values, separated by commas.
+_LISTS = frozenset({"events", "recent", "runs", "exposure", "completions"})
+
+Record = Operation | Registration | AttemptRecord | IndexEntry | Watch | Call | Budget | Pings | Law
+R = TypeVar("R", Operation, Registration, AttemptRecord, IndexEntry, Watch, Call, Budget, Pings, Law)
+
+_ADAPTERS: dict[type, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in get_args(Record)}
+
+#: What each kind keeps, apart from what its key says; a sweep reads and writes thousands of rows.
+_COLUMNS: dict[type, tuple[str, ...]] = {
+    kind: tuple(field.name for field in fields(kind) if field.name != "ref") for kind in get_args(Record)
+}
+
+#: Those of them that hold a time.
+_TIMES: dict[type, tuple[str, ...]] = {
+    kind: tuple(name for name in names if datetime in (hint := get_type_hints(kind)[name], *get_args(hint)))
+    for kind, names in _COLUMNS.items()
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stored(Generic[R]):
+    """A record with the ETag under which it was read."""
+
+    record: R
+    etag: str
+    #: The shape that the row has.
+    shape: int = SHAPE
+
+
+def for_insert(record: Record) -> dict[str, Value]:
+    """Write a record as the columns of a new row; what is empty has no column."""
+    return {name: value for name, value in for_merge(record).items() if value != ""}
+
+
+def for_merge(record: Record) -> dict[str, Value]:
+    """Write a record over any row; what is empty becomes an empty string, which clears the column."""
+    return _written(record, _COLUMNS[type(record)])
+
+
+def for_update(before: Stored[R], after: R) -> dict[str, Value]:
+    """Write a record over the row that was read: what has changed, since the ETag holds the rest to be as it was.
+
+    A row of the shape before is written whole, so that it is of this shape afterwards. A row may have no column for
+    what had its default when it was written, so another default for a column is another shape.
+    """
+    if before.shape != SHAPE:
+        return for_merge(after)
+    was = before.record
+    return _written(after, (name for name in _COLUMNS[type(after)] if getattr(was, name) != getattr(after, name)))
+
+
+def _written(record: Record, names: Iterable[str]) -> dict[str, Value]:
+    return {VERSION_COLUMN: SHAPE, **{name: _plain(getattr(record, name)) for name in names}}
+
+
+def decode(kind: type[R], ref: OperationRef | RegistrationRef | None, values: Mapping[str, Value]) -> R:
+    """Read a record of `kind` about `ref` from the columns of a row.
+
+    Raises ForeignRow where the columns are not of this bridge, or newer.
+    """
+    _shape(kind, values)
+    columns: dict[str, Any] = {name: value for name, value in values.items() if value != ""}
+    for name in _LISTS & columns.keys():
+        columns[name] = str(columns[name]).split(",")
+    try:
+        record = cast("R", _ADAPTERS[kind].validate_python({**columns, "ref": ref}))
+    except ValidationError as error:
+        wrong = ", ".join(str(problem["loc"][0]) for problem in error.errors() if problem["loc"])
+        raise ForeignRow(f"{kind.__name__} with unreadable columns: {wrong}") from error
+    if not _is_of_its_key(record):
+        raise ForeignRow("Registration whose owner or callback URL is not the one in its key")
+    naive = [name for name in _TIMES[kind] if _is_naive(getattr(record, name))]
+    if naive:
+        raise ForeignRow(f"{kind.__name__} with times of no zone: {', '.join(naive)}")
+    return record
+
+
+def stored(kind: type[R], ref: OperationRef | RegistrationRef | None, row: Row) -> Stored[R]:
+    """Read a record together with its ETag.
+
+    Raises ForeignRow.
+    """
+    return Stored(decode(kind, ref, row.values), row.etag, _shape(kind, row.values))
+
+
+def _shape(kind: type, values: Mapping[str, Value]) -> int:
+    shape = values.get(VERSION_COLUMN)
+    if not isinstance(shape, int) or not SHAPE - 1 <= shape <= SHAPE:
+        raise ForeignRow(f"{kind.__name__} of shape {shape!r}: this version reads {SHAPE} and the one before")
+    return shape
+
+
+def _is_of_its_key(record: Record) -> bool:
+    return not isinstance(record, Registration) or record.is_of_its_key
+
+
+def _is_naive(value: object) -> bool:
+    return isinstance(value, datetime) and value.tzinfo is None
+
+
+def _plain(value: object) -> Value:
+    match value:
+        case None:
+            return ""
+        case tuple():
+            return ",".join(f"{item:.6g}" if isinstance(item, float) else str(item) for item in value)
+        case str():
+            return str(value)
+        case bool() | int() | float() | bytes() | datetime():
+            return value
+        case _:
+            raise TypeError(f"no column can hold a {type(value).__name__}")

@@ -1,0 +1,206 @@
+"""Steps of a delivery: claim, record, bury."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from bridge.domain.attempt import AttemptRecord
+from bridge.domain.delivery import LEASE, RESEND_AFTER, Call, open_call
+from bridge.domain.host_places import Deferred
+from bridge.domain.registration import IllegalMove, Move, Registration, State
+from bridge.domain.retry import Decision, Done, GiveUp, RetryAt
+from bridge.storage.index import IndexEntry
+from bridge.storage.keys import KEPT_ATTEMPTS, DueKind, due_at, due_key
+from bridge.storage.records import Stored, for_insert, for_merge
+from bridge.storage.transaction import ANY, Delete, Insert, Merge, Transaction, Upsert, Write
+from bridge.storage.writes.common import overwrite, put
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The exclusive right to one attempt."""
+
+    registration: Stored[Registration]
+    attempt: AttemptRecord
+
+    @classmethod
+    def held(cls, registration: Stored[Registration]) -> "Claimed":
+        """Read the right off a registration whose present claim is the caller's own."""
+        record = registration.record
+        if record.claim is None or record.leased_until is None:
+            raise IllegalMove("an attempt on a registration that nobody claimed")
+        attempt = AttemptRecord(
+            ref=record.ref,
+            number=record.last_attempt,
+            at=record.leased_until - LEASE,
+            claim=record.claim,
+            leased_until=record.leased_until,
+        )
+        return cls(registration, attempt)
+
+
+def claim(
+    before: Stored[Registration], now: datetime, *, name: str, drops_oldest: bool = True
+) -> tuple[Transaction, Registration]:
+    """Take the right to the next attempt: 4 rows, under the registration's ETag. Returns what it becomes.
+
+    One row more drops the attempt that is not kept any longer. A purge that gave way may have taken that row, and its
+    absence would fail the transaction, so a further round goes without (`drops_oldest`).
+
+    Its random `name` tells the claim, and the transaction. The due row moves to the end of the lease and calls for
+    the attempt after this one: if the bridge dies in between, this one counts as lost.
+    """
+    until = now + LEASE
+    due = _due(before.record, until)
+    after = before.record.claimed(name, until=until, due=due)
+    attempt = Claimed.held(Stored(after, before.etag)).attempt
+    writes: tuple[Write, ...] = (
+        overwrite(before, after, name),
+        Insert(after.ref.attempt_key(attempt.number), for_insert(attempt)),
+        *_gone(before.record),
+        _next_call(after, due),
+    )
+    writes = (*writes, *_oldest(attempt, drops_oldest=drops_oldest))
+    return Transaction(after.ref.partition, writes, stamp=after.ref.key, tx=name), after
+
+
+def defer(before: Stored[Registration], deferred: Deferred, *, tx: str) -> Transaction:
+    """Move an attempt to a later time without using it up: 5 rows, under the registration's ETag."""
+    due = _due(before.record, deferred.until)
+    after = replace(before.record, next_attempt_at=deferred.until, held_back=deferred.why, due=due)
+    shown = Merge(after.index_key, for_merge(IndexEntry.of(after)), ANY)
+    writes: tuple[Write, ...] = (overwrite(before, after, tx), shown, *_gone(before.record), _next_call(after, due))
+    return Transaction(after.ref.partition, writes, stamp=after.ref.key, tx=tx)
+
+
+def resend_soon(before: Stored[Registration], call: Call, now: datetime, *, tx: str) -> Transaction | None:
+    """Move the due row of a call that could not be sent to a short wait: 3 rows, under the registration's ETag.
+
+    None if the call is not the one that is open, or is due as soon anyway.
+    """
+    record, at = before.record, now + RESEND_AFTER
+    opened, due_time = open_call(record), due_at(record.due or "")
+    if opened is None or (opened.life, opened.number) != (call.life, call.number):
+        return None
+    if due_time is None or due_time <= at:
+        return None
+    after = replace(record, due=due_key(at, DueKind.DELIVER, record.ref.due_reference))
+    writes: tuple[Write, ...] = (overwrite(before, after, tx), *_gone(record), _next_call(after, str(after.due)))
+    return Transaction(after.ref.partition, writes, stamp=after.ref.key, tx=tx)
+
+
+def record(
+    before: Stored[Registration], attempt: AttemptRecord, decision: Decision, now: datetime, *, tx: str
+) -> Transaction:
+    """Write down an attempt and what follows from it: 5 rows, under the registration's ETag."""
+    # A purge that gave way to this delivery may have taken the attempt's row already.
+    row = Upsert(attempt.ref.attempt_key(attempt.number), for_merge(attempt))
+    match decision:
+        case RetryAt(at=at):
+            writes = _postpone(before, at, tx)
+        case Done():
+            writes = _end(before, Move.DELIVER, now, tx, reason=None)
+        case GiveUp(reason=reason):
+            writes = _end(before, Move.GIVE_UP, now, tx, reason=reason)
+    return Transaction(attempt.ref.partition, (*writes, row), stamp=attempt.ref.key, tx=tx)
+
+
+def fail_unsent(
+    before: Stored[Registration],
+    attempt: AttemptRecord,
+    decision: RetryAt | GiveUp,
+    now: datetime,
+    *,
+    tx: str,
+    drops_oldest: bool = True,
+) -> Transaction:
+    """Write down an attempt that was not made, and that counts since its host is known to be silent: 5 rows.
+
+    Like a claim it drops the attempt that is not kept any longer, unless `drops_oldest` is false: one row more.
+
+    It is claimed and recorded in one step under the registration's ETag, so no crash comes in between.
+    """
+    claimed = replace(before.record, last_attempt=attempt.number)
+    row = Insert(attempt.ref.attempt_key(attempt.number), for_insert(attempt))
+    match decision:
+        case RetryAt(at=at):
+            due = _due(before.record, at)
+            after = claimed.postponed(at, due=due)
+            shown = Merge(after.index_key, for_merge(IndexEntry.of(after)), ANY)
+            writes: tuple[Write, ...] = (overwrite(before, after, tx), shown, _next_call(after, due))
+        case GiveUp(reason=reason):
+            writes = put(before, claimed.ended(Move.GIVE_UP, now, reason=reason), tx)
+    oldest = _oldest(attempt, drops_oldest=drops_oldest)
+    writes = (*writes, *_gone(before.record), row, *oldest)
+    return Transaction(attempt.ref.partition, writes, stamp=attempt.ref.key, tx=tx)
+
+
+def record_late(  # noqa: PLR0913 - a step is a function of all that it depends on
+    found: Stored[Registration] | None,
+    claimed: Claimed,
+    attempt: AttemptRecord,
+    decision: Decision,
+    now: datetime,
+    *,
+    tx: str,
+    row_etag: str | None = ANY,
+) -> Transaction | None:
+    """Write down an attempt whose registration has changed meanwhile; None if there is nothing left to write.
+
+    `row_etag` is that of the attempt's own row, None if the row is gone.
+
+    Nothing is decided again after a POST: if the claim still stands, the attempt counts as it would have; if not, a
+    2xx ends a delivery of the same life that is still pending; anything else is only written down.
+    """
+    if found is None:
+        return None
+    if found.record.claim == attempt.claim:
+        return record(found, attempt, decision, now, tx=tx)
+    same_life = found.record.life == claimed.registration.record.life
+    if isinstance(decision, Done) and found.record.state is State.PENDING and same_life:
+        return record(found, attempt, decision, now, tx=tx)
+    if row_etag is None:
+        return None
+    row = Merge(attempt.ref.attempt_key(attempt.number), for_merge(attempt), row_etag)
+    return Transaction(attempt.ref.partition, (row,))
+
+
+def bury(before: Stored[Registration], now: datetime, *, tx: str) -> Transaction:
+    """End a run whose last attempt was lost: 4 rows."""
+    writes = _end(before, Move.GIVE_UP, now, tx, reason="exhausted")
+    return Transaction(before.record.ref.partition, writes, stamp=before.record.ref.key, tx=tx)
+
+
+def _end(before: Stored[Registration], move: Move, now: datetime, tx: str, *, reason: str | None) -> tuple[Write, ...]:
+    after = before.record.ended(move, now, reason=reason)
+    return (*put(before, after, tx), *_gone(before.record))
+
+
+def _postpone(before: Stored[Registration], at: datetime, tx: str) -> tuple[Write, ...]:
+    due = _due(before.record, at)
+    after = before.record.postponed(at, due=due)
+    shown = Merge(after.index_key, for_merge(IndexEntry.of(after)), ANY)
+    return (overwrite(before, after, tx), shown, *_gone(before.record), _next_call(after, due))
+
+
+def _due(before: Registration, at: datetime) -> str:
+    return due_key(at, DueKind.DELIVER, before.ref.due_reference, instead_of=before.due or "")
+
+
+def _next_call(registration: Registration, due: str) -> Insert:
+    return Insert(due, for_insert(Call.next_of(registration)))
+
+
+def ways_to_drop(registration: Registration) -> tuple[bool, ...]:
+    """Say whether the next attempt drops an older one, and goes without that if its row is gone."""
+    return (True, False) if registration.last_attempt >= KEPT_ATTEMPTS else (False,)
+
+
+def _oldest(attempt: AttemptRecord, *, drops_oldest: bool) -> tuple[Delete, ...]:
+    """Take away the attempt that is not kept any longer once `attempt` is there."""
+    number = attempt.number - KEPT_ATTEMPTS
+    return (Delete(attempt.ref.attempt_key(number), ANY),) if drops_oldest and number > 0 else ()
+
+
+def _gone(registration: Registration) -> tuple[Delete, ...]:
+    """Take away the due row that a registration points to; the registration's ETag decides for both."""
+    return (Delete(registration.due, ANY),) if registration.due else ()

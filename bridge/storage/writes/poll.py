@@ -1,0 +1,193 @@
+"""Steps of the sweep: an operation goes on or ends, a due row moves."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from bridge.domain.delivery import RESEND_AFTER, Call, safety
+from bridge.domain.events import News
+from bridge.domain.operation import Operation, Watch
+from bridge.domain.polling import AskAgain, Finish
+from bridge.storage.aggregate import Family
+from bridge.storage.due import Token
+from bridge.storage.keys import DueKind, due_at, due_key, due_parts, operation_of
+from bridge.storage.records import for_insert
+from bridge.storage.transaction import ANY, MAX_WRITES, Delete, Insert, Merge, Row, Transaction, Value, Write
+from bridge.storage.writes.common import Share, overwrite, purge_due, put, take_all
+from bridge.storage.writes.register import tell
+
+#: Rows that one moved due row takes.
+WRITES_PER_MOVE = 3
+
+#: Which of them is the one to the row that points to it.
+TARGET = 2
+
+#: As many due rows move in one transaction.
+MOVES_PER_TRANSACTION = MAX_WRITES // WRITES_PER_MOVE
+
+#: So long an operation with registrations that this version cannot read waits for one that can.
+UNREADABLE_WAIT = timedelta(minutes=5)
+
+#: After so long a due row is looked at again whose operation a read did not find.
+NOT_FOUND_WAIT = timedelta(seconds=15)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueMove:
+    """A due row's way to a later time, with what changes in the row that points to it."""
+
+    token: Token
+    #: The key that it moves to.
+    key: str
+    #: Its columns there.
+    columns: Mapping[str, Value]
+    #: The operation or registration that it is about.
+    target: str
+    #: What changes there, the pointer among it.
+    changes: Mapping[str, Value]
+
+
+def ask_again(token: Token, decision: AskAgain, now: datetime) -> DueMove:
+    """Move an operation's next poll. The operation is updated, never created: a purged one stays purged."""
+    watch = decision.watch
+    key = due_key(decision.at, DueKind.POLL, watch.ref.due_reference, instead_of=token.key)
+    changes: dict[str, Value] = {
+        "due": key,
+        "last_polled_at": now,
+        "polls": watch.polls,
+        "last_error": decision.error or "",
+    }
+    if watch.seen_running_at is not None:
+        changes["seen_running_at"] = watch.seen_running_at
+    if decision.status is not None:
+        changes["status"] = decision.status
+    return DueMove(token=token, key=key, columns=for_insert(watch), target=watch.ref.key, changes=changes)
+
+
+def postpone(row: Row, at: datetime) -> DueMove:
+    """Move the due row of a poll or a purge to a later time, as it is: nothing was asked.
+
+    The time in between is no evidence that the operation is absent. Raises ValueError for a row of another kind.
+    """
+    kind, reference = due_parts(row.key)
+    ref, before = operation_of(reference), due_at(row.key)
+    if ref is None or before is None:
+        raise ValueError(f"no due row of an operation: {row.key[:64]}")
+    columns = dict(row.values)
+    if isinstance(since := columns.get("absent_since"), datetime):
+        columns["absent_since"] = since + max(at - before, timedelta(0))
+    key = due_key(at, DueKind(kind), reference, instead_of=row.key)
+    token = Token(partition=row.partition, key=row.key, etag=row.etag)
+    return DueMove(token=token, key=key, columns=columns, target=ref.key, changes={"due": key})
+
+
+def enqueue(token: Token, call: Call, now: datetime) -> tuple[DueMove, Call]:
+    """Move a delivery's due row on, so that another message is sent if this one is lost. Returns the call to send."""
+    sent = replace(call, sends=call.sends + 1)
+    at = now + safety(sent.sends)
+    key = due_key(at, DueKind.DELIVER, call.ref.due_reference, instead_of=token.key)
+    columns = for_insert(replace(sent, has_more=None))
+    return DueMove(token=token, key=key, columns=columns, target=call.ref.key, changes={"due": key}), sent
+
+
+def due_later(token: Token, call: Call, at: datetime) -> DueMove:
+    """Move a delivery's due row without sending a message."""
+    key = due_key(at, DueKind.DELIVER, call.ref.due_reference, instead_of=token.key)
+    return DueMove(token=token, key=key, columns=for_insert(call), target=call.ref.key, changes={"due": key})
+
+
+def not_sent(moved: DueMove, call: Call, now: datetime) -> DueMove:
+    """Move a due row back to a short wait, since the message for which it was moved on could not be sent.
+
+    The key that it was moved to is its own, so the row is the same one or gone.
+    """
+    key = due_key(now + RESEND_AFTER, DueKind.DELIVER, call.ref.due_reference, instead_of=moved.key)
+    token = Token(partition=moved.token.partition, key=moved.key, etag=ANY)
+    return DueMove(token=token, key=key, columns=for_insert(call), target=moved.target, changes={"due": key})
+
+
+def move_all(moves: Sequence[DueMove], *, tx: str) -> Transaction:
+    """Put up to 33 moves of one partition into one transaction, each under its due row's ETag."""
+    writes: list[Write] = []
+    for move in moves:
+        writes += (
+            Delete(move.token.key, move.token.etag),
+            Insert(move.key, move.columns),
+            Merge(move.target, {**move.changes, "tx": tx}, ANY),
+        )
+    return Transaction(moves[0].token.partition, tuple(writes), stamp=moves[0].target, tx=tx)
+
+
+def finish(  # noqa: PLR0913 - a step is a function of all that it depends on
+    family: Family,
+    decision: Finish,
+    *,
+    path: str,
+    now: datetime,
+    tx: str,
+    retention: timedelta,
+    share: Share = take_all,
+) -> tuple[Transaction, list[Call]]:
+    """End an operation and tell everybody who waits: at most 83 rows. Returns the calls to send after the commit.
+
+    A call that `share` keeps back is due at once: a sweep sends it.
+
+    The operation's ETag stands for its due row's too, since the pointer to it changes with it. With a registration
+    that this version cannot read, the operation stays open, so that a version that can will tell that one too.
+    """
+    before = family.operation
+    news = _news(decision, path, now)
+    if family.unreadable:
+        after, due_row = _left_open(before.record, decision.watch, now)
+    else:
+        after, due_row = _ended(before.record, decision, now, retention)
+    writes: list[Write] = [
+        overwrite(before, after, tx),
+        Delete(before.record.due, ANY),
+        due_row,
+    ]
+    calls: list[Call] = []
+    for waiting in family.waiting():
+        told, call, due_rows = tell(waiting.record, news, now, share=share)
+        writes += (*put(waiting, told, tx), *due_rows)
+        calls += [call] if call else []
+    return Transaction(after.ref.partition, tuple(writes), stamp=after.ref.key, tx=tx), calls
+
+
+def _ended(before: Operation, decision: Finish, now: datetime, retention: timedelta) -> tuple[Operation, Insert]:
+    key, due_row = purge_due(before, now + retention)
+    after = replace(
+        before,
+        status=decision.verdict.value,
+        verdict=decision.verdict,
+        polls=decision.watch.polls,
+        seen_running_at=decision.watch.seen_running_at,
+        last_polled_at=now,
+        last_error=decision.error,
+        finished_at=now,
+        reason=decision.reason,
+        body=decision.body,
+        error_code=decision.why.code if decision.why else None,
+        error_message=decision.why.message if decision.why else None,
+        due=key,
+    )
+    return after, due_row
+
+
+def _left_open(before: Operation, watch: Watch, now: datetime) -> tuple[Operation, Insert]:
+    key = due_key(now + UNREADABLE_WAIT, DueKind.POLL, before.ref.due_reference, instead_of=before.due)
+    after = replace(before, polls=watch.polls, last_polled_at=now, due=key)
+    return after, Insert(key, for_insert(watch))
+
+
+def _news(decision: Finish, path: str, now: datetime) -> News:
+    return News(
+        verdict=decision.verdict,
+        path=path,
+        observed_at=now,
+        not_before=decision.watch.seen_running_at,
+        reason=decision.reason,
+        body=decision.body,
+        why=decision.why,
+        polls=decision.watch.polls,
+    )

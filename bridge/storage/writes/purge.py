@@ -1,0 +1,46 @@
+"""Steps that end a story: forget an operation, or look again later."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from bridge.storage.aggregate import Family
+from bridge.storage.due import Token
+from bridge.storage.keys import DueKind, OperationRef, due_key
+from bridge.storage.records import SHAPE, VERSION_COLUMN
+from bridge.storage.transaction import ANY, MAX_WRITES, Delete, Transaction
+from bridge.storage.writes.poll import DueMove
+
+
+def keep_until(family: Family, now: datetime, retention: timedelta) -> datetime | None:
+    """Say until when a family is kept; None if it may be forgotten now.
+
+    What is live is looked at again after another retention; what ended later than the operation, by a redelivery,
+    is kept for its own retention.
+    """
+    if family.is_live:
+        return now + retention
+    ends = [each.record.since for each in family.registrations.values()]
+    last = max([*ends, family.operation.record.finished_at or family.operation.record.registered_at])
+    return last + retention if last + retention > now else None
+
+
+def look_again(token: Token, ref: OperationRef, at: datetime) -> DueMove:
+    """Move the purge of an operation that is still needed, or that a read did not find."""
+    key = due_key(at, DueKind.PURGE, ref.due_reference, instead_of=token.key)
+    return DueMove(token=token, key=key, columns={VERSION_COLUMN: SHAPE}, target=ref.key, changes={"due": key})
+
+
+def forget_attempts(partition: str, keys: Sequence[str]) -> Iterator[Transaction]:
+    """Delete attempts, 100 in a transaction."""
+    for start in range(0, len(keys), MAX_WRITES):
+        chunk = keys[start : start + MAX_WRITES]
+        yield Transaction(partition, tuple(Delete(key, ANY) for key in chunk))
+
+
+def forget(token: Token, family: Family) -> Transaction:
+    """Delete everything else of a family at once: at most 42 rows, under all their ETags."""
+    operation = family.operation
+    rows = [Delete(each.record.ref.key, each.etag) for each in family.registrations.values()]
+    entries = [Delete(each.record.index_key, ANY) for each in family.registrations.values()]
+    last = (Delete(operation.record.ref.key, operation.etag), Delete(token.key, token.etag))
+    return Transaction(token.partition, (*rows, *entries, *last))

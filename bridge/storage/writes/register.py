@@ -1,0 +1,171 @@
+"""Steps that a client asks for: register, cancel, redeliver."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from bridge.domain.delivery import Call
+from bridge.domain.events import News
+from bridge.domain.operation import Operation, Verdict
+from bridge.domain.registration import Registration, State
+from bridge.storage.aggregate import Family
+from bridge.storage.keys import DueKind, due_key
+from bridge.storage.records import Stored, for_insert
+from bridge.storage.transaction import ANY, Delete, Insert, Merge, Transaction, Write
+from bridge.storage.writes.common import (
+    Share,
+    first_call,
+    first_due,
+    left_due,
+    overwrite,
+    purge_due,
+    put,
+    take_all,
+    touch,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """A registration that gives its place to a new one: its row, its index row and its attempts are deleted."""
+
+    registration: Stored[Registration]
+    #: The keys of its attempts: with KEPT_ATTEMPTS of them, the transaction has at most 57 rows.
+    attempts: Sequence[str] = ()
+
+    @property
+    def writes(self) -> tuple[Delete, ...]:
+        """Delete all of it. Its ETag decides for the other rows too: they change only together with it."""
+        record = self.registration.record
+        rows = (Delete(record.ref.key, self.registration.etag), Delete(record.index_key, ANY))
+        return (*rows, *(Delete(key, ANY) for key in self.attempts))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """What registering leads to, once its transaction is committed."""
+
+    transaction: Transaction
+    operation: Operation
+    registration: Registration
+    #: To be sent after the commit, if there is one.
+    call: Call | None
+
+
+def register_new(wish: Registration, now: datetime) -> Joined:
+    """Begin to follow an operation that nobody registered for yet: 4 rows, none of which may be there.
+
+    It is due at once: it may have ended long ago.
+    """
+    ref = wish.ref.operation
+    due = due_key(now, DueKind.POLL, ref.due_reference)
+    operation = Operation(ref=ref, registered_at=now, group=wish.group, owner=wish.owner, due=due, tx=wish.tx)
+    begun = Insert(ref.key, for_insert(operation))
+    rows = (begun, *put(None, wish, wish.tx), Insert(due, for_insert(operation.watch())))
+    transaction = Transaction(ref.partition, rows, stamp=wish.ref.key, tx=wish.tx)
+    return Joined(transaction=transaction, operation=operation, registration=wish, call=None)
+
+
+def register_further(
+    family: Family, wish: Registration, now: datetime, news: News | None, replaced: Replaced | None = None
+) -> Joined:
+    """Let `wish` wait for an operation that is known, or tell it the `news` at once where the upstream has spoken.
+
+    A registration that was cancelled or is `Expired` begins a new life; what was still on its way of the former one
+    is not sent. An operation that nobody waited for, or that we gave up on, is polled again. At most 7 rows, under the
+    operation's ETag and the former registration's. A new registration can take the place of a `replaced` one, whose
+    rows are deleted beside.
+    """
+    before = family.get(wish.ref)
+    operation, call = family.operation.record, None
+    wish = replace(wish, polls_before=operation.polls)
+    registration = wish if before is None else before.record.revived(wish)
+    rows: tuple[Write, ...]
+    if news is not None:
+        registration, call, due_rows = tell(registration, news, now)
+        rows = (touch(family.operation, wish.tx), *due_rows)
+    elif operation.is_watched:
+        rows = (touch(family.operation, wish.tx),)
+    else:
+        operation, rows = _reopen(family.operation, wish, now)
+    gone = () if before is None or not before.record.due else (Delete(before.record.due, ANY),)
+    given_up = () if replaced is None else replaced.writes
+    rows = (*rows, *gone, *put(before, registration, wish.tx), *given_up)
+    transaction = Transaction(wish.ref.partition, rows, stamp=wish.ref.key, tx=wish.tx)
+    return Joined(transaction=transaction, operation=operation, registration=registration, call=call)
+
+
+def tell(
+    registration: Registration, news: News, now: datetime, *, share: Share = take_all
+) -> tuple[Registration, Call | None, tuple[Insert, ...]]:
+    """Bring the news to a waiting registration: its message and due row, or nothing if it did not ask for this."""
+    if news.verdict not in registration.events:
+        return registration.spared(news, now), None, ()
+    call, due_row = first_call(registration, now)
+    sent = share(call)
+    if sent is None:
+        due_row = left_due(registration, now)
+    return registration.told(news, now, due=due_row.key), sent, (due_row,)
+
+
+def cancel_waiting(
+    family: Family, before: Stored[Registration], now: datetime, *, tx: str, retention: timedelta
+) -> Transaction:
+    """Stop waiting; the last one to go stops the polling. At most 6 rows, under both ETags."""
+    operation = family.operation
+    after = before.record.cancelled_waiting(now, operation.record)
+    if len(family.waiting()) > 1:
+        writes: tuple[Write, ...] = (touch(operation, tx),)
+    else:
+        key, due_row = purge_due(operation.record, now + retention)
+        row = Merge(operation.record.ref.key, {"due": key, "tx": tx}, operation.etag)
+        writes = (row, Delete(operation.record.due, ANY), due_row)
+    return Transaction(after.ref.partition, (*writes, *put(before, after, tx)), stamp=after.ref.key, tx=tx)
+
+
+def cancel_pending(before: Stored[Registration], now: datetime, *, tx: str) -> Transaction:
+    """Stop delivering: 4 rows. An attempt in flight may still arrive; it finds its claim gone."""
+    after = before.record.cancelled(now)
+    gone = (Delete(before.record.due, ANY),) if before.record.due else ()
+    return Transaction(after.ref.partition, (*put(before, after, tx), *gone), stamp=after.ref.key, tx=tx)
+
+
+def release(before: Stored[Registration], *, tx: str) -> Transaction:
+    """Give the operation of a registration that has ended back: 1 row. Its state stays, and nothing else changes."""
+    after = replace(before.record, released=True)
+    return Transaction(after.ref.partition, (overwrite(before, after, tx),), stamp=after.ref.key, tx=tx)
+
+
+def redeliver(before: Stored[Registration], now: datetime, *, tx: str) -> tuple[Transaction, Call]:
+    """Begin another run of the same message: 4 rows. Returns the call to send after the commit."""
+    after = before.record.rerun(now, due=first_due(before.record, now))
+    call, due_row = first_call(before.record, now)
+    return Transaction(after.ref.partition, (*put(before, after, tx), due_row), stamp=after.ref.key, tx=tx), call
+
+
+def redeliver_later(before: Stored[Registration], now: datetime, at: datetime, *, tx: str) -> Transaction:
+    """Begin another run of the same message at a later time: 4 rows. The sweep sends the call once it is due."""
+    key = due_key(at, DueKind.DELIVER, before.record.ref.due_reference)
+    call = Call.next_of(before.record)
+    after = replace(before.record.rerun(now, due=key), next_attempt_at=at)
+    writes = (*put(before, after, tx), Insert(key, for_insert(call)))
+    return Transaction(after.ref.partition, writes, stamp=after.ref.key, tx=tx)
+
+
+def is_revivable(registration: Registration) -> bool:
+    """Whether registering it again begins a new life instead of finding the present one.
+
+    A cancelled one, or one whose operation the bridge gave up on: the client wants to go on waiting.
+    """
+    return registration.state is State.CANCELLED or registration.verdict is Verdict.EXPIRED
+
+
+def _reopen(operation: Stored[Operation], wish: Registration, now: datetime) -> tuple[Operation, tuple[Write, ...]]:
+    before = operation.record
+    due = due_key(now, DueKind.POLL, before.ref.due_reference)  # never the key of the purge that it replaces
+    group = wish.group or before.group
+    after = Operation(
+        ref=before.ref, registered_at=now, group=group, owner=wish.owner, polls=before.polls, due=due, tx=wish.tx
+    )
+    row = overwrite(operation, after, wish.tx)
+    return after, (row, Delete(before.due, ANY), Insert(due, for_insert(after.watch())))

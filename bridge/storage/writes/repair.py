@@ -1,0 +1,44 @@
+"""The step that puts a due row back which is missing, under the key that its operation or registration points to."""
+
+from collections.abc import Iterator
+
+from bridge.domain.delivery import Call
+from bridge.domain.operation import Operation
+from bridge.domain.registration import Registration, State
+from bridge.storage.aggregate import Family
+from bridge.storage.keys import DueKind, due_at, due_parts
+from bridge.storage.records import SHAPE, VERSION_COLUMN, Stored, for_insert
+from bridge.storage.transaction import Insert, Merge, Transaction, Value
+
+
+def with_due_rows(family: Family) -> Iterator[Stored[Operation] | Stored[Registration]]:
+    """Yield what has a due row: the operation always, a registration while it is pending."""
+    yield family.operation
+    yield from (each for each in family.registrations.values() if each.record.state is State.PENDING)
+
+
+def restore(target: Stored[Operation] | Stored[Registration], *, tx: str) -> Transaction | None:
+    """Insert the due row that `target` points to: 2 rows. None if the pointer names no due row of its own.
+
+    The transaction conflicts if the due row is there, and under the ETag of `target` if the pointer has changed since
+    the read. So at most one due row exists whatever a read has said.
+    """
+    record = target.record
+    key = record.due or ""
+    kind, reference = due_parts(key)
+    if due_at(key) is None or kind not in tuple(DueKind) or reference != record.ref.due_reference:
+        return None
+    if (kind == DueKind.DELIVER) != isinstance(record, Registration):
+        return None
+    return Transaction(
+        record.ref.partition,
+        (Insert(key, _columns(record)), Merge(record.ref.key, {"tx": tx}, target.etag)),
+        stamp=record.ref.key,
+        tx=tx,
+    )
+
+
+def _columns(record: Operation | Registration) -> dict[str, Value]:
+    if isinstance(record, Registration):
+        return for_insert(Call.next_of(record))
+    return for_insert(record.watch()) if record.is_watched else {VERSION_COLUMN: SHAPE}

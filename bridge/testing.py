@@ -1,0 +1,162 @@
+"""A table and an outbox in memory, with the contract of the real ones. For tests and measurements.
+
+One contract suite runs on this table and on the real service's emulator, so what holds here holds there.
+"""
+
+import math
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import count, islice
+
+from sortedcontainers import SortedList
+
+from bridge.domain.delivery import Call
+from bridge.domain.errors import Conflict, ConflictKind
+from bridge.storage.transaction import ANY, MAX_WRITES, Delete, Insert, Merge, Row, Transaction, Upsert, Value, Write
+
+_MAX_STRING_UNITS = 32_768
+_MAX_BYTES = 65_536
+_INT_LIMIT = 2**63
+_NO_KEYS = SortedList()
+
+
+class MemoryTable:
+    """A dict with ETags; every method holds one lock, so threads see what the service would show them.
+
+    The keys of a partition are kept in order, and a transaction looks at its own rows only: what a step costs does
+    not depend on how many others there are, so that a measurement shows the bridge and not this table.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[str, dict[str, Row]] = {}
+        self._keys: dict[str, SortedList] = {}
+        self._etags = count(1)
+        self._lock = threading.Lock()
+
+    def get(self, partition: str, key: str) -> Row | None:
+        """Read one row; None where it is not there."""
+        with self._lock:
+            return self._rows.get(partition, {}).get(key)
+
+    def range(
+        self, partition: str, start: str, stop: str, *, limit: int | None = None, columns: Sequence[str] = ()
+    ) -> Sequence[Row]:
+        """Read the rows with `start <= key < stop` in the order of their keys, at most `limit` of them."""
+        with self._lock:
+            keys, rows = self._keys.get(partition, _NO_KEYS), self._rows.get(partition, {})
+            found = keys.irange(start, stop, inclusive=(True, False))
+            return [_only(rows[key], columns) for key in islice(found, limit)]
+
+    def commit(self, transaction: Transaction) -> Mapping[str, str]:
+        """Do all writes or none.
+
+        Raises Conflict, and ValueError for what the service answers with 400 or not at all.
+        """
+        _check(transaction)
+        with self._lock:
+            before = self._rows.setdefault(transaction.partition, {})
+            after: dict[str, Row | None] = {
+                write.key: _applied(before.get(write.key), write, index, transaction.partition, self._etags)
+                for index, write in enumerate(transaction.writes)
+            }
+            for key, row in after.items():
+                self._put(transaction.partition, key, row)
+            return {key: row.etag for key, row in after.items() if row is not None}
+
+    def rows(self, partition: str | None = None) -> Sequence[Row]:
+        """Read everything, for tests that look at the whole."""
+        with self._lock:
+            partitions = self._rows if partition is None else [partition]
+            return [row for name in partitions for _, row in sorted(self._rows.get(name, {}).items())]
+
+    def _put(self, partition: str, key: str, row: Row | None) -> None:
+        rows, keys = self._rows[partition], self._keys.setdefault(partition, SortedList())
+        if row is None:
+            del rows[key]
+            keys.remove(key)
+            return
+        if key not in rows:
+            keys.add(key)
+        rows[key] = row
+
+
+class MemoryOutbox:
+    """Keeps what was sent until a test takes it."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.ttls: list[timedelta] = []
+
+    def create(self) -> None:
+        """Do nothing: it is there."""
+
+    def send(self, call: Call, *, ttl: timedelta) -> None:
+        """Keep a call."""
+        self.calls.append(call)
+        self.ttls.append(ttl)
+
+    def take(self) -> list[Call]:
+        """Empty the outbox, oldest first."""
+        taken, self.calls = self.calls, []
+        return taken
+
+
+def _applied(found: Row | None, write: Write, index: int, partition: str, etags: Iterator[int]) -> Row | None:
+    """Return what a write makes of a row; None where it deletes it. Raises Conflict."""
+    values: Mapping[str, Value]
+    match write:
+        case Insert(values=values):
+            if found is not None:
+                raise Conflict(ConflictKind.EXISTS, index)
+        case Merge(values=changes):
+            values = {**_expected(found, write.etag, index).values, **changes}
+        case Upsert(values=changes):
+            values = {**(found.values if found else {}), **changes}
+        case Delete():
+            _expected(found, write.etag, index)
+            return None
+    return Row(partition, write.key, f"etag-{next(etags)}", dict(values))
+
+
+def _expected(found: Row | None, etag: str, index: int) -> Row:
+    if found is None:
+        raise Conflict(ConflictKind.MISSING, index)
+    if etag not in (ANY, found.etag):
+        raise Conflict(ConflictKind.STALE, index)
+    return found
+
+
+def _only(row: Row, columns: Sequence[str]) -> Row:
+    if not columns:
+        return row
+    return Row(row.partition, row.key, row.etag, {name: row.values[name] for name in columns if name in row.values})
+
+
+def _check(transaction: Transaction) -> None:
+    keys = [write.key for write in transaction.writes]
+    if not 0 < len(keys) <= MAX_WRITES:
+        raise ValueError(f"a transaction has 1 to {MAX_WRITES} writes, not {len(keys)}")
+    if len(set(keys)) < len(keys):
+        raise ValueError("a transaction names each row only once")
+    for write in transaction.writes:
+        if not isinstance(write, Delete):
+            for name, value in write.values.items():
+                _check_value(name, value)
+
+
+def _check_value(name: str, value: Value) -> None:
+    match value:
+        case str():
+            units = len(value) if value.isascii() else len(value.encode("utf-16-le")) // 2
+            fits = units <= _MAX_STRING_UNITS
+        case bytes():
+            fits = len(value) <= _MAX_BYTES
+        case datetime():
+            fits = value.tzinfo is not None
+        case float():
+            fits = math.isfinite(value)
+        case int():
+            fits = -_INT_LIMIT <= value < _INT_LIMIT
+    if not fits:
+        raise ValueError(f"column {name!r} does not fit")
