@@ -11,13 +11,14 @@ from typing import ParamSpec, TypeVar
 from bridge.app import Bridge, compose
 from bridge.dependencies import real_clock, real_world
 from bridge.domain.callback_url import normalise
+from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import Verdict
 from bridge.domain.outcome import Outcome, answered
 from bridge.domain.registration import Registration
 from bridge.domain.upstream import Reply
 from bridge.ports import Courier, Outbox, Table, Upstream
 from bridge.settings import Settings, read_settings
-from bridge.storage.keys import OperationRef, RegistrationRef, due_deliveries, due_operations, operation_partitions
+from bridge.storage.keys import due_deliveries, due_operations, operation_partitions
 from bridge.testing import MemoryOutbox, MemoryTable
 
 _P = ParamSpec("_P")

@@ -15,6 +15,7 @@ from bench.measuring import Figures, Pair, Scale, seconds
 from bridge.domain.delivery import Call
 from bridge.domain.host_limits import MAX_IN_FLIGHT
 from bridge.services.delivery import Deliver
+from bridge.storage.keys import partition_of, row_key
 
 _T = TypeVar("_T")
 
@@ -69,13 +70,13 @@ def _called_for(bridge: Composed, url: str, numbers: Iterable[int]) -> list[Call
 
 
 def _body(bridge: Composed, call: Call) -> bytes:
-    row = bridge.bridge.deliver.table.get(call.ref.partition, call.ref.key)
+    row = bridge.bridge.deliver.table.get(partition_of(call.ref), row_key(call.ref))
     return bytes(row.values["message_body"]) if row and isinstance(row.values["message_body"], bytes) else b""
 
 
 def _check_delivered(bridge: Composed, calls: Sequence[Call]) -> None:
     """Raise RuntimeError if one was not: a failure can be quick."""
-    rows = [bridge.bridge.deliver.table.get(call.ref.partition, call.ref.key) for call in calls]
+    rows = [bridge.bridge.deliver.table.get(partition_of(call.ref), row_key(call.ref)) for call in calls]
     if not calls or any(row is None or row.values["state"] != "delivered" for row in rows):
         raise RuntimeError("not every attempt was delivered")
 

@@ -17,12 +17,13 @@ from bench.report import Goal
 from bridge.app import Bridge, compose
 from bridge.dependencies import real_world
 from bridge.domain.callback_url import normalise
+from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import Verdict
 from bridge.domain.outcome import Outcome, answered
 from bridge.domain.registration import Registration
 from bridge.domain.upstream import Reply
 from bridge.settings import Settings, read_settings
-from bridge.storage.keys import OperationRef, RegistrationRef
+from bridge.storage.keys import partition_of
 from bridge.testing import MemoryOutbox, MemoryTable
 
 _BEGIN = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -163,7 +164,7 @@ def ids_of_partition(partition: str, count: int, *, source: str, prefix: str) ->
     number = 0
     while len(found) < count:
         operation_id = f"{prefix}-{number:06d}"
-        if OperationRef(source, operation_id).partition == partition:
+        if partition_of(OperationRef(source, operation_id)) == partition:
             found.append(operation_id)
         number += 1
     return found

@@ -5,10 +5,10 @@ from datetime import timedelta
 from typing import Protocol
 
 from bridge.domain.delivery import Call
+from bridge.domain.ids import OperationRef
 from bridge.domain.outcome import Outcome
 from bridge.domain.principal import NoKeys, Untrusted
 from bridge.domain.upstream import NoReply, NoToken, Reply
-from bridge.storage.keys import OperationRef
 from bridge.storage.transaction import Row, Transaction
 
 

@@ -14,8 +14,8 @@ from pydantic import TypeAdapter
 from bridge.api.description.document import Schemas
 from bridge.api.description.events import ENDED, PINGED
 from bridge.domain.events import Addressee, Format, Message, News, compose, ping
+from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import Explanation, Verdict
-from bridge.storage.keys import OperationRef, RegistrationRef
 
 FOLDER = Path(__file__).parent.parent / "docs" / "events"
 

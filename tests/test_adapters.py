@@ -21,11 +21,11 @@ from bridge.adapters.webhook_sender import HttpCourier
 from bridge.domain.callback_url import CallbackRules
 from bridge.domain.delivery import Call
 from bridge.domain.errors import BridgeError, CommitUnknown, Conflict, StorageRefused, StorageUnavailable
+from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.outcome import Delivered, Failure, Gone, Rejected, Unreachable
 from bridge.domain.source import Source
 from bridge.domain.upstream import NoReply, NoToken, Reply
 from bridge.settings import read_settings
-from bridge.storage.keys import OperationRef, RegistrationRef
 from bridge.storage.queue_message import read_call, write_call
 from bridge.storage.transaction import Insert, Transaction
 from local.answer import Answer

@@ -6,11 +6,12 @@ from datetime import timedelta
 import pytest
 
 from bridge.api.routes import Routes
-from bridge.domain.attempt import AttemptRecord
+from bridge.domain.attempt import KEPT_ATTEMPTS, AttemptRecord
+from bridge.domain.ids import RegistrationRef
 from bridge.domain.outcome import answered
 from bridge.domain.registration import RUNS_AN_HOUR, Registration, State
 from bridge.domain.retry import ATTEMPTS_PER_RUN
-from bridge.storage.keys import KEPT_ATTEMPTS, RegistrationRef
+from bridge.storage.keys import attempt_key, attempts_prefix, partition_of, row_key
 from bridge.storage.records import for_insert, for_merge
 from bridge.storage.transaction import ANY, Delete, Insert, Merge, Transaction
 from tests.support.http import Answer, Client
@@ -51,7 +52,7 @@ def read(bridge: Stage, ref: RegistrationRef) -> Answer:
 
 def attempt_keys(bridge: Stage, ref: RegistrationRef) -> list[str]:
     """Read the keys of the attempts that are kept."""
-    return [row.key for row in bridge.memory.rows(ref.partition) if row.key.startswith(ref.attempts_prefix)]
+    return [row.key for row in bridge.memory.rows(partition_of(ref)) if row.key.startswith(attempts_prefix(ref))]
 
 
 def make_many_attempts(bridge: Stage, ref: RegistrationRef, runs: int) -> None:
@@ -152,7 +153,7 @@ def test_an_attempt_is_made_though_the_one_to_be_dropped_is_gone(bridge: Stage) 
     ref = delivered(bridge)
     make_many_attempts(bridge, ref, runs=5)
     gone = tuple(Delete(key, ANY) for key in attempt_keys(bridge, ref)[:10])
-    bridge.memory.commit(Transaction(ref.partition, gone))
+    bridge.memory.commit(Transaction(partition_of(ref), gone))
 
     make_many_attempts(bridge, ref, runs=1)
 
@@ -168,9 +169,11 @@ def write_attempts(bridge: Stage, ref: RegistrationRef, numbers: range, said: st
     row = for_insert(begun.with_outcome(outcome, timedelta(minutes=1)))
     for first in range(numbers.start, numbers.stop, 100):
         chunk = range(first, min(first + 100, numbers.stop))
-        rows = (Insert(f"{ref.attempts_prefix}{number:06d}", {**row, "number": number}) for number in chunk)
-        bridge.memory.commit(Transaction(ref.partition, tuple(rows)))
-    bridge.memory.commit(Transaction(ref.partition, (Merge(ref.key, {"last_attempt": numbers.stop - 1}, ANY),)))
+        rows = (Insert(f"{attempts_prefix(ref)}{number:06d}", {**row, "number": number}) for number in chunk)
+        bridge.memory.commit(Transaction(partition_of(ref), tuple(rows)))
+    bridge.memory.commit(
+        Transaction(partition_of(ref), (Merge(row_key(ref), {"last_attempt": numbers.stop - 1}, ANY),))
+    )
 
 
 def test_of_ten_thousand_attempts_the_last_fifty_are_read(bridge: Stage) -> None:
@@ -202,7 +205,7 @@ def test_fifty_attempts_are_answered_in_less_than_100_kb(bridge: Stage, said: st
 
 def test_a_body_that_an_older_version_kept_is_shown_within_the_limit(bridge: Stage) -> None:
     ref = delivered(bridge)
-    bridge.memory.commit(Transaction(ref.partition, (Merge(ref.attempt_key(1), {"body": "\u20ac" * 1024}, ANY),)))
+    bridge.memory.commit(Transaction(partition_of(ref), (Merge(attempt_key(ref, 1), {"body": "\u20ac" * 1024}, ANY),)))
 
     [attempt] = read(bridge, ref).body["attempts"]
 

@@ -6,9 +6,9 @@ import pytest
 
 from bridge.api.routes import Routes
 from bridge.domain.errors import StorageUnavailable
+from bridge.domain.ids import OperationRef
 from bridge.domain.operation import Verdict
 from bridge.domain.upstream import NoReply, NoToken, Reply
-from bridge.storage.keys import OperationRef
 from bridge.storage.transaction import ANY, Merge, Row, Transaction
 from tests.support.flaky import flaky
 from tests.support.http import Client

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from bridge.api.routes import Routes
+from bridge.domain.ids import RegistrationRef
 from bridge.domain.operation import Operation
 from bridge.domain.registration import Registration, State
-from bridge.storage.index import IndexEntry
-from bridge.storage.keys import RegistrationRef
+from bridge.storage.index import IndexEntry, index_key_of
+from bridge.storage.keys import partition_of, row_key
 from bridge.storage.queue_message import write_call
 from bridge.storage.records import for_insert
 from bridge.storage.transaction import ANY, Insert, Merge, Transaction
@@ -77,7 +78,7 @@ def ref_of(public_id: str) -> RegistrationRef:
 def change(bridge: Stage, public_id: str, **columns: str) -> None:
     """Change a row by hand."""
     ref = ref_of(public_id)
-    bridge.memory.commit(Transaction(ref.partition, (Merge(ref.key, columns, ANY),)))
+    bridge.memory.commit(Transaction(partition_of(ref), (Merge(row_key(ref), columns, ANY),)))
 
 
 def stored_urls(bridge: Stage) -> list[object]:
@@ -282,7 +283,7 @@ def test_without_its_query_nothing_is_sent(bridge: Stage, caplog: pytest.LogCapt
 def columns_of(bridge: Stage, public_id: str) -> dict[str, Any]:
     """Read a row as it is."""
     ref = ref_of(public_id)
-    row = bridge.memory.get(ref.partition, ref.key)
+    row = bridge.memory.get(partition_of(ref), row_key(ref))
     assert row is not None
     return dict(row.values)
 
@@ -328,11 +329,11 @@ def left_by_a_former_version(bridge: Stage, wish: Registration) -> None:
     operation = replace(ended, due=due)
     rows = (
         due_row,
-        Insert(wish.ref.operation.key, for_insert(operation)),
-        Insert(wish.ref.key, for_insert(replace(wish, tx="former"))),
-        Insert(wish.index_key, for_insert(IndexEntry.of(wish))),
+        Insert(row_key(wish.ref.operation), for_insert(operation)),
+        Insert(row_key(wish.ref), for_insert(replace(wish, tx="former"))),
+        Insert(index_key_of(wish), for_insert(IndexEntry.of(wish))),
     )
-    bridge.memory.commit(Transaction(wish.ref.partition, rows))
+    bridge.memory.commit(Transaction(partition_of(wish.ref), rows))
 
 
 def test_a_row_of_a_former_version_is_shown_without_its_query_and_found_again(bridge: Stage) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from bridge.domain.errors import StorageUnavailable
+from bridge.domain.ids import RegistrationRef
 from bridge.domain.registration import State
 from bridge.services.counts import COUNTED, KEPT_FOR, Counts
 from bridge.storage.index import IndexEntry
-from bridge.storage.keys import PARTITION_COUNT, RegistrationRef
+from bridge.storage.keys import PARTITION_COUNT, partition_of
 from bridge.storage.records import for_insert
 from bridge.storage.transaction import Insert, Row, Transaction
 from bridge.testing import MemoryTable
@@ -47,7 +48,7 @@ def put(table: MemoryTable, bridge: Stage, number: int, state: State = State.DEA
     wish = bridge.wish(f"operation-{number}")
     ref = RegistrationRef.of(wish.ref.operation, owner="bob", callback_url=wish.callback_url)
     entry = IndexEntry.of(replace(wish, ref=ref, owner="bob", state=state))
-    table.commit(Transaction(ref.partition, (Insert(entry.key, for_insert(entry)),)))
+    table.commit(Transaction(partition_of(ref), (Insert(entry.key, for_insert(entry)),)))
 
 
 def test_the_states_are_counted_up_to_a_thousand_over_all_partitions(bridge: Stage) -> None:

@@ -12,11 +12,12 @@ from standardwebhooks import Webhook
 from bridge.domain.delivery import LEASE, Call
 from bridge.domain.errors import CommitUnknown, StorageUnavailable
 from bridge.domain.events import subscriber_of
+from bridge.domain.ids import RegistrationRef
 from bridge.domain.outcome import Failure, Unreachable, answered
 from bridge.domain.registration import State
 from bridge.domain.retry import ATTEMPTS_PER_RUN, SCHEDULE
 from bridge.services.queries import Shown
-from bridge.storage.keys import RegistrationRef
+from bridge.storage.keys import attempt_key, due_reference, partition_of, row_key
 from bridge.storage.transaction import ANY, Delete, Merge, Transaction
 from tests.support.flaky import flaky
 from tests.support.world import NOON, Stage
@@ -107,7 +108,7 @@ def test_a_delivered_registration_leaves_nothing_due_but_its_purge(bridge: Stage
 
     assert bridge.registration(ref).state is State.DELIVERED
     assert bridge.due_keys() == ["purge:default:operation-1"]
-    assert bridge.index_keys() == [f"delivered:{ref.due_reference}"]
+    assert bridge.index_keys() == [f"delivered:{due_reference(ref)}"]
 
 
 def test_every_attempt_is_recorded(bridge: Stage) -> None:
@@ -529,7 +530,7 @@ def test_a_purge_that_gave_way_to_a_redelivery_costs_no_duplicate(bridge: Stage)
     ref = pending(bridge)
 
     def purge_half() -> None:
-        bridge.memory.commit(Transaction(ref.partition, (Delete(ref.attempt_key(1), ANY),)))
+        bridge.memory.commit(Transaction(partition_of(ref), (Delete(attempt_key(ref, 1), ANY),)))
 
     meanwhile(bridge, purge_half)
     live_on(bridge, timedelta(minutes=5), timedelta(seconds=10))
@@ -541,7 +542,7 @@ def test_a_purge_that_gave_way_to_a_redelivery_costs_no_duplicate(bridge: Stage)
 def test_a_pending_row_without_a_message_is_set_aside(bridge: Stage) -> None:
     """Somebody else wrote it; nothing is sent."""
     ref = pending(bridge)
-    bridge.memory.commit(Transaction(ref.partition, (Merge(ref.key, {"message_body": ""}, ANY),)))
+    bridge.memory.commit(Transaction(partition_of(ref), (Merge(row_key(ref), {"message_body": ""}, ANY),)))
 
     bridge.deliver_all()
 

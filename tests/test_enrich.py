@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from bridge.domain.ids import OperationRef
 from bridge.domain.upstream import NoReply, NoToken, Reply
-from bridge.storage.keys import OperationRef
 from tests.support.world import Stage, stage
 
 OPERATION = OperationRef("default", "operation-1")

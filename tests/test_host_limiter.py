@@ -17,6 +17,7 @@ from bridge.domain.host_limits import (
     HostClass,
 )
 from bridge.domain.host_places import HostPermit, Work
+from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.outcome import Failure, Outcome, Unreachable, answered
 from bridge.services.host_limiter import (
     LONGEST_DEFERRAL,
@@ -29,7 +30,6 @@ from bridge.services.host_limiter import (
     HostLimiter,
 )
 from bridge.services.host_memory import REMEMBERED_HOSTS
-from bridge.storage.keys import OperationRef, RegistrationRef
 from tests.support.world import NOON, FakeClock
 
 HOST = "https://receiver.example.com"

@@ -6,11 +6,12 @@ from datetime import timedelta
 
 import pytest
 
+from bridge.domain.ids import RegistrationRef
 from bridge.domain.registration import State
 from bridge.services.bulk_redelivery import Order
 from bridge.services.queries import Show
 from bridge.storage.index import IndexEntry
-from bridge.storage.keys import RegistrationRef
+from bridge.storage.keys import partition_of
 from bridge.storage.records import for_insert
 from bridge.storage.transaction import ANY, Insert, Merge, Transaction
 from tests.support.world import NOON, Stage
@@ -24,7 +25,7 @@ def put(bridge: Stage, owner: str, number: int, state: State = State.DELIVERED, 
     ref = RegistrationRef.of(wish.ref.operation, owner=owner, callback_url=wish.callback_url)
     since = bridge.clock() - timedelta(seconds=number if seconds is None else seconds)
     entry = IndexEntry.of(replace(wish, ref=ref, owner=owner, state=state, since=since))
-    bridge.memory.commit(Transaction(ref.partition, (Insert(entry.key, for_insert(entry)),)))
+    bridge.memory.commit(Transaction(partition_of(ref), (Insert(entry.key, for_insert(entry)),)))
     return ref.public_id
 
 

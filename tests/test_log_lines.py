@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from bridge.domain.ids import RegistrationRef
 from bridge.log import Event
 from bridge.services.sweep.moving import Mover
 from bridge.storage.due import Token
-from bridge.storage.keys import RegistrationRef
+from bridge.storage.keys import partition_of
 from bridge.storage.writes.poll import DueMove
 from tests.support.flaky import flaky
 from tests.support.log_lines import lines_of
@@ -95,13 +96,13 @@ def test_due_rows_that_could_not_be_moved_are_named(caplog: pytest.LogCaptureFix
     bridge, table = flaky()
     [ref] = bridge.register()
     mover = Mover(table=table, token=lambda: "tx")
-    token = Token(partition=ref.partition, key="due:1", etag="x")
+    token = Token(partition=partition_of(ref), key="due:1", etag="x")
     move = DueMove(token=token, key="due:2", columns={}, target="job:1", changes={})
     table.instead = [table.down] * 3 if one_by_one else [table.silent_loss] * 3
 
     assert mover.move([move, move]) == []
 
     alone: dict[str, Any] = {"step": "move due row", "key": "due:1", "error": "down"}
-    together: dict[str, Any] = {"step": "move due rows", "partition": ref.partition, "error": "no reply"}
+    together: dict[str, Any] = {"step": "move due rows", "partition": partition_of(ref), "error": "no reply"}
     expected = [alone] * 2 if one_by_one else [together]
     assert lines_of(caplog, Event.STORAGE) == [{"event": "storage.unavailable", **each} for each in expected]

@@ -10,10 +10,11 @@ import pytest
 from bridge.app import App
 from bridge.domain.custom_headers import OwnHeaders
 from bridge.domain.delivery import LEASE, Call
+from bridge.domain.ids import RegistrationRef
 from bridge.domain.outcome import Failure, Outcome, Unreachable, answered
 from bridge.domain.retry import ATTEMPTS_PER_RUN
 from bridge.log import Event
-from bridge.storage.keys import RegistrationRef
+from bridge.storage.keys import partition_of, row_key
 from bridge.storage.transaction import ANY, Merge, Transaction
 from tests.support.flaky import Flaky, flaky
 from tests.support.log_lines import lines_of
@@ -156,8 +157,8 @@ def test_a_lease_that_is_just_long_enough_is_used() -> None:
 def test_a_run_whose_last_attempt_was_lost_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
     """With the number of that attempt; the row says whose step it was."""
     call = called(bridge)
-    row = Merge(call.ref.key, {"last_attempt": ATTEMPTS_PER_RUN}, ANY)
-    bridge.memory.commit(Transaction(call.ref.partition, (row,)))
+    row = Merge(row_key(call.ref), {"last_attempt": ATTEMPTS_PER_RUN}, ANY)
+    bridge.memory.commit(Transaction(partition_of(call.ref), (row,)))
     caplog.clear()
 
     bridge.bridge.deliver.deliver(replace(call, number=ATTEMPTS_PER_RUN + 1))
@@ -255,7 +256,7 @@ def test_nothing_is_recorded_once_the_lease_is_over(caplog: pytest.LogCaptureFix
 def test_a_registration_that_somebody_wrote_over_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
     """It is set aside."""
     call = called(bridge)
-    bridge.memory.commit(Transaction(call.ref.partition, (Merge(call.ref.key, {"v": 99}, ANY),)))
+    bridge.memory.commit(Transaction(partition_of(call.ref), (Merge(row_key(call.ref), {"v": 99}, ANY),)))
     caplog.clear()
 
     bridge.bridge.deliver.deliver(call)

@@ -11,9 +11,10 @@ from typing import Any, NoReturn
 import pytest
 
 from bridge.domain.errors import StorageUnavailable
+from bridge.domain.ids import OperationRef
 from bridge.domain.upstream import NoReply, NoToken, Reply
 from bridge.log import Event
-from bridge.storage.keys import SOURCES_PARTITION, OperationRef, source_key
+from bridge.storage.keys import SOURCES_PARTITION, partition_of, row_key, source_key
 from bridge.storage.transaction import ANY, Delete, Merge, Transaction
 from tests.support.flaky import flaky
 from tests.support.log_lines import lines_of
@@ -305,8 +306,8 @@ def test_a_purge_whose_operation_is_gone_is_taken_away(bridge: Stage, caplog: py
     """It counts for nothing."""
     ended_long_ago(bridge)
     ref = OperationRef("default", "operation-1")
-    rows = bridge.memory.range(ref.partition, "job:", "job;")
-    bridge.memory.commit(Transaction(ref.partition, tuple(Delete(row.key, ANY) for row in rows)))
+    rows = bridge.memory.range(partition_of(ref), "job:", "job;")
+    bridge.memory.commit(Transaction(partition_of(ref), tuple(Delete(row.key, ANY) for row in rows)))
     caplog.clear()
 
     bridge.sweep()
@@ -452,7 +453,7 @@ def test_a_row_of_a_newer_version_is_one_line(
     ref = OperationRef("default", "operation-2")
     bridge.upstream.tell("operation-2", "Succeeded")
     keys = {
-        "operation": (ref.partition, ref.key),
+        "operation": (partition_of(ref), row_key(ref)),
         "budget": (SOURCES_PARTITION, source_key("default")),
         "law": (SOURCES_PARTITION, "law:default:"),
     }

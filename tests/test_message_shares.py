@@ -6,13 +6,14 @@ from itertools import count, islice
 
 from bridge.domain.callback_url import origin_of
 from bridge.domain.delivery import Call
+from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.outcome import Failure, Unreachable
 from bridge.domain.registration import State
 from bridge.services.sweep.due_reader import ROWS_PER_PARTITION
 from bridge.services.sweep.enqueueing import MANY_DUE
 from bridge.services.sweep.shares import MESSAGES_PER_HOST, MORE_FROM, MessageShares, in_turns
 from bridge.storage.due import DueDelivery, Token
-from bridge.storage.keys import OperationRef, RegistrationRef
+from bridge.storage.keys import partition_of
 from tests.support.world import NOON, Stage
 
 BUSY = "https://busy.example.com/hook"
@@ -107,7 +108,7 @@ def test_later_messages_of_a_share_call_for_more() -> None:
 
 def ids_of_one_partition(prefix: str) -> Iterator[str]:
     ids = (f"{prefix}-{number}" for number in count())
-    return (name for name in ids if OperationRef("default", name).partition == "op0")
+    return (name for name in ids if partition_of(OperationRef("default", name)) == "op0")
 
 
 def end_in_one_partition(bridge: Stage, number: int, url: str, prefix: str) -> None:

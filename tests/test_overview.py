@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.learnt.durations import EDGES, Law
 from bridge.domain.learnt.plan import Outlook
 from bridge.domain.operation import Verdict
@@ -16,7 +17,7 @@ from bridge.domain.registration import Registration, State
 from bridge.services.history import HOURS, by_hour, day_before
 from bridge.services.reports import NEWEST, Overview
 from bridge.storage.index import IndexEntry
-from bridge.storage.keys import OperationRef, RegistrationRef, law_key
+from bridge.storage.keys import law_key, partition_of
 from bridge.storage.records import for_insert
 from bridge.storage.transaction import Insert, Row, Transaction
 from bridge.testing import MemoryTable
@@ -73,7 +74,7 @@ def stored(*entries: IndexEntry) -> Counting:
     table = Counting()
     for each in entries:
         insert = Insert(each.key, for_insert(each))
-        table.commit(Transaction(each.ref.partition, (insert,), stamp=None, tx=""))
+        table.commit(Transaction(partition_of(each.ref), (insert,), stamp=None, tx=""))
     return table
 
 

@@ -9,9 +9,10 @@ import pytest
 from standardwebhooks import Webhook
 
 from bridge.api.routes import Routes
+from bridge.domain.ids import RegistrationRef
 from bridge.domain.registration import State
 from bridge.domain.retry import ATTEMPTS_PER_RUN
-from bridge.storage.keys import RegistrationRef
+from bridge.storage.keys import partition_of, row_key
 from bridge.storage.transaction import Merge, Transaction
 from tests.support.http import Client
 from tests.support.world import SIGNING_KEY, Posted, Stage, new_signing_key
@@ -57,9 +58,9 @@ def test_a_row_that_was_changed_by_hand_sends_its_secret_nowhere(bridge: Stage, 
     public_id = pending(bridge)
     ref = RegistrationRef.parse(public_id)
     assert ref is not None
-    row = bridge.table.get(ref.partition, ref.key)
+    row = bridge.table.get(partition_of(ref), row_key(ref))
     assert row is not None
-    bridge.table.commit(Transaction(ref.partition, (Merge(ref.key, columns, row.etag),)))
+    bridge.table.commit(Transaction(partition_of(ref), (Merge(row_key(ref), columns, row.etag),)))
 
     bridge.deliver_all()
     next_attempt(bridge, timedelta(hours=1))

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from bridge.domain.ids import OperationRef
 from bridge.domain.learnt.plan import lost_by
 from bridge.domain.learnt.schedule import first_price
 from bridge.domain.operation import Verdict, Watch
@@ -11,7 +12,7 @@ from bridge.domain.upstream import Pending, Terminal
 from bridge.services.sweep.duration_store import Laws
 from bridge.services.sweep.priority import Ranking
 from bridge.storage.due import DuePoll, Token
-from bridge.storage.keys import LAW_PREFIX, SOURCES_PARTITION, OperationRef, after
+from bridge.storage.keys import LAW_PREFIX, SOURCES_PARTITION, after
 from bridge.storage.repository import Waits
 from tests.support.world import NOON, Stage
 

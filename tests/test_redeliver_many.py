@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from bridge.api.routes import Routes
 from bridge.domain.callback_url import CallbackRefused, CallbackRules, host_and_port, normalise, normalise_host
+from bridge.domain.ids import RegistrationRef
 from bridge.domain.registration import State
 from bridge.log import Event
-from bridge.storage.keys import RegistrationRef
+from bridge.storage.keys import partition_of, row_key
 from bridge.storage.transaction import ANY, Delete, Merge, Transaction
 from tests.support.flaky import flaky
 from tests.support.http import Answer, Client
@@ -290,7 +291,7 @@ def test_one_that_is_gone_by_now_is_not_begun() -> None:
     ids = bury(bridge, 2)
     gone = RegistrationRef.parse(ids[0])
     assert gone is not None
-    bridge.memory.commit(Transaction(gone.partition, (Delete(gone.key, ANY),)))
+    bridge.memory.commit(Transaction(partition_of(gone), (Delete(row_key(gone), ANY),)))
 
     assert redeliver(bridge).body["registrations"] == ids[1:]
 
@@ -322,7 +323,7 @@ def test_one_that_cannot_be_read_is_set_aside_and_the_others_are_begun(caplog: p
     ids = bury(bridge, 4)
     newest = RegistrationRef.parse(ids[0])
     assert newest is not None
-    bridge.memory.commit(Transaction(newest.partition, (Merge(newest.key, {"v": 99}, ANY),)))
+    bridge.memory.commit(Transaction(partition_of(newest), (Merge(row_key(newest), {"v": 99}, ANY),)))
 
     begun = redeliver(bridge, limit=1).body
     assert (begun["started"], begun["registrations"], begun["more"]) == (1, ids[1:2], True)

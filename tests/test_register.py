@@ -11,6 +11,7 @@ from bridge.domain.errors import CommitUnknown, Contended, StorageUnavailable
 from bridge.domain.operation import Verdict
 from bridge.domain.registration import State
 from bridge.services.registrations import Accepted, Created, Differs, Existing, NoMessage, NotFound, TooMany
+from bridge.storage.keys import due_reference
 from tests.support.flaky import flaky
 from tests.support.http import Client
 from tests.support.world import NOON, Stage
@@ -187,7 +188,7 @@ def test_registering_what_was_cancelled_begins_a_new_life(bridge: Stage) -> None
     assert result.registration.state is State.WAITING
     assert result.registration.life > NOON
     assert bridge.due_keys() == ["poll:default:operation-1"]
-    assert bridge.index_keys() == [f"waiting:{ref.due_reference}"]
+    assert bridge.index_keys() == [f"waiting:{due_reference(ref)}"]
 
 
 def test_a_new_life_can_want_something_else(bridge: Stage) -> None:

@@ -10,6 +10,7 @@ from bridge.api.routes import Routes
 from bridge.domain.registration import State
 from bridge.ports import Table
 from bridge.services.repair import OPERATIONS_PER_CHECK, OVERDUE, ROWS_PER_CHECK
+from bridge.storage.keys import due_reference, partition_of, row_key
 from bridge.storage.transaction import ANY, Delete, Insert, Merge, Row, Transaction
 from tests.support.flaky import Flaky
 from tests.support.http import Client
@@ -172,7 +173,7 @@ def test_a_stranded_delivery_is_found_when_it_is_shown(bridge: Stage) -> None:
 
     Client.of(bridge).call(Routes.read, f"/registrations/{ref.public_id}", id=ref.public_id)
 
-    assert f"deliver:{ref.due_reference}" in bridge.due_keys()
+    assert f"deliver:{due_reference(ref)}" in bridge.due_keys()
 
 
 def test_a_due_row_that_is_there_stays_as_it_is(bridge: Stage) -> None:
@@ -202,8 +203,8 @@ def test_a_pointer_that_names_no_due_row_of_its_own_is_left_alone(bridge: Stage)
     names += ["due:0000000000001:deliver:default:operation-1", ""]
 
     for name in names:
-        change = Merge(ref.operation.key, {"due": name}, ANY)
-        bridge.memory.commit(Transaction(ref.partition, (change,)))
+        change = Merge(row_key(ref.operation), {"due": name}, ANY)
+        bridge.memory.commit(Transaction(partition_of(ref), (change,)))
         bridge.clock.advance(LONG)
         live(bridge, 9)
 
@@ -306,9 +307,11 @@ def test_a_check_that_storage_does_not_answer_ends_no_sweep() -> None:
 def test_a_row_of_a_newer_version_is_not_touched(bridge: Stage) -> None:
     ref = bridge.register()[0]
     forget_due_rows(bridge)
-    newer = Row(ref.partition, ref.operation.key, "", {"v": 99})
-    bridge.memory.commit(Transaction(ref.partition, (Merge(newer.key, newer.values, ANY),)))
-    bridge.memory.commit(Transaction(ref.partition, (Insert("job:x", {"v": 1, "due": "due:0000000000001:poll:x:y"}),)))
+    newer = Row(partition_of(ref), row_key(ref.operation), "", {"v": 99})
+    bridge.memory.commit(Transaction(partition_of(ref), (Merge(newer.key, newer.values, ANY),)))
+    bridge.memory.commit(
+        Transaction(partition_of(ref), (Insert("job:x", {"v": 1, "due": "due:0000000000001:poll:x:y"}),))
+    )
 
     live(bridge, 20)
 

@@ -7,13 +7,14 @@ from datetime import timedelta
 import pytest
 
 from bridge.api.routes import Routes
-from bridge.domain.attempt import AttemptRecord
+from bridge.domain.attempt import KEPT_ATTEMPTS, AttemptRecord
 from bridge.domain.delivery import Call
+from bridge.domain.ids import RegistrationRef
 from bridge.domain.operation import MAX_REGISTRATIONS, Verdict
 from bridge.domain.outcome import answered
 from bridge.domain.registration import Registration, State
 from bridge.services.registrations import Accepted, Created, TooMany
-from bridge.storage.keys import KEPT_ATTEMPTS, RegistrationRef
+from bridge.storage.keys import attempt_key, partition_of, row_key
 from bridge.storage.records import for_insert, for_merge
 from bridge.storage.transaction import ANY, MAX_WRITES, Insert, Merge, Transaction
 from bridge.testing import MemoryTable
@@ -76,7 +77,7 @@ def cancel(bridge: Stage, *refs: RegistrationRef) -> None:
 
 def keys_of(bridge: Stage, ref: RegistrationRef) -> list[str]:
     """Name every row that is about a registration."""
-    return [row.key for row in bridge.memory.rows(ref.partition) if ref.hash in row.key]
+    return [row.key for row in bridge.memory.rows(partition_of(ref)) if ref.hash in row.key]
 
 
 def hashes(bridge: Stage) -> set[str]:
@@ -91,10 +92,10 @@ def write_attempts(bridge: Stage, ref: RegistrationRef, count: int) -> None:
         for number in range(1, count + 1)
     )
     for each in attempts:
-        row = Insert(ref.attempt_key(each.number), for_insert(each))
-        bridge.memory.commit(Transaction(ref.partition, (row,)))
+        row = Insert(attempt_key(ref, each.number), for_insert(each))
+        bridge.memory.commit(Transaction(partition_of(ref), (row,)))
     record = replace(bridge.registration(ref), last_attempt=count)
-    bridge.memory.commit(Transaction(ref.partition, (Merge(ref.key, for_merge(record), ANY),)))
+    bridge.memory.commit(Transaction(partition_of(ref), (Merge(row_key(ref), for_merge(record), ANY),)))
 
 
 def test_the_registration_that_was_cancelled_first_gives_its_place() -> None:
@@ -168,7 +169,9 @@ def test_a_registration_that_cannot_be_read_keeps_its_place() -> None:
     """A version that can read it has to deliver it."""
     bridge = stage()
     refs = fill(bridge)
-    bridge.memory.commit(Transaction(refs[0].partition, (Merge(refs[0].key, {"v": 2, "state": "cancelled"}, ANY),)))
+    bridge.memory.commit(
+        Transaction(partition_of(refs[0]), (Merge(row_key(refs[0]), {"v": 2, "state": "cancelled"}, ANY),))
+    )
 
     assert register(bridge, 20) == TooMany()
 
@@ -254,7 +257,7 @@ def test_a_client_that_replaces_its_receiver_again_and_again_always_has_a_place(
     bridge.clock.advance(timedelta(days=31))
     bridge.sweep()
     bridge.sweep()
-    assert [row.key for row in witness.rows(bridge.wish().ref.partition)] == []
+    assert [row.key for row in witness.rows(partition_of(bridge.wish().ref))] == []
 
 
 def test_two_that_take_the_same_place_take_two() -> None:

@@ -9,11 +9,12 @@ from datetime import timedelta
 import pytest
 
 from bridge.app import compose
+from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import Verdict
 from bridge.domain.registration import State
 from bridge.domain.upstream import NoReply, NoToken, Reply
 from bridge.services.sweep import due_reader
-from bridge.storage.keys import OperationRef, RegistrationRef
+from bridge.storage.keys import partition_of, row_key
 from bridge.storage.transaction import Insert, Transaction
 from tests.support.flaky import flaky
 from tests.support.log_lines import lines_of
@@ -25,7 +26,7 @@ DENIED = Reply(status=401)
 
 def ids_of(partition: str, count: int, *, source: str = "default", prefix: str = "operation") -> list[str]:
     found = (f"{prefix}-{number}" for number in range(100_000))
-    return [next(each for each in found if OperationRef(source, each).partition == partition) for _ in range(count)]
+    return [next(each for each in found if partition_of(OperationRef(source, each)) == partition) for _ in range(count)]
 
 
 def register(bridge: Stage, operation_id: str, *, source: str = "default", owner: str = "shared") -> RegistrationRef:
@@ -428,5 +429,5 @@ def test_an_operation_of_a_source_that_was_removed_expires() -> None:
         bridge.sweep()
         bridge.clock.advance(300)
 
-    [row] = [row for row in bridge.memory.rows() if row.key == ref.operation.key]
+    [row] = [row for row in bridge.memory.rows() if row.key == row_key(ref.operation)]
     assert row.values["verdict"] == "Expired"

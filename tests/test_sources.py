@@ -5,9 +5,9 @@ import json
 import pytest
 
 from bridge.domain.errors import Misconfigured
+from bridge.domain.ids import OperationRef
 from bridge.domain.upstream import Reply
 from bridge.settings import read_settings
-from bridge.storage.keys import OperationRef
 from tests.support.http import Client
 from tests.support.world import ENVIRONMENT, stage
 

@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bridge.domain.errors import Conflict, ConflictKind, StorageUnavailable
+from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import Verdict
 from bridge.domain.registration import State
 from bridge.domain.upstream import NoReply, NoToken, Reply
-from bridge.storage.keys import OperationRef, RegistrationRef, operation_partitions
+from bridge.storage.keys import operation_partitions, partition_of, row_key
 from bridge.storage.transaction import ANY, Delete, Insert, Merge, Transaction
 from tests.support.flaky import Flaky, flaky
 from tests.support.world import NOON, Stage
@@ -18,7 +19,7 @@ from tests.support.world import NOON, Stage
 def in_partition(name: str, count: int) -> list[str]:
     """Find operation ids that live in one partition."""
     ids = (f"operation-{number}" for number in range(10_000))
-    return [each for each in ids if OperationRef("default", each).partition == name][:count]
+    return [each for each in ids if partition_of(OperationRef("default", each)) == name][:count]
 
 
 def before_the_polls(table: Flaky) -> list[Callable[[Transaction], Mapping[str, str]]]:
@@ -201,7 +202,7 @@ def test_a_delivery_whose_registration_is_gone_is_forgotten(bridge: Stage) -> No
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
     bridge.outbox.take()
-    bridge.memory.commit(Transaction(ref.partition, (Delete(ref.key, ANY),)))
+    bridge.memory.commit(Transaction(partition_of(ref), (Delete(row_key(ref), ANY),)))
 
     bridge.clock.advance(180)
     bridge.sweep()
@@ -215,7 +216,7 @@ def test_a_poll_whose_operation_is_gone_is_forgotten(bridge: Stage) -> None:
     for operation_id, status in (("operation-1", "Running"), ("operation-2", "Succeeded")):
         ref = bridge.register(operation_id)[0]
         bridge.upstream.tell(operation_id, status)
-        bridge.memory.commit(Transaction(ref.partition, (Delete(ref.operation.key, ANY),)))
+        bridge.memory.commit(Transaction(partition_of(ref), (Delete(row_key(ref.operation), ANY),)))
 
     bridge.sweep()
 
@@ -238,7 +239,7 @@ def test_a_batch_drops_the_move_that_somebody_else_did_and_commits_the_rest(brid
             moved = (
                 Delete(operation.due, ANY),
                 Insert(operation.due.replace("due:1", "due:2"), {"v": 1}),
-                Merge(operation.ref.key, {"due": operation.due.replace("due:1", "due:2")}, ANY),
+                Merge(row_key(operation.ref), {"due": operation.due.replace("due:1", "due:2")}, ANY),
             )
             bridge.memory.commit(Transaction("op0", moved))
         return ask(ref)
@@ -259,8 +260,12 @@ def test_news_is_told_even_if_its_token_was_lost(bridge: Stage) -> None:
 
     def meet(ref: OperationRef) -> Reply | NoReply | NoToken:
         later = operation.due.replace("due:1", "due:2")
-        moved = (Delete(operation.due, ANY), Insert(later, {"v": 1}), Merge(operation.ref.key, {"due": later}, ANY))
-        bridge.memory.commit(Transaction(registered.partition, moved))
+        moved = (
+            Delete(operation.due, ANY),
+            Insert(later, {"v": 1}),
+            Merge(row_key(operation.ref), {"due": later}, ANY),
+        )
+        bridge.memory.commit(Transaction(partition_of(registered), moved))
         return ask(ref)
 
     bridge.upstream.ask = meet  # type: ignore[method-assign]
@@ -318,9 +323,9 @@ def test_a_verdict_of_ours_does_not_end_what_was_registered_anew(bridge: Stage) 
 
 def strange(bridge: Stage, ref: RegistrationRef) -> None:
     """Let a newer version write over a row."""
-    row = bridge.memory.get(ref.partition, ref.key)
+    row = bridge.memory.get(partition_of(ref), row_key(ref))
     assert row is not None
-    bridge.memory.commit(Transaction(ref.partition, (Merge(row.key, {"v": 2}, ANY),)))
+    bridge.memory.commit(Transaction(partition_of(ref), (Merge(row.key, {"v": 2}, ANY),)))
 
 
 def test_a_registration_of_a_newer_version_holds_up_no_other(bridge: Stage) -> None:
@@ -338,7 +343,7 @@ def test_a_registration_of_a_newer_version_holds_up_no_other(bridge: Stage) -> N
     assert len(bridge.courier.posted) == 1
     assert len(bridge.upstream.asked) <= 3
     assert bridge.due_keys() == ["poll:default:operation-1"]
-    bridge.memory.commit(Transaction(newer.partition, (Merge(newer.key, {"v": 1}, ANY),)))
+    bridge.memory.commit(Transaction(partition_of(newer), (Merge(row_key(newer), {"v": 1}, ANY),)))
     for _ in range(60):
         bridge.sweep()
         bridge.deliver_all()
@@ -349,7 +354,7 @@ def test_a_registration_of_a_newer_version_holds_up_no_other(bridge: Stage) -> N
 def test_an_operation_of_a_newer_version_is_left_to_it(bridge: Stage) -> None:
     """Asked for now and then, and never overwritten with an end."""
     ref = bridge.register()[0]
-    bridge.memory.commit(Transaction(ref.partition, (Merge(ref.operation.key, {"v": 2}, ANY),)))
+    bridge.memory.commit(Transaction(partition_of(ref), (Merge(row_key(ref.operation), {"v": 2}, ANY),)))
     bridge.upstream.tell("operation-1", "Succeeded")
 
     for _ in range(60):
@@ -358,7 +363,7 @@ def test_an_operation_of_a_newer_version_is_left_to_it(bridge: Stage) -> None:
 
     assert len(bridge.upstream.asked) <= 3
     assert bridge.due_keys() == ["poll:default:operation-1"]
-    bridge.memory.commit(Transaction(ref.partition, (Merge(ref.operation.key, {"v": 1}, ANY),)))
+    bridge.memory.commit(Transaction(partition_of(ref), (Merge(row_key(ref.operation), {"v": 1}, ANY),)))
     bridge.clock.advance(timedelta(minutes=10))
     bridge.sweep()
     assert bridge.registration(ref).state is State.PENDING
@@ -509,7 +514,7 @@ def test_a_purge_that_meets_nonsense_holds_up_no_other(bridge: Stage, caplog: py
     bridge.sweep()
     bridge.deliver_all()
     end_of_time = {"since": datetime.max.replace(tzinfo=UTC)}
-    bridge.memory.commit(Transaction(refs[0].partition, (Merge(refs[0].key, end_of_time, ANY),)))
+    bridge.memory.commit(Transaction(partition_of(refs[0]), (Merge(row_key(refs[0]), end_of_time, ANY),)))
     bridge.clock.advance(timedelta(days=31))
 
     bridge.sweep()
@@ -612,7 +617,7 @@ def test_every_partition_is_swept(bridge: Stage) -> None:
     refs: list[RegistrationRef] = []
     for each in ids:
         refs += bridge.register(each)
-    assert {ref.partition for ref in refs} == set(operation_partitions())
+    assert {partition_of(ref) for ref in refs} == set(operation_partitions())
 
     bridge.sweep()
 

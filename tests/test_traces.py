@@ -3,7 +3,8 @@
 import pytest
 
 from bridge.api.routes import Routes
-from bridge.storage.keys import RegistrationRef
+from bridge.domain.ids import RegistrationRef
+from bridge.storage.keys import partition_of, row_key
 from bridge.storage.transaction import ANY, Merge, Transaction
 from tests.support.http import Client
 from tests.support.world import Stage
@@ -73,8 +74,8 @@ def test_a_row_that_somebody_else_has_written_cannot_send_what_it_likes(bridge: 
     public_id = Client.of(bridge).register(BODY, traceparent=TRACE).body["id"]
     ref = RegistrationRef.parse(public_id)
     assert ref is not None
-    change = Merge(ref.key, {"traceparent": f"{TRACE}\r\nX-Injected: yes"}, ANY)
-    bridge.memory.commit(Transaction(ref.partition, (change,)))
+    change = Merge(row_key(ref), {"traceparent": f"{TRACE}\r\nX-Injected: yes"}, ANY)
+    bridge.memory.commit(Transaction(partition_of(ref), (change,)))
 
     end(bridge)
 

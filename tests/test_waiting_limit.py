@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.registration import State
 from bridge.services.registrations import Created, Existing, Registered, TooManyWaiting
 from bridge.settings import read_settings
-from bridge.storage.keys import OperationRef, RegistrationRef
 from bridge.storage.transaction import Transaction, Upsert
 from tests.support.http import Client
 from tests.support.world import ENVIRONMENT, Stage, stage

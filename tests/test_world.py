@@ -18,8 +18,8 @@ from bridge.app import App
 from bridge.dependencies import World, real_world
 from bridge.domain.errors import CommitUnknown
 from bridge.domain.header_cipher import NONCE_BYTES
+from bridge.domain.ids import OperationRef
 from bridge.settings import Settings, read_settings
-from bridge.storage.keys import OperationRef
 from bridge.storage.transaction import Insert, Transaction
 from local.upstream import Upstream
 from tests.support.world import ENVIRONMENT

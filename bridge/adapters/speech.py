@@ -8,10 +8,10 @@ from azure.core.exceptions import AzureError
 from bridge.adapters.net.failures import failure_of
 from bridge.adapters.net.guard import ANYWHERE, Guard, Limits
 from bridge.adapters.net.transport import GuardedClient
+from bridge.domain.ids import OperationRef
 from bridge.domain.outcome import Failure
 from bridge.domain.source import Source
 from bridge.domain.upstream import NoReply, NoToken, Reply
-from bridge.storage.keys import OperationRef
 
 #: A longer body is cut here: nothing that the API answers comes near it.
 _MAX_BODY = 65_536

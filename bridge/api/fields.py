@@ -10,9 +10,9 @@ from pydantic_core import PydanticCustomError
 
 from bridge.domain.callback_url import MAX_URL_LENGTH, CallbackRefused, CallbackRules, normalise
 from bridge.domain.custom_headers import MAX_HEADER_BYTES, MAX_HEADERS, NAME, RESERVED, RESERVED_PREFIXES, VALUE
+from bridge.domain.ids import GROUP, OPERATION_ID, SOURCE_NAME, OperationRef
 from bridge.domain.json_values import size_in_utf8
 from bridge.domain.source import Source
-from bridge.storage.keys import GROUP, OPERATION_ID, SOURCE_NAME, OperationRef
 
 #: The client's own data is at most this long, as compact JSON in UTF-8.
 MAX_METADATA_BYTES = 4_096

@@ -23,11 +23,11 @@ from bridge.api.fields import (
 from bridge.api.json_body import details_of, read_object
 from bridge.domain.custom_headers import MAX_HEADER_BYTES, OwnHeaders, faults
 from bridge.domain.events import Format
+from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import Verdict
 from bridge.domain.registration import Registration
 from bridge.domain.source import DEFAULT_SOURCE
 from bridge.domain.trace_context import read_traceparent
-from bridge.storage.keys import OperationRef, RegistrationRef
 
 _VERDICTS = tuple(Verdict)
 

@@ -8,12 +8,11 @@ from typing import Annotated, Any
 from pydantic import Field
 from typing_extensions import TypedDict  # pydantic reads the one of `typing` from Python 3.12 on
 
-from bridge.domain.attempt import LOST
+from bridge.domain.attempt import KEPT_ATTEMPTS, LOST
 from bridge.domain.events import Format
 from bridge.domain.operation import Verdict
 from bridge.domain.outcome import Failure
 from bridge.domain.registration import State
-from bridge.storage.keys import KEPT_ATTEMPTS
 
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 _Reason = Annotated[str, Field(json_schema_extra={"enum": ["gone", "exhausted"]})]

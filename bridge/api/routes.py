@@ -35,6 +35,7 @@ from bridge.api.responses import Registered, SigningSecret
 from bridge.domain.callback_url import host_and_port, origin_of, without_query
 from bridge.domain.events import subscriber_of
 from bridge.domain.header_cipher import HeaderSeal
+from bridge.domain.ids import OPERATION_ID, OperationRef, RegistrationRef
 from bridge.domain.keyring import Keyring
 from bridge.domain.principal import Caller
 from bridge.domain.registration import State
@@ -61,7 +62,6 @@ from bridge.services.reports import Overview
 from bridge.storage.aggregate import Family, as_seen_by_all
 from bridge.storage.cursor import CursorCipher
 from bridge.storage.index import IndexEntry
-from bridge.storage.keys import OPERATION_ID, OperationRef, RegistrationRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

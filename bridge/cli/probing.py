@@ -15,11 +15,12 @@ from bridge.adapters.speech import SpeechService
 from bridge.cli.examining import Examined, Health, agreement
 from bridge.diagnostics import of_denial, of_poll
 from bridge.domain.errors import Misconfigured
+from bridge.domain.ids import OperationRef
 from bridge.domain.source import Source
 from bridge.domain.time import Clock
 from bridge.domain.upstream import Absent, Denied, Fault, Pending, Refused, Terminal, Throttled, read
 from bridge.settings import Settings, read_settings
-from bridge.storage.keys import HEARTBEAT_KEY, SOURCES_PARTITION, OperationRef
+from bridge.storage.keys import HEARTBEAT_KEY, SOURCES_PARTITION
 
 #: No operation has this id but by intent.
 PROBE = "bridge-doctor-probe"

@@ -12,8 +12,8 @@ from pathlib import Path
 from bridge.cli.client import header_secret
 from bridge.cli.errors import Misused
 from bridge.cli.examples import PROGRAM
+from bridge.domain.ids import OPERATION_ID, RegistrationRef
 from bridge.domain.time import iso
-from bridge.storage.keys import OPERATION_ID, RegistrationRef
 
 _DURATION = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

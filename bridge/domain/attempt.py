@@ -6,10 +6,13 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from bridge.domain.host_limits import FailedProbe
+from bridge.domain.ids import RegistrationRef
 from bridge.domain.outcome import Delivered, Gone, Outcome, Rejected, Unreachable, is_success
 from bridge.domain.registration import Registration, State
 from bridge.domain.time import iso
-from bridge.storage.keys import RegistrationRef
+
+#: The last attempts of a registration that are kept, each in a row.
+KEPT_ATTEMPTS = 50
 
 _MILLISECOND = timedelta(milliseconds=1)
 

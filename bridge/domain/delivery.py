@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bridge.domain.callback_url import origin_of
+from bridge.domain.ids import RegistrationRef
 from bridge.domain.registration import Registration, State
 from bridge.domain.retry import ATTEMPTS_PER_RUN
-from bridge.storage.keys import RegistrationRef
 
 #: The exclusive right to one attempt.
 LEASE = timedelta(seconds=60)

@@ -8,9 +8,9 @@ from enum import StrEnum
 from typing import Any
 
 from bridge.domain.callback_url import origin_of
+from bridge.domain.ids import RegistrationRef
 from bridge.domain.operation import Explanation, Operation, Verdict
 from bridge.domain.time import iso, iso_or_none, to_millis
-from bridge.storage.keys import RegistrationRef
 
 
 class Format(StrEnum):

@@ -22,11 +22,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from bridge.domain.callback_url import HIDDEN
 from bridge.domain.custom_headers import OwnHeaders
 from bridge.domain.derivation import Purpose, derive
+from bridge.domain.ids import RegistrationRef
 from bridge.domain.keyring import Keyring
 from bridge.domain.outcome import Failure
 from bridge.domain.registration import Registration
 from bridge.domain.time import to_millis
-from bridge.storage.keys import RegistrationRef
 
 #: A nonce has this many bytes, and is never used again with the same key.
 NONCE_BYTES = 12

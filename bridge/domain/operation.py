@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from bridge.storage.keys import OperationRef
+from bridge.domain.ids import OperationRef
 
 
 class Verdict(StrEnum):

@@ -7,10 +7,10 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from bridge.domain.events import Addressee, Format, Message, News, compose
+from bridge.domain.ids import RegistrationRef
 from bridge.domain.json_values import same_json
 from bridge.domain.operation import Operation, Verdict
 from bridge.domain.sliding_window import check_times, take
-from bridge.storage.keys import RegistrationRef, index_key
 
 
 class State(StrEnum):
@@ -155,11 +155,6 @@ class Registration:
     def takes_operation(self) -> bool:
         """Whether the operation is its owner's, if owners do not share operations: until it is canceled."""
         return not (self.by_admin or self.released or self.state is State.CANCELLED)
-
-    @property
-    def index_key(self) -> str:
-        """The key of its index row."""
-        return index_key(self.state, self.since, self.ref)
 
     @property
     def message(self) -> Message | None:

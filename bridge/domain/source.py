@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from bridge.domain.callback_url import DEFAULT_PORTS
-from bridge.storage.keys import OPERATION_ID, OperationRef
+from bridge.domain.ids import OPERATION_ID, OperationRef
 
 #: The source that the `SPEECH_*` settings describe.
 DEFAULT_SOURCE = "default"

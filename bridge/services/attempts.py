@@ -16,6 +16,7 @@ from bridge.log import Event, log
 from bridge.ports import Table
 from bridge.services.recorder import AttemptRecorder
 from bridge.services.repair import Repair
+from bridge.storage.keys import partition_of, row_key
 from bridge.storage.records import Stored, stored
 from bridge.storage.repository import Waits, commit, commit_first, transact
 from bridge.storage.writes import deliver
@@ -65,7 +66,7 @@ class Claims:
         ]
         etags = commit_first(self.table, [transaction for transaction, _ in claims])
         after = claims[0][1]
-        return Claimed.held(Stored(after, etags[after.ref.key]))
+        return Claimed.held(Stored(after, etags[row_key(after.ref)]))
 
     def _may_attempt(self, call: Call, before: Stored[Registration], now: datetime, name: str) -> bool:
         """Return whether the call may be followed; end the run if its last attempt was lost."""
@@ -108,7 +109,7 @@ class Claims:
 
     def _read(self, call: Call) -> Stored[Registration] | None:
         """Read the registration of a call. Raises ForeignRow."""
-        row = self.table.get(call.ref.partition, call.ref.key)
+        row = self.table.get(partition_of(call.ref), row_key(call.ref))
         if row is None:
             log(Event.SET_ASIDE, registration=call.ref.public_id, why="a queue message about no registration here")
             return None

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from bridge.domain.callback_url import DEFAULT_PORTS, host_and_port, origin_of
 from bridge.domain.errors import BridgeError, ForeignRow
+from bridge.domain.ids import RegistrationRef
 from bridge.domain.registration import Registration, State
 from bridge.domain.spreading import spread
 from bridge.domain.time import Clock
@@ -23,7 +24,7 @@ from bridge.ports import Table
 from bridge.services.queries import Show
 from bridge.storage.cursor import Cursor
 from bridge.storage.index import IndexEntry
-from bridge.storage.keys import RegistrationRef
+from bridge.storage.keys import partition_of, row_key
 from bridge.storage.records import stored
 from bridge.storage.repository import Waits, commit, transact
 from bridge.storage.writes import register
@@ -143,7 +144,7 @@ class Redeliver:
         return is_begun
 
     def _try_to_begin(self, ref: RegistrationRef, now: datetime, wait: timedelta, tx: str) -> bool:
-        row = self.table.get(ref.partition, ref.key)
+        row = self.table.get(partition_of(ref), row_key(ref))
         if row is None:
             return False
         before = stored(Registration, ref, row)

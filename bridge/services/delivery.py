@@ -20,6 +20,7 @@ from bridge.domain.errors import BridgeError, ForeignRow
 from bridge.domain.events import Message
 from bridge.domain.header_cipher import HeaderSeal, Unopened
 from bridge.domain.host_places import HostPermit, Work
+from bridge.domain.ids import RegistrationRef
 from bridge.domain.outcome import Delivered, Outcome, Unreachable
 from bridge.domain.registration import Registration
 from bridge.domain.time import Clock
@@ -30,7 +31,7 @@ from bridge.services.attempts import Claims
 from bridge.services.dispatch import Dispatcher
 from bridge.services.host_limiter import HostLimiter
 from bridge.services.recorder import AttemptRecorder
-from bridge.storage.keys import RegistrationRef
+from bridge.storage.keys import due_reference, partition_of, row_key
 from bridge.storage.records import Stored, stored
 from bridge.storage.writes.deliver import Claimed
 from bridge.telemetry import Metric, Step, Telemetry
@@ -144,7 +145,7 @@ class Deliver:
         with self.telemetry.span(
             Step.DELIVER,
             call.traceparent or registration.traceparent,
-            bridge__operation__id=registration.ref.operation.due_reference,
+            bridge__operation__id=due_reference(registration.ref.operation),
             bridge__registration__id=registration.ref.public_id,
             bridge__attempt=claimed.attempt.number,
         ) as span:
@@ -193,5 +194,5 @@ class Deliver:
             self.telemetry.measure(Metric.DELAY, (self.clock() - registration.run_began_at).total_seconds())
 
     def _read(self, ref: RegistrationRef) -> Stored[Registration] | None:
-        row = self.table.get(ref.partition, ref.key)
+        row = self.table.get(partition_of(ref), row_key(ref))
         return None if row is None else stored(Registration, ref, row)

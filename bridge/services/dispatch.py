@@ -17,6 +17,7 @@ from bridge.domain.registration import Registration
 from bridge.domain.time import Clock
 from bridge.log import Event, log
 from bridge.ports import Outbox, Table
+from bridge.storage.keys import partition_of, row_key
 from bridge.storage.records import stored
 from bridge.storage.repository import commit
 from bridge.storage.writes import deliver
@@ -112,7 +113,7 @@ class Dispatcher:
     def _resend_soon(self, call: Call) -> None:
         """Move the due row of a call that was not sent to a short wait; if that fails too, it waits longer."""
         try:
-            row = self._table.get(call.ref.partition, call.ref.key)
+            row = self._table.get(partition_of(call.ref), row_key(call.ref))
             before = None if row is None else stored(Registration, call.ref, row)
             moved = before and deliver.resend_soon(before, call, self._clock(), tx=self._token())
             if moved:

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from bridge.domain.attempt import AttemptRecord, known_to
+from bridge.domain.attempt import KEPT_ATTEMPTS, AttemptRecord, known_to
 from bridge.domain.delivery import CLOCK_SKEW
 from bridge.domain.errors import ForeignRow
+from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.learnt.durations import Law
 from bridge.domain.operation import Operation
 from bridge.domain.rate_limit import Budget, clamped
@@ -26,18 +27,19 @@ from bridge.storage.cursor import Cursor
 from bridge.storage.index import IndexEntry
 from bridge.storage.keys import (
     HEARTBEAT_KEY,
-    KEPT_ATTEMPTS,
     LAW_PREFIX,
     PARTITION_COUNT,
     SOURCE_PREFIX,
-    OperationRef,
-    RegistrationRef,
     after,
+    attempt_key,
+    attempts_prefix,
     due_at,
     due_deliveries,
     due_operations,
     operation_partitions,
+    partition_of,
     registration_of,
+    row_key,
     source_key,
 )
 from bridge.storage.records import decode
@@ -128,7 +130,7 @@ class Show:
 
     def owner(self, ref: RegistrationRef) -> str | None:
         """Say whose a registration is, which never changes: its id is made from it. One call."""
-        row = self.table.get(ref.partition, ref.key)
+        row = self.table.get(partition_of(ref), row_key(ref))
         return None if row is None else decode(Registration, ref, row.values).owner
 
     def operation(self, ref: OperationRef) -> Family | None:
@@ -137,7 +139,7 @@ class Show:
         return self._read(ref) if family and self.repair.restore_overdue(family) else family
 
     def _read(self, ref: OperationRef) -> Family | None:
-        return Family.read(ref, self.table.range(ref.partition, ref.key, after(ref.key)))
+        return Family.read(ref, self.table.range(partition_of(ref), row_key(ref), after(row_key(ref))))
 
     def page(self, states: Sequence[State], *, limit: int, cursor: Cursor | None, owner: str | None = None) -> Page:
         """List the registrations that are in one of `states`, newest first by when they came into it.
@@ -234,7 +236,7 @@ class Show:
         """Show the last KEPT_ATTEMPTS attempts of a registration as of when it was read, oldest first: one call."""
         ref, first = registration.ref, max(1, registration.last_attempt - KEPT_ATTEMPTS + 1)
         rows = self.table.range(
-            ref.partition, ref.attempt_key(first), after(ref.attempts_prefix), limit=2 * KEPT_ATTEMPTS
+            partition_of(ref), attempt_key(ref, first), after(attempts_prefix(ref)), limit=2 * KEPT_ATTEMPTS
         )
         read = list(_readable(rows, lambda row: decode(AttemptRecord, ref, row.values)))
         return known_to(registration, read)[-KEPT_ATTEMPTS:]

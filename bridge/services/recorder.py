@@ -9,6 +9,7 @@ from bridge.domain.callback_url import host_and_port
 from bridge.domain.delivery import LEASE
 from bridge.domain.errors import Conflict, ConflictKind, ForeignRow, StorageUnavailable
 from bridge.domain.host_limits import FailedProbe
+from bridge.domain.ids import RegistrationRef
 from bridge.domain.outcome import Outcome, Unreachable
 from bridge.domain.registration import Registration
 from bridge.domain.retry import Decision, Done, GiveUp, RetryAt, decide
@@ -16,7 +17,7 @@ from bridge.domain.time import Clock
 from bridge.log import Event, log
 from bridge.ports import Table
 from bridge.services.repair import Repair
-from bridge.storage.keys import RegistrationRef
+from bridge.storage.keys import attempt_key, partition_of, row_key
 from bridge.storage.records import Stored, stored
 from bridge.storage.repository import commit, commit_first
 from bridge.storage.transaction import Transaction
@@ -88,7 +89,7 @@ class AttemptRecorder:
         It is gone if its registration has given its place to another one, or a purge has taken it. It is another
         attempt's if the same was registered again after that.
         """
-        row = self.table.get(attempt.ref.partition, attempt.ref.attempt_key(attempt.number))
+        row = self.table.get(partition_of(attempt.ref), attempt_key(attempt.ref, attempt.number))
         return None if row is None else stored(AttemptRecord, attempt.ref, row)
 
     def fail_unsent(self, before: Stored[Registration], probe: FailedProbe, now: datetime, *, tx: str) -> None:
@@ -113,7 +114,7 @@ class AttemptRecorder:
             _log_attempt(record, attempt, decision, recorded=True)
 
     def _read(self, ref: RegistrationRef) -> Stored[Registration] | None:
-        row = self.table.get(ref.partition, ref.key)
+        row = self.table.get(partition_of(ref), row_key(ref))
         return None if row is None else stored(Registration, ref, row)
 
 

@@ -10,12 +10,14 @@ from datetime import timedelta
 from functools import partial
 from typing import TypeVar
 
+from bridge.domain.attempt import KEPT_ATTEMPTS
 from bridge.domain.callback_url import HIDDEN, host_and_port, without_query
 from bridge.domain.custom_headers import OwnHeaders
 from bridge.domain.delivery import open_call
 from bridge.domain.errors import CommitUnknown, Conflict
 from bridge.domain.events import News
 from bridge.domain.header_cipher import HeaderSeal, Secrets, Unopened
+from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import MAX_REGISTRATIONS, Operation
 from bridge.domain.registration import Registration, State
 from bridge.domain.sharing import Full, Sharing
@@ -27,7 +29,7 @@ from bridge.services.dispatch import Dispatcher
 from bridge.services.owner_quota import WaitingLimit
 from bridge.services.repair import Repair
 from bridge.storage.aggregate import Family
-from bridge.storage.keys import KEPT_ATTEMPTS, OperationRef, RegistrationRef, after
+from bridge.storage.keys import after, attempts_prefix, due_reference, partition_of, row_key
 from bridge.storage.records import Stored
 from bridge.storage.repository import Waits, commit, transact
 from bridge.storage.transaction import Transaction
@@ -153,7 +155,7 @@ class Register:
         with self.telemetry.span(
             Step.REGISTER,
             wish.traceparent,
-            bridge__operation__id=wish.ref.operation.due_reference,
+            bridge__operation__id=due_reference(wish.ref.operation),
             bridge__registration__id=wish.ref.public_id,
         ) as span:
             result = self._registered(replace(wish, tx=self.token(), traceparent=span.traceparent), secrets)
@@ -250,9 +252,11 @@ class Register:
         """
         ref, attempts = place.record.ref, list[str]()
         if place.record.last_attempt:
-            rows = self.table.range(ref.partition, ref.attempts_prefix, after(ref.attempts_prefix), columns=["number"])
+            rows = self.table.range(
+                partition_of(ref), attempts_prefix(ref), after(attempts_prefix(ref)), columns=["number"]
+            )
             attempts = [row.key for row in rows]
-        for transaction in purge.forget_attempts(ref.partition, attempts[:-KEPT_ATTEMPTS]):
+        for transaction in purge.forget_attempts(partition_of(ref), attempts[:-KEPT_ATTEMPTS]):
             commit(self.table, transaction)
         return Replaced(place, attempts[-KEPT_ATTEMPTS:])
 
@@ -350,4 +354,4 @@ class Register:
         return self._read(ref.operation) if family and self.repair.restore_overdue(family) else family
 
     def _read(self, ref: OperationRef) -> Family | None:
-        return Family.read(ref, self.table.range(ref.partition, ref.key, after(ref.key)))
+        return Family.read(ref, self.table.range(partition_of(ref), row_key(ref), after(row_key(ref))))

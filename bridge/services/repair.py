@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bridge.domain.errors import Conflict, ForeignRow, StorageUnavailable
+from bridge.domain.ids import OperationRef
 from bridge.domain.operation import Operation
 from bridge.domain.registration import Registration
 from bridge.domain.time import Clock
@@ -20,11 +21,13 @@ from bridge.storage.aggregate import Family
 from bridge.storage.keys import (
     OPERATION_PREFIX,
     PARTITION_COUNT,
-    OperationRef,
     after,
     due_at,
+    due_reference,
     operation_of,
     operation_partitions,
+    partition_of,
+    row_key,
 )
 from bridge.storage.records import Stored
 from bridge.storage.repository import commit
@@ -60,9 +63,9 @@ class Repair:
     def restore(self, ref: OperationRef) -> None:
         """Put back every due row of an operation that is missing: a step has met one that is. Never raises likewise."""
         try:
-            family = Family.read(ref, self.table.range(ref.partition, ref.key, after(ref.key)))
+            family = Family.read(ref, self.table.range(partition_of(ref), row_key(ref), after(row_key(ref))))
         except (StorageUnavailable, ForeignRow) as error:
-            log(Event.STORAGE, step="restore", operation=ref.due_reference, error=str(error))
+            log(Event.STORAGE, step="restore", operation=due_reference(ref), error=str(error))
             return
         if family is not None:
             for each in repair.with_due_rows(family):

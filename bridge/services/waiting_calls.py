@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import islice
 
 from bridge.domain.delivery import Call
-from bridge.storage.keys import RegistrationRef
+from bridge.domain.ids import RegistrationRef
 
 #: Calls of one host that are looked at to find one that may begin, and blocked hosts that are looked at for old calls.
 LOOKED_AT = 16

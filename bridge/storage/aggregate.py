@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 
 from bridge.domain.delivery import Call, open_call
 from bridge.domain.errors import ForeignRow
+from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import Operation
 from bridge.domain.registration import LIVE, REPLACEABLE, Registration, State
-from bridge.storage.keys import OperationRef, RegistrationRef
+from bridge.storage.keys import row_key
 from bridge.storage.records import Stored, stored
 from bridge.storage.transaction import Row
 
@@ -32,7 +33,7 @@ class Family:
         registrations: dict[str, Stored[Registration]] = {}
         unreadable: set[str] = set()
         for row in rows:
-            digest = row.key.removeprefix(ref.key)
+            digest = row.key.removeprefix(row_key(ref))
             if not digest:
                 operation = stored(Operation, ref, row)
                 continue

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from bridge.domain.delivery import Call
 from bridge.domain.errors import ForeignRow
+from bridge.domain.ids import OperationRef
 from bridge.domain.operation import Watch
-from bridge.storage.keys import DueKind, OperationRef, due_at, due_parts, operation_of, registration_of
+from bridge.storage.keys import DueKind, due_at, due_parts, operation_of, registration_of
 from bridge.storage.records import decode
 from bridge.storage.transaction import Row
 

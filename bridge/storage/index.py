@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bridge.domain.events import Format
+from bridge.domain.ids import RegistrationRef
 from bridge.domain.operation import Verdict
 from bridge.domain.registration import Registration, State
-from bridge.storage.keys import RegistrationRef, index_key
+from bridge.storage.keys import index_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,3 +60,8 @@ class IndexEntry:
             held_back=registration.held_back,
             delivered_at=registration.delivered_at,
         )
+
+
+def index_key_of(registration: Registration) -> str:
+    """Return the key of the index row of a registration as it is."""
+    return index_key(registration.state, registration.since, registration.ref)

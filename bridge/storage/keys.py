@@ -1,4 +1,4 @@
-"""Where rows live: partitions, row keys and public ids.
+"""Where rows live: partitions and row keys.
 
 A row key is `kind:part:part…`. No part contains a colon, so a key reads back without doubt, and all rows of one
 operation are the range from `job:{source}:{id}:` up to the same with the next character, `;`.
@@ -7,10 +7,10 @@ operation are the range from `job:{source}:{id}:` up to the same with the next c
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from bridge.domain.ids import OPERATION_ID, SOURCE_NAME, OperationRef, RegistrationRef
 from bridge.domain.time import from_millis, to_millis
 
 #: Operations are spread over this many partitions. Never change it: rows would be looked for where they aren't.
@@ -34,14 +34,6 @@ SOURCE_PREFIX = "source:"
 #: The range of all rows in the partition of the sources.
 SOURCES_RANGE = ("!", "~")
 
-#: What the upstream allows as an operation id (its REST reference), in ASCII only.
-OPERATION_ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,62}[a-zA-Z0-9]", re.ASCII)
-
-#: Names of sources, as settings give them.
-SOURCE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}", re.ASCII)
-
-#: Labels of operations that take about equally long.
-GROUP = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}", re.ASCII)
 
 #: What the keys of the laws' rows begin with.
 LAW_PREFIX = "law:"
@@ -54,13 +46,8 @@ _DUE_DELIVERY = "due:deliver:"
 
 _DUE = re.compile(r"due:(?:deliver:)?([0-9]{13}):", re.ASCII)
 
-#: What a registration's public id looks like: source, operation and hash.
-PUBLIC_ID = re.compile(rf"({SOURCE_NAME.pattern})~({OPERATION_ID.pattern})~([0-9a-f]{{16}})", re.ASCII)
 
 _LAST_MILLIS = 10**13 - 1
-
-#: The last attempts of a registration that are kept, each in a row.
-KEPT_ATTEMPTS = 50
 
 
 class DueKind(StrEnum):
@@ -71,81 +58,37 @@ class DueKind(StrEnum):
     PURGE = "purge"
 
 
-@dataclass(frozen=True, slots=True)
-class OperationRef:
-    """Names an operation, and so its rows."""
-
-    #: The name of the source that answers for it.
-    source: str
-    #: The upstream's id.
-    id: str
-
-    @property
-    def partition(self) -> str:
-        """The partition of all rows of this operation."""
-        digest = hashlib.sha256(f"{self.source}\n{self.id}".encode()).digest()
-        return f"op{digest[0] % PARTITION_COUNT}"
-
-    @property
-    def key(self) -> str:
-        """The operation's own row; its registrations' keys begin with it."""
-        return f"{OPERATION_PREFIX}{self.source}:{self.id}:"
-
-    @property
-    def due_reference(self) -> str:
-        """How due rows name it."""
-        return f"{self.source}:{self.id}"
+def partition_of(ref: OperationRef | RegistrationRef) -> str:
+    """Return the partition of all rows of an operation, those of its registrations too."""
+    operation = _operation(ref)
+    digest = hashlib.sha256(f"{operation.source}\n{operation.id}".encode()).digest()
+    return f"op{digest[0] % PARTITION_COUNT}"
 
 
-@dataclass(frozen=True, slots=True)
-class RegistrationRef:
-    """Names a registration, and so its rows."""
+def row_key(ref: OperationRef | RegistrationRef) -> str:
+    """Return the key of the row of an operation or a registration. The latter begins with the former."""
+    operation = _operation(ref)
+    return f"{OPERATION_PREFIX}{operation.source}:{operation.id}:{ref.hash if isinstance(ref, RegistrationRef) else ''}"
 
-    #: The operation that it waits for.
-    operation: OperationRef
-    #: Taken over owner, operation and callback URL: the same registration has the same.
-    hash: str
 
-    @classmethod
-    def of(cls, operation: OperationRef, *, owner: str, callback_url: str) -> "RegistrationRef":
-        """Name the registration of `callback_url` (normalised) by `owner` for `operation`."""
-        identity = f"{owner}\n{operation.source}\n{operation.id}\n{callback_url}"
-        return cls(operation, hashlib.sha256(identity.encode()).hexdigest()[:16])
+def due_reference(ref: OperationRef | RegistrationRef) -> str:
+    """Return how due rows and index rows name an operation or a registration."""
+    operation = f"{_operation(ref).source}:{_operation(ref).id}"
+    return f"{operation}:{ref.hash}" if isinstance(ref, RegistrationRef) else operation
 
-    @classmethod
-    def parse(cls, public_id: str) -> "RegistrationRef | None":
-        """Read a public id; None where it is not one."""
-        found = PUBLIC_ID.fullmatch(public_id)
-        return cls(OperationRef(found[1], found[2]), found[3]) if found else None
 
-    @property
-    def partition(self) -> str:
-        """The partition of the registration's rows: its operation's."""
-        return self.operation.partition
+def attempts_prefix(ref: RegistrationRef) -> str:
+    """Return what the keys of a registration's attempts begin with."""
+    return f"att:{due_reference(ref)}:"
 
-    @property
-    def key(self) -> str:
-        """The registration's own row."""
-        return f"{self.operation.key}{self.hash}"
 
-    @property
-    def public_id(self) -> str:
-        """The id that clients see. It locates the rows by itself, and a person sees the operation in it."""
-        return f"{self.operation.source}~{self.operation.id}~{self.hash}"
+def attempt_key(ref: RegistrationRef, number: int) -> str:
+    """Return the key of attempt `number`, counted from 1."""
+    return f"{attempts_prefix(ref)}{number:06d}"
 
-    @property
-    def due_reference(self) -> str:
-        """How due rows and index rows name it."""
-        return f"{self.operation.due_reference}:{self.hash}"
 
-    @property
-    def attempts_prefix(self) -> str:
-        """What the keys of its attempts begin with."""
-        return f"att:{self.due_reference}:"
-
-    def attempt_key(self, number: int) -> str:
-        """Name the row of attempt `number`, counted from 1."""
-        return f"{self.attempts_prefix}{number:06d}"
+def _operation(ref: OperationRef | RegistrationRef) -> OperationRef:
+    return ref.operation if isinstance(ref, RegistrationRef) else ref
 
 
 def operation_partitions() -> Iterator[str]:
@@ -163,14 +106,14 @@ def law_key(source: str, group: str | None) -> str:
     return f"{LAW_PREFIX}{source}:{group or ''}"
 
 
-def registration_of(due_reference: str) -> RegistrationRef | None:
+def registration_of(reference: str) -> RegistrationRef | None:
     """Read what a due row or an index row says of its registration; None where it is nothing of ours."""
-    return RegistrationRef.parse(due_reference.replace(":", "~"))
+    return RegistrationRef.parse(reference.replace(":", "~"))
 
 
-def operation_of(due_reference: str) -> OperationRef | None:
+def operation_of(reference: str) -> OperationRef | None:
     """Read what a due row says of its operation; None where it is nothing of ours."""
-    source, _, operation_id = due_reference.partition(":")
+    source, _, operation_id = reference.partition(":")
     valid = SOURCE_NAME.fullmatch(source) and OPERATION_ID.fullmatch(operation_id)
     return OperationRef(source, operation_id) if valid else None
 
@@ -217,7 +160,7 @@ def due_deliveries(now: datetime) -> tuple[str, str]:
 
 def index_key(state: str, since: datetime, ref: RegistrationRef) -> str:
     """Key of the index row of a registration that is in `state` since `since`: newest first."""
-    return f"idx:{state}:{_LAST_MILLIS - to_millis(since):013d}:{ref.due_reference}"
+    return f"idx:{state}:{_LAST_MILLIS - to_millis(since):013d}:{due_reference(ref)}"
 
 
 def index_from(state: str, since: datetime) -> str:

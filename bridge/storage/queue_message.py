@@ -7,9 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bridge.domain.delivery import Call
 from bridge.domain.errors import ForeignRow
+from bridge.domain.ids import RegistrationRef
 from bridge.domain.time import from_millis, to_millis
 from bridge.domain.trace_context import read_traceparent
-from bridge.storage.keys import RegistrationRef
 from bridge.storage.records import SHAPE
 
 #: Instants up to the year 9999.

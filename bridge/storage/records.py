@@ -14,13 +14,13 @@ from pydantic import TypeAdapter, ValidationError
 from bridge.domain.attempt import AttemptRecord
 from bridge.domain.delivery import Call
 from bridge.domain.errors import ForeignRow
+from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.learnt.durations import Law
 from bridge.domain.operation import Operation, Watch
 from bridge.domain.pings import Pings
 from bridge.domain.rate_limit import Budget
 from bridge.domain.registration import Registration
 from bridge.storage.index import IndexEntry
-from bridge.storage.keys import OperationRef, RegistrationRef
 from bridge.storage.transaction import Row, Value
 
 #: The version of the shape that this code writes. It reads this one and the one before.

@@ -8,11 +8,12 @@ from types import MappingProxyType
 import pytest
 
 from bridge.api.routes import Routes
+from bridge.domain.attempt import KEPT_ATTEMPTS
 from bridge.domain.delivery import Call
+from bridge.domain.ids import RegistrationRef
 from bridge.domain.outcome import Failure, Outcome, Unreachable, answered
 from bridge.domain.registration import State
 from bridge.ports import Table
-from bridge.storage.keys import KEPT_ATTEMPTS, RegistrationRef
 from bridge.storage.transaction import Row, Transaction
 from bridge.storage.writes.deliver import Claimed
 from tests.support.http import Answer, Client

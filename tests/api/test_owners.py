@@ -14,9 +14,10 @@ import pytest
 from standardwebhooks import Webhook
 
 from bridge.api.routes import Routes
+from bridge.domain.ids import RegistrationRef
 from bridge.domain.registration import State
 from bridge.storage.index import IndexEntry
-from bridge.storage.keys import RegistrationRef
+from bridge.storage.keys import partition_of
 from bridge.storage.records import for_insert
 from bridge.storage.transaction import Insert, Transaction
 from tests.support.http import BASE, Client, Route
@@ -276,7 +277,7 @@ def fill_index(bridge: Stage, owner: str, count: int) -> None:
         ref = RegistrationRef.of(wish.ref.operation, owner=owner, callback_url=wish.callback_url)
         since = bridge.clock() - timedelta(seconds=number)
         entry = IndexEntry.of(replace(wish, ref=ref, owner=owner, state=State.DEAD, since=since))
-        bridge.memory.commit(Transaction(ref.partition, (Insert(entry.key, for_insert(entry)),)))
+        bridge.memory.commit(Transaction(partition_of(ref), (Insert(entry.key, for_insert(entry)),)))
 
 
 def decoded(text: str) -> str:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from bridge.api.routes import Routes
+from bridge.domain.ids import RegistrationRef
 from bridge.domain.registration import State
 from bridge.domain.time import iso
-from bridge.storage.keys import RegistrationRef
 from bridge.storage.transaction import Transaction
 from tests.support.flaky import flaky
 from tests.support.http import Answer, Client

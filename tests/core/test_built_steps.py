@@ -15,7 +15,8 @@ from bridge.domain.registration import IllegalMove, Move, Registration, State
 from bridge.domain.retry import Done, RetryAt
 from bridge.storage.aggregate import Family
 from bridge.storage.due import Token
-from bridge.storage.keys import DueKind, due_key
+from bridge.storage.index import index_key_of
+from bridge.storage.keys import DueKind, due_key, due_reference, partition_of, row_key
 from bridge.storage.records import Stored
 from bridge.storage.transaction import ANY, Delete, Insert, Merge, Transaction, Upsert, Write
 from bridge.storage.writes import deliver, poll, purge, register
@@ -32,7 +33,7 @@ PENDING = replace(
     message_type="avatar.operation.succeeded",
     message_body=b"{}",
     last_attempt=3,
-    due=due_key(NOON, DueKind.DELIVER, WISH.ref.due_reference),
+    due=due_key(NOON, DueKind.DELIVER, due_reference(WISH.ref)),
 )
 CLAIMED = replace(PENDING, claim="mine", leased_until=LATER)
 OPERATION = Operation(
@@ -40,7 +41,7 @@ OPERATION = Operation(
     registered_at=NOON,
     group="long",
     polls=7,
-    due=due_key(NOON, DueKind.POLL, REF.due_reference),
+    due=due_key(NOON, DueKind.POLL, due_reference(REF)),
     tx="before",
 )
 
@@ -68,16 +69,16 @@ def test_what_is_held_back_keeps_its_number_and_says_why() -> None:
     """Registration, index row and due row move together, and the step can be recognised."""
     step = deliver.defer(Stored(PENDING, "etag-r"), Deferred(until=LATER, why="busy"), tx="mine")
 
-    row = columns(step, WISH.ref.key)
+    row = columns(step, row_key(WISH.ref))
     due = str(row["due"])
     assert (row["next_attempt_at"], row["held_back"], row["tx"]) == (LATER, "busy", "mine")
     assert "last_attempt" not in row
-    assert (step.partition, step.stamp, step.tx) == (WISH.ref.partition, WISH.ref.key, "mine")
-    assert written(step, WISH.ref.key) == Merge(WISH.ref.key, row, "etag-r")  # type: ignore[arg-type] # as it was read
+    assert (step.partition, step.stamp, step.tx) == (partition_of(WISH.ref), row_key(WISH.ref), "mine")
+    assert written(step, row_key(WISH.ref)) == Merge(row_key(WISH.ref), row, "etag-r")  # type: ignore[arg-type] # as it was read
     assert written(step, str(PENDING.due)) == Delete(str(PENDING.due), ANY)
-    assert due == due_key(LATER, DueKind.DELIVER, WISH.ref.due_reference)
+    assert due == due_key(LATER, DueKind.DELIVER, due_reference(WISH.ref))
     assert columns(step, due)["number"] == 4
-    assert isinstance(written(step, PENDING.index_key), Merge)
+    assert isinstance(written(step, index_key_of(PENDING)), Merge)
     assert len(step.writes) == 4
 
 
@@ -85,9 +86,9 @@ def test_a_run_whose_last_attempt_was_lost_is_buried_whole() -> None:
     """And can be recognised after an unknown outcome."""
     step = deliver.bury(Stored(PENDING, "etag-r"), LATER, tx="mine")
 
-    row = columns(step, WISH.ref.key)
+    row = columns(step, row_key(WISH.ref))
     assert (row["state"], row["reason"], row["since"], row["tx"]) == (State.DEAD, "exhausted", LATER, "mine")
-    assert (step.partition, step.stamp, step.tx) == (WISH.ref.partition, WISH.ref.key, "mine")
+    assert (step.partition, step.stamp, step.tx) == (partition_of(WISH.ref), row_key(WISH.ref), "mine")
     assert written(step, str(PENDING.due)) == Delete(str(PENDING.due), ANY)
     assert len(step.writes) == 4
 
@@ -99,11 +100,11 @@ def test_a_redelivery_that_is_spread_is_due_at_its_place() -> None:
 
     step = register.redeliver_later(Stored(dead, "etag-r"), LATER, at, tx="mine")
 
-    row = columns(step, WISH.ref.key)
-    due = due_key(at, DueKind.DELIVER, WISH.ref.due_reference)
+    row = columns(step, row_key(WISH.ref))
+    due = due_key(at, DueKind.DELIVER, due_reference(WISH.ref))
     assert (row["state"], row["due"], row["next_attempt_at"], row["tx"]) == (State.PENDING, due, at, "mine")
     assert (row["run_start"], row["run_began_at"], row["reason"]) == (4, LATER, "")
-    assert (step.partition, step.stamp, step.tx) == (WISH.ref.partition, WISH.ref.key, "mine")
+    assert (step.partition, step.stamp, step.tx) == (partition_of(WISH.ref), row_key(WISH.ref), "mine")
     assert columns(step, due)["number"] == 4
 
 
@@ -112,7 +113,7 @@ def test_a_delivery_without_a_due_row_can_be_cancelled() -> None:
     step = register.cancel_pending(Stored(replace(PENDING, due=None), "etag-r"), LATER, tx="mine")
 
     assert [type(write) for write in step.writes] == [Merge, Delete, Insert]
-    assert written(step, PENDING.index_key) == Delete(PENDING.index_key, ANY)
+    assert written(step, index_key_of(PENDING)) == Delete(index_key_of(PENDING), ANY)
 
 
 def test_an_attempt_without_a_due_row_can_be_recorded() -> None:
@@ -127,12 +128,12 @@ def test_an_attempt_without_a_due_row_can_be_recorded() -> None:
 @pytest.mark.parametrize("error", ["HTTP 500", None])
 def test_a_poll_says_what_it_saw(error: str | None) -> None:
     """When, how often, and what went wrong; what went wrong before is cleared. The rest stays as it is."""
-    token = Token(partition=REF.partition, key=OPERATION.due, etag="etag-d")
+    token = Token(partition=partition_of(REF), key=OPERATION.due, etag="etag-d")
     watch = replace(OPERATION.watch(), polls=8)
 
     move = poll.ask_again(token, AskAgain(watch=watch, at=LATER, status=None, error=error), NOON)
 
-    due = due_key(LATER, DueKind.POLL, REF.due_reference)
+    due = due_key(LATER, DueKind.POLL, due_reference(REF))
     assert move.changes == {"due": due, "last_polled_at": NOON, "polls": 8, "last_error": error or ""}
 
 
@@ -149,8 +150,8 @@ def test_an_end_says_all_that_was_seen() -> None:
 
     step, _ = poll.finish(family(), decision, path="avatar", now=LATER, tx="mine", retention=RETENTION)
 
-    due = due_key(LATER + RETENTION, DueKind.PURGE, REF.due_reference)
-    assert columns(step, REF.key) == {
+    due = due_key(LATER + RETENTION, DueKind.PURGE, due_reference(REF))
+    assert columns(step, row_key(REF)) == {
         "v": 1,
         "status": "Failed",
         "verdict": "Failed",
@@ -182,12 +183,12 @@ def test_a_due_row_of_a_delivery_never_moves_to_its_own_key(step: str) -> None:
 
     keys = [write.key for write in built.writes]
     assert len(keys) == len(set(keys))
-    assert columns(built, WISH.ref.key)["due"] != PENDING.due
+    assert columns(built, row_key(WISH.ref))["due"] != PENDING.due
 
 
 def enqueued(now: datetime) -> poll.DueMove:
     """Send the next call of the delivery."""
-    token = Token(partition=WISH.ref.partition, key=str(PENDING.due), etag="etag-d")
+    token = Token(partition=partition_of(WISH.ref), key=str(PENDING.due), etag="etag-d")
     return poll.enqueue(token, Call.next_of(PENDING), now)[0]
 
 
@@ -195,15 +196,15 @@ def enqueued(now: datetime) -> poll.DueMove:
 def test_a_due_row_of_an_operation_never_moves_to_its_own_key(step: str) -> None:
     """Neither a poll nor a purge that comes in the same millisecond."""
     kind = DueKind.PURGE if step == "look again" else DueKind.POLL
-    key = due_key(LATER, kind, REF.due_reference)
-    token = Token(partition=REF.partition, key=key, etag="etag-d")
+    key = due_key(LATER, kind, due_reference(REF))
+    token = Token(partition=partition_of(REF), key=key, etag="etag-d")
     known = family(operation=replace(OPERATION, due=key), unreadable="f" * 16)
     watch = OPERATION.watch()
     now = LATER - poll.UNREADABLE_WAIT
     moved = {
         "look again": purge.look_again(token, REF, LATER).key,
         "ask again": poll.ask_again(token, AskAgain(watch=watch, at=LATER, status=None, error=None), NOON).key,
-        "left open": str(columns(end(known, now), REF.key)["due"]),
+        "left open": str(columns(end(known, now), row_key(REF))["due"]),
     }[step]
 
     assert moved != key
@@ -222,9 +223,9 @@ def test_an_operation_that_is_left_open_is_asked_for_again_in_five_minutes() -> 
     """It keeps no verdict, and counts the poll: a version that can read all its registrations ends it."""
     step = end(family(unreadable="f" * 16), LATER)
 
-    row = columns(step, REF.key)
+    row = columns(step, row_key(REF))
     assert (row["polls"], row["last_polled_at"], row["tx"]) == (8, LATER, "mine")
-    assert row["due"] == due_key(LATER + timedelta(minutes=5), DueKind.POLL, REF.due_reference)
+    assert row["due"] == due_key(LATER + timedelta(minutes=5), DueKind.POLL, due_reference(REF))
     assert columns(step, str(row["due"]))["polls"] == 8
     assert not row.get("verdict")
 
@@ -232,7 +233,7 @@ def test_an_operation_that_is_left_open_is_asked_for_again_in_five_minutes() -> 
 @pytest.mark.parametrize(("says", "group"), [("short", "short"), (None, "long")])
 def test_an_operation_that_is_reopened_begins_anew_and_keeps_its_count(says: str | None, group: str) -> None:
     """A label that is given now counts more than the one before."""
-    gone = replace(OPERATION, due=due_key(NOON, DueKind.PURGE, REF.due_reference), verdict=Verdict.EXPIRED)
+    gone = replace(OPERATION, due=due_key(NOON, DueKind.PURGE, due_reference(REF)), verdict=Verdict.EXPIRED)
 
     joined = register.register_further(family(operation=gone), replace(WISH, group=says, tx="mine"), LATER, None)
 
@@ -247,10 +248,10 @@ def test_the_last_one_to_go_leaves_a_purge_after_the_retention() -> None:
     """Under both ETags, with its stamp on both rows."""
     step = register.cancel_waiting(family(WISH), Stored(WISH, "etag-r"), LATER, tx="mine", retention=RETENTION)
 
-    due = due_key(LATER + RETENTION, DueKind.PURGE, REF.due_reference)
-    assert written(step, REF.key) == Merge(REF.key, {"due": due, "tx": "mine"}, "etag-o")
+    due = due_key(LATER + RETENTION, DueKind.PURGE, due_reference(REF))
+    assert written(step, row_key(REF)) == Merge(row_key(REF), {"due": due, "tx": "mine"}, "etag-o")
     assert isinstance(written(step, due), Insert)
-    assert columns(step, WISH.ref.key)["tx"] == "mine"
+    assert columns(step, row_key(WISH.ref))["tx"] == "mine"
 
 
 def test_one_of_several_to_go_only_touches_the_operation() -> None:
@@ -259,7 +260,7 @@ def test_one_of_several_to_go_only_touches_the_operation() -> None:
 
     step = register.cancel_waiting(family(WISH, other), Stored(WISH, "etag-r"), LATER, tx="mine", retention=RETENTION)
 
-    assert written(step, REF.key) == Merge(REF.key, {"tx": "mine"}, "etag-o")
+    assert written(step, row_key(REF)) == Merge(row_key(REF), {"tx": "mine"}, "etag-o")
     assert len(step.writes) == 4
 
 
@@ -279,7 +280,7 @@ def test_a_delivery_that_is_recorded_late_can_be_recognised(claim: str) -> None:
     )
 
     assert step is not None
-    assert (step.tx, step.stamp, columns(step, WISH.ref.key)["tx"]) == ("tx", WISH.ref.key, "tx")
+    assert (step.tx, step.stamp, columns(step, row_key(WISH.ref))["tx"]) == ("tx", row_key(WISH.ref), "tx")
 
 
 def test_an_attempt_is_what_its_claim_says() -> None:

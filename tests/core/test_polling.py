@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from bridge.domain.ids import OperationRef
 from bridge.domain.learnt.durations import Law
 from bridge.domain.learnt.plan import Outlook
 from bridge.domain.operation import Verdict, Watch
 from bridge.domain.polling import AskAgain, Circumstances, Finish, PollingPolicy, after_poll, last_deadline
 from bridge.domain.upstream import Absent, Answer, Denied, Fault, Pending, Refused, Reply, Terminal, Throttled, read
-from bridge.storage.keys import OperationRef
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 #: Whatever it costs, but not before 15 s.

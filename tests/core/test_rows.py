@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from bridge.domain.events import Format
 from bridge.domain.operation import Verdict
 from bridge.domain.registration import Registration, State
+from bridge.storage.keys import partition_of, row_key
 from bridge.storage.records import SHAPE, Stored, decode, for_insert, for_merge, for_update, stored
 from bridge.storage.transaction import Row
 from tests.support.world import NOON, stage
@@ -68,7 +69,7 @@ def test_a_claim_does_not_write_the_message_again() -> None:
 
 def test_a_row_of_the_shape_before_is_written_whole() -> None:
     """Otherwise it would say that it is of this shape, with columns of that one."""
-    row = Row(WISH.ref.partition, WISH.ref.key, "etag", {**for_insert(WISH), "v": SHAPE - 1})
+    row = Row(partition_of(WISH.ref), row_key(WISH.ref), "etag", {**for_insert(WISH), "v": SHAPE - 1})
     before, after = stored(Registration, WISH.ref, row), replace(WISH, reason="gone")
 
     assert for_update(before, after) == for_merge(after)

@@ -9,7 +9,7 @@ import pytest
 
 from bridge.domain.delivery import Call
 from bridge.domain.errors import ForeignRow
-from bridge.storage.keys import OperationRef, RegistrationRef
+from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.storage.queue_message import read_call, write_call
 from tests.support.world import NOON
 

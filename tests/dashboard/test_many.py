@@ -11,10 +11,11 @@ from playwright.sync_api import Browser, expect
 
 from bridge.adapters.azure.clients import TABLE
 from bridge.adapters.azure.table import AzureTable
+from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import Verdict
 from bridge.domain.registration import Registration, State
 from bridge.storage.index import IndexEntry
-from bridge.storage.keys import OperationRef, RegistrationRef, operation_partitions
+from bridge.storage.keys import operation_partitions, partition_of
 from bridge.storage.records import for_insert
 from bridge.storage.transaction import MAX_WRITES, Insert, Transaction
 from tests.dashboard.browser import is_ready, looking
@@ -55,7 +56,7 @@ def fill(at: Place) -> None:
                 delivered_at=since,
             )
         )
-        inserts[ref.partition].append(Insert(entry.key, for_insert(entry)))
+        inserts[partition_of(ref)].append(Insert(entry.key, for_insert(entry)))
     for partition, rows in inserts.items():
         for start in range(0, len(rows), MAX_WRITES):
             table.commit(Transaction(partition, tuple(rows[start : start + MAX_WRITES]), stamp=None, tx=""))

@@ -7,10 +7,10 @@ from datetime import timedelta
 from bridge.adapters.webhook_sender import HttpCourier
 from bridge.dependencies import real_clock
 from bridge.domain.events import Addressee, Message, News, compose
+from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.keyring import Keyring
 from bridge.domain.operation import Verdict
 from bridge.domain.outcome import Unreachable
-from bridge.storage.keys import OperationRef, RegistrationRef
 from tests.examples.receivers import Example
 
 OWNER = "shared"

@@ -22,8 +22,9 @@ from werkzeug import Response
 
 from bridge.adapters.azure.clients import TABLE
 from bridge.adapters.azure.queue import DELIVERIES_QUEUE
+from bridge.domain.ids import OperationRef
 from bridge.log import Event
-from bridge.storage.keys import HEARTBEAT_KEY, SOURCES_PARTITION, OperationRef, source_key
+from bridge.storage.keys import HEARTBEAT_KEY, SOURCES_PARTITION, partition_of, source_key
 from bridge.storage.records import SHAPE
 from local.answer import Answer
 from local.azurite import Azurite
@@ -306,7 +307,7 @@ def _poison(bridge: Running) -> None:
 
 def _rows(table: TableClient, kind: str, operation: str) -> list[Any]:
     """Read the rows of a kind that an operation of the default source has."""
-    partition = OperationRef("default", operation).partition
+    partition = partition_of(OperationRef("default", operation))
     found = table.query_entities(f"PartitionKey eq '{partition}' and RowKey ge '{kind}:' and RowKey lt '{kind};'")
     return [row for row in found if f"default:{operation}" in row["RowKey"]]
 

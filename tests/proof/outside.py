@@ -7,10 +7,10 @@ from typing import NoReturn
 
 from bridge.domain.delivery import Call as DeliveryCall
 from bridge.domain.errors import CommitUnknown, StorageUnavailable
+from bridge.domain.ids import OperationRef
 from bridge.domain.outcome import Delivered, Failure, Gone, Outcome, Unreachable
 from bridge.domain.upstream import NoReply, NoToken, Reply
 from bridge.ports import Courier, Outbox, Table, Upstream
-from bridge.storage.keys import OperationRef
 from bridge.storage.transaction import Row, Transaction
 from tests.proof.calls import Call, Caller, Calls, Invocation
 

@@ -9,7 +9,7 @@ from bridge.domain.operation import Verdict
 from bridge.domain.registration import LIVE, Registration, State
 from bridge.domain.retry import ATTEMPTS_PER_RUN
 from bridge.domain.upstream import Reply
-from bridge.storage.keys import operation_partitions
+from bridge.storage.keys import due_reference, operation_partitions
 from tests.proof import rows
 from tests.proof.outside import Post, Question
 from tests.proof.simulation import Loss, Promise, Simulation
@@ -52,7 +52,7 @@ def _broken(simulation: Simulation, known: dict[str, Registration]) -> Iterator[
         else:
             got = posts[registration.message_id or ""]
             yield from _wrongly_ended(registration, promise, got)
-            yield from _invented(registration, said[registration.ref.operation.due_reference])
+            yield from _invented(registration, said[due_reference(registration.ref.operation)])
 
 
 def _wrongly_ended(registration: Registration, promise: Promise, got: list[Post]) -> Iterator[str]:
@@ -109,7 +109,7 @@ def _said(questions: list[Question]) -> dict[str, set[str]]:
     said: dict[str, set[str]] = defaultdict(set)
     for question in questions:
         if isinstance(question.reply, Reply) and question.reply.status == 200:
-            said[question.ref.due_reference].add(json.loads(question.reply.body)["status"])
+            said[due_reference(question.ref)].add(json.loads(question.reply.body)["status"])
     return said
 
 
@@ -120,7 +120,7 @@ def _asked_too_early(simulation: Simulation) -> Iterator[str]:
     free: dict[str, datetime] = {}
     last: dict[str, Question] = {}
     for question in simulation.questions:
-        source, name = question.ref.source, question.ref.due_reference
+        source, name = question.ref.source, due_reference(question.ref)
         if source in free and question.at < free[source]:
             yield f"{source} was asked at {question.at}, before {free[source]}"
         before = last.get(name, question)

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from bridge.domain.errors import ForeignRow
+from bridge.domain.ids import OperationRef
 from bridge.domain.operation import Operation
 from bridge.domain.registration import Registration, State
 from bridge.storage.aggregate import Family
-from bridge.storage.index import IndexEntry
-from bridge.storage.keys import OperationRef
+from bridge.storage.index import IndexEntry, index_key_of
+from bridge.storage.keys import due_reference
 from bridge.storage.records import decode
 from bridge.storage.transaction import Row
 
@@ -27,7 +28,7 @@ def problems(rows: Sequence[Row]) -> list[str]:
         return [f"a row that cannot be read: {error}"]
     found = [problem for family in families.values() for problem in _problems(family, rows)]
     wanted = {key for family in families.values() for key in _wanted(family)}
-    attempts = tuple(f"att:{ref.due_reference}:" for ref in families)
+    attempts = tuple(f"att:{due_reference(ref)}:" for ref in families)
     strays = {key for key in keys if key.startswith(("due:", "idx:"))} - wanted
     found += [f"nothing points to {key}" for key in strays]
     found += [f"nothing visits {key}" for key in keys if key.startswith("att:") and not key.startswith(attempts)]
@@ -60,7 +61,7 @@ def _wanted(family: Family) -> Iterator[str]:
     """Name the due and index rows that a family points to."""
     yield family.operation.record.due
     for each in family.registrations.values():
-        yield each.record.index_key
+        yield index_key_of(each.record)
         if each.record.due is not None:
             yield each.record.due
 
@@ -68,7 +69,7 @@ def _wanted(family: Family) -> Iterator[str]:
 def _problems(family: Family, rows: Sequence[Row]) -> Iterator[str]:
     """Check that whatever somebody waits for has its due row, and whatever nobody waits for its purge."""
     operation: Operation = family.operation.record
-    name = operation.ref.due_reference
+    name = due_reference(operation.ref)
     if bool(family.waiting()) != operation.is_watched:
         yield f"{name}: {len(family.waiting())} wait, and it is {'' if operation.is_watched else 'not '}asked for"
     if family.unreadable:
@@ -78,7 +79,7 @@ def _problems(family: Family, rows: Sequence[Row]) -> Iterator[str]:
         registration = each.record
         if (registration.state is State.PENDING) != (registration.due is not None):
             yield f"{registration.ref.public_id}: {registration.state}, and its due row is {registration.due}"
-        shown = entries.get(registration.index_key)
+        shown = entries.get(index_key_of(registration))
         if shown and not _shows(decode(IndexEntry, registration.ref, shown.values), registration):
             yield f"{registration.ref.public_id}: its index row says something else"
 

@@ -13,7 +13,7 @@ from bridge.domain.errors import ForeignRow
 from bridge.domain.registration import State
 from bridge.domain.upstream import Reply
 from bridge.storage.due import Due, read_due
-from bridge.storage.keys import operation_of, registration_of
+from bridge.storage.keys import due_reference, operation_of, partition_of, registration_of
 from bridge.storage.queue_message import read_call
 from bridge.storage.records import SHAPE
 from bridge.storage.transaction import ANY, Insert, Merge, Row, Transaction, Value
@@ -45,8 +45,8 @@ def test_any_row_key_names_something_or_is_foreign(key: str) -> None:
     """What a key names writes itself the same."""
     operation, registration = operation_of(key), registration_of(key)
 
-    assert operation is None or operation.due_reference == key
-    assert registration is None or registration.due_reference == key.replace("~", ":")
+    assert operation is None or due_reference(operation) == key
+    assert registration is None or due_reference(registration) == key.replace("~", ":")
     due = read_any_due(Row("op0", f"due:{key}", "etag", {"v": SHAPE}))
     assert due is None or due.token.key == f"due:{key}"
 
@@ -62,7 +62,7 @@ def test_foreign_due_and_index_rows_stop_nothing(names: list[str], values: dict[
     for prefix in ("due:0", "due:deliver:0", "idx:pending:", "idx:waiting:"):
         rows = tuple(Insert(f"{prefix}{name}", dict(values)) for name in names)  # type: ignore[arg-type]
         if rows:
-            bridge.memory.commit(Transaction(ref.partition, rows))
+            bridge.memory.commit(Transaction(partition_of(ref), rows))
 
     work(bridge)
 

@@ -17,6 +17,7 @@ from bridge.app import Bridge, compose
 from bridge.dependencies import World
 from bridge.domain.callback_url import normalise
 from bridge.domain.header_cipher import NONCE_BYTES, HeaderSeal
+from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import Verdict
 from bridge.domain.outcome import Outcome, answered
 from bridge.domain.registration import Registration
@@ -24,7 +25,7 @@ from bridge.domain.upstream import NoReply, NoToken, Reply
 from bridge.ports import Courier, Outbox, Table, Upstream
 from bridge.settings import Settings, read_settings
 from bridge.storage.aggregate import Family
-from bridge.storage.keys import OperationRef, RegistrationRef, after, due_parts, operation_partitions
+from bridge.storage.keys import after, due_parts, operation_partitions, partition_of, row_key
 from bridge.storage.transaction import Row, Transaction
 from bridge.testing import MemoryOutbox, MemoryTable
 from tests.support.description import hold_event
@@ -267,7 +268,7 @@ class Stage:
     def family(self, operation_id: str = "operation-1") -> Family:
         """Read an operation with its registrations."""
         ref = OperationRef("default", operation_id)
-        family = Family.read(ref, self.memory.range(ref.partition, ref.key, after(ref.key)))
+        family = Family.read(ref, self.memory.range(partition_of(ref), row_key(ref), after(row_key(ref))))
         assert family is not None
         return family
 

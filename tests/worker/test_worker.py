@@ -16,8 +16,8 @@ from standardwebhooks import Webhook
 
 from bridge.adapters.azure.clients import TABLE
 from bridge.adapters.azure.queue import DELIVERIES_QUEUE
+from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.principal import SHARED_OWNER
-from bridge.storage.keys import OperationRef, RegistrationRef
 from bridge.storage.records import SHAPE
 from local.answer import Answer
 from local.azurite import Azurite, Ports

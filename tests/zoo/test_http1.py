@@ -22,10 +22,10 @@ from bridge.adapters.net.http1 import (
 from bridge.adapters.net.transport import MAX_BYTES
 from bridge.adapters.speech import SpeechService
 from bridge.adapters.webhook_sender import HttpCourier
+from bridge.domain.ids import OperationRef
 from bridge.domain.outcome import Delivered, Failure, Outcome, Rejected, Unreachable
 from bridge.domain.source import Source
 from bridge.domain.upstream import NoReply, Reply
-from bridge.storage.keys import OperationRef
 from tests.support.world import FakeClock
 from tests.zoo.receivers import OK, Habit, drips, floods, hear, living, says, says_and_stays
 from tests.zoo.test_zoo import RULES

@@ -27,8 +27,8 @@ from bridge.adapters.net.transport import GuardedClient
 from bridge.adapters.webhook_sender import HttpCourier
 from bridge.domain.attempt import AttemptRecord
 from bridge.domain.callback_url import CallbackRules
+from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.outcome import Delivered, Failure, Outcome, Rejected, TlsReason, Unreachable
-from bridge.storage.keys import OperationRef, RegistrationRef
 from bridge.storage.records import decode, for_insert
 from bridge.storage.transaction import Insert, Transaction
 from bridge.testing import MemoryTable

@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 from bridge.domain.callback_url import DEFAULT_PORTS
 from bridge.domain.delivery import Call
+from bridge.domain.ids import OperationRef
 from bridge.domain.outcome import Outcome, Unreachable
 from bridge.domain.source import Source
 from bridge.domain.upstream import NoReply, NoToken, Reply
 from bridge.ports import Courier, Outbox, Table, Upstream
-from bridge.storage.keys import OperationRef
 from bridge.storage.transaction import Row, Transaction
 from bridge.telemetry import Attribute, Metric, Step, Telemetry
 

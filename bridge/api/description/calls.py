@@ -13,7 +13,7 @@ from bridge.api.orders import PingBody, RedeliverBody
 from bridge.api.overview_answers import Overview
 from bridge.api.query import ListParameters, NoParameters, OperationParameters, SecretParameters
 from bridge.api.requests import RegistrationBody
-from bridge.storage.keys import OPERATION_ID, PUBLIC_ID
+from bridge.domain.ids import OPERATION_ID, PUBLIC_ID
 
 #: What is refused of any body.
 _OF_BODIES = {

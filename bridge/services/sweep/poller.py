@@ -31,7 +31,7 @@ from bridge.services.sweep.shares import MessageShares
 from bridge.services.sweep.source_run import SourceMemory, SourceRun
 from bridge.storage.aggregate import Family
 from bridge.storage.due import DuePoll
-from bridge.storage.keys import after, due_at, source_key
+from bridge.storage.keys import after, due_at, due_reference, partition_of, row_key, source_key
 from bridge.storage.repository import Waits, commit, transact
 from bridge.storage.transaction import Row
 from bridge.storage.writes import poll
@@ -190,12 +190,12 @@ class Polls:
         try:
             return self._asked(due, run)
         except ForeignRow as error:
-            log(Event.SET_ASIDE, operation=ref.due_reference, why=str(error))
+            log(Event.SET_ASIDE, operation=due_reference(ref), why=str(error))
         except BridgeError as error:  # its due row stays, so it is asked for again at the next sweep
-            log(Event.STORAGE, step="finish", operation=ref.due_reference, error=str(error))
+            log(Event.STORAGE, step="finish", operation=due_reference(ref), error=str(error))
             return None
         except Exception as error:  # noqa: BLE001 - a bug, or columns that no version of the bridge writes
-            log(Event.FAILED, step="poll", operation=ref.due_reference, error=type(error).__name__)
+            log(Event.FAILED, step="poll", operation=due_reference(ref), error=type(error).__name__)
         later = AskAgain(at=self.clock() + UNREADABLE_WAIT, watch=due.watch, status=None, error=None)
         return self._go_on(due, later)
 
@@ -204,7 +204,7 @@ class Polls:
         asked_at = run.begin()
         if asked_at is None:
             return None
-        with self.telemetry.span(Step.POLL, run.trace, bridge__operation__id=due.watch.ref.due_reference) as span:
+        with self.telemetry.span(Step.POLL, run.trace, bridge__operation__id=due_reference(due.watch.ref)) as span:
             return self._answered(due, run, asked_at, span)
 
     def _answered(self, due: DuePoll, run: SourceRun, asked_at: datetime, span: Span) -> DueMove | None:
@@ -231,7 +231,7 @@ class Polls:
     def _go_on(self, due: DuePoll, decision: AskAgain) -> DueMove:
         log(
             Event.POLLED,
-            operation=due.watch.ref.due_reference,
+            operation=due_reference(due.watch.ref),
             status=decision.status,
             error=decision.error,
             next=decision.at,
@@ -246,7 +246,7 @@ class Polls:
     def _finished(self, due: DuePoll, decision: Finish, tx: str) -> list[Call]:
         """Commit an end against whatever the operation is by now: the upstream's word is never dropped."""
         ref = due.watch.ref
-        family = Family.read(ref, self.table.range(ref.partition, ref.key, after(ref.key)))
+        family = Family.read(ref, self.table.range(partition_of(ref), row_key(ref), after(row_key(ref))))
         if family is None:  # the write to it says whether it is gone
             later = AskAgain(at=self.clock() + NOT_FOUND_WAIT, watch=due.watch, status=None, error=None)
             self.mover.move([poll.ask_again(due.token, later, self.clock())])
@@ -269,7 +269,7 @@ class Polls:
         commit(self.table, transaction)
         log(
             Event.FINISHED,
-            operation=ref.due_reference,
+            operation=due_reference(ref),
             verdict=decision.verdict.value,
             reason=decision.reason,
             polls=decision.watch.polls,

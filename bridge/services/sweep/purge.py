@@ -11,7 +11,7 @@ from bridge.ports import Table
 from bridge.services.sweep.moving import Mover
 from bridge.storage.aggregate import Family
 from bridge.storage.due import DuePurge
-from bridge.storage.keys import after
+from bridge.storage.keys import after, due_reference, row_key
 from bridge.storage.writes import purge
 from bridge.storage.writes.poll import NOT_FOUND_WAIT
 
@@ -38,7 +38,9 @@ class Purges:
     def _purge(self, due: DuePurge) -> bool:
         """Forget one operation, its attempts first. A crash in between goes on at the next sweep."""
         try:
-            family = Family.read(due.ref, self.table.range(due.token.partition, due.ref.key, after(due.ref.key)))
+            family = Family.read(
+                due.ref, self.table.range(due.token.partition, row_key(due.ref), after(row_key(due.ref)))
+            )
             now = self.clock()
             if family is None:  # the write to it says whether it is gone
                 self.mover.move([purge.look_again(due.token, due.ref, now + NOT_FOUND_WAIT)])
@@ -50,16 +52,16 @@ class Purges:
             self._forget_attempts(due)
             self.table.commit(purge.forget(due.token, family))
         except (Conflict, StorageUnavailable, ForeignRow) as error:
-            log(Event.STORAGE, step="purge", operation=due.ref.due_reference, error=str(error))
+            log(Event.STORAGE, step="purge", operation=due_reference(due.ref), error=str(error))
             return False
         except Exception as error:  # noqa: BLE001 - a bug, or columns that no version of the bridge writes
-            log(Event.FAILED, step="purge", operation=due.ref.due_reference, error=type(error).__name__)
+            log(Event.FAILED, step="purge", operation=due_reference(due.ref), error=type(error).__name__)
             return False
-        log(Event.PURGED, operation=due.ref.due_reference)
+        log(Event.PURGED, operation=due_reference(due.ref))
         return True
 
     def _forget_attempts(self, due: DuePurge) -> None:
-        prefix = f"att:{due.ref.due_reference}:"
+        prefix = f"att:{due_reference(due.ref)}:"
         rows = self.table.range(due.token.partition, prefix, after(prefix), columns=["number"])
         for transaction in purge.forget_attempts(due.token.partition, [row.key for row in rows]):
             self.table.commit(transaction)

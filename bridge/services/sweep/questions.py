@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from bridge.domain.ids import OperationRef
 from bridge.domain.operation import Explanation
 from bridge.domain.time import Clock
 from bridge.domain.upstream import (
@@ -19,7 +20,7 @@ from bridge.domain.upstream import (
 from bridge.log import Event, log
 from bridge.ports import Upstream
 from bridge.services.sweep.source_run import SourceRun
-from bridge.storage.keys import OperationRef
+from bridge.storage.keys import due_reference
 
 #: So often the upstream is asked why an operation failed; then its event goes out without that.
 TRIES = 2
@@ -79,5 +80,5 @@ class Questions:
 
 
 def _failed(step: str, ref: OperationRef, error: Exception) -> str:
-    log(Event.FAILED, step=step, operation=ref.due_reference, error=type(error).__name__)
+    log(Event.FAILED, step=step, operation=due_reference(ref), error=type(error).__name__)
     return f"the bridge failed: {type(error).__name__}"

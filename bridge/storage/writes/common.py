@@ -7,8 +7,8 @@ from typing import TypeVar
 from bridge.domain.delivery import SAFETY, Call
 from bridge.domain.operation import Operation
 from bridge.domain.registration import Registration
-from bridge.storage.index import IndexEntry
-from bridge.storage.keys import DueKind, due_key
+from bridge.storage.index import IndexEntry, index_key_of
+from bridge.storage.keys import DueKind, due_key, due_reference, row_key
 from bridge.storage.records import SHAPE, VERSION_COLUMN, Stored, for_insert, for_update
 from bridge.storage.transaction import ANY, Delete, Insert, Merge, Write
 
@@ -20,15 +20,15 @@ def put(before: Stored[Registration] | None, after: Registration, tx: str) -> tu
 
     The index row has no ETag of its own here: it changes only together with the registration, whose ETag decides.
     """
-    entry = Insert(after.index_key, for_insert(IndexEntry.of(after)))
+    entry = Insert(index_key_of(after), for_insert(IndexEntry.of(after)))
     if before is None:
-        return Insert(after.ref.key, {**for_insert(after), "tx": tx}), entry
-    return overwrite(before, after, tx), Delete(before.record.index_key, ANY), entry
+        return Insert(row_key(after.ref), {**for_insert(after), "tx": tx}), entry
+    return overwrite(before, after, tx), Delete(index_key_of(before.record), ANY), entry
 
 
 def overwrite(before: Stored[R], after: R, tx: str) -> Merge:
     """Write what has changed in an operation or a registration over what was read, and stamp it."""
-    return Merge(after.ref.key, {**for_update(before, after), "tx": tx}, before.etag)
+    return Merge(row_key(after.ref), {**for_update(before, after), "tx": tx}, before.etag)
 
 
 #: Says whether a call may be sent now: returns the call to send, or None.
@@ -48,21 +48,21 @@ def first_call(registration: Registration, now: datetime) -> tuple[Call, Insert]
 
 def left_due(registration: Registration, now: datetime) -> Insert:
     """Make the due row of a run whose first call a sweep sends."""
-    due = due_key(now, DueKind.DELIVER, registration.ref.due_reference)
+    due = due_key(now, DueKind.DELIVER, due_reference(registration.ref))
     return Insert(due, for_insert(Call.next_of(registration)))
 
 
 def first_due(registration: Registration, now: datetime) -> str:
     """Name the due row of a run that begins now."""
-    return due_key(now + SAFETY, DueKind.DELIVER, registration.ref.due_reference)
+    return due_key(now + SAFETY, DueKind.DELIVER, due_reference(registration.ref))
 
 
 def purge_due(operation: Operation, at: datetime) -> tuple[str, Insert]:
     """Make the due row of an operation's purge; returns its key too."""
-    key = due_key(at, DueKind.PURGE, operation.ref.due_reference, instead_of=operation.due)
+    key = due_key(at, DueKind.PURGE, due_reference(operation.ref), instead_of=operation.due)
     return key, Insert(key, {VERSION_COLUMN: SHAPE})
 
 
 def touch(operation: Stored[Operation], tx: str) -> Merge:
     """Change nothing about an operation but its ETag: whoever read it before has to read it again."""
-    return Merge(operation.record.ref.key, {"tx": tx}, operation.etag)
+    return Merge(row_key(operation.record.ref), {"tx": tx}, operation.etag)

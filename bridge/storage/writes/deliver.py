@@ -3,13 +3,13 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from bridge.domain.attempt import AttemptRecord
+from bridge.domain.attempt import KEPT_ATTEMPTS, AttemptRecord
 from bridge.domain.delivery import LEASE, RESEND_AFTER, Call, open_call
 from bridge.domain.host_places import Deferred
 from bridge.domain.registration import IllegalMove, Move, Registration, State
 from bridge.domain.retry import Decision, Done, GiveUp, RetryAt
-from bridge.storage.index import IndexEntry
-from bridge.storage.keys import KEPT_ATTEMPTS, DueKind, due_at, due_key
+from bridge.storage.index import IndexEntry, index_key_of
+from bridge.storage.keys import DueKind, attempt_key, due_at, due_key, due_reference, partition_of, row_key
 from bridge.storage.records import Stored, for_insert, for_merge
 from bridge.storage.transaction import ANY, Delete, Insert, Merge, Transaction, Upsert, Write
 from bridge.storage.writes.common import overwrite, put
@@ -55,21 +55,21 @@ def claim(
     attempt = Claimed.held(Stored(after, before.etag)).attempt
     writes: tuple[Write, ...] = (
         overwrite(before, after, name),
-        Insert(after.ref.attempt_key(attempt.number), for_insert(attempt)),
+        Insert(attempt_key(after.ref, attempt.number), for_insert(attempt)),
         *_gone(before.record),
         _next_call(after, due),
     )
     writes = (*writes, *_oldest(attempt, drops_oldest=drops_oldest))
-    return Transaction(after.ref.partition, writes, stamp=after.ref.key, tx=name), after
+    return Transaction(partition_of(after.ref), writes, stamp=row_key(after.ref), tx=name), after
 
 
 def defer(before: Stored[Registration], deferred: Deferred, *, tx: str) -> Transaction:
     """Move an attempt to a later time without using it up: 5 rows, under the registration's ETag."""
     due = _due(before.record, deferred.until)
     after = replace(before.record, next_attempt_at=deferred.until, held_back=deferred.why, due=due)
-    shown = Merge(after.index_key, for_merge(IndexEntry.of(after)), ANY)
+    shown = Merge(index_key_of(after), for_merge(IndexEntry.of(after)), ANY)
     writes: tuple[Write, ...] = (overwrite(before, after, tx), shown, *_gone(before.record), _next_call(after, due))
-    return Transaction(after.ref.partition, writes, stamp=after.ref.key, tx=tx)
+    return Transaction(partition_of(after.ref), writes, stamp=row_key(after.ref), tx=tx)
 
 
 def resend_soon(before: Stored[Registration], call: Call, now: datetime, *, tx: str) -> Transaction | None:
@@ -83,9 +83,9 @@ def resend_soon(before: Stored[Registration], call: Call, now: datetime, *, tx: 
         return None
     if due_time is None or due_time <= at:
         return None
-    after = replace(record, due=due_key(at, DueKind.DELIVER, record.ref.due_reference))
+    after = replace(record, due=due_key(at, DueKind.DELIVER, due_reference(record.ref)))
     writes: tuple[Write, ...] = (overwrite(before, after, tx), *_gone(record), _next_call(after, str(after.due)))
-    return Transaction(after.ref.partition, writes, stamp=after.ref.key, tx=tx)
+    return Transaction(partition_of(after.ref), writes, stamp=row_key(after.ref), tx=tx)
 
 
 def record(
@@ -93,7 +93,7 @@ def record(
 ) -> Transaction:
     """Write down an attempt and what follows from it: 5 rows, under the registration's ETag."""
     # A purge that gave way to this delivery may have taken the attempt's row already.
-    row = Upsert(attempt.ref.attempt_key(attempt.number), for_merge(attempt))
+    row = Upsert(attempt_key(attempt.ref, attempt.number), for_merge(attempt))
     match decision:
         case RetryAt(at=at):
             writes = _postpone(before, at, tx)
@@ -101,7 +101,7 @@ def record(
             writes = _end(before, Move.DELIVER, now, tx, reason=None)
         case GiveUp(reason=reason):
             writes = _end(before, Move.GIVE_UP, now, tx, reason=reason)
-    return Transaction(attempt.ref.partition, (*writes, row), stamp=attempt.ref.key, tx=tx)
+    return Transaction(partition_of(attempt.ref), (*writes, row), stamp=row_key(attempt.ref), tx=tx)
 
 
 def fail_unsent(
@@ -120,18 +120,18 @@ def fail_unsent(
     It is claimed and recorded in one step under the registration's ETag, so no crash comes in between.
     """
     claimed = replace(before.record, last_attempt=attempt.number)
-    row = Insert(attempt.ref.attempt_key(attempt.number), for_insert(attempt))
+    row = Insert(attempt_key(attempt.ref, attempt.number), for_insert(attempt))
     match decision:
         case RetryAt(at=at):
             due = _due(before.record, at)
             after = claimed.postponed(at, due=due)
-            shown = Merge(after.index_key, for_merge(IndexEntry.of(after)), ANY)
+            shown = Merge(index_key_of(after), for_merge(IndexEntry.of(after)), ANY)
             writes: tuple[Write, ...] = (overwrite(before, after, tx), shown, _next_call(after, due))
         case GiveUp(reason=reason):
             writes = put(before, claimed.ended(Move.GIVE_UP, now, reason=reason), tx)
     oldest = _oldest(attempt, drops_oldest=drops_oldest)
     writes = (*writes, *_gone(before.record), row, *oldest)
-    return Transaction(attempt.ref.partition, writes, stamp=attempt.ref.key, tx=tx)
+    return Transaction(partition_of(attempt.ref), writes, stamp=row_key(attempt.ref), tx=tx)
 
 
 def record_late(  # noqa: PLR0913 - a step is a function of all that it depends on
@@ -160,14 +160,14 @@ def record_late(  # noqa: PLR0913 - a step is a function of all that it depends 
         return record(found, attempt, decision, now, tx=tx)
     if row_etag is None:
         return None
-    row = Merge(attempt.ref.attempt_key(attempt.number), for_merge(attempt), row_etag)
-    return Transaction(attempt.ref.partition, (row,))
+    row = Merge(attempt_key(attempt.ref, attempt.number), for_merge(attempt), row_etag)
+    return Transaction(partition_of(attempt.ref), (row,))
 
 
 def bury(before: Stored[Registration], now: datetime, *, tx: str) -> Transaction:
     """End a run whose last attempt was lost: 4 rows."""
     writes = _end(before, Move.GIVE_UP, now, tx, reason="exhausted")
-    return Transaction(before.record.ref.partition, writes, stamp=before.record.ref.key, tx=tx)
+    return Transaction(partition_of(before.record.ref), writes, stamp=row_key(before.record.ref), tx=tx)
 
 
 def _end(before: Stored[Registration], move: Move, now: datetime, tx: str, *, reason: str | None) -> tuple[Write, ...]:
@@ -178,12 +178,12 @@ def _end(before: Stored[Registration], move: Move, now: datetime, tx: str, *, re
 def _postpone(before: Stored[Registration], at: datetime, tx: str) -> tuple[Write, ...]:
     due = _due(before.record, at)
     after = before.record.postponed(at, due=due)
-    shown = Merge(after.index_key, for_merge(IndexEntry.of(after)), ANY)
+    shown = Merge(index_key_of(after), for_merge(IndexEntry.of(after)), ANY)
     return (overwrite(before, after, tx), shown, *_gone(before.record), _next_call(after, due))
 
 
 def _due(before: Registration, at: datetime) -> str:
-    return due_key(at, DueKind.DELIVER, before.ref.due_reference, instead_of=before.due or "")
+    return due_key(at, DueKind.DELIVER, due_reference(before.ref), instead_of=before.due or "")
 
 
 def _next_call(registration: Registration, due: str) -> Insert:
@@ -198,7 +198,7 @@ def ways_to_drop(registration: Registration) -> tuple[bool, ...]:
 def _oldest(attempt: AttemptRecord, *, drops_oldest: bool) -> tuple[Delete, ...]:
     """Take away the attempt that is not kept any longer once `attempt` is there."""
     number = attempt.number - KEPT_ATTEMPTS
-    return (Delete(attempt.ref.attempt_key(number), ANY),) if drops_oldest and number > 0 else ()
+    return (Delete(attempt_key(attempt.ref, number), ANY),) if drops_oldest and number > 0 else ()
 
 
 def _gone(registration: Registration) -> tuple[Delete, ...]:

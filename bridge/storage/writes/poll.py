@@ -10,7 +10,7 @@ from bridge.domain.operation import Operation, Watch
 from bridge.domain.polling import AskAgain, Finish
 from bridge.storage.aggregate import Family
 from bridge.storage.due import Token
-from bridge.storage.keys import DueKind, due_at, due_key, due_parts, operation_of
+from bridge.storage.keys import DueKind, due_at, due_key, due_parts, due_reference, operation_of, partition_of, row_key
 from bridge.storage.records import for_insert
 from bridge.storage.transaction import ANY, MAX_WRITES, Delete, Insert, Merge, Row, Transaction, Value, Write
 from bridge.storage.writes.common import Share, overwrite, purge_due, put, take_all
@@ -50,7 +50,7 @@ class DueMove:
 def ask_again(token: Token, decision: AskAgain, now: datetime) -> DueMove:
     """Move an operation's next poll. The operation is updated, never created: a purged one stays purged."""
     watch = decision.watch
-    key = due_key(decision.at, DueKind.POLL, watch.ref.due_reference, instead_of=token.key)
+    key = due_key(decision.at, DueKind.POLL, due_reference(watch.ref), instead_of=token.key)
     changes: dict[str, Value] = {
         "due": key,
         "last_polled_at": now,
@@ -61,7 +61,7 @@ def ask_again(token: Token, decision: AskAgain, now: datetime) -> DueMove:
         changes["seen_running_at"] = watch.seen_running_at
     if decision.status is not None:
         changes["status"] = decision.status
-    return DueMove(token=token, key=key, columns=for_insert(watch), target=watch.ref.key, changes=changes)
+    return DueMove(token=token, key=key, columns=for_insert(watch), target=row_key(watch.ref), changes=changes)
 
 
 def postpone(row: Row, at: datetime) -> DueMove:
@@ -78,22 +78,22 @@ def postpone(row: Row, at: datetime) -> DueMove:
         columns["absent_since"] = since + max(at - before, timedelta(0))
     key = due_key(at, DueKind(kind), reference, instead_of=row.key)
     token = Token(partition=row.partition, key=row.key, etag=row.etag)
-    return DueMove(token=token, key=key, columns=columns, target=ref.key, changes={"due": key})
+    return DueMove(token=token, key=key, columns=columns, target=row_key(ref), changes={"due": key})
 
 
 def enqueue(token: Token, call: Call, now: datetime) -> tuple[DueMove, Call]:
     """Move a delivery's due row on, so that another message is sent if this one is lost. Returns the call to send."""
     sent = replace(call, sends=call.sends + 1)
     at = now + safety(sent.sends)
-    key = due_key(at, DueKind.DELIVER, call.ref.due_reference, instead_of=token.key)
+    key = due_key(at, DueKind.DELIVER, due_reference(call.ref), instead_of=token.key)
     columns = for_insert(replace(sent, has_more=None))
-    return DueMove(token=token, key=key, columns=columns, target=call.ref.key, changes={"due": key}), sent
+    return DueMove(token=token, key=key, columns=columns, target=row_key(call.ref), changes={"due": key}), sent
 
 
 def due_later(token: Token, call: Call, at: datetime) -> DueMove:
     """Move a delivery's due row without sending a message."""
-    key = due_key(at, DueKind.DELIVER, call.ref.due_reference, instead_of=token.key)
-    return DueMove(token=token, key=key, columns=for_insert(call), target=call.ref.key, changes={"due": key})
+    key = due_key(at, DueKind.DELIVER, due_reference(call.ref), instead_of=token.key)
+    return DueMove(token=token, key=key, columns=for_insert(call), target=row_key(call.ref), changes={"due": key})
 
 
 def not_sent(moved: DueMove, call: Call, now: datetime) -> DueMove:
@@ -101,7 +101,7 @@ def not_sent(moved: DueMove, call: Call, now: datetime) -> DueMove:
 
     The key that it was moved to is its own, so the row is the same one or gone.
     """
-    key = due_key(now + RESEND_AFTER, DueKind.DELIVER, call.ref.due_reference, instead_of=moved.key)
+    key = due_key(now + RESEND_AFTER, DueKind.DELIVER, due_reference(call.ref), instead_of=moved.key)
     token = Token(partition=moved.token.partition, key=moved.key, etag=ANY)
     return DueMove(token=token, key=key, columns=for_insert(call), target=moved.target, changes={"due": key})
 
@@ -151,7 +151,7 @@ def finish(  # noqa: PLR0913 - a step is a function of all that it depends on
         told, call, due_rows = tell(waiting.record, news, now, share=share)
         writes += (*put(waiting, told, tx), *due_rows)
         calls += [call] if call else []
-    return Transaction(after.ref.partition, tuple(writes), stamp=after.ref.key, tx=tx), calls
+    return Transaction(partition_of(after.ref), tuple(writes), stamp=row_key(after.ref), tx=tx), calls
 
 
 def _ended(before: Operation, decision: Finish, now: datetime, retention: timedelta) -> tuple[Operation, Insert]:
@@ -175,7 +175,7 @@ def _ended(before: Operation, decision: Finish, now: datetime, retention: timede
 
 
 def _left_open(before: Operation, watch: Watch, now: datetime) -> tuple[Operation, Insert]:
-    key = due_key(now + UNREADABLE_WAIT, DueKind.POLL, before.ref.due_reference, instead_of=before.due)
+    key = due_key(now + UNREADABLE_WAIT, DueKind.POLL, due_reference(before.ref), instead_of=before.due)
     after = replace(before, polls=watch.polls, last_polled_at=now, due=key)
     return after, Insert(key, for_insert(watch))
 

@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
+from bridge.domain.ids import OperationRef
 from bridge.storage.aggregate import Family
 from bridge.storage.due import Token
-from bridge.storage.keys import DueKind, OperationRef, due_key
+from bridge.storage.index import index_key_of
+from bridge.storage.keys import DueKind, due_key, due_reference, row_key
 from bridge.storage.records import SHAPE, VERSION_COLUMN
 from bridge.storage.transaction import ANY, MAX_WRITES, Delete, Transaction
 from bridge.storage.writes.poll import DueMove
@@ -26,8 +28,8 @@ def keep_until(family: Family, now: datetime, retention: timedelta) -> datetime 
 
 def look_again(token: Token, ref: OperationRef, at: datetime) -> DueMove:
     """Move the purge of an operation that is still needed, or that a read did not find."""
-    key = due_key(at, DueKind.PURGE, ref.due_reference, instead_of=token.key)
-    return DueMove(token=token, key=key, columns={VERSION_COLUMN: SHAPE}, target=ref.key, changes={"due": key})
+    key = due_key(at, DueKind.PURGE, due_reference(ref), instead_of=token.key)
+    return DueMove(token=token, key=key, columns={VERSION_COLUMN: SHAPE}, target=row_key(ref), changes={"due": key})
 
 
 def forget_attempts(partition: str, keys: Sequence[str]) -> Iterator[Transaction]:
@@ -40,7 +42,7 @@ def forget_attempts(partition: str, keys: Sequence[str]) -> Iterator[Transaction
 def forget(token: Token, family: Family) -> Transaction:
     """Delete everything else of a family at once: at most 42 rows, under all their ETags."""
     operation = family.operation
-    rows = [Delete(each.record.ref.key, each.etag) for each in family.registrations.values()]
-    entries = [Delete(each.record.index_key, ANY) for each in family.registrations.values()]
-    last = (Delete(operation.record.ref.key, operation.etag), Delete(token.key, token.etag))
+    rows = [Delete(row_key(each.record.ref), each.etag) for each in family.registrations.values()]
+    entries = [Delete(index_key_of(each.record), ANY) for each in family.registrations.values()]
+    last = (Delete(row_key(operation.record.ref), operation.etag), Delete(token.key, token.etag))
     return Transaction(token.partition, (*rows, *entries, *last))

@@ -9,7 +9,8 @@ from bridge.domain.events import News
 from bridge.domain.operation import Operation, Verdict
 from bridge.domain.registration import Registration, State
 from bridge.storage.aggregate import Family
-from bridge.storage.keys import DueKind, due_key
+from bridge.storage.index import index_key_of
+from bridge.storage.keys import DueKind, due_key, due_reference, partition_of, row_key
 from bridge.storage.records import Stored, for_insert
 from bridge.storage.transaction import ANY, Delete, Insert, Merge, Transaction, Write
 from bridge.storage.writes.common import (
@@ -37,7 +38,7 @@ class Replaced:
     def writes(self) -> tuple[Delete, ...]:
         """Delete all of it. Its ETag decides for the other rows too: they change only together with it."""
         record = self.registration.record
-        rows = (Delete(record.ref.key, self.registration.etag), Delete(record.index_key, ANY))
+        rows = (Delete(row_key(record.ref), self.registration.etag), Delete(index_key_of(record), ANY))
         return (*rows, *(Delete(key, ANY) for key in self.attempts))
 
 
@@ -58,11 +59,11 @@ def register_new(wish: Registration, now: datetime) -> Joined:
     It is due at once: it may have ended long ago.
     """
     ref = wish.ref.operation
-    due = due_key(now, DueKind.POLL, ref.due_reference)
+    due = due_key(now, DueKind.POLL, due_reference(ref))
     operation = Operation(ref=ref, registered_at=now, group=wish.group, owner=wish.owner, due=due, tx=wish.tx)
-    begun = Insert(ref.key, for_insert(operation))
+    begun = Insert(row_key(ref), for_insert(operation))
     rows = (begun, *put(None, wish, wish.tx), Insert(due, for_insert(operation.watch())))
-    transaction = Transaction(ref.partition, rows, stamp=wish.ref.key, tx=wish.tx)
+    transaction = Transaction(partition_of(ref), rows, stamp=row_key(wish.ref), tx=wish.tx)
     return Joined(transaction=transaction, operation=operation, registration=wish, call=None)
 
 
@@ -91,7 +92,7 @@ def register_further(
     gone = () if before is None or not before.record.due else (Delete(before.record.due, ANY),)
     given_up = () if replaced is None else replaced.writes
     rows = (*rows, *gone, *put(before, registration, wish.tx), *given_up)
-    transaction = Transaction(wish.ref.partition, rows, stamp=wish.ref.key, tx=wish.tx)
+    transaction = Transaction(partition_of(wish.ref), rows, stamp=row_key(wish.ref), tx=wish.tx)
     return Joined(transaction=transaction, operation=operation, registration=registration, call=call)
 
 
@@ -118,38 +119,40 @@ def cancel_waiting(
         writes: tuple[Write, ...] = (touch(operation, tx),)
     else:
         key, due_row = purge_due(operation.record, now + retention)
-        row = Merge(operation.record.ref.key, {"due": key, "tx": tx}, operation.etag)
+        row = Merge(row_key(operation.record.ref), {"due": key, "tx": tx}, operation.etag)
         writes = (row, Delete(operation.record.due, ANY), due_row)
-    return Transaction(after.ref.partition, (*writes, *put(before, after, tx)), stamp=after.ref.key, tx=tx)
+    return Transaction(partition_of(after.ref), (*writes, *put(before, after, tx)), stamp=row_key(after.ref), tx=tx)
 
 
 def cancel_pending(before: Stored[Registration], now: datetime, *, tx: str) -> Transaction:
     """Stop delivering: 4 rows. An attempt in flight may still arrive; it finds its claim gone."""
     after = before.record.cancelled(now)
     gone = (Delete(before.record.due, ANY),) if before.record.due else ()
-    return Transaction(after.ref.partition, (*put(before, after, tx), *gone), stamp=after.ref.key, tx=tx)
+    return Transaction(partition_of(after.ref), (*put(before, after, tx), *gone), stamp=row_key(after.ref), tx=tx)
 
 
 def release(before: Stored[Registration], *, tx: str) -> Transaction:
     """Give the operation of a registration that has ended back: 1 row. Its state stays, and nothing else changes."""
     after = replace(before.record, released=True)
-    return Transaction(after.ref.partition, (overwrite(before, after, tx),), stamp=after.ref.key, tx=tx)
+    return Transaction(partition_of(after.ref), (overwrite(before, after, tx),), stamp=row_key(after.ref), tx=tx)
 
 
 def redeliver(before: Stored[Registration], now: datetime, *, tx: str) -> tuple[Transaction, Call]:
     """Begin another run of the same message: 4 rows. Returns the call to send after the commit."""
     after = before.record.rerun(now, due=first_due(before.record, now))
     call, due_row = first_call(before.record, now)
-    return Transaction(after.ref.partition, (*put(before, after, tx), due_row), stamp=after.ref.key, tx=tx), call
+    return Transaction(
+        partition_of(after.ref), (*put(before, after, tx), due_row), stamp=row_key(after.ref), tx=tx
+    ), call
 
 
 def redeliver_later(before: Stored[Registration], now: datetime, at: datetime, *, tx: str) -> Transaction:
     """Begin another run of the same message at a later time: 4 rows. The sweep sends the call once it is due."""
-    key = due_key(at, DueKind.DELIVER, before.record.ref.due_reference)
+    key = due_key(at, DueKind.DELIVER, due_reference(before.record.ref))
     call = Call.next_of(before.record)
     after = replace(before.record.rerun(now, due=key), next_attempt_at=at)
     writes = (*put(before, after, tx), Insert(key, for_insert(call)))
-    return Transaction(after.ref.partition, writes, stamp=after.ref.key, tx=tx)
+    return Transaction(partition_of(after.ref), writes, stamp=row_key(after.ref), tx=tx)
 
 
 def is_revivable(registration: Registration) -> bool:
@@ -162,7 +165,7 @@ def is_revivable(registration: Registration) -> bool:
 
 def _reopen(operation: Stored[Operation], wish: Registration, now: datetime) -> tuple[Operation, tuple[Write, ...]]:
     before = operation.record
-    due = due_key(now, DueKind.POLL, before.ref.due_reference)  # never the key of the purge that it replaces
+    due = due_key(now, DueKind.POLL, due_reference(before.ref))  # never the key of the purge that it replaces
     group = wish.group or before.group
     after = Operation(
         ref=before.ref, registered_at=now, group=group, owner=wish.owner, polls=before.polls, due=due, tx=wish.tx

@@ -6,7 +6,7 @@ from bridge.domain.delivery import Call
 from bridge.domain.operation import Operation
 from bridge.domain.registration import Registration, State
 from bridge.storage.aggregate import Family
-from bridge.storage.keys import DueKind, due_at, due_parts
+from bridge.storage.keys import DueKind, due_at, due_parts, due_reference, partition_of, row_key
 from bridge.storage.records import SHAPE, VERSION_COLUMN, Stored, for_insert
 from bridge.storage.transaction import Insert, Merge, Transaction, Value
 
@@ -26,14 +26,14 @@ def restore(target: Stored[Operation] | Stored[Registration], *, tx: str) -> Tra
     record = target.record
     key = record.due or ""
     kind, reference = due_parts(key)
-    if due_at(key) is None or kind not in tuple(DueKind) or reference != record.ref.due_reference:
+    if due_at(key) is None or kind not in tuple(DueKind) or reference != due_reference(record.ref):
         return None
     if (kind == DueKind.DELIVER) != isinstance(record, Registration):
         return None
     return Transaction(
-        record.ref.partition,
-        (Insert(key, _columns(record)), Merge(record.ref.key, {"tx": tx}, target.etag)),
-        stamp=record.ref.key,
+        partition_of(record.ref),
+        (Insert(key, _columns(record)), Merge(row_key(record.ref), {"tx": tx}, target.etag)),
+        stamp=row_key(record.ref),
         tx=tx,
     )
 
