@@ -16,9 +16,10 @@ from bridge.domain.operation import Verdict
 from bridge.domain.outcome import Outcome, answered
 from bridge.domain.registration import Registration
 from bridge.domain.upstream import Reply
-from bridge.ports import Courier, Outbox, Table, Upstream
+from bridge.ports import Courier, Outbox, Upstream
 from bridge.settings import Settings, read_settings
 from bridge.storage.keys import due_deliveries, due_operations, operation_partitions
+from bridge.storage.table import Table
 from bridge.testing import MemoryOutbox, MemoryTable
 
 _P = ParamSpec("_P")

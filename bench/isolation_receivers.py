@@ -26,9 +26,9 @@ from bridge.dependencies import real_clock
 from bridge.domain.delivery import Call
 from bridge.domain.errors import Misconfigured
 from bridge.domain.outcome import Delivered, Outcome
-from bridge.ports import Table
 from bridge.storage.keys import due_at, due_deliveries, operation_partitions
 from bridge.storage.queue_message import write_call
+from bridge.storage.table import Table
 from bridge.storage.transaction import Row, Transaction
 from bridge.testing import MemoryTable
 

@@ -27,8 +27,9 @@ from bridge.domain.errors import Misconfigured
 from bridge.domain.header_cipher import NONCE_BYTES
 from bridge.domain.principal import Tenant
 from bridge.domain.time import Clock, whole_millis
-from bridge.ports import Courier, Outbox, Table, Tokens, Upstream
+from bridge.ports import Courier, Outbox, Tokens, Upstream
 from bridge.settings import Settings
+from bridge.storage.table import Table
 from bridge.telemetry import OFF, Telemetry
 
 #: The setting that turns telemetry on, and what it needs.

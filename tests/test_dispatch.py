@@ -12,7 +12,7 @@ from bridge.domain.delivery import Call
 from bridge.domain.errors import StorageRefused, StorageUnavailable
 from bridge.domain.registration import State
 from bridge.log import Event
-from bridge.ports import Table
+from bridge.storage.table import Table
 from bridge.storage.transaction import Delete, Insert, Merge, Transaction
 from tests.support.flaky import Flaky
 from tests.support.http import Client

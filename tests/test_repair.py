@@ -8,9 +8,9 @@ import pytest
 
 from bridge.api.routes import Routes
 from bridge.domain.registration import State
-from bridge.ports import Table
 from bridge.services.repair import OPERATIONS_PER_CHECK, OVERDUE, ROWS_PER_CHECK
 from bridge.storage.keys import due_reference, partition_of, row_key
+from bridge.storage.table import Table
 from bridge.storage.transaction import ANY, Delete, Insert, Merge, Row, Transaction
 from tests.support.flaky import Flaky
 from tests.support.http import Client

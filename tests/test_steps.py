@@ -5,8 +5,8 @@ from datetime import timedelta
 
 from bridge.domain.outcome import Failure, Unreachable
 from bridge.domain.registration import State
-from bridge.ports import Table
 from bridge.storage.keys import operation_partitions
+from bridge.storage.table import Table
 from bridge.storage.transaction import Delete, Row, Transaction
 from bridge.testing import MemoryTable
 from tests.proof import rows

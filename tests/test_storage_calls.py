@@ -17,8 +17,9 @@ from bridge.adapters.azure.table import AzureTable
 from bridge.domain.delivery import Call
 from bridge.domain.errors import CommitUnknown, StorageRefused, StorageUnavailable
 from bridge.domain.ids import OperationRef, RegistrationRef
-from bridge.ports import Outbox, Table
+from bridge.ports import Outbox
 from bridge.settings import read_settings
+from bridge.storage.table import Table
 from bridge.storage.transaction import Insert, Transaction
 from tests.support.world import ENVIRONMENT, NOON
 from tests.zoo.receivers import Habit, drips, living, never_reads, says

@@ -13,12 +13,12 @@ from bridge.domain.host_places import Deferred
 from bridge.domain.registration import Registration
 from bridge.domain.time import Clock
 from bridge.log import Event, log
-from bridge.ports import Table
 from bridge.services.recorder import AttemptRecorder
 from bridge.services.repair import Repair
 from bridge.storage.keys import partition_of, row_key
 from bridge.storage.records import Stored, stored
 from bridge.storage.repository import Waits, commit, commit_first, transact
+from bridge.storage.table import Table
 from bridge.storage.writes import deliver
 from bridge.storage.writes.deliver import Claimed
 

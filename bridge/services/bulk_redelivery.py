@@ -20,13 +20,13 @@ from bridge.domain.spreading import spread
 from bridge.domain.time import Clock
 from bridge.log import Event, log
 from bridge.pool import map_in_order
-from bridge.ports import Table
 from bridge.services.queries import Show
 from bridge.storage.cursor import Cursor
 from bridge.storage.index import IndexEntry
 from bridge.storage.keys import partition_of, row_key
 from bridge.storage.records import stored
 from bridge.storage.repository import Waits, commit, transact
+from bridge.storage.table import Table
 from bridge.storage.writes import register
 
 #: Entries of everybody's that are looked at together, and how often in one call. An owner's page is bounded by itself.

@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from bridge.domain.registration import State
 from bridge.domain.time import Clock
 from bridge.pool import map_in_order
-from bridge.ports import Table
 from bridge.storage.keys import after, operation_partitions
+from bridge.storage.table import Table
 
 #: Registrations are counted up to this many of a state, over all partitions; past it, 'more' has to do.
 COUNTED = 1_000

@@ -26,13 +26,14 @@ from bridge.domain.registration import Registration
 from bridge.domain.time import Clock
 from bridge.domain.trace_context import read_traceparent
 from bridge.log import Event, log
-from bridge.ports import Courier, Table
+from bridge.ports import Courier
 from bridge.services.attempts import Claims
 from bridge.services.dispatch import Dispatcher
 from bridge.services.host_limiter import HostLimiter
 from bridge.services.recorder import AttemptRecorder
 from bridge.storage.keys import due_reference, partition_of, row_key
 from bridge.storage.records import Stored, stored
+from bridge.storage.table import Table
 from bridge.storage.writes.deliver import Claimed
 from bridge.telemetry import Metric, Step, Telemetry
 

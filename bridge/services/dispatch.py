@@ -16,10 +16,11 @@ from bridge.domain.errors import Conflict, ForeignRow, StorageRefused, StorageUn
 from bridge.domain.registration import Registration
 from bridge.domain.time import Clock
 from bridge.log import Event, log
-from bridge.ports import Outbox, Table
+from bridge.ports import Outbox
 from bridge.storage.keys import partition_of, row_key
 from bridge.storage.records import stored
 from bridge.storage.repository import commit
+from bridge.storage.table import Table
 from bridge.storage.writes import deliver
 
 #: A failure that is older than this says nothing of the present, if nothing was sent since.

@@ -21,9 +21,9 @@ from bridge.domain.registration import State
 from bridge.domain.time import Clock
 from bridge.log import Event, log
 from bridge.pool import imap_unordered
-from bridge.ports import Table
 from bridge.storage.keys import WAITING_KEY, WAITING_PARTITION, after, operation_partitions
 from bridge.storage.records import SHAPE, VERSION_COLUMN
+from bridge.storage.table import Table
 from bridge.storage.transaction import Row, Transaction, Upsert, Value
 
 #: An instance reads the counts this often.

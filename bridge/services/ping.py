@@ -15,10 +15,11 @@ from bridge.domain.outcome import Outcome, Unreachable
 from bridge.domain.pings import Pings, take
 from bridge.domain.time import Clock
 from bridge.log import Event, log
-from bridge.ports import Courier, Table
+from bridge.ports import Courier
 from bridge.storage.keys import PINGS_KEY, PINGS_PARTITION
 from bridge.storage.records import for_insert, for_merge, stored
 from bridge.storage.repository import Waits, commit, transact
+from bridge.storage.table import Table
 from bridge.storage.transaction import Insert, Merge, Transaction
 
 

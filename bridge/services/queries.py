@@ -17,7 +17,6 @@ from bridge.domain.registration import Registration, State
 from bridge.domain.time import Clock
 from bridge.log import Event, log
 from bridge.pool import map_in_order
-from bridge.ports import Table
 from bridge.services.counts import Counts
 from bridge.services.dispatch import QueueProblem
 from bridge.services.repair import Repair
@@ -43,6 +42,7 @@ from bridge.storage.keys import (
     source_key,
 )
 from bridge.storage.records import decode
+from bridge.storage.table import Table
 from bridge.storage.transaction import Row
 
 _T = TypeVar("_T")

@@ -15,11 +15,11 @@ from bridge.domain.registration import Registration
 from bridge.domain.retry import Decision, Done, GiveUp, RetryAt, decide
 from bridge.domain.time import Clock
 from bridge.log import Event, log
-from bridge.ports import Table
 from bridge.services.repair import Repair
 from bridge.storage.keys import attempt_key, partition_of, row_key
 from bridge.storage.records import Stored, stored
 from bridge.storage.repository import commit, commit_first
+from bridge.storage.table import Table
 from bridge.storage.transaction import Transaction
 from bridge.storage.writes import deliver
 from bridge.storage.writes.deliver import Claimed

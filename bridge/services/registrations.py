@@ -24,7 +24,6 @@ from bridge.domain.sharing import Full, Sharing
 from bridge.domain.source import Source
 from bridge.domain.time import Clock
 from bridge.log import Event, log
-from bridge.ports import Table
 from bridge.services.dispatch import Dispatcher
 from bridge.services.owner_quota import WaitingLimit
 from bridge.services.repair import Repair
@@ -32,6 +31,7 @@ from bridge.storage.aggregate import Family
 from bridge.storage.keys import after, attempts_prefix, due_reference, partition_of, row_key
 from bridge.storage.records import Stored
 from bridge.storage.repository import Waits, commit, transact
+from bridge.storage.table import Table
 from bridge.storage.transaction import Transaction
 from bridge.storage.writes import purge, register
 from bridge.storage.writes.register import Joined, Replaced

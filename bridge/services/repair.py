@@ -16,7 +16,6 @@ from bridge.domain.operation import Operation
 from bridge.domain.registration import Registration
 from bridge.domain.time import Clock
 from bridge.log import Event, log
-from bridge.ports import Table
 from bridge.storage.aggregate import Family
 from bridge.storage.keys import (
     OPERATION_PREFIX,
@@ -31,6 +30,7 @@ from bridge.storage.keys import (
 )
 from bridge.storage.records import Stored
 from bridge.storage.repository import commit
+from bridge.storage.table import Table
 from bridge.storage.transaction import Row
 from bridge.storage.writes import repair
 

@@ -13,12 +13,12 @@ from bridge.domain.rate_limit import Budget
 from bridge.domain.registration import State
 from bridge.domain.time import Clock
 from bridge.pool import map_in_order
-from bridge.ports import Table
 from bridge.services.history import ENDS, Hour, by_hour, day_before
 from bridge.services.queries import budgets, entries, laws
 from bridge.services.sweep.heartbeat import read_sources
 from bridge.storage.index import IndexEntry
 from bridge.storage.keys import index_from, law_key, operation_partitions
+from bridge.storage.table import Table
 
 #: So many of the newest rows are read of each partition and state: what one call to Table storage returns.
 NEWEST = 1_000

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from bridge.domain.errors import CommitUnknown, Conflict, ConflictKind, Contended
-from bridge.ports import Table
+from bridge.storage.table import Table
 from bridge.storage.transaction import Transaction
 
 _T = TypeVar("_T")

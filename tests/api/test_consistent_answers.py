@@ -13,7 +13,7 @@ from bridge.domain.delivery import Call
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.outcome import Failure, Outcome, Unreachable, answered
 from bridge.domain.registration import State
-from bridge.ports import Table
+from bridge.storage.table import Table
 from bridge.storage.transaction import Row, Transaction
 from bridge.storage.writes.deliver import Claimed
 from tests.support.http import Answer, Client

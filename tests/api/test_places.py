@@ -13,7 +13,7 @@ from bridge.api.places import RUNNING, WAITING, Places
 from bridge.api.routes import Routes
 from bridge.domain.errors import StorageRefused, StorageUnavailable
 from bridge.pool import map_in_order
-from bridge.ports import Table
+from bridge.storage.table import Table
 from bridge.storage.transaction import Row
 from tests.support.flaky import Flaky
 from tests.support.http import Client, Route

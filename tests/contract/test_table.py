@@ -11,7 +11,7 @@ from azure.data.tables import AccountSasPermissions, ResourceTypes, TableClient,
 
 from bridge.adapters.azure.table import AzureTable
 from bridge.domain.errors import Conflict, ConflictKind
-from bridge.ports import Table
+from bridge.storage.table import Table
 from bridge.storage.transaction import ANY, MAX_WRITES, Delete, Insert, Merge, Row, Transaction, Upsert, Value, Write
 from bridge.testing import MemoryTable
 from local.azurite import Azurite

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from bridge.domain.upstream import NoReply, Reply
-from bridge.ports import Table
 from bridge.storage.keys import operation_partitions
+from bridge.storage.table import Table
 from bridge.storage.transaction import ANY, Delete, Row, Transaction
 from tests.proof import promises, rows
 from tests.proof.instance import Parts

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from bridge.app import App
-from bridge.ports import Courier, Outbox, Table
+from bridge.ports import Courier, Outbox
+from bridge.storage.table import Table
 from tests.proof.calls import Caller, Invocation
 from tests.support.http import Client
 

@@ -10,7 +10,8 @@ from bridge.domain.errors import CommitUnknown, StorageUnavailable
 from bridge.domain.ids import OperationRef
 from bridge.domain.outcome import Delivered, Failure, Gone, Outcome, Unreachable
 from bridge.domain.upstream import NoReply, NoToken, Reply
-from bridge.ports import Courier, Outbox, Table, Upstream
+from bridge.ports import Courier, Outbox, Upstream
+from bridge.storage.table import Table
 from bridge.storage.transaction import Row, Transaction
 from tests.proof.calls import Call, Caller, Calls, Invocation
 

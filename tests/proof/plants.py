@@ -9,7 +9,8 @@ from types import MappingProxyType
 
 from bridge.domain.delivery import LEASE, Call
 from bridge.domain.outcome import Outcome
-from bridge.ports import Courier, Outbox, Table
+from bridge.ports import Courier, Outbox
+from bridge.storage.table import Table
 from bridge.storage.transaction import ANY, Delete, Insert, Merge, Row, Transaction, Value, Write
 from tests.proof.crashes import live, singles, trace
 from tests.proof.instance import Parts

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from bridge.domain.errors import CommitUnknown, Conflict, ConflictKind, StorageUnavailable
-from bridge.ports import Table
+from bridge.storage.table import Table
 from bridge.storage.transaction import Row, Transaction
 from tests.support.world import Stage, stage
 

@@ -22,10 +22,11 @@ from bridge.domain.operation import Verdict
 from bridge.domain.outcome import Outcome, answered
 from bridge.domain.registration import Registration
 from bridge.domain.upstream import NoReply, NoToken, Reply
-from bridge.ports import Courier, Outbox, Table, Upstream
+from bridge.ports import Courier, Outbox, Upstream
 from bridge.settings import Settings, read_settings
 from bridge.storage.aggregate import Family
 from bridge.storage.keys import after, due_parts, operation_partitions, partition_of, row_key
+from bridge.storage.table import Table
 from bridge.storage.transaction import Row, Transaction
 from bridge.testing import MemoryOutbox, MemoryTable
 from tests.support.description import hold_event

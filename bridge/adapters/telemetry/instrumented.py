@@ -12,7 +12,8 @@ from bridge.domain.ids import OperationRef
 from bridge.domain.outcome import Outcome, Unreachable
 from bridge.domain.source import Source
 from bridge.domain.upstream import NoReply, NoToken, Reply
-from bridge.ports import Courier, Outbox, Table, Upstream
+from bridge.ports import Courier, Outbox, Upstream
+from bridge.storage.table import Table
 from bridge.storage.transaction import Row, Transaction
 from bridge.telemetry import Attribute, Metric, Step, Telemetry
 

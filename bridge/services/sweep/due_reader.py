@@ -20,7 +20,6 @@ from bridge.domain.errors import ForeignRow, StorageUnavailable
 from bridge.domain.time import Clock
 from bridge.log import Event, log
 from bridge.pool import imap_unordered
-from bridge.ports import Table
 from bridge.services.sweep.moving import Mover
 from bridge.storage.due import Due, DueDelivery, DuePoll, DuePurge, read_due
 from bridge.storage.keys import (
@@ -32,6 +31,7 @@ from bridge.storage.keys import (
     operation_of,
     operation_partitions,
 )
+from bridge.storage.table import Table
 from bridge.storage.transaction import Row
 from bridge.storage.writes import poll
 

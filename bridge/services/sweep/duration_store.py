@@ -15,10 +15,10 @@ from bridge.domain.operation import Watch
 from bridge.domain.time import Clock
 from bridge.domain.upstream import Answer, Pending, Terminal
 from bridge.log import Event, log
-from bridge.ports import Table
 from bridge.storage.keys import LAW_PREFIX, SOURCES_PARTITION, after, law_key
 from bridge.storage.records import Stored, for_insert, for_merge, stored
 from bridge.storage.repository import Waits, commit, transact
+from bridge.storage.table import Table
 from bridge.storage.transaction import MAX_WRITES, Delete, Insert, Merge, Row, Transaction, Write
 
 #: So many groups of a source are learnt apart. A further one takes the place of the one that was taught longest ago.

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from bridge.domain.delivery import CLOCK_SKEW
 from bridge.domain.errors import Conflict, StorageRefused, StorageUnavailable
 from bridge.log import Event, log
-from bridge.ports import Table
 from bridge.services.dispatch import QueueProblem
 from bridge.storage.keys import HEARTBEAT_KEY, SOURCES_PARTITION, SOURCES_RANGE
 from bridge.storage.records import SHAPE, VERSION_COLUMN
+from bridge.storage.table import Table
 from bridge.storage.transaction import ANY, Insert, Merge, Row, Transaction, Value
 
 _EVERY = timedelta(minutes=1)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from bridge.domain.errors import CommitUnknown, Conflict, ConflictKind, StorageUnavailable
 from bridge.log import Event, log
-from bridge.ports import Table
 from bridge.storage.repository import commit
+from bridge.storage.table import Table
 from bridge.storage.transaction import Delete, Transaction
 from bridge.storage.writes.poll import TARGET, WRITES_PER_MOVE, DueMove, move_all
 

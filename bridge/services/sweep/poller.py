@@ -19,7 +19,6 @@ from bridge.domain.source import Source
 from bridge.domain.time import Clock
 from bridge.log import Event, log
 from bridge.pool import imap_unordered
-from bridge.ports import Table
 from bridge.services.dispatch import Dispatcher
 from bridge.services.sweep.due_reader import PURGES, PURGES_PER_SECOND, Room
 from bridge.services.sweep.duration_store import Laws
@@ -33,6 +32,7 @@ from bridge.storage.aggregate import Family
 from bridge.storage.due import DuePoll
 from bridge.storage.keys import after, due_at, due_reference, partition_of, row_key, source_key
 from bridge.storage.repository import Waits, commit, transact
+from bridge.storage.table import Table
 from bridge.storage.transaction import Row
 from bridge.storage.writes import poll
 from bridge.storage.writes.poll import NOT_FOUND_WAIT, UNREADABLE_WAIT, DueMove

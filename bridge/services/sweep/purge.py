@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 from bridge.domain.errors import Conflict, ForeignRow, StorageUnavailable
 from bridge.domain.time import Clock
 from bridge.log import Event, log
-from bridge.ports import Table
 from bridge.services.sweep.moving import Mover
 from bridge.storage.aggregate import Family
 from bridge.storage.due import DuePurge
 from bridge.storage.keys import after, due_reference, row_key
+from bridge.storage.table import Table
 from bridge.storage.writes import purge
 from bridge.storage.writes.poll import NOT_FOUND_WAIT
 

@@ -34,10 +34,10 @@ from bridge.domain.source import Source
 from bridge.domain.time import Clock
 from bridge.domain.upstream import Absent, Answer, Denied, Fault, Pending, Refused, Terminal, Throttled
 from bridge.log import Event, log
-from bridge.ports import Table
 from bridge.storage.keys import SOURCES_PARTITION, source_key
 from bridge.storage.records import for_insert, for_merge, stored
 from bridge.storage.repository import Waits, commit, transact
+from bridge.storage.table import Table
 from bridge.storage.transaction import Insert, Merge, Row, Transaction
 from bridge.telemetry import Metric, Telemetry
 

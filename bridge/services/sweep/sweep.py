@@ -19,7 +19,6 @@ from datetime import datetime, timedelta
 from bridge.domain.errors import StorageRefused, StorageUnavailable
 from bridge.domain.time import Clock
 from bridge.log import Event, log
-from bridge.ports import Table
 from bridge.services.dispatch import Dispatcher
 from bridge.services.owner_quota import WaitingCounter
 from bridge.services.repair import Repair
@@ -30,6 +29,7 @@ from bridge.services.sweep.poller import Polls
 from bridge.services.sweep.purge import Purges
 from bridge.services.sweep.shares import MessageShares
 from bridge.storage.keys import operation_partitions
+from bridge.storage.table import Table
 from bridge.storage.transaction import Row
 from bridge.telemetry import Metric, Telemetry
 
