@@ -14,8 +14,7 @@ from datetime import datetime
 import azure.functions as func
 
 from bridge.adapters.azure.storage_calls import request_deadline
-from bridge.api.auth import ByKey, ByToken, Doorman
-from bridge.api.caller import caller_of
+from bridge.api.auth import ByKey, ByToken, Doorman, caller_of
 from bridge.api.compression import compressed
 from bridge.api.errors import Problem, contended, internal, misconfigured, refused_by_storage, unavailable, unreadable
 from bridge.api.fields import Terms
@@ -28,27 +27,23 @@ from bridge.domain.errors import Contended, ForeignRow, Misconfigured, StorageRe
 from bridge.domain.header_cipher import HeaderSeal
 from bridge.domain.principal import ANYBODY
 from bridge.log import Event, called_by, log
-from bridge.services.attempts import Claims
+from bridge.services.attempts import AttemptRecorder, Claims
 from bridge.services.bulk_redelivery import Redeliver
-from bridge.services.counts import Counts
 from bridge.services.delivery import Deliver
 from bridge.services.dispatch import Dispatcher
 from bridge.services.host_limiter import HostLimiter
 from bridge.services.owner_quota import WaitingCounter, WaitingLimit
 from bridge.services.ping import Ping
-from bridge.services.queries import Show
-from bridge.services.recorder import AttemptRecorder
+from bridge.services.queries import Counts, Show
 from bridge.services.registrations import Register
 from bridge.services.repair import Repair
 from bridge.services.reports import Overview
 from bridge.services.sweep.due_reader import Reader
 from bridge.services.sweep.duration_store import Laws
-from bridge.services.sweep.enqueueing import Enqueuer, Refill
-from bridge.services.sweep.moving import Mover
-from bridge.services.sweep.poller import Polls
+from bridge.services.sweep.enqueueing import Enqueuer, MessageShares, Refill
+from bridge.services.sweep.poller import Polls, Questions
 from bridge.services.sweep.purge import Purges
-from bridge.services.sweep.questions import Questions
-from bridge.services.sweep.shares import MessageShares
+from bridge.services.sweep.rescheduler import Mover
 from bridge.services.sweep.sweep import Sweep
 from bridge.settings import AUTH, BY_TOKEN, Settings, read_settings
 from bridge.storage.queue_message import read_call

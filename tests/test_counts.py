@@ -11,7 +11,7 @@ import pytest
 from bridge.domain.errors import StorageUnavailable
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.registration import State
-from bridge.services.counts import COUNTED, KEPT_FOR, Counts
+from bridge.services.queries import COUNTED, KEPT_FOR, Counts
 from bridge.storage.index import IndexEntry
 from bridge.storage.keys import PARTITION_COUNT, partition_of
 from bridge.storage.records import for_insert

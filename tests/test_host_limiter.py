@@ -15,13 +15,15 @@ from bridge.domain.host_limits import (
     MAX_IN_FLIGHT_SLOW,
     PLACES,
     HostClass,
+    HostPermit,
+    Work,
 )
-from bridge.domain.host_places import HostPermit, Work
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.outcome import Failure, Outcome, Unreachable, answered
 from bridge.services.host_limiter import (
     LONGEST_DEFERRAL,
     MAX_WAIT,
+    REMEMBERED_HOSTS,
     SHORTEST_DEFERRAL,
     UNPROVEN_AT_ONCE,
     UNPROVEN_INTERVAL,
@@ -29,7 +31,6 @@ from bridge.services.host_limiter import (
     WAITING_PER_HOST,
     HostLimiter,
 )
-from bridge.services.host_memory import REMEMBERED_HOSTS
 from tests.support.world import NOON, FakeClock
 
 HOST = "https://receiver.example.com"

@@ -21,9 +21,9 @@ ALLOWED = {
         "bridge.settings",
         "bridge",
     },
-    "bridge.settings": {"bridge.core", "bridge.setting_kinds", "bridge.more_sources"},
-    "bridge.more_sources": {"bridge.core", "bridge.setting_kinds"},
-    "bridge.setting_kinds": {"bridge.core"},
+    "bridge.settings": {"bridge.core", "bridge.settings", "bridge.settings"},
+    "bridge.settings": {"bridge.core", "bridge.settings"},
+    "bridge.settings": {"bridge.core"},
     "bridge.log": {"bridge.core"},
     "bridge.pool": {"bridge.log"},
     "bridge.ports": {"bridge.core"},
@@ -32,7 +32,7 @@ ALLOWED = {
     "bridge.services.dispatch": {"bridge.core", "bridge.ports", "bridge.log", "bridge.storage.repository"},
     "bridge.services.repair": {"bridge.core", "bridge.ports", "bridge.log", "bridge.storage.repository"},
     "bridge.services.owner_quota": {"bridge.core", "bridge.ports", "bridge.log", "bridge.pool"},
-    "bridge.services.counts": {"bridge.core", "bridge.ports", "bridge.pool"},
+    "bridge.services.queries": {"bridge.core", "bridge.ports", "bridge.pool"},
     "bridge.sweeping": {
         "bridge.services.dispatch",
         "bridge.sweeping",
@@ -62,10 +62,10 @@ ALLOWED = {
         "bridge.storage.repository",
         "bridge.services.queries",
     },
-    "bridge.services.host_memory": {"bridge.core"},
-    "bridge.services.waiting_calls": {"bridge.core"},
-    "bridge.services.host_limiter": {"bridge.core", "bridge.services.host_memory", "bridge.services.waiting_calls"},
-    "bridge.services.recorder": {
+    "bridge.services.host_limiter": {"bridge.core"},
+    "bridge.services.host_limiter": {"bridge.core"},
+    "bridge.services.host_limiter": {"bridge.core", "bridge.services.host_limiter", "bridge.services.host_limiter"},
+    "bridge.services.attempts": {
         "bridge.core",
         "bridge.ports",
         "bridge.log",
@@ -77,7 +77,7 @@ ALLOWED = {
         "bridge.ports",
         "bridge.log",
         "bridge.storage.repository",
-        "bridge.services.recorder",
+        "bridge.services.attempts",
         "bridge.services.repair",
     },
     "bridge.services.delivery": {
@@ -88,7 +88,7 @@ ALLOWED = {
         "bridge.services.attempts",
         "bridge.services.dispatch",
         "bridge.services.host_limiter",
-        "bridge.services.recorder",
+        "bridge.services.attempts",
     },
     "bridge.services.sweep.sweep": {
         "bridge.services.dispatch",
@@ -104,7 +104,7 @@ ALLOWED = {
     },
     "bridge.services.queries": {
         "bridge.core",
-        "bridge.services.counts",
+        "bridge.services.queries",
         "bridge.ports",
         "bridge.log",
         "bridge.pool",
@@ -122,7 +122,7 @@ ALLOWED = {
     "bridge.dashboard": {"bridge.core"},
     "bridge.api": {
         "bridge",
-        "bridge.services.counts",
+        "bridge.services.queries",
         "bridge.services.dispatch",
         "bridge.api",
         "bridge.ports",
@@ -200,7 +200,7 @@ def test_modules_are_short(path: Path) -> None:
 THREAD_CALLS = {"submit", "map", "Thread", "Timer", "ThreadPoolExecutor", "to_thread", "run_in_executor"}
 
 #: Who may do so.
-THREADS = {"bridge.pool", "bridge.dependencies", "bridge.adapters.net.alarms", "bridge.adapters.net.resolver"}
+THREADS = {"bridge.pool", "bridge.dependencies", "bridge.adapters.net.deadline", "bridge.adapters.net.resolver"}
 
 
 @pytest.mark.parametrize("path", [*MODULES, ROOT / "function_app.py"], ids=name_of)
@@ -213,7 +213,7 @@ def test_work_reaches_the_threads_of_a_pool_by_one_module_alone(path: Path) -> N
     assert name_of(path) in THREADS or not (methods | classes) & THREAD_CALLS
 
 
-@pytest.mark.parametrize("name", ["bridge.adapters.net.alarms", "bridge.adapters.net.resolver"])
+@pytest.mark.parametrize("name", ["bridge.adapters.net.deadline", "bridge.adapters.net.resolver"])
 def test_module_with_a_thread_of_its_own_writes_no_line(name: str) -> None:
     """No invocation owns such a thread."""
     path = ROOT / f"{name.replace('.', '/')}.py"

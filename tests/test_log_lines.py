@@ -7,7 +7,7 @@ import pytest
 
 from bridge.domain.ids import RegistrationRef
 from bridge.log import Event
-from bridge.services.sweep.moving import Mover
+from bridge.services.sweep.rescheduler import Mover
 from bridge.storage.due import Token
 from bridge.storage.keys import partition_of
 from bridge.storage.writes.poll import DueMove

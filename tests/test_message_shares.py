@@ -10,8 +10,7 @@ from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.outcome import Failure, Unreachable
 from bridge.domain.registration import State
 from bridge.services.sweep.due_reader import ROWS_PER_PARTITION
-from bridge.services.sweep.enqueueing import MANY_DUE
-from bridge.services.sweep.shares import MESSAGES_PER_HOST, MORE_FROM, MessageShares, in_turns
+from bridge.services.sweep.enqueueing import MANY_DUE, MESSAGES_PER_HOST, MORE_FROM, MessageShares, in_turns
 from bridge.storage.due import DueDelivery, Token
 from bridge.storage.keys import partition_of
 from tests.support.world import NOON, Stage

@@ -14,8 +14,7 @@ from bridge.domain.learnt.durations import EDGES, Law
 from bridge.domain.learnt.plan import Outlook
 from bridge.domain.operation import Verdict
 from bridge.domain.registration import Registration, State
-from bridge.services.history import HOURS, by_hour, day_before
-from bridge.services.reports import NEWEST, Overview
+from bridge.services.reports import HOURS, NEWEST, Overview, by_hour, day_before
 from bridge.storage.index import IndexEntry
 from bridge.storage.keys import law_key, partition_of
 from bridge.storage.records import for_insert

@@ -10,8 +10,8 @@ import pytest
 
 import function_app
 from bridge.api.description.calls import CALLS
+from bridge.domain.callback_url import REFUSED
 from bridge.domain.host_limits import CLASS_PLACES, PLACES, HostClass
-from bridge.domain.networks import REFUSED
 from bridge.domain.outcome import Failure
 from bridge.domain.retry import SCHEDULE
 from bridge.settings import Settings, read_settings

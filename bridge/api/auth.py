@@ -1,5 +1,6 @@
 """Says who calls before a route is answered: by a key, which the platform has looked at, or by a token."""
 
+import ipaddress
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -7,12 +8,32 @@ from datetime import datetime, timedelta
 
 import azure.functions as func
 
-from bridge.api.caller import caller_of
 from bridge.api.errors import Problem, no_keys, role_missing, untrusted
 from bridge.domain.principal import KEY_HOLDER, Caller, Distrust, NoKeys, RoleMissing, Untrusted, admit
 from bridge.domain.time import Clock
 from bridge.log import Event, called_by, log
 from bridge.ports import Tokens
+
+# Who calls, as far as it is known: for the log, never for a decision.
+
+#: Stands for a caller of whom nothing is known.
+UNKNOWN = "unknown"
+
+
+def caller_of(request: func.HttpRequest) -> str:
+    """Name the address that the platform saw: the last one in `X-Forwarded-For`, which its front end adds.
+
+    Anything before that is the caller's own word. A function key says nothing of who holds it.
+    """
+    last = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+    host = last.partition("]")[0].removeprefix("[") if last.startswith("[") else last
+    if host.count(":") == 1:
+        host = host.partition(":")[0]
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return UNKNOWN
+
 
 #: One line for each caller and so long.
 _WINDOW = timedelta(minutes=1)

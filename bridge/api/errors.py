@@ -13,8 +13,8 @@ from bridge.diagnostics import STORAGE_ADVICE
 from bridge.domain.errors import Misconfigured, StorageRefused
 from bridge.domain.header_cipher import Unopened
 from bridge.domain.outcome import Failure
-from bridge.domain.pings import PINGS_A_MINUTE
 from bridge.domain.principal import Distrust, Role
+from bridge.domain.rate_limit import PINGS_A_MINUTE
 from bridge.domain.registration import RUNS_AN_HOUR
 
 #: Seconds after which a client may try again.

@@ -10,11 +10,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from bridge.api.errors import Detail, invalid
-from bridge.api.fields import OperationId, SourceName, Terms, WrittenUrl
-from bridge.api.json_body import details_of
+from bridge.api.fields import OperationId, SourceName, Terms, WrittenUrl, details_of
 from bridge.domain.registration import State
 from bridge.domain.source import DEFAULT_SOURCE
-from bridge.storage.cursor import CURSOR_TEXT, Cursor, CursorCipher
+from bridge.storage.index import CURSOR_TEXT, Cursor, CursorCipher
 
 #: A page has at most this many entries.
 MAX_LIMIT = 100

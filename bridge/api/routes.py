@@ -21,7 +21,6 @@ from bridge.api.errors import (
     too_many_waiting,
 )
 from bridge.api.fields import Terms
-from bridge.api.orders import read_order, read_ping, redelivery_filter
 from bridge.api.query import (
     ListQuery,
     read_callback_url,
@@ -30,7 +29,7 @@ from bridge.api.query import (
     read_source,
     refuse_parameters,
 )
-from bridge.api.requests import read_registration
+from bridge.api.requests import read_order, read_ping, read_registration, redelivery_filter
 from bridge.api.responses import Registered, SigningSecret
 from bridge.domain.callback_url import host_and_port, origin_of, without_query
 from bridge.domain.events import subscriber_of
@@ -60,8 +59,7 @@ from bridge.services.registrations import (
 )
 from bridge.services.reports import Overview
 from bridge.storage.aggregate import Family, as_seen_by_all
-from bridge.storage.cursor import CursorCipher
-from bridge.storage.index import IndexEntry
+from bridge.storage.index import CursorCipher, IndexEntry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypedDict
 
-from bridge.api import overview_answers, responses
+from bridge.api import responses
 from bridge.diagnostics import QUEUE, of_denial, of_poll
 from bridge.domain.attempt import AttemptRecord
 from bridge.domain.callback_url import without_query
@@ -20,12 +20,10 @@ from bridge.domain.source import Source
 from bridge.domain.text import clipped
 from bridge.domain.time import iso, iso_or_none
 from bridge.services.bulk_redelivery import Started
-from bridge.services.counts import COUNTED
 from bridge.services.dispatch import QueueProblem
-from bridge.services.history import Hour
 from bridge.services.ping import Pinged
-from bridge.services.queries import Shown, Status
-from bridge.services.reports import Day, Expected
+from bridge.services.queries import COUNTED, Shown, Status
+from bridge.services.reports import Day, Expected, Hour
 from bridge.storage.aggregate import Family, as_seen_by
 from bridge.storage.index import IndexEntry
 from bridge.storage.keys import due_at, law_key
@@ -177,7 +175,7 @@ def durations(laws: Mapping[str, Law], name: str) -> responses.Durations:
     }
 
 
-def overview(day: Day, known: Iterable[Expected]) -> overview_answers.Overview:
+def overview(day: Day, known: Iterable[Expected]) -> responses.Overview:
     """Show the last day and the schedule as pictures need it."""
     return {
         "from": iso(day.begins),
@@ -187,14 +185,14 @@ def overview(day: Day, known: Iterable[Expected]) -> overview_answers.Overview:
     }
 
 
-def _hour(each: Hour) -> overview_answers.Hour:
-    delays: overview_answers.Delays | None = (
+def _hour(each: Hour) -> responses.Hour:
+    delays: responses.Delays | None = (
         {"p50": each.within(0.5), "p95": each.within(0.95), "max": each.within(1.0)} if each.delays else None
     )
     return {"from": iso(each.begins), "delivered": each.delivered, "dead": each.dead, "delaySeconds": delays}
 
 
-def _expected(each: Expected) -> overview_answers.Expected:
+def _expected(each: Expected) -> responses.Expected:
     return {
         "source": each.source,
         "group": each.group,

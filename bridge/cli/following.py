@@ -9,11 +9,11 @@ from typing import Protocol
 from rich.live import Live
 
 from bridge.cli.client import Api, Json
+from bridge.cli.context import Surroundings
 from bridge.cli.diagnosis import ended_attempts
 from bridge.cli.errors import Refused, Unended, Unreachable
 from bridge.cli.output import Output, table_of
 from bridge.cli.showing import has_ended, in_short, tone_of
-from bridge.cli.surroundings import Surroundings
 
 #: So long the bridge may be silent, or answer that it cannot now, before following it is given up; in seconds.
 SILENCE = 60.0

@@ -12,7 +12,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bridge.cli.surroundings import Surroundings
+from bridge.cli.context import Surroundings
 from bridge.domain.text import printable
 
 

@@ -6,9 +6,9 @@ import typer
 from typer.core import TyperGroup
 
 from bridge.cli.client import Api
+from bridge.cli.context import Surroundings
 from bridge.cli.errors import Bug, CommandFailed, Refused
 from bridge.cli.output import Output
-from bridge.cli.surroundings import Surroundings
 from bridge.domain.events import Format
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]

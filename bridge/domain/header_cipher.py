@@ -21,9 +21,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from bridge.domain.callback_url import HIDDEN
 from bridge.domain.custom_headers import OwnHeaders
-from bridge.domain.derivation import Purpose, derive
 from bridge.domain.ids import RegistrationRef
-from bridge.domain.keyring import Keyring
+from bridge.domain.keyring import Keyring, Purpose, derive
 from bridge.domain.outcome import Failure
 from bridge.domain.registration import Registration
 from bridge.domain.time import to_millis

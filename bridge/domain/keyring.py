@@ -9,15 +9,73 @@ every instance. The key pair of `v1a` is the same for all receivers, which there
 import base64
 import hashlib
 import hmac
+import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from functools import lru_cache
+from itertools import pairwise
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from bridge.domain.derivation import Purpose, derive
 from bridge.domain.time import to_millis
+
+# What derives from the bridge's signing keys: one purpose, one key.
+#
+# HKDF (RFC 5869) with SHA-256 and an info string for each purpose, so that what is told to a receiver says nothing
+# about what headers are encrypted with. The strings carry a version; another scheme gets another one, and what was
+# made with the old one still reads.
+
+#: A signing key has at least this many bytes.
+MIN_KEY_BYTES = 32
+
+#: Every derived key has this many.
+DERIVED_BYTES = 32
+
+
+class Purpose(StrEnum):
+    """What a derived key is for. Never change one: receivers would not verify, rows would not open."""
+
+    RECEIVER_SECRET = "bridge/v1/receiver-secret"  # noqa: S105 - a name, no secret
+    ED25519_SEED = "bridge/v1/ed25519-seed"
+    HEADER_ENCRYPTION = "bridge/v1/header-encryption"
+    QUERY_ENCRYPTION = "bridge/v1/query-encryption"
+    QUERY_TAG = "bridge/v1/query-tag"
+    CURSOR_ENCRYPTION = "bridge/v1/cursor-encryption"
+
+
+@lru_cache(maxsize=1024)  # every attempt asks for its receiver's secret and for the key pair
+def derive(key: bytes, purpose: Purpose, *context: str) -> bytes:
+    """Derive the key for one purpose, and for one `context` of it; no part of that contains a line break."""
+    info = "\n".join((purpose, *context)).encode()
+    return HKDF(algorithm=SHA256(), length=DERIVED_BYTES, salt=None, info=info).derive(key)
+
+
+# Tells signing keys of random bytes from those that a person made up.
+#
+# `GET /api/signing-keys` publishes what derives from a key, so a key that can be guessed can be found offline, and
+# every receiver's secret with that key. No rule finds all weak keys. These find texts, repetitions and sequences, and
+# refuse a key of random bytes less than once in a thousand million.
+
+_PRINTABLE = frozenset(string.printable)
+
+#: Of 32 random bytes, fewer than this many are different ones with a probability below 1e-12.
+_DIFFERENT = 16
+
+
+def weakness_of(key: bytes, text: str) -> str | None:
+    """Say why a key is weak, given its bytes and its base64 text; None if nothing is found."""
+    if all(chr(byte) in _PRINTABLE for byte in key):
+        return "is text, and text can be guessed"
+    if len(set(key)) < _DIFFERENT or len({(after - before) % 256 for before, after in pairwise(key)}) < _DIFFERENT:
+        return "repeats itself or counts, and can be guessed"
+    if text.lower() == text or text.upper() == text:
+        return "is words or digits written as base64, and can be guessed"
+    return None
+
 
 #: An id of a key has this many hexadecimal digits.
 _KEY_ID_DIGITS = 16

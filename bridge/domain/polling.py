@@ -14,7 +14,7 @@ past the deadline          pending and absent: `Expired`, `deadline`; a fault wa
 
 A refusal or a fault is an operation's own if its source has answered about others since the last one.
 
-`bridge/domain/client_errors.py` has a row for each status from 400 to 499: which of these it is, and why.
+`bridge/domain/upstream.py` has a row for each status from 400 to 499: which of these it is, and why.
 """
 
 from dataclasses import dataclass, replace

@@ -16,7 +16,9 @@ from datetime import datetime, timedelta
 
 from pydantic import FiniteFloat
 
+from bridge.domain import sliding_window
 from bridge.domain.delivery import CLOCK_SKEW
+from bridge.domain.sliding_window import check_times
 from bridge.domain.upstream import LONGEST_NAMED_STOP
 
 #: The rate never falls below one request a minute.
@@ -306,3 +308,31 @@ def _pause(pauses: int) -> timedelta:
 
 def _burst(rate: float) -> float:
     return max(rate * SWEEP.total_seconds(), 1.0)
+
+
+# How many pings the whole app sends: they reach strangers' servers, so nobody gets to send many.
+
+#: So many in any minute, from all instances together.
+PINGS_A_MINUTE = 10
+
+_MINUTE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pings:
+    """One row: when the last pings were sent."""
+
+    #: Milliseconds since 1970, oldest first.
+    recent: tuple[int, ...] = ()
+    #: Stamped by the transaction that wrote the row last.
+    tx: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse times that no clock has told; raises ValueError."""
+        check_times(self.recent)
+
+
+def take(pings: Pings, now: datetime, *, tx: str) -> Pings | timedelta:
+    """Take the right to one ping at `now`; or hear after how long there will be one."""
+    taken = sliding_window.take(pings.recent, now, most=PINGS_A_MINUTE, within=_MINUTE)
+    return taken if isinstance(taken, timedelta) else replace(pings, recent=taken, tx=tx)

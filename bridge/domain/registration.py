@@ -8,9 +8,9 @@ from types import MappingProxyType
 
 from bridge.domain.events import Addressee, Format, Message, News, compose
 from bridge.domain.ids import RegistrationRef
-from bridge.domain.json_values import same_json
 from bridge.domain.operation import Operation, Verdict
 from bridge.domain.sliding_window import check_times, take
+from bridge.domain.text import same_json
 
 
 class State(StrEnum):

@@ -1,6 +1,7 @@
 """Text of strangers, made fit to be stored, logged and shown."""
 
 import json
+from typing import Any
 
 
 def printable(text: str, limit: int) -> str:
@@ -17,3 +18,35 @@ def clipped(text: str, limit: int) -> str:
         if size > limit:
             return kept[:place].rstrip()
     return kept
+
+
+# JSON as values: comparison and size do not depend on how a text was written.
+
+
+def same_json(one: str | None, other: str | None) -> bool:
+    """Compare two texts of JSON by value; None equals None alone.
+
+    Numbers compare by their value and the order of keys does not count (RFC 8259, 4 and 6): `1.0` equals `1`. Python
+    takes `true` for 1, JSON does not.
+    """
+    if one is None or other is None:
+        return one is other
+    return one == other or _same(json.loads(one), json.loads(other))
+
+
+def size_in_utf8(value: object) -> int:
+    """Return the size in bytes of a value as compact JSON in UTF-8, the form in which callbacks send it.
+
+    Raises ValueError for a number that JSON cannot carry.
+    """
+    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(errors="replace"))
+
+
+def _same(one: Any, other: Any) -> bool:  # noqa: ANN401 - JSON
+    match one, other:
+        case dict(), dict():
+            return one.keys() == other.keys() and all(_same(value, other[name]) for name, value in one.items())
+        case list(), list():
+            return len(one) == len(other) and all(map(_same, one, other))
+        case _:
+            return isinstance(one, bool) is isinstance(other, bool) and one == other

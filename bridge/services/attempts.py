@@ -6,21 +6,144 @@ from datetime import datetime
 from functools import partial
 from typing import assert_never
 
+from bridge.domain.attempt import AttemptRecord
 from bridge.domain.callback_url import host_and_port
-from bridge.domain.delivery import LEASE_NEEDED, Attempt, Bury, Call, Drop, answer_call
-from bridge.domain.errors import ForeignRow
-from bridge.domain.host_places import Deferred
+from bridge.domain.delivery import LEASE, LEASE_NEEDED, Attempt, Bury, Call, Drop, answer_call
+from bridge.domain.errors import Conflict, ConflictKind, ForeignRow, StorageUnavailable
+from bridge.domain.host_limits import Deferred, FailedProbe
+from bridge.domain.ids import RegistrationRef
+from bridge.domain.outcome import Outcome, Unreachable
 from bridge.domain.registration import Registration
+from bridge.domain.retry import Decision, Done, GiveUp, RetryAt, decide
 from bridge.domain.time import Clock
 from bridge.log import Event, log
-from bridge.services.recorder import AttemptRecorder
 from bridge.services.repair import Repair
-from bridge.storage.keys import partition_of, row_key
+from bridge.storage.keys import attempt_key, partition_of, row_key
 from bridge.storage.records import Stored, stored
 from bridge.storage.repository import Waits, commit, commit_first, transact
 from bridge.storage.table import Table
+from bridge.storage.transaction import Transaction
 from bridge.storage.writes import deliver
 from bridge.storage.writes.deliver import Claimed
+
+# Writes attempts down: after a POST nothing is decided again, and the record is tried until the lease ends.
+
+#: The first and the longest wait between tries to record an attempt, in seconds. Each is twice as long as the last.
+_FIRST_WAIT = 0.1
+_LONGEST_WAIT = 4.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRecorder:
+    """The end of each attempt."""
+
+    table: Table
+    clock: Clock
+    #: Makes a random text that no other call makes.
+    token: Callable[[], str]
+    #: A number in [0, 1) that spreads retries.
+    chance: Callable[[], float]
+    #: Waits, in seconds, for storage to come back.
+    pause: Callable[[float], None]
+    #: Puts due rows back that are missing.
+    repair: Repair
+
+    def record(self, claimed: Claimed, attempt: AttemptRecord, outcome: Outcome) -> None:
+        """Write down the attempt, whatever others did meanwhile; gives up only if storage stays silent."""
+        tx, now = self.token(), self.clock()
+        of_run = attempt.number - claimed.registration.record.run_start + 1
+        decision = decide(outcome, attempt_of_run=of_run, now=now, chance=self.chance())
+
+        def first() -> Transaction:
+            return deliver.record(claimed.registration, attempt, decision, now, tx=tx)
+
+        def again() -> Transaction | None:
+            row = self._row_of(attempt)
+            if row is not None and (row.record.is_recorded or row.record.claim != attempt.claim):
+                return None  # a try that seemed to fail has come through, or the row is another attempt's
+            found, etag = self._read(attempt.ref), None if row is None else row.etag
+            return deliver.record_late(found, claimed, attempt, decision, now, tx=tx, row_etag=etag)
+
+        recorded = self._committed(first, attempt.ref) or self._committed(again, attempt.ref)
+        waited, wait = 0.0, _FIRST_WAIT
+        # Another instance attempts after the lease. What is recorded later than that changes nothing that it decided.
+        while not recorded and self.clock() < attempt.leased_until and waited < LEASE.total_seconds():
+            self.pause(wait)
+            waited, wait = waited + wait, min(2 * wait, _LONGEST_WAIT)
+            recorded = self._committed(again, attempt.ref)
+        _log_attempt(claimed.registration.record, attempt, decision, recorded=recorded)
+
+    def _committed(self, step: Callable[[], Transaction | None], ref: RegistrationRef) -> bool:
+        """Try a step after a POST once: what it raises before the POST would be of no use any more."""
+        try:
+            transaction = step()
+            if transaction is not None:
+                commit(self.table, transaction)
+        except Conflict as conflict:
+            if conflict.kind is ConflictKind.MISSING:
+                self.repair.restore(ref.operation)
+            return False
+        except (StorageUnavailable, ForeignRow):
+            return False
+        return True
+
+    def _row_of(self, attempt: AttemptRecord) -> Stored[AttemptRecord] | None:
+        """Read the row of an attempt.
+
+        It is gone if its registration has given its place to another one, or a purge has taken it. It is another
+        attempt's if the same was registered again after that.
+        """
+        row = self.table.get(partition_of(attempt.ref), attempt_key(attempt.ref, attempt.number))
+        return None if row is None else stored(AttemptRecord, attempt.ref, row)
+
+    def fail_unsent(self, before: Stored[Registration], probe: FailedProbe, now: datetime, *, tx: str) -> None:
+        """Count the failed probe of a host as an attempt of a delivery that was due by then.
+
+        Raises Conflict and StorageUnavailable.
+        """
+        record = before.record
+        attempt = AttemptRecord.unsent(record.ref, record.last_attempt + 1, now, probe, name=tx)
+        decision = decide(
+            Unreachable(error=probe.error),
+            attempt_of_run=attempt.number - record.run_start + 1,
+            now=now,
+            chance=self.chance(),
+        )
+        if not isinstance(decision, Done):
+            steps = [
+                deliver.fail_unsent(before, attempt, decision, now, tx=tx, drops_oldest=drops)
+                for drops in deliver.ways_to_drop(record)
+            ]
+            commit_first(self.table, steps)
+            _log_attempt(record, attempt, decision, recorded=True)
+
+    def _read(self, ref: RegistrationRef) -> Stored[Registration] | None:
+        row = self.table.get(partition_of(ref), row_key(ref))
+        return None if row is None else stored(Registration, ref, row)
+
+
+def _log_attempt(registration: Registration, attempt: AttemptRecord, decision: Decision, *, recorded: bool) -> None:
+    """Write the one line that says what happened to one callback."""
+    match decision:
+        case Done():
+            then, at = "delivered", None
+        case RetryAt(at=at):
+            then = "retry"
+        case GiveUp(reason=reason):
+            then, at = f"dead: {reason}", None
+    log(
+        Event.ATTEMPTED if recorded else Event.UNRECORDED,
+        registration=attempt.ref.public_id,
+        attempt=attempt.number,
+        message=registration.message_id,
+        to=host_and_port(registration.callback_url),
+        address=attempt.address,
+        status=attempt.status,
+        error=attempt.error,
+        ms=attempt.duration_ms,
+        then=then,
+        next=at,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ Each is one transaction of its own and leaves `dead` by it, so a crash on the wa
 sent again, and nothing is begun twice.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -16,18 +17,31 @@ from bridge.domain.callback_url import DEFAULT_PORTS, host_and_port, origin_of
 from bridge.domain.errors import BridgeError, ForeignRow
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.registration import Registration, State
-from bridge.domain.spreading import spread
 from bridge.domain.time import Clock
 from bridge.log import Event, log
 from bridge.pool import map_in_order
 from bridge.services.queries import Show
-from bridge.storage.cursor import Cursor
-from bridge.storage.index import IndexEntry
+from bridge.storage.index import Cursor, IndexEntry
 from bridge.storage.keys import partition_of, row_key
 from bridge.storage.records import stored
 from bridge.storage.repository import Waits, commit, transact
 from bridge.storage.table import Table
 from bridge.storage.writes import register
+
+# Redelivers many without falling upon anybody: those of one host are spread over a minute.
+
+#: The redeliveries to one host begin over this time.
+SPREAD = timedelta(minutes=1)
+
+
+def spread(hosts: Sequence[str]) -> list[timedelta]:
+    """Say for each delivery, by its host, after how long it begins: evenly, in the order given, the first at once."""
+    total, seen, waits = Counter(hosts), Counter[str](), list[timedelta]()
+    for host in hosts:
+        waits.append(SPREAD * (seen[host] / total[host]))
+        seen[host] += 1
+    return waits
+
 
 #: Entries of everybody's that are looked at together, and how often in one call. An owner's page is bounded by itself.
 _PAGE, _PAGES = 100, 8

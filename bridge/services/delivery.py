@@ -19,7 +19,7 @@ from bridge.domain.delivery import Call
 from bridge.domain.errors import BridgeError, ForeignRow
 from bridge.domain.events import Message
 from bridge.domain.header_cipher import HeaderSeal, Unopened
-from bridge.domain.host_places import HostPermit, Work
+from bridge.domain.host_limits import HostPermit, Work
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.outcome import Delivered, Outcome, Unreachable
 from bridge.domain.registration import Registration
@@ -27,10 +27,9 @@ from bridge.domain.time import Clock
 from bridge.domain.trace_context import read_traceparent
 from bridge.log import Event, log
 from bridge.ports import Courier
-from bridge.services.attempts import Claims
+from bridge.services.attempts import AttemptRecorder, Claims
 from bridge.services.dispatch import Dispatcher
 from bridge.services.host_limiter import HostLimiter
-from bridge.services.recorder import AttemptRecorder
 from bridge.storage.keys import due_reference, partition_of, row_key
 from bridge.storage.records import Stored, stored
 from bridge.storage.table import Table

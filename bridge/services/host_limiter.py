@@ -12,19 +12,164 @@ that is lost. Everything is bounded: the hosts that are remembered, the calls th
 """
 
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TypeVar
 
 from bridge.domain.delivery import ATTEMPT, Call
-from bridge.domain.host_limits import CLASS_PLACES, HostClass, HostState, places_of_owner, server_of
-from bridge.domain.host_places import Deferred, HostPermit, Work
+from bridge.domain.host_limits import (
+    CLASS_PLACES,
+    Deferred,
+    HostClass,
+    HostPermit,
+    HostState,
+    Work,
+    places_of_owner,
+    server_of,
+)
+from bridge.domain.ids import RegistrationRef
 from bridge.domain.outcome import Outcome, Unreachable
 from bridge.domain.time import Clock
-from bridge.services.host_memory import Bookings, HostMemory
-from bridge.services.waiting_calls import WaitingCalls
+
+# What an instance remembers of hosts between attempts: a bounded number of them, in constant time for each attempt.
+
+#: Hosts that are remembered. Beyond that the least recently used one that is not in use gives way, silent or not.
+REMEMBERED_HOSTS = 4096
+
+
+class HostMemory:
+    """The states of hosts, the most recently used last. Not safe for threads by itself."""
+
+    def __init__(self, is_in_use: Callable[[str], bool]) -> None:
+        self._states: OrderedDict[str, HostState] = OrderedDict()
+        self._is_in_use = is_in_use
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    def get(self, origin: str) -> HostState:
+        """Return what is known of a host."""
+        state = self._states.get(origin)
+        if state is None:
+            return HostState()
+        self._states.move_to_end(origin)
+        return state
+
+    def put(self, origin: str, state: HostState) -> None:
+        """Remember a host."""
+        self._states[origin] = state
+        self._states.move_to_end(origin)
+        if len(self._states) > REMEMBERED_HOSTS:
+            self._forget_one()
+
+    def _forget_one(self) -> None:
+        """Forget one host. The number of those in use, which are passed over, is bounded."""
+        for _ in range(len(self._states)):
+            origin, state = self._states.popitem(last=False)
+            if not self._is_in_use(origin):
+                return
+            self._states[origin] = state
+
+
+class Bookings:
+    """Until when deliveries are put back already, by what they wait for: the next one comes after the last one."""
+
+    def __init__(self) -> None:
+        self._until: OrderedDict[str, datetime] = OrderedDict()
+
+    def book(
+        self, key: str, now: datetime, earliest: datetime, interval: timedelta, *, latest: datetime, random: float
+    ) -> datetime:
+        """Return when the next delivery comes: `interval` after the one before it, and not before `earliest`.
+
+        A backlog that is longer than `latest` is spread over the second half of the time until then.
+        """
+        until = max(earliest, self._until.pop(key, now))
+        booked = min(until + interval, latest)
+        self._until[key] = booked
+        if len(self._until) > REMEMBERED_HOSTS:
+            self._until.popitem(last=False)
+        return until if until < latest else latest - (latest - now) * random / 2
+
+
+# Calls that wait in memory for a place at their host.
+
+#: Calls of one host that are looked at to find one that may begin, and blocked hosts that are looked at for old calls.
+LOOKED_AT = 16
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingCall:
+    """A call, and since when it waits."""
+
+    call: Call
+    since: datetime
+
+
+class WaitingCalls:
+    """The calls by host, each registration at most once. Not safe for threads by itself."""
+
+    def __init__(self) -> None:
+        self._by_host: dict[str, dict[RegistrationRef, WaitingCall]] = {}
+        #: Hosts that have room themselves: something else keeps their calls. The most recent last.
+        self._blocked: OrderedDict[str, None] = OrderedDict()
+        #: All of them together.
+        self.number = 0
+
+    def __contains__(self, call: Call) -> bool:
+        """Tell whether a call for the same registration waits."""
+        return call.ref in self._by_host.get(call.origin or "", {})
+
+    def count(self, origin: str) -> int:
+        """Count the calls of a host."""
+        return len(self._by_host.get(origin, ()))
+
+    def first(self, origin: str) -> Sequence[Call]:
+        """Return the first calls of a host, the oldest first."""
+        return [each.call for each in islice(self._by_host.get(origin, {}).values(), LOOKED_AT)]
+
+    def add(self, call: Call, now: datetime) -> None:
+        """Let a call wait."""
+        self._by_host.setdefault(call.origin or "", {})[call.ref] = WaitingCall(call, now)
+        self.number += 1
+
+    def take(self, call: Call) -> Call:
+        """Take out a call that waits."""
+        origin = call.origin or ""
+        calls = self._by_host[origin]
+        del calls[call.ref]
+        self.number -= 1
+        if not calls:
+            del self._by_host[origin]
+            self._blocked.pop(origin, None)
+        return call
+
+    def take_newest(self, origin: str, number: int) -> list[Call]:
+        """Take out the newest calls of a host."""
+        newest = [each.call for each in islice(reversed(self._by_host.get(origin, {}).values()), max(number, 0))]
+        return [self.take(call) for call in reversed(newest)]
+
+    def block(self, origin: str, *, has_room: bool) -> None:
+        """Note whether a host has room for the calls that wait for it."""
+        if has_room and origin in self._by_host:
+            self._blocked.setdefault(origin)
+        else:
+            self._blocked.pop(origin, None)
+
+    def blocked(self) -> Sequence[str]:
+        """Return the hosts that something else than their own limit keeps, the most recent last."""
+        return list(self._blocked)
+
+    def older_than(self, then: datetime) -> Iterator[Call]:
+        """Find calls that wait since before `then`: one of each of the hosts that are blocked longest."""
+        for origin in list(islice(self._blocked, LOOKED_AT)):
+            first = next(iter(self._by_host[origin].values()))
+            if first.since < then:
+                yield first.call
+
 
 #: Calls that wait in memory: of one host, of all hosts, and of all as long as an unproven host may add one.
 WAITING_PER_HOST = 256

@@ -12,7 +12,7 @@ from bridge.domain.callback_url import host_and_port, origin_of
 from bridge.domain.events import Format, Message, ping
 from bridge.domain.keyring import Keyring
 from bridge.domain.outcome import Outcome, Unreachable
-from bridge.domain.pings import Pings, take
+from bridge.domain.rate_limit import Pings, take
 from bridge.domain.time import Clock
 from bridge.log import Event, log
 from bridge.ports import Courier

@@ -17,8 +17,7 @@ from bridge.domain.errors import ForeignRow
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.learnt.durations import Law
 from bridge.domain.operation import Operation, Watch
-from bridge.domain.pings import Pings
-from bridge.domain.rate_limit import Budget
+from bridge.domain.rate_limit import Budget, Pings
 from bridge.domain.registration import Registration
 from bridge.storage.index import IndexEntry
 from bridge.storage.transaction import Row, Value

@@ -3,7 +3,7 @@
 import azure.functions as func
 import pytest
 
-from bridge.api.caller import caller_of
+from bridge.api.auth import caller_of
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.domain.client_errors import CLIENT_ERRORS
 from bridge.domain.operation import Verdict
 from bridge.domain.upstream import (
+    CLIENT_ERRORS,
     LONGEST_NAMED_STOP,
     MAX_BODY_BYTES,
     Absent,

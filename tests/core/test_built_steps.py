@@ -7,7 +7,7 @@ import pytest
 
 from bridge.domain.attempt import AttemptRecord
 from bridge.domain.delivery import SAFETY, Call
-from bridge.domain.host_places import Deferred
+from bridge.domain.host_limits import Deferred
 from bridge.domain.operation import Explanation, Operation, Verdict
 from bridge.domain.outcome import Delivered, Gone
 from bridge.domain.polling import AskAgain, Finish

@@ -8,15 +8,16 @@ from hypothesis import strategies as st
 
 from bridge.domain.callback_url import (
     MAX_URL_LENGTH,
+    REFUSED,
     CallbackRefused,
     CallbackRules,
     hide_query,
     host_and_port,
+    is_public,
     normalise,
     origin_of,
     without_query,
 )
-from bridge.domain.networks import REFUSED, is_public
 
 CLOSED = CallbackRules()
 LOCAL = CallbackRules(

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bridge.domain.keyring import Keyring
 from bridge.domain.registration import State
-from bridge.storage.cursor import CURSOR_TEXT, Cursor, CursorCipher
+from bridge.storage.index import CURSOR_TEXT, Cursor, CursorCipher
 from bridge.storage.keys import index_key
 from tests.support.world import NOON, stage
 

@@ -15,11 +15,11 @@ from bridge.domain.host_limits import (
     MAX_IN_FLIGHT_SLOW,
     PLACES,
     PROVEN_FOR,
+    Deferred,
     HostClass,
     HostState,
     server_of,
 )
-from bridge.domain.host_places import Deferred
 from bridge.domain.outcome import Failure, Unreachable
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

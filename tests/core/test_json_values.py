@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge.domain.json_values import same_json, size_in_utf8
+from bridge.domain.text import same_json, size_in_utf8
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import hashlib
 
 import pytest
 
-from bridge.domain.key_strength import weakness_of
+from bridge.domain.keyring import weakness_of
 
 
 @pytest.mark.parametrize(

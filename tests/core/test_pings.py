@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.domain.pings import PINGS_A_MINUTE, Pings, take
+from bridge.domain.rate_limit import PINGS_A_MINUTE, Pings, take
 from bridge.domain.time import to_millis
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

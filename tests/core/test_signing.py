@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from bridge.domain.derivation import Purpose, derive
-from bridge.domain.keyring import KeyPair, Keyring, PublicKey, Secret
+from bridge.domain.keyring import KeyPair, Keyring, PublicKey, Purpose, Secret, derive
 
 VECTORS = json.loads((Path(__file__).parent.parent / "facts" / "signature-vectors.json").read_text())
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.domain.spreading import SPREAD, spread
+from bridge.services.bulk_redelivery import SPREAD, spread
 
 
 def test_those_of_one_host_begin_evenly_over_a_minute() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from typer.testing import CliRunner
 
 from bridge.cli.app import app
-from bridge.cli.surroundings import Surroundings
+from bridge.cli.context import Surroundings
 from bridge.dependencies import real_clock
 
 

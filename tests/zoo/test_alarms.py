@@ -7,7 +7,7 @@ else let ring what the second line calls off.
 import threading
 import time
 
-from bridge.adapters.net.alarms import Alarms
+from bridge.adapters.net.deadline import Alarms
 
 #: Far more than a ring may take here, on the slowest of machines.
 GENEROUS = 20.0

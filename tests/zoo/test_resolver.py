@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from bridge.adapters.net.guard import Guard, Limits
 from bridge.adapters.net.resolver import MAX_LOOKUPS, NameNotResolved, Resolver
 from bridge.adapters.webhook_sender import HttpCourier
-from bridge.domain.callback_url import CallbackRules
-from bridge.domain.networks import REFUSED
+from bridge.domain.callback_url import REFUSED, CallbackRules
 from bridge.domain.outcome import Delivered, Failure, Unreachable
 from tests.support.world import FakeClock
 from tests.zoo.receivers import OK, living, says

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 
 from bridge.adapters.net.deadline import AttemptDeadline, Leash
 from bridge.adapters.net.resolver import NoConnection, Resolver
-from bridge.domain.callback_url import CallbackRules
+from bridge.domain.callback_url import EVERYWHERE, Address, CallbackRules
 from bridge.domain.delivery import ATTEMPT
-from bridge.domain.networks import EVERYWHERE, Address
 
 #: For servers that the operator has named: they may be at a private address.
 ANYWHERE = CallbackRules(allowed_networks=EVERYWHERE)

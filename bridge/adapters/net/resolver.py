@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bridge.domain.networks import Address, unmapped
+from bridge.domain.callback_url import Address, unmapped
 
 #: So many lookups may be under way, abandoned ones included; the system's own resolver ends each after a while.
 MAX_LOOKUPS = 128

@@ -9,10 +9,9 @@ from pydantic import BaseModel
 from bridge.api import responses
 from bridge.api.caching import PAGE_HEADERS
 from bridge.api.description.answering import Answer, Link
-from bridge.api.orders import PingBody, RedeliverBody
-from bridge.api.overview_answers import Overview
 from bridge.api.query import ListParameters, NoParameters, OperationParameters, SecretParameters
-from bridge.api.requests import RegistrationBody
+from bridge.api.requests import PingBody, RedeliverBody, RegistrationBody
+from bridge.api.responses import Overview
 from bridge.domain.ids import OPERATION_ID, PUBLIC_ID
 
 #: What is refused of any body.

@@ -7,11 +7,11 @@ import typer
 from bridge import diagnostics
 from bridge.cli import reading, showing
 from bridge.cli.client import URL, Api, Json
+from bridge.cli.context import Surroundings
 from bridge.cli.errors import Exit, Misused
 from bridge.cli.output import Line, Output, Tone
 from bridge.cli.saved import from_files, from_record
 from bridge.cli.shared import AsJson, MessageFormat, around, begin
-from bridge.cli.surroundings import Surroundings
 from bridge.cli.verifying import Check, Known, Saved, Verdict, is_genuine
 from bridge.cli.verifying import verify as checks_of
 from bridge.domain.callback_url import CallbackRefused, CallbackRules, normalise, origin_of

@@ -8,15 +8,14 @@ import typer
 
 from bridge.cli import showing
 from bridge.cli.client import URL, Api
+from bridge.cli.context import Surroundings
 from bridge.cli.diagnosis import troubles
 from bridge.cli.errors import CommandFailed, Exit, Misused
 from bridge.cli.examining import Examined, Health, over_the_bridge
 from bridge.cli.examples import PROGRAM
 from bridge.cli.output import Line, Output, Tone
 from bridge.cli.shared import AsJson, around, begin
-from bridge.cli.surroundings import Surroundings
-from bridge.domain.derivation import MIN_KEY_BYTES
-from bridge.domain.keyring import Keyring
+from bridge.domain.keyring import MIN_KEY_BYTES, Keyring
 
 #: One of these in the environment says that it is the app's.
 _SIGNS = ("AzureWebJobsStorage", "AzureWebJobsStorage__accountName", "SPEECH_ENDPOINT", "BRIDGE_SIGNING_KEYS")

@@ -8,12 +8,12 @@ import typer
 
 from bridge.cli import reading, showing
 from bridge.cli.client import Api, Json
+from bridge.cli.context import Surroundings
 from bridge.cli.diagnosis import diagnose
 from bridge.cli.errors import Exit, Misused
 from bridge.cli.following import Follow
 from bridge.cli.output import Output, Tone
 from bridge.cli.shared import AsJson, MessageFormat, begin
-from bridge.cli.surroundings import Surroundings
 from bridge.domain.operation import Verdict
 from bridge.domain.registration import State
 

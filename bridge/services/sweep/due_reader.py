@@ -20,7 +20,7 @@ from bridge.domain.errors import ForeignRow, StorageUnavailable
 from bridge.domain.time import Clock
 from bridge.log import Event, log
 from bridge.pool import imap_unordered
-from bridge.services.sweep.moving import Mover
+from bridge.services.sweep.rescheduler import Mover
 from bridge.storage.due import Due, DueDelivery, DuePoll, DuePurge, read_due
 from bridge.storage.keys import (
     DueKind,

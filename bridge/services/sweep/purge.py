@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from bridge.domain.errors import Conflict, ForeignRow, StorageUnavailable
 from bridge.domain.time import Clock
 from bridge.log import Event, log
-from bridge.services.sweep.moving import Mover
+from bridge.services.sweep.rescheduler import Mover
 from bridge.storage.aggregate import Family
 from bridge.storage.due import DuePurge
 from bridge.storage.keys import after, due_reference, row_key

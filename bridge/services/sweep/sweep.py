@@ -23,11 +23,10 @@ from bridge.services.dispatch import Dispatcher
 from bridge.services.owner_quota import WaitingCounter
 from bridge.services.repair import Repair
 from bridge.services.sweep.due_reader import Reader, first_due
-from bridge.services.sweep.enqueueing import Enqueuer
+from bridge.services.sweep.enqueueing import Enqueuer, MessageShares
 from bridge.services.sweep.heartbeat import beat, is_beat_due, last_checked, read_sources
 from bridge.services.sweep.poller import Polls
 from bridge.services.sweep.purge import Purges
-from bridge.services.sweep.shares import MessageShares
 from bridge.storage.keys import operation_partitions
 from bridge.storage.table import Table
 from bridge.storage.transaction import Row

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from bridge.domain.attempt import KEPT_ATTEMPTS, AttemptRecord
 from bridge.domain.delivery import LEASE, RESEND_AFTER, Call, open_call
-from bridge.domain.host_places import Deferred
+from bridge.domain.host_limits import Deferred
 from bridge.domain.registration import IllegalMove, Move, Registration, State
 from bridge.domain.retry import Decision, Done, GiveUp, RetryAt
 from bridge.storage.index import IndexEntry, index_key_of
