@@ -27,7 +27,7 @@ from tests.support.http import Client
 from tests.support.log_lines import lines_of
 from tests.support.world import Stage, stage
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 HOOK = "https://receiver.example.com:8443/secret-path?code=secret"
 BODY = {"operationId": "operation-1", "callbackUrl": HOOK}

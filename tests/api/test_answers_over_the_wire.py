@@ -17,7 +17,7 @@ from local.answer import Answer
 from local.upstream import Upstream
 from tests.support.world import NOON, FakeClock, Stage, stage
 
-EXAMPLES = json.loads((Path(__file__).parent / "facts" / "upstream-responses.json").read_text())
+EXAMPLES = json.loads((Path(__file__).parents[1] / "facts" / "upstream-responses.json").read_text())
 
 #: What comes of each example as the first answer: the verdict, or the next poll in seconds and the error that is kept.
 COMES_OF: dict[str, Verdict | tuple[int, str | None]] = {

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bridge.domain.learnt.durations import EDGES, Curve
 from bridge.domain.learnt.schedule import GAP_OF_AGE, GAP_ON_TOP, LONGEST_GAP, first_price, lost, next_age, worth_asking
-from tests.core.test_law import ANY_LAW
+from tests.domain.learnt.test_durations import ANY_LAW
 
 AGES = st.floats(0, 100_000)
 PRICES = st.floats(0, 1e6)

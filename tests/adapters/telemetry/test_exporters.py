@@ -25,7 +25,7 @@ from bridge.telemetry import Metric, Step
 from tests.support.http import Client
 from tests.support.world import ENVIRONMENT
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 
 #: What a process does that sends two spans and a measure to Azure Monitor, and calls somebody meanwhile.
 TO_AZURE = """

@@ -121,7 +121,7 @@ class Witness(MemoryTable):
 
 def stated(step: str) -> set[int]:
     """Read how many rows a step writes, as ARCHITECTURE.md's table of steps says."""
-    text = (Path(__file__).parent.parent / "ARCHITECTURE.md").read_text()
+    text = (Path(__file__).parents[2] / "ARCHITECTURE.md").read_text()
     [line] = [line for line in text.splitlines() if line.startswith(f"| {step} |")]
     rows = line.strip("| ").split(" | ")[-2]
     first, *others = (int(number) for number in re.findall(r"\d+", rows))

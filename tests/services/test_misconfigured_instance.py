@@ -10,7 +10,7 @@ from bridge.app import GIVE_BACK_AFTER, App
 from bridge.domain.delivery import safety
 from bridge.domain.errors import Misconfigured
 
-QUEUES = json.loads((Path(__file__).parent.parent / "host.json").read_text())["extensions"]["queues"]
+QUEUES = json.loads((Path(__file__).parents[2] / "host.json").read_text())["extensions"]["queues"]
 VISIBILITY_TIMEOUT = timedelta(seconds=30)
 
 
