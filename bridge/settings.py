@@ -227,11 +227,7 @@ Ports = Annotated[frozenset[int] | None, BeforeValidator(_ports)]
 Schedule = Annotated[str, BeforeValidator(_schedule)]
 
 
-# Sources beside `default`: what `BRIDGE_SOURCES` says, one JSON array of objects.
-#
-# [{"name": "voices", "endpoint": "https://n.cognitiveservices.azure.com", "path": "customvoice",
-#   "otherEndpoints": ["https://westeurope.api.cognitive.microsoft.com"], "keyVariable": "VOICES_KEY",
-#   "apiVersion": "2026-01-01", "requestsPerSecond": 5}]
+# Sources beside `default`: `BRIDGE_SOURCES` is a JSON array of objects, with the fields of `_Entry` below.
 
 #: The api-version of each path, unless an entry says another (the public REST reference).
 API_VERSIONS = {

@@ -1,8 +1,8 @@
 """What the use cases tell of themselves beside the log: spans and measures, for whoever collects them.
 
 Off by default, and then it costs nothing: a span goes on with the trace that it was given, and no measure is taken.
-`bridge/adapters/telemetry/opentelemetry.py` is what is on, docs/telemetry.md lists what it sends. A trace is handed on as the text
-of a `traceparent` (W3C Trace Context), since it has to go through rows, messages and threads.
+`bridge/adapters/telemetry/opentelemetry.py` is what is on, docs/telemetry.md lists what it sends. A trace is handed on
+as the text of a `traceparent` (W3C Trace Context), since it has to go through rows, messages and threads.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Asks the Speech service: one GET, read as it comes. What the answer means is decided in `bridge/domain/upstream.py`."""
+"""Asks the Speech service: one GET, read as it comes. `bridge/domain/upstream.py` decides what it means."""
 
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlencode

@@ -315,8 +315,6 @@ def _burst(rate: float) -> float:
 #: So many in any minute, from all instances together.
 PINGS_A_MINUTE = 10
 
-_MINUTE = timedelta(minutes=1)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pings:

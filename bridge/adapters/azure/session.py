@@ -1,6 +1,6 @@
-"""A session of `requests` for Azure's own clients, whose every connection a guard opens (`bridge/adapters/net/guard.py`).
+"""A session of `requests` for Azure's own clients. A guard opens each connection (`bridge/adapters/net/guard.py`).
 
-Nothing comes from the environment: no proxy, no netrc, no cookie. All else is sent by `bridge/adapters/net/transport.py`.
+Nothing comes from the environment: no proxy, no netrc, no cookie. `bridge/adapters/net/transport.py` sends all else.
 """
 
 import socket
