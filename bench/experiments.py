@@ -8,11 +8,11 @@ from functools import partial
 import numpy as np
 
 from bench.lines import Bench, Point, at
-from bench.optimum import known_laws, plans
+from bench.optimum import known_models, plans
 from bench.policies import SOURCE, Fixed, Google, Learned, Planned, Policy
 from bench.simulation import Result, simulate
 from bench.workloads import LOGNORMAL, Load, Workload
-from bridge.domain.learnt.durations import Law
+from bridge.domain.learnt.durations import DurationModel
 from bridge.domain.learnt.schedule import next_age
 
 INTERVALS = (5.0, 15.0, 30.0, 60.0)
@@ -24,7 +24,7 @@ MEASURE = 30.0
 _FLOW = 0.36, 0.47
 
 _SEED = 1
-_SEED_OF_THE_LAW = 7
+_SEED_OF_THE_MODEL = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class Size:
     operations: int = 5000
     #: So many are born before those that count: over 1,000 of them have ended by then.
     before: int = 1300
-    #: Durations that whoever knows the law has seen.
+    #: Durations that whoever knows the durations has seen.
     sample: int = 400_000
     #: Beginnings that a cold start is the mean of.
     beginnings: int = 12
@@ -72,7 +72,7 @@ def _over(name: str, learned: Point, fixed: Point) -> dict[str, float]:
 def draw(workload: Workload, size: Size) -> Found:
     """Draw the line of each policy, with a sweep of 5 s, and compare the learned ones with the optimum."""
     bench = Bench(workload.load(size.operations, _SEED), 5.0, size.before)
-    sample, groups = workload.sample(size.sample, _SEED_OF_THE_LAW)
+    sample, groups = workload.sample(size.sample, _SEED_OF_THE_MODEL)
     quantile = float(np.quantile(sample, 0.05))
     fixed = bench.point(Fixed(MEASURE))
     lines = {
@@ -100,18 +100,18 @@ def draw(workload: Workload, size: Size) -> Found:
 
 
 def _cold(workload: Workload, price: float, size: Size) -> float:
-    """Compare with the known law from the first operation on: price times requests plus delay, of 50 to 200."""
-    law = known_laws(*workload.sample(size.sample, _SEED_OF_THE_LAW))[SOURCE]
+    """Compare with the known model from the first operation on: price times requests plus delay, of 50 to 200."""
+    model = known_models(*workload.sample(size.sample, _SEED_OF_THE_MODEL))[SOURCE]
     cold, known = 0.0, 0.0
     for seed in range(10, 10 + size.beginnings):
         load = workload.load(220, seed)
         cold += simulate(Learned(price, 5.0), load, sweep=5.0).of(50, 200).cost(price)
-        known += simulate(Learned(price, 5.0, learns=False, source=law), load, sweep=5.0).of(50, 200).cost(price)
+        known += simulate(Learned(price, 5.0, learns=False, source=model), load, sweep=5.0).of(50, 200).cost(price)
     return cold / known
 
 
 def drift(size: Size) -> Found:
-    """Let all become three times slower from one moment, and compare with who knows the law before and after."""
+    """Let all become three times slower from one moment, and compare with who knows it before and after."""
     half, price = size.operations // 2, 5.0
     before, after = (LOGNORMAL.load(half, _SEED + number, slower=1 + 2 * number) for number in (0, 1))
     load = Load(
@@ -120,8 +120,8 @@ def drift(size: Size) -> Found:
         np.concatenate([before.groups, after.groups]),
     )
     learned = simulate(Learned(price, 5.0), load, sweep=5.0)
-    sample, groups = LOGNORMAL.sample(size.sample, _SEED_OF_THE_LAW)
-    quick, slow = (known_laws(stretch * sample, groups)[SOURCE] for stretch in (1, 3))
+    sample, groups = LOGNORMAL.sample(size.sample, _SEED_OF_THE_MODEL)
+    quick, slow = (known_models(stretch * sample, groups)[SOURCE] for stretch in (1, 3))
     known_before = simulate(Learned(price, 5.0, learns=False, source=quick), load, sweep=5.0)
     known_after = simulate(Learned(price, 5.0, learns=False, source=slow), load, sweep=5.0)
 
@@ -169,9 +169,9 @@ def _budget(name: str, load: Load, rate: float) -> Found:
 
 
 def decisions(size: Size) -> Found:
-    """Count how many times a second one core says when to ask next, over laws and ages as they occur."""
-    sample, groups = LOGNORMAL.sample(size.sample, _SEED_OF_THE_LAW)
-    curve = known_laws(sample, groups).get(SOURCE, Law()).curve()
+    """Count how many times a second one core says when to ask next, over duration models and ages as they occur."""
+    sample, groups = LOGNORMAL.sample(size.sample, _SEED_OF_THE_MODEL)
+    curve = known_models(sample, groups).get(SOURCE, DurationModel()).curve()
     ages = [float(each) for each in sample[: size.operations] * 0.7]
     best = math.inf
     for _ in range(3):

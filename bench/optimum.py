@@ -1,10 +1,10 @@
-"""The best that can be done where the law is known: when to ask, by dynamic programming, and that law as a row."""
+"""The best that can be done where durations are known: when to ask, by dynamic programming, and a model of them."""
 
 import numpy as np
 
 from bench.policies import SOURCE
 from bench.workloads import Floats, Integers
-from bridge.domain.learnt.durations import EDGES, Law
+from bridge.domain.learnt.durations import EDGES, DurationModel
 
 #: An operation is born at so many places within a sweep.
 _PHASES = 5
@@ -12,13 +12,13 @@ _PHASES = 5
 #: The longest gap that is looked at, in seconds.
 _LONGEST_GAP = 1800.0
 
-#: A known law weighs so many times its sample: the prior is nothing beside it.
+#: A known model weighs so many times its sample: the prior is nothing beside it.
 _WEIGHT = 20
 
 
-def known_laws(durations: Floats, groups: Integers) -> dict[int, Law]:
-    """Make the laws, of all and of each group, that somebody would hold who has seen every duration."""
-    return {key: _law(some) for key, some in _by_group(durations, groups).items()}
+def known_models(durations: Floats, groups: Integers) -> dict[int, DurationModel]:
+    """Make the duration models, of all and of each group, that somebody would hold who has seen every duration."""
+    return {key: _model(some) for key, some in _by_group(durations, groups).items()}
 
 
 def plans(durations: Floats, groups: Integers | None, *, sweep: float, price: float) -> dict[int, list[Floats]]:
@@ -32,11 +32,11 @@ def _by_group(durations: Floats, groups: Integers) -> dict[int, Floats]:
     return {SOURCE: durations, **apart}
 
 
-def _law(durations: Floats) -> Law:
+def _model(durations: Floats) -> DurationModel:
     lengths = np.diff([*EDGES, np.inf])
     spent = [float(np.clip(durations - low, 0, length).sum()) for low, length in zip(EDGES, lengths, strict=True)]
     ended, _ = np.histogram(durations, bins=[*EDGES, np.inf])
-    return Law(
+    return DurationModel(
         exposure=tuple(_WEIGHT * seconds for seconds in spent),
         completions=tuple(_WEIGHT * float(count) for count in ended),
     )

@@ -1,4 +1,4 @@
-"""The policies that are compared: constants, what was planned knowing the law, and the shipped functions."""
+"""The policies that are compared: constants, what was planned knowing the durations, and the shipped functions."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -7,14 +7,14 @@ from typing import Protocol
 import numpy as np
 
 from bench.workloads import Floats
-from bridge.domain.learnt.durations import Curve, Law, Lesson
+from bridge.domain.learnt.durations import Curve, DurationModel, Observations
 from bridge.domain.learnt.schedule import first_price, lost, next_age
 from bridge.domain.rate_limit import repriced
 
 #: What an operation may cost where no price is given: the default of BRIDGE_POLLS_PER_OPERATION.
 _POLLS_PER_OPERATION = 12
 
-#: The key of the law of a source, beside those of its groups.
+#: The key of the duration model of a source, beside those of its groups.
 SOURCE = -1
 
 
@@ -129,18 +129,18 @@ class Planned(Fixed):
 
 @dataclass(slots=True)
 class Learned:
-    """The shipped functions: laws that learn, a price, and the largest loss first."""
+    """The shipped functions: models that learn, a price, and the largest loss first."""
 
     #: None is the first price that the bridge sets.
     price: float | None
     shortest: float
     by_group: bool = False
     learns: bool = True
-    source: Law = field(default_factory=Law)
-    groups: dict[int, Law] = field(default_factory=dict)
+    source: DurationModel = field(default_factory=DurationModel)
+    groups: dict[int, DurationModel] = field(default_factory=dict)
     #: How many times the price, while more is due than may be asked.
     dearer: float = 1.0
-    _lessons: dict[int, Lesson] = field(default_factory=dict)
+    _observed: dict[int, Observations] = field(default_factory=dict)
     _curves: dict[int, Curve] = field(default_factory=dict)
     _first: float | None = None
 
@@ -152,7 +152,7 @@ class Learned:
         """Ask when it is worth it."""
         if self.learns:
             for key in self._keys(op):
-                self._lesson(key).running(self.curve(key), op.seen, age)
+                self._observations(key).running(self.curve(key), op.seen, age)
         return self._next(op, age)
 
     def _next(self, op: Operation, age: float) -> float:
@@ -170,7 +170,7 @@ class Learned:
         """Learn it."""
         if self.learns:
             for key in self._keys(op):
-                self._lesson(key).end(self.curve(key), op.seen, age)
+                self._observations(key).end(self.curve(key), op.seen, age)
 
     def urgency(self, op: Operation, age: float, due: float) -> float:
         """Ask first where most is lost."""
@@ -189,25 +189,25 @@ class Learned:
 
     def swept(self) -> None:
         """Write down what was seen."""
-        for key, lesson in self._lessons.items():
+        for key, observations in self._observed.items():
             if key == SOURCE:
-                self.source = self.source.learn(lesson)
+                self.source = self.source.learn(observations)
             else:
-                self.groups[key] = self.groups.get(key, Law()).learn(lesson)
-        if self._lessons:
-            self._lessons, self._curves, self._first = {}, {}, None
+                self.groups[key] = self.groups.get(key, DurationModel()).learn(observations)
+        if self._observed:
+            self._observed, self._curves, self._first = {}, {}, None
 
     def curve(self, key: int) -> Curve:
-        """Read a law; a group leans on its source."""
+        """Read a duration model; a group leans on its source."""
         if key not in self._curves:
-            law = self.source if key == SOURCE else self.groups.get(key, Law())
-            self._curves[key] = law.curve(None if key == SOURCE else self.curve(SOURCE))
+            model = self.source if key == SOURCE else self.groups.get(key, DurationModel())
+            self._curves[key] = model.curve(None if key == SOURCE else self.curve(SOURCE))
         return self._curves[key]
 
     def _keys(self, op: Operation) -> list[int]:
         return [SOURCE, op.group] if self.by_group else [SOURCE]
 
-    def _lesson(self, key: int) -> Lesson:
-        if key not in self._lessons:
-            self._lessons[key] = Lesson()
-        return self._lessons[key]
+    def _observations(self, key: int) -> Observations:
+        if key not in self._observed:
+            self._observed[key] = Observations()
+        return self._observed[key]

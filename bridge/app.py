@@ -39,7 +39,7 @@ from bridge.services.registrations import Register
 from bridge.services.repair import Repair
 from bridge.services.reports import Overview
 from bridge.services.sweep.due_reader import Reader
-from bridge.services.sweep.duration_store import Laws
+from bridge.services.sweep.duration_store import DurationStore
 from bridge.services.sweep.enqueueing import Enqueuer, MessageShares, Refill
 from bridge.services.sweep.poller import Polls, Questions
 from bridge.services.sweep.purge import Purges
@@ -173,7 +173,7 @@ def _compose_sweep(settings: Settings, world: World, show: Show, dispatcher: Dis
         waits=waits,
         sources={source.name: source for source in settings.sources},
         telemetry=world.telemetry,
-        laws=Laws(world.table, world.clock, world.token, waits),
+        durations=DurationStore(world.table, world.clock, world.token, waits),
         shares=shares,
         polls_per_operation=settings.polls_per_operation,
         shortest_gap=settings.poll_interval,

@@ -11,7 +11,7 @@ from bridge.domain.attempt import AttemptRecord
 from bridge.domain.callback_url import without_query
 from bridge.domain.events import subscriber_of
 from bridge.domain.keyring import PublicKey
-from bridge.domain.learnt.durations import EDGES, Curve, Law
+from bridge.domain.learnt.durations import EDGES, Curve, DurationModel
 from bridge.domain.operation import Operation
 from bridge.domain.outcome import KEPT_ANSWER, Unreachable
 from bridge.domain.rate_limit import Budget
@@ -26,7 +26,7 @@ from bridge.services.queries import COUNTED, Shown, Status
 from bridge.services.reports import Day, Expected, Hour
 from bridge.storage.aggregate import Family, as_seen_by
 from bridge.storage.index import IndexEntry
-from bridge.storage.keys import due_at, law_key
+from bridge.storage.keys import due_at, duration_key
 
 
 def registration(shown: Shown, now: datetime, url: str | None) -> responses.Registration:
@@ -117,7 +117,7 @@ def status(seen: Status, sources: Sequence[Source]) -> responses.Status:
         },
         "queue": _queue(seen.queue),
         "sources": [
-            {**source(each, seen.budgets.get(each.name)), "durations": durations(seen.laws, each.name)}
+            {**source(each, seen.budgets.get(each.name)), "durations": durations(seen.models, each.name)}
             for each in sources
         ],
     }
@@ -163,14 +163,14 @@ def _problem(budget: Budget | None) -> _Problem:
     return {"problem": None, "advice": None}
 
 
-def durations(laws: Mapping[str, Law], name: str) -> responses.Durations:
+def durations(models: Mapping[str, DurationModel], name: str) -> responses.Durations:
     """Show what was learnt of how long a source's operations take: which share ends from each age on."""
-    own = law_key(name, None)
-    law = laws.get(own, Law())
-    groups = sorted(key.removeprefix(own) for key in laws if key.startswith(own) and key != own)
+    own = duration_key(name, None)
+    model = models.get(own, DurationModel())
+    groups = sorted(key.removeprefix(own) for key in models if key.startswith(own) and key != own)
     return {
-        "completions": round(law.weight, 1),
-        "shares": _shares(law, law.curve()),
+        "completions": round(model.weight, 1),
+        "shares": _shares(model, model.curve()),
         "groups": groups,
     }
 
@@ -196,15 +196,15 @@ def _expected(each: Expected) -> responses.Expected:
     return {
         "source": each.source,
         "group": each.group,
-        "completions": round(each.law.weight, 1),
-        "shares": _shares(each.law, each.curve),
-        "medianSeconds": round(each.curve.outlived_by(0.5), 1) if each.law.weight else None,
+        "completions": round(each.model.weight, 1),
+        "shares": _shares(each.model, each.curve),
+        "medianSeconds": round(each.curve.outlived_by(0.5), 1) if each.model.weight else None,
         "pollsAtSeconds": [round(age, 1) for age in each.polls_at],
     }
 
 
-def _shares(law: Law, curve: Curve) -> list[responses.Share]:
-    shares = curve.shares() if law.weight else ()
+def _shares(model: DurationModel, curve: Curve) -> list[responses.Share]:
+    shares = curve.shares() if model.weight else ()
     return [
         {"fromSeconds": round(edge, 1), "share": round(share, 4)} for edge, share in zip(EDGES, shares, strict=False)
     ]

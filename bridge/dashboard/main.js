@@ -117,7 +117,7 @@ byId("find").addEventListener("submit", (event) => {
 });
 byId("older").addEventListener("click", () => { list.pages.push(list.next); doing(refresh); });
 byId("newer").addEventListener("click", () => { list.pages.pop(); doing(refresh); });
-byId("law-choice").addEventListener("change", () => { picturesAt = 0; doing(refresh); });
+byId("durations-choice").addEventListener("change", () => { picturesAt = 0; doing(refresh); });
 document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh().catch(trouble); });
 setInterval(tick, 1000);
 loop();

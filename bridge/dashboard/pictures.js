@@ -79,13 +79,13 @@ function pictures(overview) {
   show(byId("day"), overview.hours, () => nothing
     ? el("p", { class: "quiet" }, "Nothing ended in the last 24 hours.") : dayPicture(overview));
   byId("day-part").textContent = overview.completeFrom > overview.from ? `whole from ${new Date(overview.completeFrom).toLocaleString()} on` : "";
-  const choice = byId("law-choice");
+  const choice = byId("durations-choice");
   const names = overview.schedules.map((each) => (each.group === null ? each.source : `${each.source} / ${each.group}`));
   const chosen = Math.max(names.indexOf(choice.value), 0);
   show(choice, names, () => names.map((name, i) => el("option", { value: name, selected: i === chosen }, name)));
   const schedule = overview.schedules[chosen];
-  byId("law-choice").hidden = names.length < 2;
-  show(byId("law"), schedule ?? null, () => !schedule ? el("p", { class: "quiet" }, "What is learnt is for admins (Bridge.Admin).") : [
+  byId("durations-choice").hidden = names.length < 2;
+  show(byId("durations"), schedule ?? null, () => !schedule ? el("p", { class: "quiet" }, "What is learnt is for admins (Bridge.Admin).") : [
     schedule.shares.length ? lawPicture(schedule) : el("p", { class: "quiet" }, "Nothing is learnt yet."),
     el("p", { class: "quiet" }, `Learnt from ${plural(Math.round(schedule.completions), "operation")}; a new one would be asked for at ${
       schedule.pollsAtSeconds.slice(0, 8).map(duration).join(", ")}${schedule.pollsAtSeconds.length > 8 ? " …" : ""}`),

@@ -11,7 +11,7 @@ from bridge.domain.attempt import KEPT_ATTEMPTS, AttemptRecord, known_to
 from bridge.domain.delivery import CLOCK_SKEW
 from bridge.domain.errors import ForeignRow
 from bridge.domain.ids import OperationRef, RegistrationRef
-from bridge.domain.learnt.durations import Law
+from bridge.domain.learnt.durations import DurationModel
 from bridge.domain.operation import Operation
 from bridge.domain.rate_limit import Budget, clamped
 from bridge.domain.registration import Registration, State
@@ -24,8 +24,8 @@ from bridge.services.sweep.heartbeat import last_beat, queue_problem, read_sourc
 from bridge.storage.aggregate import Family
 from bridge.storage.index import Cursor, IndexEntry
 from bridge.storage.keys import (
+    DURATION_PREFIX,
     HEARTBEAT_KEY,
-    LAW_PREFIX,
     PARTITION_COUNT,
     SOURCE_PREFIX,
     after,
@@ -155,7 +155,7 @@ class Status:
     #: Why messages cannot be sent to the queue; None if they can.
     queue: QueueProblem | None
     #: What was learnt of durations, by the keys of the rows: sources and their groups.
-    laws: Mapping[str, Law]
+    models: Mapping[str, DurationModel]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,7 +289,7 @@ class Show:
             counts=self.counts.by_state(),
             budgets=known,
             queue=queue_problem(sources),
-            laws=laws(sources),
+            models=models(sources),
         )
 
     def attempts(self, registration: Registration) -> Sequence[AttemptRecord]:
@@ -314,9 +314,9 @@ def budgets(rows: Sequence[Row]) -> Mapping[str, Budget]:
     return dict(_readable([row for row in rows if row.key.startswith(SOURCE_PREFIX)], _budget))
 
 
-def laws(rows: Sequence[Row]) -> Mapping[str, Law]:
-    """Read the laws among the rows of the sources, by their keys."""
-    return dict(_readable([row for row in rows if row.key.startswith(LAW_PREFIX)], _law))
+def models(rows: Sequence[Row]) -> Mapping[str, DurationModel]:
+    """Read the duration models among the rows of the sources, by their keys."""
+    return dict(_readable([row for row in rows if row.key.startswith(DURATION_PREFIX)], _model))
 
 
 def entries(rows: Sequence[Row], state: State) -> Iterable[IndexEntry]:
@@ -336,8 +336,8 @@ def _budget(row: Row) -> tuple[str, Budget]:
     return row.key.removeprefix(SOURCE_PREFIX), decode(Budget, None, row.values)
 
 
-def _law(row: Row) -> tuple[str, Law]:
-    return row.key, decode(Law, None, row.values)
+def _model(row: Row) -> tuple[str, DurationModel]:
+    return row.key, decode(DurationModel, None, row.values)
 
 
 def _end(rows: Sequence[Row]) -> Cursor | None:

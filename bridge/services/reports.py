@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import product
 
-from bridge.domain.learnt.durations import Curve, Law
+from bridge.domain.learnt.durations import Curve, DurationModel
 from bridge.domain.learnt.plan import Outlook
 from bridge.domain.learnt.schedule import first_price
 from bridge.domain.rate_limit import Budget
 from bridge.domain.registration import State
 from bridge.domain.time import Clock
 from bridge.pool import map_in_order
-from bridge.services.queries import budgets, entries, laws
+from bridge.services.queries import budgets, entries, models
 from bridge.services.sweep.heartbeat import read_sources
 from bridge.storage.index import IndexEntry
-from bridge.storage.keys import index_from, law_key, operation_partitions
+from bridge.storage.keys import duration_key, index_from, operation_partitions
 from bridge.storage.table import Table
 
 # The last day by the hour: what was delivered, what died, and how long news took to arrive.
@@ -98,7 +98,7 @@ class Expected:
 
     source: str
     group: str | None
-    law: Law
+    model: DurationModel
     curve: Curve
     #: Ages in seconds.
     polls_at: Sequence[float]
@@ -135,17 +135,17 @@ class Overview:
     def expected(self) -> Iterator[Expected]:
         """Tell of each source and its groups what was learnt, and what the schedule makes of it: one call."""
         rows = read_sources(self.table)
-        known, spent = laws(rows), budgets(rows)
+        known, spent = models(rows), budgets(rows)
         for source in self.sources:
             yield from self._of_source(source, known, spent.get(source))
 
-    def _of_source(self, source: str, known: Mapping[str, Law], budget: Budget | None) -> Iterator[Expected]:
-        own = law_key(source, None)
-        common = known.get(own, Law()).curve()
+    def _of_source(self, source: str, known: Mapping[str, DurationModel], budget: Budget | None) -> Iterator[Expected]:
+        own = duration_key(source, None)
+        common = known.get(own, DurationModel()).curve()
         price = first_price(common, self.polls_per_operation) * (1.0 if budget is None else budget.price)
         groups = sorted(key.removeprefix(own) for key in known if key.startswith(own) and key != own)
         for group in (None, *groups):
-            law = known.get(law_key(source, group), Law())
-            curve = common if group is None else law.curve(common)
+            model = known.get(duration_key(source, group), DurationModel())
+            curve = common if group is None else model.curve(common)
             ages = list(Outlook(curve, price, self.shortest_gap).ages(_POLLS))
-            yield Expected(source, group, law, curve, ages)
+            yield Expected(source, group, model, curve, ages)

@@ -35,8 +35,8 @@ SOURCE_PREFIX = "source:"
 SOURCES_RANGE = ("!", "~")
 
 
-#: What the keys of the laws' rows begin with.
-LAW_PREFIX = "law:"
+#: What the keys of the duration models' rows begin with.
+DURATION_PREFIX = "law:"
 
 #: What the keys of operations and their registrations begin with.
 OPERATION_PREFIX = "job:"
@@ -101,9 +101,9 @@ def source_key(name: str) -> str:
     return f"{SOURCE_PREFIX}{name}"
 
 
-def law_key(source: str, group: str | None) -> str:
+def duration_key(source: str, group: str | None) -> str:
     """Name the row of what was learnt of a source, or of one group of it."""
-    return f"{LAW_PREFIX}{source}:{group or ''}"
+    return f"{DURATION_PREFIX}{source}:{group or ''}"
 
 
 def registration_of(reference: str) -> RegistrationRef | None:

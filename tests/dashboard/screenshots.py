@@ -34,7 +34,7 @@ def _show_busy(browser: Browser, at: Place) -> None:
     at.upstream.tell("lost-video", always=named("not found (from the schema)"))
     for number in range(_BUSY):
         group = "short" if number % 3 else "long"
-        body = {"operationId": f"lesson-{number:03d}", "callbackUrl": f"{at.receiver.url}/callback", "group": group}
+        body = {"operationId": f"earlier-{number:03d}", "callbackUrl": f"{at.receiver.url}/callback", "group": group}
         requests.post(f"{app.url}/api/registrations", json=body, timeout=30).raise_for_status()
     at.registered(app, "lost-video", f"{at.receiver.url}/callback")
     name = at.registered(app, "intro-video", f"{at.receiver.url}/closed", metadata={"video": "intro"})

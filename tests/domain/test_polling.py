@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bridge.domain.ids import OperationRef
-from bridge.domain.learnt.durations import Law
+from bridge.domain.learnt.durations import DurationModel
 from bridge.domain.learnt.plan import Outlook
 from bridge.domain.operation import Verdict, Watch
 from bridge.domain.polling import AskAgain, Circumstances, Finish, PollingPolicy, after_poll, last_deadline
@@ -14,7 +14,7 @@ from bridge.domain.upstream import Absent, Answer, Denied, Fault, Pending, Refus
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 #: Whatever it costs, but not before 15 s.
-SOON = Outlook(Law().curve(), price=0.0, shortest=timedelta(seconds=15))
+SOON = Outlook(DurationModel().curve(), price=0.0, shortest=timedelta(seconds=15))
 POLICY = PollingPolicy(outlook=SOON, deadline=timedelta(hours=24))
 WATCH = Watch(ref=OperationRef("default", "operation-1"), registered_at=NOON, polls=3)
 

@@ -168,7 +168,8 @@ def test_steps_write_as_many_rows_as_the_architecture_says() -> None:
         written[name] = witness.taken()
         bridge.clock.advance(15)
 
-    assert written.pop("poll, not terminal") == [1, 1, 3, 1]  # with the heartbeat, the reservation and the law
+    # with the heartbeat, the reservation and the duration model
+    assert written.pop("poll, not terminal") == [1, 1, 3, 1]
     for name, sizes in written.items():
         for kind, size in zip(name.partition(";")[0].split(" + "), sizes, strict=True):
             assert size in stated(kind), f"{name} wrote {size} rows"

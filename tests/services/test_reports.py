@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.domain.ids import OperationRef, RegistrationRef
-from bridge.domain.learnt.durations import EDGES, Law
+from bridge.domain.learnt.durations import EDGES, DurationModel
 from bridge.domain.learnt.plan import Outlook
 from bridge.domain.operation import Verdict
 from bridge.domain.registration import Registration, State
 from bridge.services.reports import HOURS, NEWEST, Overview, by_hour, day_before
 from bridge.storage.index import IndexEntry
-from bridge.storage.keys import law_key, partition_of
+from bridge.storage.keys import duration_key, partition_of
 from bridge.storage.records import for_insert
 from bridge.storage.transaction import Insert, Row, Transaction
 from bridge.testing import MemoryTable
@@ -160,9 +160,13 @@ def test_day_of_an_owner_is_theirs_alone(executor: Executor) -> None:
 def test_schedules_are_of_each_source_and_its_groups(executor: Executor) -> None:
     """One of which nothing is known has the prior's."""
     table = Counting()
-    laws = {law_key("default", None): Law(), law_key("default", "short"): Law(), law_key("gone", None): Law()}
-    for key, law in laws.items():
-        table.commit(Transaction("sources", (Insert(key, for_insert(law)),), stamp=None, tx=""))
+    models = {
+        duration_key("default", None): DurationModel(),
+        duration_key("default", "short"): DurationModel(),
+        duration_key("gone", None): DurationModel(),
+    }
+    for key, model in models.items():
+        table.commit(Transaction("sources", (Insert(key, for_insert(model)),), stamp=None, tx=""))
 
     expected = list(overview(table, executor).expected())
 
@@ -181,7 +185,7 @@ def test_ages_rise_by_a_sweep_at_least(
     exposure: tuple[float, ...], completions: tuple[float, ...], price: float
 ) -> None:
     """Whatever row is stored; the first question is at once."""
-    curve = Law(exposure=exposure, completions=completions).curve()
+    curve = DurationModel(exposure=exposure, completions=completions).curve()
 
     ages = list(Outlook(curve, price, 10 * SECOND).ages(40))
 
@@ -194,6 +198,6 @@ def test_age_that_a_share_outlives_is_where_the_curve_has_it(
     exposure: tuple[float, ...], completions: tuple[float, ...], share: float
 ) -> None:
     """The inverse of survival."""
-    curve = Law(exposure=exposure, completions=completions).curve()
+    curve = DurationModel(exposure=exposure, completions=completions).curve()
 
     assert curve.survival(curve.outlived_by(share)) == pytest.approx(share)

@@ -1,10 +1,10 @@
-"""How long operations take, as far as it was seen: the law of their durations, learnt poll by poll.
+"""How long operations take, as far as it was seen: a model of their durations, learnt poll by poll.
 
-Time since registration is cut into logarithmic buckets, four an octave from 4 s to 15 h. In each the law keeps for how
-long operations were seen at risk there (exposure, in seconds) and how many ended there (completions); their quotient
-is the hazard, the probability of ending in the next second. A completion is only known to lie between two polls: it
-is spread over that interval in proportion to what is known so far (a step of EM; Dempster, Laird and Rubin, 1977).
-What is old counts for less, so the law follows when operations become slower.
+Time since registration is cut into logarithmic buckets, four an octave from 4 s to 15 h. In each the model keeps for
+how long operations were seen at risk there (exposure, in seconds) and how many ended there (completions); their
+quotient is the hazard, the probability of ending in the next second. A completion is only known to lie between two
+polls: it is spread over that interval in proportion to what is known so far (a step of EM; Dempster, Laird and Rubin,
+1977). What is old counts for less, so the duration model follows when operations become slower.
 """
 
 import math
@@ -43,7 +43,7 @@ def bucket_at(age: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A law as the schedule reads it: the hazard in each bucket, and what follows from it."""
+    """A duration model as the schedule reads it: the hazard in each bucket, and what follows from it."""
 
     hazards: tuple[float, ...]
     #: Of each bucket that has an end: its length, how much of it one that enters spends there on average, in seconds,
@@ -87,7 +87,7 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Law:
+class DurationModel:
     """One row: what is known of one source, or of one group of it."""
 
     #: Seconds at risk, by bucket.
@@ -95,7 +95,7 @@ class Law:
     #: Operations that ended, by bucket; fractions, since nobody knows just when.
     completions: tuple[float, ...] = _NOTHING
     #: When something was learnt last; None if no version that knows this has learnt anything.
-    taught_at: datetime | None = None
+    observed_at: datetime | None = None
     #: Stamped by the transaction that wrote the row last.
     tx: str = ""
 
@@ -103,7 +103,7 @@ class Law:
         """Refuse what no bridge has counted; raises ValueError."""
         for counts in (self.exposure, self.completions):
             if len(counts) != _BUCKETS or not all(0 <= count <= _LARGEST for count in counts):
-                raise ValueError("a law has one sane count for each bucket")
+                raise ValueError("a duration model has one sane count for each bucket")
 
     @property
     def weight(self) -> float:
@@ -120,20 +120,20 @@ class Law:
             )
         )
 
-    def learn(self, lesson: "Lesson", now: datetime | None = None) -> "Law":
+    def learn(self, observations: "Observations", now: datetime | None = None) -> "DurationModel":
         """Add what was seen by `now`; the more ended, the more of the old is forgotten."""
-        kept = 0.5 ** (lesson.ended / HALF_LIFE)
-        return Law(
-            exposure=_added(self.exposure, lesson.exposure, kept),
-            completions=_added(self.completions, lesson.completions, kept),
-            taught_at=now or self.taught_at,
+        kept = 0.5 ** (observations.ended / HALF_LIFE)
+        return DurationModel(
+            exposure=_added(self.exposure, observations.exposure, kept),
+            completions=_added(self.completions, observations.completions, kept),
+            observed_at=now or self.observed_at,
             tx=self.tx,
         )
 
 
 @dataclass(slots=True)
-class Lesson:
-    """What one sweep has seen: it can be added to whatever the law is by then, so that two writers merge."""
+class Observations:
+    """What one sweep has seen: it can be added to whatever the model is by then, so that two writers merge."""
 
     exposure: list[float] = field(default_factory=lambda: [0.0] * _BUCKETS)
     completions: list[float] = field(default_factory=lambda: [0.0] * _BUCKETS)
@@ -141,7 +141,7 @@ class Lesson:
     ended: int = 0
 
     def running(self, curve: Curve, since: float, until: float) -> None:
-        """See an operation run on from one age to another; also what is given up teaches that, and no more."""
+        """See an operation run on from one age to another; an operation that is given up shows that, and no more."""
         for bucket, _, seconds in curve.pieces(since, until):
             self.exposure[bucket] += seconds
 

@@ -1,4 +1,4 @@
-"""What the schedule makes of one operation, in one sweep: its law and the price of a request."""
+"""What the schedule makes of one operation, in one sweep: its model and the price of a request."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the sweeps learn of durations: read once a sweep, taught by every answer, written when something ended.
+"""What the sweeps learn of durations: read once a sweep, updated by every answer, written when something ended.
 
 What was only seen running is written once a minute; a crash before that forgets it, which costs a little knowledge
 and nothing else. Two instances that write at once merge: what one has seen is added to whatever the row is by then.
@@ -9,19 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from bridge.domain.errors import BridgeError, Conflict, ForeignRow
-from bridge.domain.learnt.durations import Curve, Law, Lesson
+from bridge.domain.learnt.durations import Curve, DurationModel, Observations
 from bridge.domain.learnt.plan import seen_age
 from bridge.domain.operation import Watch
 from bridge.domain.time import Clock
 from bridge.domain.upstream import Answer, Pending, Terminal
 from bridge.log import Event, log
-from bridge.storage.keys import LAW_PREFIX, SOURCES_PARTITION, after, law_key
+from bridge.storage.keys import DURATION_PREFIX, SOURCES_PARTITION, after, duration_key
 from bridge.storage.records import Stored, for_insert, for_merge, stored
 from bridge.storage.repository import Waits, commit, transact
 from bridge.storage.table import Table
 from bridge.storage.transaction import MAX_WRITES, Delete, Insert, Merge, Row, Transaction, Write
 
-#: So many groups of a source are learnt apart. A further one takes the place of the one that was taught longest ago.
+#: So many groups of a source are learnt apart. A further one takes the place of the one that was updated longest ago.
 MAX_GROUPS = 64
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -30,8 +30,8 @@ _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _WRITE_AFTER = timedelta(minutes=1)
 
 
-class Laws:
-    """The laws of all sources and groups, as this instance knows them; may be taught from several threads."""
+class DurationStore:
+    """The duration models of all sources and groups, as this instance knows them. Threads may share it."""
 
     def __init__(self, table: Table, clock: Clock, token: Callable[[], str], waits: Waits) -> None:
         self._table = table
@@ -39,22 +39,22 @@ class Laws:
         self._clock = clock
         self._token = token
         self._lock = threading.Lock()
-        self._known: Mapping[str, Stored[Law]] = {}
+        self._known: Mapping[str, Stored[DurationModel]] = {}
         self._foreign: frozenset[str] = frozenset()
         #: Groups that gave their place to others; their rows are deleted with the next writing.
-        self._replaced: dict[str, Stored[Law]] = {}
+        self._replaced: dict[str, Stored[DurationModel]] = {}
         self._curves: dict[str, Curve] = {}
-        self._lessons: dict[str, Lesson] = {}
+        self._observed: dict[str, Observations] = {}
         self._written_at = clock()
 
     def begin(self, rows: Sequence[Row]) -> None:
         """Take the rows as a sweep has read them."""
-        known: dict[str, Stored[Law]] = {}
+        known: dict[str, Stored[DurationModel]] = {}
         foreign: set[str] = set()
         for row in rows:
-            if row.key.startswith(LAW_PREFIX):
+            if row.key.startswith(DURATION_PREFIX):
                 try:
-                    known[row.key] = stored(Law, None, row)
+                    known[row.key] = stored(DurationModel, None, row)
                 except ForeignRow as error:
                     foreign.add(row.key)
                     log(Event.SET_ASIDE, partition=row.partition, key=row.key, why=str(error))
@@ -63,11 +63,11 @@ class Laws:
             self._known, self._foreign, self._curves = known, frozenset(foreign), {}
 
     def curve(self, source: str, group: str | None) -> Curve:
-        """Read the law of a group, which leans on its source's until it has seen something; or the source's."""
+        """Read the model of a group, which leans on its source's until it has seen something; or the source's."""
         with self._lock:
             return self._curve(source, self._group(source, group))
 
-    def teach(self, watch: Watch, answer: Answer, now: datetime) -> None:
+    def observe(self, watch: Watch, answer: Answer, now: datetime) -> None:
         """Learn from an answer: that it ran on until now, or that it ended since it was last seen."""
         if not isinstance(answer, Pending | Terminal):
             return  # says nothing of how long it takes
@@ -76,89 +76,90 @@ class Laws:
             return
         source = watch.ref.source
         with self._lock:
-            for group in dict.fromkeys((None, self._taught_group(source, watch.group))):
-                lesson = self._lessons.setdefault(law_key(source, group), Lesson())
-                learn = lesson.end if isinstance(answer, Terminal) else lesson.running
+            for group in dict.fromkeys((None, self._observed_group(source, watch.group))):
+                observations = self._observed.setdefault(duration_key(source, group), Observations())
+                learn = observations.end if isinstance(answer, Terminal) else observations.running
                 learn(self._curve(source, group), seen, age)
 
     def end(self) -> None:
         """Write what was learnt, if it is worth it. Never fails a sweep: what cannot be written is forgotten."""
         with self._lock:
-            ended = any(lesson.ended for lesson in self._lessons.values())
-            if not self._lessons or not (ended or self._clock() - self._written_at >= _WRITE_AFTER):
+            ended = any(observations.ended for observations in self._observed.values())
+            if not self._observed or not (ended or self._clock() - self._written_at >= _WRITE_AFTER):
                 return
-            lessons, self._lessons = self._lessons, {}
+            observed, self._observed = self._observed, {}
             self._written_at = self._clock()
-        keys = [*lessons, *self._replaced]
+        keys = [*observed, *self._replaced]
         for start in range(0, len(keys), MAX_WRITES):
-            self._merge({key: lessons.get(key) for key in keys[start : start + MAX_WRITES]})
+            self._merge({key: observed.get(key) for key in keys[start : start + MAX_WRITES]})
 
-    def _merge(self, lessons: Mapping[str, Lesson | None]) -> None:
+    def _merge(self, observed: Mapping[str, Observations | None]) -> None:
         """Add to the rows what was seen; whoever was faster is read again and added to."""
 
         def write() -> None:
             try:
-                self._write(lessons)
+                self._write(observed)
             except Conflict:
-                self.begin(self._table.range(SOURCES_PARTITION, LAW_PREFIX, after(LAW_PREFIX)))
+                self.begin(self._table.range(SOURCES_PARTITION, DURATION_PREFIX, after(DURATION_PREFIX)))
                 raise
 
         try:
             transact(write, self._waits)
         except BridgeError as error:
-            log(Event.STORAGE, step="laws", error=str(error))
+            log(Event.STORAGE, step="durations", error=str(error))
 
-    def _write(self, lessons: Mapping[str, Lesson | None]) -> None:
-        """Add each lesson to its row, and delete the rows of groups that were replaced, which have none."""
+    def _write(self, observed: Mapping[str, Observations | None]) -> None:
+        """Add what was observed to each row, and delete the rows of groups that were replaced."""
         tx, now = self._token(), self._clock()
         writes: list[Write] = []
-        for key, lesson in lessons.items():
+        for key, observations in observed.items():
             before, replaced = self._known.get(key), self._replaced.get(key)
-            if lesson is None:
+            if observations is None:
                 writes += [] if replaced is None else [Delete(key, replaced.etag)]
             elif before is not None:
-                writes.append(Merge(key, {**for_merge(before.record.learn(lesson, now)), "tx": tx}, before.etag))
+                writes.append(Merge(key, {**for_merge(before.record.learn(observations, now)), "tx": tx}, before.etag))
             elif key not in self._foreign:
-                writes.append(Insert(key, {**for_insert(Law().learn(lesson, now)), "tx": tx}))
+                writes.append(Insert(key, {**for_insert(DurationModel().learn(observations, now)), "tx": tx}))
         if writes:
             stamp = next((write.key for write in writes if not isinstance(write, Delete)), None)
             commit(self._table, Transaction(SOURCES_PARTITION, tuple(writes), stamp=stamp, tx=tx))
-        for key in lessons:
+        for key in observed:
             self._replaced.pop(key, None)
 
     def _group(self, source: str, group: str | None) -> str | None:
         """Let a group be one of those that are learnt apart, or none."""
-        if group is None or law_key(source, group) in {*self._known, *self._lessons}:
+        if group is None or duration_key(source, group) in {*self._known, *self._observed}:
             return group
         return group if len(self._groups(source)) < MAX_GROUPS else None
 
-    def _taught_group(self, source: str, group: str | None) -> str | None:
-        """Let a group be learnt apart, in the place of the least recently taught one if all places are taken.
+    def _observed_group(self, source: str, group: str | None) -> str | None:
+        """Let a group be learnt apart, in the place of the least recently updated one if all places are taken.
 
-        None if every place has been taught since the last writing.
+        None if every place has been updated since the last writing.
         """
         if group is None or self._group(source, group) is not None:
             return group
-        waiting = [key for key in self._groups(source) if key not in self._lessons]
+        waiting = [key for key in self._groups(source) if key not in self._observed]
         if not waiting:
             return None
-        oldest = min(waiting, key=lambda key: (self._known[key].record.taught_at or _LONG_AGO, key))
+        oldest = min(waiting, key=lambda key: (self._known[key].record.observed_at or _LONG_AGO, key))
         known = dict(self._known)
         self._replaced[oldest] = known.pop(oldest)
-        back = self._replaced.pop(law_key(source, group), None)  # it gave its place before, and nothing was deleted yet
-        self._known = known if back is None else {**known, law_key(source, group): back}
+        # it gave its place before, and nothing was deleted yet
+        back = self._replaced.pop(duration_key(source, group), None)
+        self._known = known if back is None else {**known, duration_key(source, group): back}
         self._curves = {}
         return group
 
     def _groups(self, source: str) -> set[str]:
         """Name the rows of the groups of a source."""
-        prefix = law_key(source, None)
-        return {key for key in (*self._known, *self._lessons) if key.startswith(prefix) and key != prefix}
+        prefix = duration_key(source, None)
+        return {key for key in (*self._known, *self._observed) if key.startswith(prefix) and key != prefix}
 
     def _curve(self, source: str, group: str | None) -> Curve:
-        key = law_key(source, group)
+        key = duration_key(source, group)
         if key not in self._curves:
             known = self._known.get(key)
             lean_on = None if group is None else self._curve(source, None)
-            self._curves[key] = (Law() if known is None else known.record).curve(lean_on)
+            self._curves[key] = (DurationModel() if known is None else known.record).curve(lean_on)
         return self._curves[key]

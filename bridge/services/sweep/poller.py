@@ -35,7 +35,7 @@ from bridge.pool import imap_unordered
 from bridge.ports import Upstream
 from bridge.services.dispatch import Dispatcher
 from bridge.services.sweep.due_reader import PURGES, PURGES_PER_SECOND, Room
-from bridge.services.sweep.duration_store import Laws
+from bridge.services.sweep.duration_store import DurationStore
 from bridge.services.sweep.enqueueing import MessageShares
 from bridge.services.sweep.priority import Ranking
 from bridge.services.sweep.rescheduler import Batches, Mover
@@ -139,7 +139,7 @@ class Polls:
     token: Callable[[], str]
     waits: Waits
     sources: Mapping[str, Source]
-    laws: Laws
+    durations: DurationStore
     #: Messages that this sweep may still send.
     shares: MessageShares
     telemetry: Telemetry
@@ -156,7 +156,7 @@ class Polls:
 
     def begin(self, rows: Sequence[Row]) -> "Runs":
         """Begin a sweep with the rows of the sources as they were read."""
-        self.laws.begin(rows)
+        self.durations.begin(rows)
         return Runs(self, {row.key: row for row in rows})
 
     def run(
@@ -175,7 +175,7 @@ class Polls:
             self._poll_all(chosen, runs, until, meanwhile)
             for run in active:
                 run.end()
-        self.laws.end()
+        self.durations.end()
         counts = [run.counts for run in active]
         asked = sum(each.asked for each in counts)
         return PollCounts(
@@ -229,7 +229,7 @@ class Polls:
 
         If not all may be, the ranking decides within the source; otherwise they stay in order.
         """
-        ranking = Ranking(self.laws, self.polls_per_operation, self.clock())
+        ranking = Ranking(self.durations, self.polls_per_operation, self.clock())
         wanted: dict[str, list[DuePoll]] = {}
         for each in due:
             wanted.setdefault(each.watch.ref.source, []).append(each)
@@ -256,8 +256,8 @@ class Polls:
 
     def _outlook(self, watch: Watch, run: SourceRun) -> Outlook:
         source = watch.ref.source
-        first = first_price(self.laws.curve(source, None), self.polls_per_operation)
-        return Outlook(self.laws.curve(source, watch.group), first * run.budget.price, self.shortest_gap)
+        first = first_price(self.durations.curve(source, None), self.polls_per_operation)
+        return Outlook(self.durations.curve(source, watch.group), first * run.budget.price, self.shortest_gap)
 
     def _ask(self, due: DuePoll, run: SourceRun) -> DueMove | None:
         """Ask for one operation. Whatever its rows hold, and whatever goes wrong with it, it holds up no other."""
@@ -291,7 +291,7 @@ class Polls:
             free_at=run.budget.free_at(), is_own=is_own, late=asked_at - (due_at(due.token.key) or asked_at)
         )
         decision = after_poll(due.watch, answer, now, policy, met)
-        self.laws.teach(due.watch, answer, now)
+        self.durations.observe(due.watch, answer, now)
         run.note(fault=decision.error is not None)
         if isinstance(decision, AskAgain):
             span.attributes["bridge__status"], span.error = decision.status, decision.error

@@ -11,15 +11,15 @@ from datetime import datetime
 
 from bridge.domain.learnt.plan import lost_by
 from bridge.domain.learnt.schedule import first_price
-from bridge.services.sweep.duration_store import Laws
+from bridge.services.sweep.duration_store import DurationStore
 from bridge.storage.due import DuePoll
 
 
 class Ranking:
     """Knows how many seconds of delay are lost, on average, if an operation is asked for now."""
 
-    def __init__(self, laws: Laws, polls_per_operation: float, now: datetime) -> None:
-        self._laws = laws
+    def __init__(self, durations: DurationStore, polls_per_operation: float, now: datetime) -> None:
+        self._durations = durations
         self._polls_per_operation = polls_per_operation
         self._now = now
         self._known: dict[str, float] = {}
@@ -57,7 +57,7 @@ class Ranking:
             for each, share in zip(values, shares, strict=True)
             if share > 0
         ]
-        return min(lasts) / first_price(self._laws.curve(source, None), self._polls_per_operation)
+        return min(lasts) / first_price(self._durations.curve(source, None), self._polls_per_operation)
 
     def _of_owner(self, share: Sequence[DuePoll], is_newest_first: bool) -> Iterator[DuePoll]:
         """Order the operations of one owner by the delay lost, and those last that were polled and never found.
@@ -80,7 +80,7 @@ class Ranking:
     def _lost(self, due: DuePoll) -> float:
         key = due.token.key
         if key not in self._known:
-            curve = self._laws.curve(due.watch.ref.source, due.watch.group)
+            curve = self._durations.curve(due.watch.ref.source, due.watch.group)
             self._known[key] = lost_by(curve, due.watch, self._now)
         return self._known[key]
 

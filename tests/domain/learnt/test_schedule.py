@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 
 from bridge.domain.learnt.durations import EDGES, Curve
 from bridge.domain.learnt.schedule import GAP_OF_AGE, GAP_ON_TOP, LONGEST_GAP, first_price, lost, next_age, worth_asking
-from tests.domain.learnt.test_durations import ANY_LAW
+from tests.domain.learnt.test_durations import ANY_MODEL
 
 AGES = st.floats(0, 100_000)
 PRICES = st.floats(0, 1e6)
 SWEEP = 10.0
-CURVES = ANY_LAW.map(lambda law: law.curve())
+CURVES = ANY_MODEL.map(lambda model: model.curve())
 
 
 def constant(hazard: float) -> Curve:
-    """Make the law of operations that end at a constant rate."""
+    """Make the duration model of operations that end at a constant rate."""
     return Curve((hazard,) * len(EDGES))
 
 
@@ -52,7 +52,7 @@ def test_it_is_asked_for_as_soon_as_the_loss_reaches_the_price(curve: Curve, see
 def test_the_schedule_keeps_its_bounds_and_rises_with_the_price(
     curve: Curve, seen: float, since: float, one: float, other: float
 ) -> None:
-    """Whatever the law: never NaN, never within a sweep, never later than the rare late one may cost."""
+    """Whatever the duration model: never NaN, never within a sweep, never later than the rare late one may cost."""
     cheap, dear = sorted((one, other))
     now = seen + since
 
@@ -67,7 +67,7 @@ def test_the_schedule_keeps_its_bounds_and_rises_with_the_price(
 def test_the_first_price_falls_with_the_polls_that_an_operation_may_cost(
     curve: Curve, one: float, other: float
 ) -> None:
-    """And is a number whatever the law."""
+    """And is a number whatever the duration model."""
     few, many = sorted((one, other))
 
     assert 0 < first_price(curve, many) <= first_price(curve, few) < math.inf

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from bridge.api.routes import Routes
-from bridge.domain.learnt.durations import EDGES, Law
+from bridge.domain.learnt.durations import EDGES, DurationModel
 from bridge.domain.upstream import NoReply, Reply
 from bridge.services.sweep.duration_store import MAX_GROUPS
-from bridge.storage.keys import SOURCES_PARTITION, law_key
+from bridge.storage.keys import SOURCES_PARTITION, duration_key
 from bridge.storage.records import decode
 from bridge.storage.transaction import ANY, Merge, Transaction
 from tests.support.flaky import flaky
@@ -20,10 +20,10 @@ from tests.support.world import Stage, stage
 HOOK = "https://receiver.example.com/hook"
 
 
-def laws(bridge: Stage) -> Mapping[str, Law]:
+def models(bridge: Stage) -> Mapping[str, DurationModel]:
     """Read what was learnt."""
     rows = bridge.memory.range(SOURCES_PARTITION, "law:", "law;")
-    return {row.key: decode(Law, None, row.values) for row in rows}
+    return {row.key: decode(DurationModel, None, row.values) for row in rows}
 
 
 def live(bridge: Stage, operation_id: str, seconds: float, group: str | None = None) -> None:
@@ -49,10 +49,10 @@ def test_what_ends_is_learnt_between_the_polls_that_bracket_it() -> None:
 
     live(bridge, "operation-1", 95)
 
-    law = laws(bridge)[law_key("default", None)]
-    assert law.weight == pytest.approx(1, rel=1e-4)
-    assert sum(count for edge, count in zip(EDGES, law.completions, strict=True) if 75 <= edge < 101) > 0.99
-    assert 90 <= sum(law.exposure) <= 100
+    model = models(bridge)[duration_key("default", None)]
+    assert model.weight == pytest.approx(1, rel=1e-4)
+    assert sum(count for edge, count in zip(EDGES, model.completions, strict=True) if 75 <= edge < 101) > 0.99
+    assert 90 <= sum(model.exposure) <= 100
 
 
 def test_a_group_is_learnt_apart_and_its_source_learns_too() -> None:
@@ -62,17 +62,17 @@ def test_a_group_is_learnt_apart_and_its_source_learns_too() -> None:
     live(bridge, "operation-1", 30, "short")
     live(bridge, "operation-2", 200)
 
-    learnt = {key: law.weight for key, law in laws(bridge).items()}
-    assert learnt == pytest.approx({law_key("default", None): 2, law_key("default", "short"): 1}, rel=1e-2)
+    learnt = {key: model.weight for key, model in models(bridge).items()}
+    assert learnt == pytest.approx({duration_key("default", None): 2, duration_key("default", "short"): 1}, rel=1e-2)
 
 
 def groups(bridge: Stage) -> set[str]:
     """Name the groups that are learnt apart."""
-    prefix = law_key("default", None)
-    return {key.removeprefix(prefix) for key in laws(bridge)} - {""}
+    prefix = duration_key("default", None)
+    return {key.removeprefix(prefix) for key in models(bridge)} - {""}
 
 
-def test_a_source_has_at_most_64_groups_and_a_further_one_replaces_the_one_taught_longest_ago() -> None:
+def test_a_source_has_at_most_64_groups_and_a_further_one_replaces_the_one_updated_longest_ago() -> None:
     """An owner of many labels cannot keep everybody else's out."""
     bridge = stage()
 
@@ -87,7 +87,7 @@ def test_a_source_has_at_most_64_groups_and_a_further_one_replaces_the_one_taugh
 
     kept = {f"group-{number}" for number in (0, *range(4, MAX_GROUPS))}
     assert groups(bridge) == {*kept, "new-0", "new-1", "new-2"}
-    assert laws(bridge)[law_key("default", "group-0")].weight == pytest.approx(2, rel=1e-2)
+    assert models(bridge)[duration_key("default", "group-0")].weight == pytest.approx(2, rel=1e-2)
 
 
 def test_a_group_that_gave_its_place_begins_anew() -> None:
@@ -100,10 +100,10 @@ def test_a_group_that_gave_its_place_begins_anew() -> None:
     live(bridge, "operation-again", 5, "group-0")
 
     assert groups(bridge) == {f"group-{number}" for number in (0, *range(2, MAX_GROUPS + 1))}
-    assert laws(bridge)[law_key("default", "group-0")].weight == pytest.approx(1, rel=1e-2)
+    assert models(bridge)[duration_key("default", "group-0")].weight == pytest.approx(1, rel=1e-2)
 
 
-def test_many_new_groups_of_one_sweep_take_the_places_that_were_not_taught_in_it() -> None:
+def test_many_new_groups_of_one_sweep_take_the_places_that_were_not_updated_in_it() -> None:
     """All at once: more rows change than a transaction takes."""
     bridge = stage()
     for number in range(MAX_GROUPS):
@@ -121,12 +121,12 @@ def test_many_new_groups_of_one_sweep_take_the_places_that_were_not_taught_in_it
     assert all(name.startswith("new-") for name in groups(bridge))
 
 
-def test_a_law_of_an_older_version_gives_its_place_first() -> None:
-    """It does not say when it was taught."""
+def test_a_model_of_an_older_version_gives_its_place_first() -> None:
+    """It does not say when it was updated."""
     bridge = stage()
     for number in range(MAX_GROUPS):
         live(bridge, f"operation-{number:03d}", 5, f"group-{number}")
-    old = Merge(law_key("default", "group-63"), {"taught_at": ""}, ANY)
+    old = Merge(duration_key("default", "group-63"), {"observed_at": ""}, ANY)
     bridge.memory.commit(Transaction(SOURCES_PARTITION, (old,)))
 
     live(bridge, "operation-new", 5, "new")
@@ -135,7 +135,7 @@ def test_a_law_of_an_older_version_gives_its_place_first() -> None:
     assert len(groups(bridge)) == MAX_GROUPS
 
 
-def test_a_law_that_was_learnt_is_waited_for() -> None:
+def test_a_model_that_was_learnt_is_waited_for() -> None:
     """After a hundred that took 20 minutes, the next is asked for more than twice as often then as before."""
     bridge = stage(BRIDGE_POLL_INTERVAL="10s")
     for number in range(100):
@@ -167,9 +167,9 @@ def test_what_was_only_seen_running_is_written_once_a_minute() -> None:
     bridge.register()
     written = 0
     for _ in range(12):
-        before = laws(bridge)
+        before = models(bridge)
         bridge.sweep()
-        written += laws(bridge) != before
+        written += models(bridge) != before
         bridge.clock.advance(10)
 
     assert written in {1, 2}
@@ -179,7 +179,7 @@ def test_two_writers_merge() -> None:
     """What one has learnt is added to what the other wrote meanwhile."""
     bridge, table = flaky()
     live(bridge, "operation-1", 30)
-    key = law_key("default", None)
+    key = duration_key("default", None)
     other = ",".join(["5"] * len(EDGES))
     commit = table.inner.commit
 
@@ -193,12 +193,12 @@ def test_two_writers_merge() -> None:
     table.instead = [commit, commit, after_another]
     bridge.sweep()
 
-    assert laws(bridge)[key].weight == pytest.approx(5 * len(EDGES) + 1, rel=1e-2)
+    assert models(bridge)[key].weight == pytest.approx(5 * len(EDGES) + 1, rel=1e-2)
 
 
 @pytest.mark.parametrize("known", [False, True])
-def test_a_lesson_whose_reply_was_lost_counts_once(*, known: bool, caplog: pytest.LogCaptureFixture) -> None:
-    """The row says whose it is; a lesson that is added again would weigh twice."""
+def test_observations_whose_reply_was_lost_count_once(*, known: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """The row says whose it is; a observations that is added again would weigh twice."""
     bridge, table = flaky()
     if known:
         live(bridge, "operation-0", 30)
@@ -209,20 +209,20 @@ def test_a_lesson_whose_reply_was_lost_counts_once(*, known: bool, caplog: pytes
 
     def lost(transaction: Transaction) -> Mapping[str, str]:
         writes.append(transaction)
-        is_lesson = any(write.key.startswith("law:") for write in transaction.writes)
-        return table.silent_commit(transaction) if is_lesson else table.inner.commit(transaction)
+        is_observation = any(write.key.startswith("law:") for write in transaction.writes)
+        return table.silent_commit(transaction) if is_observation else table.inner.commit(transaction)
 
     table.instead = [lost] * 5
 
     bridge.sweep()
 
-    lessons = [each for each in writes if each.writes[0].key.startswith("law:")]
-    assert len(lessons) == 1
-    assert laws(bridge)[law_key("default", None)].weight == pytest.approx(1 + known, rel=1e-2)
+    observed = [each for each in writes if each.writes[0].key.startswith("law:")]
+    assert len(observed) == 1
+    assert models(bridge)[duration_key("default", None)].weight == pytest.approx(1 + known, rel=1e-2)
     assert "storage.unavailable" not in caplog.text
 
 
-def test_storage_that_is_down_costs_the_lesson_and_nothing_else() -> None:
+def test_storage_that_is_down_costs_what_was_observed_and_nothing_else() -> None:
     """The operation ended all the same."""
     bridge, table = flaky()
     bridge.register()
@@ -233,14 +233,14 @@ def test_storage_that_is_down_costs_the_lesson_and_nothing_else() -> None:
     bridge.sweep()
 
     assert bridge.deliver_all() == 1
-    assert laws(bridge) == {}
+    assert models(bridge) == {}
 
 
-def test_a_law_of_another_version_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_model_of_another_version_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
     """Set aside with a line; polling goes on by the prior."""
     bridge = stage()
     live(bridge, "operation-1", 30)
-    key = law_key("default", None)
+    key = duration_key("default", None)
     bridge.memory.commit(Transaction(SOURCES_PARTITION, (Merge(key, {"v": 7}, ANY),)))
     before = bridge.memory.get(SOURCES_PARTITION, key)
 
@@ -250,7 +250,7 @@ def test_a_law_of_another_version_is_left_alone(caplog: pytest.LogCaptureFixture
     assert any("row.set-aside" in record.message for record in caplog.records)
 
 
-def test_what_says_nothing_of_the_operation_teaches_nothing() -> None:
+def test_what_says_nothing_of_the_operation_changes_no_model() -> None:
     """A fault is no sight of it running."""
     bridge = stage()
     bridge.register()
@@ -259,7 +259,7 @@ def test_what_says_nothing_of_the_operation_teaches_nothing() -> None:
         bridge.sweep()
         bridge.clock.advance(10)
 
-    assert laws(bridge) == {}
+    assert models(bridge) == {}
 
 
 def test_while_the_budget_is_short_the_price_rises_and_falls_back_later() -> None:
@@ -321,7 +321,7 @@ def test_the_status_shows_what_was_learnt() -> None:
     assert json.dumps(learnt)
 
 
-def test_more_laws_than_one_transaction_holds_are_written_in_several() -> None:
+def test_more_models_than_one_transaction_holds_are_written_in_several() -> None:
     """Two sources with sixty groups each."""
     more = {"name": "voices", "endpoint": "https://voices.example.com", "path": "customvoice", "requestsPerSecond": 100}
     bridge = stage(BRIDGE_SOURCES=json.dumps([more]))
@@ -334,11 +334,11 @@ def test_more_laws_than_one_transaction_holds_are_written_in_several() -> None:
         bridge.sweep()
         bridge.clock.advance(15)
 
-    assert len(laws(bridge)) == 2 * 61
+    assert len(models(bridge)) == 2 * 61
 
 
 def test_a_reading_that_fails_after_a_conflict_does_not_fail_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The lesson is lost, and nothing else."""
+    """The observations is lost, and nothing else."""
     bridge, table = flaky()
     bridge.register()
     bridge.clock.advance(5)

@@ -356,7 +356,7 @@ def down(*_: object, **__: object) -> NoReturn:
         (None, 0, {"step": "budget", "source": "default"}),
         (None, -1, {"step": "heartbeat"}),
         ("Succeeded", 1, {"step": "finish", "operation": OPERATION}),
-        ("Succeeded", 2, {"step": "laws"}),
+        ("Succeeded", 2, {"step": "durations"}),
     ],
 )
 def test_storage_that_refuses_a_step_of_a_sweep_is_one_line(
@@ -430,11 +430,11 @@ def refusing(read: Callable[..., Any]) -> Callable[..., Any]:
             },
         ),
         (
-            "law",
+            "model",
             {
                 "partition": SOURCES_PARTITION,
                 "key": "law:default:",
-                "why": "Law of shape 99: this version reads 1 and the one before",
+                "why": "DurationModel of shape 99: this version reads 1 and the one before",
             },
         ),
     ],
@@ -455,7 +455,7 @@ def test_a_row_of_a_newer_version_is_one_line(
     keys = {
         "operation": (partition_of(ref), row_key(ref)),
         "budget": (SOURCES_PARTITION, source_key("default")),
-        "law": (SOURCES_PARTITION, "law:default:"),
+        "model": (SOURCES_PARTITION, "law:default:"),
     }
     partition, key = keys[row]
     bridge.memory.commit(Transaction(partition, (Merge(key, {"v": 99}, ANY),)))

@@ -1,4 +1,4 @@
-"""Whom to ask first, and what the last of those is worth: by the law of each one's group."""
+"""Whom to ask first, and what the last of those is worth: by the duration model of each one's group."""
 
 from datetime import timedelta
 
@@ -9,10 +9,10 @@ from bridge.domain.learnt.plan import lost_by
 from bridge.domain.learnt.schedule import first_price
 from bridge.domain.operation import Verdict, Watch
 from bridge.domain.upstream import Pending, Terminal
-from bridge.services.sweep.duration_store import Laws
+from bridge.services.sweep.duration_store import DurationStore
 from bridge.services.sweep.priority import Ranking
 from bridge.storage.due import DuePoll, Token
-from bridge.storage.keys import LAW_PREFIX, SOURCES_PARTITION, after
+from bridge.storage.keys import DURATION_PREFIX, SOURCES_PARTITION, after
 from bridge.storage.repository import Waits
 from tests.support.world import NOON, Stage
 
@@ -32,57 +32,57 @@ def due(each: Watch) -> DuePoll:
 
 
 @pytest.fixture
-def laws(bridge: Stage) -> Laws:
+def durations(bridge: Stage) -> DurationStore:
     """Know a group whose operations end after a minute, and another whose operations end after an hour."""
-    learnt = Laws(bridge.memory, bridge.clock, bridge.world.token, Waits(lambda _: None, lambda: 0.5))
+    learnt = DurationStore(bridge.memory, bridge.clock, bridge.world.token, Waits(lambda _: None, lambda: 0.5))
     for group, seconds in (("short", 60), ("long", 3600)):
         for number in range(30):
             ref = OperationRef("default", f"{group}-{number}")
             running = NOON + timedelta(seconds=seconds - 10)
             born = Watch(ref=ref, registered_at=NOON, group=group)
             seen = Watch(ref=ref, registered_at=NOON, group=group, seen_running_at=running)
-            learnt.teach(born, Pending("Running"), running)
-            learnt.teach(seen, Terminal(Verdict.SUCCEEDED, None), NOON + timedelta(seconds=seconds))
+            learnt.observe(born, Pending("Running"), running)
+            learnt.observe(seen, Terminal(Verdict.SUCCEEDED, None), NOON + timedelta(seconds=seconds))
     learnt.end()
-    learnt.begin(bridge.memory.range(SOURCES_PARTITION, LAW_PREFIX, after(LAW_PREFIX)))
+    learnt.begin(bridge.memory.range(SOURCES_PARTITION, DURATION_PREFIX, after(DURATION_PREFIX)))
     return learnt
 
 
-def lost(laws: Laws, each: Watch) -> float:
+def lost(durations: DurationStore, each: Watch) -> float:
     """Say what is lost by an operation if it is asked for now."""
-    return lost_by(laws.curve(each.ref.source, each.group), each, NOW)
+    return lost_by(durations.curve(each.ref.source, each.group), each, NOW)
 
 
-def test_each_is_judged_by_the_law_of_its_group(laws: Laws) -> None:
+def test_each_is_judged_by_the_model_of_its_group(durations: DurationStore) -> None:
     """Of three of one age most is lost of the one whose like end about now."""
     long, plain, short = watch("long", group="long"), watch("plain"), watch("short", group="short")
-    ranking = Ranking(laws, POLLS, NOW)
+    ranking = Ranking(durations, POLLS, NOW)
 
     first, *others = ranking.ordered([due(long), due(plain), due(short)])
 
     assert first.watch == short
-    assert [each.watch for each in others] == sorted([plain, long], key=lambda each: -lost(laws, each))
-    assert len({lost(laws, each) for each in (long, plain, short)}) == 3
+    assert [each.watch for each in others] == sorted([plain, long], key=lambda each: -lost(durations, each))
+    assert len({lost(durations, each) for each in (long, plain, short)}) == 3
 
 
-def test_a_source_is_judged_by_its_own_law(laws: Laws) -> None:
+def test_a_source_is_judged_by_its_own_model(durations: DurationStore) -> None:
     """What another has learnt says nothing of it."""
     here, there = watch("here", group="short"), watch("there", group="short", source="voices")
-    ranking = Ranking(laws, POLLS, NOW)
+    ranking = Ranking(durations, POLLS, NOW)
 
     [first, last] = ranking.ordered([due(here), due(there)])
 
     assert (first.watch, last.watch) == (there, here)  # of which nothing is known, so that more may be lost
-    assert lost(laws, there) > lost(laws, here)
+    assert lost(durations, there) > lost(durations, here)
 
 
 @pytest.mark.parametrize("granted", [1, 2, 3])
-def test_the_last_that_is_granted_sets_the_worth(laws: Laws, granted: int) -> None:
-    """In first prices of the source: what the law of all its operations would have a question cost."""
+def test_the_last_that_is_granted_sets_the_worth(durations: DurationStore, granted: int) -> None:
+    """In first prices of the source: what the duration model of all its operations would have a question cost."""
     watches = [watch("long", group="long"), watch("short", group="short"), watch("plain")]
-    price = first_price(laws.curve("default", None), POLLS)
+    price = first_price(durations.curve("default", None), POLLS)
 
-    worth = Ranking(laws, POLLS, NOW).worth([due(each) for each in watches], granted)
+    worth = Ranking(durations, POLLS, NOW).worth([due(each) for each in watches], granted)
 
-    losses = sorted((lost(laws, each) for each in watches), reverse=True)
+    losses = sorted((lost(durations, each) for each in watches), reverse=True)
     assert worth == pytest.approx(losses[granted - 1] / price)
