@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from bench.workloads import Floats
-from bridge.domain.learnt.durations import Curve, DurationModel, Observations
+from bridge.domain.learnt.durations import DurationModel, HazardCurve, Observations
 from bridge.domain.learnt.schedule import first_price, lost, next_age
 from bridge.domain.rate_limit import repriced
 
@@ -141,7 +141,7 @@ class Learned:
     #: How many times the price, while more is due than may be asked.
     dearer: float = 1.0
     _observed: dict[int, Observations] = field(default_factory=dict)
-    _curves: dict[int, Curve] = field(default_factory=dict)
+    _curves: dict[int, HazardCurve] = field(default_factory=dict)
     _first: float | None = None
 
     def first(self, op: Operation) -> float:
@@ -197,7 +197,7 @@ class Learned:
         if self._observed:
             self._observed, self._curves, self._first = {}, {}, None
 
-    def curve(self, key: int) -> Curve:
+    def curve(self, key: int) -> HazardCurve:
         """Read a duration model; a group leans on its source."""
         if key not in self._curves:
             model = self.source if key == SOURCE else self.groups.get(key, DurationModel())

@@ -11,7 +11,7 @@ from bridge.domain.attempt import AttemptRecord
 from bridge.domain.callback_url import without_query
 from bridge.domain.events import subscriber_of
 from bridge.domain.keyring import PublicKey
-from bridge.domain.learnt.durations import EDGES, Curve, DurationModel
+from bridge.domain.learnt.durations import EDGES, DurationModel, HazardCurve
 from bridge.domain.operation import Operation
 from bridge.domain.outcome import KEPT_ANSWER, Unreachable
 from bridge.domain.rate_limit import Budget
@@ -203,7 +203,7 @@ def _expected(each: Expected) -> responses.Expected:
     }
 
 
-def _shares(model: DurationModel, curve: Curve) -> list[responses.Share]:
+def _shares(model: DurationModel, curve: HazardCurve) -> list[responses.Share]:
     shares = curve.shares() if model.weight else ()
     return [
         {"fromSeconds": round(edge, 1), "share": round(share, 4)} for edge, share in zip(EDGES, shares, strict=False)

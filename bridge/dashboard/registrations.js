@@ -20,7 +20,7 @@ const badge = (state) => el("span", { class: `state ${state}` }, word(state));
 const GIVEN_UP = { exhausted: "every attempt failed", gone: "the receiver said 410 Gone" };
 const HELD = { busy: "its host is busy", resting: "its host rests" };
 
-function outlook(entry) {
+function prospect(entry) {
   if (entry.state === "waiting") return "for its operation";
   if (entry.state === "pending") {
     return el("span", {}, "next attempt ", when(entry.nextAttemptAt), entry.heldBack ? `, ${HELD[entry.heldBack]}` : "");
@@ -41,7 +41,7 @@ function row(entry) {
     el("td", { class: "wide" }, entry.operation.status ?? el("span", { class: "quiet" }, "running")),
     el("td", { class: "to", title: entry.callbackUrl }, host(entry.callbackUrl)),
     el("td", { class: "since" }, when(entry.since)),
-    el("td", { class: "wide" }, outlook(entry)));
+    el("td", { class: "wide" }, prospect(entry)));
 }
 
 const rows = (entry) => {

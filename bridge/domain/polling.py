@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from bridge.domain.learnt.plan import Outlook
+from bridge.domain.learnt.plan import PollPlan
 from bridge.domain.operation import Explanation, Verdict, Watch
 from bridge.domain.upstream import Absent, Answer, Denied, Fault, Pending, Refused, Terminal, Throttled
 
@@ -58,7 +58,7 @@ class PollingPolicy:
     """What decides when an operation is asked for again, and when it is given up."""
 
     #: When asking is worth it.
-    outlook: Outlook
+    plan: PollPlan
     #: The age at which an operation that never ends is given up.
     deadline: timedelta
 
@@ -126,7 +126,7 @@ def after_poll(
             return _after_block(asked, now, policy, answer, met)
         case Pending(status=status):
             seen = replace(_counted(asked), seen_running_at=now)
-            return _go_on(seen, now, policy, policy.outlook.next_poll(seen, now), status=status)
+            return _go_on(seen, now, policy, policy.plan.next_poll(seen, now), status=status)
         case Fault():
             return _after_fault(asked, now, policy, answer, is_own=met.is_own)
         case Absent(what=what):
@@ -143,7 +143,7 @@ def _after_block(
     """Wait for the source; or back off and give up at the deadline, if the source answers about the others."""
     blocked = replace(watch, blocks=watch.blocks + 1, troubled_at=now)
     if not met.is_own:
-        at = max(policy.outlook.next_poll(watch, now), met.free_at or now)
+        at = max(policy.plan.next_poll(watch, now), met.free_at or now)
         return AskAgain(at=at, watch=_shifted(blocked, at - now + met.late), status=None, error=answer.what)
     wait = min(FIRST_OWN_WAIT * (1 << min(max(watch.blocks - 1, 0), 16)), LONGEST_OWN_WAIT)
     named = answer.wait if isinstance(answer, Throttled) else None
@@ -157,7 +157,7 @@ def _after_fault(
     """Ask again, ever more slowly. A fault ends nothing before the last deadline, nor while the source is silent."""
     failed = replace(_counted(watch, faults=watch.faults + 1), blocks=watch.blocks, troubled_at=now)
     own = min(FIRST_FAULT_WAIT * (1 << min(watch.faults, 16)), LONGEST_FAULT_WAIT)
-    at = max(policy.outlook.next_poll(failed, now), now + max(own, answer.wait or own))
+    at = max(policy.plan.next_poll(failed, now), now + max(own, answer.wait or own))
     if is_own and now >= last_deadline(watch, policy):
         return _give_up(failed, "deadline", answer.what)
     deadline = watch.registered_at + policy.deadline

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import product
 
-from bridge.domain.learnt.durations import Curve, DurationModel
-from bridge.domain.learnt.plan import Outlook
+from bridge.domain.learnt.durations import DurationModel, HazardCurve
+from bridge.domain.learnt.plan import PollPlan
 from bridge.domain.learnt.schedule import first_price
 from bridge.domain.rate_limit import Budget
 from bridge.domain.registration import State
@@ -99,7 +99,7 @@ class Expected:
     source: str
     group: str | None
     model: DurationModel
-    curve: Curve
+    curve: HazardCurve
     #: Ages in seconds.
     polls_at: Sequence[float]
 
@@ -147,5 +147,5 @@ class Overview:
         for group in (None, *groups):
             model = known.get(duration_key(source, group), DurationModel())
             curve = common if group is None else model.curve(common)
-            ages = list(Outlook(curve, price, self.shortest_gap).ages(_POLLS))
+            ages = list(PollPlan(curve, price, self.shortest_gap).ages(_POLLS))
             yield Expected(source, group, model, curve, ages)

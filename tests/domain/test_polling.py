@@ -7,15 +7,15 @@ import pytest
 
 from bridge.domain.ids import OperationRef
 from bridge.domain.learnt.durations import DurationModel
-from bridge.domain.learnt.plan import Outlook
+from bridge.domain.learnt.plan import PollPlan
 from bridge.domain.operation import Verdict, Watch
 from bridge.domain.polling import AskAgain, Circumstances, Finish, PollingPolicy, after_poll, last_deadline
 from bridge.domain.upstream import Absent, Answer, Denied, Fault, Pending, Refused, Reply, Terminal, Throttled, read
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 #: Whatever it costs, but not before 15 s.
-SOON = Outlook(DurationModel().curve(), price=0.0, shortest=timedelta(seconds=15))
-POLICY = PollingPolicy(outlook=SOON, deadline=timedelta(hours=24))
+SOON = PollPlan(DurationModel().curve(), price=0.0, shortest=timedelta(seconds=15))
+POLICY = PollingPolicy(plan=SOON, deadline=timedelta(hours=24))
 WATCH = Watch(ref=OperationRef("default", "operation-1"), registered_at=NOON, polls=3)
 
 

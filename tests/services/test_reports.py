@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.learnt.durations import EDGES, DurationModel
-from bridge.domain.learnt.plan import Outlook
+from bridge.domain.learnt.plan import PollPlan
 from bridge.domain.operation import Verdict
 from bridge.domain.registration import Registration, State
 from bridge.services.reports import HOURS, NEWEST, Overview, by_hour, day_before
@@ -187,7 +187,7 @@ def test_ages_rise_by_a_sweep_at_least(
     """Whatever row is stored; the first question is at once."""
     curve = DurationModel(exposure=exposure, completions=completions).curve()
 
-    ages = list(Outlook(curve, price, 10 * SECOND).ages(40))
+    ages = list(PollPlan(curve, price, 10 * SECOND).ages(40))
 
     assert ages[0] == 0
     assert all(later - age >= 10 - 1e-6 for age, later in pairwise(ages))

@@ -42,7 +42,7 @@ def bucket_at(age: float) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class HazardCurve:
     """A duration model as the schedule reads it: the hazard in each bucket, and what follows from it."""
 
     hazards: tuple[float, ...]
@@ -110,10 +110,10 @@ class DurationModel:
         """How many completions it stands on."""
         return sum(self.completions)
 
-    def curve(self, lean_on: Curve | None = None) -> Curve:
+    def curve(self, lean_on: HazardCurve | None = None) -> HazardCurve:
         """Read it as hazards: of `lean_on`, or 1/t, where it knows nothing, and its own where it knows much."""
         prior = lean_on.hazards if lean_on else tuple(1 / age for age in _TYPICAL)
-        return Curve(
+        return HazardCurve(
             tuple(
                 (ended + PRIOR_WEIGHT) / (seconds + PRIOR_WEIGHT / hazard)
                 for ended, seconds, hazard in zip(self.completions, self.exposure, prior, strict=True)
@@ -140,12 +140,12 @@ class Observations:
     #: How many operations ended.
     ended: int = 0
 
-    def running(self, curve: Curve, since: float, until: float) -> None:
+    def running(self, curve: HazardCurve, since: float, until: float) -> None:
         """See an operation run on from one age to another; an operation that is given up shows that, and no more."""
         for bucket, _, seconds in curve.pieces(since, until):
             self.exposure[bucket] += seconds
 
-    def end(self, curve: Curve, since: float, until: float) -> None:
+    def end(self, curve: HazardCurve, since: float, until: float) -> None:
         """See that an operation ended after one age and not after another, which is later."""
         self.ended += 1
         pieces = list(curve.pieces(since, until))

@@ -4,16 +4,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bridge.domain.learnt.durations import Curve
+from bridge.domain.learnt.durations import HazardCurve
 from bridge.domain.learnt.schedule import lost, next_age
 from bridge.domain.operation import Watch
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class PollPlan:
     """Knows how long operations like this one take, and what asking costs at present."""
 
-    curve: Curve
+    curve: HazardCurve
     #: How many seconds of expected delay one request is worth.
     price: float
     #: Two polls of an operation are never nearer to each other.
@@ -39,7 +39,7 @@ class Outlook:
             age = next_age(self.curve, seen=age, now=age, price=self.price, shortest=shortest)
 
 
-def lost_by(curve: Curve, watch: Watch, now: datetime) -> float:
+def lost_by(curve: HazardCurve, watch: Watch, now: datetime) -> float:
     """Tell how many seconds of delay are lost, on average, if it is asked for now."""
     return lost(curve, seen_age(watch), _seconds(now - watch.registered_at))
 

@@ -11,7 +11,7 @@ worth. The exact condition for an optimal schedule of inspections is Barlow, Hun
 import math
 from functools import lru_cache
 
-from bridge.domain.learnt.durations import EDGES, Curve, bucket_at
+from bridge.domain.learnt.durations import EDGES, HazardCurve, bucket_at
 
 #: A gap between two polls is never longer than this, in seconds,
 LONGEST_GAP = 30 * 60.0
@@ -24,7 +24,7 @@ GAP_ON_TOP = 60.0
 _HALVINGS = 22
 
 
-def lost(curve: Curve, seen: float, asked: float) -> float:
+def lost(curve: HazardCurve, seen: float, asked: float) -> float:
     """Tell the expected delay, in seconds, that is lost if one seen running at age `seen` is asked for at `asked`."""
     if asked <= seen:
         return 0.0
@@ -39,7 +39,7 @@ def lost(curve: Curve, seen: float, asked: float) -> float:
     return total + _lost_within(alive, curve.hazards[last], asked - EDGES[last])
 
 
-def worth_asking(curve: Curve, seen: float, price: float) -> float:
+def worth_asking(curve: HazardCurve, seen: float, price: float) -> float:
     """Find the age at which asking for one that was seen running at age `seen` is worth the price, in seconds."""
     total, alive, age = 0.0, 1.0, seen
     for _, hazard, seconds in curve.pieces(seen, seen + LONGEST_GAP):
@@ -52,7 +52,7 @@ def worth_asking(curve: Curve, seen: float, price: float) -> float:
     return seen + LONGEST_GAP
 
 
-def next_age(curve: Curve, *, seen: float, now: float, price: float, shortest: float) -> float:
+def next_age(curve: HazardCurve, *, seen: float, now: float, price: float, shortest: float) -> float:
     """Choose the age of the next poll, for one that was seen running at age `seen` and asked for at age `now`.
 
     The gap from `now` is never under `shortest` (a sweep), nor over what an operation of its age is left alone.
@@ -62,7 +62,7 @@ def next_age(curve: Curve, *, seen: float, now: float, price: float, shortest: f
 
 
 @lru_cache(maxsize=64)  # every poll of a sweep asks for the same
-def first_price(curve: Curve, polls_per_operation: float) -> float:
+def first_price(curve: HazardCurve, polls_per_operation: float) -> float:
     """Set the price so that an operation costs about so many polls, as if gaps had no bounds.
 
     With polling at rate √(h/2c), the polls of one operation are ½ + ∫√h·S dt / √(2c).

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from bridge.domain.errors import BridgeError, Conflict, ForeignRow
-from bridge.domain.learnt.durations import Curve, DurationModel, Observations
+from bridge.domain.learnt.durations import DurationModel, HazardCurve, Observations
 from bridge.domain.learnt.plan import seen_age
 from bridge.domain.operation import Watch
 from bridge.domain.time import Clock
@@ -43,7 +43,7 @@ class DurationStore:
         self._foreign: frozenset[str] = frozenset()
         #: Groups that gave their place to others; their rows are deleted with the next writing.
         self._replaced: dict[str, Stored[DurationModel]] = {}
-        self._curves: dict[str, Curve] = {}
+        self._curves: dict[str, HazardCurve] = {}
         self._observed: dict[str, Observations] = {}
         self._written_at = clock()
 
@@ -62,7 +62,7 @@ class DurationStore:
             self._replaced = {key: known.pop(key) for key in self._replaced if key in known}
             self._known, self._foreign, self._curves = known, frozenset(foreign), {}
 
-    def curve(self, source: str, group: str | None) -> Curve:
+    def curve(self, source: str, group: str | None) -> HazardCurve:
         """Read the model of a group, which leans on its source's until it has seen something; or the source's."""
         with self._lock:
             return self._curve(source, self._group(source, group))
@@ -156,7 +156,7 @@ class DurationStore:
         prefix = duration_key(source, None)
         return {key for key in (*self._known, *self._observed) if key.startswith(prefix) and key != prefix}
 
-    def _curve(self, source: str, group: str | None) -> Curve:
+    def _curve(self, source: str, group: str | None) -> HazardCurve:
         key = duration_key(source, group)
         if key not in self._curves:
             known = self._known.get(key)

@@ -12,7 +12,7 @@ from functools import partial
 from bridge.domain.delivery import Call
 from bridge.domain.errors import BridgeError, ForeignRow
 from bridge.domain.ids import OperationRef
-from bridge.domain.learnt.plan import Outlook
+from bridge.domain.learnt.plan import PollPlan
 from bridge.domain.learnt.schedule import first_price
 from bridge.domain.operation import Explanation, Watch
 from bridge.domain.polling import AskAgain, Circumstances, Finish, PollingPolicy, after_poll
@@ -37,7 +37,7 @@ from bridge.services.dispatch import Dispatcher
 from bridge.services.sweep.due_reader import PURGES, PURGES_PER_SECOND, Room
 from bridge.services.sweep.duration_store import DurationStore
 from bridge.services.sweep.enqueueing import MessageShares
-from bridge.services.sweep.priority import Ranking
+from bridge.services.sweep.priority import PollPriority
 from bridge.services.sweep.rescheduler import Batches, Mover
 from bridge.services.sweep.source_run import SourceMemory, SourceRun
 from bridge.storage.aggregate import Family
@@ -227,15 +227,15 @@ class Polls:
     def _chosen(self, due: Sequence[DuePoll], runs: "Runs") -> dict[str, Sequence[DuePoll]]:
         """Reserve what the due operations of each source want; returns those that may be asked for, by source.
 
-        If not all may be, the ranking decides within the source; otherwise they stay in order.
+        If not all may be, the priority decides within the source; otherwise they stay in order.
         """
-        ranking = Ranking(self.durations, self.polls_per_operation, self.clock())
+        priority = PollPriority(self.durations, self.polls_per_operation, self.clock())
         wanted: dict[str, list[DuePoll]] = {}
         for each in due:
             wanted.setdefault(each.watch.ref.source, []).append(each)
-        return {source: self._chosen_of(runs.of(source), those, ranking) for source, those in wanted.items()}
+        return {source: self._chosen_of(runs.of(source), those, priority) for source, those in wanted.items()}
 
-    def _chosen_of(self, run: SourceRun, due: Sequence[DuePoll], ranking: Ranking) -> Sequence[DuePoll]:
+    def _chosen_of(self, run: SourceRun, due: Sequence[DuePoll], priority: PollPriority) -> Sequence[DuePoll]:
         """Choose among the due operations of one source.
 
         A source that refused or failed a question is asked for other operations until it answers: the one that met
@@ -244,20 +244,20 @@ class Polls:
         candidates = due
         if run.budget.is_suspect:
             candidates = [each for each in due if not each.watch.blocks] or due
-        granted = run.reserve(len(candidates), partial(ranking.worth, candidates), due=len(due))
+        granted = run.reserve(len(candidates), partial(priority.worth, candidates), due=len(due))
         if granted < len(candidates):
             memory = self.memories.setdefault(run.source.name, SourceMemory())
-            candidates = ranking.ordered(candidates, after=memory.turn, is_newest_first=memory.is_newest_next)
+            candidates = priority.ordered(candidates, after=memory.turn, is_newest_first=memory.is_newest_next)
             if run.budget.is_suspect:
                 candidates = sorted(candidates, key=lambda each: each.watch.faults + each.watch.blocks)
             if granted:
                 memory.turn, memory.is_newest_next = candidates[granted - 1].watch.owner, not memory.is_newest_next
         return candidates[:granted]
 
-    def _outlook(self, watch: Watch, run: SourceRun) -> Outlook:
+    def _plan_of(self, watch: Watch, run: SourceRun) -> PollPlan:
         source = watch.ref.source
         first = first_price(self.durations.curve(source, None), self.polls_per_operation)
-        return Outlook(self.durations.curve(source, watch.group), first * run.budget.price, self.shortest_gap)
+        return PollPlan(self.durations.curve(source, watch.group), first * run.budget.price, self.shortest_gap)
 
     def _ask(self, due: DuePoll, run: SourceRun) -> DueMove | None:
         """Ask for one operation. Whatever its rows hold, and whatever goes wrong with it, it holds up no other."""
@@ -286,7 +286,7 @@ class Polls:
         answer = self.questions.ask(due.watch.ref)
         is_own = run.hear(answer, asked_at, due.watch)
         now = self.clock()
-        policy = PollingPolicy(outlook=self._outlook(due.watch, run), deadline=self.deadline)
+        policy = PollingPolicy(plan=self._plan_of(due.watch, run), deadline=self.deadline)
         met = Circumstances(
             free_at=run.budget.free_at(), is_own=is_own, late=asked_at - (due_at(due.token.key) or asked_at)
         )

@@ -15,7 +15,7 @@ from bridge.services.sweep.duration_store import DurationStore
 from bridge.storage.due import DuePoll
 
 
-class Ranking:
+class PollPriority:
     """Knows how many seconds of delay are lost, on average, if an operation is asked for now."""
 
     def __init__(self, durations: DurationStore, polls_per_operation: float, now: datetime) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.domain.learnt.durations import EDGES, Curve
+from bridge.domain.learnt.durations import EDGES, HazardCurve
 from bridge.domain.learnt.schedule import GAP_OF_AGE, GAP_ON_TOP, LONGEST_GAP, first_price, lost, next_age, worth_asking
 from tests.domain.learnt.test_durations import ANY_MODEL
 
@@ -16,9 +16,9 @@ SWEEP = 10.0
 CURVES = ANY_MODEL.map(lambda model: model.curve())
 
 
-def constant(hazard: float) -> Curve:
+def constant(hazard: float) -> HazardCurve:
     """Make the duration model of operations that end at a constant rate."""
-    return Curve((hazard,) * len(EDGES))
+    return HazardCurve((hazard,) * len(EDGES))
 
 
 def test_the_loss_is_what_the_integral_says() -> None:
@@ -30,7 +30,7 @@ def test_the_loss_is_what_the_integral_says() -> None:
 
 
 @given(CURVES, AGES, st.floats(0, LONGEST_GAP), st.floats(0, LONGEST_GAP))
-def test_more_is_lost_the_later_it_is_asked(curve: Curve, seen: float, one: float, other: float) -> None:
+def test_more_is_lost_the_later_it_is_asked(curve: HazardCurve, seen: float, one: float, other: float) -> None:
     """And never more than the wait."""
     short, long = sorted((one, other))
 
@@ -39,7 +39,7 @@ def test_more_is_lost_the_later_it_is_asked(curve: Curve, seen: float, one: floa
 
 
 @given(CURVES, AGES, st.floats(0.01, 1000))
-def test_it_is_asked_for_as_soon_as_the_loss_reaches_the_price(curve: Curve, seen: float, price: float) -> None:
+def test_it_is_asked_for_as_soon_as_the_loss_reaches_the_price(curve: HazardCurve, seen: float, price: float) -> None:
     """Or after the longest gap."""
     age = worth_asking(curve, seen, price)
 
@@ -50,7 +50,7 @@ def test_it_is_asked_for_as_soon_as_the_loss_reaches_the_price(curve: Curve, see
 
 @given(CURVES, AGES, st.floats(0, 7200), PRICES, PRICES)
 def test_the_schedule_keeps_its_bounds_and_rises_with_the_price(
-    curve: Curve, seen: float, since: float, one: float, other: float
+    curve: HazardCurve, seen: float, since: float, one: float, other: float
 ) -> None:
     """Whatever the duration model: never NaN, never within a sweep, never later than the rare late one may cost."""
     cheap, dear = sorted((one, other))
@@ -65,7 +65,7 @@ def test_the_schedule_keeps_its_bounds_and_rises_with_the_price(
 
 @given(CURVES, st.floats(1, 1000), st.floats(1, 1000))
 def test_the_first_price_falls_with_the_polls_that_an_operation_may_cost(
-    curve: Curve, one: float, other: float
+    curve: HazardCurve, one: float, other: float
 ) -> None:
     """And is a number whatever the duration model."""
     few, many = sorted((one, other))
@@ -75,7 +75,7 @@ def test_the_first_price_falls_with_the_polls_that_an_operation_may_cost(
 
 def test_a_hump_is_waited_for() -> None:
     """Nobody asks while nothing ends, and often when most do."""
-    hump = Curve(tuple(0.02 if 250 <= edge <= 700 else 1e-6 for edge in EDGES))
+    hump = HazardCurve(tuple(0.02 if 250 <= edge <= 700 else 1e-6 for edge in EDGES))
     first = next_age(hump, seen=100, now=100, price=1.0, shortest=SWEEP)
     within = next_age(hump, seen=400, now=400, price=0.5, shortest=SWEEP)
 

@@ -10,7 +10,7 @@ from bridge.domain.learnt.schedule import first_price
 from bridge.domain.operation import Verdict, Watch
 from bridge.domain.upstream import Pending, Terminal
 from bridge.services.sweep.duration_store import DurationStore
-from bridge.services.sweep.priority import Ranking
+from bridge.services.sweep.priority import PollPriority
 from bridge.storage.due import DuePoll, Token
 from bridge.storage.keys import DURATION_PREFIX, SOURCES_PARTITION, after
 from bridge.storage.repository import Waits
@@ -56,9 +56,9 @@ def lost(durations: DurationStore, each: Watch) -> float:
 def test_each_is_judged_by_the_model_of_its_group(durations: DurationStore) -> None:
     """Of three of one age most is lost of the one whose like end about now."""
     long, plain, short = watch("long", group="long"), watch("plain"), watch("short", group="short")
-    ranking = Ranking(durations, POLLS, NOW)
+    priority = PollPriority(durations, POLLS, NOW)
 
-    first, *others = ranking.ordered([due(long), due(plain), due(short)])
+    first, *others = priority.ordered([due(long), due(plain), due(short)])
 
     assert first.watch == short
     assert [each.watch for each in others] == sorted([plain, long], key=lambda each: -lost(durations, each))
@@ -68,9 +68,9 @@ def test_each_is_judged_by_the_model_of_its_group(durations: DurationStore) -> N
 def test_a_source_is_judged_by_its_own_model(durations: DurationStore) -> None:
     """What another has learnt says nothing of it."""
     here, there = watch("here", group="short"), watch("there", group="short", source="voices")
-    ranking = Ranking(durations, POLLS, NOW)
+    priority = PollPriority(durations, POLLS, NOW)
 
-    [first, last] = ranking.ordered([due(here), due(there)])
+    [first, last] = priority.ordered([due(here), due(there)])
 
     assert (first.watch, last.watch) == (there, here)  # of which nothing is known, so that more may be lost
     assert lost(durations, there) > lost(durations, here)
@@ -82,7 +82,7 @@ def test_the_last_that_is_granted_sets_the_worth(durations: DurationStore, grant
     watches = [watch("long", group="long"), watch("short", group="short"), watch("plain")]
     price = first_price(durations.curve("default", None), POLLS)
 
-    worth = Ranking(durations, POLLS, NOW).worth([due(each) for each in watches], granted)
+    worth = PollPriority(durations, POLLS, NOW).worth([due(each) for each in watches], granted)
 
     losses = sorted((lost(durations, each) for each in watches), reverse=True)
     assert worth == pytest.approx(losses[granted - 1] / price)
