@@ -86,7 +86,9 @@ def draw(workload: Workload, size: Size) -> Found:
         learned = bench.line(make, fixed.requests, around=(0.1, 0.3, 3.0, 10.0))
         equal = at(learned, fixed.requests)
         optimum = [
-            bench.point(Planned(sweep=5.0, plans=plans(sample, known, sweep=5.0, price=equal.price * each)))
+            bench.point(
+                Planned(sweep=5.0, plans=plans(sample, known, sweep=5.0, shadow_price=equal.shadow_price * each))
+            )
             for each in size.prices
         ]
         lines |= {f"learned{title}": learned, f"optimum{title}": optimum}
@@ -95,45 +97,50 @@ def draw(workload: Workload, size: Size) -> Found:
         best = at(optimum, fixed.requests)
         figures[f"{name}.optimum"] = equal.delay / best.delay
         figures[f"{name}.optimum.p99"] = best.p99 / fixed.p99
-    figures[f"schedule.{workload.name}.cold"] = _cold(workload, equal.price, size)
+    figures[f"schedule.{workload.name}.cold"] = _cold(workload, equal.shadow_price, size)
     return Found(figures, {(workload.name, policy): points for policy, points in lines.items()})
 
 
-def _cold(workload: Workload, price: float, size: Size) -> float:
+def _cold(workload: Workload, shadow_price: float, size: Size) -> float:
     """Compare with the known model from the first operation on: price times requests plus delay, of 50 to 200."""
     model = known_models(*workload.sample(size.sample, _SEED_OF_THE_MODEL))[SOURCE]
     cold, known = 0.0, 0.0
     for seed in range(10, 10 + size.beginnings):
         load = workload.load(220, seed)
-        cold += simulate(Learned(price, 5.0), load, sweep=5.0).of(50, 200).cost(price)
-        known += simulate(Learned(price, 5.0, learns=False, source=model), load, sweep=5.0).of(50, 200).cost(price)
+        cold += simulate(Learned(shadow_price, 5.0), load, sweep=5.0).of(50, 200).cost(shadow_price)
+        known += (
+            simulate(Learned(shadow_price, 5.0, learns=False, source=model), load, sweep=5.0)
+            .of(50, 200)
+            .cost(shadow_price)
+        )
     return cold / known
 
 
 def drift(size: Size) -> Found:
     """Let all become three times slower from one moment, and compare with who knows it before and after."""
-    half, price = size.operations // 2, 5.0
+    half, shadow_price = size.operations // 2, 5.0
     before, after = (LOGNORMAL.load(half, _SEED + number, slower=1 + 2 * number) for number in (0, 1))
     load = Load(
         np.concatenate([before.births, before.births[-1] + after.births]),
         np.concatenate([before.durations, after.durations]),
         np.concatenate([before.groups, after.groups]),
     )
-    learned = simulate(Learned(price, 5.0), load, sweep=5.0)
+    learned = simulate(Learned(shadow_price, 5.0), load, sweep=5.0)
     sample, groups = LOGNORMAL.sample(size.sample, _SEED_OF_THE_MODEL)
     quick, slow = (known_models(stretch * sample, groups)[SOURCE] for stretch in (1, 3))
-    known_before = simulate(Learned(price, 5.0, learns=False, source=quick), load, sweep=5.0)
-    known_after = simulate(Learned(price, 5.0, learns=False, source=slow), load, sweep=5.0)
+    known_before = simulate(Learned(shadow_price, 5.0, learns=False, source=quick), load, sweep=5.0)
+    known_after = simulate(Learned(shadow_price, 5.0, learns=False, source=slow), load, sweep=5.0)
 
     def over(known: Result, first: int, last: int) -> float:
-        return learned.of(first, last).cost(price) / known.of(first, last).cost(price)
+        return learned.of(first, last).cost(shadow_price) / known.of(first, last).cost(shadow_price)
 
     return Found(
         {
             "schedule.drift.before": over(known_before, half // 2, half),
             "schedule.drift.first": over(known_after, half, half + half // 5),
             "schedule.drift": over(known_after, half, 2 * half),
-            "schedule.drift.unlearnt": known_before.of(half).cost(price) / known_after.of(half).cost(price),
+            "schedule.drift.unlearnt": known_before.of(half).cost(shadow_price)
+            / known_after.of(half).cost(shadow_price),
         }
     )
 
@@ -177,6 +184,6 @@ def decisions(size: Size) -> Found:
     for _ in range(3):
         begun = time.perf_counter()
         for age in ages:
-            next_age(curve, seen=age, now=age, price=5.0, shortest=5.0)
+            next_age(curve, seen=age, now=age, shadow_price=5.0, shortest=5.0)
         best = min(best, time.perf_counter() - begun)
     return Found({"schedule.decisions_per_second": len(ages) / best})

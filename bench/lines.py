@@ -27,7 +27,7 @@ class Point:
     requests: float
     delay: float
     p99: float
-    price: float = math.nan
+    shadow_price: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +42,20 @@ class Bench:
         """Simulate, and look at those that count."""
         return simulate(policy, self.load, sweep=self.sweep).of(self.first)
 
-    def point(self, policy: Policy, price: float = math.nan) -> Point:
+    def point(self, policy: Policy, shadow_price: float = math.nan) -> Point:
         """Simulate, and sum up."""
         result = self.run(policy)
-        return Point(result.mean_requests, result.mean_delay, result.p99, price)
+        return Point(result.mean_requests, result.mean_delay, result.p99, shadow_price)
 
     def line(self, make: Callable[[float], Policy], requests: float, around: Sequence[float] = ()) -> list[Point]:
         """Search the price at which an operation costs so many requests; `around` adds multiples of it."""
-        price, points = _GUESS, []
+        shadow_price, points = _GUESS, []
         for _ in range(_STEPS):
-            points.append(self.point(make(price), price))
-            price *= (points[-1].requests / requests) ** 2
-        points += [self.point(make(price * each), price * each) for each in around]
+            points.append(self.point(make(shadow_price), shadow_price))
+            shadow_price *= (points[-1].requests / requests) ** 2
+        points += [self.point(make(shadow_price * each), shadow_price * each) for each in around]
         for aside in (1 / _ASIDE, _ASIDE):  # what is dearer is asked for less
-            end = price
+            end = shadow_price
             while not any((each.requests - requests) * (1 - aside) >= 0 for each in points):
                 end *= aside
                 points.append(self.point(make(end), end))
@@ -79,5 +79,5 @@ def at(points: Sequence[Point], requests: float) -> Point:
         requests,
         read([each.delay for each in ordered]),
         read([each.p99 for each in ordered]),
-        read([each.price for each in ordered]),
+        read([each.shadow_price for each in ordered]),
     )

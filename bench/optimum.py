@@ -21,10 +21,10 @@ def known_models(durations: Floats, groups: Integers) -> dict[int, DurationModel
     return {key: _model(some) for key, some in _by_group(durations, groups).items()}
 
 
-def plans(durations: Floats, groups: Integers | None, *, sweep: float, price: float) -> dict[int, list[Floats]]:
+def plans(durations: Floats, groups: Integers | None, *, sweep: float, shadow_price: float) -> dict[int, list[Floats]]:
     """Find the ages to ask at which cost least, price times requests plus delay; by group if there are groups."""
     samples = {SOURCE: durations} if groups is None else _by_group(durations, groups)
-    return {key: _plan(np.sort(some), sweep, price) for key, some in samples.items()}
+    return {key: _plan(np.sort(some), sweep, shadow_price) for key, some in samples.items()}
 
 
 def _by_group(durations: Floats, groups: Integers) -> dict[int, Floats]:
@@ -42,7 +42,7 @@ def _model(durations: Floats) -> DurationModel:
     )
 
 
-def _plan(ordered: Floats, sweep: float, price: float) -> list[Floats]:
+def _plan(ordered: Floats, sweep: float, shadow_price: float) -> list[Floats]:
     """Go backwards from the age that nothing exceeds; one row for each place in a sweep.
 
     With F the share that has ended and M the mean of what that took, asking at age t after age s costs
@@ -63,7 +63,7 @@ def _plan(ordered: Floats, sweep: float, price: float) -> list[Floats]:
         costs = later[:, within] - ages[:, within] * ended[:, step, None]
         best = costs.argmin(axis=1)
         chosen[:, step] = step + 1 + best
-        later[:, step] += costs[rows, best] + mean[:, step] + price * (1 - ended[:, step])
+        later[:, step] += costs[rows, best] + mean[:, step] + shadow_price * (1 - ended[:, step])
     return [_followed(ages[row], chosen[row], ended[row]) for row in rows]
 
 

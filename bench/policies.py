@@ -8,8 +8,8 @@ import numpy as np
 
 from bench.workloads import Floats
 from bridge.domain.learnt.durations import DurationModel, HazardCurve, Observations
-from bridge.domain.learnt.schedule import first_price, lost, next_age
-from bridge.domain.rate_limit import repriced
+from bridge.domain.learnt.schedule import base_price, lost, next_age
+from bridge.domain.rate_limit import update_price
 
 #: What an operation may cost where no price is given: the default of BRIDGE_POLLS_PER_OPERATION.
 _POLLS_PER_OPERATION = 12
@@ -131,8 +131,8 @@ class Planned(Fixed):
 class Learned:
     """The shipped functions: models that learn, a price, and the largest loss first."""
 
-    #: None is the first price that the bridge sets.
-    price: float | None
+    #: None is the base price that the bridge sets.
+    shadow_price: float | None
     shortest: float
     by_group: bool = False
     learns: bool = True
@@ -157,13 +157,13 @@ class Learned:
 
     def _next(self, op: Operation, age: float) -> float:
         curve = self.curve(self._keys(op)[-1])
-        return next_age(curve, seen=age, now=age, price=self._first_price() * self.dearer, shortest=self.shortest)
+        return next_age(curve, seen=age, now=age, shadow_price=self._base_price() * self.dearer, shortest=self.shortest)
 
-    def _first_price(self) -> float:
-        if self.price is not None:
-            return self.price
+    def _base_price(self) -> float:
+        if self.shadow_price is not None:
+            return self.shadow_price
         if self._first is None:
-            self._first = first_price(self.curve(SOURCE), _POLLS_PER_OPERATION)
+            self._first = base_price(self.curve(SOURCE), _POLLS_PER_OPERATION)
         return self._first
 
     def ended(self, op: Operation, age: float) -> None:
@@ -177,13 +177,13 @@ class Learned:
         return lost(self.curve(self._keys(op)[-1]), op.seen, age)
 
     def sold(self, sold: Sold) -> None:
-        """Let the price follow."""
-        self.dearer = repriced(
+        """Let the shadow price follow."""
+        self.dearer = update_price(
             self.dearer,
             wanted=sold.wanted,
             granted=sold.granted,
             left=sold.left,
-            worth=sold.urgency / self._first_price(),
+            worth=sold.urgency / self._base_price(),
             elapsed=sold.elapsed,
         )
 

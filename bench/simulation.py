@@ -43,9 +43,9 @@ class Result:
         """Seconds from the end to the news that one in a hundred exceeds."""
         return float(np.percentile(self.delays, 99))
 
-    def cost(self, price: float) -> float:
+    def cost(self, shadow_price: float) -> float:
         """Weigh both, in seconds."""
-        return price * self.mean_requests + self.mean_delay
+        return shadow_price * self.mean_requests + self.mean_delay
 
 
 @dataclass(slots=True)

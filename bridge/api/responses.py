@@ -190,7 +190,9 @@ class Source(TypedDict):
     requestsPerSecond: Annotated[float, Field(description="How often it may be asked at present.")]
     highestRequestsPerSecond: float
     stoppedUntil: Annotated[Moment | None, Field(description="It said 429; nobody asks before this.")]
-    price: Annotated[float, Field(ge=1, description="What a request is held to cost: it rises while more is due.")]
+    shadowPrice: Annotated[
+        float, Field(ge=1, description="What a request is held to cost: it rises while more is due.")
+    ]
     pausedUntil: Annotated[Moment | None, Field(description="It did not take the credential; nobody asks before this.")]
     unreachableSince: Annotated[Moment | None, Field(description="Nothing but faults has come since then.")]
     problem: Annotated[str | None, Field(description="What it said of the credential, or its last fault.")]

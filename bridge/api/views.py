@@ -141,7 +141,7 @@ def source(known: Source, budget: Budget | None) -> responses.Source:
         "requestsPerSecond": known.requests_per_second if budget is None else round(budget.rate, 4),
         "highestRequestsPerSecond": known.requests_per_second,
         "stoppedUntil": iso_or_none(budget.stopped_until if budget else None),
-        "price": round(budget.price, 2) if budget else 1.0,
+        "shadowPrice": round(budget.shadow_price, 2) if budget else 1.0,
         "pausedUntil": iso_or_none(budget.paused_until if budget else None),
         "unreachableSince": iso_or_none(budget.silent_since if budget and budget.unreachable_at else None),
         **_problem(budget),

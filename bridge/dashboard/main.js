@@ -44,7 +44,7 @@ function drawSources() {
     el("strong", {}, source.name), condition(source),
     el("span", { class: "quiet url" }, `${host(source.endpoint)}/${source.path}`),
     el("span", { title: "requests per second, of the highest" }, `${source.requestsPerSecond} of ${source.highestRequestsPerSecond} requests/s`),
-    source.price > 1 && el("span", { title: "more is due than may be asked for: only what is worth this many first prices" }, `price ${source.price}`),
+    source.shadowPrice > 1 && el("span", { title: "more is due than may be asked for: only what is worth this many base prices" }, `price ${source.shadowPrice}`),
     source.problem && el("p", { class: "hint" }, el("strong", {}, source.problem), ` ${capital(source.advice ?? "")}.`))));
 }
 

@@ -47,7 +47,7 @@ LONGEST_PROBE = timedelta(minutes=1)
 UNREACHABLE_AFTER = timedelta(minutes=3)
 _FAULTS_TO_REPORT = 3
 
-#: By so much the price of a request changes from one sweep to the next, and so far.
+#: By so much the shadow price of a request changes from one sweep to the next, and so far.
 PRICE_RISES, PRICE_FALLS, HIGHEST_PRICE = 1.1, 0.9, 1e4
 
 #: A bucket holds what one sweep may ask: the tokens of this time.
@@ -69,8 +69,8 @@ class Budget:
     at: datetime
     #: The rate was last changed, by a 429 or by a quiet minute.
     changed_at: datetime
-    #: How many times the first price a request costs: it rises while more is due than may be asked.
-    price: float = 1.0
+    #: How many times the base price a request costs: it rises while more is due than may be asked.
+    shadow_price: float = 1.0
     #: Nobody asks before this: the source said so.
     stopped_until: datetime | None = None
     #: When it said so last.
@@ -106,7 +106,7 @@ class Budget:
 
     def __post_init__(self) -> None:
         """Refuse what no bridge has counted; raises ValueError."""
-        numbers = (self.rate, self.tokens, self.price, self.stopped_for, self.paused_for)
+        numbers = (self.rate, self.tokens, self.shadow_price, self.stopped_for, self.paused_for)
         if not all(math.isfinite(each) and abs(each) <= _LARGEST for each in numbers):
             raise ValueError("a budget has sane numbers")
 
@@ -165,18 +165,20 @@ def reserve(budget: Budget, wanted: int, now: datetime, *, highest: float) -> tu
     return probed, 1
 
 
-def repriced(price: float, *, wanted: int, granted: int, left: float, worth: float, elapsed: timedelta) -> float:
-    """Move the price towards the one at which as much falls due as may be asked; the first price is the lowest.
+def update_price(
+    shadow_price: float, *, wanted: int, granted: int, left: float, worth: float, elapsed: timedelta
+) -> float:
+    """Move the shadow price towards the one at which as much falls due as may be asked; the base price is the lowest.
 
-    Where more was wanted than granted, that is what the last one granted is worth, in first prices. A higher one
+    Where more was wanted than granted, that is what the last one granted is worth, in base prices. A higher one
     would let those that are worth it wait for the bounds of their gaps. Otherwise it falls with the tokens that are
     `left`, and with the sweeps that had nothing to ask.
     """
     idle = max(elapsed / SWEEP - 1, 0.0)
-    fallen = price * math.pow(PRICE_FALLS, idle)
+    fallen = shadow_price * math.pow(PRICE_FALLS, idle)
     aim = worth if granted < wanted else fallen * wanted / (granted + left)
-    price = min(max(aim, fallen * PRICE_FALLS), price * PRICE_RISES)
-    return min(max(price, 1.0), HIGHEST_PRICE)
+    shadow_price = min(max(aim, fallen * PRICE_FALLS), shadow_price * PRICE_RISES)
+    return min(max(shadow_price, 1.0), HIGHEST_PRICE)
 
 
 def give_back(budget: Budget, unused: int) -> Budget:

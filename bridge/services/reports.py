@@ -9,7 +9,7 @@ from itertools import product
 
 from bridge.domain.learnt.durations import DurationModel, HazardCurve
 from bridge.domain.learnt.plan import PollPlan
-from bridge.domain.learnt.schedule import first_price
+from bridge.domain.learnt.schedule import base_price
 from bridge.domain.rate_limit import Budget
 from bridge.domain.registration import State
 from bridge.domain.time import Clock
@@ -142,10 +142,10 @@ class Overview:
     def _of_source(self, source: str, known: Mapping[str, DurationModel], budget: Budget | None) -> Iterator[Expected]:
         own = duration_key(source, None)
         common = known.get(own, DurationModel()).curve()
-        price = first_price(common, self.polls_per_operation) * (1.0 if budget is None else budget.price)
+        shadow_price = base_price(common, self.polls_per_operation) * (1.0 if budget is None else budget.shadow_price)
         groups = sorted(key.removeprefix(own) for key in known if key.startswith(own) and key != own)
         for group in (None, *groups):
             model = known.get(duration_key(source, group), DurationModel())
             curve = common if group is None else model.curve(common)
-            ages = list(PollPlan(curve, price, self.shortest_gap).ages(_POLLS))
+            ages = list(PollPlan(curve, shadow_price, self.shortest_gap).ages(_POLLS))
             yield Expected(source, group, model, curve, ages)

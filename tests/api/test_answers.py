@@ -304,7 +304,7 @@ def test_status_says_how_the_bridge_is(bridge: Stage) -> None:
             "requestsPerSecond": 100.0,
             "highestRequestsPerSecond": 100.0,
             "stoppedUntil": None,
-            "price": 1.0,
+            "shadowPrice": 1.0,
             "pausedUntil": None,
             "durations": {"completions": 0.0, "shares": [], "groups": []},
             "unreachableSince": None,

@@ -64,7 +64,7 @@ def test_a_budget_holds_back_what_it_does_not_grant() -> None:
 
 def test_the_optimum_asks_once_where_all_take_the_same() -> None:
     """At the first sweep that finds it ended, wherever in a sweep it was born."""
-    phases = plans(np.full(100, 42.0), None, sweep=5.0, price=1.0)[SOURCE]
+    phases = plans(np.full(100, 42.0), None, sweep=5.0, shadow_price=1.0)[SOURCE]
 
     assert [len(ages) for ages in phases] == [1] * len(phases)
     assert all(42 <= ages[0] < 47 for ages in phases)
@@ -73,7 +73,7 @@ def test_the_optimum_asks_once_where_all_take_the_same() -> None:
 def test_the_optimum_is_better_than_any_fixed_interval_at_its_price() -> None:
     """By what it is the optimum of: price times requests plus delay."""
     load, (sample, _) = LOGNORMAL.load(1500, 1), LOGNORMAL.sample(20_000, 7)
-    best = simulate(Planned(sweep=5.0, plans=plans(sample, None, sweep=5.0, price=4.0)), load, sweep=5.0)
+    best = simulate(Planned(sweep=5.0, plans=plans(sample, None, sweep=5.0, shadow_price=4.0)), load, sweep=5.0)
 
     assert all(best.cost(4.0) < simulate(Fixed(each), load, sweep=5.0).cost(4.0) for each in (5.0, 15.0, 30.0, 60.0))
 

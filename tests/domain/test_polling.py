@@ -14,7 +14,7 @@ from bridge.domain.upstream import Absent, Answer, Denied, Fault, Pending, Refus
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 #: Whatever it costs, but not before 15 s.
-SOON = PollPlan(DurationModel().curve(), price=0.0, shortest=timedelta(seconds=15))
+SOON = PollPlan(DurationModel().curve(), shadow_price=0.0, shortest=timedelta(seconds=15))
 POLICY = PollingPolicy(plan=SOON, deadline=timedelta(hours=24))
 WATCH = Watch(ref=OperationRef("default", "operation-1"), registered_at=NOON, polls=3)
 

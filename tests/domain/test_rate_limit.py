@@ -24,9 +24,9 @@ from bridge.domain.rate_limit import (
     fresh,
     give_back,
     refill,
-    repriced,
     reserve,
     throttle,
+    update_price,
 )
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -177,7 +177,7 @@ class Sale:
 
 
 @pytest.mark.parametrize(
-    ("price", "sale", "then"),
+    ("shadow_price", "sale", "then"),
     [
         pytest.param(2.0, Sale(wanted=50, granted=10, worth=2.1), 2.1, id="what-the-last-one-granted-is-worth"),
         pytest.param(2.0, Sale(wanted=50, granted=10, worth=9.0), 2 * PRICE_RISES, id="it-rises-slowly"),
@@ -185,21 +185,21 @@ class Sale:
         pytest.param(2.0, Sale(wanted=19, granted=19, left=1.0), 1.9, id="down-by-what-is-left"),
         pytest.param(2.0, Sale(wanted=1, granted=1, left=99.0), 2 * PRICE_FALLS, id="it-falls-slowly"),
         pytest.param(2.0, Sale(wanted=20, granted=20), 2.0, id="it-stays-where-demand-fits"),
-        pytest.param(1.0, Sale(wanted=1, granted=1, left=99.0), 1.0, id="never-under-the-first-price"),
+        pytest.param(1.0, Sale(wanted=1, granted=1, left=99.0), 1.0, id="never-under-the-base-price"),
         pytest.param(0.0, Sale(wanted=5, granted=1, worth=9.0), 1.0, id="a-price-that-nobody-set-is-the-first"),
         pytest.param(HIGHEST_PRICE, Sale(wanted=50, granted=10, worth=1e9), HIGHEST_PRICE, id="never-over-the-highest"),
     ],
 )
-def test_the_price_follows_what_the_last_request_is_worth(price: float, sale: Sale, then: float) -> None:
+def test_the_shadow_price_follows_what_the_last_request_is_worth(shadow_price: float, sale: Sale, then: float) -> None:
     """By at most a tenth in a sweep."""
-    assert repriced(price, **asdict(sale), elapsed=SWEEP) == pytest.approx(then)
+    assert update_price(shadow_price, **asdict(sale), elapsed=SWEEP) == pytest.approx(then)
 
 
-def test_sweeps_that_had_nothing_to_ask_let_the_price_fall_too() -> None:
+def test_sweeps_that_had_nothing_to_ask_let_the_shadow_price_fall_too() -> None:
     """After a quiet half hour a shortage is forgotten."""
-    price = repriced(1000.0, wanted=1, granted=1, left=9.0, worth=0.0, elapsed=timedelta(minutes=30))
+    shadow_price = update_price(1000.0, wanted=1, granted=1, left=9.0, worth=0.0, elapsed=timedelta(minutes=30))
 
-    assert price == 1
+    assert shadow_price == 1
 
 
 steps = st.lists(

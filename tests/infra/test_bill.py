@@ -87,7 +87,7 @@ def test_the_sum_is_counts_times_prices(size: str, operations: int) -> None:
     prices = table("price")
     total = number(prices["alert rules"][0])
     for name, (idle, each) in table("count").items():
-        price, per, free = (number(cell) for cell in prices[name])
-        total += max(0.0, number(idle) + operations * number(each) - free) / per * price
+        shadow_price, per, free = (number(cell) for cell in prices[name])
+        total += max(0.0, number(idle) + operations * number(each) - free) / per * shadow_price
 
     assert round(total) == number(table("operations a month")["sum"][column])

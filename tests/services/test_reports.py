@@ -180,14 +180,14 @@ def test_schedules_are_of_each_source_and_its_groups(executor: Executor) -> None
 counts = st.tuples(*[st.floats(0, 1e9)] * len(EDGES))
 
 
-@given(exposure=counts, completions=counts, price=st.floats(1e-6, 1e9))
+@given(exposure=counts, completions=counts, shadow_price=st.floats(1e-6, 1e9))
 def test_ages_rise_by_a_sweep_at_least(
-    exposure: tuple[float, ...], completions: tuple[float, ...], price: float
+    exposure: tuple[float, ...], completions: tuple[float, ...], shadow_price: float
 ) -> None:
     """Whatever row is stored; the first question is at once."""
     curve = DurationModel(exposure=exposure, completions=completions).curve()
 
-    ages = list(PollPlan(curve, price, 10 * SECOND).ages(40))
+    ages = list(PollPlan(curve, shadow_price, 10 * SECOND).ages(40))
 
     assert ages[0] == 0
     assert all(later - age >= 10 - 1e-6 for age, later in pairwise(ages))

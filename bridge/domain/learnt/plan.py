@@ -1,4 +1,4 @@
-"""What the schedule makes of one operation, in one sweep: its model and the price of a request."""
+"""What the schedule makes of one operation, in one sweep: its model and the shadow price of a request."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class PollPlan:
 
     curve: HazardCurve
     #: How many seconds of expected delay one request is worth.
-    price: float
+    shadow_price: float
     #: Two polls of an operation are never nearer to each other.
     shortest: timedelta
 
@@ -25,7 +25,7 @@ class PollPlan:
             self.curve,
             seen=seen_age(watch),
             now=_seconds(now - watch.registered_at),
-            price=self.price,
+            shadow_price=self.shadow_price,
             shortest=self.shortest.total_seconds(),
         )
         return watch.registered_at + timedelta(seconds=age)
@@ -36,7 +36,7 @@ class PollPlan:
         for _ in range(count):
             yield age
             shortest = self.shortest.total_seconds()
-            age = next_age(self.curve, seen=age, now=age, price=self.price, shortest=shortest)
+            age = next_age(self.curve, seen=age, now=age, shadow_price=self.shadow_price, shortest=shortest)
 
 
 def lost_by(curve: HazardCurve, watch: Watch, now: datetime) -> float:

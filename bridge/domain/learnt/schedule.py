@@ -4,8 +4,8 @@ For an operation last seen running at age `a`, the expected delay already lost i
 
     D(a, b) = (b - a) - ∫ₐᵇ S(u) du / S(a)        S: the survival function of durations
 
-It is asked for at the first `b` at which that reaches the *price*: how many seconds of expected delay one request is
-worth. The exact condition for an optimal schedule of inspections is Barlow, Hunter and Proschan's (1963).
+It is asked for at the first `b` at which that reaches the *shadow price*: how many seconds of expected delay one
+request is worth. The exact condition for an optimal schedule of inspections is Barlow, Hunter and Proschan's (1963).
 """
 
 import math
@@ -39,31 +39,31 @@ def lost(curve: HazardCurve, seen: float, asked: float) -> float:
     return total + _lost_within(alive, curve.hazards[last], asked - EDGES[last])
 
 
-def worth_asking(curve: HazardCurve, seen: float, price: float) -> float:
-    """Find the age at which asking for one that was seen running at age `seen` is worth the price, in seconds."""
+def worth_asking(curve: HazardCurve, seen: float, shadow_price: float) -> float:
+    """Find the age in seconds at which polling an operation seen running at age `seen` is worth the shadow price."""
     total, alive, age = 0.0, 1.0, seen
     for _, hazard, seconds in curve.pieces(seen, seen + LONGEST_GAP):
         within = _lost_within(alive, hazard, seconds)
-        if total + within >= price:
-            return age + _bisect(alive, hazard, seconds, price - total)
+        if total + within >= shadow_price:
+            return age + _bisect(alive, hazard, seconds, shadow_price - total)
         total += within
         alive *= math.exp(-hazard * seconds)
         age += seconds
     return seen + LONGEST_GAP
 
 
-def next_age(curve: HazardCurve, *, seen: float, now: float, price: float, shortest: float) -> float:
+def next_age(curve: HazardCurve, *, seen: float, now: float, shadow_price: float, shortest: float) -> float:
     """Choose the age of the next poll, for one that was seen running at age `seen` and asked for at age `now`.
 
     The gap from `now` is never under `shortest` (a sweep), nor over what an operation of its age is left alone.
     """
     longest = max(min(LONGEST_GAP, now * GAP_OF_AGE + GAP_ON_TOP), shortest)
-    return min(max(worth_asking(curve, seen, price), now + shortest), now + longest)
+    return min(max(worth_asking(curve, seen, shadow_price), now + shortest), now + longest)
 
 
 @lru_cache(maxsize=64)  # every poll of a sweep asks for the same
-def first_price(curve: HazardCurve, polls_per_operation: float) -> float:
-    """Set the price so that an operation costs about so many polls, as if gaps had no bounds.
+def base_price(curve: HazardCurve, polls_per_operation: float) -> float:
+    """Set the base price so that an operation costs about so many polls, as if gaps had no bounds.
 
     With polling at rate √(h/2c), the polls of one operation are ½ + ∫√h·S dt / √(2c).
     """

@@ -13,7 +13,7 @@ from bridge.domain.delivery import Call
 from bridge.domain.errors import BridgeError, ForeignRow
 from bridge.domain.ids import OperationRef
 from bridge.domain.learnt.plan import PollPlan
-from bridge.domain.learnt.schedule import first_price
+from bridge.domain.learnt.schedule import base_price
 from bridge.domain.operation import Explanation, Watch
 from bridge.domain.polling import AskAgain, Circumstances, Finish, PollingPolicy, after_poll
 from bridge.domain.source import Source
@@ -256,8 +256,8 @@ class Polls:
 
     def _plan_of(self, watch: Watch, run: SourceRun) -> PollPlan:
         source = watch.ref.source
-        first = first_price(self.durations.curve(source, None), self.polls_per_operation)
-        return PollPlan(self.durations.curve(source, watch.group), first * run.budget.price, self.shortest_gap)
+        first = base_price(self.durations.curve(source, None), self.polls_per_operation)
+        return PollPlan(self.durations.curve(source, watch.group), first * run.budget.shadow_price, self.shortest_gap)
 
     def _ask(self, due: DuePoll, run: SourceRun) -> DueMove | None:
         """Ask for one operation. Whatever its rows hold, and whatever goes wrong with it, it holds up no other."""

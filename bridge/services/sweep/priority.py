@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from bridge.domain.learnt.plan import lost_by
-from bridge.domain.learnt.schedule import first_price
+from bridge.domain.learnt.schedule import base_price
 from bridge.services.sweep.duration_store import DurationStore
 from bridge.storage.due import DuePoll
 
@@ -44,7 +44,7 @@ class PollPriority:
         return ordered
 
     def worth(self, due: Sequence[DuePoll], granted: int) -> float:
-        """Return what the last granted poll of one source is worth, in first prices, if so many are granted.
+        """Return what the last granted poll of one source is worth, in base prices, if so many are granted.
 
         If owners share the polls, the owner counts whose last poll is worth least: the operations of another owner
         do not raise the price of its polls. An owner that is granted all of its polls has none that is worth more.
@@ -57,7 +57,7 @@ class PollPriority:
             for each, share in zip(values, shares, strict=True)
             if share > 0
         ]
-        return min(lasts) / first_price(self._durations.curve(source, None), self._polls_per_operation)
+        return min(lasts) / base_price(self._durations.curve(source, None), self._polls_per_operation)
 
     def _of_owner(self, share: Sequence[DuePoll], is_newest_first: bool) -> Iterator[DuePoll]:
         """Order the operations of one owner by the delay lost, and those last that were polled and never found.

@@ -26,9 +26,9 @@ from bridge.domain.rate_limit import (
     fresh,
     give_back,
     heard,
-    repriced,
     reserve,
     throttle,
+    update_price,
 )
 from bridge.domain.source import Source
 from bridge.domain.time import Clock
@@ -121,9 +121,9 @@ class SourceRun:
         return reserve(self._budget, _MANY, self._clock(), highest=self.source.requests_per_second)[1]
 
     def reserve(self, wanted: int, worth: Callable[[int], float], *, due: int) -> int:
-        """Take tokens for up to `wanted` questions, and set the price; none if storage does not take the step.
+        """Take tokens for up to `wanted` questions, and set the shadow price; none if storage does not take the step.
 
-        `worth` tells what the last of so many is worth, in first prices; it is asked if not all are granted. `due`
+        `worth` tells what the last of so many is worth, in base prices; it is asked if not all are granted. `due`
         is how many operations are due, for the line of this source.
         """
         self.counts.due = due
@@ -201,7 +201,7 @@ class SourceRun:
             faults=counts.faults,
             left=counts.due - counts.asked,
             rate=round(self._budget.rate, 4),
-            price=round(self._budget.price, 2),
+            shadow_price=round(self._budget.shadow_price, 2),
         )
 
     def _answers_others(self, watch: Watch) -> bool:
@@ -249,15 +249,15 @@ class SourceRun:
                 return budget
             if worth is None or after.is_probed:  # one that probes says nothing of what the others are worth
                 return after
-            price = repriced(
-                budget.price,
+            shadow_price = update_price(
+                budget.shadow_price,
                 wanted=wanted,
                 granted=granted,
                 left=after.tokens,
                 worth=worth(granted) if granted < wanted else 0.0,
                 elapsed=after.at - budget.at,
             )
-            return replace(after, price=price)
+            return replace(after, shadow_price=shadow_price)
 
         return granted if self._change(take) else 0
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.domain.learnt.durations import EDGES, HazardCurve
-from bridge.domain.learnt.schedule import GAP_OF_AGE, GAP_ON_TOP, LONGEST_GAP, first_price, lost, next_age, worth_asking
+from bridge.domain.learnt.schedule import GAP_OF_AGE, GAP_ON_TOP, LONGEST_GAP, base_price, lost, next_age, worth_asking
 from tests.domain.learnt.test_durations import ANY_MODEL
 
 AGES = st.floats(0, 100_000)
@@ -39,24 +39,28 @@ def test_more_is_lost_the_later_it_is_asked(curve: HazardCurve, seen: float, one
 
 
 @given(CURVES, AGES, st.floats(0.01, 1000))
-def test_it_is_asked_for_as_soon_as_the_loss_reaches_the_price(curve: HazardCurve, seen: float, price: float) -> None:
+def test_it_is_asked_for_as_soon_as_the_loss_reaches_the_shadow_price(
+    curve: HazardCurve, seen: float, shadow_price: float
+) -> None:
     """Or after the longest gap."""
-    age = worth_asking(curve, seen, price)
+    age = worth_asking(curve, seen, shadow_price)
 
     assert seen < age <= seen + LONGEST_GAP + 1e-6
     if age < seen + LONGEST_GAP - 1:
-        assert lost(curve, seen, age) == pytest.approx(price, rel=1e-2, abs=1e-3)
+        assert lost(curve, seen, age) == pytest.approx(shadow_price, rel=1e-2, abs=1e-3)
 
 
 @given(CURVES, AGES, st.floats(0, 7200), PRICES, PRICES)
-def test_the_schedule_keeps_its_bounds_and_rises_with_the_price(
+def test_the_schedule_keeps_its_bounds_and_rises_with_the_shadow_price(
     curve: HazardCurve, seen: float, since: float, one: float, other: float
 ) -> None:
     """Whatever the duration model: never NaN, never within a sweep, never later than the rare late one may cost."""
     cheap, dear = sorted((one, other))
     now = seen + since
 
-    early, late = (next_age(curve, seen=seen, now=now, price=price, shortest=SWEEP) for price in (cheap, dear))
+    early, late = (
+        next_age(curve, seen=seen, now=now, shadow_price=shadow_price, shortest=SWEEP) for shadow_price in (cheap, dear)
+    )
 
     assert early <= late
     assert now + SWEEP <= early
@@ -64,20 +68,20 @@ def test_the_schedule_keeps_its_bounds_and_rises_with_the_price(
 
 
 @given(CURVES, st.floats(1, 1000), st.floats(1, 1000))
-def test_the_first_price_falls_with_the_polls_that_an_operation_may_cost(
+def test_the_base_price_falls_with_the_polls_that_an_operation_may_cost(
     curve: HazardCurve, one: float, other: float
 ) -> None:
     """And is a number whatever the duration model."""
     few, many = sorted((one, other))
 
-    assert 0 < first_price(curve, many) <= first_price(curve, few) < math.inf
+    assert 0 < base_price(curve, many) <= base_price(curve, few) < math.inf
 
 
 def test_a_hump_is_waited_for() -> None:
     """Nobody asks while nothing ends, and often when most do."""
     hump = HazardCurve(tuple(0.02 if 250 <= edge <= 700 else 1e-6 for edge in EDGES))
-    first = next_age(hump, seen=100, now=100, price=1.0, shortest=SWEEP)
-    within = next_age(hump, seen=400, now=400, price=0.5, shortest=SWEEP)
+    first = next_age(hump, seen=100, now=100, shadow_price=1.0, shortest=SWEEP)
+    within = next_age(hump, seen=400, now=400, shadow_price=0.5, shortest=SWEEP)
 
     assert first == 100 + 100 * GAP_OF_AGE + GAP_ON_TOP
     assert within == 400 + SWEEP

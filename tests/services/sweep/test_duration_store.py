@@ -262,20 +262,20 @@ def test_what_says_nothing_of_the_operation_changes_no_model() -> None:
     assert models(bridge) == {}
 
 
-def test_while_the_budget_is_short_the_price_rises_and_falls_back_later() -> None:
+def test_while_the_budget_is_short_the_shadow_price_rises_and_falls_back_later() -> None:
     """So that less falls due; up to what the last one is worth that is asked for."""
     bridge = stage(SPEECH_REQUESTS_PER_SECOND="0.5")
     for number in range(50):
         bridge.register(f"operation-{number:03d}")
 
-    def price() -> float:
+    def shadow_price() -> float:
         [source] = Client.of(bridge).call(Routes.status, "/status").body["sources"]
-        return float(source["price"])
+        return float(source["shadowPrice"])
 
     for _ in range(30):
         bridge.sweep()
         bridge.clock.advance(10)
-    high = price()
+    high = shadow_price()
     for number in range(50):
         bridge.upstream.tell(f"operation-{number:03d}", "Succeeded")
     for _ in range(60):
@@ -287,7 +287,7 @@ def test_while_the_budget_is_short_the_price_rises_and_falls_back_later() -> Non
     bridge.sweep()
 
     assert high > 1.5
-    assert price() == 1
+    assert shadow_price() == 1
 
 
 def test_the_largest_loss_goes_first_while_the_budget_is_short() -> None:
@@ -370,7 +370,7 @@ def test_a_time_without_a_zone_is_nobody_s(caplog: pytest.LogCaptureFixture) -> 
     assert len(bridge.upstream.asked) == 2
 
 
-def test_one_that_probes_a_denied_source_does_not_set_the_price() -> None:
+def test_one_that_probes_a_denied_source_does_not_set_the_shadow_price() -> None:
     """It says nothing of how much may be asked."""
     bridge = stage()
     for number in range(5):
@@ -383,7 +383,7 @@ def test_one_that_probes_a_denied_source_does_not_set_the_price() -> None:
     [source] = Client.of(bridge).call(Routes.status, "/status").body["sources"]
 
     assert len(bridge.upstream.asked) > 2
-    assert source["price"] == 1
+    assert source["shadowPrice"] == 1
 
 
 def test_two_kinds_of_operations_are_learnt_as_two_humps() -> None:

@@ -31,7 +31,7 @@ ASKED = {
     "faults": 0,
     "left": 0,
     "rate": 100.0,
-    "price": 1.0,
+    "shadow_price": 1.0,
 }
 SWEPT = {
     "event": "sweep.finished",

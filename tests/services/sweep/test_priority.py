@@ -6,7 +6,7 @@ import pytest
 
 from bridge.domain.ids import OperationRef
 from bridge.domain.learnt.plan import lost_by
-from bridge.domain.learnt.schedule import first_price
+from bridge.domain.learnt.schedule import base_price
 from bridge.domain.operation import Verdict, Watch
 from bridge.domain.upstream import Pending, Terminal
 from bridge.services.sweep.duration_store import DurationStore
@@ -78,11 +78,11 @@ def test_a_source_is_judged_by_its_own_model(durations: DurationStore) -> None:
 
 @pytest.mark.parametrize("granted", [1, 2, 3])
 def test_the_last_that_is_granted_sets_the_worth(durations: DurationStore, granted: int) -> None:
-    """In first prices of the source: what the duration model of all its operations would have a question cost."""
+    """In base prices of the source: what the duration model of all its operations would have a question cost."""
     watches = [watch("long", group="long"), watch("short", group="short"), watch("plain")]
-    price = first_price(durations.curve("default", None), POLLS)
+    shadow_price = base_price(durations.curve("default", None), POLLS)
 
     worth = PollPriority(durations, POLLS, NOW).worth([due(each) for each in watches], granted)
 
     losses = sorted((lost(durations, each) for each in watches), reverse=True)
-    assert worth == pytest.approx(losses[granted - 1] / price)
+    assert worth == pytest.approx(losses[granted - 1] / shadow_price)
