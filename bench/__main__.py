@@ -1,6 +1,6 @@
 """Run all measures: `make bench` writes results.json and RESULTS.md. Names after it run those only, and write nothing.
 
-Each measure runs alone, in a fresh process. Figures of families that it does not measure stay in both files.
+Each measure runs alone, in a fresh process. Figures of groups that it does not measure stay in both files.
 """
 
 import multiprocessing

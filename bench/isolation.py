@@ -36,7 +36,7 @@ MEANINGS: Mapping[str, str] = {
     **isolation_storage.MEANINGS,
 }
 
-_FAMILY = "isolation."
+_GROUP = "isolation."
 TITLE = "Isolation"
 
 
@@ -46,8 +46,8 @@ def run(names: Sequence[str]) -> dict[str, float]:
     for name in names:
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:
             found = alone.submit(SCENARIOS[name]).result()
-        figures |= {f"{_FAMILY}{key}": value for key, value in found.items()}
-        print(*(f"{_FAMILY}{key} {value:.4g}" for key, value in found.items()), sep="\n", flush=True)
+        figures |= {f"{_GROUP}{key}": value for key, value in found.items()}
+        print(*(f"{_GROUP}{key} {value:.4g}" for key, value in found.items()), sep="\n", flush=True)
     return figures
 
 
@@ -58,7 +58,7 @@ def section(figures: Mapping[str, float], *, took: float | None = None) -> str:
         "Time is simulated if a scenario takes minutes.\n\n"
         "| figure | value | goal | calm | | what it is |\n| --- | ---: | ---: | ---: | --- | --- |\n"
     )
-    known = {key.removeprefix(_FAMILY): value for key, value in figures.items() if key.startswith(_FAMILY)}
+    known = {key.removeprefix(_GROUP): value for key, value in figures.items() if key.startswith(_GROUP)}
     rows = "\n".join(_row(key, known) for key in known if not key.endswith(".calm"))
     return head + rows + ("" if took is None else f"\n\nThe last run took {took:.0f} s.")
 
@@ -68,7 +68,7 @@ def _row(key: str, known: Mapping[str, float]) -> str:
     sign = "" if goal is None else f"{'≥' if goal.at_least else '≤'} {goal.value:g}"
     missed = "" if goal is None or goal.is_met(value) else "**missed**"
     shown = "" if calm is None else f"{calm:.3g}"
-    return f"| `{_FAMILY}{key}` | {value:.3g} | {sign} | {shown} | {missed} | {MEANINGS.get(key, '')} |"
+    return f"| `{_GROUP}{key}` | {value:.3g} | {sign} | {shown} | {missed} | {MEANINGS.get(key, '')} |"
 
 
 def main(names: Sequence[str], folder: Path = results.FOLDER) -> None:

@@ -58,7 +58,7 @@ Written by `make bench` (`bench/schedule.py`) in {took:.0f} s, on {cores} of {ma
 The functions that the bridge runs are simulated, sweep by sweep, over {operations:,} operations that are born at \
 random, one a second; the first {before:,} only train (over 1,000 of them have ended by then). Every policy is spared \
 the question at once after registering, which costs the same for all. A figure is the mean delay from an operation's \
-end to the news of it, over that of asking every 30 s, at equal requests: the price is searched at which an operation \
+end to its detection, over that of asking every 30 s, at equal requests: the price is searched at which an operation \
 costs as many. `.groups` learns by group, `.p99` compares the 99th percentile, `.optimum` compares with dynamic \
 programming that knows the model, `.optimum.p99` is the 99th percentile of that one over that of asking every 30 s, \
 `.cold` compares price · requests + delay of operations 50 to 200 with the same \

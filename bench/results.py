@@ -12,12 +12,12 @@ FOLDER = Path(__file__).parent
 
 
 def merged(before: Mapping[str, float], measured: Mapping[str, float]) -> dict[str, float]:
-    """Replace the families of figures that were measured, rounded to four digits, and keep all others.
+    """Replace the groups of figures that were measured, rounded to four digits, and keep all others.
 
-    A family is the part of a key before its first dot. A figure that its family no longer has is dropped.
+    A group is the part of a key before its first dot. A figure that its group no longer has is dropped.
     """
-    families = {_family(key) for key in measured}
-    kept = {key: value for key, value in before.items() if _family(key) not in families}
+    groups = {_group(key) for key in measured}
+    kept = {key: value for key, value in before.items() if _group(key) not in groups}
     return dict(sorted((kept | {key: float(f"{value:.4g}") for key, value in measured.items()}).items()))
 
 
@@ -47,7 +47,7 @@ def with_section(page: str, title: str, body: str) -> str:
     return page[: found.start()] + section + (f"\n{rest}" if rest else "")
 
 
-def _family(key: str) -> str:
+def _group(key: str) -> str:
     return key.partition(".")[0]
 
 

@@ -21,7 +21,7 @@ class Result:
 
     requests: Floats
     delays: Floats
-    #: How many were waiting for their end or for the news of it, by sweep.
+    #: How many were waiting for their end or for its detection, by sweep.
     waiting: Floats
 
     def of(self, first: int, last: int | None = None) -> "Result":
@@ -35,12 +35,12 @@ class Result:
 
     @property
     def mean_delay(self) -> float:
-        """Seconds from the end to the news."""
+        """Seconds from the end to its detection."""
         return float(self.delays.mean())
 
     @property
     def p99(self) -> float:
-        """Seconds from the end to the news that one in a hundred exceeds."""
+        """Seconds from the end to its detection that one in a hundred exceeds."""
         return float(np.percentile(self.delays, 99))
 
     def cost(self, shadow_price: float) -> float:

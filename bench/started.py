@@ -93,8 +93,8 @@ def terminal_to_post(url: str, upstream: Upstream, receiver: Receiver, count: in
 
 def post(url: str, receiver: str, session: requests.Session, number: int) -> None:
     """Register a callback to a path of the receiver's own."""
-    wish = {"operationId": f"operation-{number:06d}", "callbackUrl": f"{receiver}/{number}"}
-    session.post(url, json=wish, timeout=_TIMEOUT).raise_for_status()
+    request = {"operationId": f"operation-{number:06d}", "callbackUrl": f"{receiver}/{number}"}
+    session.post(url, json=request, timeout=_TIMEOUT).raise_for_status()
 
 
 def register_all(register: Callable[[requests.Session, int], None], count: int) -> tuple[Sequence[float], float]:

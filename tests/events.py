@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from bridge.api.description.document import Schemas
 from bridge.api.description.events import ENDED, PINGED
-from bridge.domain.events import Addressee, Format, Message, News, compose, ping
+from bridge.domain.events import Addressee, Format, Message, OperationCompleted, compose, ping
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import Explanation, Verdict
 
@@ -31,14 +31,14 @@ REGISTERED = datetime(2026, 11, 23, 15, 4, 5, 123_000, tzinfo=UTC)
 OBSERVED = REGISTERED + timedelta(minutes=5, seconds=35, milliseconds=881)
 
 
-def news(verdict: Verdict) -> News:
+def completed(verdict: Verdict) -> OperationCompleted:
     """Tell how an operation ended; an `Expired` one was refused."""
     is_ours = verdict is Verdict.EXPIRED
     whys = {
         Verdict.FAILED: Explanation("InvalidInput", "The avatar is unknown."),
         Verdict.EXPIRED: Explanation("BadRequest", "The api-version is not supported."),
     }
-    return News(
+    return OperationCompleted(
         verdict=verdict,
         path="avatar",
         observed_at=OBSERVED,
@@ -53,7 +53,7 @@ def message(verdict: Verdict, kind: Format = Format.STANDARD) -> Message:
     """Write what one receiver is told."""
     ref = RegistrationRef.of(OperationRef("default", OPERATION_ID), owner="shared", callback_url=URL)
     to = Addressee(ref=ref, owner="shared", callback_url=URL)
-    return compose(news(verdict), to, metadata='{"video":"intro"}', life=REGISTERED, format=kind)
+    return compose(completed(verdict), to, metadata='{"video":"intro"}', life=REGISTERED, format=kind)
 
 
 def samples() -> Iterator[tuple[str, Format, Message]]:

@@ -45,11 +45,11 @@ def url(number: int) -> str:
     return f"https://receiver.example.com/{number}"
 
 
-def fill(bridge: Stage, count: int = MAX_REGISTRATIONS, **wish: object) -> list[RegistrationRef]:
+def fill(bridge: Stage, count: int = MAX_REGISTRATIONS, **request: object) -> list[RegistrationRef]:
     """Register so many callbacks, a second apart."""
     refs = []
     for number in range(count):
-        new = replace(bridge.wish(url=url(number)), **wish)  # type: ignore[arg-type] # columns of a registration
+        new = replace(bridge.request(url=url(number)), **request)  # type: ignore[arg-type] # columns of a registration
         assert isinstance(bridge.bridge.routes.use.register(new), Created)
         refs.append(new.ref)
         bridge.clock.advance(1)
@@ -58,7 +58,7 @@ def fill(bridge: Stage, count: int = MAX_REGISTRATIONS, **wish: object) -> list[
 
 def register(bridge: Stage, number: int) -> object:
     """Register one more."""
-    return bridge.bridge.routes.use.register(bridge.wish(url=url(number)))
+    return bridge.bridge.routes.use.register(bridge.request(url=url(number)))
 
 
 def end(bridge: Stage, status: str = "Succeeded") -> None:
@@ -82,7 +82,7 @@ def keys_of(bridge: Stage, ref: RegistrationRef) -> list[str]:
 
 def hashes(bridge: Stage) -> set[str]:
     """Name the registrations that are there."""
-    return set(bridge.family().registrations)
+    return set(bridge.aggregate().registrations)
 
 
 def write_attempts(bridge: Stage, ref: RegistrationRef, count: int) -> None:
@@ -157,7 +157,7 @@ def test_a_registration_in_another_state_keeps_its_place(state: State) -> None:
         end(bridge)
     if state in (State.DELIVERED, State.DEAD):
         bridge.deliver_all()
-    assert {each.record.state for each in bridge.family().registrations.values()} == {state}
+    assert {each.record.state for each in bridge.aggregate().registrations.values()} == {state}
     before = hashes(bridge)
 
     assert register(bridge, 20) == TooMany()
@@ -247,7 +247,7 @@ def test_a_client_that_replaces_its_receiver_again_and_again_always_has_a_place(
         assert isinstance(register(bridge, number), Created)
         counts.append(len(hashes(bridge)))
         if number < 2 * MAX_REGISTRATIONS:
-            cancel(bridge, bridge.wish(url=url(number)).ref)
+            cancel(bridge, bridge.request(url=url(number)).ref)
 
     end(bridge)
 
@@ -257,7 +257,7 @@ def test_a_client_that_replaces_its_receiver_again_and_again_always_has_a_place(
     bridge.clock.advance(timedelta(days=31))
     bridge.sweep()
     bridge.sweep()
-    assert [row.key for row in witness.rows(partition_of(bridge.wish().ref))] == []
+    assert [row.key for row in witness.rows(partition_of(bridge.request().ref))] == []
 
 
 def test_two_that_take_the_same_place_take_two() -> None:
@@ -275,7 +275,7 @@ def test_two_that_take_the_same_place_take_two() -> None:
     assert isinstance(register(bridge, 20), Created)
 
     assert len(hashes(bridge)) == MAX_REGISTRATIONS
-    assert {bridge.wish(url=url(number)).ref.hash for number in (20, 21)} <= hashes(bridge)
+    assert {bridge.request(url=url(number)).ref.hash for number in (20, 21)} <= hashes(bridge)
     assert keys_of(bridge, refs[0]) + keys_of(bridge, refs[1]) == []
 
 
@@ -287,7 +287,7 @@ def test_a_registration_that_begins_again_just_then_keeps_its_place(
     fill(bridge)
     end(bridge)
     bridge.deliver_all()
-    late = bridge.wish(url=url(0))
+    late = bridge.request(url=url(0))
     bridge.bridge.routes.use.redeliver(late.ref)
     cancel(bridge, late.ref)
 
@@ -321,13 +321,13 @@ def test_an_attempt_of_a_replaced_registration_is_no_attempt_of_one_that_comes_a
     fill(bridge)
     end(bridge)
     deliver, use = bridge.bridge.deliver, bridge.bridge.routes.use
-    first = bridge.wish(url=url(3))
+    first = bridge.request(url=url(3))
     under_way = deliver.claims.claim(Call.next_of(bridge.registration(first.ref)))
     assert under_way is not None
     cancel(bridge, first.ref)
     register(bridge, 20)
     bridge.outbox.take()
-    cancel(bridge, bridge.wish(url=url(20)).ref)
+    cancel(bridge, bridge.request(url=url(20)).ref)
     use.register(replace(first, life=bridge.clock(), since=bridge.clock()))
     second = deliver.claims.claim(Call.next_of(bridge.registration(first.ref)))
     assert second is not None
@@ -347,7 +347,7 @@ def test_the_outcome_of_a_replaced_registration_is_written_nowhere() -> None:
     bridge = stage()
     fill(bridge)
     end(bridge)
-    ref = bridge.wish(url=url(3)).ref
+    ref = bridge.request(url=url(3)).ref
     under_way = bridge.bridge.deliver.claims.claim(Call.next_of(bridge.registration(ref)))
     assert under_way is not None
     cancel(bridge, ref)
@@ -364,7 +364,7 @@ def test_a_message_for_a_replaced_registration_posts_nothing() -> None:
     bridge = stage()
     fill(bridge)
     end(bridge)
-    ref = bridge.wish(url=url(3)).ref
+    ref = bridge.request(url=url(3)).ref
     cancel(bridge, ref)
     register(bridge, 20)
 
@@ -375,7 +375,7 @@ def test_a_message_for_a_replaced_registration_posts_nothing() -> None:
 
 
 def owned(registration: Registration, owner: str) -> Registration:
-    """Give a wish another owner."""
+    """Give a request another owner."""
     ref = RegistrationRef.of(registration.ref.operation, owner=owner, callback_url=registration.callback_url)
     return replace(registration, ref=ref, owner=owner)
 
@@ -399,9 +399,9 @@ def test_one_owner_has_half_of_the_places_if_tokens_tell_owners_apart() -> None:
     bridge = told_apart()
     use = bridge.bridge.routes.use
 
-    by_ann = [use.register(owned(bridge.wish(url=url(number)), "ann")) for number in range(11)]
-    by_bob = [use.register(owned(bridge.wish(url=url(number)), "bob")) for number in range(11)]
-    by_eve = use.register(owned(bridge.wish(), "eve"))
+    by_ann = [use.register(owned(bridge.request(url=url(number)), "ann")) for number in range(11)]
+    by_bob = [use.register(owned(bridge.request(url=url(number)), "bob")) for number in range(11)]
+    by_eve = use.register(owned(bridge.request(), "eve"))
 
     assert [isinstance(each, Created) for each in by_ann] == [True] * 10 + [False]
     assert [isinstance(each, Created) for each in by_bob] == [True] * 10 + [False]
@@ -413,26 +413,26 @@ def test_an_owner_with_all_its_places_replaces_its_own() -> None:
     """Not another owner's, which was canceled earlier."""
     bridge = told_apart()
     use = bridge.bridge.routes.use
-    wishes = [owned(bridge.wish(url=url(number)), owner) for owner in ("bob", "ann") for number in range(10)]
-    for each in wishes:
+    requests_made = [owned(bridge.request(url=url(number)), owner) for owner in ("bob", "ann") for number in range(10)]
+    for each in requests_made:
         use.register(each)
-    cancel(bridge, wishes[0].ref, wishes[13].ref)
+    cancel(bridge, requests_made[0].ref, requests_made[13].ref)
 
-    assert isinstance(use.register(owned(bridge.wish(url=url(20)), "ann")), Created)
+    assert isinstance(use.register(owned(bridge.request(url=url(20)), "ann")), Created)
 
-    assert keys_of(bridge, wishes[13].ref) == []
-    assert wishes[0].ref.hash in hashes(bridge)
+    assert keys_of(bridge, requests_made[13].ref) == []
+    assert requests_made[0].ref.hash in hashes(bridge)
 
 
 def test_a_third_owner_takes_the_place_of_a_cancelled_one() -> None:
     bridge = told_apart()
     use = bridge.bridge.routes.use
-    wishes = [owned(bridge.wish(url=url(number)), owner) for owner in ("bob", "ann") for number in range(10)]
-    for each in wishes:
+    requests_made = [owned(bridge.request(url=url(number)), owner) for owner in ("bob", "ann") for number in range(10)]
+    for each in requests_made:
         use.register(each)
-    cancel(bridge, wishes[0].ref)
+    cancel(bridge, requests_made[0].ref)
 
-    assert isinstance(use.register(owned(bridge.wish(), "eve")), Created)
+    assert isinstance(use.register(owned(bridge.request(), "eve")), Created)
 
-    assert keys_of(bridge, wishes[0].ref) == []
+    assert keys_of(bridge, requests_made[0].ref) == []
     assert len(hashes(bridge)) == MAX_REGISTRATIONS

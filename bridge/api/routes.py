@@ -58,7 +58,7 @@ from bridge.services.registrations import (
     Unreadable,
 )
 from bridge.services.reports import Overview
-from bridge.storage.aggregate import Family, as_seen_by_all
+from bridge.storage.aggregate import OperationAggregate, as_seen_by_all
 from bridge.storage.index import CursorCipher, IndexEntry
 
 
@@ -85,8 +85,8 @@ class Routes:
         """Answer `POST /api/registrations`."""
         refuse_parameters(request)
         now = self.clock()
-        wish, headers = read_registration(request, self.terms, owner=self.caller.owner, now=now)
-        result = self.use.register(replace(wish, by_admin=self.caller.sees_all), headers)
+        requested, headers = read_registration(request, self.terms, owner=self.caller.owner, now=now)
+        result = self.use.register(replace(requested, by_admin=self.caller.sees_all), headers)
         match result:
             case Created(registration=registration, operation=operation):
                 location = f"{self._address(request)}/{registration.ref.public_id}"
@@ -194,7 +194,7 @@ class Routes:
         known = self._seen(OperationRef(source, operation_id)) if OPERATION_ID.fullmatch(operation_id) else None
         if known is None:
             raise not_found("operation")
-        return uncached(views.family(known))
+        return uncached(views.aggregate(known))
 
     def status(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `GET /api/status`: it is about everybody's."""
@@ -263,7 +263,7 @@ class Routes:
             raise not_found("registration")
         return ref
 
-    def _seen(self, ref: OperationRef) -> Family | None:
+    def _seen(self, ref: OperationRef) -> OperationAggregate | None:
         """Show an operation with the registrations that the caller sees; None where there are none but others'."""
         known = self.show.operation(ref)
         if known is None or self.caller.sees_all:
@@ -275,8 +275,8 @@ class Routes:
         return replace(known, operation=replace(known.operation, record=operation), registrations=seen)
 
     def _of_operation(self, operation_id: str, states: Sequence[State]) -> Iterable[IndexEntry]:
-        families = (self._seen(OperationRef(name, operation_id)) for name in self.terms.sources)
-        found = [each.record for known in families if known for each in known.registrations.values()]
+        aggregates = (self._seen(OperationRef(name, operation_id)) for name in self.terms.sources)
+        found = [each.record for known in aggregates if known for each in known.registrations.values()]
         newest_first = sorted(found, key=lambda each: each.since, reverse=True)
         return (IndexEntry.of(each) for each in newest_first if each.state in states)
 

@@ -24,7 +24,7 @@ from bridge.services.dispatch import QueueProblem
 from bridge.services.ping import Pinged
 from bridge.services.queries import COUNTED, Shown, Status
 from bridge.services.reports import Day, Expected, Hour
-from bridge.storage.aggregate import Family, as_seen_by
+from bridge.storage.aggregate import OperationAggregate, as_seen_by
 from bridge.storage.index import IndexEntry
 from bridge.storage.keys import due_at, duration_key
 
@@ -82,7 +82,7 @@ def operation(known: Operation) -> responses.Operation:
     }
 
 
-def family(known: Family) -> responses.OperationWithRegistrations:
+def aggregate(known: OperationAggregate) -> responses.OperationWithRegistrations:
     """Show an operation with its registrations."""
     registrations = sorted(known.registrations.values(), key=lambda each: each.record.life)
     return {

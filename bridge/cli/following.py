@@ -38,10 +38,10 @@ class LinesDisplay:
     def show(self, seen: Mapping[str, Json]) -> None:
         """Tell what is new."""
         for name, shown in seen.items():
-            news = (shown["state"], shown["operation"]["status"], in_short(shown), len(ended_attempts(shown)))
-            if self._told.get(name) == news:
+            change = (shown["state"], shown["operation"]["status"], in_short(shown), len(ended_attempts(shown)))
+            if self._told.get(name) == change:
                 continue
-            self._told[name] = news
+            self._told[name] = change
             if self.output.as_json:
                 self.output.json(shown, compact=True)
             else:

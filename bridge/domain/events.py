@@ -47,7 +47,7 @@ PING = "bridge.ping"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class News:
+class OperationCompleted:
     """How an operation ended, the same for every registration of it."""
 
     verdict: Verdict
@@ -67,8 +67,8 @@ class News:
     polls: int = 0
 
     @classmethod
-    def of(cls, operation: Operation, path: str) -> "News | None":
-        """Read the news off an operation on which the upstream has spoken; None while it has not."""
+    def of(cls, operation: Operation, path: str) -> "OperationCompleted | None":
+        """Read the end off an operation on which the upstream has spoken; None while it has not."""
         if operation.verdict is None or operation.finished_at is None or not operation.is_final:
             return None
         return cls(
@@ -108,43 +108,45 @@ class Addressee:
 
 
 def compose(
-    news: News,
+    completed: OperationCompleted,
     to: Addressee,
     *,
     metadata: str | None,
     life: datetime,
     format: Format = Format.STANDARD,  # noqa: A002 - the column's own name
 ) -> Message:
-    """Write the message that tells `news` to one registration.
+    """Write the message that tells one registration how the operation has `completed`.
 
     The id is derived from registration, life and event, so that composing it again after a crash names the same
     message, and a new life another one.
     """
-    identity = f"{to.ref.public_id}\n{to_millis(life)}\n{news.type}"
+    identity = f"{to.ref.public_id}\n{to_millis(life)}\n{completed.type}"
     data: dict[str, Any] = {
         "operationId": to.ref.operation.id,
-        "status": news.verdict.value,
+        "status": completed.verdict.value,
         "source": to.ref.operation.source,
         "registrationId": to.ref.public_id,
         "audience": origin_of(to.callback_url),
         "subscriber": subscriber_of(to.owner),
         "metadata": None if metadata is None else json.loads(metadata),
         "registeredAt": iso(life),
-        "observedAt": iso(news.observed_at),
-        "notBefore": iso_or_none(news.not_before),
-        "reason": news.reason,
-        "operation": None if news.body is None else json.loads(news.body),
+        "observedAt": iso(completed.observed_at),
+        "notBefore": iso_or_none(completed.not_before),
+        "reason": completed.reason,
+        "operation": None if completed.body is None else json.loads(completed.body),
     }
-    if news.why is not None:
-        data["error"] = asdict(news.why)
+    if completed.why is not None:
+        data["error"] = asdict(completed.why)
     message_id = f"msg_{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
     if format is Format.CLOUDEVENTS:
-        shape = _cloudevent(message_id, news.type, news.observed_at, source=f"{EVENT_SOURCE}/{to.ref.operation.source}")
+        shape = _cloudevent(
+            message_id, completed.type, completed.observed_at, source=f"{EVENT_SOURCE}/{to.ref.operation.source}"
+        )
         shape["subject"] = to.ref.operation.id
     else:
-        shape = _standard(news.type, news.observed_at)
+        shape = _standard(completed.type, completed.observed_at)
     text = json.dumps({**shape, "data": data}, ensure_ascii=False, separators=(",", ":"))
-    return Message(id=message_id, type=news.type, body=text.encode(errors="replace"))
+    return Message(id=message_id, type=completed.type, body=text.encode(errors="replace"))
 
 
 def ping(*, callback_url: str, owner: str, now: datetime, nonce: str, format: Format) -> Message:  # noqa: A002 - likewise

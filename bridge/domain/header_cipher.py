@@ -62,17 +62,17 @@ class HeaderSeal:
 
     keyring: Keyring
 
-    def tagged(self, wish: Registration) -> Registration:
+    def tagged(self, request: Registration) -> Registration:
         """Put `…` and a tag in place of the query of a client's URL, and name the registration after that."""
-        before, _, query = wish.callback_url.partition("?")
+        before, _, query = request.callback_url.partition("?")
         if not query:
-            return wish
-        operation = wish.ref.operation
-        whole = f"{wish.owner}\n{operation.source}\n{operation.id}\n{wish.callback_url}"
+            return request
+        operation = request.ref.operation
+        whole = f"{request.owner}\n{operation.source}\n{operation.id}\n{request.callback_url}"
         tag = hmac.digest(derive(self.keyring.keys[0], Purpose.QUERY_TAG), whole.encode(), "sha256")[:_TAG_BYTES]
         url = f"{before}?{HIDDEN}{tag.hex()}"
-        ref = RegistrationRef.of(operation, owner=wish.owner, callback_url=url)
-        return replace(wish, ref=ref, callback_url=url)
+        ref = RegistrationRef.of(operation, owner=request.owner, callback_url=url)
+        return replace(request, ref=ref, callback_url=url)
 
     def sealed(self, registration: Registration, secrets: Secrets, *, nonce: bytes) -> Registration:
         """Give a registration its secrets; a secret that it does not have leaves no column.

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 
-from bridge.domain.events import Addressee, Format, Message, News, compose
+from bridge.domain.events import Addressee, Format, Message, OperationCompleted, compose
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.operation import Operation, Verdict
 from bridge.domain.sliding_window import check_times, take
@@ -186,31 +186,31 @@ class Registration:
             raise IllegalMove(f"{move} on a registration that is {self.state}")
         return target
 
-    def told(self, news: News, now: datetime, *, due: str) -> "Registration":
-        """Take the news that it waited for: a first run begins at once."""
+    def told(self, completed: OperationCompleted, now: datetime, *, due: str) -> "Registration":
+        """Take the end that it waited for: a first run begins at once."""
         message = compose(
-            news,
+            completed,
             Addressee(ref=self.ref, owner=self.owner, callback_url=self.callback_url),
             metadata=self.metadata,
             life=self.life,
             format=self.format,
         )
         waiting = replace(
-            self._heard(news),
+            self._heard(completed),
             message_id=message.id,
             message_type=message.type,
             message_body=message.body,
         )
         return _run_begun(waiting.moved(Move.TELL, now), now, due)
 
-    def spared(self, news: News, now: datetime) -> "Registration":
-        """Take note of news that it did not ask for: nothing is sent."""
-        return self._heard(news).moved(Move.FILTER, now)
+    def spared(self, completed: OperationCompleted, now: datetime) -> "Registration":
+        """Take note of an end that it did not ask for: nothing is sent."""
+        return self._heard(completed).moved(Move.FILTER, now)
 
-    def _heard(self, news: News) -> "Registration":
+    def _heard(self, completed: OperationCompleted) -> "Registration":
         """Keep what it may know of its operation, which can be followed for another registration later."""
-        stopped = self._stopped_waiting(news.polls, news.observed_at)
-        return replace(stopped, verdict=news.verdict, finished_at=news.observed_at)
+        stopped = self._stopped_waiting(completed.polls, completed.observed_at)
+        return replace(stopped, verdict=completed.verdict, finished_at=completed.observed_at)
 
     def _stopped_waiting(self, polls: int, last_polled_at: datetime | None) -> "Registration":
         own = max(0, polls - self.polls_before)
@@ -277,9 +277,9 @@ class Registration:
         """Tell when a new life that is asked for at `at` begins: after the former one, whatever clocks say."""
         return max(at, self.life + timedelta(milliseconds=1))
 
-    def renewed_by(self, wish: "Registration") -> "Registration":
-        """Give a client's wish the identity of this registration, and the time at which its new life begins."""
-        return replace(wish, ref=self.ref, callback_url=self.callback_url, life=self.next_life(wish.life))
+    def renewed_by(self, request: "Registration") -> "Registration":
+        """Give a client's request the identity of this registration, and the time at which its new life begins."""
+        return replace(request, ref=self.ref, callback_url=self.callback_url, life=self.next_life(request.life))
 
     def revived(self, renewed: "Registration") -> "Registration":
         """Begin a new life with what the client says now; the attempts of former lives keep their numbers."""
@@ -292,7 +292,7 @@ class Registration:
             runs=self.runs,
         )
 
-    def same_wish(self, other: "Registration") -> bool:
+    def same_request(self, other: "Registration") -> bool:
         """Tell whether both ask for the same callback, headers aside: those are compared in the clear."""
         mine, theirs = ((set(each.events), each.format, each.group) for each in (self, other))
         return mine == theirs and same_json(self.metadata, other.metadata)

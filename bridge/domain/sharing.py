@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from bridge.domain.operation import MAX_REGISTRATIONS
 from bridge.domain.registration import Registration
-from bridge.storage.aggregate import Family
+from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.records import Stored
 
 
@@ -28,18 +28,18 @@ class Sharing:
     #: How many of them are of one owner at most.
     places_of_owner: int = MAX_REGISTRATIONS
 
-    def is_taken(self, family: Family, registration: Registration) -> bool:
+    def is_taken(self, aggregate: OperationAggregate, registration: Registration) -> bool:
         """Tell whether an operation is another owner's. It lets an admin's registration in all the same."""
-        return not (self.by_owners or registration.by_admin or family.taker in (None, registration.owner))
+        return not (self.by_owners or registration.by_admin or aggregate.taker in (None, registration.owner))
 
-    def place_for(self, new: Registration, family: Family) -> Stored[Registration] | Full | None:
+    def place_for(self, new: Registration, aggregate: OperationAggregate) -> Stored[Registration] | Full | None:
         """Find the registration that gives its place to a new one; None if a place is free."""
-        if family.size_of(new.owner) >= self.places_of_owner:
+        if aggregate.size_of(new.owner) >= self.places_of_owner:
             full = Full(self.places_of_owner, of_owner=self.places_of_owner < self.places)
-            return family.oldest_replaceable(lambda each: each.owner == new.owner) or full
-        if family.size >= self.places:
+            return aggregate.oldest_replaceable(lambda each: each.owner == new.owner) or full
+        if aggregate.size >= self.places:
             full = Full(self.places, of_owner=False)
-            return family.oldest_replaceable(lambda each: self._gives_place(each, new)) or full
+            return aggregate.oldest_replaceable(lambda each: self._gives_place(each, new)) or full
         return None
 
     def _gives_place(self, old: Registration, new: Registration) -> bool:

@@ -21,7 +21,7 @@ from bridge.pool import map_in_order
 from bridge.services.dispatch import QueueProblem
 from bridge.services.repair import Repair
 from bridge.services.sweep.heartbeat import last_beat, queue_problem, read_sources
-from bridge.storage.aggregate import Family
+from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.index import Cursor, IndexEntry
 from bridge.storage.keys import (
     DURATION_PREFIX,
@@ -182,24 +182,24 @@ class Show:
         return self._registration(ref)
 
     def _registration(self, ref: RegistrationRef) -> Shown | None:
-        family = self.operation(ref.operation)
-        found = None if family is None else family.get(ref)
-        if family is None or found is None:
+        aggregate = self.operation(ref.operation)
+        found = None if aggregate is None else aggregate.get(ref)
+        if aggregate is None or found is None:
             return None
-        return Shown(found.record, family.operation.record, self.attempts(found.record))
+        return Shown(found.record, aggregate.operation.record, self.attempts(found.record))
 
     def owner(self, ref: RegistrationRef) -> str | None:
         """Say whose a registration is, which never changes: its id is made from it. One call."""
         row = self.table.get(partition_of(ref), row_key(ref))
         return None if row is None else decode(Registration, ref, row.values).owner
 
-    def operation(self, ref: OperationRef) -> Family | None:
+    def operation(self, ref: OperationRef) -> OperationAggregate | None:
         """Show an operation with its registrations; a due row that is missing is put back first."""
-        family = self._read(ref)
-        return self._read(ref) if family and self.repair.restore_overdue(family) else family
+        aggregate = self._read(ref)
+        return self._read(ref) if aggregate and self.repair.restore_overdue(aggregate) else aggregate
 
-    def _read(self, ref: OperationRef) -> Family | None:
-        return Family.read(ref, self.table.range(partition_of(ref), row_key(ref), after(row_key(ref))))
+    def _read(self, ref: OperationRef) -> OperationAggregate | None:
+        return OperationAggregate.read(ref, self.table.range(partition_of(ref), row_key(ref), after(row_key(ref))))
 
     def page(self, states: Sequence[State], *, limit: int, cursor: Cursor | None, owner: str | None = None) -> Page:
         """List the registrations that are in one of `states`, newest first by when they came into it.

@@ -15,7 +15,7 @@ from bridge.domain.callback_url import HIDDEN, host_and_port, without_query
 from bridge.domain.custom_headers import OwnHeaders
 from bridge.domain.delivery import open_call
 from bridge.domain.errors import CommitUnknown, Conflict
-from bridge.domain.events import News
+from bridge.domain.events import OperationCompleted
 from bridge.domain.header_cipher import HeaderSeal, Secrets, Unopened
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import MAX_REGISTRATIONS, Operation
@@ -27,7 +27,7 @@ from bridge.log import Event, log
 from bridge.services.dispatch import Dispatcher
 from bridge.services.owner_quota import WaitingLimit
 from bridge.services.repair import Repair
-from bridge.storage.aggregate import Family
+from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.keys import after, attempts_prefix, due_reference, partition_of, row_key
 from bridge.storage.records import Stored
 from bridge.storage.repository import Waits, commit, transact
@@ -144,28 +144,28 @@ class Register:
     #: How owners share an operation.
     sharing: Sharing = field(default_factory=Sharing)
 
-    def register(self, wish: Registration, headers: OwnHeaders = _NO_HEADERS) -> Registered:
-        """Let `wish` wait for its operation, or deliver at once if that has ended.
+    def register(self, request: Registration, headers: OwnHeaders = _NO_HEADERS) -> Registered:
+        """Let `request` wait for its operation, or deliver at once if that has ended.
 
         One call for a new operation, three for a known one, one more if attempts of a registration that gives its
         place have to be deleted. Raises Contended and StorageUnavailable; after either
         the registration may exist, and registering again finds it.
         """
-        secrets, wish = Secrets(wish.callback_url, headers), self.seal.tagged(wish)
+        secrets, request = Secrets(request.callback_url, headers), self.seal.tagged(request)
         with self.telemetry.span(
             Step.REGISTER,
-            wish.traceparent,
-            bridge__operation__id=due_reference(wish.ref.operation),
-            bridge__registration__id=wish.ref.public_id,
+            request.traceparent,
+            bridge__operation__id=due_reference(request.ref.operation),
+            bridge__registration__id=request.ref.public_id,
         ) as span:
-            result = self._registered(replace(wish, tx=self.token(), traceparent=span.traceparent), secrets)
+            result = self._registered(replace(request, tx=self.token(), traceparent=span.traceparent), secrets)
             if isinstance(result, Created | Existing):  # found under an older signing key, it has another id
                 span.attributes["bridge__registration__id"] = result.registration.ref.public_id
         if isinstance(result, Created):
             if result.registration.state is State.WAITING:
-                self.waiting.note(wish.owner)
+                self.waiting.note(request.owner)
             public_id, state = result.registration.ref.public_id, result.registration.state.value
-            log(Event.REGISTERED, registration=public_id, to=host_and_port(wish.callback_url), state=state)
+            log(Event.REGISTERED, registration=public_id, to=host_and_port(request.callback_url), state=state)
         return result
 
     def cancel(self, ref: RegistrationRef) -> Accepted | NotFound:
@@ -181,69 +181,69 @@ class Register:
         tx = self.token()
         return self._transact(lambda: self._redeliver(ref, tx), ref)
 
-    def _registered(self, wish: Registration, secrets: Secrets) -> Registered:
-        if self.waiting.is_reached(wish.owner):
-            return self._transact(lambda: self._register_known(wish, secrets, may_wait=False), wish.ref)
+    def _registered(self, request: Registration, secrets: Secrets) -> Registered:
+        if self.waiting.is_reached(request.owner):
+            return self._transact(lambda: self._register_known(request, secrets, may_wait=False), request.ref)
         try:
-            return self._register_new(wish, secrets)
+            return self._register_new(request, secrets)
         except (Conflict, CommitUnknown):
-            return self._transact(lambda: self._register_known(wish, secrets), wish.ref)
+            return self._transact(lambda: self._register_known(request, secrets), request.ref)
 
-    def _register_new(self, wish: Registration, secrets: Secrets) -> Created:
-        sealed = self.seal.sealed(wish, secrets, nonce=self.nonce())
-        return self._join(register.register_new(sealed, wish.life))
+    def _register_new(self, request: Registration, secrets: Secrets) -> Created:
+        sealed = self.seal.sealed(request, secrets, nonce=self.nonce())
+        return self._join(register.register_new(sealed, request.life))
 
-    def _register_known(self, wish: Registration, secrets: Secrets, *, may_wait: bool = True) -> Registered:
-        family = self._family(wish.ref)
-        if family is None:
-            return self._register_new(wish, secrets) if may_wait else TooManyWaiting(self.waiting.limit or 0)
-        before = self._find(family, wish, secrets.url)
+    def _register_known(self, request: Registration, secrets: Secrets, *, may_wait: bool = True) -> Registered:
+        aggregate = self._aggregate(request.ref)
+        if aggregate is None:
+            return self._register_new(request, secrets) if may_wait else TooManyWaiting(self.waiting.limit or 0)
+        before = self._find(aggregate, request, secrets.url)
         if isinstance(before, Unopened):
             return Unreadable(before)
-        return self._register_beside(family, before, wish, secrets, may_wait=may_wait)
+        return self._register_beside(aggregate, before, request, secrets, may_wait=may_wait)
 
     def _register_beside(
         self,
-        family: Family,
+        aggregate: OperationAggregate,
         before: Stored[Registration] | None,
-        wish: Registration,
+        request: Registration,
         secrets: Secrets,
         *,
         may_wait: bool,
     ) -> Registered:
-        if before is not None and before.record.tx == wish.tx:  # a commit of ours that landed late
+        if before is not None and before.record.tx == request.tx:  # a commit of ours that landed late
             self._send_open(before.record)
-            return Created(before.record, family.operation.record)
+            return Created(before.record, aggregate.operation.record)
         if before is not None and not register.is_revivable(before.record):
-            return self._compared(before.record, wish, secrets.headers, family.operation.record)
-        return self._register_further(family, before, wish, secrets, may_wait=may_wait)
+            return self._compared(before.record, request, secrets.headers, aggregate.operation.record)
+        return self._register_further(aggregate, before, request, secrets, may_wait=may_wait)
 
     def _register_further(
         self,
-        family: Family,
+        aggregate: OperationAggregate,
         before: Stored[Registration] | None,
-        wish: Registration,
+        request: Registration,
         secrets: Secrets,
         *,
         may_wait: bool,
     ) -> Created | Taken | TooMany | TooManyRuns | TooManyWaiting:
         """Register for an operation that is known: a new registration, or a new life of one."""
-        if self.sharing.is_taken(family, wish):
+        if self.sharing.is_taken(aggregate, request):
             return Taken()
-        place = self.sharing.place_for(wish, family) if before is None else None
+        place = self.sharing.place_for(request, aggregate) if before is None else None
         if isinstance(place, Full):
             return TooMany(place.limit, of_owner=place.of_owner)
-        source = self.sources[wish.ref.operation.source]
-        news = News.of(family.operation.record, source.path)
-        wait = before.record.wait_for_run(self.clock()) if before is not None and news is not None else None
+        source = self.sources[request.ref.operation.source]
+        completed = OperationCompleted.of(aggregate.operation.record, source.path)
+        wait = before.record.wait_for_run(self.clock()) if before is not None and completed is not None else None
         if wait is not None:  # a new life would begin with another run at once
             return TooManyRuns(wait)
-        if news is None and not may_wait:
+        if completed is None and not may_wait:
             return TooManyWaiting(self.waiting.limit or 0)
-        renewed = wish if before is None else before.record.renewed_by(wish)
+        renewed = request if before is None else before.record.renewed_by(request)
         sealed = self.seal.sealed(renewed, secrets, nonce=self.nonce())
         replaced = None if place is None else self._replaced(place)
-        return self._join(register.register_further(family, sealed, self.clock(), news, replaced))
+        return self._join(register.register_further(aggregate, sealed, self.clock(), completed, replaced))
 
     def _replaced(self, place: Stored[Registration]) -> Replaced:
         """Find the attempts that go with a registration: one call if it can have some.
@@ -261,27 +261,29 @@ class Register:
         return Replaced(place, attempts[-KEPT_ATTEMPTS:])
 
     def _compared(
-        self, known: Registration, wish: Registration, headers: OwnHeaders, operation: Operation
+        self, known: Registration, request: Registration, headers: OwnHeaders, operation: Operation
     ) -> Existing | Differs | Unreadable:
-        if not known.same_wish(wish):
+        if not known.same_request(request):
             return Differs()
         own = self.seal.opened(known)
         if isinstance(own, Unopened):
             return Unreadable(own)
         return Existing(known, operation) if own.headers.same_as(headers) else Differs()
 
-    def _find(self, family: Family, wish: Registration, url: str) -> Stored[Registration] | Unopened | None:
+    def _find(
+        self, aggregate: OperationAggregate, request: Registration, url: str
+    ) -> Stored[Registration] | Unopened | None:
         """Find the registration of the same owner and URL.
 
         With a query it has another key if another signing key was the newest when it was registered, so the queries
         of its owner's URLs that are otherwise the same are compared. One that cannot be decrypted may be the same.
         """
-        found = family.get(wish.ref)
-        if found is not None or HIDDEN not in wish.callback_url:
+        found = aggregate.get(request.ref)
+        if found is not None or HIDDEN not in request.callback_url:
             return found
-        shown, unopened = without_query(wish.callback_url), None
-        for each in family.registrations.values():
-            if each.record.owner == wish.owner and without_query(each.record.callback_url) == shown:
+        shown, unopened = without_query(request.callback_url), None
+        for each in aggregate.registrations.values():
+            if each.record.owner == request.owner and without_query(each.record.callback_url) == shown:
                 known = self.seal.url(each.record)
                 if known == url:
                     return each
@@ -296,14 +298,14 @@ class Register:
         return Created(joined.registration, joined.operation)
 
     def _cancel(self, ref: RegistrationRef, tx: str) -> Accepted | NotFound:
-        family = self._family(ref)
-        before = None if family is None else family.get(ref)
-        if family is None or before is None:
+        aggregate = self._aggregate(ref)
+        before = None if aggregate is None else aggregate.get(ref)
+        if aggregate is None or before is None:
             return NotFound()
         transaction: Transaction
         match before.record.state:
             case State.WAITING:
-                transaction = register.cancel_waiting(family, before, self.clock(), tx=tx, retention=self.retention)
+                transaction = register.cancel_waiting(aggregate, before, self.clock(), tx=tx, retention=self.retention)
             case State.PENDING:
                 transaction = register.cancel_pending(before, self.clock(), tx=tx)
             case _:
@@ -317,9 +319,9 @@ class Register:
         return Accepted()
 
     def _redeliver(self, ref: RegistrationRef, tx: str) -> Accepted | NotFound | NoMessage | Taken | TooManyRuns:  # noqa: PLR0911 - one for each outcome
-        family = self._family(ref)
-        before = None if family is None else family.get(ref)
-        if family is None or before is None:
+        aggregate = self._aggregate(ref)
+        before = None if aggregate is None else aggregate.get(ref)
+        if aggregate is None or before is None:
             return NotFound()
         if before.record.tx == tx:  # a commit of ours that landed late
             log(Event.REDELIVERY, registration=ref.public_id)
@@ -329,7 +331,7 @@ class Register:
             return Accepted()
         if before.record.message is None:
             return NoMessage()
-        if not before.record.takes_operation and self.sharing.is_taken(family, before.record):
+        if not before.record.takes_operation and self.sharing.is_taken(aggregate, before.record):
             return Taken()
         wait = before.record.wait_for_run(self.clock())
         if wait is not None:
@@ -348,10 +350,10 @@ class Register:
     def _transact(self, step: Callable[[], _T], ref: RegistrationRef) -> _T:
         return transact(step, self.waits, missing=partial(self.repair.restore, ref.operation))
 
-    def _family(self, ref: RegistrationRef) -> Family | None:
+    def _aggregate(self, ref: RegistrationRef) -> OperationAggregate | None:
         """Read an operation with its registrations; a due row that is missing is put back first."""
-        family = self._read(ref.operation)
-        return self._read(ref.operation) if family and self.repair.restore_overdue(family) else family
+        aggregate = self._read(ref.operation)
+        return self._read(ref.operation) if aggregate and self.repair.restore_overdue(aggregate) else aggregate
 
-    def _read(self, ref: OperationRef) -> Family | None:
-        return Family.read(ref, self.table.range(partition_of(ref), row_key(ref), after(row_key(ref))))
+    def _read(self, ref: OperationRef) -> OperationAggregate | None:
+        return OperationAggregate.read(ref, self.table.range(partition_of(ref), row_key(ref), after(row_key(ref))))

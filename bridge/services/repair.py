@@ -16,7 +16,7 @@ from bridge.domain.operation import Operation
 from bridge.domain.registration import Registration
 from bridge.domain.time import Clock
 from bridge.log import Event, log
-from bridge.storage.aggregate import Family
+from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.keys import (
     OPERATION_PREFIX,
     PARTITION_COUNT,
@@ -51,24 +51,26 @@ class Repair:
     #: Makes a random text that no other call makes.
     token: Callable[[], str]
 
-    def restore_overdue(self, family: Family) -> bool:
+    def restore_overdue(self, aggregate: OperationAggregate) -> bool:
         """Put back the due rows of an operation that are long overdue and missing; returns whether any was.
 
         Without an overdue row no call is made. Never raises for what storage does.
         """
         latest = self.clock() - OVERDUE
-        overdue = [each for each in repair.with_due_rows(family) if _is_due_before(each.record.due, latest)]
+        overdue = [each for each in repair.with_due_rows(aggregate) if _is_due_before(each.record.due, latest)]
         return sum(self._restore(each) for each in overdue) > 0
 
     def restore(self, ref: OperationRef) -> None:
         """Put back every due row of an operation that is missing: a step has met one that is. Never raises likewise."""
         try:
-            family = Family.read(ref, self.table.range(partition_of(ref), row_key(ref), after(row_key(ref))))
+            aggregate = OperationAggregate.read(
+                ref, self.table.range(partition_of(ref), row_key(ref), after(row_key(ref)))
+            )
         except (StorageUnavailable, ForeignRow) as error:
             log(Event.STORAGE, step="restore", operation=due_reference(ref), error=str(error))
             return
-        if family is not None:
-            for each in repair.with_due_rows(family):
+        if aggregate is not None:
+            for each in repair.with_due_rows(aggregate):
                 self._restore(each)
 
     def check(self, place: str) -> str:

@@ -20,7 +20,7 @@ from bridge.storage.index import IndexEntry
 from bridge.storage.keys import duration_key, index_from, operation_partitions
 from bridge.storage.table import Table
 
-# The last day by the hour: what was delivered, what died, and how long news took to arrive.
+# The last day by the hour: what was delivered, what died, and how long callbacks took to arrive.
 
 HOURS = 24
 

@@ -14,7 +14,7 @@ from bridge.storage.transaction import Row
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class OperationAggregate:
     """What a step that concerns more than one registration decides on."""
 
     operation: Stored[Operation]
@@ -24,7 +24,7 @@ class Family:
     unreadable: frozenset[str] = frozenset()
 
     @classmethod
-    def read(cls, ref: OperationRef, rows: Iterable[Row]) -> "Family | None":
+    def read(cls, ref: OperationRef, rows: Iterable[Row]) -> "OperationAggregate | None":
         """Put the rows of a range together; None where the operation is not among them.
 
         Raises ForeignRow where it is the operation that cannot be read.

@@ -40,7 +40,7 @@ def demo(environ: Mapping[str, str], clock: Callable[[], float] = time.monotonic
 
 
 class _Show:
-    """The demo while it runs: what was seen so far, so that only news is told."""
+    """The demo while it runs: what was seen so far, so that only changes are told."""
 
     def __init__(self, stage: Stage, timeline: Timeline, later: ExitStack) -> None:
         self._stage = stage

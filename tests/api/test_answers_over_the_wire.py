@@ -65,7 +65,7 @@ class Wired:
     @property
     def operation(self) -> Operation:
         """Read the operation."""
-        return self.bridge.family().operation.record
+        return self.bridge.aggregate().operation.record
 
 
 def submit(upstream: Upstream, name: str) -> None:

@@ -88,10 +88,10 @@ def ids(client: Client, query: str = "") -> list[str]:
 
 def test_two_owners_may_register_the_same_and_know_nothing_of_each_other(ann: Client, bob: Client) -> None:
     """One operation, one URL, two registrations with two secrets."""
-    wish = {"operationId": "operation-1", "callbackUrl": URL}
+    request = {"operationId": "operation-1", "callbackUrl": URL}
 
-    first, second = ann.register(wish), bob.register(wish)
-    again = ann.register(wish)
+    first, second = ann.register(request), bob.register(request)
+    again = ann.register(request)
 
     assert (first.status, second.status, again.status) == (201, 201, 200)
     assert first.body["id"] == again.body["id"] != second.body["id"]
@@ -273,10 +273,10 @@ def test_a_log_line_names_who_did_it(ann: Client, caplog: pytest.LogCaptureFixtu
 def fill_index(bridge: Stage, owner: str, count: int) -> None:
     """Put so many dead registrations of an owner into the index."""
     for number in range(count):
-        wish = bridge.wish(f"secret-operation-{number}")
-        ref = RegistrationRef.of(wish.ref.operation, owner=owner, callback_url=wish.callback_url)
+        request = bridge.request(f"secret-operation-{number}")
+        ref = RegistrationRef.of(request.ref.operation, owner=owner, callback_url=request.callback_url)
         since = bridge.clock() - timedelta(seconds=number)
-        entry = IndexEntry.of(replace(wish, ref=ref, owner=owner, state=State.DEAD, since=since))
+        entry = IndexEntry.of(replace(request, ref=ref, owner=owner, state=State.DEAD, since=since))
         bridge.memory.commit(Transaction(partition_of(ref), (Insert(entry.key, for_insert(entry)),)))
 
 

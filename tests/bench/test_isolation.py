@@ -7,7 +7,7 @@ import pytest
 from bench import isolation, results
 
 
-def test_a_run_replaces_its_families_and_keeps_the_others() -> None:
+def test_a_run_replaces_its_groups_and_keeps_the_others() -> None:
     before = {"sweep.old": 1.0, "sweep.kept": 2.0, "isolation.junk.sweeps": 3.0, "host.x": 4.0}
 
     after = results.merged(before, {"sweep.kept": 5.00049})

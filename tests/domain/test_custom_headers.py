@@ -16,7 +16,7 @@ from tests.support.world import stage
 OLD, NEW = b"o" * 32, b"n" * 32
 NONCE = b"twelve bytes"
 SECRET = OwnHeaders({"Authorization": "Bearer hunter2", "X-Tenant": "blue"})
-WISH = stage().wish()
+REQUEST = stage().request()
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_headers_do_not_show_by_accident() -> None:
 
 def sealed(*keys: bytes, headers: OwnHeaders = SECRET) -> Registration:
     """Give the registration its headers."""
-    return HeaderSeal(Keyring(keys)).sealed(WISH, Secrets(WISH.callback_url, headers), nonce=NONCE)
+    return HeaderSeal(Keyring(keys)).sealed(REQUEST, Secrets(REQUEST.callback_url, headers), nonce=NONCE)
 
 
 @given(st.dictionaries(st.text(), st.text()))
@@ -160,7 +160,7 @@ def test_no_headers_leave_no_column() -> None:
     registration = sealed(OLD, headers=OwnHeaders())
 
     assert registration.headers is None
-    assert HeaderSeal(Keyring((NEW,))).opened(registration) == Secrets(WISH.callback_url)
+    assert HeaderSeal(Keyring((NEW,))).opened(registration) == Secrets(REQUEST.callback_url)
 
 
 def test_the_newest_key_encrypts_and_is_named() -> None:
@@ -169,7 +169,7 @@ def test_the_newest_key_encrypts_and_is_named() -> None:
 
     assert registration.headers is not None
     assert registration.headers.split(":")[1] == Keyring((NEW,)).public_keys()[0].id
-    assert HeaderSeal(Keyring((NEW,))).opened(registration) == Secrets(WISH.callback_url, SECRET)
+    assert HeaderSeal(Keyring((NEW,))).opened(registration) == Secrets(REQUEST.callback_url, SECRET)
 
 
 def test_a_removed_key_says_so() -> None:
@@ -184,12 +184,12 @@ def test_a_removed_key_says_so() -> None:
 def test_headers_open_in_their_own_row_and_life_only() -> None:
     """Whoever can write rows cannot have one receiver's secret sent to another."""
     registration, ring = sealed(OLD), HeaderSeal(Keyring((OLD,)))
-    elsewhere = stage().wish(url="https://attacker.example.com/")
+    elsewhere = stage().request(url="https://attacker.example.com/")
     later = replace(registration, life=registration.life + timedelta(milliseconds=1))
 
     for moved in (replace(elsewhere, headers=registration.headers), later):
         assert isinstance(ring.opened(moved), Unopened)
-    assert ring.opened(registration) == Secrets(WISH.callback_url, SECRET)
+    assert ring.opened(registration) == Secrets(REQUEST.callback_url, SECRET)
 
 
 @pytest.mark.parametrize("text", ["", "v2:", "v1:0123456789abcdef:AAAA", "v2:ID:!", "v2:ID:A", "v2:ID:AAAA", "v2:ID:"])
@@ -197,7 +197,7 @@ def test_what_is_damaged_is_no_error_of_the_program(text: str) -> None:
     """It says that it cannot be opened."""
     column = text.replace("ID", Keyring((OLD,)).public_keys()[0].id)
 
-    assert isinstance(HeaderSeal(Keyring((OLD,))).opened(replace(WISH, headers=column)), Unopened)
+    assert isinstance(HeaderSeal(Keyring((OLD,))).opened(replace(REQUEST, headers=column)), Unopened)
 
 
 @given(st.data())
@@ -206,6 +206,6 @@ def test_a_changed_character_does_not_open(data: st.DataObject) -> None:
     column = str(sealed(OLD).headers)
     place = data.draw(st.integers(0, len(column) - 5))  # the last ones have bits that base64 leaves unused
     changed = data.draw(st.characters(codec="ascii").filter(lambda character: character != column[place]))
-    damaged = replace(WISH, headers=column[:place] + changed + column[place + 1 :])
+    damaged = replace(REQUEST, headers=column[:place] + changed + column[place + 1 :])
 
     assert isinstance(HeaderSeal(Keyring((OLD,))).opened(damaged), Unopened)

@@ -14,7 +14,7 @@ from tests.support.world import NOON, stage
 SECOND = timedelta(seconds=1)
 #: It is being delivered for the second time, and has made three attempts.
 PENDING = replace(
-    stage().wish(),
+    stage().request(),
     state=State.PENDING,
     message_id="msg_1",
     message_type="avatar.operation.succeeded",

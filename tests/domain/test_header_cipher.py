@@ -21,8 +21,8 @@ KEY_ID = SEAL.keyring.public_keys()[0].id
 
 def sealed(seal: HeaderSeal = SEAL) -> Registration:
     """Close the headers of a registration."""
-    wish = stage().wish()
-    return seal.sealed(wish, Secrets(wish.callback_url, HEADERS), nonce=b"n" * NONCE_BYTES)
+    request = stage().request()
+    return seal.sealed(request, Secrets(request.callback_url, HEADERS), nonce=b"n" * NONCE_BYTES)
 
 
 def test_headers_open_as_they_were_closed() -> None:
@@ -69,7 +69,7 @@ def test_what_was_tampered_with_stays_closed(change: str) -> None:
         case "padding":  # base64 that a lenient reader would still take
             registration = replace(registration, headers=f"{text.rstrip('=')[:40]}={text[40:]}")
         case "registration":
-            registration = replace(stage().wish("operation-2"), headers=text)
+            registration = replace(stage().request("operation-2"), headers=text)
         case "url":
             registration = replace(registration, callback_url="https://evil.example.net/steal")
         case "owner":
@@ -87,7 +87,7 @@ def test_a_stored_url_is_none_that_can_be_called() -> None:
     rules = CallbackRules()
     url = normalise("https://hooks.example.com/hook?code=secret", rules)
 
-    stored = SEAL.tagged(stage().wish(url=url)).callback_url
+    stored = SEAL.tagged(stage().request(url=url)).callback_url
 
     assert normalise(url, rules) == url
     assert normalise(stored, rules) != stored
@@ -96,26 +96,26 @@ def test_a_stored_url_is_none_that_can_be_called() -> None:
 def test_tags_tell_owners_operations_and_queries_apart() -> None:
     """The same URL of another owner, or for another operation, is not seen to be the same."""
     url = "https://hooks.example.com/hook?code=secret"
-    wishes = [
-        stage().wish(url=url),
-        replace(stage().wish(url=url), owner="another"),
-        stage().wish("operation-2", url),
-        stage().wish(url=f"{url}2"),
+    requests_made = [
+        stage().request(url=url),
+        replace(stage().request(url=url), owner="another"),
+        stage().request("operation-2", url),
+        stage().request(url=f"{url}2"),
     ]
 
-    tags = [SEAL.tagged(wish).callback_url for wish in wishes]
+    tags = [SEAL.tagged(request).callback_url for request in requests_made]
 
     assert len(set(tags)) == 4
-    assert SEAL.tagged(wishes[0]).callback_url == tags[0]
+    assert SEAL.tagged(requests_made[0]).callback_url == tags[0]
     assert all(re.fullmatch(r"https://hooks\.example\.com/hook\?…[0-9a-f]{32}", tag) for tag in tags)
 
 
 def test_a_query_and_headers_have_keys_of_their_own() -> None:
     """Both are encrypted with the same nonce, which no key may have twice; and neither opens as the other."""
-    wish = stage().wish(url="https://hooks.example.com/hook?code=secret")
-    both = SEAL.sealed(SEAL.tagged(wish), Secrets(wish.callback_url, HEADERS), nonce=b"n" * NONCE_BYTES)
+    request = stage().request(url="https://hooks.example.com/hook?code=secret")
+    both = SEAL.sealed(SEAL.tagged(request), Secrets(request.callback_url, HEADERS), nonce=b"n" * NONCE_BYTES)
 
     swapped = SEAL.opened(replace(both, headers=both.query, query=both.headers))
 
-    assert SEAL.opened(both) == Secrets(wish.callback_url, HEADERS)
+    assert SEAL.opened(both) == Secrets(request.callback_url, HEADERS)
     assert swapped == Unopened(f"damaged, or not of this registration and life (key {KEY_ID})", Failure.CALLBACK_URL)

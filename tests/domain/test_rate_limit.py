@@ -78,7 +78,7 @@ def test_a_429_without_a_time_stops_ever_longer() -> None:
 
 
 def test_429s_that_were_in_flight_together_count_once() -> None:
-    """Sixteen threads heard the same news."""
+    """Sixteen threads got the same answer."""
     budget = throttle(fresh(NOON, highest=1), None, later(1), asked_at=NOON)
     again = throttle(budget, None, later(2), asked_at=NOON)
 

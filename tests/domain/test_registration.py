@@ -6,16 +6,16 @@ from datetime import timedelta
 
 import pytest
 
-from bridge.domain.events import News
+from bridge.domain.events import OperationCompleted
 from bridge.domain.operation import Verdict
 from bridge.domain.registration import IllegalMove, Move, Registration, State
 from tests.support.world import NOON, stage
 
 LATER = NOON + timedelta(hours=1)
-WISH = stage().wish()
+REQUEST = stage().request()
 #: An attempt of it is in flight, and a later one was held back.
 PENDING = replace(
-    WISH,
+    REQUEST,
     state=State.PENDING,
     message_id="msg_1",
     last_attempt=3,
@@ -25,7 +25,9 @@ PENDING = replace(
     due="due:key",
     next_attempt_at=NOON,
 )
-NEWS = News(verdict=Verdict.FAILED, path="avatar", observed_at=LATER, not_before=None, reason=None, body=None)
+COMPLETED = OperationCompleted(
+    verdict=Verdict.FAILED, path="avatar", observed_at=LATER, not_before=None, reason=None, body=None
+)
 #: What a registration has that nothing more is done for.
 IDLE = (None, None, None, None, None)
 
@@ -79,11 +81,11 @@ def test_another_run_begins_now_and_forgets_how_the_last_one_ended(ended: Regist
     assert after.run_began_at == LATER
 
 
-def test_news_begin_a_run_at_once() -> None:
+def test_a_completed_operation_begins_a_run_at_once() -> None:
     """With the first attempt of this life, and an age that is counted from here."""
-    waiting = replace(WISH, last_attempt=3)
+    waiting = replace(REQUEST, last_attempt=3)
 
-    after = waiting.told(NEWS, LATER, due="due:now")
+    after = waiting.told(COMPLETED, LATER, due="due:now")
 
     assert (after.state, after.since, after.verdict) == (State.PENDING, LATER, Verdict.FAILED)
     assert (plans(after), after.run_start) == ((LATER, None, None, None, "due:now"), 4)
@@ -91,9 +93,9 @@ def test_news_begin_a_run_at_once() -> None:
     assert len(after.expected_message().id) == len("msg_") + 32
 
 
-def test_news_that_were_not_asked_for_are_noted() -> None:
+def test_an_end_that_was_not_asked_for_is_noted() -> None:
     """The list shows how its operation ended."""
-    after = WISH.spared(NEWS, LATER)
+    after = REQUEST.spared(COMPLETED, LATER)
 
     assert (after.state, after.since, after.verdict) == (State.UNWANTED, LATER, Verdict.FAILED)
 
@@ -102,9 +104,9 @@ def test_news_that_were_not_asked_for_are_noted() -> None:
 def test_a_new_life_begins_after_the_former_one_whatever_clocks_say(asked: object, begins: object) -> None:
     """Its attempts go on counting; what the client says now counts, and nothing of the former message."""
     before = replace(PENDING.cancelled(NOON), life=NOON)
-    wish = replace(WISH, life=asked, since=LATER, metadata='{"new":1}')  # type: ignore[arg-type] # the table's times
+    request = replace(REQUEST, life=asked, since=LATER, metadata='{"new":1}')  # type: ignore[arg-type] # the table's times
 
-    after = before.revived(wish)
+    after = before.revived(request)
 
     assert (after.state, after.life, after.since) == (State.WAITING, begins, LATER)
     assert (after.last_attempt, after.run_start, after.metadata, after.message) == (3, 4, '{"new":1}', None)
@@ -113,10 +115,10 @@ def test_a_new_life_begins_after_the_former_one_whatever_clocks_say(asked: objec
 def test_what_waits_is_not_revived() -> None:
     """It would lose its place. `is_revivable` says which of the others may be."""
     with pytest.raises(IllegalMove, match="revive on a registration that is waiting"):
-        WISH.revived(WISH)
+        REQUEST.revived(REQUEST)
 
 
 def test_a_delivery_without_a_message_is_no_delivery() -> None:
     """A fault of the program, which says so."""
     with pytest.raises(IllegalMove, match=r"^a delivery without a message$"):
-        WISH.expected_message()
+        REQUEST.expected_message()

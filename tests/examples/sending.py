@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from bridge.adapters.webhook_sender import HttpCourier
 from bridge.dependencies import real_clock
-from bridge.domain.events import Addressee, Message, News, compose
+from bridge.domain.events import Addressee, Message, OperationCompleted, compose
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.keyring import Keyring
 from bridge.domain.operation import Verdict
@@ -27,7 +27,7 @@ def message(audience: str = AUDIENCE, *, owner: str = OWNER) -> Message:
     """Compose the callback of an operation of its own, for the receiver at `audience`."""
     now = real_clock()
     ref = OperationRef("default", f"operation-{uuid.uuid4()}")
-    news = News(
+    completed = OperationCompleted(
         verdict=Verdict.SUCCEEDED,
         path="avatar",
         observed_at=now,
@@ -38,7 +38,7 @@ def message(audience: str = AUDIENCE, *, owner: str = OWNER) -> Message:
     url = f"{audience}/callback"
     registration = RegistrationRef.of(ref, owner=owner, callback_url=url)
     to = Addressee(ref=registration, owner=owner, callback_url=url)
-    return compose(news, to, metadata='{"grüße": "🎬"}', life=now)
+    return compose(completed, to, metadata='{"grüße": "🎬"}', life=now)
 
 
 def signed(

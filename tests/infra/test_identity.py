@@ -154,9 +154,9 @@ def test_the_whole_job_runs_on_the_platforms_identity(storage: Azurite, monkeypa
                 "BRIDGE_CALLBACK_ALLOWED_PORTS": "*",
             }
         )
-        wish = {"operationId": "identity-1", "callbackUrl": f"{receiver.url}/hook"}
+        requested = {"operationId": "identity-1", "callbackUrl": f"{receiver.url}/hook"}
 
-        registered = Client(app).register(wish)
+        registered = Client(app).register(requested)
         deliver(app, read_settings(environment(storage)), receiver)
 
     assert endpoint.stop(10)

@@ -123,7 +123,7 @@ def _asked_for(before: Registration, step: Step) -> frozenset[State]:
 
 
 def _after_questions(before: Registration, now: Registration, questions: Sequence[Question]) -> frozenset[State]:
-    """Whoever waits is told the upstream's end at once, or `Expired` where the last answer was no good news."""
+    """Whoever waits is told the upstream's end at once, or `Expired` where the last answer was no good answer."""
     replies = [question.reply for question in questions if question.ref == before.ref.operation]
     if not replies:
         return frozenset({State.WAITING})

@@ -12,7 +12,7 @@ from bridge.domain.errors import ForeignRow
 from bridge.domain.ids import OperationRef
 from bridge.domain.operation import Operation
 from bridge.domain.registration import Registration, State
-from bridge.storage.aggregate import Family
+from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.index import IndexEntry, index_key_of
 from bridge.storage.keys import due_reference
 from bridge.storage.records import decode
@@ -23,12 +23,12 @@ def problems(rows: Sequence[Row]) -> list[str]:
     """Say what is wrong with the rows of one partition of operations; nothing, if all is well."""
     keys = {row.key for row in rows}
     try:
-        families = _families(rows)
+        aggregates = _aggregates(rows)
     except ForeignRow as error:
         return [f"a row that cannot be read: {error}"]
-    found = [problem for family in families.values() for problem in _problems(family, rows)]
-    wanted = {key for family in families.values() for key in _wanted(family)}
-    attempts = tuple(f"att:{due_reference(ref)}:" for ref in families)
+    found = [problem for aggregate in aggregates.values() for problem in _problems(aggregate, rows)]
+    wanted = {key for aggregate in aggregates.values() for key in _wanted(aggregate)}
+    attempts = tuple(f"att:{due_reference(ref)}:" for ref in aggregates)
     strays = {key for key in keys if key.startswith(("due:", "idx:"))} - wanted
     found += [f"nothing points to {key}" for key in strays]
     found += [f"nothing visits {key}" for key in keys if key.startswith("att:") and not key.startswith(attempts)]
@@ -38,44 +38,46 @@ def problems(rows: Sequence[Row]) -> list[str]:
 
 def states(rows: Sequence[Row]) -> dict[str, Registration]:
     """Read all registrations of a partition, by their public ids."""
-    families = _families(rows).values()
-    return {each.record.ref.public_id: each.record for family in families for each in family.registrations.values()}
+    aggregates = _aggregates(rows).values()
+    return {
+        each.record.ref.public_id: each.record for aggregate in aggregates for each in aggregate.registrations.values()
+    }
 
 
-def _families(rows: Sequence[Row]) -> dict[OperationRef, Family]:
+def _aggregates(rows: Sequence[Row]) -> dict[OperationRef, OperationAggregate]:
     by_operation: dict[OperationRef, list[Row]] = defaultdict(list)
     for row in rows:
         if row.key.startswith("job:"):
             _, source, operation_id, _ = row.key.split(":")
             by_operation[OperationRef(source, operation_id)].append(row)
-    families = {}
+    aggregates = {}
     for ref, members in by_operation.items():
-        family = Family.read(ref, members)
-        if family is None:
+        aggregate = OperationAggregate.read(ref, members)
+        if aggregate is None:
             raise ForeignRow(f"registrations without their operation: {members[0].key}")
-        families[ref] = family
-    return families
+        aggregates[ref] = aggregate
+    return aggregates
 
 
-def _wanted(family: Family) -> Iterator[str]:
-    """Name the due and index rows that a family points to."""
-    yield family.operation.record.due
-    for each in family.registrations.values():
+def _wanted(aggregate: OperationAggregate) -> Iterator[str]:
+    """Name the due and index rows that an aggregate points to."""
+    yield aggregate.operation.record.due
+    for each in aggregate.registrations.values():
         yield index_key_of(each.record)
         if each.record.due is not None:
             yield each.record.due
 
 
-def _problems(family: Family, rows: Sequence[Row]) -> Iterator[str]:
+def _problems(aggregate: OperationAggregate, rows: Sequence[Row]) -> Iterator[str]:
     """Check that whatever somebody waits for has its due row, and whatever nobody waits for its purge."""
-    operation: Operation = family.operation.record
+    operation: Operation = aggregate.operation.record
     name = due_reference(operation.ref)
-    if bool(family.waiting()) != operation.is_watched:
-        yield f"{name}: {len(family.waiting())} wait, and it is {'' if operation.is_watched else 'not '}asked for"
-    if family.unreadable:
+    if bool(aggregate.waiting()) != operation.is_watched:
+        yield f"{name}: {len(aggregate.waiting())} wait, and it is {'' if operation.is_watched else 'not '}asked for"
+    if aggregate.unreadable:
         yield f"{name}: a registration that cannot be read"
     entries = {row.key: row for row in rows if row.key.startswith("idx:")}
-    for each in family.registrations.values():
+    for each in aggregate.registrations.values():
         registration = each.record
         if (registration.state is State.PENDING) != (registration.due is not None):
             yield f"{registration.ref.public_id}: {registration.state}, and its due row is {registration.due}"

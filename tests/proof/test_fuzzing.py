@@ -43,7 +43,7 @@ def test_any_body_of_the_upstream_is_an_answer(status: int, body: bytes) -> None
         bridge.clock.advance(10)
 
     assert {ref.id for ref in bridge.upstream.asked} == {VICTIM, OTHER}
-    assert bridge.family(OTHER).operation.record.finished_at is not None or status in (401, 403, 429)
+    assert bridge.aggregate(OTHER).operation.record.finished_at is not None or status in (401, 403, 429)
 
 
 @given(st.text(max_size=40) | st.sampled_from(["9" * 400, "-1", "Wed, 21 Oct 9999 07:28:00 GMT", "0", "1e9", "²"]))

@@ -225,7 +225,7 @@ def test_runs_come_back_from_their_row(bridge: Stage) -> None:
 
 @pytest.mark.parametrize("runs", [(-1,), (10**13,)])
 def test_runs_at_times_that_no_clock_has_told_are_refused(bridge: Stage, runs: tuple[int, ...]) -> None:
-    wish = bridge.wish()
+    request = bridge.request()
 
     with pytest.raises(ValueError, match="out of range"):
-        Registration(ref=wish.ref, owner="o", callback_url=HOOK, events=(), since=NOON, life=NOON, runs=runs)
+        Registration(ref=request.ref, owner="o", callback_url=HOOK, events=(), since=NOON, life=NOON, runs=runs)

@@ -61,11 +61,11 @@ def test_after_a_bad_hour_every_operation_is_right_and_the_budget_was_kept(seed:
             bridge.clock.advance(10)
         asked = upstream.requests
 
-    operations = {name: bridge.family(name).operation.record for name in ends}
+    operations = {name: bridge.aggregate(name).operation.record for name in ends}
     assert {each.verdict for each in operations.values()} == {Verdict.SUCCEEDED}
     observed = {name: (each.finished_at or NOON) - NOON for name, each in operations.items()}
     assert all(observed[name].total_seconds() >= end for name, end in ends.items())
-    states = Counter(each.record.state for name in ends for each in bridge.family(name).registrations.values())
+    states = Counter(each.record.state for name in ends for each in bridge.aggregate(name).registrations.values())
     assert states == {State.DELIVERED: 10}
     assert {0, 200, 401, 404, 429, 500, 503} == {each.answered for each in asked}
     assert within_budget([each.at for each in asked], rate=0.5, burst=5)

@@ -45,13 +45,13 @@ def status(bridge: Stage) -> dict[str, object]:
 def test_the_oldest_and_the_newest_take_turns_and_the_rest_keeps_its_time(slow: Stage) -> None:
     """Of operations that were never asked for: ten in a sweep, and ten others in the next."""
     register(slow, 25)
-    due = {slow.family(f"operation-{number:03d}").operation.record.due for number in range(5, 20)}
+    due = {slow.aggregate(f"operation-{number:03d}").operation.record.due for number in range(5, 20)}
 
     slow.sweep()
 
     first = [f"operation-{number:03d}" for number in (0, 24, 1, 23, 2, 22, 3, 21, 4, 20)]
     assert asked(slow) == first
-    assert {slow.family(f"operation-{number:03d}").operation.record.due for number in range(5, 20)} == due
+    assert {slow.aggregate(f"operation-{number:03d}").operation.record.due for number in range(5, 20)} == due
     slow.clock.advance(10)
     slow.sweep()
     assert set(asked(slow)).isdisjoint(first)
@@ -64,7 +64,7 @@ def test_a_429_stops_the_source_at_once(slow: Stage) -> None:
 
     slow.sweep()
     assert asked(slow) == ["operation-000"]
-    assert slow.family("operation-000").operation.record.last_error == "HTTP 429"
+    assert slow.aggregate("operation-000").operation.record.last_error == "HTTP 429"
     for _ in range(3):
         slow.clock.advance(10)
         slow.sweep()
@@ -109,7 +109,7 @@ def test_a_denied_credential_pauses_the_source_and_loses_nothing(
     for _ in range(6 * 20):
         slow.sweep()
         slow.clock.advance(10)
-    verdicts = {slow.family(f"operation-{number:03d}").operation.record.verdict for number in range(5)}
+    verdicts = {slow.aggregate(f"operation-{number:03d}").operation.record.verdict for number in range(5)}
     assert verdicts == {Verdict.SUCCEEDED}
     assert status(slow)["problem"] is None
 
@@ -125,7 +125,7 @@ def test_an_operation_that_is_not_there_expires_after_ten_minutes(slow: Stage) -
 
     data = json.loads(slow.courier.posted[0].body)["data"]
     assert (data["status"], data["reason"]) == ("Expired", "notFound")
-    operation = slow.family("operation-000").operation.record
+    operation = slow.aggregate("operation-000").operation.record
     assert operation.last_error == "HTTP 404 (NotFound: x)"
 
 

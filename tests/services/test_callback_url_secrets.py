@@ -322,43 +322,43 @@ def test_a_url_that_was_changed_by_hand_is_an_unreadable_row(bridge: Stage, to: 
     assert read(Client.of(bridge), public_id).status == 503
 
 
-def left_by_a_former_version(bridge: Stage, wish: Registration) -> None:
+def left_by_a_former_version(bridge: Stage, request: Registration) -> None:
     """Write the rows of a registration whose URL is in the clear."""
-    ended = Operation(ref=wish.ref.operation, registered_at=wish.life, owner=wish.owner, due="", tx="former")
-    due, due_row = purge_due(ended, wish.life + timedelta(days=30))
+    ended = Operation(ref=request.ref.operation, registered_at=request.life, owner=request.owner, due="", tx="former")
+    due, due_row = purge_due(ended, request.life + timedelta(days=30))
     operation = replace(ended, due=due)
     rows = (
         due_row,
-        Insert(row_key(wish.ref.operation), for_insert(operation)),
-        Insert(row_key(wish.ref), for_insert(replace(wish, tx="former"))),
-        Insert(index_key_of(wish), for_insert(IndexEntry.of(wish))),
+        Insert(row_key(request.ref.operation), for_insert(operation)),
+        Insert(row_key(request.ref), for_insert(replace(request, tx="former"))),
+        Insert(index_key_of(request), for_insert(IndexEntry.of(request))),
     )
-    bridge.memory.commit(Transaction(partition_of(wish.ref), rows))
+    bridge.memory.commit(Transaction(partition_of(request.ref), rows))
 
 
 def test_a_row_of_a_former_version_is_shown_without_its_query_and_found_again(bridge: Stage) -> None:
     """Its URL stays in the clear until it is purged: it is part of the key of the row."""
-    wish = bridge.wish(url=HOOK)
-    left_by_a_former_version(bridge, wish)
+    request = bridge.request(url=HOOK)
+    left_by_a_former_version(bridge, request)
     client = Client.of(bridge)
 
     again, listed = client.register(BODY), client.call(Routes.list).body["value"]
 
-    assert (again.status, again.body["id"], again.body["callbackUrl"]) == (200, wish.ref.public_id, HOOK)
+    assert (again.status, again.body["id"], again.body["callbackUrl"]) == (200, request.ref.public_id, HOOK)
     assert [each["callbackUrl"] for each in listed] == [SHOWN]
 
 
 def test_a_row_of_a_former_version_begins_a_new_life_as_itself(bridge: Stage) -> None:
     """After a cancellation it is delivered like any other."""
-    wish = replace(bridge.wish(url=HOOK), state=State.CANCELLED)
-    left_by_a_former_version(bridge, wish)
+    request = replace(bridge.request(url=HOOK), state=State.CANCELLED)
+    left_by_a_former_version(bridge, request)
 
     public_id = registered(bridge)
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
     bridge.deliver_all()
 
-    assert public_id == wish.ref.public_id
+    assert public_id == request.ref.public_id
     assert [posted.url for posted in bridge.courier.posted] == [HOOK]
 
 
@@ -367,11 +367,11 @@ def test_two_that_register_the_same_at_once_make_one(bridge: Stage) -> None:
     bridge.register("operation-1", PLACE)
     old = bridge.bridge
     bridge.restart(BRIDGE_SIGNING_KEYS=f"{NEW},{OLD}")
-    first = old.routes.use.register(bridge.wish(url=HOOK))
-    second = bridge.bridge.routes.use.register(bridge.wish(url=HOOK))
+    first = old.routes.use.register(bridge.request(url=HOOK))
+    second = bridge.bridge.routes.use.register(bridge.request(url=HOOK))
 
     assert [type(each).__name__ for each in (first, second)] == ["Created", "Existing"]
-    assert bridge.family().size == 2
+    assert bridge.aggregate().size == 2
 
 
 @pytest.fixture(scope="module")

@@ -45,9 +45,9 @@ class CountsTable(MemoryTable):
 
 def put(table: MemoryTable, bridge: Stage, number: int, state: State = State.DEAD) -> None:
     """Put one registration into the index."""
-    wish = bridge.wish(f"operation-{number}")
-    ref = RegistrationRef.of(wish.ref.operation, owner="bob", callback_url=wish.callback_url)
-    entry = IndexEntry.of(replace(wish, ref=ref, owner="bob", state=state))
+    request = bridge.request(f"operation-{number}")
+    ref = RegistrationRef.of(request.ref.operation, owner="bob", callback_url=request.callback_url)
+    entry = IndexEntry.of(replace(request, ref=ref, owner="bob", state=state))
     table.commit(Transaction(partition_of(ref), (Insert(entry.key, for_insert(entry)),)))
 
 

@@ -448,7 +448,7 @@ def test_a_2xx_of_a_former_life_does_not_end_the_new_one(bridge: Stage) -> None:
 
     def begin_anew() -> None:
         bridge.bridge.routes.use.cancel(ref)
-        bridge.bridge.routes.use.register(bridge.wish())
+        bridge.bridge.routes.use.register(bridge.request())
 
     meanwhile(bridge, begin_anew)
 
@@ -552,7 +552,7 @@ def test_a_pending_row_without_a_message_is_set_aside(bridge: Stage) -> None:
 def test_a_log_line_says_what_happened_to_a_callback(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
     """One line, with host and port only."""
     caplog.set_level("INFO")
-    bridge.bridge.routes.use.register(bridge.wish(url="https://receiver.example.com/hook?token=secret"))
+    bridge.bridge.routes.use.register(bridge.request(url="https://receiver.example.com/hook?token=secret"))
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
     caplog.clear()

@@ -210,7 +210,7 @@ def test_an_operation_that_is_reopened_has_no_reason_any_more() -> None:
 
     bridge.register("operation-1", "https://receiver.example.com/other")
 
-    assert bridge.family().operation.record.why is None
+    assert bridge.aggregate().operation.record.why is None
 
 
 @pytest.mark.parametrize(

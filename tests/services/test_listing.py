@@ -21,10 +21,10 @@ ANN, BOB = "ann", "bob"
 
 def put(bridge: Stage, owner: str, number: int, state: State = State.DELIVERED, *, seconds: int | None = None) -> str:
     """Put one registration into the index, a second old for each number or `seconds`; returns its public id."""
-    wish = bridge.wish(f"operation-{number}")
-    ref = RegistrationRef.of(wish.ref.operation, owner=owner, callback_url=wish.callback_url)
+    request = bridge.request(f"operation-{number}")
+    ref = RegistrationRef.of(request.ref.operation, owner=owner, callback_url=request.callback_url)
     since = bridge.clock() - timedelta(seconds=number if seconds is None else seconds)
-    entry = IndexEntry.of(replace(wish, ref=ref, owner=owner, state=state, since=since))
+    entry = IndexEntry.of(replace(request, ref=ref, owner=owner, state=state, since=since))
     bridge.memory.commit(Transaction(partition_of(ref), (Insert(entry.key, for_insert(entry)),)))
     return ref.public_id
 

@@ -200,7 +200,7 @@ def test_what_is_held_back_is_one_line(bridge: Stage, caplog: pytest.LogCaptureF
 
 def test_headers_whose_key_is_gone_are_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
     """Beside that of the attempt; the key is named, and nothing of the headers."""
-    bridge.bridge.routes.use.register(bridge.wish(), OwnHeaders({"Authorization": "Bearer secret"}))
+    bridge.bridge.routes.use.register(bridge.request(), OwnHeaders({"Authorization": "Bearer secret"}))
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
     bridge.restart(BRIDGE_SIGNING_KEYS=new_signing_key())

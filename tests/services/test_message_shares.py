@@ -56,7 +56,7 @@ def test_a_quick_host_gets_all_of_its_deliveries_without_another_sweep(bridge: S
     while bridge.deliver_all():
         bridge.clock.advance(1)
 
-    registrations = [bridge.registration(bridge.wish(f"busy-{number}", BUSY).ref) for number in range(450)]
+    registrations = [bridge.registration(bridge.request(f"busy-{number}", BUSY).ref) for number in range(450)]
     assert {each.state for each in registrations} == {State.DELIVERED}
     assert len(bridge.courier.posted) == 450
 

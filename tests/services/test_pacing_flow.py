@@ -35,7 +35,7 @@ def end_all(bridge: Stage, count: int, url: str, prefix: str) -> None:
 
 
 def registrations_at(bridge: Stage, url: str, count: int) -> list[Registration]:
-    return [bridge.registration(bridge.wish(f"operation-{number}", url).ref) for number in range(count)]
+    return [bridge.registration(bridge.request(f"operation-{number}", url).ref) for number in range(count)]
 
 
 def live_on(bridge: Stage, total: timedelta, step: timedelta = timedelta(seconds=10)) -> None:
@@ -165,7 +165,7 @@ def test_another_host_is_not_held_back(bridge: Stage) -> None:
 
     bridge.deliver_all()
 
-    assert bridge.registration(bridge.wish("good-0", "https://good.example.com/").ref).state is State.DELIVERED
+    assert bridge.registration(bridge.request("good-0", "https://good.example.com/").ref).state is State.DELIVERED
 
 
 class Watched:
@@ -213,8 +213,8 @@ def test_good_callbacks_arrive_while_bad_ones_wait() -> None:
             list(threads.map(bridge.bridge.deliver.deliver, bridge.outbox.take()))
 
         assert courier.ended == [good_url] * 50
-        good_ones = [bridge.registration(bridge.wish(f"good-{number}", good_url).ref) for number in range(50)]
-        bad_ones = [bridge.registration(bridge.wish(f"bad-{number}", bad_url).ref) for number in range(200)]
+        good_ones = [bridge.registration(bridge.request(f"good-{number}", good_url).ref) for number in range(50)]
+        bad_ones = [bridge.registration(bridge.request(f"bad-{number}", bad_url).ref) for number in range(200)]
     assert {each.state for each in good_ones} == {State.DELIVERED}
     assert {each.state for each in bad_ones} == {State.PENDING}
     assert sum(each.last_attempt for each in bad_ones) == 1

@@ -28,12 +28,12 @@ def finish(bridge: Stage, operation_id: str = "operation-1", status: str = "Succ
 
 def test_a_new_registration_waits_and_its_operation_is_due_at_once(bridge: Stage) -> None:
     """The operation may have ended long ago."""
-    result = bridge.bridge.routes.use.register(bridge.wish())
+    result = bridge.bridge.routes.use.register(bridge.request())
 
     assert isinstance(result, Created)
     assert result.registration.state is State.WAITING
     assert bridge.due_keys() == ["poll:default:operation-1"]
-    assert bridge.family().operation.record.due.startswith("due:1795435200000:poll:")
+    assert bridge.aggregate().operation.record.due.startswith("due:1795435200000:poll:")
 
 
 def test_a_new_registration_is_one_call_to_the_table(bridge: Stage) -> None:
@@ -55,10 +55,10 @@ def test_a_further_registration_is_three_calls_to_the_table(bridge: Stage) -> No
 
 def test_registering_the_same_again_finds_the_first(bridge: Stage) -> None:
     """Nothing is written for it."""
-    bridge.bridge.routes.use.register(bridge.wish())
+    bridge.bridge.routes.use.register(bridge.request())
     bridge.clock.advance(10)
 
-    result = bridge.bridge.routes.use.register(bridge.wish())
+    result = bridge.bridge.routes.use.register(bridge.request())
 
     assert isinstance(result, Existing)
     assert result.registration.life == NOON
@@ -66,9 +66,9 @@ def test_registering_the_same_again_finds_the_first(bridge: Stage) -> None:
 
 def test_registering_the_same_metadata_written_differently_changes_nothing(bridge: Stage) -> None:
     register = bridge.bridge.routes.use.register
-    register(replace(bridge.wish(), metadata='{"a":1,"b":[true]}'))
+    register(replace(bridge.request(), metadata='{"a":1,"b":[true]}'))
 
-    result = register(replace(bridge.wish(), metadata='{"b":[true],"a":1.0}'))
+    result = register(replace(bridge.request(), metadata='{"b":[true],"a":1.0}'))
 
     assert isinstance(result, Existing)
 
@@ -76,17 +76,17 @@ def test_registering_the_same_metadata_written_differently_changes_nothing(bridg
 @pytest.mark.parametrize("change", [{"events": (Verdict.FAILED,)}, {"metadata": '{"a":1}'}])
 def test_registering_the_same_with_other_content_differs(bridge: Stage, change: Mapping[str, object]) -> None:
     """Whoever wants other content cancels first."""
-    wish = bridge.wish()
-    bridge.bridge.routes.use.register(wish)
+    request = bridge.request()
+    bridge.bridge.routes.use.register(request)
 
-    assert bridge.bridge.routes.use.register(replace(wish, **change)) == Differs()  # type: ignore[arg-type]
+    assert bridge.bridge.routes.use.register(replace(request, **change)) == Differs()  # type: ignore[arg-type]
 
 
 def test_an_operation_takes_twenty_registrations(bridge: Stage) -> None:
     """Its end must fit into one transaction."""
     bridge.register("operation-1", *(f"https://receiver.example.com/{number}" for number in range(20)))
 
-    assert bridge.bridge.routes.use.register(bridge.wish(url="https://receiver.example.com/20")) == TooMany()
+    assert bridge.bridge.routes.use.register(bridge.request(url="https://receiver.example.com/20")) == TooMany()
 
 
 def test_the_end_of_an_operation_with_twenty_registrations_is_one_transaction(bridge: Stage) -> None:
@@ -106,7 +106,7 @@ def test_registering_for_what_has_ended_delivers_at_once(bridge: Stage) -> None:
     bridge.deliver_all()
     asked = len(bridge.upstream.asked)
 
-    result = bridge.bridge.routes.use.register(bridge.wish(url="https://late.example.com/"))
+    result = bridge.bridge.routes.use.register(bridge.request(url="https://late.example.com/"))
 
     assert isinstance(result, Created)
     assert result.registration.state is State.PENDING
@@ -123,7 +123,7 @@ def test_whoever_registers_after_the_end_is_told_what_the_others_were(bridge: St
     bridge.register()
     bridge.sweep()
     finish(bridge)
-    late = bridge.wish("operation-1", "https://late.example.com/", metadata='{"name":"Größe"}')
+    late = bridge.request("operation-1", "https://late.example.com/", metadata='{"name":"Größe"}')
     bridge.bridge.routes.use.register(late)
     bridge.deliver_all()
 
@@ -140,7 +140,9 @@ def test_registering_for_what_has_ended_otherwise_is_unwanted(bridge: Stage) -> 
     finish(bridge)
     bridge.outbox.take()
 
-    result = bridge.bridge.routes.use.register(bridge.wish(url="https://late.example.com/", events=(Verdict.FAILED,)))
+    result = bridge.bridge.routes.use.register(
+        bridge.request(url="https://late.example.com/", events=(Verdict.FAILED,))
+    )
 
     assert isinstance(result, Created)
     assert result.registration.state is State.UNWANTED
@@ -152,13 +154,13 @@ def test_registering_for_what_has_expired_polls_again(bridge: Stage) -> None:
     first = bridge.register()[0]
     bridge.clock.advance(timedelta(hours=25))
     bridge.sweep()
-    assert bridge.family().operation.record.verdict is Verdict.EXPIRED
+    assert bridge.aggregate().operation.record.verdict is Verdict.EXPIRED
 
     bridge.register("operation-1", "https://late.example.com/")
     finish(bridge)
 
-    assert bridge.family().operation.record.verdict is Verdict.SUCCEEDED
-    told = {each.record.ref: each.record.verdict for each in bridge.family().registrations.values()}
+    assert bridge.aggregate().operation.record.verdict is Verdict.SUCCEEDED
+    told = {each.record.ref: each.record.verdict for each in bridge.aggregate().registrations.values()}
     assert told.pop(first) is Verdict.EXPIRED
     assert list(told.values()) == [Verdict.SUCCEEDED]
 
@@ -182,7 +184,7 @@ def test_registering_what_was_cancelled_begins_a_new_life(bridge: Stage) -> None
     ref = bridge.register()[0]
     bridge.bridge.routes.use.cancel(ref)
 
-    result = bridge.bridge.routes.use.register(bridge.wish())
+    result = bridge.bridge.routes.use.register(bridge.request())
 
     assert isinstance(result, Created)
     assert result.registration.state is State.WAITING
@@ -196,7 +198,7 @@ def test_a_new_life_can_want_something_else(bridge: Stage) -> None:
     ref = bridge.register()[0]
     bridge.bridge.routes.use.cancel(ref)
 
-    bridge.bridge.routes.use.register(bridge.wish(events=(Verdict.FAILED,), metadata='{"a":1}'))
+    bridge.bridge.routes.use.register(bridge.request(events=(Verdict.FAILED,), metadata='{"a":1}'))
 
     registration = bridge.registration(ref)
     assert (registration.events, registration.metadata) == ((Verdict.FAILED,), '{"a":1}')
@@ -207,7 +209,7 @@ def test_a_call_of_a_former_life_is_dropped(bridge: Stage) -> None:
     ref = bridge.register()[0]
     finish(bridge)
     bridge.bridge.routes.use.cancel(ref)
-    bridge.bridge.routes.use.register(bridge.wish())
+    bridge.bridge.routes.use.register(bridge.request())
     old, new = bridge.outbox.take()
 
     bridge.bridge.deliver.deliver(old)
@@ -243,9 +245,9 @@ def test_cancelling_again_changes_nothing(bridge: Stage) -> None:
 
 def test_what_is_not_there_cannot_be_cancelled_or_redelivered(bridge: Stage) -> None:
     """Neither without its operation nor beside other registrations."""
-    unknown = bridge.wish("operation-2").ref
+    unknown = bridge.request("operation-2").ref
     bridge.register()
-    beside = bridge.wish(url="https://other.example.com/").ref
+    beside = bridge.request(url="https://other.example.com/").ref
 
     for ref in (unknown, beside):
         assert bridge.bridge.routes.use.cancel(ref) == NotFound()
@@ -305,7 +307,7 @@ def test_a_commit_whose_reply_was_lost_is_a_commit() -> None:
     bridge, table = flaky()
     table.instead = [table.silent_commit]
 
-    assert isinstance(bridge.bridge.routes.use.register(bridge.wish()), Created)
+    assert isinstance(bridge.bridge.routes.use.register(bridge.request()), Created)
 
 
 def test_a_commit_that_lands_late_is_recognised() -> None:
@@ -313,7 +315,7 @@ def test_a_commit_that_lands_late_is_recognised() -> None:
     bridge, table = flaky()
     table.instead = [table.lands_late, table.late_lands_first]
 
-    assert isinstance(bridge.bridge.routes.use.register(bridge.wish()), Created)
+    assert isinstance(bridge.bridge.routes.use.register(bridge.request()), Created)
     assert bridge.due_keys() == ["poll:default:operation-1"]
 
 
@@ -325,7 +327,7 @@ def test_a_registration_for_what_has_ended_that_lands_late_is_called_for() -> No
     bridge.deliver_all()
     table.instead = [table.inner.commit, table.lands_late, table.late_lands_first]
 
-    bridge.bridge.routes.use.register(bridge.wish(url="https://late.example.com/"))
+    bridge.bridge.routes.use.register(bridge.request(url="https://late.example.com/"))
 
     assert bridge.deliver_all() == 1
 
@@ -348,7 +350,7 @@ def test_a_request_that_was_lost_is_sent_again() -> None:
     bridge, table = flaky()
     table.instead = [table.silent_loss]
 
-    assert isinstance(bridge.bridge.routes.use.register(bridge.wish()), Created)
+    assert isinstance(bridge.bridge.routes.use.register(bridge.request()), Created)
 
 
 def test_a_redelivery_whose_reply_was_lost_is_called_for() -> None:
@@ -371,7 +373,7 @@ def test_rows_that_others_change_all_the_time_are_given_up() -> None:
     table.instead = [table.conflict] * 50
 
     with pytest.raises(Contended):
-        bridge.bridge.routes.use.register(bridge.wish(url="https://other.example.com/"))
+        bridge.bridge.routes.use.register(bridge.request(url="https://other.example.com/"))
 
 
 def test_a_storage_that_stays_silent_is_not_asked_for_ever() -> None:
@@ -380,7 +382,7 @@ def test_a_storage_that_stays_silent_is_not_asked_for_ever() -> None:
     table.instead = [table.silent_loss] * 50
 
     with pytest.raises(CommitUnknown):
-        bridge.bridge.routes.use.register(bridge.wish())
+        bridge.bridge.routes.use.register(bridge.request())
 
     assert len(table.instead) >= 45
 
@@ -391,12 +393,12 @@ def test_a_storage_that_is_down_is_reported() -> None:
     table.instead = [table.down]
 
     with pytest.raises(StorageUnavailable):
-        bridge.bridge.routes.use.register(bridge.wish())
+        bridge.bridge.routes.use.register(bridge.request())
 
 
 def test_metadata_reaches_the_receiver(bridge: Stage) -> None:
     """As the client wrote it."""
-    bridge.bridge.routes.use.register(bridge.wish(metadata='{"video":"Gr\\u00fc\\u00dfe"}'))
+    bridge.bridge.routes.use.register(bridge.request(metadata='{"video":"Gr\\u00fc\\u00dfe"}'))
     finish(bridge)
     bridge.deliver_all()
 
@@ -414,7 +416,7 @@ def test_registering_an_expired_registration_again_begins_a_new_life(bridge: Sta
     assert bridge.registration(ref).verdict is Verdict.EXPIRED
     former = bridge.registration(ref).message_id
 
-    result = bridge.bridge.routes.use.register(bridge.wish())
+    result = bridge.bridge.routes.use.register(bridge.request())
 
     assert isinstance(result, Created)
     assert bridge.registration(ref).state is State.WAITING
@@ -435,7 +437,7 @@ def test_registering_what_the_upstream_ended_again_finds_it(bridge: Stage) -> No
     bridge.upstream.tell("operation-1", "Failed")
     bridge.sweep()
 
-    assert isinstance(bridge.bridge.routes.use.register(bridge.wish()), Existing)
+    assert isinstance(bridge.bridge.routes.use.register(bridge.request()), Existing)
 
 
 def test_an_expired_registration_is_answered_201_again(bridge: Stage) -> None:

@@ -124,8 +124,8 @@ def test_delays_are_from_the_beginning_of_the_run() -> None:
     assert [hour.within(share) for share in (0.5, 0.95, 1.0)] == [10, 19, 20]
 
 
-def test_first_run_begins_with_the_news_and_a_redelivery_anew() -> None:
-    """So that a redelivery weeks later does not look like news that took weeks."""
+def test_first_run_begins_with_the_completion_and_a_redelivery_anew() -> None:
+    """So that a redelivery weeks later does not look like an end that took weeks to report."""
     first = ended(1, NOON, took=None)
 
     assert first.run_began_at is None

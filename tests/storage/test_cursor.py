@@ -10,7 +10,7 @@ from bridge.storage.index import CURSOR_TEXT, Cursor, CursorCipher
 from bridge.storage.keys import index_key
 from tests.support.world import NOON, stage
 
-KEY = index_key(State.DEAD, NOON, stage().wish().ref)
+KEY = index_key(State.DEAD, NOON, stage().request().ref)
 PLACE = KEY.split(":", 2)[2]
 CIPHER = CursorCipher(Keyring((b"k" * 32, b"o" * 32)))
 

@@ -14,15 +14,15 @@ from bridge.storage.records import SHAPE, Stored, decode, for_insert, for_merge,
 from bridge.storage.transaction import Row
 from tests.support.world import NOON, stage
 
-WISH = stage().wish()
+REQUEST = stage().request()
 
 texts = st.none() | st.text("ab", min_size=1, max_size=3)
 times = st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - bounds have no zone
 registrations = st.builds(
     Registration,
-    ref=st.just(WISH.ref),
+    ref=st.just(REQUEST.ref),
     owner=st.just("shared"),
-    callback_url=st.just(WISH.callback_url),
+    callback_url=st.just(REQUEST.callback_url),
     events=st.sampled_from([tuple(Verdict), (Verdict.FAILED,)]),
     metadata=texts,
     headers=texts,
@@ -46,7 +46,7 @@ def test_what_changed_over_what_was_read_is_what_was_meant(before: Registration,
     """Whatever was set, changed or cleared."""
     row = {**for_insert(before), **for_update(Stored(before, "etag"), after)}
 
-    assert decode(Registration, WISH.ref, row) == after
+    assert decode(Registration, REQUEST.ref, row) == after
 
 
 @given(registrations, registrations)
@@ -60,7 +60,7 @@ def test_only_what_changed_is_written(before: Registration, after: Registration)
 
 def test_a_claim_does_not_write_the_message_again() -> None:
     """Its body is the largest part of the row by far."""
-    told = replace(WISH, state=State.PENDING, message_id="m", message_type="t", message_body=b"{}")
+    told = replace(REQUEST, state=State.PENDING, message_id="m", message_type="t", message_body=b"{}")
 
     written = for_update(Stored(told, "etag"), told.claimed("mine", until=NOON + timedelta(minutes=1), due="due:x"))
 
@@ -69,7 +69,7 @@ def test_a_claim_does_not_write_the_message_again() -> None:
 
 def test_a_row_of_the_shape_before_is_written_whole() -> None:
     """Otherwise it would say that it is of this shape, with columns of that one."""
-    row = Row(partition_of(WISH.ref), row_key(WISH.ref), "etag", {**for_insert(WISH), "v": SHAPE - 1})
-    before, after = stored(Registration, WISH.ref, row), replace(WISH, reason="gone")
+    row = Row(partition_of(REQUEST.ref), row_key(REQUEST.ref), "etag", {**for_insert(REQUEST), "v": SHAPE - 1})
+    before, after = stored(Registration, REQUEST.ref, row), replace(REQUEST, reason="gone")
 
     assert for_update(before, after) == for_merge(after)

@@ -125,12 +125,12 @@ def test_what_was_redelivered_late_is_looked_at_again_for_its_own_retention() ->
 
     bridge.clock.advance(timedelta(days=2).total_seconds())
     bridge.sweep()
-    moved = bridge.family().operation.record.due
+    moved = bridge.aggregate().operation.record.due
     bridge.clock.now = ended + timedelta(days=30) - timedelta(seconds=1)
     bridge.sweep()
 
     assert bridge.registration(ref).state is State.DELIVERED
-    assert moved == bridge.family().operation.record.due
+    assert moved == bridge.aggregate().operation.record.due
     assert bridge.due_keys() == ["purge:default:operation-1"]
     bridge.clock.advance(1)
     bridge.sweep()

@@ -13,7 +13,7 @@ from bridge.domain.outcome import Delivered, Gone
 from bridge.domain.polling import AskAgain, Finish
 from bridge.domain.registration import IllegalMove, Move, Registration, State
 from bridge.domain.retry import Done, RetryAt
-from bridge.storage.aggregate import Family
+from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.due import Token
 from bridge.storage.index import index_key_of
 from bridge.storage.keys import DueKind, due_key, due_reference, partition_of, row_key
@@ -24,16 +24,16 @@ from tests.support.world import NOON, stage
 
 LATER = NOON + timedelta(hours=1)
 RETENTION = timedelta(days=30)
-WISH = replace(stage().wish(), tx="before")
-REF = WISH.ref.operation
+REQUEST = replace(stage().request(), tx="before")
+REF = REQUEST.ref.operation
 PENDING = replace(
-    WISH,
+    REQUEST,
     state=State.PENDING,
     message_id="msg_1",
     message_type="avatar.operation.succeeded",
     message_body=b"{}",
     last_attempt=3,
-    due=due_key(NOON, DueKind.DELIVER, due_reference(WISH.ref)),
+    due=due_key(NOON, DueKind.DELIVER, due_reference(REQUEST.ref)),
 )
 CLAIMED = replace(PENDING, claim="mine", leased_until=LATER)
 OPERATION = Operation(
@@ -46,10 +46,12 @@ OPERATION = Operation(
 )
 
 
-def family(*registrations: Registration, operation: Operation = OPERATION, unreadable: str = "") -> Family:
+def aggregate(
+    *registrations: Registration, operation: Operation = OPERATION, unreadable: str = ""
+) -> OperationAggregate:
     """Put rows together as they are read."""
     found = {each.ref.hash: Stored(each, "etag-r") for each in registrations}
-    return Family(Stored(operation, "etag-o"), found, frozenset([unreadable] if unreadable else ()))
+    return OperationAggregate(Stored(operation, "etag-o"), found, frozenset([unreadable] if unreadable else ()))
 
 
 def written(transaction: Transaction, key: str) -> Write:
@@ -69,14 +71,14 @@ def test_what_is_held_back_keeps_its_number_and_says_why() -> None:
     """Registration, index row and due row move together, and the step can be recognised."""
     step = deliver.defer(Stored(PENDING, "etag-r"), Deferred(until=LATER, why="busy"), tx="mine")
 
-    row = columns(step, row_key(WISH.ref))
+    row = columns(step, row_key(REQUEST.ref))
     due = str(row["due"])
     assert (row["next_attempt_at"], row["held_back"], row["tx"]) == (LATER, "busy", "mine")
     assert "last_attempt" not in row
-    assert (step.partition, step.stamp, step.tx) == (partition_of(WISH.ref), row_key(WISH.ref), "mine")
-    assert written(step, row_key(WISH.ref)) == Merge(row_key(WISH.ref), row, "etag-r")  # type: ignore[arg-type] # as it was read
+    assert (step.partition, step.stamp, step.tx) == (partition_of(REQUEST.ref), row_key(REQUEST.ref), "mine")
+    assert written(step, row_key(REQUEST.ref)) == Merge(row_key(REQUEST.ref), row, "etag-r")  # type: ignore[arg-type] # as it was read
     assert written(step, str(PENDING.due)) == Delete(str(PENDING.due), ANY)
-    assert due == due_key(LATER, DueKind.DELIVER, due_reference(WISH.ref))
+    assert due == due_key(LATER, DueKind.DELIVER, due_reference(REQUEST.ref))
     assert columns(step, due)["number"] == 4
     assert isinstance(written(step, index_key_of(PENDING)), Merge)
     assert len(step.writes) == 4
@@ -86,9 +88,9 @@ def test_a_run_whose_last_attempt_was_lost_is_buried_whole() -> None:
     """And can be recognised after an unknown outcome."""
     step = deliver.bury(Stored(PENDING, "etag-r"), LATER, tx="mine")
 
-    row = columns(step, row_key(WISH.ref))
+    row = columns(step, row_key(REQUEST.ref))
     assert (row["state"], row["reason"], row["since"], row["tx"]) == (State.DEAD, "exhausted", LATER, "mine")
-    assert (step.partition, step.stamp, step.tx) == (partition_of(WISH.ref), row_key(WISH.ref), "mine")
+    assert (step.partition, step.stamp, step.tx) == (partition_of(REQUEST.ref), row_key(REQUEST.ref), "mine")
     assert written(step, str(PENDING.due)) == Delete(str(PENDING.due), ANY)
     assert len(step.writes) == 4
 
@@ -100,11 +102,11 @@ def test_a_redelivery_that_is_spread_is_due_at_its_place() -> None:
 
     step = register.redeliver_later(Stored(dead, "etag-r"), LATER, at, tx="mine")
 
-    row = columns(step, row_key(WISH.ref))
-    due = due_key(at, DueKind.DELIVER, due_reference(WISH.ref))
+    row = columns(step, row_key(REQUEST.ref))
+    due = due_key(at, DueKind.DELIVER, due_reference(REQUEST.ref))
     assert (row["state"], row["due"], row["next_attempt_at"], row["tx"]) == (State.PENDING, due, at, "mine")
     assert (row["run_start"], row["run_began_at"], row["reason"]) == (4, LATER, "")
-    assert (step.partition, step.stamp, step.tx) == (partition_of(WISH.ref), row_key(WISH.ref), "mine")
+    assert (step.partition, step.stamp, step.tx) == (partition_of(REQUEST.ref), row_key(REQUEST.ref), "mine")
     assert columns(step, due)["number"] == 4
 
 
@@ -148,7 +150,7 @@ def test_an_end_says_all_that_was_seen() -> None:
         why=Explanation("Code", "words"),
     )
 
-    step, _ = poll.finish(family(), decision, path="avatar", now=LATER, tx="mine", retention=RETENTION)
+    step, _ = poll.finish(aggregate(), decision, path="avatar", now=LATER, tx="mine", retention=RETENTION)
 
     due = due_key(LATER + RETENTION, DueKind.PURGE, due_reference(REF))
     assert columns(step, row_key(REF)) == {
@@ -183,12 +185,12 @@ def test_a_due_row_of_a_delivery_never_moves_to_its_own_key(step: str) -> None:
 
     keys = [write.key for write in built.writes]
     assert len(keys) == len(set(keys))
-    assert columns(built, row_key(WISH.ref))["due"] != PENDING.due
+    assert columns(built, row_key(REQUEST.ref))["due"] != PENDING.due
 
 
 def enqueued(now: datetime) -> poll.DueMove:
     """Send the next call of the delivery."""
-    token = Token(partition=partition_of(WISH.ref), key=str(PENDING.due), etag="etag-d")
+    token = Token(partition=partition_of(REQUEST.ref), key=str(PENDING.due), etag="etag-d")
     return poll.enqueue(token, Call.next_of(PENDING), now)[0]
 
 
@@ -198,7 +200,7 @@ def test_a_due_row_of_an_operation_never_moves_to_its_own_key(step: str) -> None
     kind = DueKind.PURGE if step == "look again" else DueKind.POLL
     key = due_key(LATER, kind, due_reference(REF))
     token = Token(partition=partition_of(REF), key=key, etag="etag-d")
-    known = family(operation=replace(OPERATION, due=key), unreadable="f" * 16)
+    known = aggregate(operation=replace(OPERATION, due=key), unreadable="f" * 16)
     watch = OPERATION.watch()
     now = LATER - poll.UNREADABLE_WAIT
     moved = {
@@ -211,8 +213,8 @@ def test_a_due_row_of_an_operation_never_moves_to_its_own_key(step: str) -> None
     assert moved.split(":")[2:] == key.split(":")[2:]
 
 
-def end(known: Family, now: datetime) -> Transaction:
-    """End an operation with a family, at a time."""
+def end(known: OperationAggregate, now: datetime) -> Transaction:
+    """End an operation with an aggregate, at a time."""
     decision = Finish(
         watch=replace(OPERATION.watch(), polls=8), verdict=Verdict.SUCCEEDED, body=None, reason=None, error=None
     )
@@ -221,7 +223,7 @@ def end(known: Family, now: datetime) -> Transaction:
 
 def test_an_operation_that_is_left_open_is_asked_for_again_in_five_minutes() -> None:
     """It keeps no verdict, and counts the poll: a version that can read all its registrations ends it."""
-    step = end(family(unreadable="f" * 16), LATER)
+    step = end(aggregate(unreadable="f" * 16), LATER)
 
     row = columns(step, row_key(REF))
     assert (row["polls"], row["last_polled_at"], row["tx"]) == (8, LATER, "mine")
@@ -235,7 +237,7 @@ def test_an_operation_that_is_reopened_begins_anew_and_keeps_its_count(says: str
     """A label that is given now counts more than the one before."""
     gone = replace(OPERATION, due=due_key(NOON, DueKind.PURGE, due_reference(REF)), verdict=Verdict.EXPIRED)
 
-    joined = register.register_further(family(operation=gone), replace(WISH, group=says, tx="mine"), LATER, None)
+    joined = register.register_further(aggregate(operation=gone), replace(REQUEST, group=says, tx="mine"), LATER, None)
 
     after = joined.operation
     assert (after.registered_at, after.polls, after.group, after.verdict) == (LATER, 7, group, None)
@@ -246,27 +248,29 @@ def test_an_operation_that_is_reopened_begins_anew_and_keeps_its_count(says: str
 
 def test_the_last_one_to_go_leaves_a_purge_after_the_retention() -> None:
     """Under both ETags, with its stamp on both rows."""
-    step = register.cancel_waiting(family(WISH), Stored(WISH, "etag-r"), LATER, tx="mine", retention=RETENTION)
+    step = register.cancel_waiting(aggregate(REQUEST), Stored(REQUEST, "etag-r"), LATER, tx="mine", retention=RETENTION)
 
     due = due_key(LATER + RETENTION, DueKind.PURGE, due_reference(REF))
     assert written(step, row_key(REF)) == Merge(row_key(REF), {"due": due, "tx": "mine"}, "etag-o")
     assert isinstance(written(step, due), Insert)
-    assert columns(step, row_key(WISH.ref))["tx"] == "mine"
+    assert columns(step, row_key(REQUEST.ref))["tx"] == "mine"
 
 
 def test_one_of_several_to_go_only_touches_the_operation() -> None:
     """So that whoever ends it meanwhile reads again."""
-    other = stage().wish(url="https://other.example.com/")
+    other = stage().request(url="https://other.example.com/")
 
-    step = register.cancel_waiting(family(WISH, other), Stored(WISH, "etag-r"), LATER, tx="mine", retention=RETENTION)
+    step = register.cancel_waiting(
+        aggregate(REQUEST, other), Stored(REQUEST, "etag-r"), LATER, tx="mine", retention=RETENTION
+    )
 
     assert written(step, row_key(REF)) == Merge(row_key(REF), {"tx": "mine"}, "etag-o")
     assert len(step.writes) == 4
 
 
-def test_a_family_with_something_live_is_looked_at_after_another_retention() -> None:
+def test_an_operation_with_something_live_is_looked_at_after_another_retention() -> None:
     """Not at once, and not in the past."""
-    assert purge.keep_until(family(WISH), LATER, RETENTION) == LATER + RETENTION
+    assert purge.keep_until(aggregate(REQUEST), LATER, RETENTION) == LATER + RETENTION
 
 
 @pytest.mark.parametrize("claim", ["mine", "another's"])
@@ -280,7 +284,7 @@ def test_a_delivery_that_is_recorded_late_can_be_recognised(claim: str) -> None:
     )
 
     assert step is not None
-    assert (step.tx, step.stamp, columns(step, row_key(WISH.ref))["tx"]) == ("tx", row_key(WISH.ref), "tx")
+    assert (step.tx, step.stamp, columns(step, row_key(REQUEST.ref))["tx"]) == ("tx", row_key(REQUEST.ref), "tx")
 
 
 def test_an_attempt_is_what_its_claim_says() -> None:
@@ -288,7 +292,7 @@ def test_an_attempt_is_what_its_claim_says() -> None:
     attempt = deliver.Claimed.held(Stored(CLAIMED, "etag-r")).attempt
 
     assert attempt == AttemptRecord(
-        ref=WISH.ref, number=3, at=LATER - timedelta(seconds=60), claim="mine", leased_until=LATER
+        ref=REQUEST.ref, number=3, at=LATER - timedelta(seconds=60), claim="mine", leased_until=LATER
     )
     assert attempt.error_at(LATER - timedelta(microseconds=1)) is None
     assert attempt.error_at(LATER) == "lost"

@@ -24,7 +24,7 @@ from bridge.domain.registration import Registration
 from bridge.domain.upstream import NoReply, NoToken, Reply
 from bridge.ports import Courier, Outbox, Upstream
 from bridge.settings import Settings, read_settings
-from bridge.storage.aggregate import Family
+from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.keys import after, due_parts, operation_partitions, partition_of, row_key
 from bridge.storage.table import Table
 from bridge.storage.transaction import Row, Transaction
@@ -227,7 +227,7 @@ class Stage:
         self.settings = read_settings({**ENVIRONMENT, **environment})
         self.bridge = compose(self.settings, self.world)
 
-    def wish(
+    def request(
         self,
         operation_id: str = "operation-1",
         url: str = "https://receiver.example.com/hook",
@@ -250,10 +250,10 @@ class Stage:
 
     def register(self, operation_id: str = "operation-1", *urls: str) -> list[RegistrationRef]:
         """Register callbacks and return who they are."""
-        wishes = [self.wish(operation_id, url) for url in urls or ("https://receiver.example.com/hook",)]
-        for wish in wishes:
-            self.bridge.routes.use.register(wish)
-        return [HeaderSeal(self.settings.keyring).tagged(wish).ref for wish in wishes]
+        requests_made = [self.request(operation_id, url) for url in urls or ("https://receiver.example.com/hook",)]
+        for request in requests_made:
+            self.bridge.routes.use.register(request)
+        return [HeaderSeal(self.settings.keyring).tagged(request).ref for request in requests_made]
 
     def sweep(self) -> None:
         """Let the timer tick once."""
@@ -266,16 +266,18 @@ class Stage:
             self.bridge.deliver.deliver(call)
         return len(calls)
 
-    def family(self, operation_id: str = "operation-1") -> Family:
+    def aggregate(self, operation_id: str = "operation-1") -> OperationAggregate:
         """Read an operation with its registrations."""
         ref = OperationRef("default", operation_id)
-        family = Family.read(ref, self.memory.range(partition_of(ref), row_key(ref), after(row_key(ref))))
-        assert family is not None
-        return family
+        aggregate = OperationAggregate.read(
+            ref, self.memory.range(partition_of(ref), row_key(ref), after(row_key(ref)))
+        )
+        assert aggregate is not None
+        return aggregate
 
     def registration(self, ref: RegistrationRef) -> Registration:
         """Read one registration."""
-        stored = self.family(ref.operation.id).get(ref)
+        stored = self.aggregate(ref.operation.id).get(ref)
         assert stored is not None
         return stored.record
 

@@ -44,9 +44,9 @@ def resolving(monkeypatch: pytest.MonkeyPatch, script: Script) -> list[str]:
         asked.append(host)
         found = []
         for text in script(host):
-            family = socket.AF_INET6 if ":" in text else socket.AF_INET
+            aggregate = socket.AF_INET6 if ":" in text else socket.AF_INET
             rest = (0, 0) if ":" in text else ()
-            found.append((family, socket.SOCK_STREAM, 6, "", (text, port or 0, *rest)))
+            found.append((aggregate, socket.SOCK_STREAM, 6, "", (text, port or 0, *rest)))
         return found
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)

@@ -1,4 +1,4 @@
-"""When an operation is worth asking for: the earliest news for the fewest requests.
+"""When an operation is worth asking for: the earliest end for the fewest requests.
 
 For an operation last seen running at age `a`, the expected delay already lost if it is next asked for at age `b` is
 

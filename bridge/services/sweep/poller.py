@@ -40,7 +40,7 @@ from bridge.services.sweep.enqueueing import MessageShares
 from bridge.services.sweep.priority import PollPriority
 from bridge.services.sweep.rescheduler import Batches, Mover
 from bridge.services.sweep.source_run import SourceMemory, SourceRun
-from bridge.storage.aggregate import Family
+from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.due import DuePoll
 from bridge.storage.keys import after, due_at, due_reference, partition_of, row_key, source_key
 from bridge.storage.repository import Waits, commit, transact
@@ -321,19 +321,19 @@ class Polls:
     def _finished(self, due: DuePoll, decision: Finish, tx: str) -> list[Call]:
         """Commit an end against whatever the operation is by now: the upstream's word is never dropped."""
         ref = due.watch.ref
-        family = Family.read(ref, self.table.range(partition_of(ref), row_key(ref), after(row_key(ref))))
-        if family is None:  # the write to it says whether it is gone
+        aggregate = OperationAggregate.read(ref, self.table.range(partition_of(ref), row_key(ref), after(row_key(ref))))
+        if aggregate is None:  # the write to it says whether it is gone
             later = AskAgain(at=self.clock() + NOT_FOUND_WAIT, watch=due.watch, status=None, error=None)
             self.mover.move([poll.ask_again(due.token, later, self.clock())])
             return []
-        operation = family.operation.record
+        operation = aggregate.operation.record
         if operation.tx == tx:  # a commit of ours that landed late
-            return family.calls_of(tx)
+            return aggregate.calls_of(tx)
         if not operation.is_watched or (decision.is_ours and operation.due != due.token.key):
             return []  # somebody else was faster; a verdict of ours holds only for what it was decided on
         now = self.clock()
         transaction, calls = poll.finish(
-            family,
+            aggregate,
             decision,
             path=(self.sources.get(ref.source) or _removed(ref.source)).path,
             now=now,

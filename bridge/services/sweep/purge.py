@@ -8,7 +8,7 @@ from bridge.domain.errors import Conflict, ForeignRow, StorageUnavailable
 from bridge.domain.time import Clock
 from bridge.log import Event, log
 from bridge.services.sweep.rescheduler import Mover
-from bridge.storage.aggregate import Family
+from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.due import DuePurge
 from bridge.storage.keys import after, due_reference, row_key
 from bridge.storage.table import Table
@@ -38,19 +38,19 @@ class Purges:
     def _purge(self, due: DuePurge) -> bool:
         """Forget one operation, its attempts first. A crash in between goes on at the next sweep."""
         try:
-            family = Family.read(
+            aggregate = OperationAggregate.read(
                 due.ref, self.table.range(due.token.partition, row_key(due.ref), after(row_key(due.ref)))
             )
             now = self.clock()
-            if family is None:  # the write to it says whether it is gone
+            if aggregate is None:  # the write to it says whether it is gone
                 self.mover.move([purge.look_again(due.token, due.ref, now + NOT_FOUND_WAIT)])
                 return False
-            keep_until = purge.keep_until(family, now, self.retention)
+            keep_until = purge.keep_until(aggregate, now, self.retention)
             if keep_until is not None:
                 self.mover.move([purge.look_again(due.token, due.ref, keep_until)])
                 return False
             self._forget_attempts(due)
-            self.table.commit(purge.forget(due.token, family))
+            self.table.commit(purge.forget(due.token, aggregate))
         except (Conflict, StorageUnavailable, ForeignRow) as error:
             log(Event.STORAGE, step="purge", operation=due_reference(due.ref), error=str(error))
             return False

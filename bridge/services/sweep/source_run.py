@@ -213,8 +213,8 @@ class SourceRun:
         with self._lock:
             before = self._budget
             self._budget = accept(before, asked_at=asked_at)
-            is_news = replace(self._budget, answered_at=before.answered_at) != before
-        if is_news:
+            is_change = replace(self._budget, answered_at=before.answered_at) != before
+        if is_change:
             self._change(lambda budget: accept(budget, asked_at=asked_at))
 
     def _fail(self, what: str, now: datetime) -> None:
@@ -284,7 +284,7 @@ class SourceRun:
         """
         with self._lock:
             self._apply(change)
-            if not self._is_news():
+            if not self._has_changed():
                 self._pending.remove(change)
                 return True
             try:
@@ -296,7 +296,7 @@ class SourceRun:
                 return False
             return True
 
-    def _is_news(self) -> bool:
+    def _has_changed(self) -> bool:
         """Whether a write would change more than the time of the last answer."""
         return replace(self._budget, answered_at=self._written.answered_at, tx="") != replace(self._written, tx="")
 

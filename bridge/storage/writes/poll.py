@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bridge.domain.delivery import RESEND_AFTER, Call, safety
-from bridge.domain.events import News
+from bridge.domain.events import OperationCompleted
 from bridge.domain.operation import Operation, Watch
 from bridge.domain.polling import AskAgain, Finish
-from bridge.storage.aggregate import Family
+from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.due import Token
 from bridge.storage.keys import DueKind, due_at, due_key, due_parts, due_reference, operation_of, partition_of, row_key
 from bridge.storage.records import for_insert
@@ -119,7 +119,7 @@ def move_all(moves: Sequence[DueMove], *, tx: str) -> Transaction:
 
 
 def finish(  # noqa: PLR0913 - a step is a function of all that it depends on
-    family: Family,
+    aggregate: OperationAggregate,
     decision: Finish,
     *,
     path: str,
@@ -135,9 +135,9 @@ def finish(  # noqa: PLR0913 - a step is a function of all that it depends on
     The operation's ETag stands for its due row's too, since the pointer to it changes with it. With a registration
     that this version cannot read, the operation stays open, so that a version that can will tell that one too.
     """
-    before = family.operation
-    news = _news(decision, path, now)
-    if family.unreadable:
+    before = aggregate.operation
+    completed = _completed(decision, path, now)
+    if aggregate.unreadable:
         after, due_row = _left_open(before.record, decision.watch, now)
     else:
         after, due_row = _ended(before.record, decision, now, retention)
@@ -147,8 +147,8 @@ def finish(  # noqa: PLR0913 - a step is a function of all that it depends on
         due_row,
     ]
     calls: list[Call] = []
-    for waiting in family.waiting():
-        told, call, due_rows = tell(waiting.record, news, now, share=share)
+    for waiting in aggregate.waiting():
+        told, call, due_rows = tell(waiting.record, completed, now, share=share)
         writes += (*put(waiting, told, tx), *due_rows)
         calls += [call] if call else []
     return Transaction(partition_of(after.ref), tuple(writes), stamp=row_key(after.ref), tx=tx), calls
@@ -180,8 +180,8 @@ def _left_open(before: Operation, watch: Watch, now: datetime) -> tuple[Operatio
     return after, Insert(key, for_insert(watch))
 
 
-def _news(decision: Finish, path: str, now: datetime) -> News:
-    return News(
+def _completed(decision: Finish, path: str, now: datetime) -> OperationCompleted:
+    return OperationCompleted(
         verdict=decision.verdict,
         path=path,
         observed_at=now,

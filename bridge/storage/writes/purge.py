@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from bridge.domain.ids import OperationRef
-from bridge.storage.aggregate import Family
+from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.due import Token
 from bridge.storage.index import index_key_of
 from bridge.storage.keys import DueKind, due_key, due_reference, row_key
@@ -13,16 +13,16 @@ from bridge.storage.transaction import ANY, MAX_WRITES, Delete, Transaction
 from bridge.storage.writes.poll import DueMove
 
 
-def keep_until(family: Family, now: datetime, retention: timedelta) -> datetime | None:
-    """Say until when a family is kept; None if it may be forgotten now.
+def keep_until(aggregate: OperationAggregate, now: datetime, retention: timedelta) -> datetime | None:
+    """Say until when an aggregate is kept; None if it may be forgotten now.
 
     What is live is looked at again after another retention; what ended later than the operation, by a redelivery,
     is kept for its own retention.
     """
-    if family.is_live:
+    if aggregate.is_live:
         return now + retention
-    ends = [each.record.since for each in family.registrations.values()]
-    last = max([*ends, family.operation.record.finished_at or family.operation.record.registered_at])
+    ends = [each.record.since for each in aggregate.registrations.values()]
+    last = max([*ends, aggregate.operation.record.finished_at or aggregate.operation.record.registered_at])
     return last + retention if last + retention > now else None
 
 
@@ -39,10 +39,10 @@ def forget_attempts(partition: str, keys: Sequence[str]) -> Iterator[Transaction
         yield Transaction(partition, tuple(Delete(key, ANY) for key in chunk))
 
 
-def forget(token: Token, family: Family) -> Transaction:
-    """Delete everything else of a family at once: at most 42 rows, under all their ETags."""
-    operation = family.operation
-    rows = [Delete(row_key(each.record.ref), each.etag) for each in family.registrations.values()]
-    entries = [Delete(index_key_of(each.record), ANY) for each in family.registrations.values()]
+def forget(token: Token, aggregate: OperationAggregate) -> Transaction:
+    """Delete everything else of an aggregate at once: at most 42 rows, under all their ETags."""
+    operation = aggregate.operation
+    rows = [Delete(row_key(each.record.ref), each.etag) for each in aggregate.registrations.values()]
+    entries = [Delete(index_key_of(each.record), ANY) for each in aggregate.registrations.values()]
     last = (Delete(row_key(operation.record.ref), operation.etag), Delete(token.key, token.etag))
     return Transaction(token.partition, (*rows, *entries, *last))

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bridge.domain.delivery import Call
-from bridge.domain.events import News
+from bridge.domain.events import OperationCompleted
 from bridge.domain.operation import Operation, Verdict
 from bridge.domain.registration import Registration, State
-from bridge.storage.aggregate import Family
+from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.index import index_key_of
 from bridge.storage.keys import DueKind, due_key, due_reference, partition_of, row_key
 from bridge.storage.records import Stored, for_insert
@@ -53,69 +53,73 @@ class Joined:
     call: Call | None
 
 
-def register_new(wish: Registration, now: datetime) -> Joined:
+def register_new(request: Registration, now: datetime) -> Joined:
     """Begin to follow an operation that nobody registered for yet: 4 rows, none of which may be there.
 
     It is due at once: it may have ended long ago.
     """
-    ref = wish.ref.operation
+    ref = request.ref.operation
     due = due_key(now, DueKind.POLL, due_reference(ref))
-    operation = Operation(ref=ref, registered_at=now, group=wish.group, owner=wish.owner, due=due, tx=wish.tx)
+    operation = Operation(ref=ref, registered_at=now, group=request.group, owner=request.owner, due=due, tx=request.tx)
     begun = Insert(row_key(ref), for_insert(operation))
-    rows = (begun, *put(None, wish, wish.tx), Insert(due, for_insert(operation.watch())))
-    transaction = Transaction(partition_of(ref), rows, stamp=row_key(wish.ref), tx=wish.tx)
-    return Joined(transaction=transaction, operation=operation, registration=wish, call=None)
+    rows = (begun, *put(None, request, request.tx), Insert(due, for_insert(operation.watch())))
+    transaction = Transaction(partition_of(ref), rows, stamp=row_key(request.ref), tx=request.tx)
+    return Joined(transaction=transaction, operation=operation, registration=request, call=None)
 
 
 def register_further(
-    family: Family, wish: Registration, now: datetime, news: News | None, replaced: Replaced | None = None
+    aggregate: OperationAggregate,
+    request: Registration,
+    now: datetime,
+    completed: OperationCompleted | None,
+    replaced: Replaced | None = None,
 ) -> Joined:
-    """Let `wish` wait for an operation that is known, or tell it the `news` at once where the upstream has spoken.
+    """Let `request` wait for a known operation, or tell it at once how that has `completed`.
 
     A registration that was cancelled or is `Expired` begins a new life; what was still on its way of the former one
     is not sent. An operation that nobody waited for, or that we gave up on, is polled again. At most 7 rows, under the
     operation's ETag and the former registration's. A new registration can take the place of a `replaced` one, whose
     rows are deleted beside.
     """
-    before = family.get(wish.ref)
-    operation, call = family.operation.record, None
-    wish = replace(wish, polls_before=operation.polls)
-    registration = wish if before is None else before.record.revived(wish)
+    before = aggregate.get(request.ref)
+    operation, call = aggregate.operation.record, None
+    request = replace(request, polls_before=operation.polls)
+    registration = request if before is None else before.record.revived(request)
     rows: tuple[Write, ...]
-    if news is not None:
-        registration, call, due_rows = tell(registration, news, now)
-        rows = (touch(family.operation, wish.tx), *due_rows)
+    if completed is not None:
+        registration, call, due_rows = tell(registration, completed, now)
+        rows = (touch(aggregate.operation, request.tx), *due_rows)
     elif operation.is_watched:
-        rows = (touch(family.operation, wish.tx),)
+        rows = (touch(aggregate.operation, request.tx),)
     else:
-        operation, rows = _reopen(family.operation, wish, now)
+        operation, rows = _reopen(aggregate.operation, request, now)
     gone = () if before is None or not before.record.due else (Delete(before.record.due, ANY),)
     given_up = () if replaced is None else replaced.writes
-    rows = (*rows, *gone, *put(before, registration, wish.tx), *given_up)
-    transaction = Transaction(partition_of(wish.ref), rows, stamp=row_key(wish.ref), tx=wish.tx)
+    rows = (*rows, *gone, *put(before, registration, request.tx), *given_up)
+    transaction = Transaction(partition_of(request.ref), rows, stamp=row_key(request.ref), tx=request.tx)
     return Joined(transaction=transaction, operation=operation, registration=registration, call=call)
 
 
 def tell(
-    registration: Registration, news: News, now: datetime, *, share: Share = take_all
+    registration: Registration, completed: OperationCompleted, now: datetime, *, share: Share = take_all
 ) -> tuple[Registration, Call | None, tuple[Insert, ...]]:
-    """Bring the news to a waiting registration: its message and due row, or nothing if it did not ask for this."""
-    if news.verdict not in registration.events:
-        return registration.spared(news, now), None, ()
+    """Bring the end to a waiting registration: its message and due row, or nothing if it did not ask for this."""
+    if completed.verdict not in registration.events:
+        return registration.spared(completed, now), None, ()
     call, due_row = first_call(registration, now)
     sent = share(call)
     if sent is None:
         due_row = left_due(registration, now)
-    return registration.told(news, now, due=due_row.key), sent, (due_row,)
+    return registration.told(completed, now, due=due_row.key), sent, (due_row,)
 
 
 def cancel_waiting(
-    family: Family, before: Stored[Registration], now: datetime, *, tx: str, retention: timedelta
+    aggregate: OperationAggregate, before: Stored[Registration], now: datetime, *, tx: str, retention: timedelta
 ) -> Transaction:
     """Stop waiting; the last one to go stops the polling. At most 6 rows, under both ETags."""
-    operation = family.operation
+    operation = aggregate.operation
     after = before.record.cancelled_waiting(now, operation.record)
-    if len(family.waiting()) > 1:
+    if len(aggregate.waiting()) > 1:
         writes: tuple[Write, ...] = (touch(operation, tx),)
     else:
         key, due_row = purge_due(operation.record, now + retention)
@@ -163,12 +167,12 @@ def is_revivable(registration: Registration) -> bool:
     return registration.state is State.CANCELLED or registration.verdict is Verdict.EXPIRED
 
 
-def _reopen(operation: Stored[Operation], wish: Registration, now: datetime) -> tuple[Operation, tuple[Write, ...]]:
+def _reopen(operation: Stored[Operation], request: Registration, now: datetime) -> tuple[Operation, tuple[Write, ...]]:
     before = operation.record
     due = due_key(now, DueKind.POLL, due_reference(before.ref))  # never the key of the purge that it replaces
-    group = wish.group or before.group
+    group = request.group or before.group
     after = Operation(
-        ref=before.ref, registered_at=now, group=group, owner=wish.owner, polls=before.polls, due=due, tx=wish.tx
+        ref=before.ref, registered_at=now, group=group, owner=request.owner, polls=before.polls, due=due, tx=request.tx
     )
-    row = overwrite(operation, after, wish.tx)
+    row = overwrite(operation, after, request.tx)
     return after, (row, Delete(before.due, ANY), Insert(due, for_insert(after.watch())))

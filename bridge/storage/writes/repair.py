@@ -5,16 +5,16 @@ from collections.abc import Iterator
 from bridge.domain.delivery import Call
 from bridge.domain.operation import Operation
 from bridge.domain.registration import Registration, State
-from bridge.storage.aggregate import Family
+from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.keys import DueKind, due_at, due_parts, due_reference, partition_of, row_key
 from bridge.storage.records import SHAPE, VERSION_COLUMN, Stored, for_insert
 from bridge.storage.transaction import Insert, Merge, Transaction, Value
 
 
-def with_due_rows(family: Family) -> Iterator[Stored[Operation] | Stored[Registration]]:
+def with_due_rows(aggregate: OperationAggregate) -> Iterator[Stored[Operation] | Stored[Registration]]:
     """Yield what has a due row: the operation always, a registration while it is pending."""
-    yield family.operation
-    yield from (each for each in family.registrations.values() if each.record.state is State.PENDING)
+    yield aggregate.operation
+    yield from (each for each in aggregate.registrations.values() if each.record.state is State.PENDING)
 
 
 def restore(target: Stored[Operation] | Stored[Registration], *, tx: str) -> Transaction | None:

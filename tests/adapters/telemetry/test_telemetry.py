@@ -188,7 +188,7 @@ def test_a_delivery_says_what_of_and_what_came_of_it(collected: Collected) -> No
     life(collected)
 
     [deliver] = collected.spans(Step.DELIVER)
-    [registration] = collected.bridge.family("operation-1").registrations.values()
+    [registration] = collected.bridge.aggregate("operation-1").registrations.values()
     assert dict(deliver.attributes or {}) == {
         "bridge.operation.id": "default:operation-1",
         "bridge.registration.id": registration.record.ref.public_id,

@@ -18,7 +18,7 @@ _CREATED, _KNOWN, _UNAVAILABLE = 201, 200, 503
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Request:
     """One registration that a client wants."""
 
     #: The operation.
@@ -32,26 +32,28 @@ class Wish:
         return {"operationId": self.operation_id, "callbackUrl": self.callback_url}
 
 
-def register_all(url: Callable[[], str], wishes: Iterable[Wish], threads: int) -> Sequence[str | None]:
+def register_all(url: Callable[[], str], requests_made: Iterable[Request], threads: int) -> Sequence[str | None]:
     """Register each, and again where no answer or a 503 came; returns for each what was wrong with its answer."""
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(lambda wish: _register(url, wish), wishes))
+        return list(pool.map(lambda request: _register(url, request), requests_made))
 
 
-def _register(url: Callable[[], str], wish: Wish) -> str | None:
+def _register(url: Callable[[], str], request: Request) -> str | None:
     """Repeat it until it is answered for good: an answer that was lost makes the next one a 200."""
     end, said = time.monotonic() + _PATIENCE, ""
     while time.monotonic() < end:
         try:
-            answer = requests.post(f"{url()}/registrations", json=wish.body, timeout=_TIMEOUT)
+            answer = requests.post(f"{url()}/registrations", json=request.body, timeout=_TIMEOUT)
         except requests.RequestException as error:
             said = repr(error)
         else:
             said = f"{answer.status_code} {answer.text}"
             if answer.status_code != _UNAVAILABLE:
-                return None if answer.status_code in (_CREATED, _KNOWN) else f"{wish.callback_url} was answered {said}"
+                return (
+                    None if answer.status_code in (_CREATED, _KNOWN) else f"{request.callback_url} was answered {said}"
+                )
         breathe()
-    return f"{wish.callback_url} was never registered: {said}"
+    return f"{request.callback_url} was never registered: {said}"
 
 
 def unfinished(url: str) -> int | None:

@@ -1,7 +1,7 @@
 """The started app learns how long operations take: on real storage, over HTTP, in real seconds.
 
-Nothing is lost here if it does not, but the news would come later. The two kinds are almost four octaves apart, so that
-both humps are seen by a machine, too, whose sweeps take seconds because it has other work.
+Nothing is lost here if it does not, but the callback would come later. The two kinds are almost four octaves apart, so
+that both humps are seen by a machine, too, whose sweeps take seconds because it has other work.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from local.host.process import HostProcess
 from local.receiver import Receiver
 from local.upstream import Durations, Upstream
 from tests.proof.real.app import environment
-from tests.proof.real.clients import Wish, register_all, wait_until_finished
+from tests.proof.real.clients import Request, register_all, wait_until_finished
 
 _CLIENTS = 8
 _TIMEOUT = 60.0
@@ -58,8 +58,8 @@ def run(count: int, patience: float) -> Learnt:
         receiver = running.enter_context(Receiver.start())
         app = running.enter_context(HostProcess.start(environment(azurite, upstream)))
         url = f"{app.url}/api"
-        wishes = [Wish(f"operation-{number:03d}", f"{receiver.url}/{number}") for number in range(count)]
-        wrong = [each for each in register_all(lambda: url, wishes, _CLIENTS) if each is not None]
+        requests_made = [Request(f"operation-{number:03d}", f"{receiver.url}/{number}") for number in range(count)]
+        wrong = [each for each in register_all(lambda: url, requests_made, _CLIENTS) if each is not None]
         wait_until_finished(url, patience)
         [source] = requests.get(f"{url}/status", timeout=_TIMEOUT).json()["sources"]
     shares = [(float(each["fromSeconds"]), float(each["share"])) for each in source["durations"]["shares"]]

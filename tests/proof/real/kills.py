@@ -19,7 +19,7 @@ from local.receiver import Callback, Receiver
 from local.upstream import Upstream
 from local.upstream.lives import Durations
 from tests.proof.real.app import LaterApp, environment
-from tests.proof.real.clients import Wish, breathe, register_all, wait_until_finished
+from tests.proof.real.clients import Request, breathe, register_all, wait_until_finished
 from tests.proof.real.storage import DurableAzurite
 
 _CLIENTS = 4
@@ -71,10 +71,10 @@ def run(trial: Trial, folder: Path) -> Seen:
         receiver = running.enter_context(Receiver.start())
         app = LaterApp(folder / "app", environment(azurite, upstream), trial.step)
         running.callback(app.stop)
-        wishes = _wishes(trial, receiver, dice)
+        requests_made = _requests_made(trial, receiver, dice)
 
         def register() -> None:
-            seen.failures.extend(filter(None, register_all(lambda: app.url, _slowly(wishes, trial), _CLIENTS)))
+            seen.failures.extend(filter(None, register_all(lambda: app.url, _slowly(requests_made, trial), _CLIENTS)))
 
         clients = threading.Thread(target=register)
         clients.start()
@@ -86,24 +86,24 @@ def run(trial: Trial, folder: Path) -> Seen:
         clients.join()
         wait_until_finished(app.url, trial.patience)
         callbacks = receiver.callbacks
-    judge(seen, wishes, callbacks)
+    judge(seen, requests_made, callbacks)
     return seen
 
 
-def _wishes(trial: Trial, receiver: Receiver, dice: random.Random) -> list[Wish]:
+def _requests_made(trial: Trial, receiver: Receiver, dice: random.Random) -> list[Request]:
     """Make as many as are wanted, some of which share an operation; some receivers refuse at first."""
     for number in dice.sample(range(trial.registrations), trial.refused):
         receiver.answer(f"/{number}", 500)
     return [
-        Wish(f"operation-{number * 3 // 4:04d}", f"{receiver.url}/{number}") for number in range(trial.registrations)
+        Request(f"operation-{number * 3 // 4:04d}", f"{receiver.url}/{number}") for number in range(trial.registrations)
     ]
 
 
-def _slowly(wishes: Sequence[Wish], trial: Trial) -> Iterator[Wish]:
+def _slowly(requests_made: Sequence[Request], trial: Trial) -> Iterator[Request]:
     """Spread them over the deaths."""
-    pause = len(trial.deaths) * sum(trial.between) / 2 / len(wishes)
-    for wish in wishes:
-        yield wish
+    pause = len(trial.deaths) * sum(trial.between) / 2 / len(requests_made)
+    for request in requests_made:
+        yield request
         breathe(pause)
 
 
@@ -116,24 +116,24 @@ def _let_die(what: str, app: LaterApp, azurite: DurableAzurite, away: float) -> 
     azurite.launch()
 
 
-def judge(seen: Seen, wishes: Sequence[Wish], callbacks: Sequence[Callback]) -> None:
+def judge(seen: Seen, requests_made: Sequence[Request], callbacks: Sequence[Callback]) -> None:
     """Add what is wrong with the callbacks that came for these registrations."""
     came: dict[str, list[Callback]] = defaultdict(list)
     for callback in callbacks:
         came[callback.path].append(callback)
-    for wish in wishes:
-        seen.failures.extend(_wrong(wish, came[f"/{wish.callback_url.rpartition('/')[2]}"], seen))
+    for request in requests_made:
+        seen.failures.extend(_wrong(request, came[f"/{request.callback_url.rpartition('/')[2]}"], seen))
 
 
-def _wrong(wish: Wish, came: Sequence[Callback], seen: Seen) -> Iterator[str]:
+def _wrong(request: Request, came: Sequence[Callback], seen: Seen) -> Iterator[str]:
     """Say what is wrong with the callbacks of one registration."""
     taken = [callback.at for callback in came if callback.answered < 300]
     if not taken:
-        yield f"{wish.callback_url} was lost"
+        yield f"{request.callback_url} was lost"
     names = Counter((callback.headers["webhook-id"], callback.body) for callback in came)
     if len(names) > 1:
-        yield f"{wish.callback_url} got {len(names)} messages"
+        yield f"{request.callback_url} got {len(names)} messages"
     seen.repeated += len(taken) > 1
     for first, again in pairwise(taken):
         if not any(began <= again and first <= ended for began, ended in seen.deaths):
-            yield f"{wish.callback_url} was told twice, and nothing died between"
+            yield f"{request.callback_url} was told twice, and nothing died between"

@@ -19,7 +19,7 @@ from local.host.process import HostProcess
 from local.receiver import Receiver
 from local.upstream import Upstream
 from tests.proof.real.app import environment
-from tests.proof.real.clients import Wish, breathe, wait_until_finished
+from tests.proof.real.clients import Request, breathe, wait_until_finished
 
 _CLIENTS = 32
 #: The bridge has at most 4 attempts in flight at one host, so one receiver would be the bottleneck.
@@ -84,12 +84,12 @@ def run(load: Load) -> Measured:
         receivers = [running.enter_context(Receiver.start()) for _ in range(_RECEIVERS)]
         settings = environment(azurite, upstream, BRIDGE_POLL_SCHEDULE="*/10 * * * * *", BRIDGE_POLL_INTERVAL="15s")
         app = running.enter_context(HostProcess.start(settings))
-        wishes = [
-            Wish(f"operation-{number:05d}", f"{receivers[number % _RECEIVERS].url}/{number}")
+        requests_made = [
+            Request(f"operation-{number:05d}", f"{receivers[number % _RECEIVERS].url}/{number}")
             for number in range(load.count)
         ]
         began = time.monotonic()
-        answered = _register_all(f"{app.url}/api", wishes, began, 60 / load.per_minute)
+        answered = _register_all(f"{app.url}/api", requests_made, began, 60 / load.per_minute)
         wait_until_finished(f"{app.url}/api", load.patience)
         came = {
             f"{receiver.url}{callback.path}": callback.at for receiver in receivers for callback in receiver.callbacks
@@ -97,8 +97,8 @@ def run(load: Load) -> Measured:
     last = max(each.at for each in answered)
     return Measured(
         failures=[
-            *_refused(wishes, answered),
-            *(f"{each.callback_url} was lost" for each in wishes if each.callback_url not in came),
+            *_refused(requests_made, answered),
+            *(f"{each.callback_url} was lost" for each in requests_made if each.callback_url not in came),
         ],
         per_minute=len(answered) / (last - began) * 60,
         percentiles=quantiles((each.took for each in answered), n=100),
@@ -106,7 +106,7 @@ def run(load: Load) -> Measured:
     )
 
 
-def _register_all(url: str, wishes: Sequence[Wish], began: float, apart: float) -> list[Answered]:
+def _register_all(url: str, requests_made: Sequence[Request], began: float, apart: float) -> list[Answered]:
     """Register each at its time; a client that is late does not make the others so."""
     own = threading.local()
 
@@ -116,16 +116,18 @@ def _register_all(url: str, wishes: Sequence[Wish], began: float, apart: float) 
         if not hasattr(own, "session"):
             own.session = requests.Session()
         try:
-            status = own.session.post(f"{url}/registrations", json=wishes[number].body, timeout=_TIMEOUT).status_code
+            status = own.session.post(
+                f"{url}/registrations", json=requests_made[number].body, timeout=_TIMEOUT
+            ).status_code
         except requests.RequestException:
             status = 0
         now = time.monotonic()
         return Answered(status, now - due, now)
 
     with ThreadPoolExecutor(_CLIENTS) as pool:
-        return list(pool.map(register, range(len(wishes))))
+        return list(pool.map(register, range(len(requests_made))))
 
 
-def _refused(wishes: Sequence[Wish], answered: Sequence[Answered]) -> list[str]:
-    pairs = zip(wishes, answered, strict=True)
-    return [f"{wish.callback_url} was answered {each.status}" for wish, each in pairs if each.status != _CREATED]
+def _refused(requests_made: Sequence[Request], answered: Sequence[Answered]) -> list[str]:
+    pairs = zip(requests_made, answered, strict=True)
+    return [f"{request.callback_url} was answered {each.status}" for request, each in pairs if each.status != _CREATED]

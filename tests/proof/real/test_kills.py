@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from local.receiver import Callback
-from tests.proof.real.clients import Wish
+from tests.proof.real.clients import Request
 from tests.proof.real.kills import Seen, Trial, judge, run
 from tests.proof.seed import SEED
 
@@ -52,6 +52,6 @@ def test_the_judgement_can_tell(callbacks: list[Callback], failures: list[str]) 
     """Something was dead from the third second to half past it."""
     seen = Seen(deaths=[(3.0, 3.5)])
 
-    judge(seen, [Wish("some-operation", "http://receiver/0")], callbacks)
+    judge(seen, [Request("some-operation", "http://receiver/0")], callbacks)
 
     assert seen.failures == [f"http://receiver/0 {each}" for each in failures]

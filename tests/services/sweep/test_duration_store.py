@@ -32,7 +32,7 @@ def live(bridge: Stage, operation_id: str, seconds: float, group: str | None = N
     assert Client.of(bridge).register(body).status == 201
     born = bridge.clock()
     for _ in range(1000):
-        if bridge.family(operation_id).operation.record.verdict is not None:
+        if bridge.aggregate(operation_id).operation.record.verdict is not None:
             break
         is_over = (bridge.clock() - born).total_seconds() >= seconds
         bridge.upstream.tell(operation_id, "Succeeded" if is_over else "Running")
@@ -111,7 +111,7 @@ def test_many_new_groups_of_one_sweep_take_the_places_that_were_not_updated_in_i
 
     for number in range(MAX_GROUPS + 5):
         bridge.bridge.routes.use.register(
-            replace(bridge.wish(f"operation-new-{number:03d}"), group=f"new-{number:02d}")
+            replace(bridge.request(f"operation-new-{number:03d}"), group=f"new-{number:02d}")
         )
         bridge.upstream.tell(f"operation-new-{number:03d}", "Succeeded")
     bridge.clock.advance(5)
@@ -297,7 +297,7 @@ def test_the_largest_loss_goes_first_while_the_budget_is_short() -> None:
     bridge.register("operation-young")
     bridge.clock.advance(1)
     bridge.register("operation-old")
-    row = bridge.family("operation-old").operation.record
+    row = bridge.aggregate("operation-old").operation.record
     bridge.clock.advance(60)
     bridge.upstream.asked.clear()
 

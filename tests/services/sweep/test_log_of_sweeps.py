@@ -292,7 +292,7 @@ def test_what_is_forgotten_is_one_line(bridge: Stage, caplog: pytest.LogCaptureF
 def test_what_is_to_be_kept_is_not_forgotten_and_no_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
     """A redelivery on the last day keeps everything for longer."""
     ended_long_ago(bridge)
-    [ref] = [bridge.wish().ref]
+    [ref] = [bridge.request().ref]
     bridge.bridge.routes.use.redeliver(ref)
     caplog.clear()
 

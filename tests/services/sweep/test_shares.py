@@ -30,9 +30,9 @@ def ids_of(partition: str, count: int, *, source: str = "default", prefix: str =
 
 
 def register(bridge: Stage, operation_id: str, *, source: str = "default", owner: str = "shared") -> RegistrationRef:
-    wish = bridge.wish(operation_id)
-    ref = RegistrationRef.of(OperationRef(source, operation_id), owner=owner, callback_url=wish.callback_url)
-    bridge.bridge.routes.use.register(replace(wish, ref=ref, owner=owner))
+    request = bridge.request(operation_id)
+    ref = RegistrationRef.of(OperationRef(source, operation_id), owner=owner, callback_url=request.callback_url)
+    bridge.bridge.routes.use.register(replace(request, ref=ref, owner=owner))
     return ref
 
 
@@ -83,11 +83,11 @@ def test_rows_that_made_room_are_asked_once_their_source_is_free() -> None:
     sweeps(bridge, 3)
     for each in refs:
         bridge.upstream.tell(each, "Succeeded")
-    postponed = [bridge.family(each).operation.record.due for each in refs]
+    postponed = [bridge.aggregate(each).operation.record.due for each in refs]
     assert len({due for due in postponed if due in {row.key for row in bridge.memory.rows("op0")}}) == len(refs)
     sweeps(bridge, 6 * 20)
 
-    assert {bridge.family(each).operation.record.verdict for each in refs} == {Verdict.SUCCEEDED}
+    assert {bridge.aggregate(each).operation.record.verdict for each in refs} == {Verdict.SUCCEEDED}
 
 
 @pytest.mark.usefixtures("small_pages")
@@ -153,7 +153,7 @@ def test_deliveries_do_not_wait_for_polls() -> None:
     bridge.sweep()
 
     assert bridge.deliver_all() == 1
-    assert bridge.family(ended).operation.record.verdict is Verdict.SUCCEEDED
+    assert bridge.aggregate(ended).operation.record.verdict is Verdict.SUCCEEDED
 
 
 def test_a_delivery_that_falls_due_while_polls_run_is_sent_before_they_end() -> None:
@@ -247,7 +247,7 @@ def test_the_probe_of_a_silent_source_is_an_operation_that_met_no_fault() -> Non
 
     sweeps(bridge, 7)
 
-    assert bridge.family("good").operation.record.verdict is Verdict.SUCCEEDED
+    assert bridge.aggregate("good").operation.record.verdict is Verdict.SUCCEEDED
 
 
 REFUSALS = [
@@ -276,7 +276,7 @@ def test_a_refusal_that_only_some_operations_get_costs_the_others_nothing(refusa
         bridge.upstream.tell(f"late-{number}", "Succeeded")
         bridge.register(f"late-{number}")
         sweeps(bridge, 1)
-        late.append(bridge.family(f"late-{number}").operation.record.verdict)
+        late.append(bridge.aggregate(f"late-{number}").operation.record.verdict)
 
     assert late == [Verdict.SUCCEEDED] * 40
 
@@ -291,7 +291,7 @@ def test_an_operation_that_is_always_refused_expires_at_its_deadline(refusal: Re
         bridge.register(f"good-{number}")
         sweeps(bridge, 1)
 
-    operation = bridge.family("bad").operation.record
+    operation = bridge.aggregate("bad").operation.record
     assert (operation.verdict, operation.reason) == (Verdict.EXPIRED, "deadline")
     assert operation.polls < 15
     assert bridge.registration(ref).state is State.PENDING
@@ -412,12 +412,12 @@ def test_nothing_expires_while_its_source_answers_nothing(fault: Reply | NoReply
     for _ in range(24 * 12 * 3):
         bridge.sweep()
         bridge.clock.advance(300)
-    assert bridge.family().operation.record.verdict is None
+    assert bridge.aggregate().operation.record.verdict is None
 
     bridge.upstream.tell("operation-1", "Succeeded")
     sweeps(bridge, 40)
 
-    assert bridge.family().operation.record.verdict is Verdict.SUCCEEDED
+    assert bridge.aggregate().operation.record.verdict is Verdict.SUCCEEDED
 
 
 def test_an_operation_of_a_source_that_was_removed_expires() -> None:

@@ -108,7 +108,7 @@ def test_a_429_that_was_asked_for_before_the_last_halves_nothing_again(bridge: S
     assert again.stopped_until == bridge.clock() + timedelta(seconds=300)
 
 
-def test_good_news_is_not_written_again(bridge: Stage) -> None:
+def test_a_good_answer_is_not_written_again(bridge: Stage) -> None:
     """Nearly every answer is that: a write for each would double the calls to storage."""
     source = run(bridge)
 

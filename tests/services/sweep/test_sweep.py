@@ -45,7 +45,7 @@ def test_a_running_operation_is_asked_again_after_the_interval(bridge: Stage) ->
         bridge.clock.advance(10)
 
     assert len(bridge.upstream.asked) == 2
-    operation = bridge.family().operation.record
+    operation = bridge.aggregate().operation.record
     assert (operation.status, operation.polls) == ("Running", 2)
     assert operation.seen_running_at == NOON + timedelta(seconds=20)
 
@@ -60,11 +60,11 @@ def test_a_fault_never_ends_an_operation(bridge: Stage, reply: Reply | NoReply) 
     bridge.upstream.tell("operation-1", reply, "Succeeded")
 
     bridge.sweep()
-    assert bridge.family().operation.record.last_error
+    assert bridge.aggregate().operation.record.last_error
     bridge.clock.advance(15)
     bridge.sweep()
 
-    operation = bridge.family().operation.record
+    operation = bridge.aggregate().operation.record
     assert (operation.verdict, operation.last_error) == (Verdict.SUCCEEDED, None)
 
 
@@ -84,17 +84,17 @@ def test_a_bug_that_one_operation_meets_stops_no_other(bridge: Stage, monkeypatc
 
     bridge.sweep()
 
-    assert bridge.family("operation-2").operation.record.verdict is Verdict.SUCCEEDED
+    assert bridge.aggregate("operation-2").operation.record.verdict is Verdict.SUCCEEDED
     assert "poll:default:operation-1" in bridge.due_keys()
 
 
 @pytest.mark.parametrize("status", ["Succeeded", "Failed", "Canceled"])
 def test_an_end_is_told_to_everybody_who_wants_to_know(bridge: Stage, status: str) -> None:
     """And to nobody else."""
-    wants_failures = bridge.wish(url="https://failures.example.com/", events=(Verdict.FAILED,))
-    wants_all = bridge.wish()
-    for wish in (wants_failures, wants_all):
-        bridge.bridge.routes.use.register(wish)
+    wants_failures = bridge.request(url="https://failures.example.com/", events=(Verdict.FAILED,))
+    wants_all = bridge.request()
+    for request in (wants_failures, wants_all):
+        bridge.bridge.routes.use.register(request)
     bridge.upstream.tell("operation-1", status)
 
     bridge.sweep()
@@ -114,7 +114,7 @@ def test_an_operation_past_its_deadline_is_asked_once_more_and_expires(bridge: S
     bridge.deliver_all()
 
     assert len(bridge.upstream.asked) == 1
-    operation = bridge.family().operation.record
+    operation = bridge.aggregate().operation.record
     assert (operation.verdict, operation.reason) == (Verdict.EXPIRED, "deadline")
     assert bridge.registration(ref).state is State.DELIVERED
     assert bridge.courier.posted[0].body.startswith(b'{"type":"avatar.operation.expired"')
@@ -128,7 +128,7 @@ def test_an_end_at_the_last_poll_is_an_end(bridge: Stage) -> None:
 
     bridge.sweep()
 
-    assert bridge.family().operation.record.verdict is Verdict.SUCCEEDED
+    assert bridge.aggregate().operation.record.verdict is Verdict.SUCCEEDED
 
 
 def test_those_that_waited_longest_are_asked_first(bridge: Stage) -> None:
@@ -232,7 +232,7 @@ def test_a_batch_drops_the_move_that_somebody_else_did_and_commits_the_rest(brid
     bridge.sweep()
     bridge.clock.advance(15)
     taken = ids[2]
-    operation = bridge.family(taken).operation.record
+    operation = bridge.aggregate(taken).operation.record
 
     def meet(ref: OperationRef) -> Reply | NoReply | NoToken:
         if ref.id == ids[0]:
@@ -247,15 +247,15 @@ def test_a_batch_drops_the_move_that_somebody_else_did_and_commits_the_rest(brid
     bridge.upstream.ask = meet  # type: ignore[method-assign]
     bridge.sweep()
 
-    polls = {each: bridge.family(each).operation.record.polls for each in ids}
+    polls = {each: bridge.aggregate(each).operation.record.polls for each in ids}
     assert polls == {each: 1 if each == taken else 2 for each in ids}
-    assert bridge.family(taken).operation.record.due.startswith("due:2")
+    assert bridge.aggregate(taken).operation.record.due.startswith("due:2")
 
 
-def test_news_is_told_even_if_its_token_was_lost(bridge: Stage) -> None:
+def test_a_completed_operation_is_told_even_if_its_token_was_lost(bridge: Stage) -> None:
     """Another sweep moved the due row while this one heard the end."""
     registered = bridge.register()[0]
-    operation = bridge.family().operation.record
+    operation = bridge.aggregate().operation.record
     ask = bridge.upstream.ask
 
     def meet(ref: OperationRef) -> Reply | NoReply | NoToken:
@@ -311,7 +311,7 @@ def test_a_verdict_of_ours_does_not_end_what_was_registered_anew(bridge: Stage) 
     def meet(asked: OperationRef) -> Reply | NoReply | NoToken:
         bridge.upstream.ask = ask  # type: ignore[method-assign]
         bridge.bridge.routes.use.cancel(ref)
-        bridge.bridge.routes.use.register(bridge.wish())
+        bridge.bridge.routes.use.register(bridge.request())
         return ask(asked)
 
     bridge.upstream.ask = meet  # type: ignore[assignment,method-assign]
@@ -419,7 +419,7 @@ def test_a_batch_that_is_refused_as_a_whole_is_committed_one_by_one() -> None:
 
     bridge.sweep()
 
-    assert sorted(bridge.family(each).operation.record.polls for each in ids) == [0, 1, 1]
+    assert sorted(bridge.aggregate(each).operation.record.polls for each in ids) == [0, 1, 1]
 
 
 def test_a_conflict_that_names_no_write_is_committed_one_by_one() -> None:
@@ -436,7 +436,7 @@ def test_a_conflict_that_names_no_write_is_committed_one_by_one() -> None:
 
     bridge.sweep()
 
-    assert [bridge.family(each).operation.record.polls for each in ids] == [1, 1, 1]
+    assert [bridge.aggregate(each).operation.record.polls for each in ids] == [1, 1, 1]
 
 
 def test_a_partition_that_cannot_be_read_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -608,7 +608,7 @@ def test_an_unknown_outcome_of_a_batch_is_left_to_the_next_sweep() -> None:
     bridge.sweep()
 
     assert len(bridge.upstream.asked) == 2
-    assert bridge.family().operation.record.polls == 1
+    assert bridge.aggregate().operation.record.polls == 1
 
 
 def test_every_partition_is_swept(bridge: Stage) -> None:
