@@ -12,7 +12,7 @@ from bridge.app import Bridge, compose
 from bridge.dependencies import real_clock, real_world
 from bridge.domain.callback_url import normalise
 from bridge.domain.ids import OperationRef, RegistrationRef
-from bridge.domain.operation import Verdict
+from bridge.domain.operation import FinalStatus
 from bridge.domain.outcome import Outcome, answered
 from bridge.domain.registration import Registration
 from bridge.domain.upstream import Reply
@@ -131,7 +131,7 @@ class Composed:
         callback_url = normalise(url, self.settings.callback_rules)
         ref = RegistrationRef.of(operation, owner="shared", callback_url=callback_url)
         return Registration(
-            ref=ref, owner="shared", callback_url=callback_url, events=tuple(Verdict), since=now, life=now
+            ref=ref, owner="shared", callback_url=callback_url, events=tuple(FinalStatus), since=now, generation=now
         )
 
     def due(self) -> bool:

@@ -18,7 +18,7 @@ from bridge.app import Bridge, compose
 from bridge.dependencies import real_world
 from bridge.domain.callback_url import normalise
 from bridge.domain.ids import OperationRef, RegistrationRef
-from bridge.domain.operation import Verdict
+from bridge.domain.operation import FinalStatus
 from bridge.domain.outcome import Outcome, answered
 from bridge.domain.registration import Registration
 from bridge.domain.upstream import Reply
@@ -131,7 +131,7 @@ class Rig:
         url = normalise(_CALLBACK, self.settings.callback_rules)
         ref = RegistrationRef.of(operation, owner=owner, callback_url=url)
         self.bridge.routes.use.register(
-            Registration(ref=ref, owner=owner, callback_url=url, events=tuple(Verdict), since=now, life=now)
+            Registration(ref=ref, owner=owner, callback_url=url, events=tuple(FinalStatus), since=now, generation=now)
         )
         return ref
 

@@ -15,7 +15,7 @@ from bridge.api.description.document import Schemas
 from bridge.api.description.events import ENDED, PINGED
 from bridge.domain.events import Addressee, Format, Message, OperationCompleted, compose, ping
 from bridge.domain.ids import OperationRef, RegistrationRef
-from bridge.domain.operation import Explanation, Verdict
+from bridge.domain.operation import Explanation, FinalStatus
 
 FOLDER = Path(__file__).parent.parent / "docs" / "events"
 
@@ -31,37 +31,37 @@ REGISTERED = datetime(2026, 11, 23, 15, 4, 5, 123_000, tzinfo=UTC)
 OBSERVED = REGISTERED + timedelta(minutes=5, seconds=35, milliseconds=881)
 
 
-def completed(verdict: Verdict) -> OperationCompleted:
+def completed(final_status: FinalStatus) -> OperationCompleted:
     """Tell how an operation ended; an `Expired` one was refused."""
-    is_ours = verdict is Verdict.EXPIRED
+    is_ours = final_status is FinalStatus.EXPIRED
     whys = {
-        Verdict.FAILED: Explanation("InvalidInput", "The avatar is unknown."),
-        Verdict.EXPIRED: Explanation("BadRequest", "The api-version is not supported."),
+        FinalStatus.FAILED: Explanation("InvalidInput", "The avatar is unknown."),
+        FinalStatus.EXPIRED: Explanation("BadRequest", "The api-version is not supported."),
     }
     return OperationCompleted(
-        verdict=verdict,
+        final_status=final_status,
         path="avatar",
         observed_at=OBSERVED,
         not_before=None if is_ours else OBSERVED - timedelta(seconds=20, milliseconds=493),
         reason="refused" if is_ours else None,
-        body=None if is_ours else json.dumps({"id": OPERATION_ID, "status": verdict.value}),
-        why=whys.get(verdict),
+        body=None if is_ours else json.dumps({"id": OPERATION_ID, "status": final_status.value}),
+        why=whys.get(final_status),
     )
 
 
-def message(verdict: Verdict, kind: Format = Format.STANDARD) -> Message:
+def message(final_status: FinalStatus, kind: Format = Format.STANDARD) -> Message:
     """Write what one receiver is told."""
     ref = RegistrationRef.of(OperationRef("default", OPERATION_ID), owner="shared", callback_url=URL)
     to = Addressee(ref=ref, owner="shared", callback_url=URL)
-    return compose(completed(verdict), to, metadata='{"video":"intro"}', life=REGISTERED, format=kind)
+    return compose(completed(final_status), to, metadata='{"video":"intro"}', generation=REGISTERED, format=kind)
 
 
 def samples() -> Iterator[tuple[str, Format, Message]]:
     """Make every sample: the name of its file, its format and its message."""
     for kind in Format:
         prefix = "" if kind is Format.STANDARD else f"{kind}."
-        for verdict in Verdict:
-            written = message(verdict, kind)
+        for final_status in FinalStatus:
+            written = message(final_status, kind)
             yield f"{prefix}{written.type}.json", kind, written
         written = ping(callback_url=URL, owner="shared", now=OBSERVED, nonce="5b6df4a4eeef06c7", format=kind)
         yield f"{prefix}{written.type}.json", kind, written

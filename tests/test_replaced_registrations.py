@@ -10,7 +10,7 @@ from bridge.api.routes import Routes
 from bridge.domain.attempt import KEPT_ATTEMPTS, AttemptRecord
 from bridge.domain.delivery import Call
 from bridge.domain.ids import RegistrationRef
-from bridge.domain.operation import MAX_REGISTRATIONS, Verdict
+from bridge.domain.operation import MAX_REGISTRATIONS, FinalStatus
 from bridge.domain.outcome import answered
 from bridge.domain.registration import Registration, State
 from bridge.services.registrations import Accepted, Created, TooMany
@@ -114,7 +114,7 @@ def test_the_registration_that_was_cancelled_first_gives_its_place() -> None:
 
 def test_a_skipped_registration_gives_its_place() -> None:
     bridge = stage()
-    refs = fill(bridge, events=(Verdict.FAILED,))
+    refs = fill(bridge, events=(FinalStatus.FAILED,))
     end(bridge)
     assert bridge.registration(refs[0]).state is State.UNWANTED
 
@@ -136,7 +136,7 @@ def test_no_registration_is_deleted_while_a_place_is_free() -> None:
     assert len(hashes(bridge)) == MAX_REGISTRATIONS
 
 
-def test_a_new_life_takes_no_place() -> None:
+def test_a_new_generation_takes_no_place() -> None:
     """The registration has one already."""
     bridge = stage()
     refs = fill(bridge)
@@ -328,7 +328,7 @@ def test_an_attempt_of_a_replaced_registration_is_no_attempt_of_one_that_comes_a
     register(bridge, 20)
     bridge.outbox.take()
     cancel(bridge, bridge.request(url=url(20)).ref)
-    use.register(replace(first, life=bridge.clock(), since=bridge.clock()))
+    use.register(replace(first, generation=bridge.clock(), since=bridge.clock()))
     second = deliver.claims.claim(Call.next_of(bridge.registration(first.ref)))
     assert second is not None
     refused = answered(500, address=None)

@@ -28,14 +28,14 @@ from bridge.domain.callback_url import MAX_URL_LENGTH, CallbackRefused, normalis
 from bridge.domain.custom_headers import MAX_HEADER_BYTES, OwnHeaders, faults
 from bridge.domain.events import Format
 from bridge.domain.ids import OperationRef, RegistrationRef
-from bridge.domain.operation import Verdict
+from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import Registration
 from bridge.domain.source import DEFAULT_SOURCE
 from bridge.domain.trace_context import read_traceparent
 from bridge.services.bulk_redelivery import Order
 from bridge.storage.index import CursorCipher
 
-_VERDICTS = tuple(Verdict)
+_FINAL_STATUSES = tuple(FinalStatus)
 
 
 _EITHER: list[JsonValue] = [
@@ -106,7 +106,7 @@ def read_registration(
     if details or operation is None:
         wrong = Detail("InvalidValue", "is not the source of operationLocation", "source")
         raise invalid(details or [wrong])
-    events = tuple(each for each in _VERDICTS if read.events is None or each.value in read.events)
+    events = tuple(each for each in _FINAL_STATUSES if read.events is None or each.value in read.events)
     registration = Registration(
         ref=RegistrationRef.of(operation, owner=owner, callback_url=read.callbackUrl),
         owner=owner,
@@ -117,7 +117,7 @@ def read_registration(
         format=Format(read.format or Format.STANDARD),
         traceparent=read_traceparent(request.headers.get("traceparent")),
         since=now,
-        life=now,
+        generation=now,
     )
     return registration, OwnHeaders(read.headers or {})
 

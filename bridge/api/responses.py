@@ -10,7 +10,7 @@ from typing_extensions import TypedDict  # pydantic reads the one of `typing` fr
 
 from bridge.domain.attempt import KEPT_ATTEMPTS, LOST
 from bridge.domain.events import Format
-from bridge.domain.operation import Verdict
+from bridge.domain.operation import FinalStatus
 from bridge.domain.outcome import Failure
 from bridge.domain.registration import State
 
@@ -25,7 +25,7 @@ class MessageName(TypedDict):
     """What names a message."""
 
     id: Annotated[str, Field(description="The `webhook-id` of every attempt.")]
-    type: Annotated[str, Field(description="`{path of the source}.operation.{verdict}`, or `bridge.ping`.")]
+    type: Annotated[str, Field(description="`{path of the source}.operation.{final status}`, or `bridge.ping`.")]
 
 
 class Operation(TypedDict):
@@ -48,7 +48,7 @@ class Operation(TypedDict):
 class Attempt(TypedDict):
     """One POST to a callback URL."""
 
-    number: Annotated[int, Field(ge=1, description="Counted from 1 over the whole life of the registration.")]
+    number: Annotated[int, Field(ge=1, description="Counted from 1 over all generations of the registration.")]
     at: Moment
     durationMs: Annotated[int | None, Field(ge=0, description="Null until it is recorded.")]
     address: Annotated[str | None, Field(description="The address that was connected to.")]
@@ -71,7 +71,7 @@ class OperationsRegistration(TypedDict):
 
     id: Annotated[str, Field(description="`{source}~{operation id}~{hash}`")]
     callbackUrl: _ShownUrl
-    events: Annotated[list[Verdict], Field(description="The ends that it wants to hear of.")]
+    events: Annotated[list[FinalStatus], Field(description="The ends that it wants to hear of.")]
     metadata: Annotated[dict[str, Any] | None, Field(description="The client's own data.")]
     group: Annotated[str | None, Field(description="With which other operations its duration is learnt.")]
     format: Format
@@ -124,7 +124,7 @@ class EntrysOperation(TypedDict):
 
     id: str
     source: str
-    status: Annotated[Verdict | None, Field(description="How it ended; null while it runs.")]
+    status: Annotated[FinalStatus | None, Field(description="How it ended; null while it runs.")]
 
 
 class Entry(TypedDict):
@@ -132,7 +132,7 @@ class Entry(TypedDict):
 
     id: Annotated[str, Field(description="`{source}~{operation id}~{hash}`")]
     callbackUrl: _ShownUrl
-    events: list[Verdict]
+    events: list[FinalStatus]
     format: Format
     state: State
     since: Annotated[Moment, Field(description="When it came into its state; lists are in this order.")]

@@ -52,8 +52,8 @@ def entry(each: IndexEntry) -> responses.Entry:
         "state": each.state,
         "since": iso(each.since),
         "reason": each.reason,
-        "createdAt": iso(each.life),
-        "operation": {"id": ref.id, "source": ref.source, "status": each.verdict},
+        "createdAt": iso(each.generation),
+        "operation": {"id": ref.id, "source": ref.source, "status": each.final_status},
         "message": _message(each.message_id, each.message_type),
         "nextAttemptAt": iso_or_none(each.next_attempt_at),
         "heldBack": each.held_back,
@@ -76,7 +76,7 @@ def operation(known: Operation) -> responses.Operation:
         "registeredAt": iso(known.registered_at),
         "polls": known.polls,
         "lastPolledAt": iso_or_none(known.last_polled_at),
-        "nextPollAt": iso_or_none(due_at(known.due)) if known.is_watched else None,
+        "nextPollAt": iso_or_none(due_at(known.due)) if known.is_polled else None,
         "finishedAt": iso_or_none(known.finished_at),
         "lastError": known.last_error,
     }
@@ -84,7 +84,7 @@ def operation(known: Operation) -> responses.Operation:
 
 def aggregate(known: OperationAggregate) -> responses.OperationWithRegistrations:
     """Show an operation with its registrations."""
-    registrations = sorted(known.registrations.values(), key=lambda each: each.record.life)
+    registrations = sorted(known.registrations.values(), key=lambda each: each.record.generation)
     return {
         **operation(known.operation.record),
         "registrations": [_registration(each.record) for each in registrations],
@@ -255,7 +255,7 @@ def _registration(known: Registration) -> responses.OperationsRegistration:
         "state": known.state,
         "since": iso(known.since),
         "reason": known.reason,
-        "createdAt": iso(known.life),
+        "createdAt": iso(known.generation),
         "message": _message(known.message_id, known.message_type),
         "nextAttemptAt": iso_or_none(known.next_attempt_at),
         "heldBack": known.held_back,

@@ -30,7 +30,7 @@ _LENGTHS = {"v1": 32, "v1a": 64}
 _PUBLIC_KEY_BYTES = 32
 
 
-class Verdict(StrEnum):
+class CheckResult(StrEnum):
     """What a check came to."""
 
     GOOD = "good"
@@ -43,7 +43,7 @@ class Check:
     """One thing that was looked at."""
 
     name: str
-    verdict: Verdict
+    result: CheckResult
     text: str
 
 
@@ -84,13 +84,13 @@ def verify(saved: Saved, known: Known, now: datetime) -> list[Check]:
     """Check a callback as its receiver would at `now`, and say of each thing whether it is right."""
     missing = [name for name in (_ID, _TIMESTAMP, _SIGNATURE) if not saved.headers.get(name)]
     if missing:
-        return [Check("headers", Verdict.BAD, f"{' and '.join(missing)} missing: was this sent by the bridge?")]
+        return [Check("headers", CheckResult.BAD, f"{' and '.join(missing)} missing: was this sent by the bridge?")]
     malformed = [part for part in _parts(saved) if _signature(part) is None]
     if malformed:
         text = f"{_SIGNATURE} is malformed at {malformed[0][:40]!r}: was it cut, or taken apart at its spaces?"
-        headers = Check("headers", Verdict.BAD, text)
+        headers = Check("headers", CheckResult.BAD, text)
     else:
-        headers = Check("headers", Verdict.GOOD, saved.headers[_ID])
+        headers = Check("headers", CheckResult.GOOD, saved.headers[_ID])
     return [
         headers,
         _time(saved, now),
@@ -103,31 +103,31 @@ def verify(saved: Saved, known: Known, now: datetime) -> list[Check]:
 
 def is_genuine(checks: Sequence[Check]) -> bool:
     """Tell whether a receiver may believe it: nothing is wrong, and one signature at least is right."""
-    signed = any(each.verdict is Verdict.GOOD for each in checks if each.name in _LENGTHS)
-    return signed and all(each.verdict is not Verdict.BAD for each in checks)
+    signed = any(each.result is CheckResult.GOOD for each in checks if each.name in _LENGTHS)
+    return signed and all(each.result is not CheckResult.BAD for each in checks)
 
 
 def _time(saved: Saved, now: datetime) -> Check:
     text = saved.headers[_TIMESTAMP]
     if not _SECONDS.fullmatch(text):
-        return Check("timestamp", Verdict.BAD, f"{text[:40]!r} is malformed: it is seconds since 1970")
+        return Check("timestamp", CheckResult.BAD, f"{text[:40]!r} is malformed: it is seconds since 1970")
     at = from_millis(int(text) * 1000)
     away = abs(now - at)
     if away <= TOLERANCE:
-        return Check("timestamp", Verdict.GOOD, iso(at))
+        return Check("timestamp", CheckResult.GOOD, iso(at))
     seconds = away // timedelta(seconds=1)
     if at > now:
         why = f"{seconds} s ahead of this clock, more than {TOLERANCE.seconds}: set the clock"
     else:
         why = f"{seconds} s old, more than {TOLERANCE.seconds}: a receiver refuses it; --at says when it was received"
-    return Check("timestamp", Verdict.BAD, f"{iso(at)} is {why}")
+    return Check("timestamp", CheckResult.BAD, f"{iso(at)} is {why}")
 
 
 def _by_secret(saved: Saved, secrets: Sequence[str]) -> Check:
     keys = [_decoded(each, _SECRET) for each in secrets]
     if None in keys:
         text = f"the secret is malformed: it is {_SECRET} and base64, without spaces or quotes"
-        return Check("v1", Verdict.BAD, text)
+        return Check("v1", CheckResult.BAD, text)
     accepts = [_accepts_hmac(key) for key in keys if key is not None]
     return _signed(saved, _Scheme("v1", "secret", accepts))
 
@@ -136,7 +136,7 @@ def _by_public_key(saved: Saved, public_keys: Sequence[str]) -> Check:
     keys = [_decoded(each, _PUBLIC) for each in public_keys]
     if any(key is None or len(key) != _PUBLIC_KEY_BYTES for key in keys):
         text = f"a public key is malformed: it is {_PUBLIC} and base64 of {_PUBLIC_KEY_BYTES} bytes"
-        return Check("v1a", Verdict.BAD, text)
+        return Check("v1a", CheckResult.BAD, text)
     accepts = [_accepts_ed25519(PublicKey(key)) for key in keys if key is not None]
     return _signed(saved, _Scheme("v1a", "public key", accepts))
 
@@ -145,22 +145,22 @@ def _signed(saved: Saved, scheme: _Scheme) -> Check:
     """Try every signature of a scheme with every key, and then with the bodies that this one may have been."""
     version = scheme.version
     if not scheme.accepts:
-        return Check(version, Verdict.SKIPPED, f"not checked: no {scheme.keys} was given")
+        return Check(version, CheckResult.SKIPPED, f"not checked: no {scheme.keys} was given")
     signatures = [found[1] for part in _parts(saved) if (found := _signature(part)) and found[0] == version]
     if not signatures:
-        return Check(version, Verdict.BAD, f"{_SIGNATURE} has no {version} signature")
+        return Check(version, CheckResult.BAD, f"{_SIGNATURE} has no {version} signature")
 
     def matches(body: bytes) -> bool:
         content = b".".join((saved.headers[_ID].encode(), saved.headers[_TIMESTAMP].encode(), body))
         return any(accepts(each, content) for accepts in scheme.accepts for each in signatures)
 
     if matches(saved.body):
-        return Check(version, Verdict.GOOD, f"verified with the {scheme.keys}")
+        return Check(version, CheckResult.GOOD, f"verified with the {scheme.keys}")
     for how, body in _former(saved.body):
         if matches(body):
-            return Check(version, Verdict.BAD, f"the body was changed after it was signed: {how}")
+            return Check(version, CheckResult.BAD, f"the body was changed after it was signed: {how}")
     text = f"does not match: a wrong {scheme.keys} (another origin's, or one that was replaced), or the body, id or "
-    return Check(version, Verdict.BAD, f"{text}timestamp was changed after it was signed")
+    return Check(version, CheckResult.BAD, f"{text}timestamp was changed after it was signed")
 
 
 def _former(body: bytes) -> Iterator[tuple[str, bytes]]:
@@ -181,12 +181,12 @@ def _named(saved: Saved, field: str, expected: str | None, option: str) -> Check
     try:
         found = json.loads(saved.body)["data"][field]
     except (ValueError, KeyError, TypeError, RecursionError):
-        return Check(field, Verdict.BAD, f"the body is not JSON with data.{field}")
+        return Check(field, CheckResult.BAD, f"the body is not JSON with data.{field}")
     if expected is None:
-        return Check(field, Verdict.SKIPPED, f"{str(found)[:200]!r}, not compared: name {option}")
+        return Check(field, CheckResult.SKIPPED, f"{str(found)[:200]!r}, not compared: name {option}")
     if found == expected:
-        return Check(field, Verdict.GOOD, expected)
-    return Check(field, Verdict.BAD, f"the callback is for {str(found)[:200]!r}, not for {expected!r}")
+        return Check(field, CheckResult.GOOD, expected)
+    return Check(field, CheckResult.BAD, f"the callback is for {str(found)[:200]!r}, not for {expected!r}")
 
 
 def _parts(saved: Saved) -> list[str]:

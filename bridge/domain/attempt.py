@@ -26,7 +26,7 @@ class AttemptRecord:
     """One row. Until it is recorded, only the first columns are there."""
 
     ref: RegistrationRef
-    #: Counted from 1 over the whole life of the registration.
+    #: Counted from 1 over all generations of the registration.
     number: int
     #: When it was claimed.
     at: datetime

@@ -53,8 +53,8 @@ class Call:
     """Says 'make attempt `number`': what a queue message carries, and a due row."""
 
     ref: RegistrationRef
-    #: The life of the registration that was meant.
-    life: datetime
+    #: The generation of the registration that was meant.
+    generation: datetime
     #: The number of the attempt that was meant.
     number: int
     #: How many messages have been sent for this attempt.
@@ -73,7 +73,7 @@ class Call:
         """Call for the attempt that is next."""
         return cls(
             ref=registration.ref,
-            life=registration.life,
+            generation=registration.generation,
             number=registration.last_attempt + 1,
             sends=sends,
             traceparent=registration.traceparent,
@@ -123,7 +123,7 @@ def _why_not(call: Call, registration: Registration, now: datetime) -> str | Non
     reasons = {
         f"it is {registration.state}": registration.state is not State.PENDING,
         "it has no message": registration.message is None,
-        "another life": call.life != registration.life,
+        "another generation": call.generation != registration.generation,
         "another attempt": call.number != registration.last_attempt + 1,
         "an attempt is in flight": leased_until is not None and leased_until > now,
         "too early": next_at is not None and next_at > now + CLOCK_SKEW,

@@ -9,7 +9,7 @@ from typing import Any
 
 from bridge.domain.callback_url import origin_of
 from bridge.domain.ids import RegistrationRef
-from bridge.domain.operation import Explanation, Operation, Verdict
+from bridge.domain.operation import Explanation, FinalStatus, Operation
 from bridge.domain.time import iso, iso_or_none, to_millis
 
 
@@ -36,7 +36,7 @@ class Message:
 
     #: The `webhook-id` of every attempt.
     id: str
-    #: `<path of the source>.operation.<verdict>`
+    #: `<path of the source>.operation.<final status>`
     type: str
     #: The exact bytes that are signed and sent.
     body: bytes
@@ -50,14 +50,14 @@ PING = "bridge.ping"
 class OperationCompleted:
     """How an operation ended, the same for every registration of it."""
 
-    verdict: Verdict
+    final_status: FinalStatus
     #: The path of its source: `avatar`, say. Event types begin with it.
     path: str
     #: When the bridge saw the end.
     observed_at: datetime
     #: The last poll that still saw it running; None where none did.
     not_before: datetime | None
-    #: Why the bridge gave up on it; None for a verdict of the upstream's.
+    #: Why the bridge gave up on it; None for a final status of the upstream's.
     reason: str | None
     #: What the upstream said, as JSON text; None where it said nothing final.
     body: str | None
@@ -69,10 +69,10 @@ class OperationCompleted:
     @classmethod
     def of(cls, operation: Operation, path: str) -> "OperationCompleted | None":
         """Read the end off an operation on which the upstream has spoken; None while it has not."""
-        if operation.verdict is None or operation.finished_at is None or not operation.is_final:
+        if operation.final_status is None or operation.finished_at is None or not operation.is_final:
             return None
         return cls(
-            verdict=operation.verdict,
+            final_status=operation.final_status,
             path=path,
             observed_at=operation.finished_at,
             not_before=operation.seen_running_at,
@@ -85,7 +85,7 @@ class OperationCompleted:
     @property
     def type(self) -> str:
         """The event type."""
-        return f"{self.path}.operation.{self.verdict.lower()}"
+        return f"{self.path}.operation.{self.final_status.lower()}"
 
 
 def subscriber_of(owner: str) -> str:
@@ -112,24 +112,24 @@ def compose(
     to: Addressee,
     *,
     metadata: str | None,
-    life: datetime,
+    generation: datetime,
     format: Format = Format.STANDARD,  # noqa: A002 - the column's own name
 ) -> Message:
     """Write the message that tells one registration how the operation has `completed`.
 
     The id is derived from registration, life and event, so that composing it again after a crash names the same
-    message, and a new life another one.
+    message, and a new generation another one.
     """
-    identity = f"{to.ref.public_id}\n{to_millis(life)}\n{completed.type}"
+    identity = f"{to.ref.public_id}\n{to_millis(generation)}\n{completed.type}"
     data: dict[str, Any] = {
         "operationId": to.ref.operation.id,
-        "status": completed.verdict.value,
+        "status": completed.final_status.value,
         "source": to.ref.operation.source,
         "registrationId": to.ref.public_id,
         "audience": origin_of(to.callback_url),
         "subscriber": subscriber_of(to.owner),
         "metadata": None if metadata is None else json.loads(metadata),
-        "registeredAt": iso(life),
+        "registeredAt": iso(generation),
         "observedAt": iso(completed.observed_at),
         "notBefore": iso_or_none(completed.not_before),
         "reason": completed.reason,

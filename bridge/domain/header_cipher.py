@@ -77,7 +77,7 @@ class HeaderSeal:
     def sealed(self, registration: Registration, secrets: Secrets, *, nonce: bytes) -> Registration:
         """Give a registration its secrets; a secret that it does not have leaves no column.
 
-        To be done last: they open in this registration and this life only.
+        To be done last: they open in this registration and this generation only.
         """
         query, headers = secrets.url.partition("?")[2].encode(), secrets.headers
         return replace(
@@ -124,13 +124,13 @@ class HeaderSeal:
             cipher = AESGCM(derive(self.keyring.keys[ids.index(found[1])], purpose))
             return cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], _bound_to(registration))
         except (binascii.Error, ValueError, InvalidTag):
-            return f"damaged, or not of this registration and life (key {found[1]})"
+            return f"damaged, or not of this registration and generation (key {found[1]})"
 
 
 def _bound_to(registration: Registration) -> bytes:
     parts = (
         registration.ref.public_id,
-        str(to_millis(registration.life)),
+        str(to_millis(registration.generation)),
         registration.owner,
         registration.callback_url,
     )

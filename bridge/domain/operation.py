@@ -7,7 +7,7 @@ from enum import StrEnum
 from bridge.domain.ids import OperationRef
 
 
-class Verdict(StrEnum):
+class FinalStatus(StrEnum):
     """How an operation ends. The first three are the upstream's words, the last is the bridge's own."""
 
     SUCCEEDED = "Succeeded"
@@ -32,7 +32,7 @@ class Explanation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watch:
+class PollState:
     """What polling knows of an operation: all that the next decision needs. Its due row carries it."""
 
     ref: OperationRef
@@ -70,7 +70,7 @@ class Operation:
     group: str | None = None
     #: Who registered first. Empty in older rows.
     owner: str = ""
-    #: The upstream's last word, or a verdict of ours; None until the first answer.
+    #: The upstream's last word, or a final status of ours; None until the first answer.
     status: str | None = None
     last_polled_at: datetime | None = None
     #: How often it was asked for, whatever the answer.
@@ -82,10 +82,10 @@ class Operation:
     #: The key of its due row: the next poll while somebody waits, the purge otherwise.
     due: str
     #: How it ended; None while it runs.
-    verdict: Verdict | None = None
+    final_status: FinalStatus | None = None
     #: When the bridge saw the end.
     finished_at: datetime | None = None
-    #: Why the bridge gave up on it; None for a verdict of the upstream's.
+    #: Why the bridge gave up on it; None for a final status of the upstream's.
     reason: str | None = None
     #: What the upstream said at the end, as JSON text of at most 4 KiB.
     body: str | None = None
@@ -97,8 +97,8 @@ class Operation:
 
     @property
     def is_final(self) -> bool:
-        """Whether the upstream itself has spoken; a verdict of ours is reopened when somebody asks again."""
-        return self.verdict is not None and self.verdict is not Verdict.EXPIRED
+        """Whether the upstream itself has spoken; a final status of ours is reopened when somebody asks again."""
+        return self.final_status is not None and self.final_status is not FinalStatus.EXPIRED
 
     @property
     def why(self) -> Explanation | None:
@@ -107,13 +107,13 @@ class Operation:
         return Explanation(code, message) if code or message else None
 
     @property
-    def is_watched(self) -> bool:
+    def is_polled(self) -> bool:
         """Whether it is being polled."""
         return ":poll:" in self.due
 
-    def watch(self) -> Watch:
+    def poll_state(self) -> PollState:
         """Take out what polling needs."""
-        return Watch(
+        return PollState(
             ref=self.ref,
             registered_at=self.registered_at,
             group=self.group,

@@ -22,7 +22,7 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from bridge.domain.learnt.plan import PollPlan
-from bridge.domain.operation import Explanation, Verdict, Watch
+from bridge.domain.operation import Explanation, FinalStatus, PollState
 from bridge.domain.upstream import Absent, Answer, Denied, Fault, Pending, Refused, Terminal, Throttled
 
 #: The wait after the first fault. Each further fault in a row doubles the wait, up to the longest.
@@ -68,7 +68,7 @@ class AskAgain:
     """It goes on; the next poll is due at `at`."""
 
     at: datetime
-    watch: Watch
+    poll_state: PollState
     #: The upstream's last word; None where this poll brought none.
     status: str | None
     error: str | None
@@ -78,11 +78,11 @@ class AskAgain:
 class Finish:
     """It has ended, by the upstream's word or by ours."""
 
-    verdict: Verdict
-    watch: Watch
+    final_status: FinalStatus
+    poll_state: PollState
     #: The upstream's body as JSON text, where it said something final.
     body: str | None
-    #: Why the bridge gave up; None for a verdict of the upstream's.
+    #: Why the bridge gave up; None for a final status of the upstream's.
     reason: str | None
     error: str | None
     #: What the upstream says of the failure, where it says anything.
@@ -91,12 +91,12 @@ class Finish:
     @property
     def can_be_explained(self) -> bool:
         """Whether the upstream may know more than it has said: why an operation failed stands in its job."""
-        return self.verdict is Verdict.FAILED and self.why is None
+        return self.final_status is FinalStatus.FAILED and self.why is None
 
     @property
     def is_ours(self) -> bool:
         """Whether the bridge has given up, rather than the upstream spoken."""
-        return self.verdict is Verdict.EXPIRED
+        return self.final_status is FinalStatus.EXPIRED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,13 +115,13 @@ _USUAL = Circumstances()
 
 
 def after_poll(
-    watch: Watch, answer: Answer, now: datetime, policy: PollingPolicy, met: Circumstances = _USUAL
+    poll_state: PollState, answer: Answer, now: datetime, policy: PollingPolicy, met: Circumstances = _USUAL
 ) -> AskAgain | Finish:
     """Decide what one answer does to an operation; the module's table, line by line."""
-    asked = replace(watch, polls=watch.polls + 1)
+    asked = replace(poll_state, polls=poll_state.polls + 1)
     match answer:
-        case Terminal(verdict=verdict, body=body):
-            return Finish(verdict=verdict, watch=asked, body=body, reason=None, error=None)
+        case Terminal(final_status=final_status, body=body):
+            return Finish(final_status=final_status, poll_state=asked, body=body, reason=None, error=None)
         case Throttled() | Denied():
             return _after_block(asked, now, policy, answer, met)
         case Pending(status=status):
@@ -138,62 +138,62 @@ def after_poll(
 
 
 def _after_block(
-    watch: Watch, now: datetime, policy: PollingPolicy, answer: Throttled | Denied, met: Circumstances
+    poll_state: PollState, now: datetime, policy: PollingPolicy, answer: Throttled | Denied, met: Circumstances
 ) -> AskAgain | Finish:
     """Wait for the source; or back off and give up at the deadline, if the source answers about the others."""
-    blocked = replace(watch, blocks=watch.blocks + 1, troubled_at=now)
+    blocked = replace(poll_state, blocks=poll_state.blocks + 1, troubled_at=now)
     if not met.is_own:
-        at = max(policy.plan.next_poll(watch, now), met.free_at or now)
-        return AskAgain(at=at, watch=_shifted(blocked, at - now + met.late), status=None, error=answer.what)
-    wait = min(FIRST_OWN_WAIT * (1 << min(max(watch.blocks - 1, 0), 16)), LONGEST_OWN_WAIT)
+        at = max(policy.plan.next_poll(poll_state, now), met.free_at or now)
+        return AskAgain(at=at, poll_state=_shifted(blocked, at - now + met.late), status=None, error=answer.what)
+    wait = min(FIRST_OWN_WAIT * (1 << min(max(poll_state.blocks - 1, 0), 16)), LONGEST_OWN_WAIT)
     named = answer.wait if isinstance(answer, Throttled) else None
     at = now + max(wait, named or wait)
     return _go_on(_shifted(blocked, at - now + met.late), now, policy, at, error=answer.what)
 
 
 def _after_fault(
-    watch: Watch, now: datetime, policy: PollingPolicy, answer: Fault, *, is_own: bool
+    poll_state: PollState, now: datetime, policy: PollingPolicy, answer: Fault, *, is_own: bool
 ) -> AskAgain | Finish:
     """Ask again, ever more slowly. A fault ends nothing before the last deadline, nor while the source is silent."""
-    failed = replace(_counted(watch, faults=watch.faults + 1), blocks=watch.blocks, troubled_at=now)
-    own = min(FIRST_FAULT_WAIT * (1 << min(watch.faults, 16)), LONGEST_FAULT_WAIT)
+    failed = replace(_counted(poll_state, faults=poll_state.faults + 1), blocks=poll_state.blocks, troubled_at=now)
+    own = min(FIRST_FAULT_WAIT * (1 << min(poll_state.faults, 16)), LONGEST_FAULT_WAIT)
     at = max(policy.plan.next_poll(failed, now), now + max(own, answer.wait or own))
-    if is_own and now >= last_deadline(watch, policy):
+    if is_own and now >= last_deadline(poll_state, policy):
         return _give_up(failed, "deadline", answer.what)
-    deadline = watch.registered_at + policy.deadline
-    return AskAgain(at=at if now >= deadline else min(at, deadline), watch=failed, status=None, error=answer.what)
+    deadline = poll_state.registered_at + policy.deadline
+    return AskAgain(at=at if now >= deadline else min(at, deadline), poll_state=failed, status=None, error=answer.what)
 
 
-def last_deadline(watch: Watch, policy: PollingPolicy) -> datetime:
+def last_deadline(poll_state: PollState, policy: PollingPolicy) -> datetime:
     """Say when an operation is given up of which only faults come, while its source answers about others."""
-    return watch.registered_at + policy.deadline + max(policy.deadline / LAST_DEADLINE_PART, LAST_DEADLINE)
+    return poll_state.registered_at + policy.deadline + max(policy.deadline / LAST_DEADLINE_PART, LAST_DEADLINE)
 
 
-def _shifted(watch: Watch, by: timedelta) -> Watch:
+def _shifted(poll_state: PollState, by: timedelta) -> PollState:
     """Take time in which nobody asked out of the evidence that the operation is absent."""
-    if watch.absent_since is None or by <= timedelta(0):
-        return watch
-    return replace(watch, absent_since=watch.absent_since + by)
+    if poll_state.absent_since is None or by <= timedelta(0):
+        return poll_state
+    return replace(poll_state, absent_since=poll_state.absent_since + by)
 
 
-def _after_absence(watch: Watch, now: datetime, policy: PollingPolicy, what: str) -> AskAgain | Finish:
-    since = min(watch.absent_since or now, now)
-    absent = _counted(watch, absences=watch.absences + 1, absent_since=since)
+def _after_absence(poll_state: PollState, now: datetime, policy: PollingPolicy, what: str) -> AskAgain | Finish:
+    since = min(poll_state.absent_since or now, now)
+    absent = _counted(poll_state, absences=poll_state.absences + 1, absent_since=since)
     if now - since >= ABSENT_FOR:
         return _give_up(absent, "notFound", what)
-    wait = ABSENT_WAITS[watch.absences] if watch.absences < len(ABSENT_WAITS) else ABSENT_WAIT
+    wait = ABSENT_WAITS[poll_state.absences] if poll_state.absences < len(ABSENT_WAITS) else ABSENT_WAIT
     return _go_on(absent, now, policy, min(now + wait, since + ABSENT_FOR), error=what)
 
 
-def _after_refusal(watch: Watch, now: datetime, policy: PollingPolicy, answer: Refused) -> AskAgain | Finish:
-    refused = _counted(watch, refusals=watch.refusals + 1)
-    if watch.refusals >= len(REFUSAL_WAITS):
+def _after_refusal(poll_state: PollState, now: datetime, policy: PollingPolicy, answer: Refused) -> AskAgain | Finish:
+    refused = _counted(poll_state, refusals=poll_state.refusals + 1)
+    if poll_state.refusals >= len(REFUSAL_WAITS):
         return replace(_give_up(refused, "refused", answer.what), why=answer.why)
-    return _go_on(refused, now, policy, now + REFUSAL_WAITS[watch.refusals], error=answer.what)
+    return _go_on(refused, now, policy, now + REFUSAL_WAITS[poll_state.refusals], error=answer.what)
 
 
 def _go_on(
-    watch: Watch,
+    poll_state: PollState,
     now: datetime,
     policy: PollingPolicy,
     at: datetime,
@@ -201,19 +201,24 @@ def _go_on(
     status: str | None = None,
     error: str | None = None,
 ) -> AskAgain | Finish:
-    deadline = watch.registered_at + policy.deadline
+    deadline = poll_state.registered_at + policy.deadline
     if now >= deadline:
-        return _give_up(watch, "deadline", error)
-    return AskAgain(at=min(at, deadline), watch=watch, status=status, error=error)
+        return _give_up(poll_state, "deadline", error)
+    return AskAgain(at=min(at, deadline), poll_state=poll_state, status=status, error=error)
 
 
-def _give_up(watch: Watch, reason: str, error: str | None) -> Finish:
-    return Finish(verdict=Verdict.EXPIRED, watch=watch, body=None, reason=reason, error=error)
+def _give_up(poll_state: PollState, reason: str, error: str | None) -> Finish:
+    return Finish(final_status=FinalStatus.EXPIRED, poll_state=poll_state, body=None, reason=reason, error=error)
 
 
 def _counted(
-    watch: Watch, *, faults: int = 0, absences: int = 0, absent_since: datetime | None = None, refusals: int = 0
-) -> Watch:
+    poll_state: PollState,
+    *,
+    faults: int = 0,
+    absences: int = 0,
+    absent_since: datetime | None = None,
+    refusals: int = 0,
+) -> PollState:
     """Count what came in a row: whatever came now begins its own count, and ends all others."""
-    counted = replace(watch, faults=faults, absences=absences, absent_since=absent_since, refusals=refusals)
+    counted = replace(poll_state, faults=faults, absences=absences, absent_since=absent_since, refusals=refusals)
     return replace(counted, blocks=0, troubled_at=None)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from bridge.domain.events import Addressee, Format, Message, OperationCompleted, compose
 from bridge.domain.ids import RegistrationRef
-from bridge.domain.operation import Operation, Verdict
+from bridge.domain.operation import FinalStatus, Operation
 from bridge.domain.sliding_window import check_times, take
 from bridge.domain.text import same_json
 
@@ -33,7 +33,7 @@ class Move(StrEnum):
     GIVE_UP = "give up"
     CANCEL = "cancel"
     REDELIVER = "redeliver"
-    REVIVE = "revive"
+    REACTIVATE = "reactivate"
 
 
 #: The state machine: every legal move and where it leads. ARCHITECTURE.md draws it.
@@ -48,11 +48,11 @@ MOVES: Mapping[tuple[State, Move], State] = MappingProxyType(
         (State.DELIVERED, Move.REDELIVER): State.PENDING,
         (State.DEAD, Move.REDELIVER): State.PENDING,
         (State.CANCELLED, Move.REDELIVER): State.PENDING,
-        (State.CANCELLED, Move.REVIVE): State.WAITING,
-        (State.PENDING, Move.REVIVE): State.WAITING,
-        (State.DELIVERED, Move.REVIVE): State.WAITING,
-        (State.DEAD, Move.REVIVE): State.WAITING,
-        (State.UNWANTED, Move.REVIVE): State.WAITING,
+        (State.CANCELLED, Move.REACTIVATE): State.WAITING,
+        (State.PENDING, Move.REACTIVATE): State.WAITING,
+        (State.DELIVERED, Move.REACTIVATE): State.WAITING,
+        (State.DEAD, Move.REACTIVATE): State.WAITING,
+        (State.UNWANTED, Move.REACTIVATE): State.WAITING,
     }
 )
 
@@ -82,15 +82,16 @@ class Registration:
     #: Where the callback goes, normalised. `…` and a tag stand for a query, which is in `query`. In what a client asks
     #: for, and in rows of former versions, it is the whole URL.
     callback_url: str
-    #: The verdicts that it wants to hear of.
-    events: tuple[Verdict, ...]
+    #: The final statuses that it wants to hear of.
+    events: tuple[FinalStatus, ...]
     #: The client's own JSON object, as compact ASCII JSON text.
     metadata: str | None = None
     #: What the client knows of the operation's length beforehand, as a label.
     group: str | None = None
     #: How the message is written.
     format: Format = Format.STANDARD
-    #: The client's own headers for its callbacks, encrypted for this life; `bridge/domain/header_cipher.py` opens them.
+    #: The client's own headers for its callbacks, encrypted for this generation; `bridge/domain/header_cipher.py` opens
+    #: them.
     headers: str | None = None
     #: The query of the callback URL, encrypted for this generation; absent if the URL has none.
     query: str | None = None
@@ -110,17 +111,18 @@ class Registration:
     state: State = State.WAITING
     #: When it came into its state; its index row has this in its key.
     since: datetime
-    #: When it was created, or created again. Tells one life from the next, so that nothing of a former one counts.
-    life: datetime
+    #: When it was created, or created again. Tells one generation from the next, so that nothing of a former one
+    #: counts.
+    generation: datetime
     #: Why it is dead: `gone` or `exhausted`.
     reason: str | None = None
     #: How its operation ended, once it was told or had nothing to be told.
-    verdict: Verdict | None = None
+    final_status: FinalStatus | None = None
     message_id: str | None = None
     message_type: str | None = None
     #: The exact bytes that every attempt sends.
     message_body: bytes | None = None
-    #: The number of the last attempt that was claimed, over the whole life; 0 before the first.
+    #: The number of the last attempt that was claimed, over all generations; 0 before the first.
     last_attempt: int = 0
     #: The number of the first attempt of the present run.
     run_start: int = 1
@@ -192,7 +194,7 @@ class Registration:
             completed,
             Addressee(ref=self.ref, owner=self.owner, callback_url=self.callback_url),
             metadata=self.metadata,
-            life=self.life,
+            generation=self.generation,
             format=self.format,
         )
         waiting = replace(
@@ -210,7 +212,7 @@ class Registration:
     def _heard(self, completed: OperationCompleted) -> "Registration":
         """Keep what it may know of its operation, which can be followed for another registration later."""
         stopped = self._stopped_waiting(completed.polls, completed.observed_at)
-        return replace(stopped, verdict=completed.verdict, finished_at=completed.observed_at)
+        return replace(stopped, final_status=completed.final_status, finished_at=completed.observed_at)
 
     def _stopped_waiting(self, polls: int, last_polled_at: datetime | None) -> "Registration":
         own = max(0, polls - self.polls_before)
@@ -273,20 +275,22 @@ class Registration:
             due=due,
         )
 
-    def next_life(self, at: datetime) -> datetime:
-        """Tell when a new life that is asked for at `at` begins: after the former one, whatever clocks say."""
-        return max(at, self.life + timedelta(milliseconds=1))
+    def next_generation(self, at: datetime) -> datetime:
+        """Tell when a new generation that is asked for at `at` begins: after the former one, whatever clocks say."""
+        return max(at, self.generation + timedelta(milliseconds=1))
 
     def renewed_by(self, request: "Registration") -> "Registration":
         """Give a client's request the identity of this registration, and the time at which its new life begins."""
-        return replace(request, ref=self.ref, callback_url=self.callback_url, life=self.next_life(request.life))
+        return replace(
+            request, ref=self.ref, callback_url=self.callback_url, generation=self.next_generation(request.generation)
+        )
 
-    def revived(self, renewed: "Registration") -> "Registration":
-        """Begin a new life with what the client says now; the attempts of former lives keep their numbers."""
+    def reactivated(self, renewed: "Registration") -> "Registration":
+        """Begin a new generation with what the client says now; former attempts keep their numbers."""
         return replace(
             renewed,
-            state=self._after(Move.REVIVE),
-            life=self.next_life(renewed.life),
+            state=self._after(Move.REACTIVATE),
+            generation=self.next_generation(renewed.generation),
             last_attempt=self.last_attempt,
             run_start=self.last_attempt + 1,
             runs=self.runs,

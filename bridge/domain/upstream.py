@@ -13,7 +13,7 @@ from enum import Enum, auto
 from types import MappingProxyType
 from typing import Any
 
-from bridge.domain.operation import Explanation, Verdict
+from bridge.domain.operation import Explanation, FinalStatus
 from bridge.domain.retry import parse_retry_after
 from bridge.domain.text import printable, size_in_utf8
 
@@ -91,11 +91,11 @@ MAX_BODY_BYTES = 4096
 LONGEST_NAMED_STOP = timedelta(hours=1)
 
 _OK, _NO_CONTENT, _UNAVAILABLE = 200, 204, 503
-_VERDICTS = {
-    "succeeded": Verdict.SUCCEEDED,
-    "failed": Verdict.FAILED,
-    "canceled": Verdict.CANCELED,
-    "cancelled": Verdict.CANCELED,
+_FINAL_STATUSES = {
+    "succeeded": FinalStatus.SUCCEEDED,
+    "failed": FinalStatus.FAILED,
+    "canceled": FinalStatus.CANCELED,
+    "cancelled": FinalStatus.CANCELED,
 }
 
 #: Of what the upstream says of a failure, no more than this is looked at, in characters.
@@ -104,7 +104,7 @@ _LONGEST_SAID = 2000
 #: A URL in it can carry a secret in its query, its user or its fragment, however it is written.
 _URL = re.compile(r"[a-z][a-z0-9+.-]{0,15}://\S+", re.IGNORECASE)
 _SIGNATURE = re.compile(r"sig(=|%3d)\S+", re.IGNORECASE)
-_KNOWN = frozenset({"notstarted", "running", *_VERDICTS})
+_KNOWN = frozenset({"notstarted", "running", *_FINAL_STATUSES})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +148,7 @@ class Pending:
 class Terminal:
     """It has ended."""
 
-    verdict: Verdict
+    final_status: FinalStatus
     #: The upstream's body as JSON text; None where it was too large to keep.
     body: str | None
 
@@ -244,8 +244,8 @@ def _read_body(raw: bytes, operation_id: str) -> Pending | Terminal | Fault:
     status = body.get("status")
     if not isinstance(status, str) or not status.strip():
         return Fault("HTTP 200 without a status")
-    verdict = _VERDICTS.get(status.strip().lower())
-    return Pending(printable(status, 64)) if verdict is None else Terminal(verdict, _kept(body))
+    final_status = _FINAL_STATUSES.get(status.strip().lower())
+    return Pending(printable(status, 64)) if final_status is None else Terminal(final_status, _kept(body))
 
 
 def _names(body: dict[str, Any], operation_id: str) -> bool:

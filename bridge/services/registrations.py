@@ -42,7 +42,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """A new registration, or a new life of a cancelled one."""
+    """A new registration, or a new generation of a cancelled one."""
 
     registration: Registration
     operation: Operation
@@ -191,7 +191,7 @@ class Register:
 
     def _register_new(self, request: Registration, secrets: Secrets) -> Created:
         sealed = self.seal.sealed(request, secrets, nonce=self.nonce())
-        return self._join(register.register_new(sealed, request.life))
+        return self._join(register.register_new(sealed, request.generation))
 
     def _register_known(self, request: Registration, secrets: Secrets, *, may_wait: bool = True) -> Registered:
         aggregate = self._aggregate(request.ref)
@@ -214,7 +214,7 @@ class Register:
         if before is not None and before.record.tx == request.tx:  # a commit of ours that landed late
             self._send_open(before.record)
             return Created(before.record, aggregate.operation.record)
-        if before is not None and not register.is_revivable(before.record):
+        if before is not None and not register.begins_new_generation(before.record):
             return self._compared(before.record, request, secrets.headers, aggregate.operation.record)
         return self._register_further(aggregate, before, request, secrets, may_wait=may_wait)
 
@@ -227,7 +227,7 @@ class Register:
         *,
         may_wait: bool,
     ) -> Created | Taken | TooMany | TooManyRuns | TooManyWaiting:
-        """Register for an operation that is known: a new registration, or a new life of one."""
+        """Register for an operation that is known: a new registration, or a new generation of one."""
         if self.sharing.is_taken(aggregate, request):
             return Taken()
         place = self.sharing.place_for(request, aggregate) if before is None else None
@@ -236,7 +236,7 @@ class Register:
         source = self.sources[request.ref.operation.source]
         completed = OperationCompleted.of(aggregate.operation.record, source.path)
         wait = before.record.wait_for_run(self.clock()) if before is not None and completed is not None else None
-        if wait is not None:  # a new life would begin with another run at once
+        if wait is not None:  # a new generation would begin with another run at once
             return TooManyRuns(wait)
         if completed is None and not may_wait:
             return TooManyWaiting(self.waiting.limit or 0)
@@ -287,7 +287,7 @@ class Register:
                 known = self.seal.url(each.record)
                 if known == url:
                     return each
-                if isinstance(known, Unopened) and not register.is_revivable(each.record):
+                if isinstance(known, Unopened) and not register.begins_new_generation(each.record):
                     unopened = known
         return unopened
 

@@ -66,7 +66,7 @@ class OperationAggregate:
         """The owner whose operation it is, if owners do not share operations: that of the first who took it."""
         first = min(
             (each.record for each in self.registrations.values() if each.record.takes_operation),
-            key=lambda each: (each.life, each.ref.hash),
+            key=lambda each: (each.generation, each.ref.hash),
             default=None,
         )
         return None if first is None else first.owner
@@ -104,14 +104,14 @@ def as_seen_by(registration: Registration, operation: Operation) -> Operation:
     """
     if registration.state is State.WAITING:
         polls = max(0, operation.polls - registration.polls_before)
-        seen = replace(operation, registered_at=registration.life, polls=polls)
+        seen = replace(operation, registered_at=registration.generation, polls=polls)
         return seen if polls else replace(seen, status=None, last_polled_at=None, last_error=None)
-    ended_alike = registration.verdict is not None and registration.verdict is operation.verdict
+    ended_alike = registration.final_status is not None and registration.final_status is operation.final_status
     if registration.finished_at is None and ended_alike:  # a row of a former version
         registration = replace(registration, polls=operation.polls, finished_at=operation.finished_at)
     own = replace(
         operation,
-        registered_at=registration.life,
+        registered_at=registration.generation,
         polls=registration.polls,
         last_polled_at=registration.last_polled_at,
     )
@@ -120,8 +120,8 @@ def as_seen_by(registration: Registration, operation: Operation) -> Operation:
     return replace(
         own,
         due="",
-        status=registration.verdict,
-        verdict=registration.verdict,
+        status=registration.final_status,
+        final_status=registration.final_status,
         finished_at=registration.finished_at,
         reason=None,
         last_error=None,
@@ -138,7 +138,7 @@ def as_seen_by_all(registrations: Iterable[Registration], operation: Operation) 
         key=lambda each: (
             each.state is not State.WAITING,
             each.finished_at is None or each.finished_at != operation.finished_at,
-            each.life,
+            each.generation,
         ),
     )
     return as_seen_by(best, operation)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from bridge.domain.delivery import Call
 from bridge.domain.errors import ForeignRow
 from bridge.domain.ids import OperationRef
-from bridge.domain.operation import Watch
+from bridge.domain.operation import PollState
 from bridge.storage.keys import DueKind, due_at, due_parts, operation_of, registration_of
 from bridge.storage.records import decode
 from bridge.storage.transaction import Row
@@ -25,7 +25,7 @@ class DuePoll:
     """An operation is to be asked for."""
 
     token: Token
-    watch: Watch
+    poll_state: PollState
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def read_due(row: Row) -> Due:
     if due_at(row.key) is None:
         raise ForeignRow(f"a due row of no time: {row.key[:64]}")
     if kind == DueKind.POLL and operation is not None:
-        return DuePoll(token, decode(Watch, operation, row.values))
+        return DuePoll(token, decode(PollState, operation, row.values))
     if kind == DueKind.DELIVER and registration is not None:
         return DueDelivery(token, decode(Call, registration, row.values))
     if kind == DueKind.PURGE and operation is not None:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from bridge.domain.events import Format
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.keyring import Keyring, Purpose, derive
-from bridge.domain.operation import Verdict
+from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import Registration, State
 from bridge.storage.keys import index_key, index_since
 
@@ -26,12 +26,12 @@ class IndexEntry:
     state: State
     #: When it came into that state; the list is in this order, newest first.
     since: datetime
-    life: datetime
+    generation: datetime
     callback_url: str
-    events: tuple[Verdict, ...]
+    events: tuple[FinalStatus, ...]
     format: Format
     #: How the operation ended; None while it runs.
-    verdict: Verdict | None = None
+    final_status: FinalStatus | None = None
     reason: str | None = None
     message_id: str | None = None
     message_type: str | None = None
@@ -54,11 +54,11 @@ class IndexEntry:
             owner=registration.owner,
             state=registration.state,
             since=registration.since,
-            life=registration.life,
+            generation=registration.generation,
             callback_url=registration.callback_url,
             events=registration.events,
             format=registration.format,
-            verdict=registration.verdict,
+            final_status=registration.final_status,
             reason=registration.reason,
             message_id=registration.message_id,
             message_type=registration.message_type,

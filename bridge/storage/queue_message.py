@@ -23,7 +23,7 @@ class _Message(BaseModel):
 
     v: Annotated[int, Field(ge=SHAPE - 1, le=SHAPE)]
     registration: str
-    life: Annotated[int, Field(ge=0, le=_LAST_MILLIS)]
+    generation: Annotated[int, Field(ge=0, le=_LAST_MILLIS)]
     attempt: Annotated[int, Field(ge=1)]
     #: Messages of former versions have none; those versions read past it.
     traceparent: str | None = None
@@ -34,7 +34,12 @@ class _Message(BaseModel):
 
 def write_call(call: Call) -> str:
     """Write a call as the text of a queue message."""
-    message = {"v": SHAPE, "registration": call.ref.public_id, "life": to_millis(call.life), "attempt": call.number}
+    message = {
+        "v": SHAPE,
+        "registration": call.ref.public_id,
+        "generation": to_millis(call.generation),
+        "attempt": call.number,
+    }
     optional = {
         "traceparent": call.traceparent,
         "origin": call.origin,
@@ -59,7 +64,7 @@ def read_call(body: bytes) -> Call:
     traceparent = read_traceparent(message.traceparent)
     return Call(
         ref=ref,
-        life=from_millis(message.life),
+        generation=from_millis(message.generation),
         number=message.attempt,
         traceparent=traceparent,
         origin=message.origin,

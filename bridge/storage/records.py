@@ -16,7 +16,7 @@ from bridge.domain.delivery import Call
 from bridge.domain.errors import ForeignRow
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.learnt.durations import DurationModel
-from bridge.domain.operation import Operation, Watch
+from bridge.domain.operation import Operation, PollState
 from bridge.domain.rate_limit import Budget, Pings
 from bridge.domain.registration import Registration
 from bridge.storage.index import IndexEntry
@@ -31,8 +31,8 @@ VERSION_COLUMN = "v"
 #: Columns that hold several values, separated by commas.
 _LISTS = frozenset({"events", "recent", "runs", "exposure", "completions"})
 
-Record = Operation | Registration | AttemptRecord | IndexEntry | Watch | Call | Budget | Pings | DurationModel
-R = TypeVar("R", Operation, Registration, AttemptRecord, IndexEntry, Watch, Call, Budget, Pings, DurationModel)
+Record = Operation | Registration | AttemptRecord | IndexEntry | PollState | Call | Budget | Pings | DurationModel
+R = TypeVar("R", Operation, Registration, AttemptRecord, IndexEntry, PollState, Call, Budget, Pings, DurationModel)
 
 _ADAPTERS: dict[type, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in get_args(Record)}
 

@@ -88,7 +88,7 @@ class _Show:
         """Tell what is new of a registration, each thing after what led to it.
 
         The receiver is looked at after the API, and may be ahead of it: a callback waits until the API tells
-        of the verdict that it is about.
+        of the final status that it is about.
         """
         before = self._shown[act.name]
         url = f"{self._stage.host.url}/api/registrations/{before['id']}"

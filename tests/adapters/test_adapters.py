@@ -321,7 +321,7 @@ def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch)
 
 def test_messages_are_encoded_as_the_host_expects(azurite: Azurite) -> None:
     """The queue is made when it is first sent to; the message lives as long as it is told."""
-    call = Call(ref=RegistrationRef(OPERATION, "0123456789abcdef"), life=NOON, number=3, sends=2)
+    call = Call(ref=RegistrationRef(OPERATION, "0123456789abcdef"), generation=NOON, number=3, sends=2)
     with QueueClient.from_connection_string(
         azurite.connection_string,
         "adapters",
@@ -333,7 +333,7 @@ def test_messages_are_encoded_as_the_host_expects(azurite: Azurite) -> None:
         messages = sorted(client.receive_messages(), key=lambda message: str(message.expires_on))
 
     for message, minutes in zip(messages, (2, 4), strict=True):
-        assert read_call(message.content.encode()) == Call(ref=call.ref, life=NOON, number=3)
+        assert read_call(message.content.encode()) == Call(ref=call.ref, generation=NOON, number=3)
         assert message.content == write_call(call)
         assert message.inserted_on is not None
         assert message.expires_on == message.inserted_on + timedelta(minutes=minutes)
@@ -344,7 +344,7 @@ def test_a_queue_that_does_not_answer_is_reported() -> None:
     nowhere = (
         f"DefaultEndpointsProtocol=http;AccountName=a;AccountKey=a2V5;QueueEndpoint=http://127.0.0.1:{unused_port()}/a;"
     )
-    call = Call(ref=RegistrationRef(OPERATION, "0123456789abcdef"), life=NOON, number=1)
+    call = Call(ref=RegistrationRef(OPERATION, "0123456789abcdef"), generation=NOON, number=1)
     with (
         QueueClient.from_connection_string(nowhere, "adapters", retry_total=0) as client,
         pytest.raises(StorageUnavailable),

@@ -472,10 +472,10 @@ def test_health_is_alive_or_misconfigured_and_nothing_more(bridge: Stage) -> Non
         b"nonsense",
         b"{}",
         b"[]",
-        b'{"v": 99, "registration": "default~abc~0123456789abcdef", "life": 1, "attempt": 1}',
-        b'{"v": 1, "registration": "nonsense", "life": 1, "attempt": 1}',
+        b'{"v": 99, "registration": "default~abc~0123456789abcdef", "generation": 1, "attempt": 1}',
+        b'{"v": 1, "registration": "nonsense", "generation": 1, "attempt": 1}',
         b"\xff",
-        b'{"v": 1, "registration": "default~abc~0123456789abcdef", "life": 99999999999999999, "attempt": 1}',
+        b'{"v": 1, "registration": "default~abc~0123456789abcdef", "generation": 99999999999999999, "attempt": 1}',
     ],
 )
 def test_a_foreign_queue_message_is_set_aside(bridge: Stage, body: bytes, caplog: pytest.LogCaptureFixture) -> None:

@@ -12,22 +12,23 @@ import requests
 
 from bridge.adapters.net.guard import Limits
 from bridge.adapters.speech import SpeechService
-from bridge.domain.operation import Operation, Verdict
+from bridge.domain.operation import FinalStatus, Operation
 from local.answer import Answer
 from local.upstream import Upstream
 from tests.support.world import NOON, FakeClock, Stage, stage
 
 EXAMPLES = json.loads((Path(__file__).parents[1] / "facts" / "upstream-responses.json").read_text())
 
-#: What comes of each example as the first answer: the verdict, or the next poll in seconds and the error that is kept.
-COMES_OF: dict[str, Verdict | tuple[int, str | None]] = {
+#: What comes of each example as the first answer: the final status, or the next poll in seconds and the error that is
+#: kept.
+COMES_OF: dict[str, FinalStatus | tuple[int, str | None]] = {
     "running (reference sample)": (15, None),
     "not started": (15, None),
-    "succeeded (from the schema)": Verdict.SUCCEEDED,
-    "failed (from the schema)": Verdict.FAILED,
-    "canceled (video translation)": Verdict.CANCELED,
+    "succeeded (from the schema)": FinalStatus.SUCCEEDED,
+    "failed (from the schema)": FinalStatus.FAILED,
+    "canceled (video translation)": FinalStatus.CANCELED,
     "unknown status": (15, None),
-    "other letter case": Verdict.SUCCEEDED,
+    "other letter case": FinalStatus.SUCCEEDED,
     "status missing": (15, "HTTP 200 without a status"),
     "another operation's id": (15, "HTTP 200 about another operation"),
     "not JSON": (15, "HTTP 200 without a JSON object"),
@@ -109,10 +110,10 @@ def test_each_answer_that_was_seen_does_what_the_table_says(wired: Wired, exampl
     operation = wired.after(Answer.parse(told))
 
     match COMES_OF[example["name"]]:
-        case Verdict() as verdict:
-            assert (operation.verdict, operation.last_error) == (verdict, None)
+        case FinalStatus() as final_status:
+            assert (operation.final_status, operation.last_error) == (final_status, None)
         case wait, error:
-            assert operation.verdict is None
+            assert operation.final_status is None
             assert due(operation) == NOON + timedelta(seconds=wait)
             assert (operation.last_error or "").startswith(error or "")
             assert (operation.last_error is None) == (error is None)
@@ -189,7 +190,7 @@ def test_absence_is_believed_after_ten_minutes(wired: Wired) -> None:
     operation = wired.after(*absent)
 
     assert [each.at - NOON.timestamp() for each in wired.upstream.requests] == [0, 5, 20, 80, 380, 600]
-    assert (operation.verdict, operation.reason) == (Verdict.EXPIRED, "notFound")
+    assert (operation.final_status, operation.reason) == (FinalStatus.EXPIRED, "notFound")
 
 
 def test_refusal_is_believed_the_third_time(wired: Wired) -> None:
@@ -199,7 +200,7 @@ def test_refusal_is_believed_the_third_time(wired: Wired) -> None:
     operation = wired.after(refused, refused, refused)
 
     assert [each.at - NOON.timestamp() for each in wired.upstream.requests] == [0, 60, 600]
-    assert (operation.verdict, operation.reason) == (Verdict.EXPIRED, "refused")
+    assert (operation.final_status, operation.reason) == (FinalStatus.EXPIRED, "refused")
     wired.bridge.deliver_all()
     assert json.loads(wired.bridge.courier.posted[0].body)["data"]["error"] == {"code": "BadRequest", "message": "No."}
 
@@ -215,7 +216,7 @@ def test_the_deadline_ends_in_one_last_poll(wired: Wired) -> None:
     wired.bridge.clock.now = due(wired.operation)
     wired.bridge.sweep()
 
-    assert (wired.operation.verdict, wired.operation.reason) == (Verdict.EXPIRED, "deadline")
+    assert (wired.operation.final_status, wired.operation.reason) == (FinalStatus.EXPIRED, "deadline")
     assert len(wired.upstream.requests) == 2
 
 

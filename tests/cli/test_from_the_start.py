@@ -62,8 +62,8 @@ def test_from_the_start_to_a_verified_callback(start: Started) -> None:
     assert "  delivered  Succeeded; attempt 1: HTTP 204 at " in waited.stdout
     assert "\x1b" not in waited.stdout
     assert verified.returncode == 0, verified.stdout
-    verdicts = {each["name"]: each["verdict"] for each in json.loads(verified.stdout)["checks"]}
-    assert verdicts == dict.fromkeys(("headers", "timestamp", "v1", "v1a", "audience", "subscriber"), "good")
+    results = {each["name"]: each["result"] for each in json.loads(verified.stdout)["checks"]}
+    assert results == dict.fromkeys(("headers", "timestamp", "v1", "v1a", "audience", "subscriber"), "good")
     assert doctor.returncode == 0, doctor.stdout
     assert "BAD" not in doctor.stdout
     assert listed.stdout.split("\t")[1:3] == ["delivered", "Succeeded"]

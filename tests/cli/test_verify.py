@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from standardwebhooks import Webhook
 
-from bridge.cli.verifying import Known, Saved, Verdict, is_genuine, verify
+from bridge.cli.verifying import CheckResult, Known, Saved, is_genuine, verify
 from bridge.domain.keyring import Keyring
 from tests.support.cli import type_in
 from tests.support.played_bridge import PlayedBridge
@@ -30,7 +30,7 @@ PUBLIC = KEYRING.public_keys()[0].text
 SAVED = Saved(HEADERS, BODY)
 KNOWN = Known(secrets=(SECRET,), public_keys=(PUBLIC,), audience=ORIGIN, subscriber=OWNER)
 
-GOOD, BAD, SKIPPED = Verdict.GOOD, Verdict.BAD, Verdict.SKIPPED
+GOOD, BAD, SKIPPED = CheckResult.GOOD, CheckResult.BAD, CheckResult.SKIPPED
 
 
 def with_header(name: str, value: str) -> Saved:
@@ -43,9 +43,9 @@ def without(name: str) -> Saved:
     return Saved({each: value for each, value in HEADERS.items() if each != name}, BODY)
 
 
-def found(saved: Saved, known: Known, later: float = 0) -> dict[str, tuple[Verdict, str]]:
+def found(saved: Saved, known: Known, later: float = 0) -> dict[str, tuple[CheckResult, str]]:
     """Check a callback, so many seconds after it was sent."""
-    return {each.name: (each.verdict, each.text) for each in verify(saved, known, NOON + timedelta(seconds=later))}
+    return {each.name: (each.result, each.text) for each in verify(saved, known, NOON + timedelta(seconds=later))}
 
 
 def test_a_genuine_one_is_right_in_all() -> None:
@@ -53,7 +53,7 @@ def test_a_genuine_one_is_right_in_all() -> None:
     checks = verify(SAVED, KNOWN, NOON + timedelta(minutes=5))
 
     assert is_genuine(checks)
-    assert {each.verdict for each in checks} == {GOOD}
+    assert {each.result for each in checks} == {GOOD}
 
 
 @pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
@@ -61,7 +61,7 @@ def test_a_missing_header_is_named(name: str) -> None:
     """Nothing else can be said without it."""
     checks = verify(without(name), KNOWN, NOON)
 
-    assert [(each.verdict, each.text.startswith(f"{name} missing")) for each in checks] == [(BAD, True)]
+    assert [(each.result, each.text.startswith(f"{name} missing")) for each in checks] == [(BAD, True)]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_what_alone_is_wrong_is_said_and_nothing_else(
 
     assert said[name][0] is BAD
     assert words in said[name][1]
-    wrong = {each for each, (verdict, _) in said.items() if verdict is BAD}
+    wrong = {each for each, (result, _) in said.items() if result is BAD}
     broken_too = {"v1", "v1a"} if saved.headers["webhook-timestamp"] != HEADERS["webhook-timestamp"] else set()
     assert wrong - {name} <= broken_too | ({"v1", "v1a"} if name == "headers" else set())
     assert not is_genuine(verify(saved, known, NOON + timedelta(seconds=later)))
@@ -139,7 +139,7 @@ def test_one_scheme_is_enough(known: Known) -> None:
     checks = verify(SAVED, known, NOON)
 
     assert is_genuine(checks)
-    assert [each.verdict for each in checks].count(SKIPPED) == 1
+    assert [each.result for each in checks].count(SKIPPED) == 1
 
 
 def test_without_a_key_nothing_is_genuine() -> None:

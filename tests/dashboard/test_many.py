@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, expect
 from bridge.adapters.azure.clients import TABLE
 from bridge.adapters.azure.table import AzureTable
 from bridge.domain.ids import OperationRef, RegistrationRef
-from bridge.domain.operation import Verdict
+from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import Registration, State
 from bridge.storage.index import IndexEntry
 from bridge.storage.keys import operation_partitions, partition_of
@@ -47,11 +47,11 @@ def fill(at: Place) -> None:
                 ref=ref,
                 owner="shared",
                 callback_url=url,
-                events=tuple(Verdict),
+                events=tuple(FinalStatus),
                 state=State.DELIVERED,
                 since=since,
-                life=since,
-                verdict=Verdict.SUCCEEDED,
+                generation=since,
+                final_status=FinalStatus.SUCCEEDED,
                 run_began_at=since - timedelta(seconds=2),
                 delivered_at=since,
             )

@@ -41,7 +41,7 @@ SAID: list[tuple[Callable[[Place], Broken], list[str]]] = [
 def test_page_says_what_is_broken_and_what_to_do(
     browser: Browser, prepare: Callable[[Place], Broken], words: list[str]
 ) -> None:
-    """In the row's own life."""
+    """In the row's own history."""
     with situations.place() as at:
         broken = prepare(at)
         with looking(browser, broken.app.url) as page:

@@ -185,7 +185,7 @@ def test_headers_open_in_their_own_row_and_life_only() -> None:
     """Whoever can write rows cannot have one receiver's secret sent to another."""
     registration, ring = sealed(OLD), HeaderSeal(Keyring((OLD,)))
     elsewhere = stage().request(url="https://attacker.example.com/")
-    later = replace(registration, life=registration.life + timedelta(milliseconds=1))
+    later = replace(registration, generation=registration.generation + timedelta(milliseconds=1))
 
     for moved in (replace(elsewhere, headers=registration.headers), later):
         assert isinstance(ring.opened(moved), Unopened)

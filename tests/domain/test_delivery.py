@@ -25,7 +25,7 @@ PENDING = replace(
 )
 CALL = Call(
     ref=PENDING.ref,
-    life=PENDING.life,
+    generation=PENDING.generation,
     number=4,
     sends=1,
     origin=origin_of(PENDING.callback_url),
@@ -34,7 +34,7 @@ CALL = Call(
 
 
 def test_a_call_in_time_is_followed() -> None:
-    """It is about the next attempt of this life, and nobody makes one."""
+    """It is about the next attempt of this generation, and nobody makes one."""
     assert answer_call(CALL, PENDING, NOON) == Attempt()
 
 
@@ -43,7 +43,7 @@ def test_a_call_in_time_is_followed() -> None:
     [
         (replace(PENDING, state=State.CANCELLED), CALL, "it is cancelled"),
         (replace(PENDING, message_body=None), CALL, "it has no message"),
-        (PENDING, replace(CALL, life=NOON + SECOND), "another life"),
+        (PENDING, replace(CALL, generation=NOON + SECOND), "another generation"),
         (PENDING, replace(CALL, number=3), "another attempt"),
         (PENDING, replace(CALL, number=5), "another attempt"),
         (replace(PENDING, leased_until=NOON + SECOND), CALL, "an attempt is in flight"),

@@ -58,9 +58,9 @@ def test_a_key_that_is_gone_is_named() -> None:
     assert opened == Unopened(f"key {KEY_ID} is not in BRIDGE_SIGNING_KEYS any more: put it back, at the end")
 
 
-@pytest.mark.parametrize("change", ["body", "padding", "registration", "life", "url", "owner"])
+@pytest.mark.parametrize("change", ["body", "padding", "registration", "generation", "url", "owner"])
 def test_what_was_tampered_with_stays_closed(change: str) -> None:
-    """And so does what somebody copied from another row, or from a former life."""
+    """And so does what somebody copied from another row, or from a former generation."""
     registration = sealed()
     text = str(registration.headers)
     match change:
@@ -75,11 +75,11 @@ def test_what_was_tampered_with_stays_closed(change: str) -> None:
         case "owner":
             registration = replace(registration, owner="another")
         case _:
-            registration = replace(registration, life=registration.life + timedelta(seconds=1))
+            registration = replace(registration, generation=registration.generation + timedelta(seconds=1))
 
     opened = SEAL.opened(registration)
 
-    assert opened == Unopened(f"damaged, or not of this registration and life (key {KEY_ID})")
+    assert opened == Unopened(f"damaged, or not of this registration and generation (key {KEY_ID})")
 
 
 def test_a_stored_url_is_none_that_can_be_called() -> None:
@@ -118,4 +118,6 @@ def test_a_query_and_headers_have_keys_of_their_own() -> None:
     swapped = SEAL.opened(replace(both, headers=both.query, query=both.headers))
 
     assert SEAL.opened(both) == Secrets(request.callback_url, HEADERS)
-    assert swapped == Unopened(f"damaged, or not of this registration and life (key {KEY_ID})", Failure.CALLBACK_URL)
+    assert swapped == Unopened(
+        f"damaged, or not of this registration and generation (key {KEY_ID})", Failure.CALLBACK_URL
+    )

@@ -8,7 +8,7 @@ import pytest
 from bridge.domain.ids import OperationRef
 from bridge.domain.learnt.durations import DurationModel
 from bridge.domain.learnt.plan import PollPlan
-from bridge.domain.operation import Verdict, Watch
+from bridge.domain.operation import FinalStatus, PollState
 from bridge.domain.polling import AskAgain, Circumstances, Finish, PollingPolicy, after_poll, last_deadline
 from bridge.domain.upstream import Absent, Answer, Denied, Fault, Pending, Refused, Reply, Terminal, Throttled, read
 
@@ -16,7 +16,7 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 #: Whatever it costs, but not before 15 s.
 SOON = PollPlan(DurationModel().curve(), shadow_price=0.0, shortest=timedelta(seconds=15))
 POLICY = PollingPolicy(plan=SOON, deadline=timedelta(hours=24))
-WATCH = Watch(ref=OperationRef("default", "operation-1"), registered_at=NOON, polls=3)
+POLL_STATE = PollState(ref=OperationRef("default", "operation-1"), registered_at=NOON, polls=3)
 
 
 def at(hours: float) -> datetime:
@@ -32,17 +32,17 @@ def test_it_is_asked_again_after_the_interval(
     answer: Answer, status: str | None, error: str | None, seen: datetime | None
 ) -> None:
     """Only an answer shows that it was running."""
-    decision = after_poll(WATCH, answer, at(1), POLICY)
+    decision = after_poll(POLL_STATE, answer, at(1), POLICY)
 
     assert isinstance(decision, AskAgain)
     assert (decision.status, decision.error) == (status, error)
     assert decision.at == at(1) + timedelta(seconds=15)
-    assert (decision.watch.polls, decision.watch.seen_running_at) == (4, seen)
+    assert (decision.poll_state.polls, decision.poll_state.seen_running_at) == (4, seen)
 
 
 def test_the_last_poll_is_at_the_deadline() -> None:
     """Not an interval after it."""
-    decision = after_poll(WATCH, Pending("Running"), at(24) - timedelta(seconds=1), POLICY)
+    decision = after_poll(POLL_STATE, Pending("Running"), at(24) - timedelta(seconds=1), POLICY)
 
     assert isinstance(decision, AskAgain)
     assert decision.at == at(24)
@@ -51,16 +51,16 @@ def test_the_last_poll_is_at_the_deadline() -> None:
 @pytest.mark.parametrize("answer", [Pending("Running"), Absent("HTTP 404")])
 def test_past_its_deadline_it_is_given_up(answer: Answer) -> None:
     """After one last poll, which this was."""
-    decision = after_poll(WATCH, answer, at(24), POLICY)
+    decision = after_poll(POLL_STATE, answer, at(24), POLICY)
 
     assert isinstance(decision, Finish)
-    assert (decision.verdict, decision.reason, decision.body) == (Verdict.EXPIRED, "deadline", None)
+    assert (decision.final_status, decision.reason, decision.body) == (FinalStatus.EXPIRED, "deadline", None)
     assert decision.error == ("HTTP 404" if isinstance(answer, Absent) else None)
 
 
 @pytest.mark.parametrize("age", [24, 29.9, 30, 1000])
 def test_a_fault_confirms_no_deadline_while_the_source_is_silent(age: float) -> None:
-    decision = after_poll(WATCH, Fault("timeout"), at(age), POLICY)
+    decision = after_poll(POLL_STATE, Fault("timeout"), at(age), POLICY)
 
     assert isinstance(decision, AskAgain)
     assert decision.at > at(age)
@@ -69,7 +69,7 @@ def test_a_fault_confirms_no_deadline_while_the_source_is_silent(age: float) -> 
 @pytest.mark.parametrize(("age", "expires"), [(24, False), (29.9, False), (30, True)])
 def test_faults_that_others_do_not_meet_end_at_the_last_deadline(age: float, expires: bool) -> None:
     """A quarter of the deadline later: 30 hours here."""
-    decision = after_poll(WATCH, Fault("timeout"), at(age), POLICY, Circumstances(is_own=True))
+    decision = after_poll(POLL_STATE, Fault("timeout"), at(age), POLICY, Circumstances(is_own=True))
 
     assert isinstance(decision, Finish) == expires
 
@@ -77,7 +77,7 @@ def test_faults_that_others_do_not_meet_end_at_the_last_deadline(age: float, exp
 def test_the_last_deadline_is_an_hour_later_at_least() -> None:
     policy = replace(POLICY, deadline=timedelta(seconds=40))
 
-    assert last_deadline(WATCH, policy) == NOON + timedelta(hours=1, seconds=40)
+    assert last_deadline(POLL_STATE, policy) == NOON + timedelta(hours=1, seconds=40)
 
 
 @pytest.mark.parametrize(
@@ -90,38 +90,38 @@ def test_the_last_deadline_is_an_hour_later_at_least() -> None:
 )
 def test_a_refusal_that_others_do_not_meet_is_asked_about_ever_more_slowly(answer: Answer, waits: list[float]) -> None:
     """Its first one was the source's. The time that an answer names counts too."""
-    watch, now, found = replace(WATCH, blocks=1), at(1), []
+    poll_state, now, found = replace(POLL_STATE, blocks=1), at(1), []
     for _ in waits:
-        decision = after_poll(watch, answer, now, POLICY, Circumstances(is_own=True))
+        decision = after_poll(poll_state, answer, now, POLICY, Circumstances(is_own=True))
         assert isinstance(decision, AskAgain)
         found.append((decision.at - now).total_seconds())
-        watch, now = decision.watch, decision.at
+        poll_state, now = decision.poll_state, decision.at
 
     assert found == waits
 
 
 @pytest.mark.parametrize("answer", [Throttled("HTTP 429", None), Denied("HTTP 403")])
 def test_a_refusal_that_others_do_not_meet_ends_at_the_deadline(answer: Throttled | Denied) -> None:
-    last = after_poll(replace(WATCH, blocks=9), answer, at(23.9), POLICY, Circumstances(is_own=True))
-    decision = after_poll(replace(WATCH, blocks=9), answer, at(24), POLICY, Circumstances(is_own=True))
+    last = after_poll(replace(POLL_STATE, blocks=9), answer, at(23.9), POLICY, Circumstances(is_own=True))
+    decision = after_poll(replace(POLL_STATE, blocks=9), answer, at(24), POLICY, Circumstances(is_own=True))
 
     assert isinstance(last, AskAgain)
     assert last.at == at(24)
     assert isinstance(decision, Finish)
-    assert (decision.verdict, decision.reason, decision.error) == (Verdict.EXPIRED, "deadline", answer.what)
+    assert (decision.final_status, decision.reason, decision.error) == (FinalStatus.EXPIRED, "deadline", answer.what)
 
 
 def test_an_end_is_an_end_at_any_age() -> None:
     """With what the upstream said."""
-    decision = after_poll(WATCH, Terminal(Verdict.FAILED, "{}"), at(99), POLICY)
+    decision = after_poll(POLL_STATE, Terminal(FinalStatus.FAILED, "{}"), at(99), POLICY)
 
     assert isinstance(decision, Finish)
-    assert (decision.verdict, decision.reason, decision.body) == (Verdict.FAILED, None, "{}")
+    assert (decision.final_status, decision.reason, decision.body) == (FinalStatus.FAILED, None, "{}")
 
 
 def test_faults_in_a_row_are_asked_about_ever_more_slowly() -> None:
     """At the least 2 s doubling, up to 5 min; the schedule's interval is longer at first."""
-    waits = [after_poll(replace(WATCH, faults=count), Fault("x"), at(1), POLICY) for count in range(10)]
+    waits = [after_poll(replace(POLL_STATE, faults=count), Fault("x"), at(1), POLICY) for count in range(10)]
 
     seconds = [(each.at - at(1)).total_seconds() for each in waits if isinstance(each, AskAgain)]
     assert seconds == [15, 15, 16, 32, 64, 128, 256, 300, 300, 300]
@@ -131,60 +131,60 @@ def test_faults_in_a_row_are_asked_about_ever_more_slowly() -> None:
 @pytest.mark.parametrize("age", [1, 24, 99])
 def test_what_concerns_the_source_moves_the_operation_and_nothing_else(answer: Answer, age: float) -> None:
     """Its counts stay, the stop is no evidence of absence, and it does not expire before it could be asked."""
-    watch = replace(WATCH, faults=3, absences=2, absent_since=at(0), refusals=1)
+    poll_state = replace(POLL_STATE, faults=3, absences=2, absent_since=at(0), refusals=1)
 
-    decision = after_poll(watch, answer, at(age), POLICY, Circumstances(free_at=at(age) + timedelta(minutes=5)))
+    decision = after_poll(poll_state, answer, at(age), POLICY, Circumstances(free_at=at(age) + timedelta(minutes=5)))
 
     assert isinstance(decision, AskAgain)
     assert decision.at == at(age) + timedelta(minutes=5)
     since = at(0) + timedelta(minutes=5)
-    assert decision.watch == replace(watch, polls=4, absent_since=since, blocks=1, troubled_at=at(age))
+    assert decision.poll_state == replace(poll_state, polls=4, absent_since=since, blocks=1, troubled_at=at(age))
 
 
 def test_time_in_which_nobody_asked_is_no_evidence_of_absence() -> None:
     """404, a stop of 11 minutes by an answer about another operation, 404."""
-    first = after_poll(WATCH, Absent("HTTP 404"), at(1), POLICY)
+    first = after_poll(POLL_STATE, Absent("HTTP 404"), at(1), POLICY)
     assert isinstance(first, AskAgain)
     late = timedelta(minutes=11)
 
-    second = after_poll(first.watch, Absent("HTTP 404"), first.at + late, POLICY, Circumstances(late=late))
+    second = after_poll(first.poll_state, Absent("HTTP 404"), first.at + late, POLICY, Circumstances(late=late))
 
     assert isinstance(second, AskAgain)
-    assert second.watch.absent_since == at(1) + timedelta(minutes=10)
+    assert second.poll_state.absent_since == at(1) + timedelta(minutes=10)
 
 
 def test_an_absence_is_believed_after_ten_minutes_of_nothing_else() -> None:
     """Asked again after 5, 15, 60 s, then every 5 min."""
-    watch, now, waits = WATCH, at(1), []
-    while isinstance(decision := after_poll(watch, Absent("HTTP 404"), now, POLICY), AskAgain):
+    poll_state, now, waits = POLL_STATE, at(1), []
+    while isinstance(decision := after_poll(poll_state, Absent("HTTP 404"), now, POLICY), AskAgain):
         waits.append((decision.at - now).total_seconds())
-        watch, now = decision.watch, decision.at
+        poll_state, now = decision.poll_state, decision.at
 
     assert waits == [5, 15, 60, 300, 220]
-    assert (decision.verdict, decision.reason) == (Verdict.EXPIRED, "notFound")
+    assert (decision.final_status, decision.reason) == (FinalStatus.EXPIRED, "notFound")
 
 
 def test_a_refusal_is_believed_the_third_time() -> None:
     """After it has lasted for 10 minutes, like an absence."""
-    watch, now, waits = WATCH, at(1), []
-    while isinstance(decision := after_poll(watch, Refused("HTTP 400"), now, POLICY), AskAgain):
+    poll_state, now, waits = POLL_STATE, at(1), []
+    while isinstance(decision := after_poll(poll_state, Refused("HTTP 400"), now, POLICY), AskAgain):
         assert decision.error == "HTTP 400"
         waits.append((decision.at - now).total_seconds())
-        watch, now = decision.watch, decision.at
+        poll_state, now = decision.poll_state, decision.at
 
     assert waits == [60, 540]
-    assert (decision.verdict, decision.reason, decision.error) == (Verdict.EXPIRED, "refused", "HTTP 400")
+    assert (decision.final_status, decision.reason, decision.error) == (FinalStatus.EXPIRED, "refused", "HTTP 400")
 
 
 @pytest.mark.parametrize("status", range(400, 500))
 def test_a_client_error_ends_an_operation_only_if_it_is_about_the_operation(status: int) -> None:
     """After 10 minutes of nothing else; all others go on for a day, until the deadline."""
     ends = {404: "notFound", 410: "notFound"} | dict.fromkeys((400, 405, 413, 414, 415, 416, 422, 431), "refused")
-    watch, now, begun = WATCH, at(1), at(1)
+    poll_state, now, begun = POLL_STATE, at(1), at(1)
 
-    answer = read(Reply(status=status), WATCH.ref.id, now)
-    while isinstance(decision := after_poll(watch, answer, now, POLICY), AskAgain):
-        watch, now = decision.watch, decision.at
+    answer = read(Reply(status=status), POLL_STATE.ref.id, now)
+    while isinstance(decision := after_poll(poll_state, answer, now, POLICY), AskAgain):
+        poll_state, now = decision.poll_state, decision.at
         if now - begun > timedelta(hours=20):
             break
 
@@ -198,22 +198,22 @@ def test_a_client_error_ends_an_operation_only_if_it_is_about_the_operation(stat
 @pytest.mark.parametrize("status", [402, 408, 409, 412, 421, 423, 425, 499])
 def test_a_bad_minute_of_a_gateway_is_followed_by_the_end(status: int) -> None:
     """Ten times in a row, and then the operation has succeeded."""
-    watch, now = WATCH, at(1)
+    poll_state, now = POLL_STATE, at(1)
     for _ in range(10):
-        decision = after_poll(watch, read(Reply(status=status), WATCH.ref.id, now), now, POLICY)
+        decision = after_poll(poll_state, read(Reply(status=status), POLL_STATE.ref.id, now), now, POLICY)
         assert isinstance(decision, AskAgain)
-        watch, now = decision.watch, decision.at
+        poll_state, now = decision.poll_state, decision.at
 
-    decision = after_poll(watch, Terminal(Verdict.SUCCEEDED, "{}"), now, POLICY)
+    decision = after_poll(poll_state, Terminal(FinalStatus.SUCCEEDED, "{}"), now, POLICY)
 
     assert isinstance(decision, Finish)
-    assert decision.verdict is Verdict.SUCCEEDED
+    assert decision.final_status is FinalStatus.SUCCEEDED
 
 
 def test_a_fault_that_names_a_time_is_asked_about_after_it() -> None:
     """A shorter time than the bridge's own wait changes nothing."""
     waits = [
-        after_poll(replace(WATCH, faults=5), Fault("HTTP 500", timedelta(seconds=wait)), at(1), POLICY)
+        after_poll(replace(POLL_STATE, faults=5), Fault("HTTP 500", timedelta(seconds=wait)), at(1), POLICY)
         for wait in (1, 600)
     ]
 
@@ -223,25 +223,25 @@ def test_a_fault_that_names_a_time_is_asked_about_after_it() -> None:
 @pytest.mark.parametrize("answer", [Pending("Running"), Fault("x"), Absent("HTTP 404"), Refused("HTTP 400")])
 def test_what_came_in_a_row_ends_with_something_else(answer: Answer) -> None:
     """Each answer begins its own count."""
-    watch = replace(WATCH, faults=3, absences=2, absent_since=at(0.9), refusals=1)
+    poll_state = replace(POLL_STATE, faults=3, absences=2, absent_since=at(0.9), refusals=1)
 
-    decision = after_poll(watch, answer, at(1), POLICY)
+    decision = after_poll(poll_state, answer, at(1), POLICY)
 
     assert isinstance(decision, AskAgain)
-    kept = [decision.watch.faults > 0, decision.watch.absences > 0, decision.watch.refusals > 0]
+    kept = [decision.poll_state.faults > 0, decision.poll_state.absences > 0, decision.poll_state.refusals > 0]
     assert kept == [isinstance(answer, kind) for kind in (Fault, Absent, Refused)]
 
 
 def test_a_fault_is_counted_so_that_the_next_one_waits_longer() -> None:
     """The due row carries the count from poll to poll; an answer ends it."""
-    watch, waits = WATCH, []
+    poll_state, waits = POLL_STATE, []
     for _ in range(4):
-        decision = after_poll(watch, Fault("x"), at(1), POLICY)
+        decision = after_poll(poll_state, Fault("x"), at(1), POLICY)
         assert isinstance(decision, AskAgain)
-        watch = decision.watch
+        poll_state = decision.poll_state
         waits.append((decision.at - at(1)).total_seconds())
 
-    assert watch.faults == 4
+    assert poll_state.faults == 4
     assert waits == [15, 15, 16, 32]  # never nearer than two polls may be
-    answered = after_poll(watch, Pending("Running"), at(1), POLICY)
-    assert answered.watch.faults == 0
+    answered = after_poll(poll_state, Pending("Running"), at(1), POLICY)
+    assert answered.poll_state.faults == 0

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from bridge.domain.events import OperationCompleted
-from bridge.domain.operation import Verdict
+from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import IllegalMove, Move, Registration, State
 from tests.support.world import NOON, stage
 
@@ -26,7 +26,7 @@ PENDING = replace(
     next_attempt_at=NOON,
 )
 COMPLETED = OperationCompleted(
-    verdict=Verdict.FAILED, path="avatar", observed_at=LATER, not_before=None, reason=None, body=None
+    final_status=FinalStatus.FAILED, path="avatar", observed_at=LATER, not_before=None, reason=None, body=None
 )
 #: What a registration has that nothing more is done for.
 IDLE = (None, None, None, None, None)
@@ -82,12 +82,12 @@ def test_another_run_begins_now_and_forgets_how_the_last_one_ended(ended: Regist
 
 
 def test_a_completed_operation_begins_a_run_at_once() -> None:
-    """With the first attempt of this life, and an age that is counted from here."""
+    """With the first attempt of this generation, and an age that is counted from here."""
     waiting = replace(REQUEST, last_attempt=3)
 
     after = waiting.told(COMPLETED, LATER, due="due:now")
 
-    assert (after.state, after.since, after.verdict) == (State.PENDING, LATER, Verdict.FAILED)
+    assert (after.state, after.since, after.final_status) == (State.PENDING, LATER, FinalStatus.FAILED)
     assert (plans(after), after.run_start) == ((LATER, None, None, None, "due:now"), 4)
     assert after.run_began_at == LATER
     assert len(after.expected_message().id) == len("msg_") + 32
@@ -97,25 +97,25 @@ def test_an_end_that_was_not_asked_for_is_noted() -> None:
     """The list shows how its operation ended."""
     after = REQUEST.spared(COMPLETED, LATER)
 
-    assert (after.state, after.since, after.verdict) == (State.UNWANTED, LATER, Verdict.FAILED)
+    assert (after.state, after.since, after.final_status) == (State.UNWANTED, LATER, FinalStatus.FAILED)
 
 
 @pytest.mark.parametrize(("asked", "begins"), [(NOON, NOON + timedelta(milliseconds=1)), (LATER, LATER)])
-def test_a_new_life_begins_after_the_former_one_whatever_clocks_say(asked: object, begins: object) -> None:
+def test_a_new_generation_begins_after_the_former_one_whatever_clocks_say(asked: object, begins: object) -> None:
     """Its attempts go on counting; what the client says now counts, and nothing of the former message."""
-    before = replace(PENDING.cancelled(NOON), life=NOON)
-    request = replace(REQUEST, life=asked, since=LATER, metadata='{"new":1}')  # type: ignore[arg-type] # the table's times
+    before = replace(PENDING.cancelled(NOON), generation=NOON)
+    request = replace(REQUEST, generation=asked, since=LATER, metadata='{"new":1}')  # type: ignore[arg-type] # the table's times
 
-    after = before.revived(request)
+    after = before.reactivated(request)
 
-    assert (after.state, after.life, after.since) == (State.WAITING, begins, LATER)
+    assert (after.state, after.generation, after.since) == (State.WAITING, begins, LATER)
     assert (after.last_attempt, after.run_start, after.metadata, after.message) == (3, 4, '{"new":1}', None)
 
 
-def test_what_waits_is_not_revived() -> None:
+def test_what_waits_is_not_reactivated() -> None:
     """It would lose its place. `is_revivable` says which of the others may be."""
-    with pytest.raises(IllegalMove, match="revive on a registration that is waiting"):
-        REQUEST.revived(REQUEST)
+    with pytest.raises(IllegalMove, match="reactivate on a registration that is waiting"):
+        REQUEST.reactivated(REQUEST)
 
 
 def test_a_delivery_without_a_message_is_no_delivery() -> None:

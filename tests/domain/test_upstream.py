@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.domain.operation import Verdict
+from bridge.domain.operation import FinalStatus
 from bridge.domain.upstream import (
     CLIENT_ERRORS,
     LONGEST_NAMED_STOP,
@@ -73,21 +73,21 @@ def test_every_answer_that_was_seen_is_understood(example: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize(
-    ("status", "verdict"),
+    ("status", "final_status"),
     [
-        ("Succeeded", Verdict.SUCCEEDED),
-        ("FAILED", Verdict.FAILED),
-        ("canceled", Verdict.CANCELED),
-        ("Cancelled", Verdict.CANCELED),
-        (" Succeeded ", Verdict.SUCCEEDED),
+        ("Succeeded", FinalStatus.SUCCEEDED),
+        ("FAILED", FinalStatus.FAILED),
+        ("canceled", FinalStatus.CANCELED),
+        ("Cancelled", FinalStatus.CANCELED),
+        (" Succeeded ", FinalStatus.SUCCEEDED),
     ],
 )
-def test_letter_case_does_not_matter(status: str, verdict: Verdict) -> None:
+def test_letter_case_does_not_matter(status: str, final_status: FinalStatus) -> None:
     """The enumeration is open, and siblings write it differently."""
     answer = read(Reply(status=200, body=json.dumps({"status": status}).encode()), "operation-1", NOON)
 
     assert isinstance(answer, Terminal)
-    assert answer.verdict is verdict
+    assert answer.final_status is final_status
 
 
 @pytest.mark.parametrize("named", ["OPERATION-1", "operation-1", None])
@@ -217,7 +217,7 @@ def test_a_large_body_is_not_kept() -> None:
     """The end counts all the same."""
     body = json.dumps({"status": "Failed", "padding": "x" * MAX_BODY_BYTES}).encode()
 
-    assert read(Reply(status=200, body=body), "operation-1", NOON) == Terminal(Verdict.FAILED, None)
+    assert read(Reply(status=200, body=body), "operation-1", NOON) == Terminal(FinalStatus.FAILED, None)
 
 
 @pytest.mark.parametrize(("padding", "is_kept"), [(-1, True), (0, True), (1, False)])
@@ -227,7 +227,7 @@ def test_a_body_is_kept_compact_and_up_to_its_limit(padding: int, *, is_kept: bo
     kept = frame.replace('""', f'"{"x" * (MAX_BODY_BYTES - len(frame) + padding)}"')
     body = kept.replace(":", " : ").encode()
 
-    terminal = Terminal(Verdict.FAILED, kept if is_kept else None)
+    terminal = Terminal(FinalStatus.FAILED, kept if is_kept else None)
     assert read(Reply(status=200, body=body), "operation-1", NOON) == terminal
 
 
@@ -247,7 +247,7 @@ def test_a_body_that_no_json_can_carry_is_not_kept() -> None:
     """Python reads NaN; whoever gets the callback would not. The end counts all the same."""
     body = b'{"status": "Failed", "progress": NaN}'
 
-    assert read(Reply(status=200, body=body), "operation-1", NOON) == Terminal(Verdict.FAILED, None)
+    assert read(Reply(status=200, body=body), "operation-1", NOON) == Terminal(FinalStatus.FAILED, None)
 
 
 def test_a_fault_says_what_the_upstream_said() -> None:

@@ -9,7 +9,7 @@ from bridge.dependencies import real_clock
 from bridge.domain.events import Addressee, Message, OperationCompleted, compose
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.keyring import Keyring
-from bridge.domain.operation import Verdict
+from bridge.domain.operation import FinalStatus
 from bridge.domain.outcome import Unreachable
 from tests.examples.receivers import Example
 
@@ -28,7 +28,7 @@ def message(audience: str = AUDIENCE, *, owner: str = OWNER) -> Message:
     now = real_clock()
     ref = OperationRef("default", f"operation-{uuid.uuid4()}")
     completed = OperationCompleted(
-        verdict=Verdict.SUCCEEDED,
+        final_status=FinalStatus.SUCCEEDED,
         path="avatar",
         observed_at=now,
         not_before=None,
@@ -38,7 +38,7 @@ def message(audience: str = AUDIENCE, *, owner: str = OWNER) -> Message:
     url = f"{audience}/callback"
     registration = RegistrationRef.of(ref, owner=owner, callback_url=url)
     to = Addressee(ref=registration, owner=owner, callback_url=url)
-    return compose(completed, to, metadata='{"grüße": "🎬"}', life=now)
+    return compose(completed, to, metadata='{"grüße": "🎬"}', generation=now)
 
 
 def signed(

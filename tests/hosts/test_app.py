@@ -30,9 +30,9 @@ NAMES = [each["name"] for each in listed()]  # type: ignore[union-attr, index, c
 
 
 def test_whole_life_ends_in_one_signed_callback(bridge_app: Running) -> None:
-    bridge_app.upstream.tell("life", "NotStarted", (1, "Running"), (2, "Succeeded"))
+    bridge_app.upstream.tell("generation", "NotStarted", (1, "Running"), (2, "Succeeded"))
 
-    created = bridge_app.register("life", "/life", metadata={"video": "intro"})
+    created = bridge_app.register("generation", "/life", metadata={"video": "intro"})
     shown = bridge_app.until(created, "delivered")
 
     (callback,) = [each for each in bridge_app.receiver.callbacks if each.path == "/life"]
@@ -105,14 +105,14 @@ def test_cancelled_registration_is_not_delivered(bridge_app: Running) -> None:
     assert bridge_app.read(f"registrations/{created['id']}")["state"] == "cancelled"
 
 
-@pytest.mark.parametrize(("name", "verdict"), TERMINAL.items())
-def test_recorded_answer_of_an_end_is_delivered(bridge_app: Running, name: str, verdict: str) -> None:
+@pytest.mark.parametrize(("name", "final_status"), TERMINAL.items())
+def test_recorded_answer_of_an_end_is_delivered(bridge_app: Running, name: str, final_status: str) -> None:
     operation = f"ends-{NAMES.index(name)}"
     bridge_app.upstream.tell(operation, always=named(name))
 
     shown = bridge_app.until(bridge_app.register(operation, f"/{operation}"), "delivered")
 
-    assert shown["operation"]["status"] == verdict
+    assert shown["operation"]["status"] == final_status
 
 
 @pytest.mark.parametrize("name", [each for each in NAMES if each not in STOPPING and each not in TERMINAL])

@@ -271,7 +271,7 @@ def _meddle(bridge: Running) -> None:
             storage, DELIVERIES_QUEUE, message_encode_policy=TextBase64EncodePolicy()
         ) as queue,
     ):
-        queue.send_message(json.dumps({"v": 99, "registration": "default~x~0", "life": 0, "attempt": 1}))
+        queue.send_message(json.dumps({"v": 99, "registration": "default~x~0", "generation": 0, "attempt": 1}))
         _logged(bridge, Event.SET_ASIDE)
         _set_clocks_ahead(bridge, table)
         _let_a_source_be_silent_for_long(bridge, table)
@@ -356,7 +356,7 @@ def _bury(bridge: Running, table: TableClient) -> None:
 def _repeat_a_message(bridge: Running, queue: QueueClient) -> None:
     """Send a call that was followed long ago."""
     delivered = bridge.read("registrations?state=delivered&limit=1")["value"][0]
-    queue.send_message(json.dumps({"v": SHAPE, "registration": delivered["id"], "life": 0, "attempt": 1}))
+    queue.send_message(json.dumps({"v": SHAPE, "registration": delivered["id"], "generation": 0, "attempt": 1}))
     _logged(bridge, Event.DROPPED)
 
 
@@ -472,7 +472,7 @@ SHOWN_BY_TILE: dict[str, tuple[str, set[Any]]] = {
     "questions-to-each-source": ("source", {"default", "denied", "throttled"}),
     "requests-a-second-that-each-source-allows": ("source", {"default", "denied", "throttled"}),
     "throttled-and-denied": ("what", {"denied source.denied", "throttled source.throttled"}),
-    "operations-that-ended": ("verdict", {"Succeeded", "Failed"}),
+    "operations-that-ended": ("final_status", {"Succeeded", "Failed"}),
     "attempts-by-what-follows": ("then", {"delivered", "dead: gone"}),
     "milliseconds-of-an-attempt": ("slow", set()),
     "receivers-that-take-nothing": ("host", {CLOSED}),

@@ -16,7 +16,7 @@ _SILENT = Unreachable(error=Failure.TIMEOUT)
 
 
 def everyday(simulation: Simulation) -> None:
-    """Live through it all: retries, 410, a filter, cancellations, a new life, redeliveries, 429, 401, two sources."""
+    """Live through all: retries, 410, a filter, cancellations, a renewal, redeliveries, 429, 401, two sources."""
     simulation.upstream.tell("shared", Reply(status=429, retry_after="20"), "Running", "Succeeded")
     simulation.upstream.tell("voice", Reply(status=401), NoReply("timeout"), "Failed")
     simulation.receivers.tell(_RETRIED, 500, 200)
@@ -24,9 +24,9 @@ def everyday(simulation: Simulation) -> None:
     retried = simulation.register("shared", _RETRIED)
     gone = simulation.register("shared", _GONE)
     simulation.register("shared", _FILTERED, events=["Failed"])
-    revived = simulation.register("shared", _REVIVED)
+    reactivated = simulation.register("shared", _REVIVED)
     simulation.live(10)
-    simulation.cancel(revived)
+    simulation.cancel(reactivated)
     simulation.register("shared", _REVIVED)
     simulation.register("voice", _RETRIED, source="voices")
     simulation.settle()

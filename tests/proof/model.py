@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from bridge.domain.operation import Verdict
+from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import MOVES, Registration, State
 from bridge.domain.retry import ATTEMPTS_PER_RUN
 from bridge.domain.upstream import Reply
@@ -115,7 +115,7 @@ def _asked_for(before: Registration, step: Step) -> frozenset[State]:
     name = before.ref.public_id
     if name == step.cancelled and before.state in (State.WAITING, State.PENDING):
         return frozenset({State.CANCELLED})
-    if name == step.registered and (before.state is State.CANCELLED or before.verdict is Verdict.EXPIRED):
+    if name == step.registered and (before.state is State.CANCELLED or before.final_status is FinalStatus.EXPIRED):
         return _BEGINNINGS
     if name == step.redelivered and before.message is not None:
         return frozenset({State.PENDING})
@@ -128,10 +128,10 @@ def _after_questions(before: Registration, now: Registration, questions: Sequenc
     if not replies:
         return frozenset({State.WAITING})
     reply = replies[-1]
-    said = _verdict(reply.body) if isinstance(reply, Reply) and reply.status == 200 else None
+    said = _final_status(reply.body) if isinstance(reply, Reply) and reply.status == 200 else None
     if said is None:
-        told = State.PENDING if Verdict.EXPIRED in before.events else State.UNWANTED
-        gave_up = now.verdict in (None, Verdict.EXPIRED)
+        told = State.PENDING if FinalStatus.EXPIRED in before.events else State.UNWANTED
+        gave_up = now.final_status in (None, FinalStatus.EXPIRED)
         return frozenset({State.WAITING, told} if gave_up else {State.WAITING})
     return frozenset({State.PENDING if said in before.events else State.UNWANTED})
 
@@ -147,8 +147,8 @@ def _after_posts(before: Registration, now: Registration, posts: Sequence[Post])
     return frozenset({State.PENDING, State.DEAD} if used_up else {State.PENDING})
 
 
-def _verdict(body: bytes) -> Verdict | None:
-    return next((verdict for verdict in Verdict if f'"{verdict}"'.encode() in body), None)
+def _final_status(body: bytes) -> FinalStatus | None:
+    return next((final_status for final_status in FinalStatus if f'"{final_status}"'.encode() in body), None)
 
 
 def _standing(simulation: Simulation) -> dict[str, Registration]:

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from bridge.domain.operation import Verdict
+from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import LIVE, Registration, State
 from bridge.domain.retry import ATTEMPTS_PER_RUN
 from bridge.domain.upstream import Reply
@@ -66,7 +66,7 @@ def _wrongly_ended(registration: Registration, promise: Promise, got: list[Post]
         yield f"{name} is dead after {made} attempts"
     if state is State.CANCELLED and not promise.cancels:
         yield f"{name} is cancelled, and nobody asked for it"
-    wanted = promise.events is None or registration.verdict in promise.events
+    wanted = promise.events is None or registration.final_status in promise.events
     if state is State.UNWANTED and wanted:
         yield f"{name} was wanted"
     if got and not wanted:
@@ -74,14 +74,14 @@ def _wrongly_ended(registration: Registration, promise: Promise, got: list[Post]
 
 
 def _invented(registration: Registration, said: set[str]) -> Iterator[str]:
-    """Check that a verdict of the upstream's is one that it gave."""
-    verdict = registration.verdict
-    if verdict not in (None, Verdict.EXPIRED) and verdict not in said:
-        yield f"{registration.ref.public_id} was told {verdict}; the upstream said {said}"
+    """Check that a final status of the upstream's is one that it gave."""
+    final_status = registration.final_status
+    if final_status not in (None, FinalStatus.EXPIRED) and final_status not in said:
+        yield f"{registration.ref.public_id} was told {final_status}; the upstream said {said}"
 
 
 def _misnamed(posts: list[Post]) -> Iterator[str]:
-    """One name for one life of a registration, and the same bytes under it; other bytes never."""
+    """One name for one generation of a registration, and the same bytes under it; other bytes never."""
     bodies: dict[str, set[bytes]] = defaultdict(set)
     names: dict[tuple[str, str], set[str]] = defaultdict(set)
     for post in posts:

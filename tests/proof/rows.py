@@ -72,8 +72,8 @@ def _problems(aggregate: OperationAggregate, rows: Sequence[Row]) -> Iterator[st
     """Check that whatever somebody waits for has its due row, and whatever nobody waits for its purge."""
     operation: Operation = aggregate.operation.record
     name = due_reference(operation.ref)
-    if bool(aggregate.waiting()) != operation.is_watched:
-        yield f"{name}: {len(aggregate.waiting())} wait, and it is {'' if operation.is_watched else 'not '}asked for"
+    if bool(aggregate.waiting()) != operation.is_polled:
+        yield f"{name}: {len(aggregate.waiting())} wait, and it is {'' if operation.is_polled else 'not '}asked for"
     if aggregate.unreadable:
         yield f"{name}: a registration that cannot be read"
     entries = {row.key: row for row in rows if row.key.startswith("idx:")}

@@ -45,7 +45,7 @@ messages = st.fixed_dictionaries(
     {
         "v": st.sampled_from([SHAPE, SHAPE + 1, -1]) | json_values,
         "registration": st.sampled_from([_REGISTRATION, "default~x"]) | json_values,
-        "life": st.integers(-1, 2**60) | json_values,
+        "generation": st.integers(-1, 2**60) | json_values,
         "attempt": st.integers(-1, 2**70) | json_values,
     },
     optional={"newer": json_values},
@@ -69,7 +69,7 @@ _NASTY: dict[str, list[Value]] = {
     "polls": [-9, 2**62],
     "due": ["x", "due:x", ""],
     "state": [*State, "x"],
-    "verdict": ["Succeeded", "Expired", "x"],
+    "final_status": ["Succeeded", "Expired", "x"],
     "last_attempt": [-9, 10**7],
     "run_start": [-9, 10**7],
     "number": [-9, 0, 10**7],
@@ -80,7 +80,16 @@ _NASTY: dict[str, list[Value]] = {
     "events": ["", "x"],
     "v": [SHAPE + 1, "x"],
 }
-_INSTANTS = ("registered_at", "since", "life", "next_attempt_at", "leased_until", "absent_since", "finished_at", "at")
+_INSTANTS = (
+    "registered_at",
+    "since",
+    "generation",
+    "next_attempt_at",
+    "leased_until",
+    "absent_since",
+    "finished_at",
+    "at",
+)
 _ENDS_OF_TIME: tuple[Value, ...] = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 _NASTY |= {name: list(_ENDS_OF_TIME) for name in _INSTANTS}
 

@@ -52,7 +52,8 @@ def test_any_row_key_names_something_or_is_foreign(key: str) -> None:
 
 
 @given(
-    st.lists(keys, max_size=5, unique=True), st.dictionaries(st.sampled_from(["v", "at", "life", "number"]), columns)
+    st.lists(keys, max_size=5, unique=True),
+    st.dictionaries(st.sampled_from(["v", "at", "generation", "number"]), columns),
 )
 def test_foreign_due_and_index_rows_stop_nothing(names: list[str], values: dict[str, object]) -> None:
     """They are in every range that the bridge reads, before its own."""

@@ -228,4 +228,4 @@ def test_runs_at_times_that_no_clock_has_told_are_refused(bridge: Stage, runs: t
     request = bridge.request()
 
     with pytest.raises(ValueError, match="out of range"):
-        Registration(ref=request.ref, owner="o", callback_url=HOOK, events=(), since=NOON, life=NOON, runs=runs)
+        Registration(ref=request.ref, owner="o", callback_url=HOOK, events=(), since=NOON, generation=NOON, runs=runs)

@@ -9,7 +9,7 @@ import pytest
 
 from bridge.adapters.net.guard import Limits
 from bridge.adapters.speech import SpeechService
-from bridge.domain.operation import Verdict
+from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import State
 from local.answer import Answer
 from local.upstream import Upstream
@@ -62,7 +62,7 @@ def test_after_a_bad_hour_every_operation_is_right_and_the_budget_was_kept(seed:
         asked = upstream.requests
 
     operations = {name: bridge.aggregate(name).operation.record for name in ends}
-    assert {each.verdict for each in operations.values()} == {Verdict.SUCCEEDED}
+    assert {each.final_status for each in operations.values()} == {FinalStatus.SUCCEEDED}
     observed = {name: (each.finished_at or NOON) - NOON for name, each in operations.items()}
     assert all(observed[name].total_seconds() >= end for name, end in ends.items())
     states = Counter(each.record.state for name in ends for each in bridge.aggregate(name).registrations.values())

@@ -7,7 +7,7 @@ import pytest
 from bridge.api.routes import Routes
 from bridge.domain.errors import StorageUnavailable
 from bridge.domain.ids import OperationRef
-from bridge.domain.operation import Verdict
+from bridge.domain.operation import FinalStatus
 from bridge.domain.upstream import NoReply, NoToken, Reply
 from bridge.storage.transaction import ANY, Merge, Row, Transaction
 from tests.support.flaky import flaky
@@ -109,8 +109,8 @@ def test_a_denied_credential_pauses_the_source_and_loses_nothing(
     for _ in range(6 * 20):
         slow.sweep()
         slow.clock.advance(10)
-    verdicts = {slow.aggregate(f"operation-{number:03d}").operation.record.verdict for number in range(5)}
-    assert verdicts == {Verdict.SUCCEEDED}
+    final_statuses = {slow.aggregate(f"operation-{number:03d}").operation.record.final_status for number in range(5)}
+    assert final_statuses == {FinalStatus.SUCCEEDED}
     assert status(slow)["problem"] is None
 
 

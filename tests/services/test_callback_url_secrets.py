@@ -247,7 +247,7 @@ def test_cancelling_and_registering_again_is_the_way_out_of_a_lost_key(bridge: S
     assert [posted.url for posted in bridge.courier.posted] == [HOOK]
 
 
-def test_a_new_life_is_encrypted_with_the_newest_key(bridge: Stage) -> None:
+def test_a_new_generation_is_encrypted_with_the_newest_key(bridge: Stage) -> None:
     """So the old key can go once what it encrypted has ended; the id stays."""
     first = registered(bridge)
     cancelled(bridge, first)
@@ -290,7 +290,7 @@ def columns_of(bridge: Stage, public_id: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("how", ["of another", "removed", "cut", "of a former life"])
 def test_a_query_that_was_changed_by_hand_sends_nothing(bridge: Stage, how: str) -> None:
-    """Nor does one that was copied from another row, or from a former life of its own."""
+    """Nor does one that was copied from another row, or from a former generation of its own."""
     other = str(columns_of(bridge, registered(bridge, {**BODY, "callbackUrl": f"{PLACE}?code=another"}))["query"])
     former = registered(bridge)
     query = str(columns_of(bridge, former)["query"])
@@ -324,8 +324,10 @@ def test_a_url_that_was_changed_by_hand_is_an_unreadable_row(bridge: Stage, to: 
 
 def left_by_a_former_version(bridge: Stage, request: Registration) -> None:
     """Write the rows of a registration whose URL is in the clear."""
-    ended = Operation(ref=request.ref.operation, registered_at=request.life, owner=request.owner, due="", tx="former")
-    due, due_row = purge_due(ended, request.life + timedelta(days=30))
+    ended = Operation(
+        ref=request.ref.operation, registered_at=request.generation, owner=request.owner, due="", tx="former"
+    )
+    due, due_row = purge_due(ended, request.generation + timedelta(days=30))
     operation = replace(ended, due=due)
     rows = (
         due_row,
@@ -348,7 +350,7 @@ def test_a_row_of_a_former_version_is_shown_without_its_query_and_found_again(br
     assert [each["callbackUrl"] for each in listed] == [SHOWN]
 
 
-def test_a_row_of_a_former_version_begins_a_new_life_as_itself(bridge: Stage) -> None:
+def test_a_row_of_a_former_version_begins_a_new_generation_as_itself(bridge: Stage) -> None:
     """After a cancellation it is delivered like any other."""
     request = replace(bridge.request(url=HOOK), state=State.CANCELLED)
     left_by_a_former_version(bridge, request)

@@ -225,7 +225,7 @@ def test_a_call_before_its_time_is_dropped(bridge: Stage) -> None:
     bridge.courier.tell(HOOK, answered(503, address=None, retry_after=timedelta(seconds=31)))
     bridge.deliver_all()
 
-    bridge.bridge.deliver.deliver(Call(ref=ref, life=NOON, number=2))
+    bridge.bridge.deliver.deliver(Call(ref=ref, generation=NOON, number=2))
 
     assert len(bridge.courier.posted) == 1
 
@@ -245,7 +245,7 @@ def test_a_call_for_another_attempt_is_dropped(bridge: Stage, number: int) -> No
     """Only the next one may be made."""
     ref = pending(bridge)
 
-    bridge.bridge.deliver.deliver(Call(ref=ref, life=NOON, number=number))
+    bridge.bridge.deliver.deliver(Call(ref=ref, generation=NOON, number=number))
 
     assert bridge.courier.posted == []
 
@@ -442,7 +442,7 @@ def test_a_failure_after_cancellation_and_redelivery_is_only_recorded(bridge: St
     assert bridge.registration(ref).state is State.DELIVERED
 
 
-def test_a_2xx_of_a_former_life_does_not_end_the_new_one(bridge: Stage) -> None:
+def test_a_2xx_of_a_former_generation_does_not_end_the_new_one(bridge: Stage) -> None:
     """It told something else."""
     ref = pending(bridge)
 

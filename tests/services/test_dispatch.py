@@ -179,7 +179,7 @@ def test_a_failed_send_is_one_line_with_the_code_of_the_service(caplog: pytest.L
 def test_the_problem_of_the_queue_is_known_until_something_is_sent() -> None:
     bridge, queue = down()
     dispatcher = bridge.bridge.sweep.enqueuer.dispatcher
-    call = Call(ref=bridge.request().ref, life=NOON, number=1, sends=1)
+    call = Call(ref=bridge.request().ref, generation=NOON, number=1, sends=1)
 
     queue.failure = StorageRefused("queue storage: AuthorizationFailure, HTTP status 403", "AuthorizationFailure")
     dispatcher.send(call)
@@ -197,7 +197,7 @@ def test_the_problem_of_the_queue_is_known_until_something_is_sent() -> None:
 def test_a_failure_long_past_is_no_problem_of_the_present() -> None:
     bridge, _ = down()
     dispatcher = bridge.bridge.sweep.enqueuer.dispatcher
-    dispatcher.send(Call(ref=bridge.request().ref, life=NOON, number=1, sends=1))
+    dispatcher.send(Call(ref=bridge.request().ref, generation=NOON, number=1, sends=1))
 
     bridge.clock.advance(timedelta(minutes=11))
 

@@ -200,7 +200,7 @@ def test_a_refused_question_says_why() -> None:
 
 
 def test_an_operation_that_is_reopened_has_no_reason_any_more() -> None:
-    """A verdict of ours is not the last word."""
+    """A final status of ours is not the last word."""
     bridge = stage()
     bridge.register()
     bridge.upstream.tell("operation-1", Reply(status=400, body=b'{"error": {"code": "BadRequest"}}'))

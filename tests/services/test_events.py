@@ -9,7 +9,7 @@ from cloudevents.http import from_http
 from jsonschema import Draft202012Validator, ValidationError
 
 from bridge.domain.events import Format, Message
-from bridge.domain.operation import Verdict
+from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import State
 from tests.events import FOLDER, message, samples, schema
 from tests.support.description import strict
@@ -50,7 +50,7 @@ def test_schema_is_that_of_the_description(kind: Format) -> None:
 def test_schema_takes_fields_that_are_added_later_and_no_loss() -> None:
     """As receivers are told to."""
     validator = Draft202012Validator(schema_of(Format.STANDARD))
-    event = json.loads(message(Verdict.SUCCEEDED).body)
+    event = json.loads(message(FinalStatus.SUCCEEDED).body)
 
     validator.validate({**event, "data": {**event["data"], "colour": "blue"}})
     del event["data"]["audience"]
@@ -72,7 +72,7 @@ def test_the_sdk_of_cloudevents_takes_it(name: str) -> None:
 
 def test_both_formats_tell_the_same() -> None:
     """Under the same id and type, in the same `data`."""
-    standard, cloud = (message(Verdict.FAILED, kind) for kind in Format)
+    standard, cloud = (message(FinalStatus.FAILED, kind) for kind in Format)
 
     assert (standard.id, standard.type) == (cloud.id, cloud.type)
     assert data_of(standard) == data_of(cloud)

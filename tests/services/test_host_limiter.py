@@ -45,7 +45,7 @@ _numbers = count()
 def call(origin: str = HOST, owner: str = "ann") -> Call:
     operation = OperationRef("default", f"operation-{next(_numbers)}")
     ref = RegistrationRef.of(operation, owner=owner, callback_url=f"{origin}/")
-    return Call(ref=ref, life=NOON, number=1, origin=origin, owner=owner)
+    return Call(ref=ref, generation=NOON, number=1, origin=origin, owner=owner)
 
 
 class Instance:

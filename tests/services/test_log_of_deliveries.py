@@ -95,7 +95,7 @@ def test_an_attempt_is_one_line(
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda call: replace(call, life=call.life - timedelta(milliseconds=1)), "another life"),
+        (lambda call: replace(call, life=call.life - timedelta(milliseconds=1)), "another generation"),
         (lambda call: replace(call, number=2), "another attempt"),
     ],
 )

@@ -82,7 +82,7 @@ def test_hosts_take_turns() -> None:
 
 def call_to(origin: str | None) -> Call:
     ref = RegistrationRef.of(OperationRef("default", "one"), owner="shared", callback_url="https://a.example.com/")
-    return Call(ref=ref, life=NOON, number=1, origin=origin)
+    return Call(ref=ref, generation=NOON, number=1, origin=origin)
 
 
 def test_calls_of_a_former_version_name_no_host_and_are_all_sent() -> None:

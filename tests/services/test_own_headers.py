@@ -140,7 +140,7 @@ def test_the_same_again_is_the_same_after_a_key_was_added(bridge: Stage) -> None
 
 
 @pytest.mark.parametrize("headers", [{"X-B": "2"}, {}])
-def test_a_new_life_has_the_headers_of_its_own_request(bridge: Stage, headers: dict[str, str]) -> None:
+def test_a_new_generation_has_the_headers_of_its_own_request(bridge: Stage, headers: dict[str, str]) -> None:
     """Even one that begins in the millisecond of the former, for which its headers were encrypted."""
     public_id = str(Client.of(bridge).register(BODY).body["id"])
     Client.of(bridge).call(Routes.cancel, f"/registrations/{public_id}", method="DELETE", id=public_id)

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from bridge.domain.errors import CommitUnknown, Contended, StorageUnavailable
-from bridge.domain.operation import Verdict
+from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import State
 from bridge.services.registrations import Accepted, Created, Differs, Existing, NoMessage, NotFound, TooMany
 from bridge.storage.keys import due_reference
@@ -61,7 +61,7 @@ def test_registering_the_same_again_finds_the_first(bridge: Stage) -> None:
     result = bridge.bridge.routes.use.register(bridge.request())
 
     assert isinstance(result, Existing)
-    assert result.registration.life == NOON
+    assert result.registration.generation == NOON
 
 
 def test_registering_the_same_metadata_written_differently_changes_nothing(bridge: Stage) -> None:
@@ -73,7 +73,7 @@ def test_registering_the_same_metadata_written_differently_changes_nothing(bridg
     assert isinstance(result, Existing)
 
 
-@pytest.mark.parametrize("change", [{"events": (Verdict.FAILED,)}, {"metadata": '{"a":1}'}])
+@pytest.mark.parametrize("change", [{"events": (FinalStatus.FAILED,)}, {"metadata": '{"a":1}'}])
 def test_registering_the_same_with_other_content_differs(bridge: Stage, change: Mapping[str, object]) -> None:
     """Whoever wants other content cancels first."""
     request = bridge.request()
@@ -141,7 +141,7 @@ def test_registering_for_what_has_ended_otherwise_is_unwanted(bridge: Stage) -> 
     bridge.outbox.take()
 
     result = bridge.bridge.routes.use.register(
-        bridge.request(url="https://late.example.com/", events=(Verdict.FAILED,))
+        bridge.request(url="https://late.example.com/", events=(FinalStatus.FAILED,))
     )
 
     assert isinstance(result, Created)
@@ -150,19 +150,19 @@ def test_registering_for_what_has_ended_otherwise_is_unwanted(bridge: Stage) -> 
 
 
 def test_registering_for_what_has_expired_polls_again(bridge: Stage) -> None:
-    """A verdict of ours is reopened; the age counts anew."""
+    """A final status of ours is reopened; the age counts anew."""
     first = bridge.register()[0]
     bridge.clock.advance(timedelta(hours=25))
     bridge.sweep()
-    assert bridge.aggregate().operation.record.verdict is Verdict.EXPIRED
+    assert bridge.aggregate().operation.record.final_status is FinalStatus.EXPIRED
 
     bridge.register("operation-1", "https://late.example.com/")
     finish(bridge)
 
-    assert bridge.aggregate().operation.record.verdict is Verdict.SUCCEEDED
-    told = {each.record.ref: each.record.verdict for each in bridge.aggregate().registrations.values()}
-    assert told.pop(first) is Verdict.EXPIRED
-    assert list(told.values()) == [Verdict.SUCCEEDED]
+    assert bridge.aggregate().operation.record.final_status is FinalStatus.SUCCEEDED
+    told = {each.record.ref: each.record.final_status for each in bridge.aggregate().registrations.values()}
+    assert told.pop(first) is FinalStatus.EXPIRED
+    assert list(told.values()) == [FinalStatus.SUCCEEDED]
 
 
 def test_the_last_to_cancel_stops_the_polling(bridge: Stage) -> None:
@@ -179,7 +179,7 @@ def test_the_last_to_cancel_stops_the_polling(bridge: Stage) -> None:
     assert bridge.upstream.asked == []
 
 
-def test_registering_what_was_cancelled_begins_a_new_life(bridge: Stage) -> None:
+def test_registering_what_was_cancelled_begins_a_new_generation(bridge: Stage) -> None:
     """With another webhook-id, since it is another message."""
     ref = bridge.register()[0]
     bridge.bridge.routes.use.cancel(ref)
@@ -188,23 +188,23 @@ def test_registering_what_was_cancelled_begins_a_new_life(bridge: Stage) -> None
 
     assert isinstance(result, Created)
     assert result.registration.state is State.WAITING
-    assert result.registration.life > NOON
+    assert result.registration.generation > NOON
     assert bridge.due_keys() == ["poll:default:operation-1"]
     assert bridge.index_keys() == [f"waiting:{due_reference(ref)}"]
 
 
-def test_a_new_life_can_want_something_else(bridge: Stage) -> None:
+def test_a_new_generation_can_want_something_else(bridge: Stage) -> None:
     """It is compared with nothing."""
     ref = bridge.register()[0]
     bridge.bridge.routes.use.cancel(ref)
 
-    bridge.bridge.routes.use.register(bridge.request(events=(Verdict.FAILED,), metadata='{"a":1}'))
+    bridge.bridge.routes.use.register(bridge.request(events=(FinalStatus.FAILED,), metadata='{"a":1}'))
 
     registration = bridge.registration(ref)
-    assert (registration.events, registration.metadata) == ((Verdict.FAILED,), '{"a":1}')
+    assert (registration.events, registration.metadata) == ((FinalStatus.FAILED,), '{"a":1}')
 
 
-def test_a_call_of_a_former_life_is_dropped(bridge: Stage) -> None:
+def test_a_call_of_a_former_generation_is_dropped(bridge: Stage) -> None:
     """It would tell the new life's receiver what the old one was to be told."""
     ref = bridge.register()[0]
     finish(bridge)
@@ -406,14 +406,14 @@ def test_metadata_reaches_the_receiver(bridge: Stage) -> None:
 
 
 @pytest.mark.parametrize("delivered", [True, False])
-def test_registering_an_expired_registration_again_begins_a_new_life(bridge: Stage, delivered: bool) -> None:
+def test_registering_an_expired_registration_again_begins_a_new_generation(bridge: Stage, delivered: bool) -> None:
     """The upstream ended after the bridge had given up: its end comes with another `webhook-id`."""
     [ref] = bridge.register()
     bridge.clock.advance(timedelta(hours=24, seconds=1))
     bridge.sweep()
     if delivered:
         bridge.deliver_all()
-    assert bridge.registration(ref).verdict is Verdict.EXPIRED
+    assert bridge.registration(ref).final_status is FinalStatus.EXPIRED
     former = bridge.registration(ref).message_id
 
     result = bridge.bridge.routes.use.register(bridge.request())
@@ -425,7 +425,10 @@ def test_registering_an_expired_registration_again_begins_a_new_life(bridge: Sta
     bridge.clock.advance(10)
     bridge.sweep()
     bridge.deliver_all()
-    assert (bridge.registration(ref).state, bridge.registration(ref).verdict) == (State.DELIVERED, Verdict.SUCCEEDED)
+    assert (bridge.registration(ref).state, bridge.registration(ref).final_status) == (
+        State.DELIVERED,
+        FinalStatus.SUCCEEDED,
+    )
     assert bridge.registration(ref).message_id != former
     ids = [each.headers["webhook-id"] for each in bridge.courier.posted]
     assert ids[-1] == bridge.registration(ref).message_id

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.learnt.durations import EDGES, DurationModel
 from bridge.domain.learnt.plan import PollPlan
-from bridge.domain.operation import Verdict
+from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import Registration, State
 from bridge.services.reports import HOURS, NEWEST, Overview, by_hour, day_before
 from bridge.storage.index import IndexEntry
@@ -59,10 +59,10 @@ def ended(
             ref=ref,
             owner=owner,
             callback_url=url,
-            events=tuple(Verdict),
+            events=tuple(FinalStatus),
             state=state,
             since=at,
-            life=at,
+            generation=at,
             run_began_at=began,
         )
     )

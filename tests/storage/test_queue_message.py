@@ -17,13 +17,13 @@ REF = RegistrationRef.of(
     OperationRef("default", "operation-1"), owner="shared", callback_url="https://receiver.example.com/hook"
 )
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-CALL = Call(ref=REF, life=NOON + timedelta(milliseconds=7), number=3)
+CALL = Call(ref=REF, generation=NOON + timedelta(milliseconds=7), number=3)
 
 
 def test_a_call_comes_through_as_it_was_written() -> None:
-    """Whose it is, of which life, and which attempt; a trace only where there is one."""
+    """Whose it is, of which generation, and which attempt; a trace only where there is one."""
     assert read_call(write_call(CALL).encode()) == CALL
-    assert set(json.loads(write_call(CALL))) == {"v", "registration", "life", "attempt"}
+    assert set(json.loads(write_call(CALL))) == {"v", "registration", "generation", "attempt"}
 
 
 def test_a_trace_comes_through_unless_it_is_none() -> None:
@@ -35,7 +35,7 @@ def test_a_trace_comes_through_unless_it_is_none() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"another": 1}, {"v": 0}, {"life": 0}, {"life": 253_402_300_799_999}, {"attempt": 1}]
+    "change", [{"another": 1}, {"v": 0}, {"generation": 0}, {"generation": 253_402_300_799_999}, {"attempt": 1}]
 )
 def test_a_message_of_the_version_before_or_with_more_in_it_is_read(change: dict[str, Any]) -> None:
     """Old and new instances run side by side."""
@@ -49,8 +49,8 @@ def test_a_message_of_the_version_before_or_with_more_in_it_is_read(change: dict
     [
         ({"v": 2}, "that is not a call of shape 1"),
         ({"v": -1}, "that is not a call of shape 1"),
-        ({"life": -1}, "that is not a call"),
-        ({"life": 253_402_300_800_000}, "that is not a call"),
+        ({"generation": -1}, "that is not a call"),
+        ({"generation": 253_402_300_800_000}, "that is not a call"),
         ({"attempt": 0}, "that is not a call"),
         ({"attempt": "3"}, "that is not a call"),
         ({"registration": "nobody"}, "about no registration"),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.domain.events import Format
-from bridge.domain.operation import Verdict
+from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import Registration, State
 from bridge.storage.keys import partition_of, row_key
 from bridge.storage.records import SHAPE, Stored, decode, for_insert, for_merge, for_update, stored
@@ -23,15 +23,15 @@ registrations = st.builds(
     ref=st.just(REQUEST.ref),
     owner=st.just("shared"),
     callback_url=st.just(REQUEST.callback_url),
-    events=st.sampled_from([tuple(Verdict), (Verdict.FAILED,)]),
+    events=st.sampled_from([tuple(FinalStatus), (FinalStatus.FAILED,)]),
     metadata=texts,
     headers=texts,
     format=st.sampled_from(Format),
     state=st.sampled_from(State),
     since=times,
-    life=times,
+    generation=times,
     reason=texts,
-    verdict=st.none() | st.sampled_from(Verdict),
+    final_status=st.none() | st.sampled_from(FinalStatus),
     message_body=st.none() | st.binary(min_size=1, max_size=3),
     last_attempt=st.integers(0, 2),
     next_attempt_at=st.none() | times,

@@ -8,7 +8,7 @@ import pytest
 from bridge.domain.attempt import AttemptRecord
 from bridge.domain.delivery import SAFETY, Call
 from bridge.domain.host_limits import Deferred
-from bridge.domain.operation import Explanation, Operation, Verdict
+from bridge.domain.operation import Explanation, FinalStatus, Operation
 from bridge.domain.outcome import Delivered, Gone
 from bridge.domain.polling import AskAgain, Finish
 from bridge.domain.registration import IllegalMove, Move, Registration, State
@@ -131,19 +131,19 @@ def test_an_attempt_without_a_due_row_can_be_recorded() -> None:
 def test_a_poll_says_what_it_saw(error: str | None) -> None:
     """When, how often, and what went wrong; what went wrong before is cleared. The rest stays as it is."""
     token = Token(partition=partition_of(REF), key=OPERATION.due, etag="etag-d")
-    watch = replace(OPERATION.watch(), polls=8)
+    poll_state = replace(OPERATION.poll_state(), polls=8)
 
-    move = poll.ask_again(token, AskAgain(watch=watch, at=LATER, status=None, error=error), NOON)
+    move = poll.ask_again(token, AskAgain(poll_state=poll_state, at=LATER, status=None, error=error), NOON)
 
     due = due_key(LATER, DueKind.POLL, due_reference(REF))
     assert move.changes == {"due": due, "last_polled_at": NOON, "polls": 8, "last_error": error or ""}
 
 
 def test_an_end_says_all_that_was_seen() -> None:
-    """The verdict, when and after how many polls, what the upstream said, and how long it is kept."""
+    """The final status, when and after how many polls, what the upstream said, and how long it is kept."""
     decision = Finish(
-        watch=replace(OPERATION.watch(), polls=8, seen_running_at=NOON),
-        verdict=Verdict.FAILED,
+        poll_state=replace(OPERATION.poll_state(), polls=8, seen_running_at=NOON),
+        final_status=FinalStatus.FAILED,
         body="{}",
         reason=None,
         error=None,
@@ -156,7 +156,7 @@ def test_an_end_says_all_that_was_seen() -> None:
     assert columns(step, row_key(REF)) == {
         "v": 1,
         "status": "Failed",
-        "verdict": "Failed",
+        "final_status": "Failed",
         "polls": 8,
         "seen_running_at": NOON,
         "last_polled_at": LATER,
@@ -201,11 +201,13 @@ def test_a_due_row_of_an_operation_never_moves_to_its_own_key(step: str) -> None
     key = due_key(LATER, kind, due_reference(REF))
     token = Token(partition=partition_of(REF), key=key, etag="etag-d")
     known = aggregate(operation=replace(OPERATION, due=key), unreadable="f" * 16)
-    watch = OPERATION.watch()
+    poll_state = OPERATION.poll_state()
     now = LATER - poll.UNREADABLE_WAIT
     moved = {
         "look again": purge.look_again(token, REF, LATER).key,
-        "ask again": poll.ask_again(token, AskAgain(watch=watch, at=LATER, status=None, error=None), NOON).key,
+        "ask again": poll.ask_again(
+            token, AskAgain(poll_state=poll_state, at=LATER, status=None, error=None), NOON
+        ).key,
         "left open": str(columns(end(known, now), row_key(REF))["due"]),
     }[step]
 
@@ -216,31 +218,35 @@ def test_a_due_row_of_an_operation_never_moves_to_its_own_key(step: str) -> None
 def end(known: OperationAggregate, now: datetime) -> Transaction:
     """End an operation with an aggregate, at a time."""
     decision = Finish(
-        watch=replace(OPERATION.watch(), polls=8), verdict=Verdict.SUCCEEDED, body=None, reason=None, error=None
+        poll_state=replace(OPERATION.poll_state(), polls=8),
+        final_status=FinalStatus.SUCCEEDED,
+        body=None,
+        reason=None,
+        error=None,
     )
     return poll.finish(known, decision, path="avatar", now=now, tx="mine", retention=RETENTION)[0]
 
 
 def test_an_operation_that_is_left_open_is_asked_for_again_in_five_minutes() -> None:
-    """It keeps no verdict, and counts the poll: a version that can read all its registrations ends it."""
+    """It keeps no final status, and counts the poll: a version that can read all its registrations ends it."""
     step = end(aggregate(unreadable="f" * 16), LATER)
 
     row = columns(step, row_key(REF))
     assert (row["polls"], row["last_polled_at"], row["tx"]) == (8, LATER, "mine")
     assert row["due"] == due_key(LATER + timedelta(minutes=5), DueKind.POLL, due_reference(REF))
     assert columns(step, str(row["due"]))["polls"] == 8
-    assert not row.get("verdict")
+    assert not row.get("final_status")
 
 
 @pytest.mark.parametrize(("says", "group"), [("short", "short"), (None, "long")])
 def test_an_operation_that_is_reopened_begins_anew_and_keeps_its_count(says: str | None, group: str) -> None:
     """A label that is given now counts more than the one before."""
-    gone = replace(OPERATION, due=due_key(NOON, DueKind.PURGE, due_reference(REF)), verdict=Verdict.EXPIRED)
+    gone = replace(OPERATION, due=due_key(NOON, DueKind.PURGE, due_reference(REF)), final_status=FinalStatus.EXPIRED)
 
     joined = register.register_further(aggregate(operation=gone), replace(REQUEST, group=says, tx="mine"), LATER, None)
 
     after = joined.operation
-    assert (after.registered_at, after.polls, after.group, after.verdict) == (LATER, 7, group, None)
+    assert (after.registered_at, after.polls, after.group, after.final_status) == (LATER, 7, group, None)
     assert after.tx == "mine"
     assert written(joined.transaction, gone.due) == Delete(gone.due, ANY)
     assert isinstance(written(joined.transaction, after.due), Insert)

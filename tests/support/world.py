@@ -18,7 +18,7 @@ from bridge.dependencies import World
 from bridge.domain.callback_url import normalise
 from bridge.domain.header_cipher import NONCE_BYTES, HeaderSeal
 from bridge.domain.ids import OperationRef, RegistrationRef
-from bridge.domain.operation import Verdict
+from bridge.domain.operation import FinalStatus
 from bridge.domain.outcome import Outcome, answered
 from bridge.domain.registration import Registration
 from bridge.domain.upstream import NoReply, NoToken, Reply
@@ -232,7 +232,7 @@ class Stage:
         operation_id: str = "operation-1",
         url: str = "https://receiver.example.com/hook",
         *,
-        events: Sequence[Verdict] = tuple(Verdict),
+        events: Sequence[FinalStatus] = tuple(FinalStatus),
         metadata: str | None = None,
     ) -> Registration:
         """Say what a client would register."""
@@ -245,7 +245,7 @@ class Stage:
             events=tuple(events),
             metadata=metadata,
             since=self.clock(),
-            life=self.clock(),
+            generation=self.clock(),
         )
 
     def register(self, operation_id: str = "operation-1", *urls: str) -> list[RegistrationRef]:

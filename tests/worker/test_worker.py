@@ -189,7 +189,7 @@ def test_storage_that_is_down_says_the_same(
     nobody = {"AzureWebJobsStorage": Ports(blob=1, queue=1, table=1).connection_string}
     worker, beside = work(**nobody), host(**nobody)
     registration = registration_id("worker-ok", receiver.url)
-    message = {"v": SHAPE, "registration": registration, "life": 0, "attempt": 1}
+    message = {"v": SHAPE, "registration": registration, "generation": 0, "attempt": 1}
 
     answer = compare(
         post("registrations", {"operationId": "worker-ok", "callbackUrl": receiver.url}, status=503), worker, beside

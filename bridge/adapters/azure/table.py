@@ -118,7 +118,7 @@ class AzureTable:
                 _check(transaction, replies)
         lost = next((reply for reply in replies if not reply.is_done), None)
         if lost is not None:
-            raise _verdict(lost)
+            raise _failure_of(lost)
         written = zip(transaction.writes, replies, strict=True)
         return {write.key: str(reply.etag) for write, reply in written if not isinstance(write, Delete)}
 
@@ -218,7 +218,7 @@ def _plain(value: Any) -> Value:  # noqa: ANN401 - whatever somebody stored
     return value if isinstance(value, str | int | float | bool | bytes) else str(value)
 
 
-def _verdict(lost: Reply) -> Exception:
+def _failure_of(lost: Reply) -> Exception:
     """Say what the answer about the write that lost means."""
     kind, (code, message) = _CONFLICTS.get(lost.status), _error(lost)
     # A due row is deleted on the word that its target is missing, so that word has to be the service's.

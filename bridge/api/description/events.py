@@ -7,9 +7,11 @@ from typing_extensions import TypedDict  # pydantic reads the one of `typing` fr
 
 from bridge.api.responses import Moment
 from bridge.domain.events import EVENT_SOURCE, Format
-from bridge.domain.operation import Verdict
+from bridge.domain.operation import FinalStatus
 
-_Type = Annotated[str, Field(pattern=rf"^[a-z]+\.operation\.({'|'.join(verdict.lower() for verdict in Verdict)})$")]
+_Type = Annotated[
+    str, Field(pattern=rf"^[a-z]+\.operation\.({'|'.join(final_status.lower() for final_status in FinalStatus)})$")
+]
 _Id = Annotated[str, Field(description="The `webhook-id`.")]
 
 
@@ -35,7 +37,7 @@ class EventData(TypedDict):
     operationId: Annotated[str, Field(description="The upstream's id of the operation.")]
     status: Annotated[
         Literal["Succeeded", "Failed", "Canceled", "Expired"],
-        Field(description="How it ended. `Expired` is the bridge's own verdict: it gave up asking."),
+        Field(description="How it ended. `Expired` is the bridge's own final status: it gave up asking."),
     ]
     source: Annotated[str, Field(description="The name of the Speech endpoint, as the bridge's settings give it.")]
     registrationId: Annotated[str, Field(description="The registration that this is for.")]
@@ -49,7 +51,7 @@ class EventData(TypedDict):
     notBefore: Annotated[Moment | None, Field(description="The last poll that saw it running; null where none did.")]
     reason: Annotated[
         Literal["deadline", "notFound", "refused"] | None,
-        Field(description="Why the bridge gave up; null for a verdict of the upstream's."),
+        Field(description="Why the bridge gave up; null for a final status of the upstream's."),
     ]
     operation: Annotated[
         dict[str, Any] | None,

@@ -12,14 +12,14 @@ from bridge.cli.errors import Exit, Misused
 from bridge.cli.output import Line, Output, Tone
 from bridge.cli.saved import from_files, from_record
 from bridge.cli.shared import AsJson, MessageFormat, around, begin
-from bridge.cli.verifying import Check, Known, Saved, Verdict, is_genuine
+from bridge.cli.verifying import Check, CheckResult, Known, Saved, is_genuine
 from bridge.cli.verifying import verify as checks_of
 from bridge.domain.callback_url import CallbackRefused, CallbackRules, normalise, origin_of
 
 #: Holds the secret that callbacks are verified with, where no file and no bridge says it.
 SECRET = "WEBHOOK_SECRET"  # noqa: S105 - the name of a variable
 
-_TONES = {Verdict.GOOD: Tone.GOOD, Verdict.BAD: Tone.BAD, Verdict.SKIPPED: Tone.QUIET}
+_TONES = {CheckResult.GOOD: Tone.GOOD, CheckResult.BAD: Tone.BAD, CheckResult.SKIPPED: Tone.QUIET}
 _EVERYWHERE = CallbackRules(allow_http=True, allowed_ports=None)
 
 
@@ -98,10 +98,10 @@ def verify(
 def _show(output: Output, checks: list[Check]) -> None:
     genuine = is_genuine(checks)
     if output.as_json:
-        shown = [{"name": each.name, "verdict": each.verdict.value, "text": each.text} for each in checks]
+        shown = [{"name": each.name, "result": each.result.value, "text": each.text} for each in checks]
         output.json({"genuine": genuine, "checks": shown})
         return
-    output.lines(Line(f"{each.verdict.value:<7}  {each.name}", each.text, _TONES[each.verdict]) for each in checks)
+    output.lines(Line(f"{each.result.value:<7}  {each.name}", each.text, _TONES[each.result]) for each in checks)
     output.say("genuine" if genuine else "NOT genuine", Tone.GOOD if genuine else Tone.BAD)
 
 

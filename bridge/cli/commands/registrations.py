@@ -14,7 +14,7 @@ from bridge.cli.errors import Exit, Misused
 from bridge.cli.following import Follow
 from bridge.cli.output import Output, Tone
 from bridge.cli.shared import AsJson, MessageFormat, begin
-from bridge.domain.operation import Verdict
+from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import State
 
 Interval = Annotated[str, typer.Option(help="From one look to the next: 2s.")]
@@ -28,7 +28,7 @@ def register(
     operation_location: Annotated[str | None, typer.Option(help="Or its whole Operation-Location.")] = None,
     source: Annotated[str | None, typer.Option(help="Which Speech endpoint; `default` by default.")] = None,
     event: Annotated[
-        list[Verdict] | None,
+        list[FinalStatus] | None,
         typer.Option(case_sensitive=False, help="Call back for this end; again for more. All by default."),
     ] = None,
     group: Annotated[

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from bridge.domain.learnt.durations import HazardCurve
 from bridge.domain.learnt.schedule import lost, next_age
-from bridge.domain.operation import Watch
+from bridge.domain.operation import PollState
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,16 +19,16 @@ class PollPlan:
     #: Two polls of an operation are never nearer to each other.
     shortest: timedelta
 
-    def next_poll(self, watch: Watch, now: datetime) -> datetime:
+    def next_poll(self, poll_state: PollState, now: datetime) -> datetime:
         """Choose when to ask again for one that was asked for just now."""
         age = next_age(
             self.curve,
-            seen=seen_age(watch),
-            now=_seconds(now - watch.registered_at),
+            seen=seen_age(poll_state),
+            now=_seconds(now - poll_state.registered_at),
             shadow_price=self.shadow_price,
             shortest=self.shortest.total_seconds(),
         )
-        return watch.registered_at + timedelta(seconds=age)
+        return poll_state.registered_at + timedelta(seconds=age)
 
     def ages(self, count: int) -> Iterator[float]:
         """Tell the ages, in seconds, at which one that does not end is asked for: at once, then when it is worth it."""
@@ -39,14 +39,16 @@ class PollPlan:
             age = next_age(self.curve, seen=age, now=age, shadow_price=self.shadow_price, shortest=shortest)
 
 
-def lost_by(curve: HazardCurve, watch: Watch, now: datetime) -> float:
+def lost_by(curve: HazardCurve, poll_state: PollState, now: datetime) -> float:
     """Tell how many seconds of delay are lost, on average, if it is asked for now."""
-    return lost(curve, seen_age(watch), _seconds(now - watch.registered_at))
+    return lost(curve, seen_age(poll_state), _seconds(now - poll_state.registered_at))
 
 
-def seen_age(watch: Watch) -> float:
+def seen_age(poll_state: PollState) -> float:
     """Tell the age in seconds at which it was last seen running; 0 before that."""
-    return 0.0 if watch.seen_running_at is None else _seconds(watch.seen_running_at - watch.registered_at)
+    return (
+        0.0 if poll_state.seen_running_at is None else _seconds(poll_state.seen_running_at - poll_state.registered_at)
+    )
 
 
 def _seconds(age: timedelta) -> float:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from bridge.domain.errors import BridgeError, Conflict, ForeignRow
 from bridge.domain.learnt.durations import DurationModel, HazardCurve, Observations
 from bridge.domain.learnt.plan import seen_age
-from bridge.domain.operation import Watch
+from bridge.domain.operation import PollState
 from bridge.domain.time import Clock
 from bridge.domain.upstream import Answer, Pending, Terminal
 from bridge.log import Event, log
@@ -67,16 +67,16 @@ class DurationStore:
         with self._lock:
             return self._curve(source, self._group(source, group))
 
-    def observe(self, watch: Watch, answer: Answer, now: datetime) -> None:
+    def observe(self, poll_state: PollState, answer: Answer, now: datetime) -> None:
         """Learn from an answer: that it ran on until now, or that it ended since it was last seen."""
         if not isinstance(answer, Pending | Terminal):
             return  # says nothing of how long it takes
-        seen, age = seen_age(watch), (now - watch.registered_at).total_seconds()
+        seen, age = seen_age(poll_state), (now - poll_state.registered_at).total_seconds()
         if age <= seen:
             return
-        source = watch.ref.source
+        source = poll_state.ref.source
         with self._lock:
-            for group in dict.fromkeys((None, self._observed_group(source, watch.group))):
+            for group in dict.fromkeys((None, self._observed_group(source, poll_state.group))):
                 observations = self._observed.setdefault(duration_key(source, group), Observations())
                 learn = observations.end if isinstance(answer, Terminal) else observations.running
                 learn(self._curve(source, group), seen, age)

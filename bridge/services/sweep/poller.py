@@ -14,7 +14,7 @@ from bridge.domain.errors import BridgeError, ForeignRow
 from bridge.domain.ids import OperationRef
 from bridge.domain.learnt.plan import PollPlan
 from bridge.domain.learnt.schedule import base_price
-from bridge.domain.operation import Explanation, Watch
+from bridge.domain.operation import Explanation, PollState
 from bridge.domain.polling import AskAgain, Circumstances, Finish, PollingPolicy, after_poll
 from bridge.domain.source import Source
 from bridge.domain.time import Clock
@@ -198,7 +198,7 @@ class Polls:
         def ask(_: int) -> DueMove | None:
             meanwhile()
             with turns.next() as due:
-                return None if due is None else self._ask(due, runs.of(due.watch.ref.source))
+                return None if due is None else self._ask(due, runs.of(due.poll_state.ref.source))
 
         polls = range(sum(len(each) for each in chosen.values()))
         batches = Batches(self.mover, self.clock)
@@ -232,7 +232,7 @@ class Polls:
         priority = PollPriority(self.durations, self.polls_per_operation, self.clock())
         wanted: dict[str, list[DuePoll]] = {}
         for each in due:
-            wanted.setdefault(each.watch.ref.source, []).append(each)
+            wanted.setdefault(each.poll_state.ref.source, []).append(each)
         return {source: self._chosen_of(runs.of(source), those, priority) for source, those in wanted.items()}
 
     def _chosen_of(self, run: SourceRun, due: Sequence[DuePoll], priority: PollPriority) -> Sequence[DuePoll]:
@@ -243,25 +243,27 @@ class Polls:
         """
         candidates = due
         if run.budget.is_suspect:
-            candidates = [each for each in due if not each.watch.blocks] or due
+            candidates = [each for each in due if not each.poll_state.blocks] or due
         granted = run.reserve(len(candidates), partial(priority.worth, candidates), due=len(due))
         if granted < len(candidates):
             memory = self.memories.setdefault(run.source.name, SourceMemory())
             candidates = priority.ordered(candidates, after=memory.turn, is_newest_first=memory.is_newest_next)
             if run.budget.is_suspect:
-                candidates = sorted(candidates, key=lambda each: each.watch.faults + each.watch.blocks)
+                candidates = sorted(candidates, key=lambda each: each.poll_state.faults + each.poll_state.blocks)
             if granted:
-                memory.turn, memory.is_newest_next = candidates[granted - 1].watch.owner, not memory.is_newest_next
+                memory.turn, memory.is_newest_next = candidates[granted - 1].poll_state.owner, not memory.is_newest_next
         return candidates[:granted]
 
-    def _plan_of(self, watch: Watch, run: SourceRun) -> PollPlan:
-        source = watch.ref.source
+    def _plan_of(self, poll_state: PollState, run: SourceRun) -> PollPlan:
+        source = poll_state.ref.source
         first = base_price(self.durations.curve(source, None), self.polls_per_operation)
-        return PollPlan(self.durations.curve(source, watch.group), first * run.budget.shadow_price, self.shortest_gap)
+        return PollPlan(
+            self.durations.curve(source, poll_state.group), first * run.budget.shadow_price, self.shortest_gap
+        )
 
     def _ask(self, due: DuePoll, run: SourceRun) -> DueMove | None:
         """Ask for one operation. Whatever its rows hold, and whatever goes wrong with it, it holds up no other."""
-        ref = due.watch.ref
+        ref = due.poll_state.ref
         try:
             return self._asked(due, run)
         except ForeignRow as error:
@@ -271,7 +273,7 @@ class Polls:
             return None
         except Exception as error:  # noqa: BLE001 - a bug, or columns that no version of the bridge writes
             log(Event.FAILED, step="poll", operation=due_reference(ref), error=type(error).__name__)
-        later = AskAgain(at=self.clock() + UNREADABLE_WAIT, watch=due.watch, status=None, error=None)
+        later = AskAgain(at=self.clock() + UNREADABLE_WAIT, poll_state=due.poll_state, status=None, error=None)
         return self._go_on(due, later)
 
     def _asked(self, due: DuePoll, run: SourceRun) -> DueMove | None:
@@ -279,26 +281,26 @@ class Polls:
         asked_at = run.begin()
         if asked_at is None:
             return None
-        with self.telemetry.span(Step.POLL, run.trace, bridge__operation__id=due_reference(due.watch.ref)) as span:
+        with self.telemetry.span(Step.POLL, run.trace, bridge__operation__id=due_reference(due.poll_state.ref)) as span:
             return self._answered(due, run, asked_at, span)
 
     def _answered(self, due: DuePoll, run: SourceRun, asked_at: datetime, span: Span) -> DueMove | None:
-        answer = self.questions.ask(due.watch.ref)
-        is_own = run.hear(answer, asked_at, due.watch)
+        answer = self.questions.ask(due.poll_state.ref)
+        is_own = run.hear(answer, asked_at, due.poll_state)
         now = self.clock()
-        policy = PollingPolicy(plan=self._plan_of(due.watch, run), deadline=self.deadline)
+        policy = PollingPolicy(plan=self._plan_of(due.poll_state, run), deadline=self.deadline)
         met = Circumstances(
             free_at=run.budget.free_at(), is_own=is_own, late=asked_at - (due_at(due.token.key) or asked_at)
         )
-        decision = after_poll(due.watch, answer, now, policy, met)
-        self.durations.observe(due.watch, answer, now)
+        decision = after_poll(due.poll_state, answer, now, policy, met)
+        self.durations.observe(due.poll_state, answer, now)
         run.note(fault=decision.error is not None)
         if isinstance(decision, AskAgain):
             span.attributes["bridge__status"], span.error = decision.status, decision.error
             return self._go_on(due, decision)
-        span.attributes["bridge__status"] = decision.verdict.value
+        span.attributes["bridge__status"] = decision.final_status.value
         if decision.can_be_explained and run.source.explains_failures:
-            decision = replace(decision, why=self.questions.ask_why(due.watch.ref, run))
+            decision = replace(decision, why=self.questions.ask_why(due.poll_state.ref, run))
         self._finish(due, decision)
         run.note(finished=True)
         return None
@@ -306,7 +308,7 @@ class Polls:
     def _go_on(self, due: DuePoll, decision: AskAgain) -> DueMove:
         log(
             Event.POLLED,
-            operation=due_reference(due.watch.ref),
+            operation=due_reference(due.poll_state.ref),
             status=decision.status,
             error=decision.error,
             next=decision.at,
@@ -320,17 +322,17 @@ class Polls:
 
     def _finished(self, due: DuePoll, decision: Finish, tx: str) -> list[Call]:
         """Commit an end against whatever the operation is by now: the upstream's word is never dropped."""
-        ref = due.watch.ref
+        ref = due.poll_state.ref
         aggregate = OperationAggregate.read(ref, self.table.range(partition_of(ref), row_key(ref), after(row_key(ref))))
         if aggregate is None:  # the write to it says whether it is gone
-            later = AskAgain(at=self.clock() + NOT_FOUND_WAIT, watch=due.watch, status=None, error=None)
+            later = AskAgain(at=self.clock() + NOT_FOUND_WAIT, poll_state=due.poll_state, status=None, error=None)
             self.mover.move([poll.ask_again(due.token, later, self.clock())])
             return []
         operation = aggregate.operation.record
         if operation.tx == tx:  # a commit of ours that landed late
             return aggregate.calls_of(tx)
-        if not operation.is_watched or (decision.is_ours and operation.due != due.token.key):
-            return []  # somebody else was faster; a verdict of ours holds only for what it was decided on
+        if not operation.is_polled or (decision.is_ours and operation.due != due.token.key):
+            return []  # somebody else was faster; a final status of ours holds only for what it was decided on
         now = self.clock()
         transaction, calls = poll.finish(
             aggregate,
@@ -345,13 +347,13 @@ class Polls:
         log(
             Event.FINISHED,
             operation=due_reference(ref),
-            verdict=decision.verdict.value,
+            final_status=decision.final_status.value,
             reason=decision.reason,
-            polls=decision.watch.polls,
-            age=round((now - decision.watch.registered_at).total_seconds(), 3),
+            polls=decision.poll_state.polls,
+            age=round((now - decision.poll_state.registered_at).total_seconds(), 3),
             callbacks=len(calls),
         )
-        before = decision.watch.seen_running_at or decision.watch.registered_at
+        before = decision.poll_state.seen_running_at or decision.poll_state.registered_at
         self.telemetry.measure(Metric.DETECTION, (now - before).total_seconds(), bridge__source=ref.source)
         return calls
 

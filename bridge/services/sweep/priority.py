@@ -49,7 +49,7 @@ class PollPriority:
         If owners share the polls, the owner counts whose last poll is worth least: the operations of another owner
         do not raise the price of its polls. An owner that is granted all of its polls has none that is worth more.
         """
-        source = due[0].watch.ref.source
+        source = due[0].poll_state.ref.source
         values = [sorted(map(self._lost, share), reverse=True) for share in _by_owner(due).values()]
         shares = _fair_shares([len(each) for each in values], granted)
         lasts = [
@@ -67,10 +67,12 @@ class PollPriority:
         """
         by_lost = sorted(share, key=self._lost, reverse=True)
         known = [due for due in by_lost if not _is_missing(due)]
-        new = deque(sorted((due for due in known if not due.watch.polls), key=lambda due: due.watch.registered_at))
+        new = deque(
+            sorted((due for due in known if not due.poll_state.polls), key=lambda due: due.poll_state.registered_at)
+        )
         is_oldest = not is_newest_first
         for due in known:
-            if due.watch.polls:
+            if due.poll_state.polls:
                 yield due
             else:
                 yield new.popleft() if is_oldest else new.pop()
@@ -80,20 +82,20 @@ class PollPriority:
     def _lost(self, due: DuePoll) -> float:
         key = due.token.key
         if key not in self._known:
-            curve = self._durations.curve(due.watch.ref.source, due.watch.group)
-            self._known[key] = lost_by(curve, due.watch, self._now)
+            curve = self._durations.curve(due.poll_state.ref.source, due.poll_state.group)
+            self._known[key] = lost_by(curve, due.poll_state, self._now)
         return self._known[key]
 
 
 def _is_missing(due: DuePoll) -> bool:
     """Whether an operation was polled and never found."""
-    return due.watch.absences > 0 and due.watch.seen_running_at is None
+    return due.poll_state.absences > 0 and due.poll_state.seen_running_at is None
 
 
 def _by_owner(due: Sequence[DuePoll]) -> dict[str, list[DuePoll]]:
     shares: dict[str, list[DuePoll]] = {}
     for each in due:
-        shares.setdefault(each.watch.owner, []).append(each)
+        shares.setdefault(each.poll_state.owner, []).append(each)
     return shares
 
 

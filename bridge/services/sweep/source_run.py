@@ -15,7 +15,7 @@ from datetime import datetime
 
 from bridge.diagnostics import of_denial, of_poll
 from bridge.domain.errors import Conflict, Contended, ForeignRow, StorageUnavailable
-from bridge.domain.operation import Watch
+from bridge.domain.operation import PollState
 from bridge.domain.rate_limit import (
     Budget,
     accept,
@@ -152,13 +152,13 @@ class SourceRun:
             self.counts.faults += fault
             self.counts.finished += finished
 
-    def hear(self, answer: Answer, asked_at: datetime, watch: Watch | None = None) -> bool:
+    def hear(self, answer: Answer, asked_at: datetime, poll_state: PollState | None = None) -> bool:
         """Take what an answer says of the source as a whole; returns whether it is the operation's own trouble.
 
         A refusal or a fault is the operation's own if another operation was answered since this one met its last.
         """
         now = self._clock()
-        is_own = watch is not None and self._answers_others(watch)
+        is_own = poll_state is not None and self._answers_others(poll_state)
         match answer:
             case Throttled() | Denied(asked=True) if is_own:
                 self._change(heard)
@@ -204,9 +204,9 @@ class SourceRun:
             shadow_price=round(self._budget.shadow_price, 2),
         )
 
-    def _answers_others(self, watch: Watch) -> bool:
+    def _answers_others(self, poll_state: PollState) -> bool:
         answered_at = self._budget.answered_at
-        return watch.troubled_at is not None and answered_at is not None and answered_at > watch.troubled_at
+        return poll_state.troubled_at is not None and answered_at is not None and answered_at > poll_state.troubled_at
 
     def _accept(self, asked_at: datetime) -> None:
         """Note an answer. Nearly all change nothing but its time, which waits for the next write."""

@@ -79,7 +79,7 @@ def resend_soon(before: Stored[Registration], call: Call, now: datetime, *, tx: 
     """
     record, at = before.record, now + RESEND_AFTER
     opened, due_time = open_call(record), due_at(record.due or "")
-    if opened is None or (opened.life, opened.number) != (call.life, call.number):
+    if opened is None or (opened.generation, opened.number) != (call.generation, call.number):
         return None
     if due_time is None or due_time <= at:
         return None
@@ -149,14 +149,14 @@ def record_late(  # noqa: PLR0913 - a step is a function of all that it depends 
     `row_etag` is that of the attempt's own row, None if the row is gone.
 
     Nothing is decided again after a POST: if the claim still stands, the attempt counts as it would have; if not, a
-    2xx ends a delivery of the same life that is still pending; anything else is only written down.
+    2xx ends a delivery of the same generation that is still pending; anything else is only written down.
     """
     if found is None:
         return None
     if found.record.claim == attempt.claim:
         return record(found, attempt, decision, now, tx=tx)
-    same_life = found.record.life == claimed.registration.record.life
-    if isinstance(decision, Done) and found.record.state is State.PENDING and same_life:
+    same_generation = found.record.generation == claimed.registration.record.generation
+    if isinstance(decision, Done) and found.record.state is State.PENDING and same_generation:
         return record(found, attempt, decision, now, tx=tx)
     if row_etag is None:
         return None

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from bridge.domain.delivery import RESEND_AFTER, Call, safety
 from bridge.domain.events import OperationCompleted
-from bridge.domain.operation import Operation, Watch
+from bridge.domain.operation import Operation, PollState
 from bridge.domain.polling import AskAgain, Finish
 from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.due import Token
@@ -49,19 +49,21 @@ class DueMove:
 
 def ask_again(token: Token, decision: AskAgain, now: datetime) -> DueMove:
     """Move an operation's next poll. The operation is updated, never created: a purged one stays purged."""
-    watch = decision.watch
-    key = due_key(decision.at, DueKind.POLL, due_reference(watch.ref), instead_of=token.key)
+    poll_state = decision.poll_state
+    key = due_key(decision.at, DueKind.POLL, due_reference(poll_state.ref), instead_of=token.key)
     changes: dict[str, Value] = {
         "due": key,
         "last_polled_at": now,
-        "polls": watch.polls,
+        "polls": poll_state.polls,
         "last_error": decision.error or "",
     }
-    if watch.seen_running_at is not None:
-        changes["seen_running_at"] = watch.seen_running_at
+    if poll_state.seen_running_at is not None:
+        changes["seen_running_at"] = poll_state.seen_running_at
     if decision.status is not None:
         changes["status"] = decision.status
-    return DueMove(token=token, key=key, columns=for_insert(watch), target=row_key(watch.ref), changes=changes)
+    return DueMove(
+        token=token, key=key, columns=for_insert(poll_state), target=row_key(poll_state.ref), changes=changes
+    )
 
 
 def postpone(row: Row, at: datetime) -> DueMove:
@@ -138,7 +140,7 @@ def finish(  # noqa: PLR0913 - a step is a function of all that it depends on
     before = aggregate.operation
     completed = _completed(decision, path, now)
     if aggregate.unreadable:
-        after, due_row = _left_open(before.record, decision.watch, now)
+        after, due_row = _left_open(before.record, decision.poll_state, now)
     else:
         after, due_row = _ended(before.record, decision, now, retention)
     writes: list[Write] = [
@@ -158,10 +160,10 @@ def _ended(before: Operation, decision: Finish, now: datetime, retention: timede
     key, due_row = purge_due(before, now + retention)
     after = replace(
         before,
-        status=decision.verdict.value,
-        verdict=decision.verdict,
-        polls=decision.watch.polls,
-        seen_running_at=decision.watch.seen_running_at,
+        status=decision.final_status.value,
+        final_status=decision.final_status,
+        polls=decision.poll_state.polls,
+        seen_running_at=decision.poll_state.seen_running_at,
         last_polled_at=now,
         last_error=decision.error,
         finished_at=now,
@@ -174,20 +176,20 @@ def _ended(before: Operation, decision: Finish, now: datetime, retention: timede
     return after, due_row
 
 
-def _left_open(before: Operation, watch: Watch, now: datetime) -> tuple[Operation, Insert]:
+def _left_open(before: Operation, poll_state: PollState, now: datetime) -> tuple[Operation, Insert]:
     key = due_key(now + UNREADABLE_WAIT, DueKind.POLL, due_reference(before.ref), instead_of=before.due)
-    after = replace(before, polls=watch.polls, last_polled_at=now, due=key)
-    return after, Insert(key, for_insert(watch))
+    after = replace(before, polls=poll_state.polls, last_polled_at=now, due=key)
+    return after, Insert(key, for_insert(poll_state))
 
 
 def _completed(decision: Finish, path: str, now: datetime) -> OperationCompleted:
     return OperationCompleted(
-        verdict=decision.verdict,
+        final_status=decision.final_status,
         path=path,
         observed_at=now,
-        not_before=decision.watch.seen_running_at,
+        not_before=decision.poll_state.seen_running_at,
         reason=decision.reason,
         body=decision.body,
         why=decision.why,
-        polls=decision.watch.polls,
+        polls=decision.poll_state.polls,
     )

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from bridge.domain.delivery import Call
 from bridge.domain.events import OperationCompleted
-from bridge.domain.operation import Operation, Verdict
+from bridge.domain.operation import FinalStatus, Operation
 from bridge.domain.registration import Registration, State
 from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.index import index_key_of
@@ -62,7 +62,7 @@ def register_new(request: Registration, now: datetime) -> Joined:
     due = due_key(now, DueKind.POLL, due_reference(ref))
     operation = Operation(ref=ref, registered_at=now, group=request.group, owner=request.owner, due=due, tx=request.tx)
     begun = Insert(row_key(ref), for_insert(operation))
-    rows = (begun, *put(None, request, request.tx), Insert(due, for_insert(operation.watch())))
+    rows = (begun, *put(None, request, request.tx), Insert(due, for_insert(operation.poll_state())))
     transaction = Transaction(partition_of(ref), rows, stamp=row_key(request.ref), tx=request.tx)
     return Joined(transaction=transaction, operation=operation, registration=request, call=None)
 
@@ -76,20 +76,20 @@ def register_further(
 ) -> Joined:
     """Let `request` wait for a known operation, or tell it at once how that has `completed`.
 
-    A registration that was cancelled or is `Expired` begins a new life; what was still on its way of the former one
-    is not sent. An operation that nobody waited for, or that we gave up on, is polled again. At most 7 rows, under the
-    operation's ETag and the former registration's. A new registration can take the place of a `replaced` one, whose
+    A registration that was cancelled or is `Expired` begins a new generation; what was still on its way of the former
+    one is not sent. An operation that nobody waited for, or that we gave up on, is polled again. At most 7 rows, under
+    the operation's ETag and the former registration's. A new registration can take the place of a `replaced` one, whose
     rows are deleted beside.
     """
     before = aggregate.get(request.ref)
     operation, call = aggregate.operation.record, None
     request = replace(request, polls_before=operation.polls)
-    registration = request if before is None else before.record.revived(request)
+    registration = request if before is None else before.record.reactivated(request)
     rows: tuple[Write, ...]
     if completed is not None:
         registration, call, due_rows = tell(registration, completed, now)
         rows = (touch(aggregate.operation, request.tx), *due_rows)
-    elif operation.is_watched:
+    elif operation.is_polled:
         rows = (touch(aggregate.operation, request.tx),)
     else:
         operation, rows = _reopen(aggregate.operation, request, now)
@@ -104,7 +104,7 @@ def tell(
     registration: Registration, completed: OperationCompleted, now: datetime, *, share: Share = take_all
 ) -> tuple[Registration, Call | None, tuple[Insert, ...]]:
     """Bring the end to a waiting registration: its message and due row, or nothing if it did not ask for this."""
-    if completed.verdict not in registration.events:
+    if completed.final_status not in registration.events:
         return registration.spared(completed, now), None, ()
     call, due_row = first_call(registration, now)
     sent = share(call)
@@ -159,12 +159,12 @@ def redeliver_later(before: Stored[Registration], now: datetime, at: datetime, *
     return Transaction(partition_of(after.ref), writes, stamp=row_key(after.ref), tx=tx)
 
 
-def is_revivable(registration: Registration) -> bool:
-    """Whether registering it again begins a new life instead of finding the present one.
+def begins_new_generation(registration: Registration) -> bool:
+    """Whether registering it again begins a new generation instead of finding the present one.
 
     A cancelled one, or one whose operation the bridge gave up on: the client wants to go on waiting.
     """
-    return registration.state is State.CANCELLED or registration.verdict is Verdict.EXPIRED
+    return registration.state is State.CANCELLED or registration.final_status is FinalStatus.EXPIRED
 
 
 def _reopen(operation: Stored[Operation], request: Registration, now: datetime) -> tuple[Operation, tuple[Write, ...]]:
@@ -175,4 +175,4 @@ def _reopen(operation: Stored[Operation], request: Registration, now: datetime) 
         ref=before.ref, registered_at=now, group=group, owner=request.owner, polls=before.polls, due=due, tx=request.tx
     )
     row = overwrite(operation, after, request.tx)
-    return after, (row, Delete(before.due, ANY), Insert(due, for_insert(after.watch())))
+    return after, (row, Delete(before.due, ANY), Insert(due, for_insert(after.poll_state())))

@@ -41,4 +41,4 @@ def restore(target: Stored[Operation] | Stored[Registration], *, tx: str) -> Tra
 def _columns(record: Operation | Registration) -> dict[str, Value]:
     if isinstance(record, Registration):
         return for_insert(Call.next_of(record))
-    return for_insert(record.watch()) if record.is_watched else {VERSION_COLUMN: SHAPE}
+    return for_insert(record.poll_state()) if record.is_polled else {VERSION_COLUMN: SHAPE}

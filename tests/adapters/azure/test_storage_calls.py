@@ -24,7 +24,7 @@ from bridge.storage.transaction import Insert, Transaction
 from tests.support.world import ENVIRONMENT, NOON
 from tests.zoo.receivers import Habit, drips, living, never_reads, says
 
-CALL = Call(ref=RegistrationRef(OperationRef("default", "operation-1"), "0123456789abcdef"), life=NOON, number=1)
+CALL = Call(ref=RegistrationRef(OperationRef("default", "operation-1"), "0123456789abcdef"), generation=NOON, number=1)
 INSERT = Transaction("p", (Insert("a", {"n": 1}),))
 
 

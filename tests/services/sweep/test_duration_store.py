@@ -32,7 +32,7 @@ def live(bridge: Stage, operation_id: str, seconds: float, group: str | None = N
     assert Client.of(bridge).register(body).status == 201
     born = bridge.clock()
     for _ in range(1000):
-        if bridge.aggregate(operation_id).operation.record.verdict is not None:
+        if bridge.aggregate(operation_id).operation.record.final_status is not None:
             break
         is_over = (bridge.clock() - born).total_seconds() >= seconds
         bridge.upstream.tell(operation_id, "Succeeded" if is_over else "Running")

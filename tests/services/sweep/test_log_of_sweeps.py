@@ -197,7 +197,7 @@ def test_an_end_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> 
     finished = {
         "event": "operation.finished",
         "operation": OPERATION,
-        "verdict": "Succeeded",
+        "final_status": "Succeeded",
         "reason": None,
         "polls": 2,
         "age": 20.5,
@@ -217,7 +217,7 @@ def test_an_operation_that_is_given_up_is_one_line(caplog: pytest.LogCaptureFixt
     bridge.sweep()
 
     [line] = lines_of(caplog, Event.FINISHED)
-    assert (line["verdict"], line["reason"], line["age"]) == ("Expired", "deadline", 3600.0)
+    assert (line["final_status"], line["reason"], line["age"]) == ("Expired", "deadline", 3600.0)
 
 
 def test_a_sweep_that_finds_nothing_is_a_line_of_the_least_level(

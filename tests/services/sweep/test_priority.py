@@ -7,7 +7,7 @@ import pytest
 from bridge.domain.ids import OperationRef
 from bridge.domain.learnt.plan import lost_by
 from bridge.domain.learnt.schedule import base_price
-from bridge.domain.operation import Verdict, Watch
+from bridge.domain.operation import FinalStatus, PollState
 from bridge.domain.upstream import Pending, Terminal
 from bridge.services.sweep.duration_store import DurationStore
 from bridge.services.sweep.priority import PollPriority
@@ -20,13 +20,13 @@ POLLS = 12.0
 NOW = NOON + timedelta(seconds=60)
 
 
-def watch(name: str, *, group: str | None = None, source: str = "default") -> Watch:
+def poll_state(name: str, *, group: str | None = None, source: str = "default") -> PollState:
     """Let an operation be registered at noon, and be seen running half a minute later."""
     seen = NOON + timedelta(seconds=30)
-    return Watch(ref=OperationRef(source, name), registered_at=NOON, polls=1, seen_running_at=seen, group=group)
+    return PollState(ref=OperationRef(source, name), registered_at=NOON, polls=1, seen_running_at=seen, group=group)
 
 
-def due(each: Watch) -> DuePoll:
+def due(each: PollState) -> DuePoll:
     """Let it be due."""
     return DuePoll(Token(partition="op0", key=each.ref.id, etag="1"), each)
 
@@ -39,50 +39,50 @@ def durations(bridge: Stage) -> DurationStore:
         for number in range(30):
             ref = OperationRef("default", f"{group}-{number}")
             running = NOON + timedelta(seconds=seconds - 10)
-            born = Watch(ref=ref, registered_at=NOON, group=group)
-            seen = Watch(ref=ref, registered_at=NOON, group=group, seen_running_at=running)
+            born = PollState(ref=ref, registered_at=NOON, group=group)
+            seen = PollState(ref=ref, registered_at=NOON, group=group, seen_running_at=running)
             learnt.observe(born, Pending("Running"), running)
-            learnt.observe(seen, Terminal(Verdict.SUCCEEDED, None), NOON + timedelta(seconds=seconds))
+            learnt.observe(seen, Terminal(FinalStatus.SUCCEEDED, None), NOON + timedelta(seconds=seconds))
     learnt.end()
     learnt.begin(bridge.memory.range(SOURCES_PARTITION, DURATION_PREFIX, after(DURATION_PREFIX)))
     return learnt
 
 
-def lost(durations: DurationStore, each: Watch) -> float:
+def lost(durations: DurationStore, each: PollState) -> float:
     """Say what is lost by an operation if it is asked for now."""
     return lost_by(durations.curve(each.ref.source, each.group), each, NOW)
 
 
 def test_each_is_judged_by_the_model_of_its_group(durations: DurationStore) -> None:
     """Of three of one age most is lost of the one whose like end about now."""
-    long, plain, short = watch("long", group="long"), watch("plain"), watch("short", group="short")
+    long, plain, short = poll_state("long", group="long"), poll_state("plain"), poll_state("short", group="short")
     priority = PollPriority(durations, POLLS, NOW)
 
     first, *others = priority.ordered([due(long), due(plain), due(short)])
 
-    assert first.watch == short
-    assert [each.watch for each in others] == sorted([plain, long], key=lambda each: -lost(durations, each))
+    assert first.poll_state == short
+    assert [each.poll_state for each in others] == sorted([plain, long], key=lambda each: -lost(durations, each))
     assert len({lost(durations, each) for each in (long, plain, short)}) == 3
 
 
 def test_a_source_is_judged_by_its_own_model(durations: DurationStore) -> None:
     """What another has learnt says nothing of it."""
-    here, there = watch("here", group="short"), watch("there", group="short", source="voices")
+    here, there = poll_state("here", group="short"), poll_state("there", group="short", source="voices")
     priority = PollPriority(durations, POLLS, NOW)
 
     [first, last] = priority.ordered([due(here), due(there)])
 
-    assert (first.watch, last.watch) == (there, here)  # of which nothing is known, so that more may be lost
+    assert (first.poll_state, last.poll_state) == (there, here)  # of which nothing is known, so that more may be lost
     assert lost(durations, there) > lost(durations, here)
 
 
 @pytest.mark.parametrize("granted", [1, 2, 3])
 def test_the_last_that_is_granted_sets_the_worth(durations: DurationStore, granted: int) -> None:
     """In base prices of the source: what the duration model of all its operations would have a question cost."""
-    watches = [watch("long", group="long"), watch("short", group="short"), watch("plain")]
+    poll_states = [poll_state("long", group="long"), poll_state("short", group="short"), poll_state("plain")]
     shadow_price = base_price(durations.curve("default", None), POLLS)
 
-    worth = PollPriority(durations, POLLS, NOW).worth([due(each) for each in watches], granted)
+    worth = PollPriority(durations, POLLS, NOW).worth([due(each) for each in poll_states], granted)
 
-    losses = sorted((lost(durations, each) for each in watches), reverse=True)
+    losses = sorted((lost(durations, each) for each in poll_states), reverse=True)
     assert worth == pytest.approx(losses[granted - 1] / shadow_price)

@@ -10,7 +10,7 @@ import pytest
 
 from bridge.app import compose
 from bridge.domain.ids import OperationRef, RegistrationRef
-from bridge.domain.operation import Verdict
+from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import State
 from bridge.domain.upstream import NoReply, NoToken, Reply
 from bridge.services.sweep import due_reader
@@ -87,7 +87,7 @@ def test_rows_that_made_room_are_asked_once_their_source_is_free() -> None:
     assert len({due for due in postponed if due in {row.key for row in bridge.memory.rows("op0")}}) == len(refs)
     sweeps(bridge, 6 * 20)
 
-    assert {bridge.aggregate(each).operation.record.verdict for each in refs} == {Verdict.SUCCEEDED}
+    assert {bridge.aggregate(each).operation.record.final_status for each in refs} == {FinalStatus.SUCCEEDED}
 
 
 @pytest.mark.usefixtures("small_pages")
@@ -153,7 +153,7 @@ def test_deliveries_do_not_wait_for_polls() -> None:
     bridge.sweep()
 
     assert bridge.deliver_all() == 1
-    assert bridge.aggregate(ended).operation.record.verdict is Verdict.SUCCEEDED
+    assert bridge.aggregate(ended).operation.record.final_status is FinalStatus.SUCCEEDED
 
 
 def test_a_delivery_that_falls_due_while_polls_run_is_sent_before_they_end() -> None:
@@ -247,7 +247,7 @@ def test_the_probe_of_a_silent_source_is_an_operation_that_met_no_fault() -> Non
 
     sweeps(bridge, 7)
 
-    assert bridge.aggregate("good").operation.record.verdict is Verdict.SUCCEEDED
+    assert bridge.aggregate("good").operation.record.final_status is FinalStatus.SUCCEEDED
 
 
 REFUSALS = [
@@ -276,9 +276,9 @@ def test_a_refusal_that_only_some_operations_get_costs_the_others_nothing(refusa
         bridge.upstream.tell(f"late-{number}", "Succeeded")
         bridge.register(f"late-{number}")
         sweeps(bridge, 1)
-        late.append(bridge.aggregate(f"late-{number}").operation.record.verdict)
+        late.append(bridge.aggregate(f"late-{number}").operation.record.final_status)
 
-    assert late == [Verdict.SUCCEEDED] * 40
+    assert late == [FinalStatus.SUCCEEDED] * 40
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)
@@ -292,7 +292,7 @@ def test_an_operation_that_is_always_refused_expires_at_its_deadline(refusal: Re
         sweeps(bridge, 1)
 
     operation = bridge.aggregate("bad").operation.record
-    assert (operation.verdict, operation.reason) == (Verdict.EXPIRED, "deadline")
+    assert (operation.final_status, operation.reason) == (FinalStatus.EXPIRED, "deadline")
     assert operation.polls < 15
     assert bridge.registration(ref).state is State.PENDING
 
@@ -412,12 +412,12 @@ def test_nothing_expires_while_its_source_answers_nothing(fault: Reply | NoReply
     for _ in range(24 * 12 * 3):
         bridge.sweep()
         bridge.clock.advance(300)
-    assert bridge.aggregate().operation.record.verdict is None
+    assert bridge.aggregate().operation.record.final_status is None
 
     bridge.upstream.tell("operation-1", "Succeeded")
     sweeps(bridge, 40)
 
-    assert bridge.aggregate().operation.record.verdict is Verdict.SUCCEEDED
+    assert bridge.aggregate().operation.record.final_status is FinalStatus.SUCCEEDED
 
 
 def test_an_operation_of_a_source_that_was_removed_expires() -> None:
@@ -430,4 +430,4 @@ def test_an_operation_of_a_source_that_was_removed_expires() -> None:
         bridge.clock.advance(300)
 
     [row] = [row for row in bridge.memory.rows() if row.key == row_key(ref.operation)]
-    assert row.values["verdict"] == "Expired"
+    assert row.values["final_status"] == "Expired"

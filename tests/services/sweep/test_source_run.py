@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from bridge.domain.operation import Verdict
+from bridge.domain.operation import FinalStatus
 from bridge.domain.rate_limit import Budget
 from bridge.domain.upstream import Absent, Answer, Denied, Fault, Pending, Refused, Terminal, Throttled
 from bridge.services.sweep.source_run import SourceRun
@@ -37,7 +37,7 @@ def written(bridge: Stage) -> Budget:
 @pytest.mark.parametrize("trouble", [DENIED, THROTTLED], ids=["denied", "throttled"])
 @pytest.mark.parametrize(
     "answer",
-    [Pending("Running"), Terminal(Verdict.SUCCEEDED, None), Absent("HTTP 404"), Refused("HTTP 400")],
+    [Pending("Running"), Terminal(FinalStatus.SUCCEEDED, None), Absent("HTTP 404"), Refused("HTTP 400")],
     ids=["pending", "terminal", "absent", "refused"],
 )
 def test_an_answer_about_an_operation_ends_what_stopped_its_source(

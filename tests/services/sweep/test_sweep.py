@@ -7,7 +7,7 @@ import pytest
 
 from bridge.domain.errors import Conflict, ConflictKind, StorageUnavailable
 from bridge.domain.ids import OperationRef, RegistrationRef
-from bridge.domain.operation import Verdict
+from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import State
 from bridge.domain.upstream import NoReply, NoToken, Reply
 from bridge.storage.keys import operation_partitions, partition_of, row_key
@@ -65,7 +65,7 @@ def test_a_fault_never_ends_an_operation(bridge: Stage, reply: Reply | NoReply) 
     bridge.sweep()
 
     operation = bridge.aggregate().operation.record
-    assert (operation.verdict, operation.last_error) == (Verdict.SUCCEEDED, None)
+    assert (operation.final_status, operation.last_error) == (FinalStatus.SUCCEEDED, None)
 
 
 def test_a_bug_that_one_operation_meets_stops_no_other(bridge: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,14 +84,14 @@ def test_a_bug_that_one_operation_meets_stops_no_other(bridge: Stage, monkeypatc
 
     bridge.sweep()
 
-    assert bridge.aggregate("operation-2").operation.record.verdict is Verdict.SUCCEEDED
+    assert bridge.aggregate("operation-2").operation.record.final_status is FinalStatus.SUCCEEDED
     assert "poll:default:operation-1" in bridge.due_keys()
 
 
 @pytest.mark.parametrize("status", ["Succeeded", "Failed", "Canceled"])
 def test_an_end_is_told_to_everybody_who_wants_to_know(bridge: Stage, status: str) -> None:
     """And to nobody else."""
-    wants_failures = bridge.request(url="https://failures.example.com/", events=(Verdict.FAILED,))
+    wants_failures = bridge.request(url="https://failures.example.com/", events=(FinalStatus.FAILED,))
     wants_all = bridge.request()
     for request in (wants_failures, wants_all):
         bridge.bridge.routes.use.register(request)
@@ -115,7 +115,7 @@ def test_an_operation_past_its_deadline_is_asked_once_more_and_expires(bridge: S
 
     assert len(bridge.upstream.asked) == 1
     operation = bridge.aggregate().operation.record
-    assert (operation.verdict, operation.reason) == (Verdict.EXPIRED, "deadline")
+    assert (operation.final_status, operation.reason) == (FinalStatus.EXPIRED, "deadline")
     assert bridge.registration(ref).state is State.DELIVERED
     assert bridge.courier.posted[0].body.startswith(b'{"type":"avatar.operation.expired"')
 
@@ -128,7 +128,7 @@ def test_an_end_at_the_last_poll_is_an_end(bridge: Stage) -> None:
 
     bridge.sweep()
 
-    assert bridge.aggregate().operation.record.verdict is Verdict.SUCCEEDED
+    assert bridge.aggregate().operation.record.final_status is FinalStatus.SUCCEEDED
 
 
 def test_those_that_waited_longest_are_asked_first(bridge: Stage) -> None:
@@ -302,7 +302,7 @@ def test_an_end_that_lands_late_is_called_for() -> None:
     assert bridge.deliver_all() == 1
 
 
-def test_a_verdict_of_ours_does_not_end_what_was_registered_anew(bridge: Stage) -> None:
+def test_a_final_status_of_ours_does_not_end_what_was_registered_anew(bridge: Stage) -> None:
     """The last poll of the old one was under way while the client cancelled and registered again."""
     ref = bridge.register()[0]
     bridge.clock.advance(timedelta(hours=25))
