@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from bridge.domain.registration import MOVES, Move, State
+from bridge.domain.registration import TRANSITIONS, State, Transition
 
 TEXT = (Path(__file__).parent.parent / "ARCHITECTURE.md").read_text()
 DRAWN = re.compile(r"^\s+(\w+) --> (\w+): (.+?)\s*$", re.MULTILINE)
@@ -11,9 +11,9 @@ DRAWN = re.compile(r"^\s+(\w+) --> (\w+): (.+?)\s*$", re.MULTILINE)
 
 def test_the_drawing_of_the_state_machine_is_the_state_machine() -> None:
     """Every move is drawn, and nothing else is."""
-    drawn = {(State(origin), Move(move)): State(target) for origin, target, move in DRAWN.findall(TEXT)}
+    drawn = {(State(origin), Transition(move)): State(target) for origin, target, move in DRAWN.findall(TEXT)}
 
-    assert drawn == dict(MOVES)
+    assert drawn == dict(TRANSITIONS)
 
 
 def test_every_state_is_explained() -> None:

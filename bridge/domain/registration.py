@@ -24,7 +24,7 @@ class State(StrEnum):
     UNWANTED = "unwanted"  #: the event is not among those it asked for
 
 
-class Move(StrEnum):
+class Transition(StrEnum):
     """What can happen to a registration."""
 
     TELL = "tell"
@@ -36,23 +36,23 @@ class Move(StrEnum):
     REACTIVATE = "reactivate"
 
 
-#: The state machine: every legal move and where it leads. ARCHITECTURE.md draws it.
-MOVES: Mapping[tuple[State, Move], State] = MappingProxyType(
+#: The state machine: every transition and the state that it leads to. ARCHITECTURE.md draws it.
+TRANSITIONS: Mapping[tuple[State, Transition], State] = MappingProxyType(
     {
-        (State.WAITING, Move.TELL): State.PENDING,
-        (State.WAITING, Move.FILTER): State.UNWANTED,
-        (State.WAITING, Move.CANCEL): State.CANCELLED,
-        (State.PENDING, Move.DELIVER): State.DELIVERED,
-        (State.PENDING, Move.GIVE_UP): State.DEAD,
-        (State.PENDING, Move.CANCEL): State.CANCELLED,
-        (State.DELIVERED, Move.REDELIVER): State.PENDING,
-        (State.DEAD, Move.REDELIVER): State.PENDING,
-        (State.CANCELLED, Move.REDELIVER): State.PENDING,
-        (State.CANCELLED, Move.REACTIVATE): State.WAITING,
-        (State.PENDING, Move.REACTIVATE): State.WAITING,
-        (State.DELIVERED, Move.REACTIVATE): State.WAITING,
-        (State.DEAD, Move.REACTIVATE): State.WAITING,
-        (State.UNWANTED, Move.REACTIVATE): State.WAITING,
+        (State.WAITING, Transition.TELL): State.PENDING,
+        (State.WAITING, Transition.FILTER): State.UNWANTED,
+        (State.WAITING, Transition.CANCEL): State.CANCELLED,
+        (State.PENDING, Transition.DELIVER): State.DELIVERED,
+        (State.PENDING, Transition.GIVE_UP): State.DEAD,
+        (State.PENDING, Transition.CANCEL): State.CANCELLED,
+        (State.DELIVERED, Transition.REDELIVER): State.PENDING,
+        (State.DEAD, Transition.REDELIVER): State.PENDING,
+        (State.CANCELLED, Transition.REDELIVER): State.PENDING,
+        (State.CANCELLED, Transition.REACTIVATE): State.WAITING,
+        (State.PENDING, Transition.REACTIVATE): State.WAITING,
+        (State.DELIVERED, Transition.REACTIVATE): State.WAITING,
+        (State.DEAD, Transition.REACTIVATE): State.WAITING,
+        (State.UNWANTED, Transition.REACTIVATE): State.WAITING,
     }
 )
 
@@ -68,7 +68,7 @@ REPLACEABLE = frozenset({State.CANCELLED, State.UNWANTED})
 RUNS_AN_HOUR = 10
 
 
-class IllegalMove(Exception):
+class InvalidTransition(Exception):
     """A step was built on a registration whose state does not allow it."""
 
 
@@ -168,24 +168,24 @@ class Registration:
     def expected_message(self) -> Message:
         """Take the message of a registration that is being delivered.
 
-        Raises IllegalMove where there is none.
+        Raises InvalidTransition where there is none.
         """
         message = self.message
         if message is None:
-            raise IllegalMove("a delivery without a message")
+            raise InvalidTransition("a delivery without a message")
         return message
 
-    def moved(self, move: Move, now: datetime) -> "Registration":
-        """Go where `move` leads.
+    def moved(self, transition: Transition, now: datetime) -> "Registration":
+        """Go where `transition` leads.
 
-        Raises IllegalMove where the table has no such move.
+        Raises InvalidTransition where the table has no such transition.
         """
-        return replace(self, state=self._after(move), since=now)
+        return replace(self, state=self._after(transition), since=now)
 
-    def _after(self, move: Move) -> State:
-        target = MOVES.get((self.state, move))
+    def _after(self, transition: Transition) -> State:
+        target = TRANSITIONS.get((self.state, transition))
         if target is None:
-            raise IllegalMove(f"{move} on a registration that is {self.state}")
+            raise InvalidTransition(f"{transition} on a registration that is {self.state}")
         return target
 
     def told(self, completed: OperationCompleted, now: datetime, *, due: str) -> "Registration":
@@ -203,11 +203,11 @@ class Registration:
             message_type=message.type,
             message_body=message.body,
         )
-        return _run_begun(waiting.moved(Move.TELL, now), now, due)
+        return _run_begun(waiting.moved(Transition.TELL, now), now, due)
 
     def spared(self, completed: OperationCompleted, now: datetime) -> "Registration":
         """Take note of an end that it did not ask for: nothing is sent."""
-        return self._heard(completed).moved(Move.FILTER, now)
+        return self._heard(completed).moved(Transition.FILTER, now)
 
     def _heard(self, completed: OperationCompleted) -> "Registration":
         """Keep what it may know of its operation, which can be followed for another registration later."""
@@ -220,7 +220,7 @@ class Registration:
 
     def rerun(self, now: datetime, *, due: str) -> "Registration":
         """Begin another run of the same message; what an earlier run claimed no longer holds."""
-        again = replace(self.moved(Move.REDELIVER, now), delivered_at=None, reason=None, released=False)
+        again = replace(self.moved(Transition.REDELIVER, now), delivered_at=None, reason=None, released=False)
         return _run_begun(again, now, due)
 
     def wait_for_run(self, now: datetime) -> timedelta | None:
@@ -238,20 +238,20 @@ class Registration:
 
     def cancelled(self, now: datetime) -> "Registration":
         """Give up on the client's behalf; an attempt in flight loses its claim and records only itself."""
-        return _idle(self.moved(Move.CANCEL, now), next_attempt_at=None)
+        return _idle(self.moved(Transition.CANCEL, now), next_attempt_at=None)
 
     def cancelled_waiting(self, now: datetime, operation: Operation) -> "Registration":
         """Give up before the operation has ended."""
         return self._stopped_waiting(operation.polls, operation.last_polled_at).cancelled(now)
 
-    def ended(self, move: Move, now: datetime, *, reason: str | None = None) -> "Registration":
+    def ended(self, transition: Transition, now: datetime, *, reason: str | None = None) -> "Registration":
         """End the run: delivered or dead."""
         return replace(
             self,
-            state=self._after(move),
+            state=self._after(transition),
             since=now,
             reason=reason,
-            delivered_at=now if move is Move.DELIVER else None,
+            delivered_at=now if transition is Transition.DELIVER else None,
             held_back=None,
             claim=None,
             leased_until=None,
@@ -289,7 +289,7 @@ class Registration:
         """Begin a new generation with what the client says now; former attempts keep their numbers."""
         return replace(
             renewed,
-            state=self._after(Move.REACTIVATE),
+            state=self._after(Transition.REACTIVATE),
             generation=self.next_generation(renewed.generation),
             last_attempt=self.last_attempt,
             run_start=self.last_attempt + 1,

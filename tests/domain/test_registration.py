@@ -8,7 +8,7 @@ import pytest
 
 from bridge.domain.events import OperationCompleted
 from bridge.domain.operation import FinalStatus
-from bridge.domain.registration import IllegalMove, Move, Registration, State
+from bridge.domain.registration import InvalidTransition, Registration, State, Transition
 from tests.support.world import NOON, stage
 
 LATER = NOON + timedelta(hours=1)
@@ -47,8 +47,8 @@ def plans(registration: Registration) -> tuple[object, ...]:
     ("end", "state", "delivered_at", "reason"),
     [
         (lambda: PENDING.cancelled(LATER), State.CANCELLED, None, None),
-        (lambda: PENDING.ended(Move.DELIVER, LATER), State.DELIVERED, LATER, None),
-        (lambda: PENDING.ended(Move.GIVE_UP, LATER, reason="gone"), State.DEAD, None, "gone"),
+        (lambda: PENDING.ended(Transition.DELIVER, LATER), State.DELIVERED, LATER, None),
+        (lambda: PENDING.ended(Transition.GIVE_UP, LATER, reason="gone"), State.DEAD, None, "gone"),
     ],
 )
 def test_what_has_ended_plans_nothing(
@@ -70,7 +70,11 @@ def test_what_waits_for_its_next_attempt_has_no_claim() -> None:
 
 
 @pytest.mark.parametrize(
-    "ended", [replace(PENDING.ended(Move.DELIVER, NOON), reason="x"), PENDING.ended(Move.GIVE_UP, NOON, reason="gone")]
+    "ended",
+    [
+        replace(PENDING.ended(Transition.DELIVER, NOON), reason="x"),
+        PENDING.ended(Transition.GIVE_UP, NOON, reason="gone"),
+    ],
 )
 def test_another_run_begins_now_and_forgets_how_the_last_one_ended(ended: Registration) -> None:
     """With an attempt that has the next number."""
@@ -114,11 +118,11 @@ def test_a_new_generation_begins_after_the_former_one_whatever_clocks_say(asked:
 
 def test_what_waits_is_not_reactivated() -> None:
     """It would lose its place. `is_revivable` says which of the others may be."""
-    with pytest.raises(IllegalMove, match="reactivate on a registration that is waiting"):
+    with pytest.raises(InvalidTransition, match="reactivate on a registration that is waiting"):
         REQUEST.reactivated(REQUEST)
 
 
 def test_a_delivery_without_a_message_is_no_delivery() -> None:
     """A fault of the program, which says so."""
-    with pytest.raises(IllegalMove, match=r"^a delivery without a message$"):
+    with pytest.raises(InvalidTransition, match=r"^a delivery without a message$"):
         REQUEST.expected_message()

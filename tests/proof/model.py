@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from bridge.domain.operation import FinalStatus
-from bridge.domain.registration import MOVES, Registration, State
+from bridge.domain.registration import TRANSITIONS, Registration, State
 from bridge.domain.retry import ATTEMPTS_PER_RUN
 from bridge.domain.upstream import Reply
 from bridge.storage.keys import operation_partitions
@@ -163,7 +163,7 @@ def _closure() -> Mapping[State, frozenset[State]]:
     """Follow the state machine as far as it goes from each state."""
     reachable = {state: {state} for state in State}
     for _ in State:
-        for (start, _move), end in MOVES.items():
+        for (start, _move), end in TRANSITIONS.items():
             for reached in reachable.values():
                 if start in reached:
                     reached.add(end)

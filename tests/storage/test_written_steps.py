@@ -11,7 +11,7 @@ from bridge.domain.host_limits import Deferred
 from bridge.domain.operation import Explanation, FinalStatus, Operation
 from bridge.domain.outcome import Delivered, Gone
 from bridge.domain.polling import AskAgain, Finish
-from bridge.domain.registration import IllegalMove, Move, Registration, State
+from bridge.domain.registration import InvalidTransition, Registration, State, Transition
 from bridge.domain.retry import Done, RetryAt
 from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.due import Token
@@ -97,7 +97,7 @@ def test_a_run_whose_last_attempt_was_lost_is_buried_whole() -> None:
 
 def test_a_redelivery_that_is_spread_is_due_at_its_place() -> None:
     """The registration says so too, and the sweep sends its call; the step can be recognised."""
-    dead = PENDING.ended(Move.GIVE_UP, NOON, reason="gone")
+    dead = PENDING.ended(Transition.GIVE_UP, NOON, reason="gone")
     at = LATER + timedelta(seconds=10)
 
     step = register.redeliver_later(Stored(dead, "etag-r"), LATER, at, tx="mine")
@@ -308,5 +308,5 @@ def test_an_attempt_is_what_its_claim_says() -> None:
 @pytest.mark.parametrize("change", [{"claim": None}, {"leased_until": None}])
 def test_nobody_attempts_without_a_claim(change: dict[str, None]) -> None:
     """A fault of the program, which says so."""
-    with pytest.raises(IllegalMove, match=r"^an attempt on a registration that nobody claimed$"):
+    with pytest.raises(InvalidTransition, match=r"^an attempt on a registration that nobody claimed$"):
         deliver.Claimed.held(Stored(replace(CLAIMED, **change), "etag-r"))  # type: ignore[arg-type] # either of two

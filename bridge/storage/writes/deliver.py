@@ -6,7 +6,7 @@ from datetime import datetime
 from bridge.domain.attempt import KEPT_ATTEMPTS, AttemptRecord
 from bridge.domain.delivery import LEASE, RESEND_AFTER, Call, open_call
 from bridge.domain.host_limits import Deferred
-from bridge.domain.registration import IllegalMove, Move, Registration, State
+from bridge.domain.registration import InvalidTransition, Registration, State, Transition
 from bridge.domain.retry import Decision, Done, GiveUp, RetryAt
 from bridge.storage.index import IndexEntry, index_key_of
 from bridge.storage.keys import DueKind, attempt_key, due_at, due_key, due_reference, partition_of, row_key
@@ -27,7 +27,7 @@ class Claimed:
         """Read the right off a registration whose present claim is the caller's own."""
         record = registration.record
         if record.claim is None or record.leased_until is None:
-            raise IllegalMove("an attempt on a registration that nobody claimed")
+            raise InvalidTransition("an attempt on a registration that nobody claimed")
         attempt = AttemptRecord(
             ref=record.ref,
             number=record.last_attempt,
@@ -98,9 +98,9 @@ def record(
         case RetryAt(at=at):
             writes = _postpone(before, at, tx)
         case Done():
-            writes = _end(before, Move.DELIVER, now, tx, reason=None)
+            writes = _end(before, Transition.DELIVER, now, tx, reason=None)
         case GiveUp(reason=reason):
-            writes = _end(before, Move.GIVE_UP, now, tx, reason=reason)
+            writes = _end(before, Transition.GIVE_UP, now, tx, reason=reason)
     return Transaction(partition_of(attempt.ref), (*writes, row), stamp=row_key(attempt.ref), tx=tx)
 
 
@@ -128,7 +128,7 @@ def fail_unsent(
             shown = Merge(index_key_of(after), for_merge(IndexEntry.of(after)), ANY)
             writes: tuple[Write, ...] = (overwrite(before, after, tx), shown, _next_call(after, due))
         case GiveUp(reason=reason):
-            writes = put(before, claimed.ended(Move.GIVE_UP, now, reason=reason), tx)
+            writes = put(before, claimed.ended(Transition.GIVE_UP, now, reason=reason), tx)
     oldest = _oldest(attempt, drops_oldest=drops_oldest)
     writes = (*writes, *_gone(before.record), row, *oldest)
     return Transaction(partition_of(attempt.ref), writes, stamp=row_key(attempt.ref), tx=tx)
@@ -166,12 +166,14 @@ def record_late(  # noqa: PLR0913 - a step is a function of all that it depends 
 
 def bury(before: Stored[Registration], now: datetime, *, tx: str) -> Transaction:
     """End a run whose last attempt was lost: 4 rows."""
-    writes = _end(before, Move.GIVE_UP, now, tx, reason="exhausted")
+    writes = _end(before, Transition.GIVE_UP, now, tx, reason="exhausted")
     return Transaction(partition_of(before.record.ref), writes, stamp=row_key(before.record.ref), tx=tx)
 
 
-def _end(before: Stored[Registration], move: Move, now: datetime, tx: str, *, reason: str | None) -> tuple[Write, ...]:
-    after = before.record.ended(move, now, reason=reason)
+def _end(
+    before: Stored[Registration], transition: Transition, now: datetime, tx: str, *, reason: str | None
+) -> tuple[Write, ...]:
+    after = before.record.ended(transition, now, reason=reason)
     return (*put(before, after, tx), *_gone(before.record))
 
 
