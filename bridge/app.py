@@ -43,7 +43,7 @@ from bridge.services.sweep.duration_store import DurationStore
 from bridge.services.sweep.enqueueing import Enqueuer, MessageShares, Refill
 from bridge.services.sweep.poller import Polls, Questions
 from bridge.services.sweep.purge import Purges
-from bridge.services.sweep.rescheduler import Mover
+from bridge.services.sweep.rescheduler import Rescheduler
 from bridge.services.sweep.sweep import Sweep
 from bridge.settings import AUTH, BY_TOKEN, Settings, read_settings
 from bridge.storage.queue_message import read_call
@@ -130,8 +130,8 @@ def _compose_deliver(settings: Settings, world: World, repair: Repair, dispatche
     recorder = AttemptRecorder(
         table=table, clock=clock, token=token, repair=repair, chance=world.chance, pause=world.pause
     )
-    mover = Mover(world.table, world.token)
-    enqueuer = Enqueuer(dispatcher=dispatcher, mover=mover, clock=world.clock, executor=world.senders)
+    rescheduler = Rescheduler(world.table, world.token)
+    enqueuer = Enqueuer(dispatcher=dispatcher, rescheduler=rescheduler, clock=world.clock, executor=world.senders)
     return Deliver(
         table=table,
         dispatcher=dispatcher,
@@ -150,7 +150,7 @@ def _compose_deliver(settings: Settings, world: World, repair: Repair, dispatche
         recorder=recorder,
         pause=world.pause,
         refill=Refill(
-            Reader(table=table, executor=world.senders, clock=clock, mover=mover),
+            Reader(table=table, executor=world.senders, clock=clock, rescheduler=rescheduler),
             enqueuer,
         ),
         telemetry=world.telemetry,
@@ -158,14 +158,14 @@ def _compose_deliver(settings: Settings, world: World, repair: Repair, dispatche
 
 
 def _compose_sweep(settings: Settings, world: World, show: Show, dispatcher: Dispatcher) -> Sweep:
-    mover, waits = Mover(world.table, world.token), Waits(world.pause, world.chance)
-    reader = Reader(table=world.table, executor=world.executor, clock=world.clock, mover=mover)
+    rescheduler, waits = Rescheduler(world.table, world.token), Waits(world.pause, world.chance)
+    reader = Reader(table=world.table, executor=world.executor, clock=world.clock, rescheduler=rescheduler)
     shares = MessageShares()
     polls = Polls(
         table=world.table,
         dispatcher=dispatcher,
         questions=Questions(upstream=world.upstream, clock=world.clock),
-        mover=mover,
+        rescheduler=rescheduler,
         clock=world.clock,
         executor=world.executor,
         parallel=settings.sweep_threads,
@@ -185,13 +185,13 @@ def _compose_sweep(settings: Settings, world: World, show: Show, dispatcher: Dis
         dispatcher=dispatcher,
         clock=world.clock,
         executor=world.executor,
-        enqueuer=Enqueuer(dispatcher=dispatcher, mover=mover, clock=world.clock, executor=world.executor),
+        enqueuer=Enqueuer(dispatcher=dispatcher, rescheduler=rescheduler, clock=world.clock, executor=world.executor),
         shares=shares,
-        meanwhile=Enqueuer(dispatcher=dispatcher, mover=mover, clock=world.clock, executor=world.senders),
+        meanwhile=Enqueuer(dispatcher=dispatcher, rescheduler=rescheduler, clock=world.clock, executor=world.senders),
         counter=WaitingCounter(world.table, world.executor, world.clock, settings.waiting_limit),
         reader=reader,
         polls=polls,
-        purges=Purges(table=world.table, mover=mover, clock=world.clock, retention=settings.retention),
+        purges=Purges(table=world.table, rescheduler=rescheduler, clock=world.clock, retention=settings.retention),
         budget=settings.sweep_budget,
         telemetry=world.telemetry,
         repair=show.repair,

@@ -7,10 +7,10 @@ import pytest
 
 from bridge.domain.ids import RegistrationRef
 from bridge.log import Event
-from bridge.services.sweep.rescheduler import Mover
+from bridge.services.sweep.rescheduler import Rescheduler
 from bridge.storage.due import Token
 from bridge.storage.keys import partition_of
-from bridge.storage.writes.poll import DueMove
+from bridge.storage.writes.poll import Reschedule
 from tests.support.flaky import flaky
 from tests.support.log_lines import lines_of
 from tests.support.world import Stage
@@ -95,12 +95,12 @@ def test_due_rows_that_could_not_be_moved_are_named(caplog: pytest.LogCaptureFix
     caplog.set_level("INFO")
     bridge, table = flaky()
     [ref] = bridge.register()
-    mover = Mover(table=table, token=lambda: "tx")
+    rescheduler = Rescheduler(table=table, token=lambda: "tx")
     token = Token(partition=partition_of(ref), key="due:1", etag="x")
-    move = DueMove(token=token, key="due:2", columns={}, target="job:1", changes={})
+    reschedule = Reschedule(token=token, key="due:2", columns={}, target="job:1", changes={})
     table.instead = [table.down] * 3 if one_by_one else [table.silent_loss] * 3
 
-    assert mover.move([move, move]) == []
+    assert rescheduler.commit([reschedule, reschedule]) == []
 
     alone: dict[str, Any] = {"step": "move due row", "key": "due:1", "error": "down"}
     together: dict[str, Any] = {"step": "move due rows", "partition": partition_of(ref), "error": "no reply"}

@@ -133,10 +133,10 @@ def test_a_poll_says_what_it_saw(error: str | None) -> None:
     token = Token(partition=partition_of(REF), key=OPERATION.due, etag="etag-d")
     poll_state = replace(OPERATION.poll_state(), polls=8)
 
-    move = poll.ask_again(token, AskAgain(poll_state=poll_state, at=LATER, status=None, error=error), NOON)
+    reschedule = poll.ask_again(token, AskAgain(poll_state=poll_state, at=LATER, status=None, error=error), NOON)
 
     due = due_key(LATER, DueKind.POLL, due_reference(REF))
-    assert move.changes == {"due": due, "last_polled_at": NOON, "polls": 8, "last_error": error or ""}
+    assert reschedule.changes == {"due": due, "last_polled_at": NOON, "polls": 8, "last_error": error or ""}
 
 
 def test_an_end_says_all_that_was_seen() -> None:
@@ -180,7 +180,7 @@ def test_a_due_row_of_a_delivery_never_moves_to_its_own_key(step: str) -> None:
         "hold back": deliver.defer(before, Deferred(until=same, why="busy"), tx=tx),
         "retry": deliver.record(before, attempt, RetryAt(same), NOON, tx=tx),
         "claim": deliver.claim(before, same, name=tx)[0],
-        "enqueue": poll.move_all([enqueued(NOON - SAFETY)], tx=tx),
+        "enqueue": poll.reschedule_all([enqueued(NOON - SAFETY)], tx=tx),
     }[step]
 
     keys = [write.key for write in built.writes]
@@ -188,7 +188,7 @@ def test_a_due_row_of_a_delivery_never_moves_to_its_own_key(step: str) -> None:
     assert columns(built, row_key(REQUEST.ref))["due"] != PENDING.due
 
 
-def enqueued(now: datetime) -> poll.DueMove:
+def enqueued(now: datetime) -> poll.Reschedule:
     """Send the next call of the delivery."""
     token = Token(partition=partition_of(REQUEST.ref), key=str(PENDING.due), etag="etag-d")
     return poll.enqueue(token, Call.next_of(PENDING), now)[0]

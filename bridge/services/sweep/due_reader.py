@@ -20,7 +20,7 @@ from bridge.domain.errors import ForeignRow, StorageUnavailable
 from bridge.domain.time import Clock
 from bridge.log import Event, log
 from bridge.pool import imap_unordered
-from bridge.services.sweep.rescheduler import Mover
+from bridge.services.sweep.rescheduler import Rescheduler
 from bridge.storage.due import Due, DueDelivery, DuePoll, DuePurge, read_due
 from bridge.storage.keys import (
     DueKind,
@@ -112,7 +112,7 @@ class Reader:
     table: Table
     executor: Executor
     clock: Clock
-    mover: Mover
+    rescheduler: Rescheduler
 
     def deliveries(self, now: datetime) -> Sequence[DueDelivery]:
         """Read the due deliveries of all partitions."""
@@ -163,9 +163,12 @@ class Reader:
         return kept, postponed
 
     def _postpone(self, rows: Sequence[tuple[Row, str, int]], room: Callable[[str], Room], now: datetime) -> int:
-        moves = [poll.postpone(row, room(source).turn(place, now)) for row, source, place in rows]
-        size = poll.MOVES_PER_TRANSACTION
-        return sum(len(self.mover.move(moves[start : start + size])) for start in range(0, len(moves), size))
+        reschedules = [poll.postpone(row, room(source).turn(place, now)) for row, source, place in rows]
+        size = poll.RESCHEDULES_PER_TRANSACTION
+        return sum(
+            len(self.rescheduler.commit(reschedules[start : start + size]))
+            for start in range(0, len(reschedules), size)
+        )
 
     def _read(self, partition: str, start: str, stop: str) -> Sequence[Row]:
         try:

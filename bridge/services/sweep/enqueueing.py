@@ -14,10 +14,10 @@ from bridge.domain.time import Clock
 from bridge.pool import imap_unordered
 from bridge.services.dispatch import Dispatcher
 from bridge.services.sweep.due_reader import Reader
-from bridge.services.sweep.rescheduler import Mover
+from bridge.services.sweep.rescheduler import Rescheduler
 from bridge.storage.due import DueDelivery
 from bridge.storage.writes import poll
-from bridge.storage.writes.poll import DueMove
+from bridge.storage.writes.poll import Reschedule
 
 # Shares the messages of a sweep between hosts, so that a host with many deliveries does not fill the queue.
 
@@ -86,7 +86,7 @@ class Enqueuer:
     """Moves the due rows of deliveries on, many at once, and sends a message for each that moved."""
 
     dispatcher: Dispatcher
-    mover: Mover
+    rescheduler: Rescheduler
     clock: Clock
     executor: Executor
 
@@ -117,13 +117,17 @@ class Enqueuer:
         read = Counter(each.token.partition for each in due)
         hiding = [each for each in left if read[each.token.partition] >= MANY_DUE]
         turns, now = Counter[str](), self.clock()
-        moves: list[DueMove] = []
+        reschedules: list[Reschedule] = []
         for each in hiding:
             origin = each.call.origin or ""
             turns[origin] += 1
             at = now + TURN * (1 + turns[origin] // MESSAGES_PER_HOST)
-            moves.append(poll.due_later(each.token, each.call, at))
-        list(imap_unordered(self.executor, self.mover.move, _batches(moves), while_=lambda: self.clock() < until))
+            reschedules.append(poll.due_later(each.token, each.call, at))
+        list(
+            imap_unordered(
+                self.executor, self.rescheduler.commit, _batches(reschedules), while_=lambda: self.clock() < until
+            )
+        )
 
     def _enqueue_batch(self, until: datetime, failures: list[Sequence[Call]], batch: Sequence[DueDelivery]) -> int:
         """Move a batch on and send its messages; what is not sent goes back to a short wait. Returns how many were."""
@@ -132,18 +136,20 @@ class Enqueuer:
             return 0
         before = {each.token.key: each.call for each in batch}
         steps = {each.token.key: poll.enqueue(each.token, each.call, now) for each in batch}
-        moved = self.mover.move([move for move, _ in steps.values()])
-        calls = [steps[move.token.key][1] for move in moved]
+        rescheduled = self.rescheduler.commit([reschedule for reschedule, _ in steps.values()])
+        calls = [steps[reschedule.token.key][1] for reschedule in rescheduled]
         last = max(until, self.clock() + _LAST_BATCH)
         unsent = self.dispatcher.send_until_failure(calls, while_=lambda: self.clock() < last)
         if unsent:
             failures.append(unsent)
-            back = moved[len(moved) - len(unsent) :]
-            self.mover.move([poll.not_sent(move, before[move.token.key], self.clock()) for move in back])
+            back = rescheduled[len(rescheduled) - len(unsent) :]
+            self.rescheduler.commit(
+                [poll.not_sent(reschedule, before[reschedule.token.key], self.clock()) for reschedule in back]
+            )
         return len(calls) - len(unsent)
 
 
-_Each = TypeVar("_Each", DueDelivery, DueMove)
+_Each = TypeVar("_Each", DueDelivery, Reschedule)
 
 
 def _batches(rows: Sequence[_Each]) -> Sequence[Sequence[_Each]]:
@@ -152,9 +158,9 @@ def _batches(rows: Sequence[_Each]) -> Sequence[Sequence[_Each]]:
     for each in rows:
         by_partition.setdefault(each.token.partition, []).append(each)
     return [
-        of_partition[start : start + poll.MOVES_PER_TRANSACTION]
+        of_partition[start : start + poll.RESCHEDULES_PER_TRANSACTION]
         for of_partition in by_partition.values()
-        for start in range(0, len(of_partition), poll.MOVES_PER_TRANSACTION)
+        for start in range(0, len(of_partition), poll.RESCHEDULES_PER_TRANSACTION)
     ]
 
 

@@ -38,7 +38,7 @@ from bridge.services.sweep.due_reader import PURGES, PURGES_PER_SECOND, Room
 from bridge.services.sweep.duration_store import DurationStore
 from bridge.services.sweep.enqueueing import MessageShares
 from bridge.services.sweep.priority import PollPriority
-from bridge.services.sweep.rescheduler import Batches, Mover
+from bridge.services.sweep.rescheduler import RescheduleBatches, Rescheduler
 from bridge.services.sweep.source_run import SourceMemory, SourceRun
 from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.due import DuePoll
@@ -47,7 +47,7 @@ from bridge.storage.repository import Waits, commit, transact
 from bridge.storage.table import Table
 from bridge.storage.transaction import Row
 from bridge.storage.writes import poll
-from bridge.storage.writes.poll import NOT_FOUND_WAIT, UNREADABLE_WAIT, DueMove
+from bridge.storage.writes.poll import NOT_FOUND_WAIT, UNREADABLE_WAIT, Reschedule
 from bridge.telemetry import Metric, Span, Step, Telemetry
 
 # Puts questions to the upstream and says what the answers mean. A crash right after one costs that request.
@@ -131,7 +131,7 @@ class Polls:
     table: Table
     dispatcher: Dispatcher
     questions: Questions
-    mover: Mover
+    rescheduler: Rescheduler
     clock: Clock
     executor: Executor
     #: How many polls are under way at once.
@@ -192,16 +192,16 @@ class Polls:
         until: datetime,
         meanwhile: Callable[[], None],
     ) -> None:
-        """Keep `parallel` polls under way, shared between the sources, and commit the moves in batches."""
+        """Keep `parallel` polls under way, shared between the sources, and commit the reschedules in batches."""
         turns = Turns(chosen)
 
-        def ask(_: int) -> DueMove | None:
+        def ask(_: int) -> Reschedule | None:
             meanwhile()
             with turns.next() as due:
                 return None if due is None else self._ask(due, runs.of(due.poll_state.ref.source))
 
         polls = range(sum(len(each) for each in chosen.values()))
-        batches = Batches(self.mover, self.clock)
+        batches = RescheduleBatches(self.rescheduler, self.clock)
         results = imap_unordered(
             self.executor,
             ask,
@@ -210,10 +210,10 @@ class Polls:
             while_=lambda: self.clock() < until,
             idle=meanwhile,
         )
-        with closing(results) as moves:
-            for move in moves:
-                if move is not None:
-                    batches.add(move)
+        with closing(results) as reschedules:
+            for reschedule in reschedules:
+                if reschedule is not None:
+                    batches.add(reschedule)
                 batches.flush()
         batches.flush(everything=True)
 
@@ -261,7 +261,7 @@ class Polls:
             self.durations.curve(source, poll_state.group), first * run.budget.shadow_price, self.shortest_gap
         )
 
-    def _ask(self, due: DuePoll, run: SourceRun) -> DueMove | None:
+    def _ask(self, due: DuePoll, run: SourceRun) -> Reschedule | None:
         """Ask for one operation. Whatever its rows hold, and whatever goes wrong with it, it holds up no other."""
         ref = due.poll_state.ref
         try:
@@ -276,7 +276,7 @@ class Polls:
         later = AskAgain(at=self.clock() + UNREADABLE_WAIT, poll_state=due.poll_state, status=None, error=None)
         return self._go_on(due, later)
 
-    def _asked(self, due: DuePoll, run: SourceRun) -> DueMove | None:
+    def _asked(self, due: DuePoll, run: SourceRun) -> Reschedule | None:
         """Ask, and commit an end."""
         asked_at = run.begin()
         if asked_at is None:
@@ -284,7 +284,7 @@ class Polls:
         with self.telemetry.span(Step.POLL, run.trace, bridge__operation__id=due_reference(due.poll_state.ref)) as span:
             return self._answered(due, run, asked_at, span)
 
-    def _answered(self, due: DuePoll, run: SourceRun, asked_at: datetime, span: Span) -> DueMove | None:
+    def _answered(self, due: DuePoll, run: SourceRun, asked_at: datetime, span: Span) -> Reschedule | None:
         answer = self.questions.ask(due.poll_state.ref)
         is_own = run.hear(answer, asked_at, due.poll_state)
         now = self.clock()
@@ -305,7 +305,7 @@ class Polls:
         run.note(finished=True)
         return None
 
-    def _go_on(self, due: DuePoll, decision: AskAgain) -> DueMove:
+    def _go_on(self, due: DuePoll, decision: AskAgain) -> Reschedule:
         log(
             Event.POLLED,
             operation=due_reference(due.poll_state.ref),
@@ -326,7 +326,7 @@ class Polls:
         aggregate = OperationAggregate.read(ref, self.table.range(partition_of(ref), row_key(ref), after(row_key(ref))))
         if aggregate is None:  # the write to it says whether it is gone
             later = AskAgain(at=self.clock() + NOT_FOUND_WAIT, poll_state=due.poll_state, status=None, error=None)
-            self.mover.move([poll.ask_again(due.token, later, self.clock())])
+            self.rescheduler.commit([poll.ask_again(due.token, later, self.clock())])
             return []
         operation = aggregate.operation.record
         if operation.tx == tx:  # a commit of ours that landed late

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from bridge.domain.errors import Conflict, ForeignRow, StorageUnavailable
 from bridge.domain.time import Clock
 from bridge.log import Event, log
-from bridge.services.sweep.rescheduler import Mover
+from bridge.services.sweep.rescheduler import Rescheduler
 from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.due import DuePurge
 from bridge.storage.keys import after, due_reference, row_key
@@ -21,7 +21,7 @@ class Purges:
     """Everything that purging needs."""
 
     table: Table
-    mover: Mover
+    rescheduler: Rescheduler
     clock: Clock
     #: How long an operation is kept after its end.
     retention: timedelta
@@ -43,11 +43,11 @@ class Purges:
             )
             now = self.clock()
             if aggregate is None:  # the write to it says whether it is gone
-                self.mover.move([purge.look_again(due.token, due.ref, now + NOT_FOUND_WAIT)])
+                self.rescheduler.commit([purge.look_again(due.token, due.ref, now + NOT_FOUND_WAIT)])
                 return False
             keep_until = purge.keep_until(aggregate, now, self.retention)
             if keep_until is not None:
-                self.mover.move([purge.look_again(due.token, due.ref, keep_until)])
+                self.rescheduler.commit([purge.look_again(due.token, due.ref, keep_until)])
                 return False
             self._forget_attempts(due)
             self.table.commit(purge.forget(due.token, aggregate))

@@ -1,4 +1,4 @@
-"""Collects what is to be moved, and commits it many at once: what was learnt is soon safe from a crash."""
+"""Collects due rows to reschedule and commits many at once: what was learnt is soon safe from a crash."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -11,34 +11,40 @@ from bridge.log import Event, log
 from bridge.storage.repository import commit
 from bridge.storage.table import Table
 from bridge.storage.transaction import Delete, Transaction
-from bridge.storage.writes.poll import MOVES_PER_TRANSACTION, TARGET, WRITES_PER_MOVE, DueMove, move_all
+from bridge.storage.writes.poll import (
+    RESCHEDULES_PER_TRANSACTION,
+    TARGET,
+    WRITES_PER_RESCHEDULE,
+    Reschedule,
+    reschedule_all,
+)
 
 # Moves due rows, many in one transaction, so that a poll that finds nothing new costs a fraction of a call.
 
 
 @dataclass(frozen=True, slots=True)
-class Mover:
-    """Commits moves of one partition, up to 33 at once; says which of them happened."""
+class Rescheduler:
+    """Commits reschedules of one partition, up to 33 at once; says which of them happened."""
 
     table: Table
     #: Makes a random text that no other call makes.
     token: Callable[[], str]
 
-    def move(self, moves: Sequence[DueMove]) -> Sequence[DueMove]:
+    def commit(self, reschedules: Sequence[Reschedule]) -> Sequence[Reschedule]:
         """Commit what can be committed.
 
-        A move whose token somebody else took is dropped, the rest is committed; nothing is asked or sent again for
-        it. A batch that fails for another reason is committed one by one, so that one bad row holds up nobody. What
+        A reschedule whose due row somebody else took is dropped, the rest is committed; nothing is asked or sent again
+        for it. A batch that fails for another reason is committed one by one, so that one bad row holds up nobody. What
         is not known to have happened is left to the next sweep. Never raises for what storage does.
         """
-        left = list(moves)
+        left = list(reschedules)
         while left:
             try:
-                commit(self.table, move_all(left, tx=self.token()))
+                commit(self.table, reschedule_all(left, tx=self.token()))
             except Conflict as conflict:
                 if conflict.index is None:
                     return self._one_by_one(left)
-                self._drop(left.pop(conflict.index // WRITES_PER_MOVE), conflict)
+                self._drop(left.pop(conflict.index // WRITES_PER_RESCHEDULE), conflict)
             except CommitUnknown as error:
                 log(Event.STORAGE, step="move due rows", partition=left[0].token.partition, error=str(error))
                 return []
@@ -48,16 +54,18 @@ class Mover:
                 return left
         return []
 
-    def _one_by_one(self, moves: Sequence[DueMove], error: StorageUnavailable | None = None) -> Sequence[DueMove]:
-        if len(moves) > 1:
-            return [moved for move in moves for moved in self.move([move])]
+    def _one_by_one(
+        self, reschedules: Sequence[Reschedule], error: StorageUnavailable | None = None
+    ) -> Sequence[Reschedule]:
+        if len(reschedules) > 1:
+            return [rescheduled for reschedule in reschedules for rescheduled in self.commit([reschedule])]
         if error is not None:
-            log(Event.STORAGE, step="move due row", key=moves[0].token.key, error=str(error))
+            log(Event.STORAGE, step="move due row", key=reschedules[0].token.key, error=str(error))
         return []
 
-    def _drop(self, lost: DueMove, conflict: Conflict) -> None:
+    def _drop(self, lost: Reschedule, conflict: Conflict) -> None:
         """Delete a due row whose target is gone: the service has answered 404 to the write to the target."""
-        if conflict.kind is ConflictKind.MISSING and (conflict.index or 0) % WRITES_PER_MOVE == TARGET:
+        if conflict.kind is ConflictKind.MISSING and (conflict.index or 0) % WRITES_PER_RESCHEDULE == TARGET:
             with suppress(Conflict, StorageUnavailable):  # another sweep was faster, or the next one deletes the row
                 self.table.commit(Transaction(lost.token.partition, (Delete(lost.token.key, lost.token.etag),)))
                 log(Event.DELETED, key=lost.token.key)
@@ -70,24 +78,24 @@ _FLUSH_AFTER = timedelta(seconds=5)
 @dataclass(slots=True)
 class _Batch:
     since: datetime
-    moves: list[DueMove] = field(default_factory=list)
+    reschedules: list[Reschedule] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
-class Batches:
-    """The moves that are not committed yet, by partition."""
+class RescheduleBatches:
+    """The reschedules that are not committed yet, by partition."""
 
-    mover: Mover
+    rescheduler: Rescheduler
     clock: Clock
     by_partition: dict[str, _Batch] = field(default_factory=dict)
 
-    def add(self, move: DueMove) -> None:
+    def add(self, reschedule: Reschedule) -> None:
         """Take one more."""
-        self.by_partition.setdefault(move.token.partition, _Batch(self.clock())).moves.append(move)
+        self.by_partition.setdefault(reschedule.token.partition, _Batch(self.clock())).reschedules.append(reschedule)
 
     def flush(self, *, everything: bool = False) -> None:
         """Commit full batches, old ones, and at the end all."""
         now = self.clock()
         for partition, batch in list(self.by_partition.items()):
-            if everything or len(batch.moves) >= MOVES_PER_TRANSACTION or now - batch.since >= _FLUSH_AFTER:
-                self.mover.move(self.by_partition.pop(partition).moves)
+            if everything or len(batch.reschedules) >= RESCHEDULES_PER_TRANSACTION or now - batch.since >= _FLUSH_AFTER:
+                self.rescheduler.commit(self.by_partition.pop(partition).reschedules)

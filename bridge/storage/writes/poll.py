@@ -17,13 +17,13 @@ from bridge.storage.writes.common import Share, overwrite, purge_due, put, take_
 from bridge.storage.writes.register import tell
 
 #: Rows that one moved due row takes.
-WRITES_PER_MOVE = 3
+WRITES_PER_RESCHEDULE = 3
 
 #: Which of them is the one to the row that points to it.
 TARGET = 2
 
 #: As many due rows move in one transaction.
-MOVES_PER_TRANSACTION = MAX_WRITES // WRITES_PER_MOVE
+RESCHEDULES_PER_TRANSACTION = MAX_WRITES // WRITES_PER_RESCHEDULE
 
 #: So long an operation with registrations that this version cannot read waits for one that can.
 UNREADABLE_WAIT = timedelta(minutes=5)
@@ -33,7 +33,7 @@ NOT_FOUND_WAIT = timedelta(seconds=15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DueMove:
+class Reschedule:
     """A due row's way to a later time, with what changes in the row that points to it."""
 
     token: Token
@@ -47,7 +47,7 @@ class DueMove:
     changes: Mapping[str, Value]
 
 
-def ask_again(token: Token, decision: AskAgain, now: datetime) -> DueMove:
+def ask_again(token: Token, decision: AskAgain, now: datetime) -> Reschedule:
     """Move an operation's next poll. The operation is updated, never created: a purged one stays purged."""
     poll_state = decision.poll_state
     key = due_key(decision.at, DueKind.POLL, due_reference(poll_state.ref), instead_of=token.key)
@@ -61,12 +61,12 @@ def ask_again(token: Token, decision: AskAgain, now: datetime) -> DueMove:
         changes["seen_running_at"] = poll_state.seen_running_at
     if decision.status is not None:
         changes["status"] = decision.status
-    return DueMove(
+    return Reschedule(
         token=token, key=key, columns=for_insert(poll_state), target=row_key(poll_state.ref), changes=changes
     )
 
 
-def postpone(row: Row, at: datetime) -> DueMove:
+def postpone(row: Row, at: datetime) -> Reschedule:
     """Move the due row of a poll or a purge to a later time, as it is: nothing was asked.
 
     The time in between is no evidence that the operation is absent. Raises ValueError for a row of another kind.
@@ -80,44 +80,44 @@ def postpone(row: Row, at: datetime) -> DueMove:
         columns["absent_since"] = since + max(at - before, timedelta(0))
     key = due_key(at, DueKind(kind), reference, instead_of=row.key)
     token = Token(partition=row.partition, key=row.key, etag=row.etag)
-    return DueMove(token=token, key=key, columns=columns, target=row_key(ref), changes={"due": key})
+    return Reschedule(token=token, key=key, columns=columns, target=row_key(ref), changes={"due": key})
 
 
-def enqueue(token: Token, call: Call, now: datetime) -> tuple[DueMove, Call]:
+def enqueue(token: Token, call: Call, now: datetime) -> tuple[Reschedule, Call]:
     """Move a delivery's due row on, so that another message is sent if this one is lost. Returns the call to send."""
     sent = replace(call, sends=call.sends + 1)
     at = now + safety(sent.sends)
     key = due_key(at, DueKind.DELIVER, due_reference(call.ref), instead_of=token.key)
     columns = for_insert(replace(sent, has_more=None))
-    return DueMove(token=token, key=key, columns=columns, target=row_key(call.ref), changes={"due": key}), sent
+    return Reschedule(token=token, key=key, columns=columns, target=row_key(call.ref), changes={"due": key}), sent
 
 
-def due_later(token: Token, call: Call, at: datetime) -> DueMove:
+def due_later(token: Token, call: Call, at: datetime) -> Reschedule:
     """Move a delivery's due row without sending a message."""
     key = due_key(at, DueKind.DELIVER, due_reference(call.ref), instead_of=token.key)
-    return DueMove(token=token, key=key, columns=for_insert(call), target=row_key(call.ref), changes={"due": key})
+    return Reschedule(token=token, key=key, columns=for_insert(call), target=row_key(call.ref), changes={"due": key})
 
 
-def not_sent(moved: DueMove, call: Call, now: datetime) -> DueMove:
+def not_sent(rescheduled: Reschedule, call: Call, now: datetime) -> Reschedule:
     """Move a due row back to a short wait, since the message for which it was moved on could not be sent.
 
     The key that it was moved to is its own, so the row is the same one or gone.
     """
-    key = due_key(now + RESEND_AFTER, DueKind.DELIVER, due_reference(call.ref), instead_of=moved.key)
-    token = Token(partition=moved.token.partition, key=moved.key, etag=ANY)
-    return DueMove(token=token, key=key, columns=for_insert(call), target=moved.target, changes={"due": key})
+    key = due_key(now + RESEND_AFTER, DueKind.DELIVER, due_reference(call.ref), instead_of=rescheduled.key)
+    token = Token(partition=rescheduled.token.partition, key=rescheduled.key, etag=ANY)
+    return Reschedule(token=token, key=key, columns=for_insert(call), target=rescheduled.target, changes={"due": key})
 
 
-def move_all(moves: Sequence[DueMove], *, tx: str) -> Transaction:
-    """Put up to 33 moves of one partition into one transaction, each under its due row's ETag."""
+def reschedule_all(reschedules: Sequence[Reschedule], *, tx: str) -> Transaction:
+    """Put up to 33 reschedules of one partition into one transaction, each under its due row's ETag."""
     writes: list[Write] = []
-    for move in moves:
+    for reschedule in reschedules:
         writes += (
-            Delete(move.token.key, move.token.etag),
-            Insert(move.key, move.columns),
-            Merge(move.target, {**move.changes, "tx": tx}, ANY),
+            Delete(reschedule.token.key, reschedule.token.etag),
+            Insert(reschedule.key, reschedule.columns),
+            Merge(reschedule.target, {**reschedule.changes, "tx": tx}, ANY),
         )
-    return Transaction(moves[0].token.partition, tuple(writes), stamp=moves[0].target, tx=tx)
+    return Transaction(reschedules[0].token.partition, tuple(writes), stamp=reschedules[0].target, tx=tx)
 
 
 def finish(  # noqa: PLR0913 - a step is a function of all that it depends on

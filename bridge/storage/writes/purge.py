@@ -10,7 +10,7 @@ from bridge.storage.index import index_key_of
 from bridge.storage.keys import DueKind, due_key, due_reference, row_key
 from bridge.storage.records import SHAPE, VERSION_COLUMN
 from bridge.storage.transaction import ANY, MAX_WRITES, Delete, Transaction
-from bridge.storage.writes.poll import DueMove
+from bridge.storage.writes.poll import Reschedule
 
 
 def keep_until(aggregate: OperationAggregate, now: datetime, retention: timedelta) -> datetime | None:
@@ -26,10 +26,10 @@ def keep_until(aggregate: OperationAggregate, now: datetime, retention: timedelt
     return last + retention if last + retention > now else None
 
 
-def look_again(token: Token, ref: OperationRef, at: datetime) -> DueMove:
+def look_again(token: Token, ref: OperationRef, at: datetime) -> Reschedule:
     """Move the purge of an operation that is still needed, or that a read did not find."""
     key = due_key(at, DueKind.PURGE, due_reference(ref), instead_of=token.key)
-    return DueMove(token=token, key=key, columns={VERSION_COLUMN: SHAPE}, target=row_key(ref), changes={"due": key})
+    return Reschedule(token=token, key=key, columns={VERSION_COLUMN: SHAPE}, target=row_key(ref), changes={"due": key})
 
 
 def forget_attempts(partition: str, keys: Sequence[str]) -> Iterator[Transaction]:
