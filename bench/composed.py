@@ -89,11 +89,11 @@ class Instant:
     def __init__(self, status: str = "Running") -> None:
         self.status = status
 
-    def ask(self, ref: OperationRef) -> Reply:
+    def fetch_operation(self, ref: OperationRef) -> Reply:
         """Answer."""
         return Reply(status=200, body=f'{{"id": "{ref.id}", "status": "{self.status}"}}'.encode())
 
-    def ask_why(self, ref: OperationRef) -> Reply:
+    def fetch_failure(self, ref: OperationRef) -> Reply:
         """Know nothing."""
         return Reply(status=404)
 
@@ -166,11 +166,11 @@ def composed(
     world = replace(world, upstream=upstream or world.upstream, courier=courier or world.courier)
     bridge = compose(settings, world)
     if requests_per_second is not None:
-        polls = bridge.sweep.polls
+        poller = bridge.sweep.poller
         sources = {
-            name: replace(source, requests_per_second=requests_per_second) for name, source in polls.sources.items()
+            name: replace(source, requests_per_second=requests_per_second) for name, source in poller.sources.items()
         }
-        bridge = replace(bridge, sweep=replace(bridge.sweep, polls=replace(polls, sources=sources)))
+        bridge = replace(bridge, sweep=replace(bridge.sweep, poller=replace(poller, sources=sources)))
     return Composed(settings=settings, clock=clock, outbox=sent, bridge=bridge)
 
 

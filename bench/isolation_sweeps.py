@@ -62,12 +62,12 @@ class Speech:
     answer: Answer
     polled: list[OperationRef] = field(default_factory=list)
 
-    def ask(self, ref: OperationRef) -> Reply:
+    def fetch_operation(self, ref: OperationRef) -> Reply:
         """Answer a poll."""
         self.polled.append(ref)
         return self.answer(ref)
 
-    def ask_why(self, ref: OperationRef) -> Reply:
+    def fetch_failure(self, ref: OperationRef) -> Reply:
         """Have no job of that id."""
         return Reply(status=404)
 

@@ -41,7 +41,7 @@ from bridge.services.reports import Overview
 from bridge.services.sweep.due_reader import Reader
 from bridge.services.sweep.duration_store import DurationStore
 from bridge.services.sweep.enqueueing import Enqueuer, MessageShares, Refill
-from bridge.services.sweep.poller import Polls, Questions
+from bridge.services.sweep.poller import OperationFetcher, Poller
 from bridge.services.sweep.purge import Purges
 from bridge.services.sweep.rescheduler import Rescheduler
 from bridge.services.sweep.sweep import Sweep
@@ -161,10 +161,10 @@ def _compose_sweep(settings: Settings, world: World, show: Show, dispatcher: Dis
     rescheduler, waits = Rescheduler(world.table, world.token), Waits(world.pause, world.chance)
     reader = Reader(table=world.table, executor=world.executor, clock=world.clock, rescheduler=rescheduler)
     shares = MessageShares()
-    polls = Polls(
+    poller = Poller(
         table=world.table,
         dispatcher=dispatcher,
-        questions=Questions(upstream=world.upstream, clock=world.clock),
+        fetcher=OperationFetcher(upstream=world.upstream, clock=world.clock),
         rescheduler=rescheduler,
         clock=world.clock,
         executor=world.executor,
@@ -190,7 +190,7 @@ def _compose_sweep(settings: Settings, world: World, show: Show, dispatcher: Dis
         meanwhile=Enqueuer(dispatcher=dispatcher, rescheduler=rescheduler, clock=world.clock, executor=world.senders),
         counter=WaitingCounter(world.table, world.executor, world.clock, settings.waiting_limit),
         reader=reader,
-        polls=polls,
+        poller=poller,
         purges=Purges(table=world.table, rescheduler=rescheduler, clock=world.clock, retention=settings.retention),
         budget=settings.sweep_budget,
         telemetry=world.telemetry,

@@ -24,10 +24,10 @@ class Outbox(Protocol):
 class Upstream(Protocol):
     """The Speech service."""
 
-    def ask(self, ref: OperationRef) -> Reply | NoReply | NoToken:
+    def fetch_operation(self, ref: OperationRef) -> Reply | NoReply | NoToken:
         """Ask once for an operation. Never raises for what the network or the service does."""
 
-    def ask_why(self, ref: OperationRef) -> Reply | NoReply | NoToken:
+    def fetch_failure(self, ref: OperationRef) -> Reply | NoReply | NoToken:
         """Ask once for the job of an operation, where it says why it failed. Never raises, likewise."""
 
 

@@ -88,7 +88,9 @@ def test_each_source_is_asked_with_its_own_key() -> None:
         keys = {"SPEECH_KEY": "first-key", "SECOND": "second-key", "THIRD": "third-key"}
         made = settings(SPEECH_ENDPOINT=first.endpoint, BRIDGE_SOURCES=json.dumps(sources), **keys)
         world = stack.enter_context(outside(made))
-        replies = [world.upstream.ask(OperationRef(name, "operation-1")) for name in ("default", "second", "third")]
+        replies = [
+            world.upstream.fetch_operation(OperationRef(name, "operation-1")) for name in ("default", "second", "third")
+        ]
 
     assert [getattr(each, "status", each) for each in replies] == [200, 200, 200]
 
@@ -131,7 +133,7 @@ def test_a_token_is_asked_for_anew_when_it_has_expired(monkeypatch: pytest.Monke
         endpoint = f"http://127.0.0.1:{listening.getsockname()[1]}"
         with outside(settings(SPEECH_ENDPOINT=endpoint, SPEECH_KEY="")) as world:
             for _ in range(2):
-                world.upstream.ask(OperationRef("default", "operation-1"))
+                world.upstream.fetch_operation(OperationRef("default", "operation-1"))
 
     assert heard == ["Authorization: Bearer token-1", "Authorization: Bearer token-2"]
     assert set(identity.scopes) == {"https://cognitiveservices.azure.com/.default"}

@@ -43,19 +43,19 @@ class SpeechService:
             self._guard, per_host=_CONNECTIONS, sends_again=False
         )  # the budget counts requests
 
-    def ask(self, ref: OperationRef) -> Reply | NoReply | NoToken:
+    def fetch_operation(self, ref: OperationRef) -> Reply | NoReply | NoToken:
         """Ask once for an operation. A crash right after this costs one request: it is asked again."""
-        return self._ask(ref, "operations")
+        return self._fetch(ref, "operations")
 
-    def ask_why(self, ref: OperationRef) -> Reply | NoReply | NoToken:
+    def fetch_failure(self, ref: OperationRef) -> Reply | NoReply | NoToken:
         """Ask once for the job with the id of an operation. A crash right after this costs one request."""
-        return self._ask(ref, "batchsyntheses")
+        return self._fetch(ref, "batchsyntheses")
 
     def close(self) -> None:
         """Close the connections that were kept."""
         self._client.close()
 
-    def _ask(self, ref: OperationRef, what: str) -> Reply | NoReply | NoToken:
+    def _fetch(self, ref: OperationRef, what: str) -> Reply | NoReply | NoToken:
         source = self._sources.get(ref.source)
         if source is None:
             return NoReply(f"no source is named {ref.source}")

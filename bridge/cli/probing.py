@@ -108,7 +108,7 @@ def _sources(settings: Settings, clock: Clock) -> Iterator[Examined]:
 
 def _answers(speech: SpeechService, sources: Iterable[Source], clock: Clock) -> Iterator[Examined]:
     for source in sources:
-        reply = speech.ask(OperationRef(source.name, PROBE))
+        reply = speech.fetch_operation(OperationRef(source.name, PROBE))
         name, answer = f"speech {source.name}", read(reply, PROBE, clock())
         match answer:
             case Absent() | Pending() | Terminal():

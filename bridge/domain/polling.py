@@ -64,7 +64,7 @@ class PollingPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AskAgain:
+class PollAgain:
     """It goes on; the next poll is due at `at`."""
 
     at: datetime
@@ -116,7 +116,7 @@ _USUAL = Circumstances()
 
 def after_poll(
     poll_state: PollState, answer: Answer, now: datetime, policy: PollingPolicy, met: Circumstances = _USUAL
-) -> AskAgain | Finish:
+) -> PollAgain | Finish:
     """Decide what one answer does to an operation; the module's table, line by line."""
     asked = replace(poll_state, polls=poll_state.polls + 1)
     match answer:
@@ -139,12 +139,12 @@ def after_poll(
 
 def _after_block(
     poll_state: PollState, now: datetime, policy: PollingPolicy, answer: Throttled | Denied, met: Circumstances
-) -> AskAgain | Finish:
+) -> PollAgain | Finish:
     """Wait for the source; or back off and give up at the deadline, if the source answers about the others."""
     blocked = replace(poll_state, blocks=poll_state.blocks + 1, troubled_at=now)
     if not met.is_own:
         at = max(policy.plan.next_poll(poll_state, now), met.free_at or now)
-        return AskAgain(at=at, poll_state=_shifted(blocked, at - now + met.late), status=None, error=answer.what)
+        return PollAgain(at=at, poll_state=_shifted(blocked, at - now + met.late), status=None, error=answer.what)
     wait = min(FIRST_OWN_WAIT * (1 << min(max(poll_state.blocks - 1, 0), 16)), LONGEST_OWN_WAIT)
     named = answer.wait if isinstance(answer, Throttled) else None
     at = now + max(wait, named or wait)
@@ -153,7 +153,7 @@ def _after_block(
 
 def _after_fault(
     poll_state: PollState, now: datetime, policy: PollingPolicy, answer: Fault, *, is_own: bool
-) -> AskAgain | Finish:
+) -> PollAgain | Finish:
     """Ask again, ever more slowly. A fault ends nothing before the last deadline, nor while the source is silent."""
     failed = replace(_counted(poll_state, faults=poll_state.faults + 1), blocks=poll_state.blocks, troubled_at=now)
     own = min(FIRST_FAULT_WAIT * (1 << min(poll_state.faults, 16)), LONGEST_FAULT_WAIT)
@@ -161,7 +161,7 @@ def _after_fault(
     if is_own and now >= last_deadline(poll_state, policy):
         return _give_up(failed, "deadline", answer.what)
     deadline = poll_state.registered_at + policy.deadline
-    return AskAgain(at=at if now >= deadline else min(at, deadline), poll_state=failed, status=None, error=answer.what)
+    return PollAgain(at=at if now >= deadline else min(at, deadline), poll_state=failed, status=None, error=answer.what)
 
 
 def last_deadline(poll_state: PollState, policy: PollingPolicy) -> datetime:
@@ -176,7 +176,7 @@ def _shifted(poll_state: PollState, by: timedelta) -> PollState:
     return replace(poll_state, absent_since=poll_state.absent_since + by)
 
 
-def _after_absence(poll_state: PollState, now: datetime, policy: PollingPolicy, what: str) -> AskAgain | Finish:
+def _after_absence(poll_state: PollState, now: datetime, policy: PollingPolicy, what: str) -> PollAgain | Finish:
     since = min(poll_state.absent_since or now, now)
     absent = _counted(poll_state, absences=poll_state.absences + 1, absent_since=since)
     if now - since >= ABSENT_FOR:
@@ -185,7 +185,7 @@ def _after_absence(poll_state: PollState, now: datetime, policy: PollingPolicy, 
     return _go_on(absent, now, policy, min(now + wait, since + ABSENT_FOR), error=what)
 
 
-def _after_refusal(poll_state: PollState, now: datetime, policy: PollingPolicy, answer: Refused) -> AskAgain | Finish:
+def _after_refusal(poll_state: PollState, now: datetime, policy: PollingPolicy, answer: Refused) -> PollAgain | Finish:
     refused = _counted(poll_state, refusals=poll_state.refusals + 1)
     if poll_state.refusals >= len(REFUSAL_WAITS):
         return replace(_give_up(refused, "refused", answer.what), why=answer.why)
@@ -200,11 +200,11 @@ def _go_on(
     *,
     status: str | None = None,
     error: str | None = None,
-) -> AskAgain | Finish:
+) -> PollAgain | Finish:
     deadline = poll_state.registered_at + policy.deadline
     if now >= deadline:
         return _give_up(poll_state, "deadline", error)
-    return AskAgain(at=min(at, deadline), poll_state=poll_state, status=status, error=error)
+    return PollAgain(at=min(at, deadline), poll_state=poll_state, status=status, error=error)
 
 
 def _give_up(poll_state: PollState, reason: str, error: str | None) -> Finish:

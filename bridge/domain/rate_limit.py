@@ -191,7 +191,7 @@ def throttle(budget: Budget, wait: timedelta | None, now: datetime, *, asked_at:
 
     One that was asked for before the last stop tells of the same moment: it can only lengthen the stop.
     """
-    budget = heard(budget)
+    budget = answered(budget)
     if budget.stopped_at is not None and asked_at <= budget.stopped_at:
         told, before = now + (wait or timedelta(0)), budget.stopped_until
         if before is not None and before >= told:
@@ -213,7 +213,7 @@ def throttle(budget: Budget, wait: timedelta | None, now: datetime, *, asked_at:
 
 def deny(budget: Budget, what: str, now: datetime, *, asked_at: datetime) -> Budget:
     """Take a fault of the credential: pause, ever longer. One that was asked for before the last says nothing new."""
-    budget = heard(budget)
+    budget = answered(budget)
     if budget.denied_at is not None and asked_at <= budget.denied_at:
         return budget
     pauses = budget.pauses + 1
@@ -250,7 +250,7 @@ def fail_probe(budget: Budget, what: str, now: datetime) -> Budget:
     return replace(fail(budget, what, now), probes=probes, probe_at=now + _probe(probes))
 
 
-def heard(budget: Budget) -> Budget:
+def answered(budget: Budget) -> Budget:
     """Note that the source has answered something: it is not silent."""
     return replace(budget, faults=0, silent_since=None, fault=None, probe_at=None, probes=0, unreachable_at=None)
 
@@ -260,7 +260,7 @@ def accept(budget: Budget, *, asked_at: datetime) -> Budget:
 
     Unless it was asked for before a 429 or a denial came.
     """
-    budget = heard(replace(budget, answered_at=max(asked_at, budget.answered_at or asked_at)))
+    budget = answered(replace(budget, answered_at=max(asked_at, budget.answered_at or asked_at)))
     last = max((at for at in (budget.stopped_at, budget.denied_at) if at is not None), default=None)
     if last is None or asked_at <= last:
         return budget

@@ -98,7 +98,7 @@ def test_speech_is_asked_as_its_reference_says() -> None:
     with Upstream.start() as upstream:
         upstream.tell("operation-1", "Running")
 
-        reply = speech(upstream.endpoint).ask(OPERATION)
+        reply = speech(upstream.endpoint).fetch_operation(OPERATION)
 
         assert isinstance(reply, Reply)
         assert (reply.status, b'"Running"' in reply.body) == (200, True)
@@ -109,7 +109,7 @@ def test_speech_is_asked_as_its_reference_says() -> None:
 def test_speech_answers_a_wrong_key_with_401() -> None:
     """Which is an answer, not an exception."""
     with Upstream.start() as upstream:
-        reply = speech(upstream.endpoint, key="wrong").ask(OPERATION)
+        reply = speech(upstream.endpoint, key="wrong").fetch_operation(OPERATION)
 
         assert isinstance(reply, Reply)
         assert reply.status == 401
@@ -121,7 +121,7 @@ def test_a_redirect_of_the_upstream_is_not_followed() -> None:
         elsewhere = Answer.of({}, status=302, headers={"Location": f"{upstream.endpoint}/avatar/operations/other"})
         upstream.tell("operation-1", answers=[elsewhere])
 
-        reply = speech(upstream.endpoint).ask(OPERATION)
+        reply = speech(upstream.endpoint).fetch_operation(OPERATION)
 
         assert isinstance(reply, Reply)
         assert reply.status == 302
@@ -130,7 +130,7 @@ def test_a_redirect_of_the_upstream_is_not_followed() -> None:
 
 def test_an_upstream_that_is_not_there_is_no_reply() -> None:
     """With a word for people, and without the URL."""
-    reply = speech(f"http://127.0.0.1:{unused_port()}").ask(OPERATION)
+    reply = speech(f"http://127.0.0.1:{unused_port()}").fetch_operation(OPERATION)
 
     assert reply == NoReply("connect")
 
@@ -138,14 +138,14 @@ def test_an_upstream_that_is_not_there_is_no_reply() -> None:
 def test_an_upstream_that_speaks_no_http_is_no_reply() -> None:
     """Whatever it says."""
     with server(b"nonsense\r\n\r\n") as endpoint:
-        assert isinstance(speech(endpoint).ask(OPERATION), NoReply)
+        assert isinstance(speech(endpoint).fetch_operation(OPERATION), NoReply)
 
 
 def test_a_long_answer_of_the_upstream_is_cut() -> None:
     """64 KiB are read, and the rest is left."""
     body = b"x" * 300_000
     with server(b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + body) as endpoint:
-        reply = speech(endpoint).ask(OPERATION)
+        reply = speech(endpoint).fetch_operation(OPERATION)
 
     assert isinstance(reply, Reply)
     assert len(reply.body) == 65_536
@@ -159,7 +159,9 @@ def test_a_token_that_cannot_be_had_is_no_reply() -> None:
 
     source = Source(name="default", endpoint="http://127.0.0.1:9", path="avatar", api_version="x")
 
-    assert SpeechService([source], {"default": refuse}).ask(OPERATION) == NoToken("no token: ClientAuthenticationError")
+    assert SpeechService([source], {"default": refuse}).fetch_operation(OPERATION) == NoToken(
+        "no token: ClientAuthenticationError"
+    )
 
 
 def test_an_identity_that_cannot_be_reached_is_no_token() -> None:
@@ -170,13 +172,15 @@ def test_an_identity_that_cannot_be_reached_is_no_token() -> None:
 
     source = Source(name="default", endpoint="http://127.0.0.1:9", path="avatar", api_version="x")
 
-    assert SpeechService([source], {"default": refuse}).ask(OPERATION) == NoToken("no token: ServiceRequestError")
+    assert SpeechService([source], {"default": refuse}).fetch_operation(OPERATION) == NoToken(
+        "no token: ServiceRequestError"
+    )
 
 
 def test_a_source_with_a_strangers_certificate_hears_nothing() -> None:
     """Not even the key."""
     with overhearing(trustme.CA().issue_cert("localhost")) as (port, heard):
-        reply = speech(f"https://localhost:{port}").ask(OPERATION)
+        reply = speech(f"https://localhost:{port}").fetch_operation(OPERATION)
 
     assert reply == NoReply("tls")
     assert heard in ([], [b""])
@@ -184,7 +188,9 @@ def test_a_source_with_a_strangers_certificate_hears_nothing() -> None:
 
 def test_an_operation_of_a_source_that_was_removed_is_no_reply() -> None:
     """Its settings are gone; it may come back."""
-    assert speech("http://127.0.0.1:9").ask(OperationRef("gone", "operation-1")) == NoReply("no source is named gone")
+    assert speech("http://127.0.0.1:9").fetch_operation(OperationRef("gone", "operation-1")) == NoReply(
+        "no source is named gone"
+    )
 
 
 @pytest.mark.parametrize(
@@ -469,4 +475,4 @@ def test_an_upstream_that_drips_has_one_deadline() -> None:
         source = Source(name="default", endpoint=f"http://127.0.0.1:{port}", path="avatar", api_version="1")
         service = SpeechService([source], {"default": dict}, Limits(attempt=0.3))
 
-        assert service.ask(OPERATION) == NoReply("timeout")
+        assert service.fetch_operation(OPERATION) == NoReply("timeout")

@@ -9,7 +9,7 @@ from bridge.domain.ids import OperationRef
 from bridge.domain.learnt.durations import DurationModel
 from bridge.domain.learnt.plan import PollPlan
 from bridge.domain.operation import FinalStatus, PollState
-from bridge.domain.polling import AskAgain, Circumstances, Finish, PollingPolicy, after_poll, last_deadline
+from bridge.domain.polling import Circumstances, Finish, PollAgain, PollingPolicy, after_poll, last_deadline
 from bridge.domain.upstream import Absent, Answer, Denied, Fault, Pending, Refused, Reply, Terminal, Throttled, read
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -34,7 +34,7 @@ def test_it_is_asked_again_after_the_interval(
     """Only an answer shows that it was running."""
     decision = after_poll(POLL_STATE, answer, at(1), POLICY)
 
-    assert isinstance(decision, AskAgain)
+    assert isinstance(decision, PollAgain)
     assert (decision.status, decision.error) == (status, error)
     assert decision.at == at(1) + timedelta(seconds=15)
     assert (decision.poll_state.polls, decision.poll_state.seen_running_at) == (4, seen)
@@ -44,7 +44,7 @@ def test_the_last_poll_is_at_the_deadline() -> None:
     """Not an interval after it."""
     decision = after_poll(POLL_STATE, Pending("Running"), at(24) - timedelta(seconds=1), POLICY)
 
-    assert isinstance(decision, AskAgain)
+    assert isinstance(decision, PollAgain)
     assert decision.at == at(24)
 
 
@@ -62,7 +62,7 @@ def test_past_its_deadline_it_is_given_up(answer: Answer) -> None:
 def test_a_fault_confirms_no_deadline_while_the_source_is_silent(age: float) -> None:
     decision = after_poll(POLL_STATE, Fault("timeout"), at(age), POLICY)
 
-    assert isinstance(decision, AskAgain)
+    assert isinstance(decision, PollAgain)
     assert decision.at > at(age)
 
 
@@ -93,7 +93,7 @@ def test_a_refusal_that_others_do_not_meet_is_asked_about_ever_more_slowly(answe
     poll_state, now, found = replace(POLL_STATE, blocks=1), at(1), []
     for _ in waits:
         decision = after_poll(poll_state, answer, now, POLICY, Circumstances(is_own=True))
-        assert isinstance(decision, AskAgain)
+        assert isinstance(decision, PollAgain)
         found.append((decision.at - now).total_seconds())
         poll_state, now = decision.poll_state, decision.at
 
@@ -105,7 +105,7 @@ def test_a_refusal_that_others_do_not_meet_ends_at_the_deadline(answer: Throttle
     last = after_poll(replace(POLL_STATE, blocks=9), answer, at(23.9), POLICY, Circumstances(is_own=True))
     decision = after_poll(replace(POLL_STATE, blocks=9), answer, at(24), POLICY, Circumstances(is_own=True))
 
-    assert isinstance(last, AskAgain)
+    assert isinstance(last, PollAgain)
     assert last.at == at(24)
     assert isinstance(decision, Finish)
     assert (decision.final_status, decision.reason, decision.error) == (FinalStatus.EXPIRED, "deadline", answer.what)
@@ -123,7 +123,7 @@ def test_faults_in_a_row_are_asked_about_ever_more_slowly() -> None:
     """At the least 2 s doubling, up to 5 min; the schedule's interval is longer at first."""
     waits = [after_poll(replace(POLL_STATE, faults=count), Fault("x"), at(1), POLICY) for count in range(10)]
 
-    seconds = [(each.at - at(1)).total_seconds() for each in waits if isinstance(each, AskAgain)]
+    seconds = [(each.at - at(1)).total_seconds() for each in waits if isinstance(each, PollAgain)]
     assert seconds == [15, 15, 16, 32, 64, 128, 256, 300, 300, 300]
 
 
@@ -135,7 +135,7 @@ def test_what_concerns_the_source_moves_the_operation_and_nothing_else(answer: A
 
     decision = after_poll(poll_state, answer, at(age), POLICY, Circumstances(free_at=at(age) + timedelta(minutes=5)))
 
-    assert isinstance(decision, AskAgain)
+    assert isinstance(decision, PollAgain)
     assert decision.at == at(age) + timedelta(minutes=5)
     since = at(0) + timedelta(minutes=5)
     assert decision.poll_state == replace(poll_state, polls=4, absent_since=since, blocks=1, troubled_at=at(age))
@@ -144,19 +144,19 @@ def test_what_concerns_the_source_moves_the_operation_and_nothing_else(answer: A
 def test_time_in_which_nobody_asked_is_no_evidence_of_absence() -> None:
     """404, a stop of 11 minutes by an answer about another operation, 404."""
     first = after_poll(POLL_STATE, Absent("HTTP 404"), at(1), POLICY)
-    assert isinstance(first, AskAgain)
+    assert isinstance(first, PollAgain)
     late = timedelta(minutes=11)
 
     second = after_poll(first.poll_state, Absent("HTTP 404"), first.at + late, POLICY, Circumstances(late=late))
 
-    assert isinstance(second, AskAgain)
+    assert isinstance(second, PollAgain)
     assert second.poll_state.absent_since == at(1) + timedelta(minutes=10)
 
 
 def test_an_absence_is_believed_after_ten_minutes_of_nothing_else() -> None:
     """Asked again after 5, 15, 60 s, then every 5 min."""
     poll_state, now, waits = POLL_STATE, at(1), []
-    while isinstance(decision := after_poll(poll_state, Absent("HTTP 404"), now, POLICY), AskAgain):
+    while isinstance(decision := after_poll(poll_state, Absent("HTTP 404"), now, POLICY), PollAgain):
         waits.append((decision.at - now).total_seconds())
         poll_state, now = decision.poll_state, decision.at
 
@@ -167,7 +167,7 @@ def test_an_absence_is_believed_after_ten_minutes_of_nothing_else() -> None:
 def test_a_refusal_is_believed_the_third_time() -> None:
     """After it has lasted for 10 minutes, like an absence."""
     poll_state, now, waits = POLL_STATE, at(1), []
-    while isinstance(decision := after_poll(poll_state, Refused("HTTP 400"), now, POLICY), AskAgain):
+    while isinstance(decision := after_poll(poll_state, Refused("HTTP 400"), now, POLICY), PollAgain):
         assert decision.error == "HTTP 400"
         waits.append((decision.at - now).total_seconds())
         poll_state, now = decision.poll_state, decision.at
@@ -183,7 +183,7 @@ def test_a_client_error_ends_an_operation_only_if_it_is_about_the_operation(stat
     poll_state, now, begun = POLL_STATE, at(1), at(1)
 
     answer = read(Reply(status=status), POLL_STATE.ref.id, now)
-    while isinstance(decision := after_poll(poll_state, answer, now, POLICY), AskAgain):
+    while isinstance(decision := after_poll(poll_state, answer, now, POLICY), PollAgain):
         poll_state, now = decision.poll_state, decision.at
         if now - begun > timedelta(hours=20):
             break
@@ -192,7 +192,7 @@ def test_a_client_error_ends_an_operation_only_if_it_is_about_the_operation(stat
         assert isinstance(decision, Finish)
         assert (decision.reason, now - begun) == (ends[status], timedelta(minutes=10))
     else:
-        assert isinstance(decision, AskAgain)
+        assert isinstance(decision, PollAgain)
 
 
 @pytest.mark.parametrize("status", [402, 408, 409, 412, 421, 423, 425, 499])
@@ -201,7 +201,7 @@ def test_a_bad_minute_of_a_gateway_is_followed_by_the_end(status: int) -> None:
     poll_state, now = POLL_STATE, at(1)
     for _ in range(10):
         decision = after_poll(poll_state, read(Reply(status=status), POLL_STATE.ref.id, now), now, POLICY)
-        assert isinstance(decision, AskAgain)
+        assert isinstance(decision, PollAgain)
         poll_state, now = decision.poll_state, decision.at
 
     decision = after_poll(poll_state, Terminal(FinalStatus.SUCCEEDED, "{}"), now, POLICY)
@@ -217,7 +217,7 @@ def test_a_fault_that_names_a_time_is_asked_about_after_it() -> None:
         for wait in (1, 600)
     ]
 
-    assert [(each.at - at(1)).total_seconds() for each in waits if isinstance(each, AskAgain)] == [128, 600]
+    assert [(each.at - at(1)).total_seconds() for each in waits if isinstance(each, PollAgain)] == [128, 600]
 
 
 @pytest.mark.parametrize("answer", [Pending("Running"), Fault("x"), Absent("HTTP 404"), Refused("HTTP 400")])
@@ -227,7 +227,7 @@ def test_what_came_in_a_row_ends_with_something_else(answer: Answer) -> None:
 
     decision = after_poll(poll_state, answer, at(1), POLICY)
 
-    assert isinstance(decision, AskAgain)
+    assert isinstance(decision, PollAgain)
     kept = [decision.poll_state.faults > 0, decision.poll_state.absences > 0, decision.poll_state.refusals > 0]
     assert kept == [isinstance(answer, kind) for kind in (Fault, Absent, Refused)]
 
@@ -237,7 +237,7 @@ def test_a_fault_is_counted_so_that_the_next_one_waits_longer() -> None:
     poll_state, waits = POLL_STATE, []
     for _ in range(4):
         decision = after_poll(poll_state, Fault("x"), at(1), POLICY)
-        assert isinstance(decision, AskAgain)
+        assert isinstance(decision, PollAgain)
         poll_state = decision.poll_state
         waits.append((decision.at - at(1)).total_seconds())
 

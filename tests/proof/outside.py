@@ -112,24 +112,26 @@ class OutsideUpstream:
     #: Everything that anybody asked.
     questions: list[Question]
 
-    def ask(self, ref: OperationRef) -> Reply | NoReply | NoToken:
+    def fetch_operation(self, ref: OperationRef) -> Reply | NoReply | NoToken:
         """Ask."""
         invocation = self.caller.invocation
 
-        def ask() -> Question:
-            reply = self.inner.ask(ref)
+        def fetch() -> Question:
+            reply = self.inner.fetch_operation(ref)
             self.questions.append(Question(ref, self.calls.clock(), reply, invocation))
             return self.questions[-1]
 
-        question = self.calls.make(self.caller, Call.ASK, ask, lambda _: None)
+        question = self.calls.make(self.caller, Call.ASK, fetch, lambda _: None)
         if question is None:
             return NoReply("timeout")
         question.heard = True
         return question.reply
 
-    def ask_why(self, ref: OperationRef) -> Reply | NoReply | NoToken:
+    def fetch_failure(self, ref: OperationRef) -> Reply | NoReply | NoToken:
         """Ask why it failed, which changes nothing and is no poll."""
-        return self.calls.make(self.caller, Call.WHY, lambda: self.inner.ask_why(ref), lambda _: NoReply("timeout"))
+        return self.calls.make(
+            self.caller, Call.WHY, lambda: self.inner.fetch_failure(ref), lambda _: NoReply("timeout")
+        )
 
 
 @dataclass(frozen=True, slots=True)

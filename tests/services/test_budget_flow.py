@@ -167,16 +167,16 @@ def test_a_sweep_says_what_each_source_came_to(slow: Stage, caplog: pytest.LogCa
 def test_what_was_reserved_and_not_used_goes_back(slow: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """The time budget ended the sweep early."""
     register(slow, 10)
-    ask = slow.upstream.ask
+    fetch_operation = slow.upstream.fetch_operation
 
     def slowly(ref: OperationRef) -> Reply | NoReply | NoToken:
         slow.clock.advance(50)
-        return ask(ref)
+        return fetch_operation(ref)
 
-    monkeypatch.setattr(slow.upstream, "ask", slowly)
+    monkeypatch.setattr(slow.upstream, "fetch_operation", slowly)
     slow.sweep()
     assert len(asked(slow)) == 1
-    monkeypatch.setattr(slow.upstream, "ask", ask)
+    monkeypatch.setattr(slow.upstream, "fetch_operation", fetch_operation)
     slow.sweep()
 
     assert len(asked(slow)) == 9
@@ -214,14 +214,14 @@ def test_a_storage_that_fails_after_a_conflict_does_not_end_the_sweep(monkeypatc
 def test_two_sweeps_that_meet_share_one_budget(slow: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tokens are taken under the row's ETag."""
     register(slow, 40)
-    ask = slow.upstream.ask
+    fetch_operation = slow.upstream.fetch_operation
 
     def meet(ref: OperationRef) -> Reply | NoReply | NoToken:
-        monkeypatch.setattr(slow.upstream, "ask", ask)
+        monkeypatch.setattr(slow.upstream, "fetch_operation", fetch_operation)
         slow.sweep()
-        return ask(ref)
+        return fetch_operation(ref)
 
-    monkeypatch.setattr(slow.upstream, "ask", meet)
+    monkeypatch.setattr(slow.upstream, "fetch_operation", meet)
     slow.sweep()
 
     assert len(asked(slow)) <= 10

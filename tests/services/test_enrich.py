@@ -43,7 +43,7 @@ def test_failed_event_says_why() -> None:
 
     assert data["error"] == INVALID
     assert "sig" not in bridge.courier.posted[0].body.decode()
-    assert bridge.upstream.asked_why == [OPERATION]
+    assert bridge.upstream.failures_fetched == [OPERATION]
 
 
 def test_who_registers_later_hears_why_too() -> None:
@@ -56,7 +56,7 @@ def test_who_registers_later_hears_why_too() -> None:
     bridge.deliver_all()
 
     assert json.loads(bridge.courier.posted[1].body)["data"]["error"] == INVALID
-    assert len(bridge.upstream.asked_why) == 1
+    assert len(bridge.upstream.failures_fetched) == 1
 
 
 def test_nobody_is_asked_why_unless_told_to() -> None:
@@ -66,7 +66,7 @@ def test_nobody_is_asked_why_unless_told_to() -> None:
     data = failed(bridge)
 
     assert "error" not in data
-    assert bridge.upstream.asked_why == []
+    assert bridge.upstream.failures_fetched == []
 
 
 @pytest.mark.parametrize("path", ["customvoice", "videotranslation"])
@@ -76,7 +76,7 @@ def test_a_sibling_without_jobs_is_not_asked(path: str) -> None:
 
     failed(bridge)
 
-    assert bridge.upstream.asked_why == []
+    assert bridge.upstream.failures_fetched == []
 
 
 def test_success_is_not_explained() -> None:
@@ -87,7 +87,7 @@ def test_success_is_not_explained() -> None:
 
     bridge.sweep()
 
-    assert bridge.upstream.asked_why == []
+    assert bridge.upstream.failures_fetched == []
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_without_an_explanation_the_event_goes_out_all_the_same(answer: Reply | 
     data = failed(bridge)
 
     assert (data["status"], "error" in data) == ("Failed", False)
-    assert len(bridge.upstream.asked_why) == tries
+    assert len(bridge.upstream.failures_fetched) == tries
 
 
 def test_a_bug_in_asking_costs_no_event(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +127,7 @@ def test_a_bug_in_asking_costs_no_event(monkeypatch: pytest.MonkeyPatch) -> None
         raise RuntimeError
 
     bridge = stage(BRIDGE_ENRICH="errors")
-    monkeypatch.setattr(bridge.upstream, "ask_why", bug)
+    monkeypatch.setattr(bridge.upstream, "fetch_failure", bug)
 
     assert failed(bridge)["status"] == "Failed"
 
@@ -168,7 +168,7 @@ def test_the_question_why_is_within_the_budget() -> None:
     data = failed(bridge)
 
     assert "error" not in data
-    assert bridge.upstream.asked_why == []
+    assert bridge.upstream.failures_fetched == []
 
 
 def test_a_secret_in_the_upstream_s_words_is_left_out() -> None:

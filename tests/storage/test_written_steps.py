@@ -10,7 +10,7 @@ from bridge.domain.delivery import SAFETY, Call
 from bridge.domain.host_limits import Deferred
 from bridge.domain.operation import Explanation, FinalStatus, Operation
 from bridge.domain.outcome import Delivered, Gone
-from bridge.domain.polling import AskAgain, Finish
+from bridge.domain.polling import Finish, PollAgain
 from bridge.domain.registration import InvalidTransition, Registration, State, Transition
 from bridge.domain.retry import Done, RetryAt
 from bridge.storage.aggregate import OperationAggregate
@@ -133,7 +133,7 @@ def test_a_poll_says_what_it_saw(error: str | None) -> None:
     token = Token(partition=partition_of(REF), key=OPERATION.due, etag="etag-d")
     poll_state = replace(OPERATION.poll_state(), polls=8)
 
-    reschedule = poll.ask_again(token, AskAgain(poll_state=poll_state, at=LATER, status=None, error=error), NOON)
+    reschedule = poll.poll_again(token, PollAgain(poll_state=poll_state, at=LATER, status=None, error=error), NOON)
 
     due = due_key(LATER, DueKind.POLL, due_reference(REF))
     assert reschedule.changes == {"due": due, "last_polled_at": NOON, "polls": 8, "last_error": error or ""}
@@ -194,7 +194,7 @@ def enqueued(now: datetime) -> poll.Reschedule:
     return poll.enqueue(token, Call.next_of(PENDING), now)[0]
 
 
-@pytest.mark.parametrize("step", ["look again", "left open", "ask again"])
+@pytest.mark.parametrize("step", ["look again", "left open", "poll again"])
 def test_a_due_row_of_an_operation_never_moves_to_its_own_key(step: str) -> None:
     """Neither a poll nor a purge that comes in the same millisecond."""
     kind = DueKind.PURGE if step == "look again" else DueKind.POLL
@@ -205,8 +205,8 @@ def test_a_due_row_of_an_operation_never_moves_to_its_own_key(step: str) -> None
     now = LATER - poll.UNREADABLE_WAIT
     moved = {
         "look again": purge.look_again(token, REF, LATER).key,
-        "ask again": poll.ask_again(
-            token, AskAgain(poll_state=poll_state, at=LATER, status=None, error=None), NOON
+        "poll again": poll.poll_again(
+            token, PollAgain(poll_state=poll_state, at=LATER, status=None, error=None), NOON
         ).key,
         "left open": str(columns(end(known, now), row_key(REF))["due"]),
     }[step]

@@ -103,7 +103,7 @@ class FakeUpstream:
 
     def __init__(self) -> None:
         self.asked: list[OperationRef] = []
-        self.asked_why: list[OperationRef] = []
+        self.failures_fetched: list[OperationRef] = []
         #: What is answered to the question why an operation failed, by its id.
         self.jobs: dict[str, Reply | NoReply | NoToken] = {}
         self._scripts: dict[str, list[Reply | NoReply | NoToken]] = {}
@@ -114,15 +114,15 @@ class FakeUpstream:
             status_reply(operation_id, each) if isinstance(each, str) else each for each in answers
         ]
 
-    def ask(self, ref: OperationRef) -> Reply | NoReply | NoToken:
+    def fetch_operation(self, ref: OperationRef) -> Reply | NoReply | NoToken:
         """Answer the next one of the script; `Running` without a script."""
         self.asked.append(ref)
         script = self._scripts.get(ref.id, [status_reply(ref.id, "Running")])
         return script.pop(0) if len(script) > 1 else script[0]
 
-    def ask_why(self, ref: OperationRef) -> Reply | NoReply | NoToken:
+    def fetch_failure(self, ref: OperationRef) -> Reply | NoReply | NoToken:
         """Answer by script; 404 without one, as for an id that is no job's."""
-        self.asked_why.append(ref)
+        self.failures_fetched.append(ref)
         return self.jobs.get(ref.id, Reply(status=404))
 
 

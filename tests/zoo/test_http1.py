@@ -128,7 +128,7 @@ def test_a_source_with_an_odd_line_is_understood() -> None:
         source = Source(name="default", endpoint=f"http://127.0.0.1:{port}", path="avatar", api_version="1")
         service = SpeechService([source], {"default": dict}, LIMITS)
 
-        reply = service.ask(OPERATION)
+        reply = service.fetch_operation(OPERATION)
 
         service.close()
     assert reply == Reply(status=200, body=body, retry_after="7")
@@ -309,7 +309,7 @@ def test_a_poll_goes_out_once_also_if_its_kept_connection_ends() -> None:
     with living(ends_at_the_second) as port:
         source = Source(name="default", endpoint=f"http://127.0.0.1:{port}", path="avatar", api_version="2024-08-01")
         speech = SpeechService([source], {"default": dict}, LIMITS)
-        replies = [speech.ask(OperationRef("default", "operation-1")) for _ in range(2)]
+        replies = [speech.fetch_operation(OperationRef("default", "operation-1")) for _ in range(2)]
 
     assert [type(each) for each in replies] == [Reply, NoReply]
     assert len(polls) == 2

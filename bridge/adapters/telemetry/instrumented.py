@@ -80,20 +80,20 @@ class MeasuredUpstream:
     stopwatch: Stopwatch
     sources: Mapping[str, Source]
 
-    def ask(self, ref: OperationRef) -> Reply | NoReply | NoToken:
+    def fetch_operation(self, ref: OperationRef) -> Reply | NoReply | NoToken:
         """Ask once for an operation."""
-        return self._timed(ref, self.inner.ask)
+        return self._timed(ref, self.inner.fetch_operation)
 
-    def ask_why(self, ref: OperationRef) -> Reply | NoReply | NoToken:
+    def fetch_failure(self, ref: OperationRef) -> Reply | NoReply | NoToken:
         """Ask once for its job."""
-        return self._timed(ref, self.inner.ask_why)
+        return self._timed(ref, self.inner.fetch_failure)
 
     def _timed(
-        self, ref: OperationRef, ask: Callable[[OperationRef], Reply | NoReply | NoToken]
+        self, ref: OperationRef, fetch_operation: Callable[[OperationRef], Reply | NoReply | NoToken]
     ) -> Reply | NoReply | NoToken:
         source = self.sources.get(ref.source)
         with _timing(self.telemetry, self.stopwatch, "GET", source.endpoint if source else "") as came:
-            reply = ask(ref)
+            reply = fetch_operation(ref)
             match reply:
                 case Reply(status=status):
                     came.update(_status(status))

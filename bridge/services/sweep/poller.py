@@ -15,7 +15,7 @@ from bridge.domain.ids import OperationRef
 from bridge.domain.learnt.plan import PollPlan
 from bridge.domain.learnt.schedule import base_price
 from bridge.domain.operation import Explanation, PollState
-from bridge.domain.polling import AskAgain, Circumstances, Finish, PollingPolicy, after_poll
+from bridge.domain.polling import Circumstances, Finish, PollAgain, PollingPolicy, after_poll
 from bridge.domain.source import Source
 from bridge.domain.time import Clock
 from bridge.domain.upstream import (
@@ -50,7 +50,7 @@ from bridge.storage.writes import poll
 from bridge.storage.writes.poll import NOT_FOUND_WAIT, UNREADABLE_WAIT, Reschedule
 from bridge.telemetry import Metric, Span, Step, Telemetry
 
-# Puts questions to the upstream and says what the answers mean. A crash right after one costs that request.
+# Fetches operations from the upstream and says what the responses mean. A crash right after one costs that request.
 
 #: So often the upstream is asked why an operation failed; then its event goes out without that.
 TRIES = 2
@@ -60,25 +60,25 @@ _UNKNOWN_STATUSES = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Questions:
-    """Everything that asking needs."""
+class OperationFetcher:
+    """Everything that fetching needs."""
 
     upstream: Upstream
     clock: Clock
     #: Statuses that nobody has documented and that were logged, by source.
     unknown: set[tuple[str, str]] = field(default_factory=set)
 
-    def ask(self, ref: OperationRef) -> Answer:
+    def fetch_operation(self, ref: OperationRef) -> Answer:
         """Ask once for an operation; never raises."""
         try:
-            answer = read(self.upstream.ask(ref), ref.id, self.clock())
+            answer = read(self.upstream.fetch_operation(ref), ref.id, self.clock())
         except Exception as error:  # noqa: BLE001 - a bug that one operation meets is a fault of its poll, no more
             return Fault(_failed("poll", ref, error))
         if isinstance(answer, Pending) and not answer.is_documented:
             self._note_unknown(ref.source, answer.status)
         return answer
 
-    def ask_why(self, ref: OperationRef, run: SourceRun) -> Explanation | None:
+    def fetch_failure(self, ref: OperationRef, run: SourceRun) -> Explanation | None:
         """Ask the job of an operation why it failed, twice at the most and within the budget; never raises.
 
         The job has the operation's id only where whoever submitted it chose it so: an answer that there is none is
@@ -89,12 +89,12 @@ class Questions:
             if asked_at is None:
                 return None
             try:
-                reply = self.upstream.ask_why(ref)
+                reply = self.upstream.fetch_failure(ref)
             except Exception as error:  # noqa: BLE001 - the event goes out without it
-                reply = NoReply(_failed("ask why", ref, error))
+                reply = NoReply(_failed("fetch failure", ref, error))
             answer = read(reply, ref.id, self.clock())
             if isinstance(answer, Throttled):
-                run.hear(answer, asked_at)
+                run.record_response(answer, asked_at)
             if isinstance(answer, Throttled | Absent | Refused | Denied):
                 return None
             why = read_failure(reply, ref.id)
@@ -125,12 +125,12 @@ class PollCounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Polls:
+class Poller:
     """Everything that polling needs."""
 
     table: Table
     dispatcher: Dispatcher
-    questions: Questions
+    fetcher: OperationFetcher
     rescheduler: Rescheduler
     clock: Clock
     executor: Executor
@@ -195,16 +195,16 @@ class Polls:
         """Keep `parallel` polls under way, shared between the sources, and commit the reschedules in batches."""
         turns = Turns(chosen)
 
-        def ask(_: int) -> Reschedule | None:
+        def poll(_: int) -> Reschedule | None:
             meanwhile()
             with turns.next() as due:
-                return None if due is None else self._ask(due, runs.of(due.poll_state.ref.source))
+                return None if due is None else self._poll(due, runs.of(due.poll_state.ref.source))
 
         polls = range(sum(len(each) for each in chosen.values()))
         batches = RescheduleBatches(self.rescheduler, self.clock)
         results = imap_unordered(
             self.executor,
-            ask,
+            poll,
             polls,
             parallel=self.parallel,
             while_=lambda: self.clock() < until,
@@ -261,11 +261,11 @@ class Polls:
             self.durations.curve(source, poll_state.group), first * run.budget.shadow_price, self.shortest_gap
         )
 
-    def _ask(self, due: DuePoll, run: SourceRun) -> Reschedule | None:
+    def _poll(self, due: DuePoll, run: SourceRun) -> Reschedule | None:
         """Ask for one operation. Whatever its rows hold, and whatever goes wrong with it, it holds up no other."""
         ref = due.poll_state.ref
         try:
-            return self._asked(due, run)
+            return self._polled(due, run)
         except ForeignRow as error:
             log(Event.SET_ASIDE, operation=due_reference(ref), why=str(error))
         except BridgeError as error:  # its due row stays, so it is asked for again at the next sweep
@@ -273,10 +273,10 @@ class Polls:
             return None
         except Exception as error:  # noqa: BLE001 - a bug, or columns that no version of the bridge writes
             log(Event.FAILED, step="poll", operation=due_reference(ref), error=type(error).__name__)
-        later = AskAgain(at=self.clock() + UNREADABLE_WAIT, poll_state=due.poll_state, status=None, error=None)
+        later = PollAgain(at=self.clock() + UNREADABLE_WAIT, poll_state=due.poll_state, status=None, error=None)
         return self._go_on(due, later)
 
-    def _asked(self, due: DuePoll, run: SourceRun) -> Reschedule | None:
+    def _polled(self, due: DuePoll, run: SourceRun) -> Reschedule | None:
         """Ask, and commit an end."""
         asked_at = run.begin()
         if asked_at is None:
@@ -285,8 +285,8 @@ class Polls:
             return self._answered(due, run, asked_at, span)
 
     def _answered(self, due: DuePoll, run: SourceRun, asked_at: datetime, span: Span) -> Reschedule | None:
-        answer = self.questions.ask(due.poll_state.ref)
-        is_own = run.hear(answer, asked_at, due.poll_state)
+        answer = self.fetcher.fetch_operation(due.poll_state.ref)
+        is_own = run.record_response(answer, asked_at, due.poll_state)
         now = self.clock()
         policy = PollingPolicy(plan=self._plan_of(due.poll_state, run), deadline=self.deadline)
         met = Circumstances(
@@ -295,17 +295,17 @@ class Polls:
         decision = after_poll(due.poll_state, answer, now, policy, met)
         self.durations.observe(due.poll_state, answer, now)
         run.note(fault=decision.error is not None)
-        if isinstance(decision, AskAgain):
+        if isinstance(decision, PollAgain):
             span.attributes["bridge__status"], span.error = decision.status, decision.error
             return self._go_on(due, decision)
         span.attributes["bridge__status"] = decision.final_status.value
         if decision.can_be_explained and run.source.explains_failures:
-            decision = replace(decision, why=self.questions.ask_why(due.poll_state.ref, run))
+            decision = replace(decision, why=self.fetcher.fetch_failure(due.poll_state.ref, run))
         self._finish(due, decision)
         run.note(finished=True)
         return None
 
-    def _go_on(self, due: DuePoll, decision: AskAgain) -> Reschedule:
+    def _go_on(self, due: DuePoll, decision: PollAgain) -> Reschedule:
         log(
             Event.POLLED,
             operation=due_reference(due.poll_state.ref),
@@ -313,7 +313,7 @@ class Polls:
             error=decision.error,
             next=decision.at,
         )
-        return poll.ask_again(due.token, decision, self.clock())
+        return poll.poll_again(due.token, decision, self.clock())
 
     def _finish(self, due: DuePoll, decision: Finish) -> None:
         """Commit an end and call for its callbacks. A crash in between leaves that to their due rows."""
@@ -325,8 +325,8 @@ class Polls:
         ref = due.poll_state.ref
         aggregate = OperationAggregate.read(ref, self.table.range(partition_of(ref), row_key(ref), after(row_key(ref))))
         if aggregate is None:  # the write to it says whether it is gone
-            later = AskAgain(at=self.clock() + NOT_FOUND_WAIT, poll_state=due.poll_state, status=None, error=None)
-            self.rescheduler.commit([poll.ask_again(due.token, later, self.clock())])
+            later = PollAgain(at=self.clock() + NOT_FOUND_WAIT, poll_state=due.poll_state, status=None, error=None)
+            self.rescheduler.commit([poll.poll_again(due.token, later, self.clock())])
             return []
         operation = aggregate.operation.record
         if operation.tx == tx:  # a commit of ours that landed late
@@ -361,26 +361,26 @@ class Polls:
 class Runs:
     """The sources in one sweep, each made when it is first needed."""
 
-    def __init__(self, polls: Polls, rows: Mapping[str, Row]) -> None:
-        self._polls = polls
+    def __init__(self, poller: Poller, rows: Mapping[str, Row]) -> None:
+        self._poller = poller
         self._rows = rows
         self._runs: dict[str, SourceRun] = {}
         self._lock = threading.Lock()
 
     def of(self, name: str) -> SourceRun:
         """Return the run of a source."""
-        polls = self._polls
+        poller = self._poller
         with self._lock:
             if name not in self._runs:
                 self._runs[name] = SourceRun(
-                    polls.table,
-                    polls.sources.get(name) or _removed(name),
+                    poller.table,
+                    poller.sources.get(name) or _removed(name),
                     self._rows.get(source_key(name)),
-                    polls.clock,
-                    polls.token,
-                    telemetry=polls.telemetry,
-                    waits=polls.waits,
-                    memory=polls.memories.setdefault(name, SourceMemory()),
+                    poller.clock,
+                    poller.token,
+                    telemetry=poller.telemetry,
+                    waits=poller.waits,
+                    memory=poller.memories.setdefault(name, SourceMemory()),
                 )
             return self._runs[name]
 
@@ -388,7 +388,7 @@ class Runs:
         """Say how many due rows of a source, or of purges, can be worked on now."""
         if name == PURGES:
             return Room(questions=0, rate=PURGES_PER_SECOND)
-        run, now = self.of(name), self._polls.clock()
+        run, now = self.of(name), self._poller.clock()
         free_at = run.budget.free_at()
         is_free = free_at is None or free_at <= now
         return Room(questions=run.room, rate=run.budget.rate, free_at=None if is_free else free_at)

@@ -1,4 +1,4 @@
-"""The sources in one sweep: what each may be asked, and what is heard of it as a whole.
+"""The sources in one sweep: how often each may be polled, and what its responses say of it as a whole.
 
 Tokens are taken before the first question, under the row's ETag, so that two sweeps which meet share one budget. A
 429, a denied credential or an open circuit is written at once, so that a crash does not forget it; what was not used
@@ -19,13 +19,13 @@ from bridge.domain.operation import PollState
 from bridge.domain.rate_limit import (
     Budget,
     accept,
+    answered,
     clamped,
     deny,
     fail,
     fail_probe,
     fresh,
     give_back,
-    heard,
     reserve,
     throttle,
     update_price,
@@ -152,7 +152,7 @@ class SourceRun:
             self.counts.faults += fault
             self.counts.finished += finished
 
-    def hear(self, answer: Answer, asked_at: datetime, poll_state: PollState | None = None) -> bool:
+    def record_response(self, answer: Answer, asked_at: datetime, poll_state: PollState | None = None) -> bool:
         """Take what an answer says of the source as a whole; returns whether it is the operation's own trouble.
 
         A refusal or a fault is the operation's own if another operation was answered since this one met its last.
@@ -161,7 +161,7 @@ class SourceRun:
         is_own = poll_state is not None and self._answers_others(poll_state)
         match answer:
             case Throttled() | Denied(asked=True) if is_own:
-                self._change(heard)
+                self._change(answered)
             case Throttled(what=what, wait=wait):
                 self._close()
                 self._change(lambda budget: throttle(budget, wait, now, asked_at=asked_at), keep=True)

@@ -25,7 +25,7 @@ from bridge.services.repair import Repair
 from bridge.services.sweep.due_reader import Reader, first_due
 from bridge.services.sweep.enqueueing import Enqueuer, MessageShares
 from bridge.services.sweep.heartbeat import beat, is_beat_due, last_checked, read_sources
-from bridge.services.sweep.poller import Polls
+from bridge.services.sweep.poller import Poller
 from bridge.services.sweep.purge import Purges
 from bridge.storage.keys import operation_partitions
 from bridge.storage.table import Table
@@ -52,7 +52,7 @@ class Sweep:
     reader: Reader
     #: Counts the registrations of each owner that wait.
     counter: WaitingCounter
-    polls: Polls
+    poller: Poller
     purges: Purges
     #: No poll is begun after this much time.
     budget: timedelta
@@ -72,12 +72,12 @@ class Sweep:
         sources = self._sources()
         beaten = sources is not None and self._beat(sources, began)
         enqueued = self.enqueuer.enqueue(deliveries, self.shares, until)
-        runs = self.polls.begin(sources or ())
+        runs = self.poller.begin(sources or ())
         due = self.reader.operations(began, runs.room, until=until)
         enqueued += self.enqueuer.enqueue(due.deliveries, self.shares, until)
         meanwhile = Meanwhile(self, until)
         self.counter.saw(len(due.polls))
-        counts = self.polls.run(due.polls, runs, until=until, meanwhile=meanwhile.enqueue)
+        counts = self.poller.run(due.polls, runs, until=until, meanwhile=meanwhile.enqueue)
         purged = self.purges.run(due.purges, until=until)
         enqueued += meanwhile.enqueued
         oldest = min((at for at in (due.oldest, first_due(deliveries)) if at is not None), default=began)

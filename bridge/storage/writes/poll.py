@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from bridge.domain.delivery import RESEND_AFTER, Call, safety
 from bridge.domain.events import OperationCompleted
 from bridge.domain.operation import Operation, PollState
-from bridge.domain.polling import AskAgain, Finish
+from bridge.domain.polling import Finish, PollAgain
 from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.due import Token
 from bridge.storage.keys import DueKind, due_at, due_key, due_parts, due_reference, operation_of, partition_of, row_key
@@ -47,7 +47,7 @@ class Reschedule:
     changes: Mapping[str, Value]
 
 
-def ask_again(token: Token, decision: AskAgain, now: datetime) -> Reschedule:
+def poll_again(token: Token, decision: PollAgain, now: datetime) -> Reschedule:
     """Move an operation's next poll. The operation is updated, never created: a purged one stays purged."""
     poll_state = decision.poll_state
     key = due_key(decision.at, DueKind.POLL, due_reference(poll_state.ref), instead_of=token.key)

@@ -150,11 +150,11 @@ class WaitingUpstream(FakeUpstream):
         #: Whether the line came in time.
         self.came: list[bool] = []
 
-    def ask(self, ref: OperationRef) -> Reply | NoReply | NoToken:
+    def fetch_operation(self, ref: OperationRef) -> Reply | NoReply | NoToken:
         """Answer by script."""
         if ref.id == "operation-2":
             self.came.append(self._is_written.wait(20))
-        return super().ask(ref)
+        return super().fetch_operation(ref)
 
 
 def test_a_status_that_nobody_documented_is_one_line_for_each_instance(
@@ -248,7 +248,7 @@ def test_a_message_that_is_sent_again_counts(bridge: Stage, caplog: pytest.LogCa
 def test_a_bug_at_a_question_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
     """It is a fault of that poll and of nothing else; what it says can hold what nobody is to see."""
     bridge.register()
-    bridge.upstream.ask = fails  # type: ignore[assignment,method-assign] # a bug
+    bridge.upstream.fetch_operation = fails  # type: ignore[assignment,method-assign] # a bug
     caplog.clear()
 
     bridge.sweep()
@@ -267,12 +267,12 @@ def test_a_bug_at_the_question_why_is_a_line_for_each_try(caplog: pytest.LogCapt
     bridge = stage(BRIDGE_ENRICH="errors")
     bridge.register()
     bridge.upstream.tell("operation-1", "Failed")
-    bridge.upstream.ask_why = fails  # type: ignore[assignment,method-assign] # a bug
+    bridge.upstream.fetch_failure = fails  # type: ignore[assignment,method-assign] # a bug
     caplog.clear()
 
     bridge.sweep()
 
-    failed = {"event": "app.failed", "step": "ask why", "operation": OPERATION, "error": "ZeroDivisionError"}
+    failed = {"event": "app.failed", "step": "fetch failure", "operation": OPERATION, "error": "ZeroDivisionError"}
     assert lines_of(caplog, Event.FAILED) == [failed, failed]
     assert lines_of(caplog, Event.ASKED) == [ASKED | {"extra": 2, "finished": 1}]
     assert len(bridge.outbox.take()) == 1

@@ -165,14 +165,14 @@ def test_a_delivery_that_falls_due_while_polls_run_is_sent_before_they_end() -> 
     bridge.deliver_all()
     for number in range(3):
         bridge.register(f"operation-{number}")
-    ask, sent = bridge.upstream.ask, []
+    fetch_operation, sent = bridge.upstream.fetch_operation, []
 
     def slowly(ref: OperationRef) -> Reply | NoReply | NoToken:
         sent.append(len(bridge.outbox.calls))
         bridge.clock.advance(14)
-        return ask(ref)
+        return fetch_operation(ref)
 
-    bridge.upstream.ask = slowly  # type: ignore[method-assign]
+    bridge.upstream.fetch_operation = slowly  # type: ignore[method-assign]
     bridge.clock.advance(1)
     bridge.sweep()
 
@@ -191,19 +191,19 @@ def test_a_source_that_hangs_leaves_threads_to_the_others() -> None:
         bridge.register(f"silent-{number}")
     for number in range(5):
         register(bridge, f"healthy-{number}", source="second")
-    ask, left = bridge.upstream.ask, threading.Semaphore(0)
+    fetch_operation, left = bridge.upstream.fetch_operation, threading.Semaphore(0)
 
     def hang(ref: OperationRef) -> Reply | NoReply | NoToken:
         if ref.source == "default":
             assert left.acquire(timeout=60)
             left.release()
             return NoReply("timeout")
-        answer = ask(ref)
+        answer = fetch_operation(ref)
         if [each.source for each in bridge.upstream.asked].count("second") == 5:
             left.release()  # only now is anyone of the silent ones answered
         return answer
 
-    bridge.upstream.ask = hang  # type: ignore[method-assign]
+    bridge.upstream.fetch_operation = hang  # type: ignore[method-assign]
     with ThreadPoolExecutor(4) as pool:
         with_threads(bridge, pool)
         bridge.sweep()

@@ -44,11 +44,11 @@ def test_an_answer_about_an_operation_ends_what_stopped_its_source(
     bridge: Stage, trouble: Answer, answer: Answer
 ) -> None:
     """Whatever it says of the operation: the source has answered, and the next sweep knows."""
-    run(bridge).hear(trouble, bridge.clock())
+    run(bridge).record_response(trouble, bridge.clock())
     stopped = written(bridge)
     bridge.clock.advance(60)
 
-    run(bridge).hear(answer, bridge.clock())
+    run(bridge).record_response(answer, bridge.clock())
 
     assert (stopped.denied_at, stopped.stopped_at) != (None, None)
     after = written(bridge)
@@ -62,10 +62,10 @@ def test_an_answer_that_was_asked_for_before_ends_nothing(bridge: Stage, trouble
     asked_at = bridge.clock()
     bridge.clock.advance(1)
     source = run(bridge)
-    source.hear(trouble, asked_at)
+    source.record_response(trouble, asked_at)
     stopped = written(bridge)
 
-    source.hear(Pending("Running"), asked_at)
+    source.record_response(Pending("Running"), asked_at)
 
     assert written(bridge) == stopped
 
@@ -73,11 +73,11 @@ def test_an_answer_that_was_asked_for_before_ends_nothing(bridge: Stage, trouble
 @pytest.mark.parametrize("trouble", [DENIED, THROTTLED], ids=["denied", "throttled"])
 def test_a_fault_ends_nothing(bridge: Stage, trouble: Answer) -> None:
     """It says nothing of credential or quota."""
-    run(bridge).hear(trouble, bridge.clock())
+    run(bridge).record_response(trouble, bridge.clock())
     stopped = written(bridge)
     bridge.clock.advance(60)
 
-    run(bridge).hear(Fault("HTTP 500"), bridge.clock())
+    run(bridge).record_response(Fault("HTTP 500"), bridge.clock())
 
     assert written(bridge) == stopped
 
@@ -87,8 +87,8 @@ def test_a_denial_is_written_with_what_was_said(bridge: Stage) -> None:
     asked_at, source = bridge.clock(), run(bridge)
     bridge.clock.advance(1)
 
-    source.hear(DENIED, asked_at)
-    source.hear(Denied("HTTP 403"), asked_at)
+    source.record_response(DENIED, asked_at)
+    source.record_response(Denied("HTTP 403"), asked_at)
 
     budget = written(bridge)
     assert (budget.denied, budget.denied_at, budget.pauses) == ("HTTP 401", bridge.clock(), 1)
@@ -98,10 +98,10 @@ def test_a_429_that_was_asked_for_before_the_last_halves_nothing_again(bridge: S
     """It can only lengthen the stop."""
     asked_at, source = bridge.clock(), run(bridge)
     bridge.clock.advance(1)
-    source.hear(THROTTLED, asked_at)
+    source.record_response(THROTTLED, asked_at)
     halved = written(bridge)
 
-    source.hear(Throttled("HTTP 429", timedelta(seconds=300)), asked_at)
+    source.record_response(Throttled("HTTP 429", timedelta(seconds=300)), asked_at)
 
     again = written(bridge)
     assert (again.rate, again.stopped_at) == (halved.rate, halved.stopped_at)
@@ -112,6 +112,6 @@ def test_a_good_answer_is_not_written_again(bridge: Stage) -> None:
     """Nearly every answer is that: a write for each would double the calls to storage."""
     source = run(bridge)
 
-    source.hear(Pending("Running"), bridge.clock() + SECOND)
+    source.record_response(Pending("Running"), bridge.clock() + SECOND)
 
     assert bridge.memory.rows() == []

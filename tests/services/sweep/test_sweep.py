@@ -72,14 +72,14 @@ def test_a_bug_that_one_operation_meets_stops_no_other(bridge: Stage, monkeypatc
     """The sweep goes on."""
     bridge.register("operation-1")
     bridge.register("operation-2")
-    ask = bridge.upstream.ask
+    fetch_operation = bridge.upstream.fetch_operation
 
     def fail_for_one(ref: OperationRef) -> Reply | NoReply | NoToken:
         if ref.id == "operation-1":
             raise ZeroDivisionError
-        return ask(ref)
+        return fetch_operation(ref)
 
-    monkeypatch.setattr(bridge.upstream, "ask", fail_for_one)
+    monkeypatch.setattr(bridge.upstream, "fetch_operation", fail_for_one)
     bridge.upstream.tell("operation-2", "Succeeded")
 
     bridge.sweep()
@@ -146,13 +146,13 @@ def test_no_poll_is_begun_after_the_time_budget(bridge: Stage, monkeypatch: pyte
     """What is left is due at the next sweep."""
     for number in range(9):
         bridge.register(f"operation-{number}")
-    ask = bridge.upstream.ask
+    fetch_operation = bridge.upstream.fetch_operation
 
     def slowly(ref: OperationRef) -> Reply | NoReply | NoToken:
         bridge.clock.advance(10)
-        return ask(ref)
+        return fetch_operation(ref)
 
-    monkeypatch.setattr(bridge.upstream, "ask", slowly)
+    monkeypatch.setattr(bridge.upstream, "fetch_operation", slowly)
 
     bridge.sweep()
     asked_first = len(bridge.upstream.asked)
@@ -228,7 +228,7 @@ def test_a_batch_drops_the_move_that_somebody_else_did_and_commits_the_rest(brid
     ids = in_partition("op0", 5)
     for each in ids:
         bridge.register(each)
-    ask = bridge.upstream.ask
+    fetch_operation = bridge.upstream.fetch_operation
     bridge.sweep()
     bridge.clock.advance(15)
     taken = ids[2]
@@ -242,9 +242,9 @@ def test_a_batch_drops_the_move_that_somebody_else_did_and_commits_the_rest(brid
                 Merge(row_key(operation.ref), {"due": operation.due.replace("due:1", "due:2")}, ANY),
             )
             bridge.memory.commit(Transaction("op0", moved))
-        return ask(ref)
+        return fetch_operation(ref)
 
-    bridge.upstream.ask = meet  # type: ignore[method-assign]
+    bridge.upstream.fetch_operation = meet  # type: ignore[method-assign]
     bridge.sweep()
 
     polls = {each: bridge.aggregate(each).operation.record.polls for each in ids}
@@ -256,7 +256,7 @@ def test_a_completed_operation_is_told_even_if_its_token_was_lost(bridge: Stage)
     """Another sweep moved the due row while this one heard the end."""
     registered = bridge.register()[0]
     operation = bridge.aggregate().operation.record
-    ask = bridge.upstream.ask
+    fetch_operation = bridge.upstream.fetch_operation
 
     def meet(ref: OperationRef) -> Reply | NoReply | NoToken:
         later = operation.due.replace("due:1", "due:2")
@@ -266,9 +266,9 @@ def test_a_completed_operation_is_told_even_if_its_token_was_lost(bridge: Stage)
             Merge(row_key(operation.ref), {"due": later}, ANY),
         )
         bridge.memory.commit(Transaction(partition_of(registered), moved))
-        return ask(ref)
+        return fetch_operation(ref)
 
-    bridge.upstream.ask = meet  # type: ignore[method-assign]
+    bridge.upstream.fetch_operation = meet  # type: ignore[method-assign]
     bridge.upstream.tell("operation-1", "Succeeded")
 
     bridge.sweep()
@@ -306,15 +306,15 @@ def test_a_final_status_of_ours_does_not_end_what_was_registered_anew(bridge: St
     """The last poll of the old one was under way while the client cancelled and registered again."""
     ref = bridge.register()[0]
     bridge.clock.advance(timedelta(hours=25))
-    ask = bridge.upstream.ask
+    fetch_operation = bridge.upstream.fetch_operation
 
     def meet(asked: OperationRef) -> Reply | NoReply | NoToken:
-        bridge.upstream.ask = ask  # type: ignore[method-assign]
+        bridge.upstream.fetch_operation = fetch_operation  # type: ignore[method-assign]
         bridge.bridge.routes.use.cancel(ref)
         bridge.bridge.routes.use.register(bridge.request())
-        return ask(asked)
+        return fetch_operation(asked)
 
-    bridge.upstream.ask = meet  # type: ignore[assignment,method-assign]
+    bridge.upstream.fetch_operation = meet  # type: ignore[assignment,method-assign]
     bridge.sweep()
 
     assert bridge.registration(ref).state is State.WAITING
