@@ -6,7 +6,7 @@ import pytest
 
 from bridge import diagnostics
 from bridge.domain.outcome import Failure, TlsReason
-from bridge.domain.upstream import Denied, NoReply, NoToken, Reply, read
+from bridge.domain.upstream import NoReply, NoToken, Reply, Unauthorized, read
 from tests.support.world import NOON
 
 
@@ -95,9 +95,9 @@ def test_a_status_goes_by_itself_or_by_its_class(status: int, words: str) -> Non
 )
 def test_what_a_poll_met_is_explained(reply: Reply | NoReply | NoToken, words: str) -> None:
     """By the very text that the answer is kept as."""
-    answer = read(reply, "operation-1", NOON)
+    result = read(reply, "operation-1", NOON)
 
-    hint = diagnostics.of_poll(getattr(answer, "what", None))
+    hint = diagnostics.of_poll(getattr(result, "what", None))
 
     assert hint is not None
     assert words in hint.what
@@ -124,10 +124,10 @@ def test_what_a_poll_met_is_explained(reply: Reply | NoReply | NoToken, words: s
 )
 def test_each_kind_of_403_gets_an_advice_of_its_own(body: dict[str, object], advice: str) -> None:
     """A used-up quota and network rules are no wrong key."""
-    answer = read(Reply(status=403, body=json.dumps(body).encode()), "operation-1", NOON)
+    result = read(Reply(status=403, body=json.dumps(body).encode()), "operation-1", NOON)
 
-    assert isinstance(answer, Denied)
-    assert advice in diagnostics.of_denial(answer.what).do
+    assert isinstance(result, Unauthorized)
+    assert advice in diagnostics.of_denial(result.what).do
 
 
 def test_a_denied_credential_gets_the_advice_that_the_status_gives() -> None:

@@ -49,8 +49,8 @@ from bridge.services.registrations import (
     Differs,
     Existing,
     NoMessage,
-    NotFound,
     Register,
+    RegistrationNotFound,
     Taken,
     TooMany,
     TooManyRuns,
@@ -139,7 +139,7 @@ class Routes:
         match result:
             case Accepted():
                 return func.HttpResponse(status_code=204, headers={"Cache-Control": "no-store"})
-            case NotFound():
+            case RegistrationNotFound():
                 raise not_found("registration")
             case _:
                 assert_never(result)
@@ -152,7 +152,7 @@ class Routes:
         match result:
             case Accepted():
                 return self._shown(ref, status=202)
-            case NotFound():
+            case RegistrationNotFound():
                 raise not_found("registration")
             case Taken():
                 raise operation_taken("id")

@@ -18,7 +18,16 @@ from bridge.domain.errors import Misconfigured
 from bridge.domain.ids import OperationRef
 from bridge.domain.source import Source
 from bridge.domain.time import Clock
-from bridge.domain.upstream import Absent, Denied, Fault, Pending, Refused, Terminal, Throttled, read
+from bridge.domain.upstream import (
+    BadRequest,
+    NotFound,
+    Pending,
+    Terminal,
+    Throttled,
+    TransientError,
+    Unauthorized,
+    read,
+)
 from bridge.settings import Settings, read_settings
 from bridge.storage.keys import HEARTBEAT_KEY, SOURCES_PARTITION
 
@@ -109,13 +118,13 @@ def _sources(settings: Settings, clock: Clock) -> Iterator[Examined]:
 def _answers(speech: SpeechService, sources: Iterable[Source], clock: Clock) -> Iterator[Examined]:
     for source in sources:
         reply = speech.fetch_operation(OperationRef(source.name, PROBE))
-        name, answer = f"speech {source.name}", read(reply, PROBE, clock())
-        match answer:
-            case Absent() | Pending() | Terminal():
+        name, result = f"speech {source.name}", read(reply, PROBE, clock())
+        match result:
+            case NotFound() | Pending() | Terminal():
                 yield Examined(name, Health.GOOD, f"answers at {source.endpoint}, and takes the credential")
-            case Denied(what=what):
+            case Unauthorized(what=what):
                 hint = of_denial(what)
                 yield Examined(name, Health.BAD, f"{hint.what}: {what}", hint.do)
-            case Fault(what=what) | Throttled(what=what) | Refused(what=what):
+            case TransientError(what=what) | Throttled(what=what) | BadRequest(what=what):
                 fault = of_poll(what)
                 yield Examined(name, Health.BAD, what, fault.do if fault else None)

@@ -23,7 +23,16 @@ from typing import assert_never
 
 from bridge.domain.learnt.plan import PollPlan
 from bridge.domain.operation import Explanation, FinalStatus, PollState
-from bridge.domain.upstream import Absent, Answer, Denied, Fault, Pending, Refused, Terminal, Throttled
+from bridge.domain.upstream import (
+    BadRequest,
+    NotFound,
+    Pending,
+    PollResult,
+    Terminal,
+    Throttled,
+    TransientError,
+    Unauthorized,
+)
 
 #: The wait after the first fault. Each further fault in a row doubles the wait, up to the longest.
 FIRST_FAULT_WAIT = timedelta(seconds=4)
@@ -115,53 +124,53 @@ _USUAL = Circumstances()
 
 
 def after_poll(
-    poll_state: PollState, answer: Answer, now: datetime, policy: PollingPolicy, met: Circumstances = _USUAL
+    poll_state: PollState, result: PollResult, now: datetime, policy: PollingPolicy, met: Circumstances = _USUAL
 ) -> PollAgain | Finish:
     """Decide what one answer does to an operation; the module's table, line by line."""
     asked = replace(poll_state, polls=poll_state.polls + 1)
-    match answer:
+    match result:
         case Terminal(final_status=final_status, body=body):
             return Finish(final_status=final_status, poll_state=asked, body=body, reason=None, error=None)
-        case Throttled() | Denied():
-            return _after_block(asked, now, policy, answer, met)
+        case Throttled() | Unauthorized():
+            return _after_block(asked, now, policy, result, met)
         case Pending(status=status):
             seen = replace(_counted(asked), seen_running_at=now)
             return _go_on(seen, now, policy, policy.plan.next_poll(seen, now), status=status)
-        case Fault():
-            return _after_fault(asked, now, policy, answer, is_own=met.is_own)
-        case Absent(what=what):
+        case TransientError():
+            return _after_fault(asked, now, policy, result, is_own=met.is_own)
+        case NotFound(what=what):
             return _after_absence(_shifted(asked, met.late - _LATE), now, policy, what)
-        case Refused():
-            return _after_refusal(asked, now, policy, answer)
+        case BadRequest():
+            return _after_refusal(asked, now, policy, result)
         case _:
-            assert_never(answer)
+            assert_never(result)
 
 
 def _after_block(
-    poll_state: PollState, now: datetime, policy: PollingPolicy, answer: Throttled | Denied, met: Circumstances
+    poll_state: PollState, now: datetime, policy: PollingPolicy, result: Throttled | Unauthorized, met: Circumstances
 ) -> PollAgain | Finish:
     """Wait for the source; or back off and give up at the deadline, if the source answers about the others."""
     blocked = replace(poll_state, blocks=poll_state.blocks + 1, troubled_at=now)
     if not met.is_own:
         at = max(policy.plan.next_poll(poll_state, now), met.free_at or now)
-        return PollAgain(at=at, poll_state=_shifted(blocked, at - now + met.late), status=None, error=answer.what)
+        return PollAgain(at=at, poll_state=_shifted(blocked, at - now + met.late), status=None, error=result.what)
     wait = min(FIRST_OWN_WAIT * (1 << min(max(poll_state.blocks - 1, 0), 16)), LONGEST_OWN_WAIT)
-    named = answer.wait if isinstance(answer, Throttled) else None
+    named = result.wait if isinstance(result, Throttled) else None
     at = now + max(wait, named or wait)
-    return _go_on(_shifted(blocked, at - now + met.late), now, policy, at, error=answer.what)
+    return _go_on(_shifted(blocked, at - now + met.late), now, policy, at, error=result.what)
 
 
 def _after_fault(
-    poll_state: PollState, now: datetime, policy: PollingPolicy, answer: Fault, *, is_own: bool
+    poll_state: PollState, now: datetime, policy: PollingPolicy, result: TransientError, *, is_own: bool
 ) -> PollAgain | Finish:
     """Ask again, ever more slowly. A fault ends nothing before the last deadline, nor while the source is silent."""
     failed = replace(_counted(poll_state, faults=poll_state.faults + 1), blocks=poll_state.blocks, troubled_at=now)
     own = min(FIRST_FAULT_WAIT * (1 << min(poll_state.faults, 16)), LONGEST_FAULT_WAIT)
-    at = max(policy.plan.next_poll(failed, now), now + max(own, answer.wait or own))
+    at = max(policy.plan.next_poll(failed, now), now + max(own, result.wait or own))
     if is_own and now >= last_deadline(poll_state, policy):
-        return _give_up(failed, "deadline", answer.what)
+        return _give_up(failed, "deadline", result.what)
     deadline = poll_state.registered_at + policy.deadline
-    return PollAgain(at=at if now >= deadline else min(at, deadline), poll_state=failed, status=None, error=answer.what)
+    return PollAgain(at=at if now >= deadline else min(at, deadline), poll_state=failed, status=None, error=result.what)
 
 
 def last_deadline(poll_state: PollState, policy: PollingPolicy) -> datetime:
@@ -185,7 +194,9 @@ def _after_absence(poll_state: PollState, now: datetime, policy: PollingPolicy, 
     return _go_on(absent, now, policy, min(now + wait, since + ABSENT_FOR), error=what)
 
 
-def _after_refusal(poll_state: PollState, now: datetime, policy: PollingPolicy, answer: Refused) -> PollAgain | Finish:
+def _after_refusal(
+    poll_state: PollState, now: datetime, policy: PollingPolicy, answer: BadRequest
+) -> PollAgain | Finish:
     refused = _counted(poll_state, refusals=poll_state.refusals + 1)
     if poll_state.refusals >= len(REFUSAL_WAITS):
         return replace(_give_up(refused, "refused", answer.what), why=answer.why)

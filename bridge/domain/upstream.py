@@ -154,7 +154,7 @@ class Terminal:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class TransientError:
     """This was no answer about the operation."""
 
     what: str
@@ -172,14 +172,14 @@ class Throttled:
 
 
 @dataclass(frozen=True, slots=True)
-class Absent:
+class NotFound:
     """The source knows no such operation: not yet, not any more, or not there."""
 
     what: str
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class BadRequest:
     """The source does not take the question."""
 
     what: str
@@ -188,7 +188,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Denied:
+class Unauthorized:
     """The source does not take the credential: a fault of the whole source."""
 
     what: str
@@ -196,38 +196,38 @@ class Denied:
     asked: bool = True
 
 
-Answer = Pending | Terminal | Fault | Throttled | Absent | Refused | Denied
+PollResult = Pending | Terminal | TransientError | Throttled | NotFound | BadRequest | Unauthorized
 
 
-def read(reply: Reply | NoReply | NoToken, operation_id: str, now: datetime) -> Answer:
+def read(reply: Reply | NoReply | NoToken, operation_id: str, now: datetime) -> PollResult:
     """Say what `reply` means for the operation that was asked for."""
     match reply:
         case NoReply(what=what):
-            return Fault(what)
+            return TransientError(what)
         case NoToken(what=what):
-            return Denied(what, asked=False)
+            return Unauthorized(what, asked=False)
         case Reply(status=status) if status == _OK:
             return _read_body(reply.body, operation_id)
         case Reply():
             return _read_status(reply, now)
 
 
-def _read_status(reply: Reply, now: datetime) -> Answer:
+def _read_status(reply: Reply, now: datetime) -> PollResult:
     why = _explanation(_json_object(reply.body) or {})
     what, wait = f"HTTP {reply.status}{_in_brackets(why)}", _wait(reply, now)
     if reply.status == _NO_CONTENT:
-        return Absent(what)
+        return NotFound(what)
     if reply.status == _UNAVAILABLE and reply.retry_after is not None:
         return Throttled(what, wait)
     meaning, _ = CLIENT_ERRORS.get(reply.status, (Meaning.MOMENT, ""))
-    answers: dict[Meaning, Answer] = {
-        Meaning.REQUEST: Refused(what, why),
-        Meaning.ABSENCE: Absent(what),
-        Meaning.CREDENTIAL: Denied(what),
+    results: dict[Meaning, PollResult] = {
+        Meaning.REQUEST: BadRequest(what, why),
+        Meaning.ABSENCE: NotFound(what),
+        Meaning.CREDENTIAL: Unauthorized(what),
         Meaning.RATE: Throttled(what, wait),
-        Meaning.MOMENT: Fault(what, wait),
+        Meaning.MOMENT: TransientError(what, wait),
     }
-    return answers[meaning]
+    return results[meaning]
 
 
 def _wait(reply: Reply, now: datetime) -> timedelta | None:
@@ -235,15 +235,15 @@ def _wait(reply: Reply, now: datetime) -> timedelta | None:
     return None if wait is None else min(wait, LONGEST_NAMED_STOP)
 
 
-def _read_body(raw: bytes, operation_id: str) -> Pending | Terminal | Fault:
+def _read_body(raw: bytes, operation_id: str) -> Pending | Terminal | TransientError:
     body = _json_object(raw)
     if body is None:
-        return Fault("HTTP 200 without a JSON object")
+        return TransientError("HTTP 200 without a JSON object")
     if not _names(body, operation_id):
-        return Fault("HTTP 200 about another operation")
+        return TransientError("HTTP 200 about another operation")
     status = body.get("status")
     if not isinstance(status, str) or not status.strip():
-        return Fault("HTTP 200 without a status")
+        return TransientError("HTTP 200 without a status")
     final_status = _FINAL_STATUSES.get(status.strip().lower())
     return Pending(printable(status, 64)) if final_status is None else Terminal(final_status, _kept(body))
 

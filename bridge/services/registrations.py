@@ -104,7 +104,7 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class NotFound:
+class RegistrationNotFound:
     """There is no such registration."""
 
 
@@ -168,7 +168,7 @@ class Register:
             log(Event.REGISTERED, registration=public_id, to=host_and_port(request.callback_url), state=state)
         return result
 
-    def cancel(self, ref: RegistrationRef) -> Accepted | NotFound:
+    def cancel(self, ref: RegistrationRef) -> Accepted | RegistrationNotFound:
         """Give up on a callback: no further attempt is begun. What has ended stays as it is.
 
         If owners do not share operations, it gives its operation back, too.
@@ -176,7 +176,7 @@ class Register:
         tx = self.token()
         return self._transact(lambda: self._cancel(ref, tx), ref)
 
-    def redeliver(self, ref: RegistrationRef) -> Accepted | NotFound | NoMessage | Taken | TooManyRuns:
+    def redeliver(self, ref: RegistrationRef) -> Accepted | RegistrationNotFound | NoMessage | Taken | TooManyRuns:
         """Begin another run of the same message; nothing to do where one is on its way."""
         tx = self.token()
         return self._transact(lambda: self._redeliver(ref, tx), ref)
@@ -297,11 +297,11 @@ class Register:
             self.dispatcher.send(joined.call)
         return Created(joined.registration, joined.operation)
 
-    def _cancel(self, ref: RegistrationRef, tx: str) -> Accepted | NotFound:
+    def _cancel(self, ref: RegistrationRef, tx: str) -> Accepted | RegistrationNotFound:
         aggregate = self._aggregate(ref)
         before = None if aggregate is None else aggregate.get(ref)
         if aggregate is None or before is None:
-            return NotFound()
+            return RegistrationNotFound()
         transaction: Transaction
         match before.record.state:
             case State.WAITING:
@@ -318,11 +318,13 @@ class Register:
         log(Event.CANCELLED, registration=ref.public_id, was=before.record.state.value)
         return Accepted()
 
-    def _redeliver(self, ref: RegistrationRef, tx: str) -> Accepted | NotFound | NoMessage | Taken | TooManyRuns:  # noqa: PLR0911 - one for each outcome
+    def _redeliver(
+        self, ref: RegistrationRef, tx: str
+    ) -> Accepted | RegistrationNotFound | NoMessage | Taken | TooManyRuns:  # noqa: PLR0911 - one for each outcome
         aggregate = self._aggregate(ref)
         before = None if aggregate is None else aggregate.get(ref)
         if aggregate is None or before is None:
-            return NotFound()
+            return RegistrationNotFound()
         if before.record.tx == tx:  # a commit of ours that landed late
             log(Event.REDELIVERY, registration=ref.public_id)
             self._send_open(before.record)

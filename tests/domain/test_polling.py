@@ -10,7 +10,18 @@ from bridge.domain.learnt.durations import DurationModel
 from bridge.domain.learnt.plan import PollPlan
 from bridge.domain.operation import FinalStatus, PollState
 from bridge.domain.polling import Circumstances, Finish, PollAgain, PollingPolicy, after_poll, last_deadline
-from bridge.domain.upstream import Absent, Answer, Denied, Fault, Pending, Refused, Reply, Terminal, Throttled, read
+from bridge.domain.upstream import (
+    BadRequest,
+    NotFound,
+    Pending,
+    PollResult,
+    Reply,
+    Terminal,
+    Throttled,
+    TransientError,
+    Unauthorized,
+    read,
+)
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 #: Whatever it costs, but not before 15 s.
@@ -25,14 +36,14 @@ def at(hours: float) -> datetime:
 
 
 @pytest.mark.parametrize(
-    ("answer", "status", "error", "seen"),
-    [(Pending("Running"), "Running", None, at(1)), (Fault("timeout"), None, "timeout", None)],
+    ("result", "status", "error", "seen"),
+    [(Pending("Running"), "Running", None, at(1)), (TransientError("timeout"), None, "timeout", None)],
 )
 def test_it_is_asked_again_after_the_interval(
-    answer: Answer, status: str | None, error: str | None, seen: datetime | None
+    result: PollResult, status: str | None, error: str | None, seen: datetime | None
 ) -> None:
     """Only an answer shows that it was running."""
-    decision = after_poll(POLL_STATE, answer, at(1), POLICY)
+    decision = after_poll(POLL_STATE, result, at(1), POLICY)
 
     assert isinstance(decision, PollAgain)
     assert (decision.status, decision.error) == (status, error)
@@ -48,19 +59,19 @@ def test_the_last_poll_is_at_the_deadline() -> None:
     assert decision.at == at(24)
 
 
-@pytest.mark.parametrize("answer", [Pending("Running"), Absent("HTTP 404")])
-def test_past_its_deadline_it_is_given_up(answer: Answer) -> None:
+@pytest.mark.parametrize("result", [Pending("Running"), NotFound("HTTP 404")])
+def test_past_its_deadline_it_is_given_up(result: PollResult) -> None:
     """After one last poll, which this was."""
-    decision = after_poll(POLL_STATE, answer, at(24), POLICY)
+    decision = after_poll(POLL_STATE, result, at(24), POLICY)
 
     assert isinstance(decision, Finish)
     assert (decision.final_status, decision.reason, decision.body) == (FinalStatus.EXPIRED, "deadline", None)
-    assert decision.error == ("HTTP 404" if isinstance(answer, Absent) else None)
+    assert decision.error == ("HTTP 404" if isinstance(result, NotFound) else None)
 
 
 @pytest.mark.parametrize("age", [24, 29.9, 30, 1000])
 def test_a_fault_confirms_no_deadline_while_the_source_is_silent(age: float) -> None:
-    decision = after_poll(POLL_STATE, Fault("timeout"), at(age), POLICY)
+    decision = after_poll(POLL_STATE, TransientError("timeout"), at(age), POLICY)
 
     assert isinstance(decision, PollAgain)
     assert decision.at > at(age)
@@ -69,7 +80,7 @@ def test_a_fault_confirms_no_deadline_while_the_source_is_silent(age: float) -> 
 @pytest.mark.parametrize(("age", "expires"), [(24, False), (29.9, False), (30, True)])
 def test_faults_that_others_do_not_meet_end_at_the_last_deadline(age: float, expires: bool) -> None:
     """A quarter of the deadline later: 30 hours here."""
-    decision = after_poll(POLL_STATE, Fault("timeout"), at(age), POLICY, Circumstances(is_own=True))
+    decision = after_poll(POLL_STATE, TransientError("timeout"), at(age), POLICY, Circumstances(is_own=True))
 
     assert isinstance(decision, Finish) == expires
 
@@ -81,18 +92,20 @@ def test_the_last_deadline_is_an_hour_later_at_least() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "waits"),
+    ("result", "waits"),
     [
         (Throttled("HTTP 429", None), [60, 120, 240, 480, 900, 900]),
         (Throttled("HTTP 503", timedelta(minutes=5)), [300, 300, 300, 480, 900, 900]),
-        (Denied("HTTP 403"), [60, 120, 240, 480, 900, 900]),
+        (Unauthorized("HTTP 403"), [60, 120, 240, 480, 900, 900]),
     ],
 )
-def test_a_refusal_that_others_do_not_meet_is_asked_about_ever_more_slowly(answer: Answer, waits: list[float]) -> None:
+def test_a_refusal_that_others_do_not_meet_is_asked_about_ever_more_slowly(
+    result: PollResult, waits: list[float]
+) -> None:
     """Its first one was the source's. The time that an answer names counts too."""
     poll_state, now, found = replace(POLL_STATE, blocks=1), at(1), []
     for _ in waits:
-        decision = after_poll(poll_state, answer, now, POLICY, Circumstances(is_own=True))
+        decision = after_poll(poll_state, result, now, POLICY, Circumstances(is_own=True))
         assert isinstance(decision, PollAgain)
         found.append((decision.at - now).total_seconds())
         poll_state, now = decision.poll_state, decision.at
@@ -100,15 +113,15 @@ def test_a_refusal_that_others_do_not_meet_is_asked_about_ever_more_slowly(answe
     assert found == waits
 
 
-@pytest.mark.parametrize("answer", [Throttled("HTTP 429", None), Denied("HTTP 403")])
-def test_a_refusal_that_others_do_not_meet_ends_at_the_deadline(answer: Throttled | Denied) -> None:
-    last = after_poll(replace(POLL_STATE, blocks=9), answer, at(23.9), POLICY, Circumstances(is_own=True))
-    decision = after_poll(replace(POLL_STATE, blocks=9), answer, at(24), POLICY, Circumstances(is_own=True))
+@pytest.mark.parametrize("result", [Throttled("HTTP 429", None), Unauthorized("HTTP 403")])
+def test_a_refusal_that_others_do_not_meet_ends_at_the_deadline(result: Throttled | Unauthorized) -> None:
+    last = after_poll(replace(POLL_STATE, blocks=9), result, at(23.9), POLICY, Circumstances(is_own=True))
+    decision = after_poll(replace(POLL_STATE, blocks=9), result, at(24), POLICY, Circumstances(is_own=True))
 
     assert isinstance(last, PollAgain)
     assert last.at == at(24)
     assert isinstance(decision, Finish)
-    assert (decision.final_status, decision.reason, decision.error) == (FinalStatus.EXPIRED, "deadline", answer.what)
+    assert (decision.final_status, decision.reason, decision.error) == (FinalStatus.EXPIRED, "deadline", result.what)
 
 
 def test_an_end_is_an_end_at_any_age() -> None:
@@ -121,19 +134,19 @@ def test_an_end_is_an_end_at_any_age() -> None:
 
 def test_faults_in_a_row_are_asked_about_ever_more_slowly() -> None:
     """At the least 2 s doubling, up to 5 min; the schedule's interval is longer at first."""
-    waits = [after_poll(replace(POLL_STATE, faults=count), Fault("x"), at(1), POLICY) for count in range(10)]
+    waits = [after_poll(replace(POLL_STATE, faults=count), TransientError("x"), at(1), POLICY) for count in range(10)]
 
     seconds = [(each.at - at(1)).total_seconds() for each in waits if isinstance(each, PollAgain)]
     assert seconds == [15, 15, 16, 32, 64, 128, 256, 300, 300, 300]
 
 
-@pytest.mark.parametrize("answer", [Throttled("HTTP 429", None), Denied("HTTP 401")])
+@pytest.mark.parametrize("result", [Throttled("HTTP 429", None), Unauthorized("HTTP 401")])
 @pytest.mark.parametrize("age", [1, 24, 99])
-def test_what_concerns_the_source_moves_the_operation_and_nothing_else(answer: Answer, age: float) -> None:
+def test_what_concerns_the_source_moves_the_operation_and_nothing_else(result: PollResult, age: float) -> None:
     """Its counts stay, the stop is no evidence of absence, and it does not expire before it could be asked."""
     poll_state = replace(POLL_STATE, faults=3, absences=2, absent_since=at(0), refusals=1)
 
-    decision = after_poll(poll_state, answer, at(age), POLICY, Circumstances(free_at=at(age) + timedelta(minutes=5)))
+    decision = after_poll(poll_state, result, at(age), POLICY, Circumstances(free_at=at(age) + timedelta(minutes=5)))
 
     assert isinstance(decision, PollAgain)
     assert decision.at == at(age) + timedelta(minutes=5)
@@ -143,11 +156,11 @@ def test_what_concerns_the_source_moves_the_operation_and_nothing_else(answer: A
 
 def test_time_in_which_nobody_asked_is_no_evidence_of_absence() -> None:
     """404, a stop of 11 minutes by an answer about another operation, 404."""
-    first = after_poll(POLL_STATE, Absent("HTTP 404"), at(1), POLICY)
+    first = after_poll(POLL_STATE, NotFound("HTTP 404"), at(1), POLICY)
     assert isinstance(first, PollAgain)
     late = timedelta(minutes=11)
 
-    second = after_poll(first.poll_state, Absent("HTTP 404"), first.at + late, POLICY, Circumstances(late=late))
+    second = after_poll(first.poll_state, NotFound("HTTP 404"), first.at + late, POLICY, Circumstances(late=late))
 
     assert isinstance(second, PollAgain)
     assert second.poll_state.absent_since == at(1) + timedelta(minutes=10)
@@ -156,7 +169,7 @@ def test_time_in_which_nobody_asked_is_no_evidence_of_absence() -> None:
 def test_an_absence_is_believed_after_ten_minutes_of_nothing_else() -> None:
     """Asked again after 5, 15, 60 s, then every 5 min."""
     poll_state, now, waits = POLL_STATE, at(1), []
-    while isinstance(decision := after_poll(poll_state, Absent("HTTP 404"), now, POLICY), PollAgain):
+    while isinstance(decision := after_poll(poll_state, NotFound("HTTP 404"), now, POLICY), PollAgain):
         waits.append((decision.at - now).total_seconds())
         poll_state, now = decision.poll_state, decision.at
 
@@ -167,7 +180,7 @@ def test_an_absence_is_believed_after_ten_minutes_of_nothing_else() -> None:
 def test_a_refusal_is_believed_the_third_time() -> None:
     """After it has lasted for 10 minutes, like an absence."""
     poll_state, now, waits = POLL_STATE, at(1), []
-    while isinstance(decision := after_poll(poll_state, Refused("HTTP 400"), now, POLICY), PollAgain):
+    while isinstance(decision := after_poll(poll_state, BadRequest("HTTP 400"), now, POLICY), PollAgain):
         assert decision.error == "HTTP 400"
         waits.append((decision.at - now).total_seconds())
         poll_state, now = decision.poll_state, decision.at
@@ -182,8 +195,8 @@ def test_a_client_error_ends_an_operation_only_if_it_is_about_the_operation(stat
     ends = {404: "notFound", 410: "notFound"} | dict.fromkeys((400, 405, 413, 414, 415, 416, 422, 431), "refused")
     poll_state, now, begun = POLL_STATE, at(1), at(1)
 
-    answer = read(Reply(status=status), POLL_STATE.ref.id, now)
-    while isinstance(decision := after_poll(poll_state, answer, now, POLICY), PollAgain):
+    result = read(Reply(status=status), POLL_STATE.ref.id, now)
+    while isinstance(decision := after_poll(poll_state, result, now, POLICY), PollAgain):
         poll_state, now = decision.poll_state, decision.at
         if now - begun > timedelta(hours=20):
             break
@@ -213,30 +226,32 @@ def test_a_bad_minute_of_a_gateway_is_followed_by_the_end(status: int) -> None:
 def test_a_fault_that_names_a_time_is_asked_about_after_it() -> None:
     """A shorter time than the bridge's own wait changes nothing."""
     waits = [
-        after_poll(replace(POLL_STATE, faults=5), Fault("HTTP 500", timedelta(seconds=wait)), at(1), POLICY)
+        after_poll(replace(POLL_STATE, faults=5), TransientError("HTTP 500", timedelta(seconds=wait)), at(1), POLICY)
         for wait in (1, 600)
     ]
 
     assert [(each.at - at(1)).total_seconds() for each in waits if isinstance(each, PollAgain)] == [128, 600]
 
 
-@pytest.mark.parametrize("answer", [Pending("Running"), Fault("x"), Absent("HTTP 404"), Refused("HTTP 400")])
-def test_what_came_in_a_row_ends_with_something_else(answer: Answer) -> None:
+@pytest.mark.parametrize(
+    "result", [Pending("Running"), TransientError("x"), NotFound("HTTP 404"), BadRequest("HTTP 400")]
+)
+def test_what_came_in_a_row_ends_with_something_else(result: PollResult) -> None:
     """Each answer begins its own count."""
     poll_state = replace(POLL_STATE, faults=3, absences=2, absent_since=at(0.9), refusals=1)
 
-    decision = after_poll(poll_state, answer, at(1), POLICY)
+    decision = after_poll(poll_state, result, at(1), POLICY)
 
     assert isinstance(decision, PollAgain)
     kept = [decision.poll_state.faults > 0, decision.poll_state.absences > 0, decision.poll_state.refusals > 0]
-    assert kept == [isinstance(answer, kind) for kind in (Fault, Absent, Refused)]
+    assert kept == [isinstance(result, kind) for kind in (TransientError, NotFound, BadRequest)]
 
 
 def test_a_fault_is_counted_so_that_the_next_one_waits_longer() -> None:
     """The due row carries the count from poll to poll; an answer ends it."""
     poll_state, waits = POLL_STATE, []
     for _ in range(4):
-        decision = after_poll(poll_state, Fault("x"), at(1), POLICY)
+        decision = after_poll(poll_state, TransientError("x"), at(1), POLICY)
         assert isinstance(decision, PollAgain)
         poll_state = decision.poll_state
         waits.append((decision.at - at(1)).total_seconds())

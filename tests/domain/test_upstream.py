@@ -14,17 +14,17 @@ from bridge.domain.upstream import (
     CLIENT_ERRORS,
     LONGEST_NAMED_STOP,
     MAX_BODY_BYTES,
-    Absent,
-    Answer,
-    Denied,
-    Fault,
+    BadRequest,
     NoReply,
+    NotFound,
     NoToken,
     Pending,
-    Refused,
+    PollResult,
     Reply,
     Terminal,
     Throttled,
+    TransientError,
+    Unauthorized,
     read,
 )
 
@@ -41,18 +41,18 @@ KINDS = {
     "canceled (video translation)": Terminal,
     "unknown status": Pending,
     "other letter case": Terminal,
-    "status missing": Fault,
-    "another operation's id": Fault,
-    "not JSON": Fault,
-    "empty 204 for a job that does not exist": Absent,
-    "bad request": Refused,
-    "bearer token on a regional host": Refused,
-    "wrong key (gateway)": Denied,
-    "no role": Denied,
-    "not found (from the schema)": Absent,
+    "status missing": TransientError,
+    "another operation's id": TransientError,
+    "not JSON": TransientError,
+    "empty 204 for a job that does not exist": NotFound,
+    "bad request": BadRequest,
+    "bearer token on a regional host": BadRequest,
+    "wrong key (gateway)": Unauthorized,
+    "no role": Unauthorized,
+    "not found (from the schema)": NotFound,
     "throttled with seconds": Throttled,
     "throttled without a hint": Throttled,
-    "flat 500 (sibling)": Fault,
+    "flat 500 (sibling)": TransientError,
     "unavailable": Throttled,
 }
 
@@ -84,18 +84,18 @@ def test_every_answer_that_was_seen_is_understood(example: dict[str, Any]) -> No
 )
 def test_letter_case_does_not_matter(status: str, final_status: FinalStatus) -> None:
     """The enumeration is open, and siblings write it differently."""
-    answer = read(Reply(status=200, body=json.dumps({"status": status}).encode()), "operation-1", NOON)
+    result = read(Reply(status=200, body=json.dumps({"status": status}).encode()), "operation-1", NOON)
 
-    assert isinstance(answer, Terminal)
-    assert answer.final_status is final_status
+    assert isinstance(result, Terminal)
+    assert result.final_status is final_status
 
 
 @pytest.mark.parametrize("named", ["OPERATION-1", "operation-1", None])
 def test_the_operation_is_recognised(named: str | None) -> None:
     """The reference promises neither the id nor its letter case."""
-    answer = read(Reply(status=200, body=json.dumps({"id": named, "status": "Running"}).encode()), "operation-1", NOON)
+    result = read(Reply(status=200, body=json.dumps({"id": named, "status": "Running"}).encode()), "operation-1", NOON)
 
-    assert answer == Pending("Running")
+    assert result == Pending("Running")
 
 
 @pytest.mark.parametrize(
@@ -116,12 +116,14 @@ def test_the_operation_is_recognised(named: str | None) -> None:
 )
 def test_what_is_no_answer_is_a_fault(body: str) -> None:
     """Whatever it is."""
-    assert isinstance(read(Reply(status=200, body=body.encode("utf-8", "surrogatepass")), "operation-1", NOON), Fault)
+    assert isinstance(
+        read(Reply(status=200, body=body.encode("utf-8", "surrogatepass")), "operation-1", NOON), TransientError
+    )
 
 
 def test_no_token_is_a_denied_credential() -> None:
     """Nobody was asked, and the source pauses all the same."""
-    assert read(NoToken("no token: X"), "operation-1", NOON) == Denied("no token: X", asked=False)
+    assert read(NoToken("no token: X"), "operation-1", NOON) == Unauthorized("no token: X", asked=False)
 
 
 @pytest.mark.parametrize(
@@ -140,27 +142,27 @@ def test_no_token_is_a_denied_credential() -> None:
 )
 def test_a_429_may_say_for_how_long(header: str | None, wait: timedelta | None) -> None:
     """In seconds or by date; nonsense is no hint, and nobody stops a source for a year."""
-    answer = read(Reply(status=429, retry_after=header), "operation-1", NOON)
+    result = read(Reply(status=429, retry_after=header), "operation-1", NOON)
 
-    assert answer == Throttled("HTTP 429", wait)
+    assert result == Throttled("HTTP 429", wait)
 
 
 def test_a_503_without_a_time_is_a_fault() -> None:
     """Of this one question; with a time it stops the source."""
-    assert isinstance(read(Reply(status=503), "operation-1", NOON), Fault)
+    assert isinstance(read(Reply(status=503), "operation-1", NOON), TransientError)
 
 
 #: What each client error is taken for. All others are about a gateway or the moment.
 ABOUT_THE_REQUEST = {400, 405, 413, 414, 415, 416, 422, 431}
 ABOUT_THE_OPERATION = {404, 410}
-ABOUT_THE_SOURCE = {401: Denied, 403: Denied, 429: Throttled}
+ABOUT_THE_SOURCE = {401: Unauthorized, 403: Unauthorized, 429: Throttled}
 
 
-def kind_of(status: int) -> type[Answer]:
+def kind_of(status: int) -> type[PollResult]:
     """Say what a client error has to be taken for."""
     if status in ABOUT_THE_REQUEST:
-        return Refused
-    return Absent if status in ABOUT_THE_OPERATION else ABOUT_THE_SOURCE.get(status, Fault)
+        return BadRequest
+    return NotFound if status in ABOUT_THE_OPERATION else ABOUT_THE_SOURCE.get(status, TransientError)
 
 
 def test_the_table_has_each_client_error_with_a_reason() -> None:
@@ -190,9 +192,9 @@ def test_each_client_error_is_taken_for_its_meaning(status: int) -> None:
 )
 def test_a_fault_may_say_for_how_long(status: int, header: str | None, wait: timedelta | None) -> None:
     """The question waits so long; the other operations of the source do not."""
-    answer = read(Reply(status=status, retry_after=header), "operation-1", NOON)
+    result = read(Reply(status=status, retry_after=header), "operation-1", NOON)
 
-    assert answer == Fault(f"HTTP {status}", wait)
+    assert result == TransientError(f"HTTP {status}", wait)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +212,7 @@ def test_an_error_is_told_as_far_as_it_is_there_and_fit_to_be_shown(error: objec
     """Code, message or both; not too long, and without what may be a secret."""
     body = json.dumps({"error": error}).encode()
 
-    assert read(Reply(status=401, body=body), "operation-1", NOON) == Denied(what)
+    assert read(Reply(status=401, body=body), "operation-1", NOON) == Unauthorized(what)
 
 
 def test_a_large_body_is_not_kept() -> None:
@@ -237,10 +239,10 @@ def test_a_body_of_many_scripts_is_measured_in_bytes_of_utf8(more: int, *, is_ke
     padding = "中" * ((MAX_BODY_BYTES - frame) // 3) + "x" * ((MAX_BODY_BYTES - frame) % 3 + more)
     body = json.dumps({"status": "Failed", "padding": padding}, ensure_ascii=False).encode()
 
-    answer = read(Reply(status=200, body=body), "operation-1", NOON)
+    result = read(Reply(status=200, body=body), "operation-1", NOON)
 
-    assert isinstance(answer, Terminal)
-    assert (answer.body is not None) is is_kept
+    assert isinstance(result, Terminal)
+    assert (result.body is not None) is is_kept
 
 
 def test_a_body_that_no_json_can_carry_is_not_kept() -> None:
@@ -254,10 +256,10 @@ def test_a_fault_says_what_the_upstream_said() -> None:
     """Code and message, for people, on one line."""
     body = b'{"error": {"code": "401", "message": "Access denied\\n because of the key"}}'
 
-    assert read(Reply(status=401, body=body), "operation-1", NOON) == Denied(
+    assert read(Reply(status=401, body=body), "operation-1", NOON) == Unauthorized(
         "HTTP 401 (401: Access denied  because of the key)"
     )
-    assert read(NoReply("timeout"), "operation-1", NOON) == Fault("timeout")
+    assert read(NoReply("timeout"), "operation-1", NOON) == TransientError("timeout")
 
 
 @given(st.integers(100, 599), st.binary(max_size=300))
@@ -276,7 +278,7 @@ json_values = st.recursive(
 @given(st.dictionaries(st.sampled_from(["id", "status", "error", "code", "message"]), json_values))
 def test_any_json_can_be_read(body: dict[str, Any]) -> None:
     """Without an exception, and what is kept is JSON."""
-    answer = read(Reply(status=200, body=json.dumps(body).encode()), "operation-1", NOON)
+    result = read(Reply(status=200, body=json.dumps(body).encode()), "operation-1", NOON)
 
-    if isinstance(answer, Terminal) and answer.body is not None:
-        json.loads(answer.body)
+    if isinstance(result, Terminal) and result.body is not None:
+        json.loads(result.body)

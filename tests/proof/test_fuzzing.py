@@ -50,11 +50,11 @@ def test_any_body_of_the_upstream_is_an_answer(status: int, body: bytes) -> None
 def test_any_retry_after_is_a_wait_within_bounds_or_none(text: str) -> None:
     """Of a receiver and of the upstream."""
     wait = parse_retry_after(text, NOON)
-    answer = read(Reply(status=429, retry_after=text), VICTIM, NOON)
+    result = read(Reply(status=429, retry_after=text), VICTIM, NOON)
 
     assert wait is None or wait >= timedelta(0)
-    assert isinstance(answer, Throttled)
-    assert answer.wait is None or answer.wait <= LONGEST_NAMED_STOP
+    assert isinstance(result, Throttled)
+    assert result.wait is None or result.wait <= LONGEST_NAMED_STOP
 
 
 @given(st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), max_size=60))

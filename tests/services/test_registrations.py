@@ -10,7 +10,7 @@ import pytest
 from bridge.domain.errors import CommitUnknown, Contended, StorageUnavailable
 from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import State
-from bridge.services.registrations import Accepted, Created, Differs, Existing, NoMessage, NotFound, TooMany
+from bridge.services.registrations import Accepted, Created, Differs, Existing, NoMessage, RegistrationNotFound, TooMany
 from bridge.storage.keys import due_reference
 from tests.support.flaky import flaky
 from tests.support.http import Client
@@ -250,8 +250,8 @@ def test_what_is_not_there_cannot_be_cancelled_or_redelivered(bridge: Stage) -> 
     beside = bridge.request(url="https://other.example.com/").ref
 
     for ref in (unknown, beside):
-        assert bridge.bridge.routes.use.cancel(ref) == NotFound()
-        assert bridge.bridge.routes.use.redeliver(ref) == NotFound()
+        assert bridge.bridge.routes.use.cancel(ref) == RegistrationNotFound()
+        assert bridge.bridge.routes.use.redeliver(ref) == RegistrationNotFound()
 
 
 def test_a_redelivery_is_another_run_of_the_same_message(bridge: Stage) -> None:

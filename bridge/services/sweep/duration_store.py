@@ -13,7 +13,7 @@ from bridge.domain.learnt.durations import DurationModel, HazardCurve, Observati
 from bridge.domain.learnt.plan import seen_age
 from bridge.domain.operation import PollState
 from bridge.domain.time import Clock
-from bridge.domain.upstream import Answer, Pending, Terminal
+from bridge.domain.upstream import Pending, PollResult, Terminal
 from bridge.log import Event, log
 from bridge.storage.keys import DURATION_PREFIX, SOURCES_PARTITION, after, duration_key
 from bridge.storage.records import Stored, for_insert, for_merge, stored
@@ -67,9 +67,9 @@ class DurationStore:
         with self._lock:
             return self._curve(source, self._group(source, group))
 
-    def observe(self, poll_state: PollState, answer: Answer, now: datetime) -> None:
+    def observe(self, poll_state: PollState, result: PollResult, now: datetime) -> None:
         """Learn from an answer: that it ran on until now, or that it ended since it was last seen."""
-        if not isinstance(answer, Pending | Terminal):
+        if not isinstance(result, Pending | Terminal):
             return  # says nothing of how long it takes
         seen, age = seen_age(poll_state), (now - poll_state.registered_at).total_seconds()
         if age <= seen:
@@ -78,7 +78,7 @@ class DurationStore:
         with self._lock:
             for group in dict.fromkeys((None, self._observed_group(source, poll_state.group))):
                 observations = self._observed.setdefault(duration_key(source, group), Observations())
-                learn = observations.end if isinstance(answer, Terminal) else observations.running
+                learn = observations.end if isinstance(result, Terminal) else observations.running
                 learn(self._curve(source, group), seen, age)
 
     def end(self) -> None:

@@ -19,14 +19,14 @@ from bridge.domain.polling import Circumstances, Finish, PollAgain, PollingPolic
 from bridge.domain.source import Source
 from bridge.domain.time import Clock
 from bridge.domain.upstream import (
-    Absent,
-    Answer,
-    Denied,
-    Fault,
+    BadRequest,
     NoReply,
+    NotFound,
     Pending,
-    Refused,
+    PollResult,
     Throttled,
+    TransientError,
+    Unauthorized,
     read,
     read_failure,
 )
@@ -68,15 +68,15 @@ class OperationFetcher:
     #: Statuses that nobody has documented and that were logged, by source.
     unknown: set[tuple[str, str]] = field(default_factory=set)
 
-    def fetch_operation(self, ref: OperationRef) -> Answer:
+    def fetch_operation(self, ref: OperationRef) -> PollResult:
         """Ask once for an operation; never raises."""
         try:
-            answer = read(self.upstream.fetch_operation(ref), ref.id, self.clock())
+            result = read(self.upstream.fetch_operation(ref), ref.id, self.clock())
         except Exception as error:  # noqa: BLE001 - a bug that one operation meets is a fault of its poll, no more
-            return Fault(_failed("poll", ref, error))
-        if isinstance(answer, Pending) and not answer.is_documented:
-            self._note_unknown(ref.source, answer.status)
-        return answer
+            return TransientError(_failed("poll", ref, error))
+        if isinstance(result, Pending) and not result.is_documented:
+            self._note_unknown(ref.source, result.status)
+        return result
 
     def fetch_failure(self, ref: OperationRef, run: SourceRun) -> Explanation | None:
         """Ask the job of an operation why it failed, twice at the most and within the budget; never raises.
@@ -92,10 +92,10 @@ class OperationFetcher:
                 reply = self.upstream.fetch_failure(ref)
             except Exception as error:  # noqa: BLE001 - the event goes out without it
                 reply = NoReply(_failed("fetch failure", ref, error))
-            answer = read(reply, ref.id, self.clock())
-            if isinstance(answer, Throttled):
-                run.record_response(answer, asked_at)
-            if isinstance(answer, Throttled | Absent | Refused | Denied):
+            result = read(reply, ref.id, self.clock())
+            if isinstance(result, Throttled):
+                run.record_response(result, asked_at)
+            if isinstance(result, Throttled | NotFound | BadRequest | Unauthorized):
                 return None
             why = read_failure(reply, ref.id)
             if why is not None:
@@ -285,15 +285,15 @@ class Poller:
             return self._answered(due, run, asked_at, span)
 
     def _answered(self, due: DuePoll, run: SourceRun, asked_at: datetime, span: Span) -> Reschedule | None:
-        answer = self.fetcher.fetch_operation(due.poll_state.ref)
-        is_own = run.record_response(answer, asked_at, due.poll_state)
+        result = self.fetcher.fetch_operation(due.poll_state.ref)
+        is_own = run.record_response(result, asked_at, due.poll_state)
         now = self.clock()
         policy = PollingPolicy(plan=self._plan_of(due.poll_state, run), deadline=self.deadline)
         met = Circumstances(
             free_at=run.budget.free_at(), is_own=is_own, late=asked_at - (due_at(due.token.key) or asked_at)
         )
-        decision = after_poll(due.poll_state, answer, now, policy, met)
-        self.durations.observe(due.poll_state, answer, now)
+        decision = after_poll(due.poll_state, result, now, policy, met)
+        self.durations.observe(due.poll_state, result, now)
         run.note(fault=decision.error is not None)
         if isinstance(decision, PollAgain):
             span.attributes["bridge__status"], span.error = decision.status, decision.error

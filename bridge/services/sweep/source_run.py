@@ -32,7 +32,16 @@ from bridge.domain.rate_limit import (
 )
 from bridge.domain.source import Source
 from bridge.domain.time import Clock
-from bridge.domain.upstream import Absent, Answer, Denied, Fault, Pending, Refused, Terminal, Throttled
+from bridge.domain.upstream import (
+    BadRequest,
+    NotFound,
+    Pending,
+    PollResult,
+    Terminal,
+    Throttled,
+    TransientError,
+    Unauthorized,
+)
 from bridge.log import Event, log
 from bridge.storage.keys import SOURCES_PARTITION, source_key
 from bridge.storage.records import for_insert, for_merge, stored
@@ -152,32 +161,32 @@ class SourceRun:
             self.counts.faults += fault
             self.counts.finished += finished
 
-    def record_response(self, answer: Answer, asked_at: datetime, poll_state: PollState | None = None) -> bool:
+    def record_response(self, result: PollResult, asked_at: datetime, poll_state: PollState | None = None) -> bool:
         """Take what an answer says of the source as a whole; returns whether it is the operation's own trouble.
 
         A refusal or a fault is the operation's own if another operation was answered since this one met its last.
         """
         now = self._clock()
         is_own = poll_state is not None and self._answers_others(poll_state)
-        match answer:
-            case Throttled() | Denied(asked=True) if is_own:
+        match result:
+            case Throttled() | Unauthorized(asked=True) if is_own:
                 self._change(answered)
             case Throttled(what=what, wait=wait):
                 self._close()
                 self._change(lambda budget: throttle(budget, wait, now, asked_at=asked_at), keep=True)
                 self._telemetry.measure(Metric.THROTTLED, bridge__source=self.source.name)
                 log(Event.THROTTLED, source=self.source.name, what=what, until=self._budget.stopped_until)
-            case Denied(what=what):
+            case Unauthorized(what=what):
                 self._close()
                 self._change(lambda budget: deny(budget, what, now, asked_at=asked_at), keep=True)
                 advice = of_denial(what).do
                 log(Event.DENIED, source=self.source.name, what=what, until=self._budget.paused_until, advice=advice)
                 return False
-            case Pending() | Terminal() | Absent() | Refused():
+            case Pending() | Terminal() | NotFound() | BadRequest():
                 self._accept(asked_at)
-            case Fault(what=what) if self.source.endpoint:
+            case TransientError(what=what) if self.source.endpoint:
                 self._fail(what, now)
-            case Fault():
+            case TransientError():
                 return True  # no source of this name is asked, and none will answer
         return is_own
 

@@ -6,7 +6,16 @@ import pytest
 
 from bridge.domain.operation import FinalStatus
 from bridge.domain.rate_limit import Budget
-from bridge.domain.upstream import Absent, Answer, Denied, Fault, Pending, Refused, Terminal, Throttled
+from bridge.domain.upstream import (
+    BadRequest,
+    NotFound,
+    Pending,
+    PollResult,
+    Terminal,
+    Throttled,
+    TransientError,
+    Unauthorized,
+)
 from bridge.services.sweep.source_run import SourceRun
 from bridge.storage.keys import SOURCES_PARTITION, source_key
 from bridge.storage.records import decode
@@ -14,7 +23,7 @@ from bridge.storage.repository import Waits
 from bridge.telemetry import OFF
 from tests.support.world import Stage
 
-DENIED = Denied("HTTP 401")
+DENIED = Unauthorized("HTTP 401")
 THROTTLED = Throttled("HTTP 429", timedelta(seconds=90))
 SECOND = timedelta(seconds=1)
 WAITS = Waits(lambda _: None, lambda: 0.5)
@@ -36,19 +45,19 @@ def written(bridge: Stage) -> Budget:
 
 @pytest.mark.parametrize("trouble", [DENIED, THROTTLED], ids=["denied", "throttled"])
 @pytest.mark.parametrize(
-    "answer",
-    [Pending("Running"), Terminal(FinalStatus.SUCCEEDED, None), Absent("HTTP 404"), Refused("HTTP 400")],
+    "result",
+    [Pending("Running"), Terminal(FinalStatus.SUCCEEDED, None), NotFound("HTTP 404"), BadRequest("HTTP 400")],
     ids=["pending", "terminal", "absent", "refused"],
 )
 def test_an_answer_about_an_operation_ends_what_stopped_its_source(
-    bridge: Stage, trouble: Answer, answer: Answer
+    bridge: Stage, trouble: PollResult, result: PollResult
 ) -> None:
     """Whatever it says of the operation: the source has answered, and the next sweep knows."""
     run(bridge).record_response(trouble, bridge.clock())
     stopped = written(bridge)
     bridge.clock.advance(60)
 
-    run(bridge).record_response(answer, bridge.clock())
+    run(bridge).record_response(result, bridge.clock())
 
     assert (stopped.denied_at, stopped.stopped_at) != (None, None)
     after = written(bridge)
@@ -57,7 +66,7 @@ def test_an_answer_about_an_operation_ends_what_stopped_its_source(
 
 
 @pytest.mark.parametrize("trouble", [DENIED, THROTTLED], ids=["denied", "throttled"])
-def test_an_answer_that_was_asked_for_before_ends_nothing(bridge: Stage, trouble: Answer) -> None:
+def test_an_answer_that_was_asked_for_before_ends_nothing(bridge: Stage, trouble: PollResult) -> None:
     """It tells of a moment that has passed: both were under way at once."""
     asked_at = bridge.clock()
     bridge.clock.advance(1)
@@ -71,13 +80,13 @@ def test_an_answer_that_was_asked_for_before_ends_nothing(bridge: Stage, trouble
 
 
 @pytest.mark.parametrize("trouble", [DENIED, THROTTLED], ids=["denied", "throttled"])
-def test_a_fault_ends_nothing(bridge: Stage, trouble: Answer) -> None:
+def test_a_fault_ends_nothing(bridge: Stage, trouble: PollResult) -> None:
     """It says nothing of credential or quota."""
     run(bridge).record_response(trouble, bridge.clock())
     stopped = written(bridge)
     bridge.clock.advance(60)
 
-    run(bridge).record_response(Fault("HTTP 500"), bridge.clock())
+    run(bridge).record_response(TransientError("HTTP 500"), bridge.clock())
 
     assert written(bridge) == stopped
 
@@ -88,7 +97,7 @@ def test_a_denial_is_written_with_what_was_said(bridge: Stage) -> None:
     bridge.clock.advance(1)
 
     source.record_response(DENIED, asked_at)
-    source.record_response(Denied("HTTP 403"), asked_at)
+    source.record_response(Unauthorized("HTTP 403"), asked_at)
 
     budget = written(bridge)
     assert (budget.denied, budget.denied_at, budget.pauses) == ("HTTP 401", bridge.clock(), 1)
