@@ -6,9 +6,9 @@
                              not begun later      over by then, which a clock that
                              than this            is 30 s ahead takes for the end
 
-    enqueue ─── message lives for the safety interval, 2 min ───► the due row sends another
+    enqueue ─── message lives for the redispatch interval, 2 min ───► the due row sends another
 
-An attempt is shorter than its lease, the lease is shorter than the safety interval, and a message lives no longer
+An attempt is shorter than its lease, the lease is shorter than the redispatch interval, and a message lives no longer
 than that, so whoever is told to attempt finds out from the registration alone whether it still may.
 """
 
@@ -33,7 +33,7 @@ CLOCK_SKEW = timedelta(seconds=30)
 LEASE_NEEDED = ATTEMPT + CLOCK_SKEW
 
 #: After a message was sent, the due row waits this long before it sends another.
-SAFETY = timedelta(minutes=2)
+REDISPATCH_AFTER = timedelta(minutes=2)
 
 #: A message that could not be sent is sent again after this time.
 RESEND_AFTER = timedelta(seconds=10)
@@ -42,10 +42,10 @@ RESEND_AFTER = timedelta(seconds=10)
 LONGEST_SAFETY = timedelta(hours=1)
 
 
-def safety(sends: int) -> timedelta:
+def redispatch_after(sends: int) -> timedelta:
     """How long to wait after the `sends`-th message of an attempt that nobody claimed; also how long it lives."""
     doublings = min(max(sends - 1, 0), 10)
-    return min(SAFETY * (1 << doublings), LONGEST_SAFETY)
+    return min(REDISPATCH_AFTER * (1 << doublings), LONGEST_SAFETY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,9 @@
 """Sends deliveries to the queue, and lets what could not be sent be due again soon.
 
 The queue is transport, the table is truth: a due row sends its message again in any case. Without more that would be
-after the safety interval, which doubles with each message, so a queue that was down for an hour would hold deliveries
-for another. A send that failed therefore does not count, and its due row goes back to a short wait. The first failure
-gives the rest up, so that a queue that is down delays neither sweeps nor registrations.
+after the redispatch interval, which doubles with each message, so a queue that was down for an hour would hold
+deliveries for another. A send that failed therefore does not count, and its due row goes back to a short wait. The
+first failure gives the rest up, so that a queue that is down delays neither sweeps nor registrations.
 """
 
 import threading
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bridge.domain.delivery import Call, safety
+from bridge.domain.delivery import Call, redispatch_after
 from bridge.domain.errors import Conflict, ForeignRow, StorageRefused, StorageUnavailable
 from bridge.domain.registration import Registration
 from bridge.domain.time import Clock
@@ -70,7 +70,7 @@ class Dispatcher:
     def send(self, *calls: Call) -> None:
         """Send calls, and let what could not be sent be due again soon.
 
-        Never raises for what storage does. A crash before a send costs the safety interval.
+        Never raises for what storage does. A crash before a send costs the redispatch interval.
         """
         for call in self.send_until_failure(calls):
             self._resend_soon(call)
@@ -81,7 +81,7 @@ class Dispatcher:
             if not while_():
                 return calls[number:]
             try:
-                self._outbox.send(call, ttl=safety(call.sends))
+                self._outbox.send(call, ttl=redispatch_after(call.sends))
             except StorageUnavailable as error:
                 self._failed(error, registration=call.ref.public_id, unsent=len(calls) - number)
                 return calls[number:]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from bridge.domain.delivery import RESEND_AFTER, Call, safety
+from bridge.domain.delivery import RESEND_AFTER, Call, redispatch_after
 from bridge.domain.events import OperationCompleted
 from bridge.domain.operation import Operation, PollState
 from bridge.domain.polling import Finish, PollAgain
@@ -86,7 +86,7 @@ def postpone(row: Row, at: datetime) -> Reschedule:
 def enqueue(token: Token, call: Call, now: datetime) -> tuple[Reschedule, Call]:
     """Move a delivery's due row on, so that another message is sent if this one is lost. Returns the call to send."""
     sent = replace(call, sends=call.sends + 1)
-    at = now + safety(sent.sends)
+    at = now + redispatch_after(sent.sends)
     key = due_key(at, DueKind.DELIVER, due_reference(call.ref), instead_of=token.key)
     columns = for_insert(replace(sent, has_more=None))
     return Reschedule(token=token, key=key, columns=columns, target=row_key(call.ref), changes={"due": key}), sent

@@ -12,7 +12,7 @@ from tests.proof.seed import SEED
 
 
 def test_whatever_dies_everything_arrives(tmp_path: Path) -> None:
-    """The app's clock is past every lease and safety interval after a start, so that what was cut short comes soon."""
+    """The app's clock is past every lease and redispatch interval after a start: what was cut short comes soon."""
     trial = Trial(
         registrations=40,
         refused=0,  # a second attempt that is refused waits 5 minutes for the third
