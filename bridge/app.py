@@ -23,7 +23,7 @@ from bridge.api.query import refuse_parameters
 from bridge.api.responses import Health
 from bridge.api.routes import Routes
 from bridge.dependencies import World, real_pause, real_world
-from bridge.domain.errors import Contended, ForeignRow, Misconfigured, StorageRefused, StorageUnavailable
+from bridge.domain.errors import Contended, Misconfigured, StorageRefused, StorageUnavailable, UnreadableRow
 from bridge.domain.header_cipher import HeaderSeal
 from bridge.domain.principal import ANYBODY
 from bridge.log import Event, called_by, log
@@ -270,7 +270,7 @@ class App:
             return problem.response()
         except (StorageUnavailable, Contended) as error:
             return _storage_problem(error).response()
-        except ForeignRow as error:
+        except UnreadableRow as error:
             log(Event.SET_ASIDE, why=str(error))
             return unreadable().response()
         except Exception as error:
@@ -308,7 +308,7 @@ class App:
             self._bridge.sweep.sweep()
 
     def deliver(self, body: bytes, *, message_id: str | None = None, inserted: datetime | None = None) -> None:
-        """Follow a queue message. A foreign one is set aside, by its id and the time of its insertion into the queue.
+        """Follow a queue message. An unreadable one is skipped, by its id and the time of its insertion into the queue.
 
         A lost message has its due row. A misconfigured app gives its messages back by raising Misconfigured: the host
         shows each again after the `visibilityTimeout` of host.json, to any instance. The app waits before that, so that
@@ -319,7 +319,7 @@ class App:
             raise Misconfigured(self._bridge.problems)
         try:
             call = read_call(body)
-        except ForeignRow as error:
+        except UnreadableRow as error:
             log(Event.SET_ASIDE, why=str(error), queue_message=message_id, inserted=inserted, length=len(body))
             return
         try:

@@ -7,7 +7,7 @@
     │   └── StorageRefused  storage refuses its caller: an operator must act
     ├── Conflict            somebody else changed the rows first: read again and decide again
     ├── Contended           too many conflicts in a row: try again later
-    └── ForeignRow          a row or message that this version cannot read: set it aside
+    └── UnreadableRow          a row or message that this version cannot read: skip it
 
 Outcomes that the caller decides about (a receiver that refused, an operation that is pending) are values, not
 exceptions.
@@ -71,5 +71,5 @@ class Contended(BridgeError):
     """The same rows were changed by others again and again; the caller may try again later."""
 
 
-class ForeignRow(BridgeError):
+class UnreadableRow(BridgeError):
     """A row or a queue message that somebody else wrote, or a newer version of the bridge."""

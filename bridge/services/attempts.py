@@ -9,7 +9,7 @@ from typing import assert_never
 from bridge.domain.attempt import AttemptRecord
 from bridge.domain.callback_url import host_and_port
 from bridge.domain.delivery import LEASE, LEASE_NEEDED, Attempt, Bury, Call, Drop, answer_call
-from bridge.domain.errors import Conflict, ConflictKind, ForeignRow, StorageUnavailable
+from bridge.domain.errors import Conflict, ConflictKind, StorageUnavailable, UnreadableRow
 from bridge.domain.host_limits import Deferred, FailedProbe
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.outcome import Outcome, Unreachable
@@ -83,7 +83,7 @@ class AttemptRecorder:
             if conflict.kind is ConflictKind.MISSING:
                 self.repair.restore(ref.operation)
             return False
-        except (StorageUnavailable, ForeignRow):
+        except (StorageUnavailable, UnreadableRow):
             return False
         return True
 
@@ -166,7 +166,7 @@ class Claims:
         try:
             restore = partial(self.repair.restore, call.ref.operation)
             claimed = transact(lambda: self._claim(call, name), self.waits, missing=restore)
-        except ForeignRow as error:
+        except UnreadableRow as error:
             log(Event.SET_ASIDE, registration=call.ref.public_id, why=str(error))
             return None
         if claimed is not None and claimed.attempt.leased_until - self.clock() < LEASE_NEEDED:
@@ -212,7 +212,7 @@ class Claims:
         try:
             restore = partial(self.repair.restore, call.ref.operation)
             transact(lambda: self._put_back(call, deferred, tx), self.waits, missing=restore)
-        except ForeignRow as error:
+        except UnreadableRow as error:
             log(Event.SET_ASIDE, registration=call.ref.public_id, why=str(error))
 
     def _put_back(self, call: Call, deferred: Deferred, tx: str) -> None:
@@ -231,7 +231,7 @@ class Claims:
         log(Event.HELD_BACK, registration=record.ref.public_id, to=host, why=deferred.why, until=deferred.until)
 
     def _read(self, call: Call) -> Stored[Registration] | None:
-        """Read the registration of a call. Raises ForeignRow."""
+        """Read the registration of a call. Raises UnreadableRow."""
         row = self.table.get(partition_of(call.ref), row_key(call.ref))
         if row is None:
             log(Event.SET_ASIDE, registration=call.ref.public_id, why="a queue message about no registration here")

@@ -14,7 +14,7 @@ from itertools import islice
 from urllib.parse import urlsplit
 
 from bridge.domain.callback_url import DEFAULT_PORTS, host_and_port, origin_of
-from bridge.domain.errors import BridgeError, ForeignRow
+from bridge.domain.errors import BridgeError, UnreadableRow
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.registration import Registration, State
 from bridge.domain.time import Clock
@@ -148,7 +148,7 @@ class Redeliver:
         tx = self.token()
         try:
             is_begun = transact(lambda: self._try_to_begin(ref, now, wait, tx), self.waits)
-        except ForeignRow as error:
+        except UnreadableRow as error:
             log(Event.SET_ASIDE, registration=ref.public_id, why=str(error))
             return False
         except BridgeError as error:

@@ -16,7 +16,7 @@ from functools import partial
 from bridge.domain.attempt import AttemptRecord
 from bridge.domain.callback_url import origin_of
 from bridge.domain.delivery import Call
-from bridge.domain.errors import BridgeError, ForeignRow
+from bridge.domain.errors import BridgeError, UnreadableRow
 from bridge.domain.events import Message
 from bridge.domain.header_cipher import HeaderSeal, Unopened
 from bridge.domain.host_limits import HostPermit, Work
@@ -120,7 +120,7 @@ class Deliver:
         """Read the origin and the owner of a call that a former version sent."""
         try:
             before = self._read(call.ref)
-        except ForeignRow as error:
+        except UnreadableRow as error:
             log(Event.SET_ASIDE, registration=call.ref.public_id, why=str(error))
             return None
         if before is None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bridge.domain.delivery import Call, redispatch_after
-from bridge.domain.errors import Conflict, ForeignRow, StorageRefused, StorageUnavailable
+from bridge.domain.errors import Conflict, StorageRefused, StorageUnavailable, UnreadableRow
 from bridge.domain.registration import Registration
 from bridge.domain.time import Clock
 from bridge.log import Event, log
@@ -119,5 +119,5 @@ class Dispatcher:
             moved = before and deliver.resend_soon(before, call, self._clock(), tx=self._token())
             if moved:
                 commit(self._table, moved)
-        except (Conflict, StorageUnavailable, ForeignRow) as error:
+        except (Conflict, StorageUnavailable, UnreadableRow) as error:
             log(Event.STORAGE, step="resend soon", registration=call.ref.public_id, error=str(error))

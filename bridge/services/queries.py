@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from bridge.domain.attempt import KEPT_ATTEMPTS, AttemptRecord, known_to
 from bridge.domain.delivery import CLOCK_SKEW
-from bridge.domain.errors import ForeignRow
+from bridge.domain.errors import UnreadableRow
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.learnt.durations import DurationModel
 from bridge.domain.operation import Operation
@@ -320,13 +320,13 @@ def models(rows: Sequence[Row]) -> Mapping[str, DurationModel]:
 
 
 def entries(rows: Sequence[Row], state: State) -> Iterable[IndexEntry]:
-    """Read index rows; those that nobody can read are set aside."""
+    """Read index rows; unreadable ones are skipped."""
     prefix = f"idx:{state}:"
 
     def entry(row: Row) -> IndexEntry:
         ref = registration_of(row.key.removeprefix(prefix)[14:])
         if ref is None:
-            raise ForeignRow(f"an index row about no registration: {row.key[:200]}")
+            raise UnreadableRow(f"an index row about no registration: {row.key[:200]}")
         return decode(IndexEntry, ref, row.values)
 
     return _readable(rows, entry)
@@ -350,9 +350,9 @@ def _place(entry: IndexEntry) -> str:
 
 
 def _readable(rows: Sequence[Row], read: Callable[[Row], _T]) -> Iterable[_T]:
-    """Read what this version can read; the rest is set aside."""
+    """Read what this version can read; the rest is skipped."""
     for row in rows:
         try:
             yield read(row)
-        except ForeignRow as error:
+        except UnreadableRow as error:
             log(Event.SET_ASIDE, partition=row.partition, key=row.key[:200], why=str(error))

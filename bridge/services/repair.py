@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bridge.domain.errors import Conflict, ForeignRow, StorageUnavailable
+from bridge.domain.errors import Conflict, StorageUnavailable, UnreadableRow
 from bridge.domain.ids import OperationRef
 from bridge.domain.operation import Operation
 from bridge.domain.registration import Registration
@@ -66,7 +66,7 @@ class Repair:
             aggregate = OperationAggregate.read(
                 ref, self.table.range(partition_of(ref), row_key(ref), after(row_key(ref)))
             )
-        except (StorageUnavailable, ForeignRow) as error:
+        except (StorageUnavailable, UnreadableRow) as error:
             log(Event.STORAGE, step="restore", operation=due_reference(ref), error=str(error))
             return
         if aggregate is not None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from bridge.domain.delivery import Call, open_call
-from bridge.domain.errors import ForeignRow
+from bridge.domain.errors import UnreadableRow
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import Operation
 from bridge.domain.registration import LIVE, REPLACEABLE, Registration, State
@@ -27,7 +27,7 @@ class OperationAggregate:
     def read(cls, ref: OperationRef, rows: Iterable[Row]) -> "OperationAggregate | None":
         """Put the rows of a range together; None where the operation is not among them.
 
-        Raises ForeignRow where it is the operation that cannot be read.
+        Raises UnreadableRow where it is the operation that cannot be read.
         """
         operation: Stored[Operation] | None = None
         registrations: dict[str, Stored[Registration]] = {}
@@ -39,17 +39,17 @@ class OperationAggregate:
                 continue
             try:
                 registrations[digest] = stored(Registration, RegistrationRef(ref, digest), row)
-            except ForeignRow:
+            except UnreadableRow:
                 unreadable.add(digest)
         return None if operation is None else cls(operation, registrations, frozenset(unreadable))
 
     def get(self, ref: RegistrationRef) -> Stored[Registration] | None:
         """Find one registration.
 
-        Raises ForeignRow where it is there and cannot be read.
+        Raises UnreadableRow where it is there and cannot be read.
         """
         if ref.hash in self.unreadable:
-            raise ForeignRow(f"a registration of another version: {ref.public_id}")
+            raise UnreadableRow(f"a registration of another version: {ref.public_id}")
         return self.registrations.get(ref.hash)
 
     def waiting(self) -> list[Stored[Registration]]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from bridge.domain.delivery import Call
-from bridge.domain.errors import ForeignRow
+from bridge.domain.errors import UnreadableRow
 from bridge.domain.ids import OperationRef
 from bridge.domain.operation import PollState
 from bridge.storage.keys import DueKind, due_at, due_parts, operation_of, registration_of
@@ -50,17 +50,17 @@ Due = DuePoll | DueDelivery | DuePurge
 def read_due(row: Row) -> Due:
     """Read a due row.
 
-    Raises ForeignRow where it is none of ours, or of a newer shape.
+    Raises UnreadableRow where it is none of ours, or of a newer shape.
     """
     token = Token(partition=row.partition, key=row.key, etag=row.etag)
     kind, reference = due_parts(row.key)
     operation, registration = operation_of(reference), registration_of(reference)
     if due_at(row.key) is None:
-        raise ForeignRow(f"a due row of no time: {row.key[:64]}")
+        raise UnreadableRow(f"a due row of no time: {row.key[:64]}")
     if kind == DueKind.POLL and operation is not None:
         return DuePoll(token, decode(PollState, operation, row.values))
     if kind == DueKind.DELIVER and registration is not None:
         return DueDelivery(token, decode(Call, registration, row.values))
     if kind == DueKind.PURGE and operation is not None:
         return DuePurge(token, operation)
-    raise ForeignRow(f"a due row of no known kind: {row.key[:64]}")
+    raise UnreadableRow(f"a due row of no known kind: {row.key[:64]}")

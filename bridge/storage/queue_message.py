@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bridge.domain.delivery import Call
-from bridge.domain.errors import ForeignRow
+from bridge.domain.errors import UnreadableRow
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.time import from_millis, to_millis
 from bridge.domain.trace_context import read_traceparent
@@ -52,15 +52,15 @@ def write_call(call: Call) -> str:
 def read_call(body: bytes) -> Call:
     """Read a queue message.
 
-    Raises ForeignRow where it is none of ours, or of a newer shape.
+    Raises UnreadableRow where it is none of ours, or of a newer shape.
     """
     try:
         message = _Message.model_validate_json(body)
     except ValidationError as error:
-        raise ForeignRow(f"a queue message that is not a call of shape {SHAPE}") from error
+        raise UnreadableRow(f"a queue message that is not a call of shape {SHAPE}") from error
     ref = RegistrationRef.parse(message.registration)
     if ref is None:
-        raise ForeignRow("a queue message about no registration")
+        raise UnreadableRow("a queue message about no registration")
     traceparent = read_traceparent(message.traceparent)
     return Call(
         ref=ref,

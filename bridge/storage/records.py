@@ -1,7 +1,7 @@
 """How records become rows and rows become records again.
 
-A row carries the version of its shape. A row of a newer shape, or one that somebody else wrote, is a ForeignRow: it
-is set aside, never guessed at.
+A row carries the version of its shape. A row of a newer shape, or one that somebody else wrote, is an UnreadableRow: it
+is skipped, never guessed at.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bridge.domain.attempt import AttemptRecord
 from bridge.domain.delivery import Call
-from bridge.domain.errors import ForeignRow
+from bridge.domain.errors import UnreadableRow
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.learnt.durations import DurationModel
 from bridge.domain.operation import Operation, PollState
@@ -87,7 +87,7 @@ def _written(record: Record, names: Iterable[str]) -> dict[str, Value]:
 def decode(kind: type[R], ref: OperationRef | RegistrationRef | None, values: Mapping[str, Value]) -> R:
     """Read a record of `kind` about `ref` from the columns of a row.
 
-    Raises ForeignRow where the columns are not of this bridge, or newer.
+    Raises UnreadableRow where the columns are not of this bridge, or newer.
     """
     _shape(kind, values)
     columns: dict[str, Any] = {name: value for name, value in values.items() if value != ""}
@@ -97,19 +97,19 @@ def decode(kind: type[R], ref: OperationRef | RegistrationRef | None, values: Ma
         record = cast("R", _ADAPTERS[kind].validate_python({**columns, "ref": ref}))
     except ValidationError as error:
         wrong = ", ".join(str(problem["loc"][0]) for problem in error.errors() if problem["loc"])
-        raise ForeignRow(f"{kind.__name__} with unreadable columns: {wrong}") from error
+        raise UnreadableRow(f"{kind.__name__} with unreadable columns: {wrong}") from error
     if not _is_of_its_key(record):
-        raise ForeignRow("Registration whose owner or callback URL is not the one in its key")
+        raise UnreadableRow("Registration whose owner or callback URL is not the one in its key")
     naive = [name for name in _TIMES[kind] if _is_naive(getattr(record, name))]
     if naive:
-        raise ForeignRow(f"{kind.__name__} with times of no zone: {', '.join(naive)}")
+        raise UnreadableRow(f"{kind.__name__} with times of no zone: {', '.join(naive)}")
     return record
 
 
 def stored(kind: type[R], ref: OperationRef | RegistrationRef | None, row: Row) -> Stored[R]:
     """Read a record together with its ETag.
 
-    Raises ForeignRow.
+    Raises UnreadableRow.
     """
     return Stored(decode(kind, ref, row.values), row.etag, _shape(kind, row.values))
 
@@ -117,7 +117,7 @@ def stored(kind: type[R], ref: OperationRef | RegistrationRef | None, row: Row) 
 def _shape(kind: type, values: Mapping[str, Value]) -> int:
     shape = values.get(VERSION_COLUMN)
     if not isinstance(shape, int) or not SHAPE - 1 <= shape <= SHAPE:
-        raise ForeignRow(f"{kind.__name__} of shape {shape!r}: this version reads {SHAPE} and the one before")
+        raise UnreadableRow(f"{kind.__name__} of shape {shape!r}: this version reads {SHAPE} and the one before")
     return shape
 
 

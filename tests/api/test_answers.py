@@ -373,7 +373,7 @@ def test_a_row_of_another_version_is_503_and_said(bridge: Stage) -> None:
     assert client.call(Routes.operation, "/operations/operation-1", id="operation-1").status == 200
 
 
-def test_foreign_rows_do_not_hide_the_status(bridge: Stage) -> None:
+def test_unreadable_rows_do_not_hide_the_status(bridge: Stage) -> None:
     """Whatever their keys."""
     keys = ("due:abc", "due:", "due:0;", "due:0x:poll:", "due:0000000000001:party", "idx:dead:nonsense")
     bridge.memory.commit(Transaction("op3", tuple(Insert(key, {"v": 1}) for key in keys)))
@@ -478,7 +478,7 @@ def test_health_is_alive_or_misconfigured_and_nothing_more(bridge: Stage) -> Non
         b'{"v": 1, "registration": "default~abc~0123456789abcdef", "generation": 99999999999999999, "attempt": 1}',
     ],
 )
-def test_a_foreign_queue_message_is_set_aside(bridge: Stage, body: bytes, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreadable_queue_message_is_skipped(bridge: Stage, body: bytes, caplog: pytest.LogCaptureFixture) -> None:
     """With a log line, and without touching a row."""
     App(bridge.bridge).deliver(body)
 

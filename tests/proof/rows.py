@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from bridge.domain.errors import ForeignRow
+from bridge.domain.errors import UnreadableRow
 from bridge.domain.ids import OperationRef
 from bridge.domain.operation import Operation
 from bridge.domain.registration import Registration, State
@@ -24,7 +24,7 @@ def problems(rows: Sequence[Row]) -> list[str]:
     keys = {row.key for row in rows}
     try:
         aggregates = _aggregates(rows)
-    except ForeignRow as error:
+    except UnreadableRow as error:
         return [f"a row that cannot be read: {error}"]
     found = [problem for aggregate in aggregates.values() for problem in _problems(aggregate, rows)]
     wanted = {key for aggregate in aggregates.values() for key in _wanted(aggregate)}
@@ -54,7 +54,7 @@ def _aggregates(rows: Sequence[Row]) -> dict[OperationRef, OperationAggregate]:
     for ref, members in by_operation.items():
         aggregate = OperationAggregate.read(ref, members)
         if aggregate is None:
-            raise ForeignRow(f"registrations without their operation: {members[0].key}")
+            raise UnreadableRow(f"registrations without their operation: {members[0].key}")
         aggregates[ref] = aggregate
     return aggregates
 

@@ -316,7 +316,7 @@ def test_the_index_is_read_page_by_page_until_the_limit() -> None:
     assert answer.body == {"started": 2, "registrations": ids, "more": False, "cursor": None}
 
 
-def test_one_that_cannot_be_read_is_set_aside_and_the_others_are_begun(caplog: pytest.LogCaptureFixture) -> None:
+def test_one_that_cannot_be_read_is_skipped_and_the_others_are_begun(caplog: pytest.LogCaptureFixture) -> None:
     """Also those beyond it, when the limit is small; each is one line."""
     caplog.set_level("INFO", "bridge")
     bridge = stage()

@@ -539,7 +539,7 @@ def test_a_purge_that_gave_way_to_a_redelivery_costs_no_duplicate(bridge: Stage)
     assert len(bridge.courier.posted) == 1
 
 
-def test_a_pending_row_without_a_message_is_set_aside(bridge: Stage) -> None:
+def test_a_pending_row_without_a_message_is_skipped(bridge: Stage) -> None:
     """Somebody else wrote it; nothing is sent."""
     ref = pending(bridge)
     bridge.memory.commit(Transaction(partition_of(ref), (Merge(row_key(ref), {"message_body": ""}, ANY),)))

@@ -254,7 +254,7 @@ def test_nothing_is_recorded_once_the_lease_is_over(caplog: pytest.LogCaptureFix
 
 
 def test_a_registration_that_somebody_wrote_over_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """It is set aside."""
+    """It is skipped."""
     call = called(bridge)
     bridge.memory.commit(Transaction(partition_of(call.ref), (Merge(row_key(call.ref), {"v": 99}, ANY),)))
     caplog.clear()
@@ -278,7 +278,7 @@ def test_call_for_a_registration_that_is_unknown_is_one_line(bridge: Stage, capl
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
-def test_foreign_message_is_one_line_that_says_which(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreadable_message_is_one_line_that_says_which(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
     """By its id, the time of its insertion and its length; what it holds can be a secret."""
     caplog.clear()
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bridge.domain.delivery import Call
-from bridge.domain.errors import ForeignRow
+from bridge.domain.errors import UnreadableRow
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.storage.queue_message import read_call, write_call
 from tests.support.world import NOON
@@ -60,5 +60,5 @@ def test_a_message_of_somebody_else_is_refused(change: dict[str, Any], why: str)
     """With a reason for the log."""
     message = {**json.loads(write_call(CALL)), **change}
 
-    with pytest.raises(ForeignRow, match=f"a queue message {why}"):
+    with pytest.raises(UnreadableRow, match=f"a queue message {why}"):
         read_call(json.dumps(message).encode())

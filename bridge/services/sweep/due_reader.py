@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from functools import cache, partial
 from typing import TypeVar
 
-from bridge.domain.errors import ForeignRow, StorageUnavailable
+from bridge.domain.errors import StorageUnavailable, UnreadableRow
 from bridge.domain.time import Clock
 from bridge.log import Event, log
 from bridge.pool import imap_unordered
@@ -206,7 +206,7 @@ def _readable(rows: Sequence[Row]) -> Iterator[Due]:
     for row in rows:
         try:
             yield read_due(row)
-        except ForeignRow as error:
+        except UnreadableRow as error:
             log(Event.SET_ASIDE, partition=row.partition, key=row.key[:200], why=str(error))
 
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from bridge.domain.errors import BridgeError, Conflict, ForeignRow
+from bridge.domain.errors import BridgeError, Conflict, UnreadableRow
 from bridge.domain.learnt.durations import DurationModel, HazardCurve, Observations
 from bridge.domain.learnt.plan import seen_age
 from bridge.domain.operation import PollState
@@ -40,7 +40,7 @@ class DurationStore:
         self._token = token
         self._lock = threading.Lock()
         self._known: Mapping[str, Stored[DurationModel]] = {}
-        self._foreign: frozenset[str] = frozenset()
+        self._unreadable: frozenset[str] = frozenset()
         #: Groups that gave their place to others; their rows are deleted with the next writing.
         self._replaced: dict[str, Stored[DurationModel]] = {}
         self._curves: dict[str, HazardCurve] = {}
@@ -50,17 +50,17 @@ class DurationStore:
     def begin(self, rows: Sequence[Row]) -> None:
         """Take the rows as a sweep has read them."""
         known: dict[str, Stored[DurationModel]] = {}
-        foreign: set[str] = set()
+        unreadable: set[str] = set()
         for row in rows:
             if row.key.startswith(DURATION_PREFIX):
                 try:
                     known[row.key] = stored(DurationModel, None, row)
-                except ForeignRow as error:
-                    foreign.add(row.key)
+                except UnreadableRow as error:
+                    unreadable.add(row.key)
                     log(Event.SET_ASIDE, partition=row.partition, key=row.key, why=str(error))
         with self._lock:
             self._replaced = {key: known.pop(key) for key in self._replaced if key in known}
-            self._known, self._foreign, self._curves = known, frozenset(foreign), {}
+            self._known, self._unreadable, self._curves = known, frozenset(unreadable), {}
 
     def curve(self, source: str, group: str | None) -> HazardCurve:
         """Read the model of a group, which leans on its source's until it has seen something; or the source's."""
@@ -118,7 +118,7 @@ class DurationStore:
                 writes += [] if replaced is None else [Delete(key, replaced.etag)]
             elif before is not None:
                 writes.append(Merge(key, {**for_merge(before.record.learn(observations, now)), "tx": tx}, before.etag))
-            elif key not in self._foreign:
+            elif key not in self._unreadable:
                 writes.append(Insert(key, {**for_insert(DurationModel().learn(observations, now)), "tx": tx}))
         if writes:
             stamp = next((write.key for write in writes if not isinstance(write, Delete)), None)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from bridge.domain.delivery import Call
-from bridge.domain.errors import BridgeError, ForeignRow
+from bridge.domain.errors import BridgeError, UnreadableRow
 from bridge.domain.ids import OperationRef
 from bridge.domain.learnt.plan import PollPlan
 from bridge.domain.learnt.schedule import base_price
@@ -266,7 +266,7 @@ class Poller:
         ref = due.poll_state.ref
         try:
             return self._polled(due, run)
-        except ForeignRow as error:
+        except UnreadableRow as error:
             log(Event.SET_ASIDE, operation=due_reference(ref), why=str(error))
         except BridgeError as error:  # its due row stays, so it is asked for again at the next sweep
             log(Event.STORAGE, step="finish", operation=due_reference(ref), error=str(error))

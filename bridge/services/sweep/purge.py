@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bridge.domain.errors import Conflict, ForeignRow, StorageUnavailable
+from bridge.domain.errors import Conflict, StorageUnavailable, UnreadableRow
 from bridge.domain.time import Clock
 from bridge.log import Event, log
 from bridge.services.sweep.rescheduler import Rescheduler
@@ -51,7 +51,7 @@ class Purges:
                 return False
             self._forget_attempts(due)
             self.table.commit(purge.forget(due.token, aggregate))
-        except (Conflict, StorageUnavailable, ForeignRow) as error:
+        except (Conflict, StorageUnavailable, UnreadableRow) as error:
             log(Event.STORAGE, step="purge", operation=due_reference(due.ref), error=str(error))
             return False
         except Exception as error:  # noqa: BLE001 - a bug, or columns that no version of the bridge writes

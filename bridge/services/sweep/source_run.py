@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from bridge.diagnostics import of_denial, of_poll
-from bridge.domain.errors import Conflict, Contended, ForeignRow, StorageUnavailable
+from bridge.domain.errors import Conflict, Contended, StorageUnavailable, UnreadableRow
 from bridge.domain.operation import PollState
 from bridge.domain.rate_limit import (
     Budget,
@@ -329,7 +329,7 @@ class SourceRun:
         if row is not None:
             try:
                 read = stored(Budget, None, row)
-            except ForeignRow as error:
+            except UnreadableRow as error:
                 log(Event.SET_ASIDE, partition=SOURCES_PARTITION, key=row.key, why=str(error))
                 self._is_ours = False  # a newer version's: this sweep keeps its own count
                 return

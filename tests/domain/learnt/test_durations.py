@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.domain.errors import ForeignRow
+from bridge.domain.errors import UnreadableRow
 from bridge.domain.learnt.durations import EDGES, HALF_LIFE, DurationModel, Observations
 from bridge.storage.records import decode, for_insert, for_merge
 
@@ -143,12 +143,12 @@ def test_a_model_comes_back_from_its_row(model: DurationModel) -> None:
         {"completions": 7},
     ],
 )
-def test_a_row_that_nobody_counted_is_set_aside(columns: dict[str, str | int]) -> None:
+def test_a_row_that_nobody_counted_is_skipped(columns: dict[str, str | int]) -> None:
     """Or is empty, which is a duration model that knows nothing."""
     row = {"v": 1, **columns}
 
     if columns:
-        with pytest.raises(ForeignRow):
+        with pytest.raises(UnreadableRow):
             decode(DurationModel, None, row)
     else:
         assert decode(DurationModel, None, row) == DurationModel()

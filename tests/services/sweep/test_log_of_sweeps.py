@@ -442,7 +442,7 @@ def refusing(read: Callable[..., Any]) -> Callable[..., Any]:
 def test_a_row_of_a_newer_version_is_one_line(
     bridge: Stage, row: str, expected: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is set aside, and the sweep goes on."""
+    """It is skipped, and the sweep goes on."""
     bridge.register()
     bridge.upstream.tell("operation-1", "Running", "Succeeded")
     bridge.sweep()

@@ -459,7 +459,7 @@ def test_a_partition_that_cannot_be_read_holds_up_no_other(monkeypatch: pytest.M
     assert [ref.id for ref in bridge.upstream.asked] == [ids[1]]
 
 
-def test_foreign_due_rows_are_set_aside(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_unreadable_due_rows_are_skipped(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
     """With a log line; they stop nothing."""
     bridge.register()
     strange = [

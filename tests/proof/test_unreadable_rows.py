@@ -1,4 +1,4 @@
-"""Whatever somebody else writes into queue and table is set aside, with a log line, and stops nothing."""
+"""Whatever somebody else writes into queue and table is skipped, with a log line, and stops nothing."""
 
 import json
 import logging
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bridge.api.routes import Routes
 from bridge.app import App
-from bridge.domain.errors import ForeignRow
+from bridge.domain.errors import UnreadableRow
 from bridge.domain.registration import State
 from bridge.domain.upstream import Reply
 from bridge.storage.due import Due, read_due
@@ -26,7 +26,7 @@ WRITTEN = ("job-operation", "job-registration", "due", "idx", "att", "heartbeat"
 
 
 @given(st.binary(max_size=80) | messages.map(lambda message: json.dumps(message).encode()))
-def test_any_queue_message_is_followed_dropped_or_set_aside(body: bytes) -> None:
+def test_any_queue_message_is_followed_dropped_or_skipped(body: bytes) -> None:
     """With a log line where it is none of ours, and never with a row changed."""
     bridge = stage()
     bridge.register(VICTIM)
@@ -41,7 +41,7 @@ def test_any_queue_message_is_followed_dropped_or_set_aside(body: bytes) -> None
 
 
 @given(keys)
-def test_any_row_key_names_something_or_is_foreign(key: str) -> None:
+def test_any_row_key_names_something_or_is_unreadable(key: str) -> None:
     """What a key names writes itself the same."""
     operation, registration = operation_of(key), registration_of(key)
 
@@ -55,7 +55,7 @@ def test_any_row_key_names_something_or_is_foreign(key: str) -> None:
     st.lists(keys, max_size=5, unique=True),
     st.dictionaries(st.sampled_from(["v", "at", "generation", "number"]), columns),
 )
-def test_foreign_due_and_index_rows_stop_nothing(names: list[str], values: dict[str, object]) -> None:
+def test_unreadable_due_and_index_rows_stop_nothing(names: list[str], values: dict[str, object]) -> None:
     """They are in every range that the bridge reads, before its own."""
     bridge = stage()
     ref = bridge.register(VICTIM)[0]
@@ -101,7 +101,7 @@ def test_a_row_that_somebody_wrote_over_stops_nothing_else(
     )
 )
 def test_a_budget_that_somebody_wrote_over_does_not_end_a_sweep(changes: dict[str, str | bytes | float]) -> None:
-    """What is no budget is set aside, and the sweep keeps its own count."""
+    """What is no budget is skipped, and the sweep keeps its own count."""
     bridge = stage()
     bridge.register(VICTIM)
     bridge.sweep()
@@ -137,7 +137,7 @@ def is_call(body: bytes) -> bool:
     """Tell whether a body is a message of ours."""
     try:
         read_call(body)
-    except ForeignRow:
+    except UnreadableRow:
         return False
     return True
 
@@ -146,7 +146,7 @@ def read_any_due(row: Row) -> Due | None:
     """Read a due row; None where it is foreign."""
     try:
         return read_due(row)
-    except ForeignRow:
+    except UnreadableRow:
         return None
 
 
