@@ -69,14 +69,14 @@ def compose(settings: Settings, world: World) -> Bridge:
     """Put the use cases together."""
     waits = Waits(world.pause, world.chance)
     sources = {source.name: source for source in settings.sources}
-    repair = Repair(table=world.table, clock=world.clock, token=world.token)
-    dispatcher = Dispatcher(world.table, world.outbox, world.clock, world.token)
+    repair = Repair(table=world.table, clock=world.clock, new_id=world.new_id)
+    dispatcher = Dispatcher(world.table, world.outbox, world.clock, world.new_id)
     register = Register(
         table=world.table,
         dispatcher=dispatcher,
         waiting=WaitingLimit(world.table, world.clock, settings.waiting_limit),
         clock=world.clock,
-        token=world.token,
+        new_id=world.new_id,
         waits=waits,
         sources=sources,
         retention=settings.retention,
@@ -91,14 +91,14 @@ def compose(settings: Settings, world: World) -> Bridge:
     routes = Routes(
         use=register,
         again=Redeliver(
-            table=world.table, show=show, clock=world.clock, token=world.token, waits=waits, executor=world.readers
+            table=world.table, show=show, clock=world.clock, new_id=world.new_id, waits=waits, executor=world.readers
         ),
         pings=Ping(
             table=world.table,
             courier=world.courier,
             keyring=settings.keyring,
             clock=world.clock,
-            token=world.token,
+            new_id=world.new_id,
             waits=waits,
         ),
         show=show,
@@ -126,11 +126,11 @@ def compose(settings: Settings, world: World) -> Bridge:
 
 
 def _compose_deliver(settings: Settings, world: World, repair: Repair, dispatcher: Dispatcher) -> Deliver:
-    table, clock, token = world.table, world.clock, world.token
+    table, clock, new_id = world.table, world.clock, world.new_id
     recorder = AttemptRecorder(
-        table=table, clock=clock, token=token, repair=repair, chance=world.chance, pause=world.pause
+        table=table, clock=clock, new_id=new_id, repair=repair, chance=world.chance, pause=world.pause
     )
-    rescheduler = Rescheduler(world.table, world.token)
+    rescheduler = Rescheduler(world.table, world.new_id)
     enqueuer = Enqueuer(dispatcher=dispatcher, rescheduler=rescheduler, clock=world.clock, executor=world.senders)
     return Deliver(
         table=table,
@@ -142,7 +142,7 @@ def _compose_deliver(settings: Settings, world: World, repair: Repair, dispatche
         claims=Claims(
             table=table,
             clock=clock,
-            token=token,
+            new_id=new_id,
             waits=Waits(world.pause, world.chance),
             repair=repair,
             recorder=recorder,
@@ -158,7 +158,7 @@ def _compose_deliver(settings: Settings, world: World, repair: Repair, dispatche
 
 
 def _compose_sweep(settings: Settings, world: World, show: Show, dispatcher: Dispatcher) -> Sweep:
-    rescheduler, waits = Rescheduler(world.table, world.token), Waits(world.pause, world.chance)
+    rescheduler, waits = Rescheduler(world.table, world.new_id), Waits(world.pause, world.chance)
     reader = Reader(table=world.table, executor=world.executor, clock=world.clock, rescheduler=rescheduler)
     shares = MessageShares()
     poller = Poller(
@@ -169,11 +169,11 @@ def _compose_sweep(settings: Settings, world: World, show: Show, dispatcher: Dis
         clock=world.clock,
         executor=world.executor,
         parallel=settings.sweep_threads,
-        token=world.token,
+        new_id=world.new_id,
         waits=waits,
         sources={source.name: source for source in settings.sources},
         telemetry=world.telemetry,
-        durations=DurationStore(world.table, world.clock, world.token, waits),
+        durations=DurationStore(world.table, world.clock, world.new_id, waits),
         shares=shares,
         polls_per_operation=settings.polls_per_operation,
         shortest_gap=settings.poll_interval,

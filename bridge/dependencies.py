@@ -55,7 +55,7 @@ class World:
     tokens: Callable[[Tenant], Tokens]
     clock: Clock
     #: Makes a random text that no other call makes.
-    token: Callable[[], str]
+    new_id: Callable[[], str]
     #: Makes NONCE_BYTES random bytes.
     nonce: Callable[[], bytes]
     #: A number in [0, 1) that spreads retries.
@@ -83,7 +83,7 @@ def real_world(settings: Settings) -> World:
         courier=HttpCourier(Guard(settings.callback_rules), real_clock),
         tokens=lambda tenant: EntraTokens(tenant, real_clock),
         clock=real_clock,
-        token=lambda: f"{random.getrandbits(64):016x}",  # seeded by the system; tells calls apart, keeps no secret
+        new_id=lambda: f"{random.getrandbits(64):016x}",  # seeded by the system; tells calls apart, keeps no secret
         nonce=lambda: secrets.token_bytes(NONCE_BYTES),
         chance=random.random,
         pause=real_pause,

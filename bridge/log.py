@@ -97,11 +97,11 @@ _caller: ContextVar[Mapping[str, str]] = ContextVar("caller", default=MappingPro
 @contextmanager
 def called_by(caller: str, owner: str | None = None) -> Iterator[None]:
     """Name the caller in each line that is written in this block: who did what, and as whom, where that is known."""
-    token = _caller.set({"caller": caller} | ({} if owner is None else {"owner": owner}))
+    handle = _caller.set({"caller": caller} | ({} if owner is None else {"owner": owner}))
     try:
         yield
     finally:
-        _caller.reset(token)
+        _caller.reset(handle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +118,11 @@ _relay: ContextVar[Callable[[Line], None] | None] = ContextVar("relay", default=
 @contextmanager
 def lines_to(relay: Callable[[Line], None]) -> Iterator[None]:
     """Hand each line of this block to `relay` instead of writing the line: `relay` has a thread that may write."""
-    token = _relay.set(relay)
+    handle = _relay.set(relay)
     try:
         yield
     finally:
-        _relay.reset(token)
+        _relay.reset(handle)
 
 
 def log(event: Event, **fields: Field) -> None:

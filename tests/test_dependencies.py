@@ -58,7 +58,7 @@ def test_no_two_nonces_are_the_same(made: World) -> None:
 
 def test_no_two_calls_have_one_name(made: World) -> None:
     """Claims and steps are told apart by them."""
-    assert len({made.token() for _ in range(1000)}) == 1000
+    assert len({made.new_id() for _ in range(1000)}) == 1000
 
 
 def test_a_sweep_has_as_many_threads_as_the_settings_say() -> None:

@@ -40,7 +40,7 @@ class AttemptRecorder:
     table: Table
     clock: Clock
     #: Makes a random text that no other call makes.
-    token: Callable[[], str]
+    new_id: Callable[[], str]
     #: A number in [0, 1) that spreads retries.
     chance: Callable[[], float]
     #: Waits, in seconds, for storage to come back.
@@ -50,7 +50,7 @@ class AttemptRecorder:
 
     def record(self, claimed: Claimed, attempt: AttemptRecord, outcome: Outcome) -> None:
         """Write down the attempt, whatever others did meanwhile; gives up only if storage stays silent."""
-        tx, now = self.token(), self.clock()
+        tx, now = self.new_id(), self.clock()
         of_run = attempt.number - claimed.registration.record.run_start + 1
         decision = decide(outcome, attempt_of_run=of_run, now=now, chance=self.chance())
 
@@ -153,7 +153,7 @@ class Claims:
     table: Table
     clock: Clock
     #: Makes a random text that no other call makes.
-    token: Callable[[], str]
+    new_id: Callable[[], str]
     #: Waits between the rounds of a step that others were faster at.
     waits: Waits
     recorder: AttemptRecorder
@@ -162,7 +162,7 @@ class Claims:
 
     def claim(self, call: Call) -> Claimed | None:
         """Take the right to the attempt, with enough time left to make it; None if there is nothing to do."""
-        name = self.token()
+        name = self.new_id()
         try:
             restore = partial(self.repair.restore, call.ref.operation)
             claimed = transact(lambda: self._claim(call, name), self.waits, missing=restore)
@@ -208,7 +208,7 @@ class Claims:
 
     def put_back(self, call: Call, deferred: Deferred) -> None:
         """Put a delivery back; if a failed probe of its host counts for it, an attempt of it has failed instead."""
-        tx = self.token()
+        tx = self.new_id()
         try:
             restore = partial(self.repair.restore, call.ref.operation)
             transact(lambda: self._put_back(call, deferred, tx), self.waits, missing=restore)

@@ -95,7 +95,7 @@ class Redeliver:
     show: Show
     clock: Clock
     #: Makes a random text that no other call makes.
-    token: Callable[[], str]
+    new_id: Callable[[], str]
     #: Waits between the rounds of a step that others were faster at.
     waits: Waits
     #: Runs the steps, some at once.
@@ -145,7 +145,7 @@ class Redeliver:
     def _begin(self, now: datetime, one: tuple[RegistrationRef, timedelta]) -> bool | BridgeError:
         """Begin one after its wait, and log that; returns whether it was begun, or what kept it from that."""
         ref, wait = one
-        tx = self.token()
+        tx = self.new_id()
         try:
             is_begun = transact(lambda: self._try_to_begin(ref, now, wait, tx), self.waits)
         except UnreadableRow as error:

@@ -42,12 +42,12 @@ class QueueProblem:
 class Dispatcher:
     """Sends calls whose due rows are committed. Threads may share it."""
 
-    def __init__(self, table: Table, outbox: Outbox, clock: Clock, token: Callable[[], str]) -> None:
+    def __init__(self, table: Table, outbox: Outbox, clock: Clock, new_id: Callable[[], str]) -> None:
         """Make it; `token` makes a random text that no other call makes."""
         self._table = table
         self._outbox = outbox
         self._clock = clock
-        self._token = token
+        self._new_id = new_id
         self._lock = threading.Lock()
         self._problem: QueueProblem | None = None
         self._failed_at: datetime | None = None
@@ -116,7 +116,7 @@ class Dispatcher:
         try:
             row = self._table.get(partition_of(call.ref), row_key(call.ref))
             before = None if row is None else stored(Registration, call.ref, row)
-            moved = before and deliver.resend_soon(before, call, self._clock(), tx=self._token())
+            moved = before and deliver.resend_soon(before, call, self._clock(), tx=self._new_id())
             if moved:
                 commit(self._table, moved)
         except (Conflict, StorageUnavailable, UnreadableRow) as error:

@@ -50,7 +50,7 @@ class Ping:
     keyring: Keyring
     clock: Clock
     #: Makes a random text that no other call makes.
-    token: Callable[[], str]
+    new_id: Callable[[], str]
     #: Waits between the rounds of a step that others were faster at.
     waits: Waits
 
@@ -59,7 +59,7 @@ class Ping:
 
         Raises StorageUnavailable and Contended before anything is sent.
         """
-        nonce = self.token()
+        nonce = self.new_id()
         wait = transact(lambda: self._take(nonce), self.waits)
         if wait is not None:
             return TooSoon(wait)

@@ -126,7 +126,7 @@ class Register:
     dispatcher: Dispatcher
     clock: Clock
     #: Makes a random text that no other call makes.
-    token: Callable[[], str]
+    new_id: Callable[[], str]
     #: Waits between the rounds of a step that others were faster at.
     waits: Waits
     sources: Mapping[str, Source]
@@ -158,7 +158,7 @@ class Register:
             bridge__operation__id=due_reference(request.ref.operation),
             bridge__registration__id=request.ref.public_id,
         ) as span:
-            result = self._registered(replace(request, tx=self.token(), traceparent=span.traceparent), secrets)
+            result = self._registered(replace(request, tx=self.new_id(), traceparent=span.traceparent), secrets)
             if isinstance(result, Created | Existing):  # found under an older signing key, it has another id
                 span.attributes["bridge__registration__id"] = result.registration.ref.public_id
         if isinstance(result, Created):
@@ -173,12 +173,12 @@ class Register:
 
         If owners do not share operations, it gives its operation back, too.
         """
-        tx = self.token()
+        tx = self.new_id()
         return self._transact(lambda: self._cancel(ref, tx), ref)
 
     def redeliver(self, ref: RegistrationRef) -> Accepted | RegistrationNotFound | NoMessage | Taken | TooManyRuns:
         """Begin another run of the same message; nothing to do where one is on its way."""
-        tx = self.token()
+        tx = self.new_id()
         return self._transact(lambda: self._redeliver(ref, tx), ref)
 
     def _registered(self, request: Registration, secrets: Secrets) -> Registered:

@@ -49,7 +49,7 @@ class Repair:
     table: Table
     clock: Clock
     #: Makes a random text that no other call makes.
-    token: Callable[[], str]
+    new_id: Callable[[], str]
 
     def restore_overdue(self, aggregate: OperationAggregate) -> bool:
         """Put back the due rows of an operation that are long overdue and missing; returns whether any was.
@@ -103,7 +103,7 @@ class Repair:
                 yield ref, row
 
     def _restore(self, target: Stored[Operation] | Stored[Registration]) -> bool:
-        transaction = repair.restore(target, tx=self.token())
+        transaction = repair.restore(target, tx=self.new_id())
         if transaction is None:
             return False
         due = target.record.due

@@ -1,4 +1,4 @@
-"""Due rows: the tokens of the steps that are due."""
+"""Due rows: the handles of the steps that are due."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from bridge.storage.transaction import Row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Token:
+class DueHandle:
     """A due row as it was read. Who deletes it under its ETag does its step; nobody else can."""
 
     partition: str
@@ -24,7 +24,7 @@ class Token:
 class DuePoll:
     """An operation is to be asked for."""
 
-    token: Token
+    handle: DueHandle
     poll_state: PollState
 
 
@@ -32,7 +32,7 @@ class DuePoll:
 class DueDelivery:
     """A message is to be sent for an attempt."""
 
-    token: Token
+    handle: DueHandle
     call: Call
 
 
@@ -40,7 +40,7 @@ class DueDelivery:
 class DuePurge:
     """An operation may be forgotten."""
 
-    token: Token
+    handle: DueHandle
     ref: OperationRef
 
 
@@ -52,15 +52,15 @@ def read_due(row: Row) -> Due:
 
     Raises UnreadableRow where it is none of ours, or of a newer shape.
     """
-    token = Token(partition=row.partition, key=row.key, etag=row.etag)
+    handle = DueHandle(partition=row.partition, key=row.key, etag=row.etag)
     kind, reference = due_parts(row.key)
     operation, registration = operation_of(reference), registration_of(reference)
     if due_at(row.key) is None:
         raise UnreadableRow(f"a due row of no time: {row.key[:64]}")
     if kind == DueKind.POLL and operation is not None:
-        return DuePoll(token, decode(PollState, operation, row.values))
+        return DuePoll(handle, decode(PollState, operation, row.values))
     if kind == DueKind.DELIVER and registration is not None:
-        return DueDelivery(token, decode(Call, registration, row.values))
+        return DueDelivery(handle, decode(Call, registration, row.values))
     if kind == DueKind.PURGE and operation is not None:
-        return DuePurge(token, operation)
+        return DuePurge(handle, operation)
     raise UnreadableRow(f"a due row of no known kind: {row.key[:64]}")

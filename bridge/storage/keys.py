@@ -51,7 +51,7 @@ _LAST_MILLIS = 10**13 - 1
 
 
 class DueKind(StrEnum):
-    """What a due row is the token of."""
+    """What a due row is the handle of."""
 
     POLL = "poll"
     DELIVER = "deliver"

@@ -219,7 +219,7 @@ class Simulation:
             courier=self._parts.courier(OutsideCourier(self.receivers, self.calls, caller, self.posts)),
             tokens=lambda tenant: EntraTokens(tenant, self.clock),
             clock=lambda: self.clock() + offset,
-            token=lambda: f"token-{next(self._tokens)}",
+            new_id=lambda: f"token-{next(self._tokens)}",
             nonce=lambda: next(self._tokens).to_bytes(NONCE_BYTES),
             chance=lambda: 0.5,
             pause=lambda seconds: self.clock.advance(timedelta(seconds=seconds)),

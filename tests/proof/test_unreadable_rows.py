@@ -48,7 +48,7 @@ def test_any_row_key_names_something_or_is_unreadable(key: str) -> None:
     assert operation is None or due_reference(operation) == key
     assert registration is None or due_reference(registration) == key.replace("~", ":")
     due = read_any_due(Row("op0", f"due:{key}", "etag", {"v": SHAPE}))
-    assert due is None or due.token.key == f"due:{key}"
+    assert due is None or due.handle.key == f"due:{key}"
 
 
 @given(

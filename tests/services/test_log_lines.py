@@ -8,7 +8,7 @@ import pytest
 from bridge.domain.ids import RegistrationRef
 from bridge.log import Event
 from bridge.services.sweep.rescheduler import Rescheduler
-from bridge.storage.due import Token
+from bridge.storage.due import DueHandle
 from bridge.storage.keys import partition_of
 from bridge.storage.writes.poll import Reschedule
 from tests.support.flaky import flaky
@@ -95,9 +95,9 @@ def test_due_rows_that_could_not_be_moved_are_named(caplog: pytest.LogCaptureFix
     caplog.set_level("INFO")
     bridge, table = flaky()
     [ref] = bridge.register()
-    rescheduler = Rescheduler(table=table, token=lambda: "tx")
-    token = Token(partition=partition_of(ref), key="due:1", etag="x")
-    reschedule = Reschedule(token=token, key="due:2", columns={}, target="job:1", changes={})
+    rescheduler = Rescheduler(table=table, new_id=lambda: "tx")
+    handle = DueHandle(partition=partition_of(ref), key="due:1", etag="x")
+    reschedule = Reschedule(handle=handle, key="due:2", columns={}, target="job:1", changes={})
     table.instead = [table.down] * 3 if one_by_one else [table.silent_loss] * 3
 
     assert rescheduler.commit([reschedule, reschedule]) == []

@@ -11,7 +11,7 @@ from bridge.domain.outcome import Failure, Unreachable
 from bridge.domain.registration import State
 from bridge.services.sweep.due_reader import ROWS_PER_PARTITION
 from bridge.services.sweep.enqueueing import MANY_DUE, MESSAGES_PER_HOST, MORE_FROM, MessageShares, in_turns
-from bridge.storage.due import DueDelivery, Token
+from bridge.storage.due import DueDelivery, DueHandle
 from bridge.storage.keys import partition_of
 from tests.support.world import NOON, Stage
 
@@ -73,11 +73,11 @@ def test_a_silent_host_gets_no_messages_before_the_next_sweep(bridge: Stage) -> 
 
 def test_hosts_take_turns() -> None:
     def due(origin: str, number: int) -> DueDelivery:
-        return DueDelivery(Token(partition="op0", key=f"{origin}-{number}", etag="e"), call_to(origin))
+        return DueDelivery(DueHandle(partition="op0", key=f"{origin}-{number}", etag="e"), call_to(origin))
 
     ordered = in_turns([due("a", 1), due("a", 2), due("a", 3), due("b", 1), due("c", 1), due("b", 2)])
 
-    assert [each.token.key for each in ordered] == ["a-1", "b-1", "c-1", "a-2", "b-2", "a-3"]
+    assert [each.handle.key for each in ordered] == ["a-1", "b-1", "c-1", "a-2", "b-2", "a-3"]
 
 
 def call_to(origin: str | None) -> Call:

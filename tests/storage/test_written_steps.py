@@ -14,7 +14,7 @@ from bridge.domain.polling import Finish, PollAgain
 from bridge.domain.registration import InvalidTransition, Registration, State, Transition
 from bridge.domain.retry import Done, RetryAt
 from bridge.storage.aggregate import OperationAggregate
-from bridge.storage.due import Token
+from bridge.storage.due import DueHandle
 from bridge.storage.index import index_key_of
 from bridge.storage.keys import DueKind, due_key, due_reference, partition_of, row_key
 from bridge.storage.records import Stored
@@ -130,10 +130,10 @@ def test_an_attempt_without_a_due_row_can_be_recorded() -> None:
 @pytest.mark.parametrize("error", ["HTTP 500", None])
 def test_a_poll_says_what_it_saw(error: str | None) -> None:
     """When, how often, and what went wrong; what went wrong before is cleared. The rest stays as it is."""
-    token = Token(partition=partition_of(REF), key=OPERATION.due, etag="etag-d")
+    handle = DueHandle(partition=partition_of(REF), key=OPERATION.due, etag="etag-d")
     poll_state = replace(OPERATION.poll_state(), polls=8)
 
-    reschedule = poll.poll_again(token, PollAgain(poll_state=poll_state, at=LATER, status=None, error=error), NOON)
+    reschedule = poll.poll_again(handle, PollAgain(poll_state=poll_state, at=LATER, status=None, error=error), NOON)
 
     due = due_key(LATER, DueKind.POLL, due_reference(REF))
     assert reschedule.changes == {"due": due, "last_polled_at": NOON, "polls": 8, "last_error": error or ""}
@@ -190,8 +190,8 @@ def test_a_due_row_of_a_delivery_never_moves_to_its_own_key(step: str) -> None:
 
 def enqueued(now: datetime) -> poll.Reschedule:
     """Send the next call of the delivery."""
-    token = Token(partition=partition_of(REQUEST.ref), key=str(PENDING.due), etag="etag-d")
-    return poll.enqueue(token, Call.next_of(PENDING), now)[0]
+    handle = DueHandle(partition=partition_of(REQUEST.ref), key=str(PENDING.due), etag="etag-d")
+    return poll.enqueue(handle, Call.next_of(PENDING), now)[0]
 
 
 @pytest.mark.parametrize("step", ["look again", "left open", "poll again"])
@@ -199,14 +199,14 @@ def test_a_due_row_of_an_operation_never_moves_to_its_own_key(step: str) -> None
     """Neither a poll nor a purge that comes in the same millisecond."""
     kind = DueKind.PURGE if step == "look again" else DueKind.POLL
     key = due_key(LATER, kind, due_reference(REF))
-    token = Token(partition=partition_of(REF), key=key, etag="etag-d")
+    handle = DueHandle(partition=partition_of(REF), key=key, etag="etag-d")
     known = aggregate(operation=replace(OPERATION, due=key), unreadable="f" * 16)
     poll_state = OPERATION.poll_state()
     now = LATER - poll.UNREADABLE_WAIT
     moved = {
-        "look again": purge.look_again(token, REF, LATER).key,
+        "look again": purge.look_again(handle, REF, LATER).key,
         "poll again": poll.poll_again(
-            token, PollAgain(poll_state=poll_state, at=LATER, status=None, error=None), NOON
+            handle, PollAgain(poll_state=poll_state, at=LATER, status=None, error=None), NOON
         ).key,
         "left open": str(columns(end(known, now), row_key(REF))["due"]),
     }[step]

@@ -317,7 +317,7 @@ def stage(
         courier=courier or receivers,
         tokens=lambda tenant: EntraTokens(tenant, clock),
         clock=clock,
-        token=lambda: f"token-{next(numbers)}",
+        new_id=lambda: f"token-{next(numbers)}",
         nonce=lambda: next(numbers).to_bytes(NONCE_BYTES),
         chance=lambda: 0.5,
         pause=pauses.append,

@@ -102,7 +102,7 @@ class DueRows:
 
 def first_due(rows: Sequence[Due]) -> datetime | None:
     """Say when the first of some rows was due; they are in the order of their times."""
-    return due_at(rows[0].token.key) if rows else None
+    return due_at(rows[0].handle.key) if rows else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,4 +214,4 @@ _D = TypeVar("_D", DueDelivery, DuePoll, DuePurge)
 
 
 def _sorted(due: Iterable[_D]) -> list[_D]:
-    return sorted(due, key=lambda each: each.token.key)
+    return sorted(due, key=lambda each: each.handle.key)

@@ -33,11 +33,11 @@ _WRITE_AFTER = timedelta(minutes=1)
 class DurationStore:
     """The duration models of all sources and groups, as this instance knows them. Threads may share it."""
 
-    def __init__(self, table: Table, clock: Clock, token: Callable[[], str], waits: Waits) -> None:
+    def __init__(self, table: Table, clock: Clock, new_id: Callable[[], str], waits: Waits) -> None:
         self._table = table
         self._waits = waits
         self._clock = clock
-        self._token = token
+        self._new_id = new_id
         self._lock = threading.Lock()
         self._known: Mapping[str, Stored[DurationModel]] = {}
         self._unreadable: frozenset[str] = frozenset()
@@ -110,7 +110,7 @@ class DurationStore:
 
     def _write(self, observed: Mapping[str, Observations | None]) -> None:
         """Add what was observed to each row, and delete the rows of groups that were replaced."""
-        tx, now = self._token(), self._clock()
+        tx, now = self._new_id(), self._clock()
         writes: list[Write] = []
         for key, observations in observed.items():
             before, replaced = self._known.get(key), self._replaced.get(key)

@@ -114,15 +114,15 @@ class Enqueuer:
         Only in a partition that had so many due rows that not all may have been read: the backlog of one host would
         hide the others'. The turn of a host's next share decides when its deliveries are due again.
         """
-        read = Counter(each.token.partition for each in due)
-        hiding = [each for each in left if read[each.token.partition] >= MANY_DUE]
+        read = Counter(each.handle.partition for each in due)
+        hiding = [each for each in left if read[each.handle.partition] >= MANY_DUE]
         turns, now = Counter[str](), self.clock()
         reschedules: list[Reschedule] = []
         for each in hiding:
             origin = each.call.origin or ""
             turns[origin] += 1
             at = now + TURN * (1 + turns[origin] // MESSAGES_PER_HOST)
-            reschedules.append(poll.due_later(each.token, each.call, at))
+            reschedules.append(poll.due_later(each.handle, each.call, at))
         list(
             imap_unordered(
                 self.executor, self.rescheduler.commit, _batches(reschedules), while_=lambda: self.clock() < until
@@ -134,17 +134,17 @@ class Enqueuer:
         now = self.clock()
         if now >= until:
             return 0
-        before = {each.token.key: each.call for each in batch}
-        steps = {each.token.key: poll.enqueue(each.token, each.call, now) for each in batch}
+        before = {each.handle.key: each.call for each in batch}
+        steps = {each.handle.key: poll.enqueue(each.handle, each.call, now) for each in batch}
         rescheduled = self.rescheduler.commit([reschedule for reschedule, _ in steps.values()])
-        calls = [steps[reschedule.token.key][1] for reschedule in rescheduled]
+        calls = [steps[reschedule.handle.key][1] for reschedule in rescheduled]
         last = max(until, self.clock() + _LAST_BATCH)
         unsent = self.dispatcher.send_until_failure(calls, while_=lambda: self.clock() < last)
         if unsent:
             failures.append(unsent)
             back = rescheduled[len(rescheduled) - len(unsent) :]
             self.rescheduler.commit(
-                [poll.not_sent(reschedule, before[reschedule.token.key], self.clock()) for reschedule in back]
+                [poll.not_sent(reschedule, before[reschedule.handle.key], self.clock()) for reschedule in back]
             )
         return len(calls) - len(unsent)
 
@@ -156,7 +156,7 @@ def _batches(rows: Sequence[_Each]) -> Sequence[Sequence[_Each]]:
     """Group rows into transactions: each of one partition, in the order given."""
     by_partition: dict[str, list[_Each]] = {}
     for each in rows:
-        by_partition.setdefault(each.token.partition, []).append(each)
+        by_partition.setdefault(each.handle.partition, []).append(each)
     return [
         of_partition[start : start + poll.RESCHEDULES_PER_TRANSACTION]
         for of_partition in by_partition.values()

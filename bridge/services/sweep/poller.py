@@ -136,7 +136,7 @@ class Poller:
     executor: Executor
     #: How many polls are under way at once.
     parallel: int
-    token: Callable[[], str]
+    new_id: Callable[[], str]
     waits: Waits
     sources: Mapping[str, Source]
     durations: DurationStore
@@ -290,7 +290,7 @@ class Poller:
         now = self.clock()
         policy = PollingPolicy(plan=self._plan_of(due.poll_state, run), deadline=self.deadline)
         met = Circumstances(
-            free_at=run.budget.free_at(), is_own=is_own, late=asked_at - (due_at(due.token.key) or asked_at)
+            free_at=run.budget.free_at(), is_own=is_own, late=asked_at - (due_at(due.handle.key) or asked_at)
         )
         decision = after_poll(due.poll_state, result, now, policy, met)
         self.durations.observe(due.poll_state, result, now)
@@ -313,11 +313,11 @@ class Poller:
             error=decision.error,
             next=decision.at,
         )
-        return poll.poll_again(due.token, decision, self.clock())
+        return poll.poll_again(due.handle, decision, self.clock())
 
     def _finish(self, due: DuePoll, decision: Finish) -> None:
         """Commit an end and call for its callbacks. A crash in between leaves that to their due rows."""
-        tx = self.token()
+        tx = self.new_id()
         self.dispatcher.send(*transact(lambda: self._finished(due, decision, tx), self.waits))
 
     def _finished(self, due: DuePoll, decision: Finish, tx: str) -> list[Call]:
@@ -326,12 +326,12 @@ class Poller:
         aggregate = OperationAggregate.read(ref, self.table.range(partition_of(ref), row_key(ref), after(row_key(ref))))
         if aggregate is None:  # the write to it says whether it is gone
             later = PollAgain(at=self.clock() + NOT_FOUND_WAIT, poll_state=due.poll_state, status=None, error=None)
-            self.rescheduler.commit([poll.poll_again(due.token, later, self.clock())])
+            self.rescheduler.commit([poll.poll_again(due.handle, later, self.clock())])
             return []
         operation = aggregate.operation.record
         if operation.tx == tx:  # a commit of ours that landed late
             return aggregate.calls_of(tx)
-        if not operation.is_polled or (decision.is_ours and operation.due != due.token.key):
+        if not operation.is_polled or (decision.is_ours and operation.due != due.handle.key):
             return []  # somebody else was faster; a final status of ours holds only for what it was decided on
         now = self.clock()
         transaction, calls = poll.finish(
@@ -377,7 +377,7 @@ class Runs:
                     poller.sources.get(name) or _removed(name),
                     self._rows.get(source_key(name)),
                     poller.clock,
-                    poller.token,
+                    poller.new_id,
                     telemetry=poller.telemetry,
                     waits=poller.waits,
                     memory=poller.memories.setdefault(name, SourceMemory()),

@@ -80,7 +80,7 @@ class PollPriority:
         yield from (due for due in by_lost if _is_missing(due))
 
     def _lost(self, due: DuePoll) -> float:
-        key = due.token.key
+        key = due.handle.key
         if key not in self._known:
             curve = self._durations.curve(due.poll_state.ref.source, due.poll_state.group)
             self._known[key] = lost_by(curve, due.poll_state, self._now)

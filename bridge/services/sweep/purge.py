@@ -39,18 +39,18 @@ class Purges:
         """Forget one operation, its attempts first. A crash in between goes on at the next sweep."""
         try:
             aggregate = OperationAggregate.read(
-                due.ref, self.table.range(due.token.partition, row_key(due.ref), after(row_key(due.ref)))
+                due.ref, self.table.range(due.handle.partition, row_key(due.ref), after(row_key(due.ref)))
             )
             now = self.clock()
             if aggregate is None:  # the write to it says whether it is gone
-                self.rescheduler.commit([purge.look_again(due.token, due.ref, now + NOT_FOUND_WAIT)])
+                self.rescheduler.commit([purge.look_again(due.handle, due.ref, now + NOT_FOUND_WAIT)])
                 return False
             keep_until = purge.keep_until(aggregate, now, self.retention)
             if keep_until is not None:
-                self.rescheduler.commit([purge.look_again(due.token, due.ref, keep_until)])
+                self.rescheduler.commit([purge.look_again(due.handle, due.ref, keep_until)])
                 return False
             self._forget_attempts(due)
-            self.table.commit(purge.forget(due.token, aggregate))
+            self.table.commit(purge.forget(due.handle, aggregate))
         except (Conflict, StorageUnavailable, UnreadableRow) as error:
             log(Event.STORAGE, step="purge", operation=due_reference(due.ref), error=str(error))
             return False
@@ -62,6 +62,6 @@ class Purges:
 
     def _forget_attempts(self, due: DuePurge) -> None:
         prefix = f"att:{due_reference(due.ref)}:"
-        rows = self.table.range(due.token.partition, prefix, after(prefix), columns=["number"])
-        for transaction in purge.forget_attempts(due.token.partition, [row.key for row in rows]):
+        rows = self.table.range(due.handle.partition, prefix, after(prefix), columns=["number"])
+        for transaction in purge.forget_attempts(due.handle.partition, [row.key for row in rows]):
             self.table.commit(transaction)

@@ -28,7 +28,7 @@ class Rescheduler:
 
     table: Table
     #: Makes a random text that no other call makes.
-    token: Callable[[], str]
+    new_id: Callable[[], str]
 
     def commit(self, reschedules: Sequence[Reschedule]) -> Sequence[Reschedule]:
         """Commit what can be committed.
@@ -40,13 +40,13 @@ class Rescheduler:
         left = list(reschedules)
         while left:
             try:
-                commit(self.table, reschedule_all(left, tx=self.token()))
+                commit(self.table, reschedule_all(left, tx=self.new_id()))
             except Conflict as conflict:
                 if conflict.index is None:
                     return self._one_by_one(left)
                 self._drop(left.pop(conflict.index // WRITES_PER_RESCHEDULE), conflict)
             except CommitUnknown as error:
-                log(Event.STORAGE, step="move due rows", partition=left[0].token.partition, error=str(error))
+                log(Event.STORAGE, step="move due rows", partition=left[0].handle.partition, error=str(error))
                 return []
             except StorageUnavailable as error:
                 return self._one_by_one(left, error)
@@ -60,15 +60,15 @@ class Rescheduler:
         if len(reschedules) > 1:
             return [rescheduled for reschedule in reschedules for rescheduled in self.commit([reschedule])]
         if error is not None:
-            log(Event.STORAGE, step="move due row", key=reschedules[0].token.key, error=str(error))
+            log(Event.STORAGE, step="move due row", key=reschedules[0].handle.key, error=str(error))
         return []
 
     def _drop(self, lost: Reschedule, conflict: Conflict) -> None:
         """Delete a due row whose target is gone: the service has answered 404 to the write to the target."""
         if conflict.kind is ConflictKind.MISSING and (conflict.index or 0) % WRITES_PER_RESCHEDULE == TARGET:
             with suppress(Conflict, StorageUnavailable):  # another sweep was faster, or the next one deletes the row
-                self.table.commit(Transaction(lost.token.partition, (Delete(lost.token.key, lost.token.etag),)))
-                log(Event.DELETED, key=lost.token.key)
+                self.table.commit(Transaction(lost.handle.partition, (Delete(lost.handle.key, lost.handle.etag),)))
+                log(Event.DELETED, key=lost.handle.key)
 
 
 #: What was learnt is committed at least this often, so that a crash asks little again.
@@ -91,7 +91,7 @@ class RescheduleBatches:
 
     def add(self, reschedule: Reschedule) -> None:
         """Take one more."""
-        self.by_partition.setdefault(reschedule.token.partition, _Batch(self.clock())).reschedules.append(reschedule)
+        self.by_partition.setdefault(reschedule.handle.partition, _Batch(self.clock())).reschedules.append(reschedule)
 
     def flush(self, *, everything: bool = False) -> None:
         """Commit full batches, old ones, and at the end all."""

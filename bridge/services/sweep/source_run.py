@@ -94,7 +94,7 @@ class SourceRun:
         source: Source,
         row: Row | None,
         clock: Clock,
-        token: Callable[[], str],
+        new_id: Callable[[], str],
         *,
         telemetry: Telemetry,
         waits: Waits,
@@ -103,7 +103,7 @@ class SourceRun:
         self._table = table
         self.source = source
         self._clock = clock
-        self._token = token
+        self._new_id = new_id
         self._telemetry = telemetry
         self._waits = waits
         self._memory = memory or SourceMemory()
@@ -311,7 +311,7 @@ class SourceRun:
 
     def _write(self) -> None:
         """Write the row. Raises Conflict, with what is there now read and changed likewise, if another was faster."""
-        after = replace(self._budget, tx=self._token())
+        after = replace(self._budget, tx=self._new_id())
         if self._is_ours:
             key = source_key(self.source.name)
             write = Insert(key, for_insert(after)) if self._etag is None else Merge(key, for_merge(after), self._etag)

@@ -6,7 +6,7 @@
     finish     an end is committed at once, and its callbacks are called for right after
     purge      what ended long ago is forgotten, if time is left
 
-A due row is the token of its step: each step takes it away under its ETag, so of two sweeps that meet only one goes
+A due row is the handle of its step: each step takes it away under its ETag, so of two sweeps that meet only one goes
 through. What is left when the time budget ends is due at the next sweep.
 """
 

@@ -9,7 +9,7 @@ from bridge.domain.events import OperationCompleted
 from bridge.domain.operation import Operation, PollState
 from bridge.domain.polling import Finish, PollAgain
 from bridge.storage.aggregate import OperationAggregate
-from bridge.storage.due import Token
+from bridge.storage.due import DueHandle
 from bridge.storage.keys import DueKind, due_at, due_key, due_parts, due_reference, operation_of, partition_of, row_key
 from bridge.storage.records import for_insert
 from bridge.storage.transaction import ANY, MAX_WRITES, Delete, Insert, Merge, Row, Transaction, Value, Write
@@ -36,7 +36,7 @@ NOT_FOUND_WAIT = timedelta(seconds=15)
 class Reschedule:
     """A due row's way to a later time, with what changes in the row that points to it."""
 
-    token: Token
+    handle: DueHandle
     #: The key that it moves to.
     key: str
     #: Its columns there.
@@ -47,10 +47,10 @@ class Reschedule:
     changes: Mapping[str, Value]
 
 
-def poll_again(token: Token, decision: PollAgain, now: datetime) -> Reschedule:
+def poll_again(handle: DueHandle, decision: PollAgain, now: datetime) -> Reschedule:
     """Move an operation's next poll. The operation is updated, never created: a purged one stays purged."""
     poll_state = decision.poll_state
-    key = due_key(decision.at, DueKind.POLL, due_reference(poll_state.ref), instead_of=token.key)
+    key = due_key(decision.at, DueKind.POLL, due_reference(poll_state.ref), instead_of=handle.key)
     changes: dict[str, Value] = {
         "due": key,
         "last_polled_at": now,
@@ -62,7 +62,7 @@ def poll_again(token: Token, decision: PollAgain, now: datetime) -> Reschedule:
     if decision.status is not None:
         changes["status"] = decision.status
     return Reschedule(
-        token=token, key=key, columns=for_insert(poll_state), target=row_key(poll_state.ref), changes=changes
+        handle=handle, key=key, columns=for_insert(poll_state), target=row_key(poll_state.ref), changes=changes
     )
 
 
@@ -79,23 +79,23 @@ def postpone(row: Row, at: datetime) -> Reschedule:
     if isinstance(since := columns.get("absent_since"), datetime):
         columns["absent_since"] = since + max(at - before, timedelta(0))
     key = due_key(at, DueKind(kind), reference, instead_of=row.key)
-    token = Token(partition=row.partition, key=row.key, etag=row.etag)
-    return Reschedule(token=token, key=key, columns=columns, target=row_key(ref), changes={"due": key})
+    handle = DueHandle(partition=row.partition, key=row.key, etag=row.etag)
+    return Reschedule(handle=handle, key=key, columns=columns, target=row_key(ref), changes={"due": key})
 
 
-def enqueue(token: Token, call: Call, now: datetime) -> tuple[Reschedule, Call]:
+def enqueue(handle: DueHandle, call: Call, now: datetime) -> tuple[Reschedule, Call]:
     """Move a delivery's due row on, so that another message is sent if this one is lost. Returns the call to send."""
     sent = replace(call, sends=call.sends + 1)
     at = now + redispatch_after(sent.sends)
-    key = due_key(at, DueKind.DELIVER, due_reference(call.ref), instead_of=token.key)
+    key = due_key(at, DueKind.DELIVER, due_reference(call.ref), instead_of=handle.key)
     columns = for_insert(replace(sent, has_more=None))
-    return Reschedule(token=token, key=key, columns=columns, target=row_key(call.ref), changes={"due": key}), sent
+    return Reschedule(handle=handle, key=key, columns=columns, target=row_key(call.ref), changes={"due": key}), sent
 
 
-def due_later(token: Token, call: Call, at: datetime) -> Reschedule:
+def due_later(handle: DueHandle, call: Call, at: datetime) -> Reschedule:
     """Move a delivery's due row without sending a message."""
-    key = due_key(at, DueKind.DELIVER, due_reference(call.ref), instead_of=token.key)
-    return Reschedule(token=token, key=key, columns=for_insert(call), target=row_key(call.ref), changes={"due": key})
+    key = due_key(at, DueKind.DELIVER, due_reference(call.ref), instead_of=handle.key)
+    return Reschedule(handle=handle, key=key, columns=for_insert(call), target=row_key(call.ref), changes={"due": key})
 
 
 def not_sent(rescheduled: Reschedule, call: Call, now: datetime) -> Reschedule:
@@ -104,8 +104,8 @@ def not_sent(rescheduled: Reschedule, call: Call, now: datetime) -> Reschedule:
     The key that it was moved to is its own, so the row is the same one or gone.
     """
     key = due_key(now + RESEND_AFTER, DueKind.DELIVER, due_reference(call.ref), instead_of=rescheduled.key)
-    token = Token(partition=rescheduled.token.partition, key=rescheduled.key, etag=ANY)
-    return Reschedule(token=token, key=key, columns=for_insert(call), target=rescheduled.target, changes={"due": key})
+    handle = DueHandle(partition=rescheduled.handle.partition, key=rescheduled.key, etag=ANY)
+    return Reschedule(handle=handle, key=key, columns=for_insert(call), target=rescheduled.target, changes={"due": key})
 
 
 def reschedule_all(reschedules: Sequence[Reschedule], *, tx: str) -> Transaction:
@@ -113,11 +113,11 @@ def reschedule_all(reschedules: Sequence[Reschedule], *, tx: str) -> Transaction
     writes: list[Write] = []
     for reschedule in reschedules:
         writes += (
-            Delete(reschedule.token.key, reschedule.token.etag),
+            Delete(reschedule.handle.key, reschedule.handle.etag),
             Insert(reschedule.key, reschedule.columns),
             Merge(reschedule.target, {**reschedule.changes, "tx": tx}, ANY),
         )
-    return Transaction(reschedules[0].token.partition, tuple(writes), stamp=reschedules[0].target, tx=tx)
+    return Transaction(reschedules[0].handle.partition, tuple(writes), stamp=reschedules[0].target, tx=tx)
 
 
 def finish(  # noqa: PLR0913 - a step is a function of all that it depends on

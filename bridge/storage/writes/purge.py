@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from bridge.domain.ids import OperationRef
 from bridge.storage.aggregate import OperationAggregate
-from bridge.storage.due import Token
+from bridge.storage.due import DueHandle
 from bridge.storage.index import index_key_of
 from bridge.storage.keys import DueKind, due_key, due_reference, row_key
 from bridge.storage.records import SHAPE, VERSION_COLUMN
@@ -26,10 +26,12 @@ def keep_until(aggregate: OperationAggregate, now: datetime, retention: timedelt
     return last + retention if last + retention > now else None
 
 
-def look_again(token: Token, ref: OperationRef, at: datetime) -> Reschedule:
+def look_again(handle: DueHandle, ref: OperationRef, at: datetime) -> Reschedule:
     """Move the purge of an operation that is still needed, or that a read did not find."""
-    key = due_key(at, DueKind.PURGE, due_reference(ref), instead_of=token.key)
-    return Reschedule(token=token, key=key, columns={VERSION_COLUMN: SHAPE}, target=row_key(ref), changes={"due": key})
+    key = due_key(at, DueKind.PURGE, due_reference(ref), instead_of=handle.key)
+    return Reschedule(
+        handle=handle, key=key, columns={VERSION_COLUMN: SHAPE}, target=row_key(ref), changes={"due": key}
+    )
 
 
 def forget_attempts(partition: str, keys: Sequence[str]) -> Iterator[Transaction]:
@@ -39,10 +41,10 @@ def forget_attempts(partition: str, keys: Sequence[str]) -> Iterator[Transaction
         yield Transaction(partition, tuple(Delete(key, ANY) for key in chunk))
 
 
-def forget(token: Token, aggregate: OperationAggregate) -> Transaction:
+def forget(handle: DueHandle, aggregate: OperationAggregate) -> Transaction:
     """Delete everything else of an aggregate at once: at most 42 rows, under all their ETags."""
     operation = aggregate.operation
     rows = [Delete(row_key(each.record.ref), each.etag) for each in aggregate.registrations.values()]
     entries = [Delete(index_key_of(each.record), ANY) for each in aggregate.registrations.values()]
-    last = (Delete(row_key(operation.record.ref), operation.etag), Delete(token.key, token.etag))
-    return Transaction(token.partition, (*rows, *entries, *last))
+    last = (Delete(row_key(operation.record.ref), operation.etag), Delete(handle.key, handle.etag))
+    return Transaction(handle.partition, (*rows, *entries, *last))

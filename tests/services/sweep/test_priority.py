@@ -11,7 +11,7 @@ from bridge.domain.operation import FinalStatus, PollState
 from bridge.domain.upstream import Pending, Terminal
 from bridge.services.sweep.duration_store import DurationStore
 from bridge.services.sweep.priority import PollPriority
-from bridge.storage.due import DuePoll, Token
+from bridge.storage.due import DueHandle, DuePoll
 from bridge.storage.keys import DURATION_PREFIX, SOURCES_PARTITION, after
 from bridge.storage.repository import Waits
 from tests.support.world import NOON, Stage
@@ -28,13 +28,13 @@ def poll_state(name: str, *, group: str | None = None, source: str = "default") 
 
 def due(each: PollState) -> DuePoll:
     """Let it be due."""
-    return DuePoll(Token(partition="op0", key=each.ref.id, etag="1"), each)
+    return DuePoll(DueHandle(partition="op0", key=each.ref.id, etag="1"), each)
 
 
 @pytest.fixture
 def durations(bridge: Stage) -> DurationStore:
     """Know a group whose operations end after a minute, and another whose operations end after an hour."""
-    learnt = DurationStore(bridge.memory, bridge.clock, bridge.world.token, Waits(lambda _: None, lambda: 0.5))
+    learnt = DurationStore(bridge.memory, bridge.clock, bridge.world.new_id, Waits(lambda _: None, lambda: 0.5))
     for group, seconds in (("short", 60), ("long", 3600)):
         for number in range(30):
             ref = OperationRef("default", f"{group}-{number}")

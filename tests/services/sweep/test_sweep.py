@@ -252,7 +252,7 @@ def test_a_batch_drops_the_move_that_somebody_else_did_and_commits_the_rest(brid
     assert bridge.aggregate(taken).operation.record.due.startswith("due:2")
 
 
-def test_a_completed_operation_is_told_even_if_its_token_was_lost(bridge: Stage) -> None:
+def test_a_completed_operation_is_told_even_if_its_due_row_was_lost(bridge: Stage) -> None:
     """Another sweep moved the due row while this one heard the end."""
     registered = bridge.register()[0]
     operation = bridge.aggregate().operation.record
