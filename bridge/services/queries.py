@@ -20,7 +20,7 @@ from bridge.log import Event, log
 from bridge.pool import map_in_order
 from bridge.services.dispatch import QueueProblem
 from bridge.services.repair import Repair
-from bridge.services.sweep.heartbeat import last_beat, queue_problem, read_sources
+from bridge.services.sweep.heartbeat import last_heartbeat_at, queue_problem, read_sources
 from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.index import Cursor, IndexEntry
 from bridge.storage.keys import (
@@ -275,7 +275,7 @@ class Show:
         now, sources = self.clock(), read_sources(self.table)
         firsts = map_in_order(self.executor, self._first_due, operation_partitions())
         overdue = [at for at in firsts if at is not None and at < now]
-        last, known, ahead = last_beat(sources), dict[str, Budget](), dict[str, Sequence[str]]()
+        last, known, ahead = last_heartbeat_at(sources), dict[str, Budget](), dict[str, Sequence[str]]()
         if last is not None and last > now + CLOCK_SKEW:
             last, ahead[HEARTBEAT_KEY] = now + CLOCK_SKEW, ["at"]
         for name, stored_budget in budgets(sources).items():

@@ -15,10 +15,10 @@ from bridge.storage.transaction import ANY, Insert, Merge, Row, Transaction, Val
 _EVERY = timedelta(minutes=1)
 
 
-def last_beat(sources: Sequence[Row]) -> datetime | None:
+def last_heartbeat_at(sources: Sequence[Row]) -> datetime | None:
     """Read off the rows of the sources' partition when a sweep last showed itself, give or take a minute."""
-    beats = [row.values.get("at") for row in sources if row.key == HEARTBEAT_KEY]
-    return beats[0] if beats and isinstance(beats[0], datetime) else None
+    times = [row.values.get("at") for row in sources if row.key == HEARTBEAT_KEY]
+    return times[0] if times and isinstance(times[0], datetime) else None
 
 
 def read_sources(table: Table) -> Sequence[Row]:
@@ -26,9 +26,9 @@ def read_sources(table: Table) -> Sequence[Row]:
     return table.range(SOURCES_PARTITION, *SOURCES_RANGE)
 
 
-def is_beat_due(sources: Sequence[Row], now: datetime) -> bool:
+def is_heartbeat_due(sources: Sequence[Row], now: datetime) -> bool:
     """Tell whether the last heartbeat is a minute old, or none that an honest clock has written."""
-    last = last_beat(sources)
+    last = last_heartbeat_at(sources)
     if last is not None and last > now + CLOCK_SKEW:
         log(Event.CLOCK_AHEAD, row=HEARTBEAT_KEY, columns=["at"])
         return True
@@ -50,7 +50,7 @@ def queue_problem(sources: Sequence[Row]) -> QueueProblem | None:
     return None
 
 
-def beat(
+def write_heartbeat(
     table: Table, sources: Sequence[Row], now: datetime, *, checked: str = "", problem: QueueProblem | None = None
 ) -> bool:
     """Write the heartbeat, the place up to which due rows were checked, and the problem of the queue.

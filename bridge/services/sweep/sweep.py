@@ -24,7 +24,7 @@ from bridge.services.owner_quota import WaitingCounter
 from bridge.services.repair import Repair
 from bridge.services.sweep.due_reader import Reader, first_due
 from bridge.services.sweep.enqueueing import Enqueuer, MessageShares
-from bridge.services.sweep.heartbeat import beat, is_beat_due, last_checked, read_sources
+from bridge.services.sweep.heartbeat import is_heartbeat_due, last_checked, read_sources, write_heartbeat
 from bridge.services.sweep.poller import Poller
 from bridge.services.sweep.purge import Purges
 from bridge.storage.keys import operation_partitions
@@ -70,7 +70,7 @@ class Sweep:
         self.shares.begin()
         deliveries = self.reader.deliveries(began)
         sources = self._sources()
-        beaten = sources is not None and self._beat(sources, began)
+        has_heartbeat = sources is not None and self._write_heartbeat(sources, began)
         enqueued = self.enqueuer.enqueue(deliveries, self.shares, until)
         runs = self.poller.begin(sources or ())
         due = self.reader.operations(began, runs.room, until=until)
@@ -82,7 +82,7 @@ class Sweep:
         enqueued += meanwhile.enqueued
         oldest = min((at for at in (due.oldest, first_due(deliveries)) if at is not None), default=began)
         overdue = (began - oldest) // timedelta(seconds=1)
-        worth_a_line = beaten or enqueued or due.polls or purged or due.postponed
+        worth_a_line = has_heartbeat or enqueued or due.polls or purged or due.postponed
         log(
             Event.SWEPT if worth_a_line else Event.IDLE,
             enqueued=enqueued,
@@ -97,20 +97,20 @@ class Sweep:
             ms=(self.clock() - began) // timedelta(milliseconds=1),
         )
         self.telemetry.measure(Metric.OVERDUE, overdue)
-        if beaten:
+        if has_heartbeat:
             self.counter.count()
-        if beaten and self.telemetry.is_on:  # once a minute: it costs a read of each partition
+        if has_heartbeat and self.telemetry.is_on:  # once a minute: it costs a read of each partition
             self._measure_waiting()
 
-    def _beat(self, sources: Sequence[Row], now: datetime) -> bool:
+    def _write_heartbeat(self, sources: Sequence[Row], now: datetime) -> bool:
         """Once a minute: look for due rows that are missing, and write the heartbeat with the place of the next look.
 
         A crash between the two repeats the look.
         """
-        if not is_beat_due(sources, now):
+        if not is_heartbeat_due(sources, now):
             return False
         checked = self.repair.check(last_checked(sources))
-        return beat(self.table, sources, now, checked=checked, problem=self.dispatcher.problem)
+        return write_heartbeat(self.table, sources, now, checked=checked, problem=self.dispatcher.problem)
 
     def _measure_waiting(self) -> None:
         try:
