@@ -90,8 +90,8 @@ def _lists(large: Table, small: Table, scale: Scale) -> float:
 
 
 def _list(table: Table) -> float:
-    show = composed(table=table).bridge.routes.show
-    return seconds(lambda: _expect(len(show.page([State.DELIVERED], limit=_PAGE, cursor=None).entries)))
+    queries = composed(table=table).bridge.routes.queries
+    return seconds(lambda: _expect(len(queries.page([State.DELIVERED], limit=_PAGE, cursor=None).entries)))
 
 
 def _expect(entries: int) -> None:

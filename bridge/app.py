@@ -17,7 +17,7 @@ from bridge.adapters.azure.storage_calls import request_deadline
 from bridge.api.auth import ByKey, ByToken, Doorman, caller_of
 from bridge.api.compression import compressed
 from bridge.api.errors import Problem, contended, internal, misconfigured, refused_by_storage, unavailable, unreadable
-from bridge.api.fields import Terms
+from bridge.api.fields import ValidationContext
 from bridge.api.places import Places
 from bridge.api.query import refuse_parameters
 from bridge.api.responses import Health
@@ -34,7 +34,7 @@ from bridge.services.dispatch import Dispatcher
 from bridge.services.host_limiter import HostLimiter
 from bridge.services.owner_quota import WaitingCounter, WaitingLimit
 from bridge.services.ping import Ping
-from bridge.services.queries import Counts, Show
+from bridge.services.queries import Counts, Queries
 from bridge.services.registrations import Register
 from bridge.services.repair import Repair
 from bridge.services.reports import Overview
@@ -87,11 +87,16 @@ def compose(settings: Settings, world: World) -> Bridge:
         sharing=settings.sharing,
     )
     counts = Counts(world.table, world.clock, world.readers)
-    show = Show(table=world.table, clock=world.clock, executor=world.readers, repair=repair, counts=counts)
+    queries = Queries(table=world.table, clock=world.clock, executor=world.readers, repair=repair, counts=counts)
     routes = Routes(
         use=register,
         again=Redeliver(
-            table=world.table, show=show, clock=world.clock, new_id=world.new_id, waits=waits, executor=world.readers
+            table=world.table,
+            queries=queries,
+            clock=world.clock,
+            new_id=world.new_id,
+            waits=waits,
+            executor=world.readers,
         ),
         pings=Ping(
             table=world.table,
@@ -101,7 +106,7 @@ def compose(settings: Settings, world: World) -> Bridge:
             new_id=world.new_id,
             waits=waits,
         ),
-        show=show,
+        queries=queries,
         overviews=Overview(
             table=world.table,
             clock=world.clock,
@@ -112,7 +117,7 @@ def compose(settings: Settings, world: World) -> Bridge:
         ),
         public_url=settings.public_url,
         by_token=settings.tenant is not None,
-        terms=Terms(rules=settings.callback_rules, sources=sources, objection=world.courier.objection),
+        context=ValidationContext(rules=settings.callback_rules, sources=sources, objection=world.courier.objection),
         keyring=settings.keyring,
         clock=world.clock,
         caller=ANYBODY,
@@ -121,7 +126,7 @@ def compose(settings: Settings, world: World) -> Bridge:
     tenant = settings.tenant
     doorman = ByKey() if tenant is None else ByToken(tokens=world.tokens(tenant), clock=world.clock)
     return Bridge(
-        doorman=doorman, routes=routes, sweep=_compose_sweep(settings, world, show, dispatcher), deliver=deliver
+        doorman=doorman, routes=routes, sweep=_compose_sweep(settings, world, queries, dispatcher), deliver=deliver
     )
 
 
@@ -157,7 +162,7 @@ def _compose_deliver(settings: Settings, world: World, repair: Repair, dispatche
     )
 
 
-def _compose_sweep(settings: Settings, world: World, show: Show, dispatcher: Dispatcher) -> Sweep:
+def _compose_sweep(settings: Settings, world: World, queries: Queries, dispatcher: Dispatcher) -> Sweep:
     rescheduler, waits = Rescheduler(world.table, world.new_id), Waits(world.pause, world.chance)
     reader = Reader(table=world.table, executor=world.executor, clock=world.clock, rescheduler=rescheduler)
     shares = MessageShares()
@@ -194,8 +199,8 @@ def _compose_sweep(settings: Settings, world: World, show: Show, dispatcher: Dis
         purges=Purges(table=world.table, rescheduler=rescheduler, clock=world.clock, retention=settings.retention),
         budget=settings.sweep_budget,
         telemetry=world.telemetry,
-        repair=show.repair,
-        waiting=show.counts.waiting,
+        repair=queries.repair,
+        waiting=queries.counts.waiting,
     )
 
 

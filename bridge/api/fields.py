@@ -94,7 +94,7 @@ _URL = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s\\#@/?]+([/?][^\s\\#]*)?$"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class ValidationContext:
     """What a request is read against: the context of pydantic's validation, as `terms`."""
 
     rules: CallbackRules
@@ -108,15 +108,15 @@ class Terms:
         return next((ref for ref in found if ref is not None), None)
 
 
-def terms_of(info: ValidationInfo) -> Terms:
+def context_of(info: ValidationInfo) -> ValidationContext:
     """Take the terms out of a validation's context.
 
     Raises TypeError where there are none: a bug of ours.
     """
-    terms = (info.context or {}).get("terms")
-    if not isinstance(terms, Terms):
+    context = (info.context or {}).get("terms")
+    if not isinstance(context, ValidationContext):
         raise TypeError("a request is read against terms")
-    return terms
+    return context
 
 
 def _operation_id(value: str) -> str:
@@ -134,9 +134,9 @@ _FOREIGN_LOCATION = (
 
 
 def _operation_location(value: str, info: ValidationInfo) -> str:
-    terms = terms_of(info)
-    if terms.locate(value) is None:
-        places = [f"{at}/{each.path}/operations/…" for each in terms.sources.values() for at in each.endpoints]
+    context = context_of(info)
+    if context.locate(value) is None:
+        places = [f"{at}/{each.path}/operations/…" for each in context.sources.values() for at in each.endpoints]
         known = {"known": ", ".join(places)}
         raise PydanticCustomError("location", _FOREIGN_LOCATION, known)
     return value
@@ -144,21 +144,21 @@ def _operation_location(value: str, info: ValidationInfo) -> str:
 
 def _written_url(value: str, info: ValidationInfo) -> str:
     try:
-        return normalise(value, terms_of(info).rules)
+        return normalise(value, context_of(info).rules)
     except CallbackRefused as error:
         raise PydanticCustomError("callback", "{why}", {"why": str(error)}) from error
 
 
 def _callback_url(value: str, info: ValidationInfo) -> str:
     url = _written_url(value, info)
-    objection = terms_of(info).objection(url)
+    objection = context_of(info).objection(url)
     if objection is not None:
         raise PydanticCustomError("callback", "{why}", {"why": objection})
     return url
 
 
 def _source(value: str, info: ValidationInfo) -> str:
-    if value not in terms_of(info).sources:
+    if value not in context_of(info).sources:
         raise PydanticCustomError("source", "is not a configured source")
     return value
 

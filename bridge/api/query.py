@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from bridge.api.errors import Detail, invalid
-from bridge.api.fields import OperationId, SourceName, Terms, WrittenUrl, details_of
+from bridge.api.fields import OperationId, SourceName, ValidationContext, WrittenUrl, details_of
 from bridge.domain.registration import State
 from bridge.domain.source import DEFAULT_SOURCE
 from bridge.storage.index import CURSOR_TEXT, Cursor, CursorCipher
@@ -117,20 +117,20 @@ def read_list_query(request: func.HttpRequest) -> ListQuery:
     )
 
 
-def read_source(request: func.HttpRequest, terms: Terms) -> str:
+def read_source(request: func.HttpRequest, context: ValidationContext) -> str:
     """Read which source an operation is of.
 
     Raises Problem with 400.
     """
-    return _read(OperationParameters, request, terms).source
+    return _read(OperationParameters, request, context).source
 
 
-def read_callback_url(request: func.HttpRequest, terms: Terms) -> str:
+def read_callback_url(request: func.HttpRequest, context: ValidationContext) -> str:
     """Read a callback URL, and write it as registering does.
 
     Raises Problem with 400.
     """
-    return _read(SecretParameters, request, terms).callbackUrl
+    return _read(SecretParameters, request, context).callbackUrl
 
 
 def refuse_parameters(request: func.HttpRequest) -> None:
@@ -141,10 +141,10 @@ def refuse_parameters(request: func.HttpRequest) -> None:
     _read(NoParameters, request)
 
 
-def _read(model: type[_Parameters], request: func.HttpRequest, terms: Terms | None = None) -> _Parameters:
+def _read(model: type[_Parameters], request: func.HttpRequest, context: ValidationContext | None = None) -> _Parameters:
     given = {name: value for name, value in _query(request).items() if name.lower() not in _KEY_PARAMETERS}
     try:
-        return model.model_validate(given, context={"terms": terms})
+        return model.model_validate(given, context={"terms": context})
     except ValidationError as error:
         raise invalid(details_of(error)) from None
 

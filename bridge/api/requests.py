@@ -19,7 +19,7 @@ from bridge.api.fields import (
     OperationId,
     OperationLocation,
     SourceName,
-    Terms,
+    ValidationContext,
     details_of,
     read_object,
 )
@@ -90,7 +90,7 @@ class RegistrationBody(BaseModel):
 
 
 def read_registration(
-    request: func.HttpRequest, terms: Terms, *, owner: str, now: datetime
+    request: func.HttpRequest, context: ValidationContext, *, owner: str, now: datetime
 ) -> tuple[Registration, OwnHeaders]:
     """Read a registration, and the headers that its callbacks are to have.
 
@@ -99,10 +99,10 @@ def read_registration(
     body = read_object(request)
     details = [*_contradictions(body), *_header_details(body)]
     try:
-        read = RegistrationBody.model_validate(body, context={"terms": terms})
+        read = RegistrationBody.model_validate(body, context={"terms": context})
     except ValidationError as error:
         raise invalid([*details, *details_of(error)]) from None
-    operation = _operation(read, terms)
+    operation = _operation(read, context)
     if details or operation is None:
         wrong = Detail("InvalidValue", "is not the source of operationLocation", "source")
         raise invalid(details or [wrong])
@@ -135,11 +135,11 @@ def _header_details(body: Mapping[str, Any]) -> list[Detail]:
     return [Detail("InvalidValue", why, target) for target, why in faults(given if isinstance(given, dict) else {})]
 
 
-def _operation(body: RegistrationBody, terms: Terms) -> OperationRef | None:
+def _operation(body: RegistrationBody, context: ValidationContext) -> OperationRef | None:
     """Name the operation; None where the source that was named is not the one of the location."""
     if body.operationLocation is None:
         return OperationRef(body.source or DEFAULT_SOURCE, body.operationId or "")
-    located = terms.locate(body.operationLocation)
+    located = context.locate(body.operationLocation)
     return located if located is not None and body.source in (None, located.source) else None
 
 
@@ -219,13 +219,13 @@ class RedeliverBody(BaseModel):
     ] = None
 
 
-def read_ping(request: func.HttpRequest, terms: Terms) -> tuple[str, Format]:
+def read_ping(request: func.HttpRequest, context: ValidationContext) -> tuple[str, Format]:
     """Read whom to ping, as a normalised URL, and in which format.
 
     Raises Problem with 400, 413 or 415.
     """
     try:
-        read = PingBody.model_validate(read_object(request), context={"terms": terms})
+        read = PingBody.model_validate(read_object(request), context={"terms": context})
     except ValidationError as error:
         raise invalid(details_of(error)) from None
     return read.callbackUrl, Format(read.format or Format.STANDARD)

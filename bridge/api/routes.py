@@ -20,7 +20,7 @@ from bridge.api.errors import (
     too_many_runs,
     too_many_waiting,
 )
-from bridge.api.fields import Terms
+from bridge.api.fields import ValidationContext
 from bridge.api.query import (
     ListQuery,
     read_callback_url,
@@ -42,7 +42,7 @@ from bridge.domain.time import Clock
 from bridge.log import Event, log
 from bridge.services.bulk_redelivery import Redeliver
 from bridge.services.ping import Ping, Pinged, TooSoon
-from bridge.services.queries import Show, Shown
+from bridge.services.queries import Queries, RegistrationView
 from bridge.services.registrations import (
     Accepted,
     Created,
@@ -69,9 +69,9 @@ class Routes:
     use: Register
     again: Redeliver
     pings: Ping
-    show: Show
+    queries: Queries
     overviews: Overview
-    terms: Terms
+    context: ValidationContext
     keyring: Keyring
     clock: Clock
     #: Where clients reach the app, if not at the address that requests have here.
@@ -85,16 +85,16 @@ class Routes:
         """Answer `POST /api/registrations`."""
         refuse_parameters(request)
         now = self.clock()
-        requested, headers = read_registration(request, self.terms, owner=self.caller.owner, now=now)
+        requested, headers = read_registration(request, self.context, owner=self.caller.owner, now=now)
         result = self.use.register(replace(requested, by_admin=self.caller.sees_all), headers)
         match result:
             case Created(registration=registration, operation=operation):
                 location = f"{self._address(request)}/{registration.ref.public_id}"
-                body = self._with_secret(Shown(registration, operation, ()))
+                body = self._with_secret(RegistrationView(registration, operation, ()))
                 return uncached(body, status=201, location=location, is_secret=True)
             case Existing(registration=registration, operation=operation):
-                attempts = self.show.attempts(registration)
-                return uncached(self._with_secret(Shown(registration, operation, attempts)), is_secret=True)
+                attempts = self.queries.attempts(registration)
+                return uncached(self._with_secret(RegistrationView(registration, operation, attempts)), is_secret=True)
             case Differs():
                 raise Problem(
                     409,
@@ -127,7 +127,7 @@ class Routes:
             return uncached(views.page(self._of_operation(query.operation_id, query.states), None))
         owner, cursors = self.caller.only, CursorCipher(self.keyring)
         cursor = read_cursor(query.cursor, cursors, owner=owner, query=query.filter)
-        page = self.show.page(query.states, limit=query.limit, cursor=cursor, owner=owner)
+        page = self.queries.page(query.states, limit=query.limit, cursor=cursor, owner=owner)
         following = None if page.cursor is None else cursors.encrypt(page.cursor, owner=owner, query=query.filter)
         next_link = None if following is None else self._next_link(request, query, following)
         return uncached(views.page(page.entries, next_link))
@@ -177,7 +177,7 @@ class Routes:
     def ping(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `POST /api/callbacks/ping`: 200 whatever came back, since the ping was sent."""
         refuse_parameters(request)
-        callback_url, kind = read_ping(request, self.terms)
+        callback_url, kind = read_ping(request, self.context)
         result = self.pings.ping(callback_url, kind, owner=self.caller.owner)
         match result:
             case Pinged():
@@ -190,7 +190,7 @@ class Routes:
     def operation(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `GET /api/operations/{id}`."""
         operation_id = request.route_params.get("id", "")
-        source = read_source(request, self.terms)
+        source = read_source(request, self.context)
         known = self._seen(OperationRef(source, operation_id)) if OPERATION_ID.fullmatch(operation_id) else None
         if known is None:
             raise not_found("operation")
@@ -201,7 +201,7 @@ class Routes:
         refuse_parameters(request)
         if not self.caller.sees_all:
             raise for_admins()
-        return uncached(views.status(self.show.status(), list(self.terms.sources.values())))
+        return uncached(views.status(self.queries.status(), list(self.context.sources.values())))
 
     def overview(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `GET /api/overview`: the caller's own day; schedules are about everybody's operations."""
@@ -211,7 +211,7 @@ class Routes:
 
     def signing_secret(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `GET /api/signing-secret`: with what callbacks to an origin are verified, before there is one."""
-        origin = origin_of(read_callback_url(request, self.terms))
+        origin = origin_of(read_callback_url(request, self.context))
         owner = self.caller.owner
         body: SigningSecret = {
             "audience": origin,
@@ -249,23 +249,23 @@ class Routes:
         state = {"state": query.states[0].value} if len(query.states) == 1 else {}
         return f"{self._address(request)}?{urlencode({**state, 'limit': query.limit, 'cursor': cursor})}"
 
-    def _found(self, ref: RegistrationRef) -> Shown:
-        shown = self.show.registration(ref)
-        if shown is None or not self.caller.sees(shown.registration.owner):
+    def _found(self, ref: RegistrationRef) -> RegistrationView:
+        view = self.queries.registration(ref)
+        if view is None or not self.caller.sees(view.registration.owner):
             raise not_found("registration")
-        return shown
+        return view
 
     def _seen_ref(self, request: func.HttpRequest) -> RegistrationRef:
         """Read which registration is meant; another owner's is none, and costs as much as one that is not there."""
         ref = _ref(request)
-        owner = self.caller.owner if self.caller.sees_all else self.show.owner(ref)
+        owner = self.caller.owner if self.caller.sees_all else self.queries.owner(ref)
         if owner is None or not self.caller.sees(owner):
             raise not_found("registration")
         return ref
 
     def _seen(self, ref: OperationRef) -> OperationAggregate | None:
         """Show an operation with the registrations that the caller sees; None where there are none but others'."""
-        known = self.show.operation(ref)
+        known = self.queries.operation(ref)
         if known is None or self.caller.sees_all:
             return known
         seen = {hash_: each for hash_, each in known.registrations.items() if self.caller.sees(each.record.owner)}
@@ -275,15 +275,15 @@ class Routes:
         return replace(known, operation=replace(known.operation, record=operation), registrations=seen)
 
     def _of_operation(self, operation_id: str, states: Sequence[State]) -> Iterable[IndexEntry]:
-        aggregates = (self._seen(OperationRef(name, operation_id)) for name in self.terms.sources)
+        aggregates = (self._seen(OperationRef(name, operation_id)) for name in self.context.sources)
         found = [each.record for known in aggregates if known for each in known.registrations.values()]
         newest_first = sorted(found, key=lambda each: each.since, reverse=True)
         return (IndexEntry.of(each) for each in newest_first if each.state in states)
 
-    def _with_secret(self, shown: Shown) -> Registered:
-        registration = shown.registration
+    def _with_secret(self, view: RegistrationView) -> Registered:
+        registration = view.registration
         secret = self._newest_secret(registration.owner, origin_of(registration.callback_url))
-        return views.with_secret(self._view(shown), registration.owner, secret)
+        return views.with_secret(self._view(view), registration.owner, secret)
 
     def _shown(self, ref: RegistrationRef, *, status: int = 200) -> func.HttpResponse:
         """Answer with a registration; the query of its callback URL is a secret of its own."""
@@ -291,11 +291,11 @@ class Routes:
         url = body["callbackUrl"]
         return uncached(body, status=status, is_secret=url != without_query(url))
 
-    def _view(self, shown: Shown) -> responses.Registration:
+    def _view(self, view: RegistrationView) -> responses.Registration:
         """Show a registration; its owner alone sees the query of its callback URL, as long as that can be read."""
-        is_owner = shown.registration.owner == self.caller.owner
-        url = HeaderSeal(self.keyring).url(shown.registration) if is_owner else None
-        return views.registration(shown, self.clock(), url if isinstance(url, str) else None)
+        is_owner = view.registration.owner == self.caller.owner
+        url = HeaderSeal(self.keyring).url(view.registration) if is_owner else None
+        return views.registration(view, self.clock(), url if isinstance(url, str) else None)
 
     def _newest_secret(self, owner: str, origin: str) -> str:
         log(Event.SECRET_SHOWN, to=host_and_port(origin))

@@ -22,22 +22,22 @@ from bridge.domain.time import iso, iso_or_none
 from bridge.services.bulk_redelivery import Started
 from bridge.services.dispatch import QueueProblem
 from bridge.services.ping import Pinged
-from bridge.services.queries import COUNTED, Shown, Status
+from bridge.services.queries import COUNTED, RegistrationView, Status
 from bridge.services.reports import Day, Expected, Hour
 from bridge.storage.aggregate import OperationAggregate, as_seen_by
 from bridge.storage.index import IndexEntry
 from bridge.storage.keys import due_at, duration_key
 
 
-def registration(shown: Shown, now: datetime, url: str | None) -> responses.Registration:
+def registration(view: RegistrationView, now: datetime, url: str | None) -> responses.Registration:
     """Show a registration with its operation and its attempts; `url` is its whole callback URL, for its owner alone."""
-    known = _registration(shown.registration)
+    known = _registration(view.registration)
     return {
         **known,
         "callbackUrl": known["callbackUrl"] if url is None else url,
-        "operation": operation(as_seen_by(shown.registration, shown.operation)),
-        "attempts": [attempt(each, now) for each in shown.attempts],
-        "earlierAttempts": _earlier(shown),
+        "operation": operation(as_seen_by(view.registration, view.operation)),
+        "attempts": [attempt(each, now) for each in view.attempts],
+        "earlierAttempts": _earlier(view),
     }
 
 
@@ -263,10 +263,10 @@ def _registration(known: Registration) -> responses.OperationsRegistration:
     }
 
 
-def _earlier(shown: Shown) -> responses.EarlierAttempts | None:
+def _earlier(view: RegistrationView) -> responses.EarlierAttempts | None:
     """Summarise the attempts that are not kept any longer."""
-    count = shown.registration.last_attempt - len(shown.attempts)
-    before = shown.attempts[0].at if shown.attempts else shown.registration.since
+    count = view.registration.last_attempt - len(view.attempts)
+    before = view.attempts[0].at if view.attempts else view.registration.since
     return {"count": count, "before": iso(before)} if count > 0 else None
 
 

@@ -20,7 +20,7 @@ from bridge.domain.registration import Registration, State
 from bridge.domain.time import Clock
 from bridge.log import Event, log
 from bridge.pool import map_in_order
-from bridge.services.queries import Show
+from bridge.services.queries import Queries
 from bridge.storage.index import Cursor, IndexEntry
 from bridge.storage.keys import partition_of, row_key
 from bridge.storage.records import stored
@@ -92,7 +92,7 @@ class Redeliver:
     """The use case, with everything that it needs."""
 
     table: Table
-    show: Show
+    queries: Queries
     clock: Clock
     #: Makes a random text that no other call makes.
     new_id: Callable[[], str]
@@ -131,7 +131,7 @@ class Redeliver:
         if order.owner is not None:
             size, pages = order.limit + 1, 1
         for _ in range(pages):
-            page = self.show.page([State.DEAD], limit=size, cursor=cursor, owner=order.owner)
+            page = self.queries.page([State.DEAD], limit=size, cursor=cursor, owner=order.owner)
             for entry in page.entries:
                 if entry.since < order.since:
                     return

@@ -22,7 +22,7 @@ from bridge.domain.time import Clock
 from bridge.log import Event, log
 from bridge.pool import imap_unordered
 from bridge.storage.keys import WAITING_KEY, WAITING_PARTITION, after, operation_partitions
-from bridge.storage.records import SHAPE, VERSION_COLUMN
+from bridge.storage.records import SCHEMA_VERSION, VERSION_COLUMN
 from bridge.storage.table import Table
 from bridge.storage.transaction import Row, Transaction, Upsert, Value
 
@@ -66,7 +66,11 @@ class WaitingCounter:
             counts = sum(found, Counter[str]())
             near = {owner: count for owner, count in counts.most_common(_KEPT) if count >= self.limit * _NEAR}
             if near or self._is_near:
-                columns: dict[str, Value] = {VERSION_COLUMN: SHAPE, "at": self.clock(), "owners": json.dumps(near)}
+                columns: dict[str, Value] = {
+                    VERSION_COLUMN: SCHEMA_VERSION,
+                    "at": self.clock(),
+                    "owners": json.dumps(near),
+                }
                 self.table.commit(Transaction(WAITING_PARTITION, (Upsert(WAITING_KEY, columns),)))
             self._is_near = bool(near)
         except (Conflict, StorageUnavailable) as error:

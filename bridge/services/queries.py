@@ -122,7 +122,7 @@ _SMALL, _LARGE_FOR = 100, timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class RegistrationView:
     """A registration with its operation and its attempts."""
 
     registration: Registration
@@ -159,7 +159,7 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Show:
+class Queries:
     """The use case, with everything that it needs."""
 
     table: Table
@@ -171,22 +171,22 @@ class Show:
     #: Until when the index of a partition is taken to be large.
     large_until: dict[str, datetime] = field(default_factory=dict)
 
-    def registration(self, ref: RegistrationRef) -> Shown | None:
+    def registration(self, ref: RegistrationRef) -> RegistrationView | None:
         """Show a registration with its operation and its attempts, all as of one moment: two calls.
 
         The last attempt of a registration is always kept. If it is gone, so may be the registration: a third call.
         """
-        shown = self._registration(ref)
-        if shown is None or shown.registration.last_attempt == (shown.attempts[-1].number if shown.attempts else 0):
-            return shown
+        view = self._registration(ref)
+        if view is None or view.registration.last_attempt == (view.attempts[-1].number if view.attempts else 0):
+            return view
         return self._registration(ref)
 
-    def _registration(self, ref: RegistrationRef) -> Shown | None:
+    def _registration(self, ref: RegistrationRef) -> RegistrationView | None:
         aggregate = self.operation(ref.operation)
         found = None if aggregate is None else aggregate.get(ref)
         if aggregate is None or found is None:
             return None
-        return Shown(found.record, aggregate.operation.record, self.attempts(found.record))
+        return RegistrationView(found.record, aggregate.operation.record, self.attempts(found.record))
 
     def owner(self, ref: RegistrationRef) -> str | None:
         """Say whose a registration is, which never changes: its id is made from it. One call."""

@@ -50,7 +50,7 @@ Due = DuePoll | DueDelivery | DuePurge
 def read_due(row: Row) -> Due:
     """Read a due row.
 
-    Raises UnreadableRow where it is none of ours, or of a newer shape.
+    Raises UnreadableRow where it is none of ours, or of a newer schema.
     """
     handle = DueHandle(partition=row.partition, key=row.key, etag=row.etag)
     kind, reference = due_parts(row.key)

@@ -1,4 +1,4 @@
-"""Queue messages: a call as JSON, with the version of its shape."""
+"""Queue messages: a call as JSON, with its schema version."""
 
 import json
 from typing import Annotated
@@ -10,18 +10,18 @@ from bridge.domain.errors import UnreadableRow
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.time import from_millis, to_millis
 from bridge.domain.trace_context import read_traceparent
-from bridge.storage.records import SHAPE
+from bridge.storage.records import SCHEMA_VERSION
 
 #: Instants up to the year 9999.
 _LAST_MILLIS = 253_402_300_799_999
 
 
 class _Message(BaseModel):
-    """What a message holds; columns of a newer version are ignored, a newer shape is refused."""
+    """What a message holds; columns of a newer version are ignored, a newer schema is refused."""
 
     model_config = ConfigDict(strict=True, frozen=True, hide_input_in_errors=True)
 
-    v: Annotated[int, Field(ge=SHAPE - 1, le=SHAPE)]
+    v: Annotated[int, Field(ge=SCHEMA_VERSION - 1, le=SCHEMA_VERSION)]
     registration: str
     generation: Annotated[int, Field(ge=0, le=_LAST_MILLIS)]
     attempt: Annotated[int, Field(ge=1)]
@@ -35,7 +35,7 @@ class _Message(BaseModel):
 def write_call(call: Call) -> str:
     """Write a call as the text of a queue message."""
     message = {
-        "v": SHAPE,
+        "v": SCHEMA_VERSION,
         "registration": call.ref.public_id,
         "generation": to_millis(call.generation),
         "attempt": call.number,
@@ -52,12 +52,12 @@ def write_call(call: Call) -> str:
 def read_call(body: bytes) -> Call:
     """Read a queue message.
 
-    Raises UnreadableRow where it is none of ours, or of a newer shape.
+    Raises UnreadableRow where it is none of ours, or of a newer schema.
     """
     try:
         message = _Message.model_validate_json(body)
     except ValidationError as error:
-        raise UnreadableRow(f"a queue message that is not a call of shape {SHAPE}") from error
+        raise UnreadableRow(f"a queue message that is not a call of schema {SCHEMA_VERSION}") from error
     ref = RegistrationRef.parse(message.registration)
     if ref is None:
         raise UnreadableRow("a queue message about no registration")

@@ -1,7 +1,7 @@
 """How records become rows and rows become records again.
 
-A row carries the version of its shape. A row of a newer shape, or one that somebody else wrote, is an UnreadableRow: it
-is skipped, never guessed at.
+A row carries the version of its schema. A row of a newer schema, or one that somebody else wrote, is an UnreadableRow:
+it is skipped, never guessed at.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,8 +22,8 @@ from bridge.domain.registration import Registration
 from bridge.storage.index import IndexEntry
 from bridge.storage.transaction import Row, Value
 
-#: The version of the shape that this code writes. It reads this one and the one before.
-SHAPE = 1
+#: The version of the schema that this code writes. It reads this one and the one before.
+SCHEMA_VERSION = 1
 
 #: Column of the version.
 VERSION_COLUMN = "v"
@@ -54,8 +54,8 @@ class Stored(Generic[R]):
 
     record: R
     etag: str
-    #: The shape that the row has.
-    shape: int = SHAPE
+    #: The schema version of the row.
+    schema_version: int = SCHEMA_VERSION
 
 
 def for_insert(record: Record) -> dict[str, Value]:
@@ -71,17 +71,17 @@ def for_merge(record: Record) -> dict[str, Value]:
 def for_update(before: Stored[R], after: R) -> dict[str, Value]:
     """Write a record over the row that was read: what has changed, since the ETag holds the rest to be as it was.
 
-    A row of the shape before is written whole, so that it is of this shape afterwards. A row may have no column for
-    what had its default when it was written, so another default for a column is another shape.
+    A row of the schema before is written whole, so that it is of this schema afterwards. A row may have no column for
+    what had its default when it was written, so another default for a column is another schema.
     """
-    if before.shape != SHAPE:
+    if before.schema_version != SCHEMA_VERSION:
         return for_merge(after)
     was = before.record
     return _written(after, (name for name in _COLUMNS[type(after)] if getattr(was, name) != getattr(after, name)))
 
 
 def _written(record: Record, names: Iterable[str]) -> dict[str, Value]:
-    return {VERSION_COLUMN: SHAPE, **{name: _plain(getattr(record, name)) for name in names}}
+    return {VERSION_COLUMN: SCHEMA_VERSION, **{name: _plain(getattr(record, name)) for name in names}}
 
 
 def decode(kind: type[R], ref: OperationRef | RegistrationRef | None, values: Mapping[str, Value]) -> R:
@@ -89,7 +89,7 @@ def decode(kind: type[R], ref: OperationRef | RegistrationRef | None, values: Ma
 
     Raises UnreadableRow where the columns are not of this bridge, or newer.
     """
-    _shape(kind, values)
+    _schema_version(kind, values)
     columns: dict[str, Any] = {name: value for name, value in values.items() if value != ""}
     for name in _LISTS & columns.keys():
         columns[name] = str(columns[name]).split(",")
@@ -111,14 +111,16 @@ def stored(kind: type[R], ref: OperationRef | RegistrationRef | None, row: Row) 
 
     Raises UnreadableRow.
     """
-    return Stored(decode(kind, ref, row.values), row.etag, _shape(kind, row.values))
+    return Stored(decode(kind, ref, row.values), row.etag, _schema_version(kind, row.values))
 
 
-def _shape(kind: type, values: Mapping[str, Value]) -> int:
-    shape = values.get(VERSION_COLUMN)
-    if not isinstance(shape, int) or not SHAPE - 1 <= shape <= SHAPE:
-        raise UnreadableRow(f"{kind.__name__} of shape {shape!r}: this version reads {SHAPE} and the one before")
-    return shape
+def _schema_version(kind: type, values: Mapping[str, Value]) -> int:
+    schema_version = values.get(VERSION_COLUMN)
+    if not isinstance(schema_version, int) or not SCHEMA_VERSION - 1 <= schema_version <= SCHEMA_VERSION:
+        raise UnreadableRow(
+            f"{kind.__name__} of schema {schema_version!r}: this version reads {SCHEMA_VERSION} and the one before"
+        )
+    return schema_version
 
 
 def _is_of_its_key(record: Record) -> bool:

@@ -226,7 +226,7 @@ def test_method_that_a_route_lacks_is_404_with_no_body(bridge_app: Running, call
 @pytest.mark.parametrize(
     "message",
     [b"no message of ours", b'{"v": 1}', b"[]", b"\xff\xfe", '{"v": 99, "registration": "ä"}'.encode()],
-    ids=["text", "object", "list", "no UTF-8", "newer shape"],
+    ids=["text", "object", "list", "no UTF-8", "newer schema"],
 )
 def test_message_of_another_sender_stops_no_delivery(bridge_app: Running, message: bytes) -> None:
     storage = bridge_app.azurite.connection_string

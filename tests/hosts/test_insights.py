@@ -25,7 +25,7 @@ from bridge.adapters.azure.queue import DELIVERIES_QUEUE
 from bridge.domain.ids import OperationRef
 from bridge.log import Event
 from bridge.storage.keys import HEARTBEAT_KEY, SOURCES_PARTITION, partition_of, source_key
-from bridge.storage.records import SHAPE
+from bridge.storage.records import SCHEMA_VERSION
 from local.answer import Answer
 from local.azurite import Azurite
 from local.settings import REPOSITORY
@@ -356,7 +356,9 @@ def _bury(bridge: Running, table: TableClient) -> None:
 def _repeat_a_message(bridge: Running, queue: QueueClient) -> None:
     """Send a call that was followed long ago."""
     delivered = bridge.read("registrations?state=delivered&limit=1")["value"][0]
-    queue.send_message(json.dumps({"v": SHAPE, "registration": delivered["id"], "generation": 0, "attempt": 1}))
+    queue.send_message(
+        json.dumps({"v": SCHEMA_VERSION, "registration": delivered["id"], "generation": 0, "attempt": 1})
+    )
     _logged(bridge, Event.DROPPED)
 
 

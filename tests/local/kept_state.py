@@ -1,7 +1,7 @@
 """State that a version of the bridge has left behind; `python -m tests.local.kept_state` writes it.
 
 Each folder below `state/` is one version's: Azurite's files, the signing key, and `registrations.json`, what the API
-showed at the end. Write another when the shape of rows changes, and keep those before it: a newer bridge has to go on
+showed at the end. Write another when the schema of rows changes, and keep those before it: a newer bridge has to go on
 with what an older one has left.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import requests
 
-from bridge.storage.records import SHAPE
+from bridge.storage.records import SCHEMA_VERSION
 from local.azurite import Azurite
 from local.host.process import HostProcess
 from local.receiver import Receiver
@@ -108,4 +108,4 @@ def _drop_what_is_empty(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    write(STATES / f"shape-{SHAPE}")
+    write(STATES / f"shape-{SCHEMA_VERSION}")

@@ -11,7 +11,7 @@ import pytest
 import requests
 from standardwebhooks import Webhook
 
-from bridge.storage.records import SHAPE
+from bridge.storage.records import SCHEMA_VERSION
 from local.azurite import Azurite
 from local.host.process import HostProcess
 from local.receiver import Callback, Receiver
@@ -82,6 +82,6 @@ def still_there(before: object, after: object) -> object:
     return after
 
 
-def test_every_shape_that_can_be_read_has_left_a_state() -> None:
+def test_every_schema_version_that_can_be_read_has_left_a_state() -> None:
     """The one that this code writes, and those before it."""
-    assert [version.name for version in VERSIONS] == [f"shape-{number}" for number in range(1, SHAPE + 1)]
+    assert [version.name for version in VERSIONS] == [f"shape-{number}" for number in range(1, SCHEMA_VERSION + 1)]

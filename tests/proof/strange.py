@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from hypothesis import strategies as st
 
 from bridge.domain.registration import State
-from bridge.storage.records import SHAPE
+from bridge.storage.records import SCHEMA_VERSION
 from bridge.storage.transaction import Value
 
 #: The operation that strange things happen to, and the one that must not notice.
@@ -43,7 +43,7 @@ bodies = st.fixed_dictionaries(
 )
 messages = st.fixed_dictionaries(
     {
-        "v": st.sampled_from([SHAPE, SHAPE + 1, -1]) | json_values,
+        "v": st.sampled_from([SCHEMA_VERSION, SCHEMA_VERSION + 1, -1]) | json_values,
         "registration": st.sampled_from([_REGISTRATION, "default~x"]) | json_values,
         "generation": st.integers(-1, 2**60) | json_values,
         "attempt": st.integers(-1, 2**70) | json_values,
@@ -78,7 +78,7 @@ _NASTY: dict[str, list[Value]] = {
     "message_id": ["\n", ""],
     "claim": ["x"],
     "events": ["", "x"],
-    "v": [SHAPE + 1, "x"],
+    "v": [SCHEMA_VERSION + 1, "x"],
 }
 _INSTANTS = (
     "registered_at",

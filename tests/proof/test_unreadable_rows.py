@@ -15,7 +15,7 @@ from bridge.domain.upstream import Reply
 from bridge.storage.due import Due, read_due
 from bridge.storage.keys import due_reference, operation_of, partition_of, registration_of
 from bridge.storage.queue_message import read_call
-from bridge.storage.records import SHAPE
+from bridge.storage.records import SCHEMA_VERSION
 from bridge.storage.transaction import ANY, Insert, Merge, Row, Transaction, Value
 from tests.proof.strange import OTHER, URL, VICTIM, columns, keys, messages, writings
 from tests.support.http import Client
@@ -47,7 +47,7 @@ def test_any_row_key_names_something_or_is_unreadable(key: str) -> None:
 
     assert operation is None or due_reference(operation) == key
     assert registration is None or due_reference(registration) == key.replace("~", ":")
-    due = read_any_due(Row("op0", f"due:{key}", "etag", {"v": SHAPE}))
+    due = read_any_due(Row("op0", f"due:{key}", "etag", {"v": SCHEMA_VERSION}))
     assert due is None or due.handle.key == f"due:{key}"
 
 

@@ -66,15 +66,15 @@ def test_the_states_are_counted_up_to_a_thousand_over_all_partitions(bridge: Sta
 def test_a_status_soon_after_another_counts_nothing(bridge: Stage) -> None:
     """The rest of it is read each time."""
     bridge.register("operation-1")
-    show = bridge.bridge.routes.show
+    queries = bridge.bridge.routes.queries
     bridge.table.taken()
-    first = show.status()
+    first = queries.status()
     cost_of_first = bridge.table.taken()["range"]
     bridge.register("operation-2")
     bridge.clock.advance(KEPT_FOR.total_seconds() - 0.001)
     bridge.table.taken()
 
-    again = show.status()
+    again = queries.status()
 
     assert bridge.table.taken()["range"] == cost_of_first - A_COUNT
     assert (first.counts[State.WAITING], again.counts[State.WAITING]) == (1, 1)
@@ -84,7 +84,7 @@ def test_a_status_soon_after_another_counts_nothing(bridge: Stage) -> None:
 @pytest.mark.parametrize("seconds", [10, 3600, -10], ids=["just old", "long ago", "by a clock that was set back"])
 def test_counts_that_are_old_are_counted_again(bridge: Stage, seconds: float) -> None:
     """Ten seconds after they were begun."""
-    counts = bridge.bridge.routes.show.counts
+    counts = bridge.bridge.routes.queries.counts
     bridge.register("operation-1")
     first = counts.by_state()[State.WAITING]
     bridge.register("operation-2")
@@ -131,7 +131,7 @@ def test_many_who_ask_at_once_are_answered_by_one_count() -> None:
 
 def test_the_measure_of_what_waits_is_always_counted(bridge: Stage) -> None:
     """A sweep measures once a minute, and the measure is of then."""
-    counts = bridge.bridge.routes.show.counts
+    counts = bridge.bridge.routes.queries.counts
     counts.by_state()
     bridge.register()
 

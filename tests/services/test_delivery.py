@@ -16,7 +16,7 @@ from bridge.domain.ids import RegistrationRef
 from bridge.domain.outcome import Failure, Unreachable, answered
 from bridge.domain.registration import State
 from bridge.domain.retry import ATTEMPTS_PER_RUN, SCHEDULE
-from bridge.services.queries import Shown
+from bridge.services.queries import RegistrationView
 from bridge.storage.keys import attempt_key, due_reference, partition_of, row_key
 from bridge.storage.transaction import ANY, Delete, Merge, Transaction
 from tests.support.flaky import flaky
@@ -33,9 +33,9 @@ def pending(bridge: Stage) -> RegistrationRef:
     return ref
 
 
-def shown(bridge: Stage, ref: RegistrationRef) -> Shown:
+def view(bridge: Stage, ref: RegistrationRef) -> RegistrationView:
     """Look at a registration as a client does."""
-    found = bridge.bridge.routes.show.registration(ref)
+    found = bridge.bridge.routes.queries.registration(ref)
     assert found is not None
     return found
 
@@ -124,7 +124,7 @@ def test_every_attempt_is_recorded(bridge: Stage) -> None:
 
     live_on(bridge, timedelta(minutes=10), timedelta(seconds=5))
 
-    attempts = shown(bridge, ref).attempts
+    attempts = view(bridge, ref).attempts
     assert [each.number for each in attempts] == [1, 2, 3]
     assert [(each.status, each.error, each.body, each.address, each.duration_ms) for each in attempts] == [
         (503, None, "busy", "203.0.113.7", 41),
@@ -263,7 +263,7 @@ def test_an_attempt_that_was_never_recorded_counts_as_lost(bridge: Stage) -> Non
         bridge.deliver_all()
     live_on(bridge, LEASE * 2, timedelta(seconds=10))
 
-    assert [each.error_at(bridge.clock()) for each in shown(bridge, ref).attempts] == ["lost", None]
+    assert [each.error_at(bridge.clock()) for each in view(bridge, ref).attempts] == ["lost", None]
     assert len({(post.headers["webhook-id"], post.body) for post in bridge.courier.posted}) == 1
     assert bridge.registration(ref).state is State.DELIVERED
 
@@ -341,7 +341,7 @@ def test_a_record_is_tried_until_storage_takes_it(trouble: str) -> None:
     bridge.deliver_all()
 
     assert bridge.registration(ref).state is State.DELIVERED
-    assert shown(bridge, ref).attempts[0].status == 200
+    assert view(bridge, ref).attempts[0].status == 200
     live_on(bridge, timedelta(minutes=5), timedelta(seconds=10))
     assert len(bridge.courier.posted) == 1
 
@@ -406,7 +406,7 @@ def test_a_2xx_after_a_cancellation_is_recorded_and_changes_nothing(bridge: Stag
     meanwhile(bridge, lambda: bridge.bridge.routes.use.cancel(ref))
 
     assert bridge.registration(ref).state is State.CANCELLED
-    assert shown(bridge, ref).attempts[0].status == 200
+    assert view(bridge, ref).attempts[0].status == 200
 
 
 def test_a_2xx_after_cancellation_and_redelivery_ends_the_delivery(bridge: Stage) -> None:
@@ -438,7 +438,7 @@ def test_a_failure_after_cancellation_and_redelivery_is_only_recorded(bridge: St
 
     assert bridge.registration(ref).state is State.PENDING
     bridge.deliver_all()
-    assert [each.status for each in shown(bridge, ref).attempts] == [500, 200]
+    assert [each.status for each in view(bridge, ref).attempts] == [500, 200]
     assert bridge.registration(ref).state is State.DELIVERED
 
 
@@ -472,7 +472,7 @@ def test_a_record_after_its_lease_does_not_undo_what_came_later(bridge: Stage) -
     meanwhile(bridge, freeze)
 
     assert bridge.registration(ref).state is State.DELIVERED
-    assert [each.status for each in shown(bridge, ref).attempts] == [500, 200]
+    assert [each.status for each in view(bridge, ref).attempts] == [500, 200]
 
 
 def test_an_enqueue_between_claim_and_record_is_no_harm(bridge: Stage) -> None:

@@ -261,7 +261,7 @@ def test_a_registration_that_somebody_wrote_over_is_one_line(bridge: Stage, capl
 
     bridge.bridge.deliver.deliver(call)
 
-    why = "Registration of shape 99: this version reads 1 and the one before"
+    why = "Registration of schema 99: this version reads 1 and the one before"
     assert lines_of(caplog) == [{"event": "row.set-aside", "registration": call.ref.public_id, "why": why}]
 
 
@@ -287,7 +287,7 @@ def test_an_unreadable_message_is_one_line_that_says_which(bridge: Stage, caplog
     assert lines_of(caplog) == [
         {
             "event": "row.set-aside",
-            "why": "a queue message that is not a call of shape 1",
+            "why": "a queue message that is not a call of schema 1",
             "queue_message": "6a1b",
             "inserted": "2026-11-23T12:00:00.000Z",
             "length": 8,

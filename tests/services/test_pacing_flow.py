@@ -16,7 +16,7 @@ from bridge.domain.host_limits import FAILURES_TO_OPEN, PLACES
 from bridge.domain.outcome import Failure, Outcome, Unreachable
 from bridge.domain.registration import Registration, State
 from bridge.domain.retry import ATTEMPTS_PER_RUN
-from bridge.services.queries import Shown
+from bridge.services.queries import RegistrationView
 from bridge.settings import read_settings
 from tests.support.flaky import flaky
 from tests.support.http import Client
@@ -56,9 +56,9 @@ def test_a_failed_probe_of_a_silent_host_counts_for_every_delivery_that_was_due(
 
     assert len(bridge.courier.posted) == FAILURES_TO_OPEN
     assert [each.last_attempt for each in registrations_at(bridge, SILENT, 30)] == [1] * 30
-    shown = bridge.bridge.routes.show.registration(registrations_at(bridge, SILENT, 30)[-1].ref)
-    assert isinstance(shown, Shown)
-    [attempt] = shown.attempts
+    view = bridge.bridge.routes.queries.registration(registrations_at(bridge, SILENT, 30)[-1].ref)
+    assert isinstance(view, RegistrationView)
+    [attempt] = view.attempts
     assert (attempt.number, attempt.error, attempt.duration_ms) == (1, "timeout", 0)
     assert attempt.address == "203.0.113.9"
     assert attempt.detail == (

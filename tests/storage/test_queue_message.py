@@ -47,8 +47,8 @@ def test_a_message_of_the_version_before_or_with_more_in_it_is_read(change: dict
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"v": 2}, "that is not a call of shape 1"),
-        ({"v": -1}, "that is not a call of shape 1"),
+        ({"v": 2}, "that is not a call of schema 1"),
+        ({"v": -1}, "that is not a call of schema 1"),
         ({"generation": -1}, "that is not a call"),
         ({"generation": 253_402_300_800_000}, "that is not a call"),
         ({"attempt": 0}, "that is not a call"),

@@ -10,7 +10,7 @@ from bridge.domain.events import Format
 from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import Registration, State
 from bridge.storage.keys import partition_of, row_key
-from bridge.storage.records import SHAPE, Stored, decode, for_insert, for_merge, for_update, stored
+from bridge.storage.records import SCHEMA_VERSION, Stored, decode, for_insert, for_merge, for_update, stored
 from bridge.storage.transaction import Row
 from tests.support.world import NOON, stage
 
@@ -51,11 +51,11 @@ def test_what_changed_over_what_was_read_is_what_was_meant(before: Registration,
 
 @given(registrations, registrations)
 def test_only_what_changed_is_written(before: Registration, after: Registration) -> None:
-    """The version goes with it, so that nobody reads the row as another shape."""
+    """The version goes with it, so that nobody reads the row as another schema."""
     written = for_update(Stored(before, "etag"), after)
 
     whole, was = for_merge(after), for_merge(before)
-    assert written == {"v": SHAPE} | {name: value for name, value in whole.items() if value != was[name]}
+    assert written == {"v": SCHEMA_VERSION} | {name: value for name, value in whole.items() if value != was[name]}
 
 
 def test_a_claim_does_not_write_the_message_again() -> None:
@@ -67,9 +67,9 @@ def test_a_claim_does_not_write_the_message_again() -> None:
     assert set(written) == {"v", "last_attempt", "claim", "leased_until", "next_attempt_at", "due"}
 
 
-def test_a_row_of_the_shape_before_is_written_whole() -> None:
-    """Otherwise it would say that it is of this shape, with columns of that one."""
-    row = Row(partition_of(REQUEST.ref), row_key(REQUEST.ref), "etag", {**for_insert(REQUEST), "v": SHAPE - 1})
+def test_a_row_of_the_schema_before_is_written_whole() -> None:
+    """Otherwise it would say that it is of this schema, with columns of that one."""
+    row = Row(partition_of(REQUEST.ref), row_key(REQUEST.ref), "etag", {**for_insert(REQUEST), "v": SCHEMA_VERSION - 1})
     before, after = stored(Registration, REQUEST.ref, row), replace(REQUEST, reason="gone")
 
     assert for_update(before, after) == for_merge(after)

@@ -18,7 +18,7 @@ from bridge.adapters.azure.clients import TABLE
 from bridge.adapters.azure.queue import DELIVERIES_QUEUE
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.principal import SHARED_OWNER
-from bridge.storage.records import SHAPE
+from bridge.storage.records import SCHEMA_VERSION
 from local.answer import Answer
 from local.azurite import Azurite, Ports
 from local.host.index import HttpTrigger, QueueTrigger, TimerTrigger, index
@@ -189,7 +189,7 @@ def test_storage_that_is_down_says_the_same(
     nobody = {"AzureWebJobsStorage": Ports(blob=1, queue=1, table=1).connection_string}
     worker, beside = work(**nobody), host(**nobody)
     registration = registration_id("worker-ok", receiver.url)
-    message = {"v": SHAPE, "registration": registration, "generation": 0, "attempt": 1}
+    message = {"v": SCHEMA_VERSION, "registration": registration, "generation": 0, "attempt": 1}
 
     answer = compare(
         post("registrations", {"operationId": "worker-ok", "callbackUrl": receiver.url}, status=503), worker, beside

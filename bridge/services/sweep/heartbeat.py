@@ -8,7 +8,7 @@ from bridge.domain.errors import Conflict, StorageRefused, StorageUnavailable
 from bridge.log import Event, log
 from bridge.services.dispatch import QueueProblem
 from bridge.storage.keys import HEARTBEAT_KEY, SOURCES_PARTITION, SOURCES_RANGE
-from bridge.storage.records import SHAPE, VERSION_COLUMN
+from bridge.storage.records import SCHEMA_VERSION, VERSION_COLUMN
 from bridge.storage.table import Table
 from bridge.storage.transaction import ANY, Insert, Merge, Row, Transaction, Value
 
@@ -57,7 +57,7 @@ def write_heartbeat(
 
     Returns whether that was written. Never fails a sweep.
     """
-    columns: dict[str, Value] = {VERSION_COLUMN: SHAPE, "at": now, "checked": checked}
+    columns: dict[str, Value] = {VERSION_COLUMN: SCHEMA_VERSION, "at": now, "checked": checked}
     columns |= {"queue_code": problem.code if problem else "", "queue_since": problem.since if problem else ""}
     columns |= {"queue_refuses": problem is not None and problem.is_refusal}
     is_first = all(row.key != HEARTBEAT_KEY for row in sources)

@@ -9,7 +9,7 @@ from bridge.domain.operation import Operation
 from bridge.domain.registration import Registration
 from bridge.storage.index import IndexEntry, index_key_of
 from bridge.storage.keys import DueKind, due_key, due_reference, row_key
-from bridge.storage.records import SHAPE, VERSION_COLUMN, Stored, for_insert, for_update
+from bridge.storage.records import SCHEMA_VERSION, VERSION_COLUMN, Stored, for_insert, for_update
 from bridge.storage.transaction import ANY, Delete, Insert, Merge, Write
 
 R = TypeVar("R", Operation, Registration)
@@ -60,7 +60,7 @@ def first_due(registration: Registration, now: datetime) -> str:
 def purge_due(operation: Operation, at: datetime) -> tuple[str, Insert]:
     """Make the due row of an operation's purge; returns its key too."""
     key = due_key(at, DueKind.PURGE, due_reference(operation.ref), instead_of=operation.due)
-    return key, Insert(key, {VERSION_COLUMN: SHAPE})
+    return key, Insert(key, {VERSION_COLUMN: SCHEMA_VERSION})
 
 
 def touch(operation: Stored[Operation], tx: str) -> Merge:

@@ -8,7 +8,7 @@ from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.due import DueHandle
 from bridge.storage.index import index_key_of
 from bridge.storage.keys import DueKind, due_key, due_reference, row_key
-from bridge.storage.records import SHAPE, VERSION_COLUMN
+from bridge.storage.records import SCHEMA_VERSION, VERSION_COLUMN
 from bridge.storage.transaction import ANY, MAX_WRITES, Delete, Transaction
 from bridge.storage.writes.poll import Reschedule
 
@@ -30,7 +30,7 @@ def look_again(handle: DueHandle, ref: OperationRef, at: datetime) -> Reschedule
     """Move the purge of an operation that is still needed, or that a read did not find."""
     key = due_key(at, DueKind.PURGE, due_reference(ref), instead_of=handle.key)
     return Reschedule(
-        handle=handle, key=key, columns={VERSION_COLUMN: SHAPE}, target=row_key(ref), changes={"due": key}
+        handle=handle, key=key, columns={VERSION_COLUMN: SCHEMA_VERSION}, target=row_key(ref), changes={"due": key}
     )
 
 

@@ -7,7 +7,7 @@ from bridge.domain.operation import Operation
 from bridge.domain.registration import Registration, State
 from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.keys import DueKind, due_at, due_parts, due_reference, partition_of, row_key
-from bridge.storage.records import SHAPE, VERSION_COLUMN, Stored, for_insert
+from bridge.storage.records import SCHEMA_VERSION, VERSION_COLUMN, Stored, for_insert
 from bridge.storage.transaction import Insert, Merge, Transaction, Value
 
 
@@ -41,4 +41,4 @@ def restore(target: Stored[Operation] | Stored[Registration], *, tx: str) -> Tra
 def _columns(record: Operation | Registration) -> dict[str, Value]:
     if isinstance(record, Registration):
         return for_insert(Call.next_of(record))
-    return for_insert(record.poll_state()) if record.is_polled else {VERSION_COLUMN: SHAPE}
+    return for_insert(record.poll_state()) if record.is_polled else {VERSION_COLUMN: SCHEMA_VERSION}

@@ -419,14 +419,14 @@ def refusing(read: Callable[..., Any]) -> Callable[..., Any]:
     [
         (
             "operation",
-            {"operation": OPERATION, "why": "Operation of shape 99: this version reads 1 and the one before"},
+            {"operation": OPERATION, "why": "Operation of schema 99: this version reads 1 and the one before"},
         ),
         (
             "budget",
             {
                 "partition": SOURCES_PARTITION,
                 "key": "source:default",
-                "why": "Budget of shape 99: this version reads 1 and the one before",
+                "why": "Budget of schema 99: this version reads 1 and the one before",
             },
         ),
         (
@@ -434,7 +434,7 @@ def refusing(read: Callable[..., Any]) -> Callable[..., Any]:
             {
                 "partition": SOURCES_PARTITION,
                 "key": "law:default:",
-                "why": "DurationModel of shape 99: this version reads 1 and the one before",
+                "why": "DurationModel of schema 99: this version reads 1 and the one before",
             },
         ),
     ],
