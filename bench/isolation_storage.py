@@ -86,7 +86,7 @@ def _stranded(fault: Fault | None) -> float:
         states = [
             row.values["state"]
             for name in operation_partitions()
-            for row in table.range(name, "job:", "job;")
+            for row in table.range(name, "op:", "op;")
             if "state" in row.values
         ]
     return float(_REGISTRATIONS - states.count(State.DELIVERED.value))

@@ -1,7 +1,7 @@
 """Where rows live: partitions and row keys.
 
 A row key is `kind:part:part…`. No part contains a colon, so a key reads back without doubt, and all rows of one
-operation are the range from `job:{source}:{id}:` up to the same with the next character, `;`.
+operation are the range from `op:{source}:{id}:` up to the same with the next character, `;`.
 """
 
 import hashlib
@@ -36,10 +36,10 @@ SOURCES_RANGE = ("!", "~")
 
 
 #: What the keys of the duration models' rows begin with.
-DURATION_PREFIX = "law:"
+DURATION_PREFIX = "dur:"
 
 #: What the keys of operations and their registrations begin with.
-OPERATION_PREFIX = "job:"
+OPERATION_PREFIX = "op:"
 
 #: What the keys of due deliveries begin with. They have a range of their own, so that no poll stands before them.
 _DUE_DELIVERY = "due:deliver:"

@@ -360,7 +360,7 @@ def test_a_row_of_another_version_is_503_and_said(bridge: Stage) -> None:
     """The client may come back when that version is running again."""
     client = Client.of(bridge)
     public_id = client.register(GOOD).body["id"]
-    row = next(row for row in bridge.memory.rows() if row.key.startswith("job:") and not row.key.endswith(":"))
+    row = next(row for row in bridge.memory.rows() if row.key.startswith("op:") and not row.key.endswith(":"))
     bridge.memory.commit(Transaction(row.partition, (Merge(row.key, {"v": 2}, ANY),)))
 
     answers = [

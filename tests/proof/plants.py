@@ -111,7 +111,7 @@ def _unleased(transaction: Transaction) -> Sequence[Transaction]:
 def _ended_at_once(write: Write) -> Write:
     if isinstance(write, Insert) and write.key.startswith("due:"):
         return replace(write, key=_a_lease_earlier(write.key))
-    if isinstance(write, Merge) and write.key.startswith("job:"):
+    if isinstance(write, Merge) and write.key.startswith("op:"):
         changed: dict[str, Value] = {"due": _a_lease_earlier(str(write.values["due"]))}
         for column in ("leased_until", "next_attempt_at"):
             at = write.values[column]

@@ -47,7 +47,7 @@ def states(rows: Sequence[Row]) -> dict[str, Registration]:
 def _aggregates(rows: Sequence[Row]) -> dict[OperationRef, OperationAggregate]:
     by_operation: dict[OperationRef, list[Row]] = defaultdict(list)
     for row in rows:
-        if row.key.startswith("job:"):
+        if row.key.startswith("op:"):
             _, source, operation_id, _ = row.key.split(":")
             by_operation[OperationRef(source, operation_id)].append(row)
     aggregates = {}

@@ -22,7 +22,7 @@ from tests.support.http import Client
 from tests.support.world import Stage, stage
 
 READS = ((Routes.list, "/registrations"), (Routes.status, "/status"))
-WRITTEN = ("job-operation", "job-registration", "due", "idx", "att", "heartbeat")
+WRITTEN = ("op-operation", "op-registration", "due", "idx", "att", "heartbeat")
 
 
 @given(st.binary(max_size=80) | messages.map(lambda message: json.dumps(message).encode()))
@@ -129,7 +129,7 @@ def work(bridge: Stage, ticks: int = 4) -> None:
 def is_of_kind(row: Row, kind: str) -> bool:
     """Tell what a row is."""
     if kind.startswith("job"):
-        return row.key.startswith("job:") and row.key.endswith(":") == (kind == "job-operation")
+        return row.key.startswith("op:") and row.key.endswith(":") == (kind == "op-operation")
     return row.key.startswith(kind)
 
 

@@ -97,7 +97,7 @@ def test_due_rows_that_could_not_be_moved_are_named(caplog: pytest.LogCaptureFix
     [ref] = bridge.register()
     rescheduler = Rescheduler(table=table, new_id=lambda: "tx")
     handle = DueHandle(partition=partition_of(ref), key="due:1", etag="x")
-    reschedule = Reschedule(handle=handle, key="due:2", columns={}, target="job:1", changes={})
+    reschedule = Reschedule(handle=handle, key="due:2", columns={}, target="op:1", changes={})
     table.instead = [table.down] * 3 if one_by_one else [table.silent_loss] * 3
 
     assert rescheduler.commit([reschedule, reschedule]) == []

@@ -43,7 +43,7 @@ class Blind(Flaky):
         self, partition: str, start: str, stop: str, *, limit: int | None = None, columns: Sequence[str] = ()
     ) -> Sequence[Row]:
         rows = super().range(partition, start, stop, limit=limit, columns=columns)
-        return [] if self.sees_nothing and start.startswith("job:") else rows
+        return [] if self.sees_nothing and start.startswith("op:") else rows
 
 
 def blind() -> tuple[Stage, Blind]:
@@ -97,7 +97,7 @@ def test_a_due_row_whose_operation_is_gone_is_deleted_and_logged(kind: str, capl
         bridge.upstream.tell("operation-1", "Succeeded")
         live(bridge, 1)
         bridge.clock.advance(timedelta(days=31))
-    for row in [row for row in bridge.memory.rows() if row.key.startswith(("job:", "idx:"))]:
+    for row in [row for row in bridge.memory.rows() if row.key.startswith(("op:", "idx:"))]:
         bridge.memory.commit(Transaction(row.partition, (Delete(row.key, ANY),)))
     bridge.upstream.tell("operation-1", "Succeeded")
     caplog.set_level(logging.WARNING)
@@ -284,7 +284,7 @@ def test_the_place_of_the_next_check_is_stored_and_any_text_in_it_is_a_place() -
     repair = bridge.bridge.sweep.repair
 
     assert stored == "op1"
-    assert [repair.check(place) for place in ("", "x", "op99", "op0 due:", "op0 job:zzz", "op7")] == [
+    assert [repair.check(place) for place in ("", "x", "op99", "op0 due:", "op0 op:zzz", "op7")] == [
         *["op1"] * 5,
         "op0",
     ]
@@ -310,7 +310,7 @@ def test_a_row_of_a_newer_version_is_not_touched(bridge: Stage) -> None:
     newer = Row(partition_of(ref), row_key(ref.operation), "", {"v": 99})
     bridge.memory.commit(Transaction(partition_of(ref), (Merge(newer.key, newer.values, ANY),)))
     bridge.memory.commit(
-        Transaction(partition_of(ref), (Insert("job:x", {"v": 1, "due": "due:0000000000001:poll:x:y"}),))
+        Transaction(partition_of(ref), (Insert("op:x", {"v": 1, "due": "due:0000000000001:poll:x:y"}),))
     )
 
     live(bridge, 20)

@@ -206,7 +206,7 @@ def test_partitions_do_not_see_each_other(table: Table) -> None:
 
 def test_keys_of_the_bridge_are_keys_of_the_service(table: Table) -> None:
     """Colons, tildes, dots and dashes need no escape."""
-    keys = ["due:1795435200000:poll:default:a.b_c-d", "job:default:a.b_c-d:0123456789abcdef", "idx:dead:1:x~y"]
+    keys = ["due:1795435200000:poll:default:a.b_c-d", "op:default:a.b_c-d:0123456789abcdef", "idx:dead:1:x~y"]
     do(table, *(Insert(key, {"n": 1}) for key in keys))
 
     assert [read(table, key).key for key in keys] == keys

@@ -22,7 +22,7 @@ HOOK = "https://receiver.example.com/hook"
 
 def models(bridge: Stage) -> Mapping[str, DurationModel]:
     """Read what was learnt."""
-    rows = bridge.memory.range(SOURCES_PARTITION, "law:", "law;")
+    rows = bridge.memory.range(SOURCES_PARTITION, "dur:", "dur;")
     return {row.key: decode(DurationModel, None, row.values) for row in rows}
 
 
@@ -209,14 +209,14 @@ def test_observations_whose_reply_was_lost_count_once(*, known: bool, caplog: py
 
     def lost(transaction: Transaction) -> Mapping[str, str]:
         writes.append(transaction)
-        is_observation = any(write.key.startswith("law:") for write in transaction.writes)
+        is_observation = any(write.key.startswith("dur:") for write in transaction.writes)
         return table.silent_commit(transaction) if is_observation else table.inner.commit(transaction)
 
     table.instead = [lost] * 5
 
     bridge.sweep()
 
-    observed = [each for each in writes if each.writes[0].key.startswith("law:")]
+    observed = [each for each in writes if each.writes[0].key.startswith("dur:")]
     assert len(observed) == 1
     assert models(bridge)[duration_key("default", None)].weight == pytest.approx(1 + known, rel=1e-2)
     assert "storage.unavailable" not in caplog.text

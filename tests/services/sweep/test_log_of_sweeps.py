@@ -306,7 +306,7 @@ def test_a_purge_whose_operation_is_gone_is_taken_away(bridge: Stage, caplog: py
     """It counts for nothing."""
     ended_long_ago(bridge)
     ref = OperationRef("default", "operation-1")
-    rows = bridge.memory.range(partition_of(ref), "job:", "job;")
+    rows = bridge.memory.range(partition_of(ref), "op:", "op;")
     bridge.memory.commit(Transaction(partition_of(ref), tuple(Delete(row.key, ANY) for row in rows)))
     caplog.clear()
 
@@ -433,7 +433,7 @@ def refusing(read: Callable[..., Any]) -> Callable[..., Any]:
             "model",
             {
                 "partition": SOURCES_PARTITION,
-                "key": "law:default:",
+                "key": "dur:default:",
                 "why": "DurationModel of schema 99: this version reads 1 and the one before",
             },
         ),
@@ -455,7 +455,7 @@ def test_a_row_of_a_newer_version_is_one_line(
     keys = {
         "operation": (partition_of(ref), row_key(ref)),
         "budget": (SOURCES_PARTITION, source_key("default")),
-        "model": (SOURCES_PARTITION, "law:default:"),
+        "model": (SOURCES_PARTITION, "dur:default:"),
     }
     partition, key = keys[row]
     bridge.memory.commit(Transaction(partition, (Merge(key, {"v": 99}, ANY),)))

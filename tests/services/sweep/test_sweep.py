@@ -482,7 +482,7 @@ def test_unreadable_due_rows_are_skipped(bridge: Stage, caplog: pytest.LogCaptur
     ("kind", "columns"),
     [
         ("due:", {"faults": -9}),
-        ("job:", {"metadata": "{"}),
+        ("op:", {"metadata": "{"}),
     ],
 )
 def test_an_operation_whose_rows_hold_nonsense_holds_up_no_other(
