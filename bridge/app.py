@@ -20,7 +20,7 @@ from bridge.api.errors import Problem, contended, internal, misconfigured, refus
 from bridge.api.fields import ValidationContext
 from bridge.api.places import Places
 from bridge.api.query import refuse_parameters
-from bridge.api.responses import Health
+from bridge.api.responses import HealthResponse
 from bridge.api.routes import Routes
 from bridge.dependencies import World, real_pause, real_world
 from bridge.domain.errors import Contended, Misconfigured, StorageRefused, StorageUnavailable, UnreadableRow
@@ -297,7 +297,7 @@ class App:
             refuse_parameters(request)
         except Problem as problem:
             return problem.response()
-        body: Health = {"status": "misconfigured" if broken else "ok"}
+        body: HealthResponse = {"status": "misconfigured" if broken else "ok"}
         return func.HttpResponse(
             json.dumps(body),
             status_code=503 if broken else 200,

@@ -28,7 +28,7 @@ class MessageName(TypedDict):
     type: Annotated[str, Field(description="`{path of the source}.operation.{final status}`, or `bridge.ping`.")]
 
 
-class Operation(TypedDict):
+class OperationResponse(TypedDict):
     """What is known of an operation."""
 
     id: Annotated[str, Field(description="The upstream's id.")]
@@ -45,7 +45,7 @@ class Operation(TypedDict):
     lastError: Annotated[str | None, Field(description="What went wrong at the last poll.")]
 
 
-class Attempt(TypedDict):
+class AttemptResponse(TypedDict):
     """One POST to a callback URL."""
 
     number: Annotated[int, Field(ge=1, description="Counted from 1 over all generations of the registration.")]
@@ -92,7 +92,7 @@ class EarlierAttempts(TypedDict):
     before: Annotated[Moment, Field(description="They began before this.")]
 
 
-class Registration(OperationsRegistration):
+class RegistrationResponse(OperationsRegistration):
     """A registration with its operation and its attempts."""
 
     callbackUrl: Annotated[
@@ -102,8 +102,10 @@ class Registration(OperationsRegistration):
             "while the key of the query is missing, see `?…` for a query."
         ),
     ]
-    operation: Operation
-    attempts: Annotated[list[Attempt], Field(max_length=KEPT_ATTEMPTS, description="The last ones, oldest first.")]
+    operation: OperationResponse
+    attempts: Annotated[
+        list[AttemptResponse], Field(max_length=KEPT_ATTEMPTS, description="The last ones, oldest first.")
+    ]
     earlierAttempts: Annotated[EarlierAttempts | None, Field(description="Null while all of them are in `attempts`.")]
 
 
@@ -112,7 +114,7 @@ Subscriber = Annotated[
 ]
 
 
-class Registered(Registration):
+class Registered(RegistrationResponse):
     """What registering answers."""
 
     subscriber: Subscriber
@@ -145,14 +147,14 @@ class Entry(TypedDict):
     deliveredAt: Moment | None
 
 
-class Page(TypedDict):
+class PageResponse(TypedDict):
     """Part of a list, newest first by when each came into its state."""
 
     value: list[Entry]
     nextLink: Annotated[str | None, Field(description="The next page, without the key; null at the end.")]
 
 
-class OperationWithRegistrations(Operation):
+class OperationWithRegistrations(OperationResponse):
     """What is known of an operation, with its registrations."""
 
     registrations: list[OperationsRegistration]
@@ -180,7 +182,7 @@ class Durations(TypedDict):
     groups: Annotated[list[str], Field(description="Those whose durations are learnt apart.")]
 
 
-class Source(TypedDict):
+class SourceResponse(TypedDict):
     """A Speech endpoint, how often it is asked, and why it is not."""
 
     name: str
@@ -199,7 +201,7 @@ class Source(TypedDict):
     advice: Annotated[str | None, Field(description="What to do about it.")]
 
 
-class SourceWithDurations(Source):
+class SourceWithDurations(SourceResponse):
     """A source, with what was learnt of its operations."""
 
     durations: Durations
@@ -220,7 +222,7 @@ class ClockAhead(TypedDict):
     columns: Annotated[list[str], Field(description="Which of its times; they are shown as corrected.")]
 
 
-class Status(TypedDict):
+class StatusResponse(TypedDict):
     """How the bridge is."""
 
     lastSweepAt: Annotated[Moment | None, Field(description="To the minute.")]
@@ -233,7 +235,7 @@ class Status(TypedDict):
     sources: list[SourceWithDurations]
 
 
-class Pinged(TypedDict):
+class PingResponse(TypedDict):
     """What came of a ping, as an attempt is shown."""
 
     message: MessageName
@@ -249,7 +251,7 @@ class Pinged(TypedDict):
     body: Annotated[str | None, Field(description="The start of the answer, printable: up to 1,024 bytes of UTF-8.")]
 
 
-class Started(TypedDict):
+class RedeliveryResponse(TypedDict):
     """What a redelivery of many has begun."""
 
     started: Annotated[int, Field(ge=0, description="How many.")]
@@ -266,7 +268,7 @@ class SigningSecret(TypedDict):
     signingSecret: Annotated[str, Field(pattern="^whsec_")]
 
 
-class PublicKey(TypedDict):
+class PublicKeyResponse(TypedDict):
     """What everybody verifies `v1a` with."""
 
     id: str
@@ -276,10 +278,10 @@ class PublicKey(TypedDict):
 class PublicKeys(TypedDict):
     """The public keys, newest first."""
 
-    value: list[PublicKey]
+    value: list[PublicKeyResponse]
 
 
-class Health(TypedDict):
+class HealthResponse(TypedDict):
     """Whether the app is alive."""
 
     status: Annotated[str, Field(json_schema_extra={"enum": ["ok", "misconfigured"]})]
@@ -330,7 +332,7 @@ Hour = TypedDict(
 )
 
 
-class Expected(TypedDict):
+class ExpectedResponse(TypedDict):
     """What was learnt of a source, or of a group of it, and when a new operation would be asked for."""
 
     source: str
@@ -347,6 +349,8 @@ Overview = TypedDict(
         "from": Annotated[Moment, Field(description="When the day begins, at a full hour.")],
         "completeFrom": Annotated[Moment, Field(description="Later than `from` where more has ended than is read.")],
         "hours": Annotated[list[Hour], Field(description="24 of them, oldest first; the last one runs.")],
-        "schedules": Annotated[list[Expected], Field(description="Each source, then its groups; none for owners.")],
+        "schedules": Annotated[
+            list[ExpectedResponse], Field(description="Each source, then its groups; none for owners.")
+        ],
     },
 )

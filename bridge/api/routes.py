@@ -291,7 +291,7 @@ class Routes:
         url = body["callbackUrl"]
         return uncached(body, status=status, is_secret=url != without_query(url))
 
-    def _view(self, view: RegistrationView) -> responses.Registration:
+    def _view(self, view: RegistrationView) -> responses.RegistrationResponse:
         """Show a registration; its owner alone sees the query of its callback URL, as long as that can be read."""
         is_owner = view.registration.owner == self.caller.owner
         url = HeaderSeal(self.keyring).url(view.registration) if is_owner else None

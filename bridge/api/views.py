@@ -29,7 +29,7 @@ from bridge.storage.index import IndexEntry
 from bridge.storage.keys import due_at, duration_key
 
 
-def registration(view: RegistrationView, now: datetime, url: str | None) -> responses.Registration:
+def registration(view: RegistrationView, now: datetime, url: str | None) -> responses.RegistrationResponse:
     """Show a registration with its operation and its attempts; `url` is its whole callback URL, for its owner alone."""
     known = _registration(view.registration)
     return {
@@ -61,12 +61,12 @@ def entry(each: IndexEntry) -> responses.Entry:
     }
 
 
-def page(entries: Iterable[IndexEntry], next_link: str | None) -> responses.Page:
+def page(entries: Iterable[IndexEntry], next_link: str | None) -> responses.PageResponse:
     """Show part of a list."""
     return {"value": [entry(each) for each in entries], "nextLink": next_link}
 
 
-def operation(known: Operation) -> responses.Operation:
+def operation(known: Operation) -> responses.OperationResponse:
     """Show what is known of an operation."""
     return {
         "id": known.ref.id,
@@ -91,7 +91,7 @@ def aggregate(known: OperationAggregate) -> responses.OperationWithRegistrations
     }
 
 
-def attempt(made: AttemptRecord, now: datetime) -> responses.Attempt:
+def attempt(made: AttemptRecord, now: datetime) -> responses.AttemptResponse:
     """Show one attempt."""
     return {
         "number": made.number,
@@ -106,7 +106,7 @@ def attempt(made: AttemptRecord, now: datetime) -> responses.Attempt:
     }
 
 
-def status(seen: Status, sources: Sequence[Source]) -> responses.Status:
+def status(seen: Status, sources: Sequence[Source]) -> responses.StatusResponse:
     """Show how the bridge is."""
     return {
         "lastSweepAt": iso_or_none(seen.last_sweep_at),
@@ -131,7 +131,7 @@ def _queue(problem: QueueProblem | None) -> responses.Queue:
     return {"problem": f"{hint.what} ({problem.code})", "advice": hint.do, "since": iso(problem.since)}
 
 
-def source(known: Source, budget: Budget | None) -> responses.Source:
+def source(known: Source, budget: Budget | None) -> responses.SourceResponse:
     """Show a source, how often it is asked, and why it is not."""
     return {
         "name": known.name,
@@ -192,7 +192,7 @@ def _hour(each: Hour) -> responses.Hour:
     return {"from": iso(each.begins), "delivered": each.delivered, "dead": each.dead, "delaySeconds": delays}
 
 
-def _expected(each: Expected) -> responses.Expected:
+def _expected(each: Expected) -> responses.ExpectedResponse:
     return {
         "source": each.source,
         "group": each.group,
@@ -210,7 +210,7 @@ def _shares(model: DurationModel, curve: HazardCurve) -> list[responses.Share]:
     ]
 
 
-def pinged(ping: Pinged) -> responses.Pinged:
+def pinged(ping: Pinged) -> responses.PingResponse:
     """Show what came of a ping, as an attempt is shown."""
     outcome = ping.outcome
     answer = None if isinstance(outcome, Unreachable) else outcome
@@ -228,13 +228,13 @@ def pinged(ping: Pinged) -> responses.Pinged:
     }
 
 
-def started(redelivery: Started, cursor: str | None) -> responses.Started:
+def started(redelivery: Started, cursor: str | None) -> responses.RedeliveryResponse:
     """Show what a redelivery of many has begun, and the encrypted cursor with which another call goes on."""
     ids = [ref.public_id for ref in redelivery.refs]
     return {"started": len(ids), "registrations": ids, "more": cursor is not None, "cursor": cursor}
 
 
-def with_secret(shown: responses.Registration, owner: str, secret: str) -> responses.Registered:
+def with_secret(shown: responses.RegistrationResponse, owner: str, secret: str) -> responses.Registered:
     """Show a registration to its owner, with all that its receiver needs for verification."""
     return {**shown, "subscriber": subscriber_of(owner), "signingSecret": secret}
 

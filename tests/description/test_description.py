@@ -121,10 +121,10 @@ def test_bodies_in_the_text_of_the_readme_are_as_described() -> None:
 @pytest.mark.parametrize(
     ("schema", "sentence"),
     [
-        ("Pinged", r"and this came back: `\{(.*?)\}`"),
+        ("PingResponse", r"and this came back: `\{(.*?)\}`"),
         ("SigningSecret", r"before anything is registered: `\{(.*?)\}`"),
-        ("Started", r"The answer, `\{(.*?)\}`, says"),
-        ("PublicKey", r'newest first: `\{"value": \[\{(.*?)\}\]\}`'),
+        ("RedeliveryResponse", r"The answer, `\{(.*?)\}`, says"),
+        ("PublicKeyResponse", r'newest first: `\{"value": \[\{(.*?)\}\]\}`'),
         ("Error", r'Azure\'s shape, `\{"error": \{(.*?)\}\}`'),
     ],
 )

@@ -96,7 +96,7 @@ CALLS = (
         summary="List registrations, newest first by when they came into their state",
         tag="Registrations",
         parameters=ListParameters,
-        answers={200: Answer("A page.", responses.Page)},
+        answers={200: Answer("A page.", responses.PageResponse)},
         refuses=_OF_PARAMETERS,
     ),
     Call(
@@ -106,7 +106,7 @@ CALLS = (
         summary="Show a registration, its operation and its attempts",
         tag="Registrations",
         id_pattern=PUBLIC_ID.pattern,
-        answers={200: Answer("The registration.", responses.Registration, links=Link.of_registration())},
+        answers={200: Answer("The registration.", responses.RegistrationResponse, links=Link.of_registration())},
         refuses=_OF_IDS,
     ),
     Call(
@@ -126,7 +126,7 @@ CALLS = (
         summary="Deliver the same message again, with a whole run of attempts",
         tag="Registrations",
         id_pattern=PUBLIC_ID.pattern,
-        answers={202: Answer("It is on its way.", responses.Registration, links=Link.of_registration())},
+        answers={202: Answer("It is on its way.", responses.RegistrationResponse, links=Link.of_registration())},
         refuses={**_OF_IDS, 409: ("NoMessageYet", "OperationTaken"), 429: ("TooManyRuns",)},
     ),
     Call(
@@ -136,7 +136,7 @@ CALLS = (
         summary="Deliver again what is dead, after an outage at the receiver's",
         tag="Registrations",
         body=RedeliverBody,
-        answers={202: Answer("These are on their way.", responses.Started)},
+        answers={202: Answer("These are on their way.", responses.RedeliveryResponse)},
         refuses=_OF_BODIES,
     ),
     Call(
@@ -146,7 +146,7 @@ CALLS = (
         summary="Send a signed ping now, and say what came back",
         tag="Receivers",
         body=PingBody,
-        answers={200: Answer("It was sent, whatever came back.", responses.Pinged)},
+        answers={200: Answer("It was sent, whatever came back.", responses.PingResponse)},
         refuses={**_OF_BODIES, 429: ("TooManyPings",)},
     ),
     Call(
@@ -168,7 +168,7 @@ CALLS = (
         path="/status",
         summary="Show how the bridge is",
         tag="Operations",
-        answers={200: Answer("How it is.", responses.Status)},
+        answers={200: Answer("How it is.", responses.StatusResponse)},
         refuses=_OF_PARAMETERS,
     ),
     Call(
@@ -238,8 +238,8 @@ CALLS = (
         tag="The bridge",
         refuses=_OF_PARAMETERS,
         answers={
-            200: Answer("It is.", responses.Health),
-            503: Answer("Its settings are missing or wrong.", responses.Health),
+            200: Answer("It is.", responses.HealthResponse),
+            503: Answer("Its settings are missing or wrong.", responses.HealthResponse),
         },
         is_open=True,
         is_stored=False,
