@@ -11,7 +11,7 @@ from requests import PreparedRequest
 from requests.auth import AuthBase
 
 from bridge import __version__, diagnostics
-from bridge.cli.errors import Misused, Refused, Unreachable
+from bridge.cli.errors import BridgeUnreachable, Misused, Refused
 from bridge.cli.examples import PROGRAM
 from bridge.domain.callback_url import without_query
 from bridge.domain.custom_headers import VALUE
@@ -201,7 +201,7 @@ class Api:
             raise Misused(f"this cannot be sent ({type(error).__name__}): look at the arguments and at {URL}") from None
         except requests.RequestException as error:
             why = type(error).__name__
-            raise Unreachable(f"{self.url} does not answer ({why}): is it running, and {URL} right?") from error
+            raise BridgeUnreachable(f"{self.url} does not answer ({why}): is it running, and {URL} right?") from error
 
 
 def _hide_queries(shown: Any) -> None:  # noqa: ANN401 - JSON

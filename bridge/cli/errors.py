@@ -2,7 +2,7 @@
 
     CommandFailed
     ├── Misused      2: what was typed, or what the environment says, cannot be followed
-    ├── Unreachable  3: the bridge does not answer
+    ├── BridgeUnreachable  3: the bridge does not answer
     ├── Refused      3: the bridge answered that it will not, or cannot; 2 where it cannot read what was typed
     ├── Unended      4: what was waited for did not end in time
     └── Bug         70: the command line itself is wrong
@@ -42,7 +42,7 @@ class Misused(CommandFailed):
     exit = Exit.MISUSED
 
 
-class Unreachable(CommandFailed):
+class BridgeUnreachable(CommandFailed):
     """The bridge does not answer."""
 
     exit = Exit.REFUSED

@@ -11,7 +11,7 @@ from rich.live import Live
 from bridge.cli.client import Api, Json
 from bridge.cli.context import Surroundings
 from bridge.cli.diagnosis import ended_attempts
-from bridge.cli.errors import Refused, Unended, Unreachable
+from bridge.cli.errors import BridgeUnreachable, Refused, Unended
 from bridge.cli.output import Output, table_of
 from bridge.cli.showing import has_ended, in_short, tone_of
 
@@ -89,8 +89,8 @@ class Follow:
             try:
                 seen |= {each: self.api.get(f"registrations/{each}") for each in self._open(ids, seen)}
                 heard = now
-            except (Unreachable, Refused) as error:
-                may_pass = isinstance(error, Unreachable) or error.may_pass
+            except (BridgeUnreachable, Refused) as error:
+                may_pass = isinstance(error, BridgeUnreachable) or error.may_pass
                 if not may_pass or now - heard >= SILENCE:
                     raise
             display.show({each: seen[each] for each in ids if each in seen})

@@ -28,7 +28,7 @@ class Tone(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class OutputLine:
     """A labelled line; a label that is empty goes on where the one before it left off."""
 
     label: str
@@ -79,7 +79,7 @@ class Output:
         else:
             self.note(message)
 
-    def lines(self, lines: Iterable[Line], *, indent: str = "  ") -> None:
+    def lines(self, lines: Iterable[OutputLine], *, indent: str = "  ") -> None:
         """Write labelled lines, their texts in one column."""
         kept = list(lines)
         width = max((len(each.label) for each in kept), default=0)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from bridge.cli.client import Json
 from bridge.cli.diagnosis import Finding, Trouble, diagnose, ended_attempts, of_operation
-from bridge.cli.output import Line, Tone
+from bridge.cli.output import OutputLine, Tone
 
 _TONES = {"delivered": Tone.GOOD, "dead": Tone.BAD, "cancelled": Tone.WARN, "unwanted": Tone.WARN}
 _ENDED = frozenset(_TONES)
@@ -47,63 +47,64 @@ def in_short(shown: Json) -> str:
             return f"{operation['status'] or 'never asked'}"
 
 
-def registration(shown: Json) -> list[Line]:
+def registration(shown: Json) -> list[OutputLine]:
     """Show a registration with its operation, its attempts, and what is wrong."""
     lines = [
-        Line("state", _state(shown), tone_of(shown)),
-        Line("callback", f"{shown['callbackUrl']} ({shown['format']}; {', '.join(shown['events'])})"),
-        Line("operation", _operation(shown["operation"])),
+        OutputLine("state", _state(shown), tone_of(shown)),
+        OutputLine("callback", f"{shown['callbackUrl']} ({shown['format']}; {', '.join(shown['events'])})"),
+        OutputLine("operation", _operation(shown["operation"])),
     ]
     if shown.get("metadata") is not None:
-        lines.append(Line("metadata", json.dumps(shown["metadata"])))
+        lines.append(OutputLine("metadata", json.dumps(shown["metadata"])))
     if shown["message"]:
-        lines.append(Line("message", f"{shown['message']['id']} {shown['message']['type']}"))
+        lines.append(OutputLine("message", f"{shown['message']['id']} {shown['message']['type']}"))
     made = shown.get("attempts", [])
-    lines += [Line("" if number else "attempts", _attempt(each)) for number, each in enumerate(made)]
+    lines += [OutputLine("" if number else "attempts", _attempt(each)) for number, each in enumerate(made)]
     earlier = shown.get("earlierAttempts")
     if earlier:
-        lines.append(Line("", f"{earlier['count']} earlier ones, before {earlier['before']}", Tone.QUIET))
+        lines.append(OutputLine("", f"{earlier['count']} earlier ones, before {earlier['before']}", Tone.QUIET))
     return [*lines, *findings(diagnose(shown))]
 
 
-def operation(shown: Json) -> list[Line]:
+def operation(shown: Json) -> list[OutputLine]:
     """Show an operation with its registrations, and what is wrong."""
     waiting = [f"{each['id']}  {each['state']}  {each['callbackUrl']}" for each in shown["registrations"]]
-    told = [Line("" if number else "tells", text) for number, text in enumerate(waiting)]
-    return [Line("operation", _operation(shown)), *told, *findings(of_operation(shown))]
+    told = [OutputLine("" if number else "tells", text) for number, text in enumerate(waiting)]
+    return [OutputLine("operation", _operation(shown)), *told, *findings(of_operation(shown))]
 
 
-def findings(found: Sequence[Finding]) -> list[Line]:
+def findings(found: Sequence[Finding]) -> list[OutputLine]:
     """Say what is broken and what to do."""
     pairs = (
-        (Line("broken", f"{each.where}: {each.hint.what} ({each.seen})", Tone.BAD), _advice(each)) for each in found
+        (OutputLine("broken", f"{each.where}: {each.hint.what} ({each.seen})", Tone.BAD), _advice(each))
+        for each in found
     )
     return [line for pair in pairs for line in pair]
 
 
-def _queue(queue: Json) -> Iterator[Line]:
+def _queue(queue: Json) -> Iterator[OutputLine]:
     """Show the problem of the queue, if it has one; a bridge of an older version does not say."""
     if queue.get("problem"):
-        yield Line("queue", f"{queue['problem']}, since {queue['since']}", Tone.BAD)
-        yield Line("", str(queue["advice"]), Tone.WARN)
+        yield OutputLine("queue", f"{queue['problem']}, since {queue['since']}", Tone.BAD)
+        yield OutputLine("", str(queue["advice"]), Tone.WARN)
 
 
-def status(seen: Json, troubled: Sequence[Trouble]) -> list[Line]:
+def status(seen: Json, troubled: Sequence[Trouble]) -> list[OutputLine]:
     """Show how the bridge is."""
     counts = (
         f"{state} {each['count']}{' or more' if each['more'] else ''}" for state, each in seen["registrations"].items()
     )
     overdue = seen["oldestOverdueAt"]
     lines = [
-        Line("last sweep", seen["lastSweepAt"] or "none yet", Tone.PLAIN if seen["lastSweepAt"] else Tone.BAD),
-        Line("overdue", f"since {overdue}" if overdue else "nothing", Tone.WARN if overdue else Tone.PLAIN),
-        Line("registrations", ", ".join(counts)),
+        OutputLine("last sweep", seen["lastSweepAt"] or "none yet", Tone.PLAIN if seen["lastSweepAt"] else Tone.BAD),
+        OutputLine("overdue", f"since {overdue}" if overdue else "nothing", Tone.WARN if overdue else Tone.PLAIN),
+        OutputLine("registrations", ", ".join(counts)),
         *_queue(seen.get("queue") or {}),
         *(line for each in seen["sources"] for line in _source(each)),
     ]
     for each in troubled:
         more = f", and {len(each.registrations) - _SHOWN_IDS} more" if len(each.registrations) > _SHOWN_IDS else ""
-        which = Line("", ", ".join(each.registrations[:_SHOWN_IDS]) + more, Tone.QUIET)
+        which = OutputLine("", ", ".join(each.registrations[:_SHOWN_IDS]) + more, Tone.QUIET)
         broken, advice = findings([each.finding])
         lines += [broken, which, advice]
     return lines
@@ -156,20 +157,20 @@ def _from(made: Json) -> str:
     return address + (f" in {made['durationMs']} ms" if made["durationMs"] is not None else "")
 
 
-def _source(each: Json) -> list[Line]:
+def _source(each: Json) -> list[OutputLine]:
     rate = f"{each['requestsPerSecond']:g} of {each['highestRequestsPerSecond']:g} requests a second"
     held = "".join(f", {word} until {each[f'{word}Until']}" for word in ("paused", "stopped") if each[f"{word}Until"])
-    lines = [Line(f"source {each['name']}", f"{rate}{held}", Tone.WARN if held else Tone.PLAIN)]
+    lines = [OutputLine(f"source {each['name']}", f"{rate}{held}", Tone.WARN if held else Tone.PLAIN)]
     if each["problem"]:
         lines += [
-            Line("broken", f"source {each['name']}: {each['problem']}", Tone.BAD),
-            Line("do", each["advice"], Tone.ADVICE),
+            OutputLine("broken", f"source {each['name']}: {each['problem']}", Tone.BAD),
+            OutputLine("do", each["advice"], Tone.ADVICE),
         ]
     return lines
 
 
-def _advice(found: Finding) -> Line:
-    return Line("do", found.hint.do, Tone.ADVICE)
+def _advice(found: Finding) -> OutputLine:
+    return OutputLine("do", found.hint.do, Tone.ADVICE)
 
 
 def _at(words: str, time: str | None) -> str:

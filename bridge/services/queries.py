@@ -131,7 +131,7 @@ class RegistrationView:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ListPage:
     """Part of a list, newest first."""
 
     entries: Sequence[IndexEntry]
@@ -201,7 +201,7 @@ class Queries:
     def _read(self, ref: OperationRef) -> OperationAggregate | None:
         return OperationAggregate.read(ref, self.table.range(partition_of(ref), row_key(ref), after(row_key(ref))))
 
-    def page(self, states: Sequence[State], *, limit: int, cursor: Cursor | None, owner: str | None = None) -> Page:
+    def page(self, states: Sequence[State], *, limit: int, cursor: Cursor | None, owner: str | None = None) -> ListPage:
         """List the registrations that are in one of `states`, newest first by when they came into it.
 
         With `owner`, only theirs. The index is not by owner, so those of others are read and passed over, a bounded
@@ -214,12 +214,12 @@ class Queries:
             found += [entry for entry in stretch.entries if owner in (None, entry.owner)]
             cursor = stretch.cursor
             if len(found) > limit:
-                return Page(found[:limit], Cursor(_place(found[limit - 1])))
+                return ListPage(found[:limit], Cursor(_place(found[limit - 1])))
             if cursor is None:
                 break
-        return Page(found, cursor)
+        return ListPage(found, cursor)
 
-    def _stretch(self, states: Sequence[State], cursor: Cursor | None, size: int) -> Page:
+    def _stretch(self, states: Sequence[State], cursor: Cursor | None, size: int) -> ListPage:
         """Read on in the index of each state and partition, `size` rows each, as far as all of them have been read.
 
         What moves from one state to the next while they are read can be found in both; it is shown once, as it is now.
@@ -239,7 +239,7 @@ class Queries:
         newest: dict[RegistrationRef, IndexEntry] = {}
         for entry in sorted((entry for entry in found if end is None or _place(entry) <= end), key=_place):
             newest.setdefault(entry.ref, entry)
-        return Page(list(newest.values()), None if end is None else Cursor(end))
+        return ListPage(list(newest.values()), None if end is None else Cursor(end))
 
     def _places(self, states: Sequence[State], *, from_the_beginning: bool) -> Sequence[tuple[str, Sequence[State]]]:
         """Name what is read at once: all states of a partition whose index is small, otherwise each state."""

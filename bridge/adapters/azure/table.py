@@ -32,7 +32,7 @@ from azure.core.rest import HttpRequest
 from azure.data.tables import EntityProperty, TableClient, TableEntity
 
 from bridge.adapters.azure.storage_calls import REFUSALS, StorageCalls, code_of
-from bridge.adapters.azure.table_batch import Reply, content_type, read_batch, write_batch
+from bridge.adapters.azure.table_batch import BatchReply, content_type, read_batch, write_batch
 from bridge.adapters.net.guard import Guard
 from bridge.domain.errors import CommitUnknown, Conflict, ConflictKind, StorageUnavailable
 from bridge.storage.transaction import Delete, Row, Transaction, Value
@@ -139,7 +139,7 @@ class AzureTable:
         """The service's address, without a signature that it may have been given with."""
         return self._client.url.partition("?")[0]
 
-    def _submit(self, name: str, batch: bytes) -> Sequence[Reply]:
+    def _submit(self, name: str, batch: bytes) -> Sequence[BatchReply]:
         """Send a batch, and again if there was no table yet."""
         replies = self._send(name, batch)
         if not any(_code(reply) == "TableNotFound" for reply in replies):
@@ -148,7 +148,7 @@ class AzureTable:
             self._client.create_table()
         return self._send(name, batch)
 
-    def _send(self, name: str, batch: bytes) -> Sequence[Reply]:
+    def _send(self, name: str, batch: bytes) -> Sequence[BatchReply]:
         """Send a batch once. Raises HttpResponseError, and ValueError for an answer that is not whole."""
         request = HttpRequest(
             "POST",
@@ -193,7 +193,7 @@ def _check_rows(rows: Sequence[Row], partition: str, start: str, stop: str) -> N
         raise ValueError("an answer whose rows are out of order")
 
 
-def _check(transaction: Transaction, replies: Sequence[Reply]) -> None:
+def _check(transaction: Transaction, replies: Sequence[BatchReply]) -> None:
     """Raise ValueError where an answer is not about this transaction, or keeps an ETag to itself.
 
     Without its ETag a row could only be written again unconditionally, which is not done.
@@ -218,7 +218,7 @@ def _plain(value: Any) -> Value:  # noqa: ANN401 - whatever somebody stored
     return value if isinstance(value, str | int | float | bool | bytes) else str(value)
 
 
-def _failure_of(lost: Reply) -> Exception:
+def _failure_of(lost: BatchReply) -> Exception:
     """Say what the answer about the write that lost means."""
     kind, (code, message) = _CONFLICTS.get(lost.status), _error(lost)
     # A due row is deleted on the word that its target is missing, so that word has to be the service's.
@@ -229,11 +229,11 @@ def _failure_of(lost: Reply) -> Exception:
     return Conflict(kind, int(said[1]) if said else None)
 
 
-def _code(reply: Reply) -> str:
+def _code(reply: BatchReply) -> str:
     return "" if reply.is_done else _error(reply)[0]
 
 
-def _error(reply: Reply) -> tuple[str, str]:
+def _error(reply: BatchReply) -> tuple[str, str]:
     """Read code and message of what went wrong; empty where nothing is said."""
     try:
         error = json.loads(reply.body)["odata.error"]

@@ -32,7 +32,7 @@ _ETAG = re.compile(rb"^etag: *(\S+) *\r?$", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class BatchReply:
     """What the service says of one write; of a transaction that failed it says one, about the write that lost."""
 
     status: int
@@ -64,7 +64,7 @@ def write_batch(transaction: Transaction, table_url: str, name: str) -> bytes:
     ).encode("ascii")
 
 
-def read_batch(body: bytes) -> Sequence[Reply]:
+def read_batch(body: bytes) -> Sequence[BatchReply]:
     """Read what the service says of a transaction, in the order of its writes.
 
     Raises ValueError where it is not whole: nobody knows then what was done.
@@ -78,13 +78,13 @@ def read_batch(body: bytes) -> Sequence[Reply]:
     return [_reply(part) for part in parts]
 
 
-def _reply(part: bytes) -> Reply:
+def _reply(part: bytes) -> BatchReply:
     status = _STATUS.search(part)
     if status is None:
         raise ValueError("a part of an answer without a status")
     head, _, content = part[status.end() :].partition(b"\r\n\r\n")
     etag = _ETAG.search(head)
-    return Reply(int(status[1]), None if etag is None else etag[1].decode("ascii"), content.strip())
+    return BatchReply(int(status[1]), None if etag is None else etag[1].decode("ascii"), content.strip())
 
 
 def _request(partition: str, write: Write, table_url: str) -> str:

@@ -115,7 +115,7 @@ class Wire:
 
 
 @dataclass(slots=True, kw_only=True)
-class Answer:
+class Http1Response:
     """The whole head of an answer; its body can be read once."""
 
     status: int
@@ -203,7 +203,7 @@ class Answer:
         return self.fields.get(name, [])
 
 
-def read_answer(wire: Wire) -> Answer:
+def read_answer(wire: Wire) -> Http1Response:
     """Read the final head of an answer.
 
     Raises EndedUnanswered, BrokenOff, HeadTooLarge, other HttpErrors, and OSError.
@@ -217,7 +217,7 @@ def read_answer(wire: Wire) -> Answer:
         if status // 100 != 1:
             break
     said = {each.strip().lower() for value in fields.get("connection", []) for each in value.split(",")}
-    return Answer(
+    return Http1Response(
         status=status,
         fields=fields,
         keeps="close" not in said and (minor == 1 or "keep-alive" in said),

@@ -21,7 +21,7 @@ from urllib3.util.wait import wait_for_read
 from bridge import __version__
 from bridge.adapters.net.deadline import Leash
 from bridge.adapters.net.guard import Guard
-from bridge.adapters.net.http1 import Answer, EndedUnanswered, Wire, read_answer, write_request
+from bridge.adapters.net.http1 import EndedUnanswered, Http1Response, Wire, read_answer, write_request
 from bridge.domain.callback_url import DEFAULT_PORTS
 
 #: Headers of every request: who calls, and that nothing is to be unpacked.
@@ -58,7 +58,7 @@ class _Connection:
         decrypted = self.socket.pending() if isinstance(self.socket, ssl.SSLSocket) else 0
         return not decrypted and not wait_for_read(self.socket, timeout=0)
 
-    def ask(self, request: bytes, budget: int) -> Answer:
+    def ask(self, request: bytes, budget: int) -> Http1Response:
         """Send a request and read the head of its answer. Raises OSError and HttpError."""
         wire = Wire(self.socket, budget)
         with suppress(ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError):  # it may have answered before that
@@ -94,7 +94,7 @@ class GuardedClient:
     @contextmanager
     def exchange(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None, *, budget: int = MAX_BYTES
-    ) -> Iterator[Answer]:
+    ) -> Iterator[Http1Response]:
         """Send a request, and give the head of its answer; at most `budget` bytes are received.
 
         A kept connection that ends before the first byte of an answer is replaced once if the client sends again: the
@@ -117,7 +117,7 @@ class GuardedClient:
         with self._lock:
             _close_all(self._idle)
 
-    def _answered(self, origin: Origin, request: bytes, budget: int) -> tuple[_Connection, Answer]:
+    def _answered(self, origin: Origin, request: bytes, budget: int) -> tuple[_Connection, Http1Response]:
         kept = self._kept(origin)
         if kept is not None:
             try:
@@ -153,7 +153,7 @@ class GuardedClient:
             raise
         return _Connection(origin, opened, leash)
 
-    def _give_back(self, connection: _Connection, answer: Answer) -> None:
+    def _give_back(self, connection: _Connection, answer: Http1Response) -> None:
         """Keep a connection for the next request, if both sides can."""
         surplus = [] if answer.is_reusable else [connection]
         if not surplus:
@@ -181,7 +181,7 @@ def _close_all(idle: OrderedDict[Origin, list[_Connection]]) -> None:
             connection.close()
 
 
-def _ask(connection: _Connection, request: bytes, budget: int) -> Answer:
+def _ask(connection: _Connection, request: bytes, budget: int) -> Http1Response:
     try:
         return connection.ask(request, budget)
     except BaseException:

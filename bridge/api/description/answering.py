@@ -98,7 +98,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class DescribedResponse:
     """One success of a call."""
 
     what: str
@@ -109,7 +109,7 @@ class Answer:
     links: Mapping[str, Link] = field(default_factory=dict)
 
     @classmethod
-    def kept(cls, what: str, body: object, call: str) -> "Mapping[int, Answer]":
+    def kept(cls, what: str, body: object, call: str) -> "Mapping[int, DescribedResponse]":
         """Make the answers of a call whose body others may keep: with its ETag the call is 304."""
         headers = ("Cache-Control", "ETag", "Vary")
         again = Link(call, {"header.If-None-Match": "$response.header.ETag"}, "Whether it has changed.")

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from bridge.api import responses
 from bridge.api.caching import PAGE_HEADERS
-from bridge.api.description.answering import Answer, Link
+from bridge.api.description.answering import DescribedResponse, Link
 from bridge.api.query import ListParameters, NoParameters, OperationParameters, SecretParameters
 from bridge.api.requests import PingBody, RedeliverBody, RegistrationBody
 from bridge.api.responses import Overview
@@ -44,7 +44,7 @@ class Call:
     #: What the query may say.
     parameters: type[NoParameters] = NoParameters
     body: type[BaseModel] | None = None
-    answers: Mapping[int, Answer]
+    answers: Mapping[int, DescribedResponse]
     #: The codes of what it refuses, by status.
     refuses: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     #: What headers may say, beside those of every call.
@@ -70,10 +70,10 @@ CALLS = (
         headers={"traceparent": "Your trace (W3C Trace Context, version 00): the callback has the same."},
         body=RegistrationBody,
         answers={
-            201: Answer(
+            201: DescribedResponse(
                 "It is new.", responses.Registered, ("Cache-Control", "Location"), links=Link.of_registration()
             ),
-            200: Answer(
+            200: DescribedResponse(
                 "The same was registered before; nothing changed.", responses.Registered, links=Link.of_registration()
             ),
         },
@@ -96,7 +96,7 @@ CALLS = (
         summary="List registrations, newest first by when they came into their state",
         tag="Registrations",
         parameters=ListParameters,
-        answers={200: Answer("A page.", responses.PageResponse)},
+        answers={200: DescribedResponse("A page.", responses.PageResponse)},
         refuses=_OF_PARAMETERS,
     ),
     Call(
@@ -106,7 +106,9 @@ CALLS = (
         summary="Show a registration, its operation and its attempts",
         tag="Registrations",
         id_pattern=PUBLIC_ID.pattern,
-        answers={200: Answer("The registration.", responses.RegistrationResponse, links=Link.of_registration())},
+        answers={
+            200: DescribedResponse("The registration.", responses.RegistrationResponse, links=Link.of_registration())
+        },
         refuses=_OF_IDS,
     ),
     Call(
@@ -116,7 +118,9 @@ CALLS = (
         summary="Cancel a registration: no further attempt is begun, one in flight may still arrive",
         tag="Registrations",
         id_pattern=PUBLIC_ID.pattern,
-        answers={204: Answer("It is cancelled, or had ended before. Its operation is free for other owners.")},
+        answers={
+            204: DescribedResponse("It is cancelled, or had ended before. Its operation is free for other owners.")
+        },
         refuses=_OF_IDS,
     ),
     Call(
@@ -126,7 +130,9 @@ CALLS = (
         summary="Deliver the same message again, with a whole run of attempts",
         tag="Registrations",
         id_pattern=PUBLIC_ID.pattern,
-        answers={202: Answer("It is on its way.", responses.RegistrationResponse, links=Link.of_registration())},
+        answers={
+            202: DescribedResponse("It is on its way.", responses.RegistrationResponse, links=Link.of_registration())
+        },
         refuses={**_OF_IDS, 409: ("NoMessageYet", "OperationTaken"), 429: ("TooManyRuns",)},
     ),
     Call(
@@ -136,7 +142,7 @@ CALLS = (
         summary="Deliver again what is dead, after an outage at the receiver's",
         tag="Registrations",
         body=RedeliverBody,
-        answers={202: Answer("These are on their way.", responses.RedeliveryResponse)},
+        answers={202: DescribedResponse("These are on their way.", responses.RedeliveryResponse)},
         refuses=_OF_BODIES,
     ),
     Call(
@@ -146,7 +152,7 @@ CALLS = (
         summary="Send a signed ping now, and say what came back",
         tag="Receivers",
         body=PingBody,
-        answers={200: Answer("It was sent, whatever came back.", responses.PingResponse)},
+        answers={200: DescribedResponse("It was sent, whatever came back.", responses.PingResponse)},
         refuses={**_OF_BODIES, 429: ("TooManyPings",)},
     ),
     Call(
@@ -158,7 +164,9 @@ CALLS = (
         id_pattern=OPERATION_ID.pattern,
         parameters=OperationParameters,
         answers={
-            200: Answer("The operation.", responses.OperationWithRegistrations, links=Link.of_first("/registrations/0"))
+            200: DescribedResponse(
+                "The operation.", responses.OperationWithRegistrations, links=Link.of_first("/registrations/0")
+            )
         },
         refuses=_OF_IDS,
     ),
@@ -168,7 +176,7 @@ CALLS = (
         path="/status",
         summary="Show how the bridge is",
         tag="Operations",
-        answers={200: Answer("How it is.", responses.StatusResponse)},
+        answers={200: DescribedResponse("How it is.", responses.StatusResponse)},
         refuses=_OF_PARAMETERS,
     ),
     Call(
@@ -177,7 +185,7 @@ CALLS = (
         path="/overview",
         summary="Show the last 24 hours, and the schedule that was learnt",
         tag="Operations",
-        answers={200: Answer("The caller's day.", Overview)},
+        answers={200: DescribedResponse("The caller's day.", Overview)},
         refuses=_OF_PARAMETERS,
     ),
     Call(
@@ -187,7 +195,7 @@ CALLS = (
         summary="Show the secret that callbacks to an origin are verified with",
         tag="Receivers",
         parameters=SecretParameters,
-        answers={200: Answer("The secret.", responses.SigningSecret)},
+        answers={200: DescribedResponse("The secret.", responses.SigningSecret)},
         refuses=_OF_PARAMETERS,
         is_stored=False,
     ),
@@ -198,7 +206,7 @@ CALLS = (
         summary="Show the public keys that everybody verifies callbacks with",
         tag="Receivers",
         headers=_KEPT,
-        answers=Answer.kept("The keys.", responses.PublicKeys, "signing_keys"),
+        answers=DescribedResponse.kept("The keys.", responses.PublicKeys, "signing_keys"),
         refuses=_OF_PARAMETERS,
         is_open=True,
         is_stored=False,
@@ -210,7 +218,7 @@ CALLS = (
         summary="Show this description",
         tag="The bridge",
         headers=_KEPT,
-        answers=Answer.kept("The description.", dict[str, Any], "describe"),
+        answers=DescribedResponse.kept("The description.", dict[str, Any], "describe"),
         refuses=_OF_PARAMETERS,
         is_open=True,
         is_stored=False,
@@ -223,8 +231,8 @@ CALLS = (
         tag="The bridge",
         headers=_KEPT,
         answers={
-            200: Answer("The page.", str, _OF_PAGES, "text/html"),
-            304: Answer("It has not changed.", None, _OF_PAGES),
+            200: DescribedResponse("The page.", str, _OF_PAGES, "text/html"),
+            304: DescribedResponse("It has not changed.", None, _OF_PAGES),
         },
         refuses=_OF_PARAMETERS,
         is_open=True,
@@ -238,8 +246,8 @@ CALLS = (
         tag="The bridge",
         refuses=_OF_PARAMETERS,
         answers={
-            200: Answer("It is.", responses.HealthResponse),
-            503: Answer("Its settings are missing or wrong.", responses.HealthResponse),
+            200: DescribedResponse("It is.", responses.HealthResponse),
+            503: DescribedResponse("Its settings are missing or wrong.", responses.HealthResponse),
         },
         is_open=True,
         is_stored=False,
@@ -251,7 +259,7 @@ CALLS = (
         summary="Say by the status alone whether the app is alive",
         tag="The bridge",
         refuses=_OF_PARAMETERS,
-        answers={200: Answer("It is."), 503: Answer("Its settings are missing or wrong.")},
+        answers={200: DescribedResponse("It is."), 503: DescribedResponse("Its settings are missing or wrong.")},
         is_open=True,
         is_stored=False,
     ),

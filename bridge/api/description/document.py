@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from bridge import __version__
-from bridge.api.description.answering import CODES, HEADERS, Answer, Json, Link
+from bridge.api.description.answering import CODES, HEADERS, DescribedResponse, Json, Link
 from bridge.api.description.calls import CALLS, Call
 from bridge.api.description.events import ENDED, PINGED
 from bridge.api.responses import ErrorAnswer
@@ -168,7 +168,7 @@ def _responses(call: Call) -> Iterator[tuple[int, Json]]:
     yield from ((status, _problem(codes, status)) for status, codes in problems.items())
 
 
-def _success(answer: Answer) -> Json:
+def _success(answer: DescribedResponse) -> Json:
     response: Json = {"description": answer.what, "headers": {name: _header(name) for name in answer.headers}}
     if answer.body is not None:
         response["content"] = {answer.media: {"schema": _named(answer.body)}}

@@ -9,7 +9,7 @@ from bridge.cli import reading, showing
 from bridge.cli.client import URL, Api, Json
 from bridge.cli.context import Surroundings
 from bridge.cli.errors import Exit, Misused
-from bridge.cli.output import Line, Output, Tone
+from bridge.cli.output import Output, OutputLine, Tone
 from bridge.cli.saved import from_files, from_record
 from bridge.cli.shared import AsJson, MessageFormat, around, begin
 from bridge.cli.verifying import Check, CheckResult, Known, Saved, is_genuine
@@ -39,7 +39,7 @@ def ping(
         output.say(showing.pinged(came), Tone.GOOD if is_taken else Tone.BAD)
         hint = diagnostics.of_attempt(came["status"], came["error"], came.get("detail"), came.get("location"))
         if hint is not None:
-            output.lines([Line("broken", hint.what, Tone.BAD), Line("do", hint.do, Tone.ADVICE)])
+            output.lines([OutputLine("broken", hint.what, Tone.BAD), OutputLine("do", hint.do, Tone.ADVICE)])
     raise typer.Exit(Exit.OK if is_taken else Exit.FAILED)
 
 
@@ -101,7 +101,7 @@ def _show(output: Output, checks: list[Check]) -> None:
         shown = [{"name": each.name, "result": each.result.value, "text": each.text} for each in checks]
         output.json({"genuine": genuine, "checks": shown})
         return
-    output.lines(Line(f"{each.result.value:<7}  {each.name}", each.text, _TONES[each.result]) for each in checks)
+    output.lines(OutputLine(f"{each.result.value:<7}  {each.name}", each.text, _TONES[each.result]) for each in checks)
     output.say("genuine" if genuine else "NOT genuine", Tone.GOOD if genuine else Tone.BAD)
 
 

@@ -13,7 +13,7 @@ from bridge.cli.diagnosis import troubles
 from bridge.cli.errors import CommandFailed, Exit, Misused
 from bridge.cli.examining import Examined, Health, over_the_bridge
 from bridge.cli.examples import PROGRAM
-from bridge.cli.output import Line, Output, Tone
+from bridge.cli.output import Output, OutputLine, Tone
 from bridge.cli.shared import AsJson, around, begin
 from bridge.domain.keyring import MIN_KEY_BYTES, Keyring
 
@@ -113,7 +113,7 @@ def new_key(context: typer.Context, as_json: AsJson = False) -> None:
         output.say(text)
 
 
-def _lines(each: Examined) -> list[Line]:
+def _lines(each: Examined) -> list[OutputLine]:
     mark, tone = _MARKS[each.health]
-    line = Line(f"{mark:<7}  {each.name}", each.text, tone)
-    return [line] if each.do is None else [line, Line("", each.do, Tone.ADVICE)]
+    line = OutputLine(f"{mark:<7}  {each.name}", each.text, tone)
+    return [line] if each.do is None else [line, OutputLine("", each.do, Tone.ADVICE)]

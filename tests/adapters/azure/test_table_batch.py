@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.adapters.azure.table_batch import Reply, read_batch, write_batch
+from bridge.adapters.azure.table_batch import BatchReply, read_batch, write_batch
 from bridge.storage.transaction import ANY, Delete, Insert, Merge, Transaction, Upsert, Value, Write
 
 TABLE = "https://account.table.core.windows.net/bridge"
@@ -128,7 +128,7 @@ def test_an_answer_has_a_reply_for_each_write() -> None:
     """With the row's new ETag where there is a row."""
     etag = "W/\"datetime'2026-11-28T03%3A55%3A50.3202361Z'\""
 
-    assert read_batch(DONE) == [Reply(204, etag, b""), Reply(204, None, b"")]
+    assert read_batch(DONE) == [BatchReply(204, etag, b""), BatchReply(204, None, b"")]
 
 
 def test_an_answer_about_a_write_that_lost_says_what_was_wrong() -> None:
