@@ -12,7 +12,7 @@ import requests
 from bench.composed import Composed, Instant, composed
 from bench.loopback import Loopback
 from bench.measuring import Figures, Pair, Scale, seconds
-from bridge.domain.delivery import Call
+from bridge.domain.delivery import DeliveryTask
 from bridge.domain.host_limits import MAX_IN_FLIGHT
 from bridge.services.delivery import Deliver
 from bridge.storage.keys import partition_of, row_key
@@ -43,10 +43,10 @@ def measure(scale: Scale) -> Figures:
 
         def ours() -> float:
             nonlocal body
-            calls = _called_for(bridge, receiver.url, [next(numbers) for _ in range(scale.attempts)])
-            body = body or _body(bridge, calls[0])
-            took = seconds(partial(_in_threads, partial(_deliver_all, bridge.bridge.deliver), calls))
-            _check_delivered(bridge, calls)
+            tasks = _called_for(bridge, receiver.url, [next(numbers) for _ in range(scale.attempts)])
+            body = body or _body(bridge, tasks[0])
+            took = seconds(partial(_in_threads, partial(_deliver_all, bridge.bridge.deliver), tasks))
+            _check_delivered(bridge, tasks)
             return took
 
         def bare() -> float:
@@ -61,23 +61,23 @@ def measure(scale: Scale) -> Figures:
     }
 
 
-def _called_for(bridge: Composed, url: str, numbers: Iterable[int]) -> list[Call]:
-    """Register, let all of them end, and take the calls that the sweep sent."""
+def _called_for(bridge: Composed, url: str, numbers: Iterable[int]) -> list[DeliveryTask]:
+    """Register, let all of them end, and take the tasks that the sweep sent."""
     for number in numbers:
         bridge.register(f"operation-{number:08d}", f"{url}/callback")
     bridge.sweep_later(timedelta(seconds=20))
     return bridge.outbox.take()
 
 
-def _body(bridge: Composed, call: Call) -> bytes:
-    row = bridge.bridge.deliver.table.get(partition_of(call.ref), row_key(call.ref))
+def _body(bridge: Composed, task: DeliveryTask) -> bytes:
+    row = bridge.bridge.deliver.table.get(partition_of(task.ref), row_key(task.ref))
     return bytes(row.values["message_body"]) if row and isinstance(row.values["message_body"], bytes) else b""
 
 
-def _check_delivered(bridge: Composed, calls: Sequence[Call]) -> None:
+def _check_delivered(bridge: Composed, tasks: Sequence[DeliveryTask]) -> None:
     """Raise RuntimeError if one was not: a failure can be quick."""
-    rows = [bridge.bridge.deliver.table.get(partition_of(call.ref), row_key(call.ref)) for call in calls]
-    if not calls or any(row is None or row.values["state"] != "delivered" for row in rows):
+    rows = [bridge.bridge.deliver.table.get(partition_of(task.ref), row_key(task.ref)) for task in tasks]
+    if not tasks or any(row is None or row.values["state"] != "delivered" for row in rows):
         raise RuntimeError("not every attempt was delivered")
 
 
@@ -89,9 +89,9 @@ def _in_threads(do: Callable[[Iterator[_T]], None], things: Sequence[_T]) -> Non
             pass
 
 
-def _deliver_all(deliver: Deliver, calls: Iterator[Call]) -> None:
-    for call in calls:
-        deliver.deliver(call)
+def _deliver_all(deliver: Deliver, tasks: Iterator[DeliveryTask]) -> None:
+    for task in tasks:
+        deliver.deliver(task)
 
 
 def _post_all(url: str, body: bytes, times: Iterator[int]) -> None:

@@ -115,8 +115,8 @@ def _finished(count: int) -> MemoryTable:
     _register(bridge, count)
     while bridge.due():
         bridge.bridge.sweep.sweep()
-        for call in bridge.outbox.take():
-            bridge.bridge.deliver.deliver(call)
+        for task in bridge.outbox.take():
+            bridge.bridge.deliver.deliver(task)
     return table
 
 

@@ -18,7 +18,7 @@ from itertools import count
 from pathlib import Path
 from typing import Self
 
-from bridge.domain.delivery import Call
+from bridge.domain.delivery import DeliveryTask
 
 _HOST_JSON = Path(__file__).parent.parent / "host.json"
 
@@ -52,7 +52,7 @@ class Queue:
     """Messages in the order in which they become visible. It is the outbox of a bridge too."""
 
     def __init__(self) -> None:
-        self._messages: list[tuple[float, int, Call, int]] = []
+        self._messages: list[tuple[float, int, DeliveryTask, int]] = []
         self._numbers = count()
         self._changed = threading.Condition()
         self._closed = False
@@ -61,30 +61,30 @@ class Queue:
         #: Messages that were sent.
         self.sent = 0
 
-    def send(self, call: Call, *, ttl: timedelta) -> None:
+    def send(self, task: DeliveryTask, *, ttl: timedelta) -> None:
         """Add a message."""
         self.sent += 1
-        self.put(call, after=0.0, dequeued=0)
+        self.put(task, after=0.0, dequeued=0)
 
     def create(self) -> None:
         """Be there already."""
 
-    def put(self, call: Call, *, after: float, dequeued: int) -> None:
+    def put(self, task: DeliveryTask, *, after: float, dequeued: int) -> None:
         """Add a message that is visible after so many seconds."""
         with self._changed:
-            heapq.heappush(self._messages, (time.monotonic() + after, next(self._numbers), call, dequeued))
+            heapq.heappush(self._messages, (time.monotonic() + after, next(self._numbers), task, dequeued))
             self._changed.notify_all()
 
-    def take(self, most: int) -> list[tuple[Call, int]]:
+    def take(self, most: int) -> list[tuple[DeliveryTask, int]]:
         """Wait until a message is visible, and take at most so many; none if the queue was closed."""
         with self._changed:
             while not self._closed:
                 now = time.monotonic()
                 if self._messages and self._messages[0][0] <= now:
-                    taken: list[tuple[Call, int]] = []
+                    taken: list[tuple[DeliveryTask, int]] = []
                     while self._messages and self._messages[0][0] <= now and len(taken) < most:
-                        _, _, call, dequeued = heapq.heappop(self._messages)
-                        taken.append((call, dequeued + 1))
+                        _, _, task, dequeued = heapq.heappop(self._messages)
+                        taken.append((task, dequeued + 1))
                     return taken
                 self._changed.wait(self._messages[0][0] - now if self._messages else None)
             return []
@@ -99,7 +99,9 @@ class Queue:
 class Places:
     """One instance: takes messages from the queue to a function, with as many at once as `host.json` allows."""
 
-    def __init__(self, queue: Queue, function: Callable[[Call], None], options: QueueOptions | None = None) -> None:
+    def __init__(
+        self, queue: Queue, function: Callable[[DeliveryTask], None], options: QueueOptions | None = None
+    ) -> None:
         self._queue = queue
         self._function = function
         self._options = options or QueueOptions.read()
@@ -130,13 +132,13 @@ class Places:
             batch = self._queue.take(self._options.batch_size)
             with self._changed:
                 self._in_flight += len(batch)
-            for call, dequeued in batch:
-                self._pool.submit(self._handle, call, dequeued)
+            for task, dequeued in batch:
+                self._pool.submit(self._handle, task, dequeued)
 
-    def _handle(self, call: Call, dequeued: int) -> None:
+    def _handle(self, task: DeliveryTask, dequeued: int) -> None:
         done = False
         with suppress(Exception):
-            self._function(call)
+            self._function(task)
             done = True
         with self._changed:
             self._in_flight -= 1
@@ -144,4 +146,4 @@ class Places:
         if not done and dequeued >= self._options.max_dequeue_count:
             self._queue.poison += 1
         elif not done:
-            self._queue.put(call, after=self._options.visibility_timeout, dequeued=dequeued)
+            self._queue.put(task, after=self._options.visibility_timeout, dequeued=dequeued)

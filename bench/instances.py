@@ -26,9 +26,9 @@ from bench.started import environment
 from bridge.adapters.azure.clients import TABLE
 from bridge.adapters.azure.queue import DELIVERIES_QUEUE
 from bridge.adapters.azure.table import AzureTable
-from bridge.domain.delivery import Call
+from bridge.domain.delivery import DeliveryTask
 from bridge.storage.keys import operation_partitions
-from bridge.storage.queue_message import write_call
+from bridge.storage.queue_message import write_task
 from local.azurite import Azurite
 from local.host.process import HostProcess
 
@@ -87,15 +87,15 @@ def _register(bridge: Composed, urls: Sequence[str], number: int) -> None:
     bridge.register(f"operation-{number:06d}", f"{urls[number % len(urls)]}/{number}")
 
 
-def _send(queue: QueueClient, calls: list[Call]) -> None:
+def _send(queue: QueueClient, tasks: list[DeliveryTask]) -> None:
     """Send all; they become visible together."""
-    visible = time.monotonic() + _TO_BEGIN + _TO_SEND * len(calls)
+    visible = time.monotonic() + _TO_BEGIN + _TO_SEND * len(tasks)
 
-    def send(call: Call) -> None:
-        queue.send_message(write_call(call), visibility_timeout=max(0, math.ceil(visible - time.monotonic())))
+    def send(task: DeliveryTask) -> None:
+        queue.send_message(write_task(task), visibility_timeout=max(0, math.ceil(visible - time.monotonic())))
 
     with ThreadPoolExecutor(_SENDERS) as pool:
-        list(pool.map(send, calls))
+        list(pool.map(send, tasks))
 
 
 def _attempts(table: AzureTable, deliveries: int) -> list[datetime]:

@@ -23,11 +23,11 @@ from bridge.adapters.net.guard import Guard
 from bridge.adapters.webhook_sender import HttpCourier
 from bridge.app import App
 from bridge.dependencies import real_clock
-from bridge.domain.delivery import Call
+from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import Misconfigured
 from bridge.domain.outcome import Delivered, Outcome
 from bridge.storage.keys import due_at, due_deliveries, operation_partitions
-from bridge.storage.queue_message import write_call
+from bridge.storage.queue_message import write_task
 from bridge.storage.table import Table
 from bridge.storage.transaction import Row, Transaction
 from bridge.testing import MemoryTable
@@ -138,9 +138,9 @@ class Instance:
         )
         self._numbers = count()
 
-    def follow(self, call: Call) -> None:
+    def follow(self, task: DeliveryTask) -> None:
         """Do what the queue trigger does."""
-        self.bridge.bridge.deliver.deliver(call)
+        self.bridge.bridge.deliver.deliver(task)
 
     @contextmanager
     def running(self) -> Iterator[Self]:
@@ -268,7 +268,7 @@ def _swallow(*, broken: bool) -> float:
         receiver = stack.enter_context(Loopback.start())
         instance = Instance()
         if broken:
-            stack.enter_context(Places(instance.queue, lambda call: app.deliver(write_call(call).encode())))
+            stack.enter_context(Places(instance.queue, lambda task: app.deliver(write_task(task).encode())))
         stack.enter_context(instance.running())
         instance.know(receiver.url, 2 * _HEALTHY // _PER_OPERATION + 1)
         return median(instance.notify([f"{receiver.url}/callback/{each}" for each in range(2 * _HEALTHY)], _APART))
@@ -288,8 +288,8 @@ def _dead(pending: int) -> float:
     began = bridge.clock()
     bridge.bridge.sweep.sweep()
     while (due := _next_delivery(bridge)) is not None:
-        for call in bridge.outbox.take():
-            bridge.bridge.deliver.deliver(call)
+        for task in bridge.outbox.take():
+            bridge.bridge.deliver.deliver(task)
         bridge.clock.skip(max(due - bridge.clock(), timedelta(seconds=_TICK)))
         bridge.bridge.sweep.sweep()
     courier.close()

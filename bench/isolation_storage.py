@@ -26,7 +26,7 @@ from bridge.adapters.azure.clients import TABLE, queue_client
 from bridge.adapters.azure.queue import DELIVERIES_QUEUE, AzureOutbox
 from bridge.adapters.azure.storage_calls import storage_guard
 from bridge.adapters.azure.table import AzureTable
-from bridge.domain.delivery import Call
+from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import BridgeError
 from bridge.domain.registration import State
 from bridge.ports import Outbox
@@ -96,13 +96,13 @@ def _live(bridge: Composed, *, sweeps: int) -> None:
     """Sweep every fifteen seconds of a moved clock, and follow what is sent. A message that fails is lost."""
     for _ in range(sweeps):
         bridge.sweep_later(timedelta(seconds=15))
-        for call in bridge.outbox.take():
-            _followed(bridge, call)
+        for task in bridge.outbox.take():
+            _followed(bridge, task)
 
 
-def _followed(bridge: Composed, call: Call) -> None:
+def _followed(bridge: Composed, task: DeliveryTask) -> None:
     try:
-        bridge.bridge.deliver.deliver(call)
+        bridge.bridge.deliver.deliver(task)
     except BridgeError:
         return
 
@@ -240,7 +240,7 @@ def _probed(app: HostProcess) -> Iterator[list[float]]:
 
 
 def _call(app: HostProcess, method: str, path: str, body: Mapping[str, str] | None = None) -> float:
-    """Make a call on a connection of its own; returns how long the answer took. Raises for a fault of the code."""
+    """Make a task on a connection of its own; returns how long the answer took. Raises for a fault of the code."""
     begun = time.perf_counter()
     answer = requests.request(method, f"{app.url}/api/{path}", json=body, timeout=_TIMEOUT)
     took = time.perf_counter() - begun

@@ -212,9 +212,9 @@ def _paused(rows: int) -> float:
 
     def reached() -> bool:
         nonlocal retried
-        for call in rig.outbox.take():
-            retried += call.number > 1
-            rig.bridge.deliver.deliver(call)
+        for task in rig.outbox.take():
+            retried += task.number > 1
+            rig.bridge.deliver.deliver(task)
         return rig.was_polled(waiting) and retried > 0
 
     reached()  # the first attempt, which fails

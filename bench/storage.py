@@ -18,7 +18,7 @@ from bench.composed import Composed, Instant, Taker, composed
 from bench.measuring import Figures, Scale
 from bridge.adapters.azure.queue import AzureOutbox
 from bridge.adapters.azure.table import AzureTable
-from bridge.storage.queue_message import read_call
+from bridge.storage.queue_message import read_task
 from local.azurite import Azurite
 
 #: US dollars for 10,000 calls, as infra/README.md has them.
@@ -113,7 +113,7 @@ def _deliver_all(bridge: Composed, storage: Counted) -> int:
     """Take what was sent one by one, as the function host does where little comes; returns how many there were."""
     delivered = 0
     while message := storage.queue.receive_message(visibility_timeout=30):
-        bridge.bridge.deliver.deliver(read_call(message.content.encode()))
+        bridge.bridge.deliver.deliver(read_task(message.content.encode()))
         storage.queue.delete_message(message)
         delivered += 1
     return delivered

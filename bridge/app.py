@@ -46,7 +46,7 @@ from bridge.services.sweep.purge import Purges
 from bridge.services.sweep.rescheduler import Rescheduler
 from bridge.services.sweep.sweep import Sweep
 from bridge.settings import AUTH, BY_TOKEN, Settings, read_settings
-from bridge.storage.queue_message import read_call
+from bridge.storage.queue_message import read_task
 from bridge.storage.repository import Waits
 
 #: One of the routes.
@@ -323,12 +323,12 @@ class App:
             self._pause(GIVE_BACK_AFTER)
             raise Misconfigured(self._bridge.problems)
         try:
-            call = read_call(body)
+            task = read_task(body)
         except UnreadableRow as error:
             log(Event.SET_ASIDE, why=str(error), queue_message=message_id, inserted=inserted, length=len(body))
             return
         try:
-            self._bridge.deliver.deliver(call)
+            self._bridge.deliver.deliver(task)
         except StorageRefused as error:  # the message comes back
             log(Event.STORAGE_REFUSED, step="deliver", code=error.code, error=str(error))
             raise

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Protocol
 
-from bridge.domain.delivery import Call
+from bridge.domain.delivery import DeliveryTask
 from bridge.domain.ids import OperationRef
 from bridge.domain.outcome import Outcome
 from bridge.domain.principal import NoKeys, Untrusted
@@ -17,8 +17,8 @@ class Outbox(Protocol):
     def create(self) -> None:
         """Make the queue if there is none. Raises StorageUnavailable."""
 
-    def send(self, call: Call, *, ttl: timedelta) -> None:
-        """Send a call that is worth nothing after `ttl`. Raises StorageUnavailable; the due row sends another."""
+    def send(self, task: DeliveryTask, *, ttl: timedelta) -> None:
+        """Send a task that is worth nothing after `ttl`. Raises StorageUnavailable; the due row sends another."""
 
 
 class Upstream(Protocol):

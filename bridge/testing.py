@@ -11,7 +11,7 @@ from itertools import count, islice
 
 from sortedcontainers import SortedList
 
-from bridge.domain.delivery import Call
+from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import Conflict, ConflictKind
 from bridge.storage.transaction import ANY, MAX_WRITES, Delete, Insert, Merge, Row, Transaction, Upsert, Value, Write
 
@@ -85,20 +85,20 @@ class MemoryOutbox:
     """Keeps what was sent until a test takes it."""
 
     def __init__(self) -> None:
-        self.calls: list[Call] = []
+        self.tasks: list[DeliveryTask] = []
         self.ttls: list[timedelta] = []
 
     def create(self) -> None:
         """Do nothing: it is there."""
 
-    def send(self, call: Call, *, ttl: timedelta) -> None:
-        """Keep a call."""
-        self.calls.append(call)
+    def send(self, task: DeliveryTask, *, ttl: timedelta) -> None:
+        """Keep a task."""
+        self.tasks.append(task)
         self.ttls.append(ttl)
 
-    def take(self) -> list[Call]:
+    def take(self) -> list[DeliveryTask]:
         """Empty the outbox, oldest first."""
-        taken, self.calls = self.calls, []
+        taken, self.tasks = self.tasks, []
         return taken
 
 

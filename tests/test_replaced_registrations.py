@@ -8,7 +8,7 @@ import pytest
 
 from bridge.api.routes import Routes
 from bridge.domain.attempt import KEPT_ATTEMPTS, AttemptRecord
-from bridge.domain.delivery import Call
+from bridge.domain.delivery import DeliveryTask
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.operation import MAX_REGISTRATIONS, FinalStatus
 from bridge.domain.outcome import answered
@@ -322,14 +322,14 @@ def test_an_attempt_of_a_replaced_registration_is_no_attempt_of_one_that_comes_a
     end(bridge)
     deliver, use = bridge.bridge.deliver, bridge.bridge.routes.use
     first = bridge.request(url=url(3))
-    under_way = deliver.claims.claim(Call.next_of(bridge.registration(first.ref)))
+    under_way = deliver.claims.claim(DeliveryTask.next_of(bridge.registration(first.ref)))
     assert under_way is not None
     cancel(bridge, first.ref)
     register(bridge, 20)
     bridge.outbox.take()
     cancel(bridge, bridge.request(url=url(20)).ref)
     use.register(replace(first, generation=bridge.clock(), since=bridge.clock()))
-    second = deliver.claims.claim(Call.next_of(bridge.registration(first.ref)))
+    second = deliver.claims.claim(DeliveryTask.next_of(bridge.registration(first.ref)))
     assert second is not None
     refused = answered(500, address=None)
 
@@ -348,7 +348,7 @@ def test_the_outcome_of_a_replaced_registration_is_written_nowhere() -> None:
     fill(bridge)
     end(bridge)
     ref = bridge.request(url=url(3)).ref
-    under_way = bridge.bridge.deliver.claims.claim(Call.next_of(bridge.registration(ref)))
+    under_way = bridge.bridge.deliver.claims.claim(DeliveryTask.next_of(bridge.registration(ref)))
     assert under_way is not None
     cancel(bridge, ref)
     register(bridge, 20)

@@ -49,7 +49,7 @@ def redispatch_after(sends: int) -> timedelta:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class DeliveryTask:
     """Says 'make attempt `number`': what a queue message carries, and a due row."""
 
     ref: RegistrationRef
@@ -69,7 +69,7 @@ class Call:
     has_more: bool | None = None
 
     @classmethod
-    def next_of(cls, registration: Registration, *, sends: int = 0) -> "Call":
+    def next_of(cls, registration: Registration, *, sends: int = 0) -> "DeliveryTask":
         """Call for the attempt that is next."""
         return cls(
             ref=registration.ref,
@@ -82,22 +82,22 @@ class Call:
         )
 
 
-def open_call(registration: Registration) -> Call | None:
-    """Make the call that a delivery has open; None where none is, or an attempt is being made."""
+def pending_task(registration: Registration) -> DeliveryTask | None:
+    """Make the task that a delivery has open; None where none is, or an attempt is being made."""
     if registration.state is not State.PENDING or registration.claim is not None:
         return None
-    return Call.next_of(registration, sends=1)
+    return DeliveryTask.next_of(registration, sends=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Drop:
+class Skip:
     """There is nothing to do; the due row knows better, if there is one."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
-class Bury:
+class MarkDead:
     """The run's last attempt was lost: it is dead."""
 
 
@@ -106,25 +106,25 @@ class Attempt:
     """Make the attempt."""
 
 
-def answer_call(call: Call, registration: Registration, now: datetime) -> Drop | Bury | Attempt:
+def decide_delivery(task: DeliveryTask, registration: Registration, now: datetime) -> Skip | MarkDead | Attempt:
     """Decide whether `call` may be followed.
 
-    An attempt whose lease ended unrecorded counts, as `lost`: it may have reached the receiver. A call comes when its
+    An attempt whose lease ended unrecorded counts, as `lost`: it may have reached the receiver. A task comes when its
     sender's clock says that it is time; a clock that is behind the sender's by what clocks may differ follows it.
     """
-    why = _why_not(call, registration, now)
+    why = _why_not(task, registration, now)
     if why is not None:
-        return Drop(why)
-    return Bury() if call.number >= registration.run_start + ATTEMPTS_PER_RUN else Attempt()
+        return Skip(why)
+    return MarkDead() if task.number >= registration.run_start + ATTEMPTS_PER_RUN else Attempt()
 
 
-def _why_not(call: Call, registration: Registration, now: datetime) -> str | None:
+def _why_not(task: DeliveryTask, registration: Registration, now: datetime) -> str | None:
     leased_until, next_at = registration.leased_until, registration.next_attempt_at
     reasons = {
         f"it is {registration.state}": registration.state is not State.PENDING,
         "it has no message": registration.message is None,
-        "another generation": call.generation != registration.generation,
-        "another attempt": call.number != registration.last_attempt + 1,
+        "another generation": task.generation != registration.generation,
+        "another attempt": task.number != registration.last_attempt + 1,
         "an attempt is in flight": leased_until is not None and leased_until > now,
         "too early": next_at is not None and next_at > now + CLOCK_SKEW,
     }

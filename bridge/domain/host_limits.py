@@ -19,7 +19,7 @@ from enum import StrEnum
 from urllib.parse import urlsplit
 
 from bridge.domain.callback_url import DEFAULT_PORTS
-from bridge.domain.delivery import ATTEMPT, Call
+from bridge.domain.delivery import ATTEMPT, DeliveryTask
 from bridge.domain.outcome import Failure, Unreachable
 
 #: Queue messages that an instance works on at once: `batchSize` and `newBatchThreshold` of host.json together.
@@ -172,7 +172,7 @@ class Deferred:
 class HostPermit:
     """The right to one attempt at one host."""
 
-    call: Call
+    task: DeliveryTask
     origin: str
     owner: str
     host_class: HostClass
@@ -196,6 +196,6 @@ class Work:
     #: Wait for this long, and call `resume`.
     pause: timedelta | None = None
     #: Put these back.
-    deferred: list[tuple[Call, Deferred]] = field(default_factory=list)
+    deferred: list[tuple[DeliveryTask, Deferred]] = field(default_factory=list)
     #: Send messages for these, so that other threads come for places that are free.
-    resent: list[Call] = field(default_factory=list)
+    resent: list[DeliveryTask] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Decides whether a call is followed: takes the right to the attempt, or puts the delivery back to a later time."""
+"""Decides whether a task is followed: takes the right to the attempt, or puts the delivery back to a later time."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import assert_never
 
 from bridge.domain.attempt import AttemptRecord
 from bridge.domain.callback_url import host_and_port
-from bridge.domain.delivery import LEASE, LEASE_NEEDED, Attempt, Bury, Call, Drop, answer_call
+from bridge.domain.delivery import LEASE, LEASE_NEEDED, Attempt, DeliveryTask, MarkDead, Skip, decide_delivery
 from bridge.domain.errors import Conflict, ConflictKind, StorageUnavailable, UnreadableRow
 from bridge.domain.host_limits import Deferred, FailedProbe
 from bridge.domain.ids import RegistrationRef
@@ -160,29 +160,29 @@ class Claims:
     #: Puts due rows back that are missing.
     repair: Repair
 
-    def claim(self, call: Call) -> Claimed | None:
+    def claim(self, task: DeliveryTask) -> Claimed | None:
         """Take the right to the attempt, with enough time left to make it; None if there is nothing to do."""
         name = self.new_id()
         try:
-            restore = partial(self.repair.restore, call.ref.operation)
-            claimed = transact(lambda: self._claim(call, name), self.waits, missing=restore)
+            restore = partial(self.repair.restore, task.ref.operation)
+            claimed = transact(lambda: self._claim(task, name), self.waits, missing=restore)
         except UnreadableRow as error:
-            log(Event.SET_ASIDE, registration=call.ref.public_id, why=str(error))
+            log(Event.SET_ASIDE, registration=task.ref.public_id, why=str(error))
             return None
         if claimed is not None and claimed.attempt.leased_until - self.clock() < LEASE_NEEDED:
-            log(Event.DROPPED, registration=call.ref.public_id, attempt=call.number, why="the claim took too long")
+            log(Event.DROPPED, registration=task.ref.public_id, attempt=task.number, why="the claim took too long")
             return None
         return claimed
 
-    def _claim(self, call: Call, name: str) -> Claimed | None:
+    def _claim(self, task: DeliveryTask, name: str) -> Claimed | None:
         """Read, decide and commit once."""
-        before = self._read(call)
+        before = self._read(task)
         if before is None:
             return None
         if before.record.claim == name:
             return Claimed.held(before)
         now = self.clock()
-        if not self._may_attempt(call, before, now, name):
+        if not self._may_attempt(task, before, now, name):
             return None
         claims = [
             deliver.claim(before, now, name=name, drops_oldest=drops) for drops in deliver.ways_to_drop(before.record)
@@ -191,35 +191,35 @@ class Claims:
         after = claims[0][1]
         return Claimed.held(Stored(after, etags[row_key(after.ref)]))
 
-    def _may_attempt(self, call: Call, before: Stored[Registration], now: datetime, name: str) -> bool:
-        """Return whether the call may be followed; end the run if its last attempt was lost."""
-        match answer_call(call, before.record, now):
-            case Drop(why=why):
-                log(Event.DROPPED, registration=call.ref.public_id, attempt=call.number, why=why)
+    def _may_attempt(self, task: DeliveryTask, before: Stored[Registration], now: datetime, name: str) -> bool:
+        """Return whether the task may be followed; end the run if its last attempt was lost."""
+        match decide_delivery(task, before.record, now):
+            case Skip(why=why):
+                log(Event.DROPPED, registration=task.ref.public_id, attempt=task.number, why=why)
                 return False
-            case Bury():
-                commit(self.table, deliver.bury(before, now, tx=name))
-                log(Event.BURIED, registration=call.ref.public_id, attempt=before.record.last_attempt)
+            case MarkDead():
+                commit(self.table, deliver.end_as_dead(before, now, tx=name))
+                log(Event.BURIED, registration=task.ref.public_id, attempt=before.record.last_attempt)
                 return False
             case Attempt():
                 return True
             case never:
                 assert_never(never)
 
-    def put_back(self, call: Call, deferred: Deferred) -> None:
+    def put_back(self, task: DeliveryTask, deferred: Deferred) -> None:
         """Put a delivery back; if a failed probe of its host counts for it, an attempt of it has failed instead."""
         tx = self.new_id()
         try:
-            restore = partial(self.repair.restore, call.ref.operation)
-            transact(lambda: self._put_back(call, deferred, tx), self.waits, missing=restore)
+            restore = partial(self.repair.restore, task.ref.operation)
+            transact(lambda: self._put_back(task, deferred, tx), self.waits, missing=restore)
         except UnreadableRow as error:
-            log(Event.SET_ASIDE, registration=call.ref.public_id, why=str(error))
+            log(Event.SET_ASIDE, registration=task.ref.public_id, why=str(error))
 
-    def _put_back(self, call: Call, deferred: Deferred, tx: str) -> None:
+    def _put_back(self, task: DeliveryTask, deferred: Deferred, tx: str) -> None:
         """Read, decide and commit once."""
         now = self.clock()
-        before = self._read(call)
-        if before is None or not self._may_attempt(call, before, now, tx):
+        before = self._read(task)
+        if before is None or not self._may_attempt(task, before, now, tx):
             return
         record = before.record
         probe = deferred.counts_for(record.next_attempt_at or record.run_began_at or record.since)
@@ -230,10 +230,10 @@ class Claims:
         host = host_and_port(record.callback_url)
         log(Event.HELD_BACK, registration=record.ref.public_id, to=host, why=deferred.why, until=deferred.until)
 
-    def _read(self, call: Call) -> Stored[Registration] | None:
-        """Read the registration of a call. Raises UnreadableRow."""
-        row = self.table.get(partition_of(call.ref), row_key(call.ref))
+    def _read(self, task: DeliveryTask) -> Stored[Registration] | None:
+        """Read the registration of a task. Raises UnreadableRow."""
+        row = self.table.get(partition_of(task.ref), row_key(task.ref))
         if row is None:
-            log(Event.SET_ASIDE, registration=call.ref.public_id, why="a queue message about no registration here")
+            log(Event.SET_ASIDE, registration=task.ref.public_id, why="a queue message about no registration here")
             return None
-        return stored(Registration, call.ref, row)
+        return stored(Registration, task.ref, row)

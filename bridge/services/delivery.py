@@ -15,7 +15,7 @@ from functools import partial
 
 from bridge.domain.attempt import AttemptRecord
 from bridge.domain.callback_url import origin_of
-from bridge.domain.delivery import Call
+from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import BridgeError, UnreadableRow
 from bridge.domain.events import Message
 from bridge.domain.header_cipher import HeaderSeal, Unopened
@@ -36,7 +36,7 @@ from bridge.storage.table import Table
 from bridge.storage.writes.deliver import Claimed
 from bridge.telemetry import Metric, Step, Telemetry
 
-#: While fewer calls than this wait for a host that has more, further messages are sent.
+#: While fewer tasks than this wait for a host that has more, further messages are sent.
 _FEW_WAIT = 50
 
 #: A thread begins no further attempt after this, so that its function ends long before the host's time is over.
@@ -61,13 +61,13 @@ class Deliver:
     refill: Callable[[], None]
     telemetry: Telemetry
 
-    def deliver(self, call: Call) -> None:
-        """Follow a call, if it is still to be followed: three calls to the table around one POST.
+    def deliver(self, task: DeliveryTask) -> None:
+        """Follow a task, if it is still to be followed: three calls to the table around one POST.
 
-        The call may wait in memory for another thread. This thread then goes on with calls that wait, if there are.
-        Raises StorageUnavailable and Contended only before the POST of `call`. Then it may be followed again.
+        The task may wait in memory for another thread. This thread then goes on with calls that wait, if there are.
+        Raises StorageUnavailable and Contended only before the POST of `task`. Then it may be followed again.
         """
-        named = call if call.origin is not None and call.owner is not None else self._named(call)
+        named = task if task.origin is not None and task.owner is not None else self._named(task)
         if named is None:
             return
         until = self.clock() + _THREAD_TIME
@@ -84,49 +84,49 @@ class Deliver:
         for failure in filter(None, failures):
             raise failure
 
-    def _put_back(self, work: Work, named: Call) -> BridgeError | None:
+    def _put_back(self, work: Work, named: DeliveryTask) -> BridgeError | None:
         """Put deliveries back that get no place soon, and bring other threads for places that are free."""
         self.dispatcher.send(*work.resent)
         failures = [self._tried(partial(self.claims.put_back, *each), each[0], named) for each in work.deferred]
         return next(filter(None, failures), None)
 
-    def _with_permit(self, permit: HostPermit, named: Call, until: datetime) -> tuple[Work, BridgeError | None]:
+    def _with_permit(self, permit: HostPermit, named: DeliveryTask, until: datetime) -> tuple[Work, BridgeError | None]:
         """Make one attempt, and give its place back whatever happens."""
         try:
             located = self._located(permit)
             if isinstance(located, Work):
                 return located, None
             permit = located
-            failure = self._tried(partial(self._attempt, permit), permit.call, named)
+            failure = self._tried(partial(self._attempt, permit), permit.task, named)
         except BaseException:
             self.dispatcher.send(*self.hosts.release(permit, take=False).resent)
             raise
         return self.hosts.release(permit, take=failure is None and self.clock() < until), failure
 
-    def _tried(self, do: Callable[[], None], call: Call, named: Call) -> BridgeError | None:
-        """Do something for a call; returns what it raised if the call is this thread's own, whose message comes again.
+    def _tried(self, do: Callable[[], None], task: DeliveryTask, named: DeliveryTask) -> BridgeError | None:
+        """Do something for a task; returns what it raised if the task is this thread's own, whose message comes again.
 
-        The message of a call that waited is gone. Its due row sends another.
+        The message of a task that waited is gone. Its due row sends another.
         """
         try:
             do()
         except BridgeError as error:
-            if call is named:
+            if task is named:
                 return error
-            log(Event.STORAGE, step="deliver", registration=call.ref.public_id, error=str(error))
+            log(Event.STORAGE, step="deliver", registration=task.ref.public_id, error=str(error))
         return None
 
-    def _named(self, call: Call) -> Call | None:
-        """Read the origin and the owner of a call that a former version sent."""
+    def _named(self, task: DeliveryTask) -> DeliveryTask | None:
+        """Read the origin and the owner of a task that a former version sent."""
         try:
-            before = self._read(call.ref)
+            before = self._read(task.ref)
         except UnreadableRow as error:
-            log(Event.SET_ASIDE, registration=call.ref.public_id, why=str(error))
+            log(Event.SET_ASIDE, registration=task.ref.public_id, why=str(error))
             return None
         if before is None:
-            log(Event.SET_ASIDE, registration=call.ref.public_id, why="a queue message about no registration here")
+            log(Event.SET_ASIDE, registration=task.ref.public_id, why="a queue message about no registration here")
             return None
-        return replace(call, origin=origin_of(before.record.callback_url), owner=before.record.owner)
+        return replace(task, origin=origin_of(before.record.callback_url), owner=before.record.owner)
 
     def _located(self, permit: HostPermit) -> HostPermit | Work:
         """Count an unproven host by the address that its name leads to."""
@@ -137,14 +137,14 @@ class Deliver:
 
     def _attempt(self, permit: HostPermit) -> None:
         """Claim, POST, record."""
-        call = permit.call
-        claimed = self.claims.claim(call)
+        task = permit.task
+        claimed = self.claims.claim(task)
         if claimed is None:
             return
         registration = claimed.registration.record
         with self.telemetry.span(
             Step.DELIVER,
-            call.traceparent or registration.traceparent,
+            task.traceparent or registration.traceparent,
             bridge__operation__id=due_reference(registration.ref.operation),
             bridge__registration__id=registration.ref.public_id,
             bridge__attempt=claimed.attempt.number,
@@ -153,7 +153,7 @@ class Deliver:
             span.attributes["http__response__status_code"], span.error = attempt.status, attempt.error
         self.recorder.record(claimed, attempt, outcome)
         self._measure(registration, attempt, outcome)
-        if call.has_more and not isinstance(outcome, Unreachable) and self.hosts.waiting(permit.origin) < _FEW_WAIT:
+        if task.has_more and not isinstance(outcome, Unreachable) and self.hosts.waiting(permit.origin) < _FEW_WAIT:
             self.refill()
 
     def _post(self, claimed: Claimed, permit: HostPermit, trace: str | None) -> tuple[Outcome, AttemptRecord]:

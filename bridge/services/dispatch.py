@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bridge.domain.delivery import Call, redispatch_after
+from bridge.domain.delivery import DeliveryTask, redispatch_after
 from bridge.domain.errors import Conflict, StorageRefused, StorageUnavailable, UnreadableRow
 from bridge.domain.registration import Registration
 from bridge.domain.time import Clock
@@ -40,7 +40,7 @@ class QueueProblem:
 
 
 class Dispatcher:
-    """Sends calls whose due rows are committed. Threads may share it."""
+    """Sends tasks whose due rows are committed. Threads may share it."""
 
     def __init__(self, table: Table, outbox: Outbox, clock: Clock, new_id: Callable[[], str]) -> None:
         """Make it; `token` makes a random text that no other call makes."""
@@ -67,24 +67,26 @@ class Dispatcher:
         else:
             self._is_prepared = True
 
-    def send(self, *calls: Call) -> None:
-        """Send calls, and let what could not be sent be due again soon.
+    def send(self, *tasks: DeliveryTask) -> None:
+        """Send tasks, and let what could not be sent be due again soon.
 
         Never raises for what storage does. A crash before a send costs the redispatch interval.
         """
-        for call in self.send_until_failure(calls):
-            self._resend_soon(call)
+        for task in self.send_until_failure(tasks):
+            self._resend_soon(task)
 
-    def send_until_failure(self, calls: Sequence[Call], *, while_: Callable[[], bool] = lambda: True) -> Sequence[Call]:
-        """Send calls in order up to the first failure, as long as `while_` returns True; returns those not sent."""
-        for number, call in enumerate(calls):
+    def send_until_failure(
+        self, tasks: Sequence[DeliveryTask], *, while_: Callable[[], bool] = lambda: True
+    ) -> Sequence[DeliveryTask]:
+        """Send tasks in order up to the first failure, as long as `while_` returns True; returns those not sent."""
+        for number, task in enumerate(tasks):
             if not while_():
-                return calls[number:]
+                return tasks[number:]
             try:
-                self._outbox.send(call, ttl=redispatch_after(call.sends))
+                self._outbox.send(task, ttl=redispatch_after(task.sends))
             except StorageUnavailable as error:
-                self._failed(error, registration=call.ref.public_id, unsent=len(calls) - number)
-                return calls[number:]
+                self._failed(error, registration=task.ref.public_id, unsent=len(tasks) - number)
+                return tasks[number:]
             self._sent()
         return ()
 
@@ -111,13 +113,13 @@ class Dispatcher:
             )
         log(Event.QUEUE, code=error.code, error=str(error), registration=registration, unsent=unsent)
 
-    def _resend_soon(self, call: Call) -> None:
-        """Move the due row of a call that was not sent to a short wait; if that fails too, it waits longer."""
+    def _resend_soon(self, task: DeliveryTask) -> None:
+        """Move the due row of a task that was not sent to a short wait; if that fails too, it waits longer."""
         try:
-            row = self._table.get(partition_of(call.ref), row_key(call.ref))
-            before = None if row is None else stored(Registration, call.ref, row)
-            moved = before and deliver.resend_soon(before, call, self._clock(), tx=self._new_id())
+            row = self._table.get(partition_of(task.ref), row_key(task.ref))
+            before = None if row is None else stored(Registration, task.ref, row)
+            moved = before and deliver.resend_soon(before, task, self._clock(), tx=self._new_id())
             if moved:
                 commit(self._table, moved)
         except (Conflict, StorageUnavailable, UnreadableRow) as error:
-            log(Event.STORAGE, step="resend soon", registration=call.ref.public_id, error=str(error))
+            log(Event.STORAGE, step="resend soon", registration=task.ref.public_id, error=str(error))

@@ -3,12 +3,12 @@
 A delivery asks for a place before anything of it is read. The answer is one of these:
 
     permit      attempt now
-    waiting     its message is done: the call waits in memory, and a thread that ends another attempt takes it over
+    waiting     its message is done: the task waits in memory, and a thread that ends another attempt takes it over
     pause       wait, then ask again: attempts at unproven hosts do not begin all at once
     deferred    put the delivery back, because its host is busy for longer, or its circuit is open
 
-A call that waits occupies no place. If the process dies, its due row sends another message, like for every message
-that is lost. Everything is bounded: the hosts that are remembered, the calls that wait, and the work of one attempt.
+A task that waits occupies no place. If the process dies, its due row sends another message, like for every message
+that is lost. Everything is bounded: the hosts that are remembered, the tasks that wait, and the work of one attempt.
 """
 
 import threading
@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TypeVar
 
-from bridge.domain.delivery import ATTEMPT, Call
+from bridge.domain.delivery import ATTEMPT, DeliveryTask
 from bridge.domain.host_limits import (
     CLASS_PLACES,
     Deferred,
@@ -95,65 +95,65 @@ class Bookings:
         return until if until < latest else latest - (latest - now) * random / 2
 
 
-# Calls that wait in memory for a place at their host.
+# Tasks that wait in memory for a place at their host.
 
-#: Calls of one host that are looked at to find one that may begin, and blocked hosts that are looked at for old calls.
+#: Tasks of one host that are looked at to find one that may begin, and blocked hosts that are looked at for old tasks.
 LOOKED_AT = 16
 
 
 @dataclass(frozen=True, slots=True)
-class WaitingCall:
-    """A call, and since when it waits."""
+class WaitingTask:
+    """A task, and since when it waits."""
 
-    call: Call
+    task: DeliveryTask
     since: datetime
 
 
-class WaitingCalls:
-    """The calls by host, each registration at most once. Not safe for threads by itself."""
+class WaitingTasks:
+    """The tasks by host, each registration at most once. Not safe for threads by itself."""
 
     def __init__(self) -> None:
-        self._by_host: dict[str, dict[RegistrationRef, WaitingCall]] = {}
-        #: Hosts that have room themselves: something else keeps their calls. The most recent last.
+        self._by_host: dict[str, dict[RegistrationRef, WaitingTask]] = {}
+        #: Hosts that have room themselves: something else keeps their tasks. The most recent last.
         self._blocked: OrderedDict[str, None] = OrderedDict()
         #: All of them together.
         self.number = 0
 
-    def __contains__(self, call: Call) -> bool:
-        """Tell whether a call for the same registration waits."""
-        return call.ref in self._by_host.get(call.origin or "", {})
+    def __contains__(self, task: DeliveryTask) -> bool:
+        """Tell whether a task for the same registration waits."""
+        return task.ref in self._by_host.get(task.origin or "", {})
 
     def count(self, origin: str) -> int:
-        """Count the calls of a host."""
+        """Count the tasks of a host."""
         return len(self._by_host.get(origin, ()))
 
-    def first(self, origin: str) -> Sequence[Call]:
-        """Return the first calls of a host, the oldest first."""
-        return [each.call for each in islice(self._by_host.get(origin, {}).values(), LOOKED_AT)]
+    def first(self, origin: str) -> Sequence[DeliveryTask]:
+        """Return the first tasks of a host, the oldest first."""
+        return [each.task for each in islice(self._by_host.get(origin, {}).values(), LOOKED_AT)]
 
-    def add(self, call: Call, now: datetime) -> None:
-        """Let a call wait."""
-        self._by_host.setdefault(call.origin or "", {})[call.ref] = WaitingCall(call, now)
+    def add(self, task: DeliveryTask, now: datetime) -> None:
+        """Let a task wait."""
+        self._by_host.setdefault(task.origin or "", {})[task.ref] = WaitingTask(task, now)
         self.number += 1
 
-    def take(self, call: Call) -> Call:
-        """Take out a call that waits."""
-        origin = call.origin or ""
-        calls = self._by_host[origin]
-        del calls[call.ref]
+    def take(self, task: DeliveryTask) -> DeliveryTask:
+        """Take out a task that waits."""
+        origin = task.origin or ""
+        tasks = self._by_host[origin]
+        del tasks[task.ref]
         self.number -= 1
-        if not calls:
+        if not tasks:
             del self._by_host[origin]
             self._blocked.pop(origin, None)
-        return call
+        return task
 
-    def take_newest(self, origin: str, number: int) -> list[Call]:
-        """Take out the newest calls of a host."""
-        newest = [each.call for each in islice(reversed(self._by_host.get(origin, {}).values()), max(number, 0))]
-        return [self.take(call) for call in reversed(newest)]
+    def take_newest(self, origin: str, number: int) -> list[DeliveryTask]:
+        """Take out the newest tasks of a host."""
+        newest = [each.task for each in islice(reversed(self._by_host.get(origin, {}).values()), max(number, 0))]
+        return [self.take(task) for task in reversed(newest)]
 
     def block(self, origin: str, *, has_room: bool) -> None:
-        """Note whether a host has room for the calls that wait for it."""
+        """Note whether a host has room for the tasks that wait for it."""
         if has_room and origin in self._by_host:
             self._blocked.setdefault(origin)
         else:
@@ -163,20 +163,20 @@ class WaitingCalls:
         """Return the hosts that something else than their own limit keeps, the most recent last."""
         return list(self._blocked)
 
-    def older_than(self, then: datetime) -> Iterator[Call]:
+    def older_than(self, then: datetime) -> Iterator[DeliveryTask]:
         """Find calls that wait since before `then`: one of each of the hosts that are blocked longest."""
         for origin in list(islice(self._blocked, LOOKED_AT)):
             first = next(iter(self._by_host[origin].values()))
             if first.since < then:
-                yield first.call
+                yield first.task
 
 
-#: Calls that wait in memory: of one host, of all hosts, and of all as long as an unproven host may add one.
+#: Tasks that wait in memory: of one host, of all hosts, and of all as long as an unproven host may add one.
 WAITING_PER_HOST = 256
 WAITING = 1024
 WAITING_BEFORE_UNPROVEN = 512
 
-#: A host whose backlog takes longer than this gets no further calls to wait in memory.
+#: A host whose backlog takes longer than this gets no further tasks to wait in memory.
 MAX_WAIT = timedelta(seconds=30)
 
 #: A delivery is put back for at least and at most this long.
@@ -214,21 +214,21 @@ class HostLimiter:
         self._by_class: Counter[HostClass] = Counter()
         self._at_server: Counter[str] = Counter()
         self._of_owner: Counter[tuple[str, HostClass]] = Counter()
-        self._waiting = WaitingCalls()
+        self._waiting = WaitingTasks()
         self._is_pacing = False
         self._unproven_since = self._resent_at = _LONG_AGO
 
-    def acquire(self, call: Call) -> Work:
-        """Ask for a place for a call that names its origin and owner."""
-        origin, now = call.origin or "", self._clock()
+    def acquire(self, task: DeliveryTask) -> Work:
+        """Ask for a place for a task that names its origin and owner."""
+        origin, now = task.origin or "", self._clock()
         with self._lock:
             state = self._hosts.get(origin)
             if state.open_until is not None and state.is_open(now):
-                return Work(deferred=[(call, Deferred(until=state.open_until, why="resting", probe=state.probe))])
-            waits = call in self._waiting
-            if self._fits(call, now):
-                return Work(permit=self._take(self._waiting.take(call) if waits else call, now))
-            return Work() if waits else self._wait(call, now)
+                return Work(deferred=[(task, Deferred(until=state.open_until, why="resting", probe=state.probe))])
+            waits = task in self._waiting
+            if self._fits(task, now):
+                return Work(permit=self._take(self._waiting.take(task) if waits else task, now))
+            return Work() if waits else self._wait(task, now)
 
     def resume(self) -> Work:
         """Go on after a pause."""
@@ -244,15 +244,15 @@ class HostLimiter:
         with self._lock:
             self._hosts.put(permit.origin, replace(self._hosts.get(permit.origin), address=address))
             self._leave(permit)
-            if self._fits(permit.call, now, paced=True):
-                return self._take(permit.call, now)
-            put_back = self._wait(permit.call, now).deferred
+            if self._fits(permit.task, now, paced=True):
+                return self._take(permit.task, now)
+            put_back = self._wait(permit.task, now).deferred
             work = self._next(now)
             work.deferred.extend(put_back)
             return work
 
     def waiting(self, origin: str) -> int:
-        """Count the calls that wait for a host."""
+        """Count the tasks that wait for a host."""
         with self._lock:
             return self._waiting.count(origin)
 
@@ -277,10 +277,10 @@ class HostLimiter:
             state = self._hosts.get(origin)
             if state.open_until is not None and state.is_open(now):
                 resting = Deferred(until=state.open_until, why="resting", probe=state.probe)
-                deferred = [(call, resting) for call in self._waiting.take_newest(origin, WAITING_PER_HOST)]
+                deferred = [(task, resting) for task in self._waiting.take_newest(origin, WAITING_PER_HOST)]
             else:
                 excess = self._waiting.count(origin) - self._room(state, now)
-                deferred = [(call, self._busy(call, now)) for call in self._waiting.take_newest(origin, excess)]
+                deferred = [(task, self._busy(task, now)) for task in self._waiting.take_newest(origin, excess)]
             self._sort_in(origin, now)
             work = self._next(now, origin=origin, take=take)
             # A first answer gives a host more places: each needs a thread. So does a thread that takes nothing more.
@@ -296,7 +296,7 @@ class HostLimiter:
         """
         work = Work(deferred=list(self._aged(now)))
         permit = self._begun(origin, now) if take and origin is not None else None
-        resent: list[Call] = []
+        resent: list[DeliveryTask] = []
         for name in sorted(self._waiting.blocked(), key=self._urgency)[::-1]:
             if take and permit is None:
                 permit = self._begun(name, now, paced=paced)
@@ -304,8 +304,8 @@ class HostLimiter:
                     return Work(pause=self._pace(now), deferred=work.deferred)
             elif len(resent) >= _RESENT or now < self._resent_at + _RESENT_APART:
                 break
-            elif name != origin and (call := self._candidate(name, now, paced=not self._is_pacing)) is not None:
-                resent.append(self._waiting.take(call))
+            elif name != origin and (task := self._candidate(name, now, paced=not self._is_pacing)) is not None:
+                resent.append(self._waiting.take(task))
         self._resent_at = now if resent else self._resent_at
         return Work(permit=permit, deferred=work.deferred, resent=resent)
 
@@ -317,23 +317,23 @@ class HostLimiter:
         return self._hosts.get(origin).failures == 0, self._waiting.count(origin)
 
     def _begun(self, origin: str, now: datetime, *, paced: bool = False) -> HostPermit | None:
-        call = self._candidate(origin, now, paced=paced)
-        return None if call is None else self._take(self._waiting.take(call), now)
+        task = self._candidate(origin, now, paced=paced)
+        return None if task is None else self._take(self._waiting.take(task), now)
 
-    def _candidate(self, origin: str, now: datetime, *, paced: bool) -> Call | None:
-        """Find the first call that could begin: one owner's calls do not hold up another's."""
-        return next((call for call in self._waiting.first(origin) if self._fits(call, now, paced=paced)), None)
+    def _candidate(self, origin: str, now: datetime, *, paced: bool) -> DeliveryTask | None:
+        """Find the first task that could begin: one owner's tasks do not hold up another's."""
+        return next((task for task in self._waiting.first(origin) if self._fits(task, now, paced=paced)), None)
 
-    def _fits(self, call: Call, now: datetime, *, paced: bool = False) -> bool:
+    def _fits(self, task: DeliveryTask, now: datetime, *, paced: bool = False) -> bool:
         """Return whether an attempt may begin; `paced` skips the interval between attempts at unproven hosts."""
-        origin = call.origin or ""
+        origin = task.origin or ""
         state = self._hosts.get(origin)
         host_class = state.class_at(now)
         if state.is_open(now) or self._in_flight[origin] >= state.limit(now):
             return False
         if self._by_class[host_class] >= CLASS_PLACES[host_class]:
             return False
-        if self._by_owner and self._of_owner[call.owner or "", host_class] >= places_of_owner(host_class):
+        if self._by_owner and self._of_owner[task.owner or "", host_class] >= places_of_owner(host_class):
             return False
         if host_class is not HostClass.UNPROVEN:
             return True
@@ -344,8 +344,8 @@ class HostLimiter:
         at_once = self._by_class[HostClass.UNPROVEN] < UNPROVEN_AT_ONCE
         return not at_once and now < self._unproven_since + UNPROVEN_INTERVAL
 
-    def _take(self, call: Call, now: datetime) -> HostPermit:
-        origin, owner = call.origin or "", call.owner or ""
+    def _take(self, task: DeliveryTask, now: datetime) -> HostPermit:
+        origin, owner = task.origin or "", task.owner or ""
         state = self._hosts.get(origin)
         host_class = state.class_at(now)
         server = server_of(origin, state) if host_class is HostClass.UNPROVEN else None
@@ -358,7 +358,7 @@ class HostLimiter:
             self._unproven_since = now
         self._sort_in(origin, now)
         return HostPermit(
-            call=call, origin=origin, owner=owner, host_class=host_class, server=server, limit=state.limit(now)
+            task=task, origin=origin, owner=owner, host_class=host_class, server=server, limit=state.limit(now)
         )
 
     def _leave(self, permit: HostPermit) -> None:
@@ -373,16 +373,16 @@ class HostLimiter:
         self._by_class[HostClass.UNPROVEN] += 1
         return self._unproven_since + UNPROVEN_INTERVAL - now
 
-    def _wait(self, call: Call, now: datetime) -> Work:
-        """Let a call wait in memory, or put it back if there is no room."""
-        origin = call.origin or ""
+    def _wait(self, task: DeliveryTask, now: datetime) -> Work:
+        """Let a task wait in memory, or put it back if there is no room."""
+        origin = task.origin or ""
         state = self._hosts.get(origin)
         most = WAITING_BEFORE_UNPROVEN if state.class_at(now) is HostClass.UNPROVEN else WAITING
         if self._waiting.number >= most or self._waiting.count(origin) >= self._room(state, now):
-            return Work(deferred=[(call, self._busy(call, now))])
-        self._waiting.add(call, now)
+            return Work(deferred=[(task, self._busy(task, now))])
+        self._waiting.add(task, now)
         self._sort_in(origin, now)
-        if not self._is_pacing and self._fits(call, now, paced=True):
+        if not self._is_pacing and self._fits(task, now, paced=True):
             return Work(pause=self._pace(now))
         return Work()
 
@@ -392,9 +392,9 @@ class HostLimiter:
             return WAITING_PER_HOST  # they wait for the outcome of one attempt
         return min(WAITING_PER_HOST, MAX_WAIT // max(state.interval(now), timedelta(milliseconds=1)))
 
-    def _busy(self, call: Call, now: datetime) -> Deferred:
-        """Put a call back behind the backlog that it would wait for."""
-        origin = call.origin or ""
+    def _busy(self, task: DeliveryTask, now: datetime) -> Deferred:
+        """Put a task back behind the backlog that it would wait for."""
+        origin = task.origin or ""
         state = self._hosts.get(origin)
         key, interval, ahead = origin, state.interval(now), self._waiting.count(origin)
         if state.class_at(now) is HostClass.UNPROVEN and not self._in_flight[origin]:
@@ -405,10 +405,10 @@ class HostLimiter:
         until = self._bookings.book(key, now, until, interval, latest=now + LONGEST_DEFERRAL, random=self._random())
         return Deferred(until=until, why="busy")
 
-    def _aged(self, now: datetime) -> Iterator[tuple[Call, Deferred]]:
-        """Put blocked calls back that waited too long, a few at a time, those of the longest blocked hosts first."""
-        for call in list(self._waiting.older_than(now - MAX_WAIT)):
-            yield self._waiting.take(call), self._busy(call, now)
+    def _aged(self, now: datetime) -> Iterator[tuple[DeliveryTask, Deferred]]:
+        """Put blocked tasks back that waited too long, a few at a time, those of the longest blocked hosts first."""
+        for task in list(self._waiting.older_than(now - MAX_WAIT)):
+            yield self._waiting.take(task), self._busy(task, now)
 
     def _sort_in(self, origin: str, now: datetime) -> None:
         """Note whether a host has room for calls that wait for it: something else keeps them then."""

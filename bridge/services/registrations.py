@@ -13,7 +13,7 @@ from typing import TypeVar
 from bridge.domain.attempt import KEPT_ATTEMPTS
 from bridge.domain.callback_url import HIDDEN, host_and_port, without_query
 from bridge.domain.custom_headers import OwnHeaders
-from bridge.domain.delivery import open_call
+from bridge.domain.delivery import pending_task
 from bridge.domain.errors import CommitUnknown, Conflict
 from bridge.domain.events import OperationCompleted
 from bridge.domain.header_cipher import HeaderSeal, Secrets, Unopened
@@ -293,8 +293,8 @@ class Register:
 
     def _join(self, joined: Joined) -> Created:
         commit(self.table, joined.transaction)
-        if joined.call is not None:
-            self.dispatcher.send(joined.call)
+        if joined.task is not None:
+            self.dispatcher.send(joined.task)
         return Created(joined.registration, joined.operation)
 
     def _cancel(self, ref: RegistrationRef, tx: str) -> Accepted | RegistrationNotFound:
@@ -338,16 +338,16 @@ class Register:
         wait = before.record.wait_for_run(self.clock())
         if wait is not None:
             return TooManyRuns(wait)
-        transaction, call = register.redeliver(before, self.clock(), tx=tx)
+        transaction, task = register.redeliver(before, self.clock(), tx=tx)
         commit(self.table, transaction)
         log(Event.REDELIVERY, registration=ref.public_id, was=before.record.state.value)
-        self.dispatcher.send(call)
+        self.dispatcher.send(task)
         return Accepted()
 
     def _send_open(self, registration: Registration) -> None:
-        call = open_call(registration)
-        if call is not None:
-            self.dispatcher.send(call)
+        task = pending_task(registration)
+        if task is not None:
+            self.dispatcher.send(task)
 
     def _transact(self, step: Callable[[], _T], ref: RegistrationRef) -> _T:
         return transact(step, self.waits, missing=partial(self.repair.restore, ref.operation))

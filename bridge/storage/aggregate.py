@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from bridge.domain.delivery import Call, open_call
+from bridge.domain.delivery import DeliveryTask, pending_task
 from bridge.domain.errors import UnreadableRow
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import Operation
@@ -56,10 +56,10 @@ class OperationAggregate:
         """Those that wait for the operation."""
         return [each for each in self.registrations.values() if each.record.state is State.WAITING]
 
-    def calls_of(self, tx: str) -> list[Call]:
-        """Make the calls that the transaction stamped `tx` opened and that are open still."""
-        calls = (open_call(each.record) for each in self.registrations.values() if each.record.tx == tx)
-        return [call for call in calls if call is not None]
+    def calls_of(self, tx: str) -> list[DeliveryTask]:
+        """Make the tasks that the transaction stamped `tx` opened and that are open still."""
+        tasks = (pending_task(each.record) for each in self.registrations.values() if each.record.tx == tx)
+        return [task for task in tasks if task is not None]
 
     @property
     def taker(self) -> str | None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bridge.domain.delivery import Call
+from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import UnreadableRow
 from bridge.domain.ids import OperationRef
 from bridge.domain.operation import PollState
@@ -33,7 +33,7 @@ class DueDelivery:
     """A message is to be sent for an attempt."""
 
     handle: DueHandle
-    call: Call
+    task: DeliveryTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def read_due(row: Row) -> Due:
     if kind == DueKind.POLL and operation is not None:
         return DuePoll(handle, decode(PollState, operation, row.values))
     if kind == DueKind.DELIVER and registration is not None:
-        return DueDelivery(handle, decode(Call, registration, row.values))
+        return DueDelivery(handle, decode(DeliveryTask, registration, row.values))
     if kind == DueKind.PURGE and operation is not None:
         return DuePurge(handle, operation)
     raise UnreadableRow(f"a due row of no known kind: {row.key[:64]}")

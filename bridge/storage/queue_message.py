@@ -1,11 +1,11 @@
-"""Queue messages: a call as JSON, with its schema version."""
+"""Queue messages: a task as JSON, with its schema version."""
 
 import json
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bridge.domain.delivery import Call
+from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import UnreadableRow
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.time import from_millis, to_millis
@@ -32,24 +32,24 @@ class _Message(BaseModel):
     more: bool | None = None
 
 
-def write_call(call: Call) -> str:
-    """Write a call as the text of a queue message."""
+def write_task(task: DeliveryTask) -> str:
+    """Write a task as the text of a queue message."""
     message = {
         "v": SCHEMA_VERSION,
-        "registration": call.ref.public_id,
-        "generation": to_millis(call.generation),
-        "attempt": call.number,
+        "registration": task.ref.public_id,
+        "generation": to_millis(task.generation),
+        "attempt": task.number,
     }
     optional = {
-        "traceparent": call.traceparent,
-        "origin": call.origin,
-        "owner": call.owner,
-        "more": call.has_more,
+        "traceparent": task.traceparent,
+        "origin": task.origin,
+        "owner": task.owner,
+        "more": task.has_more,
     }
     return json.dumps({**message, **{name: value for name, value in optional.items() if value is not None}})
 
 
-def read_call(body: bytes) -> Call:
+def read_task(body: bytes) -> DeliveryTask:
     """Read a queue message.
 
     Raises UnreadableRow where it is none of ours, or of a newer schema.
@@ -57,12 +57,12 @@ def read_call(body: bytes) -> Call:
     try:
         message = _Message.model_validate_json(body)
     except ValidationError as error:
-        raise UnreadableRow(f"a queue message that is not a call of schema {SCHEMA_VERSION}") from error
+        raise UnreadableRow(f"a queue message that is not a task of schema {SCHEMA_VERSION}") from error
     ref = RegistrationRef.parse(message.registration)
     if ref is None:
         raise UnreadableRow("a queue message about no registration")
     traceparent = read_traceparent(message.traceparent)
-    return Call(
+    return DeliveryTask(
         ref=ref,
         generation=from_millis(message.generation),
         number=message.attempt,

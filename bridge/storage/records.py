@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar, cast, get_args, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from bridge.domain.attempt import AttemptRecord
-from bridge.domain.delivery import Call
+from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import UnreadableRow
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.learnt.durations import DurationModel
@@ -31,8 +31,12 @@ VERSION_COLUMN = "v"
 #: Columns that hold several values, separated by commas.
 _LISTS = frozenset({"events", "recent", "runs", "exposure", "completions"})
 
-Record = Operation | Registration | AttemptRecord | IndexEntry | PollState | Call | Budget | Pings | DurationModel
-R = TypeVar("R", Operation, Registration, AttemptRecord, IndexEntry, PollState, Call, Budget, Pings, DurationModel)
+Record = (
+    Operation | Registration | AttemptRecord | IndexEntry | PollState | DeliveryTask | Budget | Pings | DurationModel
+)
+R = TypeVar(
+    "R", Operation, Registration, AttemptRecord, IndexEntry, PollState, DeliveryTask, Budget, Pings, DurationModel
+)
 
 _ADAPTERS: dict[type, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in get_args(Record)}
 

@@ -19,14 +19,14 @@ from bridge.adapters.net.guard import Guard, Limits
 from bridge.adapters.speech import SpeechService
 from bridge.adapters.webhook_sender import HttpCourier
 from bridge.domain.callback_url import CallbackRules
-from bridge.domain.delivery import Call
+from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import BridgeError, CommitUnknown, Conflict, StorageRefused, StorageUnavailable
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.outcome import Delivered, Failure, Gone, Rejected, Unreachable
 from bridge.domain.source import Source
 from bridge.domain.upstream import NoReply, NoToken, Reply
 from bridge.settings import read_settings
-from bridge.storage.queue_message import read_call, write_call
+from bridge.storage.queue_message import read_task, write_task
 from bridge.storage.transaction import Insert, Transaction
 from local.answer import Answer
 from local.azurite import Azurite
@@ -327,7 +327,7 @@ def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch)
 
 def test_messages_are_encoded_as_the_host_expects(azurite: Azurite) -> None:
     """The queue is made when it is first sent to; the message lives as long as it is told."""
-    call = Call(ref=RegistrationRef(OPERATION, "0123456789abcdef"), generation=NOON, number=3, sends=2)
+    task = DeliveryTask(ref=RegistrationRef(OPERATION, "0123456789abcdef"), generation=NOON, number=3, sends=2)
     with QueueClient.from_connection_string(
         azurite.connection_string,
         "adapters",
@@ -335,12 +335,12 @@ def test_messages_are_encoded_as_the_host_expects(azurite: Azurite) -> None:
         message_decode_policy=TextBase64DecodePolicy(),
     ) as client:
         for minutes in (2, 4):  # the first one makes the queue
-            AzureOutbox(client).send(call, ttl=timedelta(minutes=minutes))
+            AzureOutbox(client).send(task, ttl=timedelta(minutes=minutes))
         messages = sorted(client.receive_messages(), key=lambda message: str(message.expires_on))
 
     for message, minutes in zip(messages, (2, 4), strict=True):
-        assert read_call(message.content.encode()) == Call(ref=call.ref, generation=NOON, number=3)
-        assert message.content == write_call(call)
+        assert read_task(message.content.encode()) == DeliveryTask(ref=task.ref, generation=NOON, number=3)
+        assert message.content == write_task(task)
         assert message.inserted_on is not None
         assert message.expires_on == message.inserted_on + timedelta(minutes=minutes)
 
@@ -350,12 +350,12 @@ def test_a_queue_that_does_not_answer_is_reported() -> None:
     nowhere = (
         f"DefaultEndpointsProtocol=http;AccountName=a;AccountKey=a2V5;QueueEndpoint=http://127.0.0.1:{unused_port()}/a;"
     )
-    call = Call(ref=RegistrationRef(OPERATION, "0123456789abcdef"), generation=NOON, number=1)
+    task = DeliveryTask(ref=RegistrationRef(OPERATION, "0123456789abcdef"), generation=NOON, number=1)
     with (
         QueueClient.from_connection_string(nowhere, "adapters", retry_total=0) as client,
         pytest.raises(StorageUnavailable),
     ):
-        AzureOutbox(client).send(call, ttl=timedelta(minutes=2))
+        AzureOutbox(client).send(task, ttl=timedelta(minutes=2))
 
 
 def table_at(endpoint: str) -> TableClient:

@@ -9,7 +9,7 @@ import pytest
 
 from bridge.api.routes import Routes
 from bridge.domain.attempt import KEPT_ATTEMPTS
-from bridge.domain.delivery import Call
+from bridge.domain.delivery import DeliveryTask
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.outcome import Failure, Outcome, Unreachable, answered
 from bridge.domain.registration import State
@@ -83,7 +83,7 @@ class Scene:
 
     def claim(self) -> Claimed:
         """Take the right to the next attempt, whose POST is then under way."""
-        claimed = self.bridge.bridge.deliver.claims.claim(Call.next_of(self.bridge.registration(self.ref)))
+        claimed = self.bridge.bridge.deliver.claims.claim(DeliveryTask.next_of(self.bridge.registration(self.ref)))
         assert claimed is not None
         return claimed
 

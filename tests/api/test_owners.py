@@ -66,7 +66,7 @@ def register(client: Client, operation_id: str = "operation-1", url: str = URL) 
     return str(created.body["id"])
 
 
-def bury(bridge: Stage, url: str = URL) -> None:
+def end_as_dead(bridge: Stage, url: str = URL) -> None:
     """Let everything that waits end as dead."""
     bridge.courier.tell(url, 410)
     bridge.sweep()
@@ -115,7 +115,7 @@ def test_another_owners_registration_is_not_there(
     """It answers what an id that never was answers, and nothing happens to it."""
     guarded.upstream.tell("operation-1", "Succeeded")
     public_id = register(ann)
-    bury(guarded)
+    end_as_dead(guarded)
 
     others = bob.call(route, f"/registrations/{public_id}", method=method, id=public_id)
     nobodys = bob.call(route, "/registrations/x", method=method, id=public_id[:-16] + "0" * 16)
@@ -165,7 +165,7 @@ def test_a_redelivery_of_many_begins_the_callers_own(guarded: Stage, ann: Client
     """An admin's begins everybody's."""
     guarded.upstream.tell("operation-1", "Succeeded")
     mine, theirs = register(ann), register(bob)
-    bury(guarded)
+    end_as_dead(guarded)
     order = json.dumps({"state": "dead", "since": "2026-11-23T12:00:00Z"}).encode()
 
     by_ann = ann.call(Routes.redeliver_many, "/redeliver", method="POST", body=order, headers=JSON)
@@ -202,7 +202,7 @@ def test_an_admin_reads_cancels_and_redelivers_everybodys(guarded: Stage, ann: C
     public_id = register(ann)
 
     assert admin.call(Routes.read, id=public_id).status == 200
-    bury(guarded)
+    end_as_dead(guarded)
     assert admin.call(Routes.redeliver, method="POST", id=public_id).status == 202
     assert admin.call(Routes.cancel, method="DELETE", id=public_id).status == 204
     assert ann.call(Routes.read, id=public_id).body["state"] == "cancelled"

@@ -1,4 +1,4 @@
-"""Who may follow a call, and which call is open."""
+"""Who may follow a task, and which task is open."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from bridge.domain.callback_url import origin_of
-from bridge.domain.delivery import CLOCK_SKEW, Attempt, Bury, Call, Drop, answer_call, open_call
+from bridge.domain.delivery import CLOCK_SKEW, Attempt, DeliveryTask, MarkDead, Skip, decide_delivery, pending_task
 from bridge.domain.registration import Registration, State
 from bridge.domain.retry import ATTEMPTS_PER_RUN
 from tests.support.world import NOON, stage
@@ -23,7 +23,7 @@ PENDING = replace(
     run_start=3,
     next_attempt_at=NOON,
 )
-CALL = Call(
+TASK = DeliveryTask(
     ref=PENDING.ref,
     generation=PENDING.generation,
     number=4,
@@ -35,24 +35,24 @@ CALL = Call(
 
 def test_a_call_in_time_is_followed() -> None:
     """It is about the next attempt of this generation, and nobody makes one."""
-    assert answer_call(CALL, PENDING, NOON) == Attempt()
+    assert decide_delivery(TASK, PENDING, NOON) == Attempt()
 
 
 @pytest.mark.parametrize(
-    ("registration", "call", "why"),
+    ("registration", "task", "why"),
     [
-        (replace(PENDING, state=State.CANCELLED), CALL, "it is cancelled"),
-        (replace(PENDING, message_body=None), CALL, "it has no message"),
-        (PENDING, replace(CALL, generation=NOON + SECOND), "another generation"),
-        (PENDING, replace(CALL, number=3), "another attempt"),
-        (PENDING, replace(CALL, number=5), "another attempt"),
-        (replace(PENDING, leased_until=NOON + SECOND), CALL, "an attempt is in flight"),
-        (replace(PENDING, next_attempt_at=NOON + CLOCK_SKEW + SECOND), CALL, "too early"),
+        (replace(PENDING, state=State.CANCELLED), TASK, "it is cancelled"),
+        (replace(PENDING, message_body=None), TASK, "it has no message"),
+        (PENDING, replace(TASK, generation=NOON + SECOND), "another generation"),
+        (PENDING, replace(TASK, number=3), "another attempt"),
+        (PENDING, replace(TASK, number=5), "another attempt"),
+        (replace(PENDING, leased_until=NOON + SECOND), TASK, "an attempt is in flight"),
+        (replace(PENDING, next_attempt_at=NOON + CLOCK_SKEW + SECOND), TASK, "too early"),
     ],
 )
-def test_a_call_that_nothing_follows_says_why(registration: Registration, call: Call, why: str) -> None:
+def test_a_call_that_nothing_follows_says_why(registration: Registration, task: DeliveryTask, why: str) -> None:
     """The log line has nothing else to tell it by."""
-    assert answer_call(call, registration, NOON) == Drop(why)
+    assert decide_delivery(task, registration, NOON) == Skip(why)
 
 
 @pytest.mark.parametrize(
@@ -60,26 +60,26 @@ def test_a_call_that_nothing_follows_says_why(registration: Registration, call: 
 )
 def test_a_lease_and_a_wait_are_over_at_their_end(registration: Registration) -> None:
     """Not a moment later: the due row has come by then, and would come again for nothing."""
-    assert answer_call(CALL, registration, NOON) == Attempt()
+    assert decide_delivery(TASK, registration, NOON) == Attempt()
 
 
-@pytest.mark.parametrize(("made", "answer"), [(ATTEMPTS_PER_RUN - 1, Attempt()), (ATTEMPTS_PER_RUN, Bury())])
-def test_a_run_has_its_attempts_and_no_more(made: int, answer: Attempt | Bury) -> None:
+@pytest.mark.parametrize(("made", "answer"), [(ATTEMPTS_PER_RUN - 1, Attempt()), (ATTEMPTS_PER_RUN, MarkDead())])
+def test_a_run_has_its_attempts_and_no_more(made: int, answer: Attempt | MarkDead) -> None:
     """Those of earlier runs do not count."""
     last = PENDING.run_start + made - 1
 
-    assert answer_call(replace(CALL, number=last + 1), replace(PENDING, last_attempt=last), NOON) == answer
+    assert decide_delivery(replace(TASK, number=last + 1), replace(PENDING, last_attempt=last), NOON) == answer
 
 
 def test_the_open_call_is_for_the_next_attempt_of_this_life() -> None:
     """As it was sent for the first time."""
-    assert open_call(PENDING) == CALL
+    assert pending_task(PENDING) == TASK
 
 
 @pytest.mark.parametrize("change", [{"state": State.DELIVERED}, {"claim": "somebody"}])
 def test_no_call_is_open_once_it_has_ended_or_while_an_attempt_is_made(change: dict[str, State | str]) -> None:
     """It would only be dropped."""
-    assert open_call(replace(PENDING, **change)) is None  # type: ignore[arg-type] # fields of several types
+    assert pending_task(replace(PENDING, **change)) is None  # type: ignore[arg-type] # fields of several types
 
 
 def test_a_delivery_is_due_when_its_lease_ends() -> None:

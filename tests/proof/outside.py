@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NoReturn
 
-from bridge.domain.delivery import Call as DeliveryCall
+from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import CommitUnknown, StorageUnavailable
 from bridge.domain.ids import OperationRef
 from bridge.domain.outcome import Delivered, Failure, Gone, Outcome, Unreachable
@@ -97,9 +97,9 @@ class OutsideOutbox:
     def create(self) -> None:
         """Find it there."""
 
-    def send(self, call: DeliveryCall, *, ttl: timedelta) -> None:
+    def send(self, task: DeliveryTask, *, ttl: timedelta) -> None:
         """Send."""
-        self.calls.make(self.caller, Call.SEND, lambda: self.inner.send(call, ttl=ttl), _no_storage)
+        self.calls.make(self.caller, Call.SEND, lambda: self.inner.send(task, ttl=ttl), _no_storage)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from itertools import chain, count, islice
 from types import MappingProxyType
 
-from bridge.domain.delivery import LEASE, Call
+from bridge.domain.delivery import LEASE, DeliveryTask
 from bridge.domain.outcome import Outcome
 from bridge.ports import Courier, Outbox
 from bridge.storage.table import Table
@@ -55,10 +55,10 @@ class Forgetful:
     def create(self) -> None:
         """Be there already."""
 
-    def send(self, call: Call, *, ttl: timedelta) -> None:
+    def send(self, task: DeliveryTask, *, ttl: timedelta) -> None:
         """Send the first one, before any due row was due."""
         if ttl <= timedelta(minutes=2):
-            self.inner.send(call, ttl=ttl)
+            self.inner.send(task, ttl=ttl)
 
 
 @dataclass(slots=True)

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bridge.domain.delivery import Call
+from bridge.domain.delivery import DeliveryTask
 from bridge.domain.time import Clock
-from bridge.storage.queue_message import write_call
+from bridge.storage.queue_message import write_task
 
 #: A message whose invocation failed or died is seen again after this: host.json's `visibilityTimeout`.
 HIDDEN = timedelta(seconds=30)
@@ -35,10 +35,10 @@ class Queue:
     def create(self) -> None:
         """Be there already."""
 
-    def send(self, call: Call, *, ttl: timedelta) -> None:
+    def send(self, task: DeliveryTask, *, ttl: timedelta) -> None:
         """Take a message, as the text that a real queue would hold."""
         now = self._clock()
-        self.messages.append(Message(write_call(call).encode(), now + ttl, now))
+        self.messages.append(Message(write_task(task).encode(), now + ttl, now))
 
     def visible(self) -> list[Message]:
         """See which messages could be given out now, oldest first."""

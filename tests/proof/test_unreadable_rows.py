@@ -14,7 +14,7 @@ from bridge.domain.registration import State
 from bridge.domain.upstream import Reply
 from bridge.storage.due import Due, read_due
 from bridge.storage.keys import due_reference, operation_of, partition_of, registration_of
-from bridge.storage.queue_message import read_call
+from bridge.storage.queue_message import read_task
 from bridge.storage.records import SCHEMA_VERSION
 from bridge.storage.transaction import ANY, Insert, Merge, Row, Transaction, Value
 from tests.proof.strange import OTHER, URL, VICTIM, columns, keys, messages, writings
@@ -117,11 +117,11 @@ def work(bridge: Stage, ticks: int = 4) -> None:
     app = App(bridge.bridge)
     for _ in range(ticks):
         app.sweep()
-        for call in bridge.outbox.take():
+        for task in bridge.outbox.take():
             try:
-                bridge.bridge.deliver.deliver(call)
+                bridge.bridge.deliver.deliver(task)
             except Exception:
-                if call.ref.operation.id != VICTIM:
+                if task.ref.operation.id != VICTIM:
                     raise
         bridge.clock.advance(15)
 
@@ -136,7 +136,7 @@ def is_of_kind(row: Row, kind: str) -> bool:
 def is_call(body: bytes) -> bool:
     """Tell whether a body is a message of ours."""
     try:
-        read_call(body)
+        read_task(body)
     except UnreadableRow:
         return False
     return True

@@ -57,7 +57,7 @@ def redeliver(bridge: Stage, **order: object) -> Answer:
     return Client.of(bridge).call(Routes.redeliver_many, "/redeliver", method="POST", body=body, headers=JSON)
 
 
-def bury(bridge: Stage, count: int, host: str = "receiver.example.com", name: str = "operation") -> list[str]:
+def end_as_dead(bridge: Stage, count: int, host: str = "receiver.example.com", name: str = "operation") -> list[str]:
     """Let so many registrations end as dead, a second apart; returns their public ids, the last one first."""
     ids = []
     for number in range(count):
@@ -78,7 +78,7 @@ def bury(bridge: Stage, count: int, host: str = "receiver.example.com", name: st
 def test_what_is_dead_is_delivered_again_over_a_minute() -> None:
     """Under the same webhook-id, the newest first, evenly; the sweep sends each when its time has come."""
     bridge = stage()
-    ids = bury(bridge, 6)
+    ids = end_as_dead(bridge, 6)
     dead = {posted.headers["webhook-id"] for posted in bridge.courier.posted}
     bridge.courier.posted.clear()
     began = bridge.clock()
@@ -98,7 +98,7 @@ def test_what_is_dead_is_delivered_again_over_a_minute() -> None:
 def test_the_same_order_again_begins_nothing_twice() -> None:
     """What was begun is not dead any more."""
     bridge = stage()
-    bury(bridge, 3)
+    end_as_dead(bridge, 3)
     redeliver(bridge)
 
     assert redeliver(bridge).body == {"started": 0, "registrations": [], "more": False, "cursor": None}
@@ -107,7 +107,7 @@ def test_the_same_order_again_begins_nothing_twice() -> None:
 def test_a_limit_is_kept_and_the_next_call_goes_on() -> None:
     """Until nothing more is left, over pages of the index too."""
     bridge = stage()
-    ids = bury(bridge, 130)
+    ids = end_as_dead(bridge, 130)
 
     answers = [redeliver(bridge, limit=60).body for _ in range(3)]
 
@@ -119,8 +119,8 @@ def test_a_limit_is_kept_and_the_next_call_goes_on() -> None:
 def test_one_host_alone() -> None:
     """By its name or with its port, in whatever case."""
     bridge = stage(BRIDGE_CALLBACK_ALLOWED_PORTS="*")
-    one = bury(bridge, 2, "one.example.com", "first")
-    other = bury(bridge, 2, "two.example.com:8443", "second")
+    one = end_as_dead(bridge, 2, "one.example.com", "first")
+    other = end_as_dead(bridge, 2, "two.example.com:8443", "second")
 
     assert redeliver(bridge, host="One.example.com").body["registrations"] == one
     assert redeliver(bridge, host="two.example.com:443").body["registrations"] == []
@@ -153,7 +153,7 @@ def test_a_host_is_read_like_the_host_of_a_callback_url(stored: str, spelling: s
     """Each spelling that names the host of a stored URL finds its registrations."""
     networks = "203.0.113.0/24,2606:4700:4700::/48"  # the first is for documentation, and not public
     bridge = stage(BRIDGE_CALLBACK_ALLOWED_PORTS="*", BRIDGE_CALLBACK_ALLOWED_NETWORKS=networks)
-    ids = bury(bridge, 2, stored)
+    ids = end_as_dead(bridge, 2, stored)
 
     begun = [redeliver(bridge, host=host, limit=1) for host in (spelling, stored)]
 
@@ -184,7 +184,7 @@ def test_any_spelling_that_a_url_may_have_is_one_that_an_order_may_have(
 def test_a_cursor_goes_on_for_another_spelling_of_its_host() -> None:
     """A cursor is bound to the host, and not to its text."""
     bridge = stage()
-    ids = bury(bridge, 2, "bücher.example.com")
+    ids = end_as_dead(bridge, 2, "bücher.example.com")
     first = redeliver(bridge, host="Bücher.example.com", limit=1).body
 
     second = redeliver(bridge, host="xn--bcher-kva.example.com.", limit=1, cursor=first["cursor"]).body
@@ -195,7 +195,7 @@ def test_a_cursor_goes_on_for_another_spelling_of_its_host() -> None:
 def test_only_what_died_since_then() -> None:
     """The time is when the run ended."""
     bridge = stage()
-    ids = bury(bridge, 4)
+    ids = end_as_dead(bridge, 4)
     since = (NOON + timedelta(seconds=2)).isoformat()
 
     assert redeliver(bridge, since=since).body["registrations"] == ids[:2]
@@ -236,7 +236,7 @@ def test_what_is_wrong_is_named(order: dict[str, Any], targets: list[str]) -> No
 def test_somebody_who_was_faster_is_given_way() -> None:
     """One that was redelivered meanwhile is not begun again, and the others are."""
     bridge, table = flaky()
-    bury(bridge, 2)
+    end_as_dead(bridge, 2)
     commit = table.inner.commit
 
     def after_another(transaction: Transaction) -> Any:  # noqa: ANN401 - whatever the table answers
@@ -252,7 +252,7 @@ def test_somebody_who_was_faster_is_given_way() -> None:
 def test_a_reply_that_was_lost_is_found_out() -> None:
     """It was begun, once."""
     bridge, table = flaky()
-    bury(bridge, 1)
+    end_as_dead(bridge, 1)
     table.instead = [table.silent_commit]
 
     assert redeliver(bridge).body["started"] == 1
@@ -263,7 +263,7 @@ def test_a_reply_that_was_lost_is_found_out() -> None:
 def test_each_one_is_logged_with_the_caller(caplog: pytest.LogCaptureFixture) -> None:
     """Who did what."""
     bridge = stage()
-    bury(bridge, 2)
+    end_as_dead(bridge, 2)
     caplog.set_level("INFO")
     caplog.clear()
 
@@ -276,8 +276,8 @@ def test_each_one_is_logged_with_the_caller(caplog: pytest.LogCaptureFixture) ->
 def test_receivers_are_spread_apart_from_one_another() -> None:
     """The first of each host begins at once."""
     bridge = stage()
-    bury(bridge, 2, "one.example.com", "one")
-    bury(bridge, 2, "two.example.com", "two")
+    end_as_dead(bridge, 2, "one.example.com", "one")
+    end_as_dead(bridge, 2, "two.example.com", "two")
 
     redeliver(bridge)
     bridge.sweep()
@@ -288,7 +288,7 @@ def test_receivers_are_spread_apart_from_one_another() -> None:
 def test_one_that_is_gone_by_now_is_not_begun() -> None:
     """Its index row was read before somebody's hand took the registration away."""
     bridge = stage()
-    ids = bury(bridge, 2)
+    ids = end_as_dead(bridge, 2)
     gone = RegistrationRef.parse(ids[0])
     assert gone is not None
     bridge.memory.commit(Transaction(partition_of(gone), (Delete(row_key(gone), ANY),)))
@@ -299,7 +299,7 @@ def test_one_that_is_gone_by_now_is_not_begun() -> None:
 def test_a_commit_that_landed_late_was_begun() -> None:
     """By this very call, so that its answer names it."""
     bridge, table = flaky()
-    ids = bury(bridge, 1)
+    ids = end_as_dead(bridge, 1)
     table.instead = [table.lands_late, table.late_lands_first]
 
     assert redeliver(bridge).body["registrations"] == ids
@@ -308,8 +308,8 @@ def test_a_commit_that_landed_late_was_begun() -> None:
 def test_the_index_is_read_page_by_page_until_the_limit() -> None:
     """Those of another host, which are passed over, fill the first page."""
     bridge = stage()
-    ids = bury(bridge, 2, "wanted.example.com", "wanted")
-    bury(bridge, 101, "other.example.com", "other")
+    ids = end_as_dead(bridge, 2, "wanted.example.com", "wanted")
+    end_as_dead(bridge, 101, "other.example.com", "other")
 
     answer = redeliver(bridge, host="wanted.example.com", limit=2)
 
@@ -320,7 +320,7 @@ def test_one_that_cannot_be_read_is_skipped_and_the_others_are_begun(caplog: pyt
     """Also those beyond it, when the limit is small; each is one line."""
     caplog.set_level("INFO", "bridge")
     bridge = stage()
-    ids = bury(bridge, 4)
+    ids = end_as_dead(bridge, 4)
     newest = RegistrationRef.parse(ids[0])
     assert newest is not None
     bridge.memory.commit(Transaction(partition_of(newest), (Merge(row_key(newest), {"v": 99}, ANY),)))
@@ -336,7 +336,7 @@ def test_one_that_cannot_be_read_is_skipped_and_the_others_are_begun(caplog: pyt
 def test_an_address_is_a_host_too() -> None:
     """In brackets, as a URL writes it, with its port or without."""
     bridge = stage()
-    ids = bury(bridge, 1, "[2606:4700:4700::1111]")
+    ids = end_as_dead(bridge, 1, "[2606:4700:4700::1111]")
 
     assert redeliver(bridge, host="2606:4700:4700::1111").body.get("registrations") != ids
     assert redeliver(bridge, host="[2606:4700:4700::1111]:443").body["registrations"] == ids
@@ -345,7 +345,7 @@ def test_an_address_is_a_host_too() -> None:
 def test_a_default_port_can_be_written_or_not() -> None:
     """It is the same host."""
     bridge = stage()
-    ids = bury(bridge, 1)
+    ids = end_as_dead(bridge, 1)
 
     assert redeliver(bridge, host="receiver.example.com:443").body["registrations"] == ids
     assert redeliver(bridge, host="https://receiver.example.com").status == 400

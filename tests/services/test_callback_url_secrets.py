@@ -15,7 +15,7 @@ from bridge.domain.operation import Operation
 from bridge.domain.registration import Registration, State
 from bridge.storage.index import IndexEntry, index_key_of
 from bridge.storage.keys import partition_of, row_key
-from bridge.storage.queue_message import write_call
+from bridge.storage.queue_message import write_task
 from bridge.storage.records import for_insert
 from bridge.storage.transaction import ANY, Insert, Merge, Transaction
 from bridge.storage.writes.common import purge_due
@@ -104,7 +104,7 @@ def test_a_query_is_in_no_row_message_log_line_or_list(bridge: Stage, caplog: py
     bridge.courier.tell(HOOK, 500, 410, 200)
     for _ in range(3):
         bridge.sweep()
-        seen += [write_call(call) for call in bridge.outbox.calls]
+        seen += [write_task(task) for task in bridge.outbox.tasks]
         bridge.deliver_all()
         bridge.clock.advance(timedelta(hours=1))
         seen.append(repr(bridge.memory.rows()))
@@ -128,7 +128,7 @@ def test_a_query_is_in_no_row_message_log_line_or_list(bridge: Stage, caplog: py
         client.call(Routes.cancel, f"/registrations/{other}", method="DELETE", id=other),
     ]
     bridge.sweep()
-    seen += [write_call(call) for call in bridge.outbox.calls]
+    seen += [write_task(task) for task in bridge.outbox.tasks]
     bridge.deliver_all()
 
     seen += [json.dumps(each.body, ensure_ascii=False) for each in answers]

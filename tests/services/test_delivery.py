@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 from standardwebhooks import Webhook
 
-from bridge.domain.delivery import LEASE, Call
+from bridge.domain.delivery import LEASE, DeliveryTask
 from bridge.domain.errors import CommitUnknown, StorageUnavailable
 from bridge.domain.events import subscriber_of
 from bridge.domain.ids import RegistrationRef
@@ -26,7 +26,7 @@ HOOK = "https://receiver.example.com/hook"
 
 
 def pending(bridge: Stage) -> RegistrationRef:
-    """Bring a registration to where its first call is in the queue."""
+    """Bring a registration to where its first task is in the queue."""
     ref = bridge.register()[0]
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
@@ -188,10 +188,10 @@ def test_retry_after_lengthens_a_wait(bridge: Stage) -> None:
 def test_the_same_call_twice_makes_one_attempt(bridge: Stage) -> None:
     """A queue may deliver twice."""
     pending(bridge)
-    call = bridge.outbox.take()[0]
+    task = bridge.outbox.take()[0]
 
-    bridge.bridge.deliver.deliver(call)
-    bridge.bridge.deliver.deliver(call)
+    bridge.bridge.deliver.deliver(task)
+    bridge.bridge.deliver.deliver(task)
 
     assert len(bridge.courier.posted) == 1
 
@@ -199,10 +199,10 @@ def test_the_same_call_twice_makes_one_attempt(bridge: Stage) -> None:
 def test_two_instances_with_the_same_call_make_one_attempt(bridge: Stage) -> None:
     """The second finds the lease of the first."""
     pending(bridge)
-    call = bridge.outbox.take()[0]
-    bridge.courier.during = lambda: bridge.bridge.deliver.deliver(call)
+    task = bridge.outbox.take()[0]
+    bridge.courier.during = lambda: bridge.bridge.deliver.deliver(task)
 
-    bridge.bridge.deliver.deliver(call)
+    bridge.bridge.deliver.deliver(task)
 
     assert len(bridge.courier.posted) == 1
 
@@ -225,7 +225,7 @@ def test_a_call_before_its_time_is_dropped(bridge: Stage) -> None:
     bridge.courier.tell(HOOK, answered(503, address=None, retry_after=timedelta(seconds=31)))
     bridge.deliver_all()
 
-    bridge.bridge.deliver.deliver(Call(ref=ref, generation=NOON, number=2))
+    bridge.bridge.deliver.deliver(DeliveryTask(ref=ref, generation=NOON, number=2))
 
     assert len(bridge.courier.posted) == 1
 
@@ -245,7 +245,7 @@ def test_a_call_for_another_attempt_is_dropped(bridge: Stage, number: int) -> No
     """Only the next one may be made."""
     ref = pending(bridge)
 
-    bridge.bridge.deliver.deliver(Call(ref=ref, generation=NOON, number=number))
+    bridge.bridge.deliver.deliver(DeliveryTask(ref=ref, generation=NOON, number=number))
 
     assert bridge.courier.posted == []
 

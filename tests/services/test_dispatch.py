@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from bridge.api.routes import Routes
-from bridge.domain.delivery import Call
+from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import StorageRefused, StorageUnavailable
 from bridge.domain.registration import State
 from bridge.log import Event
@@ -29,7 +29,7 @@ class Queue:
     failure: Exception | None = None
     #: How many sends go well before `failure`.
     good: int = 0
-    sent: list[Call] = field(default_factory=list)
+    sent: list[DeliveryTask] = field(default_factory=list)
     tried: int = 0
     created: int = 0
 
@@ -38,12 +38,12 @@ class Queue:
         if self.failure is not None:
             raise self.failure
 
-    def send(self, call: Call, *, ttl: timedelta) -> None:  # noqa: ARG002 - the signature of a send
+    def send(self, task: DeliveryTask, *, ttl: timedelta) -> None:  # noqa: ARG002 - the signature of a send
         self.tried += 1
         if self.failure is not None and self.good <= 0:
             raise self.failure
         self.good -= 1
-        self.sent.append(call)
+        self.sent.append(task)
 
 
 def down() -> tuple[Stage, Queue]:
@@ -53,8 +53,8 @@ def down() -> tuple[Stage, Queue]:
 
 def deliver(bridge: Stage, queue: Queue) -> None:
     sent, queue.sent = queue.sent, []
-    for call in sent:
-        bridge.bridge.deliver.deliver(call)
+    for task in sent:
+        bridge.bridge.deliver.deliver(task)
 
 
 def pending(bridge: Stage, count: int) -> None:
@@ -150,8 +150,8 @@ def test_no_message_is_sent_after_the_time_of_the_sweep() -> None:
     pending(bridge, 60)
     queue.failure = None
 
-    def slow(call: Call, *, ttl: timedelta) -> None:  # noqa: ARG001 - the signature of a send
-        queue.sent.append(call)
+    def slow(task: DeliveryTask, *, ttl: timedelta) -> None:  # noqa: ARG001 - the signature of a send
+        queue.sent.append(task)
         bridge.clock.advance(timedelta(seconds=10))
 
     queue.send = slow  # type: ignore[method-assign]
@@ -179,15 +179,15 @@ def test_a_failed_send_is_one_line_with_the_code_of_the_service(caplog: pytest.L
 def test_the_problem_of_the_queue_is_known_until_something_is_sent() -> None:
     bridge, queue = down()
     dispatcher = bridge.bridge.sweep.enqueuer.dispatcher
-    call = Call(ref=bridge.request().ref, generation=NOON, number=1, sends=1)
+    task = DeliveryTask(ref=bridge.request().ref, generation=NOON, number=1, sends=1)
 
     queue.failure = StorageRefused("queue storage: AuthorizationFailure, HTTP status 403", "AuthorizationFailure")
-    dispatcher.send(call)
+    dispatcher.send(task)
     bridge.clock.advance(60)
-    dispatcher.send(call)
+    dispatcher.send(task)
     first = dispatcher.problem
     queue.failure = None
-    dispatcher.send(call)
+    dispatcher.send(task)
 
     assert first is not None
     assert (first.code, first.is_refusal, first.since) == ("AuthorizationFailure", True, NOON)
@@ -197,7 +197,7 @@ def test_the_problem_of_the_queue_is_known_until_something_is_sent() -> None:
 def test_a_failure_long_past_is_no_problem_of_the_present() -> None:
     bridge, _ = down()
     dispatcher = bridge.bridge.sweep.enqueuer.dispatcher
-    dispatcher.send(Call(ref=bridge.request().ref, generation=NOON, number=1, sends=1))
+    dispatcher.send(DeliveryTask(ref=bridge.request().ref, generation=NOON, number=1, sends=1))
 
     bridge.clock.advance(timedelta(minutes=11))
 

@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from bridge.domain.delivery import ATTEMPT, Call
+from bridge.domain.delivery import ATTEMPT, DeliveryTask
 from bridge.domain.host_limits import (
     CLASS_PLACES,
     FAILURES_TO_OPEN,
@@ -42,10 +42,10 @@ SLOWLY = timedelta(seconds=10)
 _numbers = count()
 
 
-def call(origin: str = HOST, owner: str = "ann") -> Call:
+def task_for(origin: str = HOST, owner: str = "ann") -> DeliveryTask:
     operation = OperationRef("default", f"operation-{next(_numbers)}")
     ref = RegistrationRef.of(operation, owner=owner, callback_url=f"{origin}/")
-    return Call(ref=ref, generation=NOON, number=1, origin=origin, owner=owner)
+    return DeliveryTask(ref=ref, generation=NOON, number=1, origin=origin, owner=owner)
 
 
 class Instance:
@@ -57,7 +57,7 @@ class Instance:
 
     def begin(self, origin: str = HOST, owner: str = "ann") -> HostPermit:
         """Begin an attempt that must get a place, after a pause if the limiter says so."""
-        work = self.hosts.acquire(call(origin, owner))
+        work = self.hosts.acquire(task_for(origin, owner))
         if work.pause is not None:
             self.clock.advance(work.pause)
             work = self.hosts.resume()
@@ -73,7 +73,7 @@ class Instance:
 
     def fill(self, origins: Iterable[str]) -> list[HostPermit]:
         """Begin attempts until none gets a place at once."""
-        works = [self.hosts.acquire(call(origin)) for origin in origins]
+        works = [self.hosts.acquire(task_for(origin)) for origin in origins]
         return [work.permit for work in works if work.permit is not None]
 
 
@@ -85,7 +85,7 @@ def test_a_quick_host_has_places_of_its_own_and_the_rest_waits_in_memory() -> No
     instance = Instance()
     instance.prove()
 
-    works = [instance.hosts.acquire(call()) for _ in range(100)]
+    works = [instance.hosts.acquire(task_for()) for _ in range(100)]
 
     assert sum(work.permit is not None for work in works) == MAX_IN_FLIGHT
     assert all(is_waiting(work) for work in works[MAX_IN_FLIGHT:])
@@ -95,20 +95,20 @@ def test_the_thread_that_ends_an_attempt_goes_on_with_the_oldest_call_that_waits
     instance = Instance()
     instance.prove()
     permits = [instance.begin() for _ in range(MAX_IN_FLIGHT)]
-    first, second = call(), call()
+    first, second = task_for(), task_for()
     instance.hosts.acquire(first)
     instance.hosts.acquire(second)
 
     work = instance.end(permits[0])
 
     assert work.permit is not None
-    assert work.permit.call is first
+    assert work.permit.task is first
     assert instance.hosts.waiting(HOST) == 1
 
 
 def test_a_call_that_waits_already_is_not_taken_twice() -> None:
     instance = Instance()
-    permit, again = instance.begin(), call()
+    permit, again = instance.begin(), task_for()
 
     assert is_waiting(instance.hosts.acquire(again))
     assert is_waiting(instance.hosts.acquire(again))
@@ -121,7 +121,7 @@ def test_a_first_answer_brings_threads_for_the_other_places() -> None:
     instance = Instance()
     permit = instance.begin()
     for _ in range(50):
-        instance.hosts.acquire(call())
+        instance.hosts.acquire(task_for())
 
     work = instance.end(permit)
 
@@ -133,7 +133,7 @@ def test_an_unproven_host_has_one_attempt_at_a_time() -> None:
     instance = Instance()
     instance.begin()
 
-    assert is_waiting(instance.hosts.acquire(call()))
+    assert is_waiting(instance.hosts.acquire(task_for()))
 
 
 def test_many_names_of_one_server_count_as_one_until_they_answer() -> None:
@@ -187,8 +187,8 @@ def test_attempts_at_unproven_hosts_do_not_begin_all_at_once() -> None:
     instance = Instance()
     first = instance.fill(f"https://{number}.example.net" for number in range(UNPROVEN_AT_ONCE))
 
-    paused = instance.hosts.acquire(call("https://third.example.net"))
-    newest = instance.hosts.acquire(call("https://newest.example.net"))
+    paused = instance.hosts.acquire(task_for("https://third.example.net"))
+    newest = instance.hosts.acquire(task_for("https://newest.example.net"))
     instance.clock.advance(UNPROVEN_INTERVAL)
     work = instance.hosts.resume()
 
@@ -202,10 +202,10 @@ def test_attempts_at_unproven_hosts_do_not_begin_all_at_once() -> None:
 def test_an_answer_lets_the_next_new_host_begin_at_once() -> None:
     instance = Instance()
     permits = instance.fill(f"https://{number}.example.net" for number in range(UNPROVEN_AT_ONCE))
-    instance.hosts.acquire(call("https://third.example.net"))
+    instance.hosts.acquire(task_for("https://third.example.net"))
     new = [f"https://new-{number}.example.net" for number in range(10)]
     for origin in new:
-        instance.hosts.acquire(call(origin))
+        instance.hosts.acquire(task_for(origin))
     instance.clock.advance(UNPROVEN_INTERVAL)
 
     work, seen, resent = instance.hosts.resume(), [], []
@@ -221,10 +221,10 @@ def test_an_answer_lets_the_next_new_host_begin_at_once() -> None:
 def test_among_new_hosts_the_one_with_the_longest_backlog_is_next() -> None:
     instance = Instance()
     instance.fill(f"https://{number}.example.net" for number in range(UNPROVEN_AT_ONCE))
-    instance.hosts.acquire(call("https://one.example.net"))
+    instance.hosts.acquire(task_for("https://one.example.net"))
     for _ in range(40):
-        instance.hosts.acquire(call("https://many.example.net"))
-    instance.hosts.acquire(call("https://other.example.net"))
+        instance.hosts.acquire(task_for("https://many.example.net"))
+    instance.hosts.acquire(task_for("https://other.example.net"))
     instance.clock.advance(UNPROVEN_INTERVAL)
 
     work = instance.hosts.resume()
@@ -237,7 +237,7 @@ def test_a_slow_host_is_put_back_for_as_long_as_its_backlog_takes() -> None:
     instance = Instance()
     instance.prove(took=SLOWLY)
 
-    works = [instance.hosts.acquire(call()) for _ in range(100)]
+    works = [instance.hosts.acquire(task_for()) for _ in range(100)]
 
     interval = SLOWLY / MAX_IN_FLIGHT_SLOW
     deferred = [until.until - NOON for work in works for _, until in work.deferred]
@@ -251,7 +251,7 @@ def test_a_backlog_of_hours_is_spread_over_the_longest_deferral() -> None:
     instance = Instance()
     instance.prove(took=SLOWLY)
 
-    works = [instance.hosts.acquire(call()) for _ in range(1000)]
+    works = [instance.hosts.acquire(task_for()) for _ in range(1000)]
 
     waits = [until.until - NOON for work in works for _, until in work.deferred]
     assert all(SHORTEST_DEFERRAL <= wait <= LONGEST_DEFERRAL for wait in waits)
@@ -261,7 +261,7 @@ def test_a_host_that_turns_out_to_be_slow_puts_back_what_waited_for_its_first_an
     instance = Instance()
     permit = instance.begin()
     for _ in range(99):
-        instance.hosts.acquire(call())
+        instance.hosts.acquire(task_for())
 
     work = instance.end(permit, took=SLOWLY)
 
@@ -272,7 +272,7 @@ def test_a_host_that_turns_out_to_be_slow_puts_back_what_waited_for_its_first_an
 def test_an_open_circuit_puts_everything_back_and_says_which_probe_failed() -> None:
     instance = Instance()
     permit = instance.begin()
-    waiting = [call() for _ in range(FAILURES_TO_OPEN + 20)]
+    waiting = [task_for() for _ in range(FAILURES_TO_OPEN + 20)]
     for each in waiting:
         instance.hosts.acquire(each)
 
@@ -287,7 +287,7 @@ def test_an_open_circuit_puts_everything_back_and_says_which_probe_failed() -> N
         assert (deferred.until, deferred.why) == (NOON + FIRST_OPEN, "resting")
         assert deferred.probe is not None
         assert deferred.probe.error is Failure.TIMEOUT
-    [(_, later)] = instance.hosts.acquire(call()).deferred
+    [(_, later)] = instance.hosts.acquire(task_for()).deferred
     assert later.probe == work.deferred[0][1].probe
 
 
@@ -299,7 +299,7 @@ def test_after_the_time_of_an_open_circuit_one_attempt_probes_and_the_others_wai
 
     probe = instance.begin()
 
-    assert is_waiting(instance.hosts.acquire(call()))
+    assert is_waiting(instance.hosts.acquire(task_for()))
     work = instance.end(probe)
     assert work.permit is not None
 
@@ -310,8 +310,8 @@ def test_tokens_limit_what_one_owner_takes() -> None:
     for origin in origins:
         instance.prove(origin)
 
-    anns = [instance.hosts.acquire(call(origin, "ann")) for origin in origins * 4]
-    bobs = [instance.hosts.acquire(call(origin, "bob")) for origin in origins]
+    anns = [instance.hosts.acquire(task_for(origin, "ann")) for origin in origins * 4]
+    bobs = [instance.hosts.acquire(task_for(origin, "bob")) for origin in origins]
 
     assert sum(work.permit is not None for work in anns) == PLACES // 2
     assert all(work.permit is not None for work in bobs)
@@ -322,7 +322,7 @@ def test_an_owner_at_its_limit_goes_on_when_one_of_its_attempts_ends() -> None:
     origins = [f"https://{number}.example.com" for number in range(8)]
     for origin in origins:
         instance.prove(origin)
-    permits = [work.permit for origin in origins * 4 if (work := instance.hosts.acquire(call(origin))).permit]
+    permits = [work.permit for origin in origins * 4 if (work := instance.hosts.acquire(task_for(origin))).permit]
 
     work = instance.end(permits[0])
 
@@ -335,7 +335,7 @@ def test_a_key_for_all_limits_no_owner() -> None:
     for origin in origins:
         instance.prove(origin)
 
-    works = [instance.hosts.acquire(call(origin)) for origin in origins * 2]
+    works = [instance.hosts.acquire(task_for(origin)) for origin in origins * 2]
 
     assert all(work.permit is not None for work in works)
 
@@ -345,7 +345,7 @@ def test_a_thread_that_takes_nothing_more_brings_another_for_what_waits() -> Non
     instance.prove()
     permits = [instance.begin() for _ in range(MAX_IN_FLIGHT)]
     for _ in range(5):
-        instance.hosts.acquire(call())
+        instance.hosts.acquire(task_for())
 
     work = instance.hosts.release(permits[0], take=False)
 
@@ -355,9 +355,9 @@ def test_a_thread_that_takes_nothing_more_brings_another_for_what_waits() -> Non
 
 def test_a_call_that_nobody_took_over_begins_when_its_message_comes_again() -> None:
     instance = Instance()
-    permit, stranded = instance.begin(), call()
+    permit, stranded = instance.begin(), task_for()
     instance.hosts.acquire(stranded)
-    other = call()
+    other = task_for()
     instance.hosts.acquire(other)
     instance.hosts.release(permit, take=False)
 
@@ -370,7 +370,7 @@ def test_new_hosts_that_wait_too_long_are_put_back() -> None:
     instance = Instance()
     instance.fill(f"https://{number}.example.net" for number in range(UNPROVEN_AT_ONCE))
     for number in range(40):
-        instance.hosts.acquire(call(f"https://late-{number}.example.net"))
+        instance.hosts.acquire(task_for(f"https://late-{number}.example.net"))
     instance.clock.advance(MAX_WAIT + timedelta(seconds=1))
 
     work = instance.hosts.resume()
@@ -383,8 +383,8 @@ def test_what_waits_in_memory_is_bounded() -> None:
     instance = Instance()
     instance.begin()
 
-    many = [instance.hosts.acquire(call()) for _ in range(2 * WAITING_PER_HOST)]
-    others = [instance.hosts.acquire(call(f"https://{number}.example.net")) for number in range(2_000)]
+    many = [instance.hosts.acquire(task_for()) for _ in range(2 * WAITING_PER_HOST)]
+    others = [instance.hosts.acquire(task_for(f"https://{number}.example.net")) for number in range(2_000)]
 
     assert sum(is_waiting(work) for work in many) == WAITING_PER_HOST
     assert (
@@ -419,5 +419,5 @@ def test_a_host_with_an_attempt_in_flight_is_not_forgotten() -> None:
         instance.end(instance.begin(f"https://{number}.example.net"))
     instance.clock.now = NOON
 
-    assert is_waiting(instance.hosts.acquire(call()))
+    assert is_waiting(instance.hosts.acquire(task_for()))
     assert permits

@@ -9,7 +9,7 @@ import pytest
 
 from bridge.app import App
 from bridge.domain.custom_headers import OwnHeaders
-from bridge.domain.delivery import LEASE, Call
+from bridge.domain.delivery import LEASE, DeliveryTask
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.outcome import Failure, Outcome, Unreachable, answered
 from bridge.domain.retry import ATTEMPTS_PER_RUN
@@ -29,13 +29,13 @@ def everything(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG", "bridge")
 
 
-def called(bridge: Stage) -> Call:
-    """Bring a registration to where its first call is in the queue, and take that."""
+def called(bridge: Stage) -> DeliveryTask:
+    """Bring a registration to where its first task is in the queue, and take that."""
     bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
-    [call] = bridge.outbox.take()
-    return call
+    [task] = bridge.outbox.take()
+    return task
 
 
 def attempted(bridge: Stage, ref: RegistrationRef, **fields: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
@@ -82,91 +82,91 @@ def test_an_attempt_is_one_line(
     bridge: Stage, outcome: Outcome, expected: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     """From whom to whom, what came of it and what follows."""
-    call = called(bridge)
+    task = called(bridge)
     bridge.courier.tell(HOOK, outcome)
     bridge.courier.during = lambda: bridge.clock.advance(0.041)
     caplog.clear()
 
-    bridge.bridge.deliver.deliver(call)
+    bridge.bridge.deliver.deliver(task)
 
-    assert lines_of(caplog) == [attempted(bridge, call.ref, **expected)]
+    assert lines_of(caplog) == [attempted(bridge, task.ref, **expected)]
 
 
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda call: replace(call, life=call.life - timedelta(milliseconds=1)), "another generation"),
-        (lambda call: replace(call, number=2), "another attempt"),
+        (lambda task: replace(task, life=task.life - timedelta(milliseconds=1)), "another generation"),
+        (lambda task: replace(task, number=2), "another attempt"),
     ],
 )
 def test_a_call_that_is_not_followed_is_one_line(
-    bridge: Stage, change: Callable[[Call], Call], why: str, caplog: pytest.LogCaptureFixture
+    bridge: Stage, change: Callable[[DeliveryTask], DeliveryTask], why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With the reason."""
-    call = change(called(bridge))
+    task = change(called(bridge))
     caplog.clear()
 
-    bridge.bridge.deliver.deliver(call)
+    bridge.bridge.deliver.deliver(task)
 
-    dropped = {"event": "delivery.dropped", "registration": call.ref.public_id, "attempt": call.number, "why": why}
+    dropped = {"event": "delivery.dropped", "registration": task.ref.public_id, "attempt": task.number, "why": why}
     assert lines_of(caplog) == [dropped]
 
 
 def test_a_call_for_what_has_ended_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
     """A queue that delivers twice is seen to."""
-    call = called(bridge)
-    bridge.bridge.deliver.deliver(call)
+    task = called(bridge)
+    bridge.bridge.deliver.deliver(task)
     caplog.clear()
 
-    bridge.bridge.deliver.deliver(call)
+    bridge.bridge.deliver.deliver(task)
 
     why = "it is delivered"
     assert lines_of(caplog) == [
-        {"event": "delivery.dropped", "registration": call.ref.public_id, "attempt": 1, "why": why}
+        {"event": "delivery.dropped", "registration": task.ref.public_id, "attempt": 1, "why": why}
     ]
 
 
 def test_a_claim_that_took_too_long_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     """Nothing was sent."""
     bridge, table = flaky()
-    call = called(bridge)
+    task = called(bridge)
 
     table.instead = [slowly(bridge, table, 16)]
     caplog.clear()
 
-    bridge.bridge.deliver.deliver(call)
+    bridge.bridge.deliver.deliver(task)
 
     why = "the claim took too long"
     assert lines_of(caplog) == [
-        {"event": "delivery.dropped", "registration": call.ref.public_id, "attempt": 1, "why": why}
+        {"event": "delivery.dropped", "registration": task.ref.public_id, "attempt": 1, "why": why}
     ]
 
 
 def test_a_lease_that_is_just_long_enough_is_used() -> None:
     """At 45 s to the millisecond; one less is too little."""
     bridge, table = flaky()
-    call = called(bridge)
+    task = called(bridge)
 
     table.instead = [slowly(bridge, table, 15)]
 
-    bridge.bridge.deliver.deliver(call)
+    bridge.bridge.deliver.deliver(task)
 
     assert len(bridge.courier.posted) == 1
 
 
 def test_a_run_whose_last_attempt_was_lost_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
     """With the number of that attempt; the row says whose step it was."""
-    call = called(bridge)
-    row = Merge(row_key(call.ref), {"last_attempt": ATTEMPTS_PER_RUN}, ANY)
-    bridge.memory.commit(Transaction(partition_of(call.ref), (row,)))
+    task = called(bridge)
+    row = Merge(row_key(task.ref), {"last_attempt": ATTEMPTS_PER_RUN}, ANY)
+    bridge.memory.commit(Transaction(partition_of(task.ref), (row,)))
     caplog.clear()
 
-    bridge.bridge.deliver.deliver(replace(call, number=ATTEMPTS_PER_RUN + 1))
+    bridge.bridge.deliver.deliver(replace(task, number=ATTEMPTS_PER_RUN + 1))
 
     assert lines_of(caplog) == [
-        {"event": "delivery.buried", "registration": call.ref.public_id, "attempt": ATTEMPTS_PER_RUN}
+        {"event": "delivery.buried", "registration": task.ref.public_id, "attempt": ATTEMPTS_PER_RUN}
     ]
-    assert bridge.registration(call.ref).tx.startswith("token-")
+    assert bridge.registration(task.ref).tx.startswith("token-")
 
 
 def test_what_is_held_back_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
@@ -174,28 +174,28 @@ def test_what_is_held_back_is_one_line(bridge: Stage, caplog: pytest.LogCaptureF
     bridge.register("operation-1", *(f"{HOOK}/{number}" for number in range(6)))
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
-    calls = bridge.outbox.take()
+    tasks = bridge.outbox.take()
     for number in range(6):
         bridge.courier.tell(f"{HOOK}/{number}", Unreachable(error=Failure.CONNECT))
-    for call in calls[:-1]:
-        bridge.bridge.deliver.deliver(call)
+    for task in tasks[:-1]:
+        bridge.bridge.deliver.deliver(task)
     bridge.clock.advance(1)  # the last delivery begins anew after the last attempt has failed
-    bridge.bridge.routes.use.cancel(calls[-1].ref)
-    bridge.bridge.routes.use.redeliver(calls[-1].ref)
+    bridge.bridge.routes.use.cancel(tasks[-1].ref)
+    bridge.bridge.routes.use.redeliver(tasks[-1].ref)
     caplog.clear()
 
-    bridge.bridge.deliver.deliver(calls[-1])
+    bridge.bridge.deliver.deliver(tasks[-1])
 
     assert lines_of(caplog, Event.HELD_BACK) == [
         {
             "event": "delivery.held-back",
-            "registration": calls[-1].ref.public_id,
+            "registration": tasks[-1].ref.public_id,
             "to": "receiver.example.com",
             "why": "resting",
             "until": "2026-11-23T12:00:30.000Z",
         }
     ]
-    assert bridge.registration(calls[-1].ref).tx.startswith("token-")
+    assert bridge.registration(tasks[-1].ref).tx.startswith("token-")
 
 
 def test_headers_whose_key_is_gone_are_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
@@ -204,14 +204,14 @@ def test_headers_whose_key_is_gone_are_one_line(bridge: Stage, caplog: pytest.Lo
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
     bridge.restart(BRIDGE_SIGNING_KEYS=new_signing_key())
-    [call] = bridge.outbox.take()
+    [task] = bridge.outbox.take()
     caplog.clear()
 
-    bridge.bridge.deliver.deliver(call)
+    bridge.bridge.deliver.deliver(task)
 
     [unopened, attempt] = lines_of(caplog)
     why = unopened.pop("why")
-    assert unopened == {"event": "delivery.secrets-unreadable", "registration": call.ref.public_id}
+    assert unopened == {"event": "delivery.secrets-unreadable", "registration": task.ref.public_id}
     assert "BRIDGE_SIGNING_KEYS" in why
     assert SIGNING_KEY not in why
     assert "secret" not in why
@@ -221,14 +221,14 @@ def test_headers_whose_key_is_gone_are_one_line(bridge: Stage, caplog: pytest.Lo
 def test_an_attempt_that_could_not_be_recorded_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     """After waits of a whole lease, each twice as long as the one before; the same fields as any attempt."""
     bridge, table = flaky()
-    call = called(bridge)
+    task = called(bridge)
     bridge.courier.during = lambda: table.instead.extend([table.down] * 100)
     caplog.clear()
 
-    bridge.bridge.deliver.deliver(call)
+    bridge.bridge.deliver.deliver(task)
 
     expected = attempted(
-        bridge, call.ref, event="delivery.unrecorded", address="203.0.113.7", status=200, ms=0, then="delivered"
+        bridge, task.ref, event="delivery.unrecorded", address="203.0.113.7", status=200, ms=0, then="delivered"
     )
     assert lines_of(caplog) == [expected]
     assert bridge.pauses[:7] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 4.0]
@@ -238,7 +238,7 @@ def test_an_attempt_that_could_not_be_recorded_is_one_line(caplog: pytest.LogCap
 def test_nothing_is_recorded_once_the_lease_is_over(caplog: pytest.LogCaptureFixture) -> None:
     """Somebody else may be attempting by then: no try is begun at its very end."""
     bridge, table = flaky()
-    call = called(bridge)
+    task = called(bridge)
 
     def down_until_the_end() -> None:
         table.instead = [table.down] * 2
@@ -247,7 +247,7 @@ def test_nothing_is_recorded_once_the_lease_is_over(caplog: pytest.LogCaptureFix
     bridge.courier.during = down_until_the_end
     caplog.clear()
 
-    bridge.bridge.deliver.deliver(call)
+    bridge.bridge.deliver.deliver(task)
 
     assert [line["event"] for line in lines_of(caplog)] == ["delivery.unrecorded"]
     assert bridge.pauses == []
@@ -255,26 +255,26 @@ def test_nothing_is_recorded_once_the_lease_is_over(caplog: pytest.LogCaptureFix
 
 def test_a_registration_that_somebody_wrote_over_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
     """It is skipped."""
-    call = called(bridge)
-    bridge.memory.commit(Transaction(partition_of(call.ref), (Merge(row_key(call.ref), {"v": 99}, ANY),)))
+    task = called(bridge)
+    bridge.memory.commit(Transaction(partition_of(task.ref), (Merge(row_key(task.ref), {"v": 99}, ANY),)))
     caplog.clear()
 
-    bridge.bridge.deliver.deliver(call)
+    bridge.bridge.deliver.deliver(task)
 
     why = "Registration of schema 99: this version reads 1 and the one before"
-    assert lines_of(caplog) == [{"event": "row.set-aside", "registration": call.ref.public_id, "why": why}]
+    assert lines_of(caplog) == [{"event": "row.set-aside", "registration": task.ref.public_id, "why": why}]
 
 
 def test_call_for_a_registration_that_is_unknown_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
     """At a level that is kept: the message is of another deployment, or the table is not the one it was."""
-    call = called(bridge)
-    call = replace(call, ref=replace(call.ref, hash="f" * 16))
+    task = called(bridge)
+    task = replace(task, ref=replace(task.ref, hash="f" * 16))
     caplog.clear()
 
-    bridge.bridge.deliver.deliver(call)
+    bridge.bridge.deliver.deliver(task)
 
     why = "a queue message about no registration here"
-    assert lines_of(caplog) == [{"event": "row.set-aside", "registration": call.ref.public_id, "why": why}]
+    assert lines_of(caplog) == [{"event": "row.set-aside", "registration": task.ref.public_id, "why": why}]
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
@@ -287,7 +287,7 @@ def test_an_unreadable_message_is_one_line_that_says_which(bridge: Stage, caplog
     assert lines_of(caplog) == [
         {
             "event": "row.set-aside",
-            "why": "a queue message that is not a call of schema 1",
+            "why": "a queue message that is not a task of schema 1",
             "queue_message": "6a1b",
             "inserted": "2026-11-23T12:00:00.000Z",
             "length": 8,

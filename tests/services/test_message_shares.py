@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import count, islice
 
 from bridge.domain.callback_url import origin_of
-from bridge.domain.delivery import Call
+from bridge.domain.delivery import DeliveryTask
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.outcome import Failure, Unreachable
 from bridge.domain.registration import State
@@ -25,8 +25,8 @@ def end(bridge: Stage, count: int, url: str, prefix: str) -> None:
         bridge.upstream.tell(f"{prefix}-{number}", "Succeeded")
 
 
-def hosts_of(calls: list[Call]) -> Counter[str | None]:
-    return Counter(call.origin for call in calls)
+def hosts_of(tasks: list[DeliveryTask]) -> Counter[str | None]:
+    return Counter(task.origin for task in tasks)
 
 
 def test_a_sweep_that_sees_many_ends_sends_a_share_for_each_host(bridge: Stage) -> None:
@@ -35,7 +35,7 @@ def test_a_sweep_that_sees_many_ends_sends_a_share_for_each_host(bridge: Stage) 
 
     bridge.sweep()
 
-    assert hosts_of(bridge.outbox.calls) == {origin_of(BUSY): MESSAGES_PER_HOST, origin_of(OTHER): 20}
+    assert hosts_of(bridge.outbox.tasks) == {origin_of(BUSY): MESSAGES_PER_HOST, origin_of(OTHER): 20}
 
 
 def test_the_next_sweep_sends_the_next_share(bridge: Stage) -> None:
@@ -80,9 +80,9 @@ def test_hosts_take_turns() -> None:
     assert [each.handle.key for each in ordered] == ["a-1", "b-1", "c-1", "a-2", "b-2", "a-3"]
 
 
-def call_to(origin: str | None) -> Call:
+def call_to(origin: str | None) -> DeliveryTask:
     ref = RegistrationRef.of(OperationRef("default", "one"), owner="shared", callback_url="https://a.example.com/")
-    return Call(ref=ref, generation=NOON, number=1, origin=origin)
+    return DeliveryTask(ref=ref, generation=NOON, number=1, origin=origin)
 
 
 def test_calls_of_a_former_version_name_no_host_and_are_all_sent() -> None:
@@ -98,7 +98,7 @@ def test_later_messages_of_a_share_call_for_more() -> None:
 
     sent = [shares.take(call_to("https://a.example.com")) for _ in range(MESSAGES_PER_HOST + 1)]
 
-    assert [call is not None and call.has_more for call in sent] == (
+    assert [task is not None and task.has_more for task in sent] == (
         [None] * (MORE_FROM - 1) + [True] * (MESSAGES_PER_HOST - MORE_FROM + 1) + [False]
     )
     shares.begin()
@@ -128,12 +128,12 @@ def test_a_backlog_that_fills_a_partition_does_not_hide_other_hosts(bridge: Stag
     [other] = bridge.register(next(ids_of_one_partition("other")), OTHER)
     bridge.upstream.tell(other.operation.id, "Succeeded")
     bridge.sweep()
-    for call in bridge.outbox.take():
-        if call.ref == other:
-            bridge.bridge.deliver.deliver(call)
+    for task in bridge.outbox.take():
+        if task.ref == other:
+            bridge.bridge.deliver.deliver(task)
 
-    sweeps, sent = 0, list[Call]()
-    while other not in [call.ref for call in sent]:
+    sweeps, sent = 0, list[DeliveryTask]()
+    while other not in [task.ref for task in sent]:
         bridge.clock.advance(10)
         bridge.sweep()
         sent, sweeps = bridge.outbox.take(), sweeps + 1

@@ -86,7 +86,7 @@ def test_own_headers_are_never_seen_again(bridge: Stage, caplog: pytest.LogCaptu
     client = Client.of(bridge)
     bridge.courier.tell(HOOK, 500)
     public_id = pending(bridge)
-    sent = repr(bridge.outbox.calls)
+    sent = repr(bridge.outbox.tasks)
     bridge.deliver_all()
 
     answers = [

@@ -125,12 +125,12 @@ def test_an_unsent_attempt_is_not_counted_twice_if_its_commit_seems_lost() -> No
     bridge, table = flaky()
     bridge.courier.tell(SILENT, Unreachable(error=Failure.TIMEOUT))
     end_all(bridge, FAILURES_TO_OPEN + 1, SILENT, "operation")
-    calls = bridge.outbox.take()
-    for call in calls[:-1]:
-        bridge.bridge.deliver.deliver(call)
+    tasks = bridge.outbox.take()
+    for task in tasks[:-1]:
+        bridge.bridge.deliver.deliver(task)
     table.instead = [table.silent_commit]
 
-    bridge.bridge.deliver.deliver(calls[-1])
+    bridge.bridge.deliver.deliver(tasks[-1])
 
     assert {each.last_attempt for each in registrations_at(bridge, SILENT, FAILURES_TO_OPEN + 1)} == {1}
 
@@ -138,9 +138,9 @@ def test_an_unsent_attempt_is_not_counted_twice_if_its_commit_seems_lost() -> No
 def test_a_message_of_a_former_version_is_read_for_its_host(bridge: Stage) -> None:
     """It names neither host nor owner."""
     end_all(bridge, 1, SILENT, "operation")
-    [call] = bridge.outbox.take()
+    [task] = bridge.outbox.take()
 
-    bridge.bridge.deliver.deliver(replace(call, origin=None, owner=None))
+    bridge.bridge.deliver.deliver(replace(task, origin=None, owner=None))
 
     assert registrations_at(bridge, SILENT, 1)[0].state is State.DELIVERED
 
@@ -207,7 +207,7 @@ def test_good_callbacks_arrive_while_bad_ones_wait() -> None:
         end_all(bridge, 200, bad_url, "bad")
         end_all(bridge, 50, good_url, "good")
 
-        under_way = [threads.submit(bridge.bridge.deliver.deliver, call) for call in bridge.outbox.take()]
+        under_way = [threads.submit(bridge.bridge.deliver.deliver, task) for task in bridge.outbox.take()]
         list(islice(as_completed(under_way), len(under_way) - 1))  # all but the one attempt that hangs
         while len(courier.ended) < 50:  # calls that a first answer brought threads for
             list(threads.map(bridge.bridge.deliver.deliver, bridge.outbox.take()))

@@ -146,7 +146,7 @@ def test_registering_for_what_has_ended_otherwise_is_unwanted(bridge: Stage) -> 
 
     assert isinstance(result, Created)
     assert result.registration.state is State.UNWANTED
-    assert bridge.outbox.calls == []
+    assert bridge.outbox.tasks == []
 
 
 def test_registering_for_what_has_expired_polls_again(bridge: Stage) -> None:

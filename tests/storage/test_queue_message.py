@@ -7,31 +7,31 @@ from typing import Any
 
 import pytest
 
-from bridge.domain.delivery import Call
+from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import UnreadableRow
 from bridge.domain.ids import OperationRef, RegistrationRef
-from bridge.storage.queue_message import read_call, write_call
+from bridge.storage.queue_message import read_task, write_task
 from tests.support.world import NOON
 
 REF = RegistrationRef.of(
     OperationRef("default", "operation-1"), owner="shared", callback_url="https://receiver.example.com/hook"
 )
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-CALL = Call(ref=REF, generation=NOON + timedelta(milliseconds=7), number=3)
+TASK = DeliveryTask(ref=REF, generation=NOON + timedelta(milliseconds=7), number=3)
 
 
 def test_a_call_comes_through_as_it_was_written() -> None:
     """Whose it is, of which generation, and which attempt; a trace only where there is one."""
-    assert read_call(write_call(CALL).encode()) == CALL
-    assert set(json.loads(write_call(CALL))) == {"v", "registration", "generation", "attempt"}
+    assert read_task(write_task(TASK).encode()) == TASK
+    assert set(json.loads(write_task(TASK))) == {"v", "registration", "generation", "attempt"}
 
 
 def test_a_trace_comes_through_unless_it_is_none() -> None:
-    """What somebody else wrote there is no fault of the call."""
-    traced = replace(CALL, traceparent=TRACE)
+    """What somebody else wrote there is no fault of the task."""
+    traced = replace(TASK, traceparent=TRACE)
 
-    assert read_call(write_call(traced).encode()) == traced
-    assert read_call(write_call(replace(CALL, traceparent="what-ever")).encode()) == CALL
+    assert read_task(write_task(traced).encode()) == traced
+    assert read_task(write_task(replace(TASK, traceparent="what-ever")).encode()) == TASK
 
 
 @pytest.mark.parametrize(
@@ -39,26 +39,26 @@ def test_a_trace_comes_through_unless_it_is_none() -> None:
 )
 def test_a_message_of_the_version_before_or_with_more_in_it_is_read(change: dict[str, Any]) -> None:
     """Old and new instances run side by side."""
-    message = {**json.loads(write_call(CALL)), **change}
+    message = {**json.loads(write_task(TASK)), **change}
 
-    assert read_call(json.dumps(message).encode()).ref == REF
+    assert read_task(json.dumps(message).encode()).ref == REF
 
 
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"v": 2}, "that is not a call of schema 1"),
-        ({"v": -1}, "that is not a call of schema 1"),
-        ({"generation": -1}, "that is not a call"),
-        ({"generation": 253_402_300_800_000}, "that is not a call"),
-        ({"attempt": 0}, "that is not a call"),
-        ({"attempt": "3"}, "that is not a call"),
+        ({"v": 2}, "that is not a task of schema 1"),
+        ({"v": -1}, "that is not a task of schema 1"),
+        ({"generation": -1}, "that is not a task"),
+        ({"generation": 253_402_300_800_000}, "that is not a task"),
+        ({"attempt": 0}, "that is not a task"),
+        ({"attempt": "3"}, "that is not a task"),
         ({"registration": "nobody"}, "about no registration"),
     ],
 )
 def test_a_message_of_somebody_else_is_refused(change: dict[str, Any], why: str) -> None:
     """With a reason for the log."""
-    message = {**json.loads(write_call(CALL)), **change}
+    message = {**json.loads(write_task(TASK)), **change}
 
     with pytest.raises(UnreadableRow, match=f"a queue message {why}"):
-        read_call(json.dumps(message).encode())
+        read_task(json.dumps(message).encode())

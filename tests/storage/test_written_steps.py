@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from bridge.domain.attempt import AttemptRecord
-from bridge.domain.delivery import REDISPATCH_AFTER, Call
+from bridge.domain.delivery import REDISPATCH_AFTER, DeliveryTask
 from bridge.domain.host_limits import Deferred
 from bridge.domain.operation import Explanation, FinalStatus, Operation
 from bridge.domain.outcome import Delivered, Gone
@@ -86,7 +86,7 @@ def test_what_is_held_back_keeps_its_number_and_says_why() -> None:
 
 def test_a_run_whose_last_attempt_was_lost_is_buried_whole() -> None:
     """And can be recognised after an unknown outcome."""
-    step = deliver.bury(Stored(PENDING, "etag-r"), LATER, tx="mine")
+    step = deliver.end_as_dead(Stored(PENDING, "etag-r"), LATER, tx="mine")
 
     row = columns(step, row_key(REQUEST.ref))
     assert (row["state"], row["reason"], row["since"], row["tx"]) == (State.DEAD, "exhausted", LATER, "mine")
@@ -96,7 +96,7 @@ def test_a_run_whose_last_attempt_was_lost_is_buried_whole() -> None:
 
 
 def test_a_redelivery_that_is_spread_is_due_at_its_place() -> None:
-    """The registration says so too, and the sweep sends its call; the step can be recognised."""
+    """The registration says so too, and the sweep sends its task; the step can be recognised."""
     dead = PENDING.ended(Transition.GIVE_UP, NOON, reason="gone")
     at = LATER + timedelta(seconds=10)
 
@@ -189,9 +189,9 @@ def test_a_due_row_of_a_delivery_never_moves_to_its_own_key(step: str) -> None:
 
 
 def enqueued(now: datetime) -> poll.Reschedule:
-    """Send the next call of the delivery."""
+    """Send the next task of the delivery."""
     handle = DueHandle(partition=partition_of(REQUEST.ref), key=str(PENDING.due), etag="etag-d")
-    return poll.enqueue(handle, Call.next_of(PENDING), now)[0]
+    return poll.enqueue(handle, DeliveryTask.next_of(PENDING), now)[0]
 
 
 @pytest.mark.parametrize("step", ["look again", "left open", "poll again"])

@@ -170,7 +170,7 @@ class FakeCourier:
 
 
 class CountingTable:
-    """Counts the calls to a table, pages of 1,000 rows included."""
+    """Counts the tasks to a table, pages of 1,000 rows included."""
 
     def __init__(self, inner: Table) -> None:
         self.inner = inner
@@ -261,10 +261,10 @@ class Stage:
 
     def deliver_all(self) -> int:
         """Let the queue trigger take what was sent; returns how many calls there were."""
-        calls = self.outbox.take()
-        for call in calls:
-            self.bridge.deliver.deliver(call)
-        return len(calls)
+        tasks = self.outbox.take()
+        for task in tasks:
+            self.bridge.deliver.deliver(task)
+        return len(tasks)
 
     def aggregate(self, operation_id: str = "operation-1") -> OperationAggregate:
         """Read an operation with its registrations."""

@@ -8,8 +8,8 @@ from azure.storage.queue import QueueClient
 
 from bridge.adapters.azure.storage_calls import Breaker, StorageCalls
 from bridge.adapters.net.guard import Guard
-from bridge.domain.delivery import Call
-from bridge.storage.queue_message import write_call
+from bridge.domain.delivery import DeliveryTask
+from bridge.storage.queue_message import write_task
 
 #: The queue that the function app's trigger listens to.
 DELIVERIES_QUEUE = "bridge-deliveries"
@@ -35,8 +35,8 @@ class AzureOutbox:
         with self._calls.call():
             self._create()
 
-    def send(self, call: Call, *, ttl: timedelta) -> None:
-        """Send a call that is worth nothing after `ttl`, within SEND seconds.
+    def send(self, task: DeliveryTask, *, ttl: timedelta) -> None:
+        """Send a task that is worth nothing after `ttl`, within SEND seconds.
 
         A crash before this delays the attempt until the due row sends another message. Raises StorageUnavailable,
         also for an answer that is not the service's: the message may have been sent then, and is sent again.
@@ -44,10 +44,10 @@ class AzureOutbox:
         seconds = max(1, int(ttl.total_seconds()))
         with self._calls.call():
             try:
-                self._client.send_message(write_call(call), time_to_live=seconds)
+                self._client.send_message(write_task(task), time_to_live=seconds)
             except ResourceNotFoundError:
                 self._create()
-                self._client.send_message(write_call(call), time_to_live=seconds)
+                self._client.send_message(write_task(task), time_to_live=seconds)
 
     def _create(self) -> None:
         with suppress(ResourceExistsError):  # another instance was faster

@@ -7,7 +7,7 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 from bridge.domain.callback_url import DEFAULT_PORTS
-from bridge.domain.delivery import Call
+from bridge.domain.delivery import DeliveryTask
 from bridge.domain.ids import OperationRef
 from bridge.domain.outcome import Outcome, Unreachable
 from bridge.domain.source import Source
@@ -61,14 +61,14 @@ class MeasuredOutbox:
         self.telemetry.measure(Metric.STORAGE, bridge__storage__operation="create")
         self.inner.create()
 
-    def send(self, call: Call, *, ttl: timedelta) -> None:
+    def send(self, task: DeliveryTask, *, ttl: timedelta) -> None:
         """Send a call; whoever follows it goes on from here."""
         self.telemetry.measure(Metric.STORAGE, bridge__storage__operation="send")
-        registration, number = call.ref.public_id, call.number
+        registration, number = task.ref.public_id, task.number
         with self.telemetry.span(
-            Step.SEND, call.traceparent, bridge__registration__id=registration, bridge__attempt=number
+            Step.SEND, task.traceparent, bridge__registration__id=registration, bridge__attempt=number
         ) as span:
-            self.inner.send(replace(call, traceparent=span.traceparent), ttl=ttl)
+            self.inner.send(replace(task, traceparent=span.traceparent), ttl=ttl)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
-from bridge.domain.delivery import Call
+from bridge.domain.delivery import DeliveryTask
 from bridge.domain.time import Clock
 from bridge.pool import imap_unordered
 from bridge.services.dispatch import Dispatcher
@@ -40,23 +40,23 @@ class MessageShares:
         with self._lock:
             self._sent.clear()
 
-    def take(self, call: Call) -> Call | None:
-        """Return the call to send, or None if its host has had its share."""
-        if call.origin is None:  # written by a former version
-            return call
+    def take(self, task: DeliveryTask) -> DeliveryTask | None:
+        """Return the task to send, or None if its host has had its share."""
+        if task.origin is None:  # written by a former version
+            return task
         with self._lock:
-            self._sent[call.origin] += 1
-            number = self._sent[call.origin]
+            self._sent[task.origin] += 1
+            number = self._sent[task.origin]
         if number > MESSAGES_PER_HOST:
             return None
-        return replace(call, has_more=True) if number >= MORE_FROM else call
+        return replace(task, has_more=True) if number >= MORE_FROM else task
 
 
 def in_turns(due: Iterable[DueDelivery]) -> Iterator[DueDelivery]:
     """Order deliveries so that each host has one turn after the other; those of one host stay in their order."""
     by_host: dict[str, deque[DueDelivery]] = {}
     for each in due:
-        by_host.setdefault(each.call.origin or each.call.ref.public_id, deque()).append(each)
+        by_host.setdefault(each.task.origin or each.task.ref.public_id, deque()).append(each)
     hosts = deque(by_host.values())
     while hosts:
         of_host = hosts.popleft()
@@ -95,15 +95,15 @@ class Enqueuer:
         taken: list[DueDelivery] = []
         left: list[DueDelivery] = []
         for each in in_turns(due):
-            call = shares.take(each.call)
-            taken += [replace(each, call=call)] if call is not None else []
-            left += [each] if call is None else []
+            task = shares.take(each.task)
+            taken += [replace(each, task=task)] if task is not None else []
+            left += [each] if task is None else []
         sent = self._send_all(_batches(taken), until)
         self._make_way(left, due, until)
         return sent
 
     def _send_all(self, batches: Sequence[Sequence[DueDelivery]], until: datetime) -> int:
-        failures: list[Sequence[Call]] = []  # an append is atomic
+        failures: list[Sequence[DeliveryTask]] = []  # an append is atomic
         send = partial(self._enqueue_batch, until, failures)
         may_begin = lambda: len(failures) < _FAILED_BATCHES  # noqa: E731 - as short as a name
         return sum(imap_unordered(self.executor, send, batches, while_=may_begin))
@@ -119,34 +119,36 @@ class Enqueuer:
         turns, now = Counter[str](), self.clock()
         reschedules: list[Reschedule] = []
         for each in hiding:
-            origin = each.call.origin or ""
+            origin = each.task.origin or ""
             turns[origin] += 1
             at = now + TURN * (1 + turns[origin] // MESSAGES_PER_HOST)
-            reschedules.append(poll.due_later(each.handle, each.call, at))
+            reschedules.append(poll.due_later(each.handle, each.task, at))
         list(
             imap_unordered(
                 self.executor, self.rescheduler.commit, _batches(reschedules), while_=lambda: self.clock() < until
             )
         )
 
-    def _enqueue_batch(self, until: datetime, failures: list[Sequence[Call]], batch: Sequence[DueDelivery]) -> int:
+    def _enqueue_batch(
+        self, until: datetime, failures: list[Sequence[DeliveryTask]], batch: Sequence[DueDelivery]
+    ) -> int:
         """Move a batch on and send its messages; what is not sent goes back to a short wait. Returns how many were."""
         now = self.clock()
         if now >= until:
             return 0
-        before = {each.handle.key: each.call for each in batch}
-        steps = {each.handle.key: poll.enqueue(each.handle, each.call, now) for each in batch}
+        before = {each.handle.key: each.task for each in batch}
+        steps = {each.handle.key: poll.enqueue(each.handle, each.task, now) for each in batch}
         rescheduled = self.rescheduler.commit([reschedule for reschedule, _ in steps.values()])
-        calls = [steps[reschedule.handle.key][1] for reschedule in rescheduled]
+        tasks = [steps[reschedule.handle.key][1] for reschedule in rescheduled]
         last = max(until, self.clock() + _LAST_BATCH)
-        unsent = self.dispatcher.send_until_failure(calls, while_=lambda: self.clock() < last)
+        unsent = self.dispatcher.send_until_failure(tasks, while_=lambda: self.clock() < last)
         if unsent:
             failures.append(unsent)
             back = rescheduled[len(rescheduled) - len(unsent) :]
             self.rescheduler.commit(
                 [poll.not_sent(reschedule, before[reschedule.handle.key], self.clock()) for reschedule in back]
             )
-        return len(calls) - len(unsent)
+        return len(tasks) - len(unsent)
 
 
 _Each = TypeVar("_Each", DueDelivery, Reschedule)

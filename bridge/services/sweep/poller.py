@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from bridge.domain.delivery import Call
+from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import BridgeError, UnreadableRow
 from bridge.domain.ids import OperationRef
 from bridge.domain.learnt.plan import PollPlan
@@ -320,7 +320,7 @@ class Poller:
         tx = self.new_id()
         self.dispatcher.send(*transact(lambda: self._finished(due, decision, tx), self.waits))
 
-    def _finished(self, due: DuePoll, decision: Finish, tx: str) -> list[Call]:
+    def _finished(self, due: DuePoll, decision: Finish, tx: str) -> list[DeliveryTask]:
         """Commit an end against whatever the operation is by now: the upstream's word is never dropped."""
         ref = due.poll_state.ref
         aggregate = OperationAggregate.read(ref, self.table.range(partition_of(ref), row_key(ref), after(row_key(ref))))
@@ -334,7 +334,7 @@ class Poller:
         if not operation.is_polled or (decision.is_ours and operation.due != due.handle.key):
             return []  # somebody else was faster; a final status of ours holds only for what it was decided on
         now = self.clock()
-        transaction, calls = poll.finish(
+        transaction, tasks = poll.finish(
             aggregate,
             decision,
             path=(self.sources.get(ref.source) or _removed(ref.source)).path,
@@ -351,11 +351,11 @@ class Poller:
             reason=decision.reason,
             polls=decision.poll_state.polls,
             age=round((now - decision.poll_state.registered_at).total_seconds(), 3),
-            callbacks=len(calls),
+            callbacks=len(tasks),
         )
         before = decision.poll_state.seen_running_at or decision.poll_state.registered_at
         self.telemetry.measure(Metric.DETECTION, (now - before).total_seconds(), bridge__source=ref.source)
-        return calls
+        return tasks
 
 
 class Runs:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TypeVar
 
-from bridge.domain.delivery import REDISPATCH_AFTER, Call
+from bridge.domain.delivery import REDISPATCH_AFTER, DeliveryTask
 from bridge.domain.operation import Operation
 from bridge.domain.registration import Registration
 from bridge.storage.index import IndexEntry, index_key_of
@@ -31,25 +31,25 @@ def overwrite(before: Stored[R], after: R, tx: str) -> Merge:
     return Merge(row_key(after.ref), {**for_update(before, after), "tx": tx}, before.etag)
 
 
-#: Says whether a call may be sent now: returns the call to send, or None.
-Share = Callable[[Call], Call | None]
+#: Says whether a task may be sent now: returns the task to send, or None.
+Share = Callable[[DeliveryTask], DeliveryTask | None]
 
 
-def take_all(call: Call) -> Call | None:
-    """Let every call be sent."""
-    return call
+def take_all(task: DeliveryTask) -> DeliveryTask | None:
+    """Let every task be sent."""
+    return task
 
 
-def first_call(registration: Registration, now: datetime) -> tuple[Call, Insert]:
-    """Make the call for the first attempt of a run, to be sent now, and the due row that repeats it if it is lost."""
-    call = Call.next_of(registration, sends=1)
-    return call, Insert(first_due(registration, now), for_insert(call))
+def first_task(registration: Registration, now: datetime) -> tuple[DeliveryTask, Insert]:
+    """Make the task for the first attempt of a run, to be sent now, and the due row that repeats it if it is lost."""
+    task = DeliveryTask.next_of(registration, sends=1)
+    return task, Insert(first_due(registration, now), for_insert(task))
 
 
 def left_due(registration: Registration, now: datetime) -> Insert:
-    """Make the due row of a run whose first call a sweep sends."""
+    """Make the due row of a run whose first task a sweep sends."""
     due = due_key(now, DueKind.DELIVER, due_reference(registration.ref))
-    return Insert(due, for_insert(Call.next_of(registration)))
+    return Insert(due, for_insert(DeliveryTask.next_of(registration)))
 
 
 def first_due(registration: Registration, now: datetime) -> str:

@@ -1,10 +1,10 @@
-"""Steps of a delivery: claim, record, bury."""
+"""Steps of a delivery: claim, record, mark as dead."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from bridge.domain.attempt import KEPT_ATTEMPTS, AttemptRecord
-from bridge.domain.delivery import LEASE, RESEND_AFTER, Call, open_call
+from bridge.domain.delivery import LEASE, RESEND_AFTER, DeliveryTask, pending_task
 from bridge.domain.host_limits import Deferred
 from bridge.domain.registration import InvalidTransition, Registration, State, Transition
 from bridge.domain.retry import Decision, Done, GiveUp, RetryAt
@@ -57,7 +57,7 @@ def claim(
         overwrite(before, after, name),
         Insert(attempt_key(after.ref, attempt.number), for_insert(attempt)),
         *_gone(before.record),
-        _next_call(after, due),
+        _next_task(after, due),
     )
     writes = (*writes, *_oldest(attempt, drops_oldest=drops_oldest))
     return Transaction(partition_of(after.ref), writes, stamp=row_key(after.ref), tx=name), after
@@ -68,23 +68,23 @@ def defer(before: Stored[Registration], deferred: Deferred, *, tx: str) -> Trans
     due = _due(before.record, deferred.until)
     after = replace(before.record, next_attempt_at=deferred.until, held_back=deferred.why, due=due)
     shown = Merge(index_key_of(after), for_merge(IndexEntry.of(after)), ANY)
-    writes: tuple[Write, ...] = (overwrite(before, after, tx), shown, *_gone(before.record), _next_call(after, due))
+    writes: tuple[Write, ...] = (overwrite(before, after, tx), shown, *_gone(before.record), _next_task(after, due))
     return Transaction(partition_of(after.ref), writes, stamp=row_key(after.ref), tx=tx)
 
 
-def resend_soon(before: Stored[Registration], call: Call, now: datetime, *, tx: str) -> Transaction | None:
-    """Move the due row of a call that could not be sent to a short wait: 3 rows, under the registration's ETag.
+def resend_soon(before: Stored[Registration], task: DeliveryTask, now: datetime, *, tx: str) -> Transaction | None:
+    """Move the due row of a task that could not be sent to a short wait: 3 rows, under the registration's ETag.
 
-    None if the call is not the one that is open, or is due as soon anyway.
+    None if the task is not the one that is open, or is due as soon anyway.
     """
     record, at = before.record, now + RESEND_AFTER
-    opened, due_time = open_call(record), due_at(record.due or "")
-    if opened is None or (opened.generation, opened.number) != (call.generation, call.number):
+    opened, due_time = pending_task(record), due_at(record.due or "")
+    if opened is None or (opened.generation, opened.number) != (task.generation, task.number):
         return None
     if due_time is None or due_time <= at:
         return None
     after = replace(record, due=due_key(at, DueKind.DELIVER, due_reference(record.ref)))
-    writes: tuple[Write, ...] = (overwrite(before, after, tx), *_gone(record), _next_call(after, str(after.due)))
+    writes: tuple[Write, ...] = (overwrite(before, after, tx), *_gone(record), _next_task(after, str(after.due)))
     return Transaction(partition_of(after.ref), writes, stamp=row_key(after.ref), tx=tx)
 
 
@@ -126,7 +126,7 @@ def fail_unsent(
             due = _due(before.record, at)
             after = claimed.postponed(at, due=due)
             shown = Merge(index_key_of(after), for_merge(IndexEntry.of(after)), ANY)
-            writes: tuple[Write, ...] = (overwrite(before, after, tx), shown, _next_call(after, due))
+            writes: tuple[Write, ...] = (overwrite(before, after, tx), shown, _next_task(after, due))
         case GiveUp(reason=reason):
             writes = put(before, claimed.ended(Transition.GIVE_UP, now, reason=reason), tx)
     oldest = _oldest(attempt, drops_oldest=drops_oldest)
@@ -164,7 +164,7 @@ def record_late(  # noqa: PLR0913 - a step is a function of all that it depends 
     return Transaction(partition_of(attempt.ref), (row,))
 
 
-def bury(before: Stored[Registration], now: datetime, *, tx: str) -> Transaction:
+def mark_dead(before: Stored[Registration], now: datetime, *, tx: str) -> Transaction:
     """End a run whose last attempt was lost: 4 rows."""
     writes = _end(before, Transition.GIVE_UP, now, tx, reason="exhausted")
     return Transaction(partition_of(before.record.ref), writes, stamp=row_key(before.record.ref), tx=tx)
@@ -181,15 +181,15 @@ def _postpone(before: Stored[Registration], at: datetime, tx: str) -> tuple[Writ
     due = _due(before.record, at)
     after = before.record.postponed(at, due=due)
     shown = Merge(index_key_of(after), for_merge(IndexEntry.of(after)), ANY)
-    return (overwrite(before, after, tx), shown, *_gone(before.record), _next_call(after, due))
+    return (overwrite(before, after, tx), shown, *_gone(before.record), _next_task(after, due))
 
 
 def _due(before: Registration, at: datetime) -> str:
     return due_key(at, DueKind.DELIVER, due_reference(before.ref), instead_of=before.due or "")
 
 
-def _next_call(registration: Registration, due: str) -> Insert:
-    return Insert(due, for_insert(Call.next_of(registration)))
+def _next_task(registration: Registration, due: str) -> Insert:
+    return Insert(due, for_insert(DeliveryTask.next_of(registration)))
 
 
 def ways_to_drop(registration: Registration) -> tuple[bool, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from bridge.domain.delivery import RESEND_AFTER, Call, redispatch_after
+from bridge.domain.delivery import RESEND_AFTER, DeliveryTask, redispatch_after
 from bridge.domain.events import OperationCompleted
 from bridge.domain.operation import Operation, PollState
 from bridge.domain.polling import Finish, PollAgain
@@ -83,29 +83,29 @@ def postpone(row: Row, at: datetime) -> Reschedule:
     return Reschedule(handle=handle, key=key, columns=columns, target=row_key(ref), changes={"due": key})
 
 
-def enqueue(handle: DueHandle, call: Call, now: datetime) -> tuple[Reschedule, Call]:
-    """Move a delivery's due row on, so that another message is sent if this one is lost. Returns the call to send."""
-    sent = replace(call, sends=call.sends + 1)
+def enqueue(handle: DueHandle, task: DeliveryTask, now: datetime) -> tuple[Reschedule, DeliveryTask]:
+    """Move a delivery's due row on, so that another message is sent if this one is lost. Returns the task to send."""
+    sent = replace(task, sends=task.sends + 1)
     at = now + redispatch_after(sent.sends)
-    key = due_key(at, DueKind.DELIVER, due_reference(call.ref), instead_of=handle.key)
+    key = due_key(at, DueKind.DELIVER, due_reference(task.ref), instead_of=handle.key)
     columns = for_insert(replace(sent, has_more=None))
-    return Reschedule(handle=handle, key=key, columns=columns, target=row_key(call.ref), changes={"due": key}), sent
+    return Reschedule(handle=handle, key=key, columns=columns, target=row_key(task.ref), changes={"due": key}), sent
 
 
-def due_later(handle: DueHandle, call: Call, at: datetime) -> Reschedule:
+def due_later(handle: DueHandle, task: DeliveryTask, at: datetime) -> Reschedule:
     """Move a delivery's due row without sending a message."""
-    key = due_key(at, DueKind.DELIVER, due_reference(call.ref), instead_of=handle.key)
-    return Reschedule(handle=handle, key=key, columns=for_insert(call), target=row_key(call.ref), changes={"due": key})
+    key = due_key(at, DueKind.DELIVER, due_reference(task.ref), instead_of=handle.key)
+    return Reschedule(handle=handle, key=key, columns=for_insert(task), target=row_key(task.ref), changes={"due": key})
 
 
-def not_sent(rescheduled: Reschedule, call: Call, now: datetime) -> Reschedule:
+def not_sent(rescheduled: Reschedule, task: DeliveryTask, now: datetime) -> Reschedule:
     """Move a due row back to a short wait, since the message for which it was moved on could not be sent.
 
     The key that it was moved to is its own, so the row is the same one or gone.
     """
-    key = due_key(now + RESEND_AFTER, DueKind.DELIVER, due_reference(call.ref), instead_of=rescheduled.key)
+    key = due_key(now + RESEND_AFTER, DueKind.DELIVER, due_reference(task.ref), instead_of=rescheduled.key)
     handle = DueHandle(partition=rescheduled.handle.partition, key=rescheduled.key, etag=ANY)
-    return Reschedule(handle=handle, key=key, columns=for_insert(call), target=rescheduled.target, changes={"due": key})
+    return Reschedule(handle=handle, key=key, columns=for_insert(task), target=rescheduled.target, changes={"due": key})
 
 
 def reschedule_all(reschedules: Sequence[Reschedule], *, tx: str) -> Transaction:
@@ -129,10 +129,10 @@ def finish(  # noqa: PLR0913 - a step is a function of all that it depends on
     tx: str,
     retention: timedelta,
     share: Share = take_all,
-) -> tuple[Transaction, list[Call]]:
-    """End an operation and tell everybody who waits: at most 83 rows. Returns the calls to send after the commit.
+) -> tuple[Transaction, list[DeliveryTask]]:
+    """End an operation and tell everybody who waits: at most 83 rows. Returns the tasks to send after the commit.
 
-    A call that `share` keeps back is due at once: a sweep sends it.
+    A task that `share` keeps back is due at once: a sweep sends it.
 
     The operation's ETag stands for its due row's too, since the pointer to it changes with it. With a registration
     that this version cannot read, the operation stays open, so that a version that can will tell that one too.
@@ -148,12 +148,12 @@ def finish(  # noqa: PLR0913 - a step is a function of all that it depends on
         Delete(before.record.due, ANY),
         due_row,
     ]
-    calls: list[Call] = []
+    tasks: list[DeliveryTask] = []
     for waiting in aggregate.waiting():
-        told, call, due_rows = tell(waiting.record, completed, now, share=share)
+        told, task, due_rows = tell(waiting.record, completed, now, share=share)
         writes += (*put(waiting, told, tx), *due_rows)
-        calls += [call] if call else []
-    return Transaction(partition_of(after.ref), tuple(writes), stamp=row_key(after.ref), tx=tx), calls
+        tasks += [task] if task else []
+    return Transaction(partition_of(after.ref), tuple(writes), stamp=row_key(after.ref), tx=tx), tasks
 
 
 def _ended(before: Operation, decision: Finish, now: datetime, retention: timedelta) -> tuple[Operation, Insert]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from bridge.domain.delivery import Call
+from bridge.domain.delivery import DeliveryTask
 from bridge.domain.events import OperationCompleted
 from bridge.domain.operation import FinalStatus, Operation
 from bridge.domain.registration import Registration, State
@@ -15,8 +15,8 @@ from bridge.storage.records import Stored, for_insert
 from bridge.storage.transaction import ANY, Delete, Insert, Merge, Transaction, Write
 from bridge.storage.writes.common import (
     Share,
-    first_call,
     first_due,
+    first_task,
     left_due,
     overwrite,
     purge_due,
@@ -50,7 +50,7 @@ class Joined:
     operation: Operation
     registration: Registration
     #: To be sent after the commit, if there is one.
-    call: Call | None
+    task: DeliveryTask | None
 
 
 def register_new(request: Registration, now: datetime) -> Joined:
@@ -64,7 +64,7 @@ def register_new(request: Registration, now: datetime) -> Joined:
     begun = Insert(row_key(ref), for_insert(operation))
     rows = (begun, *put(None, request, request.tx), Insert(due, for_insert(operation.poll_state())))
     transaction = Transaction(partition_of(ref), rows, stamp=row_key(request.ref), tx=request.tx)
-    return Joined(transaction=transaction, operation=operation, registration=request, call=None)
+    return Joined(transaction=transaction, operation=operation, registration=request, task=None)
 
 
 def register_further(
@@ -82,12 +82,12 @@ def register_further(
     rows are deleted beside.
     """
     before = aggregate.get(request.ref)
-    operation, call = aggregate.operation.record, None
+    operation, task = aggregate.operation.record, None
     request = replace(request, polls_before=operation.polls)
     registration = request if before is None else before.record.reactivated(request)
     rows: tuple[Write, ...]
     if completed is not None:
-        registration, call, due_rows = tell(registration, completed, now)
+        registration, task, due_rows = tell(registration, completed, now)
         rows = (touch(aggregate.operation, request.tx), *due_rows)
     elif operation.is_polled:
         rows = (touch(aggregate.operation, request.tx),)
@@ -97,17 +97,17 @@ def register_further(
     given_up = () if replaced is None else replaced.writes
     rows = (*rows, *gone, *put(before, registration, request.tx), *given_up)
     transaction = Transaction(partition_of(request.ref), rows, stamp=row_key(request.ref), tx=request.tx)
-    return Joined(transaction=transaction, operation=operation, registration=registration, call=call)
+    return Joined(transaction=transaction, operation=operation, registration=registration, task=task)
 
 
 def tell(
     registration: Registration, completed: OperationCompleted, now: datetime, *, share: Share = take_all
-) -> tuple[Registration, Call | None, tuple[Insert, ...]]:
+) -> tuple[Registration, DeliveryTask | None, tuple[Insert, ...]]:
     """Bring the end to a waiting registration: its message and due row, or nothing if it did not ask for this."""
     if completed.final_status not in registration.events:
         return registration.spared(completed, now), None, ()
-    call, due_row = first_call(registration, now)
-    sent = share(call)
+    task, due_row = first_task(registration, now)
+    sent = share(task)
     if sent is None:
         due_row = left_due(registration, now)
     return registration.told(completed, now, due=due_row.key), sent, (due_row,)
@@ -141,21 +141,21 @@ def release(before: Stored[Registration], *, tx: str) -> Transaction:
     return Transaction(partition_of(after.ref), (overwrite(before, after, tx),), stamp=row_key(after.ref), tx=tx)
 
 
-def redeliver(before: Stored[Registration], now: datetime, *, tx: str) -> tuple[Transaction, Call]:
-    """Begin another run of the same message: 4 rows. Returns the call to send after the commit."""
+def redeliver(before: Stored[Registration], now: datetime, *, tx: str) -> tuple[Transaction, DeliveryTask]:
+    """Begin another run of the same message: 4 rows. Returns the task to send after the commit."""
     after = before.record.rerun(now, due=first_due(before.record, now))
-    call, due_row = first_call(before.record, now)
+    task, due_row = first_task(before.record, now)
     return Transaction(
         partition_of(after.ref), (*put(before, after, tx), due_row), stamp=row_key(after.ref), tx=tx
-    ), call
+    ), task
 
 
 def redeliver_later(before: Stored[Registration], now: datetime, at: datetime, *, tx: str) -> Transaction:
-    """Begin another run of the same message at a later time: 4 rows. The sweep sends the call once it is due."""
+    """Begin another run of the same message at a later time: 4 rows. The sweep sends the task once it is due."""
     key = due_key(at, DueKind.DELIVER, due_reference(before.record.ref))
-    call = Call.next_of(before.record)
+    task = DeliveryTask.next_of(before.record)
     after = replace(before.record.rerun(now, due=key), next_attempt_at=at)
-    writes = (*put(before, after, tx), Insert(key, for_insert(call)))
+    writes = (*put(before, after, tx), Insert(key, for_insert(task)))
     return Transaction(partition_of(after.ref), writes, stamp=row_key(after.ref), tx=tx)
 
 

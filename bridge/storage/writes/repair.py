@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from bridge.domain.delivery import Call
+from bridge.domain.delivery import DeliveryTask
 from bridge.domain.operation import Operation
 from bridge.domain.registration import Registration, State
 from bridge.storage.aggregate import OperationAggregate
@@ -40,5 +40,5 @@ def restore(target: Stored[Operation] | Stored[Registration], *, tx: str) -> Tra
 
 def _columns(record: Operation | Registration) -> dict[str, Value]:
     if isinstance(record, Registration):
-        return for_insert(Call.next_of(record))
+        return for_insert(DeliveryTask.next_of(record))
     return for_insert(record.poll_state()) if record.is_polled else {VERSION_COLUMN: SCHEMA_VERSION}

@@ -14,7 +14,7 @@ from bridge.adapters.azure.clients import queue_client, table_client
 from bridge.adapters.azure.queue import AzureOutbox
 from bridge.adapters.azure.storage_calls import Breaker, StorageCalls, request_deadline, storage_guard
 from bridge.adapters.azure.table import AzureTable
-from bridge.domain.delivery import Call
+from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import CommitUnknown, StorageRefused, StorageUnavailable
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.ports import Outbox
@@ -24,7 +24,9 @@ from bridge.storage.transaction import Insert, Transaction
 from tests.support.world import ENVIRONMENT, NOON
 from tests.zoo.receivers import Habit, drips, living, never_reads, says
 
-CALL = Call(ref=RegistrationRef(OperationRef("default", "operation-1"), "0123456789abcdef"), generation=NOON, number=1)
+TASK = DeliveryTask(
+    ref=RegistrationRef(OperationRef("default", "operation-1"), "0123456789abcdef"), generation=NOON, number=1
+)
 INSERT = Transaction("p", (Insert("a", {"n": 1}),))
 
 
@@ -151,7 +153,7 @@ def test_a_table_that_does_not_exist_has_no_rows() -> None:
 )
 def test_whatever_is_wrong_with_a_send_is_a_failure_of_storage(answer: bytes) -> None:
     with storage(says(answer)) as (_, outbox), pytest.raises(StorageUnavailable) as caught:
-        outbox.send(CALL, ttl=timedelta(minutes=2))
+        outbox.send(TASK, ttl=timedelta(minutes=2))
 
     assert "ServiceRequestError" not in str(caught.value)  # there was an answer
 
@@ -176,7 +178,7 @@ def test_a_call_ends_at_its_deadline_whatever_storage_does(habit: Habit) -> None
         with pytest.raises(CommitUnknown):
             table.commit(INSERT)
         with request_deadline(0.2), pytest.raises(StorageUnavailable):
-            outbox.send(CALL, ttl=timedelta(minutes=2))
+            outbox.send(TASK, ttl=timedelta(minutes=2))
 
 
 def test_nothing_is_sent_once_the_time_of_the_request_is_over() -> None:
@@ -211,7 +213,7 @@ def test_a_refusal_of_the_caller_has_the_code_of_the_service(status: str, body: 
     calls: list[Any] = []
     with storage(says(reply(body, kind, status=status))) as (table, outbox):
         calls += [lambda: table.get("p", "a"), lambda: table.range("p", "a", "z"), lambda: table.commit(INSERT)]
-        calls += [lambda: outbox.send(CALL, ttl=timedelta(minutes=2))]
+        calls += [lambda: outbox.send(TASK, ttl=timedelta(minutes=2))]
         for call in calls:
             with pytest.raises(StorageRefused) as caught:
                 call()

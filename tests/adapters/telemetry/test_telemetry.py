@@ -21,7 +21,7 @@ from bridge.domain.errors import StorageUnavailable
 from bridge.domain.outcome import Failure, Unreachable
 from bridge.domain.upstream import Reply
 from bridge.log import Event
-from bridge.storage.queue_message import read_call, write_call
+from bridge.storage.queue_message import read_task, write_task
 from bridge.telemetry import Metric, Step
 from tests.support.http import Client
 from tests.support.log_lines import lines_of
@@ -110,8 +110,8 @@ def life(collected: Collected, traceparent: str | None = TRACE) -> None:
     bridge.sweep()
     bridge.clock.advance(60)
     bridge.sweep()
-    for call in bridge.outbox.take():
-        bridge.bridge.deliver.deliver(read_call(write_call(call).encode()))
+    for task in bridge.outbox.take():
+        bridge.bridge.deliver.deliver(read_task(write_task(task).encode()))
 
 
 def test_one_trace_leads_from_whoever_registered_to_the_receiver(collected: Collected) -> None:
@@ -303,7 +303,7 @@ def test_a_call_of_a_former_version_is_read(collected: Collected) -> None:
     [ref] = collected.bridge.register()
     body = b'{"v": 1, "registration": "%s", "generation": 0, "attempt": 1}' % ref.public_id.encode()
 
-    assert read_call(body).traceparent is None
+    assert read_task(body).traceparent is None
 
 
 def test_a_wrong_trace_in_a_message_is_taken_for_none(collected: Collected) -> None:
@@ -311,7 +311,7 @@ def test_a_wrong_trace_in_a_message_is_taken_for_none(collected: Collected) -> N
     collected.bridge.register()
     collected.bridge.upstream.tell("operation-1", "Succeeded")
     collected.bridge.sweep()
-    [call] = collected.bridge.outbox.take()
-    text = write_call(replace(call, traceparent="00-nonsense\r\nX: y"))
+    [task] = collected.bridge.outbox.take()
+    text = write_task(replace(task, traceparent="00-nonsense\r\nX: y"))
 
-    assert read_call(text.encode()).traceparent is None
+    assert read_task(text.encode()).traceparent is None

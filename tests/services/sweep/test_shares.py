@@ -168,7 +168,7 @@ def test_a_delivery_that_falls_due_while_polls_run_is_sent_before_they_end() -> 
     fetch_operation, sent = bridge.upstream.fetch_operation, []
 
     def slowly(ref: OperationRef) -> Reply | NoReply | NoToken:
-        sent.append(len(bridge.outbox.calls))
+        sent.append(len(bridge.outbox.tasks))
         bridge.clock.advance(14)
         return fetch_operation(ref)
 

@@ -172,11 +172,11 @@ def test_a_retry_is_called_for_when_it_is_due(bridge: Stage) -> None:
 
     bridge.clock.advance(4)
     bridge.sweep()
-    assert bridge.outbox.calls == []
+    assert bridge.outbox.tasks == []
     bridge.clock.advance(1)
     bridge.sweep()
 
-    assert [call.number for call in bridge.outbox.calls] == [2]
+    assert [task.number for task in bridge.outbox.tasks] == [2]
 
 
 def test_a_message_that_was_lost_is_sent_again_ever_more_slowly(bridge: Stage) -> None:
@@ -188,9 +188,9 @@ def test_a_message_that_was_lost_is_sent_again_ever_more_slowly(bridge: Stage) -
     sent_at = []
     for minute in range(1, 300):
         bridge.clock.now = NOON + timedelta(minutes=minute)
-        before = len(bridge.outbox.calls)
+        before = len(bridge.outbox.tasks)
         bridge.sweep()
-        sent_at += [minute] * (len(bridge.outbox.calls) - before)
+        sent_at += [minute] * (len(bridge.outbox.tasks) - before)
 
     assert sent_at == [2, 6, 14, 30, 62, 122, 182, 242]
     assert bridge.outbox.ttls[:4] == [timedelta(minutes=minutes) for minutes in (2, 4, 8, 16)]
@@ -207,7 +207,7 @@ def test_a_delivery_whose_registration_is_gone_is_forgotten(bridge: Stage) -> No
     bridge.clock.advance(180)
     bridge.sweep()
 
-    assert bridge.outbox.calls == []
+    assert bridge.outbox.tasks == []
     assert bridge.due_keys() == ["purge:default:operation-1"]
 
 
@@ -388,11 +388,11 @@ def test_no_message_is_sent_after_the_time_budget() -> None:
     bridge.sweep()
 
     assert bridge.clock() - began <= timedelta(seconds=65)
-    sent_at_once = len(bridge.outbox.calls)
+    sent_at_once = len(bridge.outbox.tasks)
     assert 0 < sent_at_once < 64
     table.instead = []
     bridge.sweep()
-    assert len(bridge.outbox.calls) == 64
+    assert len(bridge.outbox.tasks) == 64
 
 
 def test_an_end_that_could_not_be_committed_is_found_again() -> None:
