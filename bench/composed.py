@@ -16,11 +16,11 @@ from bridge.domain.operation import FinalStatus
 from bridge.domain.outcome import Outcome, answered
 from bridge.domain.registration import Registration
 from bridge.domain.upstream import Reply
-from bridge.ports import Courier, Outbox, Upstream
+from bridge.ports import DeliveryQueue, Upstream, WebhookSender
 from bridge.settings import Settings, read_settings
 from bridge.storage.keys import due_deliveries, due_operations, operation_partitions
 from bridge.storage.table import Table
-from bridge.testing import MemoryOutbox, MemoryTable
+from bridge.testing import MemoryQueue, MemoryTable
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -108,7 +108,7 @@ class Taker:
     def address_of(self, origin: str) -> str | None:
         """Know no address."""
 
-    def objection(self, url: str) -> str | None:
+    def check_destination(self, url: str) -> str | None:
         """Have nothing against anybody."""
 
 
@@ -118,7 +118,7 @@ class Composed:
 
     settings: Settings
     clock: Later
-    outbox: MemoryOutbox
+    queue: MemoryQueue
     bridge: Bridge
 
     def register(self, operation_id: str, url: str = "http://127.0.0.1:9/") -> None:
@@ -149,9 +149,9 @@ class Composed:
 def composed(
     *,
     table: Table | None = None,
-    outbox: Outbox | None = None,
+    queue: DeliveryQueue | None = None,
     upstream: Upstream | None = None,
-    courier: Courier | None = None,
+    sender: WebhookSender | None = None,
     environment: Mapping[str, str] | None = None,
     requests_per_second: float | None = None,
 ) -> Composed:
@@ -161,9 +161,9 @@ def composed(
     """
     _log_to_nowhere()
     settings = read_settings({**ENVIRONMENT, **(environment or {})})
-    clock, sent = Later(), MemoryOutbox()
-    world = replace(real_world(settings), table=table or MemoryTable(), outbox=outbox or sent, clock=clock)
-    world = replace(world, upstream=upstream or world.upstream, courier=courier or world.courier)
+    clock, sent = Later(), MemoryQueue()
+    world = replace(real_world(settings), table=table or MemoryTable(), queue=queue or sent, clock=clock)
+    world = replace(world, upstream=upstream or world.upstream, sender=sender or world.sender)
     bridge = compose(settings, world)
     if requests_per_second is not None:
         poller = bridge.sweep.poller
@@ -171,7 +171,7 @@ def composed(
             name: replace(source, requests_per_second=requests_per_second) for name, source in poller.sources.items()
         }
         bridge = replace(bridge, sweep=replace(bridge.sweep, poller=replace(poller, sources=sources)))
-    return Composed(settings=settings, clock=clock, outbox=sent, bridge=bridge)
+    return Composed(settings=settings, clock=clock, queue=sent, bridge=bridge)
 
 
 def _log_to_nowhere() -> None:

@@ -66,7 +66,7 @@ def _called_for(bridge: Composed, url: str, numbers: Iterable[int]) -> list[Deli
     for number in numbers:
         bridge.register(f"operation-{number:08d}", f"{url}/callback")
     bridge.sweep_later(timedelta(seconds=20))
-    return bridge.outbox.take()
+    return bridge.queue.take()
 
 
 def _body(bridge: Composed, task: DeliveryTask) -> bytes:

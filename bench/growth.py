@@ -111,11 +111,11 @@ def _waiting(count: int) -> MemoryTable:
 def _finished(count: int) -> MemoryTable:
     """Let so many end and be delivered."""
     table = MemoryTable()
-    bridge = composed(table=table, upstream=Instant("Succeeded"), courier=Taker(), requests_per_second=1e5)
+    bridge = composed(table=table, upstream=Instant("Succeeded"), sender=Taker(), requests_per_second=1e5)
     _register(bridge, count)
     while bridge.due():
         bridge.bridge.sweep.sweep()
-        for task in bridge.outbox.take():
+        for task in bridge.queue.take():
             bridge.bridge.deliver.deliver(task)
     return table
 

@@ -49,7 +49,7 @@ class QueueOptions:
 
 
 class Queue:
-    """Messages in the order in which they become visible. It is the outbox of a bridge too."""
+    """Messages in the order in which they become visible. It is the queue of a bridge too."""
 
     def __init__(self) -> None:
         self._messages: list[tuple[float, int, DeliveryTask, int]] = []

@@ -79,7 +79,7 @@ def _rate(instances: int, deliveries: int, at_once: int) -> float:
         )
         for _ in range(instances):
             running.enter_context(HostProcess.start(settings))
-        _send(queue, bridge.outbox.take())
+        _send(queue, bridge.queue.take())
         return _rate_of(_attempts(AzureTable(table), deliveries))
 
 

@@ -20,7 +20,7 @@ from bench.loopback import Loopback
 from bench.measuring import Figures
 from bench.report import Goal
 from bridge.adapters.net.guard import Guard
-from bridge.adapters.webhook_sender import HttpCourier
+from bridge.adapters.webhook_sender import HttpWebhookSender
 from bridge.app import App
 from bridge.dependencies import real_clock
 from bridge.domain.delivery import DeliveryTask
@@ -85,9 +85,9 @@ class SlowTable:
 
 
 class Arrivals:
-    """The courier, with a note of when each callback was delivered."""
+    """The sender, with a note of when each callback was delivered."""
 
-    def __init__(self, inner: HttpCourier) -> None:
+    def __init__(self, inner: HttpWebhookSender) -> None:
         self._inner = inner
         self._at: dict[str, float] = {}
         self._changed = threading.Condition()
@@ -96,9 +96,9 @@ class Arrivals:
         """Look up an address."""
         return self._inner.address_of(origin)
 
-    def objection(self, url: str) -> str | None:
+    def check_destination(self, url: str) -> str | None:
         """Look as ever."""
-        return self._inner.objection(url)
+        return self._inner.check_destination(url)
 
     def close(self) -> None:
         """Close the connections."""
@@ -127,12 +127,12 @@ class Instance:
 
     def __init__(self) -> None:
         self.queue = Queue()
-        self.arrivals = Arrivals(HttpCourier(Guard(composed().settings.callback_rules), real_clock))
+        self.arrivals = Arrivals(HttpWebhookSender(Guard(composed().settings.callback_rules), real_clock))
         self.bridge: Composed = composed(
             table=SlowTable(MemoryTable()),
-            outbox=self.queue,
+            queue=self.queue,
             upstream=Instant("Succeeded"),
-            courier=self.arrivals,
+            sender=self.arrivals,
             environment={"BRIDGE_SWEEP_BUDGET": "8s"},
             requests_per_second=1e5,
         )
@@ -281,18 +281,18 @@ def _dead(pending: int) -> float:
     """
     with socket.create_server(("127.0.1.1", 0)) as listener:
         url = f"http://127.0.1.1:{listener.getsockname()[1]}/callback"  # refused once this block has ended
-    courier = HttpCourier(Guard(composed().settings.callback_rules), real_clock)
-    bridge = composed(upstream=Instant("Succeeded"), courier=courier, requests_per_second=1e5)
+    sender = HttpWebhookSender(Guard(composed().settings.callback_rules), real_clock)
+    bridge = composed(upstream=Instant("Succeeded"), sender=sender, requests_per_second=1e5)
     for number in range(pending):
         bridge.register(f"operation-{number:06d}", url)
     began = bridge.clock()
     bridge.bridge.sweep.sweep()
     while (due := _next_delivery(bridge)) is not None:
-        for task in bridge.outbox.take():
+        for task in bridge.queue.take():
             bridge.bridge.deliver.deliver(task)
         bridge.clock.skip(max(due - bridge.clock(), timedelta(seconds=_TICK)))
         bridge.bridge.sweep.sweep()
-    courier.close()
+    sender.close()
     return (bridge.clock() - began) / timedelta(hours=1)
 
 

@@ -23,13 +23,13 @@ from bench.measuring import Figures
 from bench.report import Goal
 from bench.started import environment
 from bridge.adapters.azure.clients import TABLE, queue_client
-from bridge.adapters.azure.queue import DELIVERIES_QUEUE, AzureOutbox
+from bridge.adapters.azure.queue import DELIVERIES_QUEUE, AzureQueue
 from bridge.adapters.azure.storage_calls import storage_guard
 from bridge.adapters.azure.table import AzureTable
 from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import BridgeError
 from bridge.domain.registration import State
-from bridge.ports import Outbox
+from bridge.ports import DeliveryQueue
 from bridge.settings import read_settings
 from bridge.storage.keys import operation_partitions
 from local.azurite import Azurite
@@ -75,7 +75,7 @@ def stranded() -> Figures:
 
 def _stranded(fault: Fault | None) -> float:
     with storage() as parts, TableClient.from_connection_string(parts.connection, TABLE, retry_total=0) as client:
-        bridge = composed(table=AzureTable(client), upstream=Instant("Succeeded"), courier=Taker())
+        bridge = composed(table=AzureTable(client), upstream=Instant("Succeeded"), sender=Taker())
         for number in range(_REGISTRATIONS):
             bridge.register(f"operation-{number:03d}", _URL)
         parts.table.fault = fault
@@ -96,7 +96,7 @@ def _live(bridge: Composed, *, sweeps: int) -> None:
     """Sweep every fifteen seconds of a moved clock, and follow what is sent. A message that fails is lost."""
     for _ in range(sweeps):
         bridge.sweep_later(timedelta(seconds=15))
-        for task in bridge.outbox.take():
+        for task in bridge.queue.take():
             _followed(bridge, task)
 
 
@@ -126,8 +126,8 @@ def _queue(fault: Fault | None) -> tuple[float, float]:
     with storage() as parts, TableClient.from_connection_string(parts.connection, TABLE, retry_total=0) as client:
         guard = storage_guard()
         settings = read_settings({**ENVIRONMENT, "AzureWebJobsStorage": parts.connection})
-        outbox: Outbox = AzureOutbox(queue_client(settings, None, DELIVERIES_QUEUE, guard), guard)
-        bridge = composed(table=AzureTable(client), outbox=outbox, upstream=Instant("Succeeded"), courier=Taker())
+        queue: DeliveryQueue = AzureQueue(queue_client(settings, None, DELIVERIES_QUEUE, guard), guard)
+        bridge = composed(table=AzureTable(client), queue=queue, upstream=Instant("Succeeded"), sender=Taker())
         for number in range(150):
             bridge.register(f"operation-{number:03d}", _URL)
         bridge.sweep_later(timedelta(seconds=15))

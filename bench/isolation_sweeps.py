@@ -24,7 +24,7 @@ from bridge.domain.registration import Registration
 from bridge.domain.upstream import Reply
 from bridge.settings import Settings, read_settings
 from bridge.storage.keys import partition_of
-from bridge.testing import MemoryOutbox, MemoryTable
+from bridge.testing import MemoryQueue, MemoryTable
 
 _BEGIN = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 _SWEEP = timedelta(seconds=10)
@@ -88,7 +88,7 @@ class Rig:
     settings: Settings
     clock: Clock
     table: MemoryTable
-    outbox: MemoryOutbox
+    queue: MemoryQueue
     speech: Speech
     bridge: Bridge
 
@@ -104,13 +104,13 @@ class Rig:
     ) -> "Rig":
         """Compose one; with `threads` its sweep runs in real ones."""
         settings = read_settings({**ENVIRONMENT, "SECOND_KEY": "benchmark", **environment})
-        clock, speech, outbox = clock or Clock(), Speech(answer), MemoryOutbox()
+        clock, speech, queue = clock or Clock(), Speech(answer), MemoryQueue()
         world = replace(
             real_world(settings),
             table=table or MemoryTable(),
-            outbox=outbox,
+            queue=queue,
             upstream=speech,
-            courier=Failing(),
+            sender=Failing(),
             clock=clock,
         )
         if not threads:
@@ -120,7 +120,7 @@ class Rig:
             settings=settings,
             clock=clock,
             table=world.table,
-            outbox=outbox,
+            queue=queue,
             speech=speech,
             bridge=compose(settings, world),
         )
@@ -212,7 +212,7 @@ def _paused(rows: int) -> float:
 
     def reached() -> bool:
         nonlocal retried
-        for task in rig.outbox.take():
+        for task in rig.queue.take():
             retried += task.number > 1
             rig.bridge.deliver.deliver(task)
         return rig.was_polled(waiting) and retried > 0

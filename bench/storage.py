@@ -16,7 +16,7 @@ from azure.storage.queue import QueueClient, TextBase64DecodePolicy, TextBase64E
 
 from bench.composed import Composed, Instant, Taker, composed
 from bench.measuring import Figures, Scale
-from bridge.adapters.azure.queue import AzureOutbox
+from bridge.adapters.azure.queue import AzureQueue
 from bridge.adapters.azure.table import AzureTable
 from bridge.storage.queue_message import read_task
 from local.azurite import Azurite
@@ -35,7 +35,7 @@ class Counted:
     """Storage whose calls are counted, by service."""
 
     table: AzureTable
-    outbox: AzureOutbox
+    delivery_queue: AzureQueue
     queue: QueueClient
     calls: Counter[str] = field(default_factory=Counter)
 
@@ -70,7 +70,7 @@ def counted(azurite: Azurite) -> Iterator[Counted]:
         table.create_table()
         queue.create_queue()
         calls.clear()
-        yield Counted(AzureTable(table), AzureOutbox(queue), queue, calls)
+        yield Counted(AzureTable(table), AzureQueue(queue), queue, calls)
 
 
 def measure(scale: Scale) -> Figures:
@@ -80,7 +80,7 @@ def measure(scale: Scale) -> Figures:
     """
     upstream = Instant()
     with Azurite.start() as azurite, counted(azurite) as storage:
-        bridge = composed(table=storage.table, outbox=storage.outbox, upstream=upstream, courier=Taker())
+        bridge = composed(table=storage.table, queue=storage.delivery_queue, upstream=upstream, sender=Taker())
         for number in range(scale.counted):
             bridge.register(f"operation-{number:06d}")
         calls = storage.taken()

@@ -70,7 +70,7 @@ def compose(settings: Settings, world: World) -> Bridge:
     waits = Waits(world.pause, world.chance)
     sources = {source.name: source for source in settings.sources}
     repair = Repair(table=world.table, clock=world.clock, new_id=world.new_id)
-    dispatcher = Dispatcher(world.table, world.outbox, world.clock, world.new_id)
+    dispatcher = Dispatcher(world.table, world.queue, world.clock, world.new_id)
     register = Register(
         table=world.table,
         dispatcher=dispatcher,
@@ -100,7 +100,7 @@ def compose(settings: Settings, world: World) -> Bridge:
         ),
         pings=Ping(
             table=world.table,
-            courier=world.courier,
+            sender=world.sender,
             keyring=settings.keyring,
             clock=world.clock,
             new_id=world.new_id,
@@ -117,7 +117,9 @@ def compose(settings: Settings, world: World) -> Bridge:
         ),
         public_url=settings.public_url,
         by_token=settings.tenant is not None,
-        context=ValidationContext(rules=settings.callback_rules, sources=sources, objection=world.courier.objection),
+        context=ValidationContext(
+            rules=settings.callback_rules, sources=sources, check_destination=world.sender.check_destination
+        ),
         keyring=settings.keyring,
         clock=world.clock,
         caller=ANYBODY,
@@ -140,7 +142,7 @@ def _compose_deliver(settings: Settings, world: World, repair: Repair, dispatche
     return Deliver(
         table=table,
         dispatcher=dispatcher,
-        courier=world.courier,
+        sender=world.sender,
         seal=HeaderSeal(settings.keyring),
         hosts=HostLimiter(world.clock, random=world.chance, by_owner=settings.tenant is not None),
         clock=clock,

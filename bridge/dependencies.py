@@ -9,25 +9,25 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from bridge.adapters.azure.clients import authorisations, credential, queue_client, table_client
-from bridge.adapters.azure.queue import DELIVERIES_QUEUE, AzureOutbox
+from bridge.adapters.azure.queue import DELIVERIES_QUEUE, AzureQueue
 from bridge.adapters.azure.storage_calls import storage_guard
 from bridge.adapters.azure.table import AzureTable
 from bridge.adapters.entra.tokens import EntraTokens
 from bridge.adapters.net.guard import Guard
 from bridge.adapters.speech import SpeechService
 from bridge.adapters.telemetry.instrumented import (
-    MeasuredCourier,
-    MeasuredOutbox,
+    MeasuredQueue,
     MeasuredTable,
     MeasuredUpstream,
+    MeasuredWebhookSender,
     Stopwatch,
 )
-from bridge.adapters.webhook_sender import HttpCourier
+from bridge.adapters.webhook_sender import HttpWebhookSender
 from bridge.domain.errors import Misconfigured
 from bridge.domain.header_cipher import NONCE_BYTES
 from bridge.domain.principal import Tenant
 from bridge.domain.time import Clock, whole_millis
-from bridge.ports import Courier, Outbox, Tokens, Upstream
+from bridge.ports import DeliveryQueue, Tokens, Upstream, WebhookSender
 from bridge.settings import Settings
 from bridge.storage.table import Table
 from bridge.telemetry import OFF, Telemetry
@@ -48,9 +48,9 @@ class World:
     """Everything outside of the bridge. Tests make one of their own."""
 
     table: Table
-    outbox: Outbox
+    queue: DeliveryQueue
     upstream: Upstream
-    courier: Courier
+    sender: WebhookSender
     #: Makes what knows the tokens of a tenant.
     tokens: Callable[[Tenant], Tokens]
     clock: Clock
@@ -78,9 +78,9 @@ def real_world(settings: Settings) -> World:
     identity = credential(settings, guard) if settings.storage_connection is None else None
     world = World(
         table=AzureTable(table_client(settings, identity, guard), guard),
-        outbox=AzureOutbox(queue_client(settings, identity, DELIVERIES_QUEUE, guard), guard),
+        queue=AzureQueue(queue_client(settings, identity, DELIVERIES_QUEUE, guard), guard),
         upstream=SpeechService(settings.sources, authorisations(settings)),
-        courier=HttpCourier(Guard(settings.callback_rules), real_clock),
+        sender=HttpWebhookSender(Guard(settings.callback_rules), real_clock),
         tokens=lambda tenant: EntraTokens(tenant, real_clock),
         clock=real_clock,
         new_id=lambda: f"{random.getrandbits(64):016x}",  # seeded by the system; tells calls apart, keeps no secret
@@ -99,9 +99,9 @@ def measured(world: World, settings: Settings, telemetry: Telemetry, stopwatch: 
     return replace(
         world,
         table=MeasuredTable(world.table, telemetry),
-        outbox=MeasuredOutbox(world.outbox, telemetry),
+        queue=MeasuredQueue(world.queue, telemetry),
         upstream=MeasuredUpstream(world.upstream, telemetry, stopwatch, {each.name: each for each in settings.sources}),
-        courier=MeasuredCourier(world.courier, telemetry, stopwatch),
+        sender=MeasuredWebhookSender(world.sender, telemetry, stopwatch),
         telemetry=telemetry,
     )
 

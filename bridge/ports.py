@@ -11,7 +11,7 @@ from bridge.domain.principal import NoKeys, Untrusted
 from bridge.domain.upstream import NoReply, NoToken, Reply
 
 
-class Outbox(Protocol):
+class DeliveryQueue(Protocol):
     """The queue that hands deliveries to other instances."""
 
     def create(self) -> None:
@@ -31,7 +31,7 @@ class Upstream(Protocol):
         """Ask once for the job of an operation, where it says why it failed. Never raises, likewise."""
 
 
-class Courier(Protocol):
+class WebhookSender(Protocol):
     """Brings messages to receivers."""
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
@@ -40,7 +40,7 @@ class Courier(Protocol):
     def address_of(self, origin: str) -> str | None:
         """Look up the address that an attempt would connect to; None if the attempt itself would find none."""
 
-    def objection(self, url: str) -> str | None:
+    def check_destination(self, url: str) -> str | None:
         """Say early why callbacks to a URL would be refused; None where nothing is known against it."""
 
 

@@ -1,4 +1,4 @@
-"""A table and an outbox in memory, with the contract of the real ones. For tests and measurements.
+"""A table and a queue in memory, with the contract of the real ones. For tests and measurements.
 
 One contract suite runs on this table and on the real service's emulator, so what holds here holds there.
 """
@@ -81,7 +81,7 @@ class MemoryTable:
         rows[key] = row
 
 
-class MemoryOutbox:
+class MemoryQueue:
     """Keeps what was sent until a test takes it."""
 
     def __init__(self) -> None:
@@ -97,7 +97,7 @@ class MemoryOutbox:
         self.ttls.append(ttl)
 
     def take(self) -> list[DeliveryTask]:
-        """Empty the outbox, oldest first."""
+        """Empty the queue, oldest first."""
         taken, self.tasks = self.tasks, []
         return taken
 

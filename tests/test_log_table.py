@@ -56,7 +56,7 @@ def test_no_line_tells_more_of_a_callback_than_its_host_and_port(
     caplog.set_level(logging.DEBUG)
     client = Client.of(bridge)
     public_id = client.register(BODY).body["id"]
-    bridge.courier.tell(HOOK, 500, 200)
+    bridge.sender.tell(HOOK, 500, 200)
     bridge.upstream.tell("operation-1", "Succeeded")
     for _ in range(8):
         bridge.sweep()

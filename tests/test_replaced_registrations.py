@@ -152,7 +152,7 @@ def test_a_registration_in_another_state_keeps_its_place(state: State) -> None:
     bridge = stage()
     fill(bridge)
     for number in range(MAX_REGISTRATIONS):
-        bridge.courier.tell(url(number), 410 if state is State.DEAD else 200)
+        bridge.sender.tell(url(number), 410 if state is State.DEAD else 200)
     if state is not State.WAITING:
         end(bridge)
     if state in (State.DELIVERED, State.DEAD):
@@ -326,7 +326,7 @@ def test_an_attempt_of_a_replaced_registration_is_no_attempt_of_one_that_comes_a
     assert under_way is not None
     cancel(bridge, first.ref)
     register(bridge, 20)
-    bridge.outbox.take()
+    bridge.queue.take()
     cancel(bridge, bridge.request(url=url(20)).ref)
     use.register(replace(first, generation=bridge.clock(), since=bridge.clock()))
     second = deliver.claims.claim(DeliveryTask.next_of(bridge.registration(first.ref)))
@@ -370,8 +370,8 @@ def test_a_message_for_a_replaced_registration_posts_nothing() -> None:
 
     bridge.deliver_all()
 
-    assert url(3) not in {posted.url for posted in bridge.courier.posted}
-    assert len(bridge.courier.posted) == MAX_REGISTRATIONS
+    assert url(3) not in {posted.url for posted in bridge.sender.posted}
+    assert len(bridge.sender.posted) == MAX_REGISTRATIONS
 
 
 def owned(registration: Registration, owner: str) -> Registration:

@@ -21,7 +21,7 @@ _EARLY_LOOKUP = 1.0
 _REMEMBERED = 1024
 
 
-class HttpCourier:
+class HttpWebhookSender:
     """Posts over guarded connections; never follows a redirect, never raises for what a receiver does."""
 
     def __init__(self, guard: Guard, clock: Clock) -> None:
@@ -30,7 +30,7 @@ class HttpCourier:
         self._client = GuardedClient(guard)
         self._normalised = lru_cache(_REMEMBERED)(lambda url: normalise(url, guard.rules))
 
-    def objection(self, url: str) -> str | None:
+    def check_destination(self, url: str) -> str | None:
         """Say early why callbacks to a URL would be refused: the name leads to an address that is not allowed.
 
         A name that does not resolve now may do so when it matters, so nothing is said against it.

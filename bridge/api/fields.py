@@ -100,7 +100,7 @@ class ValidationContext:
     rules: CallbackRules
     sources: Mapping[str, Source]
     #: Says what the network has against a URL, if anything.
-    objection: Callable[[str], str | None]
+    check_destination: Callable[[str], str | None]
 
     def locate(self, location: str) -> OperationRef | None:
         """Read a whole `Operation-Location`; None where it is about no operation of a configured source."""
@@ -151,9 +151,9 @@ def _written_url(value: str, info: ValidationInfo) -> str:
 
 def _callback_url(value: str, info: ValidationInfo) -> str:
     url = _written_url(value, info)
-    objection = context_of(info).objection(url)
-    if objection is not None:
-        raise PydanticCustomError("callback", "{why}", {"why": objection})
+    check_destination = context_of(info).check_destination(url)
+    if check_destination is not None:
+        raise PydanticCustomError("callback", "{why}", {"why": check_destination})
     return url
 
 

@@ -26,7 +26,7 @@ from bridge.domain.registration import Registration
 from bridge.domain.time import Clock
 from bridge.domain.trace_context import read_traceparent
 from bridge.log import Event, log
-from bridge.ports import Courier
+from bridge.ports import WebhookSender
 from bridge.services.attempts import AttemptRecorder, Claims
 from bridge.services.dispatch import Dispatcher
 from bridge.services.host_limiter import HostLimiter
@@ -49,7 +49,7 @@ class Deliver:
 
     table: Table
     dispatcher: Dispatcher
-    courier: Courier
+    sender: WebhookSender
     seal: HeaderSeal
     hosts: HostLimiter
     clock: Clock
@@ -132,7 +132,7 @@ class Deliver:
         """Count an unproven host by the address that its name leads to."""
         if not permit.needs_address:
             return permit
-        address = self.courier.address_of(permit.origin)
+        address = self.sender.address_of(permit.origin)
         return permit if address is None else self.hosts.locate(permit, address)
 
     def _attempt(self, permit: HostPermit) -> None:
@@ -171,7 +171,7 @@ class Deliver:
         else:
             message = registration.expected_message()
             headers = {**own.headers.given, **self._headers(registration, message, begun, trace)}
-            outcome = self.courier.post(own.url, headers, message.body)
+            outcome = self.sender.post(own.url, headers, message.body)
             took = self.clock() - begun
             if origin_of(registration.callback_url) == permit.origin:
                 self.hosts.note(permit, outcome, took)

@@ -16,7 +16,7 @@ from bridge.domain.errors import Conflict, StorageRefused, StorageUnavailable, U
 from bridge.domain.registration import Registration
 from bridge.domain.time import Clock
 from bridge.log import Event, log
-from bridge.ports import Outbox
+from bridge.ports import DeliveryQueue
 from bridge.storage.keys import partition_of, row_key
 from bridge.storage.records import stored
 from bridge.storage.repository import commit
@@ -42,10 +42,10 @@ class QueueProblem:
 class Dispatcher:
     """Sends tasks whose due rows are committed. Threads may share it."""
 
-    def __init__(self, table: Table, outbox: Outbox, clock: Clock, new_id: Callable[[], str]) -> None:
+    def __init__(self, table: Table, queue: DeliveryQueue, clock: Clock, new_id: Callable[[], str]) -> None:
         """Make it; `token` makes a random text that no other call makes."""
         self._table = table
-        self._outbox = outbox
+        self._queue = queue
         self._clock = clock
         self._new_id = new_id
         self._lock = threading.Lock()
@@ -61,7 +61,7 @@ class Dispatcher:
         if self._is_prepared:
             return
         try:
-            self._outbox.create()
+            self._queue.create()
         except StorageUnavailable as error:
             self._failed(error, unsent=0)
         else:
@@ -83,7 +83,7 @@ class Dispatcher:
             if not while_():
                 return tasks[number:]
             try:
-                self._outbox.send(task, ttl=redispatch_after(task.sends))
+                self._queue.send(task, ttl=redispatch_after(task.sends))
             except StorageUnavailable as error:
                 self._failed(error, registration=task.ref.public_id, unsent=len(tasks) - number)
                 return tasks[number:]

@@ -15,7 +15,7 @@ from bridge.domain.outcome import Outcome, Unreachable
 from bridge.domain.rate_limit import Pings, take
 from bridge.domain.time import Clock
 from bridge.log import Event, log
-from bridge.ports import Courier
+from bridge.ports import WebhookSender
 from bridge.storage.keys import PINGS_KEY, PINGS_PARTITION
 from bridge.storage.records import for_insert, for_merge, stored
 from bridge.storage.repository import Waits, commit, transact
@@ -46,7 +46,7 @@ class Ping:
     """The use case, with everything that it needs."""
 
     table: Table
-    courier: Courier
+    sender: WebhookSender
     keyring: Keyring
     clock: Clock
     #: Makes a random text that no other call makes.
@@ -66,7 +66,7 @@ class Ping:
         begun, origin = self.clock(), origin_of(callback_url)
         message = ping(callback_url=callback_url, owner=owner, now=begun, nonce=nonce, format=format)
         signed = self.keyring.headers(message.id, message.body, owner=owner, origin=origin, at=begun)
-        outcome = self.courier.post(callback_url, {**signed, "Content-Type": format.content_type}, message.body)
+        outcome = self.sender.post(callback_url, {**signed, "Content-Type": format.content_type}, message.body)
         pinged = Pinged(message=message, at=begun, took=self.clock() - begun, outcome=outcome)
         _tell(pinged, host_and_port(callback_url))
         return pinged

@@ -13,11 +13,11 @@ from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from azure.data.tables import TableClient
 from azure.storage.queue import QueueClient, TextBase64DecodePolicy, TextBase64EncodePolicy
 
-from bridge.adapters.azure.queue import AzureOutbox
+from bridge.adapters.azure.queue import AzureQueue
 from bridge.adapters.azure.table import AzureTable
 from bridge.adapters.net.guard import Guard, Limits
 from bridge.adapters.speech import SpeechService
-from bridge.adapters.webhook_sender import HttpCourier
+from bridge.adapters.webhook_sender import HttpWebhookSender
 from bridge.domain.callback_url import CallbackRules
 from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import BridgeError, CommitUnknown, Conflict, StorageRefused, StorageUnavailable
@@ -88,9 +88,9 @@ def unused_port() -> int:
         return int(listening.getsockname()[1])
 
 
-def courier(rules: CallbackRules = LOCAL) -> HttpCourier:
-    """Make a courier that may go to loopback, unless told otherwise."""
-    return HttpCourier(Guard(rules), FakeClock())
+def sender(rules: CallbackRules = LOCAL) -> HttpWebhookSender:
+    """Make a sender that may go to loopback, unless told otherwise."""
+    return HttpWebhookSender(Guard(rules), FakeClock())
 
 
 def test_speech_is_asked_as_its_reference_says() -> None:
@@ -203,7 +203,7 @@ def test_a_receiver_answers(status: int, kind: type) -> None:
         answer = Answer(status=status, body=b"said" if status != 204 else b"", headers={"Location": "/elsewhere"})
         receiver.answer("/hook", then=answer)
 
-        outcome = courier().post(f"{receiver.url}/hook", {"webhook-id": "msg_1"}, b"{}")
+        outcome = sender().post(f"{receiver.url}/hook", {"webhook-id": "msg_1"}, b"{}")
 
         assert isinstance(outcome, kind)
         assert outcome.address == "127.0.0.1"
@@ -215,7 +215,7 @@ def test_a_receiver_answers(status: int, kind: type) -> None:
 def test_a_url_is_called_as_it_was_registered() -> None:
     """To the letter, and without asking for an encoding."""
     with Receiver.start() as receiver:
-        courier().post(f"{receiver.url}/a%7Eb/%2F?c=%7E&d=+", {}, b"{}")
+        sender().post(f"{receiver.url}/a%7Eb/%2F?c=%7E&d=+", {}, b"{}")
 
         [callback] = receiver.callbacks
         assert callback.path.endswith("?c=%7E&d=+")
@@ -227,7 +227,7 @@ def test_an_answer_is_kept_in_part_and_printable() -> None:
     with Receiver.start() as receiver:
         receiver.answer("/hook", then=Answer(status=500, body=b"\x00\xff\x1b[31m" + b"a" * 5000))
 
-        outcome = courier().post(f"{receiver.url}/hook", {}, b"{}")
+        outcome = sender().post(f"{receiver.url}/hook", {}, b"{}")
 
         assert isinstance(outcome, Rejected)
         assert outcome.body.isprintable()
@@ -239,7 +239,7 @@ def test_an_answer_is_not_unpacked() -> None:
     with Receiver.start() as receiver:
         receiver.answer("/hook", then=Answer(status=200, body=b"not gzip", headers={"Content-Encoding": "gzip"}))
 
-        outcome = courier().post(f"{receiver.url}/hook", {}, b"{}")
+        outcome = sender().post(f"{receiver.url}/hook", {}, b"{}")
 
         assert isinstance(outcome, Delivered)
         assert outcome.body == "not gzip"
@@ -250,7 +250,7 @@ def test_retry_after_of_a_receiver_is_read() -> None:
     with Receiver.start() as receiver:
         receiver.answer("/hook", then=Answer(status=503, headers={"Retry-After": "38"}))
 
-        outcome = courier().post(f"{receiver.url}/hook", {}, b"{}")
+        outcome = sender().post(f"{receiver.url}/hook", {}, b"{}")
 
         assert isinstance(outcome, Rejected)
         assert outcome.retry_after == timedelta(seconds=38)
@@ -259,7 +259,7 @@ def test_retry_after_of_a_receiver_is_read() -> None:
 def test_connections_to_receivers_are_reused() -> None:
     """And the address of a reused one is known too."""
     with Receiver.start() as receiver:
-        one = courier()
+        one = sender()
         outcomes = [one.post(f"{receiver.url}/hook", {}, b"{}") for _ in range(3)]
 
     assert [outcome.address for outcome in outcomes] == ["127.0.0.1"] * 3
@@ -274,7 +274,7 @@ def test_an_address_that_is_not_allowed_gets_no_connection(url: str) -> None:
         listening.settimeout(0)
         port = listening.getsockname()[1]
 
-        outcome = courier(CallbackRules(allow_http=True)).post(url.format(port=port), {}, b"{}")
+        outcome = sender(CallbackRules(allow_http=True)).post(url.format(port=port), {}, b"{}")
 
         assert outcome == Unreachable(error=Failure.REFUSED_BY_RULES)
         with pytest.raises(BlockingIOError):
@@ -286,7 +286,7 @@ def test_a_name_with_one_bad_address_gets_no_connection(monkeypatch: pytest.Monk
     entries = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, 80)) for ip in ("1.1.1.1", "10.0.0.1")]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: entries)
 
-    outcome = courier().post("http://mixed.example.com/", {}, b"{}")
+    outcome = sender().post("http://mixed.example.com/", {}, b"{}")
 
     assert outcome == Unreachable(error=Failure.REFUSED_BY_RULES)
 
@@ -299,12 +299,12 @@ def test_a_name_that_leads_nowhere_is_dns(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
 
-    assert courier().post("http://nowhere.example.com/", {}, b"{}") == Unreachable(error=Failure.DNS)
+    assert sender().post("http://nowhere.example.com/", {}, b"{}") == Unreachable(error=Failure.DNS)
 
 
 def test_a_receiver_that_is_not_there_is_unreachable() -> None:
     """Refused at once."""
-    outcome = courier().post(f"http://127.0.0.1:{unused_port()}/", {}, b"{}")
+    outcome = sender().post(f"http://127.0.0.1:{unused_port()}/", {}, b"{}")
 
     assert outcome == Unreachable(error=Failure.CONNECT)
 
@@ -313,7 +313,7 @@ def test_a_receiver_that_is_not_there_is_unreachable() -> None:
 def test_a_receiver_that_breaks_off_is_unreachable_or_answers(reply: bytes) -> None:
     """And never an exception."""
     with server(reply) as url:
-        outcome = courier().post(f"{url}/", {}, b"{}")
+        outcome = sender().post(f"{url}/", {}, b"{}")
 
     assert isinstance(outcome, Unreachable | Delivered)
 
@@ -322,7 +322,7 @@ def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch)
     """It would see every callback."""
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{unused_port()}")
     with Receiver.start() as receiver:
-        assert isinstance(courier().post(f"{receiver.url}/hook", {}, b"{}"), Delivered)
+        assert isinstance(sender().post(f"{receiver.url}/hook", {}, b"{}"), Delivered)
 
 
 def test_messages_are_encoded_as_the_host_expects(azurite: Azurite) -> None:
@@ -335,7 +335,7 @@ def test_messages_are_encoded_as_the_host_expects(azurite: Azurite) -> None:
         message_decode_policy=TextBase64DecodePolicy(),
     ) as client:
         for minutes in (2, 4):  # the first one makes the queue
-            AzureOutbox(client).send(task, ttl=timedelta(minutes=minutes))
+            AzureQueue(client).send(task, ttl=timedelta(minutes=minutes))
         messages = sorted(client.receive_messages(), key=lambda message: str(message.expires_on))
 
     for message, minutes in zip(messages, (2, 4), strict=True):
@@ -355,7 +355,7 @@ def test_a_queue_that_does_not_answer_is_reported() -> None:
         QueueClient.from_connection_string(nowhere, "adapters", retry_total=0) as client,
         pytest.raises(StorageUnavailable),
     ):
-        AzureOutbox(client).send(task, ttl=timedelta(minutes=2))
+        AzureQueue(client).send(task, ttl=timedelta(minutes=2))
 
 
 def table_at(endpoint: str) -> TableClient:

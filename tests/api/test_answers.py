@@ -139,7 +139,7 @@ def test_a_registration_is_shown_with_its_attempts(bridge: Stage) -> None:
     client = Client.of(bridge)
     public_id = client.register(GOOD).body["id"]
     bridge.upstream.tell("operation-1", "Succeeded")
-    bridge.courier.tell(str(GOOD["callbackUrl"]), 500, 200)
+    bridge.sender.tell(str(GOOD["callbackUrl"]), 500, 200)
     bridge.sweep()
     bridge.deliver_all()
     bridge.clock.advance(5)
@@ -150,7 +150,7 @@ def test_a_registration_is_shown_with_its_attempts(bridge: Stage) -> None:
 
     assert (shown["state"], shown["deliveredAt"]) == ("delivered", "2026-11-23T12:00:05.000Z")
     assert shown["message"] == {
-        "id": bridge.courier.posted[0].headers["webhook-id"],
+        "id": bridge.sender.posted[0].headers["webhook-id"],
         "type": "avatar.operation.succeeded",
     }
     assert [(each["number"], each["status"]) for each in shown["attempts"]] == [(1, 500), (2, 200)]
@@ -166,7 +166,7 @@ def test_the_secret_of_the_answer_verifies_the_callback(bridge: Stage) -> None:
     bridge.sweep()
     bridge.deliver_all()
 
-    post = bridge.courier.posted[0]
+    post = bridge.sender.posted[0]
     signed = Webhook(secret).sign(post.headers["webhook-id"], bridge.clock.now, post.body.decode())
     assert signed in post.headers["webhook-signature"].split(" ")
 
@@ -258,7 +258,7 @@ def test_a_list_shows_when_the_next_attempt_is(bridge: Stage) -> None:
     """Kept in the index by the step that postpones."""
     Client.of(bridge).register(GOOD)
     bridge.upstream.tell("operation-1", "Succeeded")
-    bridge.courier.tell(str(GOOD["callbackUrl"]), 500)
+    bridge.sender.tell(str(GOOD["callbackUrl"]), 500)
     bridge.sweep()
     bridge.deliver_all()
 
@@ -397,7 +397,7 @@ def test_the_same_again_is_three_calls_to_the_table(bridge: Stage) -> None:
 
 def test_a_callback_that_leads_inside_is_refused_early(bridge: Stage) -> None:
     """By what the network says of its name."""
-    bridge.courier.objections[str(GOOD["callbackUrl"])] = "leads to an address that is not public"
+    bridge.sender.refused_destinations[str(GOOD["callbackUrl"])] = "leads to an address that is not public"
 
     answered = Client.of(bridge).register(GOOD)
 

@@ -202,7 +202,7 @@ def test_refusal_is_believed_the_third_time(wired: Wired) -> None:
     assert [each.at - NOON.timestamp() for each in wired.upstream.requests] == [0, 60, 600]
     assert (operation.final_status, operation.reason) == (FinalStatus.EXPIRED, "refused")
     wired.bridge.deliver_all()
-    assert json.loads(wired.bridge.courier.posted[0].body)["data"]["error"] == {"code": "BadRequest", "message": "No."}
+    assert json.loads(wired.bridge.sender.posted[0].body)["data"]["error"] == {"code": "BadRequest", "message": "No."}
 
 
 def test_the_deadline_ends_in_one_last_poll(wired: Wired) -> None:
@@ -240,5 +240,5 @@ def test_why_it_failed_is_asked_of_the_job() -> None:
             "/avatar/operations/operation-1",
             "/avatar/batchsyntheses/operation-1",
         ]
-        error = json.loads(bridge.courier.posted[0].body)["data"]["error"]
+        error = json.loads(bridge.sender.posted[0].body)["data"]["error"]
         assert error == {"code": "InvalidInput", "message": "The stand-in was told that this one fails."}

@@ -330,4 +330,4 @@ def test_any_metadata_that_is_taken_comes_back(metadata: dict[str, object]) -> N
         bridge.upstream.tell("operation-1", "Succeeded")
         bridge.sweep()
         bridge.deliver_all()
-        assert json.loads(bridge.courier.posted[0].body)["data"]["metadata"] == answer.body["metadata"]
+        assert json.loads(bridge.sender.posted[0].body)["data"]["metadata"] == answer.body["metadata"]

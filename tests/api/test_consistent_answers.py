@@ -204,7 +204,7 @@ def run_again(at: Scene) -> Writer:
 def given_up(at: Scene) -> Writer:
     """Make the last attempt of a run."""
     at.end()
-    at.bridge.courier.tell(HOOK, 500)
+    at.bridge.sender.tell(HOOK, 500)
     while at.bridge.registration(at.ref).last_attempt < 9:
         at.deliver()
         at.wait(30)
@@ -215,9 +215,9 @@ def given_up(at: Scene) -> Writer:
 def dropped(at: Scene) -> Writer:
     """Make attempts that drop the oldest ones of those that are kept."""
     at.end()
-    at.bridge.courier.tell(HOOK, 500)
+    at.bridge.sender.tell(HOOK, 500)
     at.fail_often(5)
-    at.bridge.courier.tell(HOOK, 500, 500, 204)
+    at.bridge.sender.tell(HOOK, 500, 500, 204)
 
     def write() -> None:
         for _ in range(3):

@@ -68,10 +68,10 @@ def register(client: Client, operation_id: str = "operation-1", url: str = URL) 
 
 def end_as_dead(bridge: Stage, url: str = URL) -> None:
     """Let everything that waits end as dead."""
-    bridge.courier.tell(url, 410)
+    bridge.sender.tell(url, 410)
     bridge.sweep()
     bridge.deliver_all()
-    bridge.courier.tell(url, 200)
+    bridge.sender.tell(url, 200)
 
 
 def state_of(bridge: Stage, public_id: str) -> State:
@@ -190,7 +190,7 @@ def test_each_owner_has_a_signing_secret_of_its_own(guarded: Stage, ann: Client,
     guarded.deliver_all()
 
     assert len(set(secrets.values())) == 3
-    for owner, posted in zip([BOB, ANN], guarded.courier.posted, strict=True):
+    for owner, posted in zip([BOB, ANN], guarded.sender.posted, strict=True):
         signatures = posted.headers["webhook-signature"].split(" ")
         at = guarded.clock()
         assert Webhook(secrets[owner]).sign(posted.headers["webhook-id"], at, posted.body.decode()) in signatures

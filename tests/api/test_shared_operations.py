@@ -115,7 +115,7 @@ def bring(bridge: Stage, ann: Client, state: State) -> str:
     more, answer = _STATES[state]
     public_id = registered(ann, ANNS, **more)
     if answer is not None:
-        bridge.courier.tell(ANNS, answer)
+        bridge.sender.tell(ANNS, answer)
         end(bridge)
     assert state_of(bridge, public_id) is state
     return public_id
@@ -133,7 +133,7 @@ def test_a_second_owner_is_refused_and_learns_nothing(bridge: Stage, ann: Client
     assert not any(told in json.dumps(refused.body) for told in (ANN, ANNS, "Succeeded", "2026"))
     assert eve.call(Routes.operation, id="operation-1").status == 404
     end(bridge)
-    assert EVES not in {posted.url for posted in bridge.courier.posted}
+    assert EVES not in {posted.url for posted in bridge.sender.posted}
 
 
 def test_the_first_owner_may_register_further_callbacks(bridge: Stage, ann: Client) -> None:
@@ -143,7 +143,7 @@ def test_the_first_owner_may_register_further_callbacks(bridge: Stage, ann: Clie
     assert register(ann, ANNS).status == 200
 
     end(bridge)
-    assert {posted.url for posted in bridge.courier.posted} == {ANNS, BOBS}
+    assert {posted.url for posted in bridge.sender.posted} == {ANNS, BOBS}
 
 
 @pytest.mark.parametrize("state", _STATES)
@@ -182,7 +182,7 @@ def test_an_admins_registration_takes_no_operation(bridge: Stage, ann: Client, e
     registered(root, BOBS)
 
     end(bridge)
-    assert {posted.url for posted in bridge.courier.posted} == {ROOTS, ANNS, BOBS}
+    assert {posted.url for posted in bridge.sender.posted} == {ROOTS, ANNS, BOBS}
 
 
 @pytest.mark.parametrize("state", [State.PENDING, State.DELIVERED, State.DEAD])
@@ -193,7 +193,7 @@ def test_what_was_cancelled_is_not_redelivered_while_the_operation_is_anothers(
     guessed = bring(bridge, ann, state)
     cancel(root, guessed)
     registered(eve, EVES)
-    bridge.courier.posted.clear()
+    bridge.sender.posted.clear()
 
     refused = redeliver(ann, guessed)
     order = json.dumps({"state": "dead", "since": "2026-11-23T12:00:00Z"}).encode()
@@ -202,7 +202,7 @@ def test_what_was_cancelled_is_not_redelivered_while_the_operation_is_anothers(
     assert (refused.status, refused.error["code"], refused.error["target"]) == (409, "OperationTaken", "id")
     assert many.body["started"] == 0
     end(bridge)
-    assert {posted.url for posted in bridge.courier.posted} == {EVES}
+    assert {posted.url for posted in bridge.sender.posted} == {EVES}
 
 
 def test_what_was_cancelled_takes_a_free_operation_again_by_a_redelivery(

@@ -1,4 +1,4 @@
-"""Each receiver of `examples/`, with each scheme; and the bridge's own courier to send it callbacks."""
+"""Each receiver of `examples/`, with each scheme; and the bridge's own sender to send it callbacks."""
 
 import ipaddress
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bridge.adapters.net.guard import Guard
-from bridge.adapters.webhook_sender import HttpCourier
+from bridge.adapters.webhook_sender import HttpWebhookSender
 from bridge.dependencies import real_clock
 from bridge.domain.callback_url import CallbackRules
 from bridge.domain.events import subscriber_of
@@ -44,14 +44,14 @@ def receiver(
 
 
 @pytest.fixture(scope="session")
-def courier() -> Iterator[HttpCourier]:
-    """Take the courier of the bridge; it may go to this machine."""
-    courier = HttpCourier(Guard(RULES), real_clock)
-    yield courier
-    courier.close()
+def webhook_sender() -> Iterator[HttpWebhookSender]:
+    """Take the sender of the bridge; it may go to this machine."""
+    webhook_sender = HttpWebhookSender(Guard(RULES), real_clock)
+    yield webhook_sender
+    webhook_sender.close()
 
 
 @pytest.fixture
-def sender(receiver: Example, courier: HttpCourier) -> Sender:
+def sender(receiver: Example, webhook_sender: HttpWebhookSender) -> Sender:
     """Send callbacks to the example that runs."""
-    return Sender(receiver, courier)
+    return Sender(receiver, webhook_sender)

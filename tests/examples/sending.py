@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Mapping
 from datetime import timedelta
 
-from bridge.adapters.webhook_sender import HttpCourier
+from bridge.adapters.webhook_sender import HttpWebhookSender
 from bridge.dependencies import real_clock
 from bridge.domain.events import Addressee, Message, OperationCompleted, compose
 from bridge.domain.ids import OperationRef, RegistrationRef
@@ -56,15 +56,15 @@ def signed(
 
 
 class Sender:
-    """Posts to one receiver by the bridge's courier."""
+    """Posts to one receiver by the bridge's sender."""
 
-    def __init__(self, receiver: Example, courier: HttpCourier) -> None:
+    def __init__(self, receiver: Example, webhook_sender: HttpWebhookSender) -> None:
         self._receiver = receiver
-        self._courier = courier
+        self._sender = webhook_sender
 
     def post(self, body: bytes, headers: Mapping[str, str]) -> int:
         """Send bytes with headers; return the status that came back."""
-        outcome = self._courier.post(self._receiver.url, headers, body)
+        outcome = self._sender.post(self._receiver.url, headers, body)
         assert not isinstance(outcome, Unreachable), outcome
         return outcome.status
 

@@ -141,7 +141,7 @@ def late(bridge: Stage) -> None:
 def gone(bridge: Stage) -> None:
     """Let the receiver say that it is gone."""
     bridge.register()
-    bridge.courier.tell("https://receiver.example.com/hook", 410)
+    bridge.sender.tell("https://receiver.example.com/hook", 410)
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
     bridge.deliver_all()
@@ -163,7 +163,7 @@ def refused_by_the_queue(bridge: Stage) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise StorageRefused("queue storage: AuthorizationFailure, HTTP status 403", "AuthorizationFailure")
 
-    bridge.outbox.send = refuse  # type: ignore[method-assign]
+    bridge.queue.send = refuse  # type: ignore[method-assign]
     bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
@@ -172,7 +172,7 @@ def refused_by_the_queue(bridge: Stage) -> None:
 def failing(bridge: Stage) -> None:
     """Let the receiver fail once."""
     bridge.register()
-    bridge.courier.tell("https://receiver.example.com/hook", 503)
+    bridge.sender.tell("https://receiver.example.com/hook", 503)
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
     bridge.deliver_all()
@@ -180,7 +180,7 @@ def failing(bridge: Stage) -> None:
 
 def exhausted(bridge: Stage) -> None:
     """Let the receiver fail until the schedule ends."""
-    bridge.courier.tell("https://receiver.example.com/hook", *[503] * ATTEMPTS_PER_RUN)
+    bridge.sender.tell("https://receiver.example.com/hook", *[503] * ATTEMPTS_PER_RUN)
     bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
     for _ in range(ATTEMPTS_PER_RUN):

@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from bridge.adapters.net.guard import Guard
-from bridge.adapters.webhook_sender import HttpCourier
+from bridge.adapters.webhook_sender import HttpWebhookSender
 from bridge.api.routes import Routes
 from bridge.dependencies import real_clock
 from bridge.domain.callback_url import CallbackRules
@@ -48,10 +48,10 @@ class Told:
 @pytest.fixture(scope="module")
 def told() -> Told:
     """Send one callback while two keys are active; its receiver may know either."""
-    courier = HttpCourier(Guard(RULES), real_clock)
+    sender = HttpWebhookSender(Guard(RULES), real_clock)
     with Receiver.start() as receiver:
         url = f"{receiver.url}/hook"
-        bridge = stage(courier=courier)
+        bridge = stage(sender=sender)
         bridge.restart(**OPENED, BRIDGE_SIGNING_KEYS=f"{SIGNING_KEY},{OLD_KEY}")
         bridge.clock.now = real_clock()  # the packages compare with the machine's clock
         metadata = {"grüße": "🎬"}
@@ -66,7 +66,7 @@ def told() -> Told:
             secret = Client.of(bridge).call(Routes.signing_secret, f"/signing-secret?callbackUrl={url}").body
             public = Client.of(bridge).call(Routes.signing_keys, "/signing-keys").body
             known.append((secret["signingSecret"], public["value"][0]["publicKey"]))
-    courier.close()
+    sender.close()
     return Told(callback, known)
 
 

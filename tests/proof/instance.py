@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from bridge.app import App
-from bridge.ports import Courier, Outbox
+from bridge.ports import DeliveryQueue, WebhookSender
 from bridge.storage.table import Table
 from tests.proof.calls import Caller, Invocation
 from tests.support.http import Client
@@ -16,8 +16,8 @@ class Parts:
     """What every process shares; a planted fault changes one of them."""
 
     table: Callable[[Table], Table] = lambda table: table
-    outbox: Callable[[Outbox], Outbox] = lambda outbox: outbox
-    courier: Callable[[Courier], Courier] = lambda courier: courier
+    queue: Callable[[DeliveryQueue], DeliveryQueue] = lambda queue: queue
+    sender: Callable[[WebhookSender], WebhookSender] = lambda sender: sender
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from bridge.domain.errors import CommitUnknown, StorageUnavailable
 from bridge.domain.ids import OperationRef
 from bridge.domain.outcome import Delivered, Failure, Gone, Outcome, Unreachable
 from bridge.domain.upstream import NoReply, NoToken, Reply
-from bridge.ports import Courier, Outbox, Upstream
+from bridge.ports import DeliveryQueue, Upstream, WebhookSender
 from bridge.storage.table import Table
 from bridge.storage.transaction import Row, Transaction
 from tests.proof.calls import Call, Caller, Calls, Invocation
@@ -87,10 +87,10 @@ class OutsideTable:
 
 
 @dataclass(frozen=True, slots=True)
-class OutsideOutbox:
+class OutsideQueue:
     """The queue behind numbered calls."""
 
-    inner: Outbox
+    inner: DeliveryQueue
     calls: Calls
     caller: Caller
 
@@ -135,10 +135,10 @@ class OutsideUpstream:
 
 
 @dataclass(frozen=True, slots=True)
-class OutsideCourier:
+class OutsideWebhookSender:
     """The receivers behind numbered calls."""
 
-    inner: Courier
+    inner: WebhookSender
     calls: Calls
     caller: Caller
     #: Everything that anybody posted.
@@ -148,9 +148,9 @@ class OutsideCourier:
         """Look up an address as ever."""
         return self.inner.address_of(origin)
 
-    def objection(self, url: str) -> str | None:
+    def check_destination(self, url: str) -> str | None:
         """Object to nothing: that is a matter of names, not of state."""
-        return self.inner.objection(url)
+        return self.inner.check_destination(url)
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
         """Make one POST."""

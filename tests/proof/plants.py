@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from bridge.domain.delivery import LEASE, DeliveryTask
 from bridge.domain.outcome import Outcome
-from bridge.ports import Courier, Outbox
+from bridge.ports import DeliveryQueue, WebhookSender
 from bridge.storage.table import Table
 from bridge.storage.transaction import ANY, Delete, Insert, Merge, Row, Transaction, Value, Write
 from tests.proof.crashes import live, singles, trace
@@ -50,7 +50,7 @@ class Twisted:
 class Forgetful:
     """A queue into which the bridge puts only the first message of an attempt: lost ones are never repeated."""
 
-    inner: Outbox
+    inner: DeliveryQueue
 
     def create(self) -> None:
         """Be there already."""
@@ -63,18 +63,18 @@ class Forgetful:
 
 @dataclass(slots=True)
 class Renaming:
-    """A courier whose messages have another name in every attempt."""
+    """A sender whose messages have another name in every attempt."""
 
-    inner: Courier
+    inner: WebhookSender
     number: "count[int]"
 
     def address_of(self, origin: str) -> str | None:
         """Look up an address as ever."""
         return self.inner.address_of(origin)
 
-    def objection(self, url: str) -> str | None:
+    def check_destination(self, url: str) -> str | None:
         """Object as ever."""
-        return self.inner.objection(url)
+        return self.inner.check_destination(url)
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
         """Send under a new name."""
@@ -125,9 +125,9 @@ def _a_lease_earlier(key: str) -> str:
     return f"{before}{int(millis) - LEASE // timedelta(milliseconds=1):013d}{after}"
 
 
-def _renaming() -> Callable[[Courier], Courier]:
+def _renaming() -> Callable[[WebhookSender], WebhookSender]:
     numbers = count()
-    return lambda courier: Renaming(courier, numbers)
+    return lambda sender: Renaming(sender, numbers)
 
 
 def _key(kind: str) -> Callable[[Write], bool]:
@@ -147,10 +147,10 @@ PLANTS: Mapping[str, Callable[[], Parts]] = MappingProxyType(
         "a due row stays after its step": lambda: Parts(table=_without(_deleted("due:"))),
         "an index row is forgotten": lambda: Parts(table=_without(_deleted("idx:"))),
         "attempts are not purged": lambda: Parts(table=_without(_deleted("att:"))),
-        "a message is dropped and not repeated": lambda: Parts(outbox=Forgetful),
+        "a message is dropped and not repeated": lambda: Parts(queue=Forgetful),
         "a lease is ignored": lambda: Parts(table=lambda table: Twisted(table, writes=_unleased)),
         "an ETag is ignored": lambda: Parts(table=lambda table: Twisted(table, writes=_unconditional)),
-        "a message is named anew in each attempt": lambda: Parts(courier=_renaming()),
+        "a message is named anew in each attempt": lambda: Parts(sender=_renaming()),
     }
 )
 

@@ -26,10 +26,10 @@ from bridge.testing import MemoryTable
 from tests.proof import rows
 from tests.proof.calls import Caller, Calls, Died, Plan
 from tests.proof.instance import Instance, Parts
-from tests.proof.outside import OutsideCourier, OutsideOutbox, OutsideTable, OutsideUpstream, Post, Question
+from tests.proof.outside import OutsideQueue, OutsideTable, OutsideUpstream, OutsideWebhookSender, Post, Question
 from tests.proof.queue import Message, Queue
 from tests.support.http import Answer, Client
-from tests.support.world import ENVIRONMENT, FakeClock, FakeCourier, FakeUpstream, InlineExecutor
+from tests.support.world import ENVIRONMENT, FakeClock, FakeSender, FakeUpstream, InlineExecutor
 
 SETTINGS = read_settings(
     {
@@ -76,7 +76,7 @@ class Simulation:
         self.memory = MemoryTable()
         self.queue = Queue(self.clock)
         self.upstream = FakeUpstream()
-        self.receivers = FakeCourier()
+        self.receivers = FakeSender()
         self.posts: list[Post] = []
         self.questions: list[Question] = []
         #: By public id.
@@ -214,9 +214,9 @@ class Simulation:
         caller = Caller()
         world = World(
             table=self._parts.table(OutsideTable(self.memory, self.calls, caller)),
-            outbox=self._parts.outbox(OutsideOutbox(self.queue, self.calls, caller)),
+            queue=self._parts.queue(OutsideQueue(self.queue, self.calls, caller)),
             upstream=OutsideUpstream(self.upstream, self.calls, caller, self.questions),
-            courier=self._parts.courier(OutsideCourier(self.receivers, self.calls, caller, self.posts)),
+            sender=self._parts.sender(OutsideWebhookSender(self.receivers, self.calls, caller, self.posts)),
             tokens=lambda tenant: EntraTokens(tenant, self.clock),
             clock=lambda: self.clock() + offset,
             new_id=lambda: f"token-{next(self._tokens)}",

@@ -80,7 +80,7 @@ def test_a_row_that_somebody_wrote_over_stops_nothing_else(
     bridge = stage()
     bridge.register(VICTIM)
     bridge.upstream.tell(VICTIM, "Running", Reply(status=reply) if isinstance(reply, int) else reply)
-    bridge.courier.tell(URL, 500, 200)
+    bridge.sender.tell(URL, 500, 200)
     work(bridge, ticks)
     for row in [row for row in bridge.memory.rows() if is_of_kind(row, kind)]:
         bridge.memory.commit(Transaction(row.partition, (Merge(row.key, changes, ANY),)))
@@ -117,7 +117,7 @@ def work(bridge: Stage, ticks: int = 4) -> None:
     app = App(bridge.bridge)
     for _ in range(ticks):
         app.sweep()
-        for task in bridge.outbox.take():
+        for task in bridge.queue.take():
             try:
                 bridge.bridge.deliver.deliver(task)
             except Exception:

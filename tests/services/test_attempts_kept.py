@@ -57,7 +57,7 @@ def attempt_keys(bridge: Stage, ref: RegistrationRef) -> list[str]:
 
 def make_many_attempts(bridge: Stage, ref: RegistrationRef, runs: int) -> None:
     """Let a receiver fail for so many whole runs."""
-    bridge.courier.tell(HOOK, 500)
+    bridge.sender.tell(HOOK, 500)
     for _ in range(runs):
         assert redeliver(bridge, ref).status == 202
         while bridge.registration(ref).state is State.PENDING:
@@ -72,7 +72,7 @@ def test_an_hour_has_ten_runs_beside_the_first(bridge: Stage) -> None:
     statuses = [redeliver(bridge, ref).status for _ in range(RUNS_AN_HOUR + 5)]
 
     assert statuses == [202] * RUNS_AN_HOUR + [429] * 5
-    assert len(bridge.courier.posted) == 1 + RUNS_AN_HOUR
+    assert len(bridge.sender.posted) == 1 + RUNS_AN_HOUR
 
 
 def test_a_refused_run_says_when_there_is_one(bridge: Stage) -> None:
@@ -97,7 +97,7 @@ def test_cancelling_and_registering_again_begins_no_more_runs_than_redelivering(
     body = {"operationId": "operation-1", "callbackUrl": HOOK}
     statuses = []
     for _ in range(RUNS_AN_HOUR + 3):
-        bridge.courier.tell(HOOK, 500)
+        bridge.sender.tell(HOOK, 500)
         if bridge.registration(ref).state is not State.CANCELLED:
             redeliver(bridge, ref)
             client.call(Routes.cancel, f"/registrations/{ref.public_id}", method="DELETE", id=ref.public_id)
@@ -105,22 +105,22 @@ def test_cancelling_and_registering_again_begins_no_more_runs_than_redelivering(
         bridge.deliver_all()
 
     assert statuses[-1] == 429
-    assert len(bridge.courier.posted) <= 1 + RUNS_AN_HOUR
+    assert len(bridge.sender.posted) <= 1 + RUNS_AN_HOUR
 
 
 def test_a_run_that_waits_for_its_first_attempt_is_no_other_run(bridge: Stage) -> None:
     ref = delivered(bridge)
-    bridge.courier.tell(HOOK, 500)
+    bridge.sender.tell(HOOK, 500)
 
     statuses = [redeliver(bridge, ref).status for _ in range(3 * RUNS_AN_HOUR)]
 
     assert statuses == [202] * (3 * RUNS_AN_HOUR)
-    assert len(bridge.courier.posted) == 2
+    assert len(bridge.sender.posted) == 2
 
 
 def test_redelivering_many_passes_over_what_has_had_its_runs(bridge: Stage) -> None:
     ref = delivered(bridge)
-    bridge.courier.tell(HOOK, 410)
+    bridge.sender.tell(HOOK, 410)
     for _ in range(RUNS_AN_HOUR):
         redeliver(bridge, ref)
     body = json.dumps({"state": "dead", "since": "2026-11-23T11:00:00Z"}).encode()

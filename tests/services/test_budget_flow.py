@@ -123,7 +123,7 @@ def test_an_operation_that_is_not_there_expires_after_ten_minutes(slow: Stage) -
         slow.deliver_all()
         slow.clock.advance(10)
 
-    data = json.loads(slow.courier.posted[0].body)["data"]
+    data = json.loads(slow.sender.posted[0].body)["data"]
     assert (data["status"], data["reason"]) == ("Expired", "notFound")
     operation = slow.aggregate("operation-000").operation.record
     assert operation.last_error == "HTTP 404 (NotFound: x)"

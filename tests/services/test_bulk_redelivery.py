@@ -64,12 +64,12 @@ def end_as_dead(bridge: Stage, count: int, host: str = "receiver.example.com", n
         operation_id, url = f"{name}-{number:03d}", f"https://{host}/hook"
         bridge.upstream.tell(operation_id, "Succeeded")
         called = normalise(url, bridge.settings.callback_rules)
-        bridge.courier.tell(called, 410)
+        bridge.sender.tell(called, 410)
         [ref] = bridge.register(operation_id, url)
         bridge.sweep()
         bridge.deliver_all()
         assert bridge.registration(ref).state is State.DEAD
-        bridge.courier.tell(called, 200)
+        bridge.sender.tell(called, 200)
         bridge.clock.advance(1)
         ids.append(ref.public_id)
     return ids[::-1]
@@ -79,8 +79,8 @@ def test_what_is_dead_is_delivered_again_over_a_minute() -> None:
     """Under the same webhook-id, the newest first, evenly; the sweep sends each when its time has come."""
     bridge = stage()
     ids = end_as_dead(bridge, 6)
-    dead = {posted.headers["webhook-id"] for posted in bridge.courier.posted}
-    bridge.courier.posted.clear()
+    dead = {posted.headers["webhook-id"] for posted in bridge.sender.posted}
+    bridge.sender.posted.clear()
     began = bridge.clock()
 
     answer = redeliver(bridge)
@@ -92,7 +92,7 @@ def test_what_is_dead_is_delivered_again_over_a_minute() -> None:
         waits += [(bridge.clock() - began).total_seconds()] * bridge.deliver_all()
         bridge.clock.advance(1)
     assert waits == [0, 10, 20, 30, 40, 50]
-    assert {posted.headers["webhook-id"] for posted in bridge.courier.posted} == dead
+    assert {posted.headers["webhook-id"] for posted in bridge.sender.posted} == dead
 
 
 def test_the_same_order_again_begins_nothing_twice() -> None:

@@ -92,7 +92,7 @@ def test_a_callback_goes_to_the_whole_url(bridge: Stage) -> None:
 
     bridge.deliver_all()
 
-    assert [posted.url for posted in bridge.courier.posted] == [HOOK]
+    assert [posted.url for posted in bridge.sender.posted] == [HOOK]
 
 
 def test_a_query_is_in_no_row_message_log_line_or_list(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
@@ -101,10 +101,10 @@ def test_a_query_is_in_no_row_message_log_line_or_list(bridge: Stage, caplog: py
     client, seen = Client.of(bridge), list[str]()
     public_id = registered(bridge)
     bridge.upstream.tell("operation-1", "Succeeded")
-    bridge.courier.tell(HOOK, 500, 410, 200)
+    bridge.sender.tell(HOOK, 500, 410, 200)
     for _ in range(3):
         bridge.sweep()
-        seen += [write_task(task) for task in bridge.outbox.tasks]
+        seen += [write_task(task) for task in bridge.queue.tasks]
         bridge.deliver_all()
         bridge.clock.advance(timedelta(hours=1))
         seen.append(repr(bridge.memory.rows()))
@@ -128,7 +128,7 @@ def test_a_query_is_in_no_row_message_log_line_or_list(bridge: Stage, caplog: py
         client.call(Routes.cancel, f"/registrations/{other}", method="DELETE", id=other),
     ]
     bridge.sweep()
-    seen += [write_task(task) for task in bridge.outbox.tasks]
+    seen += [write_task(task) for task in bridge.queue.tasks]
     bridge.deliver_all()
 
     seen += [json.dumps(each.body, ensure_ascii=False) for each in answers]
@@ -155,7 +155,7 @@ def test_its_owner_reads_the_whole_url(bridge: Stage) -> None:
 def test_an_answer_with_a_query_is_compressed_by_nothing(bridge: Stage, url: str, directives: str) -> None:
     """Its length could give the secret away (BREACH); answers without a query may be compressed as before."""
     public_id = pending(bridge, {**BODY, "callbackUrl": url})
-    bridge.courier.tell(url, 410)
+    bridge.sender.tell(url, 410)
     bridge.deliver_all()
     client = Client.of(bridge)
 
@@ -175,7 +175,7 @@ def test_a_url_without_a_query_has_no_secret(bridge: Stage, url: str) -> None:
 
     assert bridge.registration(ref_of(public_id)).query is None
     assert set(stored_urls(bridge)) == {url}
-    assert [posted.url for posted in bridge.courier.posted] == [url]
+    assert [posted.url for posted in bridge.sender.posted] == [url]
     assert (read(Client.of(bridge), public_id).body["callbackUrl"], listed[0]["callbackUrl"]) == (url, url)
 
 
@@ -202,7 +202,7 @@ def test_urls_that_differ_in_the_query_alone_are_two_registrations(bridge: Stage
 
     again = [Client.of(bridge).register(each) for each in (BODY, other)]
 
-    assert sorted(posted.url for posted in bridge.courier.posted) == sorted([HOOK, other["callbackUrl"]])
+    assert sorted(posted.url for posted in bridge.sender.posted) == sorted([HOOK, other["callbackUrl"]])
     assert [(each.status, each.body["id"]) for each in again] == [(200, first), (200, second)]
 
 
@@ -244,7 +244,7 @@ def test_cancelling_and_registering_again_is_the_way_out_of_a_lost_key(bridge: S
     bridge.deliver_all()
 
     assert public_id != lost
-    assert [posted.url for posted in bridge.courier.posted] == [HOOK]
+    assert [posted.url for posted in bridge.sender.posted] == [HOOK]
 
 
 def test_a_new_generation_is_encrypted_with_the_newest_key(bridge: Stage) -> None:
@@ -260,7 +260,7 @@ def test_a_new_generation_is_encrypted_with_the_newest_key(bridge: Stage) -> Non
     bridge.deliver_all()
 
     assert first == second
-    assert [posted.url for posted in bridge.courier.posted] == [HOOK]
+    assert [posted.url for posted in bridge.sender.posted] == [HOOK]
 
 
 def test_without_its_query_nothing_is_sent(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
@@ -271,13 +271,13 @@ def test_without_its_query_nothing_is_sent(bridge: Stage, caplog: pytest.LogCapt
 
     bridge.deliver_all()
 
-    assert bridge.courier.posted == []
+    assert bridge.sender.posted == []
     assert errors(bridge, public_id) == ["callback-url"]
     assert f"key {key_id} is not in BRIDGE_SIGNING_KEYS" in caplog.text
     bridge.restart(BRIDGE_SIGNING_KEYS=f"{NEW},{OLD}")
     next_attempt(bridge)
     assert errors(bridge, public_id) == ["callback-url", None]
-    assert [posted.url for posted in bridge.courier.posted] == [HOOK]
+    assert [posted.url for posted in bridge.sender.posted] == [HOOK]
 
 
 def columns_of(bridge: Stage, public_id: str) -> dict[str, Any]:
@@ -304,7 +304,7 @@ def test_a_query_that_was_changed_by_hand_sends_nothing(bridge: Stage, how: str)
     bridge.sweep()
     bridge.deliver_all()
 
-    assert HOOK not in [posted.url for posted in bridge.courier.posted]
+    assert HOOK not in [posted.url for posted in bridge.sender.posted]
     assert errors(bridge, public_id) == ["callback-url"]
 
 
@@ -318,7 +318,7 @@ def test_a_url_that_was_changed_by_hand_is_an_unreadable_row(bridge: Stage, to: 
 
     bridge.deliver_all()
 
-    assert bridge.courier.posted == []
+    assert bridge.sender.posted == []
     assert read(Client.of(bridge), public_id).status == 503
 
 
@@ -361,7 +361,7 @@ def test_a_row_of_a_former_version_begins_a_new_generation_as_itself(bridge: Sta
     bridge.deliver_all()
 
     assert public_id == request.ref.public_id
-    assert [posted.url for posted in bridge.courier.posted] == [HOOK]
+    assert [posted.url for posted in bridge.sender.posted] == [HOOK]
 
 
 def test_two_that_register_the_same_at_once_make_one(bridge: Stage) -> None:
@@ -391,7 +391,7 @@ def test_an_admin_sees_no_query_of_others(tenant: KeyServer) -> None:
     )
     of_ann, own = str(ann.register(BODY).body["id"]), str(admin.register(BODY).body["id"])
     order = json.dumps({"state": "dead", "since": "2026-11-23T00:00:00Z"}).encode()
-    bridge.courier.tell(HOOK, 410)
+    bridge.sender.tell(HOOK, 410)
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
     bridge.deliver_all()
@@ -429,7 +429,7 @@ def test_a_receiver_verifies_as_before(bridge: Stage) -> None:
     with_query, without = pending(bridge), registered(bridge, {**BODY, "callbackUrl": PLACE})
     bridge.deliver_all()
 
-    events = [json.loads(posted.body)["data"] for posted in bridge.courier.posted]
+    events = [json.loads(posted.body)["data"] for posted in bridge.sender.posted]
     secrets = {Client.of(bridge).register({**BODY, "callbackUrl": url}).body["signingSecret"] for url in (HOOK, PLACE)}
 
     assert with_query != without

@@ -134,8 +134,8 @@ def test_steps_write_as_many_rows_as_the_architecture_says() -> None:
     bridge = stage(lambda _: witness)
     use = bridge.bridge.routes.use
     one, two = (bridge.request(url=f"https://{name}.example.com/") for name in ("one", "two"))
-    bridge.courier.tell(one.callback_url, 500, 200)
-    bridge.courier.tell(two.callback_url, 410)
+    bridge.sender.tell(one.callback_url, 500, 200)
+    bridge.sender.tell(two.callback_url, 410)
     order = Order(owner="shared", since=NOON, host=None, limit=1)
 
     def end() -> None:

@@ -55,7 +55,7 @@ def test_a_callback_says_what_happened(bridge: Stage) -> None:
 
     bridge.deliver_all()
 
-    assert json.loads(bridge.courier.posted[0].body) == {
+    assert json.loads(bridge.sender.posted[0].body) == {
         "type": "avatar.operation.succeeded",
         "timestamp": "2026-11-23T12:00:00.000Z",
         "data": {
@@ -82,7 +82,7 @@ def test_a_callback_is_signed_for_its_receiver(bridge: Stage) -> None:
 
     bridge.deliver_all()
 
-    post = bridge.courier.posted[0]
+    post = bridge.sender.posted[0]
     bridge_time = str(int(NOON.timestamp()))
     assert post.headers["webhook-timestamp"] == bridge_time
     expected = Webhook(secret.reveal()).sign(post.headers["webhook-id"], NOON, post.body.decode())
@@ -114,13 +114,13 @@ def test_a_delivered_registration_leaves_nothing_due_but_its_purge(bridge: Stage
 def test_every_attempt_is_recorded(bridge: Stage) -> None:
     """When, how long, where, and what came of it."""
     ref = pending(bridge)
-    bridge.courier.tell(
+    bridge.sender.tell(
         HOOK,
         answered(503, address="203.0.113.7", body=b"busy"),
         Unreachable(error=Failure.TIMEOUT),
         answered(200, address="203.0.113.8", body=b"ok"),
     )
-    bridge.courier.during = lambda: bridge.clock.advance(0.041)
+    bridge.sender.during = lambda: bridge.clock.advance(0.041)
 
     live_on(bridge, timedelta(minutes=10), timedelta(seconds=5))
 
@@ -136,9 +136,9 @@ def test_every_attempt_is_recorded(bridge: Stage) -> None:
 def test_a_receiver_that_never_answers_is_tried_for_75_hours_and_then_dead(bridge: Stage) -> None:
     """Ten attempts on the schedule, the same message in each."""
     ref = pending(bridge)
-    bridge.courier.tell(HOOK, Unreachable(error=Failure.CONNECT))
+    bridge.sender.tell(HOOK, Unreachable(error=Failure.CONNECT))
     times = []
-    bridge.courier.during = lambda: times.append(bridge.clock())
+    bridge.sender.during = lambda: times.append(bridge.clock())
 
     live_on(bridge, timedelta(hours=80), timedelta(seconds=30))
 
@@ -147,38 +147,38 @@ def test_a_receiver_that_never_answers_is_tried_for_75_hours_and_then_dead(bridg
     assert len(times) == ATTEMPTS_PER_RUN
     gaps = [later - earlier for earlier, later in pairwise(times)]
     assert all(wait <= gap <= wait + timedelta(seconds=30) for wait, gap in zip(SCHEDULE, gaps, strict=True))
-    assert len({(post.headers["webhook-id"], post.body) for post in bridge.courier.posted}) == 1
+    assert len({(post.headers["webhook-id"], post.body) for post in bridge.sender.posted}) == 1
     assert bridge.due_keys() == ["purge:default:operation-1"]
 
 
 def test_a_gone_endpoint_is_not_retried(bridge: Stage) -> None:
     """410 says that nobody wants it there."""
     ref = pending(bridge)
-    bridge.courier.tell(HOOK, 410)
+    bridge.sender.tell(HOOK, 410)
 
     live_on(bridge, timedelta(hours=80), timedelta(minutes=5))
 
-    assert len(bridge.courier.posted) == 1
+    assert len(bridge.sender.posted) == 1
     assert (bridge.registration(ref).state, bridge.registration(ref).reason) == (State.DEAD, "gone")
 
 
 def test_a_dead_delivery_can_be_redelivered(bridge: Stage) -> None:
     """With a whole run of attempts."""
     ref = pending(bridge)
-    bridge.courier.tell(HOOK, 500)
+    bridge.sender.tell(HOOK, 500)
     live_on(bridge, timedelta(hours=80), timedelta(minutes=1))
     bridge.bridge.routes.use.redeliver(ref)
 
     live_on(bridge, timedelta(hours=80), timedelta(minutes=1))
 
-    assert len(bridge.courier.posted) == 2 * ATTEMPTS_PER_RUN
+    assert len(bridge.sender.posted) == 2 * ATTEMPTS_PER_RUN
     assert bridge.registration(ref).state is State.DEAD
 
 
 def test_retry_after_lengthens_a_wait(bridge: Stage) -> None:
     """The receiver knows best when it is back."""
     ref = pending(bridge)
-    bridge.courier.tell(HOOK, answered(503, address=None, retry_after=timedelta(hours=1)), 200)
+    bridge.sender.tell(HOOK, answered(503, address=None, retry_after=timedelta(hours=1)), 200)
 
     bridge.deliver_all()
 
@@ -188,30 +188,30 @@ def test_retry_after_lengthens_a_wait(bridge: Stage) -> None:
 def test_the_same_call_twice_makes_one_attempt(bridge: Stage) -> None:
     """A queue may deliver twice."""
     pending(bridge)
-    task = bridge.outbox.take()[0]
+    task = bridge.queue.take()[0]
 
     bridge.bridge.deliver.deliver(task)
     bridge.bridge.deliver.deliver(task)
 
-    assert len(bridge.courier.posted) == 1
+    assert len(bridge.sender.posted) == 1
 
 
 def test_two_instances_with_the_same_call_make_one_attempt(bridge: Stage) -> None:
     """The second finds the lease of the first."""
     pending(bridge)
-    task = bridge.outbox.take()[0]
-    bridge.courier.during = lambda: bridge.bridge.deliver.deliver(task)
+    task = bridge.queue.take()[0]
+    bridge.sender.during = lambda: bridge.bridge.deliver.deliver(task)
 
     bridge.bridge.deliver.deliver(task)
 
-    assert len(bridge.courier.posted) == 1
+    assert len(bridge.sender.posted) == 1
 
 
 def test_while_an_attempt_is_in_flight_the_next_one_is_at_the_end_of_its_lease(bridge: Stage) -> None:
     """If this one is lost; whoever looks meanwhile is told no time that has passed."""
     ref = pending(bridge)
     seen = []
-    bridge.courier.during = lambda: seen.append(bridge.registration(ref).next_attempt_at)
+    bridge.sender.during = lambda: seen.append(bridge.registration(ref).next_attempt_at)
 
     bridge.deliver_all()
 
@@ -222,12 +222,12 @@ def test_while_an_attempt_is_in_flight_the_next_one_is_at_the_end_of_its_lease(b
 def test_a_call_before_its_time_is_dropped(bridge: Stage) -> None:
     """The due row calls again when the time has come."""
     ref = pending(bridge)
-    bridge.courier.tell(HOOK, answered(503, address=None, retry_after=timedelta(seconds=31)))
+    bridge.sender.tell(HOOK, answered(503, address=None, retry_after=timedelta(seconds=31)))
     bridge.deliver_all()
 
     bridge.bridge.deliver.deliver(DeliveryTask(ref=ref, generation=NOON, number=2))
 
-    assert len(bridge.courier.posted) == 1
+    assert len(bridge.sender.posted) == 1
 
 
 def test_a_clock_that_is_a_little_behind_drops_nothing(bridge: Stage) -> None:
@@ -237,7 +237,7 @@ def test_a_clock_that_is_a_little_behind_drops_nothing(bridge: Stage) -> None:
     bridge.clock.advance(-30)
     bridge.deliver_all()
 
-    assert len(bridge.courier.posted) == 1
+    assert len(bridge.sender.posted) == 1
 
 
 @pytest.mark.parametrize("number", [0, 2, 99])
@@ -247,7 +247,7 @@ def test_a_call_for_another_attempt_is_dropped(bridge: Stage, number: int) -> No
 
     bridge.bridge.deliver.deliver(DeliveryTask(ref=ref, generation=NOON, number=number))
 
-    assert bridge.courier.posted == []
+    assert bridge.sender.posted == []
 
 
 def test_an_attempt_that_was_never_recorded_counts_as_lost(bridge: Stage) -> None:
@@ -255,34 +255,34 @@ def test_an_attempt_that_was_never_recorded_counts_as_lost(bridge: Stage) -> Non
     ref = pending(bridge)
 
     def die() -> None:
-        bridge.courier.during = lambda: None
+        bridge.sender.during = lambda: None
         raise SystemExit
 
-    bridge.courier.during = die
+    bridge.sender.during = die
     with pytest.raises(SystemExit):
         bridge.deliver_all()
     live_on(bridge, LEASE * 2, timedelta(seconds=10))
 
     assert [each.error_at(bridge.clock()) for each in view(bridge, ref).attempts] == ["lost", None]
-    assert len({(post.headers["webhook-id"], post.body) for post in bridge.courier.posted}) == 1
+    assert len({(post.headers["webhook-id"], post.body) for post in bridge.sender.posted}) == 1
     assert bridge.registration(ref).state is State.DELIVERED
 
 
 def test_a_run_whose_last_attempt_was_lost_is_dead(bridge: Stage) -> None:
     """It may have reached the receiver ten times."""
     ref = pending(bridge)
-    bridge.courier.tell(HOOK, 500)
+    bridge.sender.tell(HOOK, 500)
 
     def die_at_the_last() -> None:
-        if len(bridge.courier.posted) == ATTEMPTS_PER_RUN:
+        if len(bridge.sender.posted) == ATTEMPTS_PER_RUN:
             raise SystemExit
 
-    bridge.courier.during = die_at_the_last
+    bridge.sender.during = die_at_the_last
     with pytest.raises(SystemExit):
         live_on(bridge, timedelta(hours=80), timedelta(minutes=1))
     live_on(bridge, timedelta(minutes=5), timedelta(seconds=10))
 
-    assert len(bridge.courier.posted) == ATTEMPTS_PER_RUN
+    assert len(bridge.sender.posted) == ATTEMPTS_PER_RUN
     assert (bridge.registration(ref).state, bridge.registration(ref).reason) == (State.DEAD, "exhausted")
     assert bridge.due_keys() == ["purge:default:operation-1"]
 
@@ -300,7 +300,7 @@ def test_an_attempt_is_not_begun_when_too_little_of_the_lease_is_left(took: int)
 
     table.instead = [slowly]
     bridge.deliver_all()
-    assert bridge.courier.posted == []
+    assert bridge.sender.posted == []
 
     live_on(bridge, LEASE, timedelta(seconds=10))
     assert bridge.registration(ref).state is State.DELIVERED
@@ -315,7 +315,7 @@ def test_a_claim_whose_reply_was_lost_is_used() -> None:
     bridge.deliver_all()
 
     assert bridge.registration(ref).state is State.DELIVERED
-    assert len(bridge.courier.posted) == 1
+    assert len(bridge.sender.posted) == 1
 
 
 def test_a_claim_that_storage_refuses_makes_no_attempt() -> None:
@@ -327,7 +327,7 @@ def test_a_claim_that_storage_refuses_makes_no_attempt() -> None:
     with pytest.raises(StorageUnavailable):
         bridge.deliver_all()
 
-    assert bridge.courier.posted == []
+    assert bridge.sender.posted == []
 
 
 @pytest.mark.parametrize("trouble", ["down", "silent_loss", "silent_commit"])
@@ -343,7 +343,7 @@ def test_a_record_is_tried_until_storage_takes_it(trouble: str) -> None:
     assert bridge.registration(ref).state is State.DELIVERED
     assert view(bridge, ref).attempts[0].status == 200
     live_on(bridge, timedelta(minutes=5), timedelta(seconds=10))
-    assert len(bridge.courier.posted) == 1
+    assert len(bridge.sender.posted) == 1
 
 
 def test_a_storage_that_stays_silent_after_the_post_repeats_the_delivery() -> None:
@@ -356,8 +356,8 @@ def test_a_storage_that_stays_silent_after_the_post_repeats_the_delivery() -> No
     table.instead = []
     live_on(bridge, timedelta(minutes=5), timedelta(seconds=10))
 
-    assert len(bridge.courier.posted) == 2
-    assert bridge.courier.posted[0].headers["webhook-id"] == bridge.courier.posted[1].headers["webhook-id"]
+    assert len(bridge.sender.posted) == 2
+    assert bridge.sender.posted[0].headers["webhook-id"] == bridge.sender.posted[1].headers["webhook-id"]
     assert bridge.registration(ref).state is State.DELIVERED
 
 
@@ -379,7 +379,7 @@ def test_an_outage_of_storage_after_the_post_costs_no_duplicate_within_the_lease
 
     assert bridge.registration(ref).state is State.DELIVERED
     live_on(bridge, timedelta(minutes=5), timedelta(seconds=10))
-    assert len(bridge.courier.posted) == 1
+    assert len(bridge.sender.posted) == 1
 
 
 def let_time_pass_in_pauses(bridge: Stage) -> None:
@@ -392,10 +392,10 @@ def meanwhile(bridge: Stage, change: Callable[[], object]) -> None:
     """Let `change` happen while a POST is under way."""
 
     def once() -> None:
-        bridge.courier.during = lambda: None
+        bridge.sender.during = lambda: None
         change()
 
-    bridge.courier.during = once
+    bridge.sender.during = once
     bridge.deliver_all()
 
 
@@ -421,14 +421,14 @@ def test_a_2xx_after_cancellation_and_redelivery_ends_the_delivery(bridge: Stage
 
     assert bridge.registration(ref).state is State.DELIVERED
     bridge.deliver_all()
-    assert len(bridge.courier.posted) == 1
+    assert len(bridge.sender.posted) == 1
     assert bridge.due_keys() == ["purge:default:operation-1"]
 
 
 def test_a_failure_after_cancellation_and_redelivery_is_only_recorded(bridge: Stage) -> None:
     """The new run goes its own way."""
     ref = pending(bridge)
-    bridge.courier.tell(HOOK, 500, 200)
+    bridge.sender.tell(HOOK, 500, 200)
 
     def cancel_and_redeliver() -> None:
         bridge.bridge.routes.use.cancel(ref)
@@ -455,13 +455,13 @@ def test_a_2xx_of_a_former_generation_does_not_end_the_new_one(bridge: Stage) ->
     assert bridge.registration(ref).state is State.PENDING
     bridge.deliver_all()
     assert bridge.registration(ref).state is State.DELIVERED
-    assert len({post.headers["webhook-id"] for post in bridge.courier.posted}) == 2
+    assert len({post.headers["webhook-id"] for post in bridge.sender.posted}) == 2
 
 
 def test_a_record_after_its_lease_does_not_undo_what_came_later(bridge: Stage) -> None:
     """A frozen instance wakes up: the later attempt has decided."""
     ref = pending(bridge)
-    bridge.courier.tell(HOOK, 200, 500)
+    bridge.sender.tell(HOOK, 200, 500)
 
     def freeze() -> None:
         bridge.clock.advance(LEASE + timedelta(seconds=1))
@@ -483,13 +483,13 @@ def test_an_enqueue_between_claim_and_record_is_no_harm(bridge: Stage) -> None:
         bridge.clock.advance(LEASE + timedelta(seconds=1))
         bridge.sweep()
 
-    bridge.courier.during = sweep_past_the_lease
-    bridge.bridge.deliver.deliver(bridge.outbox.take()[0])
-    bridge.courier.during = lambda: None
+    bridge.sender.during = sweep_past_the_lease
+    bridge.bridge.deliver.deliver(bridge.queue.take()[0])
+    bridge.sender.during = lambda: None
 
     assert bridge.registration(ref).state is State.DELIVERED
     bridge.deliver_all()
-    assert len(bridge.courier.posted) == 1
+    assert len(bridge.sender.posted) == 1
 
 
 def test_a_record_is_not_tried_after_the_lease() -> None:
@@ -522,7 +522,7 @@ def test_a_redelivery_after_an_unseen_record_is_not_swallowed() -> None:
     assert bridge.registration(ref).state is State.PENDING
     bridge.deliver_all()
 
-    assert len(bridge.courier.posted) == 2
+    assert len(bridge.sender.posted) == 2
 
 
 def test_a_purge_that_gave_way_to_a_redelivery_costs_no_duplicate(bridge: Stage) -> None:
@@ -536,7 +536,7 @@ def test_a_purge_that_gave_way_to_a_redelivery_costs_no_duplicate(bridge: Stage)
     live_on(bridge, timedelta(minutes=5), timedelta(seconds=10))
 
     assert bridge.registration(ref).state is State.DELIVERED
-    assert len(bridge.courier.posted) == 1
+    assert len(bridge.sender.posted) == 1
 
 
 def test_a_pending_row_without_a_message_is_skipped(bridge: Stage) -> None:
@@ -546,7 +546,7 @@ def test_a_pending_row_without_a_message_is_skipped(bridge: Stage) -> None:
 
     bridge.deliver_all()
 
-    assert bridge.courier.posted == []
+    assert bridge.sender.posted == []
 
 
 def test_a_log_line_says_what_happened_to_a_callback(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:

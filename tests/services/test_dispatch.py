@@ -48,7 +48,7 @@ class Queue:
 
 def down() -> tuple[Stage, Queue]:
     queue = Queue(StorageUnavailable("queue storage: ServerBusy, HTTP status 503", "ServerBusy"))
-    return stage(outbox=queue), queue
+    return stage(queue=queue), queue
 
 
 def deliver(bridge: Stage, queue: Queue) -> None:
@@ -246,7 +246,7 @@ def test_a_due_row_that_cannot_be_brought_forward_sends_later() -> None:
         tables.append(Stuck(inner))
         return tables[0]
 
-    bridge = stage(wrap, outbox=queue)
+    bridge = stage(wrap, queue=queue)
     ref = bridge.register()[0]
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
@@ -262,7 +262,7 @@ def test_a_due_row_that_cannot_be_brought_forward_sends_later() -> None:
 def test_first_sweep_of_an_instance_makes_the_queue() -> None:
     """The host looks for a queue from its start on, and warns each second while there is none."""
     queue = Queue()
-    bridge = stage(outbox=queue)
+    bridge = stage(queue=queue)
 
     bridge.sweep()
     bridge.sweep()
@@ -276,7 +276,7 @@ def test_first_sweep_of_an_instance_makes_the_queue() -> None:
 def test_queue_that_cannot_be_made_is_one_line_and_the_sweep_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "bridge")
     queue = Queue(StorageUnavailable("queue storage: AuthorizationFailure, HTTP status 403", "AuthorizationFailure"))
-    bridge = stage(outbox=queue)
+    bridge = stage(queue=queue)
     bridge.register()
 
     bridge.sweep()

@@ -29,7 +29,7 @@ def failed(bridge: Stage) -> dict[str, Any]:
     bridge.upstream.tell("operation-1", "Failed")
     bridge.sweep()
     bridge.deliver_all()
-    [posted] = bridge.courier.posted
+    [posted] = bridge.sender.posted
     data: dict[str, Any] = json.loads(posted.body)["data"]
     return data
 
@@ -42,7 +42,7 @@ def test_failed_event_says_why() -> None:
     data = failed(bridge)
 
     assert data["error"] == INVALID
-    assert "sig" not in bridge.courier.posted[0].body.decode()
+    assert "sig" not in bridge.sender.posted[0].body.decode()
     assert bridge.upstream.failures_fetched == [OPERATION]
 
 
@@ -55,7 +55,7 @@ def test_who_registers_later_hears_why_too() -> None:
     bridge.register("operation-1", "https://receiver.example.com/other")
     bridge.deliver_all()
 
-    assert json.loads(bridge.courier.posted[1].body)["data"]["error"] == INVALID
+    assert json.loads(bridge.sender.posted[1].body)["data"]["error"] == INVALID
     assert len(bridge.upstream.failures_fetched) == 1
 
 
@@ -194,7 +194,7 @@ def test_a_refused_question_says_why() -> None:
         bridge.clock.advance(wait)
     bridge.deliver_all()
 
-    data = json.loads(bridge.courier.posted[0].body)["data"]
+    data = json.loads(bridge.sender.posted[0].body)["data"]
     assert (data["status"], data["reason"]) == ("Expired", "refused")
     assert data["error"] == {"code": "BadRequest", "message": "Wrong api-version."}
 

@@ -93,7 +93,7 @@ def test_callback_comes_as_a_cloudevent_to_who_asked_for_it() -> None:
     bridge.sweep()
     bridge.deliver_all()
 
-    [posted] = bridge.courier.posted
+    [posted] = bridge.sender.posted
     assert created.body["format"] == "cloudevents"
     assert posted.headers["Content-Type"] == "application/cloudevents+json"
     event = from_http({"content-type": posted.headers["Content-Type"]}, posted.body)

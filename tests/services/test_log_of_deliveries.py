@@ -34,7 +34,7 @@ def called(bridge: Stage) -> DeliveryTask:
     bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
-    [task] = bridge.outbox.take()
+    [task] = bridge.queue.take()
     return task
 
 
@@ -83,8 +83,8 @@ def test_an_attempt_is_one_line(
 ) -> None:
     """From whom to whom, what came of it and what follows."""
     task = called(bridge)
-    bridge.courier.tell(HOOK, outcome)
-    bridge.courier.during = lambda: bridge.clock.advance(0.041)
+    bridge.sender.tell(HOOK, outcome)
+    bridge.sender.during = lambda: bridge.clock.advance(0.041)
     caplog.clear()
 
     bridge.bridge.deliver.deliver(task)
@@ -151,7 +151,7 @@ def test_a_lease_that_is_just_long_enough_is_used() -> None:
 
     bridge.bridge.deliver.deliver(task)
 
-    assert len(bridge.courier.posted) == 1
+    assert len(bridge.sender.posted) == 1
 
 
 def test_a_run_whose_last_attempt_was_lost_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
@@ -174,9 +174,9 @@ def test_what_is_held_back_is_one_line(bridge: Stage, caplog: pytest.LogCaptureF
     bridge.register("operation-1", *(f"{HOOK}/{number}" for number in range(6)))
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
-    tasks = bridge.outbox.take()
+    tasks = bridge.queue.take()
     for number in range(6):
-        bridge.courier.tell(f"{HOOK}/{number}", Unreachable(error=Failure.CONNECT))
+        bridge.sender.tell(f"{HOOK}/{number}", Unreachable(error=Failure.CONNECT))
     for task in tasks[:-1]:
         bridge.bridge.deliver.deliver(task)
     bridge.clock.advance(1)  # the last delivery begins anew after the last attempt has failed
@@ -204,7 +204,7 @@ def test_headers_whose_key_is_gone_are_one_line(bridge: Stage, caplog: pytest.Lo
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
     bridge.restart(BRIDGE_SIGNING_KEYS=new_signing_key())
-    [task] = bridge.outbox.take()
+    [task] = bridge.queue.take()
     caplog.clear()
 
     bridge.bridge.deliver.deliver(task)
@@ -222,7 +222,7 @@ def test_an_attempt_that_could_not_be_recorded_is_one_line(caplog: pytest.LogCap
     """After waits of a whole lease, each twice as long as the one before; the same fields as any attempt."""
     bridge, table = flaky()
     task = called(bridge)
-    bridge.courier.during = lambda: table.instead.extend([table.down] * 100)
+    bridge.sender.during = lambda: table.instead.extend([table.down] * 100)
     caplog.clear()
 
     bridge.bridge.deliver.deliver(task)
@@ -244,7 +244,7 @@ def test_nothing_is_recorded_once_the_lease_is_over(caplog: pytest.LogCaptureFix
         table.instead = [table.down] * 2
         bridge.clock.advance(60)
 
-    bridge.courier.during = down_until_the_end
+    bridge.sender.during = down_until_the_end
     caplog.clear()
 
     bridge.bridge.deliver.deliver(task)

@@ -35,7 +35,7 @@ def test_a_sweep_that_sees_many_ends_sends_a_share_for_each_host(bridge: Stage) 
 
     bridge.sweep()
 
-    assert hosts_of(bridge.outbox.tasks) == {origin_of(BUSY): MESSAGES_PER_HOST, origin_of(OTHER): 20}
+    assert hosts_of(bridge.queue.tasks) == {origin_of(BUSY): MESSAGES_PER_HOST, origin_of(OTHER): 20}
 
 
 def test_the_next_sweep_sends_the_next_share(bridge: Stage) -> None:
@@ -43,7 +43,7 @@ def test_the_next_sweep_sends_the_next_share(bridge: Stage) -> None:
     shares = []
     for _ in range(4):
         bridge.sweep()
-        shares.append(len(bridge.outbox.take()))
+        shares.append(len(bridge.queue.take()))
         bridge.clock.advance(10)
 
     assert shares == [MESSAGES_PER_HOST, MESSAGES_PER_HOST, 50, 0]
@@ -58,17 +58,17 @@ def test_a_quick_host_gets_all_of_its_deliveries_without_another_sweep(bridge: S
 
     registrations = [bridge.registration(bridge.request(f"busy-{number}", BUSY).ref) for number in range(450)]
     assert {each.state for each in registrations} == {State.DELIVERED}
-    assert len(bridge.courier.posted) == 450
+    assert len(bridge.sender.posted) == 450
 
 
 def test_a_silent_host_gets_no_messages_before_the_next_sweep(bridge: Stage) -> None:
     end(bridge, 250, BUSY, "busy")
-    bridge.courier.tell(BUSY, Unreachable(error=Failure.TIMEOUT))
+    bridge.sender.tell(BUSY, Unreachable(error=Failure.TIMEOUT))
     bridge.sweep()
 
     bridge.deliver_all()
 
-    assert bridge.outbox.take() == []
+    assert bridge.queue.take() == []
 
 
 def test_hosts_take_turns() -> None:
@@ -118,17 +118,17 @@ def end_in_one_partition(bridge: Stage, number: int, url: str, prefix: str) -> N
     while any(key.startswith("poll:") for key in bridge.due_keys()):
         bridge.sweep()
         bridge.clock.advance(10)
-    bridge.outbox.take()
+    bridge.queue.take()
 
 
 def test_a_backlog_that_fills_a_partition_does_not_hide_other_hosts(bridge: Stage) -> None:
     """More rows of one host are due before the other's than a sweep reads."""
     end_in_one_partition(bridge, ROWS_PER_PARTITION + 500, BUSY, "busy")
-    bridge.courier.tell(OTHER, 500)
+    bridge.sender.tell(OTHER, 500)
     [other] = bridge.register(next(ids_of_one_partition("other")), OTHER)
     bridge.upstream.tell(other.operation.id, "Succeeded")
     bridge.sweep()
-    for task in bridge.outbox.take():
+    for task in bridge.queue.take():
         if task.ref == other:
             bridge.bridge.deliver.deliver(task)
 
@@ -136,7 +136,7 @@ def test_a_backlog_that_fills_a_partition_does_not_hide_other_hosts(bridge: Stag
     while other not in [task.ref for task in sent]:
         bridge.clock.advance(10)
         bridge.sweep()
-        sent, sweeps = bridge.outbox.take(), sweeps + 1
+        sent, sweeps = bridge.queue.take(), sweeps + 1
         assert sweeps <= 2
 
 
@@ -149,4 +149,4 @@ def test_deliveries_that_made_way_are_all_delivered_in_the_end(bridge: Stage) ->
         while bridge.deliver_all():
             pass
 
-    assert len(bridge.courier.posted) == MANY_DUE + 300
+    assert len(bridge.sender.posted) == MANY_DUE + 300

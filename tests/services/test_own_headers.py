@@ -65,7 +65,7 @@ def test_a_row_that_was_changed_by_hand_sends_its_secret_nowhere(bridge: Stage, 
     bridge.deliver_all()
     next_attempt(bridge, timedelta(hours=1))
 
-    assert bridge.courier.posted == []
+    assert bridge.sender.posted == []
     assert Client.of(bridge).call(Routes.read, f"/registrations/{public_id}", id=public_id).status != 200
 
 
@@ -75,7 +75,7 @@ def test_own_headers_come_with_the_callback(bridge: Stage) -> None:
 
     bridge.deliver_all()
 
-    headers = bridge.courier.posted[0].headers
+    headers = bridge.sender.posted[0].headers
     assert (headers["Authorization"], headers["X-A"]) == ("Bearer hunter2", "1")
     assert {"webhook-id", "webhook-timestamp", "webhook-signature", "Content-Type"} < set(headers)
 
@@ -84,9 +84,9 @@ def test_own_headers_are_never_seen_again(bridge: Stage, caplog: pytest.LogCaptu
     """Not in a row, a message, an answer or a log line; a failed attempt included."""
     caplog.set_level(logging.DEBUG)
     client = Client.of(bridge)
-    bridge.courier.tell(HOOK, 500)
+    bridge.sender.tell(HOOK, 500)
     public_id = pending(bridge)
-    sent = repr(bridge.outbox.tasks)
+    sent = repr(bridge.queue.tasks)
     bridge.deliver_all()
 
     answers = [
@@ -148,7 +148,7 @@ def test_a_new_generation_has_the_headers_of_its_own_request(bridge: Stage, head
     pending(bridge, {**BODY, "headers": headers})
     bridge.deliver_all()
 
-    [posted] = bridge.courier.posted
+    [posted] = bridge.sender.posted
     own = {name: value for name, value in posted.headers.items() if name in {"Authorization", "X-A", "X-B"}}
     assert own == headers
 
@@ -162,7 +162,7 @@ def test_a_callback_for_what_has_ended_already_has_its_headers(bridge: Stage) ->
     Client.of(bridge).register(BODY)
     bridge.deliver_all()
 
-    assert bridge.courier.posted[-1].headers["Authorization"] == "Bearer hunter2"
+    assert bridge.sender.posted[-1].headers["Authorization"] == "Bearer hunter2"
 
 
 def test_without_its_headers_nothing_is_sent(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
@@ -173,13 +173,13 @@ def test_without_its_headers_nothing_is_sent(bridge: Stage, caplog: pytest.LogCa
 
     bridge.deliver_all()
 
-    assert bridge.courier.posted == []
+    assert bridge.sender.posted == []
     assert (shown(bridge, public_id)["state"], errors(bridge, public_id)) == ("pending", ["headers"])
     assert f"key {key_id} is not in BRIDGE_SIGNING_KEYS" in caplog.text
     bridge.restart(BRIDGE_SIGNING_KEYS=f"{NEW},{OLD}")
     next_attempt(bridge, timedelta(seconds=5))
     assert (shown(bridge, public_id)["state"], errors(bridge, public_id)) == ("delivered", ["headers", None])
-    assert bridge.courier.posted[0].headers["Authorization"] == "Bearer hunter2"
+    assert bridge.sender.posted[0].headers["Authorization"] == "Bearer hunter2"
 
 
 def test_a_key_that_stays_away_ends_in_dead_and_can_be_redelivered(bridge: Stage) -> None:
@@ -209,7 +209,7 @@ def test_headers_that_cannot_be_read_do_not_rest_their_host(bridge: Stage) -> No
 
     bridge.deliver_all()
 
-    assert [posted.url for posted in bridge.courier.posted] == [f"{HOOK}/without"]
+    assert [posted.url for posted in bridge.sender.posted] == [f"{HOOK}/without"]
 
 
 def secret_now(bridge: Stage) -> str:
@@ -227,7 +227,7 @@ def verifies(posted: Posted, secret: str) -> bool:
 
 def test_a_key_is_replaced_without_losing_a_callback(bridge: Stage) -> None:
     """Add, send, remove, send: one delivery with encrypted headers is pending all the while."""
-    bridge.courier.tell(HOOK, 500, 500, 500, 200)
+    bridge.sender.tell(HOOK, 500, 500, 500, 200)
     first = pending(bridge)
     old_secret = secret_now(bridge)
     bridge.deliver_all()
@@ -236,7 +236,7 @@ def test_a_key_is_replaced_without_losing_a_callback(bridge: Stage) -> None:
     new_secret = secret_now(bridge)
     next_attempt(bridge, timedelta(seconds=5))
     second = pending(bridge, {**BODY, "callbackUrl": f"{HOOK}/second"})
-    bridge.courier.tell(f"{HOOK}/second", 500, 200)
+    bridge.sender.tell(f"{HOOK}/second", 500, 200)
     bridge.deliver_all()
 
     bridge.restart(BRIDGE_SIGNING_KEYS=NEW)
@@ -245,8 +245,8 @@ def test_a_key_is_replaced_without_losing_a_callback(bridge: Stage) -> None:
     next_attempt(bridge, timedelta(minutes=30))
     next_attempt(bridge, timedelta(hours=2))
 
-    of_first = [posted for posted in bridge.courier.posted if posted.url == HOOK]
-    of_second = [posted for posted in bridge.courier.posted if posted.url != HOOK]
+    of_first = [posted for posted in bridge.sender.posted if posted.url == HOOK]
+    of_second = [posted for posted in bridge.sender.posted if posted.url != HOOK]
     assert [(verifies(each, old_secret), verifies(each, new_secret)) for each in of_first] == [
         (True, False),  # before
         (True, True),  # both keys sign
@@ -257,7 +257,7 @@ def test_a_key_is_replaced_without_losing_a_callback(bridge: Stage) -> None:
         (True, True),
         (False, True),  # the old key is gone; the new one has encrypted these headers
     ]
-    assert {each.headers["Authorization"] for each in bridge.courier.posted} == {"Bearer hunter2"}
+    assert {each.headers["Authorization"] for each in bridge.sender.posted} == {"Bearer hunter2"}
     assert len({(each.headers["webhook-id"], each.body) for each in of_first}) == 1
     assert errors(bridge, first) == [None, None, "headers", None, None]
     assert [shown(bridge, each)["state"] for each in (first, second)] == ["delivered", "delivered"]

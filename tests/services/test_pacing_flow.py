@@ -10,7 +10,7 @@ from itertools import islice
 import pytest
 
 from bridge.adapters.net.guard import Guard, Limits
-from bridge.adapters.webhook_sender import HttpCourier
+from bridge.adapters.webhook_sender import HttpWebhookSender
 from bridge.api.routes import Routes
 from bridge.domain.host_limits import FAILURES_TO_OPEN, PLACES
 from bridge.domain.outcome import Failure, Outcome, Unreachable
@@ -49,12 +49,12 @@ def live_on(bridge: Stage, total: timedelta, step: timedelta = timedelta(seconds
 
 def test_a_failed_probe_of_a_silent_host_counts_for_every_delivery_that_was_due(bridge: Stage) -> None:
     """All have made the same number of attempts, over a few connections."""
-    bridge.courier.tell(SILENT, Unreachable(error=Failure.TIMEOUT, address="203.0.113.9", detail="too slow"))
+    bridge.sender.tell(SILENT, Unreachable(error=Failure.TIMEOUT, address="203.0.113.9", detail="too slow"))
     end_all(bridge, 30, SILENT, "operation")
 
     bridge.deliver_all()
 
-    assert len(bridge.courier.posted) == FAILURES_TO_OPEN
+    assert len(bridge.sender.posted) == FAILURES_TO_OPEN
     assert [each.last_attempt for each in registrations_at(bridge, SILENT, 30)] == [1] * 30
     view = bridge.bridge.routes.queries.registration(registrations_at(bridge, SILENT, 30)[-1].ref)
     assert isinstance(view, RegistrationView)
@@ -71,7 +71,7 @@ def test_what_is_due_after_the_probe_waits_for_the_next_one_and_uses_up_no_attem
     bridge: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its due time is that of the end of the open circuit, and everybody can read why."""
-    bridge.courier.tell(SILENT, Unreachable(error=Failure.TIMEOUT))
+    bridge.sender.tell(SILENT, Unreachable(error=Failure.TIMEOUT))
     end_all(bridge, FAILURES_TO_OPEN, SILENT, "operation")
     bridge.deliver_all()
     caplog.set_level("INFO")
@@ -94,7 +94,7 @@ def test_what_is_due_after_the_probe_waits_for_the_next_one_and_uses_up_no_attem
 
 def test_a_host_that_comes_back_gets_everything(bridge: Stage) -> None:
     """The probe is a delivery, and the others follow."""
-    bridge.courier.tell(SILENT, *[Unreachable(error=Failure.TIMEOUT)] * FAILURES_TO_OPEN, 200)
+    bridge.sender.tell(SILENT, *[Unreachable(error=Failure.TIMEOUT)] * FAILURES_TO_OPEN, 200)
     end_all(bridge, 20, SILENT, "operation")
     bridge.deliver_all()
 
@@ -103,12 +103,12 @@ def test_a_host_that_comes_back_gets_everything(bridge: Stage) -> None:
     registrations = registrations_at(bridge, SILENT, 20)
     assert {each.state for each in registrations} == {State.DELIVERED}
     assert {each.held_back for each in registrations} == {None}
-    assert len(bridge.courier.posted) == FAILURES_TO_OPEN + 20
+    assert len(bridge.sender.posted) == FAILURES_TO_OPEN + 20
 
 
 def test_many_pending_at_a_dead_host_are_dead_after_three_days_and_a_half_over_few_connections(bridge: Stage) -> None:
     """Each has had all of its attempts."""
-    bridge.courier.tell(SILENT, Unreachable(error=Failure.CONNECT))
+    bridge.sender.tell(SILENT, Unreachable(error=Failure.CONNECT))
     end_all(bridge, 100, SILENT, "operation")
     bridge.deliver_all()
 
@@ -117,15 +117,15 @@ def test_many_pending_at_a_dead_host_are_dead_after_three_days_and_a_half_over_f
     registrations = registrations_at(bridge, SILENT, 100)
     assert {(each.state, each.reason) for each in registrations} == {(State.DEAD, "exhausted")}
     assert {each.last_attempt for each in registrations} == {ATTEMPTS_PER_RUN}
-    assert len(bridge.courier.posted) < 92 * 6 + 10
+    assert len(bridge.sender.posted) < 92 * 6 + 10
 
 
 def test_an_unsent_attempt_is_not_counted_twice_if_its_commit_seems_lost() -> None:
     """The second look finds that the number has moved on."""
     bridge, table = flaky()
-    bridge.courier.tell(SILENT, Unreachable(error=Failure.TIMEOUT))
+    bridge.sender.tell(SILENT, Unreachable(error=Failure.TIMEOUT))
     end_all(bridge, FAILURES_TO_OPEN + 1, SILENT, "operation")
-    tasks = bridge.outbox.take()
+    tasks = bridge.queue.take()
     for task in tasks[:-1]:
         bridge.bridge.deliver.deliver(task)
     table.instead = [table.silent_commit]
@@ -138,7 +138,7 @@ def test_an_unsent_attempt_is_not_counted_twice_if_its_commit_seems_lost() -> No
 def test_a_message_of_a_former_version_is_read_for_its_host(bridge: Stage) -> None:
     """It names neither host nor owner."""
     end_all(bridge, 1, SILENT, "operation")
-    [task] = bridge.outbox.take()
+    [task] = bridge.queue.take()
 
     bridge.bridge.deliver.deliver(replace(task, origin=None, owner=None))
 
@@ -148,7 +148,7 @@ def test_a_message_of_a_former_version_is_read_for_its_host(bridge: Stage) -> No
 def test_a_name_is_looked_up_before_a_first_attempt_and_never_for_a_host_that_answers(bridge: Stage) -> None:
     """Many names of one address count as one only as long as they do not answer."""
     looked_up: list[str] = []
-    bridge.courier.address_of = looked_up.append  # type: ignore[assignment,method-assign]
+    bridge.sender.address_of = looked_up.append  # type: ignore[assignment,method-assign]
     end_all(bridge, 3, SILENT, "operation")
 
     bridge.deliver_all()
@@ -159,7 +159,7 @@ def test_a_name_is_looked_up_before_a_first_attempt_and_never_for_a_host_that_an
 
 def test_another_host_is_not_held_back(bridge: Stage) -> None:
     """Not even on another port of the same name."""
-    bridge.courier.tell(SILENT, Unreachable(error=Failure.TIMEOUT))
+    bridge.sender.tell(SILENT, Unreachable(error=Failure.TIMEOUT))
     end_all(bridge, FAILURES_TO_OPEN + 1, SILENT, "operation")
     end_all(bridge, 1, "https://good.example.com/", "good")
 
@@ -171,7 +171,7 @@ def test_another_host_is_not_held_back(bridge: Stage) -> None:
 class Watched:
     """The real sender, with a note of which attempts have ended."""
 
-    def __init__(self, inner: HttpCourier) -> None:
+    def __init__(self, inner: HttpWebhookSender) -> None:
         self.inner = inner
         self.ended: list[str] = []
 
@@ -185,9 +185,9 @@ class Watched:
         """Look up an address as ever."""
         return self.inner.address_of(origin)
 
-    def objection(self, url: str) -> str | None:
+    def check_destination(self, url: str) -> str | None:
         """Look as ever."""
-        return self.inner.objection(url)
+        return self.inner.check_destination(url)
 
 
 def test_good_callbacks_arrive_while_bad_ones_wait() -> None:
@@ -198,8 +198,8 @@ def test_good_callbacks_arrive_while_bad_ones_wait() -> None:
         "BRIDGE_CALLBACK_ALLOWED_PORTS": "*",
     }
     rules = read_settings({**ENVIRONMENT, **opened}).callback_rules
-    courier = Watched(HttpCourier(Guard(rules, Limits(attempt=300)), FakeClock()))
-    bridge = stage(None, courier, None, None, **opened)
+    sender = Watched(HttpWebhookSender(Guard(rules, Limits(attempt=300)), FakeClock()))
+    bridge = stage(None, sender, None, None, **opened)
     answer = OK + b"Connection: close\r\nContent-Length: 0\r\n\r\n"
     # The receivers go first, so that the bad attempt ends and its thread with it.
     with ThreadPoolExecutor(PLACES) as threads, living(never_reads) as bad, living(says(answer)) as good:
@@ -207,15 +207,15 @@ def test_good_callbacks_arrive_while_bad_ones_wait() -> None:
         end_all(bridge, 200, bad_url, "bad")
         end_all(bridge, 50, good_url, "good")
 
-        under_way = [threads.submit(bridge.bridge.deliver.deliver, task) for task in bridge.outbox.take()]
+        under_way = [threads.submit(bridge.bridge.deliver.deliver, task) for task in bridge.queue.take()]
         list(islice(as_completed(under_way), len(under_way) - 1))  # all but the one attempt that hangs
-        while len(courier.ended) < 50:  # calls that a first answer brought threads for
-            list(threads.map(bridge.bridge.deliver.deliver, bridge.outbox.take()))
+        while len(sender.ended) < 50:  # calls that a first answer brought threads for
+            list(threads.map(bridge.bridge.deliver.deliver, bridge.queue.take()))
 
-        assert courier.ended == [good_url] * 50
+        assert sender.ended == [good_url] * 50
         good_ones = [bridge.registration(bridge.request(f"good-{number}", good_url).ref) for number in range(50)]
         bad_ones = [bridge.registration(bridge.request(f"bad-{number}", bad_url).ref) for number in range(200)]
     assert {each.state for each in good_ones} == {State.DELIVERED}
     assert {each.state for each in bad_ones} == {State.PENDING}
     assert sum(each.last_attempt for each in bad_ones) == 1
-    courier.inner.close()
+    sender.inner.close()

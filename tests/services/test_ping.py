@@ -8,7 +8,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from bridge.adapters.net.guard import Guard
-from bridge.adapters.webhook_sender import HttpCourier
+from bridge.adapters.webhook_sender import HttpWebhookSender
 from bridge.api.routes import Routes
 from bridge.domain.events import subscriber_of
 from bridge.domain.outcome import Failure, Unreachable
@@ -34,7 +34,7 @@ def test_a_ping_is_sent_now_and_its_answer_told() -> None:
 
     answer = ping(bridge)
 
-    [posted] = bridge.courier.posted
+    [posted] = bridge.sender.posted
     assert answer.status == 200
     assert answer.body == {
         "message": {"id": posted.headers["webhook-id"], "type": "bridge.ping"},
@@ -62,7 +62,7 @@ def test_a_ping_is_signed_like_a_callback() -> None:
 
     ping(bridge)
 
-    [posted] = bridge.courier.posted
+    [posted] = bridge.sender.posted
     old = {**posted.headers}
     message, timestamp = old["webhook-id"], old["webhook-timestamp"]
     expected = Webhook(secret).sign(message, bridge.clock(), posted.body.decode())
@@ -77,7 +77,7 @@ def test_a_ping_can_be_a_cloudevent() -> None:
 
     ping(bridge, {"callbackUrl": HOOK, "format": "cloudevents"})
 
-    [posted] = bridge.courier.posted
+    [posted] = bridge.sender.posted
     assert posted.headers["Content-Type"] == "application/cloudevents+json"
     assert json.loads(posted.body)["source"] == "/speech-webhook-bridge"
 
@@ -85,7 +85,7 @@ def test_a_ping_can_be_a_cloudevent() -> None:
 def test_a_receiver_that_cannot_be_reached_is_an_answer_too() -> None:
     """With the class of the failure."""
     bridge = stage()
-    bridge.courier.tell(HOOK, Unreachable(error=Failure.DNS))
+    bridge.sender.tell(HOOK, Unreachable(error=Failure.DNS))
 
     answer = ping(bridge)
 
@@ -100,12 +100,12 @@ def test_a_ping_arrives_over_a_real_socket() -> None:
         "BRIDGE_CALLBACK_ALLOWED_PORTS": "*",
         "BRIDGE_CALLBACK_KEEP_ANSWERS": "true",
     }
-    courier = HttpCourier(Guard(stage(None, None, None, None, **opened).settings.callback_rules), FakeClock())
-    bridge = stage(None, courier, None, None, **opened)
+    sender = HttpWebhookSender(Guard(stage(None, None, None, None, **opened).settings.callback_rules), FakeClock())
+    bridge = stage(None, sender, None, None, **opened)
     with living(says(OK + b"Content-Length: 5\r\n\r\nhello")) as port:
         answer = ping(bridge, {"callbackUrl": f"http://127.0.0.1:{port}/"})
 
-    courier.close()
+    sender.close()
     assert (answer.body["status"], answer.body["address"], answer.body["body"]) == (200, "127.0.0.1", "hello")
 
 
@@ -120,7 +120,7 @@ def test_ten_a_minute_for_all_instances_together() -> None:
     refused = ping(bridge)
 
     assert (refused.status, refused.error["code"], refused.headers["Retry-After"]) == (429, "TooManyPings", "50")
-    assert len(bridge.courier.posted) == 10
+    assert len(bridge.sender.posted) == 10
     bridge.clock.advance(50)
     assert ping(bridge).status == 200
 
@@ -141,7 +141,7 @@ def test_what_is_wrong_is_named_and_nothing_is_sent(body: dict[str, Any], target
     answer = ping(bridge, body)
 
     assert (answer.status, answer.targets) == (400, targets)
-    assert bridge.courier.posted == []
+    assert bridge.sender.posted == []
 
 
 def test_two_pings_that_meet_are_both_counted() -> None:
@@ -157,7 +157,7 @@ def test_two_pings_that_meet_are_both_counted() -> None:
     table.instead = [after_another]
 
     assert ping(bridge).status == 200
-    assert len(bridge.courier.posted) == 2
+    assert len(bridge.sender.posted) == 2
 
 
 def test_a_reply_that_was_lost_costs_one_ping_and_no_more() -> None:
@@ -188,14 +188,14 @@ def test_without_storage_nothing_is_sent() -> None:
     table.instead = [table.down]
 
     assert ping(bridge).status == 503
-    assert bridge.courier.posted == []
+    assert bridge.sender.posted == []
 
 
 def test_a_ping_is_logged_with_its_caller(caplog: pytest.LogCaptureFixture) -> None:
     """And without its URL."""
     caplog.set_level("INFO")
     bridge = stage()
-    bridge.courier.tell(HOOK, 204, Unreachable(error=Failure.TIMEOUT, address="203.0.113.7"))
+    bridge.sender.tell(HOOK, 204, Unreachable(error=Failure.TIMEOUT, address="203.0.113.7"))
 
     ids = [ping(bridge).body["message"]["id"] for _ in range(2)]
 

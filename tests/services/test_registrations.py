@@ -96,7 +96,7 @@ def test_the_end_of_an_operation_with_twenty_registrations_is_one_transaction(br
     finish(bridge)
 
     assert bridge.deliver_all() == 20
-    assert len(bridge.courier.posted) == 20
+    assert len(bridge.sender.posted) == 20
 
 
 def test_registering_for_what_has_ended_delivers_at_once(bridge: Stage) -> None:
@@ -111,7 +111,7 @@ def test_registering_for_what_has_ended_delivers_at_once(bridge: Stage) -> None:
     assert isinstance(result, Created)
     assert result.registration.state is State.PENDING
     assert bridge.deliver_all() == 1
-    assert bridge.courier.posted[-1].url == "https://late.example.com/"
+    assert bridge.sender.posted[-1].url == "https://late.example.com/"
     bridge.clock.advance(60)
     bridge.sweep()
     assert len(bridge.upstream.asked) == asked
@@ -127,18 +127,18 @@ def test_whoever_registers_after_the_end_is_told_what_the_others_were(bridge: St
     bridge.bridge.routes.use.register(late)
     bridge.deliver_all()
 
-    first, second = (json.loads(each.body)["data"] for each in bridge.courier.posted)
+    first, second = (json.loads(each.body)["data"] for each in bridge.sender.posted)
     same = ("operationId", "status", "observedAt", "notBefore", "operation", "reason")
     assert [second[name] for name in same] == [first[name] for name in same]
     assert (first["notBefore"], first["operation"]["status"]) == ("2026-11-23T12:00:00.000Z", "Succeeded")
-    assert "Größe".encode() in bridge.courier.posted[1].body
+    assert "Größe".encode() in bridge.sender.posted[1].body
 
 
 def test_registering_for_what_has_ended_otherwise_is_unwanted(bridge: Stage) -> None:
     """It asked for failures only, and there was none."""
     bridge.register()
     finish(bridge)
-    bridge.outbox.take()
+    bridge.queue.take()
 
     result = bridge.bridge.routes.use.register(
         bridge.request(url="https://late.example.com/", events=(FinalStatus.FAILED,))
@@ -146,7 +146,7 @@ def test_registering_for_what_has_ended_otherwise_is_unwanted(bridge: Stage) -> 
 
     assert isinstance(result, Created)
     assert result.registration.state is State.UNWANTED
-    assert bridge.outbox.tasks == []
+    assert bridge.queue.tasks == []
 
 
 def test_registering_for_what_has_expired_polls_again(bridge: Stage) -> None:
@@ -210,13 +210,13 @@ def test_a_call_of_a_former_generation_is_dropped(bridge: Stage) -> None:
     finish(bridge)
     bridge.bridge.routes.use.cancel(ref)
     bridge.bridge.routes.use.register(bridge.request())
-    old, new = bridge.outbox.take()
+    old, new = bridge.queue.take()
 
     bridge.bridge.deliver.deliver(old)
-    assert bridge.courier.posted == []
+    assert bridge.sender.posted == []
     bridge.bridge.deliver.deliver(new)
 
-    assert [post.headers["webhook-id"] for post in bridge.courier.posted] == [bridge.registration(ref).message_id]
+    assert [post.headers["webhook-id"] for post in bridge.sender.posted] == [bridge.registration(ref).message_id]
 
 
 def test_cancelling_a_delivery_stops_it(bridge: Stage) -> None:
@@ -227,7 +227,7 @@ def test_cancelling_a_delivery_stops_it(bridge: Stage) -> None:
     assert bridge.bridge.routes.use.cancel(ref) == Accepted()
 
     bridge.deliver_all()
-    assert bridge.courier.posted == []
+    assert bridge.sender.posted == []
     assert bridge.registration(ref).state is State.CANCELLED
     assert bridge.due_keys() == ["purge:default:operation-1"]
 
@@ -264,7 +264,7 @@ def test_a_redelivery_is_another_run_of_the_same_message(bridge: Stage) -> None:
     assert bridge.registration(ref).state is State.PENDING
     bridge.deliver_all()
 
-    first, second = bridge.courier.posted
+    first, second = bridge.sender.posted
     assert (first.headers["webhook-id"], first.body) == (second.headers["webhook-id"], second.body)
     assert bridge.registration(ref).state is State.DELIVERED
     assert bridge.registration(ref).last_attempt == 2
@@ -294,7 +294,7 @@ def test_a_cancelled_delivery_can_be_redelivered(bridge: Stage) -> None:
     ref = bridge.register()[0]
     finish(bridge)
     bridge.bridge.routes.use.cancel(ref)
-    bridge.outbox.take()
+    bridge.queue.take()
 
     assert bridge.bridge.routes.use.redeliver(ref) == Accepted()
 
@@ -402,7 +402,7 @@ def test_metadata_reaches_the_receiver(bridge: Stage) -> None:
     finish(bridge)
     bridge.deliver_all()
 
-    assert json.loads(bridge.courier.posted[0].body)["data"]["metadata"] == {"video": "Grüße"}
+    assert json.loads(bridge.sender.posted[0].body)["data"]["metadata"] == {"video": "Grüße"}
 
 
 @pytest.mark.parametrize("delivered", [True, False])
@@ -430,7 +430,7 @@ def test_registering_an_expired_registration_again_begins_a_new_generation(bridg
         FinalStatus.SUCCEEDED,
     )
     assert bridge.registration(ref).message_id != former
-    ids = [each.headers["webhook-id"] for each in bridge.courier.posted]
+    ids = [each.headers["webhook-id"] for each in bridge.sender.posted]
     assert ids[-1] == bridge.registration(ref).message_id
     assert len(set(ids)) == (2 if delivered else 1)
 

@@ -118,7 +118,7 @@ def test_a_sweep_puts_back_what_is_missing_and_every_registration_ends(
     if kind == "deliver":
         bridge.upstream.tell("operation-1", "Succeeded")
         bridge.sweep()
-        bridge.outbox.take()
+        bridge.queue.take()
     [key] = forget_due_rows(bridge, kind)
 
     live(bridge, 30)
@@ -167,7 +167,7 @@ def test_a_stranded_delivery_is_found_when_it_is_shown(bridge: Stage) -> None:
     ref = bridge.register()[0]
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
-    bridge.outbox.take()
+    bridge.queue.take()
     forget_due_rows(bridge, "deliver")
     bridge.clock.advance(LONG)
 
@@ -235,12 +235,12 @@ def test_an_attempt_is_made_and_recorded_without_its_due_row(bridge: Stage) -> N
     def forget() -> None:
         forget_due_rows(bridge, "deliver")
 
-    bridge.courier.during = forget
+    bridge.sender.during = forget
 
     bridge.deliver_all()
 
     assert bridge.registration(ref).state is State.DELIVERED
-    assert len(bridge.courier.posted) == 1
+    assert len(bridge.sender.posted) == 1
 
 
 def test_a_check_looks_at_a_bounded_number_of_rows_and_goes_on_from_there() -> None:

@@ -25,14 +25,14 @@ def end(bridge: Stage) -> None:
 def test_the_receiver_gets_the_traceparent_of_the_request_that_registered(bridge: Stage) -> None:
     """Unchanged, in every attempt."""
     assert Client.of(bridge).register(BODY, traceparent=TRACE).status == 201
-    bridge.courier.tell(HOOK, 500, 200)
+    bridge.sender.tell(HOOK, 500, 200)
 
     end(bridge)
     bridge.clock.advance(60)
     bridge.sweep()
     bridge.deliver_all()
 
-    assert [each.headers["traceparent"] for each in bridge.courier.posted] == [TRACE, TRACE]
+    assert [each.headers["traceparent"] for each in bridge.sender.posted] == [TRACE, TRACE]
 
 
 @pytest.mark.parametrize("header", ["", "what-ever", TRACE.upper(), f"{TRACE}, {OTHER}", f"{TRACE}-00"])
@@ -42,7 +42,7 @@ def test_a_wrong_traceparent_is_no_fault_of_a_registration(bridge: Stage, header
 
     end(bridge)
 
-    [posted] = bridge.courier.posted
+    [posted] = bridge.sender.posted
     assert "traceparent" not in posted.headers
 
 
@@ -53,7 +53,7 @@ def test_the_same_registration_again_keeps_the_first_trace(bridge: Stage) -> Non
     assert Client.of(bridge).register(BODY, traceparent=OTHER).status == 200
 
     end(bridge)
-    assert bridge.courier.posted[0].headers["traceparent"] == TRACE
+    assert bridge.sender.posted[0].headers["traceparent"] == TRACE
 
 
 @pytest.mark.parametrize("again", [OTHER, None])
@@ -66,7 +66,7 @@ def test_a_new_generation_has_the_trace_of_its_own_request(bridge: Stage, again:
     client.register(BODY, **({} if again is None else {"traceparent": again}))
 
     end(bridge)
-    assert bridge.courier.posted[0].headers.get("traceparent") == again
+    assert bridge.sender.posted[0].headers.get("traceparent") == again
 
 
 def test_a_row_that_somebody_else_has_written_cannot_send_what_it_likes(bridge: Stage) -> None:
@@ -79,7 +79,7 @@ def test_a_row_that_somebody_else_has_written_cannot_send_what_it_likes(bridge: 
 
     end(bridge)
 
-    [posted] = bridge.courier.posted
+    [posted] = bridge.sender.posted
     assert "traceparent" not in posted.headers
 
 
@@ -96,5 +96,5 @@ def test_the_message_says_nothing_of_it(bridge: Stage) -> None:
 
     end(bridge)
 
-    [posted] = bridge.courier.posted
+    [posted] = bridge.sender.posted
     assert TRACE.encode() not in posted.body

@@ -22,13 +22,13 @@ from bridge.domain.operation import FinalStatus
 from bridge.domain.outcome import Outcome, answered
 from bridge.domain.registration import Registration
 from bridge.domain.upstream import NoReply, NoToken, Reply
-from bridge.ports import Courier, Outbox, Upstream
+from bridge.ports import DeliveryQueue, Upstream, WebhookSender
 from bridge.settings import Settings, read_settings
 from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.keys import after, due_parts, operation_partitions, partition_of, row_key
 from bridge.storage.table import Table
 from bridge.storage.transaction import Row, Transaction
-from bridge.testing import MemoryOutbox, MemoryTable
+from bridge.testing import MemoryQueue, MemoryTable
 from tests.support.description import hold_event
 from tests.support.log_guard import in_pool
 
@@ -135,7 +135,7 @@ class Posted:
     body: bytes
 
 
-class FakeCourier:
+class FakeSender:
     """Receivers by script: 200 unless told otherwise. What they get is what the description says of webhooks."""
 
     def __init__(self) -> None:
@@ -144,7 +144,7 @@ class FakeCourier:
         #: Called with each POST before it is answered.
         self.during: Callable[[], None] = lambda: None
         #: What the network has against a URL.
-        self.objections: dict[str, str] = {}
+        self.refused_destinations: dict[str, str] = {}
         #: Where names lead to, by origin.
         self.addresses: dict[str, str] = {}
 
@@ -152,9 +152,9 @@ class FakeCourier:
         """Find the address by script."""
         return self.addresses.get(origin)
 
-    def objection(self, url: str) -> str | None:
+    def check_destination(self, url: str) -> str | None:
         """Object by script."""
-        return self.objections.get(url)
+        return self.refused_destinations.get(url)
 
     def tell(self, url: str, *outcomes: int | Outcome) -> None:
         """Script what a receiver answers; the last one stays."""
@@ -213,9 +213,9 @@ class Stage:
     clock: FakeClock
     memory: MemoryTable
     table: CountingTable
-    outbox: MemoryOutbox
+    queue: MemoryQueue
     upstream: FakeUpstream
-    courier: FakeCourier
+    sender: FakeSender
     bridge: Bridge
     #: What the bridge was composed with.
     world: World
@@ -261,7 +261,7 @@ class Stage:
 
     def deliver_all(self) -> int:
         """Let the queue trigger take what was sent; returns how many calls there were."""
-        tasks = self.outbox.take()
+        tasks = self.queue.take()
         for task in tasks:
             self.bridge.deliver.deliver(task)
         return len(tasks)
@@ -295,26 +295,26 @@ class Stage:
 
 def stage(
     table: Callable[[Table], Table] | None = None,
-    courier: Courier | None = None,
+    sender: WebhookSender | None = None,
     upstream: Callable[[Settings, FakeClock], Upstream] | None = None,
-    outbox: Outbox | None = None,
+    queue: DeliveryQueue | None = None,
     **environment: str,
 ) -> Stage:
     """Set a stage.
 
-    `table` can wrap the one in memory for a test that makes it fail, `courier` send and `upstream` ask for real.
+    `table` can wrap the one in memory for a test that makes it fail, `sender` send and `upstream` ask for real.
     """
     settings = read_settings({**ENVIRONMENT, **environment})
     memory = MemoryTable()
     counting = CountingTable(memory if table is None else table(memory))
-    clock, scripted, receivers, sent = FakeClock(), FakeUpstream(), FakeCourier(), MemoryOutbox()
+    clock, scripted, receivers, sent = FakeClock(), FakeUpstream(), FakeSender(), MemoryQueue()
     numbers = count(1)
     pauses: list[float] = []
     world = World(
         table=counting,
-        outbox=outbox or sent,
+        queue=queue or sent,
         upstream=upstream(settings, clock) if upstream else scripted,
-        courier=courier or receivers,
+        sender=sender or receivers,
         tokens=lambda tenant: EntraTokens(tenant, clock),
         clock=clock,
         new_id=lambda: f"token-{next(numbers)}",
@@ -330,9 +330,9 @@ def stage(
         clock=clock,
         memory=memory,
         table=counting,
-        outbox=sent,
+        queue=sent,
         upstream=scripted,
-        courier=receivers,
+        sender=receivers,
         bridge=compose(settings, world),
         world=world,
         pauses=pauses,

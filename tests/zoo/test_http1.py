@@ -21,7 +21,7 @@ from bridge.adapters.net.http1 import (
 )
 from bridge.adapters.net.transport import MAX_BYTES
 from bridge.adapters.speech import SpeechService
-from bridge.adapters.webhook_sender import HttpCourier
+from bridge.adapters.webhook_sender import HttpWebhookSender
 from bridge.domain.ids import OperationRef
 from bridge.domain.outcome import Delivered, Failure, Outcome, Rejected, Unreachable
 from bridge.domain.source import Source
@@ -58,9 +58,9 @@ ODD_LINES = [
 
 
 @pytest.fixture
-def courier() -> Iterator[HttpCourier]:
+def sender() -> Iterator[HttpWebhookSender]:
     """Send with a short time for bodies, and a deadline that no test reaches."""
-    sender = HttpCourier(Guard(RULES, LIMITS), FakeClock())
+    sender = HttpWebhookSender(Guard(RULES, LIMITS), FakeClock())
     yield sender
     sender.close()
 
@@ -87,10 +87,10 @@ def wire(fed: Fed, budget: int = MAX_BYTES) -> Wire:
     return Wire(fed, budget)  # type: ignore[arg-type]
 
 
-def post(courier: HttpCourier, habit: Habit) -> Outcome:
+def post(sender: HttpWebhookSender, habit: Habit) -> Outcome:
     """Make one attempt at a receiver."""
     with living(habit) as port:
-        return courier.post(f"http://127.0.0.1:{port}/hook", {}, b"{}")
+        return sender.post(f"http://127.0.0.1:{port}/hook", {}, b"{}")
 
 
 def one_after_another(*answers: bytes) -> tuple[Habit, list[int]]:
@@ -109,11 +109,11 @@ def one_after_another(*answers: bytes) -> tuple[Habit, list[int]]:
 
 @pytest.mark.parametrize("odd", ODD_LINES)
 @pytest.mark.parametrize("end", [b"\r\n", b"\n", b"\r\r\n"])
-def test_an_odd_line_hides_no_other_header(courier: HttpCourier, odd: bytes, end: bytes) -> None:
+def test_an_odd_line_hides_no_other_header(sender: HttpWebhookSender, odd: bytes, end: bytes) -> None:
     """The connection stays open, so the length that comes after the odd line has to be seen."""
     head = end.join([b"HTTP/1.1 503 Busy", odd, b"Retry-After: 38", b"Content-Length: 2", b"", b""])
 
-    outcome = post(courier, says_and_stays(head + b"ok"))
+    outcome = post(sender, says_and_stays(head + b"ok"))
 
     assert isinstance(outcome, Rejected)
     assert outcome.retry_after is not None
@@ -170,18 +170,18 @@ def test_a_header_with_a_space_before_its_colon_is_read() -> None:
         says_and_stays(b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n"),
     ],
 )
-def test_a_whole_head_of_a_2xx_is_a_delivery(courier: HttpCourier, habit: Habit) -> None:
+def test_a_whole_head_of_a_2xx_is_a_delivery(sender: HttpWebhookSender, habit: Habit) -> None:
     """Whatever the body does then, and long before the deadline of the attempt."""
     with AttemptDeadline(50) as in_time:
-        outcome = post(courier, habit)
+        outcome = post(sender, habit)
 
     assert isinstance(outcome, Delivered)
     assert not in_time.cut
 
 
-def test_a_whole_head_of_another_status_counts_too(courier: HttpCourier) -> None:
+def test_a_whole_head_of_another_status_counts_too(sender: HttpWebhookSender) -> None:
     """With what came of the body in time."""
-    outcome = post(courier, says_and_stays(b"HTTP/1.1 500 Oops\r\nContent-Length: 9\r\n\r\nhalf"))
+    outcome = post(sender, says_and_stays(b"HTTP/1.1 500 Oops\r\nContent-Length: 9\r\n\r\nhalf"))
 
     assert isinstance(outcome, Rejected)
     assert (outcome.status, outcome.body) == (500, "half")
@@ -190,7 +190,7 @@ def test_a_whole_head_of_another_status_counts_too(courier: HttpCourier) -> None
 @pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n", b"HTTP/1.1 200"])
 def test_a_head_that_does_not_end_is_a_timeout(head: bytes) -> None:
     """Or closed, if the connection ends: no status counts before the empty line."""
-    sender = HttpCourier(Guard(RULES, Limits(attempt=0.3)), FakeClock())
+    sender = HttpWebhookSender(Guard(RULES, Limits(attempt=0.3)), FakeClock())
 
     assert post(sender, says_and_stays(head)) == Unreachable(error=Failure.TIMEOUT, address="127.0.0.1")
     assert post(sender, says(head)) == Unreachable(error=Failure.CLOSED, address="127.0.0.1")
@@ -242,7 +242,7 @@ def test_a_head_without_end_is_read_up_to_its_limit(line: bytes) -> None:
     assert fed.taken <= MAX_HEAD_BYTES + 8_192
 
 
-def test_a_kept_connection_that_ends_is_replaced_within_the_attempt(courier: HttpCourier) -> None:
+def test_a_kept_connection_that_ends_is_replaced_within_the_attempt(sender: HttpWebhookSender) -> None:
     """The receiver has closed it at the very moment at which it was used again."""
     closing = threading.Event()
 
@@ -254,13 +254,13 @@ def test_a_kept_connection_that_ends_is_replaced_within_the_attempt(courier: Htt
             hear(connection)  # the next request is heard, and not answered
 
     with living(hangs_up_on_the_second) as port:
-        outcomes = [courier.post(f"http://127.0.0.1:{port}/", {}, b"{}") for _ in range(2)]
+        outcomes = [sender.post(f"http://127.0.0.1:{port}/", {}, b"{}") for _ in range(2)]
 
     assert [type(each) for each in outcomes] == [Delivered, Delivered]
     assert [each.address for each in outcomes] == ["127.0.0.1"] * 2
 
 
-def test_a_kept_connection_that_is_reset_is_replaced_within_the_attempt(courier: HttpCourier) -> None:
+def test_a_kept_connection_that_is_reset_is_replaced_within_the_attempt(sender: HttpWebhookSender) -> None:
     """A reset is an end before the first byte too."""
     first = threading.Event()
 
@@ -273,12 +273,12 @@ def test_a_kept_connection_that_is_reset_is_replaced_within_the_attempt(courier:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
     with living(resets_on_the_second) as port:
-        outcomes = [courier.post(f"http://127.0.0.1:{port}/", {}, b"{}") for _ in range(2)]
+        outcomes = [sender.post(f"http://127.0.0.1:{port}/", {}, b"{}") for _ in range(2)]
 
     assert [type(each) for each in outcomes] == [Delivered, Delivered]
 
 
-def test_a_connection_is_replaced_once(courier: HttpCourier) -> None:
+def test_a_connection_is_replaced_once(sender: HttpWebhookSender) -> None:
     """A fresh one that ends without an answer fails the attempt: two connections for it, and no third."""
     accepted = count()
 
@@ -290,7 +290,7 @@ def test_a_connection_is_replaced_once(courier: HttpCourier) -> None:
             hear(connection)
 
     with living(answers_the_first_alone) as port:
-        outcomes = [courier.post(f"http://127.0.0.1:{port}/", {}, b"{}") for _ in range(2)]
+        outcomes = [sender.post(f"http://127.0.0.1:{port}/", {}, b"{}") for _ in range(2)]
 
     assert isinstance(outcomes[0], Delivered)
     assert outcomes[1] == Unreachable(error=Failure.CLOSED, address="127.0.0.1")
@@ -316,11 +316,11 @@ def test_a_poll_goes_out_once_also_if_its_kept_connection_ends() -> None:
 
 
 @pytest.mark.parametrize("begun", [b"H", b"HTTP/1.1 200 OK\r\n", b"\r"])
-def test_a_kept_connection_that_ends_within_an_answer_is_not_replaced(courier: HttpCourier, begun: bytes) -> None:
+def test_a_kept_connection_that_ends_within_an_answer_is_not_replaced(sender: HttpWebhookSender, begun: bytes) -> None:
     """The receiver has had the request: sending it again in the same attempt would be a second delivery."""
     habit, accepted = one_after_another(OK + b"Content-Length: 2\r\n\r\nok", begun)
     with living(habit) as port:
-        outcomes = [courier.post(f"http://127.0.0.1:{port}/", {}, b"{}") for _ in range(2)]
+        outcomes = [sender.post(f"http://127.0.0.1:{port}/", {}, b"{}") for _ in range(2)]
 
     assert isinstance(outcomes[1], Unreachable)
     assert len(accepted) == 1

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge.adapters.net.guard import Guard
-from bridge.adapters.webhook_sender import HttpCourier
+from bridge.adapters.webhook_sender import HttpWebhookSender
 from bridge.domain.callback_url import CallbackRules
 from tests.support.http import Client
 from tests.support.world import FakeClock, stage
@@ -44,11 +44,11 @@ VALUES = st.one_of(st.text(st.characters(min_codepoint=32, max_codepoint=126), m
 
 
 @contextmanager
-def sending() -> Iterator[HttpCourier]:
+def sending() -> Iterator[HttpWebhookSender]:
     """Send for real, for a while."""
-    courier = HttpCourier(Guard(RULES), FakeClock())
-    with contextlib.closing(courier):
-        yield courier
+    sender = HttpWebhookSender(Guard(RULES), FakeClock())
+    with contextlib.closing(sender):
+        yield sender
 
 
 def arrived(head: bytes) -> dict[str, str]:
@@ -65,8 +65,8 @@ def arrived(head: bytes) -> dict[str, str]:
 def test_headers_are_refused_or_arrive_as_given(headers: dict[str, str]) -> None:
     """Name for name and byte for byte, and nothing of the bridge's own is changed by them."""
     receiver = Recorder()
-    with living(receiver) as port, sending() as courier:
-        bridge = stage(courier=courier)
+    with living(receiver) as port, sending() as sender:
+        bridge = stage(sender=sender)
         bridge.restart(**OPENED)
         body = {"operationId": "operation-1", "callbackUrl": f"http://127.0.0.1:{port}/hook", "headers": headers}
         created = Client.of(bridge).register(body)
@@ -85,8 +85,8 @@ def test_headers_are_refused_or_arrive_as_given(headers: dict[str, str]) -> None
 def test_headers_that_are_right_are_not_refused() -> None:
     """The property above would hold for a bridge that refuses all."""
     receiver, headers = Recorder(), {"Authorization": "Bearer a.b-c", "Cookie": "a=b", "X-Empty": "", "x_y": "1  2"}
-    with living(receiver) as port, sending() as courier:
-        bridge = stage(courier=courier)
+    with living(receiver) as port, sending() as sender:
+        bridge = stage(sender=sender)
         bridge.restart(**OPENED)
         body = {"operationId": "operation-1", "callbackUrl": f"http://127.0.0.1:{port}/hook", "headers": headers}
         assert Client.of(bridge).register(body).status == 201

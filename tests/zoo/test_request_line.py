@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bridge.adapters.net.guard import Guard
-from bridge.adapters.webhook_sender import HttpCourier
+from bridge.adapters.webhook_sender import HttpWebhookSender
 from bridge.api.routes import Routes
 from bridge.domain.callback_url import CallbackRules
 from tests.support.http import Answer, Client
@@ -59,8 +59,8 @@ def receiver() -> Iterator[tuple[Recorder, int]]:
 @contextlib.contextmanager
 def sending() -> Iterator[Stage]:
     """Let a bridge send for real."""
-    with contextlib.closing(HttpCourier(Guard(RULES), FakeClock())) as courier:
-        bridge = stage(courier=courier)
+    with contextlib.closing(HttpWebhookSender(Guard(RULES), FakeClock())) as sender:
+        bridge = stage(sender=sender)
         bridge.restart(**OPENED)
         yield bridge
 

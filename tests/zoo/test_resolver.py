@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bridge.adapters.net.guard import Guard, Limits
 from bridge.adapters.net.resolver import MAX_LOOKUPS, NameNotResolved, Resolver
-from bridge.adapters.webhook_sender import HttpCourier
+from bridge.adapters.webhook_sender import HttpWebhookSender
 from bridge.domain.callback_url import REFUSED, CallbackRules
 from bridge.domain.outcome import Delivered, Failure, Unreachable
 from tests.support.world import FakeClock
@@ -29,9 +29,9 @@ Script = Callable[[str], list[str]]
 
 
 @pytest.fixture
-def courier() -> Iterator[HttpCourier]:
+def sender() -> Iterator[HttpWebhookSender]:
     """Send with short limits."""
-    sender = HttpCourier(Guard(RULES, Limits(attempt=2, lookup=0.3, connect=0.5)), FakeClock())
+    sender = HttpWebhookSender(Guard(RULES, Limits(attempt=2, lookup=0.3, connect=0.5)), FakeClock())
     yield sender
     sender.close()
 
@@ -53,7 +53,7 @@ def resolving(monkeypatch: pytest.MonkeyPatch, script: Script) -> list[str]:
     return asked
 
 
-def reaching_nobody(monkeypatch: pytest.MonkeyPatch) -> tuple[HttpCourier, list[float], list[str]]:
+def reaching_nobody(monkeypatch: pytest.MonkeyPatch) -> tuple[HttpWebhookSender, list[float], list[str]]:
     """Send where no address answers; gives the sender, the time that each address got, and the addresses."""
     rules = replace(RULES, allowed_networks=(ipaddress.ip_network("127.0.0.0/8"),))
     waits: list[float] = []
@@ -65,7 +65,7 @@ def reaching_nobody(monkeypatch: pytest.MonkeyPatch) -> tuple[HttpCourier, list[
         raise TimeoutError
 
     monkeypatch.setattr(socket, "create_connection", silent)
-    return HttpCourier(Guard(rules, Limits(attempt=2, lookup=0.3, connect=0.5)), FakeClock()), waits, tried
+    return HttpWebhookSender(Guard(rules, Limits(attempt=2, lookup=0.3, connect=0.5)), FakeClock()), waits, tried
 
 
 def test_all_addresses_that_are_tried_share_the_time_to_connect(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +101,7 @@ def test_an_inner_address_behind_the_eighth_refuses_the_whole_name(monkeypatch: 
 
 
 def test_lookups_of_registrations_take_no_place_from_attempts(
-    courier: HttpCourier, monkeypatch: pytest.MonkeyPatch
+    sender: HttpWebhookSender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many of them hang."""
     answering = threading.Event()
@@ -114,12 +114,12 @@ def test_lookups_of_registrations_take_no_place_from_attempts(
     resolving(monkeypatch, hang)
     with living(says(OK + b"Connection: close\r\n\r\n")) as port, ThreadPoolExecutor(MAX_LOOKUPS) as registering:
         early = [
-            registering.submit(courier._guard.look_early, f"hangs-{number}.example.com", 0.05)
+            registering.submit(sender._guard.look_early, f"hangs-{number}.example.com", 0.05)
             for number in range(MAX_LOOKUPS)
         ]
         hung = [isinstance(each.exception(), NameNotResolved) for each in early]
 
-        outcome = courier.post(f"http://receiver.example.com:{port}/", {}, b"{}")
+        outcome = sender.post(f"http://receiver.example.com:{port}/", {}, b"{}")
         answering.set()
 
     assert all(hung)
@@ -127,7 +127,7 @@ def test_lookups_of_registrations_take_no_place_from_attempts(
 
 
 def test_a_name_that_changes_between_calls_is_looked_up_once(
-    courier: HttpCourier, monkeypatch: pytest.MonkeyPatch
+    sender: HttpWebhookSender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was checked is what is connected to."""
     answers = cycle([["127.0.0.1"], ["169.254.169.254"]])
@@ -141,8 +141,8 @@ def test_a_name_that_changes_between_calls_is_looked_up_once(
 
     resolving(monkeypatch, rebind)
     with living(says(OK + b"Connection: close\r\n\r\n")) as port:
-        first = courier.post(f"http://rebind.example.com:{port}/", {}, b"{}")
-        second = courier.post(f"http://rebind.example.com:{port}/", {}, b"{}")
+        first = sender.post(f"http://rebind.example.com:{port}/", {}, b"{}")
+        second = sender.post(f"http://rebind.example.com:{port}/", {}, b"{}")
 
     assert first.address == "127.0.0.1"
     assert second == Unreachable(error=Failure.REFUSED_BY_RULES)
@@ -165,14 +165,14 @@ def test_a_name_that_changes_between_calls_is_looked_up_once(
     ],
 )
 def test_a_name_that_leads_anywhere_inside_gets_no_connection(
-    courier: HttpCourier, monkeypatch: pytest.MonkeyPatch, addresses: list[str]
+    sender: HttpWebhookSender, monkeypatch: pytest.MonkeyPatch, addresses: list[str]
 ) -> None:
     """The whole answer is refused, and so is the name when it is registered."""
     resolving(monkeypatch, lambda _: addresses)
     monkeypatch.setattr(socket, "create_connection", forbidden)
 
-    assert courier.post("http://inside.example.com/", {}, b"{}") == Unreachable(error=Failure.REFUSED_BY_RULES)
-    assert courier.objection("http://inside.example.com/") == "leads to an address that is not public"
+    assert sender.post("http://inside.example.com/", {}, b"{}") == Unreachable(error=Failure.REFUSED_BY_RULES)
+    assert sender.check_destination("http://inside.example.com/") == "leads to an address that is not public"
 
 
 def forbidden(*_: object, **__: object) -> socket.socket:
@@ -181,30 +181,30 @@ def forbidden(*_: object, **__: object) -> socket.socket:
 
 
 def test_a_mapped_address_that_is_allowed_is_connected_to(
-    courier: HttpCourier, monkeypatch: pytest.MonkeyPatch
+    sender: HttpWebhookSender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is judged as the IPv4 address that it is."""
     resolving(monkeypatch, lambda host: ["::ffff:127.0.0.1"] if host == "mapped.example.com" else [host])
     with living(says(OK + b"\r\n")) as port:
-        outcome = courier.post(f"http://mapped.example.com:{port}/", {}, b"{}")
+        outcome = sender.post(f"http://mapped.example.com:{port}/", {}, b"{}")
 
     assert outcome.address == "127.0.0.1"
 
 
-def test_the_next_address_is_tried_when_one_is_dead(courier: HttpCourier, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_address_is_tried_when_one_is_dead(sender: HttpWebhookSender, monkeypatch: pytest.MonkeyPatch) -> None:
     """As every client does."""
     rules = CallbackRules(allow_http=True, allowed_networks=(ipaddress.ip_network("127.0.0.0/8"),), allowed_ports=None)
-    sender = HttpCourier(Guard(rules, Limits(attempt=2, lookup=0.3, connect=0.5)), FakeClock())
+    sender = HttpWebhookSender(Guard(rules, Limits(attempt=2, lookup=0.3, connect=0.5)), FakeClock())
     resolving(monkeypatch, lambda host: ["127.0.0.9", "127.0.0.1"] if host == "two.example.com" else [host])
     with living(says(OK + b"\r\n")) as port:
         outcome = sender.post(f"http://two.example.com:{port}/", {}, b"{}")
     sender.close()
 
     assert outcome.address == "127.0.0.1"
-    courier.close()
+    sender.close()
 
 
-def test_the_peer_has_the_last_word(courier: HttpCourier, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_peer_has_the_last_word(sender: HttpWebhookSender, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever happens between the check and the connection."""
     with living(says(OK + b"\r\n")) as port:
 
@@ -215,7 +215,7 @@ def test_the_peer_has_the_last_word(courier: HttpCourier, monkeypatch: pytest.Mo
             return connection
 
         monkeypatch.setattr(socket, "create_connection", elsewhere)
-        sender = HttpCourier(Guard(CLOSED), FakeClock())
+        sender = HttpWebhookSender(Guard(CLOSED), FakeClock())
         resolving(monkeypatch, lambda _: ["1.1.1.1"])
 
         outcome = sender.post("http://elsewhere.example.com/", {}, b"{}")
@@ -223,14 +223,14 @@ def test_the_peer_has_the_last_word(courier: HttpCourier, monkeypatch: pytest.Mo
 
     assert isinstance(outcome, Unreachable)
     assert outcome.error is Failure.REFUSED_BY_RULES
-    courier.close()
+    sender.close()
 
 
 def test_rules_that_were_narrowed_hold_for_what_was_registered_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scheme, port and host are looked at again before each attempt."""
     resolving(monkeypatch, lambda _: ["1.1.1.1"])
     monkeypatch.setattr(socket, "create_connection", forbidden)
-    sender = HttpCourier(Guard(CallbackRules(allowed_hosts=frozenset({"good.example.com"}))), FakeClock())
+    sender = HttpWebhookSender(Guard(CallbackRules(allowed_hosts=frozenset({"good.example.com"}))), FakeClock())
 
     for url in ("http://good.example.com/", "https://good.example.com:8443/", "https://other.example.com/"):
         assert sender.post(url, {}, b"{}") == Unreachable(error=Failure.REFUSED_BY_RULES)
@@ -238,7 +238,7 @@ def test_rules_that_were_narrowed_hold_for_what_was_registered_before(monkeypatc
 
 @pytest.mark.parametrize("script", [lambda _: [], lambda _: 1 // 0], ids=["answers nothing", "is broken"])
 def test_a_name_that_leads_nowhere_is_dns(
-    courier: HttpCourier, monkeypatch: pytest.MonkeyPatch, script: Script
+    sender: HttpWebhookSender, monkeypatch: pytest.MonkeyPatch, script: Script
 ) -> None:
     """Today; nothing is held against it when it is registered."""
 
@@ -250,8 +250,8 @@ def test_a_name_that_leads_nowhere_is_dns(
 
     resolving(monkeypatch, no_such_name)
 
-    assert courier.post("http://nowhere.example.com/", {}, b"{}") == Unreachable(error=Failure.DNS)
-    assert courier.objection("http://nowhere.example.com/") is None
+    assert sender.post("http://nowhere.example.com/", {}, b"{}") == Unreachable(error=Failure.DNS)
+    assert sender.check_destination("http://nowhere.example.com/") is None
 
 
 def test_a_name_that_hangs_does_not_starve_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,7 +332,7 @@ def test_no_url_of_an_inner_address_gets_a_socket(
     """In any notation, whoever checked it before."""
     monkeypatch.setattr(socket, "create_connection", forbidden)
     written = notations(address)
-    sender = HttpCourier(Guard(CLOSED), FakeClock())
+    sender = HttpWebhookSender(Guard(CLOSED), FakeClock())
 
     outcome = sender.post(f"{scheme}://{written[which % len(written)]}/", {}, b"{}")
 
@@ -348,6 +348,6 @@ def test_no_name_that_leads_to_an_inner_address_gets_a_socket(
     """Whatever the resolver says."""
     resolving(monkeypatch, lambda _: ["1.1.1.1", str(address)])
     monkeypatch.setattr(socket, "create_connection", forbidden)
-    sender = HttpCourier(Guard(CLOSED), FakeClock())
+    sender = HttpWebhookSender(Guard(CLOSED), FakeClock())
 
     assert sender.post("https://name.example.com/", {}, b"{}") == Unreachable(error=Failure.REFUSED_BY_RULES)

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from bridge.adapters.net.deadline import AttemptDeadline
 from bridge.adapters.net.guard import Guard, Limits
 from bridge.adapters.net.transport import GuardedClient
-from bridge.adapters.webhook_sender import HttpCourier
+from bridge.adapters.webhook_sender import HttpWebhookSender
 from bridge.domain.attempt import AttemptRecord
 from bridge.domain.callback_url import CallbackRules
 from bridge.domain.ids import OperationRef, RegistrationRef
@@ -50,12 +50,12 @@ RULES = CallbackRules(
 
 
 @pytest.fixture
-def courier() -> Iterator[HttpCourier]:
+def sender() -> Iterator[HttpWebhookSender]:
     """Send with short limits; afterwards no thread and no socket is left but the one thread of all deadlines."""
     with AttemptDeadline(GENEROUS):
         gc.collect()
     sockets, threads = open_sockets(), set(threading.enumerate())
-    sender = HttpCourier(Guard(RULES, LIMITS), FakeClock())
+    sender = HttpWebhookSender(Guard(RULES, LIMITS), FakeClock())
     yield sender
     sender.close()
     gc.collect()
@@ -92,13 +92,13 @@ def stored(outcome: Outcome) -> AttemptRecord:
 
 
 @pytest.mark.parametrize("name", ZOO)
-def test_every_animal_is_called_by_its_name(courier: HttpCourier, name: str) -> None:
+def test_every_animal_is_called_by_its_name(sender: HttpWebhookSender, name: str) -> None:
     """In time, with a record that can be stored."""
     habit, expected = ZOO[name]
     with living(habit) as port:
         began = time.monotonic()
 
-        outcome = courier.post(f"http://127.0.0.1:{port}/hook", {"webhook-id": "msg_1"}, b'{"a": 1}')
+        outcome = sender.post(f"http://127.0.0.1:{port}/hook", {"webhook-id": "msg_1"}, b'{"a": 1}')
 
         assert kind(outcome) == expected
         assert time.monotonic() - began < GENEROUS
@@ -108,21 +108,21 @@ def test_every_animal_is_called_by_its_name(courier: HttpCourier, name: str) -> 
 
 
 @pytest.mark.parametrize("name", ["drips headers", "sends a body without end", "answers 999", "resets the connection"])
-def test_a_good_receiver_is_reached_after_a_bad_one(courier: HttpCourier, name: str) -> None:
+def test_a_good_receiver_is_reached_after_a_bad_one(sender: HttpWebhookSender, name: str) -> None:
     """Nothing of the former attempt is left in the way."""
     with living(ZOO[name][0]) as bad, living(says(OK + b"Content-Length: 2\r\n\r\nok")) as good:
-        courier.post(f"http://127.0.0.1:{bad}/", {}, b"{}")
+        sender.post(f"http://127.0.0.1:{bad}/", {}, b"{}")
 
-        assert isinstance(courier.post(f"http://127.0.0.1:{good}/", {}, b"{}"), Delivered)
+        assert isinstance(sender.post(f"http://127.0.0.1:{good}/", {}, b"{}"), Delivered)
 
 
-def test_a_thousand_hostile_attempts_leave_nothing(courier: HttpCourier) -> None:
+def test_a_thousand_hostile_attempts_leave_nothing(sender: HttpWebhookSender) -> None:
     """No thread, no socket, no timer: the fixture looks. On a busy machine any of them can take too long."""
     habits = [never_reads, drips(OK, b"X: y\r\n"), floods(OK + b"\r\n", b"a" * 4096), says(b"")]
     with living(habits[0]) as a, living(habits[1]) as b, living(habits[2]) as c, living(habits[3]) as d:
         urls = [f"http://127.0.0.1:{port}/" for port in (a, b, c, d)] * 250
         with ThreadPoolExecutor(50) as pool:
-            outcomes = list(pool.map(lambda url: kind(courier.post(url, {}, b"{}")), urls))
+            outcomes = list(pool.map(lambda url: kind(sender.post(url, {}, b"{}")), urls))
 
     expected: list[set[str | int]] = [{"timeout"}, {"timeout"}, {200, "timeout"}, {"closed", "timeout"}] * 250
     assert [outcome for outcome, possible in zip(outcomes, expected, strict=True) if outcome not in possible] == []
@@ -133,10 +133,10 @@ heads = st.sampled_from([b"", b"HTTP/1.1 ", OK, OK + b"\r\n", OK + b"Transfer-En
 
 @given(heads, st.binary(max_size=300))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_answer_breaks_the_record(courier: HttpCourier, head: bytes, rest: bytes) -> None:
+def test_no_answer_breaks_the_record(sender: HttpWebhookSender, head: bytes, rest: bytes) -> None:
     """Whatever its bytes: an outcome, and a row that reads back."""
     with living(says(head + rest)) as port:
-        outcome = courier.post(f"http://127.0.0.1:{port}/", {}, b"{}")
+        outcome = sender.post(f"http://127.0.0.1:{port}/", {}, b"{}")
 
     record = stored(outcome)
     row = for_insert(record)
@@ -145,15 +145,15 @@ def test_no_answer_breaks_the_record(courier: HttpCourier, head: bytes, rest: by
     assert decode(AttemptRecord, record.ref, row) == replace(record, body=record.body or None)
 
 
-def test_a_port_where_nobody_listens(courier: HttpCourier) -> None:
+def test_a_port_where_nobody_listens(sender: HttpWebhookSender) -> None:
     """Refused at once."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
 
-    assert courier.post(f"http://127.0.0.1:{port}/", {}, b"{}") == Unreachable(error=Failure.CONNECT)
+    assert sender.post(f"http://127.0.0.1:{port}/", {}, b"{}") == Unreachable(error=Failure.CONNECT)
 
 
-def test_a_port_that_never_accepts(courier: HttpCourier) -> None:
+def test_a_port_that_never_accepts(sender: HttpWebhookSender) -> None:
     """Its queue is full: the connection is not opened in time."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
@@ -164,14 +164,14 @@ def test_a_port_that_never_accepts(courier: HttpCourier) -> None:
             filler.setblocking(False)  # noqa: FBT003 - the library's signature
             filler.connect_ex(("127.0.0.1", port))
 
-        outcome = courier.post(f"http://127.0.0.1:{port}/", {}, b"{}")
+        outcome = sender.post(f"http://127.0.0.1:{port}/", {}, b"{}")
 
         for filler in fillers:
             filler.close()
     assert outcome == Unreachable(error=Failure.TIMEOUT)
 
 
-def test_connections_to_good_receivers_are_reused(courier: HttpCourier) -> None:
+def test_connections_to_good_receivers_are_reused(sender: HttpWebhookSender) -> None:
     """One connection for many attempts."""
     accepted: list[int] = []
 
@@ -181,15 +181,15 @@ def test_connections_to_good_receivers_are_reused(courier: HttpCourier) -> None:
             connection.sendall(OK + b"Content-Length: 2\r\n\r\nok")
 
     with living(answers_again_and_again) as port:
-        outcomes = [courier.post(f"http://127.0.0.1:{port}/", {}, b"{}") for _ in range(5)]
-        courier.close()
+        outcomes = [sender.post(f"http://127.0.0.1:{port}/", {}, b"{}") for _ in range(5)]
+        sender.close()
 
     assert [kind(each) for each in outcomes] == [200] * 5
     assert [each.address for each in outcomes] == ["127.0.0.1"] * 5
     assert len(accepted) == 1
 
 
-def test_the_deadline_holds_on_a_connection_that_is_used_again(courier: HttpCourier) -> None:
+def test_the_deadline_holds_on_a_connection_that_is_used_again(sender: HttpWebhookSender) -> None:
     """The second answer drips."""
 
     def changes_its_mind(connection: socket.socket, stop: threading.Event) -> None:
@@ -198,12 +198,12 @@ def test_the_deadline_holds_on_a_connection_that_is_used_again(courier: HttpCour
         drips(OK, b"X: y\r\n")(connection, stop)
 
     with living(changes_its_mind) as port:
-        outcomes = [kind(courier.post(f"http://127.0.0.1:{port}/", {}, b"{}")) for _ in range(2)]
+        outcomes = [kind(sender.post(f"http://127.0.0.1:{port}/", {}, b"{}")) for _ in range(2)]
 
     assert outcomes == [200, "timeout"]
 
 
-def test_no_cookie_is_kept(courier: HttpCourier) -> None:
+def test_no_cookie_is_kept(sender: HttpWebhookSender) -> None:
     """A receiver gets no memory in the bridge."""
     heads: list[bytes] = []
 
@@ -213,7 +213,7 @@ def test_no_cookie_is_kept(courier: HttpCourier) -> None:
 
     with living(bakes) as port:
         for _ in range(2):
-            courier.post(f"http://127.0.0.1:{port}/", {}, b"{}")
+            sender.post(f"http://127.0.0.1:{port}/", {}, b"{}")
 
     assert all(b"ookie" not in head for head in heads)
 
@@ -221,7 +221,7 @@ def test_no_cookie_is_kept(courier: HttpCourier) -> None:
 def test_answers_of_inner_addresses_are_not_kept() -> None:
     """Unless an operator says so: nobody reads an inner service through the bridge."""
     rules = CallbackRules(allow_http=True, allowed_networks=RULES.allowed_networks, allowed_ports=None)
-    sender = HttpCourier(Guard(rules, LIMITS), FakeClock())
+    sender = HttpWebhookSender(Guard(rules, LIMITS), FakeClock())
     with living(says(OK + b"Content-Length: 6\r\n\r\nsecret")) as port:
         outcome = sender.post(f"http://127.0.0.1:{port}/", {}, b"{}")
     sender.close()
@@ -237,18 +237,18 @@ def authority() -> trustme.CA:
 
 
 @pytest.fixture
-def tls_courier(courier: HttpCourier, authority: trustme.CA, tmp_path: Path) -> HttpCourier:
+def tls_sender(sender: HttpWebhookSender, authority: trustme.CA, tmp_path: Path) -> HttpWebhookSender:
     """Send, trusting the zoo's authority and no other."""
     bundle = tmp_path / "authority.pem"
     authority.cert_pem.write_to_path(str(bundle))
-    courier._client = GuardedClient(courier._guard, authorities=str(bundle))
-    return courier
+    sender._client = GuardedClient(sender._guard, authorities=str(bundle))
+    return sender
 
 
-def test_a_right_certificate_is_taken(tls_courier: HttpCourier, authority: trustme.CA) -> None:
+def test_a_right_certificate_is_taken(tls_sender: HttpWebhookSender, authority: trustme.CA) -> None:
     """For the name in the URL, though the connection goes to an address."""
     with living(says(OK + b"\r\n"), tls_with(authority.issue_cert("localhost"))) as port:
-        assert kind(tls_courier.post(f"https://localhost:{port}/", {}, b"{}")) == 200
+        assert kind(tls_sender.post(f"https://localhost:{port}/", {}, b"{}")) == 200
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_a_right_certificate_is_taken(tls_courier: HttpCourier, authority: trust
     ],
 )
 def test_a_wrong_certificate_is_not_taken(
-    tls_courier: HttpCourier, authority: trustme.CA, wrong: str, reason: TlsReason
+    tls_sender: HttpWebhookSender, authority: trustme.CA, wrong: str, reason: TlsReason
 ) -> None:
     """Nothing is sent to its owner, and the attempt says why."""
     long_ago, late = datetime(2020, 1, 1, tzinfo=UTC), datetime(2090, 1, 1, tzinfo=UTC)
@@ -276,7 +276,7 @@ def test_a_wrong_certificate_is_not_taken(
         "early": lambda: authority.issue_cert("localhost", not_before=late, not_after=late + timedelta(days=1)),
     }[wrong]()
     with overhearing(certificate) as (port, heard):
-        outcome = tls_courier.post(f"https://localhost:{port}/", {}, b"{}")
+        outcome = tls_sender.post(f"https://localhost:{port}/", {}, b"{}")
 
     assert isinstance(outcome, Unreachable)
     assert (outcome.error, outcome.detail) == (Failure.TLS, reason)
@@ -304,7 +304,7 @@ def self_signed(name: str) -> trustme.LeafCert:
     return trustme.LeafCert(written, certificate.public_bytes(pem), [])
 
 
-def test_a_port_without_tls_is_called_that(tls_courier: HttpCourier) -> None:
+def test_a_port_without_tls_is_called_that(tls_sender: HttpWebhookSender) -> None:
     """It answers in plain HTTP."""
 
     def answers_at_once(connection: socket.socket, _: threading.Event) -> None:
@@ -312,20 +312,20 @@ def test_a_port_without_tls_is_called_that(tls_courier: HttpCourier) -> None:
         connection.recv(65_536)
 
     with living(answers_at_once) as port:
-        outcome = tls_courier.post(f"https://localhost:{port}/", {}, b"{}")
+        outcome = tls_sender.post(f"https://localhost:{port}/", {}, b"{}")
 
     assert isinstance(outcome, Unreachable)
     assert (outcome.error, outcome.detail) == (Failure.TLS, TlsReason.NOT_TLS)
 
 
-def test_a_receiver_of_old_tls_alone_is_called_that(tls_courier: HttpCourier, authority: trustme.CA) -> None:
+def test_a_receiver_of_old_tls_alone_is_called_that(tls_sender: HttpWebhookSender, authority: trustme.CA) -> None:
     """Its only cipher is none of the bridge's."""
     old = tls_with(authority.issue_cert("localhost"))
     old.maximum_version = ssl.TLSVersion.TLSv1_2
     old.set_ciphers("AES128-SHA")
 
     with living(says(OK + b"\r\n"), old) as port:
-        outcome = tls_courier.post(f"https://localhost:{port}/", {}, b"{}")
+        outcome = tls_sender.post(f"https://localhost:{port}/", {}, b"{}")
 
     assert isinstance(outcome, Unreachable)
     assert (outcome.error, outcome.detail) == (Failure.TLS, TlsReason.NOTHING_IN_COMMON)
@@ -341,21 +341,21 @@ def test_a_receiver_of_old_tls_alone_is_called_that(tls_courier: HttpCourier, au
         (b"", None),
     ],
 )
-def test_the_location_of_a_redirect_is_kept(courier: HttpCourier, location: bytes, kept: str | None) -> None:
+def test_the_location_of_a_redirect_is_kept(sender: HttpWebhookSender, location: bytes, kept: str | None) -> None:
     """It is not followed; who registered it may want to register that."""
     with living(says(b"HTTP/1.1 308 P\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % location)) as port:
-        outcome = courier.post(f"http://127.0.0.1:{port}/", {}, b"{}")
+        outcome = sender.post(f"http://127.0.0.1:{port}/", {}, b"{}")
 
     assert isinstance(outcome, Rejected)
     assert outcome.location == kept
     assert stored(outcome).location == kept
 
 
-def test_an_answer_that_repeats_the_url_is_kept_without_the_query(courier: HttpCourier) -> None:
+def test_an_answer_that_repeats_the_url_is_kept_without_the_query(sender: HttpWebhookSender) -> None:
     """Redirects add a slash to the whole URL, and some frameworks name the URL in their 404."""
     head = b"HTTP/1.1 308 P\r\nLocation: /hook/?code=canary-1\r\nContent-Length: 37\r\n\r\n"
     with living(says(head + b"POST /hook?code=canary-1 was not found")) as port:
-        outcome = courier.post(f"http://127.0.0.1:{port}/hook?code=canary-1", {}, b"{}")
+        outcome = sender.post(f"http://127.0.0.1:{port}/hook?code=canary-1", {}, b"{}")
 
     assert isinstance(outcome, Rejected)
     assert outcome.location == "/hook/?…"
@@ -365,7 +365,7 @@ def test_an_answer_that_repeats_the_url_is_kept_without_the_query(courier: HttpC
 def test_the_location_of_an_inner_address_is_not_kept() -> None:
     """It is part of the answer."""
     rules = CallbackRules(allow_http=True, allowed_networks=RULES.allowed_networks, allowed_ports=None)
-    sender = HttpCourier(Guard(rules, LIMITS), FakeClock())
+    sender = HttpWebhookSender(Guard(rules, LIMITS), FakeClock())
     with living(says(b"HTTP/1.1 308 P\r\nLocation: /secret\r\nContent-Length: 0\r\n\r\n")) as port:
         outcome = sender.post(f"http://127.0.0.1:{port}/", {}, b"{}")
     sender.close()
@@ -381,12 +381,12 @@ def test_the_location_of_an_inner_address_is_not_kept() -> None:
         ("http://127.0.0.1:{port}/", "connection refused"),
     ],
 )
-def test_a_failure_says_in_a_sentence_what_happened(courier: HttpCourier, url: str, detail: str) -> None:
+def test_a_failure_says_in_a_sentence_what_happened(sender: HttpWebhookSender, url: str, detail: str) -> None:
     """Beside its kind."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
 
-    outcome = courier.post(url.format(port=port), {}, b"{}")
+    outcome = sender.post(url.format(port=port), {}, b"{}")
 
     assert isinstance(outcome, Unreachable)
     assert outcome.detail == detail
@@ -397,14 +397,14 @@ def test_a_failure_says_in_a_sentence_what_happened(courier: HttpCourier, url: s
     [(says(OK + b"\r\n"), "tls"), (never_reads, "timeout"), (says(b""), "tls"), (drips(b"\x16\x03\x03", b"\0"), "tls")],
     ids=["plain text", "silence", "hangs up", "drips"],
 )
-def test_a_port_that_speaks_no_tls(tls_courier: HttpCourier, habit: object, expected: str) -> None:
+def test_a_port_that_speaks_no_tls(tls_sender: HttpWebhookSender, habit: object, expected: str) -> None:
     """Or does not come to an end with it."""
     with living(habit) as port:  # type: ignore[arg-type]
-        assert kind(tls_courier.post(f"https://localhost:{port}/", {}, b"{}")) in (expected, "timeout", "closed")
+        assert kind(tls_sender.post(f"https://localhost:{port}/", {}, b"{}")) in (expected, "timeout", "closed")
 
 
 def test_what_came_beyond_an_answer_over_tls_does_not_answer_the_next_request(
-    tls_courier: HttpCourier, authority: trustme.CA
+    tls_sender: HttpWebhookSender, authority: trustme.CA
 ) -> None:
     """It is decrypted already, where the socket does not show it: what is read at once ends just before it."""
     end = b"Content-Length: 2\r\n\r\nok"
@@ -418,7 +418,7 @@ def test_what_came_beyond_an_answer_over_tls_does_not_answer_the_next_request(
         connection.sendall(OK + b"Content-Length: 0\r\n\r\n")
 
     with living(says_too_much, tls_with(authority.issue_cert("localhost"))) as port:
-        outcomes = [kind(tls_courier.post(f"https://localhost:{port}/", {}, b"{}")) for _ in range(2)]
+        outcomes = [kind(tls_sender.post(f"https://localhost:{port}/", {}, b"{}")) for _ in range(2)]
 
     assert len(first) == 8192
     assert outcomes[0] == 200

@@ -1,4 +1,4 @@
-"""The outbox in Azure Queue storage."""
+"""The queue in Azure Queue storage."""
 
 from contextlib import suppress
 from datetime import timedelta
@@ -22,7 +22,7 @@ SEND = 1.5
 _SILENT_AFTER, _RETRY_AFTER = 2, 5.0
 
 
-class AzureOutbox:
+class AzureQueue:
     """A queue; a send makes it if it was deleted. Its client encodes messages as host.json declares."""
 
     def __init__(self, client: QueueClient, guard: Guard | None = None) -> None:

@@ -12,7 +12,7 @@ from bridge.domain.ids import OperationRef
 from bridge.domain.outcome import Outcome, Unreachable
 from bridge.domain.source import Source
 from bridge.domain.upstream import NoReply, NoToken, Reply
-from bridge.ports import Courier, Outbox, Upstream
+from bridge.ports import DeliveryQueue, Upstream, WebhookSender
 from bridge.storage.table import Table
 from bridge.storage.transaction import Row, Transaction
 from bridge.telemetry import Attribute, Metric, Step, Telemetry
@@ -50,10 +50,10 @@ class MeasuredTable:
 
 
 @dataclass(frozen=True, slots=True)
-class MeasuredOutbox:
-    """An outbox whose messages carry the trace of their sending."""
+class MeasuredQueue:
+    """A queue whose messages carry the trace of their sending."""
 
-    inner: Outbox
+    inner: DeliveryQueue
     telemetry: Telemetry
 
     def create(self) -> None:
@@ -105,10 +105,10 @@ class MeasuredUpstream:
 
 
 @dataclass(frozen=True, slots=True)
-class MeasuredCourier:
-    """A courier with the time that receivers take."""
+class MeasuredWebhookSender:
+    """A sender with the time that receivers take."""
 
-    inner: Courier
+    inner: WebhookSender
     telemetry: Telemetry
     stopwatch: Stopwatch
 
@@ -126,9 +126,9 @@ class MeasuredCourier:
         """Look up an address."""
         return self.inner.address_of(origin)
 
-    def objection(self, url: str) -> str | None:
+    def check_destination(self, url: str) -> str | None:
         """Say early why callbacks to a URL would be refused."""
-        return self.inner.objection(url)
+        return self.inner.check_destination(url)
 
 
 @contextmanager

@@ -11,13 +11,13 @@ from azure.data.tables import TableClient
 from azure.storage.queue import QueueClient
 
 from bridge.adapters.azure.clients import queue_client, table_client
-from bridge.adapters.azure.queue import AzureOutbox
+from bridge.adapters.azure.queue import AzureQueue
 from bridge.adapters.azure.storage_calls import Breaker, StorageCalls, request_deadline, storage_guard
 from bridge.adapters.azure.table import AzureTable
 from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import CommitUnknown, StorageRefused, StorageUnavailable
 from bridge.domain.ids import OperationRef, RegistrationRef
-from bridge.ports import Outbox
+from bridge.ports import DeliveryQueue
 from bridge.settings import read_settings
 from bridge.storage.table import Table
 from bridge.storage.transaction import Insert, Transaction
@@ -50,7 +50,7 @@ def problem(code: str) -> bytes:
 
 
 @contextmanager
-def storage(habit: Habit, *, seconds: float = 30) -> Iterator[tuple[Table, Outbox]]:
+def storage(habit: Habit, *, seconds: float = 30) -> Iterator[tuple[Table, DeliveryQueue]]:
     """Make the clients that are deployed, of a storage with a habit, which have so many seconds for a call."""
     with living(habit) as port, ExitStack() as open_clients:
         url = f"http://127.0.0.1:{port}"
@@ -61,7 +61,7 @@ def storage(habit: Habit, *, seconds: float = 30) -> Iterator[tuple[Table, Outbo
         guard = storage_guard(seconds)
         table: TableClient = open_clients.enter_context(table_client(settings, None, guard))
         queue: QueueClient = open_clients.enter_context(queue_client(settings, None, "q", guard))
-        yield AzureTable(table, guard, pause=lambda _: None), AzureOutbox(queue, guard)
+        yield AzureTable(table, guard, pause=lambda _: None), AzureQueue(queue, guard)
 
 
 def test_rows_are_what_the_service_returns_as_json() -> None:
@@ -152,8 +152,8 @@ def test_a_table_that_does_not_exist_has_no_rows() -> None:
     ],
 )
 def test_whatever_is_wrong_with_a_send_is_a_failure_of_storage(answer: bytes) -> None:
-    with storage(says(answer)) as (_, outbox), pytest.raises(StorageUnavailable) as caught:
-        outbox.send(TASK, ttl=timedelta(minutes=2))
+    with storage(says(answer)) as (_, queue), pytest.raises(StorageUnavailable) as caught:
+        queue.send(TASK, ttl=timedelta(minutes=2))
 
     assert "ServiceRequestError" not in str(caught.value)  # there was an answer
 
@@ -170,7 +170,7 @@ def test_whatever_is_wrong_with_a_send_is_a_failure_of_storage(answer: bytes) ->
     ],
 )
 def test_a_call_ends_at_its_deadline_whatever_storage_does(habit: Habit) -> None:
-    with storage(habit, seconds=0.2) as (table, outbox):
+    with storage(habit, seconds=0.2) as (table, queue):
         with pytest.raises(StorageUnavailable):
             table.range("p", "a", "z")
         with pytest.raises(StorageUnavailable):
@@ -178,7 +178,7 @@ def test_a_call_ends_at_its_deadline_whatever_storage_does(habit: Habit) -> None
         with pytest.raises(CommitUnknown):
             table.commit(INSERT)
         with request_deadline(0.2), pytest.raises(StorageUnavailable):
-            outbox.send(TASK, ttl=timedelta(minutes=2))
+            queue.send(TASK, ttl=timedelta(minutes=2))
 
 
 def test_nothing_is_sent_once_the_time_of_the_request_is_over() -> None:
@@ -211,9 +211,9 @@ def test_nothing_is_sent_once_the_time_of_the_request_is_over() -> None:
 )
 def test_a_refusal_of_the_caller_has_the_code_of_the_service(status: str, body: bytes, kind: str, code: str) -> None:
     calls: list[Any] = []
-    with storage(says(reply(body, kind, status=status))) as (table, outbox):
+    with storage(says(reply(body, kind, status=status))) as (table, queue):
         calls += [lambda: table.get("p", "a"), lambda: table.range("p", "a", "z"), lambda: table.commit(INSERT)]
-        calls += [lambda: outbox.send(TASK, ttl=timedelta(minutes=2))]
+        calls += [lambda: queue.send(TASK, ttl=timedelta(minutes=2))]
         for call in calls:
             with pytest.raises(StorageRefused) as caught:
                 call()

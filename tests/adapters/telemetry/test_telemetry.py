@@ -110,7 +110,7 @@ def life(collected: Collected, traceparent: str | None = TRACE) -> None:
     bridge.sweep()
     bridge.clock.advance(60)
     bridge.sweep()
-    for task in bridge.outbox.take():
+    for task in bridge.queue.take():
         bridge.bridge.deliver.deliver(read_task(write_task(task).encode()))
 
 
@@ -119,7 +119,7 @@ def test_one_trace_leads_from_whoever_registered_to_the_receiver(collected: Coll
     life(collected)
 
     [register], [send], [deliver] = (collected.spans(step) for step in (Step.REGISTER, Step.SEND, Step.DELIVER))
-    [posted] = collected.bridge.courier.posted
+    [posted] = collected.bridge.sender.posted
     assert parent_of(register) == TRACE
     assert parent_of(send) == traceparent_of(register)
     assert parent_of(deliver) == traceparent_of(send)
@@ -139,7 +139,7 @@ def test_a_registration_without_a_trace_begins_one(collected: Collected) -> None
 
 def test_each_retry_goes_on_with_the_same_trace(collected: Collected) -> None:
     """Its message comes from a due row, which carries the trace too."""
-    collected.bridge.courier.tell(HOOK, 500, 200)
+    collected.bridge.sender.tell(HOOK, 500, 200)
     life(collected)
     collected.bridge.clock.advance(30)
     collected.bridge.sweep()
@@ -166,7 +166,7 @@ def test_polls_are_within_the_sweep_of_their_source(collected: Collected) -> Non
 
 def test_a_span_of_what_failed_says_the_class_of_the_failure(collected: Collected) -> None:
     """And has the status of an error."""
-    collected.bridge.courier.tell(HOOK, Unreachable(error=Failure.TLS))
+    collected.bridge.sender.tell(HOOK, Unreachable(error=Failure.TLS))
     life(collected)
 
     [deliver] = collected.spans(Step.DELIVER)
@@ -272,7 +272,7 @@ def test_a_429_is_counted(collected: Collected) -> None:
 
 def test_failed_attempts_are_counted_by_their_class(collected: Collected) -> None:
     """As the log names them."""
-    collected.bridge.courier.tell(HOOK, Unreachable(error=Failure.DNS), 503, 200)
+    collected.bridge.sender.tell(HOOK, Unreachable(error=Failure.DNS), 503, 200)
     life(collected)
     collected.bridge.clock.advance(30)
     collected.bridge.sweep()
@@ -311,7 +311,7 @@ def test_a_wrong_trace_in_a_message_is_taken_for_none(collected: Collected) -> N
     collected.bridge.register()
     collected.bridge.upstream.tell("operation-1", "Succeeded")
     collected.bridge.sweep()
-    [task] = collected.bridge.outbox.take()
+    [task] = collected.bridge.queue.take()
     text = write_task(replace(task, traceparent="00-nonsense\r\nX: y"))
 
     assert read_task(text.encode()).traceparent is None

@@ -275,7 +275,7 @@ def test_a_bug_at_the_question_why_is_a_line_for_each_try(caplog: pytest.LogCapt
     failed = {"event": "app.failed", "step": "fetch failure", "operation": OPERATION, "error": "ZeroDivisionError"}
     assert lines_of(caplog, Event.FAILED) == [failed, failed]
     assert lines_of(caplog, Event.ASKED) == [ASKED | {"extra": 2, "finished": 1}]
-    assert len(bridge.outbox.take()) == 1
+    assert len(bridge.queue.take()) == 1
 
 
 def test_what_is_forgotten_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
@@ -382,7 +382,7 @@ def test_a_message_that_is_not_taken_is_one_line(bridge: Stage, caplog: pytest.L
     """The due row sends another."""
     [ref] = bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
-    bridge.outbox.send = down  # type: ignore[method-assign] # refuses
+    bridge.queue.send = down  # type: ignore[method-assign] # refuses
 
     bridge.sweep()
 

@@ -141,7 +141,7 @@ def test_deliveries_do_not_wait_for_polls() -> None:
     bridge = stage()
     [ended] = ids_of("op0", 1, prefix="ended")
     bridge.upstream.tell(ended, "Succeeded")
-    bridge.courier.tell("https://receiver.example.com/hook", 500, 200)
+    bridge.sender.tell("https://receiver.example.com/hook", 500, 200)
     bridge.register(ended)
     bridge.sweep()
     for each in ids_of("op0", 150):
@@ -159,7 +159,7 @@ def test_deliveries_do_not_wait_for_polls() -> None:
 def test_a_delivery_that_falls_due_while_polls_run_is_sent_before_they_end() -> None:
     bridge = stage()
     bridge.upstream.tell("ended", "Succeeded")
-    bridge.courier.tell("https://receiver.example.com/hook", 500, 200)
+    bridge.sender.tell("https://receiver.example.com/hook", 500, 200)
     bridge.register("ended")
     bridge.sweep()
     bridge.deliver_all()
@@ -168,7 +168,7 @@ def test_a_delivery_that_falls_due_while_polls_run_is_sent_before_they_end() -> 
     fetch_operation, sent = bridge.upstream.fetch_operation, []
 
     def slowly(ref: OperationRef) -> Reply | NoReply | NoToken:
-        sent.append(len(bridge.outbox.tasks))
+        sent.append(len(bridge.queue.tasks))
         bridge.clock.advance(14)
         return fetch_operation(ref)
 

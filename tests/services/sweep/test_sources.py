@@ -46,7 +46,7 @@ def test_a_location_finds_its_source_by_endpoint_and_path(location: str) -> None
 
     assert created.body["operation"]["source"] == "voices"
     assert bridge.upstream.asked == [OperationRef("voices", "operation-1")]
-    assert json.loads(bridge.courier.posted[0].body)["type"] == "customvoice.operation.succeeded"
+    assert json.loads(bridge.sender.posted[0].body)["type"] == "customvoice.operation.succeeded"
 
 
 def test_a_source_can_be_named() -> None:

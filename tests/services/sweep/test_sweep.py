@@ -117,7 +117,7 @@ def test_an_operation_past_its_deadline_is_asked_once_more_and_expires(bridge: S
     operation = bridge.aggregate().operation.record
     assert (operation.final_status, operation.reason) == (FinalStatus.EXPIRED, "deadline")
     assert bridge.registration(ref).state is State.DELIVERED
-    assert bridge.courier.posted[0].body.startswith(b'{"type":"avatar.operation.expired"')
+    assert bridge.sender.posted[0].body.startswith(b'{"type":"avatar.operation.expired"')
 
 
 def test_an_end_at_the_last_poll_is_an_end(bridge: Stage) -> None:
@@ -166,17 +166,17 @@ def test_a_retry_is_called_for_when_it_is_due(bridge: Stage) -> None:
     """And not before."""
     bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
-    bridge.courier.tell("https://receiver.example.com/hook", 500, 200)
+    bridge.sender.tell("https://receiver.example.com/hook", 500, 200)
     bridge.sweep()
     bridge.deliver_all()
 
     bridge.clock.advance(4)
     bridge.sweep()
-    assert bridge.outbox.tasks == []
+    assert bridge.queue.tasks == []
     bridge.clock.advance(1)
     bridge.sweep()
 
-    assert [task.number for task in bridge.outbox.tasks] == [2]
+    assert [task.number for task in bridge.queue.tasks] == [2]
 
 
 def test_a_message_that_was_lost_is_sent_again_ever_more_slowly(bridge: Stage) -> None:
@@ -188,12 +188,12 @@ def test_a_message_that_was_lost_is_sent_again_ever_more_slowly(bridge: Stage) -
     sent_at = []
     for minute in range(1, 300):
         bridge.clock.now = NOON + timedelta(minutes=minute)
-        before = len(bridge.outbox.tasks)
+        before = len(bridge.queue.tasks)
         bridge.sweep()
-        sent_at += [minute] * (len(bridge.outbox.tasks) - before)
+        sent_at += [minute] * (len(bridge.queue.tasks) - before)
 
     assert sent_at == [2, 6, 14, 30, 62, 122, 182, 242]
-    assert bridge.outbox.ttls[:4] == [timedelta(minutes=minutes) for minutes in (2, 4, 8, 16)]
+    assert bridge.queue.ttls[:4] == [timedelta(minutes=minutes) for minutes in (2, 4, 8, 16)]
 
 
 def test_a_delivery_whose_registration_is_gone_is_forgotten(bridge: Stage) -> None:
@@ -201,13 +201,13 @@ def test_a_delivery_whose_registration_is_gone_is_forgotten(bridge: Stage) -> No
     ref = bridge.register()[0]
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
-    bridge.outbox.take()
+    bridge.queue.take()
     bridge.memory.commit(Transaction(partition_of(ref), (Delete(row_key(ref), ANY),)))
 
     bridge.clock.advance(180)
     bridge.sweep()
 
-    assert bridge.outbox.tasks == []
+    assert bridge.queue.tasks == []
     assert bridge.due_keys() == ["purge:default:operation-1"]
 
 
@@ -340,7 +340,7 @@ def test_a_registration_of_a_newer_version_holds_up_no_other(bridge: Stage) -> N
         bridge.clock.advance(10)
 
     assert bridge.registration(ours).state is State.DELIVERED
-    assert len(bridge.courier.posted) == 1
+    assert len(bridge.sender.posted) == 1
     assert len(bridge.upstream.asked) <= 3
     assert bridge.due_keys() == ["poll:default:operation-1"]
     bridge.memory.commit(Transaction(partition_of(newer), (Merge(row_key(newer), {"v": 1}, ANY),)))
@@ -376,7 +376,7 @@ def test_no_message_is_sent_after_the_time_budget() -> None:
         bridge.register(f"operation-{number}")
         bridge.upstream.tell(f"operation-{number}", "Succeeded")
     bridge.sweep()
-    bridge.outbox.take()
+    bridge.queue.take()
     bridge.clock.advance(180)
 
     def slowly(transaction: Transaction) -> Mapping[str, str]:
@@ -388,11 +388,11 @@ def test_no_message_is_sent_after_the_time_budget() -> None:
     bridge.sweep()
 
     assert bridge.clock() - began <= timedelta(seconds=65)
-    sent_at_once = len(bridge.outbox.tasks)
+    sent_at_once = len(bridge.queue.tasks)
     assert 0 < sent_at_once < 64
     table.instead = []
     bridge.sweep()
-    assert len(bridge.outbox.tasks) == 64
+    assert len(bridge.queue.tasks) == 64
 
 
 def test_an_end_that_could_not_be_committed_is_found_again() -> None:
