@@ -23,7 +23,7 @@ from local.upstream import Upstream
 from local.upstream.lives import Durations
 
 _MEGABYTE = 1024 * 1024
-_PATIENCE = 300.0
+_MAX_WAIT = 300.0
 _NEVER, _EACH_SECOND = "0 0 0 1 1 *", "* * * * * *"
 
 
@@ -45,7 +45,7 @@ def measure(scale: Scale) -> Figures:
         with _hosted(azurite, upstream, _EACH_SECOND) as host:
             worker = _worker(host)
             used = _processor_time(worker)
-            came = receiver.wait_for(count, _PATIENCE)
+            came = receiver.wait_for(count, _MAX_WAIT)
             delivering = _processor_time(worker) - used
             memory.append(worker.memory_info().rss)
             first, last = came[count // 10].at, came[count * 9 // 10 - 1].at

@@ -38,7 +38,7 @@ _SENDERS = 8
 _FULL, _FEW = 32, 2
 #: Seconds for sending one message, on a machine that has other work, and for all to begin.
 _TO_SEND, _TO_BEGIN = 0.01, 2.0
-_LOOK, _PATIENCE = 0.25, 120.0
+_LOOK, _MAX_WAIT = 0.25, 120.0
 
 
 def measure(scale: Scale) -> Figures:
@@ -100,7 +100,7 @@ def _send(queue: QueueClient, tasks: list[DeliveryTask]) -> None:
 
 def _attempts(table: AzureTable, deliveries: int) -> list[datetime]:
     """Wait for all, and return when each was begun. Raises TimeoutError."""
-    end = time.monotonic() + _PATIENCE
+    end = time.monotonic() + _MAX_WAIT
     while time.monotonic() < end:
         rows = [row for name in operation_partitions() for row in table.range(name, "att:", "att;")]
         if len([row for row in rows if row.values.get("status") == 200]) >= deliveries:

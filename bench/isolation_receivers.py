@@ -57,7 +57,7 @@ _ANSWER = 0.02
 _PER_OPERATION = 18
 
 #: Seconds after which a measurement is given up.
-_PATIENCE = 600.0
+_MAX_WAIT = 600.0
 
 
 class SlowTable:
@@ -179,7 +179,7 @@ class Instance:
             began[url] = time.monotonic()
             self.bridge.register(f"known-{number // _PER_OPERATION:04d}", url)
             time.sleep(apart)
-        return [at - began[url] for url, at in self.arrivals.wait(urls, _PATIENCE).items()]
+        return [at - began[url] for url, at in self.arrivals.wait(urls, _MAX_WAIT).items()]
 
     def know(self, url: str, number: int) -> None:
         """Let operations end whose ends `notify` can tell, and one callback of each be delivered to `url`."""
@@ -187,7 +187,7 @@ class Instance:
         for each, known in enumerate(urls):
             self.bridge.register(f"known-{each:04d}", known)
         self.bridge.bridge.sweep.sweep()
-        self.arrivals.wait(urls, _PATIENCE)
+        self.arrivals.wait(urls, _MAX_WAIT)
 
 
 def healthy() -> Figures:
@@ -196,7 +196,7 @@ def healthy() -> Figures:
         instance.know(receiver.url, 1)
         urls = [f"{receiver.url}/callback/{number}" for number in range(_PENDING)]
         began = instance.end(urls)
-        arrived = instance.arrivals.wait(urls, _PATIENCE)
+        arrived = instance.arrivals.wait(urls, _MAX_WAIT)
     return {"healthy.seconds": max(arrived.values()) - began}
 
 

@@ -20,7 +20,7 @@ from local.upstream.lives import Durations
 
 _CLIENTS = 16
 _TIMEOUT = 60.0
-_PATIENCE = 120.0
+_MAX_WAIT = 120.0
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def terminal_to_post(url: str, upstream: Upstream, receiver: Receiver, count: in
         delays = []
         for number in range(count):
             post(url, receiver.url, session, number)
-            told = receiver.wait_for(number + 1, _PATIENCE)[-1]
+            told = receiver.wait_for(number + 1, _MAX_WAIT)[-1]
             seen = [each.at for each in upstream.requests if each.operation_id == f"operation-{number:06d}"]
             delays.append(told.at - max(at for at in seen if at <= told.at))
     return delays

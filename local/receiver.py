@@ -16,7 +16,7 @@ from pydantic import JsonValue
 from werkzeug import Request, Response
 
 from local.answer import Answer
-from local.record import PATIENCE, Record
+from local.record import MAX_WAIT, Record
 from local.web import WebServer
 
 _ACCEPTED = Answer(status=204)
@@ -82,7 +82,7 @@ class Receiver:
         return self._came.entries
 
     def wait_for(
-        self, condition: int | Callable[[Sequence[Callback]], bool], timeout: float = PATIENCE
+        self, condition: int | Callable[[Sequence[Callback]], bool], timeout: float = MAX_WAIT
     ) -> tuple[Callback, ...]:
         """Return the callbacks as soon as there are that many, or the condition holds for them."""
         return self._came.wait_for(condition, timeout)

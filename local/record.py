@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 Entry = TypeVar("Entry")
 
 #: Long enough for a slow machine; a test that waits this long has failed.
-PATIENCE = 120.0
+MAX_WAIT = 120.0
 
 
 class Record(Generic[Entry]):
@@ -30,7 +30,7 @@ class Record(Generic[Entry]):
             return tuple(self._entries)
 
     def wait_for(
-        self, condition: int | Callable[[Sequence[Entry]], bool], timeout: float = PATIENCE
+        self, condition: int | Callable[[Sequence[Entry]], bool], timeout: float = MAX_WAIT
     ) -> tuple[Entry, ...]:
         """Return the entries as soon as there are that many, or the condition holds for them.
 

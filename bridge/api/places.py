@@ -12,25 +12,25 @@ from contextlib import contextmanager
 from bridge.api.errors import too_busy
 
 #: So many run at once, and so many more may wait for a place, each for this many seconds.
-RUNNING, WAITING, PATIENCE = 2, 8, 2.0
+RUNNING, WAITING, MAX_WAIT = 2, 8, 2.0
 
 
 class Places:
     """The places of one instance. Threads share it."""
 
-    def __init__(self, running: int = RUNNING, waiting: int = WAITING, patience: float = PATIENCE) -> None:
-        """Make them; `patience` is in seconds."""
+    def __init__(self, running: int = RUNNING, waiting: int = WAITING, max_wait: float = MAX_WAIT) -> None:
+        """Make them; `max_wait` is in seconds."""
         self._running = threading.BoundedSemaphore(running)
         self._all = threading.BoundedSemaphore(running + waiting)
-        self._patience = patience
+        self._max_wait = max_wait
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """Hold a place during this block. Raises Problem if there is none within the patience."""
+        """Hold a place during this block. Raises Problem if there is none within `max_wait`."""
         if not self._all.acquire(blocking=False):
             raise too_busy()
         try:
-            if not self._running.acquire(timeout=self._patience):
+            if not self._running.acquire(timeout=self._max_wait):
                 raise too_busy()
             try:
                 yield

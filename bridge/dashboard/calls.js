@@ -2,7 +2,7 @@
 
 const BY_TOKEN = document.documentElement.dataset.auth === "entra";
 const KEPT = "bridge.key";
-const PATIENCE = 20000;
+const MAX_WAIT = 20000;
 
 /** The bridge wants a key or a token, or not the one that it was given. */
 class Locked extends Error {}
@@ -68,7 +68,7 @@ async function call(method, path, body) {
   try {
     const asked = { method, headers, cache: "no-store", credentials: "omit", redirect: "error" };
     response = await fetch(path, {
-      ...asked, body: body === undefined ? undefined : writtenBody(body), signal: AbortSignal.timeout(PATIENCE),
+      ...asked, body: body === undefined ? undefined : writtenBody(body), signal: AbortSignal.timeout(MAX_WAIT),
     });
     text = await response.text();
   } catch (error) {

@@ -243,7 +243,7 @@ class HostLimiter:
         now = self._clock()
         with self._lock:
             self._hosts.put(permit.origin, replace(self._hosts.get(permit.origin), address=address))
-            self._leave(permit)
+            self._release_place(permit)
             if self._fits(permit.task, now, paced=True):
                 return self._take(permit.task, now)
             put_back = self._wait(permit.task, now).deferred
@@ -273,7 +273,7 @@ class HostLimiter:
         """Give the place back. Returns what the same thread does next; without `take`, it begins no other attempt."""
         origin, now = permit.origin, self._clock()
         with self._lock:
-            self._leave(permit)
+            self._release_place(permit)
             state = self._hosts.get(origin)
             if state.open_until is not None and state.is_open(now):
                 resting = Deferred(until=state.open_until, why="resting", probe=state.probe)
@@ -361,7 +361,7 @@ class HostLimiter:
             task=task, origin=origin, owner=owner, host_class=host_class, server=server, limit=state.limit(now)
         )
 
-    def _leave(self, permit: HostPermit) -> None:
+    def _release_place(self, permit: HostPermit) -> None:
         _less(self._in_flight, permit.origin)
         self._by_class[permit.host_class] -= 1
         _less(self._of_owner, (permit.owner, permit.host_class))

@@ -17,7 +17,7 @@ from pydantic import JsonValue
 from werkzeug import Request, Response
 
 from local.answer import Answer
-from local.record import PATIENCE, Record
+from local.record import MAX_WAIT, Record
 from local.upstream.catalogue import named
 from local.upstream.control import control
 from local.upstream.faults import fault
@@ -96,7 +96,7 @@ class Upstream:
         return self._asked.entries
 
     def wait_for(
-        self, condition: int | Callable[[Sequence[Asked]], bool], timeout: float = PATIENCE
+        self, condition: int | Callable[[Sequence[Asked]], bool], timeout: float = MAX_WAIT
     ) -> tuple[Asked, ...]:
         """Return the requests as soon as there are that many, or the condition holds for them."""
         return self._asked.wait_for(condition, timeout)

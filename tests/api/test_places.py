@@ -87,13 +87,13 @@ def test_a_flood_of_calls_that_read_many_rows_leaves_most_threads_of_the_host(
 
 
 def test_a_call_waits_a_moment_for_a_place() -> None:
-    places, inside, results = Places(running=1, waiting=1, patience=60), threading.Event(), list[str]()
-    leave = threading.Event()
+    places, inside, results = Places(running=1, waiting=1, max_wait=60), threading.Event(), list[str]()
+    release = threading.Event()
 
     def first() -> None:
         with places.taken():
             inside.set()
-            leave.wait(60)
+            release.wait(60)
 
     def second() -> None:
         with places.taken():
@@ -103,14 +103,14 @@ def test_a_call_waits_a_moment_for_a_place() -> None:
         pool.submit(first)
         assert inside.wait(60)
         waiting = pool.submit(second)
-        leave.set()
+        release.set()
         waiting.result(60)
 
     assert results == ["done"]
 
 
 def test_a_call_that_finds_no_place_in_time_is_sent_away_and_leaves_its_turn() -> None:
-    places = Places(running=1, waiting=1, patience=0.001)
+    places = Places(running=1, waiting=1, max_wait=0.001)
 
     with places.taken():
         for _ in range(3):

@@ -21,7 +21,7 @@ _FLAGS = (
 )
 
 #: Milliseconds that something may take to show on a slow machine.
-PATIENCE = 60_000
+MAX_WAIT = 60_000
 
 Scheme = Literal["light", "dark"]
 
@@ -29,7 +29,7 @@ Scheme = Literal["light", "dark"]
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Start one."""
-    expect.set_options(timeout=PATIENCE)
+    expect.set_options(timeout=MAX_WAIT)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=_path(), args=_FLAGS)
         yield browser
@@ -62,7 +62,7 @@ def looking(
     Raises AssertionError at the end if a script failed or the policy was violated.
     """
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-    context.set_default_timeout(PATIENCE)
+    context.set_default_timeout(MAX_WAIT)
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = context.new_page()
     faults: list[str] = []

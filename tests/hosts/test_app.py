@@ -9,7 +9,7 @@ from standardwebhooks import Webhook
 
 from bridge.adapters.azure.queue import DELIVERIES_QUEUE
 from local.upstream.catalogue import listed, named
-from tests.support.hosts import KEY, PATIENCE, Running, wait_until
+from tests.support.hosts import KEY, MAX_WAIT, Running, wait_until
 
 #: Recorded answers that say nothing of their operation alone: they stop the whole source for a while.
 #: Each has a source of its own here.
@@ -122,7 +122,7 @@ def test_after_any_other_recorded_answer_the_operation_goes_on(bridge_app: Runni
 
     created = bridge_app.register(operation, f"/{operation}")
 
-    bridge_app.upstream.wait_for(lambda asked: any(each.operation_id == operation for each in asked), PATIENCE)
+    bridge_app.upstream.wait_for(lambda asked: any(each.operation_id == operation for each in asked), MAX_WAIT)
     assert bridge_app.read(f"registrations/{created['id']}")["state"] in {"waiting", "pending", "delivered"}
 
 
@@ -199,7 +199,7 @@ def test_chunked_body_is_refused_with_its_reason(bridge_app: Running) -> None:
 def test_key_opens_what_is_not_open_to_all(
     bridge_app: Running, path: str, headers: dict[str, str], status: int
 ) -> None:
-    answer = requests.get(f"{bridge_app.host.url}/api/{path}", headers=headers, timeout=PATIENCE)
+    answer = requests.get(f"{bridge_app.host.url}/api/{path}", headers=headers, timeout=MAX_WAIT)
 
     assert answer.status_code == status, answer.text[:300]
 

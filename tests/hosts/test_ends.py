@@ -14,7 +14,7 @@ from local.answer import Answer
 from local.azurite import Azurite
 from local.receiver import Receiver
 from local.upstream import Upstream
-from tests.support.hosts import IS_DEPLOYED_PYTHON, PATIENCE, Kind, Running, app_settings, start_host
+from tests.support.hosts import IS_DEPLOYED_PYTHON, MAX_WAIT, Kind, Running, app_settings, start_host
 
 pytestmark = pytest.mark.skipif(not IS_DEPLOYED_PYTHON, reason="scenarios of minutes run on the deployed Python alone")
 
@@ -54,7 +54,7 @@ def begin_slow_attempts(app: Running, count: int, *, delay: float) -> list[dict[
     for number in range(count):
         app.upstream.tell(f"slow-{number}", "Succeeded")
         created.append(app.register(f"slow-{number}", "/slow"))
-    app.receiver.wait_for(lambda came: len(came) >= count, PATIENCE)
+    app.receiver.wait_for(lambda came: len(came) >= count, MAX_WAIT)
     return created
 
 
@@ -136,7 +136,7 @@ def test_function_timeout_of_microsofts_host_loses_no_callback(azurite: Azurite,
         with start_host("microsoft", tmp_path, app_settings(azurite, upstream, **short)) as host:
             app = Running(kind="microsoft", host=host, azurite=azurite, upstream=upstream, receiver=receiver)
             created = app.register("hangs", "/hangs")
-            receiver.wait_for(2, PATIENCE * 2)
+            receiver.wait_for(2, MAX_WAIT * 2)
             app.until(created, "delivered")
         lines = host.lines.entries
 

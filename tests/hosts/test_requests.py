@@ -12,7 +12,7 @@ import pytest
 
 from local.host.microsoft import MicrosoftHost
 from local.host.process import HostProcess
-from tests.support.hosts import KEY, PATIENCE
+from tests.support.hosts import KEY, MAX_WAIT
 
 Host = HostProcess | MicrosoftHost
 
@@ -31,7 +31,7 @@ class Answer:
 def send(host: Host, line: str, *headers: str, body: bytes = b"") -> Answer:
     """Send a request as it stands; no client library puts it in order."""
     head = "\r\n".join([f"{line} HTTP/1.1", "Host: app.example:99", "Connection: close", *headers, "", ""])
-    with socket.create_connection(("127.0.0.1", host.port), PATIENCE) as connection:
+    with socket.create_connection(("127.0.0.1", host.port), MAX_WAIT) as connection:
         connection.sendall(head.encode() + body)
         answer = http.client.HTTPResponse(connection, method=line.partition(" ")[0])
         answer.begin()
@@ -199,7 +199,7 @@ def test_body_above_the_limit_is_500_with_no_body(echo: Host) -> None:
 def test_line_of_a_thread_without_an_invocation_is_dropped(echo: Host) -> None:
     answer = send(echo, "GET /api/log")
 
-    lines = echo.lines.wait_for(lambda lines: any("last line of the invocation" in line for line in lines), PATIENCE)
+    lines = echo.lines.wait_for(lambda lines: any("last line of the invocation" in line for line in lines), MAX_WAIT)
     assert answer.status == 204
     assert any("line of the invocation" in line for line in lines)
     assert not any("line of another thread" in line for line in lines)
@@ -208,7 +208,7 @@ def test_line_of_a_thread_without_an_invocation_is_dropped(echo: Host) -> None:
 def test_line_of_an_async_function_is_kept(echo: Host) -> None:
     send(echo, "GET /api/later")
 
-    echo.lines.wait_for(lambda lines: any("line of an async function" in line for line in lines), PATIENCE)
+    echo.lines.wait_for(lambda lines: any("line of an async function" in line for line in lines), MAX_WAIT)
 
 
 def test_many_requests_at_once_are_all_answered(echo: Host) -> None:

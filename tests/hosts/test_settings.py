@@ -7,7 +7,7 @@ import requests
 
 from local.azurite import Azurite
 from local.upstream import Upstream
-from tests.support.hosts import KEY, PATIENCE, Kind, app_settings, start_host
+from tests.support.hosts import KEY, MAX_WAIT, Kind, app_settings, start_host
 
 
 @pytest.mark.parametrize(
@@ -34,10 +34,10 @@ def test_every_wrong_setting_is_named_and_health_says_no_more(
     environ = {name: value for name, value in environ.items() if value}
 
     with start_host(kind, tmp_path, environ) as host:
-        status = requests.get(f"{host.url}/api/status", headers={"x-functions-key": KEY}, timeout=PATIENCE)
-        registered = requests.post(f"{host.url}/api/registrations", headers={"x-functions-key": KEY}, timeout=PATIENCE)
-        health = requests.get(f"{host.url}/api/health", timeout=PATIENCE)
-        stranger = requests.get(f"{host.url}/api/status", timeout=PATIENCE)
+        status = requests.get(f"{host.url}/api/status", headers={"x-functions-key": KEY}, timeout=MAX_WAIT)
+        registered = requests.post(f"{host.url}/api/registrations", headers={"x-functions-key": KEY}, timeout=MAX_WAIT)
+        health = requests.get(f"{host.url}/api/health", timeout=MAX_WAIT)
+        stranger = requests.get(f"{host.url}/api/status", timeout=MAX_WAIT)
 
     assert (status.status_code, registered.status_code, stranger.status_code) == (503, 503, 401)
     assert {each["target"] for each in status.json()["error"]["details"]} == named
@@ -56,7 +56,7 @@ def test_schedule_that_cannot_be_read_is_named_by_every_call_on_microsofts_host(
         environ["BRIDGE_POLL_SCHEDULE"] = schedule
 
     with start_host("microsoft", tmp_path, environ) as host:
-        status = requests.get(f"{host.url}/api/status", headers={"x-functions-key": KEY}, timeout=PATIENCE)
+        status = requests.get(f"{host.url}/api/status", headers={"x-functions-key": KEY}, timeout=MAX_WAIT)
 
     assert status.status_code == 503
     assert [each["target"] for each in status.json()["error"]["details"]] == ["BRIDGE_POLL_SCHEDULE"]

@@ -8,7 +8,7 @@ import requests
 
 from local.answer import Answer
 from local.azurite import Azurite
-from tests.support.hosts import KEY, PATIENCE, Kind, Running, running_app
+from tests.support.hosts import KEY, MAX_WAIT, Kind, Running, running_app
 
 REGISTER = {"Content-Type": "application/json"}
 
@@ -20,7 +20,7 @@ def body_of(running: Running, operation_id: str) -> dict[str, str]:
 def test_health_answers_head_with_no_body(bridge_app: Running) -> None:
     url = f"{bridge_app.host.url}/api/health"
 
-    got, headed = requests.get(url, timeout=PATIENCE), requests.head(url, timeout=PATIENCE)
+    got, headed = requests.get(url, timeout=MAX_WAIT), requests.head(url, timeout=MAX_WAIT)
 
     assert (got.status_code, got.json()) == (200, {"status": "ok"})
     assert (headed.status_code, headed.content) == (200, b"")
@@ -62,13 +62,13 @@ def test_every_parameter_that_is_not_known_is_refused_and_the_key_is_not(bridge_
         targets = [each["target"] for each in wrong.json()["error"]["details"]]
         assert (wrong.status_code, sorted(targets)) == (400, ["Shape", "colour"]), path
     url = f"{bridge_app.host.url}/api/registrations?CODE={KEY}&clientid=x"
-    assert requests.get(url, timeout=PATIENCE).status_code == 200
+    assert requests.get(url, timeout=MAX_WAIT).status_code == 200
 
 
 def test_health_answers_while_every_thread_of_the_pool_is_busy(kind: Kind, azurite: Azurite, tmp_path: Path) -> None:
     own = {"PYTHON_THREADPOOL_THREAD_COUNT": "1", "BRIDGE_POLL_SCHEDULE": "0 0 0 1 1 *"}
     with running_app(kind, tmp_path, azurite, **own) as running, ThreadPoolExecutor(1) as caller:
-        running.receiver.answer("/slow", then=Answer(delay=PATIENCE))
+        running.receiver.answer("/slow", then=Answer(delay=MAX_WAIT))
         body = {"callbackUrl": f"{running.receiver.url}/slow"}
         ping = caller.submit(running.call, "POST", "callbacks/ping", json=body)
         running.receiver.wait_for(1)

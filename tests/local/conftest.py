@@ -15,7 +15,7 @@ import pytest
 
 from local.azurite import Azurite
 from local.host.host import Host
-from local.record import PATIENCE, Record
+from local.record import MAX_WAIT, Record
 from tests.local.started import APP, HEAD, Started, free_ports
 
 _HEAD = """
@@ -41,7 +41,7 @@ class Probe:
 
     def wait(self) -> None:
         """Hold the app until the test lets it go on."""
-        if not self.go.wait(PATIENCE):
+        if not self.go.wait(MAX_WAIT):
             raise TimeoutError("the test never let go on")
 
     def fail(self) -> None:
@@ -84,7 +84,7 @@ def run(make_app: Callable[..., Path], azurite: Azurite) -> Iterator[Callable[..
         ) -> Host:
             settings = {"AzureWebJobsStorage": azurite.connection_string, **(settings or {})}
             host = Host(make_app(code, **options), settings, keys=keys)
-            stack.callback(host.stop, PATIENCE)
+            stack.callback(host.stop, MAX_WAIT)
             return host
 
         yield run
@@ -120,7 +120,7 @@ def begin(environ: dict[str, str]) -> Iterator[Callable[..., Started]]:
         each.clean_up()
 
 
-def has_ended(pid: int, timeout: float = PATIENCE) -> bool:
+def has_ended(pid: int, timeout: float = MAX_WAIT) -> bool:
     """Wait until a process has ended that need not be a child of this one; of Linux."""
     try:
         watched = os.pidfd_open(pid)

@@ -12,7 +12,7 @@ import psutil
 import requests
 
 from local.child import Child
-from local.record import PATIENCE, Record
+from local.record import MAX_WAIT, Record
 from local.settings import REPOSITORY, Settings
 
 HEAD = "import azure.functions as func\napp = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)\n"
@@ -44,7 +44,7 @@ class Started:
             on_line=self.lines.add,
         )
 
-    def until(self, text: str, timeout: float = PATIENCE) -> None:
+    def until(self, text: str, timeout: float = MAX_WAIT) -> None:
         """Wait until it says something."""
         self.lines.wait_for(lambda lines: any(text in line for line in lines), timeout)
 
@@ -65,14 +65,14 @@ class Started:
         """Return the processes that it started, and those that they started."""
         return [each.pid for each in psutil.Process(self._command.pid).children(recursive=True)]
 
-    def ended_with(self, timeout: float = PATIENCE) -> int | None:
+    def ended_with(self, timeout: float = MAX_WAIT) -> int | None:
         """Wait for its end and return its exit code."""
         assert self._command.wait(timeout)
         return self._command.exit_code
 
     def clean_up(self) -> None:
         """Leave nothing behind, whatever the test came to."""
-        self._command.stop(PATIENCE)
+        self._command.stop(MAX_WAIT)
 
 
 _NEVER_GIVEN_OUT = (20_000, 32_000)

@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from local.child import Child
-from local.record import PATIENCE, Record
+from local.record import MAX_WAIT, Record
 from local.settings import REPOSITORY
 from tests.local.started import free_ports
 
@@ -80,7 +80,7 @@ def started(clone: Path, lines: Record[str], port: int) -> Iterator[Child]:
     environ = {**inherited, **OFFLINE, "PORT": str(port)}
     child = Child(["make", "start"], cwd=clone, env=environ, on_line=lines.add)
     yield child
-    child.stop(PATIENCE)
+    child.stop(MAX_WAIT)
 
 
 def test_clone_in_an_odd_path_starts_offline(started: Child, clone: Path, lines: Record[str], port: int) -> None:
@@ -90,7 +90,7 @@ def test_clone_in_an_odd_path_starts_offline(started: Child, clone: Path, lines:
 
     os.killpg(started.pid, signal.SIGINT)  # a terminal sends it to all at once
 
-    assert started.wait(PATIENCE)
+    assert started.wait(MAX_WAIT)
     assert (health.status_code, health.json()) == (200, {"status": "ok"})
     assert (clone / ".local" / "signing-key").read_text()
     ours = [line for line in lines.entries if not line.startswith("make: ")]  # which may have a last word of its own

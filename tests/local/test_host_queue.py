@@ -18,7 +18,7 @@ from local.host.host import Host
 from local.host.index import index
 from local.host.queue_listener import QueueListener
 from local.host.worker import Worker
-from local.record import PATIENCE
+from local.record import MAX_WAIT
 from tests.local.conftest import Probe
 
 DELIVER = """
@@ -100,7 +100,7 @@ def listen(
     yield listen
     for listener in listeners:
         listener.stop()
-        assert listener.join(PATIENCE)
+        assert listener.join(MAX_WAIT)
     worker.stop()
 
 
@@ -112,7 +112,7 @@ def encoded(body: str) -> str:
 def acquire(semaphore: threading.Semaphore, times: int = 1) -> None:
     """Wait until something has happened that often."""
     for _ in range(times):
-        assert semaphore.acquire(timeout=PATIENCE)
+        assert semaphore.acquire(timeout=MAX_WAIT)
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -333,7 +333,7 @@ def test_stop_finishes_messages_in_flight(run: Callable[..., Host], queue: Signa
     queue.send_message(encoded("one"))
     host = run(WAITING, settings={"QUEUE": queue.queue_name}, **FAST)
     probe.seen.wait_for(1)
-    stopping = threading.Thread(target=host.stop, args=(PATIENCE,))
+    stopping = threading.Thread(target=host.stop, args=(MAX_WAIT,))
     stopping.start()
 
     probe.go.set()

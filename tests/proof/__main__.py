@@ -30,7 +30,7 @@ _DRAWN_TURNS, _STEPS = 4, 60
 _DAMAGED_LIVES = 200
 _DEATHS, _KILLED = 20, 500
 _LEARNT_FROM = 300
-_LOAD = load.Load(per_minute=2000, minutes=3, patience=480)
+_LOAD = load.Load(per_minute=2000, minutes=3, max_wait=480)
 
 
 def _every_point() -> Tried:
@@ -78,7 +78,7 @@ def _deaths() -> Tried:
         between=(0.5, 8.0),
         away=3.0,
         step=timedelta(0),
-        patience=900,
+        max_wait=900,
         seed=SEED,
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -94,7 +94,7 @@ def _load() -> Tried:
 
 
 def _humps() -> Tried:
-    learnt = humps.run(_LEARNT_FROM, patience=600)
+    learnt = humps.run(_LEARNT_FROM, max_wait=600)
     print(f"       {learnt}", flush=True)
     return _each(_LEARNT_FROM, learnt.failures)
 

@@ -44,7 +44,7 @@ SETTINGS = read_settings(
 TICK = timedelta(seconds=10)
 
 #: A client repeats a call that was not answered, or with 503, so often before it calls that a loss.
-_PATIENCE = 200
+_MAX_TRIES = 200
 
 
 class Loss(AssertionError):
@@ -252,7 +252,7 @@ class Simulation:
 
     def _until_answered(self, on: int, call: Callable[[Client], Answer], wanted: set[int]) -> tuple[Answer, int]:
         answers: list[Answer] = []
-        for tries in range(1, _PATIENCE + 1):
+        for tries in range(1, _MAX_TRIES + 1):
             answered = self._run(on, lambda instance: answers.append(call(instance.client)))
             if answered and answers[-1].status in wanted:
                 return answers[-1], tries

@@ -28,7 +28,7 @@ KINDS: Sequence[Kind] = ("local", "microsoft")
 KEY = "test-function-key"
 
 #: Long enough for a loaded machine.
-PATIENCE = 120.0
+MAX_WAIT = 120.0
 
 _LOOK = 0.2
 
@@ -106,7 +106,7 @@ class Running:
     def call(self, method: str, path: str, **how: Any) -> requests.Response:  # noqa: ANN401 - of requests
         """Call the API with the key; `path` begins behind `/api/`."""
         headers = {"x-functions-key": KEY, **how.pop("headers", {})}
-        return requests.request(method, f"{self.host.url}/api/{path}", headers=headers, timeout=PATIENCE, **how)
+        return requests.request(method, f"{self.host.url}/api/{path}", headers=headers, timeout=MAX_WAIT, **how)
 
     def read(self, path: str) -> Any:  # noqa: ANN401 - JSON
         """Return what a GET answers."""
@@ -128,12 +128,12 @@ def wait_until(read: Callable[[], Any], holds: Callable[[Any], bool]) -> Any:  #
     """Read until a condition holds, and return what was read. Raises TimeoutError with the last that was read."""
     read_at_last: Any = None
     waiting = threading.Event()
-    for _ in range(int(PATIENCE / _LOOK)):
+    for _ in range(int(MAX_WAIT / _LOOK)):
         read_at_last = read()
         if holds(read_at_last):
             return read_at_last
         waiting.wait(_LOOK)
-    raise TimeoutError(f"after {PATIENCE} s there is still only: {read_at_last}")
+    raise TimeoutError(f"after {MAX_WAIT} s there is still only: {read_at_last}")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from local.child import Child
-from tests.support.hosts import PATIENCE, wait_until
+from tests.support.hosts import MAX_WAIT, wait_until
 from tests.support.tools import tool
 
 
@@ -79,7 +79,7 @@ def insights_sink(folder: Path) -> Iterator[Sink]:
         wait_until(lambda: _answers(port), bool)
         yield Sink(port, file)
     finally:
-        child.stop(PATIENCE)
+        child.stop(MAX_WAIT)
 
 
 def _answers(port: int) -> bool:

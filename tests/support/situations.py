@@ -12,7 +12,7 @@ import requests
 from local.azurite import Azurite
 from local.host.process import HostProcess
 from local.receiver import Receiver
-from local.record import PATIENCE
+from local.record import MAX_WAIT
 from local.upstream import Upstream
 from local.upstream.catalogue import named
 from tests.support.world import SIGNING_KEY
@@ -62,7 +62,7 @@ class Place:
     def registered(self, app: HostProcess, operation_id: str, callback_url: str, **more: object) -> str:
         """Register; returns the id."""
         body = {"operationId": operation_id, "callbackUrl": callback_url, **more}
-        answer = requests.post(f"{app.url}/api/registrations", json=body, timeout=PATIENCE)
+        answer = requests.post(f"{app.url}/api/registrations", json=body, timeout=MAX_WAIT)
         assert answer.status_code == 201, answer.text
         return str(answer.json()["id"])
 
@@ -70,9 +70,9 @@ class Place:
         """Read a registration after each line that the app writes, until something holds for it."""
 
         def look(_lines: object) -> bool:
-            return holds(requests.get(f"{app.url}/api/registrations/{name}", timeout=PATIENCE).json())
+            return holds(requests.get(f"{app.url}/api/registrations/{name}", timeout=MAX_WAIT).json())
 
-        app.lines.wait_for(look, PATIENCE)
+        app.lines.wait_for(look, MAX_WAIT)
         return Broken(app, name)
 
 

@@ -13,7 +13,7 @@ _TIMEOUT = 30.0
 _BREATH = 0.1
 _LOOK = 0.5
 #: A client that is put off for so many seconds gives up, and that is a failure.
-_PATIENCE = 120.0
+_MAX_WAIT = 120.0
 _CREATED, _KNOWN, _UNAVAILABLE = 201, 200, 503
 
 
@@ -40,7 +40,7 @@ def register_all(url: Callable[[], str], requests_made: Iterable[Request], threa
 
 def _register(url: Callable[[], str], request: Request) -> str | None:
     """Repeat it until it is answered for good: an answer that was lost makes the next one a 200."""
-    end, said = time.monotonic() + _PATIENCE, ""
+    end, said = time.monotonic() + _MAX_WAIT, ""
     while time.monotonic() < end:
         try:
             answer = requests.post(f"{url()}/registrations", json=request.body, timeout=_TIMEOUT)
@@ -66,9 +66,9 @@ def unfinished(url: str) -> int | None:
     return int(states["waiting"]["count"]) + int(states["pending"]["count"])
 
 
-def wait_until_finished(url: str, patience: float) -> None:
+def wait_until_finished(url: str, max_wait: float) -> None:
     """Wait until every registration has ended, or for so many seconds; what has not come then is a failure."""
-    end = time.monotonic() + patience
+    end = time.monotonic() + max_wait
     while unfinished(url) != 0 and time.monotonic() < end:
         breathe(_LOOK)
 

@@ -49,7 +49,7 @@ class Learnt:
         return heights[place] < min(max(before), max(after)) / 2 and min(sum(before), sum(after)) > 0.25
 
 
-def run(count: int, patience: float) -> Learnt:
+def run(count: int, max_wait: float) -> Learnt:
     """Let so many operations of two kinds live and be learnt from, and look for the two humps in the status."""
     with ExitStack() as running:
         azurite = running.enter_context(Azurite.start())
@@ -60,7 +60,7 @@ def run(count: int, patience: float) -> Learnt:
         url = f"{app.url}/api"
         requests_made = [Request(f"operation-{number:03d}", f"{receiver.url}/{number}") for number in range(count)]
         wrong = [each for each in register_all(lambda: url, requests_made, _CLIENTS) if each is not None]
-        wait_until_finished(url, patience)
+        wait_until_finished(url, max_wait)
         [source] = requests.get(f"{url}/status", timeout=_TIMEOUT).json()["sources"]
     shares = [(float(each["fromSeconds"]), float(each["share"])) for each in source["durations"]["shares"]]
     learnt = Learnt(wrong, shares)

@@ -41,7 +41,7 @@ class Trial:
     #: The app's clock is so much further on after each start.
     step: timedelta
     #: Seconds that everything may take to arrive after the last death.
-    patience: float
+    max_wait: float
     seed: int
 
 
@@ -84,7 +84,7 @@ def run(trial: Trial, folder: Path) -> Seen:
             _let_die(what, app, azurite, dice.uniform(0, trial.away))
             seen.deaths.append((began, time.monotonic()))
         clients.join()
-        wait_until_finished(app.url, trial.patience)
+        wait_until_finished(app.url, trial.max_wait)
         callbacks = receiver.callbacks
     judge(seen, requests_made, callbacks)
     return seen

@@ -35,7 +35,7 @@ class Load:
     per_minute: int
     minutes: float
     #: Seconds that everything may take to arrive after the last registration.
-    patience: float
+    max_wait: float
 
     @property
     def count(self) -> int:
@@ -90,7 +90,7 @@ def run(load: Load) -> Measured:
         ]
         began = time.monotonic()
         answered = _register_all(f"{app.url}/api", requests_made, began, 60 / load.per_minute)
-        wait_until_finished(f"{app.url}/api", load.patience)
+        wait_until_finished(f"{app.url}/api", load.max_wait)
         came = {
             f"{receiver.url}{callback.path}": callback.at for receiver in receivers for callback in receiver.callbacks
         }

@@ -20,7 +20,7 @@ def test_whatever_dies_everything_arrives(tmp_path: Path) -> None:
         between=(0.5, 2.0),
         away=0.5,
         step=timedelta(minutes=5),
-        patience=180,
+        max_wait=180,
         seed=SEED,
     )
 
