@@ -27,7 +27,7 @@ class State(StrEnum):
 class Transition(StrEnum):
     """What can happen to a registration."""
 
-    TELL = "tell"
+    NOTIFY = "notify"
     FILTER = "filter"
     DELIVER = "deliver"
     GIVE_UP = "give up"
@@ -39,7 +39,7 @@ class Transition(StrEnum):
 #: The state machine: every transition and the state that it leads to. ARCHITECTURE.md draws it.
 TRANSITIONS: Mapping[tuple[State, Transition], State] = MappingProxyType(
     {
-        (State.WAITING, Transition.TELL): State.PENDING,
+        (State.WAITING, Transition.NOTIFY): State.PENDING,
         (State.WAITING, Transition.FILTER): State.UNWANTED,
         (State.WAITING, Transition.CANCEL): State.CANCELLED,
         (State.PENDING, Transition.DELIVER): State.DELIVERED,
@@ -116,7 +116,7 @@ class Registration:
     generation: datetime
     #: Why it is dead: `gone` or `exhausted`.
     reason: str | None = None
-    #: How its operation ended, once it was told or had nothing to be told.
+    #: How its operation ended, once the registration was notified or skipped.
     final_status: FinalStatus | None = None
     message_id: str | None = None
     message_type: str | None = None
@@ -188,7 +188,7 @@ class Registration:
             raise InvalidTransition(f"{transition} on a registration that is {self.state}")
         return target
 
-    def told(self, completed: OperationCompleted, now: datetime, *, due: str) -> "Registration":
+    def notified(self, completed: OperationCompleted, now: datetime, *, due: str) -> "Registration":
         """Take the end that it waited for: a first run begins at once."""
         message = compose(
             completed,
@@ -203,9 +203,9 @@ class Registration:
             message_type=message.type,
             message_body=message.body,
         )
-        return _run_begun(waiting.moved(Transition.TELL, now), now, due)
+        return _run_begun(waiting.moved(Transition.NOTIFY, now), now, due)
 
-    def spared(self, completed: OperationCompleted, now: datetime) -> "Registration":
+    def filtered(self, completed: OperationCompleted, now: datetime) -> "Registration":
         """Take note of an end that it did not ask for: nothing is sent."""
         return self._heard(completed).moved(Transition.FILTER, now)
 

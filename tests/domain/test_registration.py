@@ -89,7 +89,7 @@ def test_a_completed_operation_begins_a_run_at_once() -> None:
     """With the first attempt of this generation, and an age that is counted from here."""
     waiting = replace(REQUEST, last_attempt=3)
 
-    after = waiting.told(COMPLETED, LATER, due="due:now")
+    after = waiting.notified(COMPLETED, LATER, due="due:now")
 
     assert (after.state, after.since, after.final_status) == (State.PENDING, LATER, FinalStatus.FAILED)
     assert (plans(after), after.run_start) == ((LATER, None, None, None, "due:now"), 4)
@@ -99,7 +99,7 @@ def test_a_completed_operation_begins_a_run_at_once() -> None:
 
 def test_an_end_that_was_not_asked_for_is_noted() -> None:
     """The list shows how its operation ended."""
-    after = REQUEST.spared(COMPLETED, LATER)
+    after = REQUEST.filtered(COMPLETED, LATER)
 
     assert (after.state, after.since, after.final_status) == (State.UNWANTED, LATER, FinalStatus.FAILED)
 

@@ -160,9 +160,9 @@ def test_registering_for_what_has_expired_polls_again(bridge: Stage) -> None:
     finish(bridge)
 
     assert bridge.aggregate().operation.record.final_status is FinalStatus.SUCCEEDED
-    told = {each.record.ref: each.record.final_status for each in bridge.aggregate().registrations.values()}
-    assert told.pop(first) is FinalStatus.EXPIRED
-    assert list(told.values()) == [FinalStatus.SUCCEEDED]
+    notified = {each.record.ref: each.record.final_status for each in bridge.aggregate().registrations.values()}
+    assert notified.pop(first) is FinalStatus.EXPIRED
+    assert list(notified.values()) == [FinalStatus.SUCCEEDED]
 
 
 def test_the_last_to_cancel_stops_the_polling(bridge: Stage) -> None:

@@ -14,7 +14,7 @@ from bridge.storage.keys import DueKind, due_at, due_key, due_parts, due_referen
 from bridge.storage.records import for_insert
 from bridge.storage.transaction import ANY, MAX_WRITES, Delete, Insert, Merge, Row, Transaction, Value, Write
 from bridge.storage.writes.common import Share, overwrite, purge_due, put, take_all
-from bridge.storage.writes.register import tell
+from bridge.storage.writes.register import notify
 
 #: Rows that one moved due row takes.
 WRITES_PER_RESCHEDULE = 3
@@ -150,8 +150,8 @@ def finish(  # noqa: PLR0913 - a step is a function of all that it depends on
     ]
     tasks: list[DeliveryTask] = []
     for waiting in aggregate.waiting():
-        told, task, due_rows = tell(waiting.record, completed, now, share=share)
-        writes += (*put(waiting, told, tx), *due_rows)
+        notified, task, due_rows = notify(waiting.record, completed, now, share=share)
+        writes += (*put(waiting, notified, tx), *due_rows)
         tasks += [task] if task else []
     return Transaction(partition_of(after.ref), tuple(writes), stamp=row_key(after.ref), tx=tx), tasks
 

@@ -87,7 +87,7 @@ def register_further(
     registration = request if before is None else before.record.reactivated(request)
     rows: tuple[Write, ...]
     if completed is not None:
-        registration, task, due_rows = tell(registration, completed, now)
+        registration, task, due_rows = notify(registration, completed, now)
         rows = (touch(aggregate.operation, request.tx), *due_rows)
     elif operation.is_polled:
         rows = (touch(aggregate.operation, request.tx),)
@@ -100,17 +100,17 @@ def register_further(
     return Joined(transaction=transaction, operation=operation, registration=registration, task=task)
 
 
-def tell(
+def notify(
     registration: Registration, completed: OperationCompleted, now: datetime, *, share: Share = take_all
 ) -> tuple[Registration, DeliveryTask | None, tuple[Insert, ...]]:
     """Bring the end to a waiting registration: its message and due row, or nothing if it did not ask for this."""
     if completed.final_status not in registration.events:
-        return registration.spared(completed, now), None, ()
+        return registration.filtered(completed, now), None, ()
     task, due_row = first_task(registration, now)
     sent = share(task)
     if sent is None:
         due_row = left_due(registration, now)
-    return registration.told(completed, now, due=due_row.key), sent, (due_row,)
+    return registration.notified(completed, now, due=due_row.key), sent, (due_row,)
 
 
 def cancel_waiting(
