@@ -14,7 +14,7 @@ from datetime import datetime
 import azure.functions as func
 
 from bridge.adapters.azure.storage_calls import request_deadline
-from bridge.api.auth import ByKey, ByToken, Doorman, caller_of
+from bridge.api.auth import Authenticator, BearerTokenAuth, FunctionKeyAuth, caller_of
 from bridge.api.compression import compressed
 from bridge.api.errors import Problem, contended, internal, misconfigured, refused_by_storage, unavailable, unreadable
 from bridge.api.fields import ValidationContext
@@ -58,7 +58,7 @@ class Bridge:
     """The use cases, ready to be called."""
 
     #: Says who calls.
-    doorman: Doorman
+    authenticator: Authenticator
     #: For a caller that sees nothing; each request is answered by a copy with its own.
     routes: Routes
     sweep: Sweep
@@ -126,9 +126,14 @@ def compose(settings: Settings, world: World) -> Bridge:
     )
     deliver = _compose_deliver(settings, world, repair, dispatcher)
     tenant = settings.tenant
-    doorman = ByKey() if tenant is None else ByToken(tokens=world.tokens(tenant), clock=world.clock)
+    authenticator = (
+        FunctionKeyAuth() if tenant is None else BearerTokenAuth(tokens=world.tokens(tenant), clock=world.clock)
+    )
     return Bridge(
-        doorman=doorman, routes=routes, sweep=_compose_sweep(settings, world, queries, dispatcher), deliver=deliver
+        authenticator=authenticator,
+        routes=routes,
+        sweep=_compose_sweep(settings, world, queries, dispatcher),
+        deliver=deliver,
     )
 
 
@@ -243,7 +248,7 @@ class App:
         self._pause = pause
         self._places = Places()
         #: What the platform asks of a caller before the app is called, where a route says nothing else.
-        self.level = level if isinstance(bridge, Misconfigured) else bridge.doorman.level
+        self.level = level if isinstance(bridge, Misconfigured) else bridge.authenticator.level
         if isinstance(bridge, Misconfigured):
             log(Event.MISCONFIGURED, problems=bridge.lines)
 
@@ -272,7 +277,7 @@ class App:
             return misconfigured(None if is_open else self._bridge).response()
         try:
             with request_deadline(REQUEST):
-                return self._let_in(self._bridge, call, request, to_anybody=to_anybody)
+                return self._answer_authenticated(self._bridge, call, request, to_anybody=to_anybody)
         except Problem as problem:
             return problem.response()
         except (StorageUnavailable, Contended) as error:
@@ -284,11 +289,13 @@ class App:
             logging.getLogger("bridge").exception("a request failed: %s", type(error).__name__)
             return internal().response()
 
-    def _let_in(self, bridge: Bridge, call: Route, request: func.HttpRequest, *, to_anybody: bool) -> func.HttpResponse:
+    def _answer_authenticated(
+        self, bridge: Bridge, call: Route, request: func.HttpRequest, *, to_anybody: bool
+    ) -> func.HttpResponse:
         """Find out who calls, then answer as far as they may see. Raises Problem for those who are not let in."""
         address = caller_of(request)
         with called_by(address):
-            caller = ANYBODY if to_anybody else bridge.doorman.admit(request)
+            caller = ANYBODY if to_anybody else bridge.authenticator.authenticate(request)
         with called_by(address, caller.object_id), self._places.taken() if call in _READ_MANY else nullcontext():
             return call(replace(bridge.routes, caller=caller), request)
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import azure.functions as func
 
 from bridge.api.errors import Problem, no_keys, role_missing, untrusted
-from bridge.domain.principal import KEY_HOLDER, Caller, Distrust, NoKeys, RoleMissing, Untrusted, admit
+from bridge.domain.principal import KEY_HOLDER, Caller, Distrust, NoKeys, RoleMissing, Untrusted, principal_of
 from bridge.domain.time import Clock
 from bridge.log import Event, called_by, log
 from bridge.ports import Tokens
@@ -98,18 +98,18 @@ def _write(caller: str, why: str, count: int) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class ByKey:
+class FunctionKeyAuth:
     """Lets everybody in: behind a route of this level the platform has seen a function key."""
 
     level = func.AuthLevel.FUNCTION
 
-    def admit(self, request: func.HttpRequest) -> Caller:  # noqa: ARG002 - a key says nothing of who holds it
+    def authenticate(self, request: func.HttpRequest) -> Caller:  # noqa: ARG002 - a key says nothing of who holds it
         """Take whoever calls for a holder of a key."""
         return KEY_HOLDER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ByToken:
+class BearerTokenAuth:
     """Lets in who brings a token of the tenant with a role; the platform lets everybody through to here."""
 
     tokens: Tokens
@@ -118,7 +118,7 @@ class ByToken:
 
     level = func.AuthLevel.ANONYMOUS
 
-    def admit(self, request: func.HttpRequest) -> Caller:
+    def authenticate(self, request: func.HttpRequest) -> Caller:
         """Say who calls.
 
         Raises Problem with 401, with 403 without a role, and with 503 while the tenant's keys are not to be had.
@@ -136,10 +136,10 @@ class ByToken:
         if not token:
             return Untrusted(Distrust.MISSING)
         claims = self.tokens.claims(token)
-        return claims if isinstance(claims, Untrusted | NoKeys) else admit(claims, self.clock())
+        return claims if isinstance(claims, Untrusted | NoKeys) else principal_of(claims, self.clock())
 
 
-Doorman = ByKey | ByToken
+Authenticator = FunctionKeyAuth | BearerTokenAuth
 
 
 def _bearer(request: func.HttpRequest) -> str:

@@ -129,7 +129,7 @@ class NoKeys:
     """The tenant's keys are not to be had, so nobody can say what a token is worth."""
 
 
-def admit(claims: Mapping[str, object], now: datetime) -> Caller | Untrusted | RoleMissing:
+def principal_of(claims: Mapping[str, object], now: datetime) -> Caller | Untrusted | RoleMissing:
     """Decide who holds a token whose signature, issuer and audience are right."""
     ends, begins, object_id = claims.get("exp"), claims.get("nbf", 0), str(claims.get("oid")).lower()
     if not (_is_moment(ends) and _is_moment(begins) and _OBJECT_ID.fullmatch(object_id)):

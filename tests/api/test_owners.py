@@ -37,7 +37,7 @@ def tenant() -> Iterator[KeyServer]:
 
 @pytest.fixture
 def guarded(tenant: KeyServer) -> Stage:
-    """Set a stage whose doorman believes that tenant, and on which owners share operations."""
+    """Set a stage whose authenticator believes that tenant, and on which owners share operations."""
     return guarded_by(tenant, BRIDGE_SHARED_OPERATIONS="true")
 
 

@@ -29,7 +29,7 @@ def tenant() -> Iterator[KeyServer]:
 
 @pytest.fixture
 def bridge(tenant: KeyServer) -> Stage:
-    """Set a stage whose doorman believes that tenant, and that gives operations up while its tokens are valid."""
+    """Set a stage whose authenticator believes that tenant, and that gives operations up while its tokens are valid."""
     return guarded_by(tenant, BRIDGE_OPERATION_DEADLINE="20m")
 
 

@@ -60,7 +60,7 @@ def tenant() -> Iterator[KeyServer]:
 
 @pytest.fixture
 def guarded(tenant: KeyServer) -> Stage:
-    """Set a stage whose doorman believes that tenant."""
+    """Set a stage whose authenticator believes that tenant."""
     return guarded_by(tenant)
 
 

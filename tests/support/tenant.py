@@ -129,7 +129,7 @@ def key_server() -> Iterator[KeyServer]:
 
 
 def guarded_by(tenant: KeyServer, **environment: str) -> Stage:
-    """Set a stage whose doorman believes a tenant."""
+    """Set a stage whose authenticator believes a tenant."""
     bridge = stage()
     bridge.restart(**tenant.settings, **environment)
     return bridge
