@@ -25,7 +25,7 @@ from bridge.api.routes import Routes
 from bridge.dependencies import World, real_pause, real_world
 from bridge.domain.errors import Contended, Misconfigured, StorageRefused, StorageUnavailable, UnreadableRow
 from bridge.domain.header_cipher import HeaderSeal
-from bridge.domain.principal import ANYBODY
+from bridge.domain.principal import ANONYMOUS
 from bridge.log import Event, called_by, log
 from bridge.services.attempts import AttemptRecorder, Claims
 from bridge.services.bulk_redelivery import Redeliver
@@ -122,7 +122,7 @@ def compose(settings: Settings, world: World) -> Bridge:
         ),
         keyring=settings.keyring,
         clock=world.clock,
-        caller=ANYBODY,
+        principal=ANONYMOUS,
     )
     deliver = _compose_deliver(settings, world, repair, dispatcher)
     tenant = settings.tenant
@@ -295,9 +295,9 @@ class App:
         """Find out who calls, then answer as far as they may see. Raises Problem for those who are not let in."""
         address = caller_of(request)
         with called_by(address):
-            caller = ANYBODY if to_anybody else bridge.authenticator.authenticate(request)
-        with called_by(address, caller.object_id), self._places.taken() if call in _READ_MANY else nullcontext():
-            return call(replace(bridge.routes, caller=caller), request)
+            principal = ANONYMOUS if to_anybody else bridge.authenticator.authenticate(request)
+        with called_by(address, principal.object_id), self._places.taken() if call in _READ_MANY else nullcontext():
+            return call(replace(bridge.routes, principal=principal), request)
 
     def health(self, request: func.HttpRequest) -> func.HttpResponse:
         """Say whether the app is alive or misconfigured, and nothing more. Reads memory alone, so it never waits."""

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import azure.functions as func
 
 from bridge.api.errors import Problem, no_keys, role_missing, untrusted
-from bridge.domain.principal import KEY_HOLDER, Caller, Distrust, NoKeys, RoleMissing, Untrusted, principal_of
+from bridge.domain.principal import KEY_HOLDER, Distrust, NoKeys, Principal, RoleMissing, Untrusted, principal_of
 from bridge.domain.time import Clock
 from bridge.log import Event, called_by, log
 from bridge.ports import Tokens
@@ -103,7 +103,7 @@ class FunctionKeyAuth:
 
     level = func.AuthLevel.FUNCTION
 
-    def authenticate(self, request: func.HttpRequest) -> Caller:  # noqa: ARG002 - a key says nothing of who holds it
+    def authenticate(self, request: func.HttpRequest) -> Principal:  # noqa: ARG002 - a key says nothing of who holds it
         """Take whoever calls for a holder of a key."""
         return KEY_HOLDER
 
@@ -118,21 +118,21 @@ class BearerTokenAuth:
 
     level = func.AuthLevel.ANONYMOUS
 
-    def authenticate(self, request: func.HttpRequest) -> Caller:
+    def authenticate(self, request: func.HttpRequest) -> Principal:
         """Say who calls.
 
         Raises Problem with 401, with 403 without a role, and with 503 while the tenant's keys are not to be had.
         """
         now = self.clock()
         self.refusals.write_ended(now)
-        caller = self._judge(_bearer(request))
-        if isinstance(caller, Caller):
-            return caller
-        why = caller.why.value if isinstance(caller, Untrusted) else type(caller).__name__
+        principal = self._judge(_bearer(request))
+        if isinstance(principal, Principal):
+            return principal
+        why = principal.why.value if isinstance(principal, Untrusted) else type(principal).__name__
         self.refusals.note(caller_of(request), why, now)
-        raise _problem(caller)
+        raise _problem(principal)
 
-    def _judge(self, token: str) -> Caller | Untrusted | RoleMissing | NoKeys:
+    def _judge(self, token: str) -> Principal | Untrusted | RoleMissing | NoKeys:
         if not token:
             return Untrusted(Distrust.MISSING)
         claims = self.tokens.claims(token)

@@ -36,7 +36,7 @@ from bridge.domain.events import subscriber_of
 from bridge.domain.header_cipher import HeaderSeal
 from bridge.domain.ids import OPERATION_ID, OperationRef, RegistrationRef
 from bridge.domain.keyring import Keyring
-from bridge.domain.principal import Caller
+from bridge.domain.principal import Principal
 from bridge.domain.registration import State
 from bridge.domain.time import Clock
 from bridge.log import Event, log
@@ -79,14 +79,14 @@ class Routes:
     #: Whether callers have tokens of a tenant, instead of a key.
     by_token: bool
     #: Who calls: the one request that this object is for.
-    caller: Caller
+    principal: Principal
 
     def register(self, request: func.HttpRequest) -> func.HttpResponse:  # noqa: C901 - one case for each outcome
         """Answer `POST /api/registrations`."""
         refuse_parameters(request)
         now = self.clock()
-        requested, headers = read_registration(request, self.context, owner=self.caller.owner, now=now)
-        result = self.use.register(replace(requested, by_admin=self.caller.sees_all), headers)
+        requested, headers = read_registration(request, self.context, owner=self.principal.owner, now=now)
+        result = self.use.register(replace(requested, by_admin=self.principal.can_read_all), headers)
         match result:
             case Created(registration=registration, operation=operation):
                 location = f"{self._address(request)}/{registration.ref.public_id}"
@@ -118,14 +118,14 @@ class Routes:
     def read(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `GET /api/registrations/{id}`."""
         refuse_parameters(request)
-        return self._shown(self._seen_ref(request))
+        return self._shown(self._readable_ref(request))
 
     def list(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `GET /api/registrations`."""
         query = read_list_query(request)
         if query.operation_id is not None:
             return uncached(views.page(self._of_operation(query.operation_id, query.states), None))
-        owner, cursors = self.caller.only, CursorCipher(self.keyring)
+        owner, cursors = self.principal.owner_filter, CursorCipher(self.keyring)
         cursor = read_cursor(query.cursor, cursors, owner=owner, query=query.filter)
         page = self.queries.page(query.states, limit=query.limit, cursor=cursor, owner=owner)
         following = None if page.cursor is None else cursors.encrypt(page.cursor, owner=owner, query=query.filter)
@@ -135,7 +135,7 @@ class Routes:
     def cancel(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `DELETE /api/registrations/{id}`."""
         refuse_parameters(request)
-        result = self.use.cancel(self._seen_ref(request))
+        result = self.use.cancel(self._readable_ref(request))
         match result:
             case Accepted():
                 return func.HttpResponse(status_code=204, headers={"Cache-Control": "no-store"})
@@ -147,7 +147,7 @@ class Routes:
     def redeliver(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `POST /api/registrations/{id}/redeliver`."""
         refuse_parameters(request)
-        ref = self._seen_ref(request)
+        ref = self._readable_ref(request)
         result = self.use.redeliver(ref)
         match result:
             case Accepted():
@@ -168,7 +168,7 @@ class Routes:
         """Answer `POST /api/redeliver`."""
         refuse_parameters(request)
         cursors = CursorCipher(self.keyring)
-        order = read_order(request, cursors, owner=self.caller.only)
+        order = read_order(request, cursors, owner=self.principal.owner_filter)
         started = self.again.redeliver(order)
         query = redelivery_filter(order.host)
         cursor = None if started.cursor is None else cursors.encrypt(started.cursor, owner=order.owner, query=query)
@@ -178,7 +178,7 @@ class Routes:
         """Answer `POST /api/callbacks/ping`: 200 whatever came back, since the ping was sent."""
         refuse_parameters(request)
         callback_url, kind = read_ping(request, self.context)
-        result = self.pings.ping(callback_url, kind, owner=self.caller.owner)
+        result = self.pings.ping(callback_url, kind, owner=self.principal.owner)
         match result:
             case Pinged():
                 return uncached(views.pinged(result))
@@ -191,7 +191,7 @@ class Routes:
         """Answer `GET /api/operations/{id}`."""
         operation_id = request.route_params.get("id", "")
         source = read_source(request, self.context)
-        known = self._seen(OperationRef(source, operation_id)) if OPERATION_ID.fullmatch(operation_id) else None
+        known = self._readable(OperationRef(source, operation_id)) if OPERATION_ID.fullmatch(operation_id) else None
         if known is None:
             raise not_found("operation")
         return uncached(views.aggregate(known))
@@ -199,20 +199,20 @@ class Routes:
     def status(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `GET /api/status`: it is about everybody's."""
         refuse_parameters(request)
-        if not self.caller.sees_all:
+        if not self.principal.can_read_all:
             raise for_admins()
         return uncached(views.status(self.queries.status(), list(self.context.sources.values())))
 
     def overview(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `GET /api/overview`: the caller's own day; schedules are about everybody's operations."""
         refuse_parameters(request)
-        expected = self.overviews.expected() if self.caller.sees_all else ()
-        return uncached(views.overview(self.overviews.day(self.caller.only), expected))
+        expected = self.overviews.expected() if self.principal.can_read_all else ()
+        return uncached(views.overview(self.overviews.day(self.principal.owner_filter), expected))
 
     def signing_secret(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `GET /api/signing-secret`: with what callbacks to an origin are verified, before there is one."""
         origin = origin_of(read_callback_url(request, self.context))
-        owner = self.caller.owner
+        owner = self.principal.owner
         body: SigningSecret = {
             "audience": origin,
             "subscriber": subscriber_of(owner),
@@ -251,31 +251,33 @@ class Routes:
 
     def _found(self, ref: RegistrationRef) -> RegistrationView:
         view = self.queries.registration(ref)
-        if view is None or not self.caller.sees(view.registration.owner):
+        if view is None or not self.principal.can_read(view.registration.owner):
             raise not_found("registration")
         return view
 
-    def _seen_ref(self, request: func.HttpRequest) -> RegistrationRef:
+    def _readable_ref(self, request: func.HttpRequest) -> RegistrationRef:
         """Read which registration is meant; another owner's is none, and costs as much as one that is not there."""
         ref = _ref(request)
-        owner = self.caller.owner if self.caller.sees_all else self.queries.owner(ref)
-        if owner is None or not self.caller.sees(owner):
+        owner = self.principal.owner if self.principal.can_read_all else self.queries.owner(ref)
+        if owner is None or not self.principal.can_read(owner):
             raise not_found("registration")
         return ref
 
-    def _seen(self, ref: OperationRef) -> OperationAggregate | None:
+    def _readable(self, ref: OperationRef) -> OperationAggregate | None:
         """Show an operation with the registrations that the caller sees; None where there are none but others'."""
         known = self.queries.operation(ref)
-        if known is None or self.caller.sees_all:
+        if known is None or self.principal.can_read_all:
             return known
-        seen = {hash_: each for hash_, each in known.registrations.items() if self.caller.sees(each.record.owner)}
+        seen = {
+            hash_: each for hash_, each in known.registrations.items() if self.principal.can_read(each.record.owner)
+        }
         if not seen:
             return None
         operation = as_seen_by_all([each.record for each in seen.values()], known.operation.record)
         return replace(known, operation=replace(known.operation, record=operation), registrations=seen)
 
     def _of_operation(self, operation_id: str, states: Sequence[State]) -> Iterable[IndexEntry]:
-        aggregates = (self._seen(OperationRef(name, operation_id)) for name in self.context.sources)
+        aggregates = (self._readable(OperationRef(name, operation_id)) for name in self.context.sources)
         found = [each.record for known in aggregates if known for each in known.registrations.values()]
         newest_first = sorted(found, key=lambda each: each.since, reverse=True)
         return (IndexEntry.of(each) for each in newest_first if each.state in states)
@@ -293,7 +295,7 @@ class Routes:
 
     def _view(self, view: RegistrationView) -> responses.RegistrationResponse:
         """Show a registration; its owner alone sees the query of its callback URL, as long as that can be read."""
-        is_owner = view.registration.owner == self.caller.owner
+        is_owner = view.registration.owner == self.principal.owner
         url = HeaderSeal(self.keyring).url(view.registration) if is_owner else None
         return views.registration(view, self.clock(), url if isinstance(url, str) else None)
 

@@ -82,34 +82,34 @@ class Tenant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """Somebody who was let in."""
+class Principal:
+    """An authenticated caller, and what it may read."""
 
     #: Whose registrations are theirs.
     owner: str
     #: Whether they see those of all owners.
-    sees_all: bool
+    can_read_all: bool
 
     @property
-    def only(self) -> str | None:
+    def owner_filter(self) -> str | None:
         """The owner whose registrations they see; None where they see everybody's."""
-        return None if self.sees_all else self.owner
+        return None if self.can_read_all else self.owner
 
     @property
     def object_id(self) -> str | None:
         """The id that a token gave them; None where it is not known who they are."""
         return self.owner if _OBJECT_ID.fullmatch(self.owner) else None
 
-    def sees(self, owner: str) -> bool:
+    def can_read(self, owner: str) -> bool:
         """Tell whether they see a registration of `owner`."""
-        return self.only in (None, owner)
+        return self.owner_filter in (None, owner)
 
 
 #: Whoever holds a function key.
-KEY_HOLDER = Caller(owner=SHARED_OWNER, sees_all=True)
+KEY_HOLDER = Principal(owner=SHARED_OWNER, can_read_all=True)
 
 #: Whoever calls what anybody may call: owns nothing and sees nothing.
-ANYBODY = Caller(owner="", sees_all=False)
+ANONYMOUS = Principal(owner="", can_read_all=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ class NoKeys:
     """The tenant's keys are not to be had, so nobody can say what a token is worth."""
 
 
-def principal_of(claims: Mapping[str, object], now: datetime) -> Caller | Untrusted | RoleMissing:
+def principal_of(claims: Mapping[str, object], now: datetime) -> Principal | Untrusted | RoleMissing:
     """Decide who holds a token whose signature, issuer and audience are right."""
     ends, begins, object_id = claims.get("exp"), claims.get("nbf", 0), str(claims.get("oid")).lower()
     if not (_is_moment(ends) and _is_moment(begins) and _OBJECT_ID.fullmatch(object_id)):
@@ -144,7 +144,7 @@ def principal_of(claims: Mapping[str, object], now: datetime) -> Caller | Untrus
     given = claims.get("roles")
     roles = given if isinstance(given, list) else []
     if Role.ADMIN in roles or Role.USE in roles:
-        return Caller(owner=object_id, sees_all=Role.ADMIN in roles)
+        return Principal(owner=object_id, can_read_all=Role.ADMIN in roles)
     return RoleMissing()
 
 
