@@ -7,7 +7,7 @@ from typing import Protocol
 from bridge.domain.delivery import DeliveryTask
 from bridge.domain.ids import OperationRef
 from bridge.domain.outcome import Outcome
-from bridge.domain.principal import NoKeys, Untrusted
+from bridge.domain.principal import InvalidToken, KeysUnavailable
 from bridge.domain.upstream import NoReply, NoToken, Reply
 
 
@@ -47,5 +47,5 @@ class WebhookSender(Protocol):
 class Tokens(Protocol):
     """Knows a tenant's tokens from others."""
 
-    def claims(self, token: str) -> Mapping[str, object] | Untrusted | NoKeys:
+    def claims(self, token: str) -> Mapping[str, object] | InvalidToken | KeysUnavailable:
         """Verify signature, issuer and audience, and read the claims. Never raises for what a token holds."""

@@ -8,8 +8,16 @@ from datetime import datetime, timedelta
 
 import azure.functions as func
 
-from bridge.api.errors import Problem, no_keys, role_missing, untrusted
-from bridge.domain.principal import KEY_HOLDER, Distrust, NoKeys, Principal, RoleMissing, Untrusted, principal_of
+from bridge.api.errors import Problem, insufficient_scope, invalid_token, keys_unavailable
+from bridge.domain.principal import (
+    KEY_HOLDER,
+    InsufficientScope,
+    InvalidToken,
+    KeysUnavailable,
+    Principal,
+    TokenError,
+    principal_of,
+)
 from bridge.domain.time import Clock
 from bridge.log import Event, called_by, log
 from bridge.ports import Tokens
@@ -128,15 +136,15 @@ class BearerTokenAuth:
         principal = self._judge(_bearer(request))
         if isinstance(principal, Principal):
             return principal
-        why = principal.why.value if isinstance(principal, Untrusted) else type(principal).__name__
+        why = principal.why.value if isinstance(principal, InvalidToken) else type(principal).__name__
         self.refusals.note(caller_of(request), why, now)
         raise _problem(principal)
 
-    def _judge(self, token: str) -> Principal | Untrusted | RoleMissing | NoKeys:
+    def _judge(self, token: str) -> Principal | InvalidToken | InsufficientScope | KeysUnavailable:
         if not token:
-            return Untrusted(Distrust.MISSING)
+            return InvalidToken(TokenError.MISSING)
         claims = self.tokens.claims(token)
-        return claims if isinstance(claims, Untrusted | NoKeys) else principal_of(claims, self.clock())
+        return claims if isinstance(claims, InvalidToken | KeysUnavailable) else principal_of(claims, self.clock())
 
 
 Authenticator = FunctionKeyAuth | BearerTokenAuth
@@ -148,11 +156,11 @@ def _bearer(request: func.HttpRequest) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def _problem(refusal: Untrusted | RoleMissing | NoKeys) -> Problem:
+def _problem(refusal: InvalidToken | InsufficientScope | KeysUnavailable) -> Problem:
     match refusal:
-        case Untrusted(why=why):
-            return untrusted(why)
-        case RoleMissing():
-            return role_missing()
-        case NoKeys():
-            return no_keys()
+        case InvalidToken(why=why):
+            return invalid_token(why)
+        case InsufficientScope():
+            return insufficient_scope()
+        case KeysUnavailable():
+            return keys_unavailable()

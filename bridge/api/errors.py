@@ -13,7 +13,7 @@ from bridge.diagnostics import STORAGE_ADVICE
 from bridge.domain.errors import Misconfigured, StorageRefused
 from bridge.domain.header_cipher import Unopened
 from bridge.domain.outcome import Failure
-from bridge.domain.principal import Distrust, Role
+from bridge.domain.principal import Role, TokenError
 from bridge.domain.rate_limit import PINGS_A_MINUTE
 from bridge.domain.registration import RUNS_AN_HOUR
 
@@ -180,15 +180,15 @@ def misconfigured(error: Misconfigured | None) -> Problem:
     return Problem(503, "Misconfigured", message, details=details, headers={"Retry-After": "60"})
 
 
-def untrusted(why: Distrust) -> Problem:
+def invalid_token(why: TokenError) -> Problem:
     """Ask for a token, or for another one (RFC 6750, 3)."""
-    if why is Distrust.MISSING:
+    if why is TokenError.MISSING:
         return _challenge(401, "Unauthorized", "Send a token: Authorization: Bearer ….", "Bearer")
     message = f"The token is not believed: {why}."
     return _challenge(401, "Unauthorized", message, 'Bearer error="invalid_token"')
 
 
-def role_missing() -> Problem:
+def insufficient_scope() -> Problem:
     """Say that the token is right, and lets its holder do nothing here."""
     message = f"The token has neither the role {Role.USE} nor {Role.ADMIN}."
     return _challenge(403, "Forbidden", message, 'Bearer error="insufficient_scope"')
@@ -200,7 +200,7 @@ def for_admins() -> Problem:
     return _challenge(403, "Forbidden", message, 'Bearer error="insufficient_scope"')
 
 
-def no_keys() -> Problem:
+def keys_unavailable() -> Problem:
     """Ask the client to come back: nobody can say now what its token is worth."""
     message = "The keys that tokens are verified with are not to be had. Send the same request again."
     return Problem(503, "KeysUnavailable", message, headers={"Retry-After": str(RETRY_AFTER)})

@@ -34,7 +34,7 @@ class Role(StrEnum):
     ADMIN = "Bridge.Admin"  #: those of all owners, and the status
 
 
-class Distrust(StrEnum):
+class TokenError(StrEnum):
     """Why a token is not believed."""
 
     MISSING = "missing"  #: there is none
@@ -113,39 +113,39 @@ ANONYMOUS = Principal(owner="", can_read_all=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Untrusted:
+class InvalidToken:
     """The token is not believed, so nobody knows who calls."""
 
-    why: Distrust
+    why: TokenError
 
 
 @dataclass(frozen=True, slots=True)
-class RoleMissing:
+class InsufficientScope:
     """The token is right, and gives its holder nothing here."""
 
 
 @dataclass(frozen=True, slots=True)
-class NoKeys:
+class KeysUnavailable:
     """The tenant's keys are not to be had, so nobody can say what a token is worth."""
 
 
-def principal_of(claims: Mapping[str, object], now: datetime) -> Principal | Untrusted | RoleMissing:
+def principal_of(claims: Mapping[str, object], now: datetime) -> Principal | InvalidToken | InsufficientScope:
     """Decide who holds a token whose signature, issuer and audience are right."""
     ends, begins, object_id = claims.get("exp"), claims.get("nbf", 0), str(claims.get("oid")).lower()
     if not (_is_moment(ends) and _is_moment(begins) and _OBJECT_ID.fullmatch(object_id)):
-        return Untrusted(Distrust.CLAIMS)
+        return InvalidToken(TokenError.CLAIMS)
     if not any(isinstance(claims.get(name), str) for name in _CLIENT_CLAIMS):
-        return Untrusted(Distrust.ID_TOKEN)
+        return InvalidToken(TokenError.ID_TOKEN)
     at, leeway = now.timestamp(), LEEWAY.total_seconds()
     if at >= ends + leeway:
-        return Untrusted(Distrust.EXPIRED)
+        return InvalidToken(TokenError.EXPIRED)
     if at < begins - leeway:
-        return Untrusted(Distrust.EARLY)
+        return InvalidToken(TokenError.EARLY)
     given = claims.get("roles")
     roles = given if isinstance(given, list) else []
     if Role.ADMIN in roles or Role.USE in roles:
         return Principal(owner=object_id, can_read_all=Role.ADMIN in roles)
-    return RoleMissing()
+    return InsufficientScope()
 
 
 def _is_moment(value: object) -> TypeGuard[int]:

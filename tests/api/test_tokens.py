@@ -20,7 +20,7 @@ from werkzeug import Response
 from bridge.adapters.entra.jwks import PublishedKeys
 from bridge.api.routes import Routes
 from bridge.app import App
-from bridge.domain.principal import NoKeys, Tenant
+from bridge.domain.principal import KeysUnavailable, Tenant
 from tests.support.http import Answer, Client
 from tests.support.tenant import (
     ANN,
@@ -346,7 +346,7 @@ def test_a_tenant_with_a_strangers_certificate_is_not_believed() -> None:
         found = keys.find("first")
         keys.close()
 
-    assert isinstance(found, NoKeys)
+    assert isinstance(found, KeysUnavailable)
     assert heard in ([], [b""])
 
 

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from bridge.adapters.net.guard import ANYWHERE, Guard, Limits
 from bridge.adapters.net.transport import GuardedClient
-from bridge.domain.principal import NoKeys, Tenant
+from bridge.domain.principal import KeysUnavailable, Tenant
 from bridge.domain.time import Clock
 from bridge.log import Event, log
 
@@ -63,10 +63,10 @@ class _Known:
         """Tell whether the tenant is to be asked before a token of `key_id` is judged."""
         return now >= self.pause_until and (key_id not in self.keys or now - self.at >= FRESH)
 
-    def find(self, key_id: str, now: datetime) -> RSAPublicKey | NoKeys | None:
+    def find(self, key_id: str, now: datetime) -> RSAPublicKey | KeysUnavailable | None:
         """Find a key; one that is not there may just not be known, where the last question failed."""
         found = self.keys.get(key_id) if now - self.at < KEPT else None
-        return NoKeys() if found is None and self.failed else found
+        return KeysUnavailable() if found is None and self.failed else found
 
 
 _NOTHING = _Known(keys={}, at=_LONG_AGO, pause_until=_LONG_AGO, failed=True)
@@ -83,7 +83,7 @@ class PublishedKeys:
         self._lock = threading.Lock()
         self._known = _NOTHING
 
-    def find(self, key_id: str) -> RSAPublicKey | NoKeys | None:
+    def find(self, key_id: str) -> RSAPublicKey | KeysUnavailable | None:
         """Find a key by its id; None where the tenant has none of that id. Never raises for what a network does.
 
         Only who has no key to go by waits for another's question: a tenant that is silent holds up nobody else.

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt.types import Options
 
 from bridge.adapters.entra.jwks import PublishedKeys
-from bridge.domain.principal import Distrust, NoKeys, Tenant, Untrusted
+from bridge.domain.principal import InvalidToken, KeysUnavailable, Tenant, TokenError
 from bridge.domain.time import Clock
 
 #: The one algorithm that the tenant signs with. Taken from here and never from the token.
@@ -26,12 +26,12 @@ _CHECKED: Options = {
 }
 
 #: What a fault of PyJWT means, by the first of these that it is.
-_REASONS: tuple[tuple[type[jwt.PyJWTError], Distrust], ...] = (
-    (jwt.InvalidSignatureError, Distrust.SIGNATURE),
-    (jwt.InvalidAlgorithmError, Distrust.ALGORITHM),
-    (jwt.InvalidIssuerError, Distrust.ISSUER),
-    (jwt.InvalidAudienceError, Distrust.AUDIENCE),
-    (jwt.MissingRequiredClaimError, Distrust.CLAIMS),
+_REASONS: tuple[tuple[type[jwt.PyJWTError], TokenError], ...] = (
+    (jwt.InvalidSignatureError, TokenError.SIGNATURE),
+    (jwt.InvalidAlgorithmError, TokenError.ALGORITHM),
+    (jwt.InvalidIssuerError, TokenError.ISSUER),
+    (jwt.InvalidAudienceError, TokenError.AUDIENCE),
+    (jwt.MissingRequiredClaimError, TokenError.CLAIMS),
 )
 
 #: What PyJWT raises for a token, and Python's JSON for one that is deeper or has longer numbers than it reads.
@@ -45,30 +45,30 @@ class EntraTokens:
         self._tenant = tenant
         self._keys = PublishedKeys(tenant, clock)
 
-    def claims(self, token: str) -> Mapping[str, object] | Untrusted | NoKeys:
+    def claims(self, token: str) -> Mapping[str, object] | InvalidToken | KeysUnavailable:
         """Verify signature, issuer and audience, and read the claims. Never raises for what a token holds."""
         key = self._key(token)
-        return key if isinstance(key, Untrusted | NoKeys) else self._verified(token, key)
+        return key if isinstance(key, InvalidToken | KeysUnavailable) else self._verified(token, key)
 
     def close(self) -> None:
         """Close the connections that were kept."""
         self._keys.close()
 
-    def _key(self, token: str) -> RSAPublicKey | Untrusted | NoKeys:
+    def _key(self, token: str) -> RSAPublicKey | InvalidToken | KeysUnavailable:
         """Find the key that a token says it is signed with; nobody is asked for the keys of other algorithms."""
         try:
             head = jwt.get_unverified_header(token)
         except _BROKEN:
-            return Untrusted(Distrust.MALFORMED)
+            return InvalidToken(TokenError.MALFORMED)
         if head.get("alg") != _ALGORITHM:
-            return Untrusted(Distrust.ALGORITHM)
+            return InvalidToken(TokenError.ALGORITHM)
         key_id = head.get("kid")
         key = self._keys.find(key_id) if isinstance(key_id, str) else None
-        return Untrusted(Distrust.KEY) if key is None else key
+        return InvalidToken(TokenError.KEY) if key is None else key
 
-    def _verified(self, token: str, key: RSAPublicKey) -> Mapping[str, object] | Untrusted:
+    def _verified(self, token: str, key: RSAPublicKey) -> Mapping[str, object] | InvalidToken:
         audience, issuers = self._tenant.audience, self._tenant.issuers
         try:
             return jwt.decode(token, key, [_ALGORITHM], _CHECKED, audience=audience, issuer=issuers)
         except _BROKEN as error:
-            return Untrusted(next((why for kind, why in _REASONS if isinstance(error, kind)), Distrust.MALFORMED))
+            return InvalidToken(next((why for kind, why in _REASONS if isinstance(error, kind)), TokenError.MALFORMED))
