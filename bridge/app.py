@@ -24,7 +24,7 @@ from bridge.api.responses import HealthResponse
 from bridge.api.routes import Routes
 from bridge.dependencies import World, real_pause, real_world
 from bridge.domain.errors import Contended, Misconfigured, StorageRefused, StorageUnavailable, UnreadableRow
-from bridge.domain.header_cipher import HeaderSeal
+from bridge.domain.header_cipher import HeaderCipher
 from bridge.domain.principal import ANONYMOUS
 from bridge.log import Event, called_by, log
 from bridge.services.attempts import AttemptRecorder, Claims
@@ -80,7 +80,7 @@ def compose(settings: Settings, world: World) -> Bridge:
         waits=waits,
         sources=sources,
         retention=settings.retention,
-        seal=HeaderSeal(settings.keyring),
+        cipher=HeaderCipher(settings.keyring),
         nonce=world.nonce,
         telemetry=world.telemetry,
         repair=repair,
@@ -148,7 +148,7 @@ def _compose_deliver(settings: Settings, world: World, repair: Repair, dispatche
         table=table,
         dispatcher=dispatcher,
         sender=world.sender,
-        seal=HeaderSeal(settings.keyring),
+        cipher=HeaderCipher(settings.keyring),
         hosts=HostLimiter(world.clock, random=world.chance, by_owner=settings.tenant is not None),
         clock=clock,
         claims=Claims(

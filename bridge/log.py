@@ -52,7 +52,7 @@ class Event(StrEnum):
     IDLE = "sweep.idle"
     ATTEMPTED = "delivery.attempted"
     UNRECORDED = "delivery.unrecorded"
-    UNOPENED = "delivery.secrets-unreadable"
+    UNDECRYPTED = "delivery.secrets-unreadable"
     HELD_BACK = "delivery.held-back"
     BURIED = "delivery.buried"
     DROPPED = "delivery.dropped"
@@ -71,7 +71,7 @@ _LEVELS = {
     Event.MISCONFIGURED: logging.ERROR,
     Event.FAILED: logging.ERROR,
     Event.UNRECORDED: logging.ERROR,
-    Event.UNOPENED: logging.ERROR,
+    Event.UNDECRYPTED: logging.ERROR,
     Event.THROTTLED: logging.WARNING,
     Event.DENIED: logging.ERROR,
     Event.UNREACHABLE: logging.WARNING,

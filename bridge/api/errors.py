@@ -11,7 +11,7 @@ import azure.functions as func
 from bridge.api.responses import ErrorAnswer
 from bridge.diagnostics import STORAGE_ADVICE
 from bridge.domain.errors import Misconfigured, StorageRefused
-from bridge.domain.header_cipher import Unopened
+from bridge.domain.header_cipher import DecryptionFailed
 from bridge.domain.outcome import Failure
 from bridge.domain.principal import Role, TokenError
 from bridge.domain.rate_limit import PINGS_A_MINUTE
@@ -143,12 +143,14 @@ def unreadable() -> Problem:
     )
 
 
-def secrets_unreadable(unopened: Unopened) -> Problem:
+def secrets_unreadable(undecrypted: DecryptionFailed) -> Problem:
     """Report a registration with the same callback whose headers or URL need a signing key that is missing."""
-    if unopened.error is Failure.CALLBACK_URL:
-        message = f"A callback is registered for this operation with a URL whose query cannot be read: {unopened.why}."
+    if undecrypted.error is Failure.CALLBACK_URL:
+        message = (
+            f"A callback is registered for this operation with a URL whose query cannot be read: {undecrypted.why}."
+        )
         return Problem(409, "CallbackUrlUnreadable", message, target="callbackUrl")
-    message = f"This callback is registered for this operation with headers that cannot be read: {unopened.why}."
+    message = f"This callback is registered for this operation with headers that cannot be read: {undecrypted.why}."
     return Problem(409, "HeadersUnreadable", message, target="headers")
 
 

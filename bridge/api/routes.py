@@ -33,7 +33,7 @@ from bridge.api.requests import read_order, read_ping, read_registration, redeli
 from bridge.api.responses import Registered, SigningSecret
 from bridge.domain.callback_url import host_and_port, origin_of, without_query
 from bridge.domain.events import subscriber_of
-from bridge.domain.header_cipher import HeaderSeal
+from bridge.domain.header_cipher import HeaderCipher
 from bridge.domain.ids import OPERATION_ID, OperationRef, RegistrationRef
 from bridge.domain.keyring import Keyring
 from bridge.domain.principal import Principal
@@ -102,8 +102,8 @@ class Routes:
                     "This callback is registered for this operation with other content; cancel that one first.",
                     target="callbackUrl",
                 )
-            case Unreadable(unopened=unopened):
-                raise secrets_unreadable(unopened)
+            case Unreadable(undecrypted=undecrypted):
+                raise secrets_unreadable(undecrypted)
             case TooManyWaiting(limit=limit):
                 raise too_many_waiting(limit)
             case Taken():
@@ -296,7 +296,7 @@ class Routes:
     def _view(self, view: RegistrationView) -> responses.RegistrationResponse:
         """Show a registration; its owner alone sees the query of its callback URL, as long as that can be read."""
         is_owner = view.registration.owner == self.principal.owner
-        url = HeaderSeal(self.keyring).url(view.registration) if is_owner else None
+        url = HeaderCipher(self.keyring).url(view.registration) if is_owner else None
         return views.registration(view, self.clock(), url if isinstance(url, str) else None)
 
     def _newest_secret(self, owner: str, origin: str) -> str:

@@ -34,7 +34,7 @@ NONCE_BYTES = 12
 _TAG_BYTES = 16
 
 #: The version of the scheme, the id of the key, and nonce and ciphertext in base64.
-_SEALED = re.compile(r"v2:([0-9a-f]{16}):([A-Za-z0-9+/=]+)")
+_ENCRYPTED = re.compile(r"v2:([0-9a-f]{16}):([A-Za-z0-9+/=]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Secrets:
 
 
 @dataclass(frozen=True, slots=True)
-class Unopened:
+class DecryptionFailed:
     """A secret is there and cannot be decrypted."""
 
     #: Why, and what mends it; fit for a log line.
@@ -57,7 +57,7 @@ class Unopened:
 
 
 @dataclass(frozen=True, slots=True)
-class HeaderSeal:
+class HeaderCipher:
     """Encrypts with the newest key, and decrypts with every one that is still there."""
 
     keyring: Keyring
@@ -74,10 +74,10 @@ class HeaderSeal:
         ref = RegistrationRef.of(operation, owner=request.owner, callback_url=url)
         return replace(request, ref=ref, callback_url=url)
 
-    def sealed(self, registration: Registration, secrets: Secrets, *, nonce: bytes) -> Registration:
+    def encrypt(self, registration: Registration, secrets: Secrets, *, nonce: bytes) -> Registration:
         """Give a registration its secrets; a secret that it does not have leaves no column.
 
-        To be done last: they open in this registration and this generation only.
+        Call this last: the headers decrypt in this registration and this generation only.
         """
         query, headers = secrets.url.partition("?")[2].encode(), secrets.headers
         return replace(
@@ -90,21 +90,21 @@ class HeaderSeal:
             else None,
         )
 
-    def opened(self, registration: Registration) -> Secrets | Unopened:
+    def decrypt(self, registration: Registration) -> Secrets | DecryptionFailed:
         """Read a registration's secrets."""
         url = self.url(registration)
-        if isinstance(url, Unopened) or registration.headers is None:
-            return url if isinstance(url, Unopened) else Secrets(url)
+        if isinstance(url, DecryptionFailed) or registration.headers is None:
+            return url if isinstance(url, DecryptionFailed) else Secrets(url)
         written = self._decrypted(Purpose.HEADER_ENCRYPTION, registration.headers, registration)
-        return Unopened(written) if isinstance(written, str) else Secrets(url, OwnHeaders.read(written))
+        return DecryptionFailed(written) if isinstance(written, str) else Secrets(url, OwnHeaders.read(written))
 
-    def url(self, registration: Registration) -> str | Unopened:
+    def url(self, registration: Registration) -> str | DecryptionFailed:
         """Read a registration's whole callback URL."""
         before, hidden, _ = registration.callback_url.partition(HIDDEN)
         if not hidden:
             return before
         query = self._decrypted(Purpose.QUERY_ENCRYPTION, registration.query or "", registration)
-        return Unopened(query, Failure.CALLBACK_URL) if isinstance(query, str) else f"{before}{query.decode()}"
+        return DecryptionFailed(query, Failure.CALLBACK_URL) if isinstance(query, str) else f"{before}{query.decode()}"
 
     def _encrypted(self, purpose: Purpose, secret: bytes, registration: Registration, nonce: bytes) -> str:
         cipher = AESGCM(derive(self.keyring.keys[0], purpose))
@@ -113,16 +113,16 @@ class HeaderSeal:
 
     def _decrypted(self, purpose: Purpose, text: str, registration: Registration) -> bytes | str:
         """Decrypt a column; returns a text that says why where that is not possible."""
-        found = _SEALED.fullmatch(text)
+        found = _ENCRYPTED.fullmatch(text)
         if found is None:
             return "written in a way that this version does not know"
         ids = [public.id for public in self.keyring.public_keys()]
         if found[1] not in ids:
             return f"key {found[1]} is not in BRIDGE_SIGNING_KEYS any more: put it back, at the end"
         try:
-            sealed = base64.b64decode(found[2], validate=True)
+            encrypted = base64.b64decode(found[2], validate=True)
             cipher = AESGCM(derive(self.keyring.keys[ids.index(found[1])], purpose))
-            return cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], _bound_to(registration))
+            return cipher.decrypt(encrypted[:NONCE_BYTES], encrypted[NONCE_BYTES:], _bound_to(registration))
         except (binascii.Error, ValueError, InvalidTag):
             return f"damaged, or not of this registration and generation (key {found[1]})"
 

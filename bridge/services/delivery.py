@@ -18,7 +18,7 @@ from bridge.domain.callback_url import origin_of
 from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import BridgeError, UnreadableRow
 from bridge.domain.events import Message
-from bridge.domain.header_cipher import HeaderSeal, Unopened
+from bridge.domain.header_cipher import DecryptionFailed, HeaderCipher
 from bridge.domain.host_limits import HostPermit, Work
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.outcome import Delivered, Outcome, Unreachable
@@ -50,7 +50,7 @@ class Deliver:
     table: Table
     dispatcher: Dispatcher
     sender: WebhookSender
-    seal: HeaderSeal
+    cipher: HeaderCipher
     hosts: HostLimiter
     clock: Clock
     claims: Claims
@@ -163,9 +163,9 @@ class Deliver:
         sender: the attempt fails, the schedule goes on, and putting the key back mends it.
         """
         registration, begun = claimed.registration.record, self.clock()
-        own = self.seal.opened(registration)
-        if isinstance(own, Unopened):
-            log(Event.UNOPENED, registration=registration.ref.public_id, why=own.why)
+        own = self.cipher.decrypt(registration)
+        if isinstance(own, DecryptionFailed):
+            log(Event.UNDECRYPTED, registration=registration.ref.public_id, why=own.why)
             outcome: Outcome = Unreachable(error=own.error, detail=own.why)
             took = timedelta(0)
         else:
@@ -181,7 +181,7 @@ class Deliver:
         self, registration: Registration, message: Message, now: datetime, trace: str | None
     ) -> Mapping[str, str]:
         owner, origin = registration.owner, origin_of(registration.callback_url)
-        signed = self.seal.keyring.headers(message.id, message.body, owner=owner, origin=origin, at=now)
+        signed = self.cipher.keyring.headers(message.id, message.body, owner=owner, origin=origin, at=now)
         traceparent = read_traceparent(trace)  # a row is not believed either
         traced = {} if traceparent is None else {"traceparent": traceparent}
         return {**signed, **traced, "Content-Type": registration.format.content_type}

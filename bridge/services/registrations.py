@@ -16,7 +16,7 @@ from bridge.domain.custom_headers import OwnHeaders
 from bridge.domain.delivery import pending_task
 from bridge.domain.errors import CommitUnknown, Conflict
 from bridge.domain.events import OperationCompleted
-from bridge.domain.header_cipher import HeaderSeal, Secrets, Unopened
+from bridge.domain.header_cipher import DecryptionFailed, HeaderCipher, Secrets
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import MAX_REGISTRATIONS, Operation
 from bridge.domain.registration import Registration, State
@@ -66,7 +66,7 @@ class Unreadable:
     """One was there whose headers or URL cannot be decrypted, so nothing shows whether it is the same."""
 
     #: Why, and what mends that.
-    unopened: Unopened
+    undecrypted: DecryptionFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class Register:
     #: How long an operation is kept after its end.
     retention: timedelta
     #: Encrypts the queries of callback URLs, and the headers that clients want on their callbacks.
-    seal: HeaderSeal
+    cipher: HeaderCipher
     #: Makes the random bytes that an encryption begins with.
     nonce: Callable[[], bytes]
     telemetry: Telemetry
@@ -151,7 +151,7 @@ class Register:
         place have to be deleted. Raises Contended and StorageUnavailable; after either
         the registration may exist, and registering again finds it.
         """
-        secrets, request = Secrets(request.callback_url, headers), self.seal.tagged(request)
+        secrets, request = Secrets(request.callback_url, headers), self.cipher.tagged(request)
         with self.telemetry.span(
             Step.REGISTER,
             request.traceparent,
@@ -190,15 +190,15 @@ class Register:
             return self._transact(lambda: self._register_known(request, secrets), request.ref)
 
     def _register_new(self, request: Registration, secrets: Secrets) -> Created:
-        sealed = self.seal.sealed(request, secrets, nonce=self.nonce())
-        return self._join(register.register_new(sealed, request.generation))
+        encrypted = self.cipher.encrypt(request, secrets, nonce=self.nonce())
+        return self._join(register.register_new(encrypted, request.generation))
 
     def _register_known(self, request: Registration, secrets: Secrets, *, may_wait: bool = True) -> Registered:
         aggregate = self._aggregate(request.ref)
         if aggregate is None:
             return self._register_new(request, secrets) if may_wait else TooManyWaiting(self.waiting.limit or 0)
         before = self._find(aggregate, request, secrets.url)
-        if isinstance(before, Unopened):
+        if isinstance(before, DecryptionFailed):
             return Unreadable(before)
         return self._register_beside(aggregate, before, request, secrets, may_wait=may_wait)
 
@@ -241,9 +241,9 @@ class Register:
         if completed is None and not may_wait:
             return TooManyWaiting(self.waiting.limit or 0)
         renewed = request if before is None else before.record.renewed_by(request)
-        sealed = self.seal.sealed(renewed, secrets, nonce=self.nonce())
+        encrypted = self.cipher.encrypt(renewed, secrets, nonce=self.nonce())
         replaced = None if place is None else self._replaced(place)
-        return self._join(register.register_further(aggregate, sealed, self.clock(), completed, replaced))
+        return self._join(register.register_further(aggregate, encrypted, self.clock(), completed, replaced))
 
     def _replaced(self, place: Stored[Registration]) -> Replaced:
         """Find the attempts that go with a registration: one call if it can have some.
@@ -265,14 +265,14 @@ class Register:
     ) -> Existing | Differs | Unreadable:
         if not known.same_request(request):
             return Differs()
-        own = self.seal.opened(known)
-        if isinstance(own, Unopened):
+        own = self.cipher.decrypt(known)
+        if isinstance(own, DecryptionFailed):
             return Unreadable(own)
         return Existing(known, operation) if own.headers.same_as(headers) else Differs()
 
     def _find(
         self, aggregate: OperationAggregate, request: Registration, url: str
-    ) -> Stored[Registration] | Unopened | None:
+    ) -> Stored[Registration] | DecryptionFailed | None:
         """Find the registration of the same owner and URL.
 
         With a query it has another key if another signing key was the newest when it was registered, so the queries
@@ -281,15 +281,15 @@ class Register:
         found = aggregate.get(request.ref)
         if found is not None or HIDDEN not in request.callback_url:
             return found
-        shown, unopened = without_query(request.callback_url), None
+        shown, undecrypted = without_query(request.callback_url), None
         for each in aggregate.registrations.values():
             if each.record.owner == request.owner and without_query(each.record.callback_url) == shown:
-                known = self.seal.url(each.record)
+                known = self.cipher.url(each.record)
                 if known == url:
                     return each
-                if isinstance(known, Unopened) and not register.begins_new_generation(each.record):
-                    unopened = known
-        return unopened
+                if isinstance(known, DecryptionFailed) and not register.begins_new_generation(each.record):
+                    undecrypted = known
+        return undecrypted
 
     def _join(self, joined: Joined) -> Created:
         commit(self.table, joined.transaction)

@@ -17,7 +17,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from werkzeug import Response
 
-from bridge.adapters.entra.jwks import PublishedKeys
+from bridge.adapters.entra.jwks import JwksCache
 from bridge.api.routes import Routes
 from bridge.app import App
 from bridge.domain.principal import KeysUnavailable, Tenant
@@ -342,7 +342,7 @@ def test_a_tenant_that_is_silent_holds_up_one_caller_and_no_more(guarded: Stage,
 def test_a_tenant_with_a_strangers_certificate_is_not_believed() -> None:
     """Whoever is in between would publish keys of its own."""
     with overhearing(trustme.CA().issue_cert("localhost")) as (port, heard):
-        keys = PublishedKeys(Tenant(id=TENANT, audience=AUDIENCE, authority=f"https://localhost:{port}"), FakeClock())
+        keys = JwksCache(Tenant(id=TENANT, audience=AUDIENCE, authority=f"https://localhost:{port}"), FakeClock())
         found = keys.find("first")
         keys.close()
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.domain.custom_headers import OwnHeaders, faults
-from bridge.domain.header_cipher import HeaderSeal, Secrets, Unopened
+from bridge.domain.header_cipher import DecryptionFailed, HeaderCipher, Secrets
 from bridge.domain.keyring import Keyring
 from bridge.domain.registration import Registration
 from tests.support.world import stage
@@ -139,73 +139,73 @@ def test_headers_do_not_show_by_accident() -> None:
     assert "hunter2" not in repr(SECRET)
 
 
-def sealed(*keys: bytes, headers: OwnHeaders = SECRET) -> Registration:
+def encrypted(*keys: bytes, headers: OwnHeaders = SECRET) -> Registration:
     """Give the registration its headers."""
-    return HeaderSeal(Keyring(keys)).sealed(REQUEST, Secrets(REQUEST.callback_url, headers), nonce=NONCE)
+    return HeaderCipher(Keyring(keys)).encrypt(REQUEST, Secrets(REQUEST.callback_url, headers), nonce=NONCE)
 
 
 @given(st.dictionaries(st.text(), st.text()))
 def test_what_is_sealed_opens(given_headers: dict[str, str]) -> None:
     """As it was given, in its order, by every key ring that has the key."""
-    registration = sealed(OLD, headers=OwnHeaders(given_headers))
+    registration = encrypted(OLD, headers=OwnHeaders(given_headers))
 
-    opened = HeaderSeal(Keyring((NEW, OLD))).opened(registration)
+    decrypted = HeaderCipher(Keyring((NEW, OLD))).decrypt(registration)
 
-    assert isinstance(opened, Secrets)
-    assert list(opened.headers.given.items()) == list(given_headers.items())
+    assert isinstance(decrypted, Secrets)
+    assert list(decrypted.headers.given.items()) == list(given_headers.items())
 
 
 def test_no_headers_leave_no_column() -> None:
     """As rows are that were written before there were any."""
-    registration = sealed(OLD, headers=OwnHeaders())
+    registration = encrypted(OLD, headers=OwnHeaders())
 
     assert registration.headers is None
-    assert HeaderSeal(Keyring((NEW,))).opened(registration) == Secrets(REQUEST.callback_url)
+    assert HeaderCipher(Keyring((NEW,))).decrypt(registration) == Secrets(REQUEST.callback_url)
 
 
 def test_the_newest_key_encrypts_and_is_named() -> None:
     """By the id under which its public key is published."""
-    registration = sealed(NEW, OLD)
+    registration = encrypted(NEW, OLD)
 
     assert registration.headers is not None
     assert registration.headers.split(":")[1] == Keyring((NEW,)).public_keys()[0].id
-    assert HeaderSeal(Keyring((NEW,))).opened(registration) == Secrets(REQUEST.callback_url, SECRET)
+    assert HeaderCipher(Keyring((NEW,))).decrypt(registration) == Secrets(REQUEST.callback_url, SECRET)
 
 
 def test_a_removed_key_says_so() -> None:
     """With its id and what mends it, not with a failed decryption."""
-    opened = HeaderSeal(Keyring((NEW,))).opened(sealed(OLD))
+    decrypted = HeaderCipher(Keyring((NEW,))).decrypt(encrypted(OLD))
 
-    assert isinstance(opened, Unopened)
-    assert Keyring((OLD,)).public_keys()[0].id in opened.why
-    assert "BRIDGE_SIGNING_KEYS" in opened.why
+    assert isinstance(decrypted, DecryptionFailed)
+    assert Keyring((OLD,)).public_keys()[0].id in decrypted.why
+    assert "BRIDGE_SIGNING_KEYS" in decrypted.why
 
 
 def test_headers_open_in_their_own_row_and_life_only() -> None:
     """Whoever can write rows cannot have one receiver's secret sent to another."""
-    registration, ring = sealed(OLD), HeaderSeal(Keyring((OLD,)))
+    registration, cipher = encrypted(OLD), HeaderCipher(Keyring((OLD,)))
     elsewhere = stage().request(url="https://attacker.example.com/")
     later = replace(registration, generation=registration.generation + timedelta(milliseconds=1))
 
     for moved in (replace(elsewhere, headers=registration.headers), later):
-        assert isinstance(ring.opened(moved), Unopened)
-    assert ring.opened(registration) == Secrets(REQUEST.callback_url, SECRET)
+        assert isinstance(cipher.decrypt(moved), DecryptionFailed)
+    assert cipher.decrypt(registration) == Secrets(REQUEST.callback_url, SECRET)
 
 
 @pytest.mark.parametrize("text", ["", "v2:", "v1:0123456789abcdef:AAAA", "v2:ID:!", "v2:ID:A", "v2:ID:AAAA", "v2:ID:"])
 def test_what_is_damaged_is_no_error_of_the_program(text: str) -> None:
-    """It says that it cannot be opened."""
+    """The result says that the headers cannot be decrypted."""
     column = text.replace("ID", Keyring((OLD,)).public_keys()[0].id)
 
-    assert isinstance(HeaderSeal(Keyring((OLD,))).opened(replace(REQUEST, headers=column)), Unopened)
+    assert isinstance(HeaderCipher(Keyring((OLD,))).decrypt(replace(REQUEST, headers=column)), DecryptionFailed)
 
 
 @given(st.data())
 def test_a_changed_character_does_not_open(data: st.DataObject) -> None:
     """The ciphertext is authenticated, its key id and all."""
-    column = str(sealed(OLD).headers)
+    column = str(encrypted(OLD).headers)
     place = data.draw(st.integers(0, len(column) - 5))  # the last ones have bits that base64 leaves unused
     changed = data.draw(st.characters(codec="ascii").filter(lambda character: character != column[place]))
     damaged = replace(REQUEST, headers=column[:place] + changed + column[place + 1 :])
 
-    assert isinstance(HeaderSeal(Keyring((OLD,))).opened(damaged), Unopened)
+    assert isinstance(HeaderCipher(Keyring((OLD,))).decrypt(damaged), DecryptionFailed)

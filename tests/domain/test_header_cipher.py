@@ -8,60 +8,62 @@ import pytest
 
 from bridge.domain.callback_url import CallbackRules, normalise
 from bridge.domain.custom_headers import OwnHeaders
-from bridge.domain.header_cipher import NONCE_BYTES, HeaderSeal, Secrets, Unopened
+from bridge.domain.header_cipher import NONCE_BYTES, DecryptionFailed, HeaderCipher, Secrets
 from bridge.domain.keyring import Keyring
 from bridge.domain.outcome import Failure
 from bridge.domain.registration import Registration
 from tests.support.world import stage
 
-SEAL = HeaderSeal(Keyring((b"k" * 32, b"o" * 32)))
+CIPHER = HeaderCipher(Keyring((b"k" * 32, b"o" * 32)))
 HEADERS = OwnHeaders({"Authorization": "Bearer secret", "X-Team": "speech"})
-KEY_ID = SEAL.keyring.public_keys()[0].id
+KEY_ID = CIPHER.keyring.public_keys()[0].id
 
 
-def sealed(seal: HeaderSeal = SEAL) -> Registration:
+def encrypted(cipher: HeaderCipher = CIPHER) -> Registration:
     """Close the headers of a registration."""
     request = stage().request()
-    return seal.sealed(request, Secrets(request.callback_url, HEADERS), nonce=b"n" * NONCE_BYTES)
+    return cipher.encrypt(request, Secrets(request.callback_url, HEADERS), nonce=b"n" * NONCE_BYTES)
 
 
 def test_headers_open_as_they_were_closed() -> None:
     """With the newest key, and later with the same as an older one."""
-    registration = sealed()
+    registration = encrypted()
 
     assert registration.headers is not None
     assert registration.headers.startswith(f"v2:{KEY_ID}:")
-    for keys in (SEAL.keyring.keys, (b"z" * 32, *SEAL.keyring.keys)):
-        assert HeaderSeal(Keyring(keys)).opened(registration) == Secrets(registration.callback_url, HEADERS)
+    for keys in (CIPHER.keyring.keys, (b"z" * 32, *CIPHER.keyring.keys)):
+        assert HeaderCipher(Keyring(keys)).decrypt(registration) == Secrets(registration.callback_url, HEADERS)
 
 
 def test_a_registration_without_headers_has_none() -> None:
-    """Neither closed nor opened."""
-    registration = SEAL.sealed(sealed(), Secrets(sealed().callback_url), nonce=b"n" * NONCE_BYTES)
+    """Neither encrypted nor decrypted."""
+    registration = CIPHER.encrypt(encrypted(), Secrets(encrypted().callback_url), nonce=b"n" * NONCE_BYTES)
 
     assert registration.headers is None
-    assert SEAL.opened(registration) == Secrets(registration.callback_url)
+    assert CIPHER.decrypt(registration) == Secrets(registration.callback_url)
 
 
 @pytest.mark.parametrize("written", ["", "v1:0123456789abcdef:AAAA", "v2:0123:AAAA", "v2:0123456789abcdef:!"])
 def test_another_way_of_writing_them_is_said_to_be_one(written: str) -> None:
     """A newer version's, or a stranger's."""
-    opened = SEAL.opened(replace(sealed(), headers=written))
+    decrypted = CIPHER.decrypt(replace(encrypted(), headers=written))
 
-    assert opened == Unopened("written in a way that this version does not know")
+    assert decrypted == DecryptionFailed("written in a way that this version does not know")
 
 
 def test_a_key_that_is_gone_is_named() -> None:
     """With what to do: at the end, so that it signs and encrypts nothing new."""
-    opened = HeaderSeal(Keyring((b"o" * 32,))).opened(sealed())
+    decrypted = HeaderCipher(Keyring((b"o" * 32,))).decrypt(encrypted())
 
-    assert opened == Unopened(f"key {KEY_ID} is not in BRIDGE_SIGNING_KEYS any more: put it back, at the end")
+    assert decrypted == DecryptionFailed(
+        f"key {KEY_ID} is not in BRIDGE_SIGNING_KEYS any more: put it back, at the end"
+    )
 
 
 @pytest.mark.parametrize("change", ["body", "padding", "registration", "generation", "url", "owner"])
 def test_what_was_tampered_with_stays_closed(change: str) -> None:
     """And so does what somebody copied from another row, or from a former generation."""
-    registration = sealed()
+    registration = encrypted()
     text = str(registration.headers)
     match change:
         case "body":
@@ -77,9 +79,9 @@ def test_what_was_tampered_with_stays_closed(change: str) -> None:
         case _:
             registration = replace(registration, generation=registration.generation + timedelta(seconds=1))
 
-    opened = SEAL.opened(registration)
+    decrypted = CIPHER.decrypt(registration)
 
-    assert opened == Unopened(f"damaged, or not of this registration and generation (key {KEY_ID})")
+    assert decrypted == DecryptionFailed(f"damaged, or not of this registration and generation (key {KEY_ID})")
 
 
 def test_a_stored_url_is_none_that_can_be_called() -> None:
@@ -87,7 +89,7 @@ def test_a_stored_url_is_none_that_can_be_called() -> None:
     rules = CallbackRules()
     url = normalise("https://hooks.example.com/hook?code=secret", rules)
 
-    stored = SEAL.tagged(stage().request(url=url)).callback_url
+    stored = CIPHER.tagged(stage().request(url=url)).callback_url
 
     assert normalise(url, rules) == url
     assert normalise(stored, rules) != stored
@@ -103,21 +105,21 @@ def test_tags_tell_owners_operations_and_queries_apart() -> None:
         stage().request(url=f"{url}2"),
     ]
 
-    tags = [SEAL.tagged(request).callback_url for request in requests_made]
+    tags = [CIPHER.tagged(request).callback_url for request in requests_made]
 
     assert len(set(tags)) == 4
-    assert SEAL.tagged(requests_made[0]).callback_url == tags[0]
+    assert CIPHER.tagged(requests_made[0]).callback_url == tags[0]
     assert all(re.fullmatch(r"https://hooks\.example\.com/hook\?…[0-9a-f]{32}", tag) for tag in tags)
 
 
 def test_a_query_and_headers_have_keys_of_their_own() -> None:
     """Both are encrypted with the same nonce, which no key may have twice; and neither opens as the other."""
     request = stage().request(url="https://hooks.example.com/hook?code=secret")
-    both = SEAL.sealed(SEAL.tagged(request), Secrets(request.callback_url, HEADERS), nonce=b"n" * NONCE_BYTES)
+    both = CIPHER.encrypt(CIPHER.tagged(request), Secrets(request.callback_url, HEADERS), nonce=b"n" * NONCE_BYTES)
 
-    swapped = SEAL.opened(replace(both, headers=both.query, query=both.headers))
+    swapped = CIPHER.decrypt(replace(both, headers=both.query, query=both.headers))
 
-    assert SEAL.opened(both) == Secrets(request.callback_url, HEADERS)
-    assert swapped == Unopened(
+    assert CIPHER.decrypt(both) == Secrets(request.callback_url, HEADERS)
+    assert swapped == DecryptionFailed(
         f"damaged, or not of this registration and generation (key {KEY_ID})", Failure.CALLBACK_URL
     )

@@ -69,7 +69,7 @@ WRITTEN_BY: dict[Event, set[str]] = {
     Event.ATTEMPTED: {"deliver"},
     Event.UNRECORDED: {"deliver"},
     Event.HELD_BACK: {"deliver"},
-    Event.UNOPENED: {"deliver"},
+    Event.UNDECRYPTED: {"deliver"},
     Event.BURIED: {"deliver"},
     Event.DROPPED: {"deliver"},
     Event.SET_ASIDE: {"deliver"},
@@ -373,7 +373,7 @@ def _after_a_change_of_keys(bridge: Running) -> None:
     """Deliver again what has headers of its own, encrypted under a key that is gone; what has ended is purged."""
     delivered = [each for each in bridge.read("registrations?state=delivered")["value"] if "~good~" in each["id"]]
     bridge.call("POST", f"registrations/{delivered[0]['id']}/redeliver")
-    _logged(bridge, Event.UNOPENED)
+    _logged(bridge, Event.UNDECRYPTED)
     bridge.upstream.tell("brief", "Succeeded")
     bridge.register("brief", "/brief")
     _logged(bridge, Event.PURGED)

@@ -209,9 +209,9 @@ def test_headers_whose_key_is_gone_are_one_line(bridge: Stage, caplog: pytest.Lo
 
     bridge.bridge.deliver.deliver(task)
 
-    [unopened, attempt] = lines_of(caplog)
-    why = unopened.pop("why")
-    assert unopened == {"event": "delivery.secrets-unreadable", "registration": task.ref.public_id}
+    [undecrypted, attempt] = lines_of(caplog)
+    why = undecrypted.pop("why")
+    assert undecrypted == {"event": "delivery.secrets-unreadable", "registration": task.ref.public_id}
     assert "BRIDGE_SIGNING_KEYS" in why
     assert SIGNING_KEY not in why
     assert "secret" not in why

@@ -16,7 +16,7 @@ from bridge.adapters.entra.tokens import EntraTokens
 from bridge.app import Bridge, compose
 from bridge.dependencies import World
 from bridge.domain.callback_url import normalise
-from bridge.domain.header_cipher import NONCE_BYTES, HeaderSeal
+from bridge.domain.header_cipher import NONCE_BYTES, HeaderCipher
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import FinalStatus
 from bridge.domain.outcome import Outcome, answered
@@ -253,7 +253,7 @@ class Stage:
         requests_made = [self.request(operation_id, url) for url in urls or ("https://receiver.example.com/hook",)]
         for request in requests_made:
             self.bridge.routes.use.register(request)
-        return [HeaderSeal(self.settings.keyring).tagged(request).ref for request in requests_made]
+        return [HeaderCipher(self.settings.keyring).tagged(request).ref for request in requests_made]
 
     def sweep(self) -> None:
         """Let the timer tick once."""

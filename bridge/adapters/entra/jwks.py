@@ -72,7 +72,7 @@ class _Known:
 _NOTHING = _Known(keys={}, at=_LONG_AGO, pause_until=_LONG_AGO, failed=True)
 
 
-class PublishedKeys:
+class JwksCache:
     """The signing keys of one tenant. Threads may share it; one at a time asks."""
 
     def __init__(self, tenant: Tenant, clock: Clock) -> None:

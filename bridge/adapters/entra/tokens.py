@@ -10,7 +10,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt.types import Options
 
-from bridge.adapters.entra.jwks import PublishedKeys
+from bridge.adapters.entra.jwks import JwksCache
 from bridge.domain.principal import InvalidToken, KeysUnavailable, Tenant, TokenError
 from bridge.domain.time import Clock
 
@@ -43,7 +43,7 @@ class EntraTokens:
 
     def __init__(self, tenant: Tenant, clock: Clock) -> None:
         self._tenant = tenant
-        self._keys = PublishedKeys(tenant, clock)
+        self._keys = JwksCache(tenant, clock)
 
     def claims(self, token: str) -> Mapping[str, object] | InvalidToken | KeysUnavailable:
         """Verify signature, issuer and audience, and read the claims. Never raises for what a token holds."""
