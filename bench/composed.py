@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import ParamSpec, TypeVar
 
 from bridge.app import Bridge, compose
-from bridge.dependencies import real_clock, real_world
+from bridge.dependencies import build_dependencies, real_clock
 from bridge.domain.callback_url import normalise
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import FinalStatus
@@ -162,9 +162,11 @@ def composed(
     _log_to_nowhere()
     settings = read_settings({**ENVIRONMENT, **(environment or {})})
     clock, sent = Later(), MemoryQueue()
-    world = replace(real_world(settings), table=table or MemoryTable(), queue=queue or sent, clock=clock)
-    world = replace(world, upstream=upstream or world.upstream, sender=sender or world.sender)
-    bridge = compose(settings, world)
+    dependencies = replace(build_dependencies(settings), table=table or MemoryTable(), queue=queue or sent, clock=clock)
+    dependencies = replace(
+        dependencies, upstream=upstream or dependencies.upstream, sender=sender or dependencies.sender
+    )
+    bridge = compose(settings, dependencies)
     if requests_per_second is not None:
         poller = bridge.sweep.poller
         sources = {

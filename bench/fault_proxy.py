@@ -86,8 +86,8 @@ def fault_proxy(service: str) -> Iterator[FaultProxy]:
 
 def sometimes(answer: bytes, share: float, seed: int = 1) -> Fault:
     """Answer a share of the reads so."""
-    chance = random.Random(seed)  # noqa: S311 - repeatable
-    return lambda method, _: answer if method == "GET" and chance.random() < share else None
+    rng = random.Random(seed)  # noqa: S311 - repeatable
+    return lambda method, _: answer if method == "GET" and rng.random() < share else None
 
 
 def always(answer: bytes) -> Fault:

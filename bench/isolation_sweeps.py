@@ -15,7 +15,7 @@ from bench.composed import ENVIRONMENT, InlineExecutor, Taker
 from bench.measuring import Figures
 from bench.report import Goal
 from bridge.app import Bridge, compose
-from bridge.dependencies import real_world
+from bridge.dependencies import build_dependencies
 from bridge.domain.callback_url import normalise
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import FinalStatus
@@ -105,8 +105,8 @@ class Rig:
         """Compose one; with `threads` its sweep runs in real ones."""
         settings = read_settings({**ENVIRONMENT, "SECOND_KEY": "benchmark", **environment})
         clock, speech, queue = clock or Clock(), Speech(answer), MemoryQueue()
-        world = replace(
-            real_world(settings),
+        dependencies = replace(
+            build_dependencies(settings),
             table=table or MemoryTable(),
             queue=queue,
             upstream=speech,
@@ -114,15 +114,15 @@ class Rig:
             clock=clock,
         )
         if not threads:
-            world = replace(world, executor=InlineExecutor(), readers=InlineExecutor())
-        assert isinstance(world.table, MemoryTable)  # noqa: S101 - given above
+            dependencies = replace(dependencies, executor=InlineExecutor(), readers=InlineExecutor())
+        assert isinstance(dependencies.table, MemoryTable)  # noqa: S101 - given above
         return cls(
             settings=settings,
             clock=clock,
-            table=world.table,
+            table=dependencies.table,
             queue=queue,
             speech=speech,
-            bridge=compose(settings, world),
+            bridge=compose(settings, dependencies),
         )
 
     def register(self, operation_id: str, *, source: str = "default", owner: str = "shared") -> RegistrationRef:

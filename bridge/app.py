@@ -1,4 +1,4 @@
-"""The composition root: settings and the world become use cases, which the triggers call.
+"""The composition root: settings and dependencies become use cases, which the triggers call.
 
 Bad settings do not stop the app from being indexed: on a function host an import that fails means an app without
 functions and without a message. Every route but health then says what is wrong, and the triggers do nothing.
@@ -22,7 +22,7 @@ from bridge.api.places import Places
 from bridge.api.query import refuse_parameters
 from bridge.api.responses import HealthResponse
 from bridge.api.routes import Routes
-from bridge.dependencies import World, real_pause, real_world
+from bridge.dependencies import Dependencies, build_dependencies, real_sleep
 from bridge.domain.errors import Contended, Misconfigured, StorageRefused, StorageUnavailable, UnreadableRow
 from bridge.domain.header_cipher import HeaderCipher
 from bridge.domain.principal import ANONYMOUS
@@ -65,52 +65,54 @@ class Bridge:
     deliver: Deliver
 
 
-def compose(settings: Settings, world: World) -> Bridge:
+def compose(settings: Settings, dependencies: Dependencies) -> Bridge:
     """Put the use cases together."""
-    waits = Waits(world.pause, world.chance)
+    waits = Waits(dependencies.sleep, dependencies.random)
     sources = {source.name: source for source in settings.sources}
-    repair = Repair(table=world.table, clock=world.clock, new_id=world.new_id)
-    dispatcher = Dispatcher(world.table, world.queue, world.clock, world.new_id)
+    repair = Repair(table=dependencies.table, clock=dependencies.clock, new_id=dependencies.new_id)
+    dispatcher = Dispatcher(dependencies.table, dependencies.queue, dependencies.clock, dependencies.new_id)
     register = Register(
-        table=world.table,
+        table=dependencies.table,
         dispatcher=dispatcher,
-        waiting=WaitingLimit(world.table, world.clock, settings.waiting_limit),
-        clock=world.clock,
-        new_id=world.new_id,
+        waiting=WaitingLimit(dependencies.table, dependencies.clock, settings.waiting_limit),
+        clock=dependencies.clock,
+        new_id=dependencies.new_id,
         waits=waits,
         sources=sources,
         retention=settings.retention,
         cipher=HeaderCipher(settings.keyring),
-        nonce=world.nonce,
-        telemetry=world.telemetry,
+        nonce=dependencies.nonce,
+        telemetry=dependencies.telemetry,
         repair=repair,
         sharing=settings.sharing,
     )
-    counts = Counts(world.table, world.clock, world.readers)
-    queries = Queries(table=world.table, clock=world.clock, executor=world.readers, repair=repair, counts=counts)
+    counts = Counts(dependencies.table, dependencies.clock, dependencies.readers)
+    queries = Queries(
+        table=dependencies.table, clock=dependencies.clock, executor=dependencies.readers, repair=repair, counts=counts
+    )
     routes = Routes(
         use=register,
         again=Redeliver(
-            table=world.table,
+            table=dependencies.table,
             queries=queries,
-            clock=world.clock,
-            new_id=world.new_id,
+            clock=dependencies.clock,
+            new_id=dependencies.new_id,
             waits=waits,
-            executor=world.readers,
+            executor=dependencies.readers,
         ),
         pings=Ping(
-            table=world.table,
-            sender=world.sender,
+            table=dependencies.table,
+            sender=dependencies.sender,
             keyring=settings.keyring,
-            clock=world.clock,
-            new_id=world.new_id,
+            clock=dependencies.clock,
+            new_id=dependencies.new_id,
             waits=waits,
         ),
         queries=queries,
         overviews=Overview(
-            table=world.table,
-            clock=world.clock,
-            executor=world.readers,
+            table=dependencies.table,
+            clock=dependencies.clock,
+            executor=dependencies.readers,
             sources=list(sources),
             polls_per_operation=settings.polls_per_operation,
             shortest_gap=settings.poll_interval,
@@ -118,74 +120,83 @@ def compose(settings: Settings, world: World) -> Bridge:
         public_url=settings.public_url,
         by_token=settings.tenant is not None,
         context=ValidationContext(
-            rules=settings.callback_rules, sources=sources, check_destination=world.sender.check_destination
+            rules=settings.callback_rules, sources=sources, check_destination=dependencies.sender.check_destination
         ),
         keyring=settings.keyring,
-        clock=world.clock,
+        clock=dependencies.clock,
         principal=ANONYMOUS,
     )
-    deliver = _compose_deliver(settings, world, repair, dispatcher)
+    deliver = _compose_deliver(settings, dependencies, repair, dispatcher)
     tenant = settings.tenant
     authenticator = (
-        FunctionKeyAuth() if tenant is None else BearerTokenAuth(tokens=world.tokens(tenant), clock=world.clock)
+        FunctionKeyAuth()
+        if tenant is None
+        else BearerTokenAuth(tokens=dependencies.tokens(tenant), clock=dependencies.clock)
     )
     return Bridge(
         authenticator=authenticator,
         routes=routes,
-        sweep=_compose_sweep(settings, world, queries, dispatcher),
+        sweep=_compose_sweep(settings, dependencies, queries, dispatcher),
         deliver=deliver,
     )
 
 
-def _compose_deliver(settings: Settings, world: World, repair: Repair, dispatcher: Dispatcher) -> Deliver:
-    table, clock, new_id = world.table, world.clock, world.new_id
+def _compose_deliver(settings: Settings, dependencies: Dependencies, repair: Repair, dispatcher: Dispatcher) -> Deliver:
+    table, clock, new_id = dependencies.table, dependencies.clock, dependencies.new_id
     recorder = AttemptRecorder(
-        table=table, clock=clock, new_id=new_id, repair=repair, chance=world.chance, pause=world.pause
+        table=table, clock=clock, new_id=new_id, repair=repair, random=dependencies.random, sleep=dependencies.sleep
     )
-    rescheduler = Rescheduler(world.table, world.new_id)
-    enqueuer = Enqueuer(dispatcher=dispatcher, rescheduler=rescheduler, clock=world.clock, executor=world.senders)
+    rescheduler = Rescheduler(dependencies.table, dependencies.new_id)
+    enqueuer = Enqueuer(
+        dispatcher=dispatcher, rescheduler=rescheduler, clock=dependencies.clock, executor=dependencies.senders
+    )
     return Deliver(
         table=table,
         dispatcher=dispatcher,
-        sender=world.sender,
+        sender=dependencies.sender,
         cipher=HeaderCipher(settings.keyring),
-        hosts=HostLimiter(world.clock, random=world.chance, by_owner=settings.tenant is not None),
+        hosts=HostLimiter(dependencies.clock, random=dependencies.random, by_owner=settings.tenant is not None),
         clock=clock,
         claims=Claims(
             table=table,
             clock=clock,
             new_id=new_id,
-            waits=Waits(world.pause, world.chance),
+            waits=Waits(dependencies.sleep, dependencies.random),
             repair=repair,
             recorder=recorder,
         ),
         recorder=recorder,
-        pause=world.pause,
+        sleep=dependencies.sleep,
         refill=Refill(
-            Reader(table=table, executor=world.senders, clock=clock, rescheduler=rescheduler),
+            Reader(table=table, executor=dependencies.senders, clock=clock, rescheduler=rescheduler),
             enqueuer,
         ),
-        telemetry=world.telemetry,
+        telemetry=dependencies.telemetry,
     )
 
 
-def _compose_sweep(settings: Settings, world: World, queries: Queries, dispatcher: Dispatcher) -> Sweep:
-    rescheduler, waits = Rescheduler(world.table, world.new_id), Waits(world.pause, world.chance)
-    reader = Reader(table=world.table, executor=world.executor, clock=world.clock, rescheduler=rescheduler)
+def _compose_sweep(settings: Settings, dependencies: Dependencies, queries: Queries, dispatcher: Dispatcher) -> Sweep:
+    rescheduler, waits = (
+        Rescheduler(dependencies.table, dependencies.new_id),
+        Waits(dependencies.sleep, dependencies.random),
+    )
+    reader = Reader(
+        table=dependencies.table, executor=dependencies.executor, clock=dependencies.clock, rescheduler=rescheduler
+    )
     shares = MessageShares()
     poller = Poller(
-        table=world.table,
+        table=dependencies.table,
         dispatcher=dispatcher,
-        fetcher=OperationFetcher(upstream=world.upstream, clock=world.clock),
+        fetcher=OperationFetcher(upstream=dependencies.upstream, clock=dependencies.clock),
         rescheduler=rescheduler,
-        clock=world.clock,
-        executor=world.executor,
+        clock=dependencies.clock,
+        executor=dependencies.executor,
         parallel=settings.sweep_threads,
-        new_id=world.new_id,
+        new_id=dependencies.new_id,
         waits=waits,
         sources={source.name: source for source in settings.sources},
-        telemetry=world.telemetry,
-        durations=DurationStore(world.table, world.clock, world.new_id, waits),
+        telemetry=dependencies.telemetry,
+        durations=DurationStore(dependencies.table, dependencies.clock, dependencies.new_id, waits),
         shares=shares,
         polls_per_operation=settings.polls_per_operation,
         shortest_gap=settings.poll_interval,
@@ -193,19 +204,25 @@ def _compose_sweep(settings: Settings, world: World, queries: Queries, dispatche
         retention=settings.retention,
     )
     return Sweep(
-        table=world.table,
+        table=dependencies.table,
         dispatcher=dispatcher,
-        clock=world.clock,
-        executor=world.executor,
-        enqueuer=Enqueuer(dispatcher=dispatcher, rescheduler=rescheduler, clock=world.clock, executor=world.executor),
+        clock=dependencies.clock,
+        executor=dependencies.executor,
+        enqueuer=Enqueuer(
+            dispatcher=dispatcher, rescheduler=rescheduler, clock=dependencies.clock, executor=dependencies.executor
+        ),
         shares=shares,
-        meanwhile=Enqueuer(dispatcher=dispatcher, rescheduler=rescheduler, clock=world.clock, executor=world.senders),
-        counter=WaitingCounter(world.table, world.executor, world.clock, settings.waiting_limit),
+        meanwhile=Enqueuer(
+            dispatcher=dispatcher, rescheduler=rescheduler, clock=dependencies.clock, executor=dependencies.senders
+        ),
+        counter=WaitingCounter(dependencies.table, dependencies.executor, dependencies.clock, settings.waiting_limit),
         reader=reader,
         poller=poller,
-        purges=Purges(table=world.table, rescheduler=rescheduler, clock=world.clock, retention=settings.retention),
+        purges=Purges(
+            table=dependencies.table, rescheduler=rescheduler, clock=dependencies.clock, retention=settings.retention
+        ),
         budget=settings.sweep_budget,
-        telemetry=world.telemetry,
+        telemetry=dependencies.telemetry,
         repair=queries.repair,
         waiting=queries.counts.waiting,
     )
@@ -241,11 +258,11 @@ class App:
         bridge: Bridge | Misconfigured,
         *,
         level: func.AuthLevel = func.AuthLevel.FUNCTION,
-        pause: Callable[[float], None] = real_pause,
+        sleep: Callable[[float], None] = real_sleep,
     ) -> None:
         """Make one; `level` is that of an app without a bridge, which says nothing to those who need no key."""
         self._bridge = bridge
-        self._pause = pause
+        self._sleep = sleep
         self._places = Places()
         #: What the platform asks of a caller before the app is called, where a route says nothing else.
         self.level = level if isinstance(bridge, Misconfigured) else bridge.authenticator.level
@@ -259,7 +276,7 @@ class App:
         logging.getLogger("urllib3").setLevel(logging.CRITICAL)  # and its warnings do
         try:
             settings = read_settings(environment)
-            return cls(compose(settings, real_world(settings)))
+            return cls(compose(settings, build_dependencies(settings)))
         except Misconfigured as error:
             by_token = environment.get(AUTH) == BY_TOKEN
             return cls(error, level=func.AuthLevel.ANONYMOUS if by_token else func.AuthLevel.FUNCTION)
@@ -329,7 +346,7 @@ class App:
         an instance that can do nothing takes few messages from those that can.
         """
         if isinstance(self._bridge, Misconfigured):
-            self._pause(GIVE_BACK_AFTER)
+            self._sleep(GIVE_BACK_AFTER)
             raise Misconfigured(self._bridge.problems)
         try:
             task = read_task(body)

@@ -16,10 +16,10 @@ from bridge.adapters.entra.tokens import EntraTokens
 from bridge.adapters.net.guard import Guard
 from bridge.adapters.speech import SpeechService
 from bridge.adapters.telemetry.instrumented import (
-    MeasuredQueue,
-    MeasuredTable,
-    MeasuredUpstream,
-    MeasuredWebhookSender,
+    InstrumentedQueue,
+    InstrumentedTable,
+    InstrumentedUpstream,
+    InstrumentedWebhookSender,
     Stopwatch,
 )
 from bridge.adapters.webhook_sender import HttpWebhookSender
@@ -44,7 +44,7 @@ _SENDERS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class World:
+class Dependencies:
     """Everything outside of the bridge. Tests make one of their own."""
 
     table: Table
@@ -59,9 +59,9 @@ class World:
     #: Makes NONCE_BYTES random bytes.
     nonce: Callable[[], bytes]
     #: A number in [0, 1) that spreads retries.
-    chance: Callable[[], float]
+    random: Callable[[], float]
     #: Waits, in seconds.
-    pause: Callable[[float], None]
+    sleep: Callable[[float], None]
     #: Runs the parts of a sweep.
     executor: Executor
     #: Runs the reads of lists and the status.
@@ -72,11 +72,11 @@ class World:
     telemetry: Telemetry = OFF
 
 
-def real_world(settings: Settings) -> World:
+def build_dependencies(settings: Settings) -> Dependencies:
     """Make the clients. Asks nobody anything yet."""
     guard = storage_guard()
     identity = credential(settings, guard) if settings.storage_connection is None else None
-    world = World(
+    dependencies = Dependencies(
         table=AzureTable(table_client(settings, identity, guard), guard),
         queue=AzureQueue(queue_client(settings, identity, DELIVERIES_QUEUE, guard), guard),
         upstream=SpeechService(settings.sources, authorisations(settings)),
@@ -85,23 +85,31 @@ def real_world(settings: Settings) -> World:
         clock=real_clock,
         new_id=lambda: f"{random.getrandbits(64):016x}",  # seeded by the system; tells calls apart, keeps no secret
         nonce=lambda: secrets.token_bytes(NONCE_BYTES),
-        chance=random.random,
-        pause=real_pause,
+        random=random.random,
+        sleep=real_sleep,
         executor=ThreadPoolExecutor(settings.sweep_threads, thread_name_prefix="sweep"),
         readers=ThreadPoolExecutor(_READERS, thread_name_prefix="read"),
         senders=ThreadPoolExecutor(_SENDERS, thread_name_prefix="send"),
     )
-    return world if settings.telemetry == "off" else measured(world, settings, _telemetry(settings), time.perf_counter)
+    return (
+        dependencies
+        if settings.telemetry == "off"
+        else instrumented(dependencies, settings, _telemetry(settings), time.perf_counter)
+    )
 
 
-def measured(world: World, settings: Settings, telemetry: Telemetry, stopwatch: Stopwatch) -> World:
-    """Let a world tell of itself."""
+def instrumented(
+    dependencies: Dependencies, settings: Settings, telemetry: Telemetry, stopwatch: Stopwatch
+) -> Dependencies:
+    """Add spans and metrics to the dependencies."""
     return replace(
-        world,
-        table=MeasuredTable(world.table, telemetry),
-        queue=MeasuredQueue(world.queue, telemetry),
-        upstream=MeasuredUpstream(world.upstream, telemetry, stopwatch, {each.name: each for each in settings.sources}),
-        sender=MeasuredWebhookSender(world.sender, telemetry, stopwatch),
+        dependencies,
+        table=InstrumentedTable(dependencies.table, telemetry),
+        queue=InstrumentedQueue(dependencies.queue, telemetry),
+        upstream=InstrumentedUpstream(
+            dependencies.upstream, telemetry, stopwatch, {each.name: each for each in settings.sources}
+        ),
+        sender=InstrumentedWebhookSender(dependencies.sender, telemetry, stopwatch),
         telemetry=telemetry,
     )
 
@@ -117,7 +125,7 @@ def _telemetry(settings: Settings) -> Telemetry:
         raise Misconfigured({TELEMETRY: why}) from error
 
 
-def real_pause(seconds: float) -> None:
+def real_sleep(seconds: float) -> None:
     """Wait."""
     time.sleep(seconds)
 

@@ -15,7 +15,7 @@ from bridge.adapters.azure.clients import credential, table_client
 from bridge.adapters.azure.storage_calls import DeadlineTransport
 from bridge.adapters.azure.table import AzureTable
 from bridge.app import App
-from bridge.dependencies import World, real_world
+from bridge.dependencies import Dependencies, build_dependencies
 from bridge.domain.errors import CommitUnknown
 from bridge.domain.header_cipher import NONCE_BYTES
 from bridge.domain.ids import OperationRef
@@ -34,21 +34,21 @@ def settings(**changed: str) -> Settings:
 
 
 @contextmanager
-def outside(made: Settings) -> Iterator[World]:
+def outside(made: Settings) -> Iterator[Dependencies]:
     """Make the outside, as a start does."""
-    world = real_world(made)
-    with world.executor, world.readers:
-        yield world
+    dependencies = build_dependencies(made)
+    with dependencies.executor, dependencies.readers:
+        yield dependencies
 
 
 @pytest.fixture
-def made() -> Iterator[World]:
+def made() -> Iterator[Dependencies]:
     """Make it with the settings of these tests."""
-    with outside(settings()) as world:
-        yield world
+    with outside(settings()) as dependencies:
+        yield dependencies
 
 
-def test_no_two_nonces_are_the_same(made: World) -> None:
+def test_no_two_nonces_are_the_same(made: Dependencies) -> None:
     """Two ciphertexts of one nonce and key would open each other."""
     nonces = {made.nonce() for _ in range(100)}
 
@@ -56,7 +56,7 @@ def test_no_two_nonces_are_the_same(made: World) -> None:
     assert {len(each) for each in nonces} == {NONCE_BYTES}
 
 
-def test_no_two_calls_have_one_name(made: World) -> None:
+def test_no_two_calls_have_one_name(made: Dependencies) -> None:
     """Claims and steps are told apart by them."""
     assert len({made.new_id() for _ in range(1000)}) == 1000
 
@@ -64,8 +64,8 @@ def test_no_two_calls_have_one_name(made: World) -> None:
 def test_a_sweep_has_as_many_threads_as_the_settings_say() -> None:
     """They all run at once: each waits for an answer of its own."""
     running = threading.Barrier(7)
-    with outside(settings(BRIDGE_SWEEP_THREADS="7")) as world:
-        places = [world.executor.submit(running.wait, 20) for _ in range(7)]  # breaks where fewer run at once
+    with outside(settings(BRIDGE_SWEEP_THREADS="7")) as dependencies:
+        places = [dependencies.executor.submit(running.wait, 20) for _ in range(7)]  # breaks where fewer run at once
 
         assert sorted(each.result() for each in places) == list(range(7))
 
@@ -87,9 +87,10 @@ def test_each_source_is_asked_with_its_own_key() -> None:
         ]
         keys = {"SPEECH_KEY": "first-key", "SECOND": "second-key", "THIRD": "third-key"}
         made = settings(SPEECH_ENDPOINT=first.endpoint, BRIDGE_SOURCES=json.dumps(sources), **keys)
-        world = stack.enter_context(outside(made))
+        dependencies = stack.enter_context(outside(made))
         replies = [
-            world.upstream.fetch_operation(OperationRef(name, "operation-1")) for name in ("default", "second", "third")
+            dependencies.upstream.fetch_operation(OperationRef(name, "operation-1"))
+            for name in ("default", "second", "third")
         ]
 
     assert [getattr(each, "status", each) for each in replies] == [200, 200, 200]
@@ -131,9 +132,9 @@ def test_a_token_is_asked_for_anew_when_it_has_expired(monkeypatch: pytest.Monke
 
         threading.Thread(target=serve, daemon=True).start()
         endpoint = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        with outside(settings(SPEECH_ENDPOINT=endpoint, SPEECH_KEY="")) as world:
+        with outside(settings(SPEECH_ENDPOINT=endpoint, SPEECH_KEY="")) as dependencies:
             for _ in range(2):
-                world.upstream.fetch_operation(OperationRef("default", "operation-1"))
+                dependencies.upstream.fetch_operation(OperationRef("default", "operation-1"))
 
     assert heard == ["Authorization: Bearer token-1", "Authorization: Bearer token-2"]
     assert set(identity.scopes) == {"https://cognitiveservices.azure.com/.default"}

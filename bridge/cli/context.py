@@ -25,7 +25,7 @@ class Surroundings:
     #: Seconds, for waits.
     stopwatch: Callable[[], float] = time.monotonic
     #: Waits, in seconds.
-    pause: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], None] = time.sleep
     #: Shows a URL in the browser; False if there is no browser.
     browse: Callable[[str], bool] = webbrowser.open
     out: TextIO = field(default_factory=lambda: sys.stdout)

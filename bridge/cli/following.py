@@ -99,7 +99,7 @@ class Follow:
                 return [seen[each] for each in ids]
             if self.timeout is not None and now - began >= self.timeout.total_seconds():
                 raise Unended(f"not ended yet: {', '.join(still_open)}; they go on without being watched")
-            self.around.pause(self.interval.total_seconds())
+            self.around.sleep(self.interval.total_seconds())
 
     @staticmethod
     def _open(ids: Sequence[str], seen: Mapping[str, Json]) -> list[str]:

@@ -56,10 +56,10 @@ class GiveUp:
 Decision = Done | RetryAt | GiveUp
 
 
-def decide(outcome: Outcome, *, attempt_of_run: int, now: datetime, chance: float) -> Decision:
+def decide(outcome: Outcome, *, attempt_of_run: int, now: datetime, random: float) -> Decision:
     """Say what follows attempt `attempt_of_run` (from 1) of a run.
 
-    `chance` in [0, 1) spreads the wait by the jitter. `Retry-After` of the receiver is honoured within its limits.
+    `random` in [0, 1) spreads the wait by the jitter. `Retry-After` of the receiver is honoured within its limits.
     """
     if isinstance(outcome, Delivered):
         return Done()
@@ -67,7 +67,7 @@ def decide(outcome: Outcome, *, attempt_of_run: int, now: datetime, chance: floa
         return GiveUp("gone")
     if attempt_of_run >= ATTEMPTS_PER_RUN:
         return GiveUp("exhausted")
-    wait = SCHEDULE[attempt_of_run - 1] * (1 - JITTER + 2 * JITTER * chance)
+    wait = SCHEDULE[attempt_of_run - 1] * (1 - JITTER + 2 * JITTER * random)
     asked = (outcome.retry_after if isinstance(outcome, Rejected) else None) or timedelta(0)
     return RetryAt(now + max(wait, min(asked, wait + LONGEST_LENGTHENING)))
 

@@ -42,9 +42,9 @@ class AttemptRecorder:
     #: Makes a random text that no other call makes.
     new_id: Callable[[], str]
     #: A number in [0, 1) that spreads retries.
-    chance: Callable[[], float]
+    random: Callable[[], float]
     #: Waits, in seconds, for storage to come back.
-    pause: Callable[[float], None]
+    sleep: Callable[[float], None]
     #: Puts due rows back that are missing.
     repair: Repair
 
@@ -52,7 +52,7 @@ class AttemptRecorder:
         """Write down the attempt, whatever others did meanwhile; gives up only if storage stays silent."""
         tx, now = self.new_id(), self.clock()
         of_run = attempt.number - claimed.registration.record.run_start + 1
-        decision = decide(outcome, attempt_of_run=of_run, now=now, chance=self.chance())
+        decision = decide(outcome, attempt_of_run=of_run, now=now, random=self.random())
 
         def first() -> Transaction:
             return deliver.record(claimed.registration, attempt, decision, now, tx=tx)
@@ -68,7 +68,7 @@ class AttemptRecorder:
         waited, wait = 0.0, _FIRST_WAIT
         # Another instance attempts after the lease. What is recorded later than that changes nothing that it decided.
         while not recorded and self.clock() < attempt.leased_until and waited < LEASE.total_seconds():
-            self.pause(wait)
+            self.sleep(wait)
             waited, wait = waited + wait, min(2 * wait, _LONGEST_WAIT)
             recorded = self._committed(again, attempt.ref)
         _log_attempt(claimed.registration.record, attempt, decision, recorded=recorded)
@@ -107,7 +107,7 @@ class AttemptRecorder:
             Unreachable(error=probe.error),
             attempt_of_run=attempt.number - record.run_start + 1,
             now=now,
-            chance=self.chance(),
+            random=self.random(),
         )
         if not isinstance(decision, Done):
             steps = [

@@ -56,7 +56,7 @@ class Deliver:
     claims: Claims
     recorder: AttemptRecorder
     #: Waits, in seconds, between attempts at unproven hosts.
-    pause: Callable[[float], None]
+    sleep: Callable[[float], None]
     #: Sends messages for further deliveries that are due, like a sweep.
     refill: Callable[[], None]
     telemetry: Telemetry
@@ -75,7 +75,7 @@ class Deliver:
         failures = [self._put_back(work, named)]
         while work.pause is not None or work.permit is not None:
             if work.pause is not None:
-                self.pause(max(work.pause.total_seconds(), 0.0))
+                self.sleep(max(work.pause.total_seconds(), 0.0))
                 work = self.hosts.resume()
             elif work.permit is not None:
                 work, failure = self._with_permit(work.permit, named, until)

@@ -57,14 +57,14 @@ class Waits:
     """Makes the random waits between the rounds of a step that others were faster at."""
 
     #: Waits, in seconds.
-    pause: Callable[[float], None]
+    sleep: Callable[[float], None]
     #: A number in [0, 1).
-    chance: Callable[[], float]
+    random: Callable[[], float]
 
     def before(self, number: int) -> None:
         """Wait before round `number`, counted from 0: nothing, then a random part of 20 ms, doubling."""
         if number:
-            self.pause(_FIRST_WAIT * 2 ** (number - 1) * self.chance())
+            self.sleep(_FIRST_WAIT * 2 ** (number - 1) * self.random())
 
 
 def transact(step: Callable[[], _T], waits: Waits, *, missing: Callable[[], object] = lambda: None) -> _T:

@@ -41,7 +41,7 @@ class Deployment:
     functions: frozenset[str]
     azure: Management
 
-    def see_through(self, pause: Callable[[float], None]) -> None:
+    def see_through(self, sleep: Callable[[float], None]) -> None:
         """Sync, and look until all is well. Raises Failed with what was still wrong at the last look.
 
         A young app answers with all kinds of errors for some minutes, and so does Azure for it.
@@ -50,7 +50,7 @@ class Deployment:
         wrong: str | None = None
         for look in range(_LOOKS + 1):
             if look:
-                pause(_PAUSE)
+                sleep(_PAUSE)
             try:
                 if not is_synced:
                     self.azure.post(f"{self.site}/syncfunctiontriggers", _SITES)

@@ -71,31 +71,31 @@ class Rotation:
     site: str
     url: str
 
-    def begin(self, pause: Callable[[float], None]) -> None:
+    def begin(self, sleep: Callable[[float], None]) -> None:
         """Put a new key before the old one. Raises Failed if a rotation has begun before."""
         keys = self.vault.read()
         if len(keys) > 1:
             raise Failed(f"a rotation has begun before: the vault has {len(keys)} keys. End it with {_FINISH}")
         new = base64.b64encode(secrets.token_bytes(_KEY_BYTES)).decode()
         self.vault.write([new, *keys])
-        self.refresh(pause)
+        self.refresh(sleep)
 
-    def finish(self, pause: Callable[[float], None]) -> None:
+    def finish(self, sleep: Callable[[float], None]) -> None:
         """Remove all keys but the newest. Raises Failed if there is but one."""
         keys = self.vault.read()
         if len(keys) == 1:
             raise Failed("no rotation has begun: the vault has one key")
         self.vault.write(keys[:1])
-        self.refresh(pause)
+        self.refresh(sleep)
 
-    def refresh(self, pause: Callable[[float], None]) -> None:
+    def refresh(self, sleep: Callable[[float], None]) -> None:
         """Let the app read the vault again, and wait until it has as many keys. Raises Failed after five minutes."""
         wanted = len(self.vault.read())
         fetch_references(self.site, self.azure)
         for _ in range(_LOOKS):
             if self._public_keys() == wanted:
                 return
-            pause(_PAUSE)
+            sleep(_PAUSE)
         raise Failed(f"the app does not have the {wanted} keys of the vault yet: look again with {_REFRESH}")
 
     def _public_keys(self) -> int:

@@ -61,9 +61,9 @@ class Durations:
 
     def of(self, operation_id: str, seed: int) -> float:
         """Return the seconds that an operation takes: the same for the same seed, in whatever order they come."""
-        chance = random.Random(f"{seed}:{operation_id}")  # noqa: S311 - repeatable, and no secret
-        mode = self.rarer if chance.random() < self.share else self.usual
-        return mode.median * math.exp(chance.gauss(0.0, mode.sigma))
+        rng = random.Random(f"{seed}:{operation_id}")  # noqa: S311 - repeatable, and no secret
+        mode = self.rarer if rng.random() < self.share else self.usual
+        return mode.median * math.exp(rng.gauss(0.0, mode.sigma))
 
 
 #: What an operation takes where nobody chose otherwise.

@@ -34,7 +34,7 @@ def watch(played: PlayedBridge, *arguments: str, out: Terminal | None = None) ->
     """Follow, without waiting."""
     stopwatch = Stopwatch()
     said = type_in(
-        "watch", *arguments, environment=played.environment, stopwatch=stopwatch, pause=stopwatch.wait, out=out
+        "watch", *arguments, environment=played.environment, stopwatch=stopwatch, sleep=stopwatch.wait, out=out
     )
     return said, stopwatch
 

@@ -16,13 +16,13 @@ REFUSED = answered(500, address=None)
 @pytest.mark.parametrize("status", [200, 201, 204, 299])
 def test_a_2xx_is_done(status: int) -> None:
     """Whatever the attempt."""
-    assert decide(answered(status, address=None), attempt_of_run=10, now=NOON, chance=0.5) == Done()
+    assert decide(answered(status, address=None), attempt_of_run=10, now=NOON, random=0.5) == Done()
 
 
 def test_a_gone_endpoint_is_given_up() -> None:
     """410 at the first attempt already."""
     assert isinstance(answered(410, address=None), Gone)
-    assert decide(answered(410, address=None), attempt_of_run=1, now=NOON, chance=0.5) == GiveUp("gone")
+    assert decide(answered(410, address=None), attempt_of_run=1, now=NOON, random=0.5) == GiveUp("gone")
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_a_gone_endpoint_is_given_up() -> None:
 )
 def test_everything_else_follows_the_schedule(outcome: Outcome) -> None:
     """Redirects too: they are not followed."""
-    waits = [decide(outcome, attempt_of_run=number, now=NOON, chance=0.5) for number in range(1, ATTEMPTS_PER_RUN + 1)]
+    waits = [decide(outcome, attempt_of_run=number, now=NOON, random=0.5) for number in range(1, ATTEMPTS_PER_RUN + 1)]
 
     assert waits == [*(RetryAt(NOON + wait) for wait in SCHEDULE), GiveUp("exhausted")]
 
@@ -42,9 +42,9 @@ def test_a_run_lasts_three_days() -> None:
 
 
 @given(st.floats(0, 1, exclude_max=True), st.integers(1, len(SCHEDULE)))
-def test_jitter_stays_within_a_fifth(chance: float, attempt: int) -> None:
+def test_jitter_stays_within_a_fifth(random: float, attempt: int) -> None:
     """Shorter or longer."""
-    decision = decide(REFUSED, attempt_of_run=attempt, now=NOON, chance=chance)
+    decision = decide(REFUSED, attempt_of_run=attempt, now=NOON, random=random)
 
     assert isinstance(decision, RetryAt)
     assert 0.799 <= (decision.at - NOON) / SCHEDULE[attempt - 1] <= 1.201
@@ -62,7 +62,7 @@ def test_retry_after_only_lengthens_a_wait(asked: timedelta, waits: timedelta) -
     """By 24 hours at most."""
     outcome = answered(503, address=None, retry_after=asked)
 
-    assert decide(outcome, attempt_of_run=2, now=NOON, chance=0.5) == RetryAt(NOON + waits)
+    assert decide(outcome, attempt_of_run=2, now=NOON, random=0.5) == RetryAt(NOON + waits)
 
 
 @pytest.mark.parametrize(

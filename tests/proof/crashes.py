@@ -45,13 +45,13 @@ def several(calls: Sequence[Call], seed: int, *, most: int = 2) -> Iterator[Plan
 
     What follows the first may be other calls than those of a life without faults; a mode fits any of them.
     """
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     while True:
-        numbers = sorted(chance.sample(range(1, len(calls) + 1), chance.randint(2, most)))
-        if chance.random() < 0.5:  # soon after one another, where they can meet
-            numbers = [numbers[0] + chance.randrange(1, 12) * place for place in range(len(numbers))]
+        numbers = sorted(rng.sample(range(1, len(calls) + 1), rng.randint(2, most)))
+        if rng.random() < 0.5:  # soon after one another, where they can meet
+            numbers = [numbers[0] + rng.randrange(1, 12) * place for place in range(len(numbers))]
         kinds = [calls[min(number, len(calls)) - 1] for number in numbers]
-        yield {number: chance.choice(MODES[kind]) for number, kind in zip(numbers, kinds, strict=True)}
+        yield {number: rng.choice(MODES[kind]) for number, kind in zip(numbers, kinds, strict=True)}
 
 
 def live(life: Life, plan: Plan, parts: Parts | None = None) -> Failed | None:

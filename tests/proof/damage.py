@@ -31,7 +31,7 @@ _REPLIES = ("Running", "NotStarted", "Succeeded", "Failed", NoReply("timeout"), 
 class Damage:
     """What goes wrong, and whether it still does."""
 
-    chance: random.Random
+    rng: random.Random
     #: Whether sweeps and deliveries run at this moment: clients get right answers.
     is_at_work: bool = False
     is_over: bool = False
@@ -61,7 +61,7 @@ class BlindTable:
         return dict(self.inner.commit(transaction))
 
     def _misses(self) -> bool:
-        return self.damage.is_at_work and not self.damage.is_over and self.damage.chance.random() < _BLIND
+        return self.damage.is_at_work and not self.damage.is_over and self.damage.rng.random() < _BLIND
 
 
 class DamagedSimulation(Simulation):
@@ -81,7 +81,7 @@ class DamagedSimulation(Simulation):
     def damage(self) -> None:
         """Let timer and queue do their work once, after some due rows were deleted."""
         for row in [row for name in operation_partitions() for row in self.memory.rows(name)]:
-            if row.key.startswith("due:") and self._damage.chance.random() < _DELETED:
+            if row.key.startswith("due:") and self._damage.rng.random() < _DELETED:
                 self.memory.commit(Transaction(row.partition, (Delete(row.key, ANY),)))
         self._damage.is_at_work = True
         self.work(timedelta(seconds=10))
@@ -101,11 +101,11 @@ class DamagedSimulation(Simulation):
 
 def damaged(seed: int) -> str | None:
     """Live through damage that is drawn from a seed; says what was lost."""
-    chance = random.Random(seed)
-    damage = Damage(chance)
+    rng = random.Random(seed)
+    damage = Damage(rng)
     simulation = DamagedSimulation(damage)
     try:
-        _live(simulation, chance)
+        _live(simulation, rng)
         damage.is_over, damage.is_at_work = True, False
         simulation.mend()
         damage.is_mended = True
@@ -123,22 +123,22 @@ def damaged(seed: int) -> str | None:
     return None
 
 
-def _live(simulation: DamagedSimulation, chance: random.Random) -> None:
+def _live(simulation: DamagedSimulation, rng: random.Random) -> None:
     """Register, cancel and redeliver now and then while things go wrong."""
     end, names = simulation.clock() + _DAMAGED, list[str]()
     for number in range(_OPERATIONS):
-        replies = [chance.choice(_REPLIES) for _ in range(chance.randint(1, 4))]
+        replies = [rng.choice(_REPLIES) for _ in range(rng.randint(1, 4))]
         simulation.upstream.tell(f"operation-{number}", *replies)
     simulation.receivers.tell("https://a.example.com/", 500, 200)
     while simulation.clock() < end:
-        if chance.random() < 0.2:
+        if rng.random() < 0.2:
             operation, url = (
-                chance.randrange(_OPERATIONS),
-                chance.choice(["https://a.example.com/", "https://b.example.com/"]),
+                rng.randrange(_OPERATIONS),
+                rng.choice(["https://a.example.com/", "https://b.example.com/"]),
             )
             names.append(simulation.register(f"operation-{operation}", url))
-        if names and chance.random() < 0.03:
-            simulation.cancel(chance.choice(names))
-        if names and chance.random() < 0.03:
-            simulation.redeliver(chance.choice(names))
+        if names and rng.random() < 0.03:
+            simulation.cancel(rng.choice(names))
+        if names and rng.random() < 0.03:
+            simulation.redeliver(rng.choice(names))
         simulation.damage()

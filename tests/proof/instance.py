@@ -1,4 +1,4 @@
-"""One process of the bridge, and what of the world it is put together with."""
+"""One process of the bridge, and the dependencies that it is built from."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -57,11 +57,11 @@ def orders(meeting: str, clocks: Sequence[int]) -> Iterator[Order]:
 
 def shuffled(meeting: str, clocks: Sequence[int], seed: int) -> Iterator[Order]:
     """Draw orders without end, in which everybody may give way at every call."""
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     steps = _steps(meeting, clocks)
     turns = [place for place, number in enumerate(steps) for _ in range(number + 2)]
     while True:
-        chance.shuffle(turns)
+        rng.shuffle(turns)
         yield Order(meeting=meeting, clocks=clocks, schedule=tuple(turns))
 
 

@@ -14,7 +14,7 @@ from itertools import count
 from bridge.adapters.entra.tokens import EntraTokens
 from bridge.api.routes import Routes
 from bridge.app import App, compose
-from bridge.dependencies import World
+from bridge.dependencies import Dependencies
 from bridge.domain.errors import BridgeError, Contended, StorageUnavailable
 from bridge.domain.header_cipher import NONCE_BYTES
 from bridge.domain.operation import MAX_REGISTRATIONS
@@ -212,7 +212,7 @@ class Simulation:
 
     def _start(self, offset: timedelta) -> Instance:
         caller = Caller()
-        world = World(
+        dependencies = Dependencies(
             table=self._parts.table(OutsideTable(self.memory, self.calls, caller)),
             queue=self._parts.queue(OutsideQueue(self.queue, self.calls, caller)),
             upstream=OutsideUpstream(self.upstream, self.calls, caller, self.questions),
@@ -221,13 +221,13 @@ class Simulation:
             clock=lambda: self.clock() + offset,
             new_id=lambda: f"token-{next(self._tokens)}",
             nonce=lambda: next(self._tokens).to_bytes(NONCE_BYTES),
-            chance=lambda: 0.5,
-            pause=lambda seconds: self.clock.advance(timedelta(seconds=seconds)),
+            random=lambda: 0.5,
+            sleep=lambda seconds: self.clock.advance(timedelta(seconds=seconds)),
             executor=InlineExecutor(),
             readers=InlineExecutor(),
             senders=InlineExecutor(),
         )
-        bridge = compose(SETTINGS, world)
+        bridge = compose(SETTINGS, dependencies)
         use = replace(bridge.routes.use, sharing=Sharing(places=self.places, places_of_owner=self.places))
         routes = replace(bridge.routes, use=use)
         return Instance(App(replace(bridge, routes=routes)), caller, offset)

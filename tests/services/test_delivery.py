@@ -384,7 +384,7 @@ def test_an_outage_of_storage_after_the_post_costs_no_duplicate_within_the_lease
 
 def let_time_pass_in_pauses(bridge: Stage) -> None:
     """Move the clock on while the bridge waits."""
-    bridge.world = replace(bridge.world, pause=bridge.clock.advance)
+    bridge.dependencies = replace(bridge.dependencies, sleep=bridge.clock.advance)
     bridge.restart()
 
 

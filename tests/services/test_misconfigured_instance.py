@@ -16,7 +16,7 @@ VISIBILITY_TIMEOUT = timedelta(seconds=30)
 
 def test_a_message_is_given_back_after_a_moment() -> None:
     pauses: list[float] = []
-    app = App(Misconfigured({"BRIDGE_SIGNING_KEYS": "is missing"}), pause=pauses.append)
+    app = App(Misconfigured({"BRIDGE_SIGNING_KEYS": "is missing"}), sleep=pauses.append)
 
     with pytest.raises(Misconfigured, match="BRIDGE_SIGNING_KEYS"):
         app.deliver(b"{}")

@@ -14,7 +14,7 @@ from typing import ParamSpec, TypeVar
 
 from bridge.adapters.entra.tokens import EntraTokens
 from bridge.app import Bridge, compose
-from bridge.dependencies import World
+from bridge.dependencies import Dependencies
 from bridge.domain.callback_url import normalise
 from bridge.domain.header_cipher import NONCE_BYTES, HeaderCipher
 from bridge.domain.ids import OperationRef, RegistrationRef
@@ -218,14 +218,14 @@ class Stage:
     sender: FakeSender
     bridge: Bridge
     #: What the bridge was composed with.
-    world: World
+    dependencies: Dependencies
     #: Seconds that the bridge chose to wait.
     pauses: list[float] = field(default_factory=list)
 
     def restart(self, **environment: str) -> None:
         """Compose the bridge again, with other settings; what it has stored and sent is still there."""
         self.settings = read_settings({**ENVIRONMENT, **environment})
-        self.bridge = compose(self.settings, self.world)
+        self.bridge = compose(self.settings, self.dependencies)
 
     def request(
         self,
@@ -310,7 +310,7 @@ def stage(
     clock, scripted, receivers, sent = FakeClock(), FakeUpstream(), FakeSender(), MemoryQueue()
     numbers = count(1)
     pauses: list[float] = []
-    world = World(
+    dependencies = Dependencies(
         table=counting,
         queue=queue or sent,
         upstream=upstream(settings, clock) if upstream else scripted,
@@ -319,8 +319,8 @@ def stage(
         clock=clock,
         new_id=lambda: f"token-{next(numbers)}",
         nonce=lambda: next(numbers).to_bytes(NONCE_BYTES),
-        chance=lambda: 0.5,
-        pause=pauses.append,
+        random=lambda: 0.5,
+        sleep=pauses.append,
         executor=InlineExecutor(),
         readers=InlineExecutor(),
         senders=InlineExecutor(),
@@ -333,7 +333,7 @@ def stage(
         queue=sent,
         upstream=scripted,
         sender=receivers,
-        bridge=compose(settings, world),
-        world=world,
+        bridge=compose(settings, dependencies),
+        dependencies=dependencies,
         pauses=pauses,
     )

@@ -58,12 +58,12 @@ class AzureTable:
     """A table that is created when it is first written to. Thread-safe, as the client is."""
 
     def __init__(
-        self, client: TableClient, guard: Guard | None = None, pause: Callable[[float], None] = time.sleep
+        self, client: TableClient, guard: Guard | None = None, sleep: Callable[[float], None] = time.sleep
     ) -> None:
-        """Make it; `guard` is the one that the client was made with, `pause` waits so many seconds."""
+        """Make it; `guard` is the one that the client was made with, `sleep` waits so many seconds."""
         self._client = client
         self._calls = StorageCalls("table storage", guard)
-        self._pause = pause
+        self._sleep = sleep
 
     def get(self, partition: str, key: str) -> Row | None:
         """Read one row; None if the service answers that it is not there."""
@@ -131,7 +131,7 @@ class AzureTable:
                 except (HttpResponseError, ServiceRequestError, ServiceResponseError) as error:
                     if not _is_transient(error) or pause >= self._calls.remaining():
                         raise
-                self._pause(pause)
+                self._sleep(pause)
             return read()
 
     @property

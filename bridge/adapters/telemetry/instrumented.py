@@ -1,4 +1,4 @@
-"""The outside, measured: each port as it is, with what its calls take and come to. Only where telemetry is on."""
+"""The ports, instrumented: the same calls, with spans and metrics. Only where telemetry is on."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ Stopwatch = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
-class MeasuredTable:
+class InstrumentedTable:
     """A table whose calls are counted; those that fail too."""
 
     inner: Table
@@ -50,7 +50,7 @@ class MeasuredTable:
 
 
 @dataclass(frozen=True, slots=True)
-class MeasuredQueue:
+class InstrumentedQueue:
     """A queue whose messages carry the trace of their sending."""
 
     inner: DeliveryQueue
@@ -72,7 +72,7 @@ class MeasuredQueue:
 
 
 @dataclass(frozen=True, slots=True)
-class MeasuredUpstream:
+class InstrumentedUpstream:
     """The Speech service with the time that its answers take."""
 
     inner: Upstream
@@ -105,7 +105,7 @@ class MeasuredUpstream:
 
 
 @dataclass(frozen=True, slots=True)
-class MeasuredWebhookSender:
+class InstrumentedWebhookSender:
     """A sender with the time that receivers take."""
 
     inner: WebhookSender

@@ -61,7 +61,7 @@ def storage(habit: Habit, *, seconds: float = 30) -> Iterator[tuple[Table, Deliv
         guard = storage_guard(seconds)
         table: TableClient = open_clients.enter_context(table_client(settings, None, guard))
         queue: QueueClient = open_clients.enter_context(queue_client(settings, None, "q", guard))
-        yield AzureTable(table, guard, pause=lambda _: None), AzureQueue(queue, guard)
+        yield AzureTable(table, guard, sleep=lambda _: None), AzureQueue(queue, guard)
 
 
 def test_rows_are_what_the_service_returns_as_json() -> None:

@@ -18,7 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from bridge.adapters.telemetry.exporters import telemetry
 from bridge.app import App
-from bridge.dependencies import real_world
+from bridge.dependencies import build_dependencies
 from bridge.domain.errors import Misconfigured
 from bridge.settings import read_settings
 from bridge.telemetry import Metric, Step
@@ -193,6 +193,6 @@ def test_what_is_chosen_and_not_installed_is_said(kind: str, missing: str, monke
     monkeypatch.setitem(sys.modules, missing, None)
 
     with pytest.raises(Misconfigured, match="BRIDGE_TELEMETRY"):
-        real_world(read_settings({**ENVIRONMENT, "BRIDGE_TELEMETRY": kind}))
+        build_dependencies(read_settings({**ENVIRONMENT, "BRIDGE_TELEMETRY": kind}))
 
     assert Client(App.from_environment({**ENVIRONMENT, "BRIDGE_TELEMETRY": kind})).health().status == 503

@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from bridge.adapters.telemetry.opentelemetry import OpenTelemetry
 from bridge.app import compose
-from bridge.dependencies import measured
+from bridge.dependencies import instrumented
 from bridge.domain.errors import StorageUnavailable
 from bridge.domain.outcome import Failure, Unreachable
 from bridge.domain.upstream import Reply
@@ -46,10 +46,10 @@ class Collected:
         self.tracers, self.meters = TracerProvider(), MeterProvider([self._reader])
         self.tracers.add_span_processor(SimpleSpanProcessor(self._spans))
         watch = count()
-        world = measured(
-            bridge.world, bridge.settings, OpenTelemetry(self.tracers, self.meters), lambda: float(next(watch))
+        dependencies = instrumented(
+            bridge.dependencies, bridge.settings, OpenTelemetry(self.tracers, self.meters), lambda: float(next(watch))
         )
-        bridge.bridge = compose(bridge.settings, world)
+        bridge.bridge = compose(bridge.settings, dependencies)
 
     def spans(self, step: Step) -> list[ReadableSpan]:
         """Take the spans of a step, oldest first."""

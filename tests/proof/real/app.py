@@ -17,8 +17,8 @@ from datetime import timedelta
 
 from bridge import dependencies
 
-ahead, real_clock = timedelta(seconds=float(os.environ["PROVE_AHEAD"])), world.real_clock
-world.real_clock = lambda: real_clock() + ahead
+ahead, real_clock = timedelta(seconds=float(os.environ["PROVE_AHEAD"])), dependencies.real_clock
+dependencies.real_clock = lambda: real_clock() + ahead
 spec = importlib.util.spec_from_file_location("triggers", os.path.join(os.environ["PROVE_APP"], "function_app.py"))
 triggers = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(triggers)

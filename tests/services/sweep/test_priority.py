@@ -34,7 +34,7 @@ def due(each: PollState) -> DuePoll:
 @pytest.fixture
 def durations(bridge: Stage) -> DurationStore:
     """Know a group whose operations end after a minute, and another whose operations end after an hour."""
-    learnt = DurationStore(bridge.memory, bridge.clock, bridge.world.new_id, Waits(lambda _: None, lambda: 0.5))
+    learnt = DurationStore(bridge.memory, bridge.clock, bridge.dependencies.new_id, Waits(lambda _: None, lambda: 0.5))
     for group, seconds in (("short", 60), ("long", 3600)):
         for number in range(30):
             ref = OperationRef("default", f"{group}-{number}")

@@ -181,7 +181,7 @@ def test_a_delivery_that_falls_due_while_polls_run_is_sent_before_they_end() -> 
 
 def with_threads(bridge: Stage, pool: ThreadPoolExecutor) -> None:
     """Compose again, with a pool for the sweeps."""
-    bridge.bridge = compose(bridge.settings, replace(bridge.world, executor=pool))
+    bridge.bridge = compose(bridge.settings, replace(bridge.dependencies, executor=pool))
 
 
 def test_a_source_that_hangs_leaves_threads_to_the_others() -> None:

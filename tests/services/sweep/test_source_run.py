@@ -33,7 +33,7 @@ def run(bridge: Stage) -> SourceRun:
     """Begin with what is written of the source."""
     row = bridge.memory.get(SOURCES_PARTITION, source_key("default"))
     [source] = bridge.settings.sources
-    return SourceRun(bridge.memory, source, row, bridge.clock, bridge.world.new_id, telemetry=OFF, waits=WAITS)
+    return SourceRun(bridge.memory, source, row, bridge.clock, bridge.dependencies.new_id, telemetry=OFF, waits=WAITS)
 
 
 def written(bridge: Stage) -> Budget:
