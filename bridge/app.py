@@ -91,8 +91,8 @@ def compose(settings: Settings, dependencies: Dependencies) -> Bridge:
         table=dependencies.table, clock=dependencies.clock, executor=dependencies.readers, repair=repair, counts=counts
     )
     routes = Routes(
-        use=register,
-        again=Redeliver(
+        registrations=register,
+        bulk_redelivery=Redeliver(
             table=dependencies.table,
             queries=queries,
             clock=dependencies.clock,
@@ -100,7 +100,7 @@ def compose(settings: Settings, dependencies: Dependencies) -> Bridge:
             waits=waits,
             executor=dependencies.readers,
         ),
-        pings=Ping(
+        pinger=Ping(
             table=dependencies.table,
             sender=dependencies.sender,
             keyring=settings.keyring,
@@ -109,7 +109,7 @@ def compose(settings: Settings, dependencies: Dependencies) -> Bridge:
             waits=waits,
         ),
         queries=queries,
-        overviews=Overview(
+        reports=Overview(
             table=dependencies.table,
             clock=dependencies.clock,
             executor=dependencies.readers,

@@ -50,7 +50,7 @@ def fill(bridge: Stage, count: int = MAX_REGISTRATIONS, **request: object) -> li
     refs = []
     for number in range(count):
         new = replace(bridge.request(url=url(number)), **request)  # type: ignore[arg-type] # columns of a registration
-        assert isinstance(bridge.bridge.routes.use.register(new), Created)
+        assert isinstance(bridge.bridge.routes.registrations.register(new), Created)
         refs.append(new.ref)
         bridge.clock.advance(1)
     return refs
@@ -58,7 +58,7 @@ def fill(bridge: Stage, count: int = MAX_REGISTRATIONS, **request: object) -> li
 
 def register(bridge: Stage, number: int) -> object:
     """Register one more."""
-    return bridge.bridge.routes.use.register(bridge.request(url=url(number)))
+    return bridge.bridge.routes.registrations.register(bridge.request(url=url(number)))
 
 
 def end(bridge: Stage, status: str = "Succeeded") -> None:
@@ -71,7 +71,7 @@ def end(bridge: Stage, status: str = "Succeeded") -> None:
 def cancel(bridge: Stage, *refs: RegistrationRef) -> None:
     """Cancel registrations, a second apart."""
     for ref in refs:
-        assert bridge.bridge.routes.use.cancel(ref) == Accepted()
+        assert bridge.bridge.routes.registrations.cancel(ref) == Accepted()
         bridge.clock.advance(1)
 
 
@@ -279,7 +279,7 @@ def test_two_that_take_the_same_place_take_two() -> None:
     assert keys_of(bridge, refs[0]) + keys_of(bridge, refs[1]) == []
 
 
-@pytest.mark.parametrize("begin_again", [lambda use, ref: use.redeliver(ref), None])
+@pytest.mark.parametrize("begin_again", [lambda registrations, ref: registrations.redeliver(ref), None])
 def test_a_registration_that_begins_again_just_then_keeps_its_place(
     begin_again: Callable[..., object] | None,
 ) -> None:
@@ -288,12 +288,12 @@ def test_a_registration_that_begins_again_just_then_keeps_its_place(
     end(bridge)
     bridge.deliver_all()
     late = bridge.request(url=url(0))
-    bridge.bridge.routes.use.redeliver(late.ref)
+    bridge.bridge.routes.registrations.redeliver(late.ref)
     cancel(bridge, late.ref)
 
     def owner_is_faster(transaction: Transaction) -> Mapping[str, str]:
-        use = bridge.bridge.routes.use
-        begun = use.register(late) if begin_again is None else begin_again(use, late.ref)
+        registrations = bridge.bridge.routes.registrations
+        begun = registrations.register(late) if begin_again is None else begin_again(registrations, late.ref)
         assert isinstance(begun, Created | Accepted)
         return table.inner.commit(transaction)
 
@@ -320,7 +320,7 @@ def test_an_attempt_of_a_replaced_registration_is_no_attempt_of_one_that_comes_a
     bridge = stage()
     fill(bridge)
     end(bridge)
-    deliver, use = bridge.bridge.deliver, bridge.bridge.routes.use
+    deliver, registrations = bridge.bridge.deliver, bridge.bridge.routes.registrations
     first = bridge.request(url=url(3))
     under_way = deliver.claims.claim(DeliveryTask.next_of(bridge.registration(first.ref)))
     assert under_way is not None
@@ -328,7 +328,7 @@ def test_an_attempt_of_a_replaced_registration_is_no_attempt_of_one_that_comes_a
     register(bridge, 20)
     bridge.queue.take()
     cancel(bridge, bridge.request(url=url(20)).ref)
-    use.register(replace(first, generation=bridge.clock(), since=bridge.clock()))
+    registrations.register(replace(first, generation=bridge.clock(), since=bridge.clock()))
     second = deliver.claims.claim(DeliveryTask.next_of(bridge.registration(first.ref)))
     assert second is not None
     refused = answered(500, address=None)
@@ -397,11 +397,11 @@ def told_apart() -> Stage:
 
 def test_one_owner_has_half_of_the_places_if_tokens_tell_owners_apart() -> None:
     bridge = told_apart()
-    use = bridge.bridge.routes.use
+    registrations = bridge.bridge.routes.registrations
 
-    by_ann = [use.register(owned(bridge.request(url=url(number)), "ann")) for number in range(11)]
-    by_bob = [use.register(owned(bridge.request(url=url(number)), "bob")) for number in range(11)]
-    by_eve = use.register(owned(bridge.request(), "eve"))
+    by_ann = [registrations.register(owned(bridge.request(url=url(number)), "ann")) for number in range(11)]
+    by_bob = [registrations.register(owned(bridge.request(url=url(number)), "bob")) for number in range(11)]
+    by_eve = registrations.register(owned(bridge.request(), "eve"))
 
     assert [isinstance(each, Created) for each in by_ann] == [True] * 10 + [False]
     assert [isinstance(each, Created) for each in by_bob] == [True] * 10 + [False]
@@ -412,13 +412,13 @@ def test_one_owner_has_half_of_the_places_if_tokens_tell_owners_apart() -> None:
 def test_an_owner_with_all_its_places_replaces_its_own() -> None:
     """Not another owner's, which was canceled earlier."""
     bridge = told_apart()
-    use = bridge.bridge.routes.use
+    registrations = bridge.bridge.routes.registrations
     requests_made = [owned(bridge.request(url=url(number)), owner) for owner in ("bob", "ann") for number in range(10)]
     for each in requests_made:
-        use.register(each)
+        registrations.register(each)
     cancel(bridge, requests_made[0].ref, requests_made[13].ref)
 
-    assert isinstance(use.register(owned(bridge.request(url=url(20)), "ann")), Created)
+    assert isinstance(registrations.register(owned(bridge.request(url=url(20)), "ann")), Created)
 
     assert keys_of(bridge, requests_made[13].ref) == []
     assert requests_made[0].ref.hash in hashes(bridge)
@@ -426,13 +426,13 @@ def test_an_owner_with_all_its_places_replaces_its_own() -> None:
 
 def test_a_third_owner_takes_the_place_of_a_cancelled_one() -> None:
     bridge = told_apart()
-    use = bridge.bridge.routes.use
+    registrations = bridge.bridge.routes.registrations
     requests_made = [owned(bridge.request(url=url(number)), owner) for owner in ("bob", "ann") for number in range(10)]
     for each in requests_made:
-        use.register(each)
+        registrations.register(each)
     cancel(bridge, requests_made[0].ref)
 
-    assert isinstance(use.register(owned(bridge.request(), "eve")), Created)
+    assert isinstance(registrations.register(owned(bridge.request(), "eve")), Created)
 
     assert keys_of(bridge, requests_made[0].ref) == []
     assert len(hashes(bridge)) == MAX_REGISTRATIONS

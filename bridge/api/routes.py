@@ -66,11 +66,11 @@ from bridge.storage.index import CursorCipher, IndexEntry
 class Routes:
     """Every route but health, with what it needs. Each may raise Problem."""
 
-    use: Register
-    again: Redeliver
-    pings: Ping
+    registrations: Register
+    bulk_redelivery: Redeliver
+    pinger: Ping
     queries: Queries
-    overviews: Overview
+    reports: Overview
     context: ValidationContext
     keyring: Keyring
     clock: Clock
@@ -86,7 +86,7 @@ class Routes:
         refuse_parameters(request)
         now = self.clock()
         requested, headers = read_registration(request, self.context, owner=self.principal.owner, now=now)
-        result = self.use.register(replace(requested, by_admin=self.principal.can_read_all), headers)
+        result = self.registrations.register(replace(requested, by_admin=self.principal.can_read_all), headers)
         match result:
             case Created(registration=registration, operation=operation):
                 location = f"{self._address(request)}/{registration.ref.public_id}"
@@ -135,7 +135,7 @@ class Routes:
     def cancel(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `DELETE /api/registrations/{id}`."""
         refuse_parameters(request)
-        result = self.use.cancel(self._readable_ref(request))
+        result = self.registrations.cancel(self._readable_ref(request))
         match result:
             case Accepted():
                 return func.HttpResponse(status_code=204, headers={"Cache-Control": "no-store"})
@@ -148,7 +148,7 @@ class Routes:
         """Answer `POST /api/registrations/{id}/redeliver`."""
         refuse_parameters(request)
         ref = self._readable_ref(request)
-        result = self.use.redeliver(ref)
+        result = self.registrations.redeliver(ref)
         match result:
             case Accepted():
                 return self._shown(ref, status=202)
@@ -169,7 +169,7 @@ class Routes:
         refuse_parameters(request)
         cursors = CursorCipher(self.keyring)
         order = read_order(request, cursors, owner=self.principal.owner_filter)
-        started = self.again.redeliver(order)
+        started = self.bulk_redelivery.redeliver(order)
         query = redelivery_filter(order.host)
         cursor = None if started.cursor is None else cursors.encrypt(started.cursor, owner=order.owner, query=query)
         return uncached(views.started(started, cursor), status=202)
@@ -178,7 +178,7 @@ class Routes:
         """Answer `POST /api/callbacks/ping`: 200 whatever came back, since the ping was sent."""
         refuse_parameters(request)
         callback_url, kind = read_ping(request, self.context)
-        result = self.pings.ping(callback_url, kind, owner=self.principal.owner)
+        result = self.pinger.ping(callback_url, kind, owner=self.principal.owner)
         match result:
             case Pinged():
                 return uncached(views.pinged(result))
@@ -206,8 +206,8 @@ class Routes:
     def overview(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `GET /api/overview`: the caller's own day; schedules are about everybody's operations."""
         refuse_parameters(request)
-        expected = self.overviews.expected() if self.principal.can_read_all else ()
-        return uncached(views.overview(self.overviews.day(self.principal.owner_filter), expected))
+        expected = self.reports.expected() if self.principal.can_read_all else ()
+        return uncached(views.overview(self.reports.day(self.principal.owner_filter), expected))
 
     def signing_secret(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `GET /api/signing-secret`: with what callbacks to an origin are verified, before there is one."""

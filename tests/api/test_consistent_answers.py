@@ -103,7 +103,7 @@ class Scene:
             while self.bridge.registration(self.ref).state is State.PENDING:
                 self.wait(30)
                 self.deliver()
-            self.bridge.bridge.routes.use.redeliver(self.ref)
+            self.bridge.bridge.routes.registrations.redeliver(self.ref)
 
     def purge(self) -> None:
         """Let everything be forgotten."""
@@ -184,7 +184,7 @@ def cancelled_under_way(at: Scene) -> Writer:
     claimed = at.claim()
 
     def write() -> None:
-        at.bridge.bridge.routes.use.cancel(at.ref)
+        at.bridge.bridge.routes.registrations.cancel(at.ref)
         at.record(claimed, TAKEN)
 
     return write
@@ -195,7 +195,7 @@ def run_again(at: Scene) -> Writer:
     delivered(at)()
 
     def write() -> None:
-        at.bridge.bridge.routes.use.redeliver(at.ref)
+        at.bridge.bridge.routes.registrations.redeliver(at.ref)
         at.bridge.deliver_all()
 
     return write
@@ -238,7 +238,7 @@ def born_again(at: Scene) -> Writer:
     at.end()
 
     def write() -> None:
-        at.bridge.bridge.routes.use.cancel(at.ref)
+        at.bridge.bridge.routes.registrations.cancel(at.ref)
         at.bridge.register("operation-1", HOOK)
         at.bridge.deliver_all()
 

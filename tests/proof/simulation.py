@@ -228,7 +228,7 @@ class Simulation:
             senders=InlineExecutor(),
         )
         bridge = compose(SETTINGS, dependencies)
-        use = replace(bridge.routes.use, sharing=Sharing(places=self.places, places_of_owner=self.places))
+        use = replace(bridge.routes.registrations, sharing=Sharing(places=self.places, places_of_owner=self.places))
         routes = replace(bridge.routes, use=use)
         return Instance(App(replace(bridge, routes=routes)), caller, offset)
 

@@ -132,7 +132,7 @@ def test_steps_write_as_many_rows_as_the_architecture_says() -> None:
     """The counts of its table of steps."""
     witness = Witness()
     bridge = stage(lambda _: witness)
-    use = bridge.bridge.routes.use
+    registrations = bridge.bridge.routes.registrations
     one, two = (bridge.request(url=f"https://{name}.example.com/") for name in ("one", "two"))
     bridge.sender.tell(one.callback_url, 500, 200)
     bridge.sender.tell(two.callback_url, 410)
@@ -143,21 +143,21 @@ def test_steps_write_as_many_rows_as_the_architecture_says() -> None:
         bridge.sweep()
 
     steps: dict[str, Callable[[], object]] = {
-        "register, new": lambda: use.register(one),
-        "register, further": lambda: use.register(two),
-        "cancel, waiting": lambda: use.cancel(two.ref),
-        "cancel, waiting; the last one": lambda: use.cancel(one.ref),
-        "register, nobody waited or `Expired`": lambda: use.register(one),
+        "register, new": lambda: registrations.register(one),
+        "register, further": lambda: registrations.register(two),
+        "cancel, waiting": lambda: registrations.cancel(two.ref),
+        "cancel, waiting; the last one": lambda: registrations.cancel(one.ref),
+        "register, nobody waited or `Expired`": lambda: registrations.register(one),
         "poll, not terminal": bridge.sweep,
         "reserve + poll, terminal + learn": end,
         "claim + record; a retry": bridge.deliver_all,
         "enqueue": bridge.sweep,
         "claim + record; a delivery": bridge.deliver_all,
-        "redeliver": lambda: use.redeliver(one.ref),
-        "cancel, pending": lambda: use.cancel(one.ref),
-        "register, the upstream has spoken": lambda: use.register(two),
+        "redeliver": lambda: registrations.redeliver(one.ref),
+        "cancel, pending": lambda: registrations.cancel(one.ref),
+        "register, the upstream has spoken": lambda: registrations.register(two),
         "claim + record; a death": bridge.deliver_all,
-        "redeliver, one of many": lambda: bridge.bridge.routes.again.redeliver(order),
+        "redeliver, one of many": lambda: bridge.bridge.routes.bulk_redelivery.redeliver(order),
     }
     bridge.sweep()  # writes the heartbeat
     witness.taken()

@@ -167,7 +167,7 @@ def test_a_dead_delivery_can_be_redelivered(bridge: Stage) -> None:
     ref = pending(bridge)
     bridge.sender.tell(HOOK, 500)
     live_on(bridge, timedelta(hours=80), timedelta(minutes=1))
-    bridge.bridge.routes.use.redeliver(ref)
+    bridge.bridge.routes.registrations.redeliver(ref)
 
     live_on(bridge, timedelta(hours=80), timedelta(minutes=1))
 
@@ -403,7 +403,7 @@ def test_a_2xx_after_a_cancellation_is_recorded_and_changes_nothing(bridge: Stag
     """It was in flight; the client was told that it might arrive."""
     ref = pending(bridge)
 
-    meanwhile(bridge, lambda: bridge.bridge.routes.use.cancel(ref))
+    meanwhile(bridge, lambda: bridge.bridge.routes.registrations.cancel(ref))
 
     assert bridge.registration(ref).state is State.CANCELLED
     assert view(bridge, ref).attempts[0].status == 200
@@ -414,8 +414,8 @@ def test_a_2xx_after_cancellation_and_redelivery_ends_the_delivery(bridge: Stage
     ref = pending(bridge)
 
     def cancel_and_redeliver() -> None:
-        bridge.bridge.routes.use.cancel(ref)
-        bridge.bridge.routes.use.redeliver(ref)
+        bridge.bridge.routes.registrations.cancel(ref)
+        bridge.bridge.routes.registrations.redeliver(ref)
 
     meanwhile(bridge, cancel_and_redeliver)
 
@@ -431,8 +431,8 @@ def test_a_failure_after_cancellation_and_redelivery_is_only_recorded(bridge: St
     bridge.sender.tell(HOOK, 500, 200)
 
     def cancel_and_redeliver() -> None:
-        bridge.bridge.routes.use.cancel(ref)
-        bridge.bridge.routes.use.redeliver(ref)
+        bridge.bridge.routes.registrations.cancel(ref)
+        bridge.bridge.routes.registrations.redeliver(ref)
 
     meanwhile(bridge, cancel_and_redeliver)
 
@@ -447,8 +447,8 @@ def test_a_2xx_of_a_former_generation_does_not_end_the_new_one(bridge: Stage) ->
     ref = pending(bridge)
 
     def begin_anew() -> None:
-        bridge.bridge.routes.use.cancel(ref)
-        bridge.bridge.routes.use.register(bridge.request())
+        bridge.bridge.routes.registrations.cancel(ref)
+        bridge.bridge.routes.registrations.register(bridge.request())
 
     meanwhile(bridge, begin_anew)
 
@@ -514,7 +514,7 @@ def test_a_redelivery_after_an_unseen_record_is_not_swallowed() -> None:
 
     def commit_unseen_then_redeliver(transaction: Transaction) -> Mapping[str, str]:
         table.inner.commit(transaction)
-        bridge.bridge.routes.use.redeliver(ref)
+        bridge.bridge.routes.registrations.redeliver(ref)
         raise CommitUnknown("no reply")
 
     table.instead = [table.inner.commit, commit_unseen_then_redeliver]
@@ -552,7 +552,7 @@ def test_a_pending_row_without_a_message_is_skipped(bridge: Stage) -> None:
 def test_a_log_line_says_what_happened_to_a_callback(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
     """One line, with host and port only."""
     caplog.set_level("INFO")
-    bridge.bridge.routes.use.register(bridge.request(url="https://receiver.example.com/hook?token=secret"))
+    bridge.bridge.routes.registrations.register(bridge.request(url="https://receiver.example.com/hook?token=secret"))
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
     caplog.clear()

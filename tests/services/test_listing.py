@@ -133,7 +133,7 @@ def test_a_redelivery_of_one_owner_looks_no_further_back_than_it_was_told(bridge
     bridge.table.taken()
     since = bridge.clock() - timedelta(minutes=1)
 
-    started = bridge.bridge.routes.again.redeliver(Order(owner=ANN, since=since, host=None, limit=10))
+    started = bridge.bridge.routes.bulk_redelivery.redeliver(Order(owner=ANN, since=since, host=None, limit=10))
 
     assert (started.refs, started.cursor) == ([], None)
     assert bridge.table.taken()["range"] == 32
@@ -146,7 +146,7 @@ def test_a_redelivery_reads_a_bounded_part_and_says_where_it_goes_on(bridge: Sta
         put(bridge, BOB, number, State.DEAD)
     bridge.table.taken()
     order = Order(owner=owner, since=NOON - timedelta(days=9999), host="other.example.com", limit=1)
-    redeliver, reads, calls = bridge.bridge.routes.again.redeliver, list[int](), 0
+    redeliver, reads, calls = bridge.bridge.routes.bulk_redelivery.redeliver, list[int](), 0
 
     started = redeliver(order)
     reads.append(bridge.table.taken()["range"])

@@ -180,8 +180,8 @@ def test_what_is_held_back_is_one_line(bridge: Stage, caplog: pytest.LogCaptureF
     for task in tasks[:-1]:
         bridge.bridge.deliver.deliver(task)
     bridge.clock.advance(1)  # the last delivery begins anew after the last attempt has failed
-    bridge.bridge.routes.use.cancel(tasks[-1].ref)
-    bridge.bridge.routes.use.redeliver(tasks[-1].ref)
+    bridge.bridge.routes.registrations.cancel(tasks[-1].ref)
+    bridge.bridge.routes.registrations.redeliver(tasks[-1].ref)
     caplog.clear()
 
     bridge.bridge.deliver.deliver(tasks[-1])
@@ -200,7 +200,7 @@ def test_what_is_held_back_is_one_line(bridge: Stage, caplog: pytest.LogCaptureF
 
 def test_headers_whose_key_is_gone_are_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
     """Beside that of the attempt; the key is named, and nothing of the headers."""
-    bridge.bridge.routes.use.register(bridge.request(), OwnHeaders({"Authorization": "Bearer secret"}))
+    bridge.bridge.routes.registrations.register(bridge.request(), OwnHeaders({"Authorization": "Bearer secret"}))
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
     bridge.restart(BRIDGE_SIGNING_KEYS=new_signing_key())

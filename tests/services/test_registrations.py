@@ -28,7 +28,7 @@ def finish(bridge: Stage, operation_id: str = "operation-1", status: str = "Succ
 
 def test_a_new_registration_waits_and_its_operation_is_due_at_once(bridge: Stage) -> None:
     """The operation may have ended long ago."""
-    result = bridge.bridge.routes.use.register(bridge.request())
+    result = bridge.bridge.routes.registrations.register(bridge.request())
 
     assert isinstance(result, Created)
     assert result.registration.state is State.WAITING
@@ -55,17 +55,17 @@ def test_a_further_registration_is_three_calls_to_the_table(bridge: Stage) -> No
 
 def test_registering_the_same_again_finds_the_first(bridge: Stage) -> None:
     """Nothing is written for it."""
-    bridge.bridge.routes.use.register(bridge.request())
+    bridge.bridge.routes.registrations.register(bridge.request())
     bridge.clock.advance(10)
 
-    result = bridge.bridge.routes.use.register(bridge.request())
+    result = bridge.bridge.routes.registrations.register(bridge.request())
 
     assert isinstance(result, Existing)
     assert result.registration.generation == NOON
 
 
 def test_registering_the_same_metadata_written_differently_changes_nothing(bridge: Stage) -> None:
-    register = bridge.bridge.routes.use.register
+    register = bridge.bridge.routes.registrations.register
     register(replace(bridge.request(), metadata='{"a":1,"b":[true]}'))
 
     result = register(replace(bridge.request(), metadata='{"b":[true],"a":1.0}'))
@@ -77,16 +77,18 @@ def test_registering_the_same_metadata_written_differently_changes_nothing(bridg
 def test_registering_the_same_with_other_content_differs(bridge: Stage, change: Mapping[str, object]) -> None:
     """Whoever wants other content cancels first."""
     request = bridge.request()
-    bridge.bridge.routes.use.register(request)
+    bridge.bridge.routes.registrations.register(request)
 
-    assert bridge.bridge.routes.use.register(replace(request, **change)) == Differs()  # type: ignore[arg-type]
+    assert bridge.bridge.routes.registrations.register(replace(request, **change)) == Differs()  # type: ignore[arg-type]
 
 
 def test_an_operation_takes_twenty_registrations(bridge: Stage) -> None:
     """Its end must fit into one transaction."""
     bridge.register("operation-1", *(f"https://receiver.example.com/{number}" for number in range(20)))
 
-    assert bridge.bridge.routes.use.register(bridge.request(url="https://receiver.example.com/20")) == TooMany()
+    assert (
+        bridge.bridge.routes.registrations.register(bridge.request(url="https://receiver.example.com/20")) == TooMany()
+    )
 
 
 def test_the_end_of_an_operation_with_twenty_registrations_is_one_transaction(bridge: Stage) -> None:
@@ -106,7 +108,7 @@ def test_registering_for_what_has_ended_delivers_at_once(bridge: Stage) -> None:
     bridge.deliver_all()
     asked = len(bridge.upstream.asked)
 
-    result = bridge.bridge.routes.use.register(bridge.request(url="https://late.example.com/"))
+    result = bridge.bridge.routes.registrations.register(bridge.request(url="https://late.example.com/"))
 
     assert isinstance(result, Created)
     assert result.registration.state is State.PENDING
@@ -124,7 +126,7 @@ def test_whoever_registers_after_the_end_is_told_what_the_others_were(bridge: St
     bridge.sweep()
     finish(bridge)
     late = bridge.request("operation-1", "https://late.example.com/", metadata='{"name":"Größe"}')
-    bridge.bridge.routes.use.register(late)
+    bridge.bridge.routes.registrations.register(late)
     bridge.deliver_all()
 
     first, second = (json.loads(each.body)["data"] for each in bridge.sender.posted)
@@ -140,7 +142,7 @@ def test_registering_for_what_has_ended_otherwise_is_unwanted(bridge: Stage) -> 
     finish(bridge)
     bridge.queue.take()
 
-    result = bridge.bridge.routes.use.register(
+    result = bridge.bridge.routes.registrations.register(
         bridge.request(url="https://late.example.com/", events=(FinalStatus.FAILED,))
     )
 
@@ -169,9 +171,9 @@ def test_the_last_to_cancel_stops_the_polling(bridge: Stage) -> None:
     """Nobody waits: the upstream is left alone, and the purge is due."""
     one, two = bridge.register("operation-1", HOOK, "https://other.example.com/")
 
-    bridge.bridge.routes.use.cancel(one)
+    bridge.bridge.routes.registrations.cancel(one)
     assert bridge.due_keys() == ["poll:default:operation-1"]
-    bridge.bridge.routes.use.cancel(two)
+    bridge.bridge.routes.registrations.cancel(two)
 
     assert bridge.due_keys() == ["purge:default:operation-1"]
     bridge.clock.advance(60)
@@ -182,9 +184,9 @@ def test_the_last_to_cancel_stops_the_polling(bridge: Stage) -> None:
 def test_registering_what_was_cancelled_begins_a_new_generation(bridge: Stage) -> None:
     """With another webhook-id, since it is another message."""
     ref = bridge.register()[0]
-    bridge.bridge.routes.use.cancel(ref)
+    bridge.bridge.routes.registrations.cancel(ref)
 
-    result = bridge.bridge.routes.use.register(bridge.request())
+    result = bridge.bridge.routes.registrations.register(bridge.request())
 
     assert isinstance(result, Created)
     assert result.registration.state is State.WAITING
@@ -196,9 +198,9 @@ def test_registering_what_was_cancelled_begins_a_new_generation(bridge: Stage) -
 def test_a_new_generation_can_want_something_else(bridge: Stage) -> None:
     """It is compared with nothing."""
     ref = bridge.register()[0]
-    bridge.bridge.routes.use.cancel(ref)
+    bridge.bridge.routes.registrations.cancel(ref)
 
-    bridge.bridge.routes.use.register(bridge.request(events=(FinalStatus.FAILED,), metadata='{"a":1}'))
+    bridge.bridge.routes.registrations.register(bridge.request(events=(FinalStatus.FAILED,), metadata='{"a":1}'))
 
     registration = bridge.registration(ref)
     assert (registration.events, registration.metadata) == ((FinalStatus.FAILED,), '{"a":1}')
@@ -208,8 +210,8 @@ def test_a_call_of_a_former_generation_is_dropped(bridge: Stage) -> None:
     """It would tell the new life's receiver what the old one was to be told."""
     ref = bridge.register()[0]
     finish(bridge)
-    bridge.bridge.routes.use.cancel(ref)
-    bridge.bridge.routes.use.register(bridge.request())
+    bridge.bridge.routes.registrations.cancel(ref)
+    bridge.bridge.routes.registrations.register(bridge.request())
     old, new = bridge.queue.take()
 
     bridge.bridge.deliver.deliver(old)
@@ -224,7 +226,7 @@ def test_cancelling_a_delivery_stops_it(bridge: Stage) -> None:
     ref = bridge.register()[0]
     finish(bridge)
 
-    assert bridge.bridge.routes.use.cancel(ref) == Accepted()
+    assert bridge.bridge.routes.registrations.cancel(ref) == Accepted()
 
     bridge.deliver_all()
     assert bridge.sender.posted == []
@@ -235,10 +237,10 @@ def test_cancelling_a_delivery_stops_it(bridge: Stage) -> None:
 def test_cancelling_again_changes_nothing(bridge: Stage) -> None:
     """Nor does cancelling what has ended."""
     ref = bridge.register()[0]
-    bridge.bridge.routes.use.cancel(ref)
+    bridge.bridge.routes.registrations.cancel(ref)
     before = bridge.memory.rows()
 
-    assert bridge.bridge.routes.use.cancel(ref) == Accepted()
+    assert bridge.bridge.routes.registrations.cancel(ref) == Accepted()
 
     assert bridge.memory.rows() == before
 
@@ -250,8 +252,8 @@ def test_what_is_not_there_cannot_be_cancelled_or_redelivered(bridge: Stage) -> 
     beside = bridge.request(url="https://other.example.com/").ref
 
     for ref in (unknown, beside):
-        assert bridge.bridge.routes.use.cancel(ref) == RegistrationNotFound()
-        assert bridge.bridge.routes.use.redeliver(ref) == RegistrationNotFound()
+        assert bridge.bridge.routes.registrations.cancel(ref) == RegistrationNotFound()
+        assert bridge.bridge.routes.registrations.redeliver(ref) == RegistrationNotFound()
 
 
 def test_a_redelivery_is_another_run_of_the_same_message(bridge: Stage) -> None:
@@ -260,7 +262,7 @@ def test_a_redelivery_is_another_run_of_the_same_message(bridge: Stage) -> None:
     finish(bridge)
     bridge.deliver_all()
 
-    assert bridge.bridge.routes.use.redeliver(ref) == Accepted()
+    assert bridge.bridge.routes.registrations.redeliver(ref) == Accepted()
     assert bridge.registration(ref).state is State.PENDING
     bridge.deliver_all()
 
@@ -275,7 +277,7 @@ def test_a_redelivery_on_its_way_is_not_doubled(bridge: Stage) -> None:
     ref = bridge.register()[0]
     finish(bridge)
 
-    assert bridge.bridge.routes.use.redeliver(ref) == Accepted()
+    assert bridge.bridge.routes.registrations.redeliver(ref) == Accepted()
 
     assert bridge.deliver_all() == 1
 
@@ -284,19 +286,19 @@ def test_there_is_no_redelivery_before_there_is_a_message(bridge: Stage) -> None
     """While it waits, and after it was cancelled waiting."""
     ref = bridge.register()[0]
 
-    assert bridge.bridge.routes.use.redeliver(ref) == NoMessage()
-    bridge.bridge.routes.use.cancel(ref)
-    assert bridge.bridge.routes.use.redeliver(ref) == NoMessage()
+    assert bridge.bridge.routes.registrations.redeliver(ref) == NoMessage()
+    bridge.bridge.routes.registrations.cancel(ref)
+    assert bridge.bridge.routes.registrations.redeliver(ref) == NoMessage()
 
 
 def test_a_cancelled_delivery_can_be_redelivered(bridge: Stage) -> None:
     """It has a message."""
     ref = bridge.register()[0]
     finish(bridge)
-    bridge.bridge.routes.use.cancel(ref)
+    bridge.bridge.routes.registrations.cancel(ref)
     bridge.queue.take()
 
-    assert bridge.bridge.routes.use.redeliver(ref) == Accepted()
+    assert bridge.bridge.routes.registrations.redeliver(ref) == Accepted()
 
     bridge.deliver_all()
     assert bridge.registration(ref).state is State.DELIVERED
@@ -307,7 +309,7 @@ def test_a_commit_whose_reply_was_lost_is_a_commit() -> None:
     bridge, table = flaky()
     table.instead = [table.silent_commit]
 
-    assert isinstance(bridge.bridge.routes.use.register(bridge.request()), Created)
+    assert isinstance(bridge.bridge.routes.registrations.register(bridge.request()), Created)
 
 
 def test_a_commit_that_lands_late_is_recognised() -> None:
@@ -315,7 +317,7 @@ def test_a_commit_that_lands_late_is_recognised() -> None:
     bridge, table = flaky()
     table.instead = [table.lands_late, table.late_lands_first]
 
-    assert isinstance(bridge.bridge.routes.use.register(bridge.request()), Created)
+    assert isinstance(bridge.bridge.routes.registrations.register(bridge.request()), Created)
     assert bridge.due_keys() == ["poll:default:operation-1"]
 
 
@@ -327,7 +329,7 @@ def test_a_registration_for_what_has_ended_that_lands_late_is_called_for() -> No
     bridge.deliver_all()
     table.instead = [table.inner.commit, table.lands_late, table.late_lands_first]
 
-    bridge.bridge.routes.use.register(bridge.request(url="https://late.example.com/"))
+    bridge.bridge.routes.registrations.register(bridge.request(url="https://late.example.com/"))
 
     assert bridge.deliver_all() == 1
 
@@ -340,7 +342,7 @@ def test_a_redelivery_that_lands_late_is_called_for() -> None:
     bridge.deliver_all()
     table.instead = [table.lands_late, table.late_lands_first]
 
-    assert bridge.bridge.routes.use.redeliver(ref) == Accepted()
+    assert bridge.bridge.routes.registrations.redeliver(ref) == Accepted()
 
     assert bridge.deliver_all() == 1
 
@@ -350,7 +352,7 @@ def test_a_request_that_was_lost_is_sent_again() -> None:
     bridge, table = flaky()
     table.instead = [table.silent_loss]
 
-    assert isinstance(bridge.bridge.routes.use.register(bridge.request()), Created)
+    assert isinstance(bridge.bridge.routes.registrations.register(bridge.request()), Created)
 
 
 def test_a_redelivery_whose_reply_was_lost_is_called_for() -> None:
@@ -361,7 +363,7 @@ def test_a_redelivery_whose_reply_was_lost_is_called_for() -> None:
     bridge.deliver_all()
     table.instead = [table.silent_commit]
 
-    assert bridge.bridge.routes.use.redeliver(ref) == Accepted()
+    assert bridge.bridge.routes.registrations.redeliver(ref) == Accepted()
 
     assert bridge.deliver_all() == 1
 
@@ -373,7 +375,7 @@ def test_rows_that_others_change_all_the_time_are_given_up() -> None:
     table.instead = [table.conflict] * 50
 
     with pytest.raises(Contended):
-        bridge.bridge.routes.use.register(bridge.request(url="https://other.example.com/"))
+        bridge.bridge.routes.registrations.register(bridge.request(url="https://other.example.com/"))
 
 
 def test_a_storage_that_stays_silent_is_not_asked_for_ever() -> None:
@@ -382,7 +384,7 @@ def test_a_storage_that_stays_silent_is_not_asked_for_ever() -> None:
     table.instead = [table.silent_loss] * 50
 
     with pytest.raises(CommitUnknown):
-        bridge.bridge.routes.use.register(bridge.request())
+        bridge.bridge.routes.registrations.register(bridge.request())
 
     assert len(table.instead) >= 45
 
@@ -393,12 +395,12 @@ def test_a_storage_that_is_down_is_reported() -> None:
     table.instead = [table.down]
 
     with pytest.raises(StorageUnavailable):
-        bridge.bridge.routes.use.register(bridge.request())
+        bridge.bridge.routes.registrations.register(bridge.request())
 
 
 def test_metadata_reaches_the_receiver(bridge: Stage) -> None:
     """As the client wrote it."""
-    bridge.bridge.routes.use.register(bridge.request(metadata='{"video":"Gr\\u00fc\\u00dfe"}'))
+    bridge.bridge.routes.registrations.register(bridge.request(metadata='{"video":"Gr\\u00fc\\u00dfe"}'))
     finish(bridge)
     bridge.deliver_all()
 
@@ -416,7 +418,7 @@ def test_registering_an_expired_registration_again_begins_a_new_generation(bridg
     assert bridge.registration(ref).final_status is FinalStatus.EXPIRED
     former = bridge.registration(ref).message_id
 
-    result = bridge.bridge.routes.use.register(bridge.request())
+    result = bridge.bridge.routes.registrations.register(bridge.request())
 
     assert isinstance(result, Created)
     assert bridge.registration(ref).state is State.WAITING
@@ -440,7 +442,7 @@ def test_registering_what_the_upstream_ended_again_finds_it(bridge: Stage) -> No
     bridge.upstream.tell("operation-1", "Failed")
     bridge.sweep()
 
-    assert isinstance(bridge.bridge.routes.use.register(bridge.request()), Existing)
+    assert isinstance(bridge.bridge.routes.registrations.register(bridge.request()), Existing)
 
 
 def test_an_expired_registration_is_answered_201_again(bridge: Stage) -> None:

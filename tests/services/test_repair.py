@@ -214,14 +214,14 @@ def test_a_pointer_that_names_no_due_row_of_its_own_is_left_alone(bridge: Stage)
 @pytest.mark.parametrize("what", ["cancel", "redeliver"])
 def test_a_client_does_not_meet_a_missing_due_row(bridge: Stage, what: str) -> None:
     ref = bridge.register()[0]
-    use = bridge.bridge.routes.use
+    registrations = bridge.bridge.routes.registrations
     if what == "redeliver":
         bridge.upstream.tell("operation-1", "Succeeded")
         live(bridge, 1)
-        use.redeliver(ref)
+        registrations.redeliver(ref)
     forget_due_rows(bridge, "poll" if what == "cancel" else "deliver")
 
-    use.cancel(ref)
+    registrations.cancel(ref)
 
     assert bridge.registration(ref).state is State.CANCELLED
 

@@ -55,22 +55,22 @@ def recorded() -> tuple[Stage, Recording]:
 def live(bridge: Stage) -> None:
     """Go through every step that a client, a receiver and the upstream can cause, and be forgotten."""
     a, b, _ = bridge.register("operation-1", *(f"https://{name}.example.com/" for name in "abc"))
-    use = bridge.bridge.routes.use
+    registrations = bridge.bridge.routes.registrations
     bridge.sweep()
-    use.cancel(b)
+    registrations.cancel(b)
     bridge.register("operation-1", "https://b.example.com/")
     bridge.sender.tell("https://a.example.com/", 410)
     bridge.sender.tell("https://c.example.com/", Unreachable(error=Failure.TIMEOUT), 200)
     bridge.upstream.tell("operation-1", "Succeeded")
     go_on(bridge, minutes=1)
     bridge.register("operation-1", "https://d.example.com/")
-    use.cancel(bridge.register("operation-1", "https://e.example.com/")[0])
-    use.redeliver(a)
+    registrations.cancel(bridge.register("operation-1", "https://e.example.com/")[0])
+    registrations.redeliver(a)
     go_on(bridge, minutes=10)
     for ref in bridge.register("operation-2"):
-        use.cancel(ref)
+        registrations.cancel(ref)
     bridge.clock.advance(timedelta(days=29).total_seconds())
-    use.redeliver(b)
+    registrations.redeliver(b)
     go_on(bridge, minutes=10)
     for _ in range(4):
         bridge.clock.advance(timedelta(days=15).total_seconds())
@@ -119,7 +119,7 @@ def test_what_was_redelivered_late_is_looked_at_again_for_its_own_retention() ->
     bridge.upstream.tell("operation-1", "Succeeded")
     go_on(bridge, minutes=1)
     bridge.clock.advance(timedelta(days=29).total_seconds())
-    bridge.bridge.routes.use.redeliver(ref)
+    bridge.bridge.routes.registrations.redeliver(ref)
     bridge.deliver_all()
     ended = bridge.registration(ref).since
 

@@ -252,7 +252,7 @@ class Stage:
         """Register callbacks and return who they are."""
         requests_made = [self.request(operation_id, url) for url in urls or ("https://receiver.example.com/hook",)]
         for request in requests_made:
-            self.bridge.routes.use.register(request)
+            self.bridge.routes.registrations.register(request)
         return [HeaderCipher(self.settings.keyring).tagged(request).ref for request in requests_made]
 
     def sweep(self) -> None:
