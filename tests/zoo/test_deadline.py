@@ -7,22 +7,22 @@ from typing import Any
 
 import pytest
 
-from bridge.adapters.net.deadline import AttemptDeadline, Leash
-from bridge.adapters.net.whole_request import WholeRequest
+from bridge.adapters.net.coalesced_request import CoalescedRequest
+from bridge.adapters.net.deadline import AbortHandle, AttemptDeadline
 
 
 def test_a_connection_that_comes_after_the_cut_is_cut_at_once() -> None:
     """It was being opened when the time was over."""
     ours, theirs = socket.socketpair()
-    leash = Leash(ours, "127.0.0.1")
+    handle = AbortHandle(ours, "127.0.0.1")
     with ours, theirs, AttemptDeadline(300) as deadline:
         deadline._cut()
 
-        deadline.hold(leash)
+        deadline.hold(handle)
 
         assert ours.recv(1) == b""
-    leash.orphan()
-    assert leash._handle.fileno() == -1
+    handle.orphan()
+    assert handle._handle.fileno() == -1
 
 
 def test_no_part_of_an_attempt_gets_more_time_than_is_left() -> None:
@@ -37,21 +37,21 @@ def test_no_part_of_an_attempt_gets_more_time_than_is_left() -> None:
 def test_an_attempt_that_is_over_has_no_say_over_the_next_one() -> None:
     """Its connection went back to the pool before it had quite ended."""
     ours, theirs = socket.socketpair()
-    leash = Leash(ours, "127.0.0.1")
+    handle = AbortHandle(ours, "127.0.0.1")
     with ours, theirs:
-        leash.hold("first")
-        leash.hold("second")
+        handle.hold("first")
+        handle.hold("second")
 
-        leash.cut("first")
-        leash.release("first")
-        leash.orphan()
+        handle.cut("first")
+        handle.release("first")
+        handle.orphan()
 
         theirs.sendall(b"x")
         assert ours.recv(1) == b"x"
-        leash.cut("second")
+        handle.cut("second")
         assert ours.recv(1) == b""
-    leash.release("second")
-    assert leash._handle.fileno() == -1
+    handle.release("second")
+    assert handle._handle.fileno() == -1
 
 
 def test_a_handle_is_closed_when_both_are_done_with_it() -> None:
@@ -59,22 +59,22 @@ def test_a_handle_is_closed_when_both_are_done_with_it() -> None:
     for order in (("orphan", "release"), ("release", "orphan")):
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            leash = Leash(ours, "127.0.0.1")
-            leash.hold(order)
-            steps: dict[str, Callable[[], None]] = {"orphan": leash.orphan, "release": partial(leash.release, order)}
+            handle = AbortHandle(ours, "127.0.0.1")
+            handle.hold(order)
+            steps: dict[str, Callable[[], None]] = {"orphan": handle.orphan, "release": partial(handle.release, order)}
 
             steps[order[0]]()
-            assert leash._handle.fileno() != -1
+            assert handle._handle.fileno() != -1
             steps[order[1]]()
 
-            assert leash._handle.fileno() == -1
+            assert handle._handle.fileno() == -1
 
 
 def test_a_request_goes_out_in_one_piece() -> None:
     """Head and body together, so that a receiver wakes up once."""
     sent: list[bytes] = []
 
-    class Recorded(WholeRequest):
+    class Recorded(CoalescedRequest):
         def connect(self) -> None:
             ours, self.theirs = socket.socketpair()
             self.sock = ours

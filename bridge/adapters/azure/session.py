@@ -12,9 +12,9 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPSConnection
 
-from bridge.adapters.net.deadline import Leash
+from bridge.adapters.net.coalesced_request import CoalescedRequest
+from bridge.adapters.net.deadline import AbortHandle
 from bridge.adapters.net.guard import Guard
-from bridge.adapters.net.whole_request import WholeRequest
 
 #: Hosts whose connections are kept.
 _HOSTS = 64
@@ -74,17 +74,17 @@ class _GuardedAdapter(HTTPAdapter):
 
 
 def _pool_classes(guard: Guard) -> dict[str, type[HTTPConnectionPool]]:
-    class Guarded(WholeRequest):
+    class Guarded(CoalescedRequest):
         #: The second handle on this connection, while it is open.
-        leash: Leash | None = None
+        handle: AbortHandle | None = None
 
         def _new_conn(self) -> socket.socket:
-            connection, self.leash = guard.connect(self._dns_host, self.port or self.default_port)
+            connection, self.handle = guard.connect(self._dns_host, self.port or self.default_port)
             return connection
 
         def request(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the library's signature
-            if self.leash is not None:  # a connection that is used again
-                guard.hold(self.leash)
+            if self.handle is not None:  # a connection that is used again
+                guard.hold(self.handle)
             super().request(*args, **kwargs)
 
         @property
@@ -94,10 +94,10 @@ def _pool_classes(guard: Guard) -> dict[str, type[HTTPConnectionPool]]:
             return super().is_connected and not decrypted
 
         def close(self) -> None:
-            leash, self.leash = self.leash, None
+            handle, self.handle = self.handle, None
             super().close()
-            if leash is not None:
-                leash.orphan()
+            if handle is not None:
+                handle.orphan()
 
     class GuardedTls(Guarded, HTTPSConnection):
         pass

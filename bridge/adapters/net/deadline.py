@@ -1,7 +1,7 @@
 """One wall-clock deadline for everything that an attempt does on the network.
 
 The timeouts of `requests` start anew with every byte, so a receiver that drips could hold an attempt for ever. Here
-an alarm shuts the connection down, whatever the attempt is waiting for at that moment. A body without a length looks
+a timer shuts the connection down, whatever the attempt is waiting for at that moment. A body without a length looks
 whole then: `cut` says that the deadline ended it. A head cannot look whole, since an empty line ends it.
 """
 
@@ -18,7 +18,7 @@ from typing import Self
 
 # One thread that watches over all deadlines: a timer thread for each attempt would cost as much as the attempt.
 #
-# Nearly every alarm is called off long before its time, so setting one and calling it off touch a dictionary and no
+# Nearly every timer is canceled long before its time, so setting one and canceling one touch a dictionary and no
 # other thread. The thread sleeps until the earliest time that it knew of when it fell asleep, and is woken only for an
 # earlier one; then it looks at all that are set, of which there are as many as attempts under way.
 
@@ -26,7 +26,7 @@ from typing import Self
 class Alarms:
     """Calls what is set, each at its time on the monotonic clock `now` (in seconds), from a thread of its own.
 
-    The thread starts with the first alarm.
+    The thread starts with the first timer.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
@@ -37,28 +37,28 @@ class Alarms:
         self._wakes_at = math.inf
         self._runs = False
 
-    def set(self, at: float, ring: Callable[[], None]) -> int:
-        """Let `ring` be called at `at`; returns the number to call it off by. It must not block: others wait."""
+    def set(self, at: float, callback: Callable[[], None]) -> int:
+        """Call `callback` at `at`. Returns the number that cancels it. `callback` must not block, since others wait."""
         with self._changed:
             number = next(self._numbers)
-            self._set[number] = at, ring
+            self._set[number] = at, callback
             if not self._runs:
-                threading.Thread(target=self._run, name="alarms", daemon=True).start()
+                threading.Thread(target=self._run, name="deadlines", daemon=True).start()
                 self._runs = True
             if at < self._wakes_at:
                 self._changed.notify()
             return number
 
-    def call_off(self, number: int) -> None:
-        """Forget an alarm; one that is ringing at this moment still rings."""
+    def cancel(self, number: int) -> None:
+        """Cancel a timer. A callback that is running at this moment goes on."""
         with self._changed:
             self._set.pop(number, None)
 
     def _run(self) -> None:
         while True:
-            for ring in self._wait():
+            for callback in self._wait():
                 with suppress(Exception):  # the next one's deadline holds all the same
-                    ring()
+                    callback()
 
     def _wait(self) -> list[Callable[[], None]]:
         """Sleep until something may be due; take what is."""
@@ -73,10 +73,10 @@ class Alarms:
 
 
 #: All deadlines of this process.
-ALARMS = Alarms()
+DEADLINES = Alarms()
 
 
-class Leash:
+class AbortHandle:
     """A second handle on a connection, by which another thread can end it.
 
     The first handle changes hands (TLS wraps it, a response takes it over), this one does not. It is closed when
@@ -121,13 +121,13 @@ class Leash:
 
 
 class AttemptDeadline:
-    """The time that one attempt has; a context manager that leaves no alarm behind."""
+    """The time that one attempt has; a context manager that leaves no timer behind."""
 
     def __init__(self, seconds: float) -> None:
         self._ends = time.monotonic() + seconds
-        self._alarm: int | None = None
+        self._timer: int | None = None
         self._lock = threading.Lock()
-        self._leash: Leash | None = None
+        self._abort_handle: AbortHandle | None = None
         #: Whether the deadline came before the end.
         self.cut = False
         #: Whom the attempt is talking to; None before it is connected.
@@ -146,37 +146,37 @@ class AttemptDeadline:
     def shorten(self, seconds: float) -> None:
         """Let the attempt end `seconds` from now, if that is before its deadline: the rest of it decides nothing."""
         ends = time.monotonic() + seconds
-        if self._alarm is not None and ends < self._ends:
-            ALARMS.call_off(self._alarm)
-            self._ends, self._alarm = ends, ALARMS.set(ends, self._cut)
+        if self._timer is not None and ends < self._ends:
+            DEADLINES.cancel(self._timer)
+            self._ends, self._timer = ends, DEADLINES.set(ends, self._cut)
 
-    def hold(self, leash: Leash) -> None:
+    def hold(self, handle: AbortHandle) -> None:
         """Put a connection under the deadline."""
-        leash.hold(self)
+        handle.hold(self)
         with self._lock:
-            former, self._leash = self._leash, leash
-            self.address = leash.address
+            former, self._abort_handle = self._abort_handle, handle
+            self.address = handle.address
             if self.cut:
-                leash.cut(self)
-        if former is not None and former is not leash:
+                handle.cut(self)
+        if former is not None and former is not handle:
             former.release(self)
 
     def _cut(self) -> None:
         with self._lock:
             self.cut = True
-            if self._leash is not None:
-                self._leash.cut(self)
+            if self._abort_handle is not None:
+                self._abort_handle.cut(self)
 
     def __enter__(self) -> Self:
-        self._alarm = ALARMS.set(self._ends, self._cut)
+        self._timer = DEADLINES.set(self._ends, self._cut)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._alarm is not None:
-            ALARMS.call_off(self._alarm)
+        if self._timer is not None:
+            DEADLINES.cancel(self._timer)
         with self._lock:
-            leash, self._leash = self._leash, None
-        if leash is not None:
-            leash.release(self)
+            handle, self._abort_handle = self._abort_handle, None
+        if handle is not None:
+            handle.release(self)

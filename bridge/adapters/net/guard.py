@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from bridge.adapters.net.deadline import AttemptDeadline, Leash
+from bridge.adapters.net.deadline import AbortHandle, AttemptDeadline
 from bridge.adapters.net.resolver import NoConnection, Resolver
 from bridge.domain.callback_url import EVERYWHERE, Address, CallbackRules
 from bridge.domain.delivery import ATTEMPT
@@ -80,11 +80,11 @@ class Guard:
             finally:
                 self._local.deadline = None
 
-    def hold(self, leash: Leash) -> None:
+    def hold(self, handle: AbortHandle) -> None:
         """Put a connection under the deadline of this thread's attempt."""
-        self._deadline().hold(leash)
+        self._deadline().hold(handle)
 
-    def connect(self, host: str, port: int) -> tuple[socket.socket, Leash]:
+    def connect(self, host: str, port: int) -> tuple[socket.socket, AbortHandle]:
         """Open a connection to `host`, at one of the first MAX_ADDRESSES of its addresses.
 
         Raises NameNotResolved, RefusedByRules, ConnectFailed or TimeoutError.
@@ -102,7 +102,7 @@ class Guard:
                     deadline.address = str(address)
                 continue
             deadline.address = str(address)
-            return connection, self._leashed(connection, str(address), within)
+            return connection, self._abortable(connection, str(address), within)
         if isinstance(failure, ConnectionResetError):  # with its number urllib3 would wait for an answer all the same
             raise ConnectionResetError(type(failure).__name__) from failure
         if isinstance(failure, TimeoutError):
@@ -125,21 +125,21 @@ class Guard:
             raise RefusedByRules("the name leads to an address that is not allowed")
         return addresses
 
-    def _leashed(self, connection: socket.socket, address: str, timeout: float) -> Leash:
+    def _abortable(self, connection: socket.socket, address: str, timeout: float) -> AbortHandle:
         """Put a fresh connection under the deadline; closes it if it may not stay open."""
         try:
             self._check_peer(connection)
             connection.settimeout(timeout)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            leash = Leash(connection, address)
+            handle = AbortHandle(connection, address)
         except OSError as error:  # it has been closed at the other end meanwhile
             connection.close()
             raise ConnectionResetError(type(error).__name__) from error
         except RefusedByRules:
             connection.close()
             raise
-        self.hold(leash)
-        return leash
+        self.hold(handle)
+        return handle
 
     def _check_peer(self, connection: socket.socket) -> None:
         """Look at whom the connection really goes to; whatever happened in between, it is the last word."""

@@ -19,7 +19,7 @@ from urllib3.util.ssl_ import create_urllib3_context
 from urllib3.util.wait import wait_for_read
 
 from bridge import __version__
-from bridge.adapters.net.deadline import Leash
+from bridge.adapters.net.deadline import AbortHandle
 from bridge.adapters.net.guard import Guard
 from bridge.adapters.net.http1 import EndedUnanswered, Http1Response, Wire, read_answer, write_request
 from bridge.domain.callback_url import DEFAULT_PORTS
@@ -50,7 +50,7 @@ class _Connection:
 
     origin: Origin
     socket: socket.socket
-    leash: Leash
+    handle: AbortHandle
 
     @property
     def is_quiet(self) -> bool:
@@ -68,7 +68,7 @@ class _Connection:
     def close(self) -> None:
         """Close both handles; the second one once the attempt has ended too."""
         self.socket.close()
-        self.leash.orphan()
+        self.handle.orphan()
 
 
 class GuardedClient:
@@ -137,21 +137,21 @@ class GuardedClient:
                     return None
                 connection = idle.pop()
             if connection.is_quiet:
-                self._guard.hold(connection.leash)
+                self._guard.hold(connection.handle)
                 return connection
             connection.close()
 
     def _open(self, origin: Origin) -> _Connection:
         scheme, host, port = origin
-        raw, leash = self._guard.connect(host, port)
+        raw, handle = self._guard.connect(host, port)
         try:
             opened = raw if scheme == "http" else self._tls.wrap_socket(raw, server_hostname=host)
             opened.settimeout(self._guard.limits.attempt)
         except BaseException:
             raw.close()
-            leash.orphan()
+            handle.orphan()
             raise
-        return _Connection(origin, opened, leash)
+        return _Connection(origin, opened, handle)
 
     def _give_back(self, connection: _Connection, answer: Http1Response) -> None:
         """Keep a connection for the next request, if both sides can."""

@@ -7,7 +7,7 @@ else let ring what the second line calls off.
 import threading
 import time
 
-from bridge.adapters.net.deadline import Alarms
+from bridge.adapters.net.deadline import DeadlineTimer
 
 #: Far more than a ring may take here, on the slowest of machines.
 GENEROUS = 20.0
@@ -30,10 +30,10 @@ def nothing() -> None:
 
 def test_an_earlier_alarm_wakes_who_sleeps_until_a_later_one() -> None:
     """The thread sleeps for an hour when it is set."""
-    alarms, rung = Alarms(), threading.Event()
-    alarms.set(time.monotonic() + 3600, nothing)
+    timer, rung = DeadlineTimer(), threading.Event()
+    timer.set(time.monotonic() + 3600, nothing)
 
-    alarms.set(time.monotonic() + 0.01, rung.set)
+    timer.set(time.monotonic() + 0.01, rung.set)
 
     assert rung.wait(GENEROUS)
 
@@ -41,11 +41,11 @@ def test_an_earlier_alarm_wakes_who_sleeps_until_a_later_one() -> None:
 def test_an_alarm_does_not_ring_before_its_time() -> None:
     """By the same clock."""
     rung, all_rung = list[float](), threading.Event()
-    alarms = Alarms()
+    timer = DeadlineTimer()
     at = time.monotonic() + 0.03
 
-    alarms.set(at, lambda: rung.append(time.monotonic()))
-    alarms.set(at, all_rung.set)
+    timer.set(at, lambda: rung.append(time.monotonic()))
+    timer.set(at, all_rung.set)
 
     assert all_rung.wait(GENEROUS)
     assert rung[0] >= at
@@ -54,16 +54,16 @@ def test_an_alarm_does_not_ring_before_its_time() -> None:
 def test_what_is_due_rings_and_what_is_not_waits() -> None:
     """In whatever order they were set."""
     clock, rung, first_rung, all_rung = HeldClock(), list[str](), threading.Event(), threading.Event()
-    alarms = Alarms(clock)
+    timer = DeadlineTimer(clock)
     for name, at in ("third", 0.09), ("first", 0.03), ("second", 0.06):
-        alarms.set(at, lambda name=name: rung.append(name))  # type: ignore[misc]
-    alarms.set(0.06, first_rung.set)
+        timer.set(at, lambda name=name: rung.append(name))  # type: ignore[misc]
+    timer.set(0.06, first_rung.set)
 
     clock.seconds = 0.06
     assert first_rung.wait(GENEROUS)
     assert sorted(rung) == ["first", "second"]
 
-    alarms.set(0.09, all_rung.set)
+    timer.set(0.09, all_rung.set)
     clock.seconds = 0.09
     assert all_rung.wait(GENEROUS)
     assert rung[2:] == ["third"]
@@ -72,9 +72,9 @@ def test_what_is_due_rings_and_what_is_not_waits() -> None:
 def test_what_was_called_off_does_not_ring() -> None:
     """A later one does, by which time it would have."""
     clock, rung, later = HeldClock(), list[str](), threading.Event()
-    alarms = Alarms(clock)
-    alarms.call_off(alarms.set(0.02, lambda: rung.append("called off")))
-    alarms.set(0.05, later.set)
+    timer = DeadlineTimer(clock)
+    timer.cancel(timer.set(0.02, lambda: rung.append("canceled")))
+    timer.set(0.05, later.set)
 
     clock.seconds = 0.05
 
@@ -89,22 +89,22 @@ def test_an_alarm_that_fails_takes_no_other_with_it() -> None:
         raise OSError("already closed")
 
     clock, rung = HeldClock(), threading.Event()
-    alarms = Alarms(clock)
-    alarms.set(0.0, fail)
+    timer = DeadlineTimer(clock)
+    timer.set(0.0, fail)
 
-    alarms.set(0.03, rung.set)
+    timer.set(0.03, rung.set)
     clock.seconds = 0.03
 
     assert rung.wait(GENEROUS)
 
 
 def test_many_alarms_have_one_thread() -> None:
-    """And no other is left by those that were called off."""
-    alarms = Alarms()
-    alarms.set(time.monotonic() + 3600, nothing)
+    """And no other is left by those that were canceled."""
+    timer = DeadlineTimer()
+    timer.set(time.monotonic() + 3600, nothing)
     before = threading.active_count()
 
     for _ in range(100):
-        alarms.call_off(alarms.set(time.monotonic() + 3600, nothing))
+        timer.cancel(timer.set(time.monotonic() + 3600, nothing))
 
     assert threading.active_count() == before

@@ -5,7 +5,7 @@ from typing import Any
 from urllib3.connection import HTTPConnection
 
 
-class WholeRequest(HTTPConnection):
+class CoalescedRequest(HTTPConnection):
     """Keeps the parts of a request, which the library sends one by one: the other side is to wake up once."""
 
     #: The parts of the request that is being written; None when none is.
