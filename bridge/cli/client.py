@@ -11,7 +11,7 @@ from requests import PreparedRequest
 from requests.auth import AuthBase
 
 from bridge import __version__, diagnostics
-from bridge.cli.errors import BridgeUnreachable, Misused, Refused
+from bridge.cli.errors import BridgeUnreachable, Refused, UsageError
 from bridge.cli.examples import PROGRAM
 from bridge.domain.callback_url import without_query
 from bridge.domain.custom_headers import VALUE
@@ -43,11 +43,11 @@ _UNKNOWN_HERE = f"nothing of the bridge answers there: {URL} is the address of t
 def header_secret(environment: Mapping[str, str], name: str) -> str | None:
     """Read a variable whose value goes into a header, without white space around the value; None if there is none.
 
-    Raises Misused, which names the variable and never shows the value.
+    Raises UsageError, which names the variable and never shows the value.
     """
     value = environment.get(name, "").strip()
     if VALUE.fullmatch(value) is None:
-        raise Misused(f"{name} has a line break or another character that a header cannot carry: set it again")
+        raise UsageError(f"{name} has a line break or another character that a header cannot carry: set it again")
     return value or None
 
 
@@ -113,23 +113,23 @@ class Api:
     def of(cls, environment: Mapping[str, str]) -> "Api":
         """Make one from `BRIDGE_URL`, `BRIDGE_KEY` and `BRIDGE_TOKEN`.
 
-        Raises Misused where there is no address, or where a key would go over a network in the clear.
+        Raises UsageError where there is no address, or where a key would go over a network in the clear.
         """
         given = environment.get(URL, "").strip()
         if not given:
-            raise Misused(f"{URL} is not set: export {URL}=http://127.0.0.1:7071 for the local start")
+            raise UsageError(f"{URL} is not set: export {URL}=http://127.0.0.1:7071 for the local start")
         try:
             parts = urlsplit(given)
             host, _ = parts.hostname, parts.port
         except ValueError:
             host = None
         if not host or parts.scheme not in ("http", "https"):
-            raise Misused(f"{URL} is no address: write it as https://name.azurewebsites.net")
+            raise UsageError(f"{URL} is no address: write it as https://name.azurewebsites.net")
         if "@" in parts.netloc:
-            raise Misused(f"{URL} has a password in it: use {KEY} or {TOKEN}")
+            raise UsageError(f"{URL} has a password in it: use {KEY} or {TOKEN}")
         credentials = _Credentials(environment)
         if credentials.are_there and parts.scheme == "http" and not is_this_machine(host):
-            raise Misused(f"{URL} is http, and {KEY} or {TOKEN} would be read on the way: use https")
+            raise UsageError(f"{URL} is http, and {KEY} or {TOKEN} would be read on the way: use https")
         path = parts.path.rstrip("/").removesuffix("/api")
         return cls(f"{parts.scheme}://{parts.netloc}{path}", credentials)
 
@@ -184,7 +184,7 @@ class Api:
     ) -> requests.Response:
         """Make one call and return whatever comes back. Redirects are not followed: a key would go with them.
 
-        Raises Unreachable, and Misused for a request that cannot be written.
+        Raises Unreachable, and UsageError for a request that cannot be written.
         """
         url = f"{self.url}/api/{'/'.join(quote(part, safe='~') for part in path.split('/'))}"
         try:
@@ -198,7 +198,9 @@ class Api:
                 proxies=self._proxies,
             )
         except (*_NEVER_SENT, UnicodeError) as error:
-            raise Misused(f"this cannot be sent ({type(error).__name__}): look at the arguments and at {URL}") from None
+            raise UsageError(
+                f"this cannot be sent ({type(error).__name__}): look at the arguments and at {URL}"
+            ) from None
         except requests.RequestException as error:
             why = type(error).__name__
             raise BridgeUnreachable(f"{self.url} does not answer ({why}): is it running, and {URL} right?") from error

@@ -17,7 +17,7 @@ def _now() -> datetime:
 
 
 @dataclass(slots=True, kw_only=True)
-class Surroundings:
+class CliContext:
     """By default the real ones."""
 
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))

@@ -1,10 +1,10 @@
 """How a command ends, and everything that ends one early.
 
     CommandFailed
-    ├── Misused      2: what was typed, or what the environment says, cannot be followed
+    ├── UsageError    2: what was typed, or what the environment says, cannot be followed
     ├── BridgeUnreachable  3: the bridge does not answer
     ├── Refused      3: the bridge answered that it will not, or cannot; 2 where it cannot read what was typed
-    ├── Unended      4: what was waited for did not end in time
+    ├── WaitTimeout  4: what was waited for did not end in time
     └── Bug         70: the command line itself is wrong
 
 Each message is one line that says what to do.
@@ -36,7 +36,7 @@ class CommandFailed(Exception):
     exit = Exit.FAILED
 
 
-class Misused(CommandFailed):
+class UsageError(CommandFailed):
     """What was typed, or what the environment says, cannot be followed."""
 
     exit = Exit.MISUSED
@@ -66,7 +66,7 @@ class Refused(CommandFailed):
         return self.status >= _SERVER_FAULT or self.status == _TOO_MANY
 
 
-class Unended(CommandFailed):
+class WaitTimeout(CommandFailed):
     """What was waited for did not end in time; it goes on without us."""
 
     exit = Exit.UNENDED

@@ -9,9 +9,9 @@ from typing import Protocol
 from rich.live import Live
 
 from bridge.cli.client import Api, Json
-from bridge.cli.context import Surroundings
+from bridge.cli.context import CliContext
 from bridge.cli.diagnosis import ended_attempts
-from bridge.cli.errors import BridgeUnreachable, Refused, Unended
+from bridge.cli.errors import BridgeUnreachable, Refused, WaitTimeout
 from bridge.cli.output import Output, table_of
 from bridge.cli.showing import has_ended, in_short, tone_of
 
@@ -65,7 +65,7 @@ class Follow:
     """The job, with everything that it needs."""
 
     api: Api
-    around: Surroundings
+    around: CliContext
     #: From one look to the next.
     interval: timedelta
     #: How long to follow at the most; None for ever.
@@ -74,7 +74,7 @@ class Follow:
     def until_ended(self, ids: Sequence[str], output: Output) -> Sequence[Json]:
         """Follow registrations until all have ended; returns them as they are then.
 
-        A bridge that is silent for a while is asked again. Raises Unended, Unreachable and Refused.
+        A bridge that is silent for a while is asked again. Raises WaitTimeout, Unreachable and Refused.
         """
         live = Live(console=output.console, auto_refresh=False) if output.is_terminal else None
         shown_in: AbstractContextManager[object] = nullcontext() if live is None else live
@@ -98,7 +98,7 @@ class Follow:
             if not still_open:
                 return [seen[each] for each in ids]
             if self.timeout is not None and now - began >= self.timeout.total_seconds():
-                raise Unended(f"not ended yet: {', '.join(still_open)}; they go on without being watched")
+                raise WaitTimeout(f"not ended yet: {', '.join(still_open)}; they go on without being watched")
             self.around.sleep(self.interval.total_seconds())
 
     @staticmethod

@@ -12,7 +12,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bridge.cli.context import Surroundings
+from bridge.cli.context import CliContext
 from bridge.domain.text import printable
 
 
@@ -47,7 +47,7 @@ class Output:
     becomes a space, in JSON an escape of JSON. Text is never read as markup, and never wrapped in a pipe.
     """
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, around: CliContext) -> None:
         self.as_json = around.as_json
         self._plain = around.out
         self._errors = around.err

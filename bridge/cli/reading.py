@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from bridge.cli.client import header_secret
-from bridge.cli.errors import Misused
+from bridge.cli.errors import UsageError
 from bridge.cli.examples import PROGRAM
 from bridge.domain.ids import OPERATION_ID, RegistrationRef
 from bridge.domain.time import iso
@@ -21,33 +21,33 @@ _SECRET_NAME = re.compile(r"auth|key|token|secret|cookie|password", re.IGNORECAS
 
 
 def duration(text: str) -> timedelta:
-    """Read `45s`, `15m`, `24h` or `30d`. Raises Misused."""
+    """Read `45s`, `15m`, `24h` or `30d`. Raises UsageError."""
     found = _DURATION.fullmatch(text.strip())
     if found is None:
-        raise Misused(f"{text!r} is no duration: write a whole number with a unit, 45s, 15m, 24h or 30d")
+        raise UsageError(f"{text!r} is no duration: write a whole number with a unit, 45s, 15m, 24h or 30d")
     return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
 
 
 def moment(text: str) -> datetime:
-    """Read a time with its zone. Raises Misused."""
+    """Read a time with its zone. Raises UsageError."""
     try:
         read = datetime.fromisoformat(text)
     except ValueError:
         read = None
     if read is None or read.tzinfo is None:
-        raise Misused(f"{text!r} is no time with its zone: write 2026-11-23T15:04:05Z")
+        raise UsageError(f"{text!r} is no time with its zone: write 2026-11-23T15:04:05Z")
     return read
 
 
 def since(text: str, now: datetime) -> str:
-    """Read a time, or how long ago it was, and write it as the API takes it. Raises Misused."""
+    """Read a time, or how long ago it was, and write it as the API takes it. Raises UsageError."""
     return iso(now - duration(text) if _DURATION.fullmatch(text.strip()) else moment(text))
 
 
 def registration_id(text: str) -> str:
-    """Check an id before it becomes part of a path. Raises Misused."""
+    """Check an id before it becomes part of a path. Raises UsageError."""
     if RegistrationRef.parse(text) is None:
-        raise Misused(f"{text!r} is no registration's id, source~operation~hash: `{PROGRAM} list` shows them")
+        raise UsageError(f"{text!r} is no registration's id, source~operation~hash: `{PROGRAM} list` shows them")
     return text
 
 
@@ -57,27 +57,27 @@ def is_operation_id(text: str) -> bool:
 
 
 def read_text(place: str) -> str:
-    """Read a file, or standard input for `-`, in UTF-8 or with the byte order mark of UTF-16. Raises Misused."""
+    """Read a file, or standard input for `-`, in UTF-8 or with the byte order mark of UTF-16. Raises UsageError."""
     try:
         raw = sys.stdin.buffer.read() if place == "-" else Path(place).read_bytes()
         return raw.decode("utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise Misused(f"{place} cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}") from error
+        raise UsageError(f"{place} cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}") from error
 
 
 def callback_url(given: str) -> str:
-    """Read a callback URL as typed, or from a file for `@FILE`: a list of processes shows arguments. Raises Misused."""
+    """Read a callback URL, or its file for `@FILE`: a list of processes shows arguments. Raises UsageError."""
     return read_text(given[1:]).strip() if given.startswith("@") else given
 
 
 def json_object(text: str, what: str) -> dict[str, object]:
-    """Read a JSON object whose numbers JSON can carry on: 1e400 would become Infinity. Raises Misused."""
+    """Read a JSON object whose numbers JSON can carry on: 1e400 would become Infinity. Raises UsageError."""
     try:
         read = json.loads(text.removeprefix("\ufeff"), parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError):
         read = None
     if not isinstance(read, dict):
-        raise Misused(f"{what} is not a JSON object, or holds a number that JSON cannot carry")
+        raise UsageError(f"{what} is not a JSON object, or holds a number that JSON cannot carry")
     return read
 
 
@@ -89,14 +89,14 @@ def _finite(text: str) -> float:
 
 
 def header_lines(lines: Iterable[str], what: str) -> dict[str, str]:
-    """Read headers, `Name: value` each. Raises Misused, which shows no value: it can be a secret."""
+    """Read headers, `Name: value` each. Raises UsageError, which shows no value: it can be a secret."""
     headers: dict[str, str] = {}
     for line in lines:
         if not line.strip():
             continue
         name, colon, value = line.partition(":")
         if not colon or not name.strip():
-            raise Misused(f"{what} has a line that is no header: write Name: value")
+            raise UsageError(f"{what} has a line that is no header: write Name: value")
         headers[name.strip()] = value.strip()
     return headers
 
@@ -104,11 +104,11 @@ def header_lines(lines: Iterable[str], what: str) -> dict[str, str]:
 def own_headers(
     given: Iterable[str], from_environment: Iterable[str], file: str | None, environment: Mapping[str, str]
 ) -> dict[str, str] | None:
-    """Put together the headers that callbacks are to have. Raises Misused, also for a secret that was typed."""
+    """Put together the headers that callbacks are to have. Raises UsageError, also for a secret that was typed."""
     typed = header_lines(given, "--header")
     for name in typed:
         if _SECRET_NAME.search(name):
-            raise Misused(
+            raise UsageError(
                 f"--header {name} would show its value in the list of processes: "
                 "use --header-env 'Name: VARIABLE' or --headers-file"
             )
@@ -117,7 +117,7 @@ def own_headers(
     for name, variable in named.items():
         value = header_secret(environment, variable)
         if value is None:
-            raise Misused(f"--header-env {name}: the environment has no {variable}")
+            raise UsageError(f"--header-env {name}: the environment has no {variable}")
         values[name] = value
     filed = {} if file is None else header_lines(read_text(file).splitlines(), "--headers-file")
     return {**typed, **values, **filed} or None

@@ -6,7 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from bridge.cli.client import Api
-from bridge.cli.context import Surroundings
+from bridge.cli.context import CliContext
 from bridge.cli.errors import Bug, CommandFailed, Refused
 from bridge.cli.output import Output
 from bridge.domain.events import Format
@@ -38,21 +38,21 @@ class Commands(TyperGroup):
                 raise Bug(error) from error
         except CommandFailed as error:
             code = error.code if isinstance(error, Refused) else type(error).__name__
-            Output(ctx.ensure_object(Surroundings)).error(str(error), code=code)
+            Output(ctx.ensure_object(CliContext)).error(str(error), code=code)
             raise typer.Exit(int(error.exit)) from error
 
 
-def around(context: typer.Context, *, as_json: bool = False) -> Surroundings:
+def around(context: typer.Context, *, as_json: bool = False) -> CliContext:
     """Take what surrounds the command, and note whether JSON is wanted."""
-    found = context.ensure_object(Surroundings)
+    found = context.ensure_object(CliContext)
     found.as_json = found.as_json or as_json
     return found
 
 
-def begin(context: typer.Context, *, as_json: bool) -> tuple[Surroundings, Output, Api]:
+def begin(context: typer.Context, *, as_json: bool) -> tuple[CliContext, Output, Api]:
     """Take what most commands need.
 
-    Raises Misused where the environment does not say where the bridge is.
+    Raises UsageError where the environment does not say where the bridge is.
     """
     found = around(context, as_json=as_json)
     return found, Output(found), Api.of(found.environment)

@@ -48,7 +48,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
+class ReceivedCallback:
     """A callback as it was received."""
 
     #: With names in lower case.
@@ -80,24 +80,24 @@ class _Scheme:
     accepts: Sequence[Callable[[bytes, bytes], bool]]
 
 
-def verify(saved: Saved, known: Known, now: datetime) -> list[Check]:
+def verify(received: ReceivedCallback, known: Known, now: datetime) -> list[Check]:
     """Check a callback as its receiver would at `now`, and say of each thing whether it is right."""
-    missing = [name for name in (_ID, _TIMESTAMP, _SIGNATURE) if not saved.headers.get(name)]
+    missing = [name for name in (_ID, _TIMESTAMP, _SIGNATURE) if not received.headers.get(name)]
     if missing:
         return [Check("headers", CheckResult.BAD, f"{' and '.join(missing)} missing: was this sent by the bridge?")]
-    malformed = [part for part in _parts(saved) if _signature(part) is None]
+    malformed = [part for part in _parts(received) if _signature(part) is None]
     if malformed:
         text = f"{_SIGNATURE} is malformed at {malformed[0][:40]!r}: was it cut, or taken apart at its spaces?"
         headers = Check("headers", CheckResult.BAD, text)
     else:
-        headers = Check("headers", CheckResult.GOOD, saved.headers[_ID])
+        headers = Check("headers", CheckResult.GOOD, received.headers[_ID])
     return [
         headers,
-        _time(saved, now),
-        _by_secret(saved, known.secrets),
-        _by_public_key(saved, known.public_keys),
-        _named(saved, "audience", known.audience, "--callback-url"),
-        _named(saved, "subscriber", known.subscriber, "--subscriber"),
+        _time(received, now),
+        _by_secret(received, known.secrets),
+        _by_public_key(received, known.public_keys),
+        _named(received, "audience", known.audience, "--callback-url"),
+        _named(received, "subscriber", known.subscriber, "--subscriber"),
     ]
 
 
@@ -107,8 +107,8 @@ def is_genuine(checks: Sequence[Check]) -> bool:
     return signed and all(each.result is not CheckResult.BAD for each in checks)
 
 
-def _time(saved: Saved, now: datetime) -> Check:
-    text = saved.headers[_TIMESTAMP]
+def _time(received: ReceivedCallback, now: datetime) -> Check:
+    text = received.headers[_TIMESTAMP]
     if not _SECONDS.fullmatch(text):
         return Check("timestamp", CheckResult.BAD, f"{text[:40]!r} is malformed: it is seconds since 1970")
     at = from_millis(int(text) * 1000)
@@ -123,40 +123,40 @@ def _time(saved: Saved, now: datetime) -> Check:
     return Check("timestamp", CheckResult.BAD, f"{iso(at)} is {why}")
 
 
-def _by_secret(saved: Saved, secrets: Sequence[str]) -> Check:
+def _by_secret(received: ReceivedCallback, secrets: Sequence[str]) -> Check:
     keys = [_decoded(each, _SECRET) for each in secrets]
     if None in keys:
         text = f"the secret is malformed: it is {_SECRET} and base64, without spaces or quotes"
         return Check("v1", CheckResult.BAD, text)
     accepts = [_accepts_hmac(key) for key in keys if key is not None]
-    return _signed(saved, _Scheme("v1", "secret", accepts))
+    return _signed(received, _Scheme("v1", "secret", accepts))
 
 
-def _by_public_key(saved: Saved, public_keys: Sequence[str]) -> Check:
+def _by_public_key(received: ReceivedCallback, public_keys: Sequence[str]) -> Check:
     keys = [_decoded(each, _PUBLIC) for each in public_keys]
     if any(key is None or len(key) != _PUBLIC_KEY_BYTES for key in keys):
         text = f"a public key is malformed: it is {_PUBLIC} and base64 of {_PUBLIC_KEY_BYTES} bytes"
         return Check("v1a", CheckResult.BAD, text)
     accepts = [_accepts_ed25519(PublicKey(key)) for key in keys if key is not None]
-    return _signed(saved, _Scheme("v1a", "public key", accepts))
+    return _signed(received, _Scheme("v1a", "public key", accepts))
 
 
-def _signed(saved: Saved, scheme: _Scheme) -> Check:
+def _signed(received: ReceivedCallback, scheme: _Scheme) -> Check:
     """Try every signature of a scheme with every key, and then with the bodies that this one may have been."""
     version = scheme.version
     if not scheme.accepts:
         return Check(version, CheckResult.SKIPPED, f"not checked: no {scheme.keys} was given")
-    signatures = [found[1] for part in _parts(saved) if (found := _signature(part)) and found[0] == version]
+    signatures = [found[1] for part in _parts(received) if (found := _signature(part)) and found[0] == version]
     if not signatures:
         return Check(version, CheckResult.BAD, f"{_SIGNATURE} has no {version} signature")
 
     def matches(body: bytes) -> bool:
-        content = b".".join((saved.headers[_ID].encode(), saved.headers[_TIMESTAMP].encode(), body))
+        content = b".".join((received.headers[_ID].encode(), received.headers[_TIMESTAMP].encode(), body))
         return any(accepts(each, content) for accepts in scheme.accepts for each in signatures)
 
-    if matches(saved.body):
+    if matches(received.body):
         return Check(version, CheckResult.GOOD, f"verified with the {scheme.keys}")
-    for how, body in _former(saved.body):
+    for how, body in _former(received.body):
         if matches(body):
             return Check(version, CheckResult.BAD, f"the body was changed after it was signed: {how}")
     text = f"does not match: a wrong {scheme.keys} (another origin's, or one that was replaced), or the body, id or "
@@ -176,10 +176,10 @@ def _former(body: bytes) -> Iterator[tuple[str, bytes]]:
     yield "its JSON was parsed and written again; verify the raw bytes, before any parser", again
 
 
-def _named(saved: Saved, field: str, expected: str | None, option: str) -> Check:
+def _named(received: ReceivedCallback, field: str, expected: str | None, option: str) -> Check:
     """Compare a name in the event. One key signs for all receivers and all clients: only the names keep them apart."""
     try:
-        found = json.loads(saved.body)["data"][field]
+        found = json.loads(received.body)["data"][field]
     except (ValueError, KeyError, TypeError, RecursionError):
         return Check(field, CheckResult.BAD, f"the body is not JSON with data.{field}")
     if expected is None:
@@ -189,8 +189,8 @@ def _named(saved: Saved, field: str, expected: str | None, option: str) -> Check
     return Check(field, CheckResult.BAD, f"the callback is for {str(found)[:200]!r}, not for {expected!r}")
 
 
-def _parts(saved: Saved) -> list[str]:
-    return saved.headers[_SIGNATURE].split(" ")
+def _parts(received: ReceivedCallback) -> list[str]:
+    return received.headers[_SIGNATURE].split(" ")
 
 
 def _signature(part: str) -> tuple[str, bytes] | None:

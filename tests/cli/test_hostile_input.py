@@ -117,11 +117,11 @@ def test_a_saved_callback_may_begin_with_a_byte_order_mark(tmp_path: Path) -> No
     ids=["body", "headers"],
 )
 def test_a_callback_that_is_not_valid_unicode_is_not_genuine(tmp_path: Path, record: dict[str, Any]) -> None:
-    saved, secret = tmp_path / "record", tmp_path / "secret"
-    saved.write_text(json.dumps(record))
+    received, secret = tmp_path / "record", tmp_path / "secret"
+    received.write_text(json.dumps(record))
     secret.write_text("whsec_c2VjcmV0")
 
-    said = type_in("verify", str(saved), "--secret-file", str(secret))
+    said = type_in("verify", str(received), "--secret-file", str(secret))
 
     assert said.exit in (1, 2)
     assert not shows_control_codes(said.out + said.err)

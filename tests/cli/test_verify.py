@@ -1,4 +1,4 @@
-"""A saved callback, genuine or not, and exactly what is wrong with it."""
+"""A received callback, genuine or not, and exactly what is wrong with it."""
 
 import base64
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from standardwebhooks import Webhook
 
-from bridge.cli.verifying import CheckResult, Known, Saved, is_genuine, verify
+from bridge.cli.verifying import CheckResult, Known, ReceivedCallback, is_genuine, verify
 from bridge.domain.keyring import Keyring
 from tests.support.cli import type_in
 from tests.support.played_bridge import PlayedBridge
@@ -27,30 +27,30 @@ HEADERS = KEYRING.headers("msg_1", BODY, owner="shared", origin=ORIGIN, at=NOON)
 SECRET = KEYRING.secrets_for(owner="shared", origin=ORIGIN)[0].reveal()
 OTHER_SECRET = KEYRING.secrets_for(owner="shared", origin="https://other.example.com")[0].reveal()
 PUBLIC = KEYRING.public_keys()[0].text
-SAVED = Saved(HEADERS, BODY)
+RECEIVED = ReceivedCallback(HEADERS, BODY)
 KNOWN = Known(secrets=(SECRET,), public_keys=(PUBLIC,), audience=ORIGIN, subscriber=OWNER)
 
 GOOD, BAD, SKIPPED = CheckResult.GOOD, CheckResult.BAD, CheckResult.SKIPPED
 
 
-def with_header(name: str, value: str) -> Saved:
+def with_header(name: str, value: str) -> ReceivedCallback:
     """Change a header."""
-    return Saved({**HEADERS, f"webhook-{name}": value}, BODY)
+    return ReceivedCallback({**HEADERS, f"webhook-{name}": value}, BODY)
 
 
-def without(name: str) -> Saved:
+def without(name: str) -> ReceivedCallback:
     """Take a header away."""
-    return Saved({each: value for each, value in HEADERS.items() if each != name}, BODY)
+    return ReceivedCallback({each: value for each, value in HEADERS.items() if each != name}, BODY)
 
 
-def found(saved: Saved, known: Known, later: float = 0) -> dict[str, tuple[CheckResult, str]]:
+def found(received: ReceivedCallback, known: Known, later: float = 0) -> dict[str, tuple[CheckResult, str]]:
     """Check a callback, so many seconds after it was sent."""
-    return {each.name: (each.result, each.text) for each in verify(saved, known, NOON + timedelta(seconds=later))}
+    return {each.name: (each.result, each.text) for each in verify(received, known, NOON + timedelta(seconds=later))}
 
 
 def test_a_genuine_one_is_right_in_all() -> None:
     """Both schemes, its time and its audience; up to five minutes away."""
-    checks = verify(SAVED, KNOWN, NOON + timedelta(minutes=5))
+    checks = verify(RECEIVED, KNOWN, NOON + timedelta(minutes=5))
 
     assert is_genuine(checks)
     assert {each.result for each in checks} == {GOOD}
@@ -65,37 +65,49 @@ def test_a_missing_header_is_named(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("saved", "known", "later", "name", "words"),
+    ("received", "known", "later", "name", "words"),
     [
-        (SAVED, KNOWN, 301, "timestamp", "2026-11-23T12:00:00.000Z is 301 s old, more than 300"),
-        (SAVED, KNOWN, -301, "timestamp", "301 s ahead of this clock, more than 300: set the clock"),
+        (RECEIVED, KNOWN, 301, "timestamp", "2026-11-23T12:00:00.000Z is 301 s old, more than 300"),
+        (RECEIVED, KNOWN, -301, "timestamp", "301 s ahead of this clock, more than 300: set the clock"),
         (with_header("timestamp", "2026-11-23"), KNOWN, 0, "timestamp", "'2026-11-23' is malformed"),
         (with_header("signature", "v1,AAA"), KNOWN, 0, "headers", "malformed at 'v1,AAA'"),
         (with_header("signature", "v1,AAAA"), KNOWN, 0, "headers", "malformed at 'v1,AAAA'"),
         (with_header("signature", "AAAA"), KNOWN, 0, "headers", "malformed at 'AAAA'"),
         (with_header("signature", HEADERS["webhook-signature"].split(" ")[1]), KNOWN, 0, "v1", "has no v1 signature"),
         (with_header("signature", HEADERS["webhook-signature"].split(" ")[0]), KNOWN, 0, "v1a", "has no v1a signature"),
-        (SAVED, replace(KNOWN, secrets=(OTHER_SECRET,)), 0, "v1", "a wrong secret (another origin's, or one that was"),
-        (SAVED, replace(KNOWN, secrets=("whsec_not base64",)), 0, "v1", "the secret is malformed"),
-        (SAVED, replace(KNOWN, secrets=(SECRET.removeprefix("whsec_"),)), 0, "v1", "the secret is malformed"),
-        (SAVED, replace(KNOWN, public_keys=(FOREIGN.public_keys()[0].text,)), 0, "v1a", "a wrong public key"),
-        (SAVED, replace(KNOWN, public_keys=("whpk_AAAA",)), 0, "v1a", "a public key is malformed"),
-        (SAVED, replace(KNOWN, audience="https://me.example"), 0, "audience", f"for '{ORIGIN}', not for 'https://me"),
-        (SAVED, replace(KNOWN, subscriber="sub_me"), 0, "subscriber", f"for '{OWNER}', not for 'sub_me'"),
+        (
+            RECEIVED,
+            replace(KNOWN, secrets=(OTHER_SECRET,)),
+            0,
+            "v1",
+            "a wrong secret (another origin's, or one that was",
+        ),
+        (RECEIVED, replace(KNOWN, secrets=("whsec_not base64",)), 0, "v1", "the secret is malformed"),
+        (RECEIVED, replace(KNOWN, secrets=(SECRET.removeprefix("whsec_"),)), 0, "v1", "the secret is malformed"),
+        (RECEIVED, replace(KNOWN, public_keys=(FOREIGN.public_keys()[0].text,)), 0, "v1a", "a wrong public key"),
+        (RECEIVED, replace(KNOWN, public_keys=("whpk_AAAA",)), 0, "v1a", "a public key is malformed"),
+        (
+            RECEIVED,
+            replace(KNOWN, audience="https://me.example"),
+            0,
+            "audience",
+            f"for '{ORIGIN}', not for 'https://me",
+        ),
+        (RECEIVED, replace(KNOWN, subscriber="sub_me"), 0, "subscriber", f"for '{OWNER}', not for 'sub_me'"),
     ],
 )
 def test_what_alone_is_wrong_is_said_and_nothing_else(
-    saved: Saved, known: Known, later: float, name: str, words: str
+    received: ReceivedCallback, known: Known, later: float, name: str, words: str
 ) -> None:
     """So that it is the thing to mend; a timestamp that was changed breaks the signatures too."""
-    said = found(saved, known, later)
+    said = found(received, known, later)
 
     assert said[name][0] is BAD
     assert words in said[name][1]
     wrong = {each for each, (result, _) in said.items() if result is BAD}
-    broken_too = {"v1", "v1a"} if saved.headers["webhook-timestamp"] != HEADERS["webhook-timestamp"] else set()
+    broken_too = {"v1", "v1a"} if received.headers["webhook-timestamp"] != HEADERS["webhook-timestamp"] else set()
     assert wrong - {name} <= broken_too | ({"v1", "v1a"} if name == "headers" else set())
-    assert not is_genuine(verify(saved, known, NOON + timedelta(seconds=later)))
+    assert not is_genuine(verify(received, known, NOON + timedelta(seconds=later)))
 
 
 @pytest.mark.parametrize(
@@ -108,7 +120,7 @@ def test_what_alone_is_wrong_is_said_and_nothing_else(
 )
 def test_a_body_that_was_changed_is_told_from_a_wrong_key(body: bytes, words: str) -> None:
     """By both schemes."""
-    said = found(Saved(HEADERS, body), KNOWN)
+    said = found(ReceivedCallback(HEADERS, body), KNOWN)
 
     for scheme in ("v1", "v1a"):
         assert said[scheme][0] is BAD
@@ -120,7 +132,7 @@ def test_line_breaks_that_were_converted_are_noticed() -> None:
     body = b'{"data":\n{"audience":"https://hooks.example.com"}}'
     headers = KEYRING.headers("msg_1", body, owner="shared", origin=ORIGIN, at=NOON)
 
-    said = found(Saved(headers, body.replace(b"\n", b"\r\n")), KNOWN)
+    said = found(ReceivedCallback(headers, body.replace(b"\n", b"\r\n")), KNOWN)
 
     assert "line breaks were converted" in said["v1"][1]
 
@@ -128,7 +140,7 @@ def test_line_breaks_that_were_converted_are_noticed() -> None:
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"data": []}', b"[" * 100_000, b"\xff"])
 def test_a_body_of_another_kind_raises_nothing(body: bytes) -> None:
     """It is wrong by its signature, and has no audience."""
-    said = found(Saved(HEADERS, body), KNOWN)
+    said = found(ReceivedCallback(HEADERS, body), KNOWN)
 
     assert {said[name][0] for name in ("v1", "v1a", "audience")} == {BAD}
 
@@ -136,7 +148,7 @@ def test_a_body_of_another_kind_raises_nothing(body: bytes) -> None:
 @pytest.mark.parametrize("known", [replace(KNOWN, secrets=()), replace(KNOWN, public_keys=())])
 def test_one_scheme_is_enough(known: Known) -> None:
     """The other one is not checked."""
-    checks = verify(SAVED, known, NOON)
+    checks = verify(RECEIVED, known, NOON)
 
     assert is_genuine(checks)
     assert [each.result for each in checks].count(SKIPPED) == 1
@@ -144,14 +156,14 @@ def test_one_scheme_is_enough(known: Known) -> None:
 
 def test_without_a_key_nothing_is_genuine() -> None:
     """However right the rest."""
-    assert not is_genuine(verify(SAVED, Known(secrets=(), public_keys=(), audience=ORIGIN), NOON))
+    assert not is_genuine(verify(RECEIVED, Known(secrets=(), public_keys=(), audience=ORIGIN), NOON))
 
 
 def test_while_a_key_is_replaced_either_verifies() -> None:
     """Two signatures of each scheme, and one key that is known."""
     both = Keyring((*FOREIGN.keys, *KEYRING.keys)).headers("msg_1", BODY, owner="shared", origin=ORIGIN, at=NOON)
 
-    assert is_genuine(verify(Saved(both, BODY), KNOWN, NOON))
+    assert is_genuine(verify(ReceivedCallback(both, BODY), KNOWN, NOON))
 
 
 def test_what_the_public_package_signs_is_genuine() -> None:
@@ -164,7 +176,7 @@ def test_what_the_public_package_signs_is_genuine() -> None:
 
 
 @pytest.fixture
-def saved(tmp_path: Path) -> Path:
+def received(tmp_path: Path) -> Path:
     """Save two callbacks as the local receiver lists them, the genuine one first."""
     genuine = {"method": "POST", "headers": HEADERS, "body": BODY.decode()}
     renamed = {name: each for name, each in HEADERS.items() if name != "webhook-id"}
@@ -174,12 +186,12 @@ def saved(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_file_of_callbacks_and_a_secret_of_the_environment(saved: Path) -> None:
+def test_a_file_of_callbacks_and_a_secret_of_the_environment(received: Path) -> None:
     """The last one counts, or the one that is named."""
     known = {"WEBHOOK_SECRET": SECRET}
-    chosen = type_in("verify", str(saved), "--id", "msg_1", environment=known, clock=lambda: NOON)
-    last = type_in("verify", str(saved), "--json", environment=known, clock=lambda: NOON)
-    nobody = type_in("verify", str(saved), "--id", "msg_3", environment=known)
+    chosen = type_in("verify", str(received), "--id", "msg_1", environment=known, clock=lambda: NOON)
+    last = type_in("verify", str(received), "--json", environment=known, clock=lambda: NOON)
+    nobody = type_in("verify", str(received), "--id", "msg_3", environment=known)
 
     assert (chosen.exit, chosen.out.splitlines()[-1]) == (0, "genuine")
     assert (last.exit, last.json["genuine"], last.json["checks"][0]["text"]) == (1, False, "msg_2")
@@ -202,13 +214,13 @@ def test_headers_and_body_that_were_saved_apart(tmp_path: Path, shape: str) -> N
     assert at_the_time.exit == 0, at_the_time.out
 
 
-def test_the_bridge_knows_the_rest(played: PlayedBridge, saved: Path) -> None:
+def test_the_bridge_knows_the_rest(played: PlayedBridge, received: Path) -> None:
     """The public keys, and the secret of the URL that is named."""
     played.tell("GET signing-keys", (200, {"value": [{"id": "k", "publicKey": PUBLIC}]}))
     played.tell("GET signing-secret", (200, {"audience": ORIGIN, "subscriber": OWNER, "signingSecret": SECRET}))
     url = ("--callback-url", f"{ORIGIN}/avatar")
 
-    said = type_in("verify", str(saved), "--id", "msg_1", *url, environment=played.environment, clock=lambda: NOON)
+    said = type_in("verify", str(received), "--id", "msg_1", *url, environment=played.environment, clock=lambda: NOON)
 
     assert said.exit == 0
     assert said.out.count("good") == 6
@@ -217,7 +229,7 @@ def test_the_bridge_knows_the_rest(played: PlayedBridge, saved: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text", "words"),
     [
-        ((), "", "name one saved callback, or both --headers and --body"),
+        ((), "", "name one received callback, or both --headers and --body"),
         (("-",), "no JSON", "- is not a JSON object"),
         (("-",), "[]", "- has no callback"),
         (("https://hooks.example.com/callbacks",), "", "a URL of this machine"),

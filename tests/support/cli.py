@@ -10,7 +10,7 @@ from typing import Any
 from typer.testing import CliRunner
 
 from bridge.cli.app import app
-from bridge.cli.context import Surroundings
+from bridge.cli.context import CliContext
 from bridge.dependencies import real_clock
 
 
@@ -52,7 +52,7 @@ def type_in(
 ) -> Said:
     """Run a command in this process; what it would read of the real world is an argument."""
     told, complained = out or io.StringIO(), io.StringIO()
-    around = Surroundings(
+    around = CliContext(
         environment=environment or {},
         clock=clock,
         stopwatch=stopwatch,

@@ -7,12 +7,12 @@ import typer
 from bridge import diagnostics
 from bridge.cli import reading, showing
 from bridge.cli.client import URL, Api, Json
-from bridge.cli.context import Surroundings
-from bridge.cli.errors import Exit, Misused
+from bridge.cli.context import CliContext
+from bridge.cli.errors import Exit, UsageError
 from bridge.cli.output import Output, OutputLine, Tone
-from bridge.cli.saved import from_files, from_record
+from bridge.cli.received import from_files, from_record
 from bridge.cli.shared import AsJson, MessageFormat, around, begin
-from bridge.cli.verifying import Check, CheckResult, Known, Saved, is_genuine
+from bridge.cli.verifying import Check, CheckResult, Known, ReceivedCallback, is_genuine
 from bridge.cli.verifying import verify as checks_of
 from bridge.domain.callback_url import CallbackRefused, CallbackRules, normalise, origin_of
 
@@ -72,13 +72,13 @@ def verify(
     at: Annotated[str | None, typer.Option(help="When it was received; now by default.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say whether a saved callback is genuine, and if not, exactly what is wrong with it.
+    """Say whether a received callback is genuine, and if not, exactly what is wrong with it.
 
     What it is verified with is given, or asked of the bridge: the public keys, and with --callback-url the secret.
     """
     found = around(context, as_json=as_json)
     output = Output(found)
-    saved = _saved(callback, headers, body, message_id)
+    received = _received(callback, headers, body, message_id)
     audience = None if callback_url is None else _origin(callback_url)
     secrets = _secrets(found, secret_file)
     asked = _signing_secret(found, callback_url) if secret_file is None and not secrets else None
@@ -89,8 +89,8 @@ def verify(
         subscriber=asked["subscriber"] if subscriber is None and asked is not None else subscriber,
     )
     if not known.secrets and not known.public_keys:
-        raise Misused(f"nothing to verify with: set {SECRET}, name --secret-file or --public-key, or set {URL}")
-    checks = checks_of(saved, known, found.clock() if at is None else reading.moment(at))
+        raise UsageError(f"nothing to verify with: set {SECRET}, name --secret-file or --public-key, or set {URL}")
+    checks = checks_of(received, known, found.clock() if at is None else reading.moment(at))
     _show(output, checks)
     raise typer.Exit(Exit.OK if is_genuine(checks) else Exit.FAILED)
 
@@ -105,12 +105,12 @@ def _show(output: Output, checks: list[Check]) -> None:
     output.say("genuine" if genuine else "NOT genuine", Tone.GOOD if genuine else Tone.BAD)
 
 
-def _saved(callback: str | None, headers: str | None, body: str | None, message_id: str | None) -> Saved:
+def _received(callback: str | None, headers: str | None, body: str | None, message_id: str | None) -> ReceivedCallback:
     if callback is not None and headers is None and body is None:
         return from_record(callback, message_id)
     if callback is None and headers is not None and body is not None:
         return from_files(headers, body)
-    raise Misused("name one saved callback, or both --headers and --body")
+    raise UsageError("name one received callback, or both --headers and --body")
 
 
 def _origin(url: str) -> str:
@@ -120,14 +120,14 @@ def _origin(url: str) -> str:
     except CallbackRefused as error:
         if "not public" in str(error):  # an address that only the bridge's own settings may open
             return origin_of(url)
-        raise Misused(f"--callback-url {error}") from error
+        raise UsageError(f"--callback-url {error}") from error
 
 
-def _secrets(found: Surroundings, file: str | None) -> list[str]:
+def _secrets(found: CliContext, file: str | None) -> list[str]:
     return (found.environment.get(SECRET, "") if file is None else reading.read_text(file)).split()
 
 
-def _signing_secret(found: Surroundings, callback_url: str | None) -> Json | None:
+def _signing_secret(found: CliContext, callback_url: str | None) -> Json | None:
     """Read from the bridge what a receiver is verified with; None if the receiver or the bridge is not named."""
     if callback_url is None or not found.environment.get(URL):
         return None
@@ -139,7 +139,7 @@ def _secret_of(api: Api, callback_url: str) -> Json:
     return api.get("signing-secret", callbackUrl=callback_url.partition("?")[0])
 
 
-def _published(found: Surroundings) -> list[str]:
+def _published(found: CliContext) -> list[str]:
     if not found.environment.get(URL):
         return []
     return [each["publicKey"] for each in Api.of(found.environment).get("signing-keys")["value"]]

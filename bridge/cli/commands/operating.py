@@ -8,9 +8,9 @@ import typer
 
 from bridge.cli import showing
 from bridge.cli.client import URL, Api
-from bridge.cli.context import Surroundings
+from bridge.cli.context import CliContext
 from bridge.cli.diagnosis import troubles
-from bridge.cli.errors import CommandFailed, Exit, Misused
+from bridge.cli.errors import CommandFailed, Exit, UsageError
 from bridge.cli.examining import Examined, Health, over_the_bridge
 from bridge.cli.examples import PROGRAM
 from bridge.cli.output import Output, OutputLine, Tone
@@ -56,13 +56,13 @@ def doctor(context: typer.Context, as_json: AsJson = False) -> None:
     examined: list[Examined] = []
     own = any(found.environment.get(name) for name in _SIGNS)
     if not own and not found.environment.get(URL):
-        raise Misused(f"nothing to examine: set {URL}, or the app's settings")
+        raise UsageError(f"nothing to examine: set {URL}, or the app's settings")
     if found.environment.get(URL):
         examined += over_the_bridge(Api.of(found.environment), found.clock)
     if own:
         examined += _own_half(found)
         if examined == [WITHOUT_SERVER]:
-            raise Misused(f"nothing to examine: {WITHOUT_SERVER.text}. {WITHOUT_SERVER.do}, or set {URL}")
+            raise UsageError(f"nothing to examine: {WITHOUT_SERVER.text}. {WITHOUT_SERVER.do}, or set {URL}")
     well = all(each.health is not Health.BAD for each in examined)
     if output.as_json:
         output.json({"healthy": well, "examined": [each.shown() for each in examined]})
@@ -71,7 +71,7 @@ def doctor(context: typer.Context, as_json: AsJson = False) -> None:
     raise typer.Exit(Exit.OK if well else Exit.FAILED)
 
 
-def _own_half(found: Surroundings) -> Iterable[Examined]:
+def _own_half(found: CliContext) -> Iterable[Examined]:
     """Examine what the environment has settings of, with the libraries of the extra `server` if they are installed."""
     try:
         from bridge.cli.probing import directly  # noqa: PLC0415 - Azure's libraries slow every other command down

@@ -8,9 +8,9 @@ import typer
 
 from bridge.cli import reading, showing
 from bridge.cli.client import Api, Json
-from bridge.cli.context import Surroundings
+from bridge.cli.context import CliContext
 from bridge.cli.diagnosis import diagnose
-from bridge.cli.errors import Exit, Misused
+from bridge.cli.errors import Exit, UsageError
 from bridge.cli.following import Follow
 from bridge.cli.output import Output, Tone
 from bridge.cli.shared import AsJson, MessageFormat, begin
@@ -48,7 +48,7 @@ def register(
 ) -> None:
     """Register a callback for an operation; the same again changes nothing."""
     if command and not wait:
-        raise Misused("a command is run once the registration went well: say --wait before the --")
+        raise UsageError("a command is run once the registration went well: say --wait before the --")
     found, output, api = begin(context, as_json=as_json)
     follow = _following(api, found, interval, timeout)
     own = reading.own_headers(header or (), header_env or (), headers_file, found.environment)
@@ -166,10 +166,10 @@ def redeliver(
     """Deliver the same messages again: of these registrations, or of many that are dead."""
     found, output, api = begin(context, as_json=as_json)
     if dead == bool(ids):
-        raise Misused("name registrations, or say --dead")
+        raise UsageError("name registrations, or say --dead")
     if dead:
         if since is None:
-            raise Misused("--dead needs --since: 2h, or 2026-11-23T15:04:05Z")
+            raise UsageError("--dead needs --since: 2h, or 2026-11-23T15:04:05Z")
         order = {"state": "dead", "since": reading.since(since, found.clock()), "host": host, "limit": limit}
         started = _redeliver_dead(api, order)
     else:
@@ -219,8 +219,8 @@ def _next_attempt(at: str | None) -> str:
     return "an attempt is under way" if at is None else f"the next attempt is at {at}"
 
 
-def _following(api: Api, found: Surroundings, interval: str, timeout: str | None) -> Follow:
-    """Read how to follow, before anything is registered. Raises Misused."""
+def _following(api: Api, found: CliContext, interval: str, timeout: str | None) -> Follow:
+    """Read how to follow, before anything is registered. Raises UsageError."""
     until = None if timeout is None else reading.duration(timeout)
     return Follow(api=api, around=found, interval=reading.duration(interval), timeout=until)
 
@@ -238,7 +238,7 @@ def _outcome(ended: Sequence[Json]) -> Exit:
     return Exit.OK if all(showing.went_well(each) for each in ended) else Exit.FAILED
 
 
-def _run(command: Sequence[str], ended: Json, found: Surroundings) -> int:
+def _run(command: Sequence[str], ended: Json, found: CliContext) -> int:
     """Run what waited for this; its exit code is ours."""
     if not command:
         return Exit.OK
@@ -251,4 +251,4 @@ def _run(command: Sequence[str], ended: Json, found: Surroundings) -> int:
         return subprocess.run(command, env={**found.environment, **told}, check=False).returncode
     except (OSError, ValueError) as error:  # ValueError: an argument or a variable with a NUL
         why = getattr(error, "strerror", None) or "its arguments or variables hold a NUL"
-        raise Misused(f"{command[0]} cannot be run: {why}") from error
+        raise UsageError(f"{command[0]} cannot be run: {why}") from error

@@ -9,42 +9,42 @@ from urllib.parse import urlsplit
 import requests
 
 from bridge.cli.client import is_this_machine, past_proxies
-from bridge.cli.errors import Misused
+from bridge.cli.errors import UsageError
 from bridge.cli.reading import header_lines, json_object, read_text
-from bridge.cli.verifying import Saved
+from bridge.cli.verifying import ReceivedCallback
 
 _SHAPE = 'a JSON object {"headers": {…}, "body": "…"}, or an array of them, the last one counting'
 
 
-def from_record(place: str, message_id: str | None) -> Saved:
-    """Read a callback that was saved whole, as JSON: from a file, `-`, or a URL of this machine.
+def from_record(place: str, message_id: str | None) -> ReceivedCallback:
+    """Read a callback that was received and kept whole, as JSON: from a file, `-`, or a URL of this machine.
 
-    Raises Misused.
+    Raises UsageError.
     """
     text = _fetched(place) if place.startswith(("http://", "https://")) else read_text(place)
     try:
         read: Any = json.loads(text)
     except (ValueError, RecursionError):
-        raise Misused(f"{place} is not {_SHAPE}") from None
+        raise UsageError(f"{place} is not {_SHAPE}") from None
     records = [each for each in (read if isinstance(read, list) else [read]) if _is_record(each)]
     chosen = [each for each in records if message_id is None or _lower(each["headers"]).get("webhook-id") == message_id]
     if not chosen:
         named = "" if message_id is None else f" with the webhook-id {message_id}"
-        raise Misused(f"{place} has no callback{named}: it is {_SHAPE}")
-    return Saved(_lower(chosen[-1]["headers"]), _encoded(chosen[-1]["body"], place))
+        raise UsageError(f"{place} has no callback{named}: it is {_SHAPE}")
+    return ReceivedCallback(_lower(chosen[-1]["headers"]), _encoded(chosen[-1]["body"], place))
 
 
-def from_files(headers: str, body: str) -> Saved:
-    """Read a callback whose headers and body were saved apart; headers as lines or as a JSON object.
+def from_files(headers: str, body: str) -> ReceivedCallback:
+    """Read a callback whose headers and body were kept apart; headers as lines or as a JSON object.
 
-    Raises Misused.
+    Raises UsageError.
     """
     text = read_text(headers)
     read = json_object(text, headers) if text.lstrip().startswith("{") else header_lines(text.splitlines(), headers)
     try:
-        return Saved(_lower(read), Path(body).read_bytes())
+        return ReceivedCallback(_lower(read), Path(body).read_bytes())
     except OSError as error:
-        raise Misused(f"{body} cannot be read: {error.strerror}") from error
+        raise UsageError(f"{body} cannot be read: {error.strerror}") from error
 
 
 def _fetched(url: str) -> str:
@@ -53,11 +53,11 @@ def _fetched(url: str) -> str:
     except ValueError:
         host = ""
     if not is_this_machine(host):
-        raise Misused("a callback is read from files, or from a URL of this machine")
+        raise UsageError("a callback is read from files, or from a URL of this machine")
     try:
         return requests.get(url, timeout=10, proxies=past_proxies(host)).text
     except requests.RequestException as error:
-        raise Misused(f"{url} does not answer: is `make start` running?") from error
+        raise UsageError(f"{url} does not answer: is `make start` running?") from error
 
 
 def _is_record(value: object) -> bool:
@@ -73,6 +73,6 @@ def _encoded(body: str, place: str) -> bytes:
     try:
         return body.encode()
     except UnicodeEncodeError:
-        raise Misused(
+        raise UsageError(
             f"the body in {place} is not valid Unicode: save the raw bytes, and name them with --body"
         ) from None
