@@ -1,6 +1,6 @@
 """The started app in Microsoft's function host: its speed, and the worker's processor time and memory.
 
-Load generator, receiver, stand-in for Speech and Azurite run beside the host on the same cores. Without
+Load generator, receiver, fake Speech service and Azurite run beside the host on the same cores. Without
 `functions-host` on PATH nothing is measured.
 """
 

@@ -1,4 +1,4 @@
-"""An answer that a stand-in was told to give."""
+"""An answer that a fake was told to give."""
 
 import json
 import threading

@@ -15,7 +15,7 @@ from local.web import hosts_of
 
 REPOSITORY = Path(__file__).parents[1]
 
-#: The key of the stand-in for the Speech endpoint, where SPEECH_KEY does not say another.
+#: The key of the fake Speech service, where SPEECH_KEY does not say another.
 LOCAL_SPEECH_KEY = "local-key"
 
 _DEFAULT_PORT = "7071"
@@ -49,9 +49,9 @@ class Settings:
     port: int
     #: The folder of the function app: APP_DIR, by default this repository.
     app: Path
-    #: How long operations take in the stand-in for Speech: STANDIN_DURATIONS, by default 12 s each.
+    #: How long operations take in the fake Speech service: FAKE_SPEECH_DURATIONS, by default 12 s each.
     durations: Durations
-    #: What their chance is made from, so that a run can be repeated: STANDIN_SEED.
+    #: What their chance is made from, so that a run can be repeated: FAKE_SPEECH_SEED.
     seed: int
     #: Names beside those of this machine under which all of it answers: LOCAL_HOSTS.
     hosts: frozenset[str]
@@ -66,8 +66,8 @@ class Settings:
             folder=Path(environ.get("LOCAL_DIR") or REPOSITORY / ".local").absolute(),
             port=int(port),
             app=Path(environ.get("APP_DIR") or REPOSITORY).absolute(),
-            durations=_durations(environ.get("STANDIN_DURATIONS")),
-            seed=_seed(environ.get("STANDIN_SEED") or "0"),
+            durations=_durations(environ.get("FAKE_SPEECH_DURATIONS")),
+            seed=_seed(environ.get("FAKE_SPEECH_SEED") or "0"),
             hosts=hosts_of(environ.get("LOCAL_HOSTS")),
         )
 
@@ -78,7 +78,7 @@ class Settings:
 
     @property
     def upstream_port(self) -> int:
-        """Where the stand-in for the Speech endpoint listens."""
+        """Where the fake Speech service listens."""
         return self.port + 2
 
     @property
@@ -98,7 +98,7 @@ def app_environment(settings: Settings, environ: Mapping[str, str]) -> dict[str,
     if not environ.get("SPEECH_ENDPOINT"):
         chosen["SPEECH_ENDPOINT"] = settings.upstream_endpoint
         chosen["SPEECH_KEY"] = LOCAL_SPEECH_KEY
-        chosen["SPEECH_REQUESTS_PER_SECOND"] = "10"  # a stand-in has no quota to keep
+        chosen["SPEECH_REQUESTS_PER_SECOND"] = "10"  # a fake has no quota to keep
     if not environ.get("BRIDGE_SIGNING_KEYS"):
         chosen["BRIDGE_SIGNING_KEYS"] = _signing_key(settings.folder)
     said = {name: value for name, value in environ.items() if value or name not in chosen}
@@ -122,12 +122,12 @@ def _durations(text: str | None) -> Durations:
     try:
         return Durations.parse(text) if text else DEFAULT_DURATIONS
     except ValueError as error:
-        raise LocalError(f"STANDIN_DURATIONS: {error}.") from error
+        raise LocalError(f"FAKE_SPEECH_DURATIONS: {error}.") from error
 
 
 def _seed(text: str) -> int:
     if not (text.isascii() and text.isdecimal()):
-        raise LocalError(f"STANDIN_SEED is {text!r}: it must be a whole number.")
+        raise LocalError(f"FAKE_SPEECH_SEED is {text!r}: it must be a whole number.")
     return int(text)
 
 

@@ -1,4 +1,4 @@
-"""The local start: the storage emulator, a stand-in upstream, a receiver and the function app, until Ctrl-C."""
+"""The local start: the storage emulator, a fake Speech service, a receiver and the function app, until Ctrl-C."""
 
 import contextlib
 import fcntl
@@ -38,7 +38,7 @@ def start(environ: Mapping[str, str], say: Callable[[str], None], *, host: Liter
         _refuse_taken_ports(settings, environ)
         environment = _environment(settings, environ)
         azurite = _start_storage(running, settings, room, say, ended) if _wants_storage(environ) else None
-        _start_stand_ins(running, settings, environment, say)
+        _start_fakes(running, settings, environment, say)
         running.enter_context(_start_host(host, settings, environment, say, ended))
         say(_summary(settings, environ, key=LOCAL_KEY if host == "microsoft" else None))
         try:
@@ -76,10 +76,10 @@ def _start_storage(
     return running.enter_context(azurite)
 
 
-def _start_stand_ins(
+def _start_fakes(
     running: ExitStack, settings: Settings, environment: Mapping[str, str], say: Callable[[str], None]
 ) -> None:
-    """Start the receiver, and the stand-in for Speech if it is the one that the app is to ask."""
+    """Start the receiver, and the fake Speech service if it is the one that the app is to ask."""
     if environment["SPEECH_ENDPOINT"] == settings.upstream_endpoint:
         upstream = Upstream.start(
             key=environment["SPEECH_KEY"],
@@ -171,7 +171,7 @@ def _refuse_taken_ports(settings: Settings, environ: Mapping[str, str]) -> None:
 def _summary(settings: Settings, environ: Mapping[str, str], *, key: str | None) -> str:
     """Say what runs where, and what to type next; `key` is the function key, if the host asks for one."""
     storage = f"Azurite, in {settings.folder / 'azurite'}"
-    speech = f"a stand-in on {settings.upstream_endpoint}, where operations succeed by themselves"
+    speech = f"a fake service on {settings.upstream_endpoint}, where operations succeed by themselves"
     api = f"http://127.0.0.1:{settings.port}/api"
     callback = f"http://127.0.0.1:{settings.receiver_port}/callback"
     of_key, for_curl, for_cli = (

@@ -175,7 +175,7 @@ function nothing() {
   return [
     el("h3", {}, "Nothing is registered yet"),
     el("p", {}, "Register the id of an operation that Speech is working on, with the URL that is to be called when it ends."),
-    local && el("p", {}, "On a local start any operation id will do: the stand-in for Speech lets it succeed after 12 s, or fail if “fail” is in its name. ",
+    local && el("p", {}, "On a local start any operation id will do: the fake Speech service lets it succeed after 12 s, or fail if “fail” is in its name. ",
       "Its receiver is ", el("code", {}, receiver()), "."),
     el("p", { class: "actions" }, el("button", { type: "button", class: "main", click: register }, "Register a callback"),
       el("button", { type: "button", click: ({ target }) => copy(example, target) }, "Copy as curl")),

@@ -29,7 +29,7 @@ def demo(environ: Mapping[str, str], clock: Callable[[], float] = time.monotonic
     timeline.tell("Three operations of Azure AI Speech, three callbacks:\n")
     for act in ACTS:
         timeline.tell(f"    {act.name:<8} {act.about}")
-    timeline.tell("\nStarting storage, a stand-in for Speech, a receiver and the function app …\n")
+    timeline.tell("\nStarting storage, a fake Speech service, a receiver and the function app …\n")
     with set_up(environ, timeline.tell) as stage, ExitStack() as later:
         try:
             _Show(stage, timeline, later).run()

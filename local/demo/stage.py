@@ -15,7 +15,7 @@ from local.settings import Settings, app_environment
 from local.upstream import Upstream
 
 #: What the demo chooses by itself, whatever the environment says.
-_OURS = ("BRIDGE_", "SPEECH_", "AzureWebJobs", "LOCAL_DIR", "PORT", "APP_DIR", "STANDIN_")
+_OURS = ("BRIDGE_", "SPEECH_", "AzureWebJobs", "LOCAL_DIR", "PORT", "APP_DIR", "FAKE_SPEECH_")
 
 _KEY = "demo-key"
 
@@ -26,7 +26,7 @@ class Stage:
 
     #: The function app.
     host: HostProcess
-    #: The stand-in for Speech.
+    #: The fake Speech service.
     upstream: Upstream
     #: Where most callbacks go.
     receiver: Receiver

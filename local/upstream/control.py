@@ -1,11 +1,11 @@
-"""How a person steers the stand-in: a few requests below `/standin/`.
+"""How a person steers the fake Speech service: a few requests below `/fake-speech/`.
 
-PUT    /standin/operations/{id}   {"statuses": [[0, "Running"], [12, "Succeeded"]], "answers": ["not JSON"]}
-PUT    /standin/operations/{id}   {"always": "not found (from the schema)"}
-PUT    /standin/operations        {"always": "throttled with seconds", "seconds": 60}
-DELETE /standin/operations
-GET    /standin/answers
-GET    /standin/requests
+PUT    /fake-speech/operations/{id}   {"statuses": [[0, "Running"], [12, "Succeeded"]], "answers": ["not JSON"]}
+PUT    /fake-speech/operations/{id}   {"always": "not found (from the schema)"}
+PUT    /fake-speech/operations        {"always": "throttled with seconds", "seconds": 60}
+DELETE /fake-speech/operations
+GET    /fake-speech/answers
+GET    /fake-speech/requests
 """
 
 from collections.abc import Callable, Sequence
@@ -19,15 +19,15 @@ from local.upstream.catalogue import listed, named
 from local.upstream.faults import fault
 from local.upstream.operations import Operations
 
-_ALL = "/standin/operations"
-_ONE = "/standin/operations/"
+_ALL = "/fake-speech/operations"
+_ONE = "/fake-speech/operations/"
 
 #: An answer by its name, or written out.
 _Told = str | dict[str, JsonValue]
 
 
 class _ToldOfAll(BaseModel):
-    """The body of `PUT /standin/operations`."""
+    """The body of `PUT /fake-speech/operations`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -36,18 +36,18 @@ class _ToldOfAll(BaseModel):
 
 
 class _ToldOfOne(_ToldOfAll):
-    """The body of `PUT /standin/operations/{id}`."""
+    """The body of `PUT /fake-speech/operations/{id}`."""
 
     statuses: list[str | tuple[float, str]] = []
     answers: list[_Told] = []
 
 
 def control(request: Request, operations: Operations, requests: Callable[[], Sequence[JsonValue]]) -> Answer:
-    """Answer a request below `/standin/`."""
+    """Answer a request below `/fake-speech/`."""
     match request.method, request.path:
-        case "GET", "/standin/requests":
+        case "GET", "/fake-speech/requests":
             return Answer.of(list(requests()))
-        case "GET", "/standin/answers":
+        case "GET", "/fake-speech/answers":
             return Answer.of(listed())
         case "DELETE", path if path == _ALL:
             operations.tell_all(None, None)
@@ -55,7 +55,7 @@ def control(request: Request, operations: Operations, requests: Callable[[], Seq
         case "PUT", path if path == _ALL or path.startswith(_ONE):
             return _tell(request, operations)
         case _:
-            return fault(404, "NotFound", f"The stand-in knows:\n{__doc__}")
+            return fault(404, "NotFound", f"The fake Speech service knows:\n{__doc__}")
 
 
 def _tell(request: Request, operations: Operations) -> Answer:

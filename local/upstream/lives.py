@@ -34,7 +34,7 @@ class _Mode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Durations:
-    """How long operations take that nobody told the stand-in about: the usual mode, and the rarer one."""
+    """How long operations take that nobody told the fake Speech service about: the usual mode, and the rarer one."""
 
     usual: _Mode
     rarer: _Mode
@@ -76,7 +76,7 @@ def life_of(operation_id: str, seconds: float) -> Life:
     return ((0.0, "NotStarted"), (seconds * _STARTS_AFTER, "Running"), (seconds, end))
 
 
-#: The life of an operation that nobody told the stand-in about.
+#: The life of an operation that nobody told the fake Speech service about.
 DEFAULT_LIFE: Life = life_of("any", 12)
 
 

@@ -1,4 +1,4 @@
-"""What the stand-in knows of operations: their lives, and the answers that it was told to give instead."""
+"""What the fake Speech service knows of operations: their lives, and the answers that it was told to give instead."""
 
 import threading
 from collections import deque
@@ -15,13 +15,13 @@ class Standing:
     """An answer that is given again and again."""
 
     answer: Answer
-    #: The second on the stand-in's clock at which it ends; None is never.
+    #: The second on the fake Speech service's clock at which it ends; None is never.
     until: float | None
 
 
 @dataclass(slots=True, kw_only=True)
 class _Operation:
-    """What the stand-in knows of an operation."""
+    """What the fake Speech service knows of an operation."""
 
     #: Its statuses over time.
     life: Life

@@ -1,4 +1,4 @@
-"""The stand-in's server: who asks for what, with which key, and what they get.
+"""The fake Speech service's server: who asks for what, with which key, and what they get.
 
 What it answers follows the public REST reference of `Operations - Get`. Steer it from Python (`tell`, `tell_all`) or
 over HTTP (`control.py`).
@@ -32,14 +32,14 @@ _METHODS = {"operations": {"GET"}, "batchsyntheses": {"GET", "PUT"}}
 
 
 def _now() -> datetime:
-    return datetime.now(UTC)  # noqa: TID251 - a stand-in tells real time
+    return datetime.now(UTC)  # noqa: TID251 - a fake tells real time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """One question: a GET of an operation or of a job."""
 
-    #: When, on the stand-in's clock.
+    #: When, on the fake Speech service's clock.
     at: float
     #: The path, without the query.
     path: str
@@ -127,7 +127,7 @@ class Upstream:
         self._server.stop(timeout=5)
 
     def _answer(self, request: Request) -> Response:
-        if request.path.startswith("/standin/"):
+        if request.path.startswith("/fake-speech/"):
             return control(request, self._operations, lambda: [_shown(each) for each in self.requests]).response()
         asks_for = _PATH.fullmatch(request.path)
         if asks_for is None or request.method not in _METHODS[asks_for["kind"]]:

@@ -79,7 +79,7 @@ class Syntheses:
     ) -> Answer:
         """Show one; why it failed stands here and nowhere else, as with the real service."""
         now = self._operations.status(synthesis.operation_id)
-        error: JsonValue = {"code": "InvalidInput", "message": "The stand-in was told that this one fails."}
+        error: JsonValue = {"code": "InvalidInput", "message": "The fake Speech service was told that this one fails."}
         body: dict[str, JsonValue] = {
             "id": synthesis_id,
             "status": now,
@@ -89,7 +89,7 @@ class Syntheses:
             "properties": {"error": error} if now == "Failed" else {},
         }
         if now == "Succeeded":
-            body["outputs"] = {"result": f"https://results.invalid/{synthesis_id}/0001.mp4?sig=stand-in"}
+            body["outputs"] = {"result": f"https://results.invalid/{synthesis_id}/0001.mp4?sig=fake"}
         return Answer.of(body, status=status, headers=headers)
 
 

@@ -1,4 +1,4 @@
-"""The table of answers, line by line, over the stand-in: what comes over a real socket, by the test's clock."""
+"""The table of answers, line by line, from the fake Speech service over a real socket, by the test's clock."""
 
 import json
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ COMES_OF: dict[str, FinalStatus | tuple[int, str | None]] = {
 
 @dataclass(frozen=True, slots=True)
 class Wired:
-    """A bridge that asks the stand-in over a real socket."""
+    """A bridge that asks the fake Speech service over a real socket."""
 
     bridge: Stage
     upstream: Upstream
@@ -84,7 +84,7 @@ def due(operation: Operation) -> datetime:
 
 @pytest.fixture
 def wired() -> Iterator[Wired]:
-    """Serve a stand-in that lives by the clock of the bridge which asks it."""
+    """Serve a fake Speech service that lives by the clock of the bridge which asks it."""
     clocks: list[FakeClock] = []
     with Upstream.start(clock=lambda: clocks[0]().timestamp()) as upstream:
         services: list[SpeechService] = []
@@ -241,4 +241,4 @@ def test_why_it_failed_is_asked_of_the_job() -> None:
             "/avatar/batchsyntheses/operation-1",
         ]
         error = json.loads(bridge.sender.posted[0].body)["data"]["error"]
-        assert error == {"code": "InvalidInput", "message": "The stand-in was told that this one fails."}
+        assert error == {"code": "InvalidInput", "message": "The fake Speech service was told that this one fails."}

@@ -23,7 +23,7 @@ def start(tmp_path: Path) -> Iterator[Started]:
         {
             "LOCAL_DIR": str(tmp_path / "state"),
             "PORT": str(free_ports(6)),
-            "STANDIN_DURATIONS": "1",
+            "FAKE_SPEECH_DURATIONS": "1",
             "BRIDGE_POLL_SCHEDULE": "* * * * * *",
             "BRIDGE_POLL_INTERVAL": "1s",
         }

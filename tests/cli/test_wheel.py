@@ -34,7 +34,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
         {
             "LOCAL_DIR": str(tmp_path_factory.mktemp("state")),
             "PORT": str(free_ports(6)),
-            "STANDIN_DURATIONS": "1",
+            "FAKE_SPEECH_DURATIONS": "1",
             "BRIDGE_POLL_SCHEDULE": "* * * * * *",
             "BRIDGE_POLL_INTERVAL": "1s",
         }

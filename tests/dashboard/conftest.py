@@ -1,4 +1,4 @@
-"""What the tests of the page share: a browser, and an app with a key, a stand-in for Speech and a receiver."""
+"""What the tests of the page share: a browser, and an app with a key, a fake Speech service and a receiver."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The bridge over HTTP, a receiver and a stand-in for Speech: the same tests on the local host and on Microsoft's."""
+"""The bridge over HTTP, a receiver and a fake Speech service: the same tests on the local host and on Microsoft's."""
 
 from concurrent.futures import ThreadPoolExecutor
 

@@ -45,9 +45,9 @@ def test_port_that_cannot_be_one_is_refused(port: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("STANDIN_DURATIONS", "soon"), ("STANDIN_SEED", "x"), ("STANDIN_SEED", "-1")]
+    ("name", "text"), [("FAKE_SPEECH_DURATIONS", "soon"), ("FAKE_SPEECH_SEED", "x"), ("FAKE_SPEECH_SEED", "-1")]
 )
-def test_stand_in_that_cannot_be_set_so_is_refused(name: str, text: str) -> None:
+def test_fake_speech_that_cannot_be_set_so_is_refused(name: str, text: str) -> None:
     """With the variable's name."""
     with pytest.raises(LocalError, match=name):
         Settings.read({name: text})
@@ -95,7 +95,7 @@ def test_what_the_environment_says_stands(tmp_path: Path) -> None:
     assert not (tmp_path / "signing-key").exists()
 
 
-def test_key_of_the_stand_in_is_not_given_to_a_real_endpoint(tmp_path: Path) -> None:
+def test_key_of_the_fake_speech_is_not_given_to_a_real_endpoint(tmp_path: Path) -> None:
     """A real one has its own key, or none where it is asked with an identity."""
     said = {"SPEECH_ENDPOINT": "https://x.cognitiveservices.azure.com"}
 

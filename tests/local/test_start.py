@@ -23,7 +23,7 @@ def test_everything_runs_until_ctrl_c_and_nothing_is_left(begin: Callable[..., S
     receiver = f"http://127.0.0.1:{start.settings.receiver_port}"
     requests.post(f"{receiver}/callback", data=b'{"hello": 1}', headers={"webhook-id": "msg_1"}, timeout=10)
     start.until('{"hello": 1}')
-    speech = requests.get(f"{start.get('settings/SPEECH_ENDPOINT')}/standin/requests", timeout=10)
+    speech = requests.get(f"{start.get('settings/SPEECH_ENDPOINT')}/fake-speech/requests", timeout=10)
     children = start.children()
 
     start.signal(signal.SIGINT)

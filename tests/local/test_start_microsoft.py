@@ -29,7 +29,7 @@ def functions_host() -> str:
 def test_a_first_registration_is_delivered_and_ctrl_c_leaves_no_process(
     begin: Callable[..., Started], how: signal.Signals
 ) -> None:
-    start = begin("host", APP_DIR=str(REPOSITORY), STANDIN_DURATIONS="0.1", BRIDGE_POLL_SCHEDULE="* * * * * *")
+    start = begin("host", APP_DIR=str(REPOSITORY), FAKE_SPEECH_DURATIONS="0.1", BRIDGE_POLL_SCHEDULE="* * * * * *")
     start.until(READY, MicrosoftHost.start_timeout)
     said = "\n".join(start.lines.entries)
     command = re.search(r"curl .*\\\n.*", said)

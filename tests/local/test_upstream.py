@@ -1,4 +1,4 @@
-"""The stand-in for the Speech endpoint."""
+"""The fake Speech service."""
 
 import json
 import threading
@@ -141,7 +141,7 @@ def test_log_over_http_has_no_key(upstream: Upstream) -> None:
     """A person who looks at it may show it around."""
     ask(upstream, "some-op")
 
-    response = requests.get(f"{upstream.endpoint}/standin/requests", timeout=10)
+    response = requests.get(f"{upstream.endpoint}/fake-speech/requests", timeout=10)
 
     assert [each["operation_id"] for each in response.json()] == ["some-op"]
     assert KEY not in response.text
@@ -154,7 +154,7 @@ def test_it_can_be_told_over_http(upstream: Upstream) -> None:
         "answers": [{"name": "unknown status", "status": 200, "body": {"id": "some-op", "status": "Paused"}}],
     }
 
-    response = requests.put(f"{upstream.endpoint}/standin/operations/some-op", json=told, timeout=10)
+    response = requests.put(f"{upstream.endpoint}/fake-speech/operations/some-op", json=told, timeout=10)
 
     assert response.status_code == 204
     assert [ask(upstream, "some-op").json()["status"] for _ in range(2)] == ["Paused", "Running"]
@@ -173,7 +173,7 @@ def test_it_can_be_told_over_http(upstream: Upstream) -> None:
 )
 def test_what_it_does_not_understand_is_a_400(upstream: Upstream, told: bytes, wrong: str) -> None:
     """With what is wrong, and where."""
-    response = requests.put(f"{upstream.endpoint}/standin/operations/some-op", data=told, timeout=10)
+    response = requests.put(f"{upstream.endpoint}/fake-speech/operations/some-op", data=told, timeout=10)
 
     assert response.status_code == 400
     assert wrong in response.json()["error"]["message"]

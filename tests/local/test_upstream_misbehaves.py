@@ -1,4 +1,4 @@
-"""The stand-in for the Speech endpoint on its bad days: every known answer, throttling, hangs and resets."""
+"""The fake Speech service on its bad days: every known answer, throttling, hangs and resets."""
 
 import json
 import re
@@ -18,7 +18,7 @@ FACTS = REPOSITORY / "tests" / "facts" / "upstream-responses.json"
 #: The answers that are known of the real service and its siblings.
 ANSWERS: list[dict[str, Any]] = json.loads(FACTS.read_text())
 
-#: More than the stand-in has threads.
+#: More than the fake Speech service has threads.
 MANY = 20
 
 
@@ -43,11 +43,11 @@ def ask(upstream: Upstream, operation_id: str = "some-op", *, key: str = KEY, ti
 
 def steer(upstream: Upstream, path: str, told: object) -> requests.Response:
     """Steer as a person does."""
-    return requests.put(f"{upstream.endpoint}/standin/{path}", data=json.dumps(told), timeout=10)
+    return requests.put(f"{upstream.endpoint}/fake-speech/{path}", data=json.dumps(told), timeout=10)
 
 
 def test_the_answers_are_those_that_are_known() -> None:
-    """The stand-in has a copy, since it does not need the tests to run."""
+    """The fake Speech service has a copy, since it does not need the tests to run."""
     copy = REPOSITORY / "local" / "upstream" / "answers.json"
 
     assert json.loads(copy.read_text()) == ANSWERS
@@ -71,7 +71,7 @@ def test_every_known_answer_is_given_by_its_name(upstream: Upstream, known: dict
 
 def test_names_are_listed(upstream: Upstream) -> None:
     """With what each means to a poller; and a wrong one is answered with all of them."""
-    listed = requests.get(f"{upstream.endpoint}/standin/answers", timeout=10).json()
+    listed = requests.get(f"{upstream.endpoint}/fake-speech/answers", timeout=10).json()
     wrong = steer(upstream, "operations/some-op", {"answers": ["no such answer"]})
 
     expected = [{name: each[name] for name in ("name", "status", "meaning")} for each in ANSWERS]
@@ -107,7 +107,7 @@ def test_everything_can_be_taken_back(upstream: Upstream) -> None:
     upstream.tell_all(named("wrong key (gateway)"))
     refused = ask(upstream).status_code
 
-    taken_back = requests.delete(f"{upstream.endpoint}/standin/operations", timeout=10)
+    taken_back = requests.delete(f"{upstream.endpoint}/fake-speech/operations", timeout=10)
 
     assert (refused, taken_back.status_code, ask(upstream).status_code) == (401, 204, 200)
 
@@ -151,7 +151,7 @@ ORDERS = [
     order
     for page in (REPOSITORY / "README.md", REPOSITORY / "local" / "README.md")
     for order in re.findall(
-        r"^curl -X PUT \$standin(?:/operations)?(/[\w-]+)? -d '([^']+)'", page.read_text(), re.MULTILINE
+        r"^curl -X PUT \$fake_speech(?:/operations)?(/[\w-]+)? -d '([^']+)'", page.read_text(), re.MULTILINE
     )
 ]
 
@@ -159,7 +159,7 @@ ORDERS = [
 @pytest.mark.parametrize(("path", "told"), ORDERS)
 def test_what_the_pages_say_to_type_is_understood(upstream: Upstream, path: str, told: str) -> None:
     """Every order in the README and in the page beside the code."""
-    answer = requests.put(f"{upstream.endpoint}/standin/operations{path}", data=told, timeout=10)
+    answer = requests.put(f"{upstream.endpoint}/fake-speech/operations{path}", data=told, timeout=10)
 
     assert (answer.status_code, answer.text) == (204, "")
 
@@ -171,7 +171,7 @@ def test_the_pages_say_what_to_type() -> None:
 
 def test_what_it_knows_is_said(upstream: Upstream) -> None:
     """To somebody who guesses."""
-    answer = requests.get(f"{upstream.endpoint}/standin/", timeout=10)
+    answer = requests.get(f"{upstream.endpoint}/fake-speech/", timeout=10)
 
     assert answer.status_code == 404
-    assert "PUT    /standin/operations/{id}" in answer.json()["error"]["message"]
+    assert "PUT    /fake-speech/operations/{id}" in answer.json()["error"]["message"]

@@ -1,4 +1,4 @@
-"""Submitting work to the stand-in, as a real client does, and how long it takes there."""
+"""Submitting work to the fake Speech service, as a real client does, and how long it takes there."""
 
 import statistics
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""An upstream that answers what it likes for an hour, over the stand-in: nothing is lost, and the budget is kept."""
+"""An hour of random answers from the fake Speech service: nothing is lost, and the budget is kept."""
 
 import random
 from collections import Counter
@@ -15,7 +15,7 @@ from local.answer import Answer
 from local.upstream import Upstream
 from tests.support.world import NOON, FakeClock, stage
 
-#: What the stand-in answers in the place of a status, with its weight; the rare one costs real time.
+#: What the fake Speech service answers in the place of a status, with its weight; the rare one costs real time.
 MOODS = [
     (5, Answer(status=429)),
     (5, Answer(status=429, headers={"Retry-After": "20"})),

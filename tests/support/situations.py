@@ -78,7 +78,7 @@ class Place:
 
 @contextmanager
 def place() -> Iterator[Place]:
-    """Set up storage that nothing else uses, a stand-in for Speech, and a receiver."""
+    """Set up storage that nothing else uses, a fake Speech service, and a receiver."""
     with Azurite.start() as azurite, Upstream.start(key="right-key") as upstream, Receiver.start() as receiver:
         made = Place(azurite, upstream, receiver)
         with made.running:
