@@ -116,7 +116,7 @@ def test_a_skipped_registration_gives_its_place() -> None:
     bridge = stage()
     refs = fill(bridge, events=(FinalStatus.FAILED,))
     end(bridge)
-    assert bridge.registration(refs[0]).state is State.UNWANTED
+    assert bridge.registration(refs[0]).state is State.SKIPPED
 
     answered_late = register(bridge, 20)
 

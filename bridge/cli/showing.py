@@ -7,7 +7,7 @@ from bridge.cli.client import Json
 from bridge.cli.diagnosis import Finding, Trouble, diagnose, ended_attempts, of_operation
 from bridge.cli.output import OutputLine, Tone
 
-_TONES = {"delivered": Tone.GOOD, "dead": Tone.BAD, "cancelled": Tone.WARN, "unwanted": Tone.WARN}
+_TONES = {"delivered": Tone.GOOD, "dead": Tone.BAD, "cancelled": Tone.WARN, "skipped": Tone.WARN}
 _ENDED = frozenset(_TONES)
 _SHOWN_IDS = 3
 
@@ -19,7 +19,7 @@ def has_ended(shown: Json) -> bool:
 
 def went_well(shown: Json) -> bool:
     """Tell whether a registration that has ended did so as everybody hoped: `Succeeded`, and told where wanted."""
-    return shown["state"] in ("delivered", "unwanted") and shown["operation"]["status"] == "Succeeded"
+    return shown["state"] in ("delivered", "skipped") and shown["operation"]["status"] == "Succeeded"
 
 
 def tone_of(shown: Json) -> Tone:

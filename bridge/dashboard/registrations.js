@@ -1,6 +1,6 @@
 // The table of registrations: a page of the list, and the life of each row that is open.
 
-const STATES = ["waiting", "pending", "delivered", "dead", "cancelled", "unwanted"];
+const STATES = ["waiting", "pending", "delivered", "dead", "cancelled", "skipped"];
 const WORDS = { pending: "being delivered" };
 const word = (state) => WORDS[state] ?? state;
 
@@ -26,7 +26,7 @@ function prospect(entry) {
     return el("span", {}, "next attempt ", when(entry.nextAttemptAt), entry.heldBack ? `, ${HELD[entry.heldBack]}` : "");
   }
   if (entry.state === "dead") return GIVEN_UP[entry.reason] ?? entry.reason ?? "";
-  if (entry.state === "unwanted") return "it had not asked for this event";
+  if (entry.state === "skipped") return "it had not asked for this event";
   return "";
 }
 
@@ -94,7 +94,7 @@ function life(shown) {
       ...shown.attempts.map(attempted),
       shown.state === "pending" && moment(shown.nextAttemptAt, "Next attempt", shown.heldBack && ` waits: ${HELD[shown.heldBack]}`),
       shown.state === "delivered" && moment(shown.deliveredAt, "Delivered"),
-      ["dead", "cancelled", "unwanted"].includes(shown.state) && moment(shown.since, capital(word(shown.state)), shown.reason && ` (${GIVEN_UP[shown.reason] ?? shown.reason})`)),
+      ["dead", "cancelled", "skipped"].includes(shown.state) && moment(shown.since, capital(word(shown.state)), shown.reason && ` (${GIVEN_UP[shown.reason] ?? shown.reason})`)),
     paused,
     el("p", { class: "actions" },
       action(shown, "redeliver", "Deliver again", ["delivered", "dead", "cancelled"].includes(shown.state) && shown.message !== null),

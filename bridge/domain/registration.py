@@ -21,7 +21,7 @@ class State(StrEnum):
     DELIVERED = "delivered"  #: a receiver answered 2xx
     DEAD = "dead"  #: a run ended without a 2xx
     CANCELLED = "cancelled"  #: by its client
-    UNWANTED = "unwanted"  #: the event is not among those it asked for
+    SKIPPED = "skipped"  #: the event is not among those it asked for
 
 
 class Transition(StrEnum):
@@ -40,7 +40,7 @@ class Transition(StrEnum):
 TRANSITIONS: Mapping[tuple[State, Transition], State] = MappingProxyType(
     {
         (State.WAITING, Transition.NOTIFY): State.PENDING,
-        (State.WAITING, Transition.FILTER): State.UNWANTED,
+        (State.WAITING, Transition.FILTER): State.SKIPPED,
         (State.WAITING, Transition.CANCEL): State.CANCELLED,
         (State.PENDING, Transition.DELIVER): State.DELIVERED,
         (State.PENDING, Transition.GIVE_UP): State.DEAD,
@@ -52,7 +52,7 @@ TRANSITIONS: Mapping[tuple[State, Transition], State] = MappingProxyType(
         (State.PENDING, Transition.REACTIVATE): State.WAITING,
         (State.DELIVERED, Transition.REACTIVATE): State.WAITING,
         (State.DEAD, Transition.REACTIVATE): State.WAITING,
-        (State.UNWANTED, Transition.REACTIVATE): State.WAITING,
+        (State.SKIPPED, Transition.REACTIVATE): State.WAITING,
     }
 )
 
@@ -60,7 +60,7 @@ TRANSITIONS: Mapping[tuple[State, Transition], State] = MappingProxyType(
 LIVE = frozenset({State.WAITING, State.PENDING})
 
 #: States in which a registration gives its place to a new one of the same operation, if no other place is free.
-REPLACEABLE = frozenset({State.CANCELLED, State.UNWANTED})
+REPLACEABLE = frozenset({State.CANCELLED, State.SKIPPED})
 
 
 #: Runs that a client can have begun for a registration in any hour, beside the first one: each is a POST at least, to

@@ -20,7 +20,7 @@ LIMIT = 50.0
 _LOOK = 0.1
 _LAST_WORDS = 10
 _PATHS = {f"/{act.name}" for act in ACTS}
-_ENDED = {"delivered", "dead", "cancelled", "unwanted"}
+_ENDED = {"delivered", "dead", "cancelled", "skipped"}
 
 
 def demo(environ: Mapping[str, str], clock: Callable[[], float] = time.monotonic) -> None:

@@ -106,7 +106,7 @@ _STATES: Mapping[State, tuple[Mapping[str, object], int | None]] = {
     State.PENDING: ({}, 500),
     State.DELIVERED: ({}, 200),
     State.DEAD: ({}, 410),
-    State.UNWANTED: ({"events": ["Failed"]}, 200),
+    State.SKIPPED: ({"events": ["Failed"]}, 200),
 }
 
 
@@ -220,7 +220,7 @@ def test_a_skipped_registration_of_another_owner_keeps_its_place(
     bridge: Stage, ann: Client, root: Client, tenant: KeyServer
 ) -> None:
     """Otherwise admins' registrations could take the operation from its owner. A released one makes room."""
-    public_id = bring(bridge, ann, State.UNWANTED)
+    public_id = bring(bridge, ann, State.SKIPPED)
     other_root = client_of(bridge, tenant, BOB, "Bridge.Admin")
     for number in range(10):
         registered(root, f"{ROOTS}/{number}")

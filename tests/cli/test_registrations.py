@@ -152,7 +152,7 @@ def test_the_secret_is_shown_to_whoever_asks_for_it(played: PlayedBridge) -> Non
         (delivered(status="Failed"), 1),
         (registration(state="dead", reason="exhausted", attempts=[attempt(500)]), 1),
         (registration(state="cancelled"), 1),
-        (registration(state="unwanted", operation={"status": "Succeeded"}), 7),
+        (registration(state="skipped", operation={"status": "Succeeded"}), 7),
     ],
 )
 def test_what_waits_is_run_only_if_it_went_well(

@@ -101,7 +101,7 @@ def test_an_end_that_was_not_asked_for_is_noted() -> None:
     """The list shows how its operation ended."""
     after = REQUEST.filtered(COMPLETED, LATER)
 
-    assert (after.state, after.since, after.final_status) == (State.UNWANTED, LATER, FinalStatus.FAILED)
+    assert (after.state, after.since, after.final_status) == (State.SKIPPED, LATER, FinalStatus.FAILED)
 
 
 @pytest.mark.parametrize(("asked", "begins"), [(NOON, NOON + timedelta(milliseconds=1)), (LATER, LATER)])

@@ -72,7 +72,7 @@ def hopeless(simulation: Simulation) -> None:
 
 
 def crowded(simulation: Simulation) -> None:
-    """Live with two places, which the cancelled and the unwanted give to others: before the end, after it, at once."""
+    """Live with two places, which the cancelled and the skipped give to others: before the end, after it, at once."""
     simulation.limit_places(2)
     simulation.upstream.tell("full", "Running", "Succeeded")
     simulation.receivers.tell(_RETRIED, 500)
@@ -100,7 +100,7 @@ def _let_go(simulation: Simulation, *names: str) -> None:
     for name in set(names) - simulation.names():
         promise = simulation.promises.pop(name)
         if not promise.cancels and promise.events is None:
-            raise Loss(f"{name} was replaced, and was neither cancelled nor unwanted")
+            raise Loss(f"{name} was replaced, and was neither cancelled nor skipped")
 
 
 def _end(simulation: Simulation) -> None:

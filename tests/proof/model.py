@@ -19,7 +19,7 @@ from tests.proof.outside import Post, Question
 from tests.proof.simulation import Loss, Simulation
 
 #: What registers or is registered again can be found in one of these.
-_BEGINNINGS = frozenset({State.WAITING, State.PENDING, State.UNWANTED})
+_BEGINNINGS = frozenset({State.WAITING, State.PENDING, State.SKIPPED})
 
 _RETENTION = timedelta(days=30)
 
@@ -70,7 +70,7 @@ class Model:
         if step.asked_for is None:
             return []
         known = {name: each for name, each in self.known.items() if each.ref.operation.id == step.asked_for}
-        may = [name for name, each in known.items() if each.state in (State.CANCELLED, State.UNWANTED)]
+        may = [name for name, each in known.items() if each.state in (State.CANCELLED, State.SKIPPED)]
         gone = [name for name in known if name not in now]
         is_new = step.registered is not None and step.registered not in known
         if len(known) < simulation.places or not (is_new or gone or step.registered is None):
@@ -130,10 +130,10 @@ def _after_questions(before: Registration, now: Registration, questions: Sequenc
     reply = replies[-1]
     said = _final_status(reply.body) if isinstance(reply, Reply) and reply.status == 200 else None
     if said is None:
-        told = State.PENDING if FinalStatus.EXPIRED in before.events else State.UNWANTED
+        told = State.PENDING if FinalStatus.EXPIRED in before.events else State.SKIPPED
         gave_up = now.final_status in (None, FinalStatus.EXPIRED)
         return frozenset({State.WAITING, told} if gave_up else {State.WAITING})
-    return frozenset({State.PENDING if said in before.events else State.UNWANTED})
+    return frozenset({State.PENDING if said in before.events else State.SKIPPED})
 
 
 def _after_posts(before: Registration, now: Registration, posts: Sequence[Post]) -> frozenset[State]:

@@ -87,9 +87,9 @@ def _split(transaction: Transaction) -> Sequence[Transaction]:
     return [replace(transaction, writes=first), replace(transaction, writes=second)]
 
 
-def _without(unwanted: Callable[[Write], bool]) -> Callable[[Table], Table]:
+def _without(left_out: Callable[[Write], bool]) -> Callable[[Table], Table]:
     def kept(transaction: Transaction) -> Sequence[Transaction]:
-        return [replace(transaction, writes=tuple(each for each in transaction.writes if not unwanted(each)))]
+        return [replace(transaction, writes=tuple(each for each in transaction.writes if not left_out(each)))]
 
     return lambda table: Twisted(table, writes=kept)
 

@@ -67,7 +67,7 @@ def _wrongly_ended(registration: Registration, promise: Promise, got: list[Post]
     if state is State.CANCELLED and not promise.cancels:
         yield f"{name} is cancelled, and nobody asked for it"
     wanted = promise.events is None or registration.final_status in promise.events
-    if state is State.UNWANTED and wanted:
+    if state is State.SKIPPED and wanted:
         yield f"{name} was wanted"
     if got and not wanted:
         yield f"{name} was told what it did not ask for"

@@ -136,7 +136,7 @@ def test_whoever_registers_after_the_end_is_told_what_the_others_were(bridge: St
     assert "Größe".encode() in bridge.sender.posted[1].body
 
 
-def test_registering_for_what_has_ended_otherwise_is_unwanted(bridge: Stage) -> None:
+def test_registering_for_what_has_ended_otherwise_is_skipped(bridge: Stage) -> None:
     """It asked for failures only, and there was none."""
     bridge.register()
     finish(bridge)
@@ -147,7 +147,7 @@ def test_registering_for_what_has_ended_otherwise_is_unwanted(bridge: Stage) -> 
     )
 
     assert isinstance(result, Created)
-    assert result.registration.state is State.UNWANTED
+    assert result.registration.state is State.SKIPPED
     assert bridge.queue.tasks == []
 
 

@@ -100,7 +100,7 @@ def test_an_end_is_told_to_everybody_who_wants_to_know(bridge: Stage, status: st
     bridge.sweep()
     bridge.deliver_all()
 
-    expected = State.DELIVERED if status == "Failed" else State.UNWANTED
+    expected = State.DELIVERED if status == "Failed" else State.SKIPPED
     assert bridge.registration(wants_failures.ref).state is expected
     assert bridge.registration(wants_all.ref).state is State.DELIVERED
 
