@@ -35,7 +35,7 @@ class Event(StrEnum):
     MISCONFIGURED = "app.misconfigured"
     FAILED = "app.failed"
     REGISTERED = "registration.created"
-    CANCELLED = "registration.cancelled"
+    CANCELED = "registration.cancelled"
     REDELIVERY = "registration.redelivered"
     PINGED = "callback.pinged"
     SECRET_SHOWN = "secret.shown"  # noqa: S105 - a name, no secret

@@ -98,7 +98,7 @@ def write_attempts(bridge: Stage, ref: RegistrationRef, count: int) -> None:
     bridge.memory.commit(Transaction(partition_of(ref), (Merge(row_key(ref), for_merge(record), ANY),)))
 
 
-def test_the_registration_that_was_cancelled_first_gives_its_place() -> None:
+def test_the_registration_that_was_canceled_first_gives_its_place() -> None:
     bridge = stage()
     refs = fill(bridge)
     cancel(bridge, refs[7], refs[3], refs[12])
@@ -170,7 +170,7 @@ def test_a_registration_that_cannot_be_read_keeps_its_place() -> None:
     bridge = stage()
     refs = fill(bridge)
     bridge.memory.commit(
-        Transaction(partition_of(refs[0]), (Merge(row_key(refs[0]), {"v": 2, "state": "cancelled"}, ANY),))
+        Transaction(partition_of(refs[0]), (Merge(row_key(refs[0]), {"v": 2, "state": "canceled"}, ANY),))
     )
 
     assert register(bridge, 20) == TooMany()
@@ -424,7 +424,7 @@ def test_an_owner_with_all_its_places_replaces_its_own() -> None:
     assert requests_made[0].ref.hash in hashes(bridge)
 
 
-def test_a_third_owner_takes_the_place_of_a_cancelled_one() -> None:
+def test_a_third_owner_takes_the_place_of_a_canceled_one() -> None:
     bridge = told_apart()
     registrations = bridge.bridge.routes.registrations
     requests_made = [owned(bridge.request(url=url(number)), owner) for owner in ("bob", "ann") for number in range(10)]

@@ -7,7 +7,7 @@ from bridge.cli.client import Json
 from bridge.cli.diagnosis import Finding, Trouble, diagnose, ended_attempts, of_operation
 from bridge.cli.output import OutputLine, Tone
 
-_TONES = {"delivered": Tone.GOOD, "dead": Tone.BAD, "cancelled": Tone.WARN, "skipped": Tone.WARN}
+_TONES = {"delivered": Tone.GOOD, "dead": Tone.BAD, "canceled": Tone.WARN, "skipped": Tone.WARN}
 _ENDED = frozenset(_TONES)
 _SHOWN_IDS = 3
 

@@ -1,6 +1,6 @@
 // The table of registrations: a page of the list, and the life of each row that is open.
 
-const STATES = ["waiting", "pending", "delivered", "dead", "cancelled", "skipped"];
+const STATES = ["waiting", "pending", "delivered", "dead", "canceled", "skipped"];
 const WORDS = { pending: "being delivered" };
 const word = (state) => WORDS[state] ?? state;
 
@@ -94,10 +94,10 @@ function life(shown) {
       ...shown.attempts.map(attempted),
       shown.state === "pending" && moment(shown.nextAttemptAt, "Next attempt", shown.heldBack && ` waits: ${HELD[shown.heldBack]}`),
       shown.state === "delivered" && moment(shown.deliveredAt, "Delivered"),
-      ["dead", "cancelled", "skipped"].includes(shown.state) && moment(shown.since, capital(word(shown.state)), shown.reason && ` (${GIVEN_UP[shown.reason] ?? shown.reason})`)),
+      ["dead", "canceled", "skipped"].includes(shown.state) && moment(shown.since, capital(word(shown.state)), shown.reason && ` (${GIVEN_UP[shown.reason] ?? shown.reason})`)),
     paused,
     el("p", { class: "actions" },
-      action(shown, "redeliver", "Deliver again", ["delivered", "dead", "cancelled"].includes(shown.state) && shown.message !== null),
+      action(shown, "redeliver", "Deliver again", ["delivered", "dead", "canceled"].includes(shown.state) && shown.message !== null),
       action(shown, "cancel", "Cancel", ["waiting", "pending"].includes(shown.state)),
       el("button", { type: "button", "data-focus": `curl ${shown.id}`, click: ({ target }) => copy(curl("GET", `registrations/${shown.id}`), target) }, "Copy as curl"),
       shown.message && el("span", { class: "quiet" }, `${shown.message.type} ${shown.message.id}`),

@@ -20,7 +20,7 @@ class State(StrEnum):
     PENDING = "pending"  #: its message is being delivered
     DELIVERED = "delivered"  #: a receiver answered 2xx
     DEAD = "dead"  #: a run ended without a 2xx
-    CANCELLED = "cancelled"  #: by its client
+    CANCELED = "canceled"  #: by its client
     SKIPPED = "skipped"  #: the event is not among those it asked for
 
 
@@ -41,14 +41,14 @@ TRANSITIONS: Mapping[tuple[State, Transition], State] = MappingProxyType(
     {
         (State.WAITING, Transition.NOTIFY): State.PENDING,
         (State.WAITING, Transition.FILTER): State.SKIPPED,
-        (State.WAITING, Transition.CANCEL): State.CANCELLED,
+        (State.WAITING, Transition.CANCEL): State.CANCELED,
         (State.PENDING, Transition.DELIVER): State.DELIVERED,
         (State.PENDING, Transition.GIVE_UP): State.DEAD,
-        (State.PENDING, Transition.CANCEL): State.CANCELLED,
+        (State.PENDING, Transition.CANCEL): State.CANCELED,
         (State.DELIVERED, Transition.REDELIVER): State.PENDING,
         (State.DEAD, Transition.REDELIVER): State.PENDING,
-        (State.CANCELLED, Transition.REDELIVER): State.PENDING,
-        (State.CANCELLED, Transition.REACTIVATE): State.WAITING,
+        (State.CANCELED, Transition.REDELIVER): State.PENDING,
+        (State.CANCELED, Transition.REACTIVATE): State.WAITING,
         (State.PENDING, Transition.REACTIVATE): State.WAITING,
         (State.DELIVERED, Transition.REACTIVATE): State.WAITING,
         (State.DEAD, Transition.REACTIVATE): State.WAITING,
@@ -60,7 +60,7 @@ TRANSITIONS: Mapping[tuple[State, Transition], State] = MappingProxyType(
 LIVE = frozenset({State.WAITING, State.PENDING})
 
 #: States in which a registration gives its place to a new one of the same operation, if no other place is free.
-REPLACEABLE = frozenset({State.CANCELLED, State.SKIPPED})
+REPLACEABLE = frozenset({State.CANCELED, State.SKIPPED})
 
 
 #: Runs that a client can have begun for a registration in any hour, beside the first one: each is a POST at least, to
@@ -156,7 +156,7 @@ class Registration:
     @property
     def takes_operation(self) -> bool:
         """Whether the operation is its owner's, if owners do not share operations: until it is canceled."""
-        return not (self.by_admin or self.released or self.state is State.CANCELLED)
+        return not (self.by_admin or self.released or self.state is State.CANCELED)
 
     @property
     def message(self) -> Message | None:
@@ -236,13 +236,13 @@ class Registration:
         taken = self._runs_with(now)
         return self.runs if self.last_attempt == 0 or isinstance(taken, timedelta) else taken
 
-    def cancelled(self, now: datetime) -> "Registration":
+    def canceled(self, now: datetime) -> "Registration":
         """Give up on the client's behalf; an attempt in flight loses its claim and records only itself."""
         return _idle(self.moved(Transition.CANCEL, now), next_attempt_at=None)
 
-    def cancelled_waiting(self, now: datetime, operation: Operation) -> "Registration":
+    def canceled_waiting(self, now: datetime, operation: Operation) -> "Registration":
         """Give up before the operation has ended."""
-        return self._stopped_waiting(operation.polls, operation.last_polled_at).cancelled(now)
+        return self._stopped_waiting(operation.polls, operation.last_polled_at).canceled(now)
 
     def ended(self, transition: Transition, now: datetime, *, reason: str | None = None) -> "Registration":
         """End the run: delivered or dead."""

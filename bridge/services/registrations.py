@@ -42,7 +42,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """A new registration, or a new generation of a cancelled one."""
+    """A new registration, or a new generation of a canceled one."""
 
     registration: Registration
     operation: Operation
@@ -310,12 +310,12 @@ class Register:
                 transaction = register.cancel_pending(before, self.clock(), tx=tx)
             case _:
                 if before.record.tx == tx:  # a commit of ours whose reply was lost
-                    log(Event.CANCELLED, registration=ref.public_id)
+                    log(Event.CANCELED, registration=ref.public_id)
                 if self.sharing.by_owners or not before.record.takes_operation:
                     return Accepted()
                 transaction = register.release(before, tx=tx)
         commit(self.table, transaction)
-        log(Event.CANCELLED, registration=ref.public_id, was=before.record.state.value)
+        log(Event.CANCELED, registration=ref.public_id, was=before.record.state.value)
         return Accepted()
 
     def _redeliver(

@@ -20,7 +20,7 @@ LIMIT = 50.0
 _LOOK = 0.1
 _LAST_WORDS = 10
 _PATHS = {f"/{act.name}" for act in ACTS}
-_ENDED = {"delivered", "dead", "cancelled", "skipped"}
+_ENDED = {"delivered", "dead", "canceled", "skipped"}
 
 
 def demo(environ: Mapping[str, str], clock: Callable[[], float] = time.monotonic) -> None:

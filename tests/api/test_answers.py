@@ -171,14 +171,14 @@ def test_the_secret_of_the_answer_verifies_the_callback(bridge: Stage) -> None:
     assert signed in post.headers["webhook-signature"].split(" ")
 
 
-def test_cancelling_is_204(bridge: Stage) -> None:
+def test_canceling_is_204(bridge: Stage) -> None:
     """Again and again."""
     client = Client.of(bridge)
     public_id = client.register(GOOD).body["id"]
 
     for _ in range(2):
-        cancelled = client.call(Routes.cancel, f"/registrations/{public_id}", method="DELETE", id=public_id)
-        assert (cancelled.status, cancelled.body) == (204, None)
+        canceled = client.call(Routes.cancel, f"/registrations/{public_id}", method="DELETE", id=public_id)
+        assert (canceled.status, canceled.body) == (204, None)
 
 
 def test_redelivering_is_202_once_there_is_a_message(bridge: Stage) -> None:

@@ -178,7 +178,7 @@ def lost_and_taken_before_the_next(at: Scene) -> Writer:
     return lambda: at.record(lost, TAKEN)
 
 
-def cancelled_under_way(at: Scene) -> Writer:
+def canceled_under_way(at: Scene) -> Writer:
     """Cancel while a POST is under way, whose outcome is recorded too."""
     at.end()
     claimed = at.claim()
@@ -255,7 +255,7 @@ WRITERS: Mapping[str, Callable[[Scene], Writer]] = MappingProxyType(
         "failed, attempted again": recorded_and_attempted_again,
         "lost, taken while the next is under way": lost_and_taken_late,
         "lost, taken before the next": lost_and_taken_before_the_next,
-        "cancelled under way": cancelled_under_way,
+        "canceled under way": canceled_under_way,
         "run again": run_again,
         "given up": given_up,
         "purged": purged,

@@ -205,7 +205,7 @@ def test_an_admin_reads_cancels_and_redelivers_everybodys(guarded: Stage, ann: C
     end_as_dead(guarded)
     assert admin.call(Routes.redeliver, method="POST", id=public_id).status == 202
     assert admin.call(Routes.cancel, method="DELETE", id=public_id).status == 204
-    assert ann.call(Routes.read, id=public_id).body["state"] == "cancelled"
+    assert ann.call(Routes.read, id=public_id).body["state"] == "canceled"
 
 
 def test_the_status_is_for_admins(ann: Client, admin: Client) -> None:

@@ -148,7 +148,7 @@ def test_the_first_owner_may_register_further_callbacks(bridge: Stage, ann: Clie
 
 @pytest.mark.parametrize("state", _STATES)
 @pytest.mark.parametrize("by", ["owner", "admin"])
-def test_cancelling_gives_the_operation_back(  # noqa: PLR0917 - fixtures
+def test_canceling_gives_the_operation_back(  # noqa: PLR0917 - fixtures
     bridge: Stage, ann: Client, eve: Client, root: Client, state: State, by: str
 ) -> None:
     """What has ended stays as it is."""
@@ -157,7 +157,7 @@ def test_cancelling_gives_the_operation_back(  # noqa: PLR0917 - fixtures
     cancel(ann if by == "owner" else root, public_id)
 
     ended = state not in (State.WAITING, State.PENDING)
-    assert state_of(bridge, public_id) is (state if ended else State.CANCELLED)
+    assert state_of(bridge, public_id) is (state if ended else State.CANCELED)
     assert register(eve, EVES).status == 201
     assert register(ann, BOBS).error["code"] == "OperationTaken"
     end(bridge)
@@ -186,7 +186,7 @@ def test_an_admins_registration_takes_no_operation(bridge: Stage, ann: Client, e
 
 
 @pytest.mark.parametrize("state", [State.PENDING, State.DELIVERED, State.DEAD])
-def test_what_was_cancelled_is_not_redelivered_while_the_operation_is_anothers(
+def test_what_was_canceled_is_not_redelivered_while_the_operation_is_anothers(
     bridge: Stage, ann: Client, eve: Client, root: Client, state: State
 ) -> None:
     """Its owner had guessed the id, and an admin freed it."""
@@ -205,7 +205,7 @@ def test_what_was_cancelled_is_not_redelivered_while_the_operation_is_anothers(
     assert {posted.url for posted in bridge.sender.posted} == {EVES}
 
 
-def test_what_was_cancelled_takes_a_free_operation_again_by_a_redelivery(
+def test_what_was_canceled_takes_a_free_operation_again_by_a_redelivery(
     bridge: Stage, ann: Client, eve: Client
 ) -> None:
     public_id = bring(bridge, ann, State.DELIVERED)

@@ -151,7 +151,7 @@ def test_the_secret_is_shown_to_whoever_asks_for_it(played: PlayedBridge) -> Non
         (delivered(), 7),
         (delivered(status="Failed"), 1),
         (registration(state="dead", reason="exhausted", attempts=[attempt(500)]), 1),
-        (registration(state="cancelled"), 1),
+        (registration(state="canceled"), 1),
         (registration(state="skipped", operation={"status": "Succeeded"}), 7),
     ],
 )

@@ -144,21 +144,21 @@ def test_wrong_fields_are_said_in_the_form(browser: Browser, site: Site) -> None
         expect(dialog.get_by_role("status")).to_have_text("Metadata is not JSON.")
 
 
-def test_cancelled_and_delivered_again_from_its_row(browser: Browser, site: Site) -> None:
+def test_canceled_and_delivered_again_from_its_row(browser: Browser, site: Site) -> None:
     """What can be done with a registration is a button there, and nothing else is; curl has no key in it."""
-    site.at.upstream.tell("to-be-cancelled", "Running")
+    site.at.upstream.tell("to-be-canceled", "Running")
     site.at.upstream.tell("to-be-repeated", "Succeeded")
-    name = site.register("to-be-cancelled")
+    name = site.register("to-be-canceled")
     site.register("to-be-repeated")
     with looking(browser, site.url, key=KEY) as page:
         is_ready(page)
-        opened(page, "to-be-cancelled")
+        opened(page, "to-be-canceled")
         page.get_by_role("button", name="Copy as curl").click()
         expect(page.get_by_role("button", name="copied")).to_be_visible()
         copied = page.evaluate("navigator.clipboard.readText()")
         page.get_by_role("button", name="Cancel", exact=True).click()
-        state_of(page, "to-be-cancelled", "cancelled")
-        page.get_by_role("button", name="to-be-cancelled", exact=True).click()
+        state_of(page, "to-be-canceled", "canceled")
+        page.get_by_role("button", name="to-be-canceled", exact=True).click()
 
         state_of(page, "to-be-repeated", "delivered")
         opened(page, "to-be-repeated")

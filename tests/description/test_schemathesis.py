@@ -78,7 +78,7 @@ def test_app_answers_as_described_whatever_it_is_sent(environment: dict[str, str
 
 
 def test_app_takes_what_the_description_allows_in_any_order(environment: dict[str, str]) -> None:
-    """Registered, read, listed, cancelled, by the links; what is right by schema and settings is not refused."""
+    """Registered, read, listed, canceled, by the links; what is right by schema and settings is not refused."""
     options = ["--phases", "stateful", "--mode", "positive", "--max-examples", "150", "--checks", "all"]
     left_out = "unsupported_method,allow_header_conformance,use_after_free,object_level_authorization"
     filled_in = {**environment, "SCHEMATHESIS_HOOKS": "tests.description.fill_in"}

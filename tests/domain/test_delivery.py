@@ -41,7 +41,7 @@ def test_a_call_in_time_is_followed() -> None:
 @pytest.mark.parametrize(
     ("registration", "task", "why"),
     [
-        (replace(PENDING, state=State.CANCELLED), TASK, "it is cancelled"),
+        (replace(PENDING, state=State.CANCELED), TASK, "it is canceled"),
         (replace(PENDING, message_body=None), TASK, "it has no message"),
         (PENDING, replace(TASK, generation=NOON + SECOND), "another generation"),
         (PENDING, replace(TASK, number=3), "another attempt"),

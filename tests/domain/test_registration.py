@@ -46,7 +46,7 @@ def plans(registration: Registration) -> tuple[object, ...]:
 @pytest.mark.parametrize(
     ("end", "state", "delivered_at", "reason"),
     [
-        (lambda: PENDING.cancelled(LATER), State.CANCELLED, None, None),
+        (lambda: PENDING.canceled(LATER), State.CANCELED, None, None),
         (lambda: PENDING.ended(Transition.DELIVER, LATER), State.DELIVERED, LATER, None),
         (lambda: PENDING.ended(Transition.GIVE_UP, LATER, reason="gone"), State.DEAD, None, "gone"),
     ],
@@ -107,7 +107,7 @@ def test_an_end_that_was_not_asked_for_is_noted() -> None:
 @pytest.mark.parametrize(("asked", "begins"), [(NOON, NOON + timedelta(milliseconds=1)), (LATER, LATER)])
 def test_a_new_generation_begins_after_the_former_one_whatever_clocks_say(asked: object, begins: object) -> None:
     """Its attempts go on counting; what the client says now counts, and nothing of the former message."""
-    before = replace(PENDING.cancelled(NOON), generation=NOON)
+    before = replace(PENDING.canceled(NOON), generation=NOON)
     request = replace(REQUEST, generation=asked, since=LATER, metadata='{"new":1}')  # type: ignore[arg-type] # the table's times
 
     after = before.reactivated(request)

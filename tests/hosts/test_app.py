@@ -94,15 +94,15 @@ def test_receiver_that_is_gone_ends_as_dead_and_is_delivered_with_the_dead_of_it
     bridge_app.until(created, "delivered")
 
 
-def test_cancelled_registration_is_not_delivered(bridge_app: Running) -> None:
-    bridge_app.upstream.tell("cancelled", "Running")
-    created = bridge_app.register("cancelled", "/cancelled")
+def test_canceled_registration_is_not_delivered(bridge_app: Running) -> None:
+    bridge_app.upstream.tell("canceled", "Running")
+    created = bridge_app.register("canceled", "/canceled")
 
     answer = bridge_app.call("DELETE", f"registrations/{created['id']}")
 
     assert answer.status_code in {200, 204}
-    bridge_app.upstream.tell("cancelled", "Succeeded")
-    assert bridge_app.read(f"registrations/{created['id']}")["state"] == "cancelled"
+    bridge_app.upstream.tell("canceled", "Succeeded")
+    assert bridge_app.read(f"registrations/{created['id']}")["state"] == "canceled"
 
 
 @pytest.mark.parametrize(("name", "final_status"), TERMINAL.items())

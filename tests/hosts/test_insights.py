@@ -47,7 +47,7 @@ TABLE_OF_EVENTS = re.findall(
 WRITTEN_BY: dict[Event, set[str]] = {
     Event.MISCONFIGURED: {"sweep"},
     Event.REGISTERED: {"register"},
-    Event.CANCELLED: {"cancel_registration"},
+    Event.CANCELED: {"cancel_registration"},
     Event.REDELIVERY: {"redeliver"},
     Event.PINGED: {"ping"},
     Event.SECRET_SHOWN: {"signing_secret"},

@@ -30,7 +30,7 @@ RECEIVER_PORT = 27072
 FOR_EVER = "36500d"
 
 #: What a person registered, by the state that it was left in.
-LEFT_BEHIND = ("delivered", "pending", "waiting", "cancelled")
+LEFT_BEHIND = ("delivered", "pending", "waiting", "canceled")
 
 
 def environment(folder: Path, azurite: Azurite, upstream: Upstream) -> dict[str, str]:
@@ -81,7 +81,7 @@ def _live(folder: Path, azurite: Azurite) -> Mapping[str, dict[str, Any]]:
         receiver.answer("/pending", then=500)
         with HostProcess.start(environment(folder, azurite, upstream)) as host:
             created = {name: _register(host, receiver, name) for name in LEFT_BEHIND}
-            requests.delete(f"{host.url}/api/registrations/{created['cancelled']['id']}", timeout=30).raise_for_status()
+            requests.delete(f"{host.url}/api/registrations/{created['canceled']['id']}", timeout=30).raise_for_status()
             attempts = {"delivered": 1, "pending": 1}
             return {
                 name: {

@@ -54,7 +54,7 @@ def test_what_an_earlier_version_left_is_delivered(
         callbacks = receiver.wait_for(2)
         pending = read_until(host, left["pending"]["id"], "delivered", attempts=2)
         waiting = read_until(host, left["waiting"]["id"], "delivered", attempts=1)
-        ended = {name: read(host, left[name]["id"]) for name in ("delivered", "cancelled")}
+        ended = {name: read(host, left[name]["id"]) for name in ("delivered", "canceled")}
         listed = requests.get(f"{host.url}/api/registrations", timeout=30).json()["value"]
 
     by_path = {callback.path.strip("/"): callback for callback in callbacks}

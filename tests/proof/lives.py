@@ -72,15 +72,15 @@ def hopeless(simulation: Simulation) -> None:
 
 
 def crowded(simulation: Simulation) -> None:
-    """Live with two places, which the cancelled and the skipped give to others: before the end, after it, at once."""
+    """Live with two places, which the canceled and the skipped give to others: before the end, after it, at once."""
     simulation.limit_places(2)
     simulation.upstream.tell("full", "Running", "Succeeded")
     simulation.receivers.tell(_RETRIED, 500)
-    cancelled = simulation.register("full", _GONE)
+    canceled = simulation.register("full", _GONE)
     simulation.register("full", _FILTERED, events=["Failed"])
-    simulation.cancel(cancelled)
+    simulation.cancel(canceled)
     retried = simulation.register("full", _RETRIED)
-    _let_go(simulation, cancelled)
+    _let_go(simulation, canceled)
     simulation.live(60)
     simulation.cancel(retried)  # an attempt of it has failed
     simulation.register("full", _REVIVED)
@@ -100,7 +100,7 @@ def _let_go(simulation: Simulation, *names: str) -> None:
     for name in set(names) - simulation.names():
         promise = simulation.promises.pop(name)
         if not promise.cancels and promise.events is None:
-            raise Loss(f"{name} was replaced, and was neither cancelled nor skipped")
+            raise Loss(f"{name} was replaced, and was neither canceled nor skipped")
 
 
 def _end(simulation: Simulation) -> None:

@@ -59,7 +59,7 @@ class BridgeMachine(RuleBasedStateMachine):
         """Cancel what is still known."""
         if name in self.simulation.promises:
             with self._step() as step:
-                step.cancelled = name
+                step.canceled = name
                 self.simulation.cancel(name, on=on)
 
     @rule(name=registrations, on=INSTANCES)

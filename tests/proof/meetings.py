@@ -156,7 +156,7 @@ def purge_and_redeliver(simulation: Simulation) -> Acts:
 
 
 def _full(simulation: Simulation) -> str:
-    """Bring an operation to where a cancelled registration, with a message and an attempt, has the oldest place."""
+    """Bring an operation to where a canceled registration, with a message and an attempt, has the oldest place."""
     simulation.limit_places(2)
     simulation.receivers.tell(_HERE, 500, 200)
     name = _pending(simulation)

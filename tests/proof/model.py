@@ -35,7 +35,7 @@ class Step:
     #: The operation for which a client registers, and the registration: None if there was no place.
     asked_for: str | None = None
     registered: str | None = None
-    cancelled: str | None = None
+    canceled: str | None = None
     redelivered: str | None = None
 
 
@@ -70,7 +70,7 @@ class Model:
         if step.asked_for is None:
             return []
         known = {name: each for name, each in self.known.items() if each.ref.operation.id == step.asked_for}
-        may = [name for name, each in known.items() if each.state in (State.CANCELLED, State.SKIPPED)]
+        may = [name for name, each in known.items() if each.state in (State.CANCELED, State.SKIPPED)]
         gone = [name for name in known if name not in now]
         is_new = step.registered is not None and step.registered not in known
         if len(known) < simulation.places or not (is_new or gone or step.registered is None):
@@ -113,9 +113,9 @@ class Model:
 def _asked_for(before: Registration, step: Step) -> frozenset[State]:
     """Say where its client brings a registration; nothing if it did not ask for a change."""
     name = before.ref.public_id
-    if name == step.cancelled and before.state in (State.WAITING, State.PENDING):
-        return frozenset({State.CANCELLED})
-    if name == step.registered and (before.state is State.CANCELLED or before.final_status is FinalStatus.EXPIRED):
+    if name == step.canceled and before.state in (State.WAITING, State.PENDING):
+        return frozenset({State.CANCELED})
+    if name == step.registered and (before.state is State.CANCELED or before.final_status is FinalStatus.EXPIRED):
         return _BEGINNINGS
     if name == step.redelivered and before.message is not None:
         return frozenset({State.PENDING})

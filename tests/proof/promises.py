@@ -64,8 +64,8 @@ def _wrongly_ended(registration: Registration, promise: Promise, got: list[Post]
     made = registration.last_attempt - registration.run_start + 1
     if state is State.DEAD and registration.reason == "exhausted" and made < ATTEMPTS_PER_RUN:
         yield f"{name} is dead after {made} attempts"
-    if state is State.CANCELLED and not promise.cancels:
-        yield f"{name} is cancelled, and nobody asked for it"
+    if state is State.CANCELED and not promise.cancels:
+        yield f"{name} is canceled, and nobody asked for it"
     wanted = promise.events is None or registration.final_status in promise.events
     if state is State.SKIPPED and wanted:
         yield f"{name} was wanted"

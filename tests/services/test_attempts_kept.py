@@ -91,14 +91,14 @@ def test_a_refused_run_says_when_there_is_one(bridge: Stage) -> None:
     assert (early.status, late.status) == (429, 202)
 
 
-def test_cancelling_and_registering_again_begins_no_more_runs_than_redelivering(bridge: Stage) -> None:
+def test_canceling_and_registering_again_begins_no_more_runs_than_redelivering(bridge: Stage) -> None:
     ref = delivered(bridge)
     client = Client.of(bridge)
     body = {"operationId": "operation-1", "callbackUrl": HOOK}
     statuses = []
     for _ in range(RUNS_AN_HOUR + 3):
         bridge.sender.tell(HOOK, 500)
-        if bridge.registration(ref).state is not State.CANCELLED:
+        if bridge.registration(ref).state is not State.CANCELED:
             redeliver(bridge, ref)
             client.call(Routes.cancel, f"/registrations/{ref.public_id}", method="DELETE", id=ref.public_id)
         statuses.append(client.register(body).status)

@@ -202,9 +202,9 @@ def test_only_what_died_since_then() -> None:
 
 
 def test_what_lives_is_left_alone() -> None:
-    """Delivered, pending, cancelled and waiting ones are not dead."""
+    """Delivered, pending, canceled and waiting ones are not dead."""
     bridge = stage()
-    for name in ("delivered", "cancelled", "waiting"):
+    for name in ("delivered", "canceled", "waiting"):
         bridge.register(f"operation-{name}")
     bridge.upstream.tell("operation-delivered", "Succeeded")
     bridge.sweep()

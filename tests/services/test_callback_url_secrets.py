@@ -58,7 +58,7 @@ def read(client: Client, public_id: str) -> Answer:
     return client.call(Routes.read, f"/registrations/{public_id}", id=public_id)
 
 
-def cancelled(bridge: Stage, public_id: str) -> None:
+def canceled(bridge: Stage, public_id: str) -> None:
     """Cancel a registration."""
     Client.of(bridge).call(Routes.cancel, f"/registrations/{public_id}", method="DELETE", id=public_id)
 
@@ -96,7 +96,7 @@ def test_a_callback_goes_to_the_whole_url(bridge: Stage) -> None:
 
 
 def test_a_query_is_in_no_row_message_log_line_or_list(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    """A life with each step of a registration: refused, redirected, dead, delivered again, cancelled."""
+    """A life with each step of a registration: refused, redirected, dead, delivered again, canceled."""
     caplog.set_level(logging.DEBUG)
     client, seen = Client.of(bridge), list[str]()
     public_id = registered(bridge)
@@ -234,11 +234,11 @@ def test_whether_it_is_the_same_cannot_be_said_without_the_key(bridge: Stage) ->
     assert read(Client.of(bridge), public_id).body["callbackUrl"] == SHOWN
 
 
-def test_cancelling_and_registering_again_is_the_way_out_of_a_lost_key(bridge: Stage) -> None:
-    """The cancelled one cannot be read, and stands in the way of nothing."""
+def test_canceling_and_registering_again_is_the_way_out_of_a_lost_key(bridge: Stage) -> None:
+    """The canceled one cannot be read, and stands in the way of nothing."""
     lost = registered(bridge)
     bridge.restart(BRIDGE_SIGNING_KEYS=NEW)
-    cancelled(bridge, lost)
+    canceled(bridge, lost)
 
     public_id = pending(bridge)
     bridge.deliver_all()
@@ -250,7 +250,7 @@ def test_cancelling_and_registering_again_is_the_way_out_of_a_lost_key(bridge: S
 def test_a_new_generation_is_encrypted_with_the_newest_key(bridge: Stage) -> None:
     """So the old key can go once what it encrypted has ended; the id stays."""
     first = registered(bridge)
-    cancelled(bridge, first)
+    canceled(bridge, first)
     bridge.restart(BRIDGE_SIGNING_KEYS=f"{NEW},{OLD}")
 
     second = registered(bridge)
@@ -294,7 +294,7 @@ def test_a_query_that_was_changed_by_hand_sends_nothing(bridge: Stage, how: str)
     other = str(columns_of(bridge, registered(bridge, {**BODY, "callbackUrl": f"{PLACE}?code=another"}))["query"])
     former = registered(bridge)
     query = str(columns_of(bridge, former)["query"])
-    cancelled(bridge, former)
+    canceled(bridge, former)
     bridge.clock.advance(1)
     public_id = registered(bridge)
     changed = {"of another": other, "removed": "", "cut": query[:-8], "of a former life": query}[how]
@@ -352,7 +352,7 @@ def test_a_row_of_a_former_version_is_shown_without_its_query_and_found_again(br
 
 def test_a_row_of_a_former_version_begins_a_new_generation_as_itself(bridge: Stage) -> None:
     """After a cancellation it is delivered like any other."""
-    request = replace(bridge.request(url=HOOK), state=State.CANCELLED)
+    request = replace(bridge.request(url=HOOK), state=State.CANCELED)
     left_by_a_former_version(bridge, request)
 
     public_id = registered(bridge)

@@ -405,7 +405,7 @@ def test_a_2xx_after_a_cancellation_is_recorded_and_changes_nothing(bridge: Stag
 
     meanwhile(bridge, lambda: bridge.bridge.routes.registrations.cancel(ref))
 
-    assert bridge.registration(ref).state is State.CANCELLED
+    assert bridge.registration(ref).state is State.CANCELED
     assert view(bridge, ref).attempts[0].status == 200
 
 

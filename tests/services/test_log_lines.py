@@ -33,7 +33,7 @@ def waiting(bridge: Stage) -> RegistrationRef:
 @pytest.mark.parametrize(
     ("begin", "order", "event", "was"),
     [
-        (waiting, "cancel", Event.CANCELLED, "waiting"),
+        (waiting, "cancel", Event.CANCELED, "waiting"),
         (ended, "redeliver", Event.REDELIVERY, "delivered"),
     ],
 )
@@ -52,7 +52,7 @@ def test_an_order_of_a_client_is_one_line(
 
 @pytest.mark.parametrize(
     ("begin", "order", "event"),
-    [(waiting, "cancel", Event.CANCELLED), (ended, "redeliver", Event.REDELIVERY)],
+    [(waiting, "cancel", Event.CANCELED), (ended, "redeliver", Event.REDELIVERY)],
 )
 def test_an_order_that_landed_late_is_one_line_too(
     begin: Callable[[Stage], RegistrationRef], order: str, event: Event, caplog: pytest.LogCaptureFixture
@@ -80,13 +80,13 @@ def test_a_registration_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_what_was_done_already_is_no_line(caplog: pytest.LogCaptureFixture) -> None:
-    """Cancelling what has ended changes nothing."""
+    """Canceling what has ended changes nothing."""
     caplog.set_level("DEBUG")
     bridge, _ = flaky()
 
     bridge.bridge.routes.registrations.cancel(ended(bridge))
 
-    assert lines_of(caplog, Event.CANCELLED) == []
+    assert lines_of(caplog, Event.CANCELED) == []
 
 
 @pytest.mark.parametrize("one_by_one", [False, True])

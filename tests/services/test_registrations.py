@@ -1,4 +1,4 @@
-"""Registering, cancelling, redelivering: what clients ask for."""
+"""Registering, canceling, redelivering: what clients ask for."""
 
 import json
 from collections.abc import Mapping
@@ -181,7 +181,7 @@ def test_the_last_to_cancel_stops_the_polling(bridge: Stage) -> None:
     assert bridge.upstream.asked == []
 
 
-def test_registering_what_was_cancelled_begins_a_new_generation(bridge: Stage) -> None:
+def test_registering_what_was_canceled_begins_a_new_generation(bridge: Stage) -> None:
     """With another webhook-id, since it is another message."""
     ref = bridge.register()[0]
     bridge.bridge.routes.registrations.cancel(ref)
@@ -221,7 +221,7 @@ def test_a_call_of_a_former_generation_is_dropped(bridge: Stage) -> None:
     assert [post.headers["webhook-id"] for post in bridge.sender.posted] == [bridge.registration(ref).message_id]
 
 
-def test_cancelling_a_delivery_stops_it(bridge: Stage) -> None:
+def test_canceling_a_delivery_stops_it(bridge: Stage) -> None:
     """No further attempt is begun."""
     ref = bridge.register()[0]
     finish(bridge)
@@ -230,12 +230,12 @@ def test_cancelling_a_delivery_stops_it(bridge: Stage) -> None:
 
     bridge.deliver_all()
     assert bridge.sender.posted == []
-    assert bridge.registration(ref).state is State.CANCELLED
+    assert bridge.registration(ref).state is State.CANCELED
     assert bridge.due_keys() == ["purge:default:operation-1"]
 
 
-def test_cancelling_again_changes_nothing(bridge: Stage) -> None:
-    """Nor does cancelling what has ended."""
+def test_canceling_again_changes_nothing(bridge: Stage) -> None:
+    """Nor does canceling what has ended."""
     ref = bridge.register()[0]
     bridge.bridge.routes.registrations.cancel(ref)
     before = bridge.memory.rows()
@@ -245,7 +245,7 @@ def test_cancelling_again_changes_nothing(bridge: Stage) -> None:
     assert bridge.memory.rows() == before
 
 
-def test_what_is_not_there_cannot_be_cancelled_or_redelivered(bridge: Stage) -> None:
+def test_what_is_not_there_cannot_be_canceled_or_redelivered(bridge: Stage) -> None:
     """Neither without its operation nor beside other registrations."""
     unknown = bridge.request("operation-2").ref
     bridge.register()
@@ -283,7 +283,7 @@ def test_a_redelivery_on_its_way_is_not_doubled(bridge: Stage) -> None:
 
 
 def test_there_is_no_redelivery_before_there_is_a_message(bridge: Stage) -> None:
-    """While it waits, and after it was cancelled waiting."""
+    """While it waits, and after it was canceled waiting."""
     ref = bridge.register()[0]
 
     assert bridge.bridge.routes.registrations.redeliver(ref) == NoMessage()
@@ -291,7 +291,7 @@ def test_there_is_no_redelivery_before_there_is_a_message(bridge: Stage) -> None
     assert bridge.bridge.routes.registrations.redeliver(ref) == NoMessage()
 
 
-def test_a_cancelled_delivery_can_be_redelivered(bridge: Stage) -> None:
+def test_a_canceled_delivery_can_be_redelivered(bridge: Stage) -> None:
     """It has a message."""
     ref = bridge.register()[0]
     finish(bridge)

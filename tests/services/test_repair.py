@@ -223,7 +223,7 @@ def test_a_client_does_not_meet_a_missing_due_row(bridge: Stage, what: str) -> N
 
     registrations.cancel(ref)
 
-    assert bridge.registration(ref).state is State.CANCELLED
+    assert bridge.registration(ref).state is State.CANCELED
 
 
 def test_an_attempt_is_made_and_recorded_without_its_due_row(bridge: Stage) -> None:

@@ -58,7 +58,7 @@ def test_the_same_registration_again_keeps_the_first_trace(bridge: Stage) -> Non
 
 @pytest.mark.parametrize("again", [OTHER, None])
 def test_a_new_generation_has_the_trace_of_its_own_request(bridge: Stage, again: str | None) -> None:
-    """What was cancelled and is registered again belongs to another trace, or to none."""
+    """What was canceled and is registered again belongs to another trace, or to none."""
     client = Client.of(bridge)
     public_id = client.register(BODY, traceparent=TRACE).body["id"]
     client.call(Routes.cancel, f"/registrations/{public_id}", method="DELETE", id=public_id)

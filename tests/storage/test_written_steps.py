@@ -110,7 +110,7 @@ def test_a_redelivery_that_is_spread_is_due_at_its_place() -> None:
     assert columns(step, due)["number"] == 4
 
 
-def test_a_delivery_without_a_due_row_can_be_cancelled() -> None:
+def test_a_delivery_without_a_due_row_can_be_canceled() -> None:
     """Somebody's hand took it; there is nothing to delete then, and nothing else is."""
     step = register.cancel_pending(Stored(replace(PENDING, due=None), "etag-r"), LATER, tx="mine")
 

@@ -49,7 +49,7 @@ def bad_bodies(callback: str) -> Iterator[Call]:
     yield post("registrations", b"a=b", status=415, headers={"content-type": "application/x-www-form-urlencoded"})
 
 
-def first_half(ok: str, cancelled: str, callback: str) -> Iterator[Call]:
+def first_half(ok: str, canceled: str, callback: str) -> Iterator[Call]:
     """Register, read, cancel, and get it wrong, before anything is delivered."""
     body = {"operationId": "worker-ok", "callbackUrl": callback, "metadata": {"grüße": "🎬"}}
     yield get("health", "health")
@@ -58,11 +58,11 @@ def first_half(ok: str, cancelled: str, callback: str) -> Iterator[Call]:
     yield post("Registrations/", body, status=200)
     yield post("registrations", {**body, "metadata": {}}, status=409)
     yield post("registrations", {**body, "headers": {"Authorization": "Bearer some-secret"}}, status=409)
-    yield post("registrations", {**body, "operationId": "worker-cancelled"}, status=201)
+    yield post("registrations", {**body, "operationId": "worker-canceled"}, status=201)
     yield from bad_bodies(callback)
-    yield Call(function="cancel_registration", method="DELETE", path=f"registrations/{cancelled}", status=204)
+    yield Call(function="cancel_registration", method="DELETE", path=f"registrations/{canceled}", status=204)
     yield Call(function="cancel_registration", method="DELETE", path="registrations/nonsense", status=404)
-    yield get("read_registration", f"registrations/{cancelled}")
+    yield get("read_registration", f"registrations/{canceled}")
     yield get("read_registration", f"registrations/{ok}?code=some-key")
     yield get("read_registration", "registrations/gr%C3%BC%C3%9Fe%20%2B", status=404)
     yield post(f"registrations/{ok}/redeliver", b"", status=409, function="redeliver", headers={})

@@ -144,9 +144,9 @@ def test_every_function_answers_as_on_the_local_host(
     callback = f"{receiver.url}/ok"
     of_worker, of_host = (storage.connection_string for storage in storages)
     worker, beside = work(AzureWebJobsStorage=of_worker), host(AzureWebJobsStorage=of_host)
-    ok, cancelled = (registration_id(operation_id, callback) for operation_id in ("worker-ok", "worker-cancelled"))
+    ok, canceled = (registration_id(operation_id, callback) for operation_id in ("worker-ok", "worker-canceled"))
 
-    begun = list(first_half(ok, cancelled, callback))
+    begun = list(first_half(ok, canceled, callback))
     said = [compare(call, worker, beside) for call in begun]
     deliver_with_worker(worker, storages[0], receiver)
     with host(AzureWebJobsStorage=of_host, BRIDGE_POLL_SCHEDULE="* * * * * *"):

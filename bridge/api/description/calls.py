@@ -119,7 +119,7 @@ CALLS = (
         tag="Registrations",
         id_pattern=PUBLIC_ID.pattern,
         answers={
-            204: DescribedResponse("It is cancelled, or had ended before. Its operation is free for other owners.")
+            204: DescribedResponse("It is canceled, or had ended before. Its operation is free for other owners.")
         },
         refuses=_OF_IDS,
     ),

@@ -151,7 +151,7 @@ def cancel(
         if not output.as_json:
             output.say(f"{each}  nothing more is sent")
     if output.as_json:
-        output.json({"cancelled": ids})
+        output.json({"canceled": ids})
 
 
 def redeliver(

@@ -76,7 +76,7 @@ def register_further(
 ) -> Joined:
     """Let `request` wait for a known operation, or tell it at once how that has `completed`.
 
-    A registration that was cancelled or is `Expired` begins a new generation; what was still on its way of the former
+    A registration that was canceled or is `Expired` begins a new generation; what was still on its way of the former
     one is not sent. An operation that nobody waited for, or that we gave up on, is polled again. At most 7 rows, under
     the operation's ETag and the former registration's. A new registration can take the place of a `replaced` one, whose
     rows are deleted beside.
@@ -118,7 +118,7 @@ def cancel_waiting(
 ) -> Transaction:
     """Stop waiting; the last one to go stops the polling. At most 6 rows, under both ETags."""
     operation = aggregate.operation
-    after = before.record.cancelled_waiting(now, operation.record)
+    after = before.record.canceled_waiting(now, operation.record)
     if len(aggregate.waiting()) > 1:
         writes: tuple[Write, ...] = (touch(operation, tx),)
     else:
@@ -130,7 +130,7 @@ def cancel_waiting(
 
 def cancel_pending(before: Stored[Registration], now: datetime, *, tx: str) -> Transaction:
     """Stop delivering: 4 rows. An attempt in flight may still arrive; it finds its claim gone."""
-    after = before.record.cancelled(now)
+    after = before.record.canceled(now)
     gone = (Delete(before.record.due, ANY),) if before.record.due else ()
     return Transaction(partition_of(after.ref), (*put(before, after, tx), *gone), stamp=row_key(after.ref), tx=tx)
 
@@ -162,9 +162,9 @@ def redeliver_later(before: Stored[Registration], now: datetime, at: datetime, *
 def begins_new_generation(registration: Registration) -> bool:
     """Whether registering it again begins a new generation instead of finding the present one.
 
-    A cancelled one, or one whose operation the bridge gave up on: the client wants to go on waiting.
+    A canceled one, or one whose operation the bridge gave up on: the client wants to go on waiting.
     """
-    return registration.state is State.CANCELLED or registration.final_status is FinalStatus.EXPIRED
+    return registration.state is State.CANCELED or registration.final_status is FinalStatus.EXPIRED
 
 
 def _reopen(operation: Stored[Operation], request: Registration, now: datetime) -> tuple[Operation, tuple[Write, ...]]:

@@ -303,7 +303,7 @@ def test_an_end_that_lands_late_is_called_for() -> None:
 
 
 def test_a_final_status_of_ours_does_not_end_what_was_registered_anew(bridge: Stage) -> None:
-    """The last poll of the old one was under way while the client cancelled and registered again."""
+    """The last poll of the old one was under way while the client canceled and registered again."""
     ref = bridge.register()[0]
     bridge.clock.advance(timedelta(hours=25))
     fetch_operation = bridge.upstream.fetch_operation
