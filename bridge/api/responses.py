@@ -17,7 +17,7 @@ from bridge.domain.registration import State
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 _Reason = Annotated[str, Field(json_schema_extra={"enum": ["gone", "exhausted"]})]
 _GivenUp = Annotated[str, Field(json_schema_extra={"enum": ["deadline", "notFound", "refused"]})]
-_HeldBack = Annotated[str, Field(json_schema_extra={"enum": ["busy", "resting"]})]
+_DeferredBy = Annotated[str, Field(json_schema_extra={"enum": ["concurrency", "circuitOpen"]})]
 _Failure = Annotated[str, Field(json_schema_extra={"enum": [*Failure, LOST]})]
 
 
@@ -81,7 +81,7 @@ class OperationsRegistration(TypedDict):
     createdAt: Annotated[Moment, Field(description="When it was created, or created again after a cancellation.")]
     message: Annotated[MessageName | None, Field(description="Null until there is something to tell.")]
     nextAttemptAt: Moment | None
-    heldBack: Annotated[_HeldBack | None, Field(description="Why the next attempt waits longer than the schedule.")]
+    deferredBy: Annotated[_DeferredBy | None, Field(description="Why the next attempt waits longer than the schedule.")]
     deliveredAt: Moment | None
 
 
@@ -143,7 +143,7 @@ class Entry(TypedDict):
     operation: EntrysOperation
     message: MessageName | None
     nextAttemptAt: Moment | None
-    heldBack: _HeldBack | None
+    deferredBy: _DeferredBy | None
     deliveredAt: Moment | None
 
 

@@ -56,7 +56,7 @@ def entry(each: IndexEntry) -> responses.Entry:
         "operation": {"id": ref.id, "source": ref.source, "status": each.final_status},
         "message": _message(each.message_id, each.message_type),
         "nextAttemptAt": iso_or_none(each.next_attempt_at),
-        "heldBack": each.held_back,
+        "deferredBy": each.deferred_by,
         "deliveredAt": iso_or_none(each.delivered_at),
     }
 
@@ -258,7 +258,7 @@ def _registration(known: Registration) -> responses.OperationsRegistration:
         "createdAt": iso(known.generation),
         "message": _message(known.message_id, known.message_type),
         "nextAttemptAt": iso_or_none(known.next_attempt_at),
-        "heldBack": known.held_back,
+        "deferredBy": known.deferred_by,
         "deliveredAt": iso_or_none(known.delivered_at),
     }
 

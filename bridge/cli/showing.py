@@ -37,8 +37,8 @@ def in_short(shown: Json) -> str:
             return f"the operation is {seen}{_in_brackets(operation.get('lastError'))}"
         case "pending":
             again = f"next at {shown['nextAttemptAt']}" if shown["nextAttemptAt"] else "next one soon"
-            held = f", host {shown['heldBack']}" if shown["heldBack"] else ""
-            return f"{operation['status']}; {last or 'no attempt yet'}; {again}{held}"
+            deferred = f", deferred by {shown['deferredBy']}" if shown["deferredBy"] else ""
+            return f"{operation['status']}; {last or 'no attempt yet'}; {again}{deferred}"
         case "delivered":
             return f"{operation['status']}; {last or 'an attempt'} at {shown['deliveredAt']}"
         case "dead":
@@ -127,8 +127,8 @@ LIST_COLUMNS = ("registration", "state", "operation", "since", "callback")
 def _state(shown: Json) -> str:
     reason = f", {shown['reason']}" if shown["reason"] else ""
     again = f"; next attempt at {shown['nextAttemptAt']}" if shown["nextAttemptAt"] else ""
-    held = f" (host {shown['heldBack']})" if shown["heldBack"] else ""
-    return f"{shown['state']}{reason} since {shown['since']}{again}{held}"
+    deferred = f" (deferred by {shown['deferredBy']})" if shown["deferredBy"] else ""
+    return f"{shown['state']}{reason} since {shown['since']}{again}{deferred}"
 
 
 def _operation(known: Json) -> str:
@@ -159,8 +159,10 @@ def _from(made: Json) -> str:
 
 def _source(each: Json) -> list[OutputLine]:
     rate = f"{each['requestsPerSecond']:g} of {each['highestRequestsPerSecond']:g} requests a second"
-    held = "".join(f", {word} until {each[f'{word}Until']}" for word in ("paused", "stopped") if each[f"{word}Until"])
-    lines = [OutputLine(f"source {each['name']}", f"{rate}{held}", Tone.WARN if held else Tone.PLAIN)]
+    deferred = "".join(
+        f", {word} until {each[f'{word}Until']}" for word in ("paused", "stopped") if each[f"{word}Until"]
+    )
+    lines = [OutputLine(f"source {each['name']}", f"{rate}{deferred}", Tone.WARN if deferred else Tone.PLAIN)]
     if each["problem"]:
         lines += [
             OutputLine("broken", f"source {each['name']}: {each['problem']}", Tone.BAD),

@@ -18,12 +18,12 @@ function host(url) {
 const badge = (state) => el("span", { class: `state ${state}` }, word(state));
 
 const GIVEN_UP = { exhausted: "every attempt failed", gone: "the receiver said 410 Gone" };
-const HELD = { busy: "its host is busy", resting: "its host rests" };
+const DEFERRED = { concurrency: "its host is busy", circuitOpen: "its host did not answer" };
 
 function prospect(entry) {
   if (entry.state === "waiting") return "for its operation";
   if (entry.state === "pending") {
-    return el("span", {}, "next attempt ", when(entry.nextAttemptAt), entry.heldBack ? `, ${HELD[entry.heldBack]}` : "");
+    return el("span", {}, "next attempt ", when(entry.nextAttemptAt), entry.deferredBy ? `, ${DEFERRED[entry.deferredBy]}` : "");
   }
   if (entry.state === "dead") return GIVEN_UP[entry.reason] ?? entry.reason ?? "";
   if (entry.state === "skipped") return "it had not asked for this event";
@@ -92,7 +92,7 @@ function life(shown) {
       asked(operation), ended,
       shown.earlierAttempts && moment(shown.earlierAttempts.before, `${shown.earlierAttempts.count} earlier attempts before this`),
       ...shown.attempts.map(attempted),
-      shown.state === "pending" && moment(shown.nextAttemptAt, "Next attempt", shown.heldBack && ` waits: ${HELD[shown.heldBack]}`),
+      shown.state === "pending" && moment(shown.nextAttemptAt, "Next attempt", shown.deferredBy && ` waits: ${DEFERRED[shown.deferredBy]}`),
       shown.state === "delivered" && moment(shown.deliveredAt, "Delivered"),
       ["dead", "canceled", "skipped"].includes(shown.state) && moment(shown.since, capital(word(shown.state)), shown.reason && ` (${GIVEN_UP[shown.reason] ?? shown.reason})`)),
     paused,

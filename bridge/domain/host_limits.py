@@ -158,7 +158,7 @@ class Deferred:
     """No attempt now: the delivery is put back, and keeps its attempts."""
 
     until: datetime
-    #: `busy`, or `resting` if the circuit is open.
+    #: `concurrency`, or `circuitOpen` if the circuit is open.
     why: str
     #: The failed probe of an open circuit. It counts as an attempt of every delivery that was due by then.
     probe: FailedProbe | None = None

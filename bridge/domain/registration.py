@@ -132,8 +132,8 @@ class Registration:
     runs: tuple[int, ...] = ()
     #: When the next attempt may be made.
     next_attempt_at: datetime | None = None
-    #: Why the next attempt waits longer than the schedule says: `busy` or `resting`; None if it does not.
-    held_back: str | None = None
+    #: Why the next attempt waits longer than the schedule says: `concurrency` or `circuitOpen`; None if it does not.
+    deferred_by: str | None = None
     #: Names the attempt that holds the lease; absent when none does.
     claim: str | None = None
     #: The end of that attempt's exclusive right.
@@ -252,7 +252,7 @@ class Registration:
             since=now,
             reason=reason,
             delivered_at=now if transition is Transition.DELIVER else None,
-            held_back=None,
+            deferred_by=None,
             claim=None,
             leased_until=None,
             next_attempt_at=None,
@@ -268,7 +268,7 @@ class Registration:
         return replace(
             self,
             last_attempt=self.last_attempt + 1,
-            held_back=None,
+            deferred_by=None,
             claim=claim,
             leased_until=until,
             next_attempt_at=until,  # there is one then if this one is lost
@@ -310,5 +310,5 @@ def _run_begun(registration: Registration, now: datetime, due: str) -> Registrat
 def _idle(registration: Registration, *, next_attempt_at: datetime | None, due: str | None = None) -> Registration:
     """Let nobody hold the right to an attempt."""
     return replace(
-        registration, held_back=None, claim=None, leased_until=None, next_attempt_at=next_attempt_at, due=due
+        registration, deferred_by=None, claim=None, leased_until=None, next_attempt_at=next_attempt_at, due=due
     )

@@ -224,7 +224,7 @@ class HostLimiter:
         with self._lock:
             state = self._hosts.get(origin)
             if state.open_until is not None and state.is_open(now):
-                return Work(deferred=[(task, Deferred(until=state.open_until, why="resting", probe=state.probe))])
+                return Work(deferred=[(task, Deferred(until=state.open_until, why="circuitOpen", probe=state.probe))])
             waits = task in self._waiting
             if self._fits(task, now):
                 return Work(permit=self._take(self._waiting.take(task) if waits else task, now))
@@ -276,8 +276,8 @@ class HostLimiter:
             self._release_place(permit)
             state = self._hosts.get(origin)
             if state.open_until is not None and state.is_open(now):
-                resting = Deferred(until=state.open_until, why="resting", probe=state.probe)
-                deferred = [(task, resting) for task in self._waiting.take_newest(origin, WAITING_PER_HOST)]
+                circuit_open = Deferred(until=state.open_until, why="circuitOpen", probe=state.probe)
+                deferred = [(task, circuit_open) for task in self._waiting.take_newest(origin, WAITING_PER_HOST)]
             else:
                 excess = self._waiting.count(origin) - self._room(state, now)
                 deferred = [(task, self._busy(task, now)) for task in self._waiting.take_newest(origin, excess)]
@@ -403,7 +403,7 @@ class HostLimiter:
             key, interval = (server or "", ATTEMPT) if is_busy else (HostClass.UNPROVEN.value, UNPROVEN_INTERVAL)
         until = max(now + SHORTEST_DEFERRAL, now + ahead * interval)
         until = self._bookings.book(key, now, until, interval, latest=now + LONGEST_DEFERRAL, random=self._random())
-        return Deferred(until=until, why="busy")
+        return Deferred(until=until, why="concurrency")
 
     def _aged(self, now: datetime) -> Iterator[tuple[DeliveryTask, Deferred]]:
         """Put blocked tasks back that waited too long, a few at a time, those of the longest blocked hosts first."""

@@ -38,7 +38,7 @@ class IndexEntry:
     #: When its present run of attempts began; rows of former versions do not say.
     run_began_at: datetime | None = None
     next_attempt_at: datetime | None = None
-    held_back: str | None = None
+    deferred_by: str | None = None
     delivered_at: datetime | None = None
 
     @property
@@ -64,7 +64,7 @@ class IndexEntry:
             message_type=registration.message_type,
             run_began_at=registration.run_began_at,
             next_attempt_at=registration.next_attempt_at,
-            held_back=registration.held_back,
+            deferred_by=registration.deferred_by,
             delivered_at=registration.delivered_at,
         )
 

@@ -46,7 +46,7 @@ def test_a_registration_is_answered_with_all_that_is_known(bridge: Stage) -> Non
         "createdAt": "2026-11-23T12:00:00.000Z",
         "message": None,
         "nextAttemptAt": None,
-        "heldBack": None,
+        "deferredBy": None,
         "deliveredAt": None,
         "operation": {
             "id": "operation-1",

@@ -86,7 +86,7 @@ def test_a_delivery_is_due_when_its_lease_ends() -> None:
     """What claiming leaves behind: another attempt at that time, and the right to this one until then."""
     until: datetime = NOON + timedelta(minutes=1)
 
-    claimed = replace(PENDING, held_back="busy").claimed("somebody", until=until, due="due:key")
+    claimed = replace(PENDING, deferred_by="concurrency").claimed("somebody", until=until, due="due:key")
 
     assert (claimed.last_attempt, claimed.next_attempt_at, claimed.leased_until) == (4, until, until)
-    assert (claimed.held_back, claimed.claim, claimed.due) == (None, "somebody", "due:key")
+    assert (claimed.deferred_by, claimed.claim, claimed.due) == (None, "somebody", "due:key")

@@ -13,13 +13,13 @@ from tests.support.world import NOON, stage
 
 LATER = NOON + timedelta(hours=1)
 REQUEST = stage().request()
-#: An attempt of it is in flight, and a later one was held back.
+#: An attempt of it is in flight, and a later one was deferred.
 PENDING = replace(
     REQUEST,
     state=State.PENDING,
     message_id="msg_1",
     last_attempt=3,
-    held_back="busy",
+    deferred_by="concurrency",
     claim="somebody",
     leased_until=NOON,
     due="due:key",
@@ -36,7 +36,7 @@ def plans(registration: Registration) -> tuple[object, ...]:
     """Take out all that says what comes next."""
     return (
         registration.next_attempt_at,
-        registration.held_back,
+        registration.deferred_by,
         registration.claim,
         registration.leased_until,
         registration.due,

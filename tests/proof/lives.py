@@ -63,7 +63,7 @@ def given_up(simulation: Simulation) -> None:
 
 
 def hopeless(simulation: Simulation) -> None:
-    """Live through whole runs to a receiver that is silent: held back while its host rests, dead in the end."""
+    """Live through whole runs to a receiver that is silent: deferred while the circuit is open, dead in the end."""
     simulation.upstream.tell("done", "Succeeded")
     for url in ("https://silent.example.com/1", "https://silent.example.com/2"):
         simulation.receivers.tell(url, _SILENT)

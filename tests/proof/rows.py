@@ -90,5 +90,5 @@ def _shows(entry: IndexEntry, registration: Registration) -> bool:
     """Compare; a claim leaves the index row as it is, so until it is recorded a list shows when it was due."""
     expected = IndexEntry.of(registration)
     if registration.claim is not None:
-        expected = replace(expected, next_attempt_at=entry.next_attempt_at, held_back=entry.held_back)
+        expected = replace(expected, next_attempt_at=entry.next_attempt_at, deferred_by=entry.deferred_by)
     return entry == expected

@@ -244,7 +244,7 @@ def test_a_slow_host_is_put_back_for_as_long_as_its_backlog_takes() -> None:
     waiting = MAX_WAIT // interval
     assert len(deferred) == 100 - MAX_IN_FLIGHT_SLOW - waiting
     assert deferred == [waiting * interval + number * interval for number in range(len(deferred))]
-    assert {until.why for work in works for _, until in work.deferred} == {"busy"}
+    assert {until.why for work in works for _, until in work.deferred} == {"concurrency"}
 
 
 def test_a_backlog_of_hours_is_spread_over_the_longest_deferral() -> None:
@@ -284,7 +284,7 @@ def test_an_open_circuit_puts_everything_back_and_says_which_probe_failed() -> N
     assert work.permit is None
     assert len(work.deferred) == 21
     for _, deferred in work.deferred:
-        assert (deferred.until, deferred.why) == (NOON + FIRST_OPEN, "resting")
+        assert (deferred.until, deferred.why) == (NOON + FIRST_OPEN, "circuitOpen")
         assert deferred.probe is not None
         assert deferred.probe.error is Failure.TIMEOUT
     [(_, later)] = instance.hosts.acquire(task_for()).deferred

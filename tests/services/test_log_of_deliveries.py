@@ -169,7 +169,7 @@ def test_a_run_whose_last_attempt_was_lost_is_one_line(bridge: Stage, caplog: py
     assert bridge.registration(task.ref).tx.startswith("token-")
 
 
-def test_what_is_held_back_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_deferred_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
     """To which host, why and until when."""
     bridge.register("operation-1", *(f"{HOOK}/{number}" for number in range(6)))
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -191,7 +191,7 @@ def test_what_is_held_back_is_one_line(bridge: Stage, caplog: pytest.LogCaptureF
             "event": "delivery.held-back",
             "registration": tasks[-1].ref.public_id,
             "to": "receiver.example.com",
-            "why": "resting",
+            "why": "circuitOpen",
             "until": "2026-11-23T12:00:30.000Z",
         }
     ]

@@ -84,12 +84,12 @@ def test_what_is_due_after_the_probe_waits_for_the_next_one_and_uses_up_no_attem
     bridge.deliver_all()
 
     held = bridge.registration(ref)
-    assert (held.last_attempt, held.held_back) == (0, "resting")
+    assert (held.last_attempt, held.deferred_by) == (0, "circuitOpen")
     assert held.next_attempt_at == NOON + timedelta(seconds=30)
     [line] = [json.loads(record.message) for record in caplog.records if "held-back" in record.message]
-    assert (line["to"], line["why"], line["until"]) == ("silent.example.com", "resting", "2026-11-23T12:00:30.000Z")
+    assert (line["to"], line["why"], line["until"]) == ("silent.example.com", "circuitOpen", "2026-11-23T12:00:30.000Z")
     page = Client.of(bridge).call(Routes.list, "/registrations?state=pending").body["value"]
-    assert [each["heldBack"] for each in page if each["heldBack"]] == ["resting"]
+    assert [each["deferredBy"] for each in page if each["deferredBy"]] == ["circuitOpen"]
 
 
 def test_a_host_that_comes_back_gets_everything(bridge: Stage) -> None:
@@ -102,7 +102,7 @@ def test_a_host_that_comes_back_gets_everything(bridge: Stage) -> None:
 
     registrations = registrations_at(bridge, SILENT, 20)
     assert {each.state for each in registrations} == {State.DELIVERED}
-    assert {each.held_back for each in registrations} == {None}
+    assert {each.deferred_by for each in registrations} == {None}
     assert len(bridge.sender.posted) == FAILURES_TO_OPEN + 20
 
 

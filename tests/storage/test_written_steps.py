@@ -67,13 +67,13 @@ def columns(transaction: Transaction, key: str) -> dict[str, object]:
     return dict(write.values)
 
 
-def test_what_is_held_back_keeps_its_number_and_says_why() -> None:
+def test_what_is_deferred_keeps_its_number_and_says_why() -> None:
     """Registration, index row and due row move together, and the step can be recognised."""
-    step = deliver.defer(Stored(PENDING, "etag-r"), Deferred(until=LATER, why="busy"), tx="mine")
+    step = deliver.defer(Stored(PENDING, "etag-r"), Deferred(until=LATER, why="concurrency"), tx="mine")
 
     row = columns(step, row_key(REQUEST.ref))
     due = str(row["due"])
-    assert (row["next_attempt_at"], row["held_back"], row["tx"]) == (LATER, "busy", "mine")
+    assert (row["next_attempt_at"], row["deferred_by"], row["tx"]) == (LATER, "concurrency", "mine")
     assert "last_attempt" not in row
     assert (step.partition, step.stamp, step.tx) == (partition_of(REQUEST.ref), row_key(REQUEST.ref), "mine")
     assert written(step, row_key(REQUEST.ref)) == Merge(row_key(REQUEST.ref), row, "etag-r")  # type: ignore[arg-type] # as it was read
@@ -170,14 +170,14 @@ def test_an_end_says_all_that_was_seen() -> None:
     assert isinstance(written(step, due), Insert)
 
 
-@pytest.mark.parametrize("step", ["hold back", "retry", "claim", "enqueue"])
+@pytest.mark.parametrize("step", ["defer", "retry", "claim", "enqueue"])
 def test_a_due_row_of_a_delivery_never_moves_to_its_own_key(step: str) -> None:
     """A row cannot be deleted and inserted in one transaction."""
     before, tx = Stored(CLAIMED, "etag-r"), "mine"
     attempt = deliver.Claimed.held(before).attempt
     same = NOON if step != "claim" else NOON - timedelta(seconds=60)
     built = {
-        "hold back": deliver.defer(before, Deferred(until=same, why="busy"), tx=tx),
+        "defer": deliver.defer(before, Deferred(until=same, why="concurrency"), tx=tx),
         "retry": deliver.record(before, attempt, RetryAt(same), NOON, tx=tx),
         "claim": deliver.claim(before, same, name=tx)[0],
         "enqueue": poll.reschedule_all([enqueued(NOON - REDISPATCH_AFTER)], tx=tx),

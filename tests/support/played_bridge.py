@@ -92,7 +92,7 @@ def registration(name: str = "default~operation-1~0123456789abcdef", **own: Any)
         "createdAt": "2026-11-23T12:00:00.000Z",
         "message": None,
         "nextAttemptAt": None,
-        "heldBack": None,
+        "deferredBy": None,
         "deliveredAt": None,
         "attempts": [],
         "earlierAttempts": None,

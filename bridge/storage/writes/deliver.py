@@ -66,7 +66,7 @@ def claim(
 def defer(before: Stored[Registration], deferred: Deferred, *, tx: str) -> Transaction:
     """Move an attempt to a later time without using it up: 5 rows, under the registration's ETag."""
     due = _due(before.record, deferred.until)
-    after = replace(before.record, next_attempt_at=deferred.until, held_back=deferred.why, due=due)
+    after = replace(before.record, next_attempt_at=deferred.until, deferred_by=deferred.why, due=due)
     shown = Merge(index_key_of(after), for_merge(IndexEntry.of(after)), ANY)
     writes: tuple[Write, ...] = (overwrite(before, after, tx), shown, *_gone(before.record), _next_task(after, due))
     return Transaction(partition_of(after.ref), writes, stamp=row_key(after.ref), tx=tx)
