@@ -300,7 +300,7 @@ class App:
         except (StorageUnavailable, Contended) as error:
             return _storage_problem(error).response()
         except UnreadableRow as error:
-            log(Event.SET_ASIDE, why=str(error))
+            log(Event.ROW_UNREADABLE, why=str(error))
             return unreadable().response()
         except Exception as error:
             logging.getLogger("bridge").exception("a request failed: %s", type(error).__name__)
@@ -351,7 +351,7 @@ class App:
         try:
             task = read_task(body)
         except UnreadableRow as error:
-            log(Event.SET_ASIDE, why=str(error), queue_message=message_id, inserted=inserted, length=len(body))
+            log(Event.ROW_UNREADABLE, why=str(error), queue_message=message_id, inserted=inserted, length=len(body))
             return
         try:
             self._bridge.deliver.deliver(task)

@@ -40,7 +40,7 @@ class Event(StrEnum):
     PINGED = "callback.pinged"
     SECRET_SHOWN = "secret.shown"  # noqa: S105 - a name, no secret
     POLLED = "operation.polled"
-    ASKED = "source.asked"
+    SOURCE_POLLED = "source.polled"
     THROTTLED = "source.throttled"
     DENIED = "source.denied"
     UNREACHABLE = "source.unreachable"
@@ -54,7 +54,7 @@ class Event(StrEnum):
     UNRECORDED = "delivery.unrecorded"
     UNDECRYPTED = "delivery.secrets-unreadable"
     HELD_BACK = "delivery.held-back"
-    BURIED = "delivery.buried"
+    DEAD = "delivery.dead"
     DROPPED = "delivery.dropped"
     RESTORED = "due.restored"
     DELETED = "due.deleted"
@@ -62,7 +62,7 @@ class Event(StrEnum):
     STORAGE = "storage.unavailable"
     STORAGE_REFUSED = "storage.refused"
     CONTENDED = "storage.contended"
-    SET_ASIDE = "row.set-aside"
+    ROW_UNREADABLE = "row.unreadable"
     REFUSED = "caller.refused"
     NO_KEYS = "keys.unavailable"
 
@@ -77,13 +77,13 @@ _LEVELS = {
     Event.UNREACHABLE: logging.WARNING,
     Event.UNKNOWN_STATUS: logging.WARNING,
     Event.CLOCK_AHEAD: logging.WARNING,
-    Event.BURIED: logging.WARNING,
+    Event.DEAD: logging.WARNING,
     Event.RESTORED: logging.WARNING,
     Event.DELETED: logging.WARNING,
     Event.QUEUE: logging.WARNING,
     Event.STORAGE: logging.WARNING,
     Event.STORAGE_REFUSED: logging.ERROR,
-    Event.SET_ASIDE: logging.WARNING,
+    Event.ROW_UNREADABLE: logging.WARNING,
     Event.NO_KEYS: logging.WARNING,
     Event.IDLE: logging.DEBUG,
     Event.POLLED: logging.DEBUG,

@@ -47,9 +47,9 @@ def test_one_setting_with_endless_trouble_leaves_room_for_the_others(caplog: pyt
 
 
 def test_line_of_the_longest_length_is_whole(caplog: pytest.LogCaptureFixture) -> None:
-    frame = len(json.dumps({"event": "row.set-aside", "why": ""}))
+    frame = len(json.dumps({"event": "row.unreadable", "why": ""}))
 
-    log(Event.SET_ASIDE, why="x" * (MAX_LINE - frame))
+    log(Event.ROW_UNREADABLE, why="x" * (MAX_LINE - frame))
 
     assert line_of(caplog)["why"] == "x" * (MAX_LINE - frame)
 
@@ -88,7 +88,7 @@ VALUES: st.SearchStrategy[Field] = st.one_of(
 
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,10}", fullmatch=True), VALUES, max_size=12))
 def test_whatever_a_line_holds_it_fits_and_is_json(fields: dict[str, Field]) -> None:
-    text = _short({"event": "row.set-aside", **fields})
+    text = _short({"event": "row.unreadable", **fields})
 
     assert len(text.encode()) <= MAX_LINE
-    assert json.loads(text).keys() == {"event": "row.set-aside", **fields}.keys()
+    assert json.loads(text).keys() == {"event": "row.unreadable", **fields}.keys()

@@ -167,7 +167,7 @@ class Claims:
             restore = partial(self.repair.restore, task.ref.operation)
             claimed = transact(lambda: self._claim(task, name), self.waits, missing=restore)
         except UnreadableRow as error:
-            log(Event.SET_ASIDE, registration=task.ref.public_id, why=str(error))
+            log(Event.ROW_UNREADABLE, registration=task.ref.public_id, why=str(error))
             return None
         if claimed is not None and claimed.attempt.leased_until - self.clock() < LEASE_NEEDED:
             log(Event.DROPPED, registration=task.ref.public_id, attempt=task.number, why="the claim took too long")
@@ -199,7 +199,7 @@ class Claims:
                 return False
             case MarkDead():
                 commit(self.table, deliver.end_as_dead(before, now, tx=name))
-                log(Event.BURIED, registration=task.ref.public_id, attempt=before.record.last_attempt)
+                log(Event.DEAD, registration=task.ref.public_id, attempt=before.record.last_attempt)
                 return False
             case Attempt():
                 return True
@@ -213,7 +213,7 @@ class Claims:
             restore = partial(self.repair.restore, task.ref.operation)
             transact(lambda: self._put_back(task, deferred, tx), self.waits, missing=restore)
         except UnreadableRow as error:
-            log(Event.SET_ASIDE, registration=task.ref.public_id, why=str(error))
+            log(Event.ROW_UNREADABLE, registration=task.ref.public_id, why=str(error))
 
     def _put_back(self, task: DeliveryTask, deferred: Deferred, tx: str) -> None:
         """Read, decide and commit once."""
@@ -234,6 +234,6 @@ class Claims:
         """Read the registration of a task. Raises UnreadableRow."""
         row = self.table.get(partition_of(task.ref), row_key(task.ref))
         if row is None:
-            log(Event.SET_ASIDE, registration=task.ref.public_id, why="a queue message about no registration here")
+            log(Event.ROW_UNREADABLE, registration=task.ref.public_id, why="a queue message about no registration here")
             return None
         return stored(Registration, task.ref, row)

@@ -149,7 +149,7 @@ class Redeliver:
         try:
             is_begun = transact(lambda: self._try_to_begin(ref, now, wait, tx), self.waits)
         except UnreadableRow as error:
-            log(Event.SET_ASIDE, registration=ref.public_id, why=str(error))
+            log(Event.ROW_UNREADABLE, registration=ref.public_id, why=str(error))
             return False
         except BridgeError as error:
             return error

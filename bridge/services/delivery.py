@@ -121,10 +121,10 @@ class Deliver:
         try:
             before = self._read(task.ref)
         except UnreadableRow as error:
-            log(Event.SET_ASIDE, registration=task.ref.public_id, why=str(error))
+            log(Event.ROW_UNREADABLE, registration=task.ref.public_id, why=str(error))
             return None
         if before is None:
-            log(Event.SET_ASIDE, registration=task.ref.public_id, why="a queue message about no registration here")
+            log(Event.ROW_UNREADABLE, registration=task.ref.public_id, why="a queue message about no registration here")
             return None
         return replace(task, origin=origin_of(before.record.callback_url), owner=before.record.owner)
 

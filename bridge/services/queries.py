@@ -355,4 +355,4 @@ def _readable(rows: Sequence[Row], read: Callable[[Row], _T]) -> Iterable[_T]:
         try:
             yield read(row)
         except UnreadableRow as error:
-            log(Event.SET_ASIDE, partition=row.partition, key=row.key[:200], why=str(error))
+            log(Event.ROW_UNREADABLE, partition=row.partition, key=row.key[:200], why=str(error))

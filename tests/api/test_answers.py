@@ -482,7 +482,7 @@ def test_an_unreadable_queue_message_is_skipped(bridge: Stage, body: bytes, capl
     """With a log line, and without touching a row."""
     App(bridge.bridge).deliver(body)
 
-    assert "row.set-aside" in caplog.text
+    assert "row.unreadable" in caplog.text
     assert bridge.table.taken() == {}
 
 

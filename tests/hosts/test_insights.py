@@ -53,7 +53,7 @@ WRITTEN_BY: dict[Event, set[str]] = {
     Event.SECRET_SHOWN: {"signing_secret"},
     Event.REFUSED: {"status"},
     Event.NO_KEYS: {"status"},
-    Event.ASKED: {"sweep"},
+    Event.SOURCE_POLLED: {"sweep"},
     Event.THROTTLED: {"sweep"},
     Event.DENIED: {"sweep"},
     Event.UNREACHABLE: {"sweep"},
@@ -70,9 +70,9 @@ WRITTEN_BY: dict[Event, set[str]] = {
     Event.UNRECORDED: {"deliver"},
     Event.HELD_BACK: {"deliver"},
     Event.UNDECRYPTED: {"deliver"},
-    Event.BURIED: {"deliver"},
+    Event.DEAD: {"deliver"},
     Event.DROPPED: {"deliver"},
-    Event.SET_ASIDE: {"deliver"},
+    Event.ROW_UNREADABLE: {"deliver"},
     Event.STORAGE: {"sweep"},
     Event.STORAGE_REFUSED: {"sweep"},
     Event.QUEUE: {"sweep"},
@@ -87,7 +87,7 @@ NOT_PROVOKED = {
 #: Fields that a line of these events has if they are known.
 OPTIONAL = {
     Event.STORAGE: {"registration", "operation", "source", "partition", "key"},
-    Event.SET_ASIDE: {"registration", "operation", "partition", "key", "queue_message", "inserted", "length"},
+    Event.ROW_UNREADABLE: {"registration", "operation", "partition", "key", "queue_message", "inserted", "length"},
 }
 
 #: What must be in no line of the log and in no record of a request.
@@ -272,7 +272,7 @@ def _meddle(bridge: Running) -> None:
         ) as queue,
     ):
         queue.send_message(json.dumps({"v": 99, "registration": "default~x~0", "generation": 0, "attempt": 1}))
-        _logged(bridge, Event.SET_ASIDE)
+        _logged(bridge, Event.ROW_UNREADABLE)
         _set_clocks_ahead(bridge, table)
         _let_a_source_be_silent_for_long(bridge, table)
         _poison(bridge)
@@ -350,7 +350,7 @@ def _bury(bridge: Running, table: TableClient) -> None:
     row = next(row for row in _rows(table, "job", "last") if not row["RowKey"].endswith("last:"))
     table.update_entity({**_keys(row), "run_start": row["run_start"] - 9}, mode=UpdateMode.MERGE)
     bridge.until(created, "dead")
-    _logged(bridge, Event.BURIED)
+    _logged(bridge, Event.DEAD)
 
 
 def _repeat_a_message(bridge: Running, queue: QueueClient) -> None:
@@ -483,7 +483,7 @@ SHOWN_BY_TILE: dict[str, tuple[str, set[Any]]] = {
     "deliveries-that-died": ("attempt", {1}),
     "storage-that-did-not-answer-and-rows-that-were-set-aside": (
         "what",
-        {"storage.unavailable", "storage.refused", "queue.unavailable", "row.set-aside"},
+        {"storage.unavailable", "storage.refused", "queue.unavailable", "row.unreadable"},
     ),
     "misconfigured-which-settings": ("problem", set()),
     "poison-messages": ("count_", {1}),
@@ -535,14 +535,14 @@ def test_runbook_query_shows_the_life_of_an_operation(run: Run, workspace: Works
 #: What the runbook says to look at: of which alert, the lines of an event, and their field with the cause.
 LOOKED_AT = [
     ("no-sweep", Event.STORAGE, "error"),
-    ("overdue", Event.ASKED, "left"),
-    ("overdue", Event.ASKED, "price"),
+    ("overdue", Event.SOURCE_POLLED, "left"),
+    ("overdue", Event.SOURCE_POLLED, "price"),
     ("overdue", Event.SWEPT, "ms"),
     ("queue-unavailable", Event.QUEUE, "code"),
     ("storage-refused", Event.STORAGE_REFUSED, "code"),
     ("source-denied", Event.DENIED, "what"),
     ("source-unreachable", Event.UNREACHABLE, "what"),
-    ("poison-messages", Event.SET_ASIDE, "queue_message"),
+    ("poison-messages", Event.ROW_UNREADABLE, "queue_message"),
 ]
 
 #: Of the other alerts, the tile of the workbook.

@@ -152,7 +152,7 @@ def test_a_sweep_says_what_each_source_came_to(slow: Stage, caplog: pytest.LogCa
 
     slow.sweep()
 
-    [line] = [json.loads(record.message) for record in caplog.records if "source.asked" in record.message]
+    [line] = [json.loads(record.message) for record in caplog.records if "source.polled" in record.message]
     assert {name: line[name] for name in ("source", "due", "asked", "finished", "faults", "left", "rate")} == {
         "source": "default",
         "due": 12,

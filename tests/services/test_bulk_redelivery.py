@@ -328,8 +328,8 @@ def test_one_that_cannot_be_read_is_skipped_and_the_others_are_begun(caplog: pyt
     begun = redeliver(bridge, limit=1).body
     assert (begun["started"], begun["registrations"], begun["more"]) == (1, ids[1:2], True)
     why = "Registration of schema 99: this version reads 1 and the one before"
-    line = {"event": "row.set-aside", "registration": ids[0], "why": why, "caller": "unknown"}
-    assert lines_of(caplog, Event.SET_ASIDE) == [line]
+    line = {"event": "row.unreadable", "registration": ids[0], "why": why, "caller": "unknown"}
+    assert lines_of(caplog, Event.ROW_UNREADABLE) == [line]
     assert redeliver(bridge).body["registrations"] == ids[2:]
 
 

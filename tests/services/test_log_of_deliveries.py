@@ -164,7 +164,7 @@ def test_a_run_whose_last_attempt_was_lost_is_one_line(bridge: Stage, caplog: py
     bridge.bridge.deliver.deliver(replace(task, number=ATTEMPTS_PER_RUN + 1))
 
     assert lines_of(caplog) == [
-        {"event": "delivery.buried", "registration": task.ref.public_id, "attempt": ATTEMPTS_PER_RUN}
+        {"event": "delivery.dead", "registration": task.ref.public_id, "attempt": ATTEMPTS_PER_RUN}
     ]
     assert bridge.registration(task.ref).tx.startswith("token-")
 
@@ -262,7 +262,7 @@ def test_a_registration_that_somebody_wrote_over_is_one_line(bridge: Stage, capl
     bridge.bridge.deliver.deliver(task)
 
     why = "Registration of schema 99: this version reads 1 and the one before"
-    assert lines_of(caplog) == [{"event": "row.set-aside", "registration": task.ref.public_id, "why": why}]
+    assert lines_of(caplog) == [{"event": "row.unreadable", "registration": task.ref.public_id, "why": why}]
 
 
 def test_call_for_a_registration_that_is_unknown_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
@@ -274,7 +274,7 @@ def test_call_for_a_registration_that_is_unknown_is_one_line(bridge: Stage, capl
     bridge.bridge.deliver.deliver(task)
 
     why = "a queue message about no registration here"
-    assert lines_of(caplog) == [{"event": "row.set-aside", "registration": task.ref.public_id, "why": why}]
+    assert lines_of(caplog) == [{"event": "row.unreadable", "registration": task.ref.public_id, "why": why}]
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
@@ -286,7 +286,7 @@ def test_an_unreadable_message_is_one_line_that_says_which(bridge: Stage, caplog
 
     assert lines_of(caplog) == [
         {
-            "event": "row.set-aside",
+            "event": "row.unreadable",
             "why": "a queue message that is not a task of schema 1",
             "queue_message": "6a1b",
             "inserted": "2026-11-23T12:00:00.000Z",

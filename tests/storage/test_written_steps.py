@@ -84,7 +84,7 @@ def test_what_is_deferred_keeps_its_number_and_says_why() -> None:
     assert len(step.writes) == 4
 
 
-def test_a_run_whose_last_attempt_was_lost_is_buried_whole() -> None:
+def test_a_run_whose_last_attempt_was_lost_is_dead_at_once() -> None:
     """And can be recognised after an unknown outcome."""
     step = deliver.end_as_dead(Stored(PENDING, "etag-r"), LATER, tx="mine")
 

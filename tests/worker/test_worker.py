@@ -234,7 +234,7 @@ def test_every_line_belongs_to_the_invocation_that_it_is_about(
 
     seen = {(line["event"], invocation) for invocation, line in worker.lines()}
 
-    of_sweeps = {"row.set-aside", "operation.finished", "source.unknown-status", "source.throttled", "source.denied"}
+    of_sweeps = {"row.unreadable", "operation.finished", "source.unknown-status", "source.throttled", "source.denied"}
     assert {(event, "call-of-sweep") for event in of_sweeps} <= seen
     assert ("registration.redelivered", "call-of-redeliver_many") in seen
     assert {invocation for _, invocation in seen} == {

@@ -207,7 +207,7 @@ def _readable(rows: Sequence[Row]) -> Iterator[Due]:
         try:
             yield read_due(row)
         except UnreadableRow as error:
-            log(Event.SET_ASIDE, partition=row.partition, key=row.key[:200], why=str(error))
+            log(Event.ROW_UNREADABLE, partition=row.partition, key=row.key[:200], why=str(error))
 
 
 _D = TypeVar("_D", DueDelivery, DuePoll, DuePurge)

@@ -57,7 +57,7 @@ class DurationStore:
                     known[row.key] = stored(DurationModel, None, row)
                 except UnreadableRow as error:
                     unreadable.add(row.key)
-                    log(Event.SET_ASIDE, partition=row.partition, key=row.key, why=str(error))
+                    log(Event.ROW_UNREADABLE, partition=row.partition, key=row.key, why=str(error))
         with self._lock:
             self._replaced = {key: known.pop(key) for key in self._replaced if key in known}
             self._known, self._unreadable, self._curves = known, frozenset(unreadable), {}

@@ -267,7 +267,7 @@ class Poller:
         try:
             return self._polled(due, run)
         except UnreadableRow as error:
-            log(Event.SET_ASIDE, operation=due_reference(ref), why=str(error))
+            log(Event.ROW_UNREADABLE, operation=due_reference(ref), why=str(error))
         except BridgeError as error:  # its due row stays, so it is asked for again at the next sweep
             log(Event.STORAGE, step="finish", operation=due_reference(ref), error=str(error))
             return None

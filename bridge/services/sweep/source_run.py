@@ -201,7 +201,7 @@ class SourceRun:
         counts = self.counts
         self._telemetry.measure(Metric.ASKED, counts.asked + counts.extra, bridge__source=self.source.name)
         log(
-            Event.ASKED,
+            Event.SOURCE_POLLED,
             source=self.source.name,
             due=counts.due,
             asked=counts.asked,
@@ -330,7 +330,7 @@ class SourceRun:
             try:
                 read = stored(Budget, None, row)
             except UnreadableRow as error:
-                log(Event.SET_ASIDE, partition=SOURCES_PARTITION, key=row.key, why=str(error))
+                log(Event.ROW_UNREADABLE, partition=SOURCES_PARTITION, key=row.key, why=str(error))
                 self._is_ours = False  # a newer version's: this sweep keeps its own count
                 return
             self._etag, self._written = read.etag, read.record

@@ -247,7 +247,7 @@ def test_a_model_of_another_version_is_left_alone(caplog: pytest.LogCaptureFixtu
     live(bridge, "operation-2", 30)
 
     assert bridge.memory.get(SOURCES_PARTITION, key) == before
-    assert any("row.set-aside" in record.message for record in caplog.records)
+    assert any("row.unreadable" in record.message for record in caplog.records)
 
 
 def test_what_says_nothing_of_the_operation_changes_no_model() -> None:
@@ -366,7 +366,7 @@ def test_a_time_without_a_zone_is_nobody_s(caplog: pytest.LogCaptureFixture) -> 
 
     bridge.sweep()
 
-    assert any("row.set-aside" in record.message for record in caplog.records)
+    assert any("row.unreadable" in record.message for record in caplog.records)
     assert len(bridge.upstream.asked) == 2
 
 

@@ -21,8 +21,8 @@ from tests.support.log_lines import lines_of
 from tests.support.world import FakeUpstream, Stage, stage
 
 OPERATION = "default:operation-1"
-ASKED = {
-    "event": "source.asked",
+SOURCE_POLLED = {
+    "event": "source.polled",
     "source": "default",
     "due": 1,
     "asked": 1,
@@ -115,7 +115,7 @@ def test_a_poll_its_source_and_its_sweep_are_a_line_each(  # noqa: PLR0917 - a t
 
     bridge.sweep()
 
-    rest = [POLLED | polled, ASKED | counted | {"rate": rate}, SWEPT | counted]
+    rest = [POLLED | polled, SOURCE_POLLED | counted | {"rate": rate}, SWEPT | counted]
     assert lines_of(caplog) == ([said] if said else []) + rest
 
 
@@ -203,7 +203,7 @@ def test_an_end_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> 
         "age": 20.5,
         "callbacks": 2,
     }
-    assert lines_of(caplog) == [finished, ASKED | {"finished": 1}, SWEPT | {"finished": 1, "overdue": 5}]
+    assert lines_of(caplog) == [finished, SOURCE_POLLED | {"finished": 1}, SWEPT | {"finished": 1, "overdue": 5}]
 
 
 def test_an_operation_that_is_given_up_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
@@ -257,7 +257,7 @@ def test_a_bug_at_a_question_is_one_line(bridge: Stage, caplog: pytest.LogCaptur
     assert lines_of(caplog) == [
         {"event": "app.failed", "step": "poll", "operation": OPERATION, "error": "ZeroDivisionError"},
         POLLED | {"error": error, "next": SOON},
-        ASKED | {"faults": 1},
+        SOURCE_POLLED | {"faults": 1},
         SWEPT | {"faults": 1},
     ]
 
@@ -274,7 +274,7 @@ def test_a_bug_at_the_question_why_is_a_line_for_each_try(caplog: pytest.LogCapt
 
     failed = {"event": "app.failed", "step": "fetch failure", "operation": OPERATION, "error": "ZeroDivisionError"}
     assert lines_of(caplog, Event.FAILED) == [failed, failed]
-    assert lines_of(caplog, Event.ASKED) == [ASKED | {"extra": 2, "finished": 1}]
+    assert lines_of(caplog, Event.SOURCE_POLLED) == [SOURCE_POLLED | {"extra": 2, "finished": 1}]
     assert len(bridge.queue.take()) == 1
 
 
@@ -464,7 +464,7 @@ def test_a_row_of_a_newer_version_is_one_line(
     bridge.sweep()
 
     written = {name: each.replace("operation-1", "operation-2") for name, each in expected.items()}
-    assert lines_of(caplog, Event.SET_ASIDE) == [{"event": "row.set-aside", **written}]
+    assert lines_of(caplog, Event.ROW_UNREADABLE) == [{"event": "row.unreadable", **written}]
     assert len(lines_of(caplog, Event.SWEPT)) == 1
 
 

@@ -474,7 +474,7 @@ def test_unreadable_due_rows_are_skipped(bridge: Stage, caplog: pytest.LogCaptur
     bridge.sweep()
 
     assert [ref.id for ref in bridge.upstream.asked] == ["operation-1"]
-    assert len([record for record in caplog.records if "row.set-aside" in record.message]) == len(strange)
+    assert len([record for record in caplog.records if "row.unreadable" in record.message]) == len(strange)
     assert len([row for row in bridge.memory.rows("op3") if row.key.startswith("due:00")]) == len(strange)
 
 
