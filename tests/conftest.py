@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, Phase, settings
 
 from bridge import log
 from local.azurite import Azurite
+from tests.support.harness import Harness, harness
 from tests.support.log_guard import GuardedLogger
-from tests.support.world import Stage, stage
 
 # No test depends on how fast the machine is.
 settings.register_profile("bridge", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -35,9 +35,9 @@ def guarded_log(monkeypatch: pytest.MonkeyPatch) -> Iterator[GuardedLogger]:
 
 
 @pytest.fixture
-def bridge() -> Stage:
-    """Set a stage: a bridge in memory, at noon, with nothing registered."""
-    return stage()
+def bridge() -> Harness:
+    """Make a harness: a bridge in memory, at noon, with nothing registered."""
+    return harness()
 
 
 @pytest.fixture(scope="session")

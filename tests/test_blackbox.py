@@ -13,7 +13,7 @@ from local.azurite import Azurite
 from local.host.process import HostProcess
 from local.receiver import Receiver
 from local.upstream import Upstream
-from tests.support.world import SIGNING_KEY
+from tests.support.harness import SIGNING_KEY
 
 ROOT = Path(__file__).parent.parent
 

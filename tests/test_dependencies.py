@@ -22,7 +22,7 @@ from bridge.domain.ids import OperationRef
 from bridge.settings import Settings, read_settings
 from bridge.storage.transaction import Insert, Transaction
 from local.upstream import Upstream
-from tests.support.world import ENVIRONMENT
+from tests.support.harness import ENVIRONMENT
 
 #: Where nobody is asked: the clients are made, and not used.
 STORAGE = "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=a2V5;TableEndpoint={0}/a;QueueEndpoint={0}/a;"

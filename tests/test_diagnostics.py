@@ -7,7 +7,7 @@ import pytest
 from bridge import diagnostics
 from bridge.domain.outcome import Failure, TlsReason
 from bridge.domain.upstream import NoReply, NoToken, Reply, Unauthorized, read
-from tests.support.world import NOON
+from tests.support.harness import NOON
 
 
 @pytest.mark.parametrize("error", [*Failure, "lost"])

@@ -9,9 +9,9 @@ import pytest
 from bridge import log
 from bridge.api.routes import Routes
 from bridge.log import Event
+from tests.support.harness import Harness
 from tests.support.http import Client
 from tests.support.log_lines import written
-from tests.support.world import Stage
 
 ROOT = Path(__file__).parent.parent
 TABLE = re.findall(r"^\| `([a-z.-]+)` \| (\w+) \| (.*?) \|", (ROOT / "docs" / "log.md").read_text(), re.MULTILINE)
@@ -50,7 +50,7 @@ def test_every_field_is_explained() -> None:
 
 
 def test_no_line_tells_more_of_a_callback_than_its_host_and_port(
-    bridge: Stage, caplog: pytest.LogCaptureFixture
+    bridge: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A whole life with a failure, a ping, a redelivery and a cancellation, with every line that there is."""
     caplog.set_level(logging.DEBUG)

@@ -11,9 +11,9 @@ import pytest
 
 from bridge.log import Event, called_by, log
 from bridge.pool import imap_unordered, map_in_order
+from tests.support.harness import InlineExecutor
 from tests.support.log_guard import GuardedLogger
 from tests.support.log_lines import lines_of
-from tests.support.world import InlineExecutor
 
 GENEROUS = 20.0
 

@@ -15,7 +15,7 @@ from bridge.domain.host_limits import CLASS_PLACES, PLACES, HostClass
 from bridge.domain.outcome import Failure
 from bridge.domain.retry import SCHEDULE
 from bridge.settings import Settings, read_settings
-from tests.support.world import ENVIRONMENT
+from tests.support.harness import ENVIRONMENT
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()

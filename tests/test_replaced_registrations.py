@@ -19,8 +19,8 @@ from bridge.storage.records import for_insert, for_merge
 from bridge.storage.transaction import ANY, MAX_WRITES, Insert, Merge, Transaction
 from bridge.testing import MemoryTable
 from tests.support.flaky import flaky
+from tests.support.harness import NOON, Harness, harness
 from tests.support.http import Client
-from tests.support.world import NOON, Stage, stage
 
 #: The largest transaction of all: the end of an operation with all its registrations.
 LARGEST = 83
@@ -45,7 +45,7 @@ def url(number: int) -> str:
     return f"https://receiver.example.com/{number}"
 
 
-def fill(bridge: Stage, count: int = MAX_REGISTRATIONS, **request: object) -> list[RegistrationRef]:
+def fill(bridge: Harness, count: int = MAX_REGISTRATIONS, **request: object) -> list[RegistrationRef]:
     """Register so many callbacks, a second apart."""
     refs = []
     for number in range(count):
@@ -56,36 +56,36 @@ def fill(bridge: Stage, count: int = MAX_REGISTRATIONS, **request: object) -> li
     return refs
 
 
-def register(bridge: Stage, number: int) -> object:
+def register(bridge: Harness, number: int) -> object:
     """Register one more."""
     return bridge.bridge.routes.registrations.register(bridge.request(url=url(number)))
 
 
-def end(bridge: Stage, status: str = "Succeeded") -> None:
+def end(bridge: Harness, status: str = "Succeeded") -> None:
     """Let the operation end, and the bridge see that."""
     bridge.upstream.tell("operation-1", status)
     bridge.clock.advance(60)
     bridge.sweep()
 
 
-def cancel(bridge: Stage, *refs: RegistrationRef) -> None:
+def cancel(bridge: Harness, *refs: RegistrationRef) -> None:
     """Cancel registrations, a second apart."""
     for ref in refs:
         assert bridge.bridge.routes.registrations.cancel(ref) == Accepted()
         bridge.clock.advance(1)
 
 
-def keys_of(bridge: Stage, ref: RegistrationRef) -> list[str]:
+def keys_of(bridge: Harness, ref: RegistrationRef) -> list[str]:
     """Name every row that is about a registration."""
     return [row.key for row in bridge.memory.rows(partition_of(ref)) if ref.hash in row.key]
 
 
-def hashes(bridge: Stage) -> set[str]:
+def hashes(bridge: Harness) -> set[str]:
     """Name the registrations that are there."""
     return set(bridge.aggregate().registrations)
 
 
-def write_attempts(bridge: Stage, ref: RegistrationRef, count: int) -> None:
+def write_attempts(bridge: Harness, ref: RegistrationRef, count: int) -> None:
     """Let a registration have made so many attempts, each with a row."""
     attempts = (
         AttemptRecord(ref=ref, number=number, at=NOON, claim=f"claim-{number}", leased_until=NOON, status=500)
@@ -99,7 +99,7 @@ def write_attempts(bridge: Stage, ref: RegistrationRef, count: int) -> None:
 
 
 def test_the_registration_that_was_canceled_first_gives_its_place() -> None:
-    bridge = stage()
+    bridge = harness()
     refs = fill(bridge)
     cancel(bridge, refs[7], refs[3], refs[12])
 
@@ -113,7 +113,7 @@ def test_the_registration_that_was_canceled_first_gives_its_place() -> None:
 
 
 def test_a_skipped_registration_gives_its_place() -> None:
-    bridge = stage()
+    bridge = harness()
     refs = fill(bridge, events=(FinalStatus.FAILED,))
     end(bridge)
     assert bridge.registration(refs[0]).state is State.SKIPPED
@@ -127,7 +127,7 @@ def test_a_skipped_registration_gives_its_place() -> None:
 
 
 def test_no_registration_is_deleted_while_a_place_is_free() -> None:
-    bridge = stage()
+    bridge = harness()
     refs = fill(bridge, MAX_REGISTRATIONS - 1)
     cancel(bridge, *refs)
 
@@ -138,7 +138,7 @@ def test_no_registration_is_deleted_while_a_place_is_free() -> None:
 
 def test_a_new_generation_takes_no_place() -> None:
     """The registration has one already."""
-    bridge = stage()
+    bridge = harness()
     refs = fill(bridge)
     cancel(bridge, refs[0], refs[1])
 
@@ -149,7 +149,7 @@ def test_a_new_generation_takes_no_place() -> None:
 
 @pytest.mark.parametrize("state", [State.WAITING, State.PENDING, State.DELIVERED, State.DEAD])
 def test_a_registration_in_another_state_keeps_its_place(state: State) -> None:
-    bridge = stage()
+    bridge = harness()
     fill(bridge)
     for number in range(MAX_REGISTRATIONS):
         bridge.sender.tell(url(number), 410 if state is State.DEAD else 200)
@@ -167,7 +167,7 @@ def test_a_registration_in_another_state_keeps_its_place(state: State) -> None:
 
 def test_a_registration_that_cannot_be_read_keeps_its_place() -> None:
     """A version that can read it has to deliver it."""
-    bridge = stage()
+    bridge = harness()
     refs = fill(bridge)
     bridge.memory.commit(
         Transaction(partition_of(refs[0]), (Merge(row_key(refs[0]), {"v": 2, "state": "canceled"}, ANY),))
@@ -180,7 +180,7 @@ def test_a_registration_that_cannot_be_read_keeps_its_place() -> None:
 def test_attempts_go_with_their_registration(attempts: int) -> None:
     """Those of other versions, which kept more, too."""
     witness = Witness()
-    bridge = stage(lambda _: witness)
+    bridge = harness(lambda _: witness)
     bridge.memory = witness
     refs = fill(bridge)
     cancel(bridge, refs[4])
@@ -195,7 +195,7 @@ def test_attempts_go_with_their_registration(attempts: int) -> None:
 
 
 def test_a_registration_that_is_replaced_takes_nothing_of_another_along() -> None:
-    bridge = stage()
+    bridge = harness()
     refs = fill(bridge)
     cancel(bridge, refs[4])
     write_attempts(bridge, refs[4], 3)
@@ -209,7 +209,7 @@ def test_a_registration_that_is_replaced_takes_nothing_of_another_along() -> Non
 
 
 def test_replacing_costs_three_calls_and_one_more_where_there_are_attempts() -> None:
-    bridge = stage()
+    bridge = harness()
     refs = fill(bridge)
     cancel(bridge, refs[4], refs[5])
     write_attempts(bridge, refs[5], 3)
@@ -225,7 +225,7 @@ def test_replacing_costs_three_calls_and_one_more_where_there_are_attempts() -> 
 
 def test_an_operation_that_nobody_waits_for_is_asked_for_again() -> None:
     """The new one waits for it, and its purge gives way to a poll."""
-    bridge = stage()
+    bridge = harness()
     refs = fill(bridge)
     cancel(bridge, *refs)
     assert bridge.due_keys() == ["purge:default:operation-1"]
@@ -240,7 +240,7 @@ def test_an_operation_that_nobody_waits_for_is_asked_for_again() -> None:
 def test_a_client_that_replaces_its_receiver_again_and_again_always_has_a_place() -> None:
     """And no transaction is larger than the end of an operation with 20 registrations, which is."""
     witness = Witness()
-    bridge = stage(lambda _: witness)
+    bridge = harness(lambda _: witness)
     bridge.memory = witness
     counts = []
     for number in range(3 * MAX_REGISTRATIONS):
@@ -317,7 +317,7 @@ def test_a_reply_that_was_lost_is_found() -> None:
 
 def test_an_attempt_of_a_replaced_registration_is_no_attempt_of_one_that_comes_after_it() -> None:
     """A POST was under way when its registration was canceled, replaced, and registered again."""
-    bridge = stage()
+    bridge = harness()
     fill(bridge)
     end(bridge)
     deliver, registrations = bridge.bridge.deliver, bridge.bridge.routes.registrations
@@ -344,7 +344,7 @@ def test_an_attempt_of_a_replaced_registration_is_no_attempt_of_one_that_comes_a
 
 def test_the_outcome_of_a_replaced_registration_is_written_nowhere() -> None:
     """Its rows stay gone, and nobody waits for them to come back."""
-    bridge = stage()
+    bridge = harness()
     fill(bridge)
     end(bridge)
     ref = bridge.request(url=url(3)).ref
@@ -361,7 +361,7 @@ def test_the_outcome_of_a_replaced_registration_is_written_nowhere() -> None:
 
 
 def test_a_message_for_a_replaced_registration_posts_nothing() -> None:
-    bridge = stage()
+    bridge = harness()
     fill(bridge)
     end(bridge)
     ref = bridge.request(url=url(3)).ref
@@ -388,9 +388,9 @@ ENTRA = {
 }
 
 
-def told_apart() -> Stage:
-    """Set a stage on which tokens tell owners apart, who share operations."""
-    bridge = stage()
+def told_apart() -> Harness:
+    """Make a harness in which tokens tell owners apart, who share operations."""
+    bridge = harness()
     bridge.restart(**ENTRA)
     return bridge
 

@@ -12,7 +12,7 @@ from bridge.adapters.azure.clients import queue_client, table_client
 from bridge.domain.errors import Misconfigured
 from bridge.domain.sharing import Sharing
 from bridge.settings import Settings, read_settings
-from tests.support.world import ENVIRONMENT, new_signing_key
+from tests.support.harness import ENVIRONMENT, new_signing_key
 
 
 def problems(**change: str) -> dict[str, str]:

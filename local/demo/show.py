@@ -8,7 +8,7 @@ from typing import Any
 
 import requests
 
-from local.demo.stage import Stage, set_up, tell_upstream
+from local.demo.setup import Setup, set_up, tell_upstream
 from local.demo.story import ACTS, Act, problems, verified
 from local.demo.timeline import Timeline
 from local.errors import LocalError
@@ -30,11 +30,11 @@ def demo(environ: Mapping[str, str], clock: Callable[[], float] = time.monotonic
     for act in ACTS:
         timeline.tell(f"    {act.name:<8} {act.about}")
     timeline.tell("\nStarting storage, a fake Speech service, a receiver and the function app …\n")
-    with set_up(environ, timeline.tell) as stage, ExitStack() as later:
+    with set_up(environ, timeline.tell) as setup, ExitStack() as later:
         try:
-            _Show(stage, timeline, later).run()
+            _Show(setup, timeline, later).run()
         except (LocalError, requests.RequestException) as error:
-            said = "\n".join(stage.host.lines.entries[-_LAST_WORDS:])
+            said = "\n".join(setup.host.lines.entries[-_LAST_WORDS:])
             raise LocalError(f"the demo failed: {error}\nThe last lines of the function app:\n{said}") from error
     timeline.tell("\nAll three arrived, once each and with good signatures. To try it yourself: make start")
 
@@ -42,11 +42,11 @@ def demo(environ: Mapping[str, str], clock: Callable[[], float] = time.monotonic
 class _Show:
     """The demo while it runs: what was seen so far, so that only changes are told."""
 
-    def __init__(self, stage: Stage, timeline: Timeline, later: ExitStack) -> None:
-        self._stage = stage
+    def __init__(self, setup: Setup, timeline: Timeline, later: ExitStack) -> None:
+        self._setup = setup
         self._timeline = timeline
         self._later = later
-        self._receivers = [stage.receiver]
+        self._receivers = [setup.receiver]
         self._created: dict[str, dict[str, Any]] = {}
         self._shown: dict[str, dict[str, Any]] = {}
         self._events: dict[str, list[Mapping[str, Any]]] = {act.name: [] for act in ACTS}
@@ -54,7 +54,7 @@ class _Show:
     def run(self) -> None:
         """Register, watch until all is over, and check."""
         self._timeline.begin()
-        tell_upstream(self._stage.upstream)
+        tell_upstream(self._setup.upstream)
         for act in ACTS:
             self._register(act)
         while not all(shown["state"] in _ENDED for shown in self._shown.values()):
@@ -71,13 +71,13 @@ class _Show:
             raise LocalError("; ".join(wrong))
 
     def _register(self, act: Act) -> None:
-        port = self._stage.late_port if act.receiver_is_late else self._stage.receiver.port
+        port = self._setup.late_port if act.receiver_is_late else self._setup.receiver.port
         body = {
             "operationId": act.operation_id,
             "callbackUrl": f"http://127.0.0.1:{port}/{act.name}",
             "metadata": {"name": act.name},
         }
-        answer = requests.post(f"{self._stage.host.url}/api/registrations", json=body, timeout=10)
+        answer = requests.post(f"{self._setup.host.url}/api/registrations", json=body, timeout=10)
         if answer.status_code != requests.codes.created:
             raise LocalError(f"{act.name} cannot be registered: {answer.status_code} {answer.text}")
         self._created[act.name] = self._shown[act.name] = answer.json()
@@ -91,7 +91,7 @@ class _Show:
         of the final status that it is about.
         """
         before = self._shown[act.name]
-        url = f"{self._stage.host.url}/api/registrations/{before['id']}"
+        url = f"{self._setup.host.url}/api/registrations/{before['id']}"
         now = requests.get(url, timeout=10).json()
         if now["operation"]["status"] != before["operation"]["status"]:
             self._timeline.happens(act.name, f"Speech says {now['operation']['status']}")
@@ -109,7 +109,7 @@ class _Show:
 
     def _open_late_receiver(self, act: Act) -> None:
         if act.receiver_is_late and len(self._receivers) == 1:
-            self._receivers.append(self._later.enter_context(Receiver.start(port=self._stage.late_port)))
+            self._receivers.append(self._later.enter_context(Receiver.start(port=self._setup.late_port)))
             self._timeline.happens(act.name, "its receiver comes up; the bridge tries again in about 5 s")
 
     def _tell_callbacks(self, act: Act) -> None:

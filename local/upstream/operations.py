@@ -68,7 +68,7 @@ class Operations:
     def answer_for_all(self, operation_id: str) -> Answer | None:
         """Return what every request is answered now, if anything."""
         with self._lock:
-            return self._played(self._for_all, operation_id)
+            return self._given(self._for_all, operation_id)
 
     def answer(self, operation_id: str) -> Answer:
         """Return the next answer to a request for an operation."""
@@ -76,8 +76,8 @@ class Operations:
             operation = self._find(operation_id)
             if operation.answers:
                 return _about(operation.answers.popleft(), operation_id)
-            played = self._played(operation.always, operation_id)
-        return played or Answer.of({"id": operation_id, "status": self.status(operation_id)})
+            given = self._given(operation.always, operation_id)
+        return given or Answer.of({"id": operation_id, "status": self.status(operation_id)})
 
     def status(self, operation_id: str) -> str:
         """Return the status that an operation has come to."""
@@ -95,7 +95,7 @@ class Operations:
         until = None if seconds is None else self._clock() + seconds
         return None if answer is None else Standing(answer, until)
 
-    def _played(self, standing: Standing | None, operation_id: str) -> Answer | None:
+    def _given(self, standing: Standing | None, operation_id: str) -> Answer | None:
         if standing is None or (standing.until is not None and self._clock() >= standing.until):
             return None
         return _about(standing.answer, operation_id)

@@ -32,8 +32,8 @@ from local.answer import Answer
 from local.azurite import Azurite
 from local.receiver import Receiver
 from local.upstream import Upstream
-from tests.support.world import ENVIRONMENT, NOON, FakeClock
-from tests.zoo.receivers import OK, drips, hear, living, overhearing
+from tests.hostile_receivers.receivers import OK, drips, hear, living, overhearing
+from tests.support.harness import ENVIRONMENT, NOON, FakeClock
 
 MULTIPART = b"HTTP/1.1 202 Accepted\r\nConnection: close\r\nContent-Type: multipart/mixed; boundary=batch_1\r\n"
 OPERATION = OperationRef("default", "operation-1")

@@ -13,8 +13,8 @@ from bridge.domain.events import subscriber_of
 from bridge.domain.upstream import NoReply
 from bridge.storage.transaction import ANY, Insert, Merge, Transaction
 from tests.support.flaky import flaky
+from tests.support.harness import ENVIRONMENT, Harness
 from tests.support.http import BASE, Client
-from tests.support.world import ENVIRONMENT, Stage
 
 GOOD = {
     "operationId": "operation-1",
@@ -23,7 +23,7 @@ GOOD = {
 }
 
 
-def test_a_registration_is_answered_with_all_that_is_known(bridge: Stage) -> None:
+def test_a_registration_is_answered_with_all_that_is_known(bridge: Harness) -> None:
     """Each field, and the secret to verify with."""
     created = Client.of(bridge).register(GOOD)
 
@@ -65,7 +65,7 @@ def test_a_registration_is_answered_with_all_that_is_known(bridge: Stage) -> Non
     }
 
 
-def test_registering_again_is_200_with_the_same(bridge: Stage) -> None:
+def test_registering_again_is_200_with_the_same(bridge: Harness) -> None:
     """Compared after normalising."""
     client = Client.of(bridge)
     first = client.register(GOOD)
@@ -74,7 +74,7 @@ def test_registering_again_is_200_with_the_same(bridge: Stage) -> None:
     assert (second.status, second.body) == (200, first.body)
 
 
-def test_registering_with_other_content_is_409(bridge: Stage) -> None:
+def test_registering_with_other_content_is_409(bridge: Harness) -> None:
     """And says what to do."""
     client = Client.of(bridge)
     client.register(GOOD)
@@ -84,7 +84,7 @@ def test_registering_with_other_content_is_409(bridge: Stage) -> None:
     assert (second.status, second.error["code"]) == (409, "RegistrationDiffers")
 
 
-def test_the_twenty_first_registration_is_409(bridge: Stage) -> None:
+def test_the_twenty_first_registration_is_409(bridge: Harness) -> None:
     """An operation has its limit."""
     client = Client.of(bridge)
     for number in range(20):
@@ -103,14 +103,14 @@ def test_the_twenty_first_registration_is_409(bridge: Stage) -> None:
         "https://speech.example.com/avatar/operations/operation-1",
     ],
 )
-def test_a_whole_operation_location_names_the_operation(bridge: Stage, location: str) -> None:
+def test_a_whole_operation_location_names_the_operation(bridge: Harness, location: str) -> None:
     """As Speech returned it; its api-version is not trusted."""
     created = Client.of(bridge).register({"operationLocation": location, "callbackUrl": GOOD["callbackUrl"]})
 
     assert (created.status, created.body["operation"]["id"]) == (201, "operation-1")
 
 
-def test_a_location_of_another_endpoint_is_told_what_would_be_right(bridge: Stage) -> None:
+def test_a_location_of_another_endpoint_is_told_what_would_be_right(bridge: Harness) -> None:
     """Regional instead of custom, say: the mistake of everybody's first day."""
     location = "https://westeurope.api.cognitive.microsoft.com/avatar/operations/operation-1"
     answered = Client.of(bridge).register({"operationLocation": location, "callbackUrl": GOOD["callbackUrl"]})
@@ -119,14 +119,14 @@ def test_a_location_of_another_endpoint_is_told_what_would_be_right(bridge: Stag
     assert "https://speech.example.com/avatar/operations/" in answered.error["details"][0]["message"]
 
 
-def test_null_is_as_good_as_nothing(bridge: Stage) -> None:
+def test_null_is_as_good_as_nothing(bridge: Harness) -> None:
     """For every field that can be left out."""
     nothing = dict.fromkeys(["operationLocation", "source", "events", "metadata", "headers", "format"])
 
     assert Client.of(bridge).register({**GOOD, **nothing}).status == 201
 
 
-def test_a_location_and_its_own_source_agree(bridge: Stage) -> None:
+def test_a_location_and_its_own_source_agree(bridge: Harness) -> None:
     """Saying both is no contradiction."""
     location = "https://speech.example.com/avatar/operations/operation-1"
     body = {"operationLocation": location, "source": "default", "callbackUrl": GOOD["callbackUrl"]}
@@ -134,7 +134,7 @@ def test_a_location_and_its_own_source_agree(bridge: Stage) -> None:
     assert Client.of(bridge).register(body).status == 201
 
 
-def test_a_registration_is_shown_with_its_attempts(bridge: Stage) -> None:
+def test_a_registration_is_shown_with_its_attempts(bridge: Harness) -> None:
     """After a failure and a success."""
     client = Client.of(bridge)
     public_id = client.register(GOOD).body["id"]
@@ -159,7 +159,7 @@ def test_a_registration_is_shown_with_its_attempts(bridge: Stage) -> None:
     assert "signingSecret" not in shown
 
 
-def test_the_secret_of_the_answer_verifies_the_callback(bridge: Stage) -> None:
+def test_the_secret_of_the_answer_verifies_the_callback(bridge: Harness) -> None:
     """With the public package, as a receiver would."""
     secret = Client.of(bridge).register(GOOD).body["signingSecret"]
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -171,7 +171,7 @@ def test_the_secret_of_the_answer_verifies_the_callback(bridge: Stage) -> None:
     assert signed in post.headers["webhook-signature"].split(" ")
 
 
-def test_canceling_is_204(bridge: Stage) -> None:
+def test_canceling_is_204(bridge: Harness) -> None:
     """Again and again."""
     client = Client.of(bridge)
     public_id = client.register(GOOD).body["id"]
@@ -181,7 +181,7 @@ def test_canceling_is_204(bridge: Stage) -> None:
         assert (canceled.status, canceled.body) == (204, None)
 
 
-def test_redelivering_is_202_once_there_is_a_message(bridge: Stage) -> None:
+def test_redelivering_is_202_once_there_is_a_message(bridge: Harness) -> None:
     """409 before that."""
     client = Client.of(bridge)
     public_id = client.register(GOOD).body["id"]
@@ -196,7 +196,7 @@ def test_redelivering_is_202_once_there_is_a_message(bridge: Stage) -> None:
     assert (again.status, again.body["state"]) == (202, "pending")
 
 
-def test_an_operation_is_shown_with_its_registrations(bridge: Stage) -> None:
+def test_an_operation_is_shown_with_its_registrations(bridge: Harness) -> None:
     """All of them, in the order of their creation."""
     client = Client.of(bridge)
     ids = []
@@ -210,7 +210,7 @@ def test_an_operation_is_shown_with_its_registrations(bridge: Stage) -> None:
     assert shown["polls"] == 0
 
 
-def register_many(bridge: Stage, count: int) -> list[str]:
+def register_many(bridge: Harness, count: int) -> list[str]:
     """Register `count` operations, a second apart; returns their registrations, newest first."""
     ids = []
     for number in range(count):
@@ -220,7 +220,7 @@ def register_many(bridge: Stage, count: int) -> list[str]:
     return ids[::-1]
 
 
-def test_a_list_is_paged_newest_first(bridge: Stage) -> None:
+def test_a_list_is_paged_newest_first(bridge: Harness) -> None:
     """Every registration on exactly one page, and no link after the last."""
     ids = register_many(bridge, 23)
     client = Client.of(bridge)
@@ -236,7 +236,7 @@ def test_a_list_is_paged_newest_first(bridge: Stage) -> None:
     assert seen == ids
 
 
-def test_a_list_of_a_state_shows_only_that(bridge: Stage) -> None:
+def test_a_list_of_a_state_shows_only_that(bridge: Harness) -> None:
     """Newest first by when they came into it; without metadata and attempts."""
     register_many(bridge, 6)
     for number in (4, 2):
@@ -254,7 +254,7 @@ def test_a_list_of_a_state_shows_only_that(bridge: Stage) -> None:
     assert len(waiting["value"]) == 4
 
 
-def test_a_list_shows_when_the_next_attempt_is(bridge: Stage) -> None:
+def test_a_list_shows_when_the_next_attempt_is(bridge: Harness) -> None:
     """Kept in the index by the step that postpones."""
     Client.of(bridge).register(GOOD)
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -267,7 +267,7 @@ def test_a_list_shows_when_the_next_attempt_is(bridge: Stage) -> None:
     assert entry["nextAttemptAt"] == "2026-11-23T12:00:05.000Z"
 
 
-def test_a_list_of_an_operation_shows_its_registrations(bridge: Stage) -> None:
+def test_a_list_of_an_operation_shows_its_registrations(bridge: Harness) -> None:
     """Found without the index; filtered by state if asked."""
     client = Client.of(bridge)
     ids = {client.register({**GOOD, "callbackUrl": f"https://a.example/{n}"}).body["id"] for n in range(3)}
@@ -280,7 +280,7 @@ def test_a_list_of_an_operation_shows_its_registrations(bridge: Stage) -> None:
     assert (found["nextLink"], none["value"]) == (None, [])
 
 
-def test_status_says_how_the_bridge_is(bridge: Stage) -> None:
+def test_status_says_how_the_bridge_is(bridge: Harness) -> None:
     """Counts, what is overdue, the last sweep, the sources; no key."""
     register_many(bridge, 3)
     before = Client.of(bridge).call(Routes.status, "/status").body
@@ -315,7 +315,7 @@ def test_status_says_how_the_bridge_is(bridge: Stage) -> None:
     assert "speech-key" not in json.dumps(shown)
 
 
-def test_status_says_that_a_source_gives_nothing_but_faults(bridge: Stage) -> None:
+def test_status_says_that_a_source_gives_nothing_but_faults(bridge: Harness) -> None:
     register_many(bridge, 1)
     bridge.upstream.tell("operation-0", NoReply("dns"))
     for _ in range(60):
@@ -356,7 +356,7 @@ def test_rows_that_others_change_all_the_time_are_503_with_a_code_of_their_own()
     assert bridge.pauses == [0.01, 0.02, 0.04, 0.08, 0.16]
 
 
-def test_a_row_of_another_version_is_503_and_said(bridge: Stage) -> None:
+def test_a_row_of_another_version_is_503_and_said(bridge: Harness) -> None:
     """The client may come back when that version is running again."""
     client = Client.of(bridge)
     public_id = client.register(GOOD).body["id"]
@@ -373,7 +373,7 @@ def test_a_row_of_another_version_is_503_and_said(bridge: Stage) -> None:
     assert client.call(Routes.operation, "/operations/operation-1", id="operation-1").status == 200
 
 
-def test_unreadable_rows_do_not_hide_the_status(bridge: Stage) -> None:
+def test_unreadable_rows_do_not_hide_the_status(bridge: Harness) -> None:
     """Whatever their keys."""
     keys = ("due:abc", "due:", "due:0;", "due:0x:poll:", "due:0000000000001:party", "idx:dead:nonsense")
     bridge.memory.commit(Transaction("op3", tuple(Insert(key, {"v": 1}) for key in keys)))
@@ -384,7 +384,7 @@ def test_unreadable_rows_do_not_hide_the_status(bridge: Stage) -> None:
     assert Client.of(bridge).call(Routes.list, "/registrations?state=dead").body["value"] == []
 
 
-def test_the_same_again_is_three_calls_to_the_table(bridge: Stage) -> None:
+def test_the_same_again_is_three_calls_to_the_table(bridge: Harness) -> None:
     """One that fails, the operation's range, the attempts."""
     client = Client.of(bridge)
     client.register(GOOD)
@@ -395,7 +395,7 @@ def test_the_same_again_is_three_calls_to_the_table(bridge: Stage) -> None:
     assert bridge.table.taken() == {"commit": 1, "range": 2}
 
 
-def test_a_callback_that_leads_inside_is_refused_early(bridge: Stage) -> None:
+def test_a_callback_that_leads_inside_is_refused_early(bridge: Harness) -> None:
     """By what the network says of its name."""
     bridge.sender.refused_destinations[str(GOOD["callbackUrl"])] = "leads to an address that is not public"
 
@@ -406,7 +406,7 @@ def test_a_callback_that_leads_inside_is_refused_early(bridge: Stage) -> None:
 
 
 def test_a_bug_is_500_without_a_stack_trace(
-    bridge: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    bridge: Harness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The log has it."""
 
@@ -457,7 +457,7 @@ def test_what_a_library_finds_wrong_is_named_too(
     assert (answered.status, answered.targets) == (503, [target])
 
 
-def test_health_is_alive_or_misconfigured_and_nothing_more(bridge: Stage) -> None:
+def test_health_is_alive_or_misconfigured_and_nothing_more(bridge: Harness) -> None:
     """Anybody may ask."""
     alive, broken = Client.of(bridge).health(), Client(App.from_environment({})).health()
 
@@ -478,7 +478,7 @@ def test_health_is_alive_or_misconfigured_and_nothing_more(bridge: Stage) -> Non
         b'{"v": 1, "registration": "default~abc~0123456789abcdef", "generation": 99999999999999999, "attempt": 1}',
     ],
 )
-def test_an_unreadable_queue_message_is_skipped(bridge: Stage, body: bytes, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreadable_queue_message_is_skipped(bridge: Harness, body: bytes, caplog: pytest.LogCaptureFixture) -> None:
     """With a log line, and without touching a row."""
     App(bridge.bridge).deliver(body)
 
@@ -486,12 +486,12 @@ def test_an_unreadable_queue_message_is_skipped(bridge: Stage, body: bytes, capl
     assert bridge.table.taken() == {}
 
 
-def test_headers_come_in_any_letter_case(bridge: Stage) -> None:
+def test_headers_come_in_any_letter_case(bridge: Harness) -> None:
     """HTTP says so."""
     assert Client.of(bridge).register(GOOD, CONTENT_TYPE="application/json").status == 201
 
 
-def test_answers_are_not_cached(bridge: Stage) -> None:
+def test_answers_are_not_cached(bridge: Harness) -> None:
     """They are changes."""
     response = App(bridge.bridge).answer(Routes.status, func.HttpRequest("GET", f"{BASE}/status", body=b""))
 

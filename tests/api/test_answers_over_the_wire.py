@@ -15,7 +15,7 @@ from bridge.adapters.speech import SpeechService
 from bridge.domain.operation import FinalStatus, Operation
 from local.answer import Answer
 from local.upstream import Upstream
-from tests.support.world import NOON, FakeClock, Stage, stage
+from tests.support.harness import NOON, FakeClock, Harness, harness
 
 EXAMPLES = json.loads((Path(__file__).parents[1] / "facts" / "upstream-responses.json").read_text())
 
@@ -49,7 +49,7 @@ COMES_OF: dict[str, FinalStatus | tuple[int, str | None]] = {
 class Wired:
     """A bridge that asks the fake Speech service over a real socket."""
 
-    bridge: Stage
+    bridge: Harness
     upstream: Upstream
 
     def after(self, *answers: Answer) -> Operation:
@@ -95,7 +95,7 @@ def wired() -> Iterator[Wired]:
             services.append(SpeechService(settings.sources, {"default": lambda: proof}, Limits(attempt=0.3)))
             return services[0]
 
-        bridge = stage(upstream=real, SPEECH_ENDPOINT=upstream.endpoint)
+        bridge = harness(upstream=real, SPEECH_ENDPOINT=upstream.endpoint)
         yield Wired(bridge, upstream)
         services[0].close()
 
@@ -228,7 +228,7 @@ def test_why_it_failed_is_asked_of_the_job() -> None:
         def real(settings: Any, _: FakeClock) -> SpeechService:  # noqa: ANN401
             return SpeechService(settings.sources, {"default": lambda: proof})
 
-        bridge = stage(upstream=real, SPEECH_ENDPOINT=upstream.endpoint, BRIDGE_ENRICH="errors")
+        bridge = harness(upstream=real, SPEECH_ENDPOINT=upstream.endpoint, BRIDGE_ENRICH="errors")
         submit(upstream, "operation-1")
         upstream.tell("operation-1", "Failed")
         bridge.register()

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.api.routes import Routes
+from tests.support.harness import Harness, harness
 from tests.support.http import Client
-from tests.support.world import Stage, stage
 
 GOOD = {"operationId": "operation-1", "callbackUrl": "https://receiver.example.com/hook"}
 LOCATION = "https://speech.example.com/avatar/operations/operation-1?api-version=2024-08-01"
@@ -96,7 +96,7 @@ LOCATION = "https://speech.example.com/avatar/operations/operation-1?api-version
         ({"callbackURL": "https://receiver.example.com/"}, "callbackURL"),
     ],
 )
-def test_a_wrong_field_is_named(bridge: Stage, change: dict[str, object], target: str) -> None:
+def test_a_wrong_field_is_named(bridge: Harness, change: dict[str, object], target: str) -> None:
     """400 with the field as its target, and nothing stored."""
     body = {name: value for name, value in {**GOOD, **change}.items() if value is not None}
 
@@ -108,7 +108,7 @@ def test_a_wrong_field_is_named(bridge: Stage, change: dict[str, object], target
     assert bridge.memory.rows() == []
 
 
-def test_every_wrong_field_is_named_at_once(bridge: Stage) -> None:
+def test_every_wrong_field_is_named_at_once(bridge: Harness) -> None:
     """Nobody has to ask six times."""
     body = {"callbackUrl": "nonsense", "events": [], "metadata": 7, "source": "x", "colour": "blue"}
 
@@ -127,7 +127,7 @@ def test_every_wrong_field_is_named_at_once(bridge: Stage) -> None:
         "hunter2://a/",
     ],
 )
-def test_a_value_is_never_repeated_in_an_error(bridge: Stage, url: str) -> None:
+def test_a_value_is_never_repeated_in_an_error(bridge: Harness, url: str) -> None:
     """It can be a secret that went into the wrong field."""
     answer = Client.of(bridge).register({**GOOD, "callbackUrl": url, "metadata": "hunter2", "source": "hunter2"})
 
@@ -157,7 +157,7 @@ def test_a_value_is_never_repeated_in_an_error(bridge: Stage, url: str) -> None:
         b"{'operationId': 'a1b'}",
     ],
 )
-def test_what_is_no_json_object_is_refused(bridge: Stage, body: bytes) -> None:
+def test_what_is_no_json_object_is_refused(bridge: Harness, body: bytes) -> None:
     """Not JSON, not UTF-8, not an object, not finite, or nested without end."""
     answer = Client.of(bridge).register(body)
 
@@ -166,7 +166,7 @@ def test_what_is_no_json_object_is_refused(bridge: Stage, body: bytes) -> None:
 
 
 @pytest.mark.parametrize("number", ["1e999", "-1e999", "9" * 4500])
-def test_a_number_that_json_cannot_carry_is_refused(bridge: Stage, number: str) -> None:
+def test_a_number_that_json_cannot_carry_is_refused(bridge: Harness, number: str) -> None:
     """It would be something else at the receiver."""
     body = f'{{"operationId":"operation-1","callbackUrl":"https://a.example/","metadata":{{"n":{number}}}}}'
 
@@ -176,7 +176,7 @@ def test_a_number_that_json_cannot_carry_is_refused(bridge: Stage, number: str) 
     assert bridge.memory.rows() == []
 
 
-def test_a_body_over_64_kib_is_too_large(bridge: Stage) -> None:
+def test_a_body_over_64_kib_is_too_large(bridge: Harness) -> None:
     """413, before it is read."""
     assert Client.of(bridge).register(b" " * 65_536).status == 400
     assert Client.of(bridge).register(b" " * 65_537).status == 413
@@ -194,7 +194,7 @@ def test_a_body_over_64_kib_is_too_large(bridge: Stage) -> None:
         'application/json; charset="utf8',
     ],
 )
-def test_another_content_type_is_refused(bridge: Stage, content_type: str) -> None:
+def test_another_content_type_is_refused(bridge: Harness, content_type: str) -> None:
     """415."""
     assert Client.of(bridge).register(GOOD, Content_Type=content_type).status == 415
 
@@ -210,12 +210,12 @@ def test_another_content_type_is_refused(bridge: Stage, content_type: str) -> No
         'application/json ; Charset = "UTF8"',
     ],
 )
-def test_json_in_utf8_is_taken(bridge: Stage, content_type: str) -> None:
+def test_json_in_utf8_is_taken(bridge: Harness, content_type: str) -> None:
     """However it is written."""
     assert Client.of(bridge).register(GOOD, Content_Type=content_type).status == 201
 
 
-def test_a_byte_order_mark_before_a_body_is_passed_over(bridge: Stage) -> None:
+def test_a_byte_order_mark_before_a_body_is_passed_over(bridge: Harness) -> None:
     """One of UTF-8, and one alone."""
     body = json.dumps(GOOD).encode()
 
@@ -225,7 +225,7 @@ def test_a_byte_order_mark_before_a_body_is_passed_over(bridge: Stage) -> None:
 
 
 @pytest.mark.parametrize(("end", "status"), [("/", 201), ("/?api-version=1", 201), ("//", 400), ("/%2F", 400)])
-def test_an_operation_location_can_end_with_a_slash(bridge: Stage, end: str, status: int) -> None:
+def test_an_operation_location_can_end_with_a_slash(bridge: Harness, end: str, status: int) -> None:
     """One slash: it is the same operation."""
     location = f"https://speech.example.com/avatar/operations/operation-1{end}"
 
@@ -252,28 +252,28 @@ def test_an_operation_location_can_end_with_a_slash(bridge: Stage, end: str, sta
         ("sate=dead", "sate"),
     ],
 )
-def test_a_wrong_parameter_of_a_list_is_named(bridge: Stage, query: str, target: str) -> None:
+def test_a_wrong_parameter_of_a_list_is_named(bridge: Harness, query: str, target: str) -> None:
     """A typo does not list everything."""
     answer = Client.of(bridge).call(Routes.list, f"/registrations?{query}")
 
     assert (answer.status, answer.targets) == (400, [target])
 
 
-def test_a_call_without_parameters_takes_none(bridge: Stage) -> None:
+def test_a_call_without_parameters_takes_none(bridge: Harness) -> None:
     """As the others."""
     answer = Client.of(bridge).call(Routes.status, "/status?verbose=1")
 
     assert (answer.status, answer.targets) == (400, ["verbose"])
 
 
-def test_the_function_key_is_no_unknown_parameter(bridge: Stage) -> None:
+def test_the_function_key_is_no_unknown_parameter(bridge: Harness) -> None:
     """The platform reads it."""
     assert Client.of(bridge).call(Routes.list, "/registrations?code=abc&clientId=default").status == 200
 
 
 @pytest.mark.parametrize("public_id", ["", "nonsense", "default~operation-1~0123456789abcdef", "~~", "../../etc"])
 @pytest.mark.parametrize("route", [Routes.read, Routes.cancel, Routes.redeliver])
-def test_what_is_not_there_is_404(bridge: Stage, route: object, public_id: str) -> None:
+def test_what_is_not_there_is_404(bridge: Harness, route: object, public_id: str) -> None:
     """Whether it never was or cannot be."""
     answer = Client.of(bridge).call(route, f"/registrations/{public_id}", id=public_id)  # type: ignore[arg-type]
 
@@ -281,12 +281,12 @@ def test_what_is_not_there_is_404(bridge: Stage, route: object, public_id: str) 
 
 
 @pytest.mark.parametrize("operation_id", ["", "ab", "a/b", "operation-1"])
-def test_an_unknown_operation_is_404(bridge: Stage, operation_id: str) -> None:
+def test_an_unknown_operation_is_404(bridge: Harness, operation_id: str) -> None:
     """Nobody registered for it."""
     assert Client.of(bridge).call(Routes.operation, f"/operations/{operation_id}", id=operation_id).status == 404
 
 
-def test_an_operation_of_an_unknown_source_is_400(bridge: Stage) -> None:
+def test_an_operation_of_an_unknown_source_is_400(bridge: Harness) -> None:
     """The parameter is named."""
     answer = Client.of(bridge).call(Routes.operation, "/operations/operation-1?source=x", id="operation-1")
 
@@ -296,7 +296,7 @@ def test_an_operation_of_an_unknown_source_is_400(bridge: Stage) -> None:
 @given(st.binary(max_size=200))
 def test_any_bytes_are_answered(body: bytes) -> None:
     """With 400, and nothing else."""
-    assert Client.of(stage()).register(body).status == 400
+    assert Client.of(harness()).register(body).status == 400
 
 
 json_values = st.recursive(
@@ -310,7 +310,7 @@ fields = st.sampled_from(["operationId", "operationLocation", "callbackUrl", "so
 @given(st.dictionaries(fields, json_values | st.sampled_from(["operation-1", "https://a.example/", "default"])))
 def test_any_json_is_answered(body: dict[str, object]) -> None:
     """With 201 or 400, and what was refused left nothing behind."""
-    bridge = stage()
+    bridge = harness()
 
     answer = Client.of(bridge).register(body)
 
@@ -321,7 +321,7 @@ def test_any_json_is_answered(body: dict[str, object]) -> None:
 @given(st.dictionaries(st.text(), json_values, max_size=4))
 def test_any_metadata_that_is_taken_comes_back(metadata: dict[str, object]) -> None:
     """As JSON sees it."""
-    bridge = stage()
+    bridge = harness()
 
     answer = Client.of(bridge).register({**GOOD, "metadata": metadata})
 

@@ -16,8 +16,8 @@ from bridge.domain.registration import State
 from bridge.storage.table import Table
 from bridge.storage.transaction import Row, Transaction
 from bridge.storage.writes.deliver import Claimed
+from tests.support.harness import Harness, harness
 from tests.support.http import Answer, Client
-from tests.support.world import Stage, stage
 
 HOOK = "https://receiver.example.com/hook"
 OTHER = "https://other.example.com/hook"
@@ -62,7 +62,7 @@ class Interleaved:
 class Scene:
     """A bridge with one registration, and the hands of a writer."""
 
-    bridge: Stage
+    bridge: Harness
     table: Interleaved
     ref: RegistrationRef
 
@@ -126,7 +126,7 @@ def scene() -> Scene:
         tables.append(Interleaved(inner))
         return tables[0]
 
-    bridge = stage(interleaved)
+    bridge = harness(interleaved)
     [ref] = bridge.register("operation-1", HOOK)
     return Scene(bridge, tables[0], ref)
 

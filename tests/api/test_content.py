@@ -10,8 +10,8 @@ import pytest
 from bridge.api.compression import MIN_BYTES, accepts_gzip
 from bridge.api.routes import Routes
 from bridge.app import App
+from tests.support.harness import Harness
 from tests.support.http import BASE, Client, Route
-from tests.support.world import Stage
 
 JSON = {"Content-Type": "application/json"}
 BODIES: list[tuple[Route, str, dict[str, str]]] = [
@@ -23,7 +23,7 @@ BODIES: list[tuple[Route, str, dict[str, str]]] = [
 
 @pytest.mark.parametrize(("route", "path", "body"), BODIES)
 def test_body_that_the_platform_lost_is_asked_for_with_its_length(
-    bridge: Stage, route: Route, path: str, body: dict[str, str]
+    bridge: Harness, route: Route, path: str, body: dict[str, str]
 ) -> None:
     client = Client.of(bridge)
     chunked = {**JSON, "Transfer-Encoding": "Chunked"}
@@ -35,7 +35,7 @@ def test_body_that_the_platform_lost_is_asked_for_with_its_length(
     assert whole.status in (200, 201, 202)
 
 
-def test_empty_body_with_a_length_is_no_json(bridge: Stage) -> None:
+def test_empty_body_with_a_length_is_no_json(bridge: Harness) -> None:
     answer = Client.of(bridge).call(Routes.register, method="POST", headers={**JSON, "Content-Length": "0"})
 
     assert (answer.status, answer.error["code"]) == (400, "InvalidJson")
@@ -44,7 +44,7 @@ def test_empty_body_with_a_length_is_no_json(bridge: Stage) -> None:
 @pytest.mark.parametrize("coding", ["gzip", "GZIP", "br", "gzip, identity", "deflate"])
 @pytest.mark.parametrize(("route", "path", "body"), BODIES)
 def test_body_with_a_coding_is_refused_with_the_reason(
-    bridge: Stage, route: Route, path: str, body: dict[str, str], coding: str
+    bridge: Harness, route: Route, path: str, body: dict[str, str], coding: str
 ) -> None:
     sent = gzip.compress(json.dumps(body).encode())
 
@@ -54,7 +54,7 @@ def test_body_with_a_coding_is_refused_with_the_reason(
     assert answer.headers["Accept-Encoding"] == "identity"
 
 
-def test_body_without_a_coding_may_say_so(bridge: Stage) -> None:
+def test_body_without_a_coding_may_say_so(bridge: Harness) -> None:
     sent = json.dumps(BODIES[0][2]).encode()
 
     answer = Client.of(bridge).call(
@@ -64,7 +64,7 @@ def test_body_without_a_coding_may_say_so(bridge: Stage) -> None:
     assert answer.status == 201
 
 
-def answered(bridge: Stage, route: Route, path: str, headers: Mapping[str, str], **more: str) -> func.HttpResponse:
+def answered(bridge: Harness, route: Route, path: str, headers: Mapping[str, str], **more: str) -> func.HttpResponse:
     request = func.HttpRequest("GET", BASE + path, headers=headers, params={}, route_params=more, body=b"")
     return App(bridge.bridge).answer(route, request)
 
@@ -78,7 +78,7 @@ def answered(bridge: Stage, route: Route, path: str, headers: Mapping[str, str],
         (Routes.overview, "/overview"),
     ],
 )
-def test_long_answer_is_compressed_for_a_client_that_accepts_it(bridge: Stage, route: Route, path: str) -> None:
+def test_long_answer_is_compressed_for_a_client_that_accepts_it(bridge: Harness, route: Route, path: str) -> None:
     for number in range(20):
         bridge.register(f"operation-{number}")
 
@@ -92,7 +92,7 @@ def test_long_answer_is_compressed_for_a_client_that_accepts_it(bridge: Stage, r
     assert (short.status_code, short.mimetype, short.charset) == (plain.status_code, plain.mimetype, plain.charset)
 
 
-def test_long_refusal_is_compressed_too(bridge: Stage) -> None:
+def test_long_refusal_is_compressed_too(bridge: Harness) -> None:
     query = "&".join(f"parameter-{number}=x" for number in range(50))
     request = func.HttpRequest("GET", f"{BASE}/status?{query}", headers={"accept-encoding": "gzip"}, body=b"")
 
@@ -102,14 +102,14 @@ def test_long_refusal_is_compressed_too(bridge: Stage) -> None:
     assert len(json.loads(gzip.decompress(response.get_body()))["error"]["details"]) == 50
 
 
-def test_short_answer_is_not_compressed(bridge: Stage) -> None:
+def test_short_answer_is_not_compressed(bridge: Harness) -> None:
     response = answered(bridge, Routes.signing_keys, "/signing-keys", {"Accept-Encoding": "gzip"})
 
     assert "Content-Encoding" not in response.headers
     assert "value" in json.loads(response.get_body())
 
 
-def test_answer_with_a_secret_is_never_compressed(bridge: Stage) -> None:
+def test_answer_with_a_secret_is_never_compressed(bridge: Harness) -> None:
     """Neither by the bridge nor by a proxy: its length would depend on what the client wrote beside the secret."""
     body = {**BODIES[0][2], "metadata": {"a": "long " * 500}}
 
@@ -120,7 +120,7 @@ def test_answer_with_a_secret_is_never_compressed(bridge: Stage) -> None:
     assert new.body["metadata"] == body["metadata"]
 
 
-def test_answer_that_caches_keep_names_what_it_depends_on(bridge: Stage) -> None:
+def test_answer_that_caches_keep_names_what_it_depends_on(bridge: Harness) -> None:
     plain = answered(bridge, Routes.describe, "/openapi.json", {})
     short = answered(bridge, Routes.describe, "/openapi.json", {"Accept-Encoding": "gzip"})
     same = answered(bridge, Routes.describe, "/openapi.json", {"If-None-Match": short.headers["ETag"]})

@@ -20,9 +20,9 @@ from bridge.storage.index import IndexEntry
 from bridge.storage.keys import partition_of
 from bridge.storage.records import for_insert
 from bridge.storage.transaction import Insert, Transaction
+from tests.support.harness import SIGNING_KEY, Harness
 from tests.support.http import BASE, Client, Route
 from tests.support.tenant import ANN, BOB, EVE, ROOT, KeyServer, guarded_by, key_server
-from tests.support.world import SIGNING_KEY, Stage
 
 URL = "https://receiver.example.com/hook"
 JSON = {"Content-Type": "application/json"}
@@ -36,25 +36,25 @@ def tenant() -> Iterator[KeyServer]:
 
 
 @pytest.fixture
-def guarded(tenant: KeyServer) -> Stage:
-    """Set a stage whose authenticator believes that tenant, and on which owners share operations."""
+def guarded(tenant: KeyServer) -> Harness:
+    """Make a harness whose authenticator believes that tenant, and on which owners share operations."""
     return guarded_by(tenant, BRIDGE_SHARED_OPERATIONS="true")
 
 
 @pytest.fixture
-def ann(guarded: Stage, tenant: KeyServer) -> Client:
+def ann(guarded: Harness, tenant: KeyServer) -> Client:
     """Call as somebody."""
     return Client.of(guarded, tenant.token(ANN))
 
 
 @pytest.fixture
-def bob(guarded: Stage, tenant: KeyServer) -> Client:
+def bob(guarded: Harness, tenant: KeyServer) -> Client:
     """Call as somebody else."""
     return Client.of(guarded, tenant.token(BOB))
 
 
 @pytest.fixture
-def admin(guarded: Stage, tenant: KeyServer) -> Client:
+def admin(guarded: Harness, tenant: KeyServer) -> Client:
     """Call as somebody who sees everything."""
     return Client.of(guarded, tenant.token(ROOT, "Bridge.Admin"))
 
@@ -66,7 +66,7 @@ def register(client: Client, operation_id: str = "operation-1", url: str = URL) 
     return str(created.body["id"])
 
 
-def end_as_dead(bridge: Stage, url: str = URL) -> None:
+def end_as_dead(bridge: Harness, url: str = URL) -> None:
     """Let everything that waits end as dead."""
     bridge.sender.tell(url, 410)
     bridge.sweep()
@@ -74,7 +74,7 @@ def end_as_dead(bridge: Stage, url: str = URL) -> None:
     bridge.sender.tell(url, 200)
 
 
-def state_of(bridge: Stage, public_id: str) -> State:
+def state_of(bridge: Harness, public_id: str) -> State:
     """Read how a registration stands."""
     ref = RegistrationRef.parse(public_id)
     assert ref is not None
@@ -98,7 +98,7 @@ def test_two_owners_may_register_the_same_and_know_nothing_of_each_other(ann: Cl
     assert first.body["signingSecret"] == again.body["signingSecret"] != second.body["signingSecret"]
 
 
-def test_the_callers_object_id_is_the_owner(guarded: Stage, ann: Client) -> None:
+def test_the_callers_object_id_is_the_owner(guarded: Harness, ann: Client) -> None:
     """And an admin's own is theirs."""
     ref = RegistrationRef.parse(register(ann))
 
@@ -110,7 +110,7 @@ def test_the_callers_object_id_is_the_owner(guarded: Stage, ann: Client) -> None
     ("route", "method"), [(Routes.read, "GET"), (Routes.cancel, "DELETE"), (Routes.redeliver, "POST")]
 )
 def test_another_owners_registration_is_not_there(
-    guarded: Stage, ann: Client, bob: Client, route: Route, method: str
+    guarded: Harness, ann: Client, bob: Client, route: Route, method: str
 ) -> None:
     """It answers what an id that never was answers, and nothing happens to it."""
     guarded.upstream.tell("operation-1", "Succeeded")
@@ -143,7 +143,7 @@ def test_a_list_has_the_callers_own(ann: Client, bob: Client, admin: Client) -> 
 
 
 def test_an_operation_is_shown_with_the_callers_own_registrations(
-    guarded: Stage, tenant: KeyServer, ann: Client, bob: Client, admin: Client
+    guarded: Harness, tenant: KeyServer, ann: Client, bob: Client, admin: Client
 ) -> None:
     """And to nobody who has none there."""
     mine, theirs = register(ann), register(bob)
@@ -161,7 +161,7 @@ def test_an_operation_is_shown_with_the_callers_own_registrations(
     assert known.status == 404
 
 
-def test_a_redelivery_of_many_begins_the_callers_own(guarded: Stage, ann: Client, bob: Client, admin: Client) -> None:
+def test_a_redelivery_of_many_begins_the_callers_own(guarded: Harness, ann: Client, bob: Client, admin: Client) -> None:
     """An admin's begins everybody's."""
     guarded.upstream.tell("operation-1", "Succeeded")
     mine, theirs = register(ann), register(bob)
@@ -176,7 +176,7 @@ def test_a_redelivery_of_many_begins_the_callers_own(guarded: Stage, ann: Client
     assert by_admin.body == {"started": 1, "registrations": [theirs], "more": False, "cursor": None}
 
 
-def test_each_owner_has_a_signing_secret_of_its_own(guarded: Stage, ann: Client, bob: Client, admin: Client) -> None:
+def test_each_owner_has_a_signing_secret_of_its_own(guarded: Harness, ann: Client, bob: Client, admin: Client) -> None:
     """The one that its callbacks and pings are signed with; an admin is told no other owner's."""
     secrets = {
         name: client.call(Routes.signing_secret, f"/signing-secret?callbackUrl={URL}").body["signingSecret"]
@@ -196,7 +196,7 @@ def test_each_owner_has_a_signing_secret_of_its_own(guarded: Stage, ann: Client,
         assert Webhook(secrets[owner]).sign(posted.headers["webhook-id"], at, posted.body.decode()) in signatures
 
 
-def test_an_admin_reads_cancels_and_redelivers_everybodys(guarded: Stage, ann: Client, admin: Client) -> None:
+def test_an_admin_reads_cancels_and_redelivers_everybodys(guarded: Harness, ann: Client, admin: Client) -> None:
     """It stays the owner's."""
     guarded.upstream.tell("operation-1", "Succeeded")
     public_id = register(ann)
@@ -216,7 +216,7 @@ def test_the_status_is_for_admins(ann: Client, admin: Client) -> None:
     assert admin.call(Routes.status, "/status").body["registrations"]["waiting"] == {"count": 1, "more": False}
 
 
-def test_the_overview_is_of_the_callers_own_day(guarded: Stage, ann: Client, bob: Client, admin: Client) -> None:
+def test_the_overview_is_of_the_callers_own_day(guarded: Harness, ann: Client, bob: Client, admin: Client) -> None:
     """What others were delivered is none of theirs; an admin sees it."""
     register(ann)
     guarded.upstream.tell("operation-1", "Succeeded")
@@ -231,7 +231,7 @@ def test_the_overview_is_of_the_callers_own_day(guarded: Stage, ann: Client, bob
     assert delivered == [1, 0, 1]
 
 
-def test_what_was_registered_with_a_key_is_seen_by_admins_only(guarded: Stage, tenant: KeyServer) -> None:
+def test_what_was_registered_with_a_key_is_seen_by_admins_only(guarded: Harness, tenant: KeyServer) -> None:
     """And whoever has a key sees everything, after the way back."""
     guarded.restart()
     shared = register(Client.of(guarded))
@@ -245,7 +245,7 @@ def test_what_was_registered_with_a_key_is_seen_by_admins_only(guarded: Stage, t
     assert Client.of(guarded).call(Routes.read, id=mine).status == 200
 
 
-def test_anybody_is_told_the_public_keys(guarded: Stage) -> None:
+def test_anybody_is_told_the_public_keys(guarded: Harness) -> None:
     """Without a token."""
     app = Client.of(guarded).app
     request = func.HttpRequest("GET", "https://bridge.example.com/api/signing-keys", body=b"")
@@ -270,7 +270,7 @@ def test_a_log_line_names_who_did_it(ann: Client, caplog: pytest.LogCaptureFixtu
     assert SIGNING_KEY not in caplog.text
 
 
-def fill_index(bridge: Stage, owner: str, count: int) -> None:
+def fill_index(bridge: Harness, owner: str, count: int) -> None:
     """Put so many dead registrations of an owner into the index."""
     for number in range(count):
         request = bridge.request(f"secret-operation-{number}")
@@ -286,7 +286,7 @@ def decoded(text: str) -> str:
     return text + "".join(base64.urlsafe_b64decode(f"{word}===").decode("latin-1") for word in words)
 
 
-def test_no_list_shows_a_byte_of_another_owners_rows(guarded: Stage, tenant: KeyServer) -> None:
+def test_no_list_shows_a_byte_of_another_owners_rows(guarded: Harness, tenant: KeyServer) -> None:
     fill_index(guarded, BOB, 1_500)
     stranger = Client.of(guarded, tenant.token(EVE))
     path, answers = "/registrations?limit=1", list[str]()
@@ -301,7 +301,7 @@ def test_no_list_shows_a_byte_of_another_owners_rows(guarded: Stage, tenant: Key
 
 
 def test_a_cursor_of_another_owner_or_list_or_of_nobody_is_400(
-    guarded: Stage, tenant: KeyServer, ann: Client, admin: Client
+    guarded: Harness, tenant: KeyServer, ann: Client, admin: Client
 ) -> None:
     fill_index(guarded, ANN, 20)
     [mine] = parse_qs(urlsplit(ann.call(Routes.list, "/registrations?state=dead&limit=1").body["nextLink"]).query)[
@@ -324,7 +324,7 @@ def test_a_cursor_of_another_owner_or_list_or_of_nobody_is_400(
 
 
 def test_another_owners_registration_costs_as_much_as_one_that_is_not_there(
-    tenant: KeyServer, ann: Client, guarded: Stage
+    tenant: KeyServer, ann: Client, guarded: Harness
 ) -> None:
     theirs = register(ann)
     stranger = Client.of(guarded, tenant.token(EVE))

@@ -6,8 +6,8 @@ import pytest
 from bridge.api.description.calls import CALLS, Call
 from bridge.api.routes import Routes
 from bridge.app import App
+from tests.support.harness import Harness
 from tests.support.http import BASE, FUNCTIONS, Client, Route, answer
-from tests.support.world import Stage
 
 ROUTES = {function: name for name, function in FUNCTIONS.items()}
 ID = "default~operation-1~0123456789abcdef"
@@ -23,7 +23,7 @@ def path(call: Call) -> str:
 
 
 @pytest.mark.parametrize("call", [call for call in CALLS if call.name != "health"], ids=lambda call: call.name)
-def test_call_names_every_parameter_that_it_does_not_know(bridge: Stage, call: Call) -> None:
+def test_call_names_every_parameter_that_it_does_not_know(bridge: Harness, call: Call) -> None:
     answer = Client.of(bridge).call(
         route(call), f"{path(call)}?colour=blue&State=dead&code=key", method=call.method.upper(), id=ID
     )
@@ -34,7 +34,7 @@ def test_call_names_every_parameter_that_it_does_not_know(bridge: Stage, call: C
 
 
 @pytest.mark.parametrize("query", ["colour", "colour=", "state=", "limit=", "operationId=&code=key", "cursor"])
-def test_parameter_without_a_value_is_wrong_too(bridge: Stage, query: str) -> None:
+def test_parameter_without_a_value_is_wrong_too(bridge: Harness, query: str) -> None:
     """The platform hands the app none of them, but their names stand in the URL."""
     request = func.HttpRequest("GET", f"{BASE}/registrations?{query}", params={}, body=b"")
 
@@ -43,7 +43,7 @@ def test_parameter_without_a_value_is_wrong_too(bridge: Stage, query: str) -> No
     assert (refused.status, refused.targets) == (400, [query.partition("=")[0]])
 
 
-def test_parameter_that_is_given_twice_is_wrong(bridge: Stage) -> None:
+def test_parameter_that_is_given_twice_is_wrong(bridge: Harness) -> None:
     request = func.HttpRequest("GET", f"{BASE}/registrations?limit=1&limit=2", params={"limit": "1,2"}, body=b"")
 
     refused = answer(App(bridge.bridge).answer(Routes.list, request))
@@ -52,13 +52,13 @@ def test_parameter_that_is_given_twice_is_wrong(bridge: Stage) -> None:
 
 
 @pytest.mark.parametrize("name", ["code", "Code", "CODE", "clientId", "clientid", "ClientID"])
-def test_key_in_the_query_is_passed_over_in_any_letter_case(bridge: Stage, name: str) -> None:
+def test_key_in_the_query_is_passed_over_in_any_letter_case(bridge: Harness, name: str) -> None:
     answer = Client.of(bridge).call(Routes.list, f"/registrations?{name}=key")
 
     assert answer.status == 200
 
 
-def test_health_knows_the_rule_too(bridge: Stage) -> None:
+def test_health_knows_the_rule_too(bridge: Harness) -> None:
     client = Client.of(bridge)
 
     refused, alive = client.health("colour=blue&code=key"), client.health("CODE=key")

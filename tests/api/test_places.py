@@ -16,8 +16,8 @@ from bridge.pool import map_in_order
 from bridge.storage.table import Table
 from bridge.storage.transaction import Row
 from tests.support.flaky import Flaky
+from tests.support.harness import Harness, harness
 from tests.support.http import Client, Route
-from tests.support.world import Stage, stage
 
 #: The host's own threads.
 HOST = 32
@@ -41,14 +41,14 @@ class Held(Flaky):
 
 
 @contextmanager
-def held() -> Iterator[tuple[Stage, Held]]:
+def held() -> Iterator[tuple[Harness, Held]]:
     tables: list[Held] = []
 
     def wrap(inner: Table) -> Table:
         tables.append(Held(inner))
         return tables[0]
 
-    bridge = stage(wrap)
+    bridge = harness(wrap)
     try:
         yield bridge, tables[0]
     finally:
@@ -121,7 +121,7 @@ def test_a_call_that_finds_no_place_in_time_is_sent_away_and_leaves_its_turn() -
         assert caught.value.code == "TooBusy"
 
 
-def test_a_call_that_fails_gives_its_place_back(bridge: Stage) -> None:
+def test_a_call_that_fails_gives_its_place_back(bridge: Harness) -> None:
     client = Client.of(bridge)
     for _ in range(3 * (RUNNING + WAITING)):
         client.call(Routes.list, "/registrations?limit=x")
@@ -144,7 +144,7 @@ def test_storage_that_refuses_the_bridge_is_said_with_its_code_and_without_a_pro
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     refusal = StorageRefused("table storage: AuthorizationFailure, HTTP status 403", "AuthorizationFailure")
-    bridge = stage(lambda inner: Down(inner, refusal))
+    bridge = harness(lambda inner: Down(inner, refusal))
 
     answer = Client.of(bridge).call(Routes.list)
     bridge.sweep()
@@ -157,7 +157,7 @@ def test_storage_that_refuses_the_bridge_is_said_with_its_code_and_without_a_pro
 
 
 def test_storage_that_does_not_answer_is_another_thing() -> None:
-    bridge = stage(lambda inner: Down(inner, StorageUnavailable("down")))
+    bridge = harness(lambda inner: Down(inner, StorageUnavailable("down")))
 
     answer = Client.of(bridge).call(Routes.list)
 

@@ -5,13 +5,13 @@ import pytest
 from bridge.api.routes import Routes
 from bridge.domain.errors import Misconfigured
 from bridge.settings import read_settings
+from tests.support.harness import ENVIRONMENT, Harness, harness
 from tests.support.http import BASE, Client
-from tests.support.world import ENVIRONMENT, Stage, stage
 
 BODY = {"operationId": "operation-1", "callbackUrl": "https://receiver.example.com/hook"}
 
 
-def links(bridge: Stage) -> tuple[str, str]:
+def links(bridge: Harness) -> tuple[str, str]:
     """Register twice; returns the links of the second answer and of a list that has more."""
     client = Client.of(bridge)
     client.register({**BODY, "operationId": "operation-2"})
@@ -33,7 +33,7 @@ def links(bridge: Stage) -> tuple[str, str]:
     ],
 )
 def test_links_begin_with_the_public_address(value: str, expected: str) -> None:
-    location, next_link = links(stage(BRIDGE_PUBLIC_URL=value))
+    location, next_link = links(harness(BRIDGE_PUBLIC_URL=value))
 
     assert location == f"{expected}/registrations/"
     assert next_link == f"{expected}/registrations?state=waiting&limit=1&"

@@ -12,9 +12,9 @@ from bridge.domain.registration import State
 from bridge.domain.time import iso
 from bridge.storage.transaction import Transaction
 from tests.support.flaky import flaky
+from tests.support.harness import Harness, harness
 from tests.support.http import Answer, Client
 from tests.support.tenant import ANN, BOB, EVE, ROOT, KeyServer, guarded_by, key_server
-from tests.support.world import Stage, stage
 
 ANNS, BOBS, EVES, ROOTS = (f"https://{name}.example.com/hook" for name in ("ann", "bob", "eve", "root"))
 JSON = {"Content-Type": "application/json"}
@@ -28,30 +28,30 @@ def tenant() -> Iterator[KeyServer]:
 
 
 @pytest.fixture
-def bridge(tenant: KeyServer) -> Stage:
-    """Set a stage whose authenticator believes that tenant, and that gives operations up while its tokens are valid."""
+def bridge(tenant: KeyServer) -> Harness:
+    """Make a harness whose authenticator believes that tenant, and that gives operations up while its tokens are valid."""
     return guarded_by(tenant, BRIDGE_OPERATION_DEADLINE="20m")
 
 
-def client_of(bridge: Stage, tenant: KeyServer, owner: str, *roles: str) -> Client:
+def client_of(bridge: Harness, tenant: KeyServer, owner: str, *roles: str) -> Client:
     """Call as an owner."""
     return Client.of(bridge, tenant.token(owner, *roles))
 
 
 @pytest.fixture
-def ann(bridge: Stage, tenant: KeyServer) -> Client:
+def ann(bridge: Harness, tenant: KeyServer) -> Client:
     """Call as the owner who comes first."""
     return client_of(bridge, tenant, ANN)
 
 
 @pytest.fixture
-def eve(bridge: Stage, tenant: KeyServer) -> Client:
+def eve(bridge: Harness, tenant: KeyServer) -> Client:
     """Call as an owner who knows the id."""
     return client_of(bridge, tenant, EVE)
 
 
 @pytest.fixture
-def root(bridge: Stage, tenant: KeyServer) -> Client:
+def root(bridge: Harness, tenant: KeyServer) -> Client:
     """Call as an admin."""
     return client_of(bridge, tenant, ROOT, "Bridge.Admin")
 
@@ -85,14 +85,14 @@ def read(client: Client, public_id: str) -> dict[str, Any]:
     return dict(found.body)
 
 
-def state_of(bridge: Stage, public_id: str) -> State:
+def state_of(bridge: Harness, public_id: str) -> State:
     """Read how a registration stands."""
     ref = RegistrationRef.parse(public_id)
     assert ref is not None
     return bridge.registration(ref).state
 
 
-def end(bridge: Stage, status: str = "Succeeded") -> None:
+def end(bridge: Harness, status: str = "Succeeded") -> None:
     """Let the operation end, and deliver."""
     bridge.upstream.tell("operation-1", status)
     bridge.clock.advance(60)
@@ -110,7 +110,7 @@ _STATES: Mapping[State, tuple[Mapping[str, object], int | None]] = {
 }
 
 
-def bring(bridge: Stage, ann: Client, state: State) -> str:
+def bring(bridge: Harness, ann: Client, state: State) -> str:
     """Bring a registration of ANN's into a state."""
     more, answer = _STATES[state]
     public_id = registered(ann, ANNS, **more)
@@ -122,7 +122,7 @@ def bring(bridge: Stage, ann: Client, state: State) -> str:
 
 
 @pytest.mark.parametrize("state", _STATES)
-def test_a_second_owner_is_refused_and_learns_nothing(bridge: Stage, ann: Client, eve: Client, state: State) -> None:
+def test_a_second_owner_is_refused_and_learns_nothing(bridge: Harness, ann: Client, eve: Client, state: State) -> None:
     """Whatever has become of the first one's registration."""
     bring(bridge, ann, state)
 
@@ -136,7 +136,7 @@ def test_a_second_owner_is_refused_and_learns_nothing(bridge: Stage, ann: Client
     assert EVES not in {posted.url for posted in bridge.sender.posted}
 
 
-def test_the_first_owner_may_register_further_callbacks(bridge: Stage, ann: Client) -> None:
+def test_the_first_owner_may_register_further_callbacks(bridge: Harness, ann: Client) -> None:
     registered(ann, ANNS)
 
     assert register(ann, BOBS).status == 201
@@ -149,7 +149,7 @@ def test_the_first_owner_may_register_further_callbacks(bridge: Stage, ann: Clie
 @pytest.mark.parametrize("state", _STATES)
 @pytest.mark.parametrize("by", ["owner", "admin"])
 def test_canceling_gives_the_operation_back(  # noqa: PLR0917 - fixtures
-    bridge: Stage, ann: Client, eve: Client, root: Client, state: State, by: str
+    bridge: Harness, ann: Client, eve: Client, root: Client, state: State, by: str
 ) -> None:
     """What has ended stays as it is."""
     public_id = bring(bridge, ann, state)
@@ -173,7 +173,7 @@ def test_an_operation_is_given_back_with_the_last_registration_of_its_owner(ann:
     assert register(eve, EVES).status == 201
 
 
-def test_an_admins_registration_takes_no_operation(bridge: Stage, ann: Client, eve: Client, root: Client) -> None:
+def test_an_admins_registration_takes_no_operation(bridge: Harness, ann: Client, eve: Client, root: Client) -> None:
     """It comes beside the owner's, before or after."""
     registered(root, ROOTS)
 
@@ -187,7 +187,7 @@ def test_an_admins_registration_takes_no_operation(bridge: Stage, ann: Client, e
 
 @pytest.mark.parametrize("state", [State.PENDING, State.DELIVERED, State.DEAD])
 def test_what_was_canceled_is_not_redelivered_while_the_operation_is_anothers(
-    bridge: Stage, ann: Client, eve: Client, root: Client, state: State
+    bridge: Harness, ann: Client, eve: Client, root: Client, state: State
 ) -> None:
     """Its owner had guessed the id, and an admin freed it."""
     guessed = bring(bridge, ann, state)
@@ -206,7 +206,7 @@ def test_what_was_canceled_is_not_redelivered_while_the_operation_is_anothers(
 
 
 def test_what_was_canceled_takes_a_free_operation_again_by_a_redelivery(
-    bridge: Stage, ann: Client, eve: Client
+    bridge: Harness, ann: Client, eve: Client
 ) -> None:
     public_id = bring(bridge, ann, State.DELIVERED)
     cancel(ann, public_id)
@@ -217,7 +217,7 @@ def test_what_was_canceled_takes_a_free_operation_again_by_a_redelivery(
 
 
 def test_a_skipped_registration_of_another_owner_keeps_its_place(
-    bridge: Stage, ann: Client, root: Client, tenant: KeyServer
+    bridge: Harness, ann: Client, root: Client, tenant: KeyServer
 ) -> None:
     """Otherwise admins' registrations could take the operation from its owner. A released one makes room."""
     public_id = bring(bridge, ann, State.SKIPPED)
@@ -262,7 +262,7 @@ def test_of_two_owners_who_come_at_once_one_gets_the_operation(tenant: KeyServer
 
 def test_with_a_function_key_there_is_one_owner() -> None:
     """The setting changes nothing."""
-    bridge = stage(BRIDGE_SHARED_OPERATIONS="false")
+    bridge = harness(BRIDGE_SHARED_OPERATIONS="false")
     client = Client.of(bridge)
 
     answers = [register(client, f"{ANNS}/{number}").status for number in range(20)]
@@ -271,12 +271,12 @@ def test_with_a_function_key_there_is_one_owner() -> None:
 
 
 @pytest.fixture
-def shared(tenant: KeyServer) -> Stage:
-    """Set a stage on which owners share operations."""
+def shared(tenant: KeyServer) -> Harness:
+    """Make a harness in which owners share operations."""
     return guarded_by(tenant, BRIDGE_SHARED_OPERATIONS="true")
 
 
-def test_an_owner_is_shown_counts_and_times_from_its_own_registration_on(shared: Stage, tenant: KeyServer) -> None:
+def test_an_owner_is_shown_counts_and_times_from_its_own_registration_on(shared: Harness, tenant: KeyServer) -> None:
     """In each answer that shows the operation."""
     ann, bob = (client_of(shared, tenant, owner) for owner in (ANN, BOB))
     began = shared.clock()
@@ -318,7 +318,7 @@ def operation_seen_by(client: Client) -> dict[str, Any]:
     return dict(found.body)
 
 
-def test_an_owner_who_comes_after_the_end_is_shown_no_polls_of_others(shared: Stage, tenant: KeyServer) -> None:
+def test_an_owner_who_comes_after_the_end_is_shown_no_polls_of_others(shared: Harness, tenant: KeyServer) -> None:
     ann, bob = (client_of(shared, tenant, owner) for owner in (ANN, BOB))
     registered(ann, ANNS)
     end(shared)
@@ -332,7 +332,7 @@ def test_an_owner_who_comes_after_the_end_is_shown_no_polls_of_others(shared: St
 
 @pytest.mark.parametrize("expired", [False, True])
 def test_a_registration_that_is_over_is_shown_nothing_of_what_comes_later(
-    bridge: Stage, ann: Client, eve: Client, root: Client, *, expired: bool
+    bridge: Harness, ann: Client, eve: Client, root: Client, *, expired: bool
 ) -> None:
     """EVE guessed the id, and the operation is freed, followed and ended for ANN."""
     guessed = registered(eve, EVES)
@@ -370,7 +370,7 @@ def registered_before(client: Client) -> str:
     return str(again.body["id"])
 
 
-def end_as_expired(bridge: Stage) -> None:
+def end_as_expired(bridge: Harness) -> None:
     """Let the bridge give the operation up."""
     bridge.clock.advance(21 * 60)
     for _ in range(3):

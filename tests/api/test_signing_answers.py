@@ -5,20 +5,20 @@ import pytest
 
 from bridge.api.routes import Routes
 from bridge.app import App
+from tests.support.harness import ENVIRONMENT, SIGNING_KEY, Harness, new_signing_key
 from tests.support.http import BASE, Client, answer
-from tests.support.world import ENVIRONMENT, SIGNING_KEY, Stage, new_signing_key
 
 NEW = new_signing_key()
 HOOK = "https://receiver.example.com/hook"
 
 
-def secret_of(bridge: Stage, url: str) -> dict[str, str]:
+def secret_of(bridge: Harness, url: str) -> dict[str, str]:
     """Ask for the secret of a callback."""
     body: dict[str, str] = Client.of(bridge).call(Routes.signing_secret, f"/signing-secret?callbackUrl={url}").body
     return body
 
 
-def test_the_secret_is_told_before_anything_is_registered(bridge: Stage) -> None:
+def test_the_secret_is_told_before_anything_is_registered(bridge: Harness) -> None:
     """It is the one that registering answers; nothing is read or written for it."""
     told = secret_of(bridge, HOOK)
     assert bridge.table.taken() == {}
@@ -32,7 +32,7 @@ def test_the_secret_is_told_before_anything_is_registered(bridge: Stage) -> None
     }
 
 
-def test_the_secret_is_the_same_for_all_callbacks_to_an_origin(bridge: Stage) -> None:
+def test_the_secret_is_the_same_for_all_callbacks_to_an_origin(bridge: Harness) -> None:
     """However the URL is written; another origin has another one."""
     same = {secret_of(bridge, url)["signingSecret"] for url in (HOOK, "HTTPS://Receiver.example.com:443/other")}
 
@@ -40,7 +40,7 @@ def test_the_secret_is_the_same_for_all_callbacks_to_an_origin(bridge: Stage) ->
     assert secret_of(bridge, "https://other.example.com/")["signingSecret"] not in same
 
 
-def test_the_secret_told_is_that_of_the_newest_key(bridge: Stage) -> None:
+def test_the_secret_told_is_that_of_the_newest_key(bridge: Harness) -> None:
     """A receiver is told the one that stays."""
     before = secret_of(bridge, HOOK)
     bridge.restart(BRIDGE_SIGNING_KEYS=f"{NEW},{SIGNING_KEY}")
@@ -61,14 +61,14 @@ def test_the_secret_told_is_that_of_the_newest_key(bridge: Stage) -> None:
         ("?origin=https://receiver.example.com", ["callbackUrl", "origin"]),
     ],
 )
-def test_a_secret_is_of_a_callback_that_could_be_registered(bridge: Stage, query: str, targets: list[str]) -> None:
+def test_a_secret_is_of_a_callback_that_could_be_registered(bridge: Harness, query: str, targets: list[str]) -> None:
     """By the same rules."""
     refused = Client.of(bridge).call(Routes.signing_secret, f"/signing-secret{query}")
 
     assert (refused.status, refused.targets) == (400, targets)
 
 
-def test_public_keys_are_published_newest_first(bridge: Stage) -> None:
+def test_public_keys_are_published_newest_first(bridge: Harness) -> None:
     """With the ids that ciphertexts carry, and nothing private."""
     [old] = Client.of(bridge).call(Routes.signing_keys, "/signing-keys").body["value"]
     bridge.restart(BRIDGE_SIGNING_KEYS=f"{NEW},{SIGNING_KEY}")
@@ -82,7 +82,7 @@ def test_public_keys_are_published_newest_first(bridge: Stage) -> None:
     assert published.headers["Cache-Control"] == "public, max-age=3600"
 
 
-def test_public_keys_are_not_sent_again_to_whoever_has_them(bridge: Stage) -> None:
+def test_public_keys_are_not_sent_again_to_whoever_has_them(bridge: Harness) -> None:
     """304 while they are the same."""
     client = Client.of(bridge)
     etag = client.call(Routes.signing_keys, "/signing-keys").headers["ETag"]

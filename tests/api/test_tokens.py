@@ -21,6 +21,8 @@ from bridge.adapters.entra.jwks import JwksCache
 from bridge.api.routes import Routes
 from bridge.app import App
 from bridge.domain.principal import KeysUnavailable, Tenant
+from tests.hostile_receivers.receivers import overhearing
+from tests.support.harness import NOON, FakeClock, Harness
 from tests.support.http import Answer, Client
 from tests.support.tenant import (
     ANN,
@@ -36,8 +38,6 @@ from tests.support.tenant import (
     public_pem,
     published,
 )
-from tests.support.world import NOON, FakeClock, Stage
-from tests.zoo.receivers import overhearing
 
 AT_NOON = int(NOON.timestamp())
 #: What no NumericDate is, or what lies after the year 9999.
@@ -59,12 +59,12 @@ def tenant() -> Iterator[KeyServer]:
 
 
 @pytest.fixture
-def guarded(tenant: KeyServer) -> Stage:
-    """Set a stage whose authenticator believes that tenant."""
+def guarded(tenant: KeyServer) -> Harness:
+    """Make a harness whose authenticator believes that tenant."""
     return guarded_by(tenant)
 
 
-def call(bridge: Stage, token: str | None, **headers: str) -> Answer:
+def call(bridge: Harness, token: str | None, **headers: str) -> Answer:
     """Ask for a list."""
     return Client.of(bridge, token).call(Routes.list, headers=headers)
 
@@ -97,7 +97,7 @@ def token_with(**claims: Any) -> Callable[[KeyServer], str]:  # noqa: ANN401 - J
     return lambda tenant: tenant.token(**claims)
 
 
-def test_a_good_token_is_let_in(guarded: Stage, tenant: KeyServer) -> None:
+def test_a_good_token_is_let_in(guarded: Harness, tenant: KeyServer) -> None:
     """By either role, and by either version of token."""
     tokens = [
         tenant.token(),
@@ -154,7 +154,7 @@ def test_a_good_token_is_let_in(guarded: Stage, tenant: KeyServer) -> None:
     ],
 )
 def test_a_token_that_is_not_believed_is_401(
-    guarded: Stage, tenant: KeyServer, why: str, make: Callable[[KeyServer], str]
+    guarded: Harness, tenant: KeyServer, why: str, make: Callable[[KeyServer], str]
 ) -> None:
     """And is told why."""
     answer = call(guarded, make(tenant))
@@ -166,21 +166,21 @@ def test_a_token_that_is_not_believed_is_401(
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\r\n")))
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
-def test_no_text_is_a_token_or_a_fault(guarded: Stage, text: str) -> None:
+def test_no_text_is_a_token_or_a_fault(guarded: Harness, text: str) -> None:
     """Whatever stands there, the answer is 401."""
     assert call(guarded, text).status == 401
     assert call(guarded, f"{unsigned(alg='RS256')}.{text}").status == 401
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic dXNlcjpwYXNz", "token"])
-def test_no_token_is_401_and_says_what_is_wanted(guarded: Stage, header: str | None) -> None:
+def test_no_token_is_401_and_says_what_is_wanted(guarded: Harness, header: str | None) -> None:
     """With the plain challenge of RFC 6750."""
     answer = call(guarded, None, **({} if header is None else {"Authorization": header}))
 
     assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
 
 
-def test_what_the_platform_forwards_is_not_believed(guarded: Stage, tenant: KeyServer) -> None:
+def test_what_the_platform_forwards_is_not_believed(guarded: Harness, tenant: KeyServer) -> None:
     """Anybody can send those headers; and they change nothing beside a token."""
     forwarded = {name: str(value) for name, value in FORWARDED.items()}
 
@@ -188,13 +188,13 @@ def test_what_the_platform_forwards_is_not_believed(guarded: Stage, tenant: KeyS
     assert Client.of(guarded, tenant.token()).call(Routes.status, headers=forwarded).status == 403
 
 
-def test_a_function_key_lets_nobody_in(guarded: Stage) -> None:
+def test_a_function_key_lets_nobody_in(guarded: Harness) -> None:
     """Where tokens are asked for, it says nothing of who calls."""
     assert call(guarded, None, **{"x-functions-key": "the-key"}).status == 401
 
 
 @pytest.mark.parametrize("roles", [[], ["bridge.use"], ["Other.Role"], "Bridge.Admin", None, {"Bridge.Admin": 1}])
-def test_a_token_without_a_role_is_403(guarded: Stage, tenant: KeyServer, roles: object) -> None:
+def test_a_token_without_a_role_is_403(guarded: Harness, tenant: KeyServer, roles: object) -> None:
     """It is right, and gives nothing here."""
     answer = call(guarded, tenant.token(roles=roles))
 
@@ -202,7 +202,7 @@ def test_a_token_without_a_role_is_403(guarded: Stage, tenant: KeyServer, roles:
     assert answer.headers["WWW-Authenticate"] == 'Bearer error="insufficient_scope"'
 
 
-def test_clocks_may_differ_by_a_minute(guarded: Stage, tenant: KeyServer) -> None:
+def test_clocks_may_differ_by_a_minute(guarded: Harness, tenant: KeyServer) -> None:
     """In both directions, and not by a second more."""
     late, early = tenant.token(exp=AT_NOON - MINUTE + 1), tenant.token(nbf=AT_NOON + MINUTE)
 
@@ -211,7 +211,7 @@ def test_clocks_may_differ_by_a_minute(guarded: Stage, tenant: KeyServer) -> Non
     assert call(guarded, late).status == 401
 
 
-def test_keys_are_fetched_once_and_refreshed_by_the_hour(guarded: Stage, tenant: KeyServer) -> None:
+def test_keys_are_fetched_once_and_refreshed_by_the_hour(guarded: Harness, tenant: KeyServer) -> None:
     """A key that was withdrawn counts for an hour at the most."""
     token = tenant.token(exp=AT_NOON + 5 * HOUR)
 
@@ -227,7 +227,7 @@ def test_keys_are_fetched_once_and_refreshed_by_the_hour(guarded: Stage, tenant:
     assert call(guarded, token).status == 401
 
 
-def test_a_rotated_key_is_found_at_its_first_token(guarded: Stage, tenant: KeyServer) -> None:
+def test_a_rotated_key_is_found_at_its_first_token(guarded: Harness, tenant: KeyServer) -> None:
     """An id that is not known asks again; the old key counts as long as it is published."""
     assert call(guarded, tenant.token()).status == 200
     guarded.clock.advance(timedelta(minutes=2))
@@ -238,7 +238,7 @@ def test_a_rotated_key_is_found_at_its_first_token(guarded: Stage, tenant: KeySe
     assert tenant.fetched == 2
 
 
-def test_a_stranger_costs_one_fetch_a_minute(guarded: Stage, tenant: KeyServer) -> None:
+def test_a_stranger_costs_one_fetch_a_minute(guarded: Harness, tenant: KeyServer) -> None:
     """However many ids are made up; and nobody is asked for a token of another algorithm."""
     call(guarded, tenant.token())
     for number in range(120):
@@ -249,7 +249,7 @@ def test_a_stranger_costs_one_fetch_a_minute(guarded: Stage, tenant: KeyServer) 
     assert tenant.fetched == 2
 
 
-def test_nobody_is_asked_about_a_token_of_another_algorithm(guarded: Stage, tenant: KeyServer) -> None:
+def test_nobody_is_asked_about_a_token_of_another_algorithm(guarded: Harness, tenant: KeyServer) -> None:
     """It needs no key to be refused."""
     assert call(guarded, by_the_public_key(tenant)).status == 401
     assert call(guarded, unsigned(alg="none") + ".").status == 401
@@ -257,7 +257,7 @@ def test_nobody_is_asked_about_a_token_of_another_algorithm(guarded: Stage, tena
 
 
 @pytest.mark.parametrize("status", [203, 404, 500])
-def test_keys_are_taken_from_a_200_only(guarded: Stage, tenant: KeyServer, status: int) -> None:
+def test_keys_are_taken_from_a_200_only(guarded: Harness, tenant: KeyServer, status: int) -> None:
     """Whatever the body of another answer says."""
     everything = {"issuer": tenant.issuer, "jwks_uri": f"{tenant.url}/keys", "keys": [published("first")]}
 
@@ -270,7 +270,7 @@ def test_keys_are_taken_from_a_200_only(guarded: Stage, tenant: KeyServer, statu
 
 
 def test_keys_are_not_fetched_over_another_scheme(
-    guarded: Stage, tenant: KeyServer, caplog: pytest.LogCaptureFixture
+    guarded: Harness, tenant: KeyServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Over `http:` where the authority is over `https:`, anybody on the way could say what they are."""
     tenant.metadata = {"jwks_uri": f"https{tenant.url.removeprefix('http')}/{TENANT}/keys"}
@@ -302,7 +302,7 @@ def test_a_key_server_that_is_gone_is_503() -> None:
     assert call(bridge, token).status == 503
 
 
-def test_known_keys_outlast_a_key_server_for_a_day(guarded: Stage, tenant: KeyServer) -> None:
+def test_known_keys_outlast_a_key_server_for_a_day(guarded: Harness, tenant: KeyServer) -> None:
     """Tokens by a key that is not known cannot be judged then."""
     token = tenant.token(exp=AT_NOON + 48 * HOUR)
     call(guarded, token)
@@ -315,7 +315,7 @@ def test_known_keys_outlast_a_key_server_for_a_day(guarded: Stage, tenant: KeySe
     assert call(guarded, token).status == 503
 
 
-def test_a_tenant_that_is_silent_holds_up_one_caller_and_no_more(guarded: Stage, tenant: KeyServer) -> None:
+def test_a_tenant_that_is_silent_holds_up_one_caller_and_no_more(guarded: Harness, tenant: KeyServer) -> None:
     """Whose key is known goes by it while another waits to hear whether it is still good."""
     token = tenant.token(exp=AT_NOON + 48 * HOUR)
     call(guarded, token)
@@ -363,7 +363,7 @@ def test_a_tenant_with_a_strangers_certificate_is_not_believed() -> None:
     ids=["HTML", "an array", "nothing in it", "deep", "a redirect", "endless"],
 )
 def test_a_key_server_that_talks_nonsense_is_503(
-    guarded: Stage, tenant: KeyServer, answer: Callable[[], Response]
+    guarded: Harness, tenant: KeyServer, answer: Callable[[], Response]
 ) -> None:
     """And no fault of ours."""
     tenant.instead = answer
@@ -377,7 +377,7 @@ def test_a_key_server_that_talks_nonsense_is_503(
     ids=["another issuer's", "keys elsewhere", "no keys"],
 )
 def test_metadata_that_is_not_the_tenants_is_not_followed(
-    guarded: Stage, tenant: KeyServer, metadata: dict[str, str]
+    guarded: Harness, tenant: KeyServer, metadata: dict[str, str]
 ) -> None:
     """OpenID Connect Discovery demands the same issuer."""
     tenant.metadata = metadata
@@ -386,7 +386,7 @@ def test_metadata_that_is_not_the_tenants_is_not_followed(
     assert tenant.fetched == 0
 
 
-def test_only_rsa_keys_that_sign_are_used(guarded: Stage, tenant: KeyServer) -> None:
+def test_only_rsa_keys_that_sign_are_used(guarded: Harness, tenant: KeyServer) -> None:
     """What else is published is passed over: keys to encrypt with, secrets, short ones, broken ones."""
     secret = base64.urlsafe_b64encode(b"a secret that somebody published").decode()
     tenant.others = [

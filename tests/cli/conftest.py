@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.played_bridge import PlayedBridge, played_bridge
+from tests.support.fake_bridge import FakeBridge, fake_bridge
 
 
 @pytest.fixture
-def played() -> Iterator[PlayedBridge]:
+def fake() -> Iterator[FakeBridge]:
     """Play a bridge."""
-    with played_bridge() as running:
+    with fake_bridge() as running:
         yield running

@@ -15,8 +15,8 @@ from local.azurite import Azurite
 from local.upstream import Upstream
 from local.upstream.catalogue import named
 from tests.support.cli import Said, type_in
-from tests.support.played_bridge import Answer, PlayedBridge, attempt, problem, registration
-from tests.support.world import NOON, SIGNING_KEY
+from tests.support.fake_bridge import Answer, FakeBridge, attempt, problem, registration
+from tests.support.harness import NOON, SIGNING_KEY
 
 DATE = {"Date": "Mon, 23 Nov 2026 12:00:00 GMT"}
 ALIVE = (200, {"status": "ok"}, DATE)
@@ -40,23 +40,23 @@ def status(**own: Any) -> tuple[int, Any]:  # noqa: ANN401 - JSON
     return 200, {**well, "sources": [SOURCE], **own}
 
 
-def examine(played: PlayedBridge, seconds: float = 0) -> dict[str, dict[str, Any]]:
+def examine(fake: FakeBridge, seconds: float = 0) -> dict[str, dict[str, Any]]:
     """Examine at noon, give or take; returns what was looked at, by name."""
-    played.tell("GET registrations", (200, {"value": [], "nextLink": None}))
+    fake.tell("GET registrations", (200, {"value": [], "nextLink": None}))
     now = NOON + timedelta(seconds=seconds)
-    said = type_in("doctor", "--json", environment=played.environment, clock=lambda: now)
+    said = type_in("doctor", "--json", environment=fake.environment, clock=lambda: now)
     looked_at = {each["name"]: each for each in said.json["examined"]}
     assert said.exit == (0 if said.json["healthy"] else 1)
     assert said.json["healthy"] is all(each["health"] != "bad" for each in looked_at.values())
     return looked_at
 
 
-def test_a_bridge_that_is_well(played: PlayedBridge) -> None:
+def test_a_bridge_that_is_well(fake: FakeBridge) -> None:
     """Every line is good."""
-    played.tell("GET health", ALIVE)
-    played.tell("GET status", status())
+    fake.tell("GET health", ALIVE)
+    fake.tell("GET status", status())
 
-    found = examine(played)
+    found = examine(fake)
 
     assert {each["health"] for each in found.values()} == {"good"}
     names = ["bridge", "clock", "access", "last sweep", "overdue", "source default", "registrations"]
@@ -96,13 +96,13 @@ def test_a_bridge_that_is_well(played: PlayedBridge) -> None:
     ],
 )
 def test_what_the_status_shows_is_explained(
-    played: PlayedBridge, seen: dict[str, Any], name: str, words: str, do: str
+    fake: FakeBridge, seen: dict[str, Any], name: str, words: str, do: str
 ) -> None:
     """That alone is bad."""
-    played.tell("GET health", ALIVE)
-    played.tell("GET status", status(**seen))
+    fake.tell("GET health", ALIVE)
+    fake.tell("GET status", status(**seen))
 
-    found = examine(played)
+    found = examine(fake)
 
     assert [each for each in found if found[each]["health"] == "bad"] == [name]
     assert words in found[name]["text"]
@@ -110,15 +110,15 @@ def test_what_the_status_shows_is_explained(
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(45, "45 s ahead of the bridge's"), (-45, "45 s behind the bridge's")])
-def test_clocks_that_disagree_are_noticed(played: PlayedBridge, seconds: float, words: str) -> None:
+def test_clocks_that_disagree_are_noticed(fake: FakeBridge, seconds: float, words: str) -> None:
     """By the Date of an answer."""
-    played.tell("GET health", ALIVE)
-    played.tell("GET status", status())
+    fake.tell("GET health", ALIVE)
+    fake.tell("GET status", status())
 
-    found = examine(played, seconds)
+    found = examine(fake, seconds)
 
     assert (found["clock"]["health"], words in found["clock"]["text"]) == ("bad", True)
-    assert examine(played, 30)["clock"]["health"] == "good"
+    assert examine(fake, 30)["clock"]["health"] == "good"
 
 
 @pytest.mark.parametrize(
@@ -132,17 +132,17 @@ def test_clocks_that_disagree_are_noticed(played: PlayedBridge, seconds: float, 
     ],
 )  # fmt: skip
 def test_a_bridge_that_does_not_let_in_is_examined_no_further(
-    played: PlayedBridge,
+    fake: FakeBridge,
     health: Answer,
     answer: Answer,
     name: str,
     words: str,
 ) -> None:
     """What hides the rest is said, with what to do."""
-    played.tell("GET health", health)
-    played.tell("GET status", answer)
+    fake.tell("GET health", health)
+    fake.tell("GET status", answer)
 
-    found = examine(played)
+    found = examine(fake)
 
     assert (found[name]["health"], words in found[name]["text"]) == ("bad", True)
     assert found[name]["do"]
@@ -161,18 +161,18 @@ def test_a_bridge_that_is_not_there() -> None:
     assert "is it running, and BRIDGE_URL right?" in said.out
 
 
-def test_the_same_trouble_of_many_is_said_once(played: PlayedBridge) -> None:
+def test_the_same_trouble_of_many_is_said_once(fake: FakeBridge) -> None:
     """With how many there are, and one of them."""
     ids = [f"default~operation-{number}~0123456789abcdef" for number in range(3)]
     dead = [registration(each, state="dead", reason="exhausted", attempts=[attempt(error="tls")]) for each in ids]
-    played.tell("GET health", ALIVE)
-    played.tell("GET status", status())
+    fake.tell("GET health", ALIVE)
+    fake.tell("GET status", status())
     nothing: Answer = (200, {"value": [], "nextLink": None})
-    played.tell("GET registrations", nothing, nothing, (200, {"value": dead, "nextLink": None}))
+    fake.tell("GET registrations", nothing, nothing, (200, {"value": dead, "nextLink": None}))
     for each in dead:
-        played.tell(f"GET registrations/{each['id']}", (200, each))
+        fake.tell(f"GET registrations/{each['id']}", (200, each))
 
-    said = type_in("doctor", environment=played.environment, clock=lambda: NOON)
+    said = type_in("doctor", environment=fake.environment, clock=lambda: NOON)
 
     assert said.exit == 1
     assert said.out.count("the receiver's certificate") == 1

@@ -11,7 +11,7 @@ import pytest
 
 from bridge import __version__
 from tests.support.cli import Terminal, type_in
-from tests.support.played_bridge import Answer, PlayedBridge, attempt, registration
+from tests.support.fake_bridge import Answer, FakeBridge, attempt, registration
 
 SECRET = "SECRETKEY1234567890"
 EMPTY: Answer = (200, {"value": [], "nextLink": None})
@@ -32,65 +32,63 @@ def shows_control_codes(text: str) -> bool:
 
 @pytest.mark.parametrize("name", ["BRIDGE_KEY", "BRIDGE_TOKEN"])
 @pytest.mark.parametrize("space", ["\r\n", "\n", " ", "\t\n"])
-def test_white_space_around_a_secret_of_the_environment_is_dropped(played: PlayedBridge, name: str, space: str) -> None:
-    played.tell("GET registrations", EMPTY)
+def test_white_space_around_a_secret_of_the_environment_is_dropped(fake: FakeBridge, name: str, space: str) -> None:
+    fake.tell("GET registrations", EMPTY)
 
-    said = type_in("list", environment={**played.environment, name: f"{space}{SECRET}{space}"})
+    said = type_in("list", environment={**fake.environment, name: f"{space}{SECRET}{space}"})
 
     assert said.exit == 0, said.err
-    sent = played.calls[0].headers
+    sent = fake.calls[0].headers
     assert (sent.get("X-Functions-Key") or sent.get("Authorization", "").removeprefix("Bearer ")) == SECRET
 
 
 @pytest.mark.parametrize("name", ["BRIDGE_KEY", "BRIDGE_TOKEN"])
 @pytest.mark.parametrize("inside", ["\r\n", "\n", "\x00", "\x7f", "é", "\u2028", "\udc80"])
-def test_a_secret_that_no_header_can_carry_is_named_and_never_shown(
-    played: PlayedBridge, name: str, inside: str
-) -> None:
-    said = type_in("list", environment={**played.environment, name: f"{SECRET}{inside}{SECRET}"})
+def test_a_secret_that_no_header_can_carry_is_named_and_never_shown(fake: FakeBridge, name: str, inside: str) -> None:
+    said = type_in("list", environment={**fake.environment, name: f"{SECRET}{inside}{SECRET}"})
 
-    assert (said.exit, said.out, played.calls) == (2, "", [])
+    assert (said.exit, said.out, fake.calls) == (2, "", [])
     assert said.err == f"{name} has a line break or another character that a header cannot carry: set it again\n"
 
 
 @pytest.mark.parametrize("inside", ["\r\n", "\x00", "é"])
-def test_a_secret_header_of_a_callback_is_checked_before_anything_is_sent(played: PlayedBridge, inside: str) -> None:
-    environment = {**played.environment, "RECEIVER": f"{SECRET}{inside}{SECRET}"}
+def test_a_secret_header_of_a_callback_is_checked_before_anything_is_sent(fake: FakeBridge, inside: str) -> None:
+    environment = {**fake.environment, "RECEIVER": f"{SECRET}{inside}{SECRET}"}
 
     said = type_in(*LEAST, "--header-env", "Authorization: RECEIVER", environment=environment)
 
-    assert (said.exit, said.out, played.calls) == (2, "", [])
+    assert (said.exit, said.out, fake.calls) == (2, "", [])
     assert "RECEIVER has a line break or another character" in said.err
     assert SECRET not in said.err
 
 
 @pytest.mark.parametrize("number", ["1e400", "-1e999", "NaN", "Infinity", "-Infinity"])
-def test_metadata_with_a_number_that_json_cannot_carry_is_wrong_input(played: PlayedBridge, number: str) -> None:
-    said = type_in(*LEAST, "--metadata", f'{{"a": [{number}]}}', environment=played.environment)
+def test_metadata_with_a_number_that_json_cannot_carry_is_wrong_input(fake: FakeBridge, number: str) -> None:
+    said = type_in(*LEAST, "--metadata", f'{{"a": [{number}]}}', environment=fake.environment)
 
-    assert (said.exit, said.out, played.calls) == (2, "", [])
+    assert (said.exit, said.out, fake.calls) == (2, "", [])
     assert "--metadata is not a JSON object, or holds a number that JSON cannot carry" in said.err
 
 
-def test_metadata_that_is_nested_without_end_is_wrong_input(played: PlayedBridge) -> None:
+def test_metadata_that_is_nested_without_end_is_wrong_input(fake: FakeBridge) -> None:
     deep = '{"a":' * 200_000
 
-    said = type_in(*LEAST, "--metadata", deep, environment=played.environment)
+    said = type_in(*LEAST, "--metadata", deep, environment=fake.environment)
 
-    assert (said.exit, played.calls, len(said.err.splitlines())) == (2, [], 1)
+    assert (said.exit, fake.calls, len(said.err.splitlines())) == (2, [], 1)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-def test_files_may_begin_with_a_byte_order_mark(played: PlayedBridge, tmp_path: Path, encoding: str) -> None:
-    played.tell("POST registrations", (201, registration(signingSecret="whsec_c2VjcmV0")))
+def test_files_may_begin_with_a_byte_order_mark(fake: FakeBridge, tmp_path: Path, encoding: str) -> None:
+    fake.tell("POST registrations", (201, registration(signingSecret="whsec_c2VjcmV0")))
     metadata, headers = tmp_path / "metadata", tmp_path / "headers"
     metadata.write_text('{"grüße": 1}', encoding=encoding)
     headers.write_text("X-Api-Key: of the file", encoding=encoding)
 
-    said = type_in(*LEAST, "--metadata", f"@{metadata}", "--headers-file", str(headers), environment=played.environment)
+    said = type_in(*LEAST, "--metadata", f"@{metadata}", "--headers-file", str(headers), environment=fake.environment)
 
     assert said.exit == 0, said.err
-    [call] = played.calls
+    [call] = fake.calls
     assert (call.body["metadata"], call.body["headers"]) == ({"grüße": 1}, {"X-Api-Key": "of the file"})
 
 
@@ -133,7 +131,7 @@ def test_a_callback_that_is_not_valid_unicode_is_not_genuine(tmp_path: Path, rec
     [("list",), ("show", "default~operation-1~0123456789abcdef"), ("ping", "https://hooks.example.com/"), LEAST],
 )
 def test_escape_sequences_of_an_answer_reach_no_terminal(
-    played: PlayedBridge, arguments: tuple[str, ...], *, is_terminal: bool
+    fake: FakeBridge, arguments: tuple[str, ...], *, is_terminal: bool
 ) -> None:
     hostile = registration(
         callbackUrl=f"https://hooks.example.com/{ESCAPES}",
@@ -143,13 +141,13 @@ def test_escape_sequences_of_an_answer_reach_no_terminal(
         attempts=[{**attempt(500), "body": ESCAPES, "address": ESCAPES}],
         operation={"status": ESCAPES, "lastError": ESCAPES},
     )
-    played.tell("GET registrations", (200, {"value": [hostile], "nextLink": None}))
-    played.tell("GET registrations/default~operation-1~0123456789abcdef", (200, hostile))
-    played.tell("POST registrations", (201, {**hostile, "signingSecret": ESCAPES}))
-    played.tell("POST callbacks/ping", (200, {**attempt(500), "error": ESCAPES, "address": ESCAPES}))
+    fake.tell("GET registrations", (200, {"value": [hostile], "nextLink": None}))
+    fake.tell("GET registrations/default~operation-1~0123456789abcdef", (200, hostile))
+    fake.tell("POST registrations", (201, {**hostile, "signingSecret": ESCAPES}))
+    fake.tell("POST callbacks/ping", (200, {**attempt(500), "error": ESCAPES, "address": ESCAPES}))
 
-    shown = type_in(*arguments, environment=played.environment, out=Terminal() if is_terminal else None)
-    as_json = type_in(*arguments, "--json", environment=played.environment)
+    shown = type_in(*arguments, environment=fake.environment, out=Terminal() if is_terminal else None)
+    as_json = type_in(*arguments, "--json", environment=fake.environment)
 
     ours = shown.out.replace("\x1b[", "") if is_terminal else shown.out  # the colours are ours
     assert not shows_control_codes(ours + shown.err + as_json.out + as_json.err)
@@ -157,29 +155,29 @@ def test_escape_sequences_of_an_answer_reach_no_terminal(
     assert "\x1b[2J" not in shown.out
 
 
-def test_an_error_of_an_answer_reaches_no_terminal_as_escape_sequences(played: PlayedBridge) -> None:
-    played.tell("GET registrations", (409, {"error": {"code": ESCAPES, "message": ESCAPES, "details": []}}))
+def test_an_error_of_an_answer_reaches_no_terminal_as_escape_sequences(fake: FakeBridge) -> None:
+    fake.tell("GET registrations", (409, {"error": {"code": ESCAPES, "message": ESCAPES, "details": []}}))
 
-    said = type_in("list", environment=played.environment)
+    said = type_in("list", environment=fake.environment)
 
     assert said.exit == 3
     assert not shows_control_codes(said.err)
 
 
-def test_a_field_that_an_answer_lacks_means_another_version(played: PlayedBridge) -> None:
-    played.tell("GET status", (200, {**STATUS, "sources": [{}]}))
+def test_a_field_that_an_answer_lacks_means_another_version(fake: FakeBridge) -> None:
+    fake.tell("GET status", (200, {**STATUS, "sources": [{}]}))
 
-    said = type_in("doctor", environment=played.environment)
+    said = type_in("doctor", environment=fake.environment)
 
     assert said.exit == 3
     assert said.err == "the service at BRIDGE_URL is not this version of the bridge: its answer has no 'name'\n"
 
 
 @pytest.mark.parametrize("time", ["soon", "2026-11-23T12:00:00", 5])
-def test_a_time_that_is_none_means_another_version(played: PlayedBridge, time: object) -> None:
-    played.tell("GET status", (200, {**STATUS, "lastSweepAt": time}))
+def test_a_time_that_is_none_means_another_version(fake: FakeBridge, time: object) -> None:
+    fake.tell("GET status", (200, {**STATUS, "lastSweepAt": time}))
 
-    said = type_in("doctor", environment=played.environment)
+    said = type_in("doctor", environment=fake.environment)
 
     assert said.exit == 3
     assert "is not this version of the bridge" in said.err
@@ -188,18 +186,18 @@ def test_a_time_that_is_none_means_another_version(played: PlayedBridge, time: o
 @pytest.mark.parametrize("cause", [KeyError("state"), IndexError("5"), TypeError("'int'"), ValueError("x\x1b[2J")])
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_bug_of_the_command_line_is_reported_as_one(
-    played: PlayedBridge, monkeypatch: pytest.MonkeyPatch, cause: Exception, *, as_json: bool
+    fake: FakeBridge, monkeypatch: pytest.MonkeyPatch, cause: Exception, *, as_json: bool
 ) -> None:
     """It is not another version of the bridge, and has an exit code of its own. The line names the place."""
 
     def wrong(*_: object) -> NoReturn:
         raise cause
 
-    played.tell("GET status", (200, STATUS))
-    played.tell("GET registrations", (200, {"value": [], "nextLink": None}))
+    fake.tell("GET status", (200, STATUS))
+    fake.tell("GET registrations", (200, {"value": [], "nextLink": None}))
     monkeypatch.setattr("bridge.cli.commands.operating.troubles", wrong)
 
-    said = type_in(*(["--json"] if as_json else []), "status", environment=played.environment)
+    said = type_in(*(["--json"] if as_json else []), "status", environment=fake.environment)
 
     message = json.loads(said.err)["error"]["message"] if as_json else said.err
     assert (said.exit, said.out) == (70, "")
@@ -210,23 +208,23 @@ def test_a_bug_of_the_command_line_is_reported_as_one(
     assert not shows_control_codes(said.err)
 
 
-def test_a_field_that_a_later_answer_lacks_means_another_version(played: PlayedBridge) -> None:
+def test_a_field_that_a_later_answer_lacks_means_another_version(fake: FakeBridge) -> None:
     """A redelivery of many puts several answers together."""
     first = {"started": 1, "registrations": ["a"], "more": True, "cursor": "c"}
-    played.tell("POST redeliver", (200, first), (200, {"started": 1, "registrations": ["b"]}))
+    fake.tell("POST redeliver", (200, first), (200, {"started": 1, "registrations": ["b"]}))
 
-    said = type_in("redeliver", "--dead", "--since", "2h", environment=played.environment)
+    said = type_in("redeliver", "--dead", "--since", "2h", environment=fake.environment)
 
     assert said.exit == 3
     assert "is not this version of the bridge: its answer has no 'more'" in said.err
 
 
-def test_an_id_with_a_nul_runs_no_command(played: PlayedBridge) -> None:
+def test_an_id_with_a_nul_runs_no_command(fake: FakeBridge) -> None:
     odd = registration(state="delivered", attempts=[attempt(204)], operation={"id": "a\x00b", "status": "Succeeded"})
-    played.tell("POST registrations", (201, {**odd, "signingSecret": "whsec_c2VjcmV0"}))
-    played.tell("GET registrations/default~operation-1~0123456789abcdef", (200, odd))
+    fake.tell("POST registrations", (201, {**odd, "signingSecret": "whsec_c2VjcmV0"}))
+    fake.tell("GET registrations/default~operation-1~0123456789abcdef", (200, odd))
 
-    said = type_in(*LEAST, "--wait", "--", "true", environment=played.environment)
+    said = type_in(*LEAST, "--wait", "--", "true", environment=fake.environment)
 
     assert said.exit == 2
     assert "true cannot be run: its arguments or variables hold a NUL" in said.err
@@ -263,17 +261,17 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_a_key_for_this_machine_never_goes_to_a_proxy(played: PlayedBridge, proxy: list[str], host: str) -> None:
-    played.tell("GET registrations", EMPTY)
-    url = played.url.replace("127.0.0.1", host)
+def test_a_key_for_this_machine_never_goes_to_a_proxy(fake: FakeBridge, proxy: list[str], host: str) -> None:
+    fake.tell("GET registrations", EMPTY)
+    url = fake.url.replace("127.0.0.1", host)
 
     said = type_in("list", environment={"BRIDGE_URL": url, "BRIDGE_KEY": SECRET})
 
-    assert (said.exit, len(played.calls), proxy) == (0, 1, []), said.err
+    assert (said.exit, len(fake.calls), proxy) == (0, 1, []), said.err
 
 
-def test_a_callback_of_this_machine_is_read_past_a_proxy(played: PlayedBridge, proxy: list[str]) -> None:
-    said = type_in("verify", f"{played.url}/callbacks", "--secret-file", "/dev/null")
+def test_a_callback_of_this_machine_is_read_past_a_proxy(fake: FakeBridge, proxy: list[str]) -> None:
+    said = type_in("verify", f"{fake.url}/callbacks", "--secret-file", "/dev/null")
 
     assert said.exit == 2
-    assert (len(played.calls), proxy) == (1, [])
+    assert (len(fake.calls), proxy) == (1, [])

@@ -11,8 +11,8 @@ from packaging.requirements import Requirement
 
 from bridge.cli.examples import EXAMPLES, PROGRAM
 from local.settings import REPOSITORY
+from tests.support.fake_bridge import FakeBridge
 from tests.support.modules import imports, reached
-from tests.support.played_bridge import PlayedBridge
 from tests.support.wheel import ONE_AFTER_THE_OTHER
 
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
@@ -133,16 +133,16 @@ def test_each_command_has_its_help_where_the_app_is_not_installed() -> None:
     assert [each for lines in EXAMPLES.values() for each in lines if f"  {PROGRAM} {each}\n" not in done.stdout] == []
 
 
-def test_doctor_without_its_extra_says_so_and_examines_the_bridge(played: PlayedBridge) -> None:
+def test_doctor_without_its_extra_says_so_and_examines_the_bridge(fake: FakeBridge) -> None:
     """The half over HTTP runs. A line for the other half names the extra."""
-    played.tell("GET health", (200, {"status": "ok"}))
-    played.tell("GET status", (401, ""))
+    fake.tell("GET health", (200, {"status": "ok"}))
+    fake.tell("GET status", (401, ""))
 
-    done = alone("doctor", BRIDGE_URL=played.url, AzureWebJobsStorage="UseDevelopmentStorage=true")
+    done = alone("doctor", BRIDGE_URL=fake.url, AzureWebJobsStorage="UseDevelopmentStorage=true")
 
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     assert (done.returncode, done.stderr) == (1, "")
-    assert f"ok bridge alive at {played.url}" in lines
+    assert f"ok bridge alive at {fake.url}" in lines
     assert [line.split()[:2] for line in lines if line.startswith("BAD")] == [["BAD", "access"]]
     assert lines[-2:] == [
         "skipped own settings the app's settings and storage are read with the extra `server`, which is not installed",

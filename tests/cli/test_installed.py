@@ -17,7 +17,7 @@ from bridge.domain.keyring import Keyring
 from bridge.settings import read_settings
 from local.settings import REPOSITORY
 from tests.support.cli import type_in
-from tests.support.world import ENVIRONMENT
+from tests.support.harness import ENVIRONMENT
 
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
 README = (REPOSITORY / "README.md").read_text()

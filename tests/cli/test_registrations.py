@@ -6,25 +6,25 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import Terminal, type_in
-from tests.support.played_bridge import PlayedBridge, attempt, delivered, problem, registration
-from tests.support.world import NOON
+from tests.support.fake_bridge import FakeBridge, attempt, delivered, problem, registration
+from tests.support.harness import NOON
 
 ID, OTHER = "default~operation-1~0123456789abcdef", "default~operation-2~fedcba9876543210"
 LEAST = ("register", "--operation-id", "operation-1", "--callback-url", "https://hooks.example.com/avatar")
 CREATED = {**registration(), "signingSecret": "whsec_c2VjcmV0"}
 
 
-def test_register_sends_what_was_typed_and_nothing_else(played: PlayedBridge, tmp_path: Path) -> None:
+def test_register_sends_what_was_typed_and_nothing_else(fake: FakeBridge, tmp_path: Path) -> None:
     """Fields that were not given are the bridge's to choose."""
-    played.tell("POST registrations", (201, CREATED))
+    fake.tell("POST registrations", (201, CREATED))
     (tmp_path / "metadata.json").write_text('{"video": "intro"}')
 
-    type_in(*LEAST, environment=played.environment)
+    type_in(*LEAST, environment=fake.environment)
     more = ("--event", "Failed", "--event", "Expired", "--metadata", f"@{tmp_path / 'metadata.json'}")
-    type_in(*LEAST, *more, "--source", "voices", "--format", "cloudevents", environment=played.environment)
+    type_in(*LEAST, *more, "--source", "voices", "--format", "cloudevents", environment=fake.environment)
 
     least = {"operationId": "operation-1", "callbackUrl": "https://hooks.example.com/avatar"}
-    assert [call.body for call in played.calls] == [
+    assert [call.body for call in fake.calls] == [
         least,
         {
             **least,
@@ -36,32 +36,32 @@ def test_register_sends_what_was_typed_and_nothing_else(played: PlayedBridge, tm
     ]
 
 
-def test_headers_come_from_where_nobody_looks(played: PlayedBridge, tmp_path: Path) -> None:
+def test_headers_come_from_where_nobody_looks(fake: FakeBridge, tmp_path: Path) -> None:
     """The environment, a file, standard input; what is no secret may be typed."""
-    played.tell("POST registrations", (201, CREATED))
+    fake.tell("POST registrations", (201, CREATED))
     (tmp_path / "headers").write_text("X-Api-Key: of the file\n\n")
-    environment = {**played.environment, "RECEIVER": "Bearer of the environment"}
+    environment = {**fake.environment, "RECEIVER": "Bearer of the environment"}
     given = ("--header", "X-Tenant: blue", "--header-env", "Authorization: RECEIVER")
 
     type_in(*LEAST, *given, "--headers-file", str(tmp_path / "headers"), environment=environment)
     type_in(*LEAST, "--headers-file", "-", environment=environment, stdin="Cookie: of the input")
 
-    assert [call.body["headers"] for call in played.calls] == [
+    assert [call.body["headers"] for call in fake.calls] == [
         {"X-Tenant": "blue", "Authorization": "Bearer of the environment", "X-Api-Key": "of the file"},
         {"Cookie": "of the input"},
     ]
 
 
-def test_a_secret_url_comes_from_a_file(played: PlayedBridge, tmp_path: Path) -> None:
+def test_a_secret_url_comes_from_a_file(fake: FakeBridge, tmp_path: Path) -> None:
     """A list of processes shows arguments."""
-    played.tell("POST registrations", (201, CREATED))
-    played.tell("POST callbacks/ping", (200, {"message": {}, **attempt(204)}))
+    fake.tell("POST registrations", (201, CREATED))
+    fake.tell("POST callbacks/ping", (200, {"message": {}, **attempt(204)}))
     (tmp_path / "url").write_text("https://hooks.example.com/avatar?code=canary\n")
 
-    type_in(*LEAST[:-1], f"@{tmp_path / 'url'}", environment=played.environment)
-    type_in("ping", f"@{tmp_path / 'url'}", environment=played.environment)
+    type_in(*LEAST[:-1], f"@{tmp_path / 'url'}", environment=fake.environment)
+    type_in("ping", f"@{tmp_path / 'url'}", environment=fake.environment)
 
-    assert [call.body["callbackUrl"] for call in played.calls] == ["https://hooks.example.com/avatar?code=canary"] * 2
+    assert [call.body["callbackUrl"] for call in fake.calls] == ["https://hooks.example.com/avatar?code=canary"] * 2
 
 
 @pytest.mark.parametrize("as_json", [(), ("--json",)], ids=["text", "json"])
@@ -83,26 +83,26 @@ def test_a_secret_url_comes_from_a_file(played: PlayedBridge, tmp_path: Path) ->
     ids=lambda arguments: " ".join(arguments[:2]),
 )
 def test_no_command_shows_the_query_of_a_callback_url(
-    played: PlayedBridge, arguments: tuple[str, ...], as_json: tuple[str, ...]
+    fake: FakeBridge, arguments: tuple[str, ...], as_json: tuple[str, ...]
 ) -> None:
     """Not even as JSON, which logs of builds keep. The client's own metadata stays as it is."""
     url, metadata = "https://hooks.example.com/avatar?code=canary", {"callbackUrl": "https://a.example/?b=mine"}
     shown = delivered() | {"callbackUrl": url, "metadata": metadata, "attempts": [attempt(500)]}
     status: dict[str, object] = {"lastSweepAt": None, "oldestOverdueAt": None, "registrations": {}, "sources": []}
-    played.tell("POST registrations", (201, {**shown, "signingSecret": "whsec_c2VjcmV0"}))
-    played.tell("GET registrations", (200, {"value": [shown], "nextLink": None}))
-    played.tell(f"GET registrations/{ID}", (200, shown))
-    played.tell(f"POST registrations/{ID}/redeliver", (202, shown))
-    played.tell("GET operations/operation-1", (200, {**shown["operation"], "registrations": [shown]}))
-    played.tell("GET status", (200, status))
-    played.tell("GET signing-secret", (200, {"signingSecret": "whsec_c2VjcmV0"}))
-    played.tell("POST callbacks/ping", (200, {"message": {}, **attempt(204)}))
+    fake.tell("POST registrations", (201, {**shown, "signingSecret": "whsec_c2VjcmV0"}))
+    fake.tell("GET registrations", (200, {"value": [shown], "nextLink": None}))
+    fake.tell(f"GET registrations/{ID}", (200, shown))
+    fake.tell(f"POST registrations/{ID}/redeliver", (202, shown))
+    fake.tell("GET operations/operation-1", (200, {**shown["operation"], "registrations": [shown]}))
+    fake.tell("GET status", (200, status))
+    fake.tell("GET signing-secret", (200, {"signingSecret": "whsec_c2VjcmV0"}))
+    fake.tell("POST callbacks/ping", (200, {"message": {}, **attempt(204)}))
 
-    said = type_in(*arguments, *as_json, environment=played.environment)
+    said = type_in(*arguments, *as_json, environment=fake.environment)
 
     assert said.exit in (0, 1), said.err
     assert "canary" not in said.out + said.err
-    assert "canary" not in "".join(call.path for call in played.calls)
+    assert "canary" not in "".join(call.path for call in fake.calls)
     if arguments[0] in ("show", "list", "register") and as_json:
         assert "https://hooks.example.com/avatar?…" in said.out
     if arguments[0] == "show" and as_json:
@@ -122,23 +122,23 @@ def test_no_command_shows_the_query_of_a_callback_url(
     ],
 )
 def test_what_cannot_be_followed_is_said_before_anything_is_sent(
-    played: PlayedBridge, arguments: tuple[str, ...], words: str
+    fake: FakeBridge, arguments: tuple[str, ...], words: str
 ) -> None:
     """In one line, without the value: it can be a secret."""
-    said = type_in(*LEAST, *arguments, environment=played.environment)
+    said = type_in(*LEAST, *arguments, environment=fake.environment)
 
-    assert (said.exit, played.calls, len(said.err.splitlines())) == (2, [], 1)
+    assert (said.exit, fake.calls, len(said.err.splitlines())) == (2, [], 1)
     assert words in said.err
     assert "1234" not in said.err
 
 
-def test_the_secret_is_shown_to_whoever_asks_for_it(played: PlayedBridge) -> None:
+def test_the_secret_is_shown_to_whoever_asks_for_it(fake: FakeBridge) -> None:
     """And in no log of a script that did not."""
-    played.tell("POST registrations", (201, CREATED))
+    fake.tell("POST registrations", (201, CREATED))
 
-    quiet = [type_in(*LEAST, *more, environment=played.environment) for more in ((), ("--json",))]
-    asked = type_in(*LEAST, "--show-secret", environment=played.environment)
-    asked_json = type_in(*LEAST, "--show-secret", "--json", environment=played.environment)
+    quiet = [type_in(*LEAST, *more, environment=fake.environment) for more in ((), ("--json",))]
+    asked = type_in(*LEAST, "--show-secret", environment=fake.environment)
+    asked_json = type_in(*LEAST, "--show-secret", "--json", environment=fake.environment)
 
     assert all("whsec_" not in each.out + each.err for each in quiet)
     assert asked.err == "whsec_c2VjcmV0\n"
@@ -156,67 +156,67 @@ def test_the_secret_is_shown_to_whoever_asks_for_it(played: PlayedBridge) -> Non
     ],
 )
 def test_what_waits_is_run_only_if_it_went_well(
-    played: PlayedBridge, tmp_path: Path, ended: dict[str, object], code: int
+    fake: FakeBridge, tmp_path: Path, ended: dict[str, object], code: int
 ) -> None:
     """It is told what ended, and its exit code is the command's."""
-    played.tell("POST registrations", (201, CREATED))
-    played.tell(f"GET registrations/{ID}", (200, registration()), (200, ended))
+    fake.tell("POST registrations", (201, CREATED))
+    fake.tell(f"GET registrations/{ID}", (200, registration()), (200, ended))
     script = f"echo $BRIDGE_OPERATION_ID $BRIDGE_OPERATION_STATUS > {tmp_path}/ran; exit 7"
 
-    said = type_in(*LEAST, "--wait", "--", "sh", "-c", script, environment={**played.environment, "PATH": "/bin"})
+    said = type_in(*LEAST, "--wait", "--", "sh", "-c", script, environment={**fake.environment, "PATH": "/bin"})
 
     assert said.exit == code
     ran = tmp_path / "ran"
     assert (ran.read_text() if ran.exists() else "") == ("operation-1 Succeeded\n" if code == 7 else "")
 
 
-def test_a_command_that_is_not_there_is_said(played: PlayedBridge) -> None:
+def test_a_command_that_is_not_there_is_said(fake: FakeBridge) -> None:
     """After the wait; the registration is what it is."""
-    played.tell("POST registrations", (201, CREATED))
-    played.tell(f"GET registrations/{ID}", (200, delivered()))
+    fake.tell("POST registrations", (201, CREATED))
+    fake.tell(f"GET registrations/{ID}", (200, delivered()))
 
-    said = type_in(*LEAST, "--wait", "--", "/no/such/command", environment=played.environment)
+    said = type_in(*LEAST, "--wait", "--", "/no/such/command", environment=fake.environment)
 
     assert (said.exit, said.err) == (2, "/no/such/command cannot be run: No such file or directory\n")
 
 
 @pytest.mark.parametrize("name", ["../status", "default~x", "a b", "default~operation-1~0123456789abcdeg"])
-def test_an_id_that_is_none_never_becomes_a_path(played: PlayedBridge, name: str) -> None:
+def test_an_id_that_is_none_never_becomes_a_path(fake: FakeBridge, name: str) -> None:
     """Whichever command it is typed for."""
     for command in ("show", "watch", "cancel", "redeliver"):
-        said = type_in(command, name, environment=played.environment)
+        said = type_in(command, name, environment=fake.environment)
 
-        assert (said.exit, played.calls) == (2, [])
+        assert (said.exit, fake.calls) == (2, [])
         assert "is no registration's id" in said.err
 
 
-def test_show_of_an_operation_names_its_registrations(played: PlayedBridge) -> None:
+def test_show_of_an_operation_names_its_registrations(fake: FakeBridge) -> None:
     """And why the bridge gave it up."""
     known = registration()
     operation = {**known["operation"], "status": "Expired", "reason": "notFound", "registrations": [known]}
-    played.tell("GET operations/operation-1", (200, operation))
+    fake.tell("GET operations/operation-1", (200, operation))
 
-    said = type_in("show", "operation-1", "--source", "voices", environment=played.environment)
+    said = type_in("show", "operation-1", "--source", "voices", environment=fake.environment)
 
     assert said.exit == 0
-    assert played.calls[0].path == "operations/operation-1?source=voices"
+    assert fake.calls[0].path == "operations/operation-1?source=voices"
     assert ID in said.out
     assert "for 10 minutes Speech knew no such operation" in said.out
 
 
-def test_list_goes_from_page_to_page(played: PlayedBridge) -> None:
+def test_list_goes_from_page_to_page(fake: FakeBridge) -> None:
     """The pages follow `nextLink` at the address that was set, up to the limit or, with `--all`, to the last page."""
     link = "http://inside.example:8080/api/registrations?state=dead&limit=100&cursor=c%7E1"
     pages = [
         (200, {"value": [registration(each)], "nextLink": next_link}) for each, next_link in ((ID, link), (OTHER, None))
     ]
-    played.tell("GET registrations", *pages)
-    everything = type_in("list", "--state", "dead", "--all", environment=played.environment)
-    played.tell("GET registrations", *pages)
-    first = type_in("list", "--limit", "1", "--json", environment=played.environment)
+    fake.tell("GET registrations", *pages)
+    everything = type_in("list", "--state", "dead", "--all", environment=fake.environment)
+    fake.tell("GET registrations", *pages)
+    first = type_in("list", "--limit", "1", "--json", environment=fake.environment)
 
     assert [line.split("\t")[0] for line in everything.out.splitlines()] == [ID, OTHER]
-    assert [call.path for call in played.calls] == [
+    assert [call.path for call in fake.calls] == [
         "registrations?limit=100&state=dead",
         "registrations?limit=100&state=dead&cursor=c~1",
         "registrations?limit=1",
@@ -224,11 +224,11 @@ def test_list_goes_from_page_to_page(played: PlayedBridge) -> None:
     assert (len(first.json["value"]), first.json["nextLink"]) == (1, link)
 
 
-def test_list_is_a_table_on_a_terminal(played: PlayedBridge) -> None:
+def test_list_is_a_table_on_a_terminal(fake: FakeBridge) -> None:
     """With names above its columns, and what else there is."""
-    played.tell("GET registrations", (200, {"value": [registration()], "nextLink": "?cursor=1"}))
+    fake.tell("GET registrations", (200, {"value": [registration()], "nextLink": "?cursor=1"}))
 
-    said = type_in("list", environment=played.environment, out=Terminal())
+    said = type_in("list", environment=fake.environment, out=Terminal())
 
     assert ID in said.out
     assert "there are more: --all shows them" in said.out
@@ -236,115 +236,113 @@ def test_list_is_a_table_on_a_terminal(played: PlayedBridge) -> None:
 
 @pytest.mark.parametrize("columns", ["20", "80", "300"])
 def test_list_on_a_terminal_of_any_width_breaks_no_id_and_no_time(
-    played: PlayedBridge, monkeypatch: pytest.MonkeyPatch, columns: str
+    fake: FakeBridge, monkeypatch: pytest.MonkeyPatch, columns: str
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
     name = "default~0f9c4e3a-6f0b-4d3e-9a67-0b8a5f6c7d8e~0123456789abcdef"
-    played.tell("GET registrations", (200, {"value": [registration(name)], "nextLink": None}))
+    fake.tell("GET registrations", (200, {"value": [registration(name)], "nextLink": None}))
 
-    said = type_in("list", environment=played.environment, out=Terminal())
+    said = type_in("list", environment=fake.environment, out=Terminal())
 
     assert name in said.out
     assert "2026-11-23T12:00:00.000Z" in said.out
 
 
-def test_list_reads_as_many_pages_as_its_limit_needs(played: PlayedBridge) -> None:
+def test_list_reads_as_many_pages_as_its_limit_needs(fake: FakeBridge) -> None:
     entries = [registration(f"default~operation-{number}~0123456789abcdef") for number in range(100)]
     link = "http://inside.example:8080/api/registrations?limit=100&cursor=c1"
-    played.tell(
+    fake.tell(
         "GET registrations",
         (200, {"value": entries, "nextLink": link}),
         (200, {"value": entries[:50], "nextLink": link}),
     )
 
-    said = type_in("list", "--limit", "150", environment=played.environment)
+    said = type_in("list", "--limit", "150", environment=fake.environment)
 
     assert len(said.out.splitlines()) == 150
-    assert [call.path for call in played.calls] == ["registrations?limit=100", "registrations?limit=50&cursor=c1"]
+    assert [call.path for call in fake.calls] == ["registrations?limit=100", "registrations?limit=50&cursor=c1"]
 
 
 @pytest.mark.parametrize("state", ["dead", "DEAD", "Dead"])
-def test_choices_are_accepted_in_any_letter_case(played: PlayedBridge, state: str) -> None:
-    played.tell("GET registrations", (200, {"value": [], "nextLink": None}))
-    played.tell("POST registrations", (201, CREATED))
+def test_choices_are_accepted_in_any_letter_case(fake: FakeBridge, state: str) -> None:
+    fake.tell("GET registrations", (200, {"value": [], "nextLink": None}))
+    fake.tell("POST registrations", (201, CREATED))
 
-    listed = type_in("list", "--state", state, environment=played.environment)
+    listed = type_in("list", "--state", state, environment=fake.environment)
     registered = type_in(
-        *LEAST, "--event", "succeeded", "--event", "FAILED", "--format", "CloudEvents", environment=played.environment
+        *LEAST, "--event", "succeeded", "--event", "FAILED", "--format", "CloudEvents", environment=fake.environment
     )
 
     assert (listed.exit, registered.exit) == (0, 0)
-    assert played.calls[0].path == "registrations?limit=50&state=dead"
-    assert (played.calls[1].body["events"], played.calls[1].body["format"]) == (["Succeeded", "Failed"], "cloudevents")
+    assert fake.calls[0].path == "registrations?limit=50&state=dead"
+    assert (fake.calls[1].body["events"], fake.calls[1].body["format"]) == (["Succeeded", "Failed"], "cloudevents")
 
 
-def test_a_choice_that_there_is_not_names_those_that_there_are(played: PlayedBridge) -> None:
-    said = type_in("list", "--state", "gone", environment=played.environment)
+def test_a_choice_that_there_is_not_names_those_that_there_are(fake: FakeBridge) -> None:
+    said = type_in("list", "--state", "gone", environment=fake.environment)
 
-    assert (said.exit, played.calls) == (2, [])
+    assert (said.exit, fake.calls) == (2, [])
     assert "waiting" in said.err
 
 
-def test_register_hands_a_group_on(played: PlayedBridge) -> None:
-    played.tell("POST registrations", (201, CREATED))
+def test_register_hands_a_group_on(fake: FakeBridge) -> None:
+    fake.tell("POST registrations", (201, CREATED))
 
-    type_in(*LEAST, "--group", "vp9-10min", environment=played.environment)
+    type_in(*LEAST, "--group", "vp9-10min", environment=fake.environment)
 
-    assert played.calls[0].body["group"] == "vp9-10min"
+    assert fake.calls[0].body["group"] == "vp9-10min"
 
 
-def test_cancel_takes_many(played: PlayedBridge) -> None:
+def test_cancel_takes_many(fake: FakeBridge) -> None:
     """One call each."""
     for each in (ID, OTHER):
-        played.tell(f"DELETE registrations/{each}", (204, ""))
+        fake.tell(f"DELETE registrations/{each}", (204, ""))
 
-    said = type_in("cancel", ID, OTHER, environment=played.environment)
+    said = type_in("cancel", ID, OTHER, environment=fake.environment)
 
     assert said.exit == 0
-    assert [(call.method, call.path) for call in played.calls] == [
+    assert [(call.method, call.path) for call in fake.calls] == [
         ("DELETE", f"registrations/{ID}"),
         ("DELETE", f"registrations/{OTHER}"),
     ]
 
 
-def test_redeliver_of_what_is_dead(played: PlayedBridge) -> None:
+def test_redeliver_of_what_is_dead(fake: FakeBridge) -> None:
     """Since a time, or since so long."""
-    played.tell("POST redeliver", (202, {"started": 1, "registrations": [ID], "more": True, "cursor": None}))
+    fake.tell("POST redeliver", (202, {"started": 1, "registrations": [ID], "more": True, "cursor": None}))
 
     said = type_in(
         "redeliver", "--dead", "--since", "2h", "--host", "hooks.example.com",
-        environment=played.environment, clock=lambda: NOON,
+        environment=fake.environment, clock=lambda: NOON,
     )  # fmt: skip
-    type_in(
-        "redeliver", "--dead", "--since", "2026-11-23T09:00:00+01:00", "--limit", "5", environment=played.environment
-    )
+    type_in("redeliver", "--dead", "--since", "2026-11-23T09:00:00+01:00", "--limit", "5", environment=fake.environment)
 
     assert said.out.splitlines() == [
         f"{ID}  a new run of attempts has begun",
         "there are more: run the same command again",
     ]
-    assert [call.body for call in played.calls] == [
+    assert [call.body for call in fake.calls] == [
         {"state": "dead", "since": "2026-11-23T10:00:00.000Z", "host": "hooks.example.com", "limit": 100},
         {"state": "dead", "since": "2026-11-23T08:00:00.000Z", "limit": 5},
     ]
 
 
 @pytest.mark.parametrize("arguments", [(), (ID, "--dead"), ("--dead",), ("--dead", "--since", "yesterday")])
-def test_redeliver_needs_to_know_which(played: PlayedBridge, arguments: tuple[str, ...]) -> None:
+def test_redeliver_needs_to_know_which(fake: FakeBridge, arguments: tuple[str, ...]) -> None:
     """Ids, or all that died since a time."""
-    said = type_in("redeliver", *arguments, environment=played.environment)
+    said = type_in("redeliver", *arguments, environment=fake.environment)
 
-    assert (said.exit, played.calls) == (2, [])
+    assert (said.exit, fake.calls) == (2, [])
 
 
-def test_redeliver_of_a_pending_one_says_that_nothing_has_changed(played: PlayedBridge) -> None:
+def test_redeliver_of_a_pending_one_says_that_nothing_has_changed(fake: FakeBridge) -> None:
     pending = registration(state="pending", nextAttemptAt="2026-11-23T12:30:00.000Z")
-    played.tell(f"GET registrations/{ID}", (200, pending))
-    played.tell(f"POST registrations/{ID}/redeliver", (202, pending))
-    played.tell(f"GET registrations/{OTHER}", (200, registration(OTHER, state="dead")))
-    played.tell(f"POST registrations/{OTHER}/redeliver", (202, registration(OTHER, state="pending")))
+    fake.tell(f"GET registrations/{ID}", (200, pending))
+    fake.tell(f"POST registrations/{ID}/redeliver", (202, pending))
+    fake.tell(f"GET registrations/{OTHER}", (200, registration(OTHER, state="dead")))
+    fake.tell(f"POST registrations/{OTHER}/redeliver", (202, registration(OTHER, state="pending")))
 
-    said = type_in("redeliver", ID, OTHER, environment=played.environment)
+    said = type_in("redeliver", ID, OTHER, environment=fake.environment)
 
     assert said.exit == 0
     assert said.out.splitlines() == [
@@ -353,12 +351,12 @@ def test_redeliver_of_a_pending_one_says_that_nothing_has_changed(played: Played
     ]
 
 
-def test_redeliver_of_one_that_has_no_message_is_refused(played: PlayedBridge) -> None:
+def test_redeliver_of_one_that_has_no_message_is_refused(fake: FakeBridge) -> None:
     """In the bridge's words."""
-    played.tell(f"GET registrations/{ID}", (200, registration()))
-    played.tell(f"POST registrations/{ID}/redeliver", (409, problem("NoMessageYet", "There is no message.")))
+    fake.tell(f"GET registrations/{ID}", (200, registration()))
+    fake.tell(f"POST registrations/{ID}/redeliver", (409, problem("NoMessageYet", "There is no message.")))
 
-    said = type_in("redeliver", ID, environment=played.environment)
+    said = type_in("redeliver", ID, environment=fake.environment)
 
     assert (said.exit, said.err) == (3, "NoMessageYet: There is no message.\n")
 
@@ -366,13 +364,13 @@ def test_redeliver_of_one_that_has_no_message_is_refused(played: PlayedBridge) -
 @pytest.mark.parametrize(
     ("status", "error", "code"), [(204, None, 0), (500, None, 1), (302, None, 1), (None, "tls", 1)]
 )
-def test_ping_ends_by_what_came_back(played: PlayedBridge, status: int | None, error: str | None, code: int) -> None:
+def test_ping_ends_by_what_came_back(fake: FakeBridge, status: int | None, error: str | None, code: int) -> None:
     """0 for a 2xx alone; what to do stands below what did not go well."""
     came = {**attempt(status, error), "message": {"id": "msg_ping_1", "type": "bridge.ping"}}
-    played.tell("POST callbacks/ping", (200, came))
+    fake.tell("POST callbacks/ping", (200, came))
 
-    said = type_in("ping", "https://hooks.example.com/", environment=played.environment)
+    said = type_in("ping", "https://hooks.example.com/", environment=fake.environment)
 
     assert said.exit == code
     assert (len(said.out.splitlines()) == 1) is (code == 0)
-    assert json.dumps(played.calls[0].body) == '{"callbackUrl": "https://hooks.example.com/"}'
+    assert json.dumps(fake.calls[0].body) == '{"callbackUrl": "https://hooks.example.com/"}'

@@ -12,8 +12,8 @@ from standardwebhooks import Webhook
 from bridge.cli.verifying import CheckResult, Known, ReceivedCallback, is_genuine, verify
 from bridge.domain.keyring import Keyring
 from tests.support.cli import type_in
-from tests.support.played_bridge import PlayedBridge
-from tests.support.world import NOON, SIGNING_KEY
+from tests.support.fake_bridge import FakeBridge
+from tests.support.harness import NOON, SIGNING_KEY
 
 ORIGIN = "https://hooks.example.com"
 KEYRING = Keyring((base64.b64decode(SIGNING_KEY),))
@@ -214,13 +214,13 @@ def test_headers_and_body_that_were_saved_apart(tmp_path: Path, shape: str) -> N
     assert at_the_time.exit == 0, at_the_time.out
 
 
-def test_the_bridge_knows_the_rest(played: PlayedBridge, received: Path) -> None:
+def test_the_bridge_knows_the_rest(fake: FakeBridge, received: Path) -> None:
     """The public keys, and the secret of the URL that is named."""
-    played.tell("GET signing-keys", (200, {"value": [{"id": "k", "publicKey": PUBLIC}]}))
-    played.tell("GET signing-secret", (200, {"audience": ORIGIN, "subscriber": OWNER, "signingSecret": SECRET}))
+    fake.tell("GET signing-keys", (200, {"value": [{"id": "k", "publicKey": PUBLIC}]}))
+    fake.tell("GET signing-secret", (200, {"audience": ORIGIN, "subscriber": OWNER, "signingSecret": SECRET}))
     url = ("--callback-url", f"{ORIGIN}/avatar")
 
-    said = type_in("verify", str(received), "--id", "msg_1", *url, environment=played.environment, clock=lambda: NOON)
+    said = type_in("verify", str(received), "--id", "msg_1", *url, environment=fake.environment, clock=lambda: NOON)
 
     assert said.exit == 0
     assert said.out.count("good") == 6

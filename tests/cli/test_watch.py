@@ -7,7 +7,7 @@ import pytest
 
 from bridge.cli.following import SILENCE
 from tests.support.cli import Said, Terminal, type_in
-from tests.support.played_bridge import PlayedBridge, attempt, delivered, problem, registration
+from tests.support.fake_bridge import FakeBridge, attempt, delivered, problem, registration
 
 ID, OTHER = "default~operation-1~0123456789abcdef", "default~operation-2~fedcba9876543210"
 SLOW = (503, problem("StorageUnavailable", "Storage does not answer."))
@@ -30,16 +30,16 @@ class Stopwatch:
         self.waits.append(seconds)
 
 
-def watch(played: PlayedBridge, *arguments: str, out: Terminal | None = None) -> tuple[Said, Stopwatch]:
+def watch(fake: FakeBridge, *arguments: str, out: Terminal | None = None) -> tuple[Said, Stopwatch]:
     """Follow, without waiting."""
     stopwatch = Stopwatch()
     said = type_in(
-        "watch", *arguments, environment=played.environment, stopwatch=stopwatch, sleep=stopwatch.wait, out=out
+        "watch", *arguments, environment=fake.environment, stopwatch=stopwatch, sleep=stopwatch.wait, out=out
     )
     return said, stopwatch
 
 
-def test_each_change_is_one_line_in_a_pipe(played: PlayedBridge) -> None:
+def test_each_change_is_one_line_in_a_pipe(fake: FakeBridge) -> None:
     """What stays as it is is not said again."""
     retrying = registration(
         state="pending",
@@ -48,9 +48,9 @@ def test_each_change_is_one_line_in_a_pipe(played: PlayedBridge) -> None:
         operation={"status": "Succeeded"},
     )
     shown = [registration(), registration(), retrying, retrying, delivered()]
-    played.tell(f"GET registrations/{ID}", *((200, each) for each in shown))
+    fake.tell(f"GET registrations/{ID}", *((200, each) for each in shown))
 
-    said, stopwatch = watch(played, ID, "--interval", "3s")
+    said, stopwatch = watch(fake, ID, "--interval", "3s")
 
     assert said.exit == 0
     assert said.out.splitlines() == [
@@ -61,81 +61,81 @@ def test_each_change_is_one_line_in_a_pipe(played: PlayedBridge) -> None:
     assert stopwatch.waits == [3.0] * 4
 
 
-def test_many_are_followed_until_the_last_has_ended(played: PlayedBridge) -> None:
+def test_many_are_followed_until_the_last_has_ended(fake: FakeBridge) -> None:
     """One that has ended is not asked for again; one that went badly fails all."""
     dead = registration(OTHER, state="dead", reason="gone", attempts=[attempt(410)], operation={"status": "Succeeded"})
-    played.tell(f"GET registrations/{ID}", (200, delivered()))
-    played.tell(f"GET registrations/{OTHER}", (200, registration(OTHER)), (200, dead))
+    fake.tell(f"GET registrations/{ID}", (200, delivered()))
+    fake.tell(f"GET registrations/{OTHER}", (200, registration(OTHER)), (200, dead))
 
-    said, _ = watch(played, ID, OTHER, ID)
+    said, _ = watch(fake, ID, OTHER, ID)
 
     assert said.exit == 1
-    assert [call.path[-16:] for call in played.calls] == [ID[-16:], OTHER[-16:], OTHER[-16:]]
+    assert [call.path[-16:] for call in fake.calls] == [ID[-16:], OTHER[-16:], OTHER[-16:]]
     assert "the receiver said that nobody wants callbacks there any more (HTTP 410)" in said.out
 
 
-def test_json_is_a_line_for_each_change(played: PlayedBridge) -> None:
+def test_json_is_a_line_for_each_change(fake: FakeBridge) -> None:
     """The whole registration each time."""
-    played.tell(f"GET registrations/{ID}", (200, registration()), (200, delivered()))
+    fake.tell(f"GET registrations/{ID}", (200, registration()), (200, delivered()))
 
-    said, _ = watch(played, ID, "--json")
+    said, _ = watch(fake, ID, "--json")
 
     assert [json.loads(line)["state"] for line in said.out.splitlines()] == ["waiting", "delivered"]
 
 
-def test_a_terminal_has_a_table_that_is_drawn_in_its_place(played: PlayedBridge) -> None:
+def test_a_terminal_has_a_table_that_is_drawn_in_its_place(fake: FakeBridge) -> None:
     """Each round over the one before it."""
-    played.tell(f"GET registrations/{ID}", (200, registration()), (200, delivered()))
+    fake.tell(f"GET registrations/{ID}", (200, registration()), (200, delivered()))
 
-    said, _ = watch(played, ID, out=Terminal())
+    said, _ = watch(fake, ID, out=Terminal())
 
     assert said.exit == 0
     assert "\x1b[1A" in said.out
     assert said.out.index("waiting") < said.out.rindex("delivered")
 
 
-def test_a_bridge_that_is_silent_for_a_while_is_asked_again(played: PlayedBridge) -> None:
+def test_a_bridge_that_is_silent_for_a_while_is_asked_again(fake: FakeBridge) -> None:
     """It is being deployed, say; nothing is lost by it."""
-    played.tell(f"GET registrations/{ID}", (200, registration()), SLOW, (502, "<html>"), (200, delivered()))
+    fake.tell(f"GET registrations/{ID}", (200, registration()), SLOW, (502, "<html>"), (200, delivered()))
 
-    said, stopwatch = watch(played, ID)
+    said, stopwatch = watch(fake, ID)
 
     assert (said.exit, len(stopwatch.waits)) == (0, 3)
 
 
-def test_a_bridge_that_stays_silent_is_given_up(played: PlayedBridge) -> None:
+def test_a_bridge_that_stays_silent_is_given_up(fake: FakeBridge) -> None:
     """After a minute, with what it said last."""
-    played.tell(f"GET registrations/{ID}", SLOW)
+    fake.tell(f"GET registrations/{ID}", SLOW)
 
-    said, stopwatch = watch(played, ID)
+    said, stopwatch = watch(fake, ID)
 
     assert (said.exit, said.err) == (3, "StorageUnavailable: Storage does not answer.\n")
     assert stopwatch.now == SILENCE
 
 
-def test_what_is_not_there_is_not_waited_for(played: PlayedBridge) -> None:
+def test_what_is_not_there_is_not_waited_for(fake: FakeBridge) -> None:
     """Another answer would not come."""
-    played.tell(f"GET registrations/{ID}", (404, problem("NotFound", "There is no such registration.")))
+    fake.tell(f"GET registrations/{ID}", (404, problem("NotFound", "There is no such registration.")))
 
-    said, stopwatch = watch(played, ID)
+    said, stopwatch = watch(fake, ID)
 
     assert (said.exit, stopwatch.waits) == (3, [])
     assert said.err == "NotFound: There is no such registration. `speech-webhooks list` shows what there is.\n"
 
 
-def test_a_timeout_leaves_it_to_itself(played: PlayedBridge) -> None:
+def test_a_timeout_leaves_it_to_itself(fake: FakeBridge) -> None:
     """With an exit code of its own."""
-    played.tell(f"GET registrations/{ID}", (200, registration()))
+    fake.tell(f"GET registrations/{ID}", (200, registration()))
 
-    said, stopwatch = watch(played, ID, "--timeout", "1m")
+    said, stopwatch = watch(fake, ID, "--timeout", "1m")
 
     assert (said.exit, stopwatch.now) == (4, 60.0)
     assert said.err == f"not ended yet: {ID}; they go on without being watched\n"
 
 
 @pytest.mark.parametrize("text", ["2", "soon", "1.5s"])
-def test_a_time_that_is_none_is_misuse(played: PlayedBridge, text: str) -> None:
+def test_a_time_that_is_none_is_misuse(fake: FakeBridge, text: str) -> None:
     """Said at once."""
-    said, _ = watch(played, ID, "--interval", text)
+    said, _ = watch(fake, ID, "--interval", text)
 
-    assert (said.exit, played.calls) == (2, [])
+    assert (said.exit, fake.calls) == (2, [])

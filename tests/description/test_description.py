@@ -16,8 +16,8 @@ from bridge.api.description.document import document
 from bridge.api.routes import Routes
 from local.azurite.install import node_with_packages
 from tests.support.description import hold_answer, strict, validator
+from tests.support.harness import Harness
 from tests.support.http import Client
-from tests.support.world import Stage
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -56,7 +56,7 @@ def test_cold_start_does_not_pay_for_it() -> None:
     assert done.stdout.splitlines()[-1] == "False"
 
 
-def test_it_is_not_sent_again_to_whoever_has_it(bridge: Stage) -> None:
+def test_it_is_not_sent_again_to_whoever_has_it(bridge: Harness) -> None:
     """304 by its ETag, and nothing is read from storage for it."""
     client = Client.of(bridge)
     first = client.call(Routes.describe, "/openapi.json")

@@ -15,7 +15,7 @@ from local.azurite import Azurite
 from local.host.process import HostProcess
 from local.receiver import Receiver
 from local.upstream import Upstream
-from tests.support.world import SIGNING_KEY
+from tests.support.harness import SIGNING_KEY
 
 HERE = Path(__file__).parent
 KEY = "the-key"

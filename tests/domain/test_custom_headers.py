@@ -11,12 +11,12 @@ from bridge.domain.custom_headers import OwnHeaders, faults
 from bridge.domain.header_cipher import DecryptionFailed, HeaderCipher, Secrets
 from bridge.domain.keyring import Keyring
 from bridge.domain.registration import Registration
-from tests.support.world import stage
+from tests.support.harness import harness
 
 OLD, NEW = b"o" * 32, b"n" * 32
 NONCE = b"twelve bytes"
 SECRET = OwnHeaders({"Authorization": "Bearer hunter2", "X-Tenant": "blue"})
-REQUEST = stage().request()
+REQUEST = harness().request()
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_a_removed_key_says_so() -> None:
 def test_headers_open_in_their_own_row_and_life_only() -> None:
     """Whoever can write rows cannot have one receiver's secret sent to another."""
     registration, cipher = encrypted(OLD), HeaderCipher(Keyring((OLD,)))
-    elsewhere = stage().request(url="https://attacker.example.com/")
+    elsewhere = harness().request(url="https://attacker.example.com/")
     later = replace(registration, generation=registration.generation + timedelta(milliseconds=1))
 
     for moved in (replace(elsewhere, headers=registration.headers), later):

@@ -9,12 +9,12 @@ from bridge.domain.callback_url import origin_of
 from bridge.domain.delivery import CLOCK_SKEW, Attempt, DeliveryTask, MarkDead, Skip, decide_delivery, pending_task
 from bridge.domain.registration import Registration, State
 from bridge.domain.retry import ATTEMPTS_PER_RUN
-from tests.support.world import NOON, stage
+from tests.support.harness import NOON, harness
 
 SECOND = timedelta(seconds=1)
 #: It is being delivered for the second time, and has made three attempts.
 PENDING = replace(
-    stage().request(),
+    harness().request(),
     state=State.PENDING,
     message_id="msg_1",
     message_type="avatar.operation.succeeded",

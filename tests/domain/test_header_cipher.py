@@ -12,7 +12,7 @@ from bridge.domain.header_cipher import NONCE_BYTES, DecryptionFailed, HeaderCip
 from bridge.domain.keyring import Keyring
 from bridge.domain.outcome import Failure
 from bridge.domain.registration import Registration
-from tests.support.world import stage
+from tests.support.harness import harness
 
 CIPHER = HeaderCipher(Keyring((b"k" * 32, b"o" * 32)))
 HEADERS = OwnHeaders({"Authorization": "Bearer secret", "X-Team": "speech"})
@@ -21,7 +21,7 @@ KEY_ID = CIPHER.keyring.public_keys()[0].id
 
 def encrypted(cipher: HeaderCipher = CIPHER) -> Registration:
     """Close the headers of a registration."""
-    request = stage().request()
+    request = harness().request()
     return cipher.encrypt(request, Secrets(request.callback_url, HEADERS), nonce=b"n" * NONCE_BYTES)
 
 
@@ -71,7 +71,7 @@ def test_what_was_tampered_with_stays_closed(change: str) -> None:
         case "padding":  # base64 that a lenient reader would still take
             registration = replace(registration, headers=f"{text.rstrip('=')[:40]}={text[40:]}")
         case "registration":
-            registration = replace(stage().request("operation-2"), headers=text)
+            registration = replace(harness().request("operation-2"), headers=text)
         case "url":
             registration = replace(registration, callback_url="https://evil.example.net/steal")
         case "owner":
@@ -89,7 +89,7 @@ def test_a_stored_url_is_none_that_can_be_called() -> None:
     rules = CallbackRules()
     url = normalise("https://hooks.example.com/hook?code=secret", rules)
 
-    stored = CIPHER.tagged(stage().request(url=url)).callback_url
+    stored = CIPHER.tagged(harness().request(url=url)).callback_url
 
     assert normalise(url, rules) == url
     assert normalise(stored, rules) != stored
@@ -99,10 +99,10 @@ def test_tags_tell_owners_operations_and_queries_apart() -> None:
     """The same URL of another owner, or for another operation, is not seen to be the same."""
     url = "https://hooks.example.com/hook?code=secret"
     requests_made = [
-        stage().request(url=url),
-        replace(stage().request(url=url), owner="another"),
-        stage().request("operation-2", url),
-        stage().request(url=f"{url}2"),
+        harness().request(url=url),
+        replace(harness().request(url=url), owner="another"),
+        harness().request("operation-2", url),
+        harness().request(url=f"{url}2"),
     ]
 
     tags = [CIPHER.tagged(request).callback_url for request in requests_made]
@@ -114,7 +114,7 @@ def test_tags_tell_owners_operations_and_queries_apart() -> None:
 
 def test_a_query_and_headers_have_keys_of_their_own() -> None:
     """Both are encrypted with the same nonce, which no key may have twice; and neither opens as the other."""
-    request = stage().request(url="https://hooks.example.com/hook?code=secret")
+    request = harness().request(url="https://hooks.example.com/hook?code=secret")
     both = CIPHER.encrypt(CIPHER.tagged(request), Secrets(request.callback_url, HEADERS), nonce=b"n" * NONCE_BYTES)
 
     swapped = CIPHER.decrypt(replace(both, headers=both.query, query=both.headers))

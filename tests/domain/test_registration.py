@@ -9,10 +9,10 @@ import pytest
 from bridge.domain.events import OperationCompleted
 from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import InvalidTransition, Registration, State, Transition
-from tests.support.world import NOON, stage
+from tests.support.harness import NOON, harness
 
 LATER = NOON + timedelta(hours=1)
-REQUEST = stage().request()
+REQUEST = harness().request()
 #: An attempt of it is in flight, and a later one was deferred.
 PENDING = replace(
     REQUEST,

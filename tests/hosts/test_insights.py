@@ -31,11 +31,11 @@ from local.azurite import Azurite
 from local.settings import REPOSITORY
 from local.upstream.catalogue import named
 from tests.infra.queries import alert_queries, document_queries, search_queries, workbook_queries
+from tests.support.harness import SIGNING_KEY
 from tests.support.hosts import IS_DEPLOYED_PYTHON, KEY, Running, running_app, wait_until
 from tests.support.insights import Sink, Trace, insights_sink
 from tests.support.kql import Workspace
 from tests.support.tenant import KeyServer
-from tests.support.world import SIGNING_KEY
 
 pytestmark = pytest.mark.skipif(not IS_DEPLOYED_PYTHON, reason="takes minutes, and runs on what is deployed alone")
 

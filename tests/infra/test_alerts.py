@@ -21,8 +21,8 @@ from local.azurite import Azurite
 from local.settings import REPOSITORY
 from tests.infra.bicep import DEPLOYMENTS, snapshot
 from tests.infra.queries import alert_queries, search_queries, workbook_queries
+from tests.support.harness import ENVIRONMENT, Harness, harness
 from tests.support.log_lines import written
-from tests.support.world import ENVIRONMENT, Stage, stage
 
 INFRA = REPOSITORY / "infra"
 QUERIES = alert_queries()
@@ -115,14 +115,14 @@ def said(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
     return [json.loads(record.message) for record in caplog.records if record.name == "bridge"]
 
 
-def denied(bridge: Stage) -> None:
+def denied(bridge: Harness) -> None:
     """Let the source refuse the credential."""
     bridge.register()
     bridge.upstream.tell("operation-1", Reply(status=401, body=b""))
     bridge.sweep()
 
 
-def unreachable(bridge: Stage) -> None:
+def unreachable(bridge: Harness) -> None:
     """Let the source give nothing but faults for some minutes."""
     bridge.register()
     bridge.upstream.tell("operation-1", NoReply("dns"))
@@ -131,14 +131,14 @@ def unreachable(bridge: Stage) -> None:
         bridge.clock.advance(10)
 
 
-def late(bridge: Stage) -> None:
+def late(bridge: Harness) -> None:
     """Let the timer stop for a while, with something due."""
     bridge.register()
     bridge.clock.advance(660)
     bridge.sweep()
 
 
-def gone(bridge: Stage) -> None:
+def gone(bridge: Harness) -> None:
     """Let the receiver say that it is gone."""
     bridge.register()
     bridge.sender.tell("https://receiver.example.com/hook", 410)
@@ -147,7 +147,7 @@ def gone(bridge: Stage) -> None:
     bridge.deliver_all()
 
 
-def refused_by_storage(bridge: Stage) -> None:
+def refused_by_storage(bridge: Harness) -> None:
     """Let storage refuse its caller."""
 
     def refuse(*_: object, **__: object) -> Sequence[Row]:
@@ -157,7 +157,7 @@ def refused_by_storage(bridge: Stage) -> None:
     bridge.sweep()
 
 
-def refused_by_the_queue(bridge: Stage) -> None:
+def refused_by_the_queue(bridge: Harness) -> None:
     """Let the queue refuse its caller."""
 
     def refuse(*_: object, **__: object) -> None:
@@ -169,7 +169,7 @@ def refused_by_the_queue(bridge: Stage) -> None:
     bridge.sweep()
 
 
-def failing(bridge: Stage) -> None:
+def failing(bridge: Harness) -> None:
     """Let the receiver fail once."""
     bridge.register()
     bridge.sender.tell("https://receiver.example.com/hook", 503)
@@ -178,7 +178,7 @@ def failing(bridge: Stage) -> None:
     bridge.deliver_all()
 
 
-def exhausted(bridge: Stage) -> None:
+def exhausted(bridge: Harness) -> None:
     """Let the receiver fail until the schedule ends."""
     bridge.sender.tell("https://receiver.example.com/hook", *[503] * ATTEMPTS_PER_RUN)
     bridge.register()
@@ -215,12 +215,12 @@ def exhausted(bridge: Stage) -> None:
     ],
 )
 def test_what_an_alert_waits_for_is_said(
-    caplog: pytest.LogCaptureFixture, happens: Callable[[Stage], None], expected: dict[str, Any]
+    caplog: pytest.LogCaptureFixture, happens: Callable[[Harness], None], expected: dict[str, Any]
 ) -> None:
     """In a line that begins as the queries expect it."""
     caplog.set_level("INFO")
 
-    happens(stage())
+    happens(harness())
 
     assert any(expected.items() <= line.items() for line in said(caplog))
     assert all(record.message.startswith('{"event"') for record in caplog.records if record.name == "bridge")

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from local.settings import REPOSITORY
-from tests.support.world import Stage, stage
+from tests.support.harness import Harness, harness
 
 README = (REPOSITORY / "infra" / "README.md").read_text()
 BILL = README.split("## What it costs", 1)[1].split("\n## ", 1)[0]
@@ -34,7 +34,7 @@ def number(text: str) -> float:
     return float(found[0].replace(",", ""))
 
 
-def life_of_an_operation(bridge: Stage) -> int:
+def life_of_an_operation(bridge: Harness) -> int:
     """Count the calls to the table of one operation from its registration to its purge, idle sweeps left out."""
     bridge.sweep()
     bridge.table.taken()
@@ -54,7 +54,7 @@ def life_of_an_operation(bridge: Stage) -> int:
 
 def test_calls_of_an_operation_are_counted() -> None:
     """Registered once, polled four times, delivered at the first attempt, purged."""
-    counted = life_of_an_operation(stage())
+    counted = life_of_an_operation(harness())
 
     heartbeats = 2  # the clock passes a minute twice
     assert counted - heartbeats * CALLS_PER_HEARTBEAT == number(table("count")["table calls"][1])
@@ -64,7 +64,7 @@ def test_lines_of_an_operation_are_counted(caplog: pytest.LogCaptureFixture) -> 
     """Those that name it."""
     caplog.set_level("INFO")
 
-    life_of_an_operation(stage())
+    life_of_an_operation(harness())
 
     lines = [record.message for record in caplog.records if "operation-1" in record.message]
     assert len(lines) == 4

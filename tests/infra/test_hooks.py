@@ -37,7 +37,7 @@ ENVIRON = {"AZURE_SUBSCRIPTION_ID": "s", "AZURE_ENV_NAME": "e"}
 
 
 @dataclass
-class Played:
+class FakeAzure:
     """Azure and the app by script; what is not in it is not found."""
 
     answers: dict[str, list[tuple[int, Any]]] = field(default_factory=dict)
@@ -61,15 +61,15 @@ class Played:
 
 
 @pytest.fixture
-def played() -> Played:
+def fake() -> FakeAzure:
     """Play an empty subscription."""
-    return Played()
+    return FakeAzure()
 
 
 @pytest.fixture
-def url(played: Played) -> Iterator[str]:
+def url(fake: FakeAzure) -> Iterator[str]:
     """Serve it."""
-    server = WebServer(played)
+    server = WebServer(fake)
     yield server.url
     assert server.stop(10)
 
@@ -87,35 +87,35 @@ def prepared(azure: Management, **more: str) -> dict[str, str]:
     return told
 
 
-def test_the_first_time_a_key_is_made(azure: Management, played: Played) -> None:
+def test_the_first_time_a_key_is_made(azure: Management, fake: FakeAzure) -> None:
     """There is no group yet."""
     told = prepared(azure)
 
     assert len(base64.b64decode(told[VARIABLE], validate=True)) == 32
-    assert played.requests == [("GET", VAULTS, "Bearer token")]
+    assert fake.requests == [("GET", VAULTS, "Bearer token")]
 
 
-def test_a_vault_without_the_secret_gets_one(azure: Management, played: Played) -> None:
+def test_a_vault_without_the_secret_gets_one(azure: Management, fake: FakeAzure) -> None:
     """Provisioning broke off before."""
-    played.tell(VAULTS, (200, {"value": [{"id": VAULT}]}))
-    played.tell(f"{VAULT}/secrets/SPEECH-KEY", (200, {"name": "SPEECH-KEY"}))
+    fake.tell(VAULTS, (200, {"value": [{"id": VAULT}]}))
+    fake.tell(f"{VAULT}/secrets/SPEECH-KEY", (200, {"name": "SPEECH-KEY"}))
 
     assert prepared(azure)[VARIABLE]
 
 
-def test_a_key_is_found_by_its_name_in_the_vault_of_any_page(azure: Management, played: Played) -> None:
+def test_a_key_is_found_by_its_name_in_the_vault_of_any_page(azure: Management, fake: FakeAzure) -> None:
     """A key that is on another page of a list would be replaced."""
     following = f"{azure.endpoint}{VAULTS}/more"
-    played.tell(VAULTS, (200, {"value": [{"id": f"{VAULTS}/other"}], "nextLink": following}))
-    played.tell(f"{VAULTS}/more", (200, {"value": [{"id": VAULT}]}))
-    played.tell(KEPT, (200, {"name": SECRET}))
+    fake.tell(VAULTS, (200, {"value": [{"id": f"{VAULTS}/other"}], "nextLink": following}))
+    fake.tell(f"{VAULTS}/more", (200, {"value": [{"id": VAULT}]}))
+    fake.tell(KEPT, (200, {"name": SECRET}))
 
     assert prepared(azure) == {VARIABLE: ""}
 
 
-def test_the_token_goes_to_azure_alone(azure: Management, played: Played) -> None:
+def test_the_token_goes_to_azure_alone(azure: Management, fake: FakeAzure) -> None:
     """A link to another host is not followed."""
-    played.tell(VAULTS, (200, {"value": [], "nextLink": "http://127.0.0.1:1/steal"}))
+    fake.tell(VAULTS, (200, {"value": [], "nextLink": "http://127.0.0.1:1/steal"}))
 
     assert azure.list(VAULTS, "v") == []
 
@@ -125,19 +125,19 @@ def test_a_key_that_was_made_before_is_kept(azure: Management) -> None:
     assert prepared(azure, **{VARIABLE: "made before"}) == {}
 
 
-def test_a_key_in_the_vault_is_never_replaced(azure: Management, played: Played) -> None:
+def test_a_key_in_the_vault_is_never_replaced(azure: Management, fake: FakeAzure) -> None:
     """Not even by one that was left behind in azd's environment."""
-    played.tell(VAULTS, (200, {"value": [{"id": VAULT}]}))
-    played.tell(KEPT, (200, {"name": SECRET}))
+    fake.tell(VAULTS, (200, {"value": [{"id": VAULT}]}))
+    fake.tell(KEPT, (200, {"name": SECRET}))
 
     assert prepared(azure, **{VARIABLE: "left behind"}) == {VARIABLE: ""}
 
 
 @pytest.mark.parametrize("path", [VAULTS, KEPT])
-def test_what_azure_does_not_say_is_not_guessed(azure: Management, played: Played, path: str) -> None:
+def test_what_azure_does_not_say_is_not_guessed(azure: Management, fake: FakeAzure, path: str) -> None:
     """A new key because of a 403 would give every receiver another secret."""
-    played.tell(VAULTS, (200, {"value": [{"id": VAULT}]}))
-    played.tell(path, (403, {"error": {"code": "AuthorizationFailed"}}))
+    fake.tell(VAULTS, (200, {"value": [{"id": VAULT}]}))
+    fake.tell(path, (403, {"error": {"code": "AuthorizationFailed"}}))
 
     with pytest.raises(Failed, match="Azure answered 403"):
         prepared(azure)
@@ -150,11 +150,11 @@ def test_nobody_answering_is_not_guessed_either() -> None:
 
 
 @pytest.fixture
-def ready(played: Played) -> None:
+def ready(fake: FakeAzure) -> None:
     """Play a subscription that can take a deployment."""
-    played.tell(PROVIDER, (200, {"registrationState": "Registered"}))
-    played.tell(SPEECH, (200, {"kind": "SpeechServices"}))
-    played.tell(ACTION_GROUP, (200, {"id": ACTION_GROUP}))
+    fake.tell(PROVIDER, (200, {"registrationState": "Registered"}))
+    fake.tell(SPEECH, (200, {"kind": "SpeechServices"}))
+    fake.tell(ACTION_GROUP, (200, {"id": ACTION_GROUP}))
 
 
 @pytest.mark.usefixtures("ready")
@@ -169,10 +169,10 @@ def test_right_choices_pass(azure: Management, chosen: dict[str, str]) -> None:
 
 
 @pytest.mark.usefixtures("ready")
-def test_every_wrong_choice_is_named_at_once(azure: Management, played: Played) -> None:
+def test_every_wrong_choice_is_named_at_once(azure: Management, fake: FakeAzure) -> None:
     """Values, resources and the subscription; what is wrong by its form is not looked for."""
-    played.tell(PROVIDER, (200, {"registrationState": "NotRegistered"}))
-    played.tell(SPEECH, (200, {"kind": "OpenAI"}))
+    fake.tell(PROVIDER, (200, {"registrationState": "NotRegistered"}))
+    fake.tell(SPEECH, (200, {"kind": "OpenAI"}))
     chosen = {"SPEECH_RESOURCE_ID": SPEECH, "ALERT_ACTION_GROUP_ID": "mine", "INSTANCE_MEMORY_MB": "1024"}
 
     with pytest.raises(Failed) as caught:
@@ -187,14 +187,14 @@ def test_every_wrong_choice_is_named_at_once(azure: Management, played: Played) 
         "the",
     ]
     assert "az provider register --namespace Microsoft.App" in reasons[-1]
-    assert [path for _, path, _ in played.requests] == [SPEECH, PROVIDER]
+    assert [path for _, path, _ in fake.requests] == [SPEECH, PROVIDER]
 
 
 @pytest.mark.usefixtures("ready")
 @pytest.mark.parametrize(("name", "path"), [("SPEECH_RESOURCE_ID", SPEECH), ("ALERT_ACTION_GROUP_ID", ACTION_GROUP)])
-def test_a_resource_that_does_not_exist_is_named(azure: Management, played: Played, name: str, path: str) -> None:
+def test_a_resource_that_does_not_exist_is_named(azure: Management, fake: FakeAzure, name: str, path: str) -> None:
     """A deployment would fail midway."""
-    played.tell(path, (404, None))
+    fake.tell(path, (404, None))
 
     with pytest.raises(Failed, match=f"{name} names .* does not exist"):
         check({**ENVIRON, name: path}, azure)
@@ -238,16 +238,16 @@ def listing(*names: str) -> tuple[int, Any]:
     return 200, {"value": [{"name": f"func/{name}"} for name in names]}
 
 
-def test_a_deployment_is_seen_through(azure: Management, played: Played) -> None:
+def test_a_deployment_is_seen_through(azure: Management, fake: FakeAzure) -> None:
     """Synced first; then functions come one by one, and health last."""
     pauses: list[float] = []
-    played.tell(f"{SITE}/syncfunctiontriggers", (204, None))
-    played.tell(f"{SITE}/functions", listing(), listing("sweep"), listing("sweep", "deliver"))
-    played.tell("/api/health", (502, None), (200, {"status": "ok"}))
+    fake.tell(f"{SITE}/syncfunctiontriggers", (204, None))
+    fake.tell(f"{SITE}/functions", listing(), listing("sweep"), listing("sweep", "deliver"))
+    fake.tell("/api/health", (502, None), (200, {"status": "ok"}))
 
     deployed(azure).see_through(pauses.append)
 
-    assert played.requests[0][:2] == ("POST", f"{SITE}/syncfunctiontriggers")
+    assert fake.requests[0][:2] == ("POST", f"{SITE}/syncfunctiontriggers")
     assert pauses == [10.0] * 3
 
 
@@ -260,16 +260,16 @@ def test_a_deployment_is_seen_through(azure: Management, played: Played) -> None
     ],
 )
 def test_a_deployment_that_does_not_come_up_says_why(
-    azure: Management, played: Played, path: str, answer: tuple[int, Any], reason: str
+    azure: Management, fake: FakeAzure, path: str, answer: tuple[int, Any], reason: str
 ) -> None:
     """After ten minutes."""
     pauses: list[float] = []
-    played.tell(f"{SITE}/syncfunctiontriggers", (204, None))
-    played.tell(f"{SITE}/functions", listing("sweep", "deliver"))
-    played.tell("/api/health", (200, {"status": "ok"}))
-    played.tell(f"{SITE}/host/default/listkeys", (200, {"functionKeys": {"default": "a key"}}))
-    played.tell("/api/status", (503, {"error": {"code": "Misconfigured", "details": [{"target": "SPEECH_ENDPOINT"}]}}))
-    played.tell(path, answer)
+    fake.tell(f"{SITE}/syncfunctiontriggers", (204, None))
+    fake.tell(f"{SITE}/functions", listing("sweep", "deliver"))
+    fake.tell("/api/health", (200, {"status": "ok"}))
+    fake.tell(f"{SITE}/host/default/listkeys", (200, {"functionKeys": {"default": "a key"}}))
+    fake.tell("/api/status", (503, {"error": {"code": "Misconfigured", "details": [{"target": "SPEECH_ENDPOINT"}]}}))
+    fake.tell(path, answer)
 
     with pytest.raises(Failed, match=reason):
         deployed(azure).see_through(pauses.append)
@@ -277,22 +277,22 @@ def test_a_deployment_that_does_not_come_up_says_why(
     assert sum(pauses) == 600
 
 
-def test_a_key_is_asked_for_only_to_learn_the_reasons(azure: Management, played: Played) -> None:
+def test_a_key_is_asked_for_only_to_learn_the_reasons(azure: Management, fake: FakeAzure) -> None:
     """And goes to the app alone."""
-    played.tell(f"{SITE}/functions", listing("sweep", "deliver"))
-    played.tell("/api/health", (503, {"status": "misconfigured"}))
-    played.tell(f"{SITE}/host/default/listkeys", (200, {"functionKeys": {"default": "a key"}}))
+    fake.tell(f"{SITE}/functions", listing("sweep", "deliver"))
+    fake.tell("/api/health", (503, {"status": "misconfigured"}))
+    fake.tell(f"{SITE}/host/default/listkeys", (200, {"functionKeys": {"default": "a key"}}))
 
     deployed(azure).what_is_wrong()
 
-    assert [path for _, path, key in played.requests if key == "a key"] == ["/api/status"]
-    assert [path for _, path, key in played.requests if key is None] == ["/api/health"]
+    assert [path for _, path, key in fake.requests if key == "a key"] == ["/api/status"]
+    assert [path for _, path, key in fake.requests if key is None] == ["/api/health"]
 
 
-def test_a_sync_that_azure_refuses_for_ever_fails_the_deployment(azure: Management, played: Played) -> None:
+def test_a_sync_that_azure_refuses_for_ever_fails_the_deployment(azure: Management, fake: FakeAzure) -> None:
     """After ten minutes, with the words of Azure."""
     pauses: list[float] = []
-    played.tell(f"{SITE}/syncfunctiontriggers", (400, {"error": {"message": "Encountered an error"}}))
+    fake.tell(f"{SITE}/syncfunctiontriggers", (400, {"error": {"message": "Encountered an error"}}))
 
     with pytest.raises(Failed, match="Encountered an error"):
         deployed(azure).see_through(pauses.append)
@@ -300,39 +300,39 @@ def test_a_sync_that_azure_refuses_for_ever_fails_the_deployment(azure: Manageme
     assert sum(pauses) == 600
 
 
-def test_errors_of_a_young_app_are_waited_for(azure: Management, played: Played) -> None:
+def test_errors_of_a_young_app_are_waited_for(azure: Management, fake: FakeAzure) -> None:
     """Of the sync, of the list and of health: right after a deployment each fails in its own way."""
     pauses: list[float] = []
-    played.tell(f"{SITE}/syncfunctiontriggers", (400, {}), (503, {}), (204, None))
-    played.tell(f"{SITE}/functions", (500, {}), (404, {}), listing("sweep", "deliver"))
-    played.tell("/api/health", (403, None), (200, {"status": "ok"}))
+    fake.tell(f"{SITE}/syncfunctiontriggers", (400, {}), (503, {}), (204, None))
+    fake.tell(f"{SITE}/functions", (500, {}), (404, {}), listing("sweep", "deliver"))
+    fake.tell("/api/health", (403, None), (200, {"status": "ok"}))
 
     deployed(azure).see_through(pauses.append)
 
-    assert [path for _, path, _ in played.requests].count(f"{SITE}/syncfunctiontriggers") == 3
+    assert [path for _, path, _ in fake.requests].count(f"{SITE}/syncfunctiontriggers") == 3
     assert len(pauses) == 5
 
 
 def test_key_vault_references_are_fetched_again_while_the_app_is_misconfigured(
-    azure: Management, played: Played
+    azure: Management, fake: FakeAzure
 ) -> None:
     """Azure keeps a failed one for a day. Once a minute, since instances restart with it."""
-    played.tell(f"{SITE}/syncfunctiontriggers", (204, None))
-    played.tell(f"{SITE}/functions", listing("sweep", "deliver"))
-    played.tell(f"{SITE}/host/default/listkeys", (200, {"functionKeys": {"default": "a key"}}))
-    played.tell(f"{SITE}/config/configreferences/appsettings/refresh", (200, None))
-    played.tell("/api/health", *[(503, {"status": "misconfigured"})] * 8, (200, {"status": "ok"}))
+    fake.tell(f"{SITE}/syncfunctiontriggers", (204, None))
+    fake.tell(f"{SITE}/functions", listing("sweep", "deliver"))
+    fake.tell(f"{SITE}/host/default/listkeys", (200, {"functionKeys": {"default": "a key"}}))
+    fake.tell(f"{SITE}/config/configreferences/appsettings/refresh", (200, None))
+    fake.tell("/api/health", *[(503, {"status": "misconfigured"})] * 8, (200, {"status": "ok"}))
 
     deployed(azure).see_through(lambda _: None)
 
-    paths = [path for _, path, _ in played.requests]
+    paths = [path for _, path, _ in fake.requests]
     assert paths.count(f"{SITE}/config/configreferences/appsettings/refresh") == 2
 
 
-def test_an_address_that_may_not_call_the_api_is_told(azure: Management, played: Played) -> None:
+def test_an_address_that_may_not_call_the_api_is_told(azure: Management, fake: FakeAzure) -> None:
     """A 403 of the platform has no words of its own."""
-    played.tell(f"{SITE}/functions", listing("sweep", "deliver"))
-    played.tell("/api/health", (403, None))
+    fake.tell(f"{SITE}/functions", listing("sweep", "deliver"))
+    fake.tell("/api/health", (403, None))
 
     assert "API_ALLOWED_RANGES" in (deployed(azure).what_is_wrong() or "")
 
@@ -379,69 +379,69 @@ REFRESH = f"{SITE}/config/configreferences/appsettings/refresh"
 
 
 @pytest.fixture
-def rotation(azure: Management, played: Played) -> Rotation:
+def rotation(azure: Management, fake: FakeAzure) -> Rotation:
     """Rotate the key of an app whose vault has one key."""
-    played.tell(SECRET_PATH, (200, {"value": "old"}))
-    played.tell(REFRESH, (200, None))
+    fake.tell(SECRET_PATH, (200, {"value": "old"}))
+    fake.tell(REFRESH, (200, None))
     return Rotation(vault=Vault(azure.endpoint, "of the vault"), azure=azure, site=SITE, url=azure.endpoint)
 
 
-def test_a_rotation_begins_with_a_new_key_before_the_old_one(rotation: Rotation, played: Played) -> None:
+def test_a_rotation_begins_with_a_new_key_before_the_old_one(rotation: Rotation, fake: FakeAzure) -> None:
     """And ends only when the app has both."""
     pauses: list[float] = []
-    played.tell(SECRET_PATH, (200, {"value": "old"}), (200, {}), (200, {"value": "new, old"}))
-    played.tell("/api/signing-keys", (503, None), (200, {"value": ["old"]}), (200, {"value": ["new", "old"]}))
+    fake.tell(SECRET_PATH, (200, {"value": "old"}), (200, {}), (200, {"value": "new, old"}))
+    fake.tell("/api/signing-keys", (503, None), (200, {"value": ["old"]}), (200, {"value": ["new", "old"]}))
 
     rotation.begin(pauses.append)
 
-    new, _, old = played.bodies[0]["value"].partition(",")
+    new, _, old = fake.bodies[0]["value"].partition(",")
     assert len(base64.b64decode(new, validate=True)) == 32
     assert old == "old"
     assert len(pauses) == 2
-    methods = [(method, path) for method, path, _ in played.requests]
+    methods = [(method, path) for method, path, _ in fake.requests]
     assert methods.index(("PUT", SECRET_PATH)) < methods.index(("POST", REFRESH))
 
 
-def test_a_rotation_ends_with_the_new_key_alone(rotation: Rotation, played: Played) -> None:
+def test_a_rotation_ends_with_the_new_key_alone(rotation: Rotation, fake: FakeAzure) -> None:
     """The newest stands first."""
-    played.tell(SECRET_PATH, (200, {"value": "new,old"}), (200, {}), (200, {"value": "new"}))
-    played.tell("/api/signing-keys", (200, {"value": ["new"]}))
+    fake.tell(SECRET_PATH, (200, {"value": "new,old"}), (200, {}), (200, {"value": "new"}))
+    fake.tell("/api/signing-keys", (200, {"value": ["new"]}))
 
     rotation.finish(lambda _: None)
 
-    assert [body["value"] for body in played.bodies] == ["new"]
+    assert [body["value"] for body in fake.bodies] == ["new"]
 
 
-def test_a_second_rotation_does_not_begin_in_the_middle_of_the_first(rotation: Rotation, played: Played) -> None:
+def test_a_second_rotation_does_not_begin_in_the_middle_of_the_first(rotation: Rotation, fake: FakeAzure) -> None:
     """Receivers that have the first secret alone would lose it at the next end."""
-    played.tell(SECRET_PATH, (200, {"value": "new,old"}))
+    fake.tell(SECRET_PATH, (200, {"value": "new,old"}))
 
     with pytest.raises(Failed, match="has begun before"):
         rotation.begin(lambda _: None)
 
-    assert played.bodies == []
+    assert fake.bodies == []
 
 
-def test_no_key_is_removed_if_there_is_but_one(rotation: Rotation, played: Played) -> None:
+def test_no_key_is_removed_if_there_is_but_one(rotation: Rotation, fake: FakeAzure) -> None:
     """The end of a rotation that has not begun."""
     with pytest.raises(Failed, match="no rotation has begun"):
         rotation.finish(lambda _: None)
 
-    assert played.bodies == []
+    assert fake.bodies == []
 
 
-def test_a_rotation_without_the_right_role_says_which_it_takes(rotation: Rotation, played: Played) -> None:
+def test_a_rotation_without_the_right_role_says_which_it_takes(rotation: Rotation, fake: FakeAzure) -> None:
     """With the words of the vault, and without a key."""
-    played.tell(SECRET_PATH, (403, {"error": {"message": "Caller is not authorized"}}))
+    fake.tell(SECRET_PATH, (403, {"error": {"message": "Caller is not authorized"}}))
 
     with pytest.raises(Failed, match=r"403 \(Caller is not authorized\).*Key Vault Secrets Officer"):
         rotation.begin(lambda _: None)
 
 
-def test_an_app_that_keeps_the_old_keys_is_told(rotation: Rotation, played: Played) -> None:
+def test_an_app_that_keeps_the_old_keys_is_told(rotation: Rotation, fake: FakeAzure) -> None:
     """After five minutes, with the command that looks again."""
     pauses: list[float] = []
-    played.tell("/api/signing-keys", (200, {"value": []}))
+    fake.tell("/api/signing-keys", (200, {"value": []}))
 
     with pytest.raises(Failed, match="--refresh"):
         rotation.refresh(pauses.append)
@@ -501,11 +501,11 @@ def test_a_failure_is_one_line_and_an_exit_code(capsys: pytest.CaptureFixture[st
     assert run(lambda: None) == 0
 
 
-def test_secrets_are_taken_out_of_azds_environment(azure: Management, played: Played) -> None:
+def test_secrets_are_taken_out_of_azds_environment(azure: Management, fake: FakeAzure) -> None:
     """Once they are in the vault."""
     told: dict[str, str] = {}
-    played.tell(VAULTS, (200, {"value": [{"id": VAULT}]}))
-    played.tell(KEPT, (200, {"name": SECRET}))
+    fake.tell(VAULTS, (200, {"value": [{"id": VAULT}]}))
+    fake.tell(KEPT, (200, {"name": SECRET}))
 
     finish(ENVIRON, azure, told.__setitem__)
 

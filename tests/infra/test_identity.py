@@ -28,8 +28,8 @@ from local.host.queue_rules import read_body
 from local.receiver import Receiver
 from local.upstream import Upstream
 from local.web import WebServer
+from tests.support.harness import ENVIRONMENT
 from tests.support.http import Client
-from tests.support.world import ENVIRONMENT
 
 STORAGE = "https://storage.azure.com"
 CLIENT_ID = "11111111-2222-3333-4444-555555555555"

@@ -18,7 +18,7 @@ from local.azurite import Azurite
 from local.settings import REPOSITORY
 from tests.infra.azd_package import deploys, lines_of, package_of
 from tests.infra.test_locks import pins
-from tests.support.world import ENVIRONMENT
+from tests.support.harness import ENVIRONMENT
 
 #: Index the app, sweep once and say what came of it.
 SCRIPT = """

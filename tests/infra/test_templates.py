@@ -14,7 +14,7 @@ from infra.hooks.before_provision import SECRET
 from local.settings import Settings as LocalSettings
 from local.settings import app_environment
 from tests.infra.bicep import DEPLOYMENTS, INFRA, bicep, snapshot
-from tests.support.world import SIGNING_KEY
+from tests.support.harness import SIGNING_KEY
 
 README = (INFRA / "README.md").read_text()
 

@@ -11,8 +11,8 @@ import requests
 from local.azurite import Azurite
 from local.host.process import HostProcess
 from local.settings import REPOSITORY
+from tests.support.harness import ENVIRONMENT
 from tests.support.tenant import ANN, KeyServer, key_server
-from tests.support.world import ENVIRONMENT
 
 #: The routes, as the README lists them; another test holds that list to the app.
 ROUTES = re.findall(r"^\| `([A-Z]+) (/api/[^`?]+)", (REPOSITORY / "README.md").read_text(), re.MULTILINE)

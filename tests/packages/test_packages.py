@@ -21,8 +21,8 @@ from bridge.dependencies import real_clock
 from bridge.domain.callback_url import CallbackRules
 from local.azurite.install import node_with_packages
 from local.receiver import Callback, Receiver
+from tests.support.harness import SIGNING_KEY, harness, new_signing_key
 from tests.support.http import Client
-from tests.support.world import SIGNING_KEY, new_signing_key, stage
 
 OLD_KEY = new_signing_key()
 
@@ -51,7 +51,7 @@ def told() -> Told:
     sender = HttpWebhookSender(Guard(RULES), real_clock)
     with Receiver.start() as receiver:
         url = f"{receiver.url}/hook"
-        bridge = stage(sender=sender)
+        bridge = harness(sender=sender)
         bridge.restart(**OPENED, BRIDGE_SIGNING_KEYS=f"{SIGNING_KEY},{OLD_KEY}")
         bridge.clock.now = real_clock()  # the packages compare with the machine's clock
         metadata = {"grüße": "🎬"}

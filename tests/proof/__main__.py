@@ -13,61 +13,61 @@ from types import MappingProxyType
 
 from tests.proof.crashes import live, several, singles, trace
 from tests.proof.damage import damaged
-from tests.proof.interleavings import CLOCKS, meet, orders, shuffled
-from tests.proof.lives import LIVES
+from tests.proof.fault_injection import INJECTED_FAULTS, caught
+from tests.proof.interleavings import CLOCKS, orders, run_race, shuffled
 from tests.proof.machine import draw
-from tests.proof.meetings import MEETINGS
-from tests.proof.plants import PLANTS, caught
+from tests.proof.races import RACES
 from tests.proof.real import humps, kills, load
+from tests.proof.scenarios import SCENARIOS
 from tests.proof.seed import SEED
 
 #: What one part of the proof yields for each thing that it tried: None, or what was lost.
 Tried = Iterator[str | None]
 
 _FAILURES_SHOWN = 10
-_DRAWN_LIVES, _DRAWN_ORDERS = 500, 50
+_DRAWN_SCENARIOS, _DRAWN_ORDERS = 500, 50
 _DRAWN_TURNS, _STEPS = 4, 60
-_DAMAGED_LIVES = 200
+_DAMAGED_SCENARIOS = 200
 _DEATHS, _KILLED = 20, 500
 _LEARNT_FROM = 300
 _LOAD = load.Load(per_minute=2000, minutes=3, max_wait=480)
 
 
 def _every_point() -> Tried:
-    for life in LIVES:
-        for plan in singles(trace(life)):
-            failed = live(life, plan)
+    for scenario in SCENARIOS:
+        for plan in singles(trace(scenario)):
+            failed = live(scenario, plan)
             yield None if failed is None else str(failed)
 
 
 def _several_points() -> Tried:
-    for life in LIVES:
-        calls = trace(life)
+    for scenario in SCENARIOS:
+        calls = trace(scenario)
         for most in (2, 6):
-            for plan in islice(several(calls, SEED, most=most), _DRAWN_LIVES):
-                failed = live(life, plan)
+            for plan in islice(several(calls, SEED, most=most), _DRAWN_SCENARIOS):
+                failed = live(scenario, plan)
                 yield None if failed is None else str(failed)
 
 
 def _every_order() -> Tried:
-    return (meet(order) for name in MEETINGS for clocks in CLOCKS for order in orders(name, clocks))
+    return (run_race(order) for name in RACES for clocks in CLOCKS for order in orders(name, clocks))
 
 
 def _drawn_orders() -> Tried:
-    places = ((name, clocks) for name in MEETINGS for clocks in CLOCKS)
-    return (meet(order) for place in places for order in islice(shuffled(*place, SEED), _DRAWN_ORDERS))
+    places = ((name, clocks) for name in RACES for clocks in CLOCKS)
+    return (run_race(order) for place in places for order in islice(shuffled(*place, SEED), _DRAWN_ORDERS))
 
 
 def _drawn_steps() -> Tried:
-    return (draw(SEED + turn, lives=_DRAWN_LIVES, steps=_STEPS) for turn in range(_DRAWN_TURNS))
+    return (draw(SEED + turn, scenarios=_DRAWN_SCENARIOS, steps=_STEPS) for turn in range(_DRAWN_TURNS))
 
 
 def _damaged() -> Tried:
-    return (damaged(SEED + turn) for turn in range(_DAMAGED_LIVES))
+    return (damaged(SEED + turn) for turn in range(_DAMAGED_SCENARIOS))
 
 
-def _planted() -> Tried:
-    return (None if caught(plant()) else f"not found: {name}" for name, plant in PLANTS.items())
+def _injected() -> Tried:
+    return (None if caught(fault()) else f"not found: {name}" for name, fault in INJECTED_FAULTS.items())
 
 
 def _deaths() -> Tried:
@@ -110,11 +110,11 @@ PARTS: Mapping[str, Callable[[], Tried]] = MappingProxyType(
     {
         "lives with one thing going wrong, at every call": _every_point,
         "lives with two to six things going wrong, drawn": _several_points,
-        "meetings of two and three, interrupted twice, anywhere": _every_order,
-        "meetings of two and three, in any order, drawn": _drawn_orders,
-        f"times {_DRAWN_LIVES} lives of {_STEPS} steps, drawn, against the model": _drawn_steps,
+        "races of two and three, interrupted twice, anywhere": _every_order,
+        "races of two and three, in any order, drawn": _drawn_orders,
+        f"times {_DRAWN_SCENARIOS} lives of {_STEPS} steps, drawn, against the model": _drawn_steps,
         "lives whose due rows are deleted and whose reads find nothing, drawn": _damaged,
-        "planted faults, each found": _planted,
+        "injected faults, each found": _injected,
         f"registrations on the real parts, of which app or storage died {_DEATHS} times": _deaths,
         f"registrations on the real parts, {_LOAD.per_minute} a minute": _load,
         "operations of two kinds on the real parts, which are learnt as two": _humps,

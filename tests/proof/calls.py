@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from bridge.domain.errors import BridgeError
-from tests.support.world import FakeClock
+from tests.support.harness import FakeClock
 
 _T = TypeVar("_T")
 

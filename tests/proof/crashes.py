@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tests.proof.calls import MODES, Call, Plan
 from tests.proof.instance import Parts
-from tests.proof.lives import Life
+from tests.proof.scenarios import Scenario
 from tests.proof.simulation import Loss, Simulation
 
 
@@ -14,7 +14,7 @@ from tests.proof.simulation import Loss, Simulation
 class Failed:
     """A life in which something was lost, told so that it can be lived again."""
 
-    life: str
+    scenario: str
     plan: Plan
     #: What was called where the plan says.
     calls: Sequence[str]
@@ -25,13 +25,13 @@ class Failed:
             f"{number}: Mode.{mode.name} ({call})"
             for (number, mode), call in zip(self.plan.items(), self.calls, strict=True)
         )
-        return f"{self.life} with {{{plan}}}: {self.why}"
+        return f"{self.scenario} with {{{plan}}}: {self.why}"
 
 
-def trace(life: Life) -> Sequence[Call]:
+def trace(scenario: Scenario) -> Sequence[Call]:
     """Live without faults, and see which calls are made. Raises Loss if that alone goes wrong."""
     simulation = Simulation()
-    life(simulation)
+    scenario(simulation)
     return simulation.calls.trace
 
 
@@ -54,13 +54,13 @@ def several(calls: Sequence[Call], seed: int, *, most: int = 2) -> Iterator[Plan
         yield {number: rng.choice(MODES[kind]) for number, kind in zip(numbers, kinds, strict=True)}
 
 
-def live(life: Life, plan: Plan, parts: Parts | None = None) -> Failed | None:
+def live(scenario: Scenario, plan: Plan, parts: Parts | None = None) -> Failed | None:
     """Live once with what goes wrong; says what was lost."""
     simulation = Simulation(plan, parts=parts)
     try:
-        life(simulation)
+        scenario(simulation)
     except Loss as loss:
         made = simulation.calls.trace
         calls = [made[number - 1].value if number <= len(made) else "none" for number in plan]
-        return Failed(life.__name__, plan, calls, str(loss))
+        return Failed(scenario.__name__, plan, calls, str(loss))
     return None

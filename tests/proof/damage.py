@@ -14,7 +14,7 @@ from bridge.domain.upstream import NoReply, Reply
 from bridge.storage.keys import operation_partitions
 from bridge.storage.table import Table
 from bridge.storage.transaction import ANY, Delete, Row, Transaction
-from tests.proof import promises, rows
+from tests.proof import invariants, rows
 from tests.proof.instance import Parts
 from tests.proof.simulation import Loss, Simulation
 
@@ -112,7 +112,7 @@ def damaged(seed: int) -> str | None:
         for number in range(_OPERATIONS):
             simulation.upstream.tell(f"operation-{number}", "Succeeded")
         simulation.settle()
-        promises.check(simulation, repeats=True)
+        invariants.check(simulation, repeats=True)
         simulation.clock.advance(_RETENTION)
         simulation.mend()
         simulation.forget()

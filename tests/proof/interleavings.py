@@ -7,10 +7,10 @@ from datetime import timedelta
 from itertools import groupby, permutations
 
 from bridge.domain.delivery import CLOCK_SKEW
-from tests.proof import promises
+from tests.proof import invariants
 from tests.proof.baton import Schedule, together
 from tests.proof.instance import Parts
-from tests.proof.meetings import MEETINGS
+from tests.proof.races import RACES
 from tests.proof.simulation import Loss, Simulation
 
 #: How the clocks of the instances differ from the right one, in seconds; those past the skew may repeat a callback.
@@ -22,9 +22,9 @@ _WHOLE = 99
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """One way in which a meeting can go."""
+    """One way in which a race can go."""
 
-    meeting: str
+    race: str
     #: Seconds that each instance's clock is ahead.
     clocks: Sequence[int]
     schedule: Schedule
@@ -32,40 +32,40 @@ class Order:
     def __str__(self) -> str:
         """Tell it so that it can be repeated."""
         turns = ", ".join(f"[{place}] * {len(list(same))}" for place, same in groupby(self.schedule))
-        return f"{self.meeting} with clocks {self.clocks}, turns {turns}"
+        return f"{self.race} with clocks {self.clocks}, turns {turns}"
 
 
-def handovers(meeting: str, clocks: Sequence[int]) -> Iterator[Order]:
+def handovers(race: str, clocks: Sequence[int]) -> Iterator[Order]:
     """Every order in which one gives way once, anywhere, until all others are over."""
-    steps = _steps(meeting, clocks)
+    steps = _steps(race, clocks)
     for places in permutations(range(len(steps))):
         others = [place for place in places[1:] for _ in range(_WHOLE)]
         for first in range(steps[places[0]]):
-            yield Order(meeting=meeting, clocks=clocks, schedule=[places[0]] * first + others)
+            yield Order(race=race, clocks=clocks, schedule=[places[0]] * first + others)
 
 
-def orders(meeting: str, clocks: Sequence[int]) -> Iterator[Order]:
+def orders(race: str, clocks: Sequence[int]) -> Iterator[Order]:
     """Every order in which one gives way once, anywhere, and the next one likewise."""
-    steps = _steps(meeting, clocks)
+    steps = _steps(race, clocks)
     for places in permutations(range(len(steps))):
         others = [place for place in places[2:] for _ in range(_WHOLE)]
         for first in range(steps[places[0]]):
             for second in range(1, steps[places[1]] + 1):
                 schedule = [places[0]] * first + [places[1]] * second + others
-                yield Order(meeting=meeting, clocks=clocks, schedule=schedule)
+                yield Order(race=race, clocks=clocks, schedule=schedule)
 
 
-def shuffled(meeting: str, clocks: Sequence[int], seed: int) -> Iterator[Order]:
+def shuffled(race: str, clocks: Sequence[int], seed: int) -> Iterator[Order]:
     """Draw orders without end, in which everybody may give way at every call."""
     rng = random.Random(seed)
-    steps = _steps(meeting, clocks)
+    steps = _steps(race, clocks)
     turns = [place for place, number in enumerate(steps) for _ in range(number + 2)]
     while True:
         rng.shuffle(turns)
-        yield Order(meeting=meeting, clocks=clocks, schedule=tuple(turns))
+        yield Order(race=race, clocks=clocks, schedule=tuple(turns))
 
 
-def meet(order: Order, parts: Parts | None = None) -> str | None:
+def run_race(order: Order, parts: Parts | None = None) -> str | None:
     """Let it happen, and run on; says what was lost or told twice."""
     try:
         _happen(order, parts)
@@ -74,18 +74,18 @@ def meet(order: Order, parts: Parts | None = None) -> str | None:
     return None
 
 
-def _steps(meeting: str, clocks: Sequence[int]) -> Sequence[int]:
+def _steps(race: str, clocks: Sequence[int]) -> Sequence[int]:
     """Count the steps that each takes when they come one after the other."""
-    return _happen(Order(meeting=meeting, clocks=clocks, schedule=()), None)
+    return _happen(Order(race=race, clocks=clocks, schedule=()), None)
 
 
 def _happen(order: Order, parts: Parts | None) -> Sequence[int]:
-    meeting = MEETINGS[order.meeting]
-    offsets = [timedelta(seconds=each) for each in order.clocks[: meeting.instances]]
+    race = RACES[order.race]
+    offsets = [timedelta(seconds=each) for each in order.clocks[: race.instances]]
     simulation = Simulation(offsets=offsets, parts=parts)
-    steps = together(simulation.calls, meeting.scene(simulation), order.schedule, simulation.check_rows)
+    steps = together(simulation.calls, race.scene(simulation), order.schedule, simulation.check_rows)
     simulation.settle()
-    promises.check(simulation, repeats=meeting.freezes or max(offsets) - min(offsets) > CLOCK_SKEW)
+    invariants.check(simulation, repeats=race.freezes or max(offsets) - min(offsets) > CLOCK_SKEW)
     simulation.forget()
     if simulation.left():
         raise Loss(f"left behind: {simulation.left()}")

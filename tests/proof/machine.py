@@ -10,7 +10,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, 
 
 from bridge.domain.outcome import Failure, Unreachable
 from bridge.domain.upstream import NoReply, Reply
-from tests.proof import promises
+from tests.proof import invariants
 from tests.proof.calls import Mode
 from tests.proof.model import Model, Step
 from tests.proof.queue import Message
@@ -57,7 +57,7 @@ class BridgeMachine(RuleBasedStateMachine):
     @rule(name=registrations, on=INSTANCES)
     def cancel(self, name: str, on: int) -> None:
         """Cancel what is still known."""
-        if name in self.simulation.promises:
+        if name in self.simulation.expectations:
             with self._step() as step:
                 step.canceled = name
                 self.simulation.cancel(name, on=on)
@@ -65,7 +65,7 @@ class BridgeMachine(RuleBasedStateMachine):
     @rule(name=registrations, on=INSTANCES)
     def redeliver(self, name: str, on: int) -> None:
         """Ask for another run of what is still known."""
-        if name in self.simulation.promises:
+        if name in self.simulation.expectations:
             with self._step() as step:
                 step.redelivered = name
                 self.simulation.redeliver(name, on=on)
@@ -145,7 +145,7 @@ class BridgeMachine(RuleBasedStateMachine):
         with self._step() as step:
             step.troubled = True
             self.simulation.settle()
-        promises.check(self.simulation)
+        invariants.check(self.simulation)
         self.simulation.forget()
         assert self.simulation.left() == []
 
@@ -162,13 +162,13 @@ class BridgeMachine(RuleBasedStateMachine):
         self.model.follow(simulation, step)
 
 
-def draw(seed_of_it: int, *, lives: int, steps: int) -> str | None:
+def draw(seed_of_it: int, *, scenarios: int, steps: int) -> str | None:
     """Draw so many lives of at most so many steps; says what was lost, with the steps that lead to it."""
     try:
         run_state_machine_as_test(
             seed(seed_of_it)(BridgeMachine),
             settings=settings(
-                max_examples=lives,
+                max_examples=scenarios,
                 stateful_step_count=steps,
                 deadline=None,
                 database=None,

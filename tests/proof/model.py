@@ -51,7 +51,7 @@ class Model:
         replaced = self._replaced(simulation, now, step)
         for name, before in self.known.items():
             if name in replaced:
-                simulation.promises.pop(name, None)
+                simulation.expectations.pop(name, None)
             elif name not in now:
                 self._forget(simulation, before)
             elif now[name].state not in self._allowed(before, now[name], step):
@@ -90,7 +90,7 @@ class Model:
         ended = before.state not in (State.WAITING, State.PENDING)
         if not ended or simulation.clock() - before.since < _RETENTION - timedelta(minutes=5):
             raise Loss(f"{before.ref.public_id} was {before.state} since {before.since}, and is forgotten")
-        simulation.promises.pop(before.ref.public_id, None)
+        simulation.expectations.pop(before.ref.public_id, None)
 
     def _allowed(self, before: Registration, now: Registration, step: Step) -> frozenset[State]:
         """Say where a step may lead."""

@@ -28,8 +28,8 @@ from tests.proof.calls import Caller, Calls, Died, Plan
 from tests.proof.instance import Instance, Parts
 from tests.proof.outside import OutsideQueue, OutsideTable, OutsideUpstream, OutsideWebhookSender, Post, Question
 from tests.proof.queue import Message, Queue
+from tests.support.harness import ENVIRONMENT, FakeClock, FakeSender, FakeUpstream, InlineExecutor
 from tests.support.http import Answer, Client
-from tests.support.world import ENVIRONMENT, FakeClock, FakeSender, FakeUpstream, InlineExecutor
 
 SETTINGS = read_settings(
     {
@@ -52,7 +52,7 @@ class Loss(AssertionError):
 
 
 @dataclass(slots=True)
-class Promise:
+class Expectation:
     """What a client was promised about one registration."""
 
     events: Sequence[str] | None = None
@@ -80,7 +80,7 @@ class Simulation:
         self.posts: list[Post] = []
         self.questions: list[Question] = []
         #: By public id.
-        self.promises: dict[str, Promise] = {}
+        self.expectations: dict[str, Expectation] = {}
         #: How often each registration was asked to be redelivered, whatever has become of it.
         self.redeliveries: Counter[str] = Counter()
         #: How many registrations an operation has at most.
@@ -116,7 +116,7 @@ class Simulation:
             return None
         name = str(answer.body["id"])
         if answer.status == 201 or tries > 1:
-            self.promises.setdefault(name, Promise(events))
+            self.expectations.setdefault(name, Expectation(events))
         return name
 
     def limit_places(self, places: int) -> None:
@@ -132,23 +132,23 @@ class Simulation:
         """Cancel until that is answered."""
 
         def cancel(client: Client) -> Answer:
-            self.promises[name].cancels += 1
+            self.expectations[name].cancels += 1
             return client.call(Routes.cancel, f"/registrations/{name}", method="DELETE", id=name)
 
         self._until_answered(on, cancel, {204})
 
     def redeliver(self, name: str, *, on: int = 0) -> int:
         """Ask for another run until that is answered: 202, 409 with nothing to tell yet, 404 where it may be gone."""
-        promise = self.promises.get(name, Promise())
+        expectation = self.expectations.get(name, Expectation())
 
         def redeliver(client: Client) -> Answer:
             self.redeliveries[name] += 1
             return client.call(Routes.redeliver, f"/registrations/{name}/redeliver", method="POST", id=name)
 
-        gone = set() if name in self.promises else {404}
+        gone = set() if name in self.expectations else {404}
         answer, _ = self._until_answered(on, redeliver, {202, 409} | gone)
         if answer.status == 202:
-            self.promises[name] = promise
+            self.expectations[name] = expectation
         return answer.status
 
     def tick(self, on: int = 0) -> None:

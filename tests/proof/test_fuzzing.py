@@ -12,15 +12,15 @@ from bridge.domain.errors import Misconfigured
 from bridge.domain.retry import parse_retry_after
 from bridge.domain.upstream import LONGEST_NAMED_STOP, Reply, Throttled, read
 from bridge.settings import Settings, read_settings
-from tests.proof.strange import OTHER, VICTIM, bodies, json_values
+from tests.proof.fuzz_strategies import OTHER, VICTIM, bodies, json_values
+from tests.support.harness import ENVIRONMENT, NOON, harness
 from tests.support.http import Client
-from tests.support.world import ENVIRONMENT, NOON, stage
 
 
 @given(bodies)
 def test_any_registration_is_taken_or_refused(body: dict[str, object]) -> None:
     """With an answer of Azure's shape, and rows only where it was taken."""
-    bridge = stage()
+    bridge = harness()
 
     answer = Client.of(bridge).register(json.dumps(body).encode())
 
@@ -32,7 +32,7 @@ def test_any_registration_is_taken_or_refused(body: dict[str, object]) -> None:
 @given(st.integers(100, 599), st.binary(max_size=60) | json_values.map(lambda value: json.dumps(value).encode()))
 def test_any_body_of_the_upstream_is_an_answer(status: int, body: bytes) -> None:
     """And stops no other operation."""
-    bridge = stage()
+    bridge = harness()
     bridge.register(VICTIM)
     bridge.register(OTHER)
     bridge.upstream.tell(VICTIM, Reply(status=status, body=body))
@@ -60,7 +60,7 @@ def test_any_retry_after_is_a_wait_within_bounds_or_none(text: str) -> None:
 @given(st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), max_size=60))
 def test_any_cursor_of_a_client_is_answered(text: str) -> None:
     """With a page or with 400."""
-    answer = Client.of(stage()).call(Routes.list, f"/registrations?{urlencode({'cursor': text})}")
+    answer = Client.of(harness()).call(Routes.list, f"/registrations?{urlencode({'cursor': text})}")
 
     assert answer.status in (200, 400)
 

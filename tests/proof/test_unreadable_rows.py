@@ -17,9 +17,9 @@ from bridge.storage.keys import due_reference, operation_of, partition_of, regis
 from bridge.storage.queue_message import read_task
 from bridge.storage.records import SCHEMA_VERSION
 from bridge.storage.transaction import ANY, Insert, Merge, Row, Transaction, Value
-from tests.proof.strange import OTHER, URL, VICTIM, columns, keys, messages, writings
+from tests.proof.fuzz_strategies import OTHER, URL, VICTIM, columns, keys, messages, writings
+from tests.support.harness import Harness, harness
 from tests.support.http import Client
-from tests.support.world import Stage, stage
 
 READS = ((Routes.list, "/registrations"), (Routes.status, "/status"))
 WRITTEN = ("op-operation", "op-registration", "due", "idx", "att", "heartbeat")
@@ -28,7 +28,7 @@ WRITTEN = ("op-operation", "op-registration", "due", "idx", "att", "heartbeat")
 @given(st.binary(max_size=80) | messages.map(lambda message: json.dumps(message).encode()))
 def test_any_queue_message_is_followed_dropped_or_skipped(body: bytes) -> None:
     """With a log line where it is none of ours, and never with a row changed."""
-    bridge = stage()
+    bridge = harness()
     bridge.register(VICTIM)
     before = bridge.memory.rows()
     lines = Lines()
@@ -57,7 +57,7 @@ def test_any_row_key_names_something_or_is_unreadable(key: str) -> None:
 )
 def test_unreadable_due_and_index_rows_stop_nothing(names: list[str], values: dict[str, object]) -> None:
     """They are in every range that the bridge reads, before its own."""
-    bridge = stage()
+    bridge = harness()
     ref = bridge.register(VICTIM)[0]
     bridge.upstream.tell(VICTIM, "Succeeded")
     for prefix in ("due:0", "due:deliver:0", "idx:pending:", "idx:waiting:"):
@@ -77,7 +77,7 @@ def test_a_row_that_somebody_wrote_over_stops_nothing_else(
     kind: str, ticks: int, changes: dict[str, Value], reply: str | int
 ) -> None:
     """Any column of any row, to anything, at any time of its life: the other operation's callback arrives."""
-    bridge = stage()
+    bridge = harness()
     bridge.register(VICTIM)
     bridge.upstream.tell(VICTIM, "Running", Reply(status=reply) if isinstance(reply, int) else reply)
     bridge.sender.tell(URL, 500, 200)
@@ -102,7 +102,7 @@ def test_a_row_that_somebody_wrote_over_stops_nothing_else(
 )
 def test_a_budget_that_somebody_wrote_over_does_not_end_a_sweep(changes: dict[str, str | bytes | float]) -> None:
     """What is no budget is skipped, and the sweep keeps its own count."""
-    bridge = stage()
+    bridge = harness()
     bridge.register(VICTIM)
     bridge.sweep()
     bridge.memory.commit(Transaction("sources", (Merge("source:default", changes, ANY),)))
@@ -112,7 +112,7 @@ def test_a_budget_that_somebody_wrote_over_does_not_end_a_sweep(changes: dict[st
     assert Client.of(bridge).call(Routes.status, "/status").status == 200
 
 
-def work(bridge: Stage, ticks: int = 4) -> None:
+def work(bridge: Harness, ticks: int = 4) -> None:
     """Let timer and queue run; whatever they meet, they end."""
     app = App(bridge.bridge)
     for _ in range(ticks):

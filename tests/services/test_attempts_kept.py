@@ -14,22 +14,22 @@ from bridge.domain.retry import ATTEMPTS_PER_RUN
 from bridge.storage.keys import attempt_key, attempts_prefix, partition_of, row_key
 from bridge.storage.records import for_insert, for_merge
 from bridge.storage.transaction import ANY, Delete, Insert, Merge, Transaction
+from tests.support.harness import NOON, Harness, harness
 from tests.support.http import Answer, Client
-from tests.support.world import NOON, Stage, stage
 
 HOOK = "https://receiver.example.com/hook"
 JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture
-def bridge() -> Stage:
-    """Set a stage on which the operation has succeeded."""
-    bridge = stage()
+def bridge() -> Harness:
+    """Make a harness in which the operation has succeeded."""
+    bridge = harness()
     bridge.upstream.tell("operation-1", "Succeeded")
     return bridge
 
 
-def delivered(bridge: Stage) -> RegistrationRef:
+def delivered(bridge: Harness) -> RegistrationRef:
     """Deliver a registration once."""
     [ref] = bridge.register()
     bridge.sweep()
@@ -37,7 +37,7 @@ def delivered(bridge: Stage) -> RegistrationRef:
     return ref
 
 
-def redeliver(bridge: Stage, ref: RegistrationRef) -> Answer:
+def redeliver(bridge: Harness, ref: RegistrationRef) -> Answer:
     """Ask for another run, and let it be made."""
     path = f"/registrations/{ref.public_id}/redeliver"
     answer = Client.of(bridge).call(Routes.redeliver, path, method="POST", id=ref.public_id)
@@ -45,17 +45,17 @@ def redeliver(bridge: Stage, ref: RegistrationRef) -> Answer:
     return answer
 
 
-def read(bridge: Stage, ref: RegistrationRef) -> Answer:
+def read(bridge: Harness, ref: RegistrationRef) -> Answer:
     """Read a registration as a client does."""
     return Client.of(bridge).call(Routes.read, f"/registrations/{ref.public_id}", id=ref.public_id)
 
 
-def attempt_keys(bridge: Stage, ref: RegistrationRef) -> list[str]:
+def attempt_keys(bridge: Harness, ref: RegistrationRef) -> list[str]:
     """Read the keys of the attempts that are kept."""
     return [row.key for row in bridge.memory.rows(partition_of(ref)) if row.key.startswith(attempts_prefix(ref))]
 
 
-def make_many_attempts(bridge: Stage, ref: RegistrationRef, runs: int) -> None:
+def make_many_attempts(bridge: Harness, ref: RegistrationRef, runs: int) -> None:
     """Let a receiver fail for so many whole runs."""
     bridge.sender.tell(HOOK, 500)
     for _ in range(runs):
@@ -66,7 +66,7 @@ def make_many_attempts(bridge: Stage, ref: RegistrationRef, runs: int) -> None:
             bridge.deliver_all()
 
 
-def test_an_hour_has_ten_runs_beside_the_first(bridge: Stage) -> None:
+def test_an_hour_has_ten_runs_beside_the_first(bridge: Harness) -> None:
     ref = delivered(bridge)
 
     statuses = [redeliver(bridge, ref).status for _ in range(RUNS_AN_HOUR + 5)]
@@ -75,7 +75,7 @@ def test_an_hour_has_ten_runs_beside_the_first(bridge: Stage) -> None:
     assert len(bridge.sender.posted) == 1 + RUNS_AN_HOUR
 
 
-def test_a_refused_run_says_when_there_is_one(bridge: Stage) -> None:
+def test_a_refused_run_says_when_there_is_one(bridge: Harness) -> None:
     ref = delivered(bridge)
     for _ in range(RUNS_AN_HOUR):
         redeliver(bridge, ref)
@@ -91,7 +91,7 @@ def test_a_refused_run_says_when_there_is_one(bridge: Stage) -> None:
     assert (early.status, late.status) == (429, 202)
 
 
-def test_canceling_and_registering_again_begins_no_more_runs_than_redelivering(bridge: Stage) -> None:
+def test_canceling_and_registering_again_begins_no_more_runs_than_redelivering(bridge: Harness) -> None:
     ref = delivered(bridge)
     client = Client.of(bridge)
     body = {"operationId": "operation-1", "callbackUrl": HOOK}
@@ -108,7 +108,7 @@ def test_canceling_and_registering_again_begins_no_more_runs_than_redelivering(b
     assert len(bridge.sender.posted) <= 1 + RUNS_AN_HOUR
 
 
-def test_a_run_that_waits_for_its_first_attempt_is_no_other_run(bridge: Stage) -> None:
+def test_a_run_that_waits_for_its_first_attempt_is_no_other_run(bridge: Harness) -> None:
     ref = delivered(bridge)
     bridge.sender.tell(HOOK, 500)
 
@@ -118,7 +118,7 @@ def test_a_run_that_waits_for_its_first_attempt_is_no_other_run(bridge: Stage) -
     assert len(bridge.sender.posted) == 2
 
 
-def test_redelivering_many_passes_over_what_has_had_its_runs(bridge: Stage) -> None:
+def test_redelivering_many_passes_over_what_has_had_its_runs(bridge: Harness) -> None:
     ref = delivered(bridge)
     bridge.sender.tell(HOOK, 410)
     for _ in range(RUNS_AN_HOUR):
@@ -131,7 +131,7 @@ def test_redelivering_many_passes_over_what_has_had_its_runs(bridge: Stage) -> N
     assert bridge.registration(ref).state is State.DEAD
 
 
-def test_the_last_fifty_attempts_are_kept_and_the_others_counted(bridge: Stage) -> None:
+def test_the_last_fifty_attempts_are_kept_and_the_others_counted(bridge: Harness) -> None:
     ref = delivered(bridge)
     make_many_attempts(bridge, ref, runs=6)
 
@@ -143,13 +143,13 @@ def test_the_last_fifty_attempts_are_kept_and_the_others_counted(bridge: Stage) 
     assert len(attempt_keys(bridge, ref)) == KEPT_ATTEMPTS
 
 
-def test_a_few_attempts_are_all_shown(bridge: Stage) -> None:
+def test_a_few_attempts_are_all_shown(bridge: Harness) -> None:
     shown = read(bridge, delivered(bridge)).body
 
     assert ([each["number"] for each in shown["attempts"]], shown["earlierAttempts"]) == ([1], None)
 
 
-def test_an_attempt_is_made_though_the_one_to_be_dropped_is_gone(bridge: Stage) -> None:
+def test_an_attempt_is_made_though_the_one_to_be_dropped_is_gone(bridge: Harness) -> None:
     ref = delivered(bridge)
     make_many_attempts(bridge, ref, runs=5)
     gone = tuple(Delete(key, ANY) for key in attempt_keys(bridge, ref)[:10])
@@ -161,7 +161,7 @@ def test_an_attempt_is_made_though_the_one_to_be_dropped_is_gone(bridge: Stage) 
     assert [each["number"] for each in read(bridge, ref).body["attempts"]][-1] == 1 + 6 * ATTEMPTS_PER_RUN
 
 
-def write_attempts(bridge: Stage, ref: RegistrationRef, numbers: range, said: str) -> None:
+def write_attempts(bridge: Harness, ref: RegistrationRef, numbers: range, said: str) -> None:
     """Write attempts as they would be recorded, 100 in a transaction, and let the last one be the registration's."""
     location = "https://new.example.com/" + '"' * 5000
     outcome = answered(302, address="2606:4700:4700::1111", body=said.encode(), location=location)
@@ -176,7 +176,7 @@ def write_attempts(bridge: Stage, ref: RegistrationRef, numbers: range, said: st
     )
 
 
-def test_of_ten_thousand_attempts_the_last_fifty_are_read(bridge: Stage) -> None:
+def test_of_ten_thousand_attempts_the_last_fifty_are_read(bridge: Harness) -> None:
     [ref] = bridge.register()
     write_attempts(bridge, ref, range(1, 10_001), "\U0001f600" * 1024)
 
@@ -192,7 +192,7 @@ def test_of_ten_thousand_attempts_the_last_fifty_are_read(bridge: Stage) -> None
     ["\U0001f600" * 1024, '"' * 5000, "\\" * 5000, "a" * 5000, "\u00e4" * 5000, "\x1b" * 5000],
     ids=["emoji", "quotes", "backslashes", "letters", "umlauts", "controls"],
 )
-def test_fifty_attempts_are_answered_in_less_than_100_kb(bridge: Stage, said: str) -> None:
+def test_fifty_attempts_are_answered_in_less_than_100_kb(bridge: Harness, said: str) -> None:
     [ref] = bridge.register()
     write_attempts(bridge, ref, range(1, 51), said)
 
@@ -203,7 +203,7 @@ def test_fifty_attempts_are_answered_in_less_than_100_kb(bridge: Stage, said: st
     assert all(len((each["body"] or "").encode()) <= 1024 for each in shown["attempts"])
 
 
-def test_a_body_that_an_older_version_kept_is_shown_within_the_limit(bridge: Stage) -> None:
+def test_a_body_that_an_older_version_kept_is_shown_within_the_limit(bridge: Harness) -> None:
     ref = delivered(bridge)
     bridge.memory.commit(Transaction(partition_of(ref), (Merge(attempt_key(ref, 1), {"body": "\u20ac" * 1024}, ANY),)))
 
@@ -212,7 +212,7 @@ def test_a_body_that_an_older_version_kept_is_shown_within_the_limit(bridge: Sta
     assert attempt["body"] == "\u20ac" * 341
 
 
-def test_runs_come_back_from_their_row(bridge: Stage) -> None:
+def test_runs_come_back_from_their_row(bridge: Harness) -> None:
     ref = delivered(bridge)
     redeliver(bridge, ref)
 
@@ -224,7 +224,7 @@ def test_runs_come_back_from_their_row(bridge: Stage) -> None:
 
 
 @pytest.mark.parametrize("runs", [(-1,), (10**13,)])
-def test_runs_at_times_that_no_clock_has_told_are_refused(bridge: Stage, runs: tuple[int, ...]) -> None:
+def test_runs_at_times_that_no_clock_has_told_are_refused(bridge: Harness, runs: tuple[int, ...]) -> None:
     request = bridge.request()
 
     with pytest.raises(ValueError, match="out of range"):

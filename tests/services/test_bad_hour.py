@@ -13,7 +13,7 @@ from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import State
 from local.answer import Answer
 from local.upstream import Upstream
-from tests.support.world import NOON, FakeClock, stage
+from tests.support.harness import NOON, FakeClock, harness
 
 #: What the fake Speech service answers in the place of a status, with its weight; the rare one costs real time.
 MOODS = [
@@ -46,7 +46,7 @@ def test_after_a_bad_hour_every_operation_is_right_and_the_budget_was_kept(seed:
         return SpeechService(settings.sources, {"default": lambda: proof}, Limits(attempt=0.2))
 
     with Upstream.start(key="good", clock=lambda: clocks[0]().timestamp()) as upstream:
-        bridge = stage(upstream=real, SPEECH_ENDPOINT=upstream.endpoint, SPEECH_REQUESTS_PER_SECOND="0.5")
+        bridge = harness(upstream=real, SPEECH_ENDPOINT=upstream.endpoint, SPEECH_REQUESTS_PER_SECOND="0.5")
         for name, end in ends.items():
             upstream.tell(name, (0, "Running"), (end, "Succeeded"))
             bridge.register(name)

@@ -11,38 +11,38 @@ from bridge.domain.operation import FinalStatus
 from bridge.domain.upstream import NoReply, NoToken, Reply
 from bridge.storage.transaction import ANY, Merge, Row, Transaction
 from tests.support.flaky import flaky
+from tests.support.harness import Harness, harness
 from tests.support.http import Client
-from tests.support.world import Stage, stage
 
 UNAUTHORISED = Reply(status=401, body=b'{"error": {"code": "401", "message": "Access denied"}}')
 
 
 @pytest.fixture
-def slow() -> Stage:
-    """Set a stage whose source may be asked once a second: ten times a sweep."""
-    return stage(SPEECH_REQUESTS_PER_SECOND="1")
+def slow() -> Harness:
+    """Make a harness whose source may be asked once a second: ten times a sweep."""
+    return harness(SPEECH_REQUESTS_PER_SECOND="1")
 
 
-def register(bridge: Stage, count: int) -> None:
+def register(bridge: Harness, count: int) -> None:
     """Register so many operations, a millisecond apart."""
     for number in range(count):
         bridge.register(f"operation-{number:03d}")
         bridge.clock.advance(0.001)
 
 
-def asked(bridge: Stage) -> list[str]:
+def asked(bridge: Harness) -> list[str]:
     """Take who was asked for since the last time."""
     taken, bridge.upstream.asked = [ref.id for ref in bridge.upstream.asked], []
     return taken
 
 
-def status(bridge: Stage) -> dict[str, object]:
+def status(bridge: Harness) -> dict[str, object]:
     """Read what the status says of the source."""
     [source] = Client.of(bridge).call(Routes.status, "/status").body["sources"]
     return dict(source)
 
 
-def test_the_oldest_and_the_newest_take_turns_and_the_rest_keeps_its_time(slow: Stage) -> None:
+def test_the_oldest_and_the_newest_take_turns_and_the_rest_keeps_its_time(slow: Harness) -> None:
     """Of operations that were never asked for: ten in a sweep, and ten others in the next."""
     register(slow, 25)
     due = {slow.aggregate(f"operation-{number:03d}").operation.record.due for number in range(5, 20)}
@@ -57,7 +57,7 @@ def test_the_oldest_and_the_newest_take_turns_and_the_rest_keeps_its_time(slow: 
     assert set(asked(slow)).isdisjoint(first)
 
 
-def test_a_429_stops_the_source_at_once(slow: Stage) -> None:
+def test_a_429_stops_the_source_at_once(slow: Harness) -> None:
     """Nobody else is asked in this sweep, nor before the time that it said; then at half the rate."""
     register(slow, 10)
     slow.upstream.tell("operation-000", Reply(status=429, retry_after="38"), "Running")
@@ -76,7 +76,7 @@ def test_a_429_stops_the_source_at_once(slow: Stage) -> None:
     assert status(slow)["requestsPerSecond"] == 0.5
 
 
-def test_a_stop_is_remembered_by_other_instances(slow: Stage) -> None:
+def test_a_stop_is_remembered_by_other_instances(slow: Harness) -> None:
     """It is in the row before the sweep is over."""
     register(slow, 1)
     slow.upstream.tell("operation-000", Reply(status=429))
@@ -88,7 +88,7 @@ def test_a_stop_is_remembered_by_other_instances(slow: Stage) -> None:
 
 @pytest.mark.parametrize("denial", [UNAUTHORISED, Reply(status=403), NoToken("no token: X")])
 def test_a_denied_credential_pauses_the_source_and_loses_nothing(
-    slow: Stage, denial: Reply | NoToken, caplog: pytest.LogCaptureFixture
+    slow: Harness, denial: Reply | NoToken, caplog: pytest.LogCaptureFixture
 ) -> None:
     """For a day here: one probe a quarter of an hour, and when the key is back every operation is still there."""
     caplog.set_level("ERROR")
@@ -114,7 +114,7 @@ def test_a_denied_credential_pauses_the_source_and_loses_nothing(
     assert status(slow)["problem"] is None
 
 
-def test_an_operation_that_is_not_there_expires_after_ten_minutes(slow: Stage) -> None:
+def test_an_operation_that_is_not_there_expires_after_ten_minutes(slow: Harness) -> None:
     """With the reason, for its receivers too."""
     register(slow, 1)
     slow.upstream.tell("operation-000", Reply(status=404, body=b'{"error": {"code": "NotFound", "message": "x"}}'))
@@ -129,7 +129,7 @@ def test_an_operation_that_is_not_there_expires_after_ten_minutes(slow: Stage) -
     assert operation.last_error == "HTTP 404 (NotFound: x)"
 
 
-def test_an_undocumented_status_is_logged_once(slow: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_undocumented_status_is_logged_once(slow: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """For each value, however many operations have it."""
     register(slow, 3)
     for number in range(3):
@@ -142,7 +142,7 @@ def test_an_undocumented_status_is_logged_once(slow: Stage, caplog: pytest.LogCa
     assert len([record for record in caplog.records if "source.unknown-status" in record.message]) == 1
 
 
-def test_a_sweep_says_what_each_source_came_to(slow: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_sweep_says_what_each_source_came_to(slow: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """One line: due, asked, finished, faults, left over, rate."""
     caplog.set_level("INFO")
     register(slow, 12)
@@ -164,7 +164,7 @@ def test_a_sweep_says_what_each_source_came_to(slow: Stage, caplog: pytest.LogCa
     }
 
 
-def test_what_was_reserved_and_not_used_goes_back(slow: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_reserved_and_not_used_goes_back(slow: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """The time budget ended the sweep early."""
     register(slow, 10)
     fetch_operation = slow.upstream.fetch_operation
@@ -211,7 +211,7 @@ def test_a_storage_that_fails_after_a_conflict_does_not_end_the_sweep(monkeypatc
     assert bridge.due_keys() == ["poll:default:operation-1"]
 
 
-def test_two_sweeps_that_meet_share_one_budget(slow: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_sweeps_that_meet_share_one_budget(slow: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tokens are taken under the row's ETag."""
     register(slow, 40)
     fetch_operation = slow.upstream.fetch_operation
@@ -227,7 +227,7 @@ def test_two_sweeps_that_meet_share_one_budget(slow: Stage, monkeypatch: pytest.
     assert len(asked(slow)) <= 10
 
 
-def test_a_row_of_a_newer_version_does_not_stop_the_asking(slow: Stage) -> None:
+def test_a_row_of_a_newer_version_does_not_stop_the_asking(slow: Harness) -> None:
     """Each sweep keeps its own count then."""
     register(slow, 12)
     slow.sweep()

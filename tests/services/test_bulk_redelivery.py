@@ -17,9 +17,9 @@ from bridge.log import Event
 from bridge.storage.keys import partition_of, row_key
 from bridge.storage.transaction import ANY, Delete, Merge, Transaction
 from tests.support.flaky import flaky
+from tests.support.harness import NOON, Harness, harness
 from tests.support.http import Answer, Client
 from tests.support.log_lines import lines_of
-from tests.support.world import NOON, Stage, stage
 
 JSON = {"Content-Type": "application/json"}
 SINCE = "2026-11-23T12:00:00Z"
@@ -51,13 +51,13 @@ NO_HOSTS = (
 )
 
 
-def redeliver(bridge: Stage, **order: object) -> Answer:
+def redeliver(bridge: Harness, **order: object) -> Answer:
     """Order a redelivery, by default of all that died since noon."""
     body = json.dumps({"state": "dead", "since": SINCE, **order}).encode()
     return Client.of(bridge).call(Routes.redeliver_many, "/redeliver", method="POST", body=body, headers=JSON)
 
 
-def end_as_dead(bridge: Stage, count: int, host: str = "receiver.example.com", name: str = "operation") -> list[str]:
+def end_as_dead(bridge: Harness, count: int, host: str = "receiver.example.com", name: str = "operation") -> list[str]:
     """Let so many registrations end as dead, a second apart; returns their public ids, the last one first."""
     ids = []
     for number in range(count):
@@ -77,7 +77,7 @@ def end_as_dead(bridge: Stage, count: int, host: str = "receiver.example.com", n
 
 def test_what_is_dead_is_delivered_again_over_a_minute() -> None:
     """Under the same webhook-id, the newest first, evenly; the sweep sends each when its time has come."""
-    bridge = stage()
+    bridge = harness()
     ids = end_as_dead(bridge, 6)
     dead = {posted.headers["webhook-id"] for posted in bridge.sender.posted}
     bridge.sender.posted.clear()
@@ -97,7 +97,7 @@ def test_what_is_dead_is_delivered_again_over_a_minute() -> None:
 
 def test_the_same_order_again_begins_nothing_twice() -> None:
     """What was begun is not dead any more."""
-    bridge = stage()
+    bridge = harness()
     end_as_dead(bridge, 3)
     redeliver(bridge)
 
@@ -106,7 +106,7 @@ def test_the_same_order_again_begins_nothing_twice() -> None:
 
 def test_a_limit_is_kept_and_the_next_call_goes_on() -> None:
     """Until nothing more is left, over pages of the index too."""
-    bridge = stage()
+    bridge = harness()
     ids = end_as_dead(bridge, 130)
 
     answers = [redeliver(bridge, limit=60).body for _ in range(3)]
@@ -118,7 +118,7 @@ def test_a_limit_is_kept_and_the_next_call_goes_on() -> None:
 
 def test_one_host_alone() -> None:
     """By its name or with its port, in whatever case."""
-    bridge = stage(BRIDGE_CALLBACK_ALLOWED_PORTS="*")
+    bridge = harness(BRIDGE_CALLBACK_ALLOWED_PORTS="*")
     one = end_as_dead(bridge, 2, "one.example.com", "first")
     other = end_as_dead(bridge, 2, "two.example.com:8443", "second")
 
@@ -152,7 +152,7 @@ def test_one_host_alone() -> None:
 def test_a_host_is_read_like_the_host_of_a_callback_url(stored: str, spelling: str) -> None:
     """Each spelling that names the host of a stored URL finds its registrations."""
     networks = "203.0.113.0/24,2606:4700:4700::/48"  # the first is for documentation, and not public
-    bridge = stage(BRIDGE_CALLBACK_ALLOWED_PORTS="*", BRIDGE_CALLBACK_ALLOWED_NETWORKS=networks)
+    bridge = harness(BRIDGE_CALLBACK_ALLOWED_PORTS="*", BRIDGE_CALLBACK_ALLOWED_NETWORKS=networks)
     ids = end_as_dead(bridge, 2, stored)
 
     begun = [redeliver(bridge, host=host, limit=1) for host in (spelling, stored)]
@@ -183,7 +183,7 @@ def test_any_spelling_that_a_url_may_have_is_one_that_an_order_may_have(
 
 def test_a_cursor_goes_on_for_another_spelling_of_its_host() -> None:
     """A cursor is bound to the host, and not to its text."""
-    bridge = stage()
+    bridge = harness()
     ids = end_as_dead(bridge, 2, "bücher.example.com")
     first = redeliver(bridge, host="Bücher.example.com", limit=1).body
 
@@ -194,7 +194,7 @@ def test_a_cursor_goes_on_for_another_spelling_of_its_host() -> None:
 
 def test_only_what_died_since_then() -> None:
     """The time is when the run ended."""
-    bridge = stage()
+    bridge = harness()
     ids = end_as_dead(bridge, 4)
     since = (NOON + timedelta(seconds=2)).isoformat()
 
@@ -203,7 +203,7 @@ def test_only_what_died_since_then() -> None:
 
 def test_what_lives_is_left_alone() -> None:
     """Delivered, pending, canceled and waiting ones are not dead."""
-    bridge = stage()
+    bridge = harness()
     for name in ("delivered", "canceled", "waiting"):
         bridge.register(f"operation-{name}")
     bridge.upstream.tell("operation-delivered", "Succeeded")
@@ -228,7 +228,7 @@ def test_what_lives_is_left_alone() -> None:
 )
 def test_what_is_wrong_is_named(order: dict[str, Any], targets: list[str]) -> None:
     """All of it at once."""
-    answer = redeliver(stage(), **order)
+    answer = redeliver(harness(), **order)
 
     assert (answer.status, sorted(answer.targets)) == (400, sorted(targets))
 
@@ -262,7 +262,7 @@ def test_a_reply_that_was_lost_is_found_out() -> None:
 
 def test_each_one_is_logged_with_the_caller(caplog: pytest.LogCaptureFixture) -> None:
     """Who did what."""
-    bridge = stage()
+    bridge = harness()
     end_as_dead(bridge, 2)
     caplog.set_level("INFO")
     caplog.clear()
@@ -275,7 +275,7 @@ def test_each_one_is_logged_with_the_caller(caplog: pytest.LogCaptureFixture) ->
 
 def test_receivers_are_spread_apart_from_one_another() -> None:
     """The first of each host begins at once."""
-    bridge = stage()
+    bridge = harness()
     end_as_dead(bridge, 2, "one.example.com", "one")
     end_as_dead(bridge, 2, "two.example.com", "two")
 
@@ -287,7 +287,7 @@ def test_receivers_are_spread_apart_from_one_another() -> None:
 
 def test_one_that_is_gone_by_now_is_not_begun() -> None:
     """Its index row was read before somebody's hand took the registration away."""
-    bridge = stage()
+    bridge = harness()
     ids = end_as_dead(bridge, 2)
     gone = RegistrationRef.parse(ids[0])
     assert gone is not None
@@ -307,7 +307,7 @@ def test_a_commit_that_landed_late_was_begun() -> None:
 
 def test_the_index_is_read_page_by_page_until_the_limit() -> None:
     """Those of another host, which are passed over, fill the first page."""
-    bridge = stage()
+    bridge = harness()
     ids = end_as_dead(bridge, 2, "wanted.example.com", "wanted")
     end_as_dead(bridge, 101, "other.example.com", "other")
 
@@ -319,7 +319,7 @@ def test_the_index_is_read_page_by_page_until_the_limit() -> None:
 def test_one_that_cannot_be_read_is_skipped_and_the_others_are_begun(caplog: pytest.LogCaptureFixture) -> None:
     """Also those beyond it, when the limit is small; each is one line."""
     caplog.set_level("INFO", "bridge")
-    bridge = stage()
+    bridge = harness()
     ids = end_as_dead(bridge, 4)
     newest = RegistrationRef.parse(ids[0])
     assert newest is not None
@@ -335,7 +335,7 @@ def test_one_that_cannot_be_read_is_skipped_and_the_others_are_begun(caplog: pyt
 
 def test_an_address_is_a_host_too() -> None:
     """In brackets, as a URL writes it, with its port or without."""
-    bridge = stage()
+    bridge = harness()
     ids = end_as_dead(bridge, 1, "[2606:4700:4700::1111]")
 
     assert redeliver(bridge, host="2606:4700:4700::1111").body.get("registrations") != ids
@@ -344,7 +344,7 @@ def test_an_address_is_a_host_too() -> None:
 
 def test_a_default_port_can_be_written_or_not() -> None:
     """It is the same host."""
-    bridge = stage()
+    bridge = harness()
     ids = end_as_dead(bridge, 1)
 
     assert redeliver(bridge, host="receiver.example.com:443").body["registrations"] == ids

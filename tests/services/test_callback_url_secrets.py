@@ -19,9 +19,9 @@ from bridge.storage.queue_message import write_task
 from bridge.storage.records import for_insert
 from bridge.storage.transaction import ANY, Insert, Merge, Transaction
 from bridge.storage.writes.common import purge_due
+from tests.support.harness import SIGNING_KEY, Harness, harness, new_signing_key
 from tests.support.http import Answer, Client
 from tests.support.tenant import ANN, BOB, ROOT, KeyServer, guarded_by, key_server
-from tests.support.world import SIGNING_KEY, Stage, new_signing_key, stage
 
 OLD, NEW = SIGNING_KEY, new_signing_key()
 PLACE = "https://receiver.example.com/hook"
@@ -31,14 +31,14 @@ BODY = {"operationId": "operation-1", "callbackUrl": HOOK}
 JSON = {"Content-Type": "application/json"}
 
 
-def registered(bridge: Stage, body: Mapping[str, object] = BODY) -> str:
+def registered(bridge: Harness, body: Mapping[str, object] = BODY) -> str:
     """Register a callback; returns its id."""
     created = Client.of(bridge).register(body)
     assert created.status == 201
     return str(created.body["id"])
 
 
-def pending(bridge: Stage, body: Mapping[str, object] = BODY) -> str:
+def pending(bridge: Harness, body: Mapping[str, object] = BODY) -> str:
     """Bring a callback to where its first message is in the queue; returns its id."""
     public_id = registered(bridge, body)
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -46,7 +46,7 @@ def pending(bridge: Stage, body: Mapping[str, object] = BODY) -> str:
     return public_id
 
 
-def next_attempt(bridge: Stage) -> None:
+def next_attempt(bridge: Harness) -> None:
     """Let the time of the next attempt come."""
     bridge.clock.advance(timedelta(hours=3))
     bridge.sweep()
@@ -58,12 +58,12 @@ def read(client: Client, public_id: str) -> Answer:
     return client.call(Routes.read, f"/registrations/{public_id}", id=public_id)
 
 
-def canceled(bridge: Stage, public_id: str) -> None:
+def canceled(bridge: Harness, public_id: str) -> None:
     """Cancel a registration."""
     Client.of(bridge).call(Routes.cancel, f"/registrations/{public_id}", method="DELETE", id=public_id)
 
 
-def errors(bridge: Stage, public_id: str) -> list[object]:
+def errors(bridge: Harness, public_id: str) -> list[object]:
     """Return the kinds of failure of its attempts."""
     return [each["error"] for each in read(Client.of(bridge), public_id).body["attempts"]]
 
@@ -75,18 +75,18 @@ def ref_of(public_id: str) -> RegistrationRef:
     return ref
 
 
-def change(bridge: Stage, public_id: str, **columns: str) -> None:
+def change(bridge: Harness, public_id: str, **columns: str) -> None:
     """Change a row by hand."""
     ref = ref_of(public_id)
     bridge.memory.commit(Transaction(partition_of(ref), (Merge(row_key(ref), columns, ANY),)))
 
 
-def stored_urls(bridge: Stage) -> list[object]:
+def stored_urls(bridge: Harness) -> list[object]:
     """Return what the rows of registrations and of the index have as their callback URLs."""
     return [row.values["callback_url"] for row in bridge.memory.rows() if "callback_url" in row.values]
 
 
-def test_a_callback_goes_to_the_whole_url(bridge: Stage) -> None:
+def test_a_callback_goes_to_the_whole_url(bridge: Harness) -> None:
     """Byte for byte as it was registered."""
     pending(bridge)
 
@@ -95,7 +95,7 @@ def test_a_callback_goes_to_the_whole_url(bridge: Stage) -> None:
     assert [posted.url for posted in bridge.sender.posted] == [HOOK]
 
 
-def test_a_query_is_in_no_row_message_log_line_or_list(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_query_is_in_no_row_message_log_line_or_list(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """A life with each step of a registration: refused, redirected, dead, delivered again, canceled."""
     caplog.set_level(logging.DEBUG)
     client, seen = Client.of(bridge), list[str]()
@@ -140,7 +140,7 @@ def test_a_query_is_in_no_row_message_log_line_or_list(bridge: Stage, caplog: py
     assert [each["callbackUrl"] for each in answers[2].body["registrations"]] == [SHOWN]
 
 
-def test_its_owner_reads_the_whole_url(bridge: Stage) -> None:
+def test_its_owner_reads_the_whole_url(bridge: Harness) -> None:
     """In the answer to registering, also to the same again, and in that about one registration."""
     client = Client.of(bridge)
 
@@ -152,7 +152,7 @@ def test_its_owner_reads_the_whole_url(bridge: Stage) -> None:
 
 
 @pytest.mark.parametrize(("url", "directives"), [(HOOK, "no-store, no-transform"), (PLACE, "no-store")])
-def test_an_answer_with_a_query_is_compressed_by_nothing(bridge: Stage, url: str, directives: str) -> None:
+def test_an_answer_with_a_query_is_compressed_by_nothing(bridge: Harness, url: str, directives: str) -> None:
     """Its length could give the secret away (BREACH); answers without a query may be compressed as before."""
     public_id = pending(bridge, {**BODY, "callbackUrl": url})
     bridge.sender.tell(url, 410)
@@ -166,7 +166,7 @@ def test_an_answer_with_a_query_is_compressed_by_nothing(bridge: Stage, url: str
 
 
 @pytest.mark.parametrize("url", [PLACE, f"{PLACE}?"])
-def test_a_url_without_a_query_has_no_secret(bridge: Stage, url: str) -> None:
+def test_a_url_without_a_query_has_no_secret(bridge: Harness, url: str) -> None:
     """An empty query is no secret either, and is sent."""
     public_id = pending(bridge, {**BODY, "callbackUrl": url})
     bridge.deliver_all()
@@ -185,7 +185,7 @@ def test_an_id_does_not_let_a_query_be_guessed() -> None:
 
     ids = [
         [registered(bridge, {**BODY, "callbackUrl": url}) for url in urls]
-        for bridge in (stage(), stage(BRIDGE_SIGNING_KEYS=NEW))
+        for bridge in (harness(), harness(BRIDGE_SIGNING_KEYS=NEW))
     ]
 
     guess = RegistrationRef.of(ref_of(ids[0][0]).operation, owner="shared", callback_url=HOOK)
@@ -194,7 +194,7 @@ def test_an_id_does_not_let_a_query_be_guessed() -> None:
     assert ids[0][1] == ids[1][1]  # without a query there is nothing to guess
 
 
-def test_urls_that_differ_in_the_query_alone_are_two_registrations(bridge: Stage) -> None:
+def test_urls_that_differ_in_the_query_alone_are_two_registrations(bridge: Harness) -> None:
     """Both are called, and each is found again."""
     other = {**BODY, "callbackUrl": f"{PLACE}?code=another"}
     first, second = pending(bridge), registered(bridge, other)
@@ -206,7 +206,7 @@ def test_urls_that_differ_in_the_query_alone_are_two_registrations(bridge: Stage
     assert [(each.status, each.body["id"]) for each in again] == [(200, first), (200, second)]
 
 
-def test_the_same_again_is_found_after_a_key_was_added(bridge: Stage) -> None:
+def test_the_same_again_is_found_after_a_key_was_added(bridge: Harness) -> None:
     """By the decrypted query: the id derives from the key that was the newest at first."""
     public_id = registered(bridge)
 
@@ -218,7 +218,7 @@ def test_the_same_again_is_found_after_a_key_was_added(bridge: Stage) -> None:
     assert other.status == 201
 
 
-def test_whether_it_is_the_same_cannot_be_said_without_the_key(bridge: Stage) -> None:
+def test_whether_it_is_the_same_cannot_be_said_without_the_key(bridge: Harness) -> None:
     """Only for URLs that are the same up to the query."""
     public_id = registered(bridge)
     key_id = bridge.settings.keyring.public_keys()[0].id
@@ -234,7 +234,7 @@ def test_whether_it_is_the_same_cannot_be_said_without_the_key(bridge: Stage) ->
     assert read(Client.of(bridge), public_id).body["callbackUrl"] == SHOWN
 
 
-def test_canceling_and_registering_again_is_the_way_out_of_a_lost_key(bridge: Stage) -> None:
+def test_canceling_and_registering_again_is_the_way_out_of_a_lost_key(bridge: Harness) -> None:
     """The canceled one cannot be read, and stands in the way of nothing."""
     lost = registered(bridge)
     bridge.restart(BRIDGE_SIGNING_KEYS=NEW)
@@ -247,7 +247,7 @@ def test_canceling_and_registering_again_is_the_way_out_of_a_lost_key(bridge: St
     assert [posted.url for posted in bridge.sender.posted] == [HOOK]
 
 
-def test_a_new_generation_is_encrypted_with_the_newest_key(bridge: Stage) -> None:
+def test_a_new_generation_is_encrypted_with_the_newest_key(bridge: Harness) -> None:
     """So the old key can go once what it encrypted has ended; the id stays."""
     first = registered(bridge)
     canceled(bridge, first)
@@ -263,7 +263,7 @@ def test_a_new_generation_is_encrypted_with_the_newest_key(bridge: Stage) -> Non
     assert [posted.url for posted in bridge.sender.posted] == [HOOK]
 
 
-def test_without_its_query_nothing_is_sent(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_its_query_nothing_is_sent(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """The attempt fails by a kind of its own, the log names the key, and putting it back mends it."""
     public_id = pending(bridge, {**BODY, "headers": {"X-A": "1"}})
     key_id = bridge.settings.keyring.public_keys()[0].id
@@ -280,7 +280,7 @@ def test_without_its_query_nothing_is_sent(bridge: Stage, caplog: pytest.LogCapt
     assert [posted.url for posted in bridge.sender.posted] == [HOOK]
 
 
-def columns_of(bridge: Stage, public_id: str) -> dict[str, Any]:
+def columns_of(bridge: Harness, public_id: str) -> dict[str, Any]:
     """Read a row as it is."""
     ref = ref_of(public_id)
     row = bridge.memory.get(partition_of(ref), row_key(ref))
@@ -289,7 +289,7 @@ def columns_of(bridge: Stage, public_id: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("how", ["of another", "removed", "cut", "of a former life"])
-def test_a_query_that_was_changed_by_hand_sends_nothing(bridge: Stage, how: str) -> None:
+def test_a_query_that_was_changed_by_hand_sends_nothing(bridge: Harness, how: str) -> None:
     """Nor does one that was copied from another row, or from a former generation of its own."""
     other = str(columns_of(bridge, registered(bridge, {**BODY, "callbackUrl": f"{PLACE}?code=another"}))["query"])
     former = registered(bridge)
@@ -309,7 +309,7 @@ def test_a_query_that_was_changed_by_hand_sends_nothing(bridge: Stage, how: str)
 
 
 @pytest.mark.parametrize("to", ["https://evil.example.net/?…", "https://evil.example.net/steal", SHOWN])
-def test_a_url_that_was_changed_by_hand_is_an_unreadable_row(bridge: Stage, to: str) -> None:
+def test_a_url_that_was_changed_by_hand_is_an_unreadable_row(bridge: Harness, to: str) -> None:
     """Its key is the hash of the stored URL, tag and all."""
     public_id = pending(bridge)
     stored = str(columns_of(bridge, public_id)["callback_url"])
@@ -322,7 +322,7 @@ def test_a_url_that_was_changed_by_hand_is_an_unreadable_row(bridge: Stage, to: 
     assert read(Client.of(bridge), public_id).status == 503
 
 
-def left_by_a_former_version(bridge: Stage, request: Registration) -> None:
+def left_by_a_former_version(bridge: Harness, request: Registration) -> None:
     """Write the rows of a registration whose URL is in the clear."""
     ended = Operation(
         ref=request.ref.operation, registered_at=request.generation, owner=request.owner, due="", tx="former"
@@ -338,7 +338,7 @@ def left_by_a_former_version(bridge: Stage, request: Registration) -> None:
     bridge.memory.commit(Transaction(partition_of(request.ref), rows))
 
 
-def test_a_row_of_a_former_version_is_shown_without_its_query_and_found_again(bridge: Stage) -> None:
+def test_a_row_of_a_former_version_is_shown_without_its_query_and_found_again(bridge: Harness) -> None:
     """Its URL stays in the clear until it is purged: it is part of the key of the row."""
     request = bridge.request(url=HOOK)
     left_by_a_former_version(bridge, request)
@@ -350,7 +350,7 @@ def test_a_row_of_a_former_version_is_shown_without_its_query_and_found_again(br
     assert [each["callbackUrl"] for each in listed] == [SHOWN]
 
 
-def test_a_row_of_a_former_version_begins_a_new_generation_as_itself(bridge: Stage) -> None:
+def test_a_row_of_a_former_version_begins_a_new_generation_as_itself(bridge: Harness) -> None:
     """After a cancellation it is delivered like any other."""
     request = replace(bridge.request(url=HOOK), state=State.CANCELED)
     left_by_a_former_version(bridge, request)
@@ -364,7 +364,7 @@ def test_a_row_of_a_former_version_begins_a_new_generation_as_itself(bridge: Sta
     assert [posted.url for posted in bridge.sender.posted] == [HOOK]
 
 
-def test_two_that_register_the_same_at_once_make_one(bridge: Stage) -> None:
+def test_two_that_register_the_same_at_once_make_one(bridge: Harness) -> None:
     """Also while one instance has a new key already: the operation's ETag decides."""
     bridge.register("operation-1", PLACE)
     old = bridge.bridge
@@ -411,7 +411,7 @@ def test_an_admin_sees_no_query_of_others(tenant: KeyServer) -> None:
     assert read(bob, of_ann).status == 404
 
 
-def test_registering_with_a_query_costs_no_further_call(bridge: Stage) -> None:
+def test_registering_with_a_query_costs_no_further_call(bridge: Harness) -> None:
     """One commit when it is new; a read and no write when it is known, whatever key it was made with."""
     bridge.table.taken()
     Client.of(bridge).register(BODY)
@@ -424,7 +424,7 @@ def test_registering_with_a_query_costs_no_further_call(bridge: Stage) -> None:
     assert known == {"commit": 1, "range": 2}
 
 
-def test_a_receiver_verifies_as_before(bridge: Stage) -> None:
+def test_a_receiver_verifies_as_before(bridge: Harness) -> None:
     """Audience and secret come of the origin, which no query changes."""
     with_query, without = pending(bridge), registered(bridge, {**BODY, "callbackUrl": PLACE})
     bridge.deliver_all()

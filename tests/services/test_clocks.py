@@ -8,23 +8,23 @@ from bridge.api.routes import Routes
 from bridge.domain.delivery import CLOCK_SKEW
 from bridge.domain.rate_limit import Budget, clamped, deny, fresh, reserve, throttle
 from bridge.storage.transaction import ANY, Merge, Transaction
+from tests.support.harness import NOON, FakeClock, Harness, harness
 from tests.support.http import Client
 from tests.support.log_lines import lines_of
-from tests.support.world import NOON, FakeClock, Stage, stage
 
 HOUR = timedelta(hours=1)
 
 
-def ahead(bridge: Stage, by: timedelta) -> Stage:
+def ahead(bridge: Harness, by: timedelta) -> Harness:
     """Make another instance over the same storage, whose clock is ahead."""
-    other = stage(lambda _: bridge.memory, SPEECH_REQUESTS_PER_SECOND="1")
+    other = harness(lambda _: bridge.memory, SPEECH_REQUESTS_PER_SECOND="1")
     other.clock.now = bridge.clock.now + by
     return other
 
 
 @pytest.mark.parametrize("by", [timedelta(seconds=90), HOUR, timedelta(days=400)])
 def test_polling_goes_on_within_a_minute_of_an_instance_that_was_ahead(by: timedelta) -> None:
-    bridge = stage(SPEECH_REQUESTS_PER_SECOND="1")
+    bridge = harness(SPEECH_REQUESTS_PER_SECOND="1")
     other = ahead(bridge, by)
     for number in range(40):
         other.register(f"early-{number}")
@@ -45,7 +45,7 @@ def test_polling_goes_on_within_a_minute_of_an_instance_that_was_ahead(by: timed
 def test_the_heartbeat_of_an_instance_that_was_ahead_is_written_anew(
     by: timedelta, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bridge = stage()
+    bridge = harness()
     ahead(bridge, by).sweep()
 
     bridge.sweep()
@@ -58,7 +58,7 @@ def test_the_heartbeat_of_an_instance_that_was_ahead_is_written_anew(
 
 
 def test_a_status_shows_what_lies_ahead_and_no_time_that_does() -> None:
-    bridge = stage()
+    bridge = harness()
     other = ahead(bridge, HOUR)
     other.register()
     other.sweep()
@@ -70,7 +70,7 @@ def test_a_status_shows_what_lies_ahead_and_no_time_that_does() -> None:
 
 
 def test_a_corrected_row_is_written_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    bridge = stage()
+    bridge = harness()
     bridge.register()
     bridge.sweep()
     bridge.memory.commit(

@@ -14,11 +14,11 @@ from bridge.services.bulk_redelivery import Order
 from bridge.storage.transaction import Transaction
 from bridge.testing import MemoryTable
 from local.azurite import Azurite
-from tests.support.world import NOON, Stage, stage
+from tests.support.harness import NOON, Harness, harness
 
 
 @pytest.fixture
-def counted(azurite: Azurite) -> Iterator[tuple[Stage, Counter[str]]]:
+def counted(azurite: Azurite) -> Iterator[tuple[Harness, Counter[str]]]:
     """Set a bridge on the emulator, and a count of the HTTP requests that its table makes."""
     requests: Counter[str] = Counter()
 
@@ -30,11 +30,11 @@ def counted(azurite: Azurite) -> Iterator[tuple[Stage, Counter[str]]]:
     ) as client:
         client.create_table()
         requests.clear()
-        yield stage(lambda _: AzureTable(client)), requests
+        yield harness(lambda _: AzureTable(client)), requests
         client.delete_table()
 
 
-def test_an_idle_sweep_is_sixteen_queries_and_one_read(counted: tuple[Stage, Counter[str]]) -> None:
+def test_an_idle_sweep_is_sixteen_queries_and_one_read(counted: tuple[Harness, Counter[str]]) -> None:
     """Two queries a partition, and one read of the sources; a heartbeat once a minute."""
     bridge, requests = counted
     bridge.sweep()
@@ -47,7 +47,7 @@ def test_an_idle_sweep_is_sixteen_queries_and_one_read(counted: tuple[Stage, Cou
     assert requests == {"GET": 5 * (16 + 1)}
 
 
-def test_a_new_registration_is_one_request(counted: tuple[Stage, Counter[str]]) -> None:
+def test_a_new_registration_is_one_request(counted: tuple[Harness, Counter[str]]) -> None:
     """One transaction, without a read."""
     bridge, requests = counted
 
@@ -56,7 +56,7 @@ def test_a_new_registration_is_one_request(counted: tuple[Stage, Counter[str]]) 
     assert requests == {"POST": 1}
 
 
-def test_a_further_registration_is_three_requests(counted: tuple[Stage, Counter[str]]) -> None:
+def test_a_further_registration_is_three_requests(counted: tuple[Harness, Counter[str]]) -> None:
     """The insert that fails, one read, one transaction."""
     bridge, requests = counted
     bridge.register()
@@ -68,7 +68,7 @@ def test_a_further_registration_is_three_requests(counted: tuple[Stage, Counter[
 
 
 def test_a_terminal_operation_and_its_callback_are_five_requests_and_one_message(
-    counted: tuple[Stage, Counter[str]],
+    counted: tuple[Harness, Counter[str]],
 ) -> None:
     """Beside the seventeen reads of the sweep and its reservation: read and end it; read, claim and record."""
     bridge, requests = counted
@@ -85,7 +85,7 @@ def test_a_terminal_operation_and_its_callback_are_five_requests_and_one_message
 
 
 def test_a_poll_that_finds_nothing_new_is_a_tenth_of_a_request_at_most(
-    counted: tuple[Stage, Counter[str]],
+    counted: tuple[Harness, Counter[str]],
 ) -> None:
     """1,000 due operations in one sweep."""
     bridge, requests = counted
@@ -131,7 +131,7 @@ def stated(step: str) -> set[int]:
 def test_steps_write_as_many_rows_as_the_architecture_says() -> None:
     """The counts of its table of steps."""
     witness = Witness()
-    bridge = stage(lambda _: witness)
+    bridge = harness(lambda _: witness)
     registrations = bridge.bridge.routes.registrations
     one, two = (bridge.request(url=f"https://{name}.example.com/") for name in ("one", "two"))
     bridge.sender.tell(one.callback_url, 500, 200)

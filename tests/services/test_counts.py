@@ -17,7 +17,7 @@ from bridge.storage.keys import PARTITION_COUNT, partition_of
 from bridge.storage.records import for_insert
 from bridge.storage.transaction import Insert, Row, Transaction
 from bridge.testing import MemoryTable
-from tests.support.world import FakeClock, InlineExecutor, Stage, stage
+from tests.support.harness import FakeClock, Harness, InlineExecutor, harness
 
 A_COUNT = PARTITION_COUNT * len(State)
 
@@ -43,7 +43,7 @@ class CountsTable(MemoryTable):
         return found
 
 
-def put(table: MemoryTable, bridge: Stage, number: int, state: State = State.DEAD) -> None:
+def put(table: MemoryTable, bridge: Harness, number: int, state: State = State.DEAD) -> None:
     """Put one registration into the index."""
     request = bridge.request(f"operation-{number}")
     ref = RegistrationRef.of(request.ref.operation, owner="bob", callback_url=request.callback_url)
@@ -51,7 +51,7 @@ def put(table: MemoryTable, bridge: Stage, number: int, state: State = State.DEA
     table.commit(Transaction(partition_of(ref), (Insert(entry.key, for_insert(entry)),)))
 
 
-def test_the_states_are_counted_up_to_a_thousand_over_all_partitions(bridge: Stage) -> None:
+def test_the_states_are_counted_up_to_a_thousand_over_all_partitions(bridge: Harness) -> None:
     """And no row beyond that is read."""
     table = CountsTable()
     for number in range(3_000):
@@ -63,7 +63,7 @@ def test_the_states_are_counted_up_to_a_thousand_over_all_partitions(bridge: Sta
     assert sum(table.read) == COUNTED + 1
 
 
-def test_a_status_soon_after_another_counts_nothing(bridge: Stage) -> None:
+def test_a_status_soon_after_another_counts_nothing(bridge: Harness) -> None:
     """The rest of it is read each time."""
     bridge.register("operation-1")
     queries = bridge.bridge.routes.queries
@@ -82,7 +82,7 @@ def test_a_status_soon_after_another_counts_nothing(bridge: Stage) -> None:
 
 
 @pytest.mark.parametrize("seconds", [10, 3600, -10], ids=["just old", "long ago", "by a clock that was set back"])
-def test_counts_that_are_old_are_counted_again(bridge: Stage, seconds: float) -> None:
+def test_counts_that_are_old_are_counted_again(bridge: Harness, seconds: float) -> None:
     """Ten seconds after they were begun."""
     counts = bridge.bridge.routes.queries.counts
     bridge.register("operation-1")
@@ -95,7 +95,7 @@ def test_counts_that_are_old_are_counted_again(bridge: Stage, seconds: float) ->
     assert (first, second) == (1, 2)
 
 
-def test_a_count_that_failed_is_not_kept(bridge: Stage) -> None:
+def test_a_count_that_failed_is_not_kept(bridge: Harness) -> None:
     """The next one counts, and counts from before are no answer any more."""
     table = CountsTable()
     counts = Counts(table, bridge.clock, InlineExecutor())
@@ -115,7 +115,7 @@ def test_a_count_that_failed_is_not_kept(bridge: Stage) -> None:
 def test_many_who_ask_at_once_are_answered_by_one_count() -> None:
     """They wait for the thread that counts."""
     table = CountsTable()
-    put(table, stage(), 1)
+    put(table, harness(), 1)
     table.goes_on.clear()
     with ThreadPoolExecutor(6) as askers, ThreadPoolExecutor(2) as readers:
         counts = Counts(table, FakeClock(), readers)
@@ -129,7 +129,7 @@ def test_many_who_ask_at_once_are_answered_by_one_count() -> None:
     assert len(table.read) == A_COUNT
 
 
-def test_the_measure_of_what_waits_is_always_counted(bridge: Stage) -> None:
+def test_the_measure_of_what_waits_is_always_counted(bridge: Harness) -> None:
     """A sweep measures once a minute, and the measure is of then."""
     counts = bridge.bridge.routes.queries.counts
     counts.by_state()

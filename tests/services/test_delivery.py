@@ -20,12 +20,12 @@ from bridge.services.queries import RegistrationView
 from bridge.storage.keys import attempt_key, due_reference, partition_of, row_key
 from bridge.storage.transaction import ANY, Delete, Merge, Transaction
 from tests.support.flaky import flaky
-from tests.support.world import NOON, Stage
+from tests.support.harness import NOON, Harness
 
 HOOK = "https://receiver.example.com/hook"
 
 
-def pending(bridge: Stage) -> RegistrationRef:
+def pending(bridge: Harness) -> RegistrationRef:
     """Bring a registration to where its first task is in the queue."""
     ref = bridge.register()[0]
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -33,14 +33,14 @@ def pending(bridge: Stage) -> RegistrationRef:
     return ref
 
 
-def view(bridge: Stage, ref: RegistrationRef) -> RegistrationView:
+def view(bridge: Harness, ref: RegistrationRef) -> RegistrationView:
     """Look at a registration as a client does."""
     found = bridge.bridge.routes.queries.registration(ref)
     assert found is not None
     return found
 
 
-def live_on(bridge: Stage, time: timedelta, step: timedelta) -> None:
+def live_on(bridge: Harness, time: timedelta, step: timedelta) -> None:
     """Let timer and queue run for a while."""
     end = bridge.clock() + time
     while bridge.clock() < end:
@@ -49,7 +49,7 @@ def live_on(bridge: Stage, time: timedelta, step: timedelta) -> None:
         bridge.clock.advance(step)
 
 
-def test_a_callback_says_what_happened(bridge: Stage) -> None:
+def test_a_callback_says_what_happened(bridge: Harness) -> None:
     """With these fields and no other."""
     ref = pending(bridge)
 
@@ -75,7 +75,7 @@ def test_a_callback_says_what_happened(bridge: Stage) -> None:
     }
 
 
-def test_a_callback_is_signed_for_its_receiver(bridge: Stage) -> None:
+def test_a_callback_is_signed_for_its_receiver(bridge: Harness) -> None:
     """The public package verifies it with the secret that registering answers."""
     ref = pending(bridge)
     secret = bridge.settings.keyring.secrets_for(owner="shared", origin="https://receiver.example.com")[0]
@@ -90,7 +90,7 @@ def test_a_callback_is_signed_for_its_receiver(bridge: Stage) -> None:
     assert bridge.registration(ref).message_id == post.headers["webhook-id"]
 
 
-def test_a_delivery_is_three_calls_to_the_table(bridge: Stage) -> None:
+def test_a_delivery_is_three_calls_to_the_table(bridge: Harness) -> None:
     """Read, claim, record."""
     pending(bridge)
     bridge.table.taken()
@@ -100,7 +100,7 @@ def test_a_delivery_is_three_calls_to_the_table(bridge: Stage) -> None:
     assert bridge.table.taken() == {"get": 1, "commit": 2}
 
 
-def test_a_delivered_registration_leaves_nothing_due_but_its_purge(bridge: Stage) -> None:
+def test_a_delivered_registration_leaves_nothing_due_but_its_purge(bridge: Harness) -> None:
     """And one index row that says where it stands."""
     ref = pending(bridge)
 
@@ -111,7 +111,7 @@ def test_a_delivered_registration_leaves_nothing_due_but_its_purge(bridge: Stage
     assert bridge.index_keys() == [f"delivered:{due_reference(ref)}"]
 
 
-def test_every_attempt_is_recorded(bridge: Stage) -> None:
+def test_every_attempt_is_recorded(bridge: Harness) -> None:
     """When, how long, where, and what came of it."""
     ref = pending(bridge)
     bridge.sender.tell(
@@ -133,7 +133,7 @@ def test_every_attempt_is_recorded(bridge: Stage) -> None:
     ]
 
 
-def test_a_receiver_that_never_answers_is_tried_for_75_hours_and_then_dead(bridge: Stage) -> None:
+def test_a_receiver_that_never_answers_is_tried_for_75_hours_and_then_dead(bridge: Harness) -> None:
     """Ten attempts on the schedule, the same message in each."""
     ref = pending(bridge)
     bridge.sender.tell(HOOK, Unreachable(error=Failure.CONNECT))
@@ -151,7 +151,7 @@ def test_a_receiver_that_never_answers_is_tried_for_75_hours_and_then_dead(bridg
     assert bridge.due_keys() == ["purge:default:operation-1"]
 
 
-def test_a_gone_endpoint_is_not_retried(bridge: Stage) -> None:
+def test_a_gone_endpoint_is_not_retried(bridge: Harness) -> None:
     """410 says that nobody wants it there."""
     ref = pending(bridge)
     bridge.sender.tell(HOOK, 410)
@@ -162,7 +162,7 @@ def test_a_gone_endpoint_is_not_retried(bridge: Stage) -> None:
     assert (bridge.registration(ref).state, bridge.registration(ref).reason) == (State.DEAD, "gone")
 
 
-def test_a_dead_delivery_can_be_redelivered(bridge: Stage) -> None:
+def test_a_dead_delivery_can_be_redelivered(bridge: Harness) -> None:
     """With a whole run of attempts."""
     ref = pending(bridge)
     bridge.sender.tell(HOOK, 500)
@@ -175,7 +175,7 @@ def test_a_dead_delivery_can_be_redelivered(bridge: Stage) -> None:
     assert bridge.registration(ref).state is State.DEAD
 
 
-def test_retry_after_lengthens_a_wait(bridge: Stage) -> None:
+def test_retry_after_lengthens_a_wait(bridge: Harness) -> None:
     """The receiver knows best when it is back."""
     ref = pending(bridge)
     bridge.sender.tell(HOOK, answered(503, address=None, retry_after=timedelta(hours=1)), 200)
@@ -185,7 +185,7 @@ def test_retry_after_lengthens_a_wait(bridge: Stage) -> None:
     assert bridge.registration(ref).next_attempt_at == NOON + timedelta(hours=1)
 
 
-def test_the_same_call_twice_makes_one_attempt(bridge: Stage) -> None:
+def test_the_same_call_twice_makes_one_attempt(bridge: Harness) -> None:
     """A queue may deliver twice."""
     pending(bridge)
     task = bridge.queue.take()[0]
@@ -196,7 +196,7 @@ def test_the_same_call_twice_makes_one_attempt(bridge: Stage) -> None:
     assert len(bridge.sender.posted) == 1
 
 
-def test_two_instances_with_the_same_call_make_one_attempt(bridge: Stage) -> None:
+def test_two_instances_with_the_same_call_make_one_attempt(bridge: Harness) -> None:
     """The second finds the lease of the first."""
     pending(bridge)
     task = bridge.queue.take()[0]
@@ -207,7 +207,7 @@ def test_two_instances_with_the_same_call_make_one_attempt(bridge: Stage) -> Non
     assert len(bridge.sender.posted) == 1
 
 
-def test_while_an_attempt_is_in_flight_the_next_one_is_at_the_end_of_its_lease(bridge: Stage) -> None:
+def test_while_an_attempt_is_in_flight_the_next_one_is_at_the_end_of_its_lease(bridge: Harness) -> None:
     """If this one is lost; whoever looks meanwhile is told no time that has passed."""
     ref = pending(bridge)
     seen = []
@@ -219,7 +219,7 @@ def test_while_an_attempt_is_in_flight_the_next_one_is_at_the_end_of_its_lease(b
     assert bridge.registration(ref).next_attempt_at is None
 
 
-def test_a_call_before_its_time_is_dropped(bridge: Stage) -> None:
+def test_a_call_before_its_time_is_dropped(bridge: Harness) -> None:
     """The due row calls again when the time has come."""
     ref = pending(bridge)
     bridge.sender.tell(HOOK, answered(503, address=None, retry_after=timedelta(seconds=31)))
@@ -230,7 +230,7 @@ def test_a_call_before_its_time_is_dropped(bridge: Stage) -> None:
     assert len(bridge.sender.posted) == 1
 
 
-def test_a_clock_that_is_a_little_behind_drops_nothing(bridge: Stage) -> None:
+def test_a_clock_that_is_a_little_behind_drops_nothing(bridge: Harness) -> None:
     """The sweep's clock said that it is time; instances' clocks agree within 30 s."""
     pending(bridge)
 
@@ -241,7 +241,7 @@ def test_a_clock_that_is_a_little_behind_drops_nothing(bridge: Stage) -> None:
 
 
 @pytest.mark.parametrize("number", [0, 2, 99])
-def test_a_call_for_another_attempt_is_dropped(bridge: Stage, number: int) -> None:
+def test_a_call_for_another_attempt_is_dropped(bridge: Harness, number: int) -> None:
     """Only the next one may be made."""
     ref = pending(bridge)
 
@@ -250,7 +250,7 @@ def test_a_call_for_another_attempt_is_dropped(bridge: Stage, number: int) -> No
     assert bridge.sender.posted == []
 
 
-def test_an_attempt_that_was_never_recorded_counts_as_lost(bridge: Stage) -> None:
+def test_an_attempt_that_was_never_recorded_counts_as_lost(bridge: Harness) -> None:
     """The process died after the POST: the receiver hears it again, under the same id."""
     ref = pending(bridge)
 
@@ -268,7 +268,7 @@ def test_an_attempt_that_was_never_recorded_counts_as_lost(bridge: Stage) -> Non
     assert bridge.registration(ref).state is State.DELIVERED
 
 
-def test_a_run_whose_last_attempt_was_lost_is_dead(bridge: Stage) -> None:
+def test_a_run_whose_last_attempt_was_lost_is_dead(bridge: Harness) -> None:
     """It may have reached the receiver ten times."""
     ref = pending(bridge)
     bridge.sender.tell(HOOK, 500)
@@ -382,13 +382,13 @@ def test_an_outage_of_storage_after_the_post_costs_no_duplicate_within_the_lease
     assert len(bridge.sender.posted) == 1
 
 
-def let_time_pass_in_pauses(bridge: Stage) -> None:
+def let_time_pass_in_pauses(bridge: Harness) -> None:
     """Move the clock on while the bridge waits."""
     bridge.dependencies = replace(bridge.dependencies, sleep=bridge.clock.advance)
     bridge.restart()
 
 
-def meanwhile(bridge: Stage, change: Callable[[], object]) -> None:
+def meanwhile(bridge: Harness, change: Callable[[], object]) -> None:
     """Let `change` happen while a POST is under way."""
 
     def once() -> None:
@@ -399,7 +399,7 @@ def meanwhile(bridge: Stage, change: Callable[[], object]) -> None:
     bridge.deliver_all()
 
 
-def test_a_2xx_after_a_cancellation_is_recorded_and_changes_nothing(bridge: Stage) -> None:
+def test_a_2xx_after_a_cancellation_is_recorded_and_changes_nothing(bridge: Harness) -> None:
     """It was in flight; the client was told that it might arrive."""
     ref = pending(bridge)
 
@@ -409,7 +409,7 @@ def test_a_2xx_after_a_cancellation_is_recorded_and_changes_nothing(bridge: Stag
     assert view(bridge, ref).attempts[0].status == 200
 
 
-def test_a_2xx_after_cancellation_and_redelivery_ends_the_delivery(bridge: Stage) -> None:
+def test_a_2xx_after_cancellation_and_redelivery_ends_the_delivery(bridge: Harness) -> None:
     """The receiver has it: the same message need not be sent again."""
     ref = pending(bridge)
 
@@ -425,7 +425,7 @@ def test_a_2xx_after_cancellation_and_redelivery_ends_the_delivery(bridge: Stage
     assert bridge.due_keys() == ["purge:default:operation-1"]
 
 
-def test_a_failure_after_cancellation_and_redelivery_is_only_recorded(bridge: Stage) -> None:
+def test_a_failure_after_cancellation_and_redelivery_is_only_recorded(bridge: Harness) -> None:
     """The new run goes its own way."""
     ref = pending(bridge)
     bridge.sender.tell(HOOK, 500, 200)
@@ -442,7 +442,7 @@ def test_a_failure_after_cancellation_and_redelivery_is_only_recorded(bridge: St
     assert bridge.registration(ref).state is State.DELIVERED
 
 
-def test_a_2xx_of_a_former_generation_does_not_end_the_new_one(bridge: Stage) -> None:
+def test_a_2xx_of_a_former_generation_does_not_end_the_new_one(bridge: Harness) -> None:
     """It told something else."""
     ref = pending(bridge)
 
@@ -458,7 +458,7 @@ def test_a_2xx_of_a_former_generation_does_not_end_the_new_one(bridge: Stage) ->
     assert len({post.headers["webhook-id"] for post in bridge.sender.posted}) == 2
 
 
-def test_a_record_after_its_lease_does_not_undo_what_came_later(bridge: Stage) -> None:
+def test_a_record_after_its_lease_does_not_undo_what_came_later(bridge: Harness) -> None:
     """A frozen instance wakes up: the later attempt has decided."""
     ref = pending(bridge)
     bridge.sender.tell(HOOK, 200, 500)
@@ -475,7 +475,7 @@ def test_a_record_after_its_lease_does_not_undo_what_came_later(bridge: Stage) -
     assert [each.status for each in view(bridge, ref).attempts] == [500, 200]
 
 
-def test_an_enqueue_between_claim_and_record_is_no_harm(bridge: Stage) -> None:
+def test_an_enqueue_between_claim_and_record_is_no_harm(bridge: Harness) -> None:
     """It changes the registration's ETag; the claim is still the attempt's own."""
     ref = pending(bridge)
 
@@ -525,7 +525,7 @@ def test_a_redelivery_after_an_unseen_record_is_not_swallowed() -> None:
     assert len(bridge.sender.posted) == 2
 
 
-def test_a_purge_that_gave_way_to_a_redelivery_costs_no_duplicate(bridge: Stage) -> None:
+def test_a_purge_that_gave_way_to_a_redelivery_costs_no_duplicate(bridge: Harness) -> None:
     """It took the attempt's row before it met the conflict."""
     ref = pending(bridge)
 
@@ -539,7 +539,7 @@ def test_a_purge_that_gave_way_to_a_redelivery_costs_no_duplicate(bridge: Stage)
     assert len(bridge.sender.posted) == 1
 
 
-def test_a_pending_row_without_a_message_is_skipped(bridge: Stage) -> None:
+def test_a_pending_row_without_a_message_is_skipped(bridge: Harness) -> None:
     """Somebody else wrote it; nothing is sent."""
     ref = pending(bridge)
     bridge.memory.commit(Transaction(partition_of(ref), (Merge(row_key(ref), {"message_body": ""}, ANY),)))
@@ -549,7 +549,7 @@ def test_a_pending_row_without_a_message_is_skipped(bridge: Stage) -> None:
     assert bridge.sender.posted == []
 
 
-def test_a_log_line_says_what_happened_to_a_callback(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_log_line_says_what_happened_to_a_callback(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """One line, with host and port only."""
     caplog.set_level("INFO")
     bridge.bridge.routes.registrations.register(bridge.request(url="https://receiver.example.com/hook?token=secret"))

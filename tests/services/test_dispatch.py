@@ -15,9 +15,9 @@ from bridge.log import Event
 from bridge.storage.table import Table
 from bridge.storage.transaction import Delete, Insert, Merge, Transaction
 from tests.support.flaky import Flaky
+from tests.support.harness import NOON, Harness, harness
 from tests.support.http import Client
 from tests.support.log_lines import lines_of
-from tests.support.world import NOON, Stage, stage
 
 BODY = {"operationId": "operation-1", "callbackUrl": "https://receiver.example.com/hook"}
 
@@ -46,18 +46,18 @@ class Queue:
         self.sent.append(task)
 
 
-def down() -> tuple[Stage, Queue]:
+def down() -> tuple[Harness, Queue]:
     queue = Queue(StorageUnavailable("queue storage: ServerBusy, HTTP status 503", "ServerBusy"))
-    return stage(queue=queue), queue
+    return harness(queue=queue), queue
 
 
-def deliver(bridge: Stage, queue: Queue) -> None:
+def deliver(bridge: Harness, queue: Queue) -> None:
     sent, queue.sent = queue.sent, []
     for task in sent:
         bridge.bridge.deliver.deliver(task)
 
 
-def pending(bridge: Stage, count: int) -> None:
+def pending(bridge: Harness, count: int) -> None:
     """Let deliveries fall due that were to be sent again."""
     for number in range(count):
         bridge.register(f"operation-{number}")
@@ -246,7 +246,7 @@ def test_a_due_row_that_cannot_be_brought_forward_sends_later() -> None:
         tables.append(Stuck(inner))
         return tables[0]
 
-    bridge = stage(wrap, queue=queue)
+    bridge = harness(wrap, queue=queue)
     ref = bridge.register()[0]
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
@@ -262,7 +262,7 @@ def test_a_due_row_that_cannot_be_brought_forward_sends_later() -> None:
 def test_first_sweep_of_an_instance_makes_the_queue() -> None:
     """The host looks for a queue from its start on, and warns each second while there is none."""
     queue = Queue()
-    bridge = stage(queue=queue)
+    bridge = harness(queue=queue)
 
     bridge.sweep()
     bridge.sweep()
@@ -276,7 +276,7 @@ def test_first_sweep_of_an_instance_makes_the_queue() -> None:
 def test_queue_that_cannot_be_made_is_one_line_and_the_sweep_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "bridge")
     queue = Queue(StorageUnavailable("queue storage: AuthorizationFailure, HTTP status 403", "AuthorizationFailure"))
-    bridge = stage(queue=queue)
+    bridge = harness(queue=queue)
     bridge.register()
 
     bridge.sweep()

@@ -7,7 +7,7 @@ import pytest
 
 from bridge.domain.ids import OperationRef
 from bridge.domain.upstream import NoReply, NoToken, Reply
-from tests.support.world import Stage, stage
+from tests.support.harness import Harness, harness
 
 OPERATION = OperationRef("default", "operation-1")
 
@@ -23,7 +23,7 @@ def job(error: object, **more: object) -> Reply:
 INVALID = {"code": "InvalidInput", "message": "The avatar is unknown."}
 
 
-def failed(bridge: Stage) -> dict[str, Any]:
+def failed(bridge: Harness) -> dict[str, Any]:
     """Let the operation fail, and return the data of its event."""
     bridge.register()
     bridge.upstream.tell("operation-1", "Failed")
@@ -36,7 +36,7 @@ def failed(bridge: Stage) -> dict[str, Any]:
 
 def test_failed_event_says_why() -> None:
     """In the upstream's words; its outputs are not passed on."""
-    bridge = stage(BRIDGE_ENRICH="errors")
+    bridge = harness(BRIDGE_ENRICH="errors")
     bridge.upstream.jobs["operation-1"] = job(INVALID)
 
     data = failed(bridge)
@@ -48,7 +48,7 @@ def test_failed_event_says_why() -> None:
 
 def test_who_registers_later_hears_why_too() -> None:
     """Without another question."""
-    bridge = stage(BRIDGE_ENRICH="errors")
+    bridge = harness(BRIDGE_ENRICH="errors")
     bridge.upstream.jobs["operation-1"] = job(INVALID)
     failed(bridge)
 
@@ -61,7 +61,7 @@ def test_who_registers_later_hears_why_too() -> None:
 
 def test_nobody_is_asked_why_unless_told_to() -> None:
     """It is off by default."""
-    bridge = stage()
+    bridge = harness()
 
     data = failed(bridge)
 
@@ -72,7 +72,7 @@ def test_nobody_is_asked_why_unless_told_to() -> None:
 @pytest.mark.parametrize("path", ["customvoice", "videotranslation"])
 def test_a_sibling_without_jobs_is_not_asked(path: str) -> None:
     """Only avatar and text-to-speech have them."""
-    bridge = stage(BRIDGE_ENRICH="errors", SPEECH_PATH=path)
+    bridge = harness(BRIDGE_ENRICH="errors", SPEECH_PATH=path)
 
     failed(bridge)
 
@@ -81,7 +81,7 @@ def test_a_sibling_without_jobs_is_not_asked(path: str) -> None:
 
 def test_success_is_not_explained() -> None:
     """There is nothing to say."""
-    bridge = stage(BRIDGE_ENRICH="errors")
+    bridge = harness(BRIDGE_ENRICH="errors")
     bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
 
@@ -111,7 +111,7 @@ def test_success_is_not_explained() -> None:
 )
 def test_without_an_explanation_the_event_goes_out_all_the_same(answer: Reply | NoReply | NoToken, tries: int) -> None:
     """After two tries at the most; an answer that there is no job is believed at once."""
-    bridge = stage(BRIDGE_ENRICH="errors")
+    bridge = harness(BRIDGE_ENRICH="errors")
     bridge.upstream.jobs["operation-1"] = answer
 
     data = failed(bridge)
@@ -126,7 +126,7 @@ def test_a_bug_in_asking_costs_no_event(monkeypatch: pytest.MonkeyPatch) -> None
     def bug(_: OperationRef) -> Reply:
         raise RuntimeError
 
-    bridge = stage(BRIDGE_ENRICH="errors")
+    bridge = harness(BRIDGE_ENRICH="errors")
     monkeypatch.setattr(bridge.upstream, "fetch_failure", bug)
 
     assert failed(bridge)["status"] == "Failed"
@@ -134,7 +134,7 @@ def test_a_bug_in_asking_costs_no_event(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_429_of_the_job_stops_the_source() -> None:
     """It is the same quota."""
-    bridge = stage(BRIDGE_ENRICH="errors")
+    bridge = harness(BRIDGE_ENRICH="errors")
     bridge.upstream.jobs["operation-1"] = Reply(status=429, retry_after="30")
     failed(bridge)
     bridge.register("operation-2")
@@ -150,7 +150,7 @@ def test_a_429_of_the_job_stops_the_source() -> None:
 
 def test_a_denied_job_does_not_pause_the_source() -> None:
     """The credential was good for the operation a moment ago."""
-    bridge = stage(BRIDGE_ENRICH="errors")
+    bridge = harness(BRIDGE_ENRICH="errors")
     bridge.upstream.jobs["operation-1"] = Reply(status=403)
     failed(bridge)
     bridge.register("operation-2")
@@ -162,7 +162,7 @@ def test_a_denied_job_does_not_pause_the_source() -> None:
 
 def test_the_question_why_is_within_the_budget() -> None:
     """With no token left, the event goes out without it."""
-    bridge = stage(BRIDGE_ENRICH="errors", SPEECH_REQUESTS_PER_SECOND="0.1")
+    bridge = harness(BRIDGE_ENRICH="errors", SPEECH_REQUESTS_PER_SECOND="0.1")
     bridge.upstream.jobs["operation-1"] = job(INVALID)
 
     data = failed(bridge)
@@ -173,7 +173,7 @@ def test_the_question_why_is_within_the_budget() -> None:
 
 def test_a_secret_in_the_upstream_s_words_is_left_out() -> None:
     """A signed URL in an error's message is one."""
-    bridge = stage(BRIDGE_ENRICH="errors")
+    bridge = harness(BRIDGE_ENRICH="errors")
     message = "Cannot read https://account.blob.example.com/in.txt?sv=1&sig=secret, sorry."
     bridge.upstream.jobs["operation-1"] = job({"code": "InvalidInput", "message": message})
 
@@ -184,7 +184,7 @@ def test_a_secret_in_the_upstream_s_words_is_left_out() -> None:
 
 def test_a_refused_question_says_why() -> None:
     """With the upstream's code and message, as for any `Expired` that it refused."""
-    bridge = stage()
+    bridge = harness()
     bridge.register()
     body = b'{"error": {"code": "BadRequest", "message": "Wrong api-version."}}'
     bridge.upstream.tell("operation-1", Reply(status=400, body=body))
@@ -201,7 +201,7 @@ def test_a_refused_question_says_why() -> None:
 
 def test_an_operation_that_is_reopened_has_no_reason_any_more() -> None:
     """A final status of ours is not the last word."""
-    bridge = stage()
+    bridge = harness()
     bridge.register()
     bridge.upstream.tell("operation-1", Reply(status=400, body=b'{"error": {"code": "BadRequest"}}'))
     for _ in range(3):
@@ -226,7 +226,7 @@ def test_an_operation_that_is_reopened_has_no_reason_any_more() -> None:
 )
 def test_no_secret_of_a_url_is_told(said: str) -> None:
     """However it is written."""
-    bridge = stage(BRIDGE_ENRICH="errors")
+    bridge = harness(BRIDGE_ENRICH="errors")
     bridge.upstream.jobs["operation-1"] = job({"code": "InvalidInput", "message": said})
 
     assert "SECRET" not in failed(bridge)["error"]["message"]

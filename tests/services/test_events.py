@@ -13,8 +13,8 @@ from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import State
 from tests.events import FOLDER, message, samples, schema
 from tests.support.description import strict
+from tests.support.harness import harness
 from tests.support.http import Client
-from tests.support.world import stage
 
 SAMPLES = {name: (kind, sample) for name, kind, sample in samples()}
 HOOK = "https://receiver.example.com/hook"
@@ -85,7 +85,7 @@ def data_of(written: Message) -> Any:  # noqa: ANN401 - JSON
 
 def test_callback_comes_as_a_cloudevent_to_who_asked_for_it() -> None:
     """With its media type and the same signature headers; what a list shows says so too."""
-    bridge = stage()
+    bridge = harness()
     client = Client.of(bridge)
     created = client.register({"operationId": "operation-1", "callbackUrl": HOOK, "format": "cloudevents"})
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -105,7 +105,7 @@ def test_callback_comes_as_a_cloudevent_to_who_asked_for_it() -> None:
 
 def test_another_format_is_another_registration_content() -> None:
     """The same call again with it answers 409."""
-    client = Client.of(stage())
+    client = Client.of(harness())
     body = {"operationId": "operation-1", "callbackUrl": HOOK}
 
     assert client.register(body).status == 201

@@ -31,7 +31,7 @@ from bridge.services.host_limiter import (
     WAITING_PER_HOST,
     HostLimiter,
 )
-from tests.support.world import NOON, FakeClock
+from tests.support.harness import NOON, FakeClock
 
 HOST = "https://receiver.example.com"
 TAKEN = answered(200, address="203.0.113.7")

@@ -14,12 +14,12 @@ from bridge.storage.index import IndexEntry
 from bridge.storage.keys import partition_of
 from bridge.storage.records import for_insert
 from bridge.storage.transaction import ANY, Insert, Merge, Transaction
-from tests.support.world import NOON, Stage
+from tests.support.harness import NOON, Harness
 
 ANN, BOB = "ann", "bob"
 
 
-def put(bridge: Stage, owner: str, number: int, state: State = State.DELIVERED, *, seconds: int | None = None) -> str:
+def put(bridge: Harness, owner: str, number: int, state: State = State.DELIVERED, *, seconds: int | None = None) -> str:
     """Put one registration into the index, a second old for each number or `seconds`; returns its public id."""
     request = bridge.request(f"operation-{number}")
     ref = RegistrationRef.of(request.ref.operation, owner=owner, callback_url=request.callback_url)
@@ -43,7 +43,7 @@ def pages(queries: Queries, states: Sequence[State], *, limit: int, owner: str |
 @pytest.mark.parametrize("states", [(State.DELIVERED,), tuple(State)], ids=["one state", "all states"])
 @pytest.mark.parametrize("limit", [1, 4, 100])
 def test_an_owner_is_shown_all_of_theirs_in_order_and_nothing_else(
-    bridge: Stage, states: Sequence[State], limit: int
+    bridge: Harness, states: Sequence[State], limit: int
 ) -> None:
     """Page by page, however they lie among others'."""
     mine = [put(bridge, ANN, number) for number in range(0, 300, 7)]
@@ -57,7 +57,7 @@ def test_an_owner_is_shown_all_of_theirs_in_order_and_nothing_else(
 
 
 @pytest.mark.parametrize(("states", "calls"), [((State.DELIVERED,), 32), (tuple(State), 56)], ids=["one", "all"])
-def test_few_among_many_cost_a_bounded_number_of_reads(bridge: Stage, states: Sequence[State], calls: int) -> None:
+def test_few_among_many_cost_a_bounded_number_of_reads(bridge: Harness, states: Sequence[State], calls: int) -> None:
     """A page may be empty, and says where it goes on."""
     for number in range(8_500):
         put(bridge, BOB, number)
@@ -72,7 +72,7 @@ def test_few_among_many_cost_a_bounded_number_of_reads(bridge: Stage, states: Se
     assert [each for page in found for each in page] == [last]
 
 
-def test_a_list_of_all_states_costs_one_read_for_each_partition_while_it_is_small(bridge: Stage) -> None:
+def test_a_list_of_all_states_costs_one_read_for_each_partition_while_it_is_small(bridge: Harness) -> None:
     mine = [put(bridge, ANN, number, list(State)[number % 6]) for number in range(60)]
     bridge.table.taken()
 
@@ -83,7 +83,7 @@ def test_a_list_of_all_states_costs_one_read_for_each_partition_while_it_is_smal
     assert page.cursor is None
 
 
-def test_an_index_that_was_large_is_read_by_state_for_a_while(bridge: Stage) -> None:
+def test_an_index_that_was_large_is_read_by_state_for_a_while(bridge: Harness) -> None:
     for number in range(2_000):
         put(bridge, ANN, number)
     queries, calls = bridge.bridge.routes.queries, list[int]()
@@ -98,7 +98,7 @@ def test_an_index_that_was_large_is_read_by_state_for_a_while(bridge: Stage) -> 
 
 
 @pytest.mark.parametrize("limit", [1, 4, 100])
-def test_what_moves_while_a_list_is_read_is_shown_once_and_as_it_is(bridge: Stage, limit: int) -> None:
+def test_what_moves_while_a_list_is_read_is_shown_once_and_as_it_is(bridge: Harness, limit: int) -> None:
     """Each state is read by itself: one that came into the next in between is found in both."""
     moved = [put(bridge, ANN, number, State.WAITING) for number in range(10, 13)]
     for number in range(7, 10):
@@ -113,7 +113,7 @@ def test_what_moves_while_a_list_is_read_is_shown_once_and_as_it_is(bridge: Stag
     assert [state for _, state in shown[3:]] == [State.PENDING] * min(3, max(0, limit - 3))
 
 
-def test_rows_that_cannot_be_read_do_not_end_a_list(bridge: Stage) -> None:
+def test_rows_that_cannot_be_read_do_not_end_a_list(bridge: Harness) -> None:
     """Those of a newer version are passed over, and what is older comes all the same."""
     ids = [put(bridge, ANN, number) for number in range(40)]
     newest = [row for name in range(8) for row in bridge.memory.rows(f"op{name}")]
@@ -126,7 +126,7 @@ def test_rows_that_cannot_be_read_do_not_end_a_list(bridge: Stage) -> None:
     assert [each for page in found for each in page] == ids[30:]
 
 
-def test_a_redelivery_of_one_owner_looks_no_further_back_than_it_was_told(bridge: Stage) -> None:
+def test_a_redelivery_of_one_owner_looks_no_further_back_than_it_was_told(bridge: Harness) -> None:
     """Even where nothing of theirs is on the way."""
     for number in range(9_000):
         put(bridge, BOB, number, State.DEAD)
@@ -140,7 +140,7 @@ def test_a_redelivery_of_one_owner_looks_no_further_back_than_it_was_told(bridge
 
 
 @pytest.mark.parametrize("owner", [ANN, None], ids=["an owner", "everybody"])
-def test_a_redelivery_reads_a_bounded_part_and_says_where_it_goes_on(bridge: Stage, owner: str | None) -> None:
+def test_a_redelivery_reads_a_bounded_part_and_says_where_it_goes_on(bridge: Harness, owner: str | None) -> None:
     """Of an owner with nothing dead, or for a host that is nobody's, among the many dead of others."""
     for number in range(9_000):
         put(bridge, BOB, number, State.DEAD)

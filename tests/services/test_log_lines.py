@@ -12,11 +12,11 @@ from bridge.storage.due import DueHandle
 from bridge.storage.keys import partition_of
 from bridge.storage.writes.poll import Reschedule
 from tests.support.flaky import flaky
+from tests.support.harness import Harness
 from tests.support.log_lines import lines_of
-from tests.support.world import Stage
 
 
-def ended(bridge: Stage) -> RegistrationRef:
+def ended(bridge: Harness) -> RegistrationRef:
     """Let a registration end as delivered."""
     [ref] = bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -25,7 +25,7 @@ def ended(bridge: Stage) -> RegistrationRef:
     return ref
 
 
-def waiting(bridge: Stage) -> RegistrationRef:
+def waiting(bridge: Harness) -> RegistrationRef:
     """Let a registration wait."""
     return bridge.register()[0]
 
@@ -38,7 +38,7 @@ def waiting(bridge: Stage) -> RegistrationRef:
     ],
 )
 def test_an_order_of_a_client_is_one_line(
-    begin: Callable[[Stage], RegistrationRef], order: str, event: Event, was: str, caplog: pytest.LogCaptureFixture
+    begin: Callable[[Harness], RegistrationRef], order: str, event: Event, was: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Who it was about, and the state before."""
     caplog.set_level("DEBUG")
@@ -55,7 +55,7 @@ def test_an_order_of_a_client_is_one_line(
     [(waiting, "cancel", Event.CANCELED), (ended, "redeliver", Event.REDELIVERY)],
 )
 def test_an_order_that_landed_late_is_one_line_too(
-    begin: Callable[[Stage], RegistrationRef], order: str, event: Event, caplog: pytest.LogCaptureFixture
+    begin: Callable[[Harness], RegistrationRef], order: str, event: Event, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What was before is not known any more."""
     caplog.set_level("DEBUG")

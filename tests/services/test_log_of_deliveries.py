@@ -17,8 +17,8 @@ from bridge.log import Event
 from bridge.storage.keys import partition_of, row_key
 from bridge.storage.transaction import ANY, Merge, Transaction
 from tests.support.flaky import Flaky, flaky
+from tests.support.harness import SIGNING_KEY, Harness, new_signing_key
 from tests.support.log_lines import lines_of
-from tests.support.world import SIGNING_KEY, Stage, new_signing_key
 
 HOOK = "https://receiver.example.com/hook"
 
@@ -29,7 +29,7 @@ def everything(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG", "bridge")
 
 
-def called(bridge: Stage) -> DeliveryTask:
+def called(bridge: Harness) -> DeliveryTask:
     """Bring a registration to where its first task is in the queue, and take that."""
     bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -38,7 +38,7 @@ def called(bridge: Stage) -> DeliveryTask:
     return task
 
 
-def attempted(bridge: Stage, ref: RegistrationRef, **fields: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+def attempted(bridge: Harness, ref: RegistrationRef, **fields: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
     """Say what the line of an attempt is, apart from what is given."""
     usual = {
         "event": "delivery.attempted",
@@ -56,7 +56,7 @@ def attempted(bridge: Stage, ref: RegistrationRef, **fields: Any) -> dict[str, A
     return usual | fields
 
 
-def slowly(bridge: Stage, table: Flaky, seconds: float) -> Callable[[Transaction], Mapping[str, str]]:
+def slowly(bridge: Harness, table: Flaky, seconds: float) -> Callable[[Transaction], Mapping[str, str]]:
     """Commit, but take so long for it."""
 
     def commit(transaction: Transaction) -> Mapping[str, str]:
@@ -79,7 +79,7 @@ def slowly(bridge: Stage, table: Flaky, seconds: float) -> Callable[[Transaction
     ],
 )
 def test_an_attempt_is_one_line(
-    bridge: Stage, outcome: Outcome, expected: dict[str, Any], caplog: pytest.LogCaptureFixture
+    bridge: Harness, outcome: Outcome, expected: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     """From whom to whom, what came of it and what follows."""
     task = called(bridge)
@@ -100,7 +100,7 @@ def test_an_attempt_is_one_line(
     ],
 )
 def test_a_call_that_is_not_followed_is_one_line(
-    bridge: Stage, change: Callable[[DeliveryTask], DeliveryTask], why: str, caplog: pytest.LogCaptureFixture
+    bridge: Harness, change: Callable[[DeliveryTask], DeliveryTask], why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With the reason."""
     task = change(called(bridge))
@@ -112,7 +112,7 @@ def test_a_call_that_is_not_followed_is_one_line(
     assert lines_of(caplog) == [dropped]
 
 
-def test_a_call_for_what_has_ended_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_call_for_what_has_ended_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """A queue that delivers twice is seen to."""
     task = called(bridge)
     bridge.bridge.deliver.deliver(task)
@@ -154,7 +154,7 @@ def test_a_lease_that_is_just_long_enough_is_used() -> None:
     assert len(bridge.sender.posted) == 1
 
 
-def test_a_run_whose_last_attempt_was_lost_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_whose_last_attempt_was_lost_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """With the number of that attempt; the row says whose step it was."""
     task = called(bridge)
     row = Merge(row_key(task.ref), {"last_attempt": ATTEMPTS_PER_RUN}, ANY)
@@ -169,7 +169,7 @@ def test_a_run_whose_last_attempt_was_lost_is_one_line(bridge: Stage, caplog: py
     assert bridge.registration(task.ref).tx.startswith("token-")
 
 
-def test_what_is_deferred_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_deferred_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """To which host, why and until when."""
     bridge.register("operation-1", *(f"{HOOK}/{number}" for number in range(6)))
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -198,7 +198,7 @@ def test_what_is_deferred_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFi
     assert bridge.registration(tasks[-1].ref).tx.startswith("token-")
 
 
-def test_headers_whose_key_is_gone_are_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_headers_whose_key_is_gone_are_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """Beside that of the attempt; the key is named, and nothing of the headers."""
     bridge.bridge.routes.registrations.register(bridge.request(), OwnHeaders({"Authorization": "Bearer secret"}))
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -253,7 +253,7 @@ def test_nothing_is_recorded_once_the_lease_is_over(caplog: pytest.LogCaptureFix
     assert bridge.pauses == []
 
 
-def test_a_registration_that_somebody_wrote_over_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_registration_that_somebody_wrote_over_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """It is skipped."""
     task = called(bridge)
     bridge.memory.commit(Transaction(partition_of(task.ref), (Merge(row_key(task.ref), {"v": 99}, ANY),)))
@@ -265,7 +265,7 @@ def test_a_registration_that_somebody_wrote_over_is_one_line(bridge: Stage, capl
     assert lines_of(caplog) == [{"event": "row.unreadable", "registration": task.ref.public_id, "why": why}]
 
 
-def test_call_for_a_registration_that_is_unknown_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_call_for_a_registration_that_is_unknown_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """At a level that is kept: the message is of another deployment, or the table is not the one it was."""
     task = called(bridge)
     task = replace(task, ref=replace(task.ref, hash="f" * 16))
@@ -278,7 +278,7 @@ def test_call_for_a_registration_that_is_unknown_is_one_line(bridge: Stage, capl
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
-def test_an_unreadable_message_is_one_line_that_says_which(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreadable_message_is_one_line_that_says_which(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """By its id, the time of its insertion and its length; what it holds can be a secret."""
     caplog.clear()
 

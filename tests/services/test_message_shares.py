@@ -13,13 +13,13 @@ from bridge.services.sweep.due_reader import ROWS_PER_PARTITION
 from bridge.services.sweep.enqueueing import MANY_DUE, MESSAGES_PER_HOST, MORE_FROM, MessageShares, in_turns
 from bridge.storage.due import DueDelivery, DueHandle
 from bridge.storage.keys import partition_of
-from tests.support.world import NOON, Stage
+from tests.support.harness import NOON, Harness
 
 BUSY = "https://busy.example.com/hook"
 OTHER = "https://other.example.com/hook"
 
 
-def end(bridge: Stage, count: int, url: str, prefix: str) -> None:
+def end(bridge: Harness, count: int, url: str, prefix: str) -> None:
     for number in range(count):
         bridge.register(f"{prefix}-{number}", url)
         bridge.upstream.tell(f"{prefix}-{number}", "Succeeded")
@@ -29,7 +29,7 @@ def hosts_of(tasks: list[DeliveryTask]) -> Counter[str | None]:
     return Counter(task.origin for task in tasks)
 
 
-def test_a_sweep_that_sees_many_ends_sends_a_share_for_each_host(bridge: Stage) -> None:
+def test_a_sweep_that_sees_many_ends_sends_a_share_for_each_host(bridge: Harness) -> None:
     end(bridge, 250, BUSY, "busy")
     end(bridge, 20, OTHER, "other")
 
@@ -38,7 +38,7 @@ def test_a_sweep_that_sees_many_ends_sends_a_share_for_each_host(bridge: Stage) 
     assert hosts_of(bridge.queue.tasks) == {origin_of(BUSY): MESSAGES_PER_HOST, origin_of(OTHER): 20}
 
 
-def test_the_next_sweep_sends_the_next_share(bridge: Stage) -> None:
+def test_the_next_sweep_sends_the_next_share(bridge: Harness) -> None:
     end(bridge, 250, BUSY, "busy")
     shares = []
     for _ in range(4):
@@ -49,7 +49,7 @@ def test_the_next_sweep_sends_the_next_share(bridge: Stage) -> None:
     assert shares == [MESSAGES_PER_HOST, MESSAGES_PER_HOST, 50, 0]
 
 
-def test_a_quick_host_gets_all_of_its_deliveries_without_another_sweep(bridge: Stage) -> None:
+def test_a_quick_host_gets_all_of_its_deliveries_without_another_sweep(bridge: Harness) -> None:
     end(bridge, 450, BUSY, "busy")
     bridge.sweep()
 
@@ -61,7 +61,7 @@ def test_a_quick_host_gets_all_of_its_deliveries_without_another_sweep(bridge: S
     assert len(bridge.sender.posted) == 450
 
 
-def test_a_silent_host_gets_no_messages_before_the_next_sweep(bridge: Stage) -> None:
+def test_a_silent_host_gets_no_messages_before_the_next_sweep(bridge: Harness) -> None:
     end(bridge, 250, BUSY, "busy")
     bridge.sender.tell(BUSY, Unreachable(error=Failure.TIMEOUT))
     bridge.sweep()
@@ -110,7 +110,7 @@ def ids_of_one_partition(prefix: str) -> Iterator[str]:
     return (name for name in ids if partition_of(OperationRef("default", name)) == "op0")
 
 
-def end_in_one_partition(bridge: Stage, number: int, url: str, prefix: str) -> None:
+def end_in_one_partition(bridge: Harness, number: int, url: str, prefix: str) -> None:
     """Let operations end, and lose the messages that were sent."""
     for name in islice(ids_of_one_partition(prefix), number):
         bridge.register(name, url)
@@ -121,7 +121,7 @@ def end_in_one_partition(bridge: Stage, number: int, url: str, prefix: str) -> N
     bridge.queue.take()
 
 
-def test_a_backlog_that_fills_a_partition_does_not_hide_other_hosts(bridge: Stage) -> None:
+def test_a_backlog_that_fills_a_partition_does_not_hide_other_hosts(bridge: Harness) -> None:
     """More rows of one host are due before the other's than a sweep reads."""
     end_in_one_partition(bridge, ROWS_PER_PARTITION + 500, BUSY, "busy")
     bridge.sender.tell(OTHER, 500)
@@ -140,7 +140,7 @@ def test_a_backlog_that_fills_a_partition_does_not_hide_other_hosts(bridge: Stag
         assert sweeps <= 2
 
 
-def test_deliveries_that_made_way_are_all_delivered_in_the_end(bridge: Stage) -> None:
+def test_deliveries_that_made_way_are_all_delivered_in_the_end(bridge: Harness) -> None:
     end_in_one_partition(bridge, MANY_DUE + 300, BUSY, "busy")
 
     for _ in range(40):

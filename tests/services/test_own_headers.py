@@ -14,8 +14,8 @@ from bridge.domain.registration import State
 from bridge.domain.retry import ATTEMPTS_PER_RUN
 from bridge.storage.keys import partition_of, row_key
 from bridge.storage.transaction import Merge, Transaction
+from tests.support.harness import SIGNING_KEY, Harness, Posted, new_signing_key
 from tests.support.http import Client
-from tests.support.world import SIGNING_KEY, Posted, Stage, new_signing_key
 
 OLD = SIGNING_KEY
 NEW = new_signing_key()
@@ -23,7 +23,7 @@ HOOK = "https://receiver.example.com/hook"
 BODY = {"operationId": "operation-1", "callbackUrl": HOOK, "headers": {"Authorization": "Bearer hunter2", "X-A": "1"}}
 
 
-def pending(bridge: Stage, body: Mapping[str, object] = BODY) -> str:
+def pending(bridge: Harness, body: Mapping[str, object] = BODY) -> str:
     """Bring a registration with headers to where its first call is in the queue; returns its id."""
     public_id = str(Client.of(bridge).register(body).body["id"])
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -31,20 +31,20 @@ def pending(bridge: Stage, body: Mapping[str, object] = BODY) -> str:
     return public_id
 
 
-def next_attempt(bridge: Stage, wait: timedelta) -> None:
+def next_attempt(bridge: Harness, wait: timedelta) -> None:
     """Let the time of the next attempt come."""
     bridge.clock.advance(wait)
     bridge.sweep()
     bridge.deliver_all()
 
 
-def shown(bridge: Stage, public_id: str) -> dict[str, object]:
+def shown(bridge: Harness, public_id: str) -> dict[str, object]:
     """Look at a registration as a client does."""
     body: dict[str, object] = Client.of(bridge).call(Routes.read, f"/registrations/{public_id}", id=public_id).body
     return body
 
 
-def errors(bridge: Stage, public_id: str) -> list[object]:
+def errors(bridge: Harness, public_id: str) -> list[object]:
     """Tell the classes of failure of its attempts."""
     attempts = shown(bridge, public_id)["attempts"]
     assert isinstance(attempts, list)
@@ -54,7 +54,7 @@ def errors(bridge: Stage, public_id: str) -> list[object]:
 @pytest.mark.parametrize(
     "columns", [{"callback_url": "https://evil.example.net/steal"}, {"owner": "another"}], ids=["url", "owner"]
 )
-def test_a_row_that_was_changed_by_hand_sends_its_secret_nowhere(bridge: Stage, columns: Mapping[str, str]) -> None:
+def test_a_row_that_was_changed_by_hand_sends_its_secret_nowhere(bridge: Harness, columns: Mapping[str, str]) -> None:
     public_id = pending(bridge)
     ref = RegistrationRef.parse(public_id)
     assert ref is not None
@@ -69,7 +69,7 @@ def test_a_row_that_was_changed_by_hand_sends_its_secret_nowhere(bridge: Stage, 
     assert Client.of(bridge).call(Routes.read, f"/registrations/{public_id}", id=public_id).status != 200
 
 
-def test_own_headers_come_with_the_callback(bridge: Stage) -> None:
+def test_own_headers_come_with_the_callback(bridge: Harness) -> None:
     """As given, beside the bridge's own."""
     pending(bridge)
 
@@ -80,7 +80,7 @@ def test_own_headers_come_with_the_callback(bridge: Stage) -> None:
     assert {"webhook-id", "webhook-timestamp", "webhook-signature", "Content-Type"} < set(headers)
 
 
-def test_own_headers_are_never_seen_again(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_own_headers_are_never_seen_again(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """Not in a row, a message, an answer or a log line; a failed attempt included."""
     caplog.set_level(logging.DEBUG)
     client = Client.of(bridge)
@@ -104,7 +104,7 @@ def test_own_headers_are_never_seen_again(bridge: Stage, caplog: pytest.LogCaptu
     assert not [text for text in seen if "hunter" in text or "Authorization" in text]
 
 
-def test_the_same_again_has_the_same_headers(bridge: Stage) -> None:
+def test_the_same_again_has_the_same_headers(bridge: Harness) -> None:
     """In any order and case; other ones, or none, are another registration."""
     client = Client.of(bridge)
     client.register(BODY)
@@ -115,7 +115,7 @@ def test_the_same_again_has_the_same_headers(bridge: Stage) -> None:
     assert found == [200, 409, 409, 409]
 
 
-def test_no_headers_are_the_same_as_an_empty_object(bridge: Stage) -> None:
+def test_no_headers_are_the_same_as_an_empty_object(bridge: Harness) -> None:
     """And as null."""
     client = Client.of(bridge)
     without = {name: value for name, value in BODY.items() if name != "headers"}
@@ -126,7 +126,7 @@ def test_no_headers_are_the_same_as_an_empty_object(bridge: Stage) -> None:
     assert found == [200, 200, 409]
 
 
-def test_the_same_again_is_the_same_after_a_key_was_added(bridge: Stage) -> None:
+def test_the_same_again_is_the_same_after_a_key_was_added(bridge: Harness) -> None:
     """Which key they were encrypted with makes no difference; after that one was removed nobody can say."""
     Client.of(bridge).register(BODY)
 
@@ -140,7 +140,7 @@ def test_the_same_again_is_the_same_after_a_key_was_added(bridge: Stage) -> None
 
 
 @pytest.mark.parametrize("headers", [{"X-B": "2"}, {}])
-def test_a_new_generation_has_the_headers_of_its_own_request(bridge: Stage, headers: dict[str, str]) -> None:
+def test_a_new_generation_has_the_headers_of_its_own_request(bridge: Harness, headers: dict[str, str]) -> None:
     """Even one that begins in the millisecond of the former, for which its headers were encrypted."""
     public_id = str(Client.of(bridge).register(BODY).body["id"])
     Client.of(bridge).call(Routes.cancel, f"/registrations/{public_id}", method="DELETE", id=public_id)
@@ -153,7 +153,7 @@ def test_a_new_generation_has_the_headers_of_its_own_request(bridge: Stage, head
     assert own == headers
 
 
-def test_a_callback_for_what_has_ended_already_has_its_headers(bridge: Stage) -> None:
+def test_a_callback_for_what_has_ended_already_has_its_headers(bridge: Harness) -> None:
     """Registering delivers at once then."""
     bridge.register("operation-1", "https://first.example.com/")
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -165,7 +165,7 @@ def test_a_callback_for_what_has_ended_already_has_its_headers(bridge: Stage) ->
     assert bridge.sender.posted[-1].headers["Authorization"] == "Bearer hunter2"
 
 
-def test_without_its_headers_nothing_is_sent(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_its_headers_nothing_is_sent(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """The attempt fails by a class of its own, the log names the key, and putting it back mends it."""
     public_id = pending(bridge)
     key_id = bridge.settings.keyring.public_keys()[0].id
@@ -182,7 +182,7 @@ def test_without_its_headers_nothing_is_sent(bridge: Stage, caplog: pytest.LogCa
     assert bridge.sender.posted[0].headers["Authorization"] == "Bearer hunter2"
 
 
-def test_a_key_that_stays_away_ends_in_dead_and_can_be_redelivered(bridge: Stage) -> None:
+def test_a_key_that_stays_away_ends_in_dead_and_can_be_redelivered(bridge: Harness) -> None:
     """A whole run of failures, and another one after the key was put back."""
     public_id = pending(bridge)
     bridge.restart(BRIDGE_SIGNING_KEYS=NEW)
@@ -198,7 +198,7 @@ def test_a_key_that_stays_away_ends_in_dead_and_can_be_redelivered(bridge: Stage
     assert shown(bridge, public_id)["state"] == State.DELIVERED
 
 
-def test_headers_that_cannot_be_read_do_not_rest_their_host(bridge: Stage) -> None:
+def test_headers_that_cannot_be_read_do_not_rest_their_host(bridge: Harness) -> None:
     """It has done nothing: others reach it all the while."""
     for number in range(6):
         Client.of(bridge).register({**BODY, "callbackUrl": f"{HOOK}/{number}"})
@@ -212,7 +212,7 @@ def test_headers_that_cannot_be_read_do_not_rest_their_host(bridge: Stage) -> No
     assert [posted.url for posted in bridge.sender.posted] == [f"{HOOK}/without"]
 
 
-def secret_now(bridge: Stage) -> str:
+def secret_now(bridge: Harness) -> str:
     """Ask for the secret that callbacks to the receiver are signed with, newest key first."""
     answer = Client.of(bridge).call(Routes.signing_secret, f"/signing-secret?callbackUrl={HOOK}")
     return str(answer.body["signingSecret"])
@@ -225,7 +225,7 @@ def verifies(posted: Posted, secret: str) -> bool:
     return signature in posted.headers["webhook-signature"].split(" ")
 
 
-def test_a_key_is_replaced_without_losing_a_callback(bridge: Stage) -> None:
+def test_a_key_is_replaced_without_losing_a_callback(bridge: Harness) -> None:
     """Add, send, remove, send: one delivery with encrypted headers is pending all the while."""
     bridge.sender.tell(HOOK, 500, 500, 500, 200)
     first = pending(bridge)

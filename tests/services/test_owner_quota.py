@@ -9,8 +9,8 @@ from bridge.domain.registration import State
 from bridge.services.registrations import Created, Existing, Registered, TooManyWaiting
 from bridge.settings import read_settings
 from bridge.storage.transaction import Transaction, Upsert
+from tests.support.harness import ENVIRONMENT, Harness, harness
 from tests.support.http import Client
-from tests.support.world import ENVIRONMENT, Stage, stage
 
 HOOK = "https://receiver.example.com/hook"
 ENTRA = {
@@ -21,13 +21,13 @@ ENTRA = {
 SEVEN = {"BRIDGE_MAX_WAITING_PER_OWNER": "7"}
 
 
-def register(bridge: Stage, operation_id: str, owner: str = "one") -> Registered:
+def register(bridge: Harness, operation_id: str, owner: str = "one") -> Registered:
     request = bridge.request(operation_id)
     ref = RegistrationRef.of(OperationRef("default", operation_id), owner=owner, callback_url=request.callback_url)
     return bridge.bridge.routes.registrations.register(replace(request, ref=ref, owner=owner))
 
 
-def counted(bridge: Stage) -> None:
+def counted(bridge: Harness) -> None:
     """Let a minute pass in which a sweep counts, and an instance reads."""
     bridge.sweep()
     bridge.clock.advance(60)
@@ -36,14 +36,14 @@ def counted(bridge: Stage) -> None:
 
 
 @pytest.fixture
-def limited() -> Stage:
-    bridge = stage(BRIDGE_MAX_WAITING_PER_OWNER="5", SPEECH_REQUESTS_PER_SECOND="0.1")
+def limited() -> Harness:
+    bridge = harness(BRIDGE_MAX_WAITING_PER_OWNER="5", SPEECH_REQUESTS_PER_SECOND="0.1")
     for number in range(5):
         register(bridge, f"operation-{number}")
     return bridge
 
 
-def test_an_owner_at_the_limit_is_refused_and_another_is_not(limited: Stage) -> None:
+def test_an_owner_at_the_limit_is_refused_and_another_is_not(limited: Harness) -> None:
     limited.restart(BRIDGE_MAX_WAITING_PER_OWNER="5", SPEECH_REQUESTS_PER_SECOND="0.1")
     counted(limited)
 
@@ -51,12 +51,12 @@ def test_an_owner_at_the_limit_is_refused_and_another_is_not(limited: Stage) -> 
     assert isinstance(register(limited, "another", owner="two"), Created)
 
 
-def test_an_instance_adds_what_it_has_registered_itself(limited: Stage) -> None:
+def test_an_instance_adds_what_it_has_registered_itself(limited: Harness) -> None:
     """Before any sweep has counted."""
     assert register(limited, "another") == TooManyWaiting(5)
 
 
-def test_an_owner_may_register_again_once_some_have_ended(limited: Stage) -> None:
+def test_an_owner_may_register_again_once_some_have_ended(limited: Harness) -> None:
     counted(limited)
     for number in range(3):
         limited.upstream.tell(f"operation-{number}", "Succeeded")
@@ -67,13 +67,13 @@ def test_an_owner_may_register_again_once_some_have_ended(limited: Stage) -> Non
     assert isinstance(register(limited, "another"), Created)
 
 
-def test_the_same_registration_is_found_at_the_limit(limited: Stage) -> None:
+def test_the_same_registration_is_found_at_the_limit(limited: Harness) -> None:
     counted(limited)
 
     assert isinstance(register(limited, "operation-1"), Existing)
 
 
-def test_an_operation_that_has_ended_is_delivered_at_the_limit(limited: Stage) -> None:
+def test_an_operation_that_has_ended_is_delivered_at_the_limit(limited: Harness) -> None:
     """Its registration waits for nothing."""
     limited.upstream.tell("ended", "Succeeded")
     register(limited, "ended", owner="two")
@@ -88,7 +88,7 @@ def test_an_operation_that_has_ended_is_delivered_at_the_limit(limited: Stage) -
     assert result.registration.state is State.PENDING
 
 
-def test_registering_costs_no_call_more_but_one_a_minute(limited: Stage) -> None:
+def test_registering_costs_no_call_more_but_one_a_minute(limited: Harness) -> None:
     counted(limited)
     limited.table.taken()
     for number in range(10):
@@ -102,7 +102,7 @@ def test_registering_costs_no_call_more_but_one_a_minute(limited: Stage) -> None
 
 
 def test_without_a_limit_nothing_is_counted_or_read() -> None:
-    bridge = stage()
+    bridge = harness()
     for number in range(20):
         register(bridge, f"operation-{number}")
     assert bridge.table.taken() == {"commit": 20}
@@ -113,7 +113,7 @@ def test_without_a_limit_nothing_is_counted_or_read() -> None:
 
 def test_little_that_is_due_is_not_counted() -> None:
     """Nobody can have reached the limit: a sweep of the minute costs as much as without one."""
-    bridge = stage(BRIDGE_MAX_WAITING_PER_OWNER="10000")
+    bridge = harness(BRIDGE_MAX_WAITING_PER_OWNER="10000")
     for number in range(20):
         register(bridge, f"operation-{number}")
     bridge.sweep()
@@ -125,7 +125,7 @@ def test_little_that_is_due_is_not_counted() -> None:
     assert bridge.table.taken()["range"] == 2 * 8 + 1 + 1  # due rows, sources, and the check of due rows
 
 
-def test_a_row_that_cannot_be_read_limits_nobody(limited: Stage) -> None:
+def test_a_row_that_cannot_be_read_limits_nobody(limited: Harness) -> None:
     limited.restart(BRIDGE_MAX_WAITING_PER_OWNER="5")
     for text in ("[]", "nonsense", '{"one": "many"}'):
         limited.memory.commit(Transaction("waiting", (Upsert("owners", {"v": 1, "owners": text}),)))
@@ -135,7 +135,7 @@ def test_a_row_that_cannot_be_read_limits_nobody(limited: Stage) -> None:
 
 
 def test_it_is_answered_429_with_the_time_to_come_back() -> None:
-    bridge = stage(BRIDGE_MAX_WAITING_PER_OWNER="1")
+    bridge = harness(BRIDGE_MAX_WAITING_PER_OWNER="1")
     client = Client.of(bridge)
     client.register({"operationId": "operation-1", "callbackUrl": HOOK})
 

@@ -18,15 +18,15 @@ from bridge.domain.registration import Registration, State
 from bridge.domain.retry import ATTEMPTS_PER_RUN
 from bridge.services.queries import RegistrationView
 from bridge.settings import read_settings
+from tests.hostile_receivers.receivers import OK, living, never_reads, says
 from tests.support.flaky import flaky
+from tests.support.harness import ENVIRONMENT, NOON, FakeClock, Harness, harness
 from tests.support.http import Client
-from tests.support.world import ENVIRONMENT, NOON, FakeClock, Stage, stage
-from tests.zoo.receivers import OK, living, never_reads, says
 
 SILENT = "https://silent.example.com/hook"
 
 
-def end_all(bridge: Stage, count: int, url: str, prefix: str) -> None:
+def end_all(bridge: Harness, count: int, url: str, prefix: str) -> None:
     """Let `count` operations end, each with a callback to `url`."""
     for number in range(count):
         bridge.register(f"{prefix}-{number}", url)
@@ -34,11 +34,11 @@ def end_all(bridge: Stage, count: int, url: str, prefix: str) -> None:
     bridge.sweep()
 
 
-def registrations_at(bridge: Stage, url: str, count: int) -> list[Registration]:
+def registrations_at(bridge: Harness, url: str, count: int) -> list[Registration]:
     return [bridge.registration(bridge.request(f"operation-{number}", url).ref) for number in range(count)]
 
 
-def live_on(bridge: Stage, total: timedelta, step: timedelta = timedelta(seconds=10)) -> None:
+def live_on(bridge: Harness, total: timedelta, step: timedelta = timedelta(seconds=10)) -> None:
     """Let the timer tick and the queue work for a while."""
     for _ in range(total // step):
         bridge.clock.advance(step)
@@ -47,7 +47,7 @@ def live_on(bridge: Stage, total: timedelta, step: timedelta = timedelta(seconds
             pass
 
 
-def test_a_failed_probe_of_a_silent_host_counts_for_every_delivery_that_was_due(bridge: Stage) -> None:
+def test_a_failed_probe_of_a_silent_host_counts_for_every_delivery_that_was_due(bridge: Harness) -> None:
     """All have made the same number of attempts, over a few connections."""
     bridge.sender.tell(SILENT, Unreachable(error=Failure.TIMEOUT, address="203.0.113.9", detail="too slow"))
     end_all(bridge, 30, SILENT, "operation")
@@ -68,7 +68,7 @@ def test_a_failed_probe_of_a_silent_host_counts_for_every_delivery_that_was_due(
 
 
 def test_what_is_due_after_the_probe_waits_for_the_next_one_and_uses_up_no_attempt(
-    bridge: Stage, caplog: pytest.LogCaptureFixture
+    bridge: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its due time is that of the end of the open circuit, and everybody can read why."""
     bridge.sender.tell(SILENT, Unreachable(error=Failure.TIMEOUT))
@@ -92,7 +92,7 @@ def test_what_is_due_after_the_probe_waits_for_the_next_one_and_uses_up_no_attem
     assert [each["deferredBy"] for each in page if each["deferredBy"]] == ["circuitOpen"]
 
 
-def test_a_host_that_comes_back_gets_everything(bridge: Stage) -> None:
+def test_a_host_that_comes_back_gets_everything(bridge: Harness) -> None:
     """The probe is a delivery, and the others follow."""
     bridge.sender.tell(SILENT, *[Unreachable(error=Failure.TIMEOUT)] * FAILURES_TO_OPEN, 200)
     end_all(bridge, 20, SILENT, "operation")
@@ -106,7 +106,7 @@ def test_a_host_that_comes_back_gets_everything(bridge: Stage) -> None:
     assert len(bridge.sender.posted) == FAILURES_TO_OPEN + 20
 
 
-def test_many_pending_at_a_dead_host_are_dead_after_three_days_and_a_half_over_few_connections(bridge: Stage) -> None:
+def test_many_pending_at_a_dead_host_are_dead_after_three_days_and_a_half_over_few_connections(bridge: Harness) -> None:
     """Each has had all of its attempts."""
     bridge.sender.tell(SILENT, Unreachable(error=Failure.CONNECT))
     end_all(bridge, 100, SILENT, "operation")
@@ -135,7 +135,7 @@ def test_an_unsent_attempt_is_not_counted_twice_if_its_commit_seems_lost() -> No
     assert {each.last_attempt for each in registrations_at(bridge, SILENT, FAILURES_TO_OPEN + 1)} == {1}
 
 
-def test_a_message_of_a_former_version_is_read_for_its_host(bridge: Stage) -> None:
+def test_a_message_of_a_former_version_is_read_for_its_host(bridge: Harness) -> None:
     """It names neither host nor owner."""
     end_all(bridge, 1, SILENT, "operation")
     [task] = bridge.queue.take()
@@ -145,7 +145,7 @@ def test_a_message_of_a_former_version_is_read_for_its_host(bridge: Stage) -> No
     assert registrations_at(bridge, SILENT, 1)[0].state is State.DELIVERED
 
 
-def test_a_name_is_looked_up_before_a_first_attempt_and_never_for_a_host_that_answers(bridge: Stage) -> None:
+def test_a_name_is_looked_up_before_a_first_attempt_and_never_for_a_host_that_answers(bridge: Harness) -> None:
     """Many names of one address count as one only as long as they do not answer."""
     looked_up: list[str] = []
     bridge.sender.address_of = looked_up.append  # type: ignore[assignment,method-assign]
@@ -157,7 +157,7 @@ def test_a_name_is_looked_up_before_a_first_attempt_and_never_for_a_host_that_an
     assert {each.state for each in registrations_at(bridge, SILENT, 3)} == {State.DELIVERED}
 
 
-def test_another_host_is_not_held_back(bridge: Stage) -> None:
+def test_another_host_is_not_held_back(bridge: Harness) -> None:
     """Not even on another port of the same name."""
     bridge.sender.tell(SILENT, Unreachable(error=Failure.TIMEOUT))
     end_all(bridge, FAILURES_TO_OPEN + 1, SILENT, "operation")
@@ -199,7 +199,7 @@ def test_good_callbacks_arrive_while_bad_ones_wait() -> None:
     }
     rules = read_settings({**ENVIRONMENT, **opened}).callback_rules
     sender = Watched(HttpWebhookSender(Guard(rules, Limits(attempt=300)), FakeClock()))
-    bridge = stage(None, sender, None, None, **opened)
+    bridge = harness(None, sender, None, None, **opened)
     answer = OK + b"Connection: close\r\nContent-Length: 0\r\n\r\n"
     # The receivers go first, so that the bad attempt ends and its thread with it.
     with ThreadPoolExecutor(PLACES) as threads, living(never_reads) as bad, living(says(answer)) as good:

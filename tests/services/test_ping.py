@@ -13,16 +13,16 @@ from bridge.api.routes import Routes
 from bridge.domain.events import subscriber_of
 from bridge.domain.outcome import Failure, Unreachable
 from bridge.storage.transaction import ANY, Merge, Transaction
+from tests.hostile_receivers.receivers import OK, living, says
 from tests.support.flaky import flaky
+from tests.support.harness import FakeClock, Harness, harness
 from tests.support.http import Answer, Client
-from tests.support.world import FakeClock, Stage, stage
-from tests.zoo.receivers import OK, living, says
 
 HOOK = "https://receiver.example.com/hook"
 JSON = {"Content-Type": "application/json"}
 
 
-def ping(bridge: Stage, body: object = None, path: str = "/callbacks/ping") -> Answer:
+def ping(bridge: Harness, body: object = None, path: str = "/callbacks/ping") -> Answer:
     """Ping, by default the receiver."""
     raw = json.dumps({"callbackUrl": HOOK} if body is None else body).encode()
     return Client.of(bridge).call(Routes.ping, path, method="POST", body=raw, headers=JSON)
@@ -30,7 +30,7 @@ def ping(bridge: Stage, body: object = None, path: str = "/callbacks/ping") -> A
 
 def test_a_ping_is_sent_now_and_its_answer_told() -> None:
     """As an attempt would record it."""
-    bridge = stage()
+    bridge = harness()
 
     answer = ping(bridge)
 
@@ -56,7 +56,7 @@ def test_a_ping_is_sent_now_and_its_answer_told() -> None:
 
 def test_a_ping_is_signed_like_a_callback() -> None:
     """The receiver verifies it with the secret that it has for the bridge."""
-    bridge = stage()
+    bridge = harness()
     client = Client.of(bridge)
     secret = client.call(Routes.signing_secret, f"/signing-secret?callbackUrl={HOOK}").body["signingSecret"]
 
@@ -73,7 +73,7 @@ def test_a_ping_is_signed_like_a_callback() -> None:
 
 def test_a_ping_can_be_a_cloudevent() -> None:
     """For a receiver that takes those."""
-    bridge = stage()
+    bridge = harness()
 
     ping(bridge, {"callbackUrl": HOOK, "format": "cloudevents"})
 
@@ -84,7 +84,7 @@ def test_a_ping_can_be_a_cloudevent() -> None:
 
 def test_a_receiver_that_cannot_be_reached_is_an_answer_too() -> None:
     """With the class of the failure."""
-    bridge = stage()
+    bridge = harness()
     bridge.sender.tell(HOOK, Unreachable(error=Failure.DNS))
 
     answer = ping(bridge)
@@ -100,8 +100,8 @@ def test_a_ping_arrives_over_a_real_socket() -> None:
         "BRIDGE_CALLBACK_ALLOWED_PORTS": "*",
         "BRIDGE_CALLBACK_KEEP_ANSWERS": "true",
     }
-    sender = HttpWebhookSender(Guard(stage(None, None, None, None, **opened).settings.callback_rules), FakeClock())
-    bridge = stage(None, sender, None, None, **opened)
+    sender = HttpWebhookSender(Guard(harness(None, None, None, None, **opened).settings.callback_rules), FakeClock())
+    bridge = harness(None, sender, None, None, **opened)
     with living(says(OK + b"Content-Length: 5\r\n\r\nhello")) as port:
         answer = ping(bridge, {"callbackUrl": f"http://127.0.0.1:{port}/"})
 
@@ -111,7 +111,7 @@ def test_a_ping_arrives_over_a_real_socket() -> None:
 
 def test_ten_a_minute_for_all_instances_together() -> None:
     """The eleventh is told when to come back; the count is in a row, not in memory."""
-    bridge = stage()
+    bridge = harness()
     for _ in range(10):
         assert ping(bridge).status == 200
         bridge.clock.advance(1)
@@ -136,7 +136,7 @@ def test_ten_a_minute_for_all_instances_together() -> None:
 )
 def test_what_is_wrong_is_named_and_nothing_is_sent(body: dict[str, Any], targets: list[str]) -> None:
     """By the same rules as a registration."""
-    bridge = stage()
+    bridge = harness()
 
     answer = ping(bridge, body)
 
@@ -175,7 +175,7 @@ def test_a_reply_that_was_lost_costs_one_ping_and_no_more() -> None:
 
 def test_two_pings_of_one_moment_have_two_names() -> None:
     """Each is a message of its own."""
-    bridge = stage()
+    bridge = harness()
 
     first, second = (ping(bridge).body["message"]["id"] for _ in range(2))
 
@@ -194,7 +194,7 @@ def test_without_storage_nothing_is_sent() -> None:
 def test_a_ping_is_logged_with_its_caller(caplog: pytest.LogCaptureFixture) -> None:
     """And without its URL."""
     caplog.set_level("INFO")
-    bridge = stage()
+    bridge = harness()
     bridge.sender.tell(HOOK, 204, Unreachable(error=Failure.TIMEOUT, address="203.0.113.7"))
 
     ids = [ping(bridge).body["message"]["id"] for _ in range(2)]

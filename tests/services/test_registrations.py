@@ -13,20 +13,20 @@ from bridge.domain.registration import State
 from bridge.services.registrations import Accepted, Created, Differs, Existing, NoMessage, RegistrationNotFound, TooMany
 from bridge.storage.keys import due_reference
 from tests.support.flaky import flaky
+from tests.support.harness import NOON, Harness
 from tests.support.http import Client
-from tests.support.world import NOON, Stage
 
 HOOK = "https://receiver.example.com/hook"
 
 
-def finish(bridge: Stage, operation_id: str = "operation-1", status: str = "Succeeded") -> None:
+def finish(bridge: Harness, operation_id: str = "operation-1", status: str = "Succeeded") -> None:
     """Let the upstream say its last word, and the bridge hear it."""
     bridge.upstream.tell(operation_id, status)
     bridge.clock.advance(60)
     bridge.sweep()
 
 
-def test_a_new_registration_waits_and_its_operation_is_due_at_once(bridge: Stage) -> None:
+def test_a_new_registration_waits_and_its_operation_is_due_at_once(bridge: Harness) -> None:
     """The operation may have ended long ago."""
     result = bridge.bridge.routes.registrations.register(bridge.request())
 
@@ -36,14 +36,14 @@ def test_a_new_registration_waits_and_its_operation_is_due_at_once(bridge: Stage
     assert bridge.aggregate().operation.record.due.startswith("due:1795435200000:poll:")
 
 
-def test_a_new_registration_is_one_call_to_the_table(bridge: Stage) -> None:
+def test_a_new_registration_is_one_call_to_the_table(bridge: Harness) -> None:
     """No read before it."""
     bridge.register()
 
     assert bridge.table.taken() == {"commit": 1}
 
 
-def test_a_further_registration_is_three_calls_to_the_table(bridge: Stage) -> None:
+def test_a_further_registration_is_three_calls_to_the_table(bridge: Harness) -> None:
     """One that fails, one read, one that does it."""
     bridge.register()
     bridge.table.taken()
@@ -53,7 +53,7 @@ def test_a_further_registration_is_three_calls_to_the_table(bridge: Stage) -> No
     assert bridge.table.taken() == {"commit": 2, "range": 1}
 
 
-def test_registering_the_same_again_finds_the_first(bridge: Stage) -> None:
+def test_registering_the_same_again_finds_the_first(bridge: Harness) -> None:
     """Nothing is written for it."""
     bridge.bridge.routes.registrations.register(bridge.request())
     bridge.clock.advance(10)
@@ -64,7 +64,7 @@ def test_registering_the_same_again_finds_the_first(bridge: Stage) -> None:
     assert result.registration.generation == NOON
 
 
-def test_registering_the_same_metadata_written_differently_changes_nothing(bridge: Stage) -> None:
+def test_registering_the_same_metadata_written_differently_changes_nothing(bridge: Harness) -> None:
     register = bridge.bridge.routes.registrations.register
     register(replace(bridge.request(), metadata='{"a":1,"b":[true]}'))
 
@@ -74,7 +74,7 @@ def test_registering_the_same_metadata_written_differently_changes_nothing(bridg
 
 
 @pytest.mark.parametrize("change", [{"events": (FinalStatus.FAILED,)}, {"metadata": '{"a":1}'}])
-def test_registering_the_same_with_other_content_differs(bridge: Stage, change: Mapping[str, object]) -> None:
+def test_registering_the_same_with_other_content_differs(bridge: Harness, change: Mapping[str, object]) -> None:
     """Whoever wants other content cancels first."""
     request = bridge.request()
     bridge.bridge.routes.registrations.register(request)
@@ -82,7 +82,7 @@ def test_registering_the_same_with_other_content_differs(bridge: Stage, change: 
     assert bridge.bridge.routes.registrations.register(replace(request, **change)) == Differs()  # type: ignore[arg-type]
 
 
-def test_an_operation_takes_twenty_registrations(bridge: Stage) -> None:
+def test_an_operation_takes_twenty_registrations(bridge: Harness) -> None:
     """Its end must fit into one transaction."""
     bridge.register("operation-1", *(f"https://receiver.example.com/{number}" for number in range(20)))
 
@@ -91,7 +91,7 @@ def test_an_operation_takes_twenty_registrations(bridge: Stage) -> None:
     )
 
 
-def test_the_end_of_an_operation_with_twenty_registrations_is_one_transaction(bridge: Stage) -> None:
+def test_the_end_of_an_operation_with_twenty_registrations_is_one_transaction(bridge: Harness) -> None:
     """83 rows, and twenty callbacks."""
     bridge.register("operation-1", *(f"https://receiver.example.com/{number}" for number in range(20)))
 
@@ -101,7 +101,7 @@ def test_the_end_of_an_operation_with_twenty_registrations_is_one_transaction(br
     assert len(bridge.sender.posted) == 20
 
 
-def test_registering_for_what_has_ended_delivers_at_once(bridge: Stage) -> None:
+def test_registering_for_what_has_ended_delivers_at_once(bridge: Harness) -> None:
     """The upstream is not asked again."""
     bridge.register()
     finish(bridge)
@@ -119,7 +119,7 @@ def test_registering_for_what_has_ended_delivers_at_once(bridge: Stage) -> None:
     assert len(bridge.upstream.asked) == asked
 
 
-def test_whoever_registers_after_the_end_is_told_what_the_others_were(bridge: Stage) -> None:
+def test_whoever_registers_after_the_end_is_told_what_the_others_were(bridge: Harness) -> None:
     """When it was seen running last, when it had ended, and what the upstream said; in whatever letters."""
     bridge.upstream.tell("operation-1", "Running")
     bridge.register()
@@ -136,7 +136,7 @@ def test_whoever_registers_after_the_end_is_told_what_the_others_were(bridge: St
     assert "Größe".encode() in bridge.sender.posted[1].body
 
 
-def test_registering_for_what_has_ended_otherwise_is_skipped(bridge: Stage) -> None:
+def test_registering_for_what_has_ended_otherwise_is_skipped(bridge: Harness) -> None:
     """It asked for failures only, and there was none."""
     bridge.register()
     finish(bridge)
@@ -151,7 +151,7 @@ def test_registering_for_what_has_ended_otherwise_is_skipped(bridge: Stage) -> N
     assert bridge.queue.tasks == []
 
 
-def test_registering_for_what_has_expired_polls_again(bridge: Stage) -> None:
+def test_registering_for_what_has_expired_polls_again(bridge: Harness) -> None:
     """A final status of ours is reopened; the age counts anew."""
     first = bridge.register()[0]
     bridge.clock.advance(timedelta(hours=25))
@@ -167,7 +167,7 @@ def test_registering_for_what_has_expired_polls_again(bridge: Stage) -> None:
     assert list(notified.values()) == [FinalStatus.SUCCEEDED]
 
 
-def test_the_last_to_cancel_stops_the_polling(bridge: Stage) -> None:
+def test_the_last_to_cancel_stops_the_polling(bridge: Harness) -> None:
     """Nobody waits: the upstream is left alone, and the purge is due."""
     one, two = bridge.register("operation-1", HOOK, "https://other.example.com/")
 
@@ -181,7 +181,7 @@ def test_the_last_to_cancel_stops_the_polling(bridge: Stage) -> None:
     assert bridge.upstream.asked == []
 
 
-def test_registering_what_was_canceled_begins_a_new_generation(bridge: Stage) -> None:
+def test_registering_what_was_canceled_begins_a_new_generation(bridge: Harness) -> None:
     """With another webhook-id, since it is another message."""
     ref = bridge.register()[0]
     bridge.bridge.routes.registrations.cancel(ref)
@@ -195,7 +195,7 @@ def test_registering_what_was_canceled_begins_a_new_generation(bridge: Stage) ->
     assert bridge.index_keys() == [f"waiting:{due_reference(ref)}"]
 
 
-def test_a_new_generation_can_want_something_else(bridge: Stage) -> None:
+def test_a_new_generation_can_want_something_else(bridge: Harness) -> None:
     """It is compared with nothing."""
     ref = bridge.register()[0]
     bridge.bridge.routes.registrations.cancel(ref)
@@ -206,7 +206,7 @@ def test_a_new_generation_can_want_something_else(bridge: Stage) -> None:
     assert (registration.events, registration.metadata) == ((FinalStatus.FAILED,), '{"a":1}')
 
 
-def test_a_call_of_a_former_generation_is_dropped(bridge: Stage) -> None:
+def test_a_call_of_a_former_generation_is_dropped(bridge: Harness) -> None:
     """It would tell the new life's receiver what the old one was to be told."""
     ref = bridge.register()[0]
     finish(bridge)
@@ -221,7 +221,7 @@ def test_a_call_of_a_former_generation_is_dropped(bridge: Stage) -> None:
     assert [post.headers["webhook-id"] for post in bridge.sender.posted] == [bridge.registration(ref).message_id]
 
 
-def test_canceling_a_delivery_stops_it(bridge: Stage) -> None:
+def test_canceling_a_delivery_stops_it(bridge: Harness) -> None:
     """No further attempt is begun."""
     ref = bridge.register()[0]
     finish(bridge)
@@ -234,7 +234,7 @@ def test_canceling_a_delivery_stops_it(bridge: Stage) -> None:
     assert bridge.due_keys() == ["purge:default:operation-1"]
 
 
-def test_canceling_again_changes_nothing(bridge: Stage) -> None:
+def test_canceling_again_changes_nothing(bridge: Harness) -> None:
     """Nor does canceling what has ended."""
     ref = bridge.register()[0]
     bridge.bridge.routes.registrations.cancel(ref)
@@ -245,7 +245,7 @@ def test_canceling_again_changes_nothing(bridge: Stage) -> None:
     assert bridge.memory.rows() == before
 
 
-def test_what_is_not_there_cannot_be_canceled_or_redelivered(bridge: Stage) -> None:
+def test_what_is_not_there_cannot_be_canceled_or_redelivered(bridge: Harness) -> None:
     """Neither without its operation nor beside other registrations."""
     unknown = bridge.request("operation-2").ref
     bridge.register()
@@ -256,7 +256,7 @@ def test_what_is_not_there_cannot_be_canceled_or_redelivered(bridge: Stage) -> N
         assert bridge.bridge.routes.registrations.redeliver(ref) == RegistrationNotFound()
 
 
-def test_a_redelivery_is_another_run_of_the_same_message(bridge: Stage) -> None:
+def test_a_redelivery_is_another_run_of_the_same_message(bridge: Harness) -> None:
     """The same id, the same bytes, the numbers go on."""
     ref = bridge.register()[0]
     finish(bridge)
@@ -272,7 +272,7 @@ def test_a_redelivery_is_another_run_of_the_same_message(bridge: Stage) -> None:
     assert bridge.registration(ref).last_attempt == 2
 
 
-def test_a_redelivery_on_its_way_is_not_doubled(bridge: Stage) -> None:
+def test_a_redelivery_on_its_way_is_not_doubled(bridge: Harness) -> None:
     """There is nothing to do."""
     ref = bridge.register()[0]
     finish(bridge)
@@ -282,7 +282,7 @@ def test_a_redelivery_on_its_way_is_not_doubled(bridge: Stage) -> None:
     assert bridge.deliver_all() == 1
 
 
-def test_there_is_no_redelivery_before_there_is_a_message(bridge: Stage) -> None:
+def test_there_is_no_redelivery_before_there_is_a_message(bridge: Harness) -> None:
     """While it waits, and after it was canceled waiting."""
     ref = bridge.register()[0]
 
@@ -291,7 +291,7 @@ def test_there_is_no_redelivery_before_there_is_a_message(bridge: Stage) -> None
     assert bridge.bridge.routes.registrations.redeliver(ref) == NoMessage()
 
 
-def test_a_canceled_delivery_can_be_redelivered(bridge: Stage) -> None:
+def test_a_canceled_delivery_can_be_redelivered(bridge: Harness) -> None:
     """It has a message."""
     ref = bridge.register()[0]
     finish(bridge)
@@ -398,7 +398,7 @@ def test_a_storage_that_is_down_is_reported() -> None:
         bridge.bridge.routes.registrations.register(bridge.request())
 
 
-def test_metadata_reaches_the_receiver(bridge: Stage) -> None:
+def test_metadata_reaches_the_receiver(bridge: Harness) -> None:
     """As the client wrote it."""
     bridge.bridge.routes.registrations.register(bridge.request(metadata='{"video":"Gr\\u00fc\\u00dfe"}'))
     finish(bridge)
@@ -408,7 +408,7 @@ def test_metadata_reaches_the_receiver(bridge: Stage) -> None:
 
 
 @pytest.mark.parametrize("delivered", [True, False])
-def test_registering_an_expired_registration_again_begins_a_new_generation(bridge: Stage, delivered: bool) -> None:
+def test_registering_an_expired_registration_again_begins_a_new_generation(bridge: Harness, delivered: bool) -> None:
     """The upstream ended after the bridge had given up: its end comes with another `webhook-id`."""
     [ref] = bridge.register()
     bridge.clock.advance(timedelta(hours=24, seconds=1))
@@ -437,7 +437,7 @@ def test_registering_an_expired_registration_again_begins_a_new_generation(bridg
     assert len(set(ids)) == (2 if delivered else 1)
 
 
-def test_registering_what_the_upstream_ended_again_finds_it(bridge: Stage) -> None:
+def test_registering_what_the_upstream_ended_again_finds_it(bridge: Harness) -> None:
     bridge.register()
     bridge.upstream.tell("operation-1", "Failed")
     bridge.sweep()
@@ -445,7 +445,7 @@ def test_registering_what_the_upstream_ended_again_finds_it(bridge: Stage) -> No
     assert isinstance(bridge.bridge.routes.registrations.register(bridge.request()), Existing)
 
 
-def test_an_expired_registration_is_answered_201_again(bridge: Stage) -> None:
+def test_an_expired_registration_is_answered_201_again(bridge: Harness) -> None:
     client, body = Client.of(bridge), {"operationId": "operation-1", "callbackUrl": "https://receiver.example.com/hook"}
     client.register(body)
     bridge.clock.advance(timedelta(hours=25))

@@ -13,13 +13,13 @@ from bridge.storage.keys import due_reference, partition_of, row_key
 from bridge.storage.table import Table
 from bridge.storage.transaction import ANY, Delete, Insert, Merge, Row, Transaction
 from tests.support.flaky import Flaky
+from tests.support.harness import Harness, harness
 from tests.support.http import Client
-from tests.support.world import Stage, stage
 
 LONG = OVERDUE + timedelta(minutes=3)
 
 
-def forget_due_rows(bridge: Stage, kind: str = "") -> list[str]:
+def forget_due_rows(bridge: Harness, kind: str = "") -> list[str]:
     """Delete due rows, as nothing of the bridge does; returns their keys."""
     rows = [row for row in bridge.memory.rows() if row.key.startswith("due:") and f":{kind}" in row.key]
     for row in rows:
@@ -27,7 +27,7 @@ def forget_due_rows(bridge: Stage, kind: str = "") -> list[str]:
     return [row.key for row in rows]
 
 
-def live(bridge: Stage, minutes: int) -> None:
+def live(bridge: Harness, minutes: int) -> None:
     for _ in range(minutes):
         bridge.sweep()
         bridge.deliver_all()
@@ -46,14 +46,14 @@ class Blind(Flaky):
         return [] if self.sees_nothing and start.startswith("op:") else rows
 
 
-def blind() -> tuple[Stage, Blind]:
+def blind() -> tuple[Harness, Blind]:
     tables: list[Blind] = []
 
     def wrap(inner: Table) -> Table:
         tables.append(Blind(inner))
         return tables[0]
 
-    return stage(wrap), tables[0]
+    return harness(wrap), tables[0]
 
 
 def test_a_read_that_finds_no_operation_deletes_no_due_row() -> None:
@@ -91,7 +91,7 @@ def test_a_read_that_finds_no_operation_purges_nothing() -> None:
 
 @pytest.mark.parametrize("kind", ["poll", "purge"])
 def test_a_due_row_whose_operation_is_gone_is_deleted_and_logged(kind: str, caplog: pytest.LogCaptureFixture) -> None:
-    bridge = stage()
+    bridge = harness()
     bridge.register()
     if kind == "purge":
         bridge.upstream.tell("operation-1", "Succeeded")
@@ -112,7 +112,7 @@ def test_a_due_row_whose_operation_is_gone_is_deleted_and_logged(kind: str, capl
 def test_a_sweep_puts_back_what_is_missing_and_every_registration_ends(
     kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bridge = stage()
+    bridge = harness()
     ref = bridge.register()[0]
     bridge.upstream.tell("operation-1", "Running", "Succeeded")
     if kind == "deliver":
@@ -128,7 +128,7 @@ def test_a_sweep_puts_back_what_is_missing_and_every_registration_ends(
 
 
 def test_an_operation_whose_purge_is_missing_is_forgotten_all_the_same() -> None:
-    bridge = stage()
+    bridge = harness()
     bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
     live(bridge, 1)
@@ -141,7 +141,7 @@ def test_an_operation_whose_purge_is_missing_is_forgotten_all_the_same() -> None
 
 
 @pytest.mark.parametrize("how", ["register the same", "register another", "show it", "show the operation", "list it"])
-def test_whoever_reads_a_stranded_operation_puts_its_due_row_back(bridge: Stage, how: str) -> None:
+def test_whoever_reads_a_stranded_operation_puts_its_due_row_back(bridge: Harness, how: str) -> None:
     client = Client.of(bridge)
     body = {"operationId": "operation-1", "callbackUrl": "https://receiver.example.com/hook"}
     public_id = client.register(body).body["id"]
@@ -163,7 +163,7 @@ def test_whoever_reads_a_stranded_operation_puts_its_due_row_back(bridge: Stage,
     assert bridge.due_keys() == ["poll:default:operation-1"]
 
 
-def test_a_stranded_delivery_is_found_when_it_is_shown(bridge: Stage) -> None:
+def test_a_stranded_delivery_is_found_when_it_is_shown(bridge: Harness) -> None:
     ref = bridge.register()[0]
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
@@ -176,7 +176,7 @@ def test_a_stranded_delivery_is_found_when_it_is_shown(bridge: Stage) -> None:
     assert f"deliver:{due_reference(ref)}" in bridge.due_keys()
 
 
-def test_a_due_row_that_is_there_stays_as_it_is(bridge: Stage) -> None:
+def test_a_due_row_that_is_there_stays_as_it_is(bridge: Harness) -> None:
     bridge.register()
     bridge.clock.advance(LONG)
     before = bridge.memory.rows()
@@ -187,7 +187,7 @@ def test_a_due_row_that_is_there_stays_as_it_is(bridge: Stage) -> None:
     assert bridge.memory.rows() == before
 
 
-def test_showing_what_is_not_overdue_costs_no_more_than_before(bridge: Stage) -> None:
+def test_showing_what_is_not_overdue_costs_no_more_than_before(bridge: Harness) -> None:
     ref = bridge.register()[0]
     bridge.table.taken()
 
@@ -196,7 +196,7 @@ def test_showing_what_is_not_overdue_costs_no_more_than_before(bridge: Stage) ->
     assert bridge.table.taken() == {"range": 2}
 
 
-def test_a_pointer_that_names_no_due_row_of_its_own_is_left_alone(bridge: Stage) -> None:
+def test_a_pointer_that_names_no_due_row_of_its_own_is_left_alone(bridge: Harness) -> None:
     ref = bridge.register()[0]
     forget_due_rows(bridge)
     names = ["x", "due:x", "due:0000000000001:poll:default:other", "due:0000000000001:party:default:operation-1"]
@@ -212,7 +212,7 @@ def test_a_pointer_that_names_no_due_row_of_its_own_is_left_alone(bridge: Stage)
 
 
 @pytest.mark.parametrize("what", ["cancel", "redeliver"])
-def test_a_client_does_not_meet_a_missing_due_row(bridge: Stage, what: str) -> None:
+def test_a_client_does_not_meet_a_missing_due_row(bridge: Harness, what: str) -> None:
     ref = bridge.register()[0]
     registrations = bridge.bridge.routes.registrations
     if what == "redeliver":
@@ -226,7 +226,7 @@ def test_a_client_does_not_meet_a_missing_due_row(bridge: Stage, what: str) -> N
     assert bridge.registration(ref).state is State.CANCELED
 
 
-def test_an_attempt_is_made_and_recorded_without_its_due_row(bridge: Stage) -> None:
+def test_an_attempt_is_made_and_recorded_without_its_due_row(bridge: Harness) -> None:
     ref = bridge.register()[0]
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
@@ -244,7 +244,7 @@ def test_an_attempt_is_made_and_recorded_without_its_due_row(bridge: Stage) -> N
 
 
 def test_a_check_looks_at_a_bounded_number_of_rows_and_goes_on_from_there() -> None:
-    bridge = stage()
+    bridge = harness()
     count = ROWS_PER_CHECK // 2 + 10
     for number in range(8 * count):
         bridge.register(f"operation-{number}")
@@ -260,7 +260,7 @@ def test_a_check_looks_at_a_bounded_number_of_rows_and_goes_on_from_there() -> N
 
 
 def test_a_check_restores_a_bounded_number_of_operations_and_misses_none() -> None:
-    bridge = stage()
+    bridge = harness()
     for number in range(100):
         bridge.register(f"operation-{number}")
     missing = forget_due_rows(bridge)
@@ -277,7 +277,7 @@ def test_a_check_restores_a_bounded_number_of_operations_and_misses_none() -> No
 
 
 def test_the_place_of_the_next_check_is_stored_and_any_text_in_it_is_a_place() -> None:
-    bridge = stage()
+    bridge = harness()
     bridge.register()
     bridge.sweep()
     [stored] = [row.values["checked"] for row in bridge.memory.rows("sources") if row.key == "heartbeat"]
@@ -304,7 +304,7 @@ def test_a_check_that_storage_does_not_answer_ends_no_sweep() -> None:
     assert bridge.due_keys() == ["poll:default:operation-1"]
 
 
-def test_a_row_of_a_newer_version_is_not_touched(bridge: Stage) -> None:
+def test_a_row_of_a_newer_version_is_not_touched(bridge: Harness) -> None:
     ref = bridge.register()[0]
     forget_due_rows(bridge)
     newer = Row(partition_of(ref), row_key(ref.operation), "", {"v": 99})

@@ -20,7 +20,7 @@ from bridge.storage.keys import duration_key, partition_of
 from bridge.storage.records import for_insert
 from bridge.storage.transaction import Insert, Row, Transaction
 from bridge.testing import MemoryTable
-from tests.support.world import NOON
+from tests.support.harness import NOON
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 

@@ -6,8 +6,8 @@ from bridge.api.routes import Routes
 from bridge.domain.ids import RegistrationRef
 from bridge.storage.keys import partition_of, row_key
 from bridge.storage.transaction import ANY, Merge, Transaction
+from tests.support.harness import Harness
 from tests.support.http import Client
-from tests.support.world import Stage
 
 HOOK = "https://receiver.example.com/hook"
 BODY = {"operationId": "operation-1", "callbackUrl": HOOK}
@@ -15,14 +15,14 @@ TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 OTHER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 
 
-def end(bridge: Stage) -> None:
+def end(bridge: Harness) -> None:
     """Let the operation end and its callbacks go out."""
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
     bridge.deliver_all()
 
 
-def test_the_receiver_gets_the_traceparent_of_the_request_that_registered(bridge: Stage) -> None:
+def test_the_receiver_gets_the_traceparent_of_the_request_that_registered(bridge: Harness) -> None:
     """Unchanged, in every attempt."""
     assert Client.of(bridge).register(BODY, traceparent=TRACE).status == 201
     bridge.sender.tell(HOOK, 500, 200)
@@ -36,7 +36,7 @@ def test_the_receiver_gets_the_traceparent_of_the_request_that_registered(bridge
 
 
 @pytest.mark.parametrize("header", ["", "what-ever", TRACE.upper(), f"{TRACE}, {OTHER}", f"{TRACE}-00"])
-def test_a_wrong_traceparent_is_no_fault_of_a_registration(bridge: Stage, header: str) -> None:
+def test_a_wrong_traceparent_is_no_fault_of_a_registration(bridge: Harness, header: str) -> None:
     """It is taken for none."""
     assert Client.of(bridge).register(BODY, traceparent=header).status == 201
 
@@ -46,7 +46,7 @@ def test_a_wrong_traceparent_is_no_fault_of_a_registration(bridge: Stage, header
     assert "traceparent" not in posted.headers
 
 
-def test_the_same_registration_again_keeps_the_first_trace(bridge: Stage) -> None:
+def test_the_same_registration_again_keeps_the_first_trace(bridge: Harness) -> None:
     """A repeated request changes nothing, and one that differs in its trace only is the same."""
     Client.of(bridge).register(BODY, traceparent=TRACE)
 
@@ -57,7 +57,7 @@ def test_the_same_registration_again_keeps_the_first_trace(bridge: Stage) -> Non
 
 
 @pytest.mark.parametrize("again", [OTHER, None])
-def test_a_new_generation_has_the_trace_of_its_own_request(bridge: Stage, again: str | None) -> None:
+def test_a_new_generation_has_the_trace_of_its_own_request(bridge: Harness, again: str | None) -> None:
     """What was canceled and is registered again belongs to another trace, or to none."""
     client = Client.of(bridge)
     public_id = client.register(BODY, traceparent=TRACE).body["id"]
@@ -69,7 +69,7 @@ def test_a_new_generation_has_the_trace_of_its_own_request(bridge: Stage, again:
     assert bridge.sender.posted[0].headers.get("traceparent") == again
 
 
-def test_a_row_that_somebody_else_has_written_cannot_send_what_it_likes(bridge: Stage) -> None:
+def test_a_row_that_somebody_else_has_written_cannot_send_what_it_likes(bridge: Harness) -> None:
     """A column is read as strictly as a header."""
     public_id = Client.of(bridge).register(BODY, traceparent=TRACE).body["id"]
     ref = RegistrationRef.parse(public_id)
@@ -83,14 +83,14 @@ def test_a_row_that_somebody_else_has_written_cannot_send_what_it_likes(bridge: 
     assert "traceparent" not in posted.headers
 
 
-def test_own_headers_cannot_set_it(bridge: Stage) -> None:
+def test_own_headers_cannot_set_it(bridge: Harness) -> None:
     """One way to say it is enough."""
     answer = Client.of(bridge).register({**BODY, "headers": {"TraceParent": TRACE}})
 
     assert (answer.status, answer.targets) == (400, ["headers.TraceParent"])
 
 
-def test_the_message_says_nothing_of_it(bridge: Stage) -> None:
+def test_the_message_says_nothing_of_it(bridge: Harness) -> None:
     """It is no part of the event, nor of what is signed."""
     Client.of(bridge).register(BODY, traceparent=TRACE)
 

@@ -8,9 +8,9 @@ from bridge.domain.keyring import Keyring
 from bridge.domain.registration import State
 from bridge.storage.index import CURSOR_TEXT, Cursor, CursorCipher
 from bridge.storage.keys import index_key
-from tests.support.world import NOON, stage
+from tests.support.harness import NOON, harness
 
-KEY = index_key(State.DEAD, NOON, stage().request().ref)
+KEY = index_key(State.DEAD, NOON, harness().request().ref)
 PLACE = KEY.split(":", 2)[2]
 CIPHER = CursorCipher(Keyring((b"k" * 32, b"o" * 32)))
 

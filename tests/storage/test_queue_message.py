@@ -11,7 +11,7 @@ from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import UnreadableRow
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.storage.queue_message import read_task, write_task
-from tests.support.world import NOON
+from tests.support.harness import NOON
 
 REF = RegistrationRef.of(
     OperationRef("default", "operation-1"), owner="shared", callback_url="https://receiver.example.com/hook"

@@ -12,9 +12,9 @@ from bridge.domain.registration import Registration, State
 from bridge.storage.keys import partition_of, row_key
 from bridge.storage.records import SCHEMA_VERSION, Stored, decode, for_insert, for_merge, for_update, stored
 from bridge.storage.transaction import Row
-from tests.support.world import NOON, stage
+from tests.support.harness import NOON, harness
 
-REQUEST = stage().request()
+REQUEST = harness().request()
 
 texts = st.none() | st.text("ab", min_size=1, max_size=3)
 times = st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - bounds have no zone

@@ -12,7 +12,7 @@ SILENCE = CommitUnknown("no reply")
 NO_WAITS = Waits(lambda _: None, lambda: 0.0)
 
 
-def played(*outcomes: Exception | str) -> tuple[Callable[[], str], list[Exception | str]]:
+def scripted(*outcomes: Exception | str) -> tuple[Callable[[], str], list[Exception | str]]:
     """Make a step that ends like this, one time after the other; returns it with what is left of them."""
     left = list(outcomes)
 
@@ -28,7 +28,7 @@ def played(*outcomes: Exception | str) -> tuple[Callable[[], str], list[Exceptio
 @pytest.mark.parametrize("before", [(), (STALE,) * 5, (SILENCE,), (STALE, SILENCE, STALE, STALE, STALE)])
 def test_a_step_is_decided_again_until_it_is_done(before: tuple[Exception, ...]) -> None:
     """Five times because others were faster, and once of these because no reply came."""
-    step, left = played(*before, "done")
+    step, left = scripted(*before, "done")
 
     assert transact(step, NO_WAITS) == "done"
     assert left == []
@@ -36,7 +36,7 @@ def test_a_step_is_decided_again_until_it_is_done(before: tuple[Exception, ...])
 
 def test_others_that_are_faster_again_and_again_end_it() -> None:
     """After six rounds, with a reason for whoever asked."""
-    step, left = played(*[STALE] * 6, "never")
+    step, left = scripted(*[STALE] * 6, "never")
 
     with pytest.raises(Contended, match=r"^the same rows were changed by others again and again$"):
         transact(step, NO_WAITS)
@@ -46,7 +46,7 @@ def test_others_that_are_faster_again_and_again_end_it() -> None:
 
 def test_a_second_silence_ends_it() -> None:
     """Each can take as long as a call may."""
-    step, left = played(SILENCE, STALE, SILENCE, "never")
+    step, left = scripted(SILENCE, STALE, SILENCE, "never")
 
     with pytest.raises(CommitUnknown):
         transact(step, NO_WAITS)
@@ -56,7 +56,7 @@ def test_a_second_silence_ends_it() -> None:
 
 def test_writers_that_met_wait_apart_before_they_decide_again() -> None:
     waited: list[float] = []
-    step, _ = played(*[STALE] * 5, "done")
+    step, _ = scripted(*[STALE] * 5, "done")
 
     transact(step, Waits(waited.append, lambda: 0.5))
 

@@ -10,7 +10,7 @@ from bridge.storage.table import Table
 from bridge.storage.transaction import Delete, Row, Transaction
 from bridge.testing import MemoryTable
 from tests.proof import rows
-from tests.support.world import Stage, stage
+from tests.support.harness import Harness, harness
 
 
 class Recording:
@@ -41,18 +41,18 @@ class Recording:
         return etags
 
 
-def recorded() -> tuple[Stage, Recording]:
-    """Set a stage whose transactions are kept."""
+def recorded() -> tuple[Harness, Recording]:
+    """Make a harness whose transactions are kept."""
     tables: list[Recording] = []
 
     def wrap(inner: Table) -> Table:
         tables.append(Recording(inner))
         return tables[0]
 
-    return stage(wrap), tables[0]
+    return harness(wrap), tables[0]
 
 
-def live(bridge: Stage) -> None:
+def live(bridge: Harness) -> None:
     """Go through every step that a client, a receiver and the upstream can cause, and be forgotten."""
     a, b, _ = bridge.register("operation-1", *(f"https://{name}.example.com/" for name in "abc"))
     registrations = bridge.bridge.routes.registrations
@@ -77,7 +77,7 @@ def live(bridge: Stage) -> None:
         bridge.sweep()
 
 
-def go_on(bridge: Stage, *, minutes: int) -> None:
+def go_on(bridge: Harness, *, minutes: int) -> None:
     """Let timer and queue run."""
     for _ in range(2 * minutes):
         bridge.clock.advance(30)
@@ -114,7 +114,7 @@ def test_after_every_step_each_row_has_its_due_row_and_its_index_row() -> None:
 
 def test_what_was_redelivered_late_is_looked_at_again_for_its_own_retention() -> None:
     """The purge moves to that day, not further, and the row says so."""
-    bridge = stage()
+    bridge = harness()
     (ref,) = bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
     go_on(bridge, minutes=1)

@@ -20,11 +20,11 @@ from bridge.storage.keys import DueKind, due_key, due_reference, partition_of, r
 from bridge.storage.records import Stored
 from bridge.storage.transaction import ANY, Delete, Insert, Merge, Transaction, Upsert, Write
 from bridge.storage.writes import deliver, poll, purge, register
-from tests.support.world import NOON, stage
+from tests.support.harness import NOON, harness
 
 LATER = NOON + timedelta(hours=1)
 RETENTION = timedelta(days=30)
-REQUEST = replace(stage().request(), tx="before")
+REQUEST = replace(harness().request(), tx="before")
 REF = REQUEST.ref.operation
 PENDING = replace(
     REQUEST,
@@ -264,7 +264,7 @@ def test_the_last_one_to_go_leaves_a_purge_after_the_retention() -> None:
 
 def test_one_of_several_to_go_only_touches_the_operation() -> None:
     """So that whoever ends it meanwhile reads again."""
-    other = stage().request(url="https://other.example.com/")
+    other = harness().request(url="https://other.example.com/")
 
     step = register.cancel_waiting(
         aggregate(REQUEST, other), Stored(REQUEST, "etag-r"), LATER, tx="mine", retention=RETENTION

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from bridge.domain.errors import CommitUnknown, Conflict, ConflictKind, StorageUnavailable
 from bridge.storage.table import Table
 from bridge.storage.transaction import Row, Transaction
-from tests.support.world import Stage, stage
+from tests.support.harness import Harness, harness
 
 
 class Flaky:
@@ -60,12 +60,12 @@ class Flaky:
         raise StorageUnavailable("down")
 
 
-def flaky() -> tuple[Stage, Flaky]:
-    """Set a stage whose storage can go wrong."""
+def flaky() -> tuple[Harness, Flaky]:
+    """Make a harness whose storage can go wrong."""
     tables: list[Flaky] = []
 
     def wrap(inner: Table) -> Table:
         tables.append(Flaky(inner))
         return tables[0]
 
-    return stage(wrap), tables[0]
+    return harness(wrap), tables[0]

@@ -18,8 +18,8 @@ from local.host.process import HostProcess
 from local.receiver import Receiver
 from local.settings import REPOSITORY
 from local.upstream import Upstream
+from tests.support.harness import SIGNING_KEY
 from tests.support.tools import tool
-from tests.support.world import SIGNING_KEY
 
 Kind = Literal["local", "microsoft"]
 KINDS: Sequence[Kind] = ("local", "microsoft")

@@ -12,7 +12,7 @@ import azure.functions as func
 from bridge.api.routes import Routes
 from bridge.app import App
 from tests.support.description import hold_answer, hold_request
-from tests.support.world import Stage
+from tests.support.harness import Harness
 
 Route = Callable[[Routes, func.HttpRequest], func.HttpResponse]
 
@@ -54,8 +54,8 @@ class Client:
         self._proof = {} if token is None else {"Authorization": f"Bearer {token}"}
 
     @classmethod
-    def of(cls, bridge: Stage, token: str | None = None) -> "Client":
-        """Make a client of a bridge on stage."""
+    def of(cls, bridge: Harness, token: str | None = None) -> "Client":
+        """Make a client of a harness."""
         return cls(App(bridge.bridge), token)
 
     def call(

@@ -15,7 +15,7 @@ from local.receiver import Receiver
 from local.record import MAX_WAIT
 from local.upstream import Upstream
 from local.upstream.catalogue import named
-from tests.support.world import SIGNING_KEY
+from tests.support.harness import SIGNING_KEY
 
 ROOT = Path(__file__).parents[2]
 

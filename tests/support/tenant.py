@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generat
 from werkzeug import Request, Response
 
 from local.web import WebServer
-from tests.support.world import NOON, Stage, stage
+from tests.support.harness import NOON, Harness, harness
 
 TENANT = "0f0e0d0c-1111-2222-3333-444444444444"
 AUDIENCE = "api://speech-bridge"
@@ -128,9 +128,9 @@ def key_server() -> Iterator[KeyServer]:
         server.stop()
 
 
-def guarded_by(tenant: KeyServer, **environment: str) -> Stage:
-    """Set a stage whose authenticator believes a tenant."""
-    bridge = stage()
+def guarded_by(tenant: KeyServer, **environment: str) -> Harness:
+    """Make a harness whose authenticator believes a tenant."""
+    bridge = harness()
     bridge.restart(**tenant.settings, **environment)
     return bridge
 

@@ -10,7 +10,7 @@ from local.host.process import HostProcess
 from local.receiver import Receiver
 from local.settings import REPOSITORY
 from local.upstream import Upstream
-from tests.support.world import SIGNING_KEY
+from tests.support.harness import SIGNING_KEY
 from tests.worker.azure_worker import AzureWorker
 
 #: The local host's timer, where the test alone decides when to sweep.

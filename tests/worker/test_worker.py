@@ -210,10 +210,10 @@ def test_every_line_belongs_to_the_invocation_that_it_is_about(
     work: Callable[..., AzureWorker], azurite: Azurite, upstream: Upstream, receiver: Receiver
 ) -> None:
     """Also those of what a sweep or an order does in threads: the host drops a line without an invocation."""
-    strange = Answer.of({"id": "strange", "status": "Unheard-of"})
+    unreadable = Answer.of({"id": "strange", "status": "Unheard-of"})
     throttled, denied = Answer(status=429, headers={"Retry-After": "1"}), Answer(status=401)
     upstream.tell("ends", "Succeeded")
-    upstream.tell("strange", answers=[strange, throttled], always=denied)
+    upstream.tell("strange", answers=[unreadable, throttled], always=denied)
     receiver.answer("/gone", then=410)
     worker = work(AzureWebJobsStorage=azurite.connection_string, BRIDGE_POLL_INTERVAL="1s")
     with TableClient.from_connection_string(azurite.connection_string, TABLE) as table:

@@ -21,8 +21,8 @@ from bridge.ports import DeliveryQueue
 from bridge.settings import read_settings
 from bridge.storage.table import Table
 from bridge.storage.transaction import Insert, Transaction
-from tests.support.world import ENVIRONMENT, NOON
-from tests.zoo.receivers import Habit, drips, living, never_reads, says
+from tests.hostile_receivers.receivers import Habit, drips, living, never_reads, says
+from tests.support.harness import ENVIRONMENT, NOON
 
 TASK = DeliveryTask(
     ref=RegistrationRef(OperationRef("default", "operation-1"), "0123456789abcdef"), generation=NOON, number=1

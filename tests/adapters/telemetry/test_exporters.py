@@ -22,8 +22,8 @@ from bridge.dependencies import build_dependencies
 from bridge.domain.errors import Misconfigured
 from bridge.settings import read_settings
 from bridge.telemetry import Metric, Step
+from tests.support.harness import ENVIRONMENT
 from tests.support.http import Client
-from tests.support.world import ENVIRONMENT
 
 ROOT = Path(__file__).parents[3]
 

@@ -23,9 +23,9 @@ from bridge.domain.upstream import Reply
 from bridge.log import Event
 from bridge.storage.queue_message import read_task, write_task
 from bridge.telemetry import Metric, Step
+from tests.support.harness import Harness, harness
 from tests.support.http import Client
 from tests.support.log_lines import lines_of
-from tests.support.world import Stage, stage
 
 ROOT = Path(__file__).parents[3]
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -39,7 +39,7 @@ SECRETS = ["secret", "whsec", "speech-key"]
 class Collected:
     """A bridge with telemetry on, and what it told."""
 
-    def __init__(self, bridge: Stage) -> None:
+    def __init__(self, bridge: Harness) -> None:
         self.bridge = bridge
         self._spans = InMemorySpanExporter()
         self._reader = InMemoryMetricReader()
@@ -81,8 +81,8 @@ class Collected:
 
 @pytest.fixture
 def collected() -> Iterator[Collected]:
-    """Set a stage whose telemetry is kept in memory."""
-    made = Collected(stage(BRIDGE_CALLBACK_ALLOWED_PORTS="*"))
+    """Make a harness whose telemetry is kept in memory."""
+    made = Collected(harness(BRIDGE_CALLBACK_ALLOWED_PORTS="*"))
     yield made
     made.tracers.shutdown()
     made.meters.shutdown()

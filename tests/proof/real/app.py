@@ -9,7 +9,7 @@ from local.azurite import Azurite
 from local.host.process import HostProcess
 from local.settings import REPOSITORY
 from local.upstream import Upstream
-from tests.support.world import SIGNING_KEY
+from tests.support.harness import SIGNING_KEY
 
 _LATER = """
 import importlib.util, os

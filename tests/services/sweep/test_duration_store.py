@@ -14,19 +14,19 @@ from bridge.storage.keys import SOURCES_PARTITION, duration_key
 from bridge.storage.records import decode
 from bridge.storage.transaction import ANY, Merge, Transaction
 from tests.support.flaky import flaky
+from tests.support.harness import Harness, harness
 from tests.support.http import Client
-from tests.support.world import Stage, stage
 
 HOOK = "https://receiver.example.com/hook"
 
 
-def models(bridge: Stage) -> Mapping[str, DurationModel]:
+def models(bridge: Harness) -> Mapping[str, DurationModel]:
     """Read what was learnt."""
     rows = bridge.memory.range(SOURCES_PARTITION, "dur:", "dur;")
     return {row.key: decode(DurationModel, None, row.values) for row in rows}
 
 
-def live(bridge: Stage, operation_id: str, seconds: float, group: str | None = None) -> None:
+def live(bridge: Harness, operation_id: str, seconds: float, group: str | None = None) -> None:
     """Let an operation be registered, run for so long and end, with a sweep every ten seconds."""
     body = {"operationId": operation_id, "callbackUrl": HOOK, "group": group}
     assert Client.of(bridge).register(body).status == 201
@@ -45,7 +45,7 @@ def live(bridge: Stage, operation_id: str, seconds: float, group: str | None = N
 
 def test_what_ends_is_learnt_between_the_polls_that_bracket_it() -> None:
     """One completion, and the time for which it ran."""
-    bridge = stage(BRIDGE_POLL_INTERVAL="10s")
+    bridge = harness(BRIDGE_POLL_INTERVAL="10s")
 
     live(bridge, "operation-1", 95)
 
@@ -57,7 +57,7 @@ def test_what_ends_is_learnt_between_the_polls_that_bracket_it() -> None:
 
 def test_a_group_is_learnt_apart_and_its_source_learns_too() -> None:
     """The label comes with the registration."""
-    bridge = stage()
+    bridge = harness()
 
     live(bridge, "operation-1", 30, "short")
     live(bridge, "operation-2", 200)
@@ -66,7 +66,7 @@ def test_a_group_is_learnt_apart_and_its_source_learns_too() -> None:
     assert learnt == pytest.approx({duration_key("default", None): 2, duration_key("default", "short"): 1}, rel=1e-2)
 
 
-def groups(bridge: Stage) -> set[str]:
+def groups(bridge: Harness) -> set[str]:
     """Name the groups that are learnt apart."""
     prefix = duration_key("default", None)
     return {key.removeprefix(prefix) for key in models(bridge)} - {""}
@@ -74,7 +74,7 @@ def groups(bridge: Stage) -> set[str]:
 
 def test_a_source_has_at_most_64_groups_and_a_further_one_replaces_the_one_updated_longest_ago() -> None:
     """An owner of many labels cannot keep everybody else's out."""
-    bridge = stage()
+    bridge = harness()
 
     for number in range(MAX_GROUPS):
         live(bridge, f"operation-{number:03d}", 5, f"group-{number}")
@@ -92,7 +92,7 @@ def test_a_source_has_at_most_64_groups_and_a_further_one_replaces_the_one_updat
 
 def test_a_group_that_gave_its_place_begins_anew() -> None:
     """It takes the place of another then."""
-    bridge = stage()
+    bridge = harness()
     for number in range(MAX_GROUPS + 1):
         live(bridge, f"operation-{number:03d}", 5, f"group-{number}")
         bridge.clock.advance(1)
@@ -105,7 +105,7 @@ def test_a_group_that_gave_its_place_begins_anew() -> None:
 
 def test_many_new_groups_of_one_sweep_take_the_places_that_were_not_updated_in_it() -> None:
     """All at once: more rows change than a transaction takes."""
-    bridge = stage()
+    bridge = harness()
     for number in range(MAX_GROUPS):
         live(bridge, f"operation-{number:03d}", 5, f"group-{number}")
 
@@ -123,7 +123,7 @@ def test_many_new_groups_of_one_sweep_take_the_places_that_were_not_updated_in_i
 
 def test_a_model_of_an_older_version_gives_its_place_first() -> None:
     """It does not say when it was updated."""
-    bridge = stage()
+    bridge = harness()
     for number in range(MAX_GROUPS):
         live(bridge, f"operation-{number:03d}", 5, f"group-{number}")
     old = Merge(duration_key("default", "group-63"), {"observed_at": ""}, ANY)
@@ -137,7 +137,7 @@ def test_a_model_of_an_older_version_gives_its_place_first() -> None:
 
 def test_a_model_that_was_learnt_is_waited_for() -> None:
     """After a hundred that took 20 minutes, the next is asked for more than twice as often then as before."""
-    bridge = stage(BRIDGE_POLL_INTERVAL="10s")
+    bridge = harness(BRIDGE_POLL_INTERVAL="10s")
     for number in range(100):
         bridge.register(f"operation-{number:03d}")
     for sweep in range(131):
@@ -163,7 +163,7 @@ def test_a_model_that_was_learnt_is_waited_for() -> None:
 
 def test_what_was_only_seen_running_is_written_once_a_minute() -> None:
     """Each poll would cost a write otherwise."""
-    bridge = stage(BRIDGE_POLL_INTERVAL="10s")
+    bridge = harness(BRIDGE_POLL_INTERVAL="10s")
     bridge.register()
     written = 0
     for _ in range(12):
@@ -238,7 +238,7 @@ def test_storage_that_is_down_costs_what_was_observed_and_nothing_else() -> None
 
 def test_a_model_of_another_version_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
     """Set aside with a line; polling goes on by the prior."""
-    bridge = stage()
+    bridge = harness()
     live(bridge, "operation-1", 30)
     key = duration_key("default", None)
     bridge.memory.commit(Transaction(SOURCES_PARTITION, (Merge(key, {"v": 7}, ANY),)))
@@ -252,7 +252,7 @@ def test_a_model_of_another_version_is_left_alone(caplog: pytest.LogCaptureFixtu
 
 def test_what_says_nothing_of_the_operation_changes_no_model() -> None:
     """A fault is no sight of it running."""
-    bridge = stage()
+    bridge = harness()
     bridge.register()
     bridge.upstream.tell("operation-1", NoReply("timeout"))
     for _ in range(20):
@@ -264,7 +264,7 @@ def test_what_says_nothing_of_the_operation_changes_no_model() -> None:
 
 def test_while_the_budget_is_short_the_shadow_price_rises_and_falls_back_later() -> None:
     """So that less falls due; up to what the last one is worth that is asked for."""
-    bridge = stage(SPEECH_REQUESTS_PER_SECOND="0.5")
+    bridge = harness(SPEECH_REQUESTS_PER_SECOND="0.5")
     for number in range(50):
         bridge.register(f"operation-{number:03d}")
 
@@ -292,7 +292,7 @@ def test_while_the_budget_is_short_the_shadow_price_rises_and_falls_back_later()
 
 def test_the_largest_loss_goes_first_while_the_budget_is_short() -> None:
     """Not who waited longest past its time."""
-    bridge = stage(SPEECH_REQUESTS_PER_SECOND="0.1")
+    bridge = harness(SPEECH_REQUESTS_PER_SECOND="0.1")
     live(bridge, "operation-0", 30)
     bridge.register("operation-young")
     bridge.clock.advance(1)
@@ -309,7 +309,7 @@ def test_the_largest_loss_goes_first_while_the_budget_is_short() -> None:
 
 def test_the_status_shows_what_was_learnt() -> None:
     """Which share ends from each age on, and the groups."""
-    bridge = stage()
+    bridge = harness()
     live(bridge, "operation-1", 30, "short")
 
     [source] = Client.of(bridge).call(Routes.status, "/status").body["sources"]
@@ -324,7 +324,7 @@ def test_the_status_shows_what_was_learnt() -> None:
 def test_more_models_than_one_transaction_holds_are_written_in_several() -> None:
     """Two sources with sixty groups each."""
     more = {"name": "voices", "endpoint": "https://voices.example.com", "path": "customvoice", "requestsPerSecond": 100}
-    bridge = stage(BRIDGE_SOURCES=json.dumps([more]))
+    bridge = harness(BRIDGE_SOURCES=json.dumps([more]))
     client = Client.of(bridge)
     for source in ("default", "voices"):
         for number in range(60):
@@ -358,7 +358,7 @@ def test_a_reading_that_fails_after_a_conflict_does_not_fail_the_sweep(monkeypat
 
 def test_a_time_without_a_zone_is_nobody_s(caplog: pytest.LogCaptureFixture) -> None:
     """It would end every sweep when it is compared."""
-    bridge = stage()
+    bridge = harness()
     bridge.register()
     bridge.sweep()
     bridge.memory.commit(Transaction(SOURCES_PARTITION, (Merge("source:default", {"at": "2026-11-23T12:00:00"}, ANY),)))
@@ -372,7 +372,7 @@ def test_a_time_without_a_zone_is_nobody_s(caplog: pytest.LogCaptureFixture) -> 
 
 def test_one_that_probes_a_denied_source_does_not_set_the_shadow_price() -> None:
     """It says nothing of how much may be asked."""
-    bridge = stage()
+    bridge = harness()
     for number in range(5):
         bridge.register(f"operation-{number}")
         bridge.upstream.tell(f"operation-{number}", Reply(status=401))
@@ -388,7 +388,7 @@ def test_one_that_probes_a_denied_source_does_not_set_the_shadow_price() -> None
 
 def test_two_kinds_of_operations_are_learnt_as_two_humps() -> None:
     """Half end after 30 s and half after 20 min: the status shows both, and next to nothing between them."""
-    bridge = stage(SPEECH_REQUESTS_PER_SECOND="100")
+    bridge = harness(SPEECH_REQUESTS_PER_SECOND="100")
     ends: dict[str, float] = {}
     for number in range(40):
         operation_id = f"operation-{number:02d}"

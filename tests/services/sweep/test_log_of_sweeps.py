@@ -17,8 +17,8 @@ from bridge.log import Event
 from bridge.storage.keys import SOURCES_PARTITION, partition_of, row_key, source_key
 from bridge.storage.transaction import ANY, Delete, Merge, Transaction
 from tests.support.flaky import flaky
+from tests.support.harness import FakeUpstream, Harness, harness
 from tests.support.log_lines import lines_of
-from tests.support.world import FakeUpstream, Stage, stage
 
 OPERATION = "default:operation-1"
 SOURCE_POLLED = {
@@ -57,7 +57,7 @@ def everything(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG", "bridge")
 
 
-def ended_long_ago(bridge: Stage) -> None:
+def ended_long_ago(bridge: Harness) -> None:
     """Let an operation end, and everything about it be over for longer than it is kept."""
     bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -100,7 +100,7 @@ def fails(_: object) -> NoReturn:
     ],
 )
 def test_a_poll_its_source_and_its_sweep_are_a_line_each(  # noqa: PLR0917 - a table
-    bridge: Stage,
+    bridge: Harness,
     answer: str | Reply | NoReply,
     said: dict[str, Any] | None,
     polled: dict[str, Any],
@@ -123,7 +123,7 @@ def test_sweep_that_is_killed_has_logged_what_it_committed(caplog: pytest.LogCap
     """The second operation is asked for until the line of the first is written: no sweep has ended by then."""
     is_written = threading.Event()
     upstream = WaitingUpstream(is_written)
-    bridge = stage(upstream=lambda *_: upstream)
+    bridge = harness(upstream=lambda *_: upstream)
     upstream.tell("operation-1", "Succeeded")
     bridge.register("operation-1")
     bridge.register("operation-2")
@@ -158,7 +158,7 @@ class WaitingUpstream(FakeUpstream):
 
 
 def test_a_status_that_nobody_documented_is_one_line_for_each_instance(
-    bridge: Stage, caplog: pytest.LogCaptureFixture
+    bridge: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Not one for each poll."""
     bridge.register()
@@ -173,7 +173,7 @@ def test_a_status_that_nobody_documented_is_one_line_for_each_instance(
 
 def test_a_hundred_undocumented_statuses_are_lines_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
     """An upstream that says something else each time does not fill the log."""
-    bridge = stage(SPEECH_REQUESTS_PER_SECOND="100")
+    bridge = harness(SPEECH_REQUESTS_PER_SECOND="100")
     bridge.register()
     bridge.upstream.tell("operation-1", *(f"Strange-{number}" for number in range(110)))
 
@@ -184,7 +184,7 @@ def test_a_hundred_undocumented_statuses_are_lines_and_no_more(caplog: pytest.Lo
     assert len(lines_of(caplog, Event.UNKNOWN_STATUS)) == 100
 
 
-def test_an_end_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_end_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """How, after how many polls, at what age, and how many callbacks begin."""
     bridge.register("operation-1", "https://receiver.example.com/1", "https://receiver.example.com/2")
     bridge.upstream.tell("operation-1", "Running", "Succeeded")
@@ -208,7 +208,7 @@ def test_an_end_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> 
 
 def test_an_operation_that_is_given_up_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     """With the reason of ours."""
-    bridge = stage(BRIDGE_OPERATION_DEADLINE="1h")
+    bridge = harness(BRIDGE_OPERATION_DEADLINE="1h")
     bridge.register()
     bridge.upstream.tell("operation-1", "Running")
     bridge.sweep()
@@ -221,7 +221,7 @@ def test_an_operation_that_is_given_up_is_one_line(caplog: pytest.LogCaptureFixt
 
 
 def test_a_sweep_that_finds_nothing_is_a_line_of_the_least_level(
-    bridge: Stage, caplog: pytest.LogCaptureFixture
+    bridge: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
     """But for one a minute, which shows that the timer ticks."""
     for _ in range(3):
@@ -232,7 +232,7 @@ def test_a_sweep_that_finds_nothing_is_a_line_of_the_least_level(
     assert levels == [("INFO", "sweep.finished"), ("DEBUG", "sweep.idle"), ("DEBUG", "sweep.idle")]
 
 
-def test_a_message_that_is_sent_again_counts(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_message_that_is_sent_again_counts(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """The one before was lost."""
     bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -245,7 +245,7 @@ def test_a_message_that_is_sent_again_counts(bridge: Stage, caplog: pytest.LogCa
     assert lines_of(caplog) == [SWEPT | {"enqueued": 1, "due": 0, "asked": 0, "overdue": 1}]
 
 
-def test_a_bug_at_a_question_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_bug_at_a_question_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """It is a fault of that poll and of nothing else; what it says can hold what nobody is to see."""
     bridge.register()
     bridge.upstream.fetch_operation = fails  # type: ignore[assignment,method-assign] # a bug
@@ -264,7 +264,7 @@ def test_a_bug_at_a_question_is_one_line(bridge: Stage, caplog: pytest.LogCaptur
 
 def test_a_bug_at_the_question_why_is_a_line_for_each_try(caplog: pytest.LogCaptureFixture) -> None:
     """The event goes out without an explanation, and both questions count."""
-    bridge = stage(BRIDGE_ENRICH="errors")
+    bridge = harness(BRIDGE_ENRICH="errors")
     bridge.register()
     bridge.upstream.tell("operation-1", "Failed")
     bridge.upstream.fetch_failure = fails  # type: ignore[assignment,method-assign] # a bug
@@ -278,7 +278,7 @@ def test_a_bug_at_the_question_why_is_a_line_for_each_try(caplog: pytest.LogCapt
     assert len(bridge.queue.take()) == 1
 
 
-def test_what_is_forgotten_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_forgotten_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """And counts in that of the sweep."""
     ended_long_ago(bridge)
     caplog.clear()
@@ -289,7 +289,7 @@ def test_what_is_forgotten_is_one_line(bridge: Stage, caplog: pytest.LogCaptureF
     assert lines_of(caplog) == [{"event": "operation.purged", "operation": OPERATION}, swept]
 
 
-def test_what_is_to_be_kept_is_not_forgotten_and_no_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_to_be_kept_is_not_forgotten_and_no_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """A redelivery on the last day keeps everything for longer."""
     ended_long_ago(bridge)
     [ref] = [bridge.request().ref]
@@ -302,7 +302,7 @@ def test_what_is_to_be_kept_is_not_forgotten_and_no_line(bridge: Stage, caplog: 
     assert bridge.due_keys()[-1] == f"purge:{OPERATION}"
 
 
-def test_a_purge_whose_operation_is_gone_is_taken_away(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_purge_whose_operation_is_gone_is_taken_away(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """It counts for nothing."""
     ended_long_ago(bridge)
     ref = OperationRef("default", "operation-1")
@@ -378,7 +378,7 @@ def test_storage_that_refuses_a_step_of_a_sweep_is_one_line(
     assert len(lines_of(caplog, Event.SWEPT)) == 1
 
 
-def test_a_message_that_is_not_taken_is_one_line(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_message_that_is_not_taken_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """The due row sends another."""
     [ref] = bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -440,7 +440,7 @@ def refusing(read: Callable[..., Any]) -> Callable[..., Any]:
     ],
 )
 def test_a_row_of_a_newer_version_is_one_line(
-    bridge: Stage, row: str, expected: dict[str, Any], caplog: pytest.LogCaptureFixture
+    bridge: Harness, row: str, expected: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is skipped, and the sweep goes on."""
     bridge.register()
@@ -469,7 +469,7 @@ def test_a_row_of_a_newer_version_is_one_line(
 
 
 def test_a_bug_at_an_answer_is_one_line_and_the_operation_waits(
-    bridge: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    bridge: Harness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """For five minutes: a newer version may know what to do."""
     bridge.register()

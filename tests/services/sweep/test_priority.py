@@ -14,7 +14,7 @@ from bridge.services.sweep.priority import PollPriority
 from bridge.storage.due import DueHandle, DuePoll
 from bridge.storage.keys import DURATION_PREFIX, SOURCES_PARTITION, after
 from bridge.storage.repository import Waits
-from tests.support.world import NOON, Stage
+from tests.support.harness import NOON, Harness
 
 POLLS = 12.0
 NOW = NOON + timedelta(seconds=60)
@@ -32,7 +32,7 @@ def due(each: PollState) -> DuePoll:
 
 
 @pytest.fixture
-def durations(bridge: Stage) -> DurationStore:
+def durations(bridge: Harness) -> DurationStore:
     """Know a group whose operations end after a minute, and another whose operations end after an hour."""
     learnt = DurationStore(bridge.memory, bridge.clock, bridge.dependencies.new_id, Waits(lambda _: None, lambda: 0.5))
     for group, seconds in (("short", 60), ("long", 3600)):

@@ -17,8 +17,8 @@ from bridge.services.sweep import due_reader
 from bridge.storage.keys import partition_of, row_key
 from bridge.storage.transaction import Insert, Transaction
 from tests.support.flaky import flaky
+from tests.support.harness import Harness, harness
 from tests.support.log_lines import lines_of
-from tests.support.world import Stage, stage
 
 SECOND = json.dumps([{"name": "second", "endpoint": "https://second.example.com", "path": "avatar"}])
 DENIED = Reply(status=401)
@@ -29,19 +29,19 @@ def ids_of(partition: str, count: int, *, source: str = "default", prefix: str =
     return [next(each for each in found if partition_of(OperationRef(source, each)) == partition) for _ in range(count)]
 
 
-def register(bridge: Stage, operation_id: str, *, source: str = "default", owner: str = "shared") -> RegistrationRef:
+def register(bridge: Harness, operation_id: str, *, source: str = "default", owner: str = "shared") -> RegistrationRef:
     request = bridge.request(operation_id)
     ref = RegistrationRef.of(OperationRef(source, operation_id), owner=owner, callback_url=request.callback_url)
     bridge.bridge.routes.registrations.register(replace(request, ref=ref, owner=owner))
     return ref
 
 
-def asked(bridge: Stage) -> list[str]:
+def asked(bridge: Harness) -> list[str]:
     taken, bridge.upstream.asked = [ref.id for ref in bridge.upstream.asked], []
     return taken
 
 
-def sweeps(bridge: Stage, count: int) -> None:
+def sweeps(bridge: Harness, count: int) -> None:
     for _ in range(count):
         bridge.sweep()
         bridge.clock.advance(10)
@@ -58,7 +58,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("rows", [20, 21, 150])
 @pytest.mark.parametrize("refusal", [DENIED, Reply(status=429, retry_after="3600"), NoReply("timeout")])
 def test_rows_of_a_source_that_may_not_be_asked_stand_before_no_others(rows: int, refusal: Reply | NoReply) -> None:
-    bridge = stage(BRIDGE_SOURCES=SECOND)
+    bridge = harness(BRIDGE_SOURCES=SECOND)
     for each in ids_of("op0", rows):
         bridge.upstream.tell(each, refusal)
         bridge.register(each)
@@ -74,7 +74,7 @@ def test_rows_of_a_source_that_may_not_be_asked_stand_before_no_others(rows: int
 
 @pytest.mark.usefixtures("small_pages")
 def test_rows_that_made_room_are_asked_once_their_source_is_free() -> None:
-    bridge = stage(BRIDGE_SOURCES=SECOND)
+    bridge = harness(BRIDGE_SOURCES=SECOND)
     refs = ids_of("op0", 60)
     for each in refs:
         bridge.upstream.tell(each, DENIED)
@@ -92,7 +92,7 @@ def test_rows_that_made_room_are_asked_once_their_source_is_free() -> None:
 
 @pytest.mark.usefixtures("small_pages")
 def test_rows_of_a_slow_source_stand_before_no_others() -> None:
-    bridge = stage(BRIDGE_SOURCES=SECOND, SPEECH_REQUESTS_PER_SECOND="0.1")
+    bridge = harness(BRIDGE_SOURCES=SECOND, SPEECH_REQUESTS_PER_SECOND="0.1")
     for each in ids_of("op0", 60):
         bridge.register(each)
     [other] = ids_of("op0", 1, source="second", prefix="other")
@@ -106,9 +106,9 @@ def test_rows_of_a_slow_source_stand_before_no_others() -> None:
 
 @pytest.mark.usefixtures("small_pages")
 def test_rows_of_strangers_stand_before_no_others() -> None:
-    bridge = stage()
-    strange = [Insert(f"due:{number:013d}:poll:default:operation-{number}", {"v": 99}) for number in range(60)]
-    bridge.memory.commit(Transaction("op0", tuple(strange)))
+    bridge = harness()
+    unreadable = [Insert(f"due:{number:013d}:poll:default:operation-{number}", {"v": 99}) for number in range(60)]
+    bridge.memory.commit(Transaction("op0", tuple(unreadable)))
     [ours] = ids_of("op0", 1)
     bridge.register(ours)
 
@@ -119,7 +119,7 @@ def test_rows_of_strangers_stand_before_no_others() -> None:
 
 @pytest.mark.usefixtures("small_pages")
 def test_purges_stand_before_no_polls() -> None:
-    bridge = stage()
+    bridge = harness()
     for each in ids_of("op0", 60):
         bridge.upstream.tell(each, "Succeeded")
         bridge.register(each)
@@ -138,7 +138,7 @@ def test_purges_stand_before_no_polls() -> None:
 
 @pytest.mark.usefixtures("small_pages")
 def test_deliveries_do_not_wait_for_polls() -> None:
-    bridge = stage()
+    bridge = harness()
     [ended] = ids_of("op0", 1, prefix="ended")
     bridge.upstream.tell(ended, "Succeeded")
     bridge.sender.tell("https://receiver.example.com/hook", 500, 200)
@@ -157,7 +157,7 @@ def test_deliveries_do_not_wait_for_polls() -> None:
 
 
 def test_a_delivery_that_falls_due_while_polls_run_is_sent_before_they_end() -> None:
-    bridge = stage()
+    bridge = harness()
     bridge.upstream.tell("ended", "Succeeded")
     bridge.sender.tell("https://receiver.example.com/hook", 500, 200)
     bridge.register("ended")
@@ -179,14 +179,14 @@ def test_a_delivery_that_falls_due_while_polls_run_is_sent_before_they_end() -> 
     assert sent == [0, 1, 1]
 
 
-def with_threads(bridge: Stage, pool: ThreadPoolExecutor) -> None:
+def with_threads(bridge: Harness, pool: ThreadPoolExecutor) -> None:
     """Compose again, with a pool for the sweeps."""
     bridge.bridge = compose(bridge.settings, replace(bridge.dependencies, executor=pool))
 
 
 def test_a_source_that_hangs_leaves_threads_to_the_others() -> None:
     """The healthy one is answered while every thread that the other has got still waits."""
-    bridge = stage(BRIDGE_SOURCES=SECOND, BRIDGE_SWEEP_THREADS="4")
+    bridge = harness(BRIDGE_SOURCES=SECOND, BRIDGE_SWEEP_THREADS="4")
     for number in range(40):
         bridge.register(f"silent-{number}")
     for number in range(5):
@@ -213,7 +213,7 @@ def test_a_source_that_hangs_leaves_threads_to_the_others() -> None:
 
 def test_a_source_that_never_answers_is_probed_by_one_at_a_time(caplog: pytest.LogCaptureFixture) -> None:
     """15 s after ten faults in a row, then after 30 s and each minute; all goes on after the first answer."""
-    bridge = stage()
+    bridge = harness()
     for number in range(40):
         bridge.upstream.tell(f"operation-{number}", NoReply("timeout"))
         bridge.register(f"operation-{number}")
@@ -237,7 +237,7 @@ def test_a_source_that_never_answers_is_probed_by_one_at_a_time(caplog: pytest.L
 
 def test_the_probe_of_a_silent_source_is_an_operation_that_met_no_fault() -> None:
     """Twelve operations always fail: a new one shows that the source answers."""
-    bridge = stage()
+    bridge = harness()
     for number in range(12):
         bridge.upstream.tell(f"bad-{number}", Reply(status=500))
         bridge.register(f"bad-{number}")
@@ -263,7 +263,7 @@ REFUSALS = [
 @pytest.mark.parametrize("bad", [1, 3])
 def test_a_refusal_that_only_some_operations_get_costs_the_others_nothing(refusal: Reply, bad: int) -> None:
     """From the third minute on for each of them: an operation's first refusal is its source's."""
-    bridge = stage()
+    bridge = harness()
     for number in range(bad):
         bridge.upstream.tell(f"bad-{number}", refusal)
         bridge.register(f"bad-{number}")
@@ -283,7 +283,7 @@ def test_a_refusal_that_only_some_operations_get_costs_the_others_nothing(refusa
 
 @pytest.mark.parametrize("refusal", REFUSALS)
 def test_an_operation_that_is_always_refused_expires_at_its_deadline(refusal: Reply) -> None:
-    bridge = stage(BRIDGE_OPERATION_DEADLINE="1h")
+    bridge = harness(BRIDGE_OPERATION_DEADLINE="1h")
     bridge.upstream.tell("bad", refusal)
     ref = register(bridge, "bad")
     for number in range(6 * 65):
@@ -298,7 +298,7 @@ def test_an_operation_that_is_always_refused_expires_at_its_deadline(refusal: Re
 
 
 def test_after_a_pause_another_operation_is_the_probe() -> None:
-    bridge = stage()
+    bridge = harness()
     bridge.upstream.tell("bad", Reply(status=403))
     bridge.register("bad")
     bridge.sweep()
@@ -314,7 +314,7 @@ def test_after_a_pause_another_operation_is_the_probe() -> None:
 
 def test_a_real_throttling_still_stops_the_source() -> None:
     """Each operation's first refusal is its source's: nobody is asked until the stop ends."""
-    bridge = stage()
+    bridge = harness()
     for number in range(5):
         bridge.upstream.tell(f"operation-{number}", Reply(status=429, retry_after="60"), "Running")
         bridge.register(f"operation-{number}")
@@ -328,7 +328,7 @@ def test_a_real_throttling_still_stops_the_source() -> None:
 
 def test_owners_share_the_polls_of_a_source() -> None:
     """Of ten polls in a sweep, five are of the owner with few operations."""
-    bridge = stage(SPEECH_REQUESTS_PER_SECOND="1")
+    bridge = harness(SPEECH_REQUESTS_PER_SECOND="1")
     for number in range(200):
         register(bridge, f"many-{number}", owner="many")
         bridge.clock.advance(1)
@@ -343,7 +343,7 @@ def test_owners_share_the_polls_of_a_source() -> None:
 
 
 def test_owners_take_turns_over_sweeps_if_a_sweep_has_one_poll() -> None:
-    bridge = stage(SPEECH_REQUESTS_PER_SECOND="0.1")
+    bridge = harness(SPEECH_REQUESTS_PER_SECOND="0.1")
     for number in range(30):
         register(bridge, f"many-{number}", owner="many")
     for owner in ("a", "z"):
@@ -360,7 +360,7 @@ def test_owners_take_turns_over_sweeps_if_a_sweep_has_one_poll() -> None:
 
 
 def test_operations_that_were_never_found_go_last() -> None:
-    bridge = stage(SPEECH_REQUESTS_PER_SECOND="1")
+    bridge = harness(SPEECH_REQUESTS_PER_SECOND="1")
     for number in range(10):
         bridge.upstream.tell(f"missing-{number}", Reply(status=404))
         bridge.register(f"missing-{number}")
@@ -390,7 +390,7 @@ def test_a_stop_that_storage_did_not_take_is_written_later() -> None:
 
 
 def test_a_source_that_gives_nothing_but_faults_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
-    bridge = stage()
+    bridge = harness()
     bridge.upstream.tell("operation-1", NoReply("dns"))
     bridge.register()
 
@@ -406,7 +406,7 @@ def test_a_source_that_gives_nothing_but_faults_is_reported_once(caplog: pytest.
 @pytest.mark.parametrize("fault", [NoReply("timeout"), Reply(status=500), Reply(status=502), Reply(status=200)])
 def test_nothing_expires_while_its_source_answers_nothing(fault: Reply | NoReply) -> None:
     """Days after the deadline; then the upstream's word counts."""
-    bridge = stage(BRIDGE_OPERATION_DEADLINE="1h")
+    bridge = harness(BRIDGE_OPERATION_DEADLINE="1h")
     bridge.upstream.tell("operation-1", fault)
     bridge.register()
     for _ in range(24 * 12 * 3):
@@ -421,7 +421,7 @@ def test_nothing_expires_while_its_source_answers_nothing(fault: Reply | NoReply
 
 
 def test_an_operation_of_a_source_that_was_removed_expires() -> None:
-    bridge = stage(BRIDGE_SOURCES=SECOND, BRIDGE_OPERATION_DEADLINE="1h")
+    bridge = harness(BRIDGE_SOURCES=SECOND, BRIDGE_OPERATION_DEADLINE="1h")
     ref = register(bridge, "operation-1", source="second")
     bridge.restart(BRIDGE_OPERATION_DEADLINE="1h")
     bridge.upstream.tell("operation-1", NoReply("no source is named second"))

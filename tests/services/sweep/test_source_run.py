@@ -21,7 +21,7 @@ from bridge.storage.keys import SOURCES_PARTITION, source_key
 from bridge.storage.records import decode
 from bridge.storage.repository import Waits
 from bridge.telemetry import OFF
-from tests.support.world import Stage
+from tests.support.harness import Harness
 
 DENIED = Unauthorized("HTTP 401")
 THROTTLED = Throttled("HTTP 429", timedelta(seconds=90))
@@ -29,14 +29,14 @@ SECOND = timedelta(seconds=1)
 WAITS = Waits(lambda _: None, lambda: 0.5)
 
 
-def run(bridge: Stage) -> SourceRun:
+def run(bridge: Harness) -> SourceRun:
     """Begin with what is written of the source."""
     row = bridge.memory.get(SOURCES_PARTITION, source_key("default"))
     [source] = bridge.settings.sources
     return SourceRun(bridge.memory, source, row, bridge.clock, bridge.dependencies.new_id, telemetry=OFF, waits=WAITS)
 
 
-def written(bridge: Stage) -> Budget:
+def written(bridge: Harness) -> Budget:
     """Read what the next sweep will begin with."""
     row = bridge.memory.get(SOURCES_PARTITION, source_key("default"))
     assert row is not None
@@ -50,7 +50,7 @@ def written(bridge: Stage) -> Budget:
     ids=["pending", "terminal", "absent", "refused"],
 )
 def test_an_answer_about_an_operation_ends_what_stopped_its_source(
-    bridge: Stage, trouble: PollResult, result: PollResult
+    bridge: Harness, trouble: PollResult, result: PollResult
 ) -> None:
     """Whatever it says of the operation: the source has answered, and the next sweep knows."""
     run(bridge).record_response(trouble, bridge.clock())
@@ -66,7 +66,7 @@ def test_an_answer_about_an_operation_ends_what_stopped_its_source(
 
 
 @pytest.mark.parametrize("trouble", [DENIED, THROTTLED], ids=["denied", "throttled"])
-def test_an_answer_that_was_asked_for_before_ends_nothing(bridge: Stage, trouble: PollResult) -> None:
+def test_an_answer_that_was_asked_for_before_ends_nothing(bridge: Harness, trouble: PollResult) -> None:
     """It tells of a moment that has passed: both were under way at once."""
     asked_at = bridge.clock()
     bridge.clock.advance(1)
@@ -80,7 +80,7 @@ def test_an_answer_that_was_asked_for_before_ends_nothing(bridge: Stage, trouble
 
 
 @pytest.mark.parametrize("trouble", [DENIED, THROTTLED], ids=["denied", "throttled"])
-def test_a_fault_ends_nothing(bridge: Stage, trouble: PollResult) -> None:
+def test_a_fault_ends_nothing(bridge: Harness, trouble: PollResult) -> None:
     """It says nothing of credential or quota."""
     run(bridge).record_response(trouble, bridge.clock())
     stopped = written(bridge)
@@ -91,7 +91,7 @@ def test_a_fault_ends_nothing(bridge: Stage, trouble: PollResult) -> None:
     assert written(bridge) == stopped
 
 
-def test_a_denial_is_written_with_what_was_said(bridge: Stage) -> None:
+def test_a_denial_is_written_with_what_was_said(bridge: Harness) -> None:
     """For whoever looks at the status; one that was asked for before it says nothing new."""
     asked_at, source = bridge.clock(), run(bridge)
     bridge.clock.advance(1)
@@ -103,7 +103,7 @@ def test_a_denial_is_written_with_what_was_said(bridge: Stage) -> None:
     assert (budget.denied, budget.denied_at, budget.pauses) == ("HTTP 401", bridge.clock(), 1)
 
 
-def test_a_429_that_was_asked_for_before_the_last_halves_nothing_again(bridge: Stage) -> None:
+def test_a_429_that_was_asked_for_before_the_last_halves_nothing_again(bridge: Harness) -> None:
     """It can only lengthen the stop."""
     asked_at, source = bridge.clock(), run(bridge)
     bridge.clock.advance(1)
@@ -117,7 +117,7 @@ def test_a_429_that_was_asked_for_before_the_last_halves_nothing_again(bridge: S
     assert again.stopped_until == bridge.clock() + timedelta(seconds=300)
 
 
-def test_a_good_answer_is_not_written_again(bridge: Stage) -> None:
+def test_a_good_answer_is_not_written_again(bridge: Harness) -> None:
     """Nearly every answer is that: a write for each would double the calls to storage."""
     source = run(bridge)
 

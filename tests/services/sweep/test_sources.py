@@ -8,8 +8,8 @@ from bridge.domain.errors import Misconfigured
 from bridge.domain.ids import OperationRef
 from bridge.domain.upstream import Reply
 from bridge.settings import read_settings
+from tests.support.harness import ENVIRONMENT, harness
 from tests.support.http import Client
-from tests.support.world import ENVIRONMENT, stage
 
 VOICES = {
     "name": "voices",
@@ -37,7 +37,7 @@ def environment(*entries: dict[str, object], **more: str) -> dict[str, str]:
 )
 def test_a_location_finds_its_source_by_endpoint_and_path(location: str) -> None:
     """On any endpoint of the same resource; its event types begin with the path."""
-    bridge = stage(**environment(VOICES))  # type: ignore[arg-type]
+    bridge = harness(**environment(VOICES))  # type: ignore[arg-type]
     created = Client.of(bridge).register({"operationLocation": location, "callbackUrl": HOOK})
     bridge.upstream.tell("operation-1", "Succeeded")
 
@@ -51,7 +51,7 @@ def test_a_location_finds_its_source_by_endpoint_and_path(location: str) -> None
 
 def test_a_source_can_be_named() -> None:
     """And is another one than the default's, with the same operation id."""
-    bridge = stage(**environment(VOICES))  # type: ignore[arg-type]
+    bridge = harness(**environment(VOICES))  # type: ignore[arg-type]
     client = Client.of(bridge)
 
     ids = [
@@ -66,7 +66,7 @@ def test_a_source_can_be_named() -> None:
 
 def test_a_source_that_is_stopped_stops_no_other() -> None:
     """Each has its own budget and pause."""
-    bridge = stage(**environment(VOICES))  # type: ignore[arg-type]
+    bridge = harness(**environment(VOICES))  # type: ignore[arg-type]
     client = Client.of(bridge)
     for source, operation_id in (("default", "operation-1"), ("voices", "operation-2")):
         client.register({"operationId": operation_id, "callbackUrl": HOOK, "source": source})

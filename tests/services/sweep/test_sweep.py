@@ -13,7 +13,7 @@ from bridge.domain.upstream import NoReply, NoToken, Reply
 from bridge.storage.keys import operation_partitions, partition_of, row_key
 from bridge.storage.transaction import ANY, Delete, Insert, Merge, Transaction
 from tests.support.flaky import Flaky, flaky
-from tests.support.world import NOON, Stage
+from tests.support.harness import NOON, Harness
 
 
 def in_partition(name: str, count: int) -> list[str]:
@@ -27,7 +27,7 @@ def before_the_polls(table: Flaky) -> list[Callable[[Transaction], Mapping[str, 
     return [table.inner.commit, table.inner.commit]
 
 
-def test_one_request_serves_every_registration_of_an_operation(bridge: Stage) -> None:
+def test_one_request_serves_every_registration_of_an_operation(bridge: Harness) -> None:
     """However many callbacks wait for it."""
     bridge.register("operation-1", *(f"https://receiver.example.com/{number}" for number in range(5)))
 
@@ -36,7 +36,7 @@ def test_one_request_serves_every_registration_of_an_operation(bridge: Stage) ->
     assert bridge.upstream.asked == [OperationRef("default", "operation-1")]
 
 
-def test_a_running_operation_is_asked_again_after_the_interval(bridge: Stage) -> None:
+def test_a_running_operation_is_asked_again_after_the_interval(bridge: Harness) -> None:
     """Not before."""
     bridge.register()
 
@@ -54,7 +54,7 @@ def test_a_running_operation_is_asked_again_after_the_interval(bridge: Stage) ->
     "reply",
     [NoReply("timeout"), Reply(status=500, body=b""), Reply(status=200, body=b"<html>"), Reply(status=404, body=b"{}")],
 )
-def test_a_fault_never_ends_an_operation(bridge: Stage, reply: Reply | NoReply) -> None:
+def test_a_fault_never_ends_an_operation(bridge: Harness, reply: Reply | NoReply) -> None:
     """It is asked again, and the fault can be read."""
     bridge.register()
     bridge.upstream.tell("operation-1", reply, "Succeeded")
@@ -68,7 +68,7 @@ def test_a_fault_never_ends_an_operation(bridge: Stage, reply: Reply | NoReply) 
     assert (operation.final_status, operation.last_error) == (FinalStatus.SUCCEEDED, None)
 
 
-def test_a_bug_that_one_operation_meets_stops_no_other(bridge: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_that_one_operation_meets_stops_no_other(bridge: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sweep goes on."""
     bridge.register("operation-1")
     bridge.register("operation-2")
@@ -89,7 +89,7 @@ def test_a_bug_that_one_operation_meets_stops_no_other(bridge: Stage, monkeypatc
 
 
 @pytest.mark.parametrize("status", ["Succeeded", "Failed", "Canceled"])
-def test_an_end_is_told_to_everybody_who_wants_to_know(bridge: Stage, status: str) -> None:
+def test_an_end_is_told_to_everybody_who_wants_to_know(bridge: Harness, status: str) -> None:
     """And to nobody else."""
     wants_failures = bridge.request(url="https://failures.example.com/", events=(FinalStatus.FAILED,))
     wants_all = bridge.request()
@@ -105,7 +105,7 @@ def test_an_end_is_told_to_everybody_who_wants_to_know(bridge: Stage, status: st
     assert bridge.registration(wants_all.ref).state is State.DELIVERED
 
 
-def test_an_operation_past_its_deadline_is_asked_once_more_and_expires(bridge: Stage) -> None:
+def test_an_operation_past_its_deadline_is_asked_once_more_and_expires(bridge: Harness) -> None:
     """And its receivers hear of it."""
     ref = bridge.register()[0]
     bridge.clock.advance(timedelta(hours=24, seconds=1))
@@ -120,7 +120,7 @@ def test_an_operation_past_its_deadline_is_asked_once_more_and_expires(bridge: S
     assert bridge.sender.posted[0].body.startswith(b'{"type":"avatar.operation.expired"')
 
 
-def test_an_end_at_the_last_poll_is_an_end(bridge: Stage) -> None:
+def test_an_end_at_the_last_poll_is_an_end(bridge: Harness) -> None:
     """The deadline does not overrule the upstream."""
     bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -131,7 +131,7 @@ def test_an_end_at_the_last_poll_is_an_end(bridge: Stage) -> None:
     assert bridge.aggregate().operation.record.final_status is FinalStatus.SUCCEEDED
 
 
-def test_those_that_waited_longest_are_asked_first(bridge: Stage) -> None:
+def test_those_that_waited_longest_are_asked_first(bridge: Harness) -> None:
     """Whatever their partition."""
     for number in range(9):
         bridge.register(f"operation-{number}")
@@ -142,7 +142,7 @@ def test_those_that_waited_longest_are_asked_first(bridge: Stage) -> None:
     assert [ref.id for ref in bridge.upstream.asked] == [f"operation-{number}" for number in range(9)]
 
 
-def test_no_poll_is_begun_after_the_time_budget(bridge: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_poll_is_begun_after_the_time_budget(bridge: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is left is due at the next sweep."""
     for number in range(9):
         bridge.register(f"operation-{number}")
@@ -162,7 +162,7 @@ def test_no_poll_is_begun_after_the_time_budget(bridge: Stage, monkeypatch: pyte
     assert {ref.id for ref in bridge.upstream.asked} == {f"operation-{number}" for number in range(9)}
 
 
-def test_a_retry_is_called_for_when_it_is_due(bridge: Stage) -> None:
+def test_a_retry_is_called_for_when_it_is_due(bridge: Harness) -> None:
     """And not before."""
     bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -179,7 +179,7 @@ def test_a_retry_is_called_for_when_it_is_due(bridge: Stage) -> None:
     assert [task.number for task in bridge.queue.tasks] == [2]
 
 
-def test_a_message_that_was_lost_is_sent_again_ever_more_slowly(bridge: Stage) -> None:
+def test_a_message_that_was_lost_is_sent_again_ever_more_slowly(bridge: Harness) -> None:
     """After 2, 4, 8 … minutes, at most an hour apart; each message lives until the next one."""
     bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -196,7 +196,7 @@ def test_a_message_that_was_lost_is_sent_again_ever_more_slowly(bridge: Stage) -
     assert bridge.queue.ttls[:4] == [timedelta(minutes=minutes) for minutes in (2, 4, 8, 16)]
 
 
-def test_a_delivery_whose_registration_is_gone_is_forgotten(bridge: Stage) -> None:
+def test_a_delivery_whose_registration_is_gone_is_forgotten(bridge: Harness) -> None:
     """Its due row has nothing to be about."""
     ref = bridge.register()[0]
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -211,7 +211,7 @@ def test_a_delivery_whose_registration_is_gone_is_forgotten(bridge: Stage) -> No
     assert bridge.due_keys() == ["purge:default:operation-1"]
 
 
-def test_a_poll_whose_operation_is_gone_is_forgotten(bridge: Stage) -> None:
+def test_a_poll_whose_operation_is_gone_is_forgotten(bridge: Harness) -> None:
     """Whatever the upstream says of it; a purged operation stays purged."""
     for operation_id, status in (("operation-1", "Running"), ("operation-2", "Succeeded")):
         ref = bridge.register(operation_id)[0]
@@ -223,7 +223,7 @@ def test_a_poll_whose_operation_is_gone_is_forgotten(bridge: Stage) -> None:
     assert bridge.due_keys() == []
 
 
-def test_a_batch_drops_the_move_that_somebody_else_did_and_commits_the_rest(bridge: Stage) -> None:
+def test_a_batch_drops_the_move_that_somebody_else_did_and_commits_the_rest(bridge: Harness) -> None:
     """Two sweeps that meet: each operation moves once, and is not asked again."""
     ids = in_partition("op0", 5)
     for each in ids:
@@ -252,7 +252,7 @@ def test_a_batch_drops_the_move_that_somebody_else_did_and_commits_the_rest(brid
     assert bridge.aggregate(taken).operation.record.due.startswith("due:2")
 
 
-def test_a_completed_operation_is_told_even_if_its_due_row_was_lost(bridge: Stage) -> None:
+def test_a_completed_operation_is_told_even_if_its_due_row_was_lost(bridge: Harness) -> None:
     """Another sweep moved the due row while this one heard the end."""
     registered = bridge.register()[0]
     operation = bridge.aggregate().operation.record
@@ -302,7 +302,7 @@ def test_an_end_that_lands_late_is_called_for() -> None:
     assert bridge.deliver_all() == 1
 
 
-def test_a_final_status_of_ours_does_not_end_what_was_registered_anew(bridge: Stage) -> None:
+def test_a_final_status_of_ours_does_not_end_what_was_registered_anew(bridge: Harness) -> None:
     """The last poll of the old one was under way while the client canceled and registered again."""
     ref = bridge.register()[0]
     bridge.clock.advance(timedelta(hours=25))
@@ -321,17 +321,17 @@ def test_a_final_status_of_ours_does_not_end_what_was_registered_anew(bridge: St
     assert bridge.due_keys() == ["poll:default:operation-1"]
 
 
-def strange(bridge: Stage, ref: RegistrationRef) -> None:
+def unreadable(bridge: Harness, ref: RegistrationRef) -> None:
     """Let a newer version write over a row."""
     row = bridge.memory.get(partition_of(ref), row_key(ref))
     assert row is not None
     bridge.memory.commit(Transaction(partition_of(ref), (Merge(row.key, {"v": 2}, ANY),)))
 
 
-def test_a_registration_of_a_newer_version_holds_up_no_other(bridge: Stage) -> None:
+def test_a_registration_of_a_newer_version_holds_up_no_other(bridge: Harness) -> None:
     """The others are told; it is left to the version that can read it, which tells it later."""
     newer, ours = bridge.register("operation-1", "https://newer.example.com/", "https://ours.example.com/")
-    strange(bridge, newer)
+    unreadable(bridge, newer)
     bridge.upstream.tell("operation-1", "Succeeded")
 
     for _ in range(60):
@@ -351,7 +351,7 @@ def test_a_registration_of_a_newer_version_holds_up_no_other(bridge: Stage) -> N
     assert bridge.registration(newer).state is State.DELIVERED
 
 
-def test_an_operation_of_a_newer_version_is_left_to_it(bridge: Stage) -> None:
+def test_an_operation_of_a_newer_version_is_left_to_it(bridge: Harness) -> None:
     """Asked for now and then, and never overwritten with an end."""
     ref = bridge.register()[0]
     bridge.memory.commit(Transaction(partition_of(ref), (Merge(row_key(ref.operation), {"v": 2}, ANY),)))
@@ -459,23 +459,23 @@ def test_a_partition_that_cannot_be_read_holds_up_no_other(monkeypatch: pytest.M
     assert [ref.id for ref in bridge.upstream.asked] == [ids[1]]
 
 
-def test_unreadable_due_rows_are_skipped(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_unreadable_due_rows_are_skipped(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """With a log line; they stop nothing."""
     bridge.register()
-    strange = [
+    unreadable = [
         Insert("due:0000000000001:poll:default:operation-9", {"v": 99}),
         Insert("due:0000000000001:poll:default:operation-8", {"v": 1}),
         Insert("due:0000000000001:party:default:operation-7", {"v": 1}),
         Insert("due:0000000000001", {"v": 1}),
         Insert("due:0000000000001:deliver:nonsense", {}),
     ]
-    bridge.memory.commit(Transaction("op3", tuple(strange)))
+    bridge.memory.commit(Transaction("op3", tuple(unreadable)))
 
     bridge.sweep()
 
     assert [ref.id for ref in bridge.upstream.asked] == ["operation-1"]
-    assert len([record for record in caplog.records if "row.unreadable" in record.message]) == len(strange)
-    assert len([row for row in bridge.memory.rows("op3") if row.key.startswith("due:00")]) == len(strange)
+    assert len([record for record in caplog.records if "row.unreadable" in record.message]) == len(unreadable)
+    assert len([row for row in bridge.memory.rows("op3") if row.key.startswith("due:00")]) == len(unreadable)
 
 
 @pytest.mark.parametrize(
@@ -486,12 +486,12 @@ def test_unreadable_due_rows_are_skipped(bridge: Stage, caplog: pytest.LogCaptur
     ],
 )
 def test_an_operation_whose_rows_hold_nonsense_holds_up_no_other(
-    bridge: Stage, kind: str, columns: dict[str, str | int], caplog: pytest.LogCaptureFixture
+    bridge: Harness, kind: str, columns: dict[str, str | int], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its poll fails, with a log line, and is tried again later; the others go on."""
     bridge.register("operation-1")
-    strange = [row for row in bridge.memory.rows() if row.key.startswith(kind) and not row.key.endswith(":")]
-    for row in strange:
+    unreadable = [row for row in bridge.memory.rows() if row.key.startswith(kind) and not row.key.endswith(":")]
+    for row in unreadable:
         bridge.memory.commit(Transaction(row.partition, (Merge(row.key, columns, ANY),)))
     ours = bridge.register("operation-2", "https://ours.example.com/")[0]
     bridge.upstream.tell("operation-1", Reply(status=500) if "faults" in columns else "Succeeded")
@@ -505,7 +505,7 @@ def test_an_operation_whose_rows_hold_nonsense_holds_up_no_other(
     assert "poll:default:operation-1" in bridge.due_keys()
 
 
-def test_a_purge_that_meets_nonsense_holds_up_no_other(bridge: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_purge_that_meets_nonsense_holds_up_no_other(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """Somebody wrote that it ended at the end of time; the other one is forgotten."""
     ids = ["operation-1", "operation-2"]
     refs = [bridge.register(each)[0] for each in ids]
@@ -523,7 +523,7 @@ def test_a_purge_that_meets_nonsense_holds_up_no_other(bridge: Stage, caplog: py
     assert "app.failed" in caplog.text
 
 
-def test_an_old_operation_is_forgotten_with_everything_of_it(bridge: Stage) -> None:
+def test_an_old_operation_is_forgotten_with_everything_of_it(bridge: Harness) -> None:
     """Thirty days after its end nothing is left but the heartbeat."""
     bridge.register("operation-1", "https://one.example.com/", "https://two.example.com/")
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -536,7 +536,7 @@ def test_an_old_operation_is_forgotten_with_everything_of_it(bridge: Stage) -> N
     assert [row.key for row in bridge.memory.rows()] == ["heartbeat", "source:default"]
 
 
-def test_more_attempts_than_a_transaction_holds_are_forgotten_too(bridge: Stage) -> None:
+def test_more_attempts_than_a_transaction_holds_are_forgotten_too(bridge: Harness) -> None:
     """In chunks, before the registration that they belong to."""
     ref = bridge.register()[0]
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -552,7 +552,7 @@ def test_more_attempts_than_a_transaction_holds_are_forgotten_too(bridge: Stage)
     assert [row.key for row in bridge.memory.rows()] == ["heartbeat", "source:default"]
 
 
-def test_an_operation_with_a_live_delivery_is_kept(bridge: Stage) -> None:
+def test_an_operation_with_a_live_delivery_is_kept(bridge: Harness) -> None:
     """However old it is."""
     ref = bridge.register()[0]
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -568,7 +568,7 @@ def test_an_operation_with_a_live_delivery_is_kept(bridge: Stage) -> None:
     assert "purge:default:operation-1" in bridge.due_keys()
 
 
-def test_a_late_redelivery_is_kept_for_its_own_retention(bridge: Stage) -> None:
+def test_a_late_redelivery_is_kept_for_its_own_retention(bridge: Harness) -> None:
     """Thirty days after it ended, not after the operation did."""
     ref = bridge.register()[0]
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -587,7 +587,7 @@ def test_a_late_redelivery_is_kept_for_its_own_retention(bridge: Stage) -> None:
     assert [row.key for row in bridge.memory.rows()] == ["heartbeat", "source:default"]
 
 
-def test_the_heartbeat_is_written_once_a_minute(bridge: Stage) -> None:
+def test_the_heartbeat_is_written_once_a_minute(bridge: Harness) -> None:
     """So that an idle bridge costs next to nothing."""
     writes = 0
     for _ in range(30):
@@ -611,7 +611,7 @@ def test_an_unknown_outcome_of_a_batch_is_left_to_the_next_sweep() -> None:
     assert bridge.aggregate().operation.record.polls == 1
 
 
-def test_every_partition_is_swept(bridge: Stage) -> None:
+def test_every_partition_is_swept(bridge: Harness) -> None:
     """An operation is found wherever it lives."""
     ids = [f"operation-{number}" for number in range(64)]
     refs: list[RegistrationRef] = []

@@ -8,7 +8,7 @@ from bridge.domain.registration import State
 from bridge.storage.records import SCHEMA_VERSION
 from bridge.storage.transaction import Value
 
-#: The operation that strange things happen to, and the one that must not notice.
+#: The operation that the fuzzed writes belong to, and the one that must not notice.
 VICTIM, OTHER = "operation-1", "operation-2"
 URL = "https://receiver.example.com/hook"
 _REGISTRATION = f"default~{VICTIM}~0123456789abcdef"

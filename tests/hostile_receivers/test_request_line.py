@@ -14,9 +14,9 @@ from bridge.adapters.net.guard import Guard
 from bridge.adapters.webhook_sender import HttpWebhookSender
 from bridge.api.routes import Routes
 from bridge.domain.callback_url import CallbackRules
+from tests.hostile_receivers.receivers import Recorder, living
+from tests.support.harness import FakeClock, Harness, harness
 from tests.support.http import Answer, Client
-from tests.support.world import FakeClock, Stage, stage
-from tests.zoo.receivers import Recorder, living
 
 OPENED = {
     "BRIDGE_CALLBACK_ALLOW_HTTP": "true",
@@ -57,15 +57,15 @@ def receiver() -> Iterator[tuple[Recorder, int]]:
 
 
 @contextlib.contextmanager
-def sending() -> Iterator[Stage]:
+def sending() -> Iterator[Harness]:
     """Let a bridge send for real."""
     with contextlib.closing(HttpWebhookSender(Guard(RULES), FakeClock())) as sender:
-        bridge = stage(sender=sender)
+        bridge = harness(sender=sender)
         bridge.restart(**OPENED)
         yield bridge
 
 
-def ping(bridge: Stage, url: str) -> Answer:
+def ping(bridge: Harness, url: str) -> Answer:
     """Ping a URL."""
     body, headers = json.dumps({"callbackUrl": url}).encode(), {"Content-Type": "application/json"}
     return Client.of(bridge).call(Routes.ping, "/callbacks/ping", method="POST", body=body, headers=headers)

@@ -6,10 +6,10 @@ from datetime import timedelta
 from bridge.domain.operation import MAX_REGISTRATIONS
 from bridge.domain.outcome import Failure, Unreachable
 from bridge.domain.upstream import NoReply, Reply
-from tests.proof import promises
+from tests.proof import invariants
 from tests.proof.simulation import Loss, Simulation
 
-Life = Callable[[Simulation], None]
+Scenario = Callable[[Simulation], None]
 
 _RETRIED, _GONE, _FILTERED, _REVIVED = (f"https://{name}.example.com/" for name in ("a", "b", "c", "d"))
 _SILENT = Unreachable(error=Failure.TIMEOUT)
@@ -84,21 +84,21 @@ def crowded(simulation: Simulation) -> None:
     simulation.live(60)
     simulation.cancel(retried)  # an attempt of it has failed
     simulation.register("full", _REVIVED)
-    _let_go(simulation, *simulation.promises)
+    _let_go(simulation, *simulation.expectations)
     simulation.ask_to_register("full", _GONE)
-    _let_go(simulation, *simulation.promises)
+    _let_go(simulation, *simulation.expectations)
     simulation.ask_to_register("full", "https://e.example.com/")
     _end(simulation)
     simulation.limit_places(MAX_REGISTRATIONS)
 
 
-LIVES: tuple[Life, ...] = (everyday, given_up, hopeless, crowded)
+SCENARIOS: tuple[Scenario, ...] = (everyday, given_up, hopeless, crowded)
 
 
 def _let_go(simulation: Simulation, *names: str) -> None:
     """Expect no more of registrations that are over, and have given their places to others."""
     for name in set(names) - simulation.names():
-        promise = simulation.promises.pop(name)
+        promise = simulation.expectations.pop(name)
         if not promise.cancels and promise.events is None:
             raise Loss(f"{name} was replaced, and was neither canceled nor skipped")
 
@@ -106,10 +106,10 @@ def _let_go(simulation: Simulation, *names: str) -> None:
 def _end(simulation: Simulation) -> None:
     """Run on until all is quiet, check what was promised, and let everything be purged."""
     simulation.settle()
-    promises.check(simulation)
+    invariants.check(simulation)
     simulation.forget()
     if simulation.left():
         raise Loss(f"left behind: {simulation.left()}")
-    simulation.promises.clear()
+    simulation.expectations.clear()
     simulation.posts.clear()
     simulation.clock.advance(timedelta(minutes=1))

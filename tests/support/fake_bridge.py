@@ -26,7 +26,7 @@ class Called:
 
 
 @dataclass
-class PlayedBridge:
+class FakeBridge:
     """What is not in the script is 404, as of the function host: without a body."""
 
     url: str = ""
@@ -55,13 +55,13 @@ class PlayedBridge:
 
 
 @contextmanager
-def played_bridge() -> Iterator[PlayedBridge]:
+def fake_bridge() -> Iterator[FakeBridge]:
     """Serve one until the end of the block."""
-    played = PlayedBridge()
-    server = WebServer(played)
-    played.url = server.url
+    fake = FakeBridge()
+    server = WebServer(fake)
+    fake.url = server.url
     try:
-        yield played
+        yield fake
     finally:
         server.stop(timeout=5)
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from bridge.adapters.net.guard import Guard
 from bridge.adapters.webhook_sender import HttpWebhookSender
 from bridge.domain.callback_url import CallbackRules
+from tests.hostile_receivers.receivers import Recorder, living
+from tests.support.harness import FakeClock, harness
 from tests.support.http import Client
-from tests.support.world import FakeClock, stage
-from tests.zoo.receivers import Recorder, living
 
 OPENED = {
     "BRIDGE_CALLBACK_ALLOW_HTTP": "true",
@@ -66,7 +66,7 @@ def test_headers_are_refused_or_arrive_as_given(headers: dict[str, str]) -> None
     """Name for name and byte for byte, and nothing of the bridge's own is changed by them."""
     receiver = Recorder()
     with living(receiver) as port, sending() as sender:
-        bridge = stage(sender=sender)
+        bridge = harness(sender=sender)
         bridge.restart(**OPENED)
         body = {"operationId": "operation-1", "callbackUrl": f"http://127.0.0.1:{port}/hook", "headers": headers}
         created = Client.of(bridge).register(body)
@@ -86,7 +86,7 @@ def test_headers_that_are_right_are_not_refused() -> None:
     """The property above would hold for a bridge that refuses all."""
     receiver, headers = Recorder(), {"Authorization": "Bearer a.b-c", "Cookie": "a=b", "X-Empty": "", "x_y": "1  2"}
     with living(receiver) as port, sending() as sender:
-        bridge = stage(sender=sender)
+        bridge = harness(sender=sender)
         bridge.restart(**OPENED)
         body = {"operationId": "operation-1", "callbackUrl": f"http://127.0.0.1:{port}/hook", "headers": headers}
         assert Client.of(bridge).register(body).status == 201

@@ -26,9 +26,9 @@ from bridge.domain.ids import OperationRef
 from bridge.domain.outcome import Delivered, Failure, Outcome, Rejected, Unreachable
 from bridge.domain.source import Source
 from bridge.domain.upstream import NoReply, Reply
-from tests.support.world import FakeClock
-from tests.zoo.receivers import OK, Habit, drips, floods, hear, living, says, says_and_stays
-from tests.zoo.test_zoo import RULES
+from tests.hostile_receivers.receivers import OK, Habit, drips, floods, hear, living, says, says_and_stays
+from tests.hostile_receivers.test_hostile_receivers import RULES
+from tests.support.harness import FakeClock
 
 #: An attempt that waited for its deadline would fail a test by it; the body's time is what a test may have to wait.
 LIMITS = Limits(attempt=60, lookup=5, connect=5, body=0.2)

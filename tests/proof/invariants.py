@@ -12,7 +12,7 @@ from bridge.domain.upstream import Reply
 from bridge.storage.keys import due_reference, operation_partitions
 from tests.proof import rows
 from tests.proof.outside import Post, Question
-from tests.proof.simulation import Loss, Promise, Simulation
+from tests.proof.simulation import Expectation, Loss, Simulation
 
 _TOO_MANY, _UNAUTHORISED = 429, 401
 _FIRST_PAUSE = timedelta(minutes=1)
@@ -43,7 +43,7 @@ def _broken(simulation: Simulation, known: dict[str, Registration]) -> Iterator[
     for post in simulation.posts:
         posts[post.message_id].append(post)
     said = _said(simulation.questions)
-    for name, promise in simulation.promises.items():
+    for name, expectation in simulation.expectations.items():
         registration = known.get(name)
         if registration is None:
             yield f"{name} is forgotten"
@@ -51,11 +51,11 @@ def _broken(simulation: Simulation, known: dict[str, Registration]) -> Iterator[
             yield f"{name} is {registration.state} for ever"
         else:
             got = posts[registration.message_id or ""]
-            yield from _wrongly_ended(registration, promise, got)
+            yield from _wrongly_ended(registration, expectation, got)
             yield from _invented(registration, said[due_reference(registration.ref.operation)])
 
 
-def _wrongly_ended(registration: Registration, promise: Promise, got: list[Post]) -> Iterator[str]:
+def _wrongly_ended(registration: Registration, expectation: Expectation, got: list[Post]) -> Iterator[str]:
     name, state = registration.ref.public_id, registration.state
     if state is State.DELIVERED and not any(post.is_taken for post in got):
         yield f"{name} is delivered, and nobody took it"
@@ -64,9 +64,9 @@ def _wrongly_ended(registration: Registration, promise: Promise, got: list[Post]
     made = registration.last_attempt - registration.run_start + 1
     if state is State.DEAD and registration.reason == "exhausted" and made < ATTEMPTS_PER_RUN:
         yield f"{name} is dead after {made} attempts"
-    if state is State.CANCELED and not promise.cancels:
+    if state is State.CANCELED and not expectation.cancels:
         yield f"{name} is canceled, and nobody asked for it"
-    wanted = promise.events is None or registration.final_status in promise.events
+    wanted = expectation.events is None or registration.final_status in expectation.events
     if state is State.SKIPPED and wanted:
         yield f"{name} was wanted"
     if got and not wanted:

@@ -1,4 +1,4 @@
-"""Faults planted on purpose, one of each kind that the proof looks for: it has to find every one of them."""
+"""Faults injected on purpose, one of each kind that the proof looks for: it has to find every one of them."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -14,9 +14,9 @@ from bridge.storage.table import Table
 from bridge.storage.transaction import ANY, Delete, Insert, Merge, Row, Transaction, Value, Write
 from tests.proof.crashes import live, singles, trace
 from tests.proof.instance import Parts
-from tests.proof.interleavings import CLOCKS, handovers, meet
-from tests.proof.lives import LIVES
-from tests.proof.meetings import MEETINGS
+from tests.proof.interleavings import CLOCKS, handovers, run_race
+from tests.proof.races import RACES
+from tests.proof.scenarios import SCENARIOS
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +138,8 @@ def _deleted(kind: str) -> Callable[[Write], bool]:
     return lambda write: isinstance(write, Delete) and write.key.startswith(kind)
 
 
-#: What is planted, by what it is.
-PLANTS: Mapping[str, Callable[[], Parts]] = MappingProxyType(
+#: The injected faults, by name.
+INJECTED_FAULTS: Mapping[str, Callable[[], Parts]] = MappingProxyType(
     {
         "a step is split in two transactions": lambda: Parts(table=lambda table: Twisted(table, writes=_split)),
         "a due row of a delivery is forgotten": lambda: Parts(table=_without(_key(":deliver:"))),
@@ -156,9 +156,9 @@ PLANTS: Mapping[str, Callable[[], Parts]] = MappingProxyType(
 
 
 def caught(parts: Parts) -> str | None:
-    """Look for a planted fault as for any other: in lives in which one thing goes wrong, and in meetings."""
-    lived = (live(life, {}, parts) for life in LIVES)
-    met = (meet(order, parts) for meeting in MEETINGS for order in handovers(meeting, CLOCKS[0]))
-    plans = ((life, plan) for life in LIVES for plan in islice(singles(trace(life)), 0, None, 5))
-    lived_badly = (live(life, plan, parts) for life, plan in plans)
+    """Look for a injected fault as for any other: in lives in which one thing goes wrong, and in races."""
+    lived = (live(scenario, {}, parts) for scenario in SCENARIOS)
+    met = (run_race(order, parts) for race in RACES for order in handovers(race, CLOCKS[0]))
+    plans = ((scenario, plan) for scenario in SCENARIOS for plan in islice(singles(trace(scenario)), 0, None, 5))
+    lived_badly = (live(scenario, plan, parts) for scenario, plan in plans)
     return next((str(failure) for failure in chain(lived, met, lived_badly) if failure is not None), None)

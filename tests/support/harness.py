@@ -206,7 +206,7 @@ class CountingTable:
 
 
 @dataclass(slots=True)
-class Stage:
+class Harness:
     """A composed bridge with all that a test moves and looks at."""
 
     settings: Settings
@@ -293,14 +293,14 @@ class Stage:
         return sorted(f"{state}:{reference}" for _, state, _, reference in parts)
 
 
-def stage(
+def harness(
     table: Callable[[Table], Table] | None = None,
     sender: WebhookSender | None = None,
     upstream: Callable[[Settings, FakeClock], Upstream] | None = None,
     queue: DeliveryQueue | None = None,
     **environment: str,
-) -> Stage:
-    """Set a stage.
+) -> Harness:
+    """Make a harness.
 
     `table` can wrap the one in memory for a test that makes it fail, `sender` send and `upstream` ask for real.
     """
@@ -325,7 +325,7 @@ def stage(
         readers=InlineExecutor(),
         senders=InlineExecutor(),
     )
-    return Stage(
+    return Harness(
         settings=settings,
         clock=clock,
         memory=memory,

@@ -18,8 +18,8 @@ from bridge.adapters.net.resolver import MAX_LOOKUPS, NameNotResolved, Resolver
 from bridge.adapters.webhook_sender import HttpWebhookSender
 from bridge.domain.callback_url import REFUSED, CallbackRules
 from bridge.domain.outcome import Delivered, Failure, Unreachable
-from tests.support.world import FakeClock
-from tests.zoo.receivers import OK, living, says
+from tests.hostile_receivers.receivers import OK, living, says
+from tests.support.harness import FakeClock
 
 RULES = CallbackRules(allow_http=True, allowed_networks=(ipaddress.ip_network("127.0.0.1/32"),), allowed_ports=None)
 CLOSED = CallbackRules(allow_http=True, allowed_ports=None)

@@ -1,4 +1,4 @@
-"""What meets what: each meeting sets a scene, and names the invocations that happen at the same time."""
+"""Races: each sets a scene, and names the invocations that happen at the same time."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Acts = Sequence[Callable[[], object]]
 
 
 @dataclass(frozen=True, slots=True)
-class Meeting:
+class Race:
     """Two or three invocations that meet."""
 
     #: Sets the scene, and returns them. Each runs on an instance of its own, numbered from 0.
@@ -47,7 +47,7 @@ def _ended(simulation: Simulation) -> str:
     name = _pending(simulation)
     simulation.drain()
     simulation.clock.advance(_RETENTION)
-    simulation.promises.pop(name)  # it may be forgotten now
+    simulation.expectations.pop(name)  # it may be forgotten now
     return name
 
 
@@ -170,13 +170,13 @@ def _full(simulation: Simulation) -> str:
 def replace_and_redeliver(simulation: Simulation) -> Acts:
     """Somebody wants another run just when the registration gives its place to a new one: 404, or it is kept."""
     name = _full(simulation)
-    simulation.promises.pop(name)
+    simulation.expectations.pop(name)
     return [lambda: simulation.ask_to_register("met", _THERE, on=0), lambda: simulation.redeliver(name, on=1)]
 
 
 def replace_and_the_same(simulation: Simulation) -> Acts:
     """Somebody registers the same again just when it gives its place to a new one: one of them has no place."""
-    simulation.promises.pop(_full(simulation))
+    simulation.expectations.pop(_full(simulation))
     return [
         lambda: simulation.ask_to_register("met", _THERE, on=0),
         lambda: simulation.ask_to_register("met", _HERE, on=1),
@@ -194,7 +194,7 @@ def replace_and_deliver(simulation: Simulation) -> Acts:
         simulation.cancel(name, on=1)
         simulation.ask_to_register("met", _THERE, on=1)  # what was delivered first keeps its place
         if name not in simulation.names():
-            simulation.promises.pop(name)
+            simulation.expectations.pop(name)
 
     return [lambda: simulation.follow(message, 0), replace]
 
@@ -204,7 +204,7 @@ def replace_and_purge(simulation: Simulation) -> Acts:
     _full(simulation)
     simulation.settle()
     simulation.clock.advance(_RETENTION)
-    simulation.promises.clear()  # they may be forgotten now
+    simulation.expectations.clear()  # they may be forgotten now
     return [lambda: simulation.tick(0), lambda: simulation.register("met", _THERE, on=1)]
 
 
@@ -240,9 +240,9 @@ def purge_register_and_sweep(simulation: Simulation) -> Acts:
     return [*purge_and_register(simulation), lambda: simulation.tick(2)]
 
 
-MEETINGS: Mapping[str, Meeting] = MappingProxyType(
+RACES: Mapping[str, Race] = MappingProxyType(
     {
-        scene.__name__: Meeting(scene)
+        scene.__name__: Race(scene)
         for scene in (
             sweep_and_sweep,
             sweep_and_register,
@@ -263,9 +263,9 @@ MEETINGS: Mapping[str, Meeting] = MappingProxyType(
             replace_and_purge,
         )
     }
-    | {deliver_past_its_lease.__name__: Meeting(deliver_past_its_lease, freezes=True)}
+    | {deliver_past_its_lease.__name__: Race(deliver_past_its_lease, freezes=True)}
     | {
-        scene.__name__: Meeting(scene, instances=3)
+        scene.__name__: Race(scene, instances=3)
         for scene in (
             register_and_register,
             sweep_sweep_and_register,

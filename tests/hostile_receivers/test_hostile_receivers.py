@@ -32,10 +32,21 @@ from bridge.domain.outcome import Delivered, Failure, Outcome, Rejected, TlsReas
 from bridge.storage.records import decode, for_insert
 from bridge.storage.transaction import Insert, Transaction
 from bridge.testing import MemoryTable
-from tests.support.world import NOON, FakeClock
-from tests.zoo.receivers import OK, ZOO, drips, floods, hear, living, never_reads, overhearing, says, tls_with
+from tests.hostile_receivers.receivers import (
+    HOSTILE_RECEIVERS,
+    OK,
+    drips,
+    floods,
+    hear,
+    living,
+    never_reads,
+    overhearing,
+    says,
+    tls_with,
+)
+from tests.support.harness import NOON, FakeClock
 
-#: Short, so that the zoo is walked through quickly; the shape of what happens is that of 15 and 5 seconds.
+#: Short, so that the tests are quick; the shape of what happens is that of 15 and 5 seconds.
 LIMITS = Limits(attempt=0.8, lookup=0.3, connect=0.4, body=0.2)
 
 #: Far more than any attempt may take here, on the slowest of machines.
@@ -91,10 +102,10 @@ def stored(outcome: Outcome) -> AttemptRecord:
     return claimed.with_outcome(outcome, timedelta(seconds=1))
 
 
-@pytest.mark.parametrize("name", ZOO)
-def test_every_animal_is_called_by_its_name(sender: HttpWebhookSender, name: str) -> None:
+@pytest.mark.parametrize("name", HOSTILE_RECEIVERS)
+def test_every_receiver_is_called_by_its_name(sender: HttpWebhookSender, name: str) -> None:
     """In time, with a record that can be stored."""
-    habit, expected = ZOO[name]
+    habit, expected = HOSTILE_RECEIVERS[name]
     with living(habit) as port:
         began = time.monotonic()
 
@@ -110,7 +121,7 @@ def test_every_animal_is_called_by_its_name(sender: HttpWebhookSender, name: str
 @pytest.mark.parametrize("name", ["drips headers", "sends a body without end", "answers 999", "resets the connection"])
 def test_a_good_receiver_is_reached_after_a_bad_one(sender: HttpWebhookSender, name: str) -> None:
     """Nothing of the former attempt is left in the way."""
-    with living(ZOO[name][0]) as bad, living(says(OK + b"Content-Length: 2\r\n\r\nok")) as good:
+    with living(HOSTILE_RECEIVERS[name][0]) as bad, living(says(OK + b"Content-Length: 2\r\n\r\nok")) as good:
         sender.post(f"http://127.0.0.1:{bad}/", {}, b"{}")
 
         assert isinstance(sender.post(f"http://127.0.0.1:{good}/", {}, b"{}"), Delivered)
@@ -232,13 +243,13 @@ def test_answers_of_inner_addresses_are_not_kept() -> None:
 
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
-    """Sign certificates for this zoo."""
+    """Sign certificates for these receivers."""
     return trustme.CA()
 
 
 @pytest.fixture
 def tls_sender(sender: HttpWebhookSender, authority: trustme.CA, tmp_path: Path) -> HttpWebhookSender:
-    """Send, trusting the zoo's authority and no other."""
+    """Send, trusting the test's authority and no other."""
     bundle = tmp_path / "authority.pem"
     authority.cert_pem.write_to_path(str(bundle))
     sender._client = GuardedClient(sender._guard, authorities=str(bundle))

@@ -101,7 +101,7 @@ def hangs_up(connection: socket.socket, _: threading.Event) -> None:
 
 
 #: Every habit with its name, and the class of failure or the status that an attempt records.
-ZOO: dict[str, tuple[Habit, str | int]] = {
+HOSTILE_RECEIVERS: dict[str, tuple[Habit, str | int]] = {
     "accepts and says nothing": (never_reads, "timeout"),
     "resets the connection": (hangs_up, "closed"),
     "reads and hangs up": (says(b""), "closed"),

@@ -21,7 +21,7 @@ _KEY = "demo-key"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class Setup:
     """What runs."""
 
     #: The function app.
@@ -35,7 +35,7 @@ class Stage:
 
 
 @contextmanager
-def set_up(environ: Mapping[str, str], say: Callable[[str], None]) -> Iterator[Stage]:
+def set_up(environ: Mapping[str, str], say: Callable[[str], None]) -> Iterator[Setup]:
     """Start everything, quietly, and stop it at the end; raises LocalError where that is impossible."""
     with ExitStack() as running:
         folder = running.enter_context(tempfile.TemporaryDirectory(prefix="demo-"))
@@ -50,7 +50,7 @@ def set_up(environ: Mapping[str, str], say: Callable[[str], None]) -> Iterator[S
         settings = Settings.read({"LOCAL_DIR": str(Path(folder))})
         speech = {"SPEECH_ENDPOINT": upstream.endpoint, "SPEECH_KEY": _KEY}
         host = HostProcess.start({**app_environment(settings, own), **speech})
-        yield Stage(
+        yield Setup(
             host=running.enter_context(host),
             upstream=upstream,
             receiver=running.enter_context(Receiver.start()),
