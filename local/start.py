@@ -17,6 +17,7 @@ from local.azurite import Azurite
 from local.errors import LocalError
 from local.host.microsoft import LOCAL_KEY, MicrosoftHost
 from local.host.process import HostProcess
+from local.layout import demand_layout
 from local.receiver import Receiver
 from local.service import Service
 from local.settings import Settings, app_environment
@@ -71,6 +72,10 @@ def _start_storage(
 ) -> Azurite:
     """Start Azurite, whose end is told to `ended`."""
     room.demand()
+    try:
+        demand_layout(settings.folder)
+    except OSError as error:
+        raise _cannot_keep(settings, error) from error
     folder = settings.folder / "azurite"
     azurite = Azurite.start(folder, settings.azurite_ports, say, on_end=lambda: ended.put(Azurite.name))
     return running.enter_context(azurite)
