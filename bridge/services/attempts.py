@@ -198,7 +198,7 @@ class Claims:
                 log(Event.DROPPED, registration=task.ref.public_id, attempt=task.number, why=why)
                 return False
             case MarkDead():
-                commit(self.table, deliver.end_as_dead(before, now, tx=name))
+                commit(self.table, deliver.mark_dead(before, now, tx=name))
                 log(Event.DEAD, registration=task.ref.public_id, attempt=before.record.last_attempt)
                 return False
             case Attempt():

@@ -318,9 +318,9 @@ class Register:
         log(Event.CANCELED, registration=ref.public_id, was=before.record.state.value)
         return Accepted()
 
-    def _redeliver(
+    def _redeliver(  # noqa: PLR0911 - one for each outcome
         self, ref: RegistrationRef, tx: str
-    ) -> Accepted | RegistrationNotFound | NoMessage | Taken | TooManyRuns:  # noqa: PLR0911 - one for each outcome
+    ) -> Accepted | RegistrationNotFound | NoMessage | Taken | TooManyRuns:
         aggregate = self._aggregate(ref)
         before = None if aggregate is None else aggregate.get(ref)
         if aggregate is None or before is None:

@@ -29,7 +29,7 @@ def tenant() -> Iterator[KeyServer]:
 
 @pytest.fixture
 def bridge(tenant: KeyServer) -> Harness:
-    """Make a harness whose authenticator believes that tenant, and that gives operations up while its tokens are valid."""
+    """Make a harness that believes that tenant's tokens, and gives operations up while they are valid."""
     return guarded_by(tenant, BRIDGE_OPERATION_DEADLINE="20m")
 
 

@@ -228,8 +228,10 @@ class Simulation:
             senders=InlineExecutor(),
         )
         bridge = compose(SETTINGS, dependencies)
-        use = replace(bridge.routes.registrations, sharing=Sharing(places=self.places, places_of_owner=self.places))
-        routes = replace(bridge.routes, use=use)
+        registrations = replace(
+            bridge.routes.registrations, sharing=Sharing(places=self.places, places_of_owner=self.places)
+        )
+        routes = replace(bridge.routes, registrations=registrations)
         return Instance(App(replace(bridge, routes=routes)), caller, offset)
 
     def _run(self, on: int, what: Callable[[Instance], object]) -> bool:

@@ -86,7 +86,7 @@ def test_what_is_deferred_keeps_its_number_and_says_why() -> None:
 
 def test_a_run_whose_last_attempt_was_lost_is_dead_at_once() -> None:
     """And can be recognised after an unknown outcome."""
-    step = deliver.end_as_dead(Stored(PENDING, "etag-r"), LATER, tx="mine")
+    step = deliver.mark_dead(Stored(PENDING, "etag-r"), LATER, tx="mine")
 
     row = columns(step, row_key(REQUEST.ref))
     assert (row["state"], row["reason"], row["since"], row["tx"]) == (State.DEAD, "exhausted", LATER, "mine")

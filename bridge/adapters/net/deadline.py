@@ -23,7 +23,7 @@ from typing import Self
 # earlier one; then it looks at all that are set, of which there are as many as attempts under way.
 
 
-class Alarms:
+class DeadlineTimer:
     """Calls what is set, each at its time on the monotonic clock `now` (in seconds), from a thread of its own.
 
     The thread starts with the first timer.
@@ -73,7 +73,7 @@ class Alarms:
 
 
 #: All deadlines of this process.
-DEADLINES = Alarms()
+DEADLINES = DeadlineTimer()
 
 
 class AbortHandle:
