@@ -20,7 +20,7 @@ from bridge.domain.header_cipher import DecryptionFailed, HeaderCipher, Secrets
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import MAX_REGISTRATIONS, Operation
 from bridge.domain.registration import Registration, State
-from bridge.domain.sharing import Full, Sharing
+from bridge.domain.sharing import Sharing
 from bridge.domain.source import Source
 from bridge.domain.time import Clock
 from bridge.log import Event, log
@@ -38,6 +38,15 @@ from bridge.storage.writes.register import Joined, Replaced
 from bridge.telemetry import Step, Telemetry
 
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """There is no place for a new registration, and none that gives its place."""
+
+    limit: int
+    #: Whether it is the limit of one owner.
+    of_owner: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,9 +237,9 @@ class Register:
         may_wait: bool,
     ) -> Created | Taken | TooMany | TooManyRuns | TooManyWaiting:
         """Register for an operation that is known: a new registration, or a new generation of one."""
-        if self.sharing.is_taken(aggregate, request):
+        if self.sharing.is_taken(aggregate.taker, request):
             return Taken()
-        place = self.sharing.place_for(request, aggregate) if before is None else None
+        place = self._place_for(request, aggregate) if before is None else None
         if isinstance(place, Full):
             return TooMany(place.limit, of_owner=place.of_owner)
         source = self.sources[request.ref.operation.source]
@@ -318,6 +327,17 @@ class Register:
         log(Event.CANCELED, registration=ref.public_id, was=before.record.state.value)
         return Accepted()
 
+    def _place_for(self, new: Registration, aggregate: OperationAggregate) -> Stored[Registration] | Full | None:
+        """Find the registration that gives its place to a new one; None if a place is free."""
+        sharing = self.sharing
+        if aggregate.size_of(new.owner) >= sharing.places_of_owner:
+            full = Full(sharing.places_of_owner, of_owner=sharing.places_of_owner < sharing.places)
+            return aggregate.oldest_replaceable(lambda each: each.owner == new.owner) or full
+        if aggregate.size >= sharing.places:
+            full = Full(sharing.places, of_owner=False)
+            return aggregate.oldest_replaceable(lambda each: sharing.gives_place(each, new)) or full
+        return None
+
     def _redeliver(  # noqa: PLR0911 - one for each outcome
         self, ref: RegistrationRef, tx: str
     ) -> Accepted | RegistrationNotFound | NoMessage | Taken | TooManyRuns:
@@ -333,7 +353,7 @@ class Register:
             return Accepted()
         if before.record.message is None:
             return NoMessage()
-        if not before.record.takes_operation and self.sharing.is_taken(aggregate, before.record):
+        if not before.record.takes_operation and self.sharing.is_taken(aggregate.taker, before.record):
             return Taken()
         wait = before.record.wait_for_run(self.clock())
         if wait is not None:
