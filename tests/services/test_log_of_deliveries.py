@@ -95,7 +95,7 @@ def test_an_attempt_is_one_line(
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda task: replace(task, life=task.life - timedelta(milliseconds=1)), "another generation"),
+        (lambda task: replace(task, generation=task.generation - timedelta(milliseconds=1)), "another generation"),
         (lambda task: replace(task, number=2), "another attempt"),
     ],
 )
