@@ -19,15 +19,13 @@ from bridge.domain.callback_url import origin_of
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.registration import Registration, State
 from bridge.domain.retry import ATTEMPTS_PER_RUN
+from bridge.domain.time import CLOCK_SKEW
 
 #: The exclusive right to one attempt.
 LEASE = timedelta(seconds=60)
 
 #: One attempt on the network takes no longer than this.
 ATTEMPT = timedelta(seconds=15)
-
-#: Instances' clocks are taken to agree within this.
-CLOCK_SKEW = timedelta(seconds=30)
 
 #: An attempt is not begun with less than this left of its lease, so that it is over before anybody's clock ends that.
 LEASE_NEEDED = ATTEMPT + CLOCK_SKEW

@@ -16,9 +16,8 @@ from datetime import datetime, timedelta
 
 from pydantic import FiniteFloat
 
-from bridge.domain import sliding_window
-from bridge.domain.delivery import CLOCK_SKEW
-from bridge.domain.sliding_window import check_times
+from bridge.domain.sliding_window import check_times, take
+from bridge.domain.time import CLOCK_SKEW
 from bridge.domain.upstream import LONGEST_NAMED_STOP
 
 #: The rate never falls below one request a minute.
@@ -332,7 +331,7 @@ class Pings:
         check_times(self.recent)
 
 
-def take(pings: Pings, now: datetime, *, tx: str) -> Pings | timedelta:
+def take_ping(pings: Pings, now: datetime, *, tx: str) -> Pings | timedelta:
     """Take the right to one ping at `now`; or hear after how long there will be one."""
-    taken = sliding_window.take(pings.recent, now, most=PINGS_A_MINUTE, within=_MINUTE)
+    taken = take(pings.recent, now, most=PINGS_A_MINUTE, within=_MINUTE)
     return taken if isinstance(taken, timedelta) else replace(pings, recent=taken, tx=tx)

@@ -6,6 +6,9 @@ from datetime import UTC, datetime, timedelta
 #: Tells the time, in aware UTC. Passed in everywhere; only the composition root has a real one.
 Clock = Callable[[], datetime]
 
+#: Instances' clocks are taken to agree within this.
+CLOCK_SKEW = timedelta(seconds=30)
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 

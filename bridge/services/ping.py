@@ -1,6 +1,6 @@
 """Pings a receiver: a signed message about nothing, sent now, by the same rules as a callback.
 
-take       a crash after it costs one of the minute's pings
+take_ping  a crash after it costs one of the minute's pings
 POST       a crash after it costs the answer to the client; nothing is repeated
 """
 
@@ -12,7 +12,7 @@ from bridge.domain.callback_url import host_and_port, origin_of
 from bridge.domain.events import Format, Message, ping
 from bridge.domain.keyring import Keyring
 from bridge.domain.outcome import Outcome, Unreachable
-from bridge.domain.rate_limit import Pings, take
+from bridge.domain.rate_limit import Pings, take_ping
 from bridge.domain.time import Clock
 from bridge.log import Event, log
 from bridge.ports import WebhookSender
@@ -77,7 +77,7 @@ class Ping:
         before = None if row is None else stored(Pings, None, row)
         if before is not None and before.record.tx == tx:  # a commit of ours that landed late
             return None
-        after = take(Pings() if before is None else before.record, self.clock(), tx=tx)
+        after = take_ping(Pings() if before is None else before.record, self.clock(), tx=tx)
         if isinstance(after, timedelta):
             return after
         new = Insert(PINGS_KEY, for_insert(after))

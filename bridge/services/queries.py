@@ -8,14 +8,13 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from bridge.domain.attempt import KEPT_ATTEMPTS, AttemptRecord, known_to
-from bridge.domain.delivery import CLOCK_SKEW
 from bridge.domain.errors import UnreadableRow
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.learnt.durations import DurationModel
 from bridge.domain.operation import Operation
 from bridge.domain.rate_limit import Budget, clamped
 from bridge.domain.registration import Registration, State
-from bridge.domain.time import Clock
+from bridge.domain.time import CLOCK_SKEW, Clock
 from bridge.log import Event, log
 from bridge.pool import map_in_order
 from bridge.services.dispatch import QueueProblem

@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 import pytest
 
 from bridge.domain.callback_url import origin_of
-from bridge.domain.delivery import CLOCK_SKEW, Attempt, DeliveryTask, MarkDead, Skip, decide_delivery, pending_task
+from bridge.domain.delivery import Attempt, DeliveryTask, MarkDead, Skip, decide_delivery, pending_task
 from bridge.domain.registration import Registration, State
 from bridge.domain.retry import ATTEMPTS_PER_RUN
+from bridge.domain.time import CLOCK_SKEW
 from tests.support.harness import NOON, harness
 
 SECOND = timedelta(seconds=1)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.domain.rate_limit import PINGS_A_MINUTE, Pings, take
+from bridge.domain.rate_limit import PINGS_A_MINUTE, Pings, take_ping
 from bridge.domain.time import to_millis
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -18,10 +18,10 @@ def test_no_minute_has_more_than_ten(waits: list[int]) -> None:
     pings, now, sent = Pings(), NOON, []
     for wait in waits:
         now += timedelta(milliseconds=wait)
-        after = take(pings, now, tx="")
+        after = take_ping(pings, now, tx="")
         if isinstance(after, timedelta):
             assert timedelta(0) < after <= timedelta(minutes=1)
-            assert isinstance(take(pings, now + after, tx=""), Pings)
+            assert isinstance(take_ping(pings, now + after, tx=""), Pings)
         else:
             pings = after
             sent.append(now)
@@ -34,7 +34,7 @@ def test_a_right_that_was_taken_is_written_down_under_its_stamp() -> None:
     """Behind those that count still; what is a minute old does not."""
     old, young = (to_millis(NOON - timedelta(seconds=seconds)) for seconds in (60, 59))
 
-    assert take(Pings(recent=(old, young)), NOON, tx="mine") == Pings(recent=(young, to_millis(NOON)), tx="mine")
+    assert take_ping(Pings(recent=(old, young)), NOON, tx="mine") == Pings(recent=(young, to_millis(NOON)), tx="mine")
 
 
 @pytest.mark.parametrize(("millis", "is_told"), [(-1, False), (0, True), (10**13 - 1, True), (10**13, False)])
@@ -51,4 +51,4 @@ def test_a_clock_that_was_ahead_makes_nobody_wait_longer_than_a_minute() -> None
     """Its times count as of now."""
     ahead = Pings(recent=(to_millis(NOON + timedelta(minutes=5)),) * PINGS_A_MINUTE)
 
-    assert take(ahead, NOON, tx="") == timedelta(minutes=1)
+    assert take_ping(ahead, NOON, tx="") == timedelta(minutes=1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import groupby, permutations
 
-from bridge.domain.delivery import CLOCK_SKEW
+from bridge.domain.time import CLOCK_SKEW
 from tests.proof import invariants
 from tests.proof.baton import Schedule, together
 from tests.proof.instance import Parts

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from bridge.api.routes import Routes
-from bridge.domain.delivery import CLOCK_SKEW
 from bridge.domain.rate_limit import Budget, clamped, deny, fresh, reserve, throttle
+from bridge.domain.time import CLOCK_SKEW
 from bridge.storage.transaction import ANY, Merge, Transaction
 from tests.support.harness import NOON, FakeClock, Harness, harness
 from tests.support.http import Client

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from bridge.domain.delivery import CLOCK_SKEW
 from bridge.domain.errors import Conflict, StorageRefused, StorageUnavailable
+from bridge.domain.time import CLOCK_SKEW
 from bridge.log import Event, log
 from bridge.services.dispatch import QueueProblem
 from bridge.storage.keys import HEARTBEAT_KEY, SOURCES_PARTITION, SOURCES_RANGE
