@@ -8,7 +8,7 @@ import numpy as np
 
 from bench.workloads import Floats
 from bridge.domain.learnt.durations import DurationModel, HazardCurve, Observations
-from bridge.domain.learnt.schedule import base_price, lost, next_age
+from bridge.domain.learnt.plan import base_price, lost, next_age
 from bridge.domain.rate_limit import update_price
 
 #: What an operation may cost where no price is given: the default of BRIDGE_POLLS_PER_OPERATION.

@@ -15,9 +15,9 @@ import azure.functions as func
 
 from bridge.adapters.azure.storage_calls import request_deadline
 from bridge.api.auth import Authenticator, BearerTokenAuth, FunctionKeyAuth, caller_of
-from bridge.api.compression import compressed
 from bridge.api.errors import Problem, contended, internal, misconfigured, refused_by_storage, unavailable, unreadable
 from bridge.api.fields import ValidationContext
+from bridge.api.http_response import compressed
 from bridge.api.places import Places
 from bridge.api.query import refuse_parameters
 from bridge.api.responses import HealthResponse

@@ -117,7 +117,7 @@ def instrumented(
 def _telemetry(settings: Settings) -> Telemetry:
     """Make what exports. What it needs is imported here alone: a cold start without it does not wait."""
     try:
-        from bridge.adapters.telemetry.exporters import telemetry  # noqa: PLC0415 - see above
+        from bridge.adapters.telemetry.opentelemetry import telemetry  # noqa: PLC0415 - see above
 
         return telemetry(settings)
     except ImportError as error:

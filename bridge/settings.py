@@ -23,8 +23,8 @@ from bridge.domain.errors import Misconfigured
 from bridge.domain.keyring import MIN_KEY_BYTES, Keyring, weakness_of
 from bridge.domain.operation import MAX_REGISTRATIONS_OF_OWNER
 from bridge.domain.principal import Tenant
-from bridge.domain.sharing import Sharing
-from bridge.domain.source import DEFAULT_SOURCE, Source
+from bridge.domain.registration import Sharing
+from bridge.domain.upstream import DEFAULT_SOURCE, Source
 
 # The kinds of values that settings have: how each is read, and what is said of one that cannot be.
 #

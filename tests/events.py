@@ -11,8 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from bridge.api.description.document import Schemas
-from bridge.api.description.events import ENDED, PINGED
+from bridge.api.description.document import ENDED, PINGED, Schemas
 from bridge.domain.events import Addressee, Format, Message, OperationCompleted, compose, ping
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import Explanation, FinalStatus

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bridge.adapters.azure.clients import queue_client, table_client
 from bridge.domain.errors import Misconfigured
-from bridge.domain.sharing import Sharing
+from bridge.domain.registration import Sharing
 from bridge.settings import Settings, read_settings
 from tests.support.harness import ENVIRONMENT, new_signing_key
 

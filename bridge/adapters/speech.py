@@ -10,8 +10,7 @@ from bridge.adapters.net.guard import ANYWHERE, Guard, Limits
 from bridge.adapters.net.transport import GuardedClient
 from bridge.domain.ids import OperationRef
 from bridge.domain.outcome import Failure
-from bridge.domain.source import Source
-from bridge.domain.upstream import NoReply, NoToken, Reply
+from bridge.domain.upstream import NoReply, NoToken, Reply, Source
 
 #: A longer body is cut here: nothing that the API answers comes near it.
 _MAX_BODY = 65_536

@@ -14,8 +14,8 @@ from bridge.api.errors import Detail, Problem
 from bridge.domain.callback_url import MAX_URL_LENGTH, CallbackRefused, CallbackRules, normalise
 from bridge.domain.custom_headers import MAX_HEADER_BYTES, MAX_HEADERS, NAME, RESERVED, RESERVED_PREFIXES, VALUE
 from bridge.domain.ids import GROUP, OPERATION_ID, SOURCE_NAME, OperationRef
-from bridge.domain.source import Source
 from bridge.domain.text import size_in_utf8
+from bridge.domain.upstream import Source
 
 # Reads JSON objects that clients send, and says what is wrong with them field by field.
 

@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from bridge.api.errors import Detail, invalid
 from bridge.api.fields import OperationId, SourceName, ValidationContext, WrittenUrl, details_of
 from bridge.domain.registration import State
-from bridge.domain.source import DEFAULT_SOURCE
+from bridge.domain.upstream import DEFAULT_SOURCE
 from bridge.storage.index import CURSOR_TEXT, Cursor, CursorCipher
 
 #: A page has at most this many entries.

@@ -30,8 +30,8 @@ from bridge.domain.events import Format
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import Registration
-from bridge.domain.source import DEFAULT_SOURCE
-from bridge.domain.trace_context import read_traceparent
+from bridge.domain.text import read_traceparent
+from bridge.domain.upstream import DEFAULT_SOURCE
 from bridge.services.bulk_redelivery import Order
 from bridge.storage.index import CursorCipher
 

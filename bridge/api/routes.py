@@ -8,7 +8,6 @@ from urllib.parse import urlencode
 import azure.functions as func
 
 from bridge.api import responses, views
-from bridge.api.caching import cacheable, uncached, web_page
 from bridge.api.errors import (
     Problem,
     for_admins,
@@ -21,6 +20,7 @@ from bridge.api.errors import (
     too_many_waiting,
 )
 from bridge.api.fields import ValidationContext
+from bridge.api.http_response import cacheable, uncached, web_page
 from bridge.api.query import (
     ListQuery,
     read_callback_url,

@@ -16,9 +16,9 @@ from bridge.domain.operation import Operation
 from bridge.domain.outcome import KEPT_ANSWER, Unreachable
 from bridge.domain.rate_limit import Budget
 from bridge.domain.registration import Registration
-from bridge.domain.source import Source
 from bridge.domain.text import clipped
 from bridge.domain.time import iso, iso_or_none
+from bridge.domain.upstream import Source
 from bridge.services.bulk_redelivery import Started
 from bridge.services.dispatch import QueueProblem
 from bridge.services.ping import Pinged

@@ -6,7 +6,7 @@ import typer
 
 from bridge import __version__
 from bridge.cli.commands import callbacks, operating, registrations
-from bridge.cli.examples import PROGRAM, epilog
+from bridge.cli.context import PROGRAM, epilog
 from bridge.cli.shared import ENVIRONMENT, EXIT_CODES, AsJson, Commands, around
 
 app = typer.Typer(

@@ -11,8 +11,8 @@ from requests import PreparedRequest
 from requests.auth import AuthBase
 
 from bridge import __version__, diagnostics
+from bridge.cli.context import PROGRAM
 from bridge.cli.errors import BridgeUnreachable, Refused, UsageError
-from bridge.cli.examples import PROGRAM
 from bridge.domain.callback_url import without_query
 from bridge.domain.custom_headers import VALUE
 from bridge.domain.text import printable

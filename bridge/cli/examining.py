@@ -9,8 +9,8 @@ from enum import StrEnum
 import requests
 
 from bridge.cli.client import Api, Json, other_version
-from bridge.cli.diagnosis import troubles
 from bridge.cli.errors import CommandFailed, Refused
+from bridge.cli.showing import troubles
 from bridge.diagnostics import of_denial
 from bridge.domain.time import Clock
 from bridge.storage.keys import HEARTBEAT_KEY

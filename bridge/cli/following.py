@@ -10,10 +10,9 @@ from rich.live import Live
 
 from bridge.cli.client import Api, Json
 from bridge.cli.context import CliContext
-from bridge.cli.diagnosis import ended_attempts
 from bridge.cli.errors import BridgeUnreachable, Refused, WaitTimeout
 from bridge.cli.output import Output, table_of
-from bridge.cli.showing import has_ended, in_short, tone_of
+from bridge.cli.showing import ended_attempts, has_ended, in_short, tone_of
 
 #: So long the bridge may be silent, or answer that it cannot now, before following it is given up; in seconds.
 SILENCE = 60.0

@@ -16,12 +16,12 @@ from bridge.cli.examining import Examined, Health, agreement
 from bridge.diagnostics import of_denial, of_poll
 from bridge.domain.errors import Misconfigured
 from bridge.domain.ids import OperationRef
-from bridge.domain.source import Source
 from bridge.domain.time import Clock
 from bridge.domain.upstream import (
     BadRequest,
     NotFound,
     Pending,
+    Source,
     Terminal,
     Throttled,
     TransientError,

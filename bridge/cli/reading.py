@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from bridge.cli.client import header_secret
+from bridge.cli.context import PROGRAM
 from bridge.cli.errors import UsageError
-from bridge.cli.examples import PROGRAM
 from bridge.domain.ids import OPERATION_ID, RegistrationRef
 from bridge.domain.time import iso
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from bridge.domain.events import Addressee, Format, Message, OperationCompleted, compose
 from bridge.domain.ids import RegistrationRef
-from bridge.domain.operation import FinalStatus, Operation
+from bridge.domain.operation import MAX_REGISTRATIONS, FinalStatus, Operation
 from bridge.domain.sliding_window import check_times, take
 from bridge.domain.text import same_json
 
@@ -312,3 +312,26 @@ def _idle(registration: Registration, *, next_attempt_at: datetime | None, due: 
     return replace(
         registration, deferred_by=None, claim=None, leased_until=None, next_attempt_at=next_attempt_at, due=due
     )
+
+
+# How owners share an operation: who gets its outcome, and how many registrations each may have.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sharing:
+    """The rules, by default those of a bridge that does not tell owners apart."""
+
+    #: Whether a second owner may register for an operation, and gets its outcome.
+    by_owners: bool = True
+    #: How many registrations an operation has at most.
+    places: int = MAX_REGISTRATIONS
+    #: How many of them are of one owner at most.
+    places_of_owner: int = MAX_REGISTRATIONS
+
+    def is_taken(self, taker: str | None, registration: Registration) -> bool:
+        """Tell whether an operation of the owner `taker` is another owner's. Registrations of admins are let in."""
+        return not (self.by_owners or registration.by_admin or taker in (None, registration.owner))
+
+    def gives_place(self, old: Registration, new: Registration) -> bool:
+        """Tell whether one registration may be deleted for another: not if its owner would lose the operation."""
+        return self.by_owners or old.owner == new.owner or not old.takes_operation

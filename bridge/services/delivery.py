@@ -23,8 +23,8 @@ from bridge.domain.host_limits import HostPermit, Work
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.outcome import Delivered, Outcome, Unreachable
 from bridge.domain.registration import Registration
+from bridge.domain.text import read_traceparent
 from bridge.domain.time import Clock
-from bridge.domain.trace_context import read_traceparent
 from bridge.log import Event, log
 from bridge.ports import WebhookSender
 from bridge.services.attempts import AttemptRecorder, Claims

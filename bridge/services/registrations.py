@@ -19,10 +19,9 @@ from bridge.domain.events import OperationCompleted
 from bridge.domain.header_cipher import DecryptionFailed, HeaderCipher, Secrets
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import MAX_REGISTRATIONS, Operation
-from bridge.domain.registration import Registration, State
-from bridge.domain.sharing import Sharing
-from bridge.domain.source import Source
+from bridge.domain.registration import Registration, Sharing, State
 from bridge.domain.time import Clock
+from bridge.domain.upstream import Source
 from bridge.log import Event, log
 from bridge.services.dispatch import Dispatcher
 from bridge.services.owner_quota import WaitingLimit

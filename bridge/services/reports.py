@@ -8,8 +8,7 @@ from datetime import datetime, timedelta
 from itertools import product
 
 from bridge.domain.learnt.durations import DurationModel, HazardCurve
-from bridge.domain.learnt.plan import PollPlan
-from bridge.domain.learnt.schedule import base_price
+from bridge.domain.learnt.plan import PollPlan, base_price
 from bridge.domain.rate_limit import Budget
 from bridge.domain.registration import State
 from bridge.domain.time import Clock

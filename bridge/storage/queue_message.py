@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import UnreadableRow
 from bridge.domain.ids import RegistrationRef
+from bridge.domain.text import read_traceparent
 from bridge.domain.time import from_millis, to_millis
-from bridge.domain.trace_context import read_traceparent
 from bridge.storage.records import SCHEMA_VERSION
 
 #: Instants up to the year 9999.

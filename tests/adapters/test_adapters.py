@@ -23,8 +23,7 @@ from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import BridgeError, CommitUnknown, Conflict, StorageRefused, StorageUnavailable
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.outcome import Delivered, Failure, Gone, Rejected, Unreachable
-from bridge.domain.source import Source
-from bridge.domain.upstream import NoReply, NoToken, Reply
+from bridge.domain.upstream import NoReply, NoToken, Reply, Source
 from bridge.settings import read_settings
 from bridge.storage.queue_message import read_task, write_task
 from bridge.storage.transaction import Insert, Transaction

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import azure.functions as func
 import pytest
 
-from bridge.api.compression import MIN_BYTES, accepts_gzip
+from bridge.api.http_response import MIN_BYTES, accepts_gzip
 from bridge.api.routes import Routes
 from bridge.app import App
 from tests.support.harness import Harness

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from bridge.cli.examples import EXAMPLES, PROGRAM
+from bridge.cli.context import EXAMPLES, PROGRAM
 from local.settings import REPOSITORY
 from tests.local.started import Started, free_ports
 

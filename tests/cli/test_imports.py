@@ -9,7 +9,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from bridge.cli.examples import EXAMPLES, PROGRAM
+from bridge.cli.context import EXAMPLES, PROGRAM
 from local.settings import REPOSITORY
 from tests.support.fake_bridge import FakeBridge
 from tests.support.modules import imports, reached

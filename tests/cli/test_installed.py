@@ -11,8 +11,8 @@ from packaging.requirements import Requirement
 
 from bridge import __version__
 from bridge.cli.app import app
+from bridge.cli.context import EXAMPLES, PROGRAM
 from bridge.cli.errors import Exit
-from bridge.cli.examples import EXAMPLES, PROGRAM
 from bridge.domain.keyring import Keyring
 from bridge.settings import read_settings
 from local.settings import REPOSITORY

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bridge import __version__
-from bridge.cli.examples import EXAMPLES, PROGRAM
+from bridge.cli.context import EXAMPLES, PROGRAM
 from local.settings import REPOSITORY, app_environment
 from tests.local.started import Started, free_ports
 from tests.support.wheel import PYTHONS, Installed, build, install

@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 from openapi_spec_validator import validate
 
-from bridge.api.description.answering import CODES
+from bridge.api.description.calls import CODES
 from bridge.api.description.document import document
 from bridge.api.routes import Routes
 from local.azurite.install import node_with_packages

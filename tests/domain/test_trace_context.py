@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.domain.trace_context import read_traceparent
+from bridge.domain.text import read_traceparent
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 EXAMPLE = f"00-{TRACE}-{PARENT}-01"  # of the specification, 3.2.4

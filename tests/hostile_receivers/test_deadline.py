@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bridge.adapters.net.coalesced_request import CoalescedRequest
+from bridge.adapters.azure.session import CoalescedRequest
 from bridge.adapters.net.deadline import AbortHandle, AttemptDeadline
 
 

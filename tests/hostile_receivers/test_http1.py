@@ -24,8 +24,7 @@ from bridge.adapters.speech import SpeechService
 from bridge.adapters.webhook_sender import HttpWebhookSender
 from bridge.domain.ids import OperationRef
 from bridge.domain.outcome import Delivered, Failure, Outcome, Rejected, Unreachable
-from bridge.domain.source import Source
-from bridge.domain.upstream import NoReply, Reply
+from bridge.domain.upstream import NoReply, Reply, Source
 from tests.hostile_receivers.receivers import OK, Habit, drips, floods, hear, living, says, says_and_stays
 from tests.hostile_receivers.test_hostile_receivers import RULES
 from tests.support.harness import FakeClock

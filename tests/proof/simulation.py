@@ -18,7 +18,7 @@ from bridge.dependencies import Dependencies
 from bridge.domain.errors import BridgeError, Contended, StorageUnavailable
 from bridge.domain.header_cipher import NONCE_BYTES
 from bridge.domain.operation import MAX_REGISTRATIONS
-from bridge.domain.sharing import Sharing
+from bridge.domain.registration import Sharing
 from bridge.domain.time import from_millis, to_millis
 from bridge.settings import read_settings
 from bridge.storage.keys import due_at, operation_partitions

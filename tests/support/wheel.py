@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.cli.examples import PROGRAM
+from bridge.cli.context import PROGRAM
 from local.settings import REPOSITORY
 
 #: Set where a package index must be in reach: a test that needs one may not skip there.

@@ -15,7 +15,7 @@ from bridge.adapters.net.guard import Guard
 from bridge.adapters.speech import Authorisation
 from bridge.domain.clouds import cloud_of
 from bridge.domain.errors import Misconfigured
-from bridge.domain.source import Source
+from bridge.domain.upstream import Source
 from bridge.settings import Settings
 
 #: The table of everything.

@@ -10,11 +10,36 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
-from urllib3.connection import HTTPSConnection
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from bridge.adapters.net.coalesced_request import CoalescedRequest
 from bridge.adapters.net.deadline import AbortHandle
 from bridge.adapters.net.guard import Guard
+
+# A connection that sends a request in one piece.
+
+
+class CoalescedRequest(HTTPConnection):
+    """Keeps the parts of a request, which the library sends one by one: the other side is to wake up once."""
+
+    #: The parts of the request that is being written; None when none is.
+    parts: list[bytes] | None = None
+
+    def request(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the library's signature
+        """Write a request whose body is bytes, or none."""
+        self.parts = []
+        try:
+            super().request(*args, **kwargs)
+        finally:
+            whole, self.parts = b"".join(self.parts), None
+        self.send(whole)
+
+    def send(self, data: Any) -> None:  # noqa: ANN401 - the library's signature
+        """Send, or keep what belongs to a request that is not whole yet."""
+        if self.parts is None:
+            super().send(data)
+        else:
+            self.parts.append(data)
+
 
 #: Hosts whose connections are kept.
 _HOSTS = 64

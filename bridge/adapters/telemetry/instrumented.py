@@ -10,8 +10,7 @@ from bridge.domain.callback_url import DEFAULT_PORTS
 from bridge.domain.delivery import DeliveryTask
 from bridge.domain.ids import OperationRef
 from bridge.domain.outcome import Outcome, Unreachable
-from bridge.domain.source import Source
-from bridge.domain.upstream import NoReply, NoToken, Reply
+from bridge.domain.upstream import NoReply, NoToken, Reply, Source
 from bridge.ports import DeliveryQueue, Upstream, WebhookSender
 from bridge.storage.table import Table
 from bridge.storage.transaction import Row, Transaction

@@ -10,9 +10,8 @@ from bridge.cli.client import URL, Api, Json
 from bridge.cli.context import CliContext
 from bridge.cli.errors import Exit, UsageError
 from bridge.cli.output import Output, OutputLine, Tone
-from bridge.cli.received import from_files, from_record
 from bridge.cli.shared import AsJson, MessageFormat, around, begin
-from bridge.cli.verifying import Check, CheckResult, Known, ReceivedCallback, is_genuine
+from bridge.cli.verifying import Check, CheckResult, Known, ReceivedCallback, from_files, from_record, is_genuine
 from bridge.cli.verifying import verify as checks_of
 from bridge.domain.callback_url import CallbackRefused, CallbackRules, normalise, origin_of
 

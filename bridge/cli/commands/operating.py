@@ -8,13 +8,12 @@ import typer
 
 from bridge.cli import showing
 from bridge.cli.client import URL, Api
-from bridge.cli.context import CliContext
-from bridge.cli.diagnosis import troubles
+from bridge.cli.context import PROGRAM, CliContext
 from bridge.cli.errors import CommandFailed, Exit, UsageError
 from bridge.cli.examining import Examined, Health, over_the_bridge
-from bridge.cli.examples import PROGRAM
 from bridge.cli.output import Output, OutputLine, Tone
 from bridge.cli.shared import AsJson, around, begin
+from bridge.cli.showing import troubles
 from bridge.domain.keyring import MIN_KEY_BYTES, Keyring
 
 #: One of these in the environment says that it is the app's.

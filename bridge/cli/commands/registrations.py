@@ -9,11 +9,11 @@ import typer
 from bridge.cli import reading, showing
 from bridge.cli.client import Api, Json
 from bridge.cli.context import CliContext
-from bridge.cli.diagnosis import diagnose
 from bridge.cli.errors import Exit, UsageError
 from bridge.cli.following import Follow
 from bridge.cli.output import Output, Tone
 from bridge.cli.shared import AsJson, MessageFormat, begin
+from bridge.cli.showing import diagnose
 from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import State
 

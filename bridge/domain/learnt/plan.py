@@ -1,12 +1,97 @@
 """What the schedule makes of one operation, in one sweep: its model and the shadow price of a request."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
-from bridge.domain.learnt.durations import HazardCurve
-from bridge.domain.learnt.schedule import lost, next_age
+from bridge.domain.learnt.durations import EDGES, HazardCurve, bucket_at
 from bridge.domain.operation import PollState
+
+# When an operation is worth asking for: the earliest end for the fewest requests.
+#
+# For an operation last seen running at age `a`, the expected delay already lost if it is next asked for at age `b` is
+#
+#     D(a, b) = (b - a) - ∫ₐᵇ S(u) du / S(a)        S: the survival function of durations
+#
+# It is asked for at the first `b` at which that reaches the *shadow price*: how many seconds of expected delay one
+# request is worth. The exact condition for an optimal schedule of inspections is Barlow, Hunter and Proschan's (1963).
+
+#: A gap between two polls is never longer than this, in seconds,
+LONGEST_GAP = 30 * 60.0
+#: nor than this part of the operation's age,
+GAP_OF_AGE = 0.25
+#: and this on top, in seconds: the rare late one does not pay for the rest.
+GAP_ON_TOP = 60.0
+
+#: Halvings of the last bucket: a millisecond of an hour.
+_HALVINGS = 22
+
+
+def lost(curve: HazardCurve, seen: float, asked: float) -> float:
+    """Tell the expected delay, in seconds, that is lost if one seen running at age `seen` is asked for at `asked`."""
+    if asked <= seen:
+        return 0.0
+    first, last = bucket_at(seen), bucket_at(asked)
+    if first == last:
+        return _lost_within(1.0, curve.hazards[first], asked - seen)
+    seconds = EDGES[first + 1] - seen
+    total, alive = _lost_within(1.0, curve.hazards[first], seconds), math.exp(-curve.hazards[first] * seconds)
+    for length, spent, outlived in curve.whole[first + 1 : last]:
+        total += length - alive * spent
+        alive *= outlived
+    return total + _lost_within(alive, curve.hazards[last], asked - EDGES[last])
+
+
+def worth_asking(curve: HazardCurve, seen: float, shadow_price: float) -> float:
+    """Find the age in seconds at which polling an operation seen running at age `seen` is worth the shadow price."""
+    total, alive, age = 0.0, 1.0, seen
+    for _, hazard, seconds in curve.pieces(seen, seen + LONGEST_GAP):
+        within = _lost_within(alive, hazard, seconds)
+        if total + within >= shadow_price:
+            return age + _bisect(alive, hazard, seconds, shadow_price - total)
+        total += within
+        alive *= math.exp(-hazard * seconds)
+        age += seconds
+    return seen + LONGEST_GAP
+
+
+def next_age(curve: HazardCurve, *, seen: float, now: float, shadow_price: float, shortest: float) -> float:
+    """Choose the age of the next poll, for one that was seen running at age `seen` and asked for at age `now`.
+
+    The gap from `now` is never under `shortest` (a sweep), nor over what an operation of its age is left alone.
+    """
+    longest = max(min(LONGEST_GAP, now * GAP_OF_AGE + GAP_ON_TOP), shortest)
+    return min(max(worth_asking(curve, seen, shadow_price), now + shortest), now + longest)
+
+
+@lru_cache(maxsize=64)  # every poll of a sweep asks for the same
+def base_price(curve: HazardCurve, polls_per_operation: float) -> float:
+    """Set the base price so that an operation costs about so many polls, as if gaps had no bounds.
+
+    With polling at rate √(h/2c), the polls of one operation are ½ + ∫√h·S dt / √(2c).
+    """
+    total, alive = 0.0, 1.0
+    for _, hazard, seconds in curve.pieces(0.0, math.inf):
+        total += alive * -math.expm1(-hazard * seconds) / math.sqrt(hazard)
+        alive *= math.exp(-hazard * seconds)
+    return total * total / (2 * (polls_per_operation - 0.5) ** 2)
+
+
+def _lost_within(alive: float, hazard: float, seconds: float) -> float:
+    return seconds + alive * math.expm1(-hazard * seconds) / hazard
+
+
+def _bisect(alive: float, hazard: float, seconds: float, missing: float) -> float:
+    low, high, scale = 0.0, seconds, alive / hazard
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        if middle + scale * math.expm1(-hazard * middle) >= missing:
+            high = middle
+        else:
+            low = middle
+    return high
 
 
 @dataclass(frozen=True, slots=True)

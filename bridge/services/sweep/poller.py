@@ -12,11 +12,9 @@ from functools import partial
 from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import BridgeError, UnreadableRow
 from bridge.domain.ids import OperationRef
-from bridge.domain.learnt.plan import PollPlan
-from bridge.domain.learnt.schedule import base_price
+from bridge.domain.learnt.plan import PollPlan, base_price
 from bridge.domain.operation import Explanation, PollState
 from bridge.domain.polling import Circumstances, Finish, PollAgain, PollingPolicy, after_poll
-from bridge.domain.source import Source
 from bridge.domain.time import Clock
 from bridge.domain.upstream import (
     BadRequest,
@@ -24,6 +22,7 @@ from bridge.domain.upstream import (
     NotFound,
     Pending,
     PollResult,
+    Source,
     Throttled,
     TransientError,
     Unauthorized,

@@ -9,8 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from bridge.domain.learnt.plan import lost_by
-from bridge.domain.learnt.schedule import base_price
+from bridge.domain.learnt.plan import base_price, lost_by
 from bridge.services.sweep.duration_store import DurationStore
 from bridge.storage.due import DuePoll
 

@@ -30,13 +30,13 @@ from bridge.domain.rate_limit import (
     throttle,
     update_price,
 )
-from bridge.domain.source import Source
 from bridge.domain.time import Clock
 from bridge.domain.upstream import (
     BadRequest,
     NotFound,
     Pending,
     PollResult,
+    Source,
     Terminal,
     Throttled,
     TransientError,

@@ -16,7 +16,7 @@ import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from bridge.adapters.telemetry.exporters import telemetry
+from bridge.adapters.telemetry.opentelemetry import telemetry
 from bridge.app import App
 from bridge.dependencies import build_dependencies
 from bridge.domain.errors import Misconfigured
@@ -35,7 +35,7 @@ from contextlib import suppress
 import requests
 from urllib3 import PoolManager
 from urllib3.exceptions import HTTPError
-from bridge.adapters.telemetry.exporters import telemetry
+from bridge.adapters.telemetry.opentelemetry import telemetry
 from bridge.settings import read_settings
 from bridge.telemetry import Metric, Step
 made = telemetry(read_settings(dict(os.environ)))

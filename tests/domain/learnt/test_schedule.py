@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.domain.learnt.durations import EDGES, HazardCurve
-from bridge.domain.learnt.schedule import GAP_OF_AGE, GAP_ON_TOP, LONGEST_GAP, base_price, lost, next_age, worth_asking
+from bridge.domain.learnt.plan import GAP_OF_AGE, GAP_ON_TOP, LONGEST_GAP, base_price, lost, next_age, worth_asking
 from tests.domain.learnt.test_durations import ANY_MODEL
 
 AGES = st.floats(0, 100_000)

@@ -5,8 +5,7 @@ from datetime import timedelta
 import pytest
 
 from bridge.domain.ids import OperationRef
-from bridge.domain.learnt.plan import lost_by
-from bridge.domain.learnt.schedule import base_price
+from bridge.domain.learnt.plan import base_price, lost_by
 from bridge.domain.operation import FinalStatus, PollState
 from bridge.domain.upstream import Pending, Terminal
 from bridge.services.sweep.duration_store import DurationStore
