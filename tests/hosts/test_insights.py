@@ -536,7 +536,7 @@ def test_runbook_query_shows_the_life_of_an_operation(run: Run, workspace: Works
 LOOKED_AT = [
     ("no-sweep", Event.STORAGE, "error"),
     ("overdue", Event.SOURCE_POLLED, "left"),
-    ("overdue", Event.SOURCE_POLLED, "price"),
+    ("overdue", Event.SOURCE_POLLED, "shadow_price"),
     ("overdue", Event.SWEPT, "ms"),
     ("queue-unavailable", Event.QUEUE, "code"),
     ("storage-refused", Event.STORAGE_REFUSED, "code"),
