@@ -280,7 +280,7 @@ class Registration:
         return max(at, self.generation + timedelta(milliseconds=1))
 
     def renewed_by(self, request: "Registration") -> "Registration":
-        """Give a client's request the identity of this registration, and the time at which its new generation begins."""
+        """Give a client's request the identity of this registration, and the time of its new generation."""
         return replace(
             request, ref=self.ref, callback_url=self.callback_url, generation=self.next_generation(request.generation)
         )

@@ -121,10 +121,10 @@ def test_bodies_in_the_text_of_the_readme_are_as_described() -> None:
 @pytest.mark.parametrize(
     ("schema", "sentence"),
     [
-        ("PingResponse", r"and this came back: `\{(.*?)\}`"),
+        ("Ping", r"and this came back: `\{(.*?)\}`"),
         ("SigningSecret", r"before anything is registered: `\{(.*?)\}`"),
-        ("RedeliveryResponse", r"The answer, `\{(.*?)\}`, says"),
-        ("PublicKeyResponse", r'newest first: `\{"value": \[\{(.*?)\}\]\}`'),
+        ("Redelivery", r"The answer, `\{(.*?)\}`, says"),
+        ("PublicKey", r'newest first: `\{"value": \[\{(.*?)\}\]\}`'),
         ("Error", r'Azure\'s shape, `\{"error": \{(.*?)\}\}`'),
     ],
 )

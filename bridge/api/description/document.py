@@ -1,5 +1,7 @@
 """Puts the description together: paths, webhooks, and the schemas of everything that has a model."""
 
+import json
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from http import HTTPStatus
@@ -157,6 +159,9 @@ _LATER = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
 _SCHEMAS = "#/components/schemas/{model}"
 
+#: The name of a class, alone or in a reference. In the description a `RegistrationResponse` is a `Registration`.
+_RESPONSE_NAME = re.compile(r'"((?:#/components/schemas/)?\w+)Response"')
+
 
 class Schemas(GenerateJsonSchema):
     """Pydantic's own, without titles that only repeat the name of a field."""
@@ -190,7 +195,8 @@ def document() -> Json:
 def schema_of(model: Any) -> tuple[Json, Json]:  # noqa: ANN401 - a model or a TypedDict
     """Write the schema of a model; returns it with all that it refers to."""
     schema = TypeAdapter(model).json_schema(ref_template=_SCHEMAS, schema_generator=Schemas)
-    return schema, schema.pop("$defs", {})
+    named: Json = json.loads(_RESPONSE_NAME.sub(r'"\1"', json.dumps(schema)))
+    return named, named.pop("$defs", {})
 
 
 def _models() -> Iterator[Any]:
@@ -207,14 +213,18 @@ def _schemas() -> Json:
     found: Json = {}
     for model in dict.fromkeys(_models()):
         schema, others = schema_of(model)
-        found |= {**others, model.__name__: schema}
+        found |= {**others, _name_of(model): schema}
     return dict(sorted(found.items()))
 
 
 def _named(model: object) -> Json:
     if model is str:
         return {"type": "string"}
-    return {"$ref": _SCHEMAS.format(model=model.__name__)} if isinstance(model, type) else {"type": "object"}
+    return {"$ref": _SCHEMAS.format(model=_name_of(model))} if isinstance(model, type) else {"type": "object"}
+
+
+def _name_of(model: type) -> str:
+    return model.__name__.removesuffix("Response")
 
 
 def _call(call: Call) -> Json:
