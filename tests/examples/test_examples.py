@@ -213,13 +213,13 @@ def test_what_was_worked_on_is_known_after_a_crash(receiver: Example, sender: Se
 
 # Not the Azure Function: the queue gives a message that was being worked on out again after ten minutes.
 @pytest.mark.parametrize("name", ["fastapi", "express"])
-def test_what_was_answered_is_worked_on_after_a_crash(name: str, sender: HttpWebhookSender, tmp_path: Path) -> None:
+def test_what_was_answered_is_worked_on_after_a_crash(name: str, webhook_sender: HttpWebhookSender, tmp_path: Path) -> None:
     """Killed as soon as it has answered, whatever it was at."""
     sent = [message() for _ in range(20)]
     with start(name, SETTINGS["v1"], inbox=tmp_path / "inbox", storage="").service as service:
         receiver = Example(service, "/callback")
         with ThreadPoolExecutor(4) as pool:
-            assert list(pool.map(Sender(receiver, sender).send, sent)) == [204] * 20
+            assert list(pool.map(Sender(receiver, webhook_sender).send, sent)) == [204] * 20
 
         service.kill()
         service.launch()
@@ -230,7 +230,7 @@ def test_what_was_answered_is_worked_on_after_a_crash(name: str, sender: HttpWeb
 
 @pytest.mark.parametrize("name", NAMES)
 def test_public_keys_without_an_audience_are_refused(
-    name: str, sender: HttpWebhookSender, tmp_path: Path, azurite: Azurite
+    name: str, webhook_sender: HttpWebhookSender, tmp_path: Path, azurite: Azurite
 ) -> None:
     """At the start; an Azure Function takes no callback and says why."""
     settings = {"WEBHOOK_PUBLIC_KEYS": SETTINGS["v1a"]["WEBHOOK_PUBLIC_KEYS"]}
@@ -239,7 +239,7 @@ def test_public_keys_without_an_audience_are_refused(
     if name == "azure-function":
         receiver = start(name, settings, inbox=tmp_path / "inbox", storage=azurite.connection_string)
         with receiver.service:
-            assert Sender(receiver, sender).send(message()) == 500
+            assert Sender(receiver, webhook_sender).send(message()) == 500
             receiver.wait_for(why)
     else:
         with pytest.raises(LocalError, match="does not start"):
