@@ -213,7 +213,9 @@ def test_what_was_worked_on_is_known_after_a_crash(receiver: Example, sender: Se
 
 # Not the Azure Function: the queue gives a message that was being worked on out again after ten minutes.
 @pytest.mark.parametrize("name", ["fastapi", "express"])
-def test_what_was_answered_is_worked_on_after_a_crash(name: str, webhook_sender: HttpWebhookSender, tmp_path: Path) -> None:
+def test_what_was_answered_is_worked_on_after_a_crash(
+    name: str, webhook_sender: HttpWebhookSender, tmp_path: Path
+) -> None:
     """Killed as soon as it has answered, whatever it was at."""
     sent = [message() for _ in range(20)]
     with start(name, SETTINGS["v1"], inbox=tmp_path / "inbox", storage="").service as service:
