@@ -37,13 +37,13 @@ REDISPATCH_AFTER = timedelta(minutes=2)
 RESEND_AFTER = timedelta(seconds=10)
 
 #: The longest that it waits, after many messages that nobody claimed.
-LONGEST_SAFETY = timedelta(hours=1)
+LONGEST_REDISPATCH = timedelta(hours=1)
 
 
 def redispatch_after(sends: int) -> timedelta:
     """How long to wait after the `sends`-th message of an attempt that nobody claimed; also how long it lives."""
     doublings = min(max(sends - 1, 0), 10)
-    return min(REDISPATCH_AFTER * (1 << doublings), LONGEST_SAFETY)
+    return min(REDISPATCH_AFTER * (1 << doublings), LONGEST_REDISPATCH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
