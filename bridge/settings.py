@@ -1,6 +1,7 @@
-"""Everything that the environment decides, read once, as one frozen object.
+"""The settings: everything that the environment decides, read once, as one frozen object.
 
-Every problem is reported at once, by the name of the variable and never with its value: a value can be a secret.
+Three parts: the kinds of values, the further sources of `BRIDGE_SOURCES`, and the settings. Every problem is reported
+at once, by the name of the variable and never with its value: a value can be a secret.
 """
 
 import base64
@@ -26,9 +27,8 @@ from bridge.domain.principal import Tenant
 from bridge.domain.registration import Sharing
 from bridge.domain.upstream import DEFAULT_SOURCE, Source
 
-# The kinds of values that settings have: how each is read, and what is said of one that cannot be.
-#
-# Every reader is for pydantic's validation: it raises ValueError with what to do, and never with the value.
+# The kinds of values. Each reader is for pydantic's validation: it raises ValueError with what to do, never with the
+# value.
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
@@ -227,7 +227,7 @@ Ports = Annotated[frozenset[int] | None, BeforeValidator(_ports)]
 Schedule = Annotated[str, BeforeValidator(_schedule)]
 
 
-# Sources beside `default`: `BRIDGE_SOURCES` is a JSON array of objects, with the fields of `_Entry` below.
+# The further sources: `BRIDGE_SOURCES` is a JSON array of objects with the fields of `SourceEntry`.
 
 #: The api-version of each path, unless an entry says another (the public REST reference).
 API_VERSIONS = {
@@ -242,7 +242,7 @@ EXPLAINED = frozenset({"avatar", "texttospeech"})
 
 
 class SourceEntry(BaseModel):
-    """One object of the array."""
+    """One object of `BRIDGE_SOURCES`: a source beside `default`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -298,6 +298,8 @@ def _problem(place: tuple[int | str, ...], message: str) -> str:
     field = ".".join(str(part) for part in place[1:])
     return f"{where}{', ' if field else ''}{field}: {message.removeprefix('Value error, ')}"
 
+
+# The settings.
 
 #: The setting that says how callers are told apart, and the value by which each is known by a token.
 AUTH, BY_TOKEN = "BRIDGE_AUTH", "entra"

@@ -1,4 +1,7 @@
-"""Says who calls before a route is answered: by a key, which the platform has looked at, or by a token."""
+"""Authenticates callers: by a key, which the platform has checked, or by a token.
+
+Names callers for the log as well, and limits the lines about refusals.
+"""
 
 import ipaddress
 import threading
@@ -22,8 +25,6 @@ from bridge.domain.time import Clock
 from bridge.log import Event, called_by, log
 from bridge.ports import Tokens
 
-# Who calls, as far as it is known: for the log, never for a decision.
-
 #: Stands for a caller of whom nothing is known.
 UNKNOWN = "unknown"
 
@@ -31,7 +32,8 @@ UNKNOWN = "unknown"
 def caller_of(request: func.HttpRequest) -> str:
     """Name the address that the platform saw: the last one in `X-Forwarded-For`, which its front end adds.
 
-    Anything before that is the caller's own word. A function key says nothing of who holds it.
+    Anything before that is the caller's own word. A function key does not name its holder. The address is for the log,
+    never for a decision.
     """
     last = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
     host = last.partition("]")[0].removeprefix("[") if last.startswith("[") else last
@@ -107,7 +109,7 @@ def _write(caller: str, why: str, count: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class FunctionKeyAuth:
-    """Lets everybody in: behind a route of this level the platform has seen a function key."""
+    """Takes every caller for a holder of a key: in front of a route of this level the platform checks one."""
 
     level = func.AuthLevel.FUNCTION
 
@@ -118,7 +120,7 @@ class FunctionKeyAuth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BearerTokenAuth:
-    """Lets in who brings a token of the tenant with a role; the platform lets everybody through to here."""
+    """Verifies that a caller has a token of the tenant with a role. The platform checks nothing before."""
 
     tokens: Tokens
     clock: Clock

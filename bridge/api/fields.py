@@ -1,4 +1,4 @@
-"""The fields that several calls take: how each is validated, and how the description of the API shows it."""
+"""JSON bodies and the fields that several calls take: how each is validated, and how the API's description shows it."""
 
 import re
 from codecs import BOM_UTF8
@@ -16,8 +16,6 @@ from bridge.domain.custom_headers import MAX_HEADER_BYTES, MAX_HEADERS, NAME, RE
 from bridge.domain.ids import GROUP, OPERATION_ID, SOURCE_NAME, OperationRef
 from bridge.domain.text import size_in_utf8
 from bridge.domain.upstream import Source
-
-# Reads JSON objects that clients send, and says what is wrong with them field by field.
 
 #: A larger body is refused.
 MAX_BODY_BYTES = 65_536
@@ -95,11 +93,11 @@ _URL = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s\\#@/?]+([/?][^\s\\#]*)?$"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidationContext:
-    """What a request is read against: the context of pydantic's validation, as `terms`."""
+    """What a request is validated against: the item `validation` of the context that pydantic hands to validators."""
 
     rules: CallbackRules
     sources: Mapping[str, Source]
-    #: Says what the network has against a URL, if anything.
+    #: Returns why callbacks to a URL would be refused, as far as the network shows; None if nothing is known.
     check_destination: Callable[[str], str | None]
 
     def locate(self, location: str) -> OperationRef | None:
@@ -109,13 +107,13 @@ class ValidationContext:
 
 
 def context_of(info: ValidationInfo) -> ValidationContext:
-    """Take the terms out of a validation's context.
+    """Take the bridge's context out of pydantic's.
 
-    Raises TypeError where there are none: a bug of ours.
+    Raises TypeError if there is none: a bug of ours.
     """
-    context = (info.context or {}).get("terms")
+    context = (info.context or {}).get("validation")
     if not isinstance(context, ValidationContext):
-        raise TypeError("a request is read against terms")
+        raise TypeError("a request is validated without a ValidationContext")
     return context
 
 
@@ -151,9 +149,9 @@ def _written_url(value: str, info: ValidationInfo) -> str:
 
 def _callback_url(value: str, info: ValidationInfo) -> str:
     url = _written_url(value, info)
-    check_destination = context_of(info).check_destination(url)
-    if check_destination is not None:
-        raise PydanticCustomError("callback", "{why}", {"why": check_destination})
+    why = context_of(info).check_destination(url)
+    if why is not None:
+        raise PydanticCustomError("callback", "{why}", {"why": why})
     return url
 
 

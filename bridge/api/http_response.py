@@ -1,4 +1,7 @@
-"""Which answers a cache keeps, and when an answer is not sent again (RFC 9111; RFC 9110, 13.1.2)."""
+"""Responses: which of them a cache keeps, which are not sent again, and which are compressed.
+
+Sources: RFC 9111 (caches), RFC 9110, 13.1.2 (`If-None-Match`) and 12.5.3 (`Accept-Encoding`).
+"""
 
 import gzip
 import hashlib
@@ -7,8 +10,6 @@ import re
 from collections.abc import Mapping
 
 import azure.functions as func
-
-# Compresses answers with gzip if the client accepts that and the answer gets shorter by it (RFC 9110, 12.5.3).
 
 #: A shorter body fits into one packet with its headers, so that compression saves no time.
 MIN_BYTES = 1_024
@@ -24,7 +25,7 @@ _WEIGHT = re.compile(r"q=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)")
 
 
 def compressed(response: func.HttpResponse, request: func.HttpRequest) -> func.HttpResponse:
-    """Return the answer compressed, or as it is."""
+    """Return the answer compressed with gzip if the client accepts that and saves time by it, or as it is."""
     body = response.get_body()
     may_not = UNCOMPRESSED in response.headers.get("Cache-Control", "")
     if len(body) < MIN_BYTES or may_not or not accepts_gzip(request.headers.get("accept-encoding", "")):

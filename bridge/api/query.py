@@ -144,7 +144,7 @@ def refuse_parameters(request: func.HttpRequest) -> None:
 def _read(model: type[_Parameters], request: func.HttpRequest, context: ValidationContext | None = None) -> _Parameters:
     given = {name: value for name, value in _query(request).items() if name.lower() not in _KEY_PARAMETERS}
     try:
-        return model.model_validate(given, context={"terms": context})
+        return model.model_validate(given, context={"validation": context})
     except ValidationError as error:
         raise invalid(details_of(error)) from None
 

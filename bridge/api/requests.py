@@ -1,4 +1,4 @@
-"""Reads registrations: every field wrong in every way ends in one answer that names them all."""
+"""Reads the bodies of registrations, pings and bulk redeliveries. One answer names every field that is wrong."""
 
 import json
 from collections.abc import Mapping
@@ -99,7 +99,7 @@ def read_registration(
     body = read_object(request)
     details = [*_contradictions(body), *_header_details(body)]
     try:
-        read = RegistrationBody.model_validate(body, context={"terms": context})
+        read = RegistrationBody.model_validate(body, context={"validation": context})
     except ValidationError as error:
         raise invalid([*details, *details_of(error)]) from None
     operation = _operation(read, context)
@@ -142,8 +142,6 @@ def _operation(body: RegistrationBody, context: ValidationContext) -> OperationR
     located = context.locate(body.operationLocation)
     return located if located is not None and body.source in (None, located.source) else None
 
-
-# Reads what a client orders beside registrations: a ping, a redelivery of many.
 
 #: A redelivery of many begins at most this many at once.
 MAX_REDELIVERIES = 500
@@ -225,7 +223,7 @@ def read_ping(request: func.HttpRequest, context: ValidationContext) -> tuple[st
     Raises Problem with 400, 413 or 415.
     """
     try:
-        read = PingBody.model_validate(read_object(request), context={"terms": context})
+        read = PingBody.model_validate(read_object(request), context={"validation": context})
     except ValidationError as error:
         raise invalid(details_of(error)) from None
     return read.callbackUrl, Format(read.format or Format.STANDARD)

@@ -310,9 +310,6 @@ class ErrorAnswer(TypedDict):
     error: Error
 
 
-# What the overview looks like, field by field; `from` is no name in Python, so two of them are called.
-
-
 class Delays(TypedDict):
     """Within how many seconds callbacks of an hour were delivered, from the beginning of their runs."""
 
@@ -321,6 +318,7 @@ class Delays(TypedDict):
     max: Annotated[float, Field(ge=0, description="All of them.")]
 
 
+# `from` is no name in Python, so these two are made by a call.
 Hour = TypedDict(
     "Hour",
     {

@@ -1,4 +1,4 @@
-"""What surrounds a command: the environment, time, and what it writes on. Tests make one of their own."""
+"""What surrounds a command: the environment, time, what it writes on, its name and the examples of its help text."""
 
 import os
 import sys
@@ -18,7 +18,7 @@ def _now() -> datetime:
 
 @dataclass(slots=True, kw_only=True)
 class CliContext:
-    """By default the real ones."""
+    """What surrounds a command, by default the real things. Tests make one of their own."""
 
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     clock: Clock = _now
@@ -34,12 +34,11 @@ class CliContext:
     as_json: bool = False
 
 
-# Examples for the help text of each command. The tests run each of them, in this order, against a started app.
-
 #: The name of the command, as pyproject.toml has it.
 PROGRAM = "speech-webhooks"
 
-#: The lines to type by the command that they show. ID stands for the id of a registration.
+#: Examples for the help text of each command. ID stands for the id of a registration. The tests run each of them, in
+#: this order, against a started app.
 EXAMPLES: Mapping[str, Sequence[str]] = {
     "register": (
         "register --operation-id my-video --callback-url http://127.0.0.1:7072/callback --wait",

@@ -1,4 +1,7 @@
-"""How registrations, operations and the status read for people. Pure: JSON of the API in, lines out."""
+"""How registrations, operations and the status read for people, with what is wrong and what to do.
+
+JSON of the API in, lines out. Only `troubles` reads from the API. The hints are those of `bridge/diagnostics.py`.
+"""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -11,8 +14,6 @@ from bridge.cli.client import Api, Json, other_version
 from bridge.cli.errors import Refused
 from bridge.cli.output import OutputLine, Tone
 from bridge.diagnostics import Hint
-
-# What is wrong with registrations, and what to do: the table of `bridge/diagnostics.py` on what the API shows.
 
 #: The states in which something can be wrong that somebody can still mend.
 _TROUBLED = ("waiting", "pending", "dead")
@@ -69,7 +70,7 @@ def of_operation(operation: Json) -> list[Finding]:
 def troubles(api: Api) -> list[Trouble]:
     """Look at the newest registrations that wait, are delivered or are dead, and group what is wrong with them.
 
-    Costs a read of each. Raises Unreachable and Refused.
+    Costs a read of each. Raises BridgeUnreachable and Refused.
     """
     grouped: dict[Finding, list[str]] = {}
     for shown in _looked_at(api):
@@ -131,7 +132,7 @@ def has_ended(shown: Json) -> bool:
 
 
 def went_well(shown: Json) -> bool:
-    """Tell whether a registration that has ended did so as everybody hoped: `Succeeded`, and told where wanted."""
+    """Tell whether a registration that has ended went well: `Succeeded`, and notified if it asked for that."""
     return shown["state"] in ("delivered", "skipped") and shown["operation"]["status"] == "Succeeded"
 
 
@@ -157,7 +158,7 @@ def in_short(shown: Json) -> str:
         case "dead":
             return f"{operation['status']}; {shown['reason']}; {last}"
         case _:
-            return f"{operation['status'] or 'never asked'}"
+            return f"{operation['status'] or 'never polled'}"
 
 
 def registration(shown: Json) -> list[OutputLine]:
@@ -181,9 +182,9 @@ def registration(shown: Json) -> list[OutputLine]:
 
 def operation(shown: Json) -> list[OutputLine]:
     """Show an operation with its registrations, and what is wrong."""
-    waiting = [f"{each['id']}  {each['state']}  {each['callbackUrl']}" for each in shown["registrations"]]
-    told = [OutputLine("" if number else "tells", text) for number, text in enumerate(waiting)]
-    return [OutputLine("operation", _operation(shown)), *told, *findings(of_operation(shown))]
+    texts = [f"{each['id']}  {each['state']}  {each['callbackUrl']}" for each in shown["registrations"]]
+    notified = [OutputLine("" if number else "notifies", text) for number, text in enumerate(texts)]
+    return [OutputLine("operation", _operation(shown)), *notified, *findings(of_operation(shown))]
 
 
 def findings(found: Sequence[Finding]) -> list[OutputLine]:
@@ -272,10 +273,8 @@ def _from(made: Json) -> str:
 
 def _source(each: Json) -> list[OutputLine]:
     rate = f"{each['requestsPerSecond']:g} of {each['highestRequestsPerSecond']:g} requests a second"
-    deferred = "".join(
-        f", {word} until {each[f'{word}Until']}" for word in ("paused", "stopped") if each[f"{word}Until"]
-    )
-    lines = [OutputLine(f"source {each['name']}", f"{rate}{deferred}", Tone.WARN if deferred else Tone.PLAIN)]
+    waits = "".join(f", {word} until {each[f'{word}Until']}" for word in ("paused", "stopped") if each[f"{word}Until"])
+    lines = [OutputLine(f"source {each['name']}", f"{rate}{waits}", Tone.WARN if waits else Tone.PLAIN)]
     if each["problem"]:
         lines += [
             OutputLine("broken", f"source {each['name']}: {each['problem']}", Tone.BAD),

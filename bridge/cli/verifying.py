@@ -1,4 +1,4 @@
-"""Says what is right and what is wrong with a callback: its headers, its time, each scheme's signature, its names.
+"""Reads a callback that was received, and checks its headers, its time, each scheme's signature and its names.
 
 Source: the Standard Webhooks specification. A signature that does not match proves nothing about why, so the likely
 changes to a body are tried out: a proxy or a framework that parsed and wrote it again leaves one of a few traces.
@@ -240,8 +240,6 @@ def _accepts_ed25519(key: PublicKey) -> Callable[[bytes, bytes], bool]:
 
     return accepts
 
-
-# Finds the callback that is to be verified: in files, or where the local start's receiver lists what came.
 
 _SHAPE = 'a JSON object {"headers": {…}, "body": "…"}, or an array of them, the last one counting'
 

@@ -1,4 +1,4 @@
-"""Where a callback may go: one strict reading of URLs, and the rules about networks.
+"""Where a callback may go: one strict reading of URLs, the rules about networks, and which addresses are public.
 
 The rules hold twice: at registration, to answer early, and at connection time on the address that is connected to
 (`bridge/adapters/net/guard.py`), which is the check that counts.
@@ -12,13 +12,6 @@ from urllib.parse import quote, unquote, unquote_plus, urlsplit
 
 import idna
 
-# Which addresses are public, and which of the others an operator's networks open.
-#
-# `ipaddress.is_global` alone does not do: on several Python versions it lets through Azure's wire server, NAT64 and
-# 6to4 forms of private addresses, and multicast. The list below comes first, `is_global` refuses what is left.
-# Sources: the IANA registries of address space and of special-purpose addresses, for IPv4 and IPv6, and Azure's
-# documentation of 168.63.129.16 and of 169.254.169.254.
-
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -30,7 +23,10 @@ _REFUSED_IPV4 = (
 #: all that is outside; the others are exceptions within.
 _REFUSED_IPV6 = "::/3 4000::/2 8000::/1 2001::/23 2001:db8::/32 2002::/16 3fff::/20"
 
-#: Refused whatever the Python version thinks of them.
+#: Refused whatever the Python version thinks of them. `ipaddress.is_global` alone does not do: on several Python
+#: versions it lets through Azure's wire server, NAT64 and 6to4 forms of private addresses, and multicast. This list
+#: comes first, `is_global` refuses the rest. Sources: the IANA registries of address space and of special-purpose
+#: addresses, for IPv4 and IPv6, and Azure's documentation of 168.63.129.16 and of 169.254.169.254.
 REFUSED: tuple[Network, ...] = tuple(ipaddress.ip_network(text) for text in f"{_REFUSED_IPV4} {_REFUSED_IPV6}".split())
 
 

@@ -1,4 +1,4 @@
-"""How the places of an instance are shared between receivers: the limits, and the state of one host.
+"""How the places of an instance are shared between receivers: the limits, the state of a host, permits and deferrals.
 
 An instance works on PLACES queue messages at once. Hosts that answered lately and quickly always find at least a third
 of the places free. Hosts that did not answer lately (unproven) share a third, and so do hosts that answer slowly:
@@ -148,9 +148,6 @@ def server_of(origin: str, state: HostState) -> str | None:
     if isinstance(address, ipaddress.IPv6Address):
         address = ipaddress.IPv6Address(int(address) >> 64 << 64)
     return f"{address} {port}"
-
-
-# What a delivery gets that asks for a place: the right to one attempt, a pause, or a later time.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Standard Webhooks signatures, and the secrets that they are made with.
+"""Standard Webhooks signatures, the keys that derive from the bridge's signing keys, and the check for weak keys.
 
 Source: the Standard Webhooks specification, `v1` (HMAC-SHA256) and `v1a` (Ed25519), both over
 `{id}.{timestamp}.{body}` and both in one header. No secret of a receiver is stored: it derives from the bridge's
@@ -23,12 +23,6 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from bridge.domain.time import to_millis
 
-# What derives from the bridge's signing keys: one purpose, one key.
-#
-# HKDF (RFC 5869) with SHA-256 and an info string for each purpose, so that what is told to a receiver says nothing
-# about what headers are encrypted with. The strings carry a version; another scheme gets another one, and what was
-# made with the old one still reads.
-
 #: A signing key has at least this many bytes.
 MIN_KEY_BYTES = 32
 
@@ -37,7 +31,11 @@ DERIVED_BYTES = 32
 
 
 class Purpose(StrEnum):
-    """What a derived key is for. Never change one: receivers would not verify, rows would not open."""
+    """What a derived key is for. Never change one: receivers would not verify, and rows would not decrypt.
+
+    Each purpose has a key of its own, so that the secret of a receiver gives no hint of the key of encrypted headers.
+    The texts carry a version. Another scheme gets another version, and rows of the old one still decrypt.
+    """
 
     RECEIVER_SECRET = "bridge/v1/receiver-secret"  # noqa: S105 - a name, no secret
     ED25519_SEED = "bridge/v1/ed25519-seed"
@@ -49,16 +47,13 @@ class Purpose(StrEnum):
 
 @lru_cache(maxsize=1024)  # every attempt asks for its receiver's secret and for the key pair
 def derive(key: bytes, purpose: Purpose, *context: str) -> bytes:
-    """Derive the key for one purpose, and for one `context` of it; no part of that contains a line break."""
+    """Derive the key for one purpose, and for one `context` of it; no part of that contains a line break.
+
+    Source: HKDF (RFC 5869) with SHA-256; the purpose and the context are its info string.
+    """
     info = "\n".join((purpose, *context)).encode()
     return HKDF(algorithm=SHA256(), length=DERIVED_BYTES, salt=None, info=info).derive(key)
 
-
-# Tells signing keys of random bytes from those that a person made up.
-#
-# `GET /api/signing-keys` publishes what derives from a key, so a key that can be guessed can be found offline, and
-# every receiver's secret with that key. No rule finds all weak keys. These find texts, repetitions and sequences, and
-# refuse a key of random bytes less than once in a thousand million.
 
 _PRINTABLE = frozenset(string.printable)
 
@@ -67,7 +62,12 @@ _DIFFERENT = 16
 
 
 def weakness_of(key: bytes, text: str) -> str | None:
-    """Say why a key is weak, given its bytes and its base64 text; None if nothing is found."""
+    """Say why a key is weak, given its bytes and its base64 text; None if nothing is found.
+
+    `GET /api/signing-keys` publishes what derives from a key, so a key that can be guessed can be found offline, and
+    every receiver's secret with that key. No rule finds all weak keys. These find texts, repetitions and sequences, and
+    refuse a key of random bytes less than once in a thousand million.
+    """
     if all(chr(byte) in _PRINTABLE for byte in key):
         return "is text, and text can be guessed"
     if len(set(key)) < _DIFFERENT or len({(after - before) % 256 for before, after in pairwise(key)}) < _DIFFERENT:

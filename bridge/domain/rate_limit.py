@@ -1,6 +1,7 @@
-"""How often a source may be asked: a token bucket that adapts to what the source says, and what keeps it from polls.
+"""Limits of rates: the budget of requests of each source, and the number of pings that the whole app sends.
 
-Its quota is documented loosely, and other clients share it, so the budget is learnt: a 429 halves the rate and stops
+A budget is a token bucket that adapts to the responses of its source. The source's quota is documented loosely, and
+other clients share it, so the budget is learnt: a 429 halves the rate and stops
 the source for a while, each quiet minute wins some of it back. A fault of the credential pauses the source. A source
 that gives nothing but faults opens its circuit breaker. After a pause, and while the circuit is open, one operation
 at a time probes the source.
@@ -88,13 +89,13 @@ class Budget:
     pauses: int = 0
     #: What the source said of the credential.
     denied: str | None = None
-    #: When a question was asked that got an answer about its operation, as far as it was written with something else.
+    #: When the last poll was sent that got an answer about its operation, if that was written with something else.
     answered_at: datetime | None = None
     #: Faults in a row since the last answer of any kind, when the first of them came, and what the last one was.
     faults: int = 0
     silent_since: datetime | None = None
     fault: str | None = None
-    #: The circuit is open: no question before this, then one probe.
+    #: The circuit is open: no request before this, then one probe.
     probe_at: datetime | None = None
     #: Probes in a row that failed, with the faults that opened the circuit as the first; 0 while it is closed.
     probes: int = 0
@@ -116,12 +117,12 @@ class Budget:
 
     @property
     def is_probed(self) -> bool:
-        """Whether one operation at a time is asked for: after a pause, and while the circuit is open."""
+        """Whether one operation at a time is polled: after a pause, and while the circuit is open."""
         return self.pauses > 0 or self.probes > 0
 
     @property
     def is_suspect(self) -> bool:
-        """Whether the source has refused or failed a question and no later one was answered."""
+        """Whether the source has refused or failed a request and no later one was answered."""
         return self.is_probed or self.stopped_at is not None or self.denied_at is not None
 
 
@@ -192,10 +193,10 @@ def throttle(budget: Budget, wait: timedelta | None, now: datetime, *, asked_at:
     """
     budget = answered(budget)
     if budget.stopped_at is not None and asked_at <= budget.stopped_at:
-        told, before = now + (wait or timedelta(0)), budget.stopped_until
-        if before is not None and before >= told:
+        until, before = now + (wait or timedelta(0)), budget.stopped_until
+        if before is not None and before >= until:
             return budget
-        return replace(budget, stopped_until=told, stopped_for=(wait or timedelta(0)).total_seconds())
+        return replace(budget, stopped_until=until, stopped_for=(wait or timedelta(0)).total_seconds())
     stops = budget.stops + 1 if wait is None else budget.stops
     own = min(FIRST_STOP * (1 << min(max(stops - 1, 0), 10)), LONGEST_OWN_STOP)
     return replace(
@@ -228,9 +229,9 @@ def deny(budget: Budget, what: str, now: datetime, *, asked_at: datetime) -> Bud
 
 
 def fail(budget: Budget, what: str, now: datetime) -> Budget:
-    """Count a question that got no answer. Enough of them in a row open the circuit, and a failed probe keeps it open.
+    """Count a request that got no answer. Enough of them in a row open the circuit, and a failed probe keeps it open.
 
-    Questions that were under way when the circuit opened do not lengthen the wait. A source that has given nothing
+    Requests that were under way when the circuit opened do not lengthen the wait. A source that has given nothing
     but faults for UNREACHABLE_AFTER is marked as unreachable.
     """
     faults, since = budget.faults + 1, budget.silent_since or now
@@ -311,9 +312,9 @@ def _burst(rate: float) -> float:
     return max(rate * SWEEP.total_seconds(), 1.0)
 
 
-# How many pings the whole app sends: they reach strangers' servers, so nobody gets to send many.
+# Pings: they reach strangers' servers, so their number is limited.
 
-#: So many in any minute, from all instances together.
+#: Pings in any minute, from all instances together.
 PINGS_A_MINUTE = 10
 
 
@@ -332,6 +333,6 @@ class Pings:
 
 
 def take_ping(pings: Pings, now: datetime, *, tx: str) -> Pings | timedelta:
-    """Take the right to one ping at `now`; or hear after how long there will be one."""
+    """Take the right to one ping at `now`; returns the wait until there is one if the minute has none left."""
     taken = take(pings.recent, now, most=PINGS_A_MINUTE, within=_MINUTE)
     return taken if isinstance(taken, timedelta) else replace(pings, recent=taken, tx=tx)

@@ -1,4 +1,4 @@
-"""A registration: one callback URL waiting for one operation, and the states that it goes through."""
+"""A registration: one callback URL waiting for one operation, its states, and how owners share an operation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -90,8 +90,7 @@ class Registration:
     group: str | None = None
     #: How the message is written.
     format: Format = Format.STANDARD
-    #: The client's own headers for its callbacks, encrypted for this generation; `bridge/domain/header_cipher.py` opens
-    #: them.
+    #: The client's own headers for its callbacks, encrypted for this generation by `bridge/domain/header_cipher.py`.
     headers: str | None = None
     #: The query of the callback URL, encrypted for this generation; absent if the URL has none.
     query: str | None = None
@@ -104,7 +103,7 @@ class Registration:
     #: How often the operation was asked for while this registration waited, and when last; set when it stops waiting.
     polls: int = 0
     last_polled_at: datetime | None = None
-    #: When the bridge saw the end that this registration was told, or was spared.
+    #: When the bridge saw the end of which this registration was notified, or which its filter left out.
     finished_at: datetime | None = None
     #: The `traceparent` of the request that registered it, where that had a right one.
     traceparent: str | None = None
@@ -198,7 +197,7 @@ class Registration:
             format=self.format,
         )
         waiting = replace(
-            self._heard(completed),
+            self._with_outcome(completed),
             message_id=message.id,
             message_type=message.type,
             message_body=message.body,
@@ -207,9 +206,9 @@ class Registration:
 
     def filtered(self, completed: OperationCompleted, now: datetime) -> "Registration":
         """Take note of an end that it did not ask for: nothing is sent."""
-        return self._heard(completed).moved(Transition.FILTER, now)
+        return self._with_outcome(completed).moved(Transition.FILTER, now)
 
-    def _heard(self, completed: OperationCompleted) -> "Registration":
+    def _with_outcome(self, completed: OperationCompleted) -> "Registration":
         """Keep what it may know of its operation, which can be followed for another registration later."""
         stopped = self._stopped_waiting(completed.polls, completed.observed_at)
         return replace(stopped, final_status=completed.final_status, finished_at=completed.observed_at)
@@ -314,12 +313,12 @@ def _idle(registration: Registration, *, next_attempt_at: datetime | None, due: 
     )
 
 
-# How owners share an operation: who gets its outcome, and how many registrations each may have.
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sharing:
-    """The rules, by default those of a bridge that does not tell owners apart."""
+    """How owners share an operation: who gets its outcome, and how many registrations each may have.
+
+    By default these are the rules of a bridge that does not tell owners apart.
+    """
 
     #: Whether a second owner may register for an operation, and gets its outcome.
     by_owners: bool = True

@@ -1,4 +1,4 @@
-"""Text of strangers, made fit to be stored, logged and shown."""
+"""Text of strangers: made fit to be stored, logged and shown, compared and measured as JSON, read as `traceparent`."""
 
 import json
 import re
@@ -19,9 +19,6 @@ def clipped(text: str, limit: int) -> str:
         if size > limit:
             return kept[:place].rstrip()
     return kept
-
-
-# JSON as values: comparison and size do not depend on how a text was written.
 
 
 def same_json(one: str | None, other: str | None) -> bool:
@@ -53,16 +50,16 @@ def _same(one: Any, other: Any) -> bool:  # noqa: ANN401 - JSON
             return isinstance(one, bool) is isinstance(other, bool) and one == other
 
 
-# The header that joins a callback to the trace of whoever registered it: W3C Trace Context, 3.2.
-#
-# What a caller sends as `traceparent` is kept with its registration for days and then sent to somebody else, so it is
-# read strictly. What is not exactly of version 00 is taken for none, as the specification asks, and never for a fault
-# of the registration; a later version may say more behind the four parts (3.2.2.2), and half of it is not sent on.
-
-#: Exactly these four parts, in lower case (3.2.2); neither id is all zeros (3.2.2.3, 3.2.2.4).
+#: A `traceparent` of W3C Trace Context: exactly these four parts, in lower case (3.2.2), and neither id is all zeros
+#: (3.2.2.3, 3.2.2.4).
 _VERSION_00 = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def read_traceparent(given: str | None) -> str | None:
-    """Read a header, to be sent on unchanged; None where there is none, or one that is not exactly of version 00."""
+    """Read a `traceparent`, to be sent on unchanged; None if there is none, or one that is not exactly of version 00.
+
+    The header joins a callback to the trace of the registering client. The bridge keeps it for days and sends it to
+    another party, so the reading is strict. A header of another version counts as none, like the specification asks,
+    and never makes a registration fail. A later version may have more parts (3.2.2.2), and half of them is not sent on.
+    """
     return given if given is not None and _VERSION_00.fullmatch(given) else None

@@ -1,4 +1,4 @@
-"""What an answer of the upstream means.
+"""The upstream: where operations are asked for, and what its answers mean.
 
 Sources: the REST reference of `Operations - Get` (api-version 2024-08-01) and what its siblings were seen to answer.
 The HTTP status decides; codes and messages in the body are for people only.
@@ -19,8 +19,6 @@ from bridge.domain.ids import OPERATION_ID, OperationRef
 from bridge.domain.operation import Explanation, FinalStatus
 from bridge.domain.retry import parse_retry_after
 from bridge.domain.text import printable, size_in_utf8
-
-# What each client error of Speech (400 to 499) is about. Codes and messages in the body decide nothing.
 
 
 class Meaning(Enum):
@@ -130,7 +128,7 @@ class NoReply:
 
 @dataclass(frozen=True, slots=True)
 class NoToken:
-    """Nobody was asked: the identity got no token."""
+    """No request was sent: the identity got no token."""
 
     what: str
 
@@ -161,7 +159,7 @@ class TransientError:
     """This was no answer about the operation."""
 
     what: str
-    #: How long this question should wait, if the answer named a time; at most LONGEST_NAMED_STOP.
+    #: How long the next poll of the operation should wait, if the answer named a time; at most LONGEST_NAMED_STOP.
     wait: timedelta | None = None
 
 
@@ -183,7 +181,7 @@ class NotFound:
 
 @dataclass(frozen=True, slots=True)
 class BadRequest:
-    """The source does not take the question."""
+    """The source rejected the request as invalid."""
 
     what: str
     #: Its code and message, where it gave any.
@@ -303,15 +301,16 @@ def _in_brackets(why: Explanation | None) -> str:
     return "" if why is None else f" ({': '.join(part for part in (why.code, why.message) if part)})"
 
 
-# A source: where operations are asked for, and how a client's `Operation-Location` finds it.
-
 #: The source that the `SPEECH_*` settings describe.
 DEFAULT_SOURCE = "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A Speech endpoint, path prefix and api-version; who may ask is the adapter's business."""
+    """A Speech endpoint, path prefix and api-version, which a client's `Operation-Location` can name.
+
+    The credential is the adapter's business.
+    """
 
     #: Lower-case letters, digits and dashes.
     name: str

@@ -1,4 +1,4 @@
-"""Decides whether a task is followed: takes the right to the attempt, or puts the delivery back to a later time."""
+"""Claims and records attempts: the right to an attempt, a later time instead of one, and the record of the outcome."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,8 +26,6 @@ from bridge.storage.transaction import Transaction
 from bridge.storage.writes import deliver
 from bridge.storage.writes.deliver import Claimed
 
-# Writes attempts down: after a POST nothing is decided again, and the record is tried until the lease ends.
-
 #: The first and the longest wait between tries to record an attempt, in seconds. Each is twice as long as the last.
 _FIRST_WAIT = 0.1
 _LONGEST_WAIT = 4.0
@@ -35,7 +33,10 @@ _LONGEST_WAIT = 4.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptRecorder:
-    """The end of each attempt."""
+    """Records the end of each attempt.
+
+    After a POST nothing is decided again, and the record is tried until the lease ends.
+    """
 
     table: Table
     clock: Clock

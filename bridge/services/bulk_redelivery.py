@@ -1,4 +1,6 @@
-"""Redelivers what is dead, after an outage at the receiver's: found by the state index, begun one by one.
+"""Redelivers dead registrations, after an outage at the receiver's: found by the state index, begun one by one.
+
+Those of one host are spread over a minute, so that a receiver that is back is not flooded.
 
 Each is one transaction of its own and leaves `dead` by it, so a crash on the way leaves the rest to the same call
 sent again, and nothing is begun twice.
@@ -27,8 +29,6 @@ from bridge.storage.records import stored
 from bridge.storage.repository import Waits, commit, transact
 from bridge.storage.table import Table
 from bridge.storage.writes import register
-
-# Redelivers many without falling upon anybody: those of one host are spread over a minute.
 
 #: The redeliveries to one host begin over this time.
 SPREAD = timedelta(minutes=1)

@@ -34,14 +34,15 @@ from bridge.domain.ids import RegistrationRef
 from bridge.domain.outcome import Outcome, Unreachable
 from bridge.domain.time import Clock
 
-# What an instance remembers of hosts between attempts: a bounded number of them, in constant time for each attempt.
-
 #: Hosts that are remembered. Beyond that the least recently used one that is not in use gives way, silent or not.
 REMEMBERED_HOSTS = 4096
 
 
 class HostMemory:
-    """The states of hosts, the most recently used last. Not safe for threads by itself."""
+    """The states of a bounded number of hosts, the most recently used last. Not safe for threads without a lock.
+
+    The work of one attempt is constant.
+    """
 
     def __init__(self, is_in_use: Callable[[str], bool]) -> None:
         self._states: OrderedDict[str, HostState] = OrderedDict()
@@ -95,8 +96,6 @@ class Bookings:
         return until if until < latest else latest - (latest - now) * random / 2
 
 
-# Tasks that wait in memory for a place at their host.
-
 #: Tasks of one host that are looked at to find one that may begin, and blocked hosts that are looked at for old tasks.
 LOOKED_AT = 16
 
@@ -110,7 +109,10 @@ class WaitingTask:
 
 
 class WaitingTasks:
-    """The tasks by host, each registration at most once. Not safe for threads by itself."""
+    """Tasks that wait in memory for a place at their host, each registration at most once.
+
+    Not safe for threads without a lock.
+    """
 
     def __init__(self) -> None:
         self._by_host: dict[str, dict[RegistrationRef, WaitingTask]] = {}
@@ -164,7 +166,7 @@ class WaitingTasks:
         return list(self._blocked)
 
     def older_than(self, then: datetime) -> Iterator[DeliveryTask]:
-        """Find calls that wait since before `then`: one of each of the hosts that are blocked longest."""
+        """Find tasks that wait since before `then`: one of each of the hosts that are blocked longest."""
         for origin in list(islice(self._blocked, LOOKED_AT)):
             first = next(iter(self._by_host[origin].values()))
             if first.since < then:
@@ -387,7 +389,7 @@ class HostLimiter:
         return Work()
 
     def _room(self, state: HostState, now: datetime) -> int:
-        """Return how many calls may wait for a host: those that it takes within the longest wait."""
+        """Return how many tasks may wait for a host: those that it takes within the longest wait."""
         if state.class_at(now) is HostClass.UNPROVEN:
             return WAITING_PER_HOST  # they wait for the outcome of one attempt
         return min(WAITING_PER_HOST, MAX_WAIT // max(state.interval(now), timedelta(milliseconds=1)))
@@ -411,7 +413,7 @@ class HostLimiter:
             yield self._waiting.take(task), self._busy(task, now)
 
     def _sort_in(self, origin: str, now: datetime) -> None:
-        """Note whether a host has room for calls that wait for it: something else keeps them then."""
+        """Note whether a host has room for tasks that wait for it: something else keeps them then."""
         self._waiting.block(origin, has_room=self._in_flight[origin] < self._hosts.get(origin).limit(now))
 
     def _is_in_use(self, origin: str) -> bool:

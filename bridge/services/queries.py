@@ -1,4 +1,7 @@
-"""What clients and operators look at. Reads only, and nothing here is on the way of a sweep or a delivery."""
+"""What clients and operators look at: registrations, operations, lists, the status, and the counts of each state.
+
+Reads only, and nothing here is on the way of a sweep or a delivery.
+"""
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -43,10 +46,6 @@ from bridge.storage.records import decode
 from bridge.storage.table import Table
 from bridge.storage.transaction import Row
 
-# How many registrations are in each state. An instance counts once in KEPT_FOR at most, and keeps the counts.
-#
-# A page asks every five seconds and in each tab, and counting is the largest read of a status.
-
 #: Registrations are counted up to this many of a state, over all partitions; past it, 'more' has to do.
 COUNTED = 1_000
 
@@ -64,7 +63,11 @@ class _Kept:
 
 @dataclass(slots=True)
 class Counts:
-    """Counts the rows of the index. Threads may share it."""
+    """Counts the registrations in each state by the rows of the index. Threads may share it.
+
+    An instance counts at most once in KEPT_FOR and keeps the counts: each tab with the dashboard reads them every five
+    seconds, and counting is the largest read of a status.
+    """
 
     table: Table
     clock: Clock
@@ -149,7 +152,7 @@ class Status:
     oldest_overdue_at: datetime | None
     #: By state, up to one more than COUNTED, and some seconds old.
     counts: Mapping[State, int]
-    #: By source; one that was never asked has none.
+    #: By source; one that was never polled has none.
     budgets: Mapping[str, Budget]
     #: Why messages cannot be sent to the queue; None if they can.
     queue: QueueProblem | None

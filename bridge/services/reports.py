@@ -1,4 +1,7 @@
-"""What the page shows as pictures: the last day, and the schedule that was learnt. Reads only, in a bounded number."""
+"""What the dashboard shows as pictures: the last day by the hour, and the learnt schedule.
+
+Reads only, in a bounded number.
+"""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,8 +22,6 @@ from bridge.storage.index import IndexEntry
 from bridge.storage.keys import duration_key, index_from, operation_partitions
 from bridge.storage.table import Table
 
-# The last day by the hour: what was delivered, what died, and how long callbacks took to arrive.
-
 HOURS = 24
 
 #: How registrations end that somebody has waited for.
@@ -31,7 +32,7 @@ _HOUR = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hour:
-    """What ended in one hour."""
+    """What ended in one hour: how many were delivered, how many died, and how long callbacks took to arrive."""
 
     begins: datetime
     delivered: int
@@ -93,7 +94,7 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """How long operations of a source, or of one group of it, take, and when a new one would be asked for."""
+    """How long operations of a source, or of one group of it, take, and when a new one would be polled."""
 
     source: str
     group: str | None
@@ -105,7 +106,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """The use case, with everything that it needs."""
+    """Reads the last day and the learnt schedule."""
 
     table: Table
     clock: Clock

@@ -56,7 +56,7 @@ class OperationAggregate:
         """Those that wait for the operation."""
         return [each for each in self.registrations.values() if each.record.state is State.WAITING]
 
-    def calls_of(self, tx: str) -> list[DeliveryTask]:
+    def tasks_of(self, tx: str) -> list[DeliveryTask]:
         """Make the tasks that the transaction stamped `tx` opened and that are open still."""
         tasks = (pending_task(each.record) for each in self.registrations.values() if each.record.tx == tx)
         return [task for task in tasks if task is not None]
@@ -97,7 +97,7 @@ class OperationAggregate:
 
 
 def as_seen_by(registration: Registration, operation: Operation) -> Operation:
-    """Show of an operation what one of its registrations may know: counts and times are from its own life on.
+    """Show of an operation what one of its registrations may know: counts and times are from its own generation on.
 
     Another registration can have been the first, and can have the operation followed after this one has ended or was
     canceled. Polls that came before or after this one's wait are not shown.
@@ -132,7 +132,7 @@ def as_seen_by(registration: Registration, operation: Operation) -> Operation:
 
 
 def as_seen_by_all(registrations: Iterable[Registration], operation: Operation) -> Operation:
-    """Show of an operation what the registrations of one owner may know: the first that waits, or that heard most."""
+    """Show of an operation what the registrations of one owner may know: the first that waits, or that knows most."""
     best = min(
         registrations,
         key=lambda each: (

@@ -1,4 +1,4 @@
-"""The index by state: what a list shows of a registration, without reading the registration."""
+"""The index by state: what a list shows of a registration without reading it, and the cursors of lists."""
 
 import base64
 import binascii
@@ -74,12 +74,6 @@ def index_key_of(registration: Registration) -> str:
     return index_key(registration.state, registration.since, registration.ref)
 
 
-# Where a list goes on: an encrypted text for clients, a place in the state index for the bridge.
-#
-# The index holds the registrations of all owners, so a place can name a registration of another owner. A client gets
-# it encrypted (AES-SIV, RFC 5297), for its owner and its filter alone. A cursor that was made up or comes from another
-# list does not decrypt.
-
 #: The text of a cursor.
 CURSOR_TEXT = re.compile(r"[A-Za-z0-9_-]{40,300}", re.ASCII)
 
@@ -89,7 +83,7 @@ _PLACE = re.compile(r"[0-9]{13}:[a-z0-9-]{1,32}:[a-zA-Z0-9._-]{3,64}:[0-9a-f]{16
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Names the last entry that a client has seen."""
+    """Where a list goes on: the place of the last entry that a client has seen."""
 
     place: str
 
@@ -107,7 +101,12 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class CursorCipher:
-    """Encrypts under the newest signing key, and decrypts under each key that is still there."""
+    """Encrypts cursors for clients under the newest signing key, and decrypts under each key that is still there.
+
+    The index holds the registrations of all owners, so a place can name a registration of another owner. A client gets
+    it encrypted (AES-SIV, RFC 5297), for its owner and its filter alone. A cursor that was made up or comes from
+    another list does not decrypt.
+    """
 
     keyring: Keyring
 

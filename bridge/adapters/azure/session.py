@@ -1,4 +1,6 @@
-"""A session of `requests` for Azure's own clients. A guard opens each connection (`bridge/adapters/net/guard.py`).
+"""A session of `requests` for Azure's own clients, whose connections send a request in one piece.
+
+A guard opens each connection (`bridge/adapters/net/guard.py`).
 
 Nothing comes from the environment: no proxy, no netrc, no cookie. `bridge/adapters/net/transport.py` sends all else.
 """
@@ -15,11 +17,9 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from bridge.adapters.net.deadline import AbortHandle
 from bridge.adapters.net.guard import Guard
 
-# A connection that sends a request in one piece.
-
 
 class CoalescedRequest(HTTPConnection):
-    """Keeps the parts of a request, which the library sends one by one: the other side is to wake up once."""
+    """A connection that sends a request in one piece, so that the other side wakes up once. The library sends parts."""
 
     #: The parts of the request that is being written; None when none is.
     parts: list[bytes] | None = None

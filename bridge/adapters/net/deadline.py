@@ -1,4 +1,4 @@
-"""One wall-clock deadline for everything that an attempt does on the network.
+"""One wall-clock deadline for everything that an attempt does on the network, and one thread for all deadlines.
 
 The timeouts of `requests` start anew with every byte, so a receiver that drips could hold an attempt for ever. Here
 a timer shuts the connection down, whatever the attempt is waiting for at that moment. A body without a length looks
@@ -16,17 +16,14 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-# One thread that watches over all deadlines: a timer thread for each attempt would cost as much as the attempt.
-#
-# Nearly every timer is canceled long before its time, so setting one and canceling one touch a dictionary and no
-# other thread. The thread sleeps until the earliest time that it knew of when it fell asleep, and is woken only for an
-# earlier one; then it looks at all that are set, of which there are as many as attempts under way.
-
 
 class DeadlineTimer:
     """Calls what is set, each at its time on the monotonic clock `now` (in seconds), from a thread of its own.
 
-    The thread starts with the first timer.
+    The thread starts with the first timer, and serves all: a timer thread for each attempt would cost as much as the
+    attempt. Nearly every timer is canceled long before its time, so setting and canceling touch a dictionary and no
+    other thread. The thread sleeps until the earliest time that it knew of when it fell asleep, and is woken only for
+    an earlier one. Then it looks at all timers that are set, as many as attempts are under way.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:

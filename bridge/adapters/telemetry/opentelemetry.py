@@ -1,4 +1,7 @@
-"""Spans and measures by OpenTelemetry. Imported only where `BRIDGE_TELEMETRY` asks for it.
+"""Spans and measures by OpenTelemetry, exported to Azure Monitor or to a collector by OTLP.
+
+Imported only if `BRIDGE_TELEMETRY` asks for it. OpenTelemetry's own variables (`OTEL_EXPORTER_OTLP_ENDPOINT`,
+`OTEL_TRACES_SAMPLER`, `OTEL_RESOURCE_ATTRIBUTES` and the rest) hold for both.
 
 Both exporters work in threads of their own and drop what they cannot send in time, so that one that hangs delays
 neither a sweep nor a delivery. A crash loses what was not sent yet: at most five seconds of spans and a minute of
@@ -76,16 +79,16 @@ class OpenTelemetry:
             context=set_span_in_context(NonRecordingSpan(above)) if above else None,
             kind=_KINDS[step],
         )
-        told = Span(_traceparent(opened.get_span_context()) or parent, attributes)
+        span = Span(_traceparent(opened.get_span_context()) or parent, attributes)
         try:
-            yield told
+            yield span
         except Exception as error:
-            told.error = type(error).__name__
+            span.error = type(error).__name__
             raise
         finally:
-            opened.set_attributes(_named(told.attributes))
-            if told.error is not None:
-                opened.set_attribute("error.type", told.error)
+            opened.set_attributes(_named(span.attributes))
+            if span.error is not None:
+                opened.set_attribute("error.type", span.error)
                 opened.set_status(Status(StatusCode.ERROR))
             opened.end()
 
@@ -144,11 +147,6 @@ def _traceparent(context: SpanContext) -> str | None:
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
 
-# Where spans and measures go: to Azure Monitor, or to a collector by OTLP. Asks nobody anything yet.
-#
-# Both send from threads of their own. OpenTelemetry's own variables (`OTEL_EXPORTER_OTLP_ENDPOINT`,
-# `OTEL_TRACES_SAMPLER`, `OTEL_RESOURCE_ATTRIBUTES` and the rest) hold for both.
-
 #: What the bridge calls itself where `OTEL_SERVICE_NAME` says nothing else.
 SERVICE = "speech-webhook-bridge"
 
@@ -170,7 +168,7 @@ _INSTRUMENTED = (
 
 
 def telemetry(settings: Settings) -> OpenTelemetry:
-    """Make what the settings ask for.
+    """Make what the settings ask for. Sends nothing yet.
 
     Raises ImportError where its packages are not installed, and Misconfigured where something is not said.
     """

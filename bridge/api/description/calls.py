@@ -1,4 +1,4 @@
-"""Every call of the API as the description tells it: what it takes, what it answers and what it refuses."""
+"""Every call of the API for the description: what it takes, what it answers with which links, and what it refuses."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,8 +13,6 @@ from bridge.api.query import ListParameters, NoParameters, OperationParameters, 
 from bridge.api.requests import PingBody, RedeliverBody, RegistrationBody
 from bridge.api.responses import Overview
 from bridge.domain.ids import OPERATION_ID, PUBLIC_ID
-
-# What a call can answer: its successes with where they lead, and the problems by their codes.
 
 Json = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""Puts the description together: paths, webhooks, and the schemas of everything that has a model."""
+"""Puts the description together: paths, webhooks with what receivers get, and the schemas of all that has a model."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from bridge.api.responses import ErrorAnswer, Moment
 from bridge.domain.events import EVENT_SOURCE, Format
 from bridge.domain.operation import FinalStatus
 
-# What receivers get, field by field: the webhooks of the description, and the schemas under docs/events.
+# What receivers get, field by field. The schemas under docs/events are made of it too.
 
 _Type = Annotated[
     str, Field(pattern=rf"^[a-z]+\.operation\.({'|'.join(final_status.lower() for final_status in FinalStatus)})$")

@@ -1,4 +1,12 @@
-"""What the schedule makes of one operation, in one sweep: its model and the shadow price of a request."""
+"""The learnt schedule: when an operation is worth a poll. The aim is the earliest end for the fewest requests.
+
+For an operation last seen running at age `a`, the expected delay already lost if it is polled next at age `b` is
+
+    D(a, b) = (b - a) - ∫ₐᵇ S(u) du / S(a)        S: the survival function of durations
+
+It is polled at the first `b` at which that reaches the *shadow price*: how many seconds of expected delay one request
+is worth. The exact condition for an optimal schedule of inspections is Barlow, Hunter and Proschan's (1963).
+"""
 
 import math
 from collections.abc import Iterator
@@ -8,15 +16,6 @@ from functools import lru_cache
 
 from bridge.domain.learnt.durations import EDGES, HazardCurve, bucket_at
 from bridge.domain.operation import PollState
-
-# When an operation is worth asking for: the earliest end for the fewest requests.
-#
-# For an operation last seen running at age `a`, the expected delay already lost if it is next asked for at age `b` is
-#
-#     D(a, b) = (b - a) - ∫ₐᵇ S(u) du / S(a)        S: the survival function of durations
-#
-# It is asked for at the first `b` at which that reaches the *shadow price*: how many seconds of expected delay one
-# request is worth. The exact condition for an optimal schedule of inspections is Barlow, Hunter and Proschan's (1963).
 
 #: A gap between two polls is never longer than this, in seconds,
 LONGEST_GAP = 30 * 60.0
@@ -30,7 +29,7 @@ _HALVINGS = 22
 
 
 def lost(curve: HazardCurve, seen: float, asked: float) -> float:
-    """Tell the expected delay, in seconds, that is lost if one seen running at age `seen` is asked for at `asked`."""
+    """Return the expected delay, in seconds, that is lost if one seen running at age `seen` is polled at `asked`."""
     if asked <= seen:
         return 0.0
     first, last = bucket_at(seen), bucket_at(asked)
@@ -44,7 +43,7 @@ def lost(curve: HazardCurve, seen: float, asked: float) -> float:
     return total + _lost_within(alive, curve.hazards[last], asked - EDGES[last])
 
 
-def worth_asking(curve: HazardCurve, seen: float, shadow_price: float) -> float:
+def worth_polling(curve: HazardCurve, seen: float, shadow_price: float) -> float:
     """Find the age in seconds at which polling an operation seen running at age `seen` is worth the shadow price."""
     total, alive, age = 0.0, 1.0, seen
     for _, hazard, seconds in curve.pieces(seen, seen + LONGEST_GAP):
@@ -58,12 +57,12 @@ def worth_asking(curve: HazardCurve, seen: float, shadow_price: float) -> float:
 
 
 def next_age(curve: HazardCurve, *, seen: float, now: float, shadow_price: float, shortest: float) -> float:
-    """Choose the age of the next poll, for one that was seen running at age `seen` and asked for at age `now`.
+    """Choose the age of the next poll, for one that was seen running at age `seen` and polled at age `now`.
 
     The gap from `now` is never under `shortest` (a sweep), nor over what an operation of its age is left alone.
     """
     longest = max(min(LONGEST_GAP, now * GAP_OF_AGE + GAP_ON_TOP), shortest)
-    return min(max(worth_asking(curve, seen, shadow_price), now + shortest), now + longest)
+    return min(max(worth_polling(curve, seen, shadow_price), now + shortest), now + longest)
 
 
 @lru_cache(maxsize=64)  # every poll of a sweep asks for the same
@@ -96,7 +95,7 @@ def _bisect(alive: float, hazard: float, seconds: float, missing: float) -> floa
 
 @dataclass(frozen=True, slots=True)
 class PollPlan:
-    """Knows how long operations like this one take, and what asking costs at present."""
+    """The plan for one operation in one sweep: how long operations like it take, and the price of a poll at present."""
 
     curve: HazardCurve
     #: How many seconds of expected delay one request is worth.
@@ -105,7 +104,7 @@ class PollPlan:
     shortest: timedelta
 
     def next_poll(self, poll_state: PollState, now: datetime) -> datetime:
-        """Choose when to ask again for one that was asked for just now."""
+        """Choose the time of the next poll of an operation that was polled just now."""
         age = next_age(
             self.curve,
             seen=seen_age(poll_state),
@@ -116,7 +115,7 @@ class PollPlan:
         return poll_state.registered_at + timedelta(seconds=age)
 
     def ages(self, count: int) -> Iterator[float]:
-        """Tell the ages, in seconds, at which one that does not end is asked for: at once, then when it is worth it."""
+        """Yield the ages, in seconds, at which one that does not end is polled: at once, then when it is worth it."""
         age = 0.0
         for _ in range(count):
             yield age
@@ -125,12 +124,12 @@ class PollPlan:
 
 
 def lost_by(curve: HazardCurve, poll_state: PollState, now: datetime) -> float:
-    """Tell how many seconds of delay are lost, on average, if it is asked for now."""
+    """Return how many seconds of delay are lost, on average, if the operation is polled now."""
     return lost(curve, seen_age(poll_state), _seconds(now - poll_state.registered_at))
 
 
 def seen_age(poll_state: PollState) -> float:
-    """Tell the age in seconds at which it was last seen running; 0 before that."""
+    """Return the age in seconds at which the operation was last seen running; 0 before that."""
     return (
         0.0 if poll_state.seen_running_at is None else _seconds(poll_state.seen_running_at - poll_state.registered_at)
     )

@@ -54,7 +54,7 @@ PURGES = ""
 PURGES_PER_SECOND = 20.0
 
 
-#: A source is not taken to be slower than this, in questions a second.
+#: A source is not taken to be slower than this, in polls a second.
 _SLOWEST = 1e-3
 
 #: A row that is postponed is not looked at in the next sweep.
@@ -65,17 +65,17 @@ _SWEEP = timedelta(seconds=10)
 class Room:
     """How many due rows of one source can be worked on in a sweep."""
 
-    #: Questions that may be asked now, over all partitions.
-    questions: int
-    #: Questions a second, later on.
+    #: Polls that may be made now, over all partitions.
+    polls: int
+    #: Polls a second, later on.
     rate: float
     #: When the source may be asked again, if it may not now.
     free_at: datetime | None = None
 
     @property
     def rows(self) -> int:
-        """Rows of one partition that are worth a look: twice as many as may be asked for, so that there is a choice."""
-        return 0 if self.free_at is not None else min(max(2 * self.questions, _LEAST_ROOM), ROWS_PER_PARTITION)
+        """Rows of one partition that are worth a look: twice as many as may be polled, so that there is a choice."""
+        return 0 if self.free_at is not None else min(max(2 * self.polls, _LEAST_ROOM), ROWS_PER_PARTITION)
 
     def turn(self, place: int, now: datetime) -> datetime:
         """Say when the row at `place` beyond the room has its turn, if one other partition has as many."""

@@ -1,4 +1,4 @@
-"""Sends messages for deliveries that are due, hosts in turns and each with its share."""
+"""Sends messages for due deliveries, hosts in turns and each with its share, in a sweep and between two sweeps."""
 
 import threading
 from collections import Counter, deque
@@ -19,8 +19,6 @@ from bridge.storage.due import DueDelivery
 from bridge.storage.writes import poll
 from bridge.storage.writes.poll import Reschedule
 
-# Shares the messages of a sweep between hosts, so that a host with many deliveries does not fill the queue.
-
 #: Messages that a sweep sends for one host. The other deliveries stay due.
 MESSAGES_PER_HOST = 100
 
@@ -29,7 +27,10 @@ MORE_FROM = MESSAGES_PER_HOST // 2
 
 
 class MessageShares:
-    """Counts the messages of one sweep by host. Safe to call from any thread."""
+    """Shares the messages of a sweep between hosts, so that a host with many deliveries does not fill the queue.
+
+    Safe to call from any thread.
+    """
 
     def __init__(self) -> None:
         self._sent: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""Asks the upstream for what is due, and commits what it says as it comes."""
+"""Polls the due operations of a sweep within the budgets of their sources, and commits each result as it comes."""
 
 import threading
 from collections import Counter, deque
@@ -49,8 +49,6 @@ from bridge.storage.writes import poll
 from bridge.storage.writes.poll import NOT_FOUND_WAIT, UNREADABLE_WAIT, Reschedule
 from bridge.telemetry import Metric, Span, Step, Telemetry
 
-# Fetches operations from the upstream and says what the responses mean. A crash right after one costs that request.
-
 #: So often the upstream is asked why an operation failed; then its event goes out without that.
 TRIES = 2
 
@@ -60,7 +58,7 @@ _UNKNOWN_STATUSES = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationFetcher:
-    """Everything that fetching needs."""
+    """Fetches operations from the upstream and reads the responses. A crash right after one costs that request."""
 
     upstream: Upstream
     clock: Clock
@@ -68,7 +66,7 @@ class OperationFetcher:
     unknown: set[tuple[str, str]] = field(default_factory=set)
 
     def fetch_operation(self, ref: OperationRef) -> PollResult:
-        """Ask once for an operation; never raises."""
+        """Fetch an operation once; never raises."""
         try:
             result = read(self.upstream.fetch_operation(ref), ref.id, self.clock())
         except Exception as error:  # noqa: BLE001 - a bug that one operation meets is a fault of its poll, no more
@@ -125,7 +123,7 @@ class PollCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Poller:
-    """Everything that polling needs."""
+    """Polls operations, with everything that this needs."""
 
     table: Table
     dispatcher: Dispatcher
@@ -161,7 +159,7 @@ class Poller:
     def run(
         self, due: Sequence[DuePoll], runs: "Runs", *, until: datetime, meanwhile: Callable[[], None] = lambda: None
     ) -> PollCounts:
-        """Ask once for each due operation within its source's budget.
+        """Poll each due operation once, within its source's budget.
 
         None is begun after `until`. The polls that are left keep their due time. `meanwhile` is called now and then,
         from several threads.
@@ -224,7 +222,7 @@ class Poller:
             span.attributes["bridge__asked"] = run.counts.asked
 
     def _chosen(self, due: Sequence[DuePoll], runs: "Runs") -> dict[str, Sequence[DuePoll]]:
-        """Reserve what the due operations of each source want; returns those that may be asked for, by source.
+        """Reserve what the due operations of each source want; returns those that may be polled, by source.
 
         If not all may be, the priority decides within the source; otherwise they stay in order.
         """
@@ -237,8 +235,8 @@ class Poller:
     def _chosen_of(self, run: SourceRun, due: Sequence[DuePoll], priority: PollPriority) -> Sequence[DuePoll]:
         """Choose among the due operations of one source.
 
-        A source that refused or failed a question is asked for other operations until it answers: the one that met
-        the refusal may be its only cause.
+        After a refusal or a fault of a source, other operations are polled until it answers: the operation that met the
+        refusal may be its only cause.
         """
         candidates = due
         if run.budget.is_suspect:
@@ -261,13 +259,13 @@ class Poller:
         )
 
     def _poll(self, due: DuePoll, run: SourceRun) -> Reschedule | None:
-        """Ask for one operation. Whatever its rows hold, and whatever goes wrong with it, it holds up no other."""
+        """Poll one operation. Whatever its rows hold, and whatever goes wrong with it, it holds up no other."""
         ref = due.poll_state.ref
         try:
             return self._polled(due, run)
         except UnreadableRow as error:
             log(Event.ROW_UNREADABLE, operation=due_reference(ref), why=str(error))
-        except BridgeError as error:  # its due row stays, so it is asked for again at the next sweep
+        except BridgeError as error:  # its due row stays, so it is polled again at the next sweep
             log(Event.STORAGE, step="finish", operation=due_reference(ref), error=str(error))
             return None
         except Exception as error:  # noqa: BLE001 - a bug, or columns that no version of the bridge writes
@@ -276,7 +274,7 @@ class Poller:
         return self._go_on(due, later)
 
     def _polled(self, due: DuePoll, run: SourceRun) -> Reschedule | None:
-        """Ask, and commit an end."""
+        """Poll, and commit an end."""
         asked_at = run.begin()
         if asked_at is None:
             return None
@@ -315,7 +313,7 @@ class Poller:
         return poll.poll_again(due.handle, decision, self.clock())
 
     def _finish(self, due: DuePoll, decision: Finish) -> None:
-        """Commit an end and call for its callbacks. A crash in between leaves that to their due rows."""
+        """Commit an end and send the tasks of its callbacks. A crash in between leaves that to their due rows."""
         tx = self.new_id()
         self.dispatcher.send(*transact(lambda: self._finished(due, decision, tx), self.waits))
 
@@ -329,7 +327,7 @@ class Poller:
             return []
         operation = aggregate.operation.record
         if operation.tx == tx:  # a commit of ours that landed late
-            return aggregate.calls_of(tx)
+            return aggregate.tasks_of(tx)
         if not operation.is_polled or (decision.is_ours and operation.due != due.handle.key):
             return []  # somebody else was faster; a final status of ours holds only for what it was decided on
         now = self.clock()
@@ -386,11 +384,11 @@ class Runs:
     def room(self, name: str) -> Room:
         """Say how many due rows of a source, or of purges, can be worked on now."""
         if name == PURGES:
-            return Room(questions=0, rate=PURGES_PER_SECOND)
+            return Room(polls=0, rate=PURGES_PER_SECOND)
         run, now = self.of(name), self._poller.clock()
         free_at = run.budget.free_at()
         is_free = free_at is None or free_at <= now
-        return Room(questions=run.room, rate=run.budget.rate, free_at=None if is_free else free_at)
+        return Room(polls=run.room, rate=run.budget.rate, free_at=None if is_free else free_at)
 
 
 class Turns:
@@ -420,5 +418,5 @@ class Turns:
 
 
 def _removed(name: str) -> Source:
-    """Stand in for a source that is configured no more: nobody is asked, so its operations wait for it or expire."""
+    """Make the source for a name that is configured no more: it is never polled, so its operations wait or expire."""
     return Source(name=name, endpoint="", path=name, api_version="")

@@ -1,4 +1,7 @@
-"""Collects due rows to reschedule and commits many at once: what was learnt is soon safe from a crash."""
+"""Reschedules due rows, many in one transaction, so that a poll that finds nothing new costs a fraction of a call.
+
+The batches are committed early: what was learnt is soon safe from a crash.
+"""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -18,8 +21,6 @@ from bridge.storage.writes.poll import (
     Reschedule,
     reschedule_all,
 )
-
-# Moves due rows, many in one transaction, so that a poll that finds nothing new costs a fraction of a call.
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.domain.learnt.durations import EDGES, HazardCurve
-from bridge.domain.learnt.plan import GAP_OF_AGE, GAP_ON_TOP, LONGEST_GAP, base_price, lost, next_age, worth_asking
+from bridge.domain.learnt.plan import GAP_OF_AGE, GAP_ON_TOP, LONGEST_GAP, base_price, lost, next_age, worth_polling
 from tests.domain.learnt.test_durations import ANY_MODEL
 
 AGES = st.floats(0, 100_000)
@@ -43,7 +43,7 @@ def test_it_is_asked_for_as_soon_as_the_loss_reaches_the_shadow_price(
     curve: HazardCurve, seen: float, shadow_price: float
 ) -> None:
     """Or after the longest gap."""
-    age = worth_asking(curve, seen, shadow_price)
+    age = worth_polling(curve, seen, shadow_price)
 
     assert seen < age <= seen + LONGEST_GAP + 1e-6
     if age < seen + LONGEST_GAP - 1:
