@@ -1,4 +1,4 @@
-"""What is broken and what to do, for each thing that an attempt, a question to Speech or an operation can end in.
+"""What is broken and what to do, for each thing that an attempt, a request to Speech or an operation can end in.
 
 One table for everybody who shows the bridge to people. It reads what the API shows, so it needs no row: the status or
 the class of failure of an attempt, the `lastError` of an operation, the reason of an end.
@@ -126,7 +126,7 @@ REASONS: Mapping[str, Hint] = MappingProxyType(
             "check the operation id, and that the source is the resource where the work was submitted",
         ),
         "refused": Hint(
-            "for 10 minutes Speech refused the question",
+            "for 10 minutes Speech refused the request",
             "check SPEECH_PATH and SPEECH_API_VERSION, and that a regional endpoint has a key",
         ),
     }
@@ -181,11 +181,11 @@ _POLLS: tuple[tuple[re.Pattern[str], Hint], ...] = (
             "nothing, if it passes; else lower SPEECH_REQUESTS_PER_SECOND or raise the resource's quota",
         ),
     ),
-    (re.compile(r"HTTP 4(00|05|1[3-6]|22|31)\b"), Hint("Speech refuses the question", REASONS["refused"].do)),
+    (re.compile(r"HTTP 4(00|05|1[3-6]|22|31)\b"), Hint("Speech refuses the request", REASONS["refused"].do)),
     (
         re.compile(r"HTTP 4\d\d\b"),
         Hint(
-            "a gateway before Speech, or Speech for the moment, does not answer the question",
+            "a gateway before Speech, or Speech for the moment, does not answer the request",
             "nothing, if it passes: it is asked again, ever more slowly; else look at the proxies and gateways between",
         ),
     ),

@@ -25,10 +25,10 @@ class Upstream(Protocol):
     """The Speech service."""
 
     def fetch_operation(self, ref: OperationRef) -> Reply | NoReply | NoToken:
-        """Ask once for an operation. Never raises for what the network or the service does."""
+        """Fetch an operation once. Never raises for what the network or the service does."""
 
     def fetch_failure(self, ref: OperationRef) -> Reply | NoReply | NoToken:
-        """Ask once for the job of an operation, where it says why it failed. Never raises, likewise."""
+        """Fetch the job of an operation once, which can hold why the operation failed. Never raises, likewise."""
 
 
 class WebhookSender(Protocol):

@@ -1,4 +1,4 @@
-"""Asks the Speech service: one GET, read as it comes. `bridge/domain/upstream.py` decides what it means."""
+"""Requests to the Speech service: one GET, read as it comes. `bridge/domain/upstream.py` decides what it means."""
 
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlencode
@@ -15,7 +15,7 @@ from bridge.domain.upstream import NoReply, NoToken, Reply, Source
 #: A longer body is cut here: nothing that the API answers comes near it.
 _MAX_BODY = 65_536
 
-#: Everything that is received for one question: the body with its head and framing.
+#: Everything that is received for one request: the body with its head and framing.
 _MAX_BYTES = 2 * _MAX_BODY
 
 #: Connections that are kept to each source; more threads than this never ask at once.
@@ -28,7 +28,7 @@ Authorisation = Callable[[], Mapping[str, str]]
 class SpeechService:
     """Every source that the bridge may ask. Threads may share it.
 
-    A question has one wall-clock deadline, since a gateway that drips would otherwise hold the sweep for ever.
+    A request has one wall-clock deadline, since a gateway that drips would otherwise hold the sweep for ever.
     """
 
     def __init__(
@@ -43,11 +43,11 @@ class SpeechService:
         )  # the budget counts requests
 
     def fetch_operation(self, ref: OperationRef) -> Reply | NoReply | NoToken:
-        """Ask once for an operation. A crash right after this costs one request: it is asked again."""
+        """Fetch an operation once. A crash right after this costs one request: the operation is polled again."""
         return self._fetch(ref, "operations")
 
     def fetch_failure(self, ref: OperationRef) -> Reply | NoReply | NoToken:
-        """Ask once for the job with the id of an operation. A crash right after this costs one request."""
+        """Fetch the job with the id of an operation once. A crash right after this costs one request."""
         return self._fetch(ref, "batchsyntheses")
 
     def close(self) -> None:

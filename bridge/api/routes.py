@@ -157,7 +157,7 @@ class Routes:
             case Taken():
                 raise operation_taken("id")
             case NoMessage():
-                message = "There is no message to deliver again: the operation has not ended, or ended unheard."
+                message = "There is no message to deliver again: the operation has not ended, or its end was filtered."
                 raise Problem(409, "NoMessageYet", message, target="id")
             case TooManyRuns(wait=wait):
                 raise too_many_runs(wait)

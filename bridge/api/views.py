@@ -1,4 +1,4 @@
-"""How things look from outside: JSON in camelCase, times in ISO 8601 UTC. `answers.py` says what is in each."""
+"""How things look from outside: JSON in camelCase, times in ISO 8601 UTC. `responses.py` says what is in each."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence

@@ -166,7 +166,7 @@ class Api:
         """Make one call; returns its JSON object, with `?…` for the queries of callback URLs.
 
         A query can hold a secret, and what a command writes ends up in scrollbacks and logs of builds. Raises
-        Unreachable and Refused.
+        BridgeUnreachable and Refused.
         """
         answer = self.answer(method, path, parameters=parameters, body=body)
         if not answer.ok or answer.is_redirect:
@@ -184,7 +184,7 @@ class Api:
     ) -> requests.Response:
         """Make one call and return whatever comes back. Redirects are not followed: a key would go with them.
 
-        Raises Unreachable, and UsageError for a request that cannot be written.
+        Raises BridgeUnreachable, and UsageError for a request that cannot be written.
         """
         url = f"{self.url}/api/{'/'.join(quote(part, safe='~') for part in path.split('/'))}"
         try:

@@ -1,11 +1,11 @@
 """How a command ends, and everything that ends one early.
 
     CommandFailed
-    ├── UsageError    2: what was typed, or what the environment says, cannot be followed
+    ├── UsageError         2: what was typed, or what the environment says, cannot be followed
     ├── BridgeUnreachable  3: the bridge does not answer
-    ├── Refused      3: the bridge answered that it will not, or cannot; 2 where it cannot read what was typed
-    ├── WaitTimeout  4: what was waited for did not end in time
-    └── Bug         70: the command line itself is wrong
+    ├── Refused            3: the bridge answered that it will not, or cannot; 2 where it cannot read what was typed
+    ├── WaitTimeout        4: what was waited for did not end in time
+    └── Bug               70: the command line itself is wrong
 
 Each message is one line that says what to do.
 """

@@ -73,7 +73,7 @@ class Follow:
     def until_ended(self, ids: Sequence[str], output: Output) -> Sequence[Json]:
         """Follow registrations until all have ended; returns them as they are then.
 
-        A bridge that is silent for a while is asked again. Raises WaitTimeout, Unreachable and Refused.
+        A bridge that is silent for a while is asked again. Raises WaitTimeout, BridgeUnreachable and Refused.
         """
         live = Live(console=output.console, auto_refresh=False) if output.is_terminal else None
         shown_in: AbstractContextManager[object] = nullcontext() if live is None else live

@@ -1,6 +1,6 @@
 """What the doctor looks at by itself, where the environment has the app's settings: storage, queue and Speech.
 
-Reads only, but for one question to each source about an operation that nobody has: it costs one request of the quota.
+Reads only, but for one request to each source about an operation that nobody has: it counts against the quota.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

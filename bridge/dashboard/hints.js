@@ -1,4 +1,4 @@
-// What is broken and what to do: the table of the bridge (core/hints.py), which the page is served with.
+// What is broken and what to do: the table of `bridge/diagnostics.py`, which the page is served with.
 
 const HINTS = JSON.parse(byId("hints").textContent);
 

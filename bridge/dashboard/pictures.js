@@ -49,7 +49,7 @@ function dayPicture({ hours }) {
 }
 
 /** How long operations take as it was learnt, and below it when a new one would be asked for. */
-function lawPicture(schedule) {
+function durationsPicture(schedule) {
   const shown = schedule.shares.filter((each, i, all) => each.share > 0.0005 || all[i + 1]?.share > 0.0005);
   const polls = schedule.pollsAtSeconds, bars = 110, base = bars + 8;
   const until = Math.max(...shown.map((each) => each.fromSeconds * 1.19), Math.min(polls.at(-1) ?? 4, 3600), 8);
@@ -86,7 +86,7 @@ function pictures(overview) {
   const schedule = overview.schedules[chosen];
   byId("durations-choice").hidden = names.length < 2;
   show(byId("durations"), schedule ?? null, () => !schedule ? el("p", { class: "quiet" }, "What is learnt is for admins (Bridge.Admin).") : [
-    schedule.shares.length ? lawPicture(schedule) : el("p", { class: "quiet" }, "Nothing is learnt yet."),
+    schedule.shares.length ? durationsPicture(schedule) : el("p", { class: "quiet" }, "Nothing is learnt yet."),
     el("p", { class: "quiet" }, `Learnt from ${plural(Math.round(schedule.completions), "operation")}; a new one would be asked for at ${
       schedule.pollsAtSeconds.slice(0, 8).map(duration).join(", ")}${schedule.pollsAtSeconds.length > 8 ? " …" : ""}`),
   ]);

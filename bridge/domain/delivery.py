@@ -48,7 +48,7 @@ def redispatch_after(sends: int) -> timedelta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryTask:
-    """Says 'make attempt `number`': what a queue message carries, and a due row."""
+    """The order to make attempt `number`: what a queue message carries, and a due row."""
 
     ref: RegistrationRef
     #: The generation of the registration that was meant.
@@ -68,7 +68,7 @@ class DeliveryTask:
 
     @classmethod
     def next_of(cls, registration: Registration, *, sends: int = 0) -> "DeliveryTask":
-        """Call for the attempt that is next."""
+        """Make the task for the next attempt."""
         return cls(
             ref=registration.ref,
             generation=registration.generation,
@@ -105,7 +105,7 @@ class Attempt:
 
 
 def decide_delivery(task: DeliveryTask, registration: Registration, now: datetime) -> Skip | MarkDead | Attempt:
-    """Decide whether `call` may be followed.
+    """Decide whether `task` may be followed.
 
     An attempt whose lease ended unrecorded counts, as `lost`: it may have reached the receiver. A task comes when its
     sender's clock says that it is time; a clock that is behind the sender's by what clocks may differ follows it.

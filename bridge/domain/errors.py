@@ -7,7 +7,7 @@
     │   └── StorageRefused  storage refuses its caller: an operator must act
     ├── Conflict            somebody else changed the rows first: read again and decide again
     ├── Contended           too many conflicts in a row: try again later
-    └── UnreadableRow          a row or message that this version cannot read: skip it
+    └── UnreadableRow       a row or message that this version cannot read: skip it
 
 Outcomes that the caller decides about (a receiver that refused, an operation that is pending) are values, not
 exceptions.

@@ -63,7 +63,7 @@ class OperationCompleted:
     body: str | None
     #: What it said of the failure; None where it said nothing of it.
     why: Explanation | None = None
-    #: How often the operation was asked for.
+    #: How often the operation was polled.
     polls: int = 0
 
     @classmethod
@@ -117,7 +117,7 @@ def compose(
 ) -> Message:
     """Write the message that tells one registration how the operation has `completed`.
 
-    The id is derived from registration, life and event, so that composing it again after a crash names the same
+    The id is derived from registration, generation and event, so that composing it again after a crash names the same
     message, and a new generation another one.
     """
     identity = f"{to.ref.public_id}\n{to_millis(generation)}\n{completed.type}"

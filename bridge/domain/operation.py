@@ -49,7 +49,7 @@ class PollState:
     #: Answers in a row that there is no such operation, and since when.
     absences: int = 0
     absent_since: datetime | None = None
-    #: Refusals of the question in a row.
+    #: Refusals of the request in a row.
     refusals: int = 0
     #: Who registered first; the polls of a source are shared between owners. Empty in older rows.
     owner: str = ""

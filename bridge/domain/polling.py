@@ -1,4 +1,4 @@
-"""When an operation is asked for again, and when the bridge gives up: what each answer does to it.
+"""When an operation is polled again, and when the bridge gives up: what each answer does to it.
 
 answer                     next
 pending                    by the schedule
@@ -64,9 +64,9 @@ _LATE = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollingPolicy:
-    """What decides when an operation is asked for again, and when it is given up."""
+    """What decides when an operation is polled again, and when it is given up."""
 
-    #: When asking is worth it.
+    #: When a poll is worth its price.
     plan: PollPlan
     #: The age at which an operation that never ends is given up.
     deadline: timedelta

@@ -64,7 +64,7 @@ class Deliver:
     def deliver(self, task: DeliveryTask) -> None:
         """Follow a task, if it is still to be followed: three calls to the table around one POST.
 
-        The task may wait in memory for another thread. This thread then goes on with calls that wait, if there are.
+        The task may wait in memory for another thread. This thread then goes on with tasks that wait, if there are any.
         Raises StorageUnavailable and Contended only before the POST of `task`. Then it may be followed again.
         """
         named = task if task.origin is not None and task.owner is not None else self._named(task)

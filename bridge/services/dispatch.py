@@ -43,7 +43,7 @@ class Dispatcher:
     """Sends tasks whose due rows are committed. Threads may share it."""
 
     def __init__(self, table: Table, queue: DeliveryQueue, clock: Clock, new_id: Callable[[], str]) -> None:
-        """Make it; `token` makes a random text that no other call makes."""
+        """Make it; `new_id` makes a random text that no other call makes."""
         self._table = table
         self._queue = queue
         self._clock = clock

@@ -13,7 +13,7 @@ from bridge.storage.transaction import Row
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueHandle:
-    """A due row as it was read. Who deletes it under its ETag does its step; nobody else can."""
+    """A due row as read. Deleting it with a matching ETag grants the exclusive right to perform its step."""
 
     partition: str
     key: str
@@ -22,7 +22,7 @@ class DueHandle:
 
 @dataclass(frozen=True, slots=True)
 class DuePoll:
-    """An operation is to be asked for."""
+    """An operation is to be polled."""
 
     handle: DueHandle
     poll_state: PollState

@@ -23,8 +23,8 @@ _UNKNOWN_ROUNDS = 2
 def commit(table: Table, transaction: Transaction) -> Mapping[str, str]:
     """Commit; returns the new ETags, or after an unknown outcome that turned out well just the stamped row's.
 
-    Raises Conflict where somebody else was faster, and CommitUnknown where nothing shows that it happened: it may
-    still, and whoever decides again then finds its `tx`.
+    Raises Conflict if a row is not as a write demands, and CommitUnknown if the outcome cannot be determined. A later
+    read finds `tx` if the commit did succeed.
     """
     try:
         return table.commit(transaction)

@@ -156,7 +156,7 @@ INJECTED_FAULTS: Mapping[str, Callable[[], Parts]] = MappingProxyType(
 
 
 def caught(parts: Parts) -> str | None:
-    """Look for a injected fault as for any other: in lives in which one thing goes wrong, and in races."""
+    """Look for an injected fault as for any other: in lives in which one thing goes wrong, and in races."""
     lived = (live(scenario, {}, parts) for scenario in SCENARIOS)
     met = (run_race(order, parts) for race in RACES for order in handovers(race, CLOCKS[0]))
     plans = ((scenario, plan) for scenario in SCENARIOS for plan in islice(singles(trace(scenario)), 0, None, 5))

@@ -13,7 +13,7 @@ from tests.support.http import Client
 
 @dataclass(slots=True)
 class Parts:
-    """What every process shares; a injected fault changes one of them."""
+    """What every process shares; an injected fault changes one of them."""
 
     table: Callable[[Table], Table] = lambda table: table
     queue: Callable[[DeliveryQueue], DeliveryQueue] = lambda queue: queue

@@ -56,15 +56,15 @@ class _Known:
     at: datetime
     #: Nobody is asked before this.
     pause_until: datetime
-    #: Whether the last question failed.
+    #: Whether the last fetch failed.
     failed: bool
 
-    def calls_for_a_question(self, key_id: str, now: datetime) -> bool:
-        """Tell whether the tenant is to be asked before a token of `key_id` is judged."""
+    def needs_fetch(self, key_id: str, now: datetime) -> bool:
+        """Tell whether the keys are to be fetched before a token of `key_id` is judged."""
         return now >= self.pause_until and (key_id not in self.keys or now - self.at >= FRESH)
 
     def find(self, key_id: str, now: datetime) -> RSAPublicKey | KeysUnavailable | None:
-        """Find a key; one that is not there may just not be known, where the last question failed."""
+        """Find a key; one that is not there may just not be known, if the last fetch failed."""
         found = self.keys.get(key_id) if now - self.at < KEPT else None
         return KeysUnavailable() if found is None and self.failed else found
 
@@ -86,14 +86,14 @@ class JwksCache:
     def find(self, key_id: str) -> RSAPublicKey | KeysUnavailable | None:
         """Find a key by its id; None where the tenant has none of that id. Never raises for what a network does.
 
-        Only who has no key to go by waits for another's question: a tenant that is silent holds up nobody else.
+        Only a caller without a key to go by waits for another's fetch: a tenant that is silent holds up no other.
         """
         known, now = self._known, self._clock()
-        if known.calls_for_a_question(key_id, now):
+        if known.needs_fetch(key_id, now):
             is_kept = isinstance(known.find(key_id, now), RSAPublicKey)
             if self._lock.acquire(blocking=not is_kept):
                 try:
-                    if self._known.calls_for_a_question(key_id, self._clock()):  # nobody has asked meanwhile
+                    if self._known.needs_fetch(key_id, self._clock()):  # no other thread has fetched meanwhile
                         self._known = self._asked()
                 finally:
                     self._lock.release()

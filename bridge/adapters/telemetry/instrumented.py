@@ -61,7 +61,7 @@ class InstrumentedQueue:
         self.inner.create()
 
     def send(self, task: DeliveryTask, *, ttl: timedelta) -> None:
-        """Send a call; whoever follows it goes on from here."""
+        """Send a task with the trace of this sending, with which its delivery goes on."""
         self.telemetry.measure(Metric.STORAGE, bridge__storage__operation="send")
         registration, number = task.ref.public_id, task.number
         with self.telemetry.span(
@@ -80,11 +80,11 @@ class InstrumentedUpstream:
     sources: Mapping[str, Source]
 
     def fetch_operation(self, ref: OperationRef) -> Reply | NoReply | NoToken:
-        """Ask once for an operation."""
+        """Fetch an operation once."""
         return self._timed(ref, self.inner.fetch_operation)
 
     def fetch_failure(self, ref: OperationRef) -> Reply | NoReply | NoToken:
-        """Ask once for its job."""
+        """Fetch its job once."""
         return self._timed(ref, self.inner.fetch_failure)
 
     def _timed(

@@ -1,4 +1,4 @@
-"""What the sweeps learn of durations: read once a sweep, updated by every answer, written when something ended.
+"""What the sweeps learn of durations: read once a sweep, updated by every answer, written when an operation ended.
 
 What was only seen running is written once a minute; a crash before that forgets it, which costs a little knowledge
 and nothing else. Two instances that write at once merge: what one has seen is added to whatever the row is by then.

@@ -15,7 +15,7 @@ from bridge.storage.due import DuePoll
 
 
 class PollPriority:
-    """Knows how many seconds of delay are lost, on average, if an operation is asked for now."""
+    """Knows how many seconds of delay are lost, on average, if an operation is polled now."""
 
     def __init__(self, durations: DurationStore, polls_per_operation: float, now: datetime) -> None:
         self._durations = durations

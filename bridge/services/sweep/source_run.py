@@ -1,6 +1,6 @@
 """The sources in one sweep: how often each may be polled, and what its responses say of it as a whole.
 
-Tokens are taken before the first question, under the row's ETag, so that two sweeps which meet share one budget. A
+Tokens are taken before the first request, under the row's ETag, so that two sweeps which meet share one budget. A
 429, a denied credential or an open circuit is written at once, so that a crash does not forget it; what was not used
 goes back at the end. A crash in between costs the tokens that were taken, which come in again.
 
@@ -52,7 +52,7 @@ from bridge.telemetry import Metric, Telemetry
 
 Change = Callable[[Budget], Budget]
 
-#: More questions than any bucket holds.
+#: More requests than any bucket holds.
 _MANY = 1_000_000
 
 #: At most this many changes that storage did not take are kept of a source, the last ones.
@@ -63,7 +63,7 @@ _KEPT = 100
 class SourceMemory:
     """What one instance remembers of a source from sweep to sweep."""
 
-    #: When a question was asked that got an answer about its operation; written with the next reservation.
+    #: When the last poll was sent that got an answer about its operation; written with the next reservation.
     answered_at: datetime | None = None
     #: The owner whose operation was polled last, while not all could be.
     turn: str | None = None
@@ -79,7 +79,7 @@ class SourceCounts:
 
     due: int = 0
     asked: int = 0
-    #: Questions why something failed.
+    #: Requests for the reason of a failure.
     extra: int = 0
     finished: int = 0
     faults: int = 0
@@ -126,11 +126,11 @@ class SourceRun:
 
     @property
     def room(self) -> int:
-        """How many questions the source may be asked now, as far as this sweep knows without taking tokens."""
+        """How many requests the source may get now, as far as this sweep knows without taking tokens."""
         return reserve(self._budget, _MANY, self._clock(), highest=self.source.requests_per_second)[1]
 
     def reserve(self, wanted: int, worth: Callable[[int], float], *, due: int) -> int:
-        """Take tokens for up to `wanted` questions, and set the shadow price; none if storage does not take the step.
+        """Take tokens for up to `wanted` polls, and set the shadow price; none if storage does not take the step.
 
         `worth` tells what the last of so many is worth, in base prices; it is asked if not all are granted. `due`
         is how many operations are due, for the line of this source.
@@ -140,7 +140,7 @@ class SourceRun:
         return self._granted
 
     def begin(self) -> datetime | None:
-        """Begin a question; returns when, or None if the source wants none any more."""
+        """Begin a poll; returns when, or None if the source wants none any more."""
         with self._lock:
             if self._closed:
                 return None
@@ -148,7 +148,7 @@ class SourceRun:
             return self._clock()
 
     def begin_extra(self) -> datetime | None:
-        """Begin a question beyond what was reserved; None if the budget has no token for it now."""
+        """Begin a request beyond the reserved polls; None if the budget has no token for it now."""
         if self._closed or not self._take_tokens(1):
             return None
         with self._lock:
@@ -156,7 +156,7 @@ class SourceRun:
             return self._clock()
 
     def note(self, *, fault: bool = False, finished: bool = False) -> None:
-        """Count what a question came to."""
+        """Count the outcome of a poll."""
         with self._lock:
             self.counts.faults += fault
             self.counts.finished += finished

@@ -1,9 +1,9 @@
-"""One pass of the timer: what is due is enqueued, asked for, or forgotten.
+"""One pass of the timer: what is due is enqueued, polled, or forgotten.
 
     read       the due rows of all partitions; a crash costs nothing
     enqueue    deliveries first: a crash after the commit delays a message until its due row is due again
-    poll       one GET for each due operation; a crash before the commit asks again
-    finish     an end is committed at once, and its callbacks are called for right after
+    poll       one GET for each due operation; a crash before the commit polls again
+    finish     an end is committed at once, and the tasks of its callbacks are sent right after
     purge      what ended long ago is forgotten, if time is left
 
 A due row is the handle of its step: each step takes it away under its ETag, so of two sweeps that meet only one goes

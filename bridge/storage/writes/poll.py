@@ -130,12 +130,12 @@ def finish(  # noqa: PLR0913 - a step is a function of all that it depends on
     retention: timedelta,
     share: Share = take_all,
 ) -> tuple[Transaction, list[DeliveryTask]]:
-    """End an operation and tell everybody who waits: at most 83 rows. Returns the tasks to send after the commit.
+    """End an operation and notify all that wait: at most 83 rows. Returns the tasks to send after the commit.
 
     A task that `share` keeps back is due at once: a sweep sends it.
 
     The operation's ETag stands for its due row's too, since the pointer to it changes with it. With a registration
-    that this version cannot read, the operation stays open, so that a version that can will tell that one too.
+    that this version cannot read, the operation stays open, so that a version that can read it notifies it too.
     """
     before = aggregate.operation
     completed = _completed(decision, path, now)

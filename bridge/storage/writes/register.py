@@ -74,7 +74,7 @@ def register_further(
     completed: OperationCompleted | None,
     replaced: Replaced | None = None,
 ) -> Joined:
-    """Let `request` wait for a known operation, or tell it at once how that has `completed`.
+    """Let `request` wait for a known operation, or notify it at once if that has `completed`.
 
     A registration that was canceled or is `Expired` begins a new generation; what was still on its way of the former
     one is not sent. An operation that nobody waited for, or that we gave up on, is polled again. At most 7 rows, under

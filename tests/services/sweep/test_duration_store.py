@@ -198,7 +198,7 @@ def test_two_writers_merge() -> None:
 
 @pytest.mark.parametrize("known", [False, True])
 def test_observations_whose_reply_was_lost_count_once(*, known: bool, caplog: pytest.LogCaptureFixture) -> None:
-    """The row says whose it is; a observations that is added again would weigh twice."""
+    """The row says whose it is; an observation that is added again would weigh twice."""
     bridge, table = flaky()
     if known:
         live(bridge, "operation-0", 30)
