@@ -285,19 +285,22 @@ class Register:
 
         With a query it has another key if another signing key was the newest when it was registered, so the queries
         of its owner's URLs that are otherwise the same are compared. One that cannot be decrypted may be the same.
+        If a key was missing for a while, there can be two. One that a client need not begin again comes first.
         """
         found = aggregate.get(request.ref)
-        if found is not None or HIDDEN not in request.callback_url:
+        if HIDDEN not in request.callback_url or (found and not register.begins_new_generation(found.record)):
             return found
         shown, undecrypted = without_query(request.callback_url), None
         for each in aggregate.registrations.values():
             if each.record.owner == request.owner and without_query(each.record.callback_url) == shown:
-                known = self.cipher.url(each.record)
-                if known == url:
+                known, is_over = self.cipher.url(each.record), register.begins_new_generation(each.record)
+                if known == url and not is_over:
                     return each
-                if isinstance(known, DecryptionFailed) and not register.begins_new_generation(each.record):
+                if known == url:
+                    found = found or each
+                elif isinstance(known, DecryptionFailed) and not is_over:
                     undecrypted = known
-        return undecrypted
+        return found or undecrypted
 
     def _join(self, joined: Joined) -> Created:
         commit(self.table, joined.transaction)

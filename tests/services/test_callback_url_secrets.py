@@ -23,7 +23,7 @@ from tests.support.harness import SIGNING_KEY, Harness, harness, new_signing_key
 from tests.support.http import Answer, Client
 from tests.support.tenant import ANN, BOB, ROOT, KeyServer, guarded_by, key_server
 
-OLD, NEW = SIGNING_KEY, new_signing_key()
+OLD, NEW, NEWEST = SIGNING_KEY, new_signing_key(), new_signing_key()
 PLACE = "https://receiver.example.com/hook"
 HOOK = f"{PLACE}?code=canary-of-the-query&sig=canary%2Btoo"
 SHOWN = f"{PLACE}?…"
@@ -245,6 +245,24 @@ def test_canceling_and_registering_again_is_the_way_out_of_a_lost_key(bridge: Ha
 
     assert public_id != lost
     assert [posted.url for posted in bridge.sender.posted] == [HOOK]
+
+
+@pytest.mark.parametrize("keys", [[OLD, NEW], [NEW, OLD], [NEWEST, OLD, NEW], [NEWEST, NEW, OLD]])
+@pytest.mark.parametrize("code", range(4))  # which of the two rows comes first is by chance
+def test_a_canceled_registration_is_not_found_before_a_live_one_of_the_same_url(
+    bridge: Harness, keys: list[str], code: int
+) -> None:
+    """The key of the canceled one was lost when the client registered again, and is put back."""
+    body = {**BODY, "callbackUrl": f"{HOOK}&number={code}"}
+    lost = registered(bridge, body)
+    bridge.restart(BRIDGE_SIGNING_KEYS=NEW)
+    canceled(bridge, lost)
+    live = registered(bridge, body)
+
+    bridge.restart(BRIDGE_SIGNING_KEYS=",".join(keys))
+    again = Client.of(bridge).register(body)
+
+    assert (again.status, again.body["id"]) == (200, live)
 
 
 def test_a_new_generation_is_encrypted_with_the_newest_key(bridge: Harness) -> None:
