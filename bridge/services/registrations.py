@@ -14,7 +14,7 @@ from bridge.domain.attempt import KEPT_ATTEMPTS
 from bridge.domain.callback_url import HIDDEN, host_and_port, without_query
 from bridge.domain.custom_headers import OwnHeaders
 from bridge.domain.delivery import pending_task
-from bridge.domain.errors import CommitUnknown, Conflict
+from bridge.domain.errors import CommitUnknown, Conflict, UnreadableRow
 from bridge.domain.events import OperationCompleted
 from bridge.domain.header_cipher import DecryptionFailed, HeaderCipher, Secrets
 from bridge.domain.ids import OperationRef, RegistrationRef
@@ -124,6 +124,9 @@ class NoMessage:
 Registered = Created | Existing | Differs | Unreadable | Taken | TooMany | TooManyRuns | TooManyWaiting
 
 _NO_HEADERS = OwnHeaders()
+
+#: Stands for the owner of a registration that cannot be read. No owner has this name.
+_UNKNOWN = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,7 +239,7 @@ class Register:
         may_wait: bool,
     ) -> Created | Taken | TooMany | TooManyRuns | TooManyWaiting:
         """Register for an operation that is known: a new registration, or a new generation of one."""
-        if self.sharing.is_taken(aggregate.taker, request):
+        if self._is_taken(aggregate, request):
             return Taken()
         place = self._place_for(request, aggregate) if before is None else None
         if isinstance(place, Full):
@@ -252,6 +255,15 @@ class Register:
         encrypted = self.cipher.encrypt(renewed, secrets, nonce=self.nonce())
         replaced = None if place is None else self._replaced(place)
         return self._join(register.register_further(aggregate, encrypted, self.clock(), completed, replaced))
+
+    def _is_taken(self, aggregate: OperationAggregate, registration: Registration) -> bool:
+        """Whether the operation is another owner's.
+
+        Raises UnreadableRow if no readable registration takes the operation, and an unreadable one can.
+        """
+        if aggregate.taker is None and aggregate.unreadable and self.sharing.is_taken(_UNKNOWN, registration):
+            raise UnreadableRow(f"the owner of an operation: {due_reference(registration.ref.operation)}")
+        return self.sharing.is_taken(aggregate.taker, registration)
 
     def _replaced(self, place: Stored[Registration]) -> Replaced:
         """Find the attempts that go with a registration: one call if it can have some.
@@ -355,7 +367,7 @@ class Register:
             return Accepted()
         if before.record.message is None:
             return NoMessage()
-        if not before.record.takes_operation and self.sharing.is_taken(aggregate.taker, before.record):
+        if not before.record.takes_operation and self._is_taken(aggregate, before.record):
             return Taken()
         wait = before.record.wait_for_run(self.clock())
         if wait is not None:

@@ -10,7 +10,9 @@ from bridge.api.routes import Routes
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.registration import State
 from bridge.domain.time import iso
-from bridge.storage.transaction import Transaction
+from bridge.storage.keys import partition_of, row_key
+from bridge.storage.records import SCHEMA_VERSION
+from bridge.storage.transaction import ANY, Merge, Transaction
 from tests.support.flaky import flaky
 from tests.support.harness import Harness, harness
 from tests.support.http import Answer, Client
@@ -134,6 +136,51 @@ def test_a_second_owner_is_refused_and_learns_nothing(bridge: Harness, ann: Clie
     assert eve.call(Routes.operation, id="operation-1").status == 404
     end(bridge)
     assert EVES not in {posted.url for posted in bridge.sender.posted}
+
+
+@pytest.mark.parametrize("state", _STATES)
+def test_a_registration_that_cannot_be_read_keeps_its_operation(
+    bridge: Harness, ann: Client, eve: Client, root: Client, state: State
+) -> None:
+    """A newer version has written it. Admins are let in as always."""
+    public_id = bring(bridge, ann, state)
+    written_by_version(bridge, public_id, SCHEMA_VERSION + 1)
+
+    refused, let_in = register(eve, EVES), register(root, ROOTS)
+    written_by_version(bridge, public_id, SCHEMA_VERSION)
+
+    assert (refused.status, refused.error["code"], let_in.status) == (503, "UnreadableRow", 201)
+    assert register(eve, EVES).error["code"] == "OperationTaken"
+
+
+def test_what_was_canceled_is_not_redelivered_while_another_registration_cannot_be_read(
+    bridge: Harness, ann: Client, eve: Client, root: Client
+) -> None:
+    """The operation can be the other owner's."""
+    guessed = registered(eve, EVES)
+    end(bridge)
+    cancel(root, guessed)
+    written_by_version(bridge, registered(ann, ANNS), SCHEMA_VERSION + 1)
+
+    refused = redeliver(eve, guessed)
+
+    assert (refused.status, refused.error["code"]) == (503, "UnreadableRow")
+    assert state_of(bridge, guessed) is State.DELIVERED
+
+
+def test_where_owners_share_operations_a_registration_that_cannot_be_read_refuses_no_other(
+    shared: Harness, tenant: KeyServer
+) -> None:
+    written_by_version(shared, registered(client_of(shared, tenant, ANN), ANNS), SCHEMA_VERSION + 1)
+
+    assert register(client_of(shared, tenant, EVE), EVES).status == 201
+
+
+def written_by_version(bridge: Harness, public_id: str, version: int) -> None:
+    """Let the row of a registration look like one of another version."""
+    ref = RegistrationRef.parse(public_id)
+    assert ref is not None
+    bridge.memory.commit(Transaction(partition_of(ref), (Merge(row_key(ref), {"v": version}, ANY),)))
 
 
 def test_the_first_owner_may_register_further_callbacks(bridge: Harness, ann: Client) -> None:
