@@ -367,12 +367,14 @@ class Register:
             return Accepted()
         if before.record.message is None:
             return NoMessage()
-        if not before.record.takes_operation and self._is_taken(aggregate, before.record):
+        takes_again = not (self.sharing.by_owners or before.record.takes_operation)
+        if takes_again and self._is_taken(aggregate, before.record):
             return Taken()
         wait = before.record.wait_for_run(self.clock())
         if wait is not None:
             return TooManyRuns(wait)
-        transaction, task = register.redeliver(before, self.clock(), tx=tx)
+        taken = aggregate.operation if takes_again else None
+        transaction, task = register.redeliver(before, self.clock(), tx=tx, taken=taken)
         commit(self.table, transaction)
         log(Event.REDELIVERY, registration=ref.public_id, was=before.record.state.value)
         self.dispatcher.send(task)

@@ -307,6 +307,36 @@ def test_of_two_owners_who_come_at_once_one_gets_the_operation(tenant: KeyServer
     assert register(ann, BOBS).error["code"] == "OperationTaken"
 
 
+@pytest.mark.parametrize("state", [State.CANCELED, State.DELIVERED])
+@pytest.mark.parametrize("first", ["redelivery", "registration"])
+def test_of_a_redelivery_and_another_owner_who_come_at_once_one_gets_the_operation(
+    tenant: KeyServer, state: State, first: str
+) -> None:
+    """What was canceled takes the operation again by a redelivery."""
+    bridge, table = flaky()
+    bridge.restart(**tenant.settings)
+    ann, eve = (client_of(bridge, tenant, owner) for owner in (ANN, EVE))
+    public_id = bring(bridge, ann, State.PENDING if state is State.CANCELED else state)
+    cancel(ann, public_id)
+    assert state_of(bridge, public_id) is state
+
+    def other_is_faster(transaction: Transaction) -> Mapping[str, str]:
+        if first == "redelivery":
+            assert redeliver(ann, public_id).status == 202
+        else:
+            registered(eve, EVES)
+        return table.inner.commit(transaction)
+
+    if first == "redelivery":
+        table.instead = [table.inner.commit, other_is_faster]  # the first is the try without a read
+        second = register(eve, EVES)
+    else:
+        table.instead = [other_is_faster]
+        second = redeliver(ann, public_id)
+
+    assert (second.status, second.error["code"]) == (409, "OperationTaken")
+
+
 def test_with_a_function_key_there_is_one_owner() -> None:
     """The setting changes nothing."""
     bridge = harness(BRIDGE_SHARED_OPERATIONS="false")

@@ -141,13 +141,19 @@ def release(before: Stored[Registration], *, tx: str) -> Transaction:
     return Transaction(partition_of(after.ref), (overwrite(before, after, tx),), stamp=row_key(after.ref), tx=tx)
 
 
-def redeliver(before: Stored[Registration], now: datetime, *, tx: str) -> tuple[Transaction, DeliveryTask]:
-    """Begin another run of the same message: 4 rows. Returns the task to send after the commit."""
+def redeliver(
+    before: Stored[Registration], now: datetime, *, tx: str, taken: Stored[Operation] | None = None
+) -> tuple[Transaction, DeliveryTask]:
+    """Begin another run of the same message: 4 rows. Returns the task to send after the commit.
+
+    If the redelivery takes the operation for its owner again, the operation is touched as `taken`: 5 rows. Of two
+    owners who come at once, the second reads the first then.
+    """
     after = before.record.rerun(now, due=first_due(before.record, now))
     task, due_row = first_task(before.record, now)
-    return Transaction(
-        partition_of(after.ref), (*put(before, after, tx), due_row), stamp=row_key(after.ref), tx=tx
-    ), task
+    touched = () if taken is None else (touch(taken, tx),)
+    writes = (*put(before, after, tx), due_row, *touched)
+    return Transaction(partition_of(after.ref), writes, stamp=row_key(after.ref), tx=tx), task
 
 
 def redeliver_later(before: Stored[Registration], now: datetime, at: datetime, *, tx: str) -> Transaction:
