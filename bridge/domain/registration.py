@@ -59,7 +59,7 @@ TRANSITIONS: Mapping[tuple[State, Transition], State] = MappingProxyType(
 #: States in which the bridge still has something to do.
 LIVE = frozenset({State.WAITING, State.PENDING})
 
-#: States in which a registration gives its place to a new one of the same operation, if no other place is free.
+#: States in which a registration gives its place to a new one. A released one does so in any state.
 REPLACEABLE = frozenset({State.CANCELED, State.SKIPPED})
 
 
@@ -156,6 +156,11 @@ class Registration:
     def takes_operation(self) -> bool:
         """Whether the operation is its owner's, if owners do not share operations: until it is canceled."""
         return not (self.by_admin or self.released or self.state is State.CANCELED)
+
+    @property
+    def is_replaceable(self) -> bool:
+        """Whether it gives its place to a new registration of its operation, if no other place is free."""
+        return self.released or self.state in REPLACEABLE
 
     @property
     def message(self) -> Message | None:

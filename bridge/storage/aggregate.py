@@ -7,7 +7,7 @@ from bridge.domain.delivery import DeliveryTask, pending_task
 from bridge.domain.errors import UnreadableRow
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import Operation
-from bridge.domain.registration import LIVE, REPLACEABLE, Registration, State
+from bridge.domain.registration import LIVE, Registration, State
 from bridge.storage.keys import row_key
 from bridge.storage.records import Stored, stored
 from bridge.storage.transaction import Row
@@ -74,11 +74,9 @@ class OperationAggregate:
     def oldest_replaceable(self, is_meant: Callable[[Registration], bool]) -> Stored[Registration] | None:
         """Find the registration that gives its place to a new one, among those that are meant; None if there is none.
 
-        The oldest is the one that has been canceled or skipped for the longest time.
+        The oldest is the one that has been in its state for the longest time.
         """
-        found = (
-            each for each in self.registrations.values() if each.record.state in REPLACEABLE and is_meant(each.record)
-        )
+        found = (each for each in self.registrations.values() if each.record.is_replaceable and is_meant(each.record))
         return min(found, key=lambda each: (each.record.since, each.record.ref.hash), default=None)
 
     def size_of(self, owner: str) -> int:

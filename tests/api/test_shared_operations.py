@@ -281,6 +281,38 @@ def test_a_skipped_registration_of_another_owner_keeps_its_place(
     assert ann.call(Routes.read, id=public_id).status == 404
 
 
+@pytest.mark.parametrize("state", [State.DELIVERED, State.DEAD])
+def test_what_was_canceled_after_its_end_gives_its_place(  # noqa: PLR0917 - fixtures
+    bridge: Harness, ann: Client, eve: Client, root: Client, tenant: KeyServer, state: State
+) -> None:
+    """Two owners guessed the id, one after the other, and an admin freed it each time."""
+    for guesser in (eve, client_of(bridge, tenant, BOB)):
+        for number in range(10):
+            bridge.sender.tell(f"{EVES}/{number}", 410 if state is State.DEAD else 200)
+        guessed = [registered(guesser, f"{EVES}/{number}") for number in range(10)]
+        end(bridge)
+        assert {state_of(bridge, each) for each in guessed} == {state}
+        for each in guessed:
+            cancel(root, each)
+
+    assert register(ann, ANNS).status == 201
+
+    assert bridge.aggregate().size == 20
+    end(bridge)
+    assert bridge.sender.posted[-1].url == ANNS
+
+
+def test_an_owner_makes_room_by_canceling_what_has_ended(bridge: Harness, ann: Client) -> None:
+    ended = [registered(ann, f"{ANNS}/{number}") for number in range(10)]
+    end(bridge)
+    cancel(ann, ended[3])
+
+    answers = [register(ann, url).status for url in (ANNS, BOBS)]
+
+    assert answers == [201, 409]
+    assert ann.call(Routes.read, id=ended[3]).status == 404
+
+
 def test_an_owner_is_told_of_its_own_limit(ann: Client) -> None:
     for number in range(10):
         registered(ann, f"{ANNS}/{number}")
