@@ -317,7 +317,7 @@ def _lose_a_due_row(bridge: Running, table: TableClient) -> None:
     bridge.upstream.tell("lost", always=Answer(status=404, body=b"secret-of-speech"))
     created = bridge.register("lost", "/lost")
     _logged(bridge, Event.POLLED, "default:lost")
-    operation = next(row for row in _rows(table, "job", "lost") if row["RowKey"].endswith("lost:"))
+    operation = next(row for row in _rows(table, "op", "lost") if row["RowKey"].endswith("lost:"))
     for row in _rows(table, "due", "lost"):
         table.delete_entity(row["PartitionKey"], row["RowKey"])
     _, millis, *rest = operation["due"].split(":")
@@ -336,7 +336,7 @@ def _lose_an_operation(bridge: Running, table: TableClient) -> None:
     """Delete an operation and leave its due row."""
     bridge.upstream.tell("orphan", "Running")
     bridge.register("orphan", "/orphan")
-    for row in _rows(table, "job", "orphan"):
+    for row in _rows(table, "op", "orphan"):
         table.delete_entity(row["PartitionKey"], row["RowKey"])
     _logged(bridge, Event.DELETED)
 
@@ -347,7 +347,7 @@ def _bury(bridge: Running, table: TableClient) -> None:
     bridge.receiver.answer("/last", then=500)
     created = bridge.register("last", "/last")
     wait_until(lambda: bridge.read(f"registrations/{created['id']}"), lambda it: it["attempts"])
-    row = next(row for row in _rows(table, "job", "last") if not row["RowKey"].endswith("last:"))
+    row = next(row for row in _rows(table, "op", "last") if not row["RowKey"].endswith("last:"))
     table.update_entity({**_keys(row), "run_start": row["run_start"] - 9}, mode=UpdateMode.MERGE)
     bridge.until(created, "dead")
     _logged(bridge, Event.DEAD)

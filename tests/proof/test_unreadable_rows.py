@@ -128,7 +128,7 @@ def work(bridge: Harness, ticks: int = 4) -> None:
 
 def is_of_kind(row: Row, kind: str) -> bool:
     """Tell what a row is."""
-    if kind.startswith("job"):
+    if kind.startswith("op-"):
         return row.key.startswith("op:") and row.key.endswith(":") == (kind == "op-operation")
     return row.key.startswith(kind)
 
