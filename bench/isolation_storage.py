@@ -240,7 +240,7 @@ def _probed(app: HostProcess) -> Iterator[list[float]]:
 
 
 def _call(app: HostProcess, method: str, path: str, body: Mapping[str, str] | None = None) -> float:
-    """Make a task on a connection of its own; returns how long the answer took. Raises for a fault of the code."""
+    """Make a call on a connection of its own; returns how long the answer took. Raises for a fault of the code."""
     begun = time.perf_counter()
     answer = requests.request(method, f"{app.url}/api/{path}", json=body, timeout=_TIMEOUT)
     took = time.perf_counter() - begun

@@ -492,7 +492,7 @@ def test_headers_come_in_any_letter_case(bridge: Harness) -> None:
 
 
 def test_answers_are_not_cached(bridge: Harness) -> None:
-    """They are changes."""
+    """The next one can be another."""
     response = App(bridge.bridge).answer(Routes.status, func.HttpRequest("GET", f"{BASE}/status", body=b""))
 
     assert response.headers["Cache-Control"] == "no-store"

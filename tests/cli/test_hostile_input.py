@@ -92,7 +92,7 @@ def test_files_may_begin_with_a_byte_order_mark(fake: FakeBridge, tmp_path: Path
     assert (call.body["metadata"], call.body["headers"]) == ({"grüße": 1}, {"X-Api-Key": "of the file"})
 
 
-def test_a_saved_callback_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+def test_a_received_callback_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     record, secret = tmp_path / "record", tmp_path / "secret"
     record.write_text(json.dumps({"headers": {"webhook-id": "msg_1"}, "body": "{}"}), encoding="utf-8-sig")
     secret.write_text("whsec_c2VjcmV0", encoding="utf-8-sig")

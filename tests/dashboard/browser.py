@@ -87,7 +87,7 @@ def is_ready(page: Page) -> None:
 
 
 def opened(page: Page, operation_id: str) -> str:
-    """Open the row of an operation, and read its life once an attempt or a question is in it."""
+    """Open the row of an operation, and read its history once an attempt or a poll is in it."""
     row = page.get_by_role("button", name=operation_id, exact=True)
     row.click()
     expect(page.locator(".life")).to_be_visible()

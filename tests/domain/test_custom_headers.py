@@ -145,7 +145,7 @@ def encrypted(*keys: bytes, headers: OwnHeaders = SECRET) -> Registration:
 
 
 @given(st.dictionaries(st.text(), st.text()))
-def test_what_is_sealed_opens(given_headers: dict[str, str]) -> None:
+def test_what_is_encrypted_decrypts(given_headers: dict[str, str]) -> None:
     """As it was given, in its order, by every key ring that has the key."""
     registration = encrypted(OLD, headers=OwnHeaders(given_headers))
 
@@ -181,7 +181,7 @@ def test_a_removed_key_says_so() -> None:
     assert "BRIDGE_SIGNING_KEYS" in decrypted.why
 
 
-def test_headers_open_in_their_own_row_and_life_only() -> None:
+def test_headers_decrypt_in_their_own_row_and_generation_only() -> None:
     """Whoever can write rows cannot have one receiver's secret sent to another."""
     registration, cipher = encrypted(OLD), HeaderCipher(Keyring((OLD,)))
     elsewhere = harness().request(url="https://attacker.example.com/")

@@ -34,7 +34,7 @@ TASK = DeliveryTask(
 )
 
 
-def test_a_call_in_time_is_followed() -> None:
+def test_a_task_in_time_is_followed() -> None:
     """It is about the next attempt of this generation, and nobody makes one."""
     assert decide_delivery(TASK, PENDING, NOON) == Attempt()
 
@@ -51,7 +51,7 @@ def test_a_call_in_time_is_followed() -> None:
         (replace(PENDING, next_attempt_at=NOON + CLOCK_SKEW + SECOND), TASK, "too early"),
     ],
 )
-def test_a_call_that_nothing_follows_says_why(registration: Registration, task: DeliveryTask, why: str) -> None:
+def test_a_task_that_nothing_follows_says_why(registration: Registration, task: DeliveryTask, why: str) -> None:
     """The log line has nothing else to tell it by."""
     assert decide_delivery(task, registration, NOON) == Skip(why)
 
@@ -72,13 +72,13 @@ def test_a_run_has_its_attempts_and_no_more(made: int, answer: Attempt | MarkDea
     assert decide_delivery(replace(TASK, number=last + 1), replace(PENDING, last_attempt=last), NOON) == answer
 
 
-def test_the_open_call_is_for_the_next_attempt_of_this_life() -> None:
+def test_the_pending_task_is_for_the_next_attempt_of_this_generation() -> None:
     """As it was sent for the first time."""
     assert pending_task(PENDING) == TASK
 
 
 @pytest.mark.parametrize("change", [{"state": State.DELIVERED}, {"claim": "somebody"}])
-def test_no_call_is_open_once_it_has_ended_or_while_an_attempt_is_made(change: dict[str, State | str]) -> None:
+def test_no_task_is_pending_once_it_has_ended_or_while_an_attempt_is_made(change: dict[str, State | str]) -> None:
     """It would only be dropped."""
     assert pending_task(replace(PENDING, **change)) is None  # type: ignore[arg-type] # fields of several types
 

@@ -186,7 +186,7 @@ class Sale:
         pytest.param(2.0, Sale(wanted=1, granted=1, left=99.0), 2 * PRICE_FALLS, id="it-falls-slowly"),
         pytest.param(2.0, Sale(wanted=20, granted=20), 2.0, id="it-stays-where-demand-fits"),
         pytest.param(1.0, Sale(wanted=1, granted=1, left=99.0), 1.0, id="never-under-the-base-price"),
-        pytest.param(0.0, Sale(wanted=5, granted=1, worth=9.0), 1.0, id="a-price-that-nobody-set-is-the-first"),
+        pytest.param(0.0, Sale(wanted=5, granted=1, worth=9.0), 1.0, id="a-price-that-nobody-set-is-the-base-price"),
         pytest.param(HIGHEST_PRICE, Sale(wanted=50, granted=10, worth=1e9), HIGHEST_PRICE, id="never-over-the-highest"),
     ],
 )

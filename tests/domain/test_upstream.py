@@ -148,7 +148,7 @@ def test_a_429_may_say_for_how_long(header: str | None, wait: timedelta | None) 
 
 
 def test_a_503_without_a_time_is_a_fault() -> None:
-    """Of this one question; with a time it stops the source."""
+    """Of this one poll; with a time it stops the source."""
     assert isinstance(read(Reply(status=503), "operation-1", NOON), TransientError)
 
 
@@ -191,7 +191,7 @@ def test_each_client_error_is_taken_for_its_meaning(status: int) -> None:
     ],
 )
 def test_a_fault_may_say_for_how_long(status: int, header: str | None, wait: timedelta | None) -> None:
-    """The question waits so long; the other operations of the source do not."""
+    """The next poll waits so long; the other operations of the source do not."""
     result = read(Reply(status=status, retry_after=header), "operation-1", NOON)
 
     assert result == TransientError(f"HTTP {status}", wait)

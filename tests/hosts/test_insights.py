@@ -278,7 +278,7 @@ def _meddle(bridge: Running) -> None:
         _poison(bridge)
         _lose_a_due_row(bridge, table)
         _lose_an_operation(bridge, table)
-        _bury(bridge, table)
+        _lose_the_last_attempt(bridge, table)
         _repeat_a_message(bridge, queue)
 
 
@@ -341,7 +341,7 @@ def _lose_an_operation(bridge: Running, table: TableClient) -> None:
     _logged(bridge, Event.DELETED)
 
 
-def _bury(bridge: Running, table: TableClient) -> None:
+def _lose_the_last_attempt(bridge: Running, table: TableClient) -> None:
     """Let the next attempt be one more than a run has."""
     bridge.upstream.tell("last", "Succeeded")
     bridge.receiver.answer("/last", then=500)
@@ -354,7 +354,7 @@ def _bury(bridge: Running, table: TableClient) -> None:
 
 
 def _repeat_a_message(bridge: Running, queue: QueueClient) -> None:
-    """Send a call that was followed long ago."""
+    """Send a task that was followed long ago."""
     delivered = bridge.read("registrations?state=delivered&limit=1")["value"][0]
     queue.send_message(
         json.dumps({"v": SCHEMA_VERSION, "registration": delivered["id"], "generation": 0, "attempt": 1})

@@ -11,7 +11,7 @@ from bridge.domain.retry import ATTEMPTS_PER_RUN
 from bridge.domain.upstream import Reply
 from bridge.storage.keys import due_reference, operation_partitions
 from tests.proof import rows
-from tests.proof.outside import Post, Question
+from tests.proof.outside import Poll, Post
 from tests.proof.simulation import Expectation, Loss, Simulation
 
 _TOO_MANY, _UNAUTHORISED = 429, 401
@@ -42,7 +42,7 @@ def _broken(simulation: Simulation, known: dict[str, Registration]) -> Iterator[
     posts: dict[str, list[Post]] = defaultdict(list)
     for post in simulation.posts:
         posts[post.message_id].append(post)
-    said = _said(simulation.questions)
+    said = _said(simulation.polls)
     for name, expectation in simulation.expectations.items():
         registration = known.get(name)
         if registration is None:
@@ -105,11 +105,11 @@ def _repeated(simulation: Simulation) -> Iterator[str]:
             yield f"{name} was posted {made[message_id]} times in {runs} runs"
 
 
-def _said(questions: list[Question]) -> dict[str, set[str]]:
+def _said(polls: list[Poll]) -> dict[str, set[str]]:
     said: dict[str, set[str]] = defaultdict(set)
-    for question in questions:
-        if isinstance(question.reply, Reply) and question.reply.status == 200:
-            said[due_reference(question.ref)].add(json.loads(question.reply.body)["status"])
+    for poll in polls:
+        if isinstance(poll.reply, Reply) and poll.reply.status == 200:
+            said[due_reference(poll.ref)].add(json.loads(poll.reply.body)["status"])
     return said
 
 
@@ -118,22 +118,22 @@ def _asked_too_early(simulation: Simulation) -> Iterator[str]:
     if len(simulation.instances) > 1:
         return
     free: dict[str, datetime] = {}
-    last: dict[str, Question] = {}
-    for question in simulation.questions:
-        source, name = question.ref.source, due_reference(question.ref)
-        if source in free and question.at < free[source]:
-            yield f"{source} was asked at {question.at}, before {free[source]}"
-        before = last.get(name, question)
-        faults = question.invocation.faults + before.invocation.faults
-        if before is not question and before.at == question.at and not faults:
-            yield f"{name} was asked twice at {question.at}"
-        last[name] = question
-        if question.heard and not question.invocation.faults:
-            free[source] = question.at + _wait(question)
+    last: dict[str, Poll] = {}
+    for poll in simulation.polls:
+        source, name = poll.ref.source, due_reference(poll.ref)
+        if source in free and poll.at < free[source]:
+            yield f"{source} was asked at {poll.at}, before {free[source]}"
+        before = last.get(name, poll)
+        faults = poll.invocation.faults + before.invocation.faults
+        if before is not poll and before.at == poll.at and not faults:
+            yield f"{name} was asked twice at {poll.at}"
+        last[name] = poll
+        if poll.heard and not poll.invocation.faults:
+            free[source] = poll.at + _wait(poll)
 
 
-def _wait(question: Question) -> timedelta:
-    reply = question.reply
+def _wait(poll: Poll) -> timedelta:
+    reply = poll.reply
     if not isinstance(reply, Reply):
         return timedelta(0)
     if reply.status == _TOO_MANY:

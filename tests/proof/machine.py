@@ -153,11 +153,11 @@ class BridgeMachine(RuleBasedStateMachine):
     def _step(self) -> Iterator[Step]:
         """Note what the outside sees of a step, and let the model follow it."""
         simulation = self.simulation
-        began, asked, posted = len(simulation.calls.trace), len(simulation.questions), len(simulation.posts)
+        began, polled, posted = len(simulation.calls.trace), len(simulation.polls), len(simulation.posts)
         step = Step([], [], troubled=False)
         yield step
         ended = len(simulation.calls.trace)
-        step.questions, step.posts = simulation.questions[asked:], simulation.posts[posted:]
+        step.polls, step.posts = simulation.polls[polled:], simulation.posts[posted:]
         step.troubled |= any(began - 3 <= number <= ended for number in self.plan)
         self.model.follow(simulation, step)
 

@@ -15,7 +15,7 @@ from bridge.domain.retry import ATTEMPTS_PER_RUN
 from bridge.domain.upstream import Reply
 from bridge.storage.keys import operation_partitions
 from tests.proof import rows
-from tests.proof.outside import Post, Question
+from tests.proof.outside import Poll, Post
 from tests.proof.simulation import Loss, Simulation
 
 #: What registers or is registered again can be found in one of these.
@@ -28,7 +28,7 @@ _RETENTION = timedelta(days=30)
 class Step:
     """What happened in one step, as the outside saw it."""
 
-    questions: Sequence[Question]
+    polls: Sequence[Poll]
     posts: Sequence[Post]
     #: Something went wrong, so that any legal way is as good as another.
     troubled: bool
@@ -103,7 +103,7 @@ class Model:
         """Say where upstream and receivers bring a registration of which its client asked nothing."""
         match before.state:
             case State.WAITING:
-                return _after_questions(before, now, step.questions)
+                return _after_polls(before, now, step.polls)
             case State.PENDING:
                 return _after_posts(before, now, step.posts)
             case _:
@@ -122,9 +122,9 @@ def _asked_for(before: Registration, step: Step) -> frozenset[State]:
     return frozenset()
 
 
-def _after_questions(before: Registration, now: Registration, questions: Sequence[Question]) -> frozenset[State]:
+def _after_polls(before: Registration, now: Registration, polls: Sequence[Poll]) -> frozenset[State]:
     """Whoever waits is told the upstream's end at once, or `Expired` where the last answer was no good answer."""
-    replies = [question.reply for question in questions if question.ref == before.ref.operation]
+    replies = [poll.reply for poll in polls if poll.ref == before.ref.operation]
     if not replies:
         return frozenset({State.WAITING})
     reply = replies[-1]

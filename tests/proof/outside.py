@@ -49,7 +49,7 @@ class Post:
 
 
 @dataclass(slots=True)
-class Question:
+class Poll:
     """A GET that reached the upstream."""
 
     ref: OperationRef
@@ -109,26 +109,26 @@ class OutsideUpstream:
     inner: Upstream
     calls: Calls
     caller: Caller
-    #: Everything that anybody asked.
-    questions: list[Question]
+    #: Everything that was polled.
+    polls: list[Poll]
 
     def fetch_operation(self, ref: OperationRef) -> Reply | NoReply | NoToken:
-        """Ask."""
+        """Poll."""
         invocation = self.caller.invocation
 
-        def fetch() -> Question:
+        def fetch() -> Poll:
             reply = self.inner.fetch_operation(ref)
-            self.questions.append(Question(ref, self.calls.clock(), reply, invocation))
-            return self.questions[-1]
+            self.polls.append(Poll(ref, self.calls.clock(), reply, invocation))
+            return self.polls[-1]
 
-        question = self.calls.make(self.caller, Call.ASK, fetch, lambda _: None)
-        if question is None:
+        poll = self.calls.make(self.caller, Call.ASK, fetch, lambda _: None)
+        if poll is None:
             return NoReply("timeout")
-        question.heard = True
-        return question.reply
+        poll.heard = True
+        return poll.reply
 
     def fetch_failure(self, ref: OperationRef) -> Reply | NoReply | NoToken:
-        """Ask why it failed, which changes nothing and is no poll."""
+        """Fetch why it failed, which changes nothing and is no poll."""
         return self.calls.make(
             self.caller, Call.WHY, lambda: self.inner.fetch_failure(ref), lambda _: NoReply("timeout")
         )

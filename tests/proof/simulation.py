@@ -26,7 +26,7 @@ from bridge.testing import MemoryTable
 from tests.proof import rows
 from tests.proof.calls import Caller, Calls, Died, Plan
 from tests.proof.instance import Instance, Parts
-from tests.proof.outside import OutsideQueue, OutsideTable, OutsideUpstream, OutsideWebhookSender, Post, Question
+from tests.proof.outside import OutsideQueue, OutsideTable, OutsideUpstream, OutsideWebhookSender, Poll, Post
 from tests.proof.queue import Message, Queue
 from tests.support.harness import ENVIRONMENT, FakeClock, FakeSender, FakeUpstream, InlineExecutor
 from tests.support.http import Answer, Client
@@ -78,7 +78,7 @@ class Simulation:
         self.upstream = FakeUpstream()
         self.receivers = FakeSender()
         self.posts: list[Post] = []
-        self.questions: list[Question] = []
+        self.polls: list[Poll] = []
         #: By public id.
         self.expectations: dict[str, Expectation] = {}
         #: How often each registration was asked to be redelivered, whatever has become of it.
@@ -215,7 +215,7 @@ class Simulation:
         dependencies = Dependencies(
             table=self._parts.table(OutsideTable(self.memory, self.calls, caller)),
             queue=self._parts.queue(OutsideQueue(self.queue, self.calls, caller)),
-            upstream=OutsideUpstream(self.upstream, self.calls, caller, self.questions),
+            upstream=OutsideUpstream(self.upstream, self.calls, caller, self.polls),
             sender=self._parts.sender(OutsideWebhookSender(self.receivers, self.calls, caller, self.posts)),
             tokens=lambda tenant: EntraTokens(tenant, self.clock),
             clock=lambda: self.clock() + offset,

@@ -37,7 +37,7 @@ def test_any_queue_message_is_followed_dropped_or_skipped(body: bytes) -> None:
         App(bridge.bridge).deliver(body)
 
     assert bridge.memory.rows() == before
-    assert ("queue_message" in lines.text) == (not is_call(body))
+    assert ("queue_message" in lines.text) == (not is_task(body))
 
 
 @given(keys)
@@ -133,7 +133,7 @@ def is_of_kind(row: Row, kind: str) -> bool:
     return row.key.startswith(kind)
 
 
-def is_call(body: bytes) -> bool:
+def is_task(body: bytes) -> bool:
     """Tell whether a body is a message of ours."""
     try:
         read_task(body)
@@ -143,7 +143,7 @@ def is_call(body: bytes) -> bool:
 
 
 def read_any_due(row: Row) -> Due | None:
-    """Read a due row; None where it is foreign."""
+    """Read a due row; None if it is unreadable."""
     try:
         return read_due(row)
     except UnreadableRow:

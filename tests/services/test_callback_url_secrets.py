@@ -306,7 +306,7 @@ def columns_of(bridge: Harness, public_id: str) -> dict[str, Any]:
     return dict(row.values)
 
 
-@pytest.mark.parametrize("how", ["of another", "removed", "cut", "of a former life"])
+@pytest.mark.parametrize("how", ["of another", "removed", "cut", "of a former generation"])
 def test_a_query_that_was_changed_by_hand_sends_nothing(bridge: Harness, how: str) -> None:
     """Nor does one that was copied from another row, or from a former generation of its own."""
     other = str(columns_of(bridge, registered(bridge, {**BODY, "callbackUrl": f"{PLACE}?code=another"}))["query"])
@@ -315,7 +315,7 @@ def test_a_query_that_was_changed_by_hand_sends_nothing(bridge: Harness, how: st
     canceled(bridge, former)
     bridge.clock.advance(1)
     public_id = registered(bridge)
-    changed = {"of another": other, "removed": "", "cut": query[:-8], "of a former life": query}[how]
+    changed = {"of another": other, "removed": "", "cut": query[:-8], "of a former generation": query}[how]
     change(bridge, public_id, query=changed)
 
     bridge.upstream.tell("operation-1", "Succeeded")

@@ -185,7 +185,7 @@ def test_retry_after_lengthens_a_wait(bridge: Harness) -> None:
     assert bridge.registration(ref).next_attempt_at == NOON + timedelta(hours=1)
 
 
-def test_the_same_call_twice_makes_one_attempt(bridge: Harness) -> None:
+def test_the_same_task_twice_makes_one_attempt(bridge: Harness) -> None:
     """A queue may deliver twice."""
     pending(bridge)
     task = bridge.queue.take()[0]
@@ -196,7 +196,7 @@ def test_the_same_call_twice_makes_one_attempt(bridge: Harness) -> None:
     assert len(bridge.sender.posted) == 1
 
 
-def test_two_instances_with_the_same_call_make_one_attempt(bridge: Harness) -> None:
+def test_two_instances_with_the_same_task_make_one_attempt(bridge: Harness) -> None:
     """The second finds the lease of the first."""
     pending(bridge)
     task = bridge.queue.take()[0]
@@ -219,8 +219,8 @@ def test_while_an_attempt_is_in_flight_the_next_one_is_at_the_end_of_its_lease(b
     assert bridge.registration(ref).next_attempt_at is None
 
 
-def test_a_call_before_its_time_is_dropped(bridge: Harness) -> None:
-    """The due row calls again when the time has come."""
+def test_a_task_before_its_time_is_dropped(bridge: Harness) -> None:
+    """The due row sends another when the time has come."""
     ref = pending(bridge)
     bridge.sender.tell(HOOK, answered(503, address=None, retry_after=timedelta(seconds=31)))
     bridge.deliver_all()
@@ -241,7 +241,7 @@ def test_a_clock_that_is_a_little_behind_drops_nothing(bridge: Harness) -> None:
 
 
 @pytest.mark.parametrize("number", [0, 2, 99])
-def test_a_call_for_another_attempt_is_dropped(bridge: Harness, number: int) -> None:
+def test_a_task_for_another_attempt_is_dropped(bridge: Harness, number: int) -> None:
     """Only the next one may be made."""
     ref = pending(bridge)
 
@@ -443,7 +443,7 @@ def test_a_failure_after_cancellation_and_redelivery_is_only_recorded(bridge: Ha
 
 
 def test_a_2xx_of_a_former_generation_does_not_end_the_new_one(bridge: Harness) -> None:
-    """It told something else."""
+    """It was about another end."""
     ref = pending(bridge)
 
     def begin_anew() -> None:

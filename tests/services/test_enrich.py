@@ -47,7 +47,7 @@ def test_failed_event_says_why() -> None:
 
 
 def test_who_registers_later_hears_why_too() -> None:
-    """Without another question."""
+    """Without another request."""
     bridge = harness(BRIDGE_ENRICH="errors")
     bridge.upstream.jobs["operation-1"] = job(INVALID)
     failed(bridge)
@@ -160,7 +160,7 @@ def test_a_denied_job_does_not_pause_the_source() -> None:
     assert bridge.upstream.asked[-1].id == "operation-2"
 
 
-def test_the_question_why_is_within_the_budget() -> None:
+def test_the_fetch_of_a_failure_is_within_the_budget() -> None:
     """With no token left, the event goes out without it."""
     bridge = harness(BRIDGE_ENRICH="errors", SPEECH_REQUESTS_PER_SECOND="0.1")
     bridge.upstream.jobs["operation-1"] = job(INVALID)
@@ -182,7 +182,7 @@ def test_a_secret_in_the_upstream_s_words_is_left_out() -> None:
     assert error["message"] == "Cannot read … sorry."
 
 
-def test_a_refused_question_says_why() -> None:
+def test_a_refused_request_says_why() -> None:
     """With the upstream's code and message, as for any `Expired` that it refused."""
     bridge = harness()
     bridge.register()

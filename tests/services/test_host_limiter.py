@@ -91,7 +91,7 @@ def test_a_quick_host_has_places_of_its_own_and_the_rest_waits_in_memory() -> No
     assert all(is_waiting(work) for work in works[MAX_IN_FLIGHT:])
 
 
-def test_the_thread_that_ends_an_attempt_goes_on_with_the_oldest_call_that_waits() -> None:
+def test_the_thread_that_ends_an_attempt_goes_on_with_the_oldest_task_that_waits() -> None:
     instance = Instance()
     instance.prove()
     permits = [instance.begin() for _ in range(MAX_IN_FLIGHT)]
@@ -106,7 +106,7 @@ def test_the_thread_that_ends_an_attempt_goes_on_with_the_oldest_call_that_waits
     assert instance.hosts.waiting(HOST) == 1
 
 
-def test_a_call_that_waits_already_is_not_taken_twice() -> None:
+def test_a_task_that_waits_already_is_not_taken_twice() -> None:
     instance = Instance()
     permit, again = instance.begin(), task_for()
 
@@ -353,7 +353,7 @@ def test_a_thread_that_takes_nothing_more_brings_another_for_what_waits() -> Non
     assert len(work.resent) == 1
 
 
-def test_a_call_that_nobody_took_over_begins_when_its_message_comes_again() -> None:
+def test_a_task_that_nobody_took_over_begins_when_its_message_comes_again() -> None:
     instance = Instance()
     permit, stranded = instance.begin(), task_for()
     instance.hosts.acquire(stranded)

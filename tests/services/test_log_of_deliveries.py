@@ -29,7 +29,7 @@ def everything(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG", "bridge")
 
 
-def called(bridge: Harness) -> DeliveryTask:
+def first_task(bridge: Harness) -> DeliveryTask:
     """Bring a registration to where its first task is in the queue, and take that."""
     bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -82,7 +82,7 @@ def test_an_attempt_is_one_line(
     bridge: Harness, outcome: Outcome, expected: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     """From whom to whom, what came of it and what follows."""
-    task = called(bridge)
+    task = first_task(bridge)
     bridge.sender.tell(HOOK, outcome)
     bridge.sender.during = lambda: bridge.clock.advance(0.041)
     caplog.clear()
@@ -99,11 +99,11 @@ def test_an_attempt_is_one_line(
         (lambda task: replace(task, number=2), "another attempt"),
     ],
 )
-def test_a_call_that_is_not_followed_is_one_line(
+def test_a_task_that_is_not_followed_is_one_line(
     bridge: Harness, change: Callable[[DeliveryTask], DeliveryTask], why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With the reason."""
-    task = change(called(bridge))
+    task = change(first_task(bridge))
     caplog.clear()
 
     bridge.bridge.deliver.deliver(task)
@@ -112,9 +112,9 @@ def test_a_call_that_is_not_followed_is_one_line(
     assert lines_of(caplog) == [dropped]
 
 
-def test_a_call_for_what_has_ended_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_task_for_what_has_ended_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """A queue that delivers twice is seen to."""
-    task = called(bridge)
+    task = first_task(bridge)
     bridge.bridge.deliver.deliver(task)
     caplog.clear()
 
@@ -129,7 +129,7 @@ def test_a_call_for_what_has_ended_is_one_line(bridge: Harness, caplog: pytest.L
 def test_a_claim_that_took_too_long_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     """Nothing was sent."""
     bridge, table = flaky()
-    task = called(bridge)
+    task = first_task(bridge)
 
     table.instead = [slowly(bridge, table, 16)]
     caplog.clear()
@@ -145,7 +145,7 @@ def test_a_claim_that_took_too_long_is_one_line(caplog: pytest.LogCaptureFixture
 def test_a_lease_that_is_just_long_enough_is_used() -> None:
     """At 45 s to the millisecond; one less is too little."""
     bridge, table = flaky()
-    task = called(bridge)
+    task = first_task(bridge)
 
     table.instead = [slowly(bridge, table, 15)]
 
@@ -156,7 +156,7 @@ def test_a_lease_that_is_just_long_enough_is_used() -> None:
 
 def test_a_run_whose_last_attempt_was_lost_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """With the number of that attempt; the row says whose step it was."""
-    task = called(bridge)
+    task = first_task(bridge)
     row = Merge(row_key(task.ref), {"last_attempt": ATTEMPTS_PER_RUN}, ANY)
     bridge.memory.commit(Transaction(partition_of(task.ref), (row,)))
     caplog.clear()
@@ -221,7 +221,7 @@ def test_headers_whose_key_is_gone_are_one_line(bridge: Harness, caplog: pytest.
 def test_an_attempt_that_could_not_be_recorded_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     """After waits of a whole lease, each twice as long as the one before; the same fields as any attempt."""
     bridge, table = flaky()
-    task = called(bridge)
+    task = first_task(bridge)
     bridge.sender.during = lambda: table.instead.extend([table.down] * 100)
     caplog.clear()
 
@@ -238,7 +238,7 @@ def test_an_attempt_that_could_not_be_recorded_is_one_line(caplog: pytest.LogCap
 def test_nothing_is_recorded_once_the_lease_is_over(caplog: pytest.LogCaptureFixture) -> None:
     """Somebody else may be attempting by then: no try is begun at its very end."""
     bridge, table = flaky()
-    task = called(bridge)
+    task = first_task(bridge)
 
     def down_until_the_end() -> None:
         table.instead = [table.down] * 2
@@ -255,7 +255,7 @@ def test_nothing_is_recorded_once_the_lease_is_over(caplog: pytest.LogCaptureFix
 
 def test_a_registration_that_somebody_wrote_over_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """It is skipped."""
-    task = called(bridge)
+    task = first_task(bridge)
     bridge.memory.commit(Transaction(partition_of(task.ref), (Merge(row_key(task.ref), {"v": 99}, ANY),)))
     caplog.clear()
 
@@ -265,9 +265,9 @@ def test_a_registration_that_somebody_wrote_over_is_one_line(bridge: Harness, ca
     assert lines_of(caplog) == [{"event": "row.unreadable", "registration": task.ref.public_id, "why": why}]
 
 
-def test_call_for_a_registration_that_is_unknown_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
+def test_task_for_a_registration_that_is_unknown_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """At a level that is kept: the message is of another deployment, or the table is not the one it was."""
-    task = called(bridge)
+    task = first_task(bridge)
     task = replace(task, ref=replace(task.ref, hash="f" * 16))
     caplog.clear()
 

@@ -73,22 +73,22 @@ def test_a_silent_host_gets_no_messages_before_the_next_sweep(bridge: Harness) -
 
 def test_hosts_take_turns() -> None:
     def due(origin: str, number: int) -> DueDelivery:
-        return DueDelivery(DueHandle(partition="op0", key=f"{origin}-{number}", etag="e"), call_to(origin))
+        return DueDelivery(DueHandle(partition="op0", key=f"{origin}-{number}", etag="e"), task_to(origin))
 
     ordered = in_turns([due("a", 1), due("a", 2), due("a", 3), due("b", 1), due("c", 1), due("b", 2)])
 
     assert [each.handle.key for each in ordered] == ["a-1", "b-1", "c-1", "a-2", "b-2", "a-3"]
 
 
-def call_to(origin: str | None) -> DeliveryTask:
+def task_to(origin: str | None) -> DeliveryTask:
     ref = RegistrationRef.of(OperationRef("default", "one"), owner="shared", callback_url="https://a.example.com/")
     return DeliveryTask(ref=ref, generation=NOON, number=1, origin=origin)
 
 
-def test_calls_of_a_former_version_name_no_host_and_are_all_sent() -> None:
+def test_tasks_of_a_former_version_name_no_host_and_are_all_sent() -> None:
     shares = MessageShares()
 
-    sent = [shares.take(call_to(None)) for _ in range(2 * MESSAGES_PER_HOST)]
+    sent = [shares.take(task_to(None)) for _ in range(2 * MESSAGES_PER_HOST)]
 
     assert None not in sent
 
@@ -96,13 +96,13 @@ def test_calls_of_a_former_version_name_no_host_and_are_all_sent() -> None:
 def test_later_messages_of_a_share_call_for_more() -> None:
     shares = MessageShares()
 
-    sent = [shares.take(call_to("https://a.example.com")) for _ in range(MESSAGES_PER_HOST + 1)]
+    sent = [shares.take(task_to("https://a.example.com")) for _ in range(MESSAGES_PER_HOST + 1)]
 
     assert [task is not None and task.has_more for task in sent] == (
         [None] * (MORE_FROM - 1) + [True] * (MESSAGES_PER_HOST - MORE_FROM + 1) + [False]
     )
     shares.begin()
-    assert shares.take(call_to("https://a.example.com")) is not None
+    assert shares.take(task_to("https://a.example.com")) is not None
 
 
 def ids_of_one_partition(prefix: str) -> Iterator[str]:

@@ -24,7 +24,7 @@ BODY = {"operationId": "operation-1", "callbackUrl": HOOK, "headers": {"Authoriz
 
 
 def pending(bridge: Harness, body: Mapping[str, object] = BODY) -> str:
-    """Bring a registration with headers to where its first call is in the queue; returns its id."""
+    """Bring a registration with headers to where its first task is in the queue; returns its id."""
     public_id = str(Client.of(bridge).register(body).body["id"])
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()

@@ -157,7 +157,7 @@ def test_a_name_is_looked_up_before_a_first_attempt_and_never_for_a_host_that_an
     assert {each.state for each in registrations_at(bridge, SILENT, 3)} == {State.DELIVERED}
 
 
-def test_another_host_is_not_held_back(bridge: Harness) -> None:
+def test_another_host_is_not_deferred(bridge: Harness) -> None:
     """Not even on another port of the same name."""
     bridge.sender.tell(SILENT, Unreachable(error=Failure.TIMEOUT))
     end_all(bridge, FAILURES_TO_OPEN + 1, SILENT, "operation")
@@ -209,7 +209,7 @@ def test_good_callbacks_arrive_while_bad_ones_wait() -> None:
 
         under_way = [threads.submit(bridge.bridge.deliver.deliver, task) for task in bridge.queue.take()]
         list(islice(as_completed(under_way), len(under_way) - 1))  # all but the one attempt that hangs
-        while len(sender.ended) < 50:  # calls that a first answer brought threads for
+        while len(sender.ended) < 50:  # tasks that a first answer brought threads for
             list(threads.map(bridge.bridge.deliver.deliver, bridge.queue.take()))
 
         assert sender.ended == [good_url] * 50

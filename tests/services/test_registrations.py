@@ -206,8 +206,8 @@ def test_a_new_generation_can_want_something_else(bridge: Harness) -> None:
     assert (registration.events, registration.metadata) == ((FinalStatus.FAILED,), '{"a":1}')
 
 
-def test_a_call_of_a_former_generation_is_dropped(bridge: Harness) -> None:
-    """It would tell the new life's receiver what the old one was to be told."""
+def test_a_task_of_a_former_generation_is_dropped(bridge: Harness) -> None:
+    """It would notify the receiver of the new generation of the old one's end."""
     ref = bridge.register()[0]
     finish(bridge)
     bridge.bridge.routes.registrations.cancel(ref)
@@ -321,7 +321,7 @@ def test_a_commit_that_lands_late_is_recognised() -> None:
     assert bridge.due_keys() == ["poll:default:operation-1"]
 
 
-def test_a_registration_for_what_has_ended_that_lands_late_is_called_for() -> None:
+def test_a_registration_for_what_has_ended_that_lands_late_sends_its_task() -> None:
     """At once, not by its due row after two minutes."""
     bridge, table = flaky()
     bridge.register()
@@ -334,7 +334,7 @@ def test_a_registration_for_what_has_ended_that_lands_late_is_called_for() -> No
     assert bridge.deliver_all() == 1
 
 
-def test_a_redelivery_that_lands_late_is_called_for() -> None:
+def test_a_redelivery_that_lands_late_sends_its_task() -> None:
     """The client was told 202."""
     bridge, table = flaky()
     ref = bridge.register()[0]
@@ -355,7 +355,7 @@ def test_a_request_that_was_lost_is_sent_again() -> None:
     assert isinstance(bridge.bridge.routes.registrations.register(bridge.request()), Created)
 
 
-def test_a_redelivery_whose_reply_was_lost_is_called_for() -> None:
+def test_a_redelivery_whose_reply_was_lost_sends_its_task() -> None:
     """The message is sent all the same."""
     bridge, table = flaky()
     ref = bridge.register()[0]

@@ -184,7 +184,7 @@ counts = st.tuples(*[st.floats(0, 1e9)] * len(EDGES))
 def test_ages_rise_by_a_sweep_at_least(
     exposure: tuple[float, ...], completions: tuple[float, ...], shadow_price: float
 ) -> None:
-    """Whatever row is stored; the first question is at once."""
+    """Whatever row is stored; the first poll is at once."""
     curve = DurationModel(exposure=exposure, completions=completions).curve()
 
     ages = list(PollPlan(curve, shadow_price, 10 * SECOND).ages(40))

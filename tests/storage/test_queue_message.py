@@ -20,7 +20,7 @@ TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 TASK = DeliveryTask(ref=REF, generation=NOON + timedelta(milliseconds=7), number=3)
 
 
-def test_a_call_comes_through_as_it_was_written() -> None:
+def test_a_task_comes_through_as_it_was_written() -> None:
     """Whose it is, of which generation, and which attempt; a trace only where there is one."""
     assert read_task(write_task(TASK).encode()) == TASK
     assert set(json.loads(write_task(TASK))) == {"v", "registration", "generation", "attempt"}

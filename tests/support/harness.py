@@ -104,7 +104,7 @@ class FakeUpstream:
     def __init__(self) -> None:
         self.asked: list[OperationRef] = []
         self.failures_fetched: list[OperationRef] = []
-        #: What is answered to the question why an operation failed, by its id.
+        #: What the job of a failed operation answers, by its id.
         self.jobs: dict[str, Reply | NoReply | NoToken] = {}
         self._scripts: dict[str, list[Reply | NoReply | NoToken]] = {}
 
@@ -170,7 +170,7 @@ class FakeSender:
 
 
 class CountingTable:
-    """Counts the tasks to a table, pages of 1,000 rows included."""
+    """Counts the calls to a table, pages of 1,000 rows included."""
 
     def __init__(self, inner: Table) -> None:
         self.inner = inner
@@ -260,7 +260,7 @@ class Harness:
         self.bridge.sweep.sweep()
 
     def deliver_all(self) -> int:
-        """Let the queue trigger take what was sent; returns how many calls there were."""
+        """Let the queue trigger take what was sent; returns how many tasks there were."""
         tasks = self.queue.take()
         for task in tasks:
             self.bridge.deliver.deliver(task)

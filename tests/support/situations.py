@@ -91,7 +91,7 @@ def is_attempted(shown: Any) -> bool:  # noqa: ANN401 - JSON
 
 
 def has_asked_in_vain(shown: Any) -> bool:  # noqa: ANN401 - JSON
-    """Tell whether a question to Speech went wrong."""
+    """Tell whether a request to Speech went wrong."""
     return shown["operation"]["lastError"] is not None
 
 

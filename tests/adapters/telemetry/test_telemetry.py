@@ -298,7 +298,7 @@ def test_off_imports_nothing_of_it() -> None:
     assert ran.stdout.strip() == "[]"
 
 
-def test_a_call_of_a_former_version_is_read(collected: Collected) -> None:
+def test_a_task_of_a_former_version_is_read(collected: Collected) -> None:
     """Its message says nothing of a trace."""
     [ref] = collected.bridge.register()
     body = b'{"v": 1, "registration": "%s", "generation": 0, "attempt": 1}' % ref.public_id.encode()

@@ -20,7 +20,7 @@ ANY_MODEL = st.builds(DurationModel, exposure=COUNTS, completions=COUNTS)
 
 
 def seen(model: DurationModel, *sights: tuple[float, float, bool]) -> DurationModel:
-    """Teach a duration model what was seen, all in one sweep."""
+    """Update a duration model with what was seen, all in one sweep."""
     observations, curve = Observations(), model.curve()
     for one, other, ended in sights:
         (observations.end if ended else observations.running)(curve, min(one, other), max(one, other))

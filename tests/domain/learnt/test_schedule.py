@@ -30,7 +30,7 @@ def test_the_loss_is_what_the_integral_says() -> None:
 
 
 @given(CURVES, AGES, st.floats(0, LONGEST_GAP), st.floats(0, LONGEST_GAP))
-def test_more_is_lost_the_later_it_is_asked(curve: HazardCurve, seen: float, one: float, other: float) -> None:
+def test_more_is_lost_the_later_it_is_polled(curve: HazardCurve, seen: float, one: float, other: float) -> None:
     """And never more than the wait."""
     short, long = sorted((one, other))
 
@@ -39,7 +39,7 @@ def test_more_is_lost_the_later_it_is_asked(curve: HazardCurve, seen: float, one
 
 
 @given(CURVES, AGES, st.floats(0.01, 1000))
-def test_it_is_asked_for_as_soon_as_the_loss_reaches_the_shadow_price(
+def test_it_is_polled_as_soon_as_the_loss_reaches_the_shadow_price(
     curve: HazardCurve, seen: float, shadow_price: float
 ) -> None:
     """Or after the longest gap."""

@@ -237,7 +237,7 @@ def test_storage_that_is_down_costs_what_was_observed_and_nothing_else() -> None
 
 
 def test_a_model_of_another_version_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
-    """Set aside with a line; polling goes on by the prior."""
+    """Skipped with a line; polling goes on by the prior."""
     bridge = harness()
     live(bridge, "operation-1", 30)
     key = duration_key("default", None)
@@ -338,7 +338,7 @@ def test_more_models_than_one_transaction_holds_are_written_in_several() -> None
 
 
 def test_a_reading_that_fails_after_a_conflict_does_not_fail_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The observations is lost, and nothing else."""
+    """The observations are lost, and nothing else."""
     bridge, table = flaky()
     bridge.register()
     bridge.clock.advance(5)

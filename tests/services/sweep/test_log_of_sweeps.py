@@ -245,7 +245,7 @@ def test_a_message_that_is_sent_again_counts(bridge: Harness, caplog: pytest.Log
     assert lines_of(caplog) == [SWEPT | {"enqueued": 1, "due": 0, "asked": 0, "overdue": 1}]
 
 
-def test_a_bug_at_a_question_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_bug_at_a_poll_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """It is a fault of that poll and of nothing else; what it says can hold what nobody is to see."""
     bridge.register()
     bridge.upstream.fetch_operation = fails  # type: ignore[assignment,method-assign] # a bug
@@ -262,8 +262,8 @@ def test_a_bug_at_a_question_is_one_line(bridge: Harness, caplog: pytest.LogCapt
     ]
 
 
-def test_a_bug_at_the_question_why_is_a_line_for_each_try(caplog: pytest.LogCaptureFixture) -> None:
-    """The event goes out without an explanation, and both questions count."""
+def test_a_bug_at_the_fetch_of_a_failure_is_a_line_for_each_try(caplog: pytest.LogCaptureFixture) -> None:
+    """The event goes out without an explanation, and both requests count."""
     bridge = harness(BRIDGE_ENRICH="errors")
     bridge.register()
     bridge.upstream.tell("operation-1", "Failed")

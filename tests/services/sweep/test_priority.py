@@ -48,7 +48,7 @@ def durations(bridge: Harness) -> DurationStore:
 
 
 def lost(durations: DurationStore, each: PollState) -> float:
-    """Say what is lost by an operation if it is asked for now."""
+    """Say what is lost by an operation if it is polled now."""
     return lost_by(durations.curve(each.ref.source, each.group), each, NOW)
 
 
@@ -77,7 +77,7 @@ def test_a_source_is_judged_by_its_own_model(durations: DurationStore) -> None:
 
 @pytest.mark.parametrize("granted", [1, 2, 3])
 def test_the_last_that_is_granted_sets_the_worth(durations: DurationStore, granted: int) -> None:
-    """In base prices of the source: what the duration model of all its operations would have a question cost."""
+    """In base prices of the source: what the duration model of all its operations would have a poll cost."""
     poll_states = [poll_state("long", group="long"), poll_state("short", group="short"), poll_state("plain")]
     shadow_price = base_price(durations.curve("default", None), POLLS)
 

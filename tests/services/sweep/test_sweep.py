@@ -23,7 +23,7 @@ def in_partition(name: str, count: int) -> list[str]:
 
 
 def before_the_polls(table: Flaky) -> list[Callable[[Transaction], Mapping[str, str]]]:
-    """Let the heartbeat and the reservation through: they come before the first question of a sweep."""
+    """Let the heartbeat and the reservation through: they come before the first poll of a sweep."""
     return [table.inner.commit, table.inner.commit]
 
 
@@ -162,7 +162,7 @@ def test_no_poll_is_begun_after_the_time_budget(bridge: Harness, monkeypatch: py
     assert {ref.id for ref in bridge.upstream.asked} == {f"operation-{number}" for number in range(9)}
 
 
-def test_a_retry_is_called_for_when_it_is_due(bridge: Harness) -> None:
+def test_a_retry_is_enqueued_when_it_is_due(bridge: Harness) -> None:
     """And not before."""
     bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -223,8 +223,8 @@ def test_a_poll_whose_operation_is_gone_is_forgotten(bridge: Harness) -> None:
     assert bridge.due_keys() == []
 
 
-def test_a_batch_drops_the_move_that_somebody_else_did_and_commits_the_rest(bridge: Harness) -> None:
-    """Two sweeps that meet: each operation moves once, and is not asked again."""
+def test_a_batch_drops_the_reschedule_that_somebody_else_did_and_commits_the_rest(bridge: Harness) -> None:
+    """Two sweeps that meet: each operation is rescheduled once, and is not polled again."""
     ids = in_partition("op0", 5)
     for each in ids:
         bridge.register(each)
@@ -290,7 +290,7 @@ def test_an_end_whose_reply_was_lost_is_told_once() -> None:
     assert bridge.deliver_all() == 1
 
 
-def test_an_end_that_lands_late_is_called_for() -> None:
+def test_an_end_that_lands_late_sends_its_tasks() -> None:
     """At once, not by its due row after two minutes."""
     bridge, table = flaky()
     bridge.register()
