@@ -76,7 +76,7 @@ that have ended against none, in time and in calls; `list.finished` is the first
 100,000 against 1,000. `.in_memory` is the same over a table in memory that finds a range by its keys.
 - `memory`: resident memory above idle while 100,000 due operations are swept, with all that is read asked for.
 - `import`: the import of `function_app` in a fresh interpreter, over importing the libraries that it names.
-- `terminal_to_post`: from the question that saw the end to the POST, at the started app over Azurite, one at a time.
+- `terminal_to_post`: from the poll that saw the end to the POST, at the started app over Azurite, one at a time.
 - `register`: 16 clients at the started app over Azurite; `.memory` calls the use case, over the table in memory.
 - `instances`: deliveries per second of two and four started apps over one Azurite, over one's; receivers of 50 ms. \
 `.with_room` lets each make two attempts at once, so that the machine has room for four.
@@ -127,8 +127,8 @@ _HISTORY = """What was found, and what it came to (the same machine, with other 
 | figure | before | after | |
 | --- | ---: | ---: | --- |
 | `sweep.vs_requests` | 0.50 | 0.71 | one thread watches over all deadlines, instead of a timer thread for each |
-| `sweep.vs_requests` | 0.71 | 0.82 | threads take the next poll by themselves, a request is priced once for a model, \
-columns are known once, no session's defaults are merged |
+| `sweep.vs_requests` | 0.71 | 0.82 | threads take the next poll by themselves, a request is priced once for a duration \
+model, columns are known once, no session's defaults are merged |
 | `deliver.vs_requests` | 0.34 | 0.38 | the same, and a table in memory that does not copy its partition |
 | `deliver.vs_requests` | 0.38 | 0.46 | a callback goes out in one piece, keys are derived once |
 | `deliver.vs_requests` | 0.42 | 0.49 | a step writes what has changed in a row, and copies it once |

@@ -57,12 +57,12 @@ Written by `make bench` (`bench/schedule.py`) in {took:.0f} s, on {cores} of {ma
 
 The functions that the bridge runs are simulated, sweep by sweep, over {operations:,} operations that are born at \
 random, one a second; the first {before:,} only train (over 1,000 of them have ended by then). Every policy is spared \
-the question at once after registering, which costs the same for all. A figure is the mean delay from an operation's \
+the poll at once after registering, which costs the same for all. A figure is the mean delay from an operation's \
 end to its detection, over that of asking every 30 s, at equal requests: the price is searched at which an operation \
 costs as many. `.groups` learns by group, `.p99` compares the 99th percentile, `.optimum` compares with dynamic \
-programming that knows the model, `.optimum.p99` is the 99th percentile of that one over that of asking every 30 s, \
-`.cold` compares price · requests + delay of operations 50 to 200 with the same \
-schedule where it knows the model. `.sweep10` and `.sweep15` sweep every 10 and 15 s instead of 5.
+programming that knows the durations, `.optimum.p99` is the 99th percentile of that one over that of asking every 30 \
+s, `.cold` compares price · requests + delay of operations 50 to 200 with the same \
+schedule where it knows the durations. `.sweep10` and `.sweep15` sweep every 10 and 15 s instead of 5.
 
 A budget is compared with asking every 30 s, first come, first served, under the same budget, with sweeps of 10 s: \
 10 requests a second (`schedule.budget`) and 2 a minute (`.small`), with lognormal durations so long that thousands \
@@ -70,8 +70,8 @@ and dozens wait (`.waiting`). Those count that are born in full flow; what follo
 they have ended. Otherwise the end of the flow, when the budget suffices, would be measured too.
 
 `schedule.drift`: all become three times slower at one moment; price · requests + delay of what is born after it, \
-over that of the same schedule knowing the new model. `.first` is the first fifth of them, `.before` what came before \
-the moment, `.unlearnt` who goes on with the old model.
+over that of the same schedule knowing the new durations. `.first` is the first fifth of them, `.before` what came \
+before the moment, `.unlearnt` the schedule that goes on with the old model.
 
 ![Delay against requests](schedule.png)
 

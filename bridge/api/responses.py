@@ -318,7 +318,7 @@ class Delays(TypedDict):
     max: Annotated[float, Field(ge=0, description="All of them.")]
 
 
-# `from` is no name in Python, so these two are made by a call.
+# `from` is no name of a field in Python, so this class and `Overview` are written as calls.
 Hour = TypedDict(
     "Hour",
     {

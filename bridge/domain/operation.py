@@ -40,7 +40,7 @@ class PollState:
     registered_at: datetime
     #: What is known of its length beforehand, as a label: its durations are learnt apart.
     group: str | None = None
-    #: How often it was asked for, whatever the answer.
+    #: How often it was polled, whatever the answer.
     polls: int = 0
     #: The last poll that saw it running.
     seen_running_at: datetime | None = None
@@ -73,7 +73,7 @@ class Operation:
     #: The upstream's last word, or a final status of ours; None until the first answer.
     status: str | None = None
     last_polled_at: datetime | None = None
-    #: How often it was asked for, whatever the answer.
+    #: How often it was polled, whatever the answer.
     polls: int = 0
     #: The last poll that saw it running.
     seen_running_at: datetime | None = None

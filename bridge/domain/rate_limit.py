@@ -1,10 +1,9 @@
 """Limits of rates: the budget of requests of each source, and the number of pings that the whole app sends.
 
 A budget is a token bucket that adapts to the responses of its source. The source's quota is documented loosely, and
-other clients share it, so the budget is learnt: a 429 halves the rate and stops
-the source for a while, each quiet minute wins some of it back. A fault of the credential pauses the source. A source
-that gives nothing but faults opens its circuit breaker. After a pause, and while the circuit is open, one operation
-at a time probes the source.
+other clients share it, so the budget is learnt: a 429 halves the rate and stops the source for a while, each quiet
+minute wins some of it back. A fault of the credential pauses the source. A source that gives nothing but faults opens
+its circuit breaker. After a pause, and while the circuit is open, one operation at a time probes the source.
 
 Times that record the past are written by the clock of one instance and read by another. `clamped` corrects those that
 an honest clock cannot have written.
@@ -52,7 +51,6 @@ PRICE_RISES, PRICE_FALLS, HIGHEST_PRICE = 1.1, 0.9, 1e4
 
 #: A bucket holds what one sweep may ask: the tokens of this time.
 SWEEP = timedelta(seconds=10)
-
 
 #: A stored number above this is nobody's honest count.
 _LARGEST = 1e6
@@ -189,7 +187,7 @@ def give_back(budget: Budget, unused: int) -> Budget:
 def throttle(budget: Budget, wait: timedelta | None, now: datetime, *, asked_at: datetime) -> Budget:
     """Take a 429: halve the rate, and stop for as long as the source said, or ever longer if it said nothing.
 
-    One that was asked for before the last stop tells of the same moment: it can only lengthen the stop.
+    A 429 to a request of before the last stop is about the same moment: it can only lengthen the stop.
     """
     budget = answered(budget)
     if budget.stopped_at is not None and asked_at <= budget.stopped_at:
@@ -212,7 +210,7 @@ def throttle(budget: Budget, wait: timedelta | None, now: datetime, *, asked_at:
 
 
 def deny(budget: Budget, what: str, now: datetime, *, asked_at: datetime) -> Budget:
-    """Take a fault of the credential: pause, ever longer. One that was asked for before the last says nothing new."""
+    """Take a fault of the credential: pause, ever longer. A request of before the last one says nothing new."""
     budget = answered(budget)
     if budget.denied_at is not None and asked_at <= budget.denied_at:
         return budget
@@ -258,7 +256,7 @@ def answered(budget: Budget) -> Budget:
 def accept(budget: Budget, *, asked_at: datetime) -> Budget:
     """Take an answer about an operation: the credential is good, and the source does not mind being asked.
 
-    Unless it was asked for before a 429 or a denial came.
+    Unless its request was sent before a 429 or a denial came.
     """
     budget = answered(replace(budget, answered_at=max(asked_at, budget.answered_at or asked_at)))
     last = max((at for at in (budget.stopped_at, budget.denied_at) if at is not None), default=None)

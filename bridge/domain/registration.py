@@ -98,9 +98,9 @@ class Registration:
     by_admin: bool = False
     #: Whether it was canceled after its end, and so gave the operation back.
     released: bool = False
-    #: How often the operation had been asked for when this registration began to wait.
+    #: How often the operation had been polled when this registration began to wait.
     polls_before: int = 0
-    #: How often the operation was asked for while this registration waited, and when last; set when it stops waiting.
+    #: How often the operation was polled while this registration waited, and when last; set when it stops waiting.
     polls: int = 0
     last_polled_at: datetime | None = None
     #: When the bridge saw the end of which this registration was notified, or which its filter left out.

@@ -1,4 +1,4 @@
-"""The upstream: where operations are asked for, and what its answers mean.
+"""The upstream: its sources, at which operations are polled, and what their answers mean.
 
 Sources: the REST reference of `Operations - Get` (api-version 2024-08-01) and what its siblings were seen to answer.
 The HTTP status decides; codes and messages in the body are for people only.
@@ -201,7 +201,7 @@ PollResult = Pending | Terminal | TransientError | Throttled | NotFound | BadReq
 
 
 def read(reply: Reply | NoReply | NoToken, operation_id: str, now: datetime) -> PollResult:
-    """Say what `reply` means for the operation that was asked for."""
+    """Say what `reply` means for the operation that was polled."""
     match reply:
         case NoReply(what=what):
             return TransientError(what)

@@ -37,7 +37,7 @@ def _now() -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """One question: a GET of an operation or of a job."""
+    """One request: a GET of an operation or of a job."""
 
     #: When, on the fake Speech service's clock.
     at: float
@@ -92,7 +92,7 @@ class Upstream:
 
     @property
     def requests(self) -> tuple[Asked, ...]:
-        """All questions so far, whatever they were answered."""
+        """All requests so far, whatever they were answered."""
         return self._asked.entries
 
     def wait_for(
