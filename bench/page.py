@@ -127,8 +127,8 @@ _HISTORY = """What was found, and what it came to (the same machine, with other 
 | figure | before | after | |
 | --- | ---: | ---: | --- |
 | `sweep.vs_requests` | 0.50 | 0.71 | one thread watches over all deadlines, instead of a timer thread for each |
-| `sweep.vs_requests` | 0.71 | 0.82 | threads take the next poll by themselves, a request is priced once for a duration \
-model, columns are known once, no session's defaults are merged |
+| `sweep.vs_requests` | 0.71 | 0.82 | threads take the next poll by themselves, a request is priced once for a \
+duration model, columns are known once, no session's defaults are merged |
 | `deliver.vs_requests` | 0.34 | 0.38 | the same, and a table in memory that does not copy its partition |
 | `deliver.vs_requests` | 0.38 | 0.46 | a callback goes out in one piece, keys are derived once |
 | `deliver.vs_requests` | 0.42 | 0.49 | a step writes what has changed in a row, and copies it once |
