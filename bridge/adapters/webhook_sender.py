@@ -81,10 +81,11 @@ class HttpWebhookSender:
             deadline.shorten(self._guard.limits.body)
             start = answer.read(4 * KEPT_ANSWER, lenient=True)
             is_kept = self._guard.rules.keeps_answer_of(deadline.address)
+            location = answer.get("Location") if is_kept else None
             return answered(
                 answer.status,
                 address=deadline.address,
                 body=hide_query(start.decode("utf-8", "replace"), url).encode() if is_kept else b"",
-                location=answer.get("Location") if is_kept else None,
+                location=None if location is None else hide_query(location, url),
                 retry_after=parse_retry_after(answer.get("Retry-After"), self._clock()),
             )

@@ -91,6 +91,8 @@ _KEPT = "!#$%&'()*+,/:;=?@[]~-._"
 HIDDEN = "…"
 #: The part of a URL before its query or fragment, with the mark that begins one that is not empty.
 _BEFORE_QUERY = re.compile(r"([^?#]*[?#]).+", re.DOTALL)
+#: A byte in percent-encoding.
+_ESCAPE = re.compile(r"%[0-9A-F]{2}")
 #: Shorter values of a query are in many texts by chance.
 _MIN_SECRET = 6
 
@@ -229,13 +231,14 @@ def without_query(url: str) -> str:
 def hide_query(text: str, url: str) -> str:
     """Put `…` for the query of `url` and for its values in a receiver's answer, which can repeat the request.
 
-    Values with fewer than six characters stay. The end of the text can be the beginning of a value that was cut off
-    there, and is hidden too.
+    A value is also found in percent-encoding, and with the slashes of JSON. Values with fewer than six characters
+    stay. The end of the text can be the beginning of a value that was cut off there, and is hidden too.
     """
     query = url.partition("?")[2]
     values = [each.partition("=")[2] or each for each in query.split("&")]
-    forms = {query, *(form for each in values for form in (each, unquote(each), unquote_plus(each)))}
-    secrets = sorted((each for each in forms if len(each) >= _MIN_SECRET), key=len, reverse=True)
+    texts = {query, *(text for each in values for text in (each, unquote(each), unquote_plus(each)))}
+    forms = {form for each in texts if len(each) >= _MIN_SECRET for form in _repeated(each)}
+    secrets = sorted(forms, key=len, reverse=True)
     for each in secrets:
         text = text.replace(each, HIDDEN)
     for each in secrets:
@@ -243,6 +246,13 @@ def hide_query(text: str, url: str) -> str:
         cut_off = next((start for start in starts if text.endswith(start)), "")
         text = text.removesuffix(cut_off) + HIDDEN if cut_off else text
     return text
+
+
+def _repeated(text: str) -> tuple[str, ...]:
+    """Write a text like answers repeat it: as it is, in another URL with escapes in both letter cases, and in JSON."""
+    encoded = quote(text, safe="")
+    lower = _ESCAPE.sub(lambda found: found[0].lower(), encoded)
+    return text, encoded, lower, text.replace("/", "\\/")
 
 
 @lru_cache(maxsize=1024)  # every answer asks for it, and receivers are few

@@ -365,6 +365,10 @@ def test_a_url_is_shown_without_its_query(url: str, shown: str) -> None:
         ('{"url": "/hook?code=s3cr3t-one&amp;v=2"}', '{"url": "/hook?code=…&amp;v=2"}'),
         ("code is s3cr3t-one, sig is a+b/c==, v is 2", "code is …, sig is …, v is 2"),
         ("sig is a%2Bb%2Fc%3D%3D", "sig is …"),
+        ("to /login?next=%2Fhook%3Fcode%3Ds3cr3t-one%26v%3D2", "to /login?next=%2Fhook%3F…"),
+        ("to /login?next=%2f%3fsig%3da%2bb%2fc%3d%3d", "to /login?next=%2f%3fsig%3d…"),
+        ("to /login?next=%2F%3Fsig%3Da%252Bb%252Fc%253D%253D", "to /login?next=%2F%3F…"),
+        ('{"sig": "a+b\\/c=="}', '{"sig": "…"}'),
         ("bare: just-a-token", "bare: …"),
         ("it begins: s3cr3t-o", "it begins: …"),
         ("it begins: s3cr3", "it begins: s3cr3"),
@@ -373,7 +377,7 @@ def test_a_url_is_shown_without_its_query(url: str, shown: str) -> None:
     ],
 )
 def test_the_answer_of_a_receiver_repeats_no_query(answer: str, kept: str) -> None:
-    """As it was sent, decoded, or cut off at the end of what was read; values of a few characters are no secret."""
+    """As it was sent, decoded, encoded again, or cut off at the end; values of a few characters are no secret."""
     urls = ["https://a.example/hook?code=s3cr3t-one&v=2", "https://a/?sig=a%2Bb%2Fc%3D%3D", "https://a/?just-a-token"]
 
     for url in urls:

@@ -373,6 +373,19 @@ def test_an_answer_that_repeats_the_url_is_kept_without_the_query(sender: HttpWe
     assert outcome.body == "POST /hook?… was not foun"
 
 
+@pytest.mark.parametrize("location", ["/login/%2Fhook%3Fcode%3Dcanary-1", "/canary-1/login", "/login;to=code=canary-1"])
+def test_a_redirect_that_repeats_the_query_elsewhere_is_kept_without_it(
+    sender: HttpWebhookSender, location: str
+) -> None:
+    """Where somebody has to sign in, the path can name the whole URL."""
+    with living(says(f"HTTP/1.1 302 F\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode())) as port:
+        outcome = sender.post(f"http://127.0.0.1:{port}/hook?code=canary-1", {}, b"{}")
+
+    assert isinstance(outcome, Rejected)
+    assert outcome.location is not None
+    assert "canary" not in outcome.location
+
+
 def test_the_location_of_an_inner_address_is_not_kept() -> None:
     """It is part of the answer."""
     rules = CallbackRules(allow_http=True, allowed_networks=RULES.allowed_networks, allowed_ports=None)
