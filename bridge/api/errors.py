@@ -83,13 +83,13 @@ def operation_taken(target: str) -> Problem:
 
 
 def too_many_registrations(limit: int, *, of_owner: bool) -> Problem:
-    """Ask the client to cancel a registration first: a canceled one gives its place to a new one."""
+    """Ask the client to cancel a registration first. What has ended stays in its state, and so in its place."""
     has = (
         f"One client has at most {limit} registrations for an operation"
         if of_owner
         else (f"An operation has at most {limit} registrations")
     )
-    message = f"{has}. Cancel one of them to make room."
+    message = f"{has}. Cancel one that has not ended to make room."
     return Problem(409, "TooManyRegistrations", message, target="operationId")
 
 

@@ -85,14 +85,18 @@ def test_registering_with_other_content_is_409(bridge: Harness) -> None:
 
 
 def test_the_twenty_first_registration_is_409(bridge: Harness) -> None:
-    """An operation has its limit."""
+    """An operation has its limit, and the answer says how to make room."""
     client = Client.of(bridge)
-    for number in range(20):
-        assert client.register({**GOOD, "callbackUrl": f"https://a.example/{number}"}).status == 201
+    created = [client.register({**GOOD, "callbackUrl": f"https://a.example/{number}"}) for number in range(20)]
 
     answered = client.register({**GOOD, "callbackUrl": "https://a.example/20"})
+    client.call(Routes.cancel, method="DELETE", id=created[7].body["id"])
+    again = client.register({**GOOD, "callbackUrl": "https://a.example/20"})
 
+    assert {each.status for each in created} == {201}
     assert (answered.status, answered.error["code"]) == (409, "TooManyRegistrations")
+    assert answered.error["message"].endswith("Cancel one that has not ended to make room.")
+    assert again.status == 201
 
 
 @pytest.mark.parametrize(
