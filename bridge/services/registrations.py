@@ -297,7 +297,7 @@ class Register:
 
         With a query it has another key if another signing key was the newest when it was registered, so the queries
         of its owner's URLs that are otherwise the same are compared. One that cannot be decrypted may be the same.
-        If a key was missing for a while, there can be two. One that a client need not begin again comes first.
+        If a key was missing for a while, there can be two. One that begins no new generation comes first.
         """
         found = aggregate.get(request.ref)
         if HIDDEN not in request.callback_url or (found and not register.begins_new_generation(found.record)):
@@ -312,7 +312,7 @@ class Register:
                     found = found or each
                 elif isinstance(known, DecryptionFailed) and not is_over:
                     undecrypted = known
-        return found or undecrypted
+        return undecrypted or found
 
     def _join(self, joined: Joined) -> Created:
         commit(self.table, joined.transaction)

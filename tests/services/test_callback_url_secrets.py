@@ -265,6 +265,23 @@ def test_a_canceled_registration_is_not_found_before_a_live_one_of_the_same_url(
     assert (again.status, again.body["id"]) == (200, live)
 
 
+@pytest.mark.parametrize("keys", [[OLD], [NEWEST, OLD]])
+def test_a_canceled_registration_is_not_begun_again_beside_one_that_can_be_the_same(
+    bridge: Harness, keys: list[str]
+) -> None:
+    """The key of the live one is missing in its turn."""
+    lost = registered(bridge)
+    bridge.restart(BRIDGE_SIGNING_KEYS=NEW)
+    canceled(bridge, lost)
+    registered(bridge)
+
+    bridge.restart(BRIDGE_SIGNING_KEYS=",".join(keys))
+    again = Client.of(bridge).register(BODY)
+
+    assert (again.status, again.error["code"]) == (409, "CallbackUrlUnreadable")
+    assert bridge.registration(ref_of(lost)).state is State.CANCELED
+
+
 def test_a_new_generation_is_encrypted_with_the_newest_key(bridge: Harness) -> None:
     """So the old key can go once what it encrypted has ended; the id stays."""
     first = registered(bridge)
