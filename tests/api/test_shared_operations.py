@@ -281,6 +281,38 @@ def test_a_skipped_registration_of_another_owner_keeps_its_place(
     assert ann.call(Routes.read, id=public_id).status == 404
 
 
+@pytest.mark.parametrize("state", [State.DELIVERED, State.DEAD, State.SKIPPED])
+def test_registering_again_what_was_canceled_after_its_end_takes_the_operation_again(
+    bridge: Harness, ann: Client, eve: Client, state: State
+) -> None:
+    """It is a new generation, like of any other canceled registration, so its content can be another."""
+    public_id = bring(bridge, ann, state)
+    cancel(ann, public_id)
+    bridge.clock.advance(1)
+
+    again = register(ann, ANNS, metadata={"attempt": 2})
+    bridge.sender.tell(ANNS, 200)
+    bridge.deliver_all()
+
+    assert (again.status, again.body["id"]) == (201, public_id)
+    assert register(eve, EVES).error["code"] == "OperationTaken"
+    assert state_of(bridge, public_id) is State.DELIVERED
+    assert json.loads(bridge.sender.posted[-1].body)["data"]["metadata"] == {"attempt": 2}
+
+
+@pytest.mark.parametrize("state", [State.DELIVERED, State.DEAD, State.SKIPPED])
+def test_registering_again_what_was_canceled_after_its_end_is_refused_if_the_operation_is_anothers(
+    bridge: Harness, ann: Client, eve: Client, state: State
+) -> None:
+    public_id = bring(bridge, ann, state)
+    cancel(ann, public_id)
+    registered(eve, EVES)
+
+    assert register(ann, ANNS).error["code"] == "OperationTaken"
+
+    assert state_of(bridge, public_id) is state
+
+
 @pytest.mark.parametrize("state", [State.DELIVERED, State.DEAD])
 def test_what_was_canceled_after_its_end_gives_its_place(  # noqa: PLR0917 - fixtures
     bridge: Harness, ann: Client, eve: Client, root: Client, tenant: KeyServer, state: State

@@ -168,9 +168,11 @@ def redeliver_later(before: Stored[Registration], now: datetime, at: datetime, *
 def begins_new_generation(registration: Registration) -> bool:
     """Whether registering it again begins a new generation instead of finding the present one.
 
-    A canceled one, or one whose operation the bridge gave up on: the client wants to go on waiting.
+    A canceled one, also if it had ended by then and was released, or one whose operation the bridge gave up on: the
+    client wants to go on waiting.
     """
-    return registration.state is State.CANCELED or registration.final_status is FinalStatus.EXPIRED
+    is_canceled = registration.state is State.CANCELED or registration.released
+    return is_canceled or registration.final_status is FinalStatus.EXPIRED
 
 
 def _reopen(operation: Stored[Operation], request: Registration, now: datetime) -> tuple[Operation, tuple[Write, ...]]:
