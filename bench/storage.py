@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from itertools import count
 
 from azure.core.pipeline import PipelineRequest
@@ -26,6 +27,9 @@ _TABLE_PRICE, _QUEUE_PRICE = 0.00036, 0.004
 
 #: Polls that an operation costs, by the default of BRIDGE_POLLS_PER_OPERATION; the last one sees the end.
 POLLS = 12
+
+#: Between sweeps. Every operation is due again by then, and none for so long that its due row is taken for lost.
+_BETWEEN = timedelta(minutes=9)
 
 _NAMES = count()
 
@@ -84,13 +88,13 @@ def measure(scale: Scale) -> Figures:
         for number in range(scale.counted):
             bridge.register(f"operation-{number:06d}")
         calls = storage.taken()
-        bridge.sweep_later()  # the first one, which also writes rows that are there from then on
+        bridge.sweep_later(_BETWEEN)  # the first one, which also writes rows that are there from then on
         calls += storage.taken()
-        bridge.sweep_later()
+        bridge.sweep_later(_BETWEEN)
         poll = storage.taken()
         calls += _times(poll, POLLS - 2)
         upstream.status = "Succeeded"
-        bridge.sweep_later()
+        bridge.sweep_later(_BETWEEN)
         delivered = _deliver_all(bridge, storage)
         calls += storage.taken() - Counter(queue=1)  # the last look at the queue, which found nothing
     if delivered != scale.counted:
