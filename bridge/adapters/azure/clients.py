@@ -86,8 +86,8 @@ def authorisations(settings: Settings) -> Mapping[str, Authorisation]:
 
     @cache
     def by_token(scope: str) -> Authorisation:
-        new_id = get_bearer_token_provider(identity(), scope)
-        return lambda: {"Authorization": f"Bearer {new_id()}"}
+        token = get_bearer_token_provider(identity(), scope)
+        return lambda: {"Authorization": f"Bearer {token()}"}
 
     def proof(source: Source) -> Authorisation:
         key = settings.source_keys.get(source.name)
