@@ -74,14 +74,14 @@ async def _invoke_async(function: Function, data: Datum, metadata: Mapping[str, 
 @contextmanager
 def _invocation(function: Function) -> Iterator[None]:
     """Mark this thread as the one that runs the invocation, and log what it raises."""
-    handle = _invoking_thread.set(threading.get_ident())
+    token = _invoking_thread.set(threading.get_ident())
     try:
         yield
     except Exception:
         _log.exception("%s failed", function.name)
         raise
     finally:
-        _invoking_thread.reset(handle)
+        _invoking_thread.reset(token)
 
 
 def _handler(function: Function) -> Any:  # noqa: ANN401 - what it returns is awaited

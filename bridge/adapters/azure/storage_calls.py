@@ -49,11 +49,11 @@ _request_ends: ContextVar[float] = ContextVar("request_ends", default=math.inf)
 @contextmanager
 def request_deadline(seconds: float) -> Iterator[None]:
     """Limit what the storage calls in this block may take together, in seconds of the wall clock."""
-    handle = _request_ends.set(time.monotonic() + seconds)
+    token = _request_ends.set(time.monotonic() + seconds)
     try:
         yield
     finally:
-        _request_ends.reset(handle)
+        _request_ends.reset(token)
 
 
 def storage_guard(seconds: float = CALL) -> Guard:
