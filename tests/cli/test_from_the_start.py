@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from bridge.cli.context import EXAMPLES, PROGRAM
-from local.record import PATIENCE
+from local.record import MAX_WAIT
 from local.settings import REPOSITORY
 from tests.local.started import Started, free_ports
 
@@ -46,7 +46,7 @@ def bridge(start: Started, *arguments: str) -> subprocess.CompletedProcess[str]:
         },
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=MAX_WAIT,
         check=False,
     )
 
