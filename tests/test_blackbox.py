@@ -19,6 +19,13 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
+def azurite() -> Iterator[Azurite]:
+    """Start storage for one test alone: what other tests leave waiting is polled by each started app."""
+    with Azurite.start() as running:
+        yield running
+
+
+@pytest.fixture
 def environment(azurite: Azurite, upstream: Upstream) -> Mapping[str, str]:
     """Name everything that the app is told, and nothing else."""
     return {
