@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,10 +11,9 @@ from azure.data.tables import TableClient
 
 from bridge.adapters.azure.table import AzureTable
 from bridge.services.bulk_redelivery import Order
-from bridge.storage.transaction import Transaction
-from bridge.testing import MemoryTable
 from local.azurite import Azurite
 from tests.support.harness import NOON, Harness, harness
+from tests.support.witness import Witness
 
 
 @pytest.fixture
@@ -98,25 +97,6 @@ def test_a_poll_that_finds_nothing_new_is_a_tenth_of_a_request_at_most(
 
     assert len(bridge.upstream.asked) == 1000
     assert requests.total() - 17 <= 100
-
-
-class Witness(MemoryTable):
-    """Remembers how many rows each transaction that went through had."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sizes: list[int] = []
-
-    def commit(self, transaction: Transaction) -> Mapping[str, str]:
-        """Commit, and remember."""
-        etags = super().commit(transaction)
-        self.sizes.append(len(transaction.writes))
-        return etags
-
-    def taken(self) -> list[int]:
-        """Take what was remembered and begin again."""
-        taken, self.sizes = self.sizes, []
-        return taken
 
 
 def stated(step: str) -> set[int]:

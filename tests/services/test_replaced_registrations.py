@@ -17,27 +17,13 @@ from bridge.services.registrations import Accepted, Created, TooMany
 from bridge.storage.keys import attempt_key, partition_of, row_key
 from bridge.storage.records import for_insert, for_merge
 from bridge.storage.transaction import ANY, MAX_WRITES, Insert, Merge, Transaction
-from bridge.testing import MemoryTable
 from tests.support.flaky import flaky
 from tests.support.harness import NOON, Harness, harness
 from tests.support.http import Client
+from tests.support.witness import Witness
 
 #: The largest transaction of all: the end of an operation with all its registrations.
 LARGEST = 83
-
-
-class Witness(MemoryTable):
-    """Remembers how many rows each transaction that went through had."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sizes: list[int] = []
-
-    def commit(self, transaction: Transaction) -> Mapping[str, str]:
-        """Commit, and remember."""
-        etags = super().commit(transaction)
-        self.sizes.append(len(transaction.writes))
-        return etags
 
 
 def url(number: int) -> str:
