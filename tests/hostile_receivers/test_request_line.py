@@ -3,7 +3,7 @@
 import contextlib
 import ipaddress
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 import pytest
@@ -91,13 +91,15 @@ def test_the_known_urls_are_accepted(tail: str, receiver: tuple[Recorder, int]) 
         assert Client.of(bridge).register(body).status == 201
 
 
-@example(tail=EXAMPLES[0])
-@example(tail=EXAMPLES[1])
-@example(tail=EXAMPLES[2])
-@example(tail=EXAMPLES[3])
-@example(tail=EXAMPLES[4])
-@given(tail=TAILS)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def for_every_tail(test: Callable[..., None]) -> Callable[..., None]:
+    """Try a test with each known tail of a URL, and with drawn ones."""
+    test = given(tail=TAILS)(test)
+    for each in EXAMPLES:
+        test = example(tail=each)(test)
+    return settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)(test)
+
+
+@for_every_tail
 def test_a_callback_asks_for_what_the_api_shows(receiver: tuple[Recorder, int], tail: str) -> None:
     """For every URL that registering accepts."""
     recorder, port = receiver
@@ -115,13 +117,7 @@ def test_a_callback_asks_for_what_the_api_shows(receiver: tuple[Recorder, int], 
         assert request_line(recorder) == f"POST {shown_target(registered.body['callbackUrl'])} HTTP/1.1"
 
 
-@example(tail=EXAMPLES[0])
-@example(tail=EXAMPLES[1])
-@example(tail=EXAMPLES[2])
-@example(tail=EXAMPLES[3])
-@example(tail=EXAMPLES[4])
-@given(tail=TAILS)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@for_every_tail
 def test_a_ping_asks_for_what_a_registration_would_show(receiver: tuple[Recorder, int], tail: str) -> None:
     """The same URL, the same request line."""
     recorder, port = receiver
