@@ -241,18 +241,25 @@ def test_a_head_without_end_is_read_up_to_its_limit(line: bytes) -> None:
     assert fed.taken <= MAX_HEAD_BYTES + 8_192
 
 
-def test_a_kept_connection_that_ends_is_replaced_within_the_attempt(sender: HttpWebhookSender) -> None:
-    """The receiver has closed it at the very moment at which it was used again."""
-    closing = threading.Event()
+def ends_the_first_connection(
+    end: Callable[[socket.socket], object],
+) -> Callable[[socket.socket, threading.Event], None]:
+    """Answer a request on each connection, and end the first one in some way while the next request comes."""
+    first = threading.Event()
 
-    def hangs_up_on_the_second(connection: socket.socket, _: threading.Event) -> None:
+    def habit(connection: socket.socket, _: threading.Event) -> None:
         hear(connection)
         connection.sendall(OK + b"Content-Length: 2\r\n\r\nok")
-        if not closing.is_set():
-            closing.set()
-            hear(connection)  # the next request is heard, and not answered
+        if not first.is_set():
+            first.set()
+            end(connection)
 
-    with living(hangs_up_on_the_second) as port:
+    return habit
+
+
+def test_a_kept_connection_that_ends_is_replaced_within_the_attempt(sender: HttpWebhookSender) -> None:
+    """The receiver has closed it at the very moment at which it was used again."""
+    with living(ends_the_first_connection(hear)) as port:  # the next request is heard, and not answered
         outcomes = [sender.post(f"http://127.0.0.1:{port}/", {}, b"{}") for _ in range(2)]
 
     assert [type(each) for each in outcomes] == [Delivered, Delivered]
@@ -261,17 +268,12 @@ def test_a_kept_connection_that_ends_is_replaced_within_the_attempt(sender: Http
 
 def test_a_kept_connection_that_is_reset_is_replaced_within_the_attempt(sender: HttpWebhookSender) -> None:
     """A reset is an end before the first byte too."""
-    first = threading.Event()
 
-    def resets_on_the_second(connection: socket.socket, _: threading.Event) -> None:
-        hear(connection)
-        connection.sendall(OK + b"Content-Length: 2\r\n\r\nok")
-        if not first.is_set():
-            first.set()
-            connection.recv(1)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    def resets(connection: socket.socket) -> None:
+        connection.recv(1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
-    with living(resets_on_the_second) as port:
+    with living(ends_the_first_connection(resets)) as port:
         outcomes = [sender.post(f"http://127.0.0.1:{port}/", {}, b"{}") for _ in range(2)]
 
     assert [type(each) for each in outcomes] == [Delivered, Delivered]
