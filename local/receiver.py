@@ -152,7 +152,7 @@ def _shown(callback: Callback) -> dict[str, JsonValue]:
 
 
 def _told(callback: Callback) -> str:
-    """Tell a person of a callback in two lines: what it is, and what it says."""
+    """Describe a callback in two lines: its request and its event."""
     path, _, query = callback.path.partition("?")
     shown = f"{path}?…" if query else path  # a query can hold a secret, and terminals are looked at
     name = callback.headers.get("webhook-id", "without a webhook-id")

@@ -18,7 +18,7 @@ from bridge.domain.operation import Explanation, FinalStatus
 
 FOLDER = Path(__file__).parent.parent / "docs" / "events"
 
-#: What a schema says of its format, beside what both say.
+#: The sentences of a description that are about one format.
 ABOUT = {
     Format.STANDARD: "",
     Format.CLOUDEVENTS: "CloudEvents 1.0, structured mode, `application/cloudevents+json`. ",

@@ -1,7 +1,7 @@
 """The page where people see what the bridge is doing: one file for the browser, made of those beside this one.
 
-Nothing in it is secret and nothing is anybody's: what it shows it asks of the API, with the key of who looks at it.
-A crash here costs the page, and no sweep or delivery.
+The page itself holds no secret and no data of an owner. The browser gets the data from the API, with the key of its
+user. A crash here costs the page, and no sweep or delivery.
 """
 
 import base64

@@ -1,7 +1,7 @@
 """The proof that nothing is lost, whatever happens.
 
-The whole bridge runs in a world that is nothing but memory, a fake clock and scripts, so that a life of weeks takes
-milliseconds and can be lived thousands of times, each time with something else going wrong:
+The whole bridge runs in memory, with a fake clock and scripts. A scenario of weeks takes milliseconds, so it can run
+thousands of times, each time with another fault:
 
     calls.py, outside.py, queue.py      every call to the outside, numbered; what can go wrong with it
     simulation.py, instance.py          the world: processes that die and start again, clients that repeat themselves

@@ -163,7 +163,7 @@ class BridgeMachine(RuleBasedStateMachine):
 
 
 def draw(seed_of_it: int, *, scenarios: int, steps: int) -> str | None:
-    """Draw so many lives of at most so many steps; says what was lost, with the steps that lead to it."""
+    """Draw scenarios of at most `steps` steps. Returns the loss with the steps that lead to it, or None."""
     try:
         run_state_machine_as_test(
             seed(seed_of_it)(BridgeMachine),

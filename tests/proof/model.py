@@ -1,8 +1,8 @@
 """The bridge against a model: anything may happen after anything, and each registration moves as the model says.
 
-The model knows what a client asked for, what the upstream answered and what receivers said, and nothing of rows. In a
-step in which nothing went wrong it says where each registration stands afterwards; where something did, any way along
-the state machine will do, and what must hold of the rows and of the whole life still has to.
+The model knows the requests of clients, the answers of the upstream and of receivers, and no row. After a step without
+a fault, the model gives the state of each registration. After a fault any path of the state machine is right, and the
+invariants of rows and scenarios hold all the same.
 """
 
 from collections.abc import Mapping, Sequence
@@ -137,7 +137,7 @@ def _after_polls(before: Registration, now: Registration, polls: Sequence[Poll])
 
 
 def _after_posts(before: Registration, now: Registration, posts: Sequence[Post]) -> frozenset[State]:
-    """Whoever is told ends by what its receiver says; a run that is used up ends by itself."""
+    """Return the possible states: a receiver's answer ends a delivery, and so does the end of its attempts."""
     mine = [post for post in posts if post.message_id == before.message_id]
     if any(post.is_taken for post in mine):
         return frozenset({State.DELIVERED})
