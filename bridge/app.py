@@ -17,11 +17,11 @@ from bridge.adapters.azure.storage_calls import request_deadline
 from bridge.api.auth import Authenticator, BearerTokenAuth, FunctionKeyAuth, caller_of
 from bridge.api.errors import Problem, contended, internal, misconfigured, refused_by_storage, unavailable, unreadable
 from bridge.api.fields import ValidationContext
+from bridge.api.handlers import Handlers
 from bridge.api.http_response import compressed
 from bridge.api.places import Places
 from bridge.api.query import refuse_parameters
 from bridge.api.responses import HealthResponse
-from bridge.api.routes import Routes
 from bridge.dependencies import Dependencies, build_dependencies, real_sleep
 from bridge.domain.errors import Contended, Misconfigured, StorageRefused, StorageUnavailable, UnreadableRow
 from bridge.domain.header_cipher import HeaderCipher
@@ -50,7 +50,7 @@ from bridge.storage.queue_message import read_task
 from bridge.storage.repository import Waits
 
 #: One of the routes.
-Route = Callable[[Routes, func.HttpRequest], func.HttpResponse]
+Route = Callable[[Handlers, func.HttpRequest], func.HttpResponse]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class Bridge:
     #: Says who calls.
     authenticator: Authenticator
     #: For a caller that sees nothing; each request is answered by a copy with its own.
-    routes: Routes
+    routes: Handlers
     sweep: Sweep
     deliver: Deliver
 
@@ -90,7 +90,7 @@ def compose(settings: Settings, dependencies: Dependencies) -> Bridge:
     queries = Queries(
         table=dependencies.table, clock=dependencies.clock, executor=dependencies.readers, repair=repair, counts=counts
     )
-    routes = Routes(
+    routes = Handlers(
         registrations=register,
         bulk_redelivery=Redeliver(
             table=dependencies.table,
@@ -235,7 +235,7 @@ REQUEST = 5.0
 GIVE_BACK_AFTER = 2.0
 
 #: The calls that read many rows.
-_READ_MANY = (Routes.list, Routes.status, Routes.overview, Routes.redeliver_many)
+_READ_MANY = (Handlers.list_registrations, Handlers.status, Handlers.overview, Handlers.redeliver_many)
 
 
 def _storage_problem(error: StorageUnavailable | Contended) -> Problem:

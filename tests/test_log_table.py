@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bridge import log
-from bridge.api.routes import Routes
+from bridge.api.handlers import Handlers
 from bridge.log import Event
 from tests.support.harness import Harness
 from tests.support.http import Client
@@ -64,13 +64,13 @@ def test_no_line_tells_more_of_a_callback_than_its_host_and_port(
         bridge.clock.advance(60)
     ping = b'{"callbackUrl": "https://receiver.example.com/secret-path?code=secret-query"}'
     json_type = {"Content-Type": "application/json"}
-    client.call(Routes.ping, "/callbacks/ping", method="POST", body=ping, headers=json_type)
-    client.call(Routes.redeliver, f"/registrations/{public_id}/redeliver", method="POST", id=public_id)
+    client.call(Handlers.ping, "/callbacks/ping", method="POST", body=ping, headers=json_type)
+    client.call(Handlers.redeliver, f"/registrations/{public_id}/redeliver", method="POST", id=public_id)
     bridge.deliver_all()
     client.register({**BODY, "operationId": "operation-2"})
     client.register({**BODY, "operationId": "operation-2", "metadata": {"a": "secret-metadata, another"}})
     other = client.register({**BODY, "operationId": "operation-3"}).body["id"]
-    client.call(Routes.cancel, f"/registrations/{other}", method="DELETE", id=other)
+    client.call(Handlers.cancel_registration, f"/registrations/{other}", method="DELETE", id=other)
 
     lines = [record.getMessage() for record in caplog.records if record.name == "bridge"]
 

@@ -7,7 +7,7 @@ import azure.functions as func
 import pytest
 from standardwebhooks import Webhook
 
-from bridge.api.routes import Routes
+from bridge.api.handlers import Handlers
 from bridge.app import App
 from bridge.domain.events import subscriber_of
 from bridge.domain.upstream import NoReply
@@ -90,7 +90,7 @@ def test_the_twenty_first_registration_is_409(bridge: Harness) -> None:
     created = [client.register({**GOOD, "callbackUrl": f"https://a.example/{number}"}) for number in range(20)]
 
     answered = client.register({**GOOD, "callbackUrl": "https://a.example/20"})
-    client.call(Routes.cancel, method="DELETE", id=created[7].body["id"])
+    client.call(Handlers.cancel_registration, method="DELETE", id=created[7].body["id"])
     again = client.register({**GOOD, "callbackUrl": "https://a.example/20"})
 
     assert {each.status for each in created} == {201}
@@ -150,7 +150,7 @@ def test_a_registration_is_shown_with_its_attempts(bridge: Harness) -> None:
     bridge.sweep()
     bridge.deliver_all()
 
-    shown = client.call(Routes.read, f"/registrations/{public_id}", id=public_id).body
+    shown = client.call(Handlers.read_registration, f"/registrations/{public_id}", id=public_id).body
 
     assert (shown["state"], shown["deliveredAt"]) == ("delivered", "2026-11-23T12:00:05.000Z")
     assert shown["message"] == {
@@ -181,7 +181,9 @@ def test_canceling_is_204(bridge: Harness) -> None:
     public_id = client.register(GOOD).body["id"]
 
     for _ in range(2):
-        canceled = client.call(Routes.cancel, f"/registrations/{public_id}", method="DELETE", id=public_id)
+        canceled = client.call(
+            Handlers.cancel_registration, f"/registrations/{public_id}", method="DELETE", id=public_id
+        )
         assert (canceled.status, canceled.body) == (204, None)
 
 
@@ -189,12 +191,12 @@ def test_redelivering_is_202_once_there_is_a_message(bridge: Harness) -> None:
     """409 before that."""
     client = Client.of(bridge)
     public_id = client.register(GOOD).body["id"]
-    early = client.call(Routes.redeliver, f"/registrations/{public_id}/redeliver", method="POST", id=public_id)
+    early = client.call(Handlers.redeliver, f"/registrations/{public_id}/redeliver", method="POST", id=public_id)
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
     bridge.deliver_all()
 
-    again = client.call(Routes.redeliver, f"/registrations/{public_id}/redeliver", method="POST", id=public_id)
+    again = client.call(Handlers.redeliver, f"/registrations/{public_id}/redeliver", method="POST", id=public_id)
 
     assert (early.status, early.error["code"]) == (409, "NoMessageYet")
     assert (again.status, again.body["state"]) == (202, "pending")
@@ -208,7 +210,7 @@ def test_an_operation_is_shown_with_its_registrations(bridge: Harness) -> None:
         ids.append(client.register({**GOOD, "callbackUrl": f"https://a.example/{number}"}).body["id"])
         bridge.clock.advance(1)
 
-    shown = client.call(Routes.operation, "/operations/operation-1", id="operation-1").body
+    shown = client.call(Handlers.read_operation, "/operations/operation-1", id="operation-1").body
 
     assert [each["id"] for each in shown["registrations"]] == ids
     assert shown["polls"] == 0
@@ -232,7 +234,7 @@ def test_a_list_is_paged_newest_first(bridge: Harness) -> None:
     link: str | None = "/registrations?limit=10&code=key"
 
     while link:
-        page = client.call(Routes.list, link).body
+        page = client.call(Handlers.list_registrations, link).body
         seen += [each["id"] for each in page["value"]]
         link = page["nextLink"] and page["nextLink"].removeprefix(BASE)
         assert link is None or "code=" not in link
@@ -249,12 +251,12 @@ def test_a_list_of_a_state_shows_only_that(bridge: Harness) -> None:
         bridge.clock.advance(60)
     bridge.deliver_all()
 
-    page = Client.of(bridge).call(Routes.list, "/registrations?state=delivered").body
+    page = Client.of(bridge).call(Handlers.list_registrations, "/registrations?state=delivered").body
 
     assert {each["operation"]["id"] for each in page["value"]} == {"operation-2", "operation-4"}
     assert {each["operation"]["status"] for each in page["value"]} == {"Succeeded"}
     assert {"metadata", "attempts"} & set(page["value"][0]) == set()
-    waiting = Client.of(bridge).call(Routes.list, "/registrations?state=waiting").body
+    waiting = Client.of(bridge).call(Handlers.list_registrations, "/registrations?state=waiting").body
     assert len(waiting["value"]) == 4
 
 
@@ -266,7 +268,7 @@ def test_a_list_shows_when_the_next_attempt_is(bridge: Harness) -> None:
     bridge.sweep()
     bridge.deliver_all()
 
-    [entry] = Client.of(bridge).call(Routes.list, "/registrations?state=pending").body["value"]
+    [entry] = Client.of(bridge).call(Handlers.list_registrations, "/registrations?state=pending").body["value"]
 
     assert entry["nextAttemptAt"] == "2026-11-23T12:00:05.000Z"
 
@@ -277,8 +279,8 @@ def test_a_list_of_an_operation_shows_its_registrations(bridge: Harness) -> None
     ids = {client.register({**GOOD, "callbackUrl": f"https://a.example/{n}"}).body["id"] for n in range(3)}
     client.register({**GOOD, "operationId": "operation-2"})
 
-    found = client.call(Routes.list, "/registrations?operationId=operation-1").body
-    none = client.call(Routes.list, "/registrations?operationId=operation-1&state=dead").body
+    found = client.call(Handlers.list_registrations, "/registrations?operationId=operation-1").body
+    none = client.call(Handlers.list_registrations, "/registrations?operationId=operation-1&state=dead").body
 
     assert {each["id"] for each in found["value"]} == ids
     assert (found["nextLink"], none["value"]) == (None, [])
@@ -287,10 +289,10 @@ def test_a_list_of_an_operation_shows_its_registrations(bridge: Harness) -> None
 def test_status_says_how_the_bridge_is(bridge: Harness) -> None:
     """Counts, what is overdue, the last sweep, the sources; no key."""
     register_many(bridge, 3)
-    before = Client.of(bridge).call(Routes.status, "/status").body
+    before = Client.of(bridge).call(Handlers.status, "/status").body
     bridge.sweep()
 
-    shown = Client.of(bridge).call(Routes.status, "/status").body
+    shown = Client.of(bridge).call(Handlers.status, "/status").body
 
     assert before["lastSweepAt"] is None
     assert before["oldestOverdueAt"] == "2026-11-23T12:00:00.000Z"
@@ -326,7 +328,7 @@ def test_status_says_that_a_source_gives_nothing_but_faults(bridge: Harness) -> 
         bridge.sweep()
         bridge.clock.advance(10)
 
-    [source] = Client.of(bridge).call(Routes.status, "/status").body["sources"]
+    [source] = Client.of(bridge).call(Handlers.status, "/status").body["sources"]
 
     assert (source["unreachableSince"], source["problem"]) == ("2026-11-23T12:00:01.000Z", "dns")
     assert source["advice"] == "check SPEECH_ENDPOINT, its name and the network's way to it"
@@ -334,7 +336,7 @@ def test_status_says_that_a_source_gives_nothing_but_faults(bridge: Harness) -> 
     for _ in range(60):
         bridge.sweep()
         bridge.clock.advance(10)
-    [source] = Client.of(bridge).call(Routes.status, "/status").body["sources"]
+    [source] = Client.of(bridge).call(Handlers.status, "/status").body["sources"]
     assert (source["unreachableSince"], source["problem"], source["advice"]) == (None, None, None)
 
 
@@ -368,13 +370,13 @@ def test_a_row_of_another_version_is_503_and_said(bridge: Harness) -> None:
     bridge.memory.commit(Transaction(row.partition, (Merge(row.key, {"v": 2}, ANY),)))
 
     answers = [
-        client.call(Routes.read, f"/registrations/{public_id}", id=public_id),
-        client.call(Routes.cancel, f"/registrations/{public_id}", id=public_id),
+        client.call(Handlers.read_registration, f"/registrations/{public_id}", id=public_id),
+        client.call(Handlers.cancel_registration, f"/registrations/{public_id}", id=public_id),
         client.register(GOOD),
     ]
 
     assert [(each.status, each.error["code"]) for each in answers] == [(503, "UnreadableRow")] * 3
-    assert client.call(Routes.operation, "/operations/operation-1", id="operation-1").status == 200
+    assert client.call(Handlers.read_operation, "/operations/operation-1", id="operation-1").status == 200
 
 
 def test_unreadable_rows_do_not_hide_the_status(bridge: Harness) -> None:
@@ -382,10 +384,10 @@ def test_unreadable_rows_do_not_hide_the_status(bridge: Harness) -> None:
     keys = ("due:abc", "due:", "due:0;", "due:0x:poll:", "due:0000000000001:party", "idx:dead:nonsense")
     bridge.memory.commit(Transaction("op3", tuple(Insert(key, {"v": 1}) for key in keys)))
 
-    status = Client.of(bridge).call(Routes.status, "/status")
+    status = Client.of(bridge).call(Handlers.status, "/status")
 
     assert (status.status, status.body["oldestOverdueAt"]) == (200, "1970-01-01T00:00:00.001Z")
-    assert Client.of(bridge).call(Routes.list, "/registrations?state=dead").body["value"] == []
+    assert Client.of(bridge).call(Handlers.list_registrations, "/registrations?state=dead").body["value"] == []
 
 
 def test_the_same_again_is_three_calls_to_the_table(bridge: Harness) -> None:
@@ -419,7 +421,7 @@ def test_a_bug_is_500_without_a_stack_trace(
 
     monkeypatch.setattr(bridge.memory, "range", fail)
 
-    answered = Client.of(bridge).call(Routes.list)
+    answered = Client.of(bridge).call(Handlers.list_registrations)
 
     assert (answered.status, answered.error["code"]) == (500, "InternalError")
     assert "cause" not in json.dumps(answered.body)
@@ -497,7 +499,7 @@ def test_headers_come_in_any_letter_case(bridge: Harness) -> None:
 
 def test_answers_are_not_cached(bridge: Harness) -> None:
     """The next one can be another."""
-    response = App(bridge.bridge).answer(Routes.status, func.HttpRequest("GET", f"{BASE}/status", body=b""))
+    response = App(bridge.bridge).answer(Handlers.status, func.HttpRequest("GET", f"{BASE}/status", body=b""))
 
     assert response.headers["Cache-Control"] == "no-store"
     assert response.mimetype == "application/json"

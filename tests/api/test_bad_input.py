@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.api.routes import Routes
+from bridge.api.handlers import Handlers
 from tests.support.harness import Harness, harness
 from tests.support.http import Client
 
@@ -254,25 +254,25 @@ def test_an_operation_location_can_end_with_a_slash(bridge: Harness, end: str, s
 )
 def test_a_wrong_parameter_of_a_list_is_named(bridge: Harness, query: str, target: str) -> None:
     """A typo does not list everything."""
-    answer = Client.of(bridge).call(Routes.list, f"/registrations?{query}")
+    answer = Client.of(bridge).call(Handlers.list_registrations, f"/registrations?{query}")
 
     assert (answer.status, answer.targets) == (400, [target])
 
 
 def test_a_call_without_parameters_takes_none(bridge: Harness) -> None:
     """As the others."""
-    answer = Client.of(bridge).call(Routes.status, "/status?verbose=1")
+    answer = Client.of(bridge).call(Handlers.status, "/status?verbose=1")
 
     assert (answer.status, answer.targets) == (400, ["verbose"])
 
 
 def test_the_function_key_is_no_unknown_parameter(bridge: Harness) -> None:
     """The platform reads it."""
-    assert Client.of(bridge).call(Routes.list, "/registrations?code=abc&clientId=default").status == 200
+    assert Client.of(bridge).call(Handlers.list_registrations, "/registrations?code=abc&clientId=default").status == 200
 
 
 @pytest.mark.parametrize("public_id", ["", "nonsense", "default~operation-1~0123456789abcdef", "~~", "../../etc"])
-@pytest.mark.parametrize("route", [Routes.read, Routes.cancel, Routes.redeliver])
+@pytest.mark.parametrize("route", [Handlers.read_registration, Handlers.cancel_registration, Handlers.redeliver])
 def test_what_is_not_there_is_404(bridge: Harness, route: object, public_id: str) -> None:
     """Whether it never was or cannot be."""
     answer = Client.of(bridge).call(route, f"/registrations/{public_id}", id=public_id)  # type: ignore[arg-type]
@@ -283,12 +283,12 @@ def test_what_is_not_there_is_404(bridge: Harness, route: object, public_id: str
 @pytest.mark.parametrize("operation_id", ["", "ab", "a/b", "operation-1"])
 def test_an_unknown_operation_is_404(bridge: Harness, operation_id: str) -> None:
     """Nobody registered for it."""
-    assert Client.of(bridge).call(Routes.operation, f"/operations/{operation_id}", id=operation_id).status == 404
+    assert Client.of(bridge).call(Handlers.read_operation, f"/operations/{operation_id}", id=operation_id).status == 404
 
 
 def test_an_operation_of_an_unknown_source_is_400(bridge: Harness) -> None:
     """The parameter is named."""
-    answer = Client.of(bridge).call(Routes.operation, "/operations/operation-1?source=x", id="operation-1")
+    answer = Client.of(bridge).call(Handlers.read_operation, "/operations/operation-1?source=x", id="operation-1")
 
     assert (answer.status, answer.targets) == (400, ["source"])
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import pytest
 
-from bridge.api.routes import Routes
+from bridge.api.handlers import Handlers
 from bridge.domain.attempt import KEPT_ATTEMPTS
 from bridge.domain.delivery import DeliveryTask
 from bridge.domain.ids import RegistrationRef
@@ -68,7 +68,7 @@ class Scene:
 
     def read(self) -> Answer:
         """Read the registration like a client."""
-        return Client.of(self.bridge).call(Routes.read, id=self.ref.public_id)
+        return Client.of(self.bridge).call(Handlers.read_registration, id=self.ref.public_id)
 
     def read_while(self, writer: Callable[[], object]) -> Answer:
         """Read the registration while a writer works, after the registration was read and before its attempts are."""

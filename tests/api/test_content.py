@@ -7,17 +7,17 @@ from collections.abc import Mapping
 import azure.functions as func
 import pytest
 
+from bridge.api.handlers import Handlers
 from bridge.api.http_response import MIN_BYTES, accepts_gzip
-from bridge.api.routes import Routes
 from bridge.app import App
 from tests.support.harness import Harness
 from tests.support.http import BASE, Client, Route
 
 JSON = {"Content-Type": "application/json"}
 BODIES: list[tuple[Route, str, dict[str, str]]] = [
-    (Routes.register, "/registrations", {"operationId": "operation-1", "callbackUrl": "https://hooks.example.com/"}),
-    (Routes.redeliver_many, "/redeliver", {"state": "dead", "since": "2026-11-23T12:00:00Z"}),
-    (Routes.ping, "/callbacks/ping", {"callbackUrl": "https://hooks.example.com/"}),
+    (Handlers.register, "/registrations", {"operationId": "operation-1", "callbackUrl": "https://hooks.example.com/"}),
+    (Handlers.redeliver_many, "/redeliver", {"state": "dead", "since": "2026-11-23T12:00:00Z"}),
+    (Handlers.ping, "/callbacks/ping", {"callbackUrl": "https://hooks.example.com/"}),
 ]
 
 
@@ -36,7 +36,7 @@ def test_body_that_the_platform_lost_is_asked_for_with_its_length(
 
 
 def test_empty_body_with_a_length_is_no_json(bridge: Harness) -> None:
-    answer = Client.of(bridge).call(Routes.register, method="POST", headers={**JSON, "Content-Length": "0"})
+    answer = Client.of(bridge).call(Handlers.register, method="POST", headers={**JSON, "Content-Length": "0"})
 
     assert (answer.status, answer.error["code"]) == (400, "InvalidJson")
 
@@ -58,7 +58,7 @@ def test_body_without_a_coding_may_say_so(bridge: Harness) -> None:
     sent = json.dumps(BODIES[0][2]).encode()
 
     answer = Client.of(bridge).call(
-        Routes.register, method="POST", headers={**JSON, "Content-Encoding": "Identity"}, body=sent
+        Handlers.register, method="POST", headers={**JSON, "Content-Encoding": "Identity"}, body=sent
     )
 
     assert answer.status == 201
@@ -72,10 +72,10 @@ def answered(bridge: Harness, route: Route, path: str, headers: Mapping[str, str
 @pytest.mark.parametrize(
     ("route", "path"),
     [
-        (Routes.describe, "/openapi.json"),
-        (Routes.dashboard, "/dashboard"),
-        (Routes.list, "/registrations"),
-        (Routes.overview, "/overview"),
+        (Handlers.describe, "/openapi.json"),
+        (Handlers.dashboard, "/dashboard"),
+        (Handlers.list_registrations, "/registrations"),
+        (Handlers.overview, "/overview"),
     ],
 )
 def test_long_answer_is_compressed_for_a_client_that_accepts_it(bridge: Harness, route: Route, path: str) -> None:
@@ -96,14 +96,14 @@ def test_long_refusal_is_compressed_too(bridge: Harness) -> None:
     query = "&".join(f"parameter-{number}=x" for number in range(50))
     request = func.HttpRequest("GET", f"{BASE}/status?{query}", headers={"accept-encoding": "gzip"}, body=b"")
 
-    response = App(bridge.bridge).answer(Routes.status, request)
+    response = App(bridge.bridge).answer(Handlers.status, request)
 
     assert (response.status_code, response.headers["Content-Encoding"]) == (400, "gzip")
     assert len(json.loads(gzip.decompress(response.get_body()))["error"]["details"]) == 50
 
 
 def test_short_answer_is_not_compressed(bridge: Harness) -> None:
-    response = answered(bridge, Routes.signing_keys, "/signing-keys", {"Accept-Encoding": "gzip"})
+    response = answered(bridge, Handlers.signing_keys, "/signing-keys", {"Accept-Encoding": "gzip"})
 
     assert "Content-Encoding" not in response.headers
     assert "value" in json.loads(response.get_body())
@@ -121,9 +121,9 @@ def test_answer_with_a_secret_is_never_compressed(bridge: Harness) -> None:
 
 
 def test_answer_that_caches_keep_names_what_it_depends_on(bridge: Harness) -> None:
-    plain = answered(bridge, Routes.describe, "/openapi.json", {})
-    short = answered(bridge, Routes.describe, "/openapi.json", {"Accept-Encoding": "gzip"})
-    same = answered(bridge, Routes.describe, "/openapi.json", {"If-None-Match": short.headers["ETag"]})
+    plain = answered(bridge, Handlers.describe, "/openapi.json", {})
+    short = answered(bridge, Handlers.describe, "/openapi.json", {"Accept-Encoding": "gzip"})
+    same = answered(bridge, Handlers.describe, "/openapi.json", {"If-None-Match": short.headers["ETag"]})
 
     assert plain.headers["Vary"] == short.headers["Vary"] == same.headers["Vary"] == "Accept-Encoding"
     assert plain.headers["ETag"].startswith('W/"')

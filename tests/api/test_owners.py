@@ -13,7 +13,7 @@ import azure.functions as func
 import pytest
 from standardwebhooks import Webhook
 
-from bridge.api.routes import Routes
+from bridge.api.handlers import Handlers
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.registration import State
 from bridge.storage.index import IndexEntry
@@ -83,7 +83,7 @@ def state_of(bridge: Harness, public_id: str) -> State:
 
 def ids(client: Client, query: str = "") -> list[str]:
     """List what a client sees."""
-    return [each["id"] for each in client.call(Routes.list, f"/registrations{query}").body["value"]]
+    return [each["id"] for each in client.call(Handlers.list_registrations, f"/registrations{query}").body["value"]]
 
 
 def test_two_owners_may_register_the_same_and_know_nothing_of_each_other(ann: Client, bob: Client) -> None:
@@ -107,7 +107,8 @@ def test_the_callers_object_id_is_the_owner(guarded: Harness, ann: Client) -> No
 
 
 @pytest.mark.parametrize(
-    ("route", "method"), [(Routes.read, "GET"), (Routes.cancel, "DELETE"), (Routes.redeliver, "POST")]
+    ("route", "method"),
+    [(Handlers.read_registration, "GET"), (Handlers.cancel_registration, "DELETE"), (Handlers.redeliver, "POST")],
 )
 def test_another_owners_registration_is_not_there(
     guarded: Harness, ann: Client, bob: Client, route: Route, method: str
@@ -131,8 +132,8 @@ def test_a_list_has_the_callers_own(ann: Client, bob: Client, admin: Client) -> 
     mine = [register(ann, f"operation-{number}") for number in range(5)]
     theirs = [register(bob, f"operation-{number}") for number in range(5)]
 
-    first = ann.call(Routes.list, "/registrations?state=waiting&limit=3").body
-    second = ann.call(Routes.list, "/registrations?" + first["nextLink"].partition("?")[2]).body
+    first = ann.call(Handlers.list_registrations, "/registrations?state=waiting&limit=3").body
+    second = ann.call(Handlers.list_registrations, "/registrations?" + first["nextLink"].partition("?")[2]).body
 
     assert sorted(each["id"] for each in first["value"] + second["value"]) == sorted(mine)
     assert second["nextLink"] is None
@@ -150,13 +151,15 @@ def test_an_operation_is_shown_with_the_callers_own_registrations(
     stranger = Client.of(guarded, tenant.token(EVE))
 
     seen = {
-        name: sorted(each["id"] for each in client.call(Routes.operation, id="operation-1").body["registrations"])
+        name: sorted(
+            each["id"] for each in client.call(Handlers.read_operation, id="operation-1").body["registrations"]
+        )
         for name, client in {"ann": ann, "bob": bob, "admin": admin}.items()
     }
 
     assert seen == {"ann": [mine], "bob": [theirs], "admin": sorted([mine, theirs])}
-    unknown = stranger.call(Routes.operation, id="operation-2")
-    known = stranger.call(Routes.operation, id="operation-1")
+    unknown = stranger.call(Handlers.read_operation, id="operation-2")
+    known = stranger.call(Handlers.read_operation, id="operation-1")
     assert (known.status, known.body) == (unknown.status, unknown.body)
     assert known.status == 404
 
@@ -168,22 +171,22 @@ def test_a_redelivery_of_many_begins_the_callers_own(guarded: Harness, ann: Clie
     end_as_dead(guarded)
     order = json.dumps({"state": "dead", "since": "2026-11-23T12:00:00Z"}).encode()
 
-    by_ann = ann.call(Routes.redeliver_many, "/redeliver", method="POST", body=order, headers=JSON)
+    by_ann = ann.call(Handlers.redeliver_many, "/redeliver", method="POST", body=order, headers=JSON)
     assert by_ann.body == {"started": 1, "registrations": [mine], "more": False, "cursor": None}
     assert (state_of(guarded, mine), state_of(guarded, theirs)) == (State.PENDING, State.DEAD)
 
-    by_admin = admin.call(Routes.redeliver_many, "/redeliver", method="POST", body=order, headers=JSON)
+    by_admin = admin.call(Handlers.redeliver_many, "/redeliver", method="POST", body=order, headers=JSON)
     assert by_admin.body == {"started": 1, "registrations": [theirs], "more": False, "cursor": None}
 
 
 def test_each_owner_has_a_signing_secret_of_its_own(guarded: Harness, ann: Client, bob: Client, admin: Client) -> None:
     """The one that its callbacks and pings are signed with; an admin is told no other owner's."""
     secrets = {
-        name: client.call(Routes.signing_secret, f"/signing-secret?callbackUrl={URL}").body["signingSecret"]
+        name: client.call(Handlers.signing_secret, f"/signing-secret?callbackUrl={URL}").body["signingSecret"]
         for name, client in {ANN: ann, BOB: bob, ROOT: admin}.items()
     }
     ping = json.dumps({"callbackUrl": URL}).encode()
-    assert bob.call(Routes.ping, "/callbacks/ping", method="POST", body=ping, headers=JSON).status == 200
+    assert bob.call(Handlers.ping, "/callbacks/ping", method="POST", body=ping, headers=JSON).status == 200
     guarded.upstream.tell("operation-1", "Succeeded")
     register(ann)
     guarded.sweep()
@@ -201,19 +204,19 @@ def test_an_admin_reads_cancels_and_redelivers_everybodys(guarded: Harness, ann:
     guarded.upstream.tell("operation-1", "Succeeded")
     public_id = register(ann)
 
-    assert admin.call(Routes.read, id=public_id).status == 200
+    assert admin.call(Handlers.read_registration, id=public_id).status == 200
     end_as_dead(guarded)
-    assert admin.call(Routes.redeliver, method="POST", id=public_id).status == 202
-    assert admin.call(Routes.cancel, method="DELETE", id=public_id).status == 204
-    assert ann.call(Routes.read, id=public_id).body["state"] == "canceled"
+    assert admin.call(Handlers.redeliver, method="POST", id=public_id).status == 202
+    assert admin.call(Handlers.cancel_registration, method="DELETE", id=public_id).status == 204
+    assert ann.call(Handlers.read_registration, id=public_id).body["state"] == "canceled"
 
 
 def test_the_status_is_for_admins(ann: Client, admin: Client) -> None:
     """It counts everybody's."""
     register(ann)
 
-    assert ann.call(Routes.status, "/status").status == 403
-    assert admin.call(Routes.status, "/status").body["registrations"]["waiting"] == {"count": 1, "more": False}
+    assert ann.call(Handlers.status, "/status").status == 403
+    assert admin.call(Handlers.status, "/status").body["registrations"]["waiting"] == {"count": 1, "more": False}
 
 
 def test_the_overview_is_of_the_callers_own_day(guarded: Harness, ann: Client, bob: Client, admin: Client) -> None:
@@ -224,7 +227,7 @@ def test_the_overview_is_of_the_callers_own_day(guarded: Harness, ann: Client, b
     guarded.deliver_all()
 
     delivered = [
-        sum(hour["delivered"] for hour in client.call(Routes.overview, "/overview").body["hours"])
+        sum(hour["delivered"] for hour in client.call(Handlers.overview, "/overview").body["hours"])
         for client in (ann, bob, admin)
     ]
 
@@ -242,7 +245,7 @@ def test_what_was_registered_with_a_key_is_seen_by_admins_only(guarded: Harness,
     assert (ids(ann), sorted(ids(admin))) == ([mine], sorted([mine, shared]))
     guarded.restart()
     assert sorted(ids(Client.of(guarded))) == sorted([mine, shared])
-    assert Client.of(guarded).call(Routes.read, id=mine).status == 200
+    assert Client.of(guarded).call(Handlers.read_registration, id=mine).status == 200
 
 
 def test_anybody_is_told_the_public_keys(guarded: Harness) -> None:
@@ -250,7 +253,7 @@ def test_anybody_is_told_the_public_keys(guarded: Harness) -> None:
     app = Client.of(guarded).app
     request = func.HttpRequest("GET", "https://bridge.example.com/api/signing-keys", body=b"")
 
-    assert app.answer(Routes.signing_keys, request, to_anybody=True).status_code == 200
+    assert app.answer(Handlers.signing_keys, request, to_anybody=True).status_code == 200
     assert Client(app).health().status == 200
 
 
@@ -259,7 +262,7 @@ def test_a_log_line_names_who_did_it(ann: Client, caplog: pytest.LogCaptureFixtu
     caplog.set_level(logging.INFO, "bridge")
 
     register(ann)
-    Client(ann.app, "garbage").call(Routes.list, headers={"X-Forwarded-For": "203.0.113.7"})
+    Client(ann.app, "garbage").call(Handlers.list_registrations, headers={"X-Forwarded-For": "203.0.113.7"})
 
     lines = [json.loads(each.message) for each in caplog.records]
     assert {(each["event"], each["caller"], each["owner"]) for each in lines[:-1]} == {
@@ -292,7 +295,7 @@ def test_no_list_shows_a_byte_of_another_owners_rows(guarded: Harness, tenant: K
     path, answers = "/registrations?limit=1", list[str]()
 
     while path:
-        answer = stranger.call(Routes.list, path)
+        answer = stranger.call(Handlers.list_registrations, path)
         answers.append(json.dumps(answer.body))
         path = (answer.body["nextLink"] or "").removeprefix(BASE)
 
@@ -304,9 +307,9 @@ def test_a_cursor_of_another_owner_or_list_or_of_nobody_is_400(
     guarded: Harness, tenant: KeyServer, ann: Client, admin: Client
 ) -> None:
     fill_index(guarded, ANN, 20)
-    [mine] = parse_qs(urlsplit(ann.call(Routes.list, "/registrations?state=dead&limit=1").body["nextLink"]).query)[
-        "cursor"
-    ]
+    [mine] = parse_qs(
+        urlsplit(ann.call(Handlers.list_registrations, "/registrations?state=dead&limit=1").body["nextLink"]).query
+    )["cursor"]
     place = base64.urlsafe_b64encode(b"8204564267199:default:secret-operation-1:0123456789abcdef").decode().rstrip("=")
     foreign = [
         (Client.of(guarded, tenant.token(EVE)), f"?state=dead&cursor={mine}"),
@@ -317,9 +320,9 @@ def test_a_cursor_of_another_owner_or_list_or_of_nobody_is_400(
         (ann, f"?state=dead&cursor={place}"),
     ]
 
-    assert ann.call(Routes.list, f"/registrations?state=dead&cursor={mine}").status == 200
+    assert ann.call(Handlers.list_registrations, f"/registrations?state=dead&cursor={mine}").status == 200
     for client, query in foreign:
-        answer = client.call(Routes.list, f"/registrations{query}")
+        answer = client.call(Handlers.list_registrations, f"/registrations{query}")
         assert (answer.status, answer.targets) == (400, ["cursor"]), query
 
 
@@ -332,7 +335,7 @@ def test_another_owners_registration_costs_as_much_as_one_that_is_not_there(
 
     for public_id in (theirs, "default~operation-1~0123456789abcdef"):
         before = guarded.table.calls.copy()
-        answer = stranger.call(Routes.read, f"/registrations/{public_id}", id=public_id)
+        answer = stranger.call(Handlers.read_registration, f"/registrations/{public_id}", id=public_id)
         costs.append((answer.status, guarded.table.calls - before))
 
     assert costs[0] == costs[1]

@@ -4,17 +4,16 @@ import azure.functions as func
 import pytest
 
 from bridge.api.description.calls import CALLS, Call
-from bridge.api.routes import Routes
+from bridge.api.handlers import Handlers
 from bridge.app import App
 from tests.support.harness import Harness
-from tests.support.http import BASE, FUNCTIONS, Client, Route, answer
+from tests.support.http import BASE, Client, Route, answer
 
-ROUTES = {function: name for name, function in FUNCTIONS.items()}
 ID = "default~operation-1~0123456789abcdef"
 
 
 def route(call: Call) -> Route:
-    found: Route = getattr(Routes, ROUTES.get(call.name, call.name))
+    found: Route = getattr(Handlers, call.name)
     return found
 
 
@@ -38,7 +37,7 @@ def test_parameter_without_a_value_is_wrong_too(bridge: Harness, query: str) -> 
     """The platform hands the app none of them, but their names stand in the URL."""
     request = func.HttpRequest("GET", f"{BASE}/registrations?{query}", params={}, body=b"")
 
-    refused = answer(App(bridge.bridge).answer(Routes.list, request))
+    refused = answer(App(bridge.bridge).answer(Handlers.list_registrations, request))
 
     assert (refused.status, refused.targets) == (400, [query.partition("=")[0]])
 
@@ -46,14 +45,14 @@ def test_parameter_without_a_value_is_wrong_too(bridge: Harness, query: str) -> 
 def test_parameter_that_is_given_twice_is_wrong(bridge: Harness) -> None:
     request = func.HttpRequest("GET", f"{BASE}/registrations?limit=1&limit=2", params={"limit": "1,2"}, body=b"")
 
-    refused = answer(App(bridge.bridge).answer(Routes.list, request))
+    refused = answer(App(bridge.bridge).answer(Handlers.list_registrations, request))
 
     assert (refused.status, refused.targets) == (400, ["limit"])
 
 
 @pytest.mark.parametrize("name", ["code", "Code", "CODE", "clientId", "clientid", "ClientID"])
 def test_key_in_the_query_is_passed_over_in_any_letter_case(bridge: Harness, name: str) -> None:
-    answer = Client.of(bridge).call(Routes.list, f"/registrations?{name}=key")
+    answer = Client.of(bridge).call(Handlers.list_registrations, f"/registrations?{name}=key")
 
     assert answer.status == 200
 

@@ -9,8 +9,8 @@ import pytest
 
 from bridge.adapters.azure.storage_calls import StorageCalls, request_deadline
 from bridge.api.errors import Problem
+from bridge.api.handlers import Handlers
 from bridge.api.places import RUNNING, WAITING, Places
-from bridge.api.routes import Routes
 from bridge.domain.errors import StorageRefused, StorageUnavailable
 from bridge.pool import map_in_order
 from bridge.storage.table import Table
@@ -57,9 +57,9 @@ def held() -> Iterator[tuple[Harness, Held]]:
 
 #: Each with the number of calls that read the index at once: one status counts, and the other waits for its counts.
 READ_MANY: list[tuple[Route, str, int]] = [
-    (Routes.list, "/registrations", RUNNING),
-    (Routes.status, "/status", 1),
-    (Routes.overview, "/overview", RUNNING),
+    (Handlers.list_registrations, "/registrations", RUNNING),
+    (Handlers.status, "/status", 1),
+    (Handlers.overview, "/overview", RUNNING),
 ]
 
 
@@ -124,9 +124,9 @@ def test_a_call_that_finds_no_place_in_time_is_sent_away_and_leaves_its_turn() -
 def test_a_call_that_fails_gives_its_place_back(bridge: Harness) -> None:
     client = Client.of(bridge)
     for _ in range(3 * (RUNNING + WAITING)):
-        client.call(Routes.list, "/registrations?limit=x")
+        client.call(Handlers.list_registrations, "/registrations?limit=x")
 
-    assert client.call(Routes.list).status == 200
+    assert client.call(Handlers.list_registrations).status == 200
 
 
 class Down(Flaky):
@@ -146,7 +146,7 @@ def test_storage_that_refuses_the_bridge_is_said_with_its_code_and_without_a_pro
     refusal = StorageRefused("table storage: AuthorizationFailure, HTTP status 403", "AuthorizationFailure")
     bridge = harness(lambda inner: Down(inner, refusal))
 
-    answer = Client.of(bridge).call(Routes.list)
+    answer = Client.of(bridge).call(Handlers.list_registrations)
     bridge.sweep()
 
     assert (answer.status, answer.error["code"], answer.headers["Retry-After"]) == (503, "StorageRefused", "60")
@@ -159,7 +159,7 @@ def test_storage_that_refuses_the_bridge_is_said_with_its_code_and_without_a_pro
 def test_storage_that_does_not_answer_is_another_thing() -> None:
     bridge = harness(lambda inner: Down(inner, StorageUnavailable("down")))
 
-    answer = Client.of(bridge).call(Routes.list)
+    answer = Client.of(bridge).call(Handlers.list_registrations)
 
     assert (answer.status, answer.error["code"]) == (503, "StorageUnavailable")
 

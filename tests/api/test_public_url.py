@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge.api.routes import Routes
+from bridge.api.handlers import Handlers
 from bridge.domain.errors import Misconfigured
 from bridge.settings import read_settings
 from tests.support.harness import ENVIRONMENT, Harness, harness
@@ -16,7 +16,7 @@ def links(bridge: Harness) -> tuple[str, str]:
     client = Client.of(bridge)
     client.register({**BODY, "operationId": "operation-2"})
     created = client.register(BODY)
-    page = client.call(Routes.list, "/registrations?limit=1&state=waiting&code=secret-key")
+    page = client.call(Handlers.list_registrations, "/registrations?limit=1&state=waiting&code=secret-key")
     return created.headers["Location"].partition("default~")[0], page.body["nextLink"].partition("cursor=")[0]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bridge.api.routes import Routes
+from bridge.api.handlers import Handlers
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.registration import State
 from bridge.domain.time import iso
@@ -72,17 +72,17 @@ def registered(client: Client, url: str, **more: object) -> str:
 
 def cancel(client: Client, public_id: str) -> None:
     """Cancel successfully."""
-    assert client.call(Routes.cancel, method="DELETE", id=public_id).status == 204
+    assert client.call(Handlers.cancel_registration, method="DELETE", id=public_id).status == 204
 
 
 def redeliver(client: Client, public_id: str) -> Answer:
     """Ask for another run."""
-    return client.call(Routes.redeliver, method="POST", id=public_id)
+    return client.call(Handlers.redeliver, method="POST", id=public_id)
 
 
 def read(client: Client, public_id: str) -> dict[str, Any]:
     """Read a registration."""
-    found = client.call(Routes.read, id=public_id)
+    found = client.call(Handlers.read_registration, id=public_id)
     assert found.status == 200
     return dict(found.body)
 
@@ -133,7 +133,7 @@ def test_a_second_owner_is_refused_and_learns_nothing(bridge: Harness, ann: Clie
     assert (refused.status, refused.error["code"], refused.error["target"]) == (409, "OperationTaken", "operationId")
     assert "Location" not in refused.headers
     assert not any(told in json.dumps(refused.body) for told in (ANN, ANNS, "Succeeded", "2026"))
-    assert eve.call(Routes.operation, id="operation-1").status == 404
+    assert eve.call(Handlers.read_operation, id="operation-1").status == 404
     end(bridge)
     assert EVES not in {posted.url for posted in bridge.sender.posted}
 
@@ -244,7 +244,7 @@ def test_what_was_canceled_is_not_redelivered_while_the_operation_is_anothers(
 
     refused = redeliver(ann, guessed)
     order = json.dumps({"state": "dead", "since": "2026-11-23T12:00:00Z"}).encode()
-    many = ann.call(Routes.redeliver_many, "/redeliver", method="POST", body=order, headers=JSON)
+    many = ann.call(Handlers.redeliver_many, "/redeliver", method="POST", body=order, headers=JSON)
 
     assert (refused.status, refused.error["code"], refused.error["target"]) == (409, "OperationTaken", "id")
     assert many.body["started"] == 0
@@ -278,7 +278,7 @@ def test_a_skipped_registration_of_another_owner_keeps_its_place(
     cancel(ann, public_id)
     assert register(other_root, f"{ROOTS}/9").status == 201
 
-    assert ann.call(Routes.read, id=public_id).status == 404
+    assert ann.call(Handlers.read_registration, id=public_id).status == 404
 
 
 @pytest.mark.parametrize("state", [State.DELIVERED, State.DEAD, State.SKIPPED])
@@ -342,7 +342,7 @@ def test_an_owner_makes_room_by_canceling_what_has_ended(bridge: Harness, ann: C
     answers = [register(ann, url).status for url in (ANNS, BOBS)]
 
     assert answers == [201, 409]
-    assert ann.call(Routes.read, id=ended[3]).status == 404
+    assert ann.call(Handlers.read_registration, id=ended[3]).status == 404
 
 
 def test_an_owner_is_told_of_its_own_limit(ann: Client) -> None:
@@ -454,7 +454,7 @@ def test_an_owner_is_shown_counts_and_times_from_its_own_registration_on(shared:
 
 def operation_seen_by(client: Client) -> dict[str, Any]:
     """Read the operation."""
-    found = client.call(Routes.operation, id="operation-1")
+    found = client.call(Handlers.read_operation, id="operation-1")
     assert found.status == 200
     return dict(found.body)
 

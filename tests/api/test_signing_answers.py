@@ -3,7 +3,7 @@
 import azure.functions as func
 import pytest
 
-from bridge.api.routes import Routes
+from bridge.api.handlers import Handlers
 from bridge.app import App
 from tests.support.harness import ENVIRONMENT, SIGNING_KEY, Harness, new_signing_key
 from tests.support.http import BASE, Client, answer
@@ -14,7 +14,7 @@ HOOK = "https://receiver.example.com/hook"
 
 def secret_of(bridge: Harness, url: str) -> dict[str, str]:
     """Ask for the secret of a callback."""
-    body: dict[str, str] = Client.of(bridge).call(Routes.signing_secret, f"/signing-secret?callbackUrl={url}").body
+    body: dict[str, str] = Client.of(bridge).call(Handlers.signing_secret, f"/signing-secret?callbackUrl={url}").body
     return body
 
 
@@ -63,17 +63,17 @@ def test_the_secret_told_is_that_of_the_newest_key(bridge: Harness) -> None:
 )
 def test_a_secret_is_of_a_callback_that_could_be_registered(bridge: Harness, query: str, targets: list[str]) -> None:
     """By the same rules."""
-    refused = Client.of(bridge).call(Routes.signing_secret, f"/signing-secret{query}")
+    refused = Client.of(bridge).call(Handlers.signing_secret, f"/signing-secret{query}")
 
     assert (refused.status, refused.targets) == (400, targets)
 
 
 def test_public_keys_are_published_newest_first(bridge: Harness) -> None:
     """With the ids that ciphertexts carry, and nothing private."""
-    [old] = Client.of(bridge).call(Routes.signing_keys, "/signing-keys").body["value"]
+    [old] = Client.of(bridge).call(Handlers.signing_keys, "/signing-keys").body["value"]
     bridge.restart(BRIDGE_SIGNING_KEYS=f"{NEW},{SIGNING_KEY}")
 
-    published = Client.of(bridge).call(Routes.signing_keys, "/signing-keys")
+    published = Client.of(bridge).call(Handlers.signing_keys, "/signing-keys")
 
     new = published.body["value"][0]
     assert published.body == {"value": [new, old]}
@@ -85,10 +85,10 @@ def test_public_keys_are_published_newest_first(bridge: Harness) -> None:
 def test_public_keys_are_not_sent_again_to_whoever_has_them(bridge: Harness) -> None:
     """304 while they are the same."""
     client = Client.of(bridge)
-    etag = client.call(Routes.signing_keys, "/signing-keys").headers["ETag"]
+    etag = client.call(Handlers.signing_keys, "/signing-keys").headers["ETag"]
 
     def ask(known: str) -> int:
-        return client.call(Routes.signing_keys, "/signing-keys", headers={"If-None-Match": known}).status
+        return client.call(Handlers.signing_keys, "/signing-keys", headers={"If-None-Match": known}).status
 
     strong = etag.removeprefix("W/")
     assert [ask(known) for known in (etag, strong, f'"other", {etag}', "*")] == [304] * 4
@@ -103,8 +103,8 @@ def test_a_misconfigured_app_does_not_tell_everybody_what_is_wrong() -> None:
     app = App.from_environment({**ENVIRONMENT, "BRIDGE_SIGNING_KEYS": ""})
     request = func.HttpRequest("GET", f"{BASE}/signing-keys", body=b"")
 
-    with_key = Client(app).call(Routes.signing_secret, "/signing-secret")
-    anybody = answer(app.answer(Routes.signing_keys, request, to_anybody=True))
+    with_key = Client(app).call(Handlers.signing_secret, "/signing-secret")
+    anybody = answer(app.answer(Handlers.signing_keys, request, to_anybody=True))
 
     assert with_key.targets == ["BRIDGE_SIGNING_KEYS"]
     assert (anybody.status, anybody.error["code"], anybody.error["details"]) == (503, "Misconfigured", [])

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from werkzeug import Response
 
 from bridge.adapters.entra.jwks import JwksCache
-from bridge.api.routes import Routes
+from bridge.api.handlers import Handlers
 from bridge.app import App
 from bridge.domain.principal import KeysUnavailable, Tenant
 from tests.hostile_receivers.receivers import overhearing
@@ -66,7 +66,7 @@ def guarded(tenant: KeyServer) -> Harness:
 
 def call(bridge: Harness, token: str | None, **headers: str) -> Answer:
     """Ask for a list."""
-    return Client.of(bridge, token).call(Routes.list, headers=headers)
+    return Client.of(bridge, token).call(Handlers.list_registrations, headers=headers)
 
 
 def unsigned(**changes: object) -> str:
@@ -185,7 +185,7 @@ def test_what_the_platform_forwards_is_not_believed(guarded: Harness, tenant: Ke
     forwarded = {name: str(value) for name, value in FORWARDED.items()}
 
     assert call(guarded, None, **forwarded).status == 401
-    assert Client.of(guarded, tenant.token()).call(Routes.status, headers=forwarded).status == 403
+    assert Client.of(guarded, tenant.token()).call(Handlers.status, headers=forwarded).status == 403
 
 
 def test_a_function_key_lets_nobody_in(guarded: Harness) -> None:
@@ -410,6 +410,6 @@ def test_an_app_with_wrong_settings_says_nothing_to_who_needs_no_key(tenant: Key
     """Its routes are open to everybody then, so it names no setting; its log does."""
     app = App.from_environment(tenant.settings)
 
-    answer = Client(app, tenant.token(ANN, "Bridge.Admin")).call(Routes.status)
+    answer = Client(app, tenant.token(ANN, "Bridge.Admin")).call(Handlers.status)
 
     assert (answer.status, answer.error["code"], answer.error["details"]) == (503, "Misconfigured", [])

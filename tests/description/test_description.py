@@ -13,7 +13,7 @@ from openapi_spec_validator import validate
 
 from bridge.api.description.calls import CODES
 from bridge.api.description.document import document
-from bridge.api.routes import Routes
+from bridge.api.handlers import Handlers
 from local.azurite.install import node_with_packages
 from tests.support.description import hold_answer, strict, validator
 from tests.support.harness import Harness
@@ -59,9 +59,9 @@ def test_cold_start_does_not_pay_for_it() -> None:
 def test_it_is_not_sent_again_to_whoever_has_it(bridge: Harness) -> None:
     """304 by its ETag, and nothing is read from storage for it."""
     client = Client.of(bridge)
-    first = client.call(Routes.describe, "/openapi.json")
+    first = client.call(Handlers.describe, "/openapi.json")
 
-    again = client.call(Routes.describe, "/openapi.json", headers={"If-None-Match": first.headers["ETag"]})
+    again = client.call(Handlers.describe, "/openapi.json", headers={"If-None-Match": first.headers["ETag"]})
 
     assert (first.status, first.body) == (200, document())
     assert (again.status, again.body) == (304, None)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bridge.adapters.net.guard import Guard
 from bridge.adapters.webhook_sender import HttpWebhookSender
-from bridge.api.routes import Routes
+from bridge.api.handlers import Handlers
 from bridge.domain.callback_url import CallbackRules
 from tests.hostile_receivers.receivers import Recorder, living
 from tests.support.harness import FakeClock, Harness, harness
@@ -68,7 +68,7 @@ def sending() -> Iterator[Harness]:
 def ping(bridge: Harness, url: str) -> Answer:
     """Ping a URL."""
     body, headers = json.dumps({"callbackUrl": url}).encode(), {"Content-Type": "application/json"}
-    return Client.of(bridge).call(Routes.ping, "/callbacks/ping", method="POST", body=body, headers=headers)
+    return Client.of(bridge).call(Handlers.ping, "/callbacks/ping", method="POST", body=body, headers=headers)
 
 
 def shown_target(url: str) -> str:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from bridge.adapters.net.guard import Guard
 from bridge.adapters.webhook_sender import HttpWebhookSender
-from bridge.api.routes import Routes
+from bridge.api.handlers import Handlers
 from bridge.dependencies import real_clock
 from bridge.domain.callback_url import CallbackRules
 from local.azurite.install import node_with_packages
@@ -63,8 +63,8 @@ def told() -> Told:
         known = []
         for key in (SIGNING_KEY, OLD_KEY):
             bridge.restart(**OPENED, BRIDGE_SIGNING_KEYS=key)
-            secret = Client.of(bridge).call(Routes.signing_secret, f"/signing-secret?callbackUrl={url}").body
-            public = Client.of(bridge).call(Routes.signing_keys, "/signing-keys").body
+            secret = Client.of(bridge).call(Handlers.signing_secret, f"/signing-secret?callbackUrl={url}").body
+            public = Client.of(bridge).call(Handlers.signing_keys, "/signing-keys").body
             known.append((secret["signingSecret"], public["value"][0]["publicKey"]))
     sender.close()
     return Told(callback, known)

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from itertools import count
 
 from bridge.adapters.entra.tokens import EntraTokens
-from bridge.api.routes import Routes
+from bridge.api.handlers import Handlers
 from bridge.app import App, compose
 from bridge.dependencies import Dependencies
 from bridge.domain.errors import BridgeError, Contended, StorageUnavailable
@@ -133,7 +133,7 @@ class Simulation:
 
         def cancel(client: Client) -> Answer:
             self.expectations[name].cancels += 1
-            return client.call(Routes.cancel, f"/registrations/{name}", method="DELETE", id=name)
+            return client.call(Handlers.cancel_registration, f"/registrations/{name}", method="DELETE", id=name)
 
         self._until_answered(on, cancel, {204})
 
@@ -143,7 +143,7 @@ class Simulation:
 
         def redeliver(client: Client) -> Answer:
             self.redeliveries[name] += 1
-            return client.call(Routes.redeliver, f"/registrations/{name}/redeliver", method="POST", id=name)
+            return client.call(Handlers.redeliver, f"/registrations/{name}/redeliver", method="POST", id=name)
 
         gone = set() if name in self.expectations else {404}
         answer, _ = self._until_answered(on, redeliver, {202, 409} | gone)

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.api.routes import Routes
+from bridge.api.handlers import Handlers
 from bridge.domain.errors import Misconfigured
 from bridge.domain.retry import parse_retry_after
 from bridge.domain.upstream import LONGEST_NAMED_STOP, Reply, Throttled, read
@@ -60,7 +60,7 @@ def test_any_retry_after_is_a_wait_within_bounds_or_none(text: str) -> None:
 @given(st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), max_size=60))
 def test_any_cursor_of_a_client_is_answered(text: str) -> None:
     """With a page or with 400."""
-    answer = Client.of(harness()).call(Routes.list, f"/registrations?{urlencode({'cursor': text})}")
+    answer = Client.of(harness()).call(Handlers.list_registrations, f"/registrations?{urlencode({'cursor': text})}")
 
     assert answer.status in (200, 400)
 

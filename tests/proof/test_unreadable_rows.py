@@ -7,7 +7,7 @@ from typing import Self
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.api.routes import Routes
+from bridge.api.handlers import Handlers
 from bridge.app import App
 from bridge.domain.errors import UnreadableRow
 from bridge.domain.registration import State
@@ -21,7 +21,7 @@ from tests.proof.fuzz_strategies import OTHER, URL, VICTIM, columns, keys, messa
 from tests.support.harness import Harness, harness
 from tests.support.http import Client
 
-READS = ((Routes.list, "/registrations"), (Routes.status, "/status"))
+READS = ((Handlers.list_registrations, "/registrations"), (Handlers.status, "/status"))
 WRITTEN = ("op-operation", "op-registration", "due", "idx", "att", "heartbeat")
 
 
@@ -109,7 +109,7 @@ def test_a_budget_that_somebody_wrote_over_does_not_end_a_sweep(changes: dict[st
 
     work(bridge)
 
-    assert Client.of(bridge).call(Routes.status, "/status").status == 200
+    assert Client.of(bridge).call(Handlers.status, "/status").status == 200
 
 
 def work(bridge: Harness, ticks: int = 4) -> None:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from bridge.api.routes import Routes
+from bridge.api.handlers import Handlers
 from bridge.domain.attempt import KEPT_ATTEMPTS, AttemptRecord
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.outcome import answered
@@ -40,14 +40,14 @@ def delivered(bridge: Harness) -> RegistrationRef:
 def redeliver(bridge: Harness, ref: RegistrationRef) -> Answer:
     """Ask for another run, and let it be made."""
     path = f"/registrations/{ref.public_id}/redeliver"
-    answer = Client.of(bridge).call(Routes.redeliver, path, method="POST", id=ref.public_id)
+    answer = Client.of(bridge).call(Handlers.redeliver, path, method="POST", id=ref.public_id)
     bridge.deliver_all()
     return answer
 
 
 def read(bridge: Harness, ref: RegistrationRef) -> Answer:
     """Read a registration as a client does."""
-    return Client.of(bridge).call(Routes.read, f"/registrations/{ref.public_id}", id=ref.public_id)
+    return Client.of(bridge).call(Handlers.read_registration, f"/registrations/{ref.public_id}", id=ref.public_id)
 
 
 def attempt_keys(bridge: Harness, ref: RegistrationRef) -> list[str]:
@@ -100,7 +100,9 @@ def test_canceling_and_registering_again_begins_no_more_runs_than_redelivering(b
         bridge.sender.tell(HOOK, 500)
         if bridge.registration(ref).state is not State.CANCELED:
             redeliver(bridge, ref)
-            client.call(Routes.cancel, f"/registrations/{ref.public_id}", method="DELETE", id=ref.public_id)
+            client.call(
+                Handlers.cancel_registration, f"/registrations/{ref.public_id}", method="DELETE", id=ref.public_id
+            )
         statuses.append(client.register(body).status)
         bridge.deliver_all()
 
@@ -125,7 +127,7 @@ def test_redelivering_many_passes_over_what_has_had_its_runs(bridge: Harness) ->
         redeliver(bridge, ref)
     body = json.dumps({"state": "dead", "since": "2026-11-23T11:00:00Z"}).encode()
 
-    answer = Client.of(bridge).call(Routes.redeliver_many, "/redeliver", method="POST", body=body, headers=JSON)
+    answer = Client.of(bridge).call(Handlers.redeliver_many, "/redeliver", method="POST", body=body, headers=JSON)
 
     assert (answer.status, answer.body["started"], answer.body["more"]) == (202, 0, False)
     assert bridge.registration(ref).state is State.DEAD

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bridge.api.routes import Routes
+from bridge.api.handlers import Handlers
 from bridge.domain.errors import StorageUnavailable
 from bridge.domain.ids import OperationRef
 from bridge.domain.operation import FinalStatus
@@ -38,7 +38,7 @@ def asked(bridge: Harness) -> list[str]:
 
 def status(bridge: Harness) -> dict[str, object]:
     """Read what the status says of the source."""
-    [source] = Client.of(bridge).call(Routes.status, "/status").body["sources"]
+    [source] = Client.of(bridge).call(Handlers.status, "/status").body["sources"]
     return dict(source)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.api.routes import Routes
+from bridge.api.handlers import Handlers
 from bridge.domain.callback_url import CallbackRefused, CallbackRules, host_and_port, normalise, normalise_host
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.registration import State
@@ -54,7 +54,7 @@ NO_HOSTS = (
 def redeliver(bridge: Harness, **order: object) -> Answer:
     """Order a redelivery, by default of all that died since noon."""
     body = json.dumps({"state": "dead", "since": SINCE, **order}).encode()
-    return Client.of(bridge).call(Routes.redeliver_many, "/redeliver", method="POST", body=body, headers=JSON)
+    return Client.of(bridge).call(Handlers.redeliver_many, "/redeliver", method="POST", body=body, headers=JSON)
 
 
 def end_as_dead(bridge: Harness, count: int, host: str = "receiver.example.com", name: str = "operation") -> list[str]:

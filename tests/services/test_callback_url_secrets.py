@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bridge.api.routes import Routes
+from bridge.api.handlers import Handlers
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.operation import Operation
 from bridge.domain.registration import Registration, State
@@ -55,12 +55,12 @@ def next_attempt(bridge: Harness) -> None:
 
 def read(client: Client, public_id: str) -> Answer:
     """Read a registration."""
-    return client.call(Routes.read, f"/registrations/{public_id}", id=public_id)
+    return client.call(Handlers.read_registration, f"/registrations/{public_id}", id=public_id)
 
 
 def canceled(bridge: Harness, public_id: str) -> None:
     """Cancel a registration."""
-    Client.of(bridge).call(Routes.cancel, f"/registrations/{public_id}", method="DELETE", id=public_id)
+    Client.of(bridge).call(Handlers.cancel_registration, f"/registrations/{public_id}", method="DELETE", id=public_id)
 
 
 def errors(bridge: Harness, public_id: str) -> list[object]:
@@ -113,19 +113,19 @@ def test_a_query_is_in_no_row_message_log_line_or_list(bridge: Harness, caplog: 
     other = registered(bridge, {**BODY, "operationId": "operation-2"})
 
     answers = [
-        client.call(Routes.list),
-        client.call(Routes.list, "/registrations?operationId=operation-1"),
-        client.call(Routes.operation, "/operations/operation-1", id="operation-1"),
-        client.call(Routes.status, "/status"),
-        client.call(Routes.overview, "/overview"),
-        client.call(Routes.redeliver_many, "/redeliver", method="POST", body=order, headers=JSON),
-        client.call(Routes.ping, "/callbacks/ping", method="POST", body=ping, headers=JSON),
-        client.call(Routes.signing_secret, f"/signing-secret?callbackUrl={PLACE}"),
+        client.call(Handlers.list_registrations),
+        client.call(Handlers.list_registrations, "/registrations?operationId=operation-1"),
+        client.call(Handlers.read_operation, "/operations/operation-1", id="operation-1"),
+        client.call(Handlers.status, "/status"),
+        client.call(Handlers.overview, "/overview"),
+        client.call(Handlers.redeliver_many, "/redeliver", method="POST", body=order, headers=JSON),
+        client.call(Handlers.ping, "/callbacks/ping", method="POST", body=ping, headers=JSON),
+        client.call(Handlers.signing_secret, f"/signing-secret?callbackUrl={PLACE}"),
         client.register({**BODY, "group": "another"}),
         client.register({**BODY, "callbackUrl": HOOK.replace("https", "http")}),
         client.register({**BODY, "callbackUrl": f"{HOOK}#fragment"}),
         client.register({**BODY, "callbackUrl": f"{HOOK} "}),
-        client.call(Routes.cancel, f"/registrations/{other}", method="DELETE", id=other),
+        client.call(Handlers.cancel_registration, f"/registrations/{other}", method="DELETE", id=other),
     ]
     bridge.sweep()
     seen += [write_task(task) for task in bridge.queue.tasks]
@@ -160,7 +160,7 @@ def test_an_answer_with_a_query_is_compressed_by_nothing(bridge: Harness, url: s
     client = Client.of(bridge)
 
     shown = read(client, public_id)
-    again = client.call(Routes.redeliver, f"/registrations/{public_id}/redeliver", method="POST", id=public_id)
+    again = client.call(Handlers.redeliver, f"/registrations/{public_id}/redeliver", method="POST", id=public_id)
 
     assert [each.headers["Cache-Control"] for each in (shown, again)] == [directives] * 2
 
@@ -171,7 +171,7 @@ def test_a_url_without_a_query_has_no_secret(bridge: Harness, url: str) -> None:
     public_id = pending(bridge, {**BODY, "callbackUrl": url})
     bridge.deliver_all()
 
-    listed = Client.of(bridge).call(Routes.list).body["value"]
+    listed = Client.of(bridge).call(Handlers.list_registrations).body["value"]
 
     assert bridge.registration(ref_of(public_id)).query is None
     assert set(stored_urls(bridge)) == {url}
@@ -379,7 +379,7 @@ def test_a_row_of_a_former_version_is_shown_without_its_query_and_found_again(br
     left_by_a_former_version(bridge, request)
     client = Client.of(bridge)
 
-    again, listed = client.register(BODY), client.call(Routes.list).body["value"]
+    again, listed = client.register(BODY), client.call(Handlers.list_registrations).body["value"]
 
     assert (again.status, again.body["id"], again.body["callbackUrl"]) == (200, request.ref.public_id, HOOK)
     assert [each["callbackUrl"] for each in listed] == [SHOWN]
@@ -431,13 +431,13 @@ def test_an_admin_sees_no_query_of_others(tenant: KeyServer) -> None:
     bridge.sweep()
     bridge.deliver_all()
 
-    redelivered = admin.call(Routes.redeliver, f"/registrations/{of_ann}/redeliver", method="POST", id=of_ann)
+    redelivered = admin.call(Handlers.redeliver, f"/registrations/{of_ann}/redeliver", method="POST", id=of_ann)
     answers = [
         read(admin, of_ann),
         redelivered,
-        admin.call(Routes.list),
-        admin.call(Routes.operation, "/operations/operation-1", id="operation-1"),
-        admin.call(Routes.redeliver_many, "/redeliver", method="POST", body=order, headers=JSON),
+        admin.call(Handlers.list_registrations),
+        admin.call(Handlers.read_operation, "/operations/operation-1", id="operation-1"),
+        admin.call(Handlers.redeliver_many, "/redeliver", method="POST", body=order, headers=JSON),
     ]
 
     assert [each.status for each in answers] == [200, 202, 200, 200, 202]

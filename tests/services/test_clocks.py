@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from bridge.api.routes import Routes
+from bridge.api.handlers import Handlers
 from bridge.domain.rate_limit import Budget, clamped, deny, fresh, reserve, throttle
 from bridge.domain.time import CLOCK_SKEW
 from bridge.storage.transaction import ANY, Merge, Transaction
@@ -54,7 +54,7 @@ def test_the_heartbeat_of_an_instance_that_was_ahead_is_written_anew(
     assert row.values["at"] == NOON
     assert [line["row"] for line in lines_of(caplog) if line["event"] == "clock.ahead"] == ["heartbeat"]
     assert "sweep.finished" not in caplog.text  # below the level of this test
-    assert Client.of(bridge).call(Routes.status, "/status").body["clocksAhead"] == []
+    assert Client.of(bridge).call(Handlers.status, "/status").body["clocksAhead"] == []
 
 
 def test_a_status_shows_what_lies_ahead_and_no_time_that_does() -> None:
@@ -63,7 +63,7 @@ def test_a_status_shows_what_lies_ahead_and_no_time_that_does() -> None:
     other.register()
     other.sweep()
 
-    shown = Client.of(bridge).call(Routes.status, "/status").body
+    shown = Client.of(bridge).call(Handlers.status, "/status").body
 
     assert {each["row"] for each in shown["clocksAhead"]} == {"heartbeat", "source:default"}
     assert datetime.fromisoformat(shown["lastSweepAt"]) == NOON + CLOCK_SKEW

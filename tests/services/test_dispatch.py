@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from bridge.api.routes import Routes
+from bridge.api.handlers import Handlers
 from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import StorageRefused, StorageUnavailable
 from bridge.domain.registration import State
@@ -211,13 +211,13 @@ def test_the_status_shows_a_queue_that_refuses_the_bridge_with_advice() -> None:
     pending(bridge, 1)
 
     bridge.sweep()
-    refused = client.call(Routes.status, "/status").body["queue"]
+    refused = client.call(Handlers.status, "/status").body["queue"]
     queue.failure = None
     bridge.clock.advance(60)
     bridge.sweep()
     bridge.clock.advance(60)
     bridge.sweep()
-    mended = client.call(Routes.status, "/status").body["queue"]
+    mended = client.call(Handlers.status, "/status").body["queue"]
 
     assert refused["problem"] == "the queue refuses the bridge, so no callback is sent (AuthorizationFailure)"
     assert "Queue Data Contributor" in refused["advice"]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from standardwebhooks import Webhook
 
-from bridge.api.routes import Routes
+from bridge.api.handlers import Handlers
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.registration import State
 from bridge.domain.retry import ATTEMPTS_PER_RUN
@@ -40,7 +40,9 @@ def next_attempt(bridge: Harness, wait: timedelta) -> None:
 
 def shown(bridge: Harness, public_id: str) -> dict[str, object]:
     """Look at a registration as a client does."""
-    body: dict[str, object] = Client.of(bridge).call(Routes.read, f"/registrations/{public_id}", id=public_id).body
+    body: dict[str, object] = (
+        Client.of(bridge).call(Handlers.read_registration, f"/registrations/{public_id}", id=public_id).body
+    )
     return body
 
 
@@ -66,7 +68,7 @@ def test_a_row_that_was_changed_by_hand_sends_its_secret_nowhere(bridge: Harness
     next_attempt(bridge, timedelta(hours=1))
 
     assert bridge.sender.posted == []
-    assert Client.of(bridge).call(Routes.read, f"/registrations/{public_id}", id=public_id).status != 200
+    assert Client.of(bridge).call(Handlers.read_registration, f"/registrations/{public_id}", id=public_id).status != 200
 
 
 def test_own_headers_come_with_the_callback(bridge: Harness) -> None:
@@ -93,10 +95,10 @@ def test_own_headers_are_never_seen_again(bridge: Harness, caplog: pytest.LogCap
         client.register(BODY),
         client.register({**BODY, "headers": {"Authorization": "Bearer hunter3"}}),
         client.register({**BODY, "headers": {"Host": "hunter2"}}),
-        client.call(Routes.read, f"/registrations/{public_id}", id=public_id),
-        client.call(Routes.list),
-        client.call(Routes.operation, "/operations/operation-1", id="operation-1"),
-        client.call(Routes.status, "/status"),
+        client.call(Handlers.read_registration, f"/registrations/{public_id}", id=public_id),
+        client.call(Handlers.list_registrations),
+        client.call(Handlers.read_operation, "/operations/operation-1", id="operation-1"),
+        client.call(Handlers.status, "/status"),
     ]
 
     seen = [repr(bridge.memory.rows()), sent, caplog.text, *(json.dumps(each.body) for each in answers)]
@@ -143,7 +145,7 @@ def test_the_same_again_is_the_same_after_a_key_was_added(bridge: Harness) -> No
 def test_a_new_generation_has_the_headers_of_its_own_request(bridge: Harness, headers: dict[str, str]) -> None:
     """Even one that begins in the millisecond of the former, for which its headers were encrypted."""
     public_id = str(Client.of(bridge).register(BODY).body["id"])
-    Client.of(bridge).call(Routes.cancel, f"/registrations/{public_id}", method="DELETE", id=public_id)
+    Client.of(bridge).call(Handlers.cancel_registration, f"/registrations/{public_id}", method="DELETE", id=public_id)
 
     pending(bridge, {**BODY, "headers": headers})
     bridge.deliver_all()
@@ -192,7 +194,7 @@ def test_a_key_that_stays_away_ends_in_dead_and_can_be_redelivered(bridge: Harne
     assert errors(bridge, public_id) == ["headers"] * ATTEMPTS_PER_RUN
 
     bridge.restart(BRIDGE_SIGNING_KEYS=f"{NEW},{OLD}")
-    Client.of(bridge).call(Routes.redeliver, f"/registrations/{public_id}/redeliver", method="POST", id=public_id)
+    Client.of(bridge).call(Handlers.redeliver, f"/registrations/{public_id}/redeliver", method="POST", id=public_id)
     bridge.deliver_all()
 
     assert shown(bridge, public_id)["state"] == State.DELIVERED
@@ -214,7 +216,7 @@ def test_headers_that_cannot_be_read_do_not_rest_their_host(bridge: Harness) -> 
 
 def secret_now(bridge: Harness) -> str:
     """Ask for the secret that callbacks to the receiver are signed with, newest key first."""
-    answer = Client.of(bridge).call(Routes.signing_secret, f"/signing-secret?callbackUrl={HOOK}")
+    answer = Client.of(bridge).call(Handlers.signing_secret, f"/signing-secret?callbackUrl={HOOK}")
     return str(answer.body["signingSecret"])
 
 

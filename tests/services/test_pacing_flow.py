@@ -11,7 +11,7 @@ import pytest
 
 from bridge.adapters.net.guard import Guard, Limits
 from bridge.adapters.webhook_sender import HttpWebhookSender
-from bridge.api.routes import Routes
+from bridge.api.handlers import Handlers
 from bridge.domain.host_limits import FAILURES_TO_OPEN, PLACES
 from bridge.domain.outcome import Failure, Outcome, Unreachable
 from bridge.domain.registration import Registration, State
@@ -88,7 +88,7 @@ def test_what_is_due_after_the_probe_waits_for_the_next_one_and_uses_up_no_attem
     assert held.next_attempt_at == NOON + timedelta(seconds=30)
     [line] = [json.loads(record.message) for record in caplog.records if "held-back" in record.message]
     assert (line["to"], line["why"], line["until"]) == ("silent.example.com", "circuitOpen", "2026-11-23T12:00:30.000Z")
-    page = Client.of(bridge).call(Routes.list, "/registrations?state=pending").body["value"]
+    page = Client.of(bridge).call(Handlers.list_registrations, "/registrations?state=pending").body["value"]
     assert [each["deferredBy"] for each in page if each["deferredBy"]] == ["circuitOpen"]
 
 

@@ -9,7 +9,7 @@ from standardwebhooks import Webhook
 
 from bridge.adapters.net.guard import Guard
 from bridge.adapters.webhook_sender import HttpWebhookSender
-from bridge.api.routes import Routes
+from bridge.api.handlers import Handlers
 from bridge.domain.events import subscriber_of
 from bridge.domain.outcome import Failure, Unreachable
 from bridge.storage.transaction import ANY, Merge, Transaction
@@ -25,7 +25,7 @@ JSON = {"Content-Type": "application/json"}
 def ping(bridge: Harness, body: object = None, path: str = "/callbacks/ping") -> Answer:
     """Ping, by default the receiver."""
     raw = json.dumps({"callbackUrl": HOOK} if body is None else body).encode()
-    return Client.of(bridge).call(Routes.ping, path, method="POST", body=raw, headers=JSON)
+    return Client.of(bridge).call(Handlers.ping, path, method="POST", body=raw, headers=JSON)
 
 
 def test_a_ping_is_sent_now_and_its_answer_told() -> None:
@@ -58,7 +58,7 @@ def test_a_ping_is_signed_like_a_callback() -> None:
     """The receiver verifies it with the secret that it has for the bridge."""
     bridge = harness()
     client = Client.of(bridge)
-    secret = client.call(Routes.signing_secret, f"/signing-secret?callbackUrl={HOOK}").body["signingSecret"]
+    secret = client.call(Handlers.signing_secret, f"/signing-secret?callbackUrl={HOOK}").body["signingSecret"]
 
     ping(bridge)
 

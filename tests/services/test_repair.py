@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from bridge.api.routes import Routes
+from bridge.api.handlers import Handlers
 from bridge.domain.registration import State
 from bridge.services.repair import OPERATIONS_PER_CHECK, OVERDUE, ROWS_PER_CHECK
 from bridge.storage.keys import due_reference, partition_of, row_key
@@ -154,11 +154,11 @@ def test_whoever_reads_a_stranded_operation_puts_its_due_row_back(bridge: Harnes
         case "register another":
             client.register({**body, "callbackUrl": "https://other.example.com/hook"})
         case "show it":
-            client.call(Routes.read, f"/registrations/{public_id}", id=public_id)
+            client.call(Handlers.read_registration, f"/registrations/{public_id}", id=public_id)
         case "show the operation":
-            client.call(Routes.operation, "/operations/operation-1", id="operation-1")
+            client.call(Handlers.read_operation, "/operations/operation-1", id="operation-1")
         case _:
-            client.call(Routes.list, "/registrations?operationId=operation-1")
+            client.call(Handlers.list_registrations, "/registrations?operationId=operation-1")
 
     assert bridge.due_keys() == ["poll:default:operation-1"]
 
@@ -171,7 +171,7 @@ def test_a_stranded_delivery_is_found_when_it_is_shown(bridge: Harness) -> None:
     forget_due_rows(bridge, "deliver")
     bridge.clock.advance(LONG)
 
-    Client.of(bridge).call(Routes.read, f"/registrations/{ref.public_id}", id=ref.public_id)
+    Client.of(bridge).call(Handlers.read_registration, f"/registrations/{ref.public_id}", id=ref.public_id)
 
     assert f"deliver:{due_reference(ref)}" in bridge.due_keys()
 
@@ -181,7 +181,7 @@ def test_a_due_row_that_is_there_stays_as_it_is(bridge: Harness) -> None:
     bridge.clock.advance(LONG)
     before = bridge.memory.rows()
 
-    shown = Client.of(bridge).call(Routes.operation, "/operations/operation-1", id="operation-1")
+    shown = Client.of(bridge).call(Handlers.read_operation, "/operations/operation-1", id="operation-1")
 
     assert shown.status == 200
     assert bridge.memory.rows() == before
@@ -191,7 +191,7 @@ def test_showing_what_is_not_overdue_costs_no_more_than_before(bridge: Harness) 
     ref = bridge.register()[0]
     bridge.table.taken()
 
-    Client.of(bridge).call(Routes.read, f"/registrations/{ref.public_id}", id=ref.public_id)
+    Client.of(bridge).call(Handlers.read_registration, f"/registrations/{ref.public_id}", id=ref.public_id)
 
     assert bridge.table.taken() == {"range": 2}
 

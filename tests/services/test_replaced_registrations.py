@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from bridge.api.routes import Routes
+from bridge.api.handlers import Handlers
 from bridge.domain.attempt import KEPT_ATTEMPTS, AttemptRecord
 from bridge.domain.delivery import DeliveryTask
 from bridge.domain.ids import RegistrationRef
@@ -321,7 +321,7 @@ def test_an_attempt_of_a_replaced_registration_is_no_attempt_of_one_that_comes_a
 
     deliver.recorder.record(under_way, under_way.attempt.with_outcome(refused, timedelta(seconds=1)), refused)
 
-    shown = Client.of(bridge).call(Routes.read, id=first.ref.public_id).body
+    shown = Client.of(bridge).call(Handlers.read_registration, id=first.ref.public_id).body
     assert (shown["state"], [each["status"] for each in shown["attempts"]]) == ("pending", [None])
     taken = answered(204, address=None)
     deliver.recorder.record(second, second.attempt.with_outcome(taken, timedelta(seconds=1)), taken)

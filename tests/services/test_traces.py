@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge.api.routes import Routes
+from bridge.api.handlers import Handlers
 from bridge.domain.ids import RegistrationRef
 from bridge.storage.keys import partition_of, row_key
 from bridge.storage.transaction import ANY, Merge, Transaction
@@ -61,7 +61,7 @@ def test_a_new_generation_has_the_trace_of_its_own_request(bridge: Harness, agai
     """What was canceled and is registered again belongs to another trace, or to none."""
     client = Client.of(bridge)
     public_id = client.register(BODY, traceparent=TRACE).body["id"]
-    client.call(Routes.cancel, f"/registrations/{public_id}", method="DELETE", id=public_id)
+    client.call(Handlers.cancel_registration, f"/registrations/{public_id}", method="DELETE", id=public_id)
 
     client.register(BODY, **({} if again is None else {"traceparent": again}))
 

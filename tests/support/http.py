@@ -9,20 +9,12 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import azure.functions as func
 
-from bridge.api.routes import Routes
+from bridge.api.handlers import Handlers
 from bridge.app import App
 from tests.support.description import hold_answer, hold_request
 from tests.support.harness import Harness
 
-Route = Callable[[Routes, func.HttpRequest], func.HttpResponse]
-
-#: The functions of routes that have another name.
-FUNCTIONS = {
-    "list": "list_registrations",
-    "read": "read_registration",
-    "cancel": "cancel_registration",
-    "operation": "read_operation",
-}
+Route = Callable[[Handlers, func.HttpRequest], func.HttpResponse]
 
 BASE = "https://bridge.example.com/api"
 
@@ -79,7 +71,7 @@ class Client:
             body=body,
         )
         answered = answer(self.app.answer(route, request))
-        name = FUNCTIONS.get(route.__name__, route.__name__)
+        name = route.__name__
         hold_answer(name, answered.status, answered.headers, answered.body)
         if answered.status < HTTPStatus.BAD_REQUEST:
             hold_request(name, body)
@@ -96,7 +88,7 @@ class Client:
         """Send a registration; bytes go as they are, everything else as JSON."""
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         sent = {"Content-Type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
-        return self.call(Routes.register, method="POST", body=raw, headers=sent)
+        return self.call(Handlers.register, method="POST", body=raw, headers=sent)
 
 
 def answer(response: func.HttpResponse) -> Answer:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bridge.api.routes import Routes
+from bridge.api.handlers import Handlers
 from bridge.domain.learnt.durations import EDGES, DurationModel
 from bridge.domain.upstream import NoReply, Reply
 from bridge.services.sweep.duration_store import MAX_GROUPS
@@ -269,7 +269,7 @@ def test_while_the_budget_is_short_the_shadow_price_rises_and_falls_back_later()
         bridge.register(f"operation-{number:03d}")
 
     def shadow_price() -> float:
-        [source] = Client.of(bridge).call(Routes.status, "/status").body["sources"]
+        [source] = Client.of(bridge).call(Handlers.status, "/status").body["sources"]
         return float(source["shadowPrice"])
 
     for _ in range(30):
@@ -312,7 +312,7 @@ def test_the_status_shows_what_was_learnt() -> None:
     bridge = harness()
     live(bridge, "operation-1", 30, "short")
 
-    [source] = Client.of(bridge).call(Routes.status, "/status").body["sources"]
+    [source] = Client.of(bridge).call(Handlers.status, "/status").body["sources"]
 
     learnt = source["durations"]
     assert learnt["groups"] == ["short"]
@@ -380,7 +380,7 @@ def test_one_that_probes_a_denied_source_does_not_set_the_shadow_price() -> None
         bridge.sweep()
         bridge.clock.advance(60)
 
-    [source] = Client.of(bridge).call(Routes.status, "/status").body["sources"]
+    [source] = Client.of(bridge).call(Handlers.status, "/status").body["sources"]
 
     assert len(bridge.upstream.asked) > 2
     assert source["shadowPrice"] == 1
@@ -400,7 +400,7 @@ def test_two_kinds_of_operations_are_learnt_as_two_humps() -> None:
         bridge.sweep()
         bridge.clock.advance(10)
 
-    [source] = Client.of(bridge).call(Routes.status, "/status").body["sources"]
+    [source] = Client.of(bridge).call(Handlers.status, "/status").body["sources"]
 
     shares = [(each["fromSeconds"], each["share"]) for each in source["durations"]["shares"]]
     early, between, late = (

@@ -63,7 +63,7 @@ from bridge.storage.index import CursorCipher, IndexEntry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Routes:
+class Handlers:
     """Every route but health, with what it needs. Each may raise Problem."""
 
     registrations: Register
@@ -115,12 +115,12 @@ class Routes:
             case _:
                 assert_never(result)
 
-    def read(self, request: func.HttpRequest) -> func.HttpResponse:
+    def read_registration(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `GET /api/registrations/{id}`."""
         refuse_parameters(request)
         return self._shown(self._readable_ref(request))
 
-    def list(self, request: func.HttpRequest) -> func.HttpResponse:
+    def list_registrations(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `GET /api/registrations`."""
         query = read_list_query(request)
         if query.operation_id is not None:
@@ -132,7 +132,7 @@ class Routes:
         next_link = None if following is None else self._next_link(request, query, following)
         return uncached(views.page(page.entries, next_link))
 
-    def cancel(self, request: func.HttpRequest) -> func.HttpResponse:
+    def cancel_registration(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `DELETE /api/registrations/{id}`."""
         refuse_parameters(request)
         result = self.registrations.cancel(self._readable_ref(request))
@@ -187,7 +187,7 @@ class Routes:
             case _:
                 assert_never(result)
 
-    def operation(self, request: func.HttpRequest) -> func.HttpResponse:
+    def read_operation(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer `GET /api/operations/{id}`."""
         operation_id = request.route_params.get("id", "")
         source = read_source(request, self.context)
