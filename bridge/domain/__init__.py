@@ -1,1 +1,1 @@
-"""Pure decisions: no I/O, no clock, no randomness of their own. Imports nothing of the project but itself."""
+"""Pure decisions without I/O, clock or randomness. Imports nothing else of the project."""

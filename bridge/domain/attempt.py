@@ -1,4 +1,4 @@
-"""The record of one attempt, as its row keeps it and as everybody can read it."""
+"""The record of one attempt, as stored and as shown to clients."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from bridge.domain.outcome import Delivered, Gone, Outcome, Rejected, Unreachabl
 from bridge.domain.registration import Registration, State
 from bridge.domain.time import iso
 
-#: The last attempts of a registration that are kept, each in a row.
+#: How many of a registration's last attempts are kept, one row each.
 KEPT_ATTEMPTS = 50
 
 _MILLISECOND = timedelta(milliseconds=1)
@@ -23,27 +23,27 @@ _LOST_DETAIL = "the bridge ended before it recorded the attempt, which may have 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptRecord:
-    """One row. Until it is recorded, only the first columns are there."""
+    """One row. Columns with a default are empty until the outcome is recorded."""
 
     ref: RegistrationRef
     #: Counted from 1 over all generations of the registration.
     number: int
-    #: When it was claimed.
+    #: When the attempt was claimed.
     at: datetime
-    #: Names the claim that it was made under.
+    #: The id of the attempt's claim.
     claim: str
-    #: When the right to it ended; a row without an outcome after that is a lost one.
+    #: The end of the lease. An attempt without an outcome after this time is lost.
     leased_until: datetime
     duration_ms: int | None = None
-    #: The address that was connected to.
+    #: The address of the connection.
     address: str | None = None
-    #: The status of the answer; None without one.
+    #: The status of the answer, if any.
     status: int | None = None
-    #: The class of the failure, where no answer came.
+    #: The class of the failure, if there was no answer.
     error: str | None = None
-    #: The failure in a text for people.
+    #: A description of the failure for people.
     detail: str | None = None
-    #: Where a redirect leads, printable.
+    #: The target of a redirect, printable.
     location: str | None = None
     #: The start of the answer, printable.
     body: str | None = None
@@ -52,7 +52,7 @@ class AttemptRecord:
     def unsent(
         cls, ref: RegistrationRef, number: int, now: datetime, probe: FailedProbe, *, name: str
     ) -> "AttemptRecord":
-        """Write down an attempt that was not made: an attempt for another delivery had found the host silent."""
+        """Record an attempt without a POST, because a probe found the host silent."""
         return cls(
             ref=ref,
             number=number,
@@ -68,11 +68,11 @@ class AttemptRecord:
 
     @property
     def is_recorded(self) -> bool:
-        """Whether its outcome is known."""
+        """Whether the outcome is known."""
         return self.status is not None or self.error is not None
 
     def with_outcome(self, outcome: Outcome, took: timedelta) -> "AttemptRecord":
-        """Write down what came of it."""
+        """Record the outcome of the attempt."""
         ms, address = took // _MILLISECOND, outcome.address
         match outcome:
             case Delivered() | Gone() | Rejected():
@@ -84,17 +84,17 @@ class AttemptRecord:
                 assert_never(outcome)
 
     def without_outcome(self) -> "AttemptRecord":
-        """Show it as it was before it was recorded."""
+        """Return the record without its outcome."""
         return replace(
             self, duration_ms=None, address=None, status=None, error=None, detail=None, location=None, body=None
         )
 
     def error_at(self, now: datetime) -> str | None:
-        """Tell the failure as people read it: `lost` if the bridge ended before it could record the attempt."""
+        """Return the class of the failure: `lost` if the bridge ended before it could record the attempt."""
         return LOST if self._is_lost_at(now) else self.error
 
     def detail_at(self, now: datetime) -> str | None:
-        """Describe that failure."""
+        """Describe the failure."""
         return _LOST_DETAIL if self._is_lost_at(now) else self.detail
 
     def _is_lost_at(self, now: datetime) -> bool:
@@ -102,19 +102,19 @@ class AttemptRecord:
 
 
 def known_to(registration: Registration, attempts: Sequence[AttemptRecord]) -> Sequence[AttemptRecord]:
-    """Show attempts that were read after their registration as they stood when that was read.
+    """Return attempts that were read after their registration as of the read of the registration.
 
-    Rows of a registration change in one transaction, and two reads can lie on both sides of it. What follows from an
-    attempt stands in the registration, so an outcome that the registration does not have yet is left out.
+    The rows of a registration change in one transaction, which can happen between the two reads. The registration
+    reflects the consequences of each attempt, so an outcome that the registration does not reflect yet is left out.
     """
     known = (each for each in attempts if each.number <= registration.last_attempt)
     return [each.without_outcome() if _is_later_than(registration, each) else each for each in known]
 
 
 def _is_later_than(registration: Registration, attempt: AttemptRecord) -> bool:
-    """Tell whether the outcome of an attempt was recorded after its registration was read.
+    """Return whether the outcome of an attempt was recorded after its registration was read.
 
-    An attempt whose claim holds has no outcome. A success of the present run ends the run.
+    An attempt with a valid claim has no outcome yet. A success within the current run would have ended the run.
     """
     if attempt.claim == registration.claim:
         return True

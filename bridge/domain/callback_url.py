@@ -1,7 +1,7 @@
-"""Where a callback may go: one strict reading of URLs, the rules about networks, and which addresses are public.
+"""Callback destinations: strict parsing of URLs, the rules about networks, and the check for public addresses.
 
-The rules hold twice: at registration, to answer early, and at connection time on the address that is connected to
-(`bridge/adapters/net/guard.py`), which is the check that counts.
+The rules are applied twice. Registering applies them to answer early. Connecting applies them to the actual address
+(`bridge/adapters/net/guard.py`), and that check is the decisive one.
 """
 
 import ipaddress
@@ -19,25 +19,25 @@ _REFUSED_IPV4 = (
     "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 168.63.129.16/32 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 "
     "192.0.2.0/24 192.88.99.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/4 240.0.0.0/4"
 )
-#: Of IPv6, IANA has given 2000::/3 to the public internet, and nothing outside of it. The first three networks are
-#: all that is outside; the others are exceptions within.
+#: IANA has given only 2000::/3 of IPv6 to the public internet. The first three networks are everything outside of
+#: 2000::/3. The others are exceptions within.
 _REFUSED_IPV6 = "::/3 4000::/2 8000::/1 2001::/23 2001:db8::/32 2002::/16 3fff::/20"
 
-#: Refused whatever the Python version thinks of them. `ipaddress.is_global` alone does not do: on several Python
-#: versions it lets through Azure's wire server, NAT64 and 6to4 forms of private addresses, and multicast. This list
-#: comes first, `is_global` refuses the rest. Sources: the IANA registries of address space and of special-purpose
-#: addresses, for IPv4 and IPv6, and Azure's documentation of 168.63.129.16 and of 169.254.169.254.
+#: Refused in every Python version. `ipaddress.is_global` alone is not enough: several Python versions let through
+#: Azure's wire server, NAT64 and 6to4 forms of private addresses, and multicast. This list comes first, and
+#: `is_global` refuses the rest. Sources: the IANA registries of address space and of special-purpose addresses, for
+#: IPv4 and IPv6, and Azure's documentation of 168.63.129.16 and of 169.254.169.254.
 REFUSED: tuple[Network, ...] = tuple(ipaddress.ip_network(text) for text in f"{_REFUSED_IPV4} {_REFUSED_IPV6}".split())
 
 
-#: This machine, link-local addresses (the metadata service is one) and Azure's wire server. A network that an operator
-#: allows opens one of them only if the whole network lies inside of it: a wide network never does.
+#: This machine, link-local addresses (including the metadata service) and Azure's wire server. A network that an
+#: operator allows opens one of them only if the whole network lies inside of one: a wide network never does.
 GUARDED: tuple[Network, ...] = tuple(
     ipaddress.ip_network(text)
     for text in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "168.63.129.16/32", "::/127", "fe80::/10")
 )
 
-#: All addresses, those that are guarded too.
+#: All addresses, including the guarded ones.
 EVERYWHERE: tuple[Network, ...] = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"), *GUARDED)
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
@@ -46,12 +46,12 @@ _THIS_MACHINE = ipaddress.IPv6Network("::/127")
 
 
 def is_public(address: Address) -> bool:
-    """Tell whether `address` belongs to nobody's inner network. Unmap IPv4-mapped addresses before asking."""
+    """Return whether `address` belongs to the public internet. An IPv4-mapped address has to be unmapped first."""
     return address.is_global and not any(address in network for network in REFUSED)
 
 
 def opens(network: Network, address: Address) -> bool:
-    """Tell whether a network that an operator allows opens `address`, which is not public."""
+    """Return whether a network that an operator allows opens `address`, which is not public."""
     guards = [guard for guard in GUARDED if any(each in guard for each in (address, *_embedded(address)))]
     return address in network and all(_is_within(network, guard) for guard in guards)
 
@@ -63,7 +63,7 @@ def unmapped(address: Address) -> Address:
 
 
 def _embedded(address: Address) -> tuple[Address, ...]:
-    """Find the IPv4 address to which a gateway may take an IPv6 address: NAT64, 6to4, or the old compatible form."""
+    """Find the IPv4 addresses to which a gateway may route an IPv6 address: NAT64, 6to4, or the old compatible form."""
     if not isinstance(address, ipaddress.IPv6Address) or address in _THIS_MACHINE:
         return ()
     low = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
@@ -72,32 +72,33 @@ def _embedded(address: Address) -> tuple[Address, ...]:
 
 
 def _is_within(network: Network, outer: Network) -> bool:
-    """Tell whether `outer` holds all of `network`; never for two versions of IP."""
+    """Return whether `outer` contains all of `network`. Networks of different IP versions never contain each other."""
     return network.version == outer.version and network[0] in outer and network[-1] in outer
 
 
-#: Longer URLs are refused, before and after normalising.
+#: Longer URLs are refused, before and after normalising, in characters.
 MAX_URL_LENGTH = 2048
 
-#: The port of a URL that names none, by its scheme.
+#: The default port of each scheme.
 DEFAULT_PORTS = {"http": 80, "https": 443}
 _NAME = re.compile(r"(?=.{1,253}\Z)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
-#: A host whose last label is a number is an address in somebody's reading (WHATWG URL, 'ends in a number').
+#: Some clients read a host whose last label is a number as an address (WHATWG URL, "ends in a number").
 _ENDS_IN_NUMBER = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)", re.DOTALL)
-#: What stays as it is in a path and a query; everything else is percent-encoded. The result is sent byte for byte.
+#: Characters that stay unchanged in a path and a query. All others are percent-encoded. The result is sent byte for
+#: byte.
 _KEPT = "!#$%&'()*+,/:;=?@[]~-._"
 
-#: Stands for a query that is not shown. A normalised URL never has this character, since it would be percent-encoded.
+#: Replaces a query that is not shown. A normalised URL never contains this character, which would be percent-encoded.
 HIDDEN = "…"
-#: The part of a URL before its query or fragment, with the mark that begins one that is not empty.
+#: The part of a URL before its query or fragment, with the `?` or `#` that begins a query or fragment with content.
 _BEFORE_QUERY = re.compile(r"([^?#]*[?#]).+", re.DOTALL)
 #: A byte in percent-encoding.
 _ESCAPE = re.compile(r"%[0-9A-F]{2}")
-#: Shorter values of a query are in many texts by chance.
+#: Shorter values of a query appear in many texts by chance. In characters.
 _MIN_SECRET = 6
 
-#: Characters that no form of a URL can carry, each with the reason. By their numbers, since the categories of Unicode
-#: differ from one version of Python to the next.
+#: Characters that no form of a URL can contain, each with the reason. Listed by code point, since the Unicode
+#: categories differ between Python versions.
 _REFUSED_CHARACTERS = (
     (
         re.compile(r"[\x00-\x20\x7f-\xa0\\\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"),
@@ -112,48 +113,48 @@ _REFUSED_CHARACTERS = (
 
 
 class CallbackRefused(ValueError):
-    """The URL is no callback URL, or the rules don't let callbacks go there; the message says why."""
+    """The URL is not a callback URL, or the rules do not allow its destination. The message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackRules:
-    """What operators opened beyond `https:` on port 443 to public addresses."""
+    """Exceptions that operators allow beyond `https:` on port 443 to public addresses."""
 
     allow_http: bool = False
     #: Networks that are allowed although they are not public.
     allowed_networks: tuple[Network, ...] = ()
     #: Networks that are refused, whether they are public or allowed.
     refused_networks: tuple[Network, ...] = ()
-    #: Hosts that callbacks may go to, exact or `*.suffix`; None allows every one.
+    #: Hosts that callbacks may go to, exact or `*.suffix`. None allows every host.
     allowed_hosts: frozenset[str] | None = None
-    #: Ports that are allowed; None allows every one.
+    #: Ports that are allowed. None allows every port.
     allowed_ports: frozenset[int] | None = frozenset({443})
-    #: Whether the start of an answer is kept even if it comes from an address that is not public.
+    #: Whether the start of an answer is kept even if the answer comes from an address that is not public.
     keep_answers: bool = False
 
     def allows_address(self, address: Address) -> bool:
-        """Tell whether a callback may connect to `address`."""
+        """Return whether a callback may connect to `address`."""
         real = unmapped(address)
         if any(real in network for network in self.refused_networks):
             return False
         return is_public(real) or any(opens(network, real) for network in self.allowed_networks)
 
     def allows_host(self, name: str) -> bool:
-        """Tell whether callbacks may go to the host `name`, as a normalised URL writes it."""
+        """Return whether callbacks may go to the host `name`, as a normalised URL writes it."""
         if self.allowed_hosts is None:
             return True
         suffixes = (each[1:] for each in self.allowed_hosts if each.startswith("*."))
         return name in self.allowed_hosts or any(name.endswith(suffix) for suffix in suffixes)
 
     def keeps_answer_of(self, address: str | None) -> bool:
-        """Tell whether what comes back from `address` may be kept and shown.
+        """Return whether an answer from `address` may be kept and shown.
 
-        Not from an address that only an operator opened: nobody reads an inner service through the bridge.
+        By default only answers of public addresses are: the bridge must not be a way to read inner services.
         """
         return self.keep_answers or (address is not None and _is_public(address))
 
     def allows_port(self, port: int) -> bool:
-        """Tell whether a callback may connect to `port`; 80 comes with `http:`."""
+        """Return whether a callback may connect to `port`. `allow_http` implies port 80."""
         return (
             self.allowed_ports is None
             or port in self.allowed_ports
@@ -162,7 +163,7 @@ class CallbackRules:
 
 
 def normalise(url: str, rules: CallbackRules) -> str:
-    """Read a callback URL and write it in the one form that is stored, compared, signed for and called.
+    """Parse a callback URL and return the normalised form, which is stored, compared, signed for and called.
 
     Raises CallbackRefused with the reason.
     """
@@ -184,7 +185,7 @@ def normalise(url: str, rules: CallbackRules) -> str:
     if port is not None and port != DEFAULT_PORTS[scheme]:
         authority = f"{authority}:{port}"
     path = quote(parts.path or "/", safe=_KEPT)
-    query = f"?{quote(parts.query, safe=_KEPT)}" if "?" in url else ""  # an empty one is one too
+    query = f"?{quote(parts.query, safe=_KEPT)}" if "?" in url else ""  # an empty query stays, too
     normalised = f"{scheme}://{authority}{path}{query}"
     if len(normalised) > MAX_URL_LENGTH:
         raise CallbackRefused(f"is longer than {MAX_URL_LENGTH} characters")
@@ -192,10 +193,10 @@ def normalise(url: str, rules: CallbackRules) -> str:
 
 
 def normalise_host(text: str) -> str:
-    """Read a host, or a host and its port, like those of a callback URL, and write it like a normalised URL.
+    """Parse a host, or a host and port, like those of a callback URL, and write them like a normalised URL.
 
-    A port stays, the scheme's own too. No rule about destinations is applied: the host may have been allowed before.
-    Raises CallbackRefused with the reason.
+    A given port is kept, even the default port of a scheme. No rule about destinations is applied, since the rules may
+    have allowed the host before. Raises CallbackRefused with the reason.
     """
     _check_characters(text)
     try:
@@ -210,29 +211,29 @@ def normalise_host(text: str) -> str:
 
 
 def origin_of(url: str) -> str:
-    """Scheme, host and port of a normalised URL: whom a message is signed for."""
+    """Return scheme, host and port of a normalised URL: the receiver that a message is signed for."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
 
 
 def host_and_port(url: str) -> str:
-    """As much of a normalised URL as a log may show: the rest can carry secrets."""
+    """Return the part of a normalised URL that a log may show. The rest can contain secrets."""
     return urlsplit(url).netloc
 
 
 def without_query(url: str) -> str:
-    """Write a URL as lists, pages, commands and logs show it: `?…` for a query, which can hold a secret.
+    """Write a URL for lists, pages, commands and logs: `?…` replaces a query, which can contain a secret.
 
-    A URL without a query, or with an empty one, stays as it is. So does a URL that was written so already.
+    A URL without a query, or with an empty one, is unchanged. So is a URL whose query is hidden already.
     """
     return _BEFORE_QUERY.sub(rf"\g<1>{HIDDEN}", url)
 
 
 def hide_query(text: str, url: str) -> str:
-    """Put `…` for the query of `url` and for its values in a receiver's answer, which can repeat the request.
+    """Replace the query of `url` and its values by `…` in a receiver's answer, which can repeat the request.
 
-    A value is also found in percent-encoding, and with the slashes of JSON. Values with fewer than six characters
-    stay. The end of the text can be the beginning of a value that was cut off there, and is hidden too.
+    Values are also found in percent-encoding, and with the escaped slashes of JSON. Values with fewer than six
+    characters stay. A value that is cut off at the end of the text is hidden, too.
     """
     query = url.partition("?")[2]
     values = [each.partition("=")[2] or each for each in query.split("&")]
@@ -249,13 +250,13 @@ def hide_query(text: str, url: str) -> str:
 
 
 def _repeated(text: str) -> tuple[str, ...]:
-    """Write a text like answers repeat it: as it is, in another URL with escapes in both letter cases, and in JSON."""
+    """Write a text in the forms that answers repeat: unchanged, percent-encoded in both letter cases, and in JSON."""
     encoded = quote(text, safe="")
     lower = _ESCAPE.sub(lambda found: found[0].lower(), encoded)
     return text, encoded, lower, text.replace("/", "\\/")
 
 
-@lru_cache(maxsize=1024)  # every answer asks for it, and receivers are few
+@lru_cache(maxsize=1024)  # checked for every answer, and receivers are few
 def _is_public(address: str) -> bool:
     return is_public(unmapped(ipaddress.ip_address(address)))
 
@@ -280,7 +281,7 @@ def _check_parts(scheme: str, url: str, netloc: str, rules: CallbackRules) -> No
 
 
 def _read_host(host: str, *, bracketed: bool) -> str | Address:
-    """Read a host of a URL: a name in ASCII and lower case, or an address."""
+    """Parse the host of a URL: a name in ASCII and lower case, or an address."""
     if bracketed:
         return _read_address(host, ipaddress.IPv6Address)
     name = _ascii_name(host)
@@ -301,7 +302,7 @@ def _read_address(text: str, kind: type[Address]) -> Address:
 
 
 def _written(host: str | Address) -> str:
-    """Write a host as a URL has it."""
+    """Write a host in the form of a URL: an IPv6 address in brackets."""
     return f"[{host}]" if isinstance(host, ipaddress.IPv6Address) else str(host)
 
 
@@ -316,7 +317,7 @@ def _check_host(host: str | Address, rules: CallbackRules) -> None:
 
 
 def _ascii_name(host: str) -> str:
-    """Map a host to ASCII (UTS 46), lower case, without the dot of the root."""
+    """Map a host to ASCII (UTS 46) in lower case, without the final dot of the root."""
     try:
         mapped = idna.uts46_remap(host, std3_rules=False, transitional=False)
         ascii_name = mapped if mapped.isascii() else idna.encode(mapped).decode("ascii")

@@ -1,4 +1,4 @@
-"""Azure's clouds: the cloud of a Speech endpoint, the scope of its tokens, and endpoints that cannot be right.
+"""Azure's clouds: the cloud of a Speech endpoint, the scope of its tokens, and the check for wrong endpoints.
 
 Sources: "Speech service in sovereign clouds" (endpoints), and the audiences that Azure's libraries for AI services
 offer for each cloud (scopes).
@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 class Cloud:
     """One of Azure's clouds, as far as Speech is concerned."""
 
-    #: Endpoints of a resource's own end so, and the scope of its Entra tokens begins so.
+    #: The suffix of a resource's own endpoint, and the host in the scope of Entra tokens.
     ai_services: str
-    #: Regional endpoints end so. They take keys and no Entra tokens.
+    #: The suffix of regional endpoints, which accept keys but no Entra tokens.
     regional: str
-    #: Hosts of the real-time services and of the portal end so: no batch API is there.
+    #: The suffix of hosts of the real-time services and of the portal, which have no batch API.
     real_time: str
 
     @property
@@ -26,12 +26,12 @@ class Cloud:
         return f"https://{self.ai_services}/.default"
 
     def has(self, host: str) -> bool:
-        """Whether a host is one of this cloud's for AI services."""
+        """Return whether a host is one of this cloud's for AI services."""
         suffixes = (self.ai_services, self.regional, self.real_time, self._foundry)
         return any(host == suffix or host.endswith(f".{suffix}") for suffix in suffixes)
 
     def speech_host(self, host: str) -> bool:
-        """Whether a host can have the batch APIs of a resource: one label before the cloud's suffix."""
+        """Return whether a host can have the batch APIs of a resource: one label before the cloud's suffix."""
         suffixes = (self.ai_services, self.regional, self._foundry)
         return any(re.fullmatch(rf"[a-z0-9-]+\.{re.escape(suffix)}", host) for suffix in suffixes)
 
@@ -57,7 +57,7 @@ CHINA = Cloud(
 )
 CLOUDS = (PUBLIC, GOVERNMENT, CHINA)
 
-#: Paths of a token's or of a single call, as they stand in portals and samples. A gateway may have any other.
+#: Paths of a token request or of a single call, as portals and samples show them. A gateway may have any other path.
 _PATH_OF_A_CALL = re.compile(r".*/(?:issuetoken|operations|batchsyntheses)(?:/.*)?", re.IGNORECASE)
 
 _RIGHT_FORM = (
@@ -67,19 +67,19 @@ _RIGHT_FORM = (
 
 
 def cloud_of(endpoint: str) -> Cloud:
-    """Find the cloud of an endpoint. A host that is not Azure's, like a gateway's, counts as the public cloud."""
+    """Return the cloud of an endpoint. A host outside of Azure, like a gateway's, counts as the public cloud."""
     host = _host(endpoint)
     return next((cloud for cloud in CLOUDS if cloud.has(host)), PUBLIC)
 
 
 def takes_keys_only(endpoint: str) -> bool:
-    """Whether an endpoint is a region's, which takes no Entra token."""
+    """Return whether an endpoint is regional, and so accepts no Entra token."""
     host = _host(endpoint)
     return any(host.endswith(f".{cloud.regional}") for cloud in CLOUDS)
 
 
 def wrong_speech_endpoint(endpoint: str) -> str | None:
-    """Return the right form for an endpoint that cannot have the batch APIs of Speech; None if it may have them."""
+    """Return the right form for an endpoint that cannot have the batch APIs of Speech, or None for a possible one."""
     host, path = _host(endpoint), urlsplit(endpoint).path
     for cloud in CLOUDS:
         if cloud.has(host):
@@ -93,7 +93,7 @@ def _in_cloud(cloud: Cloud) -> str:
 
 
 def _is_a_portal(host: str) -> bool:
-    """Whether a host is a portal or a management endpoint, whose address is often copied by mistake."""
+    """Return whether a host is a portal or a management endpoint, whose address is often copied by mistake."""
     portals = ("portal.azure.com", "portal.azure.us", "portal.azure.cn", "ai.azure.com", "cris.ai")
     managers = ("management.azure.com", "management.usgovcloudapi.net", "management.chinacloudapi.cn")
     return any(host == each or host.endswith(f".{each}") for each in (*portals, *managers))

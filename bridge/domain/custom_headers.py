@@ -1,7 +1,7 @@
-"""The headers that a client wants on its callbacks: which ones it may have, and how they are compared and written.
+"""The headers that a client adds to its callbacks: allowed names and values, comparison, and encoding.
 
-They are the client's secrets as a rule, an `Authorization` for the receiver. What is taken arrives as it was given:
-a name or a value that anything on the way would change, drop or read as something else is refused.
+Custom headers are usually secrets, like an `Authorization` for the receiver. Accepted headers arrive unchanged: names
+and values that a server or proxy on the way would change, drop or misread are refused.
 """
 
 import hmac
@@ -12,22 +12,22 @@ from dataclasses import dataclass, field
 
 from bridge.domain.text import printable
 
-#: A registration has at most this many.
+#: The most headers of a registration.
 MAX_HEADERS = 10
 
-#: Names and values together, in bytes.
+#: The limit of names and values together, in bytes.
 MAX_HEADER_BYTES = 4_096
 
-#: A name longer than this is cut where it is shown.
+#: Longer names are cut in messages, in characters.
 _SHOWN = 64
 
 #: A token of RFC 9110, 5.6.2.
 NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
-#: Visible ASCII and inner spaces: everything else is stripped, decoded or refused by somebody (RFC 9110, 5.5).
+#: Visible ASCII and inner spaces. Some servers strip, decode or refuse all other characters (RFC 9110, 5.5).
 VALUE = re.compile(r"(?:[!-~](?:[ -~]*[!-~])?)?")
 
-#: What the bridge sends itself, what frames the request, and what belongs to one connection (RFC 9110, 7.6.1).
+#: Headers that the bridge sends itself, framing of the request, and connection-specific fields (RFC 9110, 7.6.1).
 RESERVED = frozenset(
     {
         "accept",
@@ -46,27 +46,27 @@ RESERVED = frozenset(
         "user-agent",
     }
 )
-#: What the names of further ones begin with.
+#: Prefixes of further reserved names.
 RESERVED_PREFIXES = ("ce-", "content-", "proxy-", "webhook-")
 
 
 @dataclass(frozen=True, slots=True)
 class OwnHeaders:
-    """A client's own headers, already found right. Has no readable form but the one asked for."""
+    """A client's validated custom headers. The `repr` shows no values."""
 
     #: Values by name, both as given.
     given: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def same_as(self, other: "OwnHeaders") -> bool:
-        """Tell whether both say the same; the case of names and the order make no difference."""
-        return hmac.compare_digest(self.normal_form(), other.normal_form())  # says nothing by how long it takes
+        """Compare names and values. The case of names and the order do not count."""
+        return hmac.compare_digest(self.normal_form(), other.normal_form())  # in constant time
 
     def normal_form(self) -> bytes:
-        """Write them as they are compared."""
+        """Encode the headers for comparison: lower case names, sorted."""
         return json.dumps(sorted((name.lower(), value) for name, value in self.given.items())).encode()
 
     def write(self) -> bytes:
-        """Write them as they are encrypted."""
+        """Encode the headers for encryption."""
         return json.dumps(dict(self.given), separators=(",", ":")).encode()
 
     @classmethod
@@ -76,9 +76,9 @@ class OwnHeaders:
 
 
 def faults(given: Mapping[str, object]) -> list[tuple[str, str]]:
-    """Say everything that is wrong with a client's headers: target and reason, never with a value.
+    """List all problems of a client's headers, as pairs of target and reason. Values are never included.
 
-    Empty where nothing is.
+    Empty if there is none.
     """
     found = [
         (f"headers.{printable(name, _SHOWN)}", why) for name, value in given.items() for why in _fault(name, value)
@@ -97,7 +97,7 @@ def faults(given: Mapping[str, object]) -> list[tuple[str, str]]:
 
 
 def _read_by_receivers(name: str) -> str:
-    """Write a name like receivers read it: CGI and WSGI make no difference of case, nor of `_` and `-`."""
+    """Normalise a name like receivers do: CGI and WSGI ignore case, and treat `_` and `-` as equal."""
     return name.lower().replace("_", "-")
 
 

@@ -1,4 +1,4 @@
-"""One delivery: what a due row and a queue message carry of it, its timeline, and who may attempt.
+"""One delivery: its task in due rows and queue messages, its timeline, and the decision whether to attempt.
 
     claim            connect, POST, read: 15 s                       lease ends
       |......................|--------------------|..........................|
@@ -9,7 +9,7 @@
     enqueue ─── message lives for the redispatch interval, 2 min ───► the due row sends another
 
 An attempt is shorter than its lease, the lease is shorter than the redispatch interval, and a message lives no longer
-than that, so whoever is told to attempt finds out from the registration alone whether it still may.
+than that interval. The registration alone therefore shows whether an attempt is still allowed.
 """
 
 from dataclasses import dataclass
@@ -21,54 +21,54 @@ from bridge.domain.registration import Registration, State
 from bridge.domain.retry import ATTEMPTS_PER_RUN
 from bridge.domain.time import CLOCK_SKEW
 
-#: The exclusive right to one attempt.
+#: The duration of the exclusive right to one attempt.
 LEASE = timedelta(seconds=60)
 
-#: One attempt on the network takes no longer than this.
+#: The limit of an attempt's time on the network.
 ATTEMPT = timedelta(seconds=15)
 
-#: An attempt is not begun with less than this left of its lease, so that it is over before anybody's clock ends that.
+#: An attempt begins only with at least this much left of its lease, so that it ends before the lease on every clock.
 LEASE_NEEDED = ATTEMPT + CLOCK_SKEW
 
-#: After a message was sent, the due row waits this long before it sends another.
+#: The wait after the first message of an attempt before the due row sends another.
 REDISPATCH_AFTER = timedelta(minutes=2)
 
-#: A message that could not be sent is sent again after this time.
+#: The wait after a failure to send a message before the due row sends again.
 RESEND_AFTER = timedelta(seconds=10)
 
-#: The longest that it waits, after many messages that nobody claimed.
+#: The longest wait after many messages that led to no claim.
 LONGEST_REDISPATCH = timedelta(hours=1)
 
 
 def redispatch_after(sends: int) -> timedelta:
-    """How long to wait after the `sends`-th message of an attempt that nobody claimed; also how long it lives."""
+    """Return the wait after the `sends`-th message of an attempt without a claim, which is also the message's life."""
     doublings = min(max(sends - 1, 0), 10)
     return min(REDISPATCH_AFTER * (1 << doublings), LONGEST_REDISPATCH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryTask:
-    """The order to make attempt `number`: what a queue message carries, and a due row."""
+    """The order to make attempt `number`, in a queue message or a due row."""
 
     ref: RegistrationRef
-    #: The generation of the registration that was meant.
+    #: The generation of the registration for which the task was made.
     generation: datetime
-    #: The number of the attempt that was meant.
+    #: The number of the attempt to make.
     number: int
     #: How many messages have been sent for this attempt.
     sends: int = 0
-    #: The trace that it goes on with.
+    #: The trace context to continue.
     traceparent: str | None = None
-    #: Scheme, name and port of the receiver, and the owner: known before the registration is read. None in what
-    #: former versions wrote.
+    #: Scheme, name and port of the receiver, and the owner: known before the registration is read. None in tasks of
+    #: former versions.
     origin: str | None = None
     owner: str | None = None
-    #: Only in messages: the sweep held back further deliveries to this host, or may have.
+    #: Only in messages: whether the sweep held back, or may have held back, further deliveries to this host.
     has_more: bool | None = None
 
     @classmethod
     def next_of(cls, registration: Registration, *, sends: int = 0) -> "DeliveryTask":
-        """Make the task for the next attempt."""
+        """Return the task of the next attempt."""
         return cls(
             ref=registration.ref,
             generation=registration.generation,
@@ -81,7 +81,7 @@ class DeliveryTask:
 
 
 def pending_task(registration: Registration) -> DeliveryTask | None:
-    """Make the task that a delivery has open; None where none is, or an attempt is being made."""
+    """Return the open task of a delivery. None without a delivery, or while an attempt is claimed."""
     if registration.state is not State.PENDING or registration.claim is not None:
         return None
     return DeliveryTask.next_of(registration, sends=1)
@@ -89,14 +89,14 @@ def pending_task(registration: Registration) -> DeliveryTask | None:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """There is nothing to do; the due row knows better, if there is one."""
+    """The task is void. If the delivery goes on, its due row has the valid task."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class MarkDead:
-    """The run's last attempt was lost: it is dead."""
+    """The last attempt of the run was lost, so the registration is dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +105,10 @@ class Attempt:
 
 
 def decide_delivery(task: DeliveryTask, registration: Registration, now: datetime) -> Skip | MarkDead | Attempt:
-    """Decide whether `task` may be followed.
+    """Decide whether to follow `task`.
 
-    An attempt whose lease ended unrecorded counts, as `lost`: it may have reached the receiver. A task comes when its
-    sender's clock says that it is time; a clock that is behind the sender's by what clocks may differ follows it.
+    An attempt whose lease ended without an outcome counts, as `lost`: it may have reached the receiver. A task may
+    arrive early by the clock of this instance, by at most the clock skew.
     """
     why = _why_not(task, registration, now)
     if why is not None:

@@ -1,11 +1,11 @@
-"""Everything that the bridge raises on purpose.
+"""All exceptions that the bridge raises on purpose.
 
     BridgeError
-    ├── Misconfigured       a setting is missing or wrong: nothing works until it is mended
+    ├── Misconfigured       a setting is missing or wrong: nothing works until an operator corrects the setting
     ├── StorageUnavailable  storage did not answer, or refused: try again later
-    │   ├── CommitUnknown   a transaction was sent and no reply came: it may have been a commit
-    │   └── StorageRefused  storage refuses its caller: an operator must act
-    ├── Conflict            somebody else changed the rows first: read again and decide again
+    │   ├── CommitUnknown   a transaction got no reply: it may have been committed
+    │   └── StorageRefused  storage refused the caller: an operator must act
+    ├── Conflict            another writer changed the rows first: read and decide again
     ├── Contended           too many conflicts in a row: try again later
     └── UnreadableRow       a row or message that this version cannot read: skip it
 
@@ -21,31 +21,31 @@ class BridgeError(Exception):
 
 
 class Misconfigured(BridgeError):
-    """Settings are missing or wrong; `problems` says for each what to do, without its value."""
+    """Settings are missing or wrong. `problems` has the remedy for each, without its value."""
 
     def __init__(self, problems: dict[str, str]) -> None:
-        #: What is wrong, by the name of the setting.
+        #: The problems by name of the setting.
         self.problems = problems
-        #: The same, a line each.
+        #: The same as text, one line each.
         self.lines = [f"{name}: {problem}" for name, problem in problems.items()]
         super().__init__("; ".join(self.lines))
 
 
 class StorageUnavailable(BridgeError):
-    """Storage did not answer or refused; nothing is known to have changed."""
+    """Storage did not answer or refused. No change is known to have happened."""
 
     def __init__(self, message: str, code: str = "") -> None:
         super().__init__(message)
-        #: The service's error code, like `ServerBusy`; empty if there was no answer, or none with a code.
+        #: The service's error code, like `ServerBusy`. Empty without an answer or without a code.
         self.code = code
 
 
 class CommitUnknown(StorageUnavailable):
-    """No reply came to a transaction: it may have been a commit. Its `tx` tells, once storage answers again."""
+    """A transaction got no reply and may have been committed. A later read finds its `tx` if so."""
 
 
 class StorageRefused(StorageUnavailable):
-    """Storage refused its caller (401 or 403): a role, a key or a firewall is wrong, and waiting does not help."""
+    """Storage refused the caller (401 or 403): a role, a key or a firewall is wrong, and waiting does not help."""
 
 
 class ConflictKind(StrEnum):
@@ -57,19 +57,19 @@ class ConflictKind(StrEnum):
 
 
 class Conflict(BridgeError):
-    """Somebody else changed a row first; the whole transaction did not happen."""
+    """Another writer changed a row first. The transaction had no effect."""
 
     def __init__(self, kind: ConflictKind, index: int | None) -> None:
         super().__init__(f"{kind} at write {index}")
-        #: What was wrong with the row.
+        #: The state of the row.
         self.kind = kind
-        #: Which write of the transaction lost, from 0; None where the service did not say.
+        #: The index of the refused write in the transaction, from 0. None if the service did not give the index.
         self.index = index
 
 
 class Contended(BridgeError):
-    """The same rows were changed by others again and again; the caller may try again later."""
+    """Other writers changed the same rows again and again. The caller may try again later."""
 
 
 class UnreadableRow(BridgeError):
-    """A row or a queue message that somebody else wrote, or a newer version of the bridge."""
+    """A row or a queue message of another writer, or of a newer version of the bridge."""

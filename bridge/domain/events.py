@@ -1,4 +1,4 @@
-"""What a receiver is told: the exact bytes of a message and its id."""
+"""Events for receivers: the exact bytes of a message and its id."""
 
 import hashlib
 import json
@@ -14,19 +14,19 @@ from bridge.domain.time import iso, iso_or_none, to_millis
 
 
 class Format(StrEnum):
-    """How a message is written."""
+    """The format of a message."""
 
     STANDARD = "standard"  #: Standard Webhooks' own shape: `type`, `timestamp`, `data`
     CLOUDEVENTS = "cloudevents"  #: CloudEvents 1.0, structured mode, around the same `data`
 
     @property
     def content_type(self) -> str:
-        """The media type of a message in it."""
+        """The media type of a message in this format."""
         return "application/cloudevents+json" if self is Format.CLOUDEVENTS else "application/json"
 
 
-#: The `source` of a CloudEvent is this, a slash and the name of the bridge's source; that of a ping is just this. It
-#: never changes: receivers route by it.
+#: The `source` of a CloudEvent: this, a slash and the name of the bridge's source. A ping has just this. Never change
+#: the value: receivers route by the source.
 EVENT_SOURCE = "/speech-webhook-bridge"
 
 
@@ -42,33 +42,33 @@ class Message:
     body: bytes
 
 
-#: The type of a message that is about nothing.
+#: The type of a test message, which is about no operation.
 PING = "bridge.ping"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationCompleted:
-    """How an operation ended, the same for every registration of it."""
+    """The end of an operation, the same for all its registrations."""
 
     final_status: FinalStatus
-    #: The path of its source: `avatar`, say. Event types begin with it.
+    #: The path of its source, like `avatar`. Event types begin with the path.
     path: str
-    #: When the bridge saw the end.
+    #: When the bridge observed the end.
     observed_at: datetime
-    #: The last poll that still saw it running; None where none did.
+    #: The last poll that still returned a running operation, or None if there was no such poll.
     not_before: datetime | None
-    #: Why the bridge gave up on it; None for a final status of the upstream's.
+    #: Why the bridge gave up on the operation. None for a final status of the upstream.
     reason: str | None
-    #: What the upstream said, as JSON text; None where it said nothing final.
+    #: The upstream's last answer as JSON text, or None if there was no final answer.
     body: str | None
-    #: What it said of the failure; None where it said nothing of it.
+    #: The upstream's explanation of a failure, if any.
     why: Explanation | None = None
-    #: How often the operation was polled.
+    #: The number of polls of the operation.
     polls: int = 0
 
     @classmethod
     def of(cls, operation: Operation, path: str) -> "OperationCompleted | None":
-        """Read the end off an operation on which the upstream has spoken; None while it has not."""
+        """Return the event of an operation with a final answer of the upstream, or None if there is none yet."""
         if operation.final_status is None or operation.finished_at is None or not operation.is_final:
             return None
         return cls(
@@ -89,10 +89,10 @@ class OperationCompleted:
 
 
 def subscriber_of(owner: str) -> str:
-    """Name an owner in events: opaque, and the same for every event of this owner and after every change of keys.
+    """Return the pseudonym of an owner in events: opaque, and the same in all events and after a change of keys.
 
-    Every owner's callbacks carry the bridge's public signature. Only this name shows a receiver whose registration
-    led to a callback.
+    The callbacks of all owners carry the bridge's public signature. Only this name shows a receiver which owner's
+    registration led to a callback.
     """
     digest = hashlib.sha256(f"bridge/v1/subscriber\n{owner}".encode()).hexdigest()
     return f"sub_{digest[:32]}"
@@ -115,10 +115,10 @@ def compose(
     generation: datetime,
     format: Format = Format.STANDARD,  # noqa: A002 - the column's own name
 ) -> Message:
-    """Write the message that tells one registration how the operation has `completed`.
+    """Compose the message that notifies one registration of the `completed` operation.
 
-    The id is derived from registration, generation and event, so that composing it again after a crash names the same
-    message, and a new generation another one.
+    The id is derived from registration, generation and event. Composing the message again after a crash gives the same
+    id, and a new generation gives another one.
     """
     identity = f"{to.ref.public_id}\n{to_millis(generation)}\n{completed.type}"
     data: dict[str, Any] = {
@@ -150,7 +150,7 @@ def compose(
 
 
 def ping(*, callback_url: str, owner: str, now: datetime, nonce: str, format: Format) -> Message:  # noqa: A002 - likewise
-    """Write a message that is about nothing, to show that a receiver can be reached and verifies."""
+    """Compose a test message, which shows that a receiver can be reached and verifies signatures."""
     message_id = f"msg_ping_{nonce}"
     is_cloudevent = format is Format.CLOUDEVENTS
     shape = _cloudevent(message_id, PING, now, source=EVENT_SOURCE) if is_cloudevent else _standard(PING, now)
@@ -164,7 +164,7 @@ def _standard(kind: str, at: datetime) -> dict[str, str]:
 
 
 def _cloudevent(message_id: str, kind: str, at: datetime, *, source: str) -> dict[str, str]:
-    """Write the context attributes of CloudEvents 1.0; its `id` is the `webhook-id`."""
+    """Return the context attributes of CloudEvents 1.0. The `id` is the `webhook-id`."""
     return {
         "specversion": "1.0",
         "id": message_id,

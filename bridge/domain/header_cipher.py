@@ -1,13 +1,13 @@
-"""The secrets of a registration at rest: its own headers, and the query of its callback URL.
+"""Encryption at rest of a registration's secrets: its custom headers, and the query of its callback URL.
 
 AES-256-GCM (NIST SP 800-38D) under keys that derive from the newest signing key, one for headers and one for queries.
-A ciphertext names the signing key, so that a removed key is told from a changed row. The associated data bind each
+A ciphertext names the signing key, so that a removed key can be told from a changed row. The associated data bind each
 ciphertext to its registration, generation, owner and stored callback URL: a changed row does not decrypt, so the secret
 of one receiver cannot be sent to another.
 
-The stored URL has `…` and a tag in place of a query. The tag is an HMAC of the whole URL, since everybody who sees the
-id of a registration could try short queries against a hash without a key. The id is a hash of the stored URL, so it
-checks that URL without any key. The tag is computed once and stays when signing keys are replaced.
+The stored URL has `…` and a tag in place of a query. The tag is an HMAC of the whole URL: with a hash without a key,
+any reader of a registration's id could test guesses of a short query. The id is a hash of the stored URL and so
+verifies that URL without any key. The tag is computed once and stays when signing keys are replaced.
 """
 
 import base64
@@ -27,10 +27,10 @@ from bridge.domain.outcome import Failure
 from bridge.domain.registration import Registration
 from bridge.domain.time import to_millis
 
-#: A nonce has this many bytes, and is never used again with the same key.
+#: The length of a nonce in bytes. A nonce is never used again with the same key.
 NONCE_BYTES = 12
 
-#: The tag of a URL has this many bytes.
+#: The length of a URL's tag in bytes.
 _TAG_BYTES = 16
 
 #: The version of the scheme, the id of the key, and nonce and ciphertext in base64.
@@ -48,9 +48,9 @@ class Secrets:
 
 @dataclass(frozen=True, slots=True)
 class DecryptionFailed:
-    """A secret is there and cannot be decrypted."""
+    """A stored secret cannot be decrypted."""
 
-    #: Why, and what mends it; fit for a log line.
+    #: The reason and its remedy, fit for a log line.
     why: str
     #: Which secret: `HEADERS` or `CALLBACK_URL`.
     error: Failure = Failure.HEADERS
@@ -58,12 +58,12 @@ class DecryptionFailed:
 
 @dataclass(frozen=True, slots=True)
 class HeaderCipher:
-    """Encrypts with the newest key, and decrypts with every one that is still there."""
+    """Encrypts with the newest key, and decrypts with any key that is still configured."""
 
     keyring: Keyring
 
     def tagged(self, request: Registration) -> Registration:
-        """Put `…` and a tag in place of the query of a client's URL, and name the registration after that."""
+        """Replace the query of a client's URL by `…` and a tag, and update the registration's id to match."""
         before, _, query = request.callback_url.partition("?")
         if not query:
             return request
@@ -75,9 +75,9 @@ class HeaderCipher:
         return replace(request, ref=ref, callback_url=url)
 
     def encrypt(self, registration: Registration, secrets: Secrets, *, nonce: bytes) -> Registration:
-        """Give a registration its secrets; a secret that it does not have leaves no column.
+        """Return the registration with its secrets encrypted. A missing secret leaves its column empty.
 
-        Call this last: the headers decrypt in this registration and this generation only.
+        Call this last: the ciphertexts decrypt only in this registration and this generation.
         """
         query, headers = secrets.url.partition("?")[2].encode(), secrets.headers
         return replace(
@@ -91,7 +91,7 @@ class HeaderCipher:
         )
 
     def decrypt(self, registration: Registration) -> Secrets | DecryptionFailed:
-        """Read a registration's secrets."""
+        """Decrypt the secrets of a registration."""
         url = self.url(registration)
         if isinstance(url, DecryptionFailed) or registration.headers is None:
             return url if isinstance(url, DecryptionFailed) else Secrets(url)
@@ -99,7 +99,7 @@ class HeaderCipher:
         return DecryptionFailed(written) if isinstance(written, str) else Secrets(url, OwnHeaders.read(written))
 
     def url(self, registration: Registration) -> str | DecryptionFailed:
-        """Read a registration's whole callback URL."""
+        """Return the whole callback URL of a registration, with its query decrypted."""
         before, hidden, _ = registration.callback_url.partition(HIDDEN)
         if not hidden:
             return before
@@ -112,7 +112,7 @@ class HeaderCipher:
         return f"v2:{self.keyring.public_keys()[0].id}:{text}"
 
     def _decrypted(self, purpose: Purpose, text: str, registration: Registration) -> bytes | str:
-        """Decrypt a column; returns a text that says why where that is not possible."""
+        """Decrypt a column. Returns a text with the reason if that is not possible."""
         found = _ENCRYPTED.fullmatch(text)
         if found is None:
             return "written in a way that this version does not know"

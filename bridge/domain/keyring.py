@@ -1,8 +1,8 @@
 """Standard Webhooks signatures, the keys that derive from the bridge's signing keys, and the check for weak keys.
 
 Source: the Standard Webhooks specification, `v1` (HMAC-SHA256) and `v1a` (Ed25519), both over
-`{id}.{timestamp}.{body}` and both in one header. No secret of a receiver is stored: it derives from the bridge's
-signing keys, the owner and the callback's origin, so it can be told before anything is registered and is the same on
+`{id}.{timestamp}.{body}` and both in one header. Secrets of receivers are not stored. They derive from the bridge's
+signing keys, the owner and the callback's origin, so a secret is available before any registration and is the same on
 every instance. The key pair of `v1a` is the same for all receivers, which therefore check `data.audience`.
 """
 
@@ -23,18 +23,18 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from bridge.domain.time import to_millis
 
-#: A signing key has at least this many bytes.
+#: The minimal length of a signing key in bytes.
 MIN_KEY_BYTES = 32
 
-#: Every derived key has this many.
+#: The length of every derived key in bytes.
 DERIVED_BYTES = 32
 
 
 class Purpose(StrEnum):
-    """What a derived key is for. Never change one: receivers would not verify, and rows would not decrypt.
+    """The use of a derived key. Never change a value: receivers would not verify, and rows would not decrypt.
 
-    Each purpose has a key of its own, so that the secret of a receiver gives no hint of the key of encrypted headers.
-    The texts carry a version. Another scheme gets another version, and rows of the old one still decrypt.
+    Each purpose has a separate key, so that the secret of a receiver gives no hint of the key of encrypted headers.
+    The values carry a version. A new scheme gets a new version, and rows of the old one still decrypt.
     """
 
     RECEIVER_SECRET = "bridge/v1/receiver-secret"  # noqa: S105 - a name, no secret
@@ -45,9 +45,9 @@ class Purpose(StrEnum):
     CURSOR_ENCRYPTION = "bridge/v1/cursor-encryption"
 
 
-@lru_cache(maxsize=1024)  # every attempt asks for its receiver's secret and for the key pair
+@lru_cache(maxsize=1024)  # every attempt needs its receiver's secret and the key pair
 def derive(key: bytes, purpose: Purpose, *context: str) -> bytes:
-    """Derive the key for one purpose, and for one `context` of it; no part of that contains a line break.
+    """Derive the key for one purpose and `context`. No part of the context may contain a line break.
 
     Source: HKDF (RFC 5869) with SHA-256; the purpose and the context are its info string.
     """
@@ -57,16 +57,16 @@ def derive(key: bytes, purpose: Purpose, *context: str) -> bytes:
 
 _PRINTABLE = frozenset(string.printable)
 
-#: Of 32 random bytes, fewer than this many are different ones with a probability below 1e-12.
+#: 32 random bytes have fewer distinct values than this with a probability below 1e-12.
 _DIFFERENT = 16
 
 
 def weakness_of(key: bytes, text: str) -> str | None:
-    """Say why a key is weak, given its bytes and its base64 text; None if nothing is found.
+    """Return why a key is weak, given its bytes and its base64 text, or None if no weakness is found.
 
-    `GET /api/signing-keys` publishes what derives from a key, so a key that can be guessed can be found offline, and
-    every receiver's secret with that key. No rule finds all weak keys. These find texts, repetitions and sequences, and
-    refuse a key of random bytes less than once in a thousand million.
+    `GET /api/signing-keys` publishes a public key that derives from each signing key. A guessable signing key can
+    therefore be found offline, and every receiver's secret with it. No rule finds all weak keys. These find texts,
+    repetitions and sequences, and refuse a random key less than once in a thousand million.
     """
     if all(chr(byte) in _PRINTABLE for byte in key):
         return "is text, and text can be guessed"
@@ -77,63 +77,63 @@ def weakness_of(key: bytes, text: str) -> str | None:
     return None
 
 
-#: An id of a key has this many hexadecimal digits.
+#: The length of a key's id in hexadecimal digits.
 _KEY_ID_DIGITS = 16
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Secret:
-    """The key that one receiver verifies with. Has no readable form but the one asked for."""
+    """The secret with which one receiver verifies. `repr` does not show the key; `reveal` does."""
 
     key: bytes
 
     def reveal(self) -> str:
-        """Write it as receivers configure it: `whsec_…`."""
+        """Write the secret in the form that receivers configure: `whsec_…`."""
         return f"whsec_{base64.b64encode(self.key).decode()}"
 
     def sign(self, message_id: str, timestamp: int, body: bytes) -> str:
-        """Make one `v1` signature; `timestamp` in whole seconds since 1970."""
+        """Make one `v1` signature. `timestamp` is in whole seconds since 1970."""
         digest = hmac.new(self.key, _signed(message_id, timestamp, body), hashlib.sha256).digest()
         return f"v1,{base64.b64encode(digest).decode()}"
 
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """What everybody verifies `v1a` with."""
+    """A public key that verifies `v1a` signatures."""
 
     key: bytes
 
     @property
     def id(self) -> str:
-        """Name the signing key that it derives from, wherever one is to be told from another."""
+        """The id of the signing key that this key derives from, as ciphertexts and `GET /api/signing-keys` use."""
         return hashlib.sha256(self.key).hexdigest()[:_KEY_ID_DIGITS]
 
     @property
     def text(self) -> str:
-        """Write it as receivers configure it: `whpk_…`."""
+        """The key in the form that receivers configure: `whpk_…`."""
         return f"whpk_{base64.b64encode(self.key).decode()}"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class KeyPair:
-    """The private half signs `v1a`; the public one is published."""
+    """The key pair of `v1a`: the private key signs, the public key is published."""
 
     seed: bytes
 
     @property
     def public(self) -> PublicKey:
-        """The half that everybody may know."""
+        """The public half."""
         return PublicKey(_private(self.seed).public_key().public_bytes_raw())
 
     def sign(self, message_id: str, timestamp: int, body: bytes) -> str:
-        """Make one `v1a` signature; `timestamp` in whole seconds since 1970."""
+        """Make one `v1a` signature. `timestamp` is in whole seconds since 1970."""
         signature = _private(self.seed).sign(_signed(message_id, timestamp, body))
         return f"v1a,{base64.b64encode(signature).decode()}"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Keyring:
-    """The bridge's signing keys, newest first. Every key signs, so a key is replaced without losing a callback."""
+    """The bridge's signing keys, newest first. Every key signs, so keys can be replaced without a lost callback."""
 
     keys: tuple[bytes, ...]
 
@@ -146,13 +146,13 @@ class Keyring:
         return [KeyPair(derive(key, Purpose.ED25519_SEED)) for key in self.keys]
 
     def public_keys(self) -> Sequence[PublicKey]:
-        """Derive what everybody may know, newest first."""
+        """Derive the public keys, newest first."""
         return [pair.public for pair in self.pairs()]
 
     def headers(self, message_id: str, body: bytes, *, owner: str, origin: str, at: datetime) -> dict[str, str]:
-        """Sign a message for one receiver: the three headers of the specification.
+        """Sign a message for one receiver. Returns the three headers of the specification.
 
-        `at` is read as seconds of UTC, whatever its zone.
+        `at` is converted to seconds of UTC, whatever its time zone.
         """
         timestamp = to_millis(at) // 1000
         signers: tuple[Secret | KeyPair, ...] = (*self.secrets_for(owner=owner, origin=origin), *self.pairs())
@@ -163,7 +163,7 @@ class Keyring:
         }
 
 
-@lru_cache(maxsize=16)  # as many as there may be signing keys, and every attempt signs with them
+@lru_cache(maxsize=16)  # there are at most 16 signing keys, and every attempt signs with each
 def _private(seed: bytes) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(seed)
 

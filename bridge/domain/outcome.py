@@ -1,4 +1,4 @@
-"""What came of one attempt."""
+"""The outcome of one attempt."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -9,22 +9,22 @@ from bridge.domain.text import clipped
 
 
 class Failure(StrEnum):
-    """Why no answer came."""
+    """Why there was no answer."""
 
     REFUSED_BY_RULES = "refused-by-rules"  #: the URL or an address behind it is not allowed
-    DNS = "dns"  #: the name leads nowhere, or nobody says so in time
-    CONNECT = "connect"  #: nobody takes connections there
-    TLS = "tls"  #: the certificate or the handshake is not right
-    TIMEOUT = "timeout"  #: the answer did not come in time, or not whole
+    DNS = "dns"  #: the name does not resolve, or not in time
+    CONNECT = "connect"  #: the host does not accept connections
+    TLS = "tls"  #: the certificate or the handshake is wrong
+    TIMEOUT = "timeout"  #: there was no whole answer in time
     CLOSED = "closed"  #: the connection ended before an answer
-    HEAD_TOO_LARGE = "head-too-large"  #: headers without end
-    PROTOCOL = "protocol"  #: what came is no HTTP
+    HEAD_TOO_LARGE = "head-too-large"  #: the headers exceed the limit
+    PROTOCOL = "protocol"  #: the answer is not HTTP
     HEADERS = "headers"  #: nothing was sent: the registration's own headers cannot be decrypted
     CALLBACK_URL = "callback-url"  #: nothing was sent: the query of the callback URL cannot be decrypted
 
 
 class TlsReason(StrEnum):
-    """Why there was no TLS connection, as the `detail` of an attempt shows it."""
+    """Why TLS failed. The value is the `detail` of an attempt."""
 
     EXPIRED = "the certificate has expired"
     NOT_YET_VALID = "the certificate is not valid yet"
@@ -41,10 +41,10 @@ class TlsReason(StrEnum):
     HANDSHAKE = "the TLS handshake failed"
 
 
-#: So much of the body of a receiver's answer is kept, in bytes of UTF-8.
+#: The kept length of a receiver's answer, in bytes of UTF-8.
 KEPT_ANSWER = 1024
 
-#: So much of the `Location` of a redirect, likewise.
+#: The kept length of a redirect's `Location`, in bytes of UTF-8.
 KEPT_LOCATION = 300
 
 _GONE = 410
@@ -55,22 +55,22 @@ class _Answered:
     """The receiver answered with a status."""
 
     status: int
-    #: The address that was connected to.
+    #: The address of the connection.
     address: str | None
     #: The start of the answer, printable.
     body: str = ""
-    #: Where a redirect leads, printable and without its query; None for any other answer.
+    #: The target of a redirect, printable and without its query. None for other answers.
     location: str | None = None
-    #: How long the receiver asked to be left alone.
+    #: The wait that the receiver requested by `Retry-After`.
     retry_after: timedelta | None = None
 
 
 class Delivered(_Answered):
-    """2xx: the receiver took it."""
+    """2xx: the receiver accepted the message."""
 
 
 class Gone(_Answered):
-    """410: nobody wants it there any more."""
+    """410: the receiver does not want further messages."""
 
 
 class Rejected(_Answered):
@@ -79,13 +79,13 @@ class Rejected(_Answered):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreachable:
-    """No answer came, or none that counts."""
+    """There was no valid answer."""
 
     #: The class of the failure.
     error: Failure
-    #: The failure in a text for people.
+    #: A description of the failure for people.
     detail: str | None = field(default=None, compare=False)
-    #: The address that was connected to, where it came that far.
+    #: The address of the connection, if there was one.
     address: str | None = None
 
 
@@ -93,7 +93,7 @@ Outcome = Delivered | Gone | Rejected | Unreachable
 
 
 def is_success(status: int) -> bool:
-    """Tell whether a status is 2xx."""
+    """Return whether a status is 2xx."""
     return 200 <= status < 300  # noqa: PLR2004 - 2xx
 
 
@@ -105,7 +105,7 @@ def answered(
     location: str | None = None,
     retry_after: timedelta | None = None,
 ) -> Delivered | Gone | Rejected:
-    """Classify a status."""
+    """Classify the status of a receiver's answer."""
     kind = Delivered if is_success(status) else Gone if status == _GONE else Rejected
     is_redirect = 300 <= status < 400  # noqa: PLR2004 - 3xx
     target = without_query(location) if location is not None and is_redirect else ""

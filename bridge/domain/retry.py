@@ -1,4 +1,4 @@
-"""When a delivery is attempted again: a schedule that anybody can read, and a decision that follows it."""
+"""When a delivery is attempted again: the retry schedule and the decision after each attempt."""
 
 import re
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 
 from bridge.domain.outcome import Delivered, Gone, Outcome, Rejected
 
-#: The waits between the attempts of one run. After the last one the registration is dead.
+#: The waits between the attempts of one run. After the last attempt the registration is dead.
 SCHEDULE = (
     timedelta(seconds=5),
     timedelta(minutes=5),
@@ -23,19 +23,19 @@ SCHEDULE = (
 #: The attempts of one run.
 ATTEMPTS_PER_RUN = len(SCHEDULE) + 1
 
-#: Each wait is made up to this much shorter or longer, so that what failed together is not retried together.
+#: Each wait is lengthened or shortened by up to this share, so that simultaneous failures are not retried together.
 JITTER = 0.2
 
-#: Whole seconds, or with a fraction.
+#: Seconds, whole or with a fraction.
 _SECONDS = re.compile(r"(?=\.?[0-9])([0-9]*)((?:\.[0-9]*)?)", re.ASCII)
 
-#: A receiver can lengthen a wait by so much at the most, and never shorten it.
+#: The most by which a receiver can lengthen a wait. A receiver cannot shorten a wait.
 LONGEST_LENGTHENING = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A receiver took it."""
+    """A receiver accepted the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +57,9 @@ Decision = Done | RetryAt | GiveUp
 
 
 def decide(outcome: Outcome, *, attempt_of_run: int, now: datetime, random: float) -> Decision:
-    """Say what follows attempt `attempt_of_run` (from 1) of a run.
+    """Decide what follows attempt `attempt_of_run` (from 1) of a run.
 
-    `random` in [0, 1) spreads the wait by the jitter. `Retry-After` of the receiver is honoured within its limits.
+    `random` in [0, 1) spreads the wait by the jitter. The receiver's `Retry-After` is honoured within its limits.
     """
     if isinstance(outcome, Delivered):
         return Done()
@@ -73,9 +73,9 @@ def decide(outcome: Outcome, *, attempt_of_run: int, now: datetime, random: floa
 
 
 def parse_retry_after(value: str | None, now: datetime) -> timedelta | None:
-    """Read a `Retry-After` header (RFC 9110, 10.2.3): seconds or an HTTP date; None where it is neither or past.
+    """Parse a `Retry-After` header (RFC 9110, 10.2.3): seconds or an HTTP date. Returns None if it is neither or past.
 
-    Fractions of a second, which the RFC does not have and servers send, are rounded up.
+    Fractions of a second, which the RFC does not allow but servers send, are rounded up.
     """
     if value is None:
         return None

@@ -1,24 +1,24 @@
-"""Limits of how often something is done: the times of the last ones, kept in a row."""
+"""Sliding-window rate limits over timestamps that are kept in a row."""
 
 from datetime import datetime, timedelta
 
 from bridge.domain.time import from_millis, to_millis
 
-#: The year 2286; a clock that tells more is broken.
+#: In the year 2286. A later time comes from a broken clock.
 _LAST_MILLIS = 10**13
 
 
 def check_times(recent: tuple[int, ...]) -> None:
-    """Refuse times that no clock has told; raises ValueError."""
+    """Refuse implausible times. Raises ValueError."""
     if not all(0 <= each < _LAST_MILLIS for each in recent):
         raise ValueError("a time out of range")
 
 
 def take(recent: tuple[int, ...], now: datetime, *, most: int, within: timedelta) -> tuple[int, ...] | timedelta:
-    """Take the right to do it once more at `now`, or say how long to wait for that.
+    """Add an event at `now` to the window, or return how long to wait until one more is allowed.
 
-    At most `most` fall into any time of the length `within`. Times are milliseconds since 1970, oldest first. Those
-    of a clock that is ahead count as of now, so that no wait is longer than `within`.
+    At most `most` events fall into any period of length `within`. Times are milliseconds since 1970, oldest first.
+    Times of a clock that is ahead count as `now`, so that no wait is longer than `within`.
     """
     counted = [at for at in (min(from_millis(each), now) for each in recent) if now - at < within]
     if len(counted) >= most:

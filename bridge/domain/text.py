@@ -1,4 +1,4 @@
-"""Text of strangers: made fit to be stored, logged and shown, compared and measured as JSON, read as `traceparent`."""
+"""Untrusted text: sanitise for storage, logs and pages, compare and measure as JSON, and parse `traceparent`."""
 
 import json
 import re
@@ -6,12 +6,12 @@ from typing import Any
 
 
 def printable(text: str, limit: int) -> str:
-    """Keep at most `limit` characters of `text`; whatever is not printable, lone surrogates too, becomes a space."""
+    """Keep at most `limit` characters of `text`. Characters that are not printable become spaces, as do surrogates."""
     return "".join(character if character.isprintable() else " " for character in text[:limit]).strip()
 
 
 def clipped(text: str, limit: int) -> str:
-    """Keep as much of `text` as fits into `limit` bytes of UTF-8, written as JSON: a quote counts as two."""
+    """Keep as much of `text` as fits into `limit` bytes of UTF-8 in JSON, where a quote takes two."""
     kept = printable(text, limit)
     size = 0
     for place, character in enumerate(kept):
@@ -22,10 +22,10 @@ def clipped(text: str, limit: int) -> str:
 
 
 def same_json(one: str | None, other: str | None) -> bool:
-    """Compare two texts of JSON by value; None equals None alone.
+    """Compare two texts of JSON by value. None equals only None.
 
-    Numbers compare by their value and the order of keys does not count (RFC 8259, 4 and 6): `1.0` equals `1`. Python
-    takes `true` for 1, JSON does not.
+    Numbers compare by value and the order of keys does not count (RFC 8259, 4 and 6): `1.0` equals `1`. Python treats
+    `true` as 1, JSON does not.
     """
     if one is None or other is None:
         return one is other
@@ -33,9 +33,9 @@ def same_json(one: str | None, other: str | None) -> bool:
 
 
 def size_in_utf8(value: object) -> int:
-    """Return the size in bytes of a value as compact JSON in UTF-8, the form in which callbacks send it.
+    """Return the size in bytes of a value as compact JSON in UTF-8, the form of callbacks.
 
-    Raises ValueError for a number that JSON cannot carry.
+    Raises ValueError for a number that JSON cannot express.
     """
     return len(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(errors="replace"))
 
@@ -56,10 +56,10 @@ _VERSION_00 = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-
 
 
 def read_traceparent(given: str | None) -> str | None:
-    """Read a `traceparent`, to be sent on unchanged; None if there is none, or one that is not exactly of version 00.
+    """Validate a `traceparent` header of version 00. Returns None for a missing or any other header.
 
     The header joins a callback to the trace of the registering client. The bridge keeps it for days and sends it to
-    another party, so the reading is strict. A header of another version counts as none, like the specification asks,
-    and never makes a registration fail. A later version may have more parts (3.2.2.2), and half of them is not sent on.
+    another party, so the parsing is strict. A header of another version counts as missing, as the specification
+    requires, and never makes a registration fail. A later version may have more parts (3.2.2.2), and is never cut.
     """
     return given if given is not None and _VERSION_00.fullmatch(given) else None

@@ -1,12 +1,12 @@
-"""Instants as the bridge writes them: aware UTC datetimes of whole milliseconds."""
+"""Instants in the bridge's form: aware UTC datetimes of whole milliseconds."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-#: Tells the time, in aware UTC. Passed in everywhere; only the composition root has a real one.
+#: Returns the current time in aware UTC. Always an argument: only the composition root has a real clock.
 Clock = Callable[[], datetime]
 
-#: Instances' clocks are taken to agree within this.
+#: The largest assumed difference between the clocks of instances.
 CLOCK_SKEW = timedelta(seconds=30)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -14,17 +14,17 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 def to_millis(instant: datetime) -> int:
-    """Milliseconds since 1970, rounded down."""
+    """Convert to milliseconds since 1970, rounded down."""
     return (instant - _EPOCH) // _MILLISECOND
 
 
 def from_millis(millis: int) -> datetime:
-    """Undo `to_millis`."""
+    """Convert from milliseconds since 1970."""
     return _EPOCH + millis * _MILLISECOND
 
 
 def whole_millis(instant: datetime) -> datetime:
-    """Drop what is finer than a millisecond, since row keys and clients' clocks don't have it."""
+    """Cut an instant to whole milliseconds, the precision of row keys and of clients' clocks."""
     return instant.replace(microsecond=instant.microsecond // 1000 * 1000)
 
 
@@ -34,5 +34,5 @@ def iso(instant: datetime) -> str:
 
 
 def iso_or_none(instant: datetime | None) -> str | None:
-    """Write an instant that may not have come yet."""
+    """Write an optional instant."""
     return None if instant is None else iso(instant)
