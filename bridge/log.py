@@ -1,6 +1,6 @@
-"""One structured line per thing that happened: fixed fields, written in one place.
+"""Structured log lines: one line per event, with fixed fields, written in one place.
 
-Secrets are excluded by construction: a line takes references, states, numbers and the host and port of a callback,
+Secrets are excluded by construction: a line contains references, states, numbers and the host and port of a callback,
 never a URL, a header, a body or a setting's value.
 """
 
@@ -19,8 +19,8 @@ from bridge.domain.time import iso
 
 _logger = logging.getLogger("bridge")
 _as_json = json.JSONEncoder(ensure_ascii=False).encode
-#: The most bytes of a line. Application Insights cuts what is longer than 32,768 characters, and the cut line is no
-#: JSON for the queries.
+#: The most bytes of a line. Application Insights cuts lines over 32,768 characters, and a cut line is not valid JSON
+#: for the queries.
 MAX_LINE = 8_192
 
 #: A list that is cut has at least this many items, however long each is.
@@ -30,7 +30,7 @@ Field = str | int | float | bool | datetime | list[str] | None
 
 
 class Event(StrEnum):
-    """What can have happened."""
+    """The events of the log."""
 
     MISCONFIGURED = "app.misconfigured"
     FAILED = "app.failed"
@@ -96,7 +96,7 @@ _caller: ContextVar[Mapping[str, str]] = ContextVar("caller", default=MappingPro
 
 @contextmanager
 def called_by(caller: str, owner: str | None = None) -> Iterator[None]:
-    """Name the caller in each line that is written in this block: who did what, and as whom, where that is known."""
+    """Add the caller and, if known, the owner to each line of this block."""
     handle = _caller.set({"caller": caller} | ({} if owner is None else {"owner": owner}))
     try:
         yield
@@ -117,7 +117,7 @@ _relay: ContextVar[Callable[[Line], None] | None] = ContextVar("relay", default=
 
 @contextmanager
 def lines_to(relay: Callable[[Line], None]) -> Iterator[None]:
-    """Hand each line of this block to `relay` instead of writing the line: `relay` has a thread that may write."""
+    """Pass each line of this block to `relay`, which has a thread that may write, instead of writing the line."""
     handle = _relay.set(relay)
     try:
         yield
@@ -161,7 +161,7 @@ def _cut(value: object, size: int) -> object:
 
 
 def _fitting(sizes: Iterable[int], size: int) -> int:
-    """Count the first ones that fit together."""
+    """Return how many of the first sizes fit together."""
     return sum(1 for _ in takewhile(lambda total: total <= size, accumulate(sizes)))
 
 
@@ -170,5 +170,5 @@ def _size(value: object) -> int:
 
 
 def _encoded(value: object) -> bytes:
-    """Write JSON in UTF-8. Half of a surrogate pair becomes a question mark: the host drops what is not UTF-8."""
+    """Encode JSON in UTF-8. A lone surrogate becomes a question mark, since the host drops invalid UTF-8."""
     return _as_json(value).encode("utf-8", "replace")

@@ -1,9 +1,9 @@
-"""Runs many pieces of work in the threads of a pool, and writes their log lines in the thread that takes the results.
+"""Runs work in the threads of a pool, and writes its log lines in the thread that takes the results.
 
 The Functions host keeps a log line only if the thread that writes the line belongs to an invocation. A thread of a
-pool belongs to none. The lines of a piece of work therefore come back beside its results, and the thread of the
-invocation writes each line as soon as it takes results. A killed process has written the lines of its commits. Every
-pool of the bridge is used through this module, and a test holds the code to that.
+pool belongs to none. Log lines therefore come back beside the results, and the thread of the invocation writes each
+line as soon as it takes results, so a killed process has written the lines of its commits. Every pool of the bridge is
+used through this module, and a test enforces that rule.
 """
 
 from collections import deque
@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from bridge.log import Line, lines_to, log
 
-#: Seconds without a result after which the thread that takes the results does something else.
+#: Seconds without a result after which `idle` is called.
 _IDLE_AFTER = 1.0
 
 _Item = TypeVar("_Item")
@@ -35,9 +35,9 @@ def imap_unordered(
 ) -> Generator[_Result]:
     """Call `function` for each item, begun in order, and yield the results as they come.
 
-    At most `parallel` calls run at once: without it, as many as the pool has threads. None is begun once `while_`
-    returns False, or once the iterator is closed. `idle` is called by the thread that takes the results, each time
-    that it has waited a second for one. The iterator ends after the last running call, and then raises the
+    At most `parallel` calls run at once. The default is the number of threads of the pool. No call is begun after
+    `while_` returns False, or after the iterator is closed. The thread that takes the results calls `idle` each time
+    that it has waited a second for a result. The iterator ends after the last running call, and then raises the
     exception of a call.
     """
     waiting, done = deque(items), SimpleQueue[tuple[_Result] | Line | None]()
@@ -48,7 +48,7 @@ def imap_unordered(
         return None
 
     def work() -> None:
-        """Take one item after the other: handing each out from another thread costs two changes of threads."""
+        """Take one item after the other. Handing out items from another thread would cost two thread switches each."""
         try:
             with lines_to(done.put):
                 while while_() and (item := take()) is not None:
@@ -71,7 +71,7 @@ def imap_unordered(
 
 
 def map_in_order(executor: Executor, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Sequence[_Result]:
-    """Call `function` for each item, as many at once as the pool has threads; returns the results in order.
+    """Call `function` for each item, as many at once as the pool has threads. Returns the results in order.
 
     After an exception no other call is begun. The exception is raised once the running calls have ended.
     """
@@ -93,7 +93,7 @@ def map_in_order(executor: Executor, function: Callable[[_Item], _Result], items
 def _results(
     done: "SimpleQueue[tuple[_Result] | Line | None]", workers: int, idle: Callable[[], None] | None
 ) -> Iterator[_Result]:
-    """Yield the results of so many workers, and write the lines between them."""
+    """Yield the results of `workers` workers, and write their log lines in between."""
     while workers:
         try:
             found = done.get(timeout=None if idle is None else _IDLE_AFTER)

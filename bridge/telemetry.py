@@ -1,8 +1,8 @@
-"""What the use cases tell of themselves beside the log: spans and measures, for whoever collects them.
+"""The interface of telemetry: spans and metrics in addition to the log.
 
-Off by default, and then it costs nothing: a span goes on with the trace that it was given, and no measure is taken.
-`bridge/adapters/telemetry/opentelemetry.py` is what is on, docs/telemetry.md lists what it sends. A trace is handed on
-as the text of a `traceparent` (W3C Trace Context), since it has to go through rows, messages and threads.
+Off by default and then free of cost: a span continues the given trace context, and no measurement is taken.
+`bridge/adapters/telemetry/opentelemetry.py` is the implementation, and docs/telemetry.md lists its data. A trace
+context is passed on as the text of a `traceparent` (W3C Trace Context), since it crosses rows, messages and threads.
 """
 
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-#: What an attribute can be.
+#: The type of an attribute's value.
 Attribute = str | int | float | bool
 
 
 class Step(StrEnum):
-    """What has a span."""
+    """A step with a span."""
 
     REGISTER = "register"
     SWEEP = "sweep"
@@ -26,7 +26,7 @@ class Step(StrEnum):
 
 
 class Metric(StrEnum):
-    """What is measured; docs/telemetry.md gives units and attributes."""
+    """A metric. docs/telemetry.md gives units and attributes."""
 
     REQUEST = "http.client.request.duration"
     WAITING = "bridge.waiting"
@@ -41,50 +41,50 @@ class Metric(StrEnum):
 
 @dataclass(slots=True)
 class Span:
-    """One step under way; what is written into `attributes` goes with it when it ends."""
+    """One step under way. The values in `attributes` at its end are recorded."""
 
-    #: Names it to whoever goes on with its trace; None where there is none.
+    #: The trace context for the steps that continue the trace, if any.
     traceparent: str | None
     attributes: dict[str, Attribute | None]
-    #: The class of the fault that it ended in.
+    #: The class of the exception that ended the step.
     error: str | None = None
 
 
 class Telemetry(Protocol):
-    """Takes spans and measures. Never raises, and never waits for whoever collects them."""
+    """Records spans and measurements. Never raises, and never waits for an exporter."""
 
     def span(
         self, step: Step, parent: str | None = None, **attributes: Attribute | None
     ) -> AbstractContextManager[Span]:
-        """Open a span for a `with`: in the trace of `parent`, or in one of its own.
+        """Open a span for a `with` statement, in the trace of `parent` or in a new one.
 
-        In the names of attributes `__` stands for a dot.
+        In the names of attributes `__` replaces a dot.
         """
 
     def measure(self, metric: Metric, value: float = 1, **attributes: Attribute | None) -> None:
-        """Take a measure: of a duration in seconds, of a counter what is added."""
+        """Record a measurement: a duration in seconds, a gauge's value, or the increment of a counter."""
 
     @property
     def is_on(self) -> bool:
-        """Whether anybody listens: what has to be asked for first need not be, otherwise."""
+        """Whether telemetry is on. If not, callers can skip expensive measurements."""
 
 
 class Off:
-    """Nobody listens."""
+    """Telemetry that is off."""
 
     @contextmanager
-    def span(self, step: Step, parent: str | None = None, **attributes: Attribute | None) -> Iterator[Span]:  # noqa: ARG002 - nobody asks which
-        """Go on with the trace of `parent`, unchanged."""
+    def span(self, step: Step, parent: str | None = None, **attributes: Attribute | None) -> Iterator[Span]:  # noqa: ARG002 - the interface
+        """Continue the trace of `parent` unchanged."""
         yield Span(parent, attributes)
 
     def measure(self, metric: Metric, value: float = 1, **attributes: Attribute | None) -> None:
-        """Take none."""
+        """Record nothing."""
 
     @property
     def is_on(self) -> bool:
-        """Say no."""
+        """Always false."""
         return False
 
 
-#: For whoever says nothing else.
+#: The default.
 OFF = Off()

@@ -1,1 +1,1 @@
-"""The outside: thin translations between the bridge's protocols and the libraries that speak to the world."""
+"""Implementations of the ports: thin translations between the bridge's protocols and external libraries."""

@@ -1,4 +1,4 @@
-"""Requests to the Speech service: one GET, read as it comes. `bridge/domain/upstream.py` decides what it means."""
+"""Requests to the Speech service: one GET and its raw answer. `bridge/domain/upstream.py` interprets the answer."""
 
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlencode
@@ -12,35 +12,35 @@ from bridge.domain.ids import OperationRef
 from bridge.domain.outcome import Failure
 from bridge.domain.upstream import NoReply, NoToken, Reply, Source
 
-#: A longer body is cut here: nothing that the API answers comes near it.
+#: The limit of a body in bytes. Longer bodies are cut. Answers of the API are far smaller.
 _MAX_BODY = 65_536
 
-#: Everything that is received for one request: the body with its head and framing.
+#: The limit in bytes of everything received for one request: body, head and framing.
 _MAX_BYTES = 2 * _MAX_BODY
 
-#: Connections that are kept to each source; more threads than this never ask at once.
+#: The number of kept connections per source, which is also the most threads that poll at once.
 _CONNECTIONS = 64
 
-#: Makes the header that proves who asks.
+#: Returns the header that authorises a request.
 Authorisation = Callable[[], Mapping[str, str]]
 
 
 class SpeechService:
-    """Every source that the bridge may ask. Threads may share it.
+    """All configured sources. Threads may share the object.
 
-    A request has one wall-clock deadline, since a gateway that drips would otherwise hold the sweep for ever.
+    A request has one wall-clock deadline, since a slow gateway would otherwise hold the sweep forever.
     """
 
     def __init__(
         self, sources: Sequence[Source], authorisations: Mapping[str, Authorisation], limits: Limits | None = None
     ) -> None:
-        """Make one; `authorisations` proves who asks, by the name of the source."""
+        """Create the client. `authorisations` has the authorisation by the name of the source."""
         self._sources = {source.name: source for source in sources}
         self._authorisations = authorisations
         self._guard = Guard(ANYWHERE, limits)
         self._client = GuardedClient(
             self._guard, per_host=_CONNECTIONS, sends_again=False
-        )  # the budget counts requests
+        )  # a repeated request would exceed the budget
 
     def fetch_operation(self, ref: OperationRef) -> Reply | NoReply | NoToken:
         """Fetch an operation once. A crash right after this costs one request: the operation is polled again."""
@@ -51,7 +51,7 @@ class SpeechService:
         return self._fetch(ref, "batchsyntheses")
 
     def close(self) -> None:
-        """Close the connections that were kept."""
+        """Close the kept connections."""
         self._client.close()
 
     def _fetch(self, ref: OperationRef, what: str) -> Reply | NoReply | NoToken:
@@ -65,7 +65,7 @@ class SpeechService:
         with self._guard.attempt() as deadline:
             try:
                 reply: Reply | NoReply = self._get(source, f"{source.path}/{what}/{ref.id}", proof)
-            except Exception as error:  # noqa: BLE001 - whatever an answer does to the libraries
+            except Exception as error:  # noqa: BLE001 - any effect of an answer on the libraries
                 reply = NoReply(failure_of(error))
         return NoReply(Failure.TIMEOUT) if deadline.cut else reply
 

@@ -1,4 +1,4 @@
-"""One POST to a receiver: what was sent, and what came of it as a value."""
+"""One POST to a receiver, with the outcome as a value."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -14,15 +14,15 @@ from bridge.domain.outcome import KEPT_ANSWER, Failure, Outcome, Unreachable, an
 from bridge.domain.retry import parse_retry_after
 from bridge.domain.time import Clock
 
-#: Seconds that a registration waits for the address behind a name.
+#: The time limit of the name lookup during a registration, in seconds.
 _EARLY_LOOKUP = 1.0
 
-#: URLs that are known to be allowed, at 2 KiB at the most; what is refused is looked at again.
+#: The size of the cache of allowed URLs, of at most 2 KiB each. Refused URLs are not cached.
 _REMEMBERED = 1024
 
 
 class HttpWebhookSender:
-    """Posts over guarded connections; never follows a redirect, never raises for what a receiver does."""
+    """Posts over guarded connections. Never follows a redirect, and never raises for a receiver's behaviour."""
 
     def __init__(self, guard: Guard, clock: Clock) -> None:
         self._guard = guard
@@ -31,9 +31,9 @@ class HttpWebhookSender:
         self._normalised = lru_cache(_REMEMBERED)(lambda url: normalise(url, guard.rules))
 
     def check_destination(self, url: str) -> str | None:
-        """Say early why callbacks to a URL would be refused: the name leads to an address that is not allowed.
+        """Return an early reason to refuse a callback URL: its name leads to an address that is not allowed.
 
-        A name that does not resolve now may do so when it matters, so nothing is said against it.
+        A name that does not resolve yet is accepted, since it may resolve by the time of the callback.
         """
         try:
             self._guard.look_early(urlsplit(url).hostname or "", _EARLY_LOOKUP)
@@ -44,10 +44,10 @@ class HttpWebhookSender:
         return None
 
     def address_of(self, origin: str) -> str | None:
-        """Look up the address that an attempt would connect to, within the time that an attempt has for that.
+        """Return the address that an attempt would connect to, within the time that an attempt has for the lookup.
 
-        Of several addresses it is the least, so that names that share their addresses share this one. None if the
-        name does not resolve, or leads to an address that is not allowed: the attempt fails for that reason.
+        Of several addresses it is the least, so that names with the same addresses share the result. None if the name
+        does not resolve, or leads to an address that is not allowed. The attempt fails for the same reason.
         """
         try:
             addresses = self._guard.allowed(urlsplit(origin).hostname or "", self._guard.limits.lookup)
@@ -56,7 +56,7 @@ class HttpWebhookSender:
         return str(min(addresses, key=lambda address: (address.version, int(address))))
 
     def close(self) -> None:
-        """Close the connections that were kept."""
+        """Close the kept connections."""
         self._client.close()
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
@@ -67,15 +67,15 @@ class HttpWebhookSender:
         with self._guard.attempt() as deadline:
             try:
                 return self._post(url, headers, body, deadline)
-            except Exception as error:  # noqa: BLE001 - whatever a stranger's answer does to the libraries
+            except Exception as error:  # noqa: BLE001 - any effect of an untrusted answer on the libraries
                 failure, detail = failure_of(error), detail_of(error)
         if deadline.cut:
             failure, detail = Failure.TIMEOUT, f"no whole head of an answer within {self._guard.limits.attempt:g} s"
         return Unreachable(error=failure, detail=detail, address=deadline.address)
 
     def _post(self, url: str, headers: Mapping[str, str], body: bytes, deadline: AttemptDeadline) -> Outcome:
-        """Make the POST. A whole head decides what came of it: nothing that the body does changes that."""
-        if self._normalised(url) != url:  # the rules can have changed since it was registered
+        """Make the POST. The outcome follows from the head of the answer. The body cannot change the outcome."""
+        if self._normalised(url) != url:  # the rules can have changed since the registration
             raise RefusedByRules("the URL is not one that may be called")
         with self._client.exchange("POST", url, {**headers, "Accept": "*/*"}, body) as answer:
             deadline.shorten(self._guard.limits.body)

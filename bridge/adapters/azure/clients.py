@@ -1,4 +1,4 @@
-"""The one place that turns settings into clients of Azure: a connection string, or an identity."""
+"""Creates the clients of Azure from the settings: with a connection string, or with an identity."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,13 +18,13 @@ from bridge.domain.errors import Misconfigured
 from bridge.domain.upstream import Source
 from bridge.settings import Settings
 
-#: The table of everything.
+#: The name of the bridge's only table.
 TABLE = "bridge"
 
 
 @contextmanager
 def blaming(setting: str) -> Iterator[None]:
-    """Raise Misconfigured about `setting` for what a library finds wrong with it, without its value."""
+    """Convert a ValueError of a library into Misconfigured about `setting`, without the setting's value."""
     try:
         yield
     except ValueError as error:
@@ -33,10 +33,10 @@ def blaming(setting: str) -> Iterator[None]:
 
 @blaming("AZURE_TOKEN_CREDENTIALS")
 def credential(settings: Settings, guard: Guard | None = None) -> TokenCredential:
-    """Make the identity that storage and Speech are called with, if no key was given. Calls nothing yet.
+    """Create the identity for calls to storage and Speech without a key. Makes no call yet.
 
-    Its calls are under the deadline of the storage call that needs a token; the library's own timeouts and retries
-    take minutes.
+    Its calls count against the deadline of the storage call that needs the token. The library's own timeouts and
+    retries take minutes.
     """
     return DefaultAzureCredential(
         managed_identity_client_id=settings.storage_client_id,
@@ -47,7 +47,7 @@ def credential(settings: Settings, guard: Guard | None = None) -> TokenCredentia
 
 @blaming("AzureWebJobsStorage")
 def table_client(settings: Settings, identity: TokenCredential | None, guard: Guard | None = None) -> TableClient:
-    """Make the table's client. It retries nothing: `bridge/adapters/azure/table.py` does, for reads only."""
+    """Create the table's client without retries: `bridge/adapters/azure/table.py` retries, and only reads."""
     options: dict[str, Any] = {"transport": DeadlineTransport(guard or storage_guard()), "retry_total": 0}
     if settings.storage_connection is not None:
         return TableClient.from_connection_string(
@@ -60,10 +60,9 @@ def table_client(settings: Settings, identity: TokenCredential | None, guard: Gu
 def queue_client(
     settings: Settings, identity: TokenCredential | None, name: str, guard: Guard | None = None
 ) -> QueueClient:
-    """Make a queue's client. Messages are base64, as host.json declares.
+    """Create a queue's client. Messages are base64, as host.json declares.
 
-    It retries nothing: the library would sleep 15 s first, and the due row of a message that was not sent is the
-    retry.
+    The client never retries: the library would sleep 15 s first, and the due row of an unsent message is the retry.
     """
     options: dict[str, Any] = {
         "transport": DeadlineTransport(guard or storage_guard()),
@@ -78,7 +77,7 @@ def queue_client(
 
 
 def authorisations(settings: Settings) -> Mapping[str, Authorisation]:
-    """Return the proof of identity for each source: its key, or else an Entra token, which the provider caches."""
+    """Return the authorisation of each source: its key, or else an Entra token, which the provider caches."""
     identity = cache(lambda: credential(settings))
 
     def by_key(key: str) -> Authorisation:

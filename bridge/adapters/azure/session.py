@@ -1,8 +1,7 @@
-"""A session of `requests` for Azure's own clients, whose connections send a request in one piece.
+"""A session of `requests` for Azure's own clients that sends each request in one piece.
 
-A guard opens each connection (`bridge/adapters/net/guard.py`).
-
-Nothing comes from the environment: no proxy, no netrc, no cookie. `bridge/adapters/net/transport.py` sends all else.
+A guard opens each connection (`bridge/adapters/net/guard.py`). Proxies, netrc and cookies of the environment are not
+used. All other requests go through `bridge/adapters/net/transport.py`.
 """
 
 import socket
@@ -21,11 +20,11 @@ from bridge.adapters.net.guard import Guard
 class CoalescedRequest(HTTPConnection):
     """A connection that sends a request in one piece, so that the other side wakes up once. The library sends parts."""
 
-    #: The parts of the request that is being written; None when none is.
+    #: The parts of the request that is being written, or None between requests.
     parts: list[bytes] | None = None
 
     def request(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the library's signature
-        """Write a request whose body is bytes, or none."""
+        """Write a request. The body must be bytes or None."""
         self.parts = []
         try:
             super().request(*args, **kwargs)
@@ -34,21 +33,21 @@ class CoalescedRequest(HTTPConnection):
         self.send(whole)
 
     def send(self, data: Any) -> None:  # noqa: ANN401 - the library's signature
-        """Send, or keep what belongs to a request that is not whole yet."""
+        """Send data, or buffer the parts of a request that is not complete yet."""
         if self.parts is None:
             super().send(data)
         else:
             self.parts.append(data)
 
 
-#: Hosts whose connections are kept.
+#: The number of hosts with kept connections.
 _HOSTS = 64
 
 
 def guarded_session(guard: Guard, *, per_host: int) -> requests.Session:
-    """Make a session that reaches nothing but through `guard`, and takes nothing from the environment.
+    """Create a session that connects only through `guard` and ignores the environment.
 
-    Threads may share it; it keeps `per_host` connections to each host.
+    Threads may share the session. It keeps `per_host` connections to each host.
     """
     session = requests.Session()
     session.trust_env = False
@@ -59,14 +58,14 @@ def guarded_session(guard: Guard, *, per_host: int) -> requests.Session:
 
 
 class _GuardedAdapter(HTTPAdapter):
-    """The transport of `requests`, with connections of our own and no proxy, which would be asked past the guard."""
+    """A `requests` transport with guarded connections. It never uses a proxy, which would connect past the guard."""
 
     def __init__(self, guard: Guard, per_host: int) -> None:
         self._pool_classes = _pool_classes(guard)
         super().__init__(pool_connections=_HOSTS, pool_maxsize=per_host)
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:  # noqa: ANN401 - the library's signature
-        """Make the pools; called by the base class."""
+        """Create the pools. Called by the base class."""
         manager = PoolManager(num_pools=connections, maxsize=maxsize, block=block, **kwargs)
         manager.pool_classes_by_scheme = self._pool_classes
         self.poolmanager = manager
@@ -78,19 +77,19 @@ class _GuardedAdapter(HTTPAdapter):
         proxies: Mapping[str, str] | None = None,  # noqa: ARG002 - the library's signature
         cert: Any = None,  # noqa: ANN401 - the library's signature
     ) -> HTTPConnectionPool:
-        """Choose the connections to use; called by the base class."""
+        """Choose the connection pool. Called by the base class."""
         host, tls = self.build_connection_pool_key_attributes(request, True if verify is None else verify, cert)
         pool: HTTPConnectionPool = self.poolmanager.connection_from_host(**host, pool_kwargs=tls)
         return pool
 
     def request_url(self, request: requests.PreparedRequest, proxies: Mapping[str, str] | None) -> str:  # noqa: ARG002 - the library's signature
-        """Say what is asked for; called by the base class."""
+        """Return the request target. Called by the base class."""
         return request.path_url
 
     def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:  # noqa: ANN401 - the library's signature
-        """Take an answer as it came; called by the base class.
+        """Wrap an answer unchanged. Called by the base class.
 
-        Cookies are not read: none is ever sent back. No encoding is: nobody reads a body as text here.
+        Cookies and the text encoding are not read: no cookie is ever sent back, and no body is read as text here.
         """
         response = requests.Response()
         response.status_code, response.reason, response.headers = resp.status, resp.reason, resp.headers
@@ -100,7 +99,7 @@ class _GuardedAdapter(HTTPAdapter):
 
 def _pool_classes(guard: Guard) -> dict[str, type[HTTPConnectionPool]]:
     class Guarded(CoalescedRequest):
-        #: The second handle on this connection, while it is open.
+        #: The second handle on this connection while it is open.
         handle: AbortHandle | None = None
 
         def _new_conn(self) -> socket.socket:
@@ -108,13 +107,13 @@ def _pool_classes(guard: Guard) -> dict[str, type[HTTPConnectionPool]]:
             return connection
 
         def request(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the library's signature
-            if self.handle is not None:  # a connection that is used again
+            if self.handle is not None:  # a reused connection
                 guard.hold(self.handle)
             super().request(*args, **kwargs)
 
         @property
         def is_connected(self) -> bool:
-            """Whether it may be used again: what the other side sent beyond its answer must not answer the next."""
+            """Whether the connection may be reused. Surplus bytes of one answer must not become the next answer."""
             decrypted = getattr(self.sock, "pending", lambda: 0)() if self.sock else 0
             return super().is_connected and not decrypted
 

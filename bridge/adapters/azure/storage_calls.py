@@ -1,9 +1,9 @@
-"""Calls to a storage service: each under one wall-clock deadline, and none to a service that has gone silent.
+"""Calls to a storage service: one wall-clock deadline per call, and a circuit breaker for a silent service.
 
-The timeouts of the libraries start anew with every byte and with every retry, so an answer that drips could hold a
-thread without end. Here a call has one deadline for everything that it does on the network: looking the name up, the
-token of an identity, retries and further pages included. A request to the API has a deadline of its own, which every
-call that it makes observes.
+The timeouts of the libraries restart with every byte and with every retry, so an answer that drips could hold a thread
+forever. Here one deadline covers everything that a call does on the network: the name lookup, the token of an identity,
+retries and further pages. A request to the API has a separate deadline, which also limits every call within the
+request.
 """
 
 import math
@@ -22,22 +22,22 @@ from bridge.adapters.azure.session import guarded_session
 from bridge.adapters.net.guard import ANYWHERE, Guard, Limits
 from bridge.domain.errors import StorageRefused, StorageUnavailable
 
-#: Seconds that a call may take, retries and pages included.
+#: The time limit of a call in seconds, including retries and pages.
 CALL = 10.0
 
-#: Seconds for opening a connection, and for looking the name up.
+#: The time limits of the connection and of the name lookup, in seconds each.
 _CONNECT = 3.0
 
-#: As many connections stay open as threads may share a client.
+#: The number of kept connections: one for each thread that may share a client.
 _POOL = 64
 
-#: Calls in a row that ended at their deadline before a service counts as silent, and seconds until one call tries it.
+#: Timeouts in a row before a service counts as silent, and seconds until one call may probe the service.
 _SILENT_AFTER, _RETRY_AFTER = 4, 2.0
 
-#: Answers after which nothing has changed; 408 is the service's own silence.
+#: Answers that prove that nothing has changed. 408 does not: the service itself timed out.
 REFUSALS = frozenset(range(400, 500)) - {408}
 
-#: The service knows the caller and refuses it, or does not know it.
+#: The service refuses the caller, known or unknown.
 _UNAUTHORIZED = frozenset({401, 403})
 
 _CODE = re.compile(r"[A-Za-z]{1,64}")
@@ -48,7 +48,7 @@ _request_ends: ContextVar[float] = ContextVar("request_ends", default=math.inf)
 
 @contextmanager
 def request_deadline(seconds: float) -> Iterator[None]:
-    """Limit what the storage calls in this block may take together, in seconds of the wall clock."""
+    """Limit the total time of the storage calls in this block, in seconds of the wall clock."""
     token = _request_ends.set(time.monotonic() + seconds)
     try:
         yield
@@ -57,22 +57,22 @@ def request_deadline(seconds: float) -> Iterator[None]:
 
 
 def storage_guard(seconds: float = CALL) -> Guard:
-    """Make the guard that all clients of storage share: what a call does in its thread is under one deadline."""
+    """Create the guard that all clients of storage share. One deadline covers all that a call does in its thread."""
     return Guard(ANYWHERE, Limits(attempt=seconds, lookup=_CONNECT, connect=_CONNECT))
 
 
 class DeadlineTransport(RequestsTransport):  # type: ignore[misc] # the library has no types here
-    """What a client of Azure sends through; takes nothing from the environment."""
+    """The transport of Azure's clients. Ignores the environment."""
 
     def __init__(self, guard: Guard) -> None:
-        # The libraries' own timeouts are never reached: the deadline is the guard's.
+        # The libraries' own timeouts are never reached: the guard's deadline comes first.
         timeouts = {"connection_timeout": _CONNECT, "read_timeout": guard.limits.attempt}
         session = guarded_session(guard, per_host=_POOL)
         super().__init__(session=session, session_owner=True, **timeouts)
         self._guard = guard
 
     def send(self, request: Any, **options: Any) -> Any:  # noqa: ANN401 - the library's signature
-        """Send a request under the deadline of the thread's call, or under one of its own if there is none."""
+        """Send a request under the deadline of the thread's current call, or else under a deadline for this request."""
         if self._guard.is_held:
             return super().send(request, **options)
         with self._guard.attempt():
@@ -80,7 +80,7 @@ class DeadlineTransport(RequestsTransport):  # type: ignore[misc] # the library 
 
 
 class Breaker:
-    """Keeps calls from a service that is silent; one call at a time finds out whether it answers again."""
+    """Refuses calls to a silent service. One call at a time probes whether the service answers again."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class Breaker:
         self._closed_until = -math.inf
 
     def allows(self) -> bool:
-        """Tell whether a call may be made now; the one that finds out keeps the others waiting."""
+        """Return whether a call may be made now. While a probe is under way, other calls are refused."""
         with self._lock:
             if self._silences < self._silent_after:
                 return True
@@ -106,12 +106,12 @@ class Breaker:
             return True
 
     def answered(self) -> None:
-        """Note an answer, whatever it says."""
+        """Note an answer of any kind."""
         with self._lock:
             self._silences = 0
 
     def silent(self) -> None:
-        """Note a call that ended at its deadline."""
+        """Note a call that timed out."""
         with self._lock:
             self._silences += 1
             self._closed_until = self._now() + self._retry_after
@@ -123,7 +123,7 @@ class StorageCalls:
     def __init__(
         self, service: str, guard: Guard | None = None, *, seconds: float | None = None, breaker: Breaker | None = None
     ) -> None:
-        """Make it; `service` names it for people, `seconds` can shorten the deadline that the guard gives a call."""
+        """Create the calls of a service. `service` is a name for people. `seconds` can shorten the guard's deadline."""
         self._service = service
         self._guard = guard or storage_guard()
         self._seconds = min(seconds or math.inf, self._guard.limits.attempt)
@@ -134,7 +134,7 @@ class StorageCalls:
         """Make a call in this block, within its deadline and the request's.
 
         Raises `silence` if the outcome is unknown, StorageRefused if the service refuses the caller, and
-        StorageUnavailable if nothing was sent or the service refused the request.
+        StorageUnavailable if no request was sent or the service refused the request.
         """
         begun = time.monotonic()
         seconds = min(self._seconds, _request_ends.get() - begun)
@@ -151,13 +151,13 @@ class StorageCalls:
                 elif time.monotonic() - begun >= min(_CONNECT, self._seconds):
                     self._breaker.silent()
                 raise self._failure(error, silence) from error
-        if deadline.cut:  # what was read until then can look like a whole answer
+        if deadline.cut:  # the bytes read until then can look like a whole answer
             self._breaker.silent()
             raise silence(f"{self._service}: no whole answer in {seconds:.1f} s")
         self._breaker.answered()
 
     def remaining(self) -> float:
-        """Return how many seconds a call has that begins now."""
+        """Return the time limit in seconds of a call that begins now."""
         return min(self._seconds, _request_ends.get() - time.monotonic())
 
     def _failure(self, error: Exception, silence: type[StorageUnavailable]) -> StorageUnavailable:
@@ -170,7 +170,7 @@ class StorageCalls:
 
 
 def code_of(error: Exception) -> str:
-    """Read the service's error code, like `AuthorizationFailure`; empty if the answer has none."""
+    """Return the service's error code, like `AuthorizationFailure`. Empty if the answer has none."""
     response = getattr(error, "response", None)
     named = getattr(error, "error_code", None) or getattr(response, "headers", {}).get("x-ms-error-code")
     text = str(getattr(named, "value", named) or "")
@@ -178,6 +178,6 @@ def code_of(error: Exception) -> str:
         return text
     try:
         found = _CODE_IN_BODY.search(response.text()) if response is not None else None
-    except Exception:  # noqa: BLE001 - a body that was not read, or is no text
+    except Exception:  # noqa: BLE001 - the body was not read, or is not text
         return ""
     return (found[1] or found[2]) if found else ""

@@ -1,11 +1,11 @@
 """The table in Azure Table storage.
 
-Translates and no more: what a transaction means is in `bridge/storage/transaction.py`, how it is written in
-`bridge/adapters/azure/table_batch.py`, what its failures mean in `bridge/domain/errors.py`. Facts that shape this file:
+Only translates. `bridge/storage/transaction.py` defines transactions, `bridge/adapters/azure/table_batch.py` encodes
+them, and `bridge/domain/errors.py` defines the failures. Two facts shape this file:
 
-- of a transaction that failed the service answers for one write, with a status that tells a conflict, and a message
-  that begins with the index of the write that lost;
-- the library's own retry turns a commit whose reply was lost into a conflict, so writes are sent once.
+- the answer to a failed transaction describes one write, with a status that identifies a conflict, and a message that
+  begins with the index of the lost write;
+- the library's own retry would turn a commit with a lost reply into a conflict, so writes are sent once.
 """
 
 import json
@@ -41,13 +41,13 @@ from bridge.storage.transaction import Delete, Row, Transaction, Value
 _PAGE = 1000
 
 _CONFLICTS = {404: ConflictKind.MISSING, 409: ConflictKind.EXISTS, 412: ConflictKind.STALE}
-#: Of the table, not of a row: nothing has changed, and reading again would not help.
+#: Errors about the table, not about a row. Nothing has changed, and a second read would not help.
 _NO_TABLE = frozenset({"TableNotFound", "TableBeingDeleted"})
 _INDEX = re.compile(r"(\d+):")
-#: Seconds before a read is tried again.
+#: The waits before a read is repeated, in seconds.
 _READ_PAUSES = (0.1, 0.4)
 
-#: Statuses of a read that a moment can change.
+#: Statuses of a read that may be temporary.
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 
 _BATCH_HEADERS = {"Accept": "application/json", "DataServiceVersion": "3.0", "MaxDataServiceVersion": "3.0;NetFx"}
@@ -55,18 +55,18 @@ _T = TypeVar("_T")
 
 
 class AzureTable:
-    """A table that is created when it is first written to. Thread-safe, as the client is."""
+    """A table, created by the first write. Thread-safe, like the client."""
 
     def __init__(
         self, client: TableClient, guard: Guard | None = None, sleep: Callable[[float], None] = time.sleep
     ) -> None:
-        """Make it; `guard` is the one that the client was made with, `sleep` waits so many seconds."""
+        """Wrap a client. `guard` must be the guard of the client. `sleep` waits for a number of seconds."""
         self._client = client
         self._calls = StorageCalls("table storage", guard)
         self._sleep = sleep
 
     def get(self, partition: str, key: str) -> Row | None:
-        """Read one row; None if the service answers that it is not there."""
+        """Read one row, or return None if the service answers that the row is missing."""
 
         def read() -> Row | None:
             try:
@@ -82,7 +82,7 @@ class AzureTable:
     def range(
         self, partition: str, start: str, stop: str, *, limit: int | None = None, columns: Sequence[str] = ()
     ) -> Sequence[Row]:
-        """Read the rows with `start <= key < stop` in the order of their keys, at most `limit` of them."""
+        """Read the rows with `start <= key < stop` in key order, at most `limit` of them."""
         select = ["PartitionKey", "RowKey", *columns] if columns else None
 
         def read() -> Sequence[Row]:
@@ -105,10 +105,10 @@ class AzureTable:
         return self._read(read)
 
     def commit(self, transaction: Transaction) -> Mapping[str, str]:
-        """Do all writes or none; returns the new ETags by row key.
+        """Commit all writes or none. Returns the new ETags by row key.
 
-        A crash right after this leaves the step done and nothing of it half done; what follows it (a message to
-        send) is repeated by the due row that it wrote. Raises Conflict, CommitUnknown, StorageUnavailable.
+        A crash right after this leaves the step complete, never half done. The due row that the step wrote repeats a
+        follow-up like a message to send. Raises Conflict, CommitUnknown, StorageUnavailable.
         """
         name = str(uuid.uuid4())
         batch = write_batch(transaction, f"{self._account}/{self._client.table_name}", name)
@@ -123,7 +123,7 @@ class AzureTable:
         return {write.key: str(reply.etag) for write, reply in written if not isinstance(write, Delete)}
 
     def _read(self, read: Callable[[], _T]) -> _T:
-        """Read within one deadline, and again a few times after an answer that a moment can change."""
+        """Read within one deadline. Repeat a few times after a temporary failure."""
         with self._calls.call():
             for pause in _READ_PAUSES:
                 try:
@@ -136,11 +136,11 @@ class AzureTable:
 
     @property
     def _account(self) -> str:
-        """The service's address, without a signature that it may have been given with."""
+        """The URL of the service, without the signature that the client's URL may contain."""
         return self._client.url.partition("?")[0]
 
     def _submit(self, name: str, batch: bytes) -> Sequence[BatchReply]:
-        """Send a batch, and again if there was no table yet."""
+        """Send a batch. If the table is missing, create the table and send again."""
         replies = self._send(name, batch)
         if not any(_code(reply) == "TableNotFound" for reply in replies):
             return replies
@@ -149,14 +149,14 @@ class AzureTable:
         return self._send(name, batch)
 
     def _send(self, name: str, batch: bytes) -> Sequence[BatchReply]:
-        """Send a batch once. Raises HttpResponseError, and ValueError for an answer that is not whole."""
+        """Send a batch once. Raises HttpResponseError, or ValueError for an incomplete answer."""
         request = HttpRequest(
             "POST",
             f"{self._account}/$batch",
             headers={**_BATCH_HEADERS, "x-ms-version": self._client.api_version, "Content-Type": content_type(name)},
             content=batch,
         )
-        # The library's own pipeline, with the authorization that the client was made with; no public call leads to it.
+        # The library's own pipeline, with the client's authorization. There is no public call for it.
         with self._client._client.send_request(request, stream=True) as response:  # noqa: SLF001 - see above
             answer = response.read()
         if response.status_code != HTTPStatus.ACCEPTED:
@@ -169,14 +169,14 @@ def _is_transient(error: AzureError) -> bool:
 
 
 def _check_json(response: PipelineResponse[Any, Any]) -> None:
-    """Raise ValueError for an answer that is not the service's: the library makes an empty one of XML."""
+    """Raise ValueError for an answer that is not the service's: the library reads XML as an empty answer."""
     kind = str(response.http_response.headers.get("Content-Type", "")).partition(";")[0].strip().lower()
     if response.http_response.status_code == HTTPStatus.OK and kind != "application/json":
         raise ValueError("an answer that is no JSON")
 
 
 def _check_list(response: PipelineResponse[Any, Any]) -> None:
-    """Raise ValueError for an answer without a list of rows: the library makes an empty one of some."""
+    """Raise ValueError for an answer without a list of rows: the library reads some of them as an empty list."""
     _check_json(response)
     if response.http_response.status_code == HTTPStatus.OK:
         answer = json.loads(response.http_response.body())
@@ -185,7 +185,7 @@ def _check_list(response: PipelineResponse[Any, Any]) -> None:
 
 
 def _check_rows(rows: Sequence[Row], partition: str, start: str, stop: str) -> None:
-    """Raise ValueError for rows that were not asked for, or that are out of order."""
+    """Raise ValueError for rows outside of the requested range, or out of order."""
     keys = [row.key for row in rows]
     if any(row.partition != partition for row in rows) or (keys and not (start <= keys[0] and keys[-1] < stop)):
         raise ValueError("an answer about other rows")
@@ -194,9 +194,9 @@ def _check_rows(rows: Sequence[Row], partition: str, start: str, stop: str) -> N
 
 
 def _check(transaction: Transaction, replies: Sequence[BatchReply]) -> None:
-    """Raise ValueError where an answer is not about this transaction, or keeps an ETag to itself.
+    """Raise ValueError if an answer belongs to another transaction, or lacks an ETag.
 
-    Without its ETag a row could only be written again unconditionally, which is not done.
+    Without its ETag a row could only be written unconditionally, which the bridge never does.
     """
     if len(replies) != len(transaction.writes):
         raise ValueError("an answer to another transaction")
@@ -210,7 +210,7 @@ def _row(entity: TableEntity) -> Row:
     return Row(entity["PartitionKey"], entity["RowKey"], str(entity.metadata["etag"]), values)
 
 
-def _plain(value: Any) -> Value:  # noqa: ANN401 - whatever somebody stored
+def _plain(value: Any) -> Value:  # noqa: ANN401 - any value that another program stored
     if isinstance(value, EntityProperty):
         return _plain(value.value)
     if isinstance(value, datetime):
@@ -219,9 +219,9 @@ def _plain(value: Any) -> Value:  # noqa: ANN401 - whatever somebody stored
 
 
 def _failure_of(lost: BatchReply) -> Exception:
-    """Say what the answer about the write that lost means."""
+    """Return the exception for the answer about the lost write."""
     kind, (code, message) = _CONFLICTS.get(lost.status), _error(lost)
-    # A due row is deleted on the word that its target is missing, so that word has to be the service's.
+    # The bridge deletes a due row if its target is missing, so only the service's own answer may count as missing.
     if kind is None or code in _NO_TABLE or (kind is ConflictKind.MISSING and not code):
         why = CommitUnknown if lost.status not in REFUSALS else StorageUnavailable
         return why(f"table storage: {code or 'no code'}, HTTP status {lost.status}")
@@ -234,7 +234,7 @@ def _code(reply: BatchReply) -> str:
 
 
 def _error(reply: BatchReply) -> tuple[str, str]:
-    """Read code and message of what went wrong; empty where nothing is said."""
+    """Return code and message of an error. Empty if the answer contains neither."""
     try:
         error = json.loads(reply.body)["odata.error"]
         return str(error["code"]), str(error["message"]["value"])

@@ -1,10 +1,10 @@
-"""A transaction as the Table service reads it, and its answer: an OData batch of one change set.
+"""Encoding of a transaction for the Table service, and decoding of the answer: an OData batch of one change set.
 
-`submit_transaction` of azure-data-tables writes the same, but starts and ends four pools of threads for it, one to
-prepare the parts and one to read them, for the batch and for the change set in it: over Azurite that was half of the
-time of a commit and most of an instance's processor time. Here the parts are written and read in one go; connection,
-authorization and failures stay the library's. Two things of `submit_transaction` are missing: the library's own trace
-span of the method, and its exception for a batch of over 4 MiB (413), which is StorageUnavailable here.
+`submit_transaction` of azure-data-tables writes the same bytes, but starts and ends four thread pools to do so, one to
+prepare the parts and one to read them, for the batch and for the change set. Over Azurite that was half of the time of
+a commit and most of an instance's processor time. Here the parts are written and read directly. Connection,
+authorization and failures stay the library's. Two things of `submit_transaction` are missing: the library's trace span
+of the method, and its exception for a batch of over 4 MiB (413), which is StorageUnavailable here.
 
 Source: 'Performing entity group transactions' and 'Payload format for Table service operations' of the REST reference.
 """
@@ -23,7 +23,7 @@ _INT32 = range(-(2**31), 2**31)
 _DONE = range(200, 300)
 
 _HEADERS = "Accept: application/json;odata=minimalmetadata\r\nDataServiceVersion: 3.0\r\n"
-#: Of what has a body; and of what would be answered with the row otherwise.
+#: Headers for a write with a body, and for a write whose answer would otherwise contain the row.
 _JSON, _NO_ROW = "Content-Type: application/json\r\n", "Prefer: return-no-content\r\n"
 _PART = "Content-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n"
 _CHANGES = re.compile(rb"content-type: *multipart/mixed; *boundary=(changesetresponse_[\w-]+)", re.IGNORECASE)
@@ -33,27 +33,27 @@ _ETAG = re.compile(rb"^etag: *(\S+) *\r?$", re.IGNORECASE | re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class BatchReply:
-    """What the service says of one write; of a transaction that failed it says one, about the write that lost."""
+    """The service's answer to one write. A failed transaction has one reply, about the lost write."""
 
     status: int
-    #: The row's new one; None where it is gone, or nothing was done.
+    #: The row's new ETag. None after a deletion or a failure.
     etag: str | None
-    #: What went wrong, as JSON; empty where nothing did.
+    #: The error as JSON. Empty after a success.
     body: bytes
 
     @property
     def is_done(self) -> bool:
-        """Whether it was done."""
+        """Whether the write succeeded."""
         return self.status in _DONE
 
 
 def content_type(name: str) -> str:
-    """Say what a batch is that was written with `name`."""
+    """Return the content type of a batch with the boundary `name`."""
     return f"multipart/mixed; boundary=batch_{name}"
 
 
 def write_batch(transaction: Transaction, table_url: str, name: str) -> bytes:
-    """Write a transaction on a table; `name` is what no row holds, since it bounds the parts."""
+    """Encode a transaction on a table. `name` becomes the boundary of the parts, so no row may contain the text."""
     parts = [
         f"--changeset_{name}\r\n{_PART}{_request(transaction.partition, write, table_url)}"
         for write in transaction.writes
@@ -65,9 +65,9 @@ def write_batch(transaction: Transaction, table_url: str, name: str) -> bytes:
 
 
 def read_batch(body: bytes) -> Sequence[BatchReply]:
-    """Read what the service says of a transaction, in the order of its writes.
+    """Decode the service's answer to a transaction, in the order of its writes.
 
-    Raises ValueError where it is not whole: nobody knows then what was done.
+    Raises ValueError for an incomplete answer, after which the outcome is unknown.
     """
     bounded = _CHANGES.search(body)
     if bounded is None:
@@ -88,7 +88,7 @@ def _reply(part: bytes) -> BatchReply:
 
 
 def _request(partition: str, write: Write, table_url: str) -> str:
-    """Write one write as a request of its own."""
+    """Encode one write as an embedded request."""
     if isinstance(write, Insert):
         return _written("POST", table_url, _NO_ROW, _entity(partition, write))
     row = f"{table_url}(PartitionKey='{_key(partition)}',RowKey='{_key(write.key)}')"
@@ -111,7 +111,7 @@ def _key(text: str) -> str:
 
 
 def _entity(partition: str, write: Insert | Merge | Upsert) -> str:
-    """Write columns as JSON, in ASCII, with the types that JSON has not."""
+    """Encode columns as JSON, in ASCII, with annotations for types that JSON lacks."""
     columns: dict[str, str | int | float | bool] = {"PartitionKey": partition, "RowKey": write.key}
     for name, value in write.values.items():
         written, kind = _typed(value)
@@ -122,7 +122,7 @@ def _entity(partition: str, write: Insert | Merge | Upsert) -> str:
 
 
 def _typed(value: Value) -> tuple[str | int | float | bool, str | None]:
-    """Write a value, and name its type where that is to be said."""
+    """Encode a value, and return the annotation of its type if the service needs one."""
     match value:
         case datetime():
             return value.isoformat().replace("+00:00", "Z"), "Edm.DateTime"

@@ -1,12 +1,12 @@
-"""The keys that a tenant publishes, fetched when they are needed and kept (OpenID Connect Discovery 1.0; RFC 7517).
+"""The keys that a tenant publishes, fetched on demand and cached (OpenID Connect Discovery 1.0; RFC 7517).
 
-    fetched        refreshed from here on                      kept no longer
-      |--- 1 h ------|........ while that fails, kept ............| 24 h
+    fetched        refreshed from here on                      dropped
+      |--- 1 h ------|........ if refreshing fails, kept ........| 24 h
 
-A token that names an unknown key asks for them again, since they may have been replaced; but not within a minute of
-the last answer, so that a stranger who makes tokens up costs one fetch a minute. After a failure nobody is asked for
-ten seconds. PyJWT's own client has no bound on the whole time of a fetch, fetches again at once after a failure, and
-takes proxies from the environment.
+A token with an unknown key id causes a new fetch, since the tenant may have replaced its keys. There is at most one
+fetch per minute, so made-up tokens cost no more than that. After a failure the next fetch waits for ten seconds.
+PyJWT's own client does not limit the total time of a fetch, repeats a failed fetch at once, and takes proxies from the
+environment.
 """
 
 import json
@@ -26,45 +26,45 @@ from bridge.domain.principal import KeysUnavailable, Tenant
 from bridge.domain.time import Clock
 from bridge.log import Event, log
 
-#: Keys of this age are refreshed, so one that the tenant has withdrawn counts no longer than this.
+#: Keys of this age are refreshed, so a key that the tenant has withdrawn is accepted no longer than this.
 FRESH = timedelta(hours=1)
-#: Keys that cannot be refreshed are kept up to this age.
+#: If refreshing fails, keys are kept up to this age.
 KEPT = timedelta(hours=24)
-#: Nobody is asked sooner than this after an answer, and after a failure.
+#: The shortest time between two fetches, after an answer and after a failure.
 PAUSE = timedelta(minutes=1)
 PAUSE_AFTER_FAILURE = timedelta(seconds=10)
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
-#: A longer answer is none; the real ones have some 20 KB.
+#: Longer answers are refused. Real ones have some 20 KB.
 _MAX_BYTES = 1_048_576
 _OK = 200
 #: Smaller RSA keys are not used (NIST SP 800-131A).
 _MIN_BITS = 2048
 
-#: A client waits meanwhile.
+#: In seconds. A client waits meanwhile.
 _LIMITS = Limits(attempt=5, lookup=3, connect=3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Known:
-    """What is known of the keys."""
+    """The cached keys."""
 
-    #: By their ids.
+    #: By key id.
     keys: Mapping[str, RSAPublicKey]
-    #: When they were fetched.
+    #: The time of the fetch.
     at: datetime
-    #: Nobody is asked before this.
+    #: The earliest time of the next fetch.
     pause_until: datetime
     #: Whether the last fetch failed.
     failed: bool
 
     def needs_fetch(self, key_id: str, now: datetime) -> bool:
-        """Tell whether the keys are to be fetched before a token of `key_id` is judged."""
+        """Return whether to fetch the keys before a token with `key_id` is verified."""
         return now >= self.pause_until and (key_id not in self.keys or now - self.at >= FRESH)
 
     def find(self, key_id: str, now: datetime) -> RSAPublicKey | KeysUnavailable | None:
-        """Find a key; one that is not there may just not be known, if the last fetch failed."""
+        """Return a key. After a failed fetch a missing key is KeysUnavailable, since the tenant may publish it."""
         found = self.keys.get(key_id) if now - self.at < KEPT else None
         return KeysUnavailable() if found is None and self.failed else found
 
@@ -73,7 +73,7 @@ _NOTHING = _Known(keys={}, at=_LONG_AGO, pause_until=_LONG_AGO, failed=True)
 
 
 class JwksCache:
-    """The signing keys of one tenant. Threads may share it; one at a time asks."""
+    """The signing keys of one tenant. Threads may share the cache. One thread at a time fetches."""
 
     def __init__(self, tenant: Tenant, clock: Clock) -> None:
         self._tenant = tenant
@@ -84,9 +84,9 @@ class JwksCache:
         self._known = _NOTHING
 
     def find(self, key_id: str) -> RSAPublicKey | KeysUnavailable | None:
-        """Find a key by its id; None where the tenant has none of that id. Never raises for what a network does.
+        """Return a key by its id, or None if the tenant publishes none of that id. Never raises for a network failure.
 
-        Only a caller without a key to go by waits for another's fetch: a tenant that is silent holds up no other.
+        Only a caller without a cached key waits for another thread's fetch, so a silent tenant delays no other caller.
         """
         known, now = self._known, self._clock()
         if known.needs_fetch(key_id, now):
@@ -100,7 +100,7 @@ class JwksCache:
         return self._known.find(key_id, self._clock())
 
     def close(self) -> None:
-        """Close the connections that were kept."""
+        """Close the kept connections."""
         self._client.close()
 
     def _asked(self) -> _Known:
@@ -113,7 +113,7 @@ class JwksCache:
         return _Known(keys=keys, at=now, pause_until=now + PAUSE, failed=False)
 
     def _fetch(self) -> Mapping[str, RSAPublicKey]:
-        """Ask for the metadata, and for the keys where it says that they are."""
+        """Fetch the metadata, and then the keys from the URL in the metadata."""
         metadata = self._get(f"{self._tenant.issuer}/.well-known/openid-configuration")
         if metadata["issuer"] != self._tenant.issuer:
             raise ValueError("the metadata is another issuer's")  # as Discovery, 4.3 demands
@@ -137,7 +137,7 @@ class JwksCache:
 
 
 def _signing_key(published: Mapping[str, Any]) -> tuple[str, RSAPublicKey] | None:
-    """Read one key and its id; None for what no token here is signed with (RFC 7517, 5: to be passed over)."""
+    """Decode one key and its id. Returns None for a key of another kind, which has to be ignored (RFC 7517, 5)."""
     if published.get("kty") != "RSA" or published.get("use", "sig") != "sig":
         return None
     key_id, public = published.get("kid"), {name: published.get(name) for name in ("kty", "n", "e")}

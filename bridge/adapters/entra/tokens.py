@@ -1,7 +1,7 @@
-"""Tokens of a Microsoft Entra tenant: whether it has signed them, and for the bridge.
+"""Verification of tokens: whether the Microsoft Entra tenant has signed them, and for the bridge.
 
-Nothing else is believed about who calls: App Service's `X-MS-CLIENT-PRINCIPAL` and the like are headers that anybody
-can send where its authentication is off.
+Only tokens identify a caller. App Service's `X-MS-CLIENT-PRINCIPAL` and similar headers are ignored: any client can
+send them if the platform's authentication is off.
 """
 
 from collections.abc import Mapping
@@ -14,10 +14,10 @@ from bridge.adapters.entra.jwks import JwksCache
 from bridge.domain.principal import InvalidToken, KeysUnavailable, Tenant, TokenError
 from bridge.domain.time import Clock
 
-#: The one algorithm that the tenant signs with. Taken from here and never from the token.
+#: The only algorithm of the tenant's signatures. Never taken from the token.
 _ALGORITHM = "RS256"
 
-#: Times are judged by `bridge/domain/principal.py`, which is told what time it is.
+#: `bridge/domain/principal.py` checks the times, with the bridge's clock.
 _CHECKED: Options = {
     "require": ["iss", "aud", "exp"],
     "verify_exp": False,
@@ -25,7 +25,7 @@ _CHECKED: Options = {
     "verify_iat": False,
 }
 
-#: What a fault of PyJWT means, by the first of these that it is.
+#: The reasons for exceptions of PyJWT. The first match counts.
 _REASONS: tuple[tuple[type[jwt.PyJWTError], TokenError], ...] = (
     (jwt.InvalidSignatureError, TokenError.SIGNATURE),
     (jwt.InvalidAlgorithmError, TokenError.ALGORITHM),
@@ -34,28 +34,28 @@ _REASONS: tuple[tuple[type[jwt.PyJWTError], TokenError], ...] = (
     (jwt.MissingRequiredClaimError, TokenError.CLAIMS),
 )
 
-#: What PyJWT raises for a token, and Python's JSON for one that is deeper or has longer numbers than it reads.
+#: PyJWT's exceptions for a token, and those of Python's JSON parser for too deep nesting or too long numbers.
 _BROKEN = (jwt.PyJWTError, ValueError, RecursionError)
 
 
 class EntraTokens:
-    """Verifies the tokens of one tenant. Threads may share it."""
+    """Verifies the tokens of one tenant. Threads may share the object."""
 
     def __init__(self, tenant: Tenant, clock: Clock) -> None:
         self._tenant = tenant
         self._keys = JwksCache(tenant, clock)
 
     def claims(self, token: str) -> Mapping[str, object] | InvalidToken | KeysUnavailable:
-        """Verify signature, issuer and audience, and read the claims. Never raises for what a token holds."""
+        """Verify signature, issuer and audience, and return the claims. Never raises for the content of a token."""
         key = self._key(token)
         return key if isinstance(key, InvalidToken | KeysUnavailable) else self._verified(token, key)
 
     def close(self) -> None:
-        """Close the connections that were kept."""
+        """Close the kept connections."""
         self._keys.close()
 
     def _key(self, token: str) -> RSAPublicKey | InvalidToken | KeysUnavailable:
-        """Find the key that a token says it is signed with; nobody is asked for the keys of other algorithms."""
+        """Return the key that a token names. A token of another algorithm causes no fetch."""
         try:
             head = jwt.get_unverified_header(token)
         except _BROKEN:

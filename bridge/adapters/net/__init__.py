@@ -1,1 +1,1 @@
-"""Guarded HTTP: which addresses may be called, within which time and size."""
+"""Guarded HTTP: allowed addresses, and limits of time and size."""

@@ -1,8 +1,8 @@
-"""One wall-clock deadline for everything that an attempt does on the network, and one thread for all deadlines.
+"""One wall-clock deadline for all network activity of an attempt, and one thread for all deadlines.
 
-The timeouts of `requests` start anew with every byte, so a receiver that drips could hold an attempt for ever. Here
-a timer shuts the connection down, whatever the attempt is waiting for at that moment. A body without a length looks
-whole then: `cut` says that the deadline ended it. A head cannot look whole, since an empty line ends it.
+The timeouts of `requests` restart with every byte, so a receiver that drips could hold an attempt forever. Here a timer
+shuts the connection down, whatever the attempt is waiting for. A body without a length then looks complete, but `cut`
+shows that the deadline ended the body. A head cannot look complete, since an empty line must end it.
 """
 
 import contextlib
@@ -18,12 +18,12 @@ from typing import Self
 
 
 class DeadlineTimer:
-    """Calls what is set, each at its time on the monotonic clock `now` (in seconds), from a thread of its own.
+    """Calls callbacks at given times of the monotonic clock `now` (in seconds), all from one thread.
 
-    The thread starts with the first timer, and serves all: a timer thread for each attempt would cost as much as the
-    attempt. Nearly every timer is canceled long before its time, so setting and canceling touch a dictionary and no
-    other thread. The thread sleeps until the earliest time that it knew of when it fell asleep, and is woken only for
-    an earlier one. Then it looks at all timers that are set, as many as attempts are under way.
+    The thread starts with the first timer and serves all: one thread per attempt would cost as much as the attempt.
+    Nearly every timer is canceled long before its time, so setting and canceling only change a dictionary. The thread
+    sleeps until the earliest time known when it fell asleep, and is woken only for an earlier one. Then it checks all
+    set timers, one for each attempt under way.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
@@ -35,7 +35,7 @@ class DeadlineTimer:
         self._runs = False
 
     def set(self, at: float, callback: Callable[[], None]) -> int:
-        """Call `callback` at `at`. Returns the number that cancels it. `callback` must not block, since others wait."""
+        """Call `callback` at `at`. Returns the number for `cancel`. `callback` must not block, since others wait."""
         with self._changed:
             number = next(self._numbers)
             self._set[number] = at, callback
@@ -47,18 +47,18 @@ class DeadlineTimer:
             return number
 
     def cancel(self, number: int) -> None:
-        """Cancel a timer. A callback that is running at this moment goes on."""
+        """Cancel a timer. A callback that is already running continues."""
         with self._changed:
             self._set.pop(number, None)
 
     def _run(self) -> None:
         while True:
             for callback in self._wait():
-                with suppress(Exception):  # the next one's deadline holds all the same
+                with suppress(Exception):  # other deadlines must still hold
                     callback()
 
     def _wait(self) -> list[Callable[[], None]]:
-        """Sleep until something may be due; take what is."""
+        """Sleep until a timer may be due, and take the due callbacks."""
         with self._changed:
             self._wakes_at = min((at for at, _ in self._set.values()), default=math.inf)
             left = self._wakes_at - self._now()
@@ -69,15 +69,15 @@ class DeadlineTimer:
             return [self._set.pop(number)[1] for number in due]
 
 
-#: All deadlines of this process.
+#: The deadlines of this process.
 DEADLINES = DeadlineTimer()
 
 
 class AbortHandle:
-    """A second handle on a connection, by which another thread can end it.
+    """A second handle on a connection, by which another thread can shut the connection down.
 
-    The first handle changes hands (TLS wraps it, a response takes it over), this one does not. It is closed when
-    both the connection and the attempt are done with it.
+    The first handle changes owners (TLS wraps it, a response takes it over), this one does not. It is closed when both
+    the connection and the attempt are done with it.
     """
 
     def __init__(self, connection: socket.socket, address: str) -> None:
@@ -85,30 +85,30 @@ class AbortHandle:
         self._lock = threading.Lock()
         self._holder: object | None = None
         self._orphan = False
-        #: Whom the connection goes to.
+        #: The address of the receiver.
         self.address = address
 
     def hold(self, holder: object) -> None:
-        """Begin an attempt on the connection; one before it, which has read its answer, has no say any more."""
+        """Begin an attempt on the connection. A previous holder, which has read its answer, loses its right."""
         with self._lock:
             self._holder = holder
 
     def release(self, holder: object) -> None:
-        """End an attempt on the connection, which may be used again, or be in use by the next one already."""
+        """End an attempt on the connection. The next attempt may already use the connection."""
         with self._lock:
             if self._holder is holder:
                 self._holder = None
             self._close_if_done()
 
     def orphan(self) -> None:
-        """Note that the library has closed the connection; its last answer may still be being read."""
+        """Note that the library has closed the connection. Its last answer may still be being read."""
         with self._lock:
             self._orphan = True
             self._close_if_done()
 
     def cut(self, holder: object) -> None:
-        """End the connection now, whatever is going on, if it is still the holder's."""
-        with self._lock, contextlib.suppress(OSError):  # it has ended by itself
+        """Shut the connection down now, if `holder` still holds it."""
+        with self._lock, contextlib.suppress(OSError):  # the connection has already ended
             if self._holder is holder:
                 self._handle.shutdown(socket.SHUT_RDWR)
 
@@ -118,22 +118,22 @@ class AbortHandle:
 
 
 class AttemptDeadline:
-    """The time that one attempt has; a context manager that leaves no timer behind."""
+    """The deadline of one attempt. Leaving the context manager cancels its timer."""
 
     def __init__(self, seconds: float) -> None:
         self._ends = time.monotonic() + seconds
         self._timer: int | None = None
         self._lock = threading.Lock()
         self._abort_handle: AbortHandle | None = None
-        #: Whether the deadline came before the end.
+        #: Whether the deadline ended the attempt.
         self.cut = False
-        #: Whom the attempt is talking to; None before it is connected.
+        #: The address of the connection, or None before there is one.
         self.address: str | None = None
 
     def remaining(self, at_most: float) -> float:
-        """Return how many seconds a part of the attempt may take.
+        """Return the time limit in seconds of a part of the attempt.
 
-        Raises TimeoutError when none are left.
+        Raises TimeoutError if no time is left.
         """
         left = self._ends - time.monotonic()
         if left <= 0:
@@ -141,7 +141,7 @@ class AttemptDeadline:
         return min(left, at_most)
 
     def shorten(self, seconds: float) -> None:
-        """Let the attempt end `seconds` from now, if that is before its deadline: the rest of it decides nothing."""
+        """Move the deadline to `seconds` from now, if that is earlier: the rest of the attempt decides nothing."""
         ends = time.monotonic() + seconds
         if self._timer is not None and ends < self._ends:
             DEADLINES.cancel(self._timer)

@@ -1,4 +1,4 @@
-"""What an exception of the network means: the class of a failure, and a text for people without a URL or a secret."""
+"""Classification of network exceptions: the class of a failure, and a text for people without URLs or secrets."""
 
 import ssl
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from bridge.adapters.net.resolver import NameNotResolved
 from bridge.domain.callback_url import CallbackRefused
 from bridge.domain.outcome import Failure, TlsReason
 
-#: The class of a failure, by the first of these that is found among its causes.
+#: Classes of failures. The first one found among the causes counts.
 _FAILURES: tuple[tuple[tuple[type[BaseException], ...], Failure], ...] = (
     ((RefusedByRules, CallbackRefused), Failure.REFUSED_BY_RULES),
     ((NameNotResolved,), Failure.DNS),
@@ -20,7 +20,7 @@ _FAILURES: tuple[tuple[tuple[type[BaseException], ...], Failure], ...] = (
     ((ConnectionError,), Failure.CLOSED),
 )
 
-#: Reasons by the number with which OpenSSL refuses a certificate (X509_V_ERR_… of X509_STORE_CTX_get_error).
+#: Reasons by OpenSSL's number of a refused certificate (X509_V_ERR_… of X509_STORE_CTX_get_error).
 _CERTIFICATES = {
     2: TlsReason.AUTHORITY,
     9: TlsReason.NOT_YET_VALID,
@@ -33,7 +33,7 @@ _CERTIFICATES = {
     64: TlsReason.HOST,
 }
 
-#: Reasons by the name that OpenSSL gives to what it met.
+#: Reasons by OpenSSL's name of an error.
 _HANDSHAKES = {
     "WRONG_VERSION_NUMBER": TlsReason.NOT_TLS,
     "RECORD_LAYER_FAILURE": TlsReason.NOT_TLS,
@@ -50,7 +50,7 @@ _HANDSHAKES = {
 }
 
 
-#: Texts for people, by the first class that fits.
+#: Texts for people. The first matching class counts.
 _TEXTS: tuple[tuple[type[BaseException], str], ...] = (
     (HeadTooLarge, "the head of the answer is larger than 16 KiB, or has more than 100 headers"),
     (HttpError, "the answer is not HTTP/1.x"),
@@ -62,7 +62,7 @@ _TEXTS: tuple[tuple[type[BaseException], str], ...] = (
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Name the class of a failure."""
+    """Return the class of a failure."""
     causes = list(_causes(error))
     for kinds, failure in _FAILURES:
         if any(isinstance(cause, kinds) for cause in causes):
@@ -71,7 +71,7 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def detail_of(error: BaseException) -> str:
-    """Describe a failure for people, in texts of the bridge's own: an exception's text could show the URL."""
+    """Describe a failure for people. An exception's own text could contain the URL, so the texts are the bridge's."""
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLError):
             return _tls(cause)
@@ -94,7 +94,7 @@ def _tls(error: ssl.SSLError) -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Walk from an exception to the ones that caused it."""
+    """Iterate over an exception and its causes."""
     seen = set[int]()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:

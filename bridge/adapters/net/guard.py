@@ -1,10 +1,8 @@
-"""Guarded connections: to receivers, and to Speech, which may be anywhere but has a deadline too.
+"""Guarded connections to receivers. Speech and storage may be anywhere, but have the same deadlines.
 
-The guard is where it counts: at the moment of connecting, on the address itself.
-
-A name is resolved once; if any address in the answer is not allowed, none is connected to; the connection goes to
-one of the checked addresses, so a name that changes between check and use gains nothing. Host header, SNI and the
-certificate check stay those of the URL.
+The guard checks at the moment of connecting, on the address itself. A name is resolved once. If any address in the
+answer is not allowed, no connection is made. The connection goes to one of the checked addresses, so a name that
+changes between check and use has no effect. Host header, SNI and the certificate check stay those of the URL.
 """
 
 import ipaddress
@@ -20,27 +18,27 @@ from bridge.adapters.net.resolver import NoConnection, Resolver
 from bridge.domain.callback_url import EVERYWHERE, Address, CallbackRules
 from bridge.domain.delivery import ATTEMPT
 
-#: For servers that the operator has named: they may be at a private address.
+#: For servers that the operator configured, which may be at a private address.
 ANYWHERE = CallbackRules(allowed_networks=EVERYWHERE)
 
-#: Lookups for registrations that may be under way.
+#: The most concurrent lookups for registrations.
 _EARLY_LOOKUPS = 16
 
-#: Of the addresses of a name, this many are tried in an attempt: whoever has the name could list thousands.
+#: The most addresses of a name that an attempt tries: the owner of a name could list thousands.
 MAX_ADDRESSES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How long things may take, in seconds."""
+    """Time limits in seconds."""
 
     #: The whole attempt.
     attempt: float = ATTEMPT.total_seconds()
-    #: Looking the name up.
+    #: The name lookup.
     lookup: float = 5
     #: Opening the connection, over all addresses.
     connect: float = 5
-    #: Reading the body of a receiver's answer, once the head has decided what came of the attempt.
+    #: Reading the body of a receiver's answer, after the head has decided the outcome.
     body: float = 1
 
 
@@ -49,11 +47,11 @@ class RefusedByRules(NoConnection):
 
 
 class ConnectFailed(NoConnection):
-    """Nobody takes connections there."""
+    """No address of the host accepted the connection."""
 
 
 class Guard:
-    """Opens connections to allowed addresses only, each under the deadline of the thread's present attempt."""
+    """Opens connections to allowed addresses only, each under the deadline of the thread's current attempt."""
 
     def __init__(self, rules: CallbackRules, limits: Limits | None = None) -> None:
         self.rules = rules
@@ -69,7 +67,7 @@ class Guard:
 
     @contextmanager
     def attempt(self, seconds: float | None = None) -> Iterator[AttemptDeadline]:
-        """Begin an attempt in this thread: everything until the end of the block is under one deadline.
+        """Begin an attempt in this thread. One deadline covers everything until the end of the block.
 
         `seconds` can shorten the limit of this guard.
         """
@@ -85,7 +83,7 @@ class Guard:
         self._deadline().hold(handle)
 
     def connect(self, host: str, port: int) -> tuple[socket.socket, AbortHandle]:
-        """Open a connection to `host`, at one of the first MAX_ADDRESSES of its addresses.
+        """Connect to `host`, at one of the first MAX_ADDRESSES of its addresses.
 
         Raises NameNotResolved, RefusedByRules, ConnectFailed or TimeoutError.
         """
@@ -98,26 +96,26 @@ class Guard:
                 connection = socket.create_connection((str(address), port), timeout=within / len(addresses))
             except OSError as error:
                 failure = error
-                if isinstance(error, ConnectionResetError):  # somebody took it, and closed it at once
+                if isinstance(error, ConnectionResetError):  # the host accepted the connection and closed it at once
                     deadline.address = str(address)
                 continue
             deadline.address = str(address)
             return connection, self._abortable(connection, str(address), within)
-        if isinstance(failure, ConnectionResetError):  # with its number urllib3 would wait for an answer all the same
+        if isinstance(failure, ConnectionResetError):  # with an errno urllib3 would still wait for an answer
             raise ConnectionResetError(type(failure).__name__) from failure
         if isinstance(failure, TimeoutError):
             raise failure
         raise ConnectFailed(os.strerror(failure.errno).lower() if failure.errno else "no connection") from failure
 
     def allowed(self, host: str, timeout: float) -> Sequence[Address]:
-        """Look a name up, and refuse the whole answer if any address in it is not allowed.
+        """Resolve a name, and refuse the whole answer if any of its addresses is not allowed.
 
         Raises NameNotResolved and RefusedByRules.
         """
         return self._checked(self._resolver.resolve(host.strip("[]"), timeout))
 
     def look_early(self, host: str, timeout: float) -> Sequence[Address]:
-        """Do the same for a registration, whose lookups take no place from those of attempts."""
+        """Do the same for a registration. Its lookups are limited separately from those of attempts."""
         return self._checked(self._early.resolve(host.strip("[]"), timeout))
 
     def _checked(self, addresses: Sequence[Address]) -> Sequence[Address]:
@@ -126,13 +124,13 @@ class Guard:
         return addresses
 
     def _abortable(self, connection: socket.socket, address: str, timeout: float) -> AbortHandle:
-        """Put a fresh connection under the deadline; closes it if it may not stay open."""
+        """Put a new connection under the deadline. Closes the connection if its address is not allowed."""
         try:
             self._check_peer(connection)
             connection.settimeout(timeout)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             handle = AbortHandle(connection, address)
-        except OSError as error:  # it has been closed at the other end meanwhile
+        except OSError as error:  # the other side has closed the connection meanwhile
             connection.close()
             raise ConnectionResetError(type(error).__name__) from error
         except RefusedByRules:
@@ -142,7 +140,7 @@ class Guard:
         return handle
 
     def _check_peer(self, connection: socket.socket) -> None:
-        """Look at whom the connection really goes to; whatever happened in between, it is the last word."""
+        """Check the actual peer of the connection. This check is final, whatever happened before."""
         peer = ipaddress.ip_address(connection.getpeername()[0].partition("%")[0])
         if not self.rules.allows_address(peer):
             raise RefusedByRules("the connection goes to an address that is not allowed")

@@ -1,12 +1,12 @@
 """HTTP/1.1 on one connection: a request as bytes, and an answer read within one budget of bytes.
 
-`http.client` does not fit strangers' servers. It stops at the first header line that is no header, so that one odd line
-hides `Content-Length`. It waits through interim answers without end, takes a head that breaks off for a whole one,
-and reads trailers and chunk extensions without a limit. urllib3 above it rewrites the request target.
+`http.client` is not made for untrusted servers. It stops at the first malformed header line, so that one odd line hides
+`Content-Length`. It skips interim answers without a limit, accepts a head that breaks off, and reads trailers and chunk
+extensions without a limit. urllib3 on top of it rewrites the request target.
 
-Here the target goes out as given. A head ends with an empty line or is no head, and its lines are read like browsers
-and curl do: an odd line is passed over, and no other. Interim answers are skipped (RFC 9110, 15.2). Each byte that is
-received counts against one budget, whatever part of an answer it belongs to. Trailers are never read.
+Here the target is sent as given. A head must end with an empty line. Its lines are read like browsers and curl do: only
+a malformed line itself is ignored. Interim answers are skipped (RFC 9110, 15.2). Each received byte counts against one
+budget, whatever part of an answer the byte belongs to. Trailers are never read.
 """
 
 import re
@@ -15,10 +15,10 @@ import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-#: Everything before the body may have this many bytes, interim answers included.
+#: The limit of everything before the body in bytes, interim answers included.
 MAX_HEAD_BYTES = 16_384
 
-#: A head may have this many lines.
+#: The limit of header lines.
 MAX_HEAD_LINES = 100
 
 _CHUNK = 8_192
@@ -31,7 +31,7 @@ _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9a-fA-F]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
 
 
 class HttpError(Exception):
-    """The other side does not speak HTTP/1.x."""
+    """The server does not speak HTTP/1.x."""
 
 
 class HeadTooLarge(HttpError):
@@ -51,9 +51,9 @@ class BudgetSpent(HttpError):
 
 
 def write_request(method: str, host: str, target: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
-    """Write a request in one piece, with `target` (path and query) byte for byte as given.
+    """Encode a request in one piece, with `target` (path and query) byte for byte as given.
 
-    Raises ValueError for anything that would end a line or a field.
+    Raises ValueError for characters that would end a line or a field.
     """
     fields = {"Host": host, **headers, **({} if body is None else {"Content-Length": str(len(body))})}
     wrong = [name for name, value in fields.items() if not (_TOKEN.fullmatch(name) and _VALUE.fullmatch(value))]
@@ -64,7 +64,7 @@ def write_request(method: str, host: str, target: str, headers: Mapping[str, str
 
 
 class Wire:
-    """Reads from a connection, and counts every byte that it receives."""
+    """Reads from a connection, and counts every received byte."""
 
     def __init__(self, connection: socket.socket, budget: int) -> None:
         self._connection = connection
@@ -75,11 +75,11 @@ class Wire:
 
     @property
     def unread(self) -> bytes:
-        """What was received and not taken yet."""
+        """The bytes that were received but not taken yet."""
         return bytes(self._buffer)
 
     def _fill(self) -> bool:
-        """Receive once more; False at the end of the connection. Raises OSError and BudgetSpent."""
+        """Receive more bytes. Returns False at the end of the connection. Raises OSError and BudgetSpent."""
         if self._left <= 0:
             raise BudgetSpent
         received = self._connection.recv(min(_CHUNK, self._left))
@@ -89,7 +89,7 @@ class Wire:
         return bool(received)
 
     def line(self, limit: int) -> bytes:
-        """Take a line with its end; without one at the end of the connection. Raises HeadTooLarge over `limit`."""
+        """Take a line with its line end, which is missing at the end of the connection. Raises HeadTooLarge."""
         searched = 0
         while (end := self._buffer.find(b"\n", searched)) < 0:
             searched = len(self._buffer)
@@ -103,7 +103,7 @@ class Wire:
         return line
 
     def part(self, most: int) -> bytes:
-        """Take up to `most` bytes, at least one; none at the end of the connection."""
+        """Take 1 to `most` bytes, or no byte at the end of the connection."""
         if not self._buffer:
             self._fill()
         return self._taken(min(most, len(self._buffer)))
@@ -116,12 +116,12 @@ class Wire:
 
 @dataclass(slots=True, kw_only=True)
 class Http1Response:
-    """The whole head of an answer; its body can be read once."""
+    """The complete head of an answer. The body can be read once."""
 
     status: int
-    #: Values by name in lower case; of a name that comes more than once, all of them in order.
+    #: Values by lower-case name, in order of appearance.
     fields: Mapping[str, list[str]]
-    #: Whether the other side can keep the connection, as far as the head says.
+    #: Whether the server keeps the connection, according to the head.
     keeps: bool
     #: Whether the body was read to its end.
     is_whole: bool = field(default=False, init=False)
@@ -129,13 +129,13 @@ class Http1Response:
     _has_body: bool
 
     def get(self, name: str) -> str | None:
-        """Return the first value of a header; None if there is none."""
+        """Return the first value of a header, or None if the header is missing."""
         return next(iter(self.fields.get(name.lower(), ())), None)
 
     def read(self, limit: int, *, lenient: bool = False) -> bytes:
-        """Read the body as it comes, at most `limit` bytes of it; nothing is unpacked.
+        """Read at most `limit` bytes of the body, without decoding.
 
-        If it breaks off: raises OSError or HttpError, or returns the part that came if `lenient`.
+        If the body breaks off: raises OSError or HttpError, or with `lenient` returns the received part.
         """
         kept = bytearray()
         try:
@@ -152,11 +152,11 @@ class Http1Response:
 
     @property
     def is_reusable(self) -> bool:
-        """Whether the next request can go out on the same connection."""
+        """Whether the next request can be sent on the same connection."""
         return self.keeps and self.is_whole and not self._wire.unread
 
     def _parts(self) -> Iterator[bytes]:
-        """Take the body part by part, by its framing (RFC 9112, 6.3)."""
+        """Iterate over the body by its framing (RFC 9112, 6.3)."""
         codings = [each.strip().lower() for value in self._all("transfer-encoding") for each in value.split(",")]
         lengths = {each.strip() for value in self._all("content-length") for each in value.split(",")}
         length = next(iter(lengths)) if len(lengths) == 1 else ""
@@ -164,16 +164,16 @@ class Http1Response:
             self.is_whole = True
         elif codings and codings[-1] == "chunked":
             yield from self._chunks()
-            self.is_whole = not lengths  # both at once is a way to smuggle an answer
+            self.is_whole = not lengths  # both headers at once can smuggle an answer
         elif not codings and length.isascii() and length.isdigit() and len(length) <= 15:  # noqa: PLR2004 - digits
             yield from self._exactly(int(length))
             self.is_whole = True
-        else:  # lengths that disagree say nothing, so the end of the connection is the end
+        else:  # contradictory lengths do not count, so the end of the connection is the end of the body
             while part := self._wire.part(_CHUNK):
                 yield part
 
     def _chunks(self) -> Iterator[bytes]:
-        """Take chunks up to the last one, and the empty line after that if it is there; never a trailer."""
+        """Iterate over the chunks to the last one, and read a final empty line if there is one, but no trailer."""
         while True:
             line = self._wire.line(MAX_HEAD_BYTES)
             size = _CHUNK_SIZE.fullmatch(line.rstrip(b"\r\n"))
@@ -227,7 +227,7 @@ def read_answer(wire: Wire) -> Http1Response:
 
 
 def _read_head(wire: Wire, limit: int) -> tuple[int, int, Mapping[str, list[str]], int]:
-    """Read a head to its empty line; returns the minor version, the status, the fields and its length in bytes."""
+    """Read a head to its empty line. Returns the minor version, the status, the fields and the length in bytes."""
     line = _first_line(wire, limit)
     begin = _STATUS_LINE.fullmatch(line)
     if begin is None:
@@ -247,7 +247,7 @@ def _read_head(wire: Wire, limit: int) -> tuple[int, int, Mapping[str, list[str]
 
 
 def _first_line(wire: Wire, limit: int) -> bytes:
-    """Take the first line of an answer. Raises EndedUnanswered if the connection ends before its first byte."""
+    """Read the first line of an answer. Raises EndedUnanswered if the connection ends before its first byte."""
     try:
         line = wire.line(limit)
     except (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
@@ -258,7 +258,7 @@ def _first_line(wire: Wire, limit: int) -> bytes:
 
 
 def _fields(lines: list[bytes]) -> Mapping[str, list[str]]:
-    """Read header lines; one that is no header is passed over, with the lines that continue it, and no other."""
+    """Parse header lines. A malformed line is ignored, together with its continuation lines."""
     fields: dict[str, list[str]] = {}
     last: list[str] | None = None
     for raw in lines:

@@ -1,7 +1,7 @@
-"""Looks names up within a time limit, which `getaddrinfo` does not know.
+"""Name lookups with a time limit, which `getaddrinfo` lacks.
 
-Each lookup runs in a thread that can be abandoned; there is one for each name however many ask for it, so a name
-that hangs holds up only those who ask for that name, and their number is bounded.
+Each lookup runs in a thread that can be abandoned. There is one thread per name, shared by all who wait for that name,
+so a name that hangs delays no other name. The number of threads is limited.
 """
 
 import ipaddress
@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 from bridge.domain.callback_url import Address, unmapped
 
-#: So many lookups may be under way, abandoned ones included; the system's own resolver ends each after a while.
+#: The most concurrent lookups, including abandoned ones. The system's resolver ends each after a while.
 MAX_LOOKUPS = 128
 
 
-#: What the system's resolver said, for people.
+#: Results of the system's resolver, for people.
 _UNRESOLVED: dict[int | None, str] = {
     socket.EAI_NONAME: "there is no such name",
     socket.EAI_NODATA: "the name has no address",
@@ -26,11 +26,11 @@ _UNRESOLVED: dict[int | None, str] = {
 
 
 class NoConnection(Exception):
-    """No connection was opened; its kinds say why."""
+    """No connection was opened. Subclasses give the reason."""
 
 
 class NameNotResolved(NoConnection):
-    """The name leads nowhere, or nobody says so in time."""
+    """The name does not resolve, or not in time."""
 
 
 @dataclass(slots=True)
@@ -38,13 +38,13 @@ class _Lookup:
     """One lookup under way."""
 
     done: threading.Event = field(default_factory=threading.Event)
-    #: What came of it.
+    #: The result.
     addresses: Sequence[Address] = ()
     error: str = "the name has no address"
 
 
 class Resolver:
-    """Looks names up in threads of its own."""
+    """Resolves names in separate threads."""
 
     def __init__(self, limit: int = MAX_LOOKUPS) -> None:
         self._limit = limit
@@ -52,7 +52,7 @@ class Resolver:
         self._lock = threading.Lock()
 
     def resolve(self, host: str, timeout: float) -> Sequence[Address]:
-        """Find all addresses of `host` within `timeout` seconds.
+        """Return all addresses of `host` within `timeout` seconds.
 
         Raises NameNotResolved.
         """
@@ -71,7 +71,7 @@ class Resolver:
                     raise NameNotResolved("too many lookups are under way")
                 lookup = _Lookup()
                 threading.Thread(target=self._run, args=(host, lookup), name="lookup", daemon=True).start()
-                self._under_way[host] = lookup  # the thread takes it out under the same lock, so after this
+                self._under_way[host] = lookup  # the thread removes it under the same lock, so after this line
             return lookup
 
     def _run(self, host: str, lookup: _Lookup) -> None:

@@ -1,6 +1,6 @@
-"""Requests over connections that a guard opens (`bridge/adapters/net/guard.py`), and that are kept for the next one.
+"""HTTP requests over guarded connections (`bridge/adapters/net/guard.py`), which are kept and reused.
 
-Nothing comes from the environment: no proxy, no netrc, no cookie. No redirect is followed.
+Proxies, netrc and cookies of the environment are not used. Redirects are not followed.
 """
 
 import socket
@@ -24,20 +24,20 @@ from bridge.adapters.net.guard import Guard
 from bridge.adapters.net.http1 import EndedUnanswered, Http1Response, Wire, read_answer, write_request
 from bridge.domain.callback_url import DEFAULT_PORTS
 
-#: Headers of every request: who calls, and that nothing is to be unpacked.
+#: Headers of every request. The answer must not be compressed.
 STANDING = {
     "User-Agent": f"speech-webhook-bridge/{__version__}",
     "Accept-Encoding": "identity",
     "Connection": "keep-alive",
 }
 
-#: Everything that is received for one request may have this many bytes: head, body and framing.
+#: The default limit in bytes of everything received for one request: head, body and framing.
 MAX_BYTES = 65_536
 
-#: Hosts whose connections are kept; the least recently used gives way.
+#: The number of hosts with kept connections. The least recently used host is dropped.
 _HOSTS = 64
 
-#: Connections kept for each receiver: as many as attempts may be in flight there.
+#: Kept connections per receiver: as many as there may be attempts in flight.
 _PER_HOST = 4
 
 #: Scheme, host and port.
@@ -46,7 +46,7 @@ Origin = tuple[str, str, int]
 
 @dataclass(slots=True)
 class _Connection:
-    """An open connection with the second handle by which its attempt's deadline ends it."""
+    """An open connection with the handle by which its attempt's deadline can shut the connection down."""
 
     origin: Origin
     socket: socket.socket
@@ -54,34 +54,34 @@ class _Connection:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing has come since the last answer, not even the end: that must not answer the next request."""
+        """Whether nothing has arrived since the last answer, not even the end. Else the next answer would be wrong."""
         decrypted = self.socket.pending() if isinstance(self.socket, ssl.SSLSocket) else 0
         return not decrypted and not wait_for_read(self.socket, timeout=0)
 
     def ask(self, request: bytes, budget: int) -> Http1Response:
         """Send a request and read the head of its answer. Raises OSError and HttpError."""
         wire = Wire(self.socket, budget)
-        with suppress(ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError):  # it may have answered before that
+        with suppress(ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError):  # an answer may have come before that
             self.socket.sendall(request)
         return read_answer(wire)
 
     def close(self) -> None:
-        """Close both handles; the second one once the attempt has ended too."""
+        """Close the connection, and its second handle once the attempt has ended too."""
         self.socket.close()
         self.handle.orphan()
 
 
 class GuardedClient:
-    """Sends requests to normalised URLs, within the attempt that its guard has begun. Threads may share it."""
+    """Sends requests to normalised URLs, within the current attempt of its guard. Threads may share the client."""
 
     def __init__(
         self, guard: Guard, *, per_host: int = _PER_HOST, authorities: str | None = None, sends_again: bool = True
     ) -> None:
-        """Make one that keeps `per_host` connections to each host.
+        """Create a client that keeps `per_host` connections to each host.
 
-        `authorities` is a file of certificate authorities to trust instead of the public ones. `sends_again` lets a
-        request go out once more if a kept connection ends before an answer. The other side may have read it, so a
-        client with a quota sends nothing again.
+        `authorities` is a file of certificate authorities to trust instead of the public ones. `sends_again` repeats a
+        request once if a kept connection ends before an answer. The server may have read the first request, so a
+        client with a quota must not repeat requests.
         """
         self._guard = guard
         self._sends_again = sends_again
@@ -95,10 +95,10 @@ class GuardedClient:
     def exchange(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None, *, budget: int = MAX_BYTES
     ) -> Iterator[Http1Response]:
-        """Send a request, and give the head of its answer; at most `budget` bytes are received.
+        """Send a request and yield the head of the answer. At most `budget` bytes are received.
 
-        A kept connection that ends before the first byte of an answer is replaced once if the client sends again: the
-        other side has closed it at the moment at which it was used again. Raises NoConnection, HttpError and OSError.
+        With `sends_again`, a kept connection that ends before the first byte of an answer is replaced once: the server
+        closed the connection just when it was reused. Raises NoConnection, HttpError and OSError.
         """
         parts = urlsplit(url)
         origin = (parts.scheme, parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme])
@@ -113,7 +113,7 @@ class GuardedClient:
         self._give_back(connection, answer)
 
     def close(self) -> None:
-        """Close the connections that were kept."""
+        """Close the kept connections."""
         with self._lock:
             _close_all(self._idle)
 
@@ -129,7 +129,7 @@ class GuardedClient:
         return fresh, _ask(fresh, request, budget)
 
     def _kept(self, origin: Origin) -> _Connection | None:
-        """Take the connection that was used last; those that cannot be used any more are closed."""
+        """Take the most recently used connection. Connections that cannot be reused are closed."""
         while True:
             with self._lock:
                 idle = self._idle.get(origin)
@@ -154,7 +154,7 @@ class GuardedClient:
         return _Connection(origin, opened, handle)
 
     def _give_back(self, connection: _Connection, answer: Http1Response) -> None:
-        """Keep a connection for the next request, if both sides can."""
+        """Keep a connection for the next request, if both sides allow it."""
         surplus = [] if answer.is_reusable else [connection]
         if not surplus:
             with self._lock:

@@ -1,1 +1,1 @@
-"""Spans and measures by OpenTelemetry. Imported only if a setting asks for them."""
+"""Spans and metrics by OpenTelemetry. Imported only if a setting enables telemetry."""

@@ -1,4 +1,4 @@
-"""The ports, instrumented: the same calls, with spans and metrics. Only where telemetry is on."""
+"""The ports with spans and metrics. Used only if telemetry is on."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,13 +16,13 @@ from bridge.storage.table import Table
 from bridge.storage.transaction import Row, Transaction
 from bridge.telemetry import Attribute, Metric, Step, Telemetry
 
-#: Reads a clock that only runs forward, in seconds.
+#: Returns the seconds of a monotonic clock.
 Stopwatch = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
 class InstrumentedTable:
-    """A table whose calls are counted; those that fail too."""
+    """A table that counts its calls, including failed ones."""
 
     inner: Table
     telemetry: Telemetry
@@ -35,12 +35,12 @@ class InstrumentedTable:
     def range(
         self, partition: str, start: str, stop: str, *, limit: int | None = None, columns: Sequence[str] = ()
     ) -> Sequence[Row]:
-        """Read a range; it counts once, however many pages it has."""
+        """Read a range. Counts as one call, however many pages there are."""
         self._count("range")
         return self.inner.range(partition, start, stop, limit=limit, columns=columns)
 
     def commit(self, transaction: Transaction) -> Mapping[str, str]:
-        """Do a transaction."""
+        """Commit a transaction."""
         self._count("commit")
         return self.inner.commit(transaction)
 
@@ -50,18 +50,18 @@ class InstrumentedTable:
 
 @dataclass(frozen=True, slots=True)
 class InstrumentedQueue:
-    """A queue whose messages carry the trace of their sending."""
+    """A queue with spans of its sends. Each message carries the trace context of its send."""
 
     inner: DeliveryQueue
     telemetry: Telemetry
 
     def create(self) -> None:
-        """Make the queue if there is none; the call is counted."""
+        """Create the queue if it is missing, and count the call."""
         self.telemetry.measure(Metric.STORAGE, bridge__storage__operation="create")
         self.inner.create()
 
     def send(self, task: DeliveryTask, *, ttl: timedelta) -> None:
-        """Send a task with the trace of this sending, with which its delivery goes on."""
+        """Send a task with the trace context of this send, which the delivery continues."""
         self.telemetry.measure(Metric.STORAGE, bridge__storage__operation="send")
         registration, number = task.ref.public_id, task.number
         with self.telemetry.span(
@@ -72,7 +72,7 @@ class InstrumentedQueue:
 
 @dataclass(frozen=True, slots=True)
 class InstrumentedUpstream:
-    """The Speech service with the time that its answers take."""
+    """The Speech service with metrics of the durations of its requests."""
 
     inner: Upstream
     telemetry: Telemetry
@@ -84,7 +84,7 @@ class InstrumentedUpstream:
         return self._timed(ref, self.inner.fetch_operation)
 
     def fetch_failure(self, ref: OperationRef) -> Reply | NoReply | NoToken:
-        """Fetch its job once."""
+        """Fetch the job of an operation once."""
         return self._timed(ref, self.inner.fetch_failure)
 
     def _timed(
@@ -105,7 +105,7 @@ class InstrumentedUpstream:
 
 @dataclass(frozen=True, slots=True)
 class InstrumentedWebhookSender:
-    """A sender with the time that receivers take."""
+    """A sender with metrics of the durations of its requests."""
 
     inner: WebhookSender
     telemetry: Telemetry
@@ -122,17 +122,17 @@ class InstrumentedWebhookSender:
         return outcome
 
     def address_of(self, origin: str) -> str | None:
-        """Look up an address."""
+        """Return the address that an attempt would connect to."""
         return self.inner.address_of(origin)
 
     def check_destination(self, url: str) -> str | None:
-        """Say early why callbacks to a URL would be refused."""
+        """Return an early reason to refuse a callback URL."""
         return self.inner.check_destination(url)
 
 
 @contextmanager
 def _timing(telemetry: Telemetry, stopwatch: Stopwatch, method: str, url: str) -> Iterator[dict[str, Attribute | None]]:
-    """Measure a request by the semantic conventions of HTTP clients; never its path."""
+    """Measure a request by the semantic conventions of HTTP clients, without its path."""
     where, came, begun = urlsplit(url), dict[str, Attribute | None](), stopwatch()
     yield came
     telemetry.measure(

@@ -1,11 +1,11 @@
-"""Spans and measures by OpenTelemetry, exported to Azure Monitor or to a collector by OTLP.
+"""Spans and metrics by OpenTelemetry, exported to Azure Monitor or to a collector by OTLP.
 
-Imported only if `BRIDGE_TELEMETRY` asks for it. OpenTelemetry's own variables (`OTEL_EXPORTER_OTLP_ENDPOINT`,
-`OTEL_TRACES_SAMPLER`, `OTEL_RESOURCE_ATTRIBUTES` and the rest) hold for both.
+Imported only if `BRIDGE_TELEMETRY` enables it. OpenTelemetry's own variables (`OTEL_EXPORTER_OTLP_ENDPOINT`,
+`OTEL_TRACES_SAMPLER`, `OTEL_RESOURCE_ATTRIBUTES` and the rest) apply to both exporters.
 
-Both exporters work in threads of their own and drop what they cannot send in time, so that one that hangs delays
-neither a sweep nor a delivery. A crash loses what was not sent yet: at most five seconds of spans and a minute of
-measures. The log and the table are what counts; this is for looking on.
+Both exporters have separate threads and drop data that they cannot send in time, so that a hanging exporter delays
+neither a sweep nor a delivery. A crash loses the data that is not sent yet: at most five seconds of spans and a minute
+of metrics. The log and the table are the records that count. Telemetry is for observation.
 """
 
 import importlib
@@ -57,22 +57,22 @@ _DELAY_BOUNDS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
 
 
 class OpenTelemetry:
-    """Hands spans and measures to OpenTelemetry's providers, which sample, batch and export them."""
+    """Passes spans and metrics to OpenTelemetry's providers, which sample, batch and export them."""
 
     def __init__(self, tracers: TracerProvider, meters: MeterProvider) -> None:
-        """Make one; it is what shuts the providers down."""
+        """Wrap the providers. `close` shuts them down."""
         self._providers = (tracers, meters)
         self._tracer = tracers.get_tracer(_NAME)
         self._instruments = _instruments(meters.get_meter(_NAME))
 
     @property
     def is_on(self) -> bool:
-        """Say yes."""
+        """Always true."""
         return True
 
     @contextmanager
     def span(self, step: Step, parent: str | None = None, **attributes: Attribute | None) -> Iterator[Span]:
-        """Open a span; one that fails carries the class of the exception, never its text."""
+        """Open a span. A span that fails has the class of the exception, never its text."""
         above = _context(parent)
         opened = self._tracer.start_span(
             step.value,
@@ -93,12 +93,12 @@ class OpenTelemetry:
             opened.end()
 
     def close(self) -> None:
-        """Send what was not sent yet, and stop; a process that ends in order does so by itself."""
+        """Send the remaining data and stop. A regular end of the process does the same without this call."""
         for provider in self._providers:
             provider.shutdown()
 
     def measure(self, metric: Metric, value: float = 1, **attributes: Attribute | None) -> None:
-        """Take a measure."""
+        """Record a measurement."""
         named, instrument = _named(attributes), self._instruments[metric]
         match instrument:
             case Counter():
@@ -110,7 +110,7 @@ class OpenTelemetry:
 
 
 def _instruments(meter: Meter) -> Mapping[Metric, Counter | Histogram | Gauge]:
-    """Make what measures are taken with."""
+    """Create the instrument of each metric."""
 
     def seconds(metric: Metric, what: str, bounds: tuple[float, ...]) -> Histogram:
         return meter.create_histogram(metric.value, "s", what, explicit_bucket_boundaries_advisory=bounds)
@@ -118,18 +118,18 @@ def _instruments(meter: Meter) -> Mapping[Metric, Counter | Histogram | Gauge]:
     return {
         Metric.REQUEST: seconds(Metric.REQUEST, "Duration of HTTP client requests", _REQUEST_BOUNDS),
         Metric.WAITING: meter.create_gauge(Metric.WAITING.value, "{registration}", "Registrations that wait"),
-        Metric.OVERDUE: meter.create_gauge(Metric.OVERDUE.value, "s", "How long the oldest due thing has waited"),
-        Metric.DETECTION: seconds(Metric.DETECTION, "From the last time seen running to the end seen", _DELAY_BOUNDS),
-        Metric.DELAY: seconds(Metric.DELAY, "From the end seen, or a redelivery, to delivered", _DELAY_BOUNDS),
-        Metric.ATTEMPTS: meter.create_counter(Metric.ATTEMPTS.value, "{attempt}", "Attempts, by what came of them"),
-        Metric.ASKED: meter.create_counter(Metric.ASKED.value, "{request}", "Requests of the budget that were used"),
+        Metric.OVERDUE: meter.create_gauge(Metric.OVERDUE.value, "s", "Lateness of the oldest due row"),
+        Metric.DETECTION: seconds(Metric.DETECTION, "From the last running poll to the observed end", _DELAY_BOUNDS),
+        Metric.DELAY: seconds(Metric.DELAY, "From the observed end, or a redelivery, to the delivery", _DELAY_BOUNDS),
+        Metric.ATTEMPTS: meter.create_counter(Metric.ATTEMPTS.value, "{attempt}", "Attempts, by outcome"),
+        Metric.ASKED: meter.create_counter(Metric.ASKED.value, "{request}", "Requests charged to the budget"),
         Metric.THROTTLED: meter.create_counter(Metric.THROTTLED.value, "{answer}", "Answers of 429"),
         Metric.STORAGE: meter.create_counter(Metric.STORAGE.value, "{call}", "Calls to table and queue"),
     }
 
 
 def _named(attributes: Mapping[str, Attribute | None]) -> dict[str, Attribute]:
-    """Write names as OpenTelemetry has them, and leave out what is not known."""
+    """Convert names to OpenTelemetry's form, and drop unknown values."""
     return {name.replace("__", "."): value for name, value in attributes.items() if value is not None}
 
 
@@ -147,12 +147,12 @@ def _traceparent(context: SpanContext) -> str | None:
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
 
-#: What the bridge calls itself where `OTEL_SERVICE_NAME` says nothing else.
+#: The service name in telemetry, unless `OTEL_SERVICE_NAME` sets another.
 SERVICE = "speech-webhook-bridge"
 
 _CONNECTION = "APPLICATIONINSIGHTS_CONNECTION_STRING"
 
-#: Libraries that the distribution would measure by itself: their spans and measures would carry URLs with paths.
+#: Libraries that the distribution would instrument by default. Their spans and metrics would contain URLs with paths.
 _INSTRUMENTED = (
     "azure_sdk",
     "django",
@@ -168,20 +168,20 @@ _INSTRUMENTED = (
 
 
 def telemetry(settings: Settings) -> OpenTelemetry:
-    """Make what the settings ask for. Sends nothing yet.
+    """Create the telemetry of the settings. Sends nothing yet.
 
-    Raises ImportError where its packages are not installed, and Misconfigured where something is not said.
+    Raises ImportError if its packages are not installed, and Misconfigured if a setting is missing.
     """
     logging.getLogger("opentelemetry").setLevel(logging.ERROR)  # its warnings repeat while a collector is away
     return _to_azure(settings) if settings.telemetry == "azure" else _to_a_collector()
 
 
 def _to_azure(settings: Settings) -> OpenTelemetry:
-    """Export by the distribution of Azure Monitor; the function host goes on collecting the log by itself."""
+    """Export by the distribution of Azure Monitor. The Functions host still collects the log."""
     azure = importlib.import_module("azure.monitor.opentelemetry")
     if not os.environ.get(_CONNECTION):
         raise Misconfigured({_CONNECTION: "is not set, and BRIDGE_TELEMETRY is azure"})
-    os.environ.setdefault("OTEL_LOGS_EXPORTER", "none")  # nothing else keeps it from sending the log as well
+    os.environ.setdefault("OTEL_LOGS_EXPORTER", "none")  # the only way to keep it from sending the log as well
     identity = {} if settings.storage_connection is not None else {"credential": credential(settings)}
     try:
         azure.configure_azure_monitor(
@@ -193,14 +193,14 @@ def _to_azure(settings: Settings) -> OpenTelemetry:
         )
     except ValueError as error:
         raise Misconfigured({_CONNECTION: f"is not usable ({type(error).__name__})"}) from error
-    # The distribution makes them the process's own, and gives them to nobody.
+    # The distribution installs the providers globally, and returns nothing.
     return OpenTelemetry(
         cast("TracerProvider", trace.get_tracer_provider()), cast("MeterProvider", metrics.get_meter_provider())
     )
 
 
 def _to_a_collector() -> OpenTelemetry:
-    """Export by OTLP over HTTP; where to is said by OpenTelemetry's own variables."""
+    """Export by OTLP over HTTP. OpenTelemetry's own variables give the destination."""
     exporters = "opentelemetry.exporter.otlp.proto.http"
     spans = importlib.import_module(f"{exporters}.trace_exporter").OTLPSpanExporter()
     measures = importlib.import_module(f"{exporters}.metric_exporter").OTLPMetricExporter()
@@ -211,6 +211,6 @@ def _to_a_collector() -> OpenTelemetry:
 
 
 def _resource() -> Resource:
-    """Say who tells all this; the variables of OpenTelemetry go before."""
+    """Describe the process. The variables of OpenTelemetry take precedence."""
     name = {} if os.environ.get("OTEL_SERVICE_NAME") else {"service.name": SERVICE}
     return Resource.create(name)
