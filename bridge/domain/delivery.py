@@ -15,6 +15,7 @@ than that interval. The registration alone therefore shows whether an attempt is
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from bridge.domain.backoff import Backoff
 from bridge.domain.callback_url import origin_of
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.registration import Registration, State
@@ -30,20 +31,11 @@ ATTEMPT = timedelta(seconds=15)
 #: An attempt begins only with at least this much left of its lease, so that it ends before the lease on every clock.
 LEASE_NEEDED = ATTEMPT + CLOCK_SKEW
 
-#: The wait after the first message of an attempt before the due row sends another.
-REDISPATCH_AFTER = timedelta(minutes=2)
+#: The wait after messages of an attempt without a claim before the due row sends another. Also the life of a message.
+REDISPATCH = Backoff(timedelta(minutes=2), timedelta(hours=1))
 
 #: The wait after a failure to send a message before the due row sends again.
 RESEND_AFTER = timedelta(seconds=10)
-
-#: The longest wait after many messages that led to no claim.
-LONGEST_REDISPATCH = timedelta(hours=1)
-
-
-def redispatch_after(sends: int) -> timedelta:
-    """Return the wait after the `sends`-th message of an attempt without a claim, which is also the message's life."""
-    doublings = min(max(sends - 1, 0), 10)
-    return min(REDISPATCH_AFTER * (1 << doublings), LONGEST_REDISPATCH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

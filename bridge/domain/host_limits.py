@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from urllib.parse import urlsplit
 
+from bridge.domain.backoff import Backoff
 from bridge.domain.callback_url import DEFAULT_PORTS
 from bridge.domain.delivery import ATTEMPT, DeliveryTask
 from bridge.domain.outcome import Failure, Unreachable
@@ -42,9 +43,8 @@ QUICK = timedelta(seconds=2)
 #: Attempts without an answer in a row, after which the circuit opens.
 FAILURES_TO_OPEN = 5
 
-#: The first time for which a circuit is open. Each further one is twice as long, up to the longest.
-FIRST_OPEN = timedelta(seconds=30)
-LONGEST_OPEN = timedelta(minutes=10)
+#: How long a circuit is open.
+CIRCUIT_BACKOFF = Backoff(timedelta(seconds=30), timedelta(minutes=10))
 
 #: Weight of the newest answer in the mean time of answers.
 _NEWEST = 0.3
@@ -127,9 +127,9 @@ class HostState:
         failed = replace(self, answered_at=None, failures=self.failures + 1, address=address)
         if failed.failures < FAILURES_TO_OPEN or failed.is_open(now):
             return failed
-        wait = min(FIRST_OPEN * (1 << min(failed.openings, 10)), LONGEST_OPEN)
+        openings = failed.openings + 1
         probe = FailedProbe(at=now, error=failure.error, address=address, detail=failure.detail)
-        return replace(failed, openings=failed.openings + 1, open_until=now + wait, probe=probe)
+        return replace(failed, openings=openings, open_until=now + CIRCUIT_BACKOFF.wait(openings), probe=probe)
 
 
 def places_of_owner(host_class: HostClass) -> int:

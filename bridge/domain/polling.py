@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
+from bridge.domain.backoff import Backoff
 from bridge.domain.learnt.plan import PollPlan
 from bridge.domain.operation import Explanation, FinalStatus, PollState
 from bridge.domain.upstream import (
@@ -34,9 +35,8 @@ from bridge.domain.upstream import (
     Unauthorized,
 )
 
-#: The wait after the first fault. Each further fault in a row doubles the wait, up to the longest.
-FIRST_FAULT_WAIT = timedelta(seconds=4)
-LONGEST_FAULT_WAIT = timedelta(minutes=5)
+#: The wait after faults in a row.
+FAULT_BACKOFF = Backoff(timedelta(seconds=4), timedelta(minutes=5))
 
 #: Waits after the first answers that it is absent, and after each further one.
 ABSENT_WAITS = (timedelta(seconds=5), timedelta(seconds=15), timedelta(seconds=60))
@@ -50,9 +50,8 @@ ABSENT_FOR = timedelta(minutes=10)
 REFUSAL_WAITS = (timedelta(minutes=1), timedelta(minutes=9))
 
 
-#: The wait after a 429, 503 or 403 that only this operation gets doubles from the first to the longest.
-FIRST_OWN_WAIT = timedelta(minutes=1)
-LONGEST_OWN_WAIT = timedelta(minutes=15)
+#: The wait after refusals (429, 503 or 403) in a row that only this operation gets.
+OWN_BACKOFF = Backoff(timedelta(minutes=1), timedelta(minutes=15))
 
 #: An operation of which only faults come is given up this much after its deadline, as a part of it, and at least so.
 LAST_DEADLINE_PART = 4
@@ -154,7 +153,7 @@ def _after_block(
     if not met.is_own:
         at = max(policy.plan.next_poll(poll_state, now), met.free_at or now)
         return PollAgain(at=at, poll_state=_shifted(blocked, at - now + met.late), status=None, error=result.what)
-    wait = min(FIRST_OWN_WAIT * (1 << min(max(poll_state.blocks - 1, 0), 16)), LONGEST_OWN_WAIT)
+    wait = OWN_BACKOFF.wait(poll_state.blocks)
     named = result.wait if isinstance(result, Throttled) else None
     at = now + max(wait, named or wait)
     return _go_on(_shifted(blocked, at - now + met.late), now, policy, at, error=result.what)
@@ -165,7 +164,7 @@ def _after_fault(
 ) -> PollAgain | Finish:
     """Ask again, ever more slowly. A fault ends nothing before the last deadline, nor while the source is silent."""
     failed = replace(_counted(poll_state, faults=poll_state.faults + 1), blocks=poll_state.blocks, troubled_at=now)
-    own = min(FIRST_FAULT_WAIT * (1 << min(poll_state.faults, 16)), LONGEST_FAULT_WAIT)
+    own = FAULT_BACKOFF.wait(failed.faults)
     at = max(policy.plan.next_poll(failed, now), now + max(own, result.wait or own))
     if is_own and now >= last_deadline(poll_state, policy):
         return _give_up(failed, "deadline", result.what)

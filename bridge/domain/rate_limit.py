@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 
 from pydantic import FiniteFloat
 
+from bridge.domain.backoff import Backoff
 from bridge.domain.sliding_window import check_times, take
 from bridge.domain.time import CLOCK_SKEW
 from bridge.domain.upstream import LONGEST_NAMED_STOP
@@ -27,20 +28,17 @@ LOWEST_RATE = 1 / 60
 WON_BACK = 0.05
 _MINUTE = timedelta(minutes=1)
 
-#: A 429 that names no time stops the source for this long, doubling with each further one.
-FIRST_STOP = timedelta(seconds=30)
-LONGEST_OWN_STOP = timedelta(minutes=5)
+#: How long 429s in a row that name no time stop the source.
+STOP_BACKOFF = Backoff(timedelta(seconds=30), timedelta(minutes=5))
 
-#: A fault of the credential pauses the source for this long, doubling with each probe that meets another.
-FIRST_PAUSE = timedelta(minutes=1)
-LONGEST_PAUSE = timedelta(minutes=15)
+#: How long faults of the credential pause the source.
+PAUSE_BACKOFF = Backoff(timedelta(minutes=1), timedelta(minutes=15))
 
 #: After this many faults in a row without any answer, the circuit is open: one probe at a time.
 FAULTS_TO_OPEN = 10
 
-#: The wait until the next probe doubles from the first to the longest.
-FIRST_PROBE = timedelta(seconds=15)
-LONGEST_PROBE = timedelta(minutes=1)
+#: The wait until the next probe.
+PROBE_BACKOFF = Backoff(timedelta(seconds=15), timedelta(minutes=1))
 
 #: A source that has given nothing but faults for this long, and at least three of them, is reported as unreachable.
 UNREACHABLE_AFTER = timedelta(minutes=3)
@@ -156,10 +154,10 @@ def reserve(budget: Budget, wanted: int, now: datetime, *, highest: float) -> tu
         return replace(full, tokens=full.tokens - granted), granted
     probed = replace(full, tokens=full.tokens - 1)
     if full.pauses:
-        wait = _pause(full.pauses)
+        wait = PAUSE_BACKOFF.wait(full.pauses)
         probed = replace(probed, paused_until=now + wait, paused_for=wait.total_seconds())
     if full.probes:
-        probed = replace(probed, probe_at=now + _probe(full.probes))
+        probed = replace(probed, probe_at=now + PROBE_BACKOFF.wait(full.probes))
     return probed, 1
 
 
@@ -196,15 +194,15 @@ def throttle(budget: Budget, wait: timedelta | None, now: datetime, *, asked_at:
             return budget
         return replace(budget, stopped_until=until, stopped_for=(wait or timedelta(0)).total_seconds())
     stops = budget.stops + 1 if wait is None else budget.stops
-    own = min(FIRST_STOP * (1 << min(max(stops - 1, 0), 10)), LONGEST_OWN_STOP)
+    stop = STOP_BACKOFF.wait(stops) if wait is None else wait
     return replace(
         budget,
         rate=max(budget.rate / 2, LOWEST_RATE),
         tokens=0.0,
         changed_at=now,
         stopped_at=now,
-        stopped_until=now + (own if wait is None else wait),
-        stopped_for=(own if wait is None else wait).total_seconds(),
+        stopped_until=now + stop,
+        stopped_for=stop.total_seconds(),
         stops=stops,
     )
 
@@ -215,7 +213,7 @@ def deny(budget: Budget, what: str, now: datetime, *, asked_at: datetime) -> Bud
     if budget.denied_at is not None and asked_at <= budget.denied_at:
         return budget
     pauses = budget.pauses + 1
-    wait = _pause(pauses)
+    wait = PAUSE_BACKOFF.wait(pauses)
     return replace(
         budget,
         pauses=pauses,
@@ -239,13 +237,13 @@ def fail(budget: Budget, what: str, now: datetime) -> Budget:
     opened = budget.probe_at is None and faults >= FAULTS_TO_OPEN
     if not opened:
         return after
-    return replace(after, probes=1, probe_at=now + _probe(1))
+    return replace(after, probes=1, probe_at=now + PROBE_BACKOFF.first)
 
 
 def fail_probe(budget: Budget, what: str, now: datetime) -> Budget:
     """Count a probe that got no answer: the wait for the next one doubles."""
     probes = budget.probes + 1
-    return replace(fail(budget, what, now), probes=probes, probe_at=now + _probe(probes))
+    return replace(fail(budget, what, now), probes=probes, probe_at=now + PROBE_BACKOFF.wait(probes))
 
 
 def answered(budget: Budget) -> Budget:
@@ -287,8 +285,8 @@ def clamped(budget: Budget, now: datetime) -> tuple[Budget, Sequence[str]]:
         silent_since=held(budget.silent_since),
         unreachable_at=held(budget.unreachable_at),
         stopped_until=held(budget.stopped_until, _length(budget.stopped_for, LONGEST_NAMED_STOP)),
-        paused_until=held(budget.paused_until, _length(budget.paused_for, LONGEST_PAUSE)),
-        probe_at=held(budget.probe_at, LONGEST_PROBE),
+        paused_until=held(budget.paused_until, _length(budget.paused_for, PAUSE_BACKOFF.longest)),
+        probe_at=held(budget.probe_at, PROBE_BACKOFF.longest),
     )
     return after, [each.name for each in fields(budget) if getattr(after, each.name) != getattr(budget, each.name)]
 
@@ -296,14 +294,6 @@ def clamped(budget: Budget, now: datetime) -> tuple[Budget, Sequence[str]]:
 def _length(seconds: float, longest: timedelta) -> timedelta:
     """Read how long a stop or a pause is. A row of the version before does not say: it is the longest then."""
     return min(timedelta(seconds=seconds), longest) if seconds > 0 else longest
-
-
-def _probe(probes: int) -> timedelta:
-    return min(FIRST_PROBE * (1 << min(max(probes - 1, 0), 10)), LONGEST_PROBE)
-
-
-def _pause(pauses: int) -> timedelta:
-    return min(FIRST_PAUSE * (1 << min(max(pauses - 1, 0), 10)), LONGEST_PAUSE)
 
 
 def _burst(rate: float) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bridge.domain.delivery import DeliveryTask, redispatch_after
+from bridge.domain.delivery import REDISPATCH, DeliveryTask
 from bridge.domain.errors import Conflict, StorageRefused, StorageUnavailable, UnreadableRow
 from bridge.domain.registration import Registration
 from bridge.domain.time import Clock
@@ -83,7 +83,7 @@ class Dispatcher:
             if not while_():
                 return tasks[number:]
             try:
-                self._queue.send(task, ttl=redispatch_after(task.sends))
+                self._queue.send(task, ttl=REDISPATCH.wait(task.sends))
             except StorageUnavailable as error:
                 self._failed(error, registration=task.ref.public_id, unsent=len(tasks) - number)
                 return tasks[number:]

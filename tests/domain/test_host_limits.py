@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.domain.host_limits import (
+    CIRCUIT_BACKOFF,
     CLASS_PLACES,
     FAILURES_TO_OPEN,
-    FIRST_OPEN,
-    LONGEST_OPEN,
     MAX_IN_FLIGHT,
     MAX_IN_FLIGHT_SLOW,
     PLACES,
@@ -74,7 +73,7 @@ def test_a_circuit_is_open_for_longer_each_time() -> None:
         waits.append(state.open_until - now)
         now = state.open_until
 
-    assert waits == [FIRST_OPEN * 2**number for number in range(5)] + [LONGEST_OPEN] * 2
+    assert waits == [CIRCUIT_BACKOFF.first * 2**number for number in range(5)] + [CIRCUIT_BACKOFF.longest] * 2
 
 
 def test_failures_that_end_while_the_circuit_is_open_do_not_lengthen_it() -> None:
@@ -128,6 +127,6 @@ def test_a_circuit_always_closes_again(history: list[tuple[bool, int, int]]) -> 
         took = timedelta(milliseconds=milliseconds)
         state = answered(state, took, now) if is_answered else failed(state, now)
         assert state.limit(now) >= 1
-        assert state.open_until is None or state.open_until - now <= LONGEST_OPEN
+        assert state.open_until is None or state.open_until - now <= CIRCUIT_BACKOFF.longest
 
-    assert not state.is_open(now + LONGEST_OPEN)
+    assert not state.is_open(now + CIRCUIT_BACKOFF.longest)

@@ -9,14 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.domain.rate_limit import (
-    FIRST_PAUSE,
-    FIRST_STOP,
     HIGHEST_PRICE,
-    LONGEST_OWN_STOP,
-    LONGEST_PAUSE,
     LOWEST_RATE,
+    PAUSE_BACKOFF,
     PRICE_FALLS,
     PRICE_RISES,
+    STOP_BACKOFF,
     SWEEP,
     Budget,
     accept,
@@ -74,7 +72,7 @@ def test_a_429_without_a_time_stops_ever_longer() -> None:
         stops.append(budget.stopped_until - now)
         now = budget.stopped_until + SECOND
 
-    assert stops == [FIRST_STOP * 2**number for number in range(4)] + [LONGEST_OWN_STOP] * 2
+    assert stops == [STOP_BACKOFF.first * 2**number for number in range(4)] + [STOP_BACKOFF.longest] * 2
 
 
 def test_429s_that_were_in_flight_together_count_once() -> None:
@@ -148,7 +146,7 @@ def test_a_denied_credential_pauses_the_source_and_one_probes_it() -> None:
         assert reserve(budget, 10, now, highest=1)[1] == 0
         now += SECOND
 
-    assert pauses == [FIRST_PAUSE * 2**number for number in range(4)] + [LONGEST_PAUSE] * 2
+    assert pauses == [PAUSE_BACKOFF.first * 2**number for number in range(4)] + [PAUSE_BACKOFF.longest] * 2
 
 
 def test_denials_that_were_in_flight_together_count_once() -> None:

@@ -12,7 +12,7 @@ import pytest
 from bridge.adapters.azure.queue import DELIVERIES_QUEUE
 from bridge.app import App
 from bridge.domain.errors import StorageRefused
-from bridge.domain.rate_limit import LONGEST_PAUSE
+from bridge.domain.rate_limit import PAUSE_BACKOFF
 from bridge.domain.retry import ATTEMPTS_PER_RUN, JITTER, SCHEDULE
 from bridge.domain.upstream import NoReply, Reply
 from bridge.storage.transaction import Row
@@ -261,7 +261,7 @@ def test_the_longest_pause_is_within_the_alerts_window() -> None:
     minutes = re.fullmatch(r"PT(\d+)M", alerts()["source-denied"]["windowSize"])
 
     assert minutes is not None
-    assert timedelta(minutes=int(minutes[1])) >= 2 * LONGEST_PAUSE
+    assert timedelta(minutes=int(minutes[1])) >= 2 * PAUSE_BACKOFF.longest
 
 
 def test_four_attempts_of_one_delivery_are_a_failing_receiver() -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from bridge.domain.delivery import ATTEMPT, DeliveryTask
 from bridge.domain.host_limits import (
+    CIRCUIT_BACKOFF,
     CLASS_PLACES,
     FAILURES_TO_OPEN,
-    FIRST_OPEN,
     MAX_IN_FLIGHT,
     MAX_IN_FLIGHT_SLOW,
     PLACES,
@@ -284,7 +284,7 @@ def test_an_open_circuit_puts_everything_back_and_says_which_probe_failed() -> N
     assert work.permit is None
     assert len(work.deferred) == 21
     for _, deferred in work.deferred:
-        assert (deferred.until, deferred.why) == (NOON + FIRST_OPEN, "circuitOpen")
+        assert (deferred.until, deferred.why) == (NOON + CIRCUIT_BACKOFF.first, "circuitOpen")
         assert deferred.probe is not None
         assert deferred.probe.error is Failure.TIMEOUT
     [(_, later)] = instance.hosts.acquire(task_for()).deferred
@@ -295,7 +295,7 @@ def test_after_the_time_of_an_open_circuit_one_attempt_probes_and_the_others_wai
     instance = Instance()
     for _ in range(FAILURES_TO_OPEN):
         instance.end(instance.begin(), SILENCE)
-    instance.clock.advance(FIRST_OPEN)
+    instance.clock.advance(CIRCUIT_BACKOFF.first)
 
     probe = instance.begin()
 

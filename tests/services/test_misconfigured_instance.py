@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bridge.app import GIVE_BACK_AFTER, App
-from bridge.domain.delivery import redispatch_after
+from bridge.domain.delivery import REDISPATCH
 from bridge.domain.errors import Misconfigured
 
 QUEUES = json.loads((Path(__file__).parents[2] / "host.json").read_text())["extensions"]["queues"]
@@ -28,5 +28,5 @@ def test_a_message_and_its_successor_expire_before_they_are_poison() -> None:
     """Each is shown again after the visibility timeout; the due row sends another when its life ends."""
     assert QUEUES["visibilityTimeout"] == "00:00:30"
     for sends in (1, 2):
-        tries = -(-redispatch_after(sends) // (VISIBILITY_TIMEOUT + timedelta(seconds=GIVE_BACK_AFTER)))
+        tries = -(-REDISPATCH.wait(sends) // (VISIBILITY_TIMEOUT + timedelta(seconds=GIVE_BACK_AFTER)))
         assert tries < QUEUES["maxDequeueCount"]

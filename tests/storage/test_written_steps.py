@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from bridge.domain.attempt import AttemptRecord
-from bridge.domain.delivery import REDISPATCH_AFTER, DeliveryTask
+from bridge.domain.delivery import REDISPATCH, DeliveryTask
 from bridge.domain.host_limits import Deferred
 from bridge.domain.operation import Explanation, FinalStatus, Operation
 from bridge.domain.outcome import Delivered, Gone
@@ -180,7 +180,7 @@ def test_a_due_row_of_a_delivery_never_moves_to_its_own_key(step: str) -> None:
         "defer": deliver.defer(before, Deferred(until=same, why="concurrency"), tx=tx),
         "retry": deliver.record(before, attempt, RetryAt(same), NOON, tx=tx),
         "claim": deliver.claim(before, same, name=tx)[0],
-        "enqueue": poll.reschedule_all([enqueued(NOON - REDISPATCH_AFTER)], tx=tx),
+        "enqueue": poll.reschedule_all([enqueued(NOON - REDISPATCH.first)], tx=tx),
     }[step]
 
     keys = [write.key for write in built.writes]

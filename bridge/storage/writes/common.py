@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TypeVar
 
-from bridge.domain.delivery import REDISPATCH_AFTER, DeliveryTask
+from bridge.domain.delivery import REDISPATCH, DeliveryTask
 from bridge.domain.operation import Operation
 from bridge.domain.registration import Registration
 from bridge.storage.index import IndexEntry, index_key_of
@@ -54,7 +54,7 @@ def left_due(registration: Registration, now: datetime) -> Insert:
 
 def first_due(registration: Registration, now: datetime) -> str:
     """Name the due row of a run that begins now."""
-    return due_key(now + REDISPATCH_AFTER, DueKind.DELIVER, due_reference(registration.ref))
+    return due_key(now + REDISPATCH.first, DueKind.DELIVER, due_reference(registration.ref))
 
 
 def purge_due(operation: Operation, at: datetime) -> tuple[str, Insert]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from bridge.domain.delivery import RESEND_AFTER, DeliveryTask, redispatch_after
+from bridge.domain.delivery import REDISPATCH, RESEND_AFTER, DeliveryTask
 from bridge.domain.events import OperationCompleted
 from bridge.domain.operation import Operation, PollState
 from bridge.domain.polling import Finish, PollAgain
@@ -86,7 +86,7 @@ def postpone(row: Row, at: datetime) -> Reschedule:
 def enqueue(handle: DueHandle, task: DeliveryTask, now: datetime) -> tuple[Reschedule, DeliveryTask]:
     """Move a delivery's due row on, so that another message is sent if this one is lost. Returns the task to send."""
     sent = replace(task, sends=task.sends + 1)
-    at = now + redispatch_after(sent.sends)
+    at = now + REDISPATCH.wait(sent.sends)
     key = due_key(at, DueKind.DELIVER, due_reference(task.ref), instead_of=handle.key)
     columns = for_insert(replace(sent, has_more=None))
     return Reschedule(handle=handle, key=key, columns=columns, target=row_key(task.ref), changes={"due": key}), sent
