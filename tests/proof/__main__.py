@@ -1,28 +1,27 @@
 """Prove it at length: `make prove`. Prints what was tried, and ends 1 if anything was lost."""
 
-import logging
 import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 
+from tests.proof import trials
 from tests.proof.crashes import live, several, singles, trace
 from tests.proof.damage import damaged
-from tests.proof.fault_injection import INJECTED_FAULTS, caught
+from tests.proof.fault_injection import INJECTED_FAULTS, missed
 from tests.proof.interleavings import CLOCKS, orders, run_race, shuffled
 from tests.proof.machine import draw
 from tests.proof.races import RACES
 from tests.proof.real import humps, kills, load
 from tests.proof.scenarios import SCENARIOS
 from tests.proof.seed import SEED
-
-#: What one part of the proof yields for each thing that it tried: None, or what was lost.
-Tried = Iterator[str | None]
+from tests.proof.trials import Trial, processes, silence
 
 _FAILURES_SHOWN = 10
 _DRAWN_SCENARIOS, _DRAWN_ORDERS = 500, 50
@@ -33,44 +32,40 @@ _LEARNT_FROM = 300
 _LOAD = load.Load(per_minute=2000, minutes=3, max_wait=480)
 
 
-def _every_point() -> Tried:
-    for scenario in SCENARIOS:
-        for plan in singles(trace(scenario)):
-            failed = live(scenario, plan)
-            yield None if failed is None else str(failed)
+def _every_point() -> Iterator[Trial]:
+    return (partial(live, scenario, plan) for scenario in SCENARIOS for plan in singles(trace(scenario)))
 
 
-def _several_points() -> Tried:
+def _several_points() -> Iterator[Trial]:
     for scenario in SCENARIOS:
         calls = trace(scenario)
         for most in (2, 6):
-            for plan in islice(several(calls, SEED, most=most), _DRAWN_SCENARIOS):
-                failed = live(scenario, plan)
-                yield None if failed is None else str(failed)
+            plans = islice(several(calls, SEED, most=most), _DRAWN_SCENARIOS)
+            yield from (partial(live, scenario, plan) for plan in plans)
 
 
-def _every_order() -> Tried:
-    return (run_race(order) for name in RACES for clocks in CLOCKS for order in orders(name, clocks))
+def _every_order() -> Iterator[Trial]:
+    return (partial(run_race, order) for name in RACES for clocks in CLOCKS for order in orders(name, clocks))
 
 
-def _drawn_orders() -> Tried:
+def _drawn_orders() -> Iterator[Trial]:
     places = ((name, clocks) for name in RACES for clocks in CLOCKS)
-    return (run_race(order) for place in places for order in islice(shuffled(*place, SEED), _DRAWN_ORDERS))
+    return (partial(run_race, order) for place in places for order in islice(shuffled(*place, SEED), _DRAWN_ORDERS))
 
 
-def _drawn_steps() -> Tried:
-    return (draw(SEED + turn, scenarios=_DRAWN_SCENARIOS, steps=_STEPS) for turn in range(_DRAWN_TURNS))
+def _drawn_steps() -> Iterator[Trial]:
+    return (partial(draw, SEED + turn, scenarios=_DRAWN_SCENARIOS, steps=_STEPS) for turn in range(_DRAWN_TURNS))
 
 
-def _damaged() -> Tried:
-    return (damaged(SEED + turn) for turn in range(_DAMAGED_SCENARIOS))
+def _damaged() -> Iterator[Trial]:
+    return (partial(damaged, SEED + turn) for turn in range(_DAMAGED_SCENARIOS))
 
 
-def _injected() -> Tried:
-    return (None if caught(fault()) else f"not found: {name}" for name, fault in INJECTED_FAULTS.items())
+def _injected() -> Iterator[Trial]:
+    return (partial(missed, name) for name in INJECTED_FAULTS)
 
 
-def _deaths() -> Tried:
+def _deaths() -> Sequence[str | None]:
     trial = kills.Trial(
         registrations=_KILLED,
         refused=_KILLED // 10,
@@ -87,26 +82,25 @@ def _deaths() -> Tried:
     return _each(_KILLED, seen.failures)
 
 
-def _load() -> Tried:
+def _load() -> Sequence[str | None]:
     measured = load.run(_LOAD)
     print(f"       {measured}", flush=True)
     return _each(_LOAD.count, measured.failures)
 
 
-def _humps() -> Tried:
+def _humps() -> Sequence[str | None]:
     learnt = humps.run(_LEARNT_FROM, max_wait=600)
     print(f"       {learnt}", flush=True)
     return _each(_LEARNT_FROM, learnt.failures)
 
 
-def _each(count: int, failures: Sequence[str]) -> Tried:
+def _each(count: int, failures: Sequence[str]) -> Sequence[str | None]:
     """Count as many as were tried, of which some failed."""
-    yield from failures
-    yield from [None] * (count - len(failures))
+    return [*failures, *[None] * (count - len(failures))]
 
 
-#: By what a part tries. What needs real parts, or much time, joins them here.
-PARTS: Mapping[str, Callable[[], Tried]] = MappingProxyType(
+#: By what a part tries: all trials of a part share the processors.
+PARTS: Mapping[str, Callable[[], Iterator[Trial]]] = MappingProxyType(
     {
         "lives with one thing going wrong, at every call": _every_point,
         "lives with two to six things going wrong, drawn": _several_points,
@@ -115,6 +109,12 @@ PARTS: Mapping[str, Callable[[], Tried]] = MappingProxyType(
         f"times {_DRAWN_SCENARIOS} lives of {_STEPS} steps, drawn, against the model": _drawn_steps,
         "lives whose due rows are deleted and whose reads find nothing, drawn": _damaged,
         "injected faults, each found": _injected,
+    }
+)
+
+#: What needs the machine for itself: the started app, and the emulator of storage.
+REAL_PARTS: Mapping[str, Callable[[], Sequence[str | None]]] = MappingProxyType(
+    {
         f"registrations on the real parts, of which app or storage died {_DEATHS} times": _deaths,
         f"registrations on the real parts, {_LOAD.per_minute} a minute": _load,
         "operations of two kinds on the real parts, which are learnt as two": _humps,
@@ -124,21 +124,21 @@ PARTS: Mapping[str, Callable[[], Tried]] = MappingProxyType(
 
 def main() -> int:
     """Run all parts, and sum up."""
-    logging.getLogger("bridge").setLevel(logging.CRITICAL)  # what goes wrong here goes wrong on purpose
     print(f"PROVE_SEED={SEED}", flush=True)
-    lost = sum(_run(name, part) for name, part in PARTS.items())
+    silence()
+    with processes() as pool:
+        lost = sum(_run(name, trials.run(pool, part())) for name, part in PARTS.items())
+    lost += sum(_run(name, part()) for name, part in REAL_PARTS.items())
     print("nothing was lost" if not lost else f"LOST: {lost}")
     return 1 if lost else 0
 
 
-def _run(name: str, part: Callable[[], Tried]) -> int:
+def _run(name: str, tried: Iterable[str | None]) -> int:
     """Run a part, say what it came to, and return how many failures there were."""
-    began, tried, failures = time.monotonic(), 0, []
-    for failure in part():
-        tried += 1
-        if failure is not None:
-            failures.append(failure)
-    print(f"{tried:>6} {name}: {len(failures)} lost, {time.monotonic() - began:.0f} s", flush=True)
+    began = time.monotonic()
+    results = list(tried)
+    failures = [failure for failure in results if failure is not None]
+    print(f"{len(results):>6} {name}: {len(failures)} lost, {time.monotonic() - began:.0f} s", flush=True)
     for failure in failures[:_FAILURES_SHOWN]:
         print(f"       {failure}", flush=True)
     return len(failures)

@@ -162,3 +162,8 @@ def caught(parts: Parts) -> str | None:
     plans = ((scenario, plan) for scenario in SCENARIOS for plan in islice(singles(trace(scenario)), 0, None, 5))
     lived_badly = (live(scenario, plan, parts) for scenario, plan in plans)
     return next((str(failure) for failure in chain(lived, met, lived_badly) if failure is not None), None)
+
+
+def missed(name: str) -> str | None:
+    """Look for the injected fault with this name. Returns None if it was found, and what was missed otherwise."""
+    return None if caught(INJECTED_FAULTS[name]()) else f"not found: {name}"
