@@ -15,7 +15,7 @@ export PATH := $(abspath ../shared/bin):$(PATH)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help start host demo test prove cover mutate bench bench-isolation check lock snapshots clean
+.PHONY: help start host demo test prove cover mutate bench bench-isolation check lock docs snapshots clean
 
 help: ## List what can be made
 	@$(PYTHON) -c 'import re; print(*(f"make {name:15} {what}" for name, what in \
@@ -62,6 +62,10 @@ check: $(INSTALLED) ## Check format, lint and types, and run the tests
 lock: $(INSTALLED) ## Write the locks of all packages anew; UPGRADE=--upgrade takes newer versions
 	@$(TOOLS)
 	@$(VENV)/bin/python -m local.locks $(UPGRADE)
+
+docs: $(INSTALLED) ## Write the generated parts of documents, and the samples and schemas of events
+	@$(VENV)/bin/python -m tests.support.documents
+	@$(VENV)/bin/python -m tests.events
 
 snapshots: $(INSTALLED) ## Evaluate the deployments of infra/snapshots anew, after a change on purpose; needs bicep
 	@$(VENV)/bin/python -m tests.infra.bicep

@@ -6,6 +6,7 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from pydantic import TypeAdapter
 from bridge.api.description.document import ENDED, PINGED, Schemas
 from bridge.domain.events import Addressee, Format, Message, OperationCompleted, compose, ping
 from bridge.domain.ids import OperationRef, RegistrationRef
+from bridge.domain.keyring import Keyring
 from bridge.domain.operation import Explanation, FinalStatus
+from bridge.domain.time import iso
 
 FOLDER = Path(__file__).parent.parent / "docs" / "events"
 
@@ -23,6 +26,11 @@ ABOUT = {
     Format.STANDARD: "",
     Format.CLOUDEVENTS: "CloudEvents 1.0, structured mode, `application/cloudevents+json`. ",
 }
+
+#: The signing key of the signed request. A published key: no bridge may use it.
+KEY = sha256(b"a key for tests of receivers").digest()
+
+SIGNED_REQUEST = "signed-request.json"
 
 OPERATION_ID = "06c7f835-e07b-4ac8-b33c-5b6df4a4eeef"
 URL = "https://hooks.example.com/avatar"
@@ -79,10 +87,28 @@ def schema(kind: Format) -> dict[str, Any]:
     }
 
 
+def signed_request() -> dict[str, Any]:
+    """Write a request that the tests of a receiver can verify: what arrives, the time, and what verifies it."""
+    sample, keyring = message(FinalStatus.SUCCEEDED), Keyring((KEY,))
+    data = json.loads(sample.body)["data"]
+    headers = keyring.headers(sample.id, sample.body, owner="shared", origin=data["audience"], at=OBSERVED)
+    return {
+        "headers": {**headers, "Content-Type": Format.STANDARD.content_type},
+        "body": sample.body.decode(),
+        "receivedAt": iso(OBSERVED),
+        "secret": keyring.secrets_for(owner="shared", origin=data["audience"])[0].reveal(),
+        "publicKey": keyring.public_keys()[0].text,
+        "audience": data["audience"],
+        "subscriber": data["subscriber"],
+    }
+
+
 if __name__ == "__main__":
     for kind in Format:
         text = json.dumps(schema(kind), indent=2, ensure_ascii=False)
         (FOLDER / f"{kind}.schema.json").write_text(f"{text}\n", encoding="utf-8")
+    text = json.dumps(signed_request(), indent=2, ensure_ascii=False)
+    (FOLDER / SIGNED_REQUEST).write_text(f"{text}\n", encoding="utf-8")
     for name, _, sample in samples():
         text = json.dumps(json.loads(sample.body), indent=2, ensure_ascii=False)
         (FOLDER / name).write_text(f"{text}\n", encoding="utf-8")

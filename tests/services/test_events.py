@@ -11,7 +11,8 @@ from jsonschema import Draft202012Validator, ValidationError
 from bridge.domain.events import Format, Message
 from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import State
-from tests.events import FOLDER, message, samples, schema
+from tests.events import FOLDER, SIGNED_REQUEST, message, samples, schema, signed_request
+from tests.support.cli import type_in
 from tests.support.description import strict
 from tests.support.harness import harness
 from tests.support.http import Client
@@ -27,7 +28,23 @@ def schema_of(kind: Format) -> Any:  # noqa: ANN401 - JSON
 
 def test_there_is_a_sample_of_each_type_and_no_other() -> None:
     """In both formats."""
-    assert {path.name for path in FOLDER.glob("*.json")} == {*SAMPLES, *(f"{kind}.schema.json" for kind in Format)}
+    others = {SIGNED_REQUEST, *(f"{kind}.schema.json" for kind in Format)}
+
+    assert {path.name for path in FOLDER.glob("*.json")} == {*SAMPLES, *others}
+
+
+def test_the_signed_request_is_what_the_code_writes_and_a_package_verifies_it() -> None:
+    published = json.loads((FOLDER / SIGNED_REQUEST).read_text(encoding="utf-8"))
+    done = type_in(
+        "verify",
+        str(FOLDER / SIGNED_REQUEST),
+        *("--public-key", published["publicKey"], "--at", published["receivedAt"]),
+        *("--subscriber", published["subscriber"], "--callback-url", published["audience"]),
+        environment={"WEBHOOK_SECRET": published["secret"]},
+    )
+
+    assert published == signed_request()
+    assert (done.exit, done.out.splitlines()[-1]) == (0, "genuine")
 
 
 @pytest.mark.parametrize("name", SAMPLES)
