@@ -42,7 +42,7 @@ def test_the_table_has_the_level_of_every_event() -> None:
 
 def test_every_field_is_explained() -> None:
     """In the second table."""
-    explained = (ROOT / "docs" / "log.md").read_text().split("| field | what it says |")[1]
+    explained = (ROOT / "docs" / "log.md").read_text().split("| field | meaning |")[1]
     fields = {field for _, _, names in TABLE for field in re.findall(r"`(\w+)`", names)}
     plain = {"step", "partition", "key", "final_status", "advice", "problems", "kept"}  # say themselves what they are
 
