@@ -317,7 +317,7 @@ _NEEDS_KEY = "a regional endpoint takes no Entra token: name a key, or use the r
 
 
 class Settings(BaseModel):
-    """What the app runs with. Each field names its variable; README.md says what each one does."""
+    """What the app runs with. Each field names its variable; docs/settings.md says what each one does."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True, populate_by_name=False)
 

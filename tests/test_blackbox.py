@@ -1,6 +1,8 @@
 """The started app, over HTTP only: what a client, a receiver and the upstream see of it."""
 
 import json
+import re
+import runpy
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -93,6 +95,32 @@ def test_three_callbacks_survive_a_kill_and_a_restart(
     assert [len(by_path[path]) for path in ("/one", "/two", "/three")] == [1, 2, 1]
     assert shown[0]["operation"]["polls"] == asked == len(upstream.requests)
     assert {each["operation"]["status"] for each in shown} == {"Succeeded"}
+
+
+def test_the_python_of_the_readme_submits_a_job_and_registers_it(
+    environment: Mapping[str, str], upstream: Upstream, receiver: Receiver, tmp_path: Path
+) -> None:
+    """The code as a reader copies it, with the addresses and the key of this test."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    [code] = [block for block in blocks if "requests.put(" in block]
+
+    with start(environment) as app:
+        for documented, real in {
+            "https://my-speech.cognitiveservices.azure.com": upstream.endpoint,
+            "https://my-bridge.azurewebsites.net": app.url,
+            "https://hooks.example.com": receiver.url,
+            '"Ocp-Apim-Subscription-Key": "…"': f'"Ocp-Apim-Subscription-Key": "{upstream.key}"',
+            '"x-functions-key": "…"': "",
+        }.items():
+            assert documented in code
+            code = code.replace(documented, real)
+        (tmp_path / "readme.py").write_text(code)
+        ran = runpy.run_path(str(tmp_path / "readme.py"))
+        [callback] = receiver.wait_for(1)
+
+    registered = ran["registered"].json()
+    event = Webhook(registered["signingSecret"]).verify(callback.body, callback.headers)
+    assert (callback.path, event["data"]["metadata"]) == ("/avatar", {"video": "intro"})
 
 
 def test_wrong_input_is_answered_over_the_wire(environment: Mapping[str, str]) -> None:

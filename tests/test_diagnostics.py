@@ -140,7 +140,7 @@ def test_a_denied_credential_gets_the_advice_that_the_status_gives() -> None:
 
 @pytest.mark.parametrize("reason", ["deadline", "notFound", "refused"])
 def test_every_reason_to_give_up_has_a_hint(reason: str) -> None:
-    """The three that README.md lists."""
+    """The three that docs/receiving.md lists."""
     assert diagnostics.of_end(reason) is diagnostics.REASONS[reason]
 
 

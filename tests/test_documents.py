@@ -1,4 +1,4 @@
-"""README.md and host.json are held against the code."""
+"""README.md, docs/ and host.json state what the code does."""
 
 import json
 import re
@@ -10,15 +10,15 @@ import pytest
 
 import function_app
 from bridge.api.description.calls import CALLS
-from bridge.domain.callback_url import REFUSED
 from bridge.domain.host_limits import CLASS_PLACES, PLACES, HostClass
 from bridge.domain.outcome import Failure
 from bridge.domain.retry import SCHEDULE
 from bridge.settings import Settings, read_settings
+from tests.support import documents
 from tests.support.harness import ENVIRONMENT
 
 ROOT = Path(__file__).parent.parent
-TEXT = (ROOT / "README.md").read_text()
+DOCS = ROOT / "docs"
 HOST = json.loads((ROOT / "host.json").read_text())
 
 #: An app can be asked for its functions only once.
@@ -27,15 +27,28 @@ FUNCTIONS = function_app.app.get_functions()
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
-def section(title: str) -> str:
-    """Take out a section of the README."""
-    return TEXT.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
+#: Every page for readers, without those of packages.
+PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *(ROOT / "infra").glob("*.md"), *DOCS.rglob("*.md")]
 
 
-def rows(title: str) -> list[list[str]]:
-    """Read the first table of a section."""
-    lines = [line for line in section(title).splitlines() if line.startswith("| `")]
+def page(name: str) -> str:
+    """Read a page of docs/."""
+    return (DOCS / name).read_text()
+
+
+def section(name: str, title: str) -> str:
+    """Take a section out of a page."""
+    return page(name).split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def rows(text: str) -> list[list[str]]:
+    """Read the rows of tables whose first cell is code."""
+    lines = [line for line in text.splitlines() if line.startswith("| `")]
     return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines]
+
+
+#: The table of the settings.
+SETTINGS = page("settings.md").split("\n## ", 1)[0]
 
 
 def names() -> dict[str, str]:
@@ -43,15 +56,15 @@ def names() -> dict[str, str]:
     return {field.alias: name for name, field in Settings.model_fields.items() if field.alias is not None}
 
 
-def test_every_setting_is_in_the_readme_and_no_other() -> None:
+def test_every_setting_is_documented_and_no_other() -> None:
     """The table is the whole truth."""
-    documented = {row[0].strip("`") for row in rows("Settings")}
+    documented = {row[0].strip("`") for row in rows(SETTINGS)}
 
     assert documented == set(names())
 
 
 @pytest.mark.parametrize(
-    "row", [row for row in rows("Settings") if re.fullmatch(r"`[^`]+`", row[-1])], ids=lambda row: str(row[0])
+    "row", [row for row in rows(SETTINGS) if re.fullmatch(r"`[^`]+`", row[-1])], ids=lambda row: str(row[0])
 )
 def test_defaults_are_those_of_the_code(row: list[str]) -> None:
     """As the table states them."""
@@ -64,7 +77,7 @@ def test_defaults_are_those_of_the_code(row: list[str]) -> None:
 
 def test_the_retry_schedule_is_that_of_the_code() -> None:
     """Wait by wait."""
-    sentence = re.search(r"is tried again after (.+?), each up to", TEXT)
+    sentence = re.search(r"Attempts follow after (.+?)\. Each wait", page("receiving.md"))
     assert sentence is not None
     waits = re.findall(r"(\d+) (s|min|h)\b", sentence[1])
 
@@ -77,9 +90,9 @@ def bindings(kind: str) -> list[dict[str, Any]]:
     return [binding for binding in found if binding["type"] == kind]
 
 
-def test_every_route_is_in_the_readme_and_no_other() -> None:
+def test_every_route_is_documented_and_no_other() -> None:
     """Method and path."""
-    documented = {tuple(row[0].strip("`").split("?")[0].split(" ")) for row in rows("Registering") if "/api/" in row[0]}
+    documented = {tuple(row[0].strip("`").split("?")[0].split(" ")) for row in rows(section("api.md", "Calls"))}
     prefix = HOST["extensions"]["http"]["routePrefix"]
 
     served = {
@@ -142,33 +155,45 @@ def test_host_json_is_what_the_app_relies_on() -> None:
 
 
 def test_slow_receivers_leave_threads_for_everybody_else() -> None:
-    """The host runs batchSize and newBatchThreshold messages at once; the README and the local start say more."""
+    """The host runs batchSize plus newBatchThreshold messages at once, and threads are left beside them."""
     queues = HOST["extensions"]["queues"]
     at_once = queues["batchSize"] + queues["newBatchThreshold"]
-    said = re.search(r"`PYTHON_THREADPOOL_THREAD_COUNT` for the worker as well: `(\d+)`", TEXT)
+    said = re.search(r"`PYTHON_THREADPOOL_THREAD_COUNT` for the worker as well: `(\d+)`", page("settings.md"))
     assert said is not None
     started = (ROOT / "local" / "settings.py").read_text()
 
-    assert f"up to {at_once} queue messages at once" in TEXT
+    assert f"up to {at_once} queue messages at once" in page("settings.md")
     assert int(said[1]) >= at_once + 8
     assert f'"PYTHON_THREADPOOL_THREAD_COUNT": "{said[1]}"' in started
 
 
-def test_the_refused_networks_are_those_of_the_code() -> None:
-    """The short notation of the README, written out."""
-    listed = re.findall(r"`([0-9a-f.:]+(?:/\d+)?)`", section("Where callbacks may go").split("Not public", 1)[1])
-
-    def written_out(text: str) -> str:
-        address, _, length = text.partition("/")
-        if ":" in address:
-            return text
-        return ".".join([*address.split("."), "0", "0", "0"][:4]) + f"/{length or 32}"
-
-    assert [written_out(text) for text in listed] == [str(network) for network in REFUSED]
+def test_generated_parts_are_up_to_date() -> None:
+    """`make docs` writes them."""
+    assert [path.name for path, text in documents.generated().items() if path.read_text() != text] == []
 
 
-def test_every_class_of_failure_is_in_the_readme() -> None:
-    """And the one that nobody could record."""
-    documented = re.findall(r"^  \| `([a-z-]+)` \|", section("Receiving"), re.MULTILINE)
+def test_every_kind_of_failure_is_documented() -> None:
+    documented = [row[0].strip("`") for row in rows(section("receiving.md", "Your answer, and retries"))]
 
     assert documented == [*Failure, "lost"]
+
+
+def anchors(path: Path) -> set[str]:
+    """Return the anchors of the headings of a page, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_to_a_file_and_a_heading(path: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+
+    broken = []
+    for link in links:
+        name, _, anchor = link.partition("#")
+        target = (path.parent / name).resolve() if name else path
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+
+    assert broken == []

@@ -20,7 +20,7 @@ _BAD_REQUEST, _TOO_MANY, _SERVER_FAULT = 400, 429, 500
 
 
 class Exit(IntEnum):
-    """The exit codes; README.md and `--help` list them."""
+    """The exit codes, which docs/cli.md and `--help` list."""
 
     OK = 0
     FAILED = 1  #: the command did its work, and what it followed or examined has failed

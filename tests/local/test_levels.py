@@ -14,8 +14,8 @@ from local.settings import REPOSITORY
 from tests.support.harness import ENVIRONMENT
 from tests.support.tenant import ANN, KeyServer, key_server
 
-#: The routes, as the README lists them; another test holds that list to the app.
-ROUTES = re.findall(r"^\| `([A-Z]+) (/api/[^`?]+)", (REPOSITORY / "README.md").read_text(), re.MULTILINE)
+#: The routes, as docs/api.md lists them. Another test compares that list with the app.
+ROUTES = re.findall(r"^\| `([A-Z]+) (/api/[^`?]+)", (REPOSITORY / "docs" / "api.md").read_text(), re.MULTILINE)
 
 #: Those that anybody may call.
 OPEN = {

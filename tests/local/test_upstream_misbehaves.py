@@ -149,7 +149,7 @@ def test_a_misspelt_order_hears_which_word_it_was(upstream: Upstream) -> None:
 
 ORDERS = [
     order
-    for page in (REPOSITORY / "README.md", REPOSITORY / "local" / "README.md")
+    for page in (REPOSITORY / "docs" / "local.md", REPOSITORY / "local" / "README.md")
     for order in re.findall(
         r"^curl -X PUT \$fake_speech(?:/operations)?(/[\w-]+)? -d '([^']+)'", page.read_text(), re.MULTILINE
     )
@@ -158,7 +158,7 @@ ORDERS = [
 
 @pytest.mark.parametrize(("path", "told"), ORDERS)
 def test_what_the_pages_say_to_type_is_understood(upstream: Upstream, path: str, told: str) -> None:
-    """Every order in the README and in the page beside the code."""
+    """Every order in docs/local.md and in the page beside the code."""
     answer = requests.put(f"{upstream.endpoint}/fake-speech/operations{path}", data=told, timeout=10)
 
     assert (answer.status_code, answer.text) == (204, "")

@@ -81,7 +81,7 @@ def tampered(headers: Mapping[str, str], body: bytes) -> list[tuple[Mapping[str,
 
 
 def verifies(public_key: str, headers: Mapping[str, str], body: bytes) -> bool:
-    """Verify `v1a` as the README shows it."""
+    """Verify `v1a` as docs/receiving.md shows it."""
     key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public_key.removeprefix("whpk_")))
     signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
     for each in headers["webhook-signature"].split(" "):
@@ -139,9 +139,9 @@ def test_packages_of_npm_verify_a_callback(told: Told) -> None:
         assert found == {"standardwebhooks": False, "svix": False, "v1a": False}
 
 
-def test_the_code_of_the_readme_verifies_a_callback(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_documented_code_verifies_a_callback(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a receiver copies it: by either key, for its own names only, nothing old, nothing that was changed."""
-    text = (Path(__file__).parents[2] / "README.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "receiving.md").read_text()
     [code] = [block.split("```")[0] for block in text.split("```python\n") if "def verify(" in block]
     receiver: dict[str, Any] = {}
     exec(code, receiver)  # noqa: S102 - our own page

@@ -1,0 +1,35 @@
+"""Parts of documents that repeat the code: `make docs` writes them, and a test compares them.
+
+A part stands between `<!-- NAME -->` and `<!-- end -->`.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from bridge.domain.callback_url import REFUSED
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def networks() -> str:
+    """List the networks that callbacks do not reach without a setting."""
+    return " ".join(f"`{network}`" for network in REFUSED)
+
+
+#: What writes each part, by page and name.
+PARTS: Mapping[tuple[str, str], Callable[[], str]] = {("security.md", "networks"): networks}
+
+
+def generated() -> Mapping[Path, str]:
+    """Return the pages with their generated parts as they must be."""
+    texts = {DOCS / name: (DOCS / name).read_text(encoding="utf-8") for name, _ in PARTS}
+    for (name, part), write in PARTS.items():
+        between = re.compile(rf"(<!-- {part} -->\n).*?(<!-- end -->)", re.DOTALL)
+        texts[DOCS / name] = between.sub(rf"\g<1>{write()}\n\g<2>", texts[DOCS / name])
+    return texts
+
+
+if __name__ == "__main__":
+    for path, text in generated().items():
+        path.write_text(text, encoding="utf-8")
