@@ -1,1 +1,1 @@
-"""The command line: what a client or an operator of the bridge types. Calls the HTTP API; never deployed."""
+"""The command line for clients and operators of the bridge. It calls the HTTP API and is never deployed."""

@@ -1,4 +1,4 @@
-"""`python -m bridge.cli`: the command line in a clone; the wheel of the project makes the same its command."""
+"""`python -m bridge.cli`: the command line in a clone. The project's wheel installs the same as a command."""
 
 import sys
 
@@ -7,9 +7,9 @@ _MISUSED = 2
 
 
 def main() -> int:
-    """Run the command line; 2 with one line if a library that it needs is not installed."""
+    """Run the command line. Returns 2 after one line of explanation if a required library is not installed."""
     try:
-        from bridge.cli.app import run  # noqa: PLC0415 - what it imports may not be there
+        from bridge.cli.app import run  # noqa: PLC0415 - its imports may be missing
     except ModuleNotFoundError as error:
         name = (error.name or "").partition(".")[0]
         if name not in _NEEDED:

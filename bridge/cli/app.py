@@ -1,4 +1,4 @@
-"""The command line: `speech-webhooks` where its wheel is installed, `python -m bridge.cli` in a clone."""
+"""The command line: `speech-webhooks` if its wheel is installed, `python -m bridge.cli` in a clone."""
 
 from typing import Annotated
 
@@ -47,16 +47,16 @@ def _tell_version(*, wanted: bool) -> None:
         raise typer.Exit
 
 
-Version = Annotated[bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Say which it is.")]
+Version = Annotated[bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version.")]
 
 
 @app.callback()
 def root(context: typer.Context, as_json: AsJson = False, version: Version = False) -> None:  # noqa: ARG001 - its callback has answered
-    """Take the options that stand before the command."""
+    """Read the options before the command."""
     around(context, as_json=as_json)
 
 
 def run() -> int:
-    """Run what was typed; ends the process with its exit code."""
+    """Run the command line. Ends the process with the exit code of the command."""
     app(prog_name=PROGRAM)
     return 0

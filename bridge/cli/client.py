@@ -1,4 +1,4 @@
-"""Calls the bridge. Where it is and with which key comes from the environment, which no process list shows."""
+"""The client of the bridge's API. Address and key come from the environment, which process lists do not show."""
 
 import ipaddress
 from collections.abc import Iterator, Mapping
@@ -21,15 +21,15 @@ Json = dict[str, Any]
 
 URL, KEY, TOKEN = "BRIDGE_URL", "BRIDGE_KEY", "BRIDGE_TOKEN"
 
-#: The API returns at most this many registrations in a page.
+#: The most registrations of a page of the API.
 MAX_PAGE = 100
 
-#: Seconds to connect and to answer: a ping alone can take 15 s, a redelivery of many longer.
+#: Time limits of connecting and answering, in seconds: a ping can take 15 s, a redelivery of many longer.
 _TIMEOUTS = (10, 90)
 _ABOUT_RULES = ("not public", "not allowed", "not among those allowed", "must use https")
 _LONGEST = 300
 _UNAUTHORISED, _FORBIDDEN, _NOT_FOUND = 401, 403, 404
-#: Raised by `requests` before a byte is sent: the request itself cannot be written.
+#: Exceptions of `requests` before any byte is sent: the request cannot be encoded.
 _NEVER_SENT = (
     requests.exceptions.InvalidHeader,
     requests.exceptions.InvalidJSONError,
@@ -37,11 +37,11 @@ _NEVER_SENT = (
     requests.exceptions.InvalidURL,
     requests.exceptions.MissingSchema,
 )
-_UNKNOWN_HERE = f"nothing of the bridge answers there: {URL} is the address of the function app, without a path"
+_UNKNOWN_HERE = f"there is no bridge at this address: set {URL} to the address of the function app, without a path"
 
 
 def header_secret(environment: Mapping[str, str], name: str) -> str | None:
-    """Read a variable whose value goes into a header, without white space around the value; None if there is none.
+    """Read a variable for a header's value, without surrounding white space. Returns None if it is empty or missing.
 
     Raises UsageError, which names the variable and never shows the value.
     """
@@ -52,7 +52,7 @@ def header_secret(environment: Mapping[str, str], name: str) -> str | None:
 
 
 def is_this_machine(host: str) -> bool:
-    """Tell whether a host is a loopback address or `localhost`."""
+    """Return whether a host is a loopback address or `localhost`."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -60,18 +60,18 @@ def is_this_machine(host: str) -> bool:
 
 
 def past_proxies(host: str) -> dict[str, str]:
-    """Return the `proxies` argument of `requests` for a host: no proxy in front of this machine.
+    """Return the `proxies` argument of `requests` for a host: no proxy for this machine.
 
-    A proxy named by HTTP_PROXY would read a request to this machine, and its key, in the clear.
+    A proxy of HTTP_PROXY would read a request to this machine, and its key, unencrypted.
     """
     return {"no_proxy": host} if is_this_machine(host) else {}
 
 
 class _Fields(dict[str, Any]):
-    """A JSON object of an answer. A field that is missing means another version of the bridge, not a bug here."""
+    """A JSON object of an answer. A missing field means another version of the bridge, not a bug here."""
 
     def __missing__(self, name: str) -> NoReturn:
-        raise other_version(f"its answer has no {name!r}")
+        raise other_version(f"the answer lacks {name!r}")
 
 
 def other_version(why: str) -> Refused:
@@ -81,7 +81,7 @@ def other_version(why: str) -> Refused:
 
 
 class _Credentials(AuthBase):
-    """Proves who calls. As the session's own `auth` it also keeps `.netrc` out, and must not be false for that."""
+    """Authorises requests. As the session's `auth` it also disables `.netrc`, and must be truthy to do so."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         key, token = header_secret(environment, KEY), header_secret(environment, TOKEN)
@@ -91,7 +91,7 @@ class _Credentials(AuthBase):
 
     @property
     def are_there(self) -> bool:
-        """Whether there is anything to keep secret."""
+        """Whether there is a key or a token to keep secret."""
         return bool(self._headers)
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
@@ -100,7 +100,7 @@ class _Credentials(AuthBase):
 
 
 class Api:
-    """The bridge's HTTP API, as a client sees it."""
+    """The bridge's HTTP API."""
 
     def __init__(self, url: str, credentials: AuthBase) -> None:
         self.url = url
@@ -111,9 +111,9 @@ class Api:
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Api":
-        """Make one from `BRIDGE_URL`, `BRIDGE_KEY` and `BRIDGE_TOKEN`.
+        """Create a client from `BRIDGE_URL`, `BRIDGE_KEY` and `BRIDGE_TOKEN`.
 
-        Raises UsageError where there is no address, or where a key would go over a network in the clear.
+        Raises UsageError if there is no valid address, or if a key would be sent unencrypted over a network.
         """
         given = environment.get(URL, "").strip()
         if not given:
@@ -124,31 +124,31 @@ class Api:
         except ValueError:
             host = None
         if not host or parts.scheme not in ("http", "https"):
-            raise UsageError(f"{URL} is no address: write it as https://name.azurewebsites.net")
+            raise UsageError(f"{URL} is not an address: write https://name.azurewebsites.net")
         if "@" in parts.netloc:
-            raise UsageError(f"{URL} has a password in it: use {KEY} or {TOKEN}")
+            raise UsageError(f"{URL} contains a password: use {KEY} or {TOKEN}")
         credentials = _Credentials(environment)
         if credentials.are_there and parts.scheme == "http" and not is_this_machine(host):
-            raise UsageError(f"{URL} is http, and {KEY} or {TOKEN} would be read on the way: use https")
+            raise UsageError(f"{URL} is http, which would send {KEY} or {TOKEN} unencrypted: use https")
         path = parts.path.rstrip("/").removesuffix("/api")
         return cls(f"{parts.scheme}://{parts.netloc}{path}", credentials)
 
     def get(self, path: str, **parameters: object) -> Json:
-        """Read something; parameters that are None are left out."""
+        """Send a GET request. Parameters that are None are left out."""
         asked = {name: str(each) for name, each in parameters.items() if each is not None}
         return self.call("GET", path, parameters=asked)
 
     def post(self, path: str, body: Json | None = None) -> Json:
-        """Order something; a field that is None is left out."""
+        """Send a POST request. Fields that are None are left out."""
         sent = None if body is None else {name: each for name, each in body.items() if each is not None}
         return self.call("POST", path, body=sent)
 
     def delete(self, path: str) -> None:
-        """Take something back."""
+        """Send a DELETE request."""
         self.call("DELETE", path)
 
     def pages(self, *, limit: int | None, **parameters: object) -> Iterator[Json]:
-        """Read a list of registrations page by page, up to `limit` entries in all; None reads to the last page."""
+        """Read a list of registrations page by page, up to `limit` entries. None reads all pages."""
         left = limit
         while True:
             size = MAX_PAGE if left is None else min(left, MAX_PAGE)
@@ -163,9 +163,9 @@ class Api:
     def call(
         self, method: str, path: str, *, parameters: Mapping[str, str] | None = None, body: Json | None = None
     ) -> Json:
-        """Make one call; returns its JSON object, with `?…` for the queries of callback URLs.
+        """Make one call. Returns the JSON object of the answer, with `?…` for the queries of callback URLs.
 
-        A query can hold a secret, and what a command writes ends up in scrollbacks and logs of builds. Raises
+        A query can contain a secret, and the output of a command ends up in scrollbacks and build logs. Raises
         BridgeUnreachable and Refused.
         """
         answer = self.answer(method, path, parameters=parameters, body=body)
@@ -175,16 +175,16 @@ class Api:
             return {}
         read = _object(answer)
         if read is None:
-            raise Refused(f"no answer of the bridge: {_UNKNOWN_HERE}", status=answer.status_code, code="NoJson")
+            raise Refused(f"the answer is not JSON: {_UNKNOWN_HERE}", status=answer.status_code, code="NoJson")
         _hide_queries(read)
         return read
 
     def answer(
         self, method: str, path: str, *, parameters: Mapping[str, str] | None = None, body: Json | None = None
     ) -> requests.Response:
-        """Make one call and return whatever comes back. Redirects are not followed: a key would go with them.
+        """Make one call and return any answer. Redirects are not followed, since they would forward the key.
 
-        Raises BridgeUnreachable, and UsageError for a request that cannot be written.
+        Raises BridgeUnreachable, and UsageError for a request that cannot be encoded.
         """
         url = f"{self.url}/api/{'/'.join(quote(part, safe='~') for part in path.split('/'))}"
         try:
@@ -199,15 +199,15 @@ class Api:
             )
         except (*_NEVER_SENT, UnicodeError) as error:
             raise UsageError(
-                f"this cannot be sent ({type(error).__name__}): look at the arguments and at {URL}"
+                f"the request cannot be sent ({type(error).__name__}): check the arguments and {URL}"
             ) from None
         except requests.RequestException as error:
             why = type(error).__name__
-            raise BridgeUnreachable(f"{self.url} does not answer ({why}): is it running, and {URL} right?") from error
+            raise BridgeUnreachable(f"{self.url} does not answer ({why}): check that it runs, and {URL}") from error
 
 
 def _hide_queries(shown: Any) -> None:  # noqa: ANN401 - JSON
-    """Put `?…` for the query of each callback URL in an answer; `metadata` is the client's own, and stays."""
+    """Replace the query of each callback URL in an answer by `?…`. The client's own `metadata` stays unchanged."""
     for each in shown if isinstance(shown, list) else ():
         _hide_queries(each)
     for name, value in shown.items() if isinstance(shown, dict) else ():
@@ -218,7 +218,7 @@ def _hide_queries(shown: Any) -> None:  # noqa: ANN401 - JSON
 
 
 def _refusal(answer: requests.Response) -> Refused:
-    """Say in one line what the bridge has against a request, and what to do."""
+    """Return one line with the bridge's reason and the remedy."""
     error = (_object(answer) or {}).get("error")
     status = answer.status_code
     if not isinstance(error, dict):
@@ -232,23 +232,23 @@ def _refusal(answer: requests.Response) -> Refused:
 
 
 def _advice(answer: requests.Response, error: Json, details: tuple[tuple[str, str], ...]) -> str:
-    """Say what the bridge could not know: what its caller can do from here."""
+    """Return advice that only the command line can give, such as the next command."""
     about_rules = any(
         target == "callbackUrl" and any(each in message for each in _ABOUT_RULES) for target, message in details
     )
     if about_rules:
         return f"; {diagnostics.FAILURES['refused-by-rules'].do}"
     if error.get("code") == "NotFound":
-        return f" `{PROGRAM} list` shows what there is."
+        return f" `{PROGRAM} list` shows the existing ones."
     wait = answer.headers.get("Retry-After", "")
-    return f" Again in {wait} s." if wait.isdigit() else ""
+    return f" Try again in {wait} s." if wait.isdigit() else ""
 
 
 def _of_the_host(answer: requests.Response) -> str:
-    """Explain what the function host, or a stranger, answers by itself: it has no body of ours."""
+    """Explain an answer of the Functions host or of another server, which lacks the bridge's error body."""
     status = answer.status_code
     if status in (_UNAUTHORISED, _FORBIDDEN):
-        return f"HTTP {status}: set {KEY} to a function key of the app, or {TOKEN} to a token that it takes"
+        return f"HTTP {status}: set {KEY} to a function key of the app, or {TOKEN} to a token for the app"
     if answer.is_redirect:
         return f"HTTP {status}: it redirects to {printable(answer.headers['Location'], _LONGEST)}; set {URL} to that"
     if status == _NOT_FOUND:
@@ -256,7 +256,7 @@ def _of_the_host(answer: requests.Response) -> str:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         why = "the platform answered, not the bridge: an instance ended or was not ready"
         return f"HTTP {status}: {why}. Run the command again; a ping is then sent twice"
-    return f"HTTP {status} without a reason: look into the log of the function app"
+    return f"HTTP {status} without a reason: read the log of the function app"
 
 
 def _object(answer: requests.Response) -> Json | None:

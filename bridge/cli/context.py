@@ -1,4 +1,4 @@
-"""What surrounds a command: the environment, time, what it writes on, its name and the examples of its help text."""
+"""The context of a command (environment, time, output), its name, and the examples in its help text."""
 
 import os
 import sys
@@ -18,23 +18,23 @@ def _now() -> datetime:
 
 @dataclass(slots=True, kw_only=True)
 class CliContext:
-    """What surrounds a command, by default the real things. Tests make one of their own."""
+    """The context of a command. The defaults are the real environment, and tests pass replacements."""
 
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     clock: Clock = _now
-    #: Seconds, for waits.
+    #: A monotonic clock in seconds, for waits.
     stopwatch: Callable[[], float] = time.monotonic
     #: Waits, in seconds.
     sleep: Callable[[float], None] = time.sleep
-    #: Shows a URL in the browser; False if there is no browser.
+    #: Shows a URL in the browser. Returns False if there is no browser.
     browse: Callable[[str], bool] = webbrowser.open
     out: TextIO = field(default_factory=lambda: sys.stdout)
     err: TextIO = field(default_factory=lambda: sys.stderr)
-    #: Whether the command was asked for JSON, before or after its name.
+    #: Whether the option for JSON was given, before or after the command's name.
     as_json: bool = False
 
 
-#: The name of the command, as pyproject.toml has it.
+#: The name of the command, as in pyproject.toml.
 PROGRAM = "speech-webhooks"
 
 #: Examples for the help text of each command. ID stands for the id of a registration. The tests run each of them, in
@@ -61,6 +61,6 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
 
 
 def epilog(command: str) -> str:
-    """Write the end of a command's help text, each example on a line of its own."""
+    """Return the end of a command's help text, with one line per example."""
     lines = "\n".join(f"  {PROGRAM} {line}" for line in EXAMPLES[command])
     return f"\b\nExamples:\n{lines}"

@@ -1,13 +1,13 @@
-"""How a command ends, and everything that ends one early.
+"""Exit codes, and the exceptions that end a command early.
 
     CommandFailed
-    ├── UsageError         2: what was typed, or what the environment says, cannot be followed
+    ├── UsageError         2: the arguments or the environment are wrong
     ├── BridgeUnreachable  3: the bridge does not answer
-    ├── Refused            3: the bridge answered that it will not, or cannot; 2 where it cannot read what was typed
-    ├── WaitTimeout        4: what was waited for did not end in time
-    └── Bug               70: the command line itself is wrong
+    ├── Refused            3: the bridge refused the request, or failed; 2 if the request was invalid
+    ├── WaitTimeout        4: a registration did not end in time
+    └── Bug               70: the command line has a bug
 
-Each message is one line that says what to do.
+Each message is one line with the remedy.
 """
 
 import traceback
@@ -23,7 +23,7 @@ class Exit(IntEnum):
     """The exit codes, which docs/cli.md and `--help` list."""
 
     OK = 0
-    FAILED = 1  #: the command did its work, and what it followed or examined has failed
+    FAILED = 1  #: the command itself worked, but the registration, callback or bridge that it checked has failed
     MISUSED = 2
     REFUSED = 3
     UNENDED = 4
@@ -37,7 +37,7 @@ class CommandFailed(Exception):
 
 
 class UsageError(CommandFailed):
-    """What was typed, or what the environment says, cannot be followed."""
+    """The arguments or the environment are wrong."""
 
     exit = Exit.MISUSED
 
@@ -49,37 +49,37 @@ class BridgeUnreachable(CommandFailed):
 
 
 class Refused(CommandFailed):
-    """The bridge answered that it will not, or cannot."""
+    """The bridge refused the request, or failed."""
 
     def __init__(self, message: str, *, status: int, code: str, details: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(message)
         self.exit = Exit.MISUSED if status == _BAD_REQUEST else Exit.REFUSED
         self.status = status
-        #: The code of Azure's shape, or `HTTP 404` where the answer had none.
+        #: The error code of the answer, or `HTTP 404` for an answer without one.
         self.code = code
-        #: What is wrong, as pairs of a field or setting and a message.
+        #: The problems, as pairs of a field or setting and a message.
         self.details = details
 
     @property
     def may_pass(self) -> bool:
-        """Whether the same request can be answered otherwise in a while."""
+        """Whether the same request can succeed later."""
         return self.status >= _SERVER_FAULT or self.status == _TOO_MANY
 
 
 class WaitTimeout(CommandFailed):
-    """What was waited for did not end in time; it goes on without us."""
+    """A registration did not end in time. The bridge still works on it."""
 
     exit = Exit.UNENDED
 
 
 class Bug(CommandFailed):
-    """The command line itself is wrong: a lookup or a call failed that cannot fail."""
+    """The command line has a bug: a lookup or a call failed that should never fail."""
 
     exit = Exit.BUG
 
     def __init__(self, cause: Exception) -> None:
         where = traceback.extract_tb(cause.__traceback__)[-1]
         super().__init__(
-            f"this is a bug of the command line {__version__}: please report what you typed, and "
+            f"this is a bug of the command line {__version__}: please report the command, and "
             f"{type(cause).__name__}: {cause} at {Path(where.filename).name}:{where.lineno}"
         )

@@ -1,4 +1,4 @@
-"""What the doctor looks at over the bridge's HTTP API: alive, let in, in time, sweeping, asking, delivering."""
+"""Checks of the doctor over the bridge's HTTP API: health, access, clock, sweeps, sources, deliveries."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,20 +15,20 @@ from bridge.diagnostics import of_denial
 from bridge.domain.time import Clock
 from bridge.storage.keys import HEARTBEAT_KEY
 
-#: Clocks are taken to agree within this.
+#: The largest accepted difference between clocks.
 AGREEMENT = timedelta(seconds=30)
 
-#: A heartbeat is written once a minute, and sweeps are 10 s apart.
+#: The oldest healthy heartbeat. A heartbeat is written once a minute, and sweeps are 10 s apart.
 LATEST_SWEEP = timedelta(minutes=3)
 
-#: What is due is done by the next sweep, or a few later under load.
+#: The largest healthy lateness: the next sweep performs due work, or a few sweeps later under load.
 OVERDUE = timedelta(minutes=2)
 
 _MISCONFIGURED = "Misconfigured"
 
 
 class Health(StrEnum):
-    """What an examination came to."""
+    """The result of a check."""
 
     GOOD = "good"
     BAD = "bad"
@@ -37,7 +37,7 @@ class Health(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """One thing that was looked at, and what to do where it is not well."""
+    """One check, with advice if the result is bad."""
 
     name: str
     health: Health
@@ -45,12 +45,12 @@ class Examined:
     do: str | None = None
 
     def shown(self) -> Json:
-        """Write it as JSON."""
+        """Convert to JSON."""
         return {"name": self.name, "health": self.health.value, "text": self.text, "do": self.do}
 
 
 def over_the_bridge(api: Api, clock: Clock) -> Iterator[Examined]:
-    """Examine a running bridge, one thing after the other; stops at the first that hides the rest."""
+    """Check a running bridge step by step. Stops at the first failure that hides the other results."""
     try:
         answer = api.answer("GET", "health")
     except CommandFailed as error:
@@ -66,7 +66,7 @@ def over_the_bridge(api: Api, clock: Clock) -> Iterator[Examined]:
     except CommandFailed as error:
         yield _failed("access", error)
         return
-    yield Examined("access", Health.GOOD, "the bridge answers with what it was given")
+    yield Examined("access", Health.GOOD, "the bridge accepts the credential")
     yield from _sweeps(status, clock())
     yield from _queue(status.get("queue") or {})
     for source in status["sources"]:
@@ -96,7 +96,9 @@ def _alive(answer: requests.Response, url: str) -> Examined:
     except ValueError:
         is_ours = False
     if is_ours:
-        return Examined("bridge", Health.BAD, "its settings are missing or wrong", "mend what `settings` names")
+        return Examined(
+            "bridge", Health.BAD, "its settings are missing or wrong", "correct the settings that `settings` names"
+        )
     do = "set BRIDGE_URL to the address of the function app, without a path"
     return Examined("bridge", Health.BAD, f"HTTP {answer.status_code} at {url}/api/health", do)
 
@@ -110,29 +112,29 @@ def _refused(error: Refused) -> Iterator[Examined]:
 
 def _failed(name: str, error: CommandFailed) -> Examined:
     what, _, do = str(error).partition(": ")
-    return Examined(name, Health.BAD, what, do or "look into the log of the function app")
+    return Examined(name, Health.BAD, what, do or "read the log of the function app")
 
 
 def _sweeps(status: Json, now: datetime) -> Iterator[Examined]:
     last, overdue = (_moment(status[name]) for name in ("lastSweepAt", "oldestOverdueAt"))
-    timer = "check BRIDGE_POLL_SCHEDULE and that the function `sweep` is there and enabled; then restart the app"
+    timer = "check BRIDGE_POLL_SCHEDULE and that the function `sweep` exists and is enabled, then restart the app"
     ahead = [each["row"] for each in status.get("clocksAhead", ())]
     if ahead:
         text = f"times of {', '.join(ahead)} lie ahead: the clock of an instance is, or was, wrong"
         yield Examined("clocks", Health.BAD, text, "nothing, if it passes within a minute; else restart the app")
     if HEARTBEAT_KEY in ahead:
-        yield Examined("last sweep", Health.BAD, "not known: no sweep has corrected its time, which lies ahead", timer)
+        yield Examined("last sweep", Health.BAD, "unknown: its time lies ahead, and no sweep has corrected it", timer)
     elif last is None or now - last > LATEST_SWEEP:
         seen = "none yet" if last is None else f"{(now - last) // timedelta(seconds=1)} s ago"
-        yield Examined("last sweep", Health.BAD, f"{seen}: the timer does not tick", timer)
+        yield Examined("last sweep", Health.BAD, f"{seen}: the timer does not run", timer)
     else:
         yield Examined("last sweep", Health.GOOD, str(status["lastSweepAt"]))
     if overdue is not None and now - overdue > OVERDUE:
-        waits = f"something has been due for {(now - overdue) // timedelta(seconds=1)} s"
-        do = "see what the source's line says; raise BRIDGE_SWEEP_THREADS or SPEECH_REQUESTS_PER_SECOND if it is load"
+        waits = f"the oldest due row is {(now - overdue) // timedelta(seconds=1)} s late"
+        do = "check the source's line; under load, raise BRIDGE_SWEEP_THREADS or SPEECH_REQUESTS_PER_SECOND"
         yield Examined("overdue", Health.BAD, waits, do)
     else:
-        yield Examined("overdue", Health.GOOD, "nothing has waited long")
+        yield Examined("overdue", Health.GOOD, "no due row is late")
 
 
 def _queue(queue: Json) -> Iterator[Examined]:
@@ -150,7 +152,7 @@ def _source(source: Json) -> Examined:
         return Examined(name, Health.BAD, text, source["advice"])
     if source["stoppedUntil"]:
         do = "nothing, if it passes; else lower SPEECH_REQUESTS_PER_SECOND or raise the resource's quota"
-        return Examined(name, Health.BAD, f"throttled: not asked until {source['stoppedUntil']}", do)
+        return Examined(name, Health.BAD, f"throttled: no polls until {source['stoppedUntil']}", do)
     return Examined(name, Health.GOOD, f"{source['requestsPerSecond']:g} requests a second at {source['endpoint']}")
 
 
@@ -166,7 +168,7 @@ def _deliveries(api: Api) -> Iterator[Examined]:
         text = f"{hint.what} ({each.finding.seen}); {ids}, {each.registrations[0]} for one"
         yield Examined(each.finding.where, Health.BAD, text, hint.do)
     if not found:
-        yield Examined("registrations", Health.GOOD, "nothing is wrong with the newest that wait, deliver or are dead")
+        yield Examined("registrations", Health.GOOD, "no problem among the newest that are waiting, pending or dead")
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -1,4 +1,4 @@
-"""Follows registrations to their ends: a table that moves on a terminal, a line for each change in a pipe."""
+"""Follows registrations to their ends: with a live table on a terminal, with a line per change in a pipe."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -14,28 +14,28 @@ from bridge.cli.errors import BridgeUnreachable, Refused, WaitTimeout
 from bridge.cli.output import Output, table_of
 from bridge.cli.showing import ended_attempts, has_ended, in_short, tone_of
 
-#: So long the bridge may be silent, or answer that it cannot now, before following it is given up; in seconds.
+#: How long following continues if the bridge is silent or unavailable, in seconds.
 SILENCE = 60.0
 
 _COLUMNS = ("registration", "state", "")
 
 
 class Display(Protocol):
-    """What is told of each round."""
+    """Shows the progress."""
 
     def show(self, seen: Mapping[str, Json]) -> None:
-        """Tell how the registrations are now, by id."""
+        """Show the current registrations, by id."""
 
 
 @dataclass(slots=True)
 class LinesDisplay:
-    """A line for each change: of people's words, or of JSON."""
+    """One line per change, as text or as JSON."""
 
     output: Output
     _told: dict[str, object] = field(default_factory=dict)
 
     def show(self, seen: Mapping[str, Json]) -> None:
-        """Tell what is new."""
+        """Write the changes."""
         for name, shown in seen.items():
             change = (shown["state"], shown["operation"]["status"], in_short(shown), len(ended_attempts(shown)))
             if self._told.get(name) == change:
@@ -49,31 +49,31 @@ class LinesDisplay:
 
 @dataclass(slots=True)
 class TableDisplay:
-    """A table that is drawn anew in its place."""
+    """A table that is redrawn in place."""
 
     live: Live
 
     def show(self, seen: Mapping[str, Json]) -> None:
-        """Draw it."""
+        """Redraw the table."""
         rows = [(name, shown["state"], in_short(shown)) for name, shown in seen.items()]
         self.live.update(table_of(_COLUMNS, rows, width=self.live.console.width), refresh=True)
 
 
 @dataclass(slots=True, kw_only=True)
 class Follow:
-    """The job, with everything that it needs."""
+    """Polls the bridge for registrations until they end."""
 
     api: Api
     around: CliContext
-    #: From one look to the next.
+    #: The time between two polls.
     interval: timedelta
-    #: How long to follow at the most; None for ever.
+    #: The time limit, or None for no limit.
     timeout: timedelta | None
 
     def until_ended(self, ids: Sequence[str], output: Output) -> Sequence[Json]:
-        """Follow registrations until all have ended; returns them as they are then.
+        """Follow registrations until all have ended, and return their last views.
 
-        A bridge that is silent for a while is asked again. Raises WaitTimeout, BridgeUnreachable and Refused.
+        A silent bridge is polled again for SILENCE seconds. Raises WaitTimeout, BridgeUnreachable and Refused.
         """
         live = Live(console=output.console, auto_refresh=False) if output.is_terminal else None
         shown_in: AbstractContextManager[object] = nullcontext() if live is None else live
@@ -97,7 +97,7 @@ class Follow:
             if not still_open:
                 return [seen[each] for each in ids]
             if self.timeout is not None and now - began >= self.timeout.total_seconds():
-                raise WaitTimeout(f"not ended yet: {', '.join(still_open)}; they go on without being watched")
+                raise WaitTimeout(f"not ended yet: {', '.join(still_open)}; the bridge still works on it")
             self.around.sleep(self.interval.total_seconds())
 
     @staticmethod

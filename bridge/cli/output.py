@@ -1,4 +1,4 @@
-"""What a command writes: tables and colours for a terminal, plain lines for a pipe, JSON for a program."""
+"""The output of a command: tables and colours for a terminal, plain lines for a pipe, JSON for a program."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from bridge.domain.text import printable
 
 
 class Tone(StrEnum):
-    """How a line is meant; on a terminal, its colour."""
+    """The meaning of a line, shown as its colour on a terminal."""
 
     PLAIN = ""
     GOOD = "green"
@@ -29,7 +29,7 @@ class Tone(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OutputLine:
-    """A labelled line; a label that is empty goes on where the one before it left off."""
+    """A labelled line. An empty label continues the line before."""
 
     label: str
     text: str
@@ -41,10 +41,10 @@ _BEYOND_ASCII = re.compile(r"[^ -~\n]")
 
 
 class Output:
-    """Writes the text of a command, and is the one place that makes it printable.
+    """Writes the text of a command. All output passes through here and is made printable.
 
-    An answer can hold escape sequences that a terminal would follow. In text each character that is not printable
-    becomes a space, in JSON an escape of JSON. Text is never read as markup, and never wrapped in a pipe.
+    An answer can contain escape sequences that a terminal would follow. In text each character that is not printable
+    becomes a space, in JSON a JSON escape. Text is never read as markup, and never wrapped in a pipe.
     """
 
     def __init__(self, around: CliContext) -> None:
@@ -55,11 +55,11 @@ class Output:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether a person looks on."""
+        """Whether a person reads the output."""
         return self.console.is_terminal and not self.as_json
 
     def json(self, value: Any, *, compact: bool = False) -> None:  # noqa: ANN401 - JSON
-        """Write JSON: one value, or with `compact` one of many, a line each."""
+        """Write one JSON value, or with `compact` one of many, a line each."""
         text = json.dumps(value, ensure_ascii=False, indent=None if compact else 2)
         self._write(_BEYOND_ASCII.sub(_escaped, text))
 
@@ -73,14 +73,14 @@ class Output:
         self._errors.write(f"{_clean(text)}\n")
 
     def error(self, message: str, *, code: str) -> None:
-        """Write the error that ended the command to standard error: one line, or an object of JSON."""
+        """Write the final error to standard error, as one line or as a JSON object."""
         if self.as_json:
             self._errors.write(json.dumps({"error": {"code": code, "message": message}}) + "\n")
         else:
             self.note(message)
 
     def lines(self, lines: Iterable[OutputLine], *, indent: str = "  ") -> None:
-        """Write labelled lines, their texts in one column."""
+        """Write labelled lines with aligned texts."""
         kept = list(lines)
         width = max((len(each.label) for each in kept), default=0)
         for each in kept:
@@ -89,7 +89,7 @@ class Output:
         self._plain.flush()
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Write a table, or for a pipe a line each, the cells between tabs."""
+        """Write a table, or for a pipe a line per row with tabs between the cells."""
         if not self.is_terminal:
             for row in rows:
                 self._write("\t".join(_clean(cell) for cell in row))
@@ -97,15 +97,15 @@ class Output:
         self.console.print(table_of(columns, rows, width=self.console.width), soft_wrap=False, crop=False)
 
     def _write(self, text: str) -> None:
-        """Write a line as it is: the console would make spaces of tabs."""
+        """Write a line without rich's console, which would convert tabs to spaces."""
         self._plain.write(text + "\n")
         self._plain.flush()
 
 
 def table_of(columns: Sequence[str], rows: Sequence[Sequence[str]], *, width: int) -> RenderableType:
-    """Draw a table for a terminal; on one that is too narrow for it, each row as a block below its first cell.
+    """Draw a table for a terminal. On a narrow terminal each row becomes a block below its first cell.
 
-    A cell is never broken by a table, so that an id or a time can be copied.
+    Cells are never wrapped, so that an id or a time can be copied.
     """
     cells = [[_clean(cell) for cell in row] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]

@@ -1,6 +1,6 @@
-"""What the doctor looks at by itself, where the environment has the app's settings: storage, queue and Speech.
+"""Direct checks of the doctor with the app's own settings: storage, queue and Speech.
 
-Reads only, but for one request to each source about an operation that nobody has: it counts against the quota.
+The checks only read. Each source gets one request for an operation that does not exist, which counts against the quota.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,7 +31,7 @@ from bridge.domain.upstream import (
 from bridge.settings import Settings, read_settings
 from bridge.storage.keys import HEARTBEAT_KEY, SOURCES_PARTITION
 
-#: No operation has this id but by intent.
+#: The id of no real operation.
 PROBE = "bridge-doctor-probe"
 
 _POISON = f"{DELIVERIES_QUEUE}-poison"
@@ -41,14 +41,14 @@ _FORBIDDEN = 403
 
 
 def directly(environment: Mapping[str, str], clock: Clock) -> Iterator[Examined]:
-    """Examine the settings, and then what they lead to."""
+    """Check the settings, and then the services that they name."""
     try:
         settings = read_settings(environment)
     except Misconfigured as error:
         for name, problem in error.problems.items():
             yield Examined("own settings", Health.BAD, f"{name}: {problem}", f"set {name}")
         return
-    yield Examined("own settings", Health.GOOD, "all that are needed are there, and can be read")
+    yield Examined("own settings", Health.GOOD, "complete and valid")
     dates: list[str | None] = []
     yield from _storage(settings, dates)
     if dates:
@@ -65,18 +65,18 @@ def _storage(settings: Settings, dates: list[str | None]) -> Iterator[Examined]:
         table = table_client(settings, identity)
         queues = [queue_client(settings, identity, name) for name in (DELIVERIES_QUEUE, _POISON)]
     except Misconfigured as error:
-        yield Examined("storage", Health.BAD, str(error), "mend this setting")
+        yield Examined("storage", Health.BAD, str(error), "correct this setting")
         return
     with table:
         try:
             table.get_entity(SOURCES_PARTITION, HEARTBEAT_KEY, raw_response_hook=remember)
         except ResourceNotFoundError:
-            yield Examined("storage", Health.GOOD, "answers; the table is made by the first sweep")
+            yield Examined("storage", Health.GOOD, "answers; the first sweep will create the table")
         except AzureError as error:
             yield _of_storage("storage", error)
             return
         else:
-            yield Examined("storage", Health.GOOD, "answers, and a sweep has shown itself in the table")
+            yield Examined("storage", Health.GOOD, "answers, and the table has a sweep's heartbeat")
     for queue in queues:
         with queue:
             yield _queue(queue)
@@ -87,21 +87,21 @@ def _queue(queue: Any) -> Examined:  # noqa: ANN401 - the library's client
     try:
         count = queue.get_queue_properties().approximate_message_count or 0
     except ResourceNotFoundError:
-        return Examined(name, Health.GOOD, "not there yet: it is made when it is first needed")
+        return Examined(name, Health.GOOD, "does not exist yet: created on first use")
     except AzureError as error:
         return _of_storage(name, error)
     if count and name != "queue":
-        do = "nothing is lost by them; look into the log for why they failed, then clear the queue"
+        do = "no delivery is lost; find the cause in the log, then clear the queue"
         return Examined(name, Health.BAD, f"{count} messages failed five times", do)
     return Examined(name, Health.GOOD, f"{count} messages")
 
 
 def _of_storage(name: str, error: AzureError) -> Examined:
-    """Explain a failure without the library's words, which show URLs."""
+    """Explain a failure without the library's text, which contains URLs."""
     refused = isinstance(error, ClientAuthenticationError) or (
         isinstance(error, HttpResponseError) and error.status_code == _FORBIDDEN
     )
-    what = "does not let the bridge in" if refused else f"does not answer ({type(error).__name__})"
+    what = "refuses the bridge" if refused else f"does not answer ({type(error).__name__})"
     return Examined(name, Health.BAD, f"storage {what}", _ROLES if refused else _REACH)
 
 
@@ -109,7 +109,7 @@ def _sources(settings: Settings, clock: Clock) -> Iterator[Examined]:
     try:
         speech = SpeechService(settings.sources, authorisations(settings))
     except Misconfigured as error:
-        yield Examined("speech", Health.BAD, str(error), "mend this setting")
+        yield Examined("speech", Health.BAD, str(error), "correct this setting")
         return
     with closing(speech):
         yield from _answers(speech, settings.sources, clock)
@@ -121,7 +121,7 @@ def _answers(speech: SpeechService, sources: Iterable[Source], clock: Clock) -> 
         name, result = f"speech {source.name}", read(reply, PROBE, clock())
         match result:
             case NotFound() | Pending() | Terminal():
-                yield Examined(name, Health.GOOD, f"answers at {source.endpoint}, and takes the credential")
+                yield Examined(name, Health.GOOD, f"answers at {source.endpoint}, and accepts the credential")
             case Unauthorized(what=what):
                 hint = of_denial(what)
                 yield Examined(name, Health.BAD, f"{hint.what}: {what}", hint.do)

@@ -1,4 +1,4 @@
-"""Reads what people type: durations, times, ids, and headers from places that no process list shows."""
+"""Parsers of arguments: durations, times, ids, and headers from sources that process lists do not show."""
 
 import codecs
 import json
@@ -21,38 +21,38 @@ _SECRET_NAME = re.compile(r"auth|key|token|secret|cookie|password", re.IGNORECAS
 
 
 def duration(text: str) -> timedelta:
-    """Read `45s`, `15m`, `24h` or `30d`. Raises UsageError."""
+    """Parse `45s`, `15m`, `24h` or `30d`. Raises UsageError."""
     found = _DURATION.fullmatch(text.strip())
     if found is None:
-        raise UsageError(f"{text!r} is no duration: write a whole number with a unit, 45s, 15m, 24h or 30d")
+        raise UsageError(f"{text!r} is not a duration: write a whole number with a unit, like 45s, 15m, 24h or 30d")
     return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
 
 
 def moment(text: str) -> datetime:
-    """Read a time with its zone. Raises UsageError."""
+    """Parse a time with its zone. Raises UsageError."""
     try:
         read = datetime.fromisoformat(text)
     except ValueError:
         read = None
     if read is None or read.tzinfo is None:
-        raise UsageError(f"{text!r} is no time with its zone: write 2026-11-23T15:04:05Z")
+        raise UsageError(f"{text!r} is not a time with a zone: write 2026-11-23T15:04:05Z")
     return read
 
 
 def since(text: str, now: datetime) -> str:
-    """Read a time, or how long ago it was, and write it as the API takes it. Raises UsageError."""
+    """Parse a time or an age, and return the time in the API's format. Raises UsageError."""
     return iso(now - duration(text) if _DURATION.fullmatch(text.strip()) else moment(text))
 
 
 def registration_id(text: str) -> str:
-    """Check an id before it becomes part of a path. Raises UsageError."""
+    """Validate an id before it becomes part of a path. Raises UsageError."""
     if RegistrationRef.parse(text) is None:
-        raise UsageError(f"{text!r} is no registration's id, source~operation~hash: `{PROGRAM} list` shows them")
+        raise UsageError(f"{text!r} is not a registration's id (source~operation~hash): `{PROGRAM} list` shows the ids")
     return text
 
 
 def is_operation_id(text: str) -> bool:
-    """Tell an operation's id from a registration's, which has a `~` in it."""
+    """Return whether a text is an operation's id. A registration's id contains a `~`."""
     return OPERATION_ID.fullmatch(text) is not None
 
 
@@ -62,22 +62,22 @@ def read_text(place: str) -> str:
         raw = sys.stdin.buffer.read() if place == "-" else Path(place).read_bytes()
         return raw.decode("utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{place} cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}") from error
+        raise UsageError(f"{place} cannot be read: {getattr(error, 'strerror', None) or 'not a text file'}") from error
 
 
 def callback_url(given: str) -> str:
-    """Read a callback URL, or its file for `@FILE`: a list of processes shows arguments. Raises UsageError."""
+    """Return a callback URL, or for `@FILE` the URL in the file: process lists show arguments. Raises UsageError."""
     return read_text(given[1:]).strip() if given.startswith("@") else given
 
 
 def json_object(text: str, what: str) -> dict[str, object]:
-    """Read a JSON object whose numbers JSON can carry on: 1e400 would become Infinity. Raises UsageError."""
+    """Parse a JSON object. Raises UsageError, also for numbers like 1e400 that would become Infinity."""
     try:
         read = json.loads(text.removeprefix("\ufeff"), parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError):
         read = None
     if not isinstance(read, dict):
-        raise UsageError(f"{what} is not a JSON object, or holds a number that JSON cannot carry")
+        raise UsageError(f"{what} is not a JSON object, or has a number that JSON cannot express")
     return read
 
 
@@ -89,14 +89,14 @@ def _finite(text: str) -> float:
 
 
 def header_lines(lines: Iterable[str], what: str) -> dict[str, str]:
-    """Read headers, `Name: value` each. Raises UsageError, which shows no value: it can be a secret."""
+    """Parse headers, one `Name: value` per line. Raises UsageError, without the value, which can be a secret."""
     headers: dict[str, str] = {}
     for line in lines:
         if not line.strip():
             continue
         name, colon, value = line.partition(":")
         if not colon or not name.strip():
-            raise UsageError(f"{what} has a line that is no header: write Name: value")
+            raise UsageError(f"{what} has a line that is not a header: write Name: value")
         headers[name.strip()] = value.strip()
     return headers
 
@@ -104,12 +104,12 @@ def header_lines(lines: Iterable[str], what: str) -> dict[str, str]:
 def own_headers(
     given: Iterable[str], from_environment: Iterable[str], file: str | None, environment: Mapping[str, str]
 ) -> dict[str, str] | None:
-    """Put together the headers that callbacks are to have. Raises UsageError, also for a secret that was typed."""
+    """Collect the custom headers of callbacks. Raises UsageError, also for a secret in an argument."""
     typed = header_lines(given, "--header")
     for name in typed:
         if _SECRET_NAME.search(name):
             raise UsageError(
-                f"--header {name} would show its value in the list of processes: "
+                f"--header {name} would show its value in process lists: "
                 "use --header-env 'Name: VARIABLE' or --headers-file"
             )
     named = header_lines(from_environment, "--header-env")

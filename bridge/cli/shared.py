@@ -1,4 +1,4 @@
-"""What all commands share: the options that they take alike, and how an error ends any of them."""
+"""Options and error handling that all commands share."""
 
 from typing import Annotated, Any
 
@@ -14,23 +14,22 @@ from bridge.domain.events import Format
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
 
 MessageFormat = Annotated[
-    Format | None, typer.Option("--format", case_sensitive=False, help="How the event is written; standard by default.")
+    Format | None, typer.Option("--format", case_sensitive=False, help="The format of the event. Default: standard.")
 ]
 
-EXIT_CODES = """Exit codes: 0 it went well; 1 what was followed or examined has failed (a delivery that is dead, an
-operation that is Failed, a callback that is not genuine, something that is BAD); 2 what was typed or set cannot be
-followed; 3 the bridge cannot be reached, or refused; 4 what was waited for did not end in time; 70 the
-command line itself is wrong; 130 Ctrl-C."""
+EXIT_CODES = """Exit codes: 0 success; 1 the checked thing has failed (a dead delivery, an operation that is Failed, a
+callback that is not genuine, a check that is BAD); 2 the arguments or the environment are wrong; 3 the bridge cannot
+be reached, or refused; 4 the time of --timeout is over; 70 the command line has a bug; 130 Ctrl-C."""
 
-ENVIRONMENT = """The environment says where the bridge is: BRIDGE_URL; with BRIDGE_KEY, a function key, or
-BRIDGE_TOKEN, a bearer token. None of them is ever an argument, which a list of processes would show."""
+ENVIRONMENT = """Environment: BRIDGE_URL is the address of the bridge. BRIDGE_KEY is a function key, or BRIDGE_TOKEN a
+bearer token. They are never arguments, since process lists show arguments."""
 
 
 class Commands(TyperGroup):
-    """A group of commands whose errors are one line and an exit code."""
+    """A group of commands that converts exceptions to one line and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - the library's own type is private
-        """Run the command that was asked for."""
+        """Run the requested command."""
         try:
             try:
                 return super().invoke(ctx)
@@ -43,16 +42,16 @@ class Commands(TyperGroup):
 
 
 def around(context: typer.Context, *, as_json: bool = False) -> CliContext:
-    """Take what surrounds the command, and note whether JSON is wanted."""
+    """Return the context of the command, and note whether JSON is requested."""
     found = context.ensure_object(CliContext)
     found.as_json = found.as_json or as_json
     return found
 
 
 def begin(context: typer.Context, *, as_json: bool) -> tuple[CliContext, Output, Api]:
-    """Take what most commands need.
+    """Return the objects that most commands need.
 
-    Raises UsageError where the environment does not say where the bridge is.
+    Raises UsageError if the environment lacks the address of the bridge.
     """
     found = around(context, as_json=as_json)
     return found, Output(found), Api.of(found.environment)

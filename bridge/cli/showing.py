@@ -1,6 +1,6 @@
-"""How registrations, operations and the status read for people, with what is wrong and what to do.
+"""Text for people about registrations, operations and the status, with problems and advice.
 
-JSON of the API in, lines out. Only `troubles` reads from the API. The hints are those of `bridge/diagnostics.py`.
+Converts JSON of the API to lines. Only `troubles` reads from the API. The hints are those of `bridge/diagnostics.py`.
 """
 
 import json
@@ -15,10 +15,10 @@ from bridge.cli.errors import Refused
 from bridge.cli.output import OutputLine, Tone
 from bridge.diagnostics import Hint
 
-#: The states in which something can be wrong that somebody can still mend.
+#: The states with problems that can still be corrected.
 _TROUBLED = ("waiting", "pending", "dead")
 
-#: So many registrations of each state are looked at, the newest.
+#: How many registrations of each state are checked, newest first.
 LOOKED_AT = 20
 
 _NOT_FOUND = 404
@@ -26,24 +26,24 @@ _NOT_FOUND = 404
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong."""
+    """One problem."""
 
     #: The receiver's host and port, or the source.
     where: str
-    #: What was seen: a status, a class of failure, Speech's own words.
+    #: The observation: a status, a class of failure, or Speech's own message.
     seen: str
     hint: Hint
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """The same thing wrong with some registrations."""
+    """One problem with all registrations that have it."""
 
     finding: Finding
     registrations: Sequence[str]
 
     def shown(self) -> Json:
-        """Write it as JSON."""
+        """Convert to JSON."""
         found = self.finding
         return {
             "where": found.where,
@@ -55,22 +55,22 @@ class Trouble:
 
 
 def diagnose(shown: Json) -> list[Finding]:
-    """Say what is wrong with a registration as the API shows it, the cause before the effect."""
+    """List the problems of a registration, from its JSON, causes before effects."""
     operation = shown["operation"]
     found = [_of_operation(operation), None if shown["state"] == "delivered" else _of_attempts(shown)]
     return [each for each in found if each is not None]
 
 
 def of_operation(operation: Json) -> list[Finding]:
-    """Say what is wrong with an operation alone."""
+    """List the problems of an operation alone."""
     found = _of_operation(operation)
     return [] if found is None else [found]
 
 
 def troubles(api: Api) -> list[Trouble]:
-    """Look at the newest registrations that wait, are delivered or are dead, and group what is wrong with them.
+    """List the problems of the newest registrations that are waiting, pending or dead, grouped by problem.
 
-    Costs a read of each. Raises BridgeUnreachable and Refused.
+    Costs one read per registration. Raises BridgeUnreachable and Refused.
     """
     grouped: dict[Finding, list[str]] = {}
     for shown in _looked_at(api):
@@ -80,7 +80,7 @@ def troubles(api: Api) -> list[Trouble]:
 
 
 def ended_attempts(shown: Json) -> list[Json]:
-    """Take out the attempts whose outcome is known."""
+    """Return the attempts with a known outcome."""
     return [each for each in shown.get("attempts", []) if each["error"] is not None or each["status"] is not None]
 
 
@@ -127,22 +127,22 @@ _SHOWN_IDS = 3
 
 
 def has_ended(shown: Json) -> bool:
-    """Tell whether nothing more will happen to a registration by itself."""
+    """Return whether a registration stays as it is until a client acts."""
     return shown["state"] in _ENDED
 
 
 def went_well(shown: Json) -> bool:
-    """Tell whether a registration that has ended went well: `Succeeded`, and notified if it asked for that."""
+    """Return whether an ended registration is a success: `Succeeded`, and delivered if that event was requested."""
     return shown["state"] in ("delivered", "skipped") and shown["operation"]["status"] == "Succeeded"
 
 
 def tone_of(shown: Json) -> Tone:
-    """Choose the colour of a registration."""
+    """Return the colour of a registration."""
     return _TONES.get(shown["state"], Tone.PLAIN)
 
 
 def in_short(shown: Json) -> str:
-    """Say in a few words how a registration is."""
+    """Summarise a registration in a few words."""
     operation, ended = shown["operation"], ended_attempts(shown)
     last = f"attempt {ended[-1]['number']}: {_outcome(ended[-1])}" if ended else ""
     match shown["state"]:
@@ -162,7 +162,7 @@ def in_short(shown: Json) -> str:
 
 
 def registration(shown: Json) -> list[OutputLine]:
-    """Show a registration with its operation, its attempts, and what is wrong."""
+    """Show a registration with its operation, its attempts, and its problems."""
     lines = [
         OutputLine("state", _state(shown), tone_of(shown)),
         OutputLine("callback", f"{shown['callbackUrl']} ({shown['format']}; {', '.join(shown['events'])})"),
@@ -181,14 +181,14 @@ def registration(shown: Json) -> list[OutputLine]:
 
 
 def operation(shown: Json) -> list[OutputLine]:
-    """Show an operation with its registrations, and what is wrong."""
+    """Show an operation with its registrations and its problems."""
     texts = [f"{each['id']}  {each['state']}  {each['callbackUrl']}" for each in shown["registrations"]]
     notified = [OutputLine("" if number else "notifies", text) for number, text in enumerate(texts)]
     return [OutputLine("operation", _operation(shown)), *notified, *findings(of_operation(shown))]
 
 
 def findings(found: Sequence[Finding]) -> list[OutputLine]:
-    """Say what is broken and what to do."""
+    """Show problems and advice."""
     pairs = (
         (OutputLine("broken", f"{each.where}: {each.hint.what} ({each.seen})", Tone.BAD), _advice(each))
         for each in found
@@ -197,14 +197,14 @@ def findings(found: Sequence[Finding]) -> list[OutputLine]:
 
 
 def _queue(queue: Json) -> Iterator[OutputLine]:
-    """Show the problem of the queue, if it has one; a bridge of an older version does not say."""
+    """Show the problem of the queue, if any. A bridge of an older version does not report it."""
     if queue.get("problem"):
         yield OutputLine("queue", f"{queue['problem']}, since {queue['since']}", Tone.BAD)
         yield OutputLine("", str(queue["advice"]), Tone.WARN)
 
 
 def status(seen: Json, troubled: Sequence[Trouble]) -> list[OutputLine]:
-    """Show how the bridge is."""
+    """Show the status of the bridge."""
     counts = (
         f"{state} {each['count']}{' or more' if each['more'] else ''}" for state, each in seen["registrations"].items()
     )
@@ -225,12 +225,12 @@ def status(seen: Json, troubled: Sequence[Trouble]) -> list[OutputLine]:
 
 
 def pinged(shown: Json) -> str:
-    """Say what came of a ping."""
+    """Summarise the result of a ping."""
     return _outcome(shown) + _from(shown)
 
 
 def list_row(entry: Json) -> tuple[str, str, str, str, str]:
-    """Make a row of a list; `LIST_COLUMNS` names its cells."""
+    """Return a row of a list. `LIST_COLUMNS` has the headings."""
     status = entry["operation"]["status"] or "-"
     return (entry["id"], entry["state"], status, entry["since"], entry["callbackUrl"])
 
@@ -246,7 +246,7 @@ def _state(shown: Json) -> str:
 
 
 def _operation(known: Json) -> str:
-    """Write what is known of an operation in one line."""
+    """Describe an operation in one line."""
     reason = f", {known['reason']}" if known["reason"] else ""
     times = "once" if known["polls"] == 1 else f"{known['polls']} times"
     asked = f"polled {times}{_at(', last at', known['lastPolledAt'])}" if known["polls"] else "not polled yet"

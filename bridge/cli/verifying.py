@@ -1,7 +1,7 @@
-"""Reads a callback that was received, and checks its headers, its time, each scheme's signature and its names.
+"""Verifies a received callback: its headers, its time, the signature of each scheme, and its names.
 
-Source: the Standard Webhooks specification. A signature that does not match proves nothing about why, so the likely
-changes to a body are tried out: a proxy or a framework that parsed and wrote it again leaves one of a few traces.
+Source: the Standard Webhooks specification. A mismatch of a signature does not show its cause, so the likely changes of
+a body are tried: a proxy or a framework that parsed and rewrote the body leaves one of a few traces.
 """
 
 import base64
@@ -27,7 +27,7 @@ from bridge.cli.reading import header_lines, json_object, read_text
 from bridge.domain.keyring import PublicKey
 from bridge.domain.time import from_millis, iso
 
-#: A receiver refuses what is further away.
+#: The largest accepted difference between the timestamp and the time of receipt.
 TOLERANCE = timedelta(minutes=5)
 
 _ID, _TIMESTAMP, _SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
@@ -38,7 +38,7 @@ _PUBLIC_KEY_BYTES = 32
 
 
 class CheckResult(StrEnum):
-    """What a check came to."""
+    """The result of a check."""
 
     GOOD = "good"
     BAD = "bad"
@@ -47,7 +47,7 @@ class CheckResult(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at."""
+    """One check of a callback."""
 
     name: str
     result: CheckResult
@@ -56,9 +56,9 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedCallback:
-    """A callback as it was received."""
+    """A callback as received."""
 
-    #: With names in lower case.
+    #: Values by lower-case name.
     headers: Mapping[str, str]
     #: The raw bytes.
     body: bytes
@@ -66,21 +66,21 @@ class ReceivedCallback:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What the receiver knows."""
+    """The keys and names that the receiver knows."""
 
     #: `whsec_…`, newest first.
     secrets: Sequence[str]
     #: `whpk_…`, newest first.
     public_keys: Sequence[str]
-    #: The origin of its callback URL; None if it is not known.
+    #: The origin of its callback URL, if known.
     audience: str | None
-    #: The owner of the registration, `sub_…`; None if it is not known.
+    #: The owner of the registration, `sub_…`, if known.
     subscriber: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Scheme:
-    """One way to verify: with so many keys, each of which accepts a signature of some bytes or does not."""
+    """One signature scheme, with a function per key that verifies a signature of some bytes."""
 
     version: str
     keys: str
@@ -88,10 +88,10 @@ class _Scheme:
 
 
 def verify(received: ReceivedCallback, known: Known, now: datetime) -> list[Check]:
-    """Check a callback as its receiver would at `now`, and say of each thing whether it is right."""
+    """Check a callback like its receiver would at `now`. Returns one result per check."""
     missing = [name for name in (_ID, _TIMESTAMP, _SIGNATURE) if not received.headers.get(name)]
     if missing:
-        return [Check("headers", CheckResult.BAD, f"{' and '.join(missing)} missing: was this sent by the bridge?")]
+        return [Check("headers", CheckResult.BAD, f"{' and '.join(missing)} missing: did the bridge send this?")]
     malformed = [part for part in _parts(received) if _signature(part) is None]
     if malformed:
         text = f"{_SIGNATURE} is malformed at {malformed[0][:40]!r}: was it cut, or taken apart at its spaces?"
@@ -109,7 +109,7 @@ def verify(received: ReceivedCallback, known: Known, now: datetime) -> list[Chec
 
 
 def is_genuine(checks: Sequence[Check]) -> bool:
-    """Tell whether a receiver may believe it: nothing is wrong, and one signature at least is right."""
+    """Return whether a receiver may trust the callback: no check is bad, and at least one signature is good."""
     signed = any(each.result is CheckResult.GOOD for each in checks if each.name in _LENGTHS)
     return signed and all(each.result is not CheckResult.BAD for each in checks)
 
@@ -126,7 +126,7 @@ def _time(received: ReceivedCallback, now: datetime) -> Check:
     if at > now:
         why = f"{seconds} s ahead of this clock, more than {TOLERANCE.seconds}: set the clock"
     else:
-        why = f"{seconds} s old, more than {TOLERANCE.seconds}: a receiver refuses it; --at says when it was received"
+        why = f"{seconds} s old, more than {TOLERANCE.seconds}: a receiver refuses it; --at sets the time of receipt"
     return Check("timestamp", CheckResult.BAD, f"{iso(at)} is {why}")
 
 
@@ -149,7 +149,7 @@ def _by_public_key(received: ReceivedCallback, public_keys: Sequence[str]) -> Ch
 
 
 def _signed(received: ReceivedCallback, scheme: _Scheme) -> Check:
-    """Try every signature of a scheme with every key, and then with the bodies that this one may have been."""
+    """Verify the signatures of a scheme with every key. After a mismatch try the likely original bodies."""
     version = scheme.version
     if not scheme.accepts:
         return Check(version, CheckResult.SKIPPED, f"not checked: no {scheme.keys} was given")
@@ -171,7 +171,7 @@ def _signed(received: ReceivedCallback, scheme: _Scheme) -> Check:
 
 
 def _former(body: bytes) -> Iterator[tuple[str, bytes]]:
-    """Guess what a body was before somebody changed it, each guess with what happened."""
+    """Guess the original of a changed body. Yields each guess with a description of the change."""
     yield "white space was added at an end", body.strip()
     yield "a byte order mark was added", body.removeprefix(b"\xef\xbb\xbf")
     yield "line breaks were converted", body.replace(b"\r\n", b"\n")
@@ -184,7 +184,7 @@ def _former(body: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def _named(received: ReceivedCallback, field: str, expected: str | None, option: str) -> Check:
-    """Compare a name in the event. One key signs for all receivers and all clients: only the names keep them apart."""
+    """Compare a name in the event. One key pair signs for all receivers and clients, so only names tell them apart."""
     try:
         found = json.loads(received.body)["data"][field]
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -201,7 +201,7 @@ def _parts(received: ReceivedCallback) -> list[str]:
 
 
 def _signature(part: str) -> tuple[str, bytes] | None:
-    """Read one signature; of a scheme that nobody knows, anything goes. None where it is malformed."""
+    """Parse one signature, or return None for a malformed one. Signatures of unknown schemes are accepted."""
     version, comma, text = part.partition(",")
     if not comma or not version:
         return None
@@ -241,11 +241,11 @@ def _accepts_ed25519(key: PublicKey) -> Callable[[bytes, bytes], bool]:
     return accepts
 
 
-_SHAPE = 'a JSON object {"headers": {…}, "body": "…"}, or an array of them, the last one counting'
+_SHAPE = 'a JSON object {"headers": {…}, "body": "…"}, or an array of them, of which the last one counts'
 
 
 def from_record(place: str, message_id: str | None) -> ReceivedCallback:
-    """Read a callback that was received and kept whole, as JSON: from a file, `-`, or a URL of this machine.
+    """Read a recorded callback as JSON from a file, from standard input (`-`), or from a URL of this machine.
 
     Raises UsageError.
     """
@@ -258,12 +258,12 @@ def from_record(place: str, message_id: str | None) -> ReceivedCallback:
     chosen = [each for each in records if message_id is None or _lower(each["headers"]).get("webhook-id") == message_id]
     if not chosen:
         named = "" if message_id is None else f" with the webhook-id {message_id}"
-        raise UsageError(f"{place} has no callback{named}: it is {_SHAPE}")
+        raise UsageError(f"{place} has no callback{named}: write {_SHAPE}")
     return ReceivedCallback(_lower(chosen[-1]["headers"]), _encoded(chosen[-1]["body"], place))
 
 
 def from_files(headers: str, body: str) -> ReceivedCallback:
-    """Read a callback whose headers and body were kept apart; headers as lines or as a JSON object.
+    """Read a callback from one file with headers, as lines or as a JSON object, and one with the body.
 
     Raises UsageError.
     """
@@ -293,7 +293,7 @@ def _is_record(value: object) -> bool:
 
 
 def _lower(headers: Mapping[str, object]) -> dict[str, str]:
-    """Write names in lower case; a value that no header can carry is shown as such, and cannot verify."""
+    """Convert names to lower case. Characters that a header cannot carry are replaced, and do not verify."""
     return {name.lower(): str(value).encode(errors="replace").decode() for name, value in headers.items()}
 
 

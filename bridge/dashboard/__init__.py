@@ -1,7 +1,7 @@
-"""The page where people see what the bridge is doing: one file for the browser, made of those beside this one.
+"""The page for people: one file for the browser, assembled from the files beside this one.
 
-The page itself holds no secret and no data of an owner. The browser gets the data from the API, with the key of its
-user. A crash here costs the page, and no sweep or delivery.
+The page itself contains no secret and no data of an owner. The browser reads the data from the API, with the user's
+key. A failure here affects only the page, never a sweep or a delivery.
 """
 
 import base64
@@ -14,13 +14,13 @@ from string import Template
 
 from bridge.diagnostics import table
 
-#: In this order, as one script.
+#: The scripts, in this order.
 _SCRIPTS = ("dom.js", "calls.js", "hints.js", "pictures.js", "registrations.js", "forms.js", "main.js")
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The page, and the policy that lets nothing run in it but its own style and script."""
+    """The page, and the policy that allows only the page's own style and script."""
 
     html: str
     policy: str
@@ -28,21 +28,21 @@ class Page:
 
 @cache
 def page(*, by_token: bool) -> Page:
-    """Put the page together, once; `by_token` where callers have tokens of a tenant instead of a key."""
+    """Assemble the page once. `by_token`: callers have tokens of a tenant instead of a key."""
     folder = files(__name__)
     style = (folder / "style.css").read_text(encoding="utf-8")
     script = "\n".join((folder / name).read_text(encoding="utf-8") for name in _SCRIPTS)
     html = Template((folder / "page.html").read_text(encoding="utf-8")).substitute(
         auth="entra" if by_token else "key",
         style=style,
-        hints=json.dumps(table()).replace("<", "\\u003c"),  # no text of it ends the element
+        hints=json.dumps(table()).replace("<", "\\u003c"),  # no text can close the element
         script=script,
     )
     return Page(html, _policy(style, script))
 
 
 def _policy(style: str, script: str) -> str:
-    """Write the Content-Security-Policy (CSP level 3): hashes, so that nothing else runs, and no framing."""
+    """Return the Content-Security-Policy (CSP level 3): hashes of style and script, and no framing."""
     return "; ".join(
         (
             "default-src 'none'",

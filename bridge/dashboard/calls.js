@@ -1,13 +1,13 @@
-// The calls of the API. The key is kept for this tab alone, goes in a header, and is in no address.
+// The calls of the API. The key is kept for this tab only, is sent in a header, and is never part of a URL.
 
 const BY_TOKEN = document.documentElement.dataset.auth === "entra";
 const KEPT = "bridge.key";
 const MAX_WAIT = 20000;
 
-/** The bridge wants a key or a token, or not the one that it was given. */
+/** The bridge requires a key or a token, or does not accept the given one. */
 class Locked extends Error {}
 
-/** The bridge answered that it does not follow; `details` are sentences. */
+/** The bridge refused the request. `details` are sentences. */
 class Refused extends Error {
   constructor(status, error) {
     super(error?.message || `The bridge answered ${status}.`);
@@ -22,26 +22,26 @@ const keyHeaders = () => {
   return BY_TOKEN ? { Authorization: `Bearer ${key}` } : { "x-functions-key": key };
 };
 
-/** JSON as a client wrote it, sent on as it stands. */
+/** JSON of a client, sent on unchanged. */
 class Raw {
   constructor(text) {
     this.text = text;
   }
 }
 
-// JavaScript rounds large integers and long decimals, and a client's JSON is not ours to change. To keep the text of
-// each number, it is parsed as a string that begins with this mark.
+// JavaScript rounds large integers and long decimals, but a client's JSON must not change. To keep the text of each
+// number, the number is parsed as a string that begins with this mark.
 const MARK = `number-${Math.random().toString(36).slice(2)}:`;
 const STRING_OR_NUMBER = /"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*/g;
 
-/** Parses an answer. What a client wrote, its metadata, becomes Raw. */
+/** Parses an answer. The client's metadata become Raw. */
 function parsedExactly(text) {
   const answer = JSON.parse(text);
   const marked = JSON.parse(text.replace(STRING_OR_NUMBER, (found) => (found.startsWith('"') ? found : `"${MARK}${found}"`)));
   return withRawMetadata(answer, marked);
 }
 
-/** The query of a callback URL can hold a secret: the page keeps and shows `?…` in its place. */
+/** The query of a callback URL can contain a secret: the page keeps and shows `?…` instead. */
 const withoutQuery = (url) => url.replace(/^([^?#]*[?#]).+/s, "$1…");
 
 function withRawMetadata(answer, marked) {
@@ -54,13 +54,13 @@ function withRawMetadata(answer, marked) {
   return answer;
 }
 
-/** Writes the body of a request; fields that are undefined are left out. */
+/** Writes the body of a request. Undefined fields are left out. */
 function writtenBody(body) {
   const fields = Object.entries(body).filter(([, value]) => value !== undefined);
   return `{${fields.map(([name, value]) => `${JSON.stringify(name)}:${value instanceof Raw ? value.text : JSON.stringify(value)}`)}}`;
 }
 
-/** Calls a path below /api; raises Locked, Refused, or Error where no answer came. */
+/** Calls a path below /api. Throws Locked, Refused, or Error if there is no answer. */
 async function call(method, path, body) {
   const headers = { Accept: "application/json", ...keyHeaders() };
   if (body !== undefined) headers["Content-Type"] = "application/json";
@@ -90,7 +90,7 @@ function parsed(text) {
 
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** Writes a call for a shell: the key comes from the shell's environment, never from here. */
+/** Writes a call for a shell. The key comes from the shell's environment, never from the page. */
 function curl(method, path, body) {
   const key = BY_TOKEN ? ' -H "Authorization: Bearer $BRIDGE_TOKEN"' : ' -H "x-functions-key: $BRIDGE_KEY"';
   const content = body === undefined ? "" : ` -H 'Content-Type: application/json' -d ${quoted(writtenBody(body))}`;

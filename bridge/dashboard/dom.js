@@ -1,6 +1,6 @@
 "use strict";
-// Elements and times. What comes from clients, receivers and Speech becomes text nodes and never markup: no function
-// of the page sets innerHTML, and the policy that it is served with lets no other script run.
+// Elements and times. Text from clients, receivers and Speech becomes text nodes and never markup: no function of the
+// page sets innerHTML, and the page's policy lets no other script run.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -21,7 +21,7 @@ const plural = (count, one) => `${count.toLocaleString("en")} ${one}${count === 
 
 const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
 
-/** Writes seconds in the largest unit of which there are two or more: 90 s, 12 min, 3 h. */
+/** Writes seconds in the largest unit that gives two or more: 90 s, 12 min, 3 h. */
 function duration(seconds) {
   if (seconds > 0 && seconds < 1) return `${Math.max(1, Math.round(seconds * 1000))} ms`;
   const [size, unit] = UNITS.find(([each]) => seconds >= 2 * each) ?? [1, "s"];
@@ -34,7 +34,7 @@ function relative(moment) {
   return seconds < 0 ? `${duration(Math.floor(-seconds))} ago` : `in ${duration(Math.ceil(seconds))}`;
 }
 
-/** A time as it is from now, with the exact one on hover. */
+/** A time relative to now, with the exact time on hover. */
 const when = (moment) =>
   moment ? el("time", { datetime: moment, title: moment }, relative(moment)) : el("span", { class: "quiet" }, "–");
 
@@ -45,7 +45,7 @@ function tick() {
   }
 }
 
-/** Puts children in place of the old ones, unless they show the same: focus and selection stay where they are. */
+/** Replaces children, unless the key is unchanged: focus and selection then stay where they are. */
 function show(parent, key, make) {
   const text = JSON.stringify(key);
   if (parent.shown === text) return;
@@ -66,7 +66,7 @@ async function copy(text, button) {
   setTimeout(() => { button.textContent = before; }, 1500);
 }
 
-/** Opens a dialog with these contents; it is removed once it is closed, and focus goes back by itself. */
+/** Opens a dialog with these contents. Closing removes the dialog, and the browser restores the focus. */
 function ask(title, ...children) {
   const close = el("button", { type: "button", class: "plain", "aria-label": "Close", click: () => dialog.close() }, "✕");
   const dialog = el("dialog", { "aria-label": title, close: () => dialog.remove() },

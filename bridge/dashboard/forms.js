@@ -1,9 +1,9 @@
-// The dialogs: registering, a ping, delivering the dead of a host again, and the key.
+// The dialogs: registering, a ping, redelivering the dead callbacks of a host, and the key.
 
 const field = (label, input, note) => el("label", {}, el("span", {}, label), input, note && el("small", {}, note));
 const input = (name, attributes = {}) => el("input", { name, autocomplete: "off", spellcheck: "false", ...attributes });
 
-/** A form in a dialog: `send` is given the form's data and returns what to show; what goes wrong is shown there. */
+/** A form in a dialog. `send` gets the form's data and returns the contents to show. The dialog also shows errors. */
 function form(title, fields, label, send) {
   const result = el("div", { class: "result", role: "status" });
   const button = el("button", { class: "main" }, label);
@@ -46,13 +46,13 @@ const EVENTS = ["Succeeded", "Failed", "Canceled", "Expired"];
 function register() {
   const names = sources.map((each) => [each.name, each.name]);
   form("Register a callback", [
-    field("Operation id", input("operationId", { required: true, placeholder: "as Speech returned it" })),
-    field("Callback URL", input("callbackUrl", { required: true, type: "url", value: "", placeholder: receiver() }), "gets one signed POST when the operation ends"),
+    field("Operation id", input("operationId", { required: true, placeholder: "the id that Speech returned" })),
+    field("Callback URL", input("callbackUrl", { required: true, type: "url", value: "", placeholder: receiver() }), "receives one signed POST when the operation ends"),
     el("details", {}, el("summary", {}, "More"),
       names.length > 1 && field("Source", select("source", names, "default")),
       el("fieldset", {}, el("legend", {}, "Events"), ...EVENTS.map((each) =>
         el("label", { class: "check" }, el("input", { type: "checkbox", name: "events", value: each, checked: true }), each))),
-      field("Group", input("group"), "operations that take about as long as each other"),
+      field("Group", input("group"), "a label of operations of similar length"),
       field("Format", select("format", [["standard", "Standard Webhooks"], ["cloudevents", "CloudEvents"]])),
       field("Metadata", el("textarea", { name: "metadata", rows: 2, placeholder: '{"video": "intro"}' }), "a JSON object that comes back in the callback"),
       field("Headers", el("textarea", { name: "headers", rows: 2, placeholder: '{"Authorization": "Bearer …"}' }), "a JSON object; kept encrypted, never shown again")),
@@ -76,7 +76,7 @@ function register() {
 
 function ping() {
   form("Ping a URL", [
-    field("Callback URL", input("callbackUrl", { required: true, type: "url", placeholder: receiver() }), "gets a signed bridge.ping now, by the rules of a callback"),
+    field("Callback URL", input("callbackUrl", { required: true, type: "url", placeholder: receiver() }), "receives a signed bridge.ping now, under the same rules as a callback"),
     field("Format", select("format", [["standard", "Standard Webhooks"], ["cloudevents", "CloudEvents"]])),
   ], "Send", async (data) => {
     const back = await call("POST", "callbacks/ping", { callbackUrl: given(data, "callbackUrl"), format: data.get("format") });
@@ -99,20 +99,20 @@ function redeliverMany() {
     const since = new Date(Date.now() - 1000 * Number(data.get("age"))).toISOString();
     const order = { state: "dead", since, host: given(data, "host"), limit: Number(data.get("limit")) };
     let answer = await call("POST", "redeliver", order);
-    while (answer.cursor && answer.started < order.limit) { // a call looks at a bounded part of the list
+    while (answer.cursor && answer.started < order.limit) { // a call reads a bounded part of the list
       const further = await call("POST", "redeliver", { ...order, limit: order.limit - answer.started, cursor: answer.cursor });
       answer = { ...further, started: answer.started + further.started };
     }
     refresh().catch(trouble);
-    return [el("p", { class: answer.started ? "ok" : "quiet" }, answer.started ? `Begun: ${plural(answer.started, "delivery").replace("deliverys", "deliveries")}.` : "None died in that time."),
-      answer.more && el("p", {}, "There are more: once again goes on.")];
+    return [el("p", { class: answer.started ? "ok" : "quiet" }, answer.started ? `Started: ${plural(answer.started, "delivery").replace("deliverys", "deliveries")}.` : "No registration died in that time."),
+      answer.more && el("p", {}, "There are more. Send the form again to continue.")];
   });
 }
 
 const SIGN_IN = BY_TOKEN
-  ? ["A token of your tenant, as the bridge is set up for tokens (BRIDGE_AUTH=entra):",
+  ? ["The bridge is set up for tokens of your tenant (BRIDGE_AUTH=entra). Get one with:",
     "az account get-access-token --scope api://{client id of the bridge}/.default --query accessToken -o tsv"]
-  : ["A function key of the app. With Azure's command line:", "az functionapp keys list -g {resource group} -n {app} --query functionKeys.default -o tsv"];
+  : ["Enter a function key of the app. With Azure's command line:", "az functionapp keys list -g {resource group} -n {app} --query functionKeys.default -o tsv"];
 
 function signIn(why) {
   if (document.querySelector("dialog[data-sign-in]")) return;
@@ -128,7 +128,7 @@ function signIn(why) {
   },
   el("p", {}, SIGN_IN[0]), el("pre", {}, SIGN_IN[1]),
   field(BY_TOKEN ? "Token" : "Key", input("key", { type: "password", required: true })),
-  el("p", { class: "quiet" }, "It is kept for this tab only, and is in no address."),
+  el("p", { class: "quiet" }, "Kept for this tab only, and never part of a URL."),
   why && el("p", { class: "wrong" }, why),
   el("p", { class: "actions" }, el("button", { class: "main" }, "Enter"))));
   dialog.querySelector("input").focus();

@@ -1,4 +1,4 @@
-// What is broken and what to do: the table of `bridge/diagnostics.py`, which the page is served with.
+// Problems and advice: the table of `bridge/diagnostics.py`, which the page contains.
 
 const HINTS = JSON.parse(byId("hints").textContent);
 

@@ -1,4 +1,4 @@
-// Reads what is to be shown, again and again while the page is looked at, and says when it cannot.
+// Reads the data again and again while the page is visible, and reports failures.
 
 const EVERY = 5000, PICTURES_EVERY = 60000;
 let sources = [], picturesAt = 0, running = null, seenAt = null;
@@ -25,7 +25,7 @@ function drawHealth(status) {
   show(byId("health"), [status.lastSweepAt, status.oldestOverdueAt, status.queue], () => [
     figure("last sweep", status.lastSweepAt ? when(status.lastSweepAt) : "never"),
     figure("oldest overdue", status.oldestOverdueAt ? el("span", {}, "since ", when(status.oldestOverdueAt)) : "none",
-      { title: "What has waited longest past its time" }),
+      { title: "Due time of the most overdue row" }),
     status.queue.problem && el("p", { class: "hint" }, el("strong", { class: "wrong" }, capital(status.queue.problem)),
       " since ", when(status.queue.since), `. ${capital(status.queue.advice ?? "")}.`),
   ]);
@@ -34,9 +34,9 @@ function drawHealth(status) {
 function condition(source) {
   if (source.pausedUntil && Date.parse(source.pausedUntil) > Date.now()) return el("span", { class: "wrong" }, "paused until ", when(source.pausedUntil));
   if (source.unreachableSince) return el("span", { class: "wrong" }, "no answer since ", when(source.unreachableSince));
-  if (source.problem) return el("span", { class: "wrong" }, "was refused; asks again");
+  if (source.problem) return el("span", { class: "wrong" }, "refused; polls again");
   if (source.stoppedUntil && Date.parse(source.stoppedUntil) > Date.now()) return el("span", { class: "wrong" }, "stopped by 429 until ", when(source.stoppedUntil));
-  return el("span", { class: "ok" }, "asks");
+  return el("span", { class: "ok" }, "polling");
 }
 
 function drawSources() {
@@ -44,7 +44,7 @@ function drawSources() {
     el("strong", {}, source.name), condition(source),
     el("span", { class: "quiet url" }, `${host(source.endpoint)}/${source.path}`),
     el("span", { title: "requests per second, of the highest" }, `${source.requestsPerSecond} of ${source.highestRequestsPerSecond} requests/s`),
-    source.shadowPrice > 1 && el("span", { title: "more is due than may be asked for: only what is worth this many base prices" }, `price ${source.shadowPrice}`),
+    source.shadowPrice > 1 && el("span", { title: "more polls are due than the budget allows: only polls worth at least this many base prices are made" }, `price ${source.shadowPrice}`),
     source.problem && el("p", { class: "hint" }, el("strong", {}, source.problem), ` ${capital(source.advice ?? "")}.`))));
 }
 
@@ -60,7 +60,7 @@ async function readStatus() {
     show(byId("counts"), "owner", () => STATES.map((state) => el("button", {
       type: "button", class: `figure ${state}`, "data-state": state, "data-focus": state, click: () => choose(state),
     }, el("b", {}, word(state)))));
-    show(byId("health"), "owner", () => el("p", { class: "quiet" }, "Counts and sources are for admins (Bridge.Admin); below are your own registrations."));
+    show(byId("health"), "owner", () => el("p", { class: "quiet" }, "Counts and sources are visible to admins (Bridge.Admin). Below are your own registrations."));
   }
 }
 
@@ -70,7 +70,7 @@ async function readPictures() {
   picturesAt = Date.now();
 }
 
-/** Reads all of it once; whoever asks meanwhile waits for the same. */
+/** Reads all data once. Further calls meanwhile wait for the same reads. */
 function refresh() {
   running ??= (async () => {
     await Promise.all([readStatus(), readList(), readPictures()]);
@@ -85,14 +85,14 @@ function refresh() {
 }
 
 function trouble(error) {
-  if (error instanceof Locked) return signIn(sessionStorage.getItem(KEPT) ? error.message || "It was not taken." : "");
+  if (error instanceof Locked) return signIn(sessionStorage.getItem(KEPT) ? error.message || "It was not accepted." : "");
   show(byId("trouble"), [error.message, error.details], () => el("p", {},
     el("strong", {}, `${capital(error.message)}${error.message.endsWith(".") ? "" : "."}`),
     ...(error.details ?? []).map((each) => el("span", {}, ` ${each}`)),
-    seenAt ? " What is shown may be old; it goes on trying." : " It goes on trying."));
+    seenAt ? " The data may be out of date. The page keeps trying." : " The page keeps trying."));
 }
 
-/** Does what a person asked for, and says what went wrong. */
+/** Performs an action of a person, and shows its error. */
 async function doing(what) {
   try {
     if (running) await running.catch(() => {});

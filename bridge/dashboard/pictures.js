@@ -1,4 +1,4 @@
-// The two pictures, drawn from what `overview` answers.
+// The two pictures, drawn from the answer of `overview`.
 
 const WIDE = 560, LEFT = 44, RIGHT = 8;
 
@@ -7,7 +7,7 @@ const clock = (moment) => new Date(moment).toLocaleTimeString([], CLOCK);
 
 const text = (x, y, words, attributes = {}) => drawn("text", { x, y, ...attributes }, words);
 
-/** A round number at or above: 1, 2 or 5 times a power of ten. */
+/** The next round number at or above a value: 1, 2 or 5 times a power of ten. */
 function above(value) {
   const power = 10 ** Math.floor(Math.log10(value || 1));
   return [1, 2, 5, 10].map((each) => each * power).find((each) => each >= value);
@@ -17,7 +17,7 @@ function frame(height, words, ...children) {
   return drawn("svg", { viewBox: `0 0 ${WIDE} ${height}`, role: "img", "aria-label": words }, ...children);
 }
 
-/** Callbacks of the last day by the hour, above the delay from the end to their delivery. */
+/** Callbacks of the last day per hour, above the delay from the end to their delivery. */
 function dayPicture({ hours }) {
   const step = (WIDE - LEFT - RIGHT) / hours.length, bars = 90, delays = 70, gap = 26;
   const most = above(Math.max(1, ...hours.map((each) => each.delivered + each.dead)));
@@ -48,7 +48,7 @@ function dayPicture({ hours }) {
     text(LEFT - 6, floor, "0 s", { "text-anchor": "end" }), ...parts, ...marks);
 }
 
-/** How long operations take as it was learnt, and below it when a new one would be asked for. */
+/** The learnt distribution of durations, and below it the polls of a new operation. */
 function durationsPicture(schedule) {
   const shown = schedule.shares.filter((each, i, all) => each.share > 0.0005 || all[i + 1]?.share > 0.0005);
   const polls = schedule.pollsAtSeconds, bars = 110, base = bars + 8;
@@ -64,30 +64,30 @@ function durationsPicture(schedule) {
   };
   const inside = polls.filter((each) => each <= until);
   const ticks = [1, 5, 15, 60, 300, 900, 3600, 10800, 36000].filter((each) => Math.log(each) >= low && each <= until);
-  return frame(base + 52, `Half of them end within ${schedule.medianSeconds === null ? "an unknown time" : duration(schedule.medianSeconds)}; a new one is asked for ${inside.length} times in the time shown`,
+  return frame(base + 52, `Half of the operations end within ${schedule.medianSeconds === null ? "an unknown time" : duration(schedule.medianSeconds)}; a new one is polled ${inside.length} times in the shown time`,
     drawn("line", { class: "axis", x1: LEFT, x2: WIDE - RIGHT, y1: base, y2: base }),
     text(LEFT - 6, 16, `${Math.round(most * 100)}%`, { "text-anchor": "end" }),
     ...shown.map(bar),
-    ...inside.map((each) => drawn("g", {}, drawn("title", {}, `asked at ${duration(each)}`),
+    ...inside.map((each) => drawn("g", {}, drawn("title", {}, `poll at ${duration(each)}`),
       drawn("line", { class: "poll", x1: x(each), x2: x(each), y1: base + 6, y2: base + 18 }))),
-    text(LEFT - 6, base + 17, "asks", { "text-anchor": "end" }),
+    text(LEFT - 6, base + 17, "polls", { "text-anchor": "end" }),
     ...ticks.map((each) => text(x(each), base + 36, duration(each), { "text-anchor": "middle" })));
 }
 
 function pictures(overview) {
   const nothing = overview.hours.every((each) => each.delivered + each.dead === 0);
   show(byId("day"), overview.hours, () => nothing
-    ? el("p", { class: "quiet" }, "Nothing ended in the last 24 hours.") : dayPicture(overview));
-  byId("day-part").textContent = overview.completeFrom > overview.from ? `whole from ${new Date(overview.completeFrom).toLocaleString()} on` : "";
+    ? el("p", { class: "quiet" }, "No callback ended in the last 24 hours.") : dayPicture(overview));
+  byId("day-part").textContent = overview.completeFrom > overview.from ? `complete from ${new Date(overview.completeFrom).toLocaleString()} on` : "";
   const choice = byId("durations-choice");
   const names = overview.schedules.map((each) => (each.group === null ? each.source : `${each.source} / ${each.group}`));
   const chosen = Math.max(names.indexOf(choice.value), 0);
   show(choice, names, () => names.map((name, i) => el("option", { value: name, selected: i === chosen }, name)));
   const schedule = overview.schedules[chosen];
   byId("durations-choice").hidden = names.length < 2;
-  show(byId("durations"), schedule ?? null, () => !schedule ? el("p", { class: "quiet" }, "What is learnt is for admins (Bridge.Admin).") : [
-    schedule.shares.length ? durationsPicture(schedule) : el("p", { class: "quiet" }, "Nothing is learnt yet."),
-    el("p", { class: "quiet" }, `Learnt from ${plural(Math.round(schedule.completions), "operation")}; a new one would be asked for at ${
+  show(byId("durations"), schedule ?? null, () => !schedule ? el("p", { class: "quiet" }, "Learnt durations are visible to admins (Bridge.Admin).") : [
+    schedule.shares.length ? durationsPicture(schedule) : el("p", { class: "quiet" }, "No durations are learnt yet."),
+    el("p", { class: "quiet" }, `Learnt from ${plural(Math.round(schedule.completions), "operation")}; polls of a new one: at ${
       schedule.pollsAtSeconds.slice(0, 8).map(duration).join(", ")}${schedule.pollsAtSeconds.length > 8 ? " …" : ""}`),
   ]);
 }

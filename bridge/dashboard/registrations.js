@@ -1,4 +1,4 @@
-// The table of registrations: a page of the list, and the life of each row that is open.
+// The table of registrations: a page of the list, and the history of each open row.
 
 const STATES = ["waiting", "pending", "delivered", "dead", "canceled", "skipped"];
 const WORDS = { pending: "being delivered" };
@@ -6,7 +6,7 @@ const word = (state) => WORDS[state] ?? state;
 
 const list = { state: "", operationId: "", pages: [""], next: null, entries: null, open: new Map() };
 
-/** Where a registration goes: host and port, since the whole URL can be long and hold a secret in its query. */
+/** The destination of a registration: host and port. The whole URL can be long, and its query can contain a secret. */
 function host(url) {
   try {
     return new URL(url).host;
@@ -17,7 +17,7 @@ function host(url) {
 
 const badge = (state) => el("span", { class: `state ${state}` }, word(state));
 
-const GIVEN_UP = { exhausted: "every attempt failed", gone: "the receiver said 410 Gone" };
+const GIVEN_UP = { exhausted: "every attempt failed", gone: "the receiver answered 410 Gone" };
 const DEFERRED = { concurrency: "its host is busy", circuitOpen: "its host did not answer" };
 
 function prospect(entry) {
@@ -26,7 +26,7 @@ function prospect(entry) {
     return el("span", {}, "next attempt ", when(entry.nextAttemptAt), entry.deferredBy ? `, ${DEFERRED[entry.deferredBy]}` : "");
   }
   if (entry.state === "dead") return GIVEN_UP[entry.reason] ?? entry.reason ?? "";
-  if (entry.state === "skipped") return "it had not asked for this event";
+  if (entry.state === "skipped") return "event not requested";
   return "";
 }
 
@@ -59,8 +59,8 @@ const moment = (at, title, ...more) => el("li", {}, el("span", { class: "at" }, 
 
 function asked(operation) {
   const hint = told(ofPoll(operation.lastError)) ?? (operation.reason ? told(ofEnd(operation.reason)) : null);
-  const times = operation.polls === 0 ? "Not asked for yet" : operation.polls === 1 ? "Asked for once" : `Asked for ${plural(operation.polls, "time")}`;
-  const next = operation.nextPollAt ? el("span", {}, "; again ", when(operation.nextPollAt)) : null;
+  const times = operation.polls === 0 ? "Not polled yet" : operation.polls === 1 ? "Polled once" : `Polled ${plural(operation.polls, "time")}`;
+  const next = operation.nextPollAt ? el("span", {}, "; next poll ", when(operation.nextPollAt)) : null;
   return moment(operation.lastPolledAt, times, next,
     operation.lastError && el("pre", {}, operation.lastError), hint);
 }
@@ -76,7 +76,7 @@ function attempted(attempt) {
     attempt.body && el("pre", {}, attempt.body), told(ofAttempt(attempt)));
 }
 
-/** The life of a registration, in the order in which it went. */
+/** The history of a registration, in order of time. */
 function life(shown) {
   if (shown === null) return [el("p", { class: "quiet" }, "Reading …")];
   if (shown instanceof Error) return [el("p", { class: "wrong" }, shown.message)];
@@ -174,7 +174,7 @@ function nothing() {
   const example = curl("POST", "registrations", { operationId: "my-operation", callbackUrl: receiver() });
   return [
     el("h3", {}, "Nothing is registered yet"),
-    el("p", {}, "Register the id of an operation that Speech is working on, with the URL that is to be called when it ends."),
+    el("p", {}, "Register the id of an operation that Speech is running, and the URL to call when the operation ends."),
     local && el("p", {}, "On a local start any operation id will do: the fake Speech service lets it succeed after 12 s, or fail if “fail” is in its name. ",
       "Its receiver is ", el("code", {}, receiver()), "."),
     el("p", { class: "actions" }, el("button", { type: "button", class: "main", click: register }, "Register a callback"),
@@ -183,7 +183,7 @@ function nothing() {
   ];
 }
 
-/** Where callbacks may go for a try: a local start has its receiver on the next port. */
+/** A callback URL for a first try. A local start has its receiver on the next port. */
 function receiver() {
   const local = ["127.0.0.1", "localhost"].includes(location.hostname);
   return local ? `http://127.0.0.1:${Number(location.port) + 1}/callback` : "https://hooks.example.com/callback";

@@ -18,10 +18,10 @@ EMPTY: Answer = (200, {"value": [], "nextLink": None})
     ("environment", "words"),
     [
         ({}, "BRIDGE_URL is not set: export BRIDGE_URL="),
-        ({"BRIDGE_URL": "bridge.example.com"}, "BRIDGE_URL is no address"),
-        ({"BRIDGE_URL": "ftp://bridge.example.com"}, "BRIDGE_URL is no address"),
-        ({"BRIDGE_URL": "http://[::1"}, "BRIDGE_URL is no address"),
-        ({"BRIDGE_URL": "https://me:secret@bridge.example.com"}, "has a password in it"),
+        ({"BRIDGE_URL": "bridge.example.com"}, "BRIDGE_URL is not an address"),
+        ({"BRIDGE_URL": "ftp://bridge.example.com"}, "BRIDGE_URL is not an address"),
+        ({"BRIDGE_URL": "http://[::1"}, "BRIDGE_URL is not an address"),
+        ({"BRIDGE_URL": "https://me:secret@bridge.example.com"}, "contains a password"),
         ({"BRIDGE_URL": "http://bridge.example.com", "BRIDGE_KEY": "key"}, "use https"),
         ({"BRIDGE_URL": "http://bridge.example.com", "BRIDGE_TOKEN": "token"}, "use https"),
     ],
@@ -76,7 +76,7 @@ def test_nobody_there_is_said_in_one_line() -> None:
 
     assert said.exit == 3
     assert (
-        said.err == f"http://127.0.0.1:{port} does not answer (ConnectionError): is it running, and BRIDGE_URL right?\n"
+        said.err == f"http://127.0.0.1:{port} does not answer (ConnectionError): check that it runs, and BRIDGE_URL\n"
     )
 
 
@@ -84,12 +84,12 @@ def test_nobody_there_is_said_in_one_line() -> None:
     ("status", "body", "words"),
     [
         (401, "", "HTTP 401: set BRIDGE_KEY to a function key of the app, or BRIDGE_TOKEN"),
-        (404, "", "HTTP 404: nothing of the bridge answers there: BRIDGE_URL is the address of the function app"),
-        (418, "", "HTTP 418 without a reason: look into the log of the function app"),
+        (404, "", "HTTP 404: there is no bridge at this address: set BRIDGE_URL to the address of the function app"),
+        (418, "", "HTTP 418 without a reason: read the log of the function app"),
         *((status, "", f"HTTP {status}: the platform answered, not the bridge") for status in (500, 502, 503, 504)),
         (502, "<html>", "Run the command again; a ping is then sent twice"),
-        (200, "<html>", "nothing of the bridge answers there"),
-        (200, {"other": 1}, "is not this version of the bridge: its answer has no 'value'"),
+        (200, "<html>", "there is no bridge at this address"),
+        (200, {"other": 1}, "is not this version of the bridge: the answer lacks 'value'"),
         (
             503,
             problem("StorageUnavailable", "Storage does not answer."),
@@ -129,7 +129,7 @@ def test_a_refusal_says_when_to_come_back(fake: FakeBridge) -> None:
 
     said = type_in("ping", "https://hooks.example.com/", environment=fake.environment)
 
-    assert (said.exit, said.err) == (3, "TooManyPings: Ten a minute at the most. Again in 17 s.\n")
+    assert (said.exit, said.err) == (3, "TooManyPings: Ten a minute at the most. Try again in 17 s.\n")
 
 
 def test_a_redirect_is_not_followed(fake: FakeBridge) -> None:

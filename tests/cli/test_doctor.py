@@ -66,7 +66,7 @@ def test_a_bridge_that_is_well(fake: FakeBridge) -> None:
 @pytest.mark.parametrize(
     ("seen", "name", "words", "do"),
     [
-        ({"lastSweepAt": None}, "last sweep", "none yet: the timer does not tick", "check BRIDGE_POLL_SCHEDULE"),
+        ({"lastSweepAt": None}, "last sweep", "none yet: the timer does not run", "check BRIDGE_POLL_SCHEDULE"),
         ({"lastSweepAt": "2026-11-23T11:55:00.000Z"}, "last sweep", "300 s ago", "check BRIDGE_POLL_SCHEDULE"),
         (
             {
@@ -84,7 +84,7 @@ def test_a_bridge_that_is_well(fake: FakeBridge) -> None:
         (
             {"sources": [SOURCE | {"stoppedUntil": "2026-11-23T12:01:00.000Z"}]},
             "source default",
-            "throttled: not asked until 2026-11-23T12:01:00.000Z",
+            "throttled: no polls until 2026-11-23T12:01:00.000Z",
             "lower SPEECH_REQUESTS_PER_SECOND",
         ),
         (
@@ -158,7 +158,7 @@ def test_a_bridge_that_is_not_there() -> None:
 
     assert said.exit == 1
     assert f"http://127.0.0.1:{port} does not answer" in said.out
-    assert "is it running, and BRIDGE_URL right?" in said.out
+    assert "check that it runs, and BRIDGE_URL" in said.out
 
 
 def test_the_same_trouble_of_many_is_said_once(fake: FakeBridge) -> None:
@@ -217,8 +217,8 @@ def test_settings_that_are_right(own: dict[str, str], upstream: Upstream) -> Non
     said = directly(own)
 
     assert said.exit == 0, said.out
-    assert "the table is made by the first sweep" in said.out
-    assert "takes the credential" in said.out
+    assert "the first sweep will create the table" in said.out
+    assert "accepts the credential" in said.out
     assert len(upstream.requests) == 1
     assert directly(own).out == said.out
 
@@ -276,7 +276,7 @@ def test_storage_that_does_not_let_in(own: dict[str, str]) -> None:
     said = directly({**own, "AzureWebJobsStorage": changed})
 
     assert said.exit == 1
-    assert "storage does not let the bridge in" in said.out
+    assert "storage refuses the bridge" in said.out
     assert "check the account's key" in said.out
     assert other not in said.out
 

@@ -67,7 +67,7 @@ def test_metadata_with_a_number_that_json_cannot_carry_is_wrong_input(fake: Fake
     said = type_in(*LEAST, "--metadata", f'{{"a": [{number}]}}', environment=fake.environment)
 
     assert (said.exit, said.out, fake.calls) == (2, "", [])
-    assert "--metadata is not a JSON object, or holds a number that JSON cannot carry" in said.err
+    assert "--metadata is not a JSON object, or has a number that JSON cannot express" in said.err
 
 
 def test_metadata_that_is_nested_without_end_is_wrong_input(fake: FakeBridge) -> None:
@@ -170,7 +170,7 @@ def test_a_field_that_an_answer_lacks_means_another_version(fake: FakeBridge) ->
     said = type_in("doctor", environment=fake.environment)
 
     assert said.exit == 3
-    assert said.err == "the service at BRIDGE_URL is not this version of the bridge: its answer has no 'name'\n"
+    assert said.err == "the service at BRIDGE_URL is not this version of the bridge: the answer lacks 'name'\n"
 
 
 @pytest.mark.parametrize("time", ["soon", "2026-11-23T12:00:00", 5])
@@ -201,7 +201,7 @@ def test_a_bug_of_the_command_line_is_reported_as_one(
 
     message = json.loads(said.err)["error"]["message"] if as_json else said.err
     assert (said.exit, said.out) == (70, "")
-    assert message.startswith(f"this is a bug of the command line {__version__}: please report what you typed, and ")
+    assert message.startswith(f"this is a bug of the command line {__version__}: please report the command, and ")
     assert f"{type(cause).__name__}: " in message
     assert " at test_hostile_input.py:" in message
     assert len(said.err.splitlines()) == 1
@@ -216,7 +216,7 @@ def test_a_field_that_a_later_answer_lacks_means_another_version(fake: FakeBridg
     said = type_in("redeliver", "--dead", "--since", "2h", environment=fake.environment)
 
     assert said.exit == 3
-    assert "is not this version of the bridge: its answer has no 'more'" in said.err
+    assert "is not this version of the bridge: the answer lacks 'more'" in said.err
 
 
 def test_an_id_with_a_nul_runs_no_command(fake: FakeBridge) -> None:
@@ -227,7 +227,7 @@ def test_an_id_with_a_nul_runs_no_command(fake: FakeBridge) -> None:
     said = type_in(*LEAST, "--wait", "--", "true", environment=fake.environment)
 
     assert said.exit == 2
-    assert "true cannot be run: its arguments or variables hold a NUL" in said.err
+    assert "true cannot be run: its arguments or variables contain a NUL" in said.err
 
 
 class Proxy(BaseHTTPRequestHandler):

@@ -113,12 +113,12 @@ def test_no_command_shows_the_query_of_a_callback_url(
     ("arguments", "words"),
     [
         (("--header", "Authorization: Bearer 1234"), "--header Authorization would show its value"),
-        (("--header", "1234"), "--header has a line that is no header"),
+        (("--header", "1234"), "--header has a line that is not a header"),
         (("--header-env", "Authorization: NO_SUCH"), "the environment has no NO_SUCH"),
         (("--headers-file", "/no/such/file"), "/no/such/file cannot be read: No such file"),
         (("--metadata", "1234"), "--metadata is not a JSON object"),
-        (("--", "echo"), "say --wait before the --"),
-        (("--wait", "--timeout", "soon"), "'soon' is no duration"),
+        (("--", "echo"), "add --wait before the --"),
+        (("--wait", "--timeout", "soon"), "'soon' is not a duration"),
     ],
 )
 def test_what_cannot_be_followed_is_said_before_anything_is_sent(
@@ -187,7 +187,7 @@ def test_an_id_that_is_none_never_becomes_a_path(fake: FakeBridge, name: str) ->
         said = type_in(command, name, environment=fake.environment)
 
         assert (said.exit, fake.calls) == (2, [])
-        assert "is no registration's id" in said.err
+        assert "is not a registration's id" in said.err
 
 
 def test_show_of_an_operation_names_its_registrations(fake: FakeBridge) -> None:
@@ -347,7 +347,7 @@ def test_redeliver_of_a_pending_one_says_that_nothing_has_changed(fake: FakeBrid
     assert said.exit == 0
     assert said.out.splitlines() == [
         f"{OTHER}  a new run of attempts has begun",
-        f"{ID}  was pending already, nothing has changed; the next attempt is at 2026-11-23T12:30:00.000Z",
+        f"{ID}  was already pending, so nothing has changed; the next attempt is at 2026-11-23T12:30:00.000Z",
     ]
 
 

@@ -210,7 +210,7 @@ def test_headers_and_body_that_were_saved_apart(tmp_path: Path, shape: str) -> N
     late = type_in("verify", *files, *known)
     at_the_time = type_in("verify", *files, *known, "--at", "2026-11-23T12:00:01Z")
 
-    assert (late.exit, "--at says when it was received" in late.out) == (1, True)
+    assert (late.exit, "--at sets the time of receipt" in late.out) == (1, True)
     assert at_the_time.exit == 0, at_the_time.out
 
 

@@ -120,7 +120,7 @@ def test_what_is_not_there_is_not_waited_for(fake: FakeBridge) -> None:
     said, stopwatch = watch(fake, ID)
 
     assert (said.exit, stopwatch.waits) == (3, [])
-    assert said.err == "NotFound: There is no such registration. `speech-webhooks list` shows what there is.\n"
+    assert said.err == "NotFound: There is no such registration. `speech-webhooks list` shows the existing ones.\n"
 
 
 def test_a_timeout_leaves_it_to_itself(fake: FakeBridge) -> None:
@@ -130,7 +130,7 @@ def test_a_timeout_leaves_it_to_itself(fake: FakeBridge) -> None:
     said, stopwatch = watch(fake, ID, "--timeout", "1m")
 
     assert (said.exit, stopwatch.now) == (4, 60.0)
-    assert said.err == f"not ended yet: {ID}; they go on without being watched\n"
+    assert said.err == f"not ended yet: {ID}; the bridge still works on it\n"
 
 
 @pytest.mark.parametrize("text", ["2", "soon", "1.5s"])

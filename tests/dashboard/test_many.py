@@ -95,5 +95,5 @@ def test_page_takes_tokens_where_owners_are_apart(browser: Browser, at: Place) -
             expect(page.locator("#sources")).to_contain_text("default")
         with looking(browser, app.url, key=tenant.token(ANN, "Bridge.Use", **ALWAYS)) as page:
             is_ready(page)
-            expect(page.get_by_text("Counts and sources are for admins")).to_be_visible()
+            expect(page.get_by_text("Counts and sources are visible to admins")).to_be_visible()
             expect(page.get_by_text("Nothing is registered yet")).to_be_visible()

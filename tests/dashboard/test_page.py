@@ -34,7 +34,7 @@ def test_key_is_asked_for_once_and_kept_for_the_tab(browser: Browser, site: Site
         page.on("request", lambda request: asked.append(request.url))
         page.get_by_label("Key", exact=True).fill("wrong")
         page.get_by_role("button", name="Enter").click()
-        expect(page.get_by_text("It was not taken.")).to_be_visible()
+        expect(page.get_by_text("It was not accepted.")).to_be_visible()
 
         page.get_by_label("Key", exact=True).fill(KEY)
         page.get_by_role("button", name="Enter").click()
@@ -196,7 +196,7 @@ def test_dead_of_a_host_are_delivered_again(browser: Browser, site: Site) -> Non
         dialog = page.get_by_role("dialog", name="Deliver the dead again")
         dialog.get_by_label("Host").fill(f"127.0.0.1:{site.at.receiver.port}")
         dialog.get_by_role("button", name="Deliver again").click()
-        expect(dialog.get_by_role("status")).to_have_text("Begun: 1 delivery.")
+        expect(dialog.get_by_role("status")).to_have_text("Started: 1 delivery.")
         page.keyboard.press("Escape")
 
         expect(page.get_by_text("No registration is dead.")).to_be_visible()
@@ -279,7 +279,7 @@ def test_page_says_when_it_cannot_refresh_and_when_it_can_again(browser: Browser
         is_ready(page)
         page.context.set_offline(True)
         expect(page.get_by_role("alert")).to_contain_text("The bridge cannot be reached.")
-        expect(page.get_by_role("alert")).to_contain_text("What is shown may be old; it goes on trying.")
+        expect(page.get_by_role("alert")).to_contain_text("The data may be out of date. The page keeps trying.")
         page.context.set_offline(False)
         expect(page.get_by_role("alert")).to_be_empty()
 

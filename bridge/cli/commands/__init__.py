@@ -1,1 +1,1 @@
-"""The commands: each reads what was typed, calls the bridge, and shows what came back."""
+"""The commands: each parses its arguments, calls the bridge, and shows the answer."""

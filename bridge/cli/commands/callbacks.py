@@ -1,4 +1,4 @@
-"""The commands about callbacks: ping a receiver, verify what was received."""
+"""The commands about callbacks: ping a receiver, show its secret, verify a received callback."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ from bridge.cli.verifying import Check, CheckResult, Known, ReceivedCallback, fr
 from bridge.cli.verifying import verify as checks_of
 from bridge.domain.callback_url import CallbackRefused, CallbackRules, normalise, origin_of
 
-#: Holds the secret that callbacks are verified with, where no file and no bridge says it.
+#: The variable with the secret for `verify`, if neither a file nor a bridge provides one.
 SECRET = "WEBHOOK_SECRET"  # noqa: S105 - the name of a variable
 
 _TONES = {CheckResult.GOOD: Tone.GOOD, CheckResult.BAD: Tone.BAD, CheckResult.SKIPPED: Tone.QUIET}
@@ -24,11 +24,11 @@ _EVERYWHERE = CallbackRules(allow_http=True, allowed_ports=None)
 
 def ping(
     context: typer.Context,
-    callback_url: Annotated[str, typer.Argument(help="Where it goes; @FILE has a secret one.")],
+    callback_url: Annotated[str, typer.Argument(help="The URL to ping. @FILE reads a secret one from a file.")],
     message_format: MessageFormat = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let the bridge send a signed bridge.ping now, and say what came back: 0 for a 2xx, else 1."""
+    """Send a signed bridge.ping now, and show the answer. Exit code 0 for a 2xx, else 1."""
     _, output, api = begin(context, as_json=as_json)
     came = api.post("callbacks/ping", {"callbackUrl": reading.callback_url(callback_url), "format": message_format})
     is_taken = came["status"] is not None and 200 <= came["status"] < 300  # noqa: PLR2004 - 2xx
@@ -61,19 +61,21 @@ def verify(
     callback: Annotated[
         str | None, typer.Argument(help="A callback as JSON, headers and body: a file, -, or a URL of this machine.")
     ] = None,
-    headers: Annotated[str | None, typer.Option(help="Or its headers alone: a file.")] = None,
-    body: Annotated[str | None, typer.Option(help="And its raw body: a file.")] = None,
-    message_id: Annotated[str | None, typer.Option("--id", help="Which of many, by webhook-id; else the last.")] = None,
-    secret_file: Annotated[str | None, typer.Option(help=f"A file with the secret; or {SECRET} has it.")] = None,
-    public_key: Annotated[list[str] | None, typer.Option(help="A public key, whpk_…; again for more.")] = None,
-    callback_url: Annotated[str | None, typer.Option(help="The receiver's own URL, whose origin it is for.")] = None,
+    headers: Annotated[str | None, typer.Option(help="Or a file with the headers.")] = None,
+    body: Annotated[str | None, typer.Option(help="And a file with the raw body.")] = None,
+    message_id: Annotated[
+        str | None, typer.Option("--id", help="The webhook-id of one of many. Default: last.")
+    ] = None,
+    secret_file: Annotated[str | None, typer.Option(help=f"A file with the secret. Default: {SECRET}.")] = None,
+    public_key: Annotated[list[str] | None, typer.Option(help="A public key, whpk_…. Can be repeated.")] = None,
+    callback_url: Annotated[str | None, typer.Option(help="The receiver's URL, to compare with the audience.")] = None,
     subscriber: Annotated[str | None, typer.Option(help="The owner of the registration, sub_….")] = None,
-    at: Annotated[str | None, typer.Option(help="When it was received; now by default.")] = None,
+    at: Annotated[str | None, typer.Option(help="The time of receipt. Default: now.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say whether a received callback is genuine, and if not, exactly what is wrong with it.
+    """Check whether a received callback is genuine, and show every problem.
 
-    What it is verified with is given, or asked of the bridge: the public keys, and with --callback-url the secret.
+    Missing keys come from the bridge: the public keys, and with --callback-url also the secret.
     """
     found = around(context, as_json=as_json)
     output = Output(found)
@@ -113,11 +115,11 @@ def _received(callback: str | None, headers: str | None, body: str | None, messa
 
 
 def _origin(url: str) -> str:
-    """Write the origin as the bridge does; where it may go is the bridge's business."""
+    """Return the normalised origin of a URL. Only the bridge decides whether the destination is allowed."""
     try:
         return origin_of(normalise(url, _EVERYWHERE))
     except CallbackRefused as error:
-        if "not public" in str(error):  # an address that only the bridge's own settings may open
+        if "not public" in str(error):  # the bridge's own settings may allow this address
             return origin_of(url)
         raise UsageError(f"--callback-url {error}") from error
 
@@ -127,14 +129,14 @@ def _secrets(found: CliContext, file: str | None) -> list[str]:
 
 
 def _signing_secret(found: CliContext, callback_url: str | None) -> Json | None:
-    """Read from the bridge what a receiver is verified with; None if the receiver or the bridge is not named."""
+    """Read the receiver's secret from the bridge, or return None without a receiver or a bridge."""
     if callback_url is None or not found.environment.get(URL):
         return None
     return _secret_of(Api.of(found.environment), callback_url)
 
 
 def _secret_of(api: Api, callback_url: str) -> Json:
-    """Read the secret of a receiver. The query stays here: proxies and platforms log the address of a request."""
+    """Read the secret of a receiver. The query is not sent: proxies and platforms log the URL of a request."""
     return api.get("signing-secret", callbackUrl=callback_url.partition("?")[0])
 
 

@@ -1,4 +1,4 @@
-"""The commands of an operator: status, doctor, keys new."""
+"""The commands of an operator: status, doctor, open, keys list, keys new."""
 
 import base64
 import secrets
@@ -16,10 +16,10 @@ from bridge.cli.shared import AsJson, around, begin
 from bridge.cli.showing import troubles
 from bridge.domain.keyring import MIN_KEY_BYTES, Keyring
 
-#: One of these in the environment says that it is the app's.
+#: Any of these variables shows that the environment has the app's settings.
 _SIGNS = ("AzureWebJobsStorage", "AzureWebJobsStorage__accountName", "SPEECH_ENDPOINT", "BRIDGE_SIGNING_KEYS")
 
-#: The half of `doctor` that needs the app's own libraries, where they are not installed.
+#: The result of the direct checks of `doctor` without the app's libraries.
 WITHOUT_SERVER = Examined(
     "own settings",
     Health.SKIPPED,
@@ -35,7 +35,7 @@ _MARKS = {
 
 
 def status(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show how the bridge is, and what is wrong with the newest registrations that have not gone well."""
+    """Show the state of the bridge, and the problems of its newest registrations."""
     _, output, api = begin(context, as_json=as_json)
     seen, troubled = api.get("status"), troubles(api)
     if output.as_json:
@@ -45,10 +45,10 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 def doctor(context: typer.Context, as_json: AsJson = False) -> None:
-    """Examine a running bridge, and directly what the environment has settings of: 1 if anything is BAD.
+    """Check a running bridge, and the settings in the environment. Exit code 1 if a check is BAD.
 
-    With the app's settings in the environment, one request to each source asks about an operation that nobody has.
-    That half needs the extra `server` of the command line.
+    With the app's settings in the environment, each source gets one request for an operation that does not exist.
+    This part needs the extra `server` of the command line.
     """
     found = around(context, as_json=as_json)
     output = Output(found)
@@ -71,7 +71,7 @@ def doctor(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 def _own_half(found: CliContext) -> Iterable[Examined]:
-    """Examine what the environment has settings of, with the libraries of the extra `server` if they are installed."""
+    """Check the app's settings in the environment, if the libraries of the extra `server` are installed."""
     try:
         from bridge.cli.probing import directly  # noqa: PLC0415 - Azure's libraries slow every other command down
     except ModuleNotFoundError as error:
@@ -82,7 +82,7 @@ def _own_half(found: CliContext) -> Iterable[Examined]:
 
 
 def open_page(context: typer.Context) -> None:
-    """Open the page of the bridge in the browser."""
+    """Open the bridge's page in the browser."""
     found, output, api = begin(context, as_json=False)
     page = f"{api.url}/api/dashboard"
     output.say(page)
@@ -101,7 +101,7 @@ def list_keys(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 def new_key(context: typer.Context, as_json: AsJson = False) -> None:
-    """Make a signing key for BRIDGE_SIGNING_KEYS, and write nothing else."""
+    """Create a signing key for BRIDGE_SIGNING_KEYS, and print only the key."""
     output = Output(around(context, as_json=as_json))
     key = secrets.token_bytes(MIN_KEY_BYTES)
     text = base64.b64encode(key).decode()

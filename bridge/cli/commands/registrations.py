@@ -17,38 +17,40 @@ from bridge.cli.showing import diagnose
 from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import State
 
-Interval = Annotated[str, typer.Option(help="From one look to the next: 2s.")]
-Timeout = Annotated[str | None, typer.Option(help="Stop following after this time, with exit code 4: 30m.")]
+Interval = Annotated[str, typer.Option(help="The time between two checks, like 2s.")]
+Timeout = Annotated[str | None, typer.Option(help="Stop following after this time, like 30m, with exit code 4.")]
 
 
 def register(
     context: typer.Context,
-    callback_url: Annotated[str, typer.Option(help="Where the callback goes; @FILE has a secret one.")],
+    callback_url: Annotated[str, typer.Option(help="The callback URL. @FILE reads a secret one from a file.")],
     operation_id: Annotated[str | None, typer.Option(help="The operation's id.")] = None,
-    operation_location: Annotated[str | None, typer.Option(help="Or its whole Operation-Location.")] = None,
-    source: Annotated[str | None, typer.Option(help="Which Speech endpoint; `default` by default.")] = None,
+    operation_location: Annotated[str | None, typer.Option(help="Or the whole Operation-Location.")] = None,
+    source: Annotated[str | None, typer.Option(help="The name of the Speech endpoint. Default: `default`.")] = None,
     event: Annotated[
         list[FinalStatus] | None,
-        typer.Option(case_sensitive=False, help="Call back for this end; again for more. All by default."),
+        typer.Option(case_sensitive=False, help="Call back for this final status. Can be repeated. Default: all."),
     ] = None,
     group: Annotated[
-        str | None, typer.Option(help="Operations of similar length; the bridge learns each apart.")
+        str | None, typer.Option(help="A label of operations of similar length, which the bridge learns separately.")
     ] = None,
     metadata: Annotated[str | None, typer.Option(help="A JSON object, or @FILE with one.")] = None,
     header: Annotated[list[str] | None, typer.Option(help="A header of the callback, 'Name: value'.")] = None,
-    header_env: Annotated[list[str] | None, typer.Option(help="One whose value is secret, 'Name: VARIABLE'.")] = None,
-    headers_file: Annotated[str | None, typer.Option(help="A file of such lines; - is standard input.")] = None,
+    header_env: Annotated[
+        list[str] | None, typer.Option(help="A header with a secret value, 'Name: VARIABLE'.")
+    ] = None,
+    headers_file: Annotated[str | None, typer.Option(help="A file of header lines. - is standard input.")] = None,
     message_format: MessageFormat = None,
-    show_secret: Annotated[bool, typer.Option("--show-secret", help="Show the signing secret too.")] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Follow it to its end; exit code by outcome.")] = False,
+    show_secret: Annotated[bool, typer.Option("--show-secret", help="Show the signing secret, too.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end. The outcome decides the exit code.")] = False,
     interval: Interval = "2s",
     timeout: Timeout = None,
-    command: Annotated[list[str] | None, typer.Argument(help="With --wait: run this once it went well.")] = None,
+    command: Annotated[list[str] | None, typer.Argument(help="With --wait: run this after a success.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Register a callback for an operation; the same again changes nothing."""
+    """Register a callback for an operation. The same registration again changes nothing."""
     if command and not wait:
-        raise UsageError("a command is run once the registration went well: say --wait before the --")
+        raise UsageError("a command runs after a success: add --wait before the --")
     found, output, api = begin(context, as_json=as_json)
     follow = _following(api, found, interval, timeout)
     own = reading.own_headers(header or (), header_env or (), headers_file, found.environment)
@@ -79,11 +81,11 @@ def register(
 
 def show(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="ID", help="A registration's id, or an operation's.")],
-    source: Annotated[str | None, typer.Option(help="The source of an operation; `default` by default.")] = None,
+    name: Annotated[str, typer.Argument(metavar="ID", help="The id of a registration or of an operation.")],
+    source: Annotated[str | None, typer.Option(help="The source of an operation. Default: `default`.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a registration with its attempts, or an operation; what is broken in it, and what to do."""
+    """Show a registration with its attempts, or an operation, with problems and advice."""
     _, output, api = begin(context, as_json=as_json)
     if reading.is_operation_id(name):
         shown = api.get(f"operations/{name}", source=source)
@@ -100,13 +102,13 @@ def show(
 
 def list_registrations(
     context: typer.Context,
-    state: Annotated[State | None, typer.Option(case_sensitive=False, help="Those in this state.")] = None,
-    operation_id: Annotated[str | None, typer.Option(help="Those of one operation.")] = None,
+    state: Annotated[State | None, typer.Option(case_sensitive=False, help="Only this state.")] = None,
+    operation_id: Annotated[str | None, typer.Option(help="Only one operation.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most this many, the newest.")] = 50,
-    everything: Annotated[bool, typer.Option("--all", help="Read on to the last page.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Read all pages.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List registrations, newest first; in a pipe a line each, its fields between tabs."""
+    """List registrations, newest first. In a pipe one line each, with tabs between the fields."""
     _, output, api = begin(context, as_json=as_json)
     entries: list[Json] = []
     more: str | None = None
@@ -128,7 +130,7 @@ def watch(
     timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
-    """Follow registrations to their ends: 0 if all are delivered and Succeeded, else 1."""
+    """Follow registrations to their ends. Exit code 0 if all are delivered and Succeeded, else 1."""
     found, output, api = begin(context, as_json=as_json)
     follow = _following(api, found, interval, timeout)
     wanted = list(dict.fromkeys(reading.registration_id(each) for each in ids))
@@ -144,12 +146,12 @@ def cancel(
     ids: Annotated[list[str], typer.Argument(metavar="ID", help="Registrations.")],
     as_json: AsJson = False,
 ) -> None:
-    """Cancel registrations: no further attempt is begun. What has ended stays as it is."""
+    """Cancel registrations: no further attempt begins. Ended registrations stay unchanged."""
     _, output, api = begin(context, as_json=as_json)
     for each in [reading.registration_id(each) for each in ids]:
         api.delete(f"registrations/{each}")
         if not output.as_json:
-            output.say(f"{each}  nothing more is sent")
+            output.say(f"{each}  no further attempt")
     if output.as_json:
         output.json({"canceled": ids})
 
@@ -157,16 +159,16 @@ def cancel(
 def redeliver(
     context: typer.Context,
     ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="Registrations.")] = None,
-    dead: Annotated[bool, typer.Option("--dead", help="All that are dead, instead of ids.")] = False,
-    since: Annotated[str | None, typer.Option(help="With --dead: those that died since then: 2h, or a time.")] = None,
-    host: Annotated[str | None, typer.Option(help="With --dead: those of one receiver.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=500, help="With --dead: so many at the most.")] = 100,
+    dead: Annotated[bool, typer.Option("--dead", help="All dead registrations, instead of ids.")] = False,
+    since: Annotated[str | None, typer.Option(help="With --dead: only deaths since a time, or an age like 2h.")] = None,
+    host: Annotated[str | None, typer.Option(help="With --dead: only one receiver's host.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="With --dead: at most this many.")] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """Deliver the same messages again: of these registrations, or of many that are dead."""
+    """Deliver the same messages again, of some registrations or of all dead ones."""
     found, output, api = begin(context, as_json=as_json)
     if dead == bool(ids):
-        raise UsageError("name registrations, or say --dead")
+        raise UsageError("name registrations, or use --dead")
     if dead:
         if since is None:
             raise UsageError("--dead needs --since: 2h, or 2026-11-23T15:04:05Z")
@@ -179,23 +181,25 @@ def redeliver(
         return
     _show_started(started, output)
     if dead and (started["more"] or not started["started"]):
-        output.say("there are more: run the same command again" if started["more"] else "nothing is dead since then")
+        output.say(
+            "there are more: run the same command again" if started["more"] else "no registration has died since then"
+        )
 
 
 def _redeliver_dead(api: Api, order: Json) -> Json:
-    """Redeliver up to the limit: each call looks at a bounded part of the list, and says where the next one goes on."""
+    """Redeliver up to the limit. Each call reads a bounded part of the list, and returns a cursor for the next call."""
     started = api.post("redeliver", order)
     while started.get("cursor") and started["started"] < order["limit"]:
         left = {"limit": order["limit"] - started["started"], "cursor": started["cursor"]}
         further = api.post("redeliver", {**order, **left})
         ids = [*started["registrations"], *further["registrations"]]
-        further |= {"started": len(ids), "registrations": ids}  # stays an answer, which says if it lacks a field
+        further |= {"started": len(ids), "registrations": ids}  # still an answer that reports a missing field
         started = further
     return started
 
 
 def _redeliver_each(api: Api, ids: Sequence[str]) -> Json:
-    """Redeliver one by one. A pending registration keeps its run of attempts, so it is told apart."""
+    """Redeliver one by one. A pending registration keeps its current run, so the output lists it separately."""
     begun: list[str] = []
     unchanged: Json = {}
     for each in ids:
@@ -212,7 +216,7 @@ def _show_started(started: Json, output: Output) -> None:
     for each in started["registrations"]:
         output.say(f"{each}  a new run of attempts has begun")
     for each, at in started.get("unchanged", {}).items():
-        output.say(f"{each}  was pending already, nothing has changed; {_next_attempt(at)}")
+        output.say(f"{each}  was already pending, so nothing has changed; {_next_attempt(at)}")
 
 
 def _next_attempt(at: str | None) -> str:
@@ -220,7 +224,7 @@ def _next_attempt(at: str | None) -> str:
 
 
 def _following(api: Api, found: CliContext, interval: str, timeout: str | None) -> Follow:
-    """Read how to follow, before anything is registered. Raises UsageError."""
+    """Parse the options of following before any registration. Raises UsageError."""
     until = None if timeout is None else reading.duration(timeout)
     return Follow(api=api, around=found, interval=reading.duration(interval), timeout=until)
 
@@ -239,7 +243,7 @@ def _outcome(ended: Sequence[Json]) -> Exit:
 
 
 def _run(command: Sequence[str], ended: Json, found: CliContext) -> int:
-    """Run what waited for this; its exit code is ours."""
+    """Run the command after a success. Returns its exit code."""
     if not command:
         return Exit.OK
     told = {
@@ -250,5 +254,5 @@ def _run(command: Sequence[str], ended: Json, found: CliContext) -> int:
     try:
         return subprocess.run(command, env={**found.environment, **told}, check=False).returncode
     except (OSError, ValueError) as error:  # ValueError: an argument or a variable with a NUL
-        why = getattr(error, "strerror", None) or "its arguments or variables hold a NUL"
+        why = getattr(error, "strerror", None) or "its arguments or variables contain a NUL"
         raise UsageError(f"{command[0]} cannot be run: {why}") from error
