@@ -1,7 +1,7 @@
-"""The settings: everything that the environment decides, read once, as one frozen object.
+"""The settings, read once from the environment into one frozen object.
 
-Three parts: the kinds of values, the further sources of `BRIDGE_SOURCES`, and the settings. Every problem is reported
-at once, by the name of the variable and never with its value: a value can be a secret.
+Three parts: the kinds of values, the further sources of `BRIDGE_SOURCES`, and the settings. All problems are reported
+at once, by the name of the variable and without its value, which can be a secret.
 """
 
 import base64
@@ -27,7 +27,7 @@ from bridge.domain.principal import Tenant
 from bridge.domain.registration import Sharing
 from bridge.domain.upstream import DEFAULT_SOURCE, Source
 
-# The kinds of values. Each reader is for pydantic's validation: it raises ValueError with what to do, never with the
+# The kinds of values. Each reader is a validator for pydantic. It raises ValueError with the remedy, never with the
 # value.
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -42,7 +42,7 @@ _HOST = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:.]+", re.ASCII)
 
 
 def _resolved(value: object) -> object:
-    """Notice a Key Vault reference that did not resolve: it arrives as its own text."""
+    """Reject a Key Vault reference that did not resolve: the platform passes on the reference itself."""
     if isinstance(value, str) and value.startswith(_UNRESOLVED):
         raise ValueError("its Key Vault reference did not resolve: check the identity's access to the vault")
     return value
@@ -116,7 +116,7 @@ def _endpoint(value: object) -> str:
     text = _url(value)
     parts = urlsplit(text)
     if parts.scheme != "https" and not _is_this_machine(parts.hostname or ""):
-        raise ValueError("write it with https: what is sent over http:, keys and tokens too, can be read on the way")
+        raise ValueError("write it with https: http: would send keys and tokens unencrypted")
     return text
 
 
@@ -144,7 +144,7 @@ def _speech_endpoints(value: object) -> object:
 def _is_endpoint(text: str) -> bool:
     try:
         parts = urlsplit(text)
-        port_is_right = parts.port != 0  # what is no port raises
+        port_is_right = parts.port != 0  # an invalid port raises
     except ValueError:
         return False
     more = (parts.query, parts.fragment, "@" if "@" in parts.netloc else "")
@@ -155,18 +155,18 @@ def _authority(value: object) -> object:
     text = _url(value)
     parts = urlsplit(text)
     if parts.scheme != "https" and parts.hostname != "127.0.0.1":
-        raise ValueError("write it as https://login.microsoftonline.com: what comes over http: is anybody's word")
+        raise ValueError("write it as https://login.microsoftonline.com: an answer over http: cannot be trusted")
     return text
 
 
 def _public_url(value: object) -> object:
-    """Read it as the command line reads `BRIDGE_URL`, of which it is the public form: `/api` may follow."""
+    """Validate a URL like the command line validates `BRIDGE_URL`, with an optional `/api` at the end."""
     text = _url(value).removesuffix("/api").rstrip("/")
     parts = urlsplit(text)
     if parts.scheme != "https" and parts.hostname not in _THIS_MACHINE:
         raise ValueError("write it as https://hooks.example.com: clients send their key there")
     if not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError("has a character that no address has: copy it again")
+        raise ValueError("has a character that a URL cannot have: copy it again")
     return text
 
 
@@ -187,12 +187,12 @@ def _audience(value: object) -> object:
 def _header(value: object) -> object:
     text = str(_resolved(value)).strip()
     if not (text.isascii() and text.isprintable() and " " not in text):
-        raise ValueError("has a character that no key has: copy it again")
+        raise ValueError("has a character that a key cannot have: copy it again")
     return text
 
 
 def _connection(value: object) -> object:
-    """Read it without the semicolon at its end, which .NET writes and Azure's Python libraries do not take."""
+    """Strip a final semicolon, which .NET writes and Azure's Python libraries reject."""
     if isinstance(value, SecretStr):
         return value
     text = str(_resolved(value)).strip().rstrip(";").rstrip()
@@ -200,7 +200,7 @@ def _connection(value: object) -> object:
     try:
         base64.b64decode(key[1] if key else "", validate=True)
     except (binascii.Error, ValueError):
-        raise ValueError("has an AccountKey that is none: copy the connection string again") from None
+        raise ValueError("has an invalid AccountKey: copy the connection string again") from None
     return text
 
 
@@ -229,7 +229,7 @@ Schedule = Annotated[str, BeforeValidator(_schedule)]
 
 # The further sources: `BRIDGE_SOURCES` is a JSON array of objects with the fields of `SourceEntry`.
 
-#: The api-version of each path, unless an entry says another (the public REST reference).
+#: The default api-version of each path (the public REST reference).
 API_VERSIONS = {
     "avatar": "2024-08-01",
     "texttospeech": "2024-04-01",
@@ -237,12 +237,12 @@ API_VERSIONS = {
     "videotranslation": "2026-03-01",
 }
 
-#: The paths that have jobs, `GET /{path}/batchsyntheses/{id}`, which say why an operation failed.
+#: The paths with jobs, `GET /{path}/batchsyntheses/{id}`, which contain the reason of a failure.
 EXPLAINED = frozenset({"avatar", "texttospeech"})
 
 
 class SourceEntry(BaseModel):
-    """One object of `BRIDGE_SOURCES`: a source beside `default`."""
+    """One object of `BRIDGE_SOURCES`: a source in addition to `default`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -255,7 +255,7 @@ class SourceEntry(BaseModel):
     requestsPerSecond: Annotated[float, Field(gt=0, le=100)] = 1.0  # noqa: N815 - likewise
 
     def source(self) -> Source:
-        """Write it as a source."""
+        """Convert to a source."""
         return Source(
             name=self.name,
             endpoint=self.endpoint,
@@ -270,7 +270,7 @@ _ENTRIES = TypeAdapter(tuple[SourceEntry, ...])
 
 
 def read_entries(value: object) -> object:
-    """Read the array; for pydantic's validation. Raises ValueError, naming entry and field but no value."""
+    """Parse the array, as a validator for pydantic. Raises ValueError with entry and field, but no value."""
     if isinstance(value, tuple):
         return value
     try:
@@ -283,12 +283,12 @@ def read_entries(value: object) -> object:
         raise ValueError("; ".join(_problem(each["loc"], each["msg"]) for each in error.errors())) from None
     doubled = [name for name, number in Counter(each.name for each in entries).items() if number > 1]
     if doubled or any(each.name == DEFAULT_SOURCE for each in entries):
-        raise ValueError("each name must be another, and none `default`")
+        raise ValueError("each name must be unique, and none may be `default`")
     return entries
 
 
 def ambiguous(sources: Iterable[Source]) -> bool:
-    """Tell whether an `Operation-Location` could belong to two of `sources`."""
+    """Return whether an `Operation-Location` could belong to two of `sources`."""
     places = Counter((endpoint, each.path) for each in sources for endpoint in {at.lower() for at in each.endpoints})
     return any(number > 1 for number in places.values())
 
@@ -301,23 +301,23 @@ def _problem(place: tuple[int | str, ...], message: str) -> str:
 
 # The settings.
 
-#: The setting that says how callers are told apart, and the value by which each is known by a token.
+#: The setting for the authentication of callers, and its value for tokens of a tenant.
 AUTH, BY_TOKEN = "BRIDGE_AUTH", "entra"
 
-#: Registrations of one owner that may wait, if callers are told apart and no setting says otherwise.
+#: The default limit of waiting registrations per owner, if callers have tokens.
 DEFAULT_MAX_WAITING = 10_000
 
 _MISSING = {
     "BRIDGE_SIGNING_KEYS": f"is not set; {MAKE_KEY}",
-    "BRIDGE_POLL_SCHEDULE": "is not set, and the timer does not tick without it: */10 * * * * *",
+    "BRIDGE_POLL_SCHEDULE": "is not set, and the timer does not run without it: */10 * * * * *",
 }
 
 
-_NEEDS_KEY = "a regional endpoint takes no Entra token: name a key, or use the resource's custom subdomain"
+_NEEDS_KEY = "a regional endpoint accepts no Entra token: set a key, or use the resource's custom subdomain"
 
 
 class Settings(BaseModel):
-    """What the app runs with. Each field names its variable; docs/settings.md says what each one does."""
+    """The settings of the app. Each field names its variable. docs/settings.md describes each one."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True, populate_by_name=False)
 
@@ -349,9 +349,9 @@ class Settings(BaseModel):
     public_url: Annotated[PublicUrl | None, Field(alias="BRIDGE_PUBLIC_URL")] = None
 
     signing_keys: Annotated[SigningKeys, Field(alias="BRIDGE_SIGNING_KEYS", repr=False)]
-    #: The keys of the sources that have one, by name; found by `read_settings`.
+    #: The keys of the sources that have one, by name. Set by `read_settings`.
     source_keys: dict[str, SecretStr] = Field(default_factory=dict, init=False, repr=False)
-    #: Read by the host too, which leaves the timer out without a word if it is missing.
+    #: Also read by the host, which silently omits the timer if the variable is missing.
     poll_schedule: Annotated[Schedule, Field(alias="BRIDGE_POLL_SCHEDULE")]
     poll_interval: Annotated[Duration, Field(alias="BRIDGE_POLL_INTERVAL")] = timedelta(seconds=10)
     polls_per_operation: Annotated[float, Field(alias="BRIDGE_POLLS_PER_OPERATION", ge=1, le=1000)] = 12
@@ -372,17 +372,17 @@ class Settings(BaseModel):
 
     @property
     def table_uri(self) -> str:
-        """Where the table service of the account is."""
+        """The URL of the account's table service."""
         return self.storage_table_uri or f"https://{self.storage_account}.table.core.windows.net"
 
     @property
     def queue_uri(self) -> str:
-        """Where the queue service of the account is."""
+        """The URL of the account's queue service."""
         return self.storage_queue_uri or f"https://{self.storage_account}.queue.core.windows.net"
 
     @property
     def sources(self) -> tuple[Source, ...]:
-        """Whom the bridge may ask."""
+        """All configured sources, `default` first."""
         default = Source(
             name=DEFAULT_SOURCE,
             endpoint=self.speech_endpoint,
@@ -399,7 +399,7 @@ class Settings(BaseModel):
 
     @property
     def tenant(self) -> Tenant | None:
-        """Whose tokens tell callers apart; None where a function key is the whole trust."""
+        """The tenant that identifies callers by its tokens, or None in key mode."""
         if self.auth != BY_TOKEN:
             return None
         if self.auth_tenant is None or self.auth_audience is None:
@@ -408,24 +408,24 @@ class Settings(BaseModel):
 
     @property
     def waiting_limit(self) -> int | None:
-        """How many registrations of one owner may wait; None if nothing limits them, as all share one owner."""
+        """The limit of waiting registrations per owner, or None for no limit, the default in key mode."""
         return DEFAULT_MAX_WAITING if self.max_waiting is None and self.auth == BY_TOKEN else self.max_waiting
 
     @property
     def sharing(self) -> Sharing:
-        """How owners share an operation; with a function key there is one owner."""
+        """How owners share an operation. In key mode there is only one owner."""
         if self.auth != BY_TOKEN:
             return Sharing()
         return Sharing(by_owners=self.shared_operations, places_of_owner=MAX_REGISTRATIONS_OF_OWNER)
 
     @property
     def keyring(self) -> Keyring:
-        """What messages are signed with."""
+        """The signing keys."""
         return Keyring(self.signing_keys)
 
     @property
     def callback_rules(self) -> CallbackRules:
-        """Where callbacks may go."""
+        """The rules about destinations of callbacks."""
         return CallbackRules(
             allow_http=self.allow_http,
             allowed_networks=self.allowed_networks,
@@ -440,9 +440,9 @@ _VARIABLES = frozenset(field.alias for field in Settings.model_fields.values() i
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
-    """Read the environment; an empty variable counts as absent.
+    """Read the settings from the environment. An empty variable counts as absent.
 
-    Raises Misconfigured with every problem at once.
+    Raises Misconfigured with all problems at once.
     """
     present = {name: value for name, value in environment.items() if value.strip()}
     problems = _lack_of_storage(present) | _lack_of_tenant(present)
@@ -460,7 +460,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
 
 def _source_keys(settings: Settings, present: Mapping[str, str]) -> tuple[dict[str, SecretStr], dict[str, str]]:
-    """Find the key of each source that has one, and what is wrong with those that need one."""
+    """Return the key of each source that has one, and the problems of missing or invalid keys."""
     variables = {DEFAULT_SOURCE: "SPEECH_KEY"} | {each.name: each.keyVariable or "" for each in settings.more_sources}
     keys: dict[str, SecretStr] = {}
     problems: dict[str, str] = {}
@@ -479,7 +479,7 @@ def _source_keys(settings: Settings, present: Mapping[str, str]) -> tuple[dict[s
 
 
 def _lack_of_storage(present: Mapping[str, str]) -> dict[str, str]:
-    """Storage is named in one of three ways, so no field of it alone is required."""
+    """Check that storage is configured in one of three ways. No single field is required."""
     account = "AzureWebJobsStorage__accountName" in present
     uris = {"AzureWebJobsStorage__tableServiceUri", "AzureWebJobsStorage__queueServiceUri"} <= set(present)
     if account or uris or "AzureWebJobsStorage" in present:
@@ -488,7 +488,7 @@ def _lack_of_storage(present: Mapping[str, str]) -> dict[str, str]:
 
 
 def _lack_of_tenant(present: Mapping[str, str]) -> dict[str, str]:
-    """Tokens need a tenant and an audience; given without tokens, somebody believes that owners are told apart."""
+    """Check tenant and audience: required for tokens, and an error in key mode, which does not separate owners."""
     needed = ("BRIDGE_AUTH_TENANT", "BRIDGE_AUTH_AUDIENCE")
     if present.get(AUTH) == BY_TOKEN:
         return {name: f"is not set, and {AUTH} is {BY_TOKEN}" for name in needed if name not in present}

@@ -1,6 +1,6 @@
 """A table and a queue in memory, with the contract of the real ones. For tests and measurements.
 
-One contract suite runs on this table and on the real service's emulator, so what holds here holds there.
+One contract suite runs on this table and on the real service's emulator, so both behave alike.
 """
 
 import math
@@ -22,10 +22,10 @@ _NO_KEYS = SortedList()
 
 
 class MemoryTable:
-    """A dict with ETags; every method holds one lock, so threads see what the service would show them.
+    """A dict with ETags. Every method holds one lock, so threads see the same states as with the real service.
 
-    The keys of a partition are kept in order, and a transaction looks at its own rows only: what a step costs does
-    not depend on how many others there are, so that a measurement shows the bridge and not this table.
+    The keys of a partition are sorted, and a transaction reads only its own rows. The cost of a step does not depend
+    on the number of other rows, so a measurement shows the bridge and not this table.
     """
 
     def __init__(self) -> None:
@@ -35,23 +35,23 @@ class MemoryTable:
         self._lock = threading.Lock()
 
     def get(self, partition: str, key: str) -> Row | None:
-        """Read one row; None where it is not there."""
+        """Read one row, or return None if the row is missing."""
         with self._lock:
             return self._rows.get(partition, {}).get(key)
 
     def range(
         self, partition: str, start: str, stop: str, *, limit: int | None = None, columns: Sequence[str] = ()
     ) -> Sequence[Row]:
-        """Read the rows with `start <= key < stop` in the order of their keys, at most `limit` of them."""
+        """Read the rows with `start <= key < stop` in key order, at most `limit` of them."""
         with self._lock:
             keys, rows = self._keys.get(partition, _NO_KEYS), self._rows.get(partition, {})
             found = keys.irange(start, stop, inclusive=(True, False))
             return [_only(rows[key], columns) for key in islice(found, limit)]
 
     def commit(self, transaction: Transaction) -> Mapping[str, str]:
-        """Do all writes or none.
+        """Commit all writes or none.
 
-        Raises Conflict, and ValueError for what the service answers with 400 or not at all.
+        Raises Conflict, and ValueError for a transaction that the service would reject with 400 or not accept.
         """
         _check(transaction)
         with self._lock:
@@ -65,7 +65,7 @@ class MemoryTable:
             return {key: row.etag for key, row in after.items() if row is not None}
 
     def rows(self, partition: str | None = None) -> Sequence[Row]:
-        """Read everything, for tests that look at the whole."""
+        """Return all rows, for tests that check the whole table."""
         with self._lock:
             partitions = self._rows if partition is None else [partition]
             return [row for name in partitions for _, row in sorted(self._rows.get(name, {}).items())]
@@ -82,14 +82,14 @@ class MemoryTable:
 
 
 class MemoryQueue:
-    """Keeps what was sent until a test takes it."""
+    """Keeps sent messages until a test takes them."""
 
     def __init__(self) -> None:
         self.tasks: list[DeliveryTask] = []
         self.ttls: list[timedelta] = []
 
     def create(self) -> None:
-        """Do nothing: it is there."""
+        """Do nothing: the queue always exists."""
 
     def send(self, task: DeliveryTask, *, ttl: timedelta) -> None:
         """Keep a task."""
@@ -97,13 +97,13 @@ class MemoryQueue:
         self.ttls.append(ttl)
 
     def take(self) -> list[DeliveryTask]:
-        """Empty the queue, oldest first."""
+        """Empty the queue and return its tasks, oldest first."""
         taken, self.tasks = self.tasks, []
         return taken
 
 
 def _applied(found: Row | None, write: Write, index: int, partition: str, etags: Iterator[int]) -> Row | None:
-    """Return what a write makes of a row; None where it deletes it. Raises Conflict."""
+    """Return the row after a write, or None after a deletion. Raises Conflict."""
     values: Mapping[str, Value]
     match write:
         case Insert(values=values):

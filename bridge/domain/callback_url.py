@@ -224,7 +224,7 @@ def host_and_port(url: str) -> str:
 def without_query(url: str) -> str:
     """Write a URL for lists, pages, commands and logs: `?…` replaces a query, which can contain a secret.
 
-    A URL without a query, or with an empty one, is unchanged. So is a URL whose query is hidden already.
+    A URL without a query, or with an empty one, is unchanged. So is a URL with an already hidden query.
     """
     return _BEFORE_QUERY.sub(rf"\g<1>{HIDDEN}", url)
 

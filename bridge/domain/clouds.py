@@ -93,7 +93,7 @@ def _in_cloud(cloud: Cloud) -> str:
 
 
 def _is_a_portal(host: str) -> bool:
-    """Return whether a host is a portal or a management endpoint, whose address is often copied by mistake."""
+    """Return whether a host is a portal or a management endpoint. Their addresses are often copied by mistake."""
     portals = ("portal.azure.com", "portal.azure.us", "portal.azure.cn", "ai.azure.com", "cris.ai")
     managers = ("management.azure.com", "management.usgovcloudapi.net", "management.chinacloudapi.cn")
     return any(host == each or host.endswith(f".{each}") for each in (*portals, *managers))

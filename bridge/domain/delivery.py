@@ -99,7 +99,7 @@ class Attempt:
 def decide_delivery(task: DeliveryTask, registration: Registration, now: datetime) -> Skip | MarkDead | Attempt:
     """Decide whether to follow `task`.
 
-    An attempt whose lease ended without an outcome counts, as `lost`: it may have reached the receiver. A task may
+    An attempt without an outcome at the end of its lease counts, as `lost`: it may have reached the receiver. A task may
     arrive early by the clock of this instance, by at most the clock skew.
     """
     why = _why_not(task, registration, now)

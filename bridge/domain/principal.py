@@ -130,7 +130,7 @@ class KeysUnavailable:
 
 
 def principal_of(claims: Mapping[str, object], now: datetime) -> Principal | InvalidToken | InsufficientScope:
-    """Return the holder of a token whose signature, issuer and audience are verified already."""
+    """Return the holder of a token. Its signature, issuer and audience are verified already."""
     ends, begins, object_id = claims.get("exp"), claims.get("nbf", 0), str(claims.get("oid")).lower()
     if not (_is_moment(ends) and _is_moment(begins) and _OBJECT_ID.fullmatch(object_id)):
         return InvalidToken(TokenError.CLAIMS)

@@ -1,1 +1,1 @@
-"""Everything that knows a row key or a column of the table."""
+"""All code that depends on row keys or columns of the table."""

@@ -1,4 +1,4 @@
-"""An operation with all its registrations, as one range of the table reads them."""
+"""An operation with all its registrations, read as one range of the table."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -15,19 +15,19 @@ from bridge.storage.transaction import Row
 
 @dataclass(frozen=True, slots=True)
 class OperationAggregate:
-    """What a step that concerns more than one registration decides on."""
+    """The state on which a step about more than one registration decides."""
 
     operation: Stored[Operation]
     #: By the hash in their reference.
     registrations: Mapping[str, Stored[Registration]]
-    #: The hashes of registrations that this version cannot read. They count, and nothing is done without them.
+    #: The hashes of registrations that this version cannot read. They count, but are never changed.
     unreadable: frozenset[str] = frozenset()
 
     @classmethod
     def read(cls, ref: OperationRef, rows: Iterable[Row]) -> "OperationAggregate | None":
-        """Put the rows of a range together; None where the operation is not among them.
+        """Assemble the rows of a range, or return None if the operation is not among them.
 
-        Raises UnreadableRow where it is the operation that cannot be read.
+        Raises UnreadableRow if the operation itself cannot be read.
         """
         operation: Stored[Operation] | None = None
         registrations: dict[str, Stored[Registration]] = {}
@@ -44,26 +44,26 @@ class OperationAggregate:
         return None if operation is None else cls(operation, registrations, frozenset(unreadable))
 
     def get(self, ref: RegistrationRef) -> Stored[Registration] | None:
-        """Find one registration.
+        """Return one registration.
 
-        Raises UnreadableRow where it is there and cannot be read.
+        Raises UnreadableRow if the registration exists but cannot be read.
         """
         if ref.hash in self.unreadable:
             raise UnreadableRow(f"a registration of another version: {ref.public_id}")
         return self.registrations.get(ref.hash)
 
     def waiting(self) -> list[Stored[Registration]]:
-        """Those that wait for the operation."""
+        """Return the registrations that wait for the operation."""
         return [each for each in self.registrations.values() if each.record.state is State.WAITING]
 
     def tasks_of(self, tx: str) -> list[DeliveryTask]:
-        """Make the tasks that the transaction stamped `tx` opened and that are open still."""
+        """Return the tasks that the transaction `tx` opened and that are still open."""
         tasks = (pending_task(each.record) for each in self.registrations.values() if each.record.tx == tx)
         return [task for task in tasks if task is not None]
 
     @property
     def taker(self) -> str | None:
-        """The owner whose operation it is, if owners do not share operations: that of the first who took it."""
+        """The owner of the operation, if owners do not share operations: the first that took the operation."""
         first = min(
             (each.record for each in self.registrations.values() if each.record.takes_operation),
             key=lambda each: (each.generation, each.ref.hash),
@@ -72,33 +72,33 @@ class OperationAggregate:
         return None if first is None else first.owner
 
     def oldest_replaceable(self, is_meant: Callable[[Registration], bool]) -> Stored[Registration] | None:
-        """Find the registration that gives its place to a new one, among those that are meant; None if there is none.
+        """Return the replaceable registration that matches `is_meant` and has been in its state for the longest time.
 
-        The oldest is the one that has been in its state for the longest time.
+        Returns None if there is no such registration.
         """
         found = (each for each in self.registrations.values() if each.record.is_replaceable and is_meant(each.record))
         return min(found, key=lambda each: (each.record.since, each.record.ref.hash), default=None)
 
     def size_of(self, owner: str) -> int:
-        """How many registrations an owner has, whatever their state, apart from those that cannot be read."""
+        """Count an owner's registrations in any state, without unreadable ones."""
         return sum(each.record.owner == owner for each in self.registrations.values())
 
     @property
     def size(self) -> int:
-        """How many registrations there are, whatever their state."""
+        """The number of registrations in any state."""
         return len(self.registrations) + len(self.unreadable)
 
     @property
     def is_live(self) -> bool:
-        """Whether the bridge has, or may have, something to do for any of them."""
+        """Whether the bridge has, or may have, work left for any of the registrations."""
         return bool(self.unreadable) or any(each.record.state in LIVE for each in self.registrations.values())
 
 
 def as_seen_by(registration: Registration, operation: Operation) -> Operation:
-    """Show of an operation what one of its registrations may know: counts and times are from its own generation on.
+    """Return an operation as one of its registrations may see it: counts and times since its own generation.
 
-    Another registration can have been the first, and can have the operation followed after this one has ended or was
-    canceled. Polls that came before or after this one's wait are not shown.
+    Another registration may have come first, and the operation may be followed for another one after this one has
+    ended or was canceled. Polls before or after this registration's wait are not shown.
     """
     if registration.state is State.WAITING:
         polls = max(0, operation.polls - registration.polls_before)
@@ -130,7 +130,7 @@ def as_seen_by(registration: Registration, operation: Operation) -> Operation:
 
 
 def as_seen_by_all(registrations: Iterable[Registration], operation: Operation) -> Operation:
-    """Show of an operation what the registrations of one owner may know: the first that waits, or that knows most."""
+    """Return an operation as the registrations of one owner may see it: by a waiting one, or else by the newest end."""
     best = min(
         registrations,
         key=lambda each: (

@@ -22,7 +22,7 @@ class DueHandle:
 
 @dataclass(frozen=True, slots=True)
 class DuePoll:
-    """An operation is to be polled."""
+    """An operation is due for a poll."""
 
     handle: DueHandle
     poll_state: PollState
@@ -30,7 +30,7 @@ class DuePoll:
 
 @dataclass(frozen=True, slots=True)
 class DueDelivery:
-    """A message is to be sent for an attempt."""
+    """A delivery is due for a message."""
 
     handle: DueHandle
     task: DeliveryTask
@@ -38,7 +38,7 @@ class DueDelivery:
 
 @dataclass(frozen=True, slots=True)
 class DuePurge:
-    """An operation may be forgotten."""
+    """An operation is due for a purge."""
 
     handle: DueHandle
     ref: OperationRef
@@ -48,19 +48,19 @@ Due = DuePoll | DueDelivery | DuePurge
 
 
 def read_due(row: Row) -> Due:
-    """Read a due row.
+    """Decode a due row.
 
-    Raises UnreadableRow where it is none of ours, or of a newer schema.
+    Raises UnreadableRow if the row is not the bridge's, or of a newer schema.
     """
     handle = DueHandle(partition=row.partition, key=row.key, etag=row.etag)
     kind, reference = due_parts(row.key)
     operation, registration = operation_of(reference), registration_of(reference)
     if due_at(row.key) is None:
-        raise UnreadableRow(f"a due row of no time: {row.key[:64]}")
+        raise UnreadableRow(f"a due row without a time: {row.key[:64]}")
     if kind == DueKind.POLL and operation is not None:
         return DuePoll(handle, decode(PollState, operation, row.values))
     if kind == DueKind.DELIVER and registration is not None:
         return DueDelivery(handle, decode(DeliveryTask, registration, row.values))
     if kind == DueKind.PURGE and operation is not None:
         return DuePurge(handle, operation)
-    raise UnreadableRow(f"a due row of no known kind: {row.key[:64]}")
+    raise UnreadableRow(f"a due row of unknown kind: {row.key[:64]}")

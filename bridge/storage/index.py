@@ -1,4 +1,4 @@
-"""The index by state: what a list shows of a registration without reading it, and the cursors of lists."""
+"""The index by state: the columns that a list shows without reading registrations, and the cursors of lists."""
 
 import base64
 import binascii
@@ -19,23 +19,23 @@ from bridge.storage.keys import index_key, index_since
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexEntry:
-    """One row, moved in the same transaction that changes the registration's state."""
+    """One row, moved by the transaction that changes the registration's state."""
 
     ref: RegistrationRef
     owner: str
     state: State
-    #: When it came into that state; the list is in this order, newest first.
+    #: When the registration entered its state. Lists have this order, newest first.
     since: datetime
     generation: datetime
     callback_url: str
     events: tuple[FinalStatus, ...]
     format: Format
-    #: How the operation ended; None while it runs.
+    #: The final status of the operation, or None while it runs.
     final_status: FinalStatus | None = None
     reason: str | None = None
     message_id: str | None = None
     message_type: str | None = None
-    #: When its present run of attempts began; rows of former versions do not say.
+    #: When the current run of attempts began. Missing in rows of former versions.
     run_began_at: datetime | None = None
     next_attempt_at: datetime | None = None
     deferred_by: str | None = None
@@ -48,7 +48,7 @@ class IndexEntry:
 
     @classmethod
     def of(cls, registration: Registration) -> "IndexEntry":
-        """Take out of a registration what a list shows."""
+        """Copy the columns that a list shows."""
         return cls(
             ref=registration.ref,
             owner=registration.owner,
@@ -70,11 +70,11 @@ class IndexEntry:
 
 
 def index_key_of(registration: Registration) -> str:
-    """Return the key of the index row of a registration as it is."""
+    """Return the key of the index row for the current state of a registration."""
     return index_key(registration.state, registration.since, registration.ref)
 
 
-#: The text of a cursor.
+#: The format of a cursor's text.
 CURSOR_TEXT = re.compile(r"[A-Za-z0-9_-]{40,300}", re.ASCII)
 
 #: The end of an index key: the inverted time and the registration.
@@ -83,40 +83,40 @@ _PLACE = re.compile(r"[0-9]{13}:[a-z0-9-]{1,32}:[a-zA-Z0-9._-]{3,64}:[0-9a-f]{16
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where a list goes on: the place of the last entry that a client has seen."""
+    """The position at which a list continues: after the last entry of the previous page."""
 
     place: str
 
     @property
     def since(self) -> datetime:
-        """When that entry came into its state."""
+        """When the registration of that entry entered its state."""
         return index_since(self.place)
 
     @classmethod
     def of_key(cls, key: str) -> "Cursor | None":
-        """Take the place out of the key of an index row; None where the row is nothing of ours."""
+        """Return the position of an index row's key, or None if the key is not the bridge's."""
         place = key.split(":", 2)[-1]
         return cls(place) if _PLACE.fullmatch(place) else None
 
 
 @dataclass(frozen=True, slots=True)
 class CursorCipher:
-    """Encrypts cursors for clients under the newest signing key, and decrypts under each key that is still there.
+    """Encrypts cursors with the newest signing key, and decrypts with any key that is still configured.
 
-    The index holds the registrations of all owners, so a place can name a registration of another owner. A client gets
-    it encrypted (AES-SIV, RFC 5297), for its owner and its filter alone. A cursor that was made up or comes from
-    another list does not decrypt.
+    The index contains the registrations of all owners, so a position can name a registration of another owner. Cursors
+    are therefore encrypted (AES-SIV, RFC 5297), bound to the client's owner and filter. A made-up cursor, or one of
+    another list, does not decrypt.
     """
 
     keyring: Keyring
 
     def encrypt(self, cursor: Cursor, *, owner: str | None, query: str) -> str:
-        """Write a cursor for a client: the list of `owner`, None for the list of all, with the filter `query`."""
+        """Encrypt a cursor for the list of `owner`, or of all owners for None, with the filter `query`."""
         ciphertext = _cipher(self.keyring.keys[0]).encrypt(cursor.place.encode(), [_context(owner, query)])
         return base64.urlsafe_b64encode(ciphertext).decode().rstrip("=")
 
     def decrypt(self, text: str, *, owner: str | None, query: str) -> Cursor | None:
-        """Read what a client sent back; None if that is not a cursor of this list."""
+        """Decrypt a client's cursor. Returns None if the text is not a cursor of this list."""
         try:
             ciphertext = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):
@@ -134,5 +134,5 @@ def _cipher(key: bytes) -> AESSIV:
 
 
 def _context(owner: str | None, query: str) -> bytes:
-    """Write what a cursor is for. No owner contains a line break, and the owner of all lists is no owner."""
+    """Encode the list of a cursor. No owner contains a line break, and the empty owner means all owners."""
     return f"{'' if owner is None else owner}\n{query}".encode()

@@ -17,7 +17,7 @@ _LAST_MILLIS = 253_402_300_799_999
 
 
 class _Message(BaseModel):
-    """What a message holds; columns of a newer version are ignored, a newer schema is refused."""
+    """The contents of a message. Unknown fields are ignored, a newer schema is refused."""
 
     model_config = ConfigDict(strict=True, frozen=True, hide_input_in_errors=True)
 
@@ -25,7 +25,7 @@ class _Message(BaseModel):
     registration: str
     generation: Annotated[int, Field(ge=0, le=_LAST_MILLIS)]
     attempt: Annotated[int, Field(ge=1)]
-    #: Messages of former versions have none; those versions read past it.
+    #: Missing in messages of former versions, which ignore the field.
     traceparent: str | None = None
     origin: Annotated[str, Field(max_length=300)] | None = None
     owner: Annotated[str, Field(max_length=300)] | None = None
@@ -33,7 +33,7 @@ class _Message(BaseModel):
 
 
 def write_task(task: DeliveryTask) -> str:
-    """Write a task as the text of a queue message."""
+    """Encode a task as the text of a queue message."""
     message = {
         "v": SCHEMA_VERSION,
         "registration": task.ref.public_id,
@@ -50,9 +50,9 @@ def write_task(task: DeliveryTask) -> str:
 
 
 def read_task(body: bytes) -> DeliveryTask:
-    """Read a queue message.
+    """Decode a queue message.
 
-    Raises UnreadableRow where it is none of ours, or of a newer schema.
+    Raises UnreadableRow if the message is not the bridge's, or of a newer schema.
     """
     try:
         message = _Message.model_validate_json(body)

@@ -1,7 +1,7 @@
-"""How records become rows and rows become records again.
+"""Conversion between records and rows.
 
-A row carries the version of its schema. A row of a newer schema, or one that somebody else wrote, is an UnreadableRow:
-it is skipped, never guessed at.
+A row contains the version of its schema. A row of a newer schema, or of another program, is an UnreadableRow, which is
+skipped and never guessed at.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,13 +22,13 @@ from bridge.domain.registration import Registration
 from bridge.storage.index import IndexEntry
 from bridge.storage.transaction import Row, Value
 
-#: The version of the schema that this code writes. It reads this one and the one before.
+#: The schema version that this code writes. The code reads this version and the one before.
 SCHEMA_VERSION = 1
 
-#: Column of the version.
+#: The column of the schema version.
 VERSION_COLUMN = "v"
 
-#: Columns that hold several values, separated by commas.
+#: Columns with several values, separated by commas.
 _LISTS = frozenset({"events", "recent", "runs", "exposure", "completions"})
 
 Record = (
@@ -40,12 +40,12 @@ R = TypeVar(
 
 _ADAPTERS: dict[type, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in get_args(Record)}
 
-#: What each kind keeps, apart from what its key says; a sweep reads and writes thousands of rows.
+#: The columns of each kind, without the parts in the key. Computed once: a sweep reads and writes thousands of rows.
 _COLUMNS: dict[type, tuple[str, ...]] = {
     kind: tuple(field.name for field in fields(kind) if field.name != "ref") for kind in get_args(Record)
 }
 
-#: Those of them that hold a time.
+#: The columns of each kind that contain a time.
 _TIMES: dict[type, tuple[str, ...]] = {
     kind: tuple(name for name in names if datetime in (hint := get_type_hints(kind)[name], *get_args(hint)))
     for kind, names in _COLUMNS.items()
@@ -54,7 +54,7 @@ _TIMES: dict[type, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Stored(Generic[R]):
-    """A record with the ETag under which it was read."""
+    """A record with the ETag of its row at the read."""
 
     record: R
     etag: str
@@ -63,20 +63,20 @@ class Stored(Generic[R]):
 
 
 def for_insert(record: Record) -> dict[str, Value]:
-    """Write a record as the columns of a new row; what is empty has no column."""
+    """Encode a record as the columns of a new row. Empty values get no column."""
     return {name: value for name, value in for_merge(record).items() if value != ""}
 
 
 def for_merge(record: Record) -> dict[str, Value]:
-    """Write a record over any row; what is empty becomes an empty string, which clears the column."""
+    """Encode a record to merge into any row. Empty values become empty strings, which clear their columns."""
     return _written(record, _COLUMNS[type(record)])
 
 
 def for_update(before: Stored[R], after: R) -> dict[str, Value]:
-    """Write a record over the row that was read: what has changed, since the ETag holds the rest to be as it was.
+    """Encode the changes of a record since the read. The ETag guarantees that the other columns are unchanged.
 
-    A row of the schema before is written whole, so that it is of this schema afterwards. A row may have no column for
-    what had its default when it was written, so another default for a column is another schema.
+    A row of the previous schema is written as a whole, so that it has the current schema afterwards. A column can be
+    missing because its value was the default at the time of the write, so a changed default needs a new schema.
     """
     if before.schema_version != SCHEMA_VERSION:
         return for_merge(after)
@@ -89,9 +89,9 @@ def _written(record: Record, names: Iterable[str]) -> dict[str, Value]:
 
 
 def decode(kind: type[R], ref: OperationRef | RegistrationRef | None, values: Mapping[str, Value]) -> R:
-    """Read a record of `kind` about `ref` from the columns of a row.
+    """Decode a record of `kind` about `ref` from the columns of a row.
 
-    Raises UnreadableRow where the columns are not of this bridge, or newer.
+    Raises UnreadableRow if the columns are not the bridge's, or of a newer schema.
     """
     _schema_version(kind, values)
     columns: dict[str, Any] = {name: value for name, value in values.items() if value != ""}
@@ -106,12 +106,12 @@ def decode(kind: type[R], ref: OperationRef | RegistrationRef | None, values: Ma
         raise UnreadableRow("Registration whose owner or callback URL is not the one in its key")
     naive = [name for name in _TIMES[kind] if _is_naive(getattr(record, name))]
     if naive:
-        raise UnreadableRow(f"{kind.__name__} with times of no zone: {', '.join(naive)}")
+        raise UnreadableRow(f"{kind.__name__} with times without a zone: {', '.join(naive)}")
     return record
 
 
 def stored(kind: type[R], ref: OperationRef | RegistrationRef | None, row: Row) -> Stored[R]:
-    """Read a record together with its ETag.
+    """Decode a record together with its ETag.
 
     Raises UnreadableRow.
     """

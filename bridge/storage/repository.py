@@ -1,4 +1,4 @@
-"""How the use cases do a step: commit, and find out what became of it where no reply came."""
+"""Commits of steps: retries after conflicts, and checks after a commit without a reply."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,21 +10,21 @@ from bridge.storage.transaction import Transaction
 
 _T = TypeVar("_T")
 
-#: So often a step is decided again after somebody else was faster.
+#: How often a step is read and decided, at most, if other writers cause conflicts.
 _ROUNDS = 6
 
-#: The longest wait before the second round, in seconds; the later ones double.
+#: The longest wait before the second round, in seconds. Each later wait doubles.
 _FIRST_WAIT = 0.02
 
-#: And so often after a silence, which can take long.
+#: The limit of rounds with an unknown outcome, which can take long.
 _UNKNOWN_ROUNDS = 2
 
 
 def commit(table: Table, transaction: Transaction) -> Mapping[str, str]:
-    """Commit; returns the new ETags, or after an unknown outcome that turned out well just the stamped row's.
+    """Commit a transaction and return the new ETags. After a lost reply the result has only the stamped row's ETag.
 
-    Raises Conflict if a row is not as a write demands, and CommitUnknown if the outcome cannot be determined. A later
-    read finds `tx` if the commit did succeed.
+    Raises Conflict if the condition of a write does not hold, and CommitUnknown if the outcome cannot be determined. A
+    later read finds `tx` if the commit did succeed.
     """
     try:
         return table.commit(transaction)
@@ -38,7 +38,7 @@ def commit(table: Table, transaction: Transaction) -> Mapping[str, str]:
 
 
 def commit_first(table: Table, ways: Sequence[Transaction]) -> Mapping[str, str]:
-    """Commit the first of some ways of one step, or the next one where a row was not there that one does not need.
+    """Commit the first of several variants of a step. After a conflict about a missing row, try the next variant.
 
     Raises like `commit`.
     """
@@ -54,24 +54,24 @@ def commit_first(table: Table, ways: Sequence[Transaction]) -> Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """Makes the random waits between the rounds of a step that others were faster at."""
+    """Creates the random waits between the rounds of a step after conflicts."""
 
-    #: Waits, in seconds.
+    #: Waits for a number of seconds.
     sleep: Callable[[float], None]
-    #: A number in [0, 1).
+    #: Returns a number in [0, 1).
     random: Callable[[], float]
 
     def before(self, number: int) -> None:
-        """Wait before round `number`, counted from 0: nothing, then a random part of 20 ms, doubling."""
+        """Wait before round `number`, from 0: first nothing, then a random part of 20 ms, doubling each time."""
         if number:
             self.sleep(_FIRST_WAIT * 2 ** (number - 1) * self.random())
 
 
 def transact(step: Callable[[], _T], waits: Waits, *, missing: Callable[[], object] = lambda: None) -> _T:
-    """Read, decide and commit, in rounds, as long as others are faster. Writers that met once wait apart.
+    """Read, decide and commit, again after each conflict. Random waits separate writers that have conflicted.
 
-    Calls `missing` after a conflict about a row that is not there: it can be a due row that was deleted. Raises
-    Contended after the last round (0.6 s of waits at most), StorageUnavailable if storage does not answer.
+    Calls `missing` after a conflict about a missing row, which can be a deleted due row. Raises Contended after the
+    last round (at most 0.6 s of waits), and StorageUnavailable if storage does not answer.
     """
     unknown = 0
     for number in range(_ROUNDS):

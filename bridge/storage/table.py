@@ -1,4 +1,4 @@
-"""What storage needs of a table. Azure Table storage has it, and a table in memory has it for tests."""
+"""The interface of a table. Azure Table storage implements it, and for tests a table in memory."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -7,25 +7,25 @@ from bridge.storage.transaction import Row, Transaction
 
 
 class Table(Protocol):
-    """One table of rows in partitions, with transactions of one partition.
+    """One table of rows in partitions, with transactions within one partition.
 
-    Every method raises StorageUnavailable where the storage does not answer or refuses. Reads are repeated inside;
-    a transaction never is, since its repetition would turn a commit into a conflict.
+    Every method raises StorageUnavailable if the storage does not answer or refuses. Reads are repeated internally. A
+    transaction never is, since its repetition would turn a commit into a conflict.
     """
 
     def get(self, partition: str, key: str) -> Row | None:
-        """Read one row; None where it is not there."""
+        """Read one row, or return None if the row is missing."""
 
     def range(
         self, partition: str, start: str, stop: str, *, limit: int | None = None, columns: Sequence[str] = ()
     ) -> Sequence[Row]:
-        """Read the rows with `start <= key < stop` in the order of their keys, at most `limit` of them.
+        """Read the rows with `start <= key < stop` in key order, at most `limit` of them.
 
-        With `columns`, only those are read.
+        With `columns`, only those columns are read.
         """
 
     def commit(self, transaction: Transaction) -> Mapping[str, str]:
-        """Do all writes or none; returns the new ETags by row key.
+        """Commit all writes or none. Returns the new ETags by row key.
 
-        Raises Conflict if a row is not as a write demands, and CommitUnknown if no reply came.
+        Raises Conflict if the condition of a write does not hold, and CommitUnknown if no reply came.
         """

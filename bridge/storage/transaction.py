@@ -1,37 +1,37 @@
-"""A step as one value: the writes that happen together or not at all.
+"""A step as one value: writes that are committed together or not at all.
 
-Every write after a row's insert is a merge, so that columns of a newer version survive an older instance; what
-becomes empty is written as an empty string, since the service drops None.
+After its insert a row is only merged into, so that columns of a newer version survive an older instance. Empty values
+are written as empty strings, since the service drops None.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-#: What a column can hold.
+#: The type of a column's value.
 Value = str | int | float | bool | bytes | datetime
 
-#: The service takes at most this many rows in one transaction.
+#: The service's limit of rows in one transaction.
 MAX_WRITES = 100
 
-#: Stands for any ETag: the row must be there, whatever it holds.
+#: Matches any ETag: the row must exist, in any state.
 ANY = "*"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row as it was read."""
+    """A row as read."""
 
     partition: str
     key: str
-    #: Names this state of the row.
+    #: Identifies this state of the row.
     etag: str
     values: Mapping[str, Value]
 
 
 @dataclass(frozen=True, slots=True)
 class Insert:
-    """The row must not be there."""
+    """The row must not exist."""
 
     key: str
     values: Mapping[str, Value]
@@ -39,7 +39,7 @@ class Insert:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """The row must be there under `etag`; columns that are not named stay."""
+    """The row must exist with this `etag`. Other columns stay unchanged."""
 
     key: str
     values: Mapping[str, Value]
@@ -48,7 +48,7 @@ class Merge:
 
 @dataclass(frozen=True, slots=True)
 class Upsert:
-    """The row may be there or not; columns that are not named stay."""
+    """The row may exist or not. Other columns stay unchanged."""
 
     key: str
     values: Mapping[str, Value]
@@ -56,7 +56,7 @@ class Upsert:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """The row must be there under `etag`."""
+    """The row must exist with this `etag`."""
 
     key: str
     etag: str
@@ -71,6 +71,6 @@ class Transaction:
 
     partition: str
     writes: tuple[Write, ...]
-    #: The row that carries `tx`, which tells after an unknown outcome whether this was committed; None if none does.
+    #: The row with `tx`, which shows after an unknown outcome whether this was committed. None without such a row.
     stamp: str | None = None
     tx: str = ""

@@ -97,8 +97,8 @@ def test_nobody_there_is_said_in_one_line() -> None:
         ),
         (
             503,
-            problem("Misconfigured", "See details.", ("SPEECH_KEY", "has a character that no key has")),
-            "Misconfigured: SPEECH_KEY has a character that no key has",
+            problem("Misconfigured", "See details.", ("SPEECH_KEY", "has a character that a key cannot have")),
+            "Misconfigured: SPEECH_KEY has a character that a key cannot have",
         ),
     ],
 )

@@ -1,5 +1,5 @@
-"""The steps: each takes what was read and decided, and returns one transaction.
+"""The steps: each takes the read rows and the decision, and returns one transaction.
 
-Nothing here reads, writes or waits. What a step promises is visible in one place, and a crash can only fall before
-or after it. The entities that each one writes are counted in ARCHITECTURE.md, and a test counts them again.
+Nothing here reads, writes or waits. The guarantee of a step is visible in one place, and a crash can only happen before
+or after it. ARCHITECTURE.md lists the number of rows that each step writes, and a test compares the numbers.
 """

@@ -1,4 +1,4 @@
-"""Steps of a delivery: claim, record, mark as dead."""
+"""Steps of a delivery: claim, record, defer, mark as dead."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -24,7 +24,7 @@ class Claimed:
 
     @classmethod
     def held(cls, registration: Stored[Registration]) -> "Claimed":
-        """Read the right off a registration whose present claim is the caller's own."""
+        """Return the caller's own right to the attempt that the registration has claimed."""
         record = registration.record
         if record.claim is None or record.leased_until is None:
             raise InvalidTransition("an attempt on a registration that nobody claimed")
@@ -41,13 +41,13 @@ class Claimed:
 def claim(
     before: Stored[Registration], now: datetime, *, name: str, drops_oldest: bool = True
 ) -> tuple[Transaction, Registration]:
-    """Take the right to the next attempt: 4 rows, under the registration's ETag. Returns what it becomes.
+    """Claim the next attempt: 4 rows, under the registration's ETag. Returns the registration after the claim.
 
-    One row more drops the attempt that is not kept any longer. A purge that gave way may have taken that row, and its
-    absence would fail the transaction, so a further round goes without (`drops_oldest`).
+    One row more deletes the oldest attempt beyond the limit. A purge that gave way may have deleted that row already,
+    and the missing row would fail the transaction, so a further round omits the deletion (`drops_oldest`).
 
-    Its random `name` tells the claim, and the transaction. The due row moves to the end of the lease and calls for
-    the attempt after this one: if the bridge dies in between, this one counts as lost.
+    The random `name` identifies the claim and the transaction. The due row moves to the end of the lease and orders the
+    next attempt: if the bridge dies in between, this attempt counts as lost.
     """
     until = now + LEASE
     due = _due(before.record, until)
@@ -64,7 +64,7 @@ def claim(
 
 
 def defer(before: Stored[Registration], deferred: Deferred, *, tx: str) -> Transaction:
-    """Move an attempt to a later time without using it up: 5 rows, under the registration's ETag."""
+    """Move an attempt to a later time without consuming it: 5 rows, under the registration's ETag."""
     due = _due(before.record, deferred.until)
     after = replace(before.record, next_attempt_at=deferred.until, deferred_by=deferred.why, due=due)
     shown = Merge(index_key_of(after), for_merge(IndexEntry.of(after)), ANY)
@@ -73,9 +73,9 @@ def defer(before: Stored[Registration], deferred: Deferred, *, tx: str) -> Trans
 
 
 def resend_soon(before: Stored[Registration], task: DeliveryTask, now: datetime, *, tx: str) -> Transaction | None:
-    """Move the due row of a task that could not be sent to a short wait: 3 rows, under the registration's ETag.
+    """Move the due row of an unsent task to a short wait: 3 rows, under the registration's ETag.
 
-    None if the task is not the one that is open, or is due as soon anyway.
+    None if the task is no longer the open one, or is due as early anyway.
     """
     record, at = before.record, now + RESEND_AFTER
     opened, due_time = pending_task(record), due_at(record.due or "")
@@ -91,8 +91,8 @@ def resend_soon(before: Stored[Registration], task: DeliveryTask, now: datetime,
 def record(
     before: Stored[Registration], attempt: AttemptRecord, decision: Decision, now: datetime, *, tx: str
 ) -> Transaction:
-    """Write down an attempt and what follows from it: 5 rows, under the registration's ETag."""
-    # A purge that gave way to this delivery may have taken the attempt's row already.
+    """Record an attempt and its consequences: 5 rows, under the registration's ETag."""
+    # A purge that gave way to this delivery may have deleted the attempt's row already.
     row = Upsert(attempt_key(attempt.ref, attempt.number), for_merge(attempt))
     match decision:
         case RetryAt(at=at):
@@ -113,11 +113,10 @@ def fail_unsent(
     tx: str,
     drops_oldest: bool = True,
 ) -> Transaction:
-    """Write down an attempt that was not made, and that counts since its host is known to be silent: 5 rows.
+    """Record an attempt without a POST, which counts because its host is known to be silent: 5 rows.
 
-    Like a claim it drops the attempt that is not kept any longer, unless `drops_oldest` is false: one row more.
-
-    It is claimed and recorded in one step under the registration's ETag, so no crash comes in between.
+    Like a claim this deletes the oldest attempt beyond the limit, unless `drops_oldest` is false: one row more. The
+    attempt is claimed and recorded in one step under the registration's ETag, so no crash can happen in between.
     """
     claimed = replace(before.record, last_attempt=attempt.number)
     row = Insert(attempt_key(attempt.ref, attempt.number), for_insert(attempt))
@@ -144,12 +143,12 @@ def record_late(  # noqa: PLR0913 - a step is a function of all that it depends 
     tx: str,
     row_etag: str | None = ANY,
 ) -> Transaction | None:
-    """Write down an attempt whose registration has changed meanwhile; None if there is nothing left to write.
+    """Record an attempt after a change of its registration, or return None if there is nothing left to write.
 
-    `row_etag` is that of the attempt's own row, None if the row is gone.
+    `row_etag` is the ETag of the attempt's own row, or None if the row is gone.
 
-    Nothing is decided again after a POST: if the claim still stands, the attempt counts as it would have; if not, a
-    2xx ends a delivery of the same generation that is still pending; anything else is only written down.
+    The decision is not made again after a POST. If the claim still holds, the attempt counts as usual. Otherwise a 2xx
+    ends a pending delivery of the same generation, and any other outcome is only recorded.
     """
     if found is None:
         return None
@@ -165,7 +164,7 @@ def record_late(  # noqa: PLR0913 - a step is a function of all that it depends 
 
 
 def mark_dead(before: Stored[Registration], now: datetime, *, tx: str) -> Transaction:
-    """End a run whose last attempt was lost: 4 rows."""
+    """End a run after its last attempt was lost: 4 rows."""
     writes = _end(before, Transition.GIVE_UP, now, tx, reason="exhausted")
     return Transaction(partition_of(before.record.ref), writes, stamp=row_key(before.record.ref), tx=tx)
 
@@ -193,16 +192,16 @@ def _next_task(registration: Registration, due: str) -> Insert:
 
 
 def ways_to_drop(registration: Registration) -> tuple[bool, ...]:
-    """Say whether the next attempt drops an older one, and goes without that if its row is gone."""
+    """Return the variants of the next attempt's step: with deleting an old attempt, then without if its row is gone."""
     return (True, False) if registration.last_attempt >= KEPT_ATTEMPTS else (False,)
 
 
 def _oldest(attempt: AttemptRecord, *, drops_oldest: bool) -> tuple[Delete, ...]:
-    """Take away the attempt that is not kept any longer once `attempt` is there."""
+    """Delete the attempt that exceeds the limit once `attempt` exists."""
     number = attempt.number - KEPT_ATTEMPTS
     return (Delete(attempt_key(attempt.ref, number), ANY),) if drops_oldest and number > 0 else ()
 
 
 def _gone(registration: Registration) -> tuple[Delete, ...]:
-    """Take away the due row that a registration points to; the registration's ETag decides for both."""
+    """Delete the due row of a registration. The registration's ETag decides for both."""
     return (Delete(registration.due, ANY),) if registration.due else ()

@@ -1,4 +1,4 @@
-"""Steps of the sweep: an operation goes on or ends, a due row moves."""
+"""Steps of the sweep: an operation continues or ends, a due row moves."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,34 +16,34 @@ from bridge.storage.transaction import ANY, MAX_WRITES, Delete, Insert, Merge, R
 from bridge.storage.writes.common import Share, overwrite, purge_due, put, take_all
 from bridge.storage.writes.register import notify
 
-#: Rows that one moved due row takes.
+#: The number of writes of one rescheduled due row.
 WRITES_PER_RESCHEDULE = 3
 
-#: Which of them is the one to the row that points to it.
+#: The index of the write to the row that points to the due row, among those writes.
 TARGET = 2
 
-#: As many due rows move in one transaction.
+#: The most due rows that move in one transaction.
 RESCHEDULES_PER_TRANSACTION = MAX_WRITES // WRITES_PER_RESCHEDULE
 
-#: So long an operation with registrations that this version cannot read waits for one that can.
+#: How long an operation with registrations that this version cannot read waits for a version that can.
 UNREADABLE_WAIT = timedelta(minutes=5)
 
-#: After so long a due row is looked at again whose operation a read did not find.
+#: The wait before another check of a due row, if a read did not find its operation.
 NOT_FOUND_WAIT = timedelta(seconds=15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reschedule:
-    """A due row's way to a later time, with what changes in the row that points to it."""
+    """The move of a due row to a later time, with the changes of the row that points to it."""
 
     handle: DueHandle
-    #: The key that it moves to.
+    #: The new key.
     key: str
-    #: Its columns there.
+    #: The columns of the due row.
     columns: Mapping[str, Value]
-    #: The operation or registration that it is about.
+    #: The key of its operation or registration.
     target: str
-    #: What changes there, the pointer among it.
+    #: The changes of that row, including the pointer.
     changes: Mapping[str, Value]
 
 
@@ -67,7 +67,7 @@ def poll_again(handle: DueHandle, decision: PollAgain, now: datetime) -> Resched
 
 
 def postpone(row: Row, at: datetime) -> Reschedule:
-    """Move the due row of a poll or a purge to a later time, as it is: nothing was asked.
+    """Move the due row of a poll or a purge to a later time, unchanged: no poll happened.
 
     The time in between is no evidence that the operation is absent. Raises ValueError for a row of another kind.
     """
@@ -84,7 +84,7 @@ def postpone(row: Row, at: datetime) -> Reschedule:
 
 
 def enqueue(handle: DueHandle, task: DeliveryTask, now: datetime) -> tuple[Reschedule, DeliveryTask]:
-    """Move a delivery's due row on, so that another message is sent if this one is lost. Returns the task to send."""
+    """Move a delivery's due row on, so that it repeats a lost message. Returns the task to send."""
     sent = replace(task, sends=task.sends + 1)
     at = now + REDISPATCH.wait(sent.sends)
     key = due_key(at, DueKind.DELIVER, due_reference(task.ref), instead_of=handle.key)
@@ -99,9 +99,9 @@ def due_later(handle: DueHandle, task: DeliveryTask, at: datetime) -> Reschedule
 
 
 def not_sent(rescheduled: Reschedule, task: DeliveryTask, now: datetime) -> Reschedule:
-    """Move a due row back to a short wait, since the message for which it was moved on could not be sent.
+    """Move a due row back to a short wait, after its message could not be sent.
 
-    The key that it was moved to is its own, so the row is the same one or gone.
+    The key is unique to that move, so the row is either unchanged or gone.
     """
     key = due_key(now + RESEND_AFTER, DueKind.DELIVER, due_reference(task.ref), instead_of=rescheduled.key)
     handle = DueHandle(partition=rescheduled.handle.partition, key=rescheduled.key, etag=ANY)
@@ -109,7 +109,7 @@ def not_sent(rescheduled: Reschedule, task: DeliveryTask, now: datetime) -> Resc
 
 
 def reschedule_all(reschedules: Sequence[Reschedule], *, tx: str) -> Transaction:
-    """Put up to 33 reschedules of one partition into one transaction, each under its due row's ETag."""
+    """Combine up to 33 reschedules of one partition into one transaction, each under its due row's ETag."""
     writes: list[Write] = []
     for reschedule in reschedules:
         writes += (
@@ -130,12 +130,12 @@ def finish(  # noqa: PLR0913 - a step is a function of all that it depends on
     retention: timedelta,
     share: Share = take_all,
 ) -> tuple[Transaction, list[DeliveryTask]]:
-    """End an operation and notify all that wait: at most 83 rows. Returns the tasks to send after the commit.
+    """End an operation and notify all waiting registrations: at most 83 rows. Returns the tasks to send afterwards.
 
-    A task that `share` keeps back is due at once: a sweep sends it.
+    A task that `share` holds back is due at once: a sweep sends its message.
 
-    The operation's ETag stands for its due row's too, since the pointer to it changes with it. With a registration
-    that this version cannot read, the operation stays open, so that a version that can read it notifies it too.
+    The operation's ETag also decides for its due row, since its pointer changes in the same transaction. With a
+    registration that this version cannot read, the operation stays open for a version that can notify that one, too.
     """
     before = aggregate.operation
     completed = _completed(decision, path, now)

@@ -1,4 +1,4 @@
-"""Steps that end a story: forget an operation, or look again later."""
+"""Steps of the purge: delete an operation, or postpone the purge."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -14,10 +14,10 @@ from bridge.storage.writes.poll import Reschedule
 
 
 def keep_until(aggregate: OperationAggregate, now: datetime, retention: timedelta) -> datetime | None:
-    """Say until when an aggregate is kept; None if it may be forgotten now.
+    """Return until when to keep an aggregate, or None if it may be deleted now.
 
-    What is live is looked at again after another retention; what ended later than the operation, by a redelivery,
-    is kept for its own retention.
+    A live aggregate is checked again after another retention. A registration that ended later than the operation, by a
+    redelivery, is kept for its own retention.
     """
     if aggregate.is_live:
         return now + retention
@@ -35,14 +35,14 @@ def look_again(handle: DueHandle, ref: OperationRef, at: datetime) -> Reschedule
 
 
 def forget_attempts(partition: str, keys: Sequence[str]) -> Iterator[Transaction]:
-    """Delete attempts, 100 in a transaction."""
+    """Delete attempts, 100 per transaction."""
     for start in range(0, len(keys), MAX_WRITES):
         chunk = keys[start : start + MAX_WRITES]
         yield Transaction(partition, tuple(Delete(key, ANY) for key in chunk))
 
 
 def forget(handle: DueHandle, aggregate: OperationAggregate) -> Transaction:
-    """Delete everything else of an aggregate at once: at most 42 rows, under all their ETags."""
+    """Delete all other rows of an aggregate at once: at most 42 rows, under all their ETags."""
     operation = aggregate.operation
     rows = [Delete(row_key(each.record.ref), each.etag) for each in aggregate.registrations.values()]
     entries = [Delete(index_key_of(each.record), ANY) for each in aggregate.registrations.values()]

@@ -1,4 +1,4 @@
-"""Steps that a client asks for: register, cancel, redeliver."""
+"""Steps that a client requests: register, cancel, redeliver."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,15 +28,15 @@ from bridge.storage.writes.common import (
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """A registration that gives its place to a new one: its row, its index row and its attempts are deleted."""
+    """A registration that is deleted for a new one: its row, its index row and its attempts."""
 
     registration: Stored[Registration]
-    #: The keys of its attempts: with KEPT_ATTEMPTS of them, the transaction has at most 57 rows.
+    #: The keys of its attempts. With KEPT_ATTEMPTS of them, the transaction has at most 57 rows.
     attempts: Sequence[str] = ()
 
     @property
     def writes(self) -> tuple[Delete, ...]:
-        """Delete all of it. Its ETag decides for the other rows too: they change only together with it."""
+        """The deletions. The registration's ETag decides for all rows, which change only together with it."""
         record = self.registration.record
         rows = (Delete(row_key(record.ref), self.registration.etag), Delete(index_key_of(record), ANY))
         return (*rows, *(Delete(key, ANY) for key in self.attempts))
@@ -44,19 +44,19 @@ class Replaced:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joined:
-    """What registering leads to, once its transaction is committed."""
+    """The result of a registration, once its transaction is committed."""
 
     transaction: Transaction
     operation: Operation
     registration: Registration
-    #: To be sent after the commit, if there is one.
+    #: The task to send after the commit, if any.
     task: DeliveryTask | None
 
 
 def register_new(request: Registration, now: datetime) -> Joined:
-    """Begin to follow an operation that nobody registered for yet: 4 rows, none of which may be there.
+    """Begin to follow an operation without registrations: 4 rows, none of which may exist.
 
-    It is due at once: it may have ended long ago.
+    The operation is due at once, since it may have ended long ago.
     """
     ref = request.ref.operation
     due = due_key(now, DueKind.POLL, due_reference(ref))
@@ -74,12 +74,12 @@ def register_further(
     completed: OperationCompleted | None,
     replaced: Replaced | None = None,
 ) -> Joined:
-    """Let `request` wait for a known operation, or notify it at once if that has `completed`.
+    """Let `request` wait for a known operation, or notify it at once if the operation has `completed`.
 
-    A registration that was canceled or is `Expired` begins a new generation; what was still on its way of the former
-    one is not sent. An operation that nobody waited for, or that we gave up on, is polled again. At most 7 rows, under
-    the operation's ETag and the former registration's. A new registration can take the place of a `replaced` one, whose
-    rows are deleted beside.
+    A canceled or `Expired` registration begins a new generation. Open tasks of the former generation become void. An
+    operation without waiting registrations, or one that the bridge gave up on, is polled again. At most 7 rows, under
+    the ETags of the operation and of the former registration. A new registration can take the place of a `replaced`
+    one, and deletes its rows.
     """
     before = aggregate.get(request.ref)
     operation, task = aggregate.operation.record, None
@@ -103,7 +103,7 @@ def register_further(
 def notify(
     registration: Registration, completed: OperationCompleted, now: datetime, *, share: Share = take_all
 ) -> tuple[Registration, DeliveryTask | None, tuple[Insert, ...]]:
-    """Bring the end to a waiting registration: its message and due row, or nothing if it did not ask for this."""
+    """Apply the end to a waiting registration: its message and due row, or only its state if the event is filtered."""
     if completed.final_status not in registration.events:
         return registration.filtered(completed, now), None, ()
     task, due_row = first_task(registration, now)
@@ -116,7 +116,7 @@ def notify(
 def cancel_waiting(
     aggregate: OperationAggregate, before: Stored[Registration], now: datetime, *, tx: str, retention: timedelta
 ) -> Transaction:
-    """Stop waiting; the last one to go stops the polling. At most 6 rows, under both ETags."""
+    """Cancel a waiting registration. The last one ends the polling. At most 6 rows, under both ETags."""
     operation = aggregate.operation
     after = before.record.canceled_waiting(now, operation.record)
     if len(aggregate.waiting()) > 1:
@@ -129,14 +129,14 @@ def cancel_waiting(
 
 
 def cancel_pending(before: Stored[Registration], now: datetime, *, tx: str) -> Transaction:
-    """Stop delivering: 4 rows. An attempt in flight may still arrive; it finds its claim gone."""
+    """Cancel a delivery: 4 rows. An attempt in flight may still arrive, but its claim is void."""
     after = before.record.canceled(now)
     gone = (Delete(before.record.due, ANY),) if before.record.due else ()
     return Transaction(partition_of(after.ref), (*put(before, after, tx), *gone), stamp=row_key(after.ref), tx=tx)
 
 
 def release(before: Stored[Registration], *, tx: str) -> Transaction:
-    """Give the operation of a registration that has ended back: 1 row. Its state stays, and nothing else changes."""
+    """Give the operation of an ended registration back: 1 row. The state stays unchanged."""
     after = replace(before.record, released=True)
     return Transaction(partition_of(after.ref), (overwrite(before, after, tx),), stamp=row_key(after.ref), tx=tx)
 
@@ -147,7 +147,7 @@ def redeliver(
     """Begin another run of the same message: 4 rows. Returns the task to send after the commit.
 
     If the redelivery takes the operation for its owner again, the operation is touched as `taken`: 5 rows. Of two
-    owners who come at once, the second reads the first then.
+    concurrent owners, the second then has to read the change of the first.
     """
     after = before.record.rerun(now, due=first_due(before.record, now))
     task, due_row = first_task(before.record, now)
@@ -157,7 +157,7 @@ def redeliver(
 
 
 def redeliver_later(before: Stored[Registration], now: datetime, at: datetime, *, tx: str) -> Transaction:
-    """Begin another run of the same message at a later time: 4 rows. The sweep sends the task once it is due."""
+    """Begin another run of the same message at a later time: 4 rows. A sweep sends its message when due."""
     key = due_key(at, DueKind.DELIVER, due_reference(before.record.ref))
     task = DeliveryTask.next_of(before.record)
     after = replace(before.record.rerun(now, due=key), next_attempt_at=at)
@@ -166,10 +166,10 @@ def redeliver_later(before: Stored[Registration], now: datetime, at: datetime, *
 
 
 def begins_new_generation(registration: Registration) -> bool:
-    """Whether registering it again begins a new generation instead of finding the present one.
+    """Return whether registering again begins a new generation instead of returning the current one.
 
-    A canceled one, also if it had ended by then and was released, or one whose operation the bridge gave up on: the
-    client wants to go on waiting.
+    True for a canceled or released registration, and if the bridge gave up on the operation: the client wants to
+    wait on.
     """
     is_canceled = registration.state is State.CANCELED or registration.released
     return is_canceled or registration.final_status is FinalStatus.EXPIRED
@@ -177,7 +177,7 @@ def begins_new_generation(registration: Registration) -> bool:
 
 def _reopen(operation: Stored[Operation], request: Registration, now: datetime) -> tuple[Operation, tuple[Write, ...]]:
     before = operation.record
-    due = due_key(now, DueKind.POLL, due_reference(before.ref))  # never the key of the purge that it replaces
+    due = due_key(now, DueKind.POLL, due_reference(before.ref))  # never the key of the purge that this replaces
     group = request.group or before.group
     after = Operation(
         ref=before.ref, registered_at=now, group=group, owner=request.owner, polls=before.polls, due=due, tx=request.tx

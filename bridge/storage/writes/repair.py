@@ -1,4 +1,4 @@
-"""The step that puts a due row back which is missing, under the key that its operation or registration points to."""
+"""The step that restores a missing due row, under the key in its operation or registration."""
 
 from collections.abc import Iterator
 
@@ -12,16 +12,16 @@ from bridge.storage.transaction import Insert, Merge, Transaction, Value
 
 
 def with_due_rows(aggregate: OperationAggregate) -> Iterator[Stored[Operation] | Stored[Registration]]:
-    """Yield what has a due row: the operation always, a registration while it is pending."""
+    """Yield the records that must have a due row: the operation always, a registration while it is pending."""
     yield aggregate.operation
     yield from (each for each in aggregate.registrations.values() if each.record.state is State.PENDING)
 
 
 def restore(target: Stored[Operation] | Stored[Registration], *, tx: str) -> Transaction | None:
-    """Insert the due row that `target` points to: 2 rows. None if the pointer names no due row of its own.
+    """Insert the due row of `target`: 2 rows. None if the pointer is not a valid key for `target`.
 
-    The transaction conflicts if the due row is there, and under the ETag of `target` if the pointer has changed since
-    the read. So at most one due row exists whatever a read has said.
+    The transaction conflicts if the due row exists, and under the ETag of `target` if the pointer has changed since the
+    read. So at most one due row exists, whatever a read returned.
     """
     record = target.record
     key = record.due or ""
