@@ -1,20 +1,22 @@
-"""When an operation is polled again, and when the bridge gives up: what each answer does to it.
+"""When an operation is polled again, and when the bridge gives up: the effect of each answer.
 
 answer                     next
 pending                    by the schedule
 terminal                   the event
-fault                      by the schedule, at least 2 s · 2ⁿ after the n-th in a row, up to 5 min, or as it names
-throttled                  when the source may be asked again; the count of faults stays
-absent (204, 404, 410)     after 5, 15, 60 s, then every 5 min; after 10 min of nothing else `Expired`, `notFound`
+fault                      by the schedule, at least 2 s · 2ⁿ after the n-th in a row, up to 5 min, or as named
+throttled                  when the source is free again; the count of faults stays
+absent (204, 404, 410)     after 5, 15, 60 s, then every 5 min; after 10 min without another answer `Expired`,
+                           `notFound`
 refused                    twice more, after 1 min and after 9; then `Expired`, `refused`
-denied (401, 403)          when the source may be asked again; nothing expires by this
-either, and only its own   after 1 min, doubling to 15 min, or as it names; `Expired` at the deadline
-past the deadline          pending and absent: `Expired`, `deadline`; a fault waits for an answer, until the last
-                           deadline at the most, and longer while the source answers nothing at all
+denied (401, 403)          when the source is free again; no operation expires by this
+throttled or denied, alone after 1 min, doubling to 15 min, or as named; `Expired` at the deadline
+past the deadline          pending and absent: `Expired`, `deadline`; a fault waits for an answer, at most until the
+                           last deadline, and longer while the source does not answer at all
 
-A refusal or a fault is an operation's own if its source has answered about others since the last one.
+A throttling, a denial or a fault is an operation's own (alone) if its source has answered about other operations since
+the last one.
 
-`bridge/domain/upstream.py` has a row for each status from 400 to 499: which of these it is, and why.
+`bridge/domain/upstream.py` has a row for each status from 400 to 499, with the kind of answer and the reason.
 """
 
 from dataclasses import dataclass, replace
@@ -38,84 +40,85 @@ from bridge.domain.upstream import (
 #: The wait after faults in a row.
 FAULT_BACKOFF = Backoff(timedelta(seconds=4), timedelta(minutes=5))
 
-#: Waits after the first answers that it is absent, and after each further one.
+#: The waits after the first answers that the operation is absent, and after each further one.
 ABSENT_WAITS = (timedelta(seconds=5), timedelta(seconds=15), timedelta(seconds=60))
 ABSENT_WAIT = timedelta(minutes=5)
 
-#: An absence is believed after it has lasted this long, since a new operation may not be visible yet.
+#: How long an absence must last before it counts, since a new operation may not be visible yet.
 ABSENT_FOR = timedelta(minutes=10)
 
-#: Waits after the first refusals in a row. The one after the last of them is believed: like an absence, a refusal
-#: has lasted 10 minutes then, since a gateway's bad minute looks the same.
+#: The waits after the first refusals in a row. The refusal after the last wait counts: like an absence, it has then
+#: lasted 10 minutes, and a short fault of a gateway looks the same.
 REFUSAL_WAITS = (timedelta(minutes=1), timedelta(minutes=9))
 
 
 #: The wait after refusals (429, 503 or 403) in a row that only this operation gets.
 OWN_BACKOFF = Backoff(timedelta(minutes=1), timedelta(minutes=15))
 
-#: An operation of which only faults come is given up this much after its deadline, as a part of it, and at least so.
+#: An operation with nothing but faults is given up later than its deadline, by this part of the deadline, and at least
+#: by this time.
 LAST_DEADLINE_PART = 4
 LAST_DEADLINE = timedelta(hours=1)
 
-#: A poll may be this late before the time counts as one in which nobody asked.
+#: A poll can be this late before the delay stops counting as evidence of an absence.
 _LATE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollingPolicy:
-    """What decides when an operation is polled again, and when it is given up."""
+    """The rules for the time of the next poll, and for giving up."""
 
-    #: When a poll is worth its price.
+    #: The schedule of the operation.
     plan: PollPlan
-    #: The age at which an operation that never ends is given up.
+    #: The age at which an operation without an end is given up.
     deadline: timedelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollAgain:
-    """It goes on; the next poll is due at `at`."""
+    """The operation continues. The next poll is due at `at`."""
 
     at: datetime
     poll_state: PollState
-    #: The upstream's last word; None where this poll brought none.
+    #: The upstream's status, or None if this poll returned none.
     status: str | None
     error: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finish:
-    """It has ended, by the upstream's word or by ours."""
+    """The operation has ended, by the upstream's final status or because the bridge gave up."""
 
     final_status: FinalStatus
     poll_state: PollState
-    #: The upstream's body as JSON text, where it said something final.
+    #: The upstream's body as JSON text, if its status was final.
     body: str | None
-    #: Why the bridge gave up; None for a final status of the upstream's.
+    #: Why the bridge gave up. None for a final status of the upstream.
     reason: str | None
     error: str | None
-    #: What the upstream says of the failure, where it says anything.
+    #: The upstream's explanation of the failure, if any.
     why: Explanation | None = None
 
     @property
     def can_be_explained(self) -> bool:
-        """Whether the upstream may know more than it has said: why an operation failed stands in its job."""
+        """Whether the operation's job may contain the reason of a failure that the answer lacks."""
         return self.final_status is FinalStatus.FAILED and self.why is None
 
     @property
     def is_ours(self) -> bool:
-        """Whether the bridge has given up, rather than the upstream spoken."""
+        """Whether the bridge has given up, without a final status of the upstream."""
         return self.final_status is FinalStatus.EXPIRED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
-    """What is known of one poll beside its answer."""
+    """The context of one poll."""
 
-    #: When the source may be asked again, if it is stopped, paused or silent.
+    #: When the source may be polled again, if it is stopped, paused or silent.
     free_at: datetime | None = None
-    #: Whether the source has answered about others since the last trouble of this operation.
+    #: Whether the source has answered about other operations since the last trouble of this one.
     is_own: bool = False
-    #: How long after its due time it was asked: time in which nobody asked is no evidence that it is absent.
+    #: The delay after the due time. Time without polls is no evidence of an absence.
     late: timedelta = timedelta(0)
 
 
@@ -125,7 +128,7 @@ _USUAL = Circumstances()
 def after_poll(
     poll_state: PollState, result: PollResult, now: datetime, policy: PollingPolicy, met: Circumstances = _USUAL
 ) -> PollAgain | Finish:
-    """Decide what one answer does to an operation; the module's table, line by line."""
+    """Decide the effect of one answer on an operation, by the table of this module."""
     asked = replace(poll_state, polls=poll_state.polls + 1)
     match result:
         case Terminal(final_status=final_status, body=body):
@@ -148,7 +151,7 @@ def after_poll(
 def _after_block(
     poll_state: PollState, now: datetime, policy: PollingPolicy, result: Throttled | Unauthorized, met: Circumstances
 ) -> PollAgain | Finish:
-    """Wait for the source; or back off and give up at the deadline, if the source answers about the others."""
+    """Wait for the source. If it answers about other operations, back off, and give up at the deadline."""
     blocked = replace(poll_state, blocks=poll_state.blocks + 1, troubled_at=now)
     if not met.is_own:
         at = max(policy.plan.next_poll(poll_state, now), met.free_at or now)
@@ -162,7 +165,7 @@ def _after_block(
 def _after_fault(
     poll_state: PollState, now: datetime, policy: PollingPolicy, result: TransientError, *, is_own: bool
 ) -> PollAgain | Finish:
-    """Ask again, ever more slowly. A fault ends nothing before the last deadline, nor while the source is silent."""
+    """Poll again with growing waits. A fault ends no operation before its last deadline, or if the source is silent."""
     failed = replace(_counted(poll_state, faults=poll_state.faults + 1), blocks=poll_state.blocks, troubled_at=now)
     own = FAULT_BACKOFF.wait(failed.faults)
     at = max(policy.plan.next_poll(failed, now), now + max(own, result.wait or own))
@@ -173,12 +176,12 @@ def _after_fault(
 
 
 def last_deadline(poll_state: PollState, policy: PollingPolicy) -> datetime:
-    """Say when an operation is given up of which only faults come, while its source answers about others."""
+    """Return when an operation with nothing but faults is given up, if its source answers about other operations."""
     return poll_state.registered_at + policy.deadline + max(policy.deadline / LAST_DEADLINE_PART, LAST_DEADLINE)
 
 
 def _shifted(poll_state: PollState, by: timedelta) -> PollState:
-    """Take time in which nobody asked out of the evidence that the operation is absent."""
+    """Exclude time without polls from the evidence that the operation is absent."""
     if poll_state.absent_since is None or by <= timedelta(0):
         return poll_state
     return replace(poll_state, absent_since=poll_state.absent_since + by)
@@ -229,6 +232,6 @@ def _counted(
     absent_since: datetime | None = None,
     refusals: int = 0,
 ) -> PollState:
-    """Count what came in a row: whatever came now begins its own count, and ends all others."""
+    """Count answers of one kind in a row. An answer of one kind resets the counts of all others."""
     counted = replace(poll_state, faults=faults, absences=absences, absent_since=absent_since, refusals=refusals)
     return replace(counted, blocks=0, troubled_at=None)

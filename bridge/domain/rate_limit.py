@@ -1,12 +1,12 @@
-"""Limits of rates: the budget of requests of each source, and the number of pings that the whole app sends.
+"""Rate limits: the budget of requests of each source, and the number of pings of the whole app.
 
 A budget is a token bucket that adapts to the responses of its source. The source's quota is documented loosely, and
-other clients share it, so the budget is learnt: a 429 halves the rate and stops the source for a while, each quiet
-minute wins some of it back. A fault of the credential pauses the source. A source that gives nothing but faults opens
-its circuit breaker. After a pause, and while the circuit is open, one operation at a time probes the source.
+other clients share it, so the budget is learnt: a 429 halves the rate and stops the source for a while, and each quiet
+minute restores a part. A fault of the credential pauses the source. Faults without any answer open the source's circuit
+breaker. After a pause, and while the circuit is open, one operation at a time probes the source.
 
-Times that record the past are written by the clock of one instance and read by another. `clamped` corrects those that
-an honest clock cannot have written.
+One instance's clock writes the times of past events, and another instance reads them. `clamped` corrects times that a
+correct clock cannot have written.
 """
 
 import math
@@ -21,114 +21,114 @@ from bridge.domain.sliding_window import check_times, take
 from bridge.domain.time import CLOCK_SKEW
 from bridge.domain.upstream import LONGEST_NAMED_STOP
 
-#: The rate never falls below one request a minute.
+#: The lowest rate: one request a minute.
 LOWEST_RATE = 1 / 60
 
-#: Each minute without a 429 wins this part of the highest rate back.
+#: Each minute without a 429 restores this share of the highest rate.
 WON_BACK = 0.05
 _MINUTE = timedelta(minutes=1)
 
-#: How long 429s in a row that name no time stop the source.
+#: How long 429s in a row without a time stop the source.
 STOP_BACKOFF = Backoff(timedelta(seconds=30), timedelta(minutes=5))
 
 #: How long faults of the credential pause the source.
 PAUSE_BACKOFF = Backoff(timedelta(minutes=1), timedelta(minutes=15))
 
-#: After this many faults in a row without any answer, the circuit is open: one probe at a time.
+#: The number of faults in a row, without any answer, that opens the circuit.
 FAULTS_TO_OPEN = 10
 
 #: The wait until the next probe.
 PROBE_BACKOFF = Backoff(timedelta(seconds=15), timedelta(minutes=1))
 
-#: A source that has given nothing but faults for this long, and at least three of them, is reported as unreachable.
+#: A source is reported as unreachable after this long, and at least three faults, without any answer.
 UNREACHABLE_AFTER = timedelta(minutes=3)
 _FAULTS_TO_REPORT = 3
 
-#: By so much the shadow price of a request changes from one sweep to the next, and so far.
+#: The largest change of the shadow price from one sweep to the next, and its limit in base prices.
 PRICE_RISES, PRICE_FALLS, HIGHEST_PRICE = 1.1, 0.9, 1e4
 
-#: A bucket holds what one sweep may ask: the tokens of this time.
+#: The time between sweeps. A bucket holds the tokens of one sweep.
 SWEEP = timedelta(seconds=10)
 
-#: A stored number above this is nobody's honest count.
+#: Larger stored numbers are damaged.
 _LARGEST = 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """One row for each source; read once a sweep, written when it changed."""
+    """One row per source, read once per sweep and written after changes."""
 
-    #: Requests a second, at present.
+    #: Requests per second, currently.
     rate: FiniteFloat
-    #: Requests that may be made at `at`.
+    #: The requests that are available at `at`.
     tokens: FiniteFloat
     at: datetime
-    #: The rate was last changed, by a 429 or by a quiet minute.
+    #: When the rate was last changed, by a 429 or by a quiet minute.
     changed_at: datetime
-    #: How many times the base price a request costs: it rises while more is due than may be asked.
+    #: The price of a request, in base prices. Rises while more polls are due than the budget allows.
     shadow_price: float = 1.0
-    #: Nobody asks before this: the source said so.
+    #: No polls before this time, by the source's 429.
     stopped_until: datetime | None = None
-    #: When it said so last.
+    #: When the source last answered 429.
     stopped_at: datetime | None = None
-    #: How long that stop is, in seconds: a clock that was ahead cannot lengthen it.
+    #: The length of that stop in seconds, so that a clock that was ahead cannot lengthen the stop.
     stopped_for: FiniteFloat = 0.0
     #: 429s in a row that named no time.
     stops: int = 0
-    #: Nobody asks before this: the source did not take the credential.
+    #: No polls before this time, since the source refused the credential.
     paused_until: datetime | None = None
-    #: When it was denied last.
+    #: When the source last refused the credential.
     denied_at: datetime | None = None
-    #: How long that pause is, in seconds: likewise.
+    #: The length of that pause in seconds, likewise.
     paused_for: FiniteFloat = 0.0
-    #: Pauses in a row; while there are any, one operation at a time probes.
+    #: Pauses in a row. While there are any, one operation at a time probes the source.
     pauses: int = 0
-    #: What the source said of the credential.
+    #: The source's answer to the refused credential.
     denied: str | None = None
-    #: When the last poll was sent that got an answer about its operation, if that was written with something else.
+    #: When the last poll with an answer about its operation was sent. Written only together with other changes.
     answered_at: datetime | None = None
-    #: Faults in a row since the last answer of any kind, when the first of them came, and what the last one was.
+    #: Faults in a row since the last answer, the time of the first one, and the last one's description.
     faults: int = 0
     silent_since: datetime | None = None
     fault: str | None = None
-    #: The circuit is open: no request before this, then one probe.
+    #: If the circuit is open: no request before this time, then one probe.
     probe_at: datetime | None = None
-    #: Probes in a row that failed, with the faults that opened the circuit as the first; 0 while it is closed.
+    #: Failed probes in a row, counting the faults that opened the circuit as the first. 0 while the circuit is closed.
     probes: int = 0
     #: When the source was reported as unreachable.
     unreachable_at: datetime | None = None
-    #: Stamped by the transaction that wrote the row last.
+    #: The id of the transaction that last wrote the row.
     tx: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what no bridge has counted; raises ValueError."""
+        """Refuse damaged numbers. Raises ValueError."""
         numbers = (self.rate, self.tokens, self.shadow_price, self.stopped_for, self.paused_for)
         if not all(math.isfinite(each) and abs(each) <= _LARGEST for each in numbers):
             raise ValueError("a budget has sane numbers")
 
     def free_at(self) -> datetime | None:
-        """When the source may be asked again, if it is stopped, paused or silent."""
+        """Return when the source may be polled again, if it is stopped, paused or silent."""
         untils = (self.stopped_until, self.paused_until, self.probe_at)
         return max((at for at in untils if at is not None), default=None)
 
     @property
     def is_probed(self) -> bool:
-        """Whether one operation at a time is polled: after a pause, and while the circuit is open."""
+        """Whether only one operation at a time is polled: after a pause, and while the circuit is open."""
         return self.pauses > 0 or self.probes > 0
 
     @property
     def is_suspect(self) -> bool:
-        """Whether the source has refused or failed a request and no later one was answered."""
+        """Whether the source has refused or failed a request and has not answered a later one."""
         return self.is_probed or self.stopped_at is not None or self.denied_at is not None
 
 
 def fresh(now: datetime, *, highest: float) -> Budget:
-    """Begin with a full bucket at the highest rate, in requests a second."""
+    """Create a budget with a full bucket at the highest rate, in requests per second."""
     return Budget(rate=highest, tokens=_burst(highest), at=now, changed_at=now)
 
 
 def refill(budget: Budget, now: datetime, *, highest: float) -> Budget:
-    """Let time pass: tokens come in, quiet minutes win the rate back. A clock that goes backwards brings nothing."""
+    """Apply elapsed time: add tokens, and restore the rate after quiet minutes. A clock set back adds nothing."""
     quiet = max((now - budget.changed_at) // _MINUTE, 0)
     rate = min(max(budget.rate, LOWEST_RATE) + quiet * WON_BACK * highest, highest)
     elapsed = max((now - budget.at).total_seconds(), 0)
@@ -142,10 +142,10 @@ def refill(budget: Budget, now: datetime, *, highest: float) -> Budget:
 
 
 def reserve(budget: Budget, wanted: int, now: datetime, *, highest: float) -> tuple[Budget, int]:
-    """Take tokens for up to `wanted` requests; returns how many were granted.
+    """Reserve tokens for up to `wanted` requests. Returns the new budget and the number of granted requests.
 
-    None while the source is stopped, paused or silent. A source that is probed grants one, and the next wait is put
-    down at once, so that another sweep does not probe as well.
+    Grants 0 while the source is stopped, paused or silent. A probed source grants 1 and gets its next wait at once, so
+    that no other sweep probes as well.
     """
     full = refill(budget, now, highest=highest)
     free_at = full.free_at()
@@ -164,11 +164,11 @@ def reserve(budget: Budget, wanted: int, now: datetime, *, highest: float) -> tu
 def update_price(
     shadow_price: float, *, wanted: int, granted: int, left: float, worth: float, elapsed: timedelta
 ) -> float:
-    """Move the shadow price towards the one at which as much falls due as may be asked; the base price is the lowest.
+    """Move the shadow price towards the price at which due polls match the budget. The base price is the minimum.
 
-    Where more was wanted than granted, that is what the last one granted is worth, in base prices. A higher one
-    would let those that are worth it wait for the bounds of their gaps. Otherwise it falls with the tokens that are
-    `left`, and with the sweeps that had nothing to ask.
+    If more polls were wanted than granted, the target is the worth of the last granted one, in base prices. A higher
+    price would delay granted polls to the limits of their gaps. Otherwise the price falls with the tokens that are
+    `left`, and with sweeps that had no due polls.
     """
     idle = max(elapsed / SWEEP - 1, 0.0)
     fallen = shadow_price * math.pow(PRICE_FALLS, idle)
@@ -178,14 +178,14 @@ def update_price(
 
 
 def give_back(budget: Budget, unused: int) -> Budget:
-    """Put back what was reserved and not used."""
+    """Return reserved but unused tokens."""
     return replace(budget, tokens=min(budget.tokens + unused, _burst(budget.rate)))
 
 
 def throttle(budget: Budget, wait: timedelta | None, now: datetime, *, asked_at: datetime) -> Budget:
-    """Take a 429: halve the rate, and stop for as long as the source said, or ever longer if it said nothing.
+    """Apply a 429: halve the rate, and stop for the named time, or with each unnamed one for a longer time.
 
-    A 429 to a request of before the last stop is about the same moment: it can only lengthen the stop.
+    A 429 for a request from before the last stop belongs to the same event, and can only lengthen the stop.
     """
     budget = answered(budget)
     if budget.stopped_at is not None and asked_at <= budget.stopped_at:
@@ -208,7 +208,7 @@ def throttle(budget: Budget, wait: timedelta | None, now: datetime, *, asked_at:
 
 
 def deny(budget: Budget, what: str, now: datetime, *, asked_at: datetime) -> Budget:
-    """Take a fault of the credential: pause, ever longer. A request of before the last one says nothing new."""
+    """Apply a refused credential: pause, each time longer. A request from before the last refusal changes nothing."""
     budget = answered(budget)
     if budget.denied_at is not None and asked_at <= budget.denied_at:
         return budget
@@ -225,10 +225,10 @@ def deny(budget: Budget, what: str, now: datetime, *, asked_at: datetime) -> Bud
 
 
 def fail(budget: Budget, what: str, now: datetime) -> Budget:
-    """Count a request that got no answer. Enough of them in a row open the circuit, and a failed probe keeps it open.
+    """Count a request without an answer. Enough of them in a row open the circuit.
 
-    Requests that were under way when the circuit opened do not lengthen the wait. A source that has given nothing
-    but faults for UNREACHABLE_AFTER is marked as unreachable.
+    Requests that were under way when the circuit opened do not lengthen the wait. A source that has not answered for
+    UNREACHABLE_AFTER is marked as unreachable.
     """
     faults, since = budget.faults + 1, budget.silent_since or now
     after = replace(budget, faults=faults, silent_since=since, fault=what)
@@ -241,20 +241,20 @@ def fail(budget: Budget, what: str, now: datetime) -> Budget:
 
 
 def fail_probe(budget: Budget, what: str, now: datetime) -> Budget:
-    """Count a probe that got no answer: the wait for the next one doubles."""
+    """Count a probe without an answer. The wait for the next probe doubles."""
     probes = budget.probes + 1
     return replace(fail(budget, what, now), probes=probes, probe_at=now + PROBE_BACKOFF.wait(probes))
 
 
 def answered(budget: Budget) -> Budget:
-    """Note that the source has answered something: it is not silent."""
+    """Apply any answer: the source is not silent."""
     return replace(budget, faults=0, silent_since=None, fault=None, probe_at=None, probes=0, unreachable_at=None)
 
 
 def accept(budget: Budget, *, asked_at: datetime) -> Budget:
-    """Take an answer about an operation: the credential is good, and the source does not mind being asked.
+    """Apply an answer about an operation: the source accepts the credential and the rate.
 
-    Unless its request was sent before a 429 or a denial came.
+    An answer to a request from before the last 429 or refusal does not prove that.
     """
     budget = answered(replace(budget, answered_at=max(asked_at, budget.answered_at or asked_at)))
     last = max((at for at in (budget.stopped_at, budget.denied_at) if at is not None), default=None)
@@ -265,10 +265,10 @@ def accept(budget: Budget, *, asked_at: datetime) -> Budget:
 
 
 def clamped(budget: Budget, now: datetime) -> tuple[Budget, Sequence[str]]:
-    """Correct the times of a row that no honest clock has written; returns the names of the columns that were wrong.
+    """Correct times that no correct clock has written. Returns the budget and the names of the corrected columns.
 
-    A time that records the past is at most CLOCK_SKEW ahead. A stop or a pause ends at most its own length from now,
-    give or take CLOCK_SKEW, and its length is at most the longest there is.
+    A time of a past event is at most CLOCK_SKEW ahead. A stop or a pause ends at most its own length from now, plus
+    CLOCK_SKEW, and its length is at most the longest possible one.
     """
     latest = now + CLOCK_SKEW
 
@@ -292,7 +292,7 @@ def clamped(budget: Budget, now: datetime) -> tuple[Budget, Sequence[str]]:
 
 
 def _length(seconds: float, longest: timedelta) -> timedelta:
-    """Read how long a stop or a pause is. A row of the version before does not say: it is the longest then."""
+    """Return the length of a stop or a pause: the longest one for a row of the previous version, which lacks it."""
     return min(timedelta(seconds=seconds), longest) if seconds > 0 else longest
 
 
@@ -300,27 +300,27 @@ def _burst(rate: float) -> float:
     return max(rate * SWEEP.total_seconds(), 1.0)
 
 
-# Pings: they reach strangers' servers, so their number is limited.
+# Pings reach servers of third parties, so their number is limited.
 
-#: Pings in any minute, from all instances together.
+#: The most pings per minute, over all instances.
 PINGS_A_MINUTE = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pings:
-    """One row: when the last pings were sent."""
+    """One row: the times of the last pings."""
 
     #: Milliseconds since 1970, oldest first.
     recent: tuple[int, ...] = ()
-    #: Stamped by the transaction that wrote the row last.
+    #: The id of the transaction that last wrote the row.
     tx: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse times that no clock has told; raises ValueError."""
+        """Refuse implausible times. Raises ValueError."""
         check_times(self.recent)
 
 
 def take_ping(pings: Pings, now: datetime, *, tx: str) -> Pings | timedelta:
-    """Take the right to one ping at `now`; returns the wait until there is one if the minute has none left."""
+    """Count one ping at `now`, or return the wait until a ping is allowed."""
     taken = take(pings.recent, now, most=PINGS_A_MINUTE, within=_MINUTE)
     return taken if isinstance(taken, timedelta) else replace(pings, recent=taken, tx=tx)

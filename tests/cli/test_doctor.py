@@ -80,7 +80,7 @@ def test_a_bridge_that_is_well(fake: FakeBridge) -> None:
             "the queue refuses (AuthorizationFailure), since 2026",
             "check roles",
         ),
-        ({"oldestOverdueAt": "2026-11-23T11:50:00.000Z"}, "overdue", "due for 600 s", "raise BRIDGE_SWEEP_THREADS"),
+        ({"oldestOverdueAt": "2026-11-23T11:50:00.000Z"}, "overdue", "600 s late", "raise BRIDGE_SWEEP_THREADS"),
         (
             {"sources": [SOURCE | {"stoppedUntil": "2026-11-23T12:01:00.000Z"}]},
             "source default",

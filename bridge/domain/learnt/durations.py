@@ -1,10 +1,10 @@
-"""How long operations take, as far as it was seen: a model of their durations, learnt poll by poll.
+"""A model of the durations of operations, learnt from polls.
 
-Time since registration is cut into logarithmic buckets, four an octave from 4 s to 15 h. In each the model keeps for
-how long operations were seen at risk there (exposure, in seconds) and how many ended there (completions); their
-quotient is the hazard, the probability of ending in the next second. A completion is only known to lie between two
-polls: it is spread over that interval in proportion to what is known so far (a step of EM; Dempster, Laird and Rubin,
-1977). What is old counts for less, so the duration model follows when operations become slower.
+Time since registration is divided into logarithmic buckets, four per octave from 4 s to 15 h. For each bucket the model
+keeps the observed time at risk (exposure, in seconds) and the number of ends (completions). Their quotient is the
+hazard, the probability of ending in the next second. A completion is only known to lie between two polls, so it is
+spread over that interval in proportion to the current hazards (a step of EM; Dempster, Laird and Rubin, 1977). Old
+observations lose weight, so the model adapts when operations become slower.
 """
 
 import math
@@ -14,44 +14,44 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import accumulate, pairwise
 
-#: Where the buckets begin, in seconds; the last one has no end.
+#: The starts of the buckets in seconds. The last bucket has no end.
 EDGES = (0.0, *(4.0 * 2 ** (step / 4) for step in range(56)))
 
-#: What was learnt counts for half after this many completions.
+#: The number of completions after which the weight of an observation is halved.
 HALF_LIFE = 1000
 
-#: In each bucket the prior has the weight of this many completions.
+#: The weight of the prior in each bucket, in completions.
 PRIOR_WEIGHT = 0.3
 
-#: A stored number above this is nobody's honest count.
+#: Larger stored numbers are damaged.
 _LARGEST = 1e12
 
-#: Below this hazard over an interval its completions are spread evenly: the quotients would lose their digits.
+#: Below this hazard of an interval, completions are spread evenly, since the quotients would lose precision.
 _EVEN = 1e-6
 
 _BUCKETS = len(EDGES)
 _NOTHING = (0.0,) * _BUCKETS
 
-#: The age that stands for each bucket in the prior 'the hazard at age t is 1/t'.
+#: The representative age of each bucket for the prior, a hazard of 1/t at age t.
 _TYPICAL = (EDGES[1], *(math.sqrt(low * high) for low, high in pairwise(EDGES[1:])), EDGES[-1])
 
 
 def bucket_at(age: float) -> int:
-    """Find the bucket of an age in seconds."""
+    """Return the bucket of an age in seconds."""
     return bisect_right(EDGES, age) - 1
 
 
 @dataclass(frozen=True, slots=True)
 class HazardCurve:
-    """A duration model as the schedule reads it: the hazard in each bucket, and what follows from it."""
+    """The hazards of a duration model per bucket, and derived values."""
 
     hazards: tuple[float, ...]
-    #: Of each bucket that has an end: its length, how much of it one that enters spends there on average, in seconds,
-    #: and which share of those that enter outlives it.
+    #: For each bucket with an end: its length in seconds, the mean time in seconds that an operation that enters the
+    #: bucket spends there, and the share of these operations that outlive the bucket.
     whole: tuple[tuple[float, float, float], ...] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Work out once what whoever walks over many buckets needs of each."""
+        """Compute the derived values of each bucket once."""
         whole = (
             (high - low, -math.expm1(-hazard * (high - low)) / hazard, math.exp(-hazard * (high - low)))
             for (low, high), hazard in zip(pairwise(EDGES), self.hazards, strict=False)
@@ -59,7 +59,7 @@ class HazardCurve:
         object.__setattr__(self, "whole", tuple(whole))
 
     def pieces(self, begin: float, end: float) -> Iterator[tuple[int, float, float]]:
-        """Walk from age to age: the bucket, the hazard in it and the seconds spent there."""
+        """Iterate between two ages: the bucket, its hazard and the seconds within the bucket."""
         bucket = bucket_at(begin)
         while begin < end:
             stop = EDGES[bucket + 1] if bucket + 1 < _BUCKETS else math.inf
@@ -67,11 +67,11 @@ class HazardCurve:
             begin, bucket = stop, bucket + 1
 
     def survival(self, age: float) -> float:
-        """Tell which share of operations takes longer than `age`."""
+        """Return the share of operations that take longer than `age`."""
         return math.exp(-sum(hazard * seconds for _, hazard, seconds in self.pieces(0.0, age)))
 
     def outlived_by(self, share: float) -> float:
-        """Tell the age, in seconds, that this share of operations outlives: 0.5 asks for the median."""
+        """Return the age, in seconds, that this share of operations outlives. 0.5 gives the median."""
         alive, age = 1.0, 0.0
         for _, hazard, seconds in self.pieces(0.0, math.inf):
             left = alive * math.exp(-hazard * seconds)
@@ -81,37 +81,37 @@ class HazardCurve:
         return age
 
     def shares(self) -> tuple[float, ...]:
-        """Tell which share of operations ends in each bucket."""
+        """Return the share of operations that end in each bucket."""
         alive = [self.survival(edge) for edge in EDGES]
         return tuple(now - then for now, then in pairwise((*alive, 0.0)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DurationModel:
-    """One row: what is known of one source, or of one group of it."""
+    """One row: the observations of one source, or of one of its groups."""
 
     #: Seconds at risk, by bucket.
     exposure: tuple[float, ...] = _NOTHING
-    #: Operations that ended, by bucket; fractions, since nobody knows just when.
+    #: Operations that ended, by bucket. Fractions, since the exact time is unknown.
     completions: tuple[float, ...] = _NOTHING
-    #: When something was learnt last; None if no version that knows this has learnt anything.
+    #: When the model was last updated. None if only former versions without this column have updated it.
     observed_at: datetime | None = None
-    #: Stamped by the transaction that wrote the row last.
+    #: The id of the transaction that last wrote the row.
     tx: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what no bridge has counted; raises ValueError."""
+        """Refuse damaged counts. Raises ValueError."""
         for counts in (self.exposure, self.completions):
             if len(counts) != _BUCKETS or not all(0 <= count <= _LARGEST for count in counts):
                 raise ValueError("a duration model has one sane count for each bucket")
 
     @property
     def weight(self) -> float:
-        """How many completions it stands on."""
+        """The number of completions behind the model."""
         return sum(self.completions)
 
     def curve(self, lean_on: HazardCurve | None = None) -> HazardCurve:
-        """Read it as hazards: of `lean_on`, or 1/t, where it knows nothing, and its own where it knows much."""
+        """Return the hazards: near those of `lean_on`, or 1/t, with few observations, and the model's own with many."""
         prior = lean_on.hazards if lean_on else tuple(1 / age for age in _TYPICAL)
         return HazardCurve(
             tuple(
@@ -121,7 +121,7 @@ class DurationModel:
         )
 
     def learn(self, observations: "Observations", now: datetime | None = None) -> "DurationModel":
-        """Add what was seen by `now`; the more ended, the more of the old is forgotten."""
+        """Add the observations up to `now`. Old observations lose weight with each completion."""
         kept = 0.5 ** (observations.ended / HALF_LIFE)
         return DurationModel(
             exposure=_added(self.exposure, observations.exposure, kept),
@@ -133,20 +133,20 @@ class DurationModel:
 
 @dataclass(slots=True)
 class Observations:
-    """What one sweep has seen: it can be added to whatever the model is by then, so that two writers merge."""
+    """The observations of one sweep. They can be added to any later state of the model, so two writers merge."""
 
     exposure: list[float] = field(default_factory=lambda: [0.0] * _BUCKETS)
     completions: list[float] = field(default_factory=lambda: [0.0] * _BUCKETS)
-    #: How many operations ended.
+    #: The number of operations that ended.
     ended: int = 0
 
     def running(self, curve: HazardCurve, since: float, until: float) -> None:
-        """See an operation run on from one age to another; an operation that is given up shows that, and no more."""
+        """Add a right-censored observation: the operation was still running between two ages, or was then given up."""
         for bucket, _, seconds in curve.pieces(since, until):
             self.exposure[bucket] += seconds
 
     def end(self, curve: HazardCurve, since: float, until: float) -> None:
-        """See that an operation ended after one age and not after another, which is later."""
+        """Add an interval-censored observation: the operation ended between two ages."""
         self.ended += 1
         pieces = list(curve.pieces(since, until))
         if sum(hazard * seconds for _, hazard, seconds in pieces) < _EVEN:

@@ -1,11 +1,11 @@
-"""The learnt schedule: when an operation is worth a poll. The aim is the earliest end for the fewest requests.
+"""The learnt schedule: when a poll of an operation is worth its price. The aim is early detection with few requests.
 
-For an operation last seen running at age `a`, the expected delay already lost if it is polled next at age `b` is
+For an operation last seen running at age `a`, the expected delay already lost if the next poll is at age `b` is
 
     D(a, b) = (b - a) - ∫ₐᵇ S(u) du / S(a)        S: the survival function of durations
 
-It is polled at the first `b` at which that reaches the *shadow price*: how many seconds of expected delay one request
-is worth. The exact condition for an optimal schedule of inspections is Barlow, Hunter and Proschan's (1963).
+The next poll is at the first `b` at which that reaches the *shadow price*: how many seconds of expected delay one
+request is worth. The exact condition for an optimal schedule of inspections is Barlow, Hunter and Proschan's (1963).
 """
 
 import math
@@ -17,19 +17,19 @@ from functools import lru_cache
 from bridge.domain.learnt.durations import EDGES, HazardCurve, bucket_at
 from bridge.domain.operation import PollState
 
-#: A gap between two polls is never longer than this, in seconds,
+#: The longest gap between two polls, in seconds. The gap is also at most
 LONGEST_GAP = 30 * 60.0
-#: nor than this part of the operation's age,
+#: this part of the operation's age,
 GAP_OF_AGE = 0.25
-#: and this on top, in seconds: the rare late one does not pay for the rest.
+#: plus this time in seconds, so that a rare long operation does not pay for the others.
 GAP_ON_TOP = 60.0
 
-#: Halvings of the last bucket: a millisecond of an hour.
+#: The number of halvings of the last bucket, which give a precision of a millisecond in an hour.
 _HALVINGS = 22
 
 
 def lost(curve: HazardCurve, seen: float, asked: float) -> float:
-    """Return the expected delay, in seconds, that is lost if one seen running at age `seen` is polled at `asked`."""
+    """Return the expected delay, in seconds, that is lost between the ages `seen` (still running) and `asked` (polled)."""
     if asked <= seen:
         return 0.0
     first, last = bucket_at(seen), bucket_at(asked)
@@ -44,7 +44,7 @@ def lost(curve: HazardCurve, seen: float, asked: float) -> float:
 
 
 def worth_polling(curve: HazardCurve, seen: float, shadow_price: float) -> float:
-    """Find the age in seconds at which polling an operation seen running at age `seen` is worth the shadow price."""
+    """Return the age in seconds at which polling an operation seen running at age `seen` is worth the shadow price."""
     total, alive, age = 0.0, 1.0, seen
     for _, hazard, seconds in curve.pieces(seen, seen + LONGEST_GAP):
         within = _lost_within(alive, hazard, seconds)
@@ -57,17 +57,17 @@ def worth_polling(curve: HazardCurve, seen: float, shadow_price: float) -> float
 
 
 def next_age(curve: HazardCurve, *, seen: float, now: float, shadow_price: float, shortest: float) -> float:
-    """Choose the age of the next poll, for one that was seen running at age `seen` and polled at age `now`.
+    """Return the age of the next poll, for an operation that was seen running at age `seen` and polled at age `now`.
 
-    The gap from `now` is never under `shortest` (a sweep), nor over what an operation of its age is left alone.
+    The gap from `now` is at least `shortest` (a sweep), and at most the longest gap for the operation's age.
     """
     longest = max(min(LONGEST_GAP, now * GAP_OF_AGE + GAP_ON_TOP), shortest)
     return min(max(worth_polling(curve, seen, shadow_price), now + shortest), now + longest)
 
 
-@lru_cache(maxsize=64)  # every poll of a sweep asks for the same
+@lru_cache(maxsize=64)  # computed for every poll of a sweep
 def base_price(curve: HazardCurve, polls_per_operation: float) -> float:
-    """Set the base price so that an operation costs about so many polls, as if gaps had no bounds.
+    """Return the price at which an operation needs about `polls_per_operation` polls, if gaps had no bounds.
 
     With polling at rate √(h/2c), the polls of one operation are ½ + ∫√h·S dt / √(2c).
     """
@@ -95,16 +95,16 @@ def _bisect(alive: float, hazard: float, seconds: float, missing: float) -> floa
 
 @dataclass(frozen=True, slots=True)
 class PollPlan:
-    """The plan for one operation in one sweep: how long operations like it take, and the price of a poll at present."""
+    """The plan for one operation in one sweep: the durations of similar operations, and the current price of a poll."""
 
     curve: HazardCurve
     #: How many seconds of expected delay one request is worth.
     shadow_price: float
-    #: Two polls of an operation are never nearer to each other.
+    #: The shortest time between two polls of an operation.
     shortest: timedelta
 
     def next_poll(self, poll_state: PollState, now: datetime) -> datetime:
-        """Choose the time of the next poll of an operation that was polled just now."""
+        """Return the time of the next poll of an operation that was polled just now."""
         age = next_age(
             self.curve,
             seen=seen_age(poll_state),
@@ -115,7 +115,7 @@ class PollPlan:
         return poll_state.registered_at + timedelta(seconds=age)
 
     def ages(self, count: int) -> Iterator[float]:
-        """Yield the ages, in seconds, at which one that does not end is polled: at once, then when it is worth it."""
+        """Yield the ages, in seconds, of the polls of an operation that does not end: at once, then by the plan."""
         age = 0.0
         for _ in range(count):
             yield age
@@ -124,12 +124,12 @@ class PollPlan:
 
 
 def lost_by(curve: HazardCurve, poll_state: PollState, now: datetime) -> float:
-    """Return how many seconds of delay are lost, on average, if the operation is polled now."""
+    """Return the mean delay, in seconds, that is lost if the operation is polled now."""
     return lost(curve, seen_age(poll_state), _seconds(now - poll_state.registered_at))
 
 
 def seen_age(poll_state: PollState) -> float:
-    """Return the age in seconds at which the operation was last seen running; 0 before that."""
+    """Return the age in seconds at which the operation was last seen running, or 0 if it never was."""
     return (
         0.0 if poll_state.seen_running_at is None else _seconds(poll_state.seen_running_at - poll_state.registered_at)
     )
