@@ -99,8 +99,8 @@ class Attempt:
 def decide_delivery(task: DeliveryTask, registration: Registration, now: datetime) -> Skip | MarkDead | Attempt:
     """Decide whether to follow `task`.
 
-    An attempt without an outcome at the end of its lease counts, as `lost`: it may have reached the receiver. A task may
-    arrive early by the clock of this instance, by at most the clock skew.
+    An attempt without an outcome at the end of its lease counts, as `lost`: it may have reached the receiver. By the
+    clock of this instance a task may arrive early, by at most the clock skew.
     """
     why = _why_not(task, registration, now)
     if why is not None:

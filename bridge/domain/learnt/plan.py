@@ -29,7 +29,7 @@ _HALVINGS = 22
 
 
 def lost(curve: HazardCurve, seen: float, asked: float) -> float:
-    """Return the expected delay, in seconds, that is lost between the ages `seen` (still running) and `asked` (polled)."""
+    """Return the expected lost delay, in seconds, between the ages `seen` (still running) and `asked` (polled)."""
     if asked <= seen:
         return 0.0
     first, last = bucket_at(seen), bucket_at(asked)
