@@ -1,1 +1,1 @@
-"""Everything that runs the bridge on one machine; it is not deployed, and `bridge/` does not know it."""
+"""Tools to run the bridge on one machine. They are not deployed, and `bridge/` does not depend on them."""

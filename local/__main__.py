@@ -1,6 +1,6 @@
-"""Run the bridge on this machine: `python -m local start`, `demo`, or `settings` for `func start`.
+"""Runs the bridge on this machine: `python -m local start`, `demo`, or `settings` for `func start`.
 
-`host` starts the same as `start`, in Microsoft's function host.
+`host` is like `start`, but in Microsoft's function host.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from local.start import start, stopped_by_signals
 
 
 def main() -> int:
-    """Do what the command line says; 1, with one line that says why, when that is impossible."""
+    """Run the command. Returns 1 after one line with the reason if that fails."""
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
     parser.add_argument("what", choices=["start", "host", "demo", "settings"])
     what = parser.parse_args().what
@@ -45,7 +45,7 @@ def _write_settings(environ: Mapping[str, str]) -> None:
 
 
 def _say(text: str) -> None:
-    """Print at once, in a pipe too."""
+    """Print without buffering, even in a pipe."""
     print(text, flush=True)
 
 

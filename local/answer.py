@@ -1,4 +1,4 @@
-"""An answer that a fake was told to give."""
+"""Scripted HTTP answers of the fakes."""
 
 import json
 import threading
@@ -11,7 +11,7 @@ from werkzeug import Response
 
 
 class _Spec(BaseModel):
-    """An answer as JSON tells it: a status, and a `body` (JSON) or a `text` (as it is); or none at all."""
+    """An answer as JSON: a status with a `body` (JSON) or a `text` (unchanged), or no answer at all."""
 
     status: int = 200
     headers: dict[str, str] = {}
@@ -23,7 +23,7 @@ class _Spec(BaseModel):
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
-        """Refuse a misspelt answer, which would be an empty 200."""
+        """Refuse an answer without known fields, since a misspelt one would become an empty 200."""
         if not self.model_fields_set:
             raise ValueError(f"an answer has one of: {', '.join(type(self).model_fields)}")
         return self
@@ -35,18 +35,18 @@ class Answer:
 
     #: The status code.
     status: int = 200
-    #: The headers; Content-Length and Date are added.
+    #: The headers. Content-Length and Date are added.
     headers: Mapping[str, str] = field(default_factory=dict)
     #: The bytes.
     body: bytes = b""
-    #: Seconds from the request to the answer.
+    #: The time from the request to the answer, in seconds.
     delay: float = 0.0
-    #: The connection is reset in the place of an answer.
+    #: Whether the connection is reset instead.
     reset: bool = False
 
     @classmethod
     def of(cls, body: JsonValue, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Self:
-        """Make an answer in JSON."""
+        """Create an answer with a JSON body."""
         return cls(
             status=status,
             headers={"Content-Type": "application/json", **(headers or {})},
@@ -55,11 +55,10 @@ class Answer:
 
     @classmethod
     def parse(cls, told: object) -> Self:
-        """Make one of `{"status", "headers", "body" or "text", "delay"}`, `{"hang": true}` or `{"reset": true}`.
+        """Parse `{"status", "headers", "body" or "text", "delay"}`, `{"hang": true}` or `{"reset": true}`.
 
-        Unknown names are passed over, so that collected answers can say what they mean. One that hangs is given
-        when the server stops, if its client is still there.
-        Raises pydantic's ValidationError, which says what is wrong with it.
+        Unknown fields are ignored, so that collected answers can have a description. A hanging answer is sent when the
+        server stops, if its client is still connected. Raises pydantic's ValidationError with the problems.
         """
         spec = _Spec.model_validate(told)
         is_json = spec.body is not None
@@ -72,7 +71,7 @@ class Answer:
         )
 
     def response(self) -> Response:
-        """Return it as the WSGI layer wants it, with no header that was not asked for."""
+        """Convert to a WSGI response without further headers."""
         response = Response(self.body, status=self.status)
         del response.headers["Content-Type"]
         response.headers.update(self.headers)

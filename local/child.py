@@ -1,4 +1,4 @@
-"""Child processes: their output read line by line, and none left behind."""
+"""Child processes with line-by-line output, none of which outlives this process."""
 
 import contextlib
 import os
@@ -11,11 +11,11 @@ from pathlib import Path
 
 
 class Child:
-    """A process in a group of its own, out of reach of the terminal's Ctrl-C.
+    """A process in a separate group, so that the terminal's Ctrl-C does not reach it.
 
-    Its standard input is a pipe that stays open as long as this process lives: a child that ends when its input
-    does leaves nothing behind, even where this process is killed. `on_line` is called, from another thread, with
-    each line that it prints.
+    Its standard input is a pipe that stays open while this process lives. A child that ends at the end of its input
+    therefore ends with this process, even after a kill. `on_line` is called, from another thread, with each line of
+    output.
     """
 
     def __init__(
@@ -45,16 +45,16 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The process and its group."""
+        """The id of the process and of its group."""
         return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
-        """What it ended with, or None while it runs."""
+        """The exit code, or None while the process runs."""
         return self._process.poll()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended and all it said is read; False when it still runs after `timeout` seconds."""
+        """Wait for the end of the process and its output. Returns False if it still runs after `timeout` seconds."""
         try:
             self._process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -65,8 +65,7 @@ class Child:
     def stop(self, timeout: float) -> int | None:
         """Send SIGTERM, kill the whole group after `timeout` seconds, and return the exit code.
 
-        Only the process itself gets SIGTERM: it ends its own children once their work is done. Ctrl-C cuts the
-        waiting short.
+        Only the process itself gets SIGTERM, and ends its own children after their work. Ctrl-C shortens the wait.
         """
         self._process.terminate()
         with contextlib.suppress(KeyboardInterrupt):
@@ -75,7 +74,7 @@ class Child:
         return self.exit_code
 
     def kill(self) -> None:
-        """End it and its group at once, as a crash would; does nothing more to one that has ended."""
+        """Kill the process and its group at once, like a crash. Does nothing to an ended process."""
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
         self.wait()

@@ -1,8 +1,8 @@
-"""Make the virtual environment that everything runs in, once: `python3 local/environment.py FOLDER`.
+"""Creates the virtual environment of the project once: `python3 local/environment.py FOLDER`.
 
-A lock after it makes another one, for a tool whose versions must not mix with ours. Uses nothing but the standard
-library, since nothing else is installed yet. What is installed already is not fetched again: after the first time, no
-network is needed. Every file that is installed has to match a hash of its lock.
+With further arguments, the locks of another environment, for a tool with incompatible versions. Uses only the standard
+library, since no other package is installed yet. Installed packages are not fetched again, so after the first time no
+network is needed. Every installed file must match a hash of its lock.
 """
 
 import subprocess
@@ -15,7 +15,7 @@ _OURS = ("requirements-local.txt", "requirements-dev.txt")
 
 
 def main() -> int:
-    """Install what the locks say, unless it is there; 1, with one line, when that is impossible."""
+    """Install the packages of the locks if necessary. Returns 1 after one line with the reason if that fails."""
     folder = Path(sys.argv[1])
     if folder.is_symlink():
         print(f"{folder} is a link, and to install there begins with emptying what it points to", file=sys.stderr)
@@ -33,7 +33,7 @@ def main() -> int:
 
 
 def _install(folder: Path, locks: list[Path]) -> bool:
-    """Begin from nothing; a run that is broken off leaves no stamp behind, and the next one begins again."""
+    """Install from scratch. An interrupted run leaves no stamp, and the next run starts again."""
     venv.create(folder, clear=True, with_pip=True)
     pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     done = subprocess.run([*pip, "--require-hashes", *(f"--requirement={path}" for path in locks)], check=False)

@@ -1,19 +1,19 @@
-"""The layout of what the local start keeps in Azurite: keys, columns and words of rows and queue messages."""
+"""The layout of the local start's data in Azurite: keys, columns and values of rows and queue messages."""
 
 import shlex
 from pathlib import Path
 
 from local.errors import LocalError
 
-#: To be raised if the app can no longer read rows or messages that an older version wrote.
+#: Raise this if the app can no longer read rows or messages of an older version.
 LAYOUT = "2"
 
 
 def demand_layout(folder: Path) -> None:
-    """Refuse Azurite's files of another layout, and note the layout of new files in `layout`.
+    """Refuse Azurite's files of another layout, and record the layout of new files in `layout`.
 
     `folder` is the state directory of the local start. The signing key in it stays valid. Raises LocalError with the
-    command that removes the files, and OSError if the layout cannot be read or noted.
+    command that removes the files, and OSError if the layout cannot be read or recorded.
     """
     storage, noted = folder / "azurite", folder / "layout"
     found = noted.read_text().strip() if noted.exists() else None

@@ -1,9 +1,9 @@
-"""Write the locks anew: `python -m local.locks [--upgrade]`, which is `make lock`.
+"""Renews the locks: `python -m local.locks [--upgrade]`, called by `make lock`.
 
 A lock has exact versions and the hashes of their files, and no address of a registry. `requirements.txt` is the lock of
-the deployed app. It has the hashes of those wheels alone that the deployed Python on Linux installs. Any other Python
-would need other files, so that `pip` refuses to build with it. The other locks are universal: they hold for Python 3.11
-and newer, on every system.
+the deployed app. It has only the hashes of wheels for the deployed Python on Linux. Another Python would need other
+files, so `pip` refuses to build with it. The other locks are universal: they apply to Python 3.11 and newer, on every
+system.
 """
 
 import argparse
@@ -16,14 +16,14 @@ from pathlib import Path
 
 from local.settings import REPOSITORY
 
-#: What Azure runs: `runtime` in `infra/modules/app.bicep`, on Linux with a C library of at least that version.
+#: The deployed platform: `runtime` in `infra/modules/app.bicep`, on Linux with at least this version of glibc.
 DEPLOYED_PYTHON = "3.13"
 _DEPLOYED_PLATFORM = "x86_64-manylinux_2_28"
 _OLDEST_PYTHON = "3.11"
 
 
 def main() -> int:
-    """Write all locks; the exit code of uv where it finds no versions that go together."""
+    """Write all locks. Returns the exit code of uv if it finds no compatible versions."""
     parser = argparse.ArgumentParser(prog="python -m local.locks", description=__doc__)
     parser.add_argument("--upgrade", action="store_true", help="take the newest versions, not those of the locks")
     upgrade = ["--upgrade"] if parser.parse_args().upgrade else []
@@ -47,7 +47,7 @@ def _universal(target: str, *arguments: str) -> None:
 
 
 def _deployed() -> str:
-    """Lock the wheels that fit the app on Azure, at the versions of the universal lock."""
+    """Return the lock of the app's wheels on Azure, with the versions of the universal lock."""
     platform = ("--python-version", DEPLOYED_PYTHON, "--python-platform", _DEPLOYED_PLATFORM, "--only-binary", ":all:")
     text = _compile(*platform, "-c", "requirements-local.txt", "--format", "pylock.toml", "requirements.in")
     lines = [f"# Written by `make lock`, for Python {DEPLOYED_PYTHON} on Azure and for no other."]
@@ -63,7 +63,7 @@ def _names(lock: str) -> list[str]:
 
 
 def _compile(*arguments: str) -> str:
-    """Run uv, which is installed beside this Python; raises CalledProcessError, and uv has said why."""
+    """Run the uv beside this Python. Raises CalledProcessError after uv has printed the reason."""
     uv = Path(sys.executable).with_name("uv")
     common = ("--quiet", "--no-emit-index-url", "--no-emit-find-links", "--custom-compile-command", "make lock")
     return subprocess.run(

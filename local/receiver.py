@@ -1,6 +1,6 @@
-"""A receiver of callbacks: keeps what came, byte for byte, and answers as it is told.
+"""A receiver of callbacks: it keeps requests byte for byte, and gives scripted answers.
 
-`GET /callbacks` lists what came. From Python: `answer` scripts a path, `wait_for` waits without sleeping.
+`GET /callbacks` lists the requests. From Python, `answer` scripts a path, and `wait_for` waits without sleeping.
 """
 
 import json
@@ -24,30 +24,30 @@ _ACCEPTED = Answer(status=204)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Callback:
-    """One request that came to the receiver."""
+    """One request to the receiver."""
 
-    #: When, on the monotonic clock.
+    #: The time on the monotonic clock, in seconds.
     at: float
-    #: How: `POST` from the bridge.
+    #: The method: `POST` from the bridge.
     method: str
     #: The path and query, as sent.
     path: str
-    #: All its headers, with names in lower case.
+    #: All headers, with names in lower case.
     headers: dict[str, str] = field(repr=False)
-    #: The bytes, as they were signed.
+    #: The signed bytes.
     body: bytes
-    #: The status code that it got.
+    #: The status code of the answer.
     answered: int
 
     @property
     def content(self) -> JsonValue:
-        """The body, read as JSON."""
+        """The body, parsed as JSON."""
         content: JsonValue = json.loads(self.body)
         return content
 
 
 class Receiver:
-    """A receiver on 127.0.0.1; a context manager that stops it. Made by `start`."""
+    """A receiver on 127.0.0.1. Created by `start`; leaving the context manager stops it."""
 
     def __init__(self, *, port: int, say: Callable[[str], None] | None, hosts: Collection[str]) -> None:
         self._say = say
@@ -60,41 +60,41 @@ class Receiver:
 
     @classmethod
     def start(cls, *, port: int = 0, say: Callable[[str], None] | None = None, hosts: Collection[str] = ()) -> Self:
-        """Serve at once, on a free port by default.
+        """Start serving, by default on a free port.
 
-        `say` is called with what a person should see of each callback. `hosts` are names beside those of this machine.
+        `say` is called with a description of each callback. `hosts` are further host names of this machine.
         """
         return cls(port=port, say=say, hosts=hosts)
 
     @property
     def url(self) -> str:
-        """Its address; any path below it takes callbacks."""
+        """The URL of the receiver. Any path below accepts callbacks."""
         return self._server.url
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port of the receiver."""
         return self._server.port
 
     @property
     def callbacks(self) -> tuple[Callback, ...]:
-        """All that came so far, oldest first."""
+        """All callbacks so far, oldest first."""
         return self._came.entries
 
     def wait_for(
         self, condition: int | Callable[[Sequence[Callback]], bool], timeout: float = MAX_WAIT
     ) -> tuple[Callback, ...]:
-        """Return the callbacks as soon as there are that many, or the condition holds for them."""
+        """Return the callbacks as soon as there are that many, or as the condition holds for them."""
         return self._came.wait_for(condition, timeout)
 
     def answer(self, path: str, *first: int | Answer, then: int | Answer = _ACCEPTED) -> None:
-        """Answer the next requests to `path` with `first`, one each, and all after them with `then`."""
+        """Answer the next requests to `path` with `first`, one each, and all later ones with `then`."""
         with self._lock:
             self._scripts[path] = deque(_answer(each) for each in first)
             self._standing[path] = _answer(then)
 
     def stop(self) -> None:
-        """Stop serving; answers that wait for their delay are given at once."""
+        """Stop serving. Delayed answers are sent at once."""
         self._stopping.set()
         self._server.stop(timeout=5)
 
@@ -154,7 +154,7 @@ def _shown(callback: Callback) -> dict[str, JsonValue]:
 def _told(callback: Callback) -> str:
     """Describe a callback in two lines: its request and its event."""
     path, _, query = callback.path.partition("?")
-    shown = f"{path}?…" if query else path  # a query can hold a secret, and terminals are looked at
+    shown = f"{path}?…" if query else path  # a query can contain a secret, and other people can see terminals
     name = callback.headers.get("webhook-id", "without a webhook-id")
     body = callback.body.decode(errors="replace")
     return f"callback: {callback.method} {shown} {name}, answered {callback.answered}\n    {body}"

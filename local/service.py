@@ -1,4 +1,4 @@
-"""A program that runs beside this one: started until it is ready, stopped, killed, started again."""
+"""A child program with a life cycle: started until it is ready, stopped, killed, started again."""
 
 import threading
 from abc import ABC, abstractmethod
@@ -15,16 +15,16 @@ _LAST_WORDS = 5
 
 
 class Service(ABC):
-    """A child process that says when it is ready; a context manager that stops it.
+    """A child process that reports when it is ready. Leaving the context manager stops it.
 
-    It ends when this process ends, whatever ends it.
+    The child also ends when this process ends for any reason.
     """
 
-    #: What it is called in messages.
+    #: The name in messages.
     name: str
-    #: Seconds until it must be ready.
+    #: Seconds until the process must be ready.
     start_timeout = 30.0
-    #: Seconds that it has to end in order.
+    #: Seconds for an orderly end.
     stop_timeout: float
 
     def __init__(
@@ -39,33 +39,33 @@ class Service(ABC):
         self._on_end = on_end
         self._child: Child | None = None
         self._ready = False
-        #: What it printed, over all its restarts.
+        #: The output, over all restarts.
         self.lines: Record[str] = Record()
 
     @abstractmethod
     def command(self) -> Sequence[str]:
-        """Return the command that runs it."""
+        """Return the command to run."""
 
     @abstractmethod
     def hear(self, line: str) -> bool:
-        """Take note of a line that it printed; True when it is ready now."""
+        """Process a line of output. Returns True if the program is ready now."""
 
     def reason(self) -> str:
-        """Say why it did not start, from what it printed."""
+        """Return why the program did not start, from its output."""
         return " | ".join(self.lines.entries[-_LAST_WORDS:])
 
     @property
     def pid(self) -> int:
-        """Its process, for tests that watch it."""
+        """The process id, for tests that observe the process."""
         return self._running().pid
 
     @property
     def exit_code(self) -> int | None:
-        """What it ended with by itself, or None while it runs."""
+        """The exit code of a process that has ended, or None while the process runs."""
         return self._running().exit_code
 
     def launch(self) -> None:
-        """Start it and return when it is ready; raises LocalError, with what it said, when that does not come."""
+        """Start the program and return when it is ready. Raises LocalError with its last output if it fails."""
         self._ready = False
         ready_or_ended = threading.Event()
         self._child = Child(
@@ -81,24 +81,24 @@ class Service(ABC):
             raise LocalError(f"{self.name} does not start: {self.reason()}")
 
     def stop(self) -> None:
-        """End it in order; does nothing if it is not running."""
+        """Stop the program in order. Does nothing if it is not running."""
         child, self._child = self._child, None
         if child:
             child.stop(self.stop_timeout)
 
     def kill(self) -> None:
-        """End it at once, as a crash would; does nothing if it is not running."""
+        """Kill the program like a crash. Does nothing if it is not running."""
         child, self._child = self._child, None
         if child:
             child.kill()
 
     def restart(self) -> None:
-        """Start it again as it was, ending it first if it runs."""
+        """Start the program again with the same settings. Stops a running one first."""
         self.stop()
         self.launch()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended by itself; False when it still runs after `timeout` seconds."""
+        """Wait until the program ends. Returns False if it still runs after `timeout` seconds."""
         return self._running().wait(timeout)
 
     def _running(self) -> Child:

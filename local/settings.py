@@ -1,4 +1,4 @@
-"""What the local start chooses, and what of it the environment chooses instead."""
+"""The settings of the local start, and the environment of the app."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ from local.web import hosts_of
 
 REPOSITORY = Path(__file__).parents[1]
 
-#: The key of the fake Speech service, where SPEECH_KEY does not say another.
+#: The key of the fake Speech service, unless SPEECH_KEY sets another.
 LOCAL_SPEECH_KEY = "local-key"
 
 _DEFAULT_PORT = "7071"
@@ -23,7 +23,7 @@ _HIGHEST_PORT = 65535
 _LAST_PORT_OFFSET = 5
 _SIGNING_KEY_BYTES = 32
 
-#: For the app, where the environment has nothing else to say. Callbacks may go to this machine too.
+#: The app's default settings. Callbacks may also go to this machine.
 _APP_SETTINGS = {
     "FUNCTIONS_WORKER_RUNTIME": "python",
     "PYTHON_THREADPOOL_THREAD_COUNT": "32",
@@ -37,28 +37,28 @@ _APP_SETTINGS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Where the local start keeps and serves what.
+    """The settings of the local start.
 
-    All ports follow from one, so that a callback that was registered before a restart arrives after it, and that
-    a second start beside the first needs nothing but another PORT and LOCAL_DIR.
+    All ports follow from PORT. A callback from before a restart therefore arrives afterwards, and a second start needs
+    only another PORT and LOCAL_DIR.
     """
 
-    #: Where state is kept: LOCAL_DIR, by default `.local`.
+    #: The directory of all state: LOCAL_DIR, by default `.local`.
     folder: Path
-    #: Where the function app listens: PORT.
+    #: The port of the function app: PORT.
     port: int
     #: The folder of the function app: APP_DIR, by default this repository.
     app: Path
-    #: How long operations take in the fake Speech service: FAKE_SPEECH_DURATIONS, by default 12 s each.
+    #: The durations of operations in the fake Speech service: FAKE_SPEECH_DURATIONS, by default 12 s each.
     durations: Durations
-    #: What their chance is made from, so that a run can be repeated: FAKE_SPEECH_SEED.
+    #: The seed of random durations, for repeatable runs: FAKE_SPEECH_SEED.
     seed: int
-    #: Names beside those of this machine under which all of it answers: LOCAL_HOSTS.
+    #: Further host names under which all servers answer: LOCAL_HOSTS.
     hosts: frozenset[str]
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:
-        """Read them; raises LocalError for one that cannot be."""
+        """Read the settings. Raises LocalError for an invalid one."""
         port = environ.get("PORT") or _DEFAULT_PORT
         if not (port.isascii() and port.isdecimal()) or not 0 < int(port) <= _HIGHEST_PORT - _LAST_PORT_OFFSET:
             raise LocalError(f"PORT is {port!r}: it must be a number up to {_HIGHEST_PORT - _LAST_PORT_OFFSET}.")
@@ -73,32 +73,32 @@ class Settings:
 
     @property
     def receiver_port(self) -> int:
-        """Where the receiver of callbacks listens."""
+        """The port of the receiver of callbacks."""
         return self.port + 1
 
     @property
     def upstream_port(self) -> int:
-        """Where the fake Speech service listens."""
+        """The port of the fake Speech service."""
         return self.port + 2
 
     @property
     def upstream_endpoint(self) -> str:
-        """What `SPEECH_ENDPOINT` is where the environment does not say."""
+        """The default of `SPEECH_ENDPOINT`."""
         return f"http://127.0.0.1:{self.upstream_port}"
 
     @property
     def azurite_ports(self) -> Ports:
-        """Where Azurite listens."""
+        """The ports of Azurite."""
         return Ports(blob=self.port + 3, queue=self.port + 4, table=self.port + _LAST_PORT_OFFSET)
 
 
 def app_environment(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the whole environment of the function app; what `environ` says already stands."""
+    """Return the whole environment of the function app. Values in `environ` take precedence."""
     chosen = {**_APP_SETTINGS, "AzureWebJobsStorage": settings.azurite_ports.connection_string}
     if not environ.get("SPEECH_ENDPOINT"):
         chosen["SPEECH_ENDPOINT"] = settings.upstream_endpoint
         chosen["SPEECH_KEY"] = LOCAL_SPEECH_KEY
-        chosen["SPEECH_REQUESTS_PER_SECOND"] = "10"  # a fake has no quota to keep
+        chosen["SPEECH_REQUESTS_PER_SECOND"] = "10"  # a fake has no quota
     if not environ.get("BRIDGE_SIGNING_KEYS"):
         chosen["BRIDGE_SIGNING_KEYS"] = _signing_key(settings.folder)
     said = {name: value for name, value in environ.items() if value or name not in chosen}
@@ -106,9 +106,9 @@ def app_environment(settings: Settings, environ: Mapping[str, str]) -> dict[str,
 
 
 def write_local_settings(path: Path, environment: Mapping[str, str], inherited: Mapping[str, str]) -> None:
-    """Write what `func start` reads, for its owner only: all settings that it does not inherit anyway.
+    """Write the settings file of `func start`, readable by its owner only, without inherited variables.
 
-    Raises LocalError where there is such a file: it may hold what somebody else has chosen.
+    Raises LocalError if the file exists, since it may contain other people's settings.
     """
     values = {name: value for name, value in environment.items() if inherited.get(name) != value}
     try:
@@ -132,9 +132,9 @@ def _seed(text: str) -> int:
 
 
 def _signing_key(folder: Path) -> str:
-    """Return the key that the secrets of all receivers come from, made once and kept for its owner only.
+    """Return the signing key, created once and readable by its owner only.
 
-    A crash or a full disk leaves it whole or not at all.
+    After a crash or a full disk the file is complete or missing.
     """
     path = folder / "signing-key"
     if not path.exists() or not path.read_text():

@@ -26,10 +26,10 @@ from local.watch import Room, watch
 
 
 def start(environ: Mapping[str, str], say: Callable[[str], None], *, host: Literal["local", "microsoft"]) -> None:
-    """Run everything until Ctrl-C, then stop all of it.
+    """Run all parts until Ctrl-C, then stop them.
 
-    The app runs in the host of this folder, or in Microsoft's. Raises LocalError when something cannot start, or
-    ends before it should; storage is started again.
+    The app runs in the host of this folder, or in Microsoft's. Raises LocalError if a part cannot start, or ends
+    unexpectedly. Storage is restarted instead.
     """
     settings = Settings.read(environ)
     ended: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -70,7 +70,7 @@ def _start_storage(
     say: Callable[[str], None],
     ended: "queue.SimpleQueue[str]",
 ) -> Azurite:
-    """Start Azurite, whose end is told to `ended`."""
+    """Start Azurite. Its name is put into `ended` when it ends."""
     room.demand()
     try:
         demand_layout(settings.folder)
@@ -84,7 +84,7 @@ def _start_storage(
 def _start_fakes(
     running: ExitStack, settings: Settings, environment: Mapping[str, str], say: Callable[[str], None]
 ) -> None:
-    """Start the receiver, and the fake Speech service if it is the one that the app is to ask."""
+    """Start the receiver, and the fake Speech service if the app uses that one."""
     if environment["SPEECH_ENDPOINT"] == settings.upstream_endpoint:
         upstream = Upstream.start(
             key=environment["SPEECH_KEY"],
@@ -104,7 +104,7 @@ def _start_host(
     say: Callable[[str], None],
     ended: "queue.SimpleQueue[str]",
 ) -> Service:
-    """Start the app, whose end is told to `ended`."""
+    """Start the app. The name of its host is put into `ended` when the host ends."""
     if host == "local":
         return HostProcess.start(
             environment,
@@ -126,7 +126,7 @@ def _start_host(
 
 @contextlib.contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """Treat an order to end, or a terminal that closes, as Ctrl-C."""
+    """Treat SIGTERM and SIGHUP (a closed terminal) like Ctrl-C."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -141,7 +141,7 @@ def stopped_by_signals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _only_one(settings: Settings) -> Iterator[None]:
-    """Hold the state folder for this process alone; the hold ends with the process."""
+    """Lock the state folder for this process. The lock ends with the process."""
     try:
         settings.folder.mkdir(parents=True, exist_ok=True)
         lock = (settings.folder / "lock").open("w")
@@ -158,7 +158,7 @@ def _only_one(settings: Settings) -> Iterator[None]:
 
 
 def _refuse_taken_ports(settings: Settings, environ: Mapping[str, str]) -> None:
-    """Say which port is taken before anything is started."""
+    """Raise LocalError about a taken port before any part starts."""
     ports = [settings.port, settings.receiver_port]
     ports += [] if environ.get("SPEECH_ENDPOINT") else [settings.upstream_port]
     ports += [] if environ.get("AzureWebJobsStorage") else astuple(settings.azurite_ports)
@@ -174,7 +174,7 @@ def _refuse_taken_ports(settings: Settings, environ: Mapping[str, str]) -> None:
 
 
 def _summary(settings: Settings, environ: Mapping[str, str], *, key: str | None) -> str:
-    """Say what runs where, and what to type next; `key` is the function key, if the host asks for one."""
+    """Describe the running parts and the next commands. `key` is the function key, if the host requires one."""
     storage = f"Azurite, in {settings.folder / 'azurite'}"
     speech = f"a fake service on {settings.upstream_endpoint}, where operations succeed by themselves"
     api = f"http://127.0.0.1:{settings.port}/api"
@@ -206,6 +206,6 @@ Ctrl-C stops everything.
 
 
 def _python() -> str:
-    """Name the Python that runs this, from here if it is below."""
+    """Return the path of the running Python, relative if possible."""
     here, path = Path.cwd(), Path(sys.executable)
     return str(path.relative_to(here) if path.is_relative_to(here) else path)

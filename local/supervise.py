@@ -1,8 +1,8 @@
-"""Run a program that must not outlive its parent: `python -m local.supervise COMMAND ...`.
+"""Runs a program that must not outlive its parent: `python -m local.supervise COMMAND ...`.
 
-Some programs do not notice the end of their standard input, Microsoft's function host for one. This process notices
-in their place: at the end of input, or on SIGTERM, the program gets SIGTERM. Processes that the program leaves behind
-get SIGTERM as well, so this must lead a process group, which `local.child.Child` ensures.
+Some programs, like Microsoft's function host, do not notice the end of their standard input. This process does: at the
+end of input, or on SIGTERM, the program gets SIGTERM. Processes that the program leaves behind get SIGTERM as well, so
+this process must lead a process group, which `local.child.Child` ensures.
 """
 
 import os

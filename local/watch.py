@@ -1,4 +1,4 @@
-"""What the local start does while it runs: it brings storage back, and says when the disk fills up."""
+"""Supervision of the running local start: restarts storage, and warns of a full disk."""
 
 import queue
 import shutil
@@ -9,20 +9,20 @@ from typing import NoReturn
 from local.azurite import Azurite
 from local.errors import LocalError
 
-#: Below this many bytes Azurite may not be able to write down what it holds.
+#: The fewest free bytes with which Azurite can reliably write its state.
 ROOM = 32 * 1024 * 1024
 
 _MEGABYTE = 1024 * 1024
 
-#: How often the disk is looked at, in seconds; Azurite writes every five.
+#: How often the disk is checked, in seconds. Azurite writes every five seconds.
 _LOOK = 5.0
 
-#: After so many, something is wrong that another one does not mend.
+#: The most restarts. After more crashes, another restart does not help.
 _MOST_RESTARTS = 5
 
 
 class Room:
-    """The room that is left for state; says so once when it becomes little, and once when there is more again."""
+    """The free disk space for state. Reports once when the space gets low, and once when there is enough again."""
 
     def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
         self._folder = folder
@@ -30,7 +30,7 @@ class Room:
         self._is_full = False
 
     def demand(self) -> None:
-        """Raise LocalError where there is too little to start with."""
+        """Raise LocalError if there is too little space for a start."""
         if (free := self._free()) < ROOM:
             raise LocalError(
                 f"only {free // _MEGABYTE} MB are left for {self._folder}, and {ROOM // _MEGABYTE} are needed: "
@@ -38,7 +38,7 @@ class Room:
             )
 
     def look(self) -> None:
-        """Say what has changed. Azurite itself says nothing: it goes on in memory, and loses that when it ends."""
+        """Report a change. Azurite itself is silent: it continues in memory, and loses that state when it ends."""
         free = self._free()
         if (free < ROOM) == self._is_full:
             return
@@ -61,10 +61,10 @@ def watch(
     room: Room,
     say: Callable[[str], None],
 ) -> NoReturn:
-    """Bring Azurite back whenever it ends by itself; raise LocalError when another part does.
+    """Restart Azurite whenever it ends unexpectedly. Raises LocalError if another part ends.
 
-    Whoever ends is told to `ended`. What Azurite was told in the last five seconds before a crash is lost: it had
-    not written it yet.
+    The name of a part that ends arrives in `ended`. Writes of the last five seconds before a crash of Azurite are lost,
+    since it had not saved them yet.
     """
     restarts = 0
     while True:

@@ -1,4 +1,4 @@
-"""HTTP on loopback: waitress in a thread of its own, with a stop that finishes what it has begun."""
+"""HTTP on loopback: waitress in a separate thread, with a stop that finishes requests in flight."""
 
 import logging
 import re
@@ -20,18 +20,18 @@ from local.errors import LocalError
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-# It warns whenever a request waits for a thread; Azure queues them too, without a word.
+# It warns whenever a request waits for a thread. Azure queues such requests silently.
 logging.getLogger("waitress.queue").setLevel(logging.ERROR)
 
 #: The names of this machine in a Host header, without a port.
 _THIS_MACHINE = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
-#: How often a request that is held back looks whether its client is still there, in seconds.
+#: How often a delayed request checks whether its client is still connected, in seconds.
 _LOOK = 0.2
 
 
 class _Parser(HTTPRequestParser):  # type: ignore[misc] # waitress has no types
-    """Waitress' parser, which also keeps the head of a request as it came."""
+    """Waitress' parser, which also keeps the unchanged head of a request."""
 
     head = b""
 
@@ -45,15 +45,15 @@ class _Channel(HTTPChannel):  # type: ignore[misc] # waitress has no types
 
 
 def hosts_of(text: str | None) -> frozenset[str]:
-    """Read LOCAL_HOSTS: names separated by commas under which a local start answers beside those of this machine."""
+    """Parse LOCAL_HOSTS: comma-separated further host names under which a local start answers."""
     return frozenset(name.strip().lower() for name in (text or "").split(",") if name.strip())
 
 
 class WebServer:
-    """A WSGI application that answers on 127.0.0.1 as soon as this object exists.
+    """A WSGI application that serves on 127.0.0.1 as soon as this object exists.
 
-    It answers requests for this machine or for one of `hosts` alone. A page of the web can let its own name lead to
-    127.0.0.1 (DNS rebinding), and could otherwise read everything here through the browser of a developer.
+    The server answers only requests for this machine or for one of `hosts`. A web page can point its own host name at
+    127.0.0.1 (DNS rebinding), and could otherwise read all local data through a developer's browser.
     """
 
     def __init__(
@@ -82,18 +82,18 @@ class WebServer:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port of the server."""
         return int(self._server.effective_port)
 
     @property
     def url(self) -> str:
-        """Its address, without a slash at the end."""
+        """The URL of the server, without a slash at the end."""
         return f"http://127.0.0.1:{self.port}"
 
     def stop(self, timeout: float) -> bool:
-        """Accept nothing more, finish and send what is in flight, close; False if that took too long.
+        """Stop listening, finish requests in flight, send their answers, and close. False if that took too long.
 
-        Requests that wait for a thread are dropped: nothing new is started.
+        Requests that wait for a thread are dropped.
         """
         if not self._thread.is_alive():
             return True
@@ -114,9 +114,9 @@ class WebServer:
         wasyncore.dispatcher.close(self._server)
 
     def _close_when_sent(self) -> None:
-        """Close each connection after its last byte; the server's loop ends with the last of them.
+        """Close each connection after its last byte. The server's loop ends with the last connection.
 
-        The trigger leaves the loop, and stays open until that has ended: its other end may still be written to.
+        The trigger leaves the loop, but stays open until then, since its other end may still be written to.
         """
         for channel in list(self._server.active_channels.values()):
             channel.close_when_flushed = True
@@ -135,7 +135,7 @@ def _only_for(application: "WSGIApplication", hosts: Collection[str]) -> "WSGIAp
 
 
 def hold(request: Request, seconds: float, stopping: threading.Event) -> None:
-    """Wait that long before a request is answered; less when the server stops or, if it notices, the client leaves."""
+    """Delay an answer. The delay ends early if the server stops or, with `notice_who_leaves`, if the client leaves."""
     end = time.monotonic() + seconds
     has_left = request.environ["waitress.client_disconnected"]
     while (left := end - time.monotonic()) > 0 and not has_left():
@@ -144,15 +144,15 @@ def hold(request: Request, seconds: float, stopping: threading.Event) -> None:
 
 
 def head_of(request: Request) -> bytes:
-    """Return the request line and the headers as they came: waitress drops some headers and joins others."""
+    """Return the unchanged request line and headers: waitress drops some headers and joins others."""
     head: bytes = request.environ["waitress.client_disconnected"].__self__.requests[0].head
     return head
 
 
 def reset(request: Request) -> NoReturn:
-    """Reset the connection of a request, as a gateway that dies does: the client sees no end of the answer.
+    """Reset the connection of a request, like a gateway that dies: the client sees no end of the answer.
 
-    Waitress closes a connection without a word when the client is gone; a linger time of 0 makes that a reset.
+    Waitress closes the connection silently if the client is gone. A linger time of 0 turns the close into a reset.
     """
     channel = request.environ["waitress.client_disconnected"].__self__
     channel.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

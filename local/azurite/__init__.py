@@ -1,4 +1,4 @@
-"""Azurite, the storage emulator: installed once at a fixed version, and run on loopback only."""
+"""Azurite, the storage emulator: installed once in a fixed version, and run on loopback only."""
 
 from local.azurite.emulator import Azurite, Certificate, Ports
 

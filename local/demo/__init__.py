@@ -1,4 +1,4 @@
-"""`make demo`: the whole job once, told as it happens, and checked."""
+"""`make demo`: the whole job once, shown as it happens, and checked."""
 
 from local.demo.show import demo
 

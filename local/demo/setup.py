@@ -1,4 +1,4 @@
-"""Everything that the demo needs, on ports of its own and with nothing kept, so that it runs beside `make start`."""
+"""The parts of the demo, on separate ports and without persistent state, so that it can run beside `make start`."""
 
 import socket
 import tempfile
@@ -14,7 +14,7 @@ from local.receiver import Receiver
 from local.settings import Settings, app_environment
 from local.upstream import Upstream
 
-#: What the demo chooses by itself, whatever the environment says.
+#: Prefixes of variables that the demo sets itself, whatever the environment contains.
 _OURS = ("BRIDGE_", "SPEECH_", "AzureWebJobs", "LOCAL_DIR", "PORT", "APP_DIR", "FAKE_SPEECH_")
 
 _KEY = "demo-key"
@@ -22,21 +22,21 @@ _KEY = "demo-key"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """What runs."""
+    """The running parts."""
 
     #: The function app.
     host: HostProcess
     #: The fake Speech service.
     upstream: Upstream
-    #: Where most callbacks go.
+    #: The receiver of most callbacks.
     receiver: Receiver
-    #: Where the late receiver will listen.
+    #: The port of the late receiver.
     late_port: int
 
 
 @contextmanager
 def set_up(environ: Mapping[str, str], say: Callable[[str], None]) -> Iterator[Setup]:
-    """Start everything, quietly, and stop it at the end; raises LocalError where that is impossible."""
+    """Start all parts quietly, and stop them at the end. Raises LocalError if a part does not start."""
     with ExitStack() as running:
         folder = running.enter_context(tempfile.TemporaryDirectory(prefix="demo-"))
         azurite = running.enter_context(Azurite.start(say=say))
@@ -59,12 +59,12 @@ def set_up(environ: Mapping[str, str], say: Callable[[str], None]) -> Iterator[S
 
 
 def _free_port() -> int:
-    """Return a port where nobody listens, and nobody is likely to within the demo."""
+    """Return a free port that other programs are unlikely to take during the demo."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
 
 
 def tell_upstream(upstream: Upstream) -> None:
-    """Say how the operations go, from now on."""
+    """Script the operations of the demo."""
     for act in ACTS:
         upstream.tell(act.operation_id, *act.life)

@@ -1,4 +1,4 @@
-"""The demo itself: register, watch, verify, check."""
+"""The demo: register, watch, verify, check."""
 
 import sys
 import time
@@ -14,7 +14,7 @@ from local.demo.timeline import Timeline
 from local.errors import LocalError
 from local.receiver import Receiver
 
-#: Past this many seconds something is wrong.
+#: The time limit of the demo in seconds.
 LIMIT = 50.0
 
 _LOOK = 0.1
@@ -24,7 +24,7 @@ _ENDED = {"delivered", "dead", "canceled", "skipped"}
 
 
 def demo(environ: Mapping[str, str], clock: Callable[[], float] = time.monotonic) -> None:
-    """Show the whole job once; raises LocalError, with the reason, if anything is not as it should be."""
+    """Show the whole job once. Raises LocalError with the reason if any result is wrong."""
     timeline = Timeline(sys.stdout, clock, environ)
     timeline.tell("Three operations of Azure AI Speech, three callbacks:\n")
     for act in ACTS:
@@ -40,7 +40,7 @@ def demo(environ: Mapping[str, str], clock: Callable[[], float] = time.monotonic
 
 
 class _Show:
-    """The demo while it runs: what was seen so far, so that only changes are told."""
+    """The running demo. Remembers earlier states, so that only changes are shown."""
 
     def __init__(self, setup: Setup, timeline: Timeline, later: ExitStack) -> None:
         self._setup = setup
@@ -85,10 +85,10 @@ class _Show:
         self._timeline.happens(act.name, f"registered: call back {body['callbackUrl']}{nobody}")
 
     def _look(self, act: Act) -> None:
-        """Tell what is new of a registration, each thing after what led to it.
+        """Show the changes of a registration, each one after its cause.
 
-        The receiver is looked at after the API, and may be ahead of it: a callback waits until the API tells
-        of the final status that it is about.
+        The receiver is read after the API, and may be ahead of it. A callback is therefore shown only after the API
+        has shown the final status that it reports.
         """
         before = self._shown[act.name]
         url = f"{self._setup.host.url}/api/registrations/{before['id']}"
@@ -122,5 +122,5 @@ class _Show:
 
 
 def _finished(shown: Mapping[str, Any]) -> list[Any]:
-    """Return the attempts that are over: what became of one stands in it when it is recorded."""
+    """Return the attempts with a recorded outcome."""
     return [each for each in shown.get("attempts", []) if each["error"] or each["status"]]

@@ -1,4 +1,4 @@
-"""What the demo shows, what is to come of it, and how one sees whether it did. Pure."""
+"""The operations of the demo, their expected results, and the checks. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,25 +15,25 @@ from local.upstream import Life
 class Act:
     """One operation with one callback."""
 
-    #: What it is called on the screen, and the last part of its callback's path.
+    #: The name on the screen, and the last part of the callback's path.
     name: str
-    #: What is to be seen.
+    #: A description of the expected course.
     about: str
     #: Its statuses over time.
     life: Life
     #: The type of the callback.
     event: str
-    #: What becomes of each attempt: a status, or the class of failure.
+    #: The expected outcome of each attempt: a status, or the class of failure.
     attempts: tuple[int | str, ...]
 
     @property
     def operation_id(self) -> str:
-        """What Speech calls it."""
+        """The id of the operation in Speech."""
         return f"demo-{self.name}"
 
     @property
     def receiver_is_late(self) -> bool:
-        """Whether nobody listens for its callback until the first attempt has failed."""
+        """Whether its receiver starts only after the first attempt has failed."""
         return len(self.attempts) > 1
 
 
@@ -63,7 +63,7 @@ ACTS = (
 
 
 def verified(callback: Callback, secret: str) -> Mapping[str, Any]:
-    """Return the event of a callback, verified as any receiver would; raises LocalError where it is not genuine."""
+    """Return the event of a callback, verified like any receiver would. Raises LocalError if it is not genuine."""
     try:
         event: Mapping[str, Any] = Webhook(secret).verify(callback.body, callback.headers)
     except WebhookVerificationError as error:
@@ -72,7 +72,7 @@ def verified(callback: Callback, secret: str) -> Mapping[str, Any]:
 
 
 def problems(act: Act, shown: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say what is not as it should be: in the registration as the API shows it, or in the callbacks that came."""
+    """List all differences from the expected registration and callbacks."""
     attempts = tuple(each["error"] or each["status"] for each in shown["attempts"])
     types = [(each["type"], each["data"]["operationId"], each["data"]["metadata"]) for each in events]
     found = [

@@ -1,4 +1,4 @@
-"""What a person sees of the demo: one line for each thing that happens, when it happens."""
+"""The output of the demo: one line per event, when it happens."""
 
 from collections.abc import Callable, Mapping
 from typing import TextIO
@@ -11,7 +11,7 @@ _BAD = "\x1b[31m"
 
 
 class Timeline:
-    """Lines with the seconds since the beginning; in colour on a terminal, plain in a pipe or with NO_COLOR."""
+    """Lines with the seconds since the start, in colour on a terminal, and plain in a pipe or with NO_COLOR."""
 
     def __init__(self, out: TextIO, clock: Callable[[], float], environ: Mapping[str, str]) -> None:
         self._out = out
@@ -21,20 +21,20 @@ class Timeline:
         self._names: list[str] = []
 
     def begin(self) -> None:
-        """Let time count from now: installing what is missing can take a minute that is not the demo's."""
+        """Start the clock now: installing missing parts can take a minute that is not the demo's."""
         self._began = self._clock()
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the beginning."""
+        """Seconds since the start."""
         return self._clock() - self._began
 
     def tell(self, text: str) -> None:
-        """Say something that is about no operation."""
+        """Print a text that belongs to no operation."""
         print(text, file=self._out, flush=True)
 
     def happens(self, name: str, text: str, *, good: bool = False, bad: bool = False) -> None:
-        """Say what has happened to an operation, at once."""
+        """Print an event of an operation at once."""
         if name not in self._names:
             self._names.append(name)
         colour = _GOOD if good else _BAD if bad else ""

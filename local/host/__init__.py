@@ -1,4 +1,4 @@
-"""A function host for development: what this app relies on of Azure Functions, and nothing else.
+"""A function host for development: only the parts of Azure Functions that this app uses.
 
-`local/README.md` lists what is modelled and where each fact comes from.
+`local/README.md` lists the modelled behaviour with its sources.
 """

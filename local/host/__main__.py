@@ -14,7 +14,7 @@ from local.errors import LocalError
 from local.host.host import Host
 from local.host.worker import belongs_to_an_invocation
 
-#: The bound on finishing what is in flight.
+#: The time limit in seconds to finish invocations in flight.
 STOP_TIMEOUT = 20.0
 
 _LOG_LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -23,7 +23,7 @@ _log = logging.getLogger("host")
 
 
 def main() -> int:
-    """Run the app until a signal comes; 0 after a clean stop, 1 with the reason if it cannot be started."""
+    """Run the app until a signal. Returns 0 after a clean stop, or 1 with the reason if the app cannot start."""
     arguments = _arguments()
     logging.basicConfig(stream=sys.stdout, format=_LOG_LINE, datefmt="%H:%M:%S")
     logging.getLogger().handlers[0].addFilter(belongs_to_an_invocation)
@@ -41,7 +41,7 @@ def main() -> int:
     names = ", ".join(function.name for function in host.functions)
     print(f"the function host listens on {host.url} with {names}", flush=True)
     ended.wait()
-    with contextlib.suppress(OSError):  # whoever read this may have been killed
+    with contextlib.suppress(OSError):  # the reader of this output may have been killed
         print("the function host finishes what is in flight, and stops", flush=True)
     if not host.stop(STOP_TIMEOUT):
         _log.warning("stopped with work in flight after %s s", STOP_TIMEOUT)

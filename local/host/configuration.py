@@ -1,4 +1,4 @@
-"""host.json, as far as this host goes by it."""
+"""The parts of host.json that this host uses."""
 
 import json
 from datetime import timedelta
@@ -24,20 +24,20 @@ _LOG_LEVELS = {
 class QueueOptions(BaseModel):
     """`extensions.queues`, with the defaults and limits of the queue extension's QueuesOptions."""
 
-    # Azure passes over a name that it does not know; here a misspelt one is refused.
+    # Azure ignores an unknown name. Here a misspelt one is refused.
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
 
-    #: Messages asked for at once.
+    #: The most messages of one request to the queue.
     batch_size: int = Field(16, ge=1, le=32)
-    #: More are asked for when no more than this many are being worked on; default: half a batch.
+    #: More messages are requested while at most this many are being worked on. Default: half a batch.
     new_batch_threshold: int | None = Field(None, ge=0)
-    #: The longest wait between two looks at an empty queue.
+    #: The longest wait between two requests to an empty queue.
     max_polling_interval: timedelta = Field(timedelta(minutes=1), ge=timedelta(milliseconds=100))
-    #: How long a message whose function failed stays hidden before the next try.
+    #: How long a message stays hidden after its function failed.
     visibility_timeout: timedelta = timedelta()
-    #: Tries, until the message goes to the poison queue.
+    #: The number of tries before the message goes to the poison queue.
     max_dequeue_count: int = Field(5, ge=1)
-    #: How a body is written in the queue.
+    #: The encoding of a body in the queue.
     message_encoding: Annotated[Literal["base64", "none"], BeforeValidator(str.lower)] = "base64"
 
     @property
@@ -47,20 +47,20 @@ class QueueOptions(BaseModel):
 
 
 class HostOptions(BaseModel):
-    """What of host.json this host goes by."""
+    """The parts of host.json that this host uses."""
 
     model_config = ConfigDict(frozen=True)
 
-    #: What stands before every route.
+    #: The prefix of every route.
     route_prefix: str = "api"
     #: `extensions.queues`.
     queues: QueueOptions = QueueOptions()
-    #: The lowest level of the app's log lines that is printed: `logging.logLevel.default`.
+    #: The lowest printed level of the app's log lines: `logging.logLevel.default`.
     log_level: str = "INFO"
 
 
 def read_host_json(folder: Path) -> HostOptions:
-    """Read host.json of the app in `folder`; raises LocalError, with what is wrong, where Azure would refuse it."""
+    """Read host.json of the app in `folder`. Raises LocalError with the reason if Azure would refuse it."""
     path = folder / "host.json"
     try:
         document = json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""azure.functions' own converters: they make the objects that the app gets, and read what it answers."""
+"""azure.functions' own converters, which create the app's objects and decode its results."""
 
 import typing
 from collections.abc import Callable
@@ -11,14 +11,14 @@ from azure.functions import get_binding_registry
 
 
 def converter(binding: str) -> Any:  # noqa: ANN401 - untyped library
-    """Return the converter of a binding's type, `httpTrigger` for instance."""
+    """Return the converter of a binding's type, for instance `httpTrigger`."""
     return get_binding_registry().get(binding)  # type: ignore[no-untyped-call]
 
 
 def check_annotations(handler: Callable[..., object], parameter: str, binding: str) -> None:
-    """Raise ValueError where the worker refuses a function for its annotations.
+    """Raise ValueError if the worker would refuse a function for its annotations.
 
-    They are evaluated: a type imported for type checkers only is one that the worker does not find.
+    The annotations are evaluated, so a type that is imported only for type checkers is not found.
     """
     try:
         annotations = typing.get_type_hints(handler)

@@ -1,4 +1,4 @@
-"""The host: an app with everything that starts its functions, from start to stop."""
+"""The host: an app and its triggers, from start to stop."""
 
 import logging
 import threading
@@ -18,15 +18,15 @@ from local.host.timer import run_timer
 from local.host.worker import Worker
 from local.web import WebServer, hosts_of
 
-#: Requests that can wait for the pool at once, which an async function does not wait for. Azure has no such bound.
+#: The most requests that can wait for the pool. Async functions need no thread of the pool. Azure has no such limit.
 _HTTP_THREADS = 256
 
-#: What the host takes of a body, in bytes, where FUNCTIONS_REQUEST_BODY_SIZE_LIMIT does not say: `ScriptConstants.cs`.
+#: The default limit of a body in bytes, unless FUNCTIONS_REQUEST_BODY_SIZE_LIMIT is set: `ScriptConstants.cs`.
 _BODY_LIMIT = 104_857_600
 
 
 class Host:
-    """A running function app. Making one indexes the app and starts it; raises LocalError where that fails."""
+    """A running function app. Creating the object indexes and starts the app. Raises LocalError if that fails."""
 
     def __init__(self, folder: Path, environ: Mapping[str, str], *, port: int = 0, keys: Sequence[str] = ()) -> None:
         self.options = read_host_json(folder)
@@ -54,11 +54,11 @@ class Host:
 
     @property
     def url(self) -> str:
-        """Where it answers HTTP, without the route prefix."""
+        """The URL of the host, without the route prefix."""
         return self._web.url
 
     def stop(self, timeout: float) -> bool:
-        """Start nothing more and finish what is in flight; False if `timeout` seconds were not enough."""
+        """Start nothing more and finish invocations in flight. Returns False if `timeout` seconds are not enough."""
         end = time.monotonic() + timeout
         self._stopping.set()
         for listener in self._listeners:
@@ -86,7 +86,7 @@ class Host:
 def _clients(trigger: QueueTrigger) -> tuple[QueueClient, QueueClient]:
     """Return clients of the queue and its poison queue.
 
-    They give up soon, since whoever calls them tries again, and don't log each request.
+    They give up soon, since their callers retry, and do not log each request.
     """
     try:
         queue, poison = (

@@ -23,14 +23,14 @@ _HEADERS = 100
 
 _ESCAPE = re.compile(rb"%([0-9a-fA-F]{2})")
 _ENCODED_SLASH = re.compile("(%2f)", re.IGNORECASE)
-#: What stays as it is in the path of a URL: `PathString.ToUriComponent` of ASP.NET Core.
+#: Characters that stay unchanged in the path of a URL: `PathString.ToUriComponent` of ASP.NET Core.
 _PLAIN_IN_PATH = "/!$&'()*+,;=:@"
 
 
 class HttpFront:
-    """Finds the function of a request, checks its key, runs it and gives back what it answers.
+    """Finds the function of a request, checks its key, runs it and returns its answer.
 
-    Where Azure answers by itself (no such route, no key, an exception), the body is empty, as there.
+    Answers of the host itself (no such route, no key, an exception) have an empty body, like in Azure.
     """
 
     def __init__(self, functions: Sequence[Function], worker: Worker, keys: Sequence[str], *, body_limit: int) -> None:
@@ -62,9 +62,9 @@ class HttpFront:
         return _empty(404)
 
     def _permits(self, level: str, request: Request) -> bool:
-        """Whether the request may call a function of that level; without keys, as with `func start`, it may.
+        """Return whether the request may call a function of that level. Without keys, as with `func start`, it may.
 
-        The keys are function keys: what asks for `admin` needs the master key, which there is none of here.
+        The keys are function keys. The level `admin` needs the master key, which does not exist here.
         """
         if not self._keys or level == "anonymous":
             return True
@@ -87,14 +87,14 @@ class HttpFront:
 
 
 def _read_head(head: bytes) -> tuple[bytes, list[tuple[str, str]]]:
-    """Split the head of a request into its first line and its headers; the parser has found it well-formed."""
+    """Split the well-formed head of a request into its first line and its headers."""
     line, *rest = head.strip(b"\r\n").split(b"\r\n")
     pairs = [each.decode("utf-8", "surrogateescape").partition(":") for each in rest]
     return line, [(name, value.strip(" \t")) for name, _, value in pairs]
 
 
 def _refusal(line: bytes, headers: list[tuple[str, str]]) -> int | None:
-    """Return the status with which the web server refuses a request, or None."""
+    """Return the status with which the web server refuses a request, or None for a valid one."""
     size = sum(len(name.encode("utf-8", "surrogateescape")) + len(value) + 4 for name, value in headers)
     if len(line) + 2 > _REQUEST_LINE_BYTES:
         return 414
@@ -107,7 +107,7 @@ def _refusal(line: bytes, headers: list[tuple[str, str]]) -> int | None:
 def _path(target: str) -> str:
     """Return the path of a request as Kestrel decodes it.
 
-    An encoded slash stays in its segment, bytes that are no UTF-8 stay encoded, and `..` is followed.
+    An encoded slash stays in its segment, bytes outside of UTF-8 stay encoded, and `..` is resolved.
     """
     raw = target.partition("?")[0]
     decoded = "".join(part if _ENCODED_SLASH.fullmatch(part) else _decode(part) for part in _ENCODED_SLASH.split(raw))
@@ -122,13 +122,13 @@ def _path(target: str) -> str:
 
 
 def _decode(text: str) -> str:
-    """Decode percent-encoded UTF-8, and leave the rest as it is."""
+    """Decode percent-encoded UTF-8, and leave all else unchanged."""
     decoded = unquote_to_bytes(text).decode("utf-8", "surrogateescape")
     return "".join(f"%{ord(char) - 0xDC00:02x}" if "\udc80" <= char <= "\udcff" else char for char in decoded)
 
 
 def _encode(path: str) -> str:
-    """Encode a decoded path for a URL; what is percent-encoded already stays."""
+    """Encode a decoded path for a URL. Percent-encoded parts stay unchanged."""
     return "".join(
         part if _ESCAPE.fullmatch(part.encode()) else quote(part, safe=_PLAIN_IN_PATH)
         for part in re.split("(%[0-9a-fA-F]{2})", path)
@@ -136,21 +136,21 @@ def _encode(path: str) -> str:
 
 
 def _query(request: Request) -> list[tuple[str, str]]:
-    """Return the query's parameters in their order. The host passes over those without a value."""
+    """Return the query's parameters in order. The host ignores parameters without a value."""
     pairs = (part.replace("+", " ").partition("=") for part in _raw_query(request).split("&"))
     return [(_decode(name), _decode(value)) for name, _, value in pairs if value]
 
 
 def _raw_query(request: Request) -> str:
-    """Return the query as it came; a fragment, which no client should send, is a part of it."""
+    """Return the unchanged query. A fragment, which no client should send, counts as a part of it."""
     raw: str = request.environ["REQUEST_URI"]
     return raw.partition("?")[2].replace("#", "%23")
 
 
 def _datum(request: Request, path: str, headers: list[tuple[str, str]], parameters: dict[str, str]) -> Datum:
-    """Make what the host sends to the worker for a request.
+    """Return the data that the host sends to the worker for a request.
 
-    The host reads a body only if its length is announced: a chunked one arrives empty.
+    The host reads a body only if its length is announced, so a chunked body arrives empty.
     """
     query = _raw_query(request)
     is_chunked = any(name.lower() == "transfer-encoding" for name, _ in headers)
@@ -168,7 +168,7 @@ def _datum(request: Request, path: str, headers: list[tuple[str, str]], paramete
 
 
 def _joined(pairs: Sequence[tuple[str, str]]) -> dict[str, Datum]:
-    """Join the values of a name, in any letter case, with commas; the last spelling of the name stays."""
+    """Join the values of a name, in any letter case, with commas. The last spelling of the name is kept."""
     spelling = {name.lower(): name for name, _ in pairs}
     values: dict[str, list[str]] = {}
     for name, value in pairs:

@@ -1,4 +1,4 @@
-"""Load a function app as Azure's worker does, and refuse it, with the reason, where Azure would lose it silently."""
+"""Loads a function app like Azure's worker. An app that Azure would lose silently is refused with the reason."""
 
 import importlib.util
 import inspect
@@ -24,7 +24,7 @@ from local.host.schedule import Schedule
 class HttpTrigger:
     """An HTTP trigger."""
 
-    #: Which requests it takes.
+    #: The requests of the function.
     route: Route
     #: `anonymous`, `function` or `admin`.
     level: str
@@ -34,7 +34,7 @@ class HttpTrigger:
 class TimerTrigger:
     """A timer trigger."""
 
-    #: When it fires.
+    #: The times of the invocations.
     schedule: Schedule
 
 
@@ -52,22 +52,22 @@ class QueueTrigger:
 class Function:
     """A function of the app."""
 
-    #: Its name, unique in the app.
+    #: The name, unique in the app.
     name: str
-    #: The parameter that takes what the trigger brings.
+    #: The parameter for the trigger's data.
     parameter: str
-    #: The binding's type, by which azure.functions knows its converter.
+    #: The binding's type, which identifies the converter of azure.functions.
     binding: str
-    #: What starts it.
+    #: The trigger.
     trigger: HttpTrigger | TimerTrigger | QueueTrigger
     #: The app's own code.
     handler: Callable[..., object]
 
 
 def index(folder: Path, environ: Mapping[str, str], *, prefix: str) -> tuple[Function, ...]:
-    """Return the app's functions, by name, as Azure orders them: routes are tried in this order.
+    """Return the app's functions, ordered by name like in Azure: routes are tried in this order.
 
-    Raises LocalError when it cannot be imported, has no or several apps, or has a function that cannot be loaded.
+    Raises LocalError if the app cannot be imported, has no or several FunctionApps, or has an invalid function.
     """
     app = _app_of(_import(folder))
     try:
@@ -81,7 +81,7 @@ def index(folder: Path, environ: Mapping[str, str], *, prefix: str) -> tuple[Fun
 
 
 def _import(folder: Path) -> ModuleType:
-    """Run function_app.py anew, with its folder first on the import path, as the worker has it."""
+    """Execute function_app.py again, with its folder first on the import path, like the worker."""
     path = folder.resolve() / "function_app.py"
     if not path.is_file():
         raise LocalError(f"{path} does not exist: is {folder} the folder of a function app?")
@@ -148,7 +148,7 @@ def _trigger(
 
 
 def _resolve(text: str, environ: Mapping[str, str]) -> str:
-    """Put settings in the place of their %NAMES%."""
+    """Replace %NAMES% by the values of their settings."""
 
     def value(found: re.Match[str]) -> str:
         if not environ.get(found[1]):

@@ -1,4 +1,4 @@
-"""Microsoft's own function host as a process, in place of the one in this folder."""
+"""Microsoft's own function host as a process, instead of the one in this folder."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from typing import Self
 from local.errors import LocalError
 from local.service import Service
 
-#: A function key for `make host`: this host asks for keys, as Azure does. It opens nothing but this machine's host.
+#: A function key for `make host`: that host requires keys, like Azure. The key is valid only for this machine's host.
 LOCAL_KEY = "local-key"
 
 _REPOSITORY = Path(__file__).parents[2]
@@ -30,10 +30,10 @@ _LEVELS = {"trce": "DEBUG", "dbug": "DEBUG", "info": "INFO", "warn": "WARNING", 
 
 
 class MicrosoftHost(Service):
-    """Microsoft's function host with its Python worker. Made by `start`; a context manager that stops both.
+    """Microsoft's function host with its Python worker. Created by `start`; leaving the context manager stops both.
 
     `stop` lets the host finish invocations in flight. `kill` ends the host and the worker at once, like the loss of
-    an instance. `restart` takes the same port, with the same keys. `lines` has all that the host printed.
+    an instance. `restart` uses the same port and the same keys. `lines` has all output of the host.
     """
 
     name = "Microsoft's function host"
@@ -53,11 +53,11 @@ class MicrosoftHost(Service):
         self._command = command
         self._console = _Console(on_line)
         self._ready_line = _READY if "functions-host" in command[0] else _READY_OF_CORE_TOOLS
-        #: Where it listens.
+        #: The port of the host.
         self.port = port
 
     @classmethod
-    def start(  # noqa: PLR0913 - those of HostProcess, and where the host keeps its keys
+    def start(  # noqa: PLR0913 - like HostProcess, with the place of the keys
         cls,
         environ: Mapping[str, str],
         *,
@@ -70,18 +70,17 @@ class MicrosoftHost(Service):
     ) -> Self:
         """Start the app of a folder with these settings and return when it answers.
 
-        `environ` is all that the app sees of the environment, and a few settings of the host's own. `keys` are the
-        function keys, kept in `state` with the host's log; without any, the host makes one up. `on_line` is called
-        with each line of the app and each warning of the host, in the form of `python -m local.host`; `on_end` when
-        the host ends without being told to. Raises LocalError if there is no such host on PATH, or if it does not
-        start.
+        `environ` is the app's whole environment, apart from a few settings of the host. `keys` are the function keys,
+        kept in `state` with the host's log. Without any, the host makes one up. `on_line` is called with each line of
+        the app and each warning of the host, in the form of `python -m local.host`. `on_end` is called if the host ends
+        unexpectedly. Raises LocalError if there is no such host on PATH, or if it does not start.
         """
         port = port or _free_port()
         _write_keys(state, keys)
         own = {
             "HOME": os.environ.get("HOME", ""),
             "FUNCTIONS_STATE_DIR": str(state),
-            # A file that changes below the app restarts the host otherwise, like a deployment.
+            # Otherwise a file that changes below the app would restart the host, like a deployment.
             "AzureFunctionsJobHost__fileWatchingEnabled": "false",
         }
         # The app's packages are installed for this interpreter. `make PYTHON=...` names another one in the environment.
@@ -98,17 +97,17 @@ class MicrosoftHost(Service):
 
     @property
     def url(self) -> str:
-        """Where it answers HTTP, without the route prefix."""
+        """The URL of the host, without the route prefix."""
         return f"http://127.0.0.1:{self.port}"
 
     def command(self) -> list[str]:
-        """Return the command, under a process that ends it when this one ends."""
+        """Return the command, under a process that ends it when this process ends."""
         return [sys.executable, "-u", "-m", "local.supervise", *self._command]
 
     def hear(self, line: str) -> bool:
-        """Show what a person should see, and end a host whose worker ends before the host is ready.
+        """Show a line to the person if relevant, and kill a host if its worker ends before the host is ready.
 
-        That host would try for minutes, and then run without functions.
+        Such a host would retry for minutes, and then run without functions.
         """
         self._console.take(line)
         if _WORKER_ENDED in line and not self._ready:
@@ -116,16 +115,16 @@ class MicrosoftHost(Service):
         return self._ready_line in line
 
     def reason(self) -> str:
-        """Quote the exception that ended the worker, if there is one."""
+        """Return the exception that ended the worker, if there is one."""
         exceptions = [line.strip() for line in self.lines.entries if _WORKER_EXCEPTION in line]
         return exceptions[0] if exceptions else super().reason()
 
 
 class _Console:
-    """Turns the host's console into lines like those of `python -m local.host`, without the host's housekeeping.
+    """Converts the host's console to lines like those of `python -m local.host`, without internal messages.
 
-    An entry of the console is a line with level and category, and then its text, indented. All lines of an entry of
-    the app are shown, and the first one of a warning of the host. Lines of the host's storage client are left out.
+    A console entry is a line with level and category, followed by its indented text. For entries of the app all lines
+    are shown, and for warnings of the host the first one. Lines of the host's storage client are left out.
     """
 
     def __init__(self, show: Callable[[str], None]) -> None:
@@ -134,7 +133,7 @@ class _Console:
         self._lines_left = 0.0
 
     def take(self, line: str) -> None:
-        """Show a line if a person should see it."""
+        """Show a line if it is relevant."""
         if head := _HEAD.fullmatch(line):
             of_app = _OF_APP.fullmatch(head["category"])
             level = _LEVELS[head["level"]]
@@ -148,7 +147,7 @@ class _Console:
 
 
 def _command(app: Path, port: int) -> list[str]:
-    """Return the command of the first host that PATH has. Raises LocalError without one."""
+    """Return the command of the first host on PATH. Raises LocalError without one."""
     if found := shutil.which("functions-host"):
         return [found, str(app), str(port)]
     if found := shutil.which("func"):
@@ -157,7 +156,7 @@ def _command(app: Path, port: int) -> list[str]:
 
 
 def _write_keys(state: Path, keys: Sequence[str]) -> None:
-    """Write the file in which the host keeps its keys, for its owner only."""
+    """Write the host's file of keys, readable by its owner only."""
     folder = state / "secrets"
     folder.mkdir(parents=True, exist_ok=True)
     if not keys:

@@ -1,4 +1,4 @@
-"""The host as a process of its own, for the local start and for tests that stop, kill and restart it."""
+"""The host as a separate process, for the local start and for tests that stop, kill and restart it."""
 
 import re
 import sys
@@ -13,10 +13,10 @@ _REPOSITORY = Path(__file__).parents[2]
 
 
 class HostProcess(Service):
-    """`python -m local.host`. Made by `start`; a context manager that stops it.
+    """`python -m local.host`. Created by `start`; leaving the context manager stops it.
 
-    `stop` lets it finish what is in flight; `kill` is a crash; `restart` takes the same port again. `lines` has
-    all that it printed, log lines too.
+    `stop` lets the host finish invocations in flight. `kill` is a crash. `restart` uses the same port. `lines` has all
+    output, including log lines.
     """
 
     name = "the function host"
@@ -34,7 +34,7 @@ class HostProcess(Service):
         super().__init__(folder=_REPOSITORY, environ=environ, on_end=on_end)
         self._arguments = arguments
         self._on_line = on_line
-        #: Where it listens, from the first start on.
+        #: The port, fixed after the first start.
         self.port = port
 
     @classmethod
@@ -50,9 +50,9 @@ class HostProcess(Service):
     ) -> Self:
         """Start the app of a folder with these settings and return when it answers.
 
-        `environ` is all that it sees of the environment. Raises LocalError with the reason when the host refuses
-        to start. `on_line` is called with each line that it prints, and `on_end` when it ends without being told
-        to, both from another thread.
+        `environ` is the app's whole environment. Raises LocalError with the reason if the host refuses to start.
+        `on_line` is called with each line of output, and `on_end` if the host ends unexpectedly, both from another
+        thread.
         """
         arguments = ["--app", str(app.resolve()), *(["--keys", *keys] if keys else [])]
         host = cls(environ=environ, arguments=arguments, port=port, on_line=on_line, on_end=on_end)
@@ -61,11 +61,11 @@ class HostProcess(Service):
 
     @property
     def url(self) -> str:
-        """Where it answers HTTP, without the route prefix."""
+        """The URL of the host, without the route prefix."""
         return f"http://127.0.0.1:{self.port}"
 
     def command(self) -> list[str]:
-        """Return the command, with the port that it has once it had one."""
+        """Return the command. After the first start it has a fixed port."""
         options = ["--port", str(self.port), "--with-parent", *self._arguments]
         return [sys.executable, "-u", "-m", "local.host", *options]
 

@@ -1,4 +1,4 @@
-"""Queue triggers: messages in batches, hidden while they are worked on, and put aside when they fail too often.
+"""Queue triggers: messages in batches, hidden while in work, and moved away after too many failures.
 
 receive (hidden for 10 minutes, renewed at half time) → run → delete
                                                         └─ failed: visible again after visibilityTimeout,
@@ -20,14 +20,14 @@ from local.host.index import Function
 from local.host.queue_rules import polling_delay, read_body, trigger_metadata
 from local.host.worker import Worker
 
-#: How long a message is hidden at a time; a crash leaves it hidden for what is left of that.
+#: How long a message is hidden at a time. After a crash it stays hidden for the remaining time.
 _HIDDEN = timedelta(minutes=10)
 
 _log = logging.getLogger("host")
 
 
 class QueueListener:
-    """Takes the messages of one queue to one function. Storage that is down is waited for."""
+    """Passes the messages of one queue to one function. Waits for unavailable storage."""
 
     def __init__(
         self,
@@ -54,13 +54,13 @@ class QueueListener:
         self._thread.start()
 
     def stop(self) -> None:
-        """Receive nothing more; what was received is finished."""
+        """Receive nothing more. Received messages are finished."""
         self._stopping.set()
         with self._changed:
             self._changed.notify_all()
 
     def join(self, timeout: float) -> bool:
-        """Wait until all that was received is finished; False if that takes longer."""
+        """Wait until all received messages are finished. Returns False if that takes longer."""
         self._thread.join(timeout)
         self._handlers.shutdown(wait=False)
         with self._changed:
@@ -85,7 +85,7 @@ class QueueListener:
                 self._stopping.wait(delay.total_seconds())
 
     def _receive(self) -> list[QueueMessage]:
-        """Ask for one batch; a queue that does not exist is one without messages, and so is one out of reach."""
+        """Request one batch. A missing or unreachable queue counts as empty."""
         try:
             pages = self._queue.receive_messages(
                 messages_per_page=self._options.batch_size,
@@ -138,7 +138,7 @@ class QueueListener:
             self._hide(message, self._options.visibility_timeout)
 
     def _keep_hidden(self, message: QueueMessage, done: Future[None]) -> None:
-        """Wait for the function, renewing the time for which its message is hidden at half of that time."""
+        """Wait for the function, and renew the hiding of its message at half of its time."""
         while not wait([done], self._hidden.total_seconds() / 2).done:
             try:
                 message.pop_receipt = self._hide(message, self._hidden)
@@ -151,7 +151,7 @@ class QueueListener:
         return hidden.pop_receipt
 
     def _put_aside(self, message: QueueMessage) -> None:
-        """Move a message to the poison queue; a crash in between leaves it in both."""
+        """Move a message to the poison queue. After a crash in between, the message is in both queues."""
         _log.warning("message %s goes to queue %s", message.id, self._poison.queue_name)
         try:
             self._poison.send_message(message.content)
@@ -161,7 +161,7 @@ class QueueListener:
         self._delete(message)
 
     def _delete(self, message: QueueMessage) -> None:
-        """Delete a message; one that has expired, or that another instance took over, is not ours to delete."""
+        """Delete a message. One that has expired, or that another instance took over, is already gone or not ours."""
         try:
             self._queue.delete_message(message.id, message.pop_receipt)
         except ResourceNotFoundError:

@@ -1,4 +1,4 @@
-"""What the queue trigger decides: how long to wait, how to read a message, what to tell of it. Pure."""
+"""The decisions of the queue trigger: the wait, the decoding of a message, and its metadata. Pure."""
 
 import base64
 import json
@@ -12,9 +12,9 @@ _MOST_DOUBLINGS = 30
 
 
 def polling_delay(empty_polls: int, longest: timedelta, spread: float) -> timedelta:
-    """Return the wait after that many looks, one after the other, that found nothing (or failed).
+    """Return the wait after a number of consecutive empty or failed requests.
 
-    Doubles from 100 ms on; `spread`, a random number from 0.8 to 1.2, keeps instances apart.
+    Doubles from 100 ms. `spread`, a random number from 0.8 to 1.2, separates instances.
     """
     if empty_polls <= 1:
         return min(_SHORTEST_WAIT, longest)
@@ -24,17 +24,17 @@ def polling_delay(empty_polls: int, longest: timedelta, spread: float) -> timede
 
 
 def read_body(content: str, encoding: str) -> bytes:
-    """Return the bytes of a message's body; raises ValueError where it is not written in that encoding."""
+    """Return the bytes of a message's body. Raises ValueError if the body has another encoding."""
     if encoding == "base64":
         return base64.b64decode(content, validate=True)
     return content.encode()
 
 
 def trigger_metadata(message: QueueMessage, body: str) -> dict[str, Datum]:
-    """Return what the host tells the worker of a message beside its body.
+    """Return the metadata of a message that the host passes to the worker.
 
-    Where the body is a JSON object, its own properties of the same names, in any letter case, take the place of
-    the message's: a body with an "id" hides the id of its message.
+    If the body is a JSON object, its properties replace metadata of the same name, in any letter case: a body with an
+    "id" hides the id of its message.
     """
     metadata = {
         "QueueTrigger": Datum(body, "string"),
@@ -56,7 +56,7 @@ def _time(moment: datetime | None) -> Datum:
 
 
 def _properties(body: str) -> dict[str, str | float | bool]:
-    """Return the plain values at the top of a JSON object; nothing for any other body."""
+    """Return the plain values at the top of a JSON object. Empty for any other body."""
     try:
         content = json.loads(body)
     except ValueError:

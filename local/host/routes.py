@@ -1,4 +1,4 @@
-"""Which function an HTTP request belongs to, by ASP.NET Core's route templates as Azure uses them."""
+"""Routing of HTTP requests to functions, by ASP.NET Core's route templates as Azure uses them."""
 
 import re
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ _RESERVED = ("admin", "runtime")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """A template with its methods. The letter case of the path's fixed parts and a last slash don't matter."""
+    """A template with its methods. The letter case of fixed parts and a final slash do not matter."""
 
-    #: The template, as it was written.
+    #: The template as written.
     template: str
     #: The methods in upper case, or None for all.
     methods: frozenset[str] | None
-    #: What a path must look like.
+    #: The pattern of a matching path.
     pattern: re.Pattern[str]
 
     @classmethod
     def parse(cls, template: str, methods: list[str] | None, *, prefix: str) -> Self:
-        """Read a template; raises ValueError for one that Azure refuses, or that this host does not model."""
+        """Parse a template. Raises ValueError if Azure refuses it, or if this host does not model it."""
         if template.strip("/").lower().startswith(_RESERVED):
             raise ValueError(f"the route {template!r} conflicts with one or more built in routes")
         segments = [segment for segment in f"{prefix}/{template}".split("/") if segment]
@@ -33,14 +33,14 @@ class Route:
         )
 
     def match(self, method: str, path: str) -> dict[str, str] | None:
-        """Return the parameters that a request gives, without the optional ones that it leaves out, or None."""
+        """Return the parameters of a matching request, without missing optional ones, or None for another request."""
         found = self.pattern.fullmatch(path)
         if found is None or (self.methods is not None and method.upper() not in self.methods):
             return None
         return {name: value for name, value in found.groupdict().items() if value is not None}
 
     def conflicts_with(self, other: "Route") -> bool:
-        """Whether Azure refuses to load both: the same template, and a method in common."""
+        """Return whether Azure refuses to load both: they have the same template, and a method in common."""
         if self.template.lower() != other.template.lower():
             return False
         return self.methods is None or other.methods is None or bool(self.methods & other.methods)

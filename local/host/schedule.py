@@ -1,4 +1,4 @@
-"""When a timer fires: NCRONTAB expressions, and what follows an invocation. Pure: time is an argument."""
+"""The schedule of a timer: NCRONTAB expressions, and the time of the next invocation. Pure: time is an argument."""
 
 import re
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ _ANY_MOMENT = datetime(2000, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """An NCRONTAB expression: five fields from the minute on, or six from the second on; times are UTC."""
+    """An NCRONTAB expression: five fields from the minute on, or six from the second on, in UTC."""
 
-    #: The expression, as it was written.
+    #: The expression as written.
     expression: str
 
     @classmethod
     def parse(cls, expression: str) -> Self:
-        """Check an expression; raises ValueError where NCRONTAB has no such thing, whatever other crons have."""
+        """Validate an expression. Raises ValueError for one outside of NCRONTAB, even if other crons accept it."""
         fields = expression.split()
         if len(fields) not in _FIELDS or not all(map(_FIELD.fullmatch, fields)):
             raise ValueError(f"{expression!r} is no NCRONTAB expression of five or six fields")
@@ -48,10 +48,10 @@ class Schedule:
         return occurrence
 
     def following(self, due: datetime, started: datetime) -> datetime:
-        """Return when the invocation that was due at `due` and began at `started` is followed by the next.
+        """Return when the next invocation follows the one that was due at `due` and began at `started`.
 
-        That time has passed already when the invocation took longer than the interval: the next one comes at
-        once, and as the one after it counts from its start, all ticks that were missed collapse into it. A timer
-        that went off a moment early does not fire twice for the same occurrence.
+        That time has already passed if the invocation took longer than the interval. The next one then begins at once,
+        and the one after that counts from its start, so all missed ticks collapse into one. A timer that fires slightly
+        early does not fire twice for the same occurrence.
         """
         return self.after(max(due, started))

@@ -10,8 +10,8 @@ from azure.functions.meta import Datum
 from local.host.index import Function, TimerTrigger
 from local.host.worker import Worker
 
-#: What the function gets. IsPastDue is about ticks missed while the app was down, known to the monitor alone;
-#: an invocation that comes late because the one before it overran does not have it.
+#: The argument of the function. IsPastDue reports ticks that were missed while the app was down, which only the
+#: monitor knows. An invocation that is late because the one before overran does not have it.
 _TIMER_INFO = json.dumps({"Schedule": {"AdjustForDST": True}, "ScheduleStatus": None, "IsPastDue": False})
 
 _log = logging.getLogger("host")
@@ -25,9 +25,9 @@ def run_timer(
     now: Callable[[], datetime],
     wait: Callable[[timedelta], bool],
 ) -> None:
-    """Run a function by its schedule until `wait`, which waits that long, says that the host stops.
+    """Run a function by its schedule until `wait`, which waits for a duration, returns True because the host stops.
 
-    A crash loses nothing but ticks: as in Azure without the monitor, what was missed is not made up for.
+    A crash loses only ticks. Missed ticks are not made up for, like in Azure without the monitor.
     """
     due = trigger.schedule.after(now())
     while not wait(max(due - now(), timedelta())):

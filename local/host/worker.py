@@ -1,4 +1,4 @@
-"""The Python worker's part: turn what a trigger brings into the object that the app gets, and run the function."""
+"""The Python worker: converts the data of a trigger to the app's object, and runs the function."""
 
 import asyncio
 import inspect
@@ -18,22 +18,22 @@ from local.host.index import Function, HttpTrigger
 _log = logging.getLogger("host")
 
 
-#: Loggers of this host itself, whose lines need no invocation.
+#: Loggers of this host. Their lines are kept without an invocation.
 _OWN_LOGGERS = ("host", "waitress")
 
-#: The thread that runs an invocation. A copied context does not carry it into another thread.
+#: The thread that runs an invocation. A copied context does not make another thread the running one.
 _invoking_thread: ContextVar[int | None] = ContextVar("invoking_thread", default=None)
 
 
 def belongs_to_an_invocation(record: logging.LogRecord) -> bool:
-    """Filter a line of the log as Azure does: without an invocation in its thread, it is dropped."""
+    """Filter a log line like Azure: a line from a thread without an invocation is dropped."""
     return record.name.startswith(_OWN_LOGGERS) or _invoking_thread.get() == threading.get_ident()
 
 
 class Worker:
-    """A pool of threads in which all functions of the app run, whatever triggers them.
+    """A pool of threads that runs all functions of the app, for any trigger.
 
-    Async functions run beside it, on one event loop: they wait for no thread of the pool.
+    Async functions run on one event loop instead, and need no thread of the pool.
     """
 
     def __init__(self, threads: int | None) -> None:
@@ -43,16 +43,16 @@ class Worker:
         self._loop_thread.start()
 
     def submit(self, function: Function, data: Datum, metadata: Mapping[str, Datum] | None = None) -> "Future[Any]":
-        """Run a function as soon as a thread is free; its exception is logged, and is the future's.
+        """Run a function as soon as a thread is free. An exception is logged, and becomes the future's.
 
-        What an HTTP function answers comes as azure.functions encodes it for the host.
+        The result of an HTTP function is encoded by azure.functions for the host.
         """
         if inspect.iscoroutinefunction(function.handler):
             return asyncio.run_coroutine_threadsafe(_invoke_async(function, data, metadata), self._loop)
         return self._pool.submit(_invoke, function, data, metadata)
 
     def stop(self) -> None:
-        """Start nothing more; does nothing more to one that has stopped."""
+        """Start no further functions. Does nothing to a stopped worker."""
         if self._loop.is_closed():
             return
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -73,7 +73,7 @@ async def _invoke_async(function: Function, data: Datum, metadata: Mapping[str, 
 
 @contextmanager
 def _invocation(function: Function) -> Iterator[None]:
-    """Mark this thread as the one that runs the invocation, and log what it raises."""
+    """Mark this thread as the one that runs the invocation, and log its exception."""
     token = _invoking_thread.set(threading.get_ident())
     try:
         yield
@@ -84,7 +84,7 @@ def _invocation(function: Function) -> Iterator[None]:
         _invoking_thread.reset(token)
 
 
-def _handler(function: Function) -> Any:  # noqa: ANN401 - what it returns is awaited
+def _handler(function: Function) -> Any:  # noqa: ANN401 - the result is awaited
     return function.handler
 
 
@@ -99,7 +99,7 @@ def _encode(function: Function, result: object) -> object:
 
 
 def _no_value(result: object) -> object:
-    """Refuse a value that no binding takes, as the worker does: the invocation fails, its effects stay."""
+    """Raise TypeError for a result without a binding, like the worker: the invocation fails, its effects stay."""
     if result is not None:
         raise TypeError("a function without a return binding must return None")
     return result

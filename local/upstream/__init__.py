@@ -1,4 +1,4 @@
-"""A fake Speech service: operations that live through their statuses, and every answer on demand."""
+"""A fake Speech service: operations with statuses over time, and scripted answers."""
 
 from local.upstream.lives import DEFAULT_DURATIONS, DEFAULT_LIFE, Durations, Life, status_at
 from local.upstream.server import Asked, Upstream

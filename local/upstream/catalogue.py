@@ -1,4 +1,4 @@
-"""The answers of the real service and its siblings, by name: bodies as they were published or seen."""
+"""The answers of the real service and its siblings by name, with bodies as documented or observed."""
 
 import json
 from pathlib import Path
@@ -9,10 +9,10 @@ from local.answer import Answer
 
 _FILE = Path(__file__).with_name("answers.json")
 
-#: Stands in a body for the operation that was asked for.
+#: Replaced in a body by the id of the requested operation.
 PLACEHOLDER = "{operationId}"
 
-#: The one answer whose point is that it is about something else.
+#: The only answer that must keep another operation's id.
 _ABOUT_ANOTHER = "another operation's id"
 
 
@@ -28,12 +28,12 @@ _ANSWERS = _read()
 
 
 def named(name: str) -> Answer:
-    """Return an answer; raises ValueError, with the names that there are, for one that there is not."""
+    """Return an answer by name. Raises ValueError with the known names for an unknown one."""
     if name not in _ANSWERS:
         raise ValueError(f"no answer is called {name!r}; there are: {', '.join(map(repr, _ANSWERS))}")
     return _ANSWERS[name][0]
 
 
 def listed() -> JsonValue:
-    """List the names, with the status and what the answer means to a poller."""
+    """List the names with the status and the meaning of each answer for a poller."""
     return [{"name": name, "status": answer.status, "meaning": meaning} for name, (answer, meaning) in _ANSWERS.items()]

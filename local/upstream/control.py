@@ -1,4 +1,4 @@
-"""How a person steers the fake Speech service: a few requests below `/fake-speech/`.
+"""The control API of the fake Speech service, below `/fake-speech/`.
 
 PUT    /fake-speech/operations/{id}   {"statuses": [[0, "Running"], [12, "Succeeded"]], "answers": ["not JSON"]}
 PUT    /fake-speech/operations/{id}   {"always": "not found (from the schema)"}
@@ -22,7 +22,7 @@ from local.upstream.operations import Operations
 _ALL = "/fake-speech/operations"
 _ONE = "/fake-speech/operations/"
 
-#: An answer by its name, or written out.
+#: The name of an answer, or its definition.
 _Told = str | dict[str, JsonValue]
 
 
@@ -82,5 +82,5 @@ def _answer(told: _Told | None) -> Answer | None:
 
 
 def _parsed(told: _Told) -> Answer:
-    """Read an answer; raises ValueError, of which ValidationError is one, for what is none."""
+    """Parse an answer. Raises ValueError, or its subclass ValidationError, for an invalid one."""
     return named(told) if isinstance(told, str) else Answer.parse(told)

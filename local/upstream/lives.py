@@ -1,4 +1,4 @@
-"""How operations go by: their statuses over time, and how long they take. Pure: chance comes from a seed."""
+"""Statuses of operations over time, and their durations. Pure: randomness comes from a seed."""
 
 import math
 import random
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
-#: Seconds of age, and the status from then on; in the order of the ages.
+#: Pairs of an age in seconds and the status from that age on, in order.
 Life = tuple[tuple[float, str], ...]
 
 _NUMBER = r"\d+(?:\.\d+)?"
@@ -16,7 +16,7 @@ _SPEC = re.compile(
     rf"|bimodal:(?P<short>{_NUMBER}),(?P<long>{_NUMBER}),(?P<share>0(?:\.\d+)?|1)"
 )
 
-#: How far each of the two modes spreads.
+#: The spread of each of the two modes.
 _NARROW = 0.2
 
 _STARTS_AFTER = 0.25
@@ -24,33 +24,33 @@ _STARTS_AFTER = 0.25
 
 @dataclass(frozen=True, slots=True)
 class _Mode:
-    """One hump of a distribution."""
+    """One mode of a distribution."""
 
     #: The median, in seconds.
     median: float
-    #: The standard deviation of the logarithm; 0 is always the median.
+    #: The standard deviation of the logarithm. 0 always gives the median.
     sigma: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Durations:
-    """How long operations take that nobody told the fake Speech service about: the usual mode, and the rarer one."""
+    """The durations of operations without a script: the usual mode, and a rarer one."""
 
     usual: _Mode
     rarer: _Mode
-    #: The share of operations that take the rarer one.
+    #: The share of operations in the rarer mode.
     share: float
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `12`, `lognormal:MEDIAN,SIGMA` or `bimodal:SHORT,LONG,SHARE OF LONG`, in seconds.
+        """Parse `12`, `lognormal:MEDIAN,SIGMA` or `bimodal:SHORT,LONG,SHARE OF LONG`, in seconds.
 
-        Raises ValueError for anything else.
+        Raises ValueError for any other text.
         """
         found = _SPEC.fullmatch(text.strip())
         if found is None:
             raise ValueError(
-                f"{text!r} is no duration: say 12, lognormal:20,0.8 (median, sigma) "
+                f"{text!r} is not a duration: write 12, lognormal:20,0.8 (median, sigma) "
                 "or bimodal:15,300,0.2 (short, long, share of long)"
             )
         told = {name: float(value) for name, value in found.groupdict().items() if value is not None}
@@ -60,27 +60,27 @@ class Durations:
         return cls(usual=mode, rarer=mode, share=0.0)
 
     def of(self, operation_id: str, seed: int) -> float:
-        """Return the seconds that an operation takes: the same for the same seed, in whatever order they come."""
-        rng = random.Random(f"{seed}:{operation_id}")  # noqa: S311 - repeatable, and no secret
+        """Return the duration of an operation in seconds. The same seed gives the same duration, in any order."""
+        rng = random.Random(f"{seed}:{operation_id}")  # noqa: S311 - repeatable, not a secret
         mode = self.rarer if rng.random() < self.share else self.usual
         return mode.median * math.exp(rng.gauss(0.0, mode.sigma))
 
 
-#: What an operation takes where nobody chose otherwise.
+#: The default durations.
 DEFAULT_DURATIONS = Durations.parse("12")
 
 
 def life_of(operation_id: str, seconds: float) -> Life:
-    """Return the life of an operation that nobody told about; its id says how it ends."""
+    """Return the life of an operation without a script. Its id decides the final status."""
     end = "Failed" if "fail" in operation_id.lower() else "Succeeded"
     return ((0.0, "NotStarted"), (seconds * _STARTS_AFTER, "Running"), (seconds, end))
 
 
-#: The life of an operation that nobody told the fake Speech service about.
+#: The default life of an operation.
 DEFAULT_LIFE: Life = life_of("any", 12)
 
 
 def status_at(life: Life, age: float) -> str:
-    """Return the status of an operation of that age in seconds."""
+    """Return the status of an operation at an age in seconds."""
     begun = [status for begins, status in life if begins <= age]
     return begun[-1] if begun else life[0][1]

@@ -1,4 +1,4 @@
-"""What the fake Speech service knows of operations: their lives, and the answers that it was told to give instead."""
+"""The operations of the fake Speech service: their lives, and their scripted answers."""
 
 import threading
 from collections import deque
@@ -12,29 +12,29 @@ from local.upstream.lives import Durations, Life, life_of, status_at
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """An answer that is given again and again."""
+    """An answer that is repeated."""
 
     answer: Answer
-    #: The second on the fake Speech service's clock at which it ends; None is never.
+    #: When the repetition ends, in seconds on the fake's clock. None for never.
     until: float | None
 
 
 @dataclass(slots=True, kw_only=True)
 class _Operation:
-    """What the fake Speech service knows of an operation."""
+    """One operation of the fake Speech service."""
 
     #: Its statuses over time.
     life: Life
-    #: When that life began.
+    #: When the life began.
     since: float
-    #: Scripted answers, each given once and before anything else.
+    #: Scripted answers, each for one request, before any status.
     answers: deque[Answer] = field(default_factory=deque)
-    #: Given in the place of any status.
+    #: Repeated instead of any status.
     always: Standing | None = None
 
 
 class Operations:
-    """All operations, by id. An operation begins to live when it is first asked for, submitted or told about."""
+    """All operations, by id. The life of an operation begins with its first request, submission or script."""
 
     def __init__(self, clock: Callable[[], float], durations: Durations, seed: int) -> None:
         self._clock = clock
@@ -45,14 +45,14 @@ class Operations:
         self._for_all: Standing | None = None
 
     def begin(self, operation_id: str) -> None:
-        """Let an operation live from now on, if it does not already."""
+        """Begin the life of an operation, if it has not begun yet."""
         with self._lock:
             self._find(operation_id)
 
     def tell(
         self, operation_id: str, life: Life, answers: Iterable[Answer], always: Answer | None, seconds: float | None
     ) -> None:
-        """Say how an operation goes from now on; without a life, it goes on as it was."""
+        """Script an operation from now on. Without a life, its current one continues."""
         with self._lock:
             operation = self._find(operation_id)
             operation.answers.extend(answers)
@@ -61,12 +61,12 @@ class Operations:
                 operation.life, operation.since = life, self._clock()
 
     def tell_all(self, always: Answer | None, seconds: float | None) -> None:
-        """Answer every request alike for so many seconds, or for ever; None ends that."""
+        """Give every request the same answer for a number of seconds, or forever. None ends the repetition."""
         with self._lock:
             self._for_all = self._standing(always, seconds)
 
     def answer_for_all(self, operation_id: str) -> Answer | None:
-        """Return what every request is answered now, if anything."""
+        """Return the current answer for every request, if any."""
         with self._lock:
             return self._given(self._for_all, operation_id)
 
@@ -80,7 +80,7 @@ class Operations:
         return given or Answer.of({"id": operation_id, "status": self.status(operation_id)})
 
     def status(self, operation_id: str) -> str:
-        """Return the status that an operation has come to."""
+        """Return the current status of an operation."""
         with self._lock:
             operation = self._find(operation_id)
             return status_at(operation.life, self._clock() - operation.since)

@@ -1,7 +1,7 @@
-"""The fake Speech service's server: who asks for what, with which key, and what they get.
+"""The HTTP server of the fake Speech service: it checks the key, records requests, and answers.
 
-What it answers follows the public REST reference of `Operations - Get`. Steer it from Python (`tell`, `tell_all`) or
-over HTTP (`control.py`).
+The answers follow the public REST reference of `Operations - Get`. Python code scripts them (`tell`, `tell_all`), or
+requests do (`control.py`).
 """
 
 import re
@@ -39,22 +39,22 @@ def _now() -> datetime:
 class Asked:
     """One request: a GET of an operation or of a job."""
 
-    #: When, on the fake Speech service's clock.
+    #: The time of the request on the fake's clock.
     at: float
     #: The path, without the query.
     path: str
-    #: The operation or the job, as the path names it.
+    #: The id of the operation or the job in the path.
     operation_id: str
     #: The query's api-version, or None.
     api_version: str | None
-    #: The status code that it got, or 0 for a connection that was reset.
+    #: The status code of the answer, or 0 for a connection that was reset.
     answered: int
-    #: All its headers, with names in lower case.
+    #: All headers, with names in lower case.
     headers: dict[str, str] = field(repr=False)
 
 
 class Upstream:
-    """A Speech endpoint on 127.0.0.1; a context manager that stops it. Made by `start`."""
+    """A Speech endpoint on 127.0.0.1. Created by `start`; leaving the context manager stops it."""
 
     def __init__(
         self, *, key: str, port: int, operations: Operations, clock: Callable[[], float], hosts: Collection[str]
@@ -78,27 +78,27 @@ class Upstream:
         seed: int = 0,
         hosts: Collection[str] = (),
     ) -> Self:
-        """Serve at once, on a free port by default.
+        """Start serving, by default on a free port.
 
-        `clock` gives the seconds that operations live by; `durations` and `seed` how long those take that nobody
-        told about.
+        `clock` returns the seconds by which operations age. `durations` and `seed` give the durations of operations
+        without a script.
         """
         return cls(key=key, port=port, operations=Operations(clock, durations, seed), clock=clock, hosts=hosts)
 
     @property
     def endpoint(self) -> str:
-        """What `SPEECH_ENDPOINT` is set to."""
+        """The value of `SPEECH_ENDPOINT`."""
         return self._server.url
 
     @property
     def requests(self) -> tuple[Asked, ...]:
-        """All requests so far, whatever they were answered."""
+        """All requests so far, with any answer."""
         return self._asked.entries
 
     def wait_for(
         self, condition: int | Callable[[Sequence[Asked]], bool], timeout: float = MAX_WAIT
     ) -> tuple[Asked, ...]:
-        """Return the requests as soon as there are that many, or the condition holds for them."""
+        """Return the requests as soon as there are that many, or as the condition holds for them."""
         return self._asked.wait_for(condition, timeout)
 
     def tell(
@@ -108,21 +108,20 @@ class Upstream:
         answers: Iterable[Answer] = (),
         always: Answer | None = None,
     ) -> None:
-        """Say how an operation goes from now on.
+        """Script an operation from now on.
 
-        Statuses come with the age in seconds at which they begin; one without begins at once. Without any, the
-        life goes on as it was. The answers are given first, each to one request; then `always`, if there is one,
-        in the place of the statuses.
+        Each status has the age in seconds at which it begins, by default 0. Without statuses, the current life
+        continues. The `answers` come first, one per request. Then `always`, if given, replaces the statuses.
         """
         life = tuple((0.0, each) if isinstance(each, str) else each for each in statuses)
         self._operations.tell(operation_id, life, answers, always, None)
 
     def tell_all(self, always: Answer | None, seconds: float | None = None) -> None:
-        """Answer every request for an operation alike, for so many seconds or until told otherwise; None ends it."""
+        """Give every request for an operation the same answer, for a number of seconds or forever. None ends that."""
         self._operations.tell_all(always, seconds)
 
     def stop(self) -> None:
-        """Stop serving; answers that wait for their delay are given at once."""
+        """Stop serving. Delayed answers are sent at once."""
         self._stopping.set()
         self._server.stop(timeout=5)
 
@@ -148,7 +147,7 @@ class Upstream:
         return for_all or self._refusal(request, operation_id) or self._operations.answer(operation_id)
 
     def _refusal(self, request: Request, asked_for: str) -> Answer | None:
-        """Return what a request gets that is not in order; None where it is."""
+        """Return the answer to an invalid request, or None for a valid one."""
         if request.headers.get("Ocp-Apim-Subscription-Key") != self.key:
             return named("wrong key (gateway)")
         if not request.args.get("api-version"):
@@ -181,5 +180,5 @@ def _asked(request: Request, operation_id: str, answer: Answer, now: float) -> A
 
 
 def _shown(asked: Asked) -> dict[str, JsonValue]:
-    """Show a request over HTTP, without the key that it carried."""
+    """Convert a request for the control API, without the key in its headers."""
     return {name: value for name, value in asdict(asked).items() if name != "headers"}

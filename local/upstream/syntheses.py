@@ -1,7 +1,7 @@
-"""The sibling that starts operations: `PUT` and `GET /{path}/batchsyntheses/{id}`, as a real client uses them.
+"""The batch API that starts operations: `PUT` and `GET /{path}/batchsyntheses/{id}`.
 
-What it takes and gives follows the public REST reference of `Batch Syntheses - Create` and `- Get`, as far as a
-client of the bridge looks at it. A second `PUT` of the same id is a 409; the reference does not say.
+Requests and answers follow the public REST reference of `Batch Syntheses - Create` and `- Get`, as far as a client of
+the bridge uses them. A second `PUT` of the same id is a 409, which the reference does not specify.
 """
 
 import threading
@@ -20,7 +20,7 @@ from local.upstream.operations import Operations
 
 
 class _Wanted(BaseModel):
-    """The part of a submission that must be there."""
+    """The required part of a submission."""
 
     inputKind: str = "PlainText"  # noqa: N815 - the name in JSON
     inputs: list[JsonValue]
@@ -28,18 +28,18 @@ class _Wanted(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Synthesis:
-    """What was submitted."""
+    """A submitted job."""
 
-    #: The operation that does it.
+    #: The id of the job's operation.
     operation_id: str
-    #: How its inputs are written.
+    #: The format of the inputs.
     input_kind: str
-    #: When.
+    #: The time of the submission.
     created_at: datetime
 
 
 class Syntheses:
-    """All that was submitted, by path and id."""
+    """All submitted jobs, by path and id."""
 
     def __init__(self, operations: Operations, now: Callable[[], datetime]) -> None:
         self._operations = operations
@@ -48,7 +48,7 @@ class Syntheses:
         self._known: dict[tuple[str, str], _Synthesis] = {}
 
     def answer(self, request: Request, path: str, synthesis_id: str) -> Answer:
-        """Answer a request for one of them."""
+        """Answer a request about a job."""
         if request.method == "PUT":
             return self._create(request, path, synthesis_id)
         synthesis = self._known.get((path, synthesis_id))
@@ -77,7 +77,7 @@ class Syntheses:
     def _shown(
         self, synthesis_id: str, synthesis: _Synthesis, status: int = 200, headers: dict[str, str] | None = None
     ) -> Answer:
-        """Show one; why it failed stands here and nowhere else, as with the real service."""
+        """Return a job. Like in the real service, only this answer has the reason of a failure."""
         now = self._operations.status(synthesis.operation_id)
         error: JsonValue = {"code": "InvalidInput", "message": "The fake Speech service was told that this one fails."}
         body: dict[str, JsonValue] = {

@@ -137,5 +137,5 @@ def test_served_operations_live_by_the_distribution(clock: Clock) -> None:
 @pytest.mark.parametrize("spec", ["", "x", "-1", "lognormal:20", "bimodal:1,2,3", "bimodal:1,2", "1e3"])
 def test_what_is_no_distribution_is_refused(spec: str) -> None:
     """With examples of what is one."""
-    with pytest.raises(ValueError, match="is no duration: say 12"):
+    with pytest.raises(ValueError, match="is not a duration: write 12"):
         Durations.parse(spec)
