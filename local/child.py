@@ -54,7 +54,7 @@ class Child:
         return self._process.poll()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the end of the process and its output. Returns False if it still runs after `timeout` seconds."""
+        """Wait for the end of the process and its output. Returns False after `timeout` seconds."""
         try:
             self._process.wait(timeout)
         except subprocess.TimeoutExpired:

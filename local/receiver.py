@@ -1,4 +1,4 @@
-"""A receiver of callbacks: it keeps requests byte for byte, and gives scripted answers.
+"""A receiver of callbacks: keeps requests byte for byte, and gives scripted answers.
 
 `GET /callbacks` lists the requests. From Python, `answer` scripts a path, and `wait_for` waits without sleeping.
 """
@@ -47,7 +47,7 @@ class Callback:
 
 
 class Receiver:
-    """A receiver on 127.0.0.1. Created by `start`; leaving the context manager stops it."""
+    """A receiver on 127.0.0.1. Created by `start`, stopped at the end of a `with` block."""
 
     def __init__(self, *, port: int, say: Callable[[str], None] | None, hosts: Collection[str]) -> None:
         self._say = say

@@ -1,4 +1,4 @@
-"""A child program with a life cycle: started until it is ready, stopped, killed, started again."""
+"""A child program with a life cycle: started, stopped, killed, started again."""
 
 import threading
 from abc import ABC, abstractmethod
@@ -15,7 +15,7 @@ _LAST_WORDS = 5
 
 
 class Service(ABC):
-    """A child process that reports when it is ready. Leaving the context manager stops it.
+    """A child process that reports when ready. The end of a `with` block stops the process.
 
     The child also ends when this process ends for any reason.
     """
@@ -65,7 +65,7 @@ class Service(ABC):
         return self._running().exit_code
 
     def launch(self) -> None:
-        """Start the program and return when it is ready. Raises LocalError with its last output if it fails."""
+        """Start the program and return when ready. Raises LocalError with the last output after a failure."""
         self._ready = False
         ready_or_ended = threading.Event()
         self._child = Child(
@@ -81,13 +81,13 @@ class Service(ABC):
             raise LocalError(f"{self.name} does not start: {self.reason()}")
 
     def stop(self) -> None:
-        """Stop the program in order. Does nothing if it is not running."""
+        """Stop the program in order. Does nothing without a running program."""
         child, self._child = self._child, None
         if child:
             child.stop(self.stop_timeout)
 
     def kill(self) -> None:
-        """Kill the program like a crash. Does nothing if it is not running."""
+        """Kill the program like a crash. Does nothing without a running program."""
         child, self._child = self._child, None
         if child:
             child.kill()
@@ -98,7 +98,7 @@ class Service(ABC):
         self.launch()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the program ends. Returns False if it still runs after `timeout` seconds."""
+        """Wait until the program ends. Returns False after `timeout` seconds."""
         return self._running().wait(timeout)
 
     def _running(self) -> Child:

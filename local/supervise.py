@@ -15,7 +15,7 @@ from local.child import wait_for_end_of_input
 
 
 def main() -> int:
-    """Run the command until it ends, and return its exit code."""
+    """Run the command to the end, and return the exit code."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     threading.Thread(target=wait_for_end_of_input, args=(stop,), daemon=True).start()

@@ -20,7 +20,7 @@ from local.errors import LocalError
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-# It warns whenever a request waits for a thread. Azure queues such requests silently.
+# Waitress warns whenever a request waits for a thread. Azure queues such requests silently.
 logging.getLogger("waitress.queue").setLevel(logging.ERROR)
 
 #: The names of this machine in a Host header, without a port.

@@ -54,7 +54,7 @@ _LAST_TO_BE_READY = fields(Ports)[-1].name
 
 
 class Azurite(Service):
-    """A separate Azurite on loopback. Created by `start`; leaving the context manager stops it.
+    """A separate Azurite on loopback. Created by `start`, stopped at the end of a `with` block.
 
     `stop` lets Azurite write its state. `kill` loses up to five seconds of the state, or all state in memory. `restart`
     uses the same ports and the state in its folder.
@@ -86,7 +86,7 @@ class Azurite(Service):
         on_end: Callable[[], None] = lambda: None,
         certificate: Certificate | None = None,
     ) -> Self:
-        """Install Azurite if necessary, start it and return when it answers.
+        """Install Azurite if necessary, start Azurite and return when ready.
 
         The state is in `folder`, or in memory without one. Raises LocalError with Azurite's output if it does not
         start, for instance if a port is taken. `on_end` is called, from another thread, if Azurite ends unexpectedly

@@ -30,7 +30,7 @@ _LEVELS = {"trce": "DEBUG", "dbug": "DEBUG", "info": "INFO", "warn": "WARNING", 
 
 
 class MicrosoftHost(Service):
-    """Microsoft's function host with its Python worker. Created by `start`; leaving the context manager stops both.
+    """Microsoft's function host with its Python worker. Created by `start`, stopped at the end of a `with` block.
 
     `stop` lets the host finish invocations in flight. `kill` ends the host and the worker at once, like the loss of
     an instance. `restart` uses the same port and the same keys. `lines` has all output of the host.
@@ -68,7 +68,7 @@ class MicrosoftHost(Service):
         on_line: Callable[[str], None] = lambda _: None,
         on_end: Callable[[], None] = lambda: None,
     ) -> Self:
-        """Start the app of a folder with these settings and return when it answers.
+        """Start the app of a folder with these settings and return when the app answers.
 
         `environ` is the app's whole environment, apart from a few settings of the host. `keys` are the function keys,
         kept in `state` with the host's log. Without any, the host makes one up. `on_line` is called with each line of
@@ -101,7 +101,7 @@ class MicrosoftHost(Service):
         return f"http://127.0.0.1:{self.port}"
 
     def command(self) -> list[str]:
-        """Return the command, under a process that ends it when this process ends."""
+        """Return the command, under a process that ends the host when this process ends."""
         return [sys.executable, "-u", "-m", "local.supervise", *self._command]
 
     def hear(self, line: str) -> bool:
@@ -133,7 +133,7 @@ class _Console:
         self._lines_left = 0.0
 
     def take(self, line: str) -> None:
-        """Show a line if it is relevant."""
+        """Show a relevant line."""
         if head := _HEAD.fullmatch(line):
             of_app = _OF_APP.fullmatch(head["category"])
             level = _LEVELS[head["level"]]

@@ -13,7 +13,7 @@ _REPOSITORY = Path(__file__).parents[2]
 
 
 class HostProcess(Service):
-    """`python -m local.host`. Created by `start`; leaving the context manager stops it.
+    """`python -m local.host`. Created by `start`, stopped at the end of a `with` block.
 
     `stop` lets the host finish invocations in flight. `kill` is a crash. `restart` uses the same port. `lines` has all
     output, including log lines.
@@ -48,7 +48,7 @@ class HostProcess(Service):
         on_line: Callable[[str], None] = lambda _: None,
         on_end: Callable[[], None] = lambda: None,
     ) -> Self:
-        """Start the app of a folder with these settings and return when it answers.
+        """Start the app of a folder with these settings and return when the app answers.
 
         `environ` is the app's whole environment. Raises LocalError with the reason if the host refuses to start.
         `on_line` is called with each line of output, and `on_end` if the host ends unexpectedly, both from another
@@ -65,7 +65,7 @@ class HostProcess(Service):
         return f"http://127.0.0.1:{self.port}"
 
     def command(self) -> list[str]:
-        """Return the command. After the first start it has a fixed port."""
+        """Return the command. The port is fixed after the first start."""
         options = ["--port", str(self.port), "--with-parent", *self._arguments]
         return [sys.executable, "-u", "-m", "local.host", *options]
 

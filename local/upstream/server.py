@@ -1,4 +1,4 @@
-"""The HTTP server of the fake Speech service: it checks the key, records requests, and answers.
+"""The HTTP server of the fake Speech service: checks the key, records requests, and answers.
 
 The answers follow the public REST reference of `Operations - Get`. Python code scripts them (`tell`, `tell_all`), or
 requests do (`control.py`).
@@ -54,7 +54,7 @@ class Asked:
 
 
 class Upstream:
-    """A Speech endpoint on 127.0.0.1. Created by `start`; leaving the context manager stops it."""
+    """A Speech endpoint on 127.0.0.1. Created by `start`, stopped at the end of a `with` block."""
 
     def __init__(
         self, *, key: str, port: int, operations: Operations, clock: Callable[[], float], hosts: Collection[str]
