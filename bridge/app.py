@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 import azure.functions as func
@@ -25,7 +25,7 @@ from bridge.api.responses import HealthResponse
 from bridge.dependencies import Dependencies, build_dependencies, real_sleep
 from bridge.domain.errors import Contended, Misconfigured, StorageRefused, StorageUnavailable, UnreadableRow
 from bridge.domain.header_cipher import HeaderCipher
-from bridge.domain.principal import ANONYMOUS
+from bridge.domain.principal import ANONYMOUS, Principal
 from bridge.log import Event, called_by, log
 from bridge.services.attempts import AttemptRecorder, Claims
 from bridge.services.bulk_redelivery import Redeliver
@@ -49,8 +49,8 @@ from bridge.settings import AUTH, BY_TOKEN, Settings, read_settings
 from bridge.storage.queue_message import read_task
 from bridge.storage.repository import Waits
 
-#: One of the routes.
-Route = Callable[[Handlers, func.HttpRequest], func.HttpResponse]
+#: Answers requests of one route.
+Handler = Callable[[Handlers, func.HttpRequest, Principal], func.HttpResponse]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,6 @@ class Bridge:
 
     #: Says who calls.
     authenticator: Authenticator
-    #: For a caller that sees nothing; each request is answered by a copy with its own.
     routes: Handlers
     sweep: Sweep
     deliver: Deliver
@@ -124,7 +123,6 @@ def compose(settings: Settings, dependencies: Dependencies) -> Bridge:
         ),
         keyring=settings.keyring,
         clock=dependencies.clock,
-        principal=ANONYMOUS,
     )
     deliver = _compose_deliver(settings, dependencies, repair, dispatcher)
     tenant = settings.tenant
@@ -281,14 +279,14 @@ class App:
             by_token = environment.get(AUTH) == BY_TOKEN
             return cls(error, level=func.AuthLevel.ANONYMOUS if by_token else func.AuthLevel.FUNCTION)
 
-    def answer(self, call: Route, request: func.HttpRequest, *, to_anybody: bool = False) -> func.HttpResponse:
+    def answer(self, call: Handler, request: func.HttpRequest, *, to_anybody: bool = False) -> func.HttpResponse:
         """Answer a request by one of the routes; whatever happens, in Azure's shape and without a stack trace.
 
         What is wrong with the settings is not said `to_anybody`.
         """
         return compressed(self._answer(call, request, to_anybody=to_anybody), request)
 
-    def _answer(self, call: Route, request: func.HttpRequest, *, to_anybody: bool) -> func.HttpResponse:
+    def _answer(self, call: Handler, request: func.HttpRequest, *, to_anybody: bool) -> func.HttpResponse:
         if isinstance(self._bridge, Misconfigured):
             is_open = to_anybody or self.level is func.AuthLevel.ANONYMOUS
             return misconfigured(None if is_open else self._bridge).response()
@@ -307,14 +305,14 @@ class App:
             return internal().response()
 
     def _answer_authenticated(
-        self, bridge: Bridge, call: Route, request: func.HttpRequest, *, to_anybody: bool
+        self, bridge: Bridge, call: Handler, request: func.HttpRequest, *, to_anybody: bool
     ) -> func.HttpResponse:
         """Find out who calls, then answer as far as they may see. Raises Problem for those who are not let in."""
         address = caller_of(request)
         with called_by(address):
             principal = ANONYMOUS if to_anybody else bridge.authenticator.authenticate(request)
         with called_by(address, principal.object_id), self._places.taken() if call in _READ_MANY else nullcontext():
-            return call(replace(bridge.routes, principal=principal), request)
+            return call(bridge.routes, request, principal)
 
     def health(self, request: func.HttpRequest) -> func.HttpResponse:
         """Say whether the app is alive or misconfigured, and nothing more. Reads memory alone, so it never waits."""

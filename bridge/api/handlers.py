@@ -78,23 +78,23 @@ class Handlers:
     public_url: str | None
     #: Whether callers have tokens of a tenant, instead of a key.
     by_token: bool
-    #: Who calls: the one request that this object is for.
-    principal: Principal
 
-    def register(self, request: func.HttpRequest) -> func.HttpResponse:  # noqa: C901 - one case for each outcome
+    def register(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:  # noqa: C901 - one case for each outcome
         """Answer `POST /api/registrations`."""
         refuse_parameters(request)
         now = self.clock()
-        requested, headers = read_registration(request, self.context, owner=self.principal.owner, now=now)
-        result = self.registrations.register(replace(requested, by_admin=self.principal.can_read_all), headers)
+        requested, headers = read_registration(request, self.context, owner=principal.owner, now=now)
+        result = self.registrations.register(replace(requested, by_admin=principal.can_read_all), headers)
         match result:
             case Created(registration=registration, operation=operation):
                 location = f"{self._address(request)}/{registration.ref.public_id}"
-                body = self._with_secret(RegistrationView(registration, operation, ()))
+                body = self._with_secret(RegistrationView(registration, operation, ()), principal)
                 return uncached(body, status=201, location=location, is_secret=True)
             case Existing(registration=registration, operation=operation):
                 attempts = self.queries.attempts(registration)
-                return uncached(self._with_secret(RegistrationView(registration, operation, attempts)), is_secret=True)
+                return uncached(
+                    self._with_secret(RegistrationView(registration, operation, attempts), principal), is_secret=True
+                )
             case Differs():
                 raise Problem(
                     409,
@@ -115,27 +115,27 @@ class Handlers:
             case _:
                 assert_never(result)
 
-    def read_registration(self, request: func.HttpRequest) -> func.HttpResponse:
+    def read_registration(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
         """Answer `GET /api/registrations/{id}`."""
         refuse_parameters(request)
-        return self._shown(self._readable_ref(request))
+        return self._shown(self._readable_ref(request, principal), principal)
 
-    def list_registrations(self, request: func.HttpRequest) -> func.HttpResponse:
+    def list_registrations(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
         """Answer `GET /api/registrations`."""
         query = read_list_query(request)
         if query.operation_id is not None:
-            return uncached(views.page(self._of_operation(query.operation_id, query.states), None))
-        owner, cursors = self.principal.owner_filter, CursorCipher(self.keyring)
+            return uncached(views.page(self._of_operation(query.operation_id, query.states, principal), None))
+        owner, cursors = principal.owner_filter, CursorCipher(self.keyring)
         cursor = read_cursor(query.cursor, cursors, owner=owner, query=query.filter)
         page = self.queries.page(query.states, limit=query.limit, cursor=cursor, owner=owner)
         following = None if page.cursor is None else cursors.encrypt(page.cursor, owner=owner, query=query.filter)
         next_link = None if following is None else self._next_link(request, query, following)
         return uncached(views.page(page.entries, next_link))
 
-    def cancel_registration(self, request: func.HttpRequest) -> func.HttpResponse:
+    def cancel_registration(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
         """Answer `DELETE /api/registrations/{id}`."""
         refuse_parameters(request)
-        result = self.registrations.cancel(self._readable_ref(request))
+        result = self.registrations.cancel(self._readable_ref(request, principal))
         match result:
             case Accepted():
                 return func.HttpResponse(status_code=204, headers={"Cache-Control": "no-store"})
@@ -144,14 +144,14 @@ class Handlers:
             case _:
                 assert_never(result)
 
-    def redeliver(self, request: func.HttpRequest) -> func.HttpResponse:
+    def redeliver(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
         """Answer `POST /api/registrations/{id}/redeliver`."""
         refuse_parameters(request)
-        ref = self._readable_ref(request)
+        ref = self._readable_ref(request, principal)
         result = self.registrations.redeliver(ref)
         match result:
             case Accepted():
-                return self._shown(ref, status=202)
+                return self._shown(ref, principal, status=202)
             case RegistrationNotFound():
                 raise not_found("registration")
             case Taken():
@@ -164,21 +164,21 @@ class Handlers:
             case _:
                 assert_never(result)
 
-    def redeliver_many(self, request: func.HttpRequest) -> func.HttpResponse:
+    def redeliver_many(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
         """Answer `POST /api/redeliver`."""
         refuse_parameters(request)
         cursors = CursorCipher(self.keyring)
-        order = read_order(request, cursors, owner=self.principal.owner_filter)
+        order = read_order(request, cursors, owner=principal.owner_filter)
         started = self.bulk_redelivery.redeliver(order)
         query = redelivery_filter(order.host)
         cursor = None if started.cursor is None else cursors.encrypt(started.cursor, owner=order.owner, query=query)
         return uncached(views.started(started, cursor), status=202)
 
-    def ping(self, request: func.HttpRequest) -> func.HttpResponse:
+    def ping(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
         """Answer `POST /api/callbacks/ping`: 200 whatever came back, since the ping was sent."""
         refuse_parameters(request)
         callback_url, kind = read_ping(request, self.context)
-        result = self.pinger.ping(callback_url, kind, owner=self.principal.owner)
+        result = self.pinger.ping(callback_url, kind, owner=principal.owner)
         match result:
             case Pinged():
                 return uncached(views.pinged(result))
@@ -187,32 +187,36 @@ class Handlers:
             case _:
                 assert_never(result)
 
-    def read_operation(self, request: func.HttpRequest) -> func.HttpResponse:
+    def read_operation(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
         """Answer `GET /api/operations/{id}`."""
         operation_id = request.route_params.get("id", "")
         source = read_source(request, self.context)
-        known = self._readable(OperationRef(source, operation_id)) if OPERATION_ID.fullmatch(operation_id) else None
+        known = (
+            self._readable(OperationRef(source, operation_id), principal)
+            if OPERATION_ID.fullmatch(operation_id)
+            else None
+        )
         if known is None:
             raise not_found("operation")
         return uncached(views.aggregate(known))
 
-    def status(self, request: func.HttpRequest) -> func.HttpResponse:
+    def status(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
         """Answer `GET /api/status`: it is about everybody's."""
         refuse_parameters(request)
-        if not self.principal.can_read_all:
+        if not principal.can_read_all:
             raise for_admins()
         return uncached(views.status(self.queries.status(), list(self.context.sources.values())))
 
-    def overview(self, request: func.HttpRequest) -> func.HttpResponse:
+    def overview(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
         """Answer `GET /api/overview`: the caller's own day; schedules are about everybody's operations."""
         refuse_parameters(request)
-        expected = self.reports.expected() if self.principal.can_read_all else ()
-        return uncached(views.overview(self.reports.day(self.principal.owner_filter), expected))
+        expected = self.reports.expected() if principal.can_read_all else ()
+        return uncached(views.overview(self.reports.day(principal.owner_filter), expected))
 
-    def signing_secret(self, request: func.HttpRequest) -> func.HttpResponse:
+    def signing_secret(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
         """Answer `GET /api/signing-secret`: with what callbacks to an origin are verified, before there is one."""
         origin = origin_of(read_callback_url(request, self.context))
-        owner = self.principal.owner
+        owner = principal.owner
         body: SigningSecret = {
             "audience": origin,
             "subscriber": subscriber_of(owner),
@@ -220,19 +224,19 @@ class Handlers:
         }
         return uncached(body, is_secret=True)
 
-    def signing_keys(self, request: func.HttpRequest) -> func.HttpResponse:
+    def signing_keys(self, request: func.HttpRequest, _: Principal) -> func.HttpResponse:
         """Answer `GET /api/signing-keys`: the public keys, newest first, for everybody to keep for an hour."""
         refuse_parameters(request)
         return cacheable(views.public_keys(self.keyring.public_keys()), request)
 
-    def describe(self, request: func.HttpRequest) -> func.HttpResponse:
+    def describe(self, request: func.HttpRequest, _: Principal) -> func.HttpResponse:
         """Answer `GET /api/openapi.json`: the description of all this, for everybody to keep for an hour."""
         refuse_parameters(request)
         from bridge.api.description.document import document  # noqa: PLC0415 - a cold start does not wait for it
 
         return cacheable(document(), request)
 
-    def dashboard(self, request: func.HttpRequest) -> func.HttpResponse:
+    def dashboard(self, request: func.HttpRequest, _: Principal) -> func.HttpResponse:
         """Answer `GET /api/dashboard`: the page, which is the same for everybody and holds no data."""
         refuse_parameters(request)
         from bridge.dashboard import page  # noqa: PLC0415 - likewise
@@ -249,53 +253,51 @@ class Handlers:
         state = {"state": query.states[0].value} if len(query.states) == 1 else {}
         return f"{self._address(request)}?{urlencode({**state, 'limit': query.limit, 'cursor': cursor})}"
 
-    def _found(self, ref: RegistrationRef) -> RegistrationView:
+    def _found(self, ref: RegistrationRef, principal: Principal) -> RegistrationView:
         view = self.queries.registration(ref)
-        if view is None or not self.principal.can_read(view.registration.owner):
+        if view is None or not principal.can_read(view.registration.owner):
             raise not_found("registration")
         return view
 
-    def _readable_ref(self, request: func.HttpRequest) -> RegistrationRef:
+    def _readable_ref(self, request: func.HttpRequest, principal: Principal) -> RegistrationRef:
         """Read which registration is meant; another owner's is none, and costs as much as one that is not there."""
         ref = _ref(request)
-        owner = self.principal.owner if self.principal.can_read_all else self.queries.owner(ref)
-        if owner is None or not self.principal.can_read(owner):
+        owner = principal.owner if principal.can_read_all else self.queries.owner(ref)
+        if owner is None or not principal.can_read(owner):
             raise not_found("registration")
         return ref
 
-    def _readable(self, ref: OperationRef) -> OperationAggregate | None:
+    def _readable(self, ref: OperationRef, principal: Principal) -> OperationAggregate | None:
         """Show an operation with the registrations that the caller sees; None where there are none but others'."""
         known = self.queries.operation(ref)
-        if known is None or self.principal.can_read_all:
+        if known is None or principal.can_read_all:
             return known
-        seen = {
-            hash_: each for hash_, each in known.registrations.items() if self.principal.can_read(each.record.owner)
-        }
+        seen = {hash_: each for hash_, each in known.registrations.items() if principal.can_read(each.record.owner)}
         if not seen:
             return None
         operation = as_seen_by_all([each.record for each in seen.values()], known.operation.record)
         return replace(known, operation=replace(known.operation, record=operation), registrations=seen)
 
-    def _of_operation(self, operation_id: str, states: Sequence[State]) -> Iterable[IndexEntry]:
-        aggregates = (self._readable(OperationRef(name, operation_id)) for name in self.context.sources)
+    def _of_operation(self, operation_id: str, states: Sequence[State], principal: Principal) -> Iterable[IndexEntry]:
+        aggregates = (self._readable(OperationRef(name, operation_id), principal) for name in self.context.sources)
         found = [each.record for known in aggregates if known for each in known.registrations.values()]
         newest_first = sorted(found, key=lambda each: each.since, reverse=True)
         return (IndexEntry.of(each) for each in newest_first if each.state in states)
 
-    def _with_secret(self, view: RegistrationView) -> Registered:
+    def _with_secret(self, view: RegistrationView, principal: Principal) -> Registered:
         registration = view.registration
         secret = self._newest_secret(registration.owner, origin_of(registration.callback_url))
-        return views.with_secret(self._view(view), registration.owner, secret)
+        return views.with_secret(self._view(view, principal), registration.owner, secret)
 
-    def _shown(self, ref: RegistrationRef, *, status: int = 200) -> func.HttpResponse:
+    def _shown(self, ref: RegistrationRef, principal: Principal, *, status: int = 200) -> func.HttpResponse:
         """Answer with a registration; the query of its callback URL is a secret of its own."""
-        body = self._view(self._found(ref))
+        body = self._view(self._found(ref, principal), principal)
         url = body["callbackUrl"]
         return uncached(body, status=status, is_secret=url != without_query(url))
 
-    def _view(self, view: RegistrationView) -> responses.RegistrationResponse:
+    def _view(self, view: RegistrationView, principal: Principal) -> responses.RegistrationResponse:
         """Show a registration; its owner alone sees the query of its callback URL, as long as that can be read."""
-        is_owner = view.registration.owner == self.principal.owner
+        is_owner = view.registration.owner == principal.owner
         url = HeaderCipher(self.keyring).url(view.registration) if is_owner else None
         return views.registration(view, self.clock(), url if isinstance(url, str) else None)
 

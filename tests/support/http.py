@@ -11,10 +11,11 @@ import azure.functions as func
 
 from bridge.api.handlers import Handlers
 from bridge.app import App
+from bridge.domain.principal import Principal
 from tests.support.description import hold_answer, hold_request
 from tests.support.harness import Harness
 
-Route = Callable[[Handlers, func.HttpRequest], func.HttpResponse]
+Route = Callable[[Handlers, func.HttpRequest, Principal], func.HttpResponse]
 
 BASE = "https://bridge.example.com/api"
 
