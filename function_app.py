@@ -103,7 +103,7 @@ async def health(req: func.HttpRequest) -> func.HttpResponse:
 
 
 @app.timer_trigger("timer", schedule="%BRIDGE_POLL_SCHEDULE%", run_on_startup=False, use_monitor=True)
-def sweep(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the trigger's signature
+def sweep(timer: func.TimerRequest) -> None:
     """Do what is due."""
     bridge.sweep()
 

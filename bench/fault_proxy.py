@@ -54,7 +54,7 @@ def fault_proxy(service: str) -> Iterator[FaultProxy]:
                 return
             self.wfile.write(instead if instead is not None else self._of_the_service(body))
 
-        do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = forward  # noqa: N815 - the library's names
+        do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = forward
 
         def _of_the_service(self, body: bytes) -> bytes:
             with closing(http.client.HTTPConnection(urlsplit(service).netloc)) as connection:
@@ -86,7 +86,7 @@ def fault_proxy(service: str) -> Iterator[FaultProxy]:
 
 def sometimes(answer: bytes, share: float, seed: int = 1) -> Fault:
     """Answer a share of the reads so."""
-    rng = random.Random(seed)  # noqa: S311 - repeatable
+    rng = random.Random(seed)  # repeatable
     return lambda method, _: answer if method == "GET" and rng.random() < share else None
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Self
@@ -37,13 +37,11 @@ class QueueOptions:
     def read(cls) -> Self:
         """Read the project's own."""
         queues = json.loads(_HOST_JSON.read_text(encoding="utf-8"))["extensions"]["queues"]
-        hidden = datetime.strptime(queues["visibilityTimeout"], "%H:%M:%S")  # noqa: DTZ007 - a duration
+        hours, minutes, seconds = map(int, queues["visibilityTimeout"].split(":"))
         return cls(
             batch_size=queues["batchSize"],
             new_batch_threshold=queues["newBatchThreshold"],
-            visibility_timeout=timedelta(
-                hours=hidden.hour, minutes=hidden.minute, seconds=hidden.second
-            ).total_seconds(),
+            visibility_timeout=timedelta(hours=hours, minutes=minutes, seconds=seconds).total_seconds(),
             max_dequeue_count=queues["maxDequeueCount"],
         )
 

@@ -319,7 +319,7 @@ def _resolving(suffix: str, address: str) -> Iterator[None]:
     """Let all names below a suffix lead to one address."""
     resolve = socket.getaddrinfo
 
-    def resolved(host: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the library's own signature
+    def resolved(host: str, *args: Any, **kwargs: Any) -> object:
         return resolve(address if host.endswith(suffix) else host, *args, **kwargs)
 
     socket.getaddrinfo = resolved  # type: ignore[assignment]

@@ -115,7 +115,7 @@ class Rig:
         )
         if not threads:
             dependencies = replace(dependencies, executor=InlineExecutor(), readers=InlineExecutor())
-        assert isinstance(dependencies.table, MemoryTable)  # noqa: S101 - given above
+        assert isinstance(dependencies.table, MemoryTable)
         return cls(
             settings=settings,
             clock=clock,

@@ -117,7 +117,7 @@ def instrumented(
 def _telemetry(settings: Settings) -> Telemetry:
     """Make what exports. What it needs is imported here alone: a cold start without it does not wait."""
     try:
-        from bridge.adapters.telemetry.opentelemetry import telemetry  # noqa: PLC0415 - see above
+        from bridge.adapters.telemetry.opentelemetry import telemetry
 
         return telemetry(settings)
     except ImportError as error:
@@ -132,4 +132,4 @@ def real_sleep(seconds: float) -> None:
 
 def real_clock() -> datetime:
     """Read the time."""
-    return whole_millis(datetime.now(UTC))  # noqa: TID251 - here is where time comes from
+    return whole_millis(datetime.now(UTC))

@@ -38,7 +38,7 @@ class Event(StrEnum):
     CANCELED = "registration.cancelled"
     REDELIVERY = "registration.redelivered"
     PINGED = "callback.pinged"
-    SECRET_SHOWN = "secret.shown"  # noqa: S105 - a name, no secret
+    SECRET_SHOWN = "secret.shown"
     POLLED = "operation.polled"
     SOURCE_POLLED = "source.polled"
     THROTTLED = "source.throttled"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from contextvars import copy_context
+from itertools import chain
 from operator import itemgetter
 from queue import Empty, SimpleQueue
 from typing import TypeVar
@@ -60,8 +61,7 @@ def imap_unordered(
     workers = [executor.submit(copy_context().run, work) for _ in range(count)]  # with the deadline of the request
     results = _results(done, count, idle)
     try:
-        for result in results:  # noqa: UP028 - a closed iterator goes on with `results` below
-            yield result
+        yield from chain(results)  # it has no `close`: if this iterator is closed, `results` goes on below
     finally:
         waiting.clear()
         for _ in results:

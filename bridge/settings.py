@@ -248,11 +248,11 @@ class SourceEntry(BaseModel):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
     endpoint: SpeechEndpoint
-    otherEndpoints: tuple[SpeechEndpoint, ...] = ()  # noqa: N815 - JSON's own name
+    otherEndpoints: tuple[SpeechEndpoint, ...] = ()
     path: Literal["avatar", "texttospeech", "customvoice", "videotranslation"]
-    apiVersion: Annotated[str, Field(min_length=1)] | None = None  # noqa: N815 - likewise
-    keyVariable: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None  # noqa: N815 - likewise
-    requestsPerSecond: Annotated[float, Field(gt=0, le=100)] = 1.0  # noqa: N815 - likewise
+    apiVersion: Annotated[str, Field(min_length=1)] | None = None
+    keyVariable: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    requestsPerSecond: Annotated[float, Field(gt=0, le=100)] = 1.0
 
     def source(self) -> Source:
         """Convert to a source."""

@@ -54,7 +54,7 @@ class Telemetry(Protocol):
     """Records spans and measurements. Never raises, and never waits for an exporter."""
 
     def span(
-        self, step: Step, parent: str | None = None, **attributes: Attribute | None
+        self, step: Step, /, parent: str | None = None, **attributes: Attribute | None
     ) -> AbstractContextManager[Span]:
         """Open a span for a `with` statement, in the trace of `parent` or in a new one.
 
@@ -73,7 +73,7 @@ class Off:
     """Telemetry that is off."""
 
     @contextmanager
-    def span(self, step: Step, parent: str | None = None, **attributes: Attribute | None) -> Iterator[Span]:  # noqa: ARG002 - the interface
+    def span(self, _step: Step, /, parent: str | None = None, **attributes: Attribute | None) -> Iterator[Span]:
         """Continue the trace of `parent` unchanged."""
         yield Span(parent, attributes)
 

@@ -16,6 +16,7 @@ from local.host.process import HostProcess
 from local.receiver import Receiver
 from local.upstream import Upstream
 from tests.support.harness import SIGNING_KEY
+from tests.support.json_value import Json
 
 ROOT = Path(__file__).parent.parent
 
@@ -59,7 +60,7 @@ def receiver() -> Iterator[Receiver]:
         yield running
 
 
-def read(url: str) -> Any:  # noqa: ANN401 - JSON
+def read(url: str) -> Json:
     """Read what the API answers."""
     return requests.get(url, timeout=30).json()
 
@@ -150,7 +151,7 @@ def test_a_misconfigured_app_starts_and_says_why(environment: Mapping[str, str])
     assert (health.status_code, health.json()) == (503, {"status": "misconfigured"})
 
 
-def register(app: HostProcess, operation_id: str, callback_url: str) -> Any:  # noqa: ANN401 - JSON
+def register(app: HostProcess, operation_id: str, callback_url: str) -> Json:
     """Register a callback over HTTP."""
     body = {"operationId": operation_id, "callbackUrl": callback_url}
     answer = requests.post(f"{app.url}/api/registrations", json=body, timeout=30)

@@ -102,12 +102,12 @@ class Identity:
     def __init__(self) -> None:
         self.scopes: list[str] = []
 
-    def get_token(self, *scopes: str, **_: Any) -> AccessToken:  # noqa: ANN401 - the library's signature
+    def get_token(self, *scopes: str, **_: Any) -> AccessToken:
         """Give the next one."""
         self.scopes += scopes
         return AccessToken(f"token-{len(self.scopes)}", 0)
 
-    def get_token_info(self, *scopes: str, **_: Any) -> AccessTokenInfo:  # noqa: ANN401 - the library's signature
+    def get_token_info(self, *scopes: str, **_: Any) -> AccessTokenInfo:
         """Likewise."""
         self.scopes += scopes
         return AccessTokenInfo(f"token-{len(self.scopes)}", 0)

@@ -113,7 +113,7 @@ class FunctionKeyAuth:
 
     level = func.AuthLevel.FUNCTION
 
-    def authenticate(self, request: func.HttpRequest) -> Principal:  # noqa: ARG002 - a key says nothing of who holds it
+    def authenticate(self, _request: func.HttpRequest, /) -> Principal:
         """Take whoever calls for a holder of a key."""
         return KEY_HOLDER
 
@@ -128,7 +128,7 @@ class BearerTokenAuth:
 
     level = func.AuthLevel.ANONYMOUS
 
-    def authenticate(self, request: func.HttpRequest) -> Principal:
+    def authenticate(self, request: func.HttpRequest, /) -> Principal:
         """Say who calls.
 
         Raises Problem with 401, with 403 without a role, and with 503 while the tenant's keys are not to be had.

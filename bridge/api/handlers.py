@@ -232,14 +232,14 @@ class Handlers:
     def describe(self, request: func.HttpRequest, _: Principal) -> func.HttpResponse:
         """Answer `GET /api/openapi.json`: the description of all this, for everybody to keep for an hour."""
         refuse_parameters(request)
-        from bridge.api.description.document import document  # noqa: PLC0415 - a cold start does not wait for it
+        from bridge.api.description.document import document  # a cold start does not wait for it
 
         return cacheable(document(), request)
 
     def dashboard(self, request: func.HttpRequest, _: Principal) -> func.HttpResponse:
         """Answer `GET /api/dashboard`: the page, which is the same for everybody and holds no data."""
         refuse_parameters(request)
-        from bridge.dashboard import page  # noqa: PLC0415 - likewise
+        from bridge.dashboard import page  # likewise
 
         made = page(by_token=self.by_token)
         return web_page(made.html, request, made.policy)

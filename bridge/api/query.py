@@ -65,7 +65,7 @@ class ListParameters(NoParameters):
     """What `GET /api/registrations` takes."""
 
     state: Annotated[State | None, Field(description="Only those in this state.")] = None
-    operationId: Annotated[OperationId | None, Field(description="All of this operation, on one page.")] = None  # noqa: N815 - the parameter's own name
+    operationId: Annotated[OperationId | None, Field(description="All of this operation, on one page.")] = None
     limit: Annotated[
         int, Field(ge=1, le=MAX_LIMIT, description="How many entries a page has at most."), BeforeValidator(_number)
     ] = DEFAULT_LIMIT
@@ -81,7 +81,7 @@ class OperationParameters(NoParameters):
 class SecretParameters(NoParameters):
     """What `GET /api/signing-secret` takes."""
 
-    callbackUrl: Annotated[WrittenUrl, Field(description="Any callback URL of the origin.")]  # noqa: N815 - the parameter's own name
+    callbackUrl: Annotated[WrittenUrl, Field(description="Any callback URL of the origin.")]
 
 
 _Parameters = TypeVar("_Parameters", bound=NoParameters)

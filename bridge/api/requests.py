@@ -59,11 +59,11 @@ class RegistrationBody(BaseModel):
         json_schema_extra={"oneOf": _EITHER, "examples": [_EXAMPLE]},
     )
 
-    operationId: Annotated[OperationId | None, Field(description="The id of the operation.")] = None  # noqa: N815 - JSON's own name
-    operationLocation: Annotated[  # noqa: N815 - likewise
+    operationId: Annotated[OperationId | None, Field(description="The id of the operation.")] = None
+    operationLocation: Annotated[
         OperationLocation | None, Field(description="Or the whole `Operation-Location` header that Speech returned.")
     ] = None
-    callbackUrl: Annotated[CallbackUrl, Field(description="Where the callback goes, if the settings allow it.")]  # noqa: N815 - likewise
+    callbackUrl: Annotated[CallbackUrl, Field(description="Where the callback goes, if the settings allow it.")]
     source: Annotated[SourceName | None, Field(description="Which Speech endpoint it is about; `default` if none.")] = (
         None
     )
@@ -180,7 +180,7 @@ class PingBody(BaseModel):
         json_schema_extra={"examples": [{"callbackUrl": "https://hooks.example.com/avatar"}]},
     )
 
-    callbackUrl: Annotated[CallbackUrl, Field(description="Where the ping goes, by the rules of a callback.")]  # noqa: N815 - JSON's own name
+    callbackUrl: Annotated[CallbackUrl, Field(description="Where the ping goes, by the rules of a callback.")]
     format: Annotated[
         Literal["standard", "cloudevents"] | None, Field(description="How it is written; `standard` if not said.")
     ] = None

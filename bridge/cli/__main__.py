@@ -9,7 +9,7 @@ _MISUSED = 2
 def main() -> int:
     """Run the command line. Returns 2 after one line of explanation if a required library is not installed."""
     try:
-        from bridge.cli.app import run  # noqa: PLC0415 - its imports may be missing
+        from bridge.cli.app import run  # its imports may be missing
     except ModuleNotFoundError as error:
         name = (error.name or "").partition(".")[0]
         if name not in _NEEDED:

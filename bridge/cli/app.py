@@ -51,7 +51,7 @@ Version = Annotated[bool, typer.Option("--version", callback=_tell_version, is_e
 
 
 @app.callback()
-def root(context: typer.Context, as_json: AsJson = False, version: Version = False) -> None:  # noqa: ARG001 - its callback has answered
+def root(context: typer.Context, as_json: AsJson = False, _version: Version = False) -> None:
     """Read the options before the command."""
     around(context, as_json=as_json)
 

@@ -206,15 +206,20 @@ class Api:
             raise BridgeUnreachable(f"{self.url} does not answer ({why}): check that it runs, and {URL}") from error
 
 
-def _hide_queries(shown: Any) -> None:  # noqa: ANN401 - JSON
+def _hide_queries(shown: object) -> None:
     """Replace the query of each callback URL in an answer by `?…`. The client's own `metadata` stays unchanged."""
-    for each in shown if isinstance(shown, list) else ():
-        _hide_queries(each)
-    for name, value in shown.items() if isinstance(shown, dict) else ():
-        if name == "callbackUrl" and isinstance(value, str):
-            shown[name] = without_query(value)
-        elif name != "metadata":
-            _hide_queries(value)
+    match shown:
+        case list():
+            for each in shown:
+                _hide_queries(each)
+        case dict():
+            for name, value in shown.items():
+                if name == "callbackUrl" and isinstance(value, str):
+                    shown[name] = without_query(value)
+                elif name != "metadata":
+                    _hide_queries(value)
+        case _:
+            pass
 
 
 def _refusal(answer: requests.Response) -> Refused:

@@ -13,7 +13,7 @@ from bridge.domain.time import Clock, whole_millis
 
 
 def _now() -> datetime:
-    return whole_millis(datetime.now(UTC))  # noqa: TID251 - a command's own composition root
+    return whole_millis(datetime.now(UTC))
 
 
 @dataclass(slots=True, kw_only=True)

@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
@@ -58,7 +57,7 @@ class Output:
         """Whether a person reads the output."""
         return self.console.is_terminal and not self.as_json
 
-    def json(self, value: Any, *, compact: bool = False) -> None:  # noqa: ANN401 - JSON
+    def json(self, value: object, *, compact: bool = False) -> None:
         """Write one JSON value, or with `compact` one of many, a line each."""
         text = json.dumps(value, ensure_ascii=False, indent=None if compact else 2)
         self._write(_BEYOND_ASCII.sub(_escaped, text))

@@ -8,6 +8,8 @@ from contextlib import closing
 from typing import Any
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, ResourceNotFoundError
+from azure.core.pipeline import PipelineResponse
+from azure.storage.queue import QueueClient
 
 from bridge.adapters.azure.clients import authorisations, credential, queue_client, table_client
 from bridge.adapters.azure.queue import DELIVERIES_QUEUE
@@ -57,7 +59,7 @@ def directly(environment: Mapping[str, str], clock: Clock) -> Iterator[Examined]
 
 
 def _storage(settings: Settings, dates: list[str | None]) -> Iterator[Examined]:
-    def remember(reply: Any) -> None:  # noqa: ANN401 - the library's hook
+    def remember(reply: PipelineResponse[Any, Any]) -> None:
         dates.append(reply.http_response.headers.get("Date"))
 
     try:
@@ -82,7 +84,7 @@ def _storage(settings: Settings, dates: list[str | None]) -> Iterator[Examined]:
             yield _queue(queue)
 
 
-def _queue(queue: Any) -> Examined:  # noqa: ANN401 - the library's client
+def _queue(queue: QueueClient) -> Examined:
     name = "queue" if queue.queue_name == DELIVERIES_QUEUE else "poison queue"
     try:
         count = queue.get_queue_properties().approximate_message_count or 0

@@ -1,6 +1,6 @@
 """Options and error handling that all commands share."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import typer
 from typer.core import TyperGroup
@@ -10,6 +10,9 @@ from bridge.cli.context import CliContext
 from bridge.cli.errors import Bug, CommandFailed, Refused
 from bridge.cli.output import Output
 from bridge.domain.events import Format
+
+#: Typer's own copy of click's context; that type is private.
+_ClickContext: TypeAlias = Any
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
 
@@ -28,7 +31,7 @@ bearer token. They are never arguments, since process lists show arguments."""
 class Commands(TyperGroup):
     """A group of commands that converts exceptions to one line and an exit code."""
 
-    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - the library's own type is private
+    def invoke(self, ctx: _ClickContext) -> object:
         """Run the requested command."""
         try:
             try:

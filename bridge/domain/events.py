@@ -113,7 +113,7 @@ def compose(
     *,
     metadata: str | None,
     generation: datetime,
-    format: Format = Format.STANDARD,  # noqa: A002 - the column's own name
+    format: Format = Format.STANDARD,
 ) -> Message:
     """Compose the message that notifies one registration of the `completed` operation.
 
@@ -149,7 +149,7 @@ def compose(
     return Message(id=message_id, type=completed.type, body=text.encode(errors="replace"))
 
 
-def ping(*, callback_url: str, owner: str, now: datetime, nonce: str, format: Format) -> Message:  # noqa: A002 - likewise
+def ping(*, callback_url: str, owner: str, now: datetime, nonce: str, format: Format) -> Message:
     """Compose a test message, which shows that a receiver can be reached and verifies signatures."""
     message_id = f"msg_ping_{nonce}"
     is_cloudevent = format is Format.CLOUDEVENTS

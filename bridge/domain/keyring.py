@@ -37,7 +37,7 @@ class Purpose(StrEnum):
     The values carry a version. A new scheme gets a new version, and rows of the old one still decrypt.
     """
 
-    RECEIVER_SECRET = "bridge/v1/receiver-secret"  # noqa: S105 - a name, no secret
+    RECEIVER_SECRET = "bridge/v1/receiver-secret"
     ED25519_SEED = "bridge/v1/ed25519-seed"
     HEADER_ENCRYPTION = "bridge/v1/header-encryption"
     QUERY_ENCRYPTION = "bridge/v1/query-encryption"

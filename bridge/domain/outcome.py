@@ -94,7 +94,7 @@ Outcome = Delivered | Gone | Rejected | Unreachable
 
 def is_success(status: int) -> bool:
     """Return whether a status is 2xx."""
-    return 200 <= status < 300  # noqa: PLR2004 - 2xx
+    return status in range(200, 300)
 
 
 def answered(
@@ -107,7 +107,7 @@ def answered(
 ) -> Delivered | Gone | Rejected:
     """Classify the status of a receiver's answer."""
     kind = Delivered if is_success(status) else Gone if status == _GONE else Rejected
-    is_redirect = 300 <= status < 400  # noqa: PLR2004 - 3xx
+    is_redirect = status in range(300, 400)
     target = without_query(location) if location is not None and is_redirect else ""
     return kind(
         status=status,

@@ -45,7 +45,7 @@ class TokenError(StrEnum):
     ISSUER = "issuer"  #: issued by another tenant
     AUDIENCE = "audience"  #: issued for another application
     CLAIMS = "claims"  #: the object id, or the time of validity, is missing or malformed
-    ID_TOKEN = "id-token"  # noqa: S105 - it identifies a user to a client, and gives no access
+    ID_TOKEN = "id-token"  #: it identifies a user to a client, and gives no access
     EXPIRED = "expired"
     EARLY = "early"  #: not valid yet
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-from typing import Any
 
 
 def printable(text: str, limit: int) -> str:
@@ -40,7 +39,7 @@ def size_in_utf8(value: object) -> int:
     return len(json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(errors="replace"))
 
 
-def _same(one: Any, other: Any) -> bool:  # noqa: ANN401 - JSON
+def _same(one: object, other: object) -> bool:
     match one, other:
         case dict(), dict():
             return one.keys() == other.keys() and all(_same(value, other[name]) for name, value in one.items())

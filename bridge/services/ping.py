@@ -54,7 +54,7 @@ class Ping:
     #: Waits between the rounds of a step that others were faster at.
     waits: Waits
 
-    def ping(self, callback_url: str, format: Format, *, owner: str) -> Pinged | TooSoon:  # noqa: A002 - JSON's name
+    def ping(self, callback_url: str, format: Format, *, owner: str) -> Pinged | TooSoon:
         """Send one ping to a normalised URL, if the minute has one left.
 
         Raises StorageUnavailable and Contended before anything is sent.

@@ -24,20 +24,20 @@ _TABLE = "callbacks"
 #: More than any callback has, and little enough for a queue message.
 _MOST_BYTES = 32_768
 
-_log = logging.getLogger("receiver")
+_logger = logging.getLogger("receiver")
 logging.getLogger("azure").setLevel(logging.WARNING)
 
 # No function key: the signature says who calls.
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
 
-def work(event: Any) -> None:  # noqa: ANN401 - JSON
+def work(event: dict[str, Any]) -> None:
     """Do what the callback is good for: this is the place for your own code.
 
     After a crash it can be called again for the same event, so do what may be done twice. What it raises is logged,
     and the queue brings the event again, five times; after that it is in the queue `callbacks-poison`.
     """
-    _log.info("%s: %s is %s", event["type"], event["data"]["operationId"], event["data"]["status"])
+    _logger.info("%s: %s is %s", event["type"], event["data"]["operationId"], event["data"]["status"])
 
 
 @app.route("callback", methods=["POST"])
@@ -49,11 +49,11 @@ def receive(req: func.HttpRequest) -> func.HttpResponse:
     try:
         event = _verifier().verify(body, req.headers)
     except NotForUs as error:
-        _log.warning("refused a request: %s", error)
+        _logger.warning("refused a request: %s", error)
         return func.HttpResponse(str(error), status_code=401)
     message_id = req.headers["webhook-id"]
     if event["type"] == "bridge.ping":
-        _log.info("%s: the bridge reaches this receiver", message_id)
+        _logger.info("%s: the bridge reaches this receiver", message_id)
     else:
         _enqueue(f"{message_id}\n{body.decode()}")
     return func.HttpResponse(status_code=204)
@@ -65,10 +65,10 @@ def work_off(message: func.QueueMessage) -> None:
     message_id, _, body = message.get_body().decode().partition("\n")
     with _claims().claim(message_id) as is_ours:
         if not is_ours:
-            _log.info("%s came before", message_id)
+            _logger.info("%s came before", message_id)
             return
         work(json.loads(body))
-    _log.info("worked on %s", message_id)
+    _logger.info("worked on %s", message_id)
 
 
 def _enqueue(text: str) -> None:
@@ -80,7 +80,7 @@ def _enqueue(text: str) -> None:
         try:
             queue.create_queue()
         except ResourceExistsError:
-            _log.info("another instance made the queue")
+            _logger.info("another instance made the queue")
         queue.send_message(text)
 
 

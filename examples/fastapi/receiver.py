@@ -21,16 +21,16 @@ from worker import Worker
 #: More than any callback has; whoever sends more is a stranger.
 _MOST_BYTES = 65_536
 
-_log = logging.getLogger("receiver")
+_logger = logging.getLogger("receiver")
 
 
-def work(event: Any) -> None:  # noqa: ANN401 - JSON
+def work(event: dict[str, Any]) -> None:
     """Do what the callback is good for: this is the place for your own code.
 
     After a crash it can be called again for the same event, so do what may be done twice. What it raises is logged,
     and the event comes again.
     """
-    _log.info("%s: %s is %s", event["type"], event["data"]["operationId"], event["data"]["status"])
+    _logger.info("%s: %s is %s", event["type"], event["data"]["operationId"], event["data"]["status"])
 
 
 @asynccontextmanager
@@ -63,13 +63,13 @@ def receive(request: Request, body: Annotated[bytes, Depends(_raw_body)]) -> Res
     try:
         event = request.state.verifier.verify(body, request.headers)
     except NotForUs as error:
-        _log.warning("refused a request: %s", error)
+        _logger.warning("refused a request: %s", error)
         return Response(str(error), status_code=401, media_type="text/plain")
     message_id = request.headers["webhook-id"]
     if event["type"] == "bridge.ping":
-        _log.info("%s: the bridge reaches this receiver", message_id)
+        _logger.info("%s: the bridge reaches this receiver", message_id)
     elif request.state.inbox.keep(message_id, body.decode()):
         request.state.worker.wake()
     else:
-        _log.info("%s came before", message_id)
+        _logger.info("%s came before", message_id)
     return Response(status_code=204)

@@ -50,13 +50,15 @@ class Verifier:
             subscriber=environ.get("WEBHOOK_SUBSCRIBER", ""),
         )
 
-    def verify(self, body: bytes, headers: Mapping[str, str]) -> Any:  # noqa: ANN401 - JSON
+    def verify(self, body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
         """Return the event; `body` is the raw bytes, and the names of `headers` are in lower case.
 
         Raises NotForUs for everything else that a stranger can send.
         """
         try:
-            event = self._webhook.verify(body, dict(headers)) if self._webhook else self._by_public_keys(body, headers)
+            event: dict[str, Any] = (
+                self._webhook.verify(body, dict(headers)) if self._webhook else self._by_public_keys(body, headers)
+            )
             found = {name: event["data"][name] for name in self._expected}
         except WebhookVerificationError as error:
             raise NotForUs(str(error)) from error
@@ -67,7 +69,7 @@ class Verifier:
                 raise NotForUs(f"signed for another {name}")
         return event
 
-    def _by_public_keys(self, body: bytes, headers: Mapping[str, str]) -> Any:  # noqa: ANN401 - JSON
+    def _by_public_keys(self, body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
         """Verify `v1a`: Ed25519 over id, time and body. A bridge that is replacing its key sends several."""
         message_id, timestamp = headers["webhook-id"], headers["webhook-timestamp"]
         if not re.fullmatch("[0-9]{1,12}", timestamp) or abs(int(time.time()) - int(timestamp)) > TOLERANCE:
@@ -78,7 +80,8 @@ class Verifier:
             for key in self._public_keys:
                 with contextlib.suppress(InvalidSignature):
                     key.verify(signature, signed)
-                    return json.loads(body.decode())
+                    event: dict[str, Any] = json.loads(body.decode())
+                    return event
         raise NotForUs("no signature by a known key")
 
 

@@ -12,13 +12,13 @@ from inbox import Inbox
 #: Seconds until work that failed is tried again.
 _PAUSE = 60.0
 
-_log = logging.getLogger("receiver")
+_logger = logging.getLogger("receiver")
 
 
 class Worker:
     """Does the work until it is stopped; a context manager. What was left over from the last time comes first."""
 
-    def __init__(self, inbox: Inbox, work: Callable[[Any], None]) -> None:
+    def __init__(self, inbox: Inbox, work: Callable[[dict[str, Any]], None]) -> None:
         self._inbox = inbox
         self._work = work
         self._wake = threading.Event()
@@ -49,8 +49,8 @@ class Worker:
             self._wake.clear()  # before looking, so that nothing that comes meanwhile is overlooked
             try:
                 self._work_off()
-            except Exception:  # noqa: BLE001 - a full disk, say: the thread has to live on
-                _log.exception("the inbox cannot be read or written; trying again in %s s", _PAUSE)
+            except Exception:  # a full disk, for instance: the thread has to live on
+                _logger.exception("the inbox cannot be read or written; trying again in %s s", _PAUSE)
             self._wake.wait(_PAUSE)
 
     def _work_off(self) -> None:
@@ -59,9 +59,9 @@ class Worker:
                 return
             try:
                 self._work(json.loads(body))
-            except Exception:  # noqa: BLE001 - whatever your code raises
-                _log.exception("work on %s failed; trying again in %s s", message_id, _PAUSE)
+            except Exception:  # anything that your code raises
+                _logger.exception("work on %s failed; trying again in %s s", message_id, _PAUSE)
             else:
                 self._inbox.finish(message_id)
-                _log.info("worked on %s", message_id)
+                _logger.info("worked on %s", message_id)
         self._inbox.forget_old()

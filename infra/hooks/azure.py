@@ -7,7 +7,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
+
+#: A value that was read from JSON; its shape is known to the reader alone.
+JsonValue: TypeAlias = Any
 
 MANAGEMENT = "https://management.azure.com"
 
@@ -29,7 +32,7 @@ class Answer:
     text: str
 
     @property
-    def json(self) -> Any:  # noqa: ANN401 - JSON
+    def json(self) -> JsonValue:
         """The body as JSON, None where it is none."""
         try:
             return json.loads(self.text)
@@ -40,9 +43,9 @@ class Answer:
 def fetch(method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> Answer:
     """Make one request. Every failure is an answer."""
     body = body if body is not None else b"" if method == "POST" else None
-    request = urllib.request.Request(url, body, dict(headers), method=method)  # noqa: S310 - URLs of Azure's own
+    request = urllib.request.Request(url, body, dict(headers), method=method)
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:  # noqa: S310 - likewise
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:
             return Answer(response.status, response.read().decode(errors="replace"))
     except urllib.error.HTTPError as error:
         with error:
@@ -58,7 +61,7 @@ class Management:
     token: str
     endpoint: str = MANAGEMENT
 
-    def get(self, path: str, version: str) -> Any:  # noqa: ANN401 - JSON
+    def get(self, path: str, version: str) -> JsonValue:
         """Read a resource; None if it does not exist.
 
         Raises Failed for every other answer: that something is not there must be known, and not guessed.
@@ -78,7 +81,7 @@ class Management:
             page = self._taken(self._ask("GET", following.removeprefix(self.endpoint)), path)
         return found
 
-    def post(self, path: str, version: str) -> Any:  # noqa: ANN401 - JSON
+    def post(self, path: str, version: str) -> JsonValue:
         """Carry out an action. Raises Failed if it was not done."""
         return self._taken(self._ask("POST", f"{path}?api-version={version}"), path)
 
@@ -87,7 +90,7 @@ class Management:
         return fetch(method, f"{self.endpoint}{path_and_query}", headers)
 
     @staticmethod
-    def _taken(answer: Answer, path: str) -> Any:  # noqa: ANN401 - JSON
+    def _taken(answer: Answer, path: str) -> JsonValue:
         if answer.status not in range(200, 300):
             raise Failed(f"Azure answered {answer.status or 'nothing'} for {path}: {answer.text[:300]}")
         return answer.json
@@ -96,7 +99,7 @@ class Management:
 def azd(*arguments: str) -> str:
     """Run azd and return what it printed. Raises Failed; the arguments are not shown, one can be a secret."""
     try:
-        done = subprocess.run(["azd", *arguments], capture_output=True, text=True, check=False)  # noqa: S607 - on PATH
+        done = subprocess.run(["azd", *arguments], capture_output=True, text=True, check=False)
     except OSError as error:
         raise Failed(f"azd cannot be run: {error}") from error
     if done.returncode != 0:

@@ -17,7 +17,7 @@ from infra.hooks.azure import Failed, Management, azd, required, run, signed_in
 from infra.hooks.choices import problems
 
 #: What the templates call the secret.
-SECRET = "BRIDGE-SIGNING-KEYS"  # noqa: S105 - its name
+SIGNING_KEYS = "BRIDGE-SIGNING-KEYS"
 
 #: What the templates read the new key from.
 VARIABLE = "NEW_SIGNING_KEY"
@@ -91,7 +91,7 @@ def has_key(environ: Mapping[str, str], azure: Management) -> bool:
     subscription, name = required(environ, "AZURE_SUBSCRIPTION_ID"), required(environ, "AZURE_ENV_NAME")
     group = f"/subscriptions/{subscription}/resourceGroups/rg-{name}"
     vaults = azure.list(f"{group}/providers/Microsoft.KeyVault/vaults", _VAULTS)
-    return any(azure.get(f"{vault['id']}/secrets/{SECRET}", _VAULTS) is not None for vault in vaults)
+    return any(azure.get(f"{vault['id']}/secrets/{SIGNING_KEYS}", _VAULTS) is not None for vault in vaults)
 
 
 def link_runbook(environ: Mapping[str, str], remote: str, remember: Remember) -> None:
@@ -104,7 +104,7 @@ def link_runbook(environ: Mapping[str, str], remote: str, remember: Remember) ->
 def _remote() -> str:
     """Read where the checkout comes from; nothing if it is none."""
     try:
-        done = subprocess.run(["git", "remote", "get-url", "origin"], capture_output=True, text=True, check=False)  # noqa: S607 - on PATH
+        done = subprocess.run(["git", "remote", "get-url", "origin"], capture_output=True, text=True, check=False)
     except OSError:
         return ""
     return done.stdout if done.returncode == 0 else ""

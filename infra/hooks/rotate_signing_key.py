@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from infra.hooks.after_deploy import fetch_references
 from infra.hooks.azure import Failed, Management, azd, fetch, required, run, signed_in, token
-from infra.hooks.before_provision import SECRET
+from infra.hooks.before_provision import SIGNING_KEYS
 
 _VAULT_SCOPE = "https://vault.azure.net/.default"
 _VERSION = "7.4"
@@ -50,7 +50,7 @@ class Vault:
     def _call(self, method: str, content: dict[str, str] | None = None) -> dict[str, object]:
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
         body = None if content is None else json.dumps(content).encode()
-        answer = fetch(method, f"{self.url}/secrets/{SECRET}?api-version={_VERSION}", headers, body)
+        answer = fetch(method, f"{self.url}/secrets/{SIGNING_KEYS}?api-version={_VERSION}", headers, body)
         if answer.status != _OK or not isinstance(answer.json, dict):
             error = answer.json.get("error") if isinstance(answer.json, dict) else None
             reason = error.get("message", "") if isinstance(error, dict) else ""

@@ -2,16 +2,16 @@
 
 import typing
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
-import azure.functions.http
-import azure.functions.queue
-import azure.functions.timer  # noqa: F401 - importing them is what registers the converters
 from azure.functions import get_binding_registry
 
+#: A class of the library, which has no types for these.
+Converter: TypeAlias = Any
 
-def converter(binding: str) -> Any:  # noqa: ANN401 - untyped library
-    """Return the converter of a binding's type, for instance `httpTrigger`."""
+
+def converter(binding: str) -> Converter:
+    """Return the converter of a binding's type, for instance `httpTrigger`. Importing the library registers all."""
     return get_binding_registry().get(binding)  # type: ignore[no-untyped-call]
 
 

@@ -106,4 +106,4 @@ def _clients(trigger: QueueTrigger) -> tuple[QueueClient, QueueClient]:
 
 
 def _now() -> datetime:
-    return datetime.now(UTC)  # noqa: TID251 - this is the host's composition root
+    return datetime.now(UTC)

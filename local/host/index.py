@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from azure.functions import Function as DecoratedFunction
 from azure.functions import FunctionRegister
 
 from local.errors import LocalError
@@ -60,8 +61,8 @@ class Function:
     binding: str
     #: The trigger.
     trigger: HttpTrigger | TimerTrigger | QueueTrigger
-    #: The app's own code.
-    handler: Callable[..., object]
+    #: The app's own code, whose types are not known here.
+    handler: Callable[..., Any]
 
 
 def index(folder: Path, environ: Mapping[str, str], *, prefix: str) -> tuple[Function, ...]:
@@ -109,7 +110,7 @@ def _app_of(module: ModuleType) -> FunctionRegister:
     return apps[0]
 
 
-def _describe(function: Any, environ: Mapping[str, str], prefix: str) -> Function:  # noqa: ANN401 - untyped library
+def _describe(function: DecoratedFunction, environ: Mapping[str, str], prefix: str) -> Function:
     name = str(function.get_function_name())
     bindings = [json.loads(binding) for binding in function.get_raw_bindings()]
     binding = next(binding for binding in bindings if binding["type"].endswith("Trigger"))

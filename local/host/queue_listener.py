@@ -80,7 +80,7 @@ class QueueListener:
                 self._wait_for_room()
             else:
                 empty_polls += 1
-                spread = random.uniform(0.8, 1.2)  # noqa: S311 - no secret
+                spread = random.uniform(0.8, 1.2)
                 delay = polling_delay(empty_polls, self._options.max_polling_interval, spread)
                 self._stopping.wait(delay.total_seconds())
 

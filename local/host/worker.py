@@ -68,7 +68,7 @@ def _invoke(function: Function, data: Datum, metadata: Mapping[str, Datum] | Non
 
 async def _invoke_async(function: Function, data: Datum, metadata: Mapping[str, Datum] | None) -> object:
     with _invocation(function):
-        return _encode(function, await _handler(function)(**_arguments(function, data, metadata)))
+        return _encode(function, await function.handler(**_arguments(function, data, metadata)))
 
 
 @contextmanager
@@ -82,10 +82,6 @@ def _invocation(function: Function) -> Iterator[None]:
         raise
     finally:
         _invoking_thread.reset(token)
-
-
-def _handler(function: Function) -> Any:  # noqa: ANN401 - the result is awaited
-    return function.handler
 
 
 def _arguments(function: Function, data: Datum, metadata: Mapping[str, Datum] | None) -> dict[str, object]:

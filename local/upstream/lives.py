@@ -61,7 +61,7 @@ class Durations:
 
     def of(self, operation_id: str, seed: int) -> float:
         """Return the duration of an operation in seconds. The same seed gives the same duration, in any order."""
-        rng = random.Random(f"{seed}:{operation_id}")  # noqa: S311 - repeatable, not a secret
+        rng = random.Random(f"{seed}:{operation_id}")  # repeatable
         mode = self.rarer if rng.random() < self.share else self.usual
         return mode.median * math.exp(rng.gauss(0.0, mode.sigma))
 

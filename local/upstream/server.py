@@ -32,7 +32,7 @@ _METHODS = {"operations": {"GET"}, "batchsyntheses": {"GET", "PUT"}}
 
 
 def _now() -> datetime:
-    return datetime.now(UTC)  # noqa: TID251 - a fake tells real time
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from local.upstream.operations import Operations
 class _Wanted(BaseModel):
     """The required part of a submission."""
 
-    inputKind: str = "PlainText"  # noqa: N815 - the name in JSON
+    inputKind: str = "PlainText"
     inputs: list[JsonValue]
 
 

@@ -13,6 +13,7 @@ import requests
 from bridge.adapters.net.guard import Limits
 from bridge.adapters.speech import SpeechService
 from bridge.domain.operation import FinalStatus, Operation
+from bridge.settings import Settings
 from local.answer import Answer
 from local.upstream import Upstream
 from tests.support.harness import NOON, FakeClock, Harness, harness
@@ -89,7 +90,7 @@ def wired() -> Iterator[Wired]:
     with Upstream.start(clock=lambda: clocks[0]().timestamp()) as upstream:
         services: list[SpeechService] = []
 
-        def real(settings: Any, clock: FakeClock) -> SpeechService:  # noqa: ANN401
+        def real(settings: Settings, clock: FakeClock) -> SpeechService:
             clocks.append(clock)
             proof = {"Ocp-Apim-Subscription-Key": upstream.key}
             services.append(SpeechService(settings.sources, {"default": lambda: proof}, Limits(attempt=0.3)))
@@ -225,7 +226,7 @@ def test_why_it_failed_is_asked_of_the_job() -> None:
     with Upstream.start() as upstream:
         proof = {"Ocp-Apim-Subscription-Key": upstream.key}
 
-        def real(settings: Any, _: FakeClock) -> SpeechService:  # noqa: ANN401
+        def real(settings: Settings, _: FakeClock) -> SpeechService:
             return SpeechService(settings.sources, {"default": lambda: proof})
 
         bridge = harness(upstream=real, SPEECH_ENDPOINT=upstream.endpoint, BRIDGE_ENRICH="errors")

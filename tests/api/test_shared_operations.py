@@ -195,7 +195,7 @@ def test_the_first_owner_may_register_further_callbacks(bridge: Harness, ann: Cl
 
 @pytest.mark.parametrize("state", _STATES)
 @pytest.mark.parametrize("by", ["owner", "admin"])
-def test_canceling_gives_the_operation_back(  # noqa: PLR0917 - fixtures
+def test_canceling_gives_the_operation_back(
     bridge: Harness, ann: Client, eve: Client, root: Client, state: State, by: str
 ) -> None:
     """What has ended stays as it is."""
@@ -314,7 +314,7 @@ def test_registering_again_what_was_canceled_after_its_end_is_refused_if_the_ope
 
 
 @pytest.mark.parametrize("state", [State.DELIVERED, State.DEAD])
-def test_what_was_canceled_after_its_end_gives_its_place(  # noqa: PLR0917 - fixtures
+def test_what_was_canceled_after_its_end_gives_its_place(
     bridge: Harness, ann: Client, eve: Client, root: Client, tenant: KeyServer, state: State
 ) -> None:
     """Two owners guessed the id, one after the other, and an admin freed it each time."""

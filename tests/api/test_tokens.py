@@ -93,7 +93,7 @@ def changed(tenant: KeyServer) -> str:
     return f"{head}.{claims}.{signature}"
 
 
-def token_with(**claims: Any) -> Callable[[KeyServer], str]:  # noqa: ANN401 - JSON
+def token_with(**claims: Any) -> Callable[[KeyServer], str]:
     return lambda tenant: tenant.token(**claims)
 
 

@@ -239,7 +239,7 @@ class Proxy(BaseHTTPRequestHandler):
         self.seen.append(self.requestline)
         self.send_error(502)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the base class
+    def log_message(self, format: str, *args: object) -> None:
         """Write nothing."""
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, expect
 
 from bridge.adapters.azure.clients import TABLE
 from bridge.adapters.azure.table import AzureTable
+from bridge.dependencies import real_clock
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import Registration, State
@@ -36,7 +37,7 @@ def at() -> Iterator[Place]:
 def fill(at: Place) -> None:
     """Store the index rows of so many that were delivered; the newest is the last."""
     table = AzureTable(TableClient.from_connection_string(at.azurite.connection_string, TABLE))
-    now = datetime.now(UTC).replace(microsecond=0)  # noqa: TID251 - the app has a real clock
+    now = real_clock().replace(microsecond=0)
     inserts: dict[str, list[Insert]] = {name: [] for name in operation_partitions()}
     for number in range(MANY):
         since = now - timedelta(seconds=MANY - number)

@@ -8,6 +8,8 @@ from typing import Any
 
 import schemathesis
 
+from tests.support.json_value import Json
+
 
 def _filled(values: dict[str, Any]) -> dict[str, Any]:
     own = {
@@ -19,12 +21,12 @@ def _filled(values: dict[str, Any]) -> dict[str, Any]:
 
 
 @schemathesis.hook
-def map_body(context: schemathesis.HookContext, body: Any) -> Any:  # noqa: ANN401, ARG001 - the library's signature
+def map_body(context: schemathesis.HookContext, body: Json) -> Json:
     """Fill in a body."""
     return _filled(body) if isinstance(body, dict) else body
 
 
 @schemathesis.hook
-def map_query(context: schemathesis.HookContext, query: Any) -> Any:  # noqa: ANN401, ARG001 - likewise
+def map_query(context: schemathesis.HookContext, query: Json) -> Json:
     """Fill in a query; where a page begins only the bridge can say."""
     return {name: value for name, value in _filled(query).items() if name != "cursor"} if query else query

@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
@@ -18,6 +17,7 @@ from local.azurite.install import node_with_packages
 from tests.support.description import hold_answer, strict, validator
 from tests.support.harness import Harness
 from tests.support.http import Client
+from tests.support.json_value import Json
 
 ROOT = Path(__file__).parents[2]
 README, API = (ROOT / "README.md").read_text(), (ROOT / "docs" / "api.md").read_text()
@@ -86,7 +86,7 @@ def test_what_is_not_described_is_found(status: int, headers: dict[str, str], bo
         hold_answer("health", status, headers, body)
 
 
-def without_required(schema: Any) -> Any:  # noqa: ANN401 - JSON
+def without_required(schema: Json) -> Json:
     """Let a schema take examples that are shortened."""
     if isinstance(schema, list):
         return [without_required(each) for each in schema]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from bridge.domain.keyring import KeyPair, Keyring, PublicKey, Purpose, Secret, derive
+from tests.support.strategies import moments
 
 VECTORS = json.loads((Path(__file__).parent.parent / "facts" / "signature-vectors.json").read_text())
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -22,13 +23,13 @@ ORIGIN = "https://hooks.example.com"
 KEYS = st.lists(st.binary(min_size=32, max_size=64), min_size=1, max_size=3, unique=True)
 IDS = st.text(st.characters(codec="ascii", exclude_characters=".", exclude_categories=["C"]), min_size=1)
 BODIES = st.text(st.characters(codec="utf-8")).map(str.encode)
-MOMENTS = st.datetimes(datetime(1970, 1, 2), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - bounds
+MOMENTS = moments("1970-01-02", "2100-01-01")
 
 
 class Timeless(Webhook):
     """The public package without its look at the clock, so that any moment can be verified."""
 
-    def _Webhook__verify_timestamp(self, timestamp_header: str) -> datetime:  # noqa: N802 - the package's own name
+    def _Webhook__verify_timestamp(self, timestamp_header: str) -> datetime:
         return datetime.fromtimestamp(int(timestamp_header), tz=UTC)
 
 

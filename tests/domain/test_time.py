@@ -1,14 +1,14 @@
 """Instants of whole milliseconds."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from hypothesis import given
-from hypothesis import strategies as st
 
 from bridge.domain.time import from_millis, iso, to_millis, whole_millis
+from tests.support.strategies import moments
 
 
-@given(st.datetimes(datetime(1970, 1, 1), datetime(9999, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 - bounds have no zone
+@given(moments("1970-01-01", "9999-01-01"))
 def test_what_is_finer_than_a_millisecond_is_dropped(instant: datetime) -> None:
     """As it is where it is counted, so that a key and a column never differ."""
     assert whole_millis(instant) == from_millis(to_millis(instant))

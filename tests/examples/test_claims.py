@@ -4,17 +4,18 @@ import importlib.util
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
+from types import ModuleType
 from typing import Any
 
 import pytest
 from azure.core.exceptions import ResourceNotFoundError
-from azure.data.tables import TableClient
+from azure.data.tables import TableClient, TableEntity
 
 from local.azurite import Azurite
 from tests.examples.receivers import EXAMPLES
 
 
-def load(name: str) -> Any:  # noqa: ANN401 - a module
+def load(name: str) -> ModuleType:
     """Import a module of the example, which is a folder of its own."""
     spec = importlib.util.spec_from_file_location(name, EXAMPLES / "azure-function" / f"{name}.py")
     assert spec is not None
@@ -68,7 +69,7 @@ def test_claim_of_one_that_crashed_goes_to_the_next(table: TableClient) -> None:
 class Beaten(TableClient):
     """A table in which somebody else is faster, whenever a row was read."""
 
-    def get_entity(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - whatever the client takes
+    def get_entity(self, *args: Any, **kwargs: Any) -> TableEntity:
         """Read a row that changes right after that."""
         row = super().get_entity(*args, **kwargs)
         super().update_entity(row)

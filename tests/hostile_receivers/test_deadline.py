@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from typing_extensions import override
 
 from bridge.adapters.azure.session import CoalescedRequest
 from bridge.adapters.net.deadline import AbortHandle, AttemptDeadline
@@ -79,7 +80,8 @@ def test_a_request_goes_out_in_one_piece() -> None:
             ours, self.theirs = socket.socketpair()
             self.sock = ours
 
-        def send(self, data: Any) -> None:  # noqa: ANN401 - the library's signature
+        @override
+        def send(self, data: Any) -> None:
             super().send(data)
             if self.parts is None:
                 sent.append(data)

@@ -25,6 +25,7 @@ from bridge.adapters.net.deadline import AttemptDeadline
 from bridge.adapters.net.guard import Guard, Limits
 from bridge.adapters.net.transport import GuardedClient
 from bridge.adapters.webhook_sender import HttpWebhookSender
+from bridge.dependencies import real_clock
 from bridge.domain.attempt import AttemptRecord
 from bridge.domain.callback_url import CallbackRules
 from bridge.domain.ids import OperationRef, RegistrationRef
@@ -172,7 +173,7 @@ def test_a_port_that_never_accepts(sender: HttpWebhookSender) -> None:
         port = listening.getsockname()[1]
         fillers = [socket.socket() for _ in range(8)]
         for filler in fillers:
-            filler.setblocking(False)  # noqa: FBT003 - the library's signature
+            filler.settimeout(0)
             filler.connect_ex(("127.0.0.1", port))
 
         outcome = sender.post(f"http://127.0.0.1:{port}/", {}, b"{}")
@@ -298,7 +299,7 @@ def self_signed(name: str) -> trustme.LeafCert:
     """Make a certificate that no authority has signed."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)  # noqa: TID251 - the handshake looks at the real clock
+    now = real_clock()
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)

@@ -31,7 +31,7 @@ def place(kind: Kind, tmp_path: Path) -> Iterator["Place"]:
 class Place:
     """Where hosts are started, one after the other or side by side, on the same storage."""
 
-    def __init__(  # noqa: PLR0917 - the parts of a place
+    def __init__(
         self, kind: Kind, state: Path, azurite: Azurite, upstream: Upstream, receiver: Receiver, running: ExitStack
     ) -> None:
         self._parts = (kind, azurite, upstream, receiver)

@@ -34,6 +34,7 @@ from tests.infra.queries import alert_queries, document_queries, search_queries,
 from tests.support.harness import SIGNING_KEY
 from tests.support.hosts import IS_DEPLOYED_PYTHON, KEY, Running, running_app, wait_until
 from tests.support.insights import Sink, Trace, insights_sink
+from tests.support.json_value import Json
 from tests.support.kql import Workspace
 from tests.support.tenant import KeyServer
 
@@ -328,7 +329,7 @@ def _lose_a_due_row(bridge: Running, table: TableClient) -> None:
     _logged(bridge, Event.RESTORED)
 
 
-def _keys(row: Any) -> dict[str, str]:  # noqa: ANN401 - an untyped row
+def _keys(row: Json) -> dict[str, str]:
     return {"PartitionKey": row["PartitionKey"], "RowKey": row["RowKey"]}
 
 

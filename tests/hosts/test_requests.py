@@ -6,13 +6,13 @@ import socket
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
 from local.host.microsoft import MicrosoftHost
 from local.host.process import HostProcess
 from tests.support.hosts import KEY, MAX_WAIT
+from tests.support.json_value import Json
 
 Host = HostProcess | MicrosoftHost
 
@@ -24,7 +24,7 @@ class Answer:
     body: bytes
 
     @property
-    def seen(self) -> Any:  # noqa: ANN401 - JSON
+    def seen(self) -> Json:
         return json.loads(self.body)
 
 

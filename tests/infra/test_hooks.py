@@ -7,10 +7,11 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
 from werkzeug import Request, Response
@@ -18,7 +19,7 @@ from werkzeug import Request, Response
 from infra.hooks.after_deploy import Deployment, deployment, next_steps
 from infra.hooks.after_provision import finish
 from infra.hooks.azure import Failed, Management, azd, fetch, run, signed_in
-from infra.hooks.before_provision import RUNBOOK, SECRET, VARIABLE, check, link_runbook, prepare
+from infra.hooks.before_provision import RUNBOOK, SIGNING_KEYS, VARIABLE, check, link_runbook, prepare
 from infra.hooks.functions import names_in
 from infra.hooks.rotate_signing_key import Rotation, Vault
 from local.settings import REPOSITORY
@@ -27,7 +28,7 @@ from local.web import WebServer
 GROUP = "/subscriptions/s/resourceGroups/rg-e"
 VAULTS = f"{GROUP}/providers/Microsoft.KeyVault/vaults"
 VAULT = f"{VAULTS}/kv"
-KEPT = f"{VAULT}/secrets/{SECRET}"
+KEPT = f"{VAULT}/secrets/{SIGNING_KEYS}"
 SITE = f"{GROUP}/providers/Microsoft.Web/sites/func"
 PROVIDER = "/subscriptions/s/providers/Microsoft.App"
 OTHERS = "/subscriptions/33333333-3333-3333-3333-333333333333/resourceGroups/g/providers"
@@ -48,7 +49,7 @@ class FakeAzure:
         """Script the answers for a path; the last one stays."""
         self.answers[path] = list(answers)
 
-    def __call__(self, environ: Any, start_response: Any) -> Any:  # noqa: ANN401 - WSGI
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer, and remember who asked."""
         request = Request(environ)
         key = request.headers.get("x-functions-key") or request.headers.get("Authorization")
@@ -108,7 +109,7 @@ def test_a_key_is_found_by_its_name_in_the_vault_of_any_page(azure: Management, 
     following = f"{azure.endpoint}{VAULTS}/more"
     fake.tell(VAULTS, (200, {"value": [{"id": f"{VAULTS}/other"}], "nextLink": following}))
     fake.tell(f"{VAULTS}/more", (200, {"value": [{"id": VAULT}]}))
-    fake.tell(KEPT, (200, {"name": SECRET}))
+    fake.tell(KEPT, (200, {"name": SIGNING_KEYS}))
 
     assert prepared(azure) == {VARIABLE: ""}
 
@@ -128,7 +129,7 @@ def test_a_key_that_was_made_before_is_kept(azure: Management) -> None:
 def test_a_key_in_the_vault_is_never_replaced(azure: Management, fake: FakeAzure) -> None:
     """Not even by one that was left behind in azd's environment."""
     fake.tell(VAULTS, (200, {"value": [{"id": VAULT}]}))
-    fake.tell(KEPT, (200, {"name": SECRET}))
+    fake.tell(KEPT, (200, {"name": SIGNING_KEYS}))
 
     assert prepared(azure, **{VARIABLE: "left behind"}) == {VARIABLE: ""}
 
@@ -374,7 +375,7 @@ def test_the_fixed_address_is_told_if_there_is_one() -> None:
     assert steps.endswith("Callbacks come from 203.0.113.7")
 
 
-SECRET_PATH = f"/secrets/{SECRET}"
+SECRET_PATH = f"/secrets/{SIGNING_KEYS}"
 REFRESH = f"{SITE}/config/configreferences/appsettings/refresh"
 
 
@@ -505,7 +506,7 @@ def test_secrets_are_taken_out_of_azds_environment(azure: Management, fake: Fake
     """Once they are in the vault."""
     told: dict[str, str] = {}
     fake.tell(VAULTS, (200, {"value": [{"id": VAULT}]}))
-    fake.tell(KEPT, (200, {"name": SECRET}))
+    fake.tell(KEPT, (200, {"name": SIGNING_KEYS}))
 
     finish(ENVIRON, azure, told.__setitem__)
 

@@ -5,9 +5,10 @@ needs stands in the templates, and is proven by no emulator.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 import jwt
 import pytest
@@ -49,7 +50,7 @@ class Credential:
         self.handed_out = handed_out
         self.scopes: set[str] = set()
 
-    def get_token(self, *scopes: str, **_: Any) -> AccessToken:  # noqa: ANN401 - the library passes what it likes
+    def get_token(self, *scopes: str, **_: Any) -> AccessToken:
         """Hand it out."""
         self.scopes.update(scopes)
         return AccessToken(self.handed_out, FAR_AWAY)
@@ -61,7 +62,7 @@ class Platform:
     def __init__(self) -> None:
         self.asked: set[tuple[str | None, str | None]] = set()
 
-    def __call__(self, environ: Any, start_response: Any) -> Any:  # noqa: ANN401 - WSGI
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer as it does."""
         request = Request(environ)
         audience = request.args.get("resource", "")

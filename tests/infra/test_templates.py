@@ -10,7 +10,7 @@ from bridge.adapters.azure.queue import DELIVERIES_QUEUE
 from bridge.domain.errors import Misconfigured
 from bridge.settings import Settings, read_settings
 from infra.hooks.after_provision import SECRETS
-from infra.hooks.before_provision import SECRET
+from infra.hooks.before_provision import SIGNING_KEYS
 from local.settings import Settings as LocalSettings
 from local.settings import app_environment
 from tests.infra.bicep import DEPLOYMENTS, INFRA, bicep, snapshot
@@ -136,7 +136,7 @@ def test_names_are_those_of_the_code() -> None:
 
     assert evaluated.one(f"{account}/tableServices/tables")["name"].endswith(f"/{TABLE}")
     assert evaluated.one(f"{account}/queueServices/queues")["name"].endswith(f"/{DELIVERIES_QUEUE}")
-    assert evaluated.one("Microsoft.KeyVault/vaults/secrets", f"/{SECRET}")
+    assert evaluated.one("Microsoft.KeyVault/vaults/secrets", f"/{SIGNING_KEYS}")
     assert DEFAULT["PYTHON_THREADPOOL_THREAD_COUNT"] == local["PYTHON_THREADPOOL_THREAD_COUNT"]
 
 
@@ -154,9 +154,9 @@ def references(deployment: str) -> dict[str, str]:
 
 def test_keys_are_read_from_the_newest_version_of_their_secrets() -> None:
     """A reference without a slash at its end may keep an old version."""
-    assert references("default") == {"BRIDGE_SIGNING_KEYS": f"secrets/{SECRET}/"}
+    assert references("default") == {"BRIDGE_SIGNING_KEYS": f"secrets/{SIGNING_KEYS}/"}
     assert references("endpoint-with-key") == {
-        "BRIDGE_SIGNING_KEYS": f"secrets/{SECRET}/",
+        "BRIDGE_SIGNING_KEYS": f"secrets/{SIGNING_KEYS}/",
         "SPEECH_KEY": "secrets/SPEECH-KEY/",
         "VOICES_KEY": "secrets/VOICES-KEY/",
         "Other_Key2": "secrets/Other-Key2/",

@@ -84,7 +84,7 @@ def free_ports(count: int) -> int:
     Below those that the system gives out by itself, where a connection of anybody's could take one meanwhile.
     """
     while True:
-        first = random.randrange(*_NEVER_GIVEN_OUT)  # noqa: S311 - no secret
+        first = random.randrange(*_NEVER_GIVEN_OUT)
         with ExitStack() as held:
             try:
                 for offset in range(count):

@@ -4,14 +4,16 @@ import base64
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from azure.core.exceptions import HttpResponseError, ServiceRequestError
+from azure.core.paging import ItemPaged
 from azure.storage.queue import QueueClient, QueueMessage
 
+from bridge.dependencies import real_clock
 from local.azurite import Azurite
 from local.host.configuration import QueueOptions
 from local.host.host import Host
@@ -36,7 +38,7 @@ FAST = {"maxPollingInterval": "00:00:00.1", "visibilityTimeout": "00:00:00"}
 class SignallingQueue(QueueClient):
     """A queue client that lets a test wait for what the listener does, and makes calls fail."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - whatever the client takes
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.polled = threading.Semaphore(0)
         self.updated = threading.Semaphore(0)
@@ -44,21 +46,21 @@ class SignallingQueue(QueueClient):
         self.hidden_for: list[int] = []
         self.failing = False
 
-    def receive_messages(self, **options: Any) -> Any:  # noqa: ANN401
+    def receive_messages(self, **options: Any) -> ItemPaged[QueueMessage]:
         """Receive, or fail as a connection that is refused does."""
         self.polled.release()
         if self.failing:
             raise ServiceRequestError("connection refused")
         return super().receive_messages(**options)
 
-    def update_message(self, *args: Any, **options: Any) -> QueueMessage:  # noqa: ANN401
+    def update_message(self, *args: Any, **options: Any) -> QueueMessage:
         """Update, and tell."""
         updated = super().update_message(*args, **options)
         self.hidden_for.append(options["visibility_timeout"])
         self.updated.release()
         return updated
 
-    def delete_message(self, *args: Any, **options: Any) -> None:  # noqa: ANN401
+    def delete_message(self, *args: Any, **options: Any) -> None:
         """Delete, and tell, even if that fails."""
         try:
             super().delete_message(*args, **options)
@@ -173,7 +175,7 @@ def test_failed_message_stays_hidden_for_the_visibility_timeout(
     """Not for the ten minutes for which it was hidden while it was worked on."""
     probe.failures = 1
     queue.send_message(encoded("later"))
-    before = datetime.now(UTC)  # noqa: TID251 - compared with the emulator's own clock
+    before = real_clock()
     listen(DELIVER, visibilityTimeout="00:00:30")
 
     acquire(queue.updated)

@@ -13,7 +13,7 @@ from local.settings import REPOSITORY
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run make, as a person would."""
     return subprocess.run(
-        ["make", "--no-print-directory", *arguments],  # noqa: S607 - whichever is on the path
+        ["make", "--no-print-directory", *arguments],
         cwd=REPOSITORY,
         env={
             name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "VENV"))

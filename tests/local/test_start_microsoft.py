@@ -35,7 +35,7 @@ def test_a_first_registration_is_delivered_and_ctrl_c_leaves_no_process(
     command = re.search(r"curl .*\\\n.*", said)
     assert command is not None
 
-    registered = subprocess.run(command[0], shell=True, capture_output=True, text=True, check=True)  # noqa: S602
+    registered = subprocess.run(["sh", "-c", command[0]], capture_output=True, text=True, check=True)
     start.until("callback: POST /callback msg_", MicrosoftHost.start_timeout)
     page = requests.get(f"http://127.0.0.1:{start.settings.port}/api/dashboard", timeout=60)
     descendants = start.descendants()

@@ -17,6 +17,7 @@ from local.host.process import HostProcess
 from local.receiver import Callback, Receiver
 from local.upstream import Upstream
 from tests.local.kept_state import LEFT_BEHIND, RECEIVER_PORT, STATES, environment, read, read_until
+from tests.support.json_value import Json
 
 #: Each version that has left a state.
 VERSIONS = sorted(STATES.iterdir())
@@ -68,7 +69,7 @@ def test_what_an_earlier_version_left_is_delivered(
     assert sorted(each["id"] for each in listed) == sorted(left[name]["id"] for name in LEFT_BEHIND)
 
 
-def verified(callback: Callback, registration: dict[str, Any]) -> Any:  # noqa: ANN401 - JSON
+def verified(callback: Callback, registration: dict[str, Any]) -> Json:
     """Verify a callback with the secret that its receiver was given back then."""
     return Webhook(registration["signingSecret"]).verify(callback.body, callback.headers)
 

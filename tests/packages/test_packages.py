@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, cast
 
 import pytest
@@ -23,6 +24,7 @@ from local.azurite.install import node_with_packages
 from local.receiver import Callback, Receiver
 from tests.support.harness import SIGNING_KEY, harness, new_signing_key
 from tests.support.http import Client
+from tests.support.json_value import Json
 
 OLD_KEY = new_signing_key()
 
@@ -96,7 +98,7 @@ def verifies(public_key: str, headers: Mapping[str, str], body: bytes) -> bool:
 
 
 @pytest.mark.parametrize("package", [standardwebhooks, svix.webhooks], ids=["standardwebhooks", "svix"])
-def test_packages_of_python_verify_a_callback(told: Told, package: Any) -> None:  # noqa: ANN401 - two packages
+def test_packages_of_python_verify_a_callback(told: Told, package: ModuleType) -> None:
     """Whichever of the two secrets the receiver knows; nothing that was changed."""
     callback = told.callback
 
@@ -117,7 +119,7 @@ def test_cryptography_verifies_a_callback(told: Told) -> None:
         assert not any(verifies(public_key, *changed) for changed in tampered(callback.headers, callback.body))
 
 
-def by_node(headers: Mapping[str, str], body: bytes, secret: str, public_key: str) -> Any:  # noqa: ANN401 - JSON
+def by_node(headers: Mapping[str, str], body: bytes, secret: str, public_key: str) -> Json:
     """Have Node verify a callback by every way it has."""
     folder = Path(__file__).parent
     node = node_with_packages(folder, "the packages of npm that verify callbacks, once", print)
@@ -144,7 +146,7 @@ def test_the_documented_code_verifies_a_callback(told: Told, monkeypatch: pytest
     text = (Path(__file__).parents[2] / "docs" / "receiving.md").read_text()
     [code] = [block.split("```")[0] for block in text.split("```python\n") if "def verify(" in block]
     receiver: dict[str, Any] = {}
-    exec(code, receiver)  # noqa: S102 - our own page
+    exec(code, receiver)  # our own page
     callback, content = told.callback, cast("dict[str, Any]", told.callback.content)
     names = {name: content["data"][name] for name in ("audience", "subscriber")}
     verify = receiver["verify"]

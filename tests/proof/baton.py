@@ -29,7 +29,7 @@ class _Actor(threading.Thread):
         self._go.acquire()
         try:
             self._act()
-        except BaseException as error:  # noqa: BLE001 - whoever handed it the baton raises it
+        except BaseException as error:  # noqa: BLE001 - `together` raises it
             self.error = error
         self.ended = True
         self._stopped.release()
@@ -55,7 +55,11 @@ def together(
     """
     actors = [_Actor(act) for act in acts]
     holder: list[_Actor] = []
-    calls.turn = lambda: holder[0].stop()  # noqa: PLW0108 - whoever holds it then
+
+    def stop_holder() -> None:
+        holder[0].stop()
+
+    calls.turn = stop_holder
     turns = iter(schedule)
     for actor in actors:
         actor.start()

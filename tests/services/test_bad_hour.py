@@ -3,7 +3,6 @@
 import random
 from collections import Counter
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -11,6 +10,7 @@ from bridge.adapters.net.guard import Limits
 from bridge.adapters.speech import SpeechService
 from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import State
+from bridge.settings import Settings
 from local.answer import Answer
 from local.upstream import Upstream
 from tests.support.harness import NOON, FakeClock, harness
@@ -36,11 +36,11 @@ MOODS = [
 def test_after_a_bad_hour_every_operation_is_right_and_the_budget_was_kept(seed: int) -> None:
     """429 with and without a time, 500s, HTML, hangs, resets, a revoked and restored key, other operations' ids."""
     weights, moods = zip(*MOODS, strict=True)
-    dice = random.Random(seed)  # noqa: S311 - no secret comes of it
+    dice = random.Random(seed)
     ends = {f"operation-{number:02d}": dice.uniform(0, 90 * 60) for number in range(10)}
     clocks: list[FakeClock] = []
 
-    def real(settings: Any, clock: FakeClock) -> SpeechService:  # noqa: ANN401
+    def real(settings: Settings, clock: FakeClock) -> SpeechService:
         clocks.append(clock)
         proof = {"Ocp-Apim-Subscription-Key": "good"}
         return SpeechService(settings.sources, {"default": lambda: proof}, Limits(attempt=0.2))

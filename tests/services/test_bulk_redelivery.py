@@ -1,7 +1,7 @@
 """Redelivering what is dead, after an outage at the receiver's."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -239,7 +239,7 @@ def test_somebody_who_was_faster_is_given_way() -> None:
     end_as_dead(bridge, 2)
     commit = table.inner.commit
 
-    def after_another(transaction: Transaction) -> Any:  # noqa: ANN401 - whatever the table answers
+    def after_another(transaction: Transaction) -> Mapping[str, str]:
         stamp = transaction.stamp or ""
         table.inner.commit(Transaction(transaction.partition, (Merge(stamp, {"state": "pending"}, ANY),)))
         return commit(transaction)

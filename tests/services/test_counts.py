@@ -32,7 +32,7 @@ class CountsTable(MemoryTable):
         self.began, self.goes_on = threading.Event(), threading.Event()
         self.goes_on.set()
 
-    def range(self, partition: str, start: str, stop: str, **options: Any) -> Sequence[Row]:  # noqa: ANN401
+    def range(self, partition: str, start: str, stop: str, **options: Any) -> Sequence[Row]:
         """Read rows."""
         if self.fault is not None:
             raise self.fault

@@ -38,7 +38,7 @@ class Queue:
         if self.failure is not None:
             raise self.failure
 
-    def send(self, task: DeliveryTask, *, ttl: timedelta) -> None:  # noqa: ARG002 - the signature of a send
+    def send(self, task: DeliveryTask, *, ttl: timedelta) -> None:
         self.tried += 1
         if self.failure is not None and self.good <= 0:
             raise self.failure
@@ -150,7 +150,7 @@ def test_no_message_is_sent_after_the_time_of_the_sweep() -> None:
     pending(bridge, 60)
     queue.failure = None
 
-    def slow(task: DeliveryTask, *, ttl: timedelta) -> None:  # noqa: ARG001 - the signature of a send
+    def slow(task: DeliveryTask, *, ttl: timedelta) -> None:
         queue.sent.append(task)
         bridge.clock.advance(timedelta(seconds=10))
 

@@ -1,7 +1,6 @@
 """What receivers were promised of events: the samples and schemas under `docs/events/` are what the code writes."""
 
 import json
-from typing import Any
 
 import pytest
 from cloudevents.conversion import to_json
@@ -16,12 +15,13 @@ from tests.support.cli import type_in
 from tests.support.description import strict
 from tests.support.harness import harness
 from tests.support.http import Client
+from tests.support.json_value import Json
 
 SAMPLES = {name: (kind, sample) for name, kind, sample in samples()}
 HOOK = "https://receiver.example.com/hook"
 
 
-def schema_of(kind: Format) -> Any:  # noqa: ANN401 - JSON
+def schema_of(kind: Format) -> Json:
     """Read the published schema of a format."""
     return json.loads((FOLDER / f"{kind}.schema.json").read_text(encoding="utf-8"))
 
@@ -95,7 +95,7 @@ def test_both_formats_tell_the_same() -> None:
     assert data_of(standard) == data_of(cloud)
 
 
-def data_of(written: Message) -> Any:  # noqa: ANN401 - JSON
+def data_of(written: Message) -> Json:
     """Read what a message is about."""
     return json.loads(written.body)["data"]
 

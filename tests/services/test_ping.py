@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -150,7 +151,7 @@ def test_two_pings_that_meet_are_both_counted() -> None:
     ping(bridge)
     commit = table.inner.commit
 
-    def after_another(transaction: Transaction) -> Any:  # noqa: ANN401 - whatever the table answers
+    def after_another(transaction: Transaction) -> Mapping[str, str]:
         table.inner.commit(Transaction("pings", (Merge("recent", {"recent": "1,2,3,4,5,6,7,8,9,10"}, ANY),)))
         return commit(transaction)
 

@@ -24,12 +24,13 @@ from bridge.storage.keys import (
     registration_of,
     row_key,
 )
+from tests.support.strategies import moments
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 OPERATION = OperationRef("default", "06c7f835-e07b-4ac8-b33c-5b6df4a4eeef")
 
 operation_ids = st.from_regex(OPERATION_ID, fullmatch=True)
-instants = st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - hypothesis adds the zone
+instants = moments("1970-01-01", "2200-01-01")
 
 
 @pytest.mark.parametrize("key", ["due:0", "due:0x", "due:12:poll:a:abc", "due:000000000000x:poll:a:abc", "idx:1", ""])

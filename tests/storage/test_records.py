@@ -1,7 +1,7 @@
 """Records as rows: what is written over what was read, and what is not."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,11 +13,12 @@ from bridge.storage.keys import partition_of, row_key
 from bridge.storage.records import SCHEMA_VERSION, Stored, decode, for_insert, for_merge, for_update, stored
 from bridge.storage.transaction import Row
 from tests.support.harness import NOON, harness
+from tests.support.strategies import moments
 
 REQUEST = harness().request()
 
 texts = st.none() | st.text("ab", min_size=1, max_size=3)
-times = st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - bounds have no zone
+times = moments("2026-01-01", "2027-01-01")
 registrations = st.builds(
     Registration,
     ref=st.just(REQUEST.ref),

@@ -5,13 +5,13 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from typer.testing import CliRunner
 
 from bridge.cli.app import app
 from bridge.cli.context import CliContext
 from bridge.dependencies import real_clock
+from tests.support.json_value import Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Said:
     err: str
 
     @property
-    def json(self) -> Any:  # noqa: ANN401 - JSON
+    def json(self) -> Json:
         """What it wrote for programs."""
         return json.loads(self.out)
 

@@ -1,10 +1,11 @@
 """A bridge that answers by script over a real socket, and remembers what it was sent."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 from werkzeug import Request, Response
 
@@ -42,7 +43,7 @@ class FakeBridge:
         """Script the answers to a call, `GET registrations` say; the last one stays. Text is sent as it is."""
         self._scripts[call] = list(answers)
 
-    def __call__(self, environ: Any, start_response: Any) -> Any:  # noqa: ANN401 - WSGI
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer, and remember who asked."""
         request = Request(environ)
         path = request.full_path.removesuffix("?").removeprefix("/api/")
@@ -66,7 +67,7 @@ def fake_bridge() -> Iterator[FakeBridge]:
         server.stop(timeout=5)
 
 
-def registration(name: str = "default~operation-1~0123456789abcdef", **own: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+def registration(name: str = "default~operation-1~0123456789abcdef", **own: Any) -> dict[str, Any]:
     """Show a registration as the API does: one that waits, unless told otherwise."""
     operation = {
         "id": "operation-1",

@@ -37,7 +37,7 @@ class Flaky:
         self.inner.commit(transaction)
         raise CommitUnknown("no reply")
 
-    def silent_loss(self, transaction: Transaction) -> Mapping[str, str]:  # noqa: ARG002 - it is lost
+    def silent_loss(self, transaction: Transaction) -> Mapping[str, str]:
         """Lose the request."""
         raise CommitUnknown("no reply")
 
@@ -51,11 +51,11 @@ class Flaky:
         self.inner.commit(self.late)
         return self.inner.commit(transaction)
 
-    def conflict(self, transaction: Transaction) -> Mapping[str, str]:  # noqa: ARG002 - somebody was faster
+    def conflict(self, transaction: Transaction) -> Mapping[str, str]:
         """Be too late."""
         raise Conflict(ConflictKind.STALE, 0)
 
-    def down(self, transaction: Transaction) -> Mapping[str, str]:  # noqa: ARG002 - it is refused
+    def down(self, transaction: Transaction) -> Mapping[str, str]:
         """Refuse."""
         raise StorageUnavailable("down")
 

@@ -19,6 +19,7 @@ from local.receiver import Receiver
 from local.settings import REPOSITORY
 from local.upstream import Upstream
 from tests.support.harness import SIGNING_KEY
+from tests.support.json_value import Json
 from tests.support.tools import tool
 
 Kind = Literal["local", "microsoft"]
@@ -39,7 +40,7 @@ SHORT_TIMES = {"AzureFunctionsJobHost__extensions__queues__visibilityTimeout": "
 IS_DEPLOYED_PYTHON = sys.version_info >= (3, 13)
 
 
-def start_host(  # noqa: PLR0917 - what differs between two hosts of a test
+def start_host(
     kind: Kind,
     state: Path,
     environ: Mapping[str, str],
@@ -103,28 +104,28 @@ class Running:
     upstream: Upstream
     receiver: Receiver
 
-    def call(self, method: str, path: str, **how: Any) -> requests.Response:  # noqa: ANN401 - of requests
+    def call(self, method: str, path: str, **how: Any) -> requests.Response:
         """Call the API with the key; `path` begins behind `/api/`."""
         headers = {"x-functions-key": KEY, **how.pop("headers", {})}
         return requests.request(method, f"{self.host.url}/api/{path}", headers=headers, timeout=MAX_WAIT, **how)
 
-    def read(self, path: str) -> Any:  # noqa: ANN401 - JSON
+    def read(self, path: str) -> Json:
         """Return what a GET answers."""
         return self.call("GET", path).json()
 
-    def register(self, operation_id: str, path: str, **more: object) -> Any:  # noqa: ANN401 - JSON
+    def register(self, operation_id: str, path: str, **more: object) -> Json:
         """Register a callback to a path of the receiver's; it must be answered 201."""
         body = {"operationId": operation_id, "callbackUrl": f"{self.receiver.url}{path}", **more}
         answer = self.call("POST", "registrations", json=body)
         assert answer.status_code == 201, answer.text
         return answer.json()
 
-    def until(self, registration: Any, *states: str) -> Any:  # noqa: ANN401 - JSON
+    def until(self, registration: Json, *states: str) -> Json:
         """Read a registration until it is in one of the states."""
         return wait_until(lambda: self.read(f"registrations/{registration['id']}"), lambda it: it["state"] in states)
 
 
-def wait_until(read: Callable[[], Any], holds: Callable[[Any], bool]) -> Any:  # noqa: ANN401 - JSON
+def wait_until(read: Callable[[], Any], holds: Callable[[Any], bool]) -> Json:
     """Read until a condition holds, and return what was read. Raises TimeoutError with the last that was read."""
     read_at_last: Any = None
     waiting = threading.Event()

@@ -14,6 +14,7 @@ from bridge.app import App
 from bridge.domain.principal import Principal
 from tests.support.description import hold_answer, hold_request
 from tests.support.harness import Harness
+from tests.support.json_value import Json
 
 Route = Callable[[Handlers, func.HttpRequest, Principal], func.HttpResponse]
 
@@ -29,7 +30,7 @@ class Answer:
     body: Any
 
     @property
-    def error(self) -> Any:  # noqa: ANN401 - JSON
+    def error(self) -> Json:
         """The error of an answer that is none of success."""
         return self.body["error"]
 
@@ -59,7 +60,7 @@ class Client:
         method: str = "GET",
         body: bytes = b"",
         headers: Mapping[str, str] | None = None,
-        id: str = "",  # noqa: A002 - the route's own name
+        id: str = "",
     ) -> Answer:
         """Make one call."""
         query = {name: values[0] for name, values in parse_qs(urlsplit(path).query, keep_blank_values=True).items()}

@@ -11,6 +11,7 @@ from typing import Any
 
 from local.child import Child
 from tests.support.hosts import MAX_WAIT, wait_until
+from tests.support.json_value import Json
 from tests.support.tools import tool
 
 
@@ -90,7 +91,7 @@ def _answers(port: int) -> bool:
     return True
 
 
-def _trace(item: Any) -> Trace:  # noqa: ANN401 - JSON
+def _trace(item: Json) -> Trace:
     data = item["data"]["baseData"]
     properties = data.get("properties", {})
     return Trace(

@@ -7,6 +7,8 @@ from typing import Any
 
 import duckdb_kql
 
+from tests.support.json_value import Json
+
 #: Columns that the queries use, as the workspace has them.
 _TABLES = {
     "AppTraces": "TimeGenerated TIMESTAMP, Message VARCHAR, SeverityLevel INTEGER, Properties JSON, "
@@ -48,22 +50,22 @@ class Workspace:
             some = rows[start : start + _ROWS_OF_A_STATEMENT]
             marks = ", ".join(f"({', '.join('?' for _ in row)})" for row in some)
             values = [value for row in some for value in row]
-            self._connection.execute(f"INSERT INTO {table} VALUES {marks}", values)  # noqa: S608 - names of ours
+            self._connection.execute(f"INSERT INTO {table} VALUES {marks}", values)
 
-    def _trace(self, item: Any) -> Sequence[object]:  # noqa: ANN401 - JSON
+    def _trace(self, item: Json) -> Sequence[object]:
         data = item["data"]["baseData"]
         severity = _SEVERITIES.index(data.get("severityLevel", "Verbose"))
         return self._time(item), data["message"], severity, json.dumps(data.get("properties", {})), *_common(item)
 
-    def _request(self, item: Any) -> Sequence[object]:  # noqa: ANN401 - JSON
+    def _request(self, item: Json) -> Sequence[object]:
         data = item["data"]["baseData"]
         return self._time(item), data["name"], data["responseCode"], data["success"], 0.0, *_common(item)
 
-    def _time(self, item: Any) -> datetime:  # noqa: ANN401 - JSON
+    def _time(self, item: Json) -> datetime:
         since: timedelta = datetime.fromisoformat(item["time"]) - self._first
         return self._first + self._stretch * since
 
 
-def _common(item: Any) -> Sequence[object]:  # noqa: ANN401 - JSON
+def _common(item: Json) -> Sequence[object]:
     tags = item["tags"]
     return tags.get("ai.operation.id"), tags.get("ai.operation.name"), tags.get("ai.cloud.roleInstance")

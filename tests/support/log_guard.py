@@ -35,7 +35,7 @@ class GuardedLogger:
         #: Lines that Application Insights or the host would not keep whole.
         self.too_long: list[str] = []
 
-    def isEnabledFor(self, level: int) -> bool:  # noqa: ARG002, N802 - the logger's name; every line counts
+    def isEnabledFor(self, level: int) -> bool:
         """Return True, so that the lines below the level of a test are watched too."""
         return True
 

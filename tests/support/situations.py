@@ -16,6 +16,7 @@ from local.record import MAX_WAIT
 from local.upstream import Upstream
 from local.upstream.catalogue import named
 from tests.support.harness import SIGNING_KEY
+from tests.support.json_value import Json
 
 ROOT = Path(__file__).parents[2]
 
@@ -85,12 +86,12 @@ def place() -> Iterator[Place]:
             yield made
 
 
-def is_attempted(shown: Any) -> bool:  # noqa: ANN401 - JSON
+def is_attempted(shown: Json) -> bool:
     """Tell whether the first attempt is recorded."""
     return any(each["status"] or each["error"] for each in shown["attempts"])
 
 
-def has_asked_in_vain(shown: Any) -> bool:  # noqa: ANN401 - JSON
+def has_asked_in_vain(shown: Json) -> bool:
     """Tell whether a request to Speech went wrong."""
     return shown["operation"]["lastError"] is not None
 

@@ -1,10 +1,11 @@
 """A tenant of a test's own: it signs tokens, and publishes its keys over HTTP as Entra does."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 import jwt
 from cryptography.hazmat.primitives import serialization
@@ -73,7 +74,7 @@ class KeyServer:
             "BRIDGE_AUTH_AUTHORITY": self.url,
         }
 
-    def __call__(self, environ: Any, start_response: Any) -> Any:  # noqa: ANN401 - WSGI
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer as Entra does."""
         self.asked += 1
         answer = self._answer(Request(environ).path) if self.instead is None else self.instead()
@@ -86,7 +87,7 @@ class KeyServer:
         key: str = "first",
         head: Mapping[str, Any] | None = None,
         at: int = int(NOON.timestamp()),
-        **claims: Any,  # noqa: ANN401 - JSON
+        **claims: Any,
     ) -> str:
         """Sign a token for an hour from `at`; a claim that is None is left out."""
         said = {

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace, TracebackType
+from types import ModuleType, SimpleNamespace, TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -170,5 +170,5 @@ def _handle(handler: str, request: SimpleNamespace) -> SimpleNamespace:
     return response
 
 
-def _runtime() -> Any:  # noqa: ANN401 - untyped library, which not every Python has
+def _runtime() -> ModuleType:
     return importlib.import_module("azure_functions_runtime")

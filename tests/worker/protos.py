@@ -10,7 +10,7 @@ from typing import ClassVar
 class TypedData(SimpleNamespace):
     """A value: at most one of `string`, `json`, `bytes`, `http` and others."""
 
-    def WhichOneof(self, _group: str) -> str | None:  # noqa: N802 - protobuf's name
+    def WhichOneof(self, _group: str) -> str | None:
         """Return the name of the one field that is set."""
         return next(iter(vars(self)), None)
 
@@ -18,7 +18,7 @@ class TypedData(SimpleNamespace):
 class ParameterBinding(SimpleNamespace):
     """What a parameter gets: `name` and `data`."""
 
-    def WhichOneof(self, _group: str) -> str:  # noqa: N802 - protobuf's name
+    def WhichOneof(self, _group: str) -> str:
         """Say that the data is in the message and not in shared memory."""
         return "data"
 

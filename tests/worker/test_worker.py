@@ -27,6 +27,7 @@ from local.host.queue_rules import read_body, trigger_metadata
 from local.receiver import Receiver
 from local.settings import REPOSITORY
 from local.upstream import Upstream
+from tests.support.json_value import Json
 from tests.worker.azure_worker import AzureWorker
 from tests.worker.calls import JSON, Call, first_half, get, post, second_half
 
@@ -57,7 +58,7 @@ OF_THE_MOMENT = [
 PAGES = {"dashboard"}
 
 
-def compare(call: Call, worker: AzureWorker, host: HostProcess) -> Any:  # noqa: ANN401 - JSON
+def compare(call: Call, worker: AzureWorker, host: HostProcess) -> Json:
     """Send the same request to both, hold their answers together, and return what the worker's says."""
     url = f"{host.url}/api/{call.path}"
     expected = requests.request(call.method, url, headers=call.headers, data=call.body, timeout=30)

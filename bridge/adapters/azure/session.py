@@ -10,6 +10,7 @@ from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
+from typing_extensions import override
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
@@ -23,7 +24,8 @@ class CoalescedRequest(HTTPConnection):
     #: The parts of the request that is being written, or None between requests.
     parts: list[bytes] | None = None
 
-    def request(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the library's signature
+    @override
+    def request(self, *args: Any, **kwargs: Any) -> None:
         """Write a request. The body must be bytes or None."""
         self.parts = []
         try:
@@ -32,7 +34,8 @@ class CoalescedRequest(HTTPConnection):
             whole, self.parts = b"".join(self.parts), None
         self.send(whole)
 
-    def send(self, data: Any) -> None:  # noqa: ANN401 - the library's signature
+    @override
+    def send(self, data: Any) -> None:
         """Send data, or buffer the parts of a request that is not complete yet."""
         if self.parts is None:
             super().send(data)
@@ -64,29 +67,33 @@ class _GuardedAdapter(HTTPAdapter):
         self._pool_classes = _pool_classes(guard)
         super().__init__(pool_connections=_HOSTS, pool_maxsize=per_host)
 
-    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:  # noqa: ANN401 - the library's signature
+    @override
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:
         """Create the pools. Called by the base class."""
         manager = PoolManager(num_pools=connections, maxsize=maxsize, block=block, **kwargs)
         manager.pool_classes_by_scheme = self._pool_classes
         self.poolmanager = manager
 
+    @override
     def get_connection_with_tls_context(
         self,
         request: requests.PreparedRequest,
         verify: bool | str | None,
-        proxies: Mapping[str, str] | None = None,  # noqa: ARG002 - the library's signature
-        cert: Any = None,  # noqa: ANN401 - the library's signature
+        proxies: Mapping[str, str] | None = None,
+        cert: Any = None,
     ) -> HTTPConnectionPool:
         """Choose the connection pool. Called by the base class."""
         host, tls = self.build_connection_pool_key_attributes(request, True if verify is None else verify, cert)
         pool: HTTPConnectionPool = self.poolmanager.connection_from_host(**host, pool_kwargs=tls)
         return pool
 
-    def request_url(self, request: requests.PreparedRequest, proxies: Mapping[str, str] | None) -> str:  # noqa: ARG002 - the library's signature
+    @override
+    def request_url(self, request: requests.PreparedRequest, proxies: Mapping[str, str] | None) -> str:
         """Return the request target. Called by the base class."""
         return request.path_url
 
-    def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:  # noqa: ANN401 - the library's signature
+    @override
+    def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
         """Wrap an answer unchanged. Called by the base class.
 
         Cookies and the text encoding are not read: no cookie is ever sent back, and no body is read as text here.
@@ -102,21 +109,25 @@ def _pool_classes(guard: Guard) -> dict[str, type[HTTPConnectionPool]]:
         #: The second handle on this connection while it is open.
         handle: AbortHandle | None = None
 
+        @override
         def _new_conn(self) -> socket.socket:
             connection, self.handle = guard.connect(self._dns_host, self.port or self.default_port)
             return connection
 
-        def request(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the library's signature
+        @override
+        def request(self, *args: Any, **kwargs: Any) -> None:
             if self.handle is not None:  # a reused connection
                 guard.hold(self.handle)
             super().request(*args, **kwargs)
 
         @property
+        @override
         def is_connected(self) -> bool:
             """Whether the connection may be reused. Surplus bytes of one answer must not become the next answer."""
             decrypted = getattr(self.sock, "pending", lambda: 0)() if self.sock else 0
             return super().is_connected and not decrypted
 
+        @override
         def close(self) -> None:
             handle, self.handle = self.handle, None
             super().close()

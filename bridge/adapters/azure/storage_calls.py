@@ -17,6 +17,7 @@ from typing import Any
 
 from azure.core.exceptions import HttpResponseError
 from azure.core.pipeline.transport import RequestsTransport
+from typing_extensions import override
 
 from bridge.adapters.azure.session import guarded_session
 from bridge.adapters.net.guard import ANYWHERE, Guard, Limits
@@ -71,7 +72,8 @@ class DeadlineTransport(RequestsTransport):  # type: ignore[misc] # the library 
         super().__init__(session=session, session_owner=True, **timeouts)
         self._guard = guard
 
-    def send(self, request: Any, **options: Any) -> Any:  # noqa: ANN401 - the library's signature
+    @override
+    def send(self, request: Any, **options: Any) -> Any:
         """Send a request under the deadline of the thread's current call, or else under a deadline for this request."""
         if self._guard.is_held:
             return super().send(request, **options)

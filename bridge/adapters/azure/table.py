@@ -210,7 +210,7 @@ def _row(entity: TableEntity) -> Row:
     return Row(entity["PartitionKey"], entity["RowKey"], str(entity.metadata["etag"]), values)
 
 
-def _plain(value: Any) -> Value:  # noqa: ANN401 - any value that another program stored
+def _plain(value: object) -> Value:
     if isinstance(value, EntityProperty):
         return _plain(value.value)
     if isinstance(value, datetime):

@@ -122,7 +122,7 @@ class JwksCache:
             raise ValueError("the keys are not where a connection is as safe")
         return dict(key for each in self._get(where)["keys"] if (key := _signing_key(each)) is not None)
 
-    def _get(self, url: str) -> Any:  # noqa: ANN401 - JSON
+    def _get(self, url: str) -> Mapping[str, Any]:
         accept = {"Accept": "application/json"}
         with (
             self._guard.attempt() as deadline,
@@ -133,7 +133,8 @@ class JwksCache:
             raise TimeoutError
         if answer.status != _OK:
             raise ConnectionError
-        return json.loads(body)
+        found: Mapping[str, Any] = json.loads(body)
+        return found
 
 
 def _signing_key(published: Mapping[str, Any]) -> tuple[str, RSAPublicKey] | None:

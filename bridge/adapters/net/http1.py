@@ -22,6 +22,8 @@ MAX_HEAD_BYTES = 16_384
 MAX_HEAD_LINES = 100
 
 _CHUNK = 8_192
+#: A longer `Content-Length` counts as none.
+_MAX_DIGITS = 15
 _SWITCHING, _NO_CONTENT, _NOT_MODIFIED = 101, 204, 304
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\r\n]*)?[\r\n]*")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -165,7 +167,7 @@ class Http1Response:
         elif codings and codings[-1] == "chunked":
             yield from self._chunks()
             self.is_whole = not lengths  # both headers at once can smuggle an answer
-        elif not codings and length.isascii() and length.isdigit() and len(length) <= 15:  # noqa: PLR2004 - digits
+        elif not codings and length.isascii() and length.isdigit() and len(length) <= _MAX_DIGITS:
             yield from self._exactly(int(length))
             self.is_whole = True
         else:  # contradictory lengths do not count, so the end of the connection is the end of the body

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from bridge.domain.callback_url import DEFAULT_PORTS
@@ -146,5 +147,5 @@ def _timing(telemetry: Telemetry, stopwatch: Stopwatch, method: str, url: str) -
 
 
 def _status(status: int) -> dict[str, Attribute | None]:
-    failed = {"error__type": str(status)} if status >= 400 else {}  # noqa: PLR2004 - as the conventions say
+    failed = {"error__type": str(status)} if status >= HTTPStatus.BAD_REQUEST else {}
     return {"http__response__status_code": status, **failed}

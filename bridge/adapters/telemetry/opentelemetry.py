@@ -71,7 +71,7 @@ class OpenTelemetry:
         return True
 
     @contextmanager
-    def span(self, step: Step, parent: str | None = None, **attributes: Attribute | None) -> Iterator[Span]:
+    def span(self, step: Step, /, parent: str | None = None, **attributes: Attribute | None) -> Iterator[Span]:
         """Open a span. A span that fails has the class of the exception, never its text."""
         above = _context(parent)
         opened = self._tracer.start_span(

@@ -9,7 +9,10 @@ from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import Field, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
-from typing_extensions import TypedDict  # pydantic reads the one of `typing` from Python 3.12 on
+from typing_extensions import (
+    TypedDict,  # pydantic reads the one of `typing` from Python 3.12 on
+    override,
+)
 
 from bridge import __version__
 from bridge.api.description.calls import CALLS, CODES, HEADERS, Call, DescribedResponse, Json, Link
@@ -166,7 +169,8 @@ _RESPONSE_NAME = re.compile(r'"((?:#/components/schemas/)?\w+)Response"')
 class Schemas(GenerateJsonSchema):
     """Pydantic's own, without titles that only repeat the name of a field."""
 
-    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ANN401, ARG002 - the library's own signature
+    @override
+    def field_title_should_be_set(self, schema: Any) -> bool:
         """Leave it out."""
         return False
 
@@ -192,7 +196,7 @@ def document() -> Json:
     }
 
 
-def schema_of(model: Any) -> tuple[Json, Json]:  # noqa: ANN401 - a model or a TypedDict
+def schema_of(model: type[Any]) -> tuple[Json, Json]:
     """Write the schema of a model; returns it with all that it refers to."""
     schema = TypeAdapter(model).json_schema(ref_template=_SCHEMAS, schema_generator=Schemas)
     named: Json = json.loads(_RESPONSE_NAME.sub(r'"\1"', json.dumps(schema)))

@@ -14,9 +14,10 @@ from bridge.cli.shared import AsJson, MessageFormat, around, begin
 from bridge.cli.verifying import Check, CheckResult, Known, ReceivedCallback, from_files, from_record, is_genuine
 from bridge.cli.verifying import verify as checks_of
 from bridge.domain.callback_url import CallbackRefused, CallbackRules, normalise, origin_of
+from bridge.domain.outcome import is_success
 
 #: The variable with the secret for `verify`, if neither a file nor a bridge provides one.
-SECRET = "WEBHOOK_SECRET"  # noqa: S105 - the name of a variable
+VARIABLE = "WEBHOOK_SECRET"
 
 _TONES = {CheckResult.GOOD: Tone.GOOD, CheckResult.BAD: Tone.BAD, CheckResult.SKIPPED: Tone.QUIET}
 _EVERYWHERE = CallbackRules(allow_http=True, allowed_ports=None)
@@ -31,7 +32,7 @@ def ping(
     """Send a signed bridge.ping now, and show the answer. Exit code 0 for a 2xx, else 1."""
     _, output, api = begin(context, as_json=as_json)
     came = api.post("callbacks/ping", {"callbackUrl": reading.callback_url(callback_url), "format": message_format})
-    is_taken = came["status"] is not None and 200 <= came["status"] < 300  # noqa: PLR2004 - 2xx
+    is_taken = came["status"] is not None and is_success(came["status"])
     if output.as_json:
         output.json(came)
     else:
@@ -66,7 +67,7 @@ def verify(
     message_id: Annotated[
         str | None, typer.Option("--id", help="The webhook-id of one of many. Default: last.")
     ] = None,
-    secret_file: Annotated[str | None, typer.Option(help=f"A file with the secret. Default: {SECRET}.")] = None,
+    secret_file: Annotated[str | None, typer.Option(help=f"A file with the secret. Default: {VARIABLE}.")] = None,
     public_key: Annotated[list[str] | None, typer.Option(help="A public key, whpk_…. Can be repeated.")] = None,
     callback_url: Annotated[str | None, typer.Option(help="The receiver's URL, to compare with the audience.")] = None,
     subscriber: Annotated[str | None, typer.Option(help="The owner of the registration, sub_….")] = None,
@@ -90,7 +91,7 @@ def verify(
         subscriber=asked["subscriber"] if subscriber is None and asked is not None else subscriber,
     )
     if not known.secrets and not known.public_keys:
-        raise UsageError(f"nothing to verify with: set {SECRET}, name --secret-file or --public-key, or set {URL}")
+        raise UsageError(f"nothing to verify with: set {VARIABLE}, name --secret-file or --public-key, or set {URL}")
     checks = checks_of(received, known, found.clock() if at is None else reading.moment(at))
     _show(output, checks)
     raise typer.Exit(Exit.OK if is_genuine(checks) else Exit.FAILED)
@@ -125,7 +126,7 @@ def _origin(url: str) -> str:
 
 
 def _secrets(found: CliContext, file: str | None) -> list[str]:
-    return (found.environment.get(SECRET, "") if file is None else reading.read_text(file)).split()
+    return (found.environment.get(VARIABLE, "") if file is None else reading.read_text(file)).split()
 
 
 def _signing_secret(found: CliContext, callback_url: str | None) -> Json | None:

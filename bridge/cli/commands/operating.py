@@ -73,7 +73,7 @@ def doctor(context: typer.Context, as_json: AsJson = False) -> None:
 def _own_half(found: CliContext) -> Iterable[Examined]:
     """Check the app's settings in the environment, if the libraries of the extra `server` are installed."""
     try:
-        from bridge.cli.probing import directly  # noqa: PLC0415 - Azure's libraries slow every other command down
+        from bridge.cli.probing import directly  # Azure's libraries slow every other command down
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "bridge":
             raise

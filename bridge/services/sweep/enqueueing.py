@@ -106,7 +106,10 @@ class Enqueuer:
     def _send_all(self, batches: Sequence[Sequence[DueDelivery]], until: datetime) -> int:
         failures: list[Sequence[DeliveryTask]] = []  # an append is atomic
         send = partial(self._enqueue_batch, until, failures)
-        may_begin = lambda: len(failures) < _FAILED_BATCHES  # noqa: E731 - as short as a name
+
+        def may_begin() -> bool:
+            return len(failures) < _FAILED_BATCHES
+
         return sum(imap_unordered(self.executor, send, batches, while_=may_begin))
 
     def _make_way(self, left: Sequence[DueDelivery], due: Sequence[DueDelivery], until: datetime) -> None:

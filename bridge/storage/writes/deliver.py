@@ -133,7 +133,7 @@ def fail_unsent(
     return Transaction(partition_of(attempt.ref), writes, stamp=row_key(attempt.ref), tx=tx)
 
 
-def record_late(  # noqa: PLR0913 - a step is a function of all that it depends on
+def record_late(
     found: Stored[Registration] | None,
     claimed: Claimed,
     attempt: AttemptRecord,

@@ -120,7 +120,7 @@ def reschedule_all(reschedules: Sequence[Reschedule], *, tx: str) -> Transaction
     return Transaction(reschedules[0].handle.partition, tuple(writes), stamp=reschedules[0].target, tx=tx)
 
 
-def finish(  # noqa: PLR0913 - a step is a function of all that it depends on
+def finish(
     aggregate: OperationAggregate,
     decision: Finish,
     *,

@@ -99,7 +99,7 @@ def fails(_: object) -> NoReturn:
         ),
     ],
 )
-def test_a_poll_its_source_and_its_sweep_are_a_line_each(  # noqa: PLR0917 - a table
+def test_a_poll_its_source_and_its_sweep_are_a_line_each(
     bridge: Harness,
     answer: str | Reply | NoReply,
     said: dict[str, Any] | None,
@@ -408,7 +408,7 @@ def test_sources_that_cannot_be_read_are_one_line(caplog: pytest.LogCaptureFixtu
 def refusing(read: Callable[..., Any]) -> Callable[..., Any]:
     """Refuse to read what belongs to the sources, and nothing else."""
 
-    def range_(partition: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - handed on
+    def range_(partition: str, *args: Any, **kwargs: Any) -> object:
         return down() if partition == SOURCES_PARTITION else read(partition, *args, **kwargs)
 
     return range_
