@@ -114,7 +114,7 @@ def write_local_settings(path: Path, environment: Mapping[str, str], inherited: 
     try:
         path.touch(mode=0o600, exist_ok=False)
     except FileExistsError:
-        raise LocalError(f"{path.name} is there already: move it away first, to have another one written.") from None
+        raise LocalError(f"{path.name} already exists: move it away first to write another one.") from None
     path.write_text(json.dumps({"IsEncrypted": False, "Values": values}, indent=2) + "\n")
 
 

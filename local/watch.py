@@ -46,7 +46,7 @@ class Room:
         if self._is_full:
             self._say(
                 f"only {free // _MEGABYTE} MB are left for {self._folder}: make room there, "
-                "or what happens from now on is lost when this stops."
+                "or all further data are lost when this stops."
             )
         else:
             self._say(f"there is room again for {self._folder}.")
@@ -75,8 +75,8 @@ def watch(
                 room.look()
             continue
         if azurite is None or name != Azurite.name or restarts == _MOST_RESTARTS:
-            raise LocalError(f"{name} has ended by itself, and everything else is stopped.")
+            raise LocalError(f"{name} has ended unexpectedly, and everything else is stopped.")
         restarts += 1
-        say(f"{name} has ended by itself: starting it again, with all but the last 5 s of what it was told …")
+        say(f"{name} has ended unexpectedly: restarting, without the writes of the last 5 s …")
         azurite.restart()
         say(f"{name} is back.")

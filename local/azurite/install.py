@@ -141,4 +141,4 @@ def _run(command: Sequence[str], what: str, folder: Path = _HERE) -> None:
     )
     if done.returncode != 0:
         last = done.stdout.strip().splitlines()[-5:]
-        raise LocalError(f"{what} failed; is a package registry in reach? It said: {' | '.join(last)}")
+        raise LocalError(f"{what} failed; check the access to the package registry. Output: {' | '.join(last)}")

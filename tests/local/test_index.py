@@ -58,7 +58,7 @@ def test_functions_come_by_name_with_their_settings_resolved(make_app: Callable[
         (HTTP.replace("-> func.HttpResponse", "-> int"), "httpTrigger does not go with -> <class 'int'>"),
         (HTTP.replace("func.HttpRequest", "'Request'"), "things: name 'Request' is not defined"),
         (TIMER.replace("%SCHEDULE%", "%NOWHERE%"), "%NOWHERE% does not resolve to a value: set NOWHERE"),
-        (TIMER.replace("%SCHEDULE%", "hourly"), "'hourly' is no NCRONTAB expression"),
+        (TIMER.replace("%SCHEDULE%", "hourly"), "'hourly' is not an NCRONTAB expression"),
         (TIMER.replace(", use_monitor=False", ", run_on_startup=True"), "not run on startup"),
         (QUEUE.replace("AzureWebJobsStorage", "Elsewhere"), "the storage connection Elsewhere is not set"),
         (

@@ -127,7 +127,7 @@ def test_local_settings_that_are_there_are_left(tmp_path: Path) -> None:
     path = tmp_path / "local.settings.json"
     path.write_text("mine")
 
-    with pytest.raises(LocalError, match=r"local\.settings\.json is there already"):
+    with pytest.raises(LocalError, match=r"local\.settings\.json already exists"):
         write_local_settings(path, {"SPEECH_KEY": "key"}, inherited={})
 
     assert path.read_text() == "mine"

@@ -126,7 +126,7 @@ def test_app_that_ends_by_itself_ends_the_start_and_is_named(begin: Callable[...
 
     assert start.ended_with() == 1
     assert all(has_ended(child) for child in (storage, app))
-    assert start.lines.entries[-1] == "the function host has ended by itself, and everything else is stopped."
+    assert start.lines.entries[-1] == "the function host has ended unexpectedly, and everything else is stopped."
 
 
 @pytest.mark.parametrize("offset", range(6))

@@ -51,7 +51,7 @@ def test_killed_storage_comes_back_with_its_state(kept: Started) -> None:
     os.kill(storage, signal.SIGKILL)
 
     kept.until("Azurite is back.")
-    assert any(line.startswith("Azurite has ended by itself: starting it again") for line in kept.lines.entries)
+    assert any(line.startswith("Azurite has ended unexpectedly: restarting") for line in kept.lines.entries)
     with kept_queue(kept) as queue:
         assert [message.content for message in queue.peek_messages()] == ["kept"]
     assert kept.get("settings/PORT") == str(kept.settings.port)
@@ -173,7 +173,7 @@ def test_storage_that_ends_again_and_again_ends_the_start(tmp_path: Path) -> Non
         ended.put(Azurite.name)
     storage = Storage()
 
-    with pytest.raises(LocalError, match="Azurite has ended by itself, and everything else is stopped"):
+    with pytest.raises(LocalError, match="Azurite has ended unexpectedly, and everything else is stopped"):
         watch(storage, ended, Room(tmp_path, print), print)
 
     assert storage.restarts == 5
