@@ -18,7 +18,7 @@ def main() -> int:
     """Install the packages of the locks if necessary. Returns 1 after one line with the reason if that fails."""
     folder = Path(sys.argv[1])
     if folder.is_symlink():
-        print(f"{folder} is a link, and an installation would begin by deleting the contents of its target", file=sys.stderr)
+        print(f"{folder} is a link, and an installation would first delete the contents of its target", file=sys.stderr)
         return 1
     stamp = folder / ".installed"
     locks = [_REPOSITORY / name for name in sys.argv[2:] or _OURS]
@@ -26,7 +26,7 @@ def main() -> int:
     if not stamp.is_file() or stamp.read_text(encoding="utf-8") != wanted:
         print(f"installing the dependencies into {folder}, once: about a minute …", flush=True)
         if not _install(folder, locks):
-            print(f"installing into {folder} failed: check the access to the package index, and run make again.", file=sys.stderr)
+            print(f"installing into {folder} failed: check the package index, and run make again.", file=sys.stderr)
             return 1
     stamp.write_text(wanted, encoding="utf-8")
     return 0

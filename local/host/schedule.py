@@ -27,7 +27,7 @@ class Schedule:
         """Validate an expression. Raises ValueError for one outside of NCRONTAB, even if other crons accept it."""
         fields = expression.split()
         if len(fields) not in _FIELDS or not all(map(_FIELD.fullmatch, fields)):
-            raise ValueError(f"{expression!r} is no NCRONTAB expression of five or six fields")
+            raise ValueError(f"{expression!r} is not an NCRONTAB expression of five or six fields")
         weekdays = re.sub(r"/\d+", "", fields[-1])
         if any(int(day) > _LAST_WEEKDAY for day in re.findall(r"\d+", weekdays)):
             raise ValueError(f"{expression!r}: days of the week go from 0, Sunday, to 6")

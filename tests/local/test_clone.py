@@ -141,5 +141,5 @@ def test_what_cannot_be_installed_is_said_and_begun_again(clone: Path) -> None:
     done = install(clone)
 
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("installing into .venv failed: check the access to the package index")
+    assert done.stderr.splitlines()[-1].startswith("installing into .venv failed: check the package index")
     assert not (clone / ".venv" / ".installed").exists()
