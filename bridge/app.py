@@ -4,7 +4,6 @@ Bad settings do not stop the app from being indexed: on a function host an impor
 functions and without a message. Every route but health then says what is wrong, and the triggers do nothing.
 """
 
-import json
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -20,12 +19,12 @@ from bridge.api.fields import ValidationContext
 from bridge.api.handlers import Handlers
 from bridge.api.http_response import compressed
 from bridge.api.places import Places
-from bridge.api.query import refuse_parameters
-from bridge.api.responses import HealthResponse
+from bridge.api.query import NoParameters, refuse_parameters
+from bridge.api.routes import HEALTH, Handler, Route
 from bridge.dependencies import Dependencies, build_dependencies, real_sleep
 from bridge.domain.errors import Contended, Misconfigured, StorageRefused, StorageUnavailable, UnreadableRow
 from bridge.domain.header_cipher import HeaderCipher
-from bridge.domain.principal import ANONYMOUS, Principal
+from bridge.domain.principal import ANONYMOUS
 from bridge.log import Event, called_by, log
 from bridge.services.attempts import AttemptRecorder, Claims
 from bridge.services.bulk_redelivery import Redeliver
@@ -48,9 +47,6 @@ from bridge.services.sweep.sweep import Sweep
 from bridge.settings import AUTH, BY_TOKEN, Settings, read_settings
 from bridge.storage.queue_message import read_task
 from bridge.storage.repository import Waits
-
-#: Answers requests of one route.
-Handler = Callable[[Handlers, func.HttpRequest, Principal], func.HttpResponse]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +114,7 @@ def compose(settings: Settings, dependencies: Dependencies) -> Bridge:
         ),
         public_url=settings.public_url,
         by_token=settings.tenant is not None,
+        description=_description,
         context=ValidationContext(
             rules=settings.callback_rules, sources=sources, check_destination=dependencies.sender.check_destination
         ),
@@ -137,6 +134,12 @@ def compose(settings: Settings, dependencies: Dependencies) -> Bridge:
         sweep=_compose_sweep(settings, dependencies, queries, dispatcher),
         deliver=deliver,
     )
+
+
+def _description() -> Mapping[str, object]:
+    from bridge.api.openapi import document  # a cold start does not wait for it
+
+    return document()
 
 
 def _compose_deliver(settings: Settings, dependencies: Dependencies, repair: Repair, dispatcher: Dispatcher) -> Deliver:
@@ -232,9 +235,6 @@ REQUEST = 5.0
 #: Seconds that a misconfigured instance keeps a queue message before it gives the message back.
 GIVE_BACK_AFTER = 2.0
 
-#: The calls that read many rows.
-_READ_MANY = (Handlers.list_registrations, Handlers.status, Handlers.overview, Handlers.redeliver_many)
-
 
 def _storage_problem(error: StorageUnavailable | Contended) -> Problem:
     """Log why storage did not do what a request needs, and say so to the client."""
@@ -279,20 +279,20 @@ class App:
             by_token = environment.get(AUTH) == BY_TOKEN
             return cls(error, level=func.AuthLevel.ANONYMOUS if by_token else func.AuthLevel.FUNCTION)
 
-    def answer(self, call: Handler, request: func.HttpRequest, *, to_anybody: bool = False) -> func.HttpResponse:
-        """Answer a request by one of the routes; whatever happens, in Azure's shape and without a stack trace.
+    def answer(self, route: Route[Handler], request: func.HttpRequest) -> func.HttpResponse:
+        """Answer a request of a route; whatever happens, in Azure's shape and without a stack trace.
 
-        What is wrong with the settings is not said `to_anybody`.
+        A route that needs neither key nor token does not name the settings that are wrong.
         """
-        return compressed(self._answer(call, request, to_anybody=to_anybody), request)
+        return compressed(self._answer(route, request), request)
 
-    def _answer(self, call: Handler, request: func.HttpRequest, *, to_anybody: bool) -> func.HttpResponse:
+    def _answer(self, route: Route[Handler], request: func.HttpRequest) -> func.HttpResponse:
         if isinstance(self._bridge, Misconfigured):
-            is_open = to_anybody or self.level is func.AuthLevel.ANONYMOUS
+            is_open = route.is_open or self.level is func.AuthLevel.ANONYMOUS
             return misconfigured(None if is_open else self._bridge).response()
         try:
             with request_deadline(REQUEST):
-                return self._answer_authenticated(self._bridge, call, request, to_anybody=to_anybody)
+                return self._handle(self._bridge, route, request)
         except Problem as problem:
             return problem.response()
         except (StorageUnavailable, Contended) as error:
@@ -304,30 +304,20 @@ class App:
             logging.getLogger("bridge").exception("a request failed: %s", type(error).__name__)
             return internal().response()
 
-    def _answer_authenticated(
-        self, bridge: Bridge, call: Handler, request: func.HttpRequest, *, to_anybody: bool
-    ) -> func.HttpResponse:
-        """Find out who calls, then answer as far as they may see. Raises Problem for those who are not let in."""
+    def _handle(self, bridge: Bridge, route: Route[Handler], request: func.HttpRequest) -> func.HttpResponse:
+        """Authenticate the caller, then call the handler. Raises Problem."""
         address = caller_of(request)
         with called_by(address):
-            principal = ANONYMOUS if to_anybody else bridge.authenticator.authenticate(request)
-        with called_by(address, principal.object_id), self._places.taken() if call in _READ_MANY else nullcontext():
-            return call(bridge.routes, request, principal)
+            principal = ANONYMOUS if route.is_open else bridge.authenticator.authenticate(request)
+        limit = self._places.taken() if route.reads_many_rows else nullcontext()
+        with called_by(address, principal.object_id), limit:
+            if route.parameters is NoParameters:
+                refuse_parameters(request)
+            return route.handler(bridge.routes, request, principal)
 
     def health(self, request: func.HttpRequest) -> func.HttpResponse:
-        """Say whether the app is alive or misconfigured, and nothing more. Reads memory alone, so it never waits."""
-        broken = isinstance(self._bridge, Misconfigured)
-        try:
-            refuse_parameters(request)
-        except Problem as problem:
-            return problem.response()
-        body: HealthResponse = {"status": "misconfigured" if broken else "ok"}
-        return func.HttpResponse(
-            json.dumps(body),
-            status_code=503 if broken else 200,
-            mimetype="application/json",
-            headers={"Cache-Control": "no-store"},
-        )
+        """Answer whether the app is alive or misconfigured, and nothing more. Reads memory alone, so it never waits."""
+        return HEALTH.handler(request, not isinstance(self._bridge, Misconfigured))
 
     def sweep(self) -> None:
         """Do what is due. A misconfigured app loses nothing, and says at each tick why it waits: alerts read that."""

@@ -12,7 +12,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from bridge.api.description.document import ENDED, PINGED, Schemas
+from bridge.api.openapi import Schemas
+from bridge.api.webhooks import ENDED, PINGED
 from bridge.domain.events import Addressee, Format, Message, OperationCompleted, compose, ping
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.keyring import Keyring

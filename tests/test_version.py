@@ -7,7 +7,7 @@ import pytest
 
 from bridge import __version__
 from bridge.adapters.net import transport
-from bridge.api.description.document import document
+from bridge.api.openapi import document
 from local.settings import REPOSITORY
 from tests.support.modules import name_of
 

@@ -10,7 +10,7 @@ import azure.functions as func
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo
 from pydantic_core import PydanticCustomError, from_json
 
-from bridge.api.errors import Detail, Problem
+from bridge.api.errors import Detail, ErrorCode, Problem
 from bridge.domain.callback_url import MAX_URL_LENGTH, CallbackRefused, CallbackRules, normalise
 from bridge.domain.custom_headers import MAX_HEADER_BYTES, MAX_HEADERS, NAME, RESERVED, RESERVED_PREFIXES, VALUE
 from bridge.domain.ids import GROUP, OPERATION_ID, SOURCE_NAME, OperationRef
@@ -55,21 +55,21 @@ def read_object(request: func.HttpRequest) -> dict[str, Any]:
     raw = request.get_body().removeprefix(BOM_UTF8)
     if not raw and request.headers.get("transfer-encoding"):
         message = "Send the body with a Content-Length: the platform loses a body that comes in chunks."
-        raise Problem(411, "LengthRequired", message, target="Content-Length")
+        raise Problem(ErrorCode.LENGTH_REQUIRED, message, target="Content-Length")
     if len(raw) > MAX_BODY_BYTES:
-        raise Problem(413, "PayloadTooLarge", f"A body has at most {MAX_BODY_BYTES} bytes.")
+        raise Problem(ErrorCode.PAYLOAD_TOO_LARGE, f"A body has at most {MAX_BODY_BYTES} bytes.")
     try:
         parsed = from_json(raw, allow_inf_nan=False)
     except ValueError as error:
-        raise Problem(400, "InvalidJson", f"The body is not JSON that can be read: {error}") from None
+        raise Problem(ErrorCode.INVALID_JSON, f"The body is not JSON that can be read: {error}") from None
     if not isinstance(parsed, dict):
-        raise Problem(400, "InvalidJson", "The body is not a JSON object.")
+        raise Problem(ErrorCode.INVALID_JSON, "The body is not a JSON object.")
     return parsed
 
 
 def _unsupported(message: str, target: str) -> Problem:
     """Refuse how a body is written, with the codings that are taken (RFC 9110, 15.5.16)."""
-    return Problem(415, "UnsupportedMediaType", message, target=target, headers={"Accept-Encoding": "identity"})
+    return Problem(ErrorCode.UNSUPPORTED_MEDIA_TYPE, message, target=target, headers={"Accept-Encoding": "identity"})
 
 
 def details_of(error: ValidationError) -> list[Detail]:

@@ -1,7 +1,11 @@
-"""The calls of the API, each a few lines: read, do, answer."""
+"""The handlers of the routes: each reads a request, calls a use case and answers.
 
-from collections.abc import Iterable, Sequence
+The docstrings of the handlers are the summaries and descriptions of the operations in the OpenAPI description.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import assert_never
 from urllib.parse import urlencode
 
@@ -9,6 +13,7 @@ import azure.functions as func
 
 from bridge.api import responses, views
 from bridge.api.errors import (
+    ErrorCode,
     Problem,
     for_admins,
     not_found,
@@ -30,7 +35,7 @@ from bridge.api.query import (
     refuse_parameters,
 )
 from bridge.api.requests import read_order, read_ping, read_registration, redelivery_filter
-from bridge.api.responses import Registered, SigningSecret
+from bridge.api.responses import HealthResponse, Registered, SigningSecret
 from bridge.domain.callback_url import host_and_port, origin_of, without_query
 from bridge.domain.events import subscriber_of
 from bridge.domain.header_cipher import HeaderCipher
@@ -64,7 +69,7 @@ from bridge.storage.index import CursorCipher, IndexEntry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handlers:
-    """Every route but health, with what it needs. Each may raise Problem."""
+    """The handlers of all routes but health, and the use cases that they call. Each handler may raise Problem."""
 
     registrations: Register
     bulk_redelivery: Redeliver
@@ -78,10 +83,16 @@ class Handlers:
     public_url: str | None
     #: Whether callers have tokens of a tenant, instead of a key.
     by_token: bool
+    #: Writes the OpenAPI description, which is derived from the routes, and so from these handlers.
+    description: Callable[[], Mapping[str, object]]
 
     def register(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:  # noqa: C901 - one case for each outcome
-        """Answer `POST /api/registrations`."""
-        refuse_parameters(request)
+        """Register a callback for an operation.
+
+        The callback URL gets one signed POST when the operation has ended. The same registration can be sent again at
+        any time: the response shows what is registered, and nothing changes. If a registration is canceled, or its
+        operation has expired, registering it again begins anew.
+        """
         now = self.clock()
         requested, headers = read_registration(request, self.context, owner=principal.owner, now=now)
         result = self.registrations.register(replace(requested, by_admin=principal.can_read_all), headers)
@@ -89,7 +100,7 @@ class Handlers:
             case Created(registration=registration, operation=operation):
                 location = f"{self._address(request)}/{registration.ref.public_id}"
                 body = self._with_secret(RegistrationView(registration, operation, ()), principal)
-                return uncached(body, status=201, location=location, is_secret=True)
+                return uncached(body, status=HTTPStatus.CREATED, location=location, is_secret=True)
             case Existing(registration=registration, operation=operation):
                 attempts = self.queries.attempts(registration)
                 return uncached(
@@ -97,8 +108,7 @@ class Handlers:
                 )
             case Differs():
                 raise Problem(
-                    409,
-                    "RegistrationDiffers",
+                    ErrorCode.REGISTRATION_DIFFERS,
                     "This callback is registered for this operation with other content; cancel that one first.",
                     target="callbackUrl",
                 )
@@ -116,12 +126,18 @@ class Handlers:
                 assert_never(result)
 
     def read_registration(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
-        """Answer `GET /api/registrations/{id}`."""
-        refuse_parameters(request)
+        """Show a registration, its operation and its attempts.
+
+        The response shows one moment. A registration of another owner is answered like one that does not exist.
+        """
         return self._shown(self._readable_ref(request, principal), principal)
 
     def list_registrations(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
-        """Answer `GET /api/registrations`."""
+        """List registrations, newest first by when they came into their state.
+
+        The list can change while its pages are read: an entry that changes its state moves. With `operationId` all
+        registrations of one operation are on one page. A page can be short, even empty, and still have a `nextLink`.
+        """
         query = read_list_query(request)
         if query.operation_id is not None:
             return uncached(views.page(self._of_operation(query.operation_id, query.states, principal), None))
@@ -133,50 +149,60 @@ class Handlers:
         return uncached(views.page(page.entries, next_link))
 
     def cancel_registration(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
-        """Answer `DELETE /api/registrations/{id}`."""
-        refuse_parameters(request)
+        """Cancel a registration: no further attempt is begun, one in flight may still arrive.
+
+        A registration that has ended stays in its state. Both cases are answered alike, so that a retry is safe.
+        """
         result = self.registrations.cancel(self._readable_ref(request, principal))
         match result:
             case Accepted():
-                return func.HttpResponse(status_code=204, headers={"Cache-Control": "no-store"})
+                return func.HttpResponse(status_code=HTTPStatus.NO_CONTENT, headers={"Cache-Control": "no-store"})
             case RegistrationNotFound():
                 raise not_found("registration")
             case _:
                 assert_never(result)
 
     def redeliver(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
-        """Answer `POST /api/registrations/{id}/redeliver`."""
-        refuse_parameters(request)
+        """Deliver the same message again, with a whole run of attempts.
+
+        The `webhook-id` and the bytes are those of the earlier attempts, so a receiver can drop a duplicate.
+        """
         ref = self._readable_ref(request, principal)
         result = self.registrations.redeliver(ref)
         match result:
             case Accepted():
-                return self._shown(ref, principal, status=202)
+                return self._shown(ref, principal, status=HTTPStatus.ACCEPTED)
             case RegistrationNotFound():
                 raise not_found("registration")
             case Taken():
                 raise operation_taken("id")
             case NoMessage():
                 message = "There is no message to deliver again: the operation has not ended, or its end was filtered."
-                raise Problem(409, "NoMessageYet", message, target="id")
+                raise Problem(ErrorCode.NO_MESSAGE_YET, message, target="id")
             case TooManyRuns(wait=wait):
                 raise too_many_runs(wait)
             case _:
                 assert_never(result)
 
     def redeliver_many(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
-        """Answer `POST /api/redeliver`."""
-        refuse_parameters(request)
+        """Deliver dead registrations again, after an outage at the receiver's.
+
+        Each gets a whole run of attempts. The first attempts are spread over a minute for each host. If `more` is true,
+        send the same request again with the `cursor` of the response.
+        """
         cursors = CursorCipher(self.keyring)
         order = read_order(request, cursors, owner=principal.owner_filter)
         started = self.bulk_redelivery.redeliver(order)
         query = redelivery_filter(order.host)
         cursor = None if started.cursor is None else cursors.encrypt(started.cursor, owner=order.owner, query=query)
-        return uncached(views.started(started, cursor), status=202)
+        return uncached(views.started(started, cursor), status=HTTPStatus.ACCEPTED)
 
     def ping(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
-        """Answer `POST /api/callbacks/ping`: 200 whatever came back, since the ping was sent."""
-        refuse_parameters(request)
+        """Send a signed ping now, and show the response of the receiver.
+
+        The status is 200 whatever the receiver answered, and if it did not answer: the fields show that. The ping goes
+        out by the rules of callbacks, and is not repeated.
+        """
         callback_url, kind = read_ping(request, self.context)
         result = self.pinger.ping(callback_url, kind, owner=principal.owner)
         match result:
@@ -188,7 +214,10 @@ class Handlers:
                 assert_never(result)
 
     def read_operation(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
-        """Answer `GET /api/operations/{id}`."""
+        """Show what is known of an operation, with its registrations.
+
+        An owner sees its own registrations only, and what they may know of the operation.
+        """
         operation_id = request.route_params.get("id", "")
         source = read_source(request, self.context)
         known = (
@@ -200,21 +229,30 @@ class Handlers:
             raise not_found("operation")
         return uncached(views.aggregate(known))
 
-    def status(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
-        """Answer `GET /api/status`: it is about everybody's."""
-        refuse_parameters(request)
+    def status(self, _: func.HttpRequest, principal: Principal) -> func.HttpResponse:
+        """Show the state of the bridge: sweeps, queue, sources, and the number of registrations in each state.
+
+        The status covers all owners, so with tokens only an admin may read it.
+        """
         if not principal.can_read_all:
             raise for_admins()
         return uncached(views.status(self.queries.status(), list(self.context.sources.values())))
 
-    def overview(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
-        """Answer `GET /api/overview`: the caller's own day; schedules are about everybody's operations."""
-        refuse_parameters(request)
+    def overview(self, _: func.HttpRequest, principal: Principal) -> func.HttpResponse:
+        """Show the last 24 hours, and the schedule that was learnt.
+
+        The hours count the caller's own registrations. Schedules cover the operations of all owners, so an
+        owner gets none.
+        """
         expected = self.reports.expected() if principal.can_read_all else ()
         return uncached(views.overview(self.reports.day(principal.owner_filter), expected))
 
     def signing_secret(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
-        """Answer `GET /api/signing-secret`: with what callbacks to an origin are verified, before there is one."""
+        """Show the secret that callbacks to an origin are verified with.
+
+        The secret derives from the signing key, the caller and the origin, so it can be read before
+        anything is registered.
+        """
         origin = origin_of(read_callback_url(request, self.context))
         owner = principal.owner
         body: SigningSecret = {
@@ -225,21 +263,25 @@ class Handlers:
         return uncached(body, is_secret=True)
 
     def signing_keys(self, request: func.HttpRequest, _: Principal) -> func.HttpResponse:
-        """Answer `GET /api/signing-keys`: the public keys, newest first, for everybody to keep for an hour."""
-        refuse_parameters(request)
+        """Show the public keys that signatures `v1a` are verified with, newest first.
+
+        Clients may keep them for an hour.
+        """
         return cacheable(views.public_keys(self.keyring.public_keys()), request)
 
     def describe(self, request: func.HttpRequest, _: Principal) -> func.HttpResponse:
-        """Answer `GET /api/openapi.json`: the description of all this, for everybody to keep for an hour."""
-        refuse_parameters(request)
-        from bridge.api.description.document import document  # a cold start does not wait for it
+        """Show this description.
 
-        return cacheable(document(), request)
+        It is the same for every deployment of a version. Clients may keep it for an hour.
+        """
+        return cacheable(self.description(), request)
 
     def dashboard(self, request: func.HttpRequest, _: Principal) -> func.HttpResponse:
-        """Answer `GET /api/dashboard`: the page, which is the same for everybody and holds no data."""
-        refuse_parameters(request)
-        from bridge.dashboard import page  # likewise
+        """Serve the page that shows what the bridge is doing.
+
+        The page holds no data. It asks for a key or a token, and reads this API with it.
+        """
+        from bridge.dashboard import page  # a cold start does not wait for it
 
         made = page(by_token=self.by_token)
         return web_page(made.html, request, made.policy)
@@ -289,7 +331,9 @@ class Handlers:
         secret = self._newest_secret(registration.owner, origin_of(registration.callback_url))
         return views.with_secret(self._view(view, principal), registration.owner, secret)
 
-    def _shown(self, ref: RegistrationRef, principal: Principal, *, status: int = 200) -> func.HttpResponse:
+    def _shown(
+        self, ref: RegistrationRef, principal: Principal, *, status: HTTPStatus = HTTPStatus.OK
+    ) -> func.HttpResponse:
         """Answer with a registration; the query of its callback URL is a secret of its own."""
         body = self._view(self._found(ref, principal), principal)
         url = body["callbackUrl"]
@@ -311,3 +355,16 @@ def _ref(request: func.HttpRequest) -> RegistrationRef:
     if ref is None:
         raise not_found("registration")
     return ref
+
+
+def health(request: func.HttpRequest, is_configured: bool) -> func.HttpResponse:
+    """Say whether the app is alive.
+
+    It reads no storage and waits for nothing. A status of 503 means that settings are missing or wrong.
+    """
+    try:
+        refuse_parameters(request)
+    except Problem as problem:
+        return problem.response()
+    body: HealthResponse = {"status": "ok" if is_configured else "misconfigured"}
+    return uncached(body, status=HTTPStatus.OK if is_configured else HTTPStatus.SERVICE_UNAVAILABLE)

@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from http import HTTPStatus
 
 import azure.functions as func
 
@@ -65,7 +66,11 @@ PAGE_HEADERS = {
 
 
 def uncached(
-    body: Mapping[str, object], *, status: int = 200, location: str | None = None, is_secret: bool = False
+    body: Mapping[str, object],
+    *,
+    status: HTTPStatus = HTTPStatus.OK,
+    location: str | None = None,
+    is_secret: bool = False,
 ) -> func.HttpResponse:
     """Answer with a body that no cache keeps and, if it holds a secret, that nothing compresses."""
     control = f"no-store, {UNCOMPRESSED}" if is_secret else "no-store"
@@ -90,7 +95,7 @@ def _kept(text: str, request: func.HttpRequest, mimetype: str, headers: Mapping[
     etag = f'W/"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
     known = {**headers, "ETag": etag, "Vary": "Accept-Encoding"}
     if _has(request, etag):
-        return func.HttpResponse(status_code=304, headers=known)
+        return func.HttpResponse(status_code=HTTPStatus.NOT_MODIFIED, headers=known)
     return func.HttpResponse(text, mimetype=mimetype, charset="utf-8", headers=known)
 
 

@@ -14,7 +14,7 @@ from bridge.domain.upstream import NoReply
 from bridge.storage.transaction import ANY, Insert, Merge, Transaction
 from tests.support.flaky import flaky
 from tests.support.harness import ENVIRONMENT, Harness
-from tests.support.http import BASE, Client
+from tests.support.http import BASE, Client, route_of
 
 GOOD = {
     "operationId": "operation-1",
@@ -499,7 +499,7 @@ def test_headers_come_in_any_letter_case(bridge: Harness) -> None:
 
 def test_answers_are_not_cached(bridge: Harness) -> None:
     """The next one can be another."""
-    response = App(bridge.bridge).answer(Handlers.status, func.HttpRequest("GET", f"{BASE}/status", body=b""))
+    response = App(bridge.bridge).answer(route_of(Handlers.status), func.HttpRequest("GET", f"{BASE}/status", body=b""))
 
     assert response.headers["Cache-Control"] == "no-store"
     assert response.mimetype == "application/json"

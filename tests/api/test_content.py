@@ -9,12 +9,13 @@ import pytest
 
 from bridge.api.handlers import Handlers
 from bridge.api.http_response import MIN_BYTES, accepts_gzip
+from bridge.api.routes import Handler
 from bridge.app import App
 from tests.support.harness import Harness
-from tests.support.http import BASE, Client, Route
+from tests.support.http import BASE, Client, route_of
 
 JSON = {"Content-Type": "application/json"}
-BODIES: list[tuple[Route, str, dict[str, str]]] = [
+BODIES: list[tuple[Handler, str, dict[str, str]]] = [
     (Handlers.register, "/registrations", {"operationId": "operation-1", "callbackUrl": "https://hooks.example.com/"}),
     (Handlers.redeliver_many, "/redeliver", {"state": "dead", "since": "2026-11-23T12:00:00Z"}),
     (Handlers.ping, "/callbacks/ping", {"callbackUrl": "https://hooks.example.com/"}),
@@ -23,7 +24,7 @@ BODIES: list[tuple[Route, str, dict[str, str]]] = [
 
 @pytest.mark.parametrize(("route", "path", "body"), BODIES)
 def test_body_that_the_platform_lost_is_asked_for_with_its_length(
-    bridge: Harness, route: Route, path: str, body: dict[str, str]
+    bridge: Harness, route: Handler, path: str, body: dict[str, str]
 ) -> None:
     client = Client.of(bridge)
     chunked = {**JSON, "Transfer-Encoding": "Chunked"}
@@ -44,7 +45,7 @@ def test_empty_body_with_a_length_is_no_json(bridge: Harness) -> None:
 @pytest.mark.parametrize("coding", ["gzip", "GZIP", "br", "gzip, identity", "deflate"])
 @pytest.mark.parametrize(("route", "path", "body"), BODIES)
 def test_body_with_a_coding_is_refused_with_the_reason(
-    bridge: Harness, route: Route, path: str, body: dict[str, str], coding: str
+    bridge: Harness, route: Handler, path: str, body: dict[str, str], coding: str
 ) -> None:
     sent = gzip.compress(json.dumps(body).encode())
 
@@ -64,9 +65,11 @@ def test_body_without_a_coding_may_say_so(bridge: Harness) -> None:
     assert answer.status == 201
 
 
-def answered(bridge: Harness, route: Route, path: str, headers: Mapping[str, str], **more: str) -> func.HttpResponse:
+def answered(
+    bridge: Harness, handler: Handler, path: str, headers: Mapping[str, str], **more: str
+) -> func.HttpResponse:
     request = func.HttpRequest("GET", BASE + path, headers=headers, params={}, route_params=more, body=b"")
-    return App(bridge.bridge).answer(route, request)
+    return App(bridge.bridge).answer(route_of(handler), request)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +81,7 @@ def answered(bridge: Harness, route: Route, path: str, headers: Mapping[str, str
         (Handlers.overview, "/overview"),
     ],
 )
-def test_long_answer_is_compressed_for_a_client_that_accepts_it(bridge: Harness, route: Route, path: str) -> None:
+def test_long_answer_is_compressed_for_a_client_that_accepts_it(bridge: Harness, route: Handler, path: str) -> None:
     for number in range(20):
         bridge.register(f"operation-{number}")
 
@@ -96,7 +99,7 @@ def test_long_refusal_is_compressed_too(bridge: Harness) -> None:
     query = "&".join(f"parameter-{number}=x" for number in range(50))
     request = func.HttpRequest("GET", f"{BASE}/status?{query}", headers={"accept-encoding": "gzip"}, body=b"")
 
-    response = App(bridge.bridge).answer(Handlers.status, request)
+    response = App(bridge.bridge).answer(route_of(Handlers.status), request)
 
     assert (response.status_code, response.headers["Content-Encoding"]) == (400, "gzip")
     assert len(json.loads(gzip.decompress(response.get_body()))["error"]["details"]) == 50

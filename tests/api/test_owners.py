@@ -14,6 +14,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from bridge.api.handlers import Handlers
+from bridge.api.routes import Handler
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.registration import State
 from bridge.storage.index import IndexEntry
@@ -21,7 +22,7 @@ from bridge.storage.keys import partition_of
 from bridge.storage.records import for_insert
 from bridge.storage.transaction import Insert, Transaction
 from tests.support.harness import SIGNING_KEY, Harness
-from tests.support.http import BASE, Client, Route
+from tests.support.http import BASE, Client, route_of
 from tests.support.tenant import ANN, BOB, EVE, ROOT, KeyServer, guarded_by, key_server
 
 URL = "https://receiver.example.com/hook"
@@ -111,7 +112,7 @@ def test_the_callers_object_id_is_the_owner(guarded: Harness, ann: Client) -> No
     [(Handlers.read_registration, "GET"), (Handlers.cancel_registration, "DELETE"), (Handlers.redeliver, "POST")],
 )
 def test_another_owners_registration_is_not_there(
-    guarded: Harness, ann: Client, bob: Client, route: Route, method: str
+    guarded: Harness, ann: Client, bob: Client, route: Handler, method: str
 ) -> None:
     """It answers what an id that never was answers, and nothing happens to it."""
     guarded.upstream.tell("operation-1", "Succeeded")
@@ -253,7 +254,7 @@ def test_anybody_is_told_the_public_keys(guarded: Harness) -> None:
     app = Client.of(guarded).app
     request = func.HttpRequest("GET", "https://bridge.example.com/api/signing-keys", body=b"")
 
-    assert app.answer(Handlers.signing_keys, request, to_anybody=True).status_code == 200
+    assert app.answer(route_of(Handlers.signing_keys), request).status_code == 200
     assert Client(app).health().status == 200
 
 

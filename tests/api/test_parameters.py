@@ -3,29 +3,20 @@
 import azure.functions as func
 import pytest
 
-from bridge.api.description.calls import CALLS, Call
 from bridge.api.handlers import Handlers
+from bridge.api.routes import ROUTES, Handler, Route
 from bridge.app import App
 from tests.support.harness import Harness
-from tests.support.http import BASE, Client, Route, answer
+from tests.support.http import BASE, Client, answer, route_of
 
 ID = "default~operation-1~0123456789abcdef"
 
 
-def route(call: Call) -> Route:
-    found: Route = getattr(Handlers, call.name)
-    return found
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: str(route.name))
+def test_route_names_every_parameter_that_it_does_not_know(bridge: Harness, route: Route[Handler]) -> None:
+    path = f"/{route.path.replace('{id}', ID)}?colour=blue&State=dead&code=key"
 
-
-def path(call: Call) -> str:
-    return call.path.replace("{id}", ID)
-
-
-@pytest.mark.parametrize("call", [call for call in CALLS if call.name != "health"], ids=lambda call: call.name)
-def test_call_names_every_parameter_that_it_does_not_know(bridge: Harness, call: Call) -> None:
-    answer = Client.of(bridge).call(
-        route(call), f"{path(call)}?colour=blue&State=dead&code=key", method=call.method.upper(), id=ID
-    )
+    answer = Client.of(bridge).call(route.handler, path, method=route.methods[0], id=ID)
 
     assert (answer.status, set(answer.targets) >= {"colour", "State"}) == (400, True)
     assert "code" not in answer.targets
@@ -37,7 +28,7 @@ def test_parameter_without_a_value_is_wrong_too(bridge: Harness, query: str) -> 
     """The platform hands the app none of them, but their names stand in the URL."""
     request = func.HttpRequest("GET", f"{BASE}/registrations?{query}", params={}, body=b"")
 
-    refused = answer(App(bridge.bridge).answer(Handlers.list_registrations, request))
+    refused = answer(App(bridge.bridge).answer(route_of(Handlers.list_registrations), request))
 
     assert (refused.status, refused.targets) == (400, [query.partition("=")[0]])
 
@@ -45,7 +36,7 @@ def test_parameter_without_a_value_is_wrong_too(bridge: Harness, query: str) -> 
 def test_parameter_that_is_given_twice_is_wrong(bridge: Harness) -> None:
     request = func.HttpRequest("GET", f"{BASE}/registrations?limit=1&limit=2", params={"limit": "1,2"}, body=b"")
 
-    refused = answer(App(bridge.bridge).answer(Handlers.list_registrations, request))
+    refused = answer(App(bridge.bridge).answer(route_of(Handlers.list_registrations), request))
 
     assert (refused.status, refused.targets) == (400, ["limit"])
 

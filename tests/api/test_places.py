@@ -11,13 +11,14 @@ from bridge.adapters.azure.storage_calls import StorageCalls, request_deadline
 from bridge.api.errors import Problem
 from bridge.api.handlers import Handlers
 from bridge.api.places import RUNNING, WAITING, Places
+from bridge.api.routes import Handler
 from bridge.domain.errors import StorageRefused, StorageUnavailable
 from bridge.pool import map_in_order
 from bridge.storage.table import Table
 from bridge.storage.transaction import Row
 from tests.support.flaky import Flaky
 from tests.support.harness import Harness, harness
-from tests.support.http import Client, Route
+from tests.support.http import Client
 
 #: The host's own threads.
 HOST = 32
@@ -56,7 +57,7 @@ def held() -> Iterator[tuple[Harness, Held]]:
 
 
 #: Each with the number of calls that read the index at once: one status counts, and the other waits for its counts.
-READ_MANY: list[tuple[Route, str, int]] = [
+READ_MANY: list[tuple[Handler, str, int]] = [
     (Handlers.list_registrations, "/registrations", RUNNING),
     (Handlers.status, "/status", 1),
     (Handlers.overview, "/overview", RUNNING),
@@ -65,7 +66,7 @@ READ_MANY: list[tuple[Route, str, int]] = [
 
 @pytest.mark.parametrize(("route", "path", "reading"), READ_MANY, ids=[path for _, path, _ in READ_MANY])
 def test_a_flood_of_calls_that_read_many_rows_leaves_most_threads_of_the_host(
-    route: Route, path: str, reading: int
+    route: Handler, path: str, reading: int
 ) -> None:
     with held() as (bridge, table), ThreadPoolExecutor(HOST) as host:
         client = Client.of(bridge)

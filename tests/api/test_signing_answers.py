@@ -6,7 +6,7 @@ import pytest
 from bridge.api.handlers import Handlers
 from bridge.app import App
 from tests.support.harness import ENVIRONMENT, SIGNING_KEY, Harness, new_signing_key
-from tests.support.http import BASE, Client, answer
+from tests.support.http import BASE, Client, answer, route_of
 
 NEW = new_signing_key()
 HOOK = "https://receiver.example.com/hook"
@@ -104,7 +104,7 @@ def test_a_misconfigured_app_does_not_tell_everybody_what_is_wrong() -> None:
     request = func.HttpRequest("GET", f"{BASE}/signing-keys", body=b"")
 
     with_key = Client(app).call(Handlers.signing_secret, "/signing-secret")
-    anybody = answer(app.answer(Handlers.signing_keys, request, to_anybody=True))
+    anybody = answer(app.answer(route_of(Handlers.signing_keys), request))
 
     assert with_key.targets == ["BRIDGE_SIGNING_KEYS"]
     assert (anybody.status, anybody.error["code"], anybody.error["details"]) == (503, "Misconfigured", [])

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from bridge.api.description.calls import CALLS
 from local.azurite import Azurite
 from local.host.process import HostProcess
 from local.receiver import Receiver
 from local.upstream import Upstream
+from tests.support.description import calls
 from tests.support.harness import SIGNING_KEY
 
 HERE = Path(__file__).parent
@@ -74,7 +74,7 @@ def test_app_answers_as_described_whatever_it_is_sent(environment: dict[str, str
     """Right and wrong by the schemas; every call is tried, and none without a key is let in."""
     said = schemathesis(environment, "--phases", "examples,coverage,fuzzing", "--max-examples", "4")
 
-    assert f"Tested: {len(CALLS) - 1}" in said, said  # all but the one that it reads the description by
+    assert f"Tested: {len(calls()) - 1}" in said, said  # all but the one that it reads the description by
 
 
 def test_app_takes_what_the_description_allows_in_any_order(environment: dict[str, str]) -> None:

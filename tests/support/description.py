@@ -8,7 +8,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from bridge.api.description.document import document
+from bridge.api.openapi import document
 
 Json = Any
 

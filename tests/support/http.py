@@ -1,7 +1,7 @@
 """Requests as the function host makes them, and answers as a client reads them."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -10,13 +10,14 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 import azure.functions as func
 
 from bridge.api.handlers import Handlers
+from bridge.api.routes import ROUTES, Handler, Route
 from bridge.app import App
-from bridge.domain.principal import Principal
 from tests.support.description import hold_answer, hold_request
 from tests.support.harness import Harness
 from tests.support.json_value import Json
 
-Route = Callable[[Handlers, func.HttpRequest, Principal], func.HttpResponse]
+#: The route of each handler.
+_ROUTES = {route.handler: route for route in ROUTES}
 
 BASE = "https://bridge.example.com/api"
 
@@ -54,7 +55,7 @@ class Client:
 
     def call(
         self,
-        route: Route,
+        handler: Handler,
         path: str = "/registrations",
         *,
         method: str = "GET",
@@ -72,8 +73,8 @@ class Client:
             route_params={"id": id} if id else {},
             body=body,
         )
-        answered = answer(self.app.answer(route, request))
-        name = route.__name__
+        answered = answer(self.app.answer(route_of(handler), request))
+        name = handler.__name__
         hold_answer(name, answered.status, answered.headers, answered.body)
         if answered.status < HTTPStatus.BAD_REQUEST:
             hold_request(name, body)
@@ -91,6 +92,11 @@ class Client:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         sent = {"Content-Type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
         return self.call(Handlers.register, method="POST", body=raw, headers=sent)
+
+
+def route_of(handler: Handler) -> Route[Handler]:
+    """Find the route that a handler answers."""
+    return _ROUTES[handler]
 
 
 def answer(response: func.HttpResponse) -> Answer:

@@ -1,0 +1,344 @@
+"""The OpenAPI 3.1 description, derived from the route table, the handlers' docstrings and the models.
+
+It is built at its first request. No other module imports this one, so that a cold start does not pay for it.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from http import HTTPStatus
+from inspect import cleandoc
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
+from typing_extensions import override
+
+from bridge import __version__
+from bridge.api.errors import ErrorCode
+from bridge.api.responses import ErrorAnswer, OperationWithRegistrations, Registered, RegistrationResponse
+from bridge.api.routes import ALL_ROUTES, HEALTH, Route, Success, Tag
+from bridge.api.webhooks import ENDED, PINGED
+from bridge.domain.events import Format
+
+Json = dict[str, Any]
+
+_ABOUT = (
+    "Register an operation of Azure AI Speech with a callback URL; the callback gets one signed POST when the "
+    "operation has ended. Fields of answers and events are only ever added: accept those that you do not know. "
+    "Problems have Azure's shape and the header `x-ms-error-code`; only the platform answers with an empty body: "
+    "404 for an unknown route or method, 401 for a missing function key, and 500, 502 or 503 if a worker died or no "
+    "instance was ready, after which the same request is sent again. A deployment takes either function keys, "
+    "whose holders share everything, or tokens, whose holders have registrations of their own."
+)
+_SECURITY: Json = {
+    "functionKey": {"type": "apiKey", "in": "header", "name": "x-functions-key", "description": "A function key."},
+    "functionKeyParameter": {
+        "type": "apiKey",
+        "in": "query",
+        "name": "code",
+        "description": "The same, for callers that cannot set a header; URLs get into logs.",
+    },
+    "entra": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "A token of Microsoft Entra ID, where the deployment asks for one.",
+    },
+}
+_TAGS = {
+    Tag.REGISTRATIONS: "What waits for an operation, and its callbacks.",
+    Tag.OPERATIONS: "What the bridge asks Speech about.",
+    Tag.RECEIVERS: "What a receiver verifies callbacks with, and whether it can be reached.",
+    Tag.BRIDGE: "The app itself.",
+}
+
+#: The headers of responses.
+_HEADERS: Mapping[str, Json] = MappingProxyType(
+    {
+        "Location": {
+            "description": "Where the registration is.",
+            "schema": {"type": "string", "format": "uri-reference"},
+        },
+        "Cache-Control": {"description": "Who may keep the answer, and for how long.", "schema": {"type": "string"}},
+        "ETag": {"description": "Names this very answer, for `If-None-Match`.", "schema": {"type": "string"}},
+        "Accept-Encoding": {"description": "The codings of a body that are taken.", "schema": {"const": "identity"}},
+        "Vary": {"description": "The answer may be compressed.", "schema": {"const": "Accept-Encoding"}},
+        "Content-Security-Policy": {
+            "description": "What may run in the page: its own style and script.",
+            "schema": {"type": "string"},
+        },
+        "X-Content-Type-Options": {"description": "It is what it says.", "schema": {"const": "nosniff"}},
+        "Referrer-Policy": {"description": "No link tells where it was.", "schema": {"const": "no-referrer"}},
+        "Cross-Origin-Opener-Policy": {"description": "No other page holds it.", "schema": {"const": "same-origin"}},
+        "WWW-Authenticate": {"description": "What the token lacks (RFC 6750).", "schema": {"type": "string"}},
+        "Retry-After": {
+            "description": "Seconds after which it may be tried again.",
+            "schema": {"type": "integer", "minimum": 1},
+        },
+    }
+)
+
+#: The headers of errors, by status, beside those of every error.
+_ERROR_HEADERS = {
+    HTTPStatus.UNAUTHORIZED: "WWW-Authenticate",
+    HTTPStatus.FORBIDDEN: "WWW-Authenticate",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "Accept-Encoding",
+    HTTPStatus.TOO_MANY_REQUESTS: "Retry-After",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Retry-After",
+}
+
+#: The codes that follow from the fields of a route.
+_OF_BODIES = (
+    ErrorCode.INVALID_JSON,
+    ErrorCode.LENGTH_REQUIRED,
+    ErrorCode.PAYLOAD_TOO_LARGE,
+    ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+)
+_OF_STORAGE = (
+    ErrorCode.STORAGE_UNAVAILABLE,
+    ErrorCode.STORAGE_REFUSED,
+    ErrorCode.CONTENDED,
+    ErrorCode.UNREADABLE_ROW,
+)
+_OF_CALLERS = (ErrorCode.UNAUTHORIZED, ErrorCode.FORBIDDEN, ErrorCode.KEYS_UNAVAILABLE)
+
+_SCHEMAS = "#/components/schemas/{model}"
+
+#: The name of a class, alone or in a reference. In the description a `RegistrationResponse` is a `Registration`.
+_RESPONSE_NAME = re.compile(r'"((?:#/components/schemas/)?\w+)Response"')
+
+
+class Schemas(GenerateJsonSchema):
+    """Pydantic's own, without titles that only repeat the name of a field."""
+
+    @override
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        """Leave it out."""
+        return False
+
+
+@cache
+def document() -> Json:
+    """Write the whole description. It depends on nothing but the code, so it is made once."""
+    paths: dict[str, Json] = {}
+    for route in ALL_ROUTES:
+        operations = {method.lower(): _operation(route, method) for method in route.methods}
+        paths.setdefault(f"/{route.path}", {}).update(operations)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Webhooks for Azure AI Speech operations", "version": __version__, "description": _ABOUT},
+        "servers": [{"url": "/api", "description": "The deployment that this description comes from."}],
+        "security": [{name: []} for name in _SECURITY],
+        "tags": [{"name": tag, "description": about} for tag, about in _TAGS.items()],
+        "paths": paths,
+        "webhooks": {
+            "operationEnded": _webhook("operationEnded", "An operation has ended", ENDED),
+            "pinged": _webhook("pinged", "Somebody pings the receiver", PINGED),
+        },
+        "components": {"schemas": _schemas(), "headers": dict(_HEADERS), "securitySchemes": _SECURITY},
+    }
+
+
+def schema_of(model: type[Any]) -> tuple[Json, Json]:
+    """Write the schema of a model; returns it with all that it refers to."""
+    schema = TypeAdapter(model).json_schema(ref_template=_SCHEMAS, schema_generator=Schemas)
+    named: Json = json.loads(_RESPONSE_NAME.sub(r'"\1"', json.dumps(schema)))
+    return named, named.pop("$defs", {})
+
+
+def _models() -> Iterator[Any]:
+    yield ErrorAnswer
+    for route in ALL_ROUTES:
+        yield from (each.model for each in route.responses.values() if each.model not in (None, str, dict))
+        yield from () if route.body is None else (route.body,)
+    yield from (*ENDED.values(), *PINGED.values())
+
+
+def _schemas() -> Json:
+    found: Json = {}
+    for model in dict.fromkeys(_models()):
+        schema, others = schema_of(model)
+        found |= {**others, _name_of(model): schema}
+    return dict(sorted(found.items()))
+
+
+def _content(model: type | None) -> Json:
+    """Describe a body; there is none without a model."""
+    if model is None:
+        return {}
+    if model is str:
+        return {"content": {"text/html": {"schema": {"type": "string"}}}}
+    return {"content": {"application/json": {"schema": {"type": "object"} if model is dict else _reference(model)}}}
+
+
+def _reference(model: type) -> Json:
+    return {"$ref": _SCHEMAS.format(model=_name_of(model))}
+
+
+def _name_of(model: type) -> str:
+    return model.__name__.removesuffix("Response")
+
+
+def _operation(route: Route[Any], method: str) -> Json:
+    summary, _, about = cleandoc(route.handler.__doc__ or "").partition("\n")
+    is_head = method == "HEAD"
+    responses = _problems(route, is_head=is_head)
+    responses |= {status: _success(route, each, is_head=is_head) for status, each in route.responses.items()}
+    return {
+        "operationId": f"{route.name}_head" if is_head else route.name,
+        "summary": summary.removesuffix("."),
+        "description": about.strip().replace("\n", " "),
+        "tags": [route.tag],
+        "parameters": list(_parameters(route)),
+        "responses": {str(int(status)): responses[status] for status in sorted(responses)},
+        **({"security": []} if route.is_open else {}),
+        **_present(requestBody={"required": True, **_content(route.body)} if route.body else {}),
+    }
+
+
+def _parameters(route: Route[Any]) -> Iterator[Json]:
+    if route.id_pattern is not None:
+        yield {
+            "name": "id",
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "pattern": f"^(?:{route.id_pattern})$"},
+        }
+    schema, _ = schema_of(route.parameters)
+    for name, shown in schema.get("properties", {}).items():
+        about = shown.pop("description")
+        required = name in schema.get("required", ())
+        yield {"name": name, "in": "query", "required": required, "description": about, "schema": _without_null(shown)}
+    for name, about in route.headers.items():
+        yield {"name": name, "in": "header", "description": about, "schema": {"type": "string"}}
+
+
+def _without_null(schema: Json) -> Json:
+    """Let a parameter be left out but not be null, which a query cannot say."""
+    if "anyOf" not in schema:
+        return schema
+    [only] = [each for each in schema["anyOf"] if each != {"type": "null"}]
+    return dict(only)
+
+
+def _success(route: Route[Any], success: Success, *, is_head: bool) -> Json:
+    return {
+        "description": success.description,
+        "headers": _headers("Cache-Control", *success.headers),
+        **_content(None if is_head else success.model),
+        **_present(links={} if is_head else _links(route, success)),
+    }
+
+
+def _present(**fields: Json) -> Json:
+    """Leave out what is empty."""
+    return {name: value for name, value in fields.items() if value}
+
+
+def _headers(*names: str) -> Json:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def errors_of(route: Route[Any]) -> set[ErrorCode]:
+    """Return the codes of the errors that a route can answer with."""
+    if route is HEALTH:
+        return {ErrorCode.INVALID_REQUEST}
+    return {
+        ErrorCode.INVALID_REQUEST,
+        ErrorCode.INTERNAL_ERROR,
+        ErrorCode.MISCONFIGURED,
+        *(() if route.id_pattern is None else (ErrorCode.NOT_FOUND,)),
+        *(() if route.body is None else _OF_BODIES),
+        *(_OF_STORAGE if route.uses_storage else ()),
+        *((ErrorCode.TOO_BUSY,) if route.reads_many_rows else ()),
+        *(() if route.is_open else _OF_CALLERS),
+        *route.errors,
+    }
+
+
+def _problems(route: Route[Any], *, is_head: bool) -> dict[HTTPStatus, Json]:
+    codes = errors_of(route)
+    by_status: dict[HTTPStatus, list[ErrorCode]] = {}
+    for code in ErrorCode:
+        if code in codes:
+            by_status.setdefault(code.status, []).append(code)
+    return {status: _problem(status, each, is_head=is_head) for status, each in by_status.items()}
+
+
+def _problem(status: HTTPStatus, codes: Iterable[ErrorCode], *, is_head: bool) -> Json:
+    more = [_ERROR_HEADERS[status]] if status in _ERROR_HEADERS else []
+    code: Json = {"description": "What is wrong.", "required": True, "schema": {"enum": list(codes)}}
+    about = "; ".join(f"`{each}`: {each.meaning}" for each in codes) + "."
+    if status == HTTPStatus.UNAUTHORIZED:  # the platform refuses a key, and the bridge a token
+        del code["required"]
+        about = f"No function key, or a wrong one: the body is empty. With tokens, {ErrorCode.UNAUTHORIZED.meaning}."
+    return {
+        "description": about,
+        "headers": {**_headers("Cache-Control", *more), "x-ms-error-code": code},
+        **_content(None if is_head else ErrorAnswer),
+    }
+
+
+def _links(route: Route[Any], success: Success) -> Json:
+    """Lead from a response to the operations that take its values."""
+    if success.model in (Registered, RegistrationResponse):
+        operation = {"path.id": "$response.body#/operation/id", "query.source": "$response.body#/operation/source"}
+        return {
+            **_links_of_registration(""),
+            "secret": _link(
+                "signing_secret", {"callbackUrl": "$response.body#/callbackUrl"}, "What its receiver needs."
+            ),
+            "operation": _link("read_operation", operation, "Its operation."),
+        }
+    if success.model is OperationWithRegistrations:
+        return _links_of_registration("/registrations/0")
+    if success.model is not None and "ETag" in success.headers:
+        return {
+            "again": _link(route.name, {"header.If-None-Match": "$response.header.ETag"}, "Whether it has changed.")
+        }
+    return {}
+
+
+def _links_of_registration(place: str) -> Json:
+    parameters = {"path.id": f"$response.body#{place}/id"}
+    return {
+        "read": _link("read_registration", parameters, "The registration."),
+        "cancel": _link("cancel_registration", parameters, "Cancel it."),
+        "redeliver": _link("redeliver", parameters, "Deliver it again."),
+    }
+
+
+def _link(operation_id: str, parameters: Json, about: str) -> Json:
+    return {"operationId": operation_id, "parameters": parameters, "description": about}
+
+
+def _webhook(name: str, summary: str, events: Mapping[Format, Any]) -> Json:
+    headers = (
+        ("webhook-id", "The same in every attempt: drop duplicates by it.", True),
+        ("webhook-timestamp", "Seconds since 1970.", True),
+        ("webhook-signature", "`v1` and `v1a` signatures over `{id}.{timestamp}.{body}`, separated by spaces.", True),
+        ("traceparent", "That of the request that registered it, if it had one; a ping has none.", False),
+    )
+    return {
+        "post": {
+            "operationId": name,
+            "summary": summary,
+            "security": [],
+            "parameters": [
+                {"name": header, "in": "header", "required": needed, "description": what, "schema": {"type": "string"}}
+                for header, what, needed in headers
+            ],
+            "requestBody": {
+                "required": True,
+                "content": {kind.content_type: {"schema": _reference(event)} for kind, event in events.items()},
+            },
+            "responses": {
+                "2XX": {"description": "Taken, within 15 s."},
+                "410": {"description": "Nobody wants it there any more: no further attempt."},
+                "default": {"description": "Tried again by the schedule."},
+            },
+        }
+    }
