@@ -4,6 +4,7 @@ Bad settings do not stop the app from being indexed: on a function host an impor
 functions and without a message. Every route but health then says what is wrong, and the triggers do nothing.
 """
 
+import json
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -136,10 +137,10 @@ def compose(settings: Settings, dependencies: Dependencies) -> Bridge:
     )
 
 
-def _description() -> Mapping[str, object]:
+def _description() -> str:
     from bridge.api.openapi import document  # a cold start does not wait for it
 
-    return document()
+    return json.dumps(document())
 
 
 def _compose_deliver(settings: Settings, dependencies: Dependencies, repair: Repair, dispatcher: Dispatcher) -> Deliver:

@@ -1,6 +1,5 @@
 """Answers that are no success, in Azure's shape: `{"error": {"code", "message", "target", "details"}}`."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import Self
 
 import azure.functions as func
 
-from bridge.api.responses import ErrorAnswer
+from bridge.api.responses import Error, ErrorAnswer, ErrorDetail
 from bridge.diagnostics import STORAGE_ADVICE
 from bridge.domain.errors import Misconfigured, StorageRefused
 from bridge.domain.header_cipher import DecryptionFailed
@@ -85,18 +84,9 @@ class Problem(Exception):
 
     def response(self) -> func.HttpResponse:
         """Write it."""
-        body: ErrorAnswer = {
-            "error": {
-                "code": self.code,
-                "message": self.message,
-                "target": self.target,
-                "details": [
-                    {"code": each.code, "message": each.message, "target": each.target} for each in self.details
-                ],
-            }
-        }
+        details = [ErrorDetail.of(each) for each in self.details]
         return func.HttpResponse(
-            json.dumps(body),
+            ErrorAnswer(error=Error.of(self, details=details)).text(),
             status_code=self.code.status,
             mimetype="application/json",
             headers={"x-ms-error-code": self.code, "Cache-Control": "no-store", **self.headers},

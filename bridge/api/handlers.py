@@ -3,7 +3,7 @@
 The docstrings of the handlers are the summaries and descriptions of the operations in the OpenAPI description.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import assert_never
@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import azure.functions as func
 
-from bridge.api import responses, views
+from bridge.api import views
 from bridge.api.errors import (
     ErrorCode,
     Problem,
@@ -35,7 +35,7 @@ from bridge.api.query import (
     refuse_parameters,
 )
 from bridge.api.requests import read_order, read_ping, read_registration, redelivery_filter
-from bridge.api.responses import HealthResponse, Registered, SigningSecret
+from bridge.api.responses import HealthResponse, Registered, RegistrationResponse, SigningSecret
 from bridge.domain.callback_url import host_and_port, origin_of, without_query
 from bridge.domain.events import subscriber_of
 from bridge.domain.header_cipher import HeaderCipher
@@ -84,7 +84,7 @@ class Handlers:
     #: Whether callers have tokens of a tenant, instead of a key.
     by_token: bool
     #: Writes the OpenAPI description, which is derived from the routes, and so from these handlers.
-    description: Callable[[], Mapping[str, object]]
+    description: Callable[[], str]
 
     def register(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:  # noqa: C901 - one case for each outcome
         """Register a callback for an operation.
@@ -255,11 +255,8 @@ class Handlers:
         """
         origin = origin_of(read_callback_url(request, self.context))
         owner = principal.owner
-        body: SigningSecret = {
-            "audience": origin,
-            "subscriber": subscriber_of(owner),
-            "signingSecret": self._newest_secret(owner, origin),
-        }
+        secret = self._newest_secret(owner, origin)
+        body = SigningSecret(audience=origin, subscriber=subscriber_of(owner), signing_secret=secret)
         return uncached(body, is_secret=True)
 
     def signing_keys(self, request: func.HttpRequest, _: Principal) -> func.HttpResponse:
@@ -267,7 +264,7 @@ class Handlers:
 
         Clients may keep them for an hour.
         """
-        return cacheable(views.public_keys(self.keyring.public_keys()), request)
+        return cacheable(views.public_keys(self.keyring.public_keys()).text(), request)
 
     def describe(self, request: func.HttpRequest, _: Principal) -> func.HttpResponse:
         """Show this description.
@@ -329,17 +326,18 @@ class Handlers:
     def _with_secret(self, view: RegistrationView, principal: Principal) -> Registered:
         registration = view.registration
         secret = self._newest_secret(registration.owner, origin_of(registration.callback_url))
-        return views.with_secret(self._view(view, principal), registration.owner, secret)
+        subscriber = subscriber_of(registration.owner)
+        return Registered.of(self._view(view, principal), subscriber=subscriber, signing_secret=secret)
 
     def _shown(
         self, ref: RegistrationRef, principal: Principal, *, status: HTTPStatus = HTTPStatus.OK
     ) -> func.HttpResponse:
         """Answer with a registration; the query of its callback URL is a secret of its own."""
         body = self._view(self._found(ref, principal), principal)
-        url = body["callbackUrl"]
-        return uncached(body, status=status, is_secret=url != without_query(url))
+        is_secret = body.callback_url != without_query(body.callback_url)
+        return uncached(body, status=status, is_secret=is_secret)
 
-    def _view(self, view: RegistrationView, principal: Principal) -> responses.RegistrationResponse:
+    def _view(self, view: RegistrationView, principal: Principal) -> RegistrationResponse:
         """Show a registration; its owner alone sees the query of its callback URL, as long as that can be read."""
         is_owner = view.registration.owner == principal.owner
         url = HeaderCipher(self.keyring).url(view.registration) if is_owner else None
@@ -366,5 +364,6 @@ def health(request: func.HttpRequest, is_configured: bool) -> func.HttpResponse:
         refuse_parameters(request)
     except Problem as problem:
         return problem.response()
-    body: HealthResponse = {"status": "ok" if is_configured else "misconfigured"}
-    return uncached(body, status=HTTPStatus.OK if is_configured else HTTPStatus.SERVICE_UNAVAILABLE)
+    if is_configured:
+        return uncached(HealthResponse(status="ok"))
+    return uncached(HealthResponse(status="misconfigured"), status=HTTPStatus.SERVICE_UNAVAILABLE)

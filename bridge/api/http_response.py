@@ -5,12 +5,13 @@ Sources: RFC 9111 (caches), RFC 9110, 13.1.2 (`If-None-Match`) and 12.5.3 (`Acce
 
 import gzip
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
 
 import azure.functions as func
+
+from bridge.api.responses import Response
 
 #: A shorter body fits into one packet with its headers, so that compression saves no time.
 MIN_BYTES = 1_024
@@ -66,22 +67,17 @@ PAGE_HEADERS = {
 
 
 def uncached(
-    body: Mapping[str, object],
-    *,
-    status: HTTPStatus = HTTPStatus.OK,
-    location: str | None = None,
-    is_secret: bool = False,
+    body: Response, *, status: HTTPStatus = HTTPStatus.OK, location: str | None = None, is_secret: bool = False
 ) -> func.HttpResponse:
     """Answer with a body that no cache keeps and, if it holds a secret, that nothing compresses."""
     control = f"no-store, {UNCOMPRESSED}" if is_secret else "no-store"
     headers = {"Cache-Control": control} | ({} if location is None else {"Location": location})
-    text = json.dumps(body, ensure_ascii=False)
-    return func.HttpResponse(text, status_code=status, mimetype="application/json", headers=headers)
+    return func.HttpResponse(body.text(), status_code=status, mimetype="application/json", headers=headers)
 
 
-def cacheable(body: Mapping[str, object], request: func.HttpRequest) -> func.HttpResponse:
-    """Answer with a body and its ETag, or 304 to a caller who has it."""
-    return _kept(json.dumps(body), request, "application/json", {"Cache-Control": CACHE_CONTROL})
+def cacheable(text: str, request: func.HttpRequest) -> func.HttpResponse:
+    """Answer with a text in JSON and its ETag, or 304 to a caller who has it."""
+    return _kept(text, request, "application/json", {"Cache-Control": CACHE_CONTROL})
 
 
 def web_page(html: str, request: func.HttpRequest, policy: str) -> func.HttpResponse:

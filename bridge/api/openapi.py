@@ -13,12 +13,12 @@ from types import MappingProxyType
 from typing import Any
 
 from pydantic import TypeAdapter
-from pydantic.json_schema import GenerateJsonSchema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 from typing_extensions import override
 
 from bridge import __version__
 from bridge.api.errors import ErrorCode
-from bridge.api.responses import ErrorAnswer, OperationWithRegistrations, Registered, RegistrationResponse
+from bridge.api.responses import ErrorAnswer, OperationWithRegistrations, Registered, RegistrationResponse, Response
 from bridge.api.routes import ALL_ROUTES, HEALTH, Route, Success, Tag
 from bridge.api.webhooks import ENDED, PINGED
 from bridge.domain.events import Format
@@ -142,14 +142,15 @@ def document() -> Json:
     }
 
 
-def schema_of(model: type[Any]) -> tuple[Json, Json]:
-    """Write the schema of a model; returns it with all that it refers to."""
-    schema = TypeAdapter(model).json_schema(ref_template=_SCHEMAS, schema_generator=Schemas)
+def schema_of(model: type) -> tuple[Json, Json]:
+    """Write the schema of a model or a TypedDict; returns it with all that it refers to."""
+    mode: JsonSchemaMode = "serialization" if issubclass(model, Response) else "validation"
+    schema = TypeAdapter(model).json_schema(ref_template=_SCHEMAS, schema_generator=Schemas, mode=mode)
     named: Json = json.loads(_RESPONSE_NAME.sub(r'"\1"', json.dumps(schema)))
     return named, named.pop("$defs", {})
 
 
-def _models() -> Iterator[Any]:
+def _models() -> Iterator[type]:
     yield ErrorAnswer
     for route in ALL_ROUTES:
         yield from (each.model for each in route.responses.values() if each.model not in (None, str, dict))

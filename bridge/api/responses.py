@@ -1,157 +1,193 @@
-"""What answers look like, field by field: `views.py` makes them, the description of the API is made of them.
+"""The models of the responses: each field is stated once, here, and the description of the API is derived from them.
 
-The type checker holds the views to these, and the tests each answer that they get: no field more, none less.
+A model reads the attributes of a domain object that have the names of its fields (`Response.of`). Limits of numbers and
+the values of texts are for the description alone: a stored row that breaks one is shown as it is.
 """
 
-from typing import Annotated, Any
+import json
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
-from typing_extensions import TypedDict  # pydantic reads the one of `typing` from Python 3.12 on
+from pydantic import AliasGenerator, BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic.alias_generators import to_camel
 
 from bridge.domain.attempt import KEPT_ATTEMPTS, LOST
 from bridge.domain.events import Format
 from bridge.domain.operation import FinalStatus
 from bridge.domain.outcome import Failure
 from bridge.domain.registration import State
+from bridge.domain.time import iso
 
-Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+Moment = Annotated[datetime, PlainSerializer(iso), WithJsonSchema({"type": "string", "format": "date-time"})]
+_Count = Annotated[int, WithJsonSchema({"type": "integer", "minimum": 0})]
+_Amount = Annotated[float, WithJsonSchema({"type": "number", "minimum": 0})]
 _Reason = Annotated[str, Field(json_schema_extra={"enum": ["gone", "exhausted"]})]
 _GivenUp = Annotated[str, Field(json_schema_extra={"enum": ["deadline", "notFound", "refused"]})]
 _DeferredBy = Annotated[str, Field(json_schema_extra={"enum": ["concurrency", "circuitOpen"]})]
-_Failure = Annotated[str, Field(json_schema_extra={"enum": [*Failure, LOST]})]
-
-
-class MessageName(TypedDict):
-    """What names a message."""
-
-    id: Annotated[str, Field(description="The `webhook-id` of every attempt.")]
-    type: Annotated[str, Field(description="`{path of the source}.operation.{final status}`, or `bridge.ping`.")]
-
-
-class OperationResponse(TypedDict):
-    """What is known of an operation."""
-
-    id: Annotated[str, Field(description="The upstream's id.")]
-    source: Annotated[str, Field(description="The name of the Speech endpoint that is asked.")]
-    status: Annotated[str | None, Field(description="The upstream's last word, or `Expired`, which is the bridge's.")]
-    reason: Annotated[_GivenUp | None, Field(description="Why the bridge gave up; null for the upstream's own word.")]
-    registeredAt: Annotated[
-        Moment, Field(description="When the registration that is shown, or the caller, began to wait.")
-    ]
-    polls: Annotated[int, Field(ge=0, description="How often it was asked for since then.")]
-    lastPolledAt: Moment | None
-    nextPollAt: Annotated[Moment | None, Field(description="Null when nobody waits for it.")]
-    finishedAt: Annotated[Moment | None, Field(description="When the bridge saw the end.")]
-    lastError: Annotated[str | None, Field(description="What went wrong at the last poll.")]
-
-
-class AttemptResponse(TypedDict):
-    """One POST to a callback URL."""
-
-    number: Annotated[int, Field(ge=1, description="Counted from 1 over all generations of the registration.")]
-    at: Moment
-    durationMs: Annotated[int | None, Field(ge=0, description="Null until it is recorded.")]
-    address: Annotated[str | None, Field(description="The address that was connected to.")]
-    status: Annotated[int | None, Field(description="The status of the answer; null without one.")]
-    error: Annotated[_Failure | None, Field(description="The kind of failure, if no answer came.")]
-    detail: Annotated[str | None, Field(description="That failure in a text for people.")]
-    location: Annotated[
-        str | None, Field(description="Where a redirect leads, which is not followed; `?…` for a query.")
-    ]
-    body: Annotated[str | None, Field(description="The start of the answer, printable: up to 1,024 bytes of UTF-8.")]
-
-
+_PublicId = Annotated[str, Field(description="`{source}~{operation id}~{hash}`")]
+_Subscriber = Annotated[
+    str,
+    Field(
+        description="The caller's name in events: `data.subscriber`.",
+        json_schema_extra={"pattern": "^sub_[0-9a-f]{32}$"},
+    ),
+]
 _ShownUrl = Annotated[
     str, Field(description="Where the callback goes, with `?…` for a query: `GET /registrations/{id}` has all of it.")
 ]
 
+# What came of a POST to a callback URL.
+_Address = Annotated[str | None, Field(description="The address that was connected to.")]
+_StatusCode = Annotated[int | None, Field(description="The status of the answer; null without one.")]
+_FailureKind = Annotated[str, Field(json_schema_extra={"enum": [*Failure, LOST]})]
+_Failure = Annotated[_FailureKind | None, Field(description="The kind of failure, if no answer came.")]
+_Detail = Annotated[str | None, Field(description="That failure in a text for people.")]
+_Location = Annotated[str | None, Field(description="Where a redirect leads, which is not followed; `?…` for a query.")]
+_Body = Annotated[str | None, Field(description="The start of the answer, printable: up to 1,024 bytes of UTF-8.")]
 
-class OperationsRegistration(TypedDict):
+
+class Response(BaseModel):
+    """The body of a response, or a part of it: camelCase in JSON, and no field disappears when it is null.
+
+    A model is built at its first use, since a cold start should not wait for all of them.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        defer_build=True,
+        alias_generator=AliasGenerator(serialization_alias=to_camel),
+        serialize_by_alias=True,
+    )
+
+    @classmethod
+    def of(cls, source: object, /, **other: object) -> Self:
+        """Read the fields from the attributes of `source` with their names, except those that `other` gives."""
+        read = {name: getattr(source, name) for name in cls.model_fields if name not in other}
+        return cls.model_validate({**read, **other})
+
+    def text(self) -> str:
+        """Write it as JSON."""
+        return json.dumps(self.model_dump(mode="json"), ensure_ascii=False)
+
+
+class MessageName(Response):
+    """What names a message."""
+
+    id: str = Field(description="The `webhook-id` of every attempt.")
+    type: str = Field(description="`{path of the source}.operation.{final status}`, or `bridge.ping`.")
+
+
+class OperationResponse(Response):
+    """What is known of an operation."""
+
+    id: str = Field(description="The upstream's id.")
+    source: str = Field(description="The name of the Speech endpoint that is asked.")
+    status: str | None = Field(description="The upstream's last word, or `Expired`, which is the bridge's.")
+    reason: _GivenUp | None = Field(description="Why the bridge gave up; null for the upstream's own word.")
+    registered_at: Moment = Field(description="When the registration that is shown, or the caller, began to wait.")
+    polls: _Count = Field(description="How often it was asked for since then.")
+    last_polled_at: Moment | None
+    next_poll_at: Moment | None = Field(description="Null when nobody waits for it.")
+    finished_at: Moment | None = Field(description="When the bridge saw the end.")
+    last_error: str | None = Field(description="What went wrong at the last poll.")
+
+
+class AttemptResponse(Response):
+    """One POST to a callback URL."""
+
+    number: int = Field(
+        description="Counted from 1 over all generations of the registration.", json_schema_extra={"minimum": 1}
+    )
+    at: Moment
+    duration_ms: _Count | None = Field(description="Null until it is recorded.")
+    address: _Address
+    status: _StatusCode
+    error: _Failure
+    detail: _Detail
+    location: _Location
+    body: _Body
+
+
+class OperationsRegistration(Response):
     """A registration, without its operation and attempts."""
 
-    id: Annotated[str, Field(description="`{source}~{operation id}~{hash}`")]
-    callbackUrl: _ShownUrl
-    events: Annotated[list[FinalStatus], Field(description="The ends that it wants to hear of.")]
-    metadata: Annotated[dict[str, Any] | None, Field(description="The client's own data.")]
-    group: Annotated[str | None, Field(description="With which other operations its duration is learnt.")]
+    id: _PublicId
+    callback_url: _ShownUrl
+    events: list[FinalStatus] = Field(description="The ends that it wants to hear of.")
+    metadata: dict[str, Any] | None = Field(description="The client's own data.")
+    group: str | None = Field(description="With which other operations its duration is learnt.")
     format: Format
     state: State
-    since: Annotated[Moment, Field(description="When it came into its state.")]
-    reason: Annotated[_Reason | None, Field(description="Why it is dead.")]
-    createdAt: Annotated[Moment, Field(description="When it was created, or created again after a cancellation.")]
-    message: Annotated[MessageName | None, Field(description="Null until there is something to tell.")]
-    nextAttemptAt: Moment | None
-    deferredBy: Annotated[_DeferredBy | None, Field(description="Why the next attempt waits longer than the schedule.")]
-    deliveredAt: Moment | None
+    since: Moment = Field(description="When it came into its state.")
+    reason: _Reason | None = Field(description="Why it is dead.")
+    created_at: Moment = Field(description="When it was created, or created again after a cancellation.")
+    message: MessageName | None = Field(description="Null until there is something to tell.")
+    next_attempt_at: Moment | None
+    deferred_by: _DeferredBy | None = Field(description="Why the next attempt waits longer than the schedule.")
+    delivered_at: Moment | None
 
 
-class EarlierAttempts(TypedDict):
+class EarlierAttempts(Response):
     """A summary of the attempts that are not kept any longer."""
 
-    count: Annotated[int, Field(ge=1)]
-    before: Annotated[Moment, Field(description="They began before this.")]
+    count: int = Field(json_schema_extra={"minimum": 1})
+    before: Moment = Field(description="They began before this.")
 
 
 class RegistrationResponse(OperationsRegistration):
     """A registration with its operation and its attempts."""
 
-    callbackUrl: Annotated[
-        str,
-        Field(
-            description="Where the callback goes, in the form that is called. Others than the owner, and the owner "
-            "while the key of the query is missing, see `?…` for a query."
-        ),
-    ]
+    callback_url: str = Field(
+        description="Where the callback goes, in the form that is called. Others than the owner, and the owner while "
+        "the key of the query is missing, see `?…` for a query."
+    )
     operation: OperationResponse
-    attempts: Annotated[
-        list[AttemptResponse], Field(max_length=KEPT_ATTEMPTS, description="The last ones, oldest first.")
-    ]
-    earlierAttempts: Annotated[EarlierAttempts | None, Field(description="Null while all of them are in `attempts`.")]
-
-
-Subscriber = Annotated[
-    str, Field(pattern="^sub_[0-9a-f]{32}$", description="The caller's name in events: `data.subscriber`.")
-]
+    attempts: list[AttemptResponse] = Field(
+        description="The last ones, oldest first.", json_schema_extra={"maxItems": KEPT_ATTEMPTS}
+    )
+    earlier_attempts: EarlierAttempts | None = Field(description="Null while all of them are in `attempts`.")
 
 
 class Registered(RegistrationResponse):
     """What registering answers."""
 
-    subscriber: Subscriber
-    signingSecret: Annotated[str, Field(pattern="^whsec_", description="What callbacks to its origin verify with.")]
+    subscriber: _Subscriber
+    signing_secret: str = Field(
+        description="What callbacks to its origin verify with.", json_schema_extra={"pattern": "^whsec_"}
+    )
 
 
-class EntrysOperation(TypedDict):
+class EntrysOperation(Response):
     """What a list shows of an operation."""
 
     id: str
     source: str
-    status: Annotated[FinalStatus | None, Field(description="How it ended; null while it runs.")]
+    status: FinalStatus | None = Field(description="How it ended; null while it runs.")
 
 
-class Entry(TypedDict):
+class Entry(Response):
     """A registration as a list shows it: no metadata, no attempts."""
 
-    id: Annotated[str, Field(description="`{source}~{operation id}~{hash}`")]
-    callbackUrl: _ShownUrl
+    id: _PublicId
+    callback_url: _ShownUrl
     events: list[FinalStatus]
     format: Format
     state: State
-    since: Annotated[Moment, Field(description="When it came into its state; lists are in this order.")]
-    reason: Annotated[_Reason | None, Field(description="Why it is dead.")]
-    createdAt: Moment
+    since: Moment = Field(description="When it came into its state; lists are in this order.")
+    reason: _Reason | None = Field(description="Why it is dead.")
+    created_at: Moment
     operation: EntrysOperation
     message: MessageName | None
-    nextAttemptAt: Moment | None
-    deferredBy: _DeferredBy | None
-    deliveredAt: Moment | None
+    next_attempt_at: Moment | None
+    deferred_by: _DeferredBy | None
+    delivered_at: Moment | None
 
 
-class PageResponse(TypedDict):
+class PageResponse(Response):
     """Part of a list, newest first by when each came into its state."""
 
     value: list[Entry]
-    nextLink: Annotated[str | None, Field(description="The next page, without the key; null at the end.")]
+    next_link: str | None = Field(description="The next page, without the key; null at the end.")
 
 
 class OperationWithRegistrations(OperationResponse):
@@ -160,195 +196,179 @@ class OperationWithRegistrations(OperationResponse):
     registrations: list[OperationsRegistration]
 
 
-class Count(TypedDict):
+class Count(Response):
     """How many registrations are in a state."""
 
-    count: Annotated[int, Field(ge=0)]
-    more: Annotated[bool, Field(description="Whether there are more than were counted.")]
+    count: _Count
+    more: bool = Field(description="Whether there are more than were counted.")
 
 
-class Share(TypedDict):
+class Share(Response):
     """Which share of the operations ends from an age on, up to the next one."""
 
-    fromSeconds: Annotated[float, Field(ge=0)]
-    share: Annotated[float, Field(ge=0, le=1)]
+    from_seconds: _Amount
+    share: float = Field(json_schema_extra={"minimum": 0, "maximum": 1})
 
 
-class Durations(TypedDict):
+class Durations(Response):
     """What was learnt of how long a source's operations take."""
 
-    completions: Annotated[float, Field(ge=0, description="From how many; old ones count less and less.")]
+    completions: _Amount = Field(description="From how many; old ones count less and less.")
     shares: list[Share]
-    groups: Annotated[list[str], Field(description="Those whose durations are learnt apart.")]
+    groups: list[str] = Field(description="Those whose durations are learnt apart.")
 
 
-class SourceResponse(TypedDict):
-    """A Speech endpoint, how often it is asked, and why it is not."""
+class SourceWithDurations(Response):
+    """A Speech endpoint, how often it is asked, why it is not, and what was learnt of its operations."""
 
     name: str
     endpoint: str
-    path: Annotated[str, Field(description="What stands before `/operations`; event types begin with it.")]
-    apiVersion: str
-    requestsPerSecond: Annotated[float, Field(description="How often it may be asked at present.")]
-    highestRequestsPerSecond: float
-    stoppedUntil: Annotated[Moment | None, Field(description="It said 429; nobody asks before this.")]
-    shadowPrice: Annotated[
-        float, Field(ge=1, description="What a request is held to cost: it rises while more is due.")
-    ]
-    pausedUntil: Annotated[Moment | None, Field(description="It did not take the credential; nobody asks before this.")]
-    unreachableSince: Annotated[Moment | None, Field(description="Nothing but faults has come since then.")]
-    problem: Annotated[str | None, Field(description="What it said of the credential, or its last fault.")]
-    advice: Annotated[str | None, Field(description="What to do about it.")]
-
-
-class SourceWithDurations(SourceResponse):
-    """A source, with what was learnt of its operations."""
-
+    path: str = Field(description="What stands before `/operations`; event types begin with it.")
+    api_version: str
+    requests_per_second: float = Field(description="How often it may be asked at present.")
+    highest_requests_per_second: float
+    stopped_until: Moment | None = Field(description="It said 429; nobody asks before this.")
+    shadow_price: float = Field(
+        description="What a request is held to cost: it rises while more is due.", json_schema_extra={"minimum": 1}
+    )
+    paused_until: Moment | None = Field(description="It did not take the credential; nobody asks before this.")
+    unreachable_since: Moment | None = Field(description="Nothing but faults has come since then.")
+    problem: str | None = Field(description="What it said of the credential, or its last fault.")
+    advice: str | None = Field(description="What to do about it.")
     durations: Durations
 
 
-class Queue(TypedDict):
+class Queue(Response):
     """Whether messages can be sent to the queue, as of the last heartbeat of a sweep."""
 
-    problem: Annotated[str | None, Field(description="Why messages cannot be sent, with the service's error code.")]
-    advice: Annotated[str | None, Field(description="What to do about it.")]
-    since: Annotated[Moment | None, Field(description="The first failure in a row.")]
+    problem: str | None = Field(description="Why messages cannot be sent, with the service's error code.")
+    advice: str | None = Field(description="What to do about it.")
+    since: Moment | None = Field(description="The first failure in a row.")
 
 
-class ClockAhead(TypedDict):
+class ClockAhead(Response):
     """A row with times that lie ahead: the clock of an instance is, or was, wrong."""
 
-    row: Annotated[str, Field(description="`heartbeat`, or `source:` and the name of a source.")]
-    columns: Annotated[list[str], Field(description="Which of its times; they are shown as corrected.")]
+    row: str = Field(description="`heartbeat`, or `source:` and the name of a source.")
+    columns: list[str] = Field(description="Which of its times; they are shown as corrected.")
 
 
-class StatusResponse(TypedDict):
+class StatusResponse(Response):
     """How the bridge is."""
 
-    lastSweepAt: Annotated[Moment | None, Field(description="To the minute.")]
-    clocksAhead: Annotated[list[ClockAhead], Field(description="Empty if the clocks of the instances agree.")]
-    oldestOverdueAt: Annotated[Moment | None, Field(description="When what has waited longest past its time was due.")]
-    registrations: Annotated[
-        dict[State, Count], Field(description="By state; an instance counts every ten seconds at most.")
-    ]
+    last_sweep_at: Moment | None = Field(description="To the minute.")
+    clocks_ahead: list[ClockAhead] = Field(description="Empty if the clocks of the instances agree.")
+    oldest_overdue_at: Moment | None = Field(description="When what has waited longest past its time was due.")
+    registrations: dict[State, Count] = Field(description="By state; an instance counts every ten seconds at most.")
     queue: Queue
     sources: list[SourceWithDurations]
 
 
-class PingResponse(TypedDict):
+class PingResponse(Response):
     """What came of a ping, as an attempt is shown."""
 
     message: MessageName
     at: Moment
-    durationMs: Annotated[int, Field(ge=0)]
-    address: Annotated[str | None, Field(description="The address that was connected to.")]
-    status: Annotated[int | None, Field(description="The status of the answer; null without one.")]
-    error: Annotated[_Failure | None, Field(description="The kind of failure, if no answer came.")]
-    detail: Annotated[str | None, Field(description="That failure in a text for people.")]
-    location: Annotated[
-        str | None, Field(description="Where a redirect leads, which is not followed; `?…` for a query.")
-    ]
-    body: Annotated[str | None, Field(description="The start of the answer, printable: up to 1,024 bytes of UTF-8.")]
+    duration_ms: _Count
+    address: _Address
+    status: _StatusCode
+    error: _Failure
+    detail: _Detail
+    location: _Location
+    body: _Body
 
 
-class RedeliveryResponse(TypedDict):
+class RedeliveryResponse(Response):
     """What a redelivery of many has begun."""
 
-    started: Annotated[int, Field(ge=0, description="How many.")]
-    registrations: Annotated[list[str], Field(description="Their ids.")]
-    more: Annotated[bool, Field(description="Whether there can be others, which a call with `cursor` goes on to.")]
-    cursor: Annotated[str | None, Field(description="Where the next call goes on; null where there is no more.")]
+    started: _Count = Field(description="How many.")
+    registrations: list[str] = Field(description="Their ids.")
+    more: bool = Field(description="Whether there can be others, which a call with `cursor` goes on to.")
+    cursor: str | None = Field(description="Where the next call goes on; null where there is no more.")
 
 
-class SigningSecret(TypedDict):
+class SigningSecret(Response):
     """What callbacks to an origin are verified with."""
 
-    audience: Annotated[str, Field(description="The origin: scheme, host and, unless it is the scheme's own, port.")]
-    subscriber: Subscriber
-    signingSecret: Annotated[str, Field(pattern="^whsec_")]
+    audience: str = Field(description="The origin: scheme, host and, unless it is the scheme's own, port.")
+    subscriber: _Subscriber
+    signing_secret: str = Field(json_schema_extra={"pattern": "^whsec_"})
 
 
-class PublicKeyResponse(TypedDict):
+class PublicKeyResponse(Response):
     """What everybody verifies `v1a` with."""
 
     id: str
-    publicKey: Annotated[str, Field(pattern="^whpk_")]
+    public_key: str = Field(json_schema_extra={"pattern": "^whpk_"})
 
 
-class PublicKeys(TypedDict):
+class PublicKeys(Response):
     """The public keys, newest first."""
 
     value: list[PublicKeyResponse]
 
 
-class HealthResponse(TypedDict):
+class HealthResponse(Response):
     """Whether the app is alive."""
 
-    status: Annotated[str, Field(json_schema_extra={"enum": ["ok", "misconfigured"]})]
+    status: Literal["ok", "misconfigured"]
 
 
-class ErrorDetail(TypedDict):
+class ErrorDetail(Response):
     """One thing that is wrong."""
 
     code: str
     message: str
-    target: Annotated[str, Field(description="The field, parameter, header or setting that it is about.")]
+    target: str = Field(description="The field, parameter, header or setting that it is about.")
 
 
-class Error(TypedDict):
+class Error(Response):
     """Why a request was not followed."""
 
-    code: Annotated[str, Field(description="The same as in the header `x-ms-error-code`.")]
+    code: str = Field(description="The same as in the header `x-ms-error-code`.")
     message: str
     target: str | None
-    details: Annotated[list[ErrorDetail], Field(description="Everything that is wrong, at once.")]
+    details: list[ErrorDetail] = Field(description="Everything that is wrong, at once.")
 
 
-class ErrorAnswer(TypedDict):
+class ErrorAnswer(Response):
     """An answer that is no success, in Azure's shape."""
 
     error: Error
 
 
-class Delays(TypedDict):
+class Delays(Response):
     """Within how many seconds callbacks of an hour were delivered, from the beginning of their runs."""
 
-    p50: Annotated[float, Field(ge=0, description="Half of them.")]
-    p95: Annotated[float, Field(ge=0, description="95% of them.")]
-    max: Annotated[float, Field(ge=0, description="All of them.")]
+    p50: _Amount = Field(description="Half of them.")
+    p95: _Amount = Field(description="95% of them.")
+    max: _Amount = Field(description="All of them.")
 
 
-# `from` is no name of a field in Python, so this class and `Overview` are written as calls.
-Hour = TypedDict(
-    "Hour",
-    {
-        "from": Moment,
-        "delivered": Annotated[int, Field(ge=0)],
-        "dead": Annotated[int, Field(ge=0)],
-        "delaySeconds": Annotated[Delays | None, Field(description="Null where nothing was delivered.")],
-    },
-)
+class HourResponse(Response):
+    """What ended in one hour."""
+
+    begins: Moment = Field(serialization_alias="from")
+    delivered: _Count
+    dead: _Count
+    delay_seconds: Delays | None = Field(description="Null where nothing was delivered.")
 
 
-class ExpectedResponse(TypedDict):
+class ExpectedResponse(Response):
     """What was learnt of a source, or of a group of it, and when a new operation would be asked for."""
 
     source: str
-    group: Annotated[str | None, Field(description="Null for all operations of the source.")]
-    completions: Annotated[float, Field(ge=0, description="From how many; old ones count less and less.")]
+    group: str | None = Field(description="Null for all operations of the source.")
+    completions: _Amount = Field(description="From how many; old ones count less and less.")
     shares: list[Share]
-    medianSeconds: Annotated[float | None, Field(ge=0, description="Half of them end before this age.")]
-    pollsAtSeconds: Annotated[list[float], Field(description="Ages, from the registration on; 40 at most.")]
+    median_seconds: _Amount | None = Field(description="Half of them end before this age.")
+    polls_at_seconds: list[float] = Field(description="Ages, from the registration on; 40 at most.")
 
 
-Overview = TypedDict(
-    "Overview",
-    {
-        "from": Annotated[Moment, Field(description="When the day begins, at a full hour.")],
-        "completeFrom": Annotated[Moment, Field(description="Later than `from` where more has ended than is read.")],
-        "hours": Annotated[list[Hour], Field(description="24 of them, oldest first; the last one runs.")],
-        "schedules": Annotated[
-            list[ExpectedResponse], Field(description="Each source, then its groups; none for owners.")
-        ],
-    },
-)
+class OverviewResponse(Response):
+    """The last day, and what was learnt."""
+
+    begins: Moment = Field(serialization_alias="from", description="When the day begins, at a full hour.")
+    complete_from: Moment = Field(description="Later than `from` where more has ended than is read.")
+    hours: list[HourResponse] = Field(description="24 of them, oldest first; the last one runs.")
+    schedules: list[ExpectedResponse] = Field(description="Each source, then its groups; none for owners.")

@@ -196,7 +196,7 @@ ROUTES: tuple[Route[Handler], ...] = (
         "overview",
         Handlers.overview,
         Tag.OPERATIONS,
-        responses={HTTPStatus.OK: Success("The caller's day.", responses.Overview)},
+        responses={HTTPStatus.OK: Success("The caller's day.", responses.OverviewResponse)},
         reads_many_rows=True,
     ),
     Route(
