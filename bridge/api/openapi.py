@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from http import HTTPStatus
 from inspect import cleandoc
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -107,6 +108,9 @@ _OF_CALLERS = (ErrorCode.UNAUTHORIZED, ErrorCode.FORBIDDEN, ErrorCode.KEYS_UNAVA
 
 _SCHEMAS = "#/components/schemas/{model}"
 
+#: Real answers, by function and status, and errors by code. `python -m tests.examples` writes the file.
+_EXAMPLES: Mapping[str, Json] = json.loads(Path(__file__).with_name("examples.json").read_text(encoding="utf-8"))
+
 #: The name of a class, alone or in a reference. In the description a `RegistrationResponse` is a `Registration`.
 _RESPONSE_NAME = re.compile(r'"((?:#/components/schemas/)?\w+)Response"')
 
@@ -166,13 +170,15 @@ def _schemas() -> Json:
     return dict(sorted(found.items()))
 
 
-def _content(model: type | None) -> Json:
-    """Describe a body; there is none without a model."""
+def _content(model: type | None, **examples: Json) -> Json:
+    """Describe a body, with examples by name; there is none without a model."""
     if model is None:
         return {}
     if model is str:
         return {"content": {"text/html": {"schema": {"type": "string"}}}}
-    return {"content": {"application/json": {"schema": {"type": "object"} if model is dict else _reference(model)}}}
+    schema = {"type": "object"} if model is dict else _reference(model)
+    shown = {name: {"value": value} for name, value in examples.items()}
+    return {"content": {"application/json": {"schema": schema, **_present(examples=shown)}}}
 
 
 def _reference(model: type) -> Json:
@@ -187,7 +193,7 @@ def _operation(route: Route[Any], method: str) -> Json:
     summary, _, about = cleandoc(route.handler.__doc__ or "").partition("\n")
     is_head = method == "HEAD"
     responses = _problems(route, is_head=is_head)
-    responses |= {status: _success(route, each, is_head=is_head) for status, each in route.responses.items()}
+    responses |= {status: _success(route, status, is_head=is_head) for status in route.responses}
     return {
         "operationId": f"{route.name}_head" if is_head else route.name,
         "summary": summary.removesuffix("."),
@@ -225,11 +231,12 @@ def _without_null(schema: Json) -> Json:
     return dict(only)
 
 
-def _success(route: Route[Any], success: Success, *, is_head: bool) -> Json:
+def _success(route: Route[Any], status: HTTPStatus, *, is_head: bool) -> Json:
+    success = route.responses[status]
     return {
         "description": success.description,
         "headers": _headers("Cache-Control", *success.headers),
-        **_content(None if is_head else success.model),
+        **_content(None if is_head else success.model, **_examples_of(route, status)),
         **_present(links={} if is_head else _links(route, success)),
     }
 
@@ -237,6 +244,12 @@ def _success(route: Route[Any], success: Success, *, is_head: bool) -> Json:
 def _present(**fields: Json) -> Json:
     """Leave out what is empty."""
     return {name: value for name, value in fields.items() if value}
+
+
+def _examples_of(route: Route[Any], status: HTTPStatus) -> Json:
+    """Return the recorded answers of a function with a status."""
+    answers = _EXAMPLES["successes"].get(route.name, {})
+    return {"recorded": answers[str(int(status))]} if str(int(status)) in answers else {}
 
 
 def _headers(*names: str) -> Json:
@@ -276,10 +289,11 @@ def _problem(status: HTTPStatus, codes: Iterable[ErrorCode], *, is_head: bool) -
     if status == HTTPStatus.UNAUTHORIZED:  # the platform refuses a key, and the bridge a token
         del code["required"]
         about = f"No function key, or a wrong one: the body is empty. With tokens, {ErrorCode.UNAUTHORIZED.meaning}."
+    errors = _EXAMPLES["errors"]
     return {
         "description": about,
         "headers": {**_headers("Cache-Control", *more), "x-ms-error-code": code},
-        **_content(None if is_head else ErrorAnswer),
+        **_content(None if is_head else ErrorAnswer, **{code: errors[code] for code in codes if code in errors}),
     }
 
 

@@ -15,6 +15,7 @@ from bridge.api.handlers import Handlers
 from bridge.api.openapi import document, errors_of
 from bridge.api.routes import ALL_ROUTES
 from local.azurite.install import node_with_packages
+from tests.examples import FILE, written
 from tests.support.description import hold_answer, strict, validator
 from tests.support.harness import Harness
 from tests.support.http import Client
@@ -51,6 +52,31 @@ def test_every_code_of_a_problem_is_described_and_no_other() -> None:
 
     assert {ErrorCode[name] for name in re.findall(r"\bErrorCode\.([A-Z_]+)", code)} == set(ErrorCode)
     assert described == set(ErrorCode)
+
+
+def test_examples_are_what_the_bridge_answers() -> None:
+    """`python -m tests.examples` writes them anew."""
+    assert FILE.read_text(encoding="utf-8") == written()
+
+
+def test_every_success_with_a_body_in_json_has_an_example() -> None:
+    """The description itself is none of its own examples."""
+    without = {
+        (operation["operationId"], status)
+        for path in document()["paths"].values()
+        for operation in path.values()
+        for status, response in operation["responses"].items()
+        if status.startswith("2") and "application/json" in response.get("content", {})
+        if not response["content"]["application/json"].get("examples")
+    }
+
+    assert without == {("describe", "200")}
+
+
+def test_every_operation_is_summarised_and_described() -> None:
+    operations = [operation for path in document()["paths"].values() for operation in path.values()]
+
+    assert all(operation["summary"] and operation["description"] for operation in operations)
 
 
 def test_cold_start_does_not_pay_for_it() -> None:
