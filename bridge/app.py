@@ -15,11 +15,11 @@ import azure.functions as func
 
 from bridge.adapters.azure.storage_calls import request_deadline
 from bridge.api.auth import Authenticator, BearerTokenAuth, FunctionKeyAuth, caller_of
+from bridge.api.concurrency_limit import ConcurrencyLimit
 from bridge.api.errors import Problem, contended, internal, misconfigured, refused_by_storage, unavailable, unreadable
 from bridge.api.fields import ValidationContext
 from bridge.api.handlers import Handlers
 from bridge.api.http_response import compressed
-from bridge.api.places import Places
 from bridge.api.query import NoParameters, refuse_parameters
 from bridge.api.routes import HEALTH, Handler, Route
 from bridge.dependencies import Dependencies, build_dependencies, real_sleep
@@ -262,7 +262,7 @@ class App:
         """Make one; `level` is that of an app without a bridge, which says nothing to those who need no key."""
         self._bridge = bridge
         self._sleep = sleep
-        self._places = Places()
+        self._limit = ConcurrencyLimit()
         #: What the platform asks of a caller before the app is called, where a route says nothing else.
         self.level = level if isinstance(bridge, Misconfigured) else bridge.authenticator.level
         if isinstance(bridge, Misconfigured):
@@ -310,7 +310,7 @@ class App:
         address = caller_of(request)
         with called_by(address):
             principal = ANONYMOUS if route.is_open else bridge.authenticator.authenticate(request)
-        limit = self._places.taken() if route.reads_many_rows else nullcontext()
+        limit = self._limit.slot() if route.reads_many_rows else nullcontext()
         with called_by(address, principal.object_id), limit:
             if route.parameters is NoParameters:
                 refuse_parameters(request)

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import pytest
 
 from bridge.adapters.azure.storage_calls import StorageCalls, request_deadline
+from bridge.api.concurrency_limit import RUNNING, WAITING, ConcurrencyLimit
 from bridge.api.errors import Problem
 from bridge.api.handlers import Handlers
-from bridge.api.places import RUNNING, WAITING, Places
 from bridge.api.routes import Handler
 from bridge.domain.errors import StorageRefused, StorageUnavailable
 from bridge.pool import map_in_order
@@ -88,16 +88,16 @@ def test_a_flood_of_calls_that_read_many_rows_leaves_most_threads_of_the_host(
 
 
 def test_a_call_waits_a_moment_for_a_place() -> None:
-    places, inside, results = Places(running=1, waiting=1, max_wait=60), threading.Event(), list[str]()
+    limit, inside, results = ConcurrencyLimit(running=1, waiting=1, max_wait=60), threading.Event(), list[str]()
     release = threading.Event()
 
     def first() -> None:
-        with places.taken():
+        with limit.slot():
             inside.set()
             release.wait(60)
 
     def second() -> None:
-        with places.taken():
+        with limit.slot():
             results.append("done")
 
     with ThreadPoolExecutor(2) as pool:
@@ -111,14 +111,14 @@ def test_a_call_waits_a_moment_for_a_place() -> None:
 
 
 def test_a_call_that_finds_no_place_in_time_is_sent_away_and_leaves_its_turn() -> None:
-    places = Places(running=1, waiting=1, max_wait=0.001)
+    limit = ConcurrencyLimit(running=1, waiting=1, max_wait=0.001)
 
-    with places.taken():
+    with limit.slot():
         for _ in range(3):
-            with pytest.raises(Problem) as caught, places.taken():
+            with pytest.raises(Problem) as caught, limit.slot():
                 pass
 
-    with places.taken():
+    with limit.slot():
         assert caught.value.code == "TooBusy"
 
 
