@@ -86,7 +86,7 @@ class Handlers:
     #: Writes the OpenAPI description, which is derived from the routes, and so from these handlers.
     description: Callable[[], str]
 
-    def register(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:  # noqa: C901 - one case for each outcome
+    def register(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
         """Register a callback for an operation.
 
         The callback URL gets one signed POST when the operation has ended. The same registration can be sent again at
@@ -106,24 +106,8 @@ class Handlers:
                 return uncached(
                     self._with_secret(RegistrationView(registration, operation, attempts), principal), is_secret=True
                 )
-            case Differs():
-                raise Problem(
-                    ErrorCode.REGISTRATION_DIFFERS,
-                    "This callback is registered for this operation with other content; cancel that one first.",
-                    target="callbackUrl",
-                )
-            case Unreadable(undecrypted=undecrypted):
-                raise secrets_unreadable(undecrypted)
-            case TooManyWaiting(limit=limit):
-                raise too_many_waiting(limit)
-            case Taken():
-                raise operation_taken("operationId")
-            case TooMany(limit=limit, of_owner=of_owner):
-                raise too_many_registrations(limit, of_owner=of_owner)
-            case TooManyRuns(wait=wait):
-                raise too_many_runs(wait)
             case _:
-                assert_never(result)
+                raise _not_registered(result)
 
     def read_registration(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
         """Show a registration, its operation and its attempts.
@@ -346,6 +330,27 @@ class Handlers:
     def _newest_secret(self, owner: str, origin: str) -> str:
         log(Event.SECRET_SHOWN, to=host_and_port(origin))
         return self.keyring.secrets_for(owner=owner, origin=origin)[0].reveal()
+
+
+def _not_registered(
+    result: Differs | Unreadable | TooManyWaiting | Taken | TooMany | TooManyRuns,
+) -> Problem:
+    match result:
+        case Differs():
+            message = "This callback is registered for this operation with other content; cancel that one first."
+            return Problem(ErrorCode.REGISTRATION_DIFFERS, message, target="callbackUrl")
+        case Unreadable(undecrypted=undecrypted):
+            return secrets_unreadable(undecrypted)
+        case TooManyWaiting(limit=limit):
+            return too_many_waiting(limit)
+        case Taken():
+            return operation_taken("operationId")
+        case TooMany(limit=limit, of_owner=of_owner):
+            return too_many_registrations(limit, of_owner=of_owner)
+        case TooManyRuns(wait=wait):
+            return too_many_runs(wait)
+        case _:
+            assert_never(result)
 
 
 def _ref(request: func.HttpRequest) -> RegistrationRef:

@@ -108,7 +108,7 @@ _OF_CALLERS = (ErrorCode.UNAUTHORIZED, ErrorCode.FORBIDDEN, ErrorCode.KEYS_UNAVA
 
 _SCHEMAS = "#/components/schemas/{model}"
 
-#: Real answers, by function and status, and errors by code. `python -m tests.examples` writes the file.
+#: Real answers, by function and status, and errors by code. `python -m tests.api_examples` writes the file.
 _EXAMPLES: Mapping[str, Json] = json.loads(Path(__file__).with_name("examples.json").read_text(encoding="utf-8"))
 
 #: The name of a class, alone or in a reference. In the description a `RegistrationResponse` is a `Registration`.

@@ -15,7 +15,7 @@ from bridge.api.handlers import Handlers
 from bridge.api.openapi import document, errors_of
 from bridge.api.routes import ALL_ROUTES
 from local.azurite.install import node_with_packages
-from tests.examples import FILE, written
+from tests.api_examples import FILE, written
 from tests.support.description import hold_answer, strict, validator
 from tests.support.harness import Harness
 from tests.support.http import Client
@@ -55,7 +55,7 @@ def test_every_code_of_a_problem_is_described_and_no_other() -> None:
 
 
 def test_examples_are_what_the_bridge_answers() -> None:
-    """`python -m tests.examples` writes them anew."""
+    """`python -m tests.api_examples` writes them anew."""
     assert FILE.read_text(encoding="utf-8") == written()
 
 

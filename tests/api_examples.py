@@ -1,6 +1,6 @@
 """The example responses of the API's description: real answers of a bridge in memory, by function and status.
 
-`python -m tests.examples` writes `bridge/api/examples.json` anew, for a change of responses.
+`python -m tests.api_examples` writes `bridge/api/examples.json` anew, for a change of responses.
 """
 
 import base64
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.api.handlers import Handlers
+from bridge.api.routes import Handler
 from bridge.app import App
 from bridge.domain.errors import Misconfigured
 from bridge.domain.operation import MAX_REGISTRATIONS
@@ -44,11 +45,11 @@ class Recorder:
             self.successes.setdefault(name, {}).setdefault(str(answer.status), answer.body)
         return answer
 
-    def get(self, handler: Any, path: str, id: str = "") -> Answer:  # noqa: A002, ANN401 - as Client.call
+    def get(self, handler: Handler, path: str, id: str = "") -> Answer:
         """Send a GET."""
         return self.keep(handler.__name__, self.client.call(handler, path, id=id))
 
-    def post(self, handler: Any, path: str, body: object = None, id: str = "", **headers: str) -> Answer:  # noqa: A002, ANN401 - as Client.call
+    def post(self, handler: Handler, path: str, body: object = None, id: str = "", **headers: str) -> Answer:
         """Send a POST; `body` goes as JSON, bytes as they are."""
         raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         sent = JSON | {name.replace("_", "-"): value for name, value in headers.items()}
