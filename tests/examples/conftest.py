@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.api_examples.receivers import Example, start
-from tests.api_examples.sending import AUDIENCE, KEYRING, OWNER, Sender
 
 from bridge.adapters.net.guard import Guard
 from bridge.adapters.webhook_sender import HttpWebhookSender
@@ -14,6 +12,8 @@ from bridge.dependencies import real_clock
 from bridge.domain.callback_url import CallbackRules
 from bridge.domain.events import subscriber_of
 from local.azurite import Azurite
+from tests.examples.receivers import Example, start
+from tests.examples.sending import AUDIENCE, KEYRING, OWNER, Sender
 
 RULES = CallbackRules(
     allow_http=True, allowed_networks=(ipaddress.ip_network("127.0.0.0/8"),), allowed_ports=None, keep_answers=True

@@ -4,8 +4,6 @@ import uuid
 from collections.abc import Mapping
 from datetime import timedelta
 
-from tests.api_examples.receivers import Example
-
 from bridge.adapters.webhook_sender import HttpWebhookSender
 from bridge.dependencies import real_clock
 from bridge.domain.events import Addressee, Message, OperationCompleted, compose
@@ -13,6 +11,7 @@ from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.keyring import Keyring
 from bridge.domain.operation import FinalStatus
 from bridge.domain.outcome import Unreachable
+from tests.examples.receivers import Example
 
 OWNER = "shared"
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from azure.core.exceptions import ResourceNotFoundError
 from azure.data.tables import TableClient, TableEntity
-from tests.api_examples.receivers import EXAMPLES
 
 from local.azurite import Azurite
+from tests.examples.receivers import EXAMPLES
 
 
 def load(name: str) -> ModuleType:

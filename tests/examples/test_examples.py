@@ -8,15 +8,15 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.api_examples.conftest import NAMES, SETTINGS
-from tests.api_examples.receivers import EXAMPLES, Example, start
-from tests.api_examples.sending import AUDIENCE, NEWER, OWNER, REMOVED, Sender, message, signed
 
 from bridge.adapters.webhook_sender import HttpWebhookSender
 from bridge.dependencies import real_clock
 from bridge.domain.events import Format, Message, ping
 from local.azurite import Azurite
 from local.errors import LocalError
+from tests.examples.conftest import NAMES, SETTINGS
+from tests.examples.receivers import EXAMPLES, Example, start
+from tests.examples.sending import AUDIENCE, NEWER, OWNER, REMOVED, Sender, message, signed
 
 OTHER = "https://somebody.example.net"
 
