@@ -1,4 +1,4 @@
-"""Prove it at length: `make prove`. Prints what was tried, and ends 1 if anything was lost."""
+"""Run the long form of the proof (`make prove`), print a summary, and exit with 1 after any loss."""
 
 import random
 import sys
@@ -107,7 +107,7 @@ PARTS: Mapping[str, Callable[[], Iterator[Trial]]] = MappingProxyType(
         "races of two and three, interrupted twice, anywhere": _every_order,
         "races of two and three, in any order, drawn": _drawn_orders,
         f"times {_DRAWN_SCENARIOS} lives of {_STEPS} steps, drawn, against the model": _drawn_steps,
-        "lives whose due rows are deleted and whose reads find nothing, drawn": _damaged,
+        "scenarios with deleted due rows and incomplete reads, drawn": _damaged,
         "injected faults, each found": _injected,
     }
 )

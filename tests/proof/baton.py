@@ -1,6 +1,6 @@
-"""Several invocations at once, one call at a time: whoever holds the baton goes on to its next call to the outside.
+"""Run several invocations, one call at a time: only the holder of the baton runs, up to the next call to the outside.
 
-Each runs in a thread of its own, and only one of them ever runs, so that a schedule decides everything.
+Each invocation has a thread. Only one thread runs at any moment, so a schedule decides the order of all calls.
 """
 
 import threading
@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 
 from tests.proof.calls import Calls
 
-#: Whose turn it is, step by step; who has ended is passed over, and after the last one they end in their order.
+#: The actor to run at each step. Ended actors are skipped. After the last entry, the rest run in order of their index.
 Schedule = Sequence[int]
 
 
 class _Actor(threading.Thread):
-    """One invocation, which stops before each of its calls."""
+    """One invocation that stops before each call."""
 
     def __init__(self, act: Callable[[], object]) -> None:
         super().__init__(daemon=True)
@@ -25,7 +25,7 @@ class _Actor(threading.Thread):
         self.steps = 0
 
     def run(self) -> None:
-        """Act, once it is its turn."""
+        """Wait for the first turn, then act."""
         self._go.acquire()
         try:
             self._act()
@@ -35,12 +35,12 @@ class _Actor(threading.Thread):
         self._stopped.release()
 
     def stop(self) -> None:
-        """Give the baton back, and wait for the next turn."""
+        """Give the baton back and wait for the next turn."""
         self._stopped.release()
         self._go.acquire()
 
     def step(self) -> None:
-        """Let it go on to its next call, or to its end."""
+        """Let the actor run to the next call, or to the end."""
         self.steps += 1
         self._go.release()
         self._stopped.acquire()
@@ -49,9 +49,9 @@ class _Actor(threading.Thread):
 def together(
     calls: Calls, acts: Sequence[Callable[[], object]], schedule: Schedule, between: Callable[[], None]
 ) -> Sequence[int]:
-    """Let all act as the schedule says, and look at the world between any two steps; returns who took how many.
+    """Run all actors in the order of the schedule, with a check between any two steps. Returns the steps of each actor.
 
-    Raises what an actor raised, or the look; the others come to their end first.
+    Raises the first error of an actor or of the check, after the other actors have ended.
     """
     actors = [_Actor(act) for act in acts]
     holder: list[_Actor] = []

@@ -1,4 +1,4 @@
-"""Something goes wrong at every call of a life, at one of them or at two: the life goes on, and nothing is lost."""
+"""Place one or more faults at the calls of a scenario, run the scenario to the end, and check that nothing was lost."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -12,11 +12,11 @@ from tests.proof.simulation import Loss, Simulation
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A life in which something was lost, told so that it can be lived again."""
+    """A scenario that lost something, with all that a repetition needs."""
 
     scenario: str
     plan: Plan
-    #: What was called where the plan says.
+    #: The kinds of the calls that the plan hit.
     calls: Sequence[str]
     why: str
 
@@ -29,33 +29,33 @@ class Failed:
 
 
 def trace(scenario: Scenario) -> Sequence[Call]:
-    """Live without faults, and see which calls are made. Raises Loss if that alone goes wrong."""
+    """Run without faults and return the calls. Raises Loss if even that run loses something."""
     simulation = Simulation()
     scenario(simulation)
     return simulation.calls.trace
 
 
 def singles(calls: Sequence[Call]) -> Iterator[Plan]:
-    """Everything that can go wrong at one call."""
+    """Return every plan with a single fault."""
     return ({number: mode} for number, call in enumerate(calls, 1) for mode in MODES[call])
 
 
 def several(calls: Sequence[Call], seed: int, *, most: int = 2) -> Iterator[Plan]:
-    """Draw two or up to `most` faults, without end.
+    """Draw plans of two up to `most` faults, without end.
 
-    What follows the first may be other calls than those of a life without faults; a mode fits any of them.
+    The calls after a first fault can differ from a run without faults. Every fault fits every kind of call.
     """
     rng = random.Random(seed)
     while True:
         numbers = sorted(rng.sample(range(1, len(calls) + 1), rng.randint(2, most)))
-        if rng.random() < 0.5:  # soon after one another, where they can meet
+        if rng.random() < 0.5:  # close together, where faults can interact
             numbers = [numbers[0] + rng.randrange(1, 12) * place for place in range(len(numbers))]
         kinds = [calls[min(number, len(calls)) - 1] for number in numbers]
         yield {number: rng.choice(MODES[kind]) for number, kind in zip(numbers, kinds, strict=True)}
 
 
 def live(scenario: Scenario, plan: Plan, parts: Parts | None = None) -> Failed | None:
-    """Live once with what goes wrong; says what was lost."""
+    """Run a scenario once with a plan. Returns the failure, if something was lost."""
     simulation = Simulation(plan, parts=parts)
     try:
         scenario(simulation)

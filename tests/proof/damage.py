@@ -1,8 +1,7 @@
-"""Lives whose due rows are deleted, and whose sweeps and deliveries get wrong answers of storage.
+"""Scenarios with deleted due rows, and with sweeps and deliveries that read wrong results from storage.
 
-What the adapters take for no answer is a call that fails; `calls.py` has those. Here reads find nothing where there is
-something, which no adapter can tell, and due rows are gone as if somebody had deleted them. Whatever is damaged, every
-registration ends once the damage is over.
+`calls.py` covers failed calls, which adapters detect. Here reads miss existing rows, which no adapter can detect, and
+due rows vanish as after a foreign delete. Once the damage stops, every registration must still end.
 """
 
 import random
@@ -20,7 +19,7 @@ from tests.proof.simulation import Loss, Simulation
 
 _OPERATIONS = 12
 _DAMAGED = timedelta(minutes=20)
-#: Until due rows that are missing are long overdue, and each partition has been looked at.
+#: Long enough for missing due rows to be long overdue, and for a scan of every partition.
 _MENDED = timedelta(minutes=45)
 _RETENTION = timedelta(days=31)
 _DELETED, _BLIND = 0.05, 0.1
@@ -29,10 +28,10 @@ _REPLIES = ("Running", "NotStarted", "Succeeded", "Failed", NoReply("timeout"), 
 
 @dataclass(slots=True)
 class Damage:
-    """What goes wrong, and whether it still does."""
+    """The random source of the damage, and the phase of the scenario."""
 
     rng: random.Random
-    #: Whether sweeps and deliveries run at this moment: clients get right answers.
+    #: Whether a sweep or a delivery runs now. Clients always read correct results.
     is_at_work: bool = False
     is_over: bool = False
     is_mended: bool = False
@@ -40,24 +39,26 @@ class Damage:
 
 @dataclass(slots=True)
 class BlindTable:
-    """A table whose reads find nothing at times."""
+    """A table that sometimes misses rows on reads."""
 
     inner: Table
     damage: Damage
 
     def get(self, partition: str, key: str) -> Row | None:
-        """Read one row, or miss it."""
+        """Read one row, or miss an existing row."""
         return None if self._misses() else self.inner.get(partition, key)
 
     def range(
         self, partition: str, start: str, stop: str, *, limit: int | None = None, columns: Sequence[str] = ()
     ) -> Sequence[Row]:
-        """Read a range, or miss all of it. Attempts are found: what is purged does not come back."""
+        """Read a range, or miss all rows of the range.
+
+        Attempts are always found, since a finished purge is not repeated.
+        """
         found = self.inner.range(partition, start, stop, limit=limit, columns=columns)
         return [] if not start.startswith("att:") and self._misses() else found
 
     def commit(self, transaction: Transaction) -> dict[str, str]:
-        """Commit as ever."""
         return dict(self.inner.commit(transaction))
 
     def _misses(self) -> bool:
@@ -65,21 +66,21 @@ class BlindTable:
 
 
 class DamagedSimulation(Simulation):
-    """A world whose due rows are deleted, so that rows are not as they must be until the damage is mended."""
+    """A simulation with deleted due rows. Rows are inconsistent until the damage is repaired."""
 
     def __init__(self, damage: Damage) -> None:
         self._damage = damage
         super().__init__(parts=Parts(table=lambda table: BlindTable(table, damage)))
 
     def check_rows(self) -> None:
-        """Check the rows once they are mended. A purge whose due row is missing is found when it is overdue."""
+        """Check the rows after the repair. A purge without a due row is detected only when overdue."""
         if self._damage.is_mended:
             found = [each for name in operation_partitions() for each in rows.problems(self.memory.rows(name))]
             if lost := [each for each in found if not (":purge:" in each and each.endswith(" is missing"))]:
                 raise Loss("; ".join(lost))
 
     def damage(self) -> None:
-        """Let timer and queue do their work once, after some due rows were deleted."""
+        """Delete some due rows, then run timer and queue once."""
         for row in [row for name in operation_partitions() for row in self.memory.rows(name)]:
             if row.key.startswith("due:") and self._damage.rng.random() < _DELETED:
                 self.memory.commit(Transaction(row.partition, (Delete(row.key, ANY),)))
@@ -88,19 +89,19 @@ class DamagedSimulation(Simulation):
         self._damage.is_at_work = False
 
     def mend(self) -> None:
-        """Let timer and queue work until each partition has been looked at: idle sweeps count here."""
+        """Run timer and queue until every partition was scanned. Idle sweeps count."""
         for _ in range(_MENDED // timedelta(minutes=1)):
             self.work(timedelta(minutes=1))
 
     def work(self, step: timedelta) -> None:
-        """Let the timer tick and the queue be followed, and time pass."""
+        """Tick the timer, work on the queue, and let time pass."""
         self.tick()
         self.drain()
         self.clock.advance(step)
 
 
 def damaged(seed: int) -> str | None:
-    """Live through damage that is drawn from a seed; says what was lost."""
+    """Run with damage drawn from a seed. Returns a description of the loss, if any."""
     rng = random.Random(seed)
     damage = Damage(rng)
     simulation = DamagedSimulation(damage)
@@ -122,7 +123,7 @@ def damaged(seed: int) -> str | None:
 
 
 def _live(simulation: DamagedSimulation, rng: random.Random) -> None:
-    """Register, cancel and redeliver now and then while things go wrong."""
+    """Register, cancel and redeliver at random while the damage happens."""
     end, names = simulation.clock() + _DAMAGED, list[str]()
     for number in range(_OPERATIONS):
         replies = [rng.choice(_REPLIES) for _ in range(rng.randint(1, 4))]

@@ -1,4 +1,4 @@
-"""Faults injected on purpose, one of each kind that the proof looks for: it has to find every one of them."""
+"""Injected faults, one of each kind that the proof covers. The proof must find every one."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -21,24 +21,21 @@ from tests.proof.scenarios import SCENARIOS
 
 @dataclass(frozen=True, slots=True)
 class Twisted:
-    """A table behind a bridge that writes something else."""
+    """A table that alters the transactions of the bridge."""
 
     inner: Table
-    #: What a transaction becomes.
+    #: Alters a transaction.
     writes: Callable[[Transaction], Sequence[Transaction]]
 
     def get(self, partition: str, key: str) -> Row | None:
-        """Read one row."""
         return self.inner.get(partition, key)
 
     def range(
         self, partition: str, start: str, stop: str, *, limit: int | None = None, columns: Sequence[str] = ()
     ) -> Sequence[Row]:
-        """Read a range."""
         return self.inner.range(partition, start, stop, limit=limit, columns=columns)
 
     def commit(self, transaction: Transaction) -> Mapping[str, str]:
-        """Commit what it becomes."""
         etags: dict[str, str] = {}
         for each in self.writes(transaction):
             if each.writes:
@@ -48,36 +45,34 @@ class Twisted:
 
 @dataclass(frozen=True, slots=True)
 class Forgetful:
-    """A queue into which the bridge puts only the first message of an attempt: lost ones are never repeated."""
+    """A queue that keeps only the first message of each attempt, so a lost message is never repeated."""
 
     inner: DeliveryQueue
 
     def create(self) -> None:
-        """Be there already."""
+        """Do nothing: the queue exists."""
 
     def send(self, task: DeliveryTask, *, ttl: timedelta) -> None:
-        """Send the first one, before any due row was due."""
+        """Send a message, unless the attempt had one before."""
         if ttl <= timedelta(minutes=2):
             self.inner.send(task, ttl=ttl)
 
 
 @dataclass(slots=True)
 class Renaming:
-    """A sender whose messages have another name in every attempt."""
+    """A sender that gives each attempt another message id."""
 
     inner: WebhookSender
     number: "count[int]"
 
     def address_of(self, origin: str) -> str | None:
-        """Look up an address as ever."""
         return self.inner.address_of(origin)
 
     def check_destination(self, url: str) -> str | None:
-        """Object as ever."""
         return self.inner.check_destination(url)
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
-        """Send under a new name."""
+        """Send under a new message id."""
         return self.inner.post(url, {**headers, "webhook-id": f"{headers['webhook-id']}-{next(self.number)}"}, body)
 
 
@@ -102,7 +97,7 @@ def _unconditional(transaction: Transaction) -> Sequence[Transaction]:
 
 
 def _unleased(transaction: Transaction) -> Sequence[Transaction]:
-    """Let a claim end when it begins: in the registration, and in the due row that calls for the next attempt."""
+    """End each claim at once, both in the registration and in the due row of the next attempt."""
     if not any(isinstance(each, Insert) and each.key.startswith("att:") for each in transaction.writes):
         return [transaction]
     return [replace(transaction, writes=tuple(map(_ended_at_once, transaction.writes)))]
@@ -156,7 +151,7 @@ INJECTED_FAULTS: Mapping[str, Callable[[], Parts]] = MappingProxyType(
 
 
 def caught(parts: Parts) -> str | None:
-    """Look for an injected fault as for any other: in lives in which one thing goes wrong, and in races."""
+    """Search for an injected fault with the same scenarios and races that the bridge must survive."""
     lived = (live(scenario, {}, parts) for scenario in SCENARIOS)
     met = (run_race(order, parts) for race in RACES for order in handovers(race, CLOCKS[0]))
     plans = ((scenario, plan) for scenario in SCENARIOS for plan in islice(singles(trace(scenario)), 0, None, 5))

@@ -1,4 +1,4 @@
-"""What strangers send and write: arbitrary, and aimed at where it is likely to hurt."""
+"""Strategies for input from outsiders: arbitrary, with extra weight on values that are likely to do harm."""
 
 from datetime import UTC, datetime
 
@@ -8,7 +8,7 @@ from bridge.domain.registration import State
 from bridge.storage.records import SCHEMA_VERSION
 from bridge.storage.transaction import Value
 
-#: The operation that the fuzzed writes belong to, and the one that must not notice.
+#: The operation of the fuzzed rows, and the operation that must stay unaffected.
 VICTIM, OTHER = "operation-1", "operation-2"
 URL = "https://receiver.example.com/hook"
 _REGISTRATION = f"default~{VICTIM}~0123456789abcdef"
@@ -57,7 +57,7 @@ keys = st.one_of(
 )
 
 
-#: What is likely to hurt, by column; and whatever else there is.
+#: Likely harmful values by column, and arbitrary values.
 _NASTY: dict[str, list[Value]] = {
     "callback_url": ["https://[", "x", "", "https://a/?…", "?…"],
     "query": ["x", "v2:", "v2:0123456789abcdef:AAAA"],

@@ -1,4 +1,4 @@
-"""One process of the bridge, and the dependencies that it is built from."""
+"""One process of the bridge, and the dependencies behind the process."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from tests.support.http import Client
 
 @dataclass(slots=True)
 class Parts:
-    """What every process shares; an injected fault changes one of them."""
+    """The parts that all processes share. An injected fault replaces one of them."""
 
     table: Callable[[Table], Table] = lambda table: table
     queue: Callable[[DeliveryQueue], DeliveryQueue] = lambda queue: queue
@@ -22,7 +22,7 @@ class Parts:
 
 @dataclass(slots=True)
 class Instance:
-    """One process of the bridge, and the clock of its machine."""
+    """One process of the bridge, with the clock of the machine."""
 
     app: App
     caller: Caller
@@ -33,6 +33,6 @@ class Instance:
         self.client = Client(self.app)
 
     def begin(self) -> None:
-        """Let the host call the bridge once more."""
+        """Begin an invocation."""
         self.caller.invocation = Invocation()
         self.caller.made = 0

@@ -1,4 +1,4 @@
-"""Invocations that meet, in every order of their calls: nothing is lost, and nobody is told twice."""
+"""Run simultaneous invocations in every order of their calls: nothing is lost, and no callback is repeated."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from tests.proof.instance import Parts
 from tests.proof.races import RACES
 from tests.proof.simulation import Loss, Simulation
 
-#: How the clocks of the instances differ from the right one, in seconds; those past the skew may repeat a callback.
+#: Seconds by which the clocks of the instances differ from true time. Beyond the skew, a callback may be repeated.
 CLOCKS = ((0, 0, 0), (0, 30, 15), (30, 0, 0), (0, 300, -300), (300, 0, -60), (-300, 0, 300))
 
 #: More steps than any invocation has.
@@ -22,21 +22,21 @@ _WHOLE = 99
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """One way in which a race can go."""
+    """One possible order of a race."""
 
     race: str
-    #: Seconds that each instance's clock is ahead.
+    #: Seconds by which each instance's clock is ahead.
     clocks: Sequence[int]
     schedule: Schedule
 
     def __str__(self) -> str:
-        """Tell it so that it can be repeated."""
+        """Return the text that repeats this order."""
         turns = ", ".join(f"[{place}] * {len(list(same))}" for place, same in groupby(self.schedule))
         return f"{self.race} with clocks {self.clocks}, turns {turns}"
 
 
 def handovers(race: str, clocks: Sequence[int]) -> Iterator[Order]:
-    """Every order in which one gives way once, anywhere, until all others are over."""
+    """Yield every order in which one invocation gives way once, at any step, until all others have ended."""
     steps = _steps(race, clocks)
     for places in permutations(range(len(steps))):
         others = [place for place in places[1:] for _ in range(_WHOLE)]
@@ -45,7 +45,7 @@ def handovers(race: str, clocks: Sequence[int]) -> Iterator[Order]:
 
 
 def orders(race: str, clocks: Sequence[int]) -> Iterator[Order]:
-    """Every order in which one gives way once, anywhere, and the next one likewise."""
+    """Yield every order in which one invocation gives way once, at any step, and so does the next one."""
     steps = _steps(race, clocks)
     for places in permutations(range(len(steps))):
         others = [place for place in places[2:] for _ in range(_WHOLE)]
@@ -56,7 +56,7 @@ def orders(race: str, clocks: Sequence[int]) -> Iterator[Order]:
 
 
 def shuffled(race: str, clocks: Sequence[int], seed: int) -> Iterator[Order]:
-    """Draw orders without end, in which everybody may give way at every call."""
+    """Draw orders without end, in which every invocation may give way at every call."""
     rng = random.Random(seed)
     steps = _steps(race, clocks)
     turns = [place for place, number in enumerate(steps) for _ in range(number + 2)]
@@ -66,7 +66,7 @@ def shuffled(race: str, clocks: Sequence[int], seed: int) -> Iterator[Order]:
 
 
 def run_race(order: Order, parts: Parts | None = None) -> str | None:
-    """Let it happen, and run on; says what was lost or told twice."""
+    """Run a race in one order, then to the end. Returns a description of the loss or the repetition, if any."""
     try:
         _happen(order, parts)
     except Loss as loss:
@@ -75,7 +75,7 @@ def run_race(order: Order, parts: Parts | None = None) -> str | None:
 
 
 def _steps(race: str, clocks: Sequence[int]) -> Sequence[int]:
-    """Count the steps that each takes when they come one after the other."""
+    """Count the steps of each invocation when they run one after the other."""
     return _happen(Order(race=race, clocks=clocks, schedule=()), None)
 
 

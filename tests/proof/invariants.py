@@ -1,4 +1,4 @@
-"""What must hold of a whole life: what clients were promised, what receivers got, what the upstream was asked."""
+"""Invariants of a whole scenario: promises to clients, callbacks to receivers, polls of the upstream."""
 
 import json
 from collections import Counter, defaultdict
@@ -19,9 +19,9 @@ _FIRST_PAUSE = timedelta(minutes=1)
 
 
 def check(simulation: Simulation, *, repeats: bool = False) -> None:
-    """Check everything once nothing is due but purges; with `repeats`, a receiver may be told twice.
+    """Check all invariants once only purges are due. With `repeats`, callbacks may be repeated.
 
-    Raises Loss with everything that does not hold.
+    Raises Loss with every violation.
     """
     simulation.check_rows()
     known = {
@@ -32,56 +32,56 @@ def check(simulation: Simulation, *, repeats: bool = False) -> None:
     found = list(_broken(simulation, known))
     found += _misnamed(simulation.posts)
     found += [] if repeats else _repeated(simulation)
-    found += _asked_too_early(simulation)
+    found += _polled_too_early(simulation)
     if found:
         raise Loss("; ".join(found))
 
 
 def _broken(simulation: Simulation, known: dict[str, Registration]) -> Iterator[str]:
-    """Check each registration that was answered 201: it has ended, and in the way that the outside saw."""
+    """Check that each registration answered with 201 ended, in agreement with the outside."""
     posts: dict[str, list[Post]] = defaultdict(list)
     for post in simulation.posts:
         posts[post.message_id].append(post)
-    said = _said(simulation.polls)
+    statuses = _returned_statuses(simulation.polls)
     for name, expectation in simulation.expectations.items():
         registration = known.get(name)
         if registration is None:
-            yield f"{name} is forgotten"
+            yield f"{name} is purged"
         elif registration.state in LIVE:
-            yield f"{name} is {registration.state} for ever"
+            yield f"{name} is still {registration.state}"
         else:
             got = posts[registration.message_id or ""]
             yield from _wrongly_ended(registration, expectation, got)
-            yield from _invented(registration, said[due_reference(registration.ref.operation)])
+            yield from _invented(registration, statuses[due_reference(registration.ref.operation)])
 
 
 def _wrongly_ended(registration: Registration, expectation: Expectation, got: list[Post]) -> Iterator[str]:
     name, state = registration.ref.public_id, registration.state
     if state is State.DELIVERED and not any(post.is_taken for post in got):
-        yield f"{name} is delivered, and nobody took it"
+        yield f"{name} is delivered, but no receiver answered 2xx"
     if state is State.DEAD and registration.reason == "gone" and not any(post.is_gone for post in got):
-        yield f"{name} is dead, and nobody said gone"
+        yield f"{name} is dead with reason gone, but no receiver answered 410"
     made = registration.last_attempt - registration.run_start + 1
     if state is State.DEAD and registration.reason == "exhausted" and made < ATTEMPTS_PER_RUN:
         yield f"{name} is dead after {made} attempts"
     if state is State.CANCELED and not expectation.cancels:
-        yield f"{name} is canceled, and nobody asked for it"
+        yield f"{name} is canceled without a request"
     wanted = expectation.events is None or registration.final_status in expectation.events
     if state is State.SKIPPED and wanted:
-        yield f"{name} was wanted"
+        yield f"{name} is skipped, although the filter includes the event"
     if got and not wanted:
-        yield f"{name} was told what it did not ask for"
+        yield f"{name} got a callback for an event outside of its filter"
 
 
-def _invented(registration: Registration, said: set[str]) -> Iterator[str]:
-    """Check that a final status of the upstream's is one that it gave."""
+def _invented(registration: Registration, statuses: set[str]) -> Iterator[str]:
+    """Check that the upstream did return the final status."""
     final_status = registration.final_status
-    if final_status not in (None, FinalStatus.EXPIRED) and final_status not in said:
-        yield f"{registration.ref.public_id} was told {final_status}; the upstream said {said}"
+    if final_status not in (None, FinalStatus.EXPIRED) and final_status not in statuses:
+        yield f"{registration.ref.public_id} got {final_status}, but the upstream returned {statuses}"
 
 
 def _misnamed(posts: list[Post]) -> Iterator[str]:
-    """One name for one generation of a registration, and the same bytes under it; other bytes never."""
+    """Check that each generation of a registration has one message id, and each message id one body."""
     bodies: dict[str, set[bytes]] = defaultdict(set)
     names: dict[tuple[str, str], set[str]] = defaultdict(set)
     for post in posts:
@@ -89,11 +89,15 @@ def _misnamed(posts: list[Post]) -> Iterator[str]:
         bodies[post.message_id].add(post.body)
         names[data["registrationId"], data["registeredAt"]].add(post.message_id)
     yield from (f"{name} has {len(each)} bodies" for name, each in bodies.items() if len(each) > 1)
-    yield from (f"a life of {life[0]} has {len(each)} messages" for life, each in names.items() if len(each) > 1)
+    yield from (
+        f"a generation of {generation[0]} has {len(each)} messages"
+        for generation, each in names.items()
+        if len(each) > 1
+    )
 
 
 def _repeated(simulation: Simulation) -> Iterator[str]:
-    """Find who took a message again that nobody asked for, and without anything that went wrong just then."""
+    """Find callbacks that were repeated without a redelivery and without a fault at that time."""
     taken = Counter(post.message_id for post in simulation.posts if post.is_taken and not post.may_be_repeated)
     owners = {post.message_id: json.loads(post.body)["data"]["registrationId"] for post in simulation.posts}
     made = Counter(post.message_id for post in simulation.posts)
@@ -105,16 +109,16 @@ def _repeated(simulation: Simulation) -> Iterator[str]:
             yield f"{name} was posted {made[message_id]} times in {runs} runs"
 
 
-def _said(polls: list[Poll]) -> dict[str, set[str]]:
-    said: dict[str, set[str]] = defaultdict(set)
+def _returned_statuses(polls: list[Poll]) -> dict[str, set[str]]:
+    statuses: dict[str, set[str]] = defaultdict(set)
     for poll in polls:
         if isinstance(poll.reply, Reply) and poll.reply.status == 200:
-            said[due_reference(poll.ref)].add(json.loads(poll.reply.body)["status"])
-    return said
+            statuses[due_reference(poll.ref)].add(json.loads(poll.reply.body)["status"])
+    return statuses
 
 
-def _asked_too_early(simulation: Simulation) -> Iterator[str]:
-    """Nobody asks a source that wants to be left alone, nor twice at once. Of sweeps that meet, each may have begun."""
+def _polled_too_early(simulation: Simulation) -> Iterator[str]:
+    """Check that no source is polled during a pause or twice at once. Simultaneous sweeps may both begin a poll."""
     if len(simulation.instances) > 1:
         return
     free: dict[str, datetime] = {}
@@ -122,13 +126,13 @@ def _asked_too_early(simulation: Simulation) -> Iterator[str]:
     for poll in simulation.polls:
         source, name = poll.ref.source, due_reference(poll.ref)
         if source in free and poll.at < free[source]:
-            yield f"{source} was asked at {poll.at}, before {free[source]}"
+            yield f"{source} was polled at {poll.at}, before {free[source]}"
         before = last.get(name, poll)
         faults = poll.invocation.faults + before.invocation.faults
         if before is not poll and before.at == poll.at and not faults:
-            yield f"{name} was asked twice at {poll.at}"
+            yield f"{name} was polled twice at {poll.at}"
         last[name] = poll
-        if poll.heard and not poll.invocation.faults:
+        if poll.has_answer and not poll.invocation.faults:
             free[source] = poll.at + _wait(poll)
 
 

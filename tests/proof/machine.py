@@ -1,4 +1,4 @@
-"""Draws what happens: clients, the upstream's histories, receivers' moods, time, the queue, trouble with storage."""
+"""Draw events: requests of clients, upstream histories, moods of receivers, time, queue faults and storage faults."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,14 +28,14 @@ REPLIES = st.one_of(
     st.just(Reply(status=429, retry_after="45")),
 )
 MOODS = st.sampled_from([200, 204, 302, 410, 500, Unreachable(error=Failure.TIMEOUT), Unreachable(error=Failure.DNS)])
-#: Fewer than there are URLs, so that registrations often give their places to others.
+#: Fewer places than URLs, so that registrations are often replaced.
 PLACES = 2
 INSTANCES = st.sampled_from([0, 1])
 SECONDS = st.one_of(st.integers(0, 90), st.integers(0, 40 * 24 * 3600))
 
 
 class BridgeMachine(RuleBasedStateMachine):
-    """Two instances, whose clocks are 20 s apart, and everything that can happen to them."""
+    """Two instances with clocks 20 s apart, and every possible event."""
 
     registrations: Bundle[str] = Bundle("registrations")
 
@@ -48,15 +48,15 @@ class BridgeMachine(RuleBasedStateMachine):
 
     @rule(target=registrations, operation=st.sampled_from(OPERATIONS), url=st.sampled_from(list(URLS)), on=INSTANCES)
     def register(self, operation: str, url: str, on: int) -> str:
-        """Register, perhaps again."""
+        """Register, possibly once more."""
         with self._step() as step:
-            step.asked_for = operation
-            step.registered = self.simulation.ask_to_register(operation, url, events=URLS[url], on=on)
+            step.requested = operation
+            step.registered = self.simulation.try_to_register(operation, url, events=URLS[url], on=on)
         return str(step.registered)
 
     @rule(name=registrations, on=INSTANCES)
     def cancel(self, name: str, on: int) -> None:
-        """Cancel what is still known."""
+        """Cancel a known registration."""
         if name in self.simulation.expectations:
             with self._step() as step:
                 step.canceled = name
@@ -64,7 +64,7 @@ class BridgeMachine(RuleBasedStateMachine):
 
     @rule(name=registrations, on=INSTANCES)
     def redeliver(self, name: str, on: int) -> None:
-        """Ask for another run of what is still known."""
+        """Redeliver a known registration."""
         if name in self.simulation.expectations:
             with self._step() as step:
                 step.redelivered = name
@@ -72,28 +72,26 @@ class BridgeMachine(RuleBasedStateMachine):
 
     @rule(operation=st.sampled_from(OPERATIONS), replies=st.lists(REPLIES, min_size=1, max_size=4))
     def script_upstream(self, operation: str, replies: list[str | Reply | NoReply]) -> None:
-        """Let the upstream answer differently from now on; what has ended has ended."""
+        """Change the answers of the upstream. Ended operations stay ended."""
         self.simulation.upstream.tell(operation, *replies)
 
     @rule(url=st.sampled_from(list(URLS)), moods=st.lists(MOODS, min_size=1, max_size=3))
     def script_receiver(self, url: str, moods: list[int | Unreachable]) -> None:
-        """Let a receiver's mood change."""
+        """Change the mood of a receiver."""
         self.simulation.receivers.tell(url, *moods)
 
     @rule(seconds=SECONDS)
     def wait(self, seconds: int) -> None:
-        """Let nothing happen for a while."""
+        """Let time pass without any event."""
         self.simulation.clock.advance(seconds)
 
     @rule(on=INSTANCES)
     def tick(self, on: int) -> None:
-        """Let the timer tick."""
         with self._step():
             self.simulation.tick(on)
 
     @rule(on=INSTANCES, place=st.integers(0, 5))
     def deliver(self, on: int, place: int) -> None:
-        """Let an instance follow a message, not always the oldest one."""
         visible = self.simulation.queue.visible()
         if visible:
             with self._step():
@@ -101,15 +99,15 @@ class BridgeMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.integers(1, 600))
     def live(self, seconds: int) -> None:
-        """Let timer and queue do their work for a while."""
+        """Run timer and queue for a while."""
         before = dict(self.model.known)
         with self._step() as step:
-            step.troubled = bool(before)  # many steps in one: the model follows any legal way
+            step.troubled = bool(before)  # many steps at once: the model accepts any legal path
             self.simulation.live(seconds)
 
     @rule(place=st.integers(0, 5), what=st.sampled_from(["lost", "repeated", "late"]), seconds=st.integers(1, 7200))
     def disturb_queue(self, place: int, what: str, seconds: int) -> None:
-        """Lose a message, give it out twice, or long after its time."""
+        """Lose a message, duplicate a message, or delay one."""
         messages = self.simulation.queue.messages
         if not messages:
             return
@@ -126,7 +124,7 @@ class BridgeMachine(RuleBasedStateMachine):
 
     @rule(ahead=st.integers(1, 15), modes=st.lists(st.sampled_from(list(Mode)), min_size=1, max_size=4))
     def trouble(self, ahead: int, modes: list[Mode]) -> None:
-        """Let some of the next calls go wrong: storage that throttles, replies that are lost, processes that die."""
+        """Let some of the next calls fail: storage throttles, replies get lost, processes die."""
         begin = len(self.simulation.calls.trace) + ahead
         self.plan |= {begin + place: mode for place, mode in enumerate(modes)}
 
@@ -136,7 +134,7 @@ class BridgeMachine(RuleBasedStateMachine):
         self.simulation.check_rows()
 
     def teardown(self) -> None:
-        """Let everything come to its end, and look back on it."""
+        """Run everything to the end, then check the whole scenario."""
         self.plan.clear()
         for operation in OPERATIONS:
             self.simulation.upstream.tell(operation, "Succeeded")
@@ -151,7 +149,7 @@ class BridgeMachine(RuleBasedStateMachine):
 
     @contextmanager
     def _step(self) -> Iterator[Step]:
-        """Note what the outside sees of a step, and let the model follow it."""
+        """Record the visible events of a step and let the model follow."""
         simulation = self.simulation
         began, polled, posted = len(simulation.calls.trace), len(simulation.polls), len(simulation.posts)
         step = Step([], [], troubled=False)
@@ -163,7 +161,7 @@ class BridgeMachine(RuleBasedStateMachine):
 
 
 def draw(seed_of_it: int, *, scenarios: int, steps: int) -> str | None:
-    """Draw scenarios of at most `steps` steps. Returns the loss with the steps that lead to it, or None."""
+    """Draw scenarios of at most `steps` steps. Returns the loss with the steps before the loss, or None."""
     try:
         run_state_machine_as_test(
             seed(seed_of_it)(BridgeMachine),

@@ -1,8 +1,8 @@
-"""The bridge against a model: anything may happen after anything, and each registration moves as the model says.
+"""Compare the bridge with a model: events come in any order, and each registration moves as the model predicts.
 
-The model knows the requests of clients, the answers of the upstream and of receivers, and no row. After a step without
-a fault, the model gives the state of each registration. After a fault any path of the state machine is right, and the
-invariants of rows and scenarios hold all the same.
+The model knows the requests of clients and the answers of upstream and receivers, but no row. After a step without a
+fault, the model predicts the state of each registration. After a fault, any path through the state machine is correct,
+and the invariants of rows and scenarios still hold.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from tests.proof import rows
 from tests.proof.outside import Poll, Post
 from tests.proof.simulation import Loss, Simulation
 
-#: What registers or is registered again can be found in one of these.
+#: The possible states after registering, for the first time or again.
 _BEGINNINGS = frozenset({State.WAITING, State.PENDING, State.SKIPPED})
 
 _RETENTION = timedelta(days=30)
@@ -26,14 +26,14 @@ _RETENTION = timedelta(days=30)
 
 @dataclass(slots=True)
 class Step:
-    """What happened in one step, as the outside saw it."""
+    """The visible events of one step."""
 
     polls: Sequence[Poll]
     posts: Sequence[Post]
-    #: Something went wrong, so that any legal way is as good as another.
+    #: A fault happened, so any legal path is correct.
     troubled: bool
-    #: The operation for which a client registers, and the registration: None if there was no place.
-    asked_for: str | None = None
+    #: The operation of the client's request, and the registration: None if the operation had no place.
+    requested: str | None = None
     registered: str | None = None
     canceled: str | None = None
     redelivered: str | None = None
@@ -41,12 +41,12 @@ class Step:
 
 @dataclass(slots=True)
 class Model:
-    """Where each registration stood after the last step."""
+    """The state of each registration after the last step."""
 
     known: dict[str, Registration] = field(default_factory=dict)
 
     def follow(self, simulation: Simulation, step: Step) -> None:
-        """Look where everything stands now. Raises Loss where that is not what the step leads to."""
+        """Read the new states. Raises Loss if the step cannot lead there."""
         now = _standing(simulation)
         replaced = self._replaced(simulation, now, step)
         for name, before in self.known.items():
@@ -62,14 +62,14 @@ class Model:
         self.known = now
 
     def _replaced(self, simulation: Simulation, now: Mapping[str, Registration], step: Step) -> Sequence[str]:
-        """Name the registration that has given its place to a new one.
+        """Return the registration that was replaced by a new one.
 
-        Raises Loss if it is not the oldest of those that may, if a place was free, or if a place was refused though
-        one could have been given.
+        Raises Loss if an older candidate existed, if a place was free, or if the bridge refused a place despite a
+        candidate.
         """
-        if step.asked_for is None:
+        if step.requested is None:
             return []
-        known = {name: each for name, each in self.known.items() if each.ref.operation.id == step.asked_for}
+        known = {name: each for name, each in self.known.items() if each.ref.operation.id == step.requested}
         may = [name for name, each in known.items() if each.state in (State.CANCELED, State.SKIPPED)]
         gone = [name for name in known if name not in now]
         is_new = step.registered is not None and step.registered not in known
@@ -78,29 +78,29 @@ class Model:
         oldest = min((known[name].since for name in may), default=None)
         right = [name for name in may if known[name].since == oldest]
         if step.registered is None and may and not step.troubled:
-            raise Loss(f"{step.asked_for} had no place, and {may} could have given theirs")
+            raise Loss(f"{step.requested} had no place, and {may} could have been replaced")
         if is_new and not may:
-            raise Loss(f"{step.registered} has a place that nobody gave")
+            raise Loss(f"{step.registered} has a place, although the operation was full")
         if len(gone) > 1 or not set(gone) <= set(right) or (is_new and not gone and not step.troubled):
-            raise Loss(f"{gone} gave their places to {step.registered}, and {right} should have")
+            raise Loss(f"{gone} were replaced by {step.registered} instead of {right}")
         return gone
 
     def _forget(self, simulation: Simulation, before: Registration) -> None:
-        """Let go of what ended so long ago that it may be forgotten."""
+        """Drop a registration that ended longer ago than the retention."""
         ended = before.state not in (State.WAITING, State.PENDING)
         if not ended or simulation.clock() - before.since < _RETENTION - timedelta(minutes=5):
-            raise Loss(f"{before.ref.public_id} was {before.state} since {before.since}, and is forgotten")
+            raise Loss(f"{before.ref.public_id} was {before.state} since {before.since}, and is purged")
         simulation.expectations.pop(before.ref.public_id, None)
 
     def _allowed(self, before: Registration, now: Registration, step: Step) -> frozenset[State]:
-        """Say where a step may lead."""
+        """Return the states that a step may lead to."""
         if step.troubled:
             return _REACHABLE[before.state]
-        return _asked_for(before, step) or self._brought(before, now, step)
+        return _after_request(before, step) or self._brought(before, now, step)
 
     @staticmethod
     def _brought(before: Registration, now: Registration, step: Step) -> frozenset[State]:
-        """Say where upstream and receivers bring a registration of which its client asked nothing."""
+        """Return the states that upstream and receivers may lead to, without a request of the client."""
         match before.state:
             case State.WAITING:
                 return _after_polls(before, now, step.polls)
@@ -110,8 +110,8 @@ class Model:
                 return frozenset({before.state})
 
 
-def _asked_for(before: Registration, step: Step) -> frozenset[State]:
-    """Say where its client brings a registration; nothing if it did not ask for a change."""
+def _after_request(before: Registration, step: Step) -> frozenset[State]:
+    """Return the states that the client's request may lead to: empty if no change was requested."""
     name = before.ref.public_id
     if name == step.canceled and before.state in (State.WAITING, State.PENDING):
         return frozenset({State.CANCELED})
@@ -123,21 +123,21 @@ def _asked_for(before: Registration, step: Step) -> frozenset[State]:
 
 
 def _after_polls(before: Registration, now: Registration, polls: Sequence[Poll]) -> frozenset[State]:
-    """Whoever waits is told the upstream's end at once, or `Expired` where the last answer was no good answer."""
+    """Return the possible states after polls. `Expired` is possible only if the last answer was an error."""
     replies = [poll.reply for poll in polls if poll.ref == before.ref.operation]
     if not replies:
         return frozenset({State.WAITING})
     reply = replies[-1]
-    said = _final_status(reply.body) if isinstance(reply, Reply) and reply.status == 200 else None
-    if said is None:
-        told = State.PENDING if FinalStatus.EXPIRED in before.events else State.SKIPPED
+    status = _final_status(reply.body) if isinstance(reply, Reply) and reply.status == 200 else None
+    if status is None:
+        ended = State.PENDING if FinalStatus.EXPIRED in before.events else State.SKIPPED
         gave_up = now.final_status in (None, FinalStatus.EXPIRED)
-        return frozenset({State.WAITING, told} if gave_up else {State.WAITING})
-    return frozenset({State.PENDING if said in before.events else State.SKIPPED})
+        return frozenset({State.WAITING, ended} if gave_up else {State.WAITING})
+    return frozenset({State.PENDING if status in before.events else State.SKIPPED})
 
 
 def _after_posts(before: Registration, now: Registration, posts: Sequence[Post]) -> frozenset[State]:
-    """Return the possible states: a receiver's answer ends a delivery, and so does the end of its attempts."""
+    """Return the possible states: a receiver's answer ends a delivery, and so does the end of all attempts."""
     mine = [post for post in posts if post.message_id == before.message_id]
     if any(post.is_taken for post in mine):
         return frozenset({State.DELIVERED})
@@ -160,7 +160,7 @@ def _standing(simulation: Simulation) -> dict[str, Registration]:
 
 
 def _closure() -> Mapping[State, frozenset[State]]:
-    """Follow the state machine as far as it goes from each state."""
+    """Return all states that the state machine can reach from each state."""
     reachable = {state: {state} for state in State}
     for _ in State:
         for (start, _move), end in TRANSITIONS.items():

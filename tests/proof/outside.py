@@ -1,4 +1,4 @@
-"""The outside as one process of the bridge sees it: each call is numbered, and can go wrong."""
+"""The outside as seen by one process of the bridge: each call is numbered and can fail."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,34 +18,34 @@ from tests.proof.calls import Call, Caller, Calls, Invocation
 
 @dataclass(slots=True)
 class Post:
-    """A callback that reached its receiver."""
+    """A callback that reached the receiver."""
 
     url: str
     message_id: str
     body: bytes
-    #: When, by a clock that is right.
+    #: The true time, whatever the clock of the instance.
     at: datetime
-    #: What the receiver answered.
+    #: The receiver's answer.
     outcome: Outcome
-    #: Made by this invocation.
+    #: The invocation that made the request.
     invocation: Invocation
-    #: Whether the bridge got the answer.
-    heard: bool = False
+    #: Whether the bridge received the answer.
+    has_answer: bool = False
 
     @property
     def is_taken(self) -> bool:
-        """Whether the receiver said 2xx."""
+        """Whether the receiver answered 2xx."""
         return isinstance(self.outcome, Delivered)
 
     @property
     def is_gone(self) -> bool:
-        """Whether the receiver said 410."""
+        """Whether the receiver answered 410."""
         return isinstance(self.outcome, Gone)
 
     @property
     def may_be_repeated(self) -> bool:
-        """Whether the bridge died after it, did not hear of it, or met more faults than it can know its way out of."""
-        return self.invocation.died or not self.heard or self.invocation.faults > 1
+        """Whether a repetition is allowed: the bridge died, missed the answer, or met more than one fault."""
+        return self.invocation.died or not self.has_answer or self.invocation.faults > 1
 
 
 @dataclass(slots=True)
@@ -56,7 +56,7 @@ class Poll:
     at: datetime
     reply: Reply | NoReply | NoToken
     invocation: Invocation
-    heard: bool = False
+    has_answer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +68,17 @@ class OutsideTable:
     caller: Caller
 
     def get(self, partition: str, key: str) -> Row | None:
-        """Read one row."""
         return self.calls.make(self.caller, Call.GET, lambda: self.inner.get(partition, key), _no_storage)
 
     def range(
         self, partition: str, start: str, stop: str, *, limit: int | None = None, columns: Sequence[str] = ()
     ) -> Sequence[Row]:
-        """Read a range."""
-
         def read() -> Sequence[Row]:
             return self.inner.range(partition, start, stop, limit=limit, columns=columns)
 
         return self.calls.make(self.caller, Call.RANGE, read, _no_storage)
 
     def commit(self, transaction: Transaction) -> Mapping[str, str]:
-        """Commit."""
         return self.calls.make(self.caller, Call.COMMIT, lambda: self.inner.commit(transaction), _no_commit)
 
 
@@ -95,10 +91,9 @@ class OutsideQueue:
     caller: Caller
 
     def create(self) -> None:
-        """Find it there."""
+        """Do nothing: the queue exists."""
 
     def send(self, task: DeliveryTask, *, ttl: timedelta) -> None:
-        """Send."""
         self.calls.make(self.caller, Call.SEND, lambda: self.inner.send(task, ttl=ttl), _no_storage)
 
 
@@ -109,11 +104,10 @@ class OutsideUpstream:
     inner: Upstream
     calls: Calls
     caller: Caller
-    #: Everything that was polled.
+    #: All polls so far.
     polls: list[Poll]
 
     def fetch_operation(self, ref: OperationRef) -> Reply | NoReply | NoToken:
-        """Poll."""
         invocation = self.caller.invocation
 
         def fetch() -> Poll:
@@ -121,16 +115,16 @@ class OutsideUpstream:
             self.polls.append(Poll(ref, self.calls.clock(), reply, invocation))
             return self.polls[-1]
 
-        poll = self.calls.make(self.caller, Call.ASK, fetch, lambda _: None)
+        poll = self.calls.make(self.caller, Call.POLL, fetch, lambda _: None)
         if poll is None:
             return NoReply("timeout")
-        poll.heard = True
+        poll.has_answer = True
         return poll.reply
 
     def fetch_failure(self, ref: OperationRef) -> Reply | NoReply | NoToken:
-        """Fetch why it failed, which changes nothing and is no poll."""
+        """Fetch the reason of a failure: a read without an effect, not counted as a poll."""
         return self.calls.make(
-            self.caller, Call.WHY, lambda: self.inner.fetch_failure(ref), lambda _: NoReply("timeout")
+            self.caller, Call.FETCH_FAILURE, lambda: self.inner.fetch_failure(ref), lambda _: NoReply("timeout")
         )
 
 
@@ -141,19 +135,17 @@ class OutsideWebhookSender:
     inner: WebhookSender
     calls: Calls
     caller: Caller
-    #: Everything that anybody posted.
+    #: All callbacks so far, from every instance.
     posts: list[Post]
 
     def address_of(self, origin: str) -> str | None:
-        """Look up an address as ever."""
         return self.inner.address_of(origin)
 
     def check_destination(self, url: str) -> str | None:
-        """Object to nothing: that is a matter of names, not of state."""
+        """Accept every destination: the check concerns names, not state."""
         return self.inner.check_destination(url)
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
-        """Make one POST."""
         invocation = self.caller.invocation
 
         def post() -> Post:
@@ -165,7 +157,7 @@ class OutsideWebhookSender:
         made = self.calls.make(self.caller, Call.POST, post, lambda _: None)
         if made is None:
             return Unreachable(error=Failure.TIMEOUT)
-        made.heard = True
+        made.has_answer = True
         return made.outcome
 
 

@@ -1,4 +1,4 @@
-"""Races: each sets a scene, and names the invocations that happen at the same time."""
+"""Races: each prepares a state and returns the invocations that run at the same time."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ Acts = Sequence[Callable[[], object]]
 
 @dataclass(frozen=True, slots=True)
 class Race:
-    """Two or three invocations that meet."""
+    """Two or three simultaneous invocations."""
 
-    #: Sets the scene, and returns them. Each runs on an instance of its own, numbered from 0.
+    #: Prepares the state and returns the invocations. Each runs on the instance with the same index.
     scene: Callable[[Simulation], Acts]
     instances: int = 2
-    #: Somebody is frozen past its lease, so that a receiver may be told twice whatever the clocks say.
+    #: One invocation freezes past the lease, so a callback may be repeated even with equal clocks.
     freezes: bool = False
 
 
 def _waiting(simulation: Simulation) -> str:
-    """Register for an operation that ends at its next poll, which is due."""
+    """Register for an operation that ends at the next poll, which is due."""
     simulation.upstream.tell("met", "Running", "Succeeded")
     name = simulation.register("met", _HERE)
     simulation.tick()
@@ -35,7 +35,7 @@ def _waiting(simulation: Simulation) -> str:
 
 
 def _pending(simulation: Simulation) -> str:
-    """Bring a registration to where its first message is in the queue."""
+    """Bring a registration to the point where the first message is in the queue."""
     simulation.upstream.tell("met", "Succeeded")
     name = simulation.register("met", _HERE)
     simulation.tick()
@@ -43,16 +43,16 @@ def _pending(simulation: Simulation) -> str:
 
 
 def _ended(simulation: Simulation) -> str:
-    """Bring a registration to where its purge is due."""
+    """Bring a registration to the point where the purge is due."""
     name = _pending(simulation)
     simulation.drain()
     simulation.clock.advance(_RETENTION)
-    simulation.expectations.pop(name)  # it may be forgotten now
+    simulation.expectations.pop(name)  # may now be purged
     return name
 
 
 def sweep_and_sweep(simulation: Simulation) -> Acts:
-    """Two sweeps find an end, a poll that brings nothing new, and a delivery whose message was lost."""
+    """Let two sweeps meet a final status, a poll without news, and a delivery with a lost message."""
     _pending(simulation)
     simulation.queue.messages.clear()
     simulation.clock.advance(120)
@@ -64,13 +64,13 @@ def sweep_and_sweep(simulation: Simulation) -> Acts:
 
 
 def sweep_and_register(simulation: Simulation) -> Acts:
-    """One more waits for an operation just when its end is seen."""
+    """Register for an operation while a sweep reads the final status."""
     _waiting(simulation)
     return [lambda: simulation.tick(0), lambda: simulation.register("met", _THERE, on=1)]
 
 
 def expire_and_register(simulation: Simulation) -> Acts:
-    """One more waits for an operation just when the bridge gives it up."""
+    """Register for an operation while the operation expires."""
     simulation.upstream.tell("met", Reply(status=400), Reply(status=400), Reply(status=400), "Succeeded")
     simulation.register("met", _HERE)
     for _ in range(2):
@@ -80,13 +80,13 @@ def expire_and_register(simulation: Simulation) -> Acts:
 
 
 def sweep_and_cancel(simulation: Simulation) -> Acts:
-    """Let the only one who waits go away just when the end is seen."""
+    """Cancel the only waiting registration while a sweep reads the final status."""
     name = _waiting(simulation)
     return [lambda: simulation.tick(0), lambda: simulation.cancel(name, on=1)]
 
 
 def enqueue_and_cancel(simulation: Simulation) -> Acts:
-    """Cancel a delivery just when its next message is sent."""
+    """Cancel a delivery while the next message is sent."""
     name = _pending(simulation)
     simulation.queue.messages.clear()
     simulation.clock.advance(120)
@@ -94,38 +94,38 @@ def enqueue_and_cancel(simulation: Simulation) -> Acts:
 
 
 def deliver_and_deliver(simulation: Simulation) -> Acts:
-    """Let a message come twice."""
+    """Deliver one message twice."""
     _pending(simulation)
     message = simulation.queue.messages[0]
     return [lambda: simulation.follow(message, 0), lambda: simulation.follow(message, 1)]
 
 
 def deliver_past_its_lease(simulation: Simulation) -> Acts:
-    """Freeze an attempt, anywhere, for longer than its lease."""
+    """Freeze an attempt, at any call, for longer than the lease."""
     _pending(simulation)
     message = simulation.queue.messages[0]
     return [lambda: simulation.follow(message, 0), lambda: _after(simulation, 61, on=1)]
 
 
 def slow_deliver(simulation: Simulation) -> Acts:
-    """Claim and receiver take almost all the time that they may, while another instance does what is due."""
+    """Let claim and receiver use almost all of the permitted time, while another instance performs due work."""
     return _slowly(simulation, claim=14, post=14)
 
 
 def too_slow_deliver(simulation: Simulation) -> Acts:
-    """Let the claim take longer than it may."""
+    """Let the claim take longer than permitted."""
     return _slowly(simulation, claim=25, post=14)
 
 
 def deliver_and_cancel(simulation: Simulation) -> Acts:
-    """Cancel a delivery while it is attempted."""
+    """Cancel a delivery during an attempt."""
     name = _pending(simulation)
     message = simulation.queue.messages[0]
     return [lambda: simulation.follow(message, 0), lambda: simulation.cancel(name, on=1)]
 
 
 def deliver_and_redeliver(simulation: Simulation) -> Acts:
-    """Another run begins, and is attempted, while an attempt of the former one is made."""
+    """Begin a second run, with an attempt, during an attempt of the first run."""
     name = _pending(simulation)
     message = simulation.queue.messages[0]
 
@@ -138,25 +138,25 @@ def deliver_and_redeliver(simulation: Simulation) -> Acts:
 
 
 def purge_and_register(simulation: Simulation) -> Acts:
-    """Somebody asks for an operation just when it is forgotten."""
+    """Register for an operation during the purge."""
     _ended(simulation)
     return [lambda: simulation.tick(0), lambda: simulation.register("met", _THERE, on=1)]
 
 
 def purge_and_the_same(simulation: Simulation) -> Acts:
-    """Somebody registers again, with the same URL, just when it is forgotten: it was there, or it is new."""
+    """Repeat a registration, with the same URL, during the purge: the answer is 200 or 201."""
     _ended(simulation)
     return [lambda: simulation.tick(0), lambda: simulation.register("met", _HERE, on=1)]
 
 
 def purge_and_redeliver(simulation: Simulation) -> Acts:
-    """Somebody wants another run just when it is forgotten: 404, or it is kept."""
+    """Redeliver during the purge: the answer is 404, or the registration stays."""
     name = _ended(simulation)
     return [lambda: simulation.tick(0), lambda: simulation.redeliver(name, on=1)]
 
 
 def _full(simulation: Simulation) -> str:
-    """Bring an operation to where a canceled registration, with a message and an attempt, has the oldest place."""
+    """Fill an operation such that a canceled registration, with a message and an attempt, is the oldest candidate."""
     simulation.limit_places(2)
     simulation.receivers.tell(_HERE, 500, 200)
     name = _pending(simulation)
@@ -168,23 +168,23 @@ def _full(simulation: Simulation) -> str:
 
 
 def replace_and_redeliver(simulation: Simulation) -> Acts:
-    """Somebody wants another run just when the registration gives its place to a new one: 404, or it is kept."""
+    """Redeliver while the registration is replaced: the answer is 404, or the registration stays."""
     name = _full(simulation)
     simulation.expectations.pop(name)
-    return [lambda: simulation.ask_to_register("met", _THERE, on=0), lambda: simulation.redeliver(name, on=1)]
+    return [lambda: simulation.try_to_register("met", _THERE, on=0), lambda: simulation.redeliver(name, on=1)]
 
 
 def replace_and_the_same(simulation: Simulation) -> Acts:
-    """Somebody registers the same again just when it gives its place to a new one: one of them has no place."""
+    """Repeat a registration while the registration is replaced: one of the two requests gets no place."""
     simulation.expectations.pop(_full(simulation))
     return [
-        lambda: simulation.ask_to_register("met", _THERE, on=0),
-        lambda: simulation.ask_to_register("met", _HERE, on=1),
+        lambda: simulation.try_to_register("met", _THERE, on=0),
+        lambda: simulation.try_to_register("met", _HERE, on=1),
     ]
 
 
 def replace_and_deliver(simulation: Simulation) -> Acts:
-    """Cancel a registration, and register another in its place, while its message is delivered."""
+    """Cancel and replace a registration during a delivery."""
     simulation.limit_places(2)
     name = _pending(simulation)
     simulation.register("met", "https://full.example.com/")
@@ -192,7 +192,7 @@ def replace_and_deliver(simulation: Simulation) -> Acts:
 
     def replace() -> None:
         simulation.cancel(name, on=1)
-        simulation.ask_to_register("met", _THERE, on=1)  # what was delivered first keeps its place
+        simulation.try_to_register("met", _THERE, on=1)  # a delivered registration keeps its place
         if name not in simulation.names():
             simulation.expectations.pop(name)
 
@@ -200,16 +200,16 @@ def replace_and_deliver(simulation: Simulation) -> Acts:
 
 
 def replace_and_purge(simulation: Simulation) -> Acts:
-    """Register in the place of another just when the operation is forgotten."""
+    """Replace a registration while the operation is purged."""
     _full(simulation)
     simulation.settle()
     simulation.clock.advance(_RETENTION)
-    simulation.expectations.clear()  # they may be forgotten now
+    simulation.expectations.clear()  # may now be purged
     return [lambda: simulation.tick(0), lambda: simulation.register("met", _THERE, on=1)]
 
 
 def register_and_register(simulation: Simulation) -> Acts:
-    """Make the same registration twice, and another one for the same new operation, all at once."""
+    """Post two equal registrations and one other at once for the same new operation."""
     simulation.upstream.tell("met", "Succeeded")
     return [
         lambda: simulation.register("met", _HERE, on=0),
@@ -219,24 +219,24 @@ def register_and_register(simulation: Simulation) -> Acts:
 
 
 def sweep_sweep_and_register(simulation: Simulation) -> Acts:
-    """Two sweeps see an end just when one more waits for it."""
+    """Read a final status in two sweeps while a client registers."""
     return [*sweep_and_register(simulation), lambda: simulation.tick(2)]
 
 
 def sweep_cancel_and_register(simulation: Simulation) -> Acts:
-    """Let the only one who waits go and come back just when the end is seen."""
+    """Cancel and repeat the only waiting registration while a sweep reads the final status."""
     return [*sweep_and_cancel(simulation), lambda: simulation.register("met", _HERE, on=2)]
 
 
 def deliver_deliver_and_redeliver(simulation: Simulation) -> Acts:
-    """Let a message come twice, while another run begins."""
+    """Deliver one message twice while another run begins."""
     acts = deliver_and_redeliver(simulation)
     message = simulation.queue.messages[0]
     return [*acts, lambda: simulation.follow(message, 2)]
 
 
 def purge_register_and_sweep(simulation: Simulation) -> Acts:
-    """Two sweeps forget what somebody asks for."""
+    """Purge an operation in two sweeps while a client registers."""
     return [*purge_and_register(simulation), lambda: simulation.tick(2)]
 
 
@@ -285,7 +285,7 @@ def _slowly(simulation: Simulation, *, claim: float, post: float) -> Acts:
 
 
 def _after(simulation: Simulation, seconds: float, *, on: int) -> None:
-    """Let time pass, then do what is due."""
+    """Let time pass, then perform due work."""
     simulation.clock.advance(seconds)
     simulation.tick(on)
     simulation.drain(on)

@@ -1,7 +1,7 @@
-"""What must hold of the rows whenever nothing is under way within a transaction: between any two commits.
+"""Invariants of the rows between any two commits.
 
-Every row is one that something will visit: an operation and its registrations through the operation's due row,
-attempts through their operation's purge, due and index rows through the registration or operation they point to.
+Every row is visited later: an operation and its registrations through the due row of the operation, attempts through
+the purge of their operation, due rows and index rows through the registration or operation they refer to.
 """
 
 from collections import defaultdict
@@ -20,7 +20,7 @@ from bridge.storage.transaction import Row
 
 
 def problems(rows: Sequence[Row]) -> list[str]:
-    """Say what is wrong with the rows of one partition of operations; nothing, if all is well."""
+    """Return the problems of one partition of operations. Empty if the rows are consistent."""
     keys = {row.key for row in rows}
     try:
         aggregates = _aggregates(rows)
@@ -37,7 +37,7 @@ def problems(rows: Sequence[Row]) -> list[str]:
 
 
 def states(rows: Sequence[Row]) -> dict[str, Registration]:
-    """Read all registrations of a partition, by their public ids."""
+    """Return all registrations of a partition, by public id."""
     aggregates = _aggregates(rows).values()
     return {
         each.record.ref.public_id: each.record for aggregate in aggregates for each in aggregate.registrations.values()
@@ -60,7 +60,7 @@ def _aggregates(rows: Sequence[Row]) -> dict[OperationRef, OperationAggregate]:
 
 
 def _wanted(aggregate: OperationAggregate) -> Iterator[str]:
-    """Name the due and index rows that an aggregate points to."""
+    """Return the due rows and index rows that an aggregate refers to."""
     yield aggregate.operation.record.due
     for each in aggregate.registrations.values():
         yield index_key_of(each.record)
@@ -69,13 +69,14 @@ def _wanted(aggregate: OperationAggregate) -> Iterator[str]:
 
 
 def _problems(aggregate: OperationAggregate, rows: Sequence[Row]) -> Iterator[str]:
-    """Check that whatever somebody waits for has its due row, and whatever nobody waits for its purge."""
+    """Check that pending work has a due row, and that every other operation has a purge."""
     operation: Operation = aggregate.operation.record
     name = due_reference(operation.ref)
     if bool(aggregate.waiting()) != operation.is_polled:
-        yield f"{name}: {len(aggregate.waiting())} wait, and it is {'' if operation.is_polled else 'not '}asked for"
+        polled = "is" if operation.is_polled else "is not"
+        yield f"{name}: {len(aggregate.waiting())} wait, and the operation {polled} polled"
     if aggregate.unreadable:
-        yield f"{name}: a registration that cannot be read"
+        yield f"{name}: unreadable registration"
     entries = {row.key: row for row in rows if row.key.startswith("idx:")}
     for each in aggregate.registrations.values():
         registration = each.record
@@ -83,11 +84,14 @@ def _problems(aggregate: OperationAggregate, rows: Sequence[Row]) -> Iterator[st
             yield f"{registration.ref.public_id}: {registration.state}, and its due row is {registration.due}"
         shown = entries.get(index_key_of(registration))
         if shown and not _shows(decode(IndexEntry, registration.ref, shown.values), registration):
-            yield f"{registration.ref.public_id}: its index row says something else"
+            yield f"{registration.ref.public_id}: the index row differs"
 
 
 def _shows(entry: IndexEntry, registration: Registration) -> bool:
-    """Compare; a claim leaves the index row as it is, so until it is recorded a list shows when it was due."""
+    """Compare two due times.
+
+    A claim leaves the index row unchanged, so lists show the old due time until the result is stored.
+    """
     expected = IndexEntry.of(registration)
     if registration.claim is not None:
         expected = replace(expected, next_attempt_at=entry.next_attempt_at, deferred_by=entry.deferred_by)

@@ -1,4 +1,4 @@
-"""Lives that are lived again and again, each time with something else going wrong at another call."""
+"""Scenarios that run again and again, each time with a fault at another call."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -16,7 +16,7 @@ _SILENT = Unreachable(error=Failure.TIMEOUT)
 
 
 def everyday(simulation: Simulation) -> None:
-    """Live through all: retries, 410, a filter, cancellations, a renewal, redeliveries, 429, 401, two sources."""
+    """Run common events: retries, 410, a filter, cancellations, a renewal, redeliveries, 429, 401, two sources."""
     simulation.upstream.tell("shared", Reply(status=429, retry_after="20"), "Running", "Succeeded")
     simulation.upstream.tell("voice", Reply(status=401), NoReply("timeout"), "Failed")
     simulation.receivers.tell(_RETRIED, 500, 200)
@@ -43,7 +43,7 @@ def everyday(simulation: Simulation) -> None:
 
 
 def given_up(simulation: Simulation) -> None:
-    """Live through `Expired`, an operation that is found again, and one that nobody waits for any more."""
+    """Run expired operations, one operation that is found again, and one without waiting registrations."""
     simulation.upstream.tell("lost", Reply(status=404))
     simulation.upstream.tell("refused", Reply(status=400), Reply(status=204), Reply(status=400))
     simulation.register("lost", _RETRIED)
@@ -63,7 +63,7 @@ def given_up(simulation: Simulation) -> None:
 
 
 def hopeless(simulation: Simulation) -> None:
-    """Live through whole runs to a receiver that is silent: deferred while the circuit is open, dead in the end."""
+    """Run all attempts against a silent receiver: deferred while the circuit is open, dead in the end."""
     simulation.upstream.tell("done", "Succeeded")
     for url in ("https://silent.example.com/1", "https://silent.example.com/2"):
         simulation.receivers.tell(url, _SILENT)
@@ -72,7 +72,7 @@ def hopeless(simulation: Simulation) -> None:
 
 
 def crowded(simulation: Simulation) -> None:
-    """Live with two places, which the canceled and the skipped give to others: before the end, after it, at once."""
+    """Replace canceled and skipped registrations of a full operation: before the end, after the end, and at once."""
     simulation.limit_places(2)
     simulation.upstream.tell("full", "Running", "Succeeded")
     simulation.receivers.tell(_RETRIED, 500)
@@ -82,12 +82,12 @@ def crowded(simulation: Simulation) -> None:
     retried = simulation.register("full", _RETRIED)
     _let_go(simulation, canceled)
     simulation.live(60)
-    simulation.cancel(retried)  # an attempt of it has failed
+    simulation.cancel(retried)  # after a failed attempt
     simulation.register("full", _REVIVED)
     _let_go(simulation, *simulation.expectations)
-    simulation.ask_to_register("full", _GONE)
+    simulation.try_to_register("full", _GONE)
     _let_go(simulation, *simulation.expectations)
-    simulation.ask_to_register("full", "https://e.example.com/")
+    simulation.try_to_register("full", "https://e.example.com/")
     _end(simulation)
     simulation.limit_places(MAX_REGISTRATIONS)
 
@@ -96,7 +96,7 @@ SCENARIOS: tuple[Scenario, ...] = (everyday, given_up, hopeless, crowded)
 
 
 def _let_go(simulation: Simulation, *names: str) -> None:
-    """Expect no more of registrations that are over, and have given their places to others."""
+    """Drop the expectations of ended registrations that were replaced."""
     for name in set(names) - simulation.names():
         promise = simulation.expectations.pop(name)
         if not promise.cancels and promise.events is None:
@@ -104,7 +104,7 @@ def _let_go(simulation: Simulation, *names: str) -> None:
 
 
 def _end(simulation: Simulation) -> None:
-    """Run on until all is quiet, check what was promised, and let everything be purged."""
+    """Run until only purges are due, check all promises, then run all purges."""
     simulation.settle()
     invariants.check(simulation)
     simulation.forget()

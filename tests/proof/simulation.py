@@ -1,7 +1,7 @@
-"""The whole bridge in a world that goes wrong: processes that die and start again, clients that repeat themselves.
+"""The whole bridge among faults: processes die and start again, and clients repeat their requests.
 
-Real use cases behind the real HTTP routes and queue messages; storage in memory with the contract of the real one, a
-clock that jumps, upstream and receivers by script. Everything is deterministic.
+Real use cases run behind the real HTTP routes and queue messages. Storage is in memory with the contract of the real
+one, the clock jumps, and upstream and receivers follow scripts. Every run is deterministic.
 """
 
 from collections import Counter
@@ -40,28 +40,28 @@ SETTINGS = read_settings(
     }
 )
 
-#: The timer ticks this often.
+#: The interval of the timer.
 TICK = timedelta(seconds=10)
 
-#: A client repeats a call that was not answered, or with 503, so often before it calls that a loss.
+#: A client repeats a call without an answer, or with a 503, this often. After that the call counts as lost.
 _MAX_TRIES = 200
 
 
 class Loss(AssertionError):
-    """Something that was promised does not hold."""
+    """A broken promise."""
 
 
 @dataclass(slots=True)
 class Expectation:
-    """What a client was promised about one registration."""
+    """The promises to a client about one registration."""
 
     events: Sequence[str] | None = None
-    #: How often it asked to cancel, answered or not.
+    #: Number of requests to cancel, answered or not.
     cancels: int = 0
 
 
 class Simulation:
-    """A world with one or more instances of the bridge."""
+    """One or more instances of the bridge with everything around them."""
 
     def __init__(
         self,
@@ -81,9 +81,9 @@ class Simulation:
         self.polls: list[Poll] = []
         #: By public id.
         self.expectations: dict[str, Expectation] = {}
-        #: How often each registration was asked to be redelivered, whatever has become of it.
+        #: Number of redeliver requests per registration, whatever the answers.
         self.redeliveries: Counter[str] = Counter()
-        #: How many registrations an operation has at most.
+        #: Greatest number of registrations per operation.
         self.places = places
         self._parts = parts or Parts()
         self._tokens = count(1)
@@ -93,18 +93,18 @@ class Simulation:
     def register(
         self, operation_id: str, url: str, *, source: str = "default", events: Sequence[str] | None = None, on: int = 0
     ) -> str:
-        """Register until that is answered; returns the public id. Raises Loss if there is no place."""
-        name = self.ask_to_register(operation_id, url, source=source, events=events, on=on)
+        """Register until an answer arrives. Returns the public id. Raises Loss if the operation has no place."""
+        name = self.try_to_register(operation_id, url, source=source, events=events, on=on)
         if name is None:
             raise Loss(f"{operation_id} has no place for {url}")
         return name
 
-    def ask_to_register(
+    def try_to_register(
         self, operation_id: str, url: str, *, source: str = "default", events: Sequence[str] | None = None, on: int = 0
     ) -> str | None:
-        """Register until that is answered; returns the public id, or None if there is no place.
+        """Register until an answer arrives. Returns the public id, or None if the operation has no place.
 
-        A 200 after a silence may have been a 201.
+        After a lost answer, a 200 can stand for a 201.
         """
         body: dict[str, object] = {"operationId": operation_id, "callbackUrl": url, "source": source}
         if events is not None:
@@ -120,16 +120,16 @@ class Simulation:
         return name
 
     def limit_places(self, places: int) -> None:
-        """Start every instance anew, with so many places for the registrations of an operation."""
+        """Restart every instance with a limit on the registrations per operation."""
         self.places = places
         self.instances = [self._start(instance.offset) for instance in self.instances]
 
     def names(self) -> set[str]:
-        """Name all registrations that are there."""
+        """Return the public ids of all stored registrations."""
         return {name for partition in operation_partitions() for name in rows.states(self.memory.rows(partition))}
 
     def cancel(self, name: str, *, on: int = 0) -> None:
-        """Cancel until that is answered."""
+        """Cancel until an answer arrives."""
 
         def cancel(client: Client) -> Answer:
             self.expectations[name].cancels += 1
@@ -138,7 +138,7 @@ class Simulation:
         self._until_answered(on, cancel, {204})
 
     def redeliver(self, name: str, *, on: int = 0) -> int:
-        """Ask for another run until that is answered: 202, 409 with nothing to tell yet, 404 where it may be gone."""
+        """Redeliver until an answer arrives: 202, 409 before the first message, 404 after a purge."""
         expectation = self.expectations.get(name, Expectation())
 
         def redeliver(client: Client) -> Answer:
@@ -152,19 +152,19 @@ class Simulation:
         return answer.status
 
     def tick(self, on: int = 0) -> None:
-        """Let the timer of an instance tick. Whatever happens, a sweep does not raise."""
+        """Tick the timer of an instance. A sweep never raises."""
         try:
             self._run(on, lambda instance: instance.app.sweep())
         except BridgeError as error:
             raise Loss(f"a sweep ended with {error!r}") from error
 
     def drain(self, on: int = 0) -> None:
-        """Let an instance's queue trigger follow what is visible."""
+        """Run an instance's queue trigger for all visible messages."""
         for message in self.queue.visible():
             self.follow(message, on)
 
     def follow(self, message: Message, on: int = 0) -> None:
-        """Let an instance follow one message. What fails comes back."""
+        """Run an instance's queue trigger for one message. Failed messages come back."""
 
         def deliver(body: bytes) -> bool:
             try:
@@ -175,14 +175,14 @@ class Simulation:
         self.queue.work(message, deliver)
 
     def live(self, time: timedelta | float) -> None:
-        """Let timer and queue run for a while, without the idle ticks."""
+        """Run timer and queue for a while, without idle ticks."""
         end = self.clock() + (time if isinstance(time, timedelta) else timedelta(seconds=time))
         while self.clock() < end:
             self._work()
             self.clock.now = min(end, self._next_tick())
 
     def settle(self, limit: timedelta = timedelta(days=8)) -> None:
-        """Let timer and queue run until only purges are due."""
+        """Run timer and queue until only purges are due."""
         end = self.clock() + limit
         self._work()
         while self._next_event(":purge:") is not None:
@@ -192,7 +192,7 @@ class Simulation:
             self._work()
 
     def forget(self) -> None:
-        """Let timer and queue run until nothing is due any more: everything has been purged then, or never will."""
+        """Run timer and queue until nothing is due. By then, every row should be purged."""
         for _ in range(12):
             if self._next_event() is None:
                 return
@@ -201,13 +201,13 @@ class Simulation:
         raise Loss(f"never purged: {self._due()}")
 
     def check_rows(self) -> None:
-        """Raise Loss if a row is not as it must be between any two commits."""
+        """Raise Loss if a row breaks an invariant between two commits."""
         found = [problem for name in operation_partitions() for problem in rows.problems(self.memory.rows(name))]
         if found:
             raise Loss("; ".join(found))
 
     def left(self) -> list[str]:
-        """Name all rows that belong to operations."""
+        """Return the keys of all rows that belong to operations."""
         return [row.key for name in operation_partitions() for row in self.memory.rows(name)]
 
     def _start(self, offset: timedelta) -> Instance:
@@ -235,7 +235,7 @@ class Simulation:
         return Instance(App(replace(bridge, routes=routes)), caller, offset)
 
     def _run(self, on: int, what: Callable[[Instance], object]) -> bool:
-        """Let the host call the bridge; says whether it lived through it. Who died is started again."""
+        """Run one invocation. Returns whether the process survived. A dead process is started again."""
         instance = self.instances[on]
         instance.begin()
         try:
@@ -269,7 +269,7 @@ class Simulation:
         self.drain(on)
 
     def _next_tick(self) -> datetime:
-        """Say when the timer ticks next with something to do."""
+        """Return the time of the next tick that has work."""
         soon = self._next_event()
         at = max(self.clock() + timedelta(milliseconds=1), soon or self.clock())
         step = TICK // timedelta(milliseconds=1)

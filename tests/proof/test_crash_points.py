@@ -1,4 +1,4 @@
-"""Whatever goes wrong at any call, nothing is lost. The short form; `make prove` tries everything."""
+"""Short form of the crash points: a fault at any call loses nothing. `make prove` tries every point."""
 
 from itertools import islice
 
@@ -13,16 +13,16 @@ scenarios = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: 
 
 
 @scenarios
-def test_one_thing_that_goes_wrong_loses_nothing(scenario: Scenario) -> None:
-    """A third of all points, in turns over what can go wrong at each."""
+def test_a_single_fault_loses_nothing(scenario: Scenario) -> None:
+    """A third of all points, in rotation over the faults of each."""
     plans = islice(singles(trace(scenario)), 0, None, 3)
 
     assert [str(failed) for failed in (live(scenario, plan) for plan in plans) if failed is not None] == []
 
 
 @scenarios
-def test_several_things_that_go_wrong_lose_nothing(scenario: Scenario) -> None:
-    """Two to five, drawn; half of them close together."""
+def test_several_faults_lose_nothing(scenario: Scenario) -> None:
+    """Two to five faults at random, half of them close together."""
     plans = islice(several(trace(scenario), SEED, most=5), 60)
 
     failures = [str(failed) for failed in (live(scenario, plan) for plan in plans) if failed is not None]
@@ -30,6 +30,6 @@ def test_several_things_that_go_wrong_lose_nothing(scenario: Scenario) -> None:
     assert failures == [], f"PROVE_SEED={SEED}"
 
 
-def test_the_lives_make_every_kind_of_call() -> None:
-    """Otherwise the proof would prove less than it says."""
+def test_the_scenarios_make_every_kind_of_call() -> None:
+    """A missing kind of call would weaken the proof unnoticed."""
     assert {call for scenario in SCENARIOS for call in trace(scenario)} == set(Call)

@@ -1,4 +1,4 @@
-"""A part of the proof that due rows that go missing and reads that find nothing strand no registration."""
+"""Short form of the damage: missing due rows and incomplete reads strand no registration."""
 
 import pytest
 

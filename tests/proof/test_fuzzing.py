@@ -1,4 +1,4 @@
-"""Whatever strangers send is answered, and stops nothing."""
+"""Arbitrary input gets an answer and stops nothing."""
 
 import json
 from datetime import timedelta
@@ -18,8 +18,8 @@ from tests.support.http import Client
 
 
 @given(bodies)
-def test_any_registration_is_taken_or_refused(body: dict[str, object]) -> None:
-    """With an answer of Azure's shape, and rows only where it was taken."""
+def test_any_registration_is_accepted_or_rejected(body: dict[str, object]) -> None:
+    """The answer has Azure's error shape, and only accepted registrations leave rows."""
     bridge = harness()
 
     answer = Client.of(bridge).register(json.dumps(body).encode())
@@ -30,8 +30,8 @@ def test_any_registration_is_taken_or_refused(body: dict[str, object]) -> None:
 
 
 @given(st.integers(100, 599), st.binary(max_size=60) | json_values.map(lambda value: json.dumps(value).encode()))
-def test_any_body_of_the_upstream_is_an_answer(status: int, body: bytes) -> None:
-    """And stops no other operation."""
+def test_any_body_of_the_upstream_is_handled(status: int, body: bytes) -> None:
+    """Other operations continue."""
     bridge = harness()
     bridge.register(VICTIM)
     bridge.register(OTHER)
@@ -48,7 +48,7 @@ def test_any_body_of_the_upstream_is_an_answer(status: int, body: bytes) -> None
 
 @given(st.text(max_size=40) | st.sampled_from(["9" * 400, "-1", "Wed, 21 Oct 9999 07:28:00 GMT", "0", "1e9", "²"]))
 def test_any_retry_after_is_a_wait_within_bounds_or_none(text: str) -> None:
-    """Of a receiver and of the upstream."""
+    """Applies to receivers and to the upstream."""
     wait = parse_retry_after(text, NOON)
     result = read(Reply(status=429, retry_after=text), VICTIM, NOON)
 
@@ -59,7 +59,7 @@ def test_any_retry_after_is_a_wait_within_bounds_or_none(text: str) -> None:
 
 @given(st.text(st.characters(codec="ascii", categories=["L", "N", "P"]), max_size=60))
 def test_any_cursor_of_a_client_is_answered(text: str) -> None:
-    """With a page or with 400."""
+    """The answer is a page or a 400."""
     answer = Client.of(harness()).call(Handlers.list_registrations, f"/registrations?{urlencode({'cursor': text})}")
 
     assert answer.status in (200, 400)
@@ -68,14 +68,14 @@ def test_any_cursor_of_a_client_is_answered(text: str) -> None:
 @given(
     st.dictionaries(st.sampled_from(sorted(str(f.alias) for f in Settings.model_fields.values() if f.alias)), st.text())
 )
-def test_any_setting_is_read_or_refused_by_name_and_without_its_value(environment: dict[str, str]) -> None:
+def test_any_setting_is_read_or_rejected_by_name_without_its_value(environment: dict[str, str]) -> None:
     """A value can be a secret."""
     marked = {name: f"{value}s3cr3t" for name, value in environment.items()}
-    said: dict[str, str] = {}
+    reported: dict[str, str] = {}
     try:
         read_settings({**ENVIRONMENT, **marked})
     except Misconfigured as error:
-        said = error.problems
+        reported = error.problems
 
-    assert "s3cr3t" not in str(said)
-    assert set(said) <= {*marked, "BRIDGE_SOURCES", "AzureWebJobsStorage", "SPEECH_KEY"}
+    assert "s3cr3t" not in str(reported)
+    assert set(reported) <= {*marked, "BRIDGE_SOURCES", "AzureWebJobsStorage", "SPEECH_KEY"}

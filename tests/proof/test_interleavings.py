@@ -1,4 +1,4 @@
-"""Invocations that meet lose nothing, and tell nobody twice. The short form; `make prove` tries every order."""
+"""Short form of the races: simultaneous invocations lose and repeat nothing. `make prove` tries every order."""
 
 from itertools import islice
 
@@ -10,8 +10,8 @@ from tests.proof.seed import SEED
 
 
 @pytest.mark.parametrize("race", RACES)
-def test_whoever_gives_way_anywhere_does_no_harm(race: str) -> None:
-    """With one clock 30 s ahead: nobody is told twice."""
+def test_giving_way_at_any_step_loses_nothing(race: str) -> None:
+    """One clock is 30 s ahead, and no callback is repeated."""
     met = [run_race(order) for order in islice(handovers(race, CLOCKS[1]), 60)]
 
     assert [failure for failure in met if failure is not None] == []
@@ -19,8 +19,8 @@ def test_whoever_gives_way_anywhere_does_no_harm(race: str) -> None:
 
 @pytest.mark.parametrize("clocks", CLOCKS, ids=str)
 @pytest.mark.parametrize("race", RACES)
-def test_any_order_of_calls_does_no_harm(race: str, clocks: tuple[int, int, int]) -> None:
-    """Drawn, with clocks that differ by up to ten minutes: past 30 s a message may come twice, under its one name."""
+def test_any_order_of_simultaneous_calls_loses_nothing(race: str, clocks: tuple[int, int, int]) -> None:
+    """Clocks differ by up to ten minutes. Beyond 30 s, a callback may be repeated under the same message id."""
     met = [run_race(order) for order in islice(shuffled(race, clocks, SEED), 5)]
 
     assert [failure for failure in met if failure is not None] == [], f"PROVE_SEED={SEED}"

@@ -1,4 +1,4 @@
-"""Whatever somebody else writes into queue and table is skipped, with a log line, and stops nothing."""
+"""Foreign content in queue and table is skipped with a log line, and stops nothing."""
 
 import json
 import logging
@@ -26,8 +26,8 @@ WRITTEN = ("op-operation", "op-registration", "due", "idx", "att", "heartbeat")
 
 
 @given(st.binary(max_size=80) | messages.map(lambda message: json.dumps(message).encode()))
-def test_any_queue_message_is_followed_dropped_or_skipped(body: bytes) -> None:
-    """With a log line where it is none of ours, and never with a row changed."""
+def test_any_queue_message_is_processed_dropped_or_skipped(body: bytes) -> None:
+    """Foreign messages leave a log line and change no row."""
     bridge = harness()
     bridge.register(VICTIM)
     before = bridge.memory.rows()
@@ -41,8 +41,8 @@ def test_any_queue_message_is_followed_dropped_or_skipped(body: bytes) -> None:
 
 
 @given(keys)
-def test_any_row_key_names_something_or_is_unreadable(key: str) -> None:
-    """What a key names writes itself the same."""
+def test_any_row_key_is_decoded_or_unreadable(key: str) -> None:
+    """A readable key encodes back to the same text."""
     operation, registration = operation_of(key), registration_of(key)
 
     assert operation is None or due_reference(operation) == key
@@ -56,7 +56,7 @@ def test_any_row_key_names_something_or_is_unreadable(key: str) -> None:
     st.dictionaries(st.sampled_from(["v", "at", "generation", "number"]), columns),
 )
 def test_unreadable_due_and_index_rows_stop_nothing(names: list[str], values: dict[str, object]) -> None:
-    """They are in every range that the bridge reads, before its own."""
+    """The unreadable rows sort before the bridge's rows in every range."""
     bridge = harness()
     ref = bridge.register(VICTIM)[0]
     bridge.upstream.tell(VICTIM, "Succeeded")
@@ -73,10 +73,10 @@ def test_unreadable_due_and_index_rows_stop_nothing(names: list[str], values: di
 
 @settings(max_examples=250)
 @given(st.sampled_from(WRITTEN), st.integers(0, 3), writings, st.sampled_from(["Succeeded", "Running", 404, 400, 500]))
-def test_a_row_that_somebody_wrote_over_stops_nothing_else(
+def test_an_overwritten_row_stops_no_other_operation(
     kind: str, ticks: int, changes: dict[str, Value], reply: str | int
 ) -> None:
-    """Any column of any row, to anything, at any time of its life: the other operation's callback arrives."""
+    """The change hits any column of any row, at any time. The callback of the other operation still arrives."""
     bridge = harness()
     bridge.register(VICTIM)
     bridge.upstream.tell(VICTIM, "Running", Reply(status=reply) if isinstance(reply, int) else reply)
@@ -100,8 +100,8 @@ def test_a_row_that_somebody_wrote_over_stops_nothing_else(
         min_size=1,
     )
 )
-def test_a_budget_that_somebody_wrote_over_does_not_end_a_sweep(changes: dict[str, str | bytes | float]) -> None:
-    """What is no budget is skipped, and the sweep keeps its own count."""
+def test_an_overwritten_budget_does_not_end_a_sweep(changes: dict[str, str | bytes | float]) -> None:
+    """An unreadable budget is skipped, and the sweep continues with the count in memory."""
     bridge = harness()
     bridge.register(VICTIM)
     bridge.sweep()
@@ -113,7 +113,7 @@ def test_a_budget_that_somebody_wrote_over_does_not_end_a_sweep(changes: dict[st
 
 
 def work(bridge: Harness, ticks: int = 4) -> None:
-    """Let timer and queue run; whatever they meet, they end."""
+    """Run timer and queue. No content may raise an error."""
     app = App(bridge.bridge)
     for _ in range(ticks):
         app.sweep()
@@ -127,14 +127,14 @@ def work(bridge: Harness, ticks: int = 4) -> None:
 
 
 def is_of_kind(row: Row, kind: str) -> bool:
-    """Tell what a row is."""
+    """Return whether a row has the kind."""
     if kind.startswith("op-"):
         return row.key.startswith("op:") and row.key.endswith(":") == (kind == "op-operation")
     return row.key.startswith(kind)
 
 
 def is_task(body: bytes) -> bool:
-    """Tell whether a body is a message of ours."""
+    """Return whether a body is a task of the bridge."""
     try:
         read_task(body)
     except UnreadableRow:
@@ -143,7 +143,7 @@ def is_task(body: bytes) -> bool:
 
 
 def read_any_due(row: Row) -> Due | None:
-    """Read a due row; None if it is unreadable."""
+    """Read a due row. Returns None for an unreadable row."""
     try:
         return read_due(row)
     except UnreadableRow:
@@ -151,14 +151,13 @@ def read_any_due(row: Row) -> Due | None:
 
 
 class Lines(logging.Handler):
-    """Collects what the bridge logs."""
+    """Collects the log lines of the bridge."""
 
     def __init__(self) -> None:
         super().__init__()
         self.text = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a line."""
         self.text += record.getMessage()
 
     def __enter__(self) -> Self:

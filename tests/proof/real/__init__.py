@@ -1,5 +1,5 @@
-"""The proof on the real parts: the started app over Azurite, killed and loaded.
+"""The proof on real parts: the started app over Azurite, killed and loaded.
 
-kills.py    everything that was answered 201 arrives, whatever dies; storage.py is an Azurite that dies as Azure would
-load.py     many registrations a minute: how long each takes, and that all of them arrive
+kills.py    kills of app and storage lose no accepted registration; storage.py is an Azurite that dies as Azure would
+load.py     many registrations a minute: the latency of each, and the arrival of all callbacks
 """

@@ -1,4 +1,4 @@
-"""The app on its host, for the proof: what it is told, and a clock that can be further on after each start."""
+"""The app on its host, with the settings of the proof and a clock that can move ahead at each start."""
 
 import shutil
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ app = triggers.app
 
 
 def environment(azurite: Azurite, upstream: Upstream, **more: str) -> dict[str, str]:
-    """Name everything that the app is told."""
+    """Return the environment of the app."""
     return {
         "PATH": "/usr/bin:/bin",
         "AzureWebJobsStorage": azurite.connection_string,
@@ -46,10 +46,10 @@ def environment(azurite: Azurite, upstream: Upstream, **more: str) -> dict[str, 
 
 
 class LaterApp:
-    """The app, on one port, whose clock is further on by `step` after each start.
+    """The app on one port. Each start moves the app's clock ahead by `step`.
 
-    A step past the longest wait that a kill can cause lets a short test see what comes of it. The clock never runs
-    faster, so a lease lasts as long as it does.
+    A step longer than any wait after a kill makes the consequences visible in a short test. The clock keeps its normal
+    speed, so leases keep their length.
     """
 
     def __init__(self, folder: Path, environ: Mapping[str, str], step: timedelta) -> None:
@@ -64,16 +64,16 @@ class LaterApp:
 
     @property
     def url(self) -> str:
-        """Where registrations are posted and read."""
+        """The URL of the registrations."""
         return f"http://127.0.0.1:{self._process.port}/api"
 
     def kill(self) -> None:
-        """Kill it with SIGKILL and start it again, on the same port."""
+        """Kill the app with SIGKILL and start the app again on the same port."""
         self._process.kill()
         self._process = self._start(self._process.port)
 
     def stop(self) -> None:
-        """End it in order."""
+        """Stop the app gracefully."""
         self._process.stop()
 
     def _start(self, port: int) -> HostProcess:

@@ -1,7 +1,7 @@
-"""The started app learns how long operations take: on real storage, over HTTP, in real seconds.
+"""The started app learns the durations of operations: on real storage, over HTTP, in real time.
 
-Nothing is lost here if it does not, but the callback would come later. The two kinds are almost four octaves apart, so
-that both humps are seen by a machine, too, whose sweeps take seconds because it has other work.
+A wrong model loses no callback, but makes callbacks late. The medians of the two kinds are almost four octaves apart,
+so the test also works on a loaded machine, where sweeps take seconds.
 """
 
 from collections.abc import Sequence
@@ -20,20 +20,20 @@ from tests.proof.real.clients import Request, register_all, wait_until_finished
 _CLIENTS = 8
 _TIMEOUT = 60.0
 
-#: The seconds that half of each kind exceed, and how many of all are of the second kind.
+#: The median of each kind in seconds, and the share of the second kind.
 _SHORT, _LONG, _SHARE = 4, 60, 0.4
 
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
-    """What came of it."""
+    """The learnt distribution."""
 
     failures: Sequence[str]
-    #: The seconds at which each bucket begins, and which share of operations ends in it.
+    #: The lower bound of each bucket in seconds, with the share of operations that end there.
     shares: Sequence[tuple[float, float]]
 
     def __str__(self) -> str:
-        """Name the two highest places."""
+        """Return the two highest buckets as text."""
         valley = next(place for place in range(len(self.shares)) if self.is_valley(place))
         before, after = (max(part, key=lambda each: each[1]) for part in (self.shares[:valley], self.shares[valley:]))
         return (
@@ -41,7 +41,7 @@ class Learnt:
         )
 
     def is_valley(self, place: int) -> bool:
-        """Tell whether a bucket is not half as high as a hump before it and one after it that hold a quarter of all."""
+        """Return whether a bucket is lower than half of a hump on each side, each with a quarter of all."""
         heights = [share for _, share in self.shares]
         before, after = heights[:place], heights[place + 1 :]
         if not before or not after:
@@ -50,7 +50,7 @@ class Learnt:
 
 
 def run(count: int, max_wait: float) -> Learnt:
-    """Let so many operations of two kinds live and be learnt from, and look for the two humps in the status."""
+    """Run operations of two kinds and search the status for the two humps."""
     with ExitStack() as running:
         azurite = running.enter_context(Azurite.start())
         durations = Durations.parse(f"bimodal:{_SHORT},{_LONG},{_SHARE}")

@@ -1,7 +1,7 @@
-"""App and storage are killed at random moments: everything that was answered arrives, under one name.
+"""Kill app and storage at random moments: every accepted registration gets its callback, under one message id.
 
-The app dies by SIGKILL. Storage dies as abruptly, but with what it has acknowledged written (`save_and_die.js`): that
-much Azure promises, and a plain Azurite does not.
+The app dies by SIGKILL. Storage dies as abruptly, but keeps all acknowledged writes (`save_and_die.js`). Azure
+guarantees this, while a plain Azurite does not.
 """
 
 import random
@@ -27,42 +27,41 @@ _CLIENTS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """What is to happen."""
+    """The plan of a trial."""
 
     registrations: int
-    #: So many callbacks are refused at first, and taken when they come again.
+    #: Number of callbacks that are refused once and accepted at the next attempt.
     refused: int
-    #: What dies, in order: `app` or `storage`.
+    #: The part to kill, in order: `app` or `storage`.
     deaths: Sequence[str]
-    #: Seconds between two deaths, at the least and the most.
+    #: Least and greatest number of seconds between two kills.
     between: tuple[float, float]
-    #: So many seconds storage is away at the most.
+    #: Greatest number of seconds without storage.
     away: float
-    #: The app's clock is so much further on after each start.
+    #: The app's clock moves ahead by this step at each start.
     step: timedelta
-    #: Seconds that everything may take to arrive after the last death.
+    #: Greatest number of seconds from the last kill to the last callback.
     max_wait: float
     seed: int
 
 
 @dataclass(slots=True)
 class Seen:
-    """What came of it."""
+    """The result of a trial."""
 
-    #: What was not as promised; empty where all was.
+    #: Broken promises. Empty if all held.
     failures: list[str] = field(default_factory=list)
-    #: From when to when something was dead, on the monotonic clock.
+    #: Start and end of each outage, on the monotonic clock.
     deaths: list[tuple[float, float]] = field(default_factory=list)
-    #: Callbacks that were taken more than once.
+    #: Callbacks that were accepted more than once.
     repeated: int = 0
 
     def __str__(self) -> str:
-        """Say it in one line."""
         return f"{len(self.deaths)} deaths, {self.repeated} callbacks taken more than once, each under its one name"
 
 
 def run(trial: Trial, folder: Path) -> Seen:
-    """Register, kill, wait, and check."""
+    """Register, kill, wait and check."""
     dice, seen = random.Random(trial.seed), Seen()
     with ExitStack() as running:
         azurite = running.enter_context(DurableAzurite.start(folder / "storage"))
@@ -91,7 +90,7 @@ def run(trial: Trial, folder: Path) -> Seen:
 
 
 def _requests_made(trial: Trial, receiver: Receiver, dice: random.Random) -> list[Request]:
-    """Make as many as are wanted, some of which share an operation; some receivers refuse at first."""
+    """Return the requests. Some share an operation, and some receivers refuse at first."""
     for number in dice.sample(range(trial.registrations), trial.refused):
         receiver.answer(f"/{number}", 500)
     return [
@@ -100,7 +99,7 @@ def _requests_made(trial: Trial, receiver: Receiver, dice: random.Random) -> lis
 
 
 def _slowly(requests_made: Sequence[Request], trial: Trial) -> Iterator[Request]:
-    """Spread them over the deaths."""
+    """Spread the requests over the kills."""
     pause = len(trial.deaths) * sum(trial.between) / 2 / len(requests_made)
     for request in requests_made:
         yield request
@@ -117,7 +116,7 @@ def _let_die(what: str, app: LaterApp, azurite: DurableAzurite, away: float) -> 
 
 
 def judge(seen: Seen, requests_made: Sequence[Request], callbacks: Sequence[Callback]) -> None:
-    """Add what is wrong with the callbacks that came for these registrations."""
+    """Add the problems of the callbacks for these registrations."""
     came: dict[str, list[Callback]] = defaultdict(list)
     for callback in callbacks:
         came[callback.path].append(callback)
@@ -126,7 +125,7 @@ def judge(seen: Seen, requests_made: Sequence[Request], callbacks: Sequence[Call
 
 
 def _wrong(request: Request, came: Sequence[Callback], seen: Seen) -> Iterator[str]:
-    """Say what is wrong with the callbacks of one registration."""
+    """Yield the problems of the callbacks of one registration."""
     taken = [callback.at for callback in came if callback.answered < 300]
     if not taken:
         yield f"{request.callback_url} was lost"
@@ -136,4 +135,4 @@ def _wrong(request: Request, came: Sequence[Callback], seen: Seen) -> Iterator[s
     seen.repeated += len(taken) > 1
     for first, again in pairwise(taken):
         if not any(began <= again and first <= ended for began, ended in seen.deaths):
-            yield f"{request.callback_url} was told twice, and nothing died between"
+            yield f"{request.callback_url} was called back twice without a kill in between"

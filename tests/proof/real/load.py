@@ -1,7 +1,7 @@
-"""Many registrations a minute at the started app, while it sweeps and delivers: how long each takes, and all arrive.
+"""Post many registrations a minute while the app sweeps and delivers. Measure each latency and check that all arrive.
 
-The load is open: each registration is due at its own time whatever became of those before it, and its wait is counted
-from there, so that an app which stalls cannot hide it.
+The load is open: each registration is due at a fixed time, independent of earlier ones. Latency counts from that time,
+so a stalled app cannot hide the stall.
 """
 
 import threading
@@ -22,7 +22,7 @@ from tests.proof.real.app import environment
 from tests.proof.real.clients import Request, breathe, wait_until_finished
 
 _CLIENTS = 32
-#: The bridge has at most 4 attempts in flight at one host, so one receiver would be the bottleneck.
+#: The bridge has at most 4 attempts in flight per host, so a single receiver would be the bottleneck.
 _RECEIVERS = 4
 _TIMEOUT = 60.0
 _CREATED = 201
@@ -30,45 +30,44 @@ _CREATED = 201
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """How much, and for how long."""
+    """The rate and the length of the load."""
 
     per_minute: int
     minutes: float
-    #: Seconds that everything may take to arrive after the last registration.
+    #: Greatest number of seconds from the last registration to the last callback.
     max_wait: float
 
     @property
     def count(self) -> int:
-        """How many registrations that is."""
+        """The number of registrations."""
         return round(self.per_minute * self.minutes)
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What became of one registration."""
+    """The answer to one registration."""
 
-    #: The status, or 0 where no answer came.
+    #: The status, or 0 without an answer.
     status: int
-    #: Seconds from when it was due to its answer.
+    #: Seconds from the due time to the answer.
     took: float
-    #: When that was, on the monotonic clock.
+    #: The time of the answer, on the monotonic clock.
     at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What came of the load."""
+    """The result of the load."""
 
     failures: Sequence[str]
-    #: Registrations that were answered, a minute.
+    #: Answered registrations per minute.
     per_minute: float
-    #: Seconds from when a registration was due to its answer: 1% each, from the quickest to the slowest.
+    #: Seconds from the due time to the answer: percentiles, ascending.
     percentiles: Sequence[float]
     #: Seconds from the last answer to the last callback.
     until_all_arrived: float
 
     def __str__(self) -> str:
-        """Say it in one line."""
         p50, p95, p99 = (f"{self.percentiles[percent - 1] * 1000:.0f}" for percent in (50, 95, 99))
         return (
             f"{self.per_minute:.0f} a minute, answered in {p50} ms (p50), {p95} ms (p95), {p99} ms (p99); "
@@ -77,7 +76,7 @@ class Measured:
 
 
 def run(load: Load) -> Measured:
-    """Put the load on a started app, wait until all has arrived, and check."""
+    """Run the load on a started app, wait for all callbacks, and check."""
     with ExitStack() as running:
         azurite = running.enter_context(Azurite.start())
         upstream = running.enter_context(Upstream.start())
@@ -107,7 +106,7 @@ def run(load: Load) -> Measured:
 
 
 def _register_all(url: str, requests_made: Sequence[Request], began: float, apart: float) -> list[Answered]:
-    """Register each at its time; a client that is late does not make the others so."""
+    """Post each registration at the due time. A late client delays no other."""
     own = threading.local()
 
     def register(number: int) -> Answered:

@@ -1,6 +1,6 @@
-// Lets Azurite die at once on SIGUSR2, with all that it holds written: what it acknowledged is durable, as on Azure.
-// All its changes happen within one turn of its event loop, and this runs between two: no request gets a reply that
-// had none, and each has had its whole effect or none. By itself Azurite writes every five seconds.
+// Makes Azurite die at once on SIGUSR2, after writing all data to disk: acknowledged writes are durable, as on Azure.
+// Azurite applies each change within one turn of the event loop, and this handler runs between two turns. So each
+// request without a reply has had its whole effect or none. A plain Azurite writes to disk every five seconds.
 const { writeFileSync } = require("node:fs");
 const Loki = require("node:module").createRequire(process.argv[1])("lokijs");
 

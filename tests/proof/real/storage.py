@@ -1,4 +1,4 @@
-"""An Azurite that can die without forgetting what it has acknowledged."""
+"""An Azurite that can die without losing acknowledged writes."""
 
 import os
 import signal
@@ -10,18 +10,21 @@ _SAVE_AND_DIE = Path(__file__).with_name("save_and_die.js")
 
 
 class DurableAzurite(Azurite):
-    """An Azurite that keeps the promise of the real service: what was acknowledged survives.
+    """An Azurite with the guarantee of the real service: acknowledged writes survive.
 
-    The plain one writes every five seconds, and loses what it acknowledged since when it is killed.
+    A plain Azurite writes to disk every five seconds, so a kill loses the writes since then.
     """
 
     def command(self) -> list[str]:
-        """Return the command, with the way to die in it."""
+        """Return the command, extended by the way to die."""
         node, *others = super().command()
         return [node, "--require", str(_SAVE_AND_DIE), *others]
 
     def die(self) -> None:
-        """End it between two turns of its event loop; who waits for a reply gets none. Raises if it lives on."""
+        """End the process between two turns of the event loop.
+
+        Open requests get no reply. Raises if the process survives.
+        """
         os.kill(self.pid, signal.SIGUSR2)
         if not self.wait(self.stop_timeout) or self.exit_code != -signal.SIGKILL:
             raise RuntimeError(f"Azurite did not die: {self.exit_code}")

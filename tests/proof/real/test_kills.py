@@ -1,4 +1,4 @@
-"""What dies on the real parts loses nothing. The short form; `make prove` kills twenty times."""
+"""Short form of the kills: app and storage die, and nothing is lost. `make prove` kills twenty times."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -11,11 +11,10 @@ from tests.proof.real.kills import Seen, Trial, judge, run
 from tests.proof.seed import SEED
 
 
-def test_whatever_dies_everything_arrives(tmp_path: Path) -> None:
-    """The app's clock is past every lease and redispatch interval after a start: what was cut short comes soon."""
+def test_kills_of_app_and_storage_lose_no_callback(tmp_path: Path) -> None:
     trial = Trial(
         registrations=40,
-        refused=0,  # a second attempt that is refused waits 5 minutes for the third
+        refused=0,  # the third attempt would come 5 minutes after a second refusal
         deaths=("app", "storage", "app"),
         between=(0.5, 2.0),
         away=0.5,
@@ -31,7 +30,7 @@ def test_whatever_dies_everything_arrives(tmp_path: Path) -> None:
 
 
 def came(at: float, name: str, answered: int = 204) -> Callback:
-    """Make a callback of the only registration."""
+    """Return a callback of the only registration."""
     return Callback(at=at, method="POST", path="/0", headers={"webhook-id": name}, body=b"{}", answered=answered)
 
 
@@ -44,12 +43,12 @@ def came(at: float, name: str, answered: int = 204) -> Callback:
         ([], ["was lost"]),
         ([came(1, "one", 500)], ["was lost"]),
         ([came(1, "one"), came(5, "two")], ["got 2 messages"]),
-        ([came(1, "one"), came(2, "one")], ["was told twice, and nothing died between"]),
-        ([came(4, "one"), came(5, "one")], ["was told twice, and nothing died between"]),
+        ([came(1, "one"), came(2, "one")], ["was called back twice without a kill in between"]),
+        ([came(4, "one"), came(5, "one")], ["was called back twice without a kill in between"]),
     ],
 )
-def test_the_judgement_can_tell(callbacks: list[Callback], failures: list[str]) -> None:
-    """Something was dead from the third second to half past it."""
+def test_judge_finds_each_broken_promise(callbacks: list[Callback], failures: list[str]) -> None:
+    """The only outage lasts from second 3 to second 3.5."""
     seen = Seen(deaths=[(3.0, 3.5)])
 
     judge(seen, [Request("some-operation", "http://receiver/0")], callbacks)
