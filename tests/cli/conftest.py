@@ -1,4 +1,4 @@
-"""What the tests of the command line share."""
+"""Fixtures of the command-line tests."""
 
 from collections.abc import Iterator
 
@@ -9,6 +9,6 @@ from tests.support.fake_bridge import FakeBridge, fake_bridge
 
 @pytest.fixture
 def fake() -> Iterator[FakeBridge]:
-    """Play a bridge."""
+    """Yield a fake bridge."""
     with fake_bridge() as running:
         yield running

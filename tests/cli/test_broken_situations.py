@@ -1,4 +1,4 @@
-"""Six broken situations on the started app, and what `show`, `status` and `doctor` say of each."""
+"""Six faults on the started app, and the output of `show`, `status` and `doctor` for each."""
 
 from collections.abc import Iterator
 
@@ -11,18 +11,18 @@ from tests.support.situations import Broken, Place
 
 @pytest.fixture
 def at() -> Iterator[Place]:
-    """Set up a place for an app."""
+    """Yield a folder and ports for an app."""
     with situations.place() as made:
         yield made
 
 
 def environment(broken: Broken) -> dict[str, str]:
-    """Say where the bridge is."""
+    """Return the environment that points to the bridge."""
     return {"BRIDGE_URL": broken.app.url}
 
 
 def all_three_say(broken: Broken, *words: str) -> None:
-    """Hold each of the three commands to what it has to say; the doctor's exit code too."""
+    """Check the output of each of the three commands, and the exit code of `doctor`."""
     shown = type_in("show", broken.name, environment=environment(broken))
     status = type_in("status", environment=environment(broken))
     doctor = type_in("doctor", environment=environment(broken))
@@ -35,7 +35,7 @@ def all_three_say(broken: Broken, *words: str) -> None:
 
 
 def test_wrong_speech_key(at: Place) -> None:
-    """The source is paused: Speech's own words, and which setting to check."""
+    """The source is paused. The output has Speech's error message and the setting to check."""
     broken = situations.wrong_speech_key(at)
 
     all_three_say(broken, "does not take the", "credential", "HTTP 401 (401: Access denied", "check SPEECH_KEY")
@@ -43,7 +43,7 @@ def test_wrong_speech_key(at: Place) -> None:
 
 
 def test_receiver_with_401(at: Place) -> None:
-    """Who wants what, and how to give it."""
+    """The output has the required authentication, and how to provide the credential."""
     broken = situations.receiver_with_401(at)
 
     wants = "the receiver wants credentials that the callback did not have"
@@ -51,15 +51,14 @@ def test_receiver_with_401(at: Place) -> None:
 
 
 def test_receiver_down(at: Place) -> None:
-    """Where nobody listens."""
+    """No process listens at the receiver's address."""
     broken = situations.receiver_down(at)
 
-    nobody = "nobody takes connections at the receiver (connect)"
-    all_three_say(broken, "127.0.0.1:", nobody, "start the receiver, and check its port and firewall")
+    refused = "refused takes connections at the receiver (connect)"
+    all_three_say(broken, "127.0.0.1:", refused, "start the receiver, and check its port and firewall")
 
 
 def test_name_of_the_receiver_does_not_resolve(at: Place) -> None:
-    """Which name it is."""
     broken = situations.name_does_not_resolve(at)
 
     no_address = "the receiver's name leads to no address (dns)"
@@ -67,7 +66,7 @@ def test_name_of_the_receiver_does_not_resolve(at: Place) -> None:
 
 
 def test_callback_refused_by_the_network_rules(at: Place) -> None:
-    """Rules that were narrowed after it was registered; a new registration is refused with the same advice."""
+    """The rules were narrowed after the registration. A new registration is rejected with the same advice."""
     broken = situations.refused_by_the_rules(at)
 
     rules = "the rules do not let callbacks go to this URL"
@@ -82,7 +81,7 @@ def test_callback_refused_by_the_network_rules(at: Place) -> None:
 
 
 def test_operation_unknown_upstream(at: Place) -> None:
-    """Long before the bridge gives it up."""
+    """The hint appears long before the bridge gives the operation up."""
     broken = situations.operation_unknown_upstream(at)
 
     knows = "Speech knows no such operation, or not yet (HTTP 404 (NotFound"

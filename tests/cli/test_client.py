@@ -1,4 +1,4 @@
-"""How the command line calls the bridge: with what, and what it says when that does not work."""
+"""How the command line calls the bridge, and the messages for failed calls."""
 
 import json
 import socket
@@ -26,8 +26,8 @@ EMPTY: Answer = (200, {"value": [], "nextLink": None})
         ({"BRIDGE_URL": "http://bridge.example.com", "BRIDGE_TOKEN": "token"}, "use https"),
     ],
 )
-def test_an_environment_that_cannot_be_followed_is_one_line(environment: dict[str, str], words: str) -> None:
-    """Nobody is called, and nothing secret is shown."""
+def test_an_invalid_environment_is_one_line(environment: dict[str, str], words: str) -> None:
+    """The client makes no call and shows no secret."""
     said = type_in("list", environment=environment)
 
     assert (said.exit, said.out) == (2, "")
@@ -37,8 +37,7 @@ def test_an_environment_that_cannot_be_followed_is_one_line(environment: dict[st
 
 
 @pytest.mark.parametrize("suffix", ["", "/", "/api", "/api/"])
-def test_the_address_may_end_as_people_copy_it(fake: FakeBridge, suffix: str) -> None:
-    """With and without the routes' prefix."""
+def test_the_address_may_have_a_trailing_slash_or_the_route_prefix(fake: FakeBridge, suffix: str) -> None:
     fake.tell("GET registrations", EMPTY)
 
     said = type_in("list", environment={"BRIDGE_URL": fake.url + suffix})
@@ -46,8 +45,7 @@ def test_the_address_may_end_as_people_copy_it(fake: FakeBridge, suffix: str) ->
     assert said.exit == 0, said.err
 
 
-def test_key_and_token_go_in_headers(fake: FakeBridge) -> None:
-    """Each where the platform looks for it."""
+def test_key_and_token_are_sent_in_headers(fake: FakeBridge) -> None:
     fake.tell("GET registrations", EMPTY)
 
     type_in("list", environment={**fake.environment, "BRIDGE_KEY": "key", "BRIDGE_TOKEN": "token"})
@@ -56,8 +54,8 @@ def test_key_and_token_go_in_headers(fake: FakeBridge) -> None:
     assert (call.headers["X-Functions-Key"], call.headers["Authorization"]) == ("key", "Bearer token")
 
 
-def test_what_netrc_says_goes_nowhere(fake: FakeBridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A password for another thing on the same host."""
+def test_a_netrc_entry_is_never_sent(fake: FakeBridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry of `.netrc` for the same host can be the password of another service."""
     fake.tell("GET registrations", EMPTY)
     (tmp_path / "netrc").write_text("default login me password secret")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
@@ -67,8 +65,7 @@ def test_what_netrc_says_goes_nowhere(fake: FakeBridge, tmp_path: Path, monkeypa
     assert "Authorization" not in fake.calls[0].headers
 
 
-def test_nobody_there_is_said_in_one_line() -> None:
-    """With what to look at."""
+def test_an_unreachable_address_is_one_line_with_advice() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
@@ -102,8 +99,7 @@ def test_nobody_there_is_said_in_one_line() -> None:
         ),
     ],
 )
-def test_a_refusal_says_what_to_do(fake: FakeBridge, status: int, body: object, words: str) -> None:
-    """Whoever it comes from: the bridge, its host, or a stranger."""
+def test_an_error_answer_has_advice(fake: FakeBridge, status: int, body: object, words: str) -> None:
     fake.tell("GET registrations", (status, body))
 
     said = type_in("list", environment=fake.environment)
@@ -112,8 +108,8 @@ def test_a_refusal_says_what_to_do(fake: FakeBridge, status: int, body: object, 
     assert words in said.err
 
 
-def test_what_the_bridge_cannot_read_was_typed_wrong(fake: FakeBridge) -> None:
-    """Everything that is wrong with it, in one line, with the exit code of what cannot be followed."""
+def test_a_400_is_a_usage_error_with_every_problem(fake: FakeBridge) -> None:
+    """All problems appear in one line, and the exit code is that of a usage error."""
     wrong = problem("InvalidRequest", "…", ("state", "is wrong"), ("limit", "is too"))
     fake.tell("GET registrations", (400, wrong))
 
@@ -122,8 +118,7 @@ def test_what_the_bridge_cannot_read_was_typed_wrong(fake: FakeBridge) -> None:
     assert (said.exit, said.out, said.err) == (2, "", "InvalidRequest: state is wrong; limit is too\n")
 
 
-def test_a_refusal_says_when_to_come_back(fake: FakeBridge) -> None:
-    """As `Retry-After` has it."""
+def test_an_error_answer_shows_retry_after(fake: FakeBridge) -> None:
     answer = (429, problem("TooManyPings", "Ten a minute at the most."), {"Retry-After": "17"})
     fake.tell("POST callbacks/ping", answer)
 
@@ -133,7 +128,7 @@ def test_a_refusal_says_when_to_come_back(fake: FakeBridge) -> None:
 
 
 def test_a_redirect_is_not_followed(fake: FakeBridge) -> None:
-    """The key would go with it; where it leads is said."""
+    """The key would leak to the redirect's target. The message names the target."""
     fake.tell("GET registrations", (302, "", {"Location": f"{fake.url}/elsewhere"}))
 
     said = type_in("list", environment={**fake.environment, "BRIDGE_KEY": "key"})
@@ -143,8 +138,8 @@ def test_a_redirect_is_not_followed(fake: FakeBridge) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("--json", "list"), ("list", "--json")])
-def test_json_is_asked_for_before_or_after_the_command(fake: FakeBridge, arguments: tuple[str, ...]) -> None:
-    """Answers on standard output, errors on the other one."""
+def test_json_option_works_before_and_after_the_command(fake: FakeBridge, arguments: tuple[str, ...]) -> None:
+    """Answers go to standard output, errors to standard error."""
     fake.tell("GET registrations", EMPTY, (404, problem("NotFound", "There is no such page.")))
 
     listed = type_in(*arguments, environment=fake.environment)
@@ -156,7 +151,7 @@ def test_json_is_asked_for_before_or_after_the_command(fake: FakeBridge, argumen
 
 
 def test_status_without_a_sweep_is_shown(fake: FakeBridge) -> None:
-    """A bridge that has just been made."""
+    """A new bridge has no sweep yet."""
     fake.tell("GET status", (200, STATUS))
     fake.tell("GET registrations", EMPTY)
 

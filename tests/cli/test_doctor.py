@@ -1,4 +1,4 @@
-"""What the doctor says of a bridge, and of the settings in its own environment: right, or what to do."""
+"""Findings of `doctor`, about a bridge and about the settings in the environment: fine, or with advice."""
 
 import base64
 import socket
@@ -41,7 +41,7 @@ def status(**own: Any) -> tuple[int, Any]:
 
 
 def examine(fake: FakeBridge, seconds: float = 0) -> dict[str, dict[str, Any]]:
-    """Examine at noon, give or take; returns what was looked at, by name."""
+    """Run `doctor` on a clock at noon plus `seconds`. Returns the findings by name."""
     fake.tell("GET registrations", (200, {"value": [], "nextLink": None}))
     now = NOON + timedelta(seconds=seconds)
     said = type_in("doctor", "--json", environment=fake.environment, clock=lambda: now)
@@ -51,8 +51,7 @@ def examine(fake: FakeBridge, seconds: float = 0) -> dict[str, dict[str, Any]]:
     return looked_at
 
 
-def test_a_bridge_that_is_well(fake: FakeBridge) -> None:
-    """Every line is good."""
+def test_a_healthy_bridge_has_no_bad_finding(fake: FakeBridge) -> None:
     fake.tell("GET health", ALIVE)
     fake.tell("GET status", status())
 
@@ -95,10 +94,9 @@ def test_a_bridge_that_is_well(fake: FakeBridge) -> None:
         ),
     ],
 )
-def test_what_the_status_shows_is_explained(
+def test_a_problem_in_the_status_is_a_bad_finding_with_an_explanation(
     fake: FakeBridge, seen: dict[str, Any], name: str, words: str, do: str
 ) -> None:
-    """That alone is bad."""
     fake.tell("GET health", ALIVE)
     fake.tell("GET status", status(**seen))
 
@@ -110,8 +108,8 @@ def test_what_the_status_shows_is_explained(
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(45, "45 s ahead of the bridge's"), (-45, "45 s behind the bridge's")])
-def test_clocks_that_disagree_are_noticed(fake: FakeBridge, seconds: float, words: str) -> None:
-    """By the Date of an answer."""
+def test_a_clock_difference_is_a_bad_finding(fake: FakeBridge, seconds: float, words: str) -> None:
+    """The comparison uses the Date header of an answer."""
     fake.tell("GET health", ALIVE)
     fake.tell("GET status", status())
 
@@ -131,14 +129,14 @@ def test_clocks_that_disagree_are_noticed(fake: FakeBridge, seconds: float, word
         (ALIVE, (503, problem("StorageUnavailable", "Storage does not answer.")), "access", "StorageUnavailable"),
     ],
 )  # fmt: skip
-def test_a_bridge_that_does_not_let_in_is_examined_no_further(
+def test_a_rejected_credential_ends_the_examination(
     fake: FakeBridge,
     health: Answer,
     answer: Answer,
     name: str,
     words: str,
 ) -> None:
-    """What hides the rest is said, with what to do."""
+    """The finding explains the missing ones and has advice."""
     fake.tell("GET health", health)
     fake.tell("GET status", answer)
 
@@ -149,8 +147,7 @@ def test_a_bridge_that_does_not_let_in_is_examined_no_further(
     assert "last sweep" not in found
 
 
-def test_a_bridge_that_is_not_there() -> None:
-    """One line, and what to look at."""
+def test_an_unreachable_bridge_is_one_line_with_advice() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
@@ -161,8 +158,8 @@ def test_a_bridge_that_is_not_there() -> None:
     assert "check that it runs, and BRIDGE_URL" in said.out
 
 
-def test_the_same_trouble_of_many_is_said_once(fake: FakeBridge) -> None:
-    """With how many there are, and one of them."""
+def test_the_same_problem_of_many_registrations_is_one_finding(fake: FakeBridge) -> None:
+    """The finding has the number of sources and one example."""
     ids = [f"default~operation-{number}~0123456789abcdef" for number in range(3)]
     dead = [registration(each, state="dead", reason="exhausted", attempts=[attempt(error="tls")]) for each in ids]
     fake.tell("GET health", ALIVE)
@@ -180,8 +177,8 @@ def test_the_same_trouble_of_many_is_said_once(fake: FakeBridge) -> None:
     assert "renew its certificate" in said.out
 
 
-def test_without_anything_to_examine_it_says_what_to_set() -> None:
-    """An address, or settings."""
+def test_without_anything_to_examine_doctor_names_the_settings_to_set() -> None:
+    """Either an address or settings."""
     said = type_in("doctor")
 
     assert (said.exit, said.err) == (2, "nothing to examine: set BRIDGE_URL, or the app's settings\n")
@@ -189,14 +186,14 @@ def test_without_anything_to_examine_it_says_what_to_set() -> None:
 
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
-    """Stand in for the Speech endpoint."""
+    """Yield a fake Speech endpoint."""
     with Upstream.start(key="right-key") as running:
         yield running
 
 
 @pytest.fixture
 def own(upstream: Upstream) -> Iterator[dict[str, str]]:
-    """Give the doctor the settings of an app, on storage that nothing else uses."""
+    """Yield the settings of an app, on storage without other users."""
     with Azurite.start() as azurite:
         yield {
             "AzureWebJobsStorage": azurite.connection_string,
@@ -208,12 +205,12 @@ def own(upstream: Upstream) -> Iterator[dict[str, str]]:
 
 
 def directly(own: dict[str, str], seconds: float = 0) -> Said:
-    """Examine the settings, on a clock that may be wrong."""
+    """Check the settings, on a clock that is off by `seconds`."""
     return type_in("doctor", environment=own, clock=lambda: real_clock() + timedelta(seconds=seconds))
 
 
-def test_settings_that_are_right(own: dict[str, str], upstream: Upstream) -> None:
-    """Before the first sweep too: nothing is made by looking, and one question is asked."""
+def test_right_settings_have_no_bad_finding(own: dict[str, str], upstream: Upstream) -> None:
+    """Works before the first sweep: the check creates nothing and sends one request."""
     said = directly(own)
 
     assert said.exit == 0, said.out
@@ -223,8 +220,8 @@ def test_settings_that_are_right(own: dict[str, str], upstream: Upstream) -> Non
     assert directly(own).out == said.out
 
 
-def test_a_setting_that_is_wrong_is_named() -> None:
-    """Each of them, and never its value."""
+def test_a_wrong_setting_is_named() -> None:
+    """The value never appears."""
     said = directly({"AzureWebJobsStorage": "UseDevelopmentStorage=true", "BRIDGE_SIGNING_KEYS": "c2hvcnQ="})
 
     assert said.exit == 1
@@ -247,10 +244,10 @@ def test_a_setting_that_is_wrong_is_named() -> None:
         ("not JSON", ("HTTP 200 without a JSON object", "check SPEECH_ENDPOINT")),
     ],
 )
-def test_what_speech_says_is_explained(
+def test_an_error_of_speech_is_explained(
     own: dict[str, str], upstream: Upstream, answer: str, words: tuple[str, str]
 ) -> None:
-    """By the same table as a poll."""
+    """The explanation comes from the table that polls use."""
     upstream.tell_all(named(answer))
 
     said = directly(own)
@@ -259,16 +256,16 @@ def test_what_speech_says_is_explained(
     assert [each for each in words if each not in said.out] == []
 
 
-def test_storage_of_another_clock_is_noticed(own: dict[str, str]) -> None:
-    """By the Date of its answer."""
+def test_a_clock_difference_to_storage_is_a_bad_finding(own: dict[str, str]) -> None:
+    """The comparison uses the Date header of storage."""
     said = directly(own, seconds=90)
 
     assert said.exit == 1
     assert "ahead of the storage account's" in said.out
 
 
-def test_storage_that_does_not_let_in(own: dict[str, str]) -> None:
-    """A key of another account; the connection string is not shown."""
+def test_storage_that_rejects_the_key_is_a_bad_finding(own: dict[str, str]) -> None:
+    """The key belongs to another account. The connection string never appears."""
     before, _, after = own["AzureWebJobsStorage"].partition("AccountKey=")
     other = base64.b64encode(b"another key").decode()
     changed = f"{before}AccountKey={other};{after.partition(';')[2]}"
@@ -281,8 +278,8 @@ def test_storage_that_does_not_let_in(own: dict[str, str]) -> None:
     assert other not in said.out
 
 
-def test_messages_in_the_poison_queue_are_noticed(own: dict[str, str]) -> None:
-    """They say that deliveries failed in the function itself."""
+def test_messages_in_the_poison_queue_are_a_bad_finding(own: dict[str, str]) -> None:
+    """Poison messages mean failures of the function, not of a receiver."""
     with QueueClient.from_connection_string(own["AzureWebJobsStorage"], f"{DELIVERIES_QUEUE}-poison") as queue:
         queue.create_queue()
         queue.send_message("lost")

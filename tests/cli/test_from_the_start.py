@@ -1,4 +1,4 @@
-"""As a new user would: `make start`, and then the command line alone, up to a verified callback."""
+"""The journey of a new user: `make start`, then the command line alone, up to a verified callback."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from tests.local.started import Started, free_ports
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Started]:
-    """Begin a local start as `make start` does, only that its operations are short."""
+    """Start like `make start`, with short operations."""
     started = Started(
         {
             "LOCAL_DIR": str(tmp_path / "state"),
@@ -35,14 +35,14 @@ def start(tmp_path: Path) -> Iterator[Started]:
 
 
 def bridge(start: Started, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Type a command, in a pipe."""
+    """Run a command with its output in a pipe."""
     return subprocess.run(
         [sys.executable, "-m", "bridge.cli", *arguments],
         cwd=REPOSITORY,
         env={
             "PATH": os.environ["PATH"],
             "BRIDGE_URL": f"http://127.0.0.1:{start.settings.port}",
-            "BROWSER": "true %s",  # opens anything, and shows nothing
+            "BROWSER": "true %s",  # opens anything, shows nothing
         },
         capture_output=True,
         text=True,
@@ -52,7 +52,7 @@ def bridge(start: Started, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_from_the_start_to_a_verified_callback(start: Started) -> None:
-    """Register and wait, run what waited for it, verify what came, and find nothing wrong."""
+    """Register and wait, run the waiting command, verify the callback, and find no problem."""
     receiver = f"http://127.0.0.1:{start.settings.receiver_port}"
     url = f"{receiver}/callback"
     arguments = ("--operation-id", "my-first-operation", "--callback-url", url, "--metadata", '{"video": "intro"}')
@@ -75,7 +75,7 @@ def test_from_the_start_to_a_verified_callback(start: Started) -> None:
 
 
 def test_no_command_or_line_of_a_start_shows_the_query_of_a_callback_url(start: Started, tmp_path: Path) -> None:
-    """It arrives all the same, from a file that no list of processes shows."""
+    """The URL comes from a file, so no list of processes shows the query. The callback still arrives."""
     receiver = f"http://127.0.0.1:{start.settings.receiver_port}"
     (tmp_path / "url").write_text(f"{receiver}/callback?code=canary\n")
     ping = bridge(start, "ping", f"@{tmp_path / 'url'}")
@@ -100,7 +100,7 @@ def test_no_command_or_line_of_a_start_shows_the_query_of_a_callback_url(start: 
 
 
 def test_the_command_that_the_start_prints_can_be_typed(start: Started) -> None:
-    """From a clone, where nothing is installed as a command: it registers, and waits for the end."""
+    """In a clone, without an installed command: the command registers and waits for the end."""
     _, _, printed = "\n".join(start.lines.entries).partition("or by the command line, which waits for its end:")
     typed, _, _ = printed.partition("Ctrl-C")
 
@@ -120,7 +120,7 @@ def test_the_command_that_the_start_prints_can_be_typed(start: Started) -> None:
 
 
 def test_a_failed_operation_fails_the_command_and_runs_nothing(start: Started) -> None:
-    """Its callback is delivered all the same."""
+    """The callback is still delivered."""
     url = f"http://127.0.0.1:{start.settings.receiver_port}/callback"
 
     waited = bridge(
@@ -132,8 +132,8 @@ def test_a_failed_operation_fails_the_command_and_runs_nothing(start: Started) -
     assert "ran" not in waited.stdout.splitlines()
 
 
-def test_every_example_of_a_help_text_does_what_it_shows(start: Started) -> None:
-    """Each is taken from `--help` and typed as it stands, but for the port, the id and the name of the program."""
+def test_every_example_of_a_help_text_works(start: Started) -> None:
+    """Each example is copied from `--help`. Only port, id and program name are replaced."""
     name = ""
 
     for command in EXAMPLES:

@@ -16,7 +16,7 @@ from tests.support.fake_bridge import Answer, FakeBridge, attempt, registration
 SECRET = "SECRETKEY1234567890"
 EMPTY: Answer = (200, {"value": [], "nextLink": None})
 LEAST = ("register", "--operation-id", "operation-1", "--callback-url", "https://hooks.example.com/avatar")
-#: A window title, the clipboard, a cleared screen, a C1 code, text from right to left, a bell, a lone surrogate.
+#: A window title, the clipboard, a cleared screen, a C1 code, right-to-left text, a bell, a lone surrogate.
 ESCAPES = "\x1b]0;owned\x07\x1b]52;c;aGk=\x07\x1b[2J\x9b31m\u202egnp.exe\udc80\x00"
 STATUS: dict[str, Any] = {
     "lastSweepAt": "2026-11-23T12:00:00.000Z",
@@ -149,7 +149,7 @@ def test_escape_sequences_of_an_answer_reach_no_terminal(
     shown = type_in(*arguments, environment=fake.environment, out=Terminal() if is_terminal else None)
     as_json = type_in(*arguments, "--json", environment=fake.environment)
 
-    ours = shown.out.replace("\x1b[", "") if is_terminal else shown.out  # the colours are ours
+    ours = shown.out.replace("\x1b[", "") if is_terminal else shown.out  # the command line adds the colors
     assert not shows_control_codes(ours + shown.err + as_json.out + as_json.err)
     assert "\x1b]" not in shown.out
     assert "\x1b[2J" not in shown.out
@@ -174,7 +174,7 @@ def test_a_field_that_an_answer_lacks_means_another_version(fake: FakeBridge) ->
 
 
 @pytest.mark.parametrize("time", ["soon", "2026-11-23T12:00:00", 5])
-def test_a_time_that_is_none_means_another_version(fake: FakeBridge, time: object) -> None:
+def test_an_invalid_time_means_another_version(fake: FakeBridge, time: object) -> None:
     fake.tell("GET status", (200, {**STATUS, "lastSweepAt": time}))
 
     said = type_in("doctor", environment=fake.environment)
@@ -188,7 +188,7 @@ def test_a_time_that_is_none_means_another_version(fake: FakeBridge, time: objec
 def test_a_bug_of_the_command_line_is_reported_as_one(
     fake: FakeBridge, monkeypatch: pytest.MonkeyPatch, cause: Exception, *, as_json: bool
 ) -> None:
-    """It is not another version of the bridge, and has an exit code of its own. The line names the place."""
+    """Another version of the bridge is not blamed. The exit code is distinct, and the line names the place."""
 
     def wrong(*_: object) -> NoReturn:
         raise cause
@@ -209,7 +209,7 @@ def test_a_bug_of_the_command_line_is_reported_as_one(
 
 
 def test_a_field_that_a_later_answer_lacks_means_another_version(fake: FakeBridge) -> None:
-    """A redelivery of many puts several answers together."""
+    """`redeliver` with a time combines several answers."""
     first = {"started": 1, "registrations": ["a"], "more": True, "cursor": "c"}
     fake.tell("POST redeliver", (200, first), (200, {"started": 1, "registrations": ["b"]}))
 
@@ -245,7 +245,7 @@ class Proxy(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Name a proxy in every variable that `requests` reads; return the request lines that arrive there."""
+    """Set the proxy in every variable that `requests` reads. Yields the request lines that arrive there."""
     seen: list[str] = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Kept", (Proxy,), {"seen": seen}))
     thread = threading.Thread(target=server.serve_forever)
@@ -261,7 +261,7 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_a_key_for_this_machine_never_goes_to_a_proxy(fake: FakeBridge, proxy: list[str], host: str) -> None:
+def test_a_key_for_this_machine_is_never_sent_to_a_proxy(fake: FakeBridge, proxy: list[str], host: str) -> None:
     fake.tell("GET registrations", EMPTY)
     url = fake.url.replace("127.0.0.1", host)
 

@@ -1,4 +1,4 @@
-"""Each import of the command line is in its wheel, or is a library that the wheel declares."""
+"""Each import of the command line is part of the wheel, or of a library that the wheel declares."""
 
 import subprocess
 import sys
@@ -19,10 +19,10 @@ PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
 NEEDED = PROJECT["project"]["dependencies"]
 SERVER = PROJECT["project"]["optional-dependencies"]["server"]
 
-#: The half of the doctor that reads the settings and the storage of the app.
+#: The half of `doctor` that reads the settings and the storage of the app.
 SERVER_HALF = "bridge.cli.probing"
 
-#: The modules of distributions with several modules, or with another name than their module.
+#: Modules of distributions with several modules, or with a module of another name.
 NAMES = {
     "azure-data-tables": {"azure"},
     "azure-identity": {"azure"},
@@ -30,7 +30,7 @@ NAMES = {
     "pydantic": {"pydantic", "pydantic_core"},
 }
 
-#: Takes the libraries of the app away from an interpreter; but for pydantic, which recent versions of typer bring.
+#: Removes the app's libraries from an interpreter, except pydantic, a dependency of recent typer versions.
 ALONE = """
 import sys
 from importlib.abc import MetaPathFinder
@@ -45,19 +45,19 @@ sys.meta_path.insert(0, Missing())
 
 
 def libraries(requirements: Iterable[str]) -> set[str]:
-    """Name the modules that distributions bring."""
+    """Return the modules of the distributions."""
     distributions = {Requirement(each).name for each in requirements}
     return {module for each in distributions for module in NAMES.get(each, {each})}
 
 
 def foreign(paths: Iterable[Path]) -> set[str]:
-    """Name the libraries that modules import."""
+    """Return the libraries that the modules import."""
     found = {name.partition(".")[0] for path in paths for name in imports(path)}
     return found - sys.stdlib_module_names - {"bridge"}
 
 
 def wheel() -> set[Path]:
-    """Find the modules that go into the wheel."""
+    """Return the modules of the wheel."""
     build = PROJECT["tool"]["hatch"]["build"]
     chosen = [REPOSITORY / each for each in build["only-include"]]
     modules = {path for each in chosen for path in ([each] if each.is_file() else each.rglob("*.py"))}
@@ -66,7 +66,7 @@ def wheel() -> set[Path]:
 
 
 def alone(*lines: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Type commands, a line each, where nothing of the app is installed."""
+    """Run commands, one per line, without the app's libraries."""
     return subprocess.run(
         [sys.executable, "-c", ALONE + ONE_AFTER_THE_OTHER, *lines],
         cwd=REPOSITORY,
@@ -79,24 +79,23 @@ def alone(*lines: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_commands_import_only_the_libraries_that_the_wheel_declares() -> None:
-    """And each declared library is imported. Imports inside functions count."""
+    """Each declared library is imported, and imports inside functions count."""
     modules = reached("bridge.cli.__main__", without=SERVER_HALF)
 
     assert foreign(modules.values()) == libraries(NEEDED)
 
 
 def test_server_half_of_doctor_imports_only_the_libraries_of_its_extra() -> None:
-    """Beside those of all commands."""
+    """These come in addition to the libraries of all commands."""
     assert foreign(reached(SERVER_HALF).values()) - libraries(NEEDED) == libraries(SERVER)
 
 
 def test_wheel_has_each_module_that_the_command_line_imports() -> None:
-    """The server half of the doctor too, and the package of each module."""
+    """Including the server half of `doctor` and the package of each module."""
     assert set(reached("bridge.cli.__main__").values()) - wheel() == set()
 
 
 def test_each_module_of_the_wheel_can_be_imported() -> None:
-    """Each of its imports is in the wheel or declared."""
     packed = wheel()
     names = {".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__") for path in packed}
     ours = {name for path in packed for name in imports(path) if name.partition(".")[0] == "bridge"}
@@ -106,7 +105,7 @@ def test_each_module_of_the_wheel_can_be_imported() -> None:
 
 
 def test_wheel_has_no_part_that_the_command_line_does_not_use() -> None:
-    """Each folder and each setting module in the wheel is imported; so the sweep, the API and the page stay out."""
+    """Each folder and each settings module in the wheel is imported. So sweep, API and page stay out."""
     used = reached("bridge.cli.__main__").values()
     folders, alone = {path.parent for path in used}, {path for path in used if path.parent.name == "bridge"}
 
@@ -115,7 +114,7 @@ def test_wheel_has_no_part_that_the_command_line_does_not_use() -> None:
 
 
 def test_bounds_of_the_wheel_are_those_of_the_locks() -> None:
-    """A library has the same bounds wherever it is named."""
+    """A library has the same bounds in each file."""
     listed = [
         line
         for name in ("requirements.in", "requirements-dev.in")
@@ -126,15 +125,15 @@ def test_bounds_of_the_wheel_are_those_of_the_locks() -> None:
 
 
 def test_each_command_has_its_help_where_the_app_is_not_installed() -> None:
-    """With its examples, and without the libraries of Azure."""
+    """The help has examples and needs no Azure library."""
     done = alone(*(f"{command} --help" for command in EXAMPLES))
 
     assert (done.returncode, done.stderr) == (0, "")
     assert [each for lines in EXAMPLES.values() for each in lines if f"  {PROGRAM} {each}\n" not in done.stdout] == []
 
 
-def test_doctor_without_its_extra_says_so_and_examines_the_bridge(fake: FakeBridge) -> None:
-    """The half over HTTP runs. A line for the other half names the extra."""
+def test_doctor_without_its_extra_names_the_extra_and_examines_the_bridge(fake: FakeBridge) -> None:
+    """The half over HTTP runs. One line names the extra that the other half needs."""
     fake.tell("GET health", (200, {"status": "ok"}))
     fake.tell("GET status", (401, ""))
 
@@ -150,8 +149,7 @@ def test_doctor_without_its_extra_says_so_and_examines_the_bridge(fake: FakeBrid
     ]
 
 
-def test_doctor_without_its_extra_and_without_a_bridge_is_misused() -> None:
-    """Nothing is left to examine."""
+def test_doctor_without_its_extra_and_without_a_bridge_is_a_usage_error() -> None:
     done = alone("doctor", SPEECH_ENDPOINT="https://speech.example.com")
 
     assert (done.returncode, done.stdout) == (2, "")

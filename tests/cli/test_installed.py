@@ -1,4 +1,4 @@
-"""What is installed: the command, the libraries that it needs, and one line if one is missing."""
+"""The installed command: name, libraries, and the message for a missing library."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ from tests.support.harness import ENVIRONMENT
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
 PAGE = (REPOSITORY / "docs" / "cli.md").read_text()
 
-#: Hide a library, and run the command line.
+#: Hides a library and runs the command line.
 WITHOUT = """
 import sys
 sys.modules[sys.argv.pop()] = None
@@ -32,23 +32,22 @@ sys.exit(main())
 
 
 def test_the_command_is_the_module() -> None:
-    """`speech-webhooks` and `python -m bridge.cli` are one, and the command has the name of its wheel."""
+    """The command has the name of the wheel."""
     module, _, name = PROJECT["project"]["scripts"][PROGRAM].partition(":")
 
     assert getattr(import_module(module), name) is import_module("bridge.cli.__main__").main
     assert PROJECT["project"]["name"] == PROGRAM
 
 
-def test_the_wheel_takes_the_libraries_that_the_tests_run_with() -> None:
-    """Each is in the bounds."""
+def test_the_wheel_accepts_the_library_versions_of_the_tests() -> None:
     needed = map(Requirement, PROJECT["project"]["dependencies"])
 
     assert [str(each) for each in needed if not each.specifier.contains(version(each.name))] == []
 
 
 @pytest.mark.parametrize("needed", PROJECT["project"]["dependencies"])
-def test_without_a_library_that_it_needs_it_says_what_to_install(needed: str) -> None:
-    """One line, no traceback."""
+def test_a_missing_library_is_named_with_the_command_to_install(needed: str) -> None:
+    """One line without a traceback."""
     name = Requirement(needed).name
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT, name], cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False
@@ -79,15 +78,15 @@ def test_every_exit_code_is_documented_and_in_the_help(code: Exit) -> None:
     assert f" {code.value} " in f" {said} "
 
 
-def test_it_says_which_version_it_is() -> None:
-    """By itself, and that of the bridge, since both come from one repository."""
+def test_version_prints_both_versions() -> None:
+    """Both the local version and the bridge's version, since one repository contains both."""
     said = type_in("--version")
 
     assert (said.exit, said.out) == (0, f"{PROGRAM} {__version__}\n")
 
 
-def test_a_new_key_is_one_that_the_bridge_takes() -> None:
-    """Each time another one, alone on its line; as JSON with the public key that will be published."""
+def test_the_bridge_accepts_a_new_key() -> None:
+    """Each run returns another key, alone on a line. The JSON form contains the public key to publish."""
     made = [type_in("keys", "new").out for _ in range(2)]
     as_json = type_in("--json", "keys", "new").json
 

@@ -1,4 +1,4 @@
-"""The commands about registrations: what they send, what they show, and how they end."""
+"""The commands for registrations: requests, output and exit codes."""
 
 import json
 from pathlib import Path
@@ -14,8 +14,8 @@ LEAST = ("register", "--operation-id", "operation-1", "--callback-url", "https:/
 CREATED = {**registration(), "signingSecret": "whsec_c2VjcmV0"}
 
 
-def test_register_sends_what_was_typed_and_nothing_else(fake: FakeBridge, tmp_path: Path) -> None:
-    """Fields that were not given are the bridge's to choose."""
+def test_register_sends_only_the_given_fields(fake: FakeBridge, tmp_path: Path) -> None:
+    """The bridge chooses values for omitted fields."""
     fake.tell("POST registrations", (201, CREATED))
     (tmp_path / "metadata.json").write_text('{"video": "intro"}')
 
@@ -36,8 +36,8 @@ def test_register_sends_what_was_typed_and_nothing_else(fake: FakeBridge, tmp_pa
     ]
 
 
-def test_headers_come_from_where_nobody_looks(fake: FakeBridge, tmp_path: Path) -> None:
-    """The environment, a file, standard input; what is no secret may be typed."""
+def test_secret_headers_come_from_sources_that_are_not_public(fake: FakeBridge, tmp_path: Path) -> None:
+    """Sources: environment, file, standard input. A public value may be an argument."""
     fake.tell("POST registrations", (201, CREATED))
     (tmp_path / "headers").write_text("X-Api-Key: of the file\n\n")
     environment = {**fake.environment, "RECEIVER": "Bearer of the environment"}
@@ -85,7 +85,7 @@ def test_a_secret_url_comes_from_a_file(fake: FakeBridge, tmp_path: Path) -> Non
 def test_no_command_shows_the_query_of_a_callback_url(
     fake: FakeBridge, arguments: tuple[str, ...], as_json: tuple[str, ...]
 ) -> None:
-    """Not even as JSON, which logs of builds keep. The client's own metadata stays as it is."""
+    """This holds for JSON as well, since build logs keep output. The client's metadata is unchanged."""
     url, metadata = "https://hooks.example.com/avatar?code=canary", {"callbackUrl": "https://a.example/?b=mine"}
     shown = delivered() | {"callbackUrl": url, "metadata": metadata, "attempts": [attempt(500)]}
     status: dict[str, object] = {"lastSweepAt": None, "oldestOverdueAt": None, "registrations": {}, "sources": []}
@@ -121,10 +121,10 @@ def test_no_command_shows_the_query_of_a_callback_url(
         (("--wait", "--timeout", "soon"), "'soon' is not a duration"),
     ],
 )
-def test_what_cannot_be_followed_is_said_before_anything_is_sent(
+def test_invalid_arguments_are_reported_before_any_request(
     fake: FakeBridge, arguments: tuple[str, ...], words: str
 ) -> None:
-    """In one line, without the value: it can be a secret."""
+    """One line, without the value: a value can be a secret."""
     said = type_in(*LEAST, *arguments, environment=fake.environment)
 
     assert (said.exit, fake.calls, len(said.err.splitlines())) == (2, [], 1)
@@ -132,8 +132,8 @@ def test_what_cannot_be_followed_is_said_before_anything_is_sent(
     assert "1234" not in said.err
 
 
-def test_the_secret_is_shown_to_whoever_asks_for_it(fake: FakeBridge) -> None:
-    """And in no log of a script that did not."""
+def test_the_secret_is_shown_only_on_request(fake: FakeBridge) -> None:
+    """Logs of other scripts stay free of the secret."""
     fake.tell("POST registrations", (201, CREATED))
 
     quiet = [type_in(*LEAST, *more, environment=fake.environment) for more in ((), ("--json",))]
@@ -155,10 +155,10 @@ def test_the_secret_is_shown_to_whoever_asks_for_it(fake: FakeBridge) -> None:
         (registration(state="skipped", operation={"status": "Succeeded"}), 7),
     ],
 )
-def test_what_waits_is_run_only_if_it_went_well(
+def test_the_command_after_the_wait_runs_only_on_success(
     fake: FakeBridge, tmp_path: Path, ended: dict[str, object], code: int
 ) -> None:
-    """It is told what ended, and its exit code is the command's."""
+    """The follow-up command gets the result, and its exit code becomes the exit code."""
     fake.tell("POST registrations", (201, CREATED))
     fake.tell(f"GET registrations/{ID}", (200, registration()), (200, ended))
     script = f"echo $BRIDGE_OPERATION_ID $BRIDGE_OPERATION_STATUS > {tmp_path}/ran; exit 7"
@@ -170,8 +170,8 @@ def test_what_waits_is_run_only_if_it_went_well(
     assert (ran.read_text() if ran.exists() else "") == ("operation-1 Succeeded\n" if code == 7 else "")
 
 
-def test_a_command_that_is_not_there_is_said(fake: FakeBridge) -> None:
-    """After the wait; the registration is what it is."""
+def test_a_missing_command_is_reported(fake: FakeBridge) -> None:
+    """The error appears after the wait, and the registration is unaffected."""
     fake.tell("POST registrations", (201, CREATED))
     fake.tell(f"GET registrations/{ID}", (200, delivered()))
 
@@ -181,8 +181,8 @@ def test_a_command_that_is_not_there_is_said(fake: FakeBridge) -> None:
 
 
 @pytest.mark.parametrize("name", ["../status", "default~x", "a b", "default~operation-1~0123456789abcdeg"])
-def test_an_id_that_is_none_never_becomes_a_path(fake: FakeBridge, name: str) -> None:
-    """Whichever command it is typed for."""
+def test_an_invalid_id_never_becomes_a_path(fake: FakeBridge, name: str) -> None:
+    """Applies to every command."""
     for command in ("show", "watch", "cancel", "redeliver"):
         said = type_in(command, name, environment=fake.environment)
 
@@ -191,7 +191,7 @@ def test_an_id_that_is_none_never_becomes_a_path(fake: FakeBridge, name: str) ->
 
 
 def test_show_of_an_operation_names_its_registrations(fake: FakeBridge) -> None:
-    """And why the bridge gave it up."""
+    """Including the reason for giving the operation up."""
     known = registration()
     operation = {**known["operation"], "status": "Expired", "reason": "notFound", "registrations": [known]}
     fake.tell("GET operations/operation-1", (200, operation))
@@ -204,8 +204,8 @@ def test_show_of_an_operation_names_its_registrations(fake: FakeBridge) -> None:
     assert "for 10 minutes Speech knew no such operation" in said.out
 
 
-def test_list_goes_from_page_to_page(fake: FakeBridge) -> None:
-    """The pages follow `nextLink` at the address that was set, up to the limit or, with `--all`, to the last page."""
+def test_list_follows_all_pages(fake: FakeBridge) -> None:
+    """The pages follow `nextLink` at the configured address, up to the limit or, with `--all`, to the last page."""
     link = "http://inside.example:8080/api/registrations?state=dead&limit=100&cursor=c%7E1"
     pages = [
         (200, {"value": [registration(each)], "nextLink": next_link}) for each, next_link in ((ID, link), (OTHER, None))
@@ -225,7 +225,7 @@ def test_list_goes_from_page_to_page(fake: FakeBridge) -> None:
 
 
 def test_list_is_a_table_on_a_terminal(fake: FakeBridge) -> None:
-    """With names above its columns, and what else there is."""
+    """The table has column names, and a line about further registrations."""
     fake.tell("GET registrations", (200, {"value": [registration()], "nextLink": "?cursor=1"}))
 
     said = type_in("list", environment=fake.environment, out=Terminal())
@@ -293,8 +293,8 @@ def test_register_hands_a_group_on(fake: FakeBridge) -> None:
     assert fake.calls[0].body["group"] == "vp9-10min"
 
 
-def test_cancel_takes_many(fake: FakeBridge) -> None:
-    """One call each."""
+def test_cancel_accepts_several_ids(fake: FakeBridge) -> None:
+    """One call per registration."""
     for each in (ID, OTHER):
         fake.tell(f"DELETE registrations/{each}", (204, ""))
 
@@ -307,8 +307,8 @@ def test_cancel_takes_many(fake: FakeBridge) -> None:
     ]
 
 
-def test_redeliver_of_what_is_dead(fake: FakeBridge) -> None:
-    """Since a time, or since so long."""
+def test_redeliver_selects_dead_registrations_by_time(fake: FakeBridge) -> None:
+    """`--since` accepts a time or a duration."""
     fake.tell("POST redeliver", (202, {"started": 1, "registrations": [ID], "more": True, "cursor": None}))
 
     said = type_in(
@@ -328,14 +328,14 @@ def test_redeliver_of_what_is_dead(fake: FakeBridge) -> None:
 
 
 @pytest.mark.parametrize("arguments", [(), (ID, "--dead"), ("--dead",), ("--dead", "--since", "yesterday")])
-def test_redeliver_needs_to_know_which(fake: FakeBridge, arguments: tuple[str, ...]) -> None:
-    """Ids, or all that died since a time."""
+def test_redeliver_requires_ids_or_a_time(fake: FakeBridge, arguments: tuple[str, ...]) -> None:
+    """Either ids or a time is required."""
     said = type_in("redeliver", *arguments, environment=fake.environment)
 
     assert (said.exit, fake.calls) == (2, [])
 
 
-def test_redeliver_of_a_pending_one_says_that_nothing_has_changed(fake: FakeBridge) -> None:
+def test_redeliver_of_a_pending_registration_reports_no_change(fake: FakeBridge) -> None:
     pending = registration(state="pending", nextAttemptAt="2026-11-23T12:30:00.000Z")
     fake.tell(f"GET registrations/{ID}", (200, pending))
     fake.tell(f"POST registrations/{ID}/redeliver", (202, pending))
@@ -351,8 +351,8 @@ def test_redeliver_of_a_pending_one_says_that_nothing_has_changed(fake: FakeBrid
     ]
 
 
-def test_redeliver_of_one_that_has_no_message_is_refused(fake: FakeBridge) -> None:
-    """In the bridge's words."""
+def test_redeliver_of_a_registration_without_a_message_is_rejected(fake: FakeBridge) -> None:
+    """The message comes from the bridge."""
     fake.tell(f"GET registrations/{ID}", (200, registration()))
     fake.tell(f"POST registrations/{ID}/redeliver", (409, problem("NoMessageYet", "There is no message.")))
 
@@ -364,8 +364,10 @@ def test_redeliver_of_one_that_has_no_message_is_refused(fake: FakeBridge) -> No
 @pytest.mark.parametrize(
     ("status", "error", "code"), [(204, None, 0), (500, None, 1), (302, None, 1), (None, "tls", 1)]
 )
-def test_ping_ends_by_what_came_back(fake: FakeBridge, status: int | None, error: str | None, code: int) -> None:
-    """0 for a 2xx alone; what to do stands below what did not go well."""
+def test_the_exit_code_of_ping_depends_on_the_answer(
+    fake: FakeBridge, status: int | None, error: str | None, code: int
+) -> None:
+    """Only a 2xx gives exit code 0. Other results have advice below."""
     came = {**attempt(status, error), "message": {"id": "msg_ping_1", "type": "bridge.ping"}}
     fake.tell("POST callbacks/ping", (200, came))
 

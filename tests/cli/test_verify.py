@@ -1,4 +1,4 @@
-"""A received callback, genuine or not, and exactly what is wrong with it."""
+"""The verification of a received callback: genuine or not, with the exact problem."""
 
 import base64
 import json
@@ -39,17 +39,17 @@ def with_header(name: str, value: str) -> ReceivedCallback:
 
 
 def without(name: str) -> ReceivedCallback:
-    """Take a header away."""
+    """Remove a header."""
     return ReceivedCallback({each: value for each, value in HEADERS.items() if each != name}, BODY)
 
 
 def found(received: ReceivedCallback, known: Known, later: float = 0) -> dict[str, tuple[CheckResult, str]]:
-    """Check a callback, so many seconds after it was sent."""
+    """Check a callback `later` seconds after the time of sending."""
     return {each.name: (each.result, each.text) for each in verify(received, known, NOON + timedelta(seconds=later))}
 
 
-def test_a_genuine_one_is_right_in_all() -> None:
-    """Both schemes, its time and its audience; up to five minutes away."""
+def test_a_genuine_callback_passes_every_check() -> None:
+    """Both schemes, timestamp and audience are right, with clocks up to five minutes apart."""
     checks = verify(RECEIVED, KNOWN, NOON + timedelta(minutes=5))
 
     assert is_genuine(checks)
@@ -58,7 +58,7 @@ def test_a_genuine_one_is_right_in_all() -> None:
 
 @pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
 def test_a_missing_header_is_named(name: str) -> None:
-    """Nothing else can be said without it."""
+    """Without the header, no other check is possible."""
     checks = verify(without(name), KNOWN, NOON)
 
     assert [(each.result, each.text.startswith(f"{name} missing")) for each in checks] == [(BAD, True)]
@@ -96,10 +96,10 @@ def test_a_missing_header_is_named(name: str) -> None:
         (RECEIVED, replace(KNOWN, subscriber="sub_me"), 0, "subscriber", f"for '{OWNER}', not for 'sub_me'"),
     ],
 )
-def test_what_alone_is_wrong_is_said_and_nothing_else(
+def test_a_single_problem_is_the_only_finding(
     received: ReceivedCallback, known: Known, later: float, name: str, words: str
 ) -> None:
-    """So that it is the thing to mend; a timestamp that was changed breaks the signatures too."""
+    """The one finding names the cause. A changed timestamp also breaks the signatures."""
     said = found(received, known, later)
 
     assert said[name][0] is BAD
@@ -118,8 +118,8 @@ def test_what_alone_is_wrong_is_said_and_nothing_else(
         (json.dumps(json.loads(BODY), indent=2).encode(), "its JSON was parsed and written again"),
     ],
 )
-def test_a_body_that_was_changed_is_told_from_a_wrong_key(body: bytes, words: str) -> None:
-    """By both schemes."""
+def test_a_changed_body_and_a_wrong_key_are_distinguished(body: bytes, words: str) -> None:
+    """Both schemes detect the change."""
     said = found(ReceivedCallback(HEADERS, body), KNOWN)
 
     for scheme in ("v1", "v1a"):
@@ -127,8 +127,8 @@ def test_a_body_that_was_changed_is_told_from_a_wrong_key(body: bytes, words: st
         assert f"the body was changed after it was signed: {words}" in said[scheme][1]
 
 
-def test_line_breaks_that_were_converted_are_noticed() -> None:
-    """A message with line breaks in it is not the bridge's own writing, but may be another sender's."""
+def test_converted_line_breaks_are_detected() -> None:
+    """The bridge sends no line breaks, but another sender may."""
     body = b'{"data":\n{"audience":"https://hooks.example.com"}}'
     headers = KEYRING.headers("msg_1", body, owner="shared", origin=ORIGIN, at=NOON)
 
@@ -138,8 +138,8 @@ def test_line_breaks_that_were_converted_are_noticed() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"data": []}', b"[" * 100_000, b"\xff"])
-def test_a_body_of_another_kind_raises_nothing(body: bytes) -> None:
-    """It is wrong by its signature, and has no audience."""
+def test_a_body_of_another_type_raises_no_error(body: bytes) -> None:
+    """The signature is wrong, and the body has no audience."""
     said = found(ReceivedCallback(HEADERS, body), KNOWN)
 
     assert {said[name][0] for name in ("v1", "v1a", "audience")} == {BAD}
@@ -147,7 +147,7 @@ def test_a_body_of_another_kind_raises_nothing(body: bytes) -> None:
 
 @pytest.mark.parametrize("known", [replace(KNOWN, secrets=()), replace(KNOWN, public_keys=())])
 def test_one_scheme_is_enough(known: Known) -> None:
-    """The other one is not checked."""
+    """The missing scheme is not checked."""
     checks = verify(RECEIVED, known, NOON)
 
     assert is_genuine(checks)
@@ -155,19 +155,19 @@ def test_one_scheme_is_enough(known: Known) -> None:
 
 
 def test_without_a_key_nothing_is_genuine() -> None:
-    """However right the rest."""
+    """Even if all other checks pass."""
     assert not is_genuine(verify(RECEIVED, Known(secrets=(), public_keys=(), audience=ORIGIN), NOON))
 
 
 def test_while_a_key_is_replaced_either_verifies() -> None:
-    """Two signatures of each scheme, and one key that is known."""
+    """The callback has two signatures per scheme, and the receiver knows one key."""
     both = Keyring((*FOREIGN.keys, *KEYRING.keys)).headers("msg_1", BODY, owner="shared", origin=ORIGIN, at=NOON)
 
     assert is_genuine(verify(ReceivedCallback(both, BODY), KNOWN, NOON))
 
 
-def test_what_the_public_package_signs_is_genuine() -> None:
-    """Not only what the bridge's own code does."""
+def test_a_signature_of_the_public_package_is_genuine() -> None:
+    """The test does not depend on the bridge's signing code."""
     signature = Webhook(SECRET).sign("msg_1", NOON, BODY.decode())
 
     checks = verify(with_header("signature", signature), replace(KNOWN, public_keys=()), NOON)
@@ -177,7 +177,7 @@ def test_what_the_public_package_signs_is_genuine() -> None:
 
 @pytest.fixture
 def received(tmp_path: Path) -> Path:
-    """Save two callbacks as the local receiver lists them, the genuine one first."""
+    """Save two callbacks in the format of the local receiver, the genuine one first."""
     genuine = {"method": "POST", "headers": HEADERS, "body": BODY.decode()}
     renamed = {name: each for name, each in HEADERS.items() if name != "webhook-id"}
     ping = {"method": "POST", "headers": {**renamed, "Webhook-Id": "msg_2"}, "body": "{}"}
@@ -186,8 +186,8 @@ def received(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_file_of_callbacks_and_a_secret_of_the_environment(received: Path) -> None:
-    """The last one counts, or the one that is named."""
+def test_a_file_of_callbacks_with_the_secret_in_the_environment(received: Path) -> None:
+    """The default is the last callback in the file."""
     known = {"WEBHOOK_SECRET": SECRET}
     chosen = type_in("verify", str(received), "--id", "msg_1", environment=known, clock=lambda: NOON)
     last = type_in("verify", str(received), "--json", environment=known, clock=lambda: NOON)
@@ -199,8 +199,8 @@ def test_a_file_of_callbacks_and_a_secret_of_the_environment(received: Path) -> 
 
 
 @pytest.mark.parametrize("shape", [json.dumps(HEADERS), "\n".join(f"{name}: {each}" for name, each in HEADERS.items())])
-def test_headers_and_body_that_were_saved_apart(tmp_path: Path, shape: str) -> None:
-    """As lines or as JSON, with what the receiver knows in files and arguments, at the time when it came."""
+def test_headers_and_body_in_separate_files(tmp_path: Path, shape: str) -> None:
+    """The input is lines or JSON. Files and arguments give the receiver's keys and the time of arrival."""
     (tmp_path / "headers").write_text(shape)
     (tmp_path / "body").write_bytes(BODY)
     (tmp_path / "secret").write_text(f"{SECRET}\n")
@@ -214,8 +214,8 @@ def test_headers_and_body_that_were_saved_apart(tmp_path: Path, shape: str) -> N
     assert at_the_time.exit == 0, at_the_time.out
 
 
-def test_the_bridge_knows_the_rest(fake: FakeBridge, received: Path) -> None:
-    """The public keys, and the secret of the URL that is named."""
+def test_missing_keys_come_from_the_bridge(fake: FakeBridge, received: Path) -> None:
+    """The bridge provides the public keys and the secret of the given URL."""
     fake.tell("GET signing-keys", (200, {"value": [{"id": "k", "publicKey": PUBLIC}]}))
     fake.tell("GET signing-secret", (200, {"audience": ORIGIN, "subscriber": OWNER, "signingSecret": SECRET}))
     url = ("--callback-url", f"{ORIGIN}/avatar")
@@ -237,8 +237,8 @@ def test_the_bridge_knows_the_rest(fake: FakeBridge, received: Path) -> None:
         (("-",), json.dumps({"headers": HEADERS, "body": "{}"}), "nothing to verify with: set WEBHOOK_SECRET"),
     ],
 )
-def test_what_cannot_be_verified_is_misuse(arguments: tuple[str, ...], text: str, words: str) -> None:
-    """With what to do."""
+def test_unusable_input_is_a_usage_error(arguments: tuple[str, ...], text: str, words: str) -> None:
+    """The message has advice."""
     said = type_in("verify", *arguments, stdin=text)
 
     assert (said.exit, said.out, words in said.err) == (2, "", True), said.err

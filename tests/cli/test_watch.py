@@ -1,4 +1,4 @@
-"""Following registrations to their ends, on a stopwatch that only the waits move."""
+"""Watch registrations until they end, on a stopwatch that only advances by waits."""
 
 import json
 from dataclasses import dataclass, field
@@ -15,23 +15,23 @@ SLOW = (503, problem("StorageUnavailable", "Storage does not answer."))
 
 @dataclass
 class Stopwatch:
-    """Stands still but for the waits."""
+    """Advances only by waits."""
 
     now: float = 0.0
     waits: list[float] = field(default_factory=list)
 
     def __call__(self) -> float:
-        """Tell the seconds."""
+        """Return the seconds since the start."""
         return self.now
 
     def wait(self, seconds: float) -> None:
-        """Let them pass."""
+        """Advance."""
         self.now += seconds
         self.waits.append(seconds)
 
 
 def watch(fake: FakeBridge, *arguments: str, out: Terminal | None = None) -> tuple[Said, Stopwatch]:
-    """Follow, without waiting."""
+    """Run the command without real waits."""
     stopwatch = Stopwatch()
     said = type_in(
         "watch", *arguments, environment=fake.environment, stopwatch=stopwatch, sleep=stopwatch.wait, out=out
@@ -40,7 +40,7 @@ def watch(fake: FakeBridge, *arguments: str, out: Terminal | None = None) -> tup
 
 
 def test_each_change_is_one_line_in_a_pipe(fake: FakeBridge) -> None:
-    """What stays as it is is not said again."""
+    """An unchanged state prints nothing."""
     retrying = registration(
         state="pending",
         attempts=[attempt(error="connect")],
@@ -61,8 +61,8 @@ def test_each_change_is_one_line_in_a_pipe(fake: FakeBridge) -> None:
     assert stopwatch.waits == [3.0] * 4
 
 
-def test_many_are_followed_until_the_last_has_ended(fake: FakeBridge) -> None:
-    """One that has ended is not asked for again; one that went badly fails all."""
+def test_several_registrations_are_watched_until_the_last_has_ended(fake: FakeBridge) -> None:
+    """An ended registration is not requested again. One failure fails the command."""
     dead = registration(OTHER, state="dead", reason="gone", attempts=[attempt(410)], operation={"status": "Succeeded"})
     fake.tell(f"GET registrations/{ID}", (200, delivered()))
     fake.tell(f"GET registrations/{OTHER}", (200, registration(OTHER)), (200, dead))
@@ -74,8 +74,8 @@ def test_many_are_followed_until_the_last_has_ended(fake: FakeBridge) -> None:
     assert "the receiver said that nobody wants callbacks there any more (HTTP 410)" in said.out
 
 
-def test_json_is_a_line_for_each_change(fake: FakeBridge) -> None:
-    """The whole registration each time."""
+def test_json_output_has_one_line_per_change(fake: FakeBridge) -> None:
+    """Each line has the whole registration."""
     fake.tell(f"GET registrations/{ID}", (200, registration()), (200, delivered()))
 
     said, _ = watch(fake, ID, "--json")
@@ -83,8 +83,8 @@ def test_json_is_a_line_for_each_change(fake: FakeBridge) -> None:
     assert [json.loads(line)["state"] for line in said.out.splitlines()] == ["waiting", "delivered"]
 
 
-def test_a_terminal_has_a_table_that_is_drawn_in_its_place(fake: FakeBridge) -> None:
-    """Each round over the one before it."""
+def test_a_terminal_shows_a_table_that_is_redrawn_in_place(fake: FakeBridge) -> None:
+    """Each round overwrites the previous one."""
     fake.tell(f"GET registrations/{ID}", (200, registration()), (200, delivered()))
 
     said, _ = watch(fake, ID, out=Terminal())
@@ -94,8 +94,8 @@ def test_a_terminal_has_a_table_that_is_drawn_in_its_place(fake: FakeBridge) -> 
     assert said.out.index("waiting") < said.out.rindex("delivered")
 
 
-def test_a_bridge_that_is_silent_for_a_while_is_asked_again(fake: FakeBridge) -> None:
-    """It is being deployed, say; nothing is lost by it."""
+def test_watch_retries_while_the_bridge_is_unavailable(fake: FakeBridge) -> None:
+    """A deployment can make the bridge unavailable for a while."""
     fake.tell(f"GET registrations/{ID}", (200, registration()), SLOW, (502, "<html>"), (200, delivered()))
 
     said, stopwatch = watch(fake, ID)
@@ -103,8 +103,8 @@ def test_a_bridge_that_is_silent_for_a_while_is_asked_again(fake: FakeBridge) ->
     assert (said.exit, len(stopwatch.waits)) == (0, 3)
 
 
-def test_a_bridge_that_stays_silent_is_given_up(fake: FakeBridge) -> None:
-    """After a minute, with what it said last."""
+def test_watch_gives_up_on_a_bridge_that_stays_unavailable(fake: FakeBridge) -> None:
+    """The command gives up after a minute and prints the last error."""
     fake.tell(f"GET registrations/{ID}", SLOW)
 
     said, stopwatch = watch(fake, ID)
@@ -113,8 +113,8 @@ def test_a_bridge_that_stays_silent_is_given_up(fake: FakeBridge) -> None:
     assert stopwatch.now == SILENCE
 
 
-def test_what_is_not_there_is_not_waited_for(fake: FakeBridge) -> None:
-    """Another answer would not come."""
+def test_watch_ends_at_once_for_an_unknown_registration(fake: FakeBridge) -> None:
+    """The answer would not change."""
     fake.tell(f"GET registrations/{ID}", (404, problem("NotFound", "There is no such registration.")))
 
     said, stopwatch = watch(fake, ID)
@@ -123,8 +123,8 @@ def test_what_is_not_there_is_not_waited_for(fake: FakeBridge) -> None:
     assert said.err == "NotFound: There is no such registration. `speech-webhooks list` shows the existing ones.\n"
 
 
-def test_a_timeout_leaves_it_to_itself(fake: FakeBridge) -> None:
-    """With an exit code of its own."""
+def test_a_timeout_ends_watch_but_not_the_registration(fake: FakeBridge) -> None:
+    """The exit code is distinct."""
     fake.tell(f"GET registrations/{ID}", (200, registration()))
 
     said, stopwatch = watch(fake, ID, "--timeout", "1m")
@@ -134,8 +134,8 @@ def test_a_timeout_leaves_it_to_itself(fake: FakeBridge) -> None:
 
 
 @pytest.mark.parametrize("text", ["2", "soon", "1.5s"])
-def test_a_time_that_is_none_is_misuse(fake: FakeBridge, text: str) -> None:
-    """Said at once."""
+def test_an_invalid_duration_is_a_usage_error(fake: FakeBridge, text: str) -> None:
+    """The error appears before any request."""
     said, _ = watch(fake, ID, "--interval", text)
 
     assert (said.exit, fake.calls) == (2, [])

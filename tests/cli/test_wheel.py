@@ -1,4 +1,4 @@
-"""The wheel of the command line, installed alone on each Python of this machine, against a started app."""
+"""The wheel of the command line, installed alone on each Python of this machine, used against a started app."""
 
 import json
 import zipfile
@@ -17,19 +17,19 @@ from tests.support.wheel import PYTHONS, Installed, build, install
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build it once."""
+    """Build the wheel once."""
     return build(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Installed]:
-    """Return the environment of a Python version, which has the wheel alone. Each is made once."""
+    """Return a function from a Python version to an environment with the wheel alone. Each environment is made once."""
     return cache(lambda version: install(version, wheel, tmp_path_factory.mktemp("environment")))
 
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
-    """Begin a local start whose operations are short."""
+    """Start like `make start`, with short operations."""
     started = Started(
         {
             "LOCAL_DIR": str(tmp_path_factory.mktemp("state")),
@@ -47,7 +47,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
 
 
 def test_wheel_holds_modules_alone(wheel: Path) -> None:
-    """No test, no template, nothing of the page; each file is one of the repository."""
+    """The wheel has no test, no template and no part of the page. Each file is one of the repository."""
     with zipfile.ZipFile(wheel) as archive:
         files = [name for name in archive.namelist() if ".dist-info/" not in name]
 
@@ -60,7 +60,7 @@ def test_wheel_holds_modules_alone(wheel: Path) -> None:
 def test_wheel_alone_does_the_work_of_a_client(
     installed: Callable[[str], Installed], version: str, start: Started, tmp_path: Path
 ) -> None:
-    """Show the help of each command, register and wait, list, verify, and examine."""
+    """Print the help of each command, register and wait, list, verify, and run `doctor`."""
     alone = installed(version)
     receiver = f"http://127.0.0.1:{start.settings.receiver_port}"
     own = {"BRIDGE_URL": f"http://127.0.0.1:{start.settings.port}"}
@@ -86,7 +86,6 @@ def test_wheel_alone_does_the_work_of_a_client(
 
 
 def test_shell_completion_is_that_of_the_command(installed: Callable[[str], Installed], tmp_path: Path) -> None:
-    """The shell completes the name of a subcommand."""
     alone = installed(PYTHONS[0])
 
     script = alone.type_in("--show-completion", "bash", cwd=tmp_path)
@@ -101,7 +100,7 @@ def test_shell_completion_is_that_of_the_command(installed: Callable[[str], Inst
 def test_doctor_examines_storage_once_its_extra_is_installed(
     installed: Callable[[str], Installed], start: Started, tmp_path: Path
 ) -> None:
-    """The command that doctor prints is enough: pip keeps the installed command line and adds the libraries."""
+    """The command that `doctor` prints is sufficient: pip keeps the installed command line and adds the libraries."""
     own = app_environment(start.settings, {"BRIDGE_URL": f"http://127.0.0.1:{start.settings.port}"})
     alone, extra = installed(PYTHONS[0]), f"{PROGRAM}[server]"
 
