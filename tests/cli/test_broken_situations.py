@@ -54,7 +54,7 @@ def test_receiver_down(at: Place) -> None:
     """No process listens at the receiver's address."""
     broken = situations.receiver_down(at)
 
-    refused = "refused takes connections at the receiver (connect)"
+    refused = "nobody takes connections at the receiver (connect)"
     all_three_say(broken, "127.0.0.1:", refused, "start the receiver, and check its port and firewall")
 
 

@@ -1,9 +1,9 @@
-"""Which files azd deploys: `.funcignore`, as azd reads it.
+"""The set of files that azd deploys, by azd's reading of `.funcignore`.
 
-azd (`createDeployableZip`, from 1.23.13 on) goes down the folders and asks the library denormal/go-gitignore about each
-name that it finds. The last line that matches decides, and without one the file is deployed. Two things differ from
-git: a line without a slash inside matches the whole path, across slashes, if it begins with one, and a folder that is
-left out keeps its files out only because azd never looks into it.
+azd (`createDeployableZip`, from 1.23.13 on) walks the folders and matches each name with the library
+denormal/go-gitignore. The last matching line decides, and an unmatched file is deployed. There are two differences from
+git. A line without an inner slash matches the whole path, across slashes, if the path begins with the line. And an
+excluded folder excludes its files only because azd skips the folder.
 """
 
 import os
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
-#: Left out by azd itself.
+#: azd always excludes these.
 _NEVER = {".funcignore", "local.settings.json"}
 
 
@@ -24,11 +24,11 @@ class Line:
 
     @property
     def allows(self) -> bool:
-        """Whether it takes files in, and not out."""
+        """Return whether the line includes files rather than excluding them."""
         return self.text.startswith("!")
 
     def matches(self, path: str, *, is_folder: bool) -> bool:
-        """Whether it is about this path, relative to the file."""
+        """Return whether the line matches this path, relative to the file."""
         line = self.text.removeprefix("!")
         anchored, only_folders = line.startswith("/"), line.endswith("/")
         pattern = line.strip("/")
@@ -55,13 +55,13 @@ def lines_of(root: Path) -> list[Line]:
 
 
 def deploys(lines: list[Line], path: str, *, is_folder: bool = False) -> bool:
-    """Whether azd takes a file, or goes into a folder; of its folders it has to be asked first."""
+    """Return whether azd deploys a file or enters a folder. Call this for the parent folders first."""
     decisive = next((line for line in reversed(lines) if line.matches(path, is_folder=is_folder)), None)
     return decisive is None or decisive.allows
 
 
 def package_of(root: Path) -> Iterator[Path]:
-    """Name the files of the package, relative to the folder that is deployed."""
+    """Yield the files of the package, relative to the deployed folder."""
     lines = lines_of(root)
     for folder, folders, files in os.walk(root):
         here = Path(folder).relative_to(root)

@@ -1,6 +1,6 @@
-"""Run the Bicep compiler, and read the deployments that it evaluates.
+"""Run the Bicep compiler, and read the evaluated deployments.
 
-`python -m tests.infra.bicep` writes the snapshots of `infra/snapshots` anew: `make snapshots`.
+`python -m tests.infra.bicep` rewrites the snapshots of `infra/snapshots` (`make snapshots`).
 """
 
 import json
@@ -17,7 +17,7 @@ from tests.support.tools import tool
 INFRA = REPOSITORY / "infra"
 SNAPSHOTS = INFRA / "snapshots"
 
-#: The names of the deployments that are evaluated.
+#: The names of the deployments to evaluate.
 DEPLOYMENTS = sorted(path.stem for path in SNAPSHOTS.glob("*.bicepparam"))
 
 #: The subscription and tenant of every snapshot.
@@ -27,35 +27,35 @@ CONTEXT = ("--subscription-id", SUBSCRIPTION, "--tenant-id", TENANT, "--location
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A deployment as the compiler evaluates it. A value that only Azure knows stays an expression in brackets."""
+    """A deployment as evaluated by the compiler. Values that only Azure knows remain expressions in brackets."""
 
-    #: Each resource as Resource Manager gets it: id, type, name, properties.
+    #: The resources in the form for Resource Manager: id, type, name, properties.
     resources: tuple[dict[str, Any], ...]
     outputs: Mapping[str, Any]
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read a file that `bicep snapshot` wrote."""
+        """Read a file written by `bicep snapshot`."""
         content = json.loads(path.read_text(encoding="utf-8"))
         return cls(tuple(content["predictedResources"]), content["outputs"])
 
     def of_type(self, kind: str) -> dict[str, dict[str, Any]]:
-        """Select the resources of a type, by name."""
+        """Return the resources of a type, by name."""
         return {each["name"]: each for each in self.resources if each["type"] == kind}
 
     def one(self, kind: str, name: str = "") -> dict[str, Any]:
-        """Return the only resource of a type, among those whose name ends so."""
+        """Return the only resource of a type whose name has this ending."""
         [found] = [each for full, each in self.of_type(kind).items() if full.endswith(name)]
         return found
 
     @property
     def app(self) -> dict[str, Any]:
-        """The properties of the function app."""
+        """Return the properties of the function app."""
         return dict(self.one("Microsoft.Web/sites")["properties"])
 
     @property
     def app_settings(self) -> dict[str, str]:
-        """The app settings."""
+        """Return the app settings."""
         return dict(self.one("Microsoft.Web/sites/config", "/appsettings")["properties"])
 
 
@@ -65,7 +65,7 @@ def snapshot(deployment: str) -> Snapshot:
 
 
 def bicep(*arguments: str | Path, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the compiler, with no variables but those given: a parameter file reads variables."""
+    """Run the compiler with only the given variables, since parameter files read variables."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
     return subprocess.run(
         [tool("bicep"), *arguments], env={**kept, **(environ or {})}, capture_output=True, text=True, check=False
@@ -73,7 +73,7 @@ def bicep(*arguments: str | Path, environ: Mapping[str, str] | None = None) -> s
 
 
 def evaluate(environ: Mapping[str, str], folder: Path) -> Snapshot | str:
-    """Evaluate main.bicepparam with azd's variables; returns the reason if the deployment is refused."""
+    """Evaluate main.bicepparam with azd's variables. Returns the reason if the deployment is rejected."""
     parameters = folder / "evaluated.bicepparam"
     main = os.path.relpath(INFRA / "main.bicep", folder)
     parameters.write_text(f"using '{main}'\nextends '{main}param'\n")
@@ -84,14 +84,14 @@ def evaluate(environ: Mapping[str, str], folder: Path) -> Snapshot | str:
 
 
 def sources() -> Iterator[Path]:
-    """Find every file that the compiler reads."""
+    """Yield every input file of the compiler."""
     return (path for path in sorted(INFRA.rglob("*.bicep*")) if path.suffix in (".bicep", ".bicepparam"))
 
 
 def write_snapshots() -> None:
-    """Evaluate every deployment anew. Ends with the compiler's words if it refuses one.
+    """Evaluate every deployment again. Exits with the compiler's message on an error.
 
-    The compiler writes outputs in another order each time: they are sorted, so that a difference is a change.
+    The compiler writes outputs in random order. They are sorted, so that a difference means a change.
     """
     for deployment in DEPLOYMENTS:
         done = bicep("snapshot", SNAPSHOTS / f"{deployment}.bicepparam", "--mode", "overwrite", *CONTEXT)

@@ -1,7 +1,7 @@
-"""Run checkov over evaluated deployments, in an environment of its own and without any network.
+"""Run checkov over evaluated deployments, in a separate environment and without a network.
 
-It reads the snapshots as templates of Resource Manager: what it checks is what would be deployed, with every condition
-and parameter worked out.
+The input is the snapshots in the form of Resource Manager templates. So checkov sees the deployed resources, with all
+conditions and parameters resolved.
 """
 
 import json
@@ -18,13 +18,13 @@ from local.settings import REPOSITORY
 _HOME = REPOSITORY / ".local" / "checkov"
 _REQUIREMENTS = "infra/checkov/requirements.txt"
 
-#: Ends it as soon as it would look up a name or connect, whatever it does with errors.
+#: Ends checkov on any name lookup or connection, even if checkov catches errors.
 _OFFLINE = """
 import os, runpy, sys
 
 def refuse(event, arguments):
     if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
-        os.write(2, f"checkov asked for the network: {event} {arguments[1:]}".encode())
+        os.write(2, f"checkov requested the network: {event} {arguments[1:]}".encode())
         os._exit(70)
 
 sys.addaudithook(refuse)
@@ -34,7 +34,7 @@ runpy.run_module("checkov.main", run_name="__main__")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Objection:
-    """A check that a resource fails."""
+    """A failed check of one resource."""
 
     #: The type of the resource.
     kind: str
@@ -47,18 +47,18 @@ class Report:
 
     #: The names of the templates that checkov cannot parse.
     unparsed: set[str]
-    #: The objections, by the name of the template.
+    #: The objections, by template name.
     failed: Mapping[str, set[Objection]]
-    #: How many resources it has looked at.
+    #: The number of checked resources.
     resources: int
 
 
 class Unavailable(Exception):
-    """Checkov could not be installed, or ended without a report."""
+    """Checkov cannot be installed, or ended without a report."""
 
 
 def install(home: Path = _HOME) -> None:
-    """Make its environment, once: half a minute, and a network. Raises Unavailable if there is none."""
+    """Create the environment once, which takes half a minute and a network. Raises Unavailable without a network."""
     done = subprocess.run(
         [sys.executable, "local/environment.py", str(home), _REQUIREMENTS],
         cwd=REPOSITORY,
@@ -71,14 +71,14 @@ def install(home: Path = _HOME) -> None:
 
 
 def write_template(folder: Path, name: str, resources: Iterable[Mapping[str, Any]]) -> None:
-    """Write resources as a template that checkov reads."""
+    """Write resources as a template for checkov."""
     schema = "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#"
     template = {"$schema": schema, "contentVersion": "1.0.0.0", "resources": list(resources)}
     (folder / f"{name}.json").write_text(json.dumps(template, indent=2), encoding="utf-8")
 
 
 def check(folder: Path, *options: str) -> Report:
-    """Check each template of a folder. Raises Unavailable with checkov's own last words if it gives no report."""
+    """Check each template of a folder. Raises Unavailable with checkov's last output if there is no report."""
     done = subprocess.run(
         [_HOME / "bin" / "python", "-c", _OFFLINE, "-d", folder, "--framework", "arm", "-o", "json", *options],
         env={"PATH": os.defpath, "HOME": str(_HOME), "CKV_SKIP_PACKAGE_UPDATE_CHECK": "true"},
@@ -102,6 +102,6 @@ def check(folder: Path, *options: str) -> Report:
 
 
 def _objection(found: Mapping[str, str]) -> Objection:
-    """Read an objection; checkov calls a resource by type and name, with a dot between, and both can have dots."""
+    """Parse an objection. Checkov names a resource `type.name`, and both parts can contain dots."""
     provider, _, rest = found["resource"].partition("/")
     return Objection(f"{provider}/{rest.partition('.')[0]}", found["check_id"])

@@ -1,4 +1,4 @@
-"""Every query of the project by name: those of alerts, to search with, of the workbook and of the documents."""
+"""Every query of the project by name: alerts, searches, workbook and documents."""
 
 import json
 import re
@@ -12,23 +12,23 @@ _NO_DOCUMENTS = {"node_modules", ".local"}
 
 
 def alert_queries() -> dict[str, str]:
-    """Read the query of each alert."""
+    """Return the query of each alert."""
     return {path.stem: path.read_text() for path in sorted((_INFRA / "queries").glob("*.kql"))}
 
 
 def search_queries() -> dict[str, str]:
-    """Read the queries that an operator copies, and puts a value into."""
+    """Return the queries that operators copy and fill in."""
     return {path.stem: path.read_text() for path in sorted((_INFRA / "queries" / "search").glob("*.kql"))}
 
 
 def workbook_queries() -> dict[str, str]:
-    """Read the query of each chart and table; `{Parameter}` stands where the workbook puts a value in."""
+    """Return the query of each chart and table. The workbook replaces `{Parameter}`."""
     items = json.loads((_INFRA / "workbook.json").read_text())["items"]
     return {item["name"]: item["content"]["query"] for item in items if item["type"] == 3}
 
 
 def document_queries() -> dict[str, str]:
-    """Read the queries in all documents, by file and number."""
+    """Return the queries of all documents, by file and number."""
     found = {}
     for path in sorted(_documents()):
         blocks = re.findall(r"^```(?:kusto|kql)\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
@@ -38,7 +38,7 @@ def document_queries() -> dict[str, str]:
 
 
 def all_queries() -> Mapping[str, str]:
-    """Read every query: its kind and name, and its text."""
+    """Return all queries by kind and name."""
     kinds = {
         "alert": alert_queries(),
         "search": search_queries(),

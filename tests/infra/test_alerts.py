@@ -1,4 +1,4 @@
-"""Alerts and charts read what the code writes: events, fields, and the host's own lines."""
+"""Alerts and charts read existing events and fields, and lines of the host."""
 
 import json
 import logging
@@ -30,9 +30,9 @@ CHARTS = workbook_queries()
 SEARCHES = search_queries()
 HOST = json.loads((REPOSITORY / "host.json").read_text())
 
-#: What the host tells of itself; no line of ours.
+#: Log lines of the host, not of the bridge.
 OF_THE_HOST = {"poison-messages", "server-errors", "answers-of-the-api"}
-#: What is searched for in lines of every event.
+#: Search terms for lines of every event.
 OF_EVERY_EVENT = {"by-host", "by-webhook-id", "attempts-of-one-webhook-id", "what-was-sent-to-one-host"}
 
 
@@ -40,12 +40,12 @@ WRITTEN = written()
 
 
 def events_of(query: str) -> set[str]:
-    """Find the events that a query reads."""
+    """Return the events that a query reads."""
     return set(re.findall(r"'([a-z]+\.[a-z-]+)'", query))
 
 
 def fields_of(query: str) -> set[str]:
-    """Find the fields of lines that a query reads: `line.to` is no KQL, and written `line['to']`."""
+    """Return the log fields that a query reads. KQL has no `line.to`, so queries use `line['to']`."""
     return {dotted or quoted for dotted, quoted in re.findall(r"\bline(?:\.(\w+)|\['(\w+)'\])", query)} - {"event"}
 
 
@@ -54,8 +54,8 @@ def fields_of(query: str) -> set[str]:
     [*QUERIES.items(), *CHARTS.items(), *SEARCHES.items()],
     ids=[*QUERIES, *CHARTS, *SEARCHES],
 )
-def test_a_query_reads_events_and_fields_that_are_written(name: str, query: str) -> None:
-    """A field that was renamed would make an alert silent for ever."""
+def test_a_query_reads_existing_events_and_fields(name: str, query: str) -> None:
+    """A renamed field would silence an alert for good."""
     events = WRITTEN.keys() if name in OF_EVERY_EVENT else events_of(query)
 
     assert events <= WRITTEN.keys()
@@ -63,27 +63,27 @@ def test_a_query_reads_events_and_fields_that_are_written(name: str, query: str)
     assert events or "line" not in query
 
 
-def test_only_the_hosts_own_lines_are_read_without_an_event() -> None:
-    """All others go by what the code calls them."""
+def test_only_queries_of_host_lines_have_no_event() -> None:
+    """All other queries filter by event name."""
     without = {name for name, query in {**QUERIES, **CHARTS, **SEARCHES}.items() if "where line.event" not in query}
 
     assert without == OF_THE_HOST | OF_EVERY_EVENT
 
 
 def alerts(deployment: str = "default") -> dict[str, dict[str, Any]]:
-    """Read the rules of a deployment, by the names of their queries."""
+    """Return the alert rules of a deployment, by query name."""
     rules = snapshot(deployment).of_type("Microsoft.Insights/scheduledQueryRules")
     return {name.removeprefix("bridge-"): each["properties"] for name, each in rules.items()}
 
 
 def action_groups(deployment: str) -> list[str]:
-    """Read where the alerts of a deployment go: all of them to the same groups."""
+    """Return the action groups of a deployment's alerts. All alerts have the same groups."""
     [found] = {tuple(each["actions"]["actionGroups"]) for each in alerts(deployment).values()}
     return list(found)
 
 
 def test_every_query_is_an_alert_with_a_page_in_the_runbook() -> None:
-    """And every alert has its query."""
+    """The reverse holds too: every alert has a query."""
     found = alerts()
     pages = set(re.findall(r"^### `([a-z-]+)`", (INFRA / "README.md").read_text(), re.MULTILINE))
 
@@ -92,8 +92,8 @@ def test_every_query_is_an_alert_with_a_page_in_the_runbook() -> None:
 
 
 @pytest.mark.parametrize(("deployment", "least"), [("default", 1), ("always-ready", 20)], ids=["default", "chosen"])
-def test_so_many_dead_deliveries_raise_the_alert_as_the_operator_chose(deployment: str, least: int) -> None:
-    """`ALERT_DEAD_DELIVERIES`, and the first one where it is not set."""
+def test_the_operator_chooses_the_number_of_dead_deliveries_for_the_alert(deployment: str, least: int) -> None:
+    """`ALERT_DEAD_DELIVERIES` sets the number. The default is 1."""
     [criterion] = alerts(deployment)["dead-deliveries"]["criteria"]["allOf"]
 
     assert (criterion["timeAggregation"], criterion["operator"]) == ("Count", "GreaterThanOrEqual")
@@ -101,7 +101,7 @@ def test_so_many_dead_deliveries_raise_the_alert_as_the_operator_chose(deploymen
 
 
 def test_the_workbook_shows_what_the_alerts_read() -> None:
-    """Whoever is told of something finds it as a chart."""
+    """An alert's recipient finds the data as a chart."""
     shown = " ".join(CHARTS.values())
 
     for query in QUERIES.values():
@@ -110,20 +110,20 @@ def test_the_workbook_shows_what_the_alerts_read() -> None:
     assert "AppRequests" in shown
 
 
-def said(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    """Read the lines that were written."""
+def logged(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    """Return the log lines so far."""
     return [json.loads(record.message) for record in caplog.records if record.name == "bridge"]
 
 
 def denied(bridge: Harness) -> None:
-    """Let the source refuse the credential."""
+    """Make the source reject the credential."""
     bridge.register()
     bridge.upstream.tell("operation-1", Reply(status=401, body=b""))
     bridge.sweep()
 
 
 def unreachable(bridge: Harness) -> None:
-    """Let the source give nothing but faults for some minutes."""
+    """Make the source return only errors for some minutes."""
     bridge.register()
     bridge.upstream.tell("operation-1", NoReply("dns"))
     for _ in range(60):
@@ -132,14 +132,14 @@ def unreachable(bridge: Harness) -> None:
 
 
 def late(bridge: Harness) -> None:
-    """Let the timer stop for a while, with something due."""
+    """Stop the timer while work is due."""
     bridge.register()
     bridge.clock.advance(660)
     bridge.sweep()
 
 
 def gone(bridge: Harness) -> None:
-    """Let the receiver say that it is gone."""
+    """Make the receiver answer 410."""
     bridge.register()
     bridge.sender.tell("https://receiver.example.com/hook", 410)
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -148,7 +148,7 @@ def gone(bridge: Harness) -> None:
 
 
 def refused_by_storage(bridge: Harness) -> None:
-    """Let storage refuse its caller."""
+    """Make storage reject the caller."""
 
     def refuse(*_: object, **__: object) -> Sequence[Row]:
         raise StorageRefused("table storage: AuthorizationFailure, HTTP status 403", "AuthorizationFailure")
@@ -158,7 +158,7 @@ def refused_by_storage(bridge: Harness) -> None:
 
 
 def refused_by_the_queue(bridge: Harness) -> None:
-    """Let the queue refuse its caller."""
+    """Make the queue reject the caller."""
 
     def refuse(*_: object, **__: object) -> None:
         raise StorageRefused("queue storage: AuthorizationFailure, HTTP status 403", "AuthorizationFailure")
@@ -170,7 +170,7 @@ def refused_by_the_queue(bridge: Harness) -> None:
 
 
 def failing(bridge: Harness) -> None:
-    """Let the receiver fail once."""
+    """Make one attempt at the receiver fail."""
     bridge.register()
     bridge.sender.tell("https://receiver.example.com/hook", 503)
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -179,7 +179,7 @@ def failing(bridge: Harness) -> None:
 
 
 def exhausted(bridge: Harness) -> None:
-    """Let the receiver fail until the schedule ends."""
+    """Make all attempts at the receiver fail."""
     bridge.sender.tell("https://receiver.example.com/hook", *[503] * ATTEMPTS_PER_RUN)
     bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -214,38 +214,38 @@ def exhausted(bridge: Harness) -> None:
         "receiver-failing",
     ],
 )
-def test_what_an_alert_waits_for_is_said(
+def test_the_condition_of_an_alert_is_logged(
     caplog: pytest.LogCaptureFixture, happens: Callable[[Harness], None], expected: dict[str, Any]
 ) -> None:
-    """In a line that begins as the queries expect it."""
+    """The line begins with the text that the queries match."""
     caplog.set_level("INFO")
 
     happens(harness())
 
-    assert any(expected.items() <= line.items() for line in said(caplog))
+    assert any(expected.items() <= line.items() for line in logged(caplog))
     assert all(record.message.startswith('{"event"') for record in caplog.records if record.name == "bridge")
 
 
-def test_a_misconfigured_app_says_so_at_each_tick(caplog: pytest.LogCaptureFixture) -> None:
-    """An alert that saw one line at the start would end while the app still does nothing."""
+def test_a_misconfigured_app_logs_the_problem_at_each_tick(caplog: pytest.LogCaptureFixture) -> None:
+    """An alert on a single line at the start would resolve while the app still does nothing."""
     app = App.from_environment({})
     caplog.clear()
 
     app.sweep()
     app.sweep()
 
-    assert [line["event"] for line in said(caplog)] == ["app.misconfigured"] * 2
-    assert any("SPEECH_ENDPOINT" in problem for problem in said(caplog)[0]["problems"])
+    assert [line["event"] for line in logged(caplog)] == ["app.misconfigured"] * 2
+    assert any("SPEECH_ENDPOINT" in problem for problem in logged(caplog)[0]["problems"])
 
 
-def test_the_poison_queue_is_that_of_the_calls() -> None:
-    """By the host's rule for its name."""
+def test_the_poison_queue_belongs_to_the_delivery_queue() -> None:
+    """The host derives the name from the queue's name."""
     assert f"{DELIVERIES_QUEUE}-poison" in QUERIES["poison-messages"]
     assert f"{DELIVERIES_QUEUE}-poison" in CHARTS["poison-messages"]
 
 
-def test_the_host_lets_through_what_the_alerts_read() -> None:
-    """Every function's own lines at Information, and no sampling of lines, requests or exceptions."""
+def test_the_host_logs_every_line_that_alerts_read() -> None:
+    """Each function logs at Information. Lines, requests and exceptions are not sampled."""
     levels = HOST["logging"]["logLevel"]
     functions = names_in(REPOSITORY / "function_app.py")
 
@@ -257,7 +257,7 @@ def test_the_host_lets_through_what_the_alerts_read() -> None:
 
 
 def test_the_longest_pause_is_within_the_alerts_window() -> None:
-    """Otherwise it would end between two probes."""
+    """With a longer pause, the alert would resolve between two probes."""
     minutes = re.fullmatch(r"PT(\d+)M", alerts()["source-denied"]["windowSize"])
 
     assert minutes is not None
@@ -265,7 +265,7 @@ def test_the_longest_pause_is_within_the_alerts_window() -> None:
 
 
 def test_four_attempts_of_one_delivery_are_a_failing_receiver() -> None:
-    """The alert waits for so many, so far apart; its window holds them, and the jitter shortens each wait."""
+    """The window covers the alert's number of attempts, even though jitter shortens the waits between them."""
     query = QUERIES["receiver-failing"]
     window = alerts()["receiver-failing"]["windowSize"]
     attempts, minutes = re.search(r"attempts >= (\d+)", query), re.search(r"last_at - first_at >= (\d+)m", query)
@@ -280,8 +280,8 @@ def test_four_attempts_of_one_delivery_are_a_failing_receiver() -> None:
     assert sum(SCHEDULE[: int(attempts[1]) - 2], timedelta(0)) * (1 + JITTER) < timedelta(minutes=int(minutes[1]))
 
 
-def test_a_410_is_no_dead_delivery_for_the_alert() -> None:
-    """With it a receiver leaves, which is its own affair."""
+def test_the_dead_delivery_alert_ignores_a_410() -> None:
+    """A 410 means that the receiver unsubscribed."""
     words = set(re.findall(r"tostring\(line\.then\) == '([^']+)'", QUERIES["dead-deliveries"]))
 
     assert words == {"dead: exhausted"}
@@ -289,7 +289,7 @@ def test_a_410_is_no_dead_delivery_for_the_alert() -> None:
 
 @pytest.fixture
 def as_the_worker_begins() -> Iterator[None]:
-    """Let every logger write, as it does before the app is imported."""
+    """Reset all loggers to their state before the import of the app."""
     loggers = [logging.getLogger(name) for name in ("azure", "urllib3")]
     before = [logger.level for logger in loggers]
     for logger in loggers:
@@ -300,9 +300,9 @@ def as_the_worker_begins() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("as_the_worker_begins")
-@pytest.mark.parametrize("is_there", [True, False], ids=["storage answers", "nobody answers"])
+@pytest.mark.parametrize("is_there", [True, False], ids=["storage answers", "no answer"])
 def test_no_library_writes_lines(azurite: Azurite, caplog: pytest.LogCaptureFixture, is_there: bool) -> None:
-    """Theirs show URLs, one for each call."""
+    """Library lines show URLs, one per call."""
     there = azurite.connection_string
     storage = there if is_there else re.sub(r"(127\.0\.0\.1):\d+", r"\1:1", there)
     caplog.set_level("INFO")
@@ -313,14 +313,14 @@ def test_no_library_writes_lines(azurite: Azurite, caplog: pytest.LogCaptureFixt
     assert is_there or "storage.unavailable" in caplog.text
 
 
-def test_without_an_address_alerts_only_show() -> None:
-    """There is no group then."""
+def test_without_an_address_alerts_notify_no_group() -> None:
+    """The deployment then has no action group."""
     assert action_groups("default") == []
     assert not snapshot("default").of_type("Microsoft.Insights/actionGroups")
 
 
 def test_an_address_gets_every_alert() -> None:
-    """By a group of the deployment."""
+    """The deployment creates an action group."""
     group = snapshot("endpoint-with-key").one("Microsoft.Insights/actionGroups")
 
     assert action_groups("endpoint-with-key") == [group["id"]]
@@ -328,14 +328,14 @@ def test_an_address_gets_every_alert() -> None:
 
 
 def test_an_existing_action_group_gets_every_alert() -> None:
-    """No other group is made for it."""
+    """The deployment creates no further group."""
     assert [each.rpartition("/")[2] for each in action_groups("named-speech")] == ["on-call"]
     assert not snapshot("named-speech").of_type("Microsoft.Insights/actionGroups")
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS)
 def test_an_alert_names_its_page_in_the_runbook(deployment: str) -> None:
-    """As a link, if the address of the runbook is known."""
+    """The alert has a link if the address of the runbook is known."""
     found = {name: each["description"] for name, each in alerts(deployment).items()}
 
     place = "infra/README.md, Runbook, "

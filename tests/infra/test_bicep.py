@@ -11,7 +11,7 @@ from tests.infra.bicep import CONTEXT, DEPLOYMENTS, INFRA, SNAPSHOTS, bicep, sou
 
 
 def test_there_is_a_snapshot_of_each_deployment() -> None:
-    """Of the default, and of each choice that changes resources; and of nothing else."""
+    """The deployments are the default, and one per choice that changes resources."""
     written = {path.name.removesuffix(".snapshot.json") for path in SNAPSHOTS.glob("*.json")}
 
     assert written == set(DEPLOYMENTS)
@@ -20,14 +20,13 @@ def test_there_is_a_snapshot_of_each_deployment() -> None:
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS)
 def test_a_deployment_evaluates_to_its_snapshot(deployment: str) -> None:
-    """After a change on purpose: `make snapshots`, and look at the difference."""
+    """After an intended change, run `make snapshots` and review the difference."""
     done = bicep("snapshot", SNAPSHOTS / f"{deployment}.bicepparam", "--mode", "validate", *CONTEXT)
 
     assert (done.returncode, done.stderr) == (0, ""), f"{done.stdout}\nafter a change on purpose: make snapshots"
 
 
 def test_the_template_compiles_without_a_warning() -> None:
-    """With all its modules."""
     done = bicep("build", INFRA / "main.bicep", "--stdout")
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -35,8 +34,8 @@ def test_the_template_compiles_without_a_warning() -> None:
 
 
 @pytest.mark.parametrize("path", list(sources()), ids=lambda path: path.relative_to(INFRA).as_posix())
-def test_a_file_has_the_format_and_no_objection_of_the_linter(path: Path) -> None:
-    """The format of the compiler is the format of the project."""
+def test_a_file_is_formatted_and_passes_the_linter(path: Path) -> None:
+    """The project uses the compiler's format."""
     linted = bicep("lint", path)
     formatted = bicep("format", path, "--stdout")
 
@@ -48,7 +47,7 @@ def test_a_file_has_the_format_and_no_objection_of_the_linter(path: Path) -> Non
     "path", [INFRA / "main.bicepparam", *sorted(SNAPSHOTS.glob("*.bicepparam"))], ids=lambda path: path.stem
 )
 def test_a_parameter_file_compiles_without_a_warning(path: Path) -> None:
-    """Also without any variable."""
+    """This holds without any variable as well."""
     done = bicep("build-params", path, "--stdout")
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -56,12 +55,12 @@ def test_a_parameter_file_compiles_without_a_warning(path: Path) -> None:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """Copy the templates, to spoil them."""
+    """Copy the templates for a modification."""
     return Path(shutil.copytree(INFRA, tmp_path / "infra", ignore=shutil.ignore_patterns("__pycache__")))
 
 
-def test_what_the_linter_would_warn_of_is_an_error(copy: Path) -> None:
-    """By infra/bicepconfig.json: a parameter that nothing uses, for instance."""
+def test_a_linter_warning_is_an_error(copy: Path) -> None:
+    """An unused parameter is one example. The levels are in infra/bicepconfig.json."""
     with (copy / "main.bicep").open("a") as file:
         file.write("param unused string = ''\n")
 
@@ -73,7 +72,7 @@ def test_what_the_linter_would_warn_of_is_an_error(copy: Path) -> None:
 
 @pytest.fixture(scope="module")
 def built() -> dict[str, dict[str, Any]]:
-    """Compile the template; its modules, by their names."""
+    """Compile the template. Returns the modules by name."""
     done = bicep("build", INFRA / "main.bicep", "--stdout")
     resources = json.loads(done.stdout)["resources"]
     templates = {name: each.get("properties", {}).get("template") for name, each in resources.items()}
@@ -81,7 +80,7 @@ def built() -> dict[str, dict[str, Any]]:
 
 
 def of_type(template: dict[str, Any], kind: str) -> list[dict[str, Any]]:
-    """Return the resources of a compiled template that have a type; the compiler writes them by name or in a list."""
+    """Return the resources of a type from a compiled template. The compiler writes them by name or as a list."""
     resources = template["resources"]
     found: list[dict[str, Any]] = list(resources.values()) if isinstance(resources, dict) else resources
     return [each for each in found if each["type"] == kind]
@@ -91,10 +90,10 @@ def of_type(template: dict[str, Any], kind: str) -> list[dict[str, Any]]:
     ("module", "kind"),
     [("vault", "Microsoft.KeyVault/vaults/secrets"), ("network", "Microsoft.Network/virtualNetworks/subnets")],
 )
-def test_of_two_parts_of_one_resource_one_waits_for_the_other(
+def test_two_parts_of_one_resource_are_deployed_one_after_the_other(
     built: dict[str, dict[str, Any]], module: str, kind: str
 ) -> None:
-    """Azure refuses changes of two secrets of a vault, or of two subnets of a network, at once."""
+    """Azure rejects simultaneous changes of two secrets of a vault, or of two subnets of a network."""
     parts = of_type(built[module], kind)
 
     waiting = [each for each in parts if any(f"'{kind}'" in other for other in each["dependsOn"])]
@@ -109,7 +108,7 @@ def test_private_endpoints_of_one_storage_account_are_made_in_turn(built: dict[s
 
 
 def test_no_output_shows_a_secret(built: dict[str, dict[str, Any]]) -> None:
-    """Outputs are kept with the deployment, and everyone who may read that reads them."""
+    """Azure keeps outputs with the deployment, readable for everyone with read access."""
     text = json.dumps([each.get("outputs", {}) for each in built.values()])
 
     assert "listKeys" not in text

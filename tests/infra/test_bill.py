@@ -1,4 +1,4 @@
-"""The bill in infra/README.md: its counts are counted, and its sums are its counts times its prices."""
+"""The bill in infra/README.md: the counts match measured counts, and the sums match counts and prices."""
 
 import re
 from datetime import timedelta
@@ -17,25 +17,25 @@ SIZES = {"idle": 0, "10,000": 10_000, "1,000,000": 1_000_000}
 
 
 def table(title: str) -> dict[str, list[str]]:
-    """Read a table of the section by the first cell of its head: each row by its first cell."""
+    """Return a table of the section, found by the first header cell. Rows are keyed by their first cell."""
     lines = BILL.split(f"| {title} |", 1)[1].splitlines()[2:]
     rows = (line.strip("| ").split(" | ") for line in lines[: lines.index("") if "" in lines else None])
     return {cells[0]: [cell.strip() for cell in cells[1:]] for cells in rows}
 
 
-#: Its write, and the read that looks for missing due rows.
+#: The heartbeat's write, and the read for missing due rows.
 CALLS_PER_HEARTBEAT = 2
 
 
 def number(text: str) -> float:
-    """Read a number off a cell."""
+    """Parse the number of a cell."""
     found = re.search(r"[\d,]+(?:\.\d+)?", text)
     assert found is not None, text
     return float(found[0].replace(",", ""))
 
 
 def life_of_an_operation(bridge: Harness) -> int:
-    """Count the calls to the table of one operation from its registration to its purge, idle sweeps left out."""
+    """Count the table calls of one operation from registration to purge, without idle sweeps."""
     bridge.sweep()
     bridge.table.taken()
     idle = 0
@@ -53,15 +53,15 @@ def life_of_an_operation(bridge: Harness) -> int:
 
 
 def test_calls_of_an_operation_are_counted() -> None:
-    """Registered once, polled four times, delivered at the first attempt, purged."""
+    """The operation is registered once, polled four times, delivered at the first attempt and purged."""
     counted = life_of_an_operation(harness())
 
-    heartbeats = 2  # the clock passes a minute twice
+    heartbeats = 2  # the clock passes two full minutes
     assert counted - heartbeats * CALLS_PER_HEARTBEAT == number(table("count")["table calls"][1])
 
 
 def test_lines_of_an_operation_are_counted(caplog: pytest.LogCaptureFixture) -> None:
-    """Those that name it."""
+    """The count includes lines that name the operation."""
     caplog.set_level("INFO")
 
     life_of_an_operation(harness())
@@ -72,7 +72,7 @@ def test_lines_of_an_operation_are_counted(caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_counts_of_a_month_without_operations_are_those_of_the_timer() -> None:
-    """Every 10 s; seventeen reads each, and a heartbeat with a look at due rows a minute."""
+    """The timer ticks every 10 s with seventeen reads. Each minute adds a heartbeat and a check of due rows."""
     counts = {name: number(cells[0]) for name, cells in table("count").items()}
 
     assert counts["executions"] == SWEEPS
@@ -82,7 +82,7 @@ def test_counts_of_a_month_without_operations_are_those_of_the_timer() -> None:
 
 @pytest.mark.parametrize(("size", "operations"), SIZES.items(), ids=SIZES)
 def test_the_sum_is_counts_times_prices(size: str, operations: int) -> None:
-    """What is free each month first."""
+    """The free monthly amount is subtracted first."""
     column = list(SIZES).index(size)
     prices = table("price")
     total = number(prices["alert rules"][0])

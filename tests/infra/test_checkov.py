@@ -1,4 +1,4 @@
-"""Checkov objects to nothing in the evaluated deployments but to what is accepted with a reason."""
+"""Checkov's only objections to the evaluated deployments are accepted ones, each with a reason."""
 
 import copy
 import os
@@ -10,7 +10,7 @@ import pytest
 from tests.infra.bicep import DEPLOYMENTS, INFRA, snapshot
 from tests.infra.checkov_run import Objection, Report, Unavailable, check, install, write_template
 
-#: Without it checkov asks its maker's server where to read about a check.
+#: Without this option, checkov requests links to its guidelines from a server.
 OFFLINE = "--skip-download"
 
 ACCOUNT, VAULT, SPEECH, SITE, CONFIG = (
@@ -24,7 +24,7 @@ SECRETS = f"{VAULT}/secrets"
 
 _OTHER_CONFIGURATION = "these are the variables of the app, and not the configuration that this check reads"
 
-#: What is accepted in every deployment that has the resource, and why.
+#: The objections that are accepted in every deployment with the resource, with the reason.
 ACCEPTED = {
     Objection(SPEECH, "CKV_AZURE_134"): "the app calls it over its public endpoint, which takes tokens only",
     Objection(SPEECH, "CKV_AZURE_238"): "it calls no other service, and needs no identity",
@@ -44,7 +44,7 @@ ACCEPTED = {
     **{Objection(CONFIG, f"CKV_AZURE_{number}"): _OTHER_CONFIGURATION for number in (13, 63, 65, 66, 80, 88, 222)},
 }
 
-#: What is accepted without private networking.
+#: The objections that are accepted without private networking.
 ACCEPTED_IN_PUBLIC = {
     Objection(
         ACCOUNT, "CKV_AZURE_35"
@@ -71,7 +71,7 @@ SSH_FOR_ALL = {
     },
 }
 
-#: Mistakes: the type of a resource, the way to the value, the wrong value, and the check that is for it.
+#: Planted mistakes: resource type, path of the value, wrong value, and the check that must fail.
 PLANTED: list[tuple[str, tuple[str, ...], Any, str]] = [
     (f"{ACCOUNT}/blobServices/containers", ("properties", "publicAccess"), "Blob", "CKV_AZURE_34"),
     (ACCOUNT, ("properties", "minimumTlsVersion"), "TLS1_0", "CKV_AZURE_44"),
@@ -108,7 +108,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
 
 @pytest.fixture(scope="module")
 def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    """Check a template for each planted mistake, in one run: a template is called by its number."""
+    """Check one template per planted mistake, in one run. The template's name is the number of the mistake."""
     folder = tmp_path_factory.mktemp("spoilt")
     for number, (kind, way, value, _) in enumerate(PLANTED):
         resources = [copy.deepcopy(each) for each in snapshot("private-network").resources if each["type"] == kind]
@@ -130,14 +130,14 @@ def _plant(resource: dict[str, Any], way: tuple[str, ...], value: object) -> Non
 
 
 def test_checkov_reads_every_deployment(report: Report) -> None:
-    """And looks at its resources."""
+    """The run covers the resources of each deployment."""
     assert report.unparsed == set()
     assert report.resources > 20 * len(DEPLOYMENTS)
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS)
-def test_checkov_objects_to_nothing_but_what_is_accepted(report: Report, deployment: str) -> None:
-    """And to all of that: an acceptance that is not needed any more is to be removed."""
+def test_checkov_reports_exactly_the_accepted_objections(report: Report, deployment: str) -> None:
+    """The reverse holds too: every accepted objection still occurs. Obsolete ones must be removed."""
     kinds = {each["type"] for each in snapshot(deployment).resources}
     accepted = ACCEPTED | (ACCEPTED_IN_PUBLIC if deployment != "private-network" else {})
 
@@ -146,15 +146,15 @@ def test_checkov_objects_to_nothing_but_what_is_accepted(report: Report, deploym
 
 @pytest.mark.parametrize("number", range(len(PLANTED)), ids=[f"{kind}-{name}" for kind, _, _, name in PLANTED])
 def test_checkov_finds_a_planted_mistake(report: Report, spoilt: Report, number: int) -> None:
-    """By the check that is for it, which does not object to the deployment as it is."""
+    """The check does not object to the unchanged deployment."""
     kind, _, _, name = PLANTED[number]
 
     assert Objection(kind, name) in spoilt.failed[str(number)]
     assert Objection(kind, name) not in report.failed["private-network"]
 
 
-def test_without_a_package_index_it_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All these tests fail with that, rather than pass over the templates."""
+def test_a_missing_package_index_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All tests of checkov fail with this message, so the templates are never skipped silently."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
 
@@ -163,16 +163,16 @@ def test_without_a_package_index_it_says_what_is_missing(tmp_path: Path, monkeyp
 
 
 def test_the_wanted_version_is_the_locked_one() -> None:
-    """With everything that it brings."""
+    """The environment contains exactly the locked packages."""
     wanted, locked = ((INFRA / "checkov" / name).read_text() for name in ("requirements.in", "requirements.txt"))
 
     [version] = [line for line in wanted.splitlines() if line[:1].isalpha()]
     assert f"\n{version} " in locked
 
 
-def test_checkov_is_not_let_into_the_network(tmp_path: Path) -> None:
-    """Left to itself it asks its maker's server: that ends it, so the other tests prove that they need none."""
+def test_checkov_has_no_network(tmp_path: Path) -> None:
+    """With its defaults, checkov contacts a server and is ended. So the other tests prove that no network is needed."""
     write_template(tmp_path, "default", snapshot("default").resources)
 
-    with pytest.raises(Unavailable, match="asked for the network"):
+    with pytest.raises(Unavailable, match="requested the network"):
         check(tmp_path)

@@ -1,4 +1,4 @@
-"""Values of azd's variables: the hook names each wrong one with the values that are right, and takes the right ones."""
+"""Values of azd's variables: the hook accepts right values, and rejects each wrong one with the permitted values."""
 
 import json
 
@@ -11,7 +11,7 @@ from tests.infra.test_templates import READ
 OTHERS = "/subscriptions/33333333-3333-3333-3333-333333333333/resourceGroups/g/providers"
 SPEECH = f"{OTHERS}/Microsoft.CognitiveServices/accounts/speech"
 
-#: Values that a template or Azure refuses late, or takes for another thing.
+#: Values that a template or Azure rejects late or misunderstands.
 WRONG = {
     "AZURE_ENV_NAME": ["ends.", "a b", "ü", "x" * 41, "a/b", "."],
     "AZURE_LOCATION": ["west-europe", "1", "westeurope,eastus", " "],
@@ -118,15 +118,15 @@ def test_an_empty_value_counts_as_absent(name: str) -> None:
 
 
 @pytest.mark.parametrize("uses_key", ["", "false"])
-def test_a_key_beside_the_identity_is_refused(uses_key: str) -> None:
-    """In the hook: the template cannot refuse what depends on a secret before it deploys."""
+def test_a_key_in_addition_to_the_identity_is_rejected(uses_key: str) -> None:
+    """Only the hook can reject this, since a template cannot read a secret before the deployment."""
     [problem] = problems({"NEW_SPEECH_KEY": "key", "SPEECH_USES_KEY": uses_key})
 
     assert problem.startswith("NEW_SPEECH_KEY is given, but SPEECH_USES_KEY is not true")
 
 
 def test_every_variable_of_the_templates_is_checked() -> None:
-    """All but the key that the hook makes, and the settings that only the app reads."""
+    """Exceptions: the key that the hook creates, and settings that only the app reads."""
     of_the_app = snapshot("default").app_settings.keys() - {"SPEECH_ENDPOINT", "SPEECH_OTHER_ENDPOINTS", "BRIDGE_AUTH"}
 
     assert READ - of_the_app - {"NEW_SIGNING_KEY"} == CHECKED
@@ -134,8 +134,8 @@ def test_every_variable_of_the_templates_is_checked() -> None:
     assert RIGHT.keys() == CHECKED - {"NEW_SPEECH_KEY"}
 
 
-def test_the_compiler_takes_what_the_hook_takes() -> None:
-    """Each right value, two compilations for all of them: the first ones and the last ones."""
+def test_the_compiler_accepts_the_values_that_the_hook_accepts() -> None:
+    """Two compilations cover the first and the last permitted value of each variable."""
     for pick in (0, -1):
         environ = {name: values[pick] for name, values in RIGHT.items()}
 
@@ -148,6 +148,6 @@ def test_the_compiler_takes_what_the_hook_takes() -> None:
 
 
 def test_a_variable_of_a_key_replaces_no_setting() -> None:
-    """Of the app or its host."""
+    """These are settings of the app or of the host."""
     for name in snapshot("endpoint-with-key").app_settings.keys() - {"VOICES_KEY", "Other_Key2"}:
         assert problems({"KEY_VARIABLES": name}), name

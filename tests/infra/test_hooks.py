@@ -1,4 +1,4 @@
-"""The hooks, against a management plane and an app that a test plays, over real sockets."""
+"""The hooks against a fake management plane and a fake app, over real sockets."""
 
 import base64
 import json
@@ -39,14 +39,14 @@ ENVIRON = {"AZURE_SUBSCRIPTION_ID": "s", "AZURE_ENV_NAME": "e"}
 
 @dataclass
 class FakeAzure:
-    """Azure and the app by script; what is not in it is not found."""
+    """Scripted answers of Azure and the app. Unknown paths return 404."""
 
     answers: dict[str, list[tuple[int, Any]]] = field(default_factory=dict)
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
     bodies: list[Any] = field(default_factory=list)
 
     def tell(self, path: str, *answers: tuple[int, Any]) -> None:
-        """Script the answers for a path; the last one stays."""
+        """Script the answers for a path. The last answer repeats."""
         self.answers[path] = list(answers)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -63,13 +63,13 @@ class FakeAzure:
 
 @pytest.fixture
 def fake() -> FakeAzure:
-    """Play an empty subscription."""
+    """Return an empty subscription."""
     return FakeAzure()
 
 
 @pytest.fixture
 def url(fake: FakeAzure) -> Iterator[str]:
-    """Serve it."""
+    """Serve the fake on a socket."""
     server = WebServer(fake)
     yield server.url
     assert server.stop(10)
@@ -77,19 +77,19 @@ def url(fake: FakeAzure) -> Iterator[str]:
 
 @pytest.fixture
 def azure(url: str) -> Management:
-    """Be signed in."""
+    """Return a signed-in client."""
     return Management("token", url)
 
 
 def prepared(azure: Management, **more: str) -> dict[str, str]:
-    """Run the hook before provisioning; say what azd was told to remember."""
+    """Run the hook before provisioning. Returns the variables that the hook set in azd."""
     told: dict[str, str] = {}
     prepare({**ENVIRON, **more}, azure, told.__setitem__)
     return told
 
 
-def test_the_first_time_a_key_is_made(azure: Management, fake: FakeAzure) -> None:
-    """There is no group yet."""
+def test_the_first_provisioning_creates_a_key(azure: Management, fake: FakeAzure) -> None:
+    """The resource group does not exist yet."""
     told = prepared(azure)
 
     assert len(base64.b64decode(told[VARIABLE], validate=True)) == 32
@@ -97,7 +97,7 @@ def test_the_first_time_a_key_is_made(azure: Management, fake: FakeAzure) -> Non
 
 
 def test_a_vault_without_the_secret_gets_one(azure: Management, fake: FakeAzure) -> None:
-    """Provisioning broke off before."""
+    """An earlier provisioning was interrupted."""
     fake.tell(VAULTS, (200, {"value": [{"id": VAULT}]}))
     fake.tell(f"{VAULT}/secrets/SPEECH-KEY", (200, {"name": "SPEECH-KEY"}))
 
@@ -105,7 +105,7 @@ def test_a_vault_without_the_secret_gets_one(azure: Management, fake: FakeAzure)
 
 
 def test_a_key_is_found_by_its_name_in_the_vault_of_any_page(azure: Management, fake: FakeAzure) -> None:
-    """A key that is on another page of a list would be replaced."""
+    """A missed key on a later page would be replaced."""
     following = f"{azure.endpoint}{VAULTS}/more"
     fake.tell(VAULTS, (200, {"value": [{"id": f"{VAULTS}/other"}], "nextLink": following}))
     fake.tell(f"{VAULTS}/more", (200, {"value": [{"id": VAULT}]}))
@@ -114,20 +114,20 @@ def test_a_key_is_found_by_its_name_in_the_vault_of_any_page(azure: Management, 
     assert prepared(azure) == {VARIABLE: ""}
 
 
-def test_the_token_goes_to_azure_alone(azure: Management, fake: FakeAzure) -> None:
-    """A link to another host is not followed."""
+def test_the_token_is_sent_to_azure_only(azure: Management, fake: FakeAzure) -> None:
+    """The hook follows no link to another host."""
     fake.tell(VAULTS, (200, {"value": [], "nextLink": "http://127.0.0.1:1/steal"}))
 
     assert azure.list(VAULTS, "v") == []
 
 
-def test_a_key_that_was_made_before_is_kept(azure: Management) -> None:
-    """Until it is in the vault."""
+def test_an_existing_key_is_kept(azure: Management) -> None:
+    """The key stays until the vault has one."""
     assert prepared(azure, **{VARIABLE: "made before"}) == {}
 
 
 def test_a_key_in_the_vault_is_never_replaced(azure: Management, fake: FakeAzure) -> None:
-    """Not even by one that was left behind in azd's environment."""
+    """A leftover key in azd's environment does not replace the key of the vault."""
     fake.tell(VAULTS, (200, {"value": [{"id": VAULT}]}))
     fake.tell(KEPT, (200, {"name": SIGNING_KEYS}))
 
@@ -135,8 +135,8 @@ def test_a_key_in_the_vault_is_never_replaced(azure: Management, fake: FakeAzure
 
 
 @pytest.mark.parametrize("path", [VAULTS, KEPT])
-def test_what_azure_does_not_say_is_not_guessed(azure: Management, fake: FakeAzure, path: str) -> None:
-    """A new key because of a 403 would give every receiver another secret."""
+def test_a_403_of_azure_creates_no_key(azure: Management, fake: FakeAzure, path: str) -> None:
+    """A new key after a 403 would change the secret of every receiver."""
     fake.tell(VAULTS, (200, {"value": [{"id": VAULT}]}))
     fake.tell(path, (403, {"error": {"code": "AuthorizationFailed"}}))
 
@@ -144,15 +144,14 @@ def test_what_azure_does_not_say_is_not_guessed(azure: Management, fake: FakeAzu
         prepared(azure)
 
 
-def test_nobody_answering_is_not_guessed_either() -> None:
-    """Likewise."""
+def test_a_missing_answer_creates_no_key() -> None:
     with pytest.raises(Failed, match="Azure answered nothing"):
         prepare(ENVIRON, Management("token", "http://127.0.0.1:1"), lambda _name, _value: None)
 
 
 @pytest.fixture
 def ready(fake: FakeAzure) -> None:
-    """Play a subscription that can take a deployment."""
+    """Script a subscription that is ready for a deployment."""
     fake.tell(PROVIDER, (200, {"registrationState": "Registered"}))
     fake.tell(SPEECH, (200, {"kind": "SpeechServices"}))
     fake.tell(ACTION_GROUP, (200, {"id": ACTION_GROUP}))
@@ -165,13 +164,13 @@ def ready(fake: FakeAzure) -> None:
     ids=["nothing", "resources", "an empty value"],
 )
 def test_right_choices_pass(azure: Management, chosen: dict[str, str]) -> None:
-    """Without a word."""
+    """The hook prints nothing."""
     check({**ENVIRON, **chosen}, azure)
 
 
 @pytest.mark.usefixtures("ready")
 def test_every_wrong_choice_is_named_at_once(azure: Management, fake: FakeAzure) -> None:
-    """Values, resources and the subscription; what is wrong by its form is not looked for."""
+    """Values, resources and the subscription are checked. Malformed ids are not looked up."""
     fake.tell(PROVIDER, (200, {"registrationState": "NotRegistered"}))
     fake.tell(SPEECH, (200, {"kind": "OpenAI"}))
     chosen = {"SPEECH_RESOURCE_ID": SPEECH, "ALERT_ACTION_GROUP_ID": "mine", "INSTANCE_MEMORY_MB": "1024"}
@@ -194,7 +193,7 @@ def test_every_wrong_choice_is_named_at_once(azure: Management, fake: FakeAzure)
 @pytest.mark.usefixtures("ready")
 @pytest.mark.parametrize(("name", "path"), [("SPEECH_RESOURCE_ID", SPEECH), ("ALERT_ACTION_GROUP_ID", ACTION_GROUP)])
 def test_a_resource_that_does_not_exist_is_named(azure: Management, fake: FakeAzure, name: str, path: str) -> None:
-    """A deployment would fail midway."""
+    """Otherwise the deployment would fail midway."""
     fake.tell(path, (404, None))
 
     with pytest.raises(Failed, match=f"{name} names .* does not exist"):
@@ -212,7 +211,7 @@ def test_a_resource_that_does_not_exist_is_named(azure: Management, fake: FakeAz
     ],
 )
 def test_alerts_link_to_the_runbook_of_the_checkout(remote: str, expected: str | None) -> None:
-    """If its address can be told from that of the repository."""
+    """The link requires a known repository address."""
     told: dict[str, str] = {}
 
     link_runbook({}, remote, told.__setitem__)
@@ -221,7 +220,7 @@ def test_alerts_link_to_the_runbook_of_the_checkout(remote: str, expected: str |
 
 
 def test_a_chosen_runbook_stays() -> None:
-    """Of another branch, or elsewhere."""
+    """The chosen address can be another branch or another place."""
     told: dict[str, str] = {}
 
     link_runbook({RUNBOOK: "https://wiki.example.com"}, "git@github.com:team/bridge.git", told.__setitem__)
@@ -230,17 +229,17 @@ def test_a_chosen_runbook_stays() -> None:
 
 
 def deployed(azure: Management) -> Deployment:
-    """Deploy an app of two functions."""
+    """Deploy an app with two functions."""
     return Deployment(site=SITE, url=azure.endpoint, functions=frozenset({"sweep", "deliver"}), azure=azure)
 
 
 def listing(*names: str) -> tuple[int, Any]:
-    """List functions as Azure does."""
+    """Return Azure's answer with a list of functions."""
     return 200, {"value": [{"name": f"func/{name}"} for name in names]}
 
 
-def test_a_deployment_is_seen_through(azure: Management, fake: FakeAzure) -> None:
-    """Synced first; then functions come one by one, and health last."""
+def test_a_deployment_is_followed_to_the_end(azure: Management, fake: FakeAzure) -> None:
+    """The sync comes first, then the functions one by one, then health."""
     pauses: list[float] = []
     fake.tell(f"{SITE}/syncfunctiontriggers", (204, None))
     fake.tell(f"{SITE}/functions", listing(), listing("sweep"), listing("sweep", "deliver"))
@@ -260,10 +259,10 @@ def test_a_deployment_is_seen_through(azure: Management, fake: FakeAzure) -> Non
         ("/api/health", (503, {"status": "misconfigured"}), "the app is misconfigured: .*SPEECH_ENDPOINT"),
     ],
 )
-def test_a_deployment_that_does_not_come_up_says_why(
+def test_a_failed_deployment_reports_the_reason(
     azure: Management, fake: FakeAzure, path: str, answer: tuple[int, Any], reason: str
 ) -> None:
-    """After ten minutes."""
+    """The hook gives up after ten minutes."""
     pauses: list[float] = []
     fake.tell(f"{SITE}/syncfunctiontriggers", (204, None))
     fake.tell(f"{SITE}/functions", listing("sweep", "deliver"))
@@ -278,8 +277,8 @@ def test_a_deployment_that_does_not_come_up_says_why(
     assert sum(pauses) == 600
 
 
-def test_a_key_is_asked_for_only_to_learn_the_reasons(azure: Management, fake: FakeAzure) -> None:
-    """And goes to the app alone."""
+def test_a_key_is_requested_only_to_read_the_reasons(azure: Management, fake: FakeAzure) -> None:
+    """The key is sent to the app alone."""
     fake.tell(f"{SITE}/functions", listing("sweep", "deliver"))
     fake.tell("/api/health", (503, {"status": "misconfigured"}))
     fake.tell(f"{SITE}/host/default/listkeys", (200, {"functionKeys": {"default": "a key"}}))
@@ -290,8 +289,8 @@ def test_a_key_is_asked_for_only_to_learn_the_reasons(azure: Management, fake: F
     assert [path for _, path, key in fake.requests if key is None] == ["/api/health"]
 
 
-def test_a_sync_that_azure_refuses_for_ever_fails_the_deployment(azure: Management, fake: FakeAzure) -> None:
-    """After ten minutes, with the words of Azure."""
+def test_a_permanently_rejected_sync_fails_the_deployment(azure: Management, fake: FakeAzure) -> None:
+    """The hook gives up after ten minutes and prints Azure's message."""
     pauses: list[float] = []
     fake.tell(f"{SITE}/syncfunctiontriggers", (400, {"error": {"message": "Encountered an error"}}))
 
@@ -301,8 +300,8 @@ def test_a_sync_that_azure_refuses_for_ever_fails_the_deployment(azure: Manageme
     assert sum(pauses) == 600
 
 
-def test_errors_of_a_young_app_are_waited_for(azure: Management, fake: FakeAzure) -> None:
-    """Of the sync, of the list and of health: right after a deployment each fails in its own way."""
+def test_errors_of_a_starting_app_are_retried(azure: Management, fake: FakeAzure) -> None:
+    """Right after a deployment, the sync, the list and the health check each fail in a different way."""
     pauses: list[float] = []
     fake.tell(f"{SITE}/syncfunctiontriggers", (400, {}), (503, {}), (204, None))
     fake.tell(f"{SITE}/functions", (500, {}), (404, {}), listing("sweep", "deliver"))
@@ -317,7 +316,7 @@ def test_errors_of_a_young_app_are_waited_for(azure: Management, fake: FakeAzure
 def test_key_vault_references_are_fetched_again_while_the_app_is_misconfigured(
     azure: Management, fake: FakeAzure
 ) -> None:
-    """Azure keeps a failed one for a day. Once a minute, since instances restart with it."""
+    """Azure caches a failed reference for a day. A refresh restarts instances, so the hook waits a minute."""
     fake.tell(f"{SITE}/syncfunctiontriggers", (204, None))
     fake.tell(f"{SITE}/functions", listing("sweep", "deliver"))
     fake.tell(f"{SITE}/host/default/listkeys", (200, {"functionKeys": {"default": "a key"}}))
@@ -330,8 +329,8 @@ def test_key_vault_references_are_fetched_again_while_the_app_is_misconfigured(
     assert paths.count(f"{SITE}/config/configreferences/appsettings/refresh") == 2
 
 
-def test_an_address_that_may_not_call_the_api_is_told(azure: Management, fake: FakeAzure) -> None:
-    """A 403 of the platform has no words of its own."""
+def test_an_address_outside_of_the_allowed_ranges_is_reported(azure: Management, fake: FakeAzure) -> None:
+    """The platform's 403 has no message."""
     fake.tell(f"{SITE}/functions", listing("sweep", "deliver"))
     fake.tell("/api/health", (403, None))
 
@@ -345,8 +344,8 @@ DEPLOYED = {
 }
 
 
-def test_a_deployment_ends_with_what_to_copy() -> None:
-    """The page, the command for a key, and the two lines for the command line."""
+def test_a_deployment_ends_with_lines_to_copy() -> None:
+    """The output has the page, the command for a key, and two lines for the command line."""
     key = "az functionapp keys list -g 'rg-e' -n 'func' --query functionKeys.default -o tsv"
 
     assert next_steps(DEPLOYED).splitlines() == [
@@ -359,8 +358,8 @@ def test_a_deployment_ends_with_what_to_copy() -> None:
     ]
 
 
-def test_with_tokens_there_is_no_key_to_copy() -> None:
-    """Keys open nothing then."""
+def test_with_tokens_the_output_has_no_key() -> None:
+    """With tokens, keys are not accepted."""
     steps = next_steps({**DEPLOYED, "BRIDGE_AUTH": "entra", "BRIDGE_AUTH_AUDIENCE": "client"})
 
     assert "--scope 'api://client/.default'" in steps
@@ -368,8 +367,8 @@ def test_with_tokens_there_is_no_key_to_copy() -> None:
     assert "BRIDGE_KEY" not in steps
 
 
-def test_the_fixed_address_is_told_if_there_is_one() -> None:
-    """Receivers may have to allow it."""
+def test_a_fixed_address_is_printed() -> None:
+    """Receivers may have to allow the address."""
     steps = next_steps({**DEPLOYED, "BRIDGE_OUTBOUND_ADDRESS": "203.0.113.7"})
 
     assert steps.endswith("Callbacks come from 203.0.113.7")
@@ -381,14 +380,14 @@ REFRESH = f"{SITE}/config/configreferences/appsettings/refresh"
 
 @pytest.fixture
 def rotation(azure: Management, fake: FakeAzure) -> Rotation:
-    """Rotate the key of an app whose vault has one key."""
+    """Return the rotation for an app with one key in the vault."""
     fake.tell(SECRET_PATH, (200, {"value": "old"}))
     fake.tell(REFRESH, (200, None))
     return Rotation(vault=Vault(azure.endpoint, "of the vault"), azure=azure, site=SITE, url=azure.endpoint)
 
 
 def test_a_rotation_begins_with_a_new_key_before_the_old_one(rotation: Rotation, fake: FakeAzure) -> None:
-    """And ends only when the app has both."""
+    """The command ends only when the app has both keys."""
     pauses: list[float] = []
     fake.tell(SECRET_PATH, (200, {"value": "old"}), (200, {}), (200, {"value": "new, old"}))
     fake.tell("/api/signing-keys", (503, None), (200, {"value": ["old"]}), (200, {"value": ["new", "old"]}))
@@ -404,7 +403,7 @@ def test_a_rotation_begins_with_a_new_key_before_the_old_one(rotation: Rotation,
 
 
 def test_a_rotation_ends_with_the_new_key_alone(rotation: Rotation, fake: FakeAzure) -> None:
-    """The newest stands first."""
+    """The remaining key is the newest."""
     fake.tell(SECRET_PATH, (200, {"value": "new,old"}), (200, {}), (200, {"value": "new"}))
     fake.tell("/api/signing-keys", (200, {"value": ["new"]}))
 
@@ -414,7 +413,7 @@ def test_a_rotation_ends_with_the_new_key_alone(rotation: Rotation, fake: FakeAz
 
 
 def test_a_second_rotation_does_not_begin_in_the_middle_of_the_first(rotation: Rotation, fake: FakeAzure) -> None:
-    """Receivers that have the first secret alone would lose it at the next end."""
+    """Receivers that know only the first secret would lose their key at the next end."""
     fake.tell(SECRET_PATH, (200, {"value": "new,old"}))
 
     with pytest.raises(Failed, match="has begun before"):
@@ -423,24 +422,24 @@ def test_a_second_rotation_does_not_begin_in_the_middle_of_the_first(rotation: R
     assert fake.bodies == []
 
 
-def test_no_key_is_removed_if_there_is_but_one(rotation: Rotation, fake: FakeAzure) -> None:
-    """The end of a rotation that has not begun."""
+def test_the_only_key_is_not_removed(rotation: Rotation, fake: FakeAzure) -> None:
+    """This is the end of a rotation that never began."""
     with pytest.raises(Failed, match="no rotation has begun"):
         rotation.finish(lambda _: None)
 
     assert fake.bodies == []
 
 
-def test_a_rotation_without_the_right_role_says_which_it_takes(rotation: Rotation, fake: FakeAzure) -> None:
-    """With the words of the vault, and without a key."""
+def test_a_rotation_without_the_right_role_names_the_role(rotation: Rotation, fake: FakeAzure) -> None:
+    """The message contains the vault's error, and no key."""
     fake.tell(SECRET_PATH, (403, {"error": {"message": "Caller is not authorized"}}))
 
     with pytest.raises(Failed, match=r"403 \(Caller is not authorized\).*Key Vault Secrets Officer"):
         rotation.begin(lambda _: None)
 
 
-def test_an_app_that_keeps_the_old_keys_is_told(rotation: Rotation, fake: FakeAzure) -> None:
-    """After five minutes, with the command that looks again."""
+def test_an_app_that_keeps_the_old_keys_is_reported(rotation: Rotation, fake: FakeAzure) -> None:
+    """The hook gives up after five minutes and prints the command for another check."""
     pauses: list[float] = []
     fake.tell("/api/signing-keys", (200, {"value": []}))
 
@@ -450,8 +449,8 @@ def test_an_app_that_keeps_the_old_keys_is_told(rotation: Rotation, fake: FakeAz
     assert sum(pauses) == 300
 
 
-def test_an_answer_that_breaks_off_is_no_answer() -> None:
-    """As one that does not come."""
+def test_a_truncated_answer_counts_as_no_answer() -> None:
+    """A truncated answer is handled like a missing one."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         thread = threading.Thread(target=_break_off, args=(server,))
@@ -470,21 +469,21 @@ def _break_off(server: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
 
 
-def test_what_azd_does_not_pass_on_is_named(azure: Management) -> None:
-    """Whoever runs a hook by hand sees why it cannot work."""
+def test_missing_variables_of_azd_are_named(azure: Management) -> None:
+    """The message helps people who run a hook by hand."""
     with pytest.raises(Failed, match="SERVICE_BRIDGE_ID is not set"):
         deployment({}, azure)
 
 
 def test_the_deployed_app_has_to_have_every_function(azure: Management) -> None:
-    """The timer and the queue among them."""
+    """Timer and queue are included."""
     found = deployment({"SERVICE_BRIDGE_ID": SITE, "SERVICE_BRIDGE_URL": azure.endpoint}, azure)
 
     assert {"sweep", "deliver", "health", "register"} <= found.functions
 
 
-def test_a_function_is_named_whether_it_waits_or_not(tmp_path: Path) -> None:
-    """`async def` is a function of the app too; one without a trigger is none."""
+def test_synchronous_and_asynchronous_functions_are_found(tmp_path: Path) -> None:
+    """`async def` counts as a function. A function without a trigger does not."""
     file = tmp_path / "function_app.py"
     file.write_text("@app.route()\ndef one(): ...\n\n@app.route()\nasync def two(): ...\n\nasync def helper(): ...\n")
 
@@ -492,7 +491,7 @@ def test_a_function_is_named_whether_it_waits_or_not(tmp_path: Path) -> None:
 
 
 def test_a_failure_is_one_line_and_an_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
-    """By which azd stops."""
+    """The exit code stops azd."""
 
     def fail() -> None:
         raise Failed("it is so")
@@ -502,8 +501,8 @@ def test_a_failure_is_one_line_and_an_exit_code(capsys: pytest.CaptureFixture[st
     assert run(lambda: None) == 0
 
 
-def test_secrets_are_taken_out_of_azds_environment(azure: Management, fake: FakeAzure) -> None:
-    """Once they are in the vault."""
+def test_stored_secrets_are_removed_from_azds_environment(azure: Management, fake: FakeAzure) -> None:
+    """Secrets leave azd's environment once the vault has them."""
     told: dict[str, str] = {}
     fake.tell(VAULTS, (200, {"value": [{"id": VAULT}]}))
     fake.tell(KEPT, (200, {"name": SIGNING_KEYS}))
@@ -513,8 +512,8 @@ def test_secrets_are_taken_out_of_azds_environment(azure: Management, fake: Fake
     assert told == {"NEW_SIGNING_KEY": "", "NEW_SPEECH_KEY": ""}
 
 
-def test_a_key_that_did_not_get_into_the_vault_stays(azure: Management) -> None:
-    """The next run puts it there."""
+def test_a_key_that_is_not_in_the_vault_stays_in_azds_environment(azure: Management) -> None:
+    """The next run writes the key to the vault."""
     told: dict[str, str] = {}
 
     with pytest.raises(Failed, match="the vault has no signing key"):
@@ -524,22 +523,22 @@ def test_a_key_that_did_not_get_into_the_vault_stays(azure: Management) -> None:
 
 
 def put_azd(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put an azd on the path."""
+    """Put a fake azd on the path."""
     program = folder / "azd"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
 
 
-def test_azd_says_who_is_signed_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No other tool is asked."""
+def test_the_token_comes_from_azd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hook calls no other tool."""
     put_azd(tmp_path, 'test "$*" = "auth token --output json" && echo \'{"token": "of azd"}\'', monkeypatch)
 
     assert signed_in() == Management("of azd")
 
 
 def test_a_secret_is_not_shown_when_azd_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its reason is."""
+    """The message has azd's reason."""
     put_azd(tmp_path, "echo no environment >&2; exit 1", monkeypatch)
 
     with pytest.raises(Failed, match="azd env set failed: no environment") as caught:
@@ -549,7 +548,7 @@ def test_a_secret_is_not_shown_when_azd_fails(tmp_path: Path, monkeypatch: pytes
 
 
 def hook(name: str, path: str) -> subprocess.CompletedProcess[str]:
-    """Run a hook as azure.yaml has it."""
+    """Run a hook in the same way as azure.yaml."""
     return subprocess.run(
         [sys.executable, "-m", f"infra.hooks.{name}"],
         cwd=REPOSITORY,
@@ -563,7 +562,7 @@ def hook(name: str, path: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("name", ["before_provision", "after_provision", "after_deploy", "rotate_signing_key"])
 def test_without_azd_a_hook_fails_with_a_reason(name: str, tmp_path: Path) -> None:
-    """And azd stops."""
+    """The failure stops azd."""
     done = hook(name, str(tmp_path))
 
     assert done.returncode == 1
@@ -571,8 +570,8 @@ def test_without_azd_a_hook_fails_with_a_reason(name: str, tmp_path: Path) -> No
     assert not done.stderr
 
 
-def test_azure_yaml_runs_the_hooks_that_are_there() -> None:
-    """On both kinds of machine."""
+def test_azure_yaml_runs_existing_hooks() -> None:
+    """Applies to Windows and POSIX."""
     text = (REPOSITORY / "azure.yaml").read_text()
     run = [line.partition("run: ")[2].strip(" }") for line in text.splitlines() if "run: " in line]
 

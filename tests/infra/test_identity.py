@@ -1,7 +1,7 @@
-"""Storage without keys: the app asks the platform for a token as on Azure, and storage takes it over HTTPS.
+"""Storage without keys: the app gets a token from the platform like on Azure, and storage accepts the token over HTTPS.
 
-Azurite looks at a token's audience, issuer and times, not at its signature and not at roles: which roles the identity
-needs stands in the templates, and is proven by no emulator.
+Azurite checks audience, issuer and times of a token, but no signature and no role. No emulator can check the roles that
+the templates assign.
 """
 
 import json
@@ -38,13 +38,13 @@ LONG_AGO, FAR_AWAY = 1_000_000_000, 4_000_000_000
 
 
 def token(audience: str = STORAGE, *, expires: int = FAR_AWAY, issuer: str = "https://sts.windows.net/tenant/") -> str:
-    """Make a token as Entra does, but for the signature."""
+    """Return a token in Entra's format, without a valid signature."""
     claims: dict[str, Any] = {"aud": audience, "iss": issuer, "iat": LONG_AGO, "nbf": LONG_AGO, "exp": expires}
-    return jwt.encode(claims, "a key that nobody checks, of 32 bytes", algorithm="HS256")
+    return jwt.encode(claims, "an unchecked key of at least 32 bytes", algorithm="HS256")
 
 
 class Credential:
-    """Hands out one token, and remembers what it was asked for."""
+    """Returns one token and records the requested scopes."""
 
     def __init__(self, handed_out: str) -> None:
         self.handed_out = handed_out
@@ -57,7 +57,7 @@ class Credential:
 
 
 class Platform:
-    """The identity endpoint of App Service, as Functions has it: a token for who knows the header."""
+    """The identity endpoint of App Service: a token for callers that send the header."""
 
     def __init__(self) -> None:
         self.asked: set[tuple[str | None, str | None]] = set()
@@ -75,7 +75,7 @@ class Platform:
 
 @pytest.fixture(scope="module")
 def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
-    """Start a storage that speaks HTTPS and takes tokens, and let this process trust who vouches for it."""
+    """Yield a storage that accepts tokens over HTTPS. This process trusts the issuer of the certificate."""
     folder = tmp_path_factory.mktemp("certificates")
     authority = trustme.CA()
     issued = authority.issue_cert("127.0.0.1")
@@ -90,7 +90,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
 
 
 def environment(storage: Azurite) -> dict[str, str]:
-    """Say what the templates say: the account's name and addresses, and the identity."""
+    """Return the environment that the templates set: account name, addresses and identity."""
     named = {name: value for name, value in ENVIRONMENT.items() if name != "AzureWebJobsStorage"}
     return {
         **named,
@@ -103,12 +103,12 @@ def environment(storage: Azurite) -> dict[str, str]:
 
 @pytest.fixture
 def settings(storage: Azurite) -> Settings:
-    """Read them."""
+    """Read the settings."""
     return read_settings(environment(storage))
 
 
-def test_table_and_queue_take_a_token_for_storage(settings: Settings) -> None:
-    """And are asked with no other."""
+def test_table_and_queue_accept_a_token_for_storage(settings: Settings) -> None:
+    """No other scope is requested."""
     credential = Credential(token())
 
     with table_client(settings, credential) as client, queue_client(settings, credential, "identity") as queue:
@@ -126,8 +126,8 @@ def test_table_and_queue_take_a_token_for_storage(settings: Settings) -> None:
     [token("https://vault.azure.net"), token(expires=LONG_AGO), token(issuer="https://elsewhere.example.com/"), "none"],
     ids=["another audience", "expired", "a stranger's", "no token"],
 )
-def test_a_token_that_storage_does_not_take_is_storage_that_is_not_there(settings: Settings, handed_out: str) -> None:
-    """A refusal, so it is known that nothing has changed."""
+def test_a_rejected_token_counts_as_unavailable_storage(settings: Settings, handed_out: str) -> None:
+    """A rejection proves that nothing was written."""
     with table_client(settings, Credential(handed_out)) as client:
         table = AzureTable(client)
 
@@ -137,8 +137,10 @@ def test_a_token_that_storage_does_not_take_is_storage_that_is_not_there(setting
             table.commit(Transaction("p", (Insert("b", {"column": 1}),)))
 
 
-def test_the_whole_job_runs_on_the_platforms_identity(storage: Azurite, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the settings of the templates to a callback, without a key of storage anywhere."""
+def test_a_registration_is_delivered_with_the_platforms_identity(
+    storage: Azurite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The test covers the settings of the templates up to the callback, without a storage key."""
     platform = Platform()
     endpoint = WebServer(platform)
     monkeypatch.setenv("IDENTITY_ENDPOINT", endpoint.url)
@@ -167,7 +169,7 @@ def test_the_whole_job_runs_on_the_platforms_identity(storage: Azurite, monkeypa
 
 
 def deliver(app: App, settings: Settings, receiver: Receiver) -> None:
-    """Be the host: let the timer fire and hand over what comes to the queue, until a callback has come."""
+    """Act as the host: tick the timer and pass on queue messages until a callback arrives."""
     with queue_client(settings, Credential(token()), DELIVERIES_QUEUE) as queue:
         queue.create_queue()
         for _ in range(100):
@@ -179,16 +181,16 @@ def deliver(app: App, settings: Settings, receiver: Receiver) -> None:
 
 
 def take_all(app: App, queue: QueueClient) -> None:
-    """Hand over every message, and delete it."""
+    """Pass on and delete every message."""
     for message in queue.receive_messages():
         app.deliver(read_body(message.content, "base64"))
         queue.delete_message(message)
 
 
-def test_a_certificate_that_nobody_vouches_for_is_not_trusted(
+def test_a_certificate_of_an_unknown_issuer_is_not_trusted(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The tests above trust an authority of their own, and not everybody."""
+    """The tests above trust one test authority, not every certificate."""
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "other.pem"))
     monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(tmp_path / "other.pem"))
 

@@ -1,4 +1,4 @@
-"""The locks of Python's packages: exact versions and hashes, the deployed ones for the deployed Python alone."""
+"""The locks of Python packages: exact versions and hashes. The lock for deployment covers the deployed Python only."""
 
 import re
 from dataclasses import dataclass
@@ -30,16 +30,16 @@ class Pin:
 
     @property
     def name(self) -> str:
-        """Its canonical name."""
+        """Return the canonical name."""
         return canonicalize_name(self.requirement.name)
 
     def holds(self, python: str | None = None) -> bool:
-        """Whether an environment installs it: this one, or that of another Python on Linux."""
+        """Return whether the package is installed here, or on another Python version on Linux."""
         return holds(self.requirement, python)
 
 
 def holds(requirement: Requirement, python: str | None = None) -> bool:
-    """Whether a requirement is one of an environment."""
+    """Return whether a requirement applies here, or on another Python version on Linux."""
     linux = {
         "implementation_name": "cpython",
         "platform_machine": "x86_64",
@@ -63,19 +63,19 @@ def pins(lock: str) -> list[Pin]:
 
 
 def wanted(*files: str) -> list[Requirement]:
-    """Read what a lock was made from."""
+    """Read the inputs of a lock."""
     lines = [line for file in files for line in (REPOSITORY / file).read_text().splitlines()]
     return [Requirement(line) for line in lines if line[:1].isalpha()]
 
 
 def versions(of: list[Pin]) -> dict[str, str]:
-    """Map names to what is pinned."""
+    """Map names to pinned versions."""
     return {pin.name: str(pin.requirement.specifier) for pin in of}
 
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_a_lock_has_exact_versions_and_hashes_and_no_address(lock: str) -> None:
-    """Whichever registry a machine uses, it installs the same files."""
+    """Every registry then provides the same files."""
     found = pins(lock)
 
     assert found
@@ -86,29 +86,29 @@ def test_a_lock_has_exact_versions_and_hashes_and_no_address(lock: str) -> None:
 
 
 def test_every_lock_is_tested() -> None:
-    """A lock is a file of requirements that was written from an `.in`, or an `.in` that was not locked yet."""
+    """The locks are the requirements files that were generated from an `.in` file."""
     sources = [path.relative_to(REPOSITORY) for path in [*REPOSITORY.glob("*.in"), *REPOSITORY.glob("infra/*/*.in")]]
     made_from = {Path(lock).with_suffix(".in") for lock in LOCKS} - {Path("requirements-local.in")}
 
     assert set(sources) == made_from
 
 
-def test_what_is_deployed_is_locked_for_one_python() -> None:
-    """Without conditions, and only with files that this Python installs, so that a build with another one fails."""
+def test_the_deployment_lock_is_for_one_python() -> None:
+    """The lock has no conditions and only files for this Python, so a build with another Python fails."""
     deployed, local = pins("requirements.txt"), {pin.name: pin for pin in pins("requirements-local.txt")}
     compiled = [pin for pin in deployed if pin.name in {"cffi", "cryptography", "markupsafe", "pydantic-core", "yarl"}]
 
     assert [pin for pin in deployed if pin.requirement.marker is not None] == []
     assert all(pin.hashes < local[pin.name].hashes for pin in compiled)
     assert len(compiled) == 5
-    # The wheel for musl and for each variant of glibc's tag may fit too, but not one for each Python.
+    # The wheel for musl and several glibc tags may fit, but not one per Python version.
     assert max(len(pin.hashes) for pin in deployed) <= 4
     [functions] = [pin for pin in deployed if pin.name == "azure-functions"]
-    assert str(functions.requirement.specifier).startswith("==2.")  # which refuses every Python before 3.13
+    assert str(functions.requirement.specifier).startswith("==2.")  # which fails on every Python before 3.13
 
 
 def test_the_local_start_has_the_versions_that_are_deployed() -> None:
-    """On the deployed Python it is the same list, and each of its files could be installed."""
+    """On the deployed Python, the local start has the same packages, and each file can be installed."""
     deployed = pins("requirements.txt")
     local = [pin for pin in pins("requirements-local.txt") if pin.holds(DEPLOYED_PYTHON)]
 
@@ -118,7 +118,7 @@ def test_the_local_start_has_the_versions_that_are_deployed() -> None:
 
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13", "3.14"])
 def test_the_universal_lock_has_every_package_for_every_python(python: str) -> None:
-    """Once each, at the deployed version where that Python can have it."""
+    """Each package has one version per Python: the deployed one where available."""
     found = [pin for pin in pins("requirements-local.txt") if pin.holds(python)]
     here, deployed = versions(found), versions(pins("requirements.txt"))
 
@@ -127,8 +127,8 @@ def test_the_universal_lock_has_every_package_for_every_python(python: str) -> N
     assert (here["azure-functions"] == deployed["azure-functions"]) is (python not in {"3.11", "3.12"})
 
 
-def test_the_locks_hold_what_is_wanted() -> None:
-    """In the ranges of the files that they are made from."""
+def test_the_locks_satisfy_their_input_files() -> None:
+    """The versions are within the ranges of the input files."""
     locked = [
         (wanted("requirements.in"), pins("requirements.txt"), DEPLOYED_PYTHON),
         (wanted("requirements.in"), pins("requirements-local.txt"), None),
@@ -145,8 +145,8 @@ def test_the_locks_hold_what_is_wanted() -> None:
                 assert each.specifier.contains(clause.version, prereleases=True), each
 
 
-def test_the_tests_run_with_what_is_locked() -> None:
-    """Each installed package is that of a lock: a newer linter would find something new one day."""
+def test_the_tests_run_with_locked_versions() -> None:
+    """Each installed package matches a lock. A newer linter would report new findings at a random time."""
     locks = [pin for name in LOCKS[1:4] for pin in pins(name) if pin.holds()]
     locked = versions(locks)
     installed = {canonicalize_name(each.name): each.version for each in distributions()}
@@ -157,14 +157,14 @@ def test_the_tests_run_with_what_is_locked() -> None:
 
 
 def test_the_tests_add_to_the_local_start_and_change_nothing_of_it() -> None:
-    """A package is in one of both locks."""
+    """Each package is in only one of the two locks."""
     local, development = pins("requirements-local.txt"), pins("requirements-dev.txt")
 
     assert {pin.name for pin in local} & {pin.name for pin in development} == set()
 
 
 def test_the_locked_python_is_the_deployed_one() -> None:
-    """In the template, and in the workflow that tests what is deployed."""
+    """The template and the deployment test in the workflow use the same version."""
     template = (REPOSITORY / "infra" / "modules" / "app.bicep").read_text()
 
     assert f"version: '{DEPLOYED_PYTHON}'" in template

@@ -1,4 +1,4 @@
-"""What is deployed: just these files, with just what the lock names, and the app runs."""
+"""The deployed package: the exact files, the locked libraries, and a running app."""
 
 import json
 import re
@@ -20,7 +20,7 @@ from tests.infra.azd_package import deploys, lines_of, package_of
 from tests.infra.test_locks import pins
 from tests.support.harness import ENVIRONMENT
 
-#: Index the app, sweep once and say what came of it.
+#: Loads the app, sweeps once and prints the result.
 SCRIPT = """
 import asyncio, json, sys
 sys.path[:0] = sys.argv[1:]
@@ -35,7 +35,7 @@ print(json.dumps({"functions": names, "health": health.status_code}))
 
 
 def test_the_package_is_the_app_and_nothing_else() -> None:
-    """No test, no template, no tool, no secret; not the table that only tests use, and not the command line."""
+    """Excluded: tests, templates, tools, secrets, the in-memory table and the command line."""
     modules = {path.relative_to(REPOSITORY) for path in (REPOSITORY / "bridge").rglob("*.py")}
     modules -= {Path("bridge/testing.py")}
     modules -= {path for path in modules if path.is_relative_to("bridge/cli")}
@@ -52,7 +52,7 @@ def test_the_package_is_the_app_and_nothing_else() -> None:
     }
 
 
-#: Names that no line of `.funcignore` knows: of secrets, of settings, of what people and tools leave in a checkout.
+#: Names that `.funcignore` does not list: secrets, settings, and leftovers of people and tools.
 UNKNOWN = (
     "key.pem",
     "secrets.txt",
@@ -91,7 +91,7 @@ UNKNOWN = (
     "bridge/testing.py",
 )
 
-#: Names that are deployed wherever they turn up: the app's own files, and packages that were installed beside it.
+#: Names that are always deployed: the app's files, and packages installed beside them.
 KNOWN = (
     "function_app.py",
     "host.json",
@@ -105,7 +105,7 @@ KNOWN = (
 )
 
 
-def test_a_file_that_no_line_allows_is_not_deployed(tmp_path: Path) -> None:
+def test_a_file_without_a_line_is_not_deployed(tmp_path: Path) -> None:
     shutil.copy(REPOSITORY / ".funcignore", tmp_path)
     for name in (*UNKNOWN, *KNOWN):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -121,8 +121,8 @@ def test_nothing_that_git_ignores_is_deployed() -> None:
     assert [each for each in ignored if deploys(lines, each.rstrip("/"), is_folder=each.endswith("/"))] == []
 
 
-def test_azd_is_new_enough_to_read_what_is_allowed() -> None:
-    """Before 1.23.13 a line with an exclamation mark left files out as well, and the package was empty."""
+def test_azd_is_new_enough_for_lines_with_an_exclamation_mark() -> None:
+    """Before 1.23.13, lines with an exclamation mark excluded files, so the package was empty."""
     wanted = re.search(r'azd: ">= ([\d.]+)"', (REPOSITORY / "azure.yaml").read_text())
 
     assert wanted is not None
@@ -140,7 +140,7 @@ def app(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
-    """Lay out what the lock names, and nothing else that happens to be installed here."""
+    """Create an environment with the locked packages only."""
     for name in {pin.name for pin in pins("requirements-local.txt")}:
         for file in distribution(name).files or ():
             if ".." not in file.parts:
@@ -150,8 +150,8 @@ def site(tmp_path: Path) -> Path:
     return tmp_path / "site"
 
 
-def test_the_app_runs_from_the_package_with_what_the_lock_names(app: Path, site: Path, azurite: Azurite) -> None:
-    """Every function is there, and a sweep reaches storage."""
+def test_the_app_runs_from_the_package_with_the_locked_libraries(app: Path, site: Path, azurite: Azurite) -> None:
+    """The app has every function, and a sweep reaches storage."""
     settings = {**ENVIRONMENT, "AzureWebJobsStorage": azurite.connection_string}
 
     done = subprocess.run(

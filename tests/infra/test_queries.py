@@ -1,4 +1,4 @@
-"""Microsoft's own parser reads every query, and knows every table, column and function in it."""
+"""Microsoft's KQL parser accepts every query, and resolves every table, column and function."""
 
 import json
 import subprocess
@@ -9,14 +9,14 @@ from local.azurite.install import node_with_packages
 from tests.infra.queries import all_queries, document_queries, search_queries, workbook_queries
 
 KUSTO = Path(__file__).parent / "kusto"
-#: Columns of the tables that the queries read, as the reference of Azure Monitor lists them.
+#: Columns of the tables in the queries, from the reference of Azure Monitor.
 SCHEMAS = json.loads((KUSTO / "schemas.json").read_text())
 
 LINES = "AppTraces\n| extend line = parse_json(Message)\n"
 
 
 def diagnostics(queries: Mapping[str, str]) -> dict[str, list[str]]:
-    """Parse and bind queries; the parser's words for each, by line."""
+    """Parse and bind queries. Returns the parser's messages per query, with line numbers."""
     node = node_with_packages(KUSTO, "Microsoft's parser of Kusto queries, once", print)
     given = json.dumps({"schemas": SCHEMAS, "queries": queries})
     done = subprocess.run(
@@ -32,7 +32,7 @@ def test_every_query_parses_and_binds() -> None:
     assert {name: said for name, said in found.items() if said} == {}
 
 
-def test_no_query_is_left_out() -> None:
+def test_every_query_is_checked() -> None:
     kinds = {name.partition(":")[0] for name in all_queries()}
 
     assert kinds == {"alert", "search", "workbook", "document"}
@@ -40,7 +40,7 @@ def test_no_query_is_left_out() -> None:
     assert set(search_queries()) == {"by-host", "by-webhook-id", "slowest-receivers"}
 
 
-#: Wrong queries, each with words of the parser.
+#: Wrong queries, each with part of the parser's message.
 PLANTED = {
     f"{LINES}| summarize count() by to = tostring(line.to)": "['to']",
     f"{LINES}| extend latest = now()\n| where latest - now() > 1m": "['latest']",

@@ -1,4 +1,4 @@
-"""Combinations of variables that cannot work are refused before anything is created, each with its reason."""
+"""Impossible combinations of variables are rejected before any resource is created, each with a reason."""
 
 from pathlib import Path
 
@@ -23,8 +23,8 @@ ENVIRON = {"AZURE_ENV_NAME": "e", "AZURE_LOCATION": "westeurope"}
     ],
     ids=" ".join,
 )
-def test_a_combination_that_can_work_is_not_refused(chosen: dict[str, str], tmp_path: Path) -> None:
-    """Beside the deployments that have a snapshot."""
+def test_a_possible_combination_is_accepted(chosen: dict[str, str], tmp_path: Path) -> None:
+    """These combinations have no snapshot."""
     evaluated = evaluate({**ENVIRON, **chosen}, tmp_path)
 
     assert isinstance(evaluated, Snapshot), evaluated
@@ -53,10 +53,10 @@ def test_a_combination_that_can_work_is_not_refused(chosen: dict[str, str], tmp_
     ],
     ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
 )
-def test_a_combination_that_cannot_work_is_refused_with_its_reason(
+def test_an_impossible_combination_is_rejected_with_a_reason(
     chosen: dict[str, str], reason: str, tmp_path: Path
 ) -> None:
-    """That reason and no other."""
+    """The reason is the only one."""
     refused = evaluate({**ENVIRON, **chosen}, tmp_path)
 
     assert isinstance(refused, str)
@@ -65,7 +65,7 @@ def test_a_combination_that_cannot_work_is_refused_with_its_reason(
 
 
 def test_all_reasons_are_given_at_once(tmp_path: Path) -> None:
-    """A second attempt does not meet a second reason."""
+    """A second try then meets no further reason."""
     refused = evaluate(
         {**ENVIRON, "PRIVATE_NETWORKING": "true", "SPEECH_USES_KEY": "true", "BRIDGE_AUTH": "entra"}, tmp_path
     )
@@ -82,7 +82,7 @@ def test_all_reasons_are_given_at_once(tmp_path: Path) -> None:
         ("HTTP_PER_INSTANCE", "2000", "httpPerInstanceConcurrency"),
     ],
 )
-def test_a_number_out_of_range_is_refused_without_the_hook_too(
+def test_a_number_out_of_range_is_rejected_even_without_the_hook(
     name: str, value: str, parameter: str, tmp_path: Path
 ) -> None:
     """`az deployment` runs no hook."""
@@ -107,7 +107,7 @@ def test_a_number_out_of_range_is_refused_without_the_hook_too(
 def test_two_spellings_of_one_choice_are_one_deployment(
     one: dict[str, str], other: dict[str, str], tmp_path: Path
 ) -> None:
-    """Another name of the app would be a second set of resources."""
+    """A different app name would mean a second set of resources."""
     first, second = (evaluate({**ENVIRON, **each}, tmp_path) for each in (one, other))
 
     assert isinstance(first, Snapshot), first
@@ -118,7 +118,7 @@ def test_two_spellings_of_one_choice_are_one_deployment(
 
 
 def test_letters_of_a_resource_id_do_not_change_the_role_assignment(tmp_path: Path) -> None:
-    """The same assignment under another name would be refused."""
+    """Azure rejects the same role assignment under another name."""
     upper, lower = (
         evaluate({**ENVIRON, "SPEECH_RESOURCE_ID": id_}, tmp_path) for id_ in (SPEECH.upper(), SPEECH.lower())
     )

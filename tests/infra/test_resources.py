@@ -1,4 +1,4 @@
-"""The evaluated deployments have the resources that README.md describes: names, roles, networks, nothing open."""
+"""The evaluated deployments have the resources of README.md: names, roles, networks, and no unneeded access."""
 
 import json
 import re
@@ -18,7 +18,7 @@ ACCOUNT, VAULT, SPEECH = (
 ROLE = "Microsoft.Authorization/roleAssignments"
 GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-"
 
-#: The roles by their ids, each with the type of the resource that is its scope.
+#: The roles by id, each with the resource type of the scope.
 ROLES = {
     "b7e6dc6d-f1e8-4753-8033-0f276bb0955b": ACCOUNT,  # Storage Blob Data Owner
     "974c5e8b-45b9-4653-ba55-5f855dd0fb88": ACCOUNT,  # Storage Queue Data Contributor
@@ -30,7 +30,7 @@ ROLES = {
 
 
 def roles(evaluated: Snapshot) -> dict[str, str]:
-    """Read the role assignments: the scope of each role."""
+    """Return the scope of each role assignment."""
     assigned = {}
     for each in evaluated.resources:
         if each["type"] == ROLE:
@@ -45,7 +45,7 @@ def roles(evaluated: Snapshot) -> dict[str, str]:
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS)
 def test_each_role_is_given_on_one_resource(deployment: str) -> None:
-    """None reaches a whole group, and there are no others."""
+    """No role covers a whole group, and there are no other roles."""
     evaluated = snapshot(deployment)
     assigned = roles(evaluated)
 
@@ -55,7 +55,7 @@ def test_each_role_is_given_on_one_resource(deployment: str) -> None:
 
 
 def test_the_role_on_a_named_speech_resource_is_in_its_own_subscription() -> None:
-    """All others are in the group of the bridge."""
+    """All other roles are in the group of the bridge."""
     scopes = roles(snapshot("named-speech"))
 
     outside = {role for role, scope in scopes.items() if not scope.startswith(GROUP)}
@@ -67,8 +67,8 @@ def test_the_role_on_a_named_speech_resource_is_in_its_own_subscription() -> Non
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS)
-def test_every_resource_of_its_own_is_in_one_group(deployment: str) -> None:
-    """In the region that was chosen, with azd's tag, by which `azd down` and the portal find them."""
+def test_every_resource_of_the_bridge_is_in_one_group(deployment: str) -> None:
+    """The resources are in the chosen region, with the tag that `azd down` and the portal use."""
     evaluated = snapshot(deployment)
 
     for each in evaluated.resources:
@@ -80,7 +80,7 @@ def test_every_resource_of_its_own_is_in_one_group(deployment: str) -> None:
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS)
 def test_names_are_within_the_limits_of_azure(deployment: str) -> None:
-    """Storage accounts and vaults have at most 24 characters, apps 60, Speech 64."""
+    """Maximum lengths: storage accounts and vaults 24, apps 60, Speech 64 characters."""
     evaluated = snapshot(deployment)
 
     assert re.fullmatch(r"[a-z0-9]{3,24}", evaluated.one(ACCOUNT)["name"])
@@ -90,7 +90,7 @@ def test_names_are_within_the_limits_of_azure(deployment: str) -> None:
 
 
 def test_two_deployments_share_no_name() -> None:
-    """Names of storage accounts, vaults, apps and Speech resources are the world's."""
+    """Names of storage accounts, vaults, apps and Speech resources are global."""
     kinds = (ACCOUNT, VAULT, SPEECH, "Microsoft.Web/sites")
     names = [name for each in DEPLOYMENTS for kind in kinds for name in snapshot(each).of_type(kind)]
 
@@ -99,7 +99,7 @@ def test_two_deployments_share_no_name() -> None:
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS)
 def test_the_app_runs_on_flex_consumption(deployment: str) -> None:
-    """Its package is in the container, and its identity reads everything."""
+    """The package is in the container, and the app reads the container with the identity."""
     evaluated = snapshot(deployment)
     config, plan = evaluated.app["functionAppConfig"], evaluated.one("Microsoft.Web/serverfarms")
     identity = evaluated.one("Microsoft.ManagedIdentity/userAssignedIdentities")["id"]
@@ -116,7 +116,7 @@ def test_the_app_runs_on_flex_consumption(deployment: str) -> None:
 
 
 def test_instances_are_replaced_one_after_another() -> None:
-    """The default of Flex ends every invocation at each deployment and each changed setting."""
+    """Flex's default ends every invocation at each deployment and each change of a setting."""
     app = snapshot("default").one("Microsoft.Web/sites")
 
     assert app["properties"]["functionAppConfig"]["siteUpdateStrategy"] == {"type": "RollingUpdate"}
@@ -124,12 +124,12 @@ def test_instances_are_replaced_one_after_another() -> None:
 
 
 def scale(deployment: str) -> dict[str, Any]:
-    """Read how the app scales."""
+    """Return the scale settings of the app."""
     return dict(snapshot(deployment).app["functionAppConfig"]["scaleAndConcurrency"])
 
 
 def test_the_queries_of_the_workbook_go_to_the_workspace() -> None:
-    """Wherever the workbook is opened."""
+    """The workbook can be opened from any place."""
     evaluated = snapshot("default")
     workspace = evaluated.one("Microsoft.OperationalInsights/workspaces")["id"]
     workbook = evaluated.one("Microsoft.Insights/workbooks")["properties"]
@@ -149,7 +149,7 @@ def test_nothing_is_kept_warm_unless_chosen() -> None:
 
 
 def test_instances_are_kept_warm_by_group() -> None:
-    """The group of deliveries has the name of its function."""
+    """The group of deliveries has the name of the queue function."""
     assert scale("always-ready") == {
         "instanceMemoryMB": 2048,
         "maximumInstanceCount": 100,
@@ -181,13 +181,13 @@ def test_instances_are_kept_warm_by_group() -> None:
         ("Microsoft.Web/sites", {"httpsOnly": True}),
     ],
 )
-def test_nothing_is_open_that_need_not_be(kind: str, expected: dict[str, Any]) -> None:
-    """No keys, no public blobs, no old TLS."""
+def test_unneeded_access_is_closed(kind: str, expected: dict[str, Any]) -> None:
+    """Keys, public blobs and old TLS versions are off."""
     assert expected.items() <= snapshot("default").one(kind)["properties"].items()
 
 
 def test_a_created_speech_resource_has_the_subdomain_that_tokens_need() -> None:
-    """Its name, which is free in the world."""
+    """The subdomain is the resource's globally unique name."""
     speech = snapshot("default").one(SPEECH)
 
     assert speech["properties"]["customSubDomainName"] == speech["name"]
@@ -195,7 +195,7 @@ def test_a_created_speech_resource_has_the_subdomain_that_tokens_need() -> None:
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS)
 def test_deployments_need_a_token_and_new_tls(deployment: str) -> None:
-    """No FTP, no publishing passwords."""
+    """FTP and publishing passwords are off."""
     evaluated = snapshot(deployment)
     policies = evaluated.of_type("Microsoft.Web/sites/basicPublishingCredentialsPolicies")
     config = evaluated.app["siteConfig"]
@@ -208,7 +208,7 @@ def test_deployments_need_a_token_and_new_tls(deployment: str) -> None:
 
 
 def test_the_api_is_open_to_every_address_by_default() -> None:
-    """Keys or tokens guard it."""
+    """Keys or tokens protect the API."""
     config = snapshot("default").app["siteConfig"]
 
     assert config["ipSecurityRestrictionsDefaultAction"] == "Allow"
@@ -216,7 +216,7 @@ def test_the_api_is_open_to_every_address_by_default() -> None:
 
 
 def test_the_api_is_open_to_the_chosen_ranges_only() -> None:
-    """Deployments stay possible from elsewhere: they go to another host name, with a token."""
+    """Deployments work from other addresses too, since they use another host name and a token."""
     config = snapshot("entra").app["siteConfig"]
 
     assert config["ipSecurityRestrictionsDefaultAction"] == "Deny"
@@ -230,7 +230,7 @@ def test_the_api_is_open_to_the_chosen_ranges_only() -> None:
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS)
 def test_reads_and_changes_of_secrets_are_logged(deployment: str) -> None:
-    """In the workspace of the deployment."""
+    """The log is in the workspace of the deployment."""
     evaluated = snapshot(deployment)
     [setting] = evaluated.of_type("Microsoft.Insights/diagnosticSettings").values()
 
@@ -241,14 +241,14 @@ def test_reads_and_changes_of_secrets_are_logged(deployment: str) -> None:
 
 @pytest.mark.parametrize(("deployment", "cap"), [("default", 1), ("always-ready", 0.5)])
 def test_the_log_has_a_daily_cap(deployment: str, cap: float) -> None:
-    """A stranger who is refused writes lines too."""
+    """Rejected requests of outsiders write log lines too."""
     workspace = snapshot(deployment).one("Microsoft.OperationalInsights/workspaces")
 
     assert workspace["properties"]["workspaceCapping"] == {"dailyQuotaGb": cap}
 
 
 def test_secrets_are_written_only_where_given_and_one_after_the_other() -> None:
-    """A vault can refuse two first writes at once."""
+    """A vault can reject two simultaneous first writes."""
     secrets = snapshot("default").of_type("Microsoft.KeyVault/vaults/secrets")
     named = {name.rpartition("/")[2]: each for name, each in secrets.items()}
 
@@ -259,7 +259,7 @@ def test_secrets_are_written_only_where_given_and_one_after_the_other() -> None:
 
 
 def test_without_private_networking_there_is_no_network() -> None:
-    """Nothing that costs without being used."""
+    """Nothing is billed without use."""
     kinds = {each["type"] for each in snapshot("default").resources}
 
     assert not {kind for kind in kinds if kind.startswith("Microsoft.Network/")}
@@ -269,7 +269,7 @@ def test_without_private_networking_there_is_no_network() -> None:
 
 @pytest.mark.parametrize("kind", [ACCOUNT, VAULT])
 def test_private_networking_closes_storage_and_vault(kind: str) -> None:
-    """Private endpoints alone are let in then."""
+    """Only private endpoints have access then."""
     closed, opened = (snapshot(each).one(kind)["properties"] for each in ("private-network", "default"))
 
     assert (closed["publicNetworkAccess"], closed["networkAcls"]["defaultAction"]) == ("Disabled", "Deny")
@@ -277,7 +277,7 @@ def test_private_networking_closes_storage_and_vault(kind: str) -> None:
 
 
 def test_private_endpoints_lead_to_storage_and_vault() -> None:
-    """Each in the subnet for them, with the DNS zone of its service."""
+    """Each endpoint is in the endpoint subnet, with the DNS zone of the service."""
     evaluated = snapshot("private-network")
     endpoints = evaluated.of_type("Microsoft.Network/privateEndpoints").values()
     links = [each["properties"]["privateLinkServiceConnections"][0]["properties"] for each in endpoints]
@@ -299,7 +299,7 @@ def test_private_endpoints_lead_to_storage_and_vault() -> None:
 
 
 def test_the_app_is_in_its_own_subnet_and_has_one_address() -> None:
-    """The subnets divide the range, and callbacks leave through the gateway."""
+    """The subnets split the range, and callbacks leave through the gateway."""
     evaluated = snapshot("private-network")
     subnets = {
         name.rpartition("/")[2]: each["properties"]
@@ -320,7 +320,7 @@ def test_the_app_is_in_its_own_subnet_and_has_one_address() -> None:
 
 
 def rules(group: str) -> list[tuple[int, str, str, str, str]]:
-    """Read the rules of a network security group, in the order in which they hold."""
+    """Return the rules of a network security group, by priority."""
     found = snapshot("private-network").one("Microsoft.Network/networkSecurityGroups", group)
     properties = (each["properties"] for each in found["properties"]["securityRules"])
     return sorted(
@@ -335,8 +335,8 @@ def rules(group: str) -> list[tuple[int, str, str, str, str]]:
     )
 
 
-def test_out_of_the_apps_subnet_lead_endpoints_allowed_networks_and_the_internet() -> None:
-    """A second check behind that of the app. IPv6 ranges are left out: the network is IPv4."""
+def test_the_app_can_reach_endpoints_allowed_networks_and_the_internet() -> None:
+    """This is a second check behind the app's own. IPv6 ranges are omitted, since the network is IPv4."""
     assert rules("-app") == [
         (100, "Allow", "Outbound", "10.60.0.64/26", "443"),
         (110, "Allow", "Outbound", "10.60.0.0/26", "*"),
@@ -345,8 +345,8 @@ def test_out_of_the_apps_subnet_lead_endpoints_allowed_networks_and_the_internet
     ]
 
 
-def test_private_endpoints_take_https_only() -> None:
-    """Rules hold for them only if the subnet says so."""
+def test_private_endpoints_accept_only_https() -> None:
+    """Network rules apply to endpoints only with a setting of the subnet."""
     evaluated = snapshot("private-network")
     subnet = evaluated.one("Microsoft.Network/virtualNetworks/subnets", "/endpoints")["properties"]
 

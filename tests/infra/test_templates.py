@@ -1,4 +1,4 @@
-"""The templates say what the code, the README and the local start say."""
+"""The templates agree with the code, README.md and the local start."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from tests.support.harness import SIGNING_KEY
 
 README = (INFRA / "README.md").read_text()
 
-#: The settings that the function host reads, and the app does not.
+#: Settings of the function host, not of the app.
 OF_THE_HOST = {
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
     "APPLICATIONINSIGHTS_CONNECTION_STRING",
@@ -29,7 +29,7 @@ OF_THE_HOST = {
     "PYTHON_THREADPOOL_THREAD_COUNT",
 }
 
-#: The settings that Flex Consumption refuses, or has elsewhere.
+#: Settings that Flex Consumption rejects or configures elsewhere.
 REFUSED = {
     "ENABLE_ORYX_BUILD",
     "FUNCTIONS_EXTENSION_VERSION",
@@ -39,28 +39,28 @@ REFUSED = {
     "WEBSITE_RUN_FROM_PACKAGE",
 }
 
-#: The variables that main.bicepparam reads.
+#: The variables of main.bicepparam.
 READ = set(re.findall(r"readEnvironmentVariable\('(\w+)'", (INFRA / "main.bicepparam").read_text()))
 
-#: The settings of the app where nothing is chosen; a value in brackets is one that only Azure knows.
+#: The app settings of the default deployment. Values in brackets are known only to Azure.
 DEFAULT = snapshot("default").app_settings
 CODE = {field.alias for field in Settings.model_fields.values() if field.alias}
 
 
-def test_the_templates_set_what_the_code_reads() -> None:
-    """All settings but the connection string, which is for storage with keys."""
+def test_the_templates_set_every_setting_of_the_code() -> None:
+    """The exception is the connection string, which is for storage with keys."""
     assert DEFAULT.keys() - OF_THE_HOST == CODE - {"AzureWebJobsStorage"}
     assert DEFAULT.keys() >= OF_THE_HOST
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS)
-def test_nothing_is_set_that_flex_consumption_refuses(deployment: str) -> None:
-    """A deployment would fail, or start an app that does not."""
+def test_no_setting_is_rejected_by_flex_consumption(deployment: str) -> None:
+    """Otherwise the deployment would fail, or the app would not start."""
     assert not snapshot(deployment).app_settings.keys() & REFUSED
 
 
-def test_the_local_start_sets_only_what_the_code_reads() -> None:
-    """And everything that has no default."""
+def test_the_local_start_sets_only_settings_of_the_code() -> None:
+    """The local start also sets every setting without a default."""
     local = set(app_environment(LocalSettings.read({"LOCAL_DIR": "/nowhere"}), {"BRIDGE_SIGNING_KEYS": SIGNING_KEY}))
     required = {field.alias for field in Settings.model_fields.values() if field.is_required() and field.alias}
 
@@ -68,8 +68,8 @@ def test_the_local_start_sets_only_what_the_code_reads() -> None:
     assert required | {"AzureWebJobsStorage"} <= local
 
 
-def test_a_setting_is_chosen_by_its_own_name() -> None:
-    """`azd env set BRIDGE_RETENTION 7d` is all there is to it."""
+def test_an_azd_variable_has_the_name_of_its_setting() -> None:
+    """`azd env set BRIDGE_RETENTION 7d` is sufficient."""
     chosen = {name for name in DEFAULT if name in READ}
     environ = {name: f"value of {name}" for name in chosen}
 
@@ -80,15 +80,15 @@ def test_a_setting_is_chosen_by_its_own_name() -> None:
 
 
 def test_every_parameter_is_in_the_readme_and_no_other() -> None:
-    """The variables that azd can set beside the app's settings."""
+    """These are the variables of azd, in addition to the app's settings."""
     documented = set(re.findall(r"^\| `([A-Z_]+)` \|", README.split("## What can be chosen")[1], re.MULTILINE))
     of_azd = {"AZURE_ENV_NAME", "AZURE_LOCATION", "NEW_SIGNING_KEY"}
 
     assert documented == READ - (DEFAULT.keys() - {"SPEECH_ENDPOINT"}) - of_azd
 
 
-def told(**other: str) -> dict[str, str]:
-    """Give an app's settings where nothing is chosen, with the names that Azure would put in."""
+def default_settings(**other: str) -> dict[str, str]:
+    """Return the app settings of the default deployment, with the names that Azure would fill in."""
     known = {
         "AzureWebJobsStorage__accountName": "stbridge",
         "AzureWebJobsStorage__clientId": "00000000-0000-0000-0000-000000000000",
@@ -103,33 +103,33 @@ def told(**other: str) -> dict[str, str]:
     return {**plain, **known, **other}
 
 
-def test_the_app_takes_what_the_templates_say() -> None:
-    """With nothing chosen: an empty value is an absent one."""
-    settings = read_settings(told())
+def test_the_app_accepts_the_settings_of_the_templates() -> None:
+    """In the default deployment, an empty value counts as absent."""
+    settings = read_settings(default_settings())
 
     assert settings.storage_connection is None
     assert settings.poll_schedule == "*/10 * * * * *"
-    assert settings == read_settings({name: value for name, value in told().items() if value})
+    assert settings == read_settings({name: value for name, value in default_settings().items() if value})
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "says"),
+    ("name", "value", "words"),
     [
         ("SPEECH_ENDPOINT", "https://westeurope.api.cognitive.microsoft.com/", "Entra"),
         ("BRIDGE_SIGNING_KEYS", "@Microsoft.KeyVault(SecretUri=https://kv/secrets/BRIDGE-SIGNING-KEYS)", "Key Vault"),
         ("SPEECH_KEY", "@Microsoft.KeyVault(SecretUri=https://kv/secrets/SPEECH-KEY)", "Key Vault"),
     ],
 )
-def test_what_only_azure_can_know_is_misconfigured(name: str, value: str, says: str) -> None:
-    """A resource without a custom subdomain, a reference that did not resolve."""
+def test_an_unresolved_value_of_azure_is_misconfigured(name: str, value: str, words: str) -> None:
+    """Examples: a resource without a custom subdomain, an unresolved reference."""
     with pytest.raises(Misconfigured) as caught:
-        read_settings(told(**{name: value}))
+        read_settings(default_settings(**{name: value}))
 
-    assert any(says in problem for problem in caught.value.problems.values())
+    assert any(words in problem for problem in caught.value.problems.values())
 
 
-def test_names_are_those_of_the_code() -> None:
-    """Table, queue, secrets, threads."""
+def test_names_agree_with_the_code() -> None:
+    """Covered: table, queue, secrets, threads."""
     evaluated = snapshot("default")
     local = app_environment(LocalSettings.read({"LOCAL_DIR": "/nowhere"}), {"BRIDGE_SIGNING_KEYS": SIGNING_KEY})
     account = "Microsoft.Storage/storageAccounts"
@@ -140,14 +140,14 @@ def test_names_are_those_of_the_code() -> None:
     assert DEFAULT["PYTHON_THREADPOOL_THREAD_COUNT"] == local["PYTHON_THREADPOOL_THREAD_COUNT"]
 
 
-#: A Key Vault reference whose vault only Azure knows.
+#: A Key Vault reference with a vault that only Azure knows.
 REFERENCE = re.compile(
     r"\[format\('@Microsoft\.KeyVault\(SecretUri=\{0\}(.+)\)', reference\(.+\)\.vaultUri(?:, '(.+)')?\)\]"
 )
 
 
 def references(deployment: str) -> dict[str, str]:
-    """Read the Key Vault references: the end of the secret's address, by setting."""
+    """Return the Key Vault references by setting: the last part of the secret's address."""
     found = ((name, REFERENCE.fullmatch(value)) for name, value in snapshot(deployment).app_settings.items())
     return {name: match[1].replace("{1}", match[2] or "") for name, match in found if match}
 
@@ -164,7 +164,7 @@ def test_keys_are_read_from_the_newest_version_of_their_secrets() -> None:
 
 
 def test_the_regional_host_of_a_speech_resource_is_another_endpoint_of_the_source() -> None:
-    """Speech names it in `Operation-Location`, and clients pass that on."""
+    """Speech uses this host in `Operation-Location`, and clients forward the URL."""
     created, named, given = (
         snapshot(each).app_settings["SPEECH_OTHER_ENDPOINTS"]
         for each in ("default", "named-speech", "endpoint-with-key")
@@ -176,18 +176,18 @@ def test_the_regional_host_of_a_speech_resource_is_another_endpoint_of_the_sourc
     assert given == "https://speech.example.com"
 
 
-def test_a_body_that_the_app_would_refuse_is_not_read_by_the_host() -> None:
-    """The host buffers 100 MB before the app sees a byte."""
+def test_the_host_limits_bodies_like_the_app() -> None:
+    """The host's default limit is 100 MB."""
     assert DEFAULT["FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"] == str(1024 * 1024)
 
 
-def test_the_root_shows_no_page_of_azure() -> None:
-    """It would tell every visitor that a Functions app is here."""
+def test_the_root_has_no_default_page_of_azure() -> None:
+    """Azure's default page would reveal a Functions app to every visitor."""
     assert DEFAULT["AzureWebJobsDisableHomepage"] == "true"
 
 
 def test_secrets_are_read_from_the_environment_that_the_hooks_clean() -> None:
-    """Every secure parameter."""
+    """Covers every secure parameter."""
     done = bicep("build", INFRA / "main.bicep", "--stdout")
     secure = {
         name for name, each in json.loads(done.stdout)["parameters"].items() if each["type"].lower() == "securestring"

@@ -1,4 +1,4 @@
-"""What a fork brings along: workflows of the same targets, and a codespace that runs `make start`."""
+"""The workflows of a fork, and a codespace for `make start`."""
 
 import json
 import re
@@ -14,8 +14,8 @@ TARGETS = set(re.findall(r"^([a-z]+):.*?## ", (REPOSITORY / "Makefile").read_tex
 
 
 @pytest.mark.parametrize("text", WORKFLOWS.values(), ids=WORKFLOWS)
-def test_actions_are_pinned_and_may_do_next_to_nothing(text: str) -> None:
-    """A tag can be moved; a commit cannot."""
+def test_actions_are_pinned_and_have_few_permissions(text: str) -> None:
+    """A tag can be moved, a commit cannot."""
     uses = re.findall(r"uses: (.+)", text)
 
     assert uses
@@ -25,7 +25,7 @@ def test_actions_are_pinned_and_may_do_next_to_nothing(text: str) -> None:
 
 
 def test_the_checks_are_those_of_the_makefile() -> None:
-    """On the oldest Python and on the one that is deployed."""
+    """They run on the oldest Python and on the deployed one."""
     text = WORKFLOWS["check"]
     legs = dict(re.findall(r'python: "([\d.]+)", target: (\w+)', text))
     deployed = snapshot("default").app["functionAppConfig"]["runtime"]["version"]
@@ -35,8 +35,8 @@ def test_the_checks_are_those_of_the_makefile() -> None:
     assert set(legs) == {"3.11", deployed}
 
 
-def test_the_command_line_is_tried_on_each_python_that_it_promises() -> None:
-    """All in one job, whose tests run on the oldest."""
+def test_the_command_line_is_tested_on_each_supported_python() -> None:
+    """One job runs all versions. The tests run on the oldest."""
     job = WORKFLOWS["check"].partition("\n  wheel:\n")[2]
 
     assert set(re.findall(r"^            ([\d.]+)$", job, re.MULTILINE)) == set(PYTHONS)
@@ -45,7 +45,7 @@ def test_the_command_line_is_tried_on_each_python_that_it_promises() -> None:
 
 
 def test_newer_versions_of_every_pinned_kind_are_proposed() -> None:
-    """Actions by SHA, the locks of npm, and advisories about the locks of Python."""
+    """Covered: actions by SHA, npm locks, and advisories about Python locks."""
     text = (REPOSITORY / ".github" / "dependabot.yml").read_text()
     below = ("examples/*", "local/*", "tests/*", "tests/*/*")
     locks = {path.parent for folder in below for path in REPOSITORY.glob(f"{folder}/package-lock.json")}
@@ -55,7 +55,7 @@ def test_newer_versions_of_every_pinned_kind_are_proposed() -> None:
 
 
 def test_deploying_is_by_hand_and_by_oidc() -> None:
-    """No other workflow may prove who it is."""
+    """No other workflow may request an identity token."""
     triggers = re.search(r"^on:\n((?:  .*\n)+)", WORKFLOWS["deploy"], re.MULTILINE)
 
     assert triggers is not None
@@ -63,8 +63,8 @@ def test_deploying_is_by_hand_and_by_oidc() -> None:
     assert [name for name, text in WORKFLOWS.items() if "id-token: write" in text] == ["deploy"]
 
 
-def test_a_codespace_has_what_make_start_needs() -> None:
-    """Its Python is new enough, what it installs is what make would, its ports are those of the local start."""
+def test_a_codespace_can_run_make_start() -> None:
+    """Python is new enough, the installed packages are those of make, and the ports are those of the local start."""
     container = json.loads((REPOSITORY / ".devcontainer" / "devcontainer.json").read_text())
     settings = Settings.read({})
 
@@ -73,8 +73,8 @@ def test_a_codespace_has_what_make_start_needs() -> None:
     assert container["forwardPorts"] == [settings.port, settings.receiver_port, settings.upstream_port]
 
 
-def test_what_is_deployed_is_audited_each_week() -> None:
-    """The exact versions; an advisory comes when nobody changes anything."""
+def test_the_deployment_lock_is_audited_each_week() -> None:
+    """The audit covers exact versions. An advisory can appear without a change of the code."""
     text = WORKFLOWS["audit"]
 
     assert re.search(r"^  schedule:\n    - cron: ", text, re.MULTILINE)
