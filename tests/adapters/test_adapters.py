@@ -31,7 +31,7 @@ from local.answer import Answer
 from local.azurite import Azurite
 from local.receiver import Receiver
 from local.upstream import Upstream
-from tests.hostile_receivers.receivers import OK, drips, hear, living, overhearing
+from tests.hostile_receivers.receivers import OK, drips, living, read_request, recording_with
 from tests.support.harness import ENVIRONMENT, NOON, FakeClock
 
 MULTIPART = b"HTTP/1.1 202 Accepted\r\nConnection: close\r\nContent-Type: multipart/mixed; boundary=batch_1\r\n"
@@ -62,7 +62,7 @@ def server(*replies: bytes) -> Iterator[str]:
             for reply in replies:
                 connection, _ = listening.accept()
                 with connection:
-                    hear(connection)  # to its end: a connection that is closed with something unread is reset
+                    read_request(connection)  # to its end: a connection that is closed with something unread is reset
                     connection.sendall(reply)
 
         thread = threading.Thread(target=serve, daemon=True)
@@ -178,11 +178,11 @@ def test_an_identity_that_cannot_be_reached_is_no_token() -> None:
 
 def test_a_source_with_a_strangers_certificate_hears_nothing() -> None:
     """Not even the key."""
-    with overhearing(trustme.CA().issue_cert("localhost")) as (port, heard):
+    with recording_with(trustme.CA().issue_cert("localhost")) as (port, received):
         reply = speech(f"https://localhost:{port}").fetch_operation(OPERATION)
 
     assert reply == NoReply("tls")
-    assert heard in ([], [b""])
+    assert received in ([], [b""])
 
 
 def test_an_operation_of_a_source_that_was_removed_is_no_reply() -> None:

@@ -21,7 +21,7 @@ from bridge.adapters.entra.jwks import JwksCache
 from bridge.api.handlers import Handlers
 from bridge.app import App
 from bridge.domain.principal import KeysUnavailable, Tenant
-from tests.hostile_receivers.receivers import overhearing
+from tests.hostile_receivers.receivers import recording_with
 from tests.support.harness import NOON, FakeClock, Harness
 from tests.support.http import Answer, Client
 from tests.support.tenant import (
@@ -341,13 +341,13 @@ def test_a_tenant_that_is_silent_holds_up_one_caller_and_no_more(guarded: Harnes
 @pytest.mark.filterwarnings("default")  # one that is raised would keep from sending what is not to be sent
 def test_a_tenant_with_a_strangers_certificate_is_not_believed() -> None:
     """Whoever is in between would publish keys of its own."""
-    with overhearing(trustme.CA().issue_cert("localhost")) as (port, heard):
+    with recording_with(trustme.CA().issue_cert("localhost")) as (port, received):
         keys = JwksCache(Tenant(id=TENANT, audience=AUDIENCE, authority=f"https://localhost:{port}"), FakeClock())
         found = keys.find("first")
         keys.close()
 
     assert isinstance(found, KeysUnavailable)
-    assert heard in ([], [b""])
+    assert received in ([], [b""])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The files of measurements: a run replaces what it measured and keeps the rest."""
+"""The files of measurements: a run replaces the measured figures and keeps the rest."""
 
 from pathlib import Path
 

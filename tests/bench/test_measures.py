@@ -1,4 +1,4 @@
-"""Each measure of speed and cost, very small: it yields what it promises. How good, the benchmark says itself."""
+"""Each measure of speed and cost at a very small size yields the promised figures. The real run judges them."""
 
 import math
 
@@ -78,7 +78,7 @@ NAMES = {
 
 @pytest.mark.parametrize("name", MEASURES)
 def test_a_measure_yields_sane_figures_by_their_names(name: str) -> None:
-    """Tiny sizes; nothing is said of how fast."""
+    """The sizes are tiny, and the speed is not checked."""
     if name == "hosted":
         tool("functions-host")
 
@@ -95,23 +95,23 @@ def test_without_microsofts_host_nothing_of_the_host_is_measured(monkeypatch: py
 
 
 def test_every_goal_is_a_figure_that_is_measured() -> None:
-    """None is forgotten by a change of names."""
+    """A renamed figure would lose its goal unnoticed."""
     assert set(GOALS) <= {figure for figures in NAMES.values() for figure in figures}
 
 
-def test_a_missed_goal_is_said_with_its_reason() -> None:
-    """And one that is met is not."""
+def test_a_missed_goal_is_reported_with_its_reason() -> None:
+    """A goal that is met is not reported."""
     figures = {name: goal.value for name, goal in GOALS.items()} | {"terminal_to_post.seconds": 1.3}
 
-    said = missed(figures)
+    reported = missed(figures)
 
-    assert "`terminal_to_post.seconds` is 1.3, not 1: the host looks at an idle queue" in said
-    assert said.count("\n- ") == 1
+    assert "`terminal_to_post.seconds` is 1.3, not 1: the host looks at an idle queue" in reported
+    assert reported.count("\n- ") == 1
     assert "| `terminal_to_post.seconds` | 1.3 | ≤ 1 | **missed** |" in page(figures, [], "# Schedule", took=1)
 
 
-def test_a_ratio_is_the_median_of_those_of_the_rounds() -> None:
-    """The first of each does not count; one slow round changes nothing."""
+def test_a_ratio_is_the_median_over_the_rounds() -> None:
+    """The first round is dropped, and one slow round changes nothing."""
     first, second = iter([9.0, 1.0, 2.0, 40.0]), iter([9.0, 2.0, 2.0, 2.0])
 
     pair = Pair.alternating(lambda: next(first), lambda: next(second), 3)
@@ -119,8 +119,8 @@ def test_a_ratio_is_the_median_of_those_of_the_rounds() -> None:
     assert pair.ratio == 1
 
 
-def test_the_libraries_are_those_that_the_app_names() -> None:
-    """Not the project's own, and not what the command line alone needs."""
+def test_the_libraries_are_those_of_the_app() -> None:
+    """The app's distribution lists them: neither the project's modules nor libraries of the command line alone."""
     named = imports.libraries()
 
     assert {"azure.functions", "requests", "pydantic"} <= set(named)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-#: Nothing is asked of anybody but the page's own server.
+#: Flags that stop all requests except those to the page's server.
 _FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -20,7 +20,7 @@ _FLAGS = (
     "--disable-sync",
 )
 
-#: Milliseconds that something may take to show on a slow machine.
+#: Milliseconds to wait for an element on a slow machine.
 MAX_WAIT = 60_000
 
 Scheme = Literal["light", "dark"]
@@ -28,7 +28,7 @@ Scheme = Literal["light", "dark"]
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Start one."""
+    """Start a browser."""
     expect.set_options(timeout=MAX_WAIT)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=_path(), args=_FLAGS)
@@ -37,7 +37,7 @@ def chromium() -> Iterator[Browser]:
 
 
 def _path() -> str:
-    """Find it, or install it where that is allowed."""
+    """Return the path of the browser. Install the browser if permitted."""
     if found := shutil.which("chromium"):
         return found
     if os.geteuid() != 0:
@@ -57,9 +57,9 @@ def looking(
     height: int = 900,
     scheme: Scheme = "light",
 ) -> Iterator[Page]:
-    """Open the page in a tab of its own; with `key`, one that was entered before.
+    """Open the page in a new tab. `key` is stored as if entered before.
 
-    Raises AssertionError at the end if a script failed or the policy was violated.
+    Raises AssertionError at the end after a script error or a violation of the policy.
     """
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
     context.set_default_timeout(MAX_WAIT)
@@ -77,17 +77,17 @@ def looking(
 
 
 def _is_fault(kind: str, text: str) -> bool:
-    """Tell a fault of the page from what the browser says of an answer that is no success."""
+    """Return whether a console message is an error of the page, rather than the report of an error status."""
     return kind == "error" and not text.startswith("Failed to load resource")
 
 
 def is_ready(page: Page) -> None:
-    """Wait until everything was read once."""
+    """Wait until all data was read once."""
     page.wait_for_selector("body[data-ready]")
 
 
 def opened(page: Page, operation_id: str) -> str:
-    """Open the row of an operation, and read its history once an attempt or a poll is in it."""
+    """Open the row of an operation. Returns the history once an attempt or a poll appears."""
     row = page.get_by_role("button", name=operation_id, exact=True)
     row.click()
     expect(page.locator(".life")).to_be_visible()

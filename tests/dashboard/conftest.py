@@ -1,4 +1,4 @@
-"""What the tests of the page share: a browser, and an app with a key, a fake Speech service and a receiver."""
+"""Fixtures for the page: a browser, and an app with a key, a fake Speech service and a receiver."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,23 +16,23 @@ KEY = "the-key"
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A bridge that needs a key, and what is around it."""
+    """A bridge that requires a key, with the services around the bridge."""
 
     at: Place
     app: HostProcess
 
     @property
     def url(self) -> str:
-        """Where the bridge is."""
+        """The address of the bridge."""
         return self.app.url
 
     @property
     def callback_url(self) -> str:
-        """Where callbacks are taken."""
+        """The URL that receives callbacks."""
         return f"{self.at.receiver.url}/callback"
 
     def register(self, operation_id: str, callback_url: str = "", **more: object) -> str:
-        """Register; returns the id."""
+        """Register. Returns the id."""
         body = {"operationId": operation_id, "callbackUrl": callback_url or self.callback_url, **more}
         headers = {"x-functions-key": KEY}
         answer = requests.post(f"{self.url}/api/registrations", json=body, headers=headers, timeout=30)
@@ -49,6 +49,6 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="package")
 def site() -> Iterator[Site]:
-    """Start a bridge with a key, on storage that nothing else uses."""
+    """Start a bridge that requires a key, on separate storage."""
     with place() as at:
         yield Site(at, at.start({**OPEN, "BRIDGE_CALLBACK_KEEP_ANSWERS": "true"}, keys=(KEY,)))

@@ -1,4 +1,4 @@
-"""Pictures of the page for the README: `python -m tests.dashboard.screenshots`, over the started app."""
+"""Screenshots of the page for the README: `python -m tests.dashboard.screenshots`, from the started app."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ _BUSY = 400
 
 
 def main() -> None:
-    """Take all of them."""
+    """Take all screenshots."""
     FOLDER.mkdir(exist_ok=True)
     with chromium() as browser:
         with situations.place() as at:

@@ -29,13 +29,13 @@ ALWAYS: dict[str, Any] = {"nbf": 1_000_000_000, "exp": 4_000_000_000}
 
 @pytest.fixture(scope="module")
 def at() -> Iterator[Place]:
-    """Set up a place for an app."""
+    """Yield a folder and ports for an app."""
     with place() as made:
         yield made
 
 
 def fill(at: Place) -> None:
-    """Store the index rows of so many that were delivered; the newest is the last."""
+    """Store the index rows of many delivered registrations, the newest last."""
     table = AzureTable(TableClient.from_connection_string(at.azurite.connection_string, TABLE))
     now = real_clock().replace(microsecond=0)
     inserts: dict[str, list[Insert]] = {name: [] for name in operation_partitions()}
@@ -64,7 +64,7 @@ def fill(at: Place) -> None:
 
 
 def test_ten_thousand_are_paged_newest_first(browser: Browser, at: Place) -> None:
-    """Fifty at a time, there and back; the count says that it stopped counting."""
+    """Pages have fifty rows, in both directions. The count shows that counting stopped at a limit."""
     fill(at)
     app = at.start()
     with looking(browser, app.url) as page:
@@ -82,8 +82,8 @@ def test_ten_thousand_are_paged_newest_first(browser: Browser, at: Place) -> Non
         expect(page.locator("#day title").last).to_contain_text(re.compile(r"\d+ delivered, 0 dead; half within 2 s"))
 
 
-def test_page_takes_tokens_where_owners_are_apart(browser: Browser, at: Place) -> None:
-    """It says how to get one; an admin sees everything, an owner what is theirs."""
+def test_page_accepts_tokens_if_owners_are_separate(browser: Browser, at: Place) -> None:
+    """The page explains how to get a token. An admin sees all registrations, an owner sees the own ones."""
     with key_server() as tenant:
         app = at.start({**OPEN, **tenant.settings})
         with looking(browser, app.url) as page:

@@ -1,4 +1,4 @@
-"""The page, in a real browser, over the started app: from nothing to a delivered callback, and back again."""
+"""The page, in a real browser, over the started app: from an empty start to a delivered callback."""
 
 import json
 import re
@@ -16,7 +16,7 @@ HOSTILE = '<img src=x onerror="window.hacked=1"></script><script>window.hacked=1
 
 
 def violations(page: Page) -> list[str]:
-    """Let axe look at the page as it is."""
+    """Return the violations that axe finds."""
     found = Axe().run(page).response["violations"]
     return [f"{each['id']}: {node['html'][:200]}" for each in found for node in each["nodes"]]
 
@@ -27,8 +27,8 @@ def state_of(page: Page, operation_id: str, state: str) -> None:
     expect(row.locator(".state")).to_have_text(state)
 
 
-def test_key_is_asked_for_once_and_kept_for_the_tab(browser: Browser, site: Site) -> None:
-    """A wrong one is said to be; the right one is in no address, and gone with the tab."""
+def test_key_is_requested_once_and_kept_for_the_tab(browser: Browser, site: Site) -> None:
+    """A wrong key gives an error. The right key survives a reload, is in no address, and can be forgotten."""
     with looking(browser, site.url) as page:
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
@@ -48,8 +48,8 @@ def test_key_is_asked_for_once_and_kept_for_the_tab(browser: Browser, site: Site
         assert {re.sub(r"^(https?://[^/]+)/.*", r"\1", url) for url in asked} == {site.url}
 
 
-def test_empty_page_says_what_to_do_first(browser: Browser, site: Site) -> None:
-    """A form, a call to copy, and for a local start the receiver."""
+def test_empty_page_shows_the_first_steps(browser: Browser, site: Site) -> None:
+    """The page shows a form, a call to copy, and the receiver of a local start."""
     with looking(browser, site.url, key=KEY) as page:
         is_ready(page)
         page.get_by_role("search").get_by_label("Operation id").fill("no-such-operation")
@@ -59,7 +59,7 @@ def test_empty_page_says_what_to_do_first(browser: Browser, site: Site) -> None:
 
 
 def test_page_shows_no_query_of_a_callback_url(browser: Browser, site: Site) -> None:
-    """The answers to registering and about one registration have it, for their owner; a page can be looked at."""
+    """The owner's API answers contain the query, but other people can look at a page."""
     for operation_id in ("with-a-secret-url", "with-another"):
         site.at.upstream.tell(operation_id, "Running")
     with looking(browser, site.url, key=KEY) as page:
@@ -83,7 +83,7 @@ def test_page_shows_no_query_of_a_callback_url(browser: Browser, site: Site) -> 
 
 
 def test_from_the_form_to_a_delivered_callback(browser: Browser, site: Site) -> None:
-    """Registered in the page, delivered by the bridge, read in the page."""
+    """The page registers, the bridge delivers, and the page shows the result."""
     site.at.upstream.tell("from-the-form", "Succeeded")
     with looking(browser, site.url, key=KEY) as page:
         is_ready(page)
@@ -104,8 +104,8 @@ def test_from_the_form_to_a_delivered_callback(browser: Browser, site: Site) -> 
     assert [each["data"]["metadata"] for each in received] == [{"video": "intro"}]
 
 
-def test_numbers_of_a_client_are_sent_and_shown_as_they_were_typed(browser: Browser, site: Site) -> None:
-    """JavaScript would round them."""
+def test_numbers_in_metadata_are_sent_and_shown_as_typed(browser: Browser, site: Site) -> None:
+    """JavaScript numbers would round them."""
     site.at.upstream.tell("large-numbers", "Succeeded")
     metadata = '{"id":12345678901234567890,"list":[9007199254740993,-1,0.5],"text":"9007199254740993","metadata":1}'
     with looking(browser, site.url, key=KEY) as page:
@@ -126,8 +126,8 @@ def test_numbers_of_a_client_are_sent_and_shown_as_they_were_typed(browser: Brow
     assert received["data"]["metadata"] == json.loads(metadata)
 
 
-def test_wrong_fields_are_said_in_the_form(browser: Browser, site: Site) -> None:
-    """Every one, in the bridge's words; what is no JSON is not even sent."""
+def test_wrong_fields_are_shown_in_the_form(browser: Browser, site: Site) -> None:
+    """All errors appear, with the bridge's messages. Invalid JSON is not sent."""
     with looking(browser, site.url, key=KEY) as page:
         is_ready(page)
         page.get_by_role("button", name="Register", exact=True).click()
@@ -144,8 +144,8 @@ def test_wrong_fields_are_said_in_the_form(browser: Browser, site: Site) -> None
         expect(dialog.get_by_role("status")).to_have_text("Metadata is not JSON.")
 
 
-def test_canceled_and_delivered_again_from_its_row(browser: Browser, site: Site) -> None:
-    """What can be done with a registration is a button there, and nothing else is; curl has no key in it."""
+def test_a_row_can_cancel_and_redeliver(browser: Browser, site: Site) -> None:
+    """The row has a button for each possible action only. The curl command contains no key."""
     site.at.upstream.tell("to-be-canceled", "Running")
     site.at.upstream.tell("to-be-repeated", "Succeeded")
     name = site.register("to-be-canceled")
@@ -168,8 +168,8 @@ def test_canceled_and_delivered_again_from_its_row(browser: Browser, site: Site)
     assert copied == f"curl -sS -X GET '{site.url}/api/registrations/{name}' -H \"x-functions-key: $BRIDGE_KEY\""
 
 
-def test_ping_says_what_came_back(browser: Browser, site: Site) -> None:
-    """The answer's start, and what its status means."""
+def test_ping_shows_the_answer(browser: Browser, site: Site) -> None:
+    """The page shows the start of the answer and the meaning of the status."""
     site.at.receiver.answer("/closed", then=Answer(status=401, body=b"who are you?"))
     with looking(browser, site.url, key=KEY) as page:
         is_ready(page)
@@ -182,8 +182,8 @@ def test_ping_says_what_came_back(browser: Browser, site: Site) -> None:
         expect(dialog.get_by_role("status")).to_contain_text("The receiver wants credentials")
 
 
-def test_dead_of_a_host_are_delivered_again(browser: Browser, site: Site) -> None:
-    """All at once, after an outage; the filter shows the dead alone."""
+def test_dead_registrations_of_a_host_are_redelivered(browser: Browser, site: Site) -> None:
+    """One click repeats all, for example after an outage. The filter shows dead registrations only."""
     site.at.receiver.answer("/gone", 410, then=204)
     site.at.upstream.tell("died-of-410", "Succeeded")
     site.register("died-of-410", f"{site.at.receiver.url}/gone")
@@ -204,8 +204,8 @@ def test_dead_of_a_host_are_delivered_again(browser: Browser, site: Site) -> Non
         state_of(page, "died-of-410", "delivered")
 
 
-def test_nothing_from_outside_is_run(browser: Browser, site: Site) -> None:
-    """Of clients, receivers and Speech, in every field that a page shows: it is text."""
+def test_outside_data_is_shown_as_text(browser: Browser, site: Site) -> None:
+    """Each field with data of clients, receivers or Speech is shown as text."""
     site.at.receiver.answer("/hostile", then=Answer(status=500, body=HOSTILE.encode()))
     site.at.upstream.tell("hostile-receiver", "Succeeded")
     fault = json.dumps({"error": {"code": HOSTILE, "message": HOSTILE}}).encode()
@@ -226,8 +226,8 @@ def test_nothing_from_outside_is_run(browser: Browser, site: Site) -> None:
         assert page.locator("main img, main script").count() == 0
 
 
-def test_works_by_keyboard_and_keeps_its_place(browser: Browser, site: Site) -> None:
-    """A row opens by Enter; focus stays where it is while the page reads on."""
+def test_keyboard_works_and_focus_survives_a_refresh(browser: Browser, site: Site) -> None:
+    """Enter opens a row. Focus survives a refresh."""
     site.at.upstream.tell("by-keyboard", "Running")
     site.register("by-keyboard")
     with looking(browser, site.url, key=KEY) as page:
@@ -245,8 +245,8 @@ def test_works_by_keyboard_and_keeps_its_place(browser: Browser, site: Site) -> 
         expect(row).to_be_focused()
 
 
-def test_phone_has_nothing_to_scroll_sideways(browser: Browser, site: Site) -> None:
-    """At 375 pixels, with a row open and a dialog."""
+def test_phone_has_no_horizontal_scrolling(browser: Browser, site: Site) -> None:
+    """The width is 375 pixels, with an open row and with a dialog."""
     site.at.upstream.tell("on-the-phone", "Succeeded")
     site.register("on-the-phone", f"{site.callback_url}/{'long' * 100}")
     with looking(browser, site.url, key=KEY, width=375, height=800) as page:
@@ -258,8 +258,8 @@ def test_phone_has_nothing_to_scroll_sideways(browser: Browser, site: Site) -> N
         assert page.evaluate("document.documentElement.scrollWidth") == 375
 
 
-def test_axe_finds_nothing(browser: Browser, site: Site) -> None:
-    """In light and dark, with a row open, and in a dialog."""
+def test_axe_finds_no_violation(browser: Browser, site: Site) -> None:
+    """Checked in light and dark, with an open row and with a dialog."""
     site.at.upstream.tell("looked-at-by-axe", "Succeeded")
     site.register("looked-at-by-axe")
     for scheme in ("light", "dark"):
@@ -273,8 +273,8 @@ def test_axe_finds_nothing(browser: Browser, site: Site) -> None:
             assert violations(page) == []
 
 
-def test_page_says_when_it_cannot_refresh_and_when_it_can_again(browser: Browser, site: Site) -> None:
-    """What is shown stays, and is said to be old."""
+def test_page_shows_a_failed_refresh_until_one_succeeds(browser: Browser, site: Site) -> None:
+    """The data remains, marked as old."""
     with looking(browser, site.url, key=KEY) as page:
         is_ready(page)
         page.context.set_offline(True)
@@ -284,8 +284,8 @@ def test_page_says_when_it_cannot_refresh_and_when_it_can_again(browser: Browser
         expect(page.get_by_role("alert")).to_be_empty()
 
 
-def test_page_is_served_to_anybody_and_runs_nothing_else(site: Site) -> None:
-    """By a policy of hashes; no other site may hold it in a frame; who has it is told so."""
+def test_page_is_public_and_allows_only_its_script(site: Site) -> None:
+    """A policy lists the hashes of the scripts, other sites cannot frame the page, and a repeated request gets 304."""
     first = requests.get(f"{site.url}/api/dashboard", timeout=30)
     again = requests.get(f"{site.url}/api/dashboard", headers={"If-None-Match": first.headers["ETag"]}, timeout=30)
 

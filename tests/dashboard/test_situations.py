@@ -1,4 +1,4 @@
-"""Six broken situations, each explained by the page alone: what is broken, and what to do."""
+"""Six faults. The page alone explains each: the cause, and the remedy."""
 
 from collections.abc import Callable
 
@@ -38,10 +38,10 @@ SAID: list[tuple[Callable[[Place], Broken], list[str]]] = [
 
 
 @pytest.mark.parametrize(("prepare", "words"), SAID, ids=[each.__name__ for each, _ in SAID])
-def test_page_says_what_is_broken_and_what_to_do(
+def test_page_shows_the_fault_and_the_remedy(
     browser: Browser, prepare: Callable[[Place], Broken], words: list[str]
 ) -> None:
-    """In the row's own history."""
+    """The explanation is in the history of the row."""
     with situations.place() as at:
         broken = prepare(at)
         with looking(browser, broken.app.url) as page:

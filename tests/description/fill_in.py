@@ -1,6 +1,6 @@
-"""Fills in what only the settings of the app under test can say: where callbacks may go, and which source there is.
+"""Fill in values that depend on the settings of the tested app: callback URLs and sources.
 
-Schemathesis loads it as its hooks.
+Schemathesis loads this module as its hooks.
 """
 
 import os

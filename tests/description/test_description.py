@@ -1,4 +1,4 @@
-"""The description is right by public tools, says all that the code does, and holds the README's examples."""
+"""Public tools accept the OpenAPI description. The description matches the code and the README's examples."""
 
 import json
 import re
@@ -27,13 +27,13 @@ README, API = (ROOT / "README.md").read_text(), (ROOT / "docs" / "api.md").read_
 COLD = "import sys, function_app; print(any(name.startswith('bridge.api.openapi') for name in sys.modules))"
 
 
-def test_public_validator_takes_it() -> None:
-    """As OpenAPI 3.1, webhooks and all."""
+def test_public_validator_accepts_the_description() -> None:
+    """The document is OpenAPI 3.1 with webhooks."""
     validate(document())
 
 
-def test_public_linter_takes_it() -> None:
-    """By its strict rules, examples against their schemas."""
+def test_public_linter_accepts_the_description() -> None:
+    """Strict rules, and examples match their schemas."""
     folder = Path(__file__).parent
     node = node_with_packages(folder, "the linter of the description, once", print)
 
@@ -79,15 +79,15 @@ def test_every_operation_is_summarised_and_described() -> None:
     assert all(operation["summary"] and operation["description"] for operation in operations)
 
 
-def test_cold_start_does_not_pay_for_it() -> None:
-    """It is imported when it is first asked for."""
+def test_cold_start_does_not_import_the_description() -> None:
+    """The module is imported at the first request for the description."""
     done = subprocess.run([sys.executable, "-c", COLD], cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert done.stdout.splitlines()[-1] == "False"
 
 
-def test_it_is_not_sent_again_to_whoever_has_it(bridge: Harness) -> None:
-    """304 by its ETag, and nothing is read from storage for it."""
+def test_description_is_not_sent_again_with_its_etag(bridge: Harness) -> None:
+    """An ETag gives 304, and storage is not read."""
     client = Client.of(bridge)
     first = client.call(Handlers.describe, "/openapi.json")
 
@@ -110,8 +110,8 @@ def test_it_is_not_sent_again_to_whoever_has_it(bridge: Harness) -> None:
         (200, {"Cache-Control": "no-store"}, None),
     ],
 )
-def test_what_is_not_described_is_found(status: int, headers: dict[str, str], body: object) -> None:
-    """All tests of the API rely on it: a status, a header or a field too many, or one too few."""
+def test_an_undescribed_answer_is_detected(status: int, headers: dict[str, str], body: object) -> None:
+    """All API tests rely on this check of extra and missing statuses, headers and fields."""
     with pytest.raises((AssertionError, ValidationError)):
         hold_answer("health", status, headers, body)
 
@@ -125,8 +125,8 @@ def without_required(schema: Json) -> Json:
     return {name: without_required(value) for name, value in schema.items() if name != "required"}
 
 
-def test_the_first_example_of_the_readme_is_as_described() -> None:
-    """What is registered, what it answers, shortened as it is, and the callback that comes of it."""
+def test_the_first_example_of_the_readme_matches_the_description() -> None:
+    """The example has the request, the shortened answer, and the callback."""
     [sent] = re.findall(r"-d '(\{\"operationId\".*\})'", README)
     [answered] = re.findall(r'^(\{"id": .*?"\})$', README, re.MULTILINE | re.DOTALL)
     [callback] = re.findall(r'^ +(\{"type":.*\})$', README, re.MULTILINE)

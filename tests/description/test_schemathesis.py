@@ -1,4 +1,4 @@
-"""Schemathesis tries the description on the started app: examples, edge cases, random data, and links in a row."""
+"""Schemathesis tests the description on the started app: examples, edge cases, random data, and sequences by links."""
 
 import os
 import re
@@ -20,13 +20,13 @@ from tests.support.harness import SIGNING_KEY
 HERE = Path(__file__).parent
 KEY = "the-key"
 
-#: At least so many of the links are followed.
+#: The least number of links to follow.
 LINKS = 12
 
 
 @pytest.fixture(scope="module")
 def environment() -> Iterator[dict[str, str]]:
-    """Start the app with a key, on an empty storage of its own; callbacks go to this machine and nowhere else."""
+    """Start the app with a key, on separate empty storage. Callbacks may go to this machine only."""
     with ExitStack() as running:
         storage = running.enter_context(Azurite.start())
         upstream = running.enter_context(Upstream.start(key="schemathesis"))
@@ -55,7 +55,7 @@ def environment() -> Iterator[dict[str, str]]:
 
 
 def schemathesis(environment: dict[str, str], *options: str) -> str:
-    """Run it and return what it said."""
+    """Run schemathesis and return the output."""
     config = str(HERE / "schemathesis.toml")
     done = subprocess.run(
         [sys.executable, "-m", "schemathesis.cli", "--config-file", config, "run", environment["URL"], *options],
@@ -70,21 +70,24 @@ def schemathesis(environment: dict[str, str], *options: str) -> str:
     return done.stdout
 
 
-def test_app_answers_as_described_whatever_it_is_sent(environment: dict[str, str]) -> None:
-    """Right and wrong by the schemas; every call is tried, and none without a key is let in."""
-    said = schemathesis(environment, "--phases", "examples,coverage,fuzzing", "--max-examples", "4")
+def test_app_answers_any_request_as_described(environment: dict[str, str]) -> None:
+    """Input is right and wrong by the schemas. Every call is tested, and no call works without a key."""
+    output = schemathesis(environment, "--phases", "examples,coverage,fuzzing", "--max-examples", "4")
 
     assert f"Tested: {len(calls()) - 1}" in said, said  # all but the one that it reads the description by
 
 
-def test_app_takes_what_the_description_allows_in_any_order(environment: dict[str, str]) -> None:
-    """Registered, read, listed, canceled, by the links; what is right by schema and settings is not refused."""
+def test_app_accepts_described_requests_in_any_order(environment: dict[str, str]) -> None:
+    """Sequences of registering, reading, listing and canceling follow the links.
+
+    Input within schema and settings is accepted.
+    """
     options = ["--phases", "stateful", "--mode", "positive", "--max-examples", "150", "--checks", "all"]
     left_out = "unsupported_method,allow_header_conformance,use_after_free,object_level_authorization"
     filled_in = {**environment, "SCHEMATHESIS_HOOKS": "tests.description.fill_in"}
 
-    said = schemathesis(filled_in, *options, "--exclude-checks", left_out)
+    output = schemathesis(filled_in, *options, "--exclude-checks", left_out)
 
-    covered = re.search(r"API Links: +(\d+) covered", said)
-    assert covered is not None, said
-    assert int(covered[1]) >= LINKS, said
+    covered = re.search(r"API Links: +(\d+) covered", output)
+    assert covered is not None, output
+    assert int(covered[1]) >= LINKS, output

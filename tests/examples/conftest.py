@@ -1,4 +1,4 @@
-"""Each receiver of `examples/`, with each scheme; and the bridge's own sender to send it callbacks."""
+"""Each receiver of `examples/`, with each scheme, and the bridge's sender for callbacks."""
 
 import ipaddress
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ def receiver(
 
 @pytest.fixture(scope="session")
 def webhook_sender() -> Iterator[HttpWebhookSender]:
-    """Take the sender of the bridge; it may go to this machine."""
+    """Yield the bridge's sender, with permission to call this machine."""
     webhook_sender = HttpWebhookSender(Guard(RULES), real_clock)
     yield webhook_sender
     webhook_sender.close()
@@ -53,5 +53,5 @@ def webhook_sender() -> Iterator[HttpWebhookSender]:
 
 @pytest.fixture
 def sender(receiver: Example, webhook_sender: HttpWebhookSender) -> Sender:
-    """Send callbacks to the example that runs."""
+    """Return a sender of callbacks to the running example."""
     return Sender(receiver, webhook_sender)

@@ -1,4 +1,4 @@
-"""The receivers of `examples/` as processes, as a reader runs them."""
+"""The receivers of `examples/` as processes, started with the commands of their README."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from local.settings import REPOSITORY
 
 EXAMPLES = REPOSITORY / "examples"
 
-#: Ends a Python program that is run with `-m` when the one that started it is gone, however that ended.
+#: Ends a Python program run with `-m` when the parent process is gone, for any reason.
 _END_WITH_PARENT = """
 import os, runpy, sys, threading
 threading.Thread(target=lambda: sys.stdin.buffer.read() or os._exit(1), daemon=True).start()
@@ -25,7 +25,7 @@ _ADDRESS = re.compile(r"(?:Uvicorn running|listening) on (http://127\.0\.0\.1:\d
 
 
 class ExampleProcess(Service):
-    """A receiver that is a web server of its own; it says where it listens."""
+    """A receiver with a web server that prints the address."""
 
     stop_timeout = 10.0
 
@@ -41,7 +41,7 @@ class ExampleProcess(Service):
         return self._command
 
     def hear(self, line: str) -> bool:
-        """Note where it listens."""
+        """Parse the address from a line."""
         found = _ADDRESS.search(line)
         if found:
             self.url = found[1]
@@ -49,7 +49,7 @@ class ExampleProcess(Service):
 
 
 class Example:
-    """A receiver that runs: where callbacks go, and what it says of them."""
+    """A running receiver: the callback URL and the output."""
 
     def __init__(self, service: ExampleProcess | HostProcess, path: str) -> None:
         self.service = service
@@ -57,20 +57,20 @@ class Example:
 
     @property
     def url(self) -> str:
-        """Where it takes callbacks."""
+        """The callback URL."""
         return self.service.url + self._path
 
     def count(self, text: str) -> int:
-        """How many lines so far have this at their end."""
+        """Count the lines so far that end in the text."""
         return sum(line.endswith(text) for line in self.service.lines.entries)
 
     def wait_for(self, text: str, times: int = 1) -> None:
-        """Wait until it has said this so often."""
+        """Wait until the text was printed the given number of times."""
         self.service.lines.wait_for(lambda lines: sum(line.endswith(text) for line in lines) >= times)
 
 
 def start(name: str, settings: Mapping[str, str], *, inbox: Path, storage: str) -> Example:
-    """Start one with the settings of its README; it sees nothing else of the environment that matters to it."""
+    """Start a receiver with the settings of the README, without other relevant variables."""
     environ = {"PATH": os.environ["PATH"], "INBOX": str(inbox), "PORT": "0", "PYTHONUNBUFFERED": "1", **settings}
     if name == "azure-function":
         host = HostProcess.start({**environ, "AzureWebJobsStorage": storage}, app=EXAMPLES / name)

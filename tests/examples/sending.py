@@ -1,4 +1,4 @@
-"""Callbacks as the bridge composes, signs and sends them."""
+"""Compose, sign and send callbacks like the bridge."""
 
 import uuid
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from tests.examples.receivers import Example
 
 OWNER = "shared"
 
-#: Where the world reaches the receivers: they listen on loopback behind something that ends TLS.
+#: The receivers' public address. The receivers listen on loopback behind a TLS proxy.
 AUDIENCE = "https://hooks.example.com"
 
 KEYRING = Keyring((b"k" * 32,))
@@ -24,7 +24,7 @@ REMOVED = Keyring((b"r" * 32,))
 
 
 def message(audience: str = AUDIENCE, *, owner: str = OWNER) -> Message:
-    """Compose the callback of an operation of its own, for the receiver at `audience`."""
+    """Compose the callback of a new operation for the receiver at `audience`."""
     now = real_clock()
     ref = OperationRef("default", f"operation-{uuid.uuid4()}")
     completed = OperationCompleted(
@@ -49,25 +49,25 @@ def signed(
     audience: str = AUDIENCE,
     age: timedelta = timedelta(),
 ) -> dict[str, str]:
-    """Sign as the bridge does, `age` ago."""
+    """Return the headers with a signature made `age` ago."""
     at = real_clock() - age
     own = {"Content-Type": "application/json"}
     return ring.headers(message.id, message.body, owner=owner, origin=audience, at=at) | own
 
 
 class Sender:
-    """Posts to one receiver by the bridge's sender."""
+    """Posts to one receiver with the bridge's sender."""
 
     def __init__(self, receiver: Example, webhook_sender: HttpWebhookSender) -> None:
         self._receiver = receiver
         self._sender = webhook_sender
 
     def post(self, body: bytes, headers: Mapping[str, str]) -> int:
-        """Send bytes with headers; return the status that came back."""
+        """Send a body with headers. Returns the status."""
         outcome = self._sender.post(self._receiver.url, headers, body)
         assert not isinstance(outcome, Unreachable), outcome
         return outcome.status
 
     def send(self, message: Message) -> int:
-        """Send a message as the bridge sends it."""
+        """Send a message like the bridge."""
         return self.post(message.body, signed(message))

@@ -30,27 +30,27 @@ claims = load("claims")
 
 @pytest.fixture
 def table(azurite: Azurite) -> Iterator[TableClient]:
-    """Name a table for one test, which does not exist yet."""
+    """Yield a client for a table that does not exist yet."""
     name = f"t{uuid.uuid4().hex}"
     with TableClient.from_connection_string(azurite.connection_string, name) as table:
         yield table
 
 
-def test_what_is_done_is_not_claimed_again(table: TableClient) -> None:
-    """However long ago it was."""
+def test_completed_work_is_not_claimed_again(table: TableClient) -> None:
+    """The age of the completed work is irrelevant."""
     for lease in (timedelta(minutes=6), timedelta()):
         with claims.Claims(table, lease).claim("msg_1") as is_ours:
             assert is_ours is (lease > timedelta())
 
 
-def test_what_somebody_works_on_is_busy(table: TableClient) -> None:
-    """Until its lease ends."""
+def test_work_in_progress_is_busy(table: TableClient) -> None:
+    """The claim is busy until the end of the lease."""
     with claims.Claims(table).claim("msg_1"), pytest.raises(claims.Busy), claims.Claims(table).claim("msg_1"):
         pytest.fail("two had the claim")
 
 
-def test_work_that_failed_gives_its_claim_back(table: TableClient) -> None:
-    """The next one may try at once."""
+def test_failed_work_releases_its_claim(table: TableClient) -> None:
+    """The next worker can claim at once."""
     with pytest.raises(RuntimeError, match="the work failed"), claims.Claims(table).claim("msg_1"):
         raise RuntimeError("the work failed")
 
@@ -58,16 +58,16 @@ def test_work_that_failed_gives_its_claim_back(table: TableClient) -> None:
         assert is_ours
 
 
-def test_claim_of_one_that_crashed_goes_to_the_next(table: TableClient) -> None:
-    """Once its lease is over."""
-    assert claims.Claims(table)._begin("msg_1")  # and never comes to an end
+def test_claim_of_a_crashed_worker_expires(table: TableClient) -> None:
+    """The claim is free after the end of the lease."""
+    assert claims.Claims(table)._begin("msg_1")  # and never finishes
 
     with claims.Claims(table, timedelta()).claim("msg_1") as is_ours:
         assert is_ours
 
 
 class Beaten(TableClient):
-    """A table in which somebody else is faster, whenever a row was read."""
+    """A table in which another worker changes each row right after a read."""
 
     def get_entity(self, *args: Any, **kwargs: Any) -> TableEntity:
         """Read a row that changes right after that."""
@@ -76,8 +76,8 @@ class Beaten(TableClient):
         return row
 
 
-def test_of_two_that_take_over_one_gets_it(azurite: Azurite, table: TableClient) -> None:
-    """The other one finds that the row has changed."""
+def test_one_of_two_takeovers_succeeds(azurite: Azurite, table: TableClient) -> None:
+    """The other worker gets an ETag mismatch."""
     assert claims.Claims(table)._begin("msg_1")
 
     with Beaten.from_connection_string(azurite.connection_string, table.table_name) as beaten:
@@ -86,8 +86,8 @@ def test_of_two_that_take_over_one_gets_it(azurite: Azurite, table: TableClient)
             pytest.fail("two had the claim")
 
 
-def test_claim_needs_no_table_made_before(table: TableClient) -> None:
-    """The first callback makes it."""
+def test_claim_creates_the_table(table: TableClient) -> None:
+    """The first callback creates the table."""
     with pytest.raises(ResourceNotFoundError):
         table.get_entity("msg_1", "callback")
 

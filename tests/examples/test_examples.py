@@ -1,4 +1,4 @@
-"""Each receiver of `examples/`, as a process, gets callbacks of the bridge, and what strangers make of them."""
+"""Each receiver of `examples/` runs as a process and gets genuine and forged callbacks of the bridge."""
 
 import base64
 import json
@@ -22,15 +22,15 @@ OTHER = "https://somebody.example.net"
 
 
 def assert_only(receiver: Example, sender: Sender, *, not_worked_on: Message) -> None:
-    """Let something good follow: when that is worked on, what was refused would have been as well."""
+    """Send a good callback and wait for its work. By then, an accepted forgery would have been worked on as well."""
     last = message()
     assert sender.send(last) == 204
     receiver.wait_for(f"worked on {last.id}")
     assert receiver.count(f"worked on {not_worked_on.id}") == 0
 
 
-def test_callback_is_taken_and_worked_on(receiver: Example, sender: Sender) -> None:
-    """Answered at once, worked on after that."""
+def test_callback_is_accepted_and_processed(receiver: Example, sender: Sender) -> None:
+    """The answer comes first, then the work."""
     sent = message()
 
     assert sender.send(sent) == 204
@@ -38,8 +38,8 @@ def test_callback_is_taken_and_worked_on(receiver: Example, sender: Sender) -> N
     receiver.wait_for(f"worked on {sent.id}")
 
 
-def test_replayed_callback_is_answered_and_worked_on_once(receiver: Example, sender: Sender) -> None:
-    """A 2xx, or the bridge would try again for ever."""
+def test_repeated_callback_is_accepted_and_processed_once(receiver: Example, sender: Sender) -> None:
+    """Without a 2xx, the bridge would repeat the callback."""
     sent = message()
     assert sender.send(sent) == 204
     receiver.wait_for(f"worked on {sent.id}")
@@ -50,8 +50,8 @@ def test_replayed_callback_is_answered_and_worked_on_once(receiver: Example, sen
     assert receiver.count(f"worked on {sent.id}") == 1
 
 
-def test_callback_that_comes_several_times_at_once_is_worked_on_once(receiver: Example, sender: Sender) -> None:
-    """Whichever of them is first."""
+def test_simultaneous_copies_of_a_callback_are_processed_once(receiver: Example, sender: Sender) -> None:
+    """The order of arrival is irrelevant."""
     sent = message()
 
     with ThreadPoolExecutor(4) as pool:
@@ -64,8 +64,8 @@ def test_callback_that_comes_several_times_at_once_is_worked_on_once(receiver: E
     assert receiver.count(f"worked on {sent.id}") == 1
 
 
-def test_callback_is_taken_while_keys_are_replaced(receiver: Example, sender: Sender) -> None:
-    """Signed by a new key in front and by the one that the receiver knows."""
+def test_callback_is_accepted_during_a_key_rotation(receiver: Example, sender: Sender) -> None:
+    """The callback has two signatures: first by the new key, then by the known key."""
     sent = message()
 
     assert sender.post(sent.body, signed(sent, NEWER)) == 204
@@ -73,8 +73,8 @@ def test_callback_is_taken_while_keys_are_replaced(receiver: Example, sender: Se
     receiver.wait_for(f"worked on {sent.id}")
 
 
-def test_ping_is_answered_and_nothing_is_done(receiver: Example, sender: Sender) -> None:
-    """It is about no operation."""
+def test_ping_is_accepted_without_processing(receiver: Example, sender: Sender) -> None:
+    """A ping refers to no operation."""
     sent = ping(
         callback_url=f"{AUDIENCE}/callback",
         owner=OWNER,
@@ -89,8 +89,8 @@ def test_ping_is_answered_and_nothing_is_done(receiver: Example, sender: Sender)
     assert_only(receiver, sender, not_worked_on=sent)
 
 
-def test_callback_of_another_client_is_refused(receiver: Example, sender: Sender) -> None:
-    """It registered this receiver's URL, so audience and signature by the public key are right."""
+def test_callback_of_another_client_is_rejected(receiver: Example, sender: Sender) -> None:
+    """The other client registered this receiver's URL, so the audience and the `v1a` signature are right."""
     sent = message(owner="another-client")
 
     assert sender.post(sent.body, signed(sent, owner="another-client")) == 401
@@ -99,8 +99,8 @@ def test_callback_of_another_client_is_refused(receiver: Example, sender: Sender
 
 
 @pytest.mark.parametrize("part", ["webhook-id", "webhook-timestamp", "body"])
-def test_tampered_callback_is_refused(receiver: Example, sender: Sender, part: str) -> None:
-    """Whatever is changed of what was signed."""
+def test_tampered_callback_is_rejected(receiver: Example, sender: Sender, part: str) -> None:
+    """Covers each signed part."""
     sent = message()
     headers = signed(sent)
     body = sent.body.replace(b"Succeeded", b"Failed") if part == "body" else sent.body
@@ -116,8 +116,8 @@ def test_tampered_callback_is_refused(receiver: Example, sender: Sender, part: s
 
 
 @pytest.mark.parametrize("minutes", [-6, 6])
-def test_recorded_callback_is_refused(receiver: Example, sender: Sender, minutes: int) -> None:
-    """More than five minutes old, or from the future: its signature is right."""
+def test_callback_with_an_old_or_future_timestamp_is_rejected(receiver: Example, sender: Sender, minutes: int) -> None:
+    """The timestamp is off by more than five minutes in either direction. The signature is right."""
     sent = message()
 
     assert sender.post(sent.body, signed(sent, age=timedelta(minutes=minutes))) == 401
@@ -126,8 +126,8 @@ def test_recorded_callback_is_refused(receiver: Example, sender: Sender, minutes
 
 
 @pytest.mark.parametrize("minutes", [-4, 4])
-def test_clocks_may_differ(receiver: Example, sender: Sender, minutes: int) -> None:
-    """By less than five minutes."""
+def test_small_clock_difference_is_accepted(receiver: Example, sender: Sender, minutes: int) -> None:
+    """The limit is five minutes."""
     sent = message()
 
     assert sender.post(sent.body, signed(sent, age=timedelta(minutes=minutes))) == 204
@@ -135,8 +135,8 @@ def test_clocks_may_differ(receiver: Example, sender: Sender, minutes: int) -> N
     receiver.wait_for(f"worked on {sent.id}")
 
 
-def test_callback_for_another_receiver_is_refused(receiver: Example, sender: Sender) -> None:
-    """Passed on by it: with `v1a` its signature is right, and the audience tells."""
+def test_callback_for_another_receiver_is_rejected(receiver: Example, sender: Sender) -> None:
+    """The other receiver forwards the callback. The `v1a` signature is right, so only the audience differs."""
     sent = message(audience=OTHER)
 
     assert sender.post(sent.body, signed(sent, audience=OTHER)) == 401
@@ -144,8 +144,8 @@ def test_callback_for_another_receiver_is_refused(receiver: Example, sender: Sen
     assert_only(receiver, sender, not_worked_on=sent)
 
 
-def test_callback_signed_by_a_key_that_was_removed_is_refused(receiver: Example, sender: Sender) -> None:
-    """Or by one that was never the bridge's."""
+def test_callback_signed_by_a_removed_key_is_rejected(receiver: Example, sender: Sender) -> None:
+    """The same holds for a key that never belonged to the bridge."""
     sent = message()
 
     assert sender.post(sent.body, signed(sent, REMOVED)) == 401
@@ -171,8 +171,8 @@ NONSENSE: Mapping[str, Mapping[str, str | None]] = {
 
 
 @pytest.mark.parametrize("changed", NONSENSE.values(), ids=NONSENSE)
-def test_nonsense_is_refused(receiver: Example, sender: Sender, changed: Mapping[str, str | None]) -> None:
-    """With 401 and not 500. The function host itself refuses headers beyond ASCII, with 400."""
+def test_malformed_headers_are_rejected(receiver: Example, sender: Sender, changed: Mapping[str, str | None]) -> None:
+    """The status is 401, never 500. The function host rejects non-ASCII headers with 400."""
     sent = message()
     headers = {name: value for name, value in {**signed(sent), **changed}.items() if value is not None}
 
@@ -183,22 +183,22 @@ def test_nonsense_is_refused(receiver: Example, sender: Sender, changed: Mapping
     assert receiver.count(f"worked on {sent.id}") == 0
 
 
-def test_body_that_is_too_large_is_refused(sender: Sender) -> None:
-    """Before anything is made of it."""
+def test_oversized_body_is_rejected(sender: Sender) -> None:
+    """The receiver rejects the body before parsing."""
     sent = message()
 
     assert sender.post(b" " * 70_000, signed(sent)) == 413
 
 
-def test_body_that_is_no_text_is_refused(sender: Sender) -> None:
-    """Bytes that no JSON begins with, and none at all."""
+def test_body_that_is_not_json_is_rejected(sender: Sender) -> None:
+    """Bodies: bytes that are not JSON, and an empty one."""
     headers = signed(message())
 
     assert [sender.post(body, headers) for body in (b"\xff\xfe", b"")] == [401, 401]
 
 
-def test_what_was_worked_on_is_known_after_a_crash(receiver: Example, sender: Sender) -> None:
-    """Killed and started again, and the same callback comes."""
+def test_processed_callback_is_remembered_after_a_crash(receiver: Example, sender: Sender) -> None:
+    """The same callback arrives after a kill and a restart."""
     sent = message()
     assert sender.send(sent) == 204
     receiver.wait_for(f"worked on {sent.id}")
@@ -211,12 +211,12 @@ def test_what_was_worked_on_is_known_after_a_crash(receiver: Example, sender: Se
     assert receiver.count(f"worked on {sent.id}") == 1
 
 
-# Not the Azure Function: the queue gives a message that was being worked on out again after ten minutes.
+# Not for the Azure Function: the queue repeats a message in work only after ten minutes.
 @pytest.mark.parametrize("name", ["fastapi", "express"])
-def test_what_was_answered_is_worked_on_after_a_crash(
+def test_accepted_callback_is_processed_after_a_crash(
     name: str, webhook_sender: HttpWebhookSender, tmp_path: Path
 ) -> None:
-    """Killed as soon as it has answered, whatever it was at."""
+    """The kill follows right after the answer."""
     sent = [message() for _ in range(20)]
     with start(name, SETTINGS["v1"], inbox=tmp_path / "inbox", storage="").service as service:
         receiver = Example(service, "/callback")
@@ -231,10 +231,10 @@ def test_what_was_answered_is_worked_on_after_a_crash(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_public_keys_without_an_audience_are_refused(
+def test_public_keys_without_an_audience_are_rejected(
     name: str, webhook_sender: HttpWebhookSender, tmp_path: Path, azurite: Azurite
 ) -> None:
-    """At the start; an Azure Function takes no callback and says why."""
+    """The process fails at the start. An Azure Function rejects callbacks with a reason."""
     settings = {"WEBHOOK_PUBLIC_KEYS": SETTINGS["v1a"]["WEBHOOK_PUBLIC_KEYS"]}
     why = "Set WEBHOOK_AUDIENCE and WEBHOOK_SUBSCRIBER beside WEBHOOK_PUBLIC_KEYS, which all receivers share."
 
@@ -249,7 +249,7 @@ def test_public_keys_without_an_audience_are_refused(
 
 
 def test_verification_is_the_same_in_both_python_examples() -> None:
-    """Each folder is to be copied alone, so each has its own."""
+    """Each folder can be copied alone, so each has a copy of the code."""
     first, second = ((EXAMPLES / name / "verification.py").read_text() for name in ("fastapi", "azure-function"))
 
     assert first == second

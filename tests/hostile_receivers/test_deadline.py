@@ -1,4 +1,4 @@
-"""The deadline of an attempt, piece by piece."""
+"""The parts of an attempt's deadline."""
 
 import socket
 from collections.abc import Callable
@@ -12,8 +12,8 @@ from bridge.adapters.azure.session import CoalescedRequest
 from bridge.adapters.net.deadline import AbortHandle, AttemptDeadline
 
 
-def test_a_connection_that_comes_after_the_cut_is_cut_at_once() -> None:
-    """It was being opened when the time was over."""
+def test_a_connection_opened_after_the_deadline_is_aborted_at_once() -> None:
+    """The connection was still opening when the time ran out."""
     ours, theirs = socket.socketpair()
     handle = AbortHandle(ours, "127.0.0.1")
     with ours, theirs, AttemptDeadline(300) as deadline:
@@ -26,8 +26,8 @@ def test_a_connection_that_comes_after_the_cut_is_cut_at_once() -> None:
     assert handle._handle.fileno() == -1
 
 
-def test_no_part_of_an_attempt_gets_more_time_than_is_left() -> None:
-    """And none when there is none left."""
+def test_no_part_of_an_attempt_gets_more_than_the_remaining_time() -> None:
+    """Without time left, a part does not start."""
     with AttemptDeadline(300) as deadline:
         assert deadline.remaining(5) == 5
         assert deadline.remaining(900) <= 300
@@ -35,8 +35,8 @@ def test_no_part_of_an_attempt_gets_more_time_than_is_left() -> None:
         AttemptDeadline(-1).remaining(5)
 
 
-def test_an_attempt_that_is_over_has_no_say_over_the_next_one() -> None:
-    """Its connection went back to the pool before it had quite ended."""
+def test_an_ended_attempt_cannot_abort_the_next_one() -> None:
+    """The connection returned to the pool just before the end of the attempt."""
     ours, theirs = socket.socketpair()
     handle = AbortHandle(ours, "127.0.0.1")
     with ours, theirs:
@@ -55,8 +55,8 @@ def test_an_attempt_that_is_over_has_no_say_over_the_next_one() -> None:
     assert handle._handle.fileno() == -1
 
 
-def test_a_handle_is_closed_when_both_are_done_with_it() -> None:
-    """The library with the connection, and the attempt with its answer, in either order."""
+def test_a_handle_is_closed_after_library_and_attempt_release_it() -> None:
+    """The library ends with the connection, the attempt with the answer, in either order."""
     for order in (("orphan", "release"), ("release", "orphan")):
         ours, theirs = socket.socketpair()
         with ours, theirs:
@@ -71,8 +71,8 @@ def test_a_handle_is_closed_when_both_are_done_with_it() -> None:
             assert handle._handle.fileno() == -1
 
 
-def test_a_request_goes_out_in_one_piece() -> None:
-    """Head and body together, so that a receiver wakes up once."""
+def test_head_and_body_are_sent_together() -> None:
+    """Head and body are one segment, so the receiver wakes up once."""
     sent: list[bytes] = []
 
     class Recorded(CoalescedRequest):

@@ -1,7 +1,7 @@
-"""The one thread of all deadlines.
+"""The single thread behind all deadlines.
 
-Its clock is the test's wherever an order matters: a machine that stops for a moment between two lines of a test would
-else let ring what the second line calls off.
+Tests that depend on an order control the clock. Otherwise, a pause of the machine between two lines could fire a timer
+before the test cancels the timer.
 """
 
 import threading
@@ -9,27 +9,27 @@ import time
 
 from bridge.adapters.net.deadline import DeadlineTimer
 
-#: Far more than a ring may take here, on the slowest of machines.
+#: Far more than a timer needs here, even on a slow machine.
 GENEROUS = 20.0
 
 
 class HeldClock:
-    """Seconds that pass when the test says so."""
+    """A clock that only the test advances."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
 
     def __call__(self) -> float:
-        """Tell them."""
+        """Return the seconds."""
         return self.seconds
 
 
 def nothing() -> None:
-    """Ring unheard."""
+    """Do nothing."""
 
 
-def test_an_earlier_alarm_wakes_who_sleeps_until_a_later_one() -> None:
-    """The thread sleeps for an hour when it is set."""
+def test_an_earlier_timer_wakes_the_thread() -> None:
+    """The thread would sleep for an hour when the earlier timer is set."""
     timer, rung = DeadlineTimer(), threading.Event()
     timer.set(time.monotonic() + 3600, nothing)
 
@@ -38,8 +38,8 @@ def test_an_earlier_alarm_wakes_who_sleeps_until_a_later_one() -> None:
     assert rung.wait(GENEROUS)
 
 
-def test_an_alarm_does_not_ring_before_its_time() -> None:
-    """By the same clock."""
+def test_a_timer_does_not_fire_early() -> None:
+    """Timer and test use the same clock."""
     rung, all_rung = list[float](), threading.Event()
     timer = DeadlineTimer()
     at = time.monotonic() + 0.03
@@ -51,8 +51,8 @@ def test_an_alarm_does_not_ring_before_its_time() -> None:
     assert rung[0] >= at
 
 
-def test_what_is_due_rings_and_what_is_not_waits() -> None:
-    """In whatever order they were set."""
+def test_only_due_timers_fire() -> None:
+    """The order of setting is irrelevant."""
     clock, rung, first_rung, all_rung = HeldClock(), list[str](), threading.Event(), threading.Event()
     timer = DeadlineTimer(clock)
     for name, at in ("third", 0.09), ("first", 0.03), ("second", 0.06):
@@ -69,8 +69,8 @@ def test_what_is_due_rings_and_what_is_not_waits() -> None:
     assert rung[2:] == ["third"]
 
 
-def test_what_was_called_off_does_not_ring() -> None:
-    """A later one does, by which time it would have."""
+def test_a_canceled_timer_does_not_fire() -> None:
+    """A later timer fires, by which time the canceled one would have fired."""
     clock, rung, later = HeldClock(), list[str](), threading.Event()
     timer = DeadlineTimer(clock)
     timer.cancel(timer.set(0.02, lambda: rung.append("canceled")))
@@ -82,8 +82,8 @@ def test_what_was_called_off_does_not_ring() -> None:
     assert not rung
 
 
-def test_an_alarm_that_fails_takes_no_other_with_it() -> None:
-    """All deadlines of the process hang on the thread."""
+def test_a_failing_timer_does_not_stop_the_others() -> None:
+    """All deadlines of the process depend on the thread."""
 
     def fail() -> None:
         raise OSError("already closed")
@@ -98,8 +98,8 @@ def test_an_alarm_that_fails_takes_no_other_with_it() -> None:
     assert rung.wait(GENEROUS)
 
 
-def test_many_alarms_have_one_thread() -> None:
-    """And no other is left by those that were canceled."""
+def test_many_timers_share_one_thread() -> None:
+    """Canceled timers leave no thread either."""
     timer = DeadlineTimer()
     timer.set(time.monotonic() + 3600, nothing)
     before = threading.active_count()

@@ -1,4 +1,4 @@
-"""The real sender among hostile receivers: every attempt ends in time, with the right class, and leaves nothing."""
+"""The real sender and hostile receivers: every attempt ends in time, with the right result, without leftovers."""
 
 import gc
 import ipaddress
@@ -38,19 +38,19 @@ from tests.hostile_receivers.receivers import (
     OK,
     drips,
     floods,
-    hear,
     living,
     never_reads,
-    overhearing,
-    says,
+    read_request,
+    recording_with,
+    replies,
     tls_with,
 )
 from tests.support.harness import NOON, FakeClock
 
-#: Short, so that the tests are quick; the shape of what happens is that of 15 and 5 seconds.
+#: Short limits for quick tests. The proportions match the real limits of 15 and 5 seconds.
 LIMITS = Limits(attempt=0.8, lookup=0.3, connect=0.4, body=0.2)
 
-#: Far more than any attempt may take here, on the slowest of machines.
+#: Far more than any attempt may take here, even on a slow machine.
 GENEROUS = 20.0
 
 RULES = CallbackRules(
@@ -63,7 +63,7 @@ RULES = CallbackRules(
 
 @pytest.fixture
 def sender() -> Iterator[HttpWebhookSender]:
-    """Send with short limits; afterwards no thread and no socket is left but the one thread of all deadlines."""
+    """Yield a sender with short limits. Afterwards, no socket and no thread remains, except the timer's thread."""
     with AttemptDeadline(GENEROUS):
         gc.collect()
     sockets, threads = open_sockets(), set(threading.enumerate())
@@ -78,7 +78,7 @@ def sender() -> Iterator[HttpWebhookSender]:
 
 
 def open_sockets() -> set[str]:
-    """Name the sockets of this process."""
+    """Return the open sockets of this process."""
     links = list(Path("/proc/self/fd").iterdir())
     found = set()
     for link in links:
@@ -92,20 +92,20 @@ def open_sockets() -> set[str]:
 
 
 def kind(outcome: Outcome) -> str | int:
-    """Name what came of an attempt: the class of failure or the status."""
+    """Return the result of an attempt: the kind of failure, or the status."""
     return outcome.error.value if isinstance(outcome, Unreachable) else outcome.status
 
 
 def stored(outcome: Outcome) -> AttemptRecord:
-    """Write an outcome down as the bridge does."""
+    """Convert an outcome to the record that the bridge stores."""
     ref = RegistrationRef(OperationRef("default", "operation-1"), "0123456789abcdef")
     claimed = AttemptRecord(ref=ref, number=1, at=NOON, claim="c", leased_until=NOON)
     return claimed.with_outcome(outcome, timedelta(seconds=1))
 
 
 @pytest.mark.parametrize("name", HOSTILE_RECEIVERS)
-def test_every_receiver_is_called_by_its_name(sender: HttpWebhookSender, name: str) -> None:
-    """In time, with a record that can be stored."""
+def test_every_hostile_receiver_has_the_expected_result(sender: HttpWebhookSender, name: str) -> None:
+    """The attempt ends in time with a record that can be stored."""
     habit, expected = HOSTILE_RECEIVERS[name]
     with living(habit) as port:
         began = time.monotonic()
@@ -121,16 +121,16 @@ def test_every_receiver_is_called_by_its_name(sender: HttpWebhookSender, name: s
 
 @pytest.mark.parametrize("name", ["drips headers", "sends a body without end", "answers 999", "resets the connection"])
 def test_a_good_receiver_is_reached_after_a_bad_one(sender: HttpWebhookSender, name: str) -> None:
-    """Nothing of the former attempt is left in the way."""
-    with living(HOSTILE_RECEIVERS[name][0]) as bad, living(says(OK + b"Content-Length: 2\r\n\r\nok")) as good:
+    """The failed attempt leaves nothing in the way."""
+    with living(HOSTILE_RECEIVERS[name][0]) as bad, living(replies(OK + b"Content-Length: 2\r\n\r\nok")) as good:
         sender.post(f"http://127.0.0.1:{bad}/", {}, b"{}")
 
         assert isinstance(sender.post(f"http://127.0.0.1:{good}/", {}, b"{}"), Delivered)
 
 
 def test_a_thousand_hostile_attempts_leave_nothing(sender: HttpWebhookSender) -> None:
-    """No thread, no socket, no timer: the fixture looks. On a busy machine any of them can take too long."""
-    habits = [never_reads, drips(OK, b"X: y\r\n"), floods(OK + b"\r\n", b"a" * 4096), says(b"")]
+    """The fixture checks threads, sockets and timers. On a busy machine, any attempt may time out."""
+    habits = [never_reads, drips(OK, b"X: y\r\n"), floods(OK + b"\r\n", b"a" * 4096), replies(b"")]
     with living(habits[0]) as a, living(habits[1]) as b, living(habits[2]) as c, living(habits[3]) as d:
         urls = [f"http://127.0.0.1:{port}/" for port in (a, b, c, d)] * 250
         with ThreadPoolExecutor(50) as pool:
@@ -146,8 +146,8 @@ heads = st.sampled_from([b"", b"HTTP/1.1 ", OK, OK + b"\r\n", OK + b"Transfer-En
 @given(heads, st.binary(max_size=300))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_answer_breaks_the_record(sender: HttpWebhookSender, head: bytes, rest: bytes) -> None:
-    """Whatever its bytes: an outcome, and a row that reads back."""
-    with living(says(head + rest)) as port:
+    """Arbitrary bytes give an outcome, and a row that reads back."""
+    with living(replies(head + rest)) as port:
         outcome = sender.post(f"http://127.0.0.1:{port}/", {}, b"{}")
 
     record = stored(outcome)
@@ -157,8 +157,8 @@ def test_no_answer_breaks_the_record(sender: HttpWebhookSender, head: bytes, res
     assert decode(AttemptRecord, record.ref, row) == replace(record, body=record.body or None)
 
 
-def test_a_port_where_nobody_listens(sender: HttpWebhookSender) -> None:
-    """Refused at once."""
+def test_a_closed_port_is_a_connect_failure(sender: HttpWebhookSender) -> None:
+    """The connection is refused at once."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
 
@@ -166,7 +166,7 @@ def test_a_port_where_nobody_listens(sender: HttpWebhookSender) -> None:
 
 
 def test_a_port_that_never_accepts(sender: HttpWebhookSender) -> None:
-    """Its queue is full: the connection is not opened in time."""
+    """The accept queue is full, so the connection times out."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(0)
@@ -184,12 +184,12 @@ def test_a_port_that_never_accepts(sender: HttpWebhookSender) -> None:
 
 
 def test_connections_to_good_receivers_are_reused(sender: HttpWebhookSender) -> None:
-    """One connection for many attempts."""
+    """Many attempts use one connection."""
     accepted: list[int] = []
 
     def answers_again_and_again(connection: socket.socket, _: threading.Event) -> None:
         accepted.append(1)
-        while hear(connection):
+        while read_request(connection):
             connection.sendall(OK + b"Content-Length: 2\r\n\r\nok")
 
     with living(answers_again_and_again) as port:
@@ -202,10 +202,10 @@ def test_connections_to_good_receivers_are_reused(sender: HttpWebhookSender) -> 
 
 
 def test_the_deadline_holds_on_a_connection_that_is_used_again(sender: HttpWebhookSender) -> None:
-    """The second answer drips."""
+    """The second answer arrives drop by drop."""
 
     def changes_its_mind(connection: socket.socket, stop: threading.Event) -> None:
-        hear(connection)
+        read_request(connection)
         connection.sendall(OK + b"Content-Length: 2\r\n\r\nok")
         drips(OK, b"X: y\r\n")(connection, stop)
 
@@ -216,11 +216,10 @@ def test_the_deadline_holds_on_a_connection_that_is_used_again(sender: HttpWebho
 
 
 def test_no_cookie_is_kept(sender: HttpWebhookSender) -> None:
-    """A receiver gets no memory in the bridge."""
     heads: list[bytes] = []
 
     def bakes(connection: socket.socket, _: threading.Event) -> None:
-        heads.append(hear(connection))
+        heads.append(read_request(connection))
         connection.sendall(OK + b"Set-Cookie: a=b\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
     with living(bakes) as port:
@@ -231,10 +230,10 @@ def test_no_cookie_is_kept(sender: HttpWebhookSender) -> None:
 
 
 def test_answers_of_inner_addresses_are_not_kept() -> None:
-    """Unless an operator says so: nobody reads an inner service through the bridge."""
+    """Nothing of an inner service can be read through the bridge, unless the operator permits."""
     rules = CallbackRules(allow_http=True, allowed_networks=RULES.allowed_networks, allowed_ports=None)
     sender = HttpWebhookSender(Guard(rules, LIMITS), FakeClock())
-    with living(says(OK + b"Content-Length: 6\r\n\r\nsecret")) as port:
+    with living(replies(OK + b"Content-Length: 6\r\n\r\nsecret")) as port:
         outcome = sender.post(f"http://127.0.0.1:{port}/", {}, b"{}")
     sender.close()
 
@@ -244,22 +243,22 @@ def test_answers_of_inner_addresses_are_not_kept() -> None:
 
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
-    """Sign certificates for these receivers."""
+    """Yield an authority that signs the receivers' certificates."""
     return trustme.CA()
 
 
 @pytest.fixture
 def tls_sender(sender: HttpWebhookSender, authority: trustme.CA, tmp_path: Path) -> HttpWebhookSender:
-    """Send, trusting the test's authority and no other."""
+    """Return a sender that trusts only the test's authority."""
     bundle = tmp_path / "authority.pem"
     authority.cert_pem.write_to_path(str(bundle))
     sender._client = GuardedClient(sender._guard, authorities=str(bundle))
     return sender
 
 
-def test_a_right_certificate_is_taken(tls_sender: HttpWebhookSender, authority: trustme.CA) -> None:
-    """For the name in the URL, though the connection goes to an address."""
-    with living(says(OK + b"\r\n"), tls_with(authority.issue_cert("localhost"))) as port:
+def test_a_valid_certificate_is_accepted(tls_sender: HttpWebhookSender, authority: trustme.CA) -> None:
+    """The certificate is for the name in the URL, although the connection uses an address."""
+    with living(replies(OK + b"\r\n"), tls_with(authority.issue_cert("localhost"))) as port:
         assert kind(tls_sender.post(f"https://localhost:{port}/", {}, b"{}")) == 200
 
 
@@ -273,10 +272,10 @@ def test_a_right_certificate_is_taken(tls_sender: HttpWebhookSender, authority: 
         ("early", TlsReason.NOT_YET_VALID),
     ],
 )
-def test_a_wrong_certificate_is_not_taken(
+def test_an_invalid_certificate_is_rejected(
     tls_sender: HttpWebhookSender, authority: trustme.CA, wrong: str, reason: TlsReason
 ) -> None:
-    """Nothing is sent to its owner, and the attempt says why."""
+    """No request is sent, and the attempt records the reason."""
     long_ago, late = datetime(2020, 1, 1, tzinfo=UTC), datetime(2090, 1, 1, tzinfo=UTC)
     certificate = {
         "name": lambda: authority.issue_cert("other.example.com"),
@@ -287,16 +286,16 @@ def test_a_wrong_certificate_is_not_taken(
         ),
         "early": lambda: authority.issue_cert("localhost", not_before=late, not_after=late + timedelta(days=1)),
     }[wrong]()
-    with overhearing(certificate) as (port, heard):
+    with recording_with(certificate) as (port, received):
         outcome = tls_sender.post(f"https://localhost:{port}/", {}, b"{}")
 
     assert isinstance(outcome, Unreachable)
     assert (outcome.error, outcome.detail) == (Failure.TLS, reason)
-    assert heard in ([], [b""])
+    assert received in ([], [b""])
 
 
 def self_signed(name: str) -> trustme.LeafCert:
-    """Make a certificate that no authority has signed."""
+    """Return a certificate without a signature by an authority."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = real_clock()
@@ -316,8 +315,8 @@ def self_signed(name: str) -> trustme.LeafCert:
     return trustme.LeafCert(written, certificate.public_bytes(pem), [])
 
 
-def test_a_port_without_tls_is_called_that(tls_sender: HttpWebhookSender) -> None:
-    """It answers in plain HTTP."""
+def test_a_port_without_tls_is_named_as_the_cause(tls_sender: HttpWebhookSender) -> None:
+    """The receiver answers in plain HTTP."""
 
     def answers_at_once(connection: socket.socket, _: threading.Event) -> None:
         connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
@@ -330,13 +329,15 @@ def test_a_port_without_tls_is_called_that(tls_sender: HttpWebhookSender) -> Non
     assert (outcome.error, outcome.detail) == (Failure.TLS, TlsReason.NOT_TLS)
 
 
-def test_a_receiver_of_old_tls_alone_is_called_that(tls_sender: HttpWebhookSender, authority: trustme.CA) -> None:
-    """Its only cipher is none of the bridge's."""
+def test_a_receiver_with_only_old_tls_is_named_as_the_cause(
+    tls_sender: HttpWebhookSender, authority: trustme.CA
+) -> None:
+    """The bridge supports none of the receiver's ciphers."""
     old = tls_with(authority.issue_cert("localhost"))
     old.maximum_version = ssl.TLSVersion.TLSv1_2
     old.set_ciphers("AES128-SHA")
 
-    with living(says(OK + b"\r\n"), old) as port:
+    with living(replies(OK + b"\r\n"), old) as port:
         outcome = tls_sender.post(f"https://localhost:{port}/", {}, b"{}")
 
     assert isinstance(outcome, Unreachable)
@@ -354,8 +355,8 @@ def test_a_receiver_of_old_tls_alone_is_called_that(tls_sender: HttpWebhookSende
     ],
 )
 def test_the_location_of_a_redirect_is_kept(sender: HttpWebhookSender, location: bytes, kept: str | None) -> None:
-    """It is not followed; who registered it may want to register that."""
-    with living(says(b"HTTP/1.1 308 P\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % location)) as port:
+    """The redirect is not followed. The client may want to register the target."""
+    with living(replies(b"HTTP/1.1 308 P\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % location)) as port:
         outcome = sender.post(f"http://127.0.0.1:{port}/", {}, b"{}")
 
     assert isinstance(outcome, Rejected)
@@ -366,7 +367,7 @@ def test_the_location_of_a_redirect_is_kept(sender: HttpWebhookSender, location:
 def test_an_answer_that_repeats_the_url_is_kept_without_the_query(sender: HttpWebhookSender) -> None:
     """Redirects add a slash to the whole URL, and some frameworks name the URL in their 404."""
     head = b"HTTP/1.1 308 P\r\nLocation: /hook/?code=canary-1\r\nContent-Length: 37\r\n\r\n"
-    with living(says(head + b"POST /hook?code=canary-1 was not found")) as port:
+    with living(replies(head + b"POST /hook?code=canary-1 was not found")) as port:
         outcome = sender.post(f"http://127.0.0.1:{port}/hook?code=canary-1", {}, b"{}")
 
     assert isinstance(outcome, Rejected)
@@ -378,8 +379,8 @@ def test_an_answer_that_repeats_the_url_is_kept_without_the_query(sender: HttpWe
 def test_a_redirect_that_repeats_the_query_elsewhere_is_kept_without_it(
     sender: HttpWebhookSender, location: str
 ) -> None:
-    """Where somebody has to sign in, the path can name the whole URL."""
-    with living(says(f"HTTP/1.1 302 F\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode())) as port:
+    """A redirect to a login page can contain the whole URL in the path."""
+    with living(replies(f"HTTP/1.1 302 F\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode())) as port:
         outcome = sender.post(f"http://127.0.0.1:{port}/hook?code=canary-1", {}, b"{}")
 
     assert isinstance(outcome, Rejected)
@@ -388,10 +389,10 @@ def test_a_redirect_that_repeats_the_query_elsewhere_is_kept_without_it(
 
 
 def test_the_location_of_an_inner_address_is_not_kept() -> None:
-    """It is part of the answer."""
+    """The location is part of the answer."""
     rules = CallbackRules(allow_http=True, allowed_networks=RULES.allowed_networks, allowed_ports=None)
     sender = HttpWebhookSender(Guard(rules, LIMITS), FakeClock())
-    with living(says(b"HTTP/1.1 308 P\r\nLocation: /secret\r\nContent-Length: 0\r\n\r\n")) as port:
+    with living(replies(b"HTTP/1.1 308 P\r\nLocation: /secret\r\nContent-Length: 0\r\n\r\n")) as port:
         outcome = sender.post(f"http://127.0.0.1:{port}/", {}, b"{}")
     sender.close()
 
@@ -406,8 +407,8 @@ def test_the_location_of_an_inner_address_is_not_kept() -> None:
         ("http://127.0.0.1:{port}/", "connection refused"),
     ],
 )
-def test_a_failure_says_in_a_sentence_what_happened(sender: HttpWebhookSender, url: str, detail: str) -> None:
-    """Beside its kind."""
+def test_a_failure_has_a_sentence_about_the_cause(sender: HttpWebhookSender, url: str, detail: str) -> None:
+    """The sentence comes in addition to the kind."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
 
@@ -419,27 +420,34 @@ def test_a_failure_says_in_a_sentence_what_happened(sender: HttpWebhookSender, u
 
 @pytest.mark.parametrize(
     ("habit", "expected"),
-    [(says(OK + b"\r\n"), "tls"), (never_reads, "timeout"), (says(b""), "tls"), (drips(b"\x16\x03\x03", b"\0"), "tls")],
+    [
+        (replies(OK + b"\r\n"), "tls"),
+        (never_reads, "timeout"),
+        (replies(b""), "tls"),
+        (drips(b"\x16\x03\x03", b"\0"), "tls"),
+    ],
     ids=["plain text", "silence", "hangs up", "drips"],
 )
-def test_a_port_that_speaks_no_tls(tls_sender: HttpWebhookSender, habit: object, expected: str) -> None:
-    """Or does not come to an end with it."""
+def test_a_failed_tls_handshake_is_a_tls_failure_or_a_timeout(
+    tls_sender: HttpWebhookSender, habit: object, expected: str
+) -> None:
+    """The handshake fails or never ends."""
     with living(habit) as port:  # type: ignore[arg-type]
         assert kind(tls_sender.post(f"https://localhost:{port}/", {}, b"{}")) in (expected, "timeout", "closed")
 
 
-def test_what_came_beyond_an_answer_over_tls_does_not_answer_the_next_request(
+def test_extra_bytes_after_a_tls_answer_do_not_answer_the_next_request(
     tls_sender: HttpWebhookSender, authority: trustme.CA
 ) -> None:
-    """It is decrypted already, where the socket does not show it: what is read at once ends just before it."""
+    """The extra bytes are already decrypted, so the socket does not show them. Reads stop right before them."""
     end = b"Content-Length: 2\r\n\r\nok"
     fill = b"X-Filling: %s\r\n"
     first = OK + fill % (b"a" * (8192 - len(OK + fill % b"" + end))) + end
 
     def says_too_much(connection: socket.socket, _: threading.Event) -> None:
-        hear(connection)
+        read_request(connection)
         connection.sendall(first + b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n")
-        hear(connection)
+        read_request(connection)
         connection.sendall(OK + b"Content-Length: 0\r\n\r\n")
 
     with living(says_too_much, tls_with(authority.issue_cert("localhost"))) as port:

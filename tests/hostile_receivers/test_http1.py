@@ -1,4 +1,4 @@
-"""Answers as servers write them, over real sockets: what counts, what is read, and which connections are kept."""
+"""Answers in the style of real servers, over real sockets: results, parsing, and reuse of connections."""
 
 import socket
 import threading
@@ -25,15 +25,15 @@ from bridge.adapters.webhook_sender import HttpWebhookSender
 from bridge.domain.ids import OperationRef
 from bridge.domain.outcome import Delivered, Failure, Outcome, Rejected, Unreachable
 from bridge.domain.upstream import NoReply, Reply, Source
-from tests.hostile_receivers.receivers import OK, Habit, drips, floods, hear, living, says, says_and_stays
+from tests.hostile_receivers.receivers import OK, Habit, drips, floods, living, read_request, replies, replies_and_stays
 from tests.hostile_receivers.test_hostile_receivers import RULES
 from tests.support.harness import FakeClock
 
-#: An attempt that waited for its deadline would fail a test by it; the body's time is what a test may have to wait.
+#: A wait for the attempt's deadline would fail the test. Tests may wait for the body's deadline.
 LIMITS = Limits(attempt=60, lookup=5, connect=5, body=0.2)
 OPERATION = OperationRef("default", "operation-1")
 
-#: Lines that are no header, each as some server has sent it.
+#: Malformed header lines, each seen from a real server.
 ODD_LINES = [
     b"X-FRAME-OPTIONS : SAMEORIGIN",
     b"nonsense",
@@ -58,14 +58,14 @@ ODD_LINES = [
 
 @pytest.fixture
 def sender() -> Iterator[HttpWebhookSender]:
-    """Send with a short time for bodies, and a deadline that no test reaches."""
+    """Yield a sender with a short deadline for bodies, and a deadline for attempts that no test reaches."""
     sender = HttpWebhookSender(Guard(RULES, LIMITS), FakeClock())
     yield sender
     sender.close()
 
 
 class Fed:
-    """A connection that has received some bytes, and then more of them or the end; counts what is taken."""
+    """A connection with some received bytes, then more bytes or the end. Counts the reads."""
 
     def __init__(self, first: bytes, more: Callable[[], bytes] = bytes) -> None:
         self._left = first
@@ -73,7 +73,7 @@ class Fed:
         self.taken = 0
 
     def recv(self, most: int) -> bytes:
-        """Receive at most so many bytes."""
+        """Receive at most `most` bytes."""
         if not self._left:
             self._left = self._more()
         part, self._left = self._left[:most], self._left[most:]
@@ -82,7 +82,7 @@ class Fed:
 
 
 def wire(fed: Fed, budget: int = MAX_BYTES) -> Wire:
-    """Read from bytes that stand there."""
+    """Return a reader of the given bytes."""
     return Wire(fed, budget)  # type: ignore[arg-type]
 
 
@@ -93,13 +93,13 @@ def post(sender: HttpWebhookSender, habit: Habit) -> Outcome:
 
 
 def one_after_another(*answers: bytes) -> tuple[Habit, list[int]]:
-    """Answer each request of a connection with the next of these and close; counts the connections."""
+    """Answer each request of a connection with the next answer, then close. Returns a counter of connections too."""
     accepted: list[int] = []
 
     def habit(connection: socket.socket, _: threading.Event) -> None:
         accepted.append(1)
         for answer in answers:
-            if not hear(connection):
+            if not read_request(connection):
                 return
             connection.sendall(answer)
 
@@ -108,22 +108,22 @@ def one_after_another(*answers: bytes) -> tuple[Habit, list[int]]:
 
 @pytest.mark.parametrize("odd", ODD_LINES)
 @pytest.mark.parametrize("end", [b"\r\n", b"\n", b"\r\r\n"])
-def test_an_odd_line_hides_no_other_header(sender: HttpWebhookSender, odd: bytes, end: bytes) -> None:
-    """The connection stays open, so the length that comes after the odd line has to be seen."""
+def test_a_malformed_line_hides_no_other_header(sender: HttpWebhookSender, odd: bytes, end: bytes) -> None:
+    """The connection stays open, so the sender must find the length after the malformed line."""
     head = end.join([b"HTTP/1.1 503 Busy", odd, b"Retry-After: 38", b"Content-Length: 2", b"", b""])
 
-    outcome = post(sender, says_and_stays(head + b"ok"))
+    outcome = post(sender, replies_and_stays(head + b"ok"))
 
     assert isinstance(outcome, Rejected)
     assert outcome.retry_after is not None
     assert (outcome.retry_after.total_seconds(), outcome.body) == (38, "ok")
 
 
-def test_a_source_with_an_odd_line_is_understood() -> None:
-    """Speech is read like receivers are."""
+def test_a_poll_answer_with_a_malformed_line_is_parsed() -> None:
+    """Polls and callbacks use the same parser."""
     body = b'{"id": "operation-1", "status": "Running"}'
     head = OK + b"X-Odd : y\r\n<warning>\r\nRetry-After: 7\r\nContent-Length: %d\r\n\r\n" % len(body)
-    with living(says_and_stays(head + body)) as port:
+    with living(replies_and_stays(head + body)) as port:
         source = Source(name="default", endpoint=f"http://127.0.0.1:{port}", path="avatar", api_version="1")
         service = SpeechService([source], {"default": dict}, LIMITS)
 
@@ -134,7 +134,7 @@ def test_a_source_with_an_odd_line_is_understood() -> None:
 
 
 def test_a_header_with_a_space_before_its_colon_is_read() -> None:
-    """Like browsers and curl read it."""
+    """Browsers and curl do the same."""
     answer = read_answer(wire(Fed(OK + b"Retry-After : 5\r\nX: a\r\n b\r\nx: c\r\n\r\n")))
 
     assert answer.get("retry-after") == "5"
@@ -144,33 +144,33 @@ def test_a_header_with_a_space_before_its_colon_is_read() -> None:
 @pytest.mark.parametrize(
     "habit",
     [
-        says_and_stays(OK + b"Content-Length: 5\r\n\r\n"),
-        says_and_stays(OK + b"Content-Length: 5\r\n\r\nab"),
-        says_and_stays(OK + b"\r\n"),
-        says_and_stays(OK + b"Transfer-Encoding: chunked\r\n\r\n"),
-        says_and_stays(OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nab"),
-        says_and_stays(OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n"),
+        replies_and_stays(OK + b"Content-Length: 5\r\n\r\n"),
+        replies_and_stays(OK + b"Content-Length: 5\r\n\r\nab"),
+        replies_and_stays(OK + b"\r\n"),
+        replies_and_stays(OK + b"Transfer-Encoding: chunked\r\n\r\n"),
+        replies_and_stays(OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nab"),
+        replies_and_stays(OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n"),
         drips(OK + b"Content-Length: 100000\r\n\r\n", b"a"),
         drips(OK + b"\r\n", b"a"),
         drips(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n"),
         drips(OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X-Trailer: y\r\n"),
-        says_and_stays(OK + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nok"),
-        says_and_stays(OK + b"Content-Length: 2, 3\r\n\r\nok"),
-        says_and_stays(OK + b"Content-Length: -1\r\n\r\nok"),
-        says_and_stays(OK + b"Content-Length: many\r\n\r\nok"),
-        says_and_stays(OK + b"Content-Length: 99999999999999999999\r\n\r\nok"),
-        says_and_stays(OK + b"Transfer-Encoding: gzip\r\n\r\nok"),
-        says(OK + b"Content-Length: 5\r\n\r\nab"),
-        says(OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"),
+        replies_and_stays(OK + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nok"),
+        replies_and_stays(OK + b"Content-Length: 2, 3\r\n\r\nok"),
+        replies_and_stays(OK + b"Content-Length: -1\r\n\r\nok"),
+        replies_and_stays(OK + b"Content-Length: many\r\n\r\nok"),
+        replies_and_stays(OK + b"Content-Length: 99999999999999999999\r\n\r\nok"),
+        replies_and_stays(OK + b"Transfer-Encoding: gzip\r\n\r\nok"),
+        replies(OK + b"Content-Length: 5\r\n\r\nab"),
+        replies(OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"),
         floods(OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X-Trailer: y\r\n" * 1000),
         floods(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1;" + b"x" * 60_000 + b"\r\na\r\n"),
         floods(OK + b"Transfer-Encoding: chunked\r\n\r\n1;", b"x" * 60_000),
         floods(OK + b"\r\n", b"a" * 65_536),
-        says_and_stays(b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n"),
+        replies_and_stays(b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n"),
     ],
 )
-def test_a_whole_head_of_a_2xx_is_a_delivery(sender: HttpWebhookSender, habit: Habit) -> None:
-    """Whatever the body does then, and long before the deadline of the attempt."""
+def test_a_complete_head_with_2xx_is_a_delivery(sender: HttpWebhookSender, habit: Habit) -> None:
+    """The body is irrelevant, and the attempt ends long before the deadline."""
     with AttemptDeadline(50) as in_time:
         outcome = post(sender, habit)
 
@@ -178,9 +178,9 @@ def test_a_whole_head_of_a_2xx_is_a_delivery(sender: HttpWebhookSender, habit: H
     assert not in_time.cut
 
 
-def test_a_whole_head_of_another_status_counts_too(sender: HttpWebhookSender) -> None:
-    """With what came of the body in time."""
-    outcome = post(sender, says_and_stays(b"HTTP/1.1 500 Oops\r\nContent-Length: 9\r\n\r\nhalf"))
+def test_a_complete_head_with_another_status_counts_too(sender: HttpWebhookSender) -> None:
+    """The record has the part of the body that arrived in time."""
+    outcome = post(sender, replies_and_stays(b"HTTP/1.1 500 Oops\r\nContent-Length: 9\r\n\r\nhalf"))
 
     assert isinstance(outcome, Rejected)
     assert (outcome.status, outcome.body) == (500, "half")
@@ -188,11 +188,11 @@ def test_a_whole_head_of_another_status_counts_too(sender: HttpWebhookSender) ->
 
 @pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n", b"HTTP/1.1 200"])
 def test_a_head_that_does_not_end_is_a_timeout(head: bytes) -> None:
-    """Or closed, if the connection ends: no status counts before the empty line."""
+    """If the connection closes, the result is `closed`. No status counts before the empty line."""
     sender = HttpWebhookSender(Guard(RULES, Limits(attempt=0.3)), FakeClock())
 
-    assert post(sender, says_and_stays(head)) == Unreachable(error=Failure.TIMEOUT, address="127.0.0.1")
-    assert post(sender, says(head)) == Unreachable(error=Failure.CLOSED, address="127.0.0.1")
+    assert post(sender, replies_and_stays(head)) == Unreachable(error=Failure.TIMEOUT, address="127.0.0.1")
+    assert post(sender, replies(head)) == Unreachable(error=Failure.CLOSED, address="127.0.0.1")
 
 
 @pytest.mark.parametrize(
@@ -207,8 +207,8 @@ def test_a_head_that_does_not_end_is_a_timeout(head: bytes) -> None:
         (OK + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", b"a" * 65_536),
     ],
 )
-def test_all_that_is_received_counts_against_one_budget(first: bytes, more: bytes) -> None:
-    """Bodies, chunk extensions and what comes after the last chunk."""
+def test_all_received_bytes_count_against_one_budget(first: bytes, more: bytes) -> None:
+    """The budget covers bodies, chunk extensions and bytes after the last chunk."""
     fed = Fed(first, lambda: more)
 
     answer = read_answer(wire(fed))
@@ -220,7 +220,7 @@ def test_all_that_is_received_counts_against_one_budget(first: bytes, more: byte
 
 
 def test_trailers_are_not_read() -> None:
-    """The last chunk is the end, whatever comes after it."""
+    """Reading ends with the last chunk."""
     fed = Fed(OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n", lambda: b"X-Trailer: y\r\n")
 
     answer = read_answer(wire(fed))
@@ -232,7 +232,7 @@ def test_trailers_are_not_read() -> None:
 
 @pytest.mark.parametrize("line", [b"X: y\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", b"y"])
 def test_a_head_without_end_is_read_up_to_its_limit(line: bytes) -> None:
-    """Interim answers and the lines of one head count together."""
+    """Interim answers and the lines of one head share the limit."""
     fed = Fed(b"" if line.startswith(b"HTTP") else OK + b"X: ", lambda: line * 100)
 
     with pytest.raises(HeadTooLarge):
@@ -244,11 +244,11 @@ def test_a_head_without_end_is_read_up_to_its_limit(line: bytes) -> None:
 def ends_the_first_connection(
     end: Callable[[socket.socket], object],
 ) -> Callable[[socket.socket, threading.Event], None]:
-    """Answer a request on each connection, and end the first one in some way while the next request comes."""
+    """Answer one request per connection, and end the first connection while the next request arrives."""
     first = threading.Event()
 
     def habit(connection: socket.socket, _: threading.Event) -> None:
-        hear(connection)
+        read_request(connection)
         connection.sendall(OK + b"Content-Length: 2\r\n\r\nok")
         if not first.is_set():
             first.set()
@@ -258,8 +258,8 @@ def ends_the_first_connection(
 
 
 def test_a_kept_connection_that_ends_is_replaced_within_the_attempt(sender: HttpWebhookSender) -> None:
-    """The receiver has closed it at the very moment at which it was used again."""
-    with living(ends_the_first_connection(hear)) as port:  # the next request is heard, and not answered
+    """The receiver closes the connection at the moment of reuse."""
+    with living(ends_the_first_connection(read_request)) as port:  # the next request is read, but not answered
         outcomes = [sender.post(f"http://127.0.0.1:{port}/", {}, b"{}") for _ in range(2)]
 
     assert [type(each) for each in outcomes] == [Delivered, Delivered]
@@ -267,7 +267,7 @@ def test_a_kept_connection_that_ends_is_replaced_within_the_attempt(sender: Http
 
 
 def test_a_kept_connection_that_is_reset_is_replaced_within_the_attempt(sender: HttpWebhookSender) -> None:
-    """A reset is an end before the first byte too."""
+    """A reset counts as an end before the first byte."""
 
     def resets(connection: socket.socket) -> None:
         connection.recv(1)
@@ -280,15 +280,15 @@ def test_a_kept_connection_that_is_reset_is_replaced_within_the_attempt(sender: 
 
 
 def test_a_connection_is_replaced_once(sender: HttpWebhookSender) -> None:
-    """A fresh one that ends without an answer fails the attempt: two connections for it, and no third."""
+    """A new connection without an answer fails the attempt, so there are two connections and no third."""
     accepted = count()
 
     def answers_the_first_alone(connection: socket.socket, _: threading.Event) -> None:
         number = next(accepted)
-        hear(connection)
+        read_request(connection)
         if number == 0:
             connection.sendall(OK + b"Content-Length: 2\r\n\r\nok")
-            hear(connection)
+            read_request(connection)
 
     with living(answers_the_first_alone) as port:
         outcomes = [sender.post(f"http://127.0.0.1:{port}/", {}, b"{}") for _ in range(2)]
@@ -298,14 +298,14 @@ def test_a_connection_is_replaced_once(sender: HttpWebhookSender) -> None:
     assert next(accepted) == 2
 
 
-def test_a_poll_goes_out_once_also_if_its_kept_connection_ends() -> None:
-    """Speech may have counted it, and the budget counts one."""
+def test_a_poll_is_sent_once_even_if_its_kept_connection_ends() -> None:
+    """Speech may have counted the first request, and the budget permits one."""
     polls: list[bytes] = []
 
     def ends_at_the_second(connection: socket.socket, _: threading.Event) -> None:
-        polls.append(hear(connection))
+        polls.append(read_request(connection))
         connection.sendall(OK + b"Content-Length: 22\r\n\r\n" + b'{"status": "Running" }')
-        polls.append(hear(connection))
+        polls.append(read_request(connection))
 
     with living(ends_at_the_second) as port:
         source = Source(name="default", endpoint=f"http://127.0.0.1:{port}", path="avatar", api_version="2024-08-01")
@@ -318,7 +318,7 @@ def test_a_poll_goes_out_once_also_if_its_kept_connection_ends() -> None:
 
 @pytest.mark.parametrize("begun", [b"H", b"HTTP/1.1 200 OK\r\n", b"\r"])
 def test_a_kept_connection_that_ends_within_an_answer_is_not_replaced(sender: HttpWebhookSender, begun: bytes) -> None:
-    """The receiver has had the request: sending it again in the same attempt would be a second delivery."""
+    """The receiver got the request, so a repetition in the same attempt would be a second delivery."""
     habit, accepted = one_after_another(OK + b"Content-Length: 2\r\n\r\nok", begun)
     with living(habit) as port:
         outcomes = [sender.post(f"http://127.0.0.1:{port}/", {}, b"{}") for _ in range(2)]
@@ -347,8 +347,8 @@ def test_a_kept_connection_that_ends_within_an_answer_is_not_replaced(sender: Ht
         (OK + b"Content-Length: 50000\r\n\r\n" + b"a" * 50_000, False),
     ],
 )
-def test_a_connection_is_kept_if_its_answer_was_read_to_its_end(answer: bytes, is_kept: bool) -> None:
-    """And has no byte beyond that."""
+def test_a_connection_is_kept_after_a_complete_answer(answer: bytes, is_kept: bool) -> None:
+    """No byte may follow the answer."""
     answered = read_answer(wire(Fed(answer)))
 
     answered.read(4096, lenient=True)
@@ -367,14 +367,14 @@ def test_a_connection_is_kept_if_its_answer_was_read_to_its_end(answer: bytes, i
         (b"HTTP/1.1 099 Odd\r\n\r\n", HttpError),
     ],
 )
-def test_what_is_no_answer_is_told_apart(received: bytes, raised: type[Exception]) -> None:
-    """An end before it, an end within it, and another protocol."""
+def test_missing_truncated_and_foreign_answers_are_distinguished(received: bytes, raised: type[Exception]) -> None:
+    """Distinct kinds: an end before the answer, an end within the answer, and another protocol."""
     with pytest.raises(raised):
         read_answer(wire(Fed(received)))
 
 
-def test_a_body_that_breaks_off_is_no_answer_of_a_source() -> None:
-    """What an operation's status would be read from has to be whole."""
+def test_a_truncated_body_is_no_answer_of_a_source() -> None:
+    """The operation's status must come from a complete body."""
     answer = read_answer(wire(Fed(OK + b"Content-Length: 9\r\n\r\nhalf")))
 
     with pytest.raises(BrokenOff):
@@ -393,14 +393,14 @@ def test_a_body_that_breaks_off_is_no_answer_of_a_source() -> None:
         ({}, ""),
     ],
 )
-def test_nothing_that_would_end_a_line_is_written(headers: dict[str, str], target: str) -> None:
-    """Whatever let it come so far."""
+def test_line_breaks_are_never_written_into_a_head(headers: dict[str, str], target: str) -> None:
+    """The check is the last one, whatever other checks let through."""
     with pytest.raises(ValueError, match="cannot be sent"):
         write_request("POST", "a.example", target, headers, b"")
 
 
 def test_a_request_is_one_piece() -> None:
-    """Head and body together, so that a receiver wakes up once."""
+    """Head and body are one segment, so the receiver wakes up once."""
     request = write_request("POST", "a.example:8443", "/a?b=50%", {"X": "y"}, b"body")
 
     head = b"POST /a?b=50% HTTP/1.1\r\nHost: a.example:8443\r\nX: y\r\nContent-Length: 4\r\n\r\n"

@@ -1,4 +1,4 @@
-"""Whatever headers a client sends along: they are refused when it registers, or arrive at a real socket as given."""
+"""Custom headers are rejected at registration, or arrive unchanged at a real socket."""
 
 import contextlib
 import ipaddress
@@ -22,7 +22,7 @@ OPENED = {
 }
 RULES = CallbackRules(allow_http=True, allowed_networks=(ipaddress.ip_network("127.0.0.0/8"),), allowed_ports=None)
 
-#: What the bridge sends by itself.
+#: Headers that the bridge adds.
 OWN = {
     "accept",
     "accept-encoding",
@@ -45,14 +45,14 @@ VALUES = st.one_of(st.text(st.characters(min_codepoint=32, max_codepoint=126), m
 
 @contextmanager
 def sending() -> Iterator[HttpWebhookSender]:
-    """Send for real, for a while."""
+    """Yield a sender over real sockets."""
     sender = HttpWebhookSender(Guard(RULES), FakeClock())
     with contextlib.closing(sender):
         yield sender
 
 
 def arrived(head: bytes) -> dict[str, str]:
-    """Read off a head what a client sent along, in its order."""
+    """Return the custom headers of a request head, in order."""
     lines = head.decode("ascii").split("\r\n")[1:]
     pairs = [(name, value.removeprefix(" ")) for name, _, value in (line.partition(":") for line in lines)]
     assert len({name.lower() for name, _ in pairs}) == len(pairs)
@@ -62,8 +62,8 @@ def arrived(head: bytes) -> dict[str, str]:
 
 @given(st.dictionaries(NAMES, VALUES, max_size=12))
 @example({"Authorization": "Bearer a.b-c", "Cookie": "a=b; c=d", "X-Empty": "", "x_y": "1  2"})
-def test_headers_are_refused_or_arrive_as_given(headers: dict[str, str]) -> None:
-    """Name for name and byte for byte, and nothing of the bridge's own is changed by them."""
+def test_headers_are_rejected_or_arrive_unchanged(headers: dict[str, str]) -> None:
+    """Names and values keep every byte, and the bridge's headers are unaffected."""
     receiver = Recorder()
     with living(receiver) as port, sending() as sender:
         bridge = harness(sender=sender)
@@ -82,8 +82,8 @@ def test_headers_are_refused_or_arrive_as_given(headers: dict[str, str]) -> None
         assert list(arrived(receiver.heads.get(timeout=10)).items()) == list(headers.items())
 
 
-def test_headers_that_are_right_are_not_refused() -> None:
-    """The property above would hold for a bridge that refuses all."""
+def test_valid_headers_are_accepted() -> None:
+    """Otherwise, the property above would also hold for a bridge that rejects everything."""
     receiver, headers = Recorder(), {"Authorization": "Bearer a.b-c", "Cookie": "a=b", "X-Empty": "", "x_y": "1  2"}
     with living(receiver) as port, sending() as sender:
         bridge = harness(sender=sender)

@@ -1,4 +1,4 @@
-"""The request line holds exactly the path and query of the callback URL that the API shows, byte for byte."""
+"""The request line has exactly the path and query of the callback URL in the API, byte for byte."""
 
 import contextlib
 import ipaddress
@@ -50,7 +50,7 @@ EXAMPLES = [
 
 @pytest.fixture(scope="module")
 def receiver() -> Iterator[tuple[Recorder, int]]:
-    """Keep request lines; gives the port too."""
+    """Record request lines. Yields the recorder and the port."""
     recorder = Recorder()
     with living(recorder) as port:
         yield recorder, port
@@ -58,7 +58,7 @@ def receiver() -> Iterator[tuple[Recorder, int]]:
 
 @contextlib.contextmanager
 def sending() -> Iterator[Harness]:
-    """Let a bridge send for real."""
+    """Yield a bridge with a real sender."""
     with contextlib.closing(HttpWebhookSender(Guard(RULES), FakeClock())) as sender:
         bridge = harness(sender=sender)
         bridge.restart(**OPENED)
@@ -72,19 +72,19 @@ def ping(bridge: Harness, url: str) -> Answer:
 
 
 def shown_target(url: str) -> str:
-    """Take everything after scheme and authority off a URL, as it is written."""
+    """Return the part of a URL after scheme and authority, unchanged."""
     parts = urlsplit(url)
     return url.removeprefix(f"{parts.scheme}://{parts.netloc}")
 
 
 def request_line(recorder: Recorder) -> str:
-    """Take the line that came next."""
+    """Return the next request line."""
     return recorder.heads.get(timeout=10).split(b"\r\n")[0].decode("ascii")
 
 
 @pytest.mark.parametrize("tail", EXAMPLES)
 def test_the_known_urls_are_accepted(tail: str, receiver: tuple[Recorder, int]) -> None:
-    """The properties below would hold for a bridge that refuses all."""
+    """Otherwise, the properties below would also hold for a bridge that rejects everything."""
     with sending() as bridge:
         body = {"operationId": "operation-1", "callbackUrl": f"http://127.0.0.1:{receiver[1]}{tail}"}
 
@@ -92,7 +92,7 @@ def test_the_known_urls_are_accepted(tail: str, receiver: tuple[Recorder, int]) 
 
 
 def for_every_tail(test: Callable[..., None]) -> Callable[..., None]:
-    """Try a test with each known tail of a URL, and with drawn ones."""
+    """Run a test with each known tail of a URL, and with random ones."""
     test = given(tail=TAILS)(test)
     for each in EXAMPLES:
         test = example(tail=each)(test)
@@ -100,8 +100,8 @@ def for_every_tail(test: Callable[..., None]) -> Callable[..., None]:
 
 
 @for_every_tail
-def test_a_callback_asks_for_what_the_api_shows(receiver: tuple[Recorder, int], tail: str) -> None:
-    """For every URL that registering accepts."""
+def test_a_callback_requests_the_url_of_the_api(receiver: tuple[Recorder, int], tail: str) -> None:
+    """Holds for every URL that can be registered."""
     recorder, port = receiver
     with sending() as bridge:
         registered = Client.of(bridge).register(
@@ -118,8 +118,8 @@ def test_a_callback_asks_for_what_the_api_shows(receiver: tuple[Recorder, int], 
 
 
 @for_every_tail
-def test_a_ping_asks_for_what_a_registration_would_show(receiver: tuple[Recorder, int], tail: str) -> None:
-    """The same URL, the same request line."""
+def test_a_ping_requests_the_url_of_a_registration(receiver: tuple[Recorder, int], tail: str) -> None:
+    """The same URL gives the same request line."""
     recorder, port = receiver
     url = f"http://127.0.0.1:{port}{tail}"
     with sending() as bridge:
@@ -134,7 +134,7 @@ def test_a_ping_asks_for_what_a_registration_would_show(receiver: tuple[Recorder
 
 
 def test_a_lone_question_mark_makes_another_registration(receiver: tuple[Recorder, int]) -> None:
-    """Both URLs go out as they are, so they are not one."""
+    """Both URLs are sent unchanged, so they differ."""
     with sending() as bridge:
         client = Client.of(bridge)
         urls = [f"http://127.0.0.1:{receiver[1]}/a{tail}" for tail in ("", "?")]

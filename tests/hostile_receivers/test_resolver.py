@@ -1,4 +1,4 @@
-"""Names that lie, change, hang or lead nowhere; the resolver is replaced at `getaddrinfo`."""
+"""Names that lie, change, hang or do not resolve. The resolver is replaced at `getaddrinfo`."""
 
 import ipaddress
 import socket
@@ -18,26 +18,26 @@ from bridge.adapters.net.resolver import MAX_LOOKUPS, NameNotResolved, Resolver
 from bridge.adapters.webhook_sender import HttpWebhookSender
 from bridge.domain.callback_url import REFUSED, CallbackRules
 from bridge.domain.outcome import Delivered, Failure, Unreachable
-from tests.hostile_receivers.receivers import OK, living, says
+from tests.hostile_receivers.receivers import OK, living, replies
 from tests.support.harness import FakeClock
 
 RULES = CallbackRules(allow_http=True, allowed_networks=(ipaddress.ip_network("127.0.0.1/32"),), allowed_ports=None)
 CLOSED = CallbackRules(allow_http=True, allowed_ports=None)
 
-#: Takes the place of `getaddrinfo`: a name leads to these addresses.
+#: Replaces `getaddrinfo`: maps names to addresses.
 Script = Callable[[str], list[str]]
 
 
 @pytest.fixture
 def sender() -> Iterator[HttpWebhookSender]:
-    """Send with short limits."""
+    """Yield a sender with short limits."""
     sender = HttpWebhookSender(Guard(RULES, Limits(attempt=2, lookup=0.3, connect=0.5)), FakeClock())
     yield sender
     sender.close()
 
 
 def resolving(monkeypatch: pytest.MonkeyPatch, script: Script) -> list[str]:
-    """Replace the resolver; returns the names that it is asked for."""
+    """Replace the resolver. Returns the list of requested names."""
     asked: list[str] = []
 
     def getaddrinfo(host: str, port: object, *_: object, **__: object) -> list[Any]:
@@ -54,7 +54,7 @@ def resolving(monkeypatch: pytest.MonkeyPatch, script: Script) -> list[str]:
 
 
 def reaching_nobody(monkeypatch: pytest.MonkeyPatch) -> tuple[HttpWebhookSender, list[float], list[str]]:
-    """Send where no address answers; gives the sender, the time that each address got, and the addresses."""
+    """Replace all connections by timeouts. Returns the sender, the time for each address, and the addresses."""
     rules = replace(RULES, allowed_networks=(ipaddress.ip_network("127.0.0.0/8"),))
     waits: list[float] = []
     tried: list[str] = []
@@ -69,7 +69,7 @@ def reaching_nobody(monkeypatch: pytest.MonkeyPatch) -> tuple[HttpWebhookSender,
 
 
 def test_all_addresses_that_are_tried_share_the_time_to_connect(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that answer nothing would outlast the lease otherwise."""
+    """Otherwise, silent addresses would outlast the lease."""
     sender, waits, tried = reaching_nobody(monkeypatch)
     resolving(monkeypatch, lambda _: [f"127.0.0.{number}" for number in range(1, 6)])
 
@@ -79,8 +79,8 @@ def test_all_addresses_that_are_tried_share_the_time_to_connect(monkeypatch: pyt
     assert sum(waits) <= 0.5
 
 
-def test_of_a_name_with_thousands_of_addresses_the_first_eight_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The owner of the name could send the bridge to thousands of strangers otherwise."""
+def test_at_most_eight_addresses_of_a_name_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise, the owner of the name could direct the bridge to thousands of other hosts."""
     sender, _, tried = reaching_nobody(monkeypatch)
     resolving(monkeypatch, lambda _: [f"127.{number // 250}.{number % 250}.1" for number in range(3000)])
 
@@ -90,8 +90,8 @@ def test_of_a_name_with_thousands_of_addresses_the_first_eight_are_tried(monkeyp
     assert tried == [f"127.0.{number}.1" for number in range(8)]
 
 
-def test_an_inner_address_behind_the_eighth_refuses_the_whole_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of them are checked before the first one is tried."""
+def test_an_inner_address_after_the_eighth_rejects_the_whole_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All addresses are checked before the first connection."""
     sender, _, tried = reaching_nobody(monkeypatch)
     resolving(monkeypatch, lambda _: [*(f"127.0.0.{number}" for number in range(1, 20)), "10.0.0.1"])
 
@@ -100,10 +100,10 @@ def test_an_inner_address_behind_the_eighth_refuses_the_whole_name(monkeypatch: 
     assert (outcome, tried) == (Unreachable(error=Failure.REFUSED_BY_RULES), [])
 
 
-def test_lookups_of_registrations_take_no_place_from_attempts(
+def test_lookups_of_registrations_do_not_block_attempts(
     sender: HttpWebhookSender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many of them hang."""
+    """Any number of lookups may hang."""
     answering = threading.Event()
 
     def hang(host: str) -> list[str]:
@@ -112,7 +112,7 @@ def test_lookups_of_registrations_take_no_place_from_attempts(
         return ["127.0.0.1"]
 
     resolving(monkeypatch, hang)
-    with living(says(OK + b"Connection: close\r\n\r\n")) as port, ThreadPoolExecutor(MAX_LOOKUPS) as registering:
+    with living(replies(OK + b"Connection: close\r\n\r\n")) as port, ThreadPoolExecutor(MAX_LOOKUPS) as registering:
         early = [
             registering.submit(sender._guard.look_early, f"hangs-{number}.example.com", 0.05)
             for number in range(MAX_LOOKUPS)
@@ -129,7 +129,7 @@ def test_lookups_of_registrations_take_no_place_from_attempts(
 def test_a_name_that_changes_between_calls_is_looked_up_once(
     sender: HttpWebhookSender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was checked is what is connected to."""
+    """The connection uses the checked address."""
     answers = cycle([["127.0.0.1"], ["169.254.169.254"]])
     looked_up = []
 
@@ -140,7 +140,7 @@ def test_a_name_that_changes_between_calls_is_looked_up_once(
         return [host]
 
     resolving(monkeypatch, rebind)
-    with living(says(OK + b"Connection: close\r\n\r\n")) as port:
+    with living(replies(OK + b"Connection: close\r\n\r\n")) as port:
         first = sender.post(f"http://rebind.example.com:{port}/", {}, b"{}")
         second = sender.post(f"http://rebind.example.com:{port}/", {}, b"{}")
 
@@ -164,10 +164,10 @@ def test_a_name_that_changes_between_calls_is_looked_up_once(
         ["::1"],
     ],
 )
-def test_a_name_that_leads_anywhere_inside_gets_no_connection(
+def test_a_name_with_an_inner_address_gets_no_connection(
     sender: HttpWebhookSender, monkeypatch: pytest.MonkeyPatch, addresses: list[str]
 ) -> None:
-    """The whole answer is refused, and so is the name when it is registered."""
+    """The whole answer is rejected, and a registration for the name too."""
     resolving(monkeypatch, lambda _: addresses)
     monkeypatch.setattr(socket, "create_connection", forbidden)
 
@@ -176,27 +176,26 @@ def test_a_name_that_leads_anywhere_inside_gets_no_connection(
 
 
 def forbidden(*_: object, **__: object) -> socket.socket:
-    """Fail the test: nobody may open a connection here."""
+    """Fail the test: no connection is allowed here."""
     raise AssertionError("a connection was opened")
 
 
 def test_a_mapped_address_that_is_allowed_is_connected_to(
     sender: HttpWebhookSender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is judged as the IPv4 address that it is."""
+    """The rules treat the address as the IPv4 address inside."""
     resolving(monkeypatch, lambda host: ["::ffff:127.0.0.1"] if host == "mapped.example.com" else [host])
-    with living(says(OK + b"\r\n")) as port:
+    with living(replies(OK + b"\r\n")) as port:
         outcome = sender.post(f"http://mapped.example.com:{port}/", {}, b"{}")
 
     assert outcome.address == "127.0.0.1"
 
 
 def test_the_next_address_is_tried_when_one_is_dead(sender: HttpWebhookSender, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As every client does."""
     rules = CallbackRules(allow_http=True, allowed_networks=(ipaddress.ip_network("127.0.0.0/8"),), allowed_ports=None)
     sender = HttpWebhookSender(Guard(rules, Limits(attempt=2, lookup=0.3, connect=0.5)), FakeClock())
     resolving(monkeypatch, lambda host: ["127.0.0.9", "127.0.0.1"] if host == "two.example.com" else [host])
-    with living(says(OK + b"\r\n")) as port:
+    with living(replies(OK + b"\r\n")) as port:
         outcome = sender.post(f"http://two.example.com:{port}/", {}, b"{}")
     sender.close()
 
@@ -204,9 +203,11 @@ def test_the_next_address_is_tried_when_one_is_dead(sender: HttpWebhookSender, m
     sender.close()
 
 
-def test_the_peer_has_the_last_word(sender: HttpWebhookSender, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever happens between the check and the connection."""
-    with living(says(OK + b"\r\n")) as port:
+def test_the_peer_address_is_checked_after_connecting(
+    sender: HttpWebhookSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The peer's address is checked again after the connection is open."""
+    with living(replies(OK + b"\r\n")) as port:
 
         def elsewhere(_: object, timeout: float) -> socket.socket:
             connection = socket.socket()
@@ -226,8 +227,8 @@ def test_the_peer_has_the_last_word(sender: HttpWebhookSender, monkeypatch: pyte
     sender.close()
 
 
-def test_rules_that_were_narrowed_hold_for_what_was_registered_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Scheme, port and host are looked at again before each attempt."""
+def test_narrowed_rules_apply_to_existing_registrations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scheme, port and host are checked again before each attempt."""
     resolving(monkeypatch, lambda _: ["1.1.1.1"])
     monkeypatch.setattr(socket, "create_connection", forbidden)
     sender = HttpWebhookSender(Guard(CallbackRules(allowed_hosts=frozenset({"good.example.com"}))), FakeClock())
@@ -237,10 +238,10 @@ def test_rules_that_were_narrowed_hold_for_what_was_registered_before(monkeypatc
 
 
 @pytest.mark.parametrize("script", [lambda _: [], lambda _: 1 // 0], ids=["answers nothing", "is broken"])
-def test_a_name_that_leads_nowhere_is_dns(
+def test_an_unknown_name_is_a_dns_failure(
     sender: HttpWebhookSender, monkeypatch: pytest.MonkeyPatch, script: Script
 ) -> None:
-    """Today; nothing is held against it when it is registered."""
+    """The failure is not permanent, so a registration for the name is accepted."""
 
     def no_such_name(host: str) -> list[str]:
         try:
@@ -255,7 +256,7 @@ def test_a_name_that_leads_nowhere_is_dns(
 
 
 def test_a_name_that_hangs_does_not_starve_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each name has one lookup, however many ask for it, and others go on meanwhile."""
+    """Simultaneous callers share one lookup per name, and other names continue meanwhile."""
     release = threading.Event()
     asked = resolving(monkeypatch, lambda host: ["1.1.1.1"] if host == "good.example.com" or release.wait(30) else [])
     resolver = Resolver()
@@ -277,7 +278,7 @@ def test_a_name_that_hangs_does_not_starve_the_others(monkeypatch: pytest.Monkey
 
 
 def test_lookups_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many names hang, and they are all gone when the system's resolver gives up."""
+    """Any number of names may hang. The lookups end when the system's resolver gives up."""
     release = threading.Event()
     resolving(monkeypatch, lambda _: ["1.1.1.1"] if release.wait(30) else [])
     resolver = Resolver()
@@ -301,7 +302,7 @@ inner_addresses = st.sampled_from(REFUSED).flatmap(lambda network: st.ip_address
 
 
 def notations(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[str]:
-    """Write an address in the ways that somebody would try."""
+    """Return the notations of an address that an attacker would try."""
     if isinstance(address, ipaddress.IPv6Address):
         return [f"[{address}]", f"[{address.exploded}]", f"[{str(address).upper()}]", f"[{address}%25eth0]"]
     number, octets = int(address), str(address).split(".")
@@ -329,7 +330,7 @@ def notations(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[st
 def test_no_url_of_an_inner_address_gets_a_socket(
     monkeypatch: pytest.MonkeyPatch, address: ipaddress.IPv4Address | ipaddress.IPv6Address, scheme: str, which: int
 ) -> None:
-    """In any notation, whoever checked it before."""
+    """Covers every notation, at every check."""
     monkeypatch.setattr(socket, "create_connection", forbidden)
     written = notations(address)
     sender = HttpWebhookSender(Guard(CLOSED), FakeClock())
@@ -342,10 +343,10 @@ def test_no_url_of_an_inner_address_gets_a_socket(
 
 @given(inner_addresses)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_name_that_leads_to_an_inner_address_gets_a_socket(
+def test_no_name_of_an_inner_address_gets_a_socket(
     monkeypatch: pytest.MonkeyPatch, address: ipaddress.IPv4Address | ipaddress.IPv6Address
 ) -> None:
-    """Whatever the resolver says."""
+    """Covers every answer of the resolver."""
     resolving(monkeypatch, lambda _: ["1.1.1.1", str(address)])
     monkeypatch.setattr(socket, "create_connection", forbidden)
     sender = HttpWebhookSender(Guard(CLOSED), FakeClock())

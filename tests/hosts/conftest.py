@@ -1,4 +1,4 @@
-"""Hosts that many tests share: each is started once, and the tests of one run before those of the other."""
+"""Hosts that many tests share. Each host is started once, and the tests are grouped by host."""
 
 from collections.abc import Iterator
 
@@ -75,7 +75,7 @@ _HOST_JSON = """{
 
 @pytest.fixture(scope="session", params=KINDS)
 def kind(request: pytest.FixtureRequest) -> Kind:
-    """Name a host: every test that asks for this one or for those below runs on both."""
+    """Return the kind of host. Tests that use this fixture, or one below, run on both hosts."""
     chosen: Kind = request.param
     return chosen
 
@@ -84,7 +84,7 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 def echo(
     kind: Kind, azurite: Azurite, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[HostProcess | MicrosoftHost]:
-    """Run an app that answers with what it was given."""
+    """Run an app that returns the request as data."""
     app = tmp_path_factory.mktemp("echo")
     (app / "host.json").write_text(_HOST_JSON)
     (app / "function_app.py").write_text(ECHO)
@@ -100,7 +100,7 @@ def echo(
 
 @pytest.fixture(scope="session")
 def bridge_app(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Run the bridge, on a storage of its own, with five sources beside the default one."""
+    """Run the bridge on separate storage, with five sources in addition to the default one."""
     names = ("first", "second", "third", "fourth", "fifth")
     with (
         Azurite.start() as storage,

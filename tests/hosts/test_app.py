@@ -11,8 +11,8 @@ from bridge.adapters.azure.queue import DELIVERIES_QUEUE
 from local.upstream.catalogue import listed, named
 from tests.support.hosts import KEY, MAX_WAIT, Running, wait_until
 
-#: Recorded answers that say nothing of their operation alone: they stop the whole source for a while.
-#: Each has a source of its own here.
+#: Recorded answers about the whole source, not one operation. They pause the source, so each has a separate source
+#: here.
 STOPPING = {
     "wrong key (gateway)": "first",
     "no role": "second",
@@ -29,7 +29,7 @@ TERMINAL = {
 NAMES = [each["name"] for each in listed()]  # type: ignore[union-attr, index, call-overload]
 
 
-def test_whole_life_ends_in_one_signed_callback(bridge_app: Running) -> None:
+def test_a_registration_ends_in_one_signed_callback(bridge_app: Running) -> None:
     bridge_app.upstream.tell("generation", "NotStarted", (1, "Running"), (2, "Succeeded"))
 
     created = bridge_app.register("generation", "/life", metadata={"video": "intro"})
@@ -82,7 +82,7 @@ def test_redelivery_sends_the_same_message_again(bridge_app: Running) -> None:
     assert len({(each.headers["webhook-id"], each.body) for each in callbacks}) == 1
 
 
-def test_receiver_that_is_gone_ends_as_dead_and_is_delivered_with_the_dead_of_its_host(bridge_app: Running) -> None:
+def test_410_ends_as_dead_and_bulk_redelivery_includes_it(bridge_app: Running) -> None:
     bridge_app.upstream.tell("gone", "Succeeded")
     bridge_app.receiver.answer("/gone", 410)
     created = bridge_app.register("gone", "/gone")
@@ -106,7 +106,7 @@ def test_canceled_registration_is_not_delivered(bridge_app: Running) -> None:
 
 
 @pytest.mark.parametrize(("name", "final_status"), TERMINAL.items())
-def test_recorded_answer_of_an_end_is_delivered(bridge_app: Running, name: str, final_status: str) -> None:
+def test_recorded_final_status_is_delivered(bridge_app: Running, name: str, final_status: str) -> None:
     operation = f"ends-{NAMES.index(name)}"
     bridge_app.upstream.tell(operation, always=named(name))
 
@@ -116,7 +116,7 @@ def test_recorded_answer_of_an_end_is_delivered(bridge_app: Running, name: str, 
 
 
 @pytest.mark.parametrize("name", [each for each in NAMES if each not in STOPPING and each not in TERMINAL])
-def test_after_any_other_recorded_answer_the_operation_goes_on(bridge_app: Running, name: str) -> None:
+def test_other_recorded_answers_do_not_end_the_operation(bridge_app: Running, name: str) -> None:
     operation = f"answer-{NAMES.index(name)}"
     bridge_app.upstream.tell(operation, "Succeeded", answers=[named(name)])
 
@@ -163,7 +163,7 @@ def test_after_any_other_recorded_answer_the_operation_goes_on(bridge_app: Runni
         ("GET", "signing-secret", b"", 400),
     ],
 )
-def test_wrong_input_is_answered_with_its_reason(
+def test_wrong_input_is_rejected_with_a_reason(
     bridge_app: Running, method: str, path: str, body: bytes, status: int
 ) -> None:
     headers = {"Content-Type": "application/json"} if body else {}
@@ -175,7 +175,7 @@ def test_wrong_input_is_answered_with_its_reason(
         assert answer.json()["error"]["code"] == answer.headers["x-ms-error-code"]
 
 
-def test_chunked_body_is_refused_with_its_reason(bridge_app: Running) -> None:
+def test_chunked_body_is_rejected_with_a_reason(bridge_app: Running) -> None:
     answer = bridge_app.call("POST", "registrations", data=iter([b"{}"]), headers={"Content-Type": "application/json"})
 
     assert (answer.status_code, "Content-Length" in answer.text) == (411, True)
@@ -196,7 +196,7 @@ def test_chunked_body_is_refused_with_its_reason(bridge_app: Running) -> None:
         ("dashboard", {}, 200),
     ],
 )
-def test_key_opens_what_is_not_open_to_all(
+def test_key_is_required_for_functions_that_are_not_public(
     bridge_app: Running, path: str, headers: dict[str, str], status: int
 ) -> None:
     answer = requests.get(f"{bridge_app.host.url}/api/{path}", headers=headers, timeout=MAX_WAIT)
@@ -256,13 +256,13 @@ def _contents(queue: QueueClient) -> list[str]:
     try:
         return [str(each.content) for each in queue.peek_messages(32) if "base64" in str(each.content)]
     except Exception as error:
-        if getattr(error, "status_code", None) == 404:  # the host makes the queue with its first message
+        if getattr(error, "status_code", None) == 404:  # the host creates the queue with the first message
             return []
         raise
 
 
 @pytest.mark.parametrize("name", STOPPING)
-def test_recorded_answer_about_the_source_stops_it_alone_and_is_shown(bridge_app: Running, name: str) -> None:
+def test_recorded_answer_about_the_source_pauses_only_that_source(bridge_app: Running, name: str) -> None:
     source = STOPPING[name]
     bridge_app.upstream.tell(f"stops-{source}", always=named(name))
 

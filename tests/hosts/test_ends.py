@@ -1,6 +1,6 @@
-"""Hosts that stop, die and run out of time: no registration is lost, on the local host and on Microsoft's.
+"""Hosts that stop, die or time out: no registration is lost, on the local host and on Microsoft's.
 
-Scenarios of minutes run on the deployed Python alone, with the host's own times shortened.
+Scenarios of minutes run on the deployed Python only, with shortened times of the host.
 """
 
 import threading
@@ -29,7 +29,7 @@ def place(kind: Kind, tmp_path: Path) -> Iterator["Place"]:
 
 
 class Place:
-    """Where hosts are started, one after the other or side by side, on the same storage."""
+    """The environment for hosts that start one after the other or side by side, on the same storage."""
 
     def __init__(
         self, kind: Kind, state: Path, azurite: Azurite, upstream: Upstream, receiver: Receiver, running: ExitStack
@@ -48,7 +48,7 @@ class Place:
 
 
 def begin_slow_attempts(app: Running, count: int, *, delay: float) -> list[dict[str, str]]:
-    """Register callbacks to a receiver that answers late, and wait until all attempts are in flight."""
+    """Register callbacks to a slow receiver, and wait until all attempts are in flight."""
     app.receiver.answer("/slow", then=Answer(status=204, delay=delay))
     created = []
     for number in range(count):
@@ -72,7 +72,7 @@ def test_sigterm_lets_attempts_in_flight_end_and_records_them(place: Place) -> N
 
 
 def test_sigkill_loses_no_callback(place: Place) -> None:
-    """What was in flight is sent again under the same id, once its lease has ended."""
+    """Attempts in flight are repeated under the same id after the end of the lease."""
     app = place.start()
     created = begin_slow_attempts(app, 3, delay=4.0)
     app.upstream.tell("later", "Running")
@@ -90,7 +90,7 @@ def test_sigkill_loses_no_callback(place: Place) -> None:
     assert len(set(ids)) == len(created)
 
 
-def test_of_two_instances_one_dies_and_the_other_goes_on(place: Place) -> None:
+def test_one_of_two_instances_continues_after_the_other_dies(place: Place) -> None:
     first, second = place.start(), place.start()
     created = begin_slow_attempts(first, 4, delay=2.0)
 
@@ -104,7 +104,7 @@ def test_of_two_instances_one_dies_and_the_other_goes_on(place: Place) -> None:
     assert len(by_id) == len(created)
 
 
-def test_two_instances_at_work_deliver_each_callback_once(place: Place) -> None:
+def test_two_instances_deliver_each_callback_once(place: Place) -> None:
     apps = [place.start(), place.start()]
     created: list[dict[str, str]] = []
 
@@ -125,9 +125,9 @@ def test_two_instances_at_work_deliver_each_callback_once(place: Place) -> None:
 
 
 def test_function_timeout_of_microsofts_host_loses_no_callback(azurite: Azurite, tmp_path: Path) -> None:
-    """The host ends the whole worker, and starts another; the attempt is made again under the same id.
+    """The host ends the worker and starts another. The attempt is repeated under the same id.
 
-    The local host does not enforce the time: `local/README.md`.
+    The local host does not enforce the timeout (see `local/README.md`).
     """
     short = {"AzureFunctionsJobHost__functionTimeout": "00:00:05"}
     with Upstream.start(key="the-speech-key") as upstream, Receiver.start() as receiver:

@@ -1,6 +1,7 @@
-"""What one long run under Microsoft's host leaves at Application Insights: each event, each query, and no secret.
+"""Application Insights after a long run of Microsoft's host: each event, each query, and no secret.
 
-The run provokes the events of `docs/log.md`. What takes a setting, or a storage that fails, has an app of its own.
+The run causes the events of `docs/log.md`. Events that require a special setting or failing storage have a separate
+app.
 """
 
 import base64
@@ -79,19 +80,19 @@ WRITTEN_BY: dict[Event, set[str]] = {
     Event.QUEUE: {"sweep"},
 }
 
-#: Events that no client, receiver, service or storage can cause here, and why.
+#: Events that cannot be caused here, with the reason.
 NOT_PROVOKED = {
     Event.FAILED: "takes a fault in the code",
     Event.CONTENDED: "takes other writers that are faster in every round of a request",
 }
 
-#: Fields that a line of these events has if they are known.
+#: Fields of these events that appear when known.
 OPTIONAL = {
     Event.STORAGE: {"registration", "operation", "source", "partition", "key"},
     Event.ROW_UNREADABLE: {"registration", "operation", "partition", "key", "queue_message", "inserted", "length"},
 }
 
-#: What must be in no line of the log and in no record of a request.
+#: Values that must appear in no log line and no request record.
 SECRETS = {
     "the Speech key": "the-speech-key",
     "the signing key": SIGNING_KEY,
@@ -106,7 +107,7 @@ SECRETS = {
     "the answer of the service": "secret-of-speech",
     "a token": "secret-token",
 }
-#: A receiver that takes nothing.
+#: A receiver that rejects every callback.
 CLOSED = "127.0.0.1:9"
 SECRET_PATH = "/secret-path?code=secret-query"
 _DEBUG = {f"AzureFunctionsJobHost__logging__logLevel__Function.{name}.User": "Debug" for name in ("sweep", "deliver")}
@@ -114,11 +115,11 @@ _DEBUG = {f"AzureFunctionsJobHost__logging__logLevel__Function.{name}.User": "De
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What is kept of the run."""
+    """The telemetry of the run."""
 
     traces: list[Trace]
     items: list[Any]
-    #: What an app leaves in which nothing is wrong.
+    #: The telemetry of an app without problems.
     calm: list[Any]
 
     def of(self, event: Event) -> list[Trace]:
@@ -127,7 +128,7 @@ class Run:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Run one app for each cause, side by side. A host sends its lines every 30 seconds."""
+    """Run one app per cause, side by side. A host sends its lines every 30 seconds."""
     folder, calm_folder = tmp_path_factory.mktemp("insights"), tmp_path_factory.mktemp("calm")
     with insights_sink(folder) as sink, insights_sink(calm_folder) as calm_sink, ExitStack() as stack:
         apps = _Apps(stack, folder, sink)
@@ -142,7 +143,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 class _Apps:
-    """Starts apps that run until all is over."""
+    """Starts apps that run until the end of the test."""
 
     def __init__(self, stack: ExitStack, folder: Path, sink: Sink) -> None:
         self._stack = stack
@@ -157,7 +158,7 @@ class _Apps:
 
     @contextmanager
     def running(self, storage: Azurite, **own: str) -> Iterator[Running]:
-        """Run an app for the length of a block."""
+        """Run an app during a block."""
         names = ("denied", "throttled", "silent")
         settings = {**self.sink.settings, **_DEBUG, "PYTHON_ENABLE_DEBUG_LOGGING": "1", **own}
         with running_app("microsoft", next(self._states), storage, more_sources=names, **settings) as bridge:
@@ -165,7 +166,7 @@ class _Apps:
 
 
 def _provoke(apps: _Apps) -> None:
-    """Let everything happen that `WRITTEN_BY` names."""
+    """Cause all events in `WRITTEN_BY`."""
     storage, tables = apps.storage(), apps.storage()
     apart = replace(storage.ports, table=tables.ports.table).connection_string
     without_tables = apps.start(storage, AzureWebJobsStorage=apart, BRIDGE_POLL_SCHEDULE="*/5 * * * * *")
@@ -191,26 +192,26 @@ def _provoke(apps: _Apps) -> None:
 
 
 def _have_a_calm_day(bridge: Running) -> None:
-    """Deliver a callback, with nothing wrong."""
+    """Deliver a callback without problems."""
     bridge.upstream.tell("calm", "Succeeded")
     bridge.until(bridge.register("calm", "/calm"), "delivered")
     _logged(bridge, Event.ATTEMPTED)
 
 
 def _wait_until_last_line_is_kept(bridge: Running, sink: Sink) -> None:
-    """Wait until the sink has the last line that the host has taken by now: a host sends what it has in order."""
+    """Wait until the sink has the host's last line so far. A host sends lines in order."""
     events = [line.strip() for line in bridge.host.lines.entries if line.strip().startswith('{"event"')]
     wait_until(lambda: json.dumps(events[-1]) in sink.file.read_text(encoding="utf-8"), bool)
 
 
 def _logged(bridge: Running, event: Event, text: str = "") -> None:
-    """Wait until the host has taken a line of an event."""
+    """Wait until the host has received a line of an event."""
     name = f'"event": "{event.value}"'
     bridge.host.lines.wait_for(lambda lines: any(name in line and text in line for line in lines), 120)
 
 
 def _ask_with_tokens(apps: _Apps) -> None:
-    """Call with a token while the tenant's keys cannot be had, and with a forged one."""
+    """Send a token while the tenant's keys are unavailable, and send a forged token."""
     tenant = KeyServer()
     tenant.instead = lambda: Response(status=503)
     token = {"Authorization": "Bearer secret-token"}
@@ -227,7 +228,7 @@ def _ask_with_tokens(apps: _Apps) -> None:
 
 
 def _live(bridge: Running) -> None:
-    """Do what clients, receivers and the service do on good days and on bad ones."""
+    """Perform the actions of clients, receivers and the service, with and without errors."""
     bridge.upstream.tell("good", "NotStarted", (2, "Succeeded"))
     bridge.upstream.tell("odd", answers=[named("unknown status")])
     bridge.upstream.tell("denied", always=named("wrong key (gateway)"))
@@ -253,7 +254,7 @@ def _live(bridge: Running) -> None:
 
 
 def _fail_at_one_receiver(bridge: Running) -> None:
-    """Deliver to a port where nothing listens, more often than a host may fail in a row."""
+    """Deliver to a closed port until the circuit opens."""
     for number in range(8):
         bridge.upstream.tell(f"closed-{number}", "Succeeded")
         bridge.register(f"closed-{number}", "/", callbackUrl=f"http://{CLOSED}/never")
@@ -264,7 +265,7 @@ def _fail_at_one_receiver(bridge: Running) -> None:
 
 
 def _meddle(bridge: Running) -> None:
-    """Write into table and queue what no version of the bridge writes, and take away what each leaves there."""
+    """Write foreign content into table and queue, and delete rows that the bridge expects."""
     storage = bridge.azurite.connection_string
     with (
         TableClient.from_connection_string(storage, TABLE) as table,
@@ -284,14 +285,14 @@ def _meddle(bridge: Running) -> None:
 
 
 def _set_clocks_ahead(bridge: Running, table: TableClient) -> None:
-    """Write the time of the last sweep as an instance does whose clock is an hour ahead."""
+    """Store the time of the last sweep as written by an instance with a clock one hour ahead."""
     row = table.get_entity(SOURCES_PARTITION, HEARTBEAT_KEY)
     table.update_entity({**_keys(row), "at": row["at"] + timedelta(hours=1)}, mode=UpdateMode.MERGE)
     _logged(bridge, Event.CLOCK_AHEAD)
 
 
 def _let_a_source_be_silent_for_long(bridge: Running, table: TableClient) -> None:
-    """Say of a source that gives nothing but faults that it began to four minutes ago."""
+    """Store four minutes of errors for a source that returns only errors."""
     key = source_key("silent")
     row = wait_until(lambda: table.get_entity(SOURCES_PARTITION, key), lambda it: it.get("silent_since"))
     since = row["silent_since"] - timedelta(minutes=4)
@@ -300,21 +301,21 @@ def _let_a_source_be_silent_for_long(bridge: Running, table: TableClient) -> Non
 
 
 def _poison(bridge: Running) -> None:
-    """Send a message that is no text: its function fails until the host gives up."""
+    """Send a message that is not text. The function fails until the host gives up."""
     with QueueClient.from_connection_string(bridge.azurite.connection_string, DELIVERIES_QUEUE) as queue:
         queue.send_message(base64.b64encode(b"\xff\xfe").decode())
     bridge.host.lines.wait_for(lambda lines: any("Message has reached MaxDequeueCount" in line for line in lines), 120)
 
 
 def _rows(table: TableClient, kind: str, operation: str) -> list[Any]:
-    """Read the rows of a kind that an operation of the default source has."""
+    """Return the rows of a kind that belong to an operation of the default source."""
     partition = partition_of(OperationRef("default", operation))
     found = table.query_entities(f"PartitionKey eq '{partition}' and RowKey ge '{kind}:' and RowKey lt '{kind};'")
     return [row for row in found if f"default:{operation}" in row["RowKey"]]
 
 
 def _lose_a_due_row(bridge: Running, table: TableClient) -> None:
-    """Delete the due row of an operation that has been due for long, and look at its registration."""
+    """Delete the due row of a long overdue operation, then read the registration."""
     bridge.upstream.tell("lost", always=Answer(status=404, body=b"secret-of-speech"))
     created = bridge.register("lost", "/lost")
     _logged(bridge, Event.POLLED, "default:lost")
@@ -334,7 +335,7 @@ def _keys(row: Json) -> dict[str, str]:
 
 
 def _lose_an_operation(bridge: Running, table: TableClient) -> None:
-    """Delete an operation and leave its due row."""
+    """Delete an operation, but keep the due row."""
     bridge.upstream.tell("orphan", "Running")
     bridge.register("orphan", "/orphan")
     for row in _rows(table, "op", "orphan"):
@@ -343,7 +344,7 @@ def _lose_an_operation(bridge: Running, table: TableClient) -> None:
 
 
 def _lose_the_last_attempt(bridge: Running, table: TableClient) -> None:
-    """Let the next attempt be one more than a run has."""
+    """Move the start of the run back, so the next attempt is one more than a run permits."""
     bridge.upstream.tell("last", "Succeeded")
     bridge.receiver.answer("/last", then=500)
     created = bridge.register("last", "/last")
@@ -355,7 +356,7 @@ def _lose_the_last_attempt(bridge: Running, table: TableClient) -> None:
 
 
 def _repeat_a_message(bridge: Running, queue: QueueClient) -> None:
-    """Send a task that was followed long ago."""
+    """Send a task that was completed long ago."""
     delivered = bridge.read("registrations?state=delivered&limit=1")["value"][0]
     queue.send_message(
         json.dumps({"v": SCHEMA_VERSION, "registration": delivered["id"], "generation": 0, "attempt": 1})
@@ -364,14 +365,14 @@ def _repeat_a_message(bridge: Running, queue: QueueClient) -> None:
 
 
 def _while_the_queue_is_down(bridge: Running) -> None:
-    """End an operation while nothing answers at the queue's port."""
+    """End an operation while the queue's port is closed."""
     bridge.upstream.tell("unsent", "Succeeded")
     bridge.register("unsent", "/unsent")
     _logged(bridge, Event.QUEUE)
 
 
 def _after_a_change_of_keys(bridge: Running) -> None:
-    """Deliver again what has headers of its own, encrypted under a key that is gone; what has ended is purged."""
+    """Redeliver with headers that were encrypted with a removed key. Purge ended registrations."""
     delivered = [each for each in bridge.read("registrations?state=delivered")["value"] if "~good~" in each["id"]]
     bridge.call("POST", f"registrations/{delivered[0]['id']}/redeliver")
     _logged(bridge, Event.UNDECRYPTED)
@@ -381,9 +382,9 @@ def _after_a_change_of_keys(bridge: Running) -> None:
 
 
 def _take_tables_away(bridge: Running, tables: Azurite) -> None:
-    """Lose the table service between the POST of an attempt and its record.
+    """Stop the table service between the POST of an attempt and the write of the result.
 
-    Queues and blobs stay: without them Microsoft's host ends itself.
+    Queues and blobs continue, since Microsoft's host ends without them.
     """
     bridge.upstream.tell("away", "Succeeded")
     bridge.receiver.answer("/away", then=Answer(status=204, delay=8.0))
@@ -394,7 +395,7 @@ def _take_tables_away(bridge: Running, tables: Azurite) -> None:
 
 
 def _azurite_with_another_key(apps: _Apps) -> Azurite:
-    """Start an Azurite that refuses the key of all others with 403."""
+    """Start an Azurite that rejects the key of the others with 403."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AZURITE_ACCOUNTS", f"devstoreaccount1:{base64.b64encode(b'another key').decode()}")
         return apps.storage()
@@ -420,14 +421,14 @@ def test_each_event_is_provoked_or_justified() -> None:
 
 
 @pytest.mark.parametrize("what", SECRETS)
-def test_secret_is_in_nothing_that_is_kept(run: Run, what: str) -> None:
+def test_telemetry_has_no_secret(run: Run, what: str) -> None:
     found = [json.dumps(item)[:500] for item in run.items if SECRETS[what] in json.dumps(item)]
 
     assert not found
 
 
-def test_app_writes_events_and_nothing_else(run: Run) -> None:
-    """No line of a library, no URL."""
+def test_app_logs_only_events(run: Run) -> None:
+    """The log has no line of a library and no URL."""
     others = [each.message for each in run.traces if each.category.endswith(".User") and not each.event]
 
     assert not others
@@ -441,7 +442,7 @@ def workspace(run: Run) -> Workspace:
 
 @pytest.fixture(scope="module")
 def long_workspace(run: Run) -> Workspace:
-    """As if each second of the run had been half an hour."""
+    """Return a workspace in which each second of the run counts as half an hour."""
     return Workspace(run.items, stretch=1800)
 
 
@@ -451,7 +452,7 @@ def calm_workspace(run: Run) -> Workspace:
 
 
 @pytest.mark.parametrize("name", sorted(set(alert_queries()) - {"no-sweep"}))
-def test_query_of_an_alert_finds_its_event_and_nothing_on_a_calm_day(
+def test_query_of_an_alert_finds_only_its_event(
     workspace: Workspace, long_workspace: Workspace, calm_workspace: Workspace, name: str
 ) -> None:
     query = alert_queries()[name]
@@ -460,15 +461,15 @@ def test_query_of_an_alert_finds_its_event_and_nothing_on_a_calm_day(
     assert not calm_workspace.run(query)
 
 
-def test_query_for_missing_sweeps_finds_each_sweep_and_nothing_without_one(calm_workspace: Workspace) -> None:
-    """Its alert fires if there are none."""
+def test_query_for_missing_sweeps_counts_sweeps(calm_workspace: Workspace) -> None:
+    """The alert fires if there is no sweep."""
     query = alert_queries()["no-sweep"]
 
     assert calm_workspace.run(query)
     assert not Workspace([]).run(query)
 
 
-#: What the run makes true of each tile of the workbook: a column, and values that it has.
+#: The expected content of each tile of the workbook: a column with values.
 SHOWN_BY_TILE: dict[str, tuple[str, set[Any]]] = {
     "sweeps-at-least-one-a-minute": ("sweeps", set()),
     "seconds-that-the-oldest-due-row-has-waited": ("overdue", set()),
@@ -495,7 +496,7 @@ SHOWN_BY_TILE: dict[str, tuple[str, set[Any]]] = {
 
 
 @pytest.mark.parametrize("name", workbook_queries())
-def test_tile_of_the_workbook_shows_what_happened(
+def test_tile_of_the_workbook_shows_the_run(
     run: Run, workspace: Workspace, long_workspace: Workspace, name: str
 ) -> None:
     column, values = SHOWN_BY_TILE[name]
@@ -508,18 +509,18 @@ def test_tile_of_the_workbook_shows_what_happened(
 
 
 def _message_of_the_gone(run: Run) -> str:
-    """Return the `webhook-id` of the message to which a receiver answered 410."""
+    """Return the `webhook-id` of the message that was answered with 410."""
     return str(next(each.event["message"] for each in run.of(Event.ATTEMPTED) if each.event["status"] == 410))
 
 
 @pytest.mark.parametrize("name", search_queries())
-def test_query_to_search_with_finds_the_attempts(run: Run, workspace: Workspace, name: str) -> None:
+def test_search_query_finds_the_attempts(run: Run, workspace: Workspace, name: str) -> None:
     query = search_queries()[name].replace("hooks.example.com", CLOSED)
 
     assert workspace.run(query.replace("msg_0123456789abcdef0123456789abcdef", _message_of_the_gone(run)))
 
 
-def test_runbook_query_shows_the_life_of_an_operation(run: Run, workspace: Workspace) -> None:
+def test_runbook_query_shows_the_history_of_an_operation(run: Run, workspace: Workspace) -> None:
     (query,) = [each for each in document_queries().values() if "my-operation" in each]
     registration = run.of(Event.UNRECORDED)[0].event["registration"]
     source, operation, _ = registration.split("~")
@@ -533,7 +534,7 @@ def test_runbook_query_shows_the_life_of_an_operation(run: Run, workspace: Works
     assert {"registration.created", "operation.finished", "delivery.unrecorded"} <= events
 
 
-#: What the runbook says to look at: of which alert, the lines of an event, and their field with the cause.
+#: For each alert with log lines in the runbook: the event, and the field with the cause.
 LOOKED_AT = [
     ("no-sweep", Event.STORAGE, "error"),
     ("overdue", Event.SOURCE_POLLED, "left"),
@@ -546,7 +547,7 @@ LOOKED_AT = [
     ("poison-messages", Event.ROW_UNREADABLE, "queue_message"),
 ]
 
-#: Of the other alerts, the tile of the workbook.
+#: For the other alerts: the tile of the workbook.
 TILES_LOOKED_AT = {
     "misconfigured": "which settings",
     "dead-deliveries": "Deliveries that died",
@@ -555,15 +556,13 @@ TILES_LOOKED_AT = {
 
 
 def _section(alert: str) -> str:
-    """Return what the runbook says about an alert."""
+    """Return the runbook's section about an alert."""
     text = (REPOSITORY / "infra" / "README.md").read_text().split(f"\n### `{alert}`\n")[1]
     return text.split("\n### ")[0]
 
 
 @pytest.mark.parametrize(("alert", "event", "field"), LOOKED_AT)
-def test_line_that_the_runbook_says_to_look_at_has_the_cause(
-    workspace: Workspace, alert: str, event: Event, field: str
-) -> None:
+def test_log_line_in_the_runbook_has_the_cause(workspace: Workspace, alert: str, event: Event, field: str) -> None:
     rows = workspace.run(
         f"""AppTraces
         | where Message startswith '{{"event"'
@@ -576,7 +575,7 @@ def test_line_that_the_runbook_says_to_look_at_has_the_cause(
     assert [row for row in rows if row["cause"] or event is Event.QUEUE], "without a code the queue did not answer"
 
 
-def test_tables_that_the_runbook_says_to_look_at_have_the_cause(run: Run, workspace: Workspace) -> None:
+def test_tables_in_the_runbook_have_the_cause(run: Run, workspace: Workspace) -> None:
     answers = workspace.run("AppRequests | summarize count() by Name, ResultCode")
     faults = [item["data"]["baseData"] for item in run.items if item["name"].endswith("AppExceptions")]
 
@@ -586,7 +585,7 @@ def test_tables_that_the_runbook_says_to_look_at_have_the_cause(run: Run, worksp
     assert any("deliver" in json.dumps(each) for each in faults)
 
 
-def test_runbook_names_for_each_alert_what_is_tried_here() -> None:
+def test_runbook_covers_each_alert_like_these_tests() -> None:
     tried = {alert for alert, _, _ in LOOKED_AT} | set(TILES_LOOKED_AT) | {"server-errors"}
 
     assert tried == set(alert_queries())
@@ -596,5 +595,5 @@ def test_runbook_names_for_each_alert_what_is_tried_here() -> None:
 
 
 @pytest.mark.parametrize("name", document_queries())
-def test_query_of_a_document_finds_nothing_on_a_calm_day(calm_workspace: Workspace, name: str) -> None:
+def test_query_of_a_document_finds_nothing_without_problems(calm_workspace: Workspace, name: str) -> None:
     assert not calm_workspace.run(document_queries()[name])

@@ -1,4 +1,4 @@
-"""What a host makes of a request before the app sees it: the same on the local host and on Microsoft's."""
+"""Requests as the app receives them from the host: the same on the local host and on Microsoft's."""
 
 import http.client
 import json
@@ -29,7 +29,7 @@ class Answer:
 
 
 def send(host: Host, line: str, *headers: str, body: bytes = b"") -> Answer:
-    """Send a request as it stands; no client library puts it in order."""
+    """Send a raw request. No client library normalizes the bytes."""
     head = "\r\n".join([f"{line} HTTP/1.1", "Host: app.example:99", "Connection: close", *headers, "", ""])
     with socket.create_connection(("127.0.0.1", host.port), MAX_WAIT) as connection:
         connection.sendall(head.encode() + body)
@@ -99,14 +99,14 @@ def test_path_reaches_the_app_decoded_and_the_url_encoded_anew(
         ("GET /api/fail", 500),
     ],
 )
-def test_host_answers_by_itself_with_no_body(echo: Host, line: str, status: int) -> None:
+def test_answer_of_the_host_has_no_body(echo: Host, line: str, status: int) -> None:
     answer = send(echo, line)
 
     assert (answer.status, answer.body) == (status, b"")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "FOO"])
-def test_route_without_methods_takes_every_method(echo: Host, method: str) -> None:
+def test_route_without_methods_accepts_every_method(echo: Host, method: str) -> None:
     answer = send(echo, f"{method} /api/later/x")
 
     assert answer.status == 200
@@ -137,7 +137,7 @@ def test_async_function_answers_like_any_other(echo: Host) -> None:
         ("GET /api/echo/a", ["x-functions-key: wrong"], 200),
     ],
 )
-def test_key_is_asked_for_in_header_or_query(echo: Host, line: str, headers: list[str], status: int) -> None:
+def test_key_is_accepted_in_header_or_query(echo: Host, line: str, headers: list[str], status: int) -> None:
     assert send(echo, line, *headers).status == status
 
 
@@ -162,7 +162,7 @@ def test_headers_reach_the_app(echo: Host, sent: list[str], name: str, value: st
     "headers",
     [["X-Long: " + "a" * 34_000], [f"X-Long-{n}: " + "a" * 1000 for n in range(34)], [f"X-{n}: 1" for n in range(101)]],
 )
-def test_too_long_or_too_many_headers_are_431_with_no_body(echo: Host, headers: list[str]) -> None:
+def test_oversized_headers_are_431_with_no_body(echo: Host, headers: list[str]) -> None:
     answer = send(echo, "GET /api/echo/a", *headers)
 
     assert (answer.status, answer.body) == (431, b"")

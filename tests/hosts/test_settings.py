@@ -1,4 +1,4 @@
-"""Settings that are missing or wrong: the app stays indexed and names each, on the local host and on Microsoft's."""
+"""Missing or wrong settings: the app stays indexed and names each one, on the local host and on Microsoft's."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from tests.support.hosts import KEY, MAX_WAIT, Kind, app_settings, start_host
     ],
     ids=["missing", "wrong, each kind"],
 )
-def test_every_wrong_setting_is_named_and_health_says_no_more(
+def test_every_wrong_setting_is_named_except_by_health(
     kind: Kind, azurite: Azurite, tmp_path: Path, own: dict[str, str], named: set[str]
 ) -> None:
     with Upstream.start() as upstream:
@@ -45,10 +45,10 @@ def test_every_wrong_setting_is_named_and_health_says_no_more(
 
 
 @pytest.mark.parametrize("schedule", ["hourly", None])
-def test_schedule_that_cannot_be_read_is_named_by_every_call_on_microsofts_host(
+def test_invalid_schedule_is_named_by_every_call_on_microsofts_host(
     azurite: Azurite, tmp_path: Path, schedule: str | None
 ) -> None:
-    """The local host refuses to start: `tests/local/test_index.py`."""
+    """The local host does not start (see `tests/local/test_index.py`)."""
     with Upstream.start() as upstream:
         environ = app_settings(azurite, upstream)
     environ.pop("BRIDGE_POLL_SCHEDULE")

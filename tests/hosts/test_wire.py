@@ -1,4 +1,4 @@
-"""What the app makes of a request on the wire: the same in the local host and in Microsoft's."""
+"""Requests on the wire and their effect: the same on the local host and on Microsoft's."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +27,7 @@ def test_health_answers_head_with_no_body(bridge_app: Running) -> None:
     assert headed.headers["Cache-Control"] == got.headers["Cache-Control"]
 
 
-def test_body_in_chunks_is_asked_for_with_its_length(bridge_app: Running) -> None:
+def test_body_in_chunks_is_rejected_with_411(bridge_app: Running) -> None:
     body = json.dumps(body_of(bridge_app, "wire-chunked")).encode()
 
     answer = bridge_app.call("POST", "registrations", headers=REGISTER, data=iter([body]))

@@ -1,4 +1,4 @@
-"""Real callbacks on a real socket, verified by the public packages of Python and npm as their receivers would."""
+"""Public packages of Python and npm verify real callbacks from a real socket."""
 
 import base64
 import ipaddress
@@ -39,7 +39,7 @@ RULES = CallbackRules(
 
 
 class Told:
-    """A callback with what its receiver was told to verify it with, by each of two keys."""
+    """A callback with the receiver's keys: the values for each of two active keys."""
 
     def __init__(self, callback: Callback, known: list[tuple[str, str]]) -> None:
         self.callback = callback
@@ -49,13 +49,13 @@ class Told:
 
 @pytest.fixture(scope="module")
 def told() -> Told:
-    """Send one callback while two keys are active; its receiver may know either."""
+    """Send one callback while two keys are active. A receiver may know either key."""
     sender = HttpWebhookSender(Guard(RULES), real_clock)
     with Receiver.start() as receiver:
         url = f"{receiver.url}/hook"
         bridge = harness(sender=sender)
         bridge.restart(**OPENED, BRIDGE_SIGNING_KEYS=f"{SIGNING_KEY},{OLD_KEY}")
-        bridge.clock.now = real_clock()  # the packages compare with the machine's clock
+        bridge.clock.now = real_clock()  # the packages read the machine's clock
         metadata = {"grüße": "🎬"}
         Client.of(bridge).register({"operationId": "operation-1", "callbackUrl": url, "metadata": metadata})
         bridge.upstream.tell("operation-1", "Succeeded")
@@ -73,7 +73,7 @@ def told() -> Told:
 
 
 def tampered(headers: Mapping[str, str], body: bytes) -> list[tuple[Mapping[str, str], bytes]]:
-    """Change what is signed: id, time, body."""
+    """Return variants with a changed id, time or body."""
     later = str(int(headers["webhook-timestamp"]) + 1)
     return [
         ({**headers, "webhook-id": "msg_0"}, body),
@@ -111,7 +111,7 @@ def test_packages_of_python_verify_a_callback(told: Told, package: ModuleType) -
 
 
 def test_cryptography_verifies_a_callback(told: Told) -> None:
-    """By either public key; nothing that was changed."""
+    """Either public key verifies, and no changed callback does."""
     callback = told.callback
 
     for _, public_key in told.known:
@@ -131,7 +131,7 @@ def by_node(headers: Mapping[str, str], body: bytes, secret: str, public_key: st
 
 
 def test_packages_of_npm_verify_a_callback(told: Told) -> None:
-    """By either key; nothing that was changed."""
+    """Either key verifies, and no changed callback does."""
     callback = told.callback
 
     for known in told.known:

@@ -18,7 +18,7 @@ from bridge.domain.registration import Registration, State
 from bridge.domain.retry import ATTEMPTS_PER_RUN
 from bridge.services.queries import RegistrationView
 from bridge.settings import read_settings
-from tests.hostile_receivers.receivers import OK, living, never_reads, says
+from tests.hostile_receivers.receivers import OK, living, never_reads, replies
 from tests.support.flaky import flaky
 from tests.support.harness import ENVIRONMENT, NOON, FakeClock, Harness, harness
 from tests.support.http import Client
@@ -202,7 +202,7 @@ def test_good_callbacks_arrive_while_bad_ones_wait() -> None:
     bridge = harness(None, sender, None, None, **opened)
     answer = OK + b"Connection: close\r\nContent-Length: 0\r\n\r\n"
     # The receivers go first, so that the bad attempt ends and its thread with it.
-    with ThreadPoolExecutor(PLACES) as threads, living(never_reads) as bad, living(says(answer)) as good:
+    with ThreadPoolExecutor(PLACES) as threads, living(never_reads) as bad, living(replies(answer)) as good:
         bad_url, good_url = f"http://127.0.0.1:{bad}/", f"http://127.0.0.1:{good}/"
         end_all(bridge, 200, bad_url, "bad")
         end_all(bridge, 50, good_url, "good")

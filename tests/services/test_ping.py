@@ -14,7 +14,7 @@ from bridge.api.handlers import Handlers
 from bridge.domain.events import subscriber_of
 from bridge.domain.outcome import Failure, Unreachable
 from bridge.storage.transaction import ANY, Merge, Transaction
-from tests.hostile_receivers.receivers import OK, living, says
+from tests.hostile_receivers.receivers import OK, living, replies
 from tests.support.flaky import flaky
 from tests.support.harness import FakeClock, Harness, harness
 from tests.support.http import Answer, Client
@@ -103,7 +103,7 @@ def test_a_ping_arrives_over_a_real_socket() -> None:
     }
     sender = HttpWebhookSender(Guard(harness(None, None, None, None, **opened).settings.callback_rules), FakeClock())
     bridge = harness(None, sender, None, None, **opened)
-    with living(says(OK + b"Content-Length: 5\r\n\r\nhello")) as port:
+    with living(replies(OK + b"Content-Length: 5\r\n\r\nhello")) as port:
         answer = ping(bridge, {"callbackUrl": f"http://127.0.0.1:{port}/"})
 
     sender.close()

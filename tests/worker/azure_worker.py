@@ -1,7 +1,7 @@
-"""Microsoft's own worker with an app in it, in a process of its own, and the test in the place of the host.
+"""Microsoft's worker with an app, in a separate process. The test acts as the host.
 
-The PyPI package `azure-functions-runtime` is what Azure runs; its functions take the host's messages and return its
-own. The process is new for each worker: an app reads its settings once, when it is imported.
+Azure runs the PyPI package `azure-functions-runtime`. Its functions accept the host's messages and return messages.
+Each worker needs a new process, since an app reads the settings only at import.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ _TIMER = json.dumps({"Schedule": {"AdjustForDST": True}, "ScheduleStatus": None,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An HTTP answer, as the worker gives it to the host."""
+    """An HTTP answer in the form for the host."""
 
     #: The function that answered.
     function: str
@@ -38,36 +38,39 @@ class Answer:
     status: int
     #: The headers, with names in lower case.
     headers: Mapping[str, str]
-    #: The bytes.
+    #: The body.
     body: bytes
 
 
 class AzureWorker:
-    """A worker that has indexed an app; a context manager that ends its process."""
+    """A worker with an indexed app. The context manager ends the process."""
 
     def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
         spawn = multiprocessing.get_context("spawn")
         self._process = ProcessPoolExecutor(1, spawn, initializer=_begin, initargs=(dict(environ), str(folder)))
         init = SimpleNamespace(capabilities={}, function_app_directory=str(folder))
-        #: What it said to being started.
+        #: The answer to the init request.
         self.started = self._ask("worker_init_request", worker_init_request=init)
         found = self._ask("functions_metadata_request").function_metadata_results
-        #: The functions that it found in the app, by name.
+        #: The functions of the app, by name.
         self.functions = {each.name: each for each in found or ()}
 
     def load(self, name: str) -> SimpleNamespace:
-        """Load a function, as the host does with each before its first call."""
+        """Load a function, like the host before each first call."""
         request = SimpleNamespace(function_id=self.functions[name].function_id)
         return self._ask("function_load_request", function_load_request=request)
 
     def trigger(self, name: str) -> dict[str, Any]:
-        """Return a function's trigger as the host reads it."""
+        """Return a function's trigger in the form for the host."""
         bindings = [json.loads(each) for each in self.functions[name].raw_bindings]
         trigger: dict[str, Any] = next(each for each in bindings if each["type"].endswith("Trigger"))
         return trigger
 
     def request(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Let the function answer whose route it is; raises AssertionError where it fails, which Azure makes a 500."""
+        """Call the function with the matching route.
+
+        Raises AssertionError if the function fails, which gives a 500 on Azure.
+        """
         name, parameters = self._route(method, unquote(urlsplit(url).path))
         http = RpcHttp(
             method=method,
@@ -88,20 +91,20 @@ class AzureWorker:
         )
 
     def tick(self, name: str) -> str:
-        """Let the timer fire; say how the function ended."""
+        """Fire the timer. Returns the status of the invocation."""
         return str(self._invoke(name, TypedData(json=_TIMER), {}).result.status)
 
     def take(self, name: str, body: str, metadata: Mapping[str, Datum]) -> str:
-        """Hand over a queue message with what the host tells of it; say how the function ended."""
+        """Pass on a queue message with the host's metadata. Returns the status of the invocation."""
         told = {key: TypedData(**{str(datum.type): datum.value}) for key, datum in metadata.items()}
         return str(self._invoke(name, TypedData(string=body), told).result.status)
 
     def lines(self) -> list[tuple[str | None, dict[str, Any]]]:
-        """Return the lines of the bridge's log so far, each with the id of the invocation that the host reads."""
+        """Return the bridge's log lines so far, each with the invocation id that the host reads."""
         return [(invocation, json.loads(line)) for invocation, line in self._process.submit(_lines_so_far).result()]
 
     def _route(self, method: str, path: str) -> tuple[str, dict[str, str]]:
-        """Find the function of a request by the routes that the worker reported."""
+        """Return the function and the route parameters of a request, by the reported routes."""
         for name in sorted(self.functions):
             trigger = self.trigger(name)
             if trigger["type"] == "httpTrigger":
@@ -134,7 +137,7 @@ class AzureWorker:
 
 
 def _begin(environ: dict[str, str], folder: str) -> None:
-    """Be a worker process: with these settings only, in the app's folder, its modules first."""
+    """Become a worker process: only these settings, in the app's folder, with the app's modules first."""
     os.environ.clear()
     os.environ.update(environ)
     os.chdir(folder)
@@ -146,16 +149,16 @@ def _begin(environ: dict[str, str], folder: str) -> None:
 
 
 class _Handler(logging.Handler):
-    """Keeps the lines, as Microsoft's worker sends them to the host."""
+    """Keeps log lines in the way of Microsoft's worker."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take the invocation's id where the worker takes it: from the context, or from the thread."""
+        """Read the invocation id from the context or from the thread, like the worker."""
         of_thread = importlib.import_module("azure_functions_runtime.bindings.context")._invocation_id_local
         invocation = _runtime().invocation_id_cv.get() or getattr(of_thread, "invocation_id", None)
         _LINES.append((invocation, record.getMessage()))
 
 
-#: In the worker's process.
+#: Exists only in the worker's process.
 _LINES: list[tuple[str | None, str]] = []
 
 
@@ -164,7 +167,7 @@ def _lines_so_far() -> list[tuple[str | None, str]]:
 
 
 def _handle(handler: str, request: SimpleNamespace) -> SimpleNamespace:
-    """Give one message to the worker."""
+    """Pass one message to the worker."""
     message = SimpleNamespace(request=request, properties={"host": "127.0.0.1", "protos": protos})
     response: SimpleNamespace = asyncio.run(getattr(_runtime(), handler)(message))
     return response

@@ -1,4 +1,4 @@
-"""What clients send, well and badly: requests to every HTTP function, in an order that makes sense."""
+"""Requests of clients, right and wrong, to every HTTP function in a sensible order."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,7 @@ JSON = {"Content-Type": "application/json"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A request, and the function that is to answer it."""
+    """A request, and the function that should answer."""
 
     function: str
     method: str
@@ -22,18 +22,18 @@ class Call:
 def post(
     path: str, body: object, *, status: int, function: str = "register", headers: Mapping[str, str] = JSON
 ) -> Call:
-    """Make a call with a body: bytes as they are, anything else as JSON."""
+    """Return a call with a body. Bytes are sent unchanged, other values as JSON."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     return Call(function=function, method="POST", path=path, status=status, body=content, headers=headers)
 
 
 def get(function: str, path: str, *, status: int = 200) -> Call:
-    """Make a call without a body."""
+    """Return a call without a body."""
     return Call(function=function, method="GET", path=path, status=status)
 
 
 def bad_bodies(callback: str) -> Iterator[Call]:
-    """Make what clients get wrong."""
+    """Yield calls with mistakes of clients."""
     for body, status in [
         (b"", 400),
         (b"{", 400),
@@ -50,7 +50,7 @@ def bad_bodies(callback: str) -> Iterator[Call]:
 
 
 def first_half(ok: str, canceled: str, callback: str) -> Iterator[Call]:
-    """Register, read, cancel, and get it wrong, before anything is delivered."""
+    """Yield calls before any delivery: register, read, cancel, and mistakes."""
     body = {"operationId": "worker-ok", "callbackUrl": callback, "metadata": {"grüße": "🎬"}}
     yield get("health", "health")
     yield get("list_registrations", "registrations")
@@ -88,7 +88,7 @@ def first_half(ok: str, canceled: str, callback: str) -> Iterator[Call]:
 
 
 def second_half(ok: str, callback: str) -> Iterator[Call]:
-    """Read and redeliver what has been delivered."""
+    """Yield calls after the delivery: read and redeliver."""
     yield get("read_registration", f"registrations/{ok}")
     yield get("read_operation", "operations/worker-ok")
     yield get("list_registrations", "registrations?state=delivered")

@@ -1,4 +1,4 @@
-"""The app in Microsoft's worker, and the same app on the local host: each with a storage of its own, nothing shared."""
+"""The app in Microsoft's worker and the same app on the local host, each on separate storage."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -13,13 +13,13 @@ from local.upstream import Upstream
 from tests.support.harness import SIGNING_KEY
 from tests.worker.azure_worker import AzureWorker
 
-#: The local host's timer, where the test alone decides when to sweep.
+#: Stops the local host's timer, so the test decides when to sweep.
 NEVER = "0 0 0 1 1 *"
 
 
 @pytest.fixture
 def settings(upstream: Upstream) -> dict[str, str]:
-    """Name everything that the app is told, but its storage."""
+    """Return the settings of the app, without storage."""
     return {
         "PATH": "/usr/bin:/bin",
         "SPEECH_ENDPOINT": upstream.endpoint,
@@ -36,34 +36,34 @@ def settings(upstream: Upstream) -> dict[str, str]:
 
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
-    """Stand in for the Speech endpoint."""
+    """Yield a fake Speech endpoint."""
     with Upstream.start(key="worker") as running:
         yield running
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    """Receive callbacks."""
+    """Yield a receiver of callbacks."""
     with Receiver.start() as running:
         yield running
 
 
 @pytest.fixture
 def storages() -> Iterator[tuple[Azurite, Azurite]]:
-    """Start two empty storages, one a side."""
+    """Start two empty storages, one per side."""
     with Azurite.start() as one, Azurite.start() as other:
         yield one, other
 
 
 @pytest.fixture
 def work(settings: Mapping[str, str]) -> Iterator[Callable[..., AzureWorker]]:
-    """Return a function that starts Microsoft's worker with the app and some settings of its own."""
+    """Yield a function that starts Microsoft's worker with the app and additional settings."""
     with ExitStack() as running:
         yield lambda **own: running.enter_context(AzureWorker(REPOSITORY, {**settings, **own}))
 
 
 @pytest.fixture
 def host(settings: Mapping[str, str]) -> Iterator[Callable[..., HostProcess]]:
-    """Return a function that starts the local host likewise."""
+    """Yield a function that starts the local host with the app and additional settings."""
     with ExitStack() as running:
         yield lambda **own: running.enter_context(HostProcess.start({**settings, **own}, on_line=print))

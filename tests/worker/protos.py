@@ -1,4 +1,4 @@
-"""What the worker and the host say to each other, as plain objects: the fields of the protobuf messages that count.
+"""The messages between worker and host as plain objects, with the relevant fields of the protobuf messages.
 
 The names are those of `FunctionRpc.proto`, public in the repository azure-functions-language-worker-protobuf.
 """
@@ -16,7 +16,7 @@ class TypedData(SimpleNamespace):
 
 
 class ParameterBinding(SimpleNamespace):
-    """What a parameter gets: `name` and `data`."""
+    """The value of a parameter: `name` and `data`."""
 
     def WhichOneof(self, _group: str) -> str:
         """Say that the data is in the message and not in shared memory."""
@@ -24,14 +24,14 @@ class ParameterBinding(SimpleNamespace):
 
 
 class StatusResult(SimpleNamespace):
-    """How something went: `status`, and an `exception` where it failed."""
+    """The result of a request: `status`, and an `exception` after a failure."""
 
     Success: ClassVar = "Success"
     Failure: ClassVar = "Failure"
 
 
 class BindingInfo(SimpleNamespace):
-    """A binding's type and direction, in azure.functions' own numbers."""
+    """A binding's type and direction, in azure.functions' numbers."""
 
     undefined: ClassVar = None
     out: ClassVar = 1
@@ -43,11 +43,11 @@ class RpcHttp(SimpleNamespace):
 
 
 class RpcException(SimpleNamespace):
-    """What a function raised."""
+    """The exception of a function."""
 
 
 class WorkerMetadata(SimpleNamespace):
-    """Which worker it is."""
+    """The name and version of the worker."""
 
 
 class WorkerInitResponse(SimpleNamespace):
@@ -55,7 +55,7 @@ class WorkerInitResponse(SimpleNamespace):
 
 
 class RpcFunctionMetadata(SimpleNamespace):
-    """A function of the app, with its bindings as JSON."""
+    """A function of the app, with the bindings as JSON."""
 
 
 class FunctionMetadataResponse(SimpleNamespace):
@@ -63,8 +63,8 @@ class FunctionMetadataResponse(SimpleNamespace):
 
 
 class FunctionLoadResponse(SimpleNamespace):
-    """Whether a function is ready to be called."""
+    """Whether a function can be called."""
 
 
 class InvocationResponse(SimpleNamespace):
-    """What became of a call: `result`, and the `return_value` of an HTTP function."""
+    """The result of a call: `result`, and the `return_value` of an HTTP function."""

@@ -1,4 +1,4 @@
-"""`azure-functions-doctor` looks at what is deployed, as an engineer would before deploying it."""
+"""`azure-functions-doctor` checks the deployed files."""
 
 import json
 import shutil
@@ -25,8 +25,8 @@ def deployed(tmp_path: Path) -> Path:
 
 
 @pytest.mark.skipif(not _DOCTOR.exists(), reason="azure-functions-doctor is not for this Python")
-def test_doctor_finds_nothing_that_fails(deployed: Path, tmp_path: Path) -> None:
-    """With all its rules; its warnings are about a machine without Core Tools and settings that are not in files."""
+def test_doctor_reports_no_failure(deployed: Path, tmp_path: Path) -> None:
+    """All rules run. Warnings concern missing Core Tools and settings outside of files."""
     summary = tmp_path / "summary.json"
     command: list[str | Path] = [_DOCTOR, "doctor", "--path", deployed, "--profile", "full", "--summary-json", summary]
 

@@ -1,4 +1,4 @@
-"""Microsoft's worker indexes and runs the app, and answers as the local host does."""
+"""Microsoft's worker indexes and runs the app, with the same answers as the local host."""
 
 import gzip
 import importlib.util
@@ -31,30 +31,30 @@ from tests.support.json_value import Json
 from tests.worker.azure_worker import AzureWorker
 from tests.worker.calls import JSON, Call, first_half, get, post, second_half
 
-#: Up to Python 3.12 Azure runs another worker, which is not on PyPI.
+#: Up to Python 3.12, Azure runs another worker, which is not on PyPI.
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("azure_functions_runtime") is None,
     reason="azure-functions-runtime is for Python 3.13 and newer",
 )
 
-#: What the local host's web server adds to an answer by itself, as Azure's front end does.
+#: Headers that the local host's web server adds, like Azure's front end.
 OF_THE_SERVER = {"content-length", "date", "server", "connection"}
 
-#: What the worker says of a body that a 304 has not; the local host's server leaves it out (RFC 9110, 15.4.5).
+#: The worker's headers about the missing body of a 304. The local host's server omits them (RFC 9110, 15.4.5).
 OF_NO_BODY = (304, "content-type")
 
-#: What differs from one run to the next: moments, what is made of them, and how long things took.
+#: Values that differ between runs: times, derived values, and durations.
 OF_THE_MOMENT = [
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), "<time>"),
     (re.compile(r"msg_(ping_[0-9a-f]{16}|[0-9a-f]{32})"), "<message>"),
     (re.compile(r"cursor=[^&\"]+"), "cursor=<cursor>"),
     (re.compile(r'"durationMs": \d+'), '"durationMs": <duration>'),
     (re.compile(r'"delaySeconds": \{.*?\}'), '"delaySeconds": <delays>'),
-    (re.compile(r'"schedules": \[.*\]'), '"schedules": <what was learnt>'),
-    (re.compile(r'"durations": \{.*?\]'), '"durations": <what was learnt>'),
+    (re.compile(r'"schedules": \[.*\]'), '"schedules": <learnt>'),
+    (re.compile(r'"durations": \{.*?\]'), '"durations": <learnt>'),
 ]
 
-#: Functions that answer with a page, which is compared as text alone.
+#: Functions that answer with a page, which is compared as text.
 PAGES = {"dashboard"}
 
 
@@ -76,7 +76,7 @@ def compare(call: Call, worker: AzureWorker, host: HostProcess) -> Json:
 
 
 def steady(content: bytes | Mapping[str, str]) -> str:
-    """Take out what differs from one run to the next."""
+    """Replace values that differ between runs."""
     text = content.decode() if isinstance(content, bytes) else json.dumps(dict(content), sort_keys=True)
     for pattern, name in OF_THE_MOMENT:
         text = pattern.sub(name, text)
@@ -84,7 +84,7 @@ def steady(content: bytes | Mapping[str, str]) -> str:
 
 
 def deliver_with_worker(worker: AzureWorker, storage: Azurite, receiver: Receiver) -> None:
-    """Be the host: let the timer fire and hand over what comes to the queue, until a callback has come."""
+    """Act as the host: tick the timer and pass on queue messages until a callback arrives."""
     with QueueClient.from_connection_string(storage.connection_string, DELIVERIES_QUEUE) as queue:
         queue.create_queue()
         while not receiver.callbacks:
@@ -96,7 +96,7 @@ def deliver_with_worker(worker: AzureWorker, storage: Azurite, receiver: Receive
 
 
 def wait_until_delivered(host: HostProcess, registration_id: str) -> None:
-    """Read the registration until it is delivered: the answer to the receiver comes before the record of it."""
+    """Wait until the registration is delivered. The receiver gets the callback before the result is stored."""
     url = f"{host.url}/api/registrations/{registration_id}"
     while requests.get(url, timeout=30).json()["state"] != "delivered":
         pass
@@ -105,8 +105,8 @@ def wait_until_delivered(host: HostProcess, registration_id: str) -> None:
 def test_every_function_is_indexed_as_on_the_local_host(
     work: Callable[..., AzureWorker], azurite: Azurite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Names, routes, methods, levels, schedule and queue; and each can be loaded."""
-    monkeypatch.setitem(sys.modules, "function_app", sys)  # put back after the test what other tests have there
+    """Compared: names, routes, methods, levels, schedule and queue. Each function can be loaded."""
+    monkeypatch.setitem(sys.modules, "function_app", sys)  # restores the module of other tests
     environ = {"AzureWebJobsStorage": azurite.connection_string, "BRIDGE_POLL_SCHEDULE": "* * * * * *"}
 
     worker = work(**environ)
@@ -120,7 +120,7 @@ def test_every_function_is_indexed_as_on_the_local_host(
 
 
 def assert_same_trigger(told: dict[str, Any], trigger: HttpTrigger | TimerTrigger | QueueTrigger) -> None:
-    """Hold what the worker tells the host of a function against what the local host made of it."""
+    """Compare the trigger that the worker reports with the trigger on the local host."""
     match trigger:
         case HttpTrigger(route=route, level=level):
             assert (told["route"], told["authLevel"].lower()) == (route.template, level)
@@ -140,7 +140,7 @@ def test_every_function_answers_as_on_the_local_host(
     upstream: Upstream,
     receiver: Receiver,
 ) -> None:
-    """The same requests in the same order, on two storages, with the timer and the queue in between."""
+    """Both get the same requests in the same order, on two storages, with timer and queue in between."""
     upstream.tell("worker-ok", "Succeeded")
     callback = f"{receiver.url}/ok"
     of_worker, of_host = (storage.connection_string for storage in storages)
@@ -163,15 +163,15 @@ def test_every_function_answers_as_on_the_local_host(
 
 
 def registration_id(operation_id: str, callback: str) -> str:
-    """Name a registration: the id follows from what it is for."""
+    """Return the id of a registration, which follows from operation and callback."""
     ref = OperationRef("default", operation_id)
     return RegistrationRef.of(ref, owner=SHARED_OWNER, callback_url=callback).public_id
 
 
-def test_misconfigured_app_says_the_same(
+def test_misconfigured_app_answers_as_on_the_local_host(
     work: Callable[..., AzureWorker], host: Callable[..., HostProcess], azurite: Azurite
 ) -> None:
-    """It indexes, every route names the settings, a sweep does nothing and a queue message goes back."""
+    """The app is indexed, every route names the settings, a sweep does nothing, and a queue message is returned."""
     wrong = {"BRIDGE_SIGNING_KEYS": "short", "SPEECH_ENDPOINT": "nonsense"}
     environ = {"AzureWebJobsStorage": azurite.connection_string, **wrong}
     worker, beside = work(**environ), host(**environ)
@@ -180,13 +180,13 @@ def test_misconfigured_app_says_the_same(
         compare(call, worker, beside)
 
     assert worker.tick("sweep") == "Success"
-    assert worker.take("deliver", "{}", {}) == "Failure"  # the message goes back, for an instance that works
+    assert worker.take("deliver", "{}", {}) == "Failure"  # the message goes back to the queue for a healthy instance
 
 
-def test_storage_that_is_down_says_the_same(
+def test_unavailable_storage_is_reported_as_on_the_local_host(
     work: Callable[..., AzureWorker], host: Callable[..., HostProcess], receiver: Receiver
 ) -> None:
-    """503 with Retry-After; the queue's message is left for later, since its function fails."""
+    """The answer is 503 with Retry-After. The function fails, so the queue message stays."""
     nobody = {"AzureWebJobsStorage": Ports(blob=1, queue=1, table=1).connection_string}
     worker, beside = work(**nobody), host(**nobody)
     registration = registration_id("worker-ok", receiver.url)
@@ -200,17 +200,17 @@ def test_storage_that_is_down_says_the_same(
     assert worker.take("deliver", json.dumps(message), {}) == "Failure"
 
 
-def test_message_of_nobody_is_taken_and_passed_over(work: Callable[..., AzureWorker], azurite: Azurite) -> None:
-    """It would only come again."""
+def test_foreign_message_is_accepted_and_skipped(work: Callable[..., AzureWorker], azurite: Azurite) -> None:
+    """A failure would only repeat the message."""
     worker = work(AzureWebJobsStorage=azurite.connection_string)
 
     assert worker.take("deliver", "no message of ours", {}) == "Success"
 
 
-def test_every_line_belongs_to_the_invocation_that_it_is_about(
+def test_every_log_line_has_its_invocation(
     work: Callable[..., AzureWorker], azurite: Azurite, upstream: Upstream, receiver: Receiver
 ) -> None:
-    """Also those of what a sweep or an order does in threads: the host drops a line without an invocation."""
+    """Lines of a sweep's or a delivery's threads are included, since the host drops lines without an invocation."""
     unreadable = Answer.of({"id": "strange", "status": "Unheard-of"})
     throttled, denied = Answer(status=429, headers={"Retry-After": "1"}), Answer(status=401)
     upstream.tell("ends", "Succeeded")

@@ -21,7 +21,7 @@ from bridge.ports import DeliveryQueue
 from bridge.settings import read_settings
 from bridge.storage.table import Table
 from bridge.storage.transaction import Insert, Transaction
-from tests.hostile_receivers.receivers import Habit, drips, living, never_reads, says
+from tests.hostile_receivers.receivers import Habit, drips, living, never_reads, replies
 from tests.support.harness import ENVIRONMENT, NOON
 
 TASK = DeliveryTask(
@@ -65,7 +65,7 @@ def storage(habit: Habit, *, seconds: float = 30) -> Iterator[tuple[Table, Deliv
 
 
 def test_rows_are_what_the_service_returns_as_json() -> None:
-    with storage(says(reply(rows("a", "b"), "application/json;odata=minimalmetadata;charset=utf-8"))) as (table, _):
+    with storage(replies(reply(rows("a", "b"), "application/json;odata=minimalmetadata;charset=utf-8"))) as (table, _):
         found = table.range("p", "a", "z")
 
     assert [each.key for each in found] == ["a", "b"]
@@ -102,7 +102,7 @@ def test_rows_are_what_the_service_returns_as_json() -> None:
     ],
 )
 def test_anything_else_is_no_rows_but_a_failure_of_storage(answer: bytes) -> None:
-    with storage(says(answer)) as (table, _), pytest.raises(StorageUnavailable) as caught:
+    with storage(replies(answer)) as (table, _), pytest.raises(StorageUnavailable) as caught:
         table.range("p", "a", "z")
 
     assert "ServiceRequestError" not in str(caught.value)  # there was an answer
@@ -122,7 +122,7 @@ def test_anything_else_is_no_rows_but_a_failure_of_storage(answer: bytes) -> Non
     ],
 )
 def test_a_row_is_missing_only_if_the_service_says_so(answer: bytes) -> None:
-    with storage(says(answer)) as (table, _), pytest.raises(StorageUnavailable) as caught:
+    with storage(replies(answer)) as (table, _), pytest.raises(StorageUnavailable) as caught:
         table.get("p", "a")
 
     assert "ServiceRequestError" not in str(caught.value)  # there was an answer
@@ -130,12 +130,12 @@ def test_a_row_is_missing_only_if_the_service_says_so(answer: bytes) -> None:
 
 @pytest.mark.parametrize("code", ["ResourceNotFound", "EntityNotFound", "TableNotFound"])
 def test_a_row_that_the_service_does_not_have_is_none(code: str) -> None:
-    with storage(says(reply(problem(code), status="404 Not Found"))) as (table, _):
+    with storage(replies(reply(problem(code), status="404 Not Found"))) as (table, _):
         assert table.get("p", "a") is None
 
 
 def test_a_table_that_does_not_exist_has_no_rows() -> None:
-    with storage(says(reply(problem("TableNotFound"), status="404 Not Found"))) as (table, _):
+    with storage(replies(reply(problem("TableNotFound"), status="404 Not Found"))) as (table, _):
         assert table.range("p", "a", "z") == []
 
 
@@ -152,7 +152,7 @@ def test_a_table_that_does_not_exist_has_no_rows() -> None:
     ],
 )
 def test_whatever_is_wrong_with_a_send_is_a_failure_of_storage(answer: bytes) -> None:
-    with storage(says(answer)) as (_, queue), pytest.raises(StorageUnavailable) as caught:
+    with storage(replies(answer)) as (_, queue), pytest.raises(StorageUnavailable) as caught:
         queue.send(TASK, ttl=timedelta(minutes=2))
 
     assert "ServiceRequestError" not in str(caught.value)  # there was an answer
@@ -182,7 +182,7 @@ def test_a_call_ends_at_its_deadline_whatever_storage_does(habit: Habit) -> None
 
 
 def test_nothing_is_sent_once_the_time_of_the_request_is_over() -> None:
-    with storage(says(reply(rows("a")))) as (table, _):
+    with storage(replies(reply(rows("a")))) as (table, _):
         with request_deadline(0), pytest.raises(StorageUnavailable, match="the time of the request is over"):
             table.range("p", "a", "z")
 
@@ -211,7 +211,7 @@ def test_nothing_is_sent_once_the_time_of_the_request_is_over() -> None:
 )
 def test_a_refusal_of_the_caller_has_the_code_of_the_service(status: str, body: bytes, kind: str, code: str) -> None:
     calls: list[Any] = []
-    with storage(says(reply(body, kind, status=status))) as (table, queue):
+    with storage(replies(reply(body, kind, status=status))) as (table, queue):
         calls += [lambda: table.get("p", "a"), lambda: table.range("p", "a", "z"), lambda: table.commit(INSERT)]
         calls += [lambda: queue.send(TASK, ttl=timedelta(minutes=2))]
         for call in calls:
