@@ -1,4 +1,4 @@
-"""Where callbacks may go: the early check, on the URL."""
+"""Allowed callback URLs: the early check at registration."""
 
 import ipaddress
 
@@ -52,7 +52,7 @@ LOCAL = CallbackRules(
     ],
 )
 def test_a_url_has_one_form(url: str, normal: str) -> None:
-    """In which it is stored, compared, signed for and called; and which stays as it is."""
+    """The form is used for storage, comparison, signatures and requests. Normalizing twice changes nothing."""
     assert normalise(url, CLOSED) == normal
     assert normalise(normal, CLOSED) == normal
 
@@ -95,8 +95,8 @@ def test_a_url_has_one_form(url: str, normal: str) -> None:
         "https://hooks.example.com/" + "ä" * 1000,
     ],
 )
-def test_what_is_no_callback_url_is_refused(url: str) -> None:
-    """With a reason."""
+def test_an_invalid_callback_url_is_rejected(url: str) -> None:
+    """The message has a reason."""
     with pytest.raises(CallbackRefused, match=r"\w+"):
         normalise(url, CLOSED)
 
@@ -129,8 +129,8 @@ def test_what_is_no_callback_url_is_refused(url: str) -> None:
         ("https://a.example:8443/", "uses port 8443, which is not allowed"),
     ],
 )
-def test_a_refusal_says_what_to_change(url: str, why: str) -> None:
-    """The client reads these very words."""
+def test_the_message_names_the_necessary_change(url: str, why: str) -> None:
+    """Clients read these exact messages."""
     with pytest.raises(CallbackRefused) as refused:
         normalise(url, CLOSED)
 
@@ -141,8 +141,8 @@ def test_a_refusal_says_what_to_change(url: str, why: str) -> None:
     ("address", "kept"),
     [("203.0.113.7", False), ("8.8.8.8", True), ("::ffff:8.8.8.8", True), ("10.0.0.1", False), (None, False)],
 )
-def test_what_an_inner_service_answers_is_not_kept(address: str | None, *, kept: bool) -> None:
-    """Unless an operator asked for that."""
+def test_the_answer_of_an_inner_service_is_not_kept(address: str | None, *, kept: bool) -> None:
+    """The default, unless an operator changes the setting."""
     assert CLOSED.keeps_answer_of(address) is kept
     assert CallbackRules(keep_answers=True).keeps_answer_of(address)
 
@@ -198,15 +198,15 @@ def test_what_an_inner_service_answers_is_not_kept(address: str | None, *, kept:
         "[2001:db8::1]",
     ],
 )
-def test_addresses_that_are_not_public_are_refused_in_any_notation(host: str) -> None:
-    """Before anything is stored."""
+def test_addresses_that_are_not_public_are_rejected_in_any_notation(host: str) -> None:
+    """The check comes before any write."""
     with pytest.raises(CallbackRefused):
         normalise(f"https://{host}/", CLOSED)
 
 
 @pytest.mark.parametrize("network", REFUSED, ids=str)
-def test_no_address_of_a_refused_network_is_public(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> None:
-    """Neither its first nor its last, whatever this Python's is_global says."""
+def test_no_address_of_a_closed_network_is_public(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> None:
+    """The test covers the first and the last address, whatever `is_global` returns on this Python."""
     assert not is_public(network[0])
     assert not is_public(network[-1])
 
@@ -225,7 +225,7 @@ def test_no_address_of_a_refused_network_is_public(network: ipaddress.IPv4Networ
     ],
 )
 def test_no_ipv6_address_outside_of_the_public_space_is_public(address: str) -> None:
-    """IANA has given 2000::/3 alone to the internet."""
+    """IANA has assigned only 2000::/3 to the internet."""
     assert not is_public(ipaddress.ip_address(address))
     with pytest.raises(CallbackRefused):
         normalise(f"https://[{address}]/", CLOSED)
@@ -233,7 +233,7 @@ def test_no_ipv6_address_outside_of_the_public_space_is_public(address: str) -> 
 
 @given(st.ip_addresses(v=6))
 def test_a_public_ipv6_address_begins_with_the_bits_001(address: ipaddress.IPv6Address) -> None:
-    """Whatever the exceptions are."""
+    """This holds despite any exception."""
     assert not is_public(address) or int(address) >> 125 == 0b001
 
 
@@ -258,15 +258,15 @@ def test_a_public_ipv6_address_begins_with_the_bits_001(address: ipaddress.IPv6A
 def test_a_wide_network_does_not_open_this_machine_nor_azures_own_addresses(
     network: str, opened: list[str], still_shut: list[str]
 ) -> None:
-    """A network that lies within one of those opens its own addresses."""
+    """A network inside of the machine's or Azure's networks opens its own addresses."""
     rules = CallbackRules(allowed_networks=(ipaddress.ip_network(network),))
 
     assert [each for each in opened if not rules.allows_address(ipaddress.ip_address(each))] == []
     assert [each for each in still_shut if rules.allows_address(ipaddress.ip_address(each))] == []
 
 
-def test_a_refused_network_is_refused_whatever_else_allows_it() -> None:
-    """Public or opened."""
+def test_a_closed_network_overrides_every_permission() -> None:
+    """This holds for public networks and for opened ones."""
     rules = CallbackRules(
         allowed_networks=(ipaddress.ip_network("10.0.0.0/8"),),
         refused_networks=tuple(ipaddress.ip_network(each) for each in ("10.1.0.0/16", "8.8.0.0/16", "2606:4700::/32")),
@@ -280,14 +280,14 @@ def test_a_refused_network_is_refused_whatever_else_allows_it() -> None:
 
 
 @given(st.ip_addresses())
-def test_python_is_never_more_careful_than_we_are(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
-    """What is_global refuses is refused."""
+def test_every_address_that_python_rejects_is_rejected(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+    """Every address that `is_global` rejects is rejected."""
     assert address.is_global or not is_public(address)
 
 
 @given(st.text(max_size=60))
-def test_any_text_is_normalised_or_refused(text: str) -> None:
-    """And nothing else; what is normal stays so."""
+def test_any_text_is_normalised_or_rejected(text: str) -> None:
+    """The function raises no other error, and normalizing twice changes nothing."""
     try:
         normal = normalise(f"https://{text}", CLOSED)
     except CallbackRefused:
@@ -295,8 +295,8 @@ def test_any_text_is_normalised_or_refused(text: str) -> None:
     assert normalise(normal, CLOSED) == normal
 
 
-def test_operators_open_what_they_need() -> None:
-    """The local start opens http, loopback and every port, and nothing else."""
+def test_operators_can_open_schemes_networks_and_ports() -> None:
+    """The local start opens http, loopback and every port, and no more."""
     assert normalise("http://localhost:7072/callback", LOCAL) == "http://localhost:7072/callback"
     assert normalise("http://127.0.0.1:80/", LOCAL) == "http://127.0.0.1/"
     assert normalise("http://[::1]:7072/", LOCAL) == "http://[::1]:7072/"
@@ -304,15 +304,15 @@ def test_operators_open_what_they_need() -> None:
         normalise("http://192.168.0.1/", LOCAL)
 
 
-def test_port_80_comes_with_http() -> None:
-    """And is not open to https without it."""
+def test_port_80_is_open_only_with_http() -> None:
+    """Without http, port 80 is closed for https."""
     assert normalise("http://a.example/", CallbackRules(allow_http=True)) == "http://a.example/"
     with pytest.raises(CallbackRefused, match="port 80"):
         normalise("https://a.example:80/", CLOSED)
 
 
 def test_an_origin_is_scheme_host_and_port() -> None:
-    """Whom a message is signed for; a log shows less."""
+    """A signature covers the origin. Logs show less."""
     assert origin_of("https://hooks.example.com:8443/a?b=c") == "https://hooks.example.com:8443"
     assert host_and_port("https://hooks.example.com:8443/a?b=c") == "hooks.example.com:8443"
 
@@ -329,8 +329,8 @@ def test_an_origin_is_scheme_host_and_port() -> None:
         ("hooks.example.com.evil.net", False),
     ],
 )
-def test_only_hosts_that_are_named_or_under_a_named_suffix_are_allowed(host: str, *, is_allowed: bool) -> None:
-    """Where any is named; a suffix does not stand for itself."""
+def test_only_named_hosts_and_suffixes_are_allowed(host: str, *, is_allowed: bool) -> None:
+    """Applies if any host is named. A suffix does not include its own name."""
     rules = CallbackRules(allowed_hosts=frozenset({"hooks.example.com", "*.example.org"}))
 
     assert rules.allows_host(host) is is_allowed
@@ -354,7 +354,7 @@ def test_only_hosts_that_are_named_or_under_a_named_suffix_are_allowed(host: str
     ],
 )
 def test_a_url_is_shown_without_its_query(url: str, shown: str) -> None:
-    """Nor with the fragment of a redirect, where tokens are handed on as well."""
+    """The fragment of a redirect is removed too, since fragments can carry tokens."""
     assert without_query(url) == shown
 
 
@@ -377,7 +377,7 @@ def test_a_url_is_shown_without_its_query(url: str, shown: str) -> None:
     ],
 )
 def test_the_answer_of_a_receiver_repeats_no_query(answer: str, kept: str) -> None:
-    """As it was sent, decoded, encoded again, or cut off at the end; values of a few characters are no secret."""
+    """Covered: the query as sent, decoded, encoded again, or truncated. Values of a few characters are not secrets."""
     urls = ["https://a.example/hook?code=s3cr3t-one&v=2", "https://a/?sig=a%2Bb%2Fc%3D%3D", "https://a/?just-a-token"]
 
     for url in urls:
@@ -386,7 +386,7 @@ def test_the_answer_of_a_receiver_repeats_no_query(answer: str, kept: str) -> No
     assert answer == kept
 
 
-def test_an_answer_to_a_url_without_a_query_is_kept_as_it_is() -> None:
-    """There is nothing to hide."""
+def test_an_answer_to_a_url_without_a_query_is_unchanged() -> None:
+    """The answer contains no secret."""
     assert hide_query("POST /hook is not known", "https://a.example/hook") == "POST /hook is not known"
     assert hide_query("POST /hook? is not known", "https://a.example/hook?") == "POST /hook? is not known"

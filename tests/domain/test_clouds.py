@@ -1,4 +1,4 @@
-"""Which cloud an endpoint of Speech is in, and which endpoints have no batch APIs."""
+"""The cloud of a Speech endpoint, and endpoints without batch APIs."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Which headers a client may have, and how they are encrypted."""
+"""Permitted custom headers, and their encryption."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -31,8 +31,8 @@ REQUEST = harness().request()
         ("X-Content-Type", "x"),
     ],
 )
-def test_what_a_receiver_may_want_is_taken(name: str, value: str) -> None:
-    """Any name that is not the bridge's, any value that arrives as it is."""
+def test_a_custom_header_is_accepted(name: str, value: str) -> None:
+    """Names: any except the bridge's own. Values: any that arrive unchanged."""
     assert faults({name: value}) == []
 
 
@@ -70,24 +70,24 @@ def test_what_a_receiver_may_want_is_taken(name: str, value: str) -> None:
         "HTTP2_Settings",
     ],
 )
-def test_what_the_bridge_sends_itself_is_refused(name: str) -> None:
-    """In any letter case."""
+def test_a_header_of_the_bridge_is_rejected(name: str) -> None:
+    """Letter case is irrelevant."""
     assert [target for target, _ in faults({name: "x"})] == [f"headers.{name}"]
 
 
 @pytest.mark.parametrize(
     "value", ["a\r\nX: y", "a\rb", "a\nb", "a\0b", "a\tb", " a", "a ", "\x7f", "gr\u00fc\u00dfe", "\u2028"]
 )
-def test_a_value_that_would_not_arrive_as_given_is_refused(value: str) -> None:
-    """And not repeated: it is a secret as a rule."""
+def test_a_value_that_would_not_arrive_unchanged_is_rejected(value: str) -> None:
+    """The message does not repeat the value, which is usually a secret."""
     [(target, why)] = faults({"X-Key": value})
 
     assert target == "headers.X-Key"
     assert value not in why
 
 
-def test_everything_that_is_wrong_is_named_at_once() -> None:
-    """Each header by its name, and what is wrong with all of them together."""
+def test_all_errors_are_named_at_once() -> None:
+    """The errors cover each header by name, and all headers together."""
     given = {"Host": 7, "": "x", "x-a": "\n", "X-A": "x" * 4096} | {f"X-{number}": "" for number in range(8)}
 
     targets = [target for target, _ in faults(given)]
@@ -111,42 +111,42 @@ def test_everything_that_is_wrong_is_named_at_once() -> None:
         ),
     ],
 )
-def test_a_refused_header_says_what_to_change(given: dict[str, object], target: str, why: str) -> None:
-    """The client reads these very words, and the name as it was given."""
+def test_a_rejected_header_names_the_necessary_change(given: dict[str, object], target: str, why: str) -> None:
+    """Clients read these exact messages, with the header's name as given."""
     assert faults(given) == [(target, why)]
 
 
-def test_ten_headers_are_not_too_many() -> None:
-    """The eleventh is."""
+def test_at_most_ten_headers_are_accepted() -> None:
+    """The limit is ten, so the eleventh is rejected."""
     assert faults({f"X-{number}": "" for number in range(10)}) == []
 
 
-def test_headers_are_4_kib_together_and_no_more() -> None:
-    """Names and values."""
+def test_headers_have_at_most_4_kib_together() -> None:
+    """Names and values count."""
     assert faults({"X": "x" * 4095}) == []
     assert [target for target, _ in faults({"X": "x" * 4096})] == ["headers"]
 
 
-def test_headers_are_the_same_whatever_their_order_and_case() -> None:
-    """But not with other values."""
+def test_order_and_case_of_headers_are_irrelevant() -> None:
+    """Different values make different headers."""
     assert SECRET.same_as(OwnHeaders({"x-tenant": "blue", "AUTHORIZATION": "Bearer hunter2"}))
     assert not SECRET.same_as(OwnHeaders({"x-tenant": "Blue", "authorization": "Bearer hunter2"}))
     assert not SECRET.same_as(OwnHeaders())
 
 
-def test_headers_do_not_show_by_accident() -> None:
-    """They are secrets as a rule."""
+def test_headers_have_a_masked_representation() -> None:
+    """Header values are usually secrets."""
     assert "hunter2" not in repr(SECRET)
 
 
 def encrypted(*keys: bytes, headers: OwnHeaders = SECRET) -> Registration:
-    """Give the registration its headers."""
+    """Return the registration with encrypted headers."""
     return HeaderCipher(Keyring(keys)).encrypt(REQUEST, Secrets(REQUEST.callback_url, headers), nonce=NONCE)
 
 
 @given(st.dictionaries(st.text(), st.text()))
-def test_what_is_encrypted_decrypts(given_headers: dict[str, str]) -> None:
-    """As it was given, in its order, by every key ring that has the key."""
+def test_encrypted_headers_decrypt(given_headers: dict[str, str]) -> None:
+    """Order and values survive, under every key ring with the key."""
     registration = encrypted(OLD, headers=OwnHeaders(given_headers))
 
     decrypted = HeaderCipher(Keyring((NEW, OLD))).decrypt(registration)
@@ -156,7 +156,7 @@ def test_what_is_encrypted_decrypts(given_headers: dict[str, str]) -> None:
 
 
 def test_no_headers_leave_no_column() -> None:
-    """As rows are that were written before there were any."""
+    """Rows from before this feature have no column either."""
     registration = encrypted(OLD, headers=OwnHeaders())
 
     assert registration.headers is None
@@ -164,7 +164,7 @@ def test_no_headers_leave_no_column() -> None:
 
 
 def test_the_newest_key_encrypts_and_is_named() -> None:
-    """By the id under which its public key is published."""
+    """The id is the one of the published public key."""
     registration = encrypted(NEW, OLD)
 
     assert registration.headers is not None
@@ -172,8 +172,8 @@ def test_the_newest_key_encrypts_and_is_named() -> None:
     assert HeaderCipher(Keyring((NEW,))).decrypt(registration) == Secrets(REQUEST.callback_url, SECRET)
 
 
-def test_a_removed_key_says_so() -> None:
-    """With its id and what mends it, not with a failed decryption."""
+def test_a_removed_key_is_named() -> None:
+    """The result names the key's id and the remedy, instead of a failed decryption."""
     decrypted = HeaderCipher(Keyring((NEW,))).decrypt(encrypted(OLD))
 
     assert isinstance(decrypted, DecryptionFailed)
@@ -182,7 +182,7 @@ def test_a_removed_key_says_so() -> None:
 
 
 def test_headers_decrypt_in_their_own_row_and_generation_only() -> None:
-    """Whoever can write rows cannot have one receiver's secret sent to another."""
+    """Otherwise, write access to rows could send one receiver's secret to another receiver."""
     registration, cipher = encrypted(OLD), HeaderCipher(Keyring((OLD,)))
     elsewhere = harness().request(url="https://attacker.example.com/")
     later = replace(registration, generation=registration.generation + timedelta(milliseconds=1))
@@ -193,18 +193,18 @@ def test_headers_decrypt_in_their_own_row_and_generation_only() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "v2:", "v1:0123456789abcdef:AAAA", "v2:ID:!", "v2:ID:A", "v2:ID:AAAA", "v2:ID:"])
-def test_what_is_damaged_is_no_error_of_the_program(text: str) -> None:
-    """The result says that the headers cannot be decrypted."""
+def test_damaged_headers_raise_no_error(text: str) -> None:
+    """The result reports that the headers cannot be decrypted."""
     column = text.replace("ID", Keyring((OLD,)).public_keys()[0].id)
 
     assert isinstance(HeaderCipher(Keyring((OLD,))).decrypt(replace(REQUEST, headers=column)), DecryptionFailed)
 
 
 @given(st.data())
-def test_a_changed_character_does_not_open(data: st.DataObject) -> None:
-    """The ciphertext is authenticated, its key id and all."""
+def test_a_changed_character_prevents_decryption(data: st.DataObject) -> None:
+    """The whole ciphertext is authenticated, including the key id."""
     column = str(encrypted(OLD).headers)
-    place = data.draw(st.integers(0, len(column) - 5))  # the last ones have bits that base64 leaves unused
+    place = data.draw(st.integers(0, len(column) - 5))  # the last characters have bits that base64 ignores
     changed = data.draw(st.characters(codec="ascii").filter(lambda character: character != column[place]))
     damaged = replace(REQUEST, headers=column[:place] + changed + column[place + 1 :])
 

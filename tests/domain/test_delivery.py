@@ -1,4 +1,4 @@
-"""Who may follow a task, and which task is open."""
+"""Whether a task may be processed, and the pending task of a registration."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ from bridge.domain.time import CLOCK_SKEW
 from tests.support.harness import NOON, harness
 
 SECOND = timedelta(seconds=1)
-#: It is being delivered for the second time, and has made three attempts.
+#: A second run, after three attempts.
 PENDING = replace(
     harness().request(),
     state=State.PENDING,
@@ -34,8 +34,8 @@ TASK = DeliveryTask(
 )
 
 
-def test_a_task_in_time_is_followed() -> None:
-    """It is about the next attempt of this generation, and nobody makes one."""
+def test_a_timely_task_is_processed() -> None:
+    """The task is for the next attempt of this generation, and no attempt is in flight."""
     assert decide_delivery(TASK, PENDING, NOON) == Attempt()
 
 
@@ -51,40 +51,40 @@ def test_a_task_in_time_is_followed() -> None:
         (replace(PENDING, next_attempt_at=NOON + CLOCK_SKEW + SECOND), TASK, "too early"),
     ],
 )
-def test_a_task_that_nothing_follows_says_why(registration: Registration, task: DeliveryTask, why: str) -> None:
-    """The log line has nothing else to tell it by."""
+def test_a_skipped_task_has_a_reason(registration: Registration, task: DeliveryTask, why: str) -> None:
+    """The log line has no other explanation."""
     assert decide_delivery(task, registration, NOON) == Skip(why)
 
 
 @pytest.mark.parametrize(
     "registration", [replace(PENDING, leased_until=NOON), replace(PENDING, next_attempt_at=NOON + CLOCK_SKEW)]
 )
-def test_a_lease_and_a_wait_are_over_at_their_end(registration: Registration) -> None:
-    """Not a moment later: the due row has come by then, and would come again for nothing."""
+def test_a_lease_and_a_wait_end_exactly_at_their_end(registration: Registration) -> None:
+    """Exactly at the end, since the due row is read then and would otherwise come twice."""
     assert decide_delivery(TASK, registration, NOON) == Attempt()
 
 
 @pytest.mark.parametrize(("made", "answer"), [(ATTEMPTS_PER_RUN - 1, Attempt()), (ATTEMPTS_PER_RUN, MarkDead())])
-def test_a_run_has_its_attempts_and_no_more(made: int, answer: Attempt | MarkDead) -> None:
-    """Those of earlier runs do not count."""
+def test_a_run_has_a_limited_number_of_attempts(made: int, answer: Attempt | MarkDead) -> None:
+    """Attempts of earlier runs do not count."""
     last = PENDING.run_start + made - 1
 
     assert decide_delivery(replace(TASK, number=last + 1), replace(PENDING, last_attempt=last), NOON) == answer
 
 
 def test_the_pending_task_is_for_the_next_attempt_of_this_generation() -> None:
-    """As it was sent for the first time."""
+    """The task equals the first one sent."""
     assert pending_task(PENDING) == TASK
 
 
 @pytest.mark.parametrize("change", [{"state": State.DELIVERED}, {"claim": "somebody"}])
-def test_no_task_is_pending_once_it_has_ended_or_while_an_attempt_is_made(change: dict[str, State | str]) -> None:
-    """It would only be dropped."""
+def test_no_task_is_pending_after_the_end_or_during_an_attempt(change: dict[str, State | str]) -> None:
+    """A task would only be dropped."""
     assert pending_task(replace(PENDING, **change)) is None  # type: ignore[arg-type] # fields of several types
 
 
 def test_a_delivery_is_due_when_its_lease_ends() -> None:
-    """What claiming leaves behind: another attempt at that time, and the right to this one until then."""
+    """After a claim, the next attempt is due at the end of the lease. Until then, the claim permits this attempt."""
     until: datetime = NOON + timedelta(minutes=1)
 
     claimed = replace(PENDING, deferred_by="concurrency").claimed("somebody", until=until, due="due:key")

@@ -1,4 +1,4 @@
-"""A registration's own headers at rest: they open for whom they were closed, or it is said why not."""
+"""Custom headers at rest: they decrypt for their registration, or the result gives a reason."""
 
 import re
 from dataclasses import replace
@@ -20,13 +20,13 @@ KEY_ID = CIPHER.keyring.public_keys()[0].id
 
 
 def encrypted(cipher: HeaderCipher = CIPHER) -> Registration:
-    """Close the headers of a registration."""
+    """Encrypt the headers of a registration."""
     request = harness().request()
     return cipher.encrypt(request, Secrets(request.callback_url, HEADERS), nonce=b"n" * NONCE_BYTES)
 
 
-def test_headers_open_as_they_were_closed() -> None:
-    """With the newest key, and later with the same as an older one."""
+def test_headers_decrypt_to_the_original() -> None:
+    """The key can be the newest one, and later an older one."""
     registration = encrypted()
 
     assert registration.headers is not None
@@ -36,7 +36,7 @@ def test_headers_open_as_they_were_closed() -> None:
 
 
 def test_a_registration_without_headers_has_none() -> None:
-    """Neither encrypted nor decrypted."""
+    """Neither encryption nor decryption changes anything."""
     registration = CIPHER.encrypt(encrypted(), Secrets(encrypted().callback_url), nonce=b"n" * NONCE_BYTES)
 
     assert registration.headers is None
@@ -44,15 +44,15 @@ def test_a_registration_without_headers_has_none() -> None:
 
 
 @pytest.mark.parametrize("written", ["", "v1:0123456789abcdef:AAAA", "v2:0123:AAAA", "v2:0123456789abcdef:!"])
-def test_another_way_of_writing_them_is_said_to_be_one(written: str) -> None:
-    """A newer version's, or a stranger's."""
+def test_an_unknown_format_is_reported(written: str) -> None:
+    """The format can be that of a newer version, or foreign."""
     decrypted = CIPHER.decrypt(replace(encrypted(), headers=written))
 
     assert decrypted == DecryptionFailed("written in a way that this version does not know")
 
 
-def test_a_key_that_is_gone_is_named() -> None:
-    """With what to do: at the end, so that it signs and encrypts nothing new."""
+def test_a_missing_key_is_named() -> None:
+    """The remedy is to add the key at the end, so the key does not sign or encrypt new values."""
     decrypted = HeaderCipher(Keyring((b"o" * 32,))).decrypt(encrypted())
 
     assert decrypted == DecryptionFailed(
@@ -61,14 +61,14 @@ def test_a_key_that_is_gone_is_named() -> None:
 
 
 @pytest.mark.parametrize("change", ["body", "padding", "registration", "generation", "url", "owner"])
-def test_what_was_tampered_with_stays_closed(change: str) -> None:
-    """And so does what somebody copied from another row, or from a former generation."""
+def test_tampered_headers_do_not_decrypt(change: str) -> None:
+    """Copies from another row, or from an earlier generation, do not decrypt either."""
     registration = encrypted()
     text = str(registration.headers)
     match change:
         case "body":
             registration = replace(registration, headers=f"{text[:-8]}AAAA{text[-4:]}")
-        case "padding":  # base64 that a lenient reader would still take
+        case "padding":  # base64 that a lenient decoder would accept
             registration = replace(registration, headers=f"{text.rstrip('=')[:40]}={text[40:]}")
         case "registration":
             registration = replace(harness().request("operation-2"), headers=text)
@@ -84,8 +84,8 @@ def test_what_was_tampered_with_stays_closed(change: str) -> None:
     assert decrypted == DecryptionFailed(f"damaged, or not of this registration and generation (key {KEY_ID})")
 
 
-def test_a_stored_url_is_none_that_can_be_called() -> None:
-    """A version that does not know of queries refuses it, instead of calling it without its secret."""
+def test_a_stored_url_cannot_be_called() -> None:
+    """Older versions do not know encrypted queries. They reject the URL, so no call is made without the secret."""
     rules = CallbackRules()
     url = normalise("https://hooks.example.com/hook?code=secret", rules)
 
@@ -95,8 +95,8 @@ def test_a_stored_url_is_none_that_can_be_called() -> None:
     assert normalise(stored, rules) != stored
 
 
-def test_tags_tell_owners_operations_and_queries_apart() -> None:
-    """The same URL of another owner, or for another operation, is not seen to be the same."""
+def test_tags_differ_by_owner_operation_and_query() -> None:
+    """Equal URLs of another owner, or of another operation, have different tags."""
     url = "https://hooks.example.com/hook?code=secret"
     requests_made = [
         harness().request(url=url),
@@ -112,8 +112,8 @@ def test_tags_tell_owners_operations_and_queries_apart() -> None:
     assert all(re.fullmatch(r"https://hooks\.example\.com/hook\?…[0-9a-f]{32}", tag) for tag in tags)
 
 
-def test_a_query_and_headers_have_keys_of_their_own() -> None:
-    """Both are encrypted with the same nonce, which no key may have twice; and neither opens as the other."""
+def test_query_and_headers_have_separate_keys() -> None:
+    """Both use the same nonce, which a key may use only once. So neither decrypts as the other."""
     request = harness().request(url="https://hooks.example.com/hook?code=secret")
     both = CIPHER.encrypt(CIPHER.tagged(request), Secrets(request.callback_url, HEADERS), nonce=b"n" * NONCE_BYTES)
 

@@ -1,4 +1,4 @@
-"""The state of one host: its class, its limit, and its circuit."""
+"""The state of one host: class, limit and circuit."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -35,7 +35,7 @@ def failed(state: HostState, now: datetime = NOON) -> HostState:
 
 
 def silent(times: int) -> HostState:
-    """Fail so many times, each as soon as the circuit allows."""
+    """Return the state after failures in a row, each at the earliest time that the circuit permits."""
     state, now = HostState(), NOON
     for _ in range(times):
         now = max(now, state.open_until or now)

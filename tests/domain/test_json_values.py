@@ -1,4 +1,4 @@
-"""JSON compared and measured as values."""
+"""Comparison and size of JSON values."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Keys that a person made up are found; keys of random bytes pass."""
+"""Keys invented by people are detected, and random keys pass."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""Signatures, against vectors and packages that public implementations agree on."""
+"""Signatures, checked with public vectors and with public packages."""
 
 import base64
 import json
@@ -27,14 +27,14 @@ MOMENTS = moments("1970-01-02", "2100-01-01")
 
 
 class Timeless(Webhook):
-    """The public package without its look at the clock, so that any moment can be verified."""
+    """The public package without the check of the time, so any timestamp can be verified."""
 
     def _Webhook__verify_timestamp(self, timestamp_header: str) -> datetime:
         return datetime.fromtimestamp(int(timestamp_header), tz=UTC)
 
 
 def verified_v1(secret: Secret, headers: dict[str, str], body: bytes) -> bool:
-    """Verify as a receiver that knows the secret."""
+    """Verify with a receiver's secret."""
     try:
         Timeless(secret.reveal()).verify(body, headers, json_parse=False)
     except WebhookVerificationError:
@@ -43,7 +43,7 @@ def verified_v1(secret: Secret, headers: dict[str, str], body: bytes) -> bool:
 
 
 def verified_v1a(public: PublicKey, headers: dict[str, str], body: bytes) -> bool:
-    """Verify as a receiver that knows the public key."""
+    """Verify with the public key."""
     key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public.text.removeprefix("whpk_")))
     signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
     for each in headers["webhook-signature"].split(" "):
@@ -58,7 +58,7 @@ def verified_v1a(public: PublicKey, headers: dict[str, str], body: bytes) -> boo
 
 
 @pytest.mark.parametrize("vector", VECTORS["v1"], ids=lambda vector: vector["webhook-id"])
-def test_symmetric_signatures_are_those_of_the_public_vectors(vector: dict[str, str]) -> None:
+def test_symmetric_signatures_match_the_public_vectors(vector: dict[str, str]) -> None:
     """Standard Webhooks, scheme v1."""
     secret = Secret(base64.b64decode(vector["secret"].removeprefix("whsec_")))
 
@@ -68,8 +68,8 @@ def test_symmetric_signatures_are_those_of_the_public_vectors(vector: dict[str, 
 
 
 @pytest.mark.parametrize("vector", VECTORS["v1a"], ids=lambda vector: vector["webhook-id"])
-def test_asymmetric_signatures_are_those_of_the_public_vectors(vector: dict[str, str]) -> None:
-    """Scheme v1a; the second half of the vector's key is the public one."""
+def test_asymmetric_signatures_match_the_public_vectors(vector: dict[str, str]) -> None:
+    """Scheme v1a. The second half of the vector's key is the public key."""
     key = base64.b64decode(vector["private_key"])
     pair = KeyPair(key[:32])
 
@@ -79,8 +79,8 @@ def test_asymmetric_signatures_are_those_of_the_public_vectors(vector: dict[str,
     assert pair.public.key == key[32:]
 
 
-def test_receivers_have_secrets_of_their_own() -> None:
-    """By owner and origin; the same on every instance, and never the bridge's key."""
+def test_receivers_have_separate_secrets() -> None:
+    """Secrets differ by owner and origin. Every instance derives the same secret, never the bridge's key."""
     ring = Keyring((OLD,))
 
     def derived(owner: str, origin: str) -> str:
@@ -93,8 +93,8 @@ def test_receivers_have_secrets_of_their_own() -> None:
     assert derived("shared", ORIGIN) == "whsec_anIulPc9qp7epY8C/UIa0PEzmEMANP+ZClsi0cNlVqc="
 
 
-def test_every_purpose_has_a_key_of_its_own() -> None:
-    """What is told to receivers says nothing about what signs for everybody or encrypts; no version changes any."""
+def test_every_purpose_has_a_separate_key() -> None:
+    """A receiver's secret reveals no key for signing or encryption. No version may change a derived key."""
     derived = {purpose: derive(OLD, purpose).hex() for purpose in Purpose}
 
     assert len({OLD.hex(), *derived.values()}) == 7
@@ -109,15 +109,15 @@ def test_every_purpose_has_a_key_of_its_own() -> None:
 
 
 def test_public_keys_are_named_and_newest_first() -> None:
-    """As they are published; the same on every instance."""
+    """Every instance publishes the same order."""
     new, old = Keyring((NEW, OLD)).public_keys()
 
     assert new.id != old.id
     assert (old.id, old.text) == ("27cdfc6cbc83686d", "whpk_nhjT7fL3YXRr6SBpLhYgAKPId8G0AJoFeRkAlUpYMRA=")
 
 
-def test_secrets_do_not_show_by_accident() -> None:
-    """No key, secret, pair or ring prints what it holds."""
+def test_secrets_have_a_masked_representation() -> None:
+    """The representation of keys, secrets, pairs and rings is masked."""
     ring = Keyring((OLD,))
 
     assert "ooo" not in repr(ring)
@@ -125,8 +125,8 @@ def test_secrets_do_not_show_by_accident() -> None:
     assert "KeyPair object" in repr(ring.pairs()[0])
 
 
-def test_what_is_signed_is_the_second_of_utc_whatever_the_zone() -> None:
-    """The public package signs the wall clock of another zone, so it is not what signs here."""
+def test_the_signed_timestamp_is_utc_in_seconds() -> None:
+    """The public package signs the wall clock of another zone, so the bridge does not use the package to sign."""
     ring, moment = Keyring((OLD,)), NOON + timedelta(milliseconds=999)
     elsewhere = moment.astimezone(timezone(timedelta(hours=5, minutes=30)))
 
@@ -137,10 +137,10 @@ def test_what_is_signed_is_the_second_of_utc_whatever_the_zone() -> None:
 
 
 @given(KEYS, IDS, BODIES, MOMENTS)
-def test_what_is_signed_verifies_under_every_active_key(
+def test_a_signature_verifies_under_every_active_key(
     keys: list[bytes], message_id: str, body: bytes, at: datetime
 ) -> None:
-    """With the public package and with cryptography, whichever key the receiver knows."""
+    """Checked with the public package and with cryptography, for each key that a receiver may know."""
     headers = Keyring(tuple(keys)).headers(message_id, body, owner="a", origin=ORIGIN, at=at)
 
     for key in keys:
@@ -150,8 +150,8 @@ def test_what_is_signed_verifies_under_every_active_key(
 
 
 @given(BODIES.filter(bool), MOMENTS, st.data())
-def test_what_was_changed_by_a_bit_does_not_verify(body: bytes, at: datetime, data: st.DataObject) -> None:
-    """In the id, the time or the body; by neither scheme and no key."""
+def test_a_changed_bit_does_not_verify(body: bytes, at: datetime, data: st.DataObject) -> None:
+    """Covers id, time and body, with both schemes and every key."""
     ring = Keyring((NEW, OLD))
     headers = ring.headers("msg_0123456789abcdef", body, owner="a", origin=ORIGIN, at=at)
     part = data.draw(st.sampled_from(["webhook-id", "webhook-timestamp", "body"]))
@@ -163,16 +163,16 @@ def test_what_was_changed_by_a_bit_does_not_verify(body: bytes, at: datetime, da
 
     for secret, public in zip(ring.secrets_for(owner="a", origin=ORIGIN), ring.public_keys(), strict=True):
         assert not verified_v1a(public, changed, changed_body)
-        # The package reads the body as UTF-8 before it verifies, and refuses what is none.
+        # The package decodes the body as UTF-8 before the verification, and rejects other bytes.
         readable = changed_body.decode("utf-8", "ignore").encode() == changed_body
         assert not (readable and verified_v1(secret, changed, changed_body))
 
 
 @given(KEYS.filter(lambda keys: len(keys) > 1), BODIES)
-def test_what_is_signed_does_not_verify_for_another_receiver_or_under_a_removed_key(
+def test_a_signature_does_not_verify_for_another_receiver_or_under_a_removed_key(
     keys: list[bytes], body: bytes
 ) -> None:
-    """A secret is one origin's; a key that signs no more verifies no more."""
+    """Each origin has a separate secret, and a removed key verifies no new signature."""
     removed, *active = keys
     headers = Keyring(tuple(active)).headers("msg_1", body, owner="a", origin=ORIGIN, at=NOON)
 

@@ -1,4 +1,4 @@
-"""What an answer of a receiver means."""
+"""Outcomes of a receiver's answer."""
 
 import pytest
 
@@ -17,11 +17,11 @@ from bridge.domain.outcome import Delivered, Gone, Rejected, answered
         (411, Rejected),
     ],
 )
-def test_the_status_says_whether_it_was_taken(status: int, kind: type[Delivered | Gone | Rejected]) -> None:
-    """2xx is, 410 ends it, everything else comes again."""
+def test_the_status_determines_the_outcome(status: int, kind: type[Delivered | Gone | Rejected]) -> None:
+    """2xx is success, 410 ends the delivery, and any other status is retried."""
     assert type(answered(status, address=None)) is kind
 
 
-def test_bytes_that_are_no_text_are_kept_as_far_as_they_can_be_shown() -> None:
-    """They are somebody's answer all the same."""
+def test_bytes_that_are_not_text_are_kept_in_a_readable_form() -> None:
+    """The record shows as much of the answer as possible."""
     assert answered(500, address=None, body=b"ok \xff").body == "ok \N{REPLACEMENT CHARACTER}"

@@ -1,4 +1,4 @@
-"""When to ask again, and when to give up."""
+"""When to poll again, and when to give up."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -24,14 +24,14 @@ from bridge.domain.upstream import (
 )
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-#: Whatever it costs, but not before 15 s.
+#: Any shadow price, but not before 15 s.
 SOON = PollPlan(DurationModel().curve(), shadow_price=0.0, shortest=timedelta(seconds=15))
 POLICY = PollingPolicy(plan=SOON, deadline=timedelta(hours=24))
 POLL_STATE = PollState(ref=OperationRef("default", "operation-1"), registered_at=NOON, polls=3)
 
 
 def at(hours: float) -> datetime:
-    """Say when, counted from the registration."""
+    """Return the time after the registration."""
     return NOON + timedelta(hours=hours)
 
 
@@ -39,10 +39,10 @@ def at(hours: float) -> datetime:
     ("result", "status", "error", "seen"),
     [(Pending("Running"), "Running", None, at(1)), (TransientError("timeout"), None, "timeout", None)],
 )
-def test_it_is_asked_again_after_the_interval(
+def test_the_next_poll_follows_after_the_interval(
     result: PollResult, status: str | None, error: str | None, seen: datetime | None
 ) -> None:
-    """Only an answer shows that it was running."""
+    """The interval follows a poll that returned a running operation."""
     decision = after_poll(POLL_STATE, result, at(1), POLICY)
 
     assert isinstance(decision, PollAgain)
@@ -52,7 +52,7 @@ def test_it_is_asked_again_after_the_interval(
 
 
 def test_the_last_poll_is_at_the_deadline() -> None:
-    """Not an interval after it."""
+    """The last poll is not an interval later."""
     decision = after_poll(POLL_STATE, Pending("Running"), at(24) - timedelta(seconds=1), POLICY)
 
     assert isinstance(decision, PollAgain)
@@ -60,8 +60,8 @@ def test_the_last_poll_is_at_the_deadline() -> None:
 
 
 @pytest.mark.parametrize("result", [Pending("Running"), NotFound("HTTP 404")])
-def test_past_its_deadline_it_is_given_up(result: PollResult) -> None:
-    """After one last poll, which this was."""
+def test_an_operation_expires_after_the_deadline(result: PollResult) -> None:
+    """The last poll has been made."""
     decision = after_poll(POLL_STATE, result, at(24), POLICY)
 
     assert isinstance(decision, Finish)
@@ -70,7 +70,7 @@ def test_past_its_deadline_it_is_given_up(result: PollResult) -> None:
 
 
 @pytest.mark.parametrize("age", [24, 29.9, 30, 1000])
-def test_a_fault_confirms_no_deadline_while_the_source_is_silent(age: float) -> None:
+def test_an_error_does_not_expire_an_operation_while_the_source_is_silent(age: float) -> None:
     decision = after_poll(POLL_STATE, TransientError("timeout"), at(age), POLICY)
 
     assert isinstance(decision, PollAgain)
@@ -78,14 +78,14 @@ def test_a_fault_confirms_no_deadline_while_the_source_is_silent(age: float) -> 
 
 
 @pytest.mark.parametrize(("age", "expires"), [(24, False), (29.9, False), (30, True)])
-def test_faults_that_others_do_not_meet_end_at_the_last_deadline(age: float, expires: bool) -> None:
-    """A quarter of the deadline later: 30 hours here."""
+def test_errors_of_one_operation_end_at_the_last_deadline(age: float, expires: bool) -> None:
+    """The last deadline is a quarter later: 30 hours here."""
     decision = after_poll(POLL_STATE, TransientError("timeout"), at(age), POLICY, Circumstances(is_own=True))
 
     assert isinstance(decision, Finish) == expires
 
 
-def test_the_last_deadline_is_an_hour_later_at_least() -> None:
+def test_the_last_deadline_is_at_least_an_hour_later() -> None:
     policy = replace(POLICY, deadline=timedelta(seconds=40))
 
     assert last_deadline(POLL_STATE, policy) == NOON + timedelta(hours=1, seconds=40)
@@ -99,10 +99,8 @@ def test_the_last_deadline_is_an_hour_later_at_least() -> None:
         (Unauthorized("HTTP 403"), [60, 120, 240, 480, 900, 900]),
     ],
 )
-def test_a_refusal_that_others_do_not_meet_is_asked_about_ever_more_slowly(
-    result: PollResult, waits: list[float]
-) -> None:
-    """Its first one was the source's. The time that an answer names counts too."""
+def test_the_wait_doubles_after_a_rejection_of_one_operation(result: PollResult, waits: list[float]) -> None:
+    """The first such answer counted for the source. A time in the answer is respected too."""
     poll_state, now, found = replace(POLL_STATE, blocks=1), at(1), []
     for _ in waits:
         decision = after_poll(poll_state, result, now, POLICY, Circumstances(is_own=True))
@@ -114,7 +112,7 @@ def test_a_refusal_that_others_do_not_meet_is_asked_about_ever_more_slowly(
 
 
 @pytest.mark.parametrize("result", [Throttled("HTTP 429", None), Unauthorized("HTTP 403")])
-def test_a_refusal_that_others_do_not_meet_ends_at_the_deadline(result: Throttled | Unauthorized) -> None:
+def test_a_rejection_of_one_operation_ends_at_the_deadline(result: Throttled | Unauthorized) -> None:
     last = after_poll(replace(POLL_STATE, blocks=9), result, at(23.9), POLICY, Circumstances(is_own=True))
     decision = after_poll(replace(POLL_STATE, blocks=9), result, at(24), POLICY, Circumstances(is_own=True))
 
@@ -124,16 +122,16 @@ def test_a_refusal_that_others_do_not_meet_ends_at_the_deadline(result: Throttle
     assert (decision.final_status, decision.reason, decision.error) == (FinalStatus.EXPIRED, "deadline", result.what)
 
 
-def test_an_end_is_an_end_at_any_age() -> None:
-    """With what the upstream said."""
+def test_a_final_status_counts_at_any_age() -> None:
+    """The decision carries the upstream's answer."""
     decision = after_poll(POLL_STATE, Terminal(FinalStatus.FAILED, "{}"), at(99), POLICY)
 
     assert isinstance(decision, Finish)
     assert (decision.final_status, decision.reason, decision.body) == (FinalStatus.FAILED, None, "{}")
 
 
-def test_faults_in_a_row_are_asked_about_ever_more_slowly() -> None:
-    """At the least 2 s doubling, up to 5 min; the schedule's interval is longer at first."""
+def test_the_wait_doubles_after_errors_in_a_row() -> None:
+    """The wait doubles from 2 s up to 5 min. At first, the schedule's interval is longer."""
     waits = [after_poll(replace(POLL_STATE, faults=count), TransientError("x"), at(1), POLICY) for count in range(10)]
 
     seconds = [(each.at - at(1)).total_seconds() for each in waits if isinstance(each, PollAgain)]
@@ -142,8 +140,8 @@ def test_faults_in_a_row_are_asked_about_ever_more_slowly() -> None:
 
 @pytest.mark.parametrize("result", [Throttled("HTTP 429", None), Unauthorized("HTTP 401")])
 @pytest.mark.parametrize("age", [1, 24, 99])
-def test_what_concerns_the_source_moves_the_operation_and_nothing_else(result: PollResult, age: float) -> None:
-    """Its counts stay, the stop is no evidence of absence, and it does not expire before it could be asked."""
+def test_an_error_of_the_source_only_delays_the_operation(result: PollResult, age: float) -> None:
+    """Counts stay, the pause is no evidence of absence, and an operation without a poll does not expire."""
     poll_state = replace(POLL_STATE, faults=3, absences=2, absent_since=at(0), refusals=1)
 
     decision = after_poll(poll_state, result, at(age), POLICY, Circumstances(free_at=at(age) + timedelta(minutes=5)))
@@ -154,8 +152,8 @@ def test_what_concerns_the_source_moves_the_operation_and_nothing_else(result: P
     assert decision.poll_state == replace(poll_state, polls=4, absent_since=since, blocks=1, troubled_at=at(age))
 
 
-def test_time_in_which_nobody_asked_is_no_evidence_of_absence() -> None:
-    """404, a stop of 11 minutes by an answer about another operation, 404."""
+def test_time_without_polls_is_no_evidence_of_absence() -> None:
+    """The sequence is 404, a pause of 11 minutes caused by another operation, then 404."""
     first = after_poll(POLL_STATE, NotFound("HTTP 404"), at(1), POLICY)
     assert isinstance(first, PollAgain)
     late = timedelta(minutes=11)
@@ -166,8 +164,8 @@ def test_time_in_which_nobody_asked_is_no_evidence_of_absence() -> None:
     assert second.poll_state.absent_since == at(1) + timedelta(minutes=10)
 
 
-def test_an_absence_is_believed_after_ten_minutes_of_nothing_else() -> None:
-    """Asked again after 5, 15, 60 s, then every 5 min."""
+def test_an_operation_is_absent_after_ten_minutes_of_404() -> None:
+    """Polls follow after 5, 15 and 60 s, then every 5 min."""
     poll_state, now, waits = POLL_STATE, at(1), []
     while isinstance(decision := after_poll(poll_state, NotFound("HTTP 404"), now, POLICY), PollAgain):
         waits.append((decision.at - now).total_seconds())
@@ -177,8 +175,8 @@ def test_an_absence_is_believed_after_ten_minutes_of_nothing_else() -> None:
     assert (decision.final_status, decision.reason) == (FinalStatus.EXPIRED, "notFound")
 
 
-def test_a_refusal_is_believed_the_third_time() -> None:
-    """After it has lasted for 10 minutes, like an absence."""
+def test_an_operation_is_rejected_after_the_third_400() -> None:
+    """The answers must last for 10 minutes, like an absence."""
     poll_state, now, waits = POLL_STATE, at(1), []
     while isinstance(decision := after_poll(poll_state, BadRequest("HTTP 400"), now, POLICY), PollAgain):
         assert decision.error == "HTTP 400"
@@ -190,8 +188,8 @@ def test_a_refusal_is_believed_the_third_time() -> None:
 
 
 @pytest.mark.parametrize("status", range(400, 500))
-def test_a_client_error_ends_an_operation_only_if_it_is_about_the_operation(status: int) -> None:
-    """After 10 minutes of nothing else; all others go on for a day, until the deadline."""
+def test_only_client_errors_about_the_operation_end_it(status: int) -> None:
+    """The operation ends after 10 minutes of that answer. Other errors continue until the deadline after a day."""
     ends = {404: "notFound", 410: "notFound"} | dict.fromkeys((400, 405, 413, 414, 415, 416, 422, 431), "refused")
     poll_state, now, begun = POLL_STATE, at(1), at(1)
 
@@ -209,8 +207,8 @@ def test_a_client_error_ends_an_operation_only_if_it_is_about_the_operation(stat
 
 
 @pytest.mark.parametrize("status", [402, 408, 409, 412, 421, 423, 425, 499])
-def test_a_bad_minute_of_a_gateway_is_followed_by_the_end(status: int) -> None:
-    """Ten times in a row, and then the operation has succeeded."""
+def test_a_bad_minute_of_a_gateway_does_not_end_the_operation(status: int) -> None:
+    """The error comes ten times in a row, then the operation succeeds."""
     poll_state, now = POLL_STATE, at(1)
     for _ in range(10):
         decision = after_poll(poll_state, read(Reply(status=status), POLL_STATE.ref.id, now), now, POLICY)
@@ -223,8 +221,8 @@ def test_a_bad_minute_of_a_gateway_is_followed_by_the_end(status: int) -> None:
     assert decision.final_status is FinalStatus.SUCCEEDED
 
 
-def test_a_fault_that_names_a_time_is_asked_about_after_it() -> None:
-    """A shorter time than the bridge's own wait changes nothing."""
+def test_an_error_with_a_time_delays_the_next_poll() -> None:
+    """A time shorter than the bridge's wait changes nothing."""
     waits = [
         after_poll(replace(POLL_STATE, faults=5), TransientError("HTTP 500", timedelta(seconds=wait)), at(1), POLICY)
         for wait in (1, 600)
@@ -236,8 +234,8 @@ def test_a_fault_that_names_a_time_is_asked_about_after_it() -> None:
 @pytest.mark.parametrize(
     "result", [Pending("Running"), TransientError("x"), NotFound("HTTP 404"), BadRequest("HTTP 400")]
 )
-def test_what_came_in_a_row_ends_with_something_else(result: PollResult) -> None:
-    """Each answer begins its own count."""
+def test_a_different_answer_resets_a_count(result: PollResult) -> None:
+    """Each kind of answer starts a new count."""
     poll_state = replace(POLL_STATE, faults=3, absences=2, absent_since=at(0.9), refusals=1)
 
     decision = after_poll(poll_state, result, at(1), POLICY)
@@ -247,8 +245,8 @@ def test_what_came_in_a_row_ends_with_something_else(result: PollResult) -> None
     assert kept == [isinstance(result, kind) for kind in (TransientError, NotFound, BadRequest)]
 
 
-def test_a_fault_is_counted_so_that_the_next_one_waits_longer() -> None:
-    """The due row carries the count from poll to poll; an answer ends it."""
+def test_an_error_is_counted_for_the_next_wait() -> None:
+    """The due row carries the count between polls. A success resets the count."""
     poll_state, waits = POLL_STATE, []
     for _ in range(4):
         decision = after_poll(poll_state, TransientError("x"), at(1), POLICY)
@@ -257,6 +255,6 @@ def test_a_fault_is_counted_so_that_the_next_one_waits_longer() -> None:
         waits.append((decision.at - at(1)).total_seconds())
 
     assert poll_state.faults == 4
-    assert waits == [15, 15, 16, 32]  # never nearer than two polls may be
+    assert waits == [15, 15, 16, 32]  # never below the least interval
     answered = after_poll(poll_state, Pending("Running"), at(1), POLICY)
     assert answered.poll_state.faults == 0

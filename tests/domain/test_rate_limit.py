@@ -1,4 +1,4 @@
-"""The budget of a source: never more than allowed, and always back in the end."""
+"""The budget of a source: the limit holds, and polls always resume."""
 
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -32,12 +32,12 @@ SECOND = timedelta(seconds=1)
 
 
 def later(seconds: float) -> datetime:
-    """Say when, counted from noon."""
+    """Return the time after noon."""
     return NOON + timedelta(seconds=seconds)
 
 
-def test_a_sweep_may_ask_as_much_as_comes_in_between_two() -> None:
-    """Ten requests at one a second; no more until more have come in."""
+def test_a_sweep_may_poll_as_often_as_tokens_were_added() -> None:
+    """The rate is one request a second, so after ten requests the sweep waits for more."""
     budget, granted = reserve(fresh(NOON, highest=1), 100, NOON, highest=1)
     assert granted == 10
     budget, granted = reserve(budget, 100, later(4.5), highest=1)
@@ -46,16 +46,16 @@ def test_a_sweep_may_ask_as_much_as_comes_in_between_two() -> None:
     assert granted == 10
 
 
-def test_what_was_not_used_goes_back() -> None:
-    """And never makes the bucket larger."""
+def test_unused_tokens_are_returned() -> None:
+    """The bucket never exceeds its size."""
     budget, granted = reserve(fresh(NOON, highest=1), 10, NOON, highest=1)
 
     assert reserve(give_back(budget, granted), 10, NOON, highest=1)[1] == 10
     assert give_back(fresh(NOON, highest=1), 50).tokens == 10
 
 
-def test_a_429_halves_the_rate_and_stops_the_source() -> None:
-    """For as long as it said."""
+def test_a_429_halves_the_rate_and_pauses_the_source() -> None:
+    """The pause has the length that the answer names."""
     budget = throttle(fresh(NOON, highest=1), timedelta(seconds=38), NOON, asked_at=NOON)
 
     assert budget.rate == 0.5
@@ -63,8 +63,8 @@ def test_a_429_halves_the_rate_and_stops_the_source() -> None:
     assert reserve(budget, 10, later(38), highest=1)[1] > 0
 
 
-def test_a_429_without_a_time_stops_ever_longer() -> None:
-    """30 s, doubling to 5 min."""
+def test_the_pause_after_a_429_without_a_time_doubles() -> None:
+    """The pause doubles from 30 s to 5 min."""
     budget, now, stops = fresh(NOON, highest=1), NOON, []
     for _ in range(6):
         budget = throttle(budget, None, now, asked_at=now)
@@ -75,8 +75,8 @@ def test_a_429_without_a_time_stops_ever_longer() -> None:
     assert stops == [STOP_BACKOFF.first * 2**number for number in range(4)] + [STOP_BACKOFF.longest] * 2
 
 
-def test_429s_that_were_in_flight_together_count_once() -> None:
-    """Sixteen threads got the same answer."""
+def test_simultaneous_429s_count_once() -> None:
+    """Sixteen threads may get the same answer."""
     budget = throttle(fresh(NOON, highest=1), None, later(1), asked_at=NOON)
     again = throttle(budget, None, later(2), asked_at=NOON)
 
@@ -84,8 +84,8 @@ def test_429s_that_were_in_flight_together_count_once() -> None:
     assert throttle(budget, timedelta(minutes=10), later(2), asked_at=NOON).stopped_until == later(602)
 
 
-def test_a_429_that_says_how_long_takes_all_tokens_and_no_longer_a_stop_of_ours() -> None:
-    """What was reserved before is gone: the source is empty when it begins again."""
+def test_a_429_with_a_time_drops_all_tokens_and_keeps_the_own_pause() -> None:
+    """The reserved tokens are dropped too, so the source starts again with an empty bucket."""
     budget = throttle(
         Budget(rate=8, tokens=5, at=NOON, changed_at=NOON, stops=2), timedelta(seconds=7), later(1), asked_at=NOON
     )
@@ -94,8 +94,8 @@ def test_a_429_that_says_how_long_takes_all_tokens_and_no_longer_a_stop_of_ours(
     assert (budget.stopped_at, budget.stopped_until, budget.stops) == (later(1), later(8), 2)
 
 
-def test_one_that_was_asked_for_at_the_moment_of_the_stop_counts_to_it() -> None:
-    """Of a 429, and of a denied credential."""
+def test_a_request_of_the_moment_of_the_pause_counts_to_the_pause() -> None:
+    """Applies to a 429 and to a rejected credential."""
     stopped = throttle(Budget(rate=8, tokens=5, at=NOON, changed_at=NOON), None, NOON, asked_at=NOON)
     denied = deny(stopped, "HTTP 401", NOON, asked_at=NOON)
 
@@ -105,7 +105,7 @@ def test_one_that_was_asked_for_at_the_moment_of_the_stop_counts_to_it() -> None
 
 
 def test_the_rate_never_falls_below_one_a_minute() -> None:
-    """So that the source is asked again in the end."""
+    """The least rate guarantees another poll."""
     budget = fresh(NOON, highest=1)
     for number in range(20):
         budget = throttle(budget, timedelta(0), later(number), asked_at=later(number))
@@ -113,8 +113,8 @@ def test_the_rate_never_falls_below_one_a_minute() -> None:
     assert budget.rate == LOWEST_RATE
 
 
-def test_each_quiet_minute_wins_some_of_the_rate_back() -> None:
-    """5% of the highest, up to all of it."""
+def test_each_quiet_minute_restores_some_of_the_rate() -> None:
+    """The rate grows by 5% of the highest rate per minute, up to the highest."""
     budget = throttle(fresh(NOON, highest=2), timedelta(0), NOON, asked_at=NOON)
 
     rates = [refill(budget, later(seconds), highest=2).rate for seconds in (59, 60, 119, 120, 600, 6000)]
@@ -122,8 +122,8 @@ def test_each_quiet_minute_wins_some_of_the_rate_back() -> None:
     assert rates == pytest.approx([1, 1.1, 1.1, 1.2, 2, 2])
 
 
-def test_quiet_minutes_are_counted_however_often_one_looks() -> None:
-    """Every ten seconds or once an hour."""
+def test_quiet_minutes_count_independently_of_the_reads() -> None:
+    """The budget may be read every ten seconds or once an hour."""
     often = once = throttle(fresh(NOON, highest=2), timedelta(0), NOON, asked_at=NOON)
     for seconds in range(10, 610, 10):
         often = refill(often, later(seconds), highest=2)
@@ -131,8 +131,8 @@ def test_quiet_minutes_are_counted_however_often_one_looks() -> None:
     assert often.rate == pytest.approx(refill(once, later(600), highest=2).rate)
 
 
-def test_a_denied_credential_pauses_the_source_and_one_probes_it() -> None:
-    """A minute, doubling to fifteen."""
+def test_a_rejected_credential_pauses_the_source_except_for_a_probe() -> None:
+    """The pause doubles from one minute to fifteen."""
     budget, now, pauses = fresh(NOON, highest=1), NOON, []
     for _ in range(6):
         budget = deny(budget, "HTTP 401", now, asked_at=now)
@@ -149,15 +149,15 @@ def test_a_denied_credential_pauses_the_source_and_one_probes_it() -> None:
     assert pauses == [PAUSE_BACKOFF.first * 2**number for number in range(4)] + [PAUSE_BACKOFF.longest] * 2
 
 
-def test_denials_that_were_in_flight_together_count_once() -> None:
-    """One pause, not sixteen."""
+def test_simultaneous_rejections_count_once() -> None:
+    """There is one pause, not sixteen."""
     budget = deny(fresh(NOON, highest=1), "HTTP 401", later(1), asked_at=NOON)
 
     assert deny(budget, "HTTP 401", later(2), asked_at=NOON) == budget
 
 
 def test_an_answer_ends_a_pause() -> None:
-    """The credential was mended."""
+    """The credential works again."""
     paused = deny(fresh(NOON, highest=1), "HTTP 401", NOON, asked_at=NOON)
 
     assert accept(paused, asked_at=NOON) == replace(paused, answered_at=NOON)
@@ -166,7 +166,7 @@ def test_an_answer_ends_a_pause() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Sale:
-    """What a sweep wanted, what it was granted, and what the last one granted is worth."""
+    """Requests that a sweep wanted and got, and the value of the last granted one."""
 
     wanted: int
     granted: int
@@ -177,24 +177,24 @@ class Sale:
 @pytest.mark.parametrize(
     ("shadow_price", "sale", "then"),
     [
-        pytest.param(2.0, Sale(wanted=50, granted=10, worth=2.1), 2.1, id="what-the-last-one-granted-is-worth"),
+        pytest.param(2.0, Sale(wanted=50, granted=10, worth=2.1), 2.1, id="value-of-the-last-granted-request"),
         pytest.param(2.0, Sale(wanted=50, granted=10, worth=9.0), 2 * PRICE_RISES, id="it-rises-slowly"),
         pytest.param(2.0, Sale(wanted=50, granted=10, worth=1.9), 1.9, id="down-though-the-budget-is-short"),
-        pytest.param(2.0, Sale(wanted=19, granted=19, left=1.0), 1.9, id="down-by-what-is-left"),
+        pytest.param(2.0, Sale(wanted=19, granted=19, left=1.0), 1.9, id="down-by-the-rest"),
         pytest.param(2.0, Sale(wanted=1, granted=1, left=99.0), 2 * PRICE_FALLS, id="it-falls-slowly"),
         pytest.param(2.0, Sale(wanted=20, granted=20), 2.0, id="it-stays-where-demand-fits"),
         pytest.param(1.0, Sale(wanted=1, granted=1, left=99.0), 1.0, id="never-under-the-base-price"),
-        pytest.param(0.0, Sale(wanted=5, granted=1, worth=9.0), 1.0, id="a-price-that-nobody-set-is-the-base-price"),
+        pytest.param(0.0, Sale(wanted=5, granted=1, worth=9.0), 1.0, id="an-unset-price-is-the-base-price"),
         pytest.param(HIGHEST_PRICE, Sale(wanted=50, granted=10, worth=1e9), HIGHEST_PRICE, id="never-over-the-highest"),
     ],
 )
-def test_the_shadow_price_follows_what_the_last_request_is_worth(shadow_price: float, sale: Sale, then: float) -> None:
-    """By at most a tenth in a sweep."""
+def test_the_shadow_price_follows_the_value_of_the_last_request(shadow_price: float, sale: Sale, then: float) -> None:
+    """A sweep changes the price by at most a tenth."""
     assert update_price(shadow_price, **asdict(sale), elapsed=SWEEP) == pytest.approx(then)
 
 
-def test_sweeps_that_had_nothing_to_ask_let_the_shadow_price_fall_too() -> None:
-    """After a quiet half hour a shortage is forgotten."""
+def test_the_shadow_price_falls_in_sweeps_without_polls() -> None:
+    """A shortage has no effect after half an hour without polls."""
     shadow_price = update_price(1000.0, wanted=1, granted=1, left=9.0, worth=0.0, elapsed=timedelta(minutes=30))
 
     assert shadow_price == 1
@@ -202,16 +202,16 @@ def test_sweeps_that_had_nothing_to_ask_let_the_shadow_price_fall_too() -> None:
 
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["ask", "429", "429 with a time", "denied", "answer"]), st.floats(0, 120), st.integers(1, 50)
+        st.sampled_from(["poll", "429", "429 with a time", "denied", "answer"]), st.floats(0, 120), st.integers(1, 50)
     ),
     max_size=60,
 )
 
 
 def live(budget: Budget, step: str, now: datetime, number: int, highest: float) -> tuple[Budget, int]:
-    """Let one thing happen; returns what was granted too."""
+    """Apply one event. Returns the number of granted requests too."""
     match step:
-        case "ask":
+        case "poll":
             return reserve(budget, number, now, highest=highest)
         case "429":
             return throttle(budget, None, now, asked_at=now), 0
@@ -224,10 +224,8 @@ def live(budget: Budget, step: str, now: datetime, number: int, highest: float) 
 
 
 @given(steps, st.sampled_from([0.1, 1.0, 7.0]))
-def test_never_more_than_the_rate_and_a_burst_in_any_window(
-    history: list[tuple[str, float, int]], highest: float
-) -> None:
-    """Whatever happens: requests in a window of t seconds are at most rate · t + burst."""
+def test_any_window_has_at_most_the_rate_and_a_burst(history: list[tuple[str, float, int]], highest: float) -> None:
+    """Holds for any events: a window of t seconds has at most rate · t + burst requests."""
     budget, now, asked = fresh(NOON, highest=highest), NOON, [(NOON, 0)]
     for step, seconds, number in history:
         now += timedelta(seconds=seconds)
@@ -243,8 +241,8 @@ def test_never_more_than_the_rate_and_a_burst_in_any_window(
 
 
 @given(steps)
-def test_a_source_is_always_asked_again_in_the_end(history: list[tuple[str, float, int]]) -> None:
-    """After at most an hour of quiet, at the full rate."""
+def test_a_source_is_always_polled_again(history: list[tuple[str, float, int]]) -> None:
+    """An hour without errors is enough for the full rate."""
     budget, now = fresh(NOON, highest=1.0), NOON
     for step, seconds, number in history:
         now += timedelta(seconds=seconds)
@@ -258,16 +256,16 @@ def test_a_source_is_always_asked_again_in_the_end(history: list[tuple[str, floa
     assert reserve(budget, 10, now + timedelta(minutes=1), highest=1.0)[1] == 10
 
 
-def test_a_clock_that_goes_backwards_brings_nothing() -> None:
-    """Another instance wrote the row."""
+def test_a_clock_that_goes_backwards_adds_no_tokens() -> None:
+    """Another instance with another clock wrote the row."""
     budget = replace(fresh(NOON, highest=1), tokens=0.0)
 
     assert refill(budget, NOON - timedelta(hours=1), highest=1) == budget
     assert isinstance(budget, Budget)
 
 
-def test_an_answer_forgets_every_stop_and_denial_and_nothing_else() -> None:
-    """The next ones begin with the shortest again; rate and tokens stay as the 429 left them."""
+def test_an_answer_resets_only_pauses_and_rejections() -> None:
+    """The next pauses start with the shortest again. Rate and tokens remain as the 429 left them."""
     stopped = throttle(fresh(NOON, highest=1), None, NOON, asked_at=NOON)
     both = deny(stopped, "HTTP 401", NOON, asked_at=NOON)
 

@@ -1,4 +1,4 @@
-"""What becomes of a registration's columns when it moves."""
+"""Columns of a registration after each transition."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +13,7 @@ from tests.support.harness import NOON, harness
 
 LATER = NOON + timedelta(hours=1)
 REQUEST = harness().request()
-#: An attempt of it is in flight, and a later one was deferred.
+#: A registration with an attempt in flight and a deferred later one.
 PENDING = replace(
     REQUEST,
     state=State.PENDING,
@@ -28,12 +28,12 @@ PENDING = replace(
 COMPLETED = OperationCompleted(
     final_status=FinalStatus.FAILED, path="avatar", observed_at=LATER, not_before=None, reason=None, body=None
 )
-#: What a registration has that nothing more is done for.
+#: The columns of a registration without further work.
 IDLE = (None, None, None, None, None)
 
 
 def plans(registration: Registration) -> tuple[object, ...]:
-    """Take out all that says what comes next."""
+    """Return the columns that describe the next step."""
     return (
         registration.next_attempt_at,
         registration.deferred_by,
@@ -51,18 +51,21 @@ def plans(registration: Registration) -> tuple[object, ...]:
         (lambda: PENDING.ended(Transition.GIVE_UP, LATER, reason="gone"), State.DEAD, None, "gone"),
     ],
 )
-def test_what_has_ended_plans_nothing(
+def test_an_ended_registration_has_no_next_step(
     end: Callable[[], Registration], state: State, delivered_at: object, reason: str | None
 ) -> None:
-    """No next attempt, no claim, no due row; and it says how it ended and since when."""
+    """An ended registration has no next attempt, no claim and no due row.
+
+    The reason and the time of the end are stored.
+    """
     after = end()
 
     assert plans(after) == IDLE
     assert (after.state, after.since, after.delivered_at, after.reason) == (state, LATER, delivered_at, reason)
 
 
-def test_what_waits_for_its_next_attempt_has_no_claim() -> None:
-    """It stays in its state, since it came into it."""
+def test_a_postponed_registration_has_no_claim() -> None:
+    """The state and the time of its start do not change."""
     after = PENDING.postponed(LATER, due="due:later")
 
     assert plans(after) == (LATER, None, None, None, "due:later")
@@ -76,8 +79,8 @@ def test_what_waits_for_its_next_attempt_has_no_claim() -> None:
         PENDING.ended(Transition.GIVE_UP, NOON, reason="gone"),
     ],
 )
-def test_another_run_begins_now_and_forgets_how_the_last_one_ended(ended: Registration) -> None:
-    """With an attempt that has the next number."""
+def test_another_run_begins_now_and_clears_the_last_result(ended: Registration) -> None:
+    """The attempt gets the next number."""
     after = ended.rerun(LATER, due="due:now")
 
     assert (after.state, after.since, after.delivered_at, after.reason) == (State.PENDING, LATER, None, None)
@@ -86,7 +89,7 @@ def test_another_run_begins_now_and_forgets_how_the_last_one_ended(ended: Regist
 
 
 def test_a_completed_operation_begins_a_run_at_once() -> None:
-    """With the first attempt of this generation, and an age that is counted from here."""
+    """The run starts with the first attempt of this generation, and the age counts from now."""
     waiting = replace(REQUEST, last_attempt=3)
 
     after = waiting.notified(COMPLETED, LATER, due="due:now")
@@ -97,16 +100,16 @@ def test_a_completed_operation_begins_a_run_at_once() -> None:
     assert len(after.expected_message().id) == len("msg_") + 32
 
 
-def test_an_end_that_was_not_asked_for_is_noted() -> None:
-    """The list shows how its operation ended."""
+def test_a_filtered_final_status_is_stored() -> None:
+    """The list shows the final status of the operation."""
     after = REQUEST.filtered(COMPLETED, LATER)
 
     assert (after.state, after.since, after.final_status) == (State.SKIPPED, LATER, FinalStatus.FAILED)
 
 
 @pytest.mark.parametrize(("asked", "begins"), [(NOON, NOON + timedelta(milliseconds=1)), (LATER, LATER)])
-def test_a_new_generation_begins_after_the_former_one_whatever_clocks_say(asked: object, begins: object) -> None:
-    """Its attempts go on counting; what the client says now counts, and nothing of the former message."""
+def test_a_new_generation_always_begins_after_the_former_one(asked: object, begins: object) -> None:
+    """The attempt numbers continue. The new request replaces all fields, and no part of the old message remains."""
     before = replace(PENDING.canceled(NOON), generation=NOON)
     request = replace(REQUEST, generation=asked, since=LATER, metadata='{"new":1}')  # type: ignore[arg-type] # the table's times
 
@@ -116,13 +119,13 @@ def test_a_new_generation_begins_after_the_former_one_whatever_clocks_say(asked:
     assert (after.last_attempt, after.run_start, after.metadata, after.message) == (3, 4, '{"new":1}', None)
 
 
-def test_what_waits_is_not_reactivated() -> None:
-    """It would lose its place. `is_revivable` says which of the others may be."""
+def test_a_waiting_registration_cannot_be_reactivated() -> None:
+    """The registration would lose its place. `is_revivable` covers the other states."""
     with pytest.raises(InvalidTransition, match="reactivate on a registration that is waiting"):
         REQUEST.reactivated(REQUEST)
 
 
-def test_a_delivery_without_a_message_is_no_delivery() -> None:
-    """A fault of the program, which says so."""
+def test_a_delivery_requires_a_message() -> None:
+    """The error names the bug."""
     with pytest.raises(InvalidTransition, match=r"^a delivery without a message$"):
         REQUEST.expected_message()

@@ -1,4 +1,4 @@
-"""When a delivery is attempted again."""
+"""The schedule of attempts."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -14,13 +14,13 @@ REFUSED = answered(500, address=None)
 
 
 @pytest.mark.parametrize("status", [200, 201, 204, 299])
-def test_a_2xx_is_done(status: int) -> None:
-    """Whatever the attempt."""
+def test_a_2xx_ends_the_delivery(status: int) -> None:
+    """Holds for any attempt."""
     assert decide(answered(status, address=None), attempt_of_run=10, now=NOON, random=0.5) == Done()
 
 
-def test_a_gone_endpoint_is_given_up() -> None:
-    """410 at the first attempt already."""
+def test_a_410_gives_up() -> None:
+    """A 410 at the first attempt is sufficient."""
     assert isinstance(answered(410, address=None), Gone)
     assert decide(answered(410, address=None), attempt_of_run=1, now=NOON, random=0.5) == GiveUp("gone")
 
@@ -29,21 +29,20 @@ def test_a_gone_endpoint_is_given_up() -> None:
     "outcome",
     [answered(each, address=None) for each in (301, 400, 404, 429, 500, 503)] + [Unreachable(error=Failure.DNS)],
 )
-def test_everything_else_follows_the_schedule(outcome: Outcome) -> None:
-    """Redirects too: they are not followed."""
+def test_every_other_outcome_follows_the_schedule(outcome: Outcome) -> None:
+    """Redirects are included, since they are not followed."""
     waits = [decide(outcome, attempt_of_run=number, now=NOON, random=0.5) for number in range(1, ATTEMPTS_PER_RUN + 1)]
 
     assert waits == [*(RetryAt(NOON + wait) for wait in SCHEDULE), GiveUp("exhausted")]
 
 
 def test_a_run_lasts_three_days() -> None:
-    """Long enough for a receiver's weekend."""
+    """A receiver can be down for a weekend."""
     assert sum(SCHEDULE, timedelta()) == timedelta(hours=75, minutes=35, seconds=5)
 
 
 @given(st.floats(0, 1, exclude_max=True), st.integers(1, len(SCHEDULE)))
 def test_jitter_stays_within_a_fifth(random: float, attempt: int) -> None:
-    """Shorter or longer."""
     decision = decide(REFUSED, attempt_of_run=attempt, now=NOON, random=random)
 
     assert isinstance(decision, RetryAt)
@@ -59,7 +58,7 @@ def test_jitter_stays_within_a_fifth(random: float, attempt: int) -> None:
     ],
 )
 def test_retry_after_only_lengthens_a_wait(asked: timedelta, waits: timedelta) -> None:
-    """By 24 hours at most."""
+    """The limit is 24 hours."""
     outcome = answered(503, address=None, retry_after=asked)
 
     assert decide(outcome, attempt_of_run=2, now=NOON, random=0.5) == RetryAt(NOON + waits)
@@ -94,7 +93,7 @@ def test_retry_after_only_lengthens_a_wait(asked: timedelta, waits: timedelta) -
     ],
 )
 def test_retry_after_is_seconds_or_a_date(header: str | None, seconds: int | None) -> None:
-    """RFC 9110, 10.2.3; anything else is no hint."""
+    """RFC 9110, 10.2.3. Other values are ignored."""
     expected = None if seconds is None else timedelta(seconds=seconds)
 
     assert parse_retry_after(header, NOON) == expected
@@ -102,7 +101,7 @@ def test_retry_after_is_seconds_or_a_date(header: str | None, seconds: int | Non
 
 @given(st.text())
 def test_any_retry_after_can_be_read(header: str) -> None:
-    """Without an exception."""
+    """Raises no exception."""
     wait = parse_retry_after(header, NOON)
 
     assert wait is None or wait >= timedelta(0)

@@ -1,4 +1,4 @@
-"""Who may have issued a token, by the cloud that the tenant signs in at."""
+"""Valid issuers of a token, by the cloud of the tenant."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Instants of whole milliseconds."""
+"""Times in whole milliseconds."""
 
 from datetime import datetime
 

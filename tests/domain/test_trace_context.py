@@ -1,4 +1,4 @@
-"""Which `traceparent` headers are believed."""
+"""Validation of `traceparent` headers."""
 
 import pytest
 from hypothesis import given
@@ -34,8 +34,8 @@ EXAMPLE = f"00-{TRACE}-{PARENT}-01"  # of the specification, 3.2.4
         f"00-{TRACE}-{PARENT}-01\r\nX-Injected: yes",
     ],
 )
-def test_what_is_not_exactly_version_00_is_none(header: str | None) -> None:
-    """No other version, case, length, white space or list, and no id of zeros alone."""
+def test_only_version_00_is_valid(header: str | None) -> None:
+    """Rejected: other versions, case, lengths, white space and lists, and ids of zeros."""
     assert read_traceparent(header) is None
 
 
@@ -44,8 +44,8 @@ def test_what_is_not_exactly_version_00_is_none(header: str | None) -> None:
     parent_id=st.integers(1, 2**64 - 1),
     flags=st.integers(0, 255),
 )
-def test_what_is_of_version_00_is_sent_on_unchanged(trace_id: int, parent_id: int, flags: int) -> None:
-    """A receiver sees the header that the caller sent, byte for byte."""
+def test_a_valid_traceparent_is_forwarded_unchanged(trace_id: int, parent_id: int, flags: int) -> None:
+    """A receiver gets the caller's header, byte for byte."""
     header = f"00-{trace_id:032x}-{parent_id:016x}-{flags:02x}"
 
     assert read_traceparent(header) == header

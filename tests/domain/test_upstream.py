@@ -1,4 +1,4 @@
-"""What the upstream's answers mean; the examples are those seen on the API and its siblings."""
+"""Meaning of the upstream's answers. The examples come from the API and related APIs."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -32,7 +32,7 @@ EXAMPLES = json.loads((Path(__file__).parent.parent / "facts" / "upstream-respon
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
-#: What each example is taken for.
+#: The expected result of each example.
 KINDS = {
     "running (reference sample)": Pending,
     "not started": Pending,
@@ -58,14 +58,14 @@ KINDS = {
 
 
 def reply_of(example: dict[str, Any]) -> Reply:
-    """Write an example as it comes over the wire."""
+    """Return an example as a reply."""
     body = json.dumps(example["body"]) if "body" in example else example["text"]
     return Reply(status=example["status"], body=body.encode(), retry_after=example["headers"].get("Retry-After"))
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example["name"])
-def test_every_answer_that_was_seen_is_understood(example: dict[str, Any]) -> None:
-    """Terminal, pending, or a fault that is asked again."""
+def test_every_known_answer_is_parsed(example: dict[str, Any]) -> None:
+    """The results: a final status, running, or an error to retry."""
     asked = example.get("body", {}).get("id", "operation-1")
     asked = "operation-1" if asked == "some-other-operation" else asked
 
@@ -83,7 +83,7 @@ def test_every_answer_that_was_seen_is_understood(example: dict[str, Any]) -> No
     ],
 )
 def test_letter_case_does_not_matter(status: str, final_status: FinalStatus) -> None:
-    """The enumeration is open, and siblings write it differently."""
+    """The enumeration is open, and related APIs use other cases."""
     result = read(Reply(status=200, body=json.dumps({"status": status}).encode()), "operation-1", NOON)
 
     assert isinstance(result, Terminal)
@@ -92,7 +92,7 @@ def test_letter_case_does_not_matter(status: str, final_status: FinalStatus) -> 
 
 @pytest.mark.parametrize("named", ["OPERATION-1", "operation-1", None])
 def test_the_operation_is_recognised(named: str | None) -> None:
-    """The reference promises neither the id nor its letter case."""
+    """The reference guarantees neither the id nor the case of the id."""
     result = read(Reply(status=200, body=json.dumps({"id": named, "status": "Running"}).encode()), "operation-1", NOON)
 
     assert result == Pending("Running")
@@ -114,15 +114,14 @@ def test_the_operation_is_recognised(named: str | None) -> None:
         '{"n": ' + "9" * 5000 + "}",
     ],
 )
-def test_what_is_no_answer_is_a_fault(body: str) -> None:
-    """Whatever it is."""
+def test_an_unknown_answer_is_an_error(body: str) -> None:
     assert isinstance(
         read(Reply(status=200, body=body.encode("utf-8", "surrogatepass")), "operation-1", NOON), TransientError
     )
 
 
-def test_no_token_is_a_denied_credential() -> None:
-    """Nobody was asked, and the source pauses all the same."""
+def test_a_missing_token_is_a_rejected_credential() -> None:
+    """No request was sent, but the source pauses."""
     assert read(NoToken("no token: X"), "operation-1", NOON) == Unauthorized("no token: X", asked=False)
 
 
@@ -140,40 +139,40 @@ def test_no_token_is_a_denied_credential() -> None:
         (None, None),
     ],
 )
-def test_a_429_may_say_for_how_long(header: str | None, wait: timedelta | None) -> None:
-    """In seconds or by date; nonsense is no hint, and nobody stops a source for a year."""
+def test_a_429_may_have_a_time(header: str | None, wait: timedelta | None) -> None:
+    """The time is in seconds or a date. Other values are ignored, and a pause never lasts a year."""
     result = read(Reply(status=429, retry_after=header), "operation-1", NOON)
 
     assert result == Throttled("HTTP 429", wait)
 
 
-def test_a_503_without_a_time_is_a_fault() -> None:
-    """Of this one poll; with a time it stops the source."""
+def test_a_503_without_a_time_is_an_error() -> None:
+    """Without a time, a 503 affects one poll. With a time, the source pauses."""
     assert isinstance(read(Reply(status=503), "operation-1", NOON), TransientError)
 
 
-#: What each client error is taken for. All others are about a gateway or the moment.
+#: The meaning of each client error. The rest concern a gateway or a temporary state.
 ABOUT_THE_REQUEST = {400, 405, 413, 414, 415, 416, 422, 431}
 ABOUT_THE_OPERATION = {404, 410}
 ABOUT_THE_SOURCE = {401: Unauthorized, 403: Unauthorized, 429: Throttled}
 
 
 def kind_of(status: int) -> type[PollResult]:
-    """Say what a client error has to be taken for."""
+    """Return the expected result of a client error."""
     if status in ABOUT_THE_REQUEST:
         return BadRequest
     return NotFound if status in ABOUT_THE_OPERATION else ABOUT_THE_SOURCE.get(status, TransientError)
 
 
 def test_the_table_has_each_client_error_with_a_reason() -> None:
-    """From 400 to 499, and nothing else."""
+    """The range is 400 to 499."""
     assert set(CLIENT_ERRORS) == set(range(400, 500))
     assert all(why for _, why in CLIENT_ERRORS.values())
 
 
 @pytest.mark.parametrize("status", range(400, 500))
-def test_each_client_error_is_taken_for_its_meaning(status: int) -> None:
-    """With a body and without."""
+def test_each_client_error_has_the_result_of_the_table(status: int) -> None:
+    """With and without a body."""
     for body in (b"", b'{"error": {"code": "X", "message": "y"}}', b"<html>"):
         assert type(read(Reply(status=status, body=body), "operation-1", NOON)) is kind_of(status)
 
@@ -190,8 +189,8 @@ def test_each_client_error_is_taken_for_its_meaning(status: int) -> None:
         (None, None),
     ],
 )
-def test_a_fault_may_say_for_how_long(status: int, header: str | None, wait: timedelta | None) -> None:
-    """The next poll waits so long; the other operations of the source do not."""
+def test_an_error_may_have_a_time(status: int, header: str | None, wait: timedelta | None) -> None:
+    """Only the next poll of this operation waits, not the other operations of the source."""
     result = read(Reply(status=status, retry_after=header), "operation-1", NOON)
 
     assert result == TransientError(f"HTTP {status}", wait)
@@ -208,15 +207,15 @@ def test_a_fault_may_say_for_how_long(status: int, header: str | None, wait: tim
         ("nothing", "HTTP 401"),
     ],
 )
-def test_an_error_is_told_as_far_as_it_is_there_and_fit_to_be_shown(error: object, what: str) -> None:
-    """Code, message or both; not too long, and without what may be a secret."""
+def test_an_error_is_shown_without_secrets_up_to_a_limit(error: object, what: str) -> None:
+    """Code, message or both are shown, up to a limit, without possible secrets."""
     body = json.dumps({"error": error}).encode()
 
     assert read(Reply(status=401, body=body), "operation-1", NOON) == Unauthorized(what)
 
 
 def test_a_large_body_is_not_kept() -> None:
-    """The end counts all the same."""
+    """The final status counts nevertheless."""
     body = json.dumps({"status": "Failed", "padding": "x" * MAX_BODY_BYTES}).encode()
 
     assert read(Reply(status=200, body=body), "operation-1", NOON) == Terminal(FinalStatus.FAILED, None)
@@ -224,7 +223,7 @@ def test_a_large_body_is_not_kept() -> None:
 
 @pytest.mark.parametrize(("padding", "is_kept"), [(-1, True), (0, True), (1, False)])
 def test_a_body_is_kept_compact_and_up_to_its_limit(padding: int, *, is_kept: bool) -> None:
-    """The size is that of compact JSON in UTF-8, however many escapes the stored text has."""
+    """The size is that of compact JSON in UTF-8, independent of escapes in the stored text."""
     frame = '{"status":"Failed","padding":""}'
     kept = frame.replace('""', f'"{"x" * (MAX_BODY_BYTES - len(frame) + padding)}"')
     body = kept.replace(":", " : ").encode()
@@ -234,7 +233,7 @@ def test_a_body_is_kept_compact_and_up_to_its_limit(padding: int, *, is_kept: bo
 
 
 @pytest.mark.parametrize(("more", "is_kept"), [(0, True), (1, False)])
-def test_a_body_of_many_scripts_is_measured_in_bytes_of_utf8(more: int, *, is_kept: bool) -> None:
+def test_a_body_in_many_scripts_is_measured_in_bytes_of_utf8(more: int, *, is_kept: bool) -> None:
     frame = len('{"status":"Failed","padding":""}')
     padding = "中" * ((MAX_BODY_BYTES - frame) // 3) + "x" * ((MAX_BODY_BYTES - frame) % 3 + more)
     body = json.dumps({"status": "Failed", "padding": padding}, ensure_ascii=False).encode()
@@ -246,14 +245,14 @@ def test_a_body_of_many_scripts_is_measured_in_bytes_of_utf8(more: int, *, is_ke
 
 
 def test_a_body_that_no_json_can_carry_is_not_kept() -> None:
-    """Python reads NaN; whoever gets the callback would not. The end counts all the same."""
+    """Python accepts NaN, but the receiver would not. The final status counts nevertheless."""
     body = b'{"status": "Failed", "progress": NaN}'
 
     assert read(Reply(status=200, body=body), "operation-1", NOON) == Terminal(FinalStatus.FAILED, None)
 
 
-def test_a_fault_says_what_the_upstream_said() -> None:
-    """Code and message, for people, on one line."""
+def test_an_error_has_the_message_of_the_upstream() -> None:
+    """Code and message are shown on one line."""
     body = b'{"error": {"code": "401", "message": "Access denied\\n because of the key"}}'
 
     assert read(Reply(status=401, body=body), "operation-1", NOON) == Unauthorized(
@@ -264,7 +263,7 @@ def test_a_fault_says_what_the_upstream_said() -> None:
 
 @given(st.integers(100, 599), st.binary(max_size=300))
 def test_any_bytes_can_be_read(status: int, body: bytes) -> None:
-    """Without an exception."""
+    """Raises no exception."""
     assert read(Reply(status=status, body=body), "operation-1", NOON) is not None
 
 
@@ -277,7 +276,7 @@ json_values = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(["id", "status", "error", "code", "message"]), json_values))
 def test_any_json_can_be_read(body: dict[str, Any]) -> None:
-    """Without an exception, and what is kept is JSON."""
+    """Raises no exception, and the stored body is JSON."""
     result = read(Reply(status=200, body=json.dumps(body).encode()), "operation-1", NOON)
 
     if isinstance(result, Terminal) and result.body is not None:

@@ -1,4 +1,4 @@
-"""Where a list goes on, as clients carry it about: opaque, and good for one list of one owner."""
+"""Cursors of lists: opaque, and valid for one list of one owner."""
 
 import pytest
 from hypothesis import given
@@ -44,13 +44,13 @@ def test_a_cursor_shows_nothing_of_the_registration_that_it_names() -> None:
 @pytest.mark.parametrize(
     ("owner", "query"), [("eve", "list dead"), (None, "list dead"), ("ann", "list waiting"), ("ann", "redeliver ")]
 )
-def test_a_cursor_of_another_list_is_none(owner: str | None, query: str) -> None:
+def test_a_cursor_of_another_list_is_invalid(owner: str | None, query: str) -> None:
     text = CIPHER.encrypt(Cursor(PLACE), owner="ann", query="list dead")
 
     assert CIPHER.decrypt(text, owner=owner, query=query) is None
 
 
-def test_a_cursor_is_read_as_long_as_its_key_is_there() -> None:
+def test_a_cursor_is_valid_as_long_as_its_key_exists() -> None:
     text = CIPHER.encrypt(Cursor(PLACE), owner="ann", query="")
 
     assert CursorCipher(Keyring((b"n" * 32, b"k" * 32))).decrypt(text, owner="ann", query="") == Cursor(PLACE)
@@ -58,7 +58,7 @@ def test_a_cursor_is_read_as_long_as_its_key_is_there() -> None:
 
 
 @given(st.text(max_size=200))
-def test_a_text_that_was_made_up_is_no_cursor(text: str) -> None:
+def test_an_invented_text_is_no_cursor(text: str) -> None:
     assert CIPHER.decrypt(text, owner="ann", query="") is None
 
 

@@ -1,4 +1,4 @@
-"""Row keys: where rows live, and how they read back."""
+"""Row keys: their order, and decoding."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -34,13 +34,13 @@ instants = moments("1970-01-01", "2200-01-01")
 
 
 @pytest.mark.parametrize("key", ["due:0", "due:0x", "due:12:poll:a:abc", "due:000000000000x:poll:a:abc", "idx:1", ""])
-def test_a_key_of_strangers_is_due_at_no_time(key: str) -> None:
-    """It may stand among ours."""
+def test_a_foreign_key_has_no_due_time(key: str) -> None:
+    """A foreign key can be among the bridge's keys."""
     assert due_at(key) is None
 
 
 def test_partitions_never_change() -> None:
-    """Rows that were written years ago are looked for in the same place."""
+    """Rows from years ago must still be found."""
     placed = {
         f"operation-{number}": partition_of(OperationRef("default", f"operation-{number}")) for number in range(4)
     }
@@ -49,15 +49,15 @@ def test_partitions_never_change() -> None:
 
 
 def test_registrations_keep_their_ids() -> None:
-    """A client that registers again after an upgrade finds its registration."""
+    """A client that registers again after an upgrade finds the old registration."""
     ref = RegistrationRef.of(OPERATION, owner="shared", callback_url="https://hooks.example.com/avatar")
 
     assert ref.public_id == "default~06c7f835-e07b-4ac8-b33c-5b6df4a4eeef~3f7e0bf0caa21009"
 
 
 @given(operation_ids)
-def test_public_ids_read_back(operation_id: str) -> None:
-    """They locate their rows by themselves."""
+def test_public_ids_are_decoded(operation_id: str) -> None:
+    """A public id is sufficient to locate the rows."""
     ref = RegistrationRef.of(OperationRef("west-eu", operation_id), owner="o", callback_url="https://a/")
 
     assert RegistrationRef.parse(ref.public_id) == ref
@@ -83,19 +83,19 @@ def test_public_ids_read_back(operation_id: str) -> None:
         "default~äbc~0123456789abcdef",
     ],
 )
-def test_what_is_no_public_id_is_none(text: str) -> None:
-    """Nothing is looked up for it."""
+def test_an_invalid_public_id_is_none(text: str) -> None:
+    """No lookup is made."""
     assert RegistrationRef.parse(text) is None
 
 
 @given(st.text(max_size=80))
 def test_any_text_can_be_read_as_an_id(text: str) -> None:
-    """Without an exception."""
+    """Raises no exception."""
     assert RegistrationRef.parse(text) is None or text.count("~") == 2
 
 
 def test_other_content_is_another_registration() -> None:
-    """Owner, source, operation and URL tell registrations apart."""
+    """Owner, source, operation and URL determine the id."""
     refs = {
         RegistrationRef.of(operation, owner=owner, callback_url=url)
         for operation in (OPERATION, OperationRef("other", OPERATION.id), OperationRef("default", "other"))
@@ -116,7 +116,7 @@ def test_due_rows_are_in_the_order_of_their_times(one: datetime, two: datetime, 
 
 
 @given(instants, instants)
-def test_deliveries_have_a_range_of_their_own(one: datetime, two: datetime) -> None:
+def test_deliveries_have_a_separate_range(one: datetime, two: datetime) -> None:
     delivery, poll = due_key(one, DueKind.DELIVER, "a:abc"), due_key(two, DueKind.POLL, "b:abc")
     start, stop = due_deliveries(one)
     operations = due_operations(max(one, two))
@@ -137,8 +137,8 @@ def test_a_due_delivery_of_an_older_version_is_read_too() -> None:
 
 
 @pytest.mark.parametrize(("kind", "bounds"), [(DueKind.PURGE, due_operations), (DueKind.DELIVER, due_deliveries)])
-def test_what_is_due_now_is_in_the_range(kind: DueKind, bounds: Callable[[datetime], tuple[str, str]]) -> None:
-    """And what is due a millisecond later is not."""
+def test_a_row_due_now_is_in_the_range(kind: DueKind, bounds: Callable[[datetime], tuple[str, str]]) -> None:
+    """A row that is due a millisecond later is outside of the range."""
     later = NOON + timedelta(milliseconds=1)
 
     start, stop = bounds(NOON)
@@ -147,7 +147,7 @@ def test_what_is_due_now_is_in_the_range(kind: DueKind, bounds: Callable[[dateti
 
 
 def test_a_due_row_never_moves_to_its_own_key() -> None:
-    """A transaction names a row only once."""
+    """A transaction may contain a row only once."""
     key = due_key(NOON, DueKind.POLL, "a:abc")
 
     assert due_at(due_key(NOON, DueKind.POLL, "a:abc", instead_of=key)) == NOON + timedelta(milliseconds=1)
@@ -155,7 +155,7 @@ def test_a_due_row_never_moves_to_its_own_key() -> None:
 
 @given(instants, instants)
 def test_index_rows_are_newest_first(one: datetime, two: datetime) -> None:
-    """Within their state."""
+    """The order holds within each state."""
     one, two = (instant.replace(microsecond=0) for instant in (one, two))
     ref = RegistrationRef.of(OPERATION, owner="o", callback_url="https://a/")
 
@@ -164,7 +164,7 @@ def test_index_rows_are_newest_first(one: datetime, two: datetime) -> None:
 
 @given(operation_ids, operation_ids)
 def test_an_operations_range_holds_its_rows_and_no_others(one: str, two: str) -> None:
-    """Even where one id begins with the other."""
+    """Holds even if one id is a prefix of the other."""
     first, second = OperationRef("s", one), OperationRef("s", two)
     registration = RegistrationRef.of(second, owner="o", callback_url="https://a/")
 

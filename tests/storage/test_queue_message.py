@@ -1,4 +1,4 @@
-"""Queue messages: what one instance writes, another one reads, and nothing else."""
+"""Queue messages: instances read each other's messages, and no others."""
 
 import json
 from dataclasses import replace
@@ -20,14 +20,14 @@ TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 TASK = DeliveryTask(ref=REF, generation=NOON + timedelta(milliseconds=7), number=3)
 
 
-def test_a_task_comes_through_as_it_was_written() -> None:
-    """Whose it is, of which generation, and which attempt; a trace only where there is one."""
+def test_a_task_survives_the_queue() -> None:
+    """The task has registration, generation and attempt. The trace is optional."""
     assert read_task(write_task(TASK).encode()) == TASK
     assert set(json.loads(write_task(TASK))) == {"v", "registration", "generation", "attempt"}
 
 
-def test_a_trace_comes_through_unless_it_is_none() -> None:
-    """What somebody else wrote there is no fault of the task."""
+def test_a_valid_trace_survives_the_queue() -> None:
+    """A foreign value of the trace does not reject the task."""
     traced = replace(TASK, traceparent=TRACE)
 
     assert read_task(write_task(traced).encode()) == traced
@@ -37,7 +37,7 @@ def test_a_trace_comes_through_unless_it_is_none() -> None:
 @pytest.mark.parametrize(
     "change", [{"another": 1}, {"v": 0}, {"generation": 0}, {"generation": 253_402_300_799_999}, {"attempt": 1}]
 )
-def test_a_message_of_the_version_before_or_with_more_in_it_is_read(change: dict[str, Any]) -> None:
+def test_a_message_of_the_previous_version_or_with_extra_fields_is_read(change: dict[str, Any]) -> None:
     """Old and new instances run side by side."""
     message = {**json.loads(write_task(TASK)), **change}
 
@@ -56,8 +56,8 @@ def test_a_message_of_the_version_before_or_with_more_in_it_is_read(change: dict
         ({"registration": "nobody"}, "about no registration"),
     ],
 )
-def test_a_message_of_somebody_else_is_refused(change: dict[str, Any], why: str) -> None:
-    """With a reason for the log."""
+def test_a_foreign_message_is_rejected(change: dict[str, Any], why: str) -> None:
+    """The log has the reason."""
     message = {**json.loads(write_task(TASK)), **change}
 
     with pytest.raises(UnreadableRow, match=f"a queue message {why}"):

@@ -1,4 +1,4 @@
-"""Records as rows: what is written over what was read, and what is not."""
+"""Records as rows: written columns and unchanged columns."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -43,16 +43,16 @@ registrations = st.builds(
 
 
 @given(registrations, registrations)
-def test_what_changed_over_what_was_read_is_what_was_meant(before: Registration, after: Registration) -> None:
-    """Whatever was set, changed or cleared."""
+def test_an_update_over_the_stored_row_gives_the_new_record(before: Registration, after: Registration) -> None:
+    """Holds for any columns that were set, changed or cleared."""
     row = {**for_insert(before), **for_update(Stored(before, "etag"), after)}
 
     assert decode(Registration, REQUEST.ref, row) == after
 
 
 @given(registrations, registrations)
-def test_only_what_changed_is_written(before: Registration, after: Registration) -> None:
-    """The version goes with it, so that nobody reads the row as another schema."""
+def test_only_changed_columns_are_written(before: Registration, after: Registration) -> None:
+    """The version is always written, so the row is never read with another schema."""
     written = for_update(Stored(before, "etag"), after)
 
     whole, was = for_merge(after), for_merge(before)
@@ -60,7 +60,7 @@ def test_only_what_changed_is_written(before: Registration, after: Registration)
 
 
 def test_a_claim_does_not_write_the_message_again() -> None:
-    """Its body is the largest part of the row by far."""
+    """The body of the message is by far the largest part of the row."""
     told = replace(REQUEST, state=State.PENDING, message_id="m", message_type="t", message_body=b"{}")
 
     written = for_update(Stored(told, "etag"), told.claimed("mine", until=NOON + timedelta(minutes=1), due="due:x"))
@@ -68,8 +68,8 @@ def test_a_claim_does_not_write_the_message_again() -> None:
     assert set(written) == {"v", "last_attempt", "claim", "leased_until", "next_attempt_at", "due"}
 
 
-def test_a_row_of_the_schema_before_is_written_whole() -> None:
-    """Otherwise it would say that it is of this schema, with columns of that one."""
+def test_a_row_of_the_previous_schema_is_written_whole() -> None:
+    """Otherwise, the row would claim this schema, with columns of the previous one."""
     row = Row(partition_of(REQUEST.ref), row_key(REQUEST.ref), "etag", {**for_insert(REQUEST), "v": SCHEMA_VERSION - 1})
     before, after = stored(Registration, REQUEST.ref, row), replace(REQUEST, reason="gone")
 

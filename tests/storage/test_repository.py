@@ -1,4 +1,4 @@
-"""How a step is decided again: while others are faster, and once after a silence."""
+"""Retries of a step: after conflicts, and once after a lost reply."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ NO_WAITS = Waits(lambda _: None, lambda: 0.0)
 
 
 def scripted(*outcomes: Exception | str) -> tuple[Callable[[], str], list[Exception | str]]:
-    """Make a step that ends like this, one time after the other; returns it with what is left of them."""
+    """Return a step with the given outcomes, one per call, and the list of the remaining outcomes."""
     left = list(outcomes)
 
     def step() -> str:
@@ -26,16 +26,16 @@ def scripted(*outcomes: Exception | str) -> tuple[Callable[[], str], list[Except
 
 
 @pytest.mark.parametrize("before", [(), (STALE,) * 5, (SILENCE,), (STALE, SILENCE, STALE, STALE, STALE)])
-def test_a_step_is_decided_again_until_it_is_done(before: tuple[Exception, ...]) -> None:
-    """Five times because others were faster, and once of these because no reply came."""
+def test_a_step_is_decided_again_until_it_succeeds(before: tuple[Exception, ...]) -> None:
+    """There are five conflicts and one lost reply."""
     step, left = scripted(*before, "done")
 
     assert transact(step, NO_WAITS) == "done"
     assert left == []
 
 
-def test_others_that_are_faster_again_and_again_end_it() -> None:
-    """After six rounds, with a reason for whoever asked."""
+def test_repeated_conflicts_end_the_step() -> None:
+    """The error comes after six rounds and has a reason."""
     step, left = scripted(*[STALE] * 6, "never")
 
     with pytest.raises(Contended, match=r"^the same rows were changed by others again and again$"):
@@ -44,8 +44,8 @@ def test_others_that_are_faster_again_and_again_end_it() -> None:
     assert left == ["never"]
 
 
-def test_a_second_silence_ends_it() -> None:
-    """Each can take as long as a call may."""
+def test_a_second_lost_reply_ends_the_step() -> None:
+    """Each lost reply can take as long as a call may."""
     step, left = scripted(SILENCE, STALE, SILENCE, "never")
 
     with pytest.raises(CommitUnknown):
@@ -54,7 +54,7 @@ def test_a_second_silence_ends_it() -> None:
     assert left == ["never"]
 
 
-def test_writers_that_met_wait_apart_before_they_decide_again() -> None:
+def test_writers_wait_differently_after_a_conflict() -> None:
     waited: list[float] = []
     step, _ = scripted(*[STALE] * 5, "done")
 
@@ -63,7 +63,7 @@ def test_writers_that_met_wait_apart_before_they_decide_again() -> None:
     assert waited == [0.01, 0.02, 0.04, 0.08, 0.16]
 
 
-def test_a_step_that_nobody_met_waits_for_nothing() -> None:
+def test_a_step_without_a_conflict_does_not_wait() -> None:
     waited: list[float] = []
 
     transact(lambda: "done", Waits(waited.append, lambda: 0.5))

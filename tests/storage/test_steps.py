@@ -1,4 +1,4 @@
-"""What every step has in common, seen at the table: it can be recognised, and leaves each row with its due row."""
+"""Common properties of every step, seen at the table: identifiable transactions, and due rows for all rows."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -14,7 +14,7 @@ from tests.support.harness import Harness, harness
 
 
 class Recording:
-    """A table that keeps every transaction, and what is wrong with the rows after it."""
+    """A table that records every transaction, and the problems of the rows afterwards."""
 
     def __init__(self, inner: Table) -> None:
         assert isinstance(inner, MemoryTable)
@@ -23,17 +23,15 @@ class Recording:
         self.problems: list[str] = []
 
     def get(self, partition: str, key: str) -> Row | None:
-        """Read as ever."""
         return self._inner.get(partition, key)
 
     def range(
         self, partition: str, start: str, stop: str, *, limit: int | None = None, columns: Sequence[str] = ()
     ) -> Sequence[Row]:
-        """Read as ever."""
         return self._inner.range(partition, start, stop, limit=limit, columns=columns)
 
     def commit(self, transaction: Transaction) -> Mapping[str, str]:
-        """Commit it, keep it, and look at its partition."""
+        """Commit and record a transaction, then check the partition."""
         etags = self._inner.commit(transaction)
         self.made.append(transaction)
         if transaction.partition in operation_partitions():
@@ -42,7 +40,7 @@ class Recording:
 
 
 def recorded() -> tuple[Harness, Recording]:
-    """Make a harness whose transactions are kept."""
+    """Return a harness with recorded transactions."""
     tables: list[Recording] = []
 
     def wrap(inner: Table) -> Table:
@@ -53,7 +51,7 @@ def recorded() -> tuple[Harness, Recording]:
 
 
 def live(bridge: Harness) -> None:
-    """Go through every step that a client, a receiver and the upstream can cause, and be forgotten."""
+    """Run every step that a client, a receiver or the upstream can cause, up to the purge."""
     a, b, _ = bridge.register("operation-1", *(f"https://{name}.example.com/" for name in "abc"))
     registrations = bridge.bridge.routes.registrations
     bridge.sweep()
@@ -78,7 +76,7 @@ def live(bridge: Harness) -> None:
 
 
 def go_on(bridge: Harness, *, minutes: int) -> None:
-    """Let timer and queue run."""
+    """Run timer and queue."""
     for _ in range(2 * minutes):
         bridge.clock.advance(30)
         bridge.sweep()
@@ -86,7 +84,7 @@ def go_on(bridge: Harness, *, minutes: int) -> None:
 
 
 def test_every_step_can_be_recognised_after_an_unknown_outcome() -> None:
-    """Each transaction of an operation stamps its own `tx` on a row that it writes; deletions have nothing to tell."""
+    """Each transaction of an operation stores its `tx` on a row. Deletions need no `tx`."""
     bridge, table = recorded()
 
     live(bridge)
@@ -103,7 +101,7 @@ def test_every_step_can_be_recognised_after_an_unknown_outcome() -> None:
 
 
 def test_after_every_step_each_row_has_its_due_row_and_its_index_row() -> None:
-    """And in the end there is nothing left."""
+    """No row remains at the end."""
     bridge, table = recorded()
 
     live(bridge)
@@ -112,8 +110,8 @@ def test_after_every_step_each_row_has_its_due_row_and_its_index_row() -> None:
     assert [row.key for name in operation_partitions() for row in bridge.memory.rows(name)] == []
 
 
-def test_what_was_redelivered_late_is_looked_at_again_for_its_own_retention() -> None:
-    """The purge moves to that day, not further, and the row says so."""
+def test_a_late_redelivery_postpones_the_purge_by_its_retention() -> None:
+    """The purge moves to that day, no further, and the row has the same time."""
     bridge = harness()
     (ref,) = bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")

@@ -1,4 +1,4 @@
-"""What the bridge relies on of its table, on the one in memory and on the real service's emulator."""
+"""The contract of the table, for the one in memory and for the emulator of the real service."""
 
 import threading
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ _names = count()
 
 @pytest.fixture(params=["memory", "azurite"])
 def table(request: pytest.FixtureRequest) -> Iterator[Table]:
-    """Each of the two tables, empty."""
+    """Yield an empty table of each kind."""
     if request.param == "memory":
         yield MemoryTable()
         return
@@ -38,14 +38,14 @@ def do(table: Table, *writes: Write) -> dict[str, str]:
 
 
 def read(table: Table, key: str) -> Row:
-    """Read a row that is there."""
+    """Read an existing row."""
     row = table.get("p", key)
     assert row is not None
     return row
 
 
 def test_reads_find_nothing_before_the_first_write(table: Table) -> None:
-    """A table that does not exist yet is an empty one."""
+    """A table that does not exist yet counts as empty."""
     assert table.get("p", "a") is None
     assert list(table.range("p", "a", "z")) == []
 
@@ -69,8 +69,8 @@ def test_reads_find_nothing_before_the_first_write(table: Table) -> None:
         datetime(2026, 11, 23, 15, 9, 41, tzinfo=UTC),
     ],
 )
-def test_a_column_comes_back_as_it_was_stored(table: Table, value: Value) -> None:
-    """Value and type survive the service."""
+def test_a_column_is_read_as_it_was_stored(table: Table, value: Value) -> None:
+    """Value and type survive."""
     do(table, Insert("a", {"column": value}))
 
     found = read(table, "a").values["column"]
@@ -79,14 +79,14 @@ def test_a_column_comes_back_as_it_was_stored(table: Table, value: Value) -> Non
 
 
 def test_a_longest_string_is_stored(table: Table) -> None:
-    """32,768 UTF-16 units are the service's limit, and ours."""
+    """The service's limit is 32,768 UTF-16 units, which the bridge uses too."""
     do(table, Insert("a", {"column": "x" * 32_768}))
 
     assert read(table, "a").values["column"] == "x" * 32_768
 
 
 def test_a_merge_leaves_other_columns(table: Table) -> None:
-    """Columns that are not named stay; an empty string is a value like any other."""
+    """An empty string is a regular value."""
     do(table, Insert("a", {"kept": 1, "cleared": "x"}))
 
     do(table, Merge("a", {"cleared": "", "new": 2}, ANY))
@@ -95,7 +95,6 @@ def test_a_merge_leaves_other_columns(table: Table) -> None:
 
 
 def test_an_upsert_makes_a_row_or_merges_into_it(table: Table) -> None:
-    """Whether it is there or not."""
     do(table, Upsert("a", {"kept": 1, "changed": 1}))
     do(table, Upsert("a", {"changed": 2}))
 
@@ -103,7 +102,7 @@ def test_an_upsert_makes_a_row_or_merges_into_it(table: Table) -> None:
 
 
 def test_a_column_can_change_its_type(table: Table) -> None:
-    """An instant that is cleared becomes an empty string, and an instant again."""
+    """A time can become an empty string, then a time again."""
     noon = datetime(2026, 11, 23, 12, tzinfo=UTC)
     do(table, Insert("a", {"at": noon}))
 
@@ -114,7 +113,7 @@ def test_a_column_can_change_its_type(table: Table) -> None:
 
 
 def test_a_commit_returns_the_etags_that_reads_show(table: Table) -> None:
-    """So the next step needs no read."""
+    """The next step needs no read."""
     etags = do(table, Insert("a", {"n": 1}), Insert("b", {"n": 1}))
     etags |= do(table, Merge("a", {"n": 2}, etags["a"]))
 
@@ -122,7 +121,7 @@ def test_a_commit_returns_the_etags_that_reads_show(table: Table) -> None:
 
 
 def test_every_write_changes_the_etag(table: Table) -> None:
-    """Even one that writes what is there already."""
+    """This includes a write without a change."""
     first = do(table, Insert("a", {"n": 1}))["a"]
 
     assert do(table, Merge("a", {"n": 1}, ANY))["a"] != first
@@ -140,10 +139,10 @@ def test_every_write_changes_the_etag(table: Table) -> None:
         (Delete("missing", "W/\"datetime'2020-01-01T00%3A00%3A00.0000000Z'\""), ConflictKind.MISSING),
     ],
 )
-def test_a_conflict_undoes_the_whole_transaction_and_says_which_write_lost(
+def test_a_conflict_undoes_the_whole_transaction_and_names_the_write(
     table: Table, write: Write, kind: ConflictKind
 ) -> None:
-    """What the sweep needs to drop one operation and commit the rest."""
+    """A sweep uses the result to skip one operation and commit the others."""
     do(table, Insert("there", {"n": 1}))
 
     with pytest.raises(Conflict) as caught:
@@ -154,15 +153,15 @@ def test_a_conflict_undoes_the_whole_transaction_and_says_which_write_lost(
     assert read(table, "there").values["n"] == 1
 
 
-def test_a_transaction_carries_a_hundred_writes(table: Table) -> None:
-    """As many as the service takes."""
+def test_a_transaction_can_have_a_hundred_writes(table: Table) -> None:
+    """The service's limit is a hundred."""
     do(table, *(Insert(f"{number:03d}", {"n": number}) for number in range(MAX_WRITES)))
 
     assert len(table.range("p", "000", "999")) == MAX_WRITES
 
 
 def test_a_single_write_conflicts_like_many(table: Table) -> None:
-    """A delete of a missing row is no silent success in a transaction."""
+    """Deleting a missing row in a transaction is an error too."""
     with pytest.raises(Conflict) as caught:
         do(table, Delete("missing", ANY))
 
@@ -170,7 +169,7 @@ def test_a_single_write_conflicts_like_many(table: Table) -> None:
 
 
 def test_a_range_is_in_order_and_excludes_its_end(table: Table) -> None:
-    """`start <= key < stop`, by code point, whatever the order of the inserts."""
+    """`start <= key < stop`, by code point, independent of the order of inserts."""
     keys = ["b:", "a:~", "a:1", "a:", "a;", "A:", "a:B", "a:a"]
     do(table, *(Insert(key, {"n": 1}) for key in keys))
 
@@ -178,7 +177,7 @@ def test_a_range_is_in_order_and_excludes_its_end(table: Table) -> None:
 
 
 def test_a_range_reads_past_a_page(table: Table) -> None:
-    """The service answers 1,000 rows at once."""
+    """A page of the service has 1,000 rows."""
     for start in range(0, 1100, MAX_WRITES):
         do(table, *(Insert(f"{number:05d}", {"n": number}) for number in range(start, start + MAX_WRITES)))
 
@@ -186,8 +185,8 @@ def test_a_range_reads_past_a_page(table: Table) -> None:
     assert len(table.range("p", "0", "1", limit=1050)) == 1050
 
 
-def test_a_range_reads_only_as_much_as_asked(table: Table) -> None:
-    """A limit and the columns that matter."""
+def test_a_range_reads_only_the_requested_rows_and_columns(table: Table) -> None:
+    """The arguments are a limit and the columns."""
     do(table, *(Insert(f"{number}", {"n": number, "m": 1}) for number in range(5)))
 
     rows = table.range("p", "1", "9", limit=2, columns=["n"])
@@ -195,8 +194,7 @@ def test_a_range_reads_only_as_much_as_asked(table: Table) -> None:
     assert [(row.key, dict(row.values)) for row in rows] == [("1", {"n": 1}), ("2", {"n": 2})]
 
 
-def test_partitions_do_not_see_each_other(table: Table) -> None:
-    """The same key in another partition is another row."""
+def test_partitions_are_separate(table: Table) -> None:
     do(table, Insert("a", {"n": 1}))
     table.commit(Transaction("q", (Insert("a", {"n": 2}),)))
 
@@ -213,7 +211,7 @@ def test_keys_of_the_bridge_are_keys_of_the_service(table: Table) -> None:
 
 
 def test_no_call_starts_a_thread(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library's own way with a transaction starts a dozen, which cost more than the transaction."""
+    """The library's transaction call starts a dozen threads, which cost more than the transaction."""
     do(table, Insert("a", {"n": 1}))
     started: list[str] = []
     monkeypatch.setattr(threading.Thread, "start", lambda thread: started.append(thread.name))
@@ -226,7 +224,7 @@ def test_no_call_starts_a_thread(table: Table, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_shared_access_signature_is_enough(azurite: Azurite) -> None:
-    """What an operator may have put into the connection string instead of the account's key."""
+    """An operator may use such a signature in the connection string instead of the account key."""
     parts = dict(part.split("=", 1) for part in azurite.connection_string.strip(";").split(";"))
     signature = generate_account_sas(
         AzureNamedKeyCredential(parts["AccountName"], parts["AccountKey"]),

@@ -1,4 +1,4 @@
-"""Steps as transactions: what each writes that only a later step, or nobody before a crash, would look at."""
+"""Steps as transactions, including columns that only a later step reads, or that matter only after a crash."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -49,26 +49,26 @@ OPERATION = Operation(
 def aggregate(
     *registrations: Registration, operation: Operation = OPERATION, unreadable: str = ""
 ) -> OperationAggregate:
-    """Put rows together as they are read."""
+    """Return an aggregate with these rows."""
     found = {each.ref.hash: Stored(each, "etag-r") for each in registrations}
     return OperationAggregate(Stored(operation, "etag-o"), found, frozenset([unreadable] if unreadable else ()))
 
 
 def written(transaction: Transaction, key: str) -> Write:
-    """Take what is written to one row; exactly one write is."""
+    """Return the only write to one row."""
     [write] = [each for each in transaction.writes if each.key == key]
     return write
 
 
 def columns(transaction: Transaction, key: str) -> dict[str, object]:
-    """Take the columns that are written to one row."""
+    """Return the written columns of one row."""
     write = written(transaction, key)
     assert not isinstance(write, Delete)
     return dict(write.values)
 
 
-def test_what_is_deferred_keeps_its_number_and_says_why() -> None:
-    """Registration, index row and due row move together, and the step can be recognised."""
+def test_a_deferred_attempt_keeps_its_number_and_stores_the_reason() -> None:
+    """Registration, index row and due row change together, and the step has a `tx`."""
     step = deliver.defer(Stored(PENDING, "etag-r"), Deferred(until=LATER, why="concurrency"), tx="mine")
 
     row = columns(step, row_key(REQUEST.ref))
@@ -85,7 +85,7 @@ def test_what_is_deferred_keeps_its_number_and_says_why() -> None:
 
 
 def test_a_run_whose_last_attempt_was_lost_is_dead_at_once() -> None:
-    """And can be recognised after an unknown outcome."""
+    """The step has a `tx` for an unknown outcome."""
     step = deliver.mark_dead(Stored(PENDING, "etag-r"), LATER, tx="mine")
 
     row = columns(step, row_key(REQUEST.ref))
@@ -95,8 +95,8 @@ def test_a_run_whose_last_attempt_was_lost_is_dead_at_once() -> None:
     assert len(step.writes) == 4
 
 
-def test_a_redelivery_that_is_spread_is_due_at_its_place() -> None:
-    """The registration says so too, and the sweep sends its task; the step can be recognised."""
+def test_a_spread_redelivery_is_due_at_its_time() -> None:
+    """The registration has the same time, and the sweep sends the task. The step has a `tx`."""
     dead = PENDING.ended(Transition.GIVE_UP, NOON, reason="gone")
     at = LATER + timedelta(seconds=10)
 
@@ -111,7 +111,7 @@ def test_a_redelivery_that_is_spread_is_due_at_its_place() -> None:
 
 
 def test_a_delivery_without_a_due_row_can_be_canceled() -> None:
-    """Somebody's hand took it; there is nothing to delete then, and nothing else is."""
+    """The due row was deleted by hand, so the step deletes no row."""
     step = register.cancel_pending(Stored(replace(PENDING, due=None), "etag-r"), LATER, tx="mine")
 
     assert [type(write) for write in step.writes] == [Merge, Delete, Insert]
@@ -119,7 +119,7 @@ def test_a_delivery_without_a_due_row_can_be_canceled() -> None:
 
 
 def test_an_attempt_without_a_due_row_can_be_recorded() -> None:
-    """Likewise."""
+    """The due row was deleted by hand."""
     claimed = deliver.Claimed.held(Stored(replace(CLAIMED, due=None), "etag-r"))
 
     step = deliver.record(claimed.registration, claimed.attempt, Done(), LATER, tx="mine")
@@ -128,8 +128,8 @@ def test_an_attempt_without_a_due_row_can_be_recorded() -> None:
 
 
 @pytest.mark.parametrize("error", ["HTTP 500", None])
-def test_a_poll_says_what_it_saw(error: str | None) -> None:
-    """When, how often, and what went wrong; what went wrong before is cleared. The rest stays as it is."""
+def test_a_poll_stores_its_result(error: str | None) -> None:
+    """Stored: time, count and error. An earlier error is cleared, and other columns are unchanged."""
     handle = DueHandle(partition=partition_of(REF), key=OPERATION.due, etag="etag-d")
     poll_state = replace(OPERATION.poll_state(), polls=8)
 
@@ -139,8 +139,8 @@ def test_a_poll_says_what_it_saw(error: str | None) -> None:
     assert reschedule.changes == {"due": due, "last_polled_at": NOON, "polls": 8, "last_error": error or ""}
 
 
-def test_an_end_says_all_that_was_seen() -> None:
-    """The final status, when and after how many polls, what the upstream said, and how long it is kept."""
+def test_a_final_status_is_stored_with_its_details() -> None:
+    """Stored: the final status, time and number of polls, the upstream's answer, and the retention."""
     decision = Finish(
         poll_state=replace(OPERATION.poll_state(), polls=8, seen_running_at=NOON),
         final_status=FinalStatus.FAILED,
@@ -172,7 +172,7 @@ def test_an_end_says_all_that_was_seen() -> None:
 
 @pytest.mark.parametrize("step", ["defer", "retry", "claim", "enqueue"])
 def test_a_due_row_of_a_delivery_never_moves_to_its_own_key(step: str) -> None:
-    """A row cannot be deleted and inserted in one transaction."""
+    """A transaction cannot delete and insert the same row."""
     before, tx = Stored(CLAIMED, "etag-r"), "mine"
     attempt = deliver.Claimed.held(before).attempt
     same = NOON if step != "claim" else NOON - timedelta(seconds=60)
@@ -196,7 +196,7 @@ def enqueued(now: datetime) -> poll.Reschedule:
 
 @pytest.mark.parametrize("step", ["look again", "left open", "poll again"])
 def test_a_due_row_of_an_operation_never_moves_to_its_own_key(step: str) -> None:
-    """Neither a poll nor a purge that comes in the same millisecond."""
+    """Holds for a poll and for a purge in the same millisecond."""
     kind = DueKind.PURGE if step == "look again" else DueKind.POLL
     key = due_key(LATER, kind, due_reference(REF))
     handle = DueHandle(partition=partition_of(REF), key=key, etag="etag-d")
@@ -216,7 +216,7 @@ def test_a_due_row_of_an_operation_never_moves_to_its_own_key(step: str) -> None
 
 
 def end(known: OperationAggregate, now: datetime) -> Transaction:
-    """End an operation with an aggregate, at a time."""
+    """End an operation at a time."""
     decision = Finish(
         poll_state=replace(OPERATION.poll_state(), polls=8),
         final_status=FinalStatus.SUCCEEDED,
@@ -227,8 +227,8 @@ def end(known: OperationAggregate, now: datetime) -> Transaction:
     return poll.finish(known, decision, path="avatar", now=now, tx="mine", retention=RETENTION)[0]
 
 
-def test_an_operation_that_is_left_open_is_asked_for_again_in_five_minutes() -> None:
-    """It keeps no final status, and counts the poll: a version that can read all its registrations ends it."""
+def test_an_operation_that_is_left_open_is_polled_again_in_five_minutes() -> None:
+    """No final status is stored, and the poll counts. A version that can read all registrations ends the operation."""
     step = end(aggregate(unreadable="f" * 16), LATER)
 
     row = columns(step, row_key(REF))
@@ -240,7 +240,7 @@ def test_an_operation_that_is_left_open_is_asked_for_again_in_five_minutes() -> 
 
 @pytest.mark.parametrize(("says", "group"), [("short", "short"), (None, "long")])
 def test_an_operation_that_is_reopened_begins_anew_and_keeps_its_count(says: str | None, group: str) -> None:
-    """A label that is given now counts more than the one before."""
+    """A label of the new request replaces the old one."""
     gone = replace(OPERATION, due=due_key(NOON, DueKind.PURGE, due_reference(REF)), final_status=FinalStatus.EXPIRED)
 
     joined = register.register_further(aggregate(operation=gone), replace(REQUEST, group=says, tx="mine"), LATER, None)
@@ -252,8 +252,8 @@ def test_an_operation_that_is_reopened_begins_anew_and_keeps_its_count(says: str
     assert isinstance(written(joined.transaction, after.due), Insert)
 
 
-def test_the_last_one_to_go_leaves_a_purge_after_the_retention() -> None:
-    """Under both ETags, with its stamp on both rows."""
+def test_canceling_the_last_registration_schedules_a_purge_after_the_retention() -> None:
+    """The transaction checks both ETags and stores its `tx` on both rows."""
     step = register.cancel_waiting(aggregate(REQUEST), Stored(REQUEST, "etag-r"), LATER, tx="mine", retention=RETENTION)
 
     due = due_key(LATER + RETENTION, DueKind.PURGE, due_reference(REF))
@@ -262,8 +262,8 @@ def test_the_last_one_to_go_leaves_a_purge_after_the_retention() -> None:
     assert columns(step, row_key(REQUEST.ref))["tx"] == "mine"
 
 
-def test_one_of_several_to_go_only_touches_the_operation() -> None:
-    """So that whoever ends it meanwhile reads again."""
+def test_canceling_one_of_several_registrations_only_touches_the_operation() -> None:
+    """A concurrent step then gets a conflict and reads again."""
     other = harness().request(url="https://other.example.com/")
 
     step = register.cancel_waiting(
@@ -274,14 +274,14 @@ def test_one_of_several_to_go_only_touches_the_operation() -> None:
     assert len(step.writes) == 4
 
 
-def test_an_operation_with_something_live_is_looked_at_after_another_retention() -> None:
-    """Not at once, and not in the past."""
+def test_an_operation_with_a_live_registration_is_checked_after_another_retention() -> None:
+    """The check is neither immediate nor in the past."""
     assert purge.keep_until(aggregate(REQUEST), LATER, RETENTION) == LATER + RETENTION
 
 
 @pytest.mark.parametrize("claim", ["mine", "another's"])
-def test_a_delivery_that_is_recorded_late_can_be_recognised(claim: str) -> None:
-    """Whether its claim still stands, or another was made meanwhile."""
+def test_a_late_record_of_a_delivery_can_be_recognised(claim: str) -> None:
+    """Holds if the claim still stands, and if another claim was made meanwhile."""
     claimed = deliver.Claimed.held(Stored(CLAIMED, "etag-r"))
     attempt = claimed.attempt.with_outcome(Delivered(status=200, address=None, body=""), timedelta(seconds=1))
 
@@ -293,8 +293,8 @@ def test_a_delivery_that_is_recorded_late_can_be_recognised(claim: str) -> None:
     assert (step.tx, step.stamp, columns(step, row_key(REQUEST.ref))["tx"]) == ("tx", row_key(REQUEST.ref), "tx")
 
 
-def test_an_attempt_is_what_its_claim_says() -> None:
-    """Made a minute before the lease ends; lost from that moment on, if nothing was recorded."""
+def test_an_attempt_follows_from_its_claim() -> None:
+    """The attempt began a minute before the end of the lease. Without a result by then, the attempt is lost."""
     attempt = deliver.Claimed.held(Stored(CLAIMED, "etag-r")).attempt
 
     assert attempt == AttemptRecord(
@@ -306,7 +306,7 @@ def test_an_attempt_is_what_its_claim_says() -> None:
 
 
 @pytest.mark.parametrize("change", [{"claim": None}, {"leased_until": None}])
-def test_nobody_attempts_without_a_claim(change: dict[str, None]) -> None:
-    """A fault of the program, which says so."""
+def test_an_attempt_requires_a_claim(change: dict[str, None]) -> None:
+    """The error names the bug."""
     with pytest.raises(InvalidTransition, match=r"^an attempt on a registration that nobody claimed$"):
         deliver.Claimed.held(Stored(replace(CLAIMED, **change), "etag-r"))  # type: ignore[arg-type] # either of two

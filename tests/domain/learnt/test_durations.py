@@ -1,4 +1,4 @@
-"""What is learnt of durations: hazards stay valid whatever is seen."""
+"""The duration model: hazards remain valid after any observation."""
 
 import math
 
@@ -12,7 +12,7 @@ from bridge.storage.records import decode, for_insert, for_merge
 
 AGES = st.floats(0, 100_000, allow_nan=False)
 
-#: What can be seen of an operation: from one age to another, whether it ended there.
+#: An observation of an operation: from one age to another, and whether the operation ended between them.
 SIGHTS = st.tuples(AGES, AGES, st.booleans()).filter(lambda sight: sight[0] != sight[1])
 
 COUNTS = st.lists(st.floats(0, 1e12), min_size=len(EDGES), max_size=len(EDGES)).map(tuple)
@@ -20,7 +20,7 @@ ANY_MODEL = st.builds(DurationModel, exposure=COUNTS, completions=COUNTS)
 
 
 def seen(model: DurationModel, *sights: tuple[float, float, bool]) -> DurationModel:
-    """Update a duration model with what was seen, all in one sweep."""
+    """Update a duration model with observations of one sweep."""
     observations, curve = Observations(), model.curve()
     for one, other, ended in sights:
         (observations.end if ended else observations.running)(curve, min(one, other), max(one, other))
@@ -28,8 +28,8 @@ def seen(model: DurationModel, *sights: tuple[float, float, bool]) -> DurationMo
 
 
 @given(st.lists(st.lists(SIGHTS, max_size=5), max_size=8))
-def test_hazards_and_survival_stay_valid_whatever_is_seen(sweeps: list[list[tuple[float, float, bool]]]) -> None:
-    """Any history, forgetting and censoring."""
+def test_hazards_and_survival_stay_valid_after_any_observation(sweeps: list[list[tuple[float, float, bool]]]) -> None:
+    """Covers any history, forgetting and censoring."""
     model = DurationModel()
     for sights in sweeps:
         model = seen(model, *sights)
@@ -45,7 +45,7 @@ def test_hazards_and_survival_stay_valid_whatever_is_seen(sweeps: list[list[tupl
 
 @given(AGES, AGES)
 def test_a_completion_counts_once_and_is_exposed_at_most_to_its_end(one: float, other: float) -> None:
-    """However it is spread over the interval between two polls."""
+    """The rule holds for any spread over the interval between two polls."""
     low, high = min(one, other), max(one, other) + 0.001
     observations = Observations()
 
@@ -55,10 +55,11 @@ def test_a_completion_counts_once_and_is_exposed_at_most_to_its_end(one: float, 
     assert 0 <= sum(observations.exposure) <= (high - low) * (1 + 1e-6)
 
 
-def test_what_ended_between_two_looks_close_together_is_spread_evenly() -> None:
-    """Most of it into one bucket and some into the next; exposed for the time that it may have run.
+def test_an_end_between_two_close_polls_is_spread_evenly() -> None:
+    """The end falls mostly into one bucket. Exposure covers the possible running time.
 
-    Uniform over (a, b): a piece of length s with r left to b is run through for s * (r - s / 2) / (b - a) on average.
+    The end is uniform over (a, b). A piece of length s with r left to b has an average exposure of s * (r - s / 2) / (b
+    - a).
     """
     edge = EDGES[41]
     observations = Observations()
@@ -74,8 +75,8 @@ def test_what_ended_between_two_looks_close_together_is_spread_evenly() -> None:
     )
 
 
-def test_a_completion_is_spread_in_proportion_to_what_is_known() -> None:
-    """Most of it where most end."""
+def test_a_completion_is_spread_in_proportion_to_known_ends() -> None:
+    """Buckets with more known ends get a larger part."""
     model = seen(DurationModel(), *[(30.0, 32.0, True)] * 100, *[(0.0, 30.0, False)] * 100)
     observations = Observations()
 
@@ -84,8 +85,8 @@ def test_a_completion_is_spread_in_proportion_to_what_is_known() -> None:
     assert max(observations.completions) == observations.completions[EDGES.index(4 * 2**2.75)]
 
 
-def test_what_is_old_counts_for_half_after_a_thousand_completions() -> None:
-    """So the duration model follows a change."""
+def test_old_observations_count_for_half_after_a_thousand_completions() -> None:
+    """The model therefore follows a change."""
     model = seen(DurationModel(), (100.0, 101.0, True))
     observations = Observations()
     observations.ended = HALF_LIFE
@@ -93,16 +94,16 @@ def test_what_is_old_counts_for_half_after_a_thousand_completions() -> None:
     assert model.learn(observations).weight == pytest.approx(model.weight / 2)
 
 
-def test_what_is_given_up_shows_exposure_only() -> None:
-    """Nobody knows when it would have ended."""
+def test_an_expired_operation_adds_only_exposure() -> None:
+    """The end of an expired operation is unknown (a censored observation)."""
     model = seen(DurationModel(), (0.0, 1000.0, False))
 
     assert model.weight == 0
     assert sum(model.exposure) == pytest.approx(1000)
 
 
-def test_two_observations_add_up_in_whatever_order() -> None:
-    """Two writers merge, give or take what is forgotten between them."""
+def test_observations_add_up_in_any_order() -> None:
+    """Two writers merge their observations. Only the forgetting between them can differ."""
     one, other = Observations(), Observations()
     one.end(DurationModel().curve(), 20.0, 30.0)
     other.end(DurationModel().curve(), 200.0, 300.0)
@@ -112,8 +113,8 @@ def test_two_observations_add_up_in_whatever_order() -> None:
     )
 
 
-def test_a_group_leans_on_its_source_until_it_has_data() -> None:
-    """And stands by itself after that."""
+def test_a_group_uses_the_data_of_its_source_until_it_has_enough() -> None:
+    """With enough data, a group uses only its own."""
     source = seen(DurationModel(), *[(30.0, 32.0, True)] * 100).curve()
 
     assert DurationModel().curve(source).hazards == pytest.approx(source.hazards)
@@ -124,8 +125,8 @@ def test_a_group_leans_on_its_source_until_it_has_data() -> None:
 
 
 @given(ANY_MODEL)
-def test_a_model_comes_back_from_its_row(model: DurationModel) -> None:
-    """Inserted or merged, to the digits that it keeps."""
+def test_a_model_is_restored_from_its_row(model: DurationModel) -> None:
+    """Inserted or merged, values keep the stored number of digits."""
     for row in (for_insert(model), for_merge(model)):
         assert decode(DurationModel, None, row).exposure == pytest.approx(model.exposure, rel=1e-5)
 
@@ -143,8 +144,8 @@ def test_a_model_comes_back_from_its_row(model: DurationModel) -> None:
         {"completions": 7},
     ],
 )
-def test_a_row_that_nobody_counted_is_skipped(columns: dict[str, str | int]) -> None:
-    """Or is empty, which is a duration model that knows nothing."""
+def test_an_invalid_row_is_skipped(columns: dict[str, str | int]) -> None:
+    """An empty row gives an empty model as well."""
     row = {"v": 1, **columns}
 
     if columns:

@@ -1,4 +1,4 @@
-"""When asking is worth it."""
+"""The schedule that weighs the cost of a poll against the delay."""
 
 import math
 
@@ -17,12 +17,12 @@ CURVES = ANY_MODEL.map(lambda model: model.curve())
 
 
 def constant(hazard: float) -> HazardCurve:
-    """Make the duration model of operations that end at a constant rate."""
+    """Return the curve of operations that end at a constant rate."""
     return HazardCurve((hazard,) * len(EDGES))
 
 
-def test_the_loss_is_what_the_integral_says() -> None:
-    """Of a constant hazard it has a closed form: gap - (1 - e^(-h·gap))/h."""
+def test_the_loss_equals_the_integral() -> None:
+    """A constant hazard has a closed form: gap - (1 - e^(-h·gap))/h."""
     for age in (0.0, 3.0, 77.0, 60_000.0):
         for gap in (0.5, 30.0, 900.0):
             expected = gap - -math.expm1(-gap / 60) * 60
@@ -30,8 +30,8 @@ def test_the_loss_is_what_the_integral_says() -> None:
 
 
 @given(CURVES, AGES, st.floats(0, LONGEST_GAP), st.floats(0, LONGEST_GAP))
-def test_more_is_lost_the_later_it_is_polled(curve: HazardCurve, seen: float, one: float, other: float) -> None:
-    """And never more than the wait."""
+def test_the_loss_grows_with_the_delay_of_the_poll(curve: HazardCurve, seen: float, one: float, other: float) -> None:
+    """The loss never exceeds the wait."""
     short, long = sorted((one, other))
 
     assert -1e-6 <= lost(curve, seen, seen + short) <= lost(curve, seen, seen + long) + 1e-6
@@ -39,10 +39,10 @@ def test_more_is_lost_the_later_it_is_polled(curve: HazardCurve, seen: float, on
 
 
 @given(CURVES, AGES, st.floats(0.01, 1000))
-def test_it_is_polled_as_soon_as_the_loss_reaches_the_shadow_price(
+def test_the_next_poll_is_at_the_time_when_the_loss_reaches_the_shadow_price(
     curve: HazardCurve, seen: float, shadow_price: float
 ) -> None:
-    """Or after the longest gap."""
+    """The longest gap is the upper bound."""
     age = worth_polling(curve, seen, shadow_price)
 
     assert seen < age <= seen + LONGEST_GAP + 1e-6
@@ -54,7 +54,7 @@ def test_it_is_polled_as_soon_as_the_loss_reaches_the_shadow_price(
 def test_the_schedule_keeps_its_bounds_and_rises_with_the_shadow_price(
     curve: HazardCurve, seen: float, since: float, one: float, other: float
 ) -> None:
-    """Whatever the duration model: never NaN, never within a sweep, never later than the rare late one may cost."""
+    """The interval is never NaN, at least a sweep, and at most the limit for rare late ends."""
     cheap, dear = sorted((one, other))
     now = seen + since
 
@@ -71,14 +71,14 @@ def test_the_schedule_keeps_its_bounds_and_rises_with_the_shadow_price(
 def test_the_base_price_falls_with_the_polls_that_an_operation_may_cost(
     curve: HazardCurve, one: float, other: float
 ) -> None:
-    """And is a number whatever the duration model."""
+    """The result is a number for any duration model."""
     few, many = sorted((one, other))
 
     assert 0 < base_price(curve, many) <= base_price(curve, few) < math.inf
 
 
-def test_a_hump_is_waited_for() -> None:
-    """Nobody asks while nothing ends, and often when most do."""
+def test_polls_wait_for_a_peak() -> None:
+    """Polls are rare while no operation ends, and frequent around the peak."""
     hump = HazardCurve(tuple(0.02 if 250 <= edge <= 700 else 1e-6 for edge in EDGES))
     first = next_age(hump, seen=100, now=100, shadow_price=1.0, shortest=SWEEP)
     within = next_age(hump, seen=400, now=400, shadow_price=0.5, shortest=SWEEP)
