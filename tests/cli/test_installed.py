@@ -60,7 +60,7 @@ def test_a_missing_library_is_named_with_the_command_to_install(needed: str) -> 
 
 
 def test_every_command_is_documented() -> None:
-    """And says of itself what it does."""
+    """Each command has a description."""
     names = [each.name for each in app.registered_commands]
 
     assert len(names) == len(EXAMPLES) - 2

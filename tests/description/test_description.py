@@ -158,15 +158,15 @@ def test_bodies_in_the_text_of_the_readme_are_as_described() -> None:
         ("Error", r'Azure\'s shape, `\{"error": \{(.*?)\}\}`'),
     ],
 )
-def test_fields_that_the_readme_lists_are_those_described(schema: str, sentence: str) -> None:
-    """In the same order, none left out."""
+def test_documented_fields_match_the_description(schema: str, sentence: str) -> None:
+    """The order is the same, and no field is missing."""
     [listed] = re.findall(sentence, API)
 
     assert re.findall(r'"(\w+)"', listed) == list(document()["components"]["schemas"][schema]["properties"])
 
 
-def test_the_fields_of_a_registration_are_those_of_the_readme() -> None:
-    """The table of what can be registered."""
+def test_fields_of_a_registration_match_the_documentation() -> None:
+    """The table lists the fields of a registration."""
     listed = re.findall(r"^\| `(\w+)` \|", API.split("\n## Registering\n")[1].split("\n## ")[0], re.MULTILINE)
 
     assert set(listed) == set(document()["components"]["schemas"]["RegistrationBody"]["properties"])

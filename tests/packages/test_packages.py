@@ -142,7 +142,7 @@ def test_packages_of_npm_verify_a_callback(told: Told) -> None:
 
 
 def test_the_documented_code_verifies_a_callback(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a receiver copies it: by either key, for its own names only, nothing old, nothing that was changed."""
+    """The code accepts either key, but no other audience, no old callback and no changed one."""
     text = (Path(__file__).parents[2] / "docs" / "receiving.md").read_text()
     [code] = [block.split("```")[0] for block in text.split("```python\n") if "def verify(" in block]
     receiver: dict[str, Any] = {}

@@ -95,24 +95,24 @@ def _humps() -> Sequence[str | None]:
 
 
 def _each(count: int, failures: Sequence[str]) -> Sequence[str | None]:
-    """Count as many as were tried, of which some failed."""
+    """Return `count` results, of which the failures are losses."""
     return [*failures, *[None] * (count - len(failures))]
 
 
-#: By what a part tries: all trials of a part share the processors.
+#: The parts by name. All trials of a part share the processors.
 PARTS: Mapping[str, Callable[[], Iterator[Trial]]] = MappingProxyType(
     {
-        "lives with one thing going wrong, at every call": _every_point,
-        "lives with two to six things going wrong, drawn": _several_points,
+        "scenarios with one fault, at every call": _every_point,
+        "scenarios with two to six faults, drawn": _several_points,
         "races of two and three, interrupted twice, anywhere": _every_order,
         "races of two and three, in any order, drawn": _drawn_orders,
-        f"times {_DRAWN_SCENARIOS} lives of {_STEPS} steps, drawn, against the model": _drawn_steps,
+        f"times {_DRAWN_SCENARIOS} scenarios of {_STEPS} steps, drawn, against the model": _drawn_steps,
         "scenarios with deleted due rows and incomplete reads, drawn": _damaged,
         "injected faults, each found": _injected,
     }
 )
 
-#: What needs the machine for itself: the started app, and the emulator of storage.
+#: Parts that need the machine alone: the started app, and the storage emulator.
 REAL_PARTS: Mapping[str, Callable[[], Sequence[str | None]]] = MappingProxyType(
     {
         f"registrations on the real parts, of which app or storage died {_DEATHS} times": _deaths,
@@ -123,7 +123,7 @@ REAL_PARTS: Mapping[str, Callable[[], Sequence[str | None]]] = MappingProxyType(
 
 
 def main() -> int:
-    """Run all parts, and sum up."""
+    """Run all parts and print a summary."""
     print(f"PROVE_SEED={SEED}", flush=True)
     silence()
     with processes() as pool:
@@ -134,7 +134,7 @@ def main() -> int:
 
 
 def _run(name: str, tried: Iterable[str | None]) -> int:
-    """Run a part, say what it came to, and return how many failures there were."""
+    """Run a part, print the result, and return the number of failures."""
     began = time.monotonic()
     results = list(tried)
     failures = [failure for failure in results if failure is not None]

@@ -160,5 +160,5 @@ def caught(parts: Parts) -> str | None:
 
 
 def missed(name: str) -> str | None:
-    """Look for the injected fault with this name. Returns None if it was found, and what was missed otherwise."""
+    """Search for the injected fault with this name. Returns None if the proof finds the fault, otherwise a message."""
     return None if caught(INJECTED_FAULTS[name]()) else f"not found: {name}"

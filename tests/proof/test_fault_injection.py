@@ -6,6 +6,5 @@ from tests.proof.fault_injection import INJECTED_FAULTS, missed
 
 
 @pytest.mark.parametrize("fault", INJECTED_FAULTS)
-def test_a_injected_fault_is_found(fault: str) -> None:
-    """By the same lives and races that the bridge itself goes through."""
+def test_an_injected_fault_is_found(fault: str) -> None:
     assert missed(fault) is None

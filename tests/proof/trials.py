@@ -1,16 +1,16 @@
-"""Runs trials on all processors, each in whichever process is free."""
+"""Run trials on all processors, each in a free process."""
 
 import logging
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 
-#: Returns None, or a description of the loss. Can be sent to another process.
+#: Returns None, or a description of the loss. Must be picklable.
 Trial = Callable[[], object]
 
 
 def processes() -> Executor:
-    """Start as many processes as there are processors. The log of trials is off: their faults are on purpose."""
+    """Start one process per processor, with the bridge's log off, since the faults are intended."""
     return ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn"), initializer=silence)
 
 
@@ -20,7 +20,7 @@ def silence() -> None:
 
 
 def run(pool: Executor, trials: Iterable[Trial]) -> Iterator[str | None]:
-    """Run trials. Yields None or the loss of each, in their order. Starts with the first that is taken."""
+    """Run trials. Yields the result of each, in order: None, or the loss. The first `next` starts them."""
     yield from pool.map(_run, trials)
 
 
