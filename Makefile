@@ -15,7 +15,7 @@ export PATH := $(abspath ../shared/bin):$(PATH)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help start host demo test prove cover mutate bench bench-isolation check lock docs snapshots clean
+.PHONY: help start host demo test unit prove cover mutate bench bench-isolation check lock docs snapshots clean
 
 help: ## List what can be made
 	@$(PYTHON) -c 'import re; print(*(f"make {name:15} {what}" for name, what in \
@@ -32,6 +32,9 @@ demo: $(INSTALLED) ## Show the whole job once, in under a minute
 
 test: $(INSTALLED) ## Run the tests, starting whatever they need
 	@$(PYTEST) $(TESTS)
+
+unit: $(INSTALLED) ## Run the unit tests alone: no emulator, no socket, no process; under half a minute
+	@$(PYTEST) -m unit tests/api tests/domain tests/services tests/storage tests/test_*.py
 
 prove: $(INSTALLED) ## Prove at length that nothing is lost; PROVE_SEED= repeats a run
 	@$(VENV)/bin/python -m tests.proof

@@ -2,11 +2,9 @@
 
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, Future
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import ParamSpec, TypeVar
 
 from bridge.app import Bridge, compose
 from bridge.dependencies import build_dependencies, real_clock
@@ -21,9 +19,6 @@ from bridge.settings import Settings, read_settings
 from bridge.storage.keys import due_deliveries, due_operations, operation_partitions
 from bridge.storage.table import Table
 from bridge.testing import MemoryQueue, MemoryTable
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 
 #: 32 bytes, for measuring only.
 SIGNING_KEY = "3gibjTY9/mnGQPP8YVyJCAeEsKwdAzQFEMaLgNIR224="
@@ -68,19 +63,6 @@ class Later:
     def skip(self, by: timedelta) -> None:
         """Go on by so much."""
         self._ahead += by
-
-
-class InlineExecutor(Executor):
-    """Runs everything at once and in order, for measurements in simulated time."""
-
-    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
-        """Run a function now. The future carries what it raised."""
-        future: Future[_T] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except BaseException as error:  # noqa: BLE001 - the future carries it
-            future.set_exception(error)
-        return future
 
 
 class Instant:

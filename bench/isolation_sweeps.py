@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from bench.composed import ENVIRONMENT, InlineExecutor, Taker
+from bench.composed import ENVIRONMENT, Taker
+from bench.inline import InlineExecutor
 from bench.measuring import Figures
 from bench.report import Goal
 from bridge.app import Bridge, compose

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -11,6 +12,8 @@ from bridge import log
 from local.azurite import Azurite
 from tests.support.harness import Harness, harness
 from tests.support.log_guard import GuardedLogger
+from tests.support.markers import isolate, kind_of
+from tests.support.tenant import KeyServer, key_server
 
 # No test depends on how fast the machine is.
 settings.register_profile("bridge", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -23,6 +26,26 @@ settings.register_profile(
     phases=(Phase.explicit, Phase.generate),
 )
 settings.load_profile("mutants" if "MUTANT_UNDER_TEST" in os.environ else "bridge")
+
+
+_TESTS = Path(__file__).parent
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with its kind."""
+    for item in items:
+        if item.path.is_relative_to(_TESTS):
+            path = item.path.relative_to(_TESTS).as_posix()
+            names = [mark.name for mark in item.iter_markers()]
+            item.add_marker(kind_of(path, names, getattr(item, "fixturenames", ())))
+
+
+@pytest.fixture(autouse=True)
+def isolation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep a unit test from sockets and processes."""
+    if request.node.get_closest_marker("unit"):
+        isolate(monkeypatch)
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +61,13 @@ def guarded_log(monkeypatch: pytest.MonkeyPatch) -> Iterator[GuardedLogger]:
 def bridge() -> Harness:
     """Make a harness: a bridge in memory, at noon, with nothing registered."""
     return harness()
+
+
+@pytest.fixture(scope="module")
+def tenant() -> Iterator[KeyServer]:
+    """Run a tenant, whose tokens the tests of a module use."""
+    with key_server() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 
 from bridge.log import Event, called_by, log
 from bridge.pool import imap_unordered, map_in_order
-from tests.support.harness import InlineExecutor
+from tests.support.harness import PoolExecutor
 from tests.support.log_guard import GuardedLogger
 from tests.support.log_lines import lines_of
 
@@ -217,7 +217,7 @@ def test_guard_of_the_tests_notices_a_line_of_a_pool(guarded_log: GuardedLogger)
     """Of the test's own executor, and of a thread of the app's pools."""
     with ThreadPoolExecutor(1, thread_name_prefix="read") as executor:
         executor.submit(purge, 1).result()
-    InlineExecutor().submit(purge, 2).result()
+    PoolExecutor().submit(purge, 2).result()
 
     seen, guarded_log.of_pools = guarded_log.of_pools, []
     assert [json.loads(line)["operation"] for line in seen] == ["1", "2"]
@@ -228,7 +228,7 @@ def test_guard_of_the_tests_notices_lines_that_are_not_handed_back(
 ) -> None:
     monkeypatch.setattr("bridge.pool.lines_to", lambda _: nullcontext())
 
-    list(imap_unordered(InlineExecutor(), purge, [1]))
+    list(imap_unordered(PoolExecutor(), purge, [1]))
 
     seen, guarded_log.of_pools = guarded_log.of_pools, []
     assert [json.loads(line)["operation"] for line in seen] == ["1"]

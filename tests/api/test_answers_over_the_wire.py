@@ -18,6 +18,8 @@ from local.answer import Answer
 from local.upstream import Upstream
 from tests.support.harness import NOON, FakeClock, Harness, harness
 
+pytestmark = pytest.mark.sockets
+
 EXAMPLES = json.loads((Path(__file__).parents[1] / "facts" / "upstream-responses.json").read_text())
 
 #: What comes of each example as the first answer: the final status, or the next poll in seconds and the error that is

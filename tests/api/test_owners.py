@@ -4,7 +4,6 @@ import base64
 import json
 import logging
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
@@ -23,17 +22,10 @@ from bridge.storage.records import for_insert
 from bridge.storage.transaction import Insert, Transaction
 from tests.support.harness import SIGNING_KEY, Harness
 from tests.support.http import BASE, Client, route_of
-from tests.support.tenant import ANN, BOB, EVE, ROOT, KeyServer, guarded_by, key_server
+from tests.support.tenant import ANN, BOB, EVE, ROOT, KeyServer, guarded_by
 
 URL = "https://receiver.example.com/hook"
 JSON = {"Content-Type": "application/json"}
-
-
-@pytest.fixture(scope="module")
-def tenant() -> Iterator[KeyServer]:
-    """Run a tenant."""
-    with key_server() as running:
-        yield running
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Knowing an operation id gives no right to its data: an operation is its first owner's, unless owners share it."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -16,17 +16,10 @@ from bridge.storage.transaction import ANY, Merge, Transaction
 from tests.support.flaky import flaky
 from tests.support.harness import Harness, harness
 from tests.support.http import Answer, Client
-from tests.support.tenant import ANN, BOB, EVE, ROOT, KeyServer, guarded_by, key_server
+from tests.support.tenant import ANN, BOB, EVE, ROOT, KeyServer, guarded_by
 
 ANNS, BOBS, EVES, ROOTS = (f"https://{name}.example.com/hook" for name in ("ann", "bob", "eve", "root"))
 JSON = {"Content-Type": "application/json"}
-
-
-@pytest.fixture(scope="module")
-def tenant() -> Iterator[KeyServer]:
-    """Run a tenant."""
-    with key_server() as running:
-        yield running
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ FORWARDED = {
 
 @pytest.fixture
 def tenant() -> Iterator[KeyServer]:
-    """Run a tenant."""
+    """Run a tenant for one test, which may change the tenant's keys."""
     with key_server() as running:
         yield running
 
@@ -294,6 +294,7 @@ def test_a_key_server_that_is_down_is_503_and_is_asked_again(tenant: KeyServer) 
     assert call(bridge, tenant.token()).status == 200
 
 
+@pytest.mark.sockets
 def test_a_key_server_that_is_gone_is_503() -> None:
     """Nobody listens there at all."""
     with key_server() as tenant:

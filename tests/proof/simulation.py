@@ -28,7 +28,7 @@ from tests.proof.calls import Caller, Calls, Died, Plan
 from tests.proof.instance import Instance, Parts
 from tests.proof.outside import OutsideQueue, OutsideTable, OutsideUpstream, OutsideWebhookSender, Poll, Post
 from tests.proof.queue import Message, Queue
-from tests.support.harness import ENVIRONMENT, FakeClock, FakeSender, FakeUpstream, InlineExecutor
+from tests.support.harness import ENVIRONMENT, FakeClock, FakeSender, FakeUpstream, PoolExecutor
 from tests.support.http import Answer, Client
 
 SETTINGS = read_settings(
@@ -223,9 +223,9 @@ class Simulation:
             nonce=lambda: next(self._tokens).to_bytes(NONCE_BYTES),
             random=lambda: 0.5,
             sleep=lambda seconds: self.clock.advance(timedelta(seconds=seconds)),
-            executor=InlineExecutor(),
-            readers=InlineExecutor(),
-            senders=InlineExecutor(),
+            executor=PoolExecutor(),
+            readers=PoolExecutor(),
+            senders=PoolExecutor(),
         )
         bridge = compose(SETTINGS, dependencies)
         registrations = replace(

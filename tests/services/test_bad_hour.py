@@ -32,6 +32,7 @@ MOODS = [
 ]
 
 
+@pytest.mark.sockets
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_after_a_bad_hour_every_operation_is_right_and_the_budget_was_kept(seed: int) -> None:
     """429 with and without a time, 500s, HTML, hangs, resets, a revoked and restored key, other operations' ids."""

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -21,7 +21,7 @@ from bridge.storage.transaction import ANY, Insert, Merge, Transaction
 from bridge.storage.writes.common import purge_due
 from tests.support.harness import SIGNING_KEY, Harness, harness, new_signing_key
 from tests.support.http import Answer, Client
-from tests.support.tenant import ANN, BOB, ROOT, KeyServer, guarded_by, key_server
+from tests.support.tenant import ANN, BOB, ROOT, KeyServer, guarded_by
 
 OLD, NEW, NEWEST = SIGNING_KEY, new_signing_key(), new_signing_key()
 PLACE = "https://receiver.example.com/hook"
@@ -409,13 +409,6 @@ def test_two_that_register_the_same_at_once_make_one(bridge: Harness) -> None:
 
     assert [type(each).__name__ for each in (first, second)] == ["Created", "Existing"]
     assert bridge.aggregate().size == 2
-
-
-@pytest.fixture(scope="module")
-def tenant() -> Iterator[KeyServer]:
-    """Run a tenant."""
-    with key_server() as running:
-        yield running
 
 
 def test_an_admin_sees_no_query_of_others(tenant: KeyServer) -> None:

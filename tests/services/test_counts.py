@@ -17,7 +17,7 @@ from bridge.storage.keys import PARTITION_COUNT, partition_of
 from bridge.storage.records import for_insert
 from bridge.storage.transaction import Insert, Row, Transaction
 from bridge.testing import MemoryTable
-from tests.support.harness import FakeClock, Harness, InlineExecutor, harness
+from tests.support.harness import FakeClock, Harness, PoolExecutor, harness
 
 A_COUNT = PARTITION_COUNT * len(State)
 
@@ -57,7 +57,7 @@ def test_the_states_are_counted_up_to_a_thousand_over_all_partitions(bridge: Har
     for number in range(3_000):
         put(table, bridge, number)
 
-    counts = Counts(table, bridge.clock, InlineExecutor()).by_state()
+    counts = Counts(table, bridge.clock, PoolExecutor()).by_state()
 
     assert (counts[State.DEAD], counts[State.WAITING]) == (COUNTED + 1, 0)
     assert sum(table.read) == COUNTED + 1
@@ -98,7 +98,7 @@ def test_counts_that_are_old_are_counted_again(bridge: Harness, seconds: float) 
 def test_a_count_that_failed_is_not_kept(bridge: Harness) -> None:
     """The next one counts, and counts from before are no answer any more."""
     table = CountsTable()
-    counts = Counts(table, bridge.clock, InlineExecutor())
+    counts = Counts(table, bridge.clock, PoolExecutor())
     counts.by_state()
     put(table, bridge, 1)
     bridge.clock.advance(60)

@@ -190,6 +190,7 @@ class Watched:
         return self.inner.check_destination(url)
 
 
+@pytest.mark.sockets
 def test_good_callbacks_arrive_while_bad_ones_wait() -> None:
     """200 deliveries to a receiver that never answers, 50 to a good one sent after them, by real sockets."""
     opened = {

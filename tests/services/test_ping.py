@@ -93,6 +93,7 @@ def test_a_receiver_that_cannot_be_reached_is_an_answer_too() -> None:
     assert (answer.status, answer.body["status"], answer.body["error"]) == (200, None, "dns")
 
 
+@pytest.mark.sockets
 def test_a_ping_arrives_over_a_real_socket() -> None:
     """By the sender of callbacks."""
     opened = {

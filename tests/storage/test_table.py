@@ -19,7 +19,7 @@ from local.azurite import Azurite
 _names = count()
 
 
-@pytest.fixture(params=["memory", "azurite"])
+@pytest.fixture(params=["memory", pytest.param("azurite", marks=pytest.mark.azurite)])
 def table(request: pytest.FixtureRequest) -> Iterator[Table]:
     """Yield an empty table of each kind."""
     if request.param == "memory":

@@ -4,7 +4,7 @@ import base64
 import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from contextvars import Context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,6 +12,7 @@ from functools import partial
 from itertools import count
 from typing import ParamSpec, TypeVar
 
+from bench.inline import InlineExecutor
 from bridge.adapters.entra.tokens import EntraTokens
 from bridge.app import Bridge, compose
 from bridge.dependencies import Dependencies
@@ -72,7 +73,7 @@ class FakeClock:
         self.now += by if isinstance(by, timedelta) else timedelta(seconds=by)
 
 
-class InlineExecutor(Executor):
+class PoolExecutor(InlineExecutor):
     """Runs everything at once and in order, so that a test can be read from top to bottom.
 
     Like the thread of a pool, the work has none of its caller's context variables.
@@ -80,12 +81,7 @@ class InlineExecutor(Executor):
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
         """Run `fn` now."""
-        future: Future[_T] = Future()
-        try:
-            future.set_result(Context().run(_in_pool, partial(fn, *args, **kwargs)))
-        except BaseException as error:  # noqa: BLE001 - the future carries it
-            future.set_exception(error)
-        return future
+        return super().submit(Context().run, _in_pool, partial(fn, *args, **kwargs))
 
 
 def _in_pool(work: Callable[[], _T]) -> _T:
@@ -321,9 +317,9 @@ def harness(
         nonce=lambda: next(numbers).to_bytes(NONCE_BYTES),
         random=lambda: 0.5,
         sleep=pauses.append,
-        executor=InlineExecutor(),
-        readers=InlineExecutor(),
-        senders=InlineExecutor(),
+        executor=PoolExecutor(),
+        readers=PoolExecutor(),
+        senders=PoolExecutor(),
     )
     return Harness(
         settings=settings,
