@@ -74,7 +74,7 @@ def test_app_answers_any_request_as_described(environment: dict[str, str]) -> No
     """Input is right and wrong by the schemas. Every call is tested, and no call works without a key."""
     output = schemathesis(environment, "--phases", "examples,coverage,fuzzing", "--max-examples", "4")
 
-    assert f"Tested: {len(calls()) - 1}" in said, said  # all but the one that it reads the description by
+    assert f"Tested: {len(calls()) - 1}" in output, output  # all but the call that reads the description
 
 
 def test_app_accepts_described_requests_in_any_order(environment: dict[str, str]) -> None:
