@@ -83,14 +83,14 @@ class Scene:
 
     def claim(self) -> Claimed:
         """Take the right to the next attempt, whose POST is then under way."""
-        claimed = self.bridge.bridge.deliver.claims.claim(DeliveryTask.next_of(self.bridge.registration(self.ref)))
+        claimed = self.bridge.deliverer.claims.claim(DeliveryTask.next_of(self.bridge.registration(self.ref)))
         assert claimed is not None
         return claimed
 
     def record(self, claimed: Claimed, outcome: Outcome) -> None:
         """End the POST of a claim."""
         attempt = claimed.attempt.with_outcome(outcome, timedelta(milliseconds=7))
-        self.bridge.bridge.deliver.recorder.record(claimed, attempt, outcome)
+        self.bridge.deliverer.recorder.record(claimed, attempt, outcome)
 
     def deliver(self) -> None:
         """Send what is due, and attempt what was sent."""
@@ -103,7 +103,7 @@ class Scene:
             while self.bridge.registration(self.ref).state is State.PENDING:
                 self.wait(30)
                 self.deliver()
-            self.bridge.bridge.routes.registrations.redeliver(self.ref)
+            self.bridge.registrations.redeliver(self.ref)
 
     def purge(self) -> None:
         """Let everything be forgotten."""
@@ -184,7 +184,7 @@ def canceled_under_way(at: Scene) -> Writer:
     claimed = at.claim()
 
     def write() -> None:
-        at.bridge.bridge.routes.registrations.cancel(at.ref)
+        at.bridge.registrations.cancel(at.ref)
         at.record(claimed, TAKEN)
 
     return write
@@ -195,7 +195,7 @@ def run_again(at: Scene) -> Writer:
     delivered(at)()
 
     def write() -> None:
-        at.bridge.bridge.routes.registrations.redeliver(at.ref)
+        at.bridge.registrations.redeliver(at.ref)
         at.bridge.deliver_all()
 
     return write
@@ -238,7 +238,7 @@ def born_again(at: Scene) -> Writer:
     at.end()
 
     def write() -> None:
-        at.bridge.bridge.routes.registrations.cancel(at.ref)
+        at.bridge.registrations.cancel(at.ref)
         at.bridge.register("operation-1", HOOK)
         at.bridge.deliver_all()
 

@@ -119,7 +119,7 @@ def work(bridge: Harness, ticks: int = 4) -> None:
         app.sweep()
         for task in bridge.queue.take():
             try:
-                bridge.bridge.deliver.deliver(task)
+                bridge.deliver(task)
             except Exception:
                 if task.ref.operation.id != VICTIM:
                     raise

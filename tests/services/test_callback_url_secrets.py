@@ -405,7 +405,7 @@ def test_two_that_register_the_same_at_once_make_one(bridge: Harness) -> None:
     old = bridge.bridge
     bridge.restart(BRIDGE_SIGNING_KEYS=f"{NEW},{OLD}")
     first = old.routes.registrations.register(bridge.request(url=HOOK))
-    second = bridge.bridge.routes.registrations.register(bridge.request(url=HOOK))
+    second = bridge.registrations.register(bridge.request(url=HOOK))
 
     assert [type(each).__name__ for each in (first, second)] == ["Created", "Existing"]
     assert bridge.aggregate().size == 2

@@ -112,7 +112,7 @@ def test_steps_write_as_many_rows_as_the_architecture_says() -> None:
     """The counts of its table of steps."""
     witness = Witness()
     bridge = harness(lambda _: witness)
-    registrations = bridge.bridge.routes.registrations
+    registrations = bridge.registrations
     one, two = (bridge.request(url=f"https://{name}.example.com/") for name in ("one", "two"))
     bridge.sender.tell(one.callback_url, 500, 200)
     bridge.sender.tell(two.callback_url, 410)
@@ -137,7 +137,7 @@ def test_steps_write_as_many_rows_as_the_architecture_says() -> None:
         "cancel, pending": lambda: registrations.cancel(one.ref),
         "register, the upstream has spoken": lambda: registrations.register(two),
         "claim + record; a death": bridge.deliver_all,
-        "redeliver, one of many": lambda: bridge.bridge.routes.bulk_redelivery.redeliver(order),
+        "redeliver, one of many": lambda: bridge.bulk_redelivery.redeliver(order),
     }
     bridge.sweep()  # writes the heartbeat
     witness.taken()

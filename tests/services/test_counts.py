@@ -66,7 +66,7 @@ def test_the_states_are_counted_up_to_a_thousand_over_all_partitions(bridge: Har
 def test_a_status_soon_after_another_counts_nothing(bridge: Harness) -> None:
     """The rest of it is read each time."""
     bridge.register("operation-1")
-    queries = bridge.bridge.routes.queries
+    queries = bridge.queries
     bridge.table.taken()
     first = queries.status()
     cost_of_first = bridge.table.taken()["range"]
@@ -84,7 +84,7 @@ def test_a_status_soon_after_another_counts_nothing(bridge: Harness) -> None:
 @pytest.mark.parametrize("seconds", [10, 3600, -10], ids=["just old", "long ago", "by a clock that was set back"])
 def test_counts_that_are_old_are_counted_again(bridge: Harness, seconds: float) -> None:
     """Ten seconds after they were begun."""
-    counts = bridge.bridge.routes.queries.counts
+    counts = bridge.queries.counts
     bridge.register("operation-1")
     first = counts.by_state()[State.WAITING]
     bridge.register("operation-2")
@@ -131,7 +131,7 @@ def test_many_who_ask_at_once_are_answered_by_one_count() -> None:
 
 def test_the_measure_of_what_waits_is_always_counted(bridge: Harness) -> None:
     """A sweep measures once a minute, and the measure is of then."""
-    counts = bridge.bridge.routes.queries.counts
+    counts = bridge.queries.counts
     counts.by_state()
     bridge.register()
 

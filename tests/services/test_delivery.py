@@ -35,7 +35,7 @@ def pending(bridge: Harness) -> RegistrationRef:
 
 def view(bridge: Harness, ref: RegistrationRef) -> RegistrationView:
     """Look at a registration as a client does."""
-    found = bridge.bridge.routes.queries.registration(ref)
+    found = bridge.queries.registration(ref)
     assert found is not None
     return found
 
@@ -167,7 +167,7 @@ def test_a_dead_delivery_can_be_redelivered(bridge: Harness) -> None:
     ref = pending(bridge)
     bridge.sender.tell(HOOK, 500)
     live_on(bridge, timedelta(hours=80), timedelta(minutes=1))
-    bridge.bridge.routes.registrations.redeliver(ref)
+    bridge.registrations.redeliver(ref)
 
     live_on(bridge, timedelta(hours=80), timedelta(minutes=1))
 
@@ -190,8 +190,8 @@ def test_the_same_task_twice_makes_one_attempt(bridge: Harness) -> None:
     pending(bridge)
     task = bridge.queue.take()[0]
 
-    bridge.bridge.deliver.deliver(task)
-    bridge.bridge.deliver.deliver(task)
+    bridge.deliver(task)
+    bridge.deliver(task)
 
     assert len(bridge.sender.posted) == 1
 
@@ -200,9 +200,9 @@ def test_two_instances_with_the_same_task_make_one_attempt(bridge: Harness) -> N
     """The second finds the lease of the first."""
     pending(bridge)
     task = bridge.queue.take()[0]
-    bridge.sender.during = lambda: bridge.bridge.deliver.deliver(task)
+    bridge.sender.during = lambda: bridge.deliver(task)
 
-    bridge.bridge.deliver.deliver(task)
+    bridge.deliver(task)
 
     assert len(bridge.sender.posted) == 1
 
@@ -225,7 +225,7 @@ def test_a_task_before_its_time_is_dropped(bridge: Harness) -> None:
     bridge.sender.tell(HOOK, answered(503, address=None, retry_after=timedelta(seconds=31)))
     bridge.deliver_all()
 
-    bridge.bridge.deliver.deliver(DeliveryTask(ref=ref, generation=NOON, number=2))
+    bridge.deliver(DeliveryTask(ref=ref, generation=NOON, number=2))
 
     assert len(bridge.sender.posted) == 1
 
@@ -245,7 +245,7 @@ def test_a_task_for_another_attempt_is_dropped(bridge: Harness, number: int) -> 
     """Only the next one may be made."""
     ref = pending(bridge)
 
-    bridge.bridge.deliver.deliver(DeliveryTask(ref=ref, generation=NOON, number=number))
+    bridge.deliver(DeliveryTask(ref=ref, generation=NOON, number=number))
 
     assert bridge.sender.posted == []
 
@@ -403,7 +403,7 @@ def test_a_2xx_after_a_cancellation_is_recorded_and_changes_nothing(bridge: Harn
     """It was in flight; the client was told that it might arrive."""
     ref = pending(bridge)
 
-    meanwhile(bridge, lambda: bridge.bridge.routes.registrations.cancel(ref))
+    meanwhile(bridge, lambda: bridge.registrations.cancel(ref))
 
     assert bridge.registration(ref).state is State.CANCELED
     assert view(bridge, ref).attempts[0].status == 200
@@ -414,8 +414,8 @@ def test_a_2xx_after_cancellation_and_redelivery_ends_the_delivery(bridge: Harne
     ref = pending(bridge)
 
     def cancel_and_redeliver() -> None:
-        bridge.bridge.routes.registrations.cancel(ref)
-        bridge.bridge.routes.registrations.redeliver(ref)
+        bridge.registrations.cancel(ref)
+        bridge.registrations.redeliver(ref)
 
     meanwhile(bridge, cancel_and_redeliver)
 
@@ -431,8 +431,8 @@ def test_a_failure_after_cancellation_and_redelivery_is_only_recorded(bridge: Ha
     bridge.sender.tell(HOOK, 500, 200)
 
     def cancel_and_redeliver() -> None:
-        bridge.bridge.routes.registrations.cancel(ref)
-        bridge.bridge.routes.registrations.redeliver(ref)
+        bridge.registrations.cancel(ref)
+        bridge.registrations.redeliver(ref)
 
     meanwhile(bridge, cancel_and_redeliver)
 
@@ -447,8 +447,8 @@ def test_a_2xx_of_a_former_generation_does_not_end_the_new_one(bridge: Harness) 
     ref = pending(bridge)
 
     def begin_anew() -> None:
-        bridge.bridge.routes.registrations.cancel(ref)
-        bridge.bridge.routes.registrations.register(bridge.request())
+        bridge.registrations.cancel(ref)
+        bridge.registrations.register(bridge.request())
 
     meanwhile(bridge, begin_anew)
 
@@ -484,7 +484,7 @@ def test_an_enqueue_between_claim_and_record_is_no_harm(bridge: Harness) -> None
         bridge.sweep()
 
     bridge.sender.during = sweep_past_the_lease
-    bridge.bridge.deliver.deliver(bridge.queue.take()[0])
+    bridge.deliver(bridge.queue.take()[0])
     bridge.sender.during = lambda: None
 
     assert bridge.registration(ref).state is State.DELIVERED
@@ -514,7 +514,7 @@ def test_a_redelivery_after_an_unseen_record_is_not_swallowed() -> None:
 
     def commit_unseen_then_redeliver(transaction: Transaction) -> Mapping[str, str]:
         table.inner.commit(transaction)
-        bridge.bridge.routes.registrations.redeliver(ref)
+        bridge.registrations.redeliver(ref)
         raise CommitUnknown("no reply")
 
     table.instead = [table.inner.commit, commit_unseen_then_redeliver]
@@ -552,7 +552,7 @@ def test_a_pending_row_without_a_message_is_skipped(bridge: Harness) -> None:
 def test_a_log_line_says_what_happened_to_a_callback(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """One line, with host and port only."""
     caplog.set_level("INFO")
-    bridge.bridge.routes.registrations.register(bridge.request(url="https://receiver.example.com/hook?token=secret"))
+    bridge.registrations.register(bridge.request(url="https://receiver.example.com/hook?token=secret"))
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
     caplog.clear()

@@ -54,7 +54,7 @@ def down() -> tuple[Harness, Queue]:
 def deliver(bridge: Harness, queue: Queue) -> None:
     sent, queue.sent = queue.sent, []
     for task in sent:
-        bridge.bridge.deliver.deliver(task)
+        bridge.deliver(task)
 
 
 def pending(bridge: Harness, count: int) -> None:
@@ -178,7 +178,7 @@ def test_a_failed_send_is_one_line_with_the_code_of_the_service(caplog: pytest.L
 
 def test_the_problem_of_the_queue_is_known_until_something_is_sent() -> None:
     bridge, queue = down()
-    dispatcher = bridge.bridge.sweep.enqueuer.dispatcher
+    dispatcher = bridge.sweeper.enqueuer.dispatcher
     task = DeliveryTask(ref=bridge.request().ref, generation=NOON, number=1, sends=1)
 
     queue.failure = StorageRefused("queue storage: AuthorizationFailure, HTTP status 403", "AuthorizationFailure")
@@ -196,7 +196,7 @@ def test_the_problem_of_the_queue_is_known_until_something_is_sent() -> None:
 
 def test_a_failure_long_past_is_no_problem_of_the_present() -> None:
     bridge, _ = down()
-    dispatcher = bridge.bridge.sweep.enqueuer.dispatcher
+    dispatcher = bridge.sweeper.enqueuer.dispatcher
     dispatcher.send(DeliveryTask(ref=bridge.request().ref, generation=NOON, number=1, sends=1))
 
     bridge.clock.advance(timedelta(minutes=11))

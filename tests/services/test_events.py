@@ -116,7 +116,7 @@ def test_callback_comes_as_a_cloudevent_to_who_asked_for_it() -> None:
     event = from_http({"content-type": posted.headers["Content-Type"]}, posted.body)
     assert (event["id"], event["source"]) == (posted.headers["webhook-id"], "/speech-webhook-bridge/default")
     assert "webhook-signature" in posted.headers
-    [entry] = bridge.bridge.routes.queries.page([State.DELIVERED], limit=10, cursor=None).entries
+    [entry] = bridge.queries.page([State.DELIVERED], limit=10, cursor=None).entries
     assert entry.format is Format.CLOUDEVENTS
 
 

@@ -50,7 +50,7 @@ def test_an_owner_is_shown_all_of_theirs_in_order_and_nothing_else(
     for number in set(range(300)) - set(range(0, 300, 7)):
         put(bridge, BOB, number, State.DEAD if number % 3 else State.DELIVERED)
 
-    found = pages(bridge.bridge.routes.queries, states, limit=limit, owner=ANN)
+    found = pages(bridge.queries, states, limit=limit, owner=ANN)
 
     assert [each for page in found for each in page] == mine
     assert all(len(page) == limit for page in found[:-1])
@@ -64,11 +64,11 @@ def test_few_among_many_cost_a_bounded_number_of_reads(bridge: Harness, states: 
     last = put(bridge, ANN, 9_000)
     bridge.table.taken()
 
-    first = bridge.bridge.routes.queries.page(states, limit=50, cursor=None, owner=ANN)
+    first = bridge.queries.page(states, limit=50, cursor=None, owner=ANN)
 
     assert bridge.table.taken()["range"] == calls
     assert (first.entries, first.cursor is None) == ([], False)
-    found = pages(bridge.bridge.routes.queries, states, limit=50, owner=ANN)
+    found = pages(bridge.queries, states, limit=50, owner=ANN)
     assert [each for page in found for each in page] == [last]
 
 
@@ -76,7 +76,7 @@ def test_a_list_of_all_states_costs_one_read_for_each_partition_while_it_is_smal
     mine = [put(bridge, ANN, number, list(State)[number % 6]) for number in range(60)]
     bridge.table.taken()
 
-    page = bridge.bridge.routes.queries.page(tuple(State), limit=100, cursor=None)
+    page = bridge.queries.page(tuple(State), limit=100, cursor=None)
 
     assert bridge.table.taken() == {"range": 8}
     assert {entry.ref.public_id for entry in page.entries} == set(mine)
@@ -86,7 +86,7 @@ def test_a_list_of_all_states_costs_one_read_for_each_partition_while_it_is_smal
 def test_an_index_that_was_large_is_read_by_state_for_a_while(bridge: Harness) -> None:
     for number in range(2_000):
         put(bridge, ANN, number)
-    queries, calls = bridge.bridge.routes.queries, list[int]()
+    queries, calls = bridge.queries, list[int]()
 
     for minutes in (0, 1, 11):
         bridge.clock.advance(timedelta(minutes=minutes))
@@ -106,7 +106,7 @@ def test_what_moves_while_a_list_is_read_is_shown_once_and_as_it_is(bridge: Harn
     for number in range(3):
         put(bridge, ANN, 10 + number, State.DELIVERED, seconds=number)
 
-    page = bridge.bridge.routes.queries.page(tuple(State), limit=limit, cursor=None)
+    page = bridge.queries.page(tuple(State), limit=limit, cursor=None)
 
     shown = [(entry.ref.public_id, entry.state) for entry in page.entries]
     assert shown[:3] == [(each, State.DELIVERED) for each in moved][:limit]
@@ -121,7 +121,7 @@ def test_rows_that_cannot_be_read_do_not_end_a_list(bridge: Harness) -> None:
         if RegistrationRef.parse(row.key.split(":", 3)[3].replace(":", "~")) in refs(ids[:30]):
             bridge.memory.commit(Transaction(row.partition, (Merge(row.key, {"v": 99}, ANY),)))
 
-    found = pages(bridge.bridge.routes.queries, [State.DELIVERED], limit=2, owner=None)
+    found = pages(bridge.queries, [State.DELIVERED], limit=2, owner=None)
 
     assert [each for page in found for each in page] == ids[30:]
 
@@ -133,7 +133,7 @@ def test_a_redelivery_of_one_owner_looks_no_further_back_than_it_was_told(bridge
     bridge.table.taken()
     since = bridge.clock() - timedelta(minutes=1)
 
-    started = bridge.bridge.routes.bulk_redelivery.redeliver(Order(owner=ANN, since=since, host=None, limit=10))
+    started = bridge.bulk_redelivery.redeliver(Order(owner=ANN, since=since, host=None, limit=10))
 
     assert (started.refs, started.cursor) == ([], None)
     assert bridge.table.taken()["range"] == 32
@@ -146,7 +146,7 @@ def test_a_redelivery_reads_a_bounded_part_and_says_where_it_goes_on(bridge: Har
         put(bridge, BOB, number, State.DEAD)
     bridge.table.taken()
     order = Order(owner=owner, since=NOON - timedelta(days=9999), host="other.example.com", limit=1)
-    redeliver, reads, calls = bridge.bridge.routes.bulk_redelivery.redeliver, list[int](), 0
+    redeliver, reads, calls = bridge.bulk_redelivery.redeliver, list[int](), 0
 
     started = redeliver(order)
     reads.append(bridge.table.taken()["range"])

@@ -45,7 +45,7 @@ def test_an_order_of_a_client_is_one_line(
     bridge, _ = flaky()
     ref = begin(bridge)
 
-    getattr(bridge.bridge.routes.registrations, order)(ref)
+    getattr(bridge.registrations, order)(ref)
 
     assert lines_of(caplog, event) == [{"event": event, "registration": ref.public_id, "was": was}]
 
@@ -63,7 +63,7 @@ def test_an_order_that_landed_late_is_one_line_too(
     ref = begin(bridge)
     table.instead = [table.lands_late, table.late_lands_first]
 
-    getattr(bridge.bridge.routes.registrations, order)(ref)
+    getattr(bridge.registrations, order)(ref)
 
     assert lines_of(caplog, event) == [{"event": event, "registration": ref.public_id}]
 
@@ -84,7 +84,7 @@ def test_what_was_done_already_is_no_line(caplog: pytest.LogCaptureFixture) -> N
     caplog.set_level("DEBUG")
     bridge, _ = flaky()
 
-    bridge.bridge.routes.registrations.cancel(ended(bridge))
+    bridge.registrations.cancel(ended(bridge))
 
     assert lines_of(caplog, Event.CANCELED) == []
 

@@ -87,7 +87,7 @@ def test_an_attempt_is_one_line(
     bridge.sender.during = lambda: bridge.clock.advance(0.041)
     caplog.clear()
 
-    bridge.bridge.deliver.deliver(task)
+    bridge.deliver(task)
 
     assert lines_of(caplog) == [attempted(bridge, task.ref, **expected)]
 
@@ -106,7 +106,7 @@ def test_a_task_that_is_not_followed_is_one_line(
     task = change(first_task(bridge))
     caplog.clear()
 
-    bridge.bridge.deliver.deliver(task)
+    bridge.deliver(task)
 
     dropped = {"event": "delivery.dropped", "registration": task.ref.public_id, "attempt": task.number, "why": why}
     assert lines_of(caplog) == [dropped]
@@ -115,10 +115,10 @@ def test_a_task_that_is_not_followed_is_one_line(
 def test_a_task_for_what_has_ended_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """A queue that delivers twice is seen to."""
     task = first_task(bridge)
-    bridge.bridge.deliver.deliver(task)
+    bridge.deliver(task)
     caplog.clear()
 
-    bridge.bridge.deliver.deliver(task)
+    bridge.deliver(task)
 
     why = "it is delivered"
     assert lines_of(caplog) == [
@@ -134,7 +134,7 @@ def test_a_claim_that_took_too_long_is_one_line(caplog: pytest.LogCaptureFixture
     table.instead = [slowly(bridge, table, 16)]
     caplog.clear()
 
-    bridge.bridge.deliver.deliver(task)
+    bridge.deliver(task)
 
     why = "the claim took too long"
     assert lines_of(caplog) == [
@@ -149,7 +149,7 @@ def test_a_lease_that_is_just_long_enough_is_used() -> None:
 
     table.instead = [slowly(bridge, table, 15)]
 
-    bridge.bridge.deliver.deliver(task)
+    bridge.deliver(task)
 
     assert len(bridge.sender.posted) == 1
 
@@ -161,7 +161,7 @@ def test_a_run_whose_last_attempt_was_lost_is_one_line(bridge: Harness, caplog: 
     bridge.memory.commit(Transaction(partition_of(task.ref), (row,)))
     caplog.clear()
 
-    bridge.bridge.deliver.deliver(replace(task, number=ATTEMPTS_PER_RUN + 1))
+    bridge.deliver(replace(task, number=ATTEMPTS_PER_RUN + 1))
 
     assert lines_of(caplog) == [
         {"event": "delivery.dead", "registration": task.ref.public_id, "attempt": ATTEMPTS_PER_RUN}
@@ -178,13 +178,13 @@ def test_what_is_deferred_is_one_line(bridge: Harness, caplog: pytest.LogCapture
     for number in range(6):
         bridge.sender.tell(f"{HOOK}/{number}", Unreachable(error=Failure.CONNECT))
     for task in tasks[:-1]:
-        bridge.bridge.deliver.deliver(task)
+        bridge.deliver(task)
     bridge.clock.advance(1)  # the last delivery begins anew after the last attempt has failed
-    bridge.bridge.routes.registrations.cancel(tasks[-1].ref)
-    bridge.bridge.routes.registrations.redeliver(tasks[-1].ref)
+    bridge.registrations.cancel(tasks[-1].ref)
+    bridge.registrations.redeliver(tasks[-1].ref)
     caplog.clear()
 
-    bridge.bridge.deliver.deliver(tasks[-1])
+    bridge.deliver(tasks[-1])
 
     assert lines_of(caplog, Event.HELD_BACK) == [
         {
@@ -200,14 +200,14 @@ def test_what_is_deferred_is_one_line(bridge: Harness, caplog: pytest.LogCapture
 
 def test_headers_whose_key_is_gone_are_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """Beside that of the attempt; the key is named, and nothing of the headers."""
-    bridge.bridge.routes.registrations.register(bridge.request(), OwnHeaders({"Authorization": "Bearer secret"}))
+    bridge.registrations.register(bridge.request(), OwnHeaders({"Authorization": "Bearer secret"}))
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
     bridge.restart(BRIDGE_SIGNING_KEYS=new_signing_key())
     [task] = bridge.queue.take()
     caplog.clear()
 
-    bridge.bridge.deliver.deliver(task)
+    bridge.deliver(task)
 
     [undecrypted, attempt] = lines_of(caplog)
     why = undecrypted.pop("why")
@@ -225,7 +225,7 @@ def test_an_attempt_that_could_not_be_recorded_is_one_line(caplog: pytest.LogCap
     bridge.sender.during = lambda: table.instead.extend([table.down] * 100)
     caplog.clear()
 
-    bridge.bridge.deliver.deliver(task)
+    bridge.deliver(task)
 
     expected = attempted(
         bridge, task.ref, event="delivery.unrecorded", address="203.0.113.7", status=200, ms=0, then="delivered"
@@ -247,7 +247,7 @@ def test_nothing_is_recorded_once_the_lease_is_over(caplog: pytest.LogCaptureFix
     bridge.sender.during = down_until_the_end
     caplog.clear()
 
-    bridge.bridge.deliver.deliver(task)
+    bridge.deliver(task)
 
     assert [line["event"] for line in lines_of(caplog)] == ["delivery.unrecorded"]
     assert bridge.pauses == []
@@ -259,7 +259,7 @@ def test_a_registration_that_somebody_wrote_over_is_one_line(bridge: Harness, ca
     bridge.memory.commit(Transaction(partition_of(task.ref), (Merge(row_key(task.ref), {"v": 99}, ANY),)))
     caplog.clear()
 
-    bridge.bridge.deliver.deliver(task)
+    bridge.deliver(task)
 
     why = "Registration of schema 99: this version reads 1 and the one before"
     assert lines_of(caplog) == [{"event": "row.unreadable", "registration": task.ref.public_id, "why": why}]
@@ -271,7 +271,7 @@ def test_task_for_a_registration_that_is_unknown_is_one_line(bridge: Harness, ca
     task = replace(task, ref=replace(task.ref, hash="f" * 16))
     caplog.clear()
 
-    bridge.bridge.deliver.deliver(task)
+    bridge.deliver(task)
 
     why = "a queue message about no registration here"
     assert lines_of(caplog) == [{"event": "row.unreadable", "registration": task.ref.public_id, "why": why}]

@@ -130,7 +130,7 @@ def test_a_backlog_that_fills_a_partition_does_not_hide_other_hosts(bridge: Harn
     bridge.sweep()
     for task in bridge.queue.take():
         if task.ref == other:
-            bridge.bridge.deliver.deliver(task)
+            bridge.deliver(task)
 
     sweeps, sent = 0, list[DeliveryTask]()
     while other not in [task.ref for task in sent]:

@@ -24,7 +24,7 @@ SEVEN = {"BRIDGE_MAX_WAITING_PER_OWNER": "7"}
 def register(bridge: Harness, operation_id: str, owner: str = "one") -> Registered:
     request = bridge.request(operation_id)
     ref = RegistrationRef.of(OperationRef("default", operation_id), owner=owner, callback_url=request.callback_url)
-    return bridge.bridge.routes.registrations.register(replace(request, ref=ref, owner=owner))
+    return bridge.registrations.register(replace(request, ref=ref, owner=owner))
 
 
 def counted(bridge: Harness) -> None:

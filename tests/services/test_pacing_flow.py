@@ -56,7 +56,7 @@ def test_a_failed_probe_of_a_silent_host_counts_for_every_delivery_that_was_due(
 
     assert len(bridge.sender.posted) == FAILURES_TO_OPEN
     assert [each.last_attempt for each in registrations_at(bridge, SILENT, 30)] == [1] * 30
-    view = bridge.bridge.routes.queries.registration(registrations_at(bridge, SILENT, 30)[-1].ref)
+    view = bridge.queries.registration(registrations_at(bridge, SILENT, 30)[-1].ref)
     assert isinstance(view, RegistrationView)
     [attempt] = view.attempts
     assert (attempt.number, attempt.error, attempt.duration_ms) == (1, "timeout", 0)
@@ -127,10 +127,10 @@ def test_an_unsent_attempt_is_not_counted_twice_if_its_commit_seems_lost() -> No
     end_all(bridge, FAILURES_TO_OPEN + 1, SILENT, "operation")
     tasks = bridge.queue.take()
     for task in tasks[:-1]:
-        bridge.bridge.deliver.deliver(task)
+        bridge.deliver(task)
     table.instead = [table.silent_commit]
 
-    bridge.bridge.deliver.deliver(tasks[-1])
+    bridge.deliver(tasks[-1])
 
     assert {each.last_attempt for each in registrations_at(bridge, SILENT, FAILURES_TO_OPEN + 1)} == {1}
 
@@ -140,7 +140,7 @@ def test_a_message_of_a_former_version_is_read_for_its_host(bridge: Harness) -> 
     end_all(bridge, 1, SILENT, "operation")
     [task] = bridge.queue.take()
 
-    bridge.bridge.deliver.deliver(replace(task, origin=None, owner=None))
+    bridge.deliver(replace(task, origin=None, owner=None))
 
     assert registrations_at(bridge, SILENT, 1)[0].state is State.DELIVERED
 
@@ -208,10 +208,10 @@ def test_good_callbacks_arrive_while_bad_ones_wait() -> None:
         end_all(bridge, 200, bad_url, "bad")
         end_all(bridge, 50, good_url, "good")
 
-        under_way = [threads.submit(bridge.bridge.deliver.deliver, task) for task in bridge.queue.take()]
+        under_way = [threads.submit(bridge.deliver, task) for task in bridge.queue.take()]
         list(islice(as_completed(under_way), len(under_way) - 1))  # all but the one attempt that hangs
         while len(sender.ended) < 50:  # tasks that a first answer brought threads for
-            list(threads.map(bridge.bridge.deliver.deliver, bridge.queue.take()))
+            list(threads.map(bridge.deliver, bridge.queue.take()))
 
         assert sender.ended == [good_url] * 50
         good_ones = [bridge.registration(bridge.request(f"good-{number}", good_url).ref) for number in range(50)]

@@ -28,7 +28,7 @@ def finish(bridge: Harness, operation_id: str = "operation-1", status: str = "Su
 
 def test_a_new_registration_waits_and_its_operation_is_due_at_once(bridge: Harness) -> None:
     """The operation may have ended long ago."""
-    result = bridge.bridge.routes.registrations.register(bridge.request())
+    result = bridge.registrations.register(bridge.request())
 
     assert isinstance(result, Created)
     assert result.registration.state is State.WAITING
@@ -55,17 +55,17 @@ def test_a_further_registration_is_three_calls_to_the_table(bridge: Harness) -> 
 
 def test_registering_the_same_again_finds_the_first(bridge: Harness) -> None:
     """Nothing is written for it."""
-    bridge.bridge.routes.registrations.register(bridge.request())
+    bridge.registrations.register(bridge.request())
     bridge.clock.advance(10)
 
-    result = bridge.bridge.routes.registrations.register(bridge.request())
+    result = bridge.registrations.register(bridge.request())
 
     assert isinstance(result, Existing)
     assert result.registration.generation == NOON
 
 
 def test_registering_the_same_metadata_written_differently_changes_nothing(bridge: Harness) -> None:
-    register = bridge.bridge.routes.registrations.register
+    register = bridge.registrations.register
     register(replace(bridge.request(), metadata='{"a":1,"b":[true]}'))
 
     result = register(replace(bridge.request(), metadata='{"b":[true],"a":1.0}'))
@@ -77,18 +77,16 @@ def test_registering_the_same_metadata_written_differently_changes_nothing(bridg
 def test_registering_the_same_with_other_content_differs(bridge: Harness, change: Mapping[str, object]) -> None:
     """Whoever wants other content cancels first."""
     request = bridge.request()
-    bridge.bridge.routes.registrations.register(request)
+    bridge.registrations.register(request)
 
-    assert bridge.bridge.routes.registrations.register(replace(request, **change)) == Differs()  # type: ignore[arg-type]
+    assert bridge.registrations.register(replace(request, **change)) == Differs()  # type: ignore[arg-type]
 
 
 def test_an_operation_takes_twenty_registrations(bridge: Harness) -> None:
     """Its end must fit into one transaction."""
     bridge.register("operation-1", *(f"https://receiver.example.com/{number}" for number in range(20)))
 
-    assert (
-        bridge.bridge.routes.registrations.register(bridge.request(url="https://receiver.example.com/20")) == TooMany()
-    )
+    assert bridge.registrations.register(bridge.request(url="https://receiver.example.com/20")) == TooMany()
 
 
 def test_the_end_of_an_operation_with_twenty_registrations_is_one_transaction(bridge: Harness) -> None:
@@ -108,7 +106,7 @@ def test_registering_for_what_has_ended_delivers_at_once(bridge: Harness) -> Non
     bridge.deliver_all()
     asked = len(bridge.upstream.asked)
 
-    result = bridge.bridge.routes.registrations.register(bridge.request(url="https://late.example.com/"))
+    result = bridge.registrations.register(bridge.request(url="https://late.example.com/"))
 
     assert isinstance(result, Created)
     assert result.registration.state is State.PENDING
@@ -126,7 +124,7 @@ def test_whoever_registers_after_the_end_is_told_what_the_others_were(bridge: Ha
     bridge.sweep()
     finish(bridge)
     late = bridge.request("operation-1", "https://late.example.com/", metadata='{"name":"Größe"}')
-    bridge.bridge.routes.registrations.register(late)
+    bridge.registrations.register(late)
     bridge.deliver_all()
 
     first, second = (json.loads(each.body)["data"] for each in bridge.sender.posted)
@@ -142,7 +140,7 @@ def test_registering_for_what_has_ended_otherwise_is_skipped(bridge: Harness) ->
     finish(bridge)
     bridge.queue.take()
 
-    result = bridge.bridge.routes.registrations.register(
+    result = bridge.registrations.register(
         bridge.request(url="https://late.example.com/", events=(FinalStatus.FAILED,))
     )
 
@@ -171,9 +169,9 @@ def test_the_last_to_cancel_stops_the_polling(bridge: Harness) -> None:
     """Nobody waits: the upstream is left alone, and the purge is due."""
     one, two = bridge.register("operation-1", HOOK, "https://other.example.com/")
 
-    bridge.bridge.routes.registrations.cancel(one)
+    bridge.registrations.cancel(one)
     assert bridge.due_keys() == ["poll:default:operation-1"]
-    bridge.bridge.routes.registrations.cancel(two)
+    bridge.registrations.cancel(two)
 
     assert bridge.due_keys() == ["purge:default:operation-1"]
     bridge.clock.advance(60)
@@ -184,9 +182,9 @@ def test_the_last_to_cancel_stops_the_polling(bridge: Harness) -> None:
 def test_registering_what_was_canceled_begins_a_new_generation(bridge: Harness) -> None:
     """With another webhook-id, since it is another message."""
     ref = bridge.register()[0]
-    bridge.bridge.routes.registrations.cancel(ref)
+    bridge.registrations.cancel(ref)
 
-    result = bridge.bridge.routes.registrations.register(bridge.request())
+    result = bridge.registrations.register(bridge.request())
 
     assert isinstance(result, Created)
     assert result.registration.state is State.WAITING
@@ -198,9 +196,9 @@ def test_registering_what_was_canceled_begins_a_new_generation(bridge: Harness) 
 def test_a_new_generation_can_want_something_else(bridge: Harness) -> None:
     """It is compared with nothing."""
     ref = bridge.register()[0]
-    bridge.bridge.routes.registrations.cancel(ref)
+    bridge.registrations.cancel(ref)
 
-    bridge.bridge.routes.registrations.register(bridge.request(events=(FinalStatus.FAILED,), metadata='{"a":1}'))
+    bridge.registrations.register(bridge.request(events=(FinalStatus.FAILED,), metadata='{"a":1}'))
 
     registration = bridge.registration(ref)
     assert (registration.events, registration.metadata) == ((FinalStatus.FAILED,), '{"a":1}')
@@ -210,13 +208,13 @@ def test_a_task_of_a_former_generation_is_dropped(bridge: Harness) -> None:
     """It would notify the receiver of the new generation of the old one's end."""
     ref = bridge.register()[0]
     finish(bridge)
-    bridge.bridge.routes.registrations.cancel(ref)
-    bridge.bridge.routes.registrations.register(bridge.request())
+    bridge.registrations.cancel(ref)
+    bridge.registrations.register(bridge.request())
     old, new = bridge.queue.take()
 
-    bridge.bridge.deliver.deliver(old)
+    bridge.deliver(old)
     assert bridge.sender.posted == []
-    bridge.bridge.deliver.deliver(new)
+    bridge.deliver(new)
 
     assert [post.headers["webhook-id"] for post in bridge.sender.posted] == [bridge.registration(ref).message_id]
 
@@ -226,7 +224,7 @@ def test_canceling_a_delivery_stops_it(bridge: Harness) -> None:
     ref = bridge.register()[0]
     finish(bridge)
 
-    assert bridge.bridge.routes.registrations.cancel(ref) == Accepted()
+    assert bridge.registrations.cancel(ref) == Accepted()
 
     bridge.deliver_all()
     assert bridge.sender.posted == []
@@ -237,10 +235,10 @@ def test_canceling_a_delivery_stops_it(bridge: Harness) -> None:
 def test_canceling_again_changes_nothing(bridge: Harness) -> None:
     """Nor does canceling what has ended."""
     ref = bridge.register()[0]
-    bridge.bridge.routes.registrations.cancel(ref)
+    bridge.registrations.cancel(ref)
     before = bridge.memory.rows()
 
-    assert bridge.bridge.routes.registrations.cancel(ref) == Accepted()
+    assert bridge.registrations.cancel(ref) == Accepted()
 
     assert bridge.memory.rows() == before
 
@@ -252,8 +250,8 @@ def test_what_is_not_there_cannot_be_canceled_or_redelivered(bridge: Harness) ->
     beside = bridge.request(url="https://other.example.com/").ref
 
     for ref in (unknown, beside):
-        assert bridge.bridge.routes.registrations.cancel(ref) == RegistrationNotFound()
-        assert bridge.bridge.routes.registrations.redeliver(ref) == RegistrationNotFound()
+        assert bridge.registrations.cancel(ref) == RegistrationNotFound()
+        assert bridge.registrations.redeliver(ref) == RegistrationNotFound()
 
 
 def test_a_redelivery_is_another_run_of_the_same_message(bridge: Harness) -> None:
@@ -262,7 +260,7 @@ def test_a_redelivery_is_another_run_of_the_same_message(bridge: Harness) -> Non
     finish(bridge)
     bridge.deliver_all()
 
-    assert bridge.bridge.routes.registrations.redeliver(ref) == Accepted()
+    assert bridge.registrations.redeliver(ref) == Accepted()
     assert bridge.registration(ref).state is State.PENDING
     bridge.deliver_all()
 
@@ -277,7 +275,7 @@ def test_a_redelivery_on_its_way_is_not_doubled(bridge: Harness) -> None:
     ref = bridge.register()[0]
     finish(bridge)
 
-    assert bridge.bridge.routes.registrations.redeliver(ref) == Accepted()
+    assert bridge.registrations.redeliver(ref) == Accepted()
 
     assert bridge.deliver_all() == 1
 
@@ -286,19 +284,19 @@ def test_there_is_no_redelivery_before_there_is_a_message(bridge: Harness) -> No
     """While it waits, and after it was canceled waiting."""
     ref = bridge.register()[0]
 
-    assert bridge.bridge.routes.registrations.redeliver(ref) == NoMessage()
-    bridge.bridge.routes.registrations.cancel(ref)
-    assert bridge.bridge.routes.registrations.redeliver(ref) == NoMessage()
+    assert bridge.registrations.redeliver(ref) == NoMessage()
+    bridge.registrations.cancel(ref)
+    assert bridge.registrations.redeliver(ref) == NoMessage()
 
 
 def test_a_canceled_delivery_can_be_redelivered(bridge: Harness) -> None:
     """It has a message."""
     ref = bridge.register()[0]
     finish(bridge)
-    bridge.bridge.routes.registrations.cancel(ref)
+    bridge.registrations.cancel(ref)
     bridge.queue.take()
 
-    assert bridge.bridge.routes.registrations.redeliver(ref) == Accepted()
+    assert bridge.registrations.redeliver(ref) == Accepted()
 
     bridge.deliver_all()
     assert bridge.registration(ref).state is State.DELIVERED
@@ -309,7 +307,7 @@ def test_a_commit_whose_reply_was_lost_is_a_commit() -> None:
     bridge, table = flaky()
     table.instead = [table.silent_commit]
 
-    assert isinstance(bridge.bridge.routes.registrations.register(bridge.request()), Created)
+    assert isinstance(bridge.registrations.register(bridge.request()), Created)
 
 
 def test_a_commit_that_lands_late_is_recognised() -> None:
@@ -317,7 +315,7 @@ def test_a_commit_that_lands_late_is_recognised() -> None:
     bridge, table = flaky()
     table.instead = [table.lands_late, table.late_lands_first]
 
-    assert isinstance(bridge.bridge.routes.registrations.register(bridge.request()), Created)
+    assert isinstance(bridge.registrations.register(bridge.request()), Created)
     assert bridge.due_keys() == ["poll:default:operation-1"]
 
 
@@ -329,7 +327,7 @@ def test_a_registration_for_what_has_ended_that_lands_late_sends_its_task() -> N
     bridge.deliver_all()
     table.instead = [table.inner.commit, table.lands_late, table.late_lands_first]
 
-    bridge.bridge.routes.registrations.register(bridge.request(url="https://late.example.com/"))
+    bridge.registrations.register(bridge.request(url="https://late.example.com/"))
 
     assert bridge.deliver_all() == 1
 
@@ -342,7 +340,7 @@ def test_a_redelivery_that_lands_late_sends_its_task() -> None:
     bridge.deliver_all()
     table.instead = [table.lands_late, table.late_lands_first]
 
-    assert bridge.bridge.routes.registrations.redeliver(ref) == Accepted()
+    assert bridge.registrations.redeliver(ref) == Accepted()
 
     assert bridge.deliver_all() == 1
 
@@ -352,7 +350,7 @@ def test_a_request_that_was_lost_is_sent_again() -> None:
     bridge, table = flaky()
     table.instead = [table.silent_loss]
 
-    assert isinstance(bridge.bridge.routes.registrations.register(bridge.request()), Created)
+    assert isinstance(bridge.registrations.register(bridge.request()), Created)
 
 
 def test_a_redelivery_whose_reply_was_lost_sends_its_task() -> None:
@@ -363,7 +361,7 @@ def test_a_redelivery_whose_reply_was_lost_sends_its_task() -> None:
     bridge.deliver_all()
     table.instead = [table.silent_commit]
 
-    assert bridge.bridge.routes.registrations.redeliver(ref) == Accepted()
+    assert bridge.registrations.redeliver(ref) == Accepted()
 
     assert bridge.deliver_all() == 1
 
@@ -375,7 +373,7 @@ def test_rows_that_others_change_all_the_time_are_given_up() -> None:
     table.instead = [table.conflict] * 50
 
     with pytest.raises(Contended):
-        bridge.bridge.routes.registrations.register(bridge.request(url="https://other.example.com/"))
+        bridge.registrations.register(bridge.request(url="https://other.example.com/"))
 
 
 def test_a_storage_that_stays_silent_is_not_asked_for_ever() -> None:
@@ -384,7 +382,7 @@ def test_a_storage_that_stays_silent_is_not_asked_for_ever() -> None:
     table.instead = [table.silent_loss] * 50
 
     with pytest.raises(CommitUnknown):
-        bridge.bridge.routes.registrations.register(bridge.request())
+        bridge.registrations.register(bridge.request())
 
     assert len(table.instead) >= 45
 
@@ -395,12 +393,12 @@ def test_a_storage_that_is_down_is_reported() -> None:
     table.instead = [table.down]
 
     with pytest.raises(StorageUnavailable):
-        bridge.bridge.routes.registrations.register(bridge.request())
+        bridge.registrations.register(bridge.request())
 
 
 def test_metadata_reaches_the_receiver(bridge: Harness) -> None:
     """As the client wrote it."""
-    bridge.bridge.routes.registrations.register(bridge.request(metadata='{"video":"Gr\\u00fc\\u00dfe"}'))
+    bridge.registrations.register(bridge.request(metadata='{"video":"Gr\\u00fc\\u00dfe"}'))
     finish(bridge)
     bridge.deliver_all()
 
@@ -418,7 +416,7 @@ def test_registering_an_expired_registration_again_begins_a_new_generation(bridg
     assert bridge.registration(ref).final_status is FinalStatus.EXPIRED
     former = bridge.registration(ref).message_id
 
-    result = bridge.bridge.routes.registrations.register(bridge.request())
+    result = bridge.registrations.register(bridge.request())
 
     assert isinstance(result, Created)
     assert bridge.registration(ref).state is State.WAITING
@@ -442,7 +440,7 @@ def test_registering_what_the_upstream_ended_again_finds_it(bridge: Harness) -> 
     bridge.upstream.tell("operation-1", "Failed")
     bridge.sweep()
 
-    assert isinstance(bridge.bridge.routes.registrations.register(bridge.request()), Existing)
+    assert isinstance(bridge.registrations.register(bridge.request()), Existing)
 
 
 def test_an_expired_registration_is_answered_201_again(bridge: Harness) -> None:

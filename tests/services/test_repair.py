@@ -214,7 +214,7 @@ def test_a_pointer_that_names_no_due_row_of_its_own_is_left_alone(bridge: Harnes
 @pytest.mark.parametrize("what", ["cancel", "redeliver"])
 def test_a_client_does_not_meet_a_missing_due_row(bridge: Harness, what: str) -> None:
     ref = bridge.register()[0]
-    registrations = bridge.bridge.routes.registrations
+    registrations = bridge.registrations
     if what == "redeliver":
         bridge.upstream.tell("operation-1", "Succeeded")
         live(bridge, 1)
@@ -248,7 +248,7 @@ def test_a_check_looks_at_a_bounded_number_of_rows_and_goes_on_from_there() -> N
     count = ROWS_PER_CHECK // 2 + 10
     for number in range(8 * count):
         bridge.register(f"operation-{number}")
-    places, repair = [""], bridge.bridge.sweep.repair
+    places, repair = [""], bridge.sweeper.repair
 
     bridge.table.taken()
     while places[-1] != "op0":
@@ -269,7 +269,7 @@ def test_a_check_restores_a_bounded_number_of_operations_and_misses_none() -> No
 
     for _ in range(16):
         before = len(bridge.due_keys())
-        place = bridge.bridge.sweep.repair.check(place)
+        place = bridge.sweeper.repair.check(place)
         most = max(most, len(bridge.due_keys()) - before)
 
     assert len(bridge.due_keys()) == len(missing)
@@ -281,7 +281,7 @@ def test_the_place_of_the_next_check_is_stored_and_any_text_in_it_is_a_place() -
     bridge.register()
     bridge.sweep()
     [stored] = [row.values["checked"] for row in bridge.memory.rows("sources") if row.key == "heartbeat"]
-    repair = bridge.bridge.sweep.repair
+    repair = bridge.sweeper.repair
 
     assert stored == "op1"
     assert [repair.check(place) for place in ("", "x", "op99", "op0 due:", "op0 op:zzz", "op7")] == [

@@ -36,7 +36,7 @@ def fill(bridge: Harness, count: int = MAX_REGISTRATIONS, **request: object) -> 
     refs = []
     for number in range(count):
         new = replace(bridge.request(url=url(number)), **request)  # type: ignore[arg-type] # columns of a registration
-        assert isinstance(bridge.bridge.routes.registrations.register(new), Created)
+        assert isinstance(bridge.registrations.register(new), Created)
         refs.append(new.ref)
         bridge.clock.advance(1)
     return refs
@@ -44,7 +44,7 @@ def fill(bridge: Harness, count: int = MAX_REGISTRATIONS, **request: object) -> 
 
 def register(bridge: Harness, number: int) -> object:
     """Register one more."""
-    return bridge.bridge.routes.registrations.register(bridge.request(url=url(number)))
+    return bridge.registrations.register(bridge.request(url=url(number)))
 
 
 def end(bridge: Harness, status: str = "Succeeded") -> None:
@@ -57,7 +57,7 @@ def end(bridge: Harness, status: str = "Succeeded") -> None:
 def cancel(bridge: Harness, *refs: RegistrationRef) -> None:
     """Cancel registrations, a second apart."""
     for ref in refs:
-        assert bridge.bridge.routes.registrations.cancel(ref) == Accepted()
+        assert bridge.registrations.cancel(ref) == Accepted()
         bridge.clock.advance(1)
 
 
@@ -274,11 +274,11 @@ def test_a_registration_that_begins_again_just_then_keeps_its_place(
     end(bridge)
     bridge.deliver_all()
     late = bridge.request(url=url(0))
-    bridge.bridge.routes.registrations.redeliver(late.ref)
+    bridge.registrations.redeliver(late.ref)
     cancel(bridge, late.ref)
 
     def owner_is_faster(transaction: Transaction) -> Mapping[str, str]:
-        registrations = bridge.bridge.routes.registrations
+        registrations = bridge.registrations
         begun = registrations.register(late) if begin_again is None else begin_again(registrations, late.ref)
         assert isinstance(begun, Created | Accepted)
         return table.inner.commit(transaction)
@@ -306,7 +306,7 @@ def test_an_attempt_of_a_replaced_registration_is_no_attempt_of_one_that_comes_a
     bridge = harness()
     fill(bridge)
     end(bridge)
-    deliver, registrations = bridge.bridge.deliver, bridge.bridge.routes.registrations
+    deliver, registrations = bridge.deliverer, bridge.registrations
     first = bridge.request(url=url(3))
     under_way = deliver.claims.claim(DeliveryTask.next_of(bridge.registration(first.ref)))
     assert under_way is not None
@@ -334,13 +334,13 @@ def test_the_outcome_of_a_replaced_registration_is_written_nowhere() -> None:
     fill(bridge)
     end(bridge)
     ref = bridge.request(url=url(3)).ref
-    under_way = bridge.bridge.deliver.claims.claim(DeliveryTask.next_of(bridge.registration(ref)))
+    under_way = bridge.deliverer.claims.claim(DeliveryTask.next_of(bridge.registration(ref)))
     assert under_way is not None
     cancel(bridge, ref)
     register(bridge, 20)
     taken = answered(204, address=None)
 
-    bridge.bridge.deliver.recorder.record(under_way, under_way.attempt.with_outcome(taken, timedelta(0)), taken)
+    bridge.deliverer.recorder.record(under_way, under_way.attempt.with_outcome(taken, timedelta(0)), taken)
 
     assert keys_of(bridge, ref) == []
     assert bridge.pauses == []
@@ -383,7 +383,7 @@ def told_apart() -> Harness:
 
 def test_one_owner_has_half_of_the_places_if_tokens_tell_owners_apart() -> None:
     bridge = told_apart()
-    registrations = bridge.bridge.routes.registrations
+    registrations = bridge.registrations
 
     by_ann = [registrations.register(owned(bridge.request(url=url(number)), "ann")) for number in range(11)]
     by_bob = [registrations.register(owned(bridge.request(url=url(number)), "bob")) for number in range(11)]
@@ -398,7 +398,7 @@ def test_one_owner_has_half_of_the_places_if_tokens_tell_owners_apart() -> None:
 def test_an_owner_with_all_its_places_replaces_its_own() -> None:
     """Not another owner's, which was canceled earlier."""
     bridge = told_apart()
-    registrations = bridge.bridge.routes.registrations
+    registrations = bridge.registrations
     requests_made = [owned(bridge.request(url=url(number)), owner) for owner in ("bob", "ann") for number in range(10)]
     for each in requests_made:
         registrations.register(each)
@@ -412,7 +412,7 @@ def test_an_owner_with_all_its_places_replaces_its_own() -> None:
 
 def test_a_third_owner_takes_the_place_of_a_canceled_one() -> None:
     bridge = told_apart()
-    registrations = bridge.bridge.routes.registrations
+    registrations = bridge.registrations
     requests_made = [owned(bridge.request(url=url(number)), owner) for owner in ("bob", "ann") for number in range(10)]
     for each in requests_made:
         registrations.register(each)

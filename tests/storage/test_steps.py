@@ -53,7 +53,7 @@ def recorded() -> tuple[Harness, Recording]:
 def live(bridge: Harness) -> None:
     """Run every step that a client, a receiver or the upstream can cause, up to the purge."""
     a, b, _ = bridge.register("operation-1", *(f"https://{name}.example.com/" for name in "abc"))
-    registrations = bridge.bridge.routes.registrations
+    registrations = bridge.registrations
     bridge.sweep()
     registrations.cancel(b)
     bridge.register("operation-1", "https://b.example.com/")
@@ -117,7 +117,7 @@ def test_a_late_redelivery_postpones_the_purge_by_its_retention() -> None:
     bridge.upstream.tell("operation-1", "Succeeded")
     go_on(bridge, minutes=1)
     bridge.clock.advance(timedelta(days=29).total_seconds())
-    bridge.bridge.routes.registrations.redeliver(ref)
+    bridge.registrations.redeliver(ref)
     bridge.deliver_all()
     ended = bridge.registration(ref).since
 

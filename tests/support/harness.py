@@ -17,6 +17,7 @@ from bridge.adapters.entra.tokens import EntraTokens
 from bridge.app import Bridge, compose
 from bridge.dependencies import Dependencies
 from bridge.domain.callback_url import normalise
+from bridge.domain.delivery import DeliveryTask
 from bridge.domain.header_cipher import NONCE_BYTES, HeaderCipher
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import FinalStatus
@@ -24,6 +25,11 @@ from bridge.domain.outcome import Outcome, answered
 from bridge.domain.registration import Registration
 from bridge.domain.upstream import NoReply, NoToken, Reply
 from bridge.ports import DeliveryQueue, Upstream, WebhookSender
+from bridge.services.bulk_redelivery import Redeliver
+from bridge.services.delivery import Deliver
+from bridge.services.queries import Queries
+from bridge.services.registrations import Register
+from bridge.services.sweep.sweep import Sweep
 from bridge.settings import Settings, read_settings
 from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.keys import after, due_parts, operation_partitions, partition_of, row_key
@@ -218,6 +224,31 @@ class Harness:
     #: Seconds that the bridge chose to wait.
     pauses: list[float] = field(default_factory=list)
 
+    @property
+    def registrations(self) -> Register:
+        """The service that registers, cancels and redelivers."""
+        return self.bridge.routes.registrations
+
+    @property
+    def bulk_redelivery(self) -> Redeliver:
+        """The service that redelivers many."""
+        return self.bridge.routes.bulk_redelivery
+
+    @property
+    def queries(self) -> Queries:
+        """The service that reads registrations."""
+        return self.bridge.routes.queries
+
+    @property
+    def sweeper(self) -> Sweep:
+        """The service that the timer calls."""
+        return self.bridge.sweep
+
+    @property
+    def deliverer(self) -> Deliver:
+        """The service that the queue trigger calls."""
+        return self.bridge.deliver
+
     def restart(self, **environment: str) -> None:
         """Compose the bridge again, with other settings; what it has stored and sent is still there."""
         self.settings = read_settings({**ENVIRONMENT, **environment})
@@ -248,18 +279,22 @@ class Harness:
         """Register callbacks and return who they are."""
         requests_made = [self.request(operation_id, url) for url in urls or ("https://receiver.example.com/hook",)]
         for request in requests_made:
-            self.bridge.routes.registrations.register(request)
+            self.registrations.register(request)
         return [HeaderCipher(self.settings.keyring).tagged(request).ref for request in requests_made]
 
     def sweep(self) -> None:
         """Let the timer tick once."""
-        self.bridge.sweep.sweep()
+        self.sweeper.sweep()
+
+    def deliver(self, task: DeliveryTask) -> None:
+        """Let the queue trigger take one task."""
+        self.deliverer.deliver(task)
 
     def deliver_all(self) -> int:
         """Let the queue trigger take what was sent; returns how many tasks there were."""
         tasks = self.queue.take()
         for task in tasks:
-            self.bridge.deliver.deliver(task)
+            self.deliver(task)
         return len(tasks)
 
     def aggregate(self, operation_id: str = "operation-1") -> OperationAggregate:

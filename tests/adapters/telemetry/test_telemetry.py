@@ -111,7 +111,7 @@ def life(collected: Collected, traceparent: str | None = TRACE) -> None:
     bridge.clock.advance(60)
     bridge.sweep()
     for task in bridge.queue.take():
-        bridge.bridge.deliver.deliver(read_task(write_task(task).encode()))
+        bridge.deliver(read_task(write_task(task).encode()))
 
 
 def test_one_trace_leads_from_whoever_registered_to_the_receiver(collected: Collected) -> None:
@@ -176,7 +176,7 @@ def test_a_span_of_what_failed_says_the_class_of_the_failure(collected: Collecte
 
 def test_a_fault_of_the_program_goes_on_through_a_span(collected: Collected) -> None:
     """The span has its class; whoever called hears of it as without telemetry."""
-    with pytest.raises(RuntimeError, match="a bug"), collected.bridge.bridge.deliver.telemetry.span(Step.SEND):
+    with pytest.raises(RuntimeError, match="a bug"), collected.bridge.deliverer.telemetry.span(Step.SEND):
         raise RuntimeError("a bug")
 
     [span] = collected.spans(Step.SEND)
@@ -253,7 +253,7 @@ def test_those_who_cannot_be_counted_are_one_line(collected: Collected, caplog: 
     def waiting() -> int:
         raise StorageUnavailable("down")
 
-    sweep = replace(collected.bridge.bridge.sweep, waiting=waiting)
+    sweep = replace(collected.bridge.sweeper, waiting=waiting)
 
     sweep.sweep()
 

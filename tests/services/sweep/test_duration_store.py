@@ -110,9 +110,7 @@ def test_many_new_groups_of_one_sweep_take_the_places_that_were_not_updated_in_i
         live(bridge, f"operation-{number:03d}", 5, f"group-{number}")
 
     for number in range(MAX_GROUPS + 5):
-        bridge.bridge.routes.registrations.register(
-            replace(bridge.request(f"operation-new-{number:03d}"), group=f"new-{number:02d}")
-        )
+        bridge.registrations.register(replace(bridge.request(f"operation-new-{number:03d}"), group=f"new-{number:02d}"))
         bridge.upstream.tell(f"operation-new-{number:03d}", "Succeeded")
     bridge.clock.advance(5)
     bridge.sweep()

@@ -293,7 +293,7 @@ def test_what_is_to_be_kept_is_not_forgotten_and_no_line(bridge: Harness, caplog
     """A redelivery on the last day keeps everything for longer."""
     ended_long_ago(bridge)
     [ref] = [bridge.request().ref]
-    bridge.bridge.routes.registrations.redeliver(ref)
+    bridge.registrations.redeliver(ref)
     caplog.clear()
 
     bridge.sweep()

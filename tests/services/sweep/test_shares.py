@@ -32,7 +32,7 @@ def ids_of(partition: str, count: int, *, source: str = "default", prefix: str =
 def register(bridge: Harness, operation_id: str, *, source: str = "default", owner: str = "shared") -> RegistrationRef:
     request = bridge.request(operation_id)
     ref = RegistrationRef.of(OperationRef(source, operation_id), owner=owner, callback_url=request.callback_url)
-    bridge.bridge.routes.registrations.register(replace(request, ref=ref, owner=owner))
+    bridge.registrations.register(replace(request, ref=ref, owner=owner))
     return ref
 
 

@@ -94,7 +94,7 @@ def test_an_end_is_told_to_everybody_who_wants_to_know(bridge: Harness, status: 
     wants_failures = bridge.request(url="https://failures.example.com/", events=(FinalStatus.FAILED,))
     wants_all = bridge.request()
     for request in (wants_failures, wants_all):
-        bridge.bridge.routes.registrations.register(request)
+        bridge.registrations.register(request)
     bridge.upstream.tell("operation-1", status)
 
     bridge.sweep()
@@ -310,8 +310,8 @@ def test_a_final_status_of_ours_does_not_end_what_was_registered_anew(bridge: Ha
 
     def meet(asked: OperationRef) -> Reply | NoReply | NoToken:
         bridge.upstream.fetch_operation = fetch_operation  # type: ignore[method-assign]
-        bridge.bridge.routes.registrations.cancel(ref)
-        bridge.bridge.routes.registrations.register(bridge.request())
+        bridge.registrations.cancel(ref)
+        bridge.registrations.register(bridge.request())
         return fetch_operation(asked)
 
     bridge.upstream.fetch_operation = meet  # type: ignore[assignment,method-assign]
@@ -543,7 +543,7 @@ def test_more_attempts_than_a_transaction_holds_are_forgotten_too(bridge: Harnes
     bridge.sweep()
     for _ in range(120):
         bridge.deliver_all()
-        bridge.bridge.routes.registrations.redeliver(ref)
+        bridge.registrations.redeliver(ref)
     bridge.deliver_all()
 
     bridge.clock.advance(timedelta(days=31))
@@ -559,7 +559,7 @@ def test_an_operation_with_a_live_delivery_is_kept(bridge: Harness) -> None:
     bridge.sweep()
     bridge.deliver_all()
     bridge.clock.advance(timedelta(days=29, hours=23))
-    bridge.bridge.routes.registrations.redeliver(ref)
+    bridge.registrations.redeliver(ref)
     bridge.clock.advance(timedelta(hours=2))
 
     bridge.sweep()
@@ -575,7 +575,7 @@ def test_a_late_redelivery_is_kept_for_its_own_retention(bridge: Harness) -> Non
     bridge.sweep()
     bridge.deliver_all()
     bridge.clock.advance(timedelta(days=29))
-    bridge.bridge.routes.registrations.redeliver(ref)
+    bridge.registrations.redeliver(ref)
     bridge.deliver_all()
 
     bridge.clock.advance(timedelta(days=2))
