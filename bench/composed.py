@@ -4,7 +4,7 @@ import logging
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from bridge.app import Bridge, compose
 from bridge.dependencies import build_dependencies, real_clock
@@ -121,6 +121,11 @@ class Composed:
         table, now = self.bridge.sweep.table, self.clock()
         ranges = (due_deliveries(now), due_operations(now))
         return any(table.range(name, *each, limit=1) for name in operation_partitions() for each in ranges)
+
+    def has_deliveries(self) -> bool:
+        """Tell whether a delivery is due at any time."""
+        latest = due_deliveries(datetime(9999, 1, 1, tzinfo=UTC))
+        return any(self.bridge.sweep.table.range(name, *latest, limit=1) for name in operation_partitions())
 
     def sweep_later(self, by: timedelta = timedelta(hours=1)) -> None:
         """Sweep after so much time."""

@@ -22,29 +22,33 @@ from local.azurite import Azurite
 #: What waits far from being due is due so much later.
 _FAR = timedelta(days=365)
 
+#: A delivery behind a backlog is deferred by at most this time.
+_DEFERRED = timedelta(minutes=10)
+
 _WRITERS = 2
 _PAGE = 50
 
 
 def measure(scale: Scale) -> Figures:
     """Sweep and list in tables that differ in what is not due, in turns."""
-    figures: dict[str, float] = {"growth.operations": scale.stored}
+    figures: dict[str, float] = {"growth.operations": scale.stored, "growth.operations.in_memory": scale.many}
     with Azurite.start() as azurite:
-        many, few = _waiting(scale.stored), _waiting(scale.few)
-        with _stored(azurite, many) as large, _stored(azurite, few) as small:
+        few = _waiting(scale.few)
+        with _stored(azurite, _waiting(scale.stored)) as large, _stored(azurite, few) as small:
             figures |= _sweeps("growth.waiting", large, small, scale)
-        figures |= _sweeps_in_memory("growth.waiting", many, few, scale)
-        many, few, none = _finished(scale.stored), _finished(scale.few), MemoryTable()
+        few, none = _finished(scale.few), MemoryTable()
+        many = _finished(scale.stored)
         with _stored(azurite, many) as large, _stored(azurite, few) as small, _stored(azurite, none) as empty:
             figures |= {
                 "list.finished": _lists(large.table, small.table, scale),
-                "list.finished.in_memory": _lists(many, few, scale),
                 "growth.queries_ms": 1000 * seconds(partial(_query_due, large)),
                 "growth.queries_ms.few": 1000 * seconds(partial(_query_due, small)),
             }
             figures |= _sweeps("growth.finished", large, empty, scale)
-        figures |= _sweeps_in_memory("growth.finished", many, none, scale)
-    return figures
+    figures |= _sweeps_in_memory("growth.waiting", _waiting(scale.many), _waiting(scale.few), scale)
+    many = _finished(scale.many)
+    figures["list.finished.in_memory"] = _lists(many, few, scale)
+    return figures | _sweeps_in_memory("growth.finished", many, none, scale)
 
 
 @contextmanager
@@ -113,7 +117,9 @@ def _finished(count: int) -> MemoryTable:
     table = MemoryTable()
     bridge = composed(table=table, upstream=Instant("Succeeded"), sender=Taker(), requests_per_second=1e5)
     _register(bridge, count)
-    while bridge.due():
+    while bridge.has_deliveries() or bridge.due():
+        if not bridge.due():  # deferred behind the backlog of their host
+            bridge.clock.skip(_DEFERRED)
         bridge.bridge.sweep.sweep()
         for task in bridge.queue.take():
             bridge.bridge.deliver.deliver(task)

@@ -79,9 +79,9 @@ Azure Functions does.
 that are due together, polled 12 times each, and whose messages are taken one by one. What the host asks of an idle \
 queue is not in it. The dollars are for table and queue calls of a million operations, at the prices of \
 [infra](../infra/README.md).
-- `growth`: a sweep of 500 due operations over Azurite, with 100,000 others that wait against 1,000, and with 100,000 \
-that have ended against none, in time and in calls; `list.finished` is the first page of what was delivered, at \
-100,000 against 1,000. `.in_memory` is the same over a table in memory that finds a range by its keys.
+- `growth`: a sweep of 500 due operations over Azurite, with `growth.operations` others that wait against 1,000, and \
+with as many that have ended against none, in time and in calls. `list.finished` is the first page of the delivered \
+ones, in a large table against 1,000. `.in_memory` is the same over a table in memory that finds a range by its keys.
 - `memory`: resident memory above idle while 100,000 due operations are swept, with all that is read asked for.
 - `import`: the import of `function_app` in a fresh interpreter, over importing the libraries that it names.
 - `terminal_to_post`: from the poll that saw the end to the POST, at the started app over Azurite, one at a time.

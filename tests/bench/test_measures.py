@@ -39,6 +39,7 @@ NAMES = {
     },
     "growth": {
         "growth.operations",
+        "growth.operations.in_memory",
         "growth.waiting",
         "growth.waiting.calls",
         "growth.finished",
