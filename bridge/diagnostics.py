@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
 from bridge.domain.attempt import LOST
+from bridge.domain.operation import ExpiredReason
 from bridge.domain.outcome import Failure, TlsReason
 
 
@@ -117,15 +118,15 @@ _SERVER_FAULT = Hint("the receiver failed", "look into its log; it is tried agai
 #: By the reason of an operation that the bridge gave up on.
 REASONS: Mapping[str, Hint] = MappingProxyType(
     {
-        "deadline": Hint(
+        ExpiredReason.DEADLINE: Hint(
             "the operation did not end within the deadline",
             "look it up at Speech; raise BRIDGE_OPERATION_DEADLINE if such operations take longer",
         ),
-        "notFound": Hint(
+        ExpiredReason.NOT_FOUND: Hint(
             "for 10 minutes Speech knew no such operation",
             "check the operation id, and that the source is the resource where the work was submitted",
         ),
-        "refused": Hint(
+        ExpiredReason.REFUSED: Hint(
             "for 10 minutes Speech refused the request",
             "check SPEECH_PATH and SPEECH_API_VERSION, and that a regional endpoint has a key",
         ),
@@ -247,5 +248,5 @@ def table() -> Mapping[str, object]:
         "classes": {codes.start // 100: asdict(hint) for codes, hint in _CLASSES},
         "polls": [{"pattern": pattern.pattern, "hint": asdict(hint)} for pattern, hint in _POLLS],
         "unreachable": asdict(_UNREACHABLE),
-        "reasons": {reason: asdict(hint) for reason, hint in REASONS.items()},
+        "reasons": {str(reason): asdict(hint) for reason, hint in REASONS.items()},
     }

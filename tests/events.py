@@ -17,7 +17,7 @@ from bridge.api.webhooks import ENDED, PINGED
 from bridge.domain.events import Addressee, Format, Message, OperationCompleted, compose, ping
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.keyring import Keyring
-from bridge.domain.operation import Explanation, FinalStatus
+from bridge.domain.operation import ExpiredReason, Explanation, FinalStatus
 from bridge.domain.time import iso
 
 FOLDER = Path(__file__).parent.parent / "docs" / "events"
@@ -51,7 +51,7 @@ def completed(final_status: FinalStatus) -> OperationCompleted:
         path="avatar",
         observed_at=OBSERVED,
         not_before=None if is_ours else OBSERVED - timedelta(seconds=20, milliseconds=493),
-        reason="refused" if is_ours else None,
+        reason=ExpiredReason.REFUSED if is_ours else None,
         body=None if is_ours else json.dumps({"id": OPERATION_ID, "status": final_status.value}),
         why=whys.get(final_status),
     )

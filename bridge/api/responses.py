@@ -13,17 +13,18 @@ from pydantic.alias_generators import to_camel
 
 from bridge.domain.attempt import KEPT_ATTEMPTS, LOST
 from bridge.domain.events import Format
-from bridge.domain.operation import FinalStatus
+from bridge.domain.operation import ExpiredReason, FinalStatus
 from bridge.domain.outcome import Failure
-from bridge.domain.registration import State
+from bridge.domain.registration import DeferredBy, State
+from bridge.domain.retry import DeadReason
 from bridge.domain.time import iso
 
 Moment = Annotated[datetime, PlainSerializer(iso), WithJsonSchema({"type": "string", "format": "date-time"})]
 _Count = Annotated[int, WithJsonSchema({"type": "integer", "minimum": 0})]
 _Amount = Annotated[float, WithJsonSchema({"type": "number", "minimum": 0})]
-_Reason = Annotated[str, Field(json_schema_extra={"enum": ["gone", "exhausted"]})]
-_GivenUp = Annotated[str, Field(json_schema_extra={"enum": ["deadline", "notFound", "refused"]})]
-_DeferredBy = Annotated[str, Field(json_schema_extra={"enum": ["concurrency", "circuitOpen"]})]
+_Reason = Annotated[str, Field(json_schema_extra={"enum": [*DeadReason]})]
+_GivenUp = Annotated[str, Field(json_schema_extra={"enum": [*ExpiredReason]})]
+_DeferredBy = Annotated[str, Field(json_schema_extra={"enum": [*DeferredBy]})]
 _PublicId = Annotated[str, Field(description="`{source}~{operation id}~{hash}`")]
 _Subscriber = Annotated[
     str,

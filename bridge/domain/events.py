@@ -9,7 +9,7 @@ from typing import Any
 
 from bridge.domain.callback_url import origin_of
 from bridge.domain.ids import RegistrationRef
-from bridge.domain.operation import Explanation, FinalStatus, Operation
+from bridge.domain.operation import ExpiredReason, Explanation, FinalStatus, Operation
 from bridge.domain.time import iso, iso_or_none, to_millis
 
 
@@ -58,7 +58,7 @@ class OperationCompleted:
     #: The last poll that still returned a running operation, or None if there was no such poll.
     not_before: datetime | None
     #: Why the bridge gave up on the operation. None for a final status of the upstream.
-    reason: str | None
+    reason: ExpiredReason | None
     #: The upstream's last answer as JSON text, or None if there was no final answer.
     body: str | None
     #: The upstream's explanation of a failure, if any.

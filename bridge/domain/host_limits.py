@@ -22,6 +22,7 @@ from bridge.domain.backoff import Backoff
 from bridge.domain.callback_url import DEFAULT_PORTS
 from bridge.domain.delivery import ATTEMPT, DeliveryTask
 from bridge.domain.outcome import Failure, Unreachable
+from bridge.domain.registration import DeferredBy
 
 #: The most queue messages that an instance works on at once: `batchSize` plus `newBatchThreshold` of host.json.
 PLACES = 24
@@ -154,8 +155,7 @@ class Deferred:
     """No attempt now. The delivery is postponed and keeps its attempts."""
 
     until: datetime
-    #: `concurrency`, or `circuitOpen` for an open circuit.
-    why: str
+    why: DeferredBy
     #: The failed probe of an open circuit. It counts as an attempt of every delivery that was due by then.
     probe: FailedProbe | None = None
 

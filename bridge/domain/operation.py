@@ -16,6 +16,14 @@ class FinalStatus(StrEnum):
     EXPIRED = "Expired"  #: the bridge gave up asking
 
 
+class ExpiredReason(StrEnum):
+    """Why the bridge gave up on an operation."""
+
+    DEADLINE = "deadline"  #: it did not end within the deadline
+    NOT_FOUND = "notFound"  #: the source knows no such operation
+    REFUSED = "refused"  #: the source rejects the request as invalid
+
+
 #: At most this many registrations for one operation, so that its end fits into one transaction of 100 rows.
 MAX_REGISTRATIONS = 20
 
@@ -86,7 +94,7 @@ class Operation:
     #: When the bridge saw the end.
     finished_at: datetime | None = None
     #: Why the bridge gave up on it; None for a final status of the upstream's.
-    reason: str | None = None
+    reason: ExpiredReason | None = None
     #: What the upstream said at the end, as JSON text of at most 4 KiB.
     body: str | None = None
     #: What the upstream said of the failure, for people.

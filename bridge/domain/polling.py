@@ -25,7 +25,7 @@ from typing import assert_never
 
 from bridge.domain.backoff import Backoff
 from bridge.domain.learnt.plan import PollPlan
-from bridge.domain.operation import Explanation, FinalStatus, PollState
+from bridge.domain.operation import ExpiredReason, Explanation, FinalStatus, PollState
 from bridge.domain.upstream import (
     BadRequest,
     NotFound,
@@ -94,7 +94,7 @@ class Finish:
     #: The upstream's body as JSON text, if its status was final.
     body: str | None
     #: Why the bridge gave up. None for a final status of the upstream.
-    reason: str | None
+    reason: ExpiredReason | None
     error: str | None
     #: The upstream's explanation of the failure, if any.
     why: Explanation | None = None
@@ -170,7 +170,7 @@ def _after_fault(
     own = FAULT_BACKOFF.wait(failed.faults)
     at = max(policy.plan.next_poll(failed, now), now + max(own, result.wait or own))
     if is_own and now >= last_deadline(poll_state, policy):
-        return _give_up(failed, "deadline", result.what)
+        return _give_up(failed, ExpiredReason.DEADLINE, result.what)
     deadline = poll_state.registered_at + policy.deadline
     return PollAgain(at=at if now >= deadline else min(at, deadline), poll_state=failed, status=None, error=result.what)
 
@@ -191,7 +191,7 @@ def _after_absence(poll_state: PollState, now: datetime, policy: PollingPolicy, 
     since = min(poll_state.absent_since or now, now)
     absent = _counted(poll_state, absences=poll_state.absences + 1, absent_since=since)
     if now - since >= ABSENT_FOR:
-        return _give_up(absent, "notFound", what)
+        return _give_up(absent, ExpiredReason.NOT_FOUND, what)
     wait = ABSENT_WAITS[poll_state.absences] if poll_state.absences < len(ABSENT_WAITS) else ABSENT_WAIT
     return _go_on(absent, now, policy, min(now + wait, since + ABSENT_FOR), error=what)
 
@@ -201,7 +201,7 @@ def _after_refusal(
 ) -> PollAgain | Finish:
     refused = _counted(poll_state, refusals=poll_state.refusals + 1)
     if poll_state.refusals >= len(REFUSAL_WAITS):
-        return replace(_give_up(refused, "refused", answer.what), why=answer.why)
+        return replace(_give_up(refused, ExpiredReason.REFUSED, answer.what), why=answer.why)
     return _go_on(refused, now, policy, now + REFUSAL_WAITS[poll_state.refusals], error=answer.what)
 
 
@@ -216,11 +216,11 @@ def _go_on(
 ) -> PollAgain | Finish:
     deadline = poll_state.registered_at + policy.deadline
     if now >= deadline:
-        return _give_up(poll_state, "deadline", error)
+        return _give_up(poll_state, ExpiredReason.DEADLINE, error)
     return PollAgain(at=min(at, deadline), poll_state=poll_state, status=status, error=error)
 
 
-def _give_up(poll_state: PollState, reason: str, error: str | None) -> Finish:
+def _give_up(poll_state: PollState, reason: ExpiredReason, error: str | None) -> Finish:
     return Finish(final_status=FinalStatus.EXPIRED, poll_state=poll_state, body=None, reason=reason, error=error)
 
 

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from bridge.domain.events import Addressee, Format, Message, OperationCompleted, compose
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.operation import MAX_REGISTRATIONS, FinalStatus, Operation
+from bridge.domain.retry import DeadReason
 from bridge.domain.sliding_window import check_times, take
 from bridge.domain.text import same_json
 
@@ -68,6 +69,13 @@ REPLACEABLE = frozenset({State.CANCELED, State.SKIPPED})
 RUNS_AN_HOUR = 10
 
 
+class DeferredBy(StrEnum):
+    """Why an attempt waits longer than the schedule says."""
+
+    CONCURRENCY = "concurrency"  #: its host, or its owner, has as many attempts in flight as it can have
+    CIRCUIT_OPEN = "circuitOpen"  #: its host does not answer
+
+
 class InvalidTransition(Exception):
     """The state of a registration does not allow a step."""
 
@@ -112,8 +120,8 @@ class Registration:
     since: datetime
     #: When this generation began. Tasks and claims of another generation are void.
     generation: datetime
-    #: Why the registration is dead: `gone` or `exhausted`.
-    reason: str | None = None
+    #: Why the registration is dead.
+    reason: DeadReason | None = None
     #: How the operation ended, once the registration was notified or skipped.
     final_status: FinalStatus | None = None
     message_id: str | None = None
@@ -130,8 +138,8 @@ class Registration:
     runs: tuple[int, ...] = ()
     #: When the next attempt may be made.
     next_attempt_at: datetime | None = None
-    #: Why the next attempt waits longer than scheduled: `concurrency` or `circuitOpen`. None without a deferral.
-    deferred_by: str | None = None
+    #: Why the next attempt waits longer than scheduled. None without a deferral.
+    deferred_by: DeferredBy | None = None
     #: The id of the attempt that holds the lease, if any.
     claim: str | None = None
     #: The end of the lease.
@@ -247,7 +255,7 @@ class Registration:
         """Cancel before the operation has ended."""
         return self._stopped_waiting(operation.polls, operation.last_polled_at).canceled(now)
 
-    def ended(self, transition: Transition, now: datetime, *, reason: str | None = None) -> "Registration":
+    def ended(self, transition: Transition, now: datetime, *, reason: DeadReason | None = None) -> "Registration":
         """End the run: delivered or dead."""
         return replace(
             self,

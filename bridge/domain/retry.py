@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
+from enum import StrEnum
 
 from bridge.domain.outcome import Delivered, Gone, Outcome, Rejected
 
@@ -33,6 +34,13 @@ _SECONDS = re.compile(r"(?=\.?[0-9])([0-9]*)((?:\.[0-9]*)?)", re.ASCII)
 LONGEST_LENGTHENING = timedelta(hours=24)
 
 
+class DeadReason(StrEnum):
+    """Why a run ended without a 2xx."""
+
+    GONE = "gone"  #: the receiver answered 410
+    EXHAUSTED = "exhausted"  #: the schedule ended
+
+
 @dataclass(frozen=True, slots=True)
 class Done:
     """A receiver accepted the message."""
@@ -49,8 +57,7 @@ class RetryAt:
 class GiveUp:
     """The run is over without a 2xx."""
 
-    #: `gone` (410) or `exhausted` (the schedule ended).
-    reason: str
+    reason: DeadReason
 
 
 Decision = Done | RetryAt | GiveUp
@@ -64,9 +71,9 @@ def decide(outcome: Outcome, *, attempt_of_run: int, now: datetime, random: floa
     if isinstance(outcome, Delivered):
         return Done()
     if isinstance(outcome, Gone):
-        return GiveUp("gone")
+        return GiveUp(DeadReason.GONE)
     if attempt_of_run >= ATTEMPTS_PER_RUN:
-        return GiveUp("exhausted")
+        return GiveUp(DeadReason.EXHAUSTED)
     wait = SCHEDULE[attempt_of_run - 1] * (1 - JITTER + 2 * JITTER * random)
     asked = (outcome.retry_after if isinstance(outcome, Rejected) else None) or timedelta(0)
     return RetryAt(now + max(wait, min(asked, wait + LONGEST_LENGTHENING)))

@@ -32,6 +32,7 @@ from bridge.domain.host_limits import (
 )
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.outcome import Outcome, Unreachable
+from bridge.domain.registration import DeferredBy
 from bridge.domain.time import Clock
 
 #: Hosts that are remembered. Beyond that the least recently used one that is not in use gives way, silent or not.
@@ -226,7 +227,8 @@ class HostLimiter:
         with self._lock:
             state = self._hosts.get(origin)
             if state.open_until is not None and state.is_open(now):
-                return Work(deferred=[(task, Deferred(until=state.open_until, why="circuitOpen", probe=state.probe))])
+                circuit_open = Deferred(until=state.open_until, why=DeferredBy.CIRCUIT_OPEN, probe=state.probe)
+                return Work(deferred=[(task, circuit_open)])
             waits = task in self._waiting
             if self._fits(task, now):
                 return Work(permit=self._take(self._waiting.take(task) if waits else task, now))
@@ -278,7 +280,7 @@ class HostLimiter:
             self._release_place(permit)
             state = self._hosts.get(origin)
             if state.open_until is not None and state.is_open(now):
-                circuit_open = Deferred(until=state.open_until, why="circuitOpen", probe=state.probe)
+                circuit_open = Deferred(until=state.open_until, why=DeferredBy.CIRCUIT_OPEN, probe=state.probe)
                 deferred = [(task, circuit_open) for task in self._waiting.take_newest(origin, WAITING_PER_HOST)]
             else:
                 excess = self._waiting.count(origin) - self._room(state, now)
@@ -405,7 +407,7 @@ class HostLimiter:
             key, interval = (server or "", ATTEMPT) if is_busy else (HostClass.UNPROVEN.value, UNPROVEN_INTERVAL)
         until = max(now + SHORTEST_DEFERRAL, now + ahead * interval)
         until = self._bookings.book(key, now, until, interval, latest=now + LONGEST_DEFERRAL, random=self._random())
-        return Deferred(until=until, why="concurrency")
+        return Deferred(until=until, why=DeferredBy.CONCURRENCY)
 
     def _aged(self, now: datetime) -> Iterator[tuple[DeliveryTask, Deferred]]:
         """Put blocked tasks back that waited too long, a few at a time, those of the longest blocked hosts first."""

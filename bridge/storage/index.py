@@ -13,7 +13,8 @@ from bridge.domain.events import Format
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.keyring import Keyring, Purpose, derive
 from bridge.domain.operation import FinalStatus
-from bridge.domain.registration import Registration, State
+from bridge.domain.registration import DeferredBy, Registration, State
+from bridge.domain.retry import DeadReason
 from bridge.storage.keys import index_key, index_since
 
 
@@ -32,13 +33,13 @@ class IndexEntry:
     format: Format
     #: The final status of the operation, or None while it runs.
     final_status: FinalStatus | None = None
-    reason: str | None = None
+    reason: DeadReason | None = None
     message_id: str | None = None
     message_type: str | None = None
     #: When the current run of attempts began. Missing in rows of former versions.
     run_began_at: datetime | None = None
     next_attempt_at: datetime | None = None
-    deferred_by: str | None = None
+    deferred_by: DeferredBy | None = None
     delivered_at: datetime | None = None
 
     @property

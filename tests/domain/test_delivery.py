@@ -7,7 +7,7 @@ import pytest
 
 from bridge.domain.callback_url import origin_of
 from bridge.domain.delivery import Attempt, DeliveryTask, MarkDead, Skip, decide_delivery, pending_task
-from bridge.domain.registration import Registration, State
+from bridge.domain.registration import DeferredBy, Registration, State
 from bridge.domain.retry import ATTEMPTS_PER_RUN
 from bridge.domain.time import CLOCK_SKEW
 from tests.support.harness import NOON, harness
@@ -87,7 +87,7 @@ def test_a_delivery_is_due_when_its_lease_ends() -> None:
     """After a claim, the next attempt is due at the end of the lease. Until then, the claim permits this attempt."""
     until: datetime = NOON + timedelta(minutes=1)
 
-    claimed = replace(PENDING, deferred_by="concurrency").claimed("somebody", until=until, due="due:key")
+    claimed = replace(PENDING, deferred_by=DeferredBy.CONCURRENCY).claimed("somebody", until=until, due="due:key")
 
     assert (claimed.last_attempt, claimed.next_attempt_at, claimed.leased_until) == (4, until, until)
     assert (claimed.deferred_by, claimed.claim, claimed.due) == (None, "somebody", "due:key")

@@ -20,6 +20,7 @@ from bridge.domain.host_limits import (
     server_of,
 )
 from bridge.domain.outcome import Failure, Unreachable
+from bridge.domain.registration import DeferredBy
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 QUICKLY = timedelta(milliseconds=50)
@@ -93,11 +94,11 @@ def test_an_answer_closes_the_circuit_and_keeps_the_address() -> None:
 def test_a_failed_probe_counts_for_what_was_due_by_then_and_for_nothing_later() -> None:
     opened = silent(FAILURES_TO_OPEN)
     assert opened.open_until is not None
-    deferred = Deferred(until=opened.open_until, why="circuitOpen", probe=opened.probe)
+    deferred = Deferred(until=opened.open_until, why=DeferredBy.CIRCUIT_OPEN, probe=opened.probe)
 
     assert deferred.counts_for(NOON) == opened.probe
     assert deferred.counts_for(NOON + timedelta(milliseconds=1)) is None
-    assert Deferred(until=NOON, why="concurrency").counts_for(NOON) is None
+    assert Deferred(until=NOON, why=DeferredBy.CONCURRENCY).counts_for(NOON) is None
 
 
 @pytest.mark.parametrize(

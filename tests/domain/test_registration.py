@@ -8,7 +8,8 @@ import pytest
 
 from bridge.domain.events import OperationCompleted
 from bridge.domain.operation import FinalStatus
-from bridge.domain.registration import InvalidTransition, Registration, State, Transition
+from bridge.domain.registration import DeferredBy, InvalidTransition, Registration, State, Transition
+from bridge.domain.retry import DeadReason
 from tests.support.harness import NOON, harness
 
 LATER = NOON + timedelta(hours=1)
@@ -19,7 +20,7 @@ PENDING = replace(
     state=State.PENDING,
     message_id="msg_1",
     last_attempt=3,
-    deferred_by="concurrency",
+    deferred_by=DeferredBy.CONCURRENCY,
     claim="somebody",
     leased_until=NOON,
     due="due:key",
@@ -48,7 +49,7 @@ def plans(registration: Registration) -> tuple[object, ...]:
     [
         (lambda: PENDING.canceled(LATER), State.CANCELED, None, None),
         (lambda: PENDING.ended(Transition.DELIVER, LATER), State.DELIVERED, LATER, None),
-        (lambda: PENDING.ended(Transition.GIVE_UP, LATER, reason="gone"), State.DEAD, None, "gone"),
+        (lambda: PENDING.ended(Transition.GIVE_UP, LATER, reason=DeadReason.GONE), State.DEAD, None, "gone"),
     ],
 )
 def test_an_ended_registration_has_no_next_step(
@@ -75,8 +76,8 @@ def test_a_postponed_registration_has_no_claim() -> None:
 @pytest.mark.parametrize(
     "ended",
     [
-        replace(PENDING.ended(Transition.DELIVER, NOON), reason="x"),
-        PENDING.ended(Transition.GIVE_UP, NOON, reason="gone"),
+        replace(PENDING.ended(Transition.DELIVER, NOON), reason=DeadReason.EXHAUSTED),
+        PENDING.ended(Transition.GIVE_UP, NOON, reason=DeadReason.GONE),
     ],
 )
 def test_another_run_begins_now_and_clears_the_last_result(ended: Registration) -> None:

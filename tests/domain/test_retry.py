@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.domain.outcome import Failure, Gone, Outcome, Unreachable, answered
-from bridge.domain.retry import ATTEMPTS_PER_RUN, SCHEDULE, Done, GiveUp, RetryAt, decide, parse_retry_after
+from bridge.domain.retry import ATTEMPTS_PER_RUN, SCHEDULE, DeadReason, Done, GiveUp, RetryAt, decide, parse_retry_after
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 REFUSED = answered(500, address=None)
@@ -22,7 +22,7 @@ def test_a_2xx_ends_the_delivery(status: int) -> None:
 def test_a_410_gives_up() -> None:
     """A 410 at the first attempt is sufficient."""
     assert isinstance(answered(410, address=None), Gone)
-    assert decide(answered(410, address=None), attempt_of_run=1, now=NOON, random=0.5) == GiveUp("gone")
+    assert decide(answered(410, address=None), attempt_of_run=1, now=NOON, random=0.5) == GiveUp(DeadReason.GONE)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_every_other_outcome_follows_the_schedule(outcome: Outcome) -> None:
     """Redirects are included, since they are not followed."""
     waits = [decide(outcome, attempt_of_run=number, now=NOON, random=0.5) for number in range(1, ATTEMPTS_PER_RUN + 1)]
 
-    assert waits == [*(RetryAt(NOON + wait) for wait in SCHEDULE), GiveUp("exhausted")]
+    assert waits == [*(RetryAt(NOON + wait) for wait in SCHEDULE), GiveUp(DeadReason.EXHAUSTED)]
 
 
 def test_a_run_lasts_three_days() -> None:

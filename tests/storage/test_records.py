@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from bridge.domain.events import Format
 from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import Registration, State
+from bridge.domain.retry import DeadReason
 from bridge.storage.keys import partition_of, row_key
 from bridge.storage.records import SCHEMA_VERSION, Stored, decode, for_insert, for_merge, for_update, stored
 from bridge.storage.transaction import Row
@@ -71,6 +72,6 @@ def test_a_claim_does_not_write_the_message_again() -> None:
 def test_a_row_of_the_previous_schema_is_written_whole() -> None:
     """Otherwise, the row would claim this schema, with columns of the previous one."""
     row = Row(partition_of(REQUEST.ref), row_key(REQUEST.ref), "etag", {**for_insert(REQUEST), "v": SCHEMA_VERSION - 1})
-    before, after = stored(Registration, REQUEST.ref, row), replace(REQUEST, reason="gone")
+    before, after = stored(Registration, REQUEST.ref, row), replace(REQUEST, reason=DeadReason.GONE)
 
     assert for_update(before, after) == for_merge(after)

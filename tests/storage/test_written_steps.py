@@ -11,8 +11,8 @@ from bridge.domain.host_limits import Deferred
 from bridge.domain.operation import Explanation, FinalStatus, Operation
 from bridge.domain.outcome import Delivered, Gone
 from bridge.domain.polling import Finish, PollAgain
-from bridge.domain.registration import InvalidTransition, Registration, State, Transition
-from bridge.domain.retry import Done, RetryAt
+from bridge.domain.registration import DeferredBy, InvalidTransition, Registration, State, Transition
+from bridge.domain.retry import DeadReason, Done, RetryAt
 from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.due import DueHandle
 from bridge.storage.index import index_key_of
@@ -69,7 +69,7 @@ def columns(transaction: Transaction, key: str) -> dict[str, object]:
 
 def test_a_deferred_attempt_keeps_its_number_and_stores_the_reason() -> None:
     """Registration, index row and due row change together, and the step has a `tx`."""
-    step = deliver.defer(Stored(PENDING, "etag-r"), Deferred(until=LATER, why="concurrency"), tx="mine")
+    step = deliver.defer(Stored(PENDING, "etag-r"), Deferred(until=LATER, why=DeferredBy.CONCURRENCY), tx="mine")
 
     row = columns(step, row_key(REQUEST.ref))
     due = str(row["due"])
@@ -97,7 +97,7 @@ def test_a_run_whose_last_attempt_was_lost_is_dead_at_once() -> None:
 
 def test_a_spread_redelivery_is_due_at_its_time() -> None:
     """The registration has the same time, and the sweep sends the task. The step has a `tx`."""
-    dead = PENDING.ended(Transition.GIVE_UP, NOON, reason="gone")
+    dead = PENDING.ended(Transition.GIVE_UP, NOON, reason=DeadReason.GONE)
     at = LATER + timedelta(seconds=10)
 
     step = register.redeliver_later(Stored(dead, "etag-r"), LATER, at, tx="mine")
@@ -177,7 +177,7 @@ def test_a_due_row_of_a_delivery_never_moves_to_its_own_key(step: str) -> None:
     attempt = deliver.Claimed.held(before).attempt
     same = NOON if step != "claim" else NOON - timedelta(seconds=60)
     built = {
-        "defer": deliver.defer(before, Deferred(until=same, why="concurrency"), tx=tx),
+        "defer": deliver.defer(before, Deferred(until=same, why=DeferredBy.CONCURRENCY), tx=tx),
         "retry": deliver.record(before, attempt, RetryAt(same), NOON, tx=tx),
         "claim": deliver.claim(before, same, name=tx)[0],
         "enqueue": poll.reschedule_all([enqueued(NOON - REDISPATCH.first)], tx=tx),

@@ -7,7 +7,7 @@ from bridge.domain.attempt import KEPT_ATTEMPTS, AttemptRecord
 from bridge.domain.delivery import LEASE, RESEND_AFTER, DeliveryTask, pending_task
 from bridge.domain.host_limits import Deferred
 from bridge.domain.registration import InvalidTransition, Registration, State, Transition
-from bridge.domain.retry import Decision, Done, GiveUp, RetryAt
+from bridge.domain.retry import DeadReason, Decision, Done, GiveUp, RetryAt
 from bridge.storage.index import IndexEntry, index_key_of
 from bridge.storage.keys import DueKind, attempt_key, due_at, due_key, due_reference, partition_of, row_key
 from bridge.storage.records import Stored, for_insert, for_merge
@@ -165,12 +165,12 @@ def record_late(
 
 def mark_dead(before: Stored[Registration], now: datetime, *, tx: str) -> Transaction:
     """End a run after its last attempt was lost: 4 rows."""
-    writes = _end(before, Transition.GIVE_UP, now, tx, reason="exhausted")
+    writes = _end(before, Transition.GIVE_UP, now, tx, reason=DeadReason.EXHAUSTED)
     return Transaction(partition_of(before.record.ref), writes, stamp=row_key(before.record.ref), tx=tx)
 
 
 def _end(
-    before: Stored[Registration], transition: Transition, now: datetime, tx: str, *, reason: str | None
+    before: Stored[Registration], transition: Transition, now: datetime, tx: str, *, reason: DeadReason | None
 ) -> tuple[Write, ...]:
     after = before.record.ended(transition, now, reason=reason)
     return (*put(before, after, tx), *_gone(before.record))
