@@ -187,11 +187,22 @@ class HostPermit:
 class Work:
     """The next actions of a message's thread."""
 
-    #: Make this attempt, and then release the permit.
+    #: Make this attempt.
     permit: HostPermit | None = None
-    #: Wait for this long, and then call `resume`.
+    #: Wait for this long.
     pause: timedelta | None = None
     #: Postpone these deliveries.
     deferred: list[tuple[DeliveryTask, Deferred]] = field(default_factory=list)
     #: Send messages for these tasks, so that other threads use the free places.
     resent: list[DeliveryTask] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class HeldPermit:
+    """What a thread holds for the length of a block."""
+
+    permit: HostPermit | None
+    #: Whether the thread may begin another attempt after this one.
+    takes_more: bool = True
+    #: What the thread does after the block; None for nothing.
+    then: Work | None = None

@@ -19,7 +19,7 @@ from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import BridgeError, UnreadableRow
 from bridge.domain.events import Message
 from bridge.domain.header_cipher import DecryptionFailed, HeaderCipher
-from bridge.domain.host_limits import HostPermit, Work
+from bridge.domain.host_limits import HeldPermit, HostPermit, Work
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.outcome import Delivered, Outcome, Unreachable
 from bridge.domain.registration import Registration
@@ -70,17 +70,18 @@ class Deliver:
         named = task if task.origin is not None and task.owner is not None else self._named(task)
         if named is None:
             return
-        until = self.clock() + _THREAD_TIME
-        work = self.hosts.acquire(named)
-        failures = [self._put_back(work, named)]
-        while work.pause is not None or work.permit is not None:
-            if work.pause is not None:
-                self.sleep(max(work.pause.total_seconds(), 0.0))
-                work = self.hosts.resume()
-            elif work.permit is not None:
-                work, failure = self._with_permit(work.permit, named, until)
-                failures.append(failure)
-            failures.append(self._put_back(work, named))
+        until, failures = self.clock() + _THREAD_TIME, list[BridgeError | None]()
+        work: Work | None = self.hosts.acquire(named)
+        while work is not None:
+            with self.hosts.permit(work, self.dispatcher.send) as held:
+                failures.append(self._put_back(work, named))
+                if work.pause is not None:
+                    self.sleep(max(work.pause.total_seconds(), 0.0))
+                permit = self._located(held)
+                if permit is not None:
+                    failures.append(self._tried(partial(self._attempt, permit), permit.task, named))
+                    held.takes_more = failures[-1] is None and self.clock() < until
+            work = held.then
         for failure in filter(None, failures):
             raise failure
 
@@ -89,19 +90,6 @@ class Deliver:
         self.dispatcher.send(*work.resent)
         failures = [self._tried(partial(self.claims.put_back, *each), each[0], named) for each in work.deferred]
         return next(filter(None, failures), None)
-
-    def _with_permit(self, permit: HostPermit, named: DeliveryTask, until: datetime) -> tuple[Work, BridgeError | None]:
-        """Make one attempt, and give its place back whatever happens."""
-        try:
-            located = self._located(permit)
-            if isinstance(located, Work):
-                return located, None
-            permit = located
-            failure = self._tried(partial(self._attempt, permit), permit.task, named)
-        except BaseException:
-            self.dispatcher.send(*self.hosts.release(permit, take=False).resent)
-            raise
-        return self.hosts.release(permit, take=failure is None and self.clock() < until), failure
 
     def _tried(self, do: Callable[[], None], task: DeliveryTask, named: DeliveryTask) -> BridgeError | None:
         """Do something for a task; returns what it raised if the task is this thread's own, whose message comes again.
@@ -128,12 +116,14 @@ class Deliver:
             return None
         return replace(task, origin=origin_of(before.record.callback_url), owner=before.record.owner)
 
-    def _located(self, permit: HostPermit) -> HostPermit | Work:
-        """Count an unproven host by the address that its name leads to."""
-        if not permit.needs_address:
-            return permit
-        address = self.sender.address_of(permit.origin)
-        return permit if address is None else self.hosts.locate(permit, address)
+    def _located(self, held: HeldPermit) -> HostPermit | None:
+        """Count an unproven host by the address that its name leads to; None if no attempt may begin there now."""
+        permit = held.permit
+        address = self.sender.address_of(permit.origin) if permit is not None and permit.needs_address else None
+        if permit is not None and address is not None:
+            located = self.hosts.locate(permit, address)
+            held.permit, held.then = (None, located) if isinstance(located, Work) else (located, None)
+        return held.permit
 
     def _attempt(self, permit: HostPermit) -> None:
         """Claim, POST, record."""

@@ -14,6 +14,7 @@ that is lost. Everything is bounded: the hosts that are remembered, the tasks th
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -23,6 +24,7 @@ from bridge.domain.delivery import ATTEMPT, DeliveryTask
 from bridge.domain.host_limits import (
     CLASS_PLACES,
     Deferred,
+    HeldPermit,
     HostClass,
     HostPermit,
     HostState,
@@ -254,6 +256,30 @@ class HostLimiter:
             work = self._next(now)
             work.deferred.extend(put_back)
             return work
+
+    @contextmanager
+    def permit(self, work: Work, resend: Callable[..., None]) -> Iterator[HeldPermit]:
+        """Hold the place that `work` has, for an attempt or for a pause, and give it back at the end of the block.
+
+        The held permit then says how the thread goes on. If the block raises, the thread begins nothing more: tasks
+        that it would have taken get another message by `resend`.
+        """
+        held = HeldPermit(work.permit)
+        try:
+            yield held
+        except BaseException:
+            left = held.then or self._end(held.permit, work.pause, take=False)
+            while left is not None:
+                taken = [] if left.permit is None else [left.permit.task]
+                resend(*left.resent, *(task for task, _ in left.deferred), *taken)
+                left = self._end(left.permit, left.pause, take=False)
+            raise
+        held.then = held.then or self._end(held.permit, work.pause, take=held.takes_more)
+
+    def _end(self, permit: HostPermit | None, pause: timedelta | None, *, take: bool) -> Work | None:
+        if pause is not None:
+            return self.resume()
+        return None if permit is None else self.release(permit, take=take)
 
     def waiting(self, origin: str) -> int:
         """Count the tasks that wait for a host."""

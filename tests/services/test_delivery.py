@@ -268,6 +268,23 @@ def test_an_attempt_that_was_never_recorded_counts_as_lost(bridge: Harness) -> N
     assert bridge.registration(ref).state is State.DELIVERED
 
 
+def test_a_bug_before_the_claim_leaves_the_place_of_the_host_free(
+    bridge: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = pending(bridge)
+
+    def fail(_: str) -> None:
+        raise RuntimeError("a bug")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bridge.sender, "address_of", fail)
+        with pytest.raises(RuntimeError):
+            bridge.deliver_all()
+    live_on(bridge, timedelta(minutes=5), timedelta(seconds=10))
+
+    assert bridge.registration(ref).state is State.DELIVERED
+
+
 def test_a_run_whose_last_attempt_was_lost_is_dead(bridge: Harness) -> None:
     """It may have reached the receiver ten times."""
     ref = pending(bridge)

@@ -353,6 +353,48 @@ def test_a_thread_that_takes_nothing_more_brings_another_for_what_waits() -> Non
     assert len(work.resent) == 1
 
 
+@pytest.mark.parametrize("trouble", [RuntimeError, SystemExit, KeyboardInterrupt])
+def test_a_permit_is_released_and_another_thread_called_if_its_block_raises(trouble: type[BaseException]) -> None:
+    instance, waiting, sent = Instance(), task_for(), list[DeliveryTask]()
+    permit = instance.begin()
+    instance.hosts.acquire(waiting)
+
+    with pytest.raises(trouble), instance.hosts.permit(Work(permit=permit), lambda *tasks: sent.extend(tasks)):
+        raise trouble
+
+    assert sent == [waiting]
+    assert instance.hosts.acquire(waiting).permit is not None
+
+
+def test_a_pause_ends_if_its_block_raises() -> None:
+    instance, third, sent = Instance(), task_for("https://third.example.net"), list[DeliveryTask]()
+    instance.fill(f"https://{number}.example.net" for number in range(UNPROVEN_AT_ONCE))
+    paused = instance.hosts.acquire(third)
+
+    with pytest.raises(SystemExit), instance.hosts.permit(paused, lambda *tasks: sent.extend(tasks)):
+        raise SystemExit
+
+    assert sent == [third]
+    instance.clock.advance(UNPROVEN_INTERVAL)
+    assert instance.hosts.acquire(third).permit is not None
+
+
+def test_work_that_follows_is_released_too_if_the_block_raises() -> None:
+    instance, sent = Instance(), list[DeliveryTask]()
+    permit, other = instance.begin(), instance.begin("https://other.example.com")
+
+    with (
+        pytest.raises(SystemExit),
+        instance.hosts.permit(Work(permit=permit), lambda *tasks: sent.extend(tasks)) as held,
+    ):
+        instance.hosts.release(permit)
+        held.permit, held.then = None, Work(permit=other)
+        raise SystemExit
+
+    assert sent == [other.task]
+    assert all(instance.hosts.acquire(each.task).permit is not None for each in (permit, other))
+
+
 def test_a_task_that_nobody_took_over_begins_when_its_message_comes_again() -> None:
     instance = Instance()
     permit, stranded = instance.begin(), task_for()
