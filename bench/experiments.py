@@ -12,8 +12,8 @@ from bench.optimum import known_models, plans
 from bench.policies import SOURCE, Fixed, Google, Learned, Planned, Policy
 from bench.simulation import Result, simulate
 from bench.workloads import LOGNORMAL, Load, Workload
-from bridge.domain.learnt.durations import DurationModel
-from bridge.domain.learnt.plan import next_age
+from bridge.learnt.durations import DurationModel
+from bridge.learnt.plan import next_age
 
 INTERVALS = (5.0, 15.0, 30.0, 60.0)
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from bench.policies import SOURCE
 from bench.workloads import Floats, Integers
-from bridge.domain.learnt.durations import EDGES, DurationModel
+from bridge.learnt.durations import EDGES, DurationModel
 
 #: An operation is born at so many places within a sweep.
 _PHASES = 5

@@ -1,15 +1,15 @@
 """The policies that are compared: constants, what was planned knowing the durations, and the shipped functions."""
 
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 
 from bench.workloads import Floats
-from bridge.domain.learnt.durations import DurationModel, HazardCurve, Observations
-from bridge.domain.learnt.plan import base_price, lost, next_age
-from bridge.domain.rate_limit import update_price
+from bridge.domain.poll_schedule import Sale
+from bridge.learnt.durations import DurationModel, HazardCurve, Observations
+from bridge.learnt.plan import base_price, lost, next_age
+from bridge.learnt.price import update_price
 
 #: What an operation may cost where no price is given: the default of BRIDGE_POLLS_PER_OPERATION.
 _POLLS_PER_OPERATION = 12
@@ -30,20 +30,6 @@ class Operation:
     polls: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Sold:
-    """What a sweep was granted of what it wanted."""
-
-    wanted: int
-    granted: int
-    #: Tokens.
-    left: float
-    #: How urgent the last one was that was granted, if not all were.
-    urgency: float
-    #: Since anything was granted.
-    elapsed: timedelta
-
-
 class Policy(Protocol):
     """Decides when to ask."""
 
@@ -59,7 +45,7 @@ class Policy(Protocol):
     def urgency(self, op: Operation, age: float, due: float) -> float:
         """Rank those that are due, the largest first."""
 
-    def sold(self, sold: Sold) -> None:
+    def sold(self, sale: Sale) -> None:
         """Begin to ask for those that were granted."""
 
     def swept(self) -> None:
@@ -88,7 +74,7 @@ class Fixed:
         """Serve who came first."""
         return -due
 
-    def sold(self, sold: Sold) -> None:
+    def sold(self, sale: Sale) -> None:
         """Learn nothing."""
 
     def swept(self) -> None:
@@ -176,16 +162,9 @@ class Learned:
         """Ask first where most is lost."""
         return lost(self.curve(self._keys(op)[-1]), op.seen, age)
 
-    def sold(self, sold: Sold) -> None:
+    def sold(self, sale: Sale) -> None:
         """Let the shadow price follow."""
-        self.dearer = update_price(
-            self.dearer,
-            wanted=sold.wanted,
-            granted=sold.granted,
-            left=sold.left,
-            worth=sold.urgency / self._base_price(),
-            elapsed=sold.elapsed,
-        )
+        self.dearer = update_price(self.dearer, replace(sale, worth=sale.worth / self._base_price()))
 
     def swept(self) -> None:
         """Write down what was seen."""

@@ -1,6 +1,6 @@
 """Measure what the learned schedule is worth: `python -m bench.schedule` says it, and draws schedule.png.
 
-It simulates the shipped functions (`bridge/domain/learnt/`, `bridge/domain/rate_limit.py`), not copies of them.
+It simulates the shipped functions (`bridge/learnt/`, `bridge/domain/rate_limit.py`), not copies of them.
 """
 
 import time

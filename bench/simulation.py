@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from bench.policies import Operation, Policy, Sold
+from bench.policies import Operation, Policy
 from bench.workloads import Floats, Load
+from bridge.domain.poll_schedule import Sale
 from bridge.domain.rate_limit import Budget, fresh, reserve
 
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -94,7 +95,8 @@ class _Run:
                 key=lambda each: -each[0],
             )
             urgency, self.due = ranked[granted - 1][0], [each for _, each in ranked]
-        self.policy.sold(Sold(wanted, granted, after.tokens, urgency, after.at - self.budget.at))
+        elapsed = after.at - self.budget.at
+        self.policy.sold(Sale(wanted=wanted, granted=granted, left=after.tokens, worth=urgency, elapsed=elapsed))
         self.budget = after
         return self.due[:granted]
 

@@ -25,8 +25,12 @@ from bridge.api.routes import HEALTH, Handler, Route
 from bridge.dependencies import Dependencies, build_dependencies, real_sleep
 from bridge.domain.errors import Contended, Misconfigured, StorageRefused, StorageUnavailable, UnreadableRow
 from bridge.domain.header_cipher import HeaderCipher
+from bridge.domain.poll_schedule import ExponentialSchedule, PollPlan
 from bridge.domain.principal import ANONYMOUS
+from bridge.learnt.duration_store import DurationStore
+from bridge.learnt.schedule import LearntSchedule
 from bridge.log import Event, called_by, log
+from bridge.ports import StoredSchedule
 from bridge.services.attempts import AttemptRecorder, Claims
 from bridge.services.bulk_redelivery import Redeliver
 from bridge.services.delivery import Deliver
@@ -39,7 +43,6 @@ from bridge.services.registrations import Register
 from bridge.services.repair import Repair
 from bridge.services.reports import Overview
 from bridge.services.sweep.due_reader import Reader
-from bridge.services.sweep.duration_store import DurationStore
 from bridge.services.sweep.enqueueing import Enqueuer, MessageShares, Refill
 from bridge.services.sweep.poller import OperationFetcher, Poller
 from bridge.services.sweep.purge import Purges
@@ -83,8 +86,14 @@ def compose(settings: Settings, dependencies: Dependencies) -> Bridge:
         sharing=settings.sharing,
     )
     counts = Counts(dependencies.table, dependencies.clock, dependencies.readers)
+    schedule = _compose_schedule(settings, dependencies, waits)
     queries = Queries(
-        table=dependencies.table, clock=dependencies.clock, executor=dependencies.readers, repair=repair, counts=counts
+        table=dependencies.table,
+        clock=dependencies.clock,
+        executor=dependencies.readers,
+        repair=repair,
+        counts=counts,
+        schedule=schedule,
     )
     routes = Handlers(
         registrations=register,
@@ -110,8 +119,7 @@ def compose(settings: Settings, dependencies: Dependencies) -> Bridge:
             clock=dependencies.clock,
             executor=dependencies.readers,
             sources=list(sources),
-            polls_per_operation=settings.polls_per_operation,
-            shortest_gap=settings.poll_interval,
+            schedule=schedule,
         ),
         public_url=settings.public_url,
         by_token=settings.tenant is not None,
@@ -141,6 +149,16 @@ def _description() -> str:
     from bridge.api.openapi import document  # a cold start does not wait for it
 
     return json.dumps(document())
+
+
+def _compose_schedule(settings: Settings, dependencies: Dependencies, waits: Waits) -> StoredSchedule:
+    if settings.poll_plan is PollPlan.EXPONENTIAL:
+        return ExponentialSchedule(settings.poll_interval)
+    return LearntSchedule(
+        durations=DurationStore(dependencies.table, dependencies.clock, dependencies.new_id, waits),
+        polls_per_operation=settings.polls_per_operation,
+        shortest=settings.poll_interval,
+    )
 
 
 def _compose_deliver(settings: Settings, dependencies: Dependencies, repair: Repair, dispatcher: Dispatcher) -> Deliver:
@@ -198,10 +216,8 @@ def _compose_sweep(settings: Settings, dependencies: Dependencies, queries: Quer
         waits=waits,
         sources={source.name: source for source in settings.sources},
         telemetry=dependencies.telemetry,
-        durations=DurationStore(dependencies.table, dependencies.clock, dependencies.new_id, waits),
+        schedule=queries.schedule,
         shares=shares,
-        polls_per_operation=settings.polls_per_operation,
-        shortest_gap=settings.poll_interval,
         deadline=settings.operation_deadline,
         retention=settings.retention,
     )

@@ -1,14 +1,17 @@
 """What the use cases need of the outside; `bridge/adapters/` provides it, and tests provide it differently."""
 
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from bridge.domain.delivery import DeliveryTask
 from bridge.domain.ids import OperationRef
+from bridge.domain.operation import PollState
 from bridge.domain.outcome import Outcome
+from bridge.domain.poll_schedule import Forecast, PollPlan, PollSchedule
 from bridge.domain.principal import InvalidToken, KeysUnavailable
-from bridge.domain.upstream import NoReply, NoToken, Reply
+from bridge.domain.upstream import NoReply, NoToken, PollResult, Reply
+from bridge.storage.transaction import Row
 
 
 class DeliveryQueue(Protocol):
@@ -49,3 +52,23 @@ class Tokens(Protocol):
 
     def claims(self, token: str) -> Mapping[str, object] | InvalidToken | KeysUnavailable:
         """Verify signature, issuer and audience, and read the claims. Never raises for what a token holds."""
+
+
+class StoredSchedule(PollSchedule, Protocol):
+    """A schedule from sweep to sweep, with what it stores among the rows of the sources."""
+
+    @property
+    def plan(self) -> PollPlan:
+        """The schedule's name."""
+
+    def begin(self, rows: Sequence[Row]) -> None:
+        """Begin a sweep with the rows of the sources."""
+
+    def observe(self, poll_state: PollState, result: PollResult, now: datetime) -> None:
+        """Learn from the result of a poll at `now`; `poll_state` is as it was before."""
+
+    def end(self) -> None:
+        """End a sweep. Never raises for what storage does."""
+
+    def forecasts(self, rows: Sequence[Row], prices: Mapping[str, float], *, polls: int) -> Iterator[Forecast]:
+        """Return forecasts of up to `polls` polls: for each source of `prices`, then for each of its groups."""

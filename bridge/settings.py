@@ -23,6 +23,7 @@ from bridge.domain.clouds import takes_keys_only, wrong_speech_endpoint
 from bridge.domain.errors import Misconfigured
 from bridge.domain.keyring import MIN_KEY_BYTES, Keyring, weakness_of
 from bridge.domain.operation import MAX_REGISTRATIONS_OF_OWNER
+from bridge.domain.poll_schedule import PollPlan
 from bridge.domain.principal import Tenant
 from bridge.domain.registration import Sharing
 from bridge.domain.upstream import DEFAULT_SOURCE, Source
@@ -354,6 +355,7 @@ class Settings(BaseModel):
     #: Also read by the host, which silently omits the timer if the variable is missing.
     poll_schedule: Annotated[Schedule, Field(alias="BRIDGE_POLL_SCHEDULE")]
     poll_interval: Annotated[Duration, Field(alias="BRIDGE_POLL_INTERVAL")] = timedelta(seconds=10)
+    poll_plan: Annotated[PollPlan, Field(alias="BRIDGE_POLL_PLAN")] = PollPlan.LEARNT
     polls_per_operation: Annotated[float, Field(alias="BRIDGE_POLLS_PER_OPERATION", ge=1, le=1000)] = 12
     operation_deadline: Annotated[Duration, Field(alias="BRIDGE_OPERATION_DEADLINE")] = timedelta(hours=24)
     retention: Annotated[Duration, Field(alias="BRIDGE_RETENTION")] = timedelta(days=30)

@@ -57,6 +57,7 @@ param settings = {
     ? '*/10 * * * * *'
     : readEnvironmentVariable('BRIDGE_POLL_SCHEDULE', '')
   BRIDGE_POLL_INTERVAL: readEnvironmentVariable('BRIDGE_POLL_INTERVAL', '')
+  BRIDGE_POLL_PLAN: readEnvironmentVariable('BRIDGE_POLL_PLAN', '')
   BRIDGE_POLLS_PER_OPERATION: readEnvironmentVariable('BRIDGE_POLLS_PER_OPERATION', '')
   BRIDGE_OPERATION_DEADLINE: readEnvironmentVariable('BRIDGE_OPERATION_DEADLINE', '')
   BRIDGE_RETENTION: readEnvironmentVariable('BRIDGE_RETENTION', '')

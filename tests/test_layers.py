@@ -20,7 +20,8 @@ ALLOWED = {
     "bridge.telemetry": set(),
     "bridge.diagnostics": {"bridge.domain"},
     "bridge.settings": {"bridge.domain"},
-    "bridge.ports": {"bridge.domain"},
+    "bridge.ports": {"bridge.domain", "bridge.storage"},
+    "bridge.learnt": {"bridge.domain", "bridge.storage", "bridge.log"},
     "bridge.storage": {"bridge.domain", "bridge.log"},
     "bridge.testing": {"bridge.domain", "bridge.storage"},
     "bridge.services": {
@@ -139,12 +140,23 @@ def test_nothing_that_is_deployed_knows_the_command_line(path: Path) -> None:
     assert not {name.split(".")[0] for name in named} & {"typer", "rich"}
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if "domain" in path.parts], ids=name_of)
-def test_domain_has_no_clock_no_randomness_and_no_io(path: Path) -> None:
+#: What decides, and does not act.
+PURE = [path for path in MODULES if {"domain", "learnt"} & set(path.parts) and path.name != "duration_store.py"]
+
+
+@pytest.mark.parametrize("path", PURE, ids=name_of)
+def test_what_decides_has_no_clock_no_randomness_and_no_io(path: Path) -> None:
     """What it decides depends on its arguments alone."""
     forbidden = {"time", "random", "secrets", "os", "socket", "requests", "urllib3", "azure", "logging", "threading"}
 
     assert not {name.split(".")[0] for name in imports(path)} & forbidden
+
+
+def test_composition_root_alone_knows_the_learnt_schedule() -> None:
+    """So a maintainer can delete the folder. ARCHITECTURE.md names the edits that go with that."""
+    knowing = {name_of(path) for path in MODULES if any(name.startswith("bridge.learnt") for name in imports(path))}
+
+    assert {name for name in knowing if layer(name) != "bridge.learnt"} == {"bridge.app"}
 
 
 #: What gives work to another thread.

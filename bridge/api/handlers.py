@@ -223,13 +223,13 @@ class Handlers:
         return uncached(views.status(self.queries.status(), list(self.context.sources.values())))
 
     def overview(self, _: func.HttpRequest, principal: Principal) -> func.HttpResponse:
-        """Show the last 24 hours, and the schedule that was learnt.
+        """Show the last 24 hours, and the schedule of polls.
 
         The hours count the caller's own registrations. Schedules cover the operations of all owners, so an
         owner gets none.
         """
-        expected = self.reports.expected() if principal.can_read_all else ()
-        return uncached(views.overview(self.reports.day(principal.owner_filter), expected))
+        forecasts = self.reports.forecasts() if principal.can_read_all else ()
+        return uncached(views.overview(self.reports.day(principal.owner_filter), forecasts))
 
     def signing_secret(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
         """Show the secret that callbacks to an origin are verified with.

@@ -15,6 +15,7 @@ from bridge.domain.attempt import KEPT_ATTEMPTS, LOST
 from bridge.domain.events import Format
 from bridge.domain.operation import ExpiredReason, FinalStatus
 from bridge.domain.outcome import Failure
+from bridge.domain.poll_schedule import PollPlan
 from bridge.domain.registration import DeferredBy, State
 from bridge.domain.retry import DeadReason
 from bridge.domain.time import iso
@@ -360,6 +361,7 @@ class ExpectedResponse(Response):
 
     source: str
     group: str | None = Field(description="Null for all operations of the source.")
+    plan: str = Field(description="`exponential` learns no durations.", json_schema_extra={"enum": [*PollPlan]})
     completions: _Amount = Field(description="From how many; old ones count less and less.")
     shares: list[Share]
     median_seconds: _Amount | None = Field(description="Half of them end before this age.")

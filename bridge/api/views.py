@@ -35,9 +35,9 @@ from bridge.diagnostics import QUEUE, of_denial, of_poll
 from bridge.domain.attempt import AttemptRecord
 from bridge.domain.callback_url import without_query
 from bridge.domain.keyring import PublicKey
-from bridge.domain.learnt.durations import EDGES, DurationModel, HazardCurve
 from bridge.domain.operation import Operation
 from bridge.domain.outcome import KEPT_ANSWER, Unreachable
+from bridge.domain.poll_schedule import Forecast
 from bridge.domain.rate_limit import Budget
 from bridge.domain.registration import Registration
 from bridge.domain.text import clipped
@@ -46,10 +46,10 @@ from bridge.services.bulk_redelivery import Started
 from bridge.services.dispatch import QueueProblem
 from bridge.services.ping import Pinged
 from bridge.services.queries import COUNTED, RegistrationView, Status
-from bridge.services.reports import Day, Expected, Hour
+from bridge.services.reports import Day, Hour
 from bridge.storage.aggregate import OperationAggregate, as_seen_by
 from bridge.storage.index import IndexEntry
-from bridge.storage.keys import due_at, duration_key
+from bridge.storage.keys import due_at
 
 
 def registration(view: RegistrationView, now: datetime, url: str | None) -> RegistrationResponse:
@@ -113,7 +113,7 @@ def status(seen: Status, sources: Sequence[Source]) -> StatusResponse:
             state: Count(count=min(count, COUNTED), more=count > COUNTED) for state, count in seen.counts.items()
         },
         queue=_queue(seen.queue),
-        sources=[_source(each, seen.budgets.get(each.name), seen.models) for each in sources],
+        sources=[_source(each, seen.budgets.get(each.name), seen.forecasts) for each in sources],
     )
 
 
@@ -124,7 +124,7 @@ def _queue(problem: QueueProblem | None) -> Queue:
     return Queue(problem=f"{hint.what} ({problem.code})", advice=hint.do, since=problem.since)
 
 
-def _source(known: Source, budget: Budget | None, models: Mapping[str, DurationModel]) -> SourceWithDurations:
+def _source(known: Source, budget: Budget | None, forecasts: Sequence[Forecast]) -> SourceWithDurations:
     problem, advice = _problem(budget)
     return SourceWithDurations.of(
         known,
@@ -136,7 +136,7 @@ def _source(known: Source, budget: Budget | None, models: Mapping[str, DurationM
         unreachable_since=budget.silent_since if budget and budget.unreachable_at else None,
         problem=problem,
         advice=advice,
-        durations=durations(models, known.name),
+        durations=durations(forecasts, known.name),
     )
 
 
@@ -150,21 +150,21 @@ def _problem(budget: Budget | None) -> tuple[str | None, str | None]:
     return None, None
 
 
-def durations(models: Mapping[str, DurationModel], name: str) -> Durations:
-    """Show what was learnt of how long a source's operations take: which share ends from each age on."""
-    own = duration_key(name, None)
-    model = models.get(own, DurationModel())
-    groups = sorted(key.removeprefix(own) for key in models if key.startswith(own) and key != own)
-    return Durations(completions=round(model.weight, 1), shares=_shares(model, model.curve()), groups=groups)
+def durations(forecasts: Sequence[Forecast], name: str) -> Durations:
+    """Show the learnt durations of a source: the share of operations that ends from each age on."""
+    known = {each.group: each for each in forecasts if each.source == name}
+    whole = known.pop(None, Forecast(source=name))
+    groups = [group for group in known if group is not None]
+    return Durations(completions=round(whole.completions, 1), shares=_shares(whole), groups=groups)
 
 
-def overview(day: Day, known: Iterable[Expected]) -> OverviewResponse:
+def overview(day: Day, forecasts: Iterable[Forecast]) -> OverviewResponse:
     """Show the last day and the schedule as pictures need it."""
     return OverviewResponse(
         begins=day.begins,
         complete_from=day.whole_from,
         hours=[_hour(each) for each in day.hours],
-        schedules=[_expected(each) for each in known],
+        schedules=[_expected(each) for each in forecasts],
     )
 
 
@@ -173,21 +173,18 @@ def _hour(each: Hour) -> HourResponse:
     return HourResponse.of(each, delay_seconds=delays)
 
 
-def _expected(each: Expected) -> ExpectedResponse:
+def _expected(each: Forecast) -> ExpectedResponse:
     return ExpectedResponse.of(
         each,
-        completions=round(each.model.weight, 1),
-        shares=_shares(each.model, each.curve),
-        median_seconds=round(each.curve.outlived_by(0.5), 1) if each.model.weight else None,
+        completions=round(each.completions, 1),
+        shares=_shares(each),
+        median_seconds=None if each.median is None else round(each.median, 1),
         polls_at_seconds=[round(age, 1) for age in each.polls_at],
     )
 
 
-def _shares(model: DurationModel, curve: HazardCurve) -> list[Share]:
-    shares = curve.shares() if model.weight else ()
-    return [
-        Share(from_seconds=round(edge, 1), share=round(share, 4)) for edge, share in zip(EDGES, shares, strict=False)
-    ]
+def _shares(each: Forecast) -> list[Share]:
+    return [Share(from_seconds=round(age, 1), share=round(share, 4)) for age, share in each.shares]
 
 
 def pinged(ping: Pinged) -> PingResponse:

@@ -86,8 +86,9 @@ function pictures(overview) {
   const schedule = overview.schedules[chosen];
   byId("durations-choice").hidden = names.length < 2;
   show(byId("durations"), schedule ?? null, () => !schedule ? el("p", { class: "quiet" }, "Learnt durations are visible to admins (Bridge.Admin).") : [
-    schedule.shares.length ? durationsPicture(schedule) : el("p", { class: "quiet" }, "No durations are learnt yet."),
-    el("p", { class: "quiet" }, `Learnt from ${plural(Math.round(schedule.completions), "operation")}; polls of a new one: at ${
+    schedule.shares.length ? durationsPicture(schedule) : el("p", { class: "quiet" }, schedule.plan === "exponential"
+      ? "The exponential plan learns no durations." : "No durations are learnt yet."),
+    el("p", { class: "quiet" }, `${schedule.plan === "exponential" ? "P" : `Learnt from ${plural(Math.round(schedule.completions), "operation")}; p`}olls of a new one: at ${
       schedule.pollsAtSeconds.slice(0, 8).map(duration).join(", ")}${schedule.pollsAtSeconds.length > 8 ? " …" : ""}`),
   ]);
 }

@@ -24,8 +24,8 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from bridge.domain.backoff import Backoff
-from bridge.domain.learnt.plan import PollPlan
 from bridge.domain.operation import ExpiredReason, Explanation, FinalStatus, PollState
+from bridge.domain.poll_schedule import PollSchedule
 from bridge.domain.upstream import (
     BadRequest,
     NotFound,
@@ -68,8 +68,7 @@ _LATE = timedelta(minutes=1)
 class PollingPolicy:
     """The rules for the time of the next poll, and for giving up."""
 
-    #: The schedule of the operation.
-    plan: PollPlan
+    schedule: PollSchedule
     #: The age at which an operation without an end is given up.
     deadline: timedelta
 
@@ -120,6 +119,8 @@ class Circumstances:
     is_own: bool = False
     #: The delay after the due time. Time without polls is no evidence of an absence.
     late: timedelta = timedelta(0)
+    #: The price of a request to the source; 1 unless its budget is short.
+    price: float = 1.0
 
 
 _USUAL = Circumstances()
@@ -137,9 +138,9 @@ def after_poll(
             return _after_block(asked, now, policy, result, met)
         case Pending(status=status):
             seen = replace(_counted(asked), seen_running_at=now)
-            return _go_on(seen, now, policy, policy.plan.next_poll(seen, now), status=status)
+            return _go_on(seen, now, policy, policy.schedule.next_poll(seen, now, price=met.price), status=status)
         case TransientError():
-            return _after_fault(asked, now, policy, result, is_own=met.is_own)
+            return _after_fault(asked, now, policy, result, met)
         case NotFound(what=what):
             return _after_absence(_shifted(asked, met.late - _LATE), now, policy, what)
         case BadRequest():
@@ -154,7 +155,7 @@ def _after_block(
     """Wait for the source. If it answers about other operations, back off, and give up at the deadline."""
     blocked = replace(poll_state, blocks=poll_state.blocks + 1, troubled_at=now)
     if not met.is_own:
-        at = max(policy.plan.next_poll(poll_state, now), met.free_at or now)
+        at = max(policy.schedule.next_poll(poll_state, now, price=met.price), met.free_at or now)
         return PollAgain(at=at, poll_state=_shifted(blocked, at - now + met.late), status=None, error=result.what)
     wait = OWN_BACKOFF.wait(poll_state.blocks)
     named = result.wait if isinstance(result, Throttled) else None
@@ -163,13 +164,13 @@ def _after_block(
 
 
 def _after_fault(
-    poll_state: PollState, now: datetime, policy: PollingPolicy, result: TransientError, *, is_own: bool
+    poll_state: PollState, now: datetime, policy: PollingPolicy, result: TransientError, met: Circumstances
 ) -> PollAgain | Finish:
     """Poll again with growing waits. A fault ends no operation before its last deadline, or if the source is silent."""
     failed = replace(_counted(poll_state, faults=poll_state.faults + 1), blocks=poll_state.blocks, troubled_at=now)
     own = FAULT_BACKOFF.wait(failed.faults)
-    at = max(policy.plan.next_poll(failed, now), now + max(own, result.wait or own))
-    if is_own and now >= last_deadline(poll_state, policy):
+    at = max(policy.schedule.next_poll(failed, now, price=met.price), now + max(own, result.wait or own))
+    if met.is_own and now >= last_deadline(poll_state, policy):
         return _give_up(failed, ExpiredReason.DEADLINE, result.what)
     deadline = poll_state.registered_at + policy.deadline
     return PollAgain(at=at if now >= deadline else min(at, deadline), poll_state=failed, status=None, error=result.what)

@@ -44,9 +44,6 @@ PROBE_BACKOFF = Backoff(timedelta(seconds=15), timedelta(minutes=1))
 UNREACHABLE_AFTER = timedelta(minutes=3)
 _FAULTS_TO_REPORT = 3
 
-#: The largest change of the shadow price from one sweep to the next, and its limit in base prices.
-PRICE_RISES, PRICE_FALLS, HIGHEST_PRICE = 1.1, 0.9, 1e4
-
 #: The time between sweeps. A bucket holds the tokens of one sweep.
 SWEEP = timedelta(seconds=10)
 
@@ -159,22 +156,6 @@ def reserve(budget: Budget, wanted: int, now: datetime, *, highest: float) -> tu
     if full.probes:
         probed = replace(probed, probe_at=now + PROBE_BACKOFF.wait(full.probes))
     return probed, 1
-
-
-def update_price(
-    shadow_price: float, *, wanted: int, granted: int, left: float, worth: float, elapsed: timedelta
-) -> float:
-    """Move the shadow price towards the price at which due polls match the budget. The base price is the minimum.
-
-    If more polls were wanted than granted, the target is the worth of the last granted one, in base prices. A higher
-    price would delay granted polls to the limits of their gaps. Otherwise the price falls with the tokens that are
-    `left`, and with sweeps that had no due polls.
-    """
-    idle = max(elapsed / SWEEP - 1, 0.0)
-    fallen = shadow_price * math.pow(PRICE_FALLS, idle)
-    aim = worth if granted < wanted else fallen * wanted / (granted + left)
-    shadow_price = min(max(aim, fallen * PRICE_FALLS), shadow_price * PRICE_RISES)
-    return min(max(shadow_price, 1.0), HIGHEST_PRICE)
 
 
 def give_back(budget: Budget, unused: int) -> Budget:

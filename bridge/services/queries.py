@@ -13,20 +13,20 @@ from typing import TypeVar
 from bridge.domain.attempt import KEPT_ATTEMPTS, AttemptRecord, known_to
 from bridge.domain.errors import UnreadableRow
 from bridge.domain.ids import OperationRef, RegistrationRef
-from bridge.domain.learnt.durations import DurationModel
 from bridge.domain.operation import Operation
+from bridge.domain.poll_schedule import Forecast
 from bridge.domain.rate_limit import Budget, clamped
 from bridge.domain.registration import Registration, State
 from bridge.domain.time import CLOCK_SKEW, Clock
 from bridge.log import Event, log
 from bridge.pool import map_in_order
+from bridge.ports import StoredSchedule
 from bridge.services.dispatch import QueueProblem
 from bridge.services.repair import Repair
 from bridge.services.sweep.heartbeat import last_heartbeat_at, queue_problem, read_sources
 from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.index import Cursor, IndexEntry
 from bridge.storage.keys import (
-    DURATION_PREFIX,
     HEARTBEAT_KEY,
     PARTITION_COUNT,
     SOURCE_PREFIX,
@@ -156,8 +156,8 @@ class Status:
     budgets: Mapping[str, Budget]
     #: Why messages cannot be sent to the queue; None if they can.
     queue: QueueProblem | None
-    #: What was learnt of durations, by the keys of the rows: sources and their groups.
-    models: Mapping[str, DurationModel]
+    #: What the schedule expects of sources and their groups; nothing of a source that was never polled.
+    forecasts: Sequence[Forecast]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +170,7 @@ class Queries:
     #: Puts due rows back that are missing.
     repair: Repair
     counts: Counts
+    schedule: StoredSchedule
     #: Until when the index of a partition is taken to be large.
     large_until: dict[str, datetime] = field(default_factory=dict)
 
@@ -274,7 +275,7 @@ class Queries:
 
     def status(self) -> Status:
         """Read the heartbeat, and the first due row of each partition; the counts can be some seconds old."""
-        now, sources = self.clock(), read_sources(self.table)
+        now, sources = self.clock(), read_sources(self.table, self.schedule.plan)
         firsts = map_in_order(self.executor, self._first_due, operation_partitions())
         overdue = [at for at in firsts if at is not None and at < now]
         last, known, ahead = last_heartbeat_at(sources), dict[str, Budget](), dict[str, Sequence[str]]()
@@ -291,7 +292,7 @@ class Queries:
             counts=self.counts.by_state(),
             budgets=known,
             queue=queue_problem(sources),
-            models=models(sources),
+            forecasts=list(self.schedule.forecasts(sources, prices_of(known), polls=0)),
         )
 
     def attempts(self, registration: Registration) -> Sequence[AttemptRecord]:
@@ -316,9 +317,9 @@ def budgets(rows: Sequence[Row]) -> Mapping[str, Budget]:
     return dict(_readable([row for row in rows if row.key.startswith(SOURCE_PREFIX)], _budget))
 
 
-def models(rows: Sequence[Row]) -> Mapping[str, DurationModel]:
-    """Read the duration models among the rows of the sources, by their keys."""
-    return dict(_readable([row for row in rows if row.key.startswith(DURATION_PREFIX)], _model))
+def prices_of(budgets: Mapping[str, Budget]) -> dict[str, float]:
+    """Return the prices of requests to sources."""
+    return {name: budget.shadow_price for name, budget in budgets.items()}
 
 
 def entries(rows: Sequence[Row], state: State) -> Iterable[IndexEntry]:
@@ -336,10 +337,6 @@ def entries(rows: Sequence[Row], state: State) -> Iterable[IndexEntry]:
 
 def _budget(row: Row) -> tuple[str, Budget]:
     return row.key.removeprefix(SOURCE_PREFIX), decode(Budget, None, row.values)
-
-
-def _model(row: Row) -> tuple[str, DurationModel]:
-    return row.key, decode(DurationModel, None, row.values)
 
 
 def _end(rows: Sequence[Row]) -> Cursor | None:

@@ -4,22 +4,21 @@ Reads only, in a bounded number.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import product
 
-from bridge.domain.learnt.durations import DurationModel, HazardCurve
-from bridge.domain.learnt.plan import PollPlan, base_price
-from bridge.domain.rate_limit import Budget
+from bridge.domain.poll_schedule import Forecast
 from bridge.domain.registration import State
 from bridge.domain.time import Clock
 from bridge.pool import map_in_order
-from bridge.services.queries import budgets, entries, models
+from bridge.ports import StoredSchedule
+from bridge.services.queries import budgets, entries, prices_of
 from bridge.services.sweep.heartbeat import read_sources
 from bridge.storage.index import IndexEntry
-from bridge.storage.keys import duration_key, index_from, operation_partitions
+from bridge.storage.keys import index_from, operation_partitions
 from bridge.storage.table import Table
 
 HOURS = 24
@@ -92,18 +91,6 @@ class Day:
     hours: Sequence[Hour]
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """How long operations of a source, or of one group of it, take, and when a new one would be polled."""
-
-    source: str
-    group: str | None
-    model: DurationModel
-    curve: HazardCurve
-    #: Ages in seconds.
-    polls_at: Sequence[float]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
     """Reads the last day and the learnt schedule."""
@@ -113,8 +100,7 @@ class Overview:
     executor: Executor
     #: The names of the sources.
     sources: Sequence[str]
-    polls_per_operation: float
-    shortest_gap: timedelta
+    schedule: StoredSchedule
 
     def day(self, owner: str | None = None) -> Day:
         """Read what ended in the last day, everybody's or one owner's: one call for each partition and state."""
@@ -132,20 +118,8 @@ class Overview:
         seen = (entry for found, _ in parts for entry in found if owner in (None, entry.owner))
         return Day(begin, max(cut, default=begin), by_hour(seen, now))
 
-    def expected(self) -> Iterator[Expected]:
-        """Tell of each source and its groups what was learnt, and what the schedule makes of it: one call."""
-        rows = read_sources(self.table)
-        known, spent = models(rows), budgets(rows)
-        for source in self.sources:
-            yield from self._of_source(source, known, spent.get(source))
-
-    def _of_source(self, source: str, known: Mapping[str, DurationModel], budget: Budget | None) -> Iterator[Expected]:
-        own = duration_key(source, None)
-        common = known.get(own, DurationModel()).curve()
-        shadow_price = base_price(common, self.polls_per_operation) * (1.0 if budget is None else budget.shadow_price)
-        groups = sorted(key.removeprefix(own) for key in known if key.startswith(own) and key != own)
-        for group in (None, *groups):
-            model = known.get(duration_key(source, group), DurationModel())
-            curve = common if group is None else model.curve(common)
-            ages = list(PollPlan(curve, shadow_price, self.shortest_gap).ages(_POLLS))
-            yield Expected(source, group, model, curve, ages)
+    def forecasts(self) -> Iterator[Forecast]:
+        """Return what the schedule expects of each source and its groups: one call."""
+        rows = read_sources(self.table, self.schedule.plan)
+        prices = dict.fromkeys(self.sources, 1.0) | prices_of(budgets(rows))
+        return self.schedule.forecasts(rows, {name: prices[name] for name in self.sources}, polls=_POLLS)

@@ -7,19 +7,14 @@ skipped and never guessed at.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Generic, TypeVar, cast, get_args, get_type_hints
+from functools import cache
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from bridge.domain.attempt import AttemptRecord
-from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import UnreadableRow
 from bridge.domain.ids import OperationRef, RegistrationRef
-from bridge.domain.learnt.durations import DurationModel
-from bridge.domain.operation import Operation, PollState
-from bridge.domain.rate_limit import Budget, Pings
 from bridge.domain.registration import Registration
-from bridge.storage.index import IndexEntry
 from bridge.storage.transaction import Row, Value
 
 #: The schema version that this code writes. The code reads this version and the one before.
@@ -28,28 +23,33 @@ SCHEMA_VERSION = 1
 #: The column of the schema version.
 VERSION_COLUMN = "v"
 
-#: Columns with several values, separated by commas.
-_LISTS = frozenset({"events", "recent", "runs", "exposure", "completions"})
 
-Record = (
-    Operation | Registration | AttemptRecord | IndexEntry | PollState | DeliveryTask | Budget | Pings | DurationModel
-)
-R = TypeVar(
-    "R", Operation, Registration, AttemptRecord, IndexEntry, PollState, DeliveryTask, Budget, Pings, DurationModel
-)
+class Record(Protocol):
+    """A dataclass whose fields are the columns of a row, apart from `ref`, which is in the key."""
 
-_ADAPTERS: dict[type, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in get_args(Record)}
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
-#: The columns of each kind, without the parts in the key. Computed once: a sweep reads and writes thousands of rows.
-_COLUMNS: dict[type, tuple[str, ...]] = {
-    kind: tuple(field.name for field in fields(kind) if field.name != "ref") for kind in get_args(Record)
-}
 
-#: The columns of each kind that contain a time.
-_TIMES: dict[type, tuple[str, ...]] = {
-    kind: tuple(name for name in names if datetime in (hint := get_type_hints(kind)[name], *get_args(hint)))
-    for kind, names in _COLUMNS.items()
-}
+R = TypeVar("R", bound=Record)
+
+
+class _Kind(NamedTuple):
+    """How the records of one class are read."""
+
+    adapter: TypeAdapter[Any]
+    columns: tuple[str, ...]
+    #: Columns that hold a time.
+    times: tuple[str, ...]
+    #: Columns that hold several values, separated by commas.
+    lists: frozenset[str]
+
+
+@cache  # a sweep reads and writes thousands of rows
+def _kind(kind: type) -> _Kind:
+    hints = {name: hint for name, hint in get_type_hints(kind).items() if name != "ref"}
+    columns = tuple(field.name for field in fields(kind) if field.name in hints)
+    times = tuple(name for name in columns if datetime in (hints[name], *get_args(hints[name])))
+    return _Kind(TypeAdapter(kind), columns, times, frozenset(x for x in columns if get_origin(hints[x]) is tuple))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def for_insert(record: Record) -> dict[str, Value]:
 
 def for_merge(record: Record) -> dict[str, Value]:
     """Encode a record to merge into any row. Empty values become empty strings, which clear their columns."""
-    return _written(record, _COLUMNS[type(record)])
+    return _written(record, _kind(type(record)).columns)
 
 
 def for_update(before: Stored[R], after: R) -> dict[str, Value]:
@@ -81,7 +81,7 @@ def for_update(before: Stored[R], after: R) -> dict[str, Value]:
     if before.schema_version != SCHEMA_VERSION:
         return for_merge(after)
     was = before.record
-    return _written(after, (name for name in _COLUMNS[type(after)] if getattr(was, name) != getattr(after, name)))
+    return _written(after, (name for name in _kind(type(after)).columns if getattr(was, name) != getattr(after, name)))
 
 
 def _written(record: Record, names: Iterable[str]) -> dict[str, Value]:
@@ -95,16 +95,16 @@ def decode(kind: type[R], ref: OperationRef | RegistrationRef | None, values: Ma
     """
     _schema_version(kind, values)
     columns: dict[str, Any] = {name: value for name, value in values.items() if value != ""}
-    for name in _LISTS & columns.keys():
+    for name in _kind(kind).lists & columns.keys():
         columns[name] = str(columns[name]).split(",")
     try:
-        record = cast("R", _ADAPTERS[kind].validate_python({**columns, "ref": ref}))
+        record = cast("R", _kind(kind).adapter.validate_python({**columns, "ref": ref}))
     except ValidationError as error:
         wrong = ", ".join(str(problem["loc"][0]) for problem in error.errors() if problem["loc"])
         raise UnreadableRow(f"{kind.__name__} with unreadable columns: {wrong}") from error
     if not _is_of_its_key(record):
         raise UnreadableRow("Registration whose owner or callback URL is not the one in its key")
-    naive = [name for name in _TIMES[kind] if _is_naive(getattr(record, name))]
+    naive = [name for name in _kind(kind).times if _is_naive(getattr(record, name))]
     if naive:
         raise UnreadableRow(f"{kind.__name__} with times without a zone: {', '.join(naive)}")
     return record

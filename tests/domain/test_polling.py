@@ -6,9 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bridge.domain.ids import OperationRef
-from bridge.domain.learnt.durations import DurationModel
-from bridge.domain.learnt.plan import PollPlan
 from bridge.domain.operation import FinalStatus, PollState
+from bridge.domain.poll_schedule import ExponentialSchedule
 from bridge.domain.polling import Circumstances, Finish, PollAgain, PollingPolicy, after_poll, last_deadline
 from bridge.domain.upstream import (
     BadRequest,
@@ -24,9 +23,9 @@ from bridge.domain.upstream import (
 )
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-#: Any shadow price, but not before 15 s.
-SOON = PollPlan(DurationModel().curve(), shadow_price=0.0, shortest=timedelta(seconds=15))
-POLICY = PollingPolicy(plan=SOON, deadline=timedelta(hours=24))
+#: Every 15 s.
+SOON = ExponentialSchedule(timedelta(seconds=15), timedelta(seconds=15))
+POLICY = PollingPolicy(schedule=SOON, deadline=timedelta(hours=24))
 POLL_STATE = PollState(ref=OperationRef("default", "operation-1"), registered_at=NOON, polls=3)
 
 

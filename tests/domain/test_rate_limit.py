@@ -1,6 +1,6 @@
 """The budget of a source: the limit holds, and polls always resume."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 
@@ -9,13 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.domain.rate_limit import (
-    HIGHEST_PRICE,
     LOWEST_RATE,
     PAUSE_BACKOFF,
-    PRICE_FALLS,
-    PRICE_RISES,
     STOP_BACKOFF,
-    SWEEP,
     Budget,
     accept,
     deny,
@@ -24,7 +20,6 @@ from bridge.domain.rate_limit import (
     refill,
     reserve,
     throttle,
-    update_price,
 )
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -162,42 +157,6 @@ def test_an_answer_ends_a_pause() -> None:
 
     assert accept(paused, asked_at=NOON) == replace(paused, answered_at=NOON)
     assert accept(paused, asked_at=later(61)).free_at() is None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sale:
-    """Requests that a sweep wanted and got, and the value of the last granted one."""
-
-    wanted: int
-    granted: int
-    left: float = 0.0
-    worth: float = 0.0
-
-
-@pytest.mark.parametrize(
-    ("shadow_price", "sale", "then"),
-    [
-        pytest.param(2.0, Sale(wanted=50, granted=10, worth=2.1), 2.1, id="value-of-the-last-granted-request"),
-        pytest.param(2.0, Sale(wanted=50, granted=10, worth=9.0), 2 * PRICE_RISES, id="it-rises-slowly"),
-        pytest.param(2.0, Sale(wanted=50, granted=10, worth=1.9), 1.9, id="down-though-the-budget-is-short"),
-        pytest.param(2.0, Sale(wanted=19, granted=19, left=1.0), 1.9, id="down-by-the-rest"),
-        pytest.param(2.0, Sale(wanted=1, granted=1, left=99.0), 2 * PRICE_FALLS, id="it-falls-slowly"),
-        pytest.param(2.0, Sale(wanted=20, granted=20), 2.0, id="it-stays-where-demand-fits"),
-        pytest.param(1.0, Sale(wanted=1, granted=1, left=99.0), 1.0, id="never-under-the-base-price"),
-        pytest.param(0.0, Sale(wanted=5, granted=1, worth=9.0), 1.0, id="an-unset-price-is-the-base-price"),
-        pytest.param(HIGHEST_PRICE, Sale(wanted=50, granted=10, worth=1e9), HIGHEST_PRICE, id="never-over-the-highest"),
-    ],
-)
-def test_the_shadow_price_follows_the_value_of_the_last_request(shadow_price: float, sale: Sale, then: float) -> None:
-    """A sweep changes the price by at most a tenth."""
-    assert update_price(shadow_price, **asdict(sale), elapsed=SWEEP) == pytest.approx(then)
-
-
-def test_the_shadow_price_falls_in_sweeps_without_polls() -> None:
-    """A shortage has no effect after half an hour without polls."""
-    shadow_price = update_price(1000.0, wanted=1, granted=1, left=9.0, worth=0.0, elapsed=timedelta(minutes=30))
-
-    assert shadow_price == 1
 
 
 steps = st.lists(

@@ -383,13 +383,14 @@ def test_work_that_follows_is_released_too_if_the_block_raises() -> None:
     instance, sent = Instance(), list[DeliveryTask]()
     permit, other = instance.begin(), instance.begin("https://other.example.com")
 
-    with (
-        pytest.raises(SystemExit),
-        instance.hosts.permit(Work(permit=permit), lambda *tasks: sent.extend(tasks)) as held,
-    ):
-        instance.hosts.release(permit)
-        held.permit, held.then = None, Work(permit=other)
-        raise SystemExit
+    def find_the_host_busy_and_die() -> None:
+        with instance.hosts.permit(Work(permit=permit), lambda *tasks: sent.extend(tasks)) as held:
+            instance.hosts.release(permit)
+            held.permit, held.then = None, Work(permit=other)
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        find_the_host_busy_and_die()
 
     assert sent == [other.task]
     assert all(instance.hosts.acquire(each.task).permit is not None for each in (permit, other))

@@ -3,17 +3,14 @@
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import datetime, timedelta
-from itertools import pairwise
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from bridge.domain.ids import OperationRef, RegistrationRef
-from bridge.domain.learnt.durations import EDGES, DurationModel
-from bridge.domain.learnt.plan import PollPlan
 from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import Registration, State
+from bridge.learnt.durations import DurationModel
+from bridge.ports import StoredSchedule
 from bridge.services.reports import HOURS, NEWEST, Overview, by_hour, day_before
 from bridge.storage.index import IndexEntry
 from bridge.storage.keys import duration_key, partition_of
@@ -21,6 +18,7 @@ from bridge.storage.records import for_insert
 from bridge.storage.transaction import Insert, Row, Transaction
 from bridge.testing import MemoryTable
 from tests.support.harness import NOON
+from tests.support.schedules import exponential_schedule, learnt_schedule
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 
@@ -77,15 +75,16 @@ def stored(*entries: IndexEntry) -> Counting:
     return table
 
 
-def overview(table: MemoryTable, executor: Executor, now: datetime = NOON) -> Overview:
+def overview(
+    table: MemoryTable, executor: Executor, now: datetime = NOON, schedule: StoredSchedule | None = None
+) -> Overview:
     """Make the use case."""
     return Overview(
         table=table,
         clock=lambda: now,
         executor=executor,
         sources=["default", "other"],
-        polls_per_operation=12,
-        shortest_gap=10 * SECOND,
+        schedule=learnt_schedule() if schedule is None else schedule,
     )
 
 
@@ -168,7 +167,7 @@ def test_schedules_are_of_each_source_and_its_groups(executor: Executor) -> None
     for key, model in models.items():
         table.commit(Transaction("sources", (Insert(key, for_insert(model)),), stamp=None, tx=""))
 
-    expected = list(overview(table, executor).expected())
+    expected = list(overview(table, executor).forecasts())
 
     assert [(each.source, each.group) for each in expected] == [
         ("default", None),
@@ -177,27 +176,19 @@ def test_schedules_are_of_each_source_and_its_groups(executor: Executor) -> None
     ]
 
 
-counts = st.tuples(*[st.floats(0, 1e9)] * len(EDGES))
+def test_the_exponential_schedule_has_one_forecast_for_each_source_and_reads_no_model(executor: Executor) -> None:
+    table = Counting()
+    table.commit(
+        Transaction(
+            "sources", (Insert(duration_key("default", None), {"v": "no row of the bridge"}),), stamp=None, tx=""
+        )
+    )
 
+    forecasts = list(overview(table, executor, schedule=exponential_schedule()).forecasts())
 
-@given(exposure=counts, completions=counts, shadow_price=st.floats(1e-6, 1e9))
-def test_ages_rise_by_a_sweep_at_least(
-    exposure: tuple[float, ...], completions: tuple[float, ...], shadow_price: float
-) -> None:
-    """Whatever row is stored; the first poll is at once."""
-    curve = DurationModel(exposure=exposure, completions=completions).curve()
-
-    ages = list(PollPlan(curve, shadow_price, 10 * SECOND).ages(40))
-
-    assert ages[0] == 0
-    assert all(later - age >= 10 - 1e-6 for age, later in pairwise(ages))
-
-
-@given(exposure=counts, completions=counts, share=st.floats(0.001, 0.999))
-def test_age_that_a_share_outlives_is_where_the_curve_has_it(
-    exposure: tuple[float, ...], completions: tuple[float, ...], share: float
-) -> None:
-    """The inverse of survival."""
-    curve = DurationModel(exposure=exposure, completions=completions).curve()
-
-    assert curve.survival(curve.outlived_by(share)) == pytest.approx(share)
+    assert [(each.source, each.group, each.completions, each.shares, each.median) for each in forecasts] == [
+        ("default", None, 0, (), None),
+        ("other", None, 0, (), None),
+    ]
+    assert forecasts[0].polls_at[:6] == [0, 10, 20, 30, 40, 50]
+    assert len(forecasts[0].polls_at) == 40

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from bridge.domain.errors import Conflict, StorageRefused, StorageUnavailable
+from bridge.domain.poll_schedule import PollPlan
 from bridge.domain.time import CLOCK_SKEW
 from bridge.log import Event, log
 from bridge.services.dispatch import QueueProblem
-from bridge.storage.keys import HEARTBEAT_KEY, SOURCES_PARTITION, SOURCES_RANGE
+from bridge.storage.keys import DURATION_PREFIX, HEARTBEAT_KEY, SOURCES_PARTITION, SOURCES_RANGE, after
 from bridge.storage.records import SCHEMA_VERSION, VERSION_COLUMN
 from bridge.storage.table import Table
 from bridge.storage.transaction import ANY, Insert, Merge, Row, Transaction, Value
@@ -21,9 +22,10 @@ def last_heartbeat_at(sources: Sequence[Row]) -> datetime | None:
     return times[0] if times and isinstance(times[0], datetime) else None
 
 
-def read_sources(table: Table) -> Sequence[Row]:
+def read_sources(table: Table, plan: PollPlan) -> Sequence[Row]:
     """Read the partition of the sources: one call, budgets and heartbeat together."""
-    return table.range(SOURCES_PARTITION, *SOURCES_RANGE)
+    start, stop = SOURCES_RANGE
+    return table.range(SOURCES_PARTITION, start if plan is PollPlan.LEARNT else after(DURATION_PREFIX), stop)
 
 
 def is_heartbeat_due(sources: Sequence[Row], now: datetime) -> bool:

@@ -12,8 +12,7 @@ from functools import partial
 from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import BridgeError, UnreadableRow
 from bridge.domain.ids import OperationRef
-from bridge.domain.learnt.plan import PollPlan, base_price
-from bridge.domain.operation import Explanation, PollState
+from bridge.domain.operation import Explanation
 from bridge.domain.polling import Circumstances, Finish, PollAgain, PollingPolicy, after_poll
 from bridge.domain.time import Clock
 from bridge.domain.upstream import (
@@ -31,10 +30,9 @@ from bridge.domain.upstream import (
 )
 from bridge.log import Event, log
 from bridge.pool import imap_unordered
-from bridge.ports import Upstream
+from bridge.ports import StoredSchedule, Upstream
 from bridge.services.dispatch import Dispatcher
 from bridge.services.sweep.due_reader import PURGES, PURGES_PER_SECOND, Room
-from bridge.services.sweep.duration_store import DurationStore
 from bridge.services.sweep.enqueueing import MessageShares
 from bridge.services.sweep.priority import PollPriority
 from bridge.services.sweep.rescheduler import RescheduleBatches, Rescheduler
@@ -136,14 +134,10 @@ class Poller:
     new_id: Callable[[], str]
     waits: Waits
     sources: Mapping[str, Source]
-    durations: DurationStore
+    schedule: StoredSchedule
     #: Messages that this sweep may still send.
     shares: MessageShares
     telemetry: Telemetry
-    #: How many polls an operation may cost, as long as the budget is not short.
-    polls_per_operation: float
-    #: Two polls of an operation are never nearer to each other.
-    shortest_gap: timedelta
     #: The age at which an operation that never ends is given up.
     deadline: timedelta
     #: How long an operation is kept after its end.
@@ -153,7 +147,7 @@ class Poller:
 
     def begin(self, rows: Sequence[Row]) -> "Runs":
         """Begin a sweep with the rows of the sources as they were read."""
-        self.durations.begin(rows)
+        self.schedule.begin(rows)
         return Runs(self, {row.key: row for row in rows})
 
     def run(
@@ -172,7 +166,7 @@ class Poller:
             self._poll_all(chosen, runs, until, meanwhile)
             for run in active:
                 run.end()
-        self.durations.end()
+        self.schedule.end()
         counts = [run.counts for run in active]
         asked = sum(each.asked for each in counts)
         return PollCounts(
@@ -226,7 +220,7 @@ class Poller:
 
         If not all may be, the priority decides within the source; otherwise they stay in order.
         """
-        priority = PollPriority(self.durations, self.polls_per_operation, self.clock())
+        priority = PollPriority(self.schedule, self.clock())
         wanted: dict[str, list[DuePoll]] = {}
         for each in due:
             wanted.setdefault(each.poll_state.ref.source, []).append(each)
@@ -250,13 +244,6 @@ class Poller:
             if granted:
                 memory.turn, memory.is_newest_next = candidates[granted - 1].poll_state.owner, not memory.is_newest_next
         return candidates[:granted]
-
-    def _plan_of(self, poll_state: PollState, run: SourceRun) -> PollPlan:
-        source = poll_state.ref.source
-        first = base_price(self.durations.curve(source, None), self.polls_per_operation)
-        return PollPlan(
-            self.durations.curve(source, poll_state.group), first * run.budget.shadow_price, self.shortest_gap
-        )
 
     def _poll(self, due: DuePoll, run: SourceRun) -> Reschedule | None:
         """Poll one operation. Whatever its rows hold, and whatever goes wrong with it, it holds up no other."""
@@ -285,12 +272,15 @@ class Poller:
         result = self.fetcher.fetch_operation(due.poll_state.ref)
         is_own = run.record_response(result, asked_at, due.poll_state)
         now = self.clock()
-        policy = PollingPolicy(plan=self._plan_of(due.poll_state, run), deadline=self.deadline)
+        policy = PollingPolicy(schedule=self.schedule, deadline=self.deadline)
         met = Circumstances(
-            free_at=run.budget.free_at(), is_own=is_own, late=asked_at - (due_at(due.handle.key) or asked_at)
+            free_at=run.budget.free_at(),
+            is_own=is_own,
+            late=asked_at - (due_at(due.handle.key) or asked_at),
+            price=run.budget.shadow_price,
         )
         decision = after_poll(due.poll_state, result, now, policy, met)
-        self.durations.observe(due.poll_state, result, now)
+        self.schedule.observe(due.poll_state, result, now)
         run.note(fault=decision.error is not None)
         if isinstance(decision, PollAgain):
             span.attributes["bridge__status"], span.error = decision.status, decision.error
@@ -377,6 +367,7 @@ class Runs:
                     poller.new_id,
                     telemetry=poller.telemetry,
                     waits=poller.waits,
+                    schedule=poller.schedule,
                     memory=poller.memories.setdefault(name, SourceMemory()),
                 )
             return self._runs[name]

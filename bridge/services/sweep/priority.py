@@ -9,17 +9,15 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from bridge.domain.learnt.plan import base_price, lost_by
-from bridge.services.sweep.duration_store import DurationStore
+from bridge.domain.poll_schedule import PollSchedule
 from bridge.storage.due import DuePoll
 
 
 class PollPriority:
-    """Knows how many seconds of delay are lost, on average, if an operation is polled now."""
+    """Orders due operations by the urgency that a schedule gives them now."""
 
-    def __init__(self, durations: DurationStore, polls_per_operation: float, now: datetime) -> None:
-        self._durations = durations
-        self._polls_per_operation = polls_per_operation
+    def __init__(self, schedule: PollSchedule, now: datetime) -> None:
+        self._schedule = schedule
         self._now = now
         self._known: dict[str, float] = {}
 
@@ -43,20 +41,19 @@ class PollPriority:
         return ordered
 
     def worth(self, due: Sequence[DuePoll], granted: int) -> float:
-        """Return what the last granted poll of one source is worth, in base prices, if so many are granted.
+        """Return the urgency of the last granted poll of one source, if so many are granted.
 
         If owners share the polls, the owner counts whose last poll is worth least: the operations of another owner
         do not raise the price of its polls. An owner that is granted all of its polls has none that is worth more.
         """
-        source = due[0].poll_state.ref.source
-        values = [sorted(map(self._lost, share), reverse=True) for share in _by_owner(due).values()]
+        values = [sorted(map(self._urgency, share), reverse=True) for share in _by_owner(due).values()]
         shares = _fair_shares([len(each) for each in values], granted)
         lasts = [
             0.0 if share == len(each) and granted < len(due) else each[share - 1]
             for each, share in zip(values, shares, strict=True)
             if share > 0
         ]
-        return min(lasts) / base_price(self._durations.curve(source, None), self._polls_per_operation)
+        return min(lasts)
 
     def _of_owner(self, share: Sequence[DuePoll], is_newest_first: bool) -> Iterator[DuePoll]:
         """Order the operations of one owner by the delay lost, and those last that were polled and never found.
@@ -64,8 +61,8 @@ class PollPriority:
         The places of operations that were never polled go to the oldest and the newest of them in turn, so that many
         made-up ids do not stand before a real one that was registered after them.
         """
-        by_lost = sorted(share, key=self._lost, reverse=True)
-        known = [due for due in by_lost if not _is_missing(due)]
+        by_urgency = sorted(share, key=self._urgency, reverse=True)
+        known = [due for due in by_urgency if not _is_missing(due)]
         new = deque(
             sorted((due for due in known if not due.poll_state.polls), key=lambda due: due.poll_state.registered_at)
         )
@@ -76,13 +73,12 @@ class PollPriority:
             else:
                 yield new.popleft() if is_oldest else new.pop()
                 is_oldest = not is_oldest
-        yield from (due for due in by_lost if _is_missing(due))
+        yield from (due for due in by_urgency if _is_missing(due))
 
-    def _lost(self, due: DuePoll) -> float:
+    def _urgency(self, due: DuePoll) -> float:
         key = due.handle.key
         if key not in self._known:
-            curve = self._durations.curve(due.poll_state.ref.source, due.poll_state.group)
-            self._known[key] = lost_by(curve, due.poll_state, self._now)
+            self._known[key] = self._schedule.urgency(due.poll_state, self._now)
         return self._known[key]
 
 

@@ -16,6 +16,7 @@ from datetime import datetime
 from bridge.diagnostics import of_denial, of_poll
 from bridge.domain.errors import Conflict, Contended, StorageUnavailable, UnreadableRow
 from bridge.domain.operation import PollState
+from bridge.domain.poll_schedule import PollSchedule, Sale
 from bridge.domain.rate_limit import (
     Budget,
     accept,
@@ -28,7 +29,6 @@ from bridge.domain.rate_limit import (
     give_back,
     reserve,
     throttle,
-    update_price,
 )
 from bridge.domain.time import Clock
 from bridge.domain.upstream import (
@@ -98,6 +98,7 @@ class SourceRun:
         *,
         telemetry: Telemetry,
         waits: Waits,
+        schedule: PollSchedule,
         memory: SourceMemory | None = None,
     ) -> None:
         self._table = table
@@ -106,6 +107,7 @@ class SourceRun:
         self._new_id = new_id
         self._telemetry = telemetry
         self._waits = waits
+        self._schedule = schedule
         self._memory = memory or SourceMemory()
         self._lock = threading.Lock()
         self._etag: str | None = None
@@ -132,8 +134,8 @@ class SourceRun:
     def reserve(self, wanted: int, worth: Callable[[int], float], *, due: int) -> int:
         """Take tokens for up to `wanted` polls, and set the shadow price; none if storage does not take the step.
 
-        `worth` tells what the last of so many is worth, in base prices; it is asked if not all are granted. `due`
-        is how many operations are due, for the line of this source.
+        `worth` returns the urgency of the last one of a number of polls, and is called if not all are granted. `due`
+        is the number of due operations, for the line of this source.
         """
         self.counts.due = due
         self._granted = self._take_tokens(wanted, worth)
@@ -258,15 +260,15 @@ class SourceRun:
                 return budget
             if worth is None or after.is_probed:  # one that probes says nothing of what the others are worth
                 return after
-            shadow_price = update_price(
-                budget.shadow_price,
+            sale = Sale(
                 wanted=wanted,
                 granted=granted,
                 left=after.tokens,
                 worth=worth(granted) if granted < wanted else 0.0,
                 elapsed=after.at - budget.at,
             )
-            return replace(after, shadow_price=shadow_price)
+            price = self._schedule.update_price(self.source.name, budget.shadow_price, sale)
+            return replace(after, shadow_price=price)
 
         return granted if self._change(take) else 0
 

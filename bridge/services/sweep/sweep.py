@@ -120,7 +120,7 @@ class Sweep:
 
     def _sources(self) -> Sequence[Row] | None:
         try:
-            return read_sources(self.table)
+            return read_sources(self.table, self.poller.schedule.plan)
         except StorageRefused as error:
             log(Event.STORAGE_REFUSED, step="read sources", code=error.code, error=str(error))
         except StorageUnavailable as error:

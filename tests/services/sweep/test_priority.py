@@ -5,17 +5,17 @@ from datetime import timedelta
 import pytest
 
 from bridge.domain.ids import OperationRef
-from bridge.domain.learnt.plan import base_price, lost_by
 from bridge.domain.operation import FinalStatus, PollState
 from bridge.domain.upstream import Pending, Terminal
-from bridge.services.sweep.duration_store import DurationStore
+from bridge.learnt.plan import lost_by
+from bridge.learnt.schedule import LearntSchedule
 from bridge.services.sweep.priority import PollPriority
 from bridge.storage.due import DueHandle, DuePoll
 from bridge.storage.keys import DURATION_PREFIX, SOURCES_PARTITION, after
-from bridge.storage.repository import Waits
-from tests.support.harness import NOON, Harness
+from bridge.testing import MemoryTable
+from tests.support.harness import NOON
+from tests.support.schedules import learnt_schedule
 
-POLLS = 12.0
 NOW = NOON + timedelta(seconds=60)
 
 
@@ -31,9 +31,10 @@ def due(each: PollState) -> DuePoll:
 
 
 @pytest.fixture
-def durations(bridge: Harness) -> DurationStore:
+def schedule() -> LearntSchedule:
     """Know a group whose operations end after a minute, and another whose operations end after an hour."""
-    learnt = DurationStore(bridge.memory, bridge.clock, bridge.dependencies.new_id, Waits(lambda _: None, lambda: 0.5))
+    table = MemoryTable()
+    learnt = learnt_schedule(table)
     for group, seconds in (("short", 60), ("long", 3600)):
         for number in range(30):
             ref = OperationRef("default", f"{group}-{number}")
@@ -43,45 +44,43 @@ def durations(bridge: Harness) -> DurationStore:
             learnt.observe(born, Pending("Running"), running)
             learnt.observe(seen, Terminal(FinalStatus.SUCCEEDED, None), NOON + timedelta(seconds=seconds))
     learnt.end()
-    learnt.begin(bridge.memory.range(SOURCES_PARTITION, DURATION_PREFIX, after(DURATION_PREFIX)))
+    learnt.begin(table.range(SOURCES_PARTITION, DURATION_PREFIX, after(DURATION_PREFIX)))
     return learnt
 
 
-def lost(durations: DurationStore, each: PollState) -> float:
+def lost(schedule: LearntSchedule, each: PollState) -> float:
     """Say what is lost by an operation if it is polled now."""
-    return lost_by(durations.curve(each.ref.source, each.group), each, NOW)
+    return lost_by(schedule.durations.curve(each.ref.source, each.group), each, NOW)
 
 
-def test_each_is_judged_by_the_model_of_its_group(durations: DurationStore) -> None:
+def test_each_is_judged_by_the_model_of_its_group(schedule: LearntSchedule) -> None:
     """Of three of one age most is lost of the one whose like end about now."""
     long, plain, short = poll_state("long", group="long"), poll_state("plain"), poll_state("short", group="short")
-    priority = PollPriority(durations, POLLS, NOW)
+    priority = PollPriority(schedule, NOW)
 
     first, *others = priority.ordered([due(long), due(plain), due(short)])
 
     assert first.poll_state == short
-    assert [each.poll_state for each in others] == sorted([plain, long], key=lambda each: -lost(durations, each))
-    assert len({lost(durations, each) for each in (long, plain, short)}) == 3
+    assert [each.poll_state for each in others] == sorted([plain, long], key=lambda each: -lost(schedule, each))
+    assert len({lost(schedule, each) for each in (long, plain, short)}) == 3
 
 
-def test_a_source_is_judged_by_its_own_model(durations: DurationStore) -> None:
+def test_a_source_is_judged_by_its_own_model(schedule: LearntSchedule) -> None:
     """What another has learnt says nothing of it."""
     here, there = poll_state("here", group="short"), poll_state("there", group="short", source="voices")
-    priority = PollPriority(durations, POLLS, NOW)
+    priority = PollPriority(schedule, NOW)
 
     [first, last] = priority.ordered([due(here), due(there)])
 
     assert (first.poll_state, last.poll_state) == (there, here)  # of which nothing is known, so that more may be lost
-    assert lost(durations, there) > lost(durations, here)
+    assert lost(schedule, there) > lost(schedule, here)
 
 
 @pytest.mark.parametrize("granted", [1, 2, 3])
-def test_the_last_that_is_granted_sets_the_worth(durations: DurationStore, granted: int) -> None:
-    """In base prices of the source: what the duration model of all its operations would have a poll cost."""
+def test_the_last_that_is_granted_sets_the_worth(schedule: LearntSchedule, granted: int) -> None:
     poll_states = [poll_state("long", group="long"), poll_state("short", group="short"), poll_state("plain")]
-    shadow_price = base_price(durations.curve("default", None), POLLS)
 
-    worth = PollPriority(durations, POLLS, NOW).worth([due(each) for each in poll_states], granted)
+    worth = PollPriority(schedule, NOW).worth([due(each) for each in poll_states], granted)
 
-    losses = sorted((lost(durations, each) for each in poll_states), reverse=True)
-    assert worth == pytest.approx(losses[granted - 1] / shadow_price)
+    losses = sorted((lost(schedule, each) for each in poll_states), reverse=True)
+    assert worth == pytest.approx(losses[granted - 1])

@@ -22,6 +22,7 @@ from bridge.storage.records import decode
 from bridge.storage.repository import Waits
 from bridge.telemetry import OFF
 from tests.support.harness import Harness
+from tests.support.schedules import exponential_schedule
 
 DENIED = Unauthorized("HTTP 401")
 THROTTLED = Throttled("HTTP 429", timedelta(seconds=90))
@@ -33,7 +34,8 @@ def run(bridge: Harness) -> SourceRun:
     """Begin with what is written of the source."""
     row = bridge.memory.get(SOURCES_PARTITION, source_key("default"))
     [source] = bridge.settings.sources
-    return SourceRun(bridge.memory, source, row, bridge.clock, bridge.dependencies.new_id, telemetry=OFF, waits=WAITS)
+    new_id, schedule = bridge.dependencies.new_id, exponential_schedule()
+    return SourceRun(bridge.memory, source, row, bridge.clock, new_id, telemetry=OFF, waits=WAITS, schedule=schedule)
 
 
 def written(bridge: Harness) -> Budget:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.domain.learnt.durations import EDGES, HazardCurve
-from bridge.domain.learnt.plan import GAP_OF_AGE, GAP_ON_TOP, LONGEST_GAP, base_price, lost, next_age, worth_polling
-from tests.domain.learnt.test_durations import ANY_MODEL
+from bridge.learnt.durations import EDGES, HazardCurve
+from bridge.learnt.plan import GAP_OF_AGE, GAP_ON_TOP, LONGEST_GAP, base_price, lost, next_age, worth_polling
+from tests.learnt.test_durations import ANY_MODEL
 
 AGES = st.floats(0, 100_000)
 PRICES = st.floats(0, 1e6)

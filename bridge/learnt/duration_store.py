@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from bridge.domain.errors import BridgeError, Conflict, UnreadableRow
-from bridge.domain.learnt.durations import DurationModel, HazardCurve, Observations
-from bridge.domain.learnt.plan import seen_age
 from bridge.domain.operation import PollState
 from bridge.domain.time import Clock
 from bridge.domain.upstream import Pending, PollResult, Terminal
+from bridge.learnt.durations import DurationModel, HazardCurve, Observations
+from bridge.learnt.plan import seen_age
 from bridge.log import Event, log
 from bridge.storage.keys import DURATION_PREFIX, SOURCES_PARTITION, after, duration_key
 from bridge.storage.records import Stored, for_insert, for_merge, stored
@@ -61,6 +61,21 @@ class DurationStore:
         with self._lock:
             self._replaced = {key: known.pop(key) for key in self._replaced if key in known}
             self._known, self._unreadable, self._curves = known, frozenset(unreadable), {}
+
+    def read(self, rows: Sequence[Row]) -> "DurationStore":
+        """Make a store with other rows. This one stays as it is."""
+        store = DurationStore(self._table, self._clock, self._new_id, self._waits)
+        store.begin(rows)
+        return store
+
+    def groups(self, source: str) -> Sequence[str]:
+        """Return the names of the groups of a source, sorted."""
+        return sorted(key.removeprefix(duration_key(source, None)) for key in self._groups(source))
+
+    def model(self, source: str, group: str | None) -> DurationModel:
+        """Return the model of a source or a group, without what a group takes from its source."""
+        known = self._known.get(duration_key(source, group))
+        return DurationModel() if known is None else known.record
 
     def curve(self, source: str, group: str | None) -> HazardCurve:
         """Read the model of a group, which leans on its source's until it has seen something; or the source's."""
@@ -159,7 +174,6 @@ class DurationStore:
     def _curve(self, source: str, group: str | None) -> HazardCurve:
         key = duration_key(source, group)
         if key not in self._curves:
-            known = self._known.get(key)
             lean_on = None if group is None else self._curve(source, None)
-            self._curves[key] = (DurationModel() if known is None else known.record).curve(lean_on)
+            self._curves[key] = self.model(source, group).curve(lean_on)
         return self._curves[key]

@@ -9,19 +9,18 @@ request is worth. The exact condition for an optimal schedule of inspections is 
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 
-from bridge.domain.learnt.durations import EDGES, HazardCurve, bucket_at
+from bridge.domain import poll_schedule
 from bridge.domain.operation import PollState
+from bridge.learnt.durations import EDGES, HazardCurve, bucket_at
 
-#: The longest gap between two polls, in seconds. The gap is also at most
-LONGEST_GAP = 30 * 60.0
-#: this part of the operation's age,
+#: The longest gap between two polls, in seconds.
+LONGEST_GAP = poll_schedule.LONGEST_GAP.total_seconds()
+
+#: A gap is at most this part of the operation's age and GAP_ON_TOP seconds, so that no rare late end waits for long.
 GAP_OF_AGE = 0.25
-#: plus this time in seconds, so that a rare long operation does not pay for the others.
 GAP_ON_TOP = 60.0
 
 #: The number of halvings of the last bucket, which give a precision of a millisecond in an hour.
@@ -93,47 +92,16 @@ def _bisect(alive: float, hazard: float, seconds: float, missing: float) -> floa
     return high
 
 
-@dataclass(frozen=True, slots=True)
-class PollPlan:
-    """The plan for one operation in one sweep: the durations of similar operations, and the current price of a poll."""
-
-    curve: HazardCurve
-    #: How many seconds of expected delay one request is worth.
-    shadow_price: float
-    #: The shortest time between two polls of an operation.
-    shortest: timedelta
-
-    def next_poll(self, poll_state: PollState, now: datetime) -> datetime:
-        """Return the time of the next poll of an operation that was polled just now."""
-        age = next_age(
-            self.curve,
-            seen=seen_age(poll_state),
-            now=_seconds(now - poll_state.registered_at),
-            shadow_price=self.shadow_price,
-            shortest=self.shortest.total_seconds(),
-        )
-        return poll_state.registered_at + timedelta(seconds=age)
-
-    def ages(self, count: int) -> Iterator[float]:
-        """Yield the ages, in seconds, of the polls of an operation that does not end: at once, then by the plan."""
-        age = 0.0
-        for _ in range(count):
-            yield age
-            shortest = self.shortest.total_seconds()
-            age = next_age(self.curve, seen=age, now=age, shadow_price=self.shadow_price, shortest=shortest)
-
-
 def lost_by(curve: HazardCurve, poll_state: PollState, now: datetime) -> float:
     """Return the mean delay, in seconds, that is lost if the operation is polled now."""
-    return lost(curve, seen_age(poll_state), _seconds(now - poll_state.registered_at))
+    return lost(curve, seen_age(poll_state), seconds(now - poll_state.registered_at))
 
 
 def seen_age(poll_state: PollState) -> float:
     """Return the age in seconds at which the operation was last seen running, or 0 if it never was."""
-    return (
-        0.0 if poll_state.seen_running_at is None else _seconds(poll_state.seen_running_at - poll_state.registered_at)
-    )
+    return 0.0 if poll_state.seen_running_at is None else seconds(poll_state.seen_running_at - poll_state.registered_at)
 
 
-def _seconds(age: timedelta) -> float:
+def seconds(age: timedelta) -> float:
+    """Return an age in seconds; 0 if a clock was ahead."""
     return max(age.total_seconds(), 0.0)

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from bridge.api.handlers import Handlers
-from bridge.domain.learnt.durations import EDGES, DurationModel
 from bridge.domain.upstream import NoReply, Reply
-from bridge.services.sweep.duration_store import MAX_GROUPS
+from bridge.learnt.duration_store import MAX_GROUPS
+from bridge.learnt.durations import EDGES, DurationModel
 from bridge.storage.keys import SOURCES_PARTITION, duration_key
 from bridge.storage.records import decode
 from bridge.storage.transaction import ANY, Merge, Transaction

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.domain.errors import UnreadableRow
-from bridge.domain.learnt.durations import EDGES, HALF_LIFE, DurationModel, Observations
+from bridge.learnt.durations import EDGES, HALF_LIFE, DurationModel, Observations
 from bridge.storage.records import decode, for_insert, for_merge
 
 AGES = st.floats(0, 100_000, allow_nan=False)
@@ -16,6 +16,8 @@ AGES = st.floats(0, 100_000, allow_nan=False)
 SIGHTS = st.tuples(AGES, AGES, st.booleans()).filter(lambda sight: sight[0] != sight[1])
 
 COUNTS = st.lists(st.floats(0, 1e12), min_size=len(EDGES), max_size=len(EDGES)).map(tuple)
+SMALLER_COUNTS = st.tuples(*[st.floats(0, 1e9)] * len(EDGES))
+SMALLER = st.builds(DurationModel, exposure=SMALLER_COUNTS, completions=SMALLER_COUNTS)
 ANY_MODEL = st.builds(DurationModel, exposure=COUNTS, completions=COUNTS)
 
 
@@ -153,3 +155,11 @@ def test_an_invalid_row_is_skipped(columns: dict[str, str | int]) -> None:
             decode(DurationModel, None, row)
     else:
         assert decode(DurationModel, None, row) == DurationModel()
+
+
+@given(SMALLER, st.floats(0.001, 0.999))
+def test_age_that_a_share_outlives_is_where_the_curve_has_it(model: DurationModel, share: float) -> None:
+    """The inverse of survival."""
+    curve = model.curve()
+
+    assert curve.survival(curve.outlived_by(share)) == pytest.approx(share)

@@ -1,0 +1,79 @@
+"""The learnt schedule as sweeps and the API use it: models, timing and price put together."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+from bridge.domain.operation import PollState
+from bridge.domain.poll_schedule import Forecast, PollPlan, Sale, polls_ahead
+from bridge.domain.upstream import PollResult
+from bridge.learnt.duration_store import DurationStore
+from bridge.learnt.durations import EDGES
+from bridge.learnt.plan import base_price, lost_by, next_age, seconds, seen_age
+from bridge.learnt.price import update_price
+from bridge.storage.transaction import Row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearntSchedule:
+    """Polls an operation when the expected delay reaches the price of a request. Threads may share one schedule."""
+
+    durations: DurationStore
+    #: About how many polls an operation may cost while the budget is not short.
+    polls_per_operation: float
+    #: The shortest gap between two polls of an operation.
+    shortest: timedelta
+    plan: ClassVar[PollPlan] = PollPlan.LEARNT
+
+    def next_poll(self, poll_state: PollState, now: datetime, *, price: float) -> datetime:
+        """Return the time at which a poll is worth its price."""
+        source = poll_state.ref.source
+        age = next_age(
+            self.durations.curve(source, poll_state.group),
+            seen=seen_age(poll_state),
+            now=seconds(now - poll_state.registered_at),
+            shadow_price=price * self._base_price(source),
+            shortest=self.shortest.total_seconds(),
+        )
+        return poll_state.registered_at + timedelta(seconds=age)
+
+    def urgency(self, poll_state: PollState, now: datetime) -> float:
+        """Return the expected delay at `now`, in seconds."""
+        return lost_by(self.durations.curve(poll_state.ref.source, poll_state.group), poll_state, now)
+
+    def update_price(self, source: str, price: float, sale: Sale) -> float:
+        """Move the price towards the worth of the last poll granted."""
+        return update_price(price, replace(sale, worth=sale.worth / self._base_price(source)))
+
+    def begin(self, rows: Sequence[Row]) -> None:
+        """Take the models as a sweep has read them."""
+        self.durations.begin(rows)
+
+    def observe(self, poll_state: PollState, result: PollResult, now: datetime) -> None:
+        """Learn from the result of a poll."""
+        self.durations.observe(poll_state, result, now)
+
+    def end(self) -> None:
+        """Write the observations of the sweep. Never raises for what storage does."""
+        self.durations.end()
+
+    def forecasts(self, rows: Sequence[Row], prices: Mapping[str, float], *, polls: int) -> Iterator[Forecast]:
+        """Return a forecast for each source and then for each of its groups, from the models in `rows`."""
+        durations = self.durations.read(rows)
+        schedule = replace(self, durations=durations)
+        for source, price in prices.items():
+            for group in (None, *durations.groups(source)):
+                model, curve = durations.model(source, group), durations.curve(source, group)
+                shares = curve.shares() if model.weight else ()
+                yield Forecast(
+                    source=source,
+                    group=group,
+                    completions=model.weight,
+                    shares=list(zip(EDGES, shares, strict=False)),
+                    median=curve.outlived_by(0.5) if model.weight else None,
+                    polls_at=polls_ahead(schedule, source, group, price=price, count=polls),
+                )
+
+    def _base_price(self, source: str) -> float:
+        return base_price(self.durations.curve(source, None), self.polls_per_operation)

@@ -1,0 +1,27 @@
+"""Schedules of polls, as a sweep has them."""
+
+from datetime import timedelta
+from itertools import count
+
+from bridge.domain.poll_schedule import ExponentialSchedule
+from bridge.learnt.duration_store import DurationStore
+from bridge.learnt.schedule import LearntSchedule
+from bridge.storage.repository import Waits
+from bridge.storage.table import Table
+from bridge.testing import MemoryTable
+from tests.support.harness import FakeClock
+
+SHORTEST = timedelta(seconds=10)
+
+
+def learnt_schedule(table: Table | None = None, *, shortest: timedelta = SHORTEST) -> LearntSchedule:
+    """Make a learnt schedule that knows nothing yet."""
+    numbers = count(1)
+    waits = Waits(lambda _: None, lambda: 0.5)
+    store = DurationStore(table or MemoryTable(), FakeClock(), lambda: f"learnt-{next(numbers)}", waits)
+    return LearntSchedule(durations=store, polls_per_operation=12, shortest=shortest)
+
+
+def exponential_schedule(*, shortest: timedelta = SHORTEST) -> ExponentialSchedule:
+    """Make an exponential schedule."""
+    return ExponentialSchedule(shortest)
