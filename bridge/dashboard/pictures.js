@@ -88,7 +88,7 @@ function pictures(overview) {
   show(byId("durations"), schedule ?? null, () => !schedule ? el("p", { class: "quiet" }, "Learnt durations are visible to admins (Bridge.Admin).") : [
     schedule.shares.length ? durationsPicture(schedule) : el("p", { class: "quiet" }, schedule.plan === "exponential"
       ? "The exponential plan learns no durations." : "No durations are learnt yet."),
-    el("p", { class: "quiet" }, `${schedule.plan === "exponential" ? "P" : `Learnt from ${plural(Math.round(schedule.completions), "operation")}; p`}olls of a new one: at ${
+    el("p", { class: "quiet" }, `${schedule.plan === "exponential" ? "Polls" : `Learnt from ${plural(Math.round(schedule.completions), "operation")}; polls`} of a new one: at ${
       schedule.pollsAtSeconds.slice(0, 8).map(duration).join(", ")}${schedule.pollsAtSeconds.length > 8 ? " …" : ""}`),
   ]);
 }

@@ -481,7 +481,7 @@ def test_unreadable_due_rows_are_skipped(bridge: Harness, caplog: pytest.LogCapt
 @pytest.mark.parametrize(
     ("kind", "columns"),
     [
-        ("due:", {"faults": -9}),
+        ("due:", {"absences": -9}),
         ("op:", {"metadata": "{"}),
     ],
 )
@@ -494,7 +494,7 @@ def test_an_operation_whose_rows_hold_nonsense_holds_up_no_other(
     for row in unreadable:
         bridge.memory.commit(Transaction(row.partition, (Merge(row.key, columns, ANY),)))
     ours = bridge.register("operation-2", "https://ours.example.com/")[0]
-    bridge.upstream.tell("operation-1", Reply(status=500) if "faults" in columns else "Succeeded")
+    bridge.upstream.tell("operation-1", Reply(status=404) if "absences" in columns else "Succeeded")
     bridge.upstream.tell("operation-2", "Succeeded")
 
     bridge.sweep()
