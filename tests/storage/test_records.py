@@ -32,7 +32,7 @@ registrations = st.builds(
     state=st.sampled_from(State),
     since=times,
     generation=times,
-    reason=texts,
+    reason=st.none() | st.sampled_from(DeadReason),
     final_status=st.none() | st.sampled_from(FinalStatus),
     message_body=st.none() | st.binary(min_size=1, max_size=3),
     last_attempt=st.integers(0, 2),
