@@ -34,7 +34,7 @@ test: $(INSTALLED) ## Run the tests, starting whatever they need
 	@$(PYTEST) $(TESTS)
 
 unit: $(INSTALLED) ## Run the unit tests alone: no emulator, no socket, no process; under half a minute
-	@$(PYTEST) -m unit tests/api tests/domain tests/services tests/storage tests/test_*.py
+	@$(PYTEST) -m unit tests/api tests/domain tests/learnt tests/services tests/storage tests/test_*.py
 
 prove: $(INSTALLED) ## Prove at length that nothing is lost; PROVE_SEED= repeats a run
 	@$(VENV)/bin/python -m tests.proof

@@ -29,6 +29,7 @@ _BY_PATH: Mapping[str, str] = MappingProxyType(
         "hostile_receivers": "sockets",
         "hosts": "hosts",
         "infra": "processes",
+        "learnt": "unit",
         "local": "processes",
         "packages": "processes",
         "proof": "proof",
