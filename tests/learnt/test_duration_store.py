@@ -1,4 +1,4 @@
-"""What sweeps learn of durations, and what they make of it."""
+"""Learning of durations in sweeps, and the effect on the schedule."""
 
 import json
 from collections.abc import Mapping
@@ -21,13 +21,13 @@ HOOK = "https://receiver.example.com/hook"
 
 
 def models(bridge: Harness) -> Mapping[str, DurationModel]:
-    """Read what was learnt."""
+    """Return the learnt models."""
     rows = bridge.memory.range(SOURCES_PARTITION, "dur:", "dur;")
     return {row.key: decode(DurationModel, None, row.values) for row in rows}
 
 
 def live(bridge: Harness, operation_id: str, seconds: float, group: str | None = None) -> None:
-    """Let an operation be registered, run for so long and end, with a sweep every ten seconds."""
+    """Register an operation that ends after `seconds`, with a sweep every ten seconds."""
     body = {"operationId": operation_id, "callbackUrl": HOOK, "group": group}
     assert Client.of(bridge).register(body).status == 201
     born = bridge.clock()
@@ -43,8 +43,8 @@ def live(bridge: Harness, operation_id: str, seconds: float, group: str | None =
     bridge.deliver_all()
 
 
-def test_what_ends_is_learnt_between_the_polls_that_bracket_it() -> None:
-    """One completion, and the time for which it ran."""
+def test_a_completion_is_learnt_between_its_last_two_polls() -> None:
+    """The model gets one completion and the exposure."""
     bridge = harness(BRIDGE_POLL_INTERVAL="10s")
 
     live(bridge, "operation-1", 95)
@@ -55,8 +55,8 @@ def test_what_ends_is_learnt_between_the_polls_that_bracket_it() -> None:
     assert 90 <= sum(model.exposure) <= 100
 
 
-def test_a_group_is_learnt_apart_and_its_source_learns_too() -> None:
-    """The label comes with the registration."""
+def test_a_group_is_learnt_separately_and_with_its_source() -> None:
+    """The label comes from the registration."""
     bridge = harness()
 
     live(bridge, "operation-1", 30, "short")
@@ -67,13 +67,13 @@ def test_a_group_is_learnt_apart_and_its_source_learns_too() -> None:
 
 
 def groups(bridge: Harness) -> set[str]:
-    """Name the groups that are learnt apart."""
+    """Return the groups with separate models."""
     prefix = duration_key("default", None)
     return {key.removeprefix(prefix) for key in models(bridge)} - {""}
 
 
 def test_a_source_has_at_most_64_groups_and_a_further_one_replaces_the_one_updated_longest_ago() -> None:
-    """An owner of many labels cannot keep everybody else's out."""
+    """An owner with many labels cannot exclude the groups of others."""
     bridge = harness()
 
     for number in range(MAX_GROUPS):
@@ -90,8 +90,8 @@ def test_a_source_has_at_most_64_groups_and_a_further_one_replaces_the_one_updat
     assert models(bridge)[duration_key("default", "group-0")].weight == pytest.approx(2, rel=1e-2)
 
 
-def test_a_group_that_gave_its_place_begins_anew() -> None:
-    """It takes the place of another then."""
+def test_a_replaced_group_starts_again() -> None:
+    """The group replaces another one."""
     bridge = harness()
     for number in range(MAX_GROUPS + 1):
         live(bridge, f"operation-{number:03d}", 5, f"group-{number}")
@@ -103,8 +103,8 @@ def test_a_group_that_gave_its_place_begins_anew() -> None:
     assert models(bridge)[duration_key("default", "group-0")].weight == pytest.approx(1, rel=1e-2)
 
 
-def test_many_new_groups_of_one_sweep_take_the_places_that_were_not_updated_in_it() -> None:
-    """All at once: more rows change than a transaction takes."""
+def test_new_groups_replace_only_groups_that_the_sweep_did_not_update() -> None:
+    """The replacements exceed one transaction."""
     bridge = harness()
     for number in range(MAX_GROUPS):
         live(bridge, f"operation-{number:03d}", 5, f"group-{number}")
@@ -119,8 +119,8 @@ def test_many_new_groups_of_one_sweep_take_the_places_that_were_not_updated_in_i
     assert all(name.startswith("new-") for name in groups(bridge))
 
 
-def test_a_model_of_an_older_version_gives_its_place_first() -> None:
-    """It does not say when it was updated."""
+def test_a_model_of_an_older_version_is_replaced_first() -> None:
+    """Such a row has no time of its last update."""
     bridge = harness()
     for number in range(MAX_GROUPS):
         live(bridge, f"operation-{number:03d}", 5, f"group-{number}")
@@ -133,8 +133,8 @@ def test_a_model_of_an_older_version_gives_its_place_first() -> None:
     assert len(groups(bridge)) == MAX_GROUPS
 
 
-def test_a_model_that_was_learnt_is_waited_for() -> None:
-    """After a hundred that took 20 minutes, the next is asked for more than twice as often then as before."""
+def test_polls_follow_the_learnt_model() -> None:
+    """After a hundred operations of 20 minutes, the next one is polled mostly around that age."""
     bridge = harness(BRIDGE_POLL_INTERVAL="10s")
     for number in range(100):
         bridge.register(f"operation-{number:03d}")
@@ -159,8 +159,8 @@ def test_a_model_that_was_learnt_is_waited_for() -> None:
     assert late / 200 > 2 * early / 600
 
 
-def test_what_was_only_seen_running_is_written_once_a_minute() -> None:
-    """Each poll would cost a write otherwise."""
+def test_observations_of_running_operations_are_written_once_a_minute() -> None:
+    """Otherwise, each poll would cost a write."""
     bridge = harness(BRIDGE_POLL_INTERVAL="10s")
     bridge.register()
     written = 0
@@ -173,8 +173,8 @@ def test_what_was_only_seen_running_is_written_once_a_minute() -> None:
     assert written in {1, 2}
 
 
-def test_two_writers_merge() -> None:
-    """What one has learnt is added to what the other wrote meanwhile."""
+def test_observations_of_two_writers_are_merged() -> None:
+    """The observations of both writers are added."""
     bridge, table = flaky()
     live(bridge, "operation-1", 30)
     key = duration_key("default", None)
@@ -195,8 +195,8 @@ def test_two_writers_merge() -> None:
 
 
 @pytest.mark.parametrize("known", [False, True])
-def test_observations_whose_reply_was_lost_count_once(*, known: bool, caplog: pytest.LogCaptureFixture) -> None:
-    """The row says whose it is; an observation that is added again would weigh twice."""
+def test_observations_with_a_lost_reply_count_once(*, known: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """The row stores the `tx` of the writer. An observation that was added again would count twice."""
     bridge, table = flaky()
     if known:
         live(bridge, "operation-0", 30)
@@ -220,8 +220,8 @@ def test_observations_whose_reply_was_lost_count_once(*, known: bool, caplog: py
     assert "storage.unavailable" not in caplog.text
 
 
-def test_storage_that_is_down_costs_what_was_observed_and_nothing_else() -> None:
-    """The operation ended all the same."""
+def test_storage_that_is_down_costs_only_the_observations() -> None:
+    """The operation ends regardless."""
     bridge, table = flaky()
     bridge.register()
     bridge.clock.advance(5)
@@ -235,7 +235,7 @@ def test_storage_that_is_down_costs_what_was_observed_and_nothing_else() -> None
 
 
 def test_a_model_of_another_version_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
-    """Skipped with a line; polling goes on by the prior."""
+    """The log has a line, and polls follow the prior."""
     bridge = harness()
     live(bridge, "operation-1", 30)
     key = duration_key("default", None)
@@ -248,8 +248,8 @@ def test_a_model_of_another_version_is_left_alone(caplog: pytest.LogCaptureFixtu
     assert any("row.unreadable" in record.message for record in caplog.records)
 
 
-def test_what_says_nothing_of_the_operation_changes_no_model() -> None:
-    """A fault is no sight of it running."""
+def test_an_error_changes_no_model() -> None:
+    """An error does not show a running operation."""
     bridge = harness()
     bridge.register()
     bridge.upstream.tell("operation-1", NoReply("timeout"))
@@ -260,8 +260,8 @@ def test_what_says_nothing_of_the_operation_changes_no_model() -> None:
     assert models(bridge) == {}
 
 
-def test_while_the_budget_is_short_the_shadow_price_rises_and_falls_back_later() -> None:
-    """So that less falls due; up to what the last one is worth that is asked for."""
+def test_the_shadow_price_rises_while_the_budget_is_short_and_falls_later() -> None:
+    """Fewer operations are due then. The price rises up to the value of the last granted poll."""
     bridge = harness(SPEECH_REQUESTS_PER_SECOND="0.5")
     for number in range(50):
         bridge.register(f"operation-{number:03d}")
@@ -289,7 +289,7 @@ def test_while_the_budget_is_short_the_shadow_price_rises_and_falls_back_later()
 
 
 def test_the_largest_loss_goes_first_while_the_budget_is_short() -> None:
-    """Not who waited longest past its time."""
+    """The longest overdue operation does not go first."""
     bridge = harness(SPEECH_REQUESTS_PER_SECOND="0.1")
     live(bridge, "operation-0", 30)
     bridge.register("operation-young")
@@ -306,7 +306,7 @@ def test_the_largest_loss_goes_first_while_the_budget_is_short() -> None:
 
 
 def test_the_status_shows_what_was_learnt() -> None:
-    """Which share ends from each age on, and the groups."""
+    """The status has the share that ends from each age on, and the groups."""
     bridge = harness()
     live(bridge, "operation-1", 30, "short")
 
@@ -319,8 +319,8 @@ def test_the_status_shows_what_was_learnt() -> None:
     assert json.dumps(learnt)
 
 
-def test_more_models_than_one_transaction_holds_are_written_in_several() -> None:
-    """Two sources with sixty groups each."""
+def test_more_models_than_fit_in_one_transaction_are_written_in_several() -> None:
+    """The example has two sources with sixty groups each."""
     more = {"name": "voices", "endpoint": "https://voices.example.com", "path": "customvoice", "requestsPerSecond": 100}
     bridge = harness(BRIDGE_SOURCES=json.dumps([more]))
     client = Client.of(bridge)
@@ -336,7 +336,7 @@ def test_more_models_than_one_transaction_holds_are_written_in_several() -> None
 
 
 def test_a_reading_that_fails_after_a_conflict_does_not_fail_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The observations are lost, and nothing else."""
+    """Only the observations are lost."""
     bridge, table = flaky()
     bridge.register()
     bridge.clock.advance(5)
@@ -354,8 +354,8 @@ def test_a_reading_that_fails_after_a_conflict_does_not_fail_the_sweep(monkeypat
     assert bridge.deliver_all() == 1
 
 
-def test_a_time_without_a_zone_is_nobody_s(caplog: pytest.LogCaptureFixture) -> None:
-    """It would end every sweep when it is compared."""
+def test_a_row_with_a_time_without_a_zone_is_skipped(caplog: pytest.LogCaptureFixture) -> None:
+    """Such a time would raise an error at each comparison, so the row is skipped."""
     bridge = harness()
     bridge.register()
     bridge.sweep()
@@ -368,8 +368,8 @@ def test_a_time_without_a_zone_is_nobody_s(caplog: pytest.LogCaptureFixture) -> 
     assert len(bridge.upstream.asked) == 2
 
 
-def test_one_that_probes_a_denied_source_does_not_set_the_shadow_price() -> None:
-    """It says nothing of how much may be asked."""
+def test_a_probe_of_a_paused_source_does_not_set_the_shadow_price() -> None:
+    """The probe does not reflect the available budget."""
     bridge = harness()
     for number in range(5):
         bridge.register(f"operation-{number}")
@@ -384,8 +384,8 @@ def test_one_that_probes_a_denied_source_does_not_set_the_shadow_price() -> None
     assert source["shadowPrice"] == 1
 
 
-def test_two_kinds_of_operations_are_learnt_as_two_humps() -> None:
-    """Half end after 30 s and half after 20 min: the status shows both, and next to nothing between them."""
+def test_two_kinds_of_operations_are_learnt_as_two_peaks() -> None:
+    """Half of the operations end after 30 s, half after 20 min. The status shows both peaks and little in between."""
     bridge = harness(SPEECH_REQUESTS_PER_SECOND="100")
     ends: dict[str, float] = {}
     for number in range(40):

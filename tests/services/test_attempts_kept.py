@@ -1,4 +1,4 @@
-"""What a loop of redeliveries costs: a bounded number of runs, of kept attempts, and of bytes in an answer."""
+"""The cost of endless redeliveries is bounded: runs, kept attempts, and bytes of an answer."""
 
 import json
 from datetime import timedelta
@@ -23,7 +23,7 @@ JSON = {"Content-Type": "application/json"}
 
 @pytest.fixture
 def bridge() -> Harness:
-    """Make a harness in which the operation has succeeded."""
+    """Return a harness with a succeeded operation."""
     bridge = harness()
     bridge.upstream.tell("operation-1", "Succeeded")
     return bridge
@@ -38,7 +38,7 @@ def delivered(bridge: Harness) -> RegistrationRef:
 
 
 def redeliver(bridge: Harness, ref: RegistrationRef) -> Answer:
-    """Ask for another run, and let it be made."""
+    """Redeliver and run the attempt."""
     path = f"/registrations/{ref.public_id}/redeliver"
     answer = Client.of(bridge).call(Handlers.redeliver, path, method="POST", id=ref.public_id)
     bridge.deliver_all()
@@ -46,17 +46,17 @@ def redeliver(bridge: Harness, ref: RegistrationRef) -> Answer:
 
 
 def read(bridge: Harness, ref: RegistrationRef) -> Answer:
-    """Read a registration as a client does."""
+    """Read a registration like a client."""
     return Client.of(bridge).call(Handlers.read_registration, f"/registrations/{ref.public_id}", id=ref.public_id)
 
 
 def attempt_keys(bridge: Harness, ref: RegistrationRef) -> list[str]:
-    """Read the keys of the attempts that are kept."""
+    """Return the keys of the kept attempts."""
     return [row.key for row in bridge.memory.rows(partition_of(ref)) if row.key.startswith(attempts_prefix(ref))]
 
 
 def make_many_attempts(bridge: Harness, ref: RegistrationRef, runs: int) -> None:
-    """Let a receiver fail for so many whole runs."""
+    """Make whole runs against a failing receiver."""
     bridge.sender.tell(HOOK, 500)
     for _ in range(runs):
         assert redeliver(bridge, ref).status == 202
@@ -66,7 +66,7 @@ def make_many_attempts(bridge: Harness, ref: RegistrationRef, runs: int) -> None
             bridge.deliver_all()
 
 
-def test_an_hour_has_ten_runs_beside_the_first(bridge: Harness) -> None:
+def test_an_hour_has_at_most_ten_further_runs(bridge: Harness) -> None:
     ref = delivered(bridge)
 
     statuses = [redeliver(bridge, ref).status for _ in range(RUNS_AN_HOUR + 5)]
@@ -75,7 +75,7 @@ def test_an_hour_has_ten_runs_beside_the_first(bridge: Harness) -> None:
     assert len(bridge.sender.posted) == 1 + RUNS_AN_HOUR
 
 
-def test_a_refused_run_says_when_there_is_one(bridge: Harness) -> None:
+def test_a_rejected_run_has_a_time_to_retry(bridge: Harness) -> None:
     ref = delivered(bridge)
     for _ in range(RUNS_AN_HOUR):
         redeliver(bridge, ref)
@@ -120,7 +120,7 @@ def test_a_run_that_waits_for_its_first_attempt_is_no_other_run(bridge: Harness)
     assert len(bridge.sender.posted) == 2
 
 
-def test_redelivering_many_passes_over_what_has_had_its_runs(bridge: Harness) -> None:
+def test_bulk_redelivery_skips_registrations_at_the_limit_of_runs(bridge: Harness) -> None:
     ref = delivered(bridge)
     bridge.sender.tell(HOOK, 410)
     for _ in range(RUNS_AN_HOUR):
@@ -164,7 +164,7 @@ def test_an_attempt_is_made_though_the_one_to_be_dropped_is_gone(bridge: Harness
 
 
 def write_attempts(bridge: Harness, ref: RegistrationRef, numbers: range, said: str) -> None:
-    """Write attempts as they would be recorded, 100 in a transaction, and let the last one be the registration's."""
+    """Store attempts, 100 per transaction, and make the last one the registration's last attempt."""
     location = "https://new.example.com/" + '"' * 5000
     outcome = answered(302, address="2606:4700:4700::1111", body=said.encode(), location=location)
     begun = AttemptRecord(ref=ref, number=1, at=NOON, claim="c", leased_until=NOON)
@@ -214,7 +214,7 @@ def test_a_body_that_an_older_version_kept_is_shown_within_the_limit(bridge: Har
     assert attempt["body"] == "\u20ac" * 341
 
 
-def test_runs_come_back_from_their_row(bridge: Harness) -> None:
+def test_runs_are_restored_from_their_row(bridge: Harness) -> None:
     ref = delivered(bridge)
     redeliver(bridge, ref)
 
@@ -226,7 +226,7 @@ def test_runs_come_back_from_their_row(bridge: Harness) -> None:
 
 
 @pytest.mark.parametrize("runs", [(-1,), (10**13,)])
-def test_runs_at_times_that_no_clock_has_told_are_refused(bridge: Harness, runs: tuple[int, ...]) -> None:
+def test_runs_at_impossible_times_are_rejected(bridge: Harness, runs: tuple[int, ...]) -> None:
     request = bridge.request()
 
     with pytest.raises(ValueError, match="out of range"):

@@ -1,4 +1,4 @@
-"""An hour of random answers from the fake Speech service: nothing is lost, and the budget is kept."""
+"""An hour of random answers from the fake Speech service: no operation is lost, and the budget holds."""
 
 import random
 from collections import Counter
@@ -15,7 +15,7 @@ from local.answer import Answer
 from local.upstream import Upstream
 from tests.support.harness import NOON, FakeClock, harness
 
-#: What the fake Speech service answers in the place of a status, with its weight; the rare one costs real time.
+#: The answers in place of a status, with weights. The rare one takes real time.
 MOODS = [
     (5, Answer(status=429)),
     (5, Answer(status=429, headers={"Retry-After": "20"})),
@@ -34,8 +34,8 @@ MOODS = [
 
 @pytest.mark.sockets
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_after_a_bad_hour_every_operation_is_right_and_the_budget_was_kept(seed: int) -> None:
-    """429 with and without a time, 500s, HTML, hangs, resets, a revoked and restored key, other operations' ids."""
+def test_a_bad_hour_loses_no_operation_and_keeps_the_budget(seed: int) -> None:
+    """The hour has 429, 500, HTML, hangs, resets, a revoked and restored key, and ids of other operations."""
     weights, moods = zip(*MOODS, strict=True)
     dice = random.Random(seed)
     ends = {f"operation-{number:02d}": dice.uniform(0, 90 * 60) for number in range(10)}
@@ -73,7 +73,7 @@ def test_after_a_bad_hour_every_operation_is_right_and_the_budget_was_kept(seed:
 
 
 def within_budget(times: list[float], *, rate: float, burst: float) -> bool:
-    """Tell whether no window of t seconds had more than rate · t + burst requests."""
+    """Return whether every window of t seconds had at most rate · t + burst requests."""
     return all(
         count <= rate * (at - began) + burst + 1e-6
         for begin, began in enumerate(times)
@@ -84,6 +84,6 @@ def within_budget(times: list[float], *, rate: float, burst: float) -> bool:
 @pytest.mark.parametrize(
     ("times", "is_within"), [([0, 0], True), ([0, 0, 0], False), ([0, 0, 1], True), ([0, 0, 1, 1.5], False)]
 )
-def test_the_measure_of_the_budget_can_tell(times: list[float], is_within: bool) -> None:
-    """It would find a request too many."""
+def test_the_check_of_the_budget_detects_an_excess(times: list[float], is_within: bool) -> None:
+    """One request too many is detected."""
     assert within_budget(times, rate=1, burst=2) is is_within

@@ -1,4 +1,4 @@
-"""The budget of a source over whole sweeps: what a 429 does, and what a revoked key does."""
+"""The budget of a source over whole sweeps: the effects of a 429 and of a revoked key."""
 
 import json
 
@@ -19,31 +19,31 @@ UNAUTHORISED = Reply(status=401, body=b'{"error": {"code": "401", "message": "Ac
 
 @pytest.fixture
 def slow() -> Harness:
-    """Make a harness whose source may be asked once a second: ten times a sweep."""
+    """Return a harness with a source that permits one request a second, so ten per sweep."""
     return harness(SPEECH_REQUESTS_PER_SECOND="1")
 
 
 def register(bridge: Harness, count: int) -> None:
-    """Register so many operations, a millisecond apart."""
+    """Register operations, a millisecond apart."""
     for number in range(count):
         bridge.register(f"operation-{number:03d}")
         bridge.clock.advance(0.001)
 
 
 def asked(bridge: Harness) -> list[str]:
-    """Take who was asked for since the last time."""
+    """Return the polled operations since the last call."""
     taken, bridge.upstream.asked = [ref.id for ref in bridge.upstream.asked], []
     return taken
 
 
 def status(bridge: Harness) -> dict[str, object]:
-    """Read what the status says of the source."""
+    """Return the source's part of the status."""
     [source] = Client.of(bridge).call(Handlers.status, "/status").body["sources"]
     return dict(source)
 
 
-def test_the_oldest_and_the_newest_take_turns_and_the_rest_keeps_its_time(slow: Harness) -> None:
-    """Of operations that were never asked for: ten in a sweep, and ten others in the next."""
+def test_the_oldest_and_the_newest_operations_alternate_and_the_rest_stays_due(slow: Harness) -> None:
+    """Of new operations, one sweep polls ten and the next sweep ten others."""
     register(slow, 25)
     due = {slow.aggregate(f"operation-{number:03d}").operation.record.due for number in range(5, 20)}
 
@@ -57,8 +57,8 @@ def test_the_oldest_and_the_newest_take_turns_and_the_rest_keeps_its_time(slow: 
     assert set(asked(slow)).isdisjoint(first)
 
 
-def test_a_429_stops_the_source_at_once(slow: Harness) -> None:
-    """Nobody else is asked in this sweep, nor before the time that it said; then at half the rate."""
+def test_a_429_pauses_the_source_at_once(slow: Harness) -> None:
+    """No further poll is made in this sweep, nor before the time of the answer. Then the rate is halved."""
     register(slow, 10)
     slow.upstream.tell("operation-000", Reply(status=429, retry_after="38"), "Running")
 
@@ -76,8 +76,8 @@ def test_a_429_stops_the_source_at_once(slow: Harness) -> None:
     assert status(slow)["requestsPerSecond"] == 0.5
 
 
-def test_a_stop_is_remembered_by_other_instances(slow: Harness) -> None:
-    """It is in the row before the sweep is over."""
+def test_a_pause_applies_to_other_instances(slow: Harness) -> None:
+    """The pause is stored before the sweep ends."""
     register(slow, 1)
     slow.upstream.tell("operation-000", Reply(status=429))
 
@@ -87,10 +87,13 @@ def test_a_stop_is_remembered_by_other_instances(slow: Harness) -> None:
 
 
 @pytest.mark.parametrize("denial", [UNAUTHORISED, Reply(status=403), NoToken("no token: X")])
-def test_a_denied_credential_pauses_the_source_and_loses_nothing(
+def test_a_rejected_credential_pauses_the_source_without_loss(
     slow: Harness, denial: Reply | NoToken, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """For a day here: one probe a quarter of an hour, and when the key is back every operation is still there."""
+    """The credential is invalid for a day, with one probe every quarter of an hour.
+
+    Afterwards, every operation still exists.
+    """
     caplog.set_level("ERROR")
     register(slow, 5)
     for number in range(5):
@@ -114,8 +117,8 @@ def test_a_denied_credential_pauses_the_source_and_loses_nothing(
     assert status(slow)["problem"] is None
 
 
-def test_an_operation_that_is_not_there_expires_after_ten_minutes(slow: Harness) -> None:
-    """With the reason, for its receivers too."""
+def test_an_unknown_operation_expires_after_ten_minutes(slow: Harness) -> None:
+    """The receivers get the reason too."""
     register(slow, 1)
     slow.upstream.tell("operation-000", Reply(status=404, body=b'{"error": {"code": "NotFound", "message": "x"}}'))
     for _ in range(6 * 12):
@@ -130,7 +133,7 @@ def test_an_operation_that_is_not_there_expires_after_ten_minutes(slow: Harness)
 
 
 def test_an_undocumented_status_is_logged_once(slow: Harness, caplog: pytest.LogCaptureFixture) -> None:
-    """For each value, however many operations have it."""
+    """One line per value, for any number of operations."""
     register(slow, 3)
     for number in range(3):
         slow.upstream.tell(f"operation-{number:03d}", "Paused")
@@ -142,8 +145,8 @@ def test_an_undocumented_status_is_logged_once(slow: Harness, caplog: pytest.Log
     assert len([record for record in caplog.records if "source.unknown-status" in record.message]) == 1
 
 
-def test_a_sweep_says_what_each_source_came_to(slow: Harness, caplog: pytest.LogCaptureFixture) -> None:
-    """One line: due, asked, finished, faults, left over, rate."""
+def test_a_sweep_logs_the_result_of_each_source(slow: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    """The line has the counts of due, polled and finished operations, errors, the rest, and the rate."""
     caplog.set_level("INFO")
     register(slow, 12)
     slow.upstream.tell("operation-000", "Succeeded")
@@ -164,8 +167,8 @@ def test_a_sweep_says_what_each_source_came_to(slow: Harness, caplog: pytest.Log
     }
 
 
-def test_what_was_reserved_and_not_used_goes_back(slow: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time budget ended the sweep early."""
+def test_unused_reserved_tokens_are_returned(slow: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sweep's time limit ended the sweep early."""
     register(slow, 10)
     fetch_operation = slow.upstream.fetch_operation
 
@@ -182,8 +185,8 @@ def test_what_was_reserved_and_not_used_goes_back(slow: Harness, monkeypatch: py
     assert len(asked(slow)) == 9
 
 
-def test_a_reservation_that_storage_does_not_take_asks_nobody() -> None:
-    """Without it two sweeps could spend the same tokens."""
+def test_a_failed_reservation_prevents_polls() -> None:
+    """Without the reservation, two sweeps could use the same tokens."""
     bridge, table = flaky()
     bridge.register()
     table.instead = [table.inner.commit, table.down]
@@ -195,10 +198,10 @@ def test_a_reservation_that_storage_does_not_take_asks_nobody() -> None:
 
 
 def test_a_storage_that_fails_after_a_conflict_does_not_end_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another sweep has written the row, and what it wrote cannot be read: nobody is asked, and nothing is raised."""
+    """Another sweep wrote the row, which cannot be read. No poll is made and no error is raised."""
     bridge, table = flaky()
     bridge.register()
-    table.instead = [table.inner.commit, table.conflict]  # the heartbeat goes through, the reservation does not
+    table.instead = [table.inner.commit, table.conflict]  # the heartbeat succeeds, the reservation does not
 
     def down(partition: str, key: str) -> Row | None:
         raise StorageUnavailable(f"no reply about {partition} {key}")
@@ -212,7 +215,7 @@ def test_a_storage_that_fails_after_a_conflict_does_not_end_the_sweep(monkeypatc
 
 
 def test_two_sweeps_that_meet_share_one_budget(slow: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tokens are taken under the row's ETag."""
+    """The reservation checks the row's ETag."""
     register(slow, 40)
     fetch_operation = slow.upstream.fetch_operation
 
@@ -227,8 +230,8 @@ def test_two_sweeps_that_meet_share_one_budget(slow: Harness, monkeypatch: pytes
     assert len(asked(slow)) <= 10
 
 
-def test_a_row_of_a_newer_version_does_not_stop_the_asking(slow: Harness) -> None:
-    """Each sweep keeps its own count then."""
+def test_a_row_of_a_newer_version_does_not_stop_the_polls(slow: Harness) -> None:
+    """Each sweep then uses a budget in memory."""
     register(slow, 12)
     slow.sweep()
     slow.memory.commit(Transaction("sources", (Merge("source:default", {"v": 2}, ANY),)))

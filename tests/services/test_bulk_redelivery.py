@@ -1,4 +1,4 @@
-"""Redelivering what is dead, after an outage at the receiver's."""
+"""Bulk redelivery of dead registrations after an outage of the receiver."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ from tests.support.log_lines import lines_of
 JSON = {"Content-Type": "application/json"}
 SINCE = "2026-11-23T12:00:00Z"
 
-#: No callback URL can have one of these as its host.
+#: These hosts are invalid in a callback URL.
 NO_HOSTS = (
     "",
     ".",
@@ -52,13 +52,13 @@ NO_HOSTS = (
 
 
 def redeliver(bridge: Harness, **order: object) -> Answer:
-    """Order a redelivery, by default of all that died since noon."""
+    """Order a redelivery, by default of registrations that died since noon."""
     body = json.dumps({"state": "dead", "since": SINCE, **order}).encode()
     return Client.of(bridge).call(Handlers.redeliver_many, "/redeliver", method="POST", body=body, headers=JSON)
 
 
 def end_as_dead(bridge: Harness, count: int, host: str = "receiver.example.com", name: str = "operation") -> list[str]:
-    """Let so many registrations end as dead, a second apart; returns their public ids, the last one first."""
+    """Make registrations dead, a second apart. Returns their public ids, the last one first."""
     ids = []
     for number in range(count):
         operation_id, url = f"{name}-{number:03d}", f"https://{host}/hook"
@@ -75,8 +75,8 @@ def end_as_dead(bridge: Harness, count: int, host: str = "receiver.example.com",
     return ids[::-1]
 
 
-def test_what_is_dead_is_delivered_again_over_a_minute() -> None:
-    """Under the same webhook-id, the newest first, evenly; the sweep sends each when its time has come."""
+def test_dead_registrations_are_redelivered_over_a_minute() -> None:
+    """The webhook-id stays, and the newest begin first, spread evenly. The sweep sends each at its time."""
     bridge = harness()
     ids = end_as_dead(bridge, 6)
     dead = {posted.headers["webhook-id"] for posted in bridge.sender.posted}
@@ -95,8 +95,8 @@ def test_what_is_dead_is_delivered_again_over_a_minute() -> None:
     assert {posted.headers["webhook-id"] for posted in bridge.sender.posted} == dead
 
 
-def test_the_same_order_again_begins_nothing_twice() -> None:
-    """What was begun is not dead any more."""
+def test_a_repeated_order_begins_no_second_redelivery() -> None:
+    """The registrations are no longer dead."""
     bridge = harness()
     end_as_dead(bridge, 3)
     redeliver(bridge)
@@ -104,8 +104,8 @@ def test_the_same_order_again_begins_nothing_twice() -> None:
     assert redeliver(bridge).body == {"started": 0, "registrations": [], "more": False, "cursor": None}
 
 
-def test_a_limit_is_kept_and_the_next_call_goes_on() -> None:
-    """Until nothing more is left, over pages of the index too."""
+def test_an_order_respects_its_limit_and_the_next_call_continues() -> None:
+    """The calls continue until none is left, over several pages of the index."""
     bridge = harness()
     ids = end_as_dead(bridge, 130)
 
@@ -116,8 +116,8 @@ def test_a_limit_is_kept_and_the_next_call_goes_on() -> None:
     assert [name for each in answers for name in each["registrations"]] == ids
 
 
-def test_one_host_alone() -> None:
-    """By its name or with its port, in whatever case."""
+def test_an_order_can_select_one_host() -> None:
+    """The host can have a port and any letter case."""
     bridge = harness(BRIDGE_CALLBACK_ALLOWED_PORTS="*")
     one = end_as_dead(bridge, 2, "one.example.com", "first")
     other = end_as_dead(bridge, 2, "two.example.com:8443", "second")
@@ -149,9 +149,9 @@ def test_one_host_alone() -> None:
         ("[2606:4700:4700::1.2.3.4]", "[2606:4700:4700::102:304]"),
     ],
 )
-def test_a_host_is_read_like_the_host_of_a_callback_url(stored: str, spelling: str) -> None:
-    """Each spelling that names the host of a stored URL finds its registrations."""
-    networks = "203.0.113.0/24,2606:4700:4700::/48"  # the first is for documentation, and not public
+def test_a_host_is_parsed_like_the_host_of_a_callback_url(stored: str, spelling: str) -> None:
+    """Each spelling of a stored host finds its registrations."""
+    networks = "203.0.113.0/24,2606:4700:4700::/48"  # the first network is for documentation, not public
     bridge = harness(BRIDGE_CALLBACK_ALLOWED_PORTS="*", BRIDGE_CALLBACK_ALLOWED_NETWORKS=networks)
     ids = end_as_dead(bridge, 2, stored)
 
@@ -166,10 +166,10 @@ def test_a_host_is_read_like_the_host_of_a_callback_url(stored: str, spelling: s
     change=st.sampled_from([str, str.upper, str.lower, str.title]),
     end=st.sampled_from(["", ".", ":", ":443", ".:00443"]),
 )
-def test_any_spelling_that_a_url_may_have_is_one_that_an_order_may_have(
+def test_an_order_accepts_exactly_the_host_spellings_of_a_url(
     label: str, change: Callable[[str], str], end: str
 ) -> None:
-    """Reading a host alone and reading it in a URL give the same, and refuse the same."""
+    """Both parsers give the same result, and reject the same spellings."""
     spelling = f"{change(label)}.example{end}"
     try:
         url = normalise(f"https://{spelling}/", CallbackRules())
@@ -181,8 +181,8 @@ def test_any_spelling_that_a_url_may_have_is_one_that_an_order_may_have(
     assert normalise_host(spelling).removesuffix(":443") == host_and_port(url)
 
 
-def test_a_cursor_goes_on_for_another_spelling_of_its_host() -> None:
-    """A cursor is bound to the host, and not to its text."""
+def test_a_cursor_is_valid_for_another_spelling_of_its_host() -> None:
+    """A cursor belongs to the host, not to the text."""
     bridge = harness()
     ids = end_as_dead(bridge, 2, "bücher.example.com")
     first = redeliver(bridge, host="Bücher.example.com", limit=1).body
@@ -192,8 +192,8 @@ def test_a_cursor_goes_on_for_another_spelling_of_its_host() -> None:
     assert first["registrations"] + second["registrations"] == ids
 
 
-def test_only_what_died_since_then() -> None:
-    """The time is when the run ended."""
+def test_only_registrations_that_died_since_the_time_are_redelivered() -> None:
+    """The relevant time is the end of the run."""
     bridge = harness()
     ids = end_as_dead(bridge, 4)
     since = (NOON + timedelta(seconds=2)).isoformat()
@@ -201,8 +201,8 @@ def test_only_what_died_since_then() -> None:
     assert redeliver(bridge, since=since).body["registrations"] == ids[:2]
 
 
-def test_what_lives_is_left_alone() -> None:
-    """Delivered, pending, canceled and waiting ones are not dead."""
+def test_only_dead_registrations_are_redelivered() -> None:
+    """Delivered, pending, canceled and waiting registrations are not dead."""
     bridge = harness()
     for name in ("delivered", "canceled", "waiting"):
         bridge.register(f"operation-{name}")
@@ -226,15 +226,15 @@ def test_what_lives_is_left_alone() -> None:
         *(({"host": host}, ["host"]) for host in NO_HOSTS),
     ],
 )
-def test_what_is_wrong_is_named(order: dict[str, Any], targets: list[str]) -> None:
-    """All of it at once."""
+def test_an_invalid_order_names_every_problem(order: dict[str, Any], targets: list[str]) -> None:
+    """All problems appear at once."""
     answer = redeliver(harness(), **order)
 
     assert (answer.status, sorted(answer.targets)) == (400, sorted(targets))
 
 
-def test_somebody_who_was_faster_is_given_way() -> None:
-    """One that was redelivered meanwhile is not begun again, and the others are."""
+def test_a_concurrent_redelivery_is_not_repeated() -> None:
+    """A registration that another client redelivered is skipped, and the others begin."""
     bridge, table = flaky()
     end_as_dead(bridge, 2)
     commit = table.inner.commit
@@ -249,8 +249,8 @@ def test_somebody_who_was_faster_is_given_way() -> None:
     assert redeliver(bridge).body["started"] == 1
 
 
-def test_a_reply_that_was_lost_is_found_out() -> None:
-    """It was begun, once."""
+def test_a_redelivery_with_a_lost_reply_begins_once() -> None:
+    """The redelivery began once."""
     bridge, table = flaky()
     end_as_dead(bridge, 1)
     table.instead = [table.silent_commit]
@@ -260,8 +260,8 @@ def test_a_reply_that_was_lost_is_found_out() -> None:
     assert bridge.deliver_all() == 1
 
 
-def test_each_one_is_logged_with_the_caller(caplog: pytest.LogCaptureFixture) -> None:
-    """Who did what."""
+def test_each_redelivery_is_logged_with_the_caller(caplog: pytest.LogCaptureFixture) -> None:
+    """The line has the caller."""
     bridge = harness()
     end_as_dead(bridge, 2)
     caplog.set_level("INFO")
@@ -273,8 +273,8 @@ def test_each_one_is_logged_with_the_caller(caplog: pytest.LogCaptureFixture) ->
     assert lines_of(caplog) == [{**said, "registration": each} for each in ids]
 
 
-def test_receivers_are_spread_apart_from_one_another() -> None:
-    """The first of each host begins at once."""
+def test_each_receiver_is_spread_separately() -> None:
+    """The first registration of each host begins at once."""
     bridge = harness()
     end_as_dead(bridge, 2, "one.example.com", "one")
     end_as_dead(bridge, 2, "two.example.com", "two")
@@ -285,8 +285,8 @@ def test_receivers_are_spread_apart_from_one_another() -> None:
     assert bridge.deliver_all() == 2
 
 
-def test_one_that_is_gone_by_now_is_not_begun() -> None:
-    """Its index row was read before somebody's hand took the registration away."""
+def test_a_deleted_registration_is_skipped() -> None:
+    """The registration was deleted by hand after the read of the index."""
     bridge = harness()
     ids = end_as_dead(bridge, 2)
     gone = RegistrationRef.parse(ids[0])
@@ -296,8 +296,8 @@ def test_one_that_is_gone_by_now_is_not_begun() -> None:
     assert redeliver(bridge).body["registrations"] == ids[1:]
 
 
-def test_a_commit_that_landed_late_was_begun() -> None:
-    """By this very call, so that its answer names it."""
+def test_a_late_commit_counts_as_begun() -> None:
+    """The commit belongs to this call, so the answer includes the registration."""
     bridge, table = flaky()
     ids = end_as_dead(bridge, 1)
     table.instead = [table.lands_late, table.late_lands_first]
@@ -306,7 +306,7 @@ def test_a_commit_that_landed_late_was_begun() -> None:
 
 
 def test_the_index_is_read_page_by_page_until_the_limit() -> None:
-    """Those of another host, which are passed over, fill the first page."""
+    """Registrations of another host fill the first page and are skipped."""
     bridge = harness()
     ids = end_as_dead(bridge, 2, "wanted.example.com", "wanted")
     end_as_dead(bridge, 101, "other.example.com", "other")
@@ -316,8 +316,8 @@ def test_the_index_is_read_page_by_page_until_the_limit() -> None:
     assert answer.body == {"started": 2, "registrations": ids, "more": False, "cursor": None}
 
 
-def test_one_that_cannot_be_read_is_skipped_and_the_others_are_begun(caplog: pytest.LogCaptureFixture) -> None:
-    """Also those beyond it, when the limit is small; each is one line."""
+def test_an_unreadable_registration_is_skipped_and_the_others_begin(caplog: pytest.LogCaptureFixture) -> None:
+    """Registrations beyond a small limit begin too. Each skipped one has a log line."""
     caplog.set_level("INFO", "bridge")
     bridge = harness()
     ids = end_as_dead(bridge, 4)
@@ -333,8 +333,8 @@ def test_one_that_cannot_be_read_is_skipped_and_the_others_are_begun(caplog: pyt
     assert redeliver(bridge).body["registrations"] == ids[2:]
 
 
-def test_an_address_is_a_host_too() -> None:
-    """In brackets, as a URL writes it, with its port or without."""
+def test_an_address_is_a_valid_host() -> None:
+    """The address is in brackets, as in a URL, with or without a port."""
     bridge = harness()
     ids = end_as_dead(bridge, 1, "[2606:4700:4700::1111]")
 
@@ -342,8 +342,8 @@ def test_an_address_is_a_host_too() -> None:
     assert redeliver(bridge, host="[2606:4700:4700::1111]:443").body["registrations"] == ids
 
 
-def test_a_default_port_can_be_written_or_not() -> None:
-    """It is the same host."""
+def test_a_default_port_is_optional() -> None:
+    """Both spellings mean the same host."""
     bridge = harness()
     ids = end_as_dead(bridge, 1)
 

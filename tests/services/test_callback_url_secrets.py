@@ -1,4 +1,4 @@
-"""The query of a callback URL is a secret: encrypted where it is kept, and shown to its owner alone."""
+"""The query of a callback URL is a secret: encrypted at rest, and visible only to the owner."""
 
 import json
 import logging
@@ -32,14 +32,14 @@ JSON = {"Content-Type": "application/json"}
 
 
 def registered(bridge: Harness, body: Mapping[str, object] = BODY) -> str:
-    """Register a callback; returns its id."""
+    """Register a callback. Returns the id."""
     created = Client.of(bridge).register(body)
     assert created.status == 201
     return str(created.body["id"])
 
 
 def pending(bridge: Harness, body: Mapping[str, object] = BODY) -> str:
-    """Bring a callback to where its first message is in the queue; returns its id."""
+    """Bring a callback to the point where the first message is in the queue. Returns the id."""
     public_id = registered(bridge, body)
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
@@ -47,7 +47,7 @@ def pending(bridge: Harness, body: Mapping[str, object] = BODY) -> str:
 
 
 def next_attempt(bridge: Harness) -> None:
-    """Let the time of the next attempt come."""
+    """Advance the clock to the next attempt."""
     bridge.clock.advance(timedelta(hours=3))
     bridge.sweep()
     bridge.deliver_all()
@@ -64,12 +64,12 @@ def canceled(bridge: Harness, public_id: str) -> None:
 
 
 def errors(bridge: Harness, public_id: str) -> list[object]:
-    """Return the kinds of failure of its attempts."""
+    """Return the error kinds of the attempts."""
     return [each["error"] for each in read(Client.of(bridge), public_id).body["attempts"]]
 
 
 def ref_of(public_id: str) -> RegistrationRef:
-    """Read a public id that is right."""
+    """Parse a valid public id."""
     ref = RegistrationRef.parse(public_id)
     assert ref is not None
     return ref
@@ -82,12 +82,12 @@ def change(bridge: Harness, public_id: str, **columns: str) -> None:
 
 
 def stored_urls(bridge: Harness) -> list[object]:
-    """Return what the rows of registrations and of the index have as their callback URLs."""
+    """Return the callback URLs in the rows of registrations and index."""
     return [row.values["callback_url"] for row in bridge.memory.rows() if "callback_url" in row.values]
 
 
 def test_a_callback_goes_to_the_whole_url(bridge: Harness) -> None:
-    """Byte for byte as it was registered."""
+    """The URL arrives byte for byte."""
     pending(bridge)
 
     bridge.deliver_all()
@@ -96,7 +96,7 @@ def test_a_callback_goes_to_the_whole_url(bridge: Harness) -> None:
 
 
 def test_a_query_is_in_no_row_message_log_line_or_list(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
-    """A life with each step of a registration: refused, redirected, dead, delivered again, canceled."""
+    """The registration goes through each step: rejected, redirected, dead, redelivered, canceled."""
     caplog.set_level(logging.DEBUG)
     client, seen = Client.of(bridge), list[str]()
     public_id = registered(bridge)
@@ -141,7 +141,7 @@ def test_a_query_is_in_no_row_message_log_line_or_list(bridge: Harness, caplog: 
 
 
 def test_its_owner_reads_the_whole_url(bridge: Harness) -> None:
-    """In the answer to registering, also to the same again, and in that about one registration."""
+    """The URL is in the answers to registering, to a repeated registration, and to reading the registration."""
     client = Client.of(bridge)
 
     created, again = client.register(BODY), client.register(BODY)
@@ -152,8 +152,8 @@ def test_its_owner_reads_the_whole_url(bridge: Harness) -> None:
 
 
 @pytest.mark.parametrize(("url", "directives"), [(HOOK, "no-store, no-transform"), (PLACE, "no-store")])
-def test_an_answer_with_a_query_is_compressed_by_nothing(bridge: Harness, url: str, directives: str) -> None:
-    """Its length could give the secret away (BREACH); answers without a query may be compressed as before."""
+def test_an_answer_with_a_query_is_not_compressed(bridge: Harness, url: str, directives: str) -> None:
+    """The compressed length could reveal the secret (BREACH). Other answers may be compressed."""
     public_id = pending(bridge, {**BODY, "callbackUrl": url})
     bridge.sender.tell(url, 410)
     bridge.deliver_all()
@@ -167,7 +167,7 @@ def test_an_answer_with_a_query_is_compressed_by_nothing(bridge: Harness, url: s
 
 @pytest.mark.parametrize("url", [PLACE, f"{PLACE}?"])
 def test_a_url_without_a_query_has_no_secret(bridge: Harness, url: str) -> None:
-    """An empty query is no secret either, and is sent."""
+    """An empty query is not secret either, and is sent."""
     public_id = pending(bridge, {**BODY, "callbackUrl": url})
     bridge.deliver_all()
 
@@ -180,7 +180,7 @@ def test_a_url_without_a_query_has_no_secret(bridge: Harness, url: str) -> None:
 
 
 def test_an_id_does_not_let_a_query_be_guessed() -> None:
-    """The id is in lists and in the log, so that it must not be a hash of a secret that anybody can compute."""
+    """The id appears in lists and logs, so the id must not be a hash that anyone can compute from the query."""
     urls = [HOOK, PLACE]
 
     ids = [
@@ -191,11 +191,11 @@ def test_an_id_does_not_let_a_query_be_guessed() -> None:
     guess = RegistrationRef.of(ref_of(ids[0][0]).operation, owner="shared", callback_url=HOOK)
     assert guess.public_id not in ids[0]
     assert ids[0][0] != ids[1][0]
-    assert ids[0][1] == ids[1][1]  # without a query there is nothing to guess
+    assert ids[0][1] == ids[1][1]  # without a query there is no secret
 
 
 def test_urls_that_differ_in_the_query_alone_are_two_registrations(bridge: Harness) -> None:
-    """Both are called, and each is found again."""
+    """Both are called, and each can be found again."""
     other = {**BODY, "callbackUrl": f"{PLACE}?code=another"}
     first, second = pending(bridge), registered(bridge, other)
     bridge.deliver_all()
@@ -207,7 +207,7 @@ def test_urls_that_differ_in_the_query_alone_are_two_registrations(bridge: Harne
 
 
 def test_the_same_again_is_found_after_a_key_was_added(bridge: Harness) -> None:
-    """By the decrypted query: the id derives from the key that was the newest at first."""
+    """The decrypted query is compared, since the id derives from the newest key at the time of the first request."""
     public_id = registered(bridge)
 
     bridge.restart(BRIDGE_SIGNING_KEYS=f"{NEW},{OLD}")
@@ -218,8 +218,8 @@ def test_the_same_again_is_found_after_a_key_was_added(bridge: Harness) -> None:
     assert other.status == 201
 
 
-def test_whether_it_is_the_same_cannot_be_said_without_the_key(bridge: Harness) -> None:
-    """Only for URLs that are the same up to the query."""
+def test_equality_is_unknown_without_the_key(bridge: Harness) -> None:
+    """Concerns URLs that are equal up to the query."""
     public_id = registered(bridge)
     key_id = bridge.settings.keyring.public_keys()[0].id
 
@@ -234,8 +234,8 @@ def test_whether_it_is_the_same_cannot_be_said_without_the_key(bridge: Harness) 
     assert read(Client.of(bridge), public_id).body["callbackUrl"] == SHOWN
 
 
-def test_canceling_and_registering_again_is_the_way_out_of_a_lost_key(bridge: Harness) -> None:
-    """The canceled one cannot be read, and stands in the way of nothing."""
+def test_canceling_and_registering_again_repairs_a_lost_key(bridge: Harness) -> None:
+    """The canceled registration is unreadable and does not interfere."""
     lost = registered(bridge)
     bridge.restart(BRIDGE_SIGNING_KEYS=NEW)
     canceled(bridge, lost)
@@ -248,11 +248,11 @@ def test_canceling_and_registering_again_is_the_way_out_of_a_lost_key(bridge: Ha
 
 
 @pytest.mark.parametrize("keys", [[OLD, NEW], [NEW, OLD], [NEWEST, OLD, NEW], [NEWEST, NEW, OLD]])
-@pytest.mark.parametrize("code", range(4))  # which of the two rows comes first is by chance
+@pytest.mark.parametrize("code", range(4))  # the order of the two rows is random
 def test_a_canceled_registration_is_not_found_before_a_live_one_of_the_same_url(
     bridge: Harness, keys: list[str], code: int
 ) -> None:
-    """The key of the canceled one was lost when the client registered again, and is put back."""
+    """The canceled one's key was missing when the client registered again, and was restored later."""
     body = {**BODY, "callbackUrl": f"{HOOK}&number={code}"}
     lost = registered(bridge, body)
     bridge.restart(BRIDGE_SIGNING_KEYS=NEW)
@@ -269,7 +269,7 @@ def test_a_canceled_registration_is_not_found_before_a_live_one_of_the_same_url(
 def test_a_canceled_registration_is_not_begun_again_beside_one_that_can_be_the_same(
     bridge: Harness, keys: list[str]
 ) -> None:
-    """The key of the live one is missing in its turn."""
+    """This time, the key of the live one is missing."""
     lost = registered(bridge)
     bridge.restart(BRIDGE_SIGNING_KEYS=NEW)
     canceled(bridge, lost)
@@ -283,7 +283,7 @@ def test_a_canceled_registration_is_not_begun_again_beside_one_that_can_be_the_s
 
 
 def test_a_new_generation_is_encrypted_with_the_newest_key(bridge: Harness) -> None:
-    """So the old key can go once what it encrypted has ended; the id stays."""
+    """The old key can be removed after the end of the registrations that use the key. The id stays."""
     first = registered(bridge)
     canceled(bridge, first)
     bridge.restart(BRIDGE_SIGNING_KEYS=f"{NEW},{OLD}")
@@ -298,8 +298,8 @@ def test_a_new_generation_is_encrypted_with_the_newest_key(bridge: Harness) -> N
     assert [posted.url for posted in bridge.sender.posted] == [HOOK]
 
 
-def test_without_its_query_nothing_is_sent(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
-    """The attempt fails by a kind of its own, the log names the key, and putting it back mends it."""
+def test_no_callback_is_sent_without_its_query(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    """The attempt fails with a separate kind, the log names the key, and restoring the key repairs the delivery."""
     public_id = pending(bridge, {**BODY, "headers": {"X-A": "1"}})
     key_id = bridge.settings.keyring.public_keys()[0].id
     bridge.restart(BRIDGE_SIGNING_KEYS=NEW)
@@ -316,7 +316,7 @@ def test_without_its_query_nothing_is_sent(bridge: Harness, caplog: pytest.LogCa
 
 
 def columns_of(bridge: Harness, public_id: str) -> dict[str, Any]:
-    """Read a row as it is."""
+    """Return the raw columns of a row."""
     ref = ref_of(public_id)
     row = bridge.memory.get(partition_of(ref), row_key(ref))
     assert row is not None
@@ -324,8 +324,8 @@ def columns_of(bridge: Harness, public_id: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("how", ["of another", "removed", "cut", "of a former generation"])
-def test_a_query_that_was_changed_by_hand_sends_nothing(bridge: Harness, how: str) -> None:
-    """Nor does one that was copied from another row, or from a former generation of its own."""
+def test_no_callback_is_sent_with_a_changed_query(bridge: Harness, how: str) -> None:
+    """The same holds for a query from another row, or from a former generation."""
     other = str(columns_of(bridge, registered(bridge, {**BODY, "callbackUrl": f"{PLACE}?code=another"}))["query"])
     former = registered(bridge)
     query = str(columns_of(bridge, former)["query"])
@@ -345,7 +345,7 @@ def test_a_query_that_was_changed_by_hand_sends_nothing(bridge: Harness, how: st
 
 @pytest.mark.parametrize("to", ["https://evil.example.net/?…", "https://evil.example.net/steal", SHOWN])
 def test_a_url_that_was_changed_by_hand_is_an_unreadable_row(bridge: Harness, to: str) -> None:
-    """Its key is the hash of the stored URL, tag and all."""
+    """The row key is the hash of the stored URL, including the tag."""
     public_id = pending(bridge)
     stored = str(columns_of(bridge, public_id)["callback_url"])
     tag = stored.partition("…")[2]
@@ -358,7 +358,7 @@ def test_a_url_that_was_changed_by_hand_is_an_unreadable_row(bridge: Harness, to
 
 
 def left_by_a_former_version(bridge: Harness, request: Registration) -> None:
-    """Write the rows of a registration whose URL is in the clear."""
+    """Store the rows of a registration with a plain URL."""
     ended = Operation(
         ref=request.ref.operation, registered_at=request.generation, owner=request.owner, due="", tx="former"
     )
@@ -374,7 +374,7 @@ def left_by_a_former_version(bridge: Harness, request: Registration) -> None:
 
 
 def test_a_row_of_a_former_version_is_shown_without_its_query_and_found_again(bridge: Harness) -> None:
-    """Its URL stays in the clear until it is purged: it is part of the key of the row."""
+    """The URL remains in plain text until the purge, since the row key contains the URL's hash."""
     request = bridge.request(url=HOOK)
     left_by_a_former_version(bridge, request)
     client = Client.of(bridge)
@@ -386,7 +386,7 @@ def test_a_row_of_a_former_version_is_shown_without_its_query_and_found_again(br
 
 
 def test_a_row_of_a_former_version_begins_a_new_generation_as_itself(bridge: Harness) -> None:
-    """After a cancellation it is delivered like any other."""
+    """After a cancellation, the registration is delivered like any other."""
     request = replace(bridge.request(url=HOOK), state=State.CANCELED)
     left_by_a_former_version(bridge, request)
 
@@ -399,8 +399,8 @@ def test_a_row_of_a_former_version_begins_a_new_generation_as_itself(bridge: Har
     assert [posted.url for posted in bridge.sender.posted] == [HOOK]
 
 
-def test_two_that_register_the_same_at_once_make_one(bridge: Harness) -> None:
-    """Also while one instance has a new key already: the operation's ETag decides."""
+def test_two_simultaneous_equal_requests_make_one_registration(bridge: Harness) -> None:
+    """Even if one instance already has a new key, the operation's ETag decides."""
     bridge.register("operation-1", PLACE)
     old = bridge.bridge
     bridge.restart(BRIDGE_SIGNING_KEYS=f"{NEW},{OLD}")
@@ -412,7 +412,7 @@ def test_two_that_register_the_same_at_once_make_one(bridge: Harness) -> None:
 
 
 def test_an_admin_sees_no_query_of_others(tenant: KeyServer) -> None:
-    """A secret of an owner is for its owner; an admin's own is shown to the admin."""
+    """A secret belongs to its owner. Admins see only their own."""
     bridge = guarded_by(tenant)
     ann, bob, admin = (
         Client.of(bridge, tenant.token(who, *roles)) for who, roles in ((ANN, ()), (BOB, ()), (ROOT, ("Bridge.Admin",)))
@@ -440,7 +440,7 @@ def test_an_admin_sees_no_query_of_others(tenant: KeyServer) -> None:
 
 
 def test_registering_with_a_query_costs_no_further_call(bridge: Harness) -> None:
-    """One commit when it is new; a read and no write when it is known, whatever key it was made with."""
+    """A new registration needs one commit. A known one needs a read and no write, with any key."""
     bridge.table.taken()
     Client.of(bridge).register(BODY)
     new = dict(bridge.table.taken())
@@ -453,7 +453,7 @@ def test_registering_with_a_query_costs_no_further_call(bridge: Harness) -> None
 
 
 def test_a_receiver_verifies_as_before(bridge: Harness) -> None:
-    """Audience and secret come of the origin, which no query changes."""
+    """Audience and secret come from the origin, not from the query."""
     with_query, without = pending(bridge), registered(bridge, {**BODY, "callbackUrl": PLACE})
     bridge.deliver_all()
 

@@ -1,4 +1,4 @@
-"""What a clock that was ahead once leaves behind: corrected when it is read, said, and soon over."""
+"""Data of a clock that was ahead: corrected on reading, reported, and temporary."""
 
 from datetime import datetime, timedelta
 
@@ -16,7 +16,7 @@ HOUR = timedelta(hours=1)
 
 
 def ahead(bridge: Harness, by: timedelta) -> Harness:
-    """Make another instance over the same storage, whose clock is ahead."""
+    """Return another instance on the same storage, with a clock that is ahead."""
     other = harness(lambda _: bridge.memory, SPEECH_REQUESTS_PER_SECOND="1")
     other.clock.now = bridge.clock.now + by
     return other
@@ -42,7 +42,7 @@ def test_polling_goes_on_within_a_minute_of_an_instance_that_was_ahead(by: timed
 
 
 @pytest.mark.parametrize("by", [HOUR, timedelta(days=400)])
-def test_the_heartbeat_of_an_instance_that_was_ahead_is_written_anew(
+def test_the_heartbeat_of_an_instance_that_was_ahead_is_overwritten(
     by: timedelta, caplog: pytest.LogCaptureFixture
 ) -> None:
     bridge = harness()
@@ -86,7 +86,7 @@ def test_a_corrected_row_is_written_and_logged_once(caplog: pytest.LogCaptureFix
 
 
 @pytest.mark.parametrize("wait", [None, timedelta(seconds=10), timedelta(minutes=20)])
-def test_a_clock_that_was_ahead_does_not_lengthen_a_stop(wait: timedelta | None) -> None:
+def test_a_clock_that_was_ahead_does_not_lengthen_a_throttling_pause(wait: timedelta | None) -> None:
     told = wait or timedelta(seconds=30)
     stopped = throttle(fresh(NOON + HOUR, highest=1), wait, NOON + HOUR, asked_at=NOON + HOUR)
 
@@ -105,8 +105,8 @@ def test_a_clock_that_was_ahead_does_not_lengthen_a_pause() -> None:
 
 
 @pytest.mark.parametrize(("column", "longest"), [("stopped_until", HOUR), ("paused_until", timedelta(minutes=15))])
-def test_a_stop_of_unknown_length_is_at_most_the_longest(column: str, longest: timedelta) -> None:
-    """A row of the version before does not say how long its stop is."""
+def test_a_pause_of_unknown_length_is_at_most_the_longest(column: str, longest: timedelta) -> None:
+    """A row of the previous version has no length of the pause."""
     budget = Budget(rate=1, tokens=0, at=NOON, changed_at=NOON, **{column: NOON + timedelta(days=3)})  # type: ignore[arg-type]
 
     corrected, wrong = clamped(budget, NOON)
@@ -115,15 +115,15 @@ def test_a_stop_of_unknown_length_is_at_most_the_longest(column: str, longest: t
     assert wrong == [column]
 
 
-def test_times_within_what_clocks_may_differ_stay_as_they_are() -> None:
+def test_times_within_the_clock_skew_are_unchanged() -> None:
     stopped = throttle(fresh(NOON + CLOCK_SKEW, highest=1), HOUR, NOON + CLOCK_SKEW, asked_at=NOON + CLOCK_SKEW)
     denied = deny(stopped, "HTTP 401", NOON + CLOCK_SKEW, asked_at=NOON + CLOCK_SKEW)
 
     assert clamped(denied, NOON) == (denied, [])
 
 
-def test_a_corrected_stop_ends() -> None:
-    """Looked at every ten seconds, as sweeps do: it is corrected once, and not again each time."""
+def test_a_corrected_pause_ends() -> None:
+    """Reads every ten seconds, like sweeps, correct the pause once, not each time."""
     clock = FakeClock()
     budget = throttle(fresh(NOON + HOUR, highest=1), None, NOON + HOUR, asked_at=NOON + HOUR)
     seconds = 0

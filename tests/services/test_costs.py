@@ -1,4 +1,4 @@
-"""What things cost in calls to storage: the bill of a deployment is made of these."""
+"""Cost in storage calls, the base of a deployment's bill."""
 
 import re
 from collections import Counter
@@ -18,7 +18,7 @@ from tests.support.witness import Witness
 
 @pytest.fixture
 def counted(azurite: Azurite) -> Iterator[tuple[Harness, Counter[str]]]:
-    """Set a bridge on the emulator, and a count of the HTTP requests that its table makes."""
+    """Yield a bridge on the emulator, with a counter of the table's HTTP requests."""
     requests: Counter[str] = Counter()
 
     def count(request: PipelineRequest[object]) -> None:
@@ -34,7 +34,7 @@ def counted(azurite: Azurite) -> Iterator[tuple[Harness, Counter[str]]]:
 
 
 def test_an_idle_sweep_is_sixteen_queries_and_one_read(counted: tuple[Harness, Counter[str]]) -> None:
-    """Two queries a partition, and one read of the sources; a heartbeat once a minute."""
+    """There are two queries per partition and one read of the sources. Once a minute, a heartbeat is added."""
     bridge, requests = counted
     bridge.sweep()
     requests.clear()
@@ -47,7 +47,7 @@ def test_an_idle_sweep_is_sixteen_queries_and_one_read(counted: tuple[Harness, C
 
 
 def test_a_new_registration_is_one_request(counted: tuple[Harness, Counter[str]]) -> None:
-    """One transaction, without a read."""
+    """The request is one transaction without a read."""
     bridge, requests = counted
 
     bridge.register()
@@ -56,7 +56,7 @@ def test_a_new_registration_is_one_request(counted: tuple[Harness, Counter[str]]
 
 
 def test_a_further_registration_is_three_requests(counted: tuple[Harness, Counter[str]]) -> None:
-    """The insert that fails, one read, one transaction."""
+    """The requests are an insert that fails, a read, and a transaction."""
     bridge, requests = counted
     bridge.register()
     requests.clear()
@@ -69,7 +69,7 @@ def test_a_further_registration_is_three_requests(counted: tuple[Harness, Counte
 def test_a_terminal_operation_and_its_callback_are_five_requests_and_one_message(
     counted: tuple[Harness, Counter[str]],
 ) -> None:
-    """Beside the seventeen reads of the sweep and its reservation: read and end it; read, claim and record."""
+    """The sweep's seventeen reads and the reservation are extra. The five are: read, end, read, claim, record."""
     bridge, requests = counted
     bridge.sweep()
     bridge.register()
@@ -83,10 +83,10 @@ def test_a_terminal_operation_and_its_callback_are_five_requests_and_one_message
     assert messages == 1
 
 
-def test_a_poll_that_finds_nothing_new_is_a_tenth_of_a_request_at_most(
+def test_a_poll_without_a_change_costs_at_most_a_tenth_of_a_request(
     counted: tuple[Harness, Counter[str]],
 ) -> None:
-    """1,000 due operations in one sweep."""
+    """The example has 1,000 due operations in one sweep."""
     bridge, requests = counted
     bridge.sweep()
     for number in range(1000):
@@ -100,7 +100,7 @@ def test_a_poll_that_finds_nothing_new_is_a_tenth_of_a_request_at_most(
 
 
 def stated(step: str) -> set[int]:
-    """Read how many rows a step writes, as ARCHITECTURE.md's table of steps says."""
+    """Return the number of rows of a step from ARCHITECTURE.md's table."""
     text = (Path(__file__).parents[2] / "ARCHITECTURE.md").read_text()
     [line] = [line for line in text.splitlines() if line.startswith(f"| {step} |")]
     rows = line.strip("| ").split(" | ")[-2]
@@ -108,8 +108,7 @@ def stated(step: str) -> set[int]:
     return {first, first + sum(others)} if "+" in rows else {first, *others}
 
 
-def test_steps_write_as_many_rows_as_the_architecture_says() -> None:
-    """The counts of its table of steps."""
+def test_steps_write_the_documented_number_of_rows() -> None:
     witness = Witness()
     bridge = harness(lambda _: witness)
     registrations = bridge.registrations
@@ -148,7 +147,7 @@ def test_steps_write_as_many_rows_as_the_architecture_says() -> None:
         written[name] = witness.taken()
         bridge.clock.advance(15)
 
-    # with the heartbeat, the reservation and the duration model
+    # including the heartbeat, the reservation and the duration model
     assert written.pop("poll, not terminal") == [1, 1, 3, 1]
     for name, sizes in written.items():
         for kind, size in zip(name.partition(";")[0].split(" + "), sizes, strict=True):

@@ -1,4 +1,4 @@
-"""Counts by state: bounded reads, kept for some seconds, and counted by one thread at a time."""
+"""Counts by state: bounded reads, cached for some seconds, computed by one thread at a time."""
 
 import threading
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ A_COUNT = PARTITION_COUNT * len(State)
 
 
 class CountsTable(MemoryTable):
-    """Notes the rows of each read of counts, and can wait or fail in one."""
+    """A table that records the rows of each counting read, and can block or fail in one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class CountsTable(MemoryTable):
 
 
 def put(table: MemoryTable, bridge: Harness, number: int, state: State = State.DEAD) -> None:
-    """Put one registration into the index."""
+    """Store one registration in the index."""
     request = bridge.request(f"operation-{number}")
     ref = RegistrationRef.of(request.ref.operation, owner="bob", callback_url=request.callback_url)
     entry = IndexEntry.of(replace(request, ref=ref, owner="bob", state=state))
@@ -52,7 +52,7 @@ def put(table: MemoryTable, bridge: Harness, number: int, state: State = State.D
 
 
 def test_the_states_are_counted_up_to_a_thousand_over_all_partitions(bridge: Harness) -> None:
-    """And no row beyond that is read."""
+    """No further row is read."""
     table = CountsTable()
     for number in range(3_000):
         put(table, bridge, number)
@@ -64,7 +64,7 @@ def test_the_states_are_counted_up_to_a_thousand_over_all_partitions(bridge: Har
 
 
 def test_a_status_soon_after_another_counts_nothing(bridge: Harness) -> None:
-    """The rest of it is read each time."""
+    """The other fields of the status are read each time."""
     bridge.register("operation-1")
     queries = bridge.queries
     bridge.table.taken()
@@ -96,7 +96,7 @@ def test_counts_that_are_old_are_counted_again(bridge: Harness, seconds: float) 
 
 
 def test_a_count_that_failed_is_not_kept(bridge: Harness) -> None:
-    """The next one counts, and counts from before are no answer any more."""
+    """The next request counts again, and older counts are not used."""
     table = CountsTable()
     counts = Counts(table, bridge.clock, PoolExecutor())
     counts.by_state()
@@ -112,8 +112,8 @@ def test_a_count_that_failed_is_not_kept(bridge: Harness) -> None:
     assert counts.by_state()[State.DEAD] == 1
 
 
-def test_many_who_ask_at_once_are_answered_by_one_count() -> None:
-    """They wait for the thread that counts."""
+def test_simultaneous_requests_share_one_count() -> None:
+    """The other threads wait for the counting one."""
     table = CountsTable()
     put(table, harness(), 1)
     table.goes_on.clear()

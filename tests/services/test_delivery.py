@@ -1,4 +1,4 @@
-"""Delivering: claim, POST, record, and what happens when something comes in between."""
+"""Deliveries: claim, POST and record, with and without interruptions."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ HOOK = "https://receiver.example.com/hook"
 
 
 def pending(bridge: Harness) -> RegistrationRef:
-    """Bring a registration to where its first task is in the queue."""
+    """Bring a registration to the point where the first task is in the queue."""
     ref = bridge.register()[0]
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
@@ -41,7 +41,7 @@ def view(bridge: Harness, ref: RegistrationRef) -> RegistrationView:
 
 
 def live_on(bridge: Harness, time: timedelta, step: timedelta) -> None:
-    """Let timer and queue run for a while."""
+    """Run timer and queue for a while."""
     end = bridge.clock() + time
     while bridge.clock() < end:
         bridge.sweep()
@@ -49,8 +49,8 @@ def live_on(bridge: Harness, time: timedelta, step: timedelta) -> None:
         bridge.clock.advance(step)
 
 
-def test_a_callback_says_what_happened(bridge: Harness) -> None:
-    """With these fields and no other."""
+def test_a_callback_describes_the_end(bridge: Harness) -> None:
+    """The fields are exactly these."""
     ref = pending(bridge)
 
     bridge.deliver_all()
@@ -76,7 +76,7 @@ def test_a_callback_says_what_happened(bridge: Harness) -> None:
 
 
 def test_a_callback_is_signed_for_its_receiver(bridge: Harness) -> None:
-    """The public package verifies it with the secret that registering answers."""
+    """The public package verifies the callback with the secret from the registration's answer."""
     ref = pending(bridge)
     secret = bridge.settings.keyring.secrets_for(owner="shared", origin="https://receiver.example.com")[0]
 
@@ -91,7 +91,7 @@ def test_a_callback_is_signed_for_its_receiver(bridge: Harness) -> None:
 
 
 def test_a_delivery_is_three_calls_to_the_table(bridge: Harness) -> None:
-    """Read, claim, record."""
+    """The calls are read, claim and record."""
     pending(bridge)
     bridge.table.taken()
 
@@ -100,8 +100,8 @@ def test_a_delivery_is_three_calls_to_the_table(bridge: Harness) -> None:
     assert bridge.table.taken() == {"get": 1, "commit": 2}
 
 
-def test_a_delivered_registration_leaves_nothing_due_but_its_purge(bridge: Harness) -> None:
-    """And one index row that says where it stands."""
+def test_a_delivered_registration_leaves_only_its_purge_due(bridge: Harness) -> None:
+    """One index row shows the state."""
     ref = pending(bridge)
 
     bridge.deliver_all()
@@ -112,7 +112,7 @@ def test_a_delivered_registration_leaves_nothing_due_but_its_purge(bridge: Harne
 
 
 def test_every_attempt_is_recorded(bridge: Harness) -> None:
-    """When, how long, where, and what came of it."""
+    """The record has time, duration, address and result."""
     ref = pending(bridge)
     bridge.sender.tell(
         HOOK,
@@ -134,7 +134,7 @@ def test_every_attempt_is_recorded(bridge: Harness) -> None:
 
 
 def test_a_receiver_that_never_answers_is_tried_for_75_hours_and_then_dead(bridge: Harness) -> None:
-    """Ten attempts on the schedule, the same message in each."""
+    """Ten attempts follow the schedule, with the same message."""
     ref = pending(bridge)
     bridge.sender.tell(HOOK, Unreachable(error=Failure.CONNECT))
     times = []
@@ -151,8 +151,8 @@ def test_a_receiver_that_never_answers_is_tried_for_75_hours_and_then_dead(bridg
     assert bridge.due_keys() == ["purge:default:operation-1"]
 
 
-def test_a_gone_endpoint_is_not_retried(bridge: Harness) -> None:
-    """410 says that nobody wants it there."""
+def test_a_410_is_not_retried(bridge: Harness) -> None:
+    """410 means that the receiver unsubscribed."""
     ref = pending(bridge)
     bridge.sender.tell(HOOK, 410)
 
@@ -163,7 +163,7 @@ def test_a_gone_endpoint_is_not_retried(bridge: Harness) -> None:
 
 
 def test_a_dead_delivery_can_be_redelivered(bridge: Harness) -> None:
-    """With a whole run of attempts."""
+    """The run has all attempts."""
     ref = pending(bridge)
     bridge.sender.tell(HOOK, 500)
     live_on(bridge, timedelta(hours=80), timedelta(minutes=1))
@@ -176,7 +176,7 @@ def test_a_dead_delivery_can_be_redelivered(bridge: Harness) -> None:
 
 
 def test_retry_after_lengthens_a_wait(bridge: Harness) -> None:
-    """The receiver knows best when it is back."""
+    """The receiver knows its own recovery time."""
     ref = pending(bridge)
     bridge.sender.tell(HOOK, answered(503, address=None, retry_after=timedelta(hours=1)), 200)
 
@@ -186,7 +186,7 @@ def test_retry_after_lengthens_a_wait(bridge: Harness) -> None:
 
 
 def test_the_same_task_twice_makes_one_attempt(bridge: Harness) -> None:
-    """A queue may deliver twice."""
+    """Queues may deliver twice."""
     pending(bridge)
     task = bridge.queue.take()[0]
 
@@ -197,7 +197,7 @@ def test_the_same_task_twice_makes_one_attempt(bridge: Harness) -> None:
 
 
 def test_two_instances_with_the_same_task_make_one_attempt(bridge: Harness) -> None:
-    """The second finds the lease of the first."""
+    """The second instance finds the lease of the first."""
     pending(bridge)
     task = bridge.queue.take()[0]
     bridge.sender.during = lambda: bridge.deliver(task)
@@ -207,8 +207,8 @@ def test_two_instances_with_the_same_task_make_one_attempt(bridge: Harness) -> N
     assert len(bridge.sender.posted) == 1
 
 
-def test_while_an_attempt_is_in_flight_the_next_one_is_at_the_end_of_its_lease(bridge: Harness) -> None:
-    """If this one is lost; whoever looks meanwhile is told no time that has passed."""
+def test_the_next_attempt_is_at_the_end_of_the_lease_of_the_one_in_flight(bridge: Harness) -> None:
+    """The time applies if this attempt is lost. Readers never see a time in the past."""
     ref = pending(bridge)
     seen = []
     bridge.sender.during = lambda: seen.append(bridge.registration(ref).next_attempt_at)
@@ -220,7 +220,7 @@ def test_while_an_attempt_is_in_flight_the_next_one_is_at_the_end_of_its_lease(b
 
 
 def test_a_task_before_its_time_is_dropped(bridge: Harness) -> None:
-    """The due row sends another when the time has come."""
+    """The due row causes another task at the right time."""
     ref = pending(bridge)
     bridge.sender.tell(HOOK, answered(503, address=None, retry_after=timedelta(seconds=31)))
     bridge.deliver_all()
@@ -231,7 +231,7 @@ def test_a_task_before_its_time_is_dropped(bridge: Harness) -> None:
 
 
 def test_a_clock_that_is_a_little_behind_drops_nothing(bridge: Harness) -> None:
-    """The sweep's clock said that it is time; instances' clocks agree within 30 s."""
+    """The task came from the clock of the sweep. Clocks of instances agree within 30 s."""
     pending(bridge)
 
     bridge.clock.advance(-30)
@@ -242,7 +242,7 @@ def test_a_clock_that_is_a_little_behind_drops_nothing(bridge: Harness) -> None:
 
 @pytest.mark.parametrize("number", [0, 2, 99])
 def test_a_task_for_another_attempt_is_dropped(bridge: Harness, number: int) -> None:
-    """Only the next one may be made."""
+    """Only the next attempt may be made."""
     ref = pending(bridge)
 
     bridge.deliver(DeliveryTask(ref=ref, generation=NOON, number=number))
@@ -251,7 +251,7 @@ def test_a_task_for_another_attempt_is_dropped(bridge: Harness, number: int) -> 
 
 
 def test_an_attempt_that_was_never_recorded_counts_as_lost(bridge: Harness) -> None:
-    """The process died after the POST: the receiver hears it again, under the same id."""
+    """The process died after the POST. The receiver gets the message again, with the same id."""
     ref = pending(bridge)
 
     def die() -> None:
@@ -286,7 +286,7 @@ def test_a_bug_before_the_claim_leaves_the_place_of_the_host_free(
 
 
 def test_a_run_whose_last_attempt_was_lost_is_dead(bridge: Harness) -> None:
-    """It may have reached the receiver ten times."""
+    """The message may have reached the receiver ten times."""
     ref = pending(bridge)
     bridge.sender.tell(HOOK, 500)
 
@@ -306,7 +306,7 @@ def test_a_run_whose_last_attempt_was_lost_is_dead(bridge: Harness) -> None:
 
 @pytest.mark.parametrize("took", [16, 25, 45])
 def test_an_attempt_is_not_begun_when_too_little_of_the_lease_is_left(took: int) -> None:
-    """The claim took long: an instance whose clock is 30 s ahead may attempt before this one would be done."""
+    """After a slow claim, an instance with a clock 30 s ahead could attempt before the end of this attempt."""
     bridge, table = flaky()
     ref = pending(bridge)
 
@@ -324,7 +324,7 @@ def test_an_attempt_is_not_begun_when_too_little_of_the_lease_is_left(took: int)
 
 
 def test_a_claim_whose_reply_was_lost_is_used() -> None:
-    """It is ours, and the attempt is made at once."""
+    """The claim belongs to this instance, so the attempt is made at once."""
     bridge, table = flaky()
     ref = pending(bridge)
     table.instead = [table.silent_commit]
@@ -336,7 +336,7 @@ def test_a_claim_whose_reply_was_lost_is_used() -> None:
 
 
 def test_a_claim_that_storage_refuses_makes_no_attempt() -> None:
-    """The queue trigger raises, and the host calls again."""
+    """The queue trigger raises an error, and the host calls again."""
     bridge, table = flaky()
     pending(bridge)
     table.instead = [table.down]
@@ -348,8 +348,8 @@ def test_a_claim_that_storage_refuses_makes_no_attempt() -> None:
 
 
 @pytest.mark.parametrize("trouble", ["down", "silent_loss", "silent_commit"])
-def test_a_record_is_tried_until_storage_takes_it(trouble: str) -> None:
-    """The POST is done; only the record keeps it from being repeated."""
+def test_a_record_is_repeated_until_storage_accepts_it(trouble: str) -> None:
+    """After the POST, only the record prevents a repetition."""
     bridge, table = flaky()
     ref = pending(bridge)
     wrong = getattr(table, trouble)
@@ -363,8 +363,8 @@ def test_a_record_is_tried_until_storage_takes_it(trouble: str) -> None:
     assert len(bridge.sender.posted) == 1
 
 
-def test_a_storage_that_stays_silent_after_the_post_repeats_the_delivery() -> None:
-    """The one duplicate that is promised, and a log line for it."""
+def test_a_permanent_storage_outage_after_the_post_repeats_the_delivery() -> None:
+    """This is the only permitted duplicate, and the log has a line."""
     bridge, table = flaky()
     ref = pending(bridge)
     table.instead = [table.inner.commit, *[table.down] * 100]
@@ -400,13 +400,13 @@ def test_an_outage_of_storage_after_the_post_costs_no_duplicate_within_the_lease
 
 
 def let_time_pass_in_pauses(bridge: Harness) -> None:
-    """Move the clock on while the bridge waits."""
+    """Advance the clock while the bridge waits."""
     bridge.dependencies = replace(bridge.dependencies, sleep=bridge.clock.advance)
     bridge.restart()
 
 
 def meanwhile(bridge: Harness, change: Callable[[], object]) -> None:
-    """Let `change` happen while a POST is under way."""
+    """Call `change` during a POST."""
 
     def once() -> None:
         bridge.sender.during = lambda: None
@@ -417,7 +417,7 @@ def meanwhile(bridge: Harness, change: Callable[[], object]) -> None:
 
 
 def test_a_2xx_after_a_cancellation_is_recorded_and_changes_nothing(bridge: Harness) -> None:
-    """It was in flight; the client was told that it might arrive."""
+    """The attempt was in flight, and the client was informed that the callback might arrive."""
     ref = pending(bridge)
 
     meanwhile(bridge, lambda: bridge.registrations.cancel(ref))
@@ -427,7 +427,7 @@ def test_a_2xx_after_a_cancellation_is_recorded_and_changes_nothing(bridge: Harn
 
 
 def test_a_2xx_after_cancellation_and_redelivery_ends_the_delivery(bridge: Harness) -> None:
-    """The receiver has it: the same message need not be sent again."""
+    """The receiver has the message, so no repetition is needed."""
     ref = pending(bridge)
 
     def cancel_and_redeliver() -> None:
@@ -443,7 +443,7 @@ def test_a_2xx_after_cancellation_and_redelivery_ends_the_delivery(bridge: Harne
 
 
 def test_a_failure_after_cancellation_and_redelivery_is_only_recorded(bridge: Harness) -> None:
-    """The new run goes its own way."""
+    """The new run is unaffected."""
     ref = pending(bridge)
     bridge.sender.tell(HOOK, 500, 200)
 
@@ -460,7 +460,7 @@ def test_a_failure_after_cancellation_and_redelivery_is_only_recorded(bridge: Ha
 
 
 def test_a_2xx_of_a_former_generation_does_not_end_the_new_one(bridge: Harness) -> None:
-    """It was about another end."""
+    """The answer concerned an earlier generation."""
     ref = pending(bridge)
 
     def begin_anew() -> None:
@@ -476,14 +476,14 @@ def test_a_2xx_of_a_former_generation_does_not_end_the_new_one(bridge: Harness) 
 
 
 def test_a_record_after_its_lease_does_not_undo_what_came_later(bridge: Harness) -> None:
-    """A frozen instance wakes up: the later attempt has decided."""
+    """A frozen instance continues after a later attempt has decided."""
     ref = pending(bridge)
     bridge.sender.tell(HOOK, 200, 500)
 
     def freeze() -> None:
         bridge.clock.advance(LEASE + timedelta(seconds=1))
         bridge.sweep()
-        bridge.restart()  # another instance takes what this one does not
+        bridge.restart()  # another instance accepts what this one rejects
         bridge.deliver_all()
 
     meanwhile(bridge, freeze)
@@ -492,8 +492,8 @@ def test_a_record_after_its_lease_does_not_undo_what_came_later(bridge: Harness)
     assert [each.status for each in view(bridge, ref).attempts] == [500, 200]
 
 
-def test_an_enqueue_between_claim_and_record_is_no_harm(bridge: Harness) -> None:
-    """It changes the registration's ETag; the claim is still the attempt's own."""
+def test_an_enqueue_between_claim_and_record_changes_nothing(bridge: Harness) -> None:
+    """The registration's ETag changes, but the claim still belongs to the attempt."""
     ref = pending(bridge)
 
     def sweep_past_the_lease() -> None:
@@ -510,7 +510,7 @@ def test_an_enqueue_between_claim_and_record_is_no_harm(bridge: Harness) -> None
 
 
 def test_a_record_is_not_tried_after_the_lease() -> None:
-    """Somebody else attempts then, and a function has only so much time."""
+    """Another instance may attempt by then, and the function's time is limited."""
     bridge, table = flaky()
     pending(bridge)
 
@@ -524,8 +524,8 @@ def test_a_record_is_not_tried_after_the_lease() -> None:
     assert bridge.clock() - NOON <= LEASE + timedelta(seconds=10)
 
 
-def test_a_redelivery_after_an_unseen_record_is_not_swallowed() -> None:
-    """The record came through unseen, the client saw it and redelivered: that run is the client's."""
+def test_a_redelivery_after_an_unseen_record_is_made() -> None:
+    """The record succeeded, the client saw the result and redelivered. That run belongs to the client."""
     bridge, table = flaky()
     ref = pending(bridge)
 
@@ -543,7 +543,7 @@ def test_a_redelivery_after_an_unseen_record_is_not_swallowed() -> None:
 
 
 def test_a_purge_that_gave_way_to_a_redelivery_costs_no_duplicate(bridge: Harness) -> None:
-    """It took the attempt's row before it met the conflict."""
+    """The purge deleted the attempt's row before the conflict."""
     ref = pending(bridge)
 
     def purge_half() -> None:
@@ -557,7 +557,7 @@ def test_a_purge_that_gave_way_to_a_redelivery_costs_no_duplicate(bridge: Harnes
 
 
 def test_a_pending_row_without_a_message_is_skipped(bridge: Harness) -> None:
-    """Somebody else wrote it; nothing is sent."""
+    """The row is foreign, so nothing is sent."""
     ref = pending(bridge)
     bridge.memory.commit(Transaction(partition_of(ref), (Merge(row_key(ref), {"message_body": ""}, ANY),)))
 
@@ -566,7 +566,7 @@ def test_a_pending_row_without_a_message_is_skipped(bridge: Harness) -> None:
     assert bridge.sender.posted == []
 
 
-def test_a_log_line_says_what_happened_to_a_callback(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_log_line_describes_the_attempt(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """One line, with host and port only."""
     caplog.set_level("INFO")
     bridge.registrations.register(bridge.request(url="https://receiver.example.com/hook?token=secret"))

@@ -1,4 +1,4 @@
-"""A queue that is down delays neither registrations nor sweeps, and what could not be sent is sent soon after."""
+"""A failing queue delays neither registrations nor sweeps, and unsent messages follow soon after."""
 
 import logging
 from collections.abc import Mapping
@@ -24,10 +24,10 @@ BODY = {"operationId": "operation-1", "callbackUrl": "https://receiver.example.c
 
 @dataclass
 class Queue:
-    """A queue that a test takes down."""
+    """A queue that a test can make fail."""
 
     failure: Exception | None = None
-    #: How many sends go well before `failure`.
+    #: The number of successful sends before `failure`.
     good: int = 0
     sent: list[DeliveryTask] = field(default_factory=list)
     tried: int = 0
@@ -58,7 +58,7 @@ def deliver(bridge: Harness, queue: Queue) -> None:
 
 
 def pending(bridge: Harness, count: int) -> None:
-    """Let deliveries fall due that were to be sent again."""
+    """Make deliveries due that require another message."""
     for number in range(count):
         bridge.register(f"operation-{number}")
         bridge.upstream.tell(f"operation-{number}", "Succeeded")
@@ -66,7 +66,7 @@ def pending(bridge: Harness, count: int) -> None:
     bridge.clock.advance(timedelta(minutes=3))
 
 
-def test_a_registration_that_was_made_is_answered_201_while_the_queue_is_down() -> None:
+def test_a_new_registration_is_answered_201_while_the_queue_is_down() -> None:
     bridge, queue = down()
     client = Client.of(bridge)
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -81,7 +81,7 @@ def test_a_registration_that_was_made_is_answered_201_while_the_queue_is_down() 
 
 
 @pytest.mark.parametrize("minutes", [1, 10, 120])
-def test_what_could_not_be_sent_is_delivered_soon_after_the_queue_is_back(minutes: int) -> None:
+def test_unsent_messages_are_delivered_soon_after_the_queue_is_back(minutes: int) -> None:
     bridge, queue = down()
     refs = [bridge.register(f"operation-{number}")[0] for number in range(40)]
     for number in range(40):
@@ -123,7 +123,7 @@ def test_a_batch_is_given_up_at_its_first_failure_and_later_batches_soon_after()
     assert queue.tried == 2
 
 
-def test_what_was_sent_of_a_batch_that_failed_stays_sent() -> None:
+def test_sent_messages_of_a_failed_batch_stay_sent() -> None:
     bridge, queue = down()
     pending(bridge, 8)
     queue.good = 3
@@ -135,7 +135,7 @@ def test_what_was_sent_of_a_batch_that_failed_stays_sent() -> None:
     assert sends == [0] * 5 + [1] * 3
 
 
-def test_a_queue_that_is_down_holds_up_no_poll() -> None:
+def test_a_queue_that_is_down_delays_no_poll() -> None:
     bridge, _ = down()
     pending(bridge, 100)
     bridge.register("another")
@@ -176,7 +176,7 @@ def test_a_failed_send_is_one_line_with_the_code_of_the_service(caplog: pytest.L
     assert len(lines) <= 2
 
 
-def test_the_problem_of_the_queue_is_known_until_something_is_sent() -> None:
+def test_the_problem_of_the_queue_is_shown_until_a_message_is_sent() -> None:
     bridge, queue = down()
     dispatcher = bridge.sweeper.enqueuer.dispatcher
     task = DeliveryTask(ref=bridge.request().ref, generation=NOON, number=1, sends=1)
@@ -204,7 +204,7 @@ def test_a_failure_long_past_is_no_problem_of_the_present() -> None:
     assert dispatcher.problem is None
 
 
-def test_the_status_shows_a_queue_that_refuses_the_bridge_with_advice() -> None:
+def test_the_status_shows_a_rejection_by_the_queue_with_advice() -> None:
     bridge, queue = down()
     client = Client.of(bridge)
     queue.failure = StorageRefused("queue storage: AuthorizationFailure, HTTP status 403", "AuthorizationFailure")
@@ -226,7 +226,7 @@ def test_the_status_shows_a_queue_that_refuses_the_bridge_with_advice() -> None:
 
 
 class Stuck(Flaky):
-    """A table that refuses to bring a due row forward."""
+    """A table that rejects a change of a due row."""
 
     refused = 0
 
@@ -259,8 +259,8 @@ def test_a_due_row_that_cannot_be_brought_forward_sends_later() -> None:
     assert bridge.registration(ref).state is State.DELIVERED
 
 
-def test_first_sweep_of_an_instance_makes_the_queue() -> None:
-    """The host looks for a queue from its start on, and warns each second while there is none."""
+def test_first_sweep_of_an_instance_creates_the_queue() -> None:
+    """The host looks for the queue from the start, and logs a warning each second without one."""
     queue = Queue()
     bridge = harness(queue=queue)
 
@@ -273,7 +273,7 @@ def test_first_sweep_of_an_instance_makes_the_queue() -> None:
     assert (first_instance, queue.created) == (1, 2)
 
 
-def test_queue_that_cannot_be_made_is_one_line_and_the_sweep_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+def test_failed_creation_of_the_queue_is_one_line_and_the_sweep_continues(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "bridge")
     queue = Queue(StorageUnavailable("queue storage: AuthorizationFailure, HTTP status 403", "AuthorizationFailure"))
     bridge = harness(queue=queue)

@@ -1,4 +1,4 @@
-"""Why an operation failed: what `BRIDGE_ENRICH=errors` adds to the event, and that it never costs the event."""
+"""The reason of a failed operation, which `BRIDGE_ENRICH=errors` adds to events. Errors there never cost the event."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ OPERATION = OperationRef("default", "operation-1")
 
 
 def job(error: object, **more: object) -> Reply:
-    """Write a job as the upstream shows it, with an output that nobody may see."""
+    """Return a job in the upstream's format, with a secret output."""
     properties = {"error": error, **more}
     outputs = {"result": "https://results.example.com/0001.mp4?sig=secret"}
     body = {"id": "operation-1", "status": "Failed", "properties": properties, "outputs": outputs}
@@ -24,7 +24,7 @@ INVALID = {"code": "InvalidInput", "message": "The avatar is unknown."}
 
 
 def failed(bridge: Harness) -> dict[str, Any]:
-    """Let the operation fail, and return the data of its event."""
+    """Fail the operation and return the data of the event."""
     bridge.register()
     bridge.upstream.tell("operation-1", "Failed")
     bridge.sweep()
@@ -34,8 +34,8 @@ def failed(bridge: Harness) -> dict[str, Any]:
     return data
 
 
-def test_failed_event_says_why() -> None:
-    """In the upstream's words; its outputs are not passed on."""
+def test_failed_event_has_the_reason() -> None:
+    """The text is the upstream's. Outputs are omitted."""
     bridge = harness(BRIDGE_ENRICH="errors")
     bridge.upstream.jobs["operation-1"] = job(INVALID)
 
@@ -46,8 +46,8 @@ def test_failed_event_says_why() -> None:
     assert bridge.upstream.failures_fetched == [OPERATION]
 
 
-def test_who_registers_later_hears_why_too() -> None:
-    """Without another request."""
+def test_later_registrations_get_the_reason_too() -> None:
+    """No further request is made."""
     bridge = harness(BRIDGE_ENRICH="errors")
     bridge.upstream.jobs["operation-1"] = job(INVALID)
     failed(bridge)
@@ -59,8 +59,8 @@ def test_who_registers_later_hears_why_too() -> None:
     assert len(bridge.upstream.failures_fetched) == 1
 
 
-def test_nobody_is_asked_why_unless_told_to() -> None:
-    """It is off by default."""
+def test_no_reason_is_fetched_by_default() -> None:
+    """The default is off."""
     bridge = harness()
 
     data = failed(bridge)
@@ -70,8 +70,8 @@ def test_nobody_is_asked_why_unless_told_to() -> None:
 
 
 @pytest.mark.parametrize("path", ["customvoice", "videotranslation"])
-def test_a_sibling_without_jobs_is_not_asked(path: str) -> None:
-    """Only avatar and text-to-speech have them."""
+def test_an_api_without_jobs_gets_no_further_request(path: str) -> None:
+    """Only avatar and text-to-speech have jobs."""
     bridge = harness(BRIDGE_ENRICH="errors", SPEECH_PATH=path)
 
     failed(bridge)
@@ -80,7 +80,7 @@ def test_a_sibling_without_jobs_is_not_asked(path: str) -> None:
 
 
 def test_success_is_not_explained() -> None:
-    """There is nothing to say."""
+    """A success has no reason."""
     bridge = harness(BRIDGE_ENRICH="errors")
     bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -109,8 +109,8 @@ def test_success_is_not_explained() -> None:
         (Reply(status=429, retry_after="30"), 1),
     ],
 )
-def test_without_an_explanation_the_event_goes_out_all_the_same(answer: Reply | NoReply | NoToken, tries: int) -> None:
-    """After two tries at the most; an answer that there is no job is believed at once."""
+def test_the_event_is_sent_without_a_reason_too(answer: Reply | NoReply | NoToken, tries: int) -> None:
+    """There are at most two tries. A 404 of the job ends the tries at once."""
     bridge = harness(BRIDGE_ENRICH="errors")
     bridge.upstream.jobs["operation-1"] = answer
 
@@ -120,8 +120,8 @@ def test_without_an_explanation_the_event_goes_out_all_the_same(answer: Reply | 
     assert len(bridge.upstream.failures_fetched) == tries
 
 
-def test_a_bug_in_asking_costs_no_event(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is logged, and the event goes out."""
+def test_a_bug_in_fetching_the_reason_costs_no_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is logged, and the event is sent."""
 
     def bug(_: OperationRef) -> Reply:
         raise RuntimeError
@@ -132,8 +132,8 @@ def test_a_bug_in_asking_costs_no_event(monkeypatch: pytest.MonkeyPatch) -> None
     assert failed(bridge)["status"] == "Failed"
 
 
-def test_a_429_of_the_job_stops_the_source() -> None:
-    """It is the same quota."""
+def test_a_429_of_the_job_pauses_the_source() -> None:
+    """Both use the same quota."""
     bridge = harness(BRIDGE_ENRICH="errors")
     bridge.upstream.jobs["operation-1"] = Reply(status=429, retry_after="30")
     failed(bridge)
@@ -149,7 +149,7 @@ def test_a_429_of_the_job_stops_the_source() -> None:
 
 
 def test_a_denied_job_does_not_pause_the_source() -> None:
-    """The credential was good for the operation a moment ago."""
+    """The credential was valid for the operation a moment ago."""
     bridge = harness(BRIDGE_ENRICH="errors")
     bridge.upstream.jobs["operation-1"] = Reply(status=403)
     failed(bridge)
@@ -161,7 +161,7 @@ def test_a_denied_job_does_not_pause_the_source() -> None:
 
 
 def test_the_fetch_of_a_failure_is_within_the_budget() -> None:
-    """With no token left, the event goes out without it."""
+    """Without a token, the event is sent without the reason."""
     bridge = harness(BRIDGE_ENRICH="errors", SPEECH_REQUESTS_PER_SECOND="0.1")
     bridge.upstream.jobs["operation-1"] = job(INVALID)
 
@@ -172,7 +172,7 @@ def test_the_fetch_of_a_failure_is_within_the_budget() -> None:
 
 
 def test_a_secret_in_the_upstream_s_words_is_left_out() -> None:
-    """A signed URL in an error's message is one."""
+    """An example is a signed URL in an error message."""
     bridge = harness(BRIDGE_ENRICH="errors")
     message = "Cannot read https://account.blob.example.com/in.txt?sv=1&sig=secret, sorry."
     bridge.upstream.jobs["operation-1"] = job({"code": "InvalidInput", "message": message})
@@ -182,8 +182,8 @@ def test_a_secret_in_the_upstream_s_words_is_left_out() -> None:
     assert error["message"] == "Cannot read … sorry."
 
 
-def test_a_refused_request_says_why() -> None:
-    """With the upstream's code and message, as for any `Expired` that it refused."""
+def test_a_rejected_request_has_the_reason() -> None:
+    """The event has the upstream's code and message, like any `Expired` event after a rejection."""
     bridge = harness()
     bridge.register()
     body = b'{"error": {"code": "BadRequest", "message": "Wrong api-version."}}'
@@ -199,8 +199,8 @@ def test_a_refused_request_says_why() -> None:
     assert data["error"] == {"code": "BadRequest", "message": "Wrong api-version."}
 
 
-def test_an_operation_that_is_reopened_has_no_reason_any_more() -> None:
-    """A final status of ours is not the last word."""
+def test_a_reopened_operation_has_no_reason() -> None:
+    """An expired operation can still end."""
     bridge = harness()
     bridge.register()
     bridge.upstream.tell("operation-1", Reply(status=400, body=b'{"error": {"code": "BadRequest"}}'))
@@ -224,8 +224,8 @@ def test_an_operation_that_is_reopened_has_no_reason_any_more() -> None:
         "https://host/?a='b&sig=SECRET'",
     ],
 )
-def test_no_secret_of_a_url_is_told(said: str) -> None:
-    """However it is written."""
+def test_no_secret_of_a_url_is_passed_on(said: str) -> None:
+    """Covers every notation."""
     bridge = harness(BRIDGE_ENRICH="errors")
     bridge.upstream.jobs["operation-1"] = job({"code": "InvalidInput", "message": said})
 

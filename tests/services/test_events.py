@@ -1,4 +1,4 @@
-"""What receivers were promised of events: the samples and schemas under `docs/events/` are what the code writes."""
+"""Promises about events: the samples and schemas under `docs/events/` match the code."""
 
 import json
 
@@ -26,8 +26,8 @@ def schema_of(kind: Format) -> Json:
     return json.loads((FOLDER / f"{kind}.schema.json").read_text(encoding="utf-8"))
 
 
-def test_there_is_a_sample_of_each_type_and_no_other() -> None:
-    """In both formats."""
+def test_each_type_has_exactly_one_sample() -> None:
+    """Both formats are covered."""
     others = {SIGNED_REQUEST, *(f"{kind}.schema.json" for kind in Format)}
 
     assert {path.name for path in FOLDER.glob("*.json")} == {*SAMPLES, *others}
@@ -48,8 +48,8 @@ def test_the_signed_request_is_what_the_code_writes_and_a_package_verifies_it() 
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_sample_is_what_the_code_writes(name: str) -> None:
-    """Byte for byte but for the spaces; and the schema knows every field of it."""
+def test_sample_matches_the_code(name: str) -> None:
+    """The sample matches byte for byte, except for spaces. The schema has every field."""
     kind, written = SAMPLES[name]
 
     published = json.loads((FOLDER / name).read_text(encoding="utf-8"))
@@ -59,13 +59,13 @@ def test_sample_is_what_the_code_writes(name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", Format)
-def test_schema_is_that_of_the_description(kind: Format) -> None:
-    """The webhooks of the API's description and the published schema say the same."""
+def test_schema_matches_the_description(kind: Format) -> None:
+    """The API description's webhooks and the published schema are equal."""
     assert schema_of(kind) == schema(kind)
 
 
-def test_schema_takes_fields_that_are_added_later_and_no_loss() -> None:
-    """As receivers are told to."""
+def test_schema_accepts_added_fields_but_no_missing_ones() -> None:
+    """Receivers are advised to do the same."""
     validator = Draft202012Validator(schema_of(Format.STANDARD))
     event = json.loads(message(FinalStatus.SUCCEEDED).body)
 
@@ -76,8 +76,8 @@ def test_schema_takes_fields_that_are_added_later_and_no_loss() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, (kind, _) in SAMPLES.items() if kind is Format.CLOUDEVENTS])
-def test_the_sdk_of_cloudevents_takes_it(name: str) -> None:
-    """In structured mode, and finds the same when it writes it."""
+def test_the_sdk_of_cloudevents_accepts_the_event(name: str) -> None:
+    """The SDK parses the structured mode, and writes the same event."""
     kind, written = SAMPLES[name]
 
     event = from_http({"content-type": kind.content_type}, written.body)
@@ -87,8 +87,8 @@ def test_the_sdk_of_cloudevents_takes_it(name: str) -> None:
     assert json.loads(to_json(event)) == json.loads(written.body)
 
 
-def test_both_formats_tell_the_same() -> None:
-    """Under the same id and type, in the same `data`."""
+def test_both_formats_have_the_same_data() -> None:
+    """Id, type and `data` are equal."""
     standard, cloud = (message(FinalStatus.FAILED, kind) for kind in Format)
 
     assert (standard.id, standard.type) == (cloud.id, cloud.type)
@@ -96,12 +96,12 @@ def test_both_formats_tell_the_same() -> None:
 
 
 def data_of(written: Message) -> Json:
-    """Read what a message is about."""
+    """Return the `data` of a message."""
     return json.loads(written.body)["data"]
 
 
-def test_callback_comes_as_a_cloudevent_to_who_asked_for_it() -> None:
-    """With its media type and the same signature headers; what a list shows says so too."""
+def test_callback_is_a_cloudevent_on_request() -> None:
+    """The callback has the media type and the usual signature headers. Lists show the format."""
     bridge = harness()
     client = Client.of(bridge)
     created = client.register({"operationId": "operation-1", "callbackUrl": HOOK, "format": "cloudevents"})
@@ -120,8 +120,8 @@ def test_callback_comes_as_a_cloudevent_to_who_asked_for_it() -> None:
     assert entry.format is Format.CLOUDEVENTS
 
 
-def test_another_format_is_another_registration_content() -> None:
-    """The same call again with it answers 409."""
+def test_another_format_is_other_content() -> None:
+    """The repeated call gets 409."""
     client = Client.of(harness())
     body = {"operationId": "operation-1", "callbackUrl": HOOK}
 

@@ -1,4 +1,4 @@
-"""The places of an instance: who gets one, who waits in memory, and who is put back."""
+"""The permits of an instance: attempts get a permit, wait in memory, or are deferred."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -49,14 +49,14 @@ def task_for(origin: str = HOST, owner: str = "ann") -> DeliveryTask:
 
 
 class Instance:
-    """A limiter with a clock, and what threads do with it."""
+    """A limiter with a clock, and the behavior of threads."""
 
     def __init__(self, *, by_owner: bool = False) -> None:
         self.clock = FakeClock()
         self.hosts = HostLimiter(self.clock, random=lambda: 0.5, by_owner=by_owner)
 
     def begin(self, origin: str = HOST, owner: str = "ann") -> HostPermit:
-        """Begin an attempt that must get a place, after a pause if the limiter says so."""
+        """Begin an attempt that must get a permit, after a pause if the limiter requires one."""
         work = self.hosts.acquire(task_for(origin, owner))
         if work.pause is not None:
             self.clock.advance(work.pause)
@@ -72,7 +72,7 @@ class Instance:
         self.end(self.begin(origin), took=took)
 
     def fill(self, origins: Iterable[str]) -> list[HostPermit]:
-        """Begin attempts until none gets a place at once."""
+        """Begin attempts until none gets a permit at once."""
         works = [self.hosts.acquire(task_for(origin)) for origin in origins]
         return [work.permit for work in works if work.permit is not None]
 
@@ -81,7 +81,7 @@ def is_waiting(work: Work) -> bool:
     return work == Work()
 
 
-def test_a_quick_host_has_places_of_its_own_and_the_rest_waits_in_memory() -> None:
+def test_a_quick_host_has_its_own_permits_and_further_tasks_wait_in_memory() -> None:
     instance = Instance()
     instance.prove()
 
@@ -106,7 +106,7 @@ def test_the_thread_that_ends_an_attempt_goes_on_with_the_oldest_task_that_waits
     assert instance.hosts.waiting(HOST) == 1
 
 
-def test_a_task_that_waits_already_is_not_taken_twice() -> None:
+def test_a_waiting_task_is_not_accepted_twice() -> None:
     instance = Instance()
     permit, again = instance.begin(), task_for()
 
@@ -117,7 +117,7 @@ def test_a_task_that_waits_already_is_not_taken_twice() -> None:
     assert instance.hosts.waiting(HOST) == 0
 
 
-def test_a_first_answer_brings_threads_for_the_other_places() -> None:
+def test_a_first_answer_starts_threads_for_the_other_permits() -> None:
     instance = Instance()
     permit = instance.begin()
     for _ in range(50):
@@ -147,7 +147,7 @@ def test_many_names_of_one_server_count_as_one_until_they_answer() -> None:
     assert following.permit.server == "203.0.113.7 443"
 
 
-def test_an_origin_that_answers_has_places_of_its_own_behind_a_shared_address() -> None:
+def test_an_answering_origin_has_its_own_permits_behind_a_shared_address() -> None:
     instance = Instance()
     good = instance.hosts.locate(instance.begin("https://good.example.com"), "203.0.113.7")
     assert isinstance(good, HostPermit)
@@ -233,7 +233,7 @@ def test_among_new_hosts_the_one_with_the_longest_backlog_is_next() -> None:
     assert work.permit.origin == "https://many.example.net"
 
 
-def test_a_slow_host_is_put_back_for_as_long_as_its_backlog_takes() -> None:
+def test_a_slow_host_is_deferred_for_the_time_of_its_backlog() -> None:
     instance = Instance()
     instance.prove(took=SLOWLY)
 
@@ -257,7 +257,7 @@ def test_a_backlog_of_hours_is_spread_over_the_longest_deferral() -> None:
     assert all(SHORTEST_DEFERRAL <= wait <= LONGEST_DEFERRAL for wait in waits)
 
 
-def test_a_host_that_turns_out_to_be_slow_puts_back_what_waited_for_its_first_answer() -> None:
+def test_a_host_that_proves_slow_defers_the_tasks_that_waited() -> None:
     instance = Instance()
     permit = instance.begin()
     for _ in range(99):
@@ -269,7 +269,7 @@ def test_a_host_that_turns_out_to_be_slow_puts_back_what_waited_for_its_first_an
     assert len(work.deferred) > 80
 
 
-def test_an_open_circuit_puts_everything_back_and_says_which_probe_failed() -> None:
+def test_an_open_circuit_defers_every_task_and_names_the_failed_probe() -> None:
     instance = Instance()
     permit = instance.begin()
     waiting = [task_for() for _ in range(FAILURES_TO_OPEN + 20)]
@@ -304,7 +304,7 @@ def test_after_the_time_of_an_open_circuit_one_attempt_probes_and_the_others_wai
     assert work.permit is not None
 
 
-def test_tokens_limit_what_one_owner_takes() -> None:
+def test_tokens_limit_the_permits_of_one_owner() -> None:
     instance = Instance(by_owner=True)
     origins = [f"https://{number}.example.com" for number in range(8)]
     for origin in origins:
@@ -317,7 +317,7 @@ def test_tokens_limit_what_one_owner_takes() -> None:
     assert all(work.permit is not None for work in bobs)
 
 
-def test_an_owner_at_its_limit_goes_on_when_one_of_its_attempts_ends() -> None:
+def test_an_owner_at_its_limit_continues_after_the_end_of_an_attempt() -> None:
     instance = Instance(by_owner=True)
     origins = [f"https://{number}.example.com" for number in range(8)]
     for origin in origins:
@@ -340,7 +340,7 @@ def test_a_key_for_all_limits_no_owner() -> None:
     assert all(work.permit is not None for work in works)
 
 
-def test_a_thread_that_takes_nothing_more_brings_another_for_what_waits() -> None:
+def test_a_thread_without_a_next_task_starts_another_for_waiting_tasks() -> None:
     instance = Instance()
     instance.prove()
     permits = [instance.begin() for _ in range(MAX_IN_FLIGHT)]
@@ -409,7 +409,7 @@ def test_a_task_that_nobody_took_over_begins_when_its_message_comes_again() -> N
     assert sum(work.permit is not None for work in works) == 1
 
 
-def test_new_hosts_that_wait_too_long_are_put_back() -> None:
+def test_new_hosts_that_wait_too_long_are_deferred() -> None:
     instance = Instance()
     instance.fill(f"https://{number}.example.net" for number in range(UNPROVEN_AT_ONCE))
     for number in range(40):
@@ -422,7 +422,7 @@ def test_new_hosts_that_wait_too_long_are_put_back() -> None:
     assert all(until.until >= instance.clock() + SHORTEST_DEFERRAL for _, until in work.deferred)
 
 
-def test_what_waits_in_memory_is_bounded() -> None:
+def test_the_number_of_waiting_tasks_is_bounded() -> None:
     instance = Instance()
     instance.begin()
 
@@ -437,7 +437,7 @@ def test_what_waits_in_memory_is_bounded() -> None:
 
 
 @pytest.mark.parametrize("outcome", [TAKEN, SILENCE])
-def test_the_memory_of_hosts_is_bounded_and_the_least_recently_used_one_gives_way(outcome: Outcome) -> None:
+def test_the_memory_of_hosts_is_bounded_and_drops_the_least_recently_used_host(outcome: Outcome) -> None:
     instance = Instance()
     instance.prove("https://old.example.com")
     instance.prove("https://kept.example.com")

@@ -1,4 +1,4 @@
-"""Lists of one owner's among everybody's: whole, in order, and with bounded work for each page."""
+"""Lists of one owner among many owners: complete, ordered, with bounded work per page."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ ANN, BOB = "ann", "bob"
 
 
 def put(bridge: Harness, owner: str, number: int, state: State = State.DELIVERED, *, seconds: int | None = None) -> str:
-    """Put one registration into the index, a second old for each number or `seconds`; returns its public id."""
+    """Store one registration in the index, `number` or `seconds` seconds old. Returns the public id."""
     request = bridge.request(f"operation-{number}")
     ref = RegistrationRef.of(request.ref.operation, owner=owner, callback_url=request.callback_url)
     since = bridge.clock() - timedelta(seconds=number if seconds is None else seconds)
@@ -42,10 +42,10 @@ def pages(queries: Queries, states: Sequence[State], *, limit: int, owner: str |
 
 @pytest.mark.parametrize("states", [(State.DELIVERED,), tuple(State)], ids=["one state", "all states"])
 @pytest.mark.parametrize("limit", [1, 4, 100])
-def test_an_owner_is_shown_all_of_theirs_in_order_and_nothing_else(
+def test_an_owner_sees_exactly_their_registrations_in_order(
     bridge: Harness, states: Sequence[State], limit: int
 ) -> None:
-    """Page by page, however they lie among others'."""
+    """Page by page, for any mix with others' registrations."""
     mine = [put(bridge, ANN, number) for number in range(0, 300, 7)]
     for number in set(range(300)) - set(range(0, 300, 7)):
         put(bridge, BOB, number, State.DEAD if number % 3 else State.DELIVERED)
@@ -57,8 +57,10 @@ def test_an_owner_is_shown_all_of_theirs_in_order_and_nothing_else(
 
 
 @pytest.mark.parametrize(("states", "calls"), [((State.DELIVERED,), 32), (tuple(State), 56)], ids=["one", "all"])
-def test_few_among_many_cost_a_bounded_number_of_reads(bridge: Harness, states: Sequence[State], calls: int) -> None:
-    """A page may be empty, and says where it goes on."""
+def test_a_page_with_few_matches_costs_a_bounded_number_of_reads(
+    bridge: Harness, states: Sequence[State], calls: int
+) -> None:
+    """A page may be empty, with a cursor."""
     for number in range(8_500):
         put(bridge, BOB, number)
     last = put(bridge, ANN, 9_000)
@@ -98,8 +100,8 @@ def test_an_index_that_was_large_is_read_by_state_for_a_while(bridge: Harness) -
 
 
 @pytest.mark.parametrize("limit", [1, 4, 100])
-def test_what_moves_while_a_list_is_read_is_shown_once_and_as_it_is(bridge: Harness, limit: int) -> None:
-    """Each state is read by itself: one that came into the next in between is found in both."""
+def test_a_registration_that_moves_during_a_read_is_shown_once_in_its_new_state(bridge: Harness, limit: int) -> None:
+    """Each state is read separately, so a moved registration can be found in two."""
     moved = [put(bridge, ANN, number, State.WAITING) for number in range(10, 13)]
     for number in range(7, 10):
         put(bridge, ANN, number, State.PENDING)
@@ -114,7 +116,7 @@ def test_what_moves_while_a_list_is_read_is_shown_once_and_as_it_is(bridge: Harn
 
 
 def test_rows_that_cannot_be_read_do_not_end_a_list(bridge: Harness) -> None:
-    """Those of a newer version are passed over, and what is older comes all the same."""
+    """Rows of a newer version are skipped, and older rows follow."""
     ids = [put(bridge, ANN, number) for number in range(40)]
     newest = [row for name in range(8) for row in bridge.memory.rows(f"op{name}")]
     for row in newest:
@@ -126,8 +128,8 @@ def test_rows_that_cannot_be_read_do_not_end_a_list(bridge: Harness) -> None:
     assert [each for page in found for each in page] == ids[30:]
 
 
-def test_a_redelivery_of_one_owner_looks_no_further_back_than_it_was_told(bridge: Harness) -> None:
-    """Even where nothing of theirs is on the way."""
+def test_a_redelivery_of_one_owner_reads_only_back_to_the_given_time(bridge: Harness) -> None:
+    """Holds even if no registration of the owner is found."""
     for number in range(9_000):
         put(bridge, BOB, number, State.DEAD)
     bridge.table.taken()
@@ -140,8 +142,8 @@ def test_a_redelivery_of_one_owner_looks_no_further_back_than_it_was_told(bridge
 
 
 @pytest.mark.parametrize("owner", [ANN, None], ids=["an owner", "everybody"])
-def test_a_redelivery_reads_a_bounded_part_and_says_where_it_goes_on(bridge: Harness, owner: str | None) -> None:
-    """Of an owner with nothing dead, or for a host that is nobody's, among the many dead of others."""
+def test_a_redelivery_reads_a_bounded_part_and_returns_a_cursor(bridge: Harness, owner: str | None) -> None:
+    """The owner has no dead registration, or the host has none, among many dead ones of others."""
     for number in range(9_000):
         put(bridge, BOB, number, State.DEAD)
     bridge.table.taken()
@@ -161,5 +163,5 @@ def test_a_redelivery_reads_a_bounded_part_and_says_where_it_goes_on(bridge: Har
 
 
 def refs(ids: Sequence[str]) -> set[RegistrationRef | None]:
-    """Read public ids."""
+    """Parse public ids."""
     return {RegistrationRef.parse(each) for each in ids}

@@ -1,4 +1,4 @@
-"""What the log says of a registration's life: whole lines, since searches and alerts are written for their fields."""
+"""Log lines of a registration, compared as a whole, since searches and alerts use their fields."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ from tests.support.log_lines import lines_of
 
 
 def ended(bridge: Harness) -> RegistrationRef:
-    """Let a registration end as delivered."""
+    """Deliver a registration."""
     [ref] = bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
@@ -26,7 +26,7 @@ def ended(bridge: Harness) -> RegistrationRef:
 
 
 def waiting(bridge: Harness) -> RegistrationRef:
-    """Let a registration wait."""
+    """Register for a running operation."""
     return bridge.register()[0]
 
 
@@ -37,10 +37,10 @@ def waiting(bridge: Harness) -> RegistrationRef:
         (ended, "redeliver", Event.REDELIVERY, "delivered"),
     ],
 )
-def test_an_order_of_a_client_is_one_line(
+def test_a_request_of_a_client_is_one_line(
     begin: Callable[[Harness], RegistrationRef], order: str, event: Event, was: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Who it was about, and the state before."""
+    """The line has the registration and the previous state."""
     caplog.set_level("DEBUG")
     bridge, _ = flaky()
     ref = begin(bridge)
@@ -54,10 +54,10 @@ def test_an_order_of_a_client_is_one_line(
     ("begin", "order", "event"),
     [(waiting, "cancel", Event.CANCELED), (ended, "redeliver", Event.REDELIVERY)],
 )
-def test_an_order_that_landed_late_is_one_line_too(
+def test_a_late_commit_of_a_request_is_one_line_too(
     begin: Callable[[Harness], RegistrationRef], order: str, event: Event, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What was before is not known any more."""
+    """The previous state is unknown by then."""
     caplog.set_level("DEBUG")
     bridge, table = flaky()
     ref = begin(bridge)
@@ -69,7 +69,7 @@ def test_an_order_that_landed_late_is_one_line_too(
 
 
 def test_a_registration_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
-    """To whom, and whether it waits; the same again is none."""
+    """The line has the destination and the state. A repeated registration has no line."""
     caplog.set_level("DEBUG")
     bridge, _ = flaky()
 
@@ -79,8 +79,8 @@ def test_a_registration_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     assert lines_of(caplog) == [{**line, "registration": ref.public_id}]
 
 
-def test_what_was_done_already_is_no_line(caplog: pytest.LogCaptureFixture) -> None:
-    """Canceling what has ended changes nothing."""
+def test_a_repeated_request_has_no_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Canceling an ended registration changes nothing."""
     caplog.set_level("DEBUG")
     bridge, _ = flaky()
 
@@ -91,7 +91,7 @@ def test_what_was_done_already_is_no_line(caplog: pytest.LogCaptureFixture) -> N
 
 @pytest.mark.parametrize("one_by_one", [False, True])
 def test_due_rows_that_could_not_be_moved_are_named(caplog: pytest.LogCaptureFixture, *, one_by_one: bool) -> None:
-    """A batch by its partition where no reply came, and one alone by its key where storage refused it."""
+    """The line has the partition of a batch without a reply, or the key of a row that storage rejected."""
     caplog.set_level("INFO")
     bridge, table = flaky()
     [ref] = bridge.register()

@@ -1,4 +1,4 @@
-"""What the log says of deliveries: one line for each thing that happened to a callback, whole."""
+"""Log lines of deliveries: one complete line per event of a callback."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -25,12 +25,12 @@ HOOK = "https://receiver.example.com/hook"
 
 @pytest.fixture(autouse=True)
 def everything(caplog: pytest.LogCaptureFixture) -> None:
-    """Write down to the least."""
+    """Log every level."""
     caplog.set_level("DEBUG", "bridge")
 
 
 def first_task(bridge: Harness) -> DeliveryTask:
-    """Bring a registration to where its first task is in the queue, and take that."""
+    """Bring a registration to the first task in the queue. Returns the task."""
     bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
@@ -39,7 +39,7 @@ def first_task(bridge: Harness) -> DeliveryTask:
 
 
 def attempted(bridge: Harness, ref: RegistrationRef, **fields: Any) -> dict[str, Any]:
-    """Say what the line of an attempt is, apart from what is given."""
+    """Return the line of an attempt, with the given changes."""
     usual = {
         "event": "delivery.attempted",
         "registration": ref.public_id,
@@ -57,7 +57,7 @@ def attempted(bridge: Harness, ref: RegistrationRef, **fields: Any) -> dict[str,
 
 
 def slowly(bridge: Harness, table: Flaky, seconds: float) -> Callable[[Transaction], Mapping[str, str]]:
-    """Commit, but take so long for it."""
+    """Return a commit that takes this long."""
 
     def commit(transaction: Transaction) -> Mapping[str, str]:
         bridge.clock.advance(seconds)
@@ -81,7 +81,7 @@ def slowly(bridge: Harness, table: Flaky, seconds: float) -> Callable[[Transacti
 def test_an_attempt_is_one_line(
     bridge: Harness, outcome: Outcome, expected: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """From whom to whom, what came of it and what follows."""
+    """The line has owner, destination, result and the next step."""
     task = first_task(bridge)
     bridge.sender.tell(HOOK, outcome)
     bridge.sender.during = lambda: bridge.clock.advance(0.041)
@@ -99,10 +99,10 @@ def test_an_attempt_is_one_line(
         (lambda task: replace(task, number=2), "another attempt"),
     ],
 )
-def test_a_task_that_is_not_followed_is_one_line(
+def test_a_skipped_task_is_one_line(
     bridge: Harness, change: Callable[[DeliveryTask], DeliveryTask], why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With the reason."""
+    """The line has the reason."""
     task = change(first_task(bridge))
     caplog.clear()
 
@@ -112,8 +112,8 @@ def test_a_task_that_is_not_followed_is_one_line(
     assert lines_of(caplog) == [dropped]
 
 
-def test_a_task_for_what_has_ended_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
-    """A queue that delivers twice is seen to."""
+def test_a_task_for_an_ended_registration_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    """The queue delivered the task twice."""
     task = first_task(bridge)
     bridge.deliver(task)
     caplog.clear()
@@ -143,7 +143,7 @@ def test_a_claim_that_took_too_long_is_one_line(caplog: pytest.LogCaptureFixture
 
 
 def test_a_lease_that_is_just_long_enough_is_used() -> None:
-    """At 45 s to the millisecond; one less is too little."""
+    """The limit is 45 s. One millisecond less is too short."""
     bridge, table = flaky()
     task = first_task(bridge)
 
@@ -155,7 +155,7 @@ def test_a_lease_that_is_just_long_enough_is_used() -> None:
 
 
 def test_a_run_whose_last_attempt_was_lost_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
-    """With the number of that attempt; the row says whose step it was."""
+    """The line has the number of the attempt, and the row has the `tx`."""
     task = first_task(bridge)
     row = Merge(row_key(task.ref), {"last_attempt": ATTEMPTS_PER_RUN}, ANY)
     bridge.memory.commit(Transaction(partition_of(task.ref), (row,)))
@@ -169,8 +169,8 @@ def test_a_run_whose_last_attempt_was_lost_is_one_line(bridge: Harness, caplog: 
     assert bridge.registration(task.ref).tx.startswith("token-")
 
 
-def test_what_is_deferred_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
-    """To which host, why and until when."""
+def test_a_deferred_delivery_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    """The line has the host, the reason and the time."""
     bridge.register("operation-1", *(f"{HOOK}/{number}" for number in range(6)))
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
@@ -219,7 +219,7 @@ def test_headers_whose_key_is_gone_are_one_line(bridge: Harness, caplog: pytest.
 
 
 def test_an_attempt_that_could_not_be_recorded_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
-    """After waits of a whole lease, each twice as long as the one before; the same fields as any attempt."""
+    """The tries wait for a whole lease, with doubling waits. The fields are those of any attempt."""
     bridge, table = flaky()
     task = first_task(bridge)
     bridge.sender.during = lambda: table.instead.extend([table.down] * 100)
@@ -236,7 +236,7 @@ def test_an_attempt_that_could_not_be_recorded_is_one_line(caplog: pytest.LogCap
 
 
 def test_nothing_is_recorded_once_the_lease_is_over(caplog: pytest.LogCaptureFixture) -> None:
-    """Somebody else may be attempting by then: no try is begun at its very end."""
+    """No try begins at the end of the lease, since another instance may attempt by then."""
     bridge, table = flaky()
     task = first_task(bridge)
 
@@ -253,8 +253,8 @@ def test_nothing_is_recorded_once_the_lease_is_over(caplog: pytest.LogCaptureFix
     assert bridge.pauses == []
 
 
-def test_a_registration_that_somebody_wrote_over_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
-    """It is skipped."""
+def test_an_overwritten_registration_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    """The registration is skipped."""
     task = first_task(bridge)
     bridge.memory.commit(Transaction(partition_of(task.ref), (Merge(row_key(task.ref), {"v": 99}, ANY),)))
     caplog.clear()
@@ -265,8 +265,8 @@ def test_a_registration_that_somebody_wrote_over_is_one_line(bridge: Harness, ca
     assert lines_of(caplog) == [{"event": "row.unreadable", "registration": task.ref.public_id, "why": why}]
 
 
-def test_task_for_a_registration_that_is_unknown_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
-    """At a level that is kept: the message is of another deployment, or the table is not the one it was."""
+def test_task_for_an_unknown_registration_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    """The level is one that is kept, since the message may belong to another deployment, or the table was replaced."""
     task = first_task(bridge)
     task = replace(task, ref=replace(task.ref, hash="f" * 16))
     caplog.clear()
@@ -278,8 +278,8 @@ def test_task_for_a_registration_that_is_unknown_is_one_line(bridge: Harness, ca
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
-def test_an_unreadable_message_is_one_line_that_says_which(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
-    """By its id, the time of its insertion and its length; what it holds can be a secret."""
+def test_an_unreadable_message_is_one_line_with_its_id(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    """The line has the id, the insertion time and the length. The content can be a secret."""
     caplog.clear()
 
     App(bridge.bridge).deliver(b"a secret", message_id="6a1b", inserted=bridge.clock())

@@ -1,4 +1,4 @@
-"""How a sweep shares its messages between hosts."""
+"""How a sweep divides messages between hosts."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def hosts_of(tasks: list[DeliveryTask]) -> Counter[str | None]:
     return Counter(task.origin for task in tasks)
 
 
-def test_a_sweep_that_sees_many_ends_sends_a_share_for_each_host(bridge: Harness) -> None:
+def test_a_sweep_with_many_final_statuses_sends_a_share_per_host(bridge: Harness) -> None:
     end(bridge, 250, BUSY, "busy")
     end(bridge, 20, OTHER, "other")
 
@@ -71,7 +71,7 @@ def test_a_silent_host_gets_no_messages_before_the_next_sweep(bridge: Harness) -
     assert bridge.queue.take() == []
 
 
-def test_hosts_take_turns() -> None:
+def test_messages_alternate_between_hosts() -> None:
     def due(origin: str, number: int) -> DueDelivery:
         return DueDelivery(DueHandle(partition="op0", key=f"{origin}-{number}", etag="e"), task_to(origin))
 
@@ -111,7 +111,7 @@ def ids_of_one_partition(prefix: str) -> Iterator[str]:
 
 
 def end_in_one_partition(bridge: Harness, number: int, url: str, prefix: str) -> None:
-    """Let operations end, and lose the messages that were sent."""
+    """End operations, and lose the sent messages."""
     for name in islice(ids_of_one_partition(prefix), number):
         bridge.register(name, url)
         bridge.upstream.tell(name, "Succeeded")
@@ -122,7 +122,7 @@ def end_in_one_partition(bridge: Harness, number: int, url: str, prefix: str) ->
 
 
 def test_a_backlog_that_fills_a_partition_does_not_hide_other_hosts(bridge: Harness) -> None:
-    """More rows of one host are due before the other's than a sweep reads."""
+    """The first host has more earlier due rows than a sweep reads."""
     end_in_one_partition(bridge, ROWS_PER_PARTITION + 500, BUSY, "busy")
     bridge.sender.tell(OTHER, 500)
     [other] = bridge.register(next(ids_of_one_partition("other")), OTHER)
@@ -140,7 +140,7 @@ def test_a_backlog_that_fills_a_partition_does_not_hide_other_hosts(bridge: Harn
         assert sweeps <= 2
 
 
-def test_deliveries_that_made_way_are_all_delivered_in_the_end(bridge: Harness) -> None:
+def test_postponed_deliveries_are_all_delivered(bridge: Harness) -> None:
     end_in_one_partition(bridge, MANY_DUE + 300, BUSY, "busy")
 
     for _ in range(40):

@@ -1,4 +1,4 @@
-"""An instance with bad settings gives its queue messages back to those that can follow them."""
+"""An instance with bad settings returns queue messages for healthy instances."""
 
 import json
 from datetime import timedelta
@@ -14,7 +14,7 @@ QUEUES = json.loads((Path(__file__).parents[2] / "host.json").read_text())["exte
 VISIBILITY_TIMEOUT = timedelta(seconds=30)
 
 
-def test_a_message_is_given_back_after_a_moment() -> None:
+def test_a_message_is_returned_after_a_moment() -> None:
     pauses: list[float] = []
     app = App(Misconfigured({"BRIDGE_SIGNING_KEYS": "is missing"}), sleep=pauses.append)
 
@@ -25,7 +25,7 @@ def test_a_message_is_given_back_after_a_moment() -> None:
 
 
 def test_a_message_and_its_successor_expire_before_they_are_poison() -> None:
-    """Each is shown again after the visibility timeout; the due row sends another when its life ends."""
+    """A message reappears after the visibility timeout. When the message expires, the due row causes another."""
     assert QUEUES["visibilityTimeout"] == "00:00:30"
     for sends in (1, 2):
         tries = -(-REDISPATCH.wait(sends) // (VISIBILITY_TIMEOUT + timedelta(seconds=GIVE_BACK_AFTER)))

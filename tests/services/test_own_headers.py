@@ -1,4 +1,4 @@
-"""A client's own headers, from registering to the callback, while signing keys come and go."""
+"""A client's custom headers from the registration to the callback, during key rotations."""
 
 import json
 import logging
@@ -24,7 +24,7 @@ BODY = {"operationId": "operation-1", "callbackUrl": HOOK, "headers": {"Authoriz
 
 
 def pending(bridge: Harness, body: Mapping[str, object] = BODY) -> str:
-    """Bring a registration with headers to where its first task is in the queue; returns its id."""
+    """Bring a registration with headers to the first task in the queue. Returns the id."""
     public_id = str(Client.of(bridge).register(body).body["id"])
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
@@ -32,14 +32,14 @@ def pending(bridge: Harness, body: Mapping[str, object] = BODY) -> str:
 
 
 def next_attempt(bridge: Harness, wait: timedelta) -> None:
-    """Let the time of the next attempt come."""
+    """Advance the clock to the next attempt."""
     bridge.clock.advance(wait)
     bridge.sweep()
     bridge.deliver_all()
 
 
 def shown(bridge: Harness, public_id: str) -> dict[str, object]:
-    """Look at a registration as a client does."""
+    """Read a registration like a client."""
     body: dict[str, object] = (
         Client.of(bridge).call(Handlers.read_registration, f"/registrations/{public_id}", id=public_id).body
     )
@@ -47,7 +47,7 @@ def shown(bridge: Harness, public_id: str) -> dict[str, object]:
 
 
 def errors(bridge: Harness, public_id: str) -> list[object]:
-    """Tell the classes of failure of its attempts."""
+    """Return the error kinds of the attempts."""
     attempts = shown(bridge, public_id)["attempts"]
     assert isinstance(attempts, list)
     return [each["error"] for each in attempts]
@@ -56,7 +56,7 @@ def errors(bridge: Harness, public_id: str) -> list[object]:
 @pytest.mark.parametrize(
     "columns", [{"callback_url": "https://evil.example.net/steal"}, {"owner": "another"}], ids=["url", "owner"]
 )
-def test_a_row_that_was_changed_by_hand_sends_its_secret_nowhere(bridge: Harness, columns: Mapping[str, str]) -> None:
+def test_no_secret_is_sent_from_a_changed_row(bridge: Harness, columns: Mapping[str, str]) -> None:
     public_id = pending(bridge)
     ref = RegistrationRef.parse(public_id)
     assert ref is not None
@@ -71,8 +71,8 @@ def test_a_row_that_was_changed_by_hand_sends_its_secret_nowhere(bridge: Harness
     assert Client.of(bridge).call(Handlers.read_registration, f"/registrations/{public_id}", id=public_id).status != 200
 
 
-def test_own_headers_come_with_the_callback(bridge: Harness) -> None:
-    """As given, beside the bridge's own."""
+def test_custom_headers_are_sent_with_the_callback(bridge: Harness) -> None:
+    """They are unchanged, in addition to the bridge's headers."""
     pending(bridge)
 
     bridge.deliver_all()
@@ -82,8 +82,8 @@ def test_own_headers_come_with_the_callback(bridge: Harness) -> None:
     assert {"webhook-id", "webhook-timestamp", "webhook-signature", "Content-Type"} < set(headers)
 
 
-def test_own_headers_are_never_seen_again(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
-    """Not in a row, a message, an answer or a log line; a failed attempt included."""
+def test_custom_headers_are_never_shown(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    """Covered: rows, messages, answers and log lines, including those of a failed attempt."""
     caplog.set_level(logging.DEBUG)
     client = Client.of(bridge)
     bridge.sender.tell(HOOK, 500)
@@ -106,8 +106,8 @@ def test_own_headers_are_never_seen_again(bridge: Harness, caplog: pytest.LogCap
     assert not [text for text in seen if "hunter" in text or "Authorization" in text]
 
 
-def test_the_same_again_has_the_same_headers(bridge: Harness) -> None:
-    """In any order and case; other ones, or none, are another registration."""
+def test_a_repeated_registration_requires_the_same_headers(bridge: Harness) -> None:
+    """Order and case are irrelevant. Different headers, or none, mean different content."""
     client = Client.of(bridge)
     client.register(BODY)
     same = {"x-a": "1", "authorization": "Bearer hunter2"}
@@ -117,8 +117,8 @@ def test_the_same_again_has_the_same_headers(bridge: Harness) -> None:
     assert found == [200, 409, 409, 409]
 
 
-def test_no_headers_are_the_same_as_an_empty_object(bridge: Harness) -> None:
-    """And as null."""
+def test_missing_headers_equal_an_empty_object(bridge: Harness) -> None:
+    """`null` means the same."""
     client = Client.of(bridge)
     without = {name: value for name, value in BODY.items() if name != "headers"}
     client.register(without)
@@ -128,8 +128,8 @@ def test_no_headers_are_the_same_as_an_empty_object(bridge: Harness) -> None:
     assert found == [200, 200, 409]
 
 
-def test_the_same_again_is_the_same_after_a_key_was_added(bridge: Harness) -> None:
-    """Which key they were encrypted with makes no difference; after that one was removed nobody can say."""
+def test_a_repeated_registration_is_recognized_after_a_new_key(bridge: Harness) -> None:
+    """The encryption key makes no difference. After the removal of the key, equality is unknown."""
     Client.of(bridge).register(BODY)
 
     bridge.restart(BRIDGE_SIGNING_KEYS=f"{NEW},{OLD}")
@@ -143,7 +143,7 @@ def test_the_same_again_is_the_same_after_a_key_was_added(bridge: Harness) -> No
 
 @pytest.mark.parametrize("headers", [{"X-B": "2"}, {}])
 def test_a_new_generation_has_the_headers_of_its_own_request(bridge: Harness, headers: dict[str, str]) -> None:
-    """Even one that begins in the millisecond of the former, for which its headers were encrypted."""
+    """Holds even if the new generation begins in the same millisecond as the former one."""
     public_id = str(Client.of(bridge).register(BODY).body["id"])
     Client.of(bridge).call(Handlers.cancel_registration, f"/registrations/{public_id}", method="DELETE", id=public_id)
 
@@ -155,8 +155,8 @@ def test_a_new_generation_has_the_headers_of_its_own_request(bridge: Harness, he
     assert own == headers
 
 
-def test_a_callback_for_what_has_ended_already_has_its_headers(bridge: Harness) -> None:
-    """Registering delivers at once then."""
+def test_a_callback_of_an_ended_operation_has_its_headers(bridge: Harness) -> None:
+    """Such a registration is delivered at once."""
     bridge.register("operation-1", "https://first.example.com/")
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
@@ -167,8 +167,8 @@ def test_a_callback_for_what_has_ended_already_has_its_headers(bridge: Harness) 
     assert bridge.sender.posted[-1].headers["Authorization"] == "Bearer hunter2"
 
 
-def test_without_its_headers_nothing_is_sent(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
-    """The attempt fails by a class of its own, the log names the key, and putting it back mends it."""
+def test_no_callback_is_sent_without_its_headers(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    """The attempt fails with a separate kind, the log names the key, and restoring the key repairs the delivery."""
     public_id = pending(bridge)
     key_id = bridge.settings.keyring.public_keys()[0].id
     bridge.restart(BRIDGE_SIGNING_KEYS=NEW)
@@ -184,8 +184,8 @@ def test_without_its_headers_nothing_is_sent(bridge: Harness, caplog: pytest.Log
     assert bridge.sender.posted[0].headers["Authorization"] == "Bearer hunter2"
 
 
-def test_a_key_that_stays_away_ends_in_dead_and_can_be_redelivered(bridge: Harness) -> None:
-    """A whole run of failures, and another one after the key was put back."""
+def test_a_missing_key_ends_in_dead_and_a_redelivery_is_possible(bridge: Harness) -> None:
+    """The example has a whole run of failures, and another run after the key was restored."""
     public_id = pending(bridge)
     bridge.restart(BRIDGE_SIGNING_KEYS=NEW)
     bridge.deliver_all()
@@ -200,8 +200,8 @@ def test_a_key_that_stays_away_ends_in_dead_and_can_be_redelivered(bridge: Harne
     assert shown(bridge, public_id)["state"] == State.DELIVERED
 
 
-def test_headers_that_cannot_be_read_do_not_rest_their_host(bridge: Harness) -> None:
-    """It has done nothing: others reach it all the while."""
+def test_unreadable_headers_do_not_open_the_circuit_of_their_host(bridge: Harness) -> None:
+    """The host did not fail, and other deliveries reach the host."""
     for number in range(6):
         Client.of(bridge).register({**BODY, "callbackUrl": f"{HOOK}/{number}"})
     bridge.register("operation-1", f"{HOOK}/without")
@@ -215,20 +215,20 @@ def test_headers_that_cannot_be_read_do_not_rest_their_host(bridge: Harness) -> 
 
 
 def secret_now(bridge: Harness) -> str:
-    """Ask for the secret that callbacks to the receiver are signed with, newest key first."""
+    """Return the signing secret for the receiver, newest key first."""
     answer = Client.of(bridge).call(Handlers.signing_secret, f"/signing-secret?callbackUrl={HOOK}")
     return str(answer.body["signingSecret"])
 
 
 def verifies(posted: Posted, secret: str) -> bool:
-    """Verify a callback as of the moment that it was signed at."""
+    """Verify a callback as of its time of signing."""
     at = datetime.fromtimestamp(int(posted.headers["webhook-timestamp"]), UTC)
     signature = Webhook(secret).sign(posted.headers["webhook-id"], at, posted.body.decode())
     return signature in posted.headers["webhook-signature"].split(" ")
 
 
 def test_a_key_is_replaced_without_losing_a_callback(bridge: Harness) -> None:
-    """Add, send, remove, send: one delivery with encrypted headers is pending all the while."""
+    """The steps are add, send, remove, send. One delivery with encrypted headers is pending throughout."""
     bridge.sender.tell(HOOK, 500, 500, 500, 200)
     first = pending(bridge)
     old_secret = secret_now(bridge)
@@ -250,14 +250,14 @@ def test_a_key_is_replaced_without_losing_a_callback(bridge: Harness) -> None:
     of_first = [posted for posted in bridge.sender.posted if posted.url == HOOK]
     of_second = [posted for posted in bridge.sender.posted if posted.url != HOOK]
     assert [(verifies(each, old_secret), verifies(each, new_secret)) for each in of_first] == [
-        (True, False),  # before
+        (True, False),  # before the rotation
         (True, True),  # both keys sign
-        (True, True),  # not sent while the key of its headers was away, and again after it was back
+        (True, True),  # unsent while the key of the headers was missing, then sent after the restore
         (True, True),
     ]
     assert [(verifies(each, old_secret), verifies(each, new_secret)) for each in of_second] == [
         (True, True),
-        (False, True),  # the old key is gone; the new one has encrypted these headers
+        (False, True),  # the old key is gone, and the new one encrypted these headers
     ]
     assert {each.headers["Authorization"] for each in bridge.sender.posted} == {"Bearer hunter2"}
     assert len({(each.headers["webhook-id"], each.body) for each in of_first}) == 1

@@ -1,4 +1,4 @@
-"""How many registrations of an owner may wait: counted by sweeps, read once a minute, answered 429."""
+"""The limit of an owner's waiting registrations: counted by sweeps, read once a minute, answered with 429."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ def register(bridge: Harness, operation_id: str, owner: str = "one") -> Register
 
 
 def counted(bridge: Harness) -> None:
-    """Let a minute pass in which a sweep counts, and an instance reads."""
+    """Let a minute pass, with a count by a sweep and a read by an instance."""
     bridge.sweep()
     bridge.clock.advance(60)
     bridge.sweep()
@@ -43,7 +43,7 @@ def limited() -> Harness:
     return bridge
 
 
-def test_an_owner_at_the_limit_is_refused_and_another_is_not(limited: Harness) -> None:
+def test_only_an_owner_at_the_limit_is_rejected(limited: Harness) -> None:
     limited.restart(BRIDGE_MAX_WAITING_PER_OWNER="5", SPEECH_REQUESTS_PER_SECOND="0.1")
     counted(limited)
 
@@ -51,8 +51,8 @@ def test_an_owner_at_the_limit_is_refused_and_another_is_not(limited: Harness) -
     assert isinstance(register(limited, "another", owner="two"), Created)
 
 
-def test_an_instance_adds_what_it_has_registered_itself(limited: Harness) -> None:
-    """Before any sweep has counted."""
+def test_an_instance_counts_its_own_new_registrations(limited: Harness) -> None:
+    """No sweep has counted yet."""
     assert register(limited, "another") == TooManyWaiting(5)
 
 
@@ -74,7 +74,7 @@ def test_the_same_registration_is_found_at_the_limit(limited: Harness) -> None:
 
 
 def test_an_operation_that_has_ended_is_delivered_at_the_limit(limited: Harness) -> None:
-    """Its registration waits for nothing."""
+    """The registration does not wait."""
     limited.upstream.tell("ended", "Succeeded")
     register(limited, "ended", owner="two")
     for _ in range(20):
@@ -88,7 +88,7 @@ def test_an_operation_that_has_ended_is_delivered_at_the_limit(limited: Harness)
     assert result.registration.state is State.PENDING
 
 
-def test_registering_costs_no_call_more_but_one_a_minute(limited: Harness) -> None:
+def test_the_limit_costs_one_call_a_minute(limited: Harness) -> None:
     counted(limited)
     limited.table.taken()
     for number in range(10):
@@ -111,8 +111,8 @@ def test_without_a_limit_nothing_is_counted_or_read() -> None:
     assert bridge.memory.rows("waiting") == []
 
 
-def test_little_that_is_due_is_not_counted() -> None:
-    """Nobody can have reached the limit: a sweep of the minute costs as much as without one."""
+def test_few_due_rows_are_not_counted() -> None:
+    """The limit cannot be reached, so the sweep has no extra cost."""
     bridge = harness(BRIDGE_MAX_WAITING_PER_OWNER="10000")
     for number in range(20):
         register(bridge, f"operation-{number}")
@@ -125,7 +125,7 @@ def test_little_that_is_due_is_not_counted() -> None:
     assert bridge.table.taken()["range"] == 2 * 8 + 1 + 1  # due rows, sources, and the check of due rows
 
 
-def test_a_row_that_cannot_be_read_limits_nobody(limited: Harness) -> None:
+def test_an_unreadable_row_limits_no_owner(limited: Harness) -> None:
     limited.restart(BRIDGE_MAX_WAITING_PER_OWNER="5")
     for text in ("[]", "nonsense", '{"one": "many"}'):
         limited.memory.commit(Transaction("waiting", (Upsert("owners", {"v": 1, "owners": text}),)))
@@ -134,7 +134,7 @@ def test_a_row_that_cannot_be_read_limits_nobody(limited: Harness) -> None:
         assert isinstance(register(limited, f"another-{len(text)}"), Created)
 
 
-def test_it_is_answered_429_with_the_time_to_come_back() -> None:
+def test_an_owner_at_the_limit_gets_429_with_a_time_to_retry() -> None:
     bridge = harness(BRIDGE_MAX_WAITING_PER_OWNER="1")
     client = Client.of(bridge)
     client.register({"operationId": "operation-1", "callbackUrl": HOOK})
@@ -145,5 +145,5 @@ def test_it_is_answered_429_with_the_time_to_come_back() -> None:
 
 
 @pytest.mark.parametrize(("environment", "limit"), [({}, None), (ENTRA, 10_000), (SEVEN, 7), ({**ENTRA, **SEVEN}, 7)])
-def test_owners_are_limited_by_default_if_they_are_told_apart(environment: dict[str, str], limit: int | None) -> None:
+def test_owners_are_limited_by_default_if_they_are_separate(environment: dict[str, str], limit: int | None) -> None:
     assert read_settings({**ENVIRONMENT, **environment}).waiting_limit == limit

@@ -1,4 +1,4 @@
-"""A receiver that never answers costs the others nothing, and a failed probe counts for all that was due there."""
+"""A silent receiver does not delay others, and a failed probe counts for all due deliveries of the host."""
 
 import json
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ SILENT = "https://silent.example.com/hook"
 
 
 def end_all(bridge: Harness, count: int, url: str, prefix: str) -> None:
-    """Let `count` operations end, each with a callback to `url`."""
+    """End `count` operations, each with a callback to `url`."""
     for number in range(count):
         bridge.register(f"{prefix}-{number}", url)
         bridge.upstream.tell(f"{prefix}-{number}", "Succeeded")
@@ -39,7 +39,7 @@ def registrations_at(bridge: Harness, url: str, count: int) -> list[Registration
 
 
 def live_on(bridge: Harness, total: timedelta, step: timedelta = timedelta(seconds=10)) -> None:
-    """Let the timer tick and the queue work for a while."""
+    """Run timer and queue for a while."""
     for _ in range(total // step):
         bridge.clock.advance(step)
         bridge.sweep()
@@ -48,7 +48,7 @@ def live_on(bridge: Harness, total: timedelta, step: timedelta = timedelta(secon
 
 
 def test_a_failed_probe_of_a_silent_host_counts_for_every_delivery_that_was_due(bridge: Harness) -> None:
-    """All have made the same number of attempts, over a few connections."""
+    """All have the same number of attempts, over a few connections."""
     bridge.sender.tell(SILENT, Unreachable(error=Failure.TIMEOUT, address="203.0.113.9", detail="too slow"))
     end_all(bridge, 30, SILENT, "operation")
 
@@ -67,10 +67,10 @@ def test_a_failed_probe_of_a_silent_host_counts_for_every_delivery_that_was_due(
     )
 
 
-def test_what_is_due_after_the_probe_waits_for_the_next_one_and_uses_up_no_attempt(
+def test_deliveries_due_after_the_probe_wait_for_the_next_one_without_an_attempt(
     bridge: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its due time is that of the end of the open circuit, and everybody can read why."""
+    """The due time is the end of the open circuit, and the reason is visible."""
     bridge.sender.tell(SILENT, Unreachable(error=Failure.TIMEOUT))
     end_all(bridge, FAILURES_TO_OPEN, SILENT, "operation")
     bridge.deliver_all()
@@ -92,7 +92,7 @@ def test_what_is_due_after_the_probe_waits_for_the_next_one_and_uses_up_no_attem
     assert [each["deferredBy"] for each in page if each["deferredBy"]] == ["circuitOpen"]
 
 
-def test_a_host_that_comes_back_gets_everything(bridge: Harness) -> None:
+def test_a_recovered_host_gets_every_delivery(bridge: Harness) -> None:
     """The probe is a delivery, and the others follow."""
     bridge.sender.tell(SILENT, *[Unreachable(error=Failure.TIMEOUT)] * FAILURES_TO_OPEN, 200)
     end_all(bridge, 20, SILENT, "operation")
@@ -107,7 +107,7 @@ def test_a_host_that_comes_back_gets_everything(bridge: Harness) -> None:
 
 
 def test_many_pending_at_a_dead_host_are_dead_after_three_days_and_a_half_over_few_connections(bridge: Harness) -> None:
-    """Each has had all of its attempts."""
+    """Each had all of its attempts."""
     bridge.sender.tell(SILENT, Unreachable(error=Failure.CONNECT))
     end_all(bridge, 100, SILENT, "operation")
     bridge.deliver_all()
@@ -121,7 +121,7 @@ def test_many_pending_at_a_dead_host_are_dead_after_three_days_and_a_half_over_f
 
 
 def test_an_unsent_attempt_is_not_counted_twice_if_its_commit_seems_lost() -> None:
-    """The second look finds that the number has moved on."""
+    """The second read finds a higher attempt number."""
     bridge, table = flaky()
     bridge.sender.tell(SILENT, Unreachable(error=Failure.TIMEOUT))
     end_all(bridge, FAILURES_TO_OPEN + 1, SILENT, "operation")
@@ -136,7 +136,7 @@ def test_an_unsent_attempt_is_not_counted_twice_if_its_commit_seems_lost() -> No
 
 
 def test_a_message_of_a_former_version_is_read_for_its_host(bridge: Harness) -> None:
-    """It names neither host nor owner."""
+    """The message has neither host nor owner."""
     end_all(bridge, 1, SILENT, "operation")
     [task] = bridge.queue.take()
 
@@ -146,7 +146,7 @@ def test_a_message_of_a_former_version_is_read_for_its_host(bridge: Harness) -> 
 
 
 def test_a_name_is_looked_up_before_a_first_attempt_and_never_for_a_host_that_answers(bridge: Harness) -> None:
-    """Many names of one address count as one only as long as they do not answer."""
+    """Several names of one address count as one until they answer."""
     looked_up: list[str] = []
     bridge.sender.address_of = looked_up.append  # type: ignore[assignment,method-assign]
     end_all(bridge, 3, SILENT, "operation")
@@ -158,7 +158,7 @@ def test_a_name_is_looked_up_before_a_first_attempt_and_never_for_a_host_that_an
 
 
 def test_another_host_is_not_deferred(bridge: Harness) -> None:
-    """Not even on another port of the same name."""
+    """Another port of the same name counts as another host."""
     bridge.sender.tell(SILENT, Unreachable(error=Failure.TIMEOUT))
     end_all(bridge, FAILURES_TO_OPEN + 1, SILENT, "operation")
     end_all(bridge, 1, "https://good.example.com/", "good")
@@ -169,30 +169,28 @@ def test_another_host_is_not_deferred(bridge: Harness) -> None:
 
 
 class Watched:
-    """The real sender, with a note of which attempts have ended."""
+    """The real sender, with a list of ended attempts."""
 
     def __init__(self, inner: HttpWebhookSender) -> None:
         self.inner = inner
         self.ended: list[str] = []
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
-        """Send, and note the end."""
+        """Send and record the end."""
         outcome = self.inner.post(url, headers, body)
         self.ended.append(url)
         return outcome
 
     def address_of(self, origin: str) -> str | None:
-        """Look up an address as ever."""
         return self.inner.address_of(origin)
 
     def check_destination(self, url: str) -> str | None:
-        """Look as ever."""
         return self.inner.check_destination(url)
 
 
 @pytest.mark.sockets
 def test_good_callbacks_arrive_while_bad_ones_wait() -> None:
-    """200 deliveries to a receiver that never answers, 50 to a good one sent after them, by real sockets."""
+    """200 deliveries go to a silent receiver and 50 later ones to a good receiver, over real sockets."""
     opened = {
         "BRIDGE_CALLBACK_ALLOW_HTTP": "true",
         "BRIDGE_CALLBACK_ALLOWED_NETWORKS": "127.0.0.0/8",
@@ -202,7 +200,7 @@ def test_good_callbacks_arrive_while_bad_ones_wait() -> None:
     sender = Watched(HttpWebhookSender(Guard(rules, Limits(attempt=300)), FakeClock()))
     bridge = harness(None, sender, None, None, **opened)
     answer = OK + b"Connection: close\r\nContent-Length: 0\r\n\r\n"
-    # The receivers go first, so that the bad attempt ends and its thread with it.
+    # The receivers close first, so the hanging attempt and its thread end.
     with ThreadPoolExecutor(PLACES) as threads, living(never_reads) as bad, living(replies(answer)) as good:
         bad_url, good_url = f"http://127.0.0.1:{bad}/", f"http://127.0.0.1:{good}/"
         end_all(bridge, 200, bad_url, "bad")

@@ -1,4 +1,4 @@
-"""Pinging a receiver."""
+"""Pings of a receiver."""
 
 import base64
 import json
@@ -29,8 +29,8 @@ def ping(bridge: Harness, body: object = None, path: str = "/callbacks/ping") ->
     return Client.of(bridge).call(Handlers.ping, path, method="POST", body=raw, headers=JSON)
 
 
-def test_a_ping_is_sent_now_and_its_answer_told() -> None:
-    """As an attempt would record it."""
+def test_a_ping_is_sent_at_once_and_its_answer_returned() -> None:
+    """The answer has the same fields as an attempt."""
     bridge = harness()
 
     answer = ping(bridge)
@@ -56,7 +56,7 @@ def test_a_ping_is_sent_now_and_its_answer_told() -> None:
 
 
 def test_a_ping_is_signed_like_a_callback() -> None:
-    """The receiver verifies it with the secret that it has for the bridge."""
+    """The receiver verifies the ping with the usual secret."""
     bridge = harness()
     client = Client.of(bridge)
     secret = client.call(Handlers.signing_secret, f"/signing-secret?callbackUrl={HOOK}").body["signingSecret"]
@@ -73,7 +73,7 @@ def test_a_ping_is_signed_like_a_callback() -> None:
 
 
 def test_a_ping_can_be_a_cloudevent() -> None:
-    """For a receiver that takes those."""
+    """Some receivers require this format."""
     bridge = harness()
 
     ping(bridge, {"callbackUrl": HOOK, "format": "cloudevents"})
@@ -83,8 +83,8 @@ def test_a_ping_can_be_a_cloudevent() -> None:
     assert json.loads(posted.body)["source"] == "/speech-webhook-bridge"
 
 
-def test_a_receiver_that_cannot_be_reached_is_an_answer_too() -> None:
-    """With the class of the failure."""
+def test_an_unreachable_receiver_is_reported() -> None:
+    """The answer has the kind of the failure."""
     bridge = harness()
     bridge.sender.tell(HOOK, Unreachable(error=Failure.DNS))
 
@@ -95,7 +95,7 @@ def test_a_receiver_that_cannot_be_reached_is_an_answer_too() -> None:
 
 @pytest.mark.sockets
 def test_a_ping_arrives_over_a_real_socket() -> None:
-    """By the sender of callbacks."""
+    """The ping uses the sender of callbacks."""
     opened = {
         "BRIDGE_CALLBACK_ALLOW_HTTP": "true",
         "BRIDGE_CALLBACK_ALLOWED_NETWORKS": "127.0.0.0/8",
@@ -111,8 +111,8 @@ def test_a_ping_arrives_over_a_real_socket() -> None:
     assert (answer.body["status"], answer.body["address"], answer.body["body"]) == (200, "127.0.0.1", "hello")
 
 
-def test_ten_a_minute_for_all_instances_together() -> None:
-    """The eleventh is told when to come back; the count is in a row, not in memory."""
+def test_all_instances_together_allow_ten_pings_a_minute() -> None:
+    """The eleventh ping gets a time to retry. The count is in a row, not in memory."""
     bridge = harness()
     for _ in range(10):
         assert ping(bridge).status == 200
@@ -136,8 +136,8 @@ def test_ten_a_minute_for_all_instances_together() -> None:
         ({"callbackUrl": 7}, ["callbackUrl"]),
     ],
 )
-def test_what_is_wrong_is_named_and_nothing_is_sent(body: dict[str, Any], targets: list[str]) -> None:
-    """By the same rules as a registration."""
+def test_an_invalid_ping_is_rejected_before_sending(body: dict[str, Any], targets: list[str]) -> None:
+    """The rules are those of a registration."""
     bridge = harness()
 
     answer = ping(bridge, body)
@@ -147,7 +147,7 @@ def test_what_is_wrong_is_named_and_nothing_is_sent(body: dict[str, Any], target
 
 
 def test_two_pings_that_meet_are_both_counted() -> None:
-    """The row's ETag tells."""
+    """The row's ETag detects the conflict."""
     bridge, table = flaky()
     ping(bridge)
     commit = table.inner.commit
@@ -162,8 +162,8 @@ def test_two_pings_that_meet_are_both_counted() -> None:
     assert len(bridge.sender.posted) == 2
 
 
-def test_a_reply_that_was_lost_costs_one_ping_and_no_more() -> None:
-    """The row says whose it is."""
+def test_a_lost_reply_counts_as_one_ping() -> None:
+    """The row has the `tx` of the writer."""
     bridge, table = flaky()
     table.instead = [table.silent_commit]
 
@@ -175,8 +175,8 @@ def test_a_reply_that_was_lost_costs_one_ping_and_no_more() -> None:
     assert str(row.values["tx"]).startswith("token-")
 
 
-def test_two_pings_of_one_moment_have_two_names() -> None:
-    """Each is a message of its own."""
+def test_two_simultaneous_pings_have_different_ids() -> None:
+    """Each ping is a separate message."""
     bridge = harness()
 
     first, second = (ping(bridge).body["message"]["id"] for _ in range(2))
@@ -184,8 +184,8 @@ def test_two_pings_of_one_moment_have_two_names() -> None:
     assert first != second
 
 
-def test_without_storage_nothing_is_sent() -> None:
-    """The limit could not be kept."""
+def test_no_ping_is_sent_without_storage() -> None:
+    """The limit could not be enforced."""
     bridge, table = flaky()
     table.instead = [table.down]
 
@@ -194,7 +194,7 @@ def test_without_storage_nothing_is_sent() -> None:
 
 
 def test_a_ping_is_logged_with_its_caller(caplog: pytest.LogCaptureFixture) -> None:
-    """And without its URL."""
+    """The URL is not logged."""
     caplog.set_level("INFO")
     bridge = harness()
     bridge.sender.tell(HOOK, 204, Unreachable(error=Failure.TIMEOUT, address="203.0.113.7"))

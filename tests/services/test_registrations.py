@@ -1,4 +1,4 @@
-"""Registering, canceling, redelivering: what clients ask for."""
+"""Requests of clients: register, cancel, redeliver."""
 
 import json
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ HOOK = "https://receiver.example.com/hook"
 
 
 def finish(bridge: Harness, operation_id: str = "operation-1", status: str = "Succeeded") -> None:
-    """Let the upstream say its last word, and the bridge hear it."""
+    """End the operation at the upstream, and poll."""
     bridge.upstream.tell(operation_id, status)
     bridge.clock.advance(60)
     bridge.sweep()
@@ -37,14 +37,14 @@ def test_a_new_registration_waits_and_its_operation_is_due_at_once(bridge: Harne
 
 
 def test_a_new_registration_is_one_call_to_the_table(bridge: Harness) -> None:
-    """No read before it."""
+    """No read precedes the call."""
     bridge.register()
 
     assert bridge.table.taken() == {"commit": 1}
 
 
 def test_a_further_registration_is_three_calls_to_the_table(bridge: Harness) -> None:
-    """One that fails, one read, one that does it."""
+    """The calls are one that fails, a read, and one that succeeds."""
     bridge.register()
     bridge.table.taken()
 
@@ -75,22 +75,22 @@ def test_registering_the_same_metadata_written_differently_changes_nothing(bridg
 
 @pytest.mark.parametrize("change", [{"events": (FinalStatus.FAILED,)}, {"metadata": '{"a":1}'}])
 def test_registering_the_same_with_other_content_differs(bridge: Harness, change: Mapping[str, object]) -> None:
-    """Whoever wants other content cancels first."""
+    """A client that wants other content must cancel first."""
     request = bridge.request()
     bridge.registrations.register(request)
 
     assert bridge.registrations.register(replace(request, **change)) == Differs()  # type: ignore[arg-type]
 
 
-def test_an_operation_takes_twenty_registrations(bridge: Harness) -> None:
-    """Its end must fit into one transaction."""
+def test_an_operation_has_at_most_twenty_registrations(bridge: Harness) -> None:
+    """The end of an operation must fit into one transaction."""
     bridge.register("operation-1", *(f"https://receiver.example.com/{number}" for number in range(20)))
 
     assert bridge.registrations.register(bridge.request(url="https://receiver.example.com/20")) == TooMany()
 
 
 def test_the_end_of_an_operation_with_twenty_registrations_is_one_transaction(bridge: Harness) -> None:
-    """83 rows, and twenty callbacks."""
+    """The transaction has 83 rows, for twenty callbacks."""
     bridge.register("operation-1", *(f"https://receiver.example.com/{number}" for number in range(20)))
 
     finish(bridge)
@@ -99,8 +99,8 @@ def test_the_end_of_an_operation_with_twenty_registrations_is_one_transaction(br
     assert len(bridge.sender.posted) == 20
 
 
-def test_registering_for_what_has_ended_delivers_at_once(bridge: Harness) -> None:
-    """The upstream is not asked again."""
+def test_registering_for_an_ended_operation_delivers_at_once(bridge: Harness) -> None:
+    """The upstream is not polled again."""
     bridge.register()
     finish(bridge)
     bridge.deliver_all()
@@ -117,8 +117,8 @@ def test_registering_for_what_has_ended_delivers_at_once(bridge: Harness) -> Non
     assert len(bridge.upstream.asked) == asked
 
 
-def test_whoever_registers_after_the_end_is_told_what_the_others_were(bridge: Harness) -> None:
-    """When it was seen running last, when it had ended, and what the upstream said; in whatever letters."""
+def test_a_late_registration_gets_the_same_data(bridge: Harness) -> None:
+    """The data has the last time seen running, the time of the end, and the upstream's answer, in any letter case."""
     bridge.upstream.tell("operation-1", "Running")
     bridge.register()
     bridge.sweep()
@@ -134,8 +134,8 @@ def test_whoever_registers_after_the_end_is_told_what_the_others_were(bridge: Ha
     assert "Größe".encode() in bridge.sender.posted[1].body
 
 
-def test_registering_for_what_has_ended_otherwise_is_skipped(bridge: Harness) -> None:
-    """It asked for failures only, and there was none."""
+def test_registering_for_a_filtered_final_status_is_skipped(bridge: Harness) -> None:
+    """The filter covers failures only, and the operation succeeded."""
     bridge.register()
     finish(bridge)
     bridge.queue.take()
@@ -149,8 +149,8 @@ def test_registering_for_what_has_ended_otherwise_is_skipped(bridge: Harness) ->
     assert bridge.queue.tasks == []
 
 
-def test_registering_for_what_has_expired_polls_again(bridge: Harness) -> None:
-    """A final status of ours is reopened; the age counts anew."""
+def test_registering_for_an_expired_operation_polls_again(bridge: Harness) -> None:
+    """An expired operation is reopened, and its age starts again."""
     first = bridge.register()[0]
     bridge.clock.advance(timedelta(hours=25))
     bridge.sweep()
@@ -165,8 +165,8 @@ def test_registering_for_what_has_expired_polls_again(bridge: Harness) -> None:
     assert list(notified.values()) == [FinalStatus.SUCCEEDED]
 
 
-def test_the_last_to_cancel_stops_the_polling(bridge: Harness) -> None:
-    """Nobody waits: the upstream is left alone, and the purge is due."""
+def test_canceling_the_last_registration_stops_the_polls(bridge: Harness) -> None:
+    """No registration waits, so polls stop and the purge is scheduled."""
     one, two = bridge.register("operation-1", HOOK, "https://other.example.com/")
 
     bridge.registrations.cancel(one)
@@ -179,8 +179,8 @@ def test_the_last_to_cancel_stops_the_polling(bridge: Harness) -> None:
     assert bridge.upstream.asked == []
 
 
-def test_registering_what_was_canceled_begins_a_new_generation(bridge: Harness) -> None:
-    """With another webhook-id, since it is another message."""
+def test_registering_again_after_a_cancellation_begins_a_new_generation(bridge: Harness) -> None:
+    """The new generation has another webhook-id, since the message is another one."""
     ref = bridge.register()[0]
     bridge.registrations.cancel(ref)
 
@@ -193,8 +193,8 @@ def test_registering_what_was_canceled_begins_a_new_generation(bridge: Harness) 
     assert bridge.index_keys() == [f"waiting:{due_reference(ref)}"]
 
 
-def test_a_new_generation_can_want_something_else(bridge: Harness) -> None:
-    """It is compared with nothing."""
+def test_a_new_generation_can_have_other_content(bridge: Harness) -> None:
+    """The content is not compared with the former generation's."""
     ref = bridge.register()[0]
     bridge.registrations.cancel(ref)
 
@@ -205,7 +205,7 @@ def test_a_new_generation_can_want_something_else(bridge: Harness) -> None:
 
 
 def test_a_task_of_a_former_generation_is_dropped(bridge: Harness) -> None:
-    """It would notify the receiver of the new generation of the old one's end."""
+    """Otherwise, the receiver of the new generation would get the old event."""
     ref = bridge.register()[0]
     finish(bridge)
     bridge.registrations.cancel(ref)
@@ -220,7 +220,7 @@ def test_a_task_of_a_former_generation_is_dropped(bridge: Harness) -> None:
 
 
 def test_canceling_a_delivery_stops_it(bridge: Harness) -> None:
-    """No further attempt is begun."""
+    """No further attempt begins."""
     ref = bridge.register()[0]
     finish(bridge)
 
@@ -233,7 +233,7 @@ def test_canceling_a_delivery_stops_it(bridge: Harness) -> None:
 
 
 def test_canceling_again_changes_nothing(bridge: Harness) -> None:
-    """Nor does canceling what has ended."""
+    """The same holds for an ended registration."""
     ref = bridge.register()[0]
     bridge.registrations.cancel(ref)
     before = bridge.memory.rows()
@@ -243,8 +243,8 @@ def test_canceling_again_changes_nothing(bridge: Harness) -> None:
     assert bridge.memory.rows() == before
 
 
-def test_what_is_not_there_cannot_be_canceled_or_redelivered(bridge: Harness) -> None:
-    """Neither without its operation nor beside other registrations."""
+def test_an_unknown_registration_cannot_be_canceled_or_redelivered(bridge: Harness) -> None:
+    """Covered: without the operation, and among other registrations."""
     unknown = bridge.request("operation-2").ref
     bridge.register()
     beside = bridge.request(url="https://other.example.com/").ref
@@ -255,7 +255,7 @@ def test_what_is_not_there_cannot_be_canceled_or_redelivered(bridge: Harness) ->
 
 
 def test_a_redelivery_is_another_run_of_the_same_message(bridge: Harness) -> None:
-    """The same id, the same bytes, the numbers go on."""
+    """The id and the bytes are the same, and attempt numbers continue."""
     ref = bridge.register()[0]
     finish(bridge)
     bridge.deliver_all()
@@ -270,8 +270,8 @@ def test_a_redelivery_is_another_run_of_the_same_message(bridge: Harness) -> Non
     assert bridge.registration(ref).last_attempt == 2
 
 
-def test_a_redelivery_on_its_way_is_not_doubled(bridge: Harness) -> None:
-    """There is nothing to do."""
+def test_a_pending_redelivery_is_not_repeated(bridge: Harness) -> None:
+    """No change is needed."""
     ref = bridge.register()[0]
     finish(bridge)
 
@@ -281,7 +281,7 @@ def test_a_redelivery_on_its_way_is_not_doubled(bridge: Harness) -> None:
 
 
 def test_there_is_no_redelivery_before_there_is_a_message(bridge: Harness) -> None:
-    """While it waits, and after it was canceled waiting."""
+    """Covered: a waiting registration, and one canceled while waiting."""
     ref = bridge.register()[0]
 
     assert bridge.registrations.redeliver(ref) == NoMessage()
@@ -290,7 +290,7 @@ def test_there_is_no_redelivery_before_there_is_a_message(bridge: Harness) -> No
 
 
 def test_a_canceled_delivery_can_be_redelivered(bridge: Harness) -> None:
-    """It has a message."""
+    """The registration has a message."""
     ref = bridge.register()[0]
     finish(bridge)
     bridge.registrations.cancel(ref)
@@ -302,8 +302,8 @@ def test_a_canceled_delivery_can_be_redelivered(bridge: Harness) -> None:
     assert bridge.registration(ref).state is State.DELIVERED
 
 
-def test_a_commit_whose_reply_was_lost_is_a_commit() -> None:
-    """The client is told 201, not that it was there already."""
+def test_a_commit_with_a_lost_reply_counts() -> None:
+    """The client gets 201, not 200."""
     bridge, table = flaky()
     table.instead = [table.silent_commit]
 
@@ -311,7 +311,7 @@ def test_a_commit_whose_reply_was_lost_is_a_commit() -> None:
 
 
 def test_a_commit_that_lands_late_is_recognised() -> None:
-    """The first try lands between the read that misses it and the second try."""
+    """The first commit takes effect between the read and the second try."""
     bridge, table = flaky()
     table.instead = [table.lands_late, table.late_lands_first]
 
@@ -319,8 +319,8 @@ def test_a_commit_that_lands_late_is_recognised() -> None:
     assert bridge.due_keys() == ["poll:default:operation-1"]
 
 
-def test_a_registration_for_what_has_ended_that_lands_late_sends_its_task() -> None:
-    """At once, not by its due row after two minutes."""
+def test_a_late_commit_of_a_registration_for_an_ended_operation_sends_its_task() -> None:
+    """The task is sent at once, not by the due row two minutes later."""
     bridge, table = flaky()
     bridge.register()
     finish(bridge)
@@ -332,8 +332,8 @@ def test_a_registration_for_what_has_ended_that_lands_late_sends_its_task() -> N
     assert bridge.deliver_all() == 1
 
 
-def test_a_redelivery_that_lands_late_sends_its_task() -> None:
-    """The client was told 202."""
+def test_a_late_commit_of_a_redelivery_sends_its_task() -> None:
+    """The client got 202."""
     bridge, table = flaky()
     ref = bridge.register()[0]
     finish(bridge)
@@ -346,15 +346,14 @@ def test_a_redelivery_that_lands_late_sends_its_task() -> None:
 
 
 def test_a_request_that_was_lost_is_sent_again() -> None:
-    """Nothing shows that it happened, so it is decided again."""
+    """A read shows no effect, so the step is decided again."""
     bridge, table = flaky()
     table.instead = [table.silent_loss]
 
     assert isinstance(bridge.registrations.register(bridge.request()), Created)
 
 
-def test_a_redelivery_whose_reply_was_lost_sends_its_task() -> None:
-    """The message is sent all the same."""
+def test_a_redelivery_with_a_lost_reply_sends_its_task() -> None:
     bridge, table = flaky()
     ref = bridge.register()[0]
     finish(bridge)
@@ -366,8 +365,8 @@ def test_a_redelivery_whose_reply_was_lost_sends_its_task() -> None:
     assert bridge.deliver_all() == 1
 
 
-def test_rows_that_others_change_all_the_time_are_given_up() -> None:
-    """With a word that says so, not with a loop."""
+def test_permanent_conflicts_end_with_an_error() -> None:
+    """The error names the cause, and the loop ends."""
     bridge, table = flaky()
     bridge.register()
     table.instead = [table.conflict] * 50
@@ -376,8 +375,8 @@ def test_rows_that_others_change_all_the_time_are_given_up() -> None:
         bridge.registrations.register(bridge.request(url="https://other.example.com/"))
 
 
-def test_a_storage_that_stays_silent_is_not_asked_for_ever() -> None:
-    """Each silence can take long, and the client waits."""
+def test_repeated_lost_replies_end_with_an_error() -> None:
+    """Each lost reply can take long while the client waits."""
     bridge, table = flaky()
     table.instead = [table.silent_loss] * 50
 
@@ -388,7 +387,7 @@ def test_a_storage_that_stays_silent_is_not_asked_for_ever() -> None:
 
 
 def test_a_storage_that_is_down_is_reported() -> None:
-    """The caller answers 503."""
+    """The API answers 503."""
     bridge, table = flaky()
     table.instead = [table.down]
 
@@ -407,7 +406,7 @@ def test_metadata_reaches_the_receiver(bridge: Harness) -> None:
 
 @pytest.mark.parametrize("delivered", [True, False])
 def test_registering_an_expired_registration_again_begins_a_new_generation(bridge: Harness, delivered: bool) -> None:
-    """The upstream ended after the bridge had given up: its end comes with another `webhook-id`."""
+    """The upstream ended the operation after the expiry. The event has another `webhook-id`."""
     [ref] = bridge.register()
     bridge.clock.advance(timedelta(hours=24, seconds=1))
     bridge.sweep()
@@ -435,7 +434,7 @@ def test_registering_an_expired_registration_again_begins_a_new_generation(bridg
     assert len(set(ids)) == (2 if delivered else 1)
 
 
-def test_registering_what_the_upstream_ended_again_finds_it(bridge: Harness) -> None:
+def test_registering_again_after_a_final_status_of_the_upstream_finds_the_first(bridge: Harness) -> None:
     bridge.register()
     bridge.upstream.tell("operation-1", "Failed")
     bridge.sweep()

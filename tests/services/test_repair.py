@@ -1,4 +1,4 @@
-"""Due rows that go missing: every registration ends all the same, and no due row is deleted on the word of a read."""
+"""Missing due rows: every registration still ends, and no due row is deleted because of a read alone."""
 
 import logging
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ LONG = OVERDUE + timedelta(minutes=3)
 
 
 def forget_due_rows(bridge: Harness, kind: str = "") -> list[str]:
-    """Delete due rows, as nothing of the bridge does; returns their keys."""
+    """Delete due rows, which the bridge never does. Returns their keys."""
     rows = [row for row in bridge.memory.rows() if row.key.startswith("due:") and f":{kind}" in row.key]
     for row in rows:
         bridge.memory.commit(Transaction(row.partition, (Delete(row.key, ANY),)))
@@ -35,7 +35,7 @@ def live(bridge: Harness, minutes: int) -> None:
 
 
 class Blind(Flaky):
-    """A table whose reads find nothing while `sees_nothing`."""
+    """A table that returns no rows while `sees_nothing`."""
 
     sees_nothing = False
 
@@ -109,7 +109,7 @@ def test_a_due_row_whose_operation_is_gone_is_deleted_and_logged(kind: str, capl
 
 
 @pytest.mark.parametrize("kind", ["poll", "deliver"])
-def test_a_sweep_puts_back_what_is_missing_and_every_registration_ends(
+def test_a_sweep_restores_missing_due_rows_and_every_registration_ends(
     kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     bridge = harness()
@@ -127,7 +127,7 @@ def test_a_sweep_puts_back_what_is_missing_and_every_registration_ends(
     assert f'"event": "due.restored", "key": "{key}"' in caplog.text
 
 
-def test_an_operation_whose_purge_is_missing_is_forgotten_all_the_same() -> None:
+def test_an_operation_with_a_missing_purge_is_purged_nevertheless() -> None:
     bridge = harness()
     bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -141,7 +141,7 @@ def test_an_operation_whose_purge_is_missing_is_forgotten_all_the_same() -> None
 
 
 @pytest.mark.parametrize("how", ["register the same", "register another", "show it", "show the operation", "list it"])
-def test_whoever_reads_a_stranded_operation_puts_its_due_row_back(bridge: Harness, how: str) -> None:
+def test_reading_a_stranded_operation_restores_its_due_row(bridge: Harness, how: str) -> None:
     client = Client.of(bridge)
     body = {"operationId": "operation-1", "callbackUrl": "https://receiver.example.com/hook"}
     public_id = client.register(body).body["id"]
@@ -176,7 +176,7 @@ def test_a_stranded_delivery_is_found_when_it_is_shown(bridge: Harness) -> None:
     assert f"deliver:{due_reference(ref)}" in bridge.due_keys()
 
 
-def test_a_due_row_that_is_there_stays_as_it_is(bridge: Harness) -> None:
+def test_an_existing_due_row_is_unchanged(bridge: Harness) -> None:
     bridge.register()
     bridge.clock.advance(LONG)
     before = bridge.memory.rows()
@@ -187,7 +187,7 @@ def test_a_due_row_that_is_there_stays_as_it_is(bridge: Harness) -> None:
     assert bridge.memory.rows() == before
 
 
-def test_showing_what_is_not_overdue_costs_no_more_than_before(bridge: Harness) -> None:
+def test_showing_a_registration_that_is_not_overdue_has_no_extra_cost(bridge: Harness) -> None:
     ref = bridge.register()[0]
     bridge.table.taken()
 
@@ -196,7 +196,7 @@ def test_showing_what_is_not_overdue_costs_no_more_than_before(bridge: Harness) 
     assert bridge.table.taken() == {"range": 2}
 
 
-def test_a_pointer_that_names_no_due_row_of_its_own_is_left_alone(bridge: Harness) -> None:
+def test_a_pointer_to_a_foreign_due_row_is_unchanged(bridge: Harness) -> None:
     ref = bridge.register()[0]
     forget_due_rows(bridge)
     names = ["x", "due:x", "due:0000000000001:poll:default:other", "due:0000000000001:party:default:operation-1"]
@@ -212,7 +212,7 @@ def test_a_pointer_that_names_no_due_row_of_its_own_is_left_alone(bridge: Harnes
 
 
 @pytest.mark.parametrize("what", ["cancel", "redeliver"])
-def test_a_client_does_not_meet_a_missing_due_row(bridge: Harness, what: str) -> None:
+def test_a_missing_due_row_does_not_affect_a_client(bridge: Harness, what: str) -> None:
     ref = bridge.register()[0]
     registrations = bridge.registrations
     if what == "redeliver":
@@ -290,7 +290,7 @@ def test_the_place_of_the_next_check_is_stored_and_any_text_in_it_is_a_place() -
     ]
 
 
-def test_a_check_that_storage_does_not_answer_ends_no_sweep() -> None:
+def test_a_failed_check_ends_no_sweep() -> None:
     bridge, table = blind()
     bridge.register()
     bridge.clock.advance(LONG)

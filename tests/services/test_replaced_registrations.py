@@ -1,4 +1,4 @@
-"""An operation has 20 places: a canceled or skipped registration gives its place to a new one."""
+"""An operation has 20 places. A new registration can replace a canceled or skipped one."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -22,17 +22,17 @@ from tests.support.harness import NOON, Harness, harness
 from tests.support.http import Client
 from tests.support.witness import Witness
 
-#: The largest transaction of all: the end of an operation with all its registrations.
+#: The largest transaction: the end of an operation with all registrations.
 LARGEST = 83
 
 
 def url(number: int) -> str:
-    """Name a callback."""
+    """Return a callback URL."""
     return f"https://receiver.example.com/{number}"
 
 
 def fill(bridge: Harness, count: int = MAX_REGISTRATIONS, **request: object) -> list[RegistrationRef]:
-    """Register so many callbacks, a second apart."""
+    """Register callbacks, a second apart."""
     refs = []
     for number in range(count):
         new = replace(bridge.request(url=url(number)), **request)  # type: ignore[arg-type] # columns of a registration
@@ -48,7 +48,7 @@ def register(bridge: Harness, number: int) -> object:
 
 
 def end(bridge: Harness, status: str = "Succeeded") -> None:
-    """Let the operation end, and the bridge see that."""
+    """End the operation, and poll."""
     bridge.upstream.tell("operation-1", status)
     bridge.clock.advance(60)
     bridge.sweep()
@@ -62,17 +62,17 @@ def cancel(bridge: Harness, *refs: RegistrationRef) -> None:
 
 
 def keys_of(bridge: Harness, ref: RegistrationRef) -> list[str]:
-    """Name every row that is about a registration."""
+    """Return the keys of all rows of a registration."""
     return [row.key for row in bridge.memory.rows(partition_of(ref)) if ref.hash in row.key]
 
 
 def hashes(bridge: Harness) -> set[str]:
-    """Name the registrations that are there."""
+    """Return the hashes of the stored registrations."""
     return set(bridge.aggregate().registrations)
 
 
 def write_attempts(bridge: Harness, ref: RegistrationRef, count: int) -> None:
-    """Let a registration have made so many attempts, each with a row."""
+    """Store attempts of a registration, one row each."""
     attempts = (
         AttemptRecord(ref=ref, number=number, at=NOON, claim=f"claim-{number}", leased_until=NOON, status=500)
         for number in range(1, count + 1)
@@ -84,7 +84,7 @@ def write_attempts(bridge: Harness, ref: RegistrationRef, count: int) -> None:
     bridge.memory.commit(Transaction(partition_of(ref), (Merge(row_key(ref), for_merge(record), ANY),)))
 
 
-def test_the_registration_that_was_canceled_first_gives_its_place() -> None:
+def test_the_registration_that_was_canceled_first_is_replaced() -> None:
     bridge = harness()
     refs = fill(bridge)
     cancel(bridge, refs[7], refs[3], refs[12])
@@ -94,11 +94,11 @@ def test_the_registration_that_was_canceled_first_gives_its_place() -> None:
     assert isinstance(first, Created)
     assert isinstance(second, Created)
     assert (keys_of(bridge, refs[7]), keys_of(bridge, refs[3])) == ([], [])
-    assert len(keys_of(bridge, refs[12])) == 2  # the registration and its index row
+    assert len(keys_of(bridge, refs[12])) == 2  # the registration and the index row
     assert len(hashes(bridge)) == MAX_REGISTRATIONS
 
 
-def test_a_skipped_registration_gives_its_place() -> None:
+def test_a_skipped_registration_can_be_replaced() -> None:
     bridge = harness()
     refs = fill(bridge, events=(FinalStatus.FAILED,))
     end(bridge)
@@ -122,8 +122,8 @@ def test_no_registration_is_deleted_while_a_place_is_free() -> None:
     assert len(hashes(bridge)) == MAX_REGISTRATIONS
 
 
-def test_a_new_generation_takes_no_place() -> None:
-    """The registration has one already."""
+def test_a_new_generation_needs_no_place() -> None:
+    """The registration already has one."""
     bridge = harness()
     refs = fill(bridge)
     cancel(bridge, refs[0], refs[1])
@@ -152,7 +152,7 @@ def test_a_registration_in_another_state_keeps_its_place(state: State) -> None:
 
 
 def test_a_registration_that_cannot_be_read_keeps_its_place() -> None:
-    """A version that can read it has to deliver it."""
+    """A version that can read the registration must deliver."""
     bridge = harness()
     refs = fill(bridge)
     bridge.memory.commit(
@@ -163,8 +163,8 @@ def test_a_registration_that_cannot_be_read_keeps_its_place() -> None:
 
 
 @pytest.mark.parametrize("attempts", [1, KEPT_ATTEMPTS, KEPT_ATTEMPTS + 1, 3 * KEPT_ATTEMPTS])
-def test_attempts_go_with_their_registration(attempts: int) -> None:
-    """Those of other versions, which kept more, too."""
+def test_attempts_are_deleted_with_their_registration(attempts: int) -> None:
+    """Attempts of older versions, which kept more, are included."""
     witness = Witness()
     bridge = harness(lambda _: witness)
     bridge.memory = witness
@@ -180,7 +180,7 @@ def test_attempts_go_with_their_registration(attempts: int) -> None:
     assert max(witness.sizes) <= MAX_WRITES
 
 
-def test_a_registration_that_is_replaced_takes_nothing_of_another_along() -> None:
+def test_replacing_a_registration_deletes_no_row_of_another() -> None:
     bridge = harness()
     refs = fill(bridge)
     cancel(bridge, refs[4])
@@ -194,7 +194,7 @@ def test_a_registration_that_is_replaced_takes_nothing_of_another_along() -> Non
     assert len(before) == 5
 
 
-def test_replacing_costs_three_calls_and_one_more_where_there_are_attempts() -> None:
+def test_replacing_costs_three_calls_and_one_more_with_attempts() -> None:
     bridge = harness()
     refs = fill(bridge)
     cancel(bridge, refs[4], refs[5])
@@ -209,8 +209,8 @@ def test_replacing_costs_three_calls_and_one_more_where_there_are_attempts() -> 
     assert costs == [{"commit": 2, "range": 1}, {"commit": 2, "range": 2}]
 
 
-def test_an_operation_that_nobody_waits_for_is_asked_for_again() -> None:
-    """The new one waits for it, and its purge gives way to a poll."""
+def test_a_replacement_resumes_the_polls_of_an_operation() -> None:
+    """The new registration waits, and a poll replaces the purge."""
     bridge = harness()
     refs = fill(bridge)
     cancel(bridge, *refs)
@@ -223,8 +223,8 @@ def test_an_operation_that_nobody_waits_for_is_asked_for_again() -> None:
     assert bridge.deliver_all() == 1
 
 
-def test_a_client_that_replaces_its_receiver_again_and_again_always_has_a_place() -> None:
-    """And no transaction is larger than the end of an operation with 20 registrations, which is."""
+def test_repeated_replacements_always_find_a_place() -> None:
+    """No transaction is larger than the end of an operation with 20 registrations."""
     witness = Witness()
     bridge = harness(lambda _: witness)
     bridge.memory = witness
@@ -246,8 +246,8 @@ def test_a_client_that_replaces_its_receiver_again_and_again_always_has_a_place(
     assert [row.key for row in witness.rows(partition_of(bridge.request().ref))] == []
 
 
-def test_two_that_take_the_same_place_take_two() -> None:
-    """The second finds the first one's writes, and decides again."""
+def test_two_simultaneous_replacements_use_two_places() -> None:
+    """The second registration finds the writes of the first, and is decided again."""
     bridge, table = flaky()
     refs = fill(bridge)
     cancel(bridge, refs[0], refs[1])
@@ -256,7 +256,7 @@ def test_two_that_take_the_same_place_take_two() -> None:
         register(bridge, 21)
         return table.inner.commit(transaction)
 
-    table.instead = [table.inner.commit, other_is_faster]  # the first is the try without a read
+    table.instead = [table.inner.commit, other_is_faster]  # the first call is the try without a read
 
     assert isinstance(register(bridge, 20), Created)
 
@@ -290,7 +290,7 @@ def test_a_registration_that_begins_again_just_then_keeps_its_place(
     assert bridge.registration(late.ref).state is State.PENDING
 
 
-def test_a_reply_that_was_lost_is_found() -> None:
+def test_a_replacement_with_a_lost_reply_counts() -> None:
     bridge, table = flaky()
     refs = fill(bridge)
     cancel(bridge, refs[0])
@@ -301,8 +301,8 @@ def test_a_reply_that_was_lost_is_found() -> None:
     assert len(hashes(bridge)) == MAX_REGISTRATIONS
 
 
-def test_an_attempt_of_a_replaced_registration_is_no_attempt_of_one_that_comes_after_it() -> None:
-    """A POST was under way when its registration was canceled, replaced, and registered again."""
+def test_an_attempt_of_a_replaced_registration_does_not_count_for_a_later_one() -> None:
+    """A POST was in flight while the registration was canceled, replaced and made again."""
     bridge = harness()
     fill(bridge)
     end(bridge)
@@ -328,8 +328,8 @@ def test_an_attempt_of_a_replaced_registration_is_no_attempt_of_one_that_comes_a
     assert bridge.registration(first.ref).state is State.DELIVERED
 
 
-def test_the_outcome_of_a_replaced_registration_is_written_nowhere() -> None:
-    """Its rows stay gone, and nobody waits for them to come back."""
+def test_the_outcome_of_a_replaced_registration_is_dropped() -> None:
+    """The rows stay deleted, and no thread waits for them."""
     bridge = harness()
     fill(bridge)
     end(bridge)
@@ -361,7 +361,7 @@ def test_a_message_for_a_replaced_registration_posts_nothing() -> None:
 
 
 def owned(registration: Registration, owner: str) -> Registration:
-    """Give a request another owner."""
+    """Change the owner of a request."""
     ref = RegistrationRef.of(registration.ref.operation, owner=owner, callback_url=registration.callback_url)
     return replace(registration, ref=ref, owner=owner)
 
@@ -375,13 +375,13 @@ ENTRA = {
 
 
 def told_apart() -> Harness:
-    """Make a harness in which tokens tell owners apart, who share operations."""
+    """Return a harness with owners separated by tokens. The owners share operations."""
     bridge = harness()
     bridge.restart(**ENTRA)
     return bridge
 
 
-def test_one_owner_has_half_of_the_places_if_tokens_tell_owners_apart() -> None:
+def test_one_owner_has_half_of_the_places_if_tokens_separate_owners() -> None:
     bridge = told_apart()
     registrations = bridge.registrations
 
@@ -395,8 +395,8 @@ def test_one_owner_has_half_of_the_places_if_tokens_tell_owners_apart() -> None:
     assert by_eve == TooMany()
 
 
-def test_an_owner_with_all_its_places_replaces_its_own() -> None:
-    """Not another owner's, which was canceled earlier."""
+def test_an_owner_without_a_free_place_replaces_its_own() -> None:
+    """The registration of another owner stays, even if canceled earlier."""
     bridge = told_apart()
     registrations = bridge.registrations
     requests_made = [owned(bridge.request(url=url(number)), owner) for owner in ("bob", "ann") for number in range(10)]
@@ -410,7 +410,7 @@ def test_an_owner_with_all_its_places_replaces_its_own() -> None:
     assert requests_made[0].ref.hash in hashes(bridge)
 
 
-def test_a_third_owner_takes_the_place_of_a_canceled_one() -> None:
+def test_a_third_owner_replaces_a_canceled_registration() -> None:
     bridge = told_apart()
     registrations = bridge.registrations
     requests_made = [owned(bridge.request(url=url(number)), owner) for owner in ("bob", "ann") for number in range(10)]

@@ -1,4 +1,4 @@
-"""The last day and the learnt schedule: what is counted, what is read for it, and for whom."""
+"""The last day and the learnt schedule: counts, reads and visibility."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -24,7 +24,7 @@ SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hou
 
 
 class Counting(MemoryTable):
-    """A table that counts what is read of it."""
+    """A table that counts the rows of reads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Counting(MemoryTable):
 
 @pytest.fixture
 def executor() -> Iterator[Executor]:
-    """Run reads in threads, as the app does."""
+    """Run reads in threads, like the app."""
     with ThreadPoolExecutor(4) as running:
         yield running
 
@@ -48,7 +48,7 @@ def executor() -> Iterator[Executor]:
 def ended(
     number: int, at: datetime, *, took: timedelta | None = SECOND, state: State = State.DELIVERED, owner: str = "shared"
 ) -> IndexEntry:
-    """Make what the index has of one that ended."""
+    """Return the index entry of an ended registration."""
     url = "https://hooks.example.com/callback"
     ref = RegistrationRef.of(OperationRef("default", f"operation-{number}"), owner=owner, callback_url=url)
     began = None if took is None else at - took
@@ -67,7 +67,7 @@ def ended(
 
 
 def stored(*entries: IndexEntry) -> Counting:
-    """Store them."""
+    """Return a table with the entries."""
     table = Counting()
     for each in entries:
         insert = Insert(each.key, for_insert(each))
@@ -88,8 +88,8 @@ def overview(
     )
 
 
-def test_what_ended_is_counted_in_its_hour() -> None:
-    """The hour that runs is the last; one whose writer's clock is ahead is in it too."""
+def test_an_end_is_counted_in_its_hour() -> None:
+    """The current hour is the last. An entry from a clock ahead belongs to the current hour."""
     now = NOON + 20 * MINUTE
     hours = by_hour(
         [
@@ -112,8 +112,8 @@ def test_what_ended_is_counted_in_its_hour() -> None:
     ]
 
 
-def test_delays_are_from_the_beginning_of_the_run() -> None:
-    """By nearest rank; the dead have none, nor have rows of former versions."""
+def test_delays_count_from_the_start_of_the_run() -> None:
+    """The percentile uses the nearest rank. Dead registrations and rows of former versions have no delay."""
     taken = [ended(number, NOON, took=number * SECOND) for number in range(1, 21)]
     others = [ended(21, NOON, took=None), ended(22, NOON, took=HOUR, state=State.DEAD)]
 
@@ -123,8 +123,8 @@ def test_delays_are_from_the_beginning_of_the_run() -> None:
     assert [hour.within(share) for share in (0.5, 0.95, 1.0)] == [10, 19, 20]
 
 
-def test_first_run_begins_with_the_completion_and_a_redelivery_anew() -> None:
-    """So that a redelivery weeks later does not look like an end that took weeks to report."""
+def test_a_first_run_begins_with_the_completion_and_a_redelivery_at_its_own_start() -> None:
+    """A redelivery weeks later does not count as a delay of weeks."""
     first = ended(1, NOON, took=None)
 
     assert first.run_began_at is None
@@ -132,7 +132,7 @@ def test_first_run_begins_with_the_completion_and_a_redelivery_anew() -> None:
 
 
 def test_day_is_read_in_a_bounded_number_of_calls(executor: Executor) -> None:
-    """Where there is more than is read, it says from when on nothing is missing."""
+    """Beyond the limit of rows, the answer has the time from which the data is complete."""
     table = stored(*(ended(number, NOON - number * SECOND) for number in range(8 * NEWEST + 2000)))
     use_case = overview(table, executor)
     table.ranges = 0
@@ -146,8 +146,8 @@ def test_day_is_read_in_a_bounded_number_of_calls(executor: Executor) -> None:
     assert [each.delivered for each in whole][:-1] == [3600] * (len(whole) - 1)
 
 
-def test_day_of_an_owner_is_theirs_alone(executor: Executor) -> None:
-    """What others have is not even counted."""
+def test_day_of_an_owner_contains_only_their_registrations(executor: Executor) -> None:
+    """Registrations of others are not counted."""
     table = stored(ended(1, NOON, owner="ann"), ended(2, NOON, owner="bob"), ended(3, NOON, owner="bob"))
 
     day = overview(table, executor).day("ann")
@@ -157,7 +157,7 @@ def test_day_of_an_owner_is_theirs_alone(executor: Executor) -> None:
 
 
 def test_schedules_are_of_each_source_and_its_groups(executor: Executor) -> None:
-    """One of which nothing is known has the prior's."""
+    """A source without data has the prior's schedule."""
     table = Counting()
     models = {
         duration_key("default", None): DurationModel(),

@@ -1,4 +1,4 @@
-"""A trace goes on from whoever registered to the receiver."""
+"""A trace continues from the client to the receiver."""
 
 import pytest
 
@@ -16,14 +16,14 @@ OTHER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 
 
 def end(bridge: Harness) -> None:
-    """Let the operation end and its callbacks go out."""
+    """End the operation and deliver the callbacks."""
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
     bridge.deliver_all()
 
 
-def test_the_receiver_gets_the_traceparent_of_the_request_that_registered(bridge: Harness) -> None:
-    """Unchanged, in every attempt."""
+def test_the_receiver_gets_the_traceparent_of_the_registration(bridge: Harness) -> None:
+    """The header is the same in every attempt."""
     assert Client.of(bridge).register(BODY, traceparent=TRACE).status == 201
     bridge.sender.tell(HOOK, 500, 200)
 
@@ -36,8 +36,8 @@ def test_the_receiver_gets_the_traceparent_of_the_request_that_registered(bridge
 
 
 @pytest.mark.parametrize("header", ["", "what-ever", TRACE.upper(), f"{TRACE}, {OTHER}", f"{TRACE}-00"])
-def test_a_wrong_traceparent_is_no_fault_of_a_registration(bridge: Harness, header: str) -> None:
-    """It is taken for none."""
+def test_an_invalid_traceparent_is_ignored(bridge: Harness, header: str) -> None:
+    """The header is ignored."""
     assert Client.of(bridge).register(BODY, traceparent=header).status == 201
 
     end(bridge)
@@ -47,7 +47,7 @@ def test_a_wrong_traceparent_is_no_fault_of_a_registration(bridge: Harness, head
 
 
 def test_the_same_registration_again_keeps_the_first_trace(bridge: Harness) -> None:
-    """A repeated request changes nothing, and one that differs in its trace only is the same."""
+    """A repeated request changes nothing. A request that differs only in the trace counts as equal."""
     Client.of(bridge).register(BODY, traceparent=TRACE)
 
     assert Client.of(bridge).register(BODY, traceparent=OTHER).status == 200
@@ -58,7 +58,7 @@ def test_the_same_registration_again_keeps_the_first_trace(bridge: Harness) -> N
 
 @pytest.mark.parametrize("again", [OTHER, None])
 def test_a_new_generation_has_the_trace_of_its_own_request(bridge: Harness, again: str | None) -> None:
-    """What was canceled and is registered again belongs to another trace, or to none."""
+    """The new request has another trace, or none."""
     client = Client.of(bridge)
     public_id = client.register(BODY, traceparent=TRACE).body["id"]
     client.call(Handlers.cancel_registration, f"/registrations/{public_id}", method="DELETE", id=public_id)
@@ -69,8 +69,8 @@ def test_a_new_generation_has_the_trace_of_its_own_request(bridge: Harness, agai
     assert bridge.sender.posted[0].headers.get("traceparent") == again
 
 
-def test_a_row_that_somebody_else_has_written_cannot_send_what_it_likes(bridge: Harness) -> None:
-    """A column is read as strictly as a header."""
+def test_a_trace_in_a_foreign_row_is_validated(bridge: Harness) -> None:
+    """A column is validated like a header."""
     public_id = Client.of(bridge).register(BODY, traceparent=TRACE).body["id"]
     ref = RegistrationRef.parse(public_id)
     assert ref is not None
@@ -83,15 +83,15 @@ def test_a_row_that_somebody_else_has_written_cannot_send_what_it_likes(bridge: 
     assert "traceparent" not in posted.headers
 
 
-def test_own_headers_cannot_set_it(bridge: Harness) -> None:
-    """One way to say it is enough."""
+def test_custom_headers_cannot_set_the_trace(bridge: Harness) -> None:
+    """The `traceparent` of the request is the only way."""
     answer = Client.of(bridge).register({**BODY, "headers": {"TraceParent": TRACE}})
 
     assert (answer.status, answer.targets) == (400, ["headers.TraceParent"])
 
 
-def test_the_message_says_nothing_of_it(bridge: Harness) -> None:
-    """It is no part of the event, nor of what is signed."""
+def test_the_message_does_not_contain_the_trace(bridge: Harness) -> None:
+    """The trace is neither in the event nor in the signed content."""
     Client.of(bridge).register(BODY, traceparent=TRACE)
 
     end(bridge)

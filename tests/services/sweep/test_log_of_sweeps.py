@@ -1,4 +1,4 @@
-"""What the log says of sweeps: one line for each thing that a poll, a source or a purge came to, whole."""
+"""Log lines of sweeps: one complete line per event of a poll, a source or a purge."""
 
 import logging
 import threading
@@ -53,12 +53,12 @@ ADVICE = "check SPEECH_KEY, or the identity's role Cognitive Services Speech Use
 
 @pytest.fixture(autouse=True)
 def everything(caplog: pytest.LogCaptureFixture) -> None:
-    """Write down to the least."""
+    """Log every level."""
     caplog.set_level("DEBUG", "bridge")
 
 
 def ended_long_ago(bridge: Harness) -> None:
-    """Let an operation end, and everything about it be over for longer than it is kept."""
+    """End an operation longer ago than the retention."""
     bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
@@ -67,7 +67,7 @@ def ended_long_ago(bridge: Harness) -> None:
 
 
 def fails(_: object) -> NoReturn:
-    """Be a bug."""
+    """Raise an unexpected error."""
     raise ZeroDivisionError
 
 
@@ -108,7 +108,7 @@ def test_a_poll_its_source_and_its_sweep_are_a_line_each(
     rate: float,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """And one more for what an answer says of the source."""
+    """An answer about the source adds one more line."""
     bridge.register()
     bridge.upstream.tell("operation-1", answer)
     caplog.clear()
@@ -120,7 +120,7 @@ def test_a_poll_its_source_and_its_sweep_are_a_line_each(
 
 
 def test_sweep_that_is_killed_has_logged_what_it_committed(caplog: pytest.LogCaptureFixture) -> None:
-    """The second operation is asked for until the line of the first is written: no sweep has ended by then."""
+    """The second poll waits for the log line of the first, so the sweep has not ended by then."""
     is_written = threading.Event()
     upstream = WaitingUpstream(is_written)
     bridge = harness(upstream=lambda *_: upstream)
@@ -142,7 +142,7 @@ def test_sweep_that_is_killed_has_logged_what_it_committed(caplog: pytest.LogCap
 
 
 class WaitingUpstream(FakeUpstream):
-    """Answers the second operation when the line of the first is written."""
+    """Answers the second poll when the log line of the first is written."""
 
     def __init__(self, is_written: threading.Event) -> None:
         super().__init__()
@@ -157,10 +157,8 @@ class WaitingUpstream(FakeUpstream):
         return super().fetch_operation(ref)
 
 
-def test_a_status_that_nobody_documented_is_one_line_for_each_instance(
-    bridge: Harness, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Not one for each poll."""
+def test_an_undocumented_status_is_one_line_per_instance(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    """Further polls add no line."""
     bridge.register()
     bridge.upstream.tell("operation-1", "Strange")
 
@@ -172,7 +170,7 @@ def test_a_status_that_nobody_documented_is_one_line_for_each_instance(
 
 
 def test_a_hundred_undocumented_statuses_are_lines_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
-    """An upstream that says something else each time does not fill the log."""
+    """An upstream with a new status each time does not fill the log."""
     bridge = harness(SPEECH_REQUESTS_PER_SECOND="100")
     bridge.register()
     bridge.upstream.tell("operation-1", *(f"Strange-{number}" for number in range(110)))
@@ -185,7 +183,7 @@ def test_a_hundred_undocumented_statuses_are_lines_and_no_more(caplog: pytest.Lo
 
 
 def test_an_end_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
-    """How, after how many polls, at what age, and how many callbacks begin."""
+    """The line has the status, the number of polls, the age, and the number of callbacks."""
     bridge.register("operation-1", "https://receiver.example.com/1", "https://receiver.example.com/2")
     bridge.upstream.tell("operation-1", "Running", "Succeeded")
     bridge.sweep()
@@ -206,8 +204,8 @@ def test_an_end_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -
     assert lines_of(caplog) == [finished, SOURCE_POLLED | {"finished": 1}, SWEPT | {"finished": 1, "overdue": 5}]
 
 
-def test_an_operation_that_is_given_up_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
-    """With the reason of ours."""
+def test_an_expired_operation_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """The line has the bridge's reason."""
     bridge = harness(BRIDGE_OPERATION_DEADLINE="1h")
     bridge.register()
     bridge.upstream.tell("operation-1", "Running")
@@ -220,10 +218,8 @@ def test_an_operation_that_is_given_up_is_one_line(caplog: pytest.LogCaptureFixt
     assert (line["final_status"], line["reason"], line["age"]) == ("Expired", "deadline", 3600.0)
 
 
-def test_a_sweep_that_finds_nothing_is_a_line_of_the_least_level(
-    bridge: Harness, caplog: pytest.LogCaptureFixture
-) -> None:
-    """But for one a minute, which shows that the timer ticks."""
+def test_an_idle_sweep_is_a_line_of_the_lowest_level(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    """Once a minute, the line has a normal level, to show that the timer ticks."""
     for _ in range(3):
         bridge.sweep()
         bridge.clock.advance(10)
@@ -233,7 +229,7 @@ def test_a_sweep_that_finds_nothing_is_a_line_of_the_least_level(
 
 
 def test_a_message_that_is_sent_again_counts(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
-    """The one before was lost."""
+    """The previous message was lost."""
     bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
@@ -246,7 +242,7 @@ def test_a_message_that_is_sent_again_counts(bridge: Harness, caplog: pytest.Log
 
 
 def test_a_bug_at_a_poll_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
-    """It is a fault of that poll and of nothing else; what it says can hold what nobody is to see."""
+    """Only that poll fails. The error's message is omitted, since the text can contain a secret."""
     bridge.register()
     bridge.upstream.fetch_operation = fails  # type: ignore[assignment,method-assign] # a bug
     caplog.clear()
@@ -263,7 +259,7 @@ def test_a_bug_at_a_poll_is_one_line(bridge: Harness, caplog: pytest.LogCaptureF
 
 
 def test_a_bug_at_the_fetch_of_a_failure_is_a_line_for_each_try(caplog: pytest.LogCaptureFixture) -> None:
-    """The event goes out without an explanation, and both requests count."""
+    """The event is sent without a reason, and both requests count."""
     bridge = harness(BRIDGE_ENRICH="errors")
     bridge.register()
     bridge.upstream.tell("operation-1", "Failed")
@@ -278,8 +274,8 @@ def test_a_bug_at_the_fetch_of_a_failure_is_a_line_for_each_try(caplog: pytest.L
     assert len(bridge.queue.take()) == 1
 
 
-def test_what_is_forgotten_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
-    """And counts in that of the sweep."""
+def test_a_purge_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    """The sweep's line has the count."""
     ended_long_ago(bridge)
     caplog.clear()
 
@@ -289,8 +285,8 @@ def test_what_is_forgotten_is_one_line(bridge: Harness, caplog: pytest.LogCaptur
     assert lines_of(caplog) == [{"event": "operation.purged", "operation": OPERATION}, swept]
 
 
-def test_what_is_to_be_kept_is_not_forgotten_and_no_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
-    """A redelivery on the last day keeps everything for longer."""
+def test_a_postponed_purge_has_no_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    """A redelivery on the last day extends the retention."""
     ended_long_ago(bridge)
     [ref] = [bridge.request().ref]
     bridge.registrations.redeliver(ref)
@@ -302,8 +298,8 @@ def test_what_is_to_be_kept_is_not_forgotten_and_no_line(bridge: Harness, caplog
     assert bridge.due_keys()[-1] == f"purge:{OPERATION}"
 
 
-def test_a_purge_whose_operation_is_gone_is_taken_away(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
-    """It counts for nothing."""
+def test_a_purge_without_an_operation_is_deleted(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    """The purge is not counted."""
     ended_long_ago(bridge)
     ref = OperationRef("default", "operation-1")
     rows = bridge.memory.range(partition_of(ref), "op:", "op;")
@@ -330,10 +326,8 @@ def test_a_purge_whose_operation_is_gone_is_taken_away(bridge: Harness, caplog: 
         ("bug", {"event": "app.failed", "step": "purge", "operation": OPERATION, "error": "ZeroDivisionError"}),
     ],
 )
-def test_a_purge_that_goes_wrong_is_one_line(
-    trouble: str, expected: dict[str, Any], caplog: pytest.LogCaptureFixture
-) -> None:
-    """It is due at the next sweep again."""
+def test_a_failed_purge_is_one_line(trouble: str, expected: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    """The purge is due again at the next sweep."""
     bridge, table = flaky()
     ended_long_ago(bridge)
     table.instead = [table.inner.commit, fails if trouble == "bug" else getattr(table, trouble)]
@@ -346,7 +340,7 @@ def test_a_purge_that_goes_wrong_is_one_line(
 
 
 def down(*_: object, **__: object) -> NoReturn:
-    """Refuse."""
+    """Raise StorageUnavailable."""
     raise StorageUnavailable("down")
 
 
@@ -362,9 +356,9 @@ def down(*_: object, **__: object) -> NoReturn:
 def test_storage_that_refuses_a_step_of_a_sweep_is_one_line(
     begin: str | None, at: int, expected: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Named by the step, and the sweep goes on."""
+    """The line names the step, and the sweep continues."""
     bridge, table = flaky()
-    bridge.sweep()  # the heartbeat is written
+    bridge.sweep()  # writes the heartbeat
     bridge.register()
     bridge.upstream.tell("operation-1", "Running", begin or "Running")
     bridge.sweep()
@@ -378,8 +372,8 @@ def test_storage_that_refuses_a_step_of_a_sweep_is_one_line(
     assert len(lines_of(caplog, Event.SWEPT)) == 1
 
 
-def test_a_message_that_is_not_taken_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
-    """The due row sends another."""
+def test_an_unsent_message_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    """The due row causes another message."""
     [ref] = bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.queue.send = down  # type: ignore[method-assign] # refuses
@@ -391,7 +385,7 @@ def test_a_message_that_is_not_taken_is_one_line(bridge: Harness, caplog: pytest
 
 
 def test_sources_that_cannot_be_read_are_one_line(caplog: pytest.LogCaptureFixture) -> None:
-    """The sweep goes on with a budget of its own, and does not show itself."""
+    """The sweep continues with a budget in memory, and writes no heartbeat."""
     bridge, table = flaky()
     bridge.register()
     table.range = refusing(table.range)  # type: ignore[method-assign] # in one partition
@@ -406,7 +400,7 @@ def test_sources_that_cannot_be_read_are_one_line(caplog: pytest.LogCaptureFixtu
 
 
 def refusing(read: Callable[..., Any]) -> Callable[..., Any]:
-    """Refuse to read what belongs to the sources, and nothing else."""
+    """Reject reads of source rows only."""
 
     def range_(partition: str, *args: Any, **kwargs: Any) -> object:
         return down() if partition == SOURCES_PARTITION else read(partition, *args, **kwargs)
@@ -442,13 +436,13 @@ def refusing(read: Callable[..., Any]) -> Callable[..., Any]:
 def test_a_row_of_a_newer_version_is_one_line(
     bridge: Harness, row: str, expected: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is skipped, and the sweep goes on."""
+    """The row is skipped, and the sweep continues."""
     bridge.register()
     bridge.upstream.tell("operation-1", "Running", "Succeeded")
     bridge.sweep()
     bridge.clock.advance(61)
     bridge.register("operation-2")
-    bridge.sweep()  # what was learnt is written
+    bridge.sweep()  # writes the duration model
     bridge.clock.advance(61)
     ref = OperationRef("default", "operation-2")
     bridge.upstream.tell("operation-2", "Succeeded")
@@ -471,7 +465,7 @@ def test_a_row_of_a_newer_version_is_one_line(
 def test_a_bug_at_an_answer_is_one_line_and_the_operation_waits(
     bridge: Harness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """For five minutes: a newer version may know what to do."""
+    """The operation waits five minutes, since a newer version may handle the answer."""
     bridge.register()
     monkeypatch.setattr("bridge.services.sweep.poller.after_poll", lambda *_, **__: fails(None))
     caplog.clear()

@@ -1,4 +1,4 @@
-"""Whom to ask first, and what the last of those is worth: by the duration model of each one's group."""
+"""The order of polls and the value of the last granted one, by the duration model of each group."""
 
 from datetime import timedelta
 
@@ -20,13 +20,13 @@ NOW = NOON + timedelta(seconds=60)
 
 
 def poll_state(name: str, *, group: str | None = None, source: str = "default") -> PollState:
-    """Let an operation be registered at noon, and be seen running half a minute later."""
+    """Return an operation that was registered at noon and seen running half a minute later."""
     seen = NOON + timedelta(seconds=30)
     return PollState(ref=OperationRef(source, name), registered_at=NOON, polls=1, seen_running_at=seen, group=group)
 
 
 def due(each: PollState) -> DuePoll:
-    """Let it be due."""
+    """Return a due poll."""
     return DuePoll(DueHandle(partition="op0", key=each.ref.id, etag="1"), each)
 
 

@@ -1,4 +1,4 @@
-"""What sweeps share: one bad source, operation or owner costs the others nothing."""
+"""Fairness of sweeps: a bad source, operation or owner does not affect the others."""
 
 import json
 import threading
@@ -49,7 +49,7 @@ def sweeps(bridge: Harness, count: int) -> None:
 
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a page of due rows be small, so that a few rows fill it."""
+    """Make pages of due rows small, so that a few rows fill one."""
     monkeypatch.setattr(due_reader, "ROWS_PER_PARTITION", 20)
     monkeypatch.setattr(due_reader, "_LEAST_ROOM", 5)
 
@@ -57,7 +57,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small_pages")
 @pytest.mark.parametrize("rows", [20, 21, 150])
 @pytest.mark.parametrize("refusal", [DENIED, Reply(status=429, retry_after="3600"), NoReply("timeout")])
-def test_rows_of_a_source_that_may_not_be_asked_stand_before_no_others(rows: int, refusal: Reply | NoReply) -> None:
+def test_rows_of_a_paused_source_do_not_delay_others(rows: int, refusal: Reply | NoReply) -> None:
     bridge = harness(BRIDGE_SOURCES=SECOND)
     for each in ids_of("op0", rows):
         bridge.upstream.tell(each, refusal)
@@ -73,7 +73,7 @@ def test_rows_of_a_source_that_may_not_be_asked_stand_before_no_others(rows: int
 
 
 @pytest.mark.usefixtures("small_pages")
-def test_rows_that_made_room_are_asked_once_their_source_is_free() -> None:
+def test_postponed_rows_are_polled_after_the_pause_of_their_source() -> None:
     bridge = harness(BRIDGE_SOURCES=SECOND)
     refs = ids_of("op0", 60)
     for each in refs:
@@ -91,7 +91,7 @@ def test_rows_that_made_room_are_asked_once_their_source_is_free() -> None:
 
 
 @pytest.mark.usefixtures("small_pages")
-def test_rows_of_a_slow_source_stand_before_no_others() -> None:
+def test_rows_of_a_slow_source_do_not_delay_others() -> None:
     bridge = harness(BRIDGE_SOURCES=SECOND, SPEECH_REQUESTS_PER_SECOND="0.1")
     for each in ids_of("op0", 60):
         bridge.register(each)
@@ -105,7 +105,7 @@ def test_rows_of_a_slow_source_stand_before_no_others() -> None:
 
 
 @pytest.mark.usefixtures("small_pages")
-def test_rows_of_strangers_stand_before_no_others() -> None:
+def test_foreign_rows_do_not_delay_others() -> None:
     bridge = harness()
     unreadable = [Insert(f"due:{number:013d}:poll:default:operation-{number}", {"v": 99}) for number in range(60)]
     bridge.memory.commit(Transaction("op0", tuple(unreadable)))
@@ -118,7 +118,7 @@ def test_rows_of_strangers_stand_before_no_others() -> None:
 
 
 @pytest.mark.usefixtures("small_pages")
-def test_purges_stand_before_no_polls() -> None:
+def test_purges_do_not_delay_polls() -> None:
     bridge = harness()
     for each in ids_of("op0", 60):
         bridge.upstream.tell(each, "Succeeded")
@@ -180,12 +180,12 @@ def test_a_delivery_that_falls_due_while_polls_run_is_sent_before_they_end() -> 
 
 
 def with_threads(bridge: Harness, pool: ThreadPoolExecutor) -> None:
-    """Compose again, with a pool for the sweeps."""
+    """Recreate the bridge with a thread pool for sweeps."""
     bridge.bridge = compose(bridge.settings, replace(bridge.dependencies, executor=pool))
 
 
 def test_a_source_that_hangs_leaves_threads_to_the_others() -> None:
-    """The healthy one is answered while every thread that the other has got still waits."""
+    """The healthy source is polled while all threads of the silent source wait."""
     bridge = harness(BRIDGE_SOURCES=SECOND, BRIDGE_SWEEP_THREADS="4")
     for number in range(40):
         bridge.register(f"silent-{number}")
@@ -200,7 +200,7 @@ def test_a_source_that_hangs_leaves_threads_to_the_others() -> None:
             return NoReply("timeout")
         answer = fetch_operation(ref)
         if [each.source for each in bridge.upstream.asked].count("second") == 5:
-            left.release()  # only now is anyone of the silent ones answered
+            left.release()  # only now does a silent operation get its answer
         return answer
 
     bridge.upstream.fetch_operation = hang  # type: ignore[method-assign]
@@ -212,7 +212,10 @@ def test_a_source_that_hangs_leaves_threads_to_the_others() -> None:
 
 
 def test_a_source_that_never_answers_is_probed_by_one_at_a_time(caplog: pytest.LogCaptureFixture) -> None:
-    """15 s after ten faults in a row, then after 30 s and each minute; all goes on after the first answer."""
+    """After ten errors in a row, a probe follows after 15 s, 30 s and then each minute.
+
+    Polls resume after the first answer.
+    """
     bridge = harness()
     for number in range(40):
         bridge.upstream.tell(f"operation-{number}", NoReply("timeout"))
@@ -232,11 +235,11 @@ def test_a_source_that_never_answers_is_probed_by_one_at_a_time(caplog: pytest.L
     assert first == 10
     assert counts == [0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0]
     assert len(set(asked(bridge))) == 40
-    assert "source.unreachable" not in caplog.text  # which takes three minutes
+    assert "source.unreachable" not in caplog.text  # reported only after three minutes
 
 
 def test_the_probe_of_a_silent_source_is_an_operation_that_met_no_fault() -> None:
-    """Twelve operations always fail: a new one shows that the source answers."""
+    """Twelve operations always fail. A new one shows that the source answers."""
     bridge = harness()
     for number in range(12):
         bridge.upstream.tell(f"bad-{number}", Reply(status=500))
@@ -261,8 +264,8 @@ REFUSALS = [
 
 @pytest.mark.parametrize("refusal", REFUSALS)
 @pytest.mark.parametrize("bad", [1, 3])
-def test_a_refusal_that_only_some_operations_get_costs_the_others_nothing(refusal: Reply, bad: int) -> None:
-    """From the third minute on for each of them: an operation's first refusal is its source's."""
+def test_a_rejection_of_some_operations_does_not_affect_the_others(refusal: Reply, bad: int) -> None:
+    """From the third minute on, the rejection counts for the operation only. The first one counts for the source."""
     bridge = harness()
     for number in range(bad):
         bridge.upstream.tell(f"bad-{number}", refusal)
@@ -282,7 +285,7 @@ def test_a_refusal_that_only_some_operations_get_costs_the_others_nothing(refusa
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)
-def test_an_operation_that_is_always_refused_expires_at_its_deadline(refusal: Reply) -> None:
+def test_an_operation_that_is_always_rejected_expires_at_its_deadline(refusal: Reply) -> None:
     bridge = harness(BRIDGE_OPERATION_DEADLINE="1h")
     bridge.upstream.tell("bad", refusal)
     ref = register(bridge, "bad")
@@ -312,8 +315,8 @@ def test_after_a_pause_another_operation_is_the_probe() -> None:
     assert asked(bridge) == ["good"]
 
 
-def test_a_real_throttling_still_stops_the_source() -> None:
-    """Each operation's first refusal is its source's: nobody is asked until the stop ends."""
+def test_a_general_throttling_still_pauses_the_source() -> None:
+    """The first 429 of each operation counts for the source, so no poll is made until the pause ends."""
     bridge = harness()
     for number in range(5):
         bridge.upstream.tell(f"operation-{number}", Reply(status=429, retry_after="60"), "Running")
@@ -327,7 +330,7 @@ def test_a_real_throttling_still_stops_the_source() -> None:
 
 
 def test_owners_share_the_polls_of_a_source() -> None:
-    """Of ten polls in a sweep, five are of the owner with few operations."""
+    """Five of ten polls in a sweep are for the owner with few operations."""
     bridge = harness(SPEECH_REQUESTS_PER_SECOND="1")
     for number in range(200):
         register(bridge, f"many-{number}", owner="many")
@@ -375,11 +378,11 @@ def test_operations_that_were_never_found_go_last() -> None:
     assert sorted(asked(bridge)) == [f"new-{number}" for number in range(10)]
 
 
-def test_a_stop_that_storage_did_not_take_is_written_later() -> None:
+def test_a_pause_that_could_not_be_stored_is_stored_later() -> None:
     bridge, table = flaky()
     bridge.register()
     bridge.upstream.tell("operation-1", Reply(status=429, retry_after="3600"), "Running")
-    table.instead = [table.inner.commit, table.inner.commit, *[table.down] * 4]  # heartbeat and reservation go through
+    table.instead = [table.inner.commit, table.inner.commit, *[table.down] * 4]  # heartbeat and reservation succeed
 
     bridge.sweep()
     table.instead = []
@@ -389,7 +392,7 @@ def test_a_stop_that_storage_did_not_take_is_written_later() -> None:
     assert [ref.id for ref in bridge.upstream.asked] == ["operation-1"]
 
 
-def test_a_source_that_gives_nothing_but_faults_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_source_that_only_fails_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
     bridge = harness()
     bridge.upstream.tell("operation-1", NoReply("dns"))
     bridge.register()
@@ -404,8 +407,8 @@ def test_a_source_that_gives_nothing_but_faults_is_reported_once(caplog: pytest.
 
 
 @pytest.mark.parametrize("fault", [NoReply("timeout"), Reply(status=500), Reply(status=502), Reply(status=200)])
-def test_nothing_expires_while_its_source_answers_nothing(fault: Reply | NoReply) -> None:
-    """Days after the deadline; then the upstream's word counts."""
+def test_no_operation_expires_while_its_source_is_silent(fault: Reply | NoReply) -> None:
+    """The pause lasts for days past the deadline. Then the upstream's answer counts."""
     bridge = harness(BRIDGE_OPERATION_DEADLINE="1h")
     bridge.upstream.tell("operation-1", fault)
     bridge.register()

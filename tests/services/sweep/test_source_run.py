@@ -1,4 +1,4 @@
-"""What one source is heard to say during one sweep, and what of it is written down."""
+"""The results of one source during one sweep, and the stored part of them."""
 
 from datetime import timedelta
 
@@ -31,7 +31,7 @@ WAITS = Waits(lambda _: None, lambda: 0.5)
 
 
 def run(bridge: Harness) -> SourceRun:
-    """Begin with what is written of the source."""
+    """Begin with the stored state of the source."""
     row = bridge.memory.get(SOURCES_PARTITION, source_key("default"))
     [source] = bridge.settings.sources
     new_id, schedule = bridge.dependencies.new_id, exponential_schedule()
@@ -39,7 +39,7 @@ def run(bridge: Harness) -> SourceRun:
 
 
 def written(bridge: Harness) -> Budget:
-    """Read what the next sweep will begin with."""
+    """Read the budget for the next sweep."""
     row = bridge.memory.get(SOURCES_PARTITION, source_key("default"))
     assert row is not None
     return decode(Budget, None, row.values)
@@ -51,10 +51,10 @@ def written(bridge: Harness) -> Budget:
     [Pending("Running"), Terminal(FinalStatus.SUCCEEDED, None), NotFound("HTTP 404"), BadRequest("HTTP 400")],
     ids=["pending", "terminal", "absent", "refused"],
 )
-def test_an_answer_about_an_operation_ends_what_stopped_its_source(
+def test_an_answer_about_an_operation_ends_the_pause_of_its_source(
     bridge: Harness, trouble: PollResult, result: PollResult
 ) -> None:
-    """Whatever it says of the operation: the source has answered, and the next sweep knows."""
+    """Any answer about the operation shows that the source works, and the next sweep sees this."""
     run(bridge).record_response(trouble, bridge.clock())
     stopped = written(bridge)
     bridge.clock.advance(60)
@@ -68,8 +68,8 @@ def test_an_answer_about_an_operation_ends_what_stopped_its_source(
 
 
 @pytest.mark.parametrize("trouble", [DENIED, THROTTLED], ids=["denied", "throttled"])
-def test_an_answer_that_was_asked_for_before_ends_nothing(bridge: Harness, trouble: PollResult) -> None:
-    """It tells of a moment that has passed: both were under way at once."""
+def test_an_answer_to_an_earlier_request_ends_no_pause(bridge: Harness, trouble: PollResult) -> None:
+    """Both requests were in flight at once, so the answer is outdated."""
     asked_at = bridge.clock()
     bridge.clock.advance(1)
     source = run(bridge)
@@ -82,8 +82,8 @@ def test_an_answer_that_was_asked_for_before_ends_nothing(bridge: Harness, troub
 
 
 @pytest.mark.parametrize("trouble", [DENIED, THROTTLED], ids=["denied", "throttled"])
-def test_a_fault_ends_nothing(bridge: Harness, trouble: PollResult) -> None:
-    """It says nothing of credential or quota."""
+def test_an_error_ends_no_pause(bridge: Harness, trouble: PollResult) -> None:
+    """An error is no evidence about credential or quota."""
     run(bridge).record_response(trouble, bridge.clock())
     stopped = written(bridge)
     bridge.clock.advance(60)
@@ -93,8 +93,8 @@ def test_a_fault_ends_nothing(bridge: Harness, trouble: PollResult) -> None:
     assert written(bridge) == stopped
 
 
-def test_a_denial_is_written_with_what_was_said(bridge: Harness) -> None:
-    """For whoever looks at the status; one that was asked for before it says nothing new."""
+def test_a_rejected_credential_is_stored_with_the_message(bridge: Harness) -> None:
+    """The status shows the message. An older request adds nothing."""
     asked_at, source = bridge.clock(), run(bridge)
     bridge.clock.advance(1)
 
@@ -105,8 +105,8 @@ def test_a_denial_is_written_with_what_was_said(bridge: Harness) -> None:
     assert (budget.denied, budget.denied_at, budget.pauses) == ("HTTP 401", bridge.clock(), 1)
 
 
-def test_a_429_that_was_asked_for_before_the_last_halves_nothing_again(bridge: Harness) -> None:
-    """It can only lengthen the stop."""
+def test_a_429_of_an_earlier_request_does_not_halve_the_rate_again(bridge: Harness) -> None:
+    """Such an answer can only lengthen the pause."""
     asked_at, source = bridge.clock(), run(bridge)
     bridge.clock.advance(1)
     source.record_response(THROTTLED, asked_at)
@@ -120,7 +120,7 @@ def test_a_429_that_was_asked_for_before_the_last_halves_nothing_again(bridge: H
 
 
 def test_a_good_answer_is_not_written_again(bridge: Harness) -> None:
-    """Nearly every answer is that: a write for each would double the calls to storage."""
+    """Most answers are successes. A write for each would double the storage calls."""
     source = run(bridge)
 
     source.record_response(Pending("Running"), bridge.clock() + SECOND)

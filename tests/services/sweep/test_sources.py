@@ -1,4 +1,4 @@
-"""More than one source: found by their locations, asked with their own keys, within their own budgets."""
+"""Several sources: found by location, with separate keys and budgets."""
 
 import json
 
@@ -23,7 +23,7 @@ HOOK = "https://receiver.example.com/hook"
 
 
 def environment(*entries: dict[str, object], **more: str) -> dict[str, str]:
-    """Say what the environment says."""
+    """Return the environment with these sources."""
     return {"BRIDGE_SOURCES": json.dumps(entries), "VOICES_KEY": "voices-key", **more}
 
 
@@ -36,7 +36,7 @@ def environment(*entries: dict[str, object], **more: str) -> dict[str, str]:
     ],
 )
 def test_a_location_finds_its_source_by_endpoint_and_path(location: str) -> None:
-    """On any endpoint of the same resource; its event types begin with the path."""
+    """Any endpoint of the resource counts. The event types follow from the path."""
     bridge = harness(**environment(VOICES))  # type: ignore[arg-type]
     created = Client.of(bridge).register({"operationLocation": location, "callbackUrl": HOOK})
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -50,7 +50,7 @@ def test_a_location_finds_its_source_by_endpoint_and_path(location: str) -> None
 
 
 def test_a_source_can_be_named() -> None:
-    """And is another one than the default's, with the same operation id."""
+    """The same operation id in the default source is another operation."""
     bridge = harness(**environment(VOICES))  # type: ignore[arg-type]
     client = Client.of(bridge)
 
@@ -64,8 +64,8 @@ def test_a_source_can_be_named() -> None:
     assert {ref.source for ref in bridge.upstream.asked} == {"default", "voices"}
 
 
-def test_a_source_that_is_stopped_stops_no_other() -> None:
-    """Each has its own budget and pause."""
+def test_a_paused_source_pauses_no_other() -> None:
+    """Each source has a separate budget and pause."""
     bridge = harness(**environment(VOICES))  # type: ignore[arg-type]
     client = Client.of(bridge)
     for source, operation_id in (("default", "operation-1"), ("voices", "operation-2")):
@@ -81,7 +81,7 @@ def test_a_source_that_is_stopped_stops_no_other() -> None:
 
 
 def test_each_source_has_its_own_key() -> None:
-    """Under the variable that its entry names."""
+    """The entry names the variable of the key."""
     settings = read_settings({**ENVIRONMENT, **environment(VOICES)})
 
     keys = {name: key.get_secret_value() for name, key in settings.source_keys.items()}
@@ -90,7 +90,7 @@ def test_each_source_has_its_own_key() -> None:
 
 
 def test_an_api_version_has_a_default_for_each_path() -> None:
-    """That of the public reference."""
+    """The default is the version of the public reference."""
     settings = read_settings({**ENVIRONMENT, **environment(VOICES)})
 
     assert settings.sources[1].api_version == "2026-01-01"
@@ -119,8 +119,8 @@ def test_an_api_version_has_a_default_for_each_path() -> None:
         ({"SPEECH_ENDPOINT": "https://westeurope.api.cognitive.microsoft.com", "SPEECH_KEY": ""}, "SPEECH_KEY"),
     ],
 )
-def test_what_is_wrong_with_a_source_is_named(change: dict[str, str], name: str) -> None:
-    """By its variable."""
+def test_an_invalid_source_is_named(change: dict[str, str], name: str) -> None:
+    """The error has the name of the variable."""
     with pytest.raises(Misconfigured) as caught:
         read_settings({**ENVIRONMENT, **change})
 
@@ -128,14 +128,14 @@ def test_what_is_wrong_with_a_source_is_named(change: dict[str, str], name: str)
 
 
 def test_a_custom_subdomain_needs_no_key() -> None:
-    """An Entra token is used."""
+    """The source uses an Entra token."""
     settings = read_settings({**ENVIRONMENT, **environment({**VOICES, "keyVariable": None})})
 
     assert "voices" not in settings.source_keys
 
 
 def test_the_default_source_has_other_endpoints_too() -> None:
-    """Speech answers with the regional host what was asked of the resource's own name."""
+    """Speech answers with the regional host, even for requests to the resource's own name."""
     regional = "https://westeurope.api.cognitive.microsoft.com"
     own = "https://n.cognitiveservices.azure.com"
 
@@ -151,7 +151,7 @@ def test_the_default_source_has_other_endpoints_too() -> None:
 @pytest.mark.parametrize(
     "value", ["westeurope", "https://a.example, http://b.example", "https://n.tts.speech.azure.us"]
 )
-def test_another_endpoint_of_the_default_source_is_checked_as_the_first_one(value: str) -> None:
+def test_every_endpoint_of_the_default_source_is_checked(value: str) -> None:
     with pytest.raises(Misconfigured) as caught:
         read_settings({**ENVIRONMENT, "SPEECH_OTHER_ENDPOINTS": value})
 

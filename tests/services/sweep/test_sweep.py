@@ -1,4 +1,4 @@
-"""The sweep: asking, telling, enqueueing, forgetting."""
+"""The sweep: polls, notifications, messages and purges."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -17,18 +17,18 @@ from tests.support.harness import NOON, Harness
 
 
 def in_partition(name: str, count: int) -> list[str]:
-    """Find operation ids that live in one partition."""
+    """Return operation ids of one partition."""
     ids = (f"operation-{number}" for number in range(10_000))
     return [each for each in ids if partition_of(OperationRef("default", each)) == name][:count]
 
 
 def before_the_polls(table: Flaky) -> list[Callable[[Transaction], Mapping[str, str]]]:
-    """Let the heartbeat and the reservation through: they come before the first poll of a sweep."""
+    """Let the heartbeat and the reservation succeed. Both precede the first poll of a sweep."""
     return [table.inner.commit, table.inner.commit]
 
 
 def test_one_request_serves_every_registration_of_an_operation(bridge: Harness) -> None:
-    """However many callbacks wait for it."""
+    """The number of waiting callbacks is irrelevant."""
     bridge.register("operation-1", *(f"https://receiver.example.com/{number}" for number in range(5)))
 
     bridge.sweep()
@@ -36,8 +36,7 @@ def test_one_request_serves_every_registration_of_an_operation(bridge: Harness) 
     assert bridge.upstream.asked == [OperationRef("default", "operation-1")]
 
 
-def test_a_running_operation_is_asked_again_after_the_interval(bridge: Harness) -> None:
-    """Not before."""
+def test_a_running_operation_is_polled_again_after_the_interval(bridge: Harness) -> None:
     bridge.register()
 
     for _ in range(4):
@@ -54,8 +53,8 @@ def test_a_running_operation_is_asked_again_after_the_interval(bridge: Harness) 
     "reply",
     [NoReply("timeout"), Reply(status=500, body=b""), Reply(status=200, body=b"<html>"), Reply(status=404, body=b"{}")],
 )
-def test_a_fault_never_ends_an_operation(bridge: Harness, reply: Reply | NoReply) -> None:
-    """It is asked again, and the fault can be read."""
+def test_an_error_never_ends_an_operation(bridge: Harness, reply: Reply | NoReply) -> None:
+    """The operation is polled again, and the error is visible."""
     bridge.register()
     bridge.upstream.tell("operation-1", reply, "Succeeded")
 
@@ -68,8 +67,8 @@ def test_a_fault_never_ends_an_operation(bridge: Harness, reply: Reply | NoReply
     assert (operation.final_status, operation.last_error) == (FinalStatus.SUCCEEDED, None)
 
 
-def test_a_bug_that_one_operation_meets_stops_no_other(bridge: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sweep goes on."""
+def test_a_bug_with_one_operation_stops_no_other(bridge: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sweep continues."""
     bridge.register("operation-1")
     bridge.register("operation-2")
     fetch_operation = bridge.upstream.fetch_operation
@@ -89,8 +88,8 @@ def test_a_bug_that_one_operation_meets_stops_no_other(bridge: Harness, monkeypa
 
 
 @pytest.mark.parametrize("status", ["Succeeded", "Failed", "Canceled"])
-def test_an_end_is_told_to_everybody_who_wants_to_know(bridge: Harness, status: str) -> None:
-    """And to nobody else."""
+def test_a_final_status_notifies_every_registration_with_a_matching_filter(bridge: Harness, status: str) -> None:
+    """Filtered registrations get no callback."""
     wants_failures = bridge.request(url="https://failures.example.com/", events=(FinalStatus.FAILED,))
     wants_all = bridge.request()
     for request in (wants_failures, wants_all):
@@ -105,8 +104,8 @@ def test_an_end_is_told_to_everybody_who_wants_to_know(bridge: Harness, status: 
     assert bridge.registration(wants_all.ref).state is State.DELIVERED
 
 
-def test_an_operation_past_its_deadline_is_asked_once_more_and_expires(bridge: Harness) -> None:
-    """And its receivers hear of it."""
+def test_an_operation_past_its_deadline_is_polled_once_more_and_expires(bridge: Harness) -> None:
+    """The receivers get the event."""
     ref = bridge.register()[0]
     bridge.clock.advance(timedelta(hours=24, seconds=1))
 
@@ -120,8 +119,8 @@ def test_an_operation_past_its_deadline_is_asked_once_more_and_expires(bridge: H
     assert bridge.sender.posted[0].body.startswith(b'{"type":"avatar.operation.expired"')
 
 
-def test_an_end_at_the_last_poll_is_an_end(bridge: Harness) -> None:
-    """The deadline does not overrule the upstream."""
+def test_a_final_status_at_the_last_poll_counts(bridge: Harness) -> None:
+    """The upstream's answer overrides the deadline."""
     bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.clock.advance(timedelta(days=3))
@@ -131,8 +130,8 @@ def test_an_end_at_the_last_poll_is_an_end(bridge: Harness) -> None:
     assert bridge.aggregate().operation.record.final_status is FinalStatus.SUCCEEDED
 
 
-def test_those_that_waited_longest_are_asked_first(bridge: Harness) -> None:
-    """Whatever their partition."""
+def test_the_most_overdue_operations_are_polled_first(bridge: Harness) -> None:
+    """The partition is irrelevant."""
     for number in range(9):
         bridge.register(f"operation-{number}")
         bridge.clock.advance(1)
@@ -143,7 +142,7 @@ def test_those_that_waited_longest_are_asked_first(bridge: Harness) -> None:
 
 
 def test_no_poll_is_begun_after_the_time_budget(bridge: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is left is due at the next sweep."""
+    """The rest is due at the next sweep."""
     for number in range(9):
         bridge.register(f"operation-{number}")
     fetch_operation = bridge.upstream.fetch_operation
@@ -163,7 +162,7 @@ def test_no_poll_is_begun_after_the_time_budget(bridge: Harness, monkeypatch: py
 
 
 def test_a_retry_is_enqueued_when_it_is_due(bridge: Harness) -> None:
-    """And not before."""
+    """The message is not sent earlier."""
     bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sender.tell("https://receiver.example.com/hook", 500, 200)
@@ -179,8 +178,8 @@ def test_a_retry_is_enqueued_when_it_is_due(bridge: Harness) -> None:
     assert [task.number for task in bridge.queue.tasks] == [2]
 
 
-def test_a_message_that_was_lost_is_sent_again_ever_more_slowly(bridge: Harness) -> None:
-    """After 2, 4, 8 … minutes, at most an hour apart; each message lives until the next one."""
+def test_a_lost_message_is_sent_again_with_growing_waits(bridge: Harness) -> None:
+    """Messages follow after 2, 4, 8 … minutes, at most an hour apart. Each message lives until the next one."""
     bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
@@ -196,8 +195,8 @@ def test_a_message_that_was_lost_is_sent_again_ever_more_slowly(bridge: Harness)
     assert bridge.queue.ttls[:4] == [timedelta(minutes=minutes) for minutes in (2, 4, 8, 16)]
 
 
-def test_a_delivery_whose_registration_is_gone_is_forgotten(bridge: Harness) -> None:
-    """Its due row has nothing to be about."""
+def test_a_due_row_without_a_registration_is_deleted(bridge: Harness) -> None:
+    """Only the due row remained."""
     ref = bridge.register()[0]
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
@@ -211,8 +210,8 @@ def test_a_delivery_whose_registration_is_gone_is_forgotten(bridge: Harness) -> 
     assert bridge.due_keys() == ["purge:default:operation-1"]
 
 
-def test_a_poll_whose_operation_is_gone_is_forgotten(bridge: Harness) -> None:
-    """Whatever the upstream says of it; a purged operation stays purged."""
+def test_a_due_row_without_an_operation_is_deleted(bridge: Harness) -> None:
+    """A purged operation stays purged, whatever the upstream answers."""
     for operation_id, status in (("operation-1", "Running"), ("operation-2", "Succeeded")):
         ref = bridge.register(operation_id)[0]
         bridge.upstream.tell(operation_id, status)
@@ -223,8 +222,8 @@ def test_a_poll_whose_operation_is_gone_is_forgotten(bridge: Harness) -> None:
     assert bridge.due_keys() == []
 
 
-def test_a_batch_drops_the_reschedule_that_somebody_else_did_and_commits_the_rest(bridge: Harness) -> None:
-    """Two sweeps that meet: each operation is rescheduled once, and is not polled again."""
+def test_a_batch_drops_a_conflicting_reschedule_and_commits_the_rest(bridge: Harness) -> None:
+    """Two sweeps meet: each operation is rescheduled once, and polled once."""
     ids = in_partition("op0", 5)
     for each in ids:
         bridge.register(each)
@@ -252,8 +251,8 @@ def test_a_batch_drops_the_reschedule_that_somebody_else_did_and_commits_the_res
     assert bridge.aggregate(taken).operation.record.due.startswith("due:2")
 
 
-def test_a_completed_operation_is_told_even_if_its_due_row_was_lost(bridge: Harness) -> None:
-    """Another sweep moved the due row while this one heard the end."""
+def test_a_completed_operation_is_notified_even_if_its_due_row_was_lost(bridge: Harness) -> None:
+    """Another sweep moved the due row while this one read the final status."""
     registered = bridge.register()[0]
     operation = bridge.aggregate().operation.record
     fetch_operation = bridge.upstream.fetch_operation
@@ -277,8 +276,8 @@ def test_a_completed_operation_is_told_even_if_its_due_row_was_lost(bridge: Harn
     assert sorted(key.split(":")[0] for key in bridge.due_keys()) == ["deliver", "purge"]
 
 
-def test_an_end_whose_reply_was_lost_is_told_once() -> None:
-    """The commit is recognised, its callbacks are called for."""
+def test_a_final_status_with_a_lost_reply_is_notified_once() -> None:
+    """The commit is recognized, so the tasks are sent."""
     bridge, table = flaky()
     ref = bridge.register()[0]
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -290,8 +289,8 @@ def test_an_end_whose_reply_was_lost_is_told_once() -> None:
     assert bridge.deliver_all() == 1
 
 
-def test_an_end_that_lands_late_sends_its_tasks() -> None:
-    """At once, not by its due row after two minutes."""
+def test_a_late_commit_of_a_final_status_sends_its_tasks() -> None:
+    """The tasks are sent at once, not by the due row two minutes later."""
     bridge, table = flaky()
     bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -302,8 +301,8 @@ def test_an_end_that_lands_late_sends_its_tasks() -> None:
     assert bridge.deliver_all() == 1
 
 
-def test_a_final_status_of_ours_does_not_end_what_was_registered_anew(bridge: Harness) -> None:
-    """The last poll of the old one was under way while the client canceled and registered again."""
+def test_an_expiry_does_not_end_a_new_registration(bridge: Harness) -> None:
+    """The client canceled and registered again during the last poll of the old generation."""
     ref = bridge.register()[0]
     bridge.clock.advance(timedelta(hours=25))
     fetch_operation = bridge.upstream.fetch_operation
@@ -322,14 +321,14 @@ def test_a_final_status_of_ours_does_not_end_what_was_registered_anew(bridge: Ha
 
 
 def unreadable(bridge: Harness, ref: RegistrationRef) -> None:
-    """Let a newer version write over a row."""
+    """Overwrite a row with the schema of a newer version."""
     row = bridge.memory.get(partition_of(ref), row_key(ref))
     assert row is not None
     bridge.memory.commit(Transaction(partition_of(ref), (Merge(row.key, {"v": 2}, ANY),)))
 
 
-def test_a_registration_of_a_newer_version_holds_up_no_other(bridge: Harness) -> None:
-    """The others are told; it is left to the version that can read it, which tells it later."""
+def test_a_registration_of_a_newer_version_delays_no_other(bridge: Harness) -> None:
+    """The other registrations are notified. A newer version notifies the unreadable one later."""
     newer, ours = bridge.register("operation-1", "https://newer.example.com/", "https://ours.example.com/")
     unreadable(bridge, newer)
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -352,7 +351,7 @@ def test_a_registration_of_a_newer_version_holds_up_no_other(bridge: Harness) ->
 
 
 def test_an_operation_of_a_newer_version_is_left_to_it(bridge: Harness) -> None:
-    """Asked for now and then, and never overwritten with an end."""
+    """The operation is polled from time to time. No final status overwrites the row."""
     ref = bridge.register()[0]
     bridge.memory.commit(Transaction(partition_of(ref), (Merge(row_key(ref.operation), {"v": 2}, ANY),)))
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -370,7 +369,7 @@ def test_an_operation_of_a_newer_version_is_left_to_it(bridge: Harness) -> None:
 
 
 def test_no_message_is_sent_after_the_time_budget() -> None:
-    """What is left is due at the next sweep; what was moved before was sent before."""
+    """The rest is due at the next sweep. Messages of rows that moved earlier were sent."""
     bridge, table = flaky()
     for number in range(64):
         bridge.register(f"operation-{number}")
@@ -395,8 +394,8 @@ def test_no_message_is_sent_after_the_time_budget() -> None:
     assert len(bridge.queue.tasks) == 64
 
 
-def test_an_end_that_could_not_be_committed_is_found_again() -> None:
-    """The due row is still there."""
+def test_an_uncommitted_final_status_is_read_again() -> None:
+    """The due row still exists."""
     bridge, table = flaky()
     bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -409,8 +408,8 @@ def test_an_end_that_could_not_be_committed_is_found_again() -> None:
     assert bridge.deliver_all() == 1
 
 
-def test_a_batch_that_is_refused_as_a_whole_is_committed_one_by_one() -> None:
-    """One bad row holds up nobody."""
+def test_a_rejected_batch_is_committed_one_by_one() -> None:
+    """One bad row does not delay the others."""
     bridge, table = flaky()
     ids = in_partition("op0", 3)
     for each in ids:
@@ -422,8 +421,8 @@ def test_a_batch_that_is_refused_as_a_whole_is_committed_one_by_one() -> None:
     assert sorted(bridge.aggregate(each).operation.record.polls for each in ids) == [0, 1, 1]
 
 
-def test_a_conflict_that_names_no_write_is_committed_one_by_one() -> None:
-    """Rather than dropping somebody else's row."""
+def test_a_batch_with_an_unknown_conflict_is_committed_one_by_one() -> None:
+    """Otherwise, a row of another writer could be dropped."""
     bridge, table = flaky()
     ids = in_partition("op0", 3)
     for each in ids:
@@ -439,8 +438,8 @@ def test_a_conflict_that_names_no_write_is_committed_one_by_one() -> None:
     assert [bridge.aggregate(each).operation.record.polls for each in ids] == [1, 1, 1]
 
 
-def test_a_partition_that_cannot_be_read_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is due again at the next sweep."""
+def test_a_partition_that_cannot_be_read_delays_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The partition is due again at the next sweep."""
     bridge, table = flaky()
     ids = [*in_partition("op0", 1), *in_partition("op1", 1)]
     for each in ids:
@@ -460,7 +459,7 @@ def test_a_partition_that_cannot_be_read_holds_up_no_other(monkeypatch: pytest.M
 
 
 def test_unreadable_due_rows_are_skipped(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
-    """With a log line; they stop nothing."""
+    """The log has a line, and the sweep continues."""
     bridge.register()
     unreadable = [
         Insert("due:0000000000001:poll:default:operation-9", {"v": 99}),
@@ -485,10 +484,10 @@ def test_unreadable_due_rows_are_skipped(bridge: Harness, caplog: pytest.LogCapt
         ("op:", {"metadata": "{"}),
     ],
 )
-def test_an_operation_whose_rows_hold_nonsense_holds_up_no_other(
+def test_an_operation_with_invalid_rows_delays_no_other(
     bridge: Harness, kind: str, columns: dict[str, str | int], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its poll fails, with a log line, and is tried again later; the others go on."""
+    """The poll fails with a log line and is repeated later. Other operations continue."""
     bridge.register("operation-1")
     unreadable = [row for row in bridge.memory.rows() if row.key.startswith(kind) and not row.key.endswith(":")]
     for row in unreadable:
@@ -505,8 +504,8 @@ def test_an_operation_whose_rows_hold_nonsense_holds_up_no_other(
     assert "poll:default:operation-1" in bridge.due_keys()
 
 
-def test_a_purge_that_meets_nonsense_holds_up_no_other(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
-    """Somebody wrote that it ended at the end of time; the other one is forgotten."""
+def test_a_purge_with_invalid_rows_delays_no_other(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    """The stored end is the end of time. The other operation is purged."""
     ids = ["operation-1", "operation-2"]
     refs = [bridge.register(each)[0] for each in ids]
     for each in ids:
@@ -523,8 +522,8 @@ def test_a_purge_that_meets_nonsense_holds_up_no_other(bridge: Harness, caplog: 
     assert "app.failed" in caplog.text
 
 
-def test_an_old_operation_is_forgotten_with_everything_of_it(bridge: Harness) -> None:
-    """Thirty days after its end nothing is left but the heartbeat."""
+def test_an_old_operation_is_purged_with_all_its_rows(bridge: Harness) -> None:
+    """Thirty days after the end, only the heartbeat remains."""
     bridge.register("operation-1", "https://one.example.com/", "https://two.example.com/")
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
@@ -536,8 +535,8 @@ def test_an_old_operation_is_forgotten_with_everything_of_it(bridge: Harness) ->
     assert [row.key for row in bridge.memory.rows()] == ["heartbeat", "source:default"]
 
 
-def test_more_attempts_than_a_transaction_holds_are_forgotten_too(bridge: Harness) -> None:
-    """In chunks, before the registration that they belong to."""
+def test_more_attempts_than_fit_in_a_transaction_are_purged_too(bridge: Harness) -> None:
+    """Attempts are deleted in chunks before their registration."""
     ref = bridge.register()[0]
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
@@ -553,7 +552,7 @@ def test_more_attempts_than_a_transaction_holds_are_forgotten_too(bridge: Harnes
 
 
 def test_an_operation_with_a_live_delivery_is_kept(bridge: Harness) -> None:
-    """However old it is."""
+    """The age is irrelevant."""
     ref = bridge.register()[0]
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
@@ -569,7 +568,7 @@ def test_an_operation_with_a_live_delivery_is_kept(bridge: Harness) -> None:
 
 
 def test_a_late_redelivery_is_kept_for_its_own_retention(bridge: Harness) -> None:
-    """Thirty days after it ended, not after the operation did."""
+    """The retention counts from the end of the redelivery, not from the end of the operation."""
     ref = bridge.register()[0]
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
@@ -588,7 +587,7 @@ def test_a_late_redelivery_is_kept_for_its_own_retention(bridge: Harness) -> Non
 
 
 def test_the_heartbeat_is_written_once_a_minute(bridge: Harness) -> None:
-    """So that an idle bridge costs next to nothing."""
+    """An idle bridge is therefore cheap."""
     writes = 0
     for _ in range(30):
         bridge.sweep()
@@ -599,7 +598,7 @@ def test_the_heartbeat_is_written_once_a_minute(bridge: Harness) -> None:
 
 
 def test_an_unknown_outcome_of_a_batch_is_left_to_the_next_sweep() -> None:
-    """It may have happened; asking again is the worst of it."""
+    """The commit may have succeeded. The worst case is another poll."""
     bridge, table = flaky()
     bridge.register()
     table.instead = [*before_the_polls(table), table.silent_loss]
@@ -612,7 +611,7 @@ def test_an_unknown_outcome_of_a_batch_is_left_to_the_next_sweep() -> None:
 
 
 def test_every_partition_is_swept(bridge: Harness) -> None:
-    """An operation is found wherever it lives."""
+    """Each partition has operations."""
     ids = [f"operation-{number}" for number in range(64)]
     refs: list[RegistrationRef] = []
     for each in ids:
