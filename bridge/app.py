@@ -48,7 +48,7 @@ from bridge.services.sweep.poller import OperationFetcher, Poller
 from bridge.services.sweep.purge import Purges
 from bridge.services.sweep.rescheduler import Rescheduler
 from bridge.services.sweep.sweep import Sweep
-from bridge.settings import AUTH, BY_TOKEN, Settings, read_settings
+from bridge.settings import AUTH, Auth, Settings, read_settings
 from bridge.storage.queue_message import read_task
 from bridge.storage.repository import Waits
 
@@ -293,7 +293,7 @@ class App:
             settings = read_settings(environment)
             return cls(compose(settings, build_dependencies(settings)))
         except Misconfigured as error:
-            by_token = environment.get(AUTH) == BY_TOKEN
+            by_token = environment.get(AUTH) == Auth.ENTRA
             return cls(error, level=func.AuthLevel.ANONYMOUS if by_token else func.AuthLevel.FUNCTION)
 
     def answer(self, route: Route[Handler], request: func.HttpRequest) -> func.HttpResponse:

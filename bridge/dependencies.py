@@ -28,13 +28,13 @@ from bridge.domain.header_cipher import NONCE_BYTES
 from bridge.domain.principal import Tenant
 from bridge.domain.time import Clock, whole_millis
 from bridge.ports import DeliveryQueue, Tokens, Upstream, WebhookSender
-from bridge.settings import Settings
+from bridge.settings import Exporter, Settings
 from bridge.storage.table import Table
 from bridge.telemetry import OFF, Telemetry
 
 #: The setting that turns telemetry on, and what it needs.
 TELEMETRY = "BRIDGE_TELEMETRY"
-_NEEDS = {"azure": "azure-monitor-opentelemetry", "otlp": "opentelemetry-exporter-otlp-proto-http"}
+_NEEDS = {Exporter.AZURE: "azure-monitor-opentelemetry", Exporter.OTLP: "opentelemetry-exporter-otlp-proto-http"}
 
 #: Threads that read for lists and the status; they never wait for the upstream.
 _READERS = 8
@@ -93,7 +93,7 @@ def build_dependencies(settings: Settings) -> Dependencies:
     )
     return (
         dependencies
-        if settings.telemetry == "off"
+        if settings.telemetry is Exporter.OFF
         else instrumented(dependencies, settings, _telemetry(settings), time.perf_counter)
     )
 

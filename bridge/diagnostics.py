@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
-from bridge.domain.attempt import LOST
 from bridge.domain.operation import ExpiredReason
 from bridge.domain.outcome import Failure, TlsReason
 
@@ -59,7 +58,7 @@ FAILURES: Mapping[str, Hint] = MappingProxyType(
             "nothing was sent: the query of the callback URL cannot be decrypted",
             "put the key that was removed back at the end of BRIDGE_SIGNING_KEYS, or cancel and register again",
         ),
-        LOST: Hint(
+        Failure.LOST: Hint(
             "the bridge died before it could record the attempt, which may have arrived",
             "nothing, if the next attempt goes well; the receiver drops duplicates by webhook-id",
         ),

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from enum import StrEnum
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -303,7 +304,7 @@ def _problem(place: tuple[int | str, ...], message: str) -> str:
 # The settings.
 
 #: The setting for the authentication of callers, and its value for tokens of a tenant.
-AUTH, BY_TOKEN = "BRIDGE_AUTH", "entra"
+AUTH = "BRIDGE_AUTH"
 
 #: The default limit of waiting registrations per owner, if callers have tokens.
 DEFAULT_MAX_WAITING = 10_000
@@ -315,6 +316,28 @@ _MISSING = {
 
 
 _NEEDS_KEY = "a regional endpoint accepts no Entra token: set a key, or use the resource's custom subdomain"
+
+
+class Auth(StrEnum):
+    """How callers prove who they are."""
+
+    KEY = "key"
+    ENTRA = "entra"
+
+
+class Enrichment(StrEnum):
+    """Which events get more than the operation's own answer."""
+
+    OFF = "off"
+    ERRORS = "errors"
+
+
+class Exporter(StrEnum):
+    """Where telemetry goes."""
+
+    OFF = "off"
+    AZURE = "azure"
+    OTLP = "otlp"
 
 
 class Settings(BaseModel):
@@ -338,14 +361,14 @@ class Settings(BaseModel):
 
     more_sources: Annotated[tuple[SourceEntry, ...], BeforeValidator(read_entries), Field(alias="BRIDGE_SOURCES")] = ()
 
-    auth: Annotated[Literal["key", "entra"], Field(alias="BRIDGE_AUTH")] = "key"
+    auth: Annotated[Auth, Field(alias="BRIDGE_AUTH")] = Auth.KEY
     auth_tenant: Annotated[TenantId | None, Field(alias="BRIDGE_AUTH_TENANT")] = None
     auth_audience: Annotated[Audience | None, Field(alias="BRIDGE_AUTH_AUDIENCE")] = None
     auth_authority: Annotated[Authority, Field(alias="BRIDGE_AUTH_AUTHORITY")] = "https://login.microsoftonline.com"
 
-    enrich: Annotated[Literal["off", "errors"], Field(alias="BRIDGE_ENRICH")] = "off"
+    enrich: Annotated[Enrichment, Field(alias="BRIDGE_ENRICH")] = Enrichment.OFF
 
-    telemetry: Annotated[Literal["off", "azure", "otlp"], Field(alias="BRIDGE_TELEMETRY")] = "off"
+    telemetry: Annotated[Exporter, Field(alias="BRIDGE_TELEMETRY")] = Exporter.OFF
 
     public_url: Annotated[PublicUrl | None, Field(alias="BRIDGE_PUBLIC_URL")] = None
 
@@ -393,7 +416,7 @@ class Settings(BaseModel):
             api_version=self.speech_api_version,
             requests_per_second=self.speech_rate,
         )
-        explained = EXPLAINED if self.enrich == "errors" else frozenset()
+        explained = EXPLAINED if self.enrich is Enrichment.ERRORS else frozenset()
         return tuple(
             replace(source, explains_failures=source.path in explained)
             for source in (default, *(entry.source() for entry in self.more_sources))
@@ -402,21 +425,21 @@ class Settings(BaseModel):
     @property
     def tenant(self) -> Tenant | None:
         """The tenant that identifies callers by its tokens, or None in key mode."""
-        if self.auth != BY_TOKEN:
+        if self.auth is not Auth.ENTRA:
             return None
         if self.auth_tenant is None or self.auth_audience is None:
-            raise Misconfigured(_lack_of_tenant({AUTH: BY_TOKEN}))
+            raise Misconfigured(_lack_of_tenant({AUTH: Auth.ENTRA}))
         return Tenant(id=self.auth_tenant, audience=self.auth_audience, authority=self.auth_authority)
 
     @property
     def waiting_limit(self) -> int | None:
         """The limit of waiting registrations per owner, or None for no limit, the default in key mode."""
-        return DEFAULT_MAX_WAITING if self.max_waiting is None and self.auth == BY_TOKEN else self.max_waiting
+        return DEFAULT_MAX_WAITING if self.max_waiting is None and self.auth is Auth.ENTRA else self.max_waiting
 
     @property
     def sharing(self) -> Sharing:
         """How owners share an operation. In key mode there is only one owner."""
-        if self.auth != BY_TOKEN:
+        if self.auth is not Auth.ENTRA:
             return Sharing()
         return Sharing(by_owners=self.shared_operations, places_of_owner=MAX_REGISTRATIONS_OF_OWNER)
 
@@ -492,9 +515,9 @@ def _lack_of_storage(present: Mapping[str, str]) -> dict[str, str]:
 def _lack_of_tenant(present: Mapping[str, str]) -> dict[str, str]:
     """Check tenant and audience: required for tokens, and an error in key mode, which does not separate owners."""
     needed = ("BRIDGE_AUTH_TENANT", "BRIDGE_AUTH_AUDIENCE")
-    if present.get(AUTH) == BY_TOKEN:
-        return {name: f"is not set, and {AUTH} is {BY_TOKEN}" for name in needed if name not in present}
-    return {name: f"is set, but {AUTH} is not {BY_TOKEN}" for name in needed if name in present}
+    if present.get(AUTH) == Auth.ENTRA:
+        return {name: f"is not set, and {AUTH} is {Auth.ENTRA}" for name in needed if name not in present}
+    return {name: f"is set, but {AUTH} is not {Auth.ENTRA}" for name in needed if name in present}
 
 
 def _problems(error: ValidationError) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AliasGenerator, BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from bridge.domain.attempt import KEPT_ATTEMPTS, LOST
+from bridge.domain.attempt import KEPT_ATTEMPTS
 from bridge.domain.events import Format
 from bridge.domain.operation import ExpiredReason, FinalStatus
 from bridge.domain.outcome import Failure
@@ -41,7 +41,7 @@ _ShownUrl = Annotated[
 # What came of a POST to a callback URL.
 _Address = Annotated[str | None, Field(description="The address that was connected to.")]
 _StatusCode = Annotated[int | None, Field(description="The status of the answer; null without one.")]
-_FailureKind = Annotated[str, Field(json_schema_extra={"enum": [*Failure, LOST]})]
+_FailureKind = Annotated[str, Field(json_schema_extra={"enum": [*Failure]})]
 _Failure = Annotated[_FailureKind | None, Field(description="The kind of failure, if no answer came.")]
 _Detail = Annotated[str | None, Field(description="That failure in a text for people.")]
 _Location = Annotated[str | None, Field(description="Where a redirect leads, which is not followed; `?…` for a query.")]

@@ -7,7 +7,7 @@ from typing import assert_never
 
 from bridge.domain.host_limits import FailedProbe
 from bridge.domain.ids import RegistrationRef
-from bridge.domain.outcome import Delivered, Gone, Outcome, Rejected, Unreachable, is_success
+from bridge.domain.outcome import Delivered, Failure, Gone, Outcome, Rejected, Unreachable, is_success
 from bridge.domain.registration import Registration, State
 from bridge.domain.time import iso
 
@@ -16,8 +16,6 @@ KEPT_ATTEMPTS = 50
 
 _MILLISECOND = timedelta(milliseconds=1)
 
-#: The failure of an attempt whose outcome was never recorded.
-LOST = "lost"
 _LOST_DETAIL = "the bridge ended before it recorded the attempt, which may have arrived"
 
 
@@ -91,7 +89,7 @@ class AttemptRecord:
 
     def error_at(self, now: datetime) -> str | None:
         """Return the class of the failure: `lost` if the bridge ended before it could record the attempt."""
-        return LOST if self._is_lost_at(now) else self.error
+        return Failure.LOST if self._is_lost_at(now) else self.error
 
     def detail_at(self, now: datetime) -> str | None:
         """Describe the failure."""

@@ -21,6 +21,7 @@ class Failure(StrEnum):
     PROTOCOL = "protocol"  #: the answer is not HTTP
     HEADERS = "headers"  #: nothing was sent: the registration's own headers cannot be decrypted
     CALLBACK_URL = "callback-url"  #: nothing was sent: the query of the callback URL cannot be decrypted
+    LOST = "lost"  #: the lease ended without a record: the attempt may have arrived
 
 
 class TlsReason(StrEnum):

@@ -36,7 +36,7 @@ from opentelemetry.trace import (
 from bridge.adapters.azure.clients import credential
 from bridge.domain.errors import Misconfigured
 from bridge.domain.text import read_traceparent
-from bridge.settings import Settings
+from bridge.settings import Exporter, Settings
 from bridge.telemetry import Attribute, Metric, Span, Step
 
 _NAME = "bridge"
@@ -173,7 +173,7 @@ def telemetry(settings: Settings) -> OpenTelemetry:
     Raises ImportError if its packages are not installed, and Misconfigured if a setting is missing.
     """
     logging.getLogger("opentelemetry").setLevel(logging.ERROR)  # its warnings repeat while a collector is away
-    return _to_azure(settings) if settings.telemetry == "azure" else _to_a_collector()
+    return _to_azure(settings) if settings.telemetry is Exporter.AZURE else _to_a_collector()
 
 
 def _to_azure(settings: Settings) -> OpenTelemetry:
