@@ -1,7 +1,7 @@
-"""The composition root: settings and dependencies become use cases, which the triggers call.
+"""The composition root: turns settings and dependencies into use cases, which the triggers call.
 
-Bad settings do not stop the app from being indexed: on a function host an import that fails means an app without
-functions and without a message. Every route but health then says what is wrong, and the triggers do nothing.
+Invalid settings do not prevent the app from being indexed: a failed import would leave the host with an app without
+functions and without a message. Instead, every route but health reports the problems, and the triggers do nothing.
 """
 
 import json
@@ -55,9 +55,9 @@ from bridge.storage.repository import Waits
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bridge:
-    """The use cases, ready to be called."""
+    """The use cases."""
 
-    #: Says who calls.
+    #: Authenticates callers.
     authenticator: Authenticator
     routes: Handlers
     sweep: Sweep
@@ -65,7 +65,7 @@ class Bridge:
 
 
 def compose(settings: Settings, dependencies: Dependencies) -> Bridge:
-    """Put the use cases together."""
+    """Connect the use cases."""
     waits = Waits(dependencies.sleep, dependencies.random)
     sources = {source.name: source for source in settings.sources}
     repair = Repair(table=dependencies.table, clock=dependencies.clock, new_id=dependencies.new_id)
@@ -246,15 +246,15 @@ def _compose_sweep(settings: Settings, dependencies: Dependencies, queries: Quer
     )
 
 
-#: Seconds that the storage calls of one request may take together, so that its answer comes within ten.
+#: The time limit of all storage calls of one request in seconds, so that its answer comes within ten seconds.
 REQUEST = 5.0
 
-#: Seconds that a misconfigured instance keeps a queue message before it gives the message back.
+#: How long a misconfigured instance keeps a queue message before it returns the message, in seconds.
 GIVE_BACK_AFTER = 2.0
 
 
 def _storage_problem(error: StorageUnavailable | Contended) -> Problem:
-    """Log why storage did not do what a request needs, and say so to the client."""
+    """Log the failure of storage, and return the answer for the client."""
     if isinstance(error, StorageRefused):
         log(Event.STORAGE_REFUSED, step="answer", code=error.code, error=str(error))
         return refused_by_storage(error)
@@ -266,7 +266,7 @@ def _storage_problem(error: StorageUnavailable | Contended) -> Problem:
 
 
 class App:
-    """What the triggers call: the bridge, or the reasons why there is none."""
+    """The entry points for the triggers: the bridge, or the reasons why the settings are invalid."""
 
     def __init__(
         self,
@@ -275,20 +275,20 @@ class App:
         level: func.AuthLevel = func.AuthLevel.FUNCTION,
         sleep: Callable[[float], None] = real_sleep,
     ) -> None:
-        """Make one; `level` is that of an app without a bridge, which says nothing to those who need no key."""
+        """Create the app. `level` applies to an app without a bridge, which reveals no settings on public routes."""
         self._bridge = bridge
         self._sleep = sleep
         self._limit = ConcurrencyLimit()
-        #: What the platform asks of a caller before the app is called, where a route says nothing else.
+        #: The platform's check of callers, for routes without a separate level.
         self.level = level if isinstance(bridge, Misconfigured) else bridge.authenticator.level
         if isinstance(bridge, Misconfigured):
             log(Event.MISCONFIGURED, problems=bridge.lines)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "App":
-        """Read the settings and put the bridge together. Never raises for what a setting holds."""
-        logging.getLogger("azure").setLevel(logging.WARNING)  # its lines would show URLs,
-        logging.getLogger("urllib3").setLevel(logging.CRITICAL)  # and its warnings do
+        """Read the settings and create the bridge. Never raises for an invalid setting."""
+        logging.getLogger("azure").setLevel(logging.WARNING)  # its info lines would show URLs,
+        logging.getLogger("urllib3").setLevel(logging.CRITICAL)  # and so do its warnings
         try:
             settings = read_settings(environment)
             return cls(compose(settings, build_dependencies(settings)))
@@ -297,7 +297,7 @@ class App:
             return cls(error, level=func.AuthLevel.ANONYMOUS if by_token else func.AuthLevel.FUNCTION)
 
     def answer(self, route: Route[Handler], request: func.HttpRequest) -> func.HttpResponse:
-        """Answer a request of a route; whatever happens, in Azure's shape and without a stack trace.
+        """Answer a request of a route, always in Azure's shape and without a stack trace.
 
         A route that needs neither key nor token does not name the settings that are wrong.
         """
@@ -333,22 +333,22 @@ class App:
             return route.handler(bridge.routes, request, principal)
 
     def health(self, request: func.HttpRequest) -> func.HttpResponse:
-        """Answer whether the app is alive or misconfigured, and nothing more. Reads memory alone, so it never waits."""
+        """Answer whether the app is alive or misconfigured. Reads only memory, so it never waits."""
         return HEALTH.handler(request, not isinstance(self._bridge, Misconfigured))
 
     def sweep(self) -> None:
-        """Do what is due. A misconfigured app loses nothing, and says at each tick why it waits: alerts read that."""
+        """Run a sweep. A misconfigured app logs its problems at each tick instead, for alerts."""
         if isinstance(self._bridge, Misconfigured):
             log(Event.MISCONFIGURED, problems=self._bridge.lines)
         else:
             self._bridge.sweep.sweep()
 
     def deliver(self, body: bytes, *, message_id: str | None = None, inserted: datetime | None = None) -> None:
-        """Follow a queue message. An unreadable one is skipped, by its id and the time of its insertion into the queue.
+        """Follow a queue message. An unreadable one is skipped, with its id and insertion time in the log.
 
-        A lost message has its due row. A misconfigured app gives its messages back by raising Misconfigured: the host
+        A lost message has its due row. A misconfigured app returns its messages by raising Misconfigured: the host
         shows each again after the `visibilityTimeout` of host.json, to any instance. The app waits before that, so that
-        an instance that can do nothing takes few messages from those that can.
+        a broken instance takes few messages from working ones.
         """
         if isinstance(self._bridge, Misconfigured):
             self._sleep(GIVE_BACK_AFTER)
@@ -360,6 +360,6 @@ class App:
             return
         try:
             self._bridge.deliver.deliver(task)
-        except StorageRefused as error:  # the message comes back
+        except StorageRefused as error:  # the message will come again
             log(Event.STORAGE_REFUSED, step="deliver", code=error.code, error=str(error))
             raise

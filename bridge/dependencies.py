@@ -1,4 +1,4 @@
-"""The outside of the bridge, as one object: what the settings lead to, or what a test puts in its place."""
+"""The external dependencies of the bridge as one object, created from the settings, or by a test."""
 
 import random
 import secrets
@@ -32,11 +32,11 @@ from bridge.settings import Exporter, Settings
 from bridge.storage.table import Table
 from bridge.telemetry import OFF, Telemetry
 
-#: The setting that turns telemetry on, and what it needs.
+#: The setting that enables telemetry, and the package that each value needs.
 TELEMETRY = "BRIDGE_TELEMETRY"
 _NEEDS = {Exporter.AZURE: "azure-monitor-opentelemetry", Exporter.OTLP: "opentelemetry-exporter-otlp-proto-http"}
 
-#: Threads that read for lists and the status; they never wait for the upstream.
+#: Threads that read for lists and the status. They never wait for the upstream.
 _READERS = 8
 
 #: Threads that send messages between two sweeps.
@@ -45,35 +45,35 @@ _SENDERS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dependencies:
-    """Everything outside of the bridge. Tests make one of their own."""
+    """All external dependencies. Tests create their own."""
 
     table: Table
     queue: DeliveryQueue
     upstream: Upstream
     sender: WebhookSender
-    #: Makes what knows the tokens of a tenant.
+    #: Creates the verifier of a tenant's tokens.
     tokens: Callable[[Tenant], Tokens]
     clock: Clock
-    #: Makes a random text that no other call makes.
+    #: Returns a random id, different for each call.
     new_id: Callable[[], str]
-    #: Makes NONCE_BYTES random bytes.
+    #: Returns NONCE_BYTES random bytes.
     nonce: Callable[[], bytes]
-    #: A number in [0, 1) that spreads retries.
+    #: Returns a number in [0, 1) that spreads retries.
     random: Callable[[], float]
-    #: Waits, in seconds.
+    #: Waits for a number of seconds.
     sleep: Callable[[float], None]
     #: Runs the parts of a sweep.
     executor: Executor
     #: Runs the reads of lists and the status.
     readers: Executor
-    #: Sends messages between two sweeps; its threads never wait for the upstream.
+    #: Sends messages between two sweeps. Its threads never wait for the upstream.
     senders: Executor
-    #: Takes spans and measures.
+    #: Records spans and metrics.
     telemetry: Telemetry = OFF
 
 
 def build_dependencies(settings: Settings) -> Dependencies:
-    """Make the clients. Asks nobody anything yet."""
+    """Create the clients. Makes no call yet."""
     guard = storage_guard()
     identity = credential(settings, guard) if settings.storage_connection is None else None
     dependencies = Dependencies(
@@ -83,7 +83,7 @@ def build_dependencies(settings: Settings) -> Dependencies:
         sender=HttpWebhookSender(Guard(settings.callback_rules), real_clock),
         tokens=lambda tenant: EntraTokens(tenant, real_clock),
         clock=real_clock,
-        new_id=lambda: f"{random.getrandbits(64):016x}",  # seeded by the system; tells calls apart, keeps no secret
+        new_id=lambda: f"{random.getrandbits(64):016x}",  # seeded by the system, unique but not secret
         nonce=lambda: secrets.token_bytes(NONCE_BYTES),
         random=random.random,
         sleep=real_sleep,
@@ -115,7 +115,7 @@ def instrumented(
 
 
 def _telemetry(settings: Settings) -> Telemetry:
-    """Make what exports. What it needs is imported here alone: a cold start without it does not wait."""
+    """Create the exporter. Its packages are imported only here, so that a cold start without it is not slowed down."""
     try:
         from bridge.adapters.telemetry.opentelemetry import telemetry
 
@@ -126,10 +126,10 @@ def _telemetry(settings: Settings) -> Telemetry:
 
 
 def real_sleep(seconds: float) -> None:
-    """Wait."""
+    """Wait for a number of seconds."""
     time.sleep(seconds)
 
 
 def real_clock() -> datetime:
-    """Read the time."""
+    """Return the current time."""
     return whole_millis(datetime.now(UTC))

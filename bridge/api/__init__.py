@@ -1,1 +1,1 @@
-"""The HTTP API: reads requests, calls the use cases, writes answers. Decides nothing about registrations."""
+"""The HTTP API: parses requests, calls the use cases, writes answers. Makes no decisions about registrations."""

@@ -1,6 +1,6 @@
-"""Authenticates callers: by a key, which the platform has checked, or by a token.
+"""Authentication of callers, by a key that the platform has checked, or by a token.
 
-Names callers for the log as well, and limits the lines about refusals.
+Also names callers in the log, and limits the number of lines about refusals.
 """
 
 import ipaddress
@@ -25,14 +25,14 @@ from bridge.domain.time import Clock
 from bridge.log import Event, called_by, log
 from bridge.ports import Tokens
 
-#: Stands for a caller of whom nothing is known.
+#: Stands for an unknown caller.
 UNKNOWN = "unknown"
 
 
 def caller_of(request: func.HttpRequest) -> str:
-    """Name the address that the platform saw: the last one in `X-Forwarded-For`, which its front end adds.
+    """Return the address that the platform saw: the last one in `X-Forwarded-For`, which its front end adds.
 
-    Anything before that is the caller's own word. A function key does not name its holder. The address is for the log,
+    Callers can make up earlier addresses. A function key does not identify its holder. The address is for the log,
     never for a decision.
     """
     last = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
@@ -45,10 +45,10 @@ def caller_of(request: func.HttpRequest) -> str:
         return UNKNOWN
 
 
-#: One line for each caller and so long.
+#: One line per caller and this period.
 _WINDOW = timedelta(minutes=1)
 
-#: Callers that are counted apart; all further ones of a window share one line.
+#: The most callers with separate lines. All further callers of a period share one line.
 _MOST_CALLERS = 1_000
 _OTHERS = "others"
 
@@ -64,7 +64,7 @@ class _Window:
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
-    """Writes one `caller.refused` line for each caller and minute: anybody can call, and every line costs.
+    """Writes one `caller.refused` line per caller and minute: every client can call, and every line costs.
 
     The first refusal of a caller is written at once. Further refusals within the minute are counted. The next call
     after that minute, of any caller, writes the count as one line. A count is lost with its instance. Thread-safe.
@@ -74,7 +74,7 @@ class Refusals:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def note(self, caller: str, why: str, now: datetime) -> None:
-        """Count one refusal; `why` is that of the last one of a line."""
+        """Count one refusal. The last `why` is written."""
         with self._lock:
             known = caller in self._windows or len(self._windows) < _MOST_CALLERS
             name = caller if known else _OTHERS
@@ -109,12 +109,12 @@ def _write(caller: str, why: str, count: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class FunctionKeyAuth:
-    """Takes every caller for a holder of a key: in front of a route of this level the platform checks one."""
+    """Treats every caller as a holder of a key: the platform checks the key of routes with this level."""
 
     level = func.AuthLevel.FUNCTION
 
     def authenticate(self, _request: func.HttpRequest, /) -> Principal:
-        """Take whoever calls for a holder of a key."""
+        """Return the principal of all holders of a key."""
         return KEY_HOLDER
 
 
@@ -129,9 +129,9 @@ class BearerTokenAuth:
     level = func.AuthLevel.ANONYMOUS
 
     def authenticate(self, request: func.HttpRequest, /) -> Principal:
-        """Say who calls.
+        """Return the caller.
 
-        Raises Problem with 401, with 403 without a role, and with 503 while the tenant's keys are not to be had.
+        Raises Problem with 401, with 403 without a role, and with 503 while the tenant's keys are unavailable.
         """
         now = self.clock()
         self.refusals.write_ended(now)
@@ -153,7 +153,7 @@ Authenticator = FunctionKeyAuth | BearerTokenAuth
 
 
 def _bearer(request: func.HttpRequest) -> str:
-    """Take the token out of `Authorization: Bearer …` (RFC 6750, 2.1); empty where there is none."""
+    """Return the token of `Authorization: Bearer …` (RFC 6750, 2.1). Empty without one."""
     scheme, _, token = request.headers.get("authorization", "").strip().partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 

@@ -2,7 +2,7 @@
 
 Lists, status, overview and bulk redeliveries take dozens of reads each, through threads that they share. Without a
 limit, two hundred of them held every thread of the host, and a registration waited for 17 s. With the limit a few run,
-a few more wait for a moment, and the rest gets 503 `TooBusy`: registering, deliveries and sweeps find a thread.
+a few more wait briefly, and the rest gets 503 `TooBusy`, so that registrations, deliveries and sweeps find a thread.
 """
 
 import threading
@@ -16,7 +16,7 @@ RUNNING, WAITING, MAX_WAIT = 2, 8, 2.0
 
 
 class ConcurrencyLimit:
-    """The limit of one instance. Threads share it."""
+    """The limit of one instance. Thread-safe."""
 
     def __init__(self, running: int = RUNNING, waiting: int = WAITING, max_wait: float = MAX_WAIT) -> None:
         """Let `running` blocks run, and `waiting` more wait for `max_wait` seconds each."""

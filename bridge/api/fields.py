@@ -1,4 +1,4 @@
-"""JSON bodies and the fields that several calls take: how each is validated, and how the API's description shows it."""
+"""JSON bodies and the fields that several calls share: their validation, and their schema in the description."""
 
 import re
 from codecs import BOM_UTF8
@@ -17,14 +17,14 @@ from bridge.domain.ids import GROUP, OPERATION_ID, SOURCE_NAME, OperationRef
 from bridge.domain.text import size_in_utf8
 from bridge.domain.upstream import Source
 
-#: A larger body is refused.
+#: The limit of a body in bytes.
 MAX_BODY_BYTES = 65_536
 
-#: No charset or UTF-8, as clients write it. `utf8` is a name of it too (WHATWG Encoding, 4.2).
+#: No charset, or UTF-8 as clients write it. `utf8` is one of its names, too (WHATWG Encoding, 4.2).
 _CHARSET = re.compile(r'\s*(charset\s*=\s*("utf-?8"|utf-?8)\s*)?;?\s*', re.IGNORECASE)
 
 _CODES = {"missing": "Required", "extra_forbidden": "Unknown"}
-#: What is wrong in our words, with what pydantic knows of it.
+#: The bridge's own messages for errors of pydantic, with pydantic's values.
 _MESSAGES = {
     "missing": "is required",
     "extra_forbidden": "is not known to this call",
@@ -42,7 +42,7 @@ _MESSAGES = {
 
 
 def read_object(request: func.HttpRequest) -> dict[str, Any]:
-    """Read the body as a JSON object. A byte order mark before it is passed over (RFC 8259, 8.1).
+    """Parse the body as a JSON object. A leading byte order mark is ignored (RFC 8259, 8.1).
 
     Raises Problem with 400, 411, 413 or 415.
     """
@@ -68,12 +68,12 @@ def read_object(request: func.HttpRequest) -> dict[str, Any]:
 
 
 def _unsupported(message: str, target: str) -> Problem:
-    """Refuse how a body is written, with the codings that are taken (RFC 9110, 15.5.16)."""
+    """Refuse the encoding of a body, with the accepted encodings (RFC 9110, 15.5.16)."""
     return Problem(ErrorCode.UNSUPPORTED_MEDIA_TYPE, message, target=target, headers={"Accept-Encoding": "identity"})
 
 
 def details_of(error: ValidationError) -> list[Detail]:
-    """Name every field that is wrong."""
+    """List all invalid fields."""
     return [
         Detail(
             _CODES.get(problem["type"], "InvalidValue"),
@@ -84,32 +84,32 @@ def details_of(error: ValidationError) -> list[Detail]:
     ]
 
 
-#: The client's own data is at most this long, as compact JSON in UTF-8.
+#: The limit of the client's metadata, as compact JSON in UTF-8.
 MAX_METADATA_BYTES = 4_096
 
-#: As much of a callback URL as holds whatever the rules are; `normalise` knows the rest.
+#: The pattern of a callback URL that holds under any rules. `normalise` checks the rest.
 _URL = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s\\#@/?]+([/?][^\s\\#]*)?$"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidationContext:
-    """What a request is validated against: the item `validation` of the context that pydantic hands to validators."""
+    """The context of validation: the item `validation` of the context that pydantic passes to validators."""
 
     rules: CallbackRules
     sources: Mapping[str, Source]
-    #: Returns why callbacks to a URL would be refused, as far as the network shows; None if nothing is known.
+    #: Returns an early reason to refuse a callback URL, from a name lookup, or None if none is known.
     check_destination: Callable[[str], str | None]
 
     def locate(self, location: str) -> OperationRef | None:
-        """Read a whole `Operation-Location`; None where it is about no operation of a configured source."""
+        """Parse a whole `Operation-Location`. Returns None if it belongs to no configured source."""
         found = (source.locate(location) for source in self.sources.values())
         return next((ref for ref in found if ref is not None), None)
 
 
 def context_of(info: ValidationInfo) -> ValidationContext:
-    """Take the bridge's context out of pydantic's.
+    """Return the bridge's context from pydantic's.
 
-    Raises TypeError if there is none: a bug of ours.
+    Raises TypeError without one, which is a bug of the bridge.
     """
     context = (info.context or {}).get("validation")
     if not isinstance(context, ValidationContext):
@@ -173,24 +173,24 @@ def _metadata(value: dict[str, Any]) -> dict[str, Any]:
     try:
         size = size_in_utf8(value)
     except ValueError as error:
-        raise PydanticCustomError("number", "holds a number that JSON cannot carry") from error
+        raise PydanticCustomError("number", "has a number that JSON cannot express") from error
     if size > MAX_METADATA_BYTES:
         raise PydanticCustomError("size", f"is longer than {MAX_METADATA_BYTES} bytes")
     return value
 
 
 def _whole(pattern: re.Pattern[str]) -> str:
-    """Write a pattern that is matched in full as JSON Schema has it, which searches."""
+    """Convert a pattern for a full match to JSON Schema, which searches."""
     return f"^(?:{pattern.pattern})$"
 
 
 def _in_any_case(text: str) -> str:
-    """Write a text as a pattern in which case makes no difference: JSON Schema has no flag for it."""
+    """Convert a text to a pattern without distinction of case: JSON Schema has no flag for that."""
     return "".join(f"[{each.upper()}{each}]" if each.isalpha() else each for each in text)
 
 
 def _shown_headers() -> dict[str, Any]:
-    """Show what can be shown of `faults`, which validates a client's own headers."""
+    """Return the part of `faults`, which validates custom headers, that JSON Schema can express."""
     reserved = "|".join(
         [*(f"{_in_any_case(name)}$" for name in sorted(RESERVED)), *map(_in_any_case, RESERVED_PREFIXES)]
     )
@@ -203,16 +203,16 @@ def _shown_headers() -> dict[str, Any]:
 
 _SHOWN_URL = Field(json_schema_extra={"format": "uri", "pattern": _URL, "maxLength": MAX_URL_LENGTH})
 
-#: An operation's id, as the upstream allows it.
+#: An operation's id in the upstream's format.
 OperationId = Annotated[str, AfterValidator(_operation_id), Field(json_schema_extra={"pattern": _whole(OPERATION_ID)})]
 
 #: A whole `Operation-Location` of a configured source.
 OperationLocation = Annotated[str, AfterValidator(_operation_location)]
 
-#: A callback URL in its one form, by the rules alone.
+#: A normalised callback URL that the rules allow.
 WrittenUrl = Annotated[str, AfterValidator(_written_url), _SHOWN_URL]
 
-#: The same, if the network has nothing against it either.
+#: The same, if its name does not lead to a refused address.
 CallbackUrl = Annotated[str, AfterValidator(_callback_url), _SHOWN_URL]
 
 #: The name of a configured source.
@@ -221,8 +221,8 @@ SourceName = Annotated[str, AfterValidator(_source), Field(json_schema_extra={"p
 #: A label of operations that take about equally long.
 Group = Annotated[str, AfterValidator(_group), Field(json_schema_extra={"pattern": _whole(GROUP)})]
 
-#: A JSON object of the client's own.
+#: A JSON object of the client.
 Metadata = Annotated[dict[str, Any], AfterValidator(_metadata)]
 
-#: Headers of the client's own, not validated here: `faults` finds all that is wrong with them at once.
+#: Custom headers of the client, not validated here: `faults` finds all problems at once.
 Headers = Annotated[dict[str, Any], Field(json_schema_extra=_shown_headers())]

@@ -1,4 +1,4 @@
-"""The handlers of the routes: each reads a request, calls a use case and answers.
+"""The handlers of the routes: each parses a request, calls a use case and answers.
 
 The docstrings of the handlers are the summaries and descriptions of the operations in the OpenAPI description.
 """
@@ -79,9 +79,9 @@ class Handlers:
     context: ValidationContext
     keyring: Keyring
     clock: Clock
-    #: Where clients reach the app, if not at the address that requests have here.
+    #: The public URL of the app, if it differs from the URL of incoming requests.
     public_url: str | None
-    #: Whether callers have tokens of a tenant, instead of a key.
+    #: Whether callers have tokens of a tenant instead of a key.
     by_token: bool
     #: Writes the OpenAPI description, which is derived from the routes, and so from these handlers.
     description: Callable[[], str]
@@ -90,7 +90,7 @@ class Handlers:
         """Register a callback for an operation.
 
         The callback URL gets one signed POST when the operation has ended. The same registration can be sent again at
-        any time: the response shows what is registered, and nothing changes. If a registration is canceled, or its
+        any time: the response shows the registration, and nothing changes. If a registration is canceled, or its
         operation has expired, registering it again begins anew.
         """
         now = self.clock()
@@ -117,7 +117,7 @@ class Handlers:
         return self._shown(self._readable_ref(request, principal), principal)
 
     def list_registrations(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
-        """List registrations, newest first by when they came into their state.
+        """List registrations, newest first by the time of their current state.
 
         The list can change while its pages are read: an entry that changes its state moves. With `operationId` all
         registrations of one operation are on one page. A page can be short, even empty, and still have a `nextLink`.
@@ -169,7 +169,7 @@ class Handlers:
                 assert_never(result)
 
     def redeliver_many(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
-        """Deliver dead registrations again, after an outage at the receiver's.
+        """Deliver dead registrations again, after an outage of the receiver.
 
         Each gets a whole run of attempts. The first attempts are spread over a minute for each host. If `more` is true,
         send the same request again with the `cursor` of the response.
@@ -184,8 +184,8 @@ class Handlers:
     def ping(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
         """Send a signed ping now, and show the response of the receiver.
 
-        The status is 200 whatever the receiver answered, and if it did not answer: the fields show that. The ping goes
-        out by the rules of callbacks, and is not repeated.
+        The status is 200 for any outcome, which the fields show. The ping is sent under the
+        rules of callbacks, and is not repeated.
         """
         callback_url, kind = read_ping(request, self.context)
         result = self.pinger.ping(callback_url, kind, owner=principal.owner)
@@ -198,9 +198,9 @@ class Handlers:
                 assert_never(result)
 
     def read_operation(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
-        """Show what is known of an operation, with its registrations.
+        """Show an operation with its registrations.
 
-        An owner sees its own registrations only, and what they may know of the operation.
+        An owner sees only its own registrations, and the operation as they may see it.
         """
         operation_id = request.route_params.get("id", "")
         source = read_source(request, self.context)
@@ -223,7 +223,7 @@ class Handlers:
         return uncached(views.status(self.queries.status(), list(self.context.sources.values())))
 
     def overview(self, _: func.HttpRequest, principal: Principal) -> func.HttpResponse:
-        """Show the last 24 hours, and the schedule of polls.
+        """Show the last 24 hours, and the learnt schedule.
 
         The hours count the caller's own registrations. Schedules cover the operations of all owners, so an
         owner gets none.
@@ -244,7 +244,7 @@ class Handlers:
         return uncached(body, is_secret=True)
 
     def signing_keys(self, request: func.HttpRequest, _: Principal) -> func.HttpResponse:
-        """Show the public keys that signatures `v1a` are verified with, newest first.
+        """Show the public keys that verify `v1a` signatures, newest first.
 
         Clients may keep them for an hour.
         """
@@ -258,9 +258,9 @@ class Handlers:
         return cacheable(self.description(), request)
 
     def dashboard(self, request: func.HttpRequest, _: Principal) -> func.HttpResponse:
-        """Serve the page that shows what the bridge is doing.
+        """Serve the page for people.
 
-        The page holds no data. It asks for a key or a token, and reads this API with it.
+        The page contains no data. It requests a key or a token, and reads this API with it.
         """
         from bridge.dashboard import page  # a cold start does not wait for it
 
@@ -268,7 +268,7 @@ class Handlers:
         return web_page(made.html, request, made.policy)
 
     def _address(self, request: func.HttpRequest) -> str:
-        """Return the address of a request as clients write it, without its query, which can hold the key."""
+        """Return the public URL of a request without its query, which can contain the key."""
         inner = str(request.url).partition("?")[0].rstrip("/")
         return inner if self.public_url is None else f"{self.public_url}/{inner.split('/', 3)[-1]}"
 
@@ -283,7 +283,7 @@ class Handlers:
         return view
 
     def _readable_ref(self, request: func.HttpRequest, principal: Principal) -> RegistrationRef:
-        """Read which registration is meant; another owner's is none, and costs as much as one that is not there."""
+        """Return the requested registration. Another owner's counts as missing, at the same cost."""
         ref = _ref(request)
         owner = principal.owner if principal.can_read_all else self.queries.owner(ref)
         if owner is None or not principal.can_read(owner):
@@ -291,7 +291,7 @@ class Handlers:
         return ref
 
     def _readable(self, ref: OperationRef, principal: Principal) -> OperationAggregate | None:
-        """Show an operation with the registrations that the caller sees; None where there are none but others'."""
+        """Return an operation with the registrations that the caller may read, or None if there is none of these."""
         known = self.queries.operation(ref)
         if known is None or principal.can_read_all:
             return known
@@ -316,13 +316,13 @@ class Handlers:
     def _shown(
         self, ref: RegistrationRef, principal: Principal, *, status: HTTPStatus = HTTPStatus.OK
     ) -> func.HttpResponse:
-        """Answer with a registration; the query of its callback URL is a secret of its own."""
+        """Answer with a registration. The query of its callback URL is a secret, too."""
         body = self._view(self._found(ref, principal), principal)
         is_secret = body.callback_url != without_query(body.callback_url)
         return uncached(body, status=status, is_secret=is_secret)
 
     def _view(self, view: RegistrationView, principal: Principal) -> RegistrationResponse:
-        """Show a registration; its owner alone sees the query of its callback URL, as long as that can be read."""
+        """Return the view of a registration. Only the owner sees the query of the URL, if decryption succeeds."""
         is_owner = view.registration.owner == principal.owner
         url = HeaderCipher(self.keyring).url(view.registration) if is_owner else None
         return views.registration(view, self.clock(), url if isinstance(url, str) else None)
@@ -361,9 +361,9 @@ def _ref(request: func.HttpRequest) -> RegistrationRef:
 
 
 def health(request: func.HttpRequest, is_configured: bool) -> func.HttpResponse:
-    """Say whether the app is alive.
+    """Show whether the app is alive.
 
-    It reads no storage and waits for nothing. A status of 503 means that settings are missing or wrong.
+    The answer needs no storage and never waits. A status of 503 means that settings are missing or wrong.
     """
     try:
         refuse_parameters(request)

@@ -1,4 +1,4 @@
-"""Responses: which of them a cache keeps, which are not sent again, and which are compressed.
+"""HTTP responses with caching, ETags and compression.
 
 Sources: RFC 9111 (caches), RFC 9110, 13.1.2 (`If-None-Match`) and 12.5.3 (`Accept-Encoding`).
 """
@@ -13,21 +13,21 @@ import azure.functions as func
 
 from bridge.api.responses import Response
 
-#: A shorter body fits into one packet with its headers, so that compression saves no time.
+#: The size from which compression saves time. Shorter bodies fit into one packet with their headers.
 MIN_BYTES = 1_024
 
-#: The directive of answers that hold a secret (RFC 9111, 5.2.2.6): the length of a compressed answer could give the
-#: secret away to a client that chooses the rest of the answer (the BREACH attack, CVE-2013-3587).
+#: The directive of answers with a secret (RFC 9111, 5.2.2.6). The length of a compressed answer could reveal the secret
+#: to a client that controls the rest of the answer (the BREACH attack, CVE-2013-3587).
 UNCOMPRESSED = "no-transform"
 
-#: Level 6 makes the description of the API 10% shorter than level 4, and takes 1.8 times as long.
+#: The gzip level. Level 6 makes the description of the API 10% smaller than level 4, but takes 1.8 times as long.
 _LEVEL = 4
 
 _WEIGHT = re.compile(r"q=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)")
 
 
 def compressed(response: func.HttpResponse, request: func.HttpRequest) -> func.HttpResponse:
-    """Return the answer compressed with gzip if the client accepts that and saves time by it, or as it is."""
+    """Return the answer compressed with gzip if the client accepts gzip and saves time, else unchanged."""
     body = response.get_body()
     may_not = UNCOMPRESSED in response.headers.get("Cache-Control", "")
     if len(body) < MIN_BYTES or may_not or not accepts_gzip(request.headers.get("accept-encoding", "")):
@@ -42,7 +42,7 @@ def compressed(response: func.HttpResponse, request: func.HttpRequest) -> func.H
 
 
 def accepts_gzip(header: str) -> bool:
-    """Tell whether an `Accept-Encoding` allows gzip and likes it no less than an answer without coding."""
+    """Return whether an `Accept-Encoding` allows gzip and prefers it at least as much as no coding."""
     weights: dict[str, float] = {}
     for each in header.lower().split(","):
         coding, _, parameter = (part.strip() for part in each.partition(";"))
@@ -52,13 +52,13 @@ def accepts_gzip(header: str) -> bool:
     return gzip_weight > 0 and gzip_weight >= weights.get("identity", 0.0)
 
 
-#: Everybody may keep it for an hour: a key is published long before it is the only one that signs.
+#: Caches may keep the answer for an hour: a key is published long before it is the only one that signs.
 CACHE_CONTROL = "public, max-age=3600"
 
-#: Kept, and asked for each time: an upgrade is seen at once.
+#: Caches must revalidate the answer, so that an upgrade is visible at once.
 ASK_AGAIN = "no-cache"
 
-#: What a page is sent with beside its policy: it is what it says, and tells nobody where somebody came from.
+#: Further headers of a page: no content sniffing, no referrer, and isolation from other pages.
 PAGE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -69,25 +69,25 @@ PAGE_HEADERS = {
 def uncached(
     body: Response, *, status: HTTPStatus = HTTPStatus.OK, location: str | None = None, is_secret: bool = False
 ) -> func.HttpResponse:
-    """Answer with a body that no cache keeps and, if it holds a secret, that nothing compresses."""
+    """Answer with a body that caches must not keep and, for a secret, that must not be compressed."""
     control = f"no-store, {UNCOMPRESSED}" if is_secret else "no-store"
     headers = {"Cache-Control": control} | ({} if location is None else {"Location": location})
     return func.HttpResponse(body.text(), status_code=status, mimetype="application/json", headers=headers)
 
 
 def cacheable(text: str, request: func.HttpRequest) -> func.HttpResponse:
-    """Answer with a text in JSON and its ETag, or 304 to a caller who has it."""
+    """Answer with a text in JSON and its ETag, or with 304 for a matching `If-None-Match`."""
     return _kept(text, request, "application/json", {"Cache-Control": CACHE_CONTROL})
 
 
 def web_page(html: str, request: func.HttpRequest, policy: str) -> func.HttpResponse:
-    """Answer with a page, its Content-Security-Policy and its ETag, or 304 to a browser that has it."""
+    """Answer with a page, its Content-Security-Policy and its ETag, or with 304 for a matching `If-None-Match`."""
     headers = {"Cache-Control": ASK_AGAIN, "Content-Security-Policy": policy, **PAGE_HEADERS}
     return _kept(html, request, "text/html", headers)
 
 
 def _kept(text: str, request: func.HttpRequest, mimetype: str, headers: Mapping[str, str]) -> func.HttpResponse:
-    # Weak: the answer may be compressed, and a strong one would have to differ then (RFC 9110, 8.8.3).
+    # A weak ETag, since the answer may be compressed, and a strong one would then have to differ (RFC 9110, 8.8.3).
     etag = f'W/"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
     known = {**headers, "ETag": etag, "Vary": "Accept-Encoding"}
     if _has(request, etag):

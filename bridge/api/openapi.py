@@ -1,6 +1,6 @@
 """The OpenAPI 3.1 description, derived from the route table, the handlers' docstrings and the models.
 
-It is built at its first request. No other module imports this one, so that a cold start does not pay for it.
+It is created at its first request. No other module imports this one, so that a cold start is not slowed down.
 """
 
 import json
@@ -46,13 +46,13 @@ _SECURITY: Json = {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "JWT",
-        "description": "A token of Microsoft Entra ID, where the deployment asks for one.",
+        "description": "A token of Microsoft Entra ID, if the deployment requires one.",
     },
 }
 _TAGS = {
-    Tag.REGISTRATIONS: "What waits for an operation, and its callbacks.",
-    Tag.OPERATIONS: "What the bridge asks Speech about.",
-    Tag.RECEIVERS: "What a receiver verifies callbacks with, and whether it can be reached.",
+    Tag.REGISTRATIONS: "Registrations for operations, and their callbacks.",
+    Tag.OPERATIONS: "Operations that the bridge polls.",
+    Tag.RECEIVERS: "Verification of callbacks, and pings.",
     Tag.BRIDGE: "The app itself.",
 }
 
@@ -63,18 +63,21 @@ _HEADERS: Mapping[str, Json] = MappingProxyType(
             "description": "Where the registration is.",
             "schema": {"type": "string", "format": "uri-reference"},
         },
-        "Cache-Control": {"description": "Who may keep the answer, and for how long.", "schema": {"type": "string"}},
-        "ETag": {"description": "Names this very answer, for `If-None-Match`.", "schema": {"type": "string"}},
+        "Cache-Control": {
+            "description": "Which caches may keep the answer, and for how long.",
+            "schema": {"type": "string"},
+        },
+        "ETag": {"description": "The version of the answer, for `If-None-Match`.", "schema": {"type": "string"}},
         "Accept-Encoding": {"description": "The codings of a body that are taken.", "schema": {"const": "identity"}},
         "Vary": {"description": "The answer may be compressed.", "schema": {"const": "Accept-Encoding"}},
         "Content-Security-Policy": {
-            "description": "What may run in the page: its own style and script.",
+            "description": "Allows only the page's own style and script.",
             "schema": {"type": "string"},
         },
-        "X-Content-Type-Options": {"description": "It is what it says.", "schema": {"const": "nosniff"}},
-        "Referrer-Policy": {"description": "No link tells where it was.", "schema": {"const": "no-referrer"}},
-        "Cross-Origin-Opener-Policy": {"description": "No other page holds it.", "schema": {"const": "same-origin"}},
-        "WWW-Authenticate": {"description": "What the token lacks (RFC 6750).", "schema": {"type": "string"}},
+        "X-Content-Type-Options": {"description": "No content sniffing.", "schema": {"const": "nosniff"}},
+        "Referrer-Policy": {"description": "Links send no referrer.", "schema": {"const": "no-referrer"}},
+        "Cross-Origin-Opener-Policy": {"description": "Isolated from other pages.", "schema": {"const": "same-origin"}},
+        "WWW-Authenticate": {"description": "The missing token or role (RFC 6750).", "schema": {"type": "string"}},
         "Retry-After": {
             "description": "Seconds after which it may be tried again.",
             "schema": {"type": "integer", "minimum": 1},
@@ -116,17 +119,17 @@ _RESPONSE_NAME = re.compile(r'"((?:#/components/schemas/)?\w+)Response"')
 
 
 class Schemas(GenerateJsonSchema):
-    """Pydantic's own, without titles that only repeat the name of a field."""
+    """Pydantic's generator, without titles that only repeat the name of a field."""
 
     @override
     def field_title_should_be_set(self, schema: Any) -> bool:
-        """Leave it out."""
+        """Omit the title."""
         return False
 
 
 @cache
 def document() -> Json:
-    """Write the whole description. It depends on nothing but the code, so it is made once."""
+    """Return the whole description. It depends only on the code, so it is created once."""
     paths: dict[str, Json] = {}
     for route in ALL_ROUTES:
         operations = {method.lower(): _operation(route, method) for method in route.methods}
@@ -140,14 +143,14 @@ def document() -> Json:
         "paths": paths,
         "webhooks": {
             "operationEnded": _webhook("operationEnded", "An operation has ended", ENDED),
-            "pinged": _webhook("pinged", "Somebody pings the receiver", PINGED),
+            "pinged": _webhook("pinged", "A ping of the receiver", PINGED),
         },
         "components": {"schemas": _schemas(), "headers": dict(_HEADERS), "securitySchemes": _SECURITY},
     }
 
 
 def schema_of(model: type) -> tuple[Json, Json]:
-    """Write the schema of a model or a TypedDict; returns it with all that it refers to."""
+    """Return the schema of a model or a TypedDict, and the schemas to which it refers."""
     mode: JsonSchemaMode = "serialization" if issubclass(model, Response) else "validation"
     schema = TypeAdapter(model).json_schema(ref_template=_SCHEMAS, schema_generator=Schemas, mode=mode)
     named: Json = json.loads(_RESPONSE_NAME.sub(r'"\1"', json.dumps(schema)))
@@ -171,7 +174,7 @@ def _schemas() -> Json:
 
 
 def _content(model: type | None, **examples: Json) -> Json:
-    """Describe a body, with examples by name; there is none without a model."""
+    """Describe a body, with examples by name. Empty without a model."""
     if model is None:
         return {}
     if model is str:
@@ -224,7 +227,7 @@ def _parameters(route: Route[Any]) -> Iterator[Json]:
 
 
 def _without_null(schema: Json) -> Json:
-    """Let a parameter be left out but not be null, which a query cannot say."""
+    """Remove null from a parameter's schema: a query can omit a parameter, but cannot send null."""
     if "anyOf" not in schema:
         return schema
     [only] = [each for each in schema["anyOf"] if each != {"type": "null"}]
@@ -242,7 +245,7 @@ def _success(route: Route[Any], status: HTTPStatus, *, is_head: bool) -> Json:
 
 
 def _present(**fields: Json) -> Json:
-    """Leave out what is empty."""
+    """Leave out empty fields."""
     return {name: value for name, value in fields.items() if value}
 
 
@@ -284,7 +287,7 @@ def _problems(route: Route[Any], *, is_head: bool) -> dict[HTTPStatus, Json]:
 
 def _problem(status: HTTPStatus, codes: Iterable[ErrorCode], *, is_head: bool) -> Json:
     more = [_ERROR_HEADERS[status]] if status in _ERROR_HEADERS else []
-    code: Json = {"description": "What is wrong.", "required": True, "schema": {"enum": list(codes)}}
+    code: Json = {"description": "The error code.", "required": True, "schema": {"enum": list(codes)}}
     about = "; ".join(f"`{each}`: {each.meaning}" for each in codes) + "."
     if status == HTTPStatus.UNAUTHORIZED:  # the platform refuses a key, and the bridge a token
         del code["required"]
@@ -298,13 +301,13 @@ def _problem(status: HTTPStatus, codes: Iterable[ErrorCode], *, is_head: bool) -
 
 
 def _links(route: Route[Any], success: Success) -> Json:
-    """Lead from a response to the operations that take its values."""
+    """Return links from a response to the operations that take its values."""
     if success.model in (Registered, RegistrationResponse):
         operation = {"path.id": "$response.body#/operation/id", "query.source": "$response.body#/operation/source"}
         return {
             **_links_of_registration(""),
             "secret": _link(
-                "signing_secret", {"callbackUrl": "$response.body#/callbackUrl"}, "What its receiver needs."
+                "signing_secret", {"callbackUrl": "$response.body#/callbackUrl"}, "The secret of its receiver."
             ),
             "operation": _link("read_operation", operation, "Its operation."),
         }
@@ -335,7 +338,7 @@ def _webhook(name: str, summary: str, events: Mapping[Format, Any]) -> Json:
         ("webhook-id", "The same in every attempt: drop duplicates by it.", True),
         ("webhook-timestamp", "Seconds since 1970.", True),
         ("webhook-signature", "`v1` and `v1a` signatures over `{id}.{timestamp}.{body}`, separated by spaces.", True),
-        ("traceparent", "That of the request that registered it, if it had one; a ping has none.", False),
+        ("traceparent", "The one of the registering request, if any; a ping has none.", False),
     )
     return {
         "post": {
@@ -351,9 +354,9 @@ def _webhook(name: str, summary: str, events: Mapping[Format, Any]) -> Json:
                 "content": {kind.content_type: {"schema": _reference(event)} for kind, event in events.items()},
             },
             "responses": {
-                "2XX": {"description": "Taken, within 15 s."},
-                "410": {"description": "Nobody wants it there any more: no further attempt."},
-                "default": {"description": "Tried again by the schedule."},
+                "2XX": {"description": "Accepted, within 15 s."},
+                "410": {"description": "The receiver wants no further messages: no further attempt."},
+                "default": {"description": "Retried by the schedule."},
             },
         }
     }

@@ -1,4 +1,4 @@
-"""Reads query strings: every parameter wrong in every way ends in one answer that names them all."""
+"""Parses query strings. One answer names all invalid parameters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from bridge.domain.registration import State
 from bridge.domain.upstream import DEFAULT_SOURCE
 from bridge.storage.index import CURSOR_TEXT, Cursor, CursorCipher
 
-#: A page has at most this many entries.
+#: The largest and the default number of entries of a page.
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 50
 
-#: Where the function key may be, in any letter case: the platform reads these parameters, not the app.
+#: Parameters with the function key, in any letter case. The platform reads them, not the app.
 _KEY_PARAMETERS = frozenset({"code", "clientid"})
 
 
@@ -38,14 +38,14 @@ def _cursor_text(value: str) -> str:
     return value
 
 
-#: A cursor as a client sends it back, still encrypted.
+#: A cursor from a client, still encrypted.
 CursorText = Annotated[str, AfterValidator(_cursor_text)]
 
 
 def read_cursor(text: str | None, cursors: CursorCipher, *, owner: str | None, query: str) -> Cursor | None:
-    """Decrypt a cursor for the list of `owner` (None: of all) with the filter `query`; None if there is none.
+    """Decrypt a cursor for the list of `owner` (None: of all) with the filter `query`. Returns None without a cursor.
 
-    Raises Problem with 400 for a cursor that was made up or is another list's.
+    Raises Problem with 400 for a cursor that was made up or belongs to another list.
     """
     if text is None:
         return None
@@ -56,30 +56,30 @@ def read_cursor(text: str | None, cursors: CursorCipher, *, owner: str | None, q
 
 
 class NoParameters(BaseModel):
-    """A call that takes none has none."""
+    """The parameters of a call without parameters."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class ListParameters(NoParameters):
-    """What `GET /api/registrations` takes."""
+    """The parameters of `GET /api/registrations`."""
 
     state: Annotated[State | None, Field(description="Only those in this state.")] = None
     operationId: Annotated[OperationId | None, Field(description="All of this operation, on one page.")] = None
     limit: Annotated[
-        int, Field(ge=1, le=MAX_LIMIT, description="How many entries a page has at most."), BeforeValidator(_number)
+        int, Field(ge=1, le=MAX_LIMIT, description="The most entries of a page."), BeforeValidator(_number)
     ] = DEFAULT_LIMIT
-    cursor: Annotated[CursorText | None, Field(description="Where the page begins: from `nextLink`.")] = None
+    cursor: Annotated[CursorText | None, Field(description="The start of the page, from `nextLink`.")] = None
 
 
 class OperationParameters(NoParameters):
-    """What `GET /api/operations/{id}` takes."""
+    """The parameters of `GET /api/operations/{id}`."""
 
-    source: Annotated[SourceName, Field(description="Which Speech endpoint it is of.")] = DEFAULT_SOURCE
+    source: Annotated[SourceName, Field(description="The name of the Speech endpoint.")] = DEFAULT_SOURCE
 
 
 class SecretParameters(NoParameters):
-    """What `GET /api/signing-secret` takes."""
+    """The parameters of `GET /api/signing-secret`."""
 
     callbackUrl: Annotated[WrittenUrl, Field(description="Any callback URL of the origin.")]
 
@@ -89,24 +89,24 @@ _Parameters = TypeVar("_Parameters", bound=NoParameters)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListQuery:
-    """What `GET /api/registrations` asks for."""
+    """The parsed parameters of `GET /api/registrations`."""
 
     states: Sequence[State]
     operation_id: str | None
     limit: int
-    #: As the client sent it.
+    #: Unchanged from the client.
     cursor: str | None
 
     @property
     def filter(self) -> str:
-        """What a cursor of this list is bound to, beside its owner."""
+        """The binding of this list's cursors, in addition to the owner."""
         return f"list {' '.join(self.states)}"
 
 
 def read_list_query(request: func.HttpRequest) -> ListQuery:
-    """Read which registrations to list.
+    """Parse the parameters of a list.
 
-    Raises Problem with 400, naming every parameter that is wrong.
+    Raises Problem with 400, naming all invalid parameters.
     """
     given = _read(ListParameters, request)
     return ListQuery(
@@ -118,7 +118,7 @@ def read_list_query(request: func.HttpRequest) -> ListQuery:
 
 
 def read_source(request: func.HttpRequest, context: ValidationContext) -> str:
-    """Read which source an operation is of.
+    """Return the source of an operation.
 
     Raises Problem with 400.
     """
@@ -126,7 +126,7 @@ def read_source(request: func.HttpRequest, context: ValidationContext) -> str:
 
 
 def read_callback_url(request: func.HttpRequest, context: ValidationContext) -> str:
-    """Read a callback URL, and write it as registering does.
+    """Return the normalised callback URL, like in a registration.
 
     Raises Problem with 400.
     """
@@ -134,7 +134,7 @@ def read_callback_url(request: func.HttpRequest, context: ValidationContext) -> 
 
 
 def refuse_parameters(request: func.HttpRequest) -> None:
-    """Let a call that takes no parameters have none: every route refuses a parameter that it does not know.
+    """Refuse all parameters for a call without parameters: every route refuses unknown parameters.
 
     Raises Problem with 400, naming each parameter.
     """
@@ -150,9 +150,9 @@ def _read(model: type[_Parameters], request: func.HttpRequest, context: Validati
 
 
 def _query(request: func.HttpRequest) -> dict[str, str]:
-    """Read the query off the URL: the platform leaves parameters without a value out of `params`.
+    """Parse the query of the URL: the platform omits parameters without a value from `params`.
 
-    The values of a parameter that is given twice are joined by commas, as the platform joins them.
+    Repeated values of a parameter are joined by commas, like the platform does.
     """
     query: dict[str, str] = {}
     for name, value in parse_qsl(request.url.partition("?")[2], keep_blank_values=True):

@@ -1,4 +1,4 @@
-"""Reads the bodies of registrations, pings and bulk redeliveries. One answer names every field that is wrong."""
+"""Parses the bodies of registrations, pings and bulk redeliveries. One answer names all invalid fields."""
 
 import json
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ _EXAMPLE: dict[str, JsonValue] = {
 
 
 class RegistrationBody(BaseModel):
-    """What to wait for, and whom to tell. One of `operationId` and `operationLocation` is needed, not both."""
+    """An operation to wait for, and a callback URL. Needs either `operationId` or `operationLocation`."""
 
     model_config = ConfigDict(
         strict=True,
@@ -63,13 +63,13 @@ class RegistrationBody(BaseModel):
     operationLocation: Annotated[
         OperationLocation | None, Field(description="Or the whole `Operation-Location` header that Speech returned.")
     ] = None
-    callbackUrl: Annotated[CallbackUrl, Field(description="Where the callback goes, if the settings allow it.")]
-    source: Annotated[SourceName | None, Field(description="Which Speech endpoint it is about; `default` if none.")] = (
+    callbackUrl: Annotated[CallbackUrl, Field(description="The callback URL, if the settings allow it.")]
+    source: Annotated[SourceName | None, Field(description="The name of the Speech endpoint. Default: `default`.")] = (
         None
     )
     events: Annotated[
         Annotated[list[Literal["Succeeded", "Failed", "Canceled", "Expired"]], Field(min_length=1)] | None,
-        Field(description="Which ends you want to hear of; all of them by default."),
+        Field(description="The final statuses to be notified of. Default: all."),
     ] = None
     metadata: Annotated[
         Metadata | None,
@@ -77,7 +77,7 @@ class RegistrationBody(BaseModel):
     ] = None
     group: Annotated[
         Group | None,
-        Field(description="What is known of its length beforehand: durations of a group are learnt apart."),
+        Field(description="A label of operations with similar durations, which are learnt separately."),
     ] = None
     headers: Annotated[
         Headers | None,
@@ -85,14 +85,14 @@ class RegistrationBody(BaseModel):
     ] = None
     format: Annotated[
         Literal["standard", "cloudevents"] | None,
-        Field(description="How messages are written; `standard` if not said."),
+        Field(description="The format of messages. Default: `standard`."),
     ] = None
 
 
 def read_registration(
     request: func.HttpRequest, context: ValidationContext, *, owner: str, now: datetime
 ) -> tuple[Registration, OwnHeaders]:
-    """Read a registration, and the headers that its callbacks are to have.
+    """Parse a registration, and the custom headers of its callbacks.
 
     Raises Problem with 400, 413 or 415.
     """
@@ -136,19 +136,19 @@ def _header_details(body: Mapping[str, Any]) -> list[Detail]:
 
 
 def _operation(body: RegistrationBody, context: ValidationContext) -> OperationRef | None:
-    """Name the operation; None where the source that was named is not the one of the location."""
+    """Return the operation, or None if `source` contradicts `operationLocation`."""
     if body.operationLocation is None:
         return OperationRef(body.source or DEFAULT_SOURCE, body.operationId or "")
     located = context.locate(body.operationLocation)
     return located if located is not None and body.source in (None, located.source) else None
 
 
-#: A redelivery of many begins at most this many at once.
+#: The most redeliveries of one call, and the default.
 MAX_REDELIVERIES = 500
 DEFAULT_REDELIVERIES = 100
 
 
-#: A host, and perhaps its port: the form. `normalise_host` says which are right.
+#: The form of a host with an optional port. `normalise_host` validates the parts.
 _HOST = r"(\[[0-9a-fA-F:.]+\]|[^\s/:@?#\[\]]+)(:[0-9]*)?"
 
 
@@ -170,7 +170,7 @@ def _host(value: str) -> str:
 
 
 class PingBody(BaseModel):
-    """Whom to ping, and how the message is written."""
+    """A callback URL to ping, and the format of the message."""
 
     model_config = ConfigDict(
         strict=True,
@@ -180,14 +180,14 @@ class PingBody(BaseModel):
         json_schema_extra={"examples": [{"callbackUrl": "https://hooks.example.com/avatar"}]},
     )
 
-    callbackUrl: Annotated[CallbackUrl, Field(description="Where the ping goes, by the rules of a callback.")]
+    callbackUrl: Annotated[CallbackUrl, Field(description="The URL to ping, under the rules of a callback.")]
     format: Annotated[
-        Literal["standard", "cloudevents"] | None, Field(description="How it is written; `standard` if not said.")
+        Literal["standard", "cloudevents"] | None, Field(description="The format of the message. Default: `standard`.")
     ] = None
 
 
 class RedeliverBody(BaseModel):
-    """Which of the dead to deliver again."""
+    """The dead registrations to deliver again."""
 
     model_config = ConfigDict(
         strict=True,
@@ -208,17 +208,17 @@ class RedeliverBody(BaseModel):
             description="Only those whose callbacks go to this host, read like that of a callback URL; perhaps a port."
         ),
     ] = None
-    limit: Annotated[int, Field(ge=1, le=MAX_REDELIVERIES, description="So many at the most, newest first.")] = (
+    limit: Annotated[int, Field(ge=1, le=MAX_REDELIVERIES, description="The most redeliveries, newest first.")] = (
         DEFAULT_REDELIVERIES
     )
     cursor: Annotated[
         CursorText | None,
-        Field(description="Where an earlier call stopped: from its answer."),
+        Field(description="The `cursor` of an earlier answer."),
     ] = None
 
 
 def read_ping(request: func.HttpRequest, context: ValidationContext) -> tuple[str, Format]:
-    """Read whom to ping, as a normalised URL, and in which format.
+    """Parse the normalised URL and the format of a ping.
 
     Raises Problem with 400, 413 or 415.
     """
@@ -230,12 +230,12 @@ def read_ping(request: func.HttpRequest, context: ValidationContext) -> tuple[st
 
 
 def redelivery_filter(host: str | None) -> str:
-    """Return what the cursor of a redelivery of many is bound to, beside its owner."""
+    """Return the binding of a bulk redelivery's cursors, in addition to the owner."""
     return f"redeliver {host or ''}"
 
 
 def read_order(request: func.HttpRequest, cursors: CursorCipher, *, owner: str | None) -> Order:
-    """Read which registrations to deliver again, of one owner or, with None, of all.
+    """Parse a bulk redelivery, of one owner or, with None, of all.
 
     Raises Problem with 400, 413 or 415.
     """

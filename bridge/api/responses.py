@@ -1,7 +1,7 @@
-"""The models of the responses: each field is stated once, here, and the description of the API is derived from them.
+"""The models of the responses. Each field is defined once, here, and the description of the API derives from them.
 
-A model reads the attributes of a domain object that have the names of its fields (`Response.of`). Limits of numbers and
-the values of texts are for the description alone: a stored row that breaks one is shown as it is.
+A model reads the attributes of a domain object with the names of its fields (`Response.of`). Limits of numbers and
+values of texts are only for the description: a stored row with other values is shown unchanged.
 """
 
 import json
@@ -38,18 +38,20 @@ _ShownUrl = Annotated[
     str, Field(description="Where the callback goes, with `?…` for a query: `GET /registrations/{id}` has all of it.")
 ]
 
-# What came of a POST to a callback URL.
-_Address = Annotated[str | None, Field(description="The address that was connected to.")]
+# The outcome of a POST to a callback URL.
+_Address = Annotated[str | None, Field(description="The address of the connection.")]
 _StatusCode = Annotated[int | None, Field(description="The status of the answer; null without one.")]
 _FailureKind = Annotated[str, Field(json_schema_extra={"enum": [*Failure]})]
 _Failure = Annotated[_FailureKind | None, Field(description="The kind of failure, if no answer came.")]
 _Detail = Annotated[str | None, Field(description="That failure in a text for people.")]
-_Location = Annotated[str | None, Field(description="Where a redirect leads, which is not followed; `?…` for a query.")]
+_Location = Annotated[
+    str | None, Field(description="The target of a redirect, which is not followed; `?…` for a query.")
+]
 _Body = Annotated[str | None, Field(description="The start of the answer, printable: up to 1,024 bytes of UTF-8.")]
 
 
 class Response(BaseModel):
-    """The body of a response, or a part of it: camelCase in JSON, and no field disappears when it is null.
+    """The body of a response, or a part of it: camelCase in JSON, with all fields, even if they are null.
 
     A model is built at its first use, since a cold start should not wait for all of them.
     """
@@ -63,35 +65,35 @@ class Response(BaseModel):
 
     @classmethod
     def of(cls, source: object, /, **other: object) -> Self:
-        """Read the fields from the attributes of `source` with their names, except those that `other` gives."""
+        """Read the fields from the attributes of `source` with the same names, unless `other` has them."""
         read = {name: getattr(source, name) for name in cls.model_fields if name not in other}
         return cls.model_validate({**read, **other})
 
     def text(self) -> str:
-        """Write it as JSON."""
+        """Return the JSON text."""
         return json.dumps(self.model_dump(mode="json"), ensure_ascii=False)
 
 
 class MessageName(Response):
-    """What names a message."""
+    """The name of a message."""
 
     id: str = Field(description="The `webhook-id` of every attempt.")
     type: str = Field(description="`{path of the source}.operation.{final status}`, or `bridge.ping`.")
 
 
 class OperationResponse(Response):
-    """What is known of an operation."""
+    """An operation."""
 
     id: str = Field(description="The upstream's id.")
-    source: str = Field(description="The name of the Speech endpoint that is asked.")
-    status: str | None = Field(description="The upstream's last word, or `Expired`, which is the bridge's.")
-    reason: _GivenUp | None = Field(description="Why the bridge gave up; null for the upstream's own word.")
+    source: str = Field(description="The name of the polled Speech endpoint.")
+    status: str | None = Field(description="The upstream's last status, or the bridge's own `Expired`.")
+    reason: _GivenUp | None = Field(description="Why the bridge gave up; null for a final status of the upstream.")
     registered_at: Moment = Field(description="When the registration that is shown, or the caller, began to wait.")
-    polls: _Count = Field(description="How often it was asked for since then.")
+    polls: _Count = Field(description="The number of polls since then.")
     last_polled_at: Moment | None
-    next_poll_at: Moment | None = Field(description="Null when nobody waits for it.")
+    next_poll_at: Moment | None = Field(description="Null if no registration waits.")
     finished_at: Moment | None = Field(description="When the bridge saw the end.")
-    last_error: str | None = Field(description="What went wrong at the last poll.")
+    last_error: str | None = Field(description="The problem of the last poll.")
 
 
 class AttemptResponse(Response):
@@ -101,7 +103,7 @@ class AttemptResponse(Response):
         description="Counted from 1 over all generations of the registration.", json_schema_extra={"minimum": 1}
     )
     at: Moment
-    duration_ms: _Count | None = Field(description="Null until it is recorded.")
+    duration_ms: _Count | None = Field(description="Null before the record.")
     address: _Address
     status: _StatusCode
     error: _Failure
@@ -115,22 +117,22 @@ class OperationsRegistration(Response):
 
     id: _PublicId
     callback_url: _ShownUrl
-    events: list[FinalStatus] = Field(description="The ends that it wants to hear of.")
+    events: list[FinalStatus] = Field(description="The requested final statuses.")
     metadata: dict[str, Any] | None = Field(description="The client's own data.")
-    group: str | None = Field(description="With which other operations its duration is learnt.")
+    group: str | None = Field(description="The label of operations with similar durations.")
     format: Format
     state: State
-    since: Moment = Field(description="When it came into its state.")
-    reason: _Reason | None = Field(description="Why it is dead.")
-    created_at: Moment = Field(description="When it was created, or created again after a cancellation.")
-    message: MessageName | None = Field(description="Null until there is something to tell.")
+    since: Moment = Field(description="When the registration entered its state.")
+    reason: _Reason | None = Field(description="Why the registration is dead.")
+    created_at: Moment = Field(description="When the registration was created, or created again after a cancellation.")
+    message: MessageName | None = Field(description="Null before the notification.")
     next_attempt_at: Moment | None
     deferred_by: _DeferredBy | None = Field(description="Why the next attempt waits longer than the schedule.")
     delivered_at: Moment | None
 
 
 class EarlierAttempts(Response):
-    """A summary of the attempts that are not kept any longer."""
+    """A summary of the attempts that are no longer kept."""
 
     count: int = Field(json_schema_extra={"minimum": 1})
     before: Moment = Field(description="They began before this.")
@@ -151,16 +153,16 @@ class RegistrationResponse(OperationsRegistration):
 
 
 class Registered(RegistrationResponse):
-    """What registering answers."""
+    """The answer to a registration."""
 
     subscriber: _Subscriber
     signing_secret: str = Field(
-        description="What callbacks to its origin verify with.", json_schema_extra={"pattern": "^whsec_"}
+        description="The secret that verifies callbacks to its origin.", json_schema_extra={"pattern": "^whsec_"}
     )
 
 
 class EntrysOperation(Response):
-    """What a list shows of an operation."""
+    """An operation in a list."""
 
     id: str
     source: str
@@ -168,15 +170,15 @@ class EntrysOperation(Response):
 
 
 class Entry(Response):
-    """A registration as a list shows it: no metadata, no attempts."""
+    """A registration in a list, without metadata and attempts."""
 
     id: _PublicId
     callback_url: _ShownUrl
     events: list[FinalStatus]
     format: Format
     state: State
-    since: Moment = Field(description="When it came into its state; lists are in this order.")
-    reason: _Reason | None = Field(description="Why it is dead.")
+    since: Moment = Field(description="When the registration entered its state; lists are in this order.")
+    reason: _Reason | None = Field(description="Why the registration is dead.")
     created_at: Moment
     operation: EntrysOperation
     message: MessageName | None
@@ -186,14 +188,14 @@ class Entry(Response):
 
 
 class PageResponse(Response):
-    """Part of a list, newest first by when each came into its state."""
+    """Part of a list, newest first by the time of the current state."""
 
     value: list[Entry]
     next_link: str | None = Field(description="The next page, without the key; null at the end.")
 
 
 class OperationWithRegistrations(OperationResponse):
-    """What is known of an operation, with its registrations."""
+    """An operation with its registrations."""
 
     registrations: list[OperationsRegistration]
 
@@ -206,37 +208,38 @@ class Count(Response):
 
 
 class Share(Response):
-    """Which share of the operations ends from an age on, up to the next one."""
+    """The share of operations that end from an age on, up to the next one."""
 
     from_seconds: _Amount
     share: float = Field(json_schema_extra={"minimum": 0, "maximum": 1})
 
 
 class Durations(Response):
-    """What was learnt of how long a source's operations take."""
+    """The learnt durations of a source's operations."""
 
-    completions: _Amount = Field(description="From how many; old ones count less and less.")
+    completions: _Amount = Field(description="The number of observed ends; old ones lose weight.")
     shares: list[Share]
-    groups: list[str] = Field(description="Those whose durations are learnt apart.")
+    groups: list[str] = Field(description="The groups with separately learnt durations.")
 
 
 class SourceWithDurations(Response):
-    """A Speech endpoint, how often it is asked, why it is not, and what was learnt of its operations."""
+    """A Speech endpoint with its rate, its problem, and the learnt durations of its operations."""
 
     name: str
     endpoint: str
-    path: str = Field(description="What stands before `/operations`; event types begin with it.")
+    path: str = Field(description="The path before `/operations`; event types begin with it.")
     api_version: str
-    requests_per_second: float = Field(description="How often it may be asked at present.")
+    requests_per_second: float = Field(description="The current rate limit.")
     highest_requests_per_second: float
-    stopped_until: Moment | None = Field(description="It said 429; nobody asks before this.")
+    stopped_until: Moment | None = Field(description="After a 429: no polls before this time.")
     shadow_price: float = Field(
-        description="What a request is held to cost: it rises while more is due.", json_schema_extra={"minimum": 1}
+        description="The price of a request, in base prices; rises while polls exceed the budget.",
+        json_schema_extra={"minimum": 1},
     )
-    paused_until: Moment | None = Field(description="It did not take the credential; nobody asks before this.")
-    unreachable_since: Moment | None = Field(description="Nothing but faults has come since then.")
-    problem: str | None = Field(description="What it said of the credential, or its last fault.")
-    advice: str | None = Field(description="What to do about it.")
+    paused_until: Moment | None = Field(description="After a refused credential: no polls before this time.")
+    unreachable_since: Moment | None = Field(description="Only faults since then.")
+    problem: str | None = Field(description="The answer to the refused credential, or the last fault.")
+    advice: str | None = Field(description="The advice.")
     durations: Durations
 
 
@@ -244,30 +247,30 @@ class Queue(Response):
     """Whether messages can be sent to the queue, as of the last heartbeat of a sweep."""
 
     problem: str | None = Field(description="Why messages cannot be sent, with the service's error code.")
-    advice: str | None = Field(description="What to do about it.")
+    advice: str | None = Field(description="The advice.")
     since: Moment | None = Field(description="The first failure in a row.")
 
 
 class ClockAhead(Response):
-    """A row with times that lie ahead: the clock of an instance is, or was, wrong."""
+    """A row with times that lie ahead, since the clock of an instance is or was wrong."""
 
     row: str = Field(description="`heartbeat`, or `source:` and the name of a source.")
-    columns: list[str] = Field(description="Which of its times; they are shown as corrected.")
+    columns: list[str] = Field(description="The times, which are shown corrected.")
 
 
 class StatusResponse(Response):
-    """How the bridge is."""
+    """The state of the bridge."""
 
     last_sweep_at: Moment | None = Field(description="To the minute.")
     clocks_ahead: list[ClockAhead] = Field(description="Empty if the clocks of the instances agree.")
-    oldest_overdue_at: Moment | None = Field(description="When what has waited longest past its time was due.")
-    registrations: dict[State, Count] = Field(description="By state; an instance counts every ten seconds at most.")
+    oldest_overdue_at: Moment | None = Field(description="The due time of the most overdue row.")
+    registrations: dict[State, Count] = Field(description="By state; an instance counts at most every ten seconds.")
     queue: Queue
     sources: list[SourceWithDurations]
 
 
 class PingResponse(Response):
-    """What came of a ping, as an attempt is shown."""
+    """The result of a ping, in the form of an attempt."""
 
     message: MessageName
     at: Moment
@@ -281,16 +284,16 @@ class PingResponse(Response):
 
 
 class RedeliveryResponse(Response):
-    """What a redelivery of many has begun."""
+    """The result of a bulk redelivery."""
 
     started: _Count = Field(description="How many.")
     registrations: list[str] = Field(description="Their ids.")
-    more: bool = Field(description="Whether there can be others, which a call with `cursor` goes on to.")
-    cursor: str | None = Field(description="Where the next call goes on; null where there is no more.")
+    more: bool = Field(description="Whether there may be more, for a call with `cursor`.")
+    cursor: str | None = Field(description="Where the next call continues; null at the end.")
 
 
 class SigningSecret(Response):
-    """What callbacks to an origin are verified with."""
+    """The secret with which callbacks to an origin are verified."""
 
     audience: str = Field(description="The origin: scheme, host and, unless it is the scheme's own, port.")
     subscriber: _Subscriber
@@ -298,7 +301,7 @@ class SigningSecret(Response):
 
 
 class PublicKeyResponse(Response):
-    """What everybody verifies `v1a` with."""
+    """A public key that verifies `v1a` signatures."""
 
     id: str
     public_key: str = Field(json_schema_extra={"pattern": "^whpk_"})
@@ -317,30 +320,30 @@ class HealthResponse(Response):
 
 
 class ErrorDetail(Response):
-    """One thing that is wrong."""
+    """One problem."""
 
     code: str
     message: str
-    target: str = Field(description="The field, parameter, header or setting that it is about.")
+    target: str = Field(description="The field, parameter, header or setting with the problem.")
 
 
 class Error(Response):
-    """Why a request was not followed."""
+    """The reason why a request was refused or failed."""
 
     code: str = Field(description="The same as in the header `x-ms-error-code`.")
     message: str
     target: str | None
-    details: list[ErrorDetail] = Field(description="Everything that is wrong, at once.")
+    details: list[ErrorDetail] = Field(description="All problems at once.")
 
 
 class ErrorAnswer(Response):
-    """An answer that is no success, in Azure's shape."""
+    """An error answer in Azure's shape."""
 
     error: Error
 
 
 class Delays(Response):
-    """Within how many seconds callbacks of an hour were delivered, from the beginning of their runs."""
+    """The seconds from the start of a run to the delivery, for the callbacks of an hour."""
 
     p50: _Amount = Field(description="Half of them.")
     p95: _Amount = Field(description="95% of them.")
@@ -348,30 +351,30 @@ class Delays(Response):
 
 
 class HourResponse(Response):
-    """What ended in one hour."""
+    """The results of one hour."""
 
     begins: Moment = Field(serialization_alias="from")
     delivered: _Count
     dead: _Count
-    delay_seconds: Delays | None = Field(description="Null where nothing was delivered.")
+    delay_seconds: Delays | None = Field(description="Null without a delivery.")
 
 
 class ExpectedResponse(Response):
-    """What was learnt of a source, or of a group of it, and when a new operation would be asked for."""
+    """The learnt durations of a source or of one of its groups, and the polls of a new operation."""
 
     source: str
     group: str | None = Field(description="Null for all operations of the source.")
     plan: str = Field(description="`exponential` learns no durations.", json_schema_extra={"enum": [*PollPlan]})
-    completions: _Amount = Field(description="From how many; old ones count less and less.")
+    completions: _Amount = Field(description="The number of observed ends; old ones lose weight.")
     shares: list[Share]
     median_seconds: _Amount | None = Field(description="Half of them end before this age.")
     polls_at_seconds: list[float] = Field(description="Ages, from the registration on; 40 at most.")
 
 
 class OverviewResponse(Response):
-    """The last day, and what was learnt."""
+    """The last day, and the learnt durations."""
 
     begins: Moment = Field(serialization_alias="from", description="When the day begins, at a full hour.")
-    complete_from: Moment = Field(description="Later than `from` where more has ended than is read.")
-    hours: list[HourResponse] = Field(description="24 of them, oldest first; the last one runs.")
+    complete_from: Moment = Field(description="Later than `from` if more registrations ended than are read.")
+    hours: list[HourResponse] = Field(description="24, oldest first; the last one is the current hour.")
     schedules: list[ExpectedResponse] = Field(description="Each source, then its groups; none for owners.")

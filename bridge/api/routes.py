@@ -24,7 +24,7 @@ from bridge.domain.principal import Principal
 #: Answers the requests of one route.
 Handler = Callable[[Handlers, func.HttpRequest, Principal], func.HttpResponse]
 
-#: Answers without the use cases, so that it answers without settings, too: the flag says whether they are right.
+#: Answers without the use cases, so that it works without settings, too. The flag is whether they are valid.
 HealthHandler = Callable[[func.HttpRequest, bool], func.HttpResponse]
 
 HandlerT = TypeVar("HandlerT", bound=Callable[..., func.HttpResponse])
@@ -41,12 +41,12 @@ class Tag(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """A response that is no error."""
+    """A successful response."""
 
     description: str
     #: The model of the body: `str` for a page, None if there is no body.
     model: type[Any] | None = None
-    #: The headers, beside `Cache-Control`.
+    #: The headers, in addition to `Cache-Control`.
     headers: tuple[str, ...] = ()
 
 
@@ -74,7 +74,7 @@ class Route(Generic[HandlerT]):
     is_open: bool = False
     #: Whether the handler reads or writes rows.
     uses_storage: bool = True
-    #: Whether the handler reads so many rows that an instance limits how many of its requests run at once.
+    #: Whether the handler reads many rows, so that an instance limits its concurrent requests.
     reads_many_rows: bool = False
 
     @property
@@ -85,14 +85,14 @@ class Route(Generic[HandlerT]):
 
 GET, POST, DELETE = ("GET",), ("POST",), ("DELETE",)
 
-_IF_NONE_MATCH = {"If-None-Match": "The `ETag` of an answer that is still at hand."}
+_IF_NONE_MATCH = {"If-None-Match": "The `ETag` of an earlier answer."}
 
 
 def _cacheable(description: str, model: type[Any], *headers: str) -> Mapping[HTTPStatus, Success]:
-    """Describe a response that clients may keep, and the response to those who have it."""
+    """Describe a response that clients may keep, and the response to clients that have it."""
     return {
         HTTPStatus.OK: Success(description, model, ("ETag", "Vary", *headers)),
-        HTTPStatus.NOT_MODIFIED: Success("It has not changed.", None, ("ETag", "Vary", *headers)),
+        HTTPStatus.NOT_MODIFIED: Success("The answer has not changed.", None, ("ETag", "Vary", *headers)),
     }
 
 
@@ -105,8 +105,8 @@ ROUTES: tuple[Route[Handler], ...] = (
         headers={"traceparent": "Your trace (W3C Trace Context, version 00): the callback has the same."},
         body=RegistrationBody,
         responses={
-            HTTPStatus.CREATED: Success("It is new.", responses.Registered, ("Location",)),
-            HTTPStatus.OK: Success("The same was registered before; nothing changed.", responses.Registered),
+            HTTPStatus.CREATED: Success("The registration is new.", responses.Registered, ("Location",)),
+            HTTPStatus.OK: Success("The same registration exists; nothing changed.", responses.Registered),
         },
         errors=(
             ErrorCode.REGISTRATION_DIFFERS,
@@ -143,7 +143,7 @@ ROUTES: tuple[Route[Handler], ...] = (
         id_pattern=PUBLIC_ID.pattern,
         responses={
             HTTPStatus.NO_CONTENT: Success(
-                "It is canceled, or had ended before. Its operation is free for other owners."
+                "The registration is canceled, or had ended before. Its operation is free for other owners."
             )
         },
     ),
@@ -153,7 +153,7 @@ ROUTES: tuple[Route[Handler], ...] = (
         Handlers.redeliver,
         Tag.REGISTRATIONS,
         id_pattern=PUBLIC_ID.pattern,
-        responses={HTTPStatus.ACCEPTED: Success("It is on its way.", responses.RegistrationResponse)},
+        responses={HTTPStatus.ACCEPTED: Success("The delivery is on its way.", responses.RegistrationResponse)},
         errors=(ErrorCode.OPERATION_TAKEN, ErrorCode.NO_MESSAGE_YET, ErrorCode.TOO_MANY_RUNS),
     ),
     Route(
@@ -171,7 +171,7 @@ ROUTES: tuple[Route[Handler], ...] = (
         Handlers.ping,
         Tag.RECEIVERS,
         body=PingBody,
-        responses={HTTPStatus.OK: Success("It was sent, whatever came back.", responses.PingResponse)},
+        responses={HTTPStatus.OK: Success("The ping was sent, with any outcome.", responses.PingResponse)},
         errors=(ErrorCode.TOO_MANY_PINGS,),
     ),
     Route(
@@ -188,7 +188,7 @@ ROUTES: tuple[Route[Handler], ...] = (
         "status",
         Handlers.status,
         Tag.OPERATIONS,
-        responses={HTTPStatus.OK: Success("How it is.", responses.StatusResponse)},
+        responses={HTTPStatus.OK: Success("The status.", responses.StatusResponse)},
         reads_many_rows=True,
     ),
     Route(
@@ -246,8 +246,8 @@ HEALTH: Route[HealthHandler] = Route(
     health,
     Tag.BRIDGE,
     responses={
-        HTTPStatus.OK: Success("It is.", responses.HealthResponse),
-        HTTPStatus.SERVICE_UNAVAILABLE: Success("Its settings are missing or wrong.", responses.HealthResponse),
+        HTTPStatus.OK: Success("The app is alive.", responses.HealthResponse),
+        HTTPStatus.SERVICE_UNAVAILABLE: Success("Settings are missing or wrong.", responses.HealthResponse),
     },
     is_open=True,
     uses_storage=False,

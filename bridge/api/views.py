@@ -1,4 +1,4 @@
-"""Makes the models of responses from records and from what the use cases return."""
+"""Converts records and results of the use cases to the models of responses."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -53,7 +53,7 @@ from bridge.storage.keys import due_at
 
 
 def registration(view: RegistrationView, now: datetime, url: str | None) -> RegistrationResponse:
-    """Show a registration with its operation and its attempts; `url` is its whole callback URL, for its owner alone."""
+    """Return a registration with its operation and attempts. `url` is its whole callback URL, only for its owner."""
     known = _registration(view.registration)
     own = {} if url is None else {"callback_url": url}
     return RegistrationResponse.of(
@@ -66,7 +66,7 @@ def registration(view: RegistrationView, now: datetime, url: str | None) -> Regi
 
 
 def page(entries: Iterable[IndexEntry], next_link: str | None) -> PageResponse:
-    """Show part of a list."""
+    """Return a page of a list."""
     return PageResponse(value=[_entry(each) for each in entries], next_link=next_link)
 
 
@@ -80,13 +80,13 @@ def _entry(each: IndexEntry) -> Entry:
 
 
 def operation(known: Operation) -> OperationResponse:
-    """Show what is known of an operation."""
+    """Return an operation."""
     next_poll_at = due_at(known.due) if known.is_polled else None
     return OperationResponse.of(known, id=known.ref.id, source=known.ref.source, next_poll_at=next_poll_at)
 
 
 def aggregate(known: OperationAggregate) -> OperationWithRegistrations:
-    """Show an operation with its registrations."""
+    """Return an operation with its registrations."""
     registrations = sorted(known.registrations.values(), key=lambda each: each.record.generation)
     return OperationWithRegistrations.of(
         operation(known.operation.record), registrations=[_registration(each.record) for each in registrations]
@@ -94,7 +94,7 @@ def aggregate(known: OperationAggregate) -> OperationWithRegistrations:
 
 
 def attempt(made: AttemptRecord, now: datetime) -> AttemptResponse:
-    """Show one attempt."""
+    """Return one attempt."""
     return AttemptResponse.of(
         made,
         error=made.error_at(now),
@@ -105,7 +105,7 @@ def attempt(made: AttemptRecord, now: datetime) -> AttemptResponse:
 
 
 def status(seen: Status, sources: Sequence[Source]) -> StatusResponse:
-    """Show how the bridge is."""
+    """Return the status of the bridge."""
     return StatusResponse.of(
         seen,
         clocks_ahead=[ClockAhead(row=row, columns=list(columns)) for row, columns in seen.clocks_ahead.items()],
@@ -141,7 +141,7 @@ def _source(known: Source, budget: Budget | None, forecasts: Sequence[Forecast])
 
 
 def _problem(budget: Budget | None) -> tuple[str | None, str | None]:
-    """Say what keeps a source from answering, and what to do: a credential, or faults alone for some minutes."""
+    """Return the problem of a source and advice: a refused credential, or only faults for some minutes."""
     if budget is not None and budget.denied:
         return budget.denied, of_denial(budget.denied).do
     if budget is not None and budget.unreachable_at and budget.fault:
@@ -159,7 +159,7 @@ def durations(forecasts: Sequence[Forecast], name: str) -> Durations:
 
 
 def overview(day: Day, forecasts: Iterable[Forecast]) -> OverviewResponse:
-    """Show the last day and the schedule as pictures need it."""
+    """Return the last day and the schedule in the form of the pictures."""
     return OverviewResponse(
         begins=day.begins,
         complete_from=day.whole_from,
@@ -188,7 +188,7 @@ def _shares(each: Forecast) -> list[Share]:
 
 
 def pinged(ping: Pinged) -> PingResponse:
-    """Show what came of a ping, as an attempt is shown."""
+    """Return the result of a ping in the form of an attempt."""
     outcome = ping.outcome
     answer = None if isinstance(outcome, Unreachable) else outcome
     failure = outcome if isinstance(outcome, Unreachable) else None
@@ -206,13 +206,13 @@ def pinged(ping: Pinged) -> PingResponse:
 
 
 def started(redelivery: Started, cursor: str | None) -> RedeliveryResponse:
-    """Show what a redelivery of many has begun, and the encrypted cursor with which another call goes on."""
+    """Return the result of a bulk redelivery, with the encrypted cursor of the next call."""
     ids = [ref.public_id for ref in redelivery.refs]
     return RedeliveryResponse(started=len(ids), registrations=ids, more=cursor is not None, cursor=cursor)
 
 
 def public_keys(keys: Sequence[PublicKey]) -> PublicKeys:
-    """Show the keys that verify `v1a`."""
+    """Return the public keys for `v1a`."""
     return PublicKeys(value=[PublicKeyResponse.of(each, public_key=each.text) for each in keys])
 
 
@@ -222,7 +222,7 @@ def _registration(known: Registration) -> OperationsRegistration:
 
 
 def _common(known: Registration | IndexEntry) -> Mapping[str, object]:
-    """Show the fields of a registration that are not attributes of its records."""
+    """Return the fields of a registration that are not attributes of its records."""
     named = known.message_id is not None and known.message_type is not None
     return {
         "id": known.ref.public_id,
@@ -233,7 +233,7 @@ def _common(known: Registration | IndexEntry) -> Mapping[str, object]:
 
 
 def _earlier(view: RegistrationView) -> EarlierAttempts | None:
-    """Summarise the attempts that are not kept any longer."""
+    """Summarise the attempts that are no longer kept."""
     count = view.registration.last_attempt - len(view.attempts)
     before = view.attempts[0].at if view.attempts else view.registration.since
     return EarlierAttempts(count=count, before=before) if count > 0 else None

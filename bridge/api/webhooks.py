@@ -1,4 +1,4 @@
-"""The events that receivers get, field by field, for the description of the API and the schemas under `docs/events`."""
+"""The events for receivers, field by field, for the description of the API and the schemas under `docs/events`."""
 
 from typing import Annotated, Any, Literal, NotRequired
 
@@ -16,7 +16,7 @@ _Id = Annotated[str, Field(description="The `webhook-id`.")]
 
 
 class EventError(TypedDict):
-    """What the upstream said of the failure."""
+    """The upstream's explanation of a failure."""
 
     code: str
     message: str
@@ -32,12 +32,12 @@ _Subscriber = Annotated[
 
 
 class EventData(TypedDict):
-    """What happened to one operation, for one registration."""
+    """The end of one operation, for one registration."""
 
     operationId: Annotated[str, Field(description="The upstream's id of the operation.")]
     status: Annotated[
         Literal["Succeeded", "Failed", "Canceled", "Expired"],
-        Field(description="How it ended. `Expired` is the bridge's own final status: it gave up asking."),
+        Field(description="How it ended. `Expired` is the bridge's own final status, after it gave up."),
     ]
     source: Annotated[str, Field(description="The name of the Speech endpoint, as the bridge's settings give it.")]
     registrationId: Annotated[str, Field(description="The registration that this is for.")]
@@ -45,25 +45,23 @@ class EventData(TypedDict):
         str, Field(description="The origin of the callback URL. Receivers that verify `v1a` refuse any but their own.")
     ]
     subscriber: _Subscriber
-    metadata: Annotated[dict[str, Any] | None, Field(description="What the client gave when it registered.")]
+    metadata: Annotated[dict[str, Any] | None, Field(description="The client's metadata.")]
     registeredAt: Annotated[Moment, Field(description="When the client registered.")]
     observedAt: Annotated[Moment, Field(description="When the bridge saw the end.")]
-    notBefore: Annotated[Moment | None, Field(description="The last poll that saw it running; null where none did.")]
+    notBefore: Annotated[Moment | None, Field(description="The last poll that returned a running operation, or null.")]
     reason: Annotated[
         Literal["deadline", "notFound", "refused"] | None,
-        Field(description="Why the bridge gave up; null for a final status of the upstream's."),
+        Field(description="Why the bridge gave up; null for a final status of the upstream."),
     ]
     operation: Annotated[
         dict[str, Any] | None,
-        Field(description="What the upstream said at the end; null where that was nothing final, or over 4 KiB."),
+        Field(description="The upstream's final answer; null without one, or over 4 KiB."),
     ]
-    error: Annotated[
-        NotRequired[EventError], Field(description="What the upstream said of the failure, where the bridge knows it.")
-    ]
+    error: Annotated[NotRequired[EventError], Field(description="The upstream's explanation of a failure, if known.")]
 
 
 class PingData(TypedDict):
-    """A ping is about nothing but its receiver."""
+    """The data of a ping, which are only about its receiver."""
 
     audience: str
     subscriber: _Subscriber
@@ -78,7 +76,7 @@ class OperationEvent(TypedDict):
 
 
 class PingEvent(TypedDict):
-    """Somebody wanted to see whether the receiver can be reached."""
+    """A test of whether the receiver can be reached."""
 
     type: Literal["bridge.ping"]
     timestamp: Moment
@@ -86,7 +84,7 @@ class PingEvent(TypedDict):
 
 
 class OperationCloudEvent(TypedDict):
-    """An operation has ended, as CloudEvents 1.0 writes it."""
+    """An operation has ended, in the form of CloudEvents 1.0."""
 
     specversion: Literal["1.0"]
     id: _Id
@@ -99,7 +97,7 @@ class OperationCloudEvent(TypedDict):
 
 
 class PingCloudEvent(TypedDict):
-    """Somebody wanted to see whether the receiver can be reached, as CloudEvents 1.0 writes it."""
+    """A test of whether the receiver can be reached, in the form of CloudEvents 1.0."""
 
     specversion: Literal["1.0"]
     id: _Id
@@ -110,6 +108,6 @@ class PingCloudEvent(TypedDict):
     data: PingData
 
 
-#: What tells the end of an operation, by format; and what a ping is.
+#: The events by format: the end of an operation, and a ping.
 ENDED = {Format.STANDARD: OperationEvent, Format.CLOUDEVENTS: OperationCloudEvent}
 PINGED = {Format.STANDARD: PingEvent, Format.CLOUDEVENTS: PingCloudEvent}

@@ -160,7 +160,7 @@ def test_a_token_that_is_not_believed_is_401(
     answer = call(guarded, make(tenant))
 
     assert (answer.status, answer.error["code"]) == (401, "Unauthorized")
-    assert answer.error["message"] == f"The token is not believed: {why}."
+    assert answer.error["message"] == f"The token is not accepted: {why}."
     assert answer.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
 
 
