@@ -1,7 +1,7 @@
-"""What is broken and what to do, for each thing that an attempt, a request to Speech or an operation can end in.
+"""Problems and advice, for each way in which an attempt, a request to Speech or an operation can fail.
 
-One table for everybody who shows the bridge to people. It reads what the API shows, so it needs no row: the status or
-the class of failure of an attempt, the `lastError` of an operation, the reason of an end.
+One table for all interfaces for people. It depends only on fields that the API shows: the status or the class of
+failure of an attempt, the `lastError` of an operation, the reason of an end.
 """
 
 import re
@@ -15,13 +15,13 @@ from bridge.domain.outcome import Failure, TlsReason
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """One sentence for what is broken, one for what to do about it."""
+    """One sentence about the problem, and one about the remedy."""
 
     what: str
     do: str
 
 
-#: By the class of failure of an attempt; `lost` is the one that nobody could record.
+#: By the class of failure of an attempt. `lost` is an attempt that could not be recorded.
 FAILURES: Mapping[str, Hint] = MappingProxyType(
     {
         Failure.REFUSED_BY_RULES: Hint(
@@ -33,30 +33,30 @@ FAILURES: Mapping[str, Hint] = MappingProxyType(
             "the receiver's name leads to no address", "check the host's spelling in the callback URL, and its DNS"
         ),
         Failure.CONNECT: Hint(
-            "nobody takes connections at the receiver",
+            "the receiver does not accept connections",
             "start the receiver, and check its port and firewall; then redeliver what is dead",
         ),
         Failure.TLS: Hint(
-            "the receiver's certificate or TLS handshake is not right",
+            "the receiver's certificate or TLS handshake is invalid",
             "renew its certificate, for this host name and with its whole chain",
         ),
         Failure.TIMEOUT: Hint(
-            "the receiver did not answer whole within 15 s", "let it answer 2xx at once and do its work later"
+            "the receiver did not send a whole answer within 15 s", "let it answer 2xx at once and do its work later"
         ),
         Failure.CLOSED: Hint(
-            "the receiver closed the connection before its answer", "look into the log of the receiver or its proxy"
+            "the receiver closed the connection before its answer", "read the log of the receiver or its proxy"
         ),
         Failure.HEAD_TOO_LARGE: Hint(
             "the receiver's answer has too many or too large headers", "let it answer with less than 16 KiB of headers"
         ),
-        Failure.PROTOCOL: Hint("what the receiver answers is no HTTP/1.x", "check scheme and port of the callback URL"),
+        Failure.PROTOCOL: Hint("the receiver's answer is not HTTP/1.x", "check scheme and port of the callback URL"),
         Failure.HEADERS: Hint(
             "nothing was sent: the registration's own headers cannot be decrypted",
-            "put the key that was removed back at the end of BRIDGE_SIGNING_KEYS, or cancel and register again",
+            "restore the removed key at the end of BRIDGE_SIGNING_KEYS, or cancel and register again",
         ),
         Failure.CALLBACK_URL: Hint(
             "nothing was sent: the query of the callback URL cannot be decrypted",
-            "put the key that was removed back at the end of BRIDGE_SIGNING_KEYS, or cancel and register again",
+            "restore the removed key at the end of BRIDGE_SIGNING_KEYS, or cancel and register again",
         ),
         Failure.LOST: Hint(
             "the bridge died before it could record the attempt, which may have arrived",
@@ -65,7 +65,7 @@ FAILURES: Mapping[str, Hint] = MappingProxyType(
     }
 )
 
-#: By the `detail` of an attempt that failed as `tls`: why, and who mends that.
+#: By the `detail` of an attempt that failed as `tls`, with the remedy.
 TLS: Mapping[str, Hint] = MappingProxyType(
     {
         reason: Hint(f"there is no TLS connection to the receiver: {reason}", do)
@@ -78,41 +78,41 @@ TLS: Mapping[str, Hint] = MappingProxyType(
             TlsReason.AUTHORITY: "send the certificate with its whole chain, from a public authority",
             TlsReason.CERTIFICATE: "renew the receiver's certificate, with its whole chain",
             TlsReason.NOT_TLS: "check scheme and port of the callback URL: https needs a port with TLS",
-            TlsReason.ENDED: "look into the log of the receiver or its proxy",
-            TlsReason.NOTHING_IN_COMMON: "let the receiver take TLS 1.2 or 1.3",
-            TlsReason.CLIENT_CERTIFICATE: "let the receiver take callbacks without one, and verify the signature",
+            TlsReason.ENDED: "read the log of the receiver or its proxy",
+            TlsReason.NOTHING_IN_COMMON: "enable TLS 1.2 or 1.3 at the receiver",
+            TlsReason.CLIENT_CERTIFICATE: "accept callbacks without one, and verify the signature",
             TlsReason.NO_SUCH_HOST: "get a certificate for the host of the callback URL, or correct that host",
-            TlsReason.HANDSHAKE: "look into the log of the receiver or its proxy",
+            TlsReason.HANDSHAKE: "read the log of the receiver or its proxy",
         }.items()
     }
 )
 
-#: By the status of an attempt's answer; what is not here goes by its class.
+#: By the status of an attempt's answer. Other statuses use the hint of their class.
 STATUSES: Mapping[int, Hint] = MappingProxyType(
     {
         401: Hint(
-            "the receiver wants credentials that the callback did not have, or not the right ones",
-            "register with the header that it wants, Authorization for instance, or let it verify the signature",
+            "the receiver requires credentials that the callback did not have, or other ones",
+            "register with the required header, Authorization for instance, or let it verify the signature",
         ),
         403: Hint(
             "the receiver refuses the bridge, or the header that it was sent",
             "check its firewall's rules, and the headers of the registration",
         ),
         404: Hint("the receiver has nothing at this path", "check the path of the callback URL"),
-        405: Hint("the receiver takes no POST at this path", "let it take POST there, or correct the callback URL"),
+        405: Hint("the receiver does not accept POST at this path", "accept POST there, or correct the callback URL"),
         410: Hint(
-            "the receiver said that nobody wants callbacks there any more",
+            "the receiver wants no more callbacks there",
             "register the right callback URL; redeliver if the answer was a mistake",
         ),
-        413: Hint("the receiver finds the callback too large", "raise its limit to 64 KiB"),
-        415: Hint("the receiver does not take this content type", "choose another format, or let it take this one"),
-        429: Hint("the receiver is asked too often", "nothing, if it recovers: its Retry-After is honoured"),
+        413: Hint("the callback is too large for the receiver", "raise its limit to 64 KiB"),
+        415: Hint("the receiver does not accept this content type", "choose another format, or accept this one"),
+        429: Hint("the receiver gets too many requests", "nothing, if it recovers: its Retry-After is honoured"),
     }
 )
 
 _REDIRECT = Hint("the receiver redirects, and callbacks follow no redirect", "register the URL that it redirects to")
-_REFUSAL = Hint("the receiver refuses the callback", "look into its log: the answer's start is shown with the attempt")
-_SERVER_FAULT = Hint("the receiver failed", "look into its log; it is tried again by the schedule")
+_REFUSAL = Hint("the receiver refuses the callback", "read its log; the start of the answer is shown with the attempt")
+_SERVER_FAULT = Hint("the receiver failed", "read its log; the schedule continues")
 
 #: By the reason of an operation that the bridge gave up on.
 REASONS: Mapping[str, Hint] = MappingProxyType(
@@ -132,7 +132,7 @@ REASONS: Mapping[str, Hint] = MappingProxyType(
     }
 )
 
-#: What an operator does about a storage account that refuses the app.
+#: The advice for a storage account that refuses the app.
 STORAGE_ADVICE = (
     "check the app's roles on the storage account (Storage Table and Queue Data Contributor), its firewall, and "
     "AzureWebJobsStorage"
@@ -149,17 +149,17 @@ QUEUE: Mapping[bool, Hint] = MappingProxyType(
     }
 )
 
-#: What an operator does about a credential that the source does not take.
+#: The advice for a credential that the source refuses.
 CREDENTIAL_ADVICE = "check SPEECH_KEY, or the identity's role Cognitive Services Speech User and the custom subdomain"
 
-_DENIED = Hint("Speech does not take the bridge's credential", CREDENTIAL_ADVICE)
-#: What a 403 can mean besides, by the text that Azure's gateways put into it.
+_DENIED = Hint("Speech refuses the bridge's credential", CREDENTIAL_ADVICE)
+#: Other meanings of a 403, by the text of Azure's gateways.
 _QUOTA = Hint(
     "the quota of the Speech resource is used up",
     "wait until it is replenished, or raise the quota or the pricing tier of the resource",
 )
 _NETWORK = Hint(
-    "the network rules of the Speech resource do not let the bridge in",
+    "the network rules of the Speech resource refuse the bridge",
     "allow the app's subnet or outbound addresses in the resource's networking, or reach it by its private endpoint",
 )
 _UNREACHABLE = Hint("Speech cannot be reached", "check SPEECH_ENDPOINT, its name and the network's way to it")
@@ -177,7 +177,7 @@ _POLLS: tuple[tuple[re.Pattern[str], Hint], ...] = (
     (
         re.compile(r"HTTP 429\b"),
         Hint(
-            "Speech is asked too often, by the bridge and its other clients together",
+            "Speech gets too many requests, from the bridge and other clients together",
             "nothing, if it passes; else lower SPEECH_REQUESTS_PER_SECOND or raise the resource's quota",
         ),
     ),
@@ -186,18 +186,18 @@ _POLLS: tuple[tuple[re.Pattern[str], Hint], ...] = (
         re.compile(r"HTTP 4\d\d\b"),
         Hint(
             "a gateway before Speech, or Speech for the moment, does not answer the request",
-            "nothing, if it passes: it is asked again, ever more slowly; else look at the proxies and gateways between",
+            "nothing, if it passes: the bridge polls again with growing waits; else check the proxies and gateways",
         ),
     ),
     (
         re.compile(r"HTTP 5\d\d\b"),
-        Hint("Speech has a fault", "nothing: it is asked again, ever more slowly; see its status page if it lasts"),
+        Hint(
+            "Speech has a fault", "nothing: the bridge polls again with growing waits; see its status page if it lasts"
+        ),
     ),
     (
         re.compile(r"HTTP \d+"),
-        Hint(
-            "what answers there is not the Speech API", "check SPEECH_ENDPOINT: a proxy or a gateway may be before it"
-        ),
+        Hint("the answer is not the Speech API's", "check SPEECH_ENDPOINT: a proxy or a gateway may be before it"),
     ),
     (
         re.compile(r"no source is named"),
@@ -212,7 +212,7 @@ _CLASSES = ((range(300, 400), _REDIRECT), (range(400, 500), _REFUSAL), (range(50
 def of_attempt(
     status: int | None, error: str | None, detail: str | None = None, location: str | None = None
 ) -> Hint | None:
-    """Explain an attempt by the fields that the API shows of it; None if it went well or is under way."""
+    """Explain an attempt by its fields in the API. Returns None for a success, or while it is under way."""
     if error is not None:
         return (TLS.get(detail or "") if error == Failure.TLS else None) or FAILURES.get(error)
     if status is None:
@@ -222,24 +222,24 @@ def of_attempt(
 
 
 def of_poll(last_error: str | None) -> Hint | None:
-    """Explain the `lastError` of an operation; None where the last poll went well."""
+    """Explain the `lastError` of an operation. Returns None if the last poll succeeded."""
     if last_error is None:
         return None
     return next((hint for pattern, hint in _POLLS if pattern.match(last_error)), _UNREACHABLE)
 
 
 def of_denial(what: str) -> Hint:
-    """Explain why a source does not let the bridge in, by the text that its answer is kept as."""
+    """Explain why a source refuses the bridge, by the stored text of its answer."""
     return of_poll(what) or _DENIED
 
 
 def of_end(reason: str | None) -> Hint | None:
-    """Explain why the bridge gave up on an operation; None where it did not."""
+    """Explain why the bridge gave up on an operation. Returns None if it did not."""
     return None if reason is None else REASONS.get(reason)
 
 
 def table() -> Mapping[str, object]:
-    """Write all of it as JSON values, for a page; the patterns mean the same to Python and to JavaScript."""
+    """Return all hints as JSON values, for a page. The patterns are valid in Python and in JavaScript."""
     return {
         "tls": {str(reason): asdict(hint) for reason, hint in TLS.items()},
         "failures": {str(error): asdict(hint) for error, hint in FAILURES.items()},

@@ -46,15 +46,15 @@ def test_receiver_with_401(at: Place) -> None:
     """The output has the required authentication, and how to provide the credential."""
     broken = situations.receiver_with_401(at)
 
-    wants = "the receiver wants credentials that the callback did not have"
-    all_three_say(broken, f"127.0.0.1:{at.receiver.port}", wants, "HTTP 401", "register with the header that it wants")
+    wants = "the receiver requires credentials that the callback did not have"
+    all_three_say(broken, f"127.0.0.1:{at.receiver.port}", wants, "HTTP 401", "register with the required header")
 
 
 def test_receiver_down(at: Place) -> None:
     """No process listens at the receiver's address."""
     broken = situations.receiver_down(at)
 
-    refused = "nobody takes connections at the receiver (connect)"
+    refused = "the receiver does not accept connections (connect)"
     all_three_say(broken, "127.0.0.1:", refused, "start the receiver, and check its port and firewall")
 
 

@@ -89,7 +89,7 @@ def test_a_healthy_bridge_has_no_bad_finding(fake: FakeBridge) -> None:
         (
             {"sources": [SOURCE | {"problem": "HTTP 401", "advice": "check SPEECH_KEY", "pausedUntil": "2026"}]},
             "source default",
-            "does not take the bridge's credential: HTTP 401; paused until 2026",
+            "refuses the bridge's credential: HTTP 401; paused until 2026",
             "check SPEECH_KEY",
         ),
     ],
@@ -237,8 +237,8 @@ def test_a_wrong_setting_is_named() -> None:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        ("wrong key (gateway)", ("does not take the bridge's credential: HTTP 401", "check SPEECH_KEY")),
-        ("no role", ("does not take the bridge's credential: HTTP 403", "Cognitive Services Speech User")),
+        ("wrong key (gateway)", ("refuses the bridge's credential: HTTP 401", "check SPEECH_KEY")),
+        ("no role", ("refuses the bridge's credential: HTTP 403", "Cognitive Services Speech User")),
         ("throttled without a hint", ("HTTP 429", "lower SPEECH_REQUESTS_PER_SECOND")),
         ("bad request", ("HTTP 400", "check SPEECH_PATH and SPEECH_API_VERSION")),
         ("not JSON", ("HTTP 200 without a JSON object", "check SPEECH_ENDPOINT")),

@@ -71,7 +71,7 @@ def test_several_registrations_are_watched_until_the_last_has_ended(fake: FakeBr
 
     assert said.exit == 1
     assert [call.path[-16:] for call in fake.calls] == [ID[-16:], OTHER[-16:], OTHER[-16:]]
-    assert "the receiver said that nobody wants callbacks there any more (HTTP 410)" in said.out
+    assert "the receiver wants no more callbacks there (HTTP 410)" in said.out
 
 
 def test_json_output_has_one_line_per_change(fake: FakeBridge) -> None:

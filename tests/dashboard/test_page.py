@@ -179,7 +179,7 @@ def test_ping_shows_the_answer(browser: Browser, site: Site) -> None:
         dialog.get_by_role("button", name="Send").click()
 
         expect(dialog.get_by_role("status")).to_contain_text("HTTP 401")
-        expect(dialog.get_by_role("status")).to_contain_text("The receiver wants credentials")
+        expect(dialog.get_by_role("status")).to_contain_text("The receiver requires credentials")
 
 
 def test_dead_registrations_of_a_host_are_redelivered(browser: Browser, site: Site) -> None:
@@ -191,7 +191,7 @@ def test_dead_registrations_of_a_host_are_redelivered(browser: Browser, site: Si
         is_ready(page)
         page.locator("#counts").get_by_role("button", name=re.compile("dead")).click()
         state_of(page, "died-of-410", "dead")
-        assert "The receiver said that nobody wants callbacks there any more." in opened(page, "died-of-410")
+        assert "The receiver wants no more callbacks there." in opened(page, "died-of-410")
         page.get_by_role("button", name="Redeliver dead").click()
         dialog = page.get_by_role("dialog", name="Deliver the dead again")
         dialog.get_by_label("Host").fill(f"127.0.0.1:{site.at.receiver.port}")

@@ -12,15 +12,19 @@ from tests.support.situations import Broken, Place
 SAID: list[tuple[Callable[[Place], Broken], list[str]]] = [
     (
         situations.wrong_speech_key,
-        ["Speech does not take the bridge's credential", "HTTP 401 (401: Access denied", "heck SPEECH_KEY"],
+        ["Speech refuses the bridge's credential", "HTTP 401 (401: Access denied", "heck SPEECH_KEY"],
     ),
     (
         situations.receiver_with_401,
-        ["HTTP 401", "The receiver wants credentials that the callback did not have", "Register with the header"],
+        [
+            "HTTP 401",
+            "The receiver requires credentials that the callback did not have",
+            "Register with the required header",
+        ],
     ),
     (
         situations.receiver_down,
-        ["connect", "Nobody takes connections at the receiver", "Start the receiver, and check its port and firewall"],
+        ["connect", "The receiver does not accept connections", "Start the receiver, and check its port and firewall"],
     ),
     (
         situations.name_does_not_resolve,

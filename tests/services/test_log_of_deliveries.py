@@ -273,7 +273,7 @@ def test_task_for_an_unknown_registration_is_one_line(bridge: Harness, caplog: p
 
     bridge.deliver(task)
 
-    why = "a queue message about no registration here"
+    why = "a queue message without a registration"
     assert lines_of(caplog) == [{"event": "row.unreadable", "registration": task.ref.public_id, "why": why}]
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 

@@ -38,7 +38,7 @@ def test_repeated_conflicts_end_the_step() -> None:
     """The error comes after six rounds and has a reason."""
     step, left = scripted(*[STALE] * 6, "never")
 
-    with pytest.raises(Contended, match=r"^the same rows were changed by others again and again$"):
+    with pytest.raises(Contended, match=r"^other writers changed the same rows again and again$"):
         transact(step, NO_WAITS)
 
     assert left == ["never"]
