@@ -1,4 +1,4 @@
-"""What the use cases need of the outside; `bridge/adapters/` provides it, and tests provide it differently."""
+"""The interfaces that the use cases need. `bridge/adapters/` implements them, and tests have other implementations."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -15,43 +15,43 @@ from bridge.storage.transaction import Row
 
 
 class DeliveryQueue(Protocol):
-    """The queue that hands deliveries to other instances."""
+    """The queue that passes deliveries to other instances."""
 
     def create(self) -> None:
-        """Make the queue if there is none. Raises StorageUnavailable."""
+        """Create the queue if it is missing. Raises StorageUnavailable."""
 
     def send(self, task: DeliveryTask, *, ttl: timedelta) -> None:
-        """Send a task that is worth nothing after `ttl`. Raises StorageUnavailable; the due row sends another."""
+        """Send a task that expires after `ttl`. Raises StorageUnavailable; the due row then sends another."""
 
 
 class Upstream(Protocol):
     """The Speech service."""
 
     def fetch_operation(self, ref: OperationRef) -> Reply | NoReply | NoToken:
-        """Fetch an operation once. Never raises for what the network or the service does."""
+        """Fetch an operation once. Never raises for failures of the network or the service."""
 
     def fetch_failure(self, ref: OperationRef) -> Reply | NoReply | NoToken:
-        """Fetch the job of an operation once, which can hold why the operation failed. Never raises, likewise."""
+        """Fetch the job of an operation once, which can contain the reason of a failure. Never raises, likewise."""
 
 
 class WebhookSender(Protocol):
-    """Brings messages to receivers."""
+    """Sends messages to receivers."""
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
-        """Make one POST. Never raises for what the network or the receiver does."""
+        """Make one POST. Never raises for failures of the network or the receiver."""
 
     def address_of(self, origin: str) -> str | None:
-        """Look up the address that an attempt would connect to; None if the attempt itself would find none."""
+        """Return the address that an attempt would connect to, or None if the attempt itself would find none."""
 
     def check_destination(self, url: str) -> str | None:
-        """Say early why callbacks to a URL would be refused; None where nothing is known against it."""
+        """Return an early reason to refuse a callback URL, or None if none is known."""
 
 
 class Tokens(Protocol):
-    """Knows a tenant's tokens from others."""
+    """Verifies the tokens of a tenant."""
 
     def claims(self, token: str) -> Mapping[str, object] | InvalidToken | KeysUnavailable:
-        """Verify signature, issuer and audience, and read the claims. Never raises for what a token holds."""
+        """Verify signature, issuer and audience, and return the claims. Never raises for the content of a token."""
 
 
 class StoredSchedule(PollSchedule, Protocol):

@@ -1,4 +1,4 @@
-"""An operation of the upstream as the bridge follows it."""
+"""An operation of the upstream, as the bridge follows it."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,12 +8,12 @@ from bridge.domain.ids import OperationRef
 
 
 class FinalStatus(StrEnum):
-    """How an operation ends. The first three are the upstream's words, the last is the bridge's own."""
+    """How an operation ends. The first three are statuses of the upstream, the last one is the bridge's own."""
 
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
     CANCELED = "Canceled"
-    EXPIRED = "Expired"  #: the bridge gave up asking
+    EXPIRED = "Expired"  #: the bridge gave up
 
 
 class ExpiredReason(StrEnum):
@@ -24,16 +24,16 @@ class ExpiredReason(StrEnum):
     REFUSED = "refused"  #: the source rejects the request as invalid
 
 
-#: At most this many registrations for one operation, so that its end fits into one transaction of 100 rows.
+#: The most registrations of an operation, so that its end fits into one transaction of 100 rows.
 MAX_REGISTRATIONS = 20
 
-#: At most this many of them are of one owner, if tokens tell owners apart.
+#: The most registrations of one owner for an operation, if callers have tokens.
 MAX_REGISTRATIONS_OF_OWNER = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What the upstream says of a failure, for people; one of the two can be empty."""
+    """The upstream's explanation of a failure, for people. One of the two can be empty."""
 
     code: str
     message: str
@@ -41,86 +41,86 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollState:
-    """What polling knows of an operation: all that the next decision needs. Its due row carries it."""
+    """The state of polling of an operation: all data for the next decision. Stored in its due row."""
 
     ref: OperationRef
-    #: When somebody began to wait for it; its age counts from here.
+    #: When the first registration began to wait. The age of the operation counts from here.
     registered_at: datetime
-    #: What is known of its length beforehand, as a label: its durations are learnt apart.
+    #: The label of operations with similar durations, which are learnt separately.
     group: str | None = None
-    #: How often it was polled, whatever the answer.
+    #: The number of polls, with any answer.
     polls: int = 0
-    #: The last poll that saw it running.
+    #: The last poll that returned a running operation.
     seen_running_at: datetime | None = None
     #: Faults in a row.
     faults: int = 0
-    #: Answers in a row that there is no such operation, and since when.
+    #: Answers in a row that the operation does not exist, and the time of the first one.
     absences: int = 0
     absent_since: datetime | None = None
     #: Refusals of the request in a row.
     refusals: int = 0
-    #: Who registered first; the polls of a source are shared between owners. Empty in older rows.
+    #: The owner of the first registration: owners share the polls of a source. Empty in older rows.
     owner: str = ""
-    #: Answers in a row that kept the source from more: 429, 503 with a time, 401 or 403.
+    #: Answers in a row that block further polls: 429, 503 with a time, 401 or 403.
     blocks: int = 0
-    #: When the last of those or of the faults in a row came; None after an answer about the operation.
+    #: When the last of those or of the faults in a row came. None after an answer about the operation.
     troubled_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One row, however many registrations wait for it. Times are aware UTC."""
+    """One row, for any number of registrations. Times are aware UTC."""
 
     ref: OperationRef
-    #: When somebody began to wait for it; its age counts from here.
+    #: When the first registration began to wait. The age of the operation counts from here.
     registered_at: datetime
-    #: What the first registration said of its length beforehand, as a label.
+    #: The group of the first registration.
     group: str | None = None
-    #: Who registered first. Empty in older rows.
+    #: The owner of the first registration. Empty in older rows.
     owner: str = ""
-    #: The upstream's last word, or a final status of ours; None until the first answer.
+    #: The upstream's last status, or the bridge's own final status. None until the first answer.
     status: str | None = None
     last_polled_at: datetime | None = None
-    #: How often it was polled, whatever the answer.
+    #: The number of polls, with any answer.
     polls: int = 0
-    #: The last poll that saw it running.
+    #: The last poll that returned a running operation.
     seen_running_at: datetime | None = None
-    #: What went wrong at the last poll; None if nothing did.
+    #: The problem of the last poll, if any.
     last_error: str | None = None
-    #: The key of its due row: the next poll while somebody waits, the purge otherwise.
+    #: The key of its due row: the next poll while a registration waits, the purge otherwise.
     due: str
-    #: How it ended; None while it runs.
+    #: The final status, or None while the operation runs.
     final_status: FinalStatus | None = None
     #: When the bridge saw the end.
     finished_at: datetime | None = None
-    #: Why the bridge gave up on it; None for a final status of the upstream's.
+    #: Why the bridge gave up on the operation. None for a final status of the upstream.
     reason: ExpiredReason | None = None
-    #: What the upstream said at the end, as JSON text of at most 4 KiB.
+    #: The upstream's final answer, as JSON text of at most 4 KiB.
     body: str | None = None
-    #: What the upstream said of the failure, for people.
+    #: The upstream's explanation of a failure, for people.
     error_code: str | None = None
     error_message: str | None = None
-    #: Stamped by the transaction that wrote the row last.
+    #: The id of the transaction that last wrote the row.
     tx: str = ""
 
     @property
     def is_final(self) -> bool:
-        """Whether the upstream itself has spoken; a final status of ours is reopened when somebody asks again."""
+        """Whether the upstream's own status is final. The bridge's own one is reopened by a new registration."""
         return self.final_status is not None and self.final_status is not FinalStatus.EXPIRED
 
     @property
     def why(self) -> Explanation | None:
-        """What the upstream said of the failure."""
+        """The upstream's explanation of a failure."""
         code, message = self.error_code or "", self.error_message or ""
         return Explanation(code, message) if code or message else None
 
     @property
     def is_polled(self) -> bool:
-        """Whether it is being polled."""
+        """Whether the operation is being polled."""
         return ":poll:" in self.due
 
     def poll_state(self) -> PollState:
-        """Take out what polling needs."""
+        """Return the data that polling needs."""
         return PollState(
             ref=self.ref,
             registered_at=self.registered_at,

@@ -1,7 +1,7 @@
-"""The upstream: its sources, at which operations are polled, and what their answers mean.
+"""The upstream: its sources, which run operations, and the meaning of their answers.
 
-Sources: the REST reference of `Operations - Get` (api-version 2024-08-01) and what its siblings were seen to answer.
-The HTTP status decides; codes and messages in the body are for people only.
+Sources: the REST reference of `Operations - Get` (api-version 2024-08-01) and observed answers of its siblings. The
+HTTP status decides. Codes and messages in the body are for people only.
 """
 
 import json
@@ -22,20 +22,20 @@ from bridge.domain.text import printable, size_in_utf8
 
 
 class Meaning(Enum):
-    """What an answer with a client error (400 to 499) is about, and so what it can do."""
+    """The subject of a client error (400 to 499), which decides its effect."""
 
-    REQUEST = auto()  #: the request itself is wrong: it ends the operation if it lasts
-    ABSENCE = auto()  #: there is no such operation: it ends the operation if it lasts
-    CREDENTIAL = auto()  #: the whole source does not let the bridge in: the source pauses
-    RATE = auto()  #: the source is asked too often: the source stops for a while
-    MOMENT = auto()  #: a gateway, a proxy or the moment: asked again, ever more slowly, and never an end
+    REQUEST = auto()  #: the request itself is wrong: ends the operation if it lasts
+    ABSENCE = auto()  #: the operation does not exist: ends the operation if it lasts
+    CREDENTIAL = auto()  #: the whole source refuses the bridge: the source pauses
+    RATE = auto()  #: the source gets too many requests: the source stops for a while
+    MOMENT = auto()  #: a gateway, a proxy or the moment: polled again with growing waits, and never an end
 
 
 _UNASSIGNED = "unassigned: says nothing of the request"
 
-#: Each client error with its meaning and why. The bridge sends a GET without a body, a condition, a range, an
-#: expectation or an upgrade, so an answer that complains of one of those is not about what was sent. Sources: RFC
-#: 9110, 15.5; the IANA registry of status codes; what IIS, nginx and load balancers of AWS document beyond it.
+#: Each client error with its subject and the reason. The bridge sends a GET without a body, a condition, a range, an
+#: expectation or an upgrade, so an answer that complains about one of those is not about the request. Sources: RFC
+#: 9110, 15.5, the IANA registry of status codes, and the documentation of IIS, nginx and load balancers of AWS.
 CLIENT_ERRORS: Mapping[int, tuple[Meaning, str]] = MappingProxyType(
     {
         **dict.fromkeys(range(400, 500), (Meaning.MOMENT, _UNASSIGNED)),
@@ -85,10 +85,10 @@ CLIENT_ERRORS: Mapping[int, tuple[Meaning, str]] = MappingProxyType(
 )
 
 
-#: The upstream's body is kept and passed on up to this size.
+#: The limit of the upstream's body that is kept and passed on.
 MAX_BODY_BYTES = 4096
 
-#: A source is left alone for this long at the most, whatever it asks for.
+#: The longest stop of a source, whatever time it names.
 LONGEST_NAMED_STOP = timedelta(hours=1)
 
 _OK, _NO_CONTENT, _UNAVAILABLE = 200, 204, 503
@@ -99,10 +99,10 @@ _FINAL_STATUSES = {
     "cancelled": FinalStatus.CANCELED,
 }
 
-#: Of what the upstream says of a failure, no more than this is looked at, in characters.
+#: How much of the upstream's explanation is read, in characters.
 _LONGEST_SAID = 2000
 
-#: A URL in it can carry a secret in its query, its user or its fragment, however it is written.
+#: A URL in it can contain a secret in its query, its user or its fragment, in any notation.
 _URL = re.compile(r"[a-z][a-z0-9+.-]{0,15}://\S+", re.IGNORECASE)
 _SIGNATURE = re.compile(r"sig(=|%3d)\S+", re.IGNORECASE)
 _KNOWN = frozenset({"notstarted", "running", *_FINAL_STATUSES})
@@ -110,71 +110,71 @@ _KNOWN = frozenset({"notstarted", "running", *_FINAL_STATUSES})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What came back to one GET."""
+    """The answer to one GET."""
 
     status: int
     body: bytes = b""
-    #: The header `Retry-After`, as it came.
+    #: The header `Retry-After`, unchanged.
     retry_after: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NoReply:
-    """Nothing usable came back: a timeout, a connection fault."""
+    """There was no usable answer: a timeout, or a fault of the connection."""
 
-    #: For people: the class of the fault, never a URL or a secret.
+    #: The class of the fault for people, never a URL or a secret.
     what: str
 
 
 @dataclass(frozen=True, slots=True)
 class NoToken:
-    """No request was sent: the identity got no token."""
+    """No request was sent, since the identity got no token."""
 
     what: str
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """It is still running, or in a status that nobody has documented, which is no end either."""
+    """The operation is still running, or has an undocumented status, which is no end either."""
 
     status: str
 
     @property
     def is_documented(self) -> bool:
-        """Whether the reference knows the status."""
+        """Whether the reference documents the status."""
         return self.status.lower() in _KNOWN
 
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """It has ended."""
+    """The operation has ended."""
 
     final_status: FinalStatus
-    #: The upstream's body as JSON text; None where it was too large to keep.
+    #: The upstream's body as JSON text, or None if it was too large to keep.
     body: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class TransientError:
-    """This was no answer about the operation."""
+    """The answer was not about the operation."""
 
     what: str
-    #: How long the next poll of the operation should wait, if the answer named a time; at most LONGEST_NAMED_STOP.
+    #: How long the next poll of the operation should wait, if the answer named a time. At most LONGEST_NAMED_STOP.
     wait: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Throttled:
-    """The source wants to be left alone."""
+    """The source requests a stop."""
 
     what: str
-    #: For how long, where it said so; at most LONGEST_NAMED_STOP.
+    #: The length of the stop, if the source named one. At most LONGEST_NAMED_STOP.
     wait: timedelta | None
 
 
 @dataclass(frozen=True, slots=True)
 class NotFound:
-    """The source knows no such operation: not yet, not any more, or not there."""
+    """The source knows no such operation: not yet, not any more, or not at this source."""
 
     what: str
 
@@ -184,16 +184,16 @@ class BadRequest:
     """The source rejected the request as invalid."""
 
     what: str
-    #: Its code and message, where it gave any.
+    #: The code and message of the answer, if any.
     why: Explanation | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Unauthorized:
-    """The source does not take the credential: a fault of the whole source."""
+    """The source refuses the credential, which affects the whole source."""
 
     what: str
-    #: False if no request was sent, since the identity got no token: that is never about one operation.
+    #: False if no request was sent, since the identity got no token. That is never about one operation.
     asked: bool = True
 
 
@@ -201,7 +201,7 @@ PollResult = Pending | Terminal | TransientError | Throttled | NotFound | BadReq
 
 
 def read(reply: Reply | NoReply | NoToken, operation_id: str, now: datetime) -> PollResult:
-    """Say what `reply` means for the operation that was polled."""
+    """Return the meaning of `reply` for the operation that was polled."""
     match reply:
         case NoReply(what=what):
             return TransientError(what)
@@ -250,7 +250,7 @@ def _read_body(raw: bytes, operation_id: str) -> Pending | Terminal | TransientE
 
 
 def _names(body: dict[str, Any], operation_id: str) -> bool:
-    """Neither `id` nor its letter case is promised by the reference; another operation's id is a fault."""
+    """Return whether a body is about the operation. The reference promises neither `id` nor its letter case."""
     named = body.get("id")
     return named is None or (isinstance(named, str) and named.lower() == operation_id.lower())
 
@@ -272,10 +272,10 @@ def _kept(body: dict[str, Any]) -> str | None:
 
 
 def read_failure(reply: Reply | NoReply | NoToken, operation_id: str) -> Explanation | None:
-    """Read off the job of an operation why it failed; None where it does not say so, or is another's.
+    """Return the reason of a failure from an operation's job. None if it contains none, or is another operation's.
 
-    Its shape is that of `GET …/batchsyntheses/{id}`. Nothing but `properties.error` is looked at: the outputs there
-    are secrets.
+    The shape is that of `GET …/batchsyntheses/{id}`. Only `properties.error` is read, since the outputs of the job are
+    secrets.
     """
     body = _json_object(reply.body) if isinstance(reply, Reply) and reply.status == _OK else None
     properties = body.get("properties") if body is not None and _names(body, operation_id) else None
@@ -283,7 +283,7 @@ def read_failure(reply: Reply | NoReply | NoToken, operation_id: str) -> Explana
 
 
 def _explanation(body: dict[str, Any]) -> Explanation | None:
-    """Take code and message out of an error body, nested or flat."""
+    """Return code and message of an error body, nested or flat."""
     error = body.get("error")
     fields = error if isinstance(error, dict) else body
     code, message = _text(fields.get("code"), 64), _text(fields.get("message"), 300)
@@ -291,7 +291,7 @@ def _explanation(body: dict[str, Any]) -> Explanation | None:
 
 
 def _text(value: object, limit: int) -> str:
-    """Make text of a stranger's fit to be shown; URLs in it can be secrets, and are left out."""
+    """Sanitise untrusted text. URLs in it can contain secrets, and are left out."""
     if not isinstance(value, str):
         return ""
     return printable(_SIGNATURE.sub("sig=…", _URL.sub("…", value[:_LONGEST_SAID])), limit)
@@ -301,7 +301,7 @@ def _in_brackets(why: Explanation | None) -> str:
     return "" if why is None else f" ({': '.join(part for part in (why.code, why.message) if part)})"
 
 
-#: The source that the `SPEECH_*` settings describe.
+#: The source of the `SPEECH_*` settings.
 DEFAULT_SOURCE = "default"
 
 
@@ -309,32 +309,32 @@ DEFAULT_SOURCE = "default"
 class Source:
     """A Speech endpoint, path prefix and api-version, which a client's `Operation-Location` can name.
 
-    The credential is the adapter's business.
+    The adapter has the credential.
     """
 
     #: Lower-case letters, digits and dashes.
     name: str
     #: `https://host`, without a slash at the end.
     endpoint: str
-    #: What stands before `/operations`; event types begin with it.
+    #: The path before `/operations`. Event types begin with it.
     path: str
     api_version: str
-    #: How often it may be asked at the most.
+    #: The highest rate of polls.
     requests_per_second: float = 1.0
-    #: Endpoints that mean the same resource: Speech may answer with the regional one what was asked of another.
+    #: Further endpoints of the same resource: Speech may return the regional one for a request to another.
     other_endpoints: tuple[str, ...] = ()
-    #: Whether it is asked for the job of a failed operation, to say why it failed.
+    #: Whether to read the reason of a failure from the operation's job.
     explains_failures: bool = False
 
     @property
     def endpoints(self) -> tuple[str, ...]:
-        """Every endpoint that means this resource, the one that is asked first."""
+        """All endpoints of this resource, the one for polls first."""
         return (self.endpoint, *self.other_endpoints)
 
     def locate(self, location: str) -> OperationRef | None:
-        """Read a whole `Operation-Location`; None where it is not about an operation of this source.
+        """Parse a whole `Operation-Location`. Returns None if it is not about an operation of this source.
 
-        Its api-version is not trusted: the source's own is used. A slash at the end means nothing.
+        Its api-version is ignored, since the source has its own. A slash at the end is ignored, too.
         """
         try:
             said = urlsplit(location)
@@ -350,5 +350,5 @@ class Source:
 
 
 def _place(parts: SplitResult) -> tuple[str, str | None, int | None]:
-    """Scheme, host and port, whether the port is written or not."""
+    """Return scheme, host and port, with the default port of the scheme."""
     return parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)

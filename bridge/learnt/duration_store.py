@@ -1,7 +1,7 @@
-"""What the sweeps learn of durations: read once a sweep, updated by every answer, written when an operation ended.
+"""The learnt durations during sweeps: read once per sweep, updated by every answer, written when an operation ends.
 
-What was only seen running is written once a minute; a crash before that forgets it, which costs a little knowledge
-and nothing else. Two instances that write at once merge: what one has seen is added to whatever the row is by then.
+Observations of running operations are written once a minute. A crash before that loses them, which costs only some
+accuracy. Concurrent writes of two instances merge: observations are added to the current state of the row.
 """
 
 import threading
@@ -21,12 +21,12 @@ from bridge.storage.repository import Waits, commit, transact
 from bridge.storage.table import Table
 from bridge.storage.transaction import MAX_WRITES, Delete, Insert, Merge, Row, Transaction, Write
 
-#: So many groups of a source are learnt apart. A further one takes the place of the one that was updated longest ago.
+#: The most groups of a source with separate models. A further one replaces the least recently updated one.
 MAX_GROUPS = 64
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
-#: What was only seen running is written after this time.
+#: Observations of running operations are written after this time.
 _WRITE_AFTER = timedelta(minutes=1)
 
 
@@ -41,14 +41,14 @@ class DurationStore:
         self._lock = threading.Lock()
         self._known: Mapping[str, Stored[DurationModel]] = {}
         self._unreadable: frozenset[str] = frozenset()
-        #: Groups that gave their place to others; their rows are deleted with the next writing.
+        #: Replaced groups. Their rows are deleted with the next write.
         self._replaced: dict[str, Stored[DurationModel]] = {}
         self._curves: dict[str, HazardCurve] = {}
         self._observed: dict[str, Observations] = {}
         self._written_at = clock()
 
     def begin(self, rows: Sequence[Row]) -> None:
-        """Take the rows as a sweep has read them."""
+        """Load the rows that a sweep has read."""
         known: dict[str, Stored[DurationModel]] = {}
         unreadable: set[str] = set()
         for row in rows:
@@ -78,14 +78,14 @@ class DurationStore:
         return DurationModel() if known is None else known.record
 
     def curve(self, source: str, group: str | None) -> HazardCurve:
-        """Read the model of a group, which leans on its source's until it has seen something; or the source's."""
+        """Return the hazards of a group, based on its source's until it has observations, or those of the source."""
         with self._lock:
             return self._curve(source, self._group(source, group))
 
     def observe(self, poll_state: PollState, result: PollResult, now: datetime) -> None:
-        """Learn from an answer: that it ran on until now, or that it ended since it was last seen."""
+        """Learn from an answer: the operation still runs, or has ended since the last poll that saw it running."""
         if not isinstance(result, Pending | Terminal):
-            return  # says nothing of how long it takes
+            return  # no evidence of a duration
         seen, age = seen_age(poll_state), (now - poll_state.registered_at).total_seconds()
         if age <= seen:
             return
@@ -97,7 +97,7 @@ class DurationStore:
                 learn(self._curve(source, group), seen, age)
 
     def end(self) -> None:
-        """Write what was learnt, if it is worth it. Never fails a sweep: what cannot be written is forgotten."""
+        """Write the observations if it is time. Never fails a sweep: observations that cannot be written are lost."""
         with self._lock:
             ended = any(observations.ended for observations in self._observed.values())
             if not self._observed or not (ended or self._clock() - self._written_at >= _WRITE_AFTER):
@@ -109,7 +109,7 @@ class DurationStore:
             self._merge({key: observed.get(key) for key in keys[start : start + MAX_WRITES]})
 
     def _merge(self, observed: Mapping[str, Observations | None]) -> None:
-        """Add to the rows what was seen; whoever was faster is read again and added to."""
+        """Add observations to the rows. After a conflict the rows are read again."""
 
         def write() -> None:
             try:
@@ -124,7 +124,7 @@ class DurationStore:
             log(Event.STORAGE, step="durations", error=str(error))
 
     def _write(self, observed: Mapping[str, Observations | None]) -> None:
-        """Add what was observed to each row, and delete the rows of groups that were replaced."""
+        """Add the observations to each row, and delete the rows of replaced groups."""
         tx, now = self._new_id(), self._clock()
         writes: list[Write] = []
         for key, observations in observed.items():
@@ -142,15 +142,15 @@ class DurationStore:
             self._replaced.pop(key, None)
 
     def _group(self, source: str, group: str | None) -> str | None:
-        """Let a group be one of those that are learnt apart, or none."""
+        """Return the group if it has a separate model or can get one, otherwise None."""
         if group is None or duration_key(source, group) in {*self._known, *self._observed}:
             return group
         return group if len(self._groups(source)) < MAX_GROUPS else None
 
     def _observed_group(self, source: str, group: str | None) -> str | None:
-        """Let a group be learnt apart, in the place of the least recently updated one if all places are taken.
+        """Return the group to observe. If all places are taken, it replaces the least recently updated group.
 
-        None if every place has been updated since the last writing.
+        None if every group was updated since the last write.
         """
         if group is None or self._group(source, group) is not None:
             return group
@@ -160,14 +160,14 @@ class DurationStore:
         oldest = min(waiting, key=lambda key: (self._known[key].record.observed_at or _LONG_AGO, key))
         known = dict(self._known)
         self._replaced[oldest] = known.pop(oldest)
-        # it gave its place before, and nothing was deleted yet
+        # The group was replaced before, and its row is not deleted yet.
         back = self._replaced.pop(duration_key(source, group), None)
         self._known = known if back is None else {**known, duration_key(source, group): back}
         self._curves = {}
         return group
 
     def _groups(self, source: str) -> set[str]:
-        """Name the rows of the groups of a source."""
+        """Return the row keys of the groups of a source."""
         prefix = duration_key(source, None)
         return {key for key in (*self._known, *self._observed) if key.startswith(prefix) and key != prefix}
 

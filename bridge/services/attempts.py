@@ -1,4 +1,4 @@
-"""Claims and records attempts: the right to an attempt, a later time instead of one, and the record of the outcome."""
+"""Claims and records attempts: the right to an attempt, its deferral, and the record of its outcome."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from bridge.storage.transaction import Transaction
 from bridge.storage.writes import deliver
 from bridge.storage.writes.deliver import Claimed
 
-#: The first and the longest wait between tries to record an attempt, in seconds. Each is twice as long as the last.
+#: The first and the longest wait between tries to record an attempt, in seconds. Each wait doubles the one before.
 _FIRST_WAIT = 0.1
 _LONGEST_WAIT = 4.0
 
@@ -35,22 +35,22 @@ _LONGEST_WAIT = 4.0
 class AttemptRecorder:
     """Records the end of each attempt.
 
-    After a POST nothing is decided again, and the record is tried until the lease ends.
+    The decision is not made again after a POST, and the record is tried until the lease ends.
     """
 
     table: Table
     clock: Clock
-    #: Makes a random text that no other call makes.
+    #: Returns a random id, different for each call.
     new_id: Callable[[], str]
-    #: A number in [0, 1) that spreads retries.
+    #: Returns a number in [0, 1) that spreads retries.
     random: Callable[[], float]
-    #: Waits, in seconds, for storage to come back.
+    #: Waits for a number of seconds.
     sleep: Callable[[float], None]
-    #: Puts due rows back that are missing.
+    #: Restores missing due rows.
     repair: Repair
 
     def record(self, claimed: Claimed, attempt: AttemptRecord, outcome: Outcome) -> None:
-        """Write down the attempt, whatever others did meanwhile; gives up only if storage stays silent."""
+        """Record the attempt, whatever other steps did meanwhile. Gives up only if storage stays silent."""
         tx, now = self.new_id(), self.clock()
         of_run = attempt.number - claimed.registration.record.run_start + 1
         decision = decide(outcome, attempt_of_run=of_run, now=now, random=self.random())
@@ -61,13 +61,13 @@ class AttemptRecorder:
         def again() -> Transaction | None:
             row = self._row_of(attempt)
             if row is not None and (row.record.is_recorded or row.record.claim != attempt.claim):
-                return None  # a try that seemed to fail has come through, or the row is another attempt's
+                return None  # an earlier try succeeded after all, or the row is another attempt's
             found, etag = self._read(attempt.ref), None if row is None else row.etag
             return deliver.record_late(found, claimed, attempt, decision, now, tx=tx, row_etag=etag)
 
         recorded = self._committed(first, attempt.ref) or self._committed(again, attempt.ref)
         waited, wait = 0.0, _FIRST_WAIT
-        # Another instance attempts after the lease. What is recorded later than that changes nothing that it decided.
+        # Another instance may attempt after the lease. A record after that changes none of its decisions.
         while not recorded and self.clock() < attempt.leased_until and waited < LEASE.total_seconds():
             self.sleep(wait)
             waited, wait = waited + wait, min(2 * wait, _LONGEST_WAIT)
@@ -75,7 +75,7 @@ class AttemptRecorder:
         _log_attempt(claimed.registration.record, attempt, decision, recorded=recorded)
 
     def _committed(self, step: Callable[[], Transaction | None], ref: RegistrationRef) -> bool:
-        """Try a step after a POST once: what it raises before the POST would be of no use any more."""
+        """Try a step after a POST once. Exceptions are no longer useful to the caller at this point."""
         try:
             transaction = step()
             if transaction is not None:
@@ -91,8 +91,8 @@ class AttemptRecorder:
     def _row_of(self, attempt: AttemptRecord) -> Stored[AttemptRecord] | None:
         """Read the row of an attempt.
 
-        It is gone if its registration has given its place to another one, or a purge has taken it. It is another
-        attempt's if the same was registered again after that.
+        The row is gone if the registration was replaced by another one, or after a purge. It belongs to another attempt
+        if the same callback was registered again afterwards.
         """
         row = self.table.get(partition_of(attempt.ref), attempt_key(attempt.ref, attempt.number))
         return None if row is None else stored(AttemptRecord, attempt.ref, row)
@@ -124,7 +124,7 @@ class AttemptRecorder:
 
 
 def _log_attempt(registration: Registration, attempt: AttemptRecord, decision: Decision, *, recorded: bool) -> None:
-    """Write the one line that says what happened to one callback."""
+    """Write the one log line of an attempt."""
     match decision:
         case Done():
             then, at = "delivered", None
@@ -149,20 +149,20 @@ def _log_attempt(registration: Registration, attempt: AttemptRecord, decision: D
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
-    """What is written before a POST, or instead of one. Raises StorageUnavailable and Contended."""
+    """The steps before a POST, or instead of one. They raise StorageUnavailable and Contended."""
 
     table: Table
     clock: Clock
-    #: Makes a random text that no other call makes.
+    #: Returns a random id, different for each call.
     new_id: Callable[[], str]
-    #: Waits between the rounds of a step that others were faster at.
+    #: Waits between the rounds of a step after conflicts.
     waits: Waits
     recorder: AttemptRecorder
-    #: Puts due rows back that are missing.
+    #: Restores missing due rows.
     repair: Repair
 
     def claim(self, task: DeliveryTask) -> Claimed | None:
-        """Take the right to the attempt, with enough time left to make it; None if there is nothing to do."""
+        """Claim the attempt with enough time to make it. Returns None if there is nothing to do."""
         name = self.new_id()
         try:
             restore = partial(self.repair.restore, task.ref.operation)
@@ -193,7 +193,7 @@ class Claims:
         return Claimed.held(Stored(after, etags[row_key(after.ref)]))
 
     def _may_attempt(self, task: DeliveryTask, before: Stored[Registration], now: datetime, name: str) -> bool:
-        """Return whether the task may be followed; end the run if its last attempt was lost."""
+        """Return whether to follow the task. Ends the run if its last attempt was lost."""
         match decide_delivery(task, before.record, now):
             case Skip(why=why):
                 log(Event.DROPPED, registration=task.ref.public_id, attempt=task.number, why=why)
@@ -208,7 +208,7 @@ class Claims:
                 assert_never(never)
 
     def put_back(self, task: DeliveryTask, deferred: Deferred) -> None:
-        """Put a delivery back; if a failed probe of its host counts for it, an attempt of it has failed instead."""
+        """Postpone a delivery, or record a failed attempt if a failed probe of its host counts for it."""
         tx = self.new_id()
         try:
             restore = partial(self.repair.restore, task.ref.operation)
@@ -235,6 +235,6 @@ class Claims:
         """Read the registration of a task. Raises UnreadableRow."""
         row = self.table.get(partition_of(task.ref), row_key(task.ref))
         if row is None:
-            log(Event.ROW_UNREADABLE, registration=task.ref.public_id, why="a queue message about no registration here")
+            log(Event.ROW_UNREADABLE, registration=task.ref.public_id, why="a queue message without a registration")
             return None
         return stored(Registration, task.ref, row)

@@ -1,9 +1,9 @@
-"""Redelivers dead registrations, after an outage at the receiver's: found by the state index, begun one by one.
+"""Redelivers dead registrations after an outage of a receiver, found by the state index.
 
-Those of one host are spread over a minute, so that a receiver that is back is not flooded.
+The redeliveries of one host are spread over a minute, so that a recovered receiver is not flooded.
 
-Each is one transaction of its own and leaves `dead` by it, so a crash on the way leaves the rest to the same call
-sent again, and nothing is begun twice.
+Each redelivery is a separate transaction after which the registration is no longer `dead`. After a crash the same call
+redelivers the rest, and nothing twice.
 """
 
 from collections import Counter
@@ -30,12 +30,12 @@ from bridge.storage.repository import Waits, commit, transact
 from bridge.storage.table import Table
 from bridge.storage.writes import register
 
-#: The redeliveries to one host begin over this time.
+#: The time over which the redeliveries of one host begin.
 SPREAD = timedelta(minutes=1)
 
 
 def spread(hosts: Sequence[str]) -> list[timedelta]:
-    """Say for each delivery, by its host, after how long it begins: evenly, in the order given, the first at once."""
+    """Return the wait of each delivery, by its host: evenly spread, in the given order, the first at once."""
     total, seen, waits = Counter(hosts), Counter[str](), list[timedelta]()
     for host in hosts:
         waits.append(SPREAD * (seen[host] / total[host]))
@@ -43,27 +43,27 @@ def spread(hosts: Sequence[str]) -> list[timedelta]:
     return waits
 
 
-#: Entries of everybody's that are looked at together, and how often in one call. An owner's page is bounded by itself.
+#: The entries of a page of all owners, and the most pages per call. The pages of one owner are bounded elsewhere.
 _PAGE, _PAGES = 100, 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """Which ones are to be redelivered."""
+    """The registrations to redeliver."""
 
-    #: Whose; None for everybody's.
+    #: The owner, or None for all owners.
     owner: str | None
-    #: Those that died at this time or later.
+    #: The earliest time of death.
     since: datetime
-    #: Those whose callbacks go to this host, as a name or with its port; None for every one.
+    #: The host of the callbacks, as a name or with its port. None for every host.
     host: str | None
-    #: So many at the most, the last that died first.
+    #: The most redeliveries, the last deaths first.
     limit: int
-    #: Where an earlier call stopped; None for the newest.
+    #: Where an earlier call stopped, or None to begin with the newest.
     cursor: Cursor | None = None
 
     def includes(self, entry: IndexEntry) -> bool:
-        """Tell whether a dead registration is meant."""
+        """Return whether a dead registration matches."""
         where = urlsplit(origin_of(entry.callback_url))
         name = f"[{where.hostname}]" if ":" in (where.hostname or "") else where.hostname
         port = where.port or DEFAULT_PORTS[where.scheme]
@@ -72,10 +72,10 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What was begun."""
+    """The result of a redelivery."""
 
     refs: Sequence[RegistrationRef]
-    #: Where the next call goes on; None if all that is meant has been looked at.
+    #: Where the next call continues, or None if all matching registrations have been read.
     cursor: Cursor | None
 
 
@@ -83,29 +83,29 @@ class Started:
 class _Walk:
     """A walk through a bounded part of the index."""
 
-    #: Where the bound ended the walk; None if it did not.
+    #: Where the bound ended the walk, if it did.
     stopped_at: Cursor | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redeliver:
-    """The use case, with everything that it needs."""
+    """The use case."""
 
     table: Table
     queries: Queries
     clock: Clock
-    #: Makes a random text that no other call makes.
+    #: Returns a random id, different for each call.
     new_id: Callable[[], str]
-    #: Waits between the rounds of a step that others were faster at.
+    #: Waits between the rounds of a step after conflicts.
     waits: Waits
-    #: Runs the steps, some at once.
+    #: Runs the steps in parallel.
     executor: Executor
 
     def redeliver(self, order: Order) -> Started:
-        """Begin another run of each dead registration that is meant, those of one host spread over a minute.
+        """Begin another run of each matching dead registration. Those of one host are spread over a minute.
 
-        A call looks at a bounded part of the index, so it may begin few and have a cursor all the same. Raises
-        StorageUnavailable and Contended; what was begun by then is, and the same call again begins the rest.
+        A call reads a bounded part of the index, so it can begin few runs and still return a cursor. Raises
+        StorageUnavailable and Contended. The runs begun before that stay, and the same call again begins the rest.
         """
         walk, refs, last = _Walk(), list[RegistrationRef](), order.cursor
         found = self._found(order, walk)
@@ -115,7 +115,7 @@ class Redeliver:
         return Started(refs, walk.stopped_at if next(found, None) is None else last)
 
     def _begin_all(self, chosen: Sequence[IndexEntry]) -> Sequence[RegistrationRef]:
-        """Begin each, whatever becomes of the others; returns those that were begun."""
+        """Begin all runs, even if some fail, and return the registrations of those that were begun."""
         refs = [entry.ref for entry in chosen]
         waits = spread([host_and_port(entry.callback_url) for entry in chosen])
         begin = partial(self._begin, self.clock())
@@ -126,7 +126,7 @@ class Redeliver:
         return [ref for ref, result in zip(refs, results, strict=True) if result is True]
 
     def _found(self, order: Order, walk: _Walk) -> Iterator[IndexEntry]:
-        """Walk through the index of what is dead, newest first, as far back as is meant and one call may look."""
+        """Iterate over matching dead registrations, newest first, within the bounds of the order and of one call."""
         cursor, size, pages = order.cursor, _PAGE, _PAGES
         if order.owner is not None:
             size, pages = order.limit + 1, 1
@@ -143,7 +143,7 @@ class Redeliver:
         walk.stopped_at = cursor
 
     def _begin(self, now: datetime, one: tuple[RegistrationRef, timedelta]) -> bool | BridgeError:
-        """Begin one after its wait, and log that; returns whether it was begun, or what kept it from that."""
+        """Begin one run after its wait, and log the run. Returns whether a run has begun, or the error."""
         ref, wait = one
         tx = self.new_id()
         try:
@@ -162,7 +162,7 @@ class Redeliver:
         if row is None:
             return False
         before = stored(Registration, ref, row)
-        if before.record.tx == tx:  # a commit of ours that landed late
+        if before.record.tx == tx:  # an earlier commit of this call succeeded late
             return True
         record = before.record
         if record.state is not State.DEAD or record.released or record.wait_for_run(now) is not None:

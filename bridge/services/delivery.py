@@ -1,10 +1,10 @@
 """Makes one attempt: claim, POST, record.
 
-    claim      a crash after it leaves a lease that ends unrecorded: the attempt counts as lost, the next one follows
+    claim      after a crash the lease ends without a record: the attempt counts as lost, and the next one follows
     POST       a crash after it repeats the delivery, with the same webhook-id and the same bytes
     record     a crash after it costs nothing
 
-After a POST nothing is decided again: whatever has become of the registration meanwhile, the attempt is recorded,
+The decision is not made again after a POST: whatever has become of the registration meanwhile, the attempt is recorded,
 and a 2xx ends a delivery that is still pending.
 """
 
@@ -36,16 +36,16 @@ from bridge.storage.table import Table
 from bridge.storage.writes.deliver import Claimed
 from bridge.telemetry import Metric, Step, Telemetry
 
-#: While fewer tasks than this wait for a host that has more, further messages are sent.
+#: While fewer tasks than this wait for a host with more deliveries, further messages are sent.
 _FEW_WAIT = 50
 
-#: A thread begins no further attempt after this, so that its function ends long before the host's time is over.
+#: A thread begins no further attempt after this time, so that its function ends long before the host's timeout.
 _THREAD_TIME = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deliver:
-    """The use case, with everything that it needs."""
+    """The use case."""
 
     table: Table
     dispatcher: Dispatcher
@@ -55,17 +55,17 @@ class Deliver:
     clock: Clock
     claims: Claims
     recorder: AttemptRecorder
-    #: Waits, in seconds, between attempts at unproven hosts.
+    #: Waits for a number of seconds, between attempts at unproven hosts.
     sleep: Callable[[float], None]
-    #: Sends messages for further deliveries that are due, like a sweep.
+    #: Sends messages for further due deliveries, like a sweep.
     refill: Callable[[], None]
     telemetry: Telemetry
 
     def deliver(self, task: DeliveryTask) -> None:
-        """Follow a task, if it is still to be followed: three calls to the table around one POST.
+        """Follow a task if it is still valid: three calls to the table around one POST.
 
-        The task may wait in memory for another thread. This thread then goes on with tasks that wait, if there are any.
-        Raises StorageUnavailable and Contended only before the POST of `task`. Then it may be followed again.
+        The task may wait in memory for another thread. This thread then continues with other waiting tasks, if any.
+        Raises StorageUnavailable and Contended only before the POST of `task`, which may then be followed again.
         """
         named = task if task.origin is not None and task.owner is not None else self._named(task)
         if named is None:
@@ -86,15 +86,15 @@ class Deliver:
             raise failure
 
     def _put_back(self, work: Work, named: DeliveryTask) -> BridgeError | None:
-        """Put deliveries back that get no place soon, and bring other threads for places that are free."""
+        """Postpone deliveries that get no place soon, and send messages that bring other threads to free places."""
         self.dispatcher.send(*work.resent)
         failures = [self._tried(partial(self.claims.put_back, *each), each[0], named) for each in work.deferred]
         return next(filter(None, failures), None)
 
     def _tried(self, do: Callable[[], None], task: DeliveryTask, named: DeliveryTask) -> BridgeError | None:
-        """Do something for a task; returns what it raised if the task is this thread's own, whose message comes again.
+        """Perform an action for a task. Returns the exception if the task is this thread's own and will come again.
 
-        The message of a task that waited is gone. Its due row sends another.
+        The message of a task that waited in memory is gone. Its due row sends another.
         """
         try:
             do()
@@ -105,14 +105,14 @@ class Deliver:
         return None
 
     def _named(self, task: DeliveryTask) -> DeliveryTask | None:
-        """Read the origin and the owner of a task that a former version sent."""
+        """Read the origin and the owner for a task of a former version."""
         try:
             before = self._read(task.ref)
         except UnreadableRow as error:
             log(Event.ROW_UNREADABLE, registration=task.ref.public_id, why=str(error))
             return None
         if before is None:
-            log(Event.ROW_UNREADABLE, registration=task.ref.public_id, why="a queue message about no registration here")
+            log(Event.ROW_UNREADABLE, registration=task.ref.public_id, why="a queue message without a registration")
             return None
         return replace(task, origin=origin_of(before.record.callback_url), owner=before.record.owner)
 
@@ -147,10 +147,10 @@ class Deliver:
             self.refill()
 
     def _post(self, claimed: Claimed, permit: HostPermit, trace: str | None) -> tuple[Outcome, AttemptRecord]:
-        """Send the message with all that belongs to it, or not at all.
+        """Send the complete message, or none.
 
         Without the client's own headers, or the query of its URL, a receiver would refuse the message or mistake its
-        sender: the attempt fails, the schedule goes on, and putting the key back mends it.
+        sender. The attempt fails instead, the schedule continues, and restoring the key solves the problem.
         """
         registration, begun = claimed.registration.record, self.clock()
         own = self.cipher.decrypt(registration)
@@ -172,12 +172,12 @@ class Deliver:
     ) -> Mapping[str, str]:
         owner, origin = registration.owner, origin_of(registration.callback_url)
         signed = self.cipher.keyring.headers(message.id, message.body, owner=owner, origin=origin, at=now)
-        traceparent = read_traceparent(trace)  # a row is not believed either
+        traceparent = read_traceparent(trace)  # values from rows are validated, too
         traced = {} if traceparent is None else {"traceparent": traceparent}
         return {**signed, **traced, "Content-Type": registration.format.content_type}
 
     def _measure(self, registration: Registration, attempt: AttemptRecord, outcome: Outcome) -> None:
-        """Take the measures of an attempt, after everything that counts was written."""
+        """Record the metrics of an attempt, after all writes."""
         kind = attempt.error if attempt.status is None else f"{attempt.status // 100}xx"
         self.telemetry.measure(Metric.ATTEMPTS, bridge__attempt__outcome=kind)
         if isinstance(outcome, Delivered) and registration.run_began_at is not None:

@@ -1,9 +1,9 @@
-"""Sends deliveries to the queue, and lets what could not be sent be due again soon.
+"""Sends deliveries to the queue, and reschedules those that could not be sent.
 
-The queue is transport, the table is truth: a due row sends its message again in any case. Without more that would be
-after the redispatch interval, which doubles with each message, so a queue that was down for an hour would hold
-deliveries for another. A send that failed therefore does not count, and its due row goes back to a short wait. The
-first failure gives the rest up, so that a queue that is down delays neither sweeps nor registrations.
+The queue is transport, the table is truth: a due row sends its message again in any case. Alone, that would wait for
+the redispatch interval, which doubles with each message, so an outage of the queue for an hour would delay deliveries
+for another hour. A failed send therefore does not count, and its due row moves back to a short wait. The first failure
+ends a series of sends, so that an unavailable queue delays neither sweeps nor registrations.
 """
 
 import threading
@@ -23,7 +23,7 @@ from bridge.storage.repository import commit
 from bridge.storage.table import Table
 from bridge.storage.writes import deliver
 
-#: A failure that is older than this says nothing of the present, if nothing was sent since.
+#: An older failure is no evidence of a current problem, if no message was sent since.
 _REMEMBERED = timedelta(minutes=10)
 
 
@@ -33,17 +33,17 @@ class QueueProblem:
 
     #: The service's error code, or the class of the failure.
     code: str
-    #: Whether the queue refuses its caller, which an operator has to mend.
+    #: Whether the queue refuses its caller, so that an operator must act.
     is_refusal: bool
-    #: The first failure in a row.
+    #: The time of the first failure in a row.
     since: datetime
 
 
 class Dispatcher:
-    """Sends tasks whose due rows are committed. Threads may share it."""
+    """Sends tasks after the commit of their due rows. Threads may share it."""
 
     def __init__(self, table: Table, queue: DeliveryQueue, clock: Clock, new_id: Callable[[], str]) -> None:
-        """Make it; `new_id` makes a random text that no other call makes."""
+        """Create the dispatcher. `new_id` returns a random id, different for each call."""
         self._table = table
         self._queue = queue
         self._clock = clock
@@ -54,9 +54,9 @@ class Dispatcher:
         self._is_prepared = False
 
     def prepare(self) -> None:
-        """Make the queue, once for each instance: the host warns every second that a queue is missing.
+        """Create the queue, once per instance: the host would warn every second that the queue is missing.
 
-        Never raises for what storage does: the next sweep tries again, and so does each send.
+        Never raises for storage failures. The next sweep tries again, and so does each send.
         """
         if self._is_prepared:
             return
@@ -68,9 +68,9 @@ class Dispatcher:
             self._is_prepared = True
 
     def send(self, *tasks: DeliveryTask) -> None:
-        """Send tasks, and let what could not be sent be due again soon.
+        """Send tasks, and reschedule those that could not be sent.
 
-        Never raises for what storage does. A crash before a send costs the redispatch interval.
+        Never raises for storage failures. A crash before a send costs the redispatch interval.
         """
         for task in self.send_until_failure(tasks):
             self._resend_soon(task)
@@ -78,7 +78,7 @@ class Dispatcher:
     def send_until_failure(
         self, tasks: Sequence[DeliveryTask], *, while_: Callable[[], bool] = lambda: True
     ) -> Sequence[DeliveryTask]:
-        """Send tasks in order up to the first failure, as long as `while_` returns True; returns those not sent."""
+        """Send tasks in order until the first failure, while `while_` returns True. Returns the unsent tasks."""
         for number, task in enumerate(tasks):
             if not while_():
                 return tasks[number:]
@@ -92,7 +92,7 @@ class Dispatcher:
 
     @property
     def problem(self) -> QueueProblem | None:
-        """Why messages cannot be sent; None if the last one was, or if the last failure is long past."""
+        """Why messages cannot be sent. None if the last one was sent, or if the last failure is long past."""
         with self._lock:
             is_recent = self._failed_at is not None and self._clock() - self._failed_at < _REMEMBERED
             return self._problem if is_recent else None
@@ -114,7 +114,7 @@ class Dispatcher:
         log(Event.QUEUE, code=error.code, error=str(error), registration=registration, unsent=unsent)
 
     def _resend_soon(self, task: DeliveryTask) -> None:
-        """Move the due row of a task that was not sent to a short wait; if that fails too, it waits longer."""
+        """Move the due row of an unsent task to a short wait. If that fails too, the task waits longer."""
         try:
             row = self._table.get(partition_of(task.ref), row_key(task.ref))
             before = None if row is None else stored(Registration, task.ref, row)

@@ -1,14 +1,14 @@
-"""Shares the places of this instance between receivers. Its memory is lost with the instance, and learnt again.
+"""Shares the places of this instance between receivers. The state is lost with the instance, and learnt again.
 
-A delivery asks for a place before anything of it is read. The answer is one of these:
+A delivery acquires a place before any of its rows is read. The result is one of these:
 
     permit      attempt now
-    waiting     its message is done: the task waits in memory, and a thread that ends another attempt takes it over
-    pause       wait, then ask again: attempts at unproven hosts do not begin all at once
-    deferred    put the delivery back, because its host is busy for longer, or its circuit is open
+    waiting     the message is done: the task waits in memory, and a thread that ends another attempt continues with it
+    pause       wait, then resume: attempts at unproven hosts do not all begin at once
+    deferred    postpone the delivery, because its host is busy for longer, or its circuit is open
 
-A task that waits occupies no place. If the process dies, its due row sends another message, like for every message
-that is lost. Everything is bounded: the hosts that are remembered, the tasks that wait, and the work of one attempt.
+A waiting task occupies no place. If the process dies, its due row sends another message, like for every lost message.
+All sizes are bounded: the number of remembered hosts, the number of waiting tasks, and the work per attempt.
 """
 
 import threading
@@ -37,14 +37,14 @@ from bridge.domain.outcome import Outcome, Unreachable
 from bridge.domain.registration import DeferredBy
 from bridge.domain.time import Clock
 
-#: Hosts that are remembered. Beyond that the least recently used one that is not in use gives way, silent or not.
+#: The most remembered hosts. Beyond that the least recently used one that is not in use is dropped, silent or not.
 REMEMBERED_HOSTS = 4096
 
 
 class HostMemory:
-    """The states of a bounded number of hosts, the most recently used last. Not safe for threads without a lock.
+    """The states of a bounded number of hosts, the most recently used last. Not thread-safe.
 
-    The work of one attempt is constant.
+    The work per attempt is constant.
     """
 
     def __init__(self, is_in_use: Callable[[str], bool]) -> None:
@@ -55,7 +55,7 @@ class HostMemory:
         return len(self._states)
 
     def get(self, origin: str) -> HostState:
-        """Return what is known of a host."""
+        """Return the state of a host."""
         state = self._states.get(origin)
         if state is None:
             return HostState()
@@ -63,14 +63,14 @@ class HostMemory:
         return state
 
     def put(self, origin: str, state: HostState) -> None:
-        """Remember a host."""
+        """Store the state of a host."""
         self._states[origin] = state
         self._states.move_to_end(origin)
         if len(self._states) > REMEMBERED_HOSTS:
             self._forget_one()
 
     def _forget_one(self) -> None:
-        """Forget one host. The number of those in use, which are passed over, is bounded."""
+        """Drop one host. Hosts in use are skipped, and their number is bounded."""
         for _ in range(len(self._states)):
             origin, state = self._states.popitem(last=False)
             if not self._is_in_use(origin):
@@ -79,7 +79,7 @@ class HostMemory:
 
 
 class Bookings:
-    """Until when deliveries are put back already, by what they wait for: the next one comes after the last one."""
+    """Until when deliveries are already deferred, by the reason of the wait. The next deferral follows the last one."""
 
     def __init__(self) -> None:
         self._until: OrderedDict[str, datetime] = OrderedDict()
@@ -87,7 +87,7 @@ class Bookings:
     def book(
         self, key: str, now: datetime, earliest: datetime, interval: timedelta, *, latest: datetime, random: float
     ) -> datetime:
-        """Return when the next delivery comes: `interval` after the one before it, and not before `earliest`.
+        """Return the time of the next delivery: `interval` after the previous one, and not before `earliest`.
 
         A backlog that is longer than `latest` is spread over the second half of the time until then.
         """
@@ -99,33 +99,33 @@ class Bookings:
         return until if until < latest else latest - (latest - now) * random / 2
 
 
-#: Tasks of one host that are looked at to find one that may begin, and blocked hosts that are looked at for old tasks.
+#: How many tasks of a host are checked for one that may begin, and how many blocked hosts are checked for old tasks.
 LOOKED_AT = 16
 
 
 @dataclass(frozen=True, slots=True)
 class WaitingTask:
-    """A task, and since when it waits."""
+    """A task, and the start of its wait."""
 
     task: DeliveryTask
     since: datetime
 
 
 class WaitingTasks:
-    """Tasks that wait in memory for a place at their host, each registration at most once.
+    """Tasks that wait in memory for a place at their host, at most one per registration.
 
-    Not safe for threads without a lock.
+    Not thread-safe.
     """
 
     def __init__(self) -> None:
         self._by_host: dict[str, dict[RegistrationRef, WaitingTask]] = {}
-        #: Hosts that have room themselves: something else keeps their tasks. The most recent last.
+        #: Hosts below their own limit: another limit blocks their tasks. The most recent last.
         self._blocked: OrderedDict[str, None] = OrderedDict()
-        #: All of them together.
+        #: The number of all waiting tasks.
         self.number = 0
 
     def __contains__(self, task: DeliveryTask) -> bool:
-        """Tell whether a task for the same registration waits."""
+        """Return whether a task for the same registration waits."""
         return task.ref in self._by_host.get(task.origin or "", {})
 
     def count(self, origin: str) -> int:
@@ -137,12 +137,12 @@ class WaitingTasks:
         return [each.task for each in islice(self._by_host.get(origin, {}).values(), LOOKED_AT)]
 
     def add(self, task: DeliveryTask, now: datetime) -> None:
-        """Let a task wait."""
+        """Add a waiting task."""
         self._by_host.setdefault(task.origin or "", {})[task.ref] = WaitingTask(task, now)
         self.number += 1
 
     def take(self, task: DeliveryTask) -> DeliveryTask:
-        """Take out a task that waits."""
+        """Remove a waiting task."""
         origin = task.origin or ""
         tasks = self._by_host[origin]
         del tasks[task.ref]
@@ -153,50 +153,50 @@ class WaitingTasks:
         return task
 
     def take_newest(self, origin: str, number: int) -> list[DeliveryTask]:
-        """Take out the newest tasks of a host."""
+        """Remove the newest tasks of a host."""
         newest = [each.task for each in islice(reversed(self._by_host.get(origin, {}).values()), max(number, 0))]
         return [self.take(task) for task in reversed(newest)]
 
     def block(self, origin: str, *, has_room: bool) -> None:
-        """Note whether a host has room for the tasks that wait for it."""
+        """Note whether a host has room for its waiting tasks."""
         if has_room and origin in self._by_host:
             self._blocked.setdefault(origin)
         else:
             self._blocked.pop(origin, None)
 
     def blocked(self) -> Sequence[str]:
-        """Return the hosts that something else than their own limit keeps, the most recent last."""
+        """Return the hosts that are blocked by another limit than their own, the most recent last."""
         return list(self._blocked)
 
     def older_than(self, then: datetime) -> Iterator[DeliveryTask]:
-        """Find tasks that wait since before `then`: one of each of the hosts that are blocked longest."""
+        """Find tasks that wait since before `then`: one of each of the longest blocked hosts."""
         for origin in list(islice(self._blocked, LOOKED_AT)):
             first = next(iter(self._by_host[origin].values()))
             if first.since < then:
                 yield first.task
 
 
-#: Tasks that wait in memory: of one host, of all hosts, and of all as long as an unproven host may add one.
+#: The most waiting tasks: of one host, of all hosts, and of all hosts while an unproven host may add one.
 WAITING_PER_HOST = 256
 WAITING = 1024
 WAITING_BEFORE_UNPROVEN = 512
 
-#: A host whose backlog takes longer than this gets no further tasks to wait in memory.
+#: A host with a longer backlog gets no further waiting tasks.
 MAX_WAIT = timedelta(seconds=30)
 
-#: A delivery is put back for at least and at most this long.
+#: The shortest and the longest deferral of a delivery.
 SHORTEST_DEFERRAL = timedelta(seconds=5)
 LONGEST_DEFERRAL = timedelta(minutes=10)
 
-#: Time between two attempts at unproven hosts, unless the first of them was answered: a flood of silent hosts does not
+#: The time between two attempts at unproven hosts, unless the first was answered. A flood of silent hosts then does not
 #: take all of their places at once, and the places become free one by one. The first attempts begin at once.
 UNPROVEN_INTERVAL = ATTEMPT / CLASS_PLACES[HostClass.UNPROVEN]
 UNPROVEN_AT_ONCE = 2
 
-#: Messages that are sent again after one attempt, so that other threads come for free places.
+#: The most messages that are sent again after one attempt, so that other threads come for free places.
 _RESENT = 2
 
-#: Between two times that messages are sent again for blocked hosts: the messages need a moment to arrive.
+#: The time between two such sends for blocked hosts: the messages need a moment to arrive.
 _RESENT_APART = timedelta(seconds=1)
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -205,10 +205,10 @@ _K = TypeVar("_K")
 
 
 class HostLimiter:
-    """Hands out the places of an instance. All methods are safe to call from any thread."""
+    """Grants the places of an instance. Thread-safe."""
 
     def __init__(self, clock: Clock, *, random: Callable[[], float], by_owner: bool) -> None:
-        """Make one. `random` in [0, 1) spreads long deferrals; `by_owner` limits what one owner can take."""
+        """Create a limiter. `random` in [0, 1) spreads long deferrals. `by_owner` limits the places of one owner."""
         self._clock = clock
         self._random = random
         self._by_owner = by_owner
@@ -224,7 +224,7 @@ class HostLimiter:
         self._unproven_since = self._resent_at = _LONG_AGO
 
     def acquire(self, task: DeliveryTask) -> Work:
-        """Ask for a place for a task that names its origin and owner."""
+        """Request a place for a task with a known origin and owner."""
         origin, now = task.origin or "", self._clock()
         with self._lock:
             state = self._hosts.get(origin)
@@ -237,7 +237,7 @@ class HostLimiter:
             return Work() if waits else self._wait(task, now)
 
     def resume(self) -> Work:
-        """Go on after a pause."""
+        """Continue after a pause."""
         now = self._clock()
         with self._lock:
             self._is_pacing = False
@@ -245,7 +245,7 @@ class HostLimiter:
             return self._next(now, paced=True)
 
     def locate(self, permit: HostPermit, address: str) -> HostPermit | Work:
-        """Count an unproven host by its address. Returns the permit to go on with, or other work if that is busy."""
+        """Count an unproven host by its address. Returns a permit, or other work if that address is busy."""
         now = self._clock()
         with self._lock:
             self._hosts.put(permit.origin, replace(self._hosts.get(permit.origin), address=address))
@@ -287,7 +287,7 @@ class HostLimiter:
             return self._waiting.count(origin)
 
     def note(self, permit: HostPermit, outcome: Outcome, took: timedelta) -> None:
-        """Remember what came of an attempt, as soon as it is known."""
+        """Store the outcome of an attempt as soon as it is known."""
         now = self._clock()
         with self._lock:
             state = self._hosts.get(permit.origin)
@@ -295,12 +295,12 @@ class HostLimiter:
                 state = state.failed(now, outcome)
             else:
                 state = state.answered(now, took, address=outcome.address)
-                if permit.host_class is HostClass.UNPROVEN:  # it did not hang, so another one may begin
+                if permit.host_class is HostClass.UNPROVEN:  # the attempt did not hang, so another one may begin
                     self._unproven_since = _LONG_AGO
             self._hosts.put(permit.origin, state)
 
     def release(self, permit: HostPermit, *, take: bool = True) -> Work:
-        """Give the place back. Returns what the same thread does next; without `take`, it begins no other attempt."""
+        """Release the place. Returns the next work of the same thread. Without `take`, it begins no other attempt."""
         origin, now = permit.origin, self._clock()
         with self._lock:
             self._release_place(permit)
@@ -313,14 +313,14 @@ class HostLimiter:
                 deferred = [(task, self._busy(task, now)) for task in self._waiting.take_newest(origin, excess)]
             self._sort_in(origin, now)
             work = self._next(now, origin=origin, take=take)
-            # A first answer gives a host more places: each needs a thread. So does a thread that takes nothing more.
+            # A first answer gives a host more places, each of which needs a thread. So does a thread that stops here.
             wanted = state.limit(now) - permit.limit if take else 1
             work.resent.extend(self._waiting.take_newest(origin, wanted))
             work.deferred.extend(deferred)
             return work
 
     def _next(self, now: datetime, *, origin: str | None = None, take: bool = True, paced: bool = False) -> Work:
-        """Find the next attempt for a thread: at the same host, or at one that was blocked.
+        """Find the next attempt for a thread: at the same host, or at a blocked one.
 
         Further blocked hosts that could begin get a thread by a message that is sent again.
         """
@@ -342,7 +342,7 @@ class HostLimiter:
     def _urgency(self, origin: str) -> tuple[bool, int]:
         """Sort blocked hosts, the most urgent last: without a failure, with the longest backlog, and the most recent.
 
-        Under a flood of silent hosts a new host gets the next place instead of the last one.
+        Under a flood of silent hosts a new host then gets the next place instead of the last one.
         """
         return self._hosts.get(origin).failures == 0, self._waiting.count(origin)
 
@@ -351,11 +351,11 @@ class HostLimiter:
         return None if task is None else self._take(self._waiting.take(task), now)
 
     def _candidate(self, origin: str, now: datetime, *, paced: bool) -> DeliveryTask | None:
-        """Find the first task that could begin: one owner's tasks do not hold up another's."""
+        """Return the first task that could begin. One owner's tasks do not block another owner's."""
         return next((task for task in self._waiting.first(origin) if self._fits(task, now, paced=paced)), None)
 
     def _fits(self, task: DeliveryTask, now: datetime, *, paced: bool = False) -> bool:
-        """Return whether an attempt may begin; `paced` skips the interval between attempts at unproven hosts."""
+        """Return whether an attempt may begin. `paced` skips the interval between attempts at unproven hosts."""
         origin = task.origin or ""
         state = self._hosts.get(origin)
         host_class = state.class_at(now)
@@ -404,7 +404,7 @@ class HostLimiter:
         return self._unproven_since + UNPROVEN_INTERVAL - now
 
     def _wait(self, task: DeliveryTask, now: datetime) -> Work:
-        """Let a task wait in memory, or put it back if there is no room."""
+        """Let a task wait in memory, or defer it if there is no room."""
         origin = task.origin or ""
         state = self._hosts.get(origin)
         most = WAITING_BEFORE_UNPROVEN if state.class_at(now) is HostClass.UNPROVEN else WAITING
@@ -417,13 +417,13 @@ class HostLimiter:
         return Work()
 
     def _room(self, state: HostState, now: datetime) -> int:
-        """Return how many tasks may wait for a host: those that it takes within the longest wait."""
+        """Return how many tasks may wait for a host: as many as it can take within the longest wait."""
         if state.class_at(now) is HostClass.UNPROVEN:
             return WAITING_PER_HOST  # they wait for the outcome of one attempt
         return min(WAITING_PER_HOST, MAX_WAIT // max(state.interval(now), timedelta(milliseconds=1)))
 
     def _busy(self, task: DeliveryTask, now: datetime) -> Deferred:
-        """Put a task back behind the backlog that it would wait for."""
+        """Defer a task to the end of its backlog."""
         origin = task.origin or ""
         state = self._hosts.get(origin)
         key, interval, ahead = origin, state.interval(now), self._waiting.count(origin)
@@ -436,12 +436,12 @@ class HostLimiter:
         return Deferred(until=until, why=DeferredBy.CONCURRENCY)
 
     def _aged(self, now: datetime) -> Iterator[tuple[DeliveryTask, Deferred]]:
-        """Put blocked tasks back that waited too long, a few at a time, those of the longest blocked hosts first."""
+        """Defer blocked tasks that waited too long, a few at a time, those of the longest blocked hosts first."""
         for task in list(self._waiting.older_than(now - MAX_WAIT)):
             yield self._waiting.take(task), self._busy(task, now)
 
     def _sort_in(self, origin: str, now: datetime) -> None:
-        """Note whether a host has room for tasks that wait for it: something else keeps them then."""
+        """Note whether a host has room for its waiting tasks, so that only another limit blocks them."""
         self._waiting.block(origin, has_room=self._in_flight[origin] < self._hosts.get(origin).limit(now))
 
     def _is_in_use(self, origin: str) -> bool:

@@ -1,11 +1,11 @@
-"""How many registrations of each owner wait, so that one client cannot fill the table and the sweeps.
+"""Limits the number of waiting registrations per owner, so that one client cannot fill the table and the sweeps.
 
-A sweep counts once a minute, if so much is due that an owner can have reached the limit, and keeps the counts of the
-owners that are near it in one row. An instance reads that row at most once a minute, when somebody registers, and adds
-what it has registered since: the limit may lag by two minutes, and registering costs no further call.
+A sweep counts once a minute, if enough polls are due that an owner may have reached the limit, and keeps the counts of
+owners near the limit in one row. An instance reads that row at most once a minute, during a registration, and adds its
+own registrations since then. The limit can lag by two minutes, and registering costs no further call.
 
     count      a crash costs nothing: the next minute counts again
-    read       a row that is missing or cannot be read limits nobody
+    read       a missing or unreadable row limits no owner
 """
 
 import json
@@ -26,38 +26,38 @@ from bridge.storage.records import SCHEMA_VERSION, VERSION_COLUMN
 from bridge.storage.table import Table
 from bridge.storage.transaction import Row, Transaction, Upsert, Value
 
-#: An instance reads the counts this often.
+#: How often an instance reads the counts.
 READ_EVERY = timedelta(minutes=1)
 
-#: Rows of one partition that are counted at most.
+#: The most rows that are counted per partition.
 _COUNTED = 20_000
 
-#: Owners whose counts are kept: the largest ones, and those that have at least this part of the limit.
+#: How many owners' counts are kept, the largest ones, and their least share of the limit.
 _KEPT, _NEAR = 500, 0.5
 
-#: An operation is polled every 30 minutes at least, or its due row stays due. An owner at the limit therefore has this
-#: part of it due in each minute, or more.
+#: An operation is polled at least every 30 minutes, or its due row stays due. An owner at the limit therefore has at
+#: least this share of operations due in each minute.
 _DUE_A_MINUTE = 1 / 60
 
 
 @dataclass(slots=True)
 class WaitingCounter:
-    """Counts for the sweep. One sweep of an instance runs at a time."""
+    """Counts waiting registrations for the sweep. An instance runs one sweep at a time."""
 
     table: Table
     executor: Executor
     clock: Clock
-    #: Registrations of one owner that may wait; None if there is no limit.
+    #: The limit of waiting registrations per owner, if any.
     limit: int | None
     _due: int = 0
     _is_near: bool = False
 
     def saw(self, due: int) -> None:
-        """Note how many polls were due in a sweep."""
+        """Add the number of polls that were due in a sweep."""
         self._due += due
 
     def count(self) -> None:
-        """Count, if an owner can have reached the limit, and keep the counts. Never raises for what storage does."""
+        """Count if an owner may have reached the limit, and store the counts. Never raises for storage failures."""
         due, self._due = self._due, 0
         if self.limit is None or not (self._is_near or due >= self.limit * _DUE_A_MINUTE):
             return
@@ -84,11 +84,11 @@ class WaitingCounter:
 
 @dataclass(slots=True)
 class WaitingLimit:
-    """Says whether an owner may register more. Threads may share it."""
+    """Decides whether an owner may register more. Threads may share it."""
 
     table: Table
     clock: Clock
-    #: Registrations of one owner that may wait; None if there is no limit.
+    #: The limit of waiting registrations per owner, if any.
     limit: int | None
     _counts: Mapping[str, int] = field(default_factory=dict)
     _created: Counter[str] = field(default_factory=Counter)
@@ -96,7 +96,7 @@ class WaitingLimit:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def is_reached(self, owner: str) -> bool:
-        """Say whether as many registrations of an owner wait as may. Never raises for what storage does."""
+        """Return whether an owner has reached the limit. Never raises for storage failures."""
         if self.limit is None:
             return False
         now = self.clock()
@@ -109,7 +109,7 @@ class WaitingLimit:
         return self._counts.get(owner, 0) + self._created[owner] >= self.limit
 
     def note(self, owner: str) -> None:
-        """Count a registration that this instance has made wait."""
+        """Count a new waiting registration of this instance."""
         if self.limit is not None:
             with self._lock:
                 self._created[owner] += 1
@@ -125,7 +125,7 @@ class WaitingLimit:
 
 
 def _owners(row: Row | None) -> Mapping[str, int]:
-    """Read the counts; a row that nobody of the bridge wrote has none."""
+    """Decode the counts. A row that the bridge did not write has none."""
     try:
         read = json.loads(str(row.values.get("owners", "{}"))) if row is not None else {}
     except ValueError:

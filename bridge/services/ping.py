@@ -1,7 +1,7 @@
-"""Pings a receiver: a signed message about nothing, sent now, by the same rules as a callback.
+"""Pings a receiver: a signed test message, sent at once, under the same rules as a callback.
 
 take_ping  a crash after it costs one of the minute's pings
-POST       a crash after it costs the answer to the client; nothing is repeated
+POST       a crash after it costs the answer to the client; no ping is repeated
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from bridge.storage.transaction import Insert, Merge, Transaction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pinged:
-    """What a ping came to."""
+    """The result of a ping."""
 
     message: Message
     at: datetime
@@ -35,29 +35,29 @@ class Pinged:
 
 @dataclass(frozen=True, slots=True)
 class TooSoon:
-    """Too many were sent just now."""
+    """Too many pings were sent recently."""
 
-    #: After so long there will be one.
+    #: The wait until the next ping is allowed.
     wait: timedelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ping:
-    """The use case, with everything that it needs."""
+    """The use case."""
 
     table: Table
     sender: WebhookSender
     keyring: Keyring
     clock: Clock
-    #: Makes a random text that no other call makes.
+    #: Returns a random id, different for each call.
     new_id: Callable[[], str]
-    #: Waits between the rounds of a step that others were faster at.
+    #: Waits between the rounds of a step after conflicts.
     waits: Waits
 
     def ping(self, callback_url: str, format: Format, *, owner: str) -> Pinged | TooSoon:
-        """Send one ping to a normalised URL, if the minute has one left.
+        """Send one ping to a normalised URL, if the rate limit allows it.
 
-        Raises StorageUnavailable and Contended before anything is sent.
+        Raises StorageUnavailable and Contended before the ping is sent.
         """
         nonce = self.new_id()
         wait = transact(lambda: self._take(nonce), self.waits)
@@ -72,10 +72,10 @@ class Ping:
         return pinged
 
     def _take(self, tx: str) -> timedelta | None:
-        """Take one of the minute's pings under the row's ETag; returns how long to wait where there is none."""
+        """Count one ping under the row's ETag. Returns the wait if none is allowed now."""
         row = self.table.get(PINGS_PARTITION, PINGS_KEY)
         before = None if row is None else stored(Pings, None, row)
-        if before is not None and before.record.tx == tx:  # a commit of ours that landed late
+        if before is not None and before.record.tx == tx:  # an earlier commit of this call succeeded late
             return None
         after = take_ping(Pings() if before is None else before.record, self.clock(), tx=tx)
         if isinstance(after, timedelta):

@@ -1,6 +1,6 @@
-"""What clients and operators look at: registrations, operations, lists, the status, and the counts of each state.
+"""Reads for clients and operators: registrations, operations, lists, the status, and the counts of each state.
 
-Reads only, and nothing here is on the way of a sweep or a delivery.
+This module only reads, and no sweep or delivery depends on it.
 """
 
 import threading
@@ -46,16 +46,16 @@ from bridge.storage.records import decode
 from bridge.storage.table import Table
 from bridge.storage.transaction import Row
 
-#: Registrations are counted up to this many of a state, over all partitions; past it, 'more' has to do.
+#: The most counted registrations per state, over all partitions. Above that the answer is 'more'.
 COUNTED = 1_000
 
-#: Counts are answered from memory for this long after they were begun.
+#: How long counts are cached, from the start of counting.
 KEPT_FOR = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """Counts, and when they were begun."""
+    """Cached counts, and the start of counting."""
 
     at: datetime
     counts: Mapping[State, int]
@@ -65,7 +65,7 @@ class _Kept:
 class Counts:
     """Counts the registrations in each state by the rows of the index. Threads may share it.
 
-    An instance counts at most once in KEPT_FOR and keeps the counts: each tab with the dashboard reads them every five
+    An instance counts at most once in KEPT_FOR and caches the counts: each tab with the dashboard reads them every five
     seconds, and counting is the largest read of a status.
     """
 
@@ -78,8 +78,8 @@ class Counts:
     def by_state(self) -> Mapping[State, int]:
         """Return the counts of all states, up to one more than COUNTED each, at most KEPT_FOR old.
 
-        One thread counts at a time; others wait for its counts, which are no older than their own would be. Raises
-        StorageUnavailable, after which nothing is kept and the next call counts again.
+        One thread counts at a time. Others wait for its counts, which are no older than their own would be. Raises
+        StorageUnavailable, after which nothing is cached and the next call counts again.
         """
         with self._lock:
             now = self.clock()
@@ -90,7 +90,7 @@ class Counts:
             return self._kept.counts
 
     def of(self, state: State) -> int:
-        """Count a state now, up to one more than COUNTED, partition by partition, and read no row beyond that.
+        """Count one state now, up to one more than COUNTED, partition by partition, without reading further rows.
 
         Raises StorageUnavailable.
         """
@@ -103,23 +103,23 @@ class Counts:
         return found
 
     def waiting(self) -> int:
-        """Count the registrations that wait now, up to one more than COUNTED. Raises StorageUnavailable."""
+        """Count the waiting registrations now, up to one more than COUNTED. Raises StorageUnavailable."""
         return self.of(State.WAITING)
 
 
 _T = TypeVar("_T")
 
-#: So many due rows of a partition are looked at for the first one: rows of strangers may stand before it.
+#: How many due rows of a partition are read to find the first one: rows of other programs may precede it.
 _FIRST_DUE = 10
 
-#: Where one owner's are looked for, so many index rows are read at once, by as many queries as states have partitions.
+#: How many index rows are read at once for the list of one owner, over all queries, one per state and partition.
 _STRETCH = 2_000
 
-#: A page goes on to read while it has made fewer queries than this, and at most _STRETCHES times: 48 for all states.
+#: A page is read on until it has made this many queries, and at most _STRETCHES times: 48 queries for all states.
 _QUERIES, _STRETCHES = 32, 4
 
 
-#: An index of so many rows is read in one call for all states, and one that was larger is taken to be so for this long.
+#: Indexes up to this size are read in one call for all states. A larger one counts as large for this long.
 _SMALL, _LARGE_FOR = 100, timedelta(minutes=10)
 
 
@@ -137,18 +137,18 @@ class ListPage:
     """Part of a list, newest first."""
 
     entries: Sequence[IndexEntry]
-    #: Where the next page begins; None at the end.
+    #: Where the next page begins, or None at the end.
     cursor: Cursor | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """How the bridge is."""
+    """The state of the bridge."""
 
     last_sweep_at: datetime | None
-    #: Which times of which rows of the sources lie ahead, and are shown as corrected.
+    #: Times in rows of sources that lie ahead, by row key. They are shown corrected.
     clocks_ahead: Mapping[str, Sequence[str]]
-    #: When the row that has waited longest past its time was due; None if none has.
+    #: The due time of the most overdue row, if any.
     oldest_overdue_at: datetime | None
     #: By state, up to one more than COUNTED, and some seconds old.
     counts: Mapping[State, int]
@@ -162,22 +162,23 @@ class Status:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queries:
-    """The use case, with everything that it needs."""
+    """The use case."""
 
     table: Table
     clock: Clock
     executor: Executor
-    #: Puts due rows back that are missing.
+    #: Restores missing due rows.
     repair: Repair
     counts: Counts
     schedule: StoredSchedule
-    #: Until when the index of a partition is taken to be large.
+    #: Until when the index of a partition counts as large.
     large_until: dict[str, datetime] = field(default_factory=dict)
 
     def registration(self, ref: RegistrationRef) -> RegistrationView | None:
-        """Show a registration with its operation and its attempts, all as of one moment: two calls.
+        """Return a registration with its operation and its attempts, all as of one moment: two calls.
 
-        The last attempt of a registration is always kept. If it is gone, so may be the registration: a third call.
+        The last attempt of a registration is always kept. If its row is gone, the registration may be gone, too, which
+        costs a third call.
         """
         view = self._registration(ref)
         if view is None or view.registration.last_attempt == (view.attempts[-1].number if view.attempts else 0):
@@ -192,12 +193,12 @@ class Queries:
         return RegistrationView(found.record, aggregate.operation.record, self.attempts(found.record))
 
     def owner(self, ref: RegistrationRef) -> str | None:
-        """Say whose a registration is, which never changes: its id is made from it. One call."""
+        """Return the owner of a registration, which never changes, since the id derives from it. One call."""
         row = self.table.get(partition_of(ref), row_key(ref))
         return None if row is None else decode(Registration, ref, row.values).owner
 
     def operation(self, ref: OperationRef) -> OperationAggregate | None:
-        """Show an operation with its registrations; a due row that is missing is put back first."""
+        """Return an operation with its registrations. A missing due row is restored first."""
         aggregate = self._read(ref)
         return self._read(ref) if aggregate and self.repair.restore_overdue(aggregate) else aggregate
 
@@ -205,10 +206,10 @@ class Queries:
         return OperationAggregate.read(ref, self.table.range(partition_of(ref), row_key(ref), after(row_key(ref))))
 
     def page(self, states: Sequence[State], *, limit: int, cursor: Cursor | None, owner: str | None = None) -> ListPage:
-        """List the registrations that are in one of `states`, newest first by when they came into it.
+        """List the registrations in one of `states`, newest first by the time at which they entered it.
 
-        With `owner`, only theirs. The index is not by owner, so those of others are read and passed over, a bounded
-        number of them: the page of an owner with few among many can be short, even empty, and have a cursor.
+        With `owner`, only the owner's. The index is not ordered by owner, so a bounded number of other owners' rows are
+        read and skipped. The page of an owner with few registrations can be short or empty and still have a cursor.
         """
         size = limit + 1 if owner is None else max(1, _STRETCH // (PARTITION_COUNT * len(states)))
         found: list[IndexEntry] = []
@@ -223,9 +224,10 @@ class Queries:
         return ListPage(found, cursor)
 
     def _stretch(self, states: Sequence[State], cursor: Cursor | None, size: int) -> ListPage:
-        """Read on in the index of each state and partition, `size` rows each, as far as all of them have been read.
+        """Read on in the index of each state and partition, `size` rows each, up to where all of them have been read.
 
-        What moves from one state to the next while they are read can be found in both; it is shown once, as it is now.
+        A registration that changes its state during the reads can be found in both. It is returned once, with its
+        current state.
         """
 
         def read(place: tuple[str, Sequence[State]]) -> Sequence[tuple[State, Sequence[Row]]]:
@@ -245,7 +247,7 @@ class Queries:
         return ListPage(list(newest.values()), None if end is None else Cursor(end))
 
     def _places(self, states: Sequence[State], *, from_the_beginning: bool) -> Sequence[tuple[str, Sequence[State]]]:
-        """Name what is read at once: all states of a partition whose index is small, otherwise each state."""
+        """Return the reads to make: one for all states of a partition with a small index, otherwise one per state."""
         now, places = self.clock(), list[tuple[str, Sequence[State]]]()
         for partition in operation_partitions():
             is_small = now >= self.large_until.get(partition, now)
@@ -256,7 +258,7 @@ class Queries:
         return places
 
     def _whole_index(self, partition: str) -> Sequence[Row] | None:
-        """Read the index of all states in one call; None if it is large, which is remembered for a while."""
+        """Read the index of all states in one call. Returns None for a large index, which is remembered for a while."""
         rows = self.table.range(partition, "idx:", "idx;", limit=_SMALL + 1)
         if len(rows) <= _SMALL:
             return rows
@@ -274,7 +276,7 @@ class Queries:
         return self.table.range(partition, start, after(prefix), limit=size)
 
     def status(self) -> Status:
-        """Read the heartbeat, and the first due row of each partition; the counts can be some seconds old."""
+        """Read the heartbeat, and the first due row of each partition. The counts can be some seconds old."""
         now, sources = self.clock(), read_sources(self.table, self.schedule.plan)
         firsts = map_in_order(self.executor, self._first_due, operation_partitions())
         overdue = [at for at in firsts if at is not None and at < now]
@@ -296,7 +298,7 @@ class Queries:
         )
 
     def attempts(self, registration: Registration) -> Sequence[AttemptRecord]:
-        """Show the last KEPT_ATTEMPTS attempts of a registration as of when it was read, oldest first: one call."""
+        """Return the last KEPT_ATTEMPTS attempts of a registration as of its read, oldest first: one call."""
         ref, first = registration.ref, max(1, registration.last_attempt - KEPT_ATTEMPTS + 1)
         rows = self.table.range(
             partition_of(ref), attempt_key(ref, first), after(attempts_prefix(ref)), limit=2 * KEPT_ATTEMPTS
@@ -323,7 +325,7 @@ def prices_of(budgets: Mapping[str, Budget]) -> dict[str, float]:
 
 
 def entries(rows: Sequence[Row], state: State) -> Iterable[IndexEntry]:
-    """Read index rows; unreadable ones are skipped."""
+    """Decode index rows. Unreadable rows are skipped."""
     prefix = f"idx:{state}:"
 
     def entry(row: Row) -> IndexEntry:
@@ -340,7 +342,7 @@ def _budget(row: Row) -> tuple[str, Budget]:
 
 
 def _end(rows: Sequence[Row]) -> Cursor | None:
-    """Find the last row that a list can go on from."""
+    """Return the position of the last row at which a list can continue."""
     return next((cursor for row in reversed(rows) if (cursor := Cursor.of_key(row.key)) is not None), None)
 
 
@@ -349,7 +351,7 @@ def _place(entry: IndexEntry) -> str:
 
 
 def _readable(rows: Sequence[Row], read: Callable[[Row], _T]) -> Iterable[_T]:
-    """Read what this version can read; the rest is skipped."""
+    """Decode the rows that this version can read. Other rows are skipped."""
     for row in rows:
         try:
             yield read(row)

@@ -1,7 +1,7 @@
-"""What clients ask for: register a callback, cancel it, have it delivered again.
+"""The requests of clients: register a callback, cancel it, redeliver it.
 
-Each is one transaction, decided on what was read and decided again when somebody else was faster. What has to be
-sent afterwards is sent after the commit; if the process dies before that, the due row sends it.
+Each request is one transaction, decided on the rows as read, and decided again after a conflict. Messages are sent
+after the commit. If the process dies before that, the due row sends them.
 """
 
 from collections.abc import Callable, Mapping
@@ -41,10 +41,10 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Full:
-    """There is no place for a new registration, and none that gives its place."""
+    """There is no place for a new registration, and no registration that can be replaced."""
 
     limit: int
-    #: Whether it is the limit of one owner.
+    #: Whether this is the limit of one owner.
     of_owner: bool
 
 
@@ -58,7 +58,7 @@ class Created:
 
 @dataclass(frozen=True, slots=True)
 class Existing:
-    """The same registration was there."""
+    """The same registration exists."""
 
     registration: Registration
     operation: Operation
@@ -66,23 +66,23 @@ class Existing:
 
 @dataclass(frozen=True, slots=True)
 class Differs:
-    """One with the same owner, operation and URL but other content was there."""
+    """A registration with the same owner, operation and URL, but other content, exists."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """One was there whose headers or URL cannot be decrypted, so nothing shows whether it is the same."""
+    """An existing registration may be the same, but its headers or URL cannot be decrypted."""
 
-    #: Why, and what mends that.
+    #: The reason and its remedy.
     undecrypted: DecryptionFailed
 
 
 @dataclass(frozen=True, slots=True)
 class TooMany:
-    """The operation has as many registrations as it can have, or as one owner can have, and none gives its place."""
+    """The operation has as many registrations as possible, or as one owner can have, and none can be replaced."""
 
     limit: int = MAX_REGISTRATIONS
-    #: Whether it is the limit of one owner.
+    #: Whether this is the limit of one owner.
     of_owner: bool = False
 
 
@@ -93,22 +93,22 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class TooManyRuns:
-    """The hour has no further run of this registration."""
+    """The registration has no further run left in this hour."""
 
-    #: After so long there will be one.
+    #: The wait until the next run is allowed.
     wait: timedelta
 
 
 @dataclass(frozen=True, slots=True)
 class TooManyWaiting:
-    """The owner has as many registrations that wait as it can have."""
+    """The owner has as many waiting registrations as allowed."""
 
     limit: int
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Done, or it had been so already."""
+    """Done, now or before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,49 +118,49 @@ class RegistrationNotFound:
 
 @dataclass(frozen=True, slots=True)
 class NoMessage:
-    """There is nothing yet that could be delivered again."""
+    """There is no message yet to deliver again."""
 
 
 Registered = Created | Existing | Differs | Unreadable | Taken | TooMany | TooManyRuns | TooManyWaiting
 
 _NO_HEADERS = OwnHeaders()
 
-#: Stands for the owner of a registration that cannot be read. No owner has this name.
+#: Stands for the owner of an unreadable registration. No owner has this name.
 _UNKNOWN = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Register:
-    """The use case, with everything that it needs."""
+    """The use case."""
 
     table: Table
     dispatcher: Dispatcher
     clock: Clock
-    #: Makes a random text that no other call makes.
+    #: Returns a random id, different for each call.
     new_id: Callable[[], str]
-    #: Waits between the rounds of a step that others were faster at.
+    #: Waits between the rounds of a step after conflicts.
     waits: Waits
     sources: Mapping[str, Source]
     #: How long an operation is kept after its end.
     retention: timedelta
-    #: Encrypts the queries of callback URLs, and the headers that clients want on their callbacks.
+    #: Encrypts the queries of callback URLs, and the custom headers of callbacks.
     cipher: HeaderCipher
-    #: Makes the random bytes that an encryption begins with.
+    #: Returns the random bytes of an encryption's nonce.
     nonce: Callable[[], bytes]
     telemetry: Telemetry
-    #: Puts due rows back that are missing.
+    #: Restores missing due rows.
     repair: Repair
-    #: Says whether an owner may register more.
+    #: Decides whether an owner may register more.
     waiting: WaitingLimit
     #: How owners share an operation.
     sharing: Sharing = field(default_factory=Sharing)
 
     def register(self, request: Registration, headers: OwnHeaders = _NO_HEADERS) -> Registered:
-        """Let `request` wait for its operation, or deliver at once if that has ended.
+        """Let `request` wait for its operation, or deliver at once if the operation has ended.
 
-        One call for a new operation, three for a known one, one more if attempts of a registration that gives its
-        place have to be deleted. Raises Contended and StorageUnavailable; after either
-        the registration may exist, and registering again finds it.
+        One call for a new operation, three for a known one, and one more to delete attempts of a replaced registration.
+        Raises Contended and StorageUnavailable. After either the registration may exist, and registering again finds
+        it.
         """
         secrets, request = Secrets(request.callback_url, headers), self.cipher.tagged(request)
         with self.telemetry.span(
@@ -170,7 +170,7 @@ class Register:
             bridge__registration__id=request.ref.public_id,
         ) as span:
             result = self._registered(replace(request, tx=self.new_id(), traceparent=span.traceparent), secrets)
-            if isinstance(result, Created | Existing):  # found under an older signing key, it has another id
+            if isinstance(result, Created | Existing):  # found under an older signing key, its id differs
                 span.attributes["bridge__registration__id"] = result.registration.ref.public_id
         if isinstance(result, Created):
             if result.registration.state is State.WAITING:
@@ -180,15 +180,15 @@ class Register:
         return result
 
     def cancel(self, ref: RegistrationRef) -> Accepted | RegistrationNotFound:
-        """Give up on a callback: no further attempt is begun. What has ended stays as it is.
+        """Cancel a callback: no further attempt begins. An ended registration stays as it is.
 
-        If owners do not share operations, it gives its operation back, too.
+        If owners do not share operations, the registration also gives its operation back.
         """
         tx = self.new_id()
         return self._transact(lambda: self._cancel(ref, tx), ref)
 
     def redeliver(self, ref: RegistrationRef) -> Accepted | RegistrationNotFound | NoMessage | Taken | TooManyRuns:
-        """Begin another run of the same message; nothing to do where one is on its way."""
+        """Begin another run of the same message. Nothing changes if one is pending."""
         tx = self.new_id()
         return self._transact(lambda: self._redeliver(ref, tx), ref)
 
@@ -222,7 +222,7 @@ class Register:
         *,
         may_wait: bool,
     ) -> Registered:
-        if before is not None and before.record.tx == request.tx:  # a commit of ours that landed late
+        if before is not None and before.record.tx == request.tx:  # an earlier commit of this call succeeded late
             self._send_open(before.record)
             return Created(before.record, aggregate.operation.record)
         if before is not None and not register.begins_new_generation(before.record):
@@ -238,7 +238,7 @@ class Register:
         *,
         may_wait: bool,
     ) -> Created | Taken | TooMany | TooManyRuns | TooManyWaiting:
-        """Register for an operation that is known: a new registration, or a new generation of one."""
+        """Register for a known operation: a new registration, or a new generation of one."""
         if self._is_taken(aggregate, request):
             return Taken()
         place = self._place_for(request, aggregate) if before is None else None
@@ -257,18 +257,18 @@ class Register:
         return self._join(register.register_further(aggregate, encrypted, self.clock(), completed, replaced))
 
     def _is_taken(self, aggregate: OperationAggregate, registration: Registration) -> bool:
-        """Whether the operation is another owner's.
+        """Return whether the operation is another owner's.
 
-        Raises UnreadableRow if no readable registration takes the operation, and an unreadable one can.
+        Raises UnreadableRow if no readable registration takes the operation, but an unreadable one may.
         """
         if aggregate.taker is None and aggregate.unreadable and self.sharing.is_taken(_UNKNOWN, registration):
             raise UnreadableRow(f"the owner of an operation: {due_reference(registration.ref.operation)}")
         return self.sharing.is_taken(aggregate.taker, registration)
 
     def _replaced(self, place: Stored[Registration]) -> Replaced:
-        """Find the attempts that go with a registration: one call if it can have some.
+        """Collect the attempts of a registration that is replaced: one call if there can be any.
 
-        A registration has at most KEPT_ATTEMPTS of them. If rows of other versions are more, those go first.
+        A registration has at most KEPT_ATTEMPTS of them. Further rows of other versions are deleted first.
         """
         ref, attempts = place.record.ref, list[str]()
         if place.record.last_attempt:
@@ -295,9 +295,9 @@ class Register:
     ) -> Stored[Registration] | DecryptionFailed | None:
         """Find the registration of the same owner and URL.
 
-        With a query it has another key if another signing key was the newest when it was registered, so the queries
-        of its owner's URLs that are otherwise the same are compared. One that cannot be decrypted may be the same.
-        If a key was missing for a while, there can be two. One that begins no new generation comes first.
+        With a query the id differs if another signing key was the newest at the time of its registration, so the
+        queries of the owner's otherwise equal URLs are compared. One that cannot be decrypted may be the same. If a key
+        was missing for a while, there can be two. One that begins no new generation comes first.
         """
         found = aggregate.get(request.ref)
         if HIDDEN not in request.callback_url or (found and not register.begins_new_generation(found.record)):
@@ -332,7 +332,7 @@ class Register:
             case State.PENDING:
                 transaction = register.cancel_pending(before, self.clock(), tx=tx)
             case _:
-                if before.record.tx == tx:  # a commit of ours whose reply was lost
+                if before.record.tx == tx:  # an earlier commit of this call, after a lost reply
                     log(Event.CANCELED, registration=ref.public_id)
                 if self.sharing.by_owners or not before.record.takes_operation:
                     return Accepted()
@@ -342,7 +342,7 @@ class Register:
         return Accepted()
 
     def _place_for(self, new: Registration, aggregate: OperationAggregate) -> Stored[Registration] | Full | None:
-        """Find the registration that gives its place to a new one; None if a place is free."""
+        """Find the registration to replace by a new one, or None if a place is free."""
         sharing = self.sharing
         if aggregate.size_of(new.owner) >= sharing.places_of_owner:
             full = Full(sharing.places_of_owner, of_owner=sharing.places_of_owner < sharing.places)
@@ -359,7 +359,7 @@ class Register:
         before = None if aggregate is None else aggregate.get(ref)
         if aggregate is None or before is None:
             return RegistrationNotFound()
-        if before.record.tx == tx:  # a commit of ours that landed late
+        if before.record.tx == tx:  # an earlier commit of this call succeeded late
             log(Event.REDELIVERY, registration=ref.public_id)
             self._send_open(before.record)
             return Accepted()
@@ -389,7 +389,7 @@ class Register:
         return transact(step, self.waits, missing=partial(self.repair.restore, ref.operation))
 
     def _aggregate(self, ref: RegistrationRef) -> OperationAggregate | None:
-        """Read an operation with its registrations; a due row that is missing is put back first."""
+        """Read an operation with its registrations. A missing due row is restored first."""
         aggregate = self._read(ref.operation)
         return self._read(ref.operation) if aggregate and self.repair.restore_overdue(aggregate) else aggregate
 

@@ -1,9 +1,9 @@
-"""Puts due rows back that are missing.
+"""Restores missing due rows.
 
-Every operation and every pending delivery has exactly one due row, and no step takes one away without its successor.
-A due row that is missing all the same (deleted by hand, or by an answer of storage that was wrong) would leave its
-registration waiting without end. Registering and showing look at the operation that they have read, and each heartbeat
-looks at a bounded number of rows of the table. A crash here costs nothing: the next look finds the same.
+Every operation and every pending delivery has exactly one due row, and each step that deletes one also writes the next.
+A due row can still be missing, after a manual deletion or a wrong answer of storage, and its registration would then
+wait forever. Registering and reading check the operation that they read, and each heartbeat checks a bounded number of
+rows of the table. A crash here costs nothing: the next check finds the same.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -34,34 +34,34 @@ from bridge.storage.table import Table
 from bridge.storage.transaction import Row
 from bridge.storage.writes import repair
 
-#: A due row is looked for once it has been due for this long: a sweep deals with nearly all of them sooner.
+#: How long a due row must be overdue before it is checked: a sweep processes nearly all rows sooner.
 OVERDUE = timedelta(minutes=10)
 
-#: Rows that one check looks at, and operations that it may find overdue before it stops. A check costs one call, and
-#: some for each operation that is overdue.
+#: The most rows that one check reads, and the most overdue operations before it stops. A check costs one call, and some
+#: for each overdue operation.
 ROWS_PER_CHECK, OPERATIONS_PER_CHECK = 1_000, 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repair:
-    """The use case, with everything that it needs."""
+    """The use case."""
 
     table: Table
     clock: Clock
-    #: Makes a random text that no other call makes.
+    #: Returns a random id, different for each call.
     new_id: Callable[[], str]
 
     def restore_overdue(self, aggregate: OperationAggregate) -> bool:
-        """Put back the due rows of an operation that are long overdue and missing; returns whether any was.
+        """Restore missing due rows of an operation that are long overdue. Returns whether any was restored.
 
-        Without an overdue row no call is made. Never raises for what storage does.
+        Without an overdue row no call is made. Never raises for storage failures.
         """
         latest = self.clock() - OVERDUE
         overdue = [each for each in repair.with_due_rows(aggregate) if _is_due_before(each.record.due, latest)]
         return sum(self._restore(each) for each in overdue) > 0
 
     def restore(self, ref: OperationRef) -> None:
-        """Put back every due row of an operation that is missing: a step has met one that is. Never raises likewise."""
+        """Restore all missing due rows of an operation, after a step has missed one. Never raises, likewise."""
         try:
             aggregate = OperationAggregate.read(
                 ref, self.table.range(partition_of(ref), row_key(ref), after(row_key(ref)))
@@ -74,9 +74,9 @@ class Repair:
                 self._restore(each)
 
     def check(self, place: str) -> str:
-        """Look at the next rows of the table, from `place` on, and put back what is missing.
+        """Check the next rows of the table from `place`, and restore missing due rows.
 
-        Returns where the next check goes on, which is never the same place. Never raises likewise.
+        Returns where the next check continues, which is never the same place. Never raises, likewise.
         """
         partition, start = _read_place(place)
         try:
@@ -93,7 +93,7 @@ class Repair:
         return f"{partition} {rows[-1].key}!" if len(rows) == ROWS_PER_CHECK else _next_partition(partition)
 
     def _overdue(self, rows: Sequence[Row]) -> Iterator[tuple[OperationRef, Row]]:
-        """Yield the operations of which a due row is long overdue, each once."""
+        """Yield the operations with a long overdue due row, each once."""
         latest, last = self.clock() - OVERDUE, OperationRef("", "")
         for row in rows:
             ref = operation_of(row.key.removeprefix(OPERATION_PREFIX).rpartition(":")[0])
@@ -110,7 +110,7 @@ class Repair:
         try:
             commit(self.table, transaction)
         except Conflict:
-            return False  # the due row is there, or a step has just moved it
+            return False  # the due row exists, or a step has just moved it
         except StorageUnavailable as error:
             log(Event.STORAGE, step="restore", key=due, error=str(error))
             return False
@@ -125,7 +125,7 @@ def _is_due_before(key: str | None, latest: datetime) -> bool:
 
 
 def _read_place(place: str) -> tuple[str, str]:
-    """Read where a check goes on: a partition and a row key. Anything else is the beginning."""
+    """Parse the position of a check: a partition and a row key. Any other text is the beginning."""
     partition, _, key = place.partition(" ")
     if partition in operation_partitions() and key.startswith(OPERATION_PREFIX):
         return partition, key

@@ -1,6 +1,6 @@
-"""What the dashboard shows as pictures: the last day by the hour, and the learnt schedule.
+"""The data of the dashboard's pictures: the last day by the hour, and the learnt schedule.
 
-Reads only, in a bounded number.
+This module only reads, and bounds the number of rows.
 """
 
 import math
@@ -23,7 +23,7 @@ from bridge.storage.table import Table
 
 HOURS = 24
 
-#: How registrations end that somebody has waited for.
+#: The final states of registrations that were notified.
 ENDS = (State.DELIVERED, State.DEAD)
 
 _HOUR = timedelta(hours=1)
@@ -31,26 +31,26 @@ _HOUR = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hour:
-    """What ended in one hour: how many were delivered, how many died, and how long callbacks took to arrive."""
+    """The results of one hour: delivered and dead registrations, and the delays of the callbacks."""
 
     begins: datetime
     delivered: int
     dead: int
-    #: From the beginning of its run to delivered, in seconds, shortest first. Rows of former versions have none.
+    #: From the start of the run to the delivery, in seconds, shortest first. Rows of former versions have none.
     delays: Sequence[float]
 
     def within(self, share: float) -> float:
-        """Tell within how many seconds this share was delivered (nearest rank). There has to be a delay."""
+        """Return within how many seconds this share was delivered (nearest rank). There must be a delay."""
         return self.delays[max(math.ceil(share * len(self.delays)), 1) - 1]
 
 
 def day_before(now: datetime) -> datetime:
-    """Tell where the day begins: at a full hour, so that the hour that runs is the last of 24."""
+    """Return the start of the day, a full hour, so that the current hour is the last of 24."""
     return now.replace(minute=0, second=0, microsecond=0) - (HOURS - 1) * _HOUR
 
 
 def by_hour(entries: Iterable[IndexEntry], now: datetime) -> Sequence[Hour]:
-    """Sort what ended into the hours of the day, oldest first."""
+    """Group ended registrations by the hours of the day, oldest first."""
     begin = day_before(now)
     ended: list[list[IndexEntry]] = [[] for _ in range(HOURS)]
     for entry in entries:
@@ -74,10 +74,10 @@ def _seconds(delay: timedelta) -> float:
     return max(delay.total_seconds(), 0.0)
 
 
-#: So many of the newest rows are read of each partition and state: what one call to Table storage returns.
+#: How many of the newest rows are read per partition and state: as many as one call to Table storage returns.
 NEWEST = 1_000
 
-#: So many polls of a new operation are told ahead.
+#: How many polls of a new operation are predicted.
 _POLLS = 40
 
 
@@ -86,7 +86,7 @@ class Day:
     """The last 24 hours."""
 
     begins: datetime
-    #: From when on nothing is missing: later than `begins` where more has ended than is read.
+    #: From when on the data are complete: later than `begins` if more registrations have ended than are read.
     whole_from: datetime
     hours: Sequence[Hour]
 
@@ -103,7 +103,7 @@ class Overview:
     schedule: StoredSchedule
 
     def day(self, owner: str | None = None) -> Day:
-        """Read what ended in the last day, everybody's or one owner's: one call for each partition and state."""
+        """Read the results of the last day, of all owners or of one: one call for each partition and state."""
         now = self.clock()
         begin = day_before(now)
 

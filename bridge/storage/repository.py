@@ -85,4 +85,4 @@ def transact(step: Callable[[], _T], waits: Waits, *, missing: Callable[[], obje
             unknown += 1
             if unknown >= _UNKNOWN_ROUNDS:
                 raise
-    raise Contended("the same rows were changed by others again and again")
+    raise Contended("other writers changed the same rows again and again")

@@ -1,11 +1,11 @@
 """Reads the due rows: deliveries in one range of each partition, polls and purges in another.
 
-A row that cannot be worked on stands before no other one for longer than a sweep. Deliveries have a range of their
-own. Of polls and purges, which share one, a source has room for a number of rows that its budget sets: if a page is
-full, what is beyond that room is moved to the time when its turn can come, and the next page is read.
+A row that cannot be processed hides other rows for at most one sweep. Deliveries have a separate range. Polls and
+purges share one, in which the budget of a source sets how many of its rows are processed: if a page is full, rows
+beyond that number are postponed to their turn, and the next page is read.
 
     read       a crash costs nothing
-    postpone   a crash leaves a row where it was, or later
+    postpone   after a crash a row is at its old or its new time
 """
 
 from collections import Counter
@@ -35,79 +35,79 @@ from bridge.storage.table import Table
 from bridge.storage.transaction import Row
 from bridge.storage.writes import poll
 
-#: At most this many rows of a partition are read at once, earliest due first.
+#: The most rows of a partition per read, earliest due first.
 ROWS_PER_PARTITION = 2_500
 
-#: At most this many times a full page of a partition is followed by another one in the same sweep.
+#: The most further pages of a partition in one sweep.
 _PAGES = 20
 
-#: Due rows of one source in one partition are all looked at up to this number, however small its budget is.
+#: The least number of due rows of a source and partition that are processed, however small its budget is.
 _LEAST_ROOM = 500
 
-#: A row that waits for its turn is postponed by at most this; the others have moved on by then.
+#: The longest postponement of a row. Earlier rows have moved on by then.
 _LONGEST_POSTPONEMENT = timedelta(minutes=15)
 
-#: Stands for purges where a source is named: their rows share the range of the polls.
+#: Stands for purges in place of a source: their rows share the range of polls.
 PURGES = ""
 
-#: Purges that a sweep can do in a second, roughly.
+#: About how many purges a sweep performs per second.
 PURGES_PER_SECOND = 20.0
 
 
-#: A source is not taken to be slower than this, in polls a second.
+#: The lowest assumed rate of a source, in polls per second.
 _SLOWEST = 1e-3
 
-#: A row that is postponed is not looked at in the next sweep.
+#: A postponed row is not read in the next sweep.
 _SWEEP = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """How many due rows of one source can be worked on in a sweep."""
+    """How many due rows of one source can be processed in a sweep."""
 
-    #: Polls that may be made now, over all partitions.
+    #: The polls that are allowed now, over all partitions.
     polls: int
-    #: Polls a second, later on.
+    #: The rate of later polls, per second.
     rate: float
-    #: When the source may be asked again, if it may not now.
+    #: When the source may be polled again, if not now.
     free_at: datetime | None = None
 
     @property
     def rows(self) -> int:
-        """Rows of one partition that are worth a look: twice as many as may be polled, so that there is a choice."""
+        """The rows of one partition to process: twice as many as may be polled, so that there is a choice."""
         return 0 if self.free_at is not None else min(max(2 * self.polls, _LEAST_ROOM), ROWS_PER_PARTITION)
 
     def turn(self, place: int, now: datetime) -> datetime:
-        """Say when the row at `place` beyond the room has its turn, if one other partition has as many."""
+        """Return when the row at `place` beyond the room has its turn, if one other partition has as many rows."""
         wait = timedelta(seconds=2 * place / max(self.rate, _SLOWEST))
         return (self.free_at or now + _SWEEP) + min(wait, _LONGEST_POSTPONEMENT)
 
 
 @dataclass(frozen=True, slots=True)
 class DueRows:
-    """The due rows that a sweep works on, each kind in the order of its times."""
+    """The due rows of a sweep, each kind ordered by time."""
 
     deliveries: Sequence[DueDelivery] = ()
     polls: Sequence[DuePoll] = ()
     purges: Sequence[DuePurge] = ()
-    #: Rows that were moved to a later time, since more were due than their source has room for.
+    #: The number of postponed rows, for which their source has no room.
     postponed: int = 0
 
     @property
     def oldest(self) -> datetime | None:
-        """When the row was due that has waited longest, or None if none is due."""
+        """The due time of the most overdue row, or None if no row is due."""
         firsts = [first_due(rows) for rows in (self.deliveries, self.polls, self.purges)]
         return min((at for at in firsts if at is not None), default=None)
 
 
 def first_due(rows: Sequence[Due]) -> datetime | None:
-    """Say when the first of some rows was due; they are in the order of their times."""
+    """Return the due time of the first of some rows, which are ordered by time."""
     return due_at(rows[0].handle.key) if rows else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
-    """Reads due rows in parallel. A partition that storage does not give is due again at the next sweep."""
+    """Reads due rows in parallel. The next sweep reads a partition again that storage does not return."""
 
     table: Table
     executor: Executor
@@ -120,7 +120,7 @@ class Reader:
         return _sorted(due for partition in found for due in partition)
 
     def deliveries_of(self, now: datetime, partition: str) -> Sequence[DueDelivery]:
-        """Read the due deliveries of one partition, all of them: those of one host are not to hide the others."""
+        """Read all due deliveries of one partition, so that those of one host do not hide the others."""
         (start, stop), found = due_deliveries(now), list[DueDelivery]()
         for _ in range(_PAGES):
             page = self._read(partition, start, stop)
@@ -131,9 +131,9 @@ class Reader:
         return found
 
     def operations(self, now: datetime, room: Callable[[str], Room], *, until: datetime) -> DueRows:
-        """Read the due polls and purges of all partitions, and postpone what its source has no room for.
+        """Read the due polls and purges of all partitions, and postpone rows for which their source has no room.
 
-        Deliveries that an older version has put there are among them. No page is begun after `until`.
+        Includes deliveries that an older version has written there. No page begins after `until`.
         """
         read = partial(self._operations_of, now, cache(room), until)
         found = list(imap_unordered(self.executor, read, operation_partitions()))
@@ -181,9 +181,9 @@ class Reader:
 def _divided(
     page: Sequence[Row], places: Counter[str], room: Callable[[str], Room]
 ) -> tuple[list[Row], list[tuple[Row, str, int]]]:
-    """Divide a full page into the rows that a sweep works on and those beyond the room, with source and place.
+    """Divide a full page into the rows to process and those beyond the room, with source and place.
 
-    `places` counts the rows of each source over all pages. Rows that are not the bridge's stay as they are.
+    `places` counts the rows of each source over all pages. Rows that are not the bridge's stay unchanged.
     """
     staying, beyond = list[Row](), list[tuple[Row, str, int]]()
     for row in page:

@@ -1,4 +1,4 @@
-"""Sends messages for due deliveries, hosts in turns and each with its share, in a sweep and between two sweeps."""
+"""Sends messages for due deliveries, in turns by host and limited per host, in a sweep and between two sweeps."""
 
 import threading
 from collections import Counter, deque
@@ -19,10 +19,10 @@ from bridge.storage.due import DueDelivery
 from bridge.storage.writes import poll
 from bridge.storage.writes.poll import Reschedule
 
-#: Messages that a sweep sends for one host. The other deliveries stay due.
+#: The most messages of a sweep for one host. Further deliveries stay due.
 MESSAGES_PER_HOST = 100
 
-#: From this message on, a delivery calls for more as soon as its host answers: a quick host need not wait for a sweep.
+#: From this message on, a delivery requests more messages as soon as its host answers, before the next sweep.
 MORE_FROM = MESSAGES_PER_HOST // 2
 
 
@@ -42,7 +42,7 @@ class MessageShares:
             self._sent.clear()
 
     def take(self, task: DeliveryTask) -> DeliveryTask | None:
-        """Return the task to send, or None if its host has had its share."""
+        """Return the task to send, or None if its host has used its share."""
         if task.origin is None:  # written by a former version
             return task
         with self._lock:
@@ -54,7 +54,7 @@ class MessageShares:
 
 
 def in_turns(due: Iterable[DueDelivery]) -> Iterator[DueDelivery]:
-    """Order deliveries so that each host has one turn after the other; those of one host stay in their order."""
+    """Order deliveries so that hosts take turns. Those of one host stay in their order."""
     by_host: dict[str, deque[DueDelivery]] = {}
     for each in due:
         by_host.setdefault(each.task.origin or each.task.ref.public_id, deque()).append(each)
@@ -66,25 +66,25 @@ def in_turns(due: Iterable[DueDelivery]) -> Iterator[DueDelivery]:
             hosts.append(of_host)
 
 
-#: A batch that was moved on is sent for at least this long, even if the time of the sweep is over by then.
+#: A rescheduled batch is sent for at least this long, even if the time of the sweep is over.
 _LAST_BATCH = timedelta(seconds=5)
 
-#: No further batch of messages is begun in a sweep once the queue has failed this many.
+#: A sweep begins no further batch of messages after this many failed batches.
 _FAILED_BATCHES = 2
 
-#: With so many due deliveries in a partition, those of hosts that have had their share move on, so that they do not
-#: hide the others. Each further share of a host is due one turn later.
+#: In a partition with this many due deliveries, those of hosts that have used their share are postponed, so that they
+#: do not hide the others. Each further share of a host is due one turn later.
 MANY_DUE = 1_000
 TURN = timedelta(seconds=2)
 
-#: A refill between two sweeps takes no longer than this, and an instance begins no two nearer to each other than this.
+#: The time limit of a refill between two sweeps, and the shortest time between two refills of an instance.
 REFILL_TIME = timedelta(seconds=10)
 REFILLS_APART = timedelta(milliseconds=500)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Enqueuer:
-    """Moves the due rows of deliveries on, many at once, and sends a message for each that moved."""
+    """Moves the due rows of deliveries on, in batches, and sends a message for each."""
 
     dispatcher: Dispatcher
     rescheduler: Rescheduler
@@ -92,7 +92,7 @@ class Enqueuer:
     executor: Executor
 
     def enqueue(self, due: Sequence[DueDelivery], shares: MessageShares, until: datetime) -> int:
-        """Send what the shares of the hosts allow; no batch is begun after `until`. Returns the number of messages."""
+        """Send messages within the shares of the hosts. No batch begins after `until`. Returns the number of sends."""
         taken: list[DueDelivery] = []
         left: list[DueDelivery] = []
         for each in in_turns(due):
@@ -104,7 +104,7 @@ class Enqueuer:
         return sent
 
     def _send_all(self, batches: Sequence[Sequence[DueDelivery]], until: datetime) -> int:
-        failures: list[Sequence[DeliveryTask]] = []  # an append is atomic
+        failures: list[Sequence[DeliveryTask]] = []  # append is atomic
         send = partial(self._enqueue_batch, until, failures)
 
         def may_begin() -> bool:
@@ -113,10 +113,10 @@ class Enqueuer:
         return sum(imap_unordered(self.executor, send, batches, while_=may_begin))
 
     def _make_way(self, left: Sequence[DueDelivery], due: Sequence[DueDelivery], until: datetime) -> None:
-        """Move deliveries of hosts that have had their share behind those of others.
+        """Postpone deliveries of hosts that have used their share.
 
-        Only in a partition that had so many due rows that not all may have been read: the backlog of one host would
-        hide the others'. The turn of a host's next share decides when its deliveries are due again.
+        Only in a partition with more due rows than may have been read, where the backlog of one host would hide others.
+        The turn of a host's next share decides when its deliveries are due again.
         """
         read = Counter(each.handle.partition for each in due)
         hiding = [each for each in left if read[each.handle.partition] >= MANY_DUE]
@@ -136,7 +136,7 @@ class Enqueuer:
     def _enqueue_batch(
         self, until: datetime, failures: list[Sequence[DeliveryTask]], batch: Sequence[DueDelivery]
     ) -> int:
-        """Move a batch on and send its messages; what is not sent goes back to a short wait. Returns how many were."""
+        """Move a batch on and send its messages. Unsent ones move back to a short wait. Returns the number of sends."""
         now = self.clock()
         if now >= until:
             return 0
@@ -159,7 +159,7 @@ _Each = TypeVar("_Each", DueDelivery, Reschedule)
 
 
 def _batches(rows: Sequence[_Each]) -> Sequence[Sequence[_Each]]:
-    """Group rows into transactions: each of one partition, in the order given."""
+    """Group rows into transactions, each of one partition, in the given order."""
     by_partition: dict[str, list[_Each]] = {}
     for each in rows:
         by_partition.setdefault(each.handle.partition, []).append(each)
@@ -180,7 +180,7 @@ class Refill:
         self._next_at: datetime | None = None
 
     def __call__(self) -> None:
-        """Do what a sweep does first, unless that was done just now. Never raises for what storage does."""
+        """Enqueue like a sweep, unless that was done just now. Never raises for storage failures."""
         now = self.enqueuer.clock()
         with self._lock:
             if self._next_at is not None and now < self._next_at:

@@ -1,4 +1,4 @@
-"""Shows that the timer still ticks: all timers of an app have been seen to stop while HTTP went on."""
+"""The heartbeat of the timer. All timers of an app were seen to stop while HTTP kept working."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -17,19 +17,19 @@ _EVERY = timedelta(minutes=1)
 
 
 def last_heartbeat_at(sources: Sequence[Row]) -> datetime | None:
-    """Read off the rows of the sources' partition when a sweep last showed itself, give or take a minute."""
+    """Return when a sweep last wrote the heartbeat, to about a minute, from the rows of the sources' partition."""
     times = [row.values.get("at") for row in sources if row.key == HEARTBEAT_KEY]
     return times[0] if times and isinstance(times[0], datetime) else None
 
 
 def read_sources(table: Table, plan: PollPlan) -> Sequence[Row]:
-    """Read the partition of the sources: one call, budgets and heartbeat together."""
+    """Read the partition of the sources: one call for budgets and heartbeat."""
     start, stop = SOURCES_RANGE
     return table.range(SOURCES_PARTITION, start if plan is PollPlan.LEARNT else after(DURATION_PREFIX), stop)
 
 
 def is_heartbeat_due(sources: Sequence[Row], now: datetime) -> bool:
-    """Tell whether the last heartbeat is a minute old, or none that an honest clock has written."""
+    """Return whether the last heartbeat is a minute old, missing, or of a broken clock."""
     last = last_heartbeat_at(sources)
     if last is not None and last > now + CLOCK_SKEW:
         log(Event.CLOCK_AHEAD, row=HEARTBEAT_KEY, columns=["at"])
@@ -38,13 +38,13 @@ def is_heartbeat_due(sources: Sequence[Row], now: datetime) -> bool:
 
 
 def last_checked(sources: Sequence[Row]) -> str:
-    """Read where the next check of due rows goes on; empty if no check has been made."""
+    """Return where the next check of due rows continues. Empty if there was no check."""
     places = [row.values.get("checked") for row in sources if row.key == HEARTBEAT_KEY]
     return str(places[0] or "") if places else ""
 
 
 def queue_problem(sources: Sequence[Row]) -> QueueProblem | None:
-    """Read why messages could not be sent to the queue when the last heartbeat was written; None if they could."""
+    """Return the problem of the queue at the time of the last heartbeat, if any."""
     for row in sources:
         code, since = row.values.get("queue_code"), row.values.get("queue_since")
         if row.key == HEARTBEAT_KEY and code and isinstance(since, datetime):
@@ -55,9 +55,9 @@ def queue_problem(sources: Sequence[Row]) -> QueueProblem | None:
 def write_heartbeat(
     table: Table, sources: Sequence[Row], now: datetime, *, checked: str = "", problem: QueueProblem | None = None
 ) -> bool:
-    """Write the heartbeat, the place up to which due rows were checked, and the problem of the queue.
+    """Write the heartbeat, the position of the check of due rows, and the problem of the queue.
 
-    Returns whether that was written. Never fails a sweep.
+    Returns whether the row was written. Never fails a sweep.
     """
     columns: dict[str, Value] = {VERSION_COLUMN: SCHEMA_VERSION, "at": now, "checked": checked}
     columns |= {"queue_code": problem.code if problem else "", "queue_since": problem.since if problem else ""}
@@ -67,7 +67,7 @@ def write_heartbeat(
     try:
         table.commit(Transaction(SOURCES_PARTITION, (write,)))
     except Conflict:
-        return False  # another sweep has just shown itself
+        return False  # another sweep has just written one
     except StorageRefused as error:
         log(Event.STORAGE_REFUSED, step="heartbeat", code=error.code, error=str(error))
         return False

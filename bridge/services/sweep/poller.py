@@ -1,4 +1,4 @@
-"""Polls the due operations of a sweep within the budgets of their sources, and commits each result as it comes."""
+"""Polls the due operations of a sweep within the budgets of their sources, and commits each result at once."""
 
 import threading
 from collections import Counter, deque
@@ -47,37 +47,37 @@ from bridge.storage.writes import poll
 from bridge.storage.writes.poll import NOT_FOUND_WAIT, UNREADABLE_WAIT, Reschedule
 from bridge.telemetry import Metric, Span, Step, Telemetry
 
-#: So often the upstream is asked why an operation failed; then its event goes out without that.
+#: How often the reason of a failure is requested before the event is sent without it.
 TRIES = 2
 
-#: So many undocumented statuses are logged by one instance.
+#: The most undocumented statuses that one instance logs.
 _UNKNOWN_STATUSES = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationFetcher:
-    """Fetches operations from the upstream and reads the responses. A crash right after one costs that request."""
+    """Fetches operations from the upstream and parses the responses. A crash after a request costs that request."""
 
     upstream: Upstream
     clock: Clock
-    #: Statuses that nobody has documented and that were logged, by source.
+    #: Undocumented statuses that were logged, by source.
     unknown: set[tuple[str, str]] = field(default_factory=set)
 
     def fetch_operation(self, ref: OperationRef) -> PollResult:
-        """Fetch an operation once; never raises."""
+        """Fetch an operation once. Never raises."""
         try:
             result = read(self.upstream.fetch_operation(ref), ref.id, self.clock())
-        except Exception as error:  # noqa: BLE001 - a bug that one operation meets is a fault of its poll, no more
+        except Exception as error:  # noqa: BLE001 - a bug that affects one operation is only a fault of its poll
             return TransientError(_failed("poll", ref, error))
         if isinstance(result, Pending) and not result.is_documented:
             self._note_unknown(ref.source, result.status)
         return result
 
     def fetch_failure(self, ref: OperationRef, run: SourceRun) -> Explanation | None:
-        """Ask the job of an operation why it failed, twice at the most and within the budget; never raises.
+        """Fetch the reason of a failure from an operation's job, at most twice and within the budget. Never raises.
 
-        The job has the operation's id only where whoever submitted it chose it so: an answer that there is none is
-        believed. Of the source as a whole only a 429 says anything; the credential was good a moment ago.
+        The job has the operation's id only if the client chose both alike, so a 404 counts as no reason. Of these
+        answers only a 429 affects the whole source, since the credential was accepted a moment ago.
         """
         for _ in range(TRIES):
             asked_at = run.begin_extra()
@@ -85,7 +85,7 @@ class OperationFetcher:
                 return None
             try:
                 reply = self.upstream.fetch_failure(ref)
-            except Exception as error:  # noqa: BLE001 - the event goes out without it
+            except Exception as error:  # noqa: BLE001 - the event is sent without the reason
                 reply = NoReply(_failed("fetch failure", ref, error))
             result = read(reply, ref.id, self.clock())
             if isinstance(result, Throttled):
@@ -98,7 +98,7 @@ class OperationFetcher:
         return None
 
     def _note_unknown(self, source: str, status: str) -> None:
-        """Log a status that nobody has documented, once for each value and source."""
+        """Log an undocumented status, once for each value and source."""
         if (source, status) not in self.unknown and len(self.unknown) < _UNKNOWN_STATUSES:
             self.unknown.add((source, status))
             log(Event.UNKNOWN_STATUS, source=source, status=status)
@@ -111,7 +111,7 @@ def _failed(step: str, ref: OperationRef, error: Exception) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollCounts:
-    """What the polls of one sweep came to, over all sources."""
+    """The results of one sweep's polls, over all sources."""
 
     asked: int
     finished: int
@@ -121,7 +121,7 @@ class PollCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Poller:
-    """Polls operations, with everything that this needs."""
+    """Polls operations."""
 
     table: Table
     dispatcher: Dispatcher
@@ -129,7 +129,7 @@ class Poller:
     rescheduler: Rescheduler
     clock: Clock
     executor: Executor
-    #: How many polls are under way at once.
+    #: The number of concurrent polls.
     parallel: int
     new_id: Callable[[], str]
     waits: Waits
@@ -146,7 +146,7 @@ class Poller:
     memories: dict[str, SourceMemory] = field(default_factory=dict)
 
     def begin(self, rows: Sequence[Row]) -> "Runs":
-        """Begin a sweep with the rows of the sources as they were read."""
+        """Begin a sweep with the rows of the sources as read."""
         self.schedule.begin(rows)
         return Runs(self, {row.key: row for row in rows})
 
@@ -155,8 +155,8 @@ class Poller:
     ) -> PollCounts:
         """Poll each due operation once, within its source's budget.
 
-        None is begun after `until`. The polls that are left keep their due time. `meanwhile` is called now and then,
-        from several threads.
+        No poll begins after `until`. Skipped polls keep their due time. `meanwhile` is called now and then, from
+        several threads.
         """
         chosen = self._chosen(due, runs)
         active = [runs.of(source) for source in chosen]
@@ -183,7 +183,7 @@ class Poller:
         until: datetime,
         meanwhile: Callable[[], None],
     ) -> None:
-        """Keep `parallel` polls under way, shared between the sources, and commit the reschedules in batches."""
+        """Keep `parallel` polls running, shared between the sources, and commit the reschedules in batches."""
         turns = Turns(chosen)
 
         def poll(_: int) -> Reschedule | None:
@@ -216,9 +216,9 @@ class Poller:
             span.attributes["bridge__asked"] = run.counts.asked
 
     def _chosen(self, due: Sequence[DuePoll], runs: "Runs") -> dict[str, Sequence[DuePoll]]:
-        """Reserve what the due operations of each source want; returns those that may be polled, by source.
+        """Reserve tokens for the due operations of each source. Returns the operations to poll, by source.
 
-        If not all may be, the priority decides within the source; otherwise they stay in order.
+        If there are not enough tokens, the priority decides within the source. Otherwise the order is kept.
         """
         priority = PollPriority(self.schedule, self.clock())
         wanted: dict[str, list[DuePoll]] = {}
@@ -229,8 +229,8 @@ class Poller:
     def _chosen_of(self, run: SourceRun, due: Sequence[DuePoll], priority: PollPriority) -> Sequence[DuePoll]:
         """Choose among the due operations of one source.
 
-        After a refusal or a fault of a source, other operations are polled until it answers: the operation that met the
-        refusal may be its only cause.
+        After a refusal or a fault of a source, other operations are polled until it answers, since the operation that
+        met the refusal may be its only cause.
         """
         candidates = due
         if run.budget.is_suspect:
@@ -246,13 +246,13 @@ class Poller:
         return candidates[:granted]
 
     def _poll(self, due: DuePoll, run: SourceRun) -> Reschedule | None:
-        """Poll one operation. Whatever its rows hold, and whatever goes wrong with it, it holds up no other."""
+        """Poll one operation. No content of its rows and no failure affects another operation."""
         ref = due.poll_state.ref
         try:
             return self._polled(due, run)
         except UnreadableRow as error:
             log(Event.ROW_UNREADABLE, operation=due_reference(ref), why=str(error))
-        except BridgeError as error:  # its due row stays, so it is polled again at the next sweep
+        except BridgeError as error:  # the due row stays, so the next sweep polls again
             log(Event.STORAGE, step="finish", operation=due_reference(ref), error=str(error))
             return None
         except Exception as error:  # noqa: BLE001 - a bug, or columns that no version of the bridge writes
@@ -261,7 +261,7 @@ class Poller:
         return self._go_on(due, later)
 
     def _polled(self, due: DuePoll, run: SourceRun) -> Reschedule | None:
-        """Poll, and commit an end."""
+        """Poll an operation, and commit its end."""
         asked_at = run.begin()
         if asked_at is None:
             return None
@@ -303,23 +303,23 @@ class Poller:
         return poll.poll_again(due.handle, decision, self.clock())
 
     def _finish(self, due: DuePoll, decision: Finish) -> None:
-        """Commit an end and send the tasks of its callbacks. A crash in between leaves that to their due rows."""
+        """Commit an end and send the tasks of its callbacks. After a crash in between their due rows send them."""
         tx = self.new_id()
         self.dispatcher.send(*transact(lambda: self._finished(due, decision, tx), self.waits))
 
     def _finished(self, due: DuePoll, decision: Finish, tx: str) -> list[DeliveryTask]:
-        """Commit an end against whatever the operation is by now: the upstream's word is never dropped."""
+        """Commit an end to the current state of the operation. The upstream's final status is never dropped."""
         ref = due.poll_state.ref
         aggregate = OperationAggregate.read(ref, self.table.range(partition_of(ref), row_key(ref), after(row_key(ref))))
-        if aggregate is None:  # the write to it says whether it is gone
+        if aggregate is None:  # the write to the row shows whether it is gone
             later = PollAgain(at=self.clock() + NOT_FOUND_WAIT, poll_state=due.poll_state, status=None, error=None)
             self.rescheduler.commit([poll.poll_again(due.handle, later, self.clock())])
             return []
         operation = aggregate.operation.record
-        if operation.tx == tx:  # a commit of ours that landed late
+        if operation.tx == tx:  # an earlier commit of this call succeeded late
             return aggregate.tasks_of(tx)
         if not operation.is_polled or (decision.is_ours and operation.due != due.handle.key):
-            return []  # somebody else was faster; a final status of ours holds only for what it was decided on
+            return []  # another sweep was faster, and the bridge's own final status holds only for this due row
         now = self.clock()
         transaction, tasks = poll.finish(
             aggregate,
@@ -346,7 +346,7 @@ class Poller:
 
 
 class Runs:
-    """The sources in one sweep, each made when it is first needed."""
+    """The sources in one sweep, each created on first use."""
 
     def __init__(self, poller: Poller, rows: Mapping[str, Row]) -> None:
         self._poller = poller
@@ -373,7 +373,7 @@ class Runs:
             return self._runs[name]
 
     def room(self, name: str) -> Room:
-        """Say how many due rows of a source, or of purges, can be worked on now."""
+        """Return how many due rows of a source, or of purges, can be processed now."""
         if name == PURGES:
             return Room(polls=0, rate=PURGES_PER_SECOND)
         run, now = self.of(name), self._poller.clock()
@@ -383,7 +383,7 @@ class Runs:
 
 
 class Turns:
-    """Hands out polls so that sources share the threads: next is the source with the fewest polls under way."""
+    """Hands out polls so that sources share the threads: next is the source with the fewest running polls."""
 
     def __init__(self, polls: Mapping[str, Sequence[DuePoll]]) -> None:
         self._waiting = {source: deque(each) for source, each in polls.items() if each}
@@ -392,7 +392,7 @@ class Turns:
 
     @contextmanager
     def next(self) -> Iterator[DuePoll | None]:
-        """Take the next poll for as long as the block takes; None if none is left."""
+        """Yield the next poll, which counts as running during the block. Yields None if none is left."""
         with self._lock:
             source = min(self._waiting, key=lambda name: self._under_way[name], default=None)
             due = None if source is None else self._waiting[source].popleft()
@@ -409,5 +409,5 @@ class Turns:
 
 
 def _removed(name: str) -> Source:
-    """Make the source for a name that is configured no more: it is never polled, so its operations wait or expire."""
+    """Create a placeholder for a source that is no longer configured. It is never polled, so its operations expire."""
     return Source(name=name, endpoint="", path=name, api_version="")

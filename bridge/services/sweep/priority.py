@@ -1,8 +1,8 @@
-"""Which operations of one source are polled first if not all can be: shares of owners, then most delay lost.
+"""The order of polls of one source if not all can be made: shares of owners, then the most lost delay.
 
-The owners take turns, so that the operations of one delay no other's. Within the share of an owner the operation goes
-first of which most delay is lost: neither the likeliest to be done, which would starve the others, nor the first that
-came. Nothing is kept but whose turn it was, so a crash costs nothing.
+The owners take turns, so that the operations of one owner delay no other's. Within the share of an owner the operation
+with the most lost delay comes first: not the likeliest to be done, which would starve the others, nor the oldest. Only
+the last turn is remembered, so a crash costs nothing.
 """
 
 from collections import deque
@@ -14,7 +14,7 @@ from bridge.storage.due import DuePoll
 
 
 class PollPriority:
-    """Orders due operations by the urgency that a schedule gives them now."""
+    """Orders operations by the mean delay, in seconds, that is lost if they are polled now."""
 
     def __init__(self, schedule: PollSchedule, now: datetime) -> None:
         self._schedule = schedule
@@ -24,10 +24,10 @@ class PollPriority:
     def ordered(
         self, due: Sequence[DuePoll], *, after: str | None = None, is_newest_first: bool = False
     ) -> list[DuePoll]:
-        """Put the due operations of one source in the order in which they are polled.
+        """Order the due operations of one source for polling.
 
-        The owners take turns by their names, beginning with the one that follows `after`. Of the operations that were
-        never polled the newest and the oldest take turns, beginning with the oldest unless `is_newest_first`.
+        The owners take turns by name, beginning with the one after `after`. Of the operations that were never polled
+        the newest and the oldest take turns, beginning with the oldest unless `is_newest_first`.
         """
         shares = _by_owner(due)
         owners = sorted(shares, key=lambda owner: (after is not None and owner <= after, owner))
@@ -41,10 +41,10 @@ class PollPriority:
         return ordered
 
     def worth(self, due: Sequence[DuePoll], granted: int) -> float:
-        """Return the urgency of the last granted poll of one source, if so many are granted.
+        """Return the worth of the last of `granted` polls of one source, in base prices.
 
-        If owners share the polls, the owner counts whose last poll is worth least: the operations of another owner
-        do not raise the price of its polls. An owner that is granted all of its polls has none that is worth more.
+        If owners share the polls, the owner with the least worthy last poll counts: the operations of another owner do
+        not raise the price of its polls. An owner with all of its polls granted has no poll that is worth more.
         """
         values = [sorted(map(self._urgency, share), reverse=True) for share in _by_owner(due).values()]
         shares = _fair_shares([len(each) for each in values], granted)
@@ -56,10 +56,10 @@ class PollPriority:
         return min(lasts)
 
     def _of_owner(self, share: Sequence[DuePoll], is_newest_first: bool) -> Iterator[DuePoll]:
-        """Order the operations of one owner by the delay lost, and those last that were polled and never found.
+        """Order the operations of one owner by lost delay. Those that were polled but never found come last.
 
         The places of operations that were never polled go to the oldest and the newest of them in turn, so that many
-        made-up ids do not stand before a real one that was registered after them.
+        made-up ids do not delay a real one that was registered after them.
         """
         by_urgency = sorted(share, key=self._urgency, reverse=True)
         known = [due for due in by_urgency if not _is_missing(due)]
@@ -83,7 +83,7 @@ class PollPriority:
 
 
 def _is_missing(due: DuePoll) -> bool:
-    """Whether an operation was polled and never found."""
+    """Return whether an operation was polled and never found."""
     return due.poll_state.absences > 0 and due.poll_state.seen_running_at is None
 
 
@@ -95,7 +95,7 @@ def _by_owner(due: Sequence[DuePoll]) -> dict[str, list[DuePoll]]:
 
 
 def _fair_shares(sizes: Sequence[int], granted: int) -> list[int]:
-    """Share so many polls between owners that want `sizes`, as turns do; returns how many each one gets."""
+    """Share `granted` polls between owners that want `sizes`, like turns would. Returns the share of each."""
     shares = [0] * len(sizes)
     order = sorted(range(len(sizes)), key=lambda index: sizes[index])
     for place, index in enumerate(order):

@@ -1,4 +1,4 @@
-"""Forgets what ended long ago."""
+"""Purges operations that ended long ago."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from bridge.storage.writes.poll import NOT_FOUND_WAIT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purges:
-    """Everything that purging needs."""
+    """Performs purges."""
 
     table: Table
     rescheduler: Rescheduler
@@ -27,7 +27,7 @@ class Purges:
     retention: timedelta
 
     def run(self, due: Sequence[DuePurge], *, until: datetime) -> int:
-        """Forget what may be forgotten; none is begun after `until`. Returns how many were."""
+        """Purge operations that are due. None begins after `until`. Returns the number of purged operations."""
         purged = 0
         for each in due:
             if self.clock() >= until:
@@ -36,13 +36,13 @@ class Purges:
         return purged
 
     def _purge(self, due: DuePurge) -> bool:
-        """Forget one operation, its attempts first. A crash in between goes on at the next sweep."""
+        """Purge one operation, its attempts first. After a crash in between the next sweep continues."""
         try:
             aggregate = OperationAggregate.read(
                 due.ref, self.table.range(due.handle.partition, row_key(due.ref), after(row_key(due.ref)))
             )
             now = self.clock()
-            if aggregate is None:  # the write to it says whether it is gone
+            if aggregate is None:  # the write to the row shows whether it is gone
                 self.rescheduler.commit([purge.look_again(due.handle, due.ref, now + NOT_FOUND_WAIT)])
                 return False
             keep_until = purge.keep_until(aggregate, now, self.retention)

@@ -1,6 +1,6 @@
-"""Reschedules due rows, many in one transaction, so that a poll that finds nothing new costs a fraction of a call.
+"""Reschedules due rows, many in one transaction, so that a poll without news costs a fraction of a call.
 
-The batches are committed early: what was learnt is soon safe from a crash.
+The batches are committed early, so that a crash loses few results.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,18 +25,18 @@ from bridge.storage.writes.poll import (
 
 @dataclass(frozen=True, slots=True)
 class Rescheduler:
-    """Commits reschedules of one partition, up to 33 at once; says which of them happened."""
+    """Commits reschedules of one partition, up to 33 at once, and returns those that succeeded."""
 
     table: Table
-    #: Makes a random text that no other call makes.
+    #: Returns a random id, different for each call.
     new_id: Callable[[], str]
 
     def commit(self, reschedules: Sequence[Reschedule]) -> Sequence[Reschedule]:
-        """Commit what can be committed.
+        """Commit as many reschedules as possible.
 
-        A reschedule whose due row somebody else took is dropped, the rest is committed; nothing is asked or sent again
-        for it. A batch that fails for another reason is committed one by one, so that one bad row holds up nobody. What
-        is not known to have happened is left to the next sweep. Never raises for what storage does.
+        If another sweep took a due row, its reschedule is dropped without a further poll or message, and the rest is
+        committed. A batch that fails for another reason is committed one by one, so that one bad row blocks no other.
+        Reschedules with an unknown outcome are left to the next sweep. Never raises for storage failures.
         """
         left = list(reschedules)
         while left:
@@ -65,14 +65,14 @@ class Rescheduler:
         return []
 
     def _drop(self, lost: Reschedule, conflict: Conflict) -> None:
-        """Delete a due row whose target is gone: the service has answered 404 to the write to the target."""
+        """Delete a due row without a target: the service has answered 404 to the write to the target."""
         if conflict.kind is ConflictKind.MISSING and (conflict.index or 0) % WRITES_PER_RESCHEDULE == TARGET:
             with suppress(Conflict, StorageUnavailable):  # another sweep was faster, or the next one deletes the row
                 self.table.commit(Transaction(lost.handle.partition, (Delete(lost.handle.key, lost.handle.etag),)))
                 log(Event.DELETED, key=lost.handle.key)
 
 
-#: What was learnt is committed at least this often, so that a crash asks little again.
+#: Results are committed at least this often, so that a crash repeats few polls.
 _FLUSH_AFTER = timedelta(seconds=5)
 
 
@@ -91,11 +91,11 @@ class RescheduleBatches:
     by_partition: dict[str, _Batch] = field(default_factory=dict)
 
     def add(self, reschedule: Reschedule) -> None:
-        """Take one more."""
+        """Add a reschedule."""
         self.by_partition.setdefault(reschedule.handle.partition, _Batch(self.clock())).reschedules.append(reschedule)
 
     def flush(self, *, everything: bool = False) -> None:
-        """Commit full batches, old ones, and at the end all."""
+        """Commit full batches and old ones, and at the end all."""
         now = self.clock()
         for partition, batch in list(self.by_partition.items()):
             if everything or len(batch.reschedules) >= RESCHEDULES_PER_TRANSACTION or now - batch.since >= _FLUSH_AFTER:

@@ -1,11 +1,11 @@
-"""The sources in one sweep: how often each may be polled, and what its responses say of it as a whole.
+"""The sources in one sweep: how many polls each allows, and the effect of its responses on the whole source.
 
-Tokens are taken before the first request, under the row's ETag, so that two sweeps which meet share one budget. A
-429, a denied credential or an open circuit is written at once, so that a crash does not forget it; what was not used
-goes back at the end. A crash in between costs the tokens that were taken, which come in again.
+Tokens are reserved before the first request, under the row's ETag, so that two concurrent sweeps share one budget. A
+429, a refused credential or an open circuit is written at once, so that a crash does not lose it. Unused tokens are
+returned at the end. A crash in between costs the reserved tokens, which come in again.
 
-A change that storage does not take is kept, in this sweep and in the instance's memory, and written on top of
-whatever the row is by then.
+A change that storage does not accept is kept in this sweep and in the instance's memory, and later applied to the
+current state of the row.
 """
 
 import threading
@@ -55,27 +55,27 @@ Change = Callable[[Budget], Budget]
 #: More requests than any bucket holds.
 _MANY = 1_000_000
 
-#: At most this many changes that storage did not take are kept of a source, the last ones.
+#: The most unwritten changes that are kept per source, the last ones.
 _KEPT = 100
 
 
 @dataclass(slots=True)
 class SourceMemory:
-    """What one instance remembers of a source from sweep to sweep."""
+    """One instance's memory of a source between sweeps."""
 
-    #: When the last poll was sent that got an answer about its operation; written with the next reservation.
+    #: When the last poll with an answer about its operation was sent. Written with the next reservation.
     answered_at: datetime | None = None
-    #: The owner whose operation was polled last, while not all could be.
+    #: The owner of the last polled operation, while not all could be polled.
     turn: str | None = None
-    #: Whether the newest of the operations that were never polled comes first in the next sweep, or the oldest.
+    #: Whether the newest or the oldest of the never polled operations comes first in the next sweep.
     is_newest_next: bool = False
-    #: Stops, pauses and faults that storage did not take.
+    #: Stops, pauses and faults that storage did not accept.
     unwritten: list[Change] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class SourceCounts:
-    """What the polls of one source came to in one sweep."""
+    """The results of one source's polls in one sweep."""
 
     due: int = 0
     asked: int = 0
@@ -86,9 +86,9 @@ class SourceCounts:
 
 
 class SourceRun:
-    """One source during one sweep; its methods may be called from several threads."""
+    """One source during one sweep. Thread-safe."""
 
-    def __init__(  # noqa: PLR0913 - all of them are what a run is made of
+    def __init__(  # noqa: PLR0913 - the parts of a run
         self,
         table: Table,
         source: Source,
@@ -117,7 +117,7 @@ class SourceRun:
         self._take(row)
         self._granted = 0
         self._closed = False
-        #: The trace of this sweep of the source.
+        #: The trace context of this sweep of the source.
         self.trace: str | None = None
         self.counts = SourceCounts()
 
@@ -128,21 +128,21 @@ class SourceRun:
 
     @property
     def room(self) -> int:
-        """How many requests the source may get now, as far as this sweep knows without taking tokens."""
+        """How many requests the source allows now, as far as this sweep knows without reserving tokens."""
         return reserve(self._budget, _MANY, self._clock(), highest=self.source.requests_per_second)[1]
 
     def reserve(self, wanted: int, worth: Callable[[int], float], *, due: int) -> int:
-        """Take tokens for up to `wanted` polls, and set the shadow price; none if storage does not take the step.
+        """Reserve tokens for up to `wanted` polls, and set the shadow price. Returns 0 if storage does not accept that.
 
-        `worth` returns the urgency of the last one of a number of polls, and is called if not all are granted. `due`
-        is the number of due operations, for the line of this source.
+        `worth` returns the worth of the last of a number of polls, in base prices. It is called if not all polls are
+        granted. `due` is the number of due operations, for the log line of this source.
         """
         self.counts.due = due
         self._granted = self._take_tokens(wanted, worth)
         return self._granted
 
     def begin(self) -> datetime | None:
-        """Begin a poll; returns when, or None if the source wants none any more."""
+        """Begin a poll. Returns its time, or None if the source allows no more."""
         with self._lock:
             if self._closed:
                 return None
@@ -150,7 +150,7 @@ class SourceRun:
             return self._clock()
 
     def begin_extra(self) -> datetime | None:
-        """Begin a request beyond the reserved polls; None if the budget has no token for it now."""
+        """Begin a request in addition to the reserved polls. Returns None if the budget has no token now."""
         if self._closed or not self._take_tokens(1):
             return None
         with self._lock:
@@ -164,9 +164,9 @@ class SourceRun:
             self.counts.finished += finished
 
     def record_response(self, result: PollResult, asked_at: datetime, poll_state: PollState | None = None) -> bool:
-        """Take what an answer says of the source as a whole; returns whether it is the operation's own trouble.
+        """Apply the effect of an answer on the whole source. Returns whether a failure is the operation's own.
 
-        A refusal or a fault is the operation's own if another operation was answered since this one met its last.
+        A refusal or a fault is the operation's own if another operation was answered since this operation's last one.
         """
         now = self._clock()
         is_own = poll_state is not None and self._answers_others(poll_state)
@@ -189,11 +189,11 @@ class SourceRun:
             case TransientError(what=what) if self.source.endpoint:
                 self._fail(what, now)
             case TransientError():
-                return True  # no source of this name is asked, and none will answer
+                return True  # no source of this name is configured, so none will answer
         return is_own
 
     def end(self) -> None:
-        """Put back what was not used, write what could not be written before, and write the line of this source."""
+        """Return unused tokens, write pending changes, and write the log line of this source."""
         unused = self._granted - self.counts.asked
         if unused > 0 and not self._closed:
             self._change(lambda budget: give_back(budget, unused))
@@ -220,7 +220,7 @@ class SourceRun:
         return poll_state.troubled_at is not None and answered_at is not None and answered_at > poll_state.troubled_at
 
     def _accept(self, asked_at: datetime) -> None:
-        """Note an answer. Nearly all change nothing but its time, which waits for the next write."""
+        """Apply an answer. Most change nothing but its time, which waits for the next write."""
         with self._lock:
             before = self._budget
             self._budget = accept(before, asked_at=asked_at)
@@ -229,7 +229,7 @@ class SourceRun:
             self._change(lambda budget: accept(budget, asked_at=asked_at))
 
     def _fail(self, what: str, now: datetime) -> None:
-        """Count a fault. It is written at the end of the sweep, or at once if it opens the circuit."""
+        """Count a fault. Written at the end of the sweep, or at once if the circuit opens."""
         with self._lock:
             change = fail_probe if self._budget.probes and not self._closed else fail
             before = self._budget
@@ -258,7 +258,7 @@ class SourceRun:
             after, granted = reserve(budget, wanted, now, highest=highest)
             if not granted:
                 return budget
-            if worth is None or after.is_probed:  # one that probes says nothing of what the others are worth
+            if worth is None or after.is_probed:  # a probe is no evidence of the worth of other polls
                 return after
             sale = Sale(
                 wanted=wanted,
@@ -277,7 +277,7 @@ class SourceRun:
             self._closed = True
 
     def _remember(self, budget: Budget) -> Budget:
-        """Put what the instance remembers of the source's answers on top of what is written."""
+        """Apply the instance's memory of the source's answers to the stored budget."""
         answered_at = self._memory.answered_at
         if answered_at is None or (budget.answered_at is not None and budget.answered_at >= answered_at):
             return budget
@@ -289,9 +289,9 @@ class SourceRun:
         self._budget = change(self._budget)
 
     def _change(self, change: Change, *, keep: bool = False) -> bool:
-        """Write a change of the row, on top of what others wrote; says whether the row has it.
+        """Apply a change to the current state of the row. Returns whether the row has the change.
 
-        A change that storage does not take stays in this sweep; with `keep`, it is written later.
+        A change that storage does not accept stays in this sweep. With `keep`, it is written later.
         """
         with self._lock:
             self._apply(change)
@@ -308,11 +308,11 @@ class SourceRun:
             return True
 
     def _has_changed(self) -> bool:
-        """Whether a write would change more than the time of the last answer."""
+        """Return whether a write would change more than the time of the last answer."""
         return replace(self._budget, answered_at=self._written.answered_at, tx="") != replace(self._written, tx="")
 
     def _write(self) -> None:
-        """Write the row. Raises Conflict, with what is there now read and changed likewise, if another was faster."""
+        """Write the row. On a conflict, apply the changes to the current row and raise Conflict."""
         after = replace(self._budget, tx=self._new_id())
         if self._is_ours:
             key = source_key(self.source.name)
@@ -327,13 +327,13 @@ class SourceRun:
         self._pending.clear()
 
     def _take(self, row: Row | None) -> None:
-        """Begin with what is written, and put on top what is not."""
+        """Begin with the stored budget, and apply the unwritten changes."""
         if row is not None:
             try:
                 read = stored(Budget, None, row)
             except UnreadableRow as error:
                 log(Event.ROW_UNREADABLE, partition=SOURCES_PARTITION, key=row.key, why=str(error))
-                self._is_ours = False  # a newer version's: this sweep keeps its own count
+                self._is_ours = False  # of a newer version: this sweep uses a separate count
                 return
             self._etag, self._written = read.etag, read.record
             self._budget, wrong = clamped(read.record, self._clock())

@@ -1,13 +1,13 @@
-"""One pass of the timer: what is due is enqueued, polled, or forgotten.
+"""One pass of the timer: enqueues due deliveries, polls due operations, and purges old ones.
 
     read       the due rows of all partitions; a crash costs nothing
     enqueue    deliveries first: a crash after the commit delays a message until its due row is due again
     poll       one GET for each due operation; a crash before the commit polls again
     finish     an end is committed at once, and the tasks of its callbacks are sent right after
-    purge      what ended long ago is forgotten, if time is left
+    purge      operations that ended long ago are deleted, if time is left
 
-A due row is the handle of its step: each step takes it away under its ETag, so of two sweeps that meet only one goes
-through. What is left when the time budget ends is due at the next sweep.
+A due row is the handle of its step: each step deletes it under its ETag, so of two concurrent sweeps only one
+succeeds. Steps that are left when the time budget ends are due at the next sweep.
 """
 
 import threading
@@ -32,38 +32,38 @@ from bridge.storage.table import Table
 from bridge.storage.transaction import Row
 from bridge.telemetry import Metric, Telemetry
 
-#: Deliveries that fall due while polls run are looked for this often.
+#: How often deliveries that fall due during polls are enqueued.
 _MEANWHILE = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """The use case, with everything that it needs."""
+    """The use case."""
 
     table: Table
     clock: Clock
     executor: Executor
     dispatcher: Dispatcher
     enqueuer: Enqueuer
-    #: Sends while polls run, in threads that no poll has.
+    #: Enqueues during polls, in threads without polls.
     meanwhile: Enqueuer
-    #: Messages of the present sweep, by host.
+    #: The messages of the current sweep, by host.
     shares: MessageShares
     reader: Reader
-    #: Counts the registrations of each owner that wait.
+    #: Counts the waiting registrations of each owner.
     counter: WaitingCounter
     poller: Poller
     purges: Purges
-    #: No poll is begun after this much time.
+    #: No poll begins after this time.
     budget: timedelta
     telemetry: Telemetry
-    #: Puts due rows back that are missing.
+    #: Restores missing due rows.
     repair: Repair
-    #: Counts the registrations that wait; raises StorageUnavailable.
+    #: Counts the waiting registrations. Raises StorageUnavailable.
     waiting: Callable[[], int]
 
     def sweep(self) -> None:
-        """Do what is due; nothing is begun after the budget. Never raises for what storage or the upstream does."""
+        """Perform the due steps within the time budget. Never raises for failures of storage or the upstream."""
         began = self.clock()
         until = began + self.budget
         self.dispatcher.prepare()
@@ -103,9 +103,9 @@ class Sweep:
             self._measure_waiting()
 
     def _write_heartbeat(self, sources: Sequence[Row], now: datetime) -> bool:
-        """Once a minute: look for due rows that are missing, and write the heartbeat with the place of the next look.
+        """Once a minute, check for missing due rows, and write the heartbeat with the position of the next check.
 
-        A crash between the two repeats the look.
+        A crash between the two repeats the check.
         """
         if not is_heartbeat_due(sources, now):
             return False
@@ -128,25 +128,25 @@ class Sweep:
         return None
 
     def enqueue_meanwhile(self, until: datetime) -> int:
-        """Send what has fallen due since the sweep began. The reads take one after the other: no thread may be free."""
+        """Enqueue deliveries that fell due since the start. Reads partitions in sequence, since threads may be busy."""
         now = self.clock()
         due = [each for name in operation_partitions() for each in self.reader.deliveries_of(now, name)]
         return self.meanwhile.enqueue(due, self.shares, until) if due else 0
 
 
 class Meanwhile:
-    """Sends the deliveries that fall due while polls run. Called often, from several threads, it acts now and then."""
+    """Enqueues deliveries that fall due during polls. Called often, from several threads, but rarely acts."""
 
     def __init__(self, sweep: Sweep, until: datetime) -> None:
         self._sweep = sweep
         self._until = until
         self._at = sweep.clock() + _MEANWHILE
         self._lock = threading.Lock()
-        #: How many messages were sent.
+        #: The number of sent messages.
         self.enqueued = 0
 
     def enqueue(self) -> None:
-        """Send what is due, if a while has passed since this was last done and no other thread is at it."""
+        """Enqueue due deliveries, if enough time has passed and no other thread is doing the same."""
         if self._sweep.clock() < self._at or not self._lock.acquire(blocking=False):
             return
         try:
