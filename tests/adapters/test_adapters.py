@@ -1,4 +1,4 @@
-"""The outside, over real sockets: the Speech service, receivers, storage that breaks."""
+"""The outside over real sockets: the Speech service, receivers, and failing storage."""
 
 import socket
 import threading
@@ -48,21 +48,21 @@ LOCAL = read_settings(
 
 
 def speech(endpoint: str, key: str = "local-key") -> SpeechService:
-    """Make a service with one source."""
+    """Return a service with one source."""
     source = Source(name="default", endpoint=endpoint, path="avatar", api_version="2024-08-01")
     return SpeechService([source], {"default": lambda: {"Ocp-Apim-Subscription-Key": key}})
 
 
 @contextmanager
 def server(*replies: bytes) -> Iterator[str]:
-    """Serve raw bytes, a connection each, and close; gives the address."""
+    """Serve raw bytes, one connection each, then close. Yields the address."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:
             for reply in replies:
                 connection, _ = listening.accept()
                 with connection:
-                    read_request(connection)  # to its end: a connection that is closed with something unread is reset
+                    read_request(connection)  # closing with unread bytes would reset the connection
                     connection.sendall(reply)
 
         thread = threading.Thread(target=serve, daemon=True)
@@ -72,28 +72,28 @@ def server(*replies: bytes) -> Iterator[str]:
 
 
 def hang_up(listening: socket.socket) -> None:
-    """Take one connection and close it without a word."""
+    """Accept one connection and close without an answer."""
     listening.accept()[0].close()
 
 
 def address_of(listening: socket.socket) -> str:
-    """Say where a socket listens."""
+    """Return the address of a socket."""
     return f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
 def unused_port() -> int:
-    """Find a port on which nobody listens."""
+    """Return a closed port."""
     with closing(socket.create_server(("127.0.0.1", 0))) as listening:
         return int(listening.getsockname()[1])
 
 
 def sender(rules: CallbackRules = LOCAL) -> HttpWebhookSender:
-    """Make a sender that may go to loopback, unless told otherwise."""
+    """Return a sender, by default with access to loopback."""
     return HttpWebhookSender(Guard(rules), FakeClock())
 
 
-def test_speech_is_asked_as_its_reference_says() -> None:
-    """Path, api-version and key."""
+def test_speech_is_called_according_to_its_reference() -> None:
+    """Compared: path, api-version and key."""
     with Upstream.start() as upstream:
         upstream.tell("operation-1", "Running")
 
@@ -106,7 +106,7 @@ def test_speech_is_asked_as_its_reference_says() -> None:
 
 
 def test_speech_answers_a_wrong_key_with_401() -> None:
-    """Which is an answer, not an exception."""
+    """The 401 is an answer, not an exception."""
     with Upstream.start() as upstream:
         reply = speech(upstream.endpoint, key="wrong").fetch_operation(OPERATION)
 
@@ -115,7 +115,7 @@ def test_speech_answers_a_wrong_key_with_401() -> None:
 
 
 def test_a_redirect_of_the_upstream_is_not_followed() -> None:
-    """The key would go with it."""
+    """The key would leak to the target."""
     with Upstream.start() as upstream:
         elsewhere = Answer.of({}, status=302, headers={"Location": f"{upstream.endpoint}/avatar/operations/other"})
         upstream.tell("operation-1", answers=[elsewhere])
@@ -127,21 +127,21 @@ def test_a_redirect_of_the_upstream_is_not_followed() -> None:
         assert len(upstream.requests) == 1
 
 
-def test_an_upstream_that_is_not_there_is_no_reply() -> None:
-    """With a word for people, and without the URL."""
+def test_an_unreachable_upstream_is_no_reply() -> None:
+    """The error has a readable message without the URL."""
     reply = speech(f"http://127.0.0.1:{unused_port()}").fetch_operation(OPERATION)
 
     assert reply == NoReply("connect")
 
 
 def test_an_upstream_that_speaks_no_http_is_no_reply() -> None:
-    """Whatever it says."""
+    """Any bytes are possible."""
     with server(b"nonsense\r\n\r\n") as endpoint:
         assert isinstance(speech(endpoint).fetch_operation(OPERATION), NoReply)
 
 
 def test_a_long_answer_of_the_upstream_is_cut() -> None:
-    """64 KiB are read, and the rest is left."""
+    """64 KiB are read."""
     body = b"x" * 300_000
     with server(b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + body) as endpoint:
         reply = speech(endpoint).fetch_operation(OPERATION)
@@ -150,8 +150,8 @@ def test_a_long_answer_of_the_upstream_is_cut() -> None:
     assert len(reply.body) == 65_536
 
 
-def test_a_token_that_cannot_be_had_is_no_reply() -> None:
-    """The operation is asked for again."""
+def test_an_unavailable_token_is_no_reply() -> None:
+    """The operation is polled again."""
 
     def refuse() -> dict[str, str]:
         raise ClientAuthenticationError("no identity here")
@@ -163,8 +163,8 @@ def test_a_token_that_cannot_be_had_is_no_reply() -> None:
     )
 
 
-def test_an_identity_that_cannot_be_reached_is_no_token() -> None:
-    """However the library puts it."""
+def test_an_unreachable_identity_endpoint_is_no_token() -> None:
+    """Any exception of the library is possible."""
 
     def refuse() -> dict[str, str]:
         raise ServiceRequestError("no route")
@@ -176,8 +176,8 @@ def test_an_identity_that_cannot_be_reached_is_no_token() -> None:
     )
 
 
-def test_a_source_with_a_strangers_certificate_hears_nothing() -> None:
-    """Not even the key."""
+def test_a_source_with_an_invalid_certificate_gets_no_request() -> None:
+    """The key is not sent either."""
     with recording_with(trustme.CA().issue_cert("localhost")) as (port, received):
         reply = speech(f"https://localhost:{port}").fetch_operation(OPERATION)
 
@@ -186,7 +186,7 @@ def test_a_source_with_a_strangers_certificate_hears_nothing() -> None:
 
 
 def test_an_operation_of_a_source_that_was_removed_is_no_reply() -> None:
-    """Its settings are gone; it may come back."""
+    """The settings of the source are gone, but may return."""
     assert speech("http://127.0.0.1:9").fetch_operation(OperationRef("gone", "operation-1")) == NoReply(
         "no source is named gone"
     )
@@ -196,8 +196,8 @@ def test_an_operation_of_a_source_that_was_removed_is_no_reply() -> None:
     ("status", "kind"),
     [(200, Delivered), (204, Delivered), (410, Gone), (302, Rejected), (404, Rejected), (500, Rejected)],
 )
-def test_a_receiver_answers(status: int, kind: type) -> None:
-    """Its status, its address and the start of what it said."""
+def test_the_outcome_has_the_answer_of_the_receiver(status: int, kind: type) -> None:
+    """The outcome has the status, the address and the start of the body."""
     with Receiver.start() as receiver:
         answer = Answer(status=status, body=b"said" if status != 204 else b"", headers={"Location": "/elsewhere"})
         receiver.answer("/hook", then=answer)
@@ -212,7 +212,7 @@ def test_a_receiver_answers(status: int, kind: type) -> None:
 
 
 def test_a_url_is_called_as_it_was_registered() -> None:
-    """To the letter, and without asking for an encoding."""
+    """The URL is unchanged, and no encoding is requested."""
     with Receiver.start() as receiver:
         sender().post(f"{receiver.url}/a%7Eb/%2F?c=%7E&d=+", {}, b"{}")
 
@@ -222,7 +222,7 @@ def test_a_url_is_called_as_it_was_registered() -> None:
 
 
 def test_an_answer_is_kept_in_part_and_printable() -> None:
-    """1,024 characters, whatever its bytes."""
+    """The limit is 1,024 characters, for any bytes."""
     with Receiver.start() as receiver:
         receiver.answer("/hook", then=Answer(status=500, body=b"\x00\xff\x1b[31m" + b"a" * 5000))
 
@@ -234,7 +234,7 @@ def test_an_answer_is_kept_in_part_and_printable() -> None:
 
 
 def test_an_answer_is_not_unpacked() -> None:
-    """Whatever encoding it claims: no bomb goes off."""
+    """The claimed encoding is ignored, so a decompression bomb is harmless."""
     with Receiver.start() as receiver:
         receiver.answer("/hook", then=Answer(status=200, body=b"not gzip", headers={"Content-Encoding": "gzip"}))
 
@@ -245,7 +245,7 @@ def test_an_answer_is_not_unpacked() -> None:
 
 
 def test_retry_after_of_a_receiver_is_read() -> None:
-    """In seconds here."""
+    """The value is in seconds here."""
     with Receiver.start() as receiver:
         receiver.answer("/hook", then=Answer(status=503, headers={"Retry-After": "38"}))
 
@@ -256,7 +256,7 @@ def test_retry_after_of_a_receiver_is_read() -> None:
 
 
 def test_connections_to_receivers_are_reused() -> None:
-    """And the address of a reused one is known too."""
+    """The address of a reused connection is known too."""
     with Receiver.start() as receiver:
         one = sender()
         outcomes = [one.post(f"{receiver.url}/hook", {}, b"{}") for _ in range(3)]
@@ -268,7 +268,7 @@ def test_connections_to_receivers_are_reused() -> None:
     "url", ["http://127.0.0.1:{port}/", "http://localhost:{port}/", "http://127.1:{port}/", "http://[::1]:{port}/"]
 )
 def test_an_address_that_is_not_allowed_gets_no_connection(url: str) -> None:
-    """Checked when connecting, whatever was checked before."""
+    """The check happens at connection time, in addition to earlier checks."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(0)
         port = listening.getsockname()[1]
@@ -281,7 +281,7 @@ def test_an_address_that_is_not_allowed_gets_no_connection(url: str) -> None:
 
 
 def test_a_name_with_one_bad_address_gets_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The whole answer of the resolver is refused."""
+    """The whole answer of the resolver is rejected."""
     entries = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, 80)) for ip in ("1.1.1.1", "10.0.0.1")]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: entries)
 
@@ -290,8 +290,8 @@ def test_a_name_with_one_bad_address_gets_no_connection(monkeypatch: pytest.Monk
     assert outcome == Unreachable(error=Failure.REFUSED_BY_RULES)
 
 
-def test_a_name_that_leads_nowhere_is_dns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It may resolve tomorrow."""
+def test_an_unknown_name_is_a_dns_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name may resolve later."""
 
     def fail(*_: object, **__: object) -> None:
         raise socket.gaierror("no such name")
@@ -301,16 +301,16 @@ def test_a_name_that_leads_nowhere_is_dns(monkeypatch: pytest.MonkeyPatch) -> No
     assert sender().post("http://nowhere.example.com/", {}, b"{}") == Unreachable(error=Failure.DNS)
 
 
-def test_a_receiver_that_is_not_there_is_unreachable() -> None:
-    """Refused at once."""
+def test_a_closed_port_is_unreachable() -> None:
+    """The connection is refused at once."""
     outcome = sender().post(f"http://127.0.0.1:{unused_port()}/", {}, b"{}")
 
     assert outcome == Unreachable(error=Failure.CONNECT)
 
 
 @pytest.mark.parametrize("reply", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"])
-def test_a_receiver_that_breaks_off_is_unreachable_or_answers(reply: bytes) -> None:
-    """And never an exception."""
+def test_a_truncated_answer_is_an_outcome(reply: bytes) -> None:
+    """No exception is raised."""
     with server(reply) as url:
         outcome = sender().post(f"{url}/", {}, b"{}")
 
@@ -318,14 +318,14 @@ def test_a_receiver_that_breaks_off_is_unreachable_or_answers(reply: bytes) -> N
 
 
 def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would see every callback."""
+    """A proxy would see every callback."""
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{unused_port()}")
     with Receiver.start() as receiver:
         assert isinstance(sender().post(f"{receiver.url}/hook", {}, b"{}"), Delivered)
 
 
 def test_messages_are_encoded_as_the_host_expects(azurite: Azurite) -> None:
-    """The queue is made when it is first sent to; the message lives as long as it is told."""
+    """The first message creates the queue, and the message has the given lifetime."""
     task = DeliveryTask(ref=RegistrationRef(OPERATION, "0123456789abcdef"), generation=NOON, number=3, sends=2)
     with QueueClient.from_connection_string(
         azurite.connection_string,
@@ -333,7 +333,7 @@ def test_messages_are_encoded_as_the_host_expects(azurite: Azurite) -> None:
         message_encode_policy=TextBase64EncodePolicy(),
         message_decode_policy=TextBase64DecodePolicy(),
     ) as client:
-        for minutes in (2, 4):  # the first one makes the queue
+        for minutes in (2, 4):  # the first message creates the queue
             AzureQueue(client).send(task, ttl=timedelta(minutes=minutes))
         messages = sorted(client.receive_messages(), key=lambda message: str(message.expires_on))
 
@@ -345,7 +345,7 @@ def test_messages_are_encoded_as_the_host_expects(azurite: Azurite) -> None:
 
 
 def test_a_queue_that_does_not_answer_is_reported() -> None:
-    """The due row sends another message."""
+    """The due row causes another message."""
     nowhere = (
         f"DefaultEndpointsProtocol=http;AccountName=a;AccountKey=a2V5;QueueEndpoint=http://127.0.0.1:{unused_port()}/a;"
     )
@@ -358,13 +358,13 @@ def test_a_queue_that_does_not_answer_is_reported() -> None:
 
 
 def table_at(endpoint: str) -> TableClient:
-    """Make a client of a table service that is not one."""
+    """Return a client of an address without a table service."""
     connection = f"DefaultEndpointsProtocol=http;AccountName=a;AccountKey=a2V5;TableEndpoint={endpoint}/a;"
     return TableClient.from_connection_string(connection, table_name="t", retry_total=0)
 
 
 def test_a_table_that_does_not_answer_is_reported() -> None:
-    """A read has nothing; a transaction may have happened."""
+    """A read has no result, and the outcome of a transaction is unknown."""
     with table_at(f"http://127.0.0.1:{unused_port()}") as client:
         table = AzureTable(client)
         with pytest.raises(CommitUnknown):
@@ -372,14 +372,14 @@ def test_a_table_that_does_not_answer_is_reported() -> None:
 
 
 def multipart(said: bytes, times: int = 1) -> bytes:
-    """Answer a transaction with the same for each of so many writes."""
+    """Return an answer to a transaction with the same part for each write."""
     part = b"--changesetresponse_1\r\nContent-Type: application/http\r\n\r\n" + said
     head = b"--batchresponse_1\r\nContent-Type: multipart/mixed; boundary=changesetresponse_1\r\n\r\n"
     body = head + part * times + b"--changesetresponse_1--\r\n--batchresponse_1--\r\n"
     return MULTIPART + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
-#: What is wrong with the table is no conflict about a row, though its status is that of one.
+#: A problem of the table is no conflict of a row, although the status is the same.
 BEING_DELETED = b'{"odata.error": {"code": "TableBeingDeleted", "message": {"lang": "en-US", "value": "It is."}}}\r\n'
 
 
@@ -407,30 +407,30 @@ BEING_DELETED = b'{"odata.error": {"code": "TableBeingDeleted", "message": {"lan
         (b"HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n", StorageUnavailable),
     ],
 )
-def test_silence_is_told_from_refusal(reply: bytes, kind: type[Exception]) -> None:
-    """After silence nobody knows whether it was a commit; after a refusal it was none."""
+def test_lost_replies_and_rejections_are_distinguished(reply: bytes, kind: type[Exception]) -> None:
+    """Without a reply, the outcome of a commit is unknown. After a rejection, no write happened."""
     with server(reply) as endpoint, table_at(endpoint) as client, pytest.raises(BridgeError) as caught:
         AzureTable(client).commit(Transaction("p", (Insert("a", {"n": 1}),)))
 
     assert type(caught.value) is kind
 
 
-def test_what_cannot_be_written_is_not_sent() -> None:
-    """A fault of the program is not taken for a commit that may have happened."""
+def test_an_invalid_transaction_is_not_sent() -> None:
+    """A bug must not look like a commit with an unknown outcome."""
     with table_at(f"http://127.0.0.1:{unused_port()}") as client, pytest.raises(ValueError, match="not JSON compliant"):
         AzureTable(client).commit(Transaction("p", (Insert("a", {"n": nan}),)))
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"value": [7]}', b'{"value": [{}]}', b'{"value'])
-def test_a_read_that_breaks_off_is_reported(body: bytes) -> None:
-    """Whatever came instead of rows."""
+def test_a_truncated_read_is_reported(body: bytes) -> None:
+    """Covers any bytes instead of rows."""
     reply = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
     with server(reply + body) as endpoint, table_at(endpoint) as client, pytest.raises(StorageUnavailable):
         list(AzureTable(client).range("p", "a", "b"))
 
 
-def test_a_table_that_cannot_be_made_is_unavailable() -> None:
-    """And no conflict: nobody has changed a row."""
+def test_a_table_that_cannot_be_created_is_unavailable() -> None:
+    """The error is no conflict, since no row changed."""
     no_table = b'{"odata.error": {"code": "TableNotFound", "message": {"lang": "en-US", "value": "0:It is not."}}}\r\n'
     missing = multipart(b"HTTP/1.1 404 No\r\n\r\n" + no_table)
     there = b'{"odata.error": {"code": "TableAlreadyExists", "message": {"lang": "en-US", "value": "It is."}}}'
@@ -445,8 +445,8 @@ def test_a_table_that_cannot_be_made_is_unavailable() -> None:
     assert type(caught.value) is StorageUnavailable
 
 
-def test_a_read_is_tried_again() -> None:
-    """Nothing comes of reading twice, and a sweep would have to wait for the next."""
+def test_a_read_is_repeated() -> None:
+    """A repeated read is harmless and spares the wait for the next sweep."""
     busy = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     rows = b'{"value": []}'
     found = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(rows) + rows
@@ -455,7 +455,7 @@ def test_a_read_is_tried_again() -> None:
 
 
 def test_a_transaction_is_sent_once() -> None:
-    """The library's own retry would turn a commit whose reply was lost into a conflict."""
+    """The library's retry would turn a commit with a lost reply into a conflict."""
     with socket.create_server(("127.0.0.1", 0)) as listening, table_at(address_of(listening)) as client:
         accepted = threading.Thread(target=hang_up, args=[listening], daemon=True)
         accepted.start()
@@ -469,7 +469,7 @@ def test_a_transaction_is_sent_once() -> None:
 
 
 def test_an_upstream_that_drips_has_one_deadline() -> None:
-    """A byte now and then would hold a thread of the sweep for ever."""
+    """A byte from time to time would otherwise block a thread of the sweep."""
     with living(drips(OK + b"Content-Length: 999\r\n\r\n", b" ")) as port:
         source = Source(name="default", endpoint=f"http://127.0.0.1:{port}", path="avatar", api_version="1")
         service = SpeechService([source], {"default": dict}, Limits(attempt=0.3))

@@ -48,7 +48,7 @@ SIGNATURES = [
 
 
 def without_types(function: Callable[..., object]) -> str:
-    """Write the signature of a function without its annotations, which decide nothing at run time."""
+    """Return the signature of a function without annotations, which have no effect at run time."""
     signature = inspect.signature(function)
     plain = [each.replace(annotation=inspect.Parameter.empty) for each in signature.parameters.values()]
     return str(inspect.Signature(plain))
@@ -60,15 +60,15 @@ def test_signature_of_an_overridden_part_is_unchanged(function: Callable[..., ob
 
 
 class Wire:
-    """Both ends of the connections that urllib3 opens, instead of a network."""
+    """Both ends of the connections that urllib3 opens, in place of a network."""
 
     def __init__(self) -> None:
-        #: The ends of the other side, one for each connection that was opened.
+        #: The remote ends, one per opened connection.
         self.opened: list[socket.socket] = []
         self.ours: list[socket.socket] = []
 
     def open(self, *answers: bytes) -> socket.socket:
-        """Open a connection on which these answers have come already."""
+        """Open a connection with these answers already received."""
         ours, theirs = socket.socketpair()
         for answer in answers:
             theirs.sendall(answer)
@@ -77,13 +77,13 @@ class Wire:
         return ours
 
     def received(self) -> bytes:
-        """Read the bytes that came on the last connection."""
+        """Read the bytes sent on the last connection."""
         return self.opened[-1].recv(1_000_000)
 
 
 @pytest.fixture
 def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
-    """Give connections without a network: each other way to open one fails."""
+    """Provide connections without a network. Any other way to open a connection fails."""
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a connection was opened past `_new_conn`")
@@ -98,7 +98,7 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
 
 
 def connection_on(wire: Wire, *answers: bytes, base: type[HTTPConnection] = HTTPConnection) -> type[HTTPConnection]:
-    """Make a class of connections that are opened on a wire."""
+    """Return a class of connections that are opened on a wire."""
 
     class OnWire(base):  # type: ignore[misc, valid-type]
         def _new_conn(self) -> socket.socket:
@@ -108,7 +108,7 @@ def connection_on(wire: Wire, *answers: bytes, base: type[HTTPConnection] = HTTP
 
 
 def test_urllib3_connects_through_new_conn_alone(wire: Wire) -> None:
-    """So no connection is opened past the guard."""
+    """Therefore no connection bypasses the guard."""
     connection = connection_on(wire)("example.com", 80)
 
     connection.connect()
@@ -118,14 +118,14 @@ def test_urllib3_connects_through_new_conn_alone(wire: Wire) -> None:
 
 
 def test_urllib3_puts_tls_on_the_connection_of_new_conn(wire: Wire) -> None:
-    """With the name of the URL: SNI and the certificate check do not change with the address."""
+    """SNI and the certificate check use the name of the URL, independent of the address."""
     context = ssl.create_default_context()
     connection = connection_on(wire, base=HTTPSConnection)("example.com", 443, ssl_context=context)  # type: ignore[call-arg]
     new_conn = connection._new_conn
 
     def ending() -> socket.socket:
         ours = new_conn()
-        wire.opened[-1].shutdown(socket.SHUT_WR)  # the handshake ends after its first message
+        wire.opened[-1].shutdown(socket.SHUT_WR)  # the handshake ends after the first message
         return ours
 
     connection._new_conn = ending  # type: ignore[method-assign]
@@ -140,14 +140,14 @@ def test_urllib3_puts_tls_on_the_connection_of_new_conn(wire: Wire) -> None:
 
 
 def test_urllib3_keeps_the_name_to_look_up_in_dns_host() -> None:
-    """With the last dot of an absolute name, which the name for TLS lacks."""
+    """The name has the final dot of an absolute name, while the name for TLS has none."""
     connection = HTTPConnection("example.com.", 80)
 
     assert (connection._dns_host, connection.host, connection.port) == ("example.com.", "example.com", 80)
 
 
 def test_urllib3_writes_a_request_in_parts_and_through_send_alone(wire: Wire) -> None:
-    """Head and body are two parts. If they are one some day, `CoalescedRequest` has no purpose."""
+    """Head and body are two parts. If a future version sends one part, `CoalescedRequest` is obsolete."""
     parts: list[bytes] = []
 
     class Collecting(connection_on(wire)):  # type: ignore[misc]
@@ -166,7 +166,7 @@ def test_urllib3_writes_a_request_in_parts_and_through_send_alone(wire: Wire) ->
 
 
 def test_send_opens_a_connection_that_is_not_open_yet(wire: Wire) -> None:
-    """Of `http.client`: the one piece of a first request is sent before there is a connection."""
+    """Concerns `http.client`: the first request is sent before the connection exists."""
     connection = connection_on(wire)("example.com", 80)
 
     connection.send(b"whole request")
@@ -186,7 +186,7 @@ def test_is_connected_is_false_without_a_connection_and_with_bytes_to_read(wire:
 
 
 def pool_on(wire: Wire, *answers: bytes, is_good: bool = True) -> tuple[HTTPConnectionPool, list[str]]:
-    """Make a pool on a wire, and a list of the calls of `is_connected` and `close` that it makes."""
+    """Return a pool on a wire, and the list of its calls of `is_connected` and `close`."""
     calls: list[str] = []
 
     class Watched(connection_on(wire, *answers)):  # type: ignore[misc]
@@ -207,7 +207,7 @@ def pool_on(wire: Wire, *answers: bytes, is_good: bool = True) -> tuple[HTTPConn
 
 
 def test_pool_asks_is_connected_before_it_uses_a_connection_again(wire: Wire) -> None:
-    """A connection that says yes is used again, and is not closed in between."""
+    """A connected connection is used again, without a close in between."""
     pool, calls = pool_on(wire, ANSWER)
 
     first = pool.request("GET", "/")
@@ -232,7 +232,7 @@ def test_pool_closes_a_connection_that_is_not_connected_and_opens_another(wire: 
 
 
 def test_pool_closes_a_connection_whose_last_answer_was_read(wire: Wire) -> None:
-    """Through `close` of the connection, where the second handle on it is released."""
+    """The `close` of the connection releases the second handle."""
     pool, calls = pool_on(wire, LAST_ANSWER)
 
     pool.request("GET", "/")
@@ -242,7 +242,7 @@ def test_pool_closes_a_connection_whose_last_answer_was_read(wire: Wire) -> None
 
 
 def test_pool_manager_makes_pools_of_the_classes_that_it_is_given() -> None:
-    """And the pools make connections of their `ConnectionCls`."""
+    """The pools create connections of their `ConnectionCls`."""
 
     class Pool(HTTPConnectionPool):
         pass
@@ -265,7 +265,7 @@ def test_pool_manager_makes_pools_of_the_classes_that_it_is_given() -> None:
 
 
 class FakePool:
-    """Stands for a pool of urllib3, and keeps what `requests` asks of it."""
+    """Replaces a pool of urllib3, and records the calls of `requests`."""
 
     def __init__(self) -> None:
         self.asked: dict[str, Any] = {}
@@ -277,7 +277,7 @@ class FakePool:
 
 
 class Adapter(HTTPAdapter):
-    """Overrides the same methods as the bridge does, and keeps the calls."""
+    """Overrides the same methods as the bridge, and records the calls."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, tuple[object, ...], Mapping[str, object]]] = []
@@ -308,12 +308,12 @@ class Adapter(HTTPAdapter):
 
 
 def test_requests_makes_its_pools_in_init_poolmanager() -> None:
-    """While the adapter is made, so what it needs must be there before `super().__init__`."""
+    """The call happens in the adapter's constructor, so required attributes must exist before `super().__init__`."""
     assert Adapter().calls == [("init_poolmanager", (3, 5), {"block": False})]
 
 
 def test_requests_sends_through_the_pool_the_target_and_the_response_of_the_adapter() -> None:
-    """Each of the overridden methods is called once, and `requests` retries and follows nothing below the session."""
+    """Each overridden method is called once. Below the session, `requests` makes no retry and follows no redirect."""
     adapter, session = Adapter(), requests.Session()
     session.trust_env = False
     session.mount("https://", adapter)
@@ -333,7 +333,7 @@ def test_requests_sends_through_the_pool_the_target_and_the_response_of_the_adap
 
 
 def test_key_attributes_of_requests_name_a_pool_of_a_pool_manager() -> None:
-    """The host's part and the part of TLS, which verifies certificates."""
+    """The attributes are the host's part and the TLS part, which verifies certificates."""
     prepared = requests.Request("GET", "https://example.com:8443/a").prepare()
 
     host, tls = HTTPAdapter().build_connection_pool_key_attributes(prepared, verify=True)
@@ -346,7 +346,7 @@ def test_key_attributes_of_requests_name_a_pool_of_a_pool_manager() -> None:
 
 
 class Canned(BaseAdapter):
-    """Answers each request of a session with 202, and keeps the request."""
+    """Answers each request of a session with 202, and records the request."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -366,7 +366,7 @@ class Canned(BaseAdapter):
 
 
 def test_private_client_of_a_table_client_sends_a_request_with_its_authorization() -> None:
-    """Azure Data Tables has no public call for a whole batch: `TableClient._client.send_request` is the one used."""
+    """Azure Data Tables has no public call for a whole batch, so the bridge uses `TableClient._client.send_request`."""
     canned, session = Canned(), requests.Session()
     session.mount("https://", canned)
     client = TableClient(

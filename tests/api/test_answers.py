@@ -1,4 +1,4 @@
-"""What clients get when all is well, and when the bridge is not."""
+"""Answers to clients, in normal operation and during faults."""
 
 import json
 import logging
@@ -23,8 +23,8 @@ GOOD = {
 }
 
 
-def test_a_registration_is_answered_with_all_that_is_known(bridge: Harness) -> None:
-    """Each field, and the secret to verify with."""
+def test_a_registration_is_answered_with_every_field(bridge: Harness) -> None:
+    """The answer has each field, and the signing secret."""
     created = Client.of(bridge).register(GOOD)
 
     secret, subscriber = created.body.pop("signingSecret"), created.body.pop("subscriber")
@@ -66,7 +66,7 @@ def test_a_registration_is_answered_with_all_that_is_known(bridge: Harness) -> N
 
 
 def test_registering_again_is_200_with_the_same(bridge: Harness) -> None:
-    """Compared after normalising."""
+    """The comparison uses normalized values."""
     client = Client.of(bridge)
     first = client.register(GOOD)
     second = client.register({**GOOD, "callbackUrl": "HTTPS://RECEIVER.example.com:443/hook?token=secret"})
@@ -75,7 +75,7 @@ def test_registering_again_is_200_with_the_same(bridge: Harness) -> None:
 
 
 def test_registering_with_other_content_is_409(bridge: Harness) -> None:
-    """And says what to do."""
+    """The message has the remedy."""
     client = Client.of(bridge)
     client.register(GOOD)
 
@@ -85,7 +85,7 @@ def test_registering_with_other_content_is_409(bridge: Harness) -> None:
 
 
 def test_the_twenty_first_registration_is_409(bridge: Harness) -> None:
-    """An operation has its limit, and the answer says how to make room."""
+    """The message explains how to make room."""
     client = Client.of(bridge)
     created = [client.register({**GOOD, "callbackUrl": f"https://a.example/{number}"}) for number in range(20)]
 
@@ -108,14 +108,14 @@ def test_the_twenty_first_registration_is_409(bridge: Harness) -> None:
     ],
 )
 def test_a_whole_operation_location_names_the_operation(bridge: Harness, location: str) -> None:
-    """As Speech returned it; its api-version is not trusted."""
+    """The location is the one that Speech returned. Its api-version is ignored."""
     created = Client.of(bridge).register({"operationLocation": location, "callbackUrl": GOOD["callbackUrl"]})
 
     assert (created.status, created.body["operation"]["id"]) == (201, "operation-1")
 
 
-def test_a_location_of_another_endpoint_is_told_what_would_be_right(bridge: Harness) -> None:
-    """Regional instead of custom, say: the mistake of everybody's first day."""
+def test_a_location_of_another_endpoint_is_rejected_with_the_right_form(bridge: Harness) -> None:
+    """A typical first mistake is the regional endpoint in place of the custom one."""
     location = "https://westeurope.api.cognitive.microsoft.com/avatar/operations/operation-1"
     answered = Client.of(bridge).register({"operationLocation": location, "callbackUrl": GOOD["callbackUrl"]})
 
@@ -123,15 +123,15 @@ def test_a_location_of_another_endpoint_is_told_what_would_be_right(bridge: Harn
     assert "https://speech.example.com/avatar/operations/" in answered.error["details"][0]["message"]
 
 
-def test_null_is_as_good_as_nothing(bridge: Harness) -> None:
-    """For every field that can be left out."""
+def test_null_equals_a_missing_field(bridge: Harness) -> None:
+    """Covers every optional field."""
     nothing = dict.fromkeys(["operationLocation", "source", "events", "metadata", "headers", "format"])
 
     assert Client.of(bridge).register({**GOOD, **nothing}).status == 201
 
 
 def test_a_location_and_its_own_source_agree(bridge: Harness) -> None:
-    """Saying both is no contradiction."""
+    """The same source twice is no contradiction."""
     location = "https://speech.example.com/avatar/operations/operation-1"
     body = {"operationLocation": location, "source": "default", "callbackUrl": GOOD["callbackUrl"]}
 
@@ -139,7 +139,7 @@ def test_a_location_and_its_own_source_agree(bridge: Harness) -> None:
 
 
 def test_a_registration_is_shown_with_its_attempts(bridge: Harness) -> None:
-    """After a failure and a success."""
+    """The registration has one failed and one successful attempt."""
     client = Client.of(bridge)
     public_id = client.register(GOOD).body["id"]
     bridge.upstream.tell("operation-1", "Succeeded")
@@ -164,7 +164,7 @@ def test_a_registration_is_shown_with_its_attempts(bridge: Harness) -> None:
 
 
 def test_the_secret_of_the_answer_verifies_the_callback(bridge: Harness) -> None:
-    """With the public package, as a receiver would."""
+    """The verification uses the public package, like a receiver."""
     secret = Client.of(bridge).register(GOOD).body["signingSecret"]
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()
@@ -176,7 +176,7 @@ def test_the_secret_of_the_answer_verifies_the_callback(bridge: Harness) -> None
 
 
 def test_canceling_is_204(bridge: Harness) -> None:
-    """Again and again."""
+    """A repeated cancel gives 204 too."""
     client = Client.of(bridge)
     public_id = client.register(GOOD).body["id"]
 
@@ -187,8 +187,8 @@ def test_canceling_is_204(bridge: Harness) -> None:
         assert (canceled.status, canceled.body) == (204, None)
 
 
-def test_redelivering_is_202_once_there_is_a_message(bridge: Harness) -> None:
-    """409 before that."""
+def test_redelivering_is_202_after_the_first_message(bridge: Harness) -> None:
+    """Before the first message, the answer is 409."""
     client = Client.of(bridge)
     public_id = client.register(GOOD).body["id"]
     early = client.call(Handlers.redeliver, f"/registrations/{public_id}/redeliver", method="POST", id=public_id)
@@ -203,7 +203,7 @@ def test_redelivering_is_202_once_there_is_a_message(bridge: Harness) -> None:
 
 
 def test_an_operation_is_shown_with_its_registrations(bridge: Harness) -> None:
-    """All of them, in the order of their creation."""
+    """The registrations are in the order of their creation."""
     client = Client.of(bridge)
     ids = []
     for number in range(3):
@@ -217,7 +217,7 @@ def test_an_operation_is_shown_with_its_registrations(bridge: Harness) -> None:
 
 
 def register_many(bridge: Harness, count: int) -> list[str]:
-    """Register `count` operations, a second apart; returns their registrations, newest first."""
+    """Register `count` operations, a second apart. Returns the registrations, newest first."""
     ids = []
     for number in range(count):
         body = {**GOOD, "operationId": f"operation-{number}"}
@@ -227,7 +227,7 @@ def register_many(bridge: Harness, count: int) -> list[str]:
 
 
 def test_a_list_is_paged_newest_first(bridge: Harness) -> None:
-    """Every registration on exactly one page, and no link after the last."""
+    """Every registration is on exactly one page, and the last page has no link."""
     ids = register_many(bridge, 23)
     client = Client.of(bridge)
     seen: list[str] = []
@@ -243,7 +243,7 @@ def test_a_list_is_paged_newest_first(bridge: Harness) -> None:
 
 
 def test_a_list_of_a_state_shows_only_that(bridge: Harness) -> None:
-    """Newest first by when they came into it; without metadata and attempts."""
+    """The order is by the start of the state, newest first. Metadata and attempts are omitted."""
     register_many(bridge, 6)
     for number in (4, 2):
         bridge.upstream.tell(f"operation-{number}", "Succeeded")
@@ -261,7 +261,7 @@ def test_a_list_of_a_state_shows_only_that(bridge: Harness) -> None:
 
 
 def test_a_list_shows_when_the_next_attempt_is(bridge: Harness) -> None:
-    """Kept in the index by the step that postpones."""
+    """The postponing step stores the time in the index."""
     Client.of(bridge).register(GOOD)
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sender.tell(str(GOOD["callbackUrl"]), 500)
@@ -274,7 +274,7 @@ def test_a_list_shows_when_the_next_attempt_is(bridge: Harness) -> None:
 
 
 def test_a_list_of_an_operation_shows_its_registrations(bridge: Harness) -> None:
-    """Found without the index; filtered by state if asked."""
+    """The list needs no index, and can be filtered by state."""
     client = Client.of(bridge)
     ids = {client.register({**GOOD, "callbackUrl": f"https://a.example/{n}"}).body["id"] for n in range(3)}
     client.register({**GOOD, "operationId": "operation-2"})
@@ -286,8 +286,8 @@ def test_a_list_of_an_operation_shows_its_registrations(bridge: Harness) -> None
     assert (found["nextLink"], none["value"]) == (None, [])
 
 
-def test_status_says_how_the_bridge_is(bridge: Harness) -> None:
-    """Counts, what is overdue, the last sweep, the sources; no key."""
+def test_status_shows_the_health_of_the_bridge(bridge: Harness) -> None:
+    """The status has counts, overdue rows, the last sweep and the sources, but no key."""
     register_many(bridge, 3)
     before = Client.of(bridge).call(Handlers.status, "/status").body
     bridge.sweep()
@@ -321,7 +321,7 @@ def test_status_says_how_the_bridge_is(bridge: Harness) -> None:
     assert "speech-key" not in json.dumps(shown)
 
 
-def test_status_says_that_a_source_gives_nothing_but_faults(bridge: Harness) -> None:
+def test_status_shows_a_source_that_only_fails(bridge: Harness) -> None:
     register_many(bridge, 1)
     bridge.upstream.tell("operation-0", NoReply("dns"))
     for _ in range(60):
@@ -340,8 +340,8 @@ def test_status_says_that_a_source_gives_nothing_but_faults(bridge: Harness) -> 
     assert (source["unreachableSince"], source["problem"], source["advice"]) == (None, None, None)
 
 
-def test_storage_that_is_down_is_503_with_a_time_to_come_back() -> None:
-    """Never a stack trace."""
+def test_storage_that_is_down_is_503_with_retry_after() -> None:
+    """The answer never has a stack trace."""
     bridge, table = flaky()
     table.instead = [table.down]
 
@@ -351,8 +351,8 @@ def test_storage_that_is_down_is_503_with_a_time_to_come_back() -> None:
     assert answered.headers["Retry-After"] == "5"
 
 
-def test_rows_that_others_change_all_the_time_are_503_with_a_code_of_their_own() -> None:
-    """The client may simply try again."""
+def test_permanent_conflicts_are_503_with_a_separate_code() -> None:
+    """The client can repeat the request at once."""
     bridge, table = flaky()
     table.instead = [table.conflict] * 50
 
@@ -362,8 +362,8 @@ def test_rows_that_others_change_all_the_time_are_503_with_a_code_of_their_own()
     assert bridge.pauses == [0.01, 0.02, 0.04, 0.08, 0.16]
 
 
-def test_a_row_of_another_version_is_503_and_said(bridge: Harness) -> None:
-    """The client may come back when that version is running again."""
+def test_a_row_of_another_version_is_503_with_a_reason(bridge: Harness) -> None:
+    """The request succeeds once that version runs again."""
     client = Client.of(bridge)
     public_id = client.register(GOOD).body["id"]
     row = next(row for row in bridge.memory.rows() if row.key.startswith("op:") and not row.key.endswith(":"))
@@ -380,7 +380,7 @@ def test_a_row_of_another_version_is_503_and_said(bridge: Harness) -> None:
 
 
 def test_unreadable_rows_do_not_hide_the_status(bridge: Harness) -> None:
-    """Whatever their keys."""
+    """Any keys are possible."""
     keys = ("due:abc", "due:", "due:0;", "due:0x:poll:", "due:0000000000001:party", "idx:dead:nonsense")
     bridge.memory.commit(Transaction("op3", tuple(Insert(key, {"v": 1}) for key in keys)))
 
@@ -390,8 +390,8 @@ def test_unreadable_rows_do_not_hide_the_status(bridge: Harness) -> None:
     assert Client.of(bridge).call(Handlers.list_registrations, "/registrations?state=dead").body["value"] == []
 
 
-def test_the_same_again_is_three_calls_to_the_table(bridge: Harness) -> None:
-    """One that fails, the operation's range, the attempts."""
+def test_a_repeated_registration_is_three_calls_to_the_table(bridge: Harness) -> None:
+    """The calls are one that fails, the range of the operation, and the attempts."""
     client = Client.of(bridge)
     client.register(GOOD)
     bridge.table.taken()
@@ -401,8 +401,8 @@ def test_the_same_again_is_three_calls_to_the_table(bridge: Harness) -> None:
     assert bridge.table.taken() == {"commit": 1, "range": 2}
 
 
-def test_a_callback_that_leads_inside_is_refused_early(bridge: Harness) -> None:
-    """By what the network says of its name."""
+def test_a_callback_to_an_inner_address_is_rejected_at_registration(bridge: Harness) -> None:
+    """The address of the name is checked at registration."""
     bridge.sender.refused_destinations[str(GOOD["callbackUrl"])] = "leads to an address that is not public"
 
     answered = Client.of(bridge).register(GOOD)
@@ -414,7 +414,7 @@ def test_a_callback_that_leads_inside_is_refused_early(bridge: Harness) -> None:
 def test_a_bug_is_500_without_a_stack_trace(
     bridge: Harness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The log has it."""
+    """The log has the stack trace."""
 
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("the cause")
@@ -428,8 +428,8 @@ def test_a_bug_is_500_without_a_stack_trace(
     assert "ZeroDivisionError" in caplog.text
 
 
-def test_a_misconfigured_app_names_every_setting_and_works_not(caplog: pytest.LogCaptureFixture) -> None:
-    """Every route but health answers 503, a sweep does nothing, and a line at the start and at each tick says why."""
+def test_a_misconfigured_app_names_every_setting_and_does_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """Every route but health answers 503, and a sweep does nothing. Log lines at each tick have the reason."""
     app = App.from_environment({**ENVIRONMENT, "BRIDGE_SIGNING_KEYS": "c2hvcnQ=", "SPEECH_ENDPOINT": ""})
 
     answered = Client(app).register(GOOD)
@@ -451,10 +451,10 @@ def test_a_misconfigured_app_names_every_setting_and_works_not(caplog: pytest.Lo
         ({"SPEECH_KEY": "", "AZURE_TOKEN_CREDENTIALS": "nonsense"}, "AZURE_TOKEN_CREDENTIALS"),
     ],
 )
-def test_what_a_library_finds_wrong_is_named_too(
+def test_an_error_of_a_library_is_named_too(
     change: dict[str, str], target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the setting that it came from."""
+    """The error has the name of the setting."""
     for name, value in change.items():
         monkeypatch.setenv(name, value)
 
@@ -463,8 +463,8 @@ def test_what_a_library_finds_wrong_is_named_too(
     assert (answered.status, answered.targets) == (503, [target])
 
 
-def test_health_is_alive_or_misconfigured_and_nothing_more(bridge: Harness) -> None:
-    """Anybody may ask."""
+def test_health_shows_only_alive_or_misconfigured(bridge: Harness) -> None:
+    """Health is public."""
     alive, broken = Client.of(bridge).health(), Client(App.from_environment({})).health()
 
     assert (alive.status, alive.body) == (200, {"status": "ok"})
@@ -485,20 +485,20 @@ def test_health_is_alive_or_misconfigured_and_nothing_more(bridge: Harness) -> N
     ],
 )
 def test_an_unreadable_queue_message_is_skipped(bridge: Harness, body: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    """With a log line, and without touching a row."""
+    """The log has a line, and no row changes."""
     App(bridge.bridge).deliver(body)
 
     assert "row.unreadable" in caplog.text
     assert bridge.table.taken() == {}
 
 
-def test_headers_come_in_any_letter_case(bridge: Harness) -> None:
-    """HTTP says so."""
+def test_headers_are_accepted_in_any_letter_case(bridge: Harness) -> None:
+    """HTTP requires this."""
     assert Client.of(bridge).register(GOOD, CONTENT_TYPE="application/json").status == 201
 
 
 def test_answers_are_not_cached(bridge: Harness) -> None:
-    """The next one can be another."""
+    """A later answer can differ."""
     response = App(bridge.bridge).answer(route_of(Handlers.status), func.HttpRequest("GET", f"{BASE}/status", body=b""))
 
     assert response.headers["Cache-Control"] == "no-store"

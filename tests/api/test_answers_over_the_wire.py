@@ -1,4 +1,4 @@
-"""The table of answers, line by line, from the fake Speech service over a real socket, by the test's clock."""
+"""The table of answers, row by row, from the fake Speech service over a real socket, on the test's clock."""
 
 import json
 from collections.abc import Iterator
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.sockets
 
 EXAMPLES = json.loads((Path(__file__).parents[1] / "facts" / "upstream-responses.json").read_text())
 
-#: What comes of each example as the first answer: the final status, or the next poll in seconds and the error that is
-#: kept.
+#: The result of each example as the first answer: the final status, or the seconds to the next poll and the stored
+#: error.
 COMES_OF: dict[str, FinalStatus | tuple[int, str | None]] = {
     "running (reference sample)": (15, None),
     "not started": (15, None),
@@ -50,13 +50,13 @@ COMES_OF: dict[str, FinalStatus | tuple[int, str | None]] = {
 
 @dataclass(frozen=True, slots=True)
 class Wired:
-    """A bridge that asks the fake Speech service over a real socket."""
+    """A bridge that polls the fake Speech service over a real socket."""
 
     bridge: Harness
     upstream: Upstream
 
     def after(self, *answers: Answer) -> Operation:
-        """Register an operation, let the upstream give these answers, and ask once for each as soon as it is due."""
+        """Register an operation with these answers of the upstream, and poll once per answer when due."""
         self.bridge.register()
         self.upstream.tell("operation-1", "Running", answers=answers)
         self.bridge.sweep()
@@ -73,7 +73,7 @@ class Wired:
 
 
 def submit(upstream: Upstream, name: str) -> None:
-    """Submit a job, and let the operation have its id."""
+    """Submit a job, and give its id to the operation."""
     url = f"{upstream.endpoint}/avatar/batchsyntheses/{name}?api-version=2024-08-01"
     headers = {"Ocp-Apim-Subscription-Key": upstream.key, "Operation-Id": name}
     body = {"inputKind": "PlainText", "inputs": [{"content": "Hello."}]}
@@ -81,13 +81,13 @@ def submit(upstream: Upstream, name: str) -> None:
 
 
 def due(operation: Operation) -> datetime:
-    """Read when an operation is due, off the pointer to its due row."""
+    """Return the due time of an operation, from its due key."""
     return datetime.fromtimestamp(int(operation.due.split(":")[1]) / 1000, tz=NOON.tzinfo)
 
 
 @pytest.fixture
 def wired() -> Iterator[Wired]:
-    """Serve a fake Speech service that lives by the clock of the bridge which asks it."""
+    """Serve a fake Speech service that uses the clock of the bridge."""
     clocks: list[FakeClock] = []
     with Upstream.start(clock=lambda: clocks[0]().timestamp()) as upstream:
         services: list[SpeechService] = []
@@ -104,8 +104,8 @@ def wired() -> Iterator[Wired]:
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example["name"])
-def test_each_answer_that_was_seen_does_what_the_table_says(wired: Wired, example: dict[str, Any]) -> None:
-    """The operation ends, or its next poll is due and its last error says what it was."""
+def test_each_known_answer_has_the_effect_of_the_table(wired: Wired, example: dict[str, Any]) -> None:
+    """Either the operation ends, or the next poll is due and the last error is stored."""
     told = json.loads(json.dumps(example))
     if "id" in told.get("body", {}) and told["name"] != "another operation's id":
         told["body"]["id"] = "operation-1"
@@ -137,8 +137,8 @@ def test_each_answer_that_was_seen_does_what_the_table_says(wired: Wired, exampl
     ],
     ids=["hangs", "is reset", "10 MB", "not what its encoding says", "redirect", "500 with HTML"],
 )
-def test_what_is_no_answer_is_asked_again_ever_more_slowly(wired: Wired, answer: Answer, error: str) -> None:
-    """By the schedule, at the least 2 s · 2ⁿ after the n-th in a row: 15, 15, 16, 32, 64, 128, 256, 300 s."""
+def test_errors_in_a_row_double_the_wait(wired: Wired, answer: Answer, error: str) -> None:
+    """After the n-th error in a row, the wait is at least 2 s · 2ⁿ, here from 15 to 300 s."""
     wired.bridge.register()
     wired.upstream.tell("operation-1", "Running", always=answer)
     waits = []
@@ -161,8 +161,8 @@ def test_what_is_no_answer_is_asked_again_ever_more_slowly(wired: Wired, answer:
         ("Tue, 23 Nov 2027 12:00:00 GMT", 3600),
     ],
 )
-def test_the_source_stops_for_as_long_as_it_said(wired: Wired, status: int, said: str, wait: float) -> None:
-    """In seconds or as a date, an hour at the most; the operation moves, and its count of failures does not."""
+def test_the_source_pauses_for_the_time_of_its_answer(wired: Wired, status: int, said: str, wait: float) -> None:
+    """The time is in seconds or a date, at most an hour. The operation is postponed without an error count."""
     operation = wired.after(Answer(status=status, headers={"Retry-After": said}))
 
     assert due(operation) == NOON + timedelta(seconds=wait)
@@ -172,22 +172,23 @@ def test_the_source_stops_for_as_long_as_it_said(wired: Wired, status: int, said
     assert len(wired.upstream.requests) == 1
     wired.bridge.clock.advance(1)
     wired.bridge.sweep()
-    assert [each.operation_id for each in list(wired.upstream.requests)[1:]] == ["operation-2"]  # may be its alone
+    # The throttled operation is polled after the other one, since the 429 may concern this operation alone.
+    assert [each.operation_id for each in list(wired.upstream.requests)[1:]] == ["operation-2"]
     wired.bridge.sweep()
     assert [each.operation_id for each in list(wired.upstream.requests)[2:]] == ["operation-1"]
 
 
 @pytest.mark.parametrize("said", ["-5", "Mon, 23 Nov 2026 11:00:00 GMT", "soon", "", "1e9", "١٢"])
-def test_a_429_that_names_no_time_to_come_stops_the_source_by_itself(wired: Wired, said: str) -> None:
-    """For 30 s; a time in the past or below zero is none."""
+def test_a_429_without_a_future_time_pauses_the_source_for_30_seconds(wired: Wired, said: str) -> None:
+    """The pause is 30 s. Times in the past or below zero are ignored."""
     headers = {"Retry-After": said.encode().decode("latin-1")}
     operation = wired.after(Answer(status=429, headers=headers))
 
     assert due(operation) == NOON + timedelta(seconds=30)
 
 
-def test_absence_is_believed_after_ten_minutes(wired: Wired) -> None:
-    """Asked again after 5, 15 and 60 s, then every 5 min; 404 and 204 count alike."""
+def test_an_operation_is_absent_after_ten_minutes(wired: Wired) -> None:
+    """Polls follow after 5, 15 and 60 s, then every 5 min. 404 and 204 count alike."""
     absent = [Answer(status=404), Answer(status=204)] * 3
 
     operation = wired.after(*absent)
@@ -196,8 +197,8 @@ def test_absence_is_believed_after_ten_minutes(wired: Wired) -> None:
     assert (operation.final_status, operation.reason) == (FinalStatus.EXPIRED, "notFound")
 
 
-def test_refusal_is_believed_the_third_time(wired: Wired) -> None:
-    """After 10 minutes of it, with the upstream's code and message for the receivers."""
+def test_an_operation_is_rejected_after_three_answers(wired: Wired) -> None:
+    """The answers last for 10 minutes. The receivers get the upstream's code and message."""
     refused = Answer.of({"error": {"code": "BadRequest", "message": "No."}}, status=400)
 
     operation = wired.after(refused, refused, refused)
@@ -209,7 +210,7 @@ def test_refusal_is_believed_the_third_time(wired: Wired) -> None:
 
 
 def test_the_deadline_ends_in_one_last_poll(wired: Wired) -> None:
-    """It is asked at 24 h sharp, and given up where that brings no end."""
+    """The last poll is at exactly 24 h. Without a final status, the operation expires."""
     wired.bridge.register()
     wired.upstream.tell("operation-1", "Running")
     wired.bridge.clock.advance(timedelta(hours=24) - timedelta(seconds=7))
@@ -223,8 +224,8 @@ def test_the_deadline_ends_in_one_last_poll(wired: Wired) -> None:
     assert len(wired.upstream.requests) == 2
 
 
-def test_why_it_failed_is_asked_of_the_job() -> None:
-    """Where the job's id is the operation's; what the job put out is not passed on."""
+def test_the_reason_of_a_failure_is_fetched_from_the_job() -> None:
+    """The operation's id is the job's id. The job's output is not passed on."""
     with Upstream.start() as upstream:
         proof = {"Ocp-Apim-Subscription-Key": upstream.key}
 

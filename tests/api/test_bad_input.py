@@ -1,4 +1,4 @@
-"""Everything that a person could send: named, answered, and nothing stored."""
+"""Wrong input of clients: named, answered, and never stored."""
 
 import json
 
@@ -97,7 +97,7 @@ LOCATION = "https://speech.example.com/avatar/operations/operation-1?api-version
     ],
 )
 def test_a_wrong_field_is_named(bridge: Harness, change: dict[str, object], target: str) -> None:
-    """400 with the field as its target, and nothing stored."""
+    """The answer is 400 with the field as target, and nothing is stored."""
     body = {name: value for name, value in {**GOOD, **change}.items() if value is not None}
 
     answer = Client.of(bridge).register(body)
@@ -109,7 +109,7 @@ def test_a_wrong_field_is_named(bridge: Harness, change: dict[str, object], targ
 
 
 def test_every_wrong_field_is_named_at_once(bridge: Harness) -> None:
-    """Nobody has to ask six times."""
+    """One request is enough to see all problems."""
     body = {"callbackUrl": "nonsense", "events": [], "metadata": 7, "source": "x", "colour": "blue"}
 
     answer = Client.of(bridge).register(body)
@@ -128,7 +128,7 @@ def test_every_wrong_field_is_named_at_once(bridge: Harness) -> None:
     ],
 )
 def test_a_value_is_never_repeated_in_an_error(bridge: Harness, url: str) -> None:
-    """It can be a secret that went into the wrong field."""
+    """The value can be a secret in the wrong field."""
     answer = Client.of(bridge).register({**GOOD, "callbackUrl": url, "metadata": "hunter2", "source": "hunter2"})
 
     assert "hunter2" not in json.dumps(answer.body)
@@ -157,8 +157,8 @@ def test_a_value_is_never_repeated_in_an_error(bridge: Harness, url: str) -> Non
         b"{'operationId': 'a1b'}",
     ],
 )
-def test_what_is_no_json_object_is_refused(bridge: Harness, body: bytes) -> None:
-    """Not JSON, not UTF-8, not an object, not finite, or nested without end."""
+def test_a_body_that_is_no_json_object_is_rejected(bridge: Harness, body: bytes) -> None:
+    """Covered: not JSON, not UTF-8, not an object, not finite, nested too deeply."""
     answer = Client.of(bridge).register(body)
 
     assert (answer.status, answer.error["code"]) == (400, "InvalidJson")
@@ -166,8 +166,8 @@ def test_what_is_no_json_object_is_refused(bridge: Harness, body: bytes) -> None
 
 
 @pytest.mark.parametrize("number", ["1e999", "-1e999", "9" * 4500])
-def test_a_number_that_json_cannot_carry_is_refused(bridge: Harness, number: str) -> None:
-    """It would be something else at the receiver."""
+def test_a_number_that_json_cannot_represent_is_rejected(bridge: Harness, number: str) -> None:
+    """The receiver would get another number."""
     body = f'{{"operationId":"operation-1","callbackUrl":"https://a.example/","metadata":{{"n":{number}}}}}'
 
     answer = Client.of(bridge).register(body.encode())
@@ -177,7 +177,7 @@ def test_a_number_that_json_cannot_carry_is_refused(bridge: Harness, number: str
 
 
 def test_a_body_over_64_kib_is_too_large(bridge: Harness) -> None:
-    """413, before it is read."""
+    """The answer is 413, before the body is read."""
     assert Client.of(bridge).register(b" " * 65_536).status == 400
     assert Client.of(bridge).register(b" " * 65_537).status == 413
 
@@ -194,8 +194,8 @@ def test_a_body_over_64_kib_is_too_large(bridge: Harness) -> None:
         'application/json; charset="utf8',
     ],
 )
-def test_another_content_type_is_refused(bridge: Harness, content_type: str) -> None:
-    """415."""
+def test_another_content_type_is_rejected(bridge: Harness, content_type: str) -> None:
+    """The answer is 415."""
     assert Client.of(bridge).register(GOOD, Content_Type=content_type).status == 415
 
 
@@ -210,13 +210,13 @@ def test_another_content_type_is_refused(bridge: Harness, content_type: str) -> 
         'application/json ; Charset = "UTF8"',
     ],
 )
-def test_json_in_utf8_is_taken(bridge: Harness, content_type: str) -> None:
-    """However it is written."""
+def test_json_in_utf8_is_accepted(bridge: Harness, content_type: str) -> None:
+    """Any notation of the type is accepted."""
     assert Client.of(bridge).register(GOOD, Content_Type=content_type).status == 201
 
 
-def test_a_byte_order_mark_before_a_body_is_passed_over(bridge: Harness) -> None:
-    """One of UTF-8, and one alone."""
+def test_a_byte_order_mark_before_a_body_is_ignored(bridge: Harness) -> None:
+    """At most one UTF-8 mark is accepted."""
     body = json.dumps(GOOD).encode()
 
     assert Client.of(bridge).register(b"\xef\xbb\xbf" + body).status == 201
@@ -226,7 +226,7 @@ def test_a_byte_order_mark_before_a_body_is_passed_over(bridge: Harness) -> None
 
 @pytest.mark.parametrize(("end", "status"), [("/", 201), ("/?api-version=1", 201), ("//", 400), ("/%2F", 400)])
 def test_an_operation_location_can_end_with_a_slash(bridge: Harness, end: str, status: int) -> None:
-    """One slash: it is the same operation."""
+    """One slash is accepted, and the operation is the same."""
     location = f"https://speech.example.com/avatar/operations/operation-1{end}"
 
     answer = Client.of(bridge).register({"operationLocation": location, "callbackUrl": GOOD["callbackUrl"]})
@@ -253,28 +253,28 @@ def test_an_operation_location_can_end_with_a_slash(bridge: Harness, end: str, s
     ],
 )
 def test_a_wrong_parameter_of_a_list_is_named(bridge: Harness, query: str, target: str) -> None:
-    """A typo does not list everything."""
+    """Otherwise, a typo would list all registrations."""
     answer = Client.of(bridge).call(Handlers.list_registrations, f"/registrations?{query}")
 
     assert (answer.status, answer.targets) == (400, [target])
 
 
-def test_a_call_without_parameters_takes_none(bridge: Harness) -> None:
-    """As the others."""
+def test_a_call_without_parameters_rejects_any(bridge: Harness) -> None:
+    """Unknown parameters are rejected, like in other calls."""
     answer = Client.of(bridge).call(Handlers.status, "/status?verbose=1")
 
     assert (answer.status, answer.targets) == (400, ["verbose"])
 
 
-def test_the_function_key_is_no_unknown_parameter(bridge: Harness) -> None:
-    """The platform reads it."""
+def test_the_function_key_is_a_known_parameter(bridge: Harness) -> None:
+    """The platform reads this parameter."""
     assert Client.of(bridge).call(Handlers.list_registrations, "/registrations?code=abc&clientId=default").status == 200
 
 
 @pytest.mark.parametrize("public_id", ["", "nonsense", "default~operation-1~0123456789abcdef", "~~", "../../etc"])
 @pytest.mark.parametrize("route", [Handlers.read_registration, Handlers.cancel_registration, Handlers.redeliver])
-def test_what_is_not_there_is_404(bridge: Harness, route: object, public_id: str) -> None:
-    """Whether it never was or cannot be."""
+def test_an_unknown_registration_is_404(bridge: Harness, route: object, public_id: str) -> None:
+    """Covers unknown ids and impossible ones."""
     answer = Client.of(bridge).call(route, f"/registrations/{public_id}", id=public_id)  # type: ignore[arg-type]
 
     assert (answer.status, answer.error["code"]) == (404, "NotFound")
@@ -282,12 +282,12 @@ def test_what_is_not_there_is_404(bridge: Harness, route: object, public_id: str
 
 @pytest.mark.parametrize("operation_id", ["", "ab", "a/b", "operation-1"])
 def test_an_unknown_operation_is_404(bridge: Harness, operation_id: str) -> None:
-    """Nobody registered for it."""
+    """The operation has no registration."""
     assert Client.of(bridge).call(Handlers.read_operation, f"/operations/{operation_id}", id=operation_id).status == 404
 
 
 def test_an_operation_of_an_unknown_source_is_400(bridge: Harness) -> None:
-    """The parameter is named."""
+    """The error has the name of the parameter."""
     answer = Client.of(bridge).call(Handlers.read_operation, "/operations/operation-1?source=x", id="operation-1")
 
     assert (answer.status, answer.targets) == (400, ["source"])
@@ -295,7 +295,7 @@ def test_an_operation_of_an_unknown_source_is_400(bridge: Harness) -> None:
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_answered(body: bytes) -> None:
-    """With 400, and nothing else."""
+    """The only answer is 400."""
     assert Client.of(harness()).register(body).status == 400
 
 
@@ -309,7 +309,7 @@ fields = st.sampled_from(["operationId", "operationLocation", "callbackUrl", "so
 
 @given(st.dictionaries(fields, json_values | st.sampled_from(["operation-1", "https://a.example/", "default"])))
 def test_any_json_is_answered(body: dict[str, object]) -> None:
-    """With 201 or 400, and what was refused left nothing behind."""
+    """The answer is 201 or 400. A rejected body leaves no row."""
     bridge = harness()
 
     answer = Client.of(bridge).register(body)
@@ -319,8 +319,8 @@ def test_any_json_is_answered(body: dict[str, object]) -> None:
 
 
 @given(st.dictionaries(st.text(), json_values, max_size=4))
-def test_any_metadata_that_is_taken_comes_back(metadata: dict[str, object]) -> None:
-    """As JSON sees it."""
+def test_accepted_metadata_is_returned_unchanged(metadata: dict[str, object]) -> None:
+    """The comparison is of JSON values."""
     bridge = harness()
 
     answer = Client.of(bridge).register({**GOOD, "metadata": metadata})

@@ -1,4 +1,4 @@
-"""Who calls, as far as it is known."""
+"""The caller's identity, as far as known."""
 
 import azure.functions as func
 import pytest
@@ -18,8 +18,8 @@ from bridge.api.auth import caller_of
         ("", "unknown"),
     ],
 )
-def test_the_caller_is_whom_the_platform_saw(forwarded: str, caller: str) -> None:
-    """What stands before the last address is the caller's own word."""
+def test_the_caller_is_the_address_seen_by_the_platform(forwarded: str, caller: str) -> None:
+    """Earlier addresses in the header are claims of the caller."""
     request = func.HttpRequest(
         "GET", "https://bridge.example.com/api/status", headers={"X-Forwarded-For": forwarded}, body=b""
     )

@@ -1,4 +1,4 @@
-"""Lists and overviews leave threads to registering, deliveries and sweeps."""
+"""Lists and overviews leave threads for registrations, deliveries and sweeps."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -20,12 +20,12 @@ from tests.support.flaky import Flaky
 from tests.support.harness import Harness, harness
 from tests.support.http import Client
 
-#: The host's own threads.
+#: The host's threads.
 HOST = 32
 
 
 class Held(Flaky):
-    """A table whose reads of the index wait until a test lets them go on."""
+    """A table that blocks index reads until a test continues them."""
 
     def __init__(self, inner: Table) -> None:
         super().__init__(inner)
@@ -56,7 +56,7 @@ def held() -> Iterator[tuple[Harness, Held]]:
         tables[0].go_on.set()
 
 
-#: Each with the number of calls that read the index at once: one status counts, and the other waits for its counts.
+#: Each with the number of simultaneous index reads: one status counts, and the other waits for the counts.
 READ_MANY: list[tuple[Handler, str, int]] = [
     (Handlers.list_registrations, "/registrations", RUNNING),
     (Handlers.status, "/status", 1),
@@ -65,9 +65,7 @@ READ_MANY: list[tuple[Handler, str, int]] = [
 
 
 @pytest.mark.parametrize(("route", "path", "reading"), READ_MANY, ids=[path for _, path, _ in READ_MANY])
-def test_a_flood_of_calls_that_read_many_rows_leaves_most_threads_of_the_host(
-    route: Handler, path: str, reading: int
-) -> None:
+def test_expensive_calls_leave_most_threads_of_the_host(route: Handler, path: str, reading: int) -> None:
     with held() as (bridge, table), ThreadPoolExecutor(HOST) as host:
         client = Client.of(bridge)
         flood = [host.submit(client.call, route, path) for _ in range(200)]
@@ -82,7 +80,7 @@ def test_a_flood_of_calls_that_read_many_rows_leaves_most_threads_of_the_host(
 
     refused = [each for each in answers if each.status == 503]
     assert registered.status == 201
-    assert len(refused) >= 200 - RUNNING - WAITING - 10  # some come as others have ended
+    assert len(refused) >= 200 - RUNNING - WAITING - 10  # some arrive after others have ended
     assert {(each.error["code"], each.headers["Retry-After"]) for each in refused} == {("TooBusy", "5")}
     assert {each.status for each in answers} == {200, 503}
 
@@ -110,7 +108,7 @@ def test_a_call_waits_a_moment_for_a_place() -> None:
     assert results == ["done"]
 
 
-def test_a_call_that_finds_no_place_in_time_is_sent_away_and_leaves_its_turn() -> None:
+def test_a_call_without_a_place_in_time_is_rejected() -> None:
     limit = ConcurrencyLimit(running=1, waiting=1, max_wait=0.001)
 
     with limit.slot():
@@ -122,7 +120,7 @@ def test_a_call_that_finds_no_place_in_time_is_sent_away_and_leaves_its_turn() -
         assert caught.value.code == "TooBusy"
 
 
-def test_a_call_that_fails_gives_its_place_back(bridge: Harness) -> None:
+def test_a_failed_call_releases_its_place(bridge: Harness) -> None:
     client = Client.of(bridge)
     for _ in range(3 * (RUNNING + WAITING)):
         client.call(Handlers.list_registrations, "/registrations?limit=x")
@@ -131,7 +129,7 @@ def test_a_call_that_fails_gives_its_place_back(bridge: Harness) -> None:
 
 
 class Down(Flaky):
-    """A table that fails as a test chooses."""
+    """A table with failures that a test chooses."""
 
     def __init__(self, inner: Table, error: Exception) -> None:
         super().__init__(inner)
@@ -141,7 +139,7 @@ class Down(Flaky):
         raise self.error
 
 
-def test_storage_that_refuses_the_bridge_is_said_with_its_code_and_without_a_promise(
+def test_a_rejection_by_storage_is_reported_with_its_code_and_no_retry_after(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     refusal = StorageRefused("table storage: AuthorizationFailure, HTTP status 403", "AuthorizationFailure")
@@ -157,7 +155,7 @@ def test_storage_that_refuses_the_bridge_is_said_with_its_code_and_without_a_pro
     assert '"step": "answer", "code": "AuthorizationFailure"' in caplog.text
 
 
-def test_storage_that_does_not_answer_is_another_thing() -> None:
+def test_silent_storage_is_reported_differently() -> None:
     bridge = harness(lambda inner: Down(inner, StorageUnavailable("down")))
 
     answer = Client.of(bridge).call(Handlers.list_registrations)

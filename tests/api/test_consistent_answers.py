@@ -1,4 +1,4 @@
-"""One answer about a registration shows one moment, whatever is written while it is read."""
+"""An answer about a registration shows one moment, despite concurrent writes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,42 +25,39 @@ BODY = {"operationId": "operation-1", "callbackUrl": HOOK}
 
 
 class Interleaved:
-    """A table that lets a writer go first at a read that a test chooses."""
+    """A table that lets a writer run before a chosen read."""
 
     def __init__(self, inner: Table) -> None:
         self.inner = inner
-        #: Which reads from now on the writer goes before: those of a row or range whose key begins with this.
+        #: The writer runs before reads of a row or range with this key prefix.
         self.before_reads_of: str | None = None
         self.writer: Callable[[], object] = lambda: None
         #: The reads since the writer was set.
         self.reads: list[str] = []
 
     def get(self, partition: str, key: str) -> Row | None:
-        """Read a row."""
         self._let_write(key)
         return self.inner.get(partition, key)
 
     def range(
         self, partition: str, start: str, stop: str, *, limit: int | None = None, columns: Sequence[str] = ()
     ) -> Sequence[Row]:
-        """Read a range."""
         self._let_write(start)
         return self.inner.range(partition, start, stop, limit=limit, columns=columns)
 
     def commit(self, transaction: Transaction) -> Mapping[str, str]:
-        """Commit."""
         return self.inner.commit(transaction)
 
     def _let_write(self, key: str) -> None:
         self.reads.append(key)
         if self.before_reads_of is not None and key.startswith(self.before_reads_of):
-            self.before_reads_of = None  # once, and not for the writer's own reads
+            self.before_reads_of = None  # once, and not for the writer's reads
             self.writer()
 
 
 @dataclass(slots=True)
 class Scene:
-    """A bridge with one registration, and the hands of a writer."""
+    """A bridge with one registration, and the actions of a writer."""
 
     bridge: Harness
     table: Interleaved
@@ -71,7 +68,7 @@ class Scene:
         return Client.of(self.bridge).call(Handlers.read_registration, id=self.ref.public_id)
 
     def read_while(self, writer: Callable[[], object]) -> Answer:
-        """Read the registration while a writer works, after the registration was read and before its attempts are."""
+        """Read the registration, with a writer between the read of the registration and the read of the attempts."""
         self.table.writer, self.table.before_reads_of = writer, "att:"
         answer = self.read()
         assert self.table.before_reads_of is None, "the writer never worked"
@@ -82,7 +79,7 @@ class Scene:
         self.bridge.clock.advance(timedelta(hours=hours))
 
     def claim(self) -> Claimed:
-        """Take the right to the next attempt, whose POST is then under way."""
+        """Claim the next attempt. Its POST is in flight then."""
         claimed = self.bridge.deliverer.claims.claim(DeliveryTask.next_of(self.bridge.registration(self.ref)))
         assert claimed is not None
         return claimed
@@ -93,12 +90,12 @@ class Scene:
         self.bridge.deliverer.recorder.record(claimed, attempt, outcome)
 
     def deliver(self) -> None:
-        """Send what is due, and attempt what was sent."""
+        """Send due tasks, and attempt them."""
         self.bridge.sweep()
         self.bridge.deliver_all()
 
     def fail_often(self, runs: int) -> None:
-        """Let the receiver fail for so many whole runs, and begin another."""
+        """Make whole runs against a failing receiver, and begin another run."""
         for _ in range(runs):
             while self.bridge.registration(self.ref).state is State.PENDING:
                 self.wait(30)
@@ -106,13 +103,13 @@ class Scene:
             self.bridge.registrations.redeliver(self.ref)
 
     def purge(self) -> None:
-        """Let everything be forgotten."""
+        """Purge everything."""
         self.wait(24 * 31)
         self.deliver()
         self.deliver()
 
     def end(self) -> None:
-        """Let the operation end, and its message be sent."""
+        """End the operation, and send its message."""
         self.bridge.upstream.tell("operation-1", "Succeeded")
         self.wait(1)
         self.bridge.sweep()
@@ -136,13 +133,13 @@ Writer = Callable[[], object]
 
 
 def delivered(at: Scene) -> Writer:
-    """Claim, POST and record, all in between."""
+    """Claim, POST and record in between."""
     at.end()
     return at.bridge.deliver_all
 
 
 def recorded(at: Scene, outcome: Outcome) -> Writer:
-    """Record an attempt that was under way."""
+    """Record an attempt that was in flight."""
     at.end()
     claimed = at.claim()
     return lambda: at.record(claimed, outcome)
@@ -162,7 +159,7 @@ def recorded_and_attempted_again(at: Scene) -> Writer:
 
 
 def lost_and_taken_late(at: Scene) -> Writer:
-    """Hear of a success whose lease had ended, while the next attempt is under way."""
+    """Record a success after the end of its lease, during the next attempt."""
     at.end()
     lost = at.claim()
     at.wait(0.05)
@@ -171,7 +168,7 @@ def lost_and_taken_late(at: Scene) -> Writer:
 
 
 def lost_and_taken_before_the_next(at: Scene) -> Writer:
-    """Hear of it before the next attempt is claimed."""
+    """Record the success before the next attempt is claimed."""
     at.end()
     lost = at.claim()
     at.wait(0.05)
@@ -179,7 +176,7 @@ def lost_and_taken_before_the_next(at: Scene) -> Writer:
 
 
 def canceled_under_way(at: Scene) -> Writer:
-    """Cancel while a POST is under way, whose outcome is recorded too."""
+    """Cancel during a POST, and record its outcome."""
     at.end()
     claimed = at.claim()
 
@@ -191,7 +188,7 @@ def canceled_under_way(at: Scene) -> Writer:
 
 
 def run_again(at: Scene) -> Writer:
-    """Redeliver what was delivered, and deliver it."""
+    """Redeliver a delivered registration."""
     delivered(at)()
 
     def write() -> None:
@@ -213,7 +210,7 @@ def given_up(at: Scene) -> Writer:
 
 
 def dropped(at: Scene) -> Writer:
-    """Make attempts that drop the oldest ones of those that are kept."""
+    """Make attempts until the oldest kept ones are dropped."""
     at.end()
     at.bridge.sender.tell(HOOK, 500)
     at.fail_often(5)
@@ -228,7 +225,7 @@ def dropped(at: Scene) -> Writer:
 
 
 def purged(at: Scene) -> Writer:
-    """Forget everything."""
+    """Purge everything."""
     delivered(at)()
     return at.purge
 
@@ -277,8 +274,8 @@ def test_an_answer_is_the_one_from_before_a_write_or_the_one_from_after_it(name:
     assert answer.body in (before.body, after.body)
 
 
-def test_attempts_that_are_dropped_meanwhile_are_counted() -> None:
-    """The oldest are gone. The others are those that the registration knows of."""
+def test_attempts_dropped_during_the_read_are_counted() -> None:
+    """The oldest attempts are gone. The registration refers to the others."""
     at = scene()
     writer = dropped(at)
     before = at.read().body
@@ -292,8 +289,8 @@ def test_attempts_that_are_dropped_meanwhile_are_counted() -> None:
     assert {name: answer[name] for name in others} == {name: before[name] for name in others}
 
 
-def test_registering_again_answers_with_one_moment_too() -> None:
-    """The answer 200 shows attempts, read after the registration."""
+def test_registering_again_shows_one_moment_too() -> None:
+    """The answer 200 shows attempts, which are read after the registration."""
     at = scene()
     writer = delivered(at)
     client = Client.of(at.bridge)
@@ -306,8 +303,8 @@ def test_registering_again_answers_with_one_moment_too() -> None:
     assert (answer.status, answer.body) == (200, before.body)
 
 
-def test_one_moment_costs_no_call_more() -> None:
-    """A read of the operation with its registrations, and a read of the attempts."""
+def test_a_consistent_answer_has_no_extra_call() -> None:
+    """One read is for the operation with its registrations, and one for the attempts."""
     at = scene()
     delivered(at)()
     at.bridge.table.taken()

@@ -1,4 +1,4 @@
-"""How bodies are written on the wire: their length, their codings, and when an answer is compressed."""
+"""Bodies on the wire: length, encodings, and compression of answers."""
 
 import gzip
 import json
@@ -23,7 +23,7 @@ BODIES: list[tuple[Handler, str, dict[str, str]]] = [
 
 
 @pytest.mark.parametrize(("route", "path", "body"), BODIES)
-def test_body_that_the_platform_lost_is_asked_for_with_its_length(
+def test_body_without_a_length_is_rejected_with_411(
     bridge: Harness, route: Handler, path: str, body: dict[str, str]
 ) -> None:
     client = Client.of(bridge)
@@ -44,7 +44,7 @@ def test_empty_body_with_a_length_is_no_json(bridge: Harness) -> None:
 
 @pytest.mark.parametrize("coding", ["gzip", "GZIP", "br", "gzip, identity", "deflate"])
 @pytest.mark.parametrize(("route", "path", "body"), BODIES)
-def test_body_with_a_coding_is_refused_with_the_reason(
+def test_body_with_a_coding_is_rejected_with_a_reason(
     bridge: Harness, route: Handler, path: str, body: dict[str, str], coding: str
 ) -> None:
     sent = gzip.compress(json.dumps(body).encode())
@@ -55,7 +55,7 @@ def test_body_with_a_coding_is_refused_with_the_reason(
     assert answer.headers["Accept-Encoding"] == "identity"
 
 
-def test_body_without_a_coding_may_say_so(bridge: Harness) -> None:
+def test_identity_coding_is_accepted(bridge: Harness) -> None:
     sent = json.dumps(BODIES[0][2]).encode()
 
     answer = Client.of(bridge).call(
@@ -95,7 +95,7 @@ def test_long_answer_is_compressed_for_a_client_that_accepts_it(bridge: Harness,
     assert (short.status_code, short.mimetype, short.charset) == (plain.status_code, plain.mimetype, plain.charset)
 
 
-def test_long_refusal_is_compressed_too(bridge: Harness) -> None:
+def test_long_error_is_compressed_too(bridge: Harness) -> None:
     query = "&".join(f"parameter-{number}=x" for number in range(50))
     request = func.HttpRequest("GET", f"{BASE}/status?{query}", headers={"accept-encoding": "gzip"}, body=b"")
 
@@ -113,7 +113,7 @@ def test_short_answer_is_not_compressed(bridge: Harness) -> None:
 
 
 def test_answer_with_a_secret_is_never_compressed(bridge: Harness) -> None:
-    """Neither by the bridge nor by a proxy: its length would depend on what the client wrote beside the secret."""
+    """Neither bridge nor proxy may compress, since the length would depend on the client's text beside the secret."""
     body = {**BODIES[0][2], "metadata": {"a": "long " * 500}}
 
     new, again = (Client.of(bridge).register(body, Accept_Encoding="gzip") for _ in range(2))
@@ -123,7 +123,7 @@ def test_answer_with_a_secret_is_never_compressed(bridge: Harness) -> None:
     assert new.body["metadata"] == body["metadata"]
 
 
-def test_answer_that_caches_keep_names_what_it_depends_on(bridge: Harness) -> None:
+def test_cacheable_answer_has_the_vary_header(bridge: Harness) -> None:
     plain = answered(bridge, Handlers.describe, "/openapi.json", {})
     short = answered(bridge, Handlers.describe, "/openapi.json", {"Accept-Encoding": "gzip"})
     same = answered(bridge, Handlers.describe, "/openapi.json", {"If-None-Match": short.headers["ETag"]})

@@ -1,4 +1,4 @@
-"""Owners are kept apart: everybody sees and manages their own, and admins everything."""
+"""Owners are separate: each sees and manages only the own registrations, while admins see all."""
 
 import base64
 import json
@@ -30,37 +30,37 @@ JSON = {"Content-Type": "application/json"}
 
 @pytest.fixture
 def guarded(tenant: KeyServer) -> Harness:
-    """Make a harness whose authenticator believes that tenant, and on which owners share operations."""
+    """Return a harness that trusts the tenant, with operations shared among owners."""
     return guarded_by(tenant, BRIDGE_SHARED_OPERATIONS="true")
 
 
 @pytest.fixture
 def ann(guarded: Harness, tenant: KeyServer) -> Client:
-    """Call as somebody."""
+    """Return the client of a first owner."""
     return Client.of(guarded, tenant.token(ANN))
 
 
 @pytest.fixture
 def bob(guarded: Harness, tenant: KeyServer) -> Client:
-    """Call as somebody else."""
+    """Return the client of a second owner."""
     return Client.of(guarded, tenant.token(BOB))
 
 
 @pytest.fixture
 def admin(guarded: Harness, tenant: KeyServer) -> Client:
-    """Call as somebody who sees everything."""
+    """Return the client of an admin."""
     return Client.of(guarded, tenant.token(ROOT, "Bridge.Admin"))
 
 
 def register(client: Client, operation_id: str = "operation-1", url: str = URL) -> str:
-    """Register, and return the public id."""
+    """Register. Returns the public id."""
     created = client.register({"operationId": operation_id, "callbackUrl": url})
     assert created.status == 201
     return str(created.body["id"])
 
 
 def end_as_dead(bridge: Harness, url: str = URL) -> None:
-    """Let everything that waits end as dead."""
+    """Make all waiting registrations dead."""
     bridge.sender.tell(url, 410)
     bridge.sweep()
     bridge.deliver_all()
@@ -68,19 +68,19 @@ def end_as_dead(bridge: Harness, url: str = URL) -> None:
 
 
 def state_of(bridge: Harness, public_id: str) -> State:
-    """Read how a registration stands."""
+    """Return the state of a registration."""
     ref = RegistrationRef.parse(public_id)
     assert ref is not None
     return bridge.registration(ref).state
 
 
 def ids(client: Client, query: str = "") -> list[str]:
-    """List what a client sees."""
+    """Return the ids that a client can list."""
     return [each["id"] for each in client.call(Handlers.list_registrations, f"/registrations{query}").body["value"]]
 
 
 def test_two_owners_may_register_the_same_and_know_nothing_of_each_other(ann: Client, bob: Client) -> None:
-    """One operation, one URL, two registrations with two secrets."""
+    """One operation and one URL give two registrations with two secrets."""
     request = {"operationId": "operation-1", "callbackUrl": URL}
 
     first, second = ann.register(request), bob.register(request)
@@ -91,8 +91,8 @@ def test_two_owners_may_register_the_same_and_know_nothing_of_each_other(ann: Cl
     assert first.body["signingSecret"] == again.body["signingSecret"] != second.body["signingSecret"]
 
 
-def test_the_callers_object_id_is_the_owner(guarded: Harness, ann: Client) -> None:
-    """And an admin's own is theirs."""
+def test_the_owner_is_the_object_id_of_the_caller(guarded: Harness, ann: Client) -> None:
+    """An admin owns the admin's registrations."""
     ref = RegistrationRef.parse(register(ann))
 
     assert ref is not None
@@ -103,10 +103,10 @@ def test_the_callers_object_id_is_the_owner(guarded: Harness, ann: Client) -> No
     ("route", "method"),
     [(Handlers.read_registration, "GET"), (Handlers.cancel_registration, "DELETE"), (Handlers.redeliver, "POST")],
 )
-def test_another_owners_registration_is_not_there(
+def test_another_owners_registration_is_404(
     guarded: Harness, ann: Client, bob: Client, route: Handler, method: str
 ) -> None:
-    """It answers what an id that never was answers, and nothing happens to it."""
+    """The answer equals that for an unknown id, and the registration is unchanged."""
     guarded.upstream.tell("operation-1", "Succeeded")
     public_id = register(ann)
     end_as_dead(guarded)
@@ -120,8 +120,8 @@ def test_another_owners_registration_is_not_there(
     assert ann.call(route, method=method, id=public_id).status < 300
 
 
-def test_a_list_has_the_callers_own(ann: Client, bob: Client, admin: Client) -> None:
-    """By state, by operation, page by page; an admin's has all."""
+def test_a_list_has_the_registrations_of_the_caller(ann: Client, bob: Client, admin: Client) -> None:
+    """Covers lists by state, by operation and by page. An admin's list has all."""
     mine = [register(ann, f"operation-{number}") for number in range(5)]
     theirs = [register(bob, f"operation-{number}") for number in range(5)]
 
@@ -136,10 +136,10 @@ def test_a_list_has_the_callers_own(ann: Client, bob: Client, admin: Client) -> 
     assert sorted(ids(admin, "?operationId=operation-1")) == sorted([mine[1], theirs[1]])
 
 
-def test_an_operation_is_shown_with_the_callers_own_registrations(
+def test_an_operation_shows_the_registrations_of_the_caller(
     guarded: Harness, tenant: KeyServer, ann: Client, bob: Client, admin: Client
 ) -> None:
-    """And to nobody who has none there."""
+    """Without a registration, the operation is unknown."""
     mine, theirs = register(ann), register(bob)
     stranger = Client.of(guarded, tenant.token(EVE))
 
@@ -157,8 +157,10 @@ def test_an_operation_is_shown_with_the_callers_own_registrations(
     assert known.status == 404
 
 
-def test_a_redelivery_of_many_begins_the_callers_own(guarded: Harness, ann: Client, bob: Client, admin: Client) -> None:
-    """An admin's begins everybody's."""
+def test_bulk_redelivery_covers_the_registrations_of_the_caller(
+    guarded: Harness, ann: Client, bob: Client, admin: Client
+) -> None:
+    """An admin's order covers all owners."""
     guarded.upstream.tell("operation-1", "Succeeded")
     mine, theirs = register(ann), register(bob)
     end_as_dead(guarded)
@@ -172,8 +174,8 @@ def test_a_redelivery_of_many_begins_the_callers_own(guarded: Harness, ann: Clie
     assert by_admin.body == {"started": 1, "registrations": [theirs], "more": False, "cursor": None}
 
 
-def test_each_owner_has_a_signing_secret_of_its_own(guarded: Harness, ann: Client, bob: Client, admin: Client) -> None:
-    """The one that its callbacks and pings are signed with; an admin is told no other owner's."""
+def test_each_owner_has_a_separate_signing_secret(guarded: Harness, ann: Client, bob: Client, admin: Client) -> None:
+    """The secret signs the owner's callbacks and pings. An admin cannot read another owner's secret."""
     secrets = {
         name: client.call(Handlers.signing_secret, f"/signing-secret?callbackUrl={URL}").body["signingSecret"]
         for name, client in {ANN: ann, BOB: bob, ROOT: admin}.items()
@@ -192,8 +194,8 @@ def test_each_owner_has_a_signing_secret_of_its_own(guarded: Harness, ann: Clien
         assert Webhook(secrets[owner]).sign(posted.headers["webhook-id"], at, posted.body.decode()) in signatures
 
 
-def test_an_admin_reads_cancels_and_redelivers_everybodys(guarded: Harness, ann: Client, admin: Client) -> None:
-    """It stays the owner's."""
+def test_an_admin_reads_cancels_and_redelivers_all_registrations(guarded: Harness, ann: Client, admin: Client) -> None:
+    """The registration still belongs to its owner."""
     guarded.upstream.tell("operation-1", "Succeeded")
     public_id = register(ann)
 
@@ -205,15 +207,17 @@ def test_an_admin_reads_cancels_and_redelivers_everybodys(guarded: Harness, ann:
 
 
 def test_the_status_is_for_admins(ann: Client, admin: Client) -> None:
-    """It counts everybody's."""
+    """The status counts all owners."""
     register(ann)
 
     assert ann.call(Handlers.status, "/status").status == 403
     assert admin.call(Handlers.status, "/status").body["registrations"]["waiting"] == {"count": 1, "more": False}
 
 
-def test_the_overview_is_of_the_callers_own_day(guarded: Harness, ann: Client, bob: Client, admin: Client) -> None:
-    """What others were delivered is none of theirs; an admin sees it."""
+def test_the_overview_covers_the_registrations_of_the_caller(
+    guarded: Harness, ann: Client, bob: Client, admin: Client
+) -> None:
+    """Deliveries of others are hidden, except from an admin."""
     register(ann)
     guarded.upstream.tell("operation-1", "Succeeded")
     guarded.sweep()
@@ -227,8 +231,8 @@ def test_the_overview_is_of_the_callers_own_day(guarded: Harness, ann: Client, b
     assert delivered == [1, 0, 1]
 
 
-def test_what_was_registered_with_a_key_is_seen_by_admins_only(guarded: Harness, tenant: KeyServer) -> None:
-    """And whoever has a key sees everything, after the way back."""
+def test_registrations_made_with_a_key_are_visible_to_admins_only(guarded: Harness, tenant: KeyServer) -> None:
+    """After a change back to keys, every key holder sees all registrations."""
     guarded.restart()
     shared = register(Client.of(guarded))
     guarded.restart(**tenant.settings)
@@ -241,8 +245,8 @@ def test_what_was_registered_with_a_key_is_seen_by_admins_only(guarded: Harness,
     assert Client.of(guarded).call(Handlers.read_registration, id=mine).status == 200
 
 
-def test_anybody_is_told_the_public_keys(guarded: Harness) -> None:
-    """Without a token."""
+def test_the_public_keys_are_public(guarded: Harness) -> None:
+    """No token is required."""
     app = Client.of(guarded).app
     request = func.HttpRequest("GET", "https://bridge.example.com/api/signing-keys", body=b"")
 
@@ -250,8 +254,11 @@ def test_anybody_is_told_the_public_keys(guarded: Harness) -> None:
     assert Client(app).health().status == 200
 
 
-def test_a_log_line_names_who_did_it(ann: Client, caplog: pytest.LogCaptureFixture) -> None:
-    """Address and object id; of one who is refused the address alone, with the reason and nothing of the token."""
+def test_a_log_line_names_the_caller(ann: Client, caplog: pytest.LogCaptureFixture) -> None:
+    """The line has the address and the object id.
+
+    For rejected callers, it has the address and the reason, but no part of the token.
+    """
     caplog.set_level(logging.INFO, "bridge")
 
     register(ann)
@@ -267,7 +274,7 @@ def test_a_log_line_names_who_did_it(ann: Client, caplog: pytest.LogCaptureFixtu
 
 
 def fill_index(bridge: Harness, owner: str, count: int) -> None:
-    """Put so many dead registrations of an owner into the index."""
+    """Store dead registrations of an owner in the index."""
     for number in range(count):
         request = bridge.request(f"secret-operation-{number}")
         ref = RegistrationRef.of(request.ref.operation, owner=owner, callback_url=request.callback_url)
@@ -277,7 +284,7 @@ def fill_index(bridge: Harness, owner: str, count: int) -> None:
 
 
 def decoded(text: str) -> str:
-    """Return a text with everything in it that reads as base64, decoded."""
+    """Return a text with all base64 parts decoded."""
     words = re.findall(r"[A-Za-z0-9_-]{16,}", text)
     return text + "".join(base64.urlsafe_b64decode(f"{word}===").decode("latin-1") for word in words)
 
@@ -296,9 +303,7 @@ def test_no_list_shows_a_byte_of_another_owners_rows(guarded: Harness, tenant: K
     assert [each for each in answers if "secret-operation" in decoded(each) or BOB in decoded(each)] == []
 
 
-def test_a_cursor_of_another_owner_or_list_or_of_nobody_is_400(
-    guarded: Harness, tenant: KeyServer, ann: Client, admin: Client
-) -> None:
+def test_an_invalid_or_foreign_cursor_is_400(guarded: Harness, tenant: KeyServer, ann: Client, admin: Client) -> None:
     fill_index(guarded, ANN, 20)
     [mine] = parse_qs(
         urlsplit(ann.call(Handlers.list_registrations, "/registrations?state=dead&limit=1").body["nextLink"]).query
@@ -319,7 +324,7 @@ def test_a_cursor_of_another_owner_or_list_or_of_nobody_is_400(
         assert (answer.status, answer.targets) == (400, ["cursor"]), query
 
 
-def test_another_owners_registration_costs_as_much_as_one_that_is_not_there(
+def test_another_owners_registration_costs_as_much_as_an_unknown_one(
     tenant: KeyServer, ann: Client, guarded: Harness
 ) -> None:
     theirs = register(ann)

@@ -1,4 +1,4 @@
-"""One rule for the query of every call."""
+"""The rule for query parameters is the same for every call."""
 
 import azure.functions as func
 import pytest
@@ -13,7 +13,7 @@ ID = "default~operation-1~0123456789abcdef"
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: str(route.name))
-def test_route_names_every_parameter_that_it_does_not_know(bridge: Harness, route: Route[Handler]) -> None:
+def test_route_names_every_unknown_parameter(bridge: Harness, route: Route[Handler]) -> None:
     path = f"/{route.path.replace('{id}', ID)}?colour=blue&State=dead&code=key"
 
     answer = Client.of(bridge).call(route.handler, path, method=route.methods[0], id=ID)
@@ -24,8 +24,8 @@ def test_route_names_every_parameter_that_it_does_not_know(bridge: Harness, rout
 
 
 @pytest.mark.parametrize("query", ["colour", "colour=", "state=", "limit=", "operationId=&code=key", "cursor"])
-def test_parameter_without_a_value_is_wrong_too(bridge: Harness, query: str) -> None:
-    """The platform hands the app none of them, but their names stand in the URL."""
+def test_parameter_without_a_value_is_invalid_too(bridge: Harness, query: str) -> None:
+    """The platform passes no empty parameter to the app, but the URL contains the name."""
     request = func.HttpRequest("GET", f"{BASE}/registrations?{query}", params={}, body=b"")
 
     refused = answer(App(bridge.bridge).answer(route_of(Handlers.list_registrations), request))
@@ -33,7 +33,7 @@ def test_parameter_without_a_value_is_wrong_too(bridge: Harness, query: str) -> 
     assert (refused.status, refused.targets) == (400, [query.partition("=")[0]])
 
 
-def test_parameter_that_is_given_twice_is_wrong(bridge: Harness) -> None:
+def test_repeated_parameter_is_invalid(bridge: Harness) -> None:
     request = func.HttpRequest("GET", f"{BASE}/registrations?limit=1&limit=2", params={"limit": "1,2"}, body=b"")
 
     refused = answer(App(bridge.bridge).answer(route_of(Handlers.list_registrations), request))
@@ -42,13 +42,13 @@ def test_parameter_that_is_given_twice_is_wrong(bridge: Harness) -> None:
 
 
 @pytest.mark.parametrize("name", ["code", "Code", "CODE", "clientId", "clientid", "ClientID"])
-def test_key_in_the_query_is_passed_over_in_any_letter_case(bridge: Harness, name: str) -> None:
+def test_key_in_the_query_is_ignored_in_any_letter_case(bridge: Harness, name: str) -> None:
     answer = Client.of(bridge).call(Handlers.list_registrations, f"/registrations?{name}=key")
 
     assert answer.status == 200
 
 
-def test_health_knows_the_rule_too(bridge: Harness) -> None:
+def test_health_follows_the_rule_too(bridge: Harness) -> None:
     client = Client.of(bridge)
 
     refused, alive = client.health("colour=blue&code=key"), client.health("CODE=key")

@@ -1,4 +1,4 @@
-"""Behind a gateway the links of answers name the address that clients use."""
+"""Behind a gateway, links in answers have the address that clients use."""
 
 import pytest
 
@@ -12,7 +12,7 @@ BODY = {"operationId": "operation-1", "callbackUrl": "https://receiver.example.c
 
 
 def links(bridge: Harness) -> tuple[str, str]:
-    """Register twice; returns the links of the second answer and of a list that has more."""
+    """Register twice. Returns the links of the second answer and of an incomplete list."""
     client = Client.of(bridge)
     client.register({**BODY, "operationId": "operation-2"})
     created = client.register(BODY)
@@ -55,7 +55,7 @@ def test_links_begin_with_the_public_address(value: str, expected: str) -> None:
         "https://",
     ],
 )
-def test_public_address_that_is_none_is_named_and_not_shown(value: str) -> None:
+def test_invalid_public_address_is_named_and_not_shown(value: str) -> None:
     with pytest.raises(Misconfigured) as raised:
         read_settings({**ENVIRONMENT, "BRIDGE_PUBLIC_URL": value})
 

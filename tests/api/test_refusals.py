@@ -1,4 +1,4 @@
-"""Refused calls cost one log line for each caller and minute, however many they are."""
+"""Rejected calls cost one log line per caller and minute, for any number of calls."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ SECOND = timedelta(seconds=1)
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, int]]:
-    """Read caller, reason and count of each line, and forget them."""
+    """Return and clear the lines: caller, reason and count."""
     read = [json.loads(record.message) for record in caplog.records]
     caplog.clear()
     return [(each["caller"], each["why"], each["count"]) for each in read if each["event"] == "caller.refused"]
@@ -20,12 +20,14 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, int]]:
 
 @pytest.fixture
 def refusals(caplog: pytest.LogCaptureFixture) -> Refusals:
-    """Count from nothing, with the log kept."""
+    """Count from zero, with the log captured."""
     caplog.set_level("INFO", "bridge")
     return Refusals()
 
 
-def test_a_thousand_calls_of_a_minute_are_two_lines(refusals: Refusals, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_thousand_rejected_calls_in_a_minute_are_two_lines(
+    refusals: Refusals, caplog: pytest.LogCaptureFixture
+) -> None:
     for number in range(1_000):
         now = NOON + number * timedelta(milliseconds=50)
         refusals.write_ended(now)

@@ -1,4 +1,4 @@
-"""The models of responses: read from records, written as JSON."""
+"""The response models: built from records, written as JSON."""
 
 import json
 import threading
@@ -21,7 +21,7 @@ class Record:
 
 
 def model() -> type[Response]:
-    """Make a model that is not built yet."""
+    """Return a model that is not built yet."""
 
     class Shown(Response):
         first_name: str
@@ -37,7 +37,7 @@ def test_model_reads_the_fields_that_it_names_from_a_record() -> None:
     assert json.loads(shown.text()) == {"firstName": "Ann", "seenAt": "2026-11-23T12:00:00.004Z", "more": [1, 2]}
 
 
-def test_given_value_comes_before_the_one_of_the_record() -> None:
+def test_given_value_overrides_the_one_of_the_record() -> None:
     shown = model().of(Record("Ann", None), first_name="Bob", more=[])
 
     assert json.loads(shown.text())["firstName"] == "Bob"
@@ -56,8 +56,8 @@ def test_client_data_keeps_every_digit_of_a_whole_number() -> None:
     assert held.text() == f'{{"metadata": {{"number": {10**40}, "text": "Grüße"}}}}'
 
 
-def test_threads_that_use_a_model_for_the_first_time_at_once_all_get_it() -> None:
-    """Models are built at their first use, and the host answers requests in threads."""
+def test_first_use_of_a_model_by_several_threads_works() -> None:
+    """Models are built at their first use, and the host runs requests in threads."""
     shown, barrier = model(), threading.Barrier(THREADS)
 
     def use(number: int) -> str:

@@ -1,4 +1,4 @@
-"""Knowing an operation id gives no right to its data: an operation is its first owner's, unless owners share it."""
+"""An operation belongs to its first owner unless owners share operations. The id alone gives no access to data."""
 
 import json
 from collections.abc import Mapping
@@ -24,40 +24,40 @@ JSON = {"Content-Type": "application/json"}
 
 @pytest.fixture
 def bridge(tenant: KeyServer) -> Harness:
-    """Make a harness that believes that tenant's tokens, and gives operations up while they are valid."""
+    """Return a harness that trusts the tenant, with a deadline within the lifetime of tokens."""
     return guarded_by(tenant, BRIDGE_OPERATION_DEADLINE="20m")
 
 
 def client_of(bridge: Harness, tenant: KeyServer, owner: str, *roles: str) -> Client:
-    """Call as an owner."""
+    """Return the client of an owner."""
     return Client.of(bridge, tenant.token(owner, *roles))
 
 
 @pytest.fixture
 def ann(bridge: Harness, tenant: KeyServer) -> Client:
-    """Call as the owner who comes first."""
+    """Return the client of the first owner."""
     return client_of(bridge, tenant, ANN)
 
 
 @pytest.fixture
 def eve(bridge: Harness, tenant: KeyServer) -> Client:
-    """Call as an owner who knows the id."""
+    """Return the client of another owner, with knowledge of the id."""
     return client_of(bridge, tenant, EVE)
 
 
 @pytest.fixture
 def root(bridge: Harness, tenant: KeyServer) -> Client:
-    """Call as an admin."""
+    """Return the client of an admin."""
     return client_of(bridge, tenant, ROOT, "Bridge.Admin")
 
 
 def register(client: Client, url: str, **more: object) -> Answer:
-    """Register for the one operation."""
+    """Register for the operation."""
     return client.register({"operationId": "operation-1", "callbackUrl": url, **more})
 
 
 def registered(client: Client, url: str, **more: object) -> str:
-    """Register successfully; returns the public id."""
+    """Register successfully. Returns the public id."""
     created = register(client, url, **more)
     assert created.status == 201, created.body
     return str(created.body["id"])
@@ -69,7 +69,7 @@ def cancel(client: Client, public_id: str) -> None:
 
 
 def redeliver(client: Client, public_id: str) -> Answer:
-    """Ask for another run."""
+    """Redeliver."""
     return client.call(Handlers.redeliver, method="POST", id=public_id)
 
 
@@ -81,21 +81,21 @@ def read(client: Client, public_id: str) -> dict[str, Any]:
 
 
 def state_of(bridge: Harness, public_id: str) -> State:
-    """Read how a registration stands."""
+    """Return the state of a registration."""
     ref = RegistrationRef.parse(public_id)
     assert ref is not None
     return bridge.registration(ref).state
 
 
 def end(bridge: Harness, status: str = "Succeeded") -> None:
-    """Let the operation end, and deliver."""
+    """End the operation, and deliver."""
     bridge.upstream.tell("operation-1", status)
     bridge.clock.advance(60)
     bridge.sweep()
     bridge.deliver_all()
 
 
-#: How a registration of ANN's comes into each state: what it asks for, and what its receiver answers.
+#: The way of ANN's registration into each state: the filter, and the receiver's answer.
 _STATES: Mapping[State, tuple[Mapping[str, object], int | None]] = {
     State.WAITING: ({}, None),
     State.PENDING: ({}, 500),
@@ -117,8 +117,10 @@ def bring(bridge: Harness, ann: Client, state: State) -> str:
 
 
 @pytest.mark.parametrize("state", _STATES)
-def test_a_second_owner_is_refused_and_learns_nothing(bridge: Harness, ann: Client, eve: Client, state: State) -> None:
-    """Whatever has become of the first one's registration."""
+def test_a_second_owner_is_rejected_without_information(
+    bridge: Harness, ann: Client, eve: Client, state: State
+) -> None:
+    """The state of the first owner's registration is irrelevant."""
     bring(bridge, ann, state)
 
     refused = register(eve, EVES)
@@ -135,7 +137,7 @@ def test_a_second_owner_is_refused_and_learns_nothing(bridge: Harness, ann: Clie
 def test_a_registration_that_cannot_be_read_keeps_its_operation(
     bridge: Harness, ann: Client, eve: Client, root: Client, state: State
 ) -> None:
-    """A newer version has written it. Admins are let in as always."""
+    """A newer version wrote the row. Admins have access as always."""
     public_id = bring(bridge, ann, state)
     written_by_version(bridge, public_id, SCHEMA_VERSION + 1)
 
@@ -146,10 +148,10 @@ def test_a_registration_that_cannot_be_read_keeps_its_operation(
     assert register(eve, EVES).error["code"] == "OperationTaken"
 
 
-def test_what_was_canceled_is_not_redelivered_while_another_registration_cannot_be_read(
+def test_a_canceled_registration_is_not_redelivered_beside_an_unreadable_one(
     bridge: Harness, ann: Client, eve: Client, root: Client
 ) -> None:
-    """The operation can be the other owner's."""
+    """The operation may belong to the other owner."""
     guessed = registered(eve, EVES)
     end(bridge)
     cancel(root, guessed)
@@ -161,7 +163,7 @@ def test_what_was_canceled_is_not_redelivered_while_another_registration_cannot_
     assert state_of(bridge, guessed) is State.DELIVERED
 
 
-def test_where_owners_share_operations_a_registration_that_cannot_be_read_refuses_no_other(
+def test_with_shared_operations_an_unreadable_registration_excludes_no_owner(
     shared: Harness, tenant: KeyServer
 ) -> None:
     written_by_version(shared, registered(client_of(shared, tenant, ANN), ANNS), SCHEMA_VERSION + 1)
@@ -170,7 +172,7 @@ def test_where_owners_share_operations_a_registration_that_cannot_be_read_refuse
 
 
 def written_by_version(bridge: Harness, public_id: str, version: int) -> None:
-    """Let the row of a registration look like one of another version."""
+    """Change the version of a registration's row."""
     ref = RegistrationRef.parse(public_id)
     assert ref is not None
     bridge.memory.commit(Transaction(partition_of(ref), (Merge(row_key(ref), {"v": version}, ANY),)))
@@ -188,10 +190,10 @@ def test_the_first_owner_may_register_further_callbacks(bridge: Harness, ann: Cl
 
 @pytest.mark.parametrize("state", _STATES)
 @pytest.mark.parametrize("by", ["owner", "admin"])
-def test_canceling_gives_the_operation_back(
+def test_canceling_releases_the_operation(
     bridge: Harness, ann: Client, eve: Client, root: Client, state: State, by: str
 ) -> None:
-    """What has ended stays as it is."""
+    """An ended registration is unchanged."""
     public_id = bring(bridge, ann, state)
 
     cancel(ann if by == "owner" else root, public_id)
@@ -204,7 +206,7 @@ def test_canceling_gives_the_operation_back(
     assert state_of(bridge, str(register(eve, EVES).body["id"])) is State.DELIVERED
 
 
-def test_an_operation_is_given_back_with_the_last_registration_of_its_owner(ann: Client, eve: Client) -> None:
+def test_an_operation_is_released_with_the_last_registration_of_its_owner(ann: Client, eve: Client) -> None:
     first, second = registered(ann, ANNS), registered(ann, BOBS)
 
     cancel(ann, first)
@@ -214,7 +216,7 @@ def test_an_operation_is_given_back_with_the_last_registration_of_its_owner(ann:
 
 
 def test_an_admins_registration_takes_no_operation(bridge: Harness, ann: Client, eve: Client, root: Client) -> None:
-    """It comes beside the owner's, before or after."""
+    """The admin's registration can come before or after the owner's."""
     registered(root, ROOTS)
 
     registered(ann, ANNS)
@@ -226,10 +228,10 @@ def test_an_admins_registration_takes_no_operation(bridge: Harness, ann: Client,
 
 
 @pytest.mark.parametrize("state", [State.PENDING, State.DELIVERED, State.DEAD])
-def test_what_was_canceled_is_not_redelivered_while_the_operation_is_anothers(
+def test_a_canceled_registration_is_not_redelivered_while_another_owner_has_the_operation(
     bridge: Harness, ann: Client, eve: Client, root: Client, state: State
 ) -> None:
-    """Its owner had guessed the id, and an admin freed it."""
+    """The owner of the canceled registration had guessed the id, and an admin freed the operation."""
     guessed = bring(bridge, ann, state)
     cancel(root, guessed)
     registered(eve, EVES)
@@ -245,7 +247,7 @@ def test_what_was_canceled_is_not_redelivered_while_the_operation_is_anothers(
     assert {posted.url for posted in bridge.sender.posted} == {EVES}
 
 
-def test_what_was_canceled_takes_a_free_operation_again_by_a_redelivery(
+def test_redelivering_a_canceled_registration_takes_a_free_operation_again(
     bridge: Harness, ann: Client, eve: Client
 ) -> None:
     public_id = bring(bridge, ann, State.DELIVERED)
@@ -259,7 +261,7 @@ def test_what_was_canceled_takes_a_free_operation_again_by_a_redelivery(
 def test_a_skipped_registration_of_another_owner_keeps_its_place(
     bridge: Harness, ann: Client, root: Client, tenant: KeyServer
 ) -> None:
-    """Otherwise admins' registrations could take the operation from its owner. A released one makes room."""
+    """Otherwise, admins could take the operation from its owner. A released registration can be replaced."""
     public_id = bring(bridge, ann, State.SKIPPED)
     other_root = client_of(bridge, tenant, BOB, "Bridge.Admin")
     for number in range(10):
@@ -275,10 +277,10 @@ def test_a_skipped_registration_of_another_owner_keeps_its_place(
 
 
 @pytest.mark.parametrize("state", [State.DELIVERED, State.DEAD, State.SKIPPED])
-def test_registering_again_what_was_canceled_after_its_end_takes_the_operation_again(
+def test_registering_again_after_a_late_cancellation_takes_the_operation_again(
     bridge: Harness, ann: Client, eve: Client, state: State
 ) -> None:
-    """It is a new generation, like of any other canceled registration, so its content can be another."""
+    """The registration is a new generation, like after any other cancellation, so the content may differ."""
     public_id = bring(bridge, ann, state)
     cancel(ann, public_id)
     bridge.clock.advance(1)
@@ -294,7 +296,7 @@ def test_registering_again_what_was_canceled_after_its_end_takes_the_operation_a
 
 
 @pytest.mark.parametrize("state", [State.DELIVERED, State.DEAD, State.SKIPPED])
-def test_registering_again_what_was_canceled_after_its_end_is_refused_if_the_operation_is_anothers(
+def test_registering_again_after_a_late_cancellation_is_rejected_if_another_owner_has_the_operation(
     bridge: Harness, ann: Client, eve: Client, state: State
 ) -> None:
     public_id = bring(bridge, ann, state)
@@ -307,10 +309,10 @@ def test_registering_again_what_was_canceled_after_its_end_is_refused_if_the_ope
 
 
 @pytest.mark.parametrize("state", [State.DELIVERED, State.DEAD])
-def test_what_was_canceled_after_its_end_gives_its_place(
+def test_a_registration_canceled_after_its_end_can_be_replaced(
     bridge: Harness, ann: Client, eve: Client, root: Client, tenant: KeyServer, state: State
 ) -> None:
-    """Two owners guessed the id, one after the other, and an admin freed it each time."""
+    """Two owners guessed the id in turn, and an admin freed the operation each time."""
     for guesser in (eve, client_of(bridge, tenant, BOB)):
         for number in range(10):
             bridge.sender.tell(f"{EVES}/{number}", 410 if state is State.DEAD else 200)
@@ -327,7 +329,7 @@ def test_what_was_canceled_after_its_end_gives_its_place(
     assert bridge.sender.posted[-1].url == ANNS
 
 
-def test_an_owner_makes_room_by_canceling_what_has_ended(bridge: Harness, ann: Client) -> None:
+def test_an_owner_makes_room_by_canceling_ended_registrations(bridge: Harness, ann: Client) -> None:
     ended = [registered(ann, f"{ANNS}/{number}") for number in range(10)]
     end(bridge)
     cancel(ann, ended[3])
@@ -338,7 +340,7 @@ def test_an_owner_makes_room_by_canceling_what_has_ended(bridge: Harness, ann: C
     assert ann.call(Handlers.read_registration, id=ended[3]).status == 404
 
 
-def test_an_owner_is_told_of_its_own_limit(ann: Client) -> None:
+def test_the_error_names_the_limit_of_the_owner(ann: Client) -> None:
     for number in range(10):
         registered(ann, f"{ANNS}/{number}")
 
@@ -348,8 +350,8 @@ def test_an_owner_is_told_of_its_own_limit(ann: Client) -> None:
     assert "at most 10 registrations" in refused.error["message"]
 
 
-def test_of_two_owners_who_come_at_once_one_gets_the_operation(tenant: KeyServer) -> None:
-    """The operation is there, and nobody's: both read that, and both write."""
+def test_one_of_two_simultaneous_owners_gets_the_operation(tenant: KeyServer) -> None:
+    """The operation exists without an owner. Both clients read this, and both write."""
     bridge, table = flaky()
     bridge.restart(**tenant.settings)
     ann, eve = (client_of(bridge, tenant, owner) for owner in (ANN, EVE))
@@ -359,17 +361,15 @@ def test_of_two_owners_who_come_at_once_one_gets_the_operation(tenant: KeyServer
         registered(eve, EVES)
         return table.inner.commit(transaction)
 
-    table.instead = [table.inner.commit, eve_is_faster]  # the first is the try without a read
+    table.instead = [table.inner.commit, eve_is_faster]  # the first call is the try without a read
 
     assert register(ann, BOBS).error["code"] == "OperationTaken"
 
 
 @pytest.mark.parametrize("state", [State.CANCELED, State.DELIVERED])
 @pytest.mark.parametrize("first", ["redelivery", "registration"])
-def test_of_a_redelivery_and_another_owner_who_come_at_once_one_gets_the_operation(
-    tenant: KeyServer, state: State, first: str
-) -> None:
-    """What was canceled takes the operation again by a redelivery."""
+def test_a_redelivery_or_a_simultaneous_owner_gets_the_operation(tenant: KeyServer, state: State, first: str) -> None:
+    """The canceled registration takes the operation again by a redelivery."""
     bridge, table = flaky()
     bridge.restart(**tenant.settings)
     ann, eve = (client_of(bridge, tenant, owner) for owner in (ANN, EVE))
@@ -385,7 +385,7 @@ def test_of_a_redelivery_and_another_owner_who_come_at_once_one_gets_the_operati
         return table.inner.commit(transaction)
 
     if first == "redelivery":
-        table.instead = [table.inner.commit, other_is_faster]  # the first is the try without a read
+        table.instead = [table.inner.commit, other_is_faster]  # the first call is the try without a read
         second = register(eve, EVES)
     else:
         table.instead = [other_is_faster]
@@ -395,7 +395,7 @@ def test_of_a_redelivery_and_another_owner_who_come_at_once_one_gets_the_operati
 
 
 def test_with_a_function_key_there_is_one_owner() -> None:
-    """The setting changes nothing."""
+    """The setting has no effect."""
     bridge = harness(BRIDGE_SHARED_OPERATIONS="false")
     client = Client.of(bridge)
 
@@ -406,12 +406,12 @@ def test_with_a_function_key_there_is_one_owner() -> None:
 
 @pytest.fixture
 def shared(tenant: KeyServer) -> Harness:
-    """Make a harness in which owners share operations."""
+    """Return a harness with operations shared among owners."""
     return guarded_by(tenant, BRIDGE_SHARED_OPERATIONS="true")
 
 
-def test_an_owner_is_shown_counts_and_times_from_its_own_registration_on(shared: Harness, tenant: KeyServer) -> None:
-    """In each answer that shows the operation."""
+def test_an_owner_sees_counts_and_times_since_its_own_registration(shared: Harness, tenant: KeyServer) -> None:
+    """Covers each answer that shows the operation."""
     ann, bob = (client_of(shared, tenant, owner) for owner in (ANN, BOB))
     began = shared.clock()
     anns = registered(ann, ANNS)
@@ -452,7 +452,7 @@ def operation_seen_by(client: Client) -> dict[str, Any]:
     return dict(found.body)
 
 
-def test_an_owner_who_comes_after_the_end_is_shown_no_polls_of_others(shared: Harness, tenant: KeyServer) -> None:
+def test_an_owner_after_the_end_sees_no_earlier_polls(shared: Harness, tenant: KeyServer) -> None:
     ann, bob = (client_of(shared, tenant, owner) for owner in (ANN, BOB))
     registered(ann, ANNS)
     end(shared)
@@ -465,10 +465,10 @@ def test_an_owner_who_comes_after_the_end_is_shown_no_polls_of_others(shared: Ha
 
 
 @pytest.mark.parametrize("expired", [False, True])
-def test_a_registration_that_is_over_is_shown_nothing_of_what_comes_later(
+def test_an_ended_registration_shows_nothing_of_later_events(
     bridge: Harness, ann: Client, eve: Client, root: Client, *, expired: bool
 ) -> None:
-    """EVE guessed the id, and the operation is freed, followed and ended for ANN."""
+    """EVE guessed the id. Then the operation was freed, and ended for ANN."""
     guessed = registered(eve, EVES)
     if expired:
         end_as_expired(bridge)
@@ -498,14 +498,14 @@ def test_a_registration_that_is_over_is_shown_nothing_of_what_comes_later(
 
 
 def registered_before(client: Client) -> str:
-    """Register the same again; returns its public id."""
+    """Register the same again. Returns the public id."""
     again = register(client, ANNS)
     assert again.status == 200
     return str(again.body["id"])
 
 
 def end_as_expired(bridge: Harness) -> None:
-    """Let the bridge give the operation up."""
+    """Let the operation expire."""
     bridge.clock.advance(21 * 60)
     for _ in range(3):
         bridge.sweep()

@@ -1,4 +1,4 @@
-"""What clients and receivers verify with: the secret of an origin, and the keys for everybody."""
+"""Verification data for clients and receivers: the secret of an origin, and the public keys."""
 
 import azure.functions as func
 import pytest
@@ -13,13 +13,13 @@ HOOK = "https://receiver.example.com/hook"
 
 
 def secret_of(bridge: Harness, url: str) -> dict[str, str]:
-    """Ask for the secret of a callback."""
+    """Request the secret of a callback."""
     body: dict[str, str] = Client.of(bridge).call(Handlers.signing_secret, f"/signing-secret?callbackUrl={url}").body
     return body
 
 
-def test_the_secret_is_told_before_anything_is_registered(bridge: Harness) -> None:
-    """It is the one that registering answers; nothing is read or written for it."""
+def test_the_secret_is_available_before_a_registration(bridge: Harness) -> None:
+    """The secret equals that of the registration's answer. No row is read or written."""
     told = secret_of(bridge, HOOK)
     assert bridge.table.taken() == {}
 
@@ -33,15 +33,15 @@ def test_the_secret_is_told_before_anything_is_registered(bridge: Harness) -> No
 
 
 def test_the_secret_is_the_same_for_all_callbacks_to_an_origin(bridge: Harness) -> None:
-    """However the URL is written; another origin has another one."""
+    """Any notation of the URL is possible. Another origin has another secret."""
     same = {secret_of(bridge, url)["signingSecret"] for url in (HOOK, "HTTPS://Receiver.example.com:443/other")}
 
     assert len(same) == 1
     assert secret_of(bridge, "https://other.example.com/")["signingSecret"] not in same
 
 
-def test_the_secret_told_is_that_of_the_newest_key(bridge: Harness) -> None:
-    """A receiver is told the one that stays."""
+def test_the_secret_belongs_to_the_newest_key(bridge: Harness) -> None:
+    """The newest key is the one that stays."""
     before = secret_of(bridge, HOOK)
     bridge.restart(BRIDGE_SIGNING_KEYS=f"{NEW},{SIGNING_KEY}")
     during = secret_of(bridge, HOOK)
@@ -61,15 +61,15 @@ def test_the_secret_told_is_that_of_the_newest_key(bridge: Harness) -> None:
         ("?origin=https://receiver.example.com", ["callbackUrl", "origin"]),
     ],
 )
-def test_a_secret_is_of_a_callback_that_could_be_registered(bridge: Harness, query: str, targets: list[str]) -> None:
-    """By the same rules."""
+def test_a_secret_requires_a_valid_callback_url(bridge: Harness, query: str, targets: list[str]) -> None:
+    """The rules are those of a registration."""
     refused = Client.of(bridge).call(Handlers.signing_secret, f"/signing-secret{query}")
 
     assert (refused.status, refused.targets) == (400, targets)
 
 
 def test_public_keys_are_published_newest_first(bridge: Harness) -> None:
-    """With the ids that ciphertexts carry, and nothing private."""
+    """The ids equal those in ciphertexts. No private part is published."""
     [old] = Client.of(bridge).call(Handlers.signing_keys, "/signing-keys").body["value"]
     bridge.restart(BRIDGE_SIGNING_KEYS=f"{NEW},{SIGNING_KEY}")
 
@@ -82,8 +82,8 @@ def test_public_keys_are_published_newest_first(bridge: Harness) -> None:
     assert published.headers["Cache-Control"] == "public, max-age=3600"
 
 
-def test_public_keys_are_not_sent_again_to_whoever_has_them(bridge: Harness) -> None:
-    """304 while they are the same."""
+def test_public_keys_are_not_sent_again_with_their_etag(bridge: Harness) -> None:
+    """Unchanged keys give 304."""
     client = Client.of(bridge)
     etag = client.call(Handlers.signing_keys, "/signing-keys").headers["ETag"]
 
@@ -98,8 +98,8 @@ def test_public_keys_are_not_sent_again_to_whoever_has_them(bridge: Harness) -> 
     assert ask(etag) == 200
 
 
-def test_a_misconfigured_app_does_not_tell_everybody_what_is_wrong() -> None:
-    """The settings' names are for those who have a key."""
+def test_a_misconfigured_app_names_no_setting_without_a_key() -> None:
+    """The names of settings are only for callers with a key."""
     app = App.from_environment({**ENVIRONMENT, "BRIDGE_SIGNING_KEYS": ""})
     request = func.HttpRequest("GET", f"{BASE}/signing-keys", body=b"")
 

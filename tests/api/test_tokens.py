@@ -1,4 +1,4 @@
-"""Who is let in by a token, against a key server of the test's own."""
+"""Authentication by token, with the test's key server."""
 
 import base64
 import hashlib
@@ -40,7 +40,7 @@ from tests.support.tenant import (
 )
 
 AT_NOON = int(NOON.timestamp())
-#: What no NumericDate is, or what lies after the year 9999.
+#: Invalid NumericDate values, and values after the year 9999.
 ABSURD_TIMES: tuple[object, ...] = (10**400, -(10**400), 2**63, 1e300, float(AT_NOON + HOUR), [], {})
 FORWARDED = {
     "X-MS-CLIENT-PRINCIPAL": base64.b64encode(
@@ -53,24 +53,24 @@ FORWARDED = {
 
 @pytest.fixture
 def tenant() -> Iterator[KeyServer]:
-    """Run a tenant for one test, which may change the tenant's keys."""
+    """Run a tenant with keys that the test may change."""
     with key_server() as running:
         yield running
 
 
 @pytest.fixture
 def guarded(tenant: KeyServer) -> Harness:
-    """Make a harness whose authenticator believes that tenant."""
+    """Return a harness that trusts the tenant."""
     return guarded_by(tenant)
 
 
 def call(bridge: Harness, token: str | None, **headers: str) -> Answer:
-    """Ask for a list."""
+    """Request a list."""
     return Client.of(bridge, token).call(Handlers.list_registrations, headers=headers)
 
 
 def unsigned(**changes: object) -> str:
-    """Write a token's first two parts, with a head that says what it likes."""
+    """Return the first two parts of a token with an arbitrary header."""
     claims = {"iss": "x", "aud": AUDIENCE, "exp": AT_NOON + HOUR, "oid": ANN, "roles": ["Bridge.Admin"]}
     return ".".join(
         base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
@@ -79,7 +79,7 @@ def unsigned(**changes: object) -> str:
 
 
 def by_the_public_key(tenant: KeyServer) -> str:
-    """Sign with the public key as if it were a secret, which a library that believes the head takes."""
+    """Sign with the public key as an HMAC secret, which a naive library would accept."""
     _, claims, _ = tenant.token().split(".")
     head = base64.urlsafe_b64encode(b'{"alg":"HS256","kid":"first"}').decode().rstrip("=")
     signature = hmac.new(public_pem("first"), f"{head}.{claims}".encode(), hashlib.sha256).digest()
@@ -87,7 +87,7 @@ def by_the_public_key(tenant: KeyServer) -> str:
 
 
 def changed(tenant: KeyServer) -> str:
-    """Give oneself a role after the signature."""
+    """Add a role after the signature."""
     head, _, signature = tenant.token().split(".")
     _, claims, _ = tenant.token(ANN, "Bridge.Admin").split(".")
     return f"{head}.{claims}.{signature}"
@@ -97,8 +97,8 @@ def token_with(**claims: Any) -> Callable[[KeyServer], str]:
     return lambda tenant: tenant.token(**claims)
 
 
-def test_a_good_token_is_let_in(guarded: Harness, tenant: KeyServer) -> None:
-    """By either role, and by either version of token."""
+def test_a_valid_token_is_accepted(guarded: Harness, tenant: KeyServer) -> None:
+    """Covers both roles and both versions of tokens."""
     tokens = [
         tenant.token(),
         tenant.token(ANN, "Bridge.Admin"),
@@ -153,10 +153,10 @@ def test_a_good_token_is_let_in(guarded: Harness, tenant: KeyServer) -> None:
         ("malformed", lambda tenant: f"{tenant.token()}, Bearer {tenant.token()}"),
     ],
 )
-def test_a_token_that_is_not_believed_is_401(
+def test_an_invalid_token_is_401(
     guarded: Harness, tenant: KeyServer, why: str, make: Callable[[KeyServer], str]
 ) -> None:
-    """And is told why."""
+    """The answer has the reason."""
     answer = call(guarded, make(tenant))
 
     assert (answer.status, answer.error["code"]) == (401, "Unauthorized")
@@ -166,36 +166,36 @@ def test_a_token_that_is_not_believed_is_401(
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\r\n")))
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
-def test_no_text_is_a_token_or_a_fault(guarded: Harness, text: str) -> None:
-    """Whatever stands there, the answer is 401."""
+def test_any_text_as_a_token_is_401(guarded: Harness, text: str) -> None:
+    """Any text gives 401."""
     assert call(guarded, text).status == 401
     assert call(guarded, f"{unsigned(alg='RS256')}.{text}").status == 401
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic dXNlcjpwYXNz", "token"])
-def test_no_token_is_401_and_says_what_is_wanted(guarded: Harness, header: str | None) -> None:
-    """With the plain challenge of RFC 6750."""
+def test_a_missing_token_is_401_with_a_challenge(guarded: Harness, header: str | None) -> None:
+    """The answer has the plain challenge of RFC 6750."""
     answer = call(guarded, None, **({} if header is None else {"Authorization": header}))
 
     assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
 
 
-def test_what_the_platform_forwards_is_not_believed(guarded: Harness, tenant: KeyServer) -> None:
-    """Anybody can send those headers; and they change nothing beside a token."""
+def test_identity_headers_of_the_platform_are_ignored(guarded: Harness, tenant: KeyServer) -> None:
+    """Any client can send those headers. They change nothing in addition to a token."""
     forwarded = {name: str(value) for name, value in FORWARDED.items()}
 
     assert call(guarded, None, **forwarded).status == 401
     assert Client.of(guarded, tenant.token()).call(Handlers.status, headers=forwarded).status == 403
 
 
-def test_a_function_key_lets_nobody_in(guarded: Harness) -> None:
-    """Where tokens are asked for, it says nothing of who calls."""
+def test_a_function_key_gives_no_access(guarded: Harness) -> None:
+    """With tokens, a key does not identify the caller."""
     assert call(guarded, None, **{"x-functions-key": "the-key"}).status == 401
 
 
 @pytest.mark.parametrize("roles", [[], ["bridge.use"], ["Other.Role"], "Bridge.Admin", None, {"Bridge.Admin": 1}])
 def test_a_token_without_a_role_is_403(guarded: Harness, tenant: KeyServer, roles: object) -> None:
-    """It is right, and gives nothing here."""
+    """The token is valid, but grants no access."""
     answer = call(guarded, tenant.token(roles=roles))
 
     assert (answer.status, answer.error["code"]) == (403, "Forbidden")
@@ -203,7 +203,7 @@ def test_a_token_without_a_role_is_403(guarded: Harness, tenant: KeyServer, role
 
 
 def test_clocks_may_differ_by_a_minute(guarded: Harness, tenant: KeyServer) -> None:
-    """In both directions, and not by a second more."""
+    """The limit is one minute in both directions."""
     late, early = tenant.token(exp=AT_NOON - MINUTE + 1), tenant.token(nbf=AT_NOON + MINUTE)
 
     assert (call(guarded, late).status, call(guarded, early).status) == (200, 200)
@@ -212,7 +212,7 @@ def test_clocks_may_differ_by_a_minute(guarded: Harness, tenant: KeyServer) -> N
 
 
 def test_keys_are_fetched_once_and_refreshed_by_the_hour(guarded: Harness, tenant: KeyServer) -> None:
-    """A key that was withdrawn counts for an hour at the most."""
+    """A withdrawn key is valid for at most an hour."""
     token = tenant.token(exp=AT_NOON + 5 * HOUR)
 
     fetched = []
@@ -228,7 +228,7 @@ def test_keys_are_fetched_once_and_refreshed_by_the_hour(guarded: Harness, tenan
 
 
 def test_a_rotated_key_is_found_at_its_first_token(guarded: Harness, tenant: KeyServer) -> None:
-    """An id that is not known asks again; the old key counts as long as it is published."""
+    """An unknown key id causes a fetch. The old key is valid while published."""
     assert call(guarded, tenant.token()).status == 200
     guarded.clock.advance(timedelta(minutes=2))
     tenant.keys = ["first", "second"]
@@ -238,8 +238,8 @@ def test_a_rotated_key_is_found_at_its_first_token(guarded: Harness, tenant: Key
     assert tenant.fetched == 2
 
 
-def test_a_stranger_costs_one_fetch_a_minute(guarded: Harness, tenant: KeyServer) -> None:
-    """However many ids are made up; and nobody is asked for a token of another algorithm."""
+def test_unknown_key_ids_cost_one_fetch_a_minute(guarded: Harness, tenant: KeyServer) -> None:
+    """Any number of invented ids cause one fetch. A token of another algorithm causes none."""
     call(guarded, tenant.token())
     for number in range(120):
         assert call(guarded, tenant.token(key="foreign", head={"kid": f"made-up-{number}"})).status == 401
@@ -249,16 +249,16 @@ def test_a_stranger_costs_one_fetch_a_minute(guarded: Harness, tenant: KeyServer
     assert tenant.fetched == 2
 
 
-def test_nobody_is_asked_about_a_token_of_another_algorithm(guarded: Harness, tenant: KeyServer) -> None:
-    """It needs no key to be refused."""
+def test_a_token_of_another_algorithm_causes_no_fetch(guarded: Harness, tenant: KeyServer) -> None:
+    """The rejection needs no key."""
     assert call(guarded, by_the_public_key(tenant)).status == 401
     assert call(guarded, unsigned(alg="none") + ".").status == 401
     assert tenant.asked == 0
 
 
 @pytest.mark.parametrize("status", [203, 404, 500])
-def test_keys_are_taken_from_a_200_only(guarded: Harness, tenant: KeyServer, status: int) -> None:
-    """Whatever the body of another answer says."""
+def test_keys_are_accepted_only_from_a_200(guarded: Harness, tenant: KeyServer, status: int) -> None:
+    """The bodies of other answers are ignored."""
     everything = {"issuer": tenant.issuer, "jwks_uri": f"{tenant.url}/keys", "keys": [published("first")]}
 
     tenant.instead = lambda: Response(json.dumps(everything), status)
@@ -272,15 +272,15 @@ def test_keys_are_taken_from_a_200_only(guarded: Harness, tenant: KeyServer, sta
 def test_keys_are_not_fetched_over_another_scheme(
     guarded: Harness, tenant: KeyServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Over `http:` where the authority is over `https:`, anybody on the way could say what they are."""
+    """With an `https:` authority, keys over `http:` could be replaced in transit."""
     tenant.metadata = {"jwks_uri": f"https{tenant.url.removeprefix('http')}/{TENANT}/keys"}
 
     assert call(guarded, tenant.token()).status == 503
     assert [json.loads(each.message)["why"] for each in caplog.records] == ["ValueError"]
 
 
-def test_a_key_server_that_is_down_is_503_and_is_asked_again(tenant: KeyServer) -> None:
-    """Nobody is let in meanwhile; it is left alone for ten seconds after a failure."""
+def test_a_key_server_that_is_down_is_503_and_is_tried_again(tenant: KeyServer) -> None:
+    """All calls are rejected meanwhile. After a failure, the next fetch follows after ten seconds."""
     bridge = guarded_by(tenant)
     tenant.instead = lambda: Response(status=500)
 
@@ -296,7 +296,7 @@ def test_a_key_server_that_is_down_is_503_and_is_asked_again(tenant: KeyServer) 
 
 @pytest.mark.sockets
 def test_a_key_server_that_is_gone_is_503() -> None:
-    """Nobody listens there at all."""
+    """The port is closed."""
     with key_server() as tenant:
         bridge, token = guarded_by(tenant), tenant.token()
 
@@ -304,7 +304,7 @@ def test_a_key_server_that_is_gone_is_503() -> None:
 
 
 def test_known_keys_outlast_a_key_server_for_a_day(guarded: Harness, tenant: KeyServer) -> None:
-    """Tokens by a key that is not known cannot be judged then."""
+    """Tokens with an unknown key cannot be checked then."""
     token = tenant.token(exp=AT_NOON + 48 * HOUR)
     call(guarded, token)
     tenant.instead = lambda: Response(status=503)
@@ -316,8 +316,8 @@ def test_known_keys_outlast_a_key_server_for_a_day(guarded: Harness, tenant: Key
     assert call(guarded, token).status == 503
 
 
-def test_a_tenant_that_is_silent_holds_up_one_caller_and_no_more(guarded: Harness, tenant: KeyServer) -> None:
-    """Whose key is known goes by it while another waits to hear whether it is still good."""
+def test_a_silent_tenant_delays_only_one_caller(guarded: Harness, tenant: KeyServer) -> None:
+    """Callers with known keys continue while one caller waits for the refresh."""
     token = tenant.token(exp=AT_NOON + 48 * HOUR)
     call(guarded, token)
     guarded.clock.advance(timedelta(hours=2))
@@ -339,9 +339,9 @@ def test_a_tenant_that_is_silent_holds_up_one_caller_and_no_more(guarded: Harnes
     assert (second.status, is_waiting, first.result().status) == (200, True, 200)
 
 
-@pytest.mark.filterwarnings("default")  # one that is raised would keep from sending what is not to be sent
-def test_a_tenant_with_a_strangers_certificate_is_not_believed() -> None:
-    """Whoever is in between would publish keys of its own."""
+@pytest.mark.filterwarnings("default")  # a raised warning would prevent the request
+def test_a_tenant_with_an_invalid_certificate_is_not_trusted() -> None:
+    """A party in the middle could otherwise publish keys."""
     with recording_with(trustme.CA().issue_cert("localhost")) as (port, received):
         keys = JwksCache(Tenant(id=TENANT, audience=AUDIENCE, authority=f"https://localhost:{port}"), FakeClock())
         found = keys.find("first")
@@ -363,10 +363,10 @@ def test_a_tenant_with_a_strangers_certificate_is_not_believed() -> None:
     ],
     ids=["HTML", "an array", "nothing in it", "deep", "a redirect", "endless"],
 )
-def test_a_key_server_that_talks_nonsense_is_503(
+def test_an_invalid_answer_of_the_key_server_is_503(
     guarded: Harness, tenant: KeyServer, answer: Callable[[], Response]
 ) -> None:
-    """And no fault of ours."""
+    """The answer is not a 500."""
     tenant.instead = answer
 
     assert call(guarded, tenant.token()).status == 503
@@ -377,18 +377,16 @@ def test_a_key_server_that_talks_nonsense_is_503(
     [{"issuer": "https://login.example.com/other/v2.0"}, {"jwks_uri": "file:///etc/passwd"}, {"jwks_uri": None}],
     ids=["another issuer's", "keys elsewhere", "no keys"],
 )
-def test_metadata_that_is_not_the_tenants_is_not_followed(
-    guarded: Harness, tenant: KeyServer, metadata: dict[str, str]
-) -> None:
-    """OpenID Connect Discovery demands the same issuer."""
+def test_metadata_of_another_issuer_is_ignored(guarded: Harness, tenant: KeyServer, metadata: dict[str, str]) -> None:
+    """OpenID Connect Discovery requires the same issuer."""
     tenant.metadata = metadata
 
     assert call(guarded, tenant.token()).status == 503
     assert tenant.fetched == 0
 
 
-def test_only_rsa_keys_that_sign_are_used(guarded: Harness, tenant: KeyServer) -> None:
-    """What else is published is passed over: keys to encrypt with, secrets, short ones, broken ones."""
+def test_only_rsa_signing_keys_are_used(guarded: Harness, tenant: KeyServer) -> None:
+    """Skipped: encryption keys, secrets, short keys and broken ones."""
     secret = base64.urlsafe_b64encode(b"a secret that somebody published").decode()
     tenant.others = [
         {"kty": "oct", "kid": "secret", "k": secret},
@@ -407,8 +405,8 @@ def test_only_rsa_keys_that_sign_are_used(guarded: Harness, tenant: KeyServer) -
     assert private_key("short").key_size < 2048
 
 
-def test_an_app_with_wrong_settings_says_nothing_to_who_needs_no_key(tenant: KeyServer) -> None:
-    """Its routes are open to everybody then, so it names no setting; its log does."""
+def test_a_misconfigured_app_with_public_routes_names_no_setting(tenant: KeyServer) -> None:
+    """The routes are public then, so the answer names no setting. The log does."""
     app = App.from_environment(tenant.settings)
 
     answer = Client(app, tenant.token(ANN, "Bridge.Admin")).call(Handlers.status)

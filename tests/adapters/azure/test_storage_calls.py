@@ -1,4 +1,4 @@
-"""What counts as an answer of storage, and how long a call waits for one."""
+"""Answers of storage and failed calls, and the time that a call may take."""
 
 import json
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ def problem(code: str) -> bytes:
 
 @contextmanager
 def storage(habit: Habit, *, seconds: float = 30) -> Iterator[tuple[Table, DeliveryQueue]]:
-    """Make the clients that are deployed, of a storage with a habit, which have so many seconds for a call."""
+    """Return the deployed clients for a storage with a behavior. A call may take `seconds`."""
     with living(habit) as port, ExitStack() as open_clients:
         url = f"http://127.0.0.1:{port}"
         connection = (
@@ -101,11 +101,11 @@ def test_rows_are_what_the_service_returns_as_json() -> None:
         reply(problem("ResourceNotFound"), status="404 Not Found"),
     ],
 )
-def test_anything_else_is_no_rows_but_a_failure_of_storage(answer: bytes) -> None:
+def test_any_other_answer_is_a_failure_of_storage(answer: bytes) -> None:
     with storage(replies(answer)) as (table, _), pytest.raises(StorageUnavailable) as caught:
         table.range("p", "a", "z")
 
-    assert "ServiceRequestError" not in str(caught.value)  # there was an answer
+    assert "ServiceRequestError" not in str(caught.value)  # the service answered
 
 
 @pytest.mark.parametrize(
@@ -121,15 +121,15 @@ def test_anything_else_is_no_rows_but_a_failure_of_storage(answer: bytes) -> Non
         reply(b"", status="404 Not Found"),
     ],
 )
-def test_a_row_is_missing_only_if_the_service_says_so(answer: bytes) -> None:
+def test_a_row_is_missing_only_on_a_404_of_the_service(answer: bytes) -> None:
     with storage(replies(answer)) as (table, _), pytest.raises(StorageUnavailable) as caught:
         table.get("p", "a")
 
-    assert "ServiceRequestError" not in str(caught.value)  # there was an answer
+    assert "ServiceRequestError" not in str(caught.value)  # the service answered
 
 
 @pytest.mark.parametrize("code", ["ResourceNotFound", "EntityNotFound", "TableNotFound"])
-def test_a_row_that_the_service_does_not_have_is_none(code: str) -> None:
+def test_a_missing_row_is_none(code: str) -> None:
     with storage(replies(reply(problem(code), status="404 Not Found"))) as (table, _):
         assert table.get("p", "a") is None
 
@@ -151,11 +151,11 @@ def test_a_table_that_does_not_exist_has_no_rows() -> None:
         reply(b"", status="503 Busy"),
     ],
 )
-def test_whatever_is_wrong_with_a_send_is_a_failure_of_storage(answer: bytes) -> None:
+def test_any_error_of_a_send_is_a_failure_of_storage(answer: bytes) -> None:
     with storage(replies(answer)) as (_, queue), pytest.raises(StorageUnavailable) as caught:
         queue.send(TASK, ttl=timedelta(minutes=2))
 
-    assert "ServiceRequestError" not in str(caught.value)  # there was an answer
+    assert "ServiceRequestError" not in str(caught.value)  # the service answered
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_whatever_is_wrong_with_a_send_is_a_failure_of_storage(answer: bytes) ->
         drips(b"HTTP/1.1 202 OK\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n", b" "),
     ],
 )
-def test_a_call_ends_at_its_deadline_whatever_storage_does(habit: Habit) -> None:
+def test_a_call_always_ends_at_its_deadline(habit: Habit) -> None:
     with storage(habit, seconds=0.2) as (table, queue):
         with pytest.raises(StorageUnavailable):
             table.range("p", "a", "z")
@@ -209,7 +209,7 @@ def test_nothing_is_sent_once_the_time_of_the_request_is_over() -> None:
         ("403 Forbidden", b"<h1>a firewall of the network</h1>", "text/html", "HTTP 403"),
     ],
 )
-def test_a_refusal_of_the_caller_has_the_code_of_the_service(status: str, body: bytes, kind: str, code: str) -> None:
+def test_a_rejection_of_the_caller_has_the_code_of_the_service(status: str, body: bytes, kind: str, code: str) -> None:
     calls: list[Any] = []
     with storage(replies(reply(body, kind, status=status))) as (table, queue):
         calls += [lambda: table.get("p", "a"), lambda: table.range("p", "a", "z"), lambda: table.commit(INSERT)]
@@ -222,7 +222,7 @@ def test_a_refusal_of_the_caller_has_the_code_of_the_service(status: str, body: 
 
 
 class Steps:
-    """A clock that a test moves."""
+    """A clock that a test advances."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -231,7 +231,7 @@ class Steps:
         return self.now
 
 
-def test_a_silent_service_is_left_alone_and_tried_by_one_call_at_a_time() -> None:
+def test_a_silent_service_is_probed_by_one_call_at_a_time() -> None:
     clock = Steps()
     breaker = Breaker(silent_after=2, retry_after=5, now=clock)
 

@@ -1,4 +1,4 @@
-"""Transactions on the wire: what is written, byte for byte, and what answers are made of."""
+"""Transactions on the wire: the request byte for byte, and the parsing of answers."""
 
 from datetime import UTC, datetime
 
@@ -10,7 +10,7 @@ from bridge.adapters.azure.table_batch import BatchReply, read_batch, write_batc
 from bridge.storage.transaction import ANY, Delete, Insert, Merge, Transaction, Upsert, Value, Write
 
 TABLE = "https://account.table.core.windows.net/bridge"
-#: As the service answers, from the examples of its REST reference, with the ETags of this century.
+#: An answer of the service, from the examples of its REST reference, with current ETags.
 DONE = b"""--batchresponse_b
 Content-Type: multipart/mixed; boundary=changesetresponse_c-1
 
@@ -56,7 +56,7 @@ Content-Type: application/json;odata=minimalmetadata;charset=utf-8
 
 
 def request(write: Write) -> tuple[str, str]:
-    """Write one write alone; returns its request's first line with the condition, and its body."""
+    """Write one write alone. Returns the first line with the condition, and the body."""
     text = write_batch(Transaction("p", (write,)), TABLE, "n").decode("ascii")
     head, _, body = text.split("binary\r\n\r\n")[1].partition("\r\n\r\n")
     line, *headers = head.split("\r\n")
@@ -67,7 +67,7 @@ def request(write: Write) -> tuple[str, str]:
 
 
 def test_a_batch_is_one_change_set_with_a_part_for_each_write() -> None:
-    """As the service wants it, to the byte."""
+    """The bytes are those that the service requires."""
     written = write_batch(Transaction("p", (Delete("a", ANY), Delete("b", 'W/"1"'))), TABLE, "n")
 
     def part(key: str, etag: str) -> str:
@@ -99,12 +99,12 @@ def test_a_batch_is_one_change_set_with_a_part_for_each_write() -> None:
     ],
 )
 def test_each_write_has_its_method_its_row_and_its_condition(write: Write, expected: str) -> None:
-    """An insert has neither row nor condition: it must not be there; an upsert does not care."""
+    """An insert has neither row nor condition, since the row must not exist. An upsert has no condition."""
     assert request(write)[0] == expected
 
 
-def test_columns_carry_the_types_that_json_has_not() -> None:
-    """In ASCII, so that a length is one of bytes too."""
+def test_columns_have_the_types_that_json_lacks() -> None:
+    """The text is ASCII, so the length equals the number of bytes."""
     at = datetime(2026, 11, 23, 12, 0, 0, 4000, tzinfo=UTC)
     values: dict[str, Value] = {
         "text": 'ü"',
@@ -125,14 +125,14 @@ def test_columns_carry_the_types_that_json_has_not() -> None:
 
 
 def test_an_answer_has_a_reply_for_each_write() -> None:
-    """With the row's new ETag where there is a row."""
+    """A reply has the row's new ETag, unless the row was deleted."""
     etag = "W/\"datetime'2026-11-28T03%3A55%3A50.3202361Z'\""
 
     assert read_batch(DONE) == [BatchReply(204, etag, b""), BatchReply(204, None, b"")]
 
 
-def test_an_answer_about_a_write_that_lost_says_what_was_wrong() -> None:
-    """Nothing was done then."""
+def test_an_answer_about_a_failed_write_has_the_error() -> None:
+    """The transaction had no effect."""
     [reply] = read_batch(STALE)
 
     assert (reply.status, reply.etag, reply.is_done) == (412, None, False)
@@ -140,8 +140,8 @@ def test_an_answer_about_a_write_that_lost_says_what_was_wrong() -> None:
 
 
 @given(st.integers(0, DONE.rindex(b"--\r\n--batchresponse_b--")))
-def test_an_answer_that_breaks_off_is_none(at: int) -> None:
-    """Wherever it does, a commit is not known to be one."""
+def test_a_truncated_answer_is_no_answer(at: int) -> None:
+    """After truncation at any byte, the outcome of the commit is unknown."""
     with pytest.raises(ValueError, match="answer"):
         read_batch(DONE[:at])
 
@@ -149,7 +149,7 @@ def test_an_answer_that_breaks_off_is_none(at: int) -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"<html>", DONE.replace(b"HTTP/1.1 204", b"204"), DONE.replace(b"\r\n\r\n--changesetresponse", b"x")]
 )
-def test_what_is_no_answer_is_none(body: bytes) -> None:
-    """Likewise."""
+def test_an_invalid_answer_is_no_answer(body: bytes) -> None:
+    """The outcome of the commit is unknown."""
     with pytest.raises(ValueError, match="answer"):
         read_batch(body)

@@ -1,4 +1,4 @@
-"""Where telemetry goes: a collector by OTLP and Azure Monitor's ingestion, both stood in for on the loopback."""
+"""Destinations of telemetry: an OTLP collector and Azure Monitor's ingestion, both fakes on loopback."""
 
 import gzip
 import json
@@ -27,7 +27,7 @@ from tests.support.http import Client
 
 ROOT = Path(__file__).parents[3]
 
-#: What a process does that sends two spans and a measure to Azure Monitor, and calls somebody meanwhile.
+#: A program that sends two spans and a metric to Azure Monitor, and makes another HTTP call.
 TO_AZURE = """
 import logging
 import os
@@ -52,18 +52,18 @@ made.close()
 
 @dataclass(slots=True)
 class Collector:
-    """Takes whatever is posted to it."""
+    """Accepts all posts."""
 
     endpoint: str = ""
-    #: Paths and bodies, unpacked.
+    #: Paths and unpacked bodies.
     taken: list[tuple[str, bytes]] = field(default_factory=list)
-    #: An answer waits until this is set.
+    #: Answers wait until this event is set.
     answering: threading.Event = field(default_factory=threading.Event)
-    #: Set once somebody waits for an answer.
+    #: Set when an answer waits.
     asked: threading.Event = field(default_factory=threading.Event)
 
     def bodies(self, path: str) -> list[bytes]:
-        """Read what was posted to a path."""
+        """Return the bodies that were posted to a path."""
         return [body for each, body in self.taken if each == path]
 
 
@@ -89,7 +89,7 @@ def collector() -> Iterator[Collector]:
             self.wfile.write(answer)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Print nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         made.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
@@ -101,8 +101,8 @@ def collector() -> Iterator[Collector]:
         thread.join()
 
 
-def test_a_collector_gets_spans_and_measures(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By OTLP, where OpenTelemetry's own variables say."""
+def test_a_collector_gets_spans_and_metrics(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The collector's address comes from OpenTelemetry's variables."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
     made = telemetry(read_settings({**ENVIRONMENT, "BRIDGE_TELEMETRY": "otlp"}))
 
@@ -124,8 +124,8 @@ def test_a_collector_gets_spans_and_measures(collector: Collector, monkeypatch: 
     )
 
 
-def test_a_collector_that_hangs_holds_up_nothing(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What does not fit into the queue is dropped: the spans go on while it answers nobody."""
+def test_a_silent_collector_delays_nothing(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spans that exceed the queue are dropped. Spans continue while the collector is silent."""
     collector.answering.clear()
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "16")
@@ -136,13 +136,13 @@ def test_a_collector_that_hangs_holds_up_nothing(collector: Collector, monkeypat
         with made.span(Step.POLL):
             made.measure(Metric.STORAGE)
 
-    assert collector.asked.wait(30)  # it was being asked, and 200 spans came to an end all the same
+    assert collector.asked.wait(30)  # the collector was called, and 200 spans ended nevertheless
     collector.answering.set()
     made.close()
 
 
-def test_azure_monitor_gets_spans_and_measures(collector: Collector) -> None:
-    """By its distribution, in a process of its own, since that changes the whole process."""
+def test_azure_monitor_gets_spans_and_metrics(collector: Collector) -> None:
+    """The distribution changes the whole process, so the test uses a separate one."""
     key = "InstrumentationKey=00000000-0000-0000-0000-000000000000"
     environment = {
         **os.environ,
@@ -165,11 +165,11 @@ def test_azure_monitor_gets_spans_and_measures(collector: Collector) -> None:
     measures = {metric["name"]: metric["value"] for each in data for metric in each.get("metrics", [])}
     assert measures["bridge.attempts"] == 3
     assert [each["message"] for each in data if "message" in each] == []  # the host sends the log
-    assert "secret" not in json.dumps(told)  # and no library tells whom it has called
+    assert "secret" not in json.dumps(told)  # no library reveals its calls
 
 
 def test_azure_without_a_connection_string_is_misconfigured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Named by the setting that is missing."""
+    """The error has the name of the missing setting."""
     monkeypatch.delenv("APPLICATIONINSIGHTS_CONNECTION_STRING", raising=False)
 
     with pytest.raises(Misconfigured) as raised:
@@ -186,8 +186,11 @@ def test_azure_without_a_connection_string_is_misconfigured(monkeypatch: pytest.
         ("azure", "azure.monitor.opentelemetry"),
     ],
 )
-def test_what_is_chosen_and_not_installed_is_said(kind: str, missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With what to install; the app answers 503 and loses nothing, as with any other setting."""
+def test_a_missing_exporter_is_reported(kind: str, missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message has the command to install.
+
+    Meanwhile the app answers 503, like after any wrong setting, and loses nothing.
+    """
     for name in ("bridge.adapters.telemetry.exporters", "bridge.adapters.telemetry.opentelemetry"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, missing, None)

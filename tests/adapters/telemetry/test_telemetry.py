@@ -1,4 +1,4 @@
-"""Telemetry: one trace from whoever registered to the receiver, and the measures, by OpenTelemetry's own SDK."""
+"""Telemetry with OpenTelemetry's SDK: one trace from the client to the receiver, and the metrics."""
 
 import subprocess
 import sys
@@ -32,12 +32,12 @@ TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 HOOK = "https://receiver.example.com:8443/secret-path?code=secret"
 BODY = {"operationId": "operation-1", "callbackUrl": HOOK}
 
-#: What is nobody's business but the client's and the receiver's.
+#: Data that only the client and the receiver may see.
 SECRETS = ["secret", "whsec", "speech-key"]
 
 
 class Collected:
-    """A bridge with telemetry on, and what it told."""
+    """A bridge with telemetry, and the collected data."""
 
     def __init__(self, bridge: Harness) -> None:
         self.bridge = bridge
@@ -52,11 +52,11 @@ class Collected:
         bridge.bridge = compose(bridge.settings, dependencies)
 
     def spans(self, step: Step) -> list[ReadableSpan]:
-        """Take the spans of a step, oldest first."""
+        """Return the spans of a step, oldest first."""
         return [span for span in self._spans.get_finished_spans() if span.name == step.value]
 
     def points(self) -> Mapping[str, list[DataPointT]]:
-        """Read every measure by its name."""
+        """Return every metric by name."""
         data = self._reader.get_metrics_data()
         metrics = (
             [
@@ -71,7 +71,7 @@ class Collected:
         return {metric.name: [*metric.data.data_points] for metric in metrics}
 
     def counts(self, metric: Metric, attribute: str) -> dict[object, float]:
-        """Read a counter by one of its attributes."""
+        """Return a counter by one attribute."""
         return {
             (point.attributes or {}).get(attribute): point.value
             for point in self.points().get(metric.value, [])
@@ -81,7 +81,7 @@ class Collected:
 
 @pytest.fixture
 def collected() -> Iterator[Collected]:
-    """Make a harness whose telemetry is kept in memory."""
+    """Return a harness with telemetry in memory."""
     made = Collected(harness(BRIDGE_CALLBACK_ALLOWED_PORTS="*"))
     yield made
     made.tracers.shutdown()
@@ -89,20 +89,20 @@ def collected() -> Iterator[Collected]:
 
 
 def traceparent_of(span: ReadableSpan) -> str:
-    """Name a span as a header does."""
+    """Return a span as a header."""
     assert span.context is not None
     return f"00-{span.context.trace_id:032x}-{span.context.span_id:016x}-01"
 
 
 def parent_of(span: ReadableSpan) -> str:
-    """Name the parent of a span likewise."""
+    """Return the parent of a span as a header."""
     assert span.context is not None
     assert span.parent is not None
     return f"00-{span.context.trace_id:032x}-{span.parent.span_id:016x}-01"
 
 
 def life(collected: Collected, traceparent: str | None = TRACE) -> None:
-    """Register, let the operation run and end, and deliver by messages as the queue carries them."""
+    """Register, run and end the operation, and deliver with messages in the queue's format."""
     bridge = collected.bridge
     headers = {} if traceparent is None else {"traceparent": traceparent}
     assert Client.of(bridge).register(BODY, **headers).status == 201
@@ -114,8 +114,8 @@ def life(collected: Collected, traceparent: str | None = TRACE) -> None:
         bridge.deliver(read_task(write_task(task).encode()))
 
 
-def test_one_trace_leads_from_whoever_registered_to_the_receiver(collected: Collected) -> None:
-    """Through the row, the queue message and the header: each span is the parent of the next."""
+def test_one_trace_leads_from_the_client_to_the_receiver(collected: Collected) -> None:
+    """The trace passes through the row, the queue message and the header. Each span is the parent of the next."""
     life(collected)
 
     [register], [send], [deliver] = (collected.spans(step) for step in (Step.REGISTER, Step.SEND, Step.DELIVER))
@@ -127,7 +127,7 @@ def test_one_trace_leads_from_whoever_registered_to_the_receiver(collected: Coll
 
 
 def test_a_registration_without_a_trace_begins_one(collected: Collected) -> None:
-    """Nobody has to ask for it."""
+    """The client sends no header."""
     life(collected, None)
 
     [register], [deliver] = collected.spans(Step.REGISTER), collected.spans(Step.DELIVER)
@@ -137,8 +137,8 @@ def test_a_registration_without_a_trace_begins_one(collected: Collected) -> None
     assert deliver.context.trace_id == register.context.trace_id
 
 
-def test_each_retry_goes_on_with_the_same_trace(collected: Collected) -> None:
-    """Its message comes from a due row, which carries the trace too."""
+def test_each_retry_continues_the_same_trace(collected: Collected) -> None:
+    """The message comes from a due row, which has the trace too."""
     collected.bridge.sender.tell(HOOK, 500, 200)
     life(collected)
     collected.bridge.clock.advance(30)
@@ -152,7 +152,7 @@ def test_each_retry_goes_on_with_the_same_trace(collected: Collected) -> None:
 
 
 def test_polls_are_within_the_sweep_of_their_source(collected: Collected) -> None:
-    """A sweep has a trace of its own, since one poll is for everybody who waits."""
+    """A sweep has a separate trace, since one poll serves all waiting registrations."""
     life(collected)
 
     sweeps, polls = collected.spans(Step.SWEEP), collected.spans(Step.POLL)
@@ -164,8 +164,8 @@ def test_polls_are_within_the_sweep_of_their_source(collected: Collected) -> Non
     assert {(poll.attributes or {})["bridge.operation.id"] for poll in polls} == {"default:operation-1"}
 
 
-def test_a_span_of_what_failed_says_the_class_of_the_failure(collected: Collected) -> None:
-    """And has the status of an error."""
+def test_a_span_of_a_failure_has_the_class_of_the_failure(collected: Collected) -> None:
+    """The status of the span is an error."""
     collected.bridge.sender.tell(HOOK, Unreachable(error=Failure.TLS))
     life(collected)
 
@@ -174,8 +174,8 @@ def test_a_span_of_what_failed_says_the_class_of_the_failure(collected: Collecte
     assert not deliver.status.is_ok
 
 
-def test_a_fault_of_the_program_goes_on_through_a_span(collected: Collected) -> None:
-    """The span has its class; whoever called hears of it as without telemetry."""
+def test_an_unexpected_error_passes_through_a_span(collected: Collected) -> None:
+    """The span has the class of the error. The error reaches the caller as without telemetry."""
     with pytest.raises(RuntimeError, match="a bug"), collected.bridge.deliverer.telemetry.span(Step.SEND):
         raise RuntimeError("a bug")
 
@@ -183,8 +183,8 @@ def test_a_fault_of_the_program_goes_on_through_a_span(collected: Collected) -> 
     assert (span.attributes or {})["error.type"] == "RuntimeError"
 
 
-def test_a_delivery_says_what_of_and_what_came_of_it(collected: Collected) -> None:
-    """By the ids that the log has too."""
+def test_a_delivery_span_has_its_ids_and_its_result(collected: Collected) -> None:
+    """The ids equal those of the log."""
     life(collected)
 
     [deliver] = collected.spans(Step.DELIVER)
@@ -197,8 +197,8 @@ def test_a_delivery_says_what_of_and_what_came_of_it(collected: Collected) -> No
     }
 
 
-def test_the_measures_of_a_life(collected: Collected) -> None:
-    """Each of them, with what it is told apart by."""
+def test_a_delivered_registration_updates_each_metric(collected: Collected) -> None:
+    """Each metric is present with its attributes."""
     life(collected)
 
     points = collected.points()
@@ -231,8 +231,8 @@ def test_the_measures_of_a_life(collected: Collected) -> None:
     assert detection.sum == 60
 
 
-def test_those_who_wait_are_counted_once_a_minute(collected: Collected) -> None:
-    """With the heartbeat, since it costs a read of each partition."""
+def test_waiting_registrations_are_counted_once_a_minute(collected: Collected) -> None:
+    """The count happens with the heartbeat, since the count reads each partition."""
     collected.bridge.register("operation-1", "https://a.example.com/", "https://b.example.com/")
     collected.bridge.sweep()
     collected.bridge.register("operation-2")
@@ -247,8 +247,8 @@ def test_those_who_wait_are_counted_once_a_minute(collected: Collected) -> None:
     assert collected.counts(Metric.WAITING, "nothing") == {None: 3}
 
 
-def test_those_who_cannot_be_counted_are_one_line(collected: Collected, caplog: pytest.LogCaptureFixture) -> None:
-    """The sweep has done its work by then."""
+def test_a_failed_count_is_one_line(collected: Collected, caplog: pytest.LogCaptureFixture) -> None:
+    """The sweep has finished by then."""
 
     def waiting() -> int:
         raise StorageUnavailable("down")
@@ -262,7 +262,7 @@ def test_those_who_cannot_be_counted_are_one_line(collected: Collected, caplog: 
 
 
 def test_a_429_is_counted(collected: Collected) -> None:
-    """By its source."""
+    """The counter has the source."""
     collected.bridge.register()
     collected.bridge.upstream.tell("operation-1", Reply(status=429))
     collected.bridge.sweep()
@@ -271,7 +271,7 @@ def test_a_429_is_counted(collected: Collected) -> None:
 
 
 def test_failed_attempts_are_counted_by_their_class(collected: Collected) -> None:
-    """As the log names them."""
+    """The names equal those of the log."""
     collected.bridge.sender.tell(HOOK, Unreachable(error=Failure.DNS), 503, 200)
     life(collected)
     collected.bridge.clock.advance(30)
@@ -281,8 +281,8 @@ def test_failed_attempts_are_counted_by_their_class(collected: Collected) -> Non
     assert collected.counts(Metric.ATTEMPTS, "bridge.attempt.outcome") == {"dns": 1, "5xx": 1}
 
 
-def test_nothing_tells_a_path_a_header_or_a_body(collected: Collected) -> None:
-    """Neither spans nor measures."""
+def test_telemetry_has_no_path_header_or_body(collected: Collected) -> None:
+    """Covers spans and metrics."""
     life(collected)
 
     told = [span.to_json() for step in Step for span in collected.spans(step)]
@@ -290,8 +290,8 @@ def test_nothing_tells_a_path_a_header_or_a_body(collected: Collected) -> None:
     assert [text for text in told for secret in SECRETS if secret in text] == []
 
 
-def test_off_imports_nothing_of_it() -> None:
-    """A cold start does not wait for what nobody asked for."""
+def test_disabled_telemetry_is_not_imported() -> None:
+    """A cold start must not wait for an unused library."""
     code = "import sys, function_app; print([name for name in sys.modules if name.startswith('opentelemetry')])"
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
 
@@ -299,15 +299,15 @@ def test_off_imports_nothing_of_it() -> None:
 
 
 def test_a_task_of_a_former_version_is_read(collected: Collected) -> None:
-    """Its message says nothing of a trace."""
+    """The message has no trace."""
     [ref] = collected.bridge.register()
     body = b'{"v": 1, "registration": "%s", "generation": 0, "attempt": 1}' % ref.public_id.encode()
 
     assert read_task(body).traceparent is None
 
 
-def test_a_wrong_trace_in_a_message_is_taken_for_none(collected: Collected) -> None:
-    """A queue is not believed either."""
+def test_an_invalid_trace_in_a_message_is_ignored(collected: Collected) -> None:
+    """Queue content is not trusted."""
     collected.bridge.register()
     collected.bridge.upstream.tell("operation-1", "Succeeded")
     collected.bridge.sweep()
