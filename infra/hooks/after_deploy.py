@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.hooks.azure import Failed, Management, fetch, required, run, signed_in
-from infra.hooks.functions import names_in
+from infra.hooks.functions import function_names
 
 _SITES = "2024-11-01"
 _REFERENCES = "2022-03-01"
-_FUNCTION_APP = Path(__file__).parents[2] / "function_app.py"
+_ROOT = Path(__file__).parents[2]
 
 #: Looks, and the seconds between two: ten minutes, which roles and Key Vault references may take the first time.
 _LOOKS = 60
@@ -106,7 +106,7 @@ def deployment(environ: Mapping[str, str], azure: Management) -> Deployment:
     return Deployment(
         site=required(environ, "SERVICE_BRIDGE_ID"),
         url=required(environ, "SERVICE_BRIDGE_URL"),
-        functions=frozenset(names_in(_FUNCTION_APP)),
+        functions=frozenset(function_names(_ROOT)),
         azure=azure,
     )
 

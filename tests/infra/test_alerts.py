@@ -16,7 +16,7 @@ from bridge.domain.rate_limit import PAUSE_BACKOFF
 from bridge.domain.retry import ATTEMPTS_PER_RUN, JITTER, SCHEDULE
 from bridge.domain.upstream import NoReply, Reply
 from bridge.storage.transaction import Row
-from infra.hooks.functions import names_in
+from infra.hooks.functions import function_names
 from local.azurite import Azurite
 from local.settings import REPOSITORY
 from tests.infra.bicep import DEPLOYMENTS, snapshot
@@ -247,7 +247,7 @@ def test_the_poison_queue_belongs_to_the_delivery_queue() -> None:
 def test_the_host_logs_every_line_that_alerts_read() -> None:
     """Each function logs at Information. Lines, requests and exceptions are not sampled."""
     levels = HOST["logging"]["logLevel"]
-    functions = names_in(REPOSITORY / "function_app.py")
+    functions = function_names(REPOSITORY)
 
     assert {name for name in levels if name.endswith(".User")} == {f"Function.{name}.User" for name in functions}
     assert all(level == "Information" for name, level in levels.items() if name.endswith(".User"))

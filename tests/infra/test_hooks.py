@@ -20,7 +20,7 @@ from infra.hooks.after_deploy import Deployment, deployment, next_steps
 from infra.hooks.after_provision import finish
 from infra.hooks.azure import Failed, Management, azd, fetch, run, signed_in
 from infra.hooks.before_provision import RUNBOOK, SIGNING_KEYS, VARIABLE, check, link_runbook, prepare
-from infra.hooks.functions import names_in
+from infra.hooks.functions import routes_in, triggers_in
 from infra.hooks.rotate_signing_key import Rotation, Vault
 from local.settings import REPOSITORY
 from local.web import WebServer
@@ -487,7 +487,17 @@ def test_synchronous_and_asynchronous_functions_are_found(tmp_path: Path) -> Non
     file = tmp_path / "function_app.py"
     file.write_text("@app.route()\ndef one(): ...\n\n@app.route()\nasync def two(): ...\n\nasync def helper(): ...\n")
 
-    assert names_in(file) == ["one", "two"]
+    assert triggers_in(file) == ["one", "two"]
+
+
+def test_routes_are_named_by_their_handlers(tmp_path: Path) -> None:
+    """A method of the handlers and a plain function count alike, in the order of the table."""
+    file = tmp_path / "routes.py"
+    file.write_text(
+        'A = (Route(GET, "a", Handlers.one, TAG), Route(GET, "b", two, TAG))\nB = Route(GET, "c", three, TAG)\n'
+    )
+
+    assert routes_in(file) == ["one", "two", "three"]
 
 
 def test_a_failure_is_one_line_and_an_exit_code(capsys: pytest.CaptureFixture[str]) -> None:

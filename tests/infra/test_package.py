@@ -13,7 +13,7 @@ from azure.data.tables import TableClient
 from packaging.version import Version
 
 from bridge.adapters.azure.clients import TABLE
-from infra.hooks.functions import names_in
+from infra.hooks.functions import function_names
 from local.azurite import Azurite
 from local.settings import REPOSITORY
 from tests.infra.azd_package import deploys, lines_of, package_of
@@ -46,6 +46,7 @@ def test_the_package_is_the_app_and_nothing_else() -> None:
     assert set(package_of(REPOSITORY)) == {
         *modules,
         *page,
+        Path("bridge/api/examples.json"),
         Path("function_app.py"),
         Path("host.json"),
         Path("requirements.txt"),
@@ -166,6 +167,6 @@ def test_the_app_runs_from_the_package_with_the_locked_libraries(app: Path, site
 
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout.splitlines()[-1])
-    assert said == {"functions": names_in(REPOSITORY / "function_app.py"), "health": 200}
+    assert said == {"functions": function_names(REPOSITORY), "health": 200}
     with TableClient.from_connection_string(azurite.connection_string, TABLE) as table:
         assert table.get_entity("sources", "heartbeat")["at"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from infra.hooks.functions import names_in
+from infra.hooks.functions import function_names
 from local.settings import REPOSITORY
 from tests.infra.bicep import DEPLOYMENTS, SUBSCRIPTION, Snapshot, snapshot
 
@@ -159,7 +159,7 @@ def test_instances_are_kept_warm_by_group() -> None:
         ],
         "triggers": {"http": {"perInstanceConcurrency": 32}},
     }
-    assert "deliver" in names_in(REPOSITORY / "function_app.py")
+    assert "deliver" in function_names(REPOSITORY)
 
 
 @pytest.mark.parametrize(
