@@ -1,4 +1,4 @@
-"""Fixtures that many tests share. What needs a real part starts it."""
+"""Fixtures of many tests. Fixtures with real parts start them."""
 
 import logging
 import os
@@ -15,9 +15,9 @@ from tests.support.log_guard import GuardedLogger
 from tests.support.markers import isolate, kind_of
 from tests.support.tenant import KeyServer, key_server
 
-# No test depends on how fast the machine is.
+# No test depends on the speed of the machine.
 settings.register_profile("bridge", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-# Thousands of times over, under `make mutate`: a few examples, the same for each mutant, and none made smaller.
+# For `make mutate`, which runs tests thousands of times: few examples, equal for each mutant, without shrinking.
 settings.register_profile(
     "mutants",
     settings.get_profile("bridge"),
@@ -31,7 +31,7 @@ settings.load_profile("mutants" if "MUTANT_UNDER_TEST" in os.environ else "bridg
 _TESTS = Path(__file__).parent
 
 
-@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test with its kind."""
     for item in items:
@@ -43,14 +43,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def isolation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep a unit test from sockets and processes."""
+    """Prevent sockets and processes in a unit test."""
     if request.node.get_closest_marker("unit"):
         isolate(monkeypatch)
 
 
 @pytest.fixture(autouse=True)
 def guarded_log(monkeypatch: pytest.MonkeyPatch) -> Iterator[GuardedLogger]:
-    """Fail each test in which a line is written that Azure would drop or cut: by a pool thread, or too long."""
+    """Fail each test with a line that Azure would drop or truncate: one of a pool thread, or one that is too long."""
     guarded = GuardedLogger(log._logger)
     monkeypatch.setattr(log, "_logger", guarded)
     yield guarded
@@ -59,20 +59,20 @@ def guarded_log(monkeypatch: pytest.MonkeyPatch) -> Iterator[GuardedLogger]:
 
 @pytest.fixture
 def bridge() -> Harness:
-    """Make a harness: a bridge in memory, at noon, with nothing registered."""
+    """Return a harness: a bridge in memory, at noon, without registrations."""
     return harness()
 
 
 @pytest.fixture(scope="module")
 def tenant() -> Iterator[KeyServer]:
-    """Run a tenant, whose tokens the tests of a module use."""
+    """Run a tenant for the tests of a module."""
     with key_server() as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def azurite() -> Iterator[Azurite]:
-    """Start the storage emulator, in memory, on ports of its own."""
+    """Start the storage emulator in memory, on free ports."""
     logging.getLogger("azure").setLevel(logging.WARNING)
     with Azurite.start() as running:
         yield running

@@ -1,4 +1,4 @@
-"""ARCHITECTURE.md is held against the code."""
+"""ARCHITECTURE.md agrees with the code."""
 
 import re
 from pathlib import Path
@@ -9,20 +9,19 @@ TEXT = (Path(__file__).parent.parent / "ARCHITECTURE.md").read_text()
 DRAWN = re.compile(r"^\s+(\w+) --> (\w+): (.+?)\s*$", re.MULTILINE)
 
 
-def test_the_drawing_of_the_state_machine_is_the_state_machine() -> None:
-    """Every move is drawn, and nothing else is."""
+def test_the_drawing_matches_the_state_machine() -> None:
+    """The drawing has exactly the transitions of the code."""
     drawn = {(State(origin), Transition(move)): State(target) for origin, target, move in DRAWN.findall(TEXT)}
 
     assert drawn == dict(TRANSITIONS)
 
 
 def test_every_state_is_explained() -> None:
-    """In the table under the drawing."""
+    """The table is below the drawing."""
     assert {state for state in State if f"| `{state}` |" in TEXT} == set(State)
 
 
-def test_every_file_that_it_names_is_there() -> None:
-    """A map of streets that exist."""
+def test_every_named_file_exists() -> None:
     root = Path(__file__).parent.parent
     named = set(re.findall(r"`((?:bridge|local|tests|infra|bench)/[\w/.-]+)`", TEXT))
 

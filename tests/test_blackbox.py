@@ -1,4 +1,4 @@
-"""The started app, over HTTP only: what a client, a receiver and the upstream see of it."""
+"""The started app over HTTP only, from the view of client, receiver and upstream."""
 
 import json
 import re
@@ -23,14 +23,14 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture
 def azurite() -> Iterator[Azurite]:
-    """Start storage for one test alone: what other tests leave waiting is polled by each started app."""
+    """Start separate storage: registrations of other tests would be polled by each started app."""
     with Azurite.start() as running:
         yield running
 
 
 @pytest.fixture
 def environment(azurite: Azurite, upstream: Upstream) -> Mapping[str, str]:
-    """Name everything that the app is told, and nothing else."""
+    """Return the complete environment of the app."""
     return {
         "PATH": "/usr/bin:/bin",
         "AzureWebJobsStorage": azurite.connection_string,
@@ -48,32 +48,32 @@ def environment(azurite: Azurite, upstream: Upstream) -> Mapping[str, str]:
 
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
-    """Stand in for the Speech endpoint."""
+    """Yield a fake Speech endpoint."""
     with Upstream.start(key="black-box") as running:
         yield running
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    """Receive callbacks."""
+    """Yield a receiver of callbacks."""
     with Receiver.start() as running:
         yield running
 
 
 def read(url: str) -> Json:
-    """Read what the API answers."""
+    """Read an answer of the API."""
     return requests.get(url, timeout=30).json()
 
 
 def start(environment: Mapping[str, str], port: int = 0) -> HostProcess:
-    """Start the app as `make start` does."""
+    """Start the app like `make start`."""
     return HostProcess.start(environment, app=ROOT, port=port, on_line=print)
 
 
 def test_three_callbacks_survive_a_kill_and_a_restart(
     environment: Mapping[str, str], upstream: Upstream, receiver: Receiver
 ) -> None:
-    """Registered, polled once for all, killed while one of them is to be tried again, started again, delivered."""
+    """The operation is polled once for all three. The app is killed before a retry, started again, and delivers."""
     upstream.tell("black-box", "Running")
     receiver.answer("/two", 500)
     with start(environment) as app:
@@ -101,7 +101,7 @@ def test_three_callbacks_survive_a_kill_and_a_restart(
 def test_the_python_of_the_readme_submits_a_job_and_registers_it(
     environment: Mapping[str, str], upstream: Upstream, receiver: Receiver, tmp_path: Path
 ) -> None:
-    """The code as a reader copies it, with the addresses and the key of this test."""
+    """The code of the README runs with the addresses and the key of this test."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     [code] = [block for block in blocks if "requests.put(" in block]
 
@@ -125,7 +125,7 @@ def test_the_python_of_the_readme_submits_a_job_and_registers_it(
 
 
 def test_wrong_input_is_answered_over_the_wire(environment: Mapping[str, str]) -> None:
-    """As the unit tests say, with the host in between."""
+    """The same cases as the unit tests, over a host."""
     with start(environment) as app:
         url = f"{app.url}/api/registrations"
         answers = [
@@ -141,8 +141,8 @@ def test_wrong_input_is_answered_over_the_wire(environment: Mapping[str, str]) -
     assert all(each.headers["x-ms-error-code"] == each.json()["error"]["code"] for each in answers)
 
 
-def test_a_misconfigured_app_starts_and_says_why(environment: Mapping[str, str]) -> None:
-    """Every route but health answers 503 with the settings that are wrong; health says no more than that."""
+def test_a_misconfigured_app_starts_and_names_the_settings(environment: Mapping[str, str]) -> None:
+    """Every route but health answers 503 with the wrong settings. Health names no setting."""
     with start({**environment, "BRIDGE_SIGNING_KEYS": "short"}) as app:
         answer = requests.get(f"{app.url}/api/status", timeout=30)
         health = requests.get(f"{app.url}/api/health", timeout=30)
@@ -160,7 +160,7 @@ def register(app: HostProcess, operation_id: str, callback_url: str) -> Json:
 
 
 def wait_until_delivered(app: HostProcess, created: list[Any]) -> list[Any]:
-    """Read the registrations until all are delivered: the answer to the receiver comes before the record of it."""
+    """Read the registrations until all are delivered. The receiver gets a callback before the result is stored."""
     while True:
         shown = [read(f"{app.url}/api/registrations/{each['id']}") for each in created]
         if {each["state"] for each in shown} == {"delivered"}:

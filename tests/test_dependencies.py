@@ -1,4 +1,4 @@
-"""What the settings lead to outside of the bridge: clients, threads, chance, and proofs of who asks."""
+"""Dependencies that the settings create: clients, threads, randomness, and authentication."""
 
 import json
 import logging
@@ -24,18 +24,18 @@ from bridge.storage.transaction import Insert, Transaction
 from local.upstream import Upstream
 from tests.support.harness import ENVIRONMENT
 
-#: Where nobody is asked: the clients are made, and not used.
+#: Closed addresses: the clients are created, but not used.
 STORAGE = "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=a2V5;TableEndpoint={0}/a;QueueEndpoint={0}/a;"
 
 
 def settings(**changed: str) -> Settings:
-    """Read what an app is told, with some of it changed."""
+    """Read the settings of an app, with some changes."""
     return read_settings({**ENVIRONMENT, "AzureWebJobsStorage": STORAGE.format("http://127.0.0.1:9"), **changed})
 
 
 @contextmanager
 def outside(made: Settings) -> Iterator[Dependencies]:
-    """Make the outside, as a start does."""
+    """Create the dependencies like a start."""
     dependencies = build_dependencies(made)
     with dependencies.executor, dependencies.readers:
         yield dependencies
@@ -43,35 +43,36 @@ def outside(made: Settings) -> Iterator[Dependencies]:
 
 @pytest.fixture
 def made() -> Iterator[Dependencies]:
-    """Make it with the settings of these tests."""
+    """Create the dependencies with the settings of these tests."""
     with outside(settings()) as dependencies:
         yield dependencies
 
 
 def test_no_two_nonces_are_the_same(made: Dependencies) -> None:
-    """Two ciphertexts of one nonce and key would open each other."""
+    """Two ciphertexts with the same nonce and key would reveal each other."""
     nonces = {made.nonce() for _ in range(100)}
 
     assert len(nonces) == 100
     assert {len(each) for each in nonces} == {NONCE_BYTES}
 
 
-def test_no_two_calls_have_one_name(made: Dependencies) -> None:
-    """Claims and steps are told apart by them."""
+def test_calls_have_unique_ids(made: Dependencies) -> None:
+    """Claims and steps are distinguished by ids."""
     assert len({made.new_id() for _ in range(1000)}) == 1000
 
 
 def test_a_sweep_has_as_many_threads_as_the_settings_say() -> None:
-    """They all run at once: each waits for an answer of its own."""
+    """All threads run at once, each waiting for a separate answer."""
     running = threading.Barrier(7)
     with outside(settings(BRIDGE_SWEEP_THREADS="7")) as dependencies:
-        places = [dependencies.executor.submit(running.wait, 20) for _ in range(7)]  # breaks where fewer run at once
+        # The barrier breaks with fewer threads.
+        places = [dependencies.executor.submit(running.wait, 20) for _ in range(7)]
 
         assert sorted(each.result() for each in places) == list(range(7))
 
 
-def test_each_source_is_asked_with_its_own_key() -> None:
-    """Not with that of the last one that was read."""
+def test_each_source_is_polled_with_its_own_key() -> None:
+    """The key is not that of the last source in the settings."""
     with ExitStack() as stack:
         upstreams = [stack.enter_context(Upstream.start(key=key)) for key in ("first-key", "second-key", "third-key")]
         first, *others = upstreams
@@ -97,24 +98,24 @@ def test_each_source_is_asked_with_its_own_key() -> None:
 
 
 class Identity:
-    """Gives a token that has expired as soon as it is there, another one each time."""
+    """Returns a different token each time, which expires at once."""
 
     def __init__(self) -> None:
         self.scopes: list[str] = []
 
     def get_token(self, *scopes: str, **_: Any) -> AccessToken:
-        """Give the next one."""
+        """Return the next token."""
         self.scopes += scopes
         return AccessToken(f"token-{len(self.scopes)}", 0)
 
     def get_token_info(self, *scopes: str, **_: Any) -> AccessTokenInfo:
-        """Likewise."""
+        """Return the next token."""
         self.scopes += scopes
         return AccessTokenInfo(f"token-{len(self.scopes)}", 0)
 
 
-def test_a_token_is_asked_for_anew_when_it_has_expired(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For Speech, in the scope that a service principal needs."""
+def test_an_expired_token_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The token is for Speech, in the scope that a service principal requires."""
     identity, heard = Identity(), list[str]()
     monkeypatch.setattr("bridge.adapters.azure.clients.credential", lambda *_: identity)
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -141,7 +142,7 @@ def test_a_token_is_asked_for_anew_when_it_has_expired(monkeypatch: pytest.Monke
 
 
 def test_the_scope_of_a_token_is_that_of_the_endpoints_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each source may be in another one."""
+    """Each source may be in another cloud."""
     asked: list[str] = []
     monkeypatch.setattr("bridge.adapters.azure.clients.credential", lambda *_: Identity())
     monkeypatch.setattr("bridge.adapters.azure.clients.get_bearer_token_provider", lambda _, scope: asked.append(scope))
@@ -157,13 +158,13 @@ def test_the_scope_of_a_token_is_that_of_the_endpoints_cloud(monkeypatch: pytest
     assert asked == [f"https://cognitiveservices.azure.{end}/.default" for end in ("com", "us", "cn")]
 
 
-def test_a_commit_is_sent_once_by_the_client_that_is_deployed() -> None:
-    """The library's own retry would turn a commit whose reply was lost into a conflict."""
+def test_the_deployed_client_sends_a_commit_once() -> None:
+    """The library's retry would turn a commit with a lost reply into a conflict."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         taken = []
 
         def be_busy() -> None:
-            with suppress(OSError):  # once nobody listens any more
+            with suppress(OSError):  # after the port is closed
                 while True:
                     connection, _ = listening.accept()
                     with connection:
@@ -185,7 +186,7 @@ def test_a_commit_is_sent_once_by_the_client_that_is_deployed() -> None:
 
 
 def test_no_identity_waits_for_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An endpoint of identities can hang as well."""
+    """An identity endpoint can hang."""
     given: dict[str, Any] = {}
     monkeypatch.setattr("bridge.adapters.azure.clients.DefaultAzureCredential", given.update)
 
@@ -195,8 +196,8 @@ def test_no_identity_waits_for_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert given["retry_total"] == 1
 
 
-def test_no_library_writes_of_urls_into_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of callbacks can hold secrets, and those of storage signatures."""
+def test_no_library_logs_urls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """URLs of callbacks can contain secrets, and URLs of storage contain signatures."""
     libraries = [logging.getLogger(name) for name in ("azure", "urllib3")]
     for each in libraries:
         monkeypatch.setattr(each, "level", logging.NOTSET)

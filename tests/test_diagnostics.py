@@ -1,4 +1,4 @@
-"""What is broken and what to do: a hint for everything that can go wrong, and none for what went well."""
+"""Hints: one for every fault, and none without a fault."""
 
 import json
 
@@ -11,8 +11,8 @@ from tests.support.harness import NOON
 
 
 @pytest.mark.parametrize("error", [*Failure, "lost"])
-def test_every_class_of_failure_has_a_hint_of_its_own(error: str) -> None:
-    """As the API shows it."""
+def test_every_class_of_failure_has_a_separate_hint(error: str) -> None:
+    """The comparison uses the API's format."""
     hint = diagnostics.of_attempt(None, error)
 
     assert hint is not None
@@ -20,8 +20,8 @@ def test_every_class_of_failure_has_a_hint_of_its_own(error: str) -> None:
 
 
 @pytest.mark.parametrize("reason", TlsReason)
-def test_every_reason_of_a_tls_failure_has_a_hint_with_it(reason: TlsReason) -> None:
-    """What to do is not the same for an expired certificate and another host's."""
+def test_every_reason_of_a_tls_failure_has_a_hint(reason: TlsReason) -> None:
+    """The remedy differs between an expired certificate and a certificate of another host."""
     hint = diagnostics.of_attempt(None, "tls", reason.value)
 
     assert hint is not None
@@ -29,12 +29,12 @@ def test_every_reason_of_a_tls_failure_has_a_hint_with_it(reason: TlsReason) -> 
 
 
 def test_a_tls_failure_of_an_older_version_has_the_hint_of_its_kind() -> None:
-    """It was recorded without a detail."""
+    """The record has no detail."""
     assert diagnostics.of_attempt(None, "tls", None) == diagnostics.FAILURES["tls"]
 
 
-def test_a_redirect_is_explained_with_where_it_leads() -> None:
-    """So that the right URL can be registered."""
+def test_the_hint_of_a_redirect_has_its_target() -> None:
+    """The hint helps to register the right URL."""
     hint = diagnostics.of_attempt(302, None, None, "https://new.example.com/")
 
     assert hint is not None
@@ -42,13 +42,13 @@ def test_a_redirect_is_explained_with_where_it_leads() -> None:
 
 
 @pytest.mark.parametrize("status", [200, 204, 299])
-def test_what_went_well_needs_no_hint(status: int) -> None:
-    """Any 2xx."""
+def test_a_success_has_no_hint(status: int) -> None:
+    """Covers every 2xx."""
     assert diagnostics.of_attempt(status, None) is None
 
 
-def test_an_attempt_under_way_needs_no_hint() -> None:
-    """Nobody knows yet."""
+def test_an_attempt_in_flight_has_no_hint() -> None:
+    """The result is unknown."""
     assert diagnostics.of_attempt(None, None) is None
 
 
@@ -64,8 +64,8 @@ def test_an_attempt_under_way_needs_no_hint() -> None:
         (599, "the receiver failed"),
     ],
 )
-def test_a_status_goes_by_itself_or_by_its_class(status: int, words: str) -> None:
-    """What is not listed is not left without a word."""
+def test_a_status_has_its_own_hint_or_the_hint_of_its_class(status: int, words: str) -> None:
+    """A status without its own hint has the hint of its class."""
     hint = diagnostics.of_attempt(status, None)
 
     assert hint is not None
@@ -93,8 +93,8 @@ def test_a_status_goes_by_itself_or_by_its_class(status: int, words: str) -> Non
         (NoReply(Failure.TIMEOUT), "cannot be reached"),
     ],
 )
-def test_what_a_poll_met_is_explained(reply: Reply | NoReply | NoToken, words: str) -> None:
-    """By the very text that the answer is kept as."""
+def test_a_poll_error_has_a_hint(reply: Reply | NoReply | NoToken, words: str) -> None:
+    """The hint depends on the stored text of the answer."""
     result = read(reply, "operation-1", NOON)
 
     hint = diagnostics.of_poll(getattr(result, "what", None))
@@ -122,16 +122,16 @@ def test_what_a_poll_met_is_explained(reply: Reply | NoReply | NoToken, words: s
         ),
     ],
 )
-def test_each_kind_of_403_gets_an_advice_of_its_own(body: dict[str, object], advice: str) -> None:
-    """A used-up quota and network rules are no wrong key."""
+def test_each_kind_of_403_has_a_separate_hint(body: dict[str, object], advice: str) -> None:
+    """A used-up quota and network rules differ from a wrong key."""
     result = read(Reply(status=403, body=json.dumps(body).encode()), "operation-1", NOON)
 
     assert isinstance(result, Unauthorized)
     assert advice in diagnostics.of_denial(result.what).do
 
 
-def test_a_denied_credential_gets_the_advice_that_the_status_gives() -> None:
-    """One advice for one fault."""
+def test_a_rejected_credential_has_the_hint_of_the_status() -> None:
+    """One fault has one hint."""
     hint = diagnostics.of_poll("HTTP 401")
 
     assert hint is not None
@@ -139,11 +139,11 @@ def test_a_denied_credential_gets_the_advice_that_the_status_gives() -> None:
 
 
 @pytest.mark.parametrize("reason", ["deadline", "notFound", "refused"])
-def test_every_reason_to_give_up_has_a_hint(reason: str) -> None:
-    """The three that docs/receiving.md lists."""
+def test_every_reason_of_an_expiry_has_a_hint(reason: str) -> None:
+    """docs/receiving.md lists the three reasons."""
     assert diagnostics.of_end(reason) is diagnostics.REASONS[reason]
 
 
-def test_an_operation_that_goes_well_needs_no_hint() -> None:
-    """No error at the last poll, and no reason to give up."""
+def test_an_operation_without_errors_has_no_hint() -> None:
+    """The last poll has no error, and the operation has not expired."""
     assert (diagnostics.of_poll(None), diagnostics.of_end(None)) == (None, None)

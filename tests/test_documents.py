@@ -21,13 +21,13 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 HOST = json.loads((ROOT / "host.json").read_text())
 
-#: An app can be asked for its functions only once.
+#: An app returns its functions only once.
 FUNCTIONS = function_app.app.get_functions()
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
-#: Every page for readers, without those of packages.
+#: All pages, except those of packages.
 PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *(ROOT / "infra").glob("*.md"), *DOCS.rglob("*.md")]
 
 
@@ -37,27 +37,27 @@ def page(name: str) -> str:
 
 
 def section(name: str, title: str) -> str:
-    """Take a section out of a page."""
+    """Return a section of a page."""
     return page(name).split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
 
 
 def rows(text: str) -> list[list[str]]:
-    """Read the rows of tables whose first cell is code."""
+    """Return the table rows with code in the first cell."""
     lines = [line for line in text.splitlines() if line.startswith("| `")]
     return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines]
 
 
-#: The table of the settings.
+#: The table of settings.
 SETTINGS = page("settings.md").split("\n## ", 1)[0]
 
 
 def names() -> dict[str, str]:
-    """Name the settings by their variables, with the fields that they fill."""
+    """Return the fields of the settings by variable."""
     return {field.alias: name for name, field in Settings.model_fields.items() if field.alias is not None}
 
 
-def test_every_setting_is_documented_and_no_other() -> None:
-    """The table is the whole truth."""
+def test_exactly_the_existing_settings_are_documented() -> None:
+    """The reverse holds too."""
     documented = {row[0].strip("`") for row in rows(SETTINGS)}
 
     assert documented == set(names())
@@ -66,8 +66,7 @@ def test_every_setting_is_documented_and_no_other() -> None:
 @pytest.mark.parametrize(
     "row", [row for row in rows(SETTINGS) if re.fullmatch(r"`[^`]+`", row[-1])], ids=lambda row: str(row[0])
 )
-def test_defaults_are_those_of_the_code(row: list[str]) -> None:
-    """As the table states them."""
+def test_defaults_match_the_code(row: list[str]) -> None:
     name, default = row[0].strip("`"), row[-1].strip("`")
 
     said = read_settings({**ENVIRONMENT, name: default})
@@ -75,8 +74,8 @@ def test_defaults_are_those_of_the_code(row: list[str]) -> None:
     assert getattr(said, names()[name]) == Settings.model_fields[names()[name]].default
 
 
-def test_the_retry_schedule_is_that_of_the_code() -> None:
-    """Wait by wait."""
+def test_the_retry_schedule_matches_the_code() -> None:
+    """Compared wait by wait."""
     sentence = re.search(r"Attempts follow after (.+?)\. Each wait", page("receiving.md"))
     assert sentence is not None
     waits = re.findall(r"(\d+) (s|min|h)\b", sentence[1])
@@ -85,13 +84,13 @@ def test_the_retry_schedule_is_that_of_the_code() -> None:
 
 
 def bindings(kind: str) -> list[dict[str, Any]]:
-    """Read what the app tells the host of its functions."""
+    """Return the triggers that the app reports to the host."""
     found = (binding.get_dict_repr() for function in FUNCTIONS for binding in function.get_bindings())
     return [binding for binding in found if binding["type"] == kind]
 
 
-def test_every_route_is_documented_and_no_other() -> None:
-    """Method and path."""
+def test_exactly_the_existing_routes_are_documented() -> None:
+    """Compared: method and path."""
     documented = {tuple(row[0].strip("`").split("?")[0].split(" ")) for row in rows(section("api.md", "Calls"))}
     prefix = HOST["extensions"]["http"]["routePrefix"]
 
@@ -102,8 +101,8 @@ def test_every_route_is_documented_and_no_other() -> None:
     assert served == documented
 
 
-def test_every_route_is_in_the_description_and_no_other() -> None:
-    """By name, method, path and level."""
+def test_exactly_the_existing_routes_are_described() -> None:
+    """Compared: name, method, path and level."""
     described = {
         (
             operation["operationId"].removesuffix("_head"),
@@ -126,8 +125,8 @@ def test_every_route_is_in_the_description_and_no_other() -> None:
     assert served == described
 
 
-def test_only_what_holds_no_data_is_open_to_everybody() -> None:
-    """All other routes need a key."""
+def test_only_routes_without_data_are_public() -> None:
+    """All other routes require a key."""
     levels = {each["route"]: each["authLevel"].value for each in bindings("httpTrigger")}
 
     assert {route for route, level in levels.items() if level == "anonymous"} == {
@@ -139,15 +138,15 @@ def test_only_what_holds_no_data_is_open_to_everybody() -> None:
     assert set(levels.values()) == {"anonymous", "function"}
 
 
-def test_the_timer_takes_its_schedule_from_the_settings() -> None:
-    """Not at startup. The monitor makes up for a tick that was missed while the app was down."""
+def test_the_timer_uses_the_schedule_in_the_settings() -> None:
+    """The timer does not run at startup. The monitor repeats a tick that was missed while the app was down."""
     [timer] = bindings("timerTrigger")
 
     assert (timer["schedule"], timer["runOnStartup"], timer["useMonitor"]) == ("%BRIDGE_POLL_SCHEDULE%", False, True)
 
 
-def test_host_json_is_what_the_app_relies_on() -> None:
-    """The queue's encoding, the time a function has, the retry of a call."""
+def test_host_json_agrees_with_the_app() -> None:
+    """Compared: the queue's encoding, the function timeout, and the retry of a call."""
     queues = HOST["extensions"]["queues"]
 
     assert HOST["version"] == "2.0"
@@ -157,11 +156,11 @@ def test_host_json_is_what_the_app_relies_on() -> None:
     assert (queues["maxPollingInterval"], queues["visibilityTimeout"]) == ("00:00:01", "00:00:30")
     assert queues["batchSize"] + queues["newBatchThreshold"] == PLACES
     held_for_long = CLASS_PLACES[HostClass.SLOW] + CLASS_PLACES[HostClass.UNPROVEN]
-    assert queues["newBatchThreshold"] >= held_for_long  # the host takes the next batch although they are occupied
+    assert queues["newBatchThreshold"] >= held_for_long  # the host gets the next batch although they are occupied
 
 
-def test_slow_receivers_leave_threads_for_everybody_else() -> None:
-    """The host runs batchSize plus newBatchThreshold messages at once, and threads are left beside them."""
+def test_slow_receivers_leave_threads_for_other_work() -> None:
+    """The host runs batchSize plus newBatchThreshold messages at once, and some threads remain free."""
     queues = HOST["extensions"]["queues"]
     at_once = queues["batchSize"] + queues["newBatchThreshold"]
     said = re.search(r"`PYTHON_THREADPOOL_THREAD_COUNT` for the worker as well: `(\d+)`", page("settings.md"))
@@ -185,7 +184,7 @@ def test_every_kind_of_failure_is_documented() -> None:
 
 
 def anchors(path: Path) -> set[str]:
-    """Return the anchors of the headings of a page, as GitHub makes them."""
+    """Return the anchors of a page's headings, in GitHub's form."""
     titles = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 

@@ -1,4 +1,4 @@
-"""Arrows point one way: function_app → app → api → services → storage → domain. Adapters implement ports."""
+"""Imports go one way: function_app → app → api → services → storage → domain. Adapters implement ports."""
 
 import ast
 from collections import Counter
@@ -11,7 +11,7 @@ from tests.support.modules import imports, name_of
 
 ROOT = Path(__file__).parent.parent
 
-#: Which layers a layer may import beside itself. `bridge` is the version.
+#: The layers that a layer may import in addition to itself. `bridge` is the version.
 ALLOWED = {
     "bridge": set(),
     "bridge.domain": set(),
@@ -73,20 +73,20 @@ ALLOWED = {
     "bridge.__main__": {"bridge.cli"},
 }
 
-#: What is installed beside the app, never with it.
+#: Libraries that are never installed with the app.
 NOT_DEPLOYED = {"bridge.cli"}
 
 MODULES = sorted((ROOT / "bridge").rglob("*.py"))
 
 
 def layer(name: str) -> str:
-    """Say which layer a module belongs to."""
+    """Return the layer of a module."""
     return ".".join(name.split(".")[:2])
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_module_imports_only_what_its_layer_may(path: Path) -> None:
-    """The composition root alone may import all of them."""
+def test_module_imports_only_the_layers_below(path: Path) -> None:
+    """Only the composition root may import all layers."""
     own = layer(name_of(path))
     if own == "bridge.app":
         return
@@ -98,7 +98,7 @@ def test_module_imports_only_what_its_layer_may(path: Path) -> None:
     assert project <= ALLOWED[own] | {own}
 
 
-def test_no_modules_import_each_other_in_a_circle() -> None:
+def test_imports_have_no_cycle() -> None:
     names = {name_of(path) for path in MODULES}
     graph = {name_of(path): names & modules_imported(path) for path in MODULES}
 
@@ -106,7 +106,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 
 def modules_imported(path: Path) -> set[str]:
-    """Return what a module imports, with `from package import module` as the module."""
+    """Return the imports of a module, with `from package import module` as the module."""
     found = set(imports(path))
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
@@ -122,8 +122,8 @@ def test_class_name_exists_once() -> None:
 
 
 @pytest.mark.parametrize("path", [*MODULES, ROOT / "function_app.py"], ids=name_of)
-def test_nothing_that_is_deployed_knows_the_local_start(path: Path) -> None:
-    """Nor the tests."""
+def test_deployed_code_does_not_import_the_local_start(path: Path) -> None:
+    """The same holds for the tests."""
     assert not {name.split(".")[0] for name in imports(path)} & {"local", "tests", "bench", "infra"}
 
 
@@ -132,43 +132,43 @@ def test_nothing_that_is_deployed_knows_the_local_start(path: Path) -> None:
     [*(path for path in MODULES if layer(name_of(path)) not in NOT_DEPLOYED), ROOT / "function_app.py"],
     ids=name_of,
 )
-def test_nothing_that_is_deployed_knows_the_command_line(path: Path) -> None:
-    """Nor what only it needs."""
+def test_deployed_code_does_not_import_the_command_line(path: Path) -> None:
+    """The same holds for libraries that only the command line needs."""
     named = set(imports(path))
 
     assert not {layer(name) for name in named} & NOT_DEPLOYED
     assert not {name.split(".")[0] for name in named} & {"typer", "rich"}
 
 
-#: What decides, and does not act.
+#: Modules that decide without acting.
 PURE = [path for path in MODULES if {"domain", "learnt"} & set(path.parts) and path.name != "duration_store.py"]
 
 
 @pytest.mark.parametrize("path", PURE, ids=name_of)
-def test_what_decides_has_no_clock_no_randomness_and_no_io(path: Path) -> None:
-    """What it decides depends on its arguments alone."""
+def test_deciding_modules_have_no_clock_no_randomness_and_no_io(path: Path) -> None:
+    """The decision depends on the arguments alone."""
     forbidden = {"time", "random", "secrets", "os", "socket", "requests", "urllib3", "azure", "logging", "threading"}
 
     assert not {name.split(".")[0] for name in imports(path)} & forbidden
 
 
-def test_composition_root_alone_knows_the_learnt_schedule() -> None:
-    """So a maintainer can delete the folder. ARCHITECTURE.md names the edits that go with that."""
+def test_only_the_composition_root_imports_the_learnt_schedule() -> None:
+    """A maintainer can therefore delete the folder. ARCHITECTURE.md lists the required edits."""
     knowing = {name_of(path) for path in MODULES if any(name.startswith("bridge.learnt") for name in imports(path))}
 
     assert {name for name in knowing if layer(name) != "bridge.learnt"} == {"bridge.app"}
 
 
-#: What gives work to another thread.
+#: Calls that pass work to another thread.
 THREAD_CALLS = {"submit", "map", "Thread", "Timer", "ThreadPoolExecutor", "to_thread", "run_in_executor"}
 
-#: Who may do so.
+#: Modules that may make such calls.
 THREADS = {"bridge.pool", "bridge.dependencies", "bridge.adapters.net.deadline", "bridge.adapters.net.resolver"}
 
 
 @pytest.mark.parametrize("path", [*MODULES, ROOT / "function_app.py"], ids=name_of)
-def test_work_reaches_the_threads_of_a_pool_by_one_module_alone(path: Path) -> None:
-    """The thread of the invocation writes the lines of such work: the Functions host drops those of other threads."""
+def test_only_one_module_passes_work_to_pool_threads(path: Path) -> None:
+    """The invocation's thread writes the lines of such work, since the Functions host drops lines of other threads."""
     calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
     methods = {each.attr for each in calls if isinstance(each, ast.Attribute)}
     classes = {each.id for each in calls if isinstance(each, ast.Name)} - {"map"}
@@ -178,7 +178,7 @@ def test_work_reaches_the_threads_of_a_pool_by_one_module_alone(path: Path) -> N
 
 @pytest.mark.parametrize("name", ["bridge.adapters.net.deadline", "bridge.adapters.net.resolver"])
 def test_module_with_a_thread_of_its_own_writes_no_line(name: str) -> None:
-    """No invocation owns such a thread."""
+    """Such a thread has no invocation."""
     path = ROOT / f"{name.replace('.', '/')}.py"
 
     assert not set(imports(path)) & {"logging", "bridge.log"}

@@ -1,4 +1,4 @@
-"""No line is longer than Azure keeps, and a line that was cut is still JSON."""
+"""No log line exceeds Azure's limit, and a truncated line is still JSON."""
 
 import json
 from typing import Any
@@ -18,14 +18,14 @@ def everything(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def line_of(caplog: pytest.LogCaptureFixture) -> dict[str, Any]:
-    """Return the one line that was written; fails for a line that Azure would cut."""
+    """Return the only written line. Fails for a line that Azure would truncate."""
     [record] = [each for each in caplog.records if each.name == "bridge"]
     assert len(record.getMessage().encode()) <= MAX_LINE
     line: dict[str, Any] = json.loads(record.getMessage())
     return line
 
 
-def test_settings_that_are_wrong_by_the_hundred_are_one_line(caplog: pytest.LogCaptureFixture) -> None:
+def test_hundreds_of_wrong_settings_are_one_line(caplog: pytest.LogCaptureFixture) -> None:
     problems = {
         f"SETTING_{number}": "is not set, and this is what to do about it: " + "x" * 100 for number in range(300)
     }
@@ -39,7 +39,7 @@ def test_settings_that_are_wrong_by_the_hundred_are_one_line(caplog: pytest.LogC
     assert more == f"and {300 - len(first)} more"
 
 
-def test_one_setting_with_endless_trouble_leaves_room_for_the_others(caplog: pytest.LogCaptureFixture) -> None:
+def test_one_setting_with_a_long_error_leaves_room_for_the_others(caplog: pytest.LogCaptureFixture) -> None:
     log(Event.MISCONFIGURED, problems=["A: " + "x" * 100_000, "B: is not set", "C: is not set"])
 
     problems = line_of(caplog)["problems"]
@@ -87,7 +87,7 @@ VALUES: st.SearchStrategy[Field] = st.one_of(
 
 
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,10}", fullmatch=True), VALUES, max_size=12))
-def test_whatever_a_line_holds_it_fits_and_is_json(fields: dict[str, Field]) -> None:
+def test_any_line_fits_and_is_json(fields: dict[str, Field]) -> None:
     text = _short({"event": "row.unreadable", **fields})
 
     assert len(text.encode()) <= MAX_LINE

@@ -1,4 +1,4 @@
-"""The log is what docs/log.md says, and says nothing that it must not."""
+"""The log agrees with docs/log.md, and contains no private data."""
 
 import logging
 import re
@@ -16,7 +16,7 @@ from tests.support.log_lines import written
 ROOT = Path(__file__).parent.parent
 TABLE = re.findall(r"^\| `([a-z.-]+)` \| (\w+) \| (.*?) \|", (ROOT / "docs" / "log.md").read_text(), re.MULTILINE)
 
-#: What is nobody's business but the client's and the receiver's.
+#: Data that only the client and the receiver may see.
 SECRETS = ["secret-path", "secret-query", "secret-metadata", "secret-header", "secret-answer", "whsec_"]
 HOOK = "https://receiver.example.com/secret-path?code=secret-query"
 BODY = {
@@ -27,32 +27,30 @@ BODY = {
 }
 
 
-def test_the_table_has_every_event_with_its_fields_and_no_other() -> None:
-    """As the code writes them."""
+def test_the_table_has_exactly_the_existing_events_and_fields() -> None:
+    """The fields are compared with the code."""
     assert {event: set(re.findall(r"`(\w+)`", fields)) for event, _, fields in TABLE} == written()
     assert {event for event, _, _ in TABLE} == set(Event)
 
 
 def test_the_table_has_the_level_of_every_event() -> None:
-    """Alerts and the host's filter go by it."""
+    """Alerts and the host's filter use the level."""
     levels = {event.value: logging.getLevelName(log._LEVELS.get(event, logging.INFO)).lower() for event in Event}
 
     assert {event: level for event, level, _ in TABLE} == levels
 
 
 def test_every_field_is_explained() -> None:
-    """In the second table."""
+    """The explanations are in the second table."""
     explained = (ROOT / "docs" / "log.md").read_text().split("| field | meaning |")[1]
     fields = {field for _, _, names in TABLE for field in re.findall(r"`(\w+)`", names)}
-    plain = {"step", "partition", "key", "final_status", "advice", "problems", "kept"}  # say themselves what they are
+    plain = {"step", "partition", "key", "final_status", "advice", "problems", "kept"}  # names that explain themselves
 
     assert fields - plain <= set(re.findall(r"`(\w+)`", explained))
 
 
-def test_no_line_tells_more_of_a_callback_than_its_host_and_port(
-    bridge: Harness, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A whole life with a failure, a ping, a redelivery and a cancellation, with every line that there is."""
+def test_log_lines_show_only_host_and_port_of_a_callback(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    """The test covers a failure, a ping, a redelivery and a cancellation, with every log line."""
     caplog.set_level(logging.DEBUG)
     client = Client.of(bridge)
     public_id = client.register(BODY).body["id"]

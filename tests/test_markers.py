@@ -1,4 +1,4 @@
-"""The markers: each test has one kind, and a unit test reaches nothing outside of its process."""
+"""Markers: each test has one kind, and a unit test stays inside of its process."""
 
 import socket
 import subprocess
@@ -22,14 +22,14 @@ from tests.support.markers import KINDS, UNIT_FOLDERS, kind_of
         ("test_pool.py", (), (), "unit"),
     ],
 )
-def test_kind_of_a_test_is_its_own_or_that_of_its_fixtures_or_of_its_folder(
+def test_kind_of_a_test_comes_from_its_markers_fixtures_or_folder(
     path: str, markers: tuple[str, ...], fixtures: tuple[str, ...], expected: str
 ) -> None:
     assert kind_of(path, markers, fixtures) == expected
 
 
 def test_each_folder_and_file_of_tests_has_a_kind() -> None:
-    """A new one without a kind stops the collection."""
+    """A new folder without a kind stops the collection."""
     tests = REPOSITORY / "tests"
     missing = []
     for path in tests.rglob("test_*.py"):
@@ -48,7 +48,7 @@ def test_kinds_are_the_markers_of_the_project() -> None:
 
 
 def test_folders_of_unit_tests_are_those_of_make_unit() -> None:
-    """The others are not even collected, which takes longer than the unit tests of a folder."""
+    """Other folders are not collected, since collecting takes longer than the unit tests of a folder."""
     makefile = (REPOSITORY / "Makefile").read_text()
 
     assert f"-m unit {' '.join(f'tests/{each}' for each in UNIT_FOLDERS)} tests/test_*.py" in makefile

@@ -1,4 +1,4 @@
-"""No name of before the move to standard terms is left: a reader searches for what the field calls a thing."""
+"""No name from before the change to standard terms remains: readers search for the field's terms."""
 
 import io
 import re
@@ -9,10 +9,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-#: Names in Python that the standard terms have replaced.
+#: Replaced names in Python.
 OLD_NAMES = frozenset((ROOT / "tests" / "facts" / "old-names.txt").read_text().split())
 
-#: Words of states, fields, events, settings and documents that the standard terms have replaced.
+#: Replaced words of states, fields, events, settings and documents.
 OLD_WORDS = re.compile(
     r"\bunwanted\b|\bheldBack\b|\bSTANDIN_|\bstand-in\b|\bdelivery\.buried\b|\bsource\.asked\b|\brow\.set-aside\b"
     r"|\bcancelledAt\b|\bBRIDGE_\w*LAW\w*\b|`law:|`job:",

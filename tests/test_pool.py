@@ -1,4 +1,4 @@
-"""Many pieces of work at once: their results, and their lines of the log."""
+"""Parallel work: results and log lines."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ GENEROUS = 20.0
 
 
 def test_everything_is_done_once() -> None:
-    """By more threads than there are things, or fewer."""
+    """With more threads than items, or fewer."""
     for threads in (1, 3, 40):
         with ThreadPoolExecutor(threads) as executor:
             found = list(imap_unordered(executor, lambda each: each * 2, range(20), parallel=threads))
@@ -27,8 +27,8 @@ def test_everything_is_done_once() -> None:
         assert sorted(found) == list(range(0, 40, 2))
 
 
-def test_so_many_are_under_way_at_once() -> None:
-    """Three meet at a barrier that three must reach; a fourth would break it."""
+def test_the_number_of_simultaneous_items_is_limited() -> None:
+    """Three tasks meet at a barrier. A fourth would break the barrier."""
     meeting = threading.Barrier(3, timeout=GENEROUS)
 
     with ThreadPoolExecutor(8) as executor:
@@ -37,8 +37,8 @@ def test_so_many_are_under_way_at_once() -> None:
     assert sorted(found) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
 
 
-def test_what_has_ended_is_had_before_the_rest_has() -> None:
-    """So that it can be committed."""
+def test_a_result_is_available_before_the_rest_has_ended() -> None:
+    """The result can be committed early."""
     go_on = threading.Event()
 
     with ThreadPoolExecutor(2) as executor:
@@ -51,8 +51,8 @@ def test_what_has_ended_is_had_before_the_rest_has() -> None:
         assert len(list(found)) == 1
 
 
-def test_none_is_begun_once_the_time_is_over() -> None:
-    """What is under way is still waited for."""
+def test_no_item_begins_after_the_time_limit() -> None:
+    """Work in flight is still awaited."""
     time_left = iter([True, True, True, True, False])
 
     with ThreadPoolExecutor(1) as executor:
@@ -62,7 +62,7 @@ def test_none_is_begun_once_the_time_is_over() -> None:
 
 
 def test_a_failure_is_raised_after_the_others_have_ended() -> None:
-    """Nothing that was done is lost."""
+    """No result is lost."""
 
     def do(each: int) -> int:
         if each == 1:
@@ -84,18 +84,18 @@ def executor() -> Iterator[Executor]:
 
 
 def purge(each: int) -> int:
-    """Do something that is worth a line."""
+    """Do work that writes a line."""
     log(Event.PURGED, operation=str(each))
     return each
 
 
 def purged(*numbers: int) -> list[dict[str, str]]:
-    """Say which lines that makes."""
+    """Return the lines of such work."""
     return [{"event": "operation.purged", "operation": str(each), "caller": "192.0.2.1"} for each in numbers]
 
 
 def test_thread_that_takes_the_results_writes_the_lines(executor: Executor, caplog: pytest.LogCaptureFixture) -> None:
-    """With all that its own lines have."""
+    """The lines have the same fields as the thread's own lines."""
     caplog.set_level("INFO", "bridge")
 
     with called_by("192.0.2.1"):
@@ -107,7 +107,7 @@ def test_thread_that_takes_the_results_writes_the_lines(executor: Executor, capl
 
 
 def test_lines_are_written_as_the_results_are_taken(executor: Executor, caplog: pytest.LogCaptureFixture) -> None:
-    """Not at the end: a process that is killed meanwhile has written what it did."""
+    """A process that is killed meanwhile has already written the lines."""
     caplog.set_level("INFO", "bridge")
     go_on = threading.Event()
 
@@ -143,7 +143,7 @@ def written(operation: str) -> Iterator[threading.Event]:
 def test_line_is_written_while_the_work_that_it_is_about_goes_on(
     executor: Executor, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A commit is logged although the send after it hangs."""
+    """A commit is logged although the following send hangs."""
     caplog.set_level("INFO", "bridge")
 
     def work(each: int) -> bool:
@@ -157,7 +157,7 @@ def test_line_is_written_while_the_work_that_it_is_about_goes_on(
 
 
 def test_lines_of_work_that_fails_are_written(executor: Executor, caplog: pytest.LogCaptureFixture) -> None:
-    """They say what happened before."""
+    """The lines describe the events before the failure."""
     caplog.set_level("INFO", "bridge")
 
     def fail(each: int) -> int:
@@ -170,7 +170,7 @@ def test_lines_of_work_that_fails_are_written(executor: Executor, caplog: pytest
 
 
 def test_iterator_that_is_closed_waits_for_what_was_begun(caplog: pytest.LogCaptureFixture) -> None:
-    """Its lines are written, and no other work is begun."""
+    """The lines are written, and no further work begins."""
     caplog.set_level("INFO", "bridge")
 
     def work(each: int) -> bool:
@@ -188,8 +188,8 @@ def test_iterator_that_is_closed_waits_for_what_was_begun(caplog: pytest.LogCapt
     assert lines_of(caplog) == purged(0, 1)
 
 
-def test_results_in_order_are_those_of_their_items(executor: Executor) -> None:
-    """However they end."""
+def test_ordered_results_match_their_items(executor: Executor) -> None:
+    """The order in which work ends is irrelevant."""
     last = threading.Event()
 
     def work(each: int) -> int:
@@ -199,8 +199,8 @@ def test_results_in_order_are_those_of_their_items(executor: Executor) -> None:
     assert map_in_order(executor, work, iter(range(4))) == [0, 2, 4, 6]
 
 
-def test_first_failure_of_results_in_order_is_raised_and_begins_nothing_more() -> None:
-    """Storage that does not answer is asked once by each thread, not once for each item."""
+def test_first_failure_of_ordered_results_is_raised_and_stops_new_work() -> None:
+    """Each thread calls unavailable storage once, not once per item."""
     begun: list[int] = []
 
     def fail(each: int) -> int:
@@ -213,8 +213,8 @@ def test_first_failure_of_results_in_order_is_raised_and_begins_nothing_more() -
     assert begun == [0]
 
 
-def test_guard_of_the_tests_notices_a_line_of_a_pool(guarded_log: GuardedLogger) -> None:
-    """Of the test's own executor, and of a thread of the app's pools."""
+def test_guard_of_the_tests_detects_a_line_of_a_pool(guarded_log: GuardedLogger) -> None:
+    """Covers the test's executor and a thread of the app's pools."""
     with ThreadPoolExecutor(1, thread_name_prefix="read") as executor:
         executor.submit(purge, 1).result()
     PoolExecutor().submit(purge, 2).result()
@@ -223,7 +223,7 @@ def test_guard_of_the_tests_notices_a_line_of_a_pool(guarded_log: GuardedLogger)
     assert [json.loads(line)["operation"] for line in seen] == ["1", "2"]
 
 
-def test_guard_of_the_tests_notices_lines_that_are_not_handed_back(
+def test_guard_of_the_tests_detects_lines_that_are_not_returned(
     guarded_log: GuardedLogger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bridge.pool.lines_to", lambda _: nullcontext())

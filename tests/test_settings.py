@@ -1,4 +1,4 @@
-"""Settings: every problem at once, by name, never with its value."""
+"""Settings: every problem at once, by name, never with the value."""
 
 import base64
 import contextlib
@@ -16,14 +16,14 @@ from tests.support.harness import ENVIRONMENT, new_signing_key
 
 
 def problems(**change: str) -> dict[str, str]:
-    """Read settings that have something wrong with them."""
+    """Read wrong settings. Returns the problems by name."""
     with pytest.raises(Misconfigured) as caught:
         read_settings({**ENVIRONMENT, **change})
     return caught.value.problems
 
 
-def test_defaults_are_those_of_the_readme() -> None:
-    """With the four settings that have none."""
+def test_defaults_match_the_documentation() -> None:
+    """Four settings have no default."""
     settings = read_settings(ENVIRONMENT)
 
     assert settings.poll_interval == timedelta(seconds=15)
@@ -38,8 +38,8 @@ def test_defaults_are_those_of_the_readme() -> None:
     ]
 
 
-def test_everything_that_is_missing_is_named_at_once() -> None:
-    """Nobody has to deploy four times."""
+def test_all_missing_settings_are_named_at_once() -> None:
+    """One deployment shows all problems."""
     with pytest.raises(Misconfigured) as caught:
         read_settings({})
 
@@ -52,7 +52,7 @@ def test_everything_that_is_missing_is_named_at_once() -> None:
 
 
 def test_storage_must_be_named() -> None:
-    """A connection string, or an account."""
+    """The settings are a connection string or an account."""
     assert list(problems(AzureWebJobsStorage="")) == ["AzureWebJobsStorage"]
     settings = read_settings({**ENVIRONMENT, "AzureWebJobsStorage": "", "AzureWebJobsStorage__accountName": "acct"})
     assert settings.table_uri == "https://acct.table.core.windows.net"
@@ -114,28 +114,28 @@ def test_storage_must_be_named() -> None:
     ],
 )
 def test_a_wrong_setting_is_named(name: str, value: str) -> None:
-    """And its value is not."""
+    """The value never appears."""
     found = problems(**{name: value})
 
     assert list(found) == [name]
     assert value not in found[name]
 
 
-def test_a_key_is_taken_without_the_space_around_it() -> None:
-    """It was pasted."""
+def test_white_space_around_a_key_is_dropped() -> None:
+    """Pasted keys often have spaces."""
     settings = read_settings({**ENVIRONMENT, "SPEECH_KEY": " 0123456789abcdef\n"})
 
     assert settings.speech_key is not None
     assert settings.speech_key.get_secret_value() == "0123456789abcdef"
 
 
-def test_a_missing_signing_key_says_how_to_make_one() -> None:
-    """The command is in the message."""
+def test_the_error_of_a_missing_signing_key_has_the_command() -> None:
+    """The message has the command."""
     assert "python -c" in problems(BRIDGE_SIGNING_KEYS="")["BRIDGE_SIGNING_KEYS"]
 
 
 def test_several_keys_are_read_newest_first() -> None:
-    """As they stand."""
+    """The order is that of the setting."""
     newest, older = new_signing_key(), ENVIRONMENT["BRIDGE_SIGNING_KEYS"]
 
     settings = read_settings({**ENVIRONMENT, "BRIDGE_SIGNING_KEYS": f"{newest}, {older}"})
@@ -144,7 +144,7 @@ def test_several_keys_are_read_newest_first() -> None:
 
 
 @pytest.mark.parametrize("weak", [b"test key of 32 bytes, no secret!", b"changeme" * 4, bytes(32)])
-def test_a_signing_key_that_can_be_guessed_is_refused_without_showing_it(weak: bytes) -> None:
+def test_a_weak_signing_key_is_rejected_without_showing_it(weak: bytes) -> None:
     text = base64.b64encode(weak).decode()
 
     with pytest.raises(Misconfigured) as refused:
@@ -154,13 +154,13 @@ def test_a_signing_key_that_can_be_guessed_is_refused_without_showing_it(weak: b
     assert text not in str(refused.value)
 
 
-def test_an_unresolved_reference_to_the_vault_says_so() -> None:
-    """It arrives as its own text."""
+def test_an_unresolved_reference_to_the_vault_is_reported() -> None:
+    """The unresolved reference arrives as plain text."""
     assert "Key Vault" in problems(SPEECH_KEY="@Microsoft.KeyVault(x)")["SPEECH_KEY"]
 
 
 def test_settings_do_not_print_secrets() -> None:
-    """Neither a connection string nor a key."""
+    """Covers connection strings and keys."""
     text = repr(read_settings({**ENVIRONMENT, "AzureWebJobsStorage": "AccountKey=hunter22"}))
 
     assert "hunter2" not in text
@@ -186,14 +186,14 @@ BY_TOKEN = {
         ({**BY_TOKEN, "BRIDGE_SHARED_OPERATIONS": "true"}, Sharing(by_owners=True, places_of_owner=10)),
     ],
 )
-def test_owners_share_operations_if_a_setting_says_so_or_there_is_one_owner(
+def test_owners_share_operations_by_a_setting_or_if_there_is_one_owner(
     environment: dict[str, str], sharing: Sharing
 ) -> None:
     assert read_settings({**ENVIRONMENT, **environment}).sharing == sharing
 
 
-def test_tokens_are_a_tenants() -> None:
-    """Its id is written in lower case, as its tokens have it."""
+def test_the_tenant_id_is_normalised() -> None:
+    """The id is converted to lower case, like in tokens."""
     tenant = read_settings({**ENVIRONMENT, **BY_TOKEN}).tenant
 
     assert tenant is not None
@@ -203,7 +203,7 @@ def test_tokens_are_a_tenants() -> None:
 
 @pytest.mark.parametrize("name", ["BRIDGE_AUTH_TENANT", "BRIDGE_AUTH_AUDIENCE"])
 def test_tokens_need_a_tenant_and_an_audience(name: str) -> None:
-    """And the two are for nothing but tokens: somebody would believe that owners are kept apart."""
+    """Without tokens, both are rejected, since an operator would believe that owners are separate."""
     assert list(problems(**{**BY_TOKEN, name: ""})) == [name]
     assert list(problems(**{name: BY_TOKEN[name]})) == [name]
 
@@ -217,15 +217,15 @@ def test_tokens_need_a_tenant_and_an_audience(name: str) -> None:
     ],
 )
 def test_a_wrong_setting_about_tokens_is_named(name: str, value: str) -> None:
-    """A name of a tenant would let in others', `common` everybody's."""
+    """The name of another tenant would admit its users, and `common` would admit all."""
     found = problems(**{**BY_TOKEN, name: value})
 
     assert list(found) == [name]
     assert value not in found[name]
 
 
-def test_settings_without_a_tenant_are_never_taken_for_those_with_keys() -> None:
-    """Even where nobody has looked whether they belong together."""
+def test_settings_without_a_tenant_never_mean_function_keys() -> None:
+    """The check does not depend on earlier ones."""
     alone = Settings.model_validate({**ENVIRONMENT, "BRIDGE_AUTH": "entra"})
 
     with pytest.raises(Misconfigured):
@@ -253,15 +253,15 @@ names = st.sampled_from(
 
 
 @given(st.dictionaries(names, st.text()))
-def test_any_environment_is_read_or_refused(environment: dict[str, str]) -> None:
-    """And nothing else; what is refused is named."""
+def test_any_environment_is_read_or_rejected(environment: dict[str, str]) -> None:
+    """The function raises no other error, and a rejection names the setting."""
     with contextlib.suppress(Misconfigured):
         read_settings({**ENVIRONMENT, **environment})
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:7073", "127.9.9.9", "localhost:7073", "[::1]:7073"])
 def test_http_stays_on_this_machine(host: str) -> None:
-    """A key over http: can be read on the way."""
+    """A key over http: can be intercepted."""
     settings = read_settings(
         {**ENVIRONMENT, "SPEECH_ENDPOINT": f"http://{host}", "AzureWebJobsStorage__tableServiceUri": f"http://{host}"}
     )
@@ -273,7 +273,7 @@ def test_http_stays_on_this_machine(host: str) -> None:
     "text", ["UseDevelopmentStorage=true", "UseDevelopmentStorage=true;", " UseDevelopmentStorage=true; "]
 )
 def test_a_connection_string_may_end_in_a_semicolon(text: str) -> None:
-    """.NET writes it so, and Azure's libraries for Python would refuse it."""
+    """.NET writes the semicolon, but Azure's libraries for Python would reject the string."""
     settings = read_settings({**ENVIRONMENT, "AzureWebJobsStorage": text})
 
     table, queue = table_client(settings, None), queue_client(settings, None, "a-queue")

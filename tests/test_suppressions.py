@@ -1,4 +1,4 @@
-"""Comments that silence a rule of the linter are few, and each gives its reason."""
+"""Comments that silence a linter rule are few, and each has a reason."""
 
 import io
 import re
@@ -6,10 +6,10 @@ import tokenize
 
 from local.settings import REPOSITORY
 
-#: At most this many. A conflict that holds for a whole folder belongs in pyproject.toml, with its reason.
+#: The maximum. A conflict in a whole folder belongs in pyproject.toml, with a reason.
 LIMIT = 15
 
-#: The word that silences a rule, and the whole comment: the rules, and the reason.
+#: The comment that silences a rule: the rules and the reason.
 WORD = "noqa"
 FORM = rf"# {WORD}: [A-Z]+[0-9]+(, [A-Z]+[0-9]+)* - \S.+"
 
@@ -18,7 +18,7 @@ FOLDERS = ("bench", "bridge", "examples", "infra", "local", "tests")
 
 
 def comments(text: str) -> list[str]:
-    """Read the comments of a module."""
+    """Return the comments of a module."""
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
     return [token.string for token in tokens if token.type == tokenize.COMMENT]
 

@@ -1,4 +1,4 @@
-"""Tests that need Microsoft's tools: where the tools come from, and what happens without them."""
+"""Tests with Microsoft's tools: the source of the tools, and the behavior without them."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from tests.support.wheel import build
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Copy what puts the tools on PATH into a project whose neighbour has one tool."""
+    """Copy the Makefile and the scripts into a project whose neighbor folder has one tool."""
     project, tools = tmp_path / "project", tmp_path / "shared" / "bin"
     (project / ".ci").mkdir(parents=True)
     shutil.copy(REPOSITORY / "Makefile", project)
@@ -26,7 +26,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_a_tool_on_the_path_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The executable that PATH names first."""
+    """The first executable on PATH is used."""
     _script(tmp_path / "bicep", "exit 0")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
 
@@ -34,7 +34,7 @@ def test_a_tool_on_the_path_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_test_is_skipped_without_its_tool(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reason says how to get it."""
+    """The reason explains how to get the tool."""
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("TOOLS_REQUIRED", raising=False)
 
@@ -43,7 +43,7 @@ def test_a_test_is_skipped_without_its_tool(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_test_fails_without_its_tool_if_the_tools_are_required(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in `.ci/run`, if the folder of tools is there and lacks one."""
+    """This happens in `.ci/run` if the folder of tools exists but lacks a tool."""
     monkeypatch.setenv("PATH", "")
     monkeypatch.setenv("TOOLS_REQUIRED", "1")
 
@@ -52,21 +52,21 @@ def test_a_test_fails_without_its_tool_if_the_tools_are_required(monkeypatch: py
 
 
 def test_make_puts_the_folder_of_tools_on_the_path(project: Path) -> None:
-    """If it stands beside the repository."""
+    """The folder is next to the repository."""
     found = _make(project)
 
     assert found.stdout.strip() == str(project.parent / "shared" / "bin" / "bicep")
 
 
-def test_make_does_without_the_folder(project: Path) -> None:
-    """PATH stays as it is."""
+def test_make_works_without_the_folder_of_tools(project: Path) -> None:
+    """PATH is unchanged."""
     shutil.rmtree(project.parent / "shared")
 
     assert _make(project, PATH="/usr/bin:/bin").stdout.strip() == ""
 
 
 def test_ci_requires_the_tools_if_their_folder_is_there(project: Path) -> None:
-    """Both for the checks on the oldest Python and for the tests on the deployed one."""
+    """Covers the checks on the oldest Python and the tests on the deployed one."""
     said = _ci(project)
 
     assert said
@@ -74,7 +74,7 @@ def test_ci_requires_the_tools_if_their_folder_is_there(project: Path) -> None:
 
 
 def test_ci_requires_no_tool_without_the_folder(project: Path) -> None:
-    """Their tests skip."""
+    """The tests of the tools skip."""
     shutil.rmtree(project.parent / "shared")
 
     assert set(_ci(project)) == {"required: "}
@@ -89,7 +89,7 @@ def test_ci_requires_the_package_index(project: Path) -> None:
 def test_the_command_line_is_not_built_without_a_package_index(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, required: str, outcome: type[BaseException]
 ) -> None:
-    """The test that asks is skipped, or fails if the index is required."""
+    """The test is skipped, or fails if the index is required."""
     monkeypatch.setenv("INDEX_REQUIRED", required)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
 
@@ -104,7 +104,7 @@ def _script(path: Path, *lines: str) -> None:
 
 def _make(project: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     command = ["make", "--no-print-directory", "--eval=which: ; @command -v bicep || true", "which"]
-    outer = ("MAKE", "TOOLS_REQUIRED")  # of a make or of .ci/run around
+    outer = ("MAKE", "TOOLS_REQUIRED")  # variables of an outer make or .ci/run
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(outer)}
     return subprocess.run(
         command, cwd=project, env={**inherited, **environ}, text=True, capture_output=True, check=True
@@ -112,7 +112,7 @@ def _make(project: Path, **environ: str) -> subprocess.CompletedProcess[str]:
 
 
 def _ci(project: Path, begin: str = "required:") -> list[str]:
-    """Run `.ci/run` with a `make` that only says what it was given."""
+    """Run `.ci/run` with a `make` that prints its arguments."""
     stub = project / "stub"
     stub.mkdir()
     _script(stub / "make", 'echo "required:$TOOLS_REQUIRED $(command -v bicep)"', 'echo "index:$INDEX_REQUIRED $1"')

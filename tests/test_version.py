@@ -1,4 +1,4 @@
-"""The version stands in `bridge/__init__.py`, which is deployed; everything else reads it there."""
+"""The version is defined in `bridge/__init__.py`, which is deployed. All other places read the version there."""
 
 import tomllib
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_description_and_callbacks_name_the_version() -> None:
 
 
 def test_template_of_azd_names_the_version() -> None:
-    """The tool reads a text, so this one cannot be derived."""
+    """The tool reads text, so the version there is a copy."""
     [line] = [each for each in (REPOSITORY / "azure.yaml").read_text().splitlines() if "template:" in each]
 
     assert line.endswith(f"@{__version__}")

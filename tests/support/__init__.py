@@ -1,1 +1,1 @@
-"""What tests share: doubles of the outside, and short ways to say what a test is about."""
+"""Doubles of the outside, and helpers for tests."""

@@ -1,4 +1,4 @@
-"""The command line as somebody types it: what it says, and how it ends."""
+"""Run the command line in a test: output and exit code."""
 
 import io
 import json
@@ -16,7 +16,7 @@ from tests.support.json_value import Json
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What came of a command."""
+    """The result of a command."""
 
     exit: int
     out: str
@@ -24,20 +24,20 @@ class Said:
 
     @property
     def json(self) -> Json:
-        """What it wrote for programs."""
+        """Parse standard output as JSON."""
         return json.loads(self.out)
 
 
 class Terminal(io.StringIO):
-    """A terminal that keeps what is written on it."""
+    """A terminal that keeps the output."""
 
     def isatty(self) -> bool:
-        """Say yes."""
+        """Return True."""
         return True
 
 
 def unmoved(_seconds: float) -> None:
-    """Wait for nothing: what a test waits for is not on a clock."""
+    """Return at once: the tests' waits are not on a clock."""
 
 
 def type_in(
@@ -50,7 +50,7 @@ def type_in(
     out: io.StringIO | None = None,
     stdin: str = "",
 ) -> Said:
-    """Run a command in this process; what it would read of the real world is an argument."""
+    """Run a command in this process. All access to the real world is an argument."""
     told, complained = out or io.StringIO(), io.StringIO()
     around = CliContext(
         environment=environment or {},

@@ -1,4 +1,4 @@
-"""Holds real requests, answers and events to the description of the API: no field is allowed that it does not name."""
+"""Compare real requests, answers and events with the API description. Undescribed fields are errors."""
 
 import json
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ from bridge.api.openapi import document
 
 Json = Any
 
-#: Headers of any answer with a body; HTTP itself describes them.
+#: Headers of any answer with a body. HTTP describes them.
 _OF_HTTP = {"content-type", "content-encoding"}
 
 
 def strict(schema: Json) -> Json:
-    """Let a schema allow no field that it does not know."""
+    """Forbid unknown fields in a schema."""
     if isinstance(schema, list):
         return [strict(each) for each in schema]
     if not isinstance(schema, dict):
@@ -28,7 +28,7 @@ def strict(schema: Json) -> Json:
 
 @cache
 def validator(name: str, *, is_strict: bool = True) -> Draft202012Validator:
-    """Make what holds a value to one of the description's schemas."""
+    """Return a validator for one of the description's schemas."""
     schemas = document()["components"]["schemas"]
     known = strict(schemas) if is_strict else schemas
     return Draft202012Validator({"$ref": f"#/components/schemas/{name}", "components": {"schemas": known}})
@@ -36,18 +36,18 @@ def validator(name: str, *, is_strict: bool = True) -> Draft202012Validator:
 
 @cache
 def calls() -> Mapping[str, Json]:
-    """Find each call of the description by the name of its function."""
+    """Return each call of the description by function name."""
     return {call["operationId"]: call for path in document()["paths"].values() for call in path.values()}
 
 
 def hold_answer(name: str, status: int, headers: Mapping[str, str], body: Json) -> None:
-    """Assert that an answer of a call is one that is described: status, headers, code and every field."""
+    """Assert that an answer is described: status, headers, code and every field."""
     responses = calls()[name]["responses"]
     assert str(status) in responses, f"{name} answers {status}, which is not described"
     described = responses[str(status)]
     given = {header.lower(): value for header, value in headers.items() if header.lower() not in _OF_HTTP}
     if status == HTTPStatus.UNAUTHORIZED and body is None:
-        return  # the platform's own: without a key nothing more is said
+        return  # the platform's answer, which has no more content without a key
     assert set(given) == {header.lower() for header in described.get("headers", {})}
     if "x-ms-error-code" in given:
         assert given["x-ms-error-code"] == body["error"]["code"]
@@ -61,7 +61,7 @@ def hold_answer(name: str, status: int, headers: Mapping[str, str], body: Json) 
 
 
 def hold_request(name: str, body: bytes) -> None:
-    """Assert that a body which was accepted is one that the description allows."""
+    """Assert that an accepted body matches the description."""
     content = calls()[name].get("requestBody", {}).get("content")
     if content is not None:
         reference = content["application/json"]["schema"]["$ref"]
@@ -69,7 +69,7 @@ def hold_request(name: str, body: bytes) -> None:
 
 
 def hold_event(content_type: str, body: bytes) -> None:
-    """Assert that what a receiver gets is one of the webhooks."""
+    """Assert that a callback matches one of the webhooks."""
     event = json.loads(body)
     name = "pinged" if event["type"] == "bridge.ping" else "operationEnded"
     content = document()["webhooks"][name]["post"]["requestBody"]["content"]

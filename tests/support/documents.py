@@ -13,16 +13,16 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 def networks() -> str:
-    """List the networks that callbacks do not reach without a setting."""
+    """Return the list of networks that callbacks cannot reach without a setting."""
     return " ".join(f"`{network}`" for network in REFUSED)
 
 
-#: What writes each part, by page and name.
+#: The function that writes each part, by page and name.
 PARTS: Mapping[tuple[str, str], Callable[[], str]] = {("security.md", "networks"): networks}
 
 
 def generated() -> Mapping[Path, str]:
-    """Return the pages with their generated parts as they must be."""
+    """Return the pages with up-to-date generated parts."""
     texts = {DOCS / name: (DOCS / name).read_text(encoding="utf-8") for name, _ in PARTS}
     for (name, part), write in PARTS.items():
         between = re.compile(rf"(<!-- {part} -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -1,4 +1,4 @@
-"""A bridge that answers by script over a real socket, and remembers what it was sent."""
+"""A fake bridge with scripted answers over a real socket, which records the calls."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,19 +16,19 @@ Answer = tuple[int, Any] | tuple[int, Any, Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """One call that came."""
+    """One recorded call."""
 
     method: str
     #: Path and query, without `/api/`.
     path: str
     headers: Mapping[str, str]
-    #: The JSON of its body; None without one.
+    #: The parsed JSON body. None without a body.
     body: Any
 
 
 @dataclass
 class FakeBridge:
-    """What is not in the script is 404, as of the function host: without a body."""
+    """Scripted answers. Unknown calls return 404 without a body, like the function host."""
 
     url: str = ""
     calls: list[Called] = field(default_factory=list)
@@ -36,15 +36,15 @@ class FakeBridge:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Say where it is."""
+        """Return the environment that points to the fake."""
         return {"BRIDGE_URL": self.url}
 
     def tell(self, call: str, *answers: Answer) -> None:
-        """Script the answers to a call, `GET registrations` say; the last one stays. Text is sent as it is."""
+        """Script the answers to a call like `GET registrations`. The last answer repeats. Text is sent unchanged."""
         self._scripts[call] = list(answers)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer, and remember who asked."""
+        """Return the scripted answer and record the call."""
         request = Request(environ)
         path = request.full_path.removesuffix("?").removeprefix("/api/")
         raw = request.get_data()
@@ -57,7 +57,7 @@ class FakeBridge:
 
 @contextmanager
 def fake_bridge() -> Iterator[FakeBridge]:
-    """Serve one until the end of the block."""
+    """Serve a fake until the end of the block."""
     fake = FakeBridge()
     server = WebServer(fake)
     fake.url = server.url
@@ -68,7 +68,7 @@ def fake_bridge() -> Iterator[FakeBridge]:
 
 
 def registration(name: str = "default~operation-1~0123456789abcdef", **own: Any) -> dict[str, Any]:
-    """Show a registration as the API does: one that waits, unless told otherwise."""
+    """Return a registration in the API's format, waiting by default."""
     operation = {
         "id": "operation-1",
         "source": "default",
@@ -103,7 +103,7 @@ def registration(name: str = "default~operation-1~0123456789abcdef", **own: Any)
 
 
 def attempt(status: int | None = None, error: str | None = None) -> dict[str, Any]:
-    """Show an attempt as the API does."""
+    """Return an attempt in the API's format."""
     return {
         "number": 1,
         "at": "2026-11-23T12:01:00.000Z",
@@ -118,7 +118,7 @@ def attempt(status: int | None = None, error: str | None = None) -> dict[str, An
 
 
 def delivered(name: str = "default~operation-1~0123456789abcdef", status: str = "Succeeded") -> dict[str, Any]:
-    """Show one that was delivered."""
+    """Return a delivered registration."""
     return registration(
         name,
         state="delivered",
@@ -129,6 +129,6 @@ def delivered(name: str = "default~operation-1~0123456789abcdef", status: str = 
 
 
 def problem(code: str, message: str, *details: tuple[str, str]) -> dict[str, Any]:
-    """Write an error in Azure's shape."""
+    """Return an error in Azure's format."""
     listed = [{"code": "InvalidValue", "message": said, "target": target} for target, said in details]
     return {"error": {"code": code, "message": message, "target": None, "details": listed}}

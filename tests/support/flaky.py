@@ -1,4 +1,4 @@
-"""A storage that goes wrong in the way that a test chooses."""
+"""Storage with failures that a test chooses."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -9,27 +9,25 @@ from tests.support.harness import Harness, harness
 
 
 class Flaky:
-    """A table of which some commits go wrong in a way that a test chooses."""
+    """A table with failing commits."""
 
     def __init__(self, inner: Table) -> None:
         self.inner = inner
-        #: Called instead of the next commits, one each.
+        #: Called in place of the next commits, one each.
         self.instead: list[Callable[[Transaction], Mapping[str, str]]] = []
-        #: What is under way, for as long as a test likes.
+        #: Requests in flight, as long as the test needs.
         self.late = Transaction("", ())
 
     def get(self, partition: str, key: str) -> Row | None:
-        """Read as ever."""
         return self.inner.get(partition, key)
 
     def range(
         self, partition: str, start: str, stop: str, *, limit: int | None = None, columns: Sequence[str] = ()
     ) -> Sequence[Row]:
-        """Read as ever."""
         return self.inner.range(partition, start, stop, limit=limit, columns=columns)
 
     def commit(self, transaction: Transaction) -> Mapping[str, str]:
-        """Commit, or go wrong."""
+        """Commit, or fail."""
         return self.instead.pop(0)(transaction) if self.instead else self.inner.commit(transaction)
 
     def silent_commit(self, transaction: Transaction) -> Mapping[str, str]:
@@ -42,26 +40,26 @@ class Flaky:
         raise CommitUnknown("no reply")
 
     def lands_late(self, transaction: Transaction) -> Mapping[str, str]:
-        """Keep the request under way, and give no reply."""
+        """Keep the request in flight, and give no reply."""
         self.late = transaction
         raise CommitUnknown("no reply yet")
 
     def late_lands_first(self, transaction: Transaction) -> Mapping[str, str]:
-        """Let the request that was under way land before this one."""
+        """Apply the request in flight before this one."""
         self.inner.commit(self.late)
         return self.inner.commit(transaction)
 
     def conflict(self, transaction: Transaction) -> Mapping[str, str]:
-        """Be too late."""
+        """Raise a conflict."""
         raise Conflict(ConflictKind.STALE, 0)
 
     def down(self, transaction: Transaction) -> Mapping[str, str]:
-        """Refuse."""
+        """Raise StorageUnavailable."""
         raise StorageUnavailable("down")
 
 
 def flaky() -> tuple[Harness, Flaky]:
-    """Make a harness whose storage can go wrong."""
+    """Return a harness with a flaky table."""
     tables: list[Flaky] = []
 
     def wrap(inner: Table) -> Table:

@@ -1,4 +1,4 @@
-"""A bridge in a world of its own: storage in memory, a clock that stands still, upstream and receivers by script."""
+"""A bridge with fakes: storage in memory, a stopped clock, scripted upstream and receivers."""
 
 import base64
 import secrets
@@ -42,12 +42,12 @@ from tests.support.log_guard import in_pool
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-#: When every test begins.
+#: The start time of every test.
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
 def new_signing_key() -> str:
-    """Make a key that nobody knows: a key that stands in a repository is published, and is no secret."""
+    """Return a random key. Keys in a repository are public, so they are no secrets."""
     return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
@@ -65,24 +65,24 @@ ENVIRONMENT = {
 
 
 class FakeClock:
-    """Stands still until a test moves it."""
+    """A clock that only tests advance."""
 
     def __init__(self, now: datetime = NOON) -> None:
         self.now = now
 
     def __call__(self) -> datetime:
-        """Tell the time."""
+        """Return the time."""
         return self.now
 
     def advance(self, by: timedelta | float) -> None:
-        """Let time pass; a number is seconds."""
+        """Advance the clock. A number means seconds."""
         self.now += by if isinstance(by, timedelta) else timedelta(seconds=by)
 
 
 class PoolExecutor(InlineExecutor):
-    """Runs everything at once and in order, so that a test can be read from top to bottom.
+    """Runs all work at once and in order, so tests read from top to bottom.
 
-    Like the thread of a pool, the work has none of its caller's context variables.
+    Like a pool's thread, the work does not see the context variables of the caller.
     """
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
@@ -96,41 +96,41 @@ def _in_pool(work: Callable[[], _T]) -> _T:
 
 
 def status_reply(operation_id: str, status: str) -> Reply:
-    """Make an answer as the upstream gives it."""
+    """Return an answer of the upstream."""
     return Reply(status=200, body=f'{{"id": "{operation_id}", "status": "{status}"}}'.encode())
 
 
 class FakeUpstream:
-    """Answers by script, and remembers who was asked for."""
+    """Scripted upstream that records the polls."""
 
     def __init__(self) -> None:
         self.asked: list[OperationRef] = []
         self.failures_fetched: list[OperationRef] = []
-        #: What the job of a failed operation answers, by its id.
+        #: The answer of a failed operation's job, by id.
         self.jobs: dict[str, Reply | NoReply | NoToken] = {}
         self._scripts: dict[str, list[Reply | NoReply | NoToken]] = {}
 
     def tell(self, operation_id: str, *answers: str | Reply | NoReply | NoToken) -> None:
-        """Script the answers for an operation; the last one stays."""
+        """Script the answers for an operation. The last answer repeats."""
         self._scripts[operation_id] = [
             status_reply(operation_id, each) if isinstance(each, str) else each for each in answers
         ]
 
     def fetch_operation(self, ref: OperationRef) -> Reply | NoReply | NoToken:
-        """Answer the next one of the script; `Running` without a script."""
+        """Return the next scripted answer, or `Running` without a script."""
         self.asked.append(ref)
         script = self._scripts.get(ref.id, [status_reply(ref.id, "Running")])
         return script.pop(0) if len(script) > 1 else script[0]
 
     def fetch_failure(self, ref: OperationRef) -> Reply | NoReply | NoToken:
-        """Answer by script; 404 without one, as for an id that is no job's."""
+        """Return the scripted answer, or 404 like for an id without a job."""
         self.failures_fetched.append(ref)
         return self.jobs.get(ref.id, Reply(status=404))
 
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """One callback as a receiver got it."""
+    """One callback as received."""
 
     url: str
     headers: Mapping[str, str]
@@ -138,32 +138,32 @@ class Posted:
 
 
 class FakeSender:
-    """Receivers by script: 200 unless told otherwise. What they get is what the description says of webhooks."""
+    """Scripted receivers, 200 by default. Each callback must match the description's webhooks."""
 
     def __init__(self) -> None:
         self.posted: list[Posted] = []
         self._scripts: dict[str, list[Outcome]] = {}
-        #: Called with each POST before it is answered.
+        #: Called with each POST before the answer.
         self.during: Callable[[], None] = lambda: None
-        #: What the network has against a URL.
+        #: Objections of the network, by URL.
         self.refused_destinations: dict[str, str] = {}
-        #: Where names lead to, by origin.
+        #: Addresses by origin.
         self.addresses: dict[str, str] = {}
 
     def address_of(self, origin: str) -> str | None:
-        """Find the address by script."""
+        """Return the scripted address."""
         return self.addresses.get(origin)
 
     def check_destination(self, url: str) -> str | None:
-        """Object by script."""
+        """Return the scripted objection."""
         return self.refused_destinations.get(url)
 
     def tell(self, url: str, *outcomes: int | Outcome) -> None:
-        """Script what a receiver answers; the last one stays."""
+        """Script the answers of a receiver. The last answer repeats."""
         self._scripts[url] = [answered(each, address=None) if isinstance(each, int) else each for each in outcomes]
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
-        """Take a callback."""
+        """Receive a callback."""
         hold_event(headers["Content-Type"], body)
         self.posted.append(Posted(url, headers, body))
         self.during()
@@ -172,7 +172,7 @@ class FakeSender:
 
 
 class CountingTable:
-    """Counts the calls to a table, pages of 1,000 rows included."""
+    """Counts the calls to a table, including pages of 1,000 rows."""
 
     def __init__(self, inner: Table) -> None:
         self.inner = inner
@@ -198,18 +198,18 @@ class CountingTable:
 
     @property
     def reads(self) -> int:
-        """Point reads and ranges together."""
+        """Return the number of point reads and ranges."""
         return self.calls["get"] + self.calls["range"]
 
     def taken(self) -> Counter[str]:
-        """Take the counts and begin again."""
+        """Return the counts and reset them."""
         taken, self.calls = self.calls, Counter()
         return taken
 
 
 @dataclass(slots=True)
 class Harness:
-    """A composed bridge with all that a test moves and looks at."""
+    """A composed bridge with its fakes."""
 
     settings: Settings
     clock: FakeClock
@@ -219,9 +219,9 @@ class Harness:
     upstream: FakeUpstream
     sender: FakeSender
     bridge: Bridge
-    #: What the bridge was composed with.
+    #: The dependencies of the bridge.
     dependencies: Dependencies
-    #: Seconds that the bridge chose to wait.
+    #: Seconds of the bridge's waits.
     pauses: list[float] = field(default_factory=list)
 
     @property
@@ -231,7 +231,7 @@ class Harness:
 
     @property
     def bulk_redelivery(self) -> Redeliver:
-        """The service that redelivers many."""
+        """The service for bulk redelivery."""
         return self.bridge.routes.bulk_redelivery
 
     @property
@@ -241,16 +241,16 @@ class Harness:
 
     @property
     def sweeper(self) -> Sweep:
-        """The service that the timer calls."""
+        """The service behind the timer."""
         return self.bridge.sweep
 
     @property
     def deliverer(self) -> Deliver:
-        """The service that the queue trigger calls."""
+        """The service behind the queue trigger."""
         return self.bridge.deliver
 
     def restart(self, **environment: str) -> None:
-        """Compose the bridge again, with other settings; what it has stored and sent is still there."""
+        """Compose the bridge again with other settings. Stored rows and sent messages remain."""
         self.settings = read_settings({**ENVIRONMENT, **environment})
         self.bridge = compose(self.settings, self.dependencies)
 
@@ -262,7 +262,7 @@ class Harness:
         events: Sequence[FinalStatus] = tuple(FinalStatus),
         metadata: str | None = None,
     ) -> Registration:
-        """Say what a client would register."""
+        """Return the registration that a client would request."""
         operation = OperationRef("default", operation_id)
         callback_url = normalise(url, self.settings.callback_rules)
         return Registration(
@@ -276,22 +276,22 @@ class Harness:
         )
 
     def register(self, operation_id: str = "operation-1", *urls: str) -> list[RegistrationRef]:
-        """Register callbacks and return who they are."""
+        """Register callbacks. Returns their references."""
         requests_made = [self.request(operation_id, url) for url in urls or ("https://receiver.example.com/hook",)]
         for request in requests_made:
             self.registrations.register(request)
         return [HeaderCipher(self.settings.keyring).tagged(request).ref for request in requests_made]
 
     def sweep(self) -> None:
-        """Let the timer tick once."""
+        """Run one tick of the timer."""
         self.sweeper.sweep()
 
     def deliver(self, task: DeliveryTask) -> None:
-        """Let the queue trigger take one task."""
+        """Run the queue trigger for one task."""
         self.deliverer.deliver(task)
 
     def deliver_all(self) -> int:
-        """Let the queue trigger take what was sent; returns how many tasks there were."""
+        """Run the queue trigger for all sent tasks. Returns their number."""
         tasks = self.queue.take()
         for task in tasks:
             self.deliver(task)
@@ -313,12 +313,12 @@ class Harness:
         return stored.record
 
     def due_keys(self) -> list[str]:
-        """Read the keys of all due rows, without the time."""
+        """Return the keys of all due rows, without the time."""
         rows = [row for name in operation_partitions() for row in self.memory.rows(name)]
         return sorted(":".join(due_parts(row.key)) for row in rows if row.key.startswith("due:"))
 
     def index_keys(self) -> list[str]:
-        """Read the states and references of all index rows."""
+        """Return the states and references of all index rows."""
         rows = [row for name in operation_partitions() for row in self.memory.rows(name)]
         parts = [row.key.split(":", 3) for row in rows if row.key.startswith("idx:")]
         return sorted(f"{state}:{reference}" for _, state, _, reference in parts)
@@ -331,9 +331,10 @@ def harness(
     queue: DeliveryQueue | None = None,
     **environment: str,
 ) -> Harness:
-    """Make a harness.
+    """Return a harness.
 
-    `table` can wrap the one in memory for a test that makes it fail, `sender` send and `upstream` ask for real.
+    `table` can wrap the table in memory, for example with failures. `sender` and `upstream` can replace the fakes by
+    real ones.
     """
     settings = read_settings({**ENVIRONMENT, **environment})
     memory = MemoryTable()

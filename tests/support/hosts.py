@@ -1,4 +1,4 @@
-"""The app in one of two function hosts, the local one and Microsoft's, with everything around it."""
+"""The app in a function host, the local one or Microsoft's, with all surrounding services."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from tests.support.tools import tool
 Kind = Literal["local", "microsoft"]
 KINDS: Sequence[Kind] = ("local", "microsoft")
 
-#: A function key of every host here.
+#: The function key of every test host.
 KEY = "test-function-key"
 
 #: Long enough for a loaded machine.
@@ -33,10 +33,10 @@ MAX_WAIT = 120.0
 
 _LOOK = 0.2
 
-#: Settings of Microsoft's host that shorten its own times, in the form in which they override host.json.
+#: Settings that shorten the times of Microsoft's host, in the form that overrides host.json.
 SHORT_TIMES = {"AzureFunctionsJobHost__extensions__queues__visibilityTimeout": "00:00:02"}
 
-#: Scenarios of minutes run on what is deployed alone.
+#: Scenarios of minutes run only on the deployed Python.
 IS_DEPLOYED_PYTHON = sys.version_info >= (3, 13)
 
 
@@ -48,9 +48,10 @@ def start_host(
     port: int = 0,
     on_line: Callable[[str], None] = lambda _: None,
 ) -> HostProcess | MicrosoftHost:
-    """Start an app in a host that asks for `KEY`. Skips the test if the machine has no host of Microsoft's.
+    """Start an app in a host that requires `KEY`. Skips the test if the machine lacks Microsoft's host.
 
-    Nothing is printed: a host of many tests goes on while others look at standard output. `lines` has all of it.
+    The host prints nothing, since a shared host runs while other tests check standard output. `lines` has the whole
+    output.
     """
     if kind == "local":
         return HostProcess.start(environ, app=app, port=port, keys=[KEY], on_line=on_line)
@@ -61,9 +62,9 @@ def start_host(
 def app_settings(
     azurite: Azurite, upstream: Upstream, *, more_sources: Sequence[str] = (), **own: str
 ) -> dict[str, str]:
-    """Return all that the app is told; the host itself gets `SHORT_TIMES`.
+    """Return the settings of the app. The host gets `SHORT_TIMES`.
 
-    `more_sources` names up to five sources beside the default one, all of them at the same upstream.
+    `more_sources` names up to five additional sources, all with the same upstream.
     """
     by_name = upstream.endpoint.replace("127.0.0.1", "localhost")
     places = [
@@ -96,7 +97,7 @@ def app_settings(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """A running app, and what stands around it."""
+    """A running app with the surrounding services."""
 
     kind: Kind
     host: HostProcess | MicrosoftHost
@@ -105,28 +106,28 @@ class Running:
     receiver: Receiver
 
     def call(self, method: str, path: str, **how: Any) -> requests.Response:
-        """Call the API with the key; `path` begins behind `/api/`."""
+        """Call the API with the key. `path` starts after `/api/`."""
         headers = {"x-functions-key": KEY, **how.pop("headers", {})}
         return requests.request(method, f"{self.host.url}/api/{path}", headers=headers, timeout=MAX_WAIT, **how)
 
     def read(self, path: str) -> Json:
-        """Return what a GET answers."""
+        """Return the body of a GET."""
         return self.call("GET", path).json()
 
     def register(self, operation_id: str, path: str, **more: object) -> Json:
-        """Register a callback to a path of the receiver's; it must be answered 201."""
+        """Register a callback to a path of the receiver. The answer must be 201."""
         body = {"operationId": operation_id, "callbackUrl": f"{self.receiver.url}{path}", **more}
         answer = self.call("POST", "registrations", json=body)
         assert answer.status_code == 201, answer.text
         return answer.json()
 
     def until(self, registration: Json, *states: str) -> Json:
-        """Read a registration until it is in one of the states."""
+        """Read a registration until one of the states is reached."""
         return wait_until(lambda: self.read(f"registrations/{registration['id']}"), lambda it: it["state"] in states)
 
 
 def wait_until(read: Callable[[], Any], holds: Callable[[Any], bool]) -> Json:
-    """Read until a condition holds, and return what was read. Raises TimeoutError with the last that was read."""
+    """Read until a condition holds. Returns the last value. Raises TimeoutError with the last value."""
     read_at_last: Any = None
     waiting = threading.Event()
     for _ in range(int(MAX_WAIT / _LOOK)):
@@ -141,7 +142,7 @@ def wait_until(read: Callable[[], Any], holds: Callable[[Any], bool]) -> Json:
 def running_app(
     kind: Kind, state: Path, azurite: Azurite, *, more_sources: Sequence[str] = (), **own: str
 ) -> Iterator[Running]:
-    """Run the bridge in a host, with an upstream and a receiver of its own."""
+    """Run the bridge in a host, with a separate upstream and receiver."""
     with Upstream.start(key="the-speech-key") as upstream, Receiver.start() as receiver:
         environ = app_settings(azurite, upstream, more_sources=more_sources, **own)
         with start_host(kind, state, environ) as host:

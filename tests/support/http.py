@@ -1,4 +1,4 @@
-"""Requests as the function host makes them, and answers as a client reads them."""
+"""Requests in the form of the function host, and answers in the form for clients."""
 
 import json
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ BASE = "https://bridge.example.com/api"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a client gets."""
+    """The answer to a client."""
 
     status: int
     headers: Mapping[str, str]
@@ -32,17 +32,17 @@ class Answer:
 
     @property
     def error(self) -> Json:
-        """The error of an answer that is none of success."""
+        """The error of an unsuccessful answer."""
         return self.body["error"]
 
     @property
     def targets(self) -> list[str]:
-        """What was wrong, field by field."""
+        """The targets of all problems."""
         return [detail["target"] for detail in self.error["details"]]
 
 
 class Client:
-    """Calls the app as the host does, and holds each answer to the description of the API."""
+    """Calls the app like the host, and compares each answer with the API description."""
 
     def __init__(self, app: App, token: str | None = None) -> None:
         self.app = app
@@ -50,7 +50,7 @@ class Client:
 
     @classmethod
     def of(cls, bridge: Harness, token: str | None = None) -> "Client":
-        """Make a client of a harness."""
+        """Return a client of a harness."""
         return cls(App(bridge.bridge), token)
 
     def call(
@@ -81,25 +81,25 @@ class Client:
         return answered
 
     def health(self, query: str = "", *, method: str = "GET") -> Answer:
-        """Ask whether the app is alive."""
+        """Call the health endpoint."""
         request = func.HttpRequest(method, f"{BASE}/health?{query}", params=dict(parse_qsl(query)), body=b"")
         answered = answer(self.app.health(request))
         hold_answer("health", answered.status, answered.headers, answered.body)
         return answered
 
     def register(self, body: object, **headers: str) -> Answer:
-        """Send a registration; bytes go as they are, everything else as JSON."""
+        """Send a registration. Bytes are sent unchanged, other values as JSON."""
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         sent = {"Content-Type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
         return self.call(Handlers.register, method="POST", body=raw, headers=sent)
 
 
 def route_of(handler: Handler) -> Route[Handler]:
-    """Find the route that a handler answers."""
+    """Return the route of a handler."""
     return _ROUTES[handler]
 
 
 def answer(response: func.HttpResponse) -> Answer:
-    """Read an answer."""
+    """Convert a response to an answer."""
     text = response.get_body().decode()
     return Answer(response.status_code, dict(response.headers), json.loads(text) if text else None)

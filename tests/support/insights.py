@@ -1,4 +1,4 @@
-"""Everything that a run of the app leaves at Application Insights, from `insights-sink`."""
+"""The telemetry of a run at Application Insights, from `insights-sink`."""
 
 import json
 import socket
@@ -17,17 +17,17 @@ from tests.support.tools import tool
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A line of the log, as it was kept."""
+    """A stored log line."""
 
     message: str
     level: str
     category: str
-    #: Names the invocation that the line belongs to.
+    #: The invocation of the line.
     invocation: str | None
 
     @property
     def event(self) -> Mapping[str, Any]:
-        """The line of an event, or an empty mapping for any other text."""
+        """The line of an event, or an empty mapping for other text."""
         with suppress(ValueError):
             read = json.loads(self.message)
             return read if isinstance(read, dict) and "event" in read else {}
@@ -36,17 +36,17 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Sink:
-    """Where the host sends what Application Insights would keep."""
+    """The host's destination in place of Application Insights."""
 
     port: int
     file: Path
 
     @property
     def settings(self) -> dict[str, str]:
-        """What a host is told, so that it sends to this sink alone.
+        """The settings of a host that sends only to this sink.
 
-        A host keeps what it could not send in its folder for temporary files, and sends what it finds there. With a
-        folder that other hosts had, it would try a sink that is gone, and send nothing for minutes.
+        A host stores unsent data in a temporary folder, and sends existing data from that folder. In the folder of
+        other hosts, the host would try a closed sink, and send nothing for minutes.
         """
         url = f"http://127.0.0.1:{self.port}/"
         key = "00000000-0000-0000-0000-000000000001"
@@ -59,19 +59,19 @@ class Sink:
 
     @property
     def items(self) -> list[Any]:
-        """All that came so far, as it was sent."""
+        """All items so far, unchanged."""
         whole_lines, _, _ = self.file.read_text(encoding="utf-8").rpartition("\n")
         return [json.loads(line) for line in whole_lines.splitlines()]
 
     @property
     def traces(self) -> list[Trace]:
-        """All lines of the log, of the app and of the host."""
+        """All log lines of app and host."""
         return [_trace(item) for item in self.items if item["name"].endswith(("AppTraces", "Message"))]
 
 
 @contextmanager
 def insights_sink(folder: Path) -> Iterator[Sink]:
-    """Run `insights-sink`. Skips the test if the machine has none."""
+    """Run `insights-sink`. Skips the test if the machine lacks the tool."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     file = folder / "insights.jsonl"

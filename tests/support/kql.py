@@ -1,4 +1,4 @@
-"""The queries of `infra/`, executed over what a run has left: `duckdb-kql` runs KQL on DuckDB."""
+"""Run the queries of `infra/` on the telemetry of a run, with KQL on DuckDB (`duckdb-kql`)."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ import duckdb_kql
 
 from tests.support.json_value import Json
 
-#: Columns that the queries use, as the workspace has them.
+#: Columns of the queries, as in the workspace.
 _TABLES = {
     "AppTraces": "TimeGenerated TIMESTAMP, Message VARCHAR, SeverityLevel INTEGER, Properties JSON, "
     "OperationId VARCHAR, OperationName VARCHAR, AppRoleInstance VARCHAR",
@@ -21,9 +21,9 @@ _SEVERITIES = ("Verbose", "Information", "Warning", "Error", "Critical")
 
 
 class Workspace:
-    """The tables of a workspace of Log Analytics, filled with what was sent to Application Insights.
+    """The tables of a Log Analytics workspace, filled with items for Application Insights.
 
-    `stretch` multiplies the time between the items, as if the run had taken that much longer.
+    `stretch` multiplies the time between items, to simulate a longer run.
     """
 
     def __init__(self, items: Sequence[Any], *, stretch: int = 1) -> None:
@@ -38,14 +38,14 @@ class Workspace:
         self._insert("AppRequests", [self._request(item) for item in items if item["name"].endswith("AppRequests")])
 
     def run(self, query: str) -> Sequence[Mapping[str, Any]]:
-        """Execute a query; returns its rows."""
+        """Run a query. Returns the rows."""
         text = "\n".join(line for line in query.splitlines() if not line.startswith("//"))
         done = duckdb_kql.execute(self._connection, text)
         names = [column[0] for column in done.description or ()]
         return [dict(zip(names, row, strict=True)) for row in done.fetchall()]
 
     def _insert(self, table: str, rows: Sequence[Sequence[object]]) -> None:
-        """Insert many rows with each statement: a statement for each row takes a minute."""
+        """Insert many rows per statement. One statement per row takes a minute."""
         for start in range(0, len(rows), _ROWS_OF_A_STATEMENT):
             some = rows[start : start + _ROWS_OF_A_STATEMENT]
             marks = ", ".join(f"({', '.join('?' for _ in row)})" for row in some)

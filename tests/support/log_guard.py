@@ -1,4 +1,4 @@
-"""Watches every line of the log, at any level: which thread writes the line, and how long the line is."""
+"""Checks every log line, at any level: the writing thread, and the length."""
 
 import logging
 import threading
@@ -7,16 +7,16 @@ from contextlib import contextmanager
 
 from bridge.log import MAX_LINE
 
-#: Says whether this thread runs the work of an executor of a test, which stands for the work of a pool thread.
+#: Whether this thread runs work of a test's executor, in place of a pool thread.
 _here = threading.local()
 
-#: How the threads of the app's pools are named (`bridge/dependencies.py`).
+#: Name prefixes of the app's pool threads (`bridge/dependencies.py`).
 POOL_THREADS = ("sweep", "read")
 
 
 @contextmanager
 def in_pool() -> Iterator[None]:
-    """Let this block stand for the work of a pool thread, whatever its context variables are."""
+    """Treat this block as work of a pool thread, independent of context variables."""
     before = getattr(_here, "is_pool", False)
     _here.is_pool = True
     try:
@@ -26,21 +26,21 @@ def in_pool() -> Iterator[None]:
 
 
 class GuardedLogger:
-    """The bridge's logger, with a list of the lines that no invocation would own."""
+    """The bridge's logger, with a list of lines without an invocation."""
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
-        #: Lines that were written in a pool.
+        #: Lines written in a pool.
         self.of_pools: list[str] = []
-        #: Lines that Application Insights or the host would not keep whole.
+        #: Lines that Application Insights or the host would truncate.
         self.too_long: list[str] = []
 
     def isEnabledFor(self, level: int) -> bool:
-        """Return True, so that the lines below the level of a test are watched too."""
+        """Return True, so lines below the test's level are checked too."""
         return True
 
     def log(self, level: int, line: str) -> None:
-        """Watch a line, and write it as ever."""
+        """Check a line, then write the line."""
         if getattr(_here, "is_pool", False) or threading.current_thread().name.startswith(POOL_THREADS):
             self.of_pools.append(line)
         if len(line.encode()) > MAX_LINE:

@@ -1,4 +1,4 @@
-"""Reads off the code which lines it can write, and off the log which ones it wrote."""
+"""Read possible log lines from the code, and written lines from the log."""
 
 import ast
 import json
@@ -13,13 +13,13 @@ from local.settings import REPOSITORY
 
 
 def lines_of(caplog: pytest.LogCaptureFixture, *events: Event) -> list[dict[str, Any]]:
-    """Read what was written, oldest first: whole lines, all of them or those of some events."""
+    """Return the complete written lines, oldest first: all, or those of some events."""
     read = [json.loads(record.message) for record in caplog.records if record.name == "bridge"]
     return [line for line in read if not events or line["event"] in events]
 
 
 def written() -> Mapping[str, set[str]]:
-    """Find the fields of each event wherever the code writes one."""
+    """Return the fields of each event at every place in the code that writes the event."""
     fields: dict[str, set[str]] = defaultdict(set)
     for path in sorted((REPOSITORY / "bridge").rglob("*.py")):
         for call in _calls(ast.parse(path.read_text())):

@@ -1,4 +1,4 @@
-"""The kind of each test, as a marker: by the test's own marker, by its fixtures, or by its folder."""
+"""The kind of each test, as a marker: by the test's markers, by fixtures, or by folder."""
 
 import socket
 import subprocess
@@ -15,7 +15,7 @@ _BY_FIXTURE = MappingProxyType(
     {"azurite": "azurite", "upstream": "sockets", "tenant": "sockets", "receiver": "sockets", "fake": "sockets"}
 )
 
-#: Folders and files below `tests`. The longest path that fits decides. Other files directly below run programs.
+#: Folders and files below `tests`. The longest matching path decides. Other files directly below run programs.
 _BY_PATH: Mapping[str, str] = MappingProxyType(
     {
         "adapters": "sockets",

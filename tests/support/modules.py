@@ -1,4 +1,4 @@
-"""The imports of the project's modules, read from their text. No module is run."""
+"""The imports of the project's modules, parsed from text without running any module."""
 
 import ast
 from collections.abc import Iterator
@@ -8,13 +8,13 @@ from local.settings import REPOSITORY
 
 
 def name_of(path: Path) -> str:
-    """Name a module by its file."""
+    """Return the module name of a file."""
     parts = path.relative_to(REPOSITORY).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Yield the names that a module imports, also inside functions."""
+    """Yield the imported names, including imports inside functions."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -24,7 +24,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def reached(*roots: str, without: str = "") -> dict[str, Path]:
-    """Return by name all modules of the package that the roots import, directly or not, with their packages."""
+    """Return all modules of the package that the roots import, directly or indirectly, with their packages, by name."""
     files = {name_of(path): path for path in (REPOSITORY / "bridge").rglob("*.py")}
     found: dict[str, Path] = {}
     waiting = list(roots)
@@ -38,7 +38,7 @@ def reached(*roots: str, without: str = "") -> dict[str, Path]:
 
 
 def _named(path: Path) -> Iterator[str]:
-    """Yield the modules that a module imports, also in the form `from package import module`."""
+    """Yield the imported modules, including the form `from package import module`."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)

@@ -1,4 +1,4 @@
-"""Schedules of polls, as a sweep has them."""
+"""Schedules of polls for sweeps."""
 
 from datetime import timedelta
 from itertools import count
@@ -15,7 +15,7 @@ SHORTEST = timedelta(seconds=10)
 
 
 def learnt_schedule(table: Table | None = None, *, shortest: timedelta = SHORTEST) -> LearntSchedule:
-    """Make a learnt schedule that knows nothing yet."""
+    """Return a learnt schedule without data."""
     numbers = count(1)
     waits = Waits(lambda _: None, lambda: 0.5)
     store = DurationStore(table or MemoryTable(), FakeClock(), lambda: f"learnt-{next(numbers)}", waits)
@@ -23,5 +23,5 @@ def learnt_schedule(table: Table | None = None, *, shortest: timedelta = SHORTES
 
 
 def exponential_schedule(*, shortest: timedelta = SHORTEST) -> ExponentialSchedule:
-    """Make an exponential schedule."""
+    """Return an exponential schedule."""
     return ExponentialSchedule(shortest)

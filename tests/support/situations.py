@@ -1,4 +1,4 @@
-"""Six broken situations on the started app, which the command line and the page have to explain."""
+"""Six faults on the started app that the command line and the page must explain."""
 
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from tests.support.json_value import Json
 
 ROOT = Path(__file__).parents[2]
 
-#: Callbacks may go to this machine.
+#: Callbacks to this machine are allowed.
 OPEN: Mapping[str, str] = {
     "BRIDGE_CALLBACK_ALLOW_HTTP": "true",
     "BRIDGE_CALLBACK_ALLOWED_NETWORKS": "127.0.0.0/8",
@@ -30,7 +30,7 @@ OPEN: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """An app in which something is broken, and the registration that shows it."""
+    """An app with a fault, and the registration that shows the fault."""
 
     app: HostProcess
     name: str
@@ -38,7 +38,7 @@ class Broken:
 
 @dataclass(slots=True)
 class Place:
-    """Where apps are started, one after the other, on the same storage."""
+    """Starts apps one after the other, on the same storage."""
 
     azurite: Azurite
     upstream: Upstream
@@ -46,7 +46,7 @@ class Place:
     running: ExitStack = field(default_factory=ExitStack)
 
     def start(self, own: Mapping[str, str] = OPEN, *, keys: Sequence[str] = ()) -> HostProcess:
-        """Start the app, with settings of its own."""
+        """Start the app with additional settings."""
         environment: Mapping[str, str] = {
             "PATH": "/usr/bin:/bin",
             "AzureWebJobsStorage": self.azurite.connection_string,
@@ -61,14 +61,14 @@ class Place:
         return self.running.enter_context(HostProcess.start(environment, app=ROOT, keys=keys))
 
     def registered(self, app: HostProcess, operation_id: str, callback_url: str, **more: object) -> str:
-        """Register; returns the id."""
+        """Register. Returns the id."""
         body = {"operationId": operation_id, "callbackUrl": callback_url, **more}
         answer = requests.post(f"{app.url}/api/registrations", json=body, timeout=MAX_WAIT)
         assert answer.status_code == 201, answer.text
         return str(answer.json()["id"])
 
     def broken(self, app: HostProcess, name: str, holds: Callable[[Any], bool]) -> Broken:
-        """Read a registration after each line that the app writes, until something holds for it."""
+        """Read a registration after each output line of the app, until a condition holds."""
 
         def look(_lines: object) -> bool:
             return holds(requests.get(f"{app.url}/api/registrations/{name}", timeout=MAX_WAIT).json())
@@ -79,7 +79,7 @@ class Place:
 
 @contextmanager
 def place() -> Iterator[Place]:
-    """Set up storage that nothing else uses, a fake Speech service, and a receiver."""
+    """Provide separate storage, a fake Speech service and a receiver."""
     with Azurite.start() as azurite, Upstream.start(key="right-key") as upstream, Receiver.start() as receiver:
         made = Place(azurite, upstream, receiver)
         with made.running:
@@ -87,41 +87,41 @@ def place() -> Iterator[Place]:
 
 
 def is_attempted(shown: Json) -> bool:
-    """Tell whether the first attempt is recorded."""
+    """Return whether the first attempt is recorded."""
     return any(each["status"] or each["error"] for each in shown["attempts"])
 
 
 def has_asked_in_vain(shown: Json) -> bool:
-    """Tell whether a request to Speech went wrong."""
+    """Return whether a request to Speech failed."""
     return shown["operation"]["lastError"] is not None
 
 
 def wrong_speech_key(at: Place) -> Broken:
-    """Give the bridge a key that Speech does not take."""
+    """Use a key that Speech rejects."""
     app = at.start({**OPEN, "SPEECH_KEY": "wrong-key"})
     return at.broken(app, at.registered(app, "unasked-operation", f"{at.receiver.url}/callback"), has_asked_in_vain)
 
 
 def receiver_with_401(at: Place) -> Broken:
-    """Let the receiver want credentials."""
+    """Make the receiver require credentials."""
     at.receiver.answer("/callback", then=401)
     return _ended(at, f"{at.receiver.url}/callback")
 
 
 def receiver_down(at: Place) -> Broken:
-    """Let nobody listen at the receiver's port."""
+    """Close the receiver's port."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     return _ended(at, f"http://127.0.0.1:{port}/callback")
 
 
 def name_does_not_resolve(at: Place) -> Broken:
-    """Let the receiver's name lead nowhere."""
+    """Use a receiver name that does not resolve."""
     return _ended(at, "http://hooks.no-such-name.invalid/callback")
 
 
 def refused_by_the_rules(at: Place) -> Broken:
-    """Narrow the rules after it was registered."""
+    """Narrow the rules after the registration."""
     at.upstream.tell("running-operation", "Running")
     before = at.start()
     name = at.registered(before, "running-operation", f"{at.receiver.url}/callback")
@@ -131,14 +131,14 @@ def refused_by_the_rules(at: Place) -> Broken:
 
 
 def operation_unknown_upstream(at: Place) -> Broken:
-    """Let Speech know no such operation."""
+    """Use an operation that Speech does not know."""
     app = at.start()
     at.upstream.tell("lost-operation", always=named("not found (from the schema)"))
     return at.broken(app, at.registered(app, "lost-operation", f"{at.receiver.url}/callback"), has_asked_in_vain)
 
 
 def _ended(at: Place, callback_url: str) -> Broken:
-    """Register for an operation that has ended; its callback cannot arrive."""
+    """Register for an ended operation with a callback that cannot arrive."""
     app = at.start()
     at.upstream.tell("ended-operation", "Succeeded")
     return at.broken(app, at.registered(app, "ended-operation", callback_url), is_attempted)

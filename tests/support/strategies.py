@@ -1,4 +1,4 @@
-"""Strategies for values that several tests draw."""
+"""Strategies that several tests use."""
 
 from datetime import UTC, datetime
 
@@ -6,5 +6,5 @@ from hypothesis import strategies as st
 
 
 def moments(first: str, last: str) -> st.SearchStrategy[datetime]:
-    """Draw moments in UTC between two dates, each as `2026-01-31`."""
+    """Draw UTC times between two dates, each in the form `2026-01-31`."""
     return st.datetimes(datetime.fromisoformat(first), datetime.fromisoformat(last), timezones=st.just(UTC))

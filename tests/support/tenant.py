@@ -1,4 +1,4 @@
-"""A tenant of a test's own: it signs tokens, and publishes its keys over HTTP as Entra does."""
+"""A fake tenant that signs tokens and publishes keys over HTTP like Entra."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,50 +23,50 @@ MINUTE, HOUR = 60, 3600
 
 @cache
 def private_key(name: str) -> RSAPrivateKey:
-    """Make a key once for all tests of a process."""
+    """Return a key, created once per process."""
     return generate_private_key(public_exponent=65537, key_size=1024 if name == "short" else 2048)
 
 
 def public_pem(name: str) -> bytes:
-    """Write the public half of a key as text, as somebody could take it for a secret."""
+    """Return the public key as text, which a naive library could use as an HMAC secret."""
     public = private_key(name).public_key()
     return public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def published(name: str) -> dict[str, Any]:
-    """Write the public half of a key as Entra publishes it."""
+    """Return the public key in Entra's format."""
     written = jwt.algorithms.RSAAlgorithm.to_jwk(private_key(name).public_key(), as_dict=True)
     return {"kty": "RSA", "use": "sig", "kid": name, "n": written["n"], "e": written["e"]}
 
 
 class KeyServer:
-    """Publishes metadata and keys, and counts who asks for them."""
+    """Publishes metadata and keys, and counts the requests."""
 
     def __init__(self) -> None:
-        #: The names of the keys that it publishes.
+        #: The names of the published keys.
         self.keys = ["first"]
-        #: Published beside them, as they are.
+        #: Additional published keys, unchanged.
         self.others: list[Any] = []
-        #: What the metadata says beside the truth.
+        #: Changes of the metadata.
         self.metadata: dict[str, Any] = {}
-        #: What is answered instead, if anything.
+        #: The answer in place of the regular one, if any.
         self.instead: Callable[[], Response] | None = None
-        #: How often it was asked for its keys.
+        #: Number of requests for keys.
         self.fetched = 0
-        #: How often it was asked for anything.
+        #: Number of all requests.
         self.asked = 0
         self._server = WebServer(self)
-        #: Where it answers: the authority of the settings.
+        #: The address of the server: the authority in the settings.
         self.url = self._server.url
 
     @property
     def issuer(self) -> str:
-        """Who issues the tokens."""
+        """The issuer of the tokens."""
         return f"{self.url}/{TENANT}/v2.0"
 
     @property
     def settings(self) -> dict[str, str]:
-        """Say what an app is told that believes this tenant."""
+        """Return the settings of an app that trusts this tenant."""
         return {
             "BRIDGE_AUTH": "entra",
             "BRIDGE_AUTH_TENANT": TENANT,
@@ -75,7 +75,7 @@ class KeyServer:
         }
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer as Entra does."""
+        """Answer like Entra."""
         self.asked += 1
         answer = self._answer(Request(environ).path) if self.instead is None else self.instead()
         return answer(environ, start_response)
@@ -89,7 +89,7 @@ class KeyServer:
         at: int = int(NOON.timestamp()),
         **claims: Any,
     ) -> str:
-        """Sign a token for an hour from `at`; a claim that is None is left out."""
+        """Sign a token that is valid for an hour from `at`. A claim with the value None is omitted."""
         said = {
             "iss": self.issuer,
             "aud": AUDIENCE,
@@ -107,7 +107,7 @@ class KeyServer:
         return jwt.encode(content, private_key(key), "RS256", said_first)
 
     def stop(self) -> None:
-        """Be gone."""
+        """Stop the server."""
         assert self._server.stop(10)
 
     def _answer(self, path: str) -> Response:
@@ -121,7 +121,7 @@ class KeyServer:
 
 @contextmanager
 def key_server() -> Iterator[KeyServer]:
-    """Run one."""
+    """Run a key server."""
     server = KeyServer()
     try:
         yield server
@@ -130,7 +130,7 @@ def key_server() -> Iterator[KeyServer]:
 
 
 def guarded_by(tenant: KeyServer, **environment: str) -> Harness:
-    """Make a harness whose authenticator believes a tenant."""
+    """Return a harness that trusts a tenant."""
     bridge = harness()
     bridge.restart(**tenant.settings, **environment)
     return bridge

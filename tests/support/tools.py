@@ -1,4 +1,4 @@
-"""Find Microsoft's tools, which some tests need and a machine may lack."""
+"""Find Microsoft's tools, which a machine may lack."""
 
 import os
 import shutil
@@ -16,8 +16,8 @@ _SOURCES = {
 def tool(name: str) -> str:
     """Return the path of an executable on PATH.
 
-    Without one the test that asks is skipped, or fails if TOOLS_REQUIRED is set: a machine that should have the tools
-    must not pass over their tests.
+    Skips the test without the tool, or fails the test if TOOLS_REQUIRED is set: a machine with the tools must not skip
+    their tests.
     """
     path = shutil.which(name)
     if path is None:

@@ -14,15 +14,15 @@ import pytest
 from bridge.cli.context import PROGRAM
 from local.settings import REPOSITORY
 
-#: Set where a package index must be in reach: a test that needs one may not skip there.
+#: Set if a package index must be available: a test that needs an index may not skip then.
 REQUIRED = "INDEX_REQUIRED"
 
-#: Versions of Python that the command line promises to run on.
+#: The supported Python versions of the command line.
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 
 _PIP = ("--quiet", "--disable-pip-version-check", "--no-input", "--retries=1")
 
-#: Runs commands in one process, one for each argument. The first failure ends it.
+#: Runs commands in one process, one per argument. The first failure ends the process.
 ONE_AFTER_THE_OTHER = """
 import sys
 from bridge.cli.__main__ import main
@@ -39,27 +39,27 @@ for line in sys.argv[1:]:
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """An environment with the wheel and its declared libraries. It has no pip."""
+    """An environment with the wheel and the declared libraries, without pip."""
 
     folder: Path
-    #: The Python of the environment. Its pip installs into the environment.
+    #: The Python of the environment. The base installation's pip installs packages.
     base: Path
 
     def type_in(self, *arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Type a command in a pipe, away from the repository."""
+        """Run a command with a pipe as output, outside of the repository."""
         return self._run([self.folder / "bin" / PROGRAM, *arguments], cwd, environment)
 
     def type_lines(self, *lines: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-        """Type commands one after the other; one process, which saves the time of many starts."""
+        """Run several commands in one process, which saves many starts."""
         return self._run([self._python, "-I", "-c", ONE_AFTER_THE_OTHER, *lines], cwd, {})
 
     def install(self, what: str) -> None:
-        """Install something more; skips or fails as `build` does."""
+        """Install another package. Skips or fails like `build`."""
         # Compiling all of Azure's libraries takes longer than the test.
         _pip(self.base, f"--python={self._python}", "install", "--no-compile", what)
 
     def distributions(self) -> set[str]:
-        """Name what is installed."""
+        """Return the names of the installed distributions."""
         code = "from importlib.metadata import distributions as d; print(*(each.name.lower() for each in d()))"
         return set(self._run([self._python, "-I", "-c", code], self.folder, {}).stdout.split())
 
@@ -82,14 +82,14 @@ class Installed:
 
 
 def build(folder: Path) -> Path:
-    """Build the wheel; skips the test if no package index is in reach, or fails if one must be."""
+    """Build the wheel. Without a package index, skips the test, or fails if an index is required."""
     _pip(Path(sys.executable), "wheel", "--no-deps", f"--wheel-dir={folder}", str(REPOSITORY))
     [wheel] = folder.glob("*.whl")
     return wheel
 
 
 def install(version: str, wheel: Path, folder: Path) -> Installed:
-    """Make an environment with one of the Pythons, and install the wheel there. Without that Python, skips the test."""
+    """Create an environment with a Python version, and install the wheel. Skips the test without that Python."""
     python = _find(version)
     if python is None:
         pytest.skip(f"Python {version} is not on this machine")
@@ -108,7 +108,7 @@ def _pip(python: Path, *arguments: str) -> None:
 
 @cache
 def _find(version: str) -> Path | None:
-    """Find a Python of a version: this one, one on PATH, or one of pyenv."""
+    """Find a Python version: this one, one on PATH, or one of pyenv."""
     for candidate in _candidates(version):
         code = "import sys; print('%d.%d' % sys.version_info[:2])"
         done = subprocess.run([candidate, "-I", "-c", code], capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""A table in memory that remembers the sizes of its transactions."""
+"""A table in memory that records the sizes of transactions."""
 
 from collections.abc import Mapping
 
@@ -7,19 +7,19 @@ from bridge.testing import MemoryTable
 
 
 class Witness(MemoryTable):
-    """Remembers how many rows each transaction that went through had."""
+    """Records the number of rows of each successful transaction."""
 
     def __init__(self) -> None:
         super().__init__()
         self.sizes: list[int] = []
 
     def commit(self, transaction: Transaction) -> Mapping[str, str]:
-        """Commit, and remember."""
+        """Commit and record."""
         etags = super().commit(transaction)
         self.sizes.append(len(transaction.writes))
         return etags
 
     def taken(self) -> list[int]:
-        """Take what was remembered and begin again."""
+        """Return the recorded sizes and reset them."""
         taken, self.sizes = self.sizes, []
         return taken
