@@ -344,9 +344,9 @@ class App:
             self._bridge.sweep.sweep()
 
     def deliver(self, body: bytes, *, message_id: str | None = None, inserted: datetime | None = None) -> None:
-        """Follow a queue message. An unreadable one is skipped, with its id and insertion time in the log.
+        """Follow a queue message. An unreadable one is skipped, with id and insertion time in the log.
 
-        A lost message has its due row. A misconfigured app returns its messages by raising Misconfigured: the host
+        A lost message has its due row. A misconfigured app returns messages by raising Misconfigured: the host
         shows each again after the `visibilityTimeout` of host.json, to any instance. The app waits before that, so that
         a broken instance takes few messages from working ones.
         """

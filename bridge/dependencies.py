@@ -115,7 +115,7 @@ def instrumented(
 
 
 def _telemetry(settings: Settings) -> Telemetry:
-    """Create the exporter. Its packages are imported only here, so that a cold start without it is not slowed down."""
+    """Create the exporter. Imports packages only here, so that a cold start without telemetry is fast."""
     try:
         from bridge.adapters.telemetry.opentelemetry import telemetry
 

@@ -212,7 +212,7 @@ _CLASSES = ((range(300, 400), _REDIRECT), (range(400, 500), _REFUSAL), (range(50
 def of_attempt(
     status: int | None, error: str | None, detail: str | None = None, location: str | None = None
 ) -> Hint | None:
-    """Explain an attempt by its fields in the API. Returns None for a success, or while it is under way."""
+    """Explain an attempt by its fields in the API. Returns None for a success, or before the outcome."""
     if error is not None:
         return (TLS.get(detail or "") if error == Failure.TLS else None) or FAILURES.get(error)
     if status is None:

@@ -1,8 +1,8 @@
-"""Runs work in the threads of a pool, and writes its log lines in the thread that takes the results.
+"""Runs work in the threads of a pool, and writes the log lines in the thread that takes the results.
 
 The Functions host keeps a log line only if the thread that writes the line belongs to an invocation. A thread of a
 pool belongs to none. Log lines therefore come back beside the results, and the thread of the invocation writes each
-line as soon as it takes results, so a killed process has written the lines of its commits. Every pool of the bridge is
+line at the next result, so a killed process has written the lines of its commits. Every pool of the bridge is
 used through this module, and a test enforces that rule.
 """
 

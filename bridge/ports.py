@@ -55,7 +55,7 @@ class Tokens(Protocol):
 
 
 class StoredSchedule(PollSchedule, Protocol):
-    """A schedule from sweep to sweep, with what it stores among the rows of the sources."""
+    """A schedule across sweeps, with its stored data among the rows of the sources."""
 
     @property
     def plan(self) -> PollPlan:
@@ -68,7 +68,7 @@ class StoredSchedule(PollSchedule, Protocol):
         """Learn from the result of a poll at `now`; `poll_state` is as it was before."""
 
     def end(self) -> None:
-        """End a sweep. Never raises for what storage does."""
+        """End a sweep. Never raises for storage failures."""
 
     def forecasts(self, rows: Sequence[Row], prices: Mapping[str, float], *, polls: int) -> Iterator[Forecast]:
         """Return forecasts of up to `polls` polls: for each source of `prices`, then for each of its groups."""

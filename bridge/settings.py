@@ -319,7 +319,7 @@ _NEEDS_KEY = "a regional endpoint accepts no Entra token: set a key, or use the 
 
 
 class Auth(StrEnum):
-    """How callers prove who they are."""
+    """How callers are authenticated."""
 
     KEY = "key"
     ENTRA = "entra"

@@ -1,7 +1,7 @@
 """The interface of telemetry: spans and metrics in addition to the log.
 
 Off by default and then free of cost: a span continues the given trace context, and no measurement is taken.
-`bridge/adapters/telemetry/opentelemetry.py` is the implementation, and docs/telemetry.md lists its data. A trace
+`bridge/adapters/telemetry/opentelemetry.py` is the implementation, and docs/telemetry.md lists the data. A trace
 context is passed on as the text of a `traceparent` (W3C Trace Context), since it crosses rows, messages and threads.
 """
 

@@ -45,7 +45,7 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The id of the process and of its group."""
+        """The id of the process and of the group."""
         return self._process.pid
 
     @property
@@ -74,7 +74,7 @@ class Child:
         return self.exit_code
 
     def kill(self) -> None:
-        """Kill the process and its group at once, like a crash. Does nothing to an ended process."""
+        """Kill the whole group at once, like a crash. Does nothing to an ended process."""
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
         self.wait()

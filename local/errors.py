@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 
 class LocalError(Exception):
-    """One line with the problem and its remedy. The program ends with this line and exit code 1."""
+    """One line with the problem and the remedy. The program ends with this line and exit code 1."""
 
 
 def what_is_wrong(error: ValidationError) -> str:

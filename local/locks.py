@@ -23,7 +23,7 @@ _OLDEST_PYTHON = "3.11"
 
 
 def main() -> int:
-    """Write all locks. Returns the exit code of uv if it finds no compatible versions."""
+    """Write all locks. Returns the exit code of uv after a failure to find compatible versions."""
     parser = argparse.ArgumentParser(prog="python -m local.locks", description=__doc__)
     parser.add_argument("--upgrade", action="store_true", help="take the newest versions, not those of the locks")
     upgrade = ["--upgrade"] if parser.parse_args().upgrade else []

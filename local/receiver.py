@@ -152,7 +152,7 @@ def _shown(callback: Callback) -> dict[str, JsonValue]:
 
 
 def _told(callback: Callback) -> str:
-    """Describe a callback in two lines: its request and its event."""
+    """Describe a callback in two lines: request and event."""
     path, _, query = callback.path.partition("?")
     shown = f"{path}?…" if query else path  # a query can contain a secret, and other people can see terminals
     name = callback.headers.get("webhook-id", "without a webhook-id")

@@ -51,7 +51,7 @@ class Service(ABC):
         """Process a line of output. Returns True if the program is ready now."""
 
     def reason(self) -> str:
-        """Return why the program did not start, from its output."""
+        """Return why the program did not start, from the output."""
         return " | ".join(self.lines.entries[-_LAST_WORDS:])
 
     @property

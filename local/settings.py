@@ -106,9 +106,9 @@ def app_environment(settings: Settings, environ: Mapping[str, str]) -> dict[str,
 
 
 def write_local_settings(path: Path, environment: Mapping[str, str], inherited: Mapping[str, str]) -> None:
-    """Write the settings file of `func start`, readable by its owner only, without inherited variables.
+    """Write the settings file of `func start`, readable by the owner only, without inherited variables.
 
-    Raises LocalError if the file exists, since it may contain other people's settings.
+    Raises LocalError if the file exists: other settings could be lost.
     """
     values = {name: value for name, value in environment.items() if inherited.get(name) != value}
     try:
@@ -132,7 +132,7 @@ def _seed(text: str) -> int:
 
 
 def _signing_key(folder: Path) -> str:
-    """Return the signing key, created once and readable by its owner only.
+    """Return the signing key, created once and readable by the owner only.
 
     After a crash or a full disk the file is complete or missing.
     """

@@ -9,7 +9,7 @@ from typing import NoReturn
 from local.azurite import Azurite
 from local.errors import LocalError
 
-#: The fewest free bytes with which Azurite can reliably write its state.
+#: The fewest free bytes with which Azurite can reliably write state.
 ROOM = 32 * 1024 * 1024
 
 _MEGABYTE = 1024 * 1024
@@ -38,7 +38,7 @@ class Room:
             )
 
     def look(self) -> None:
-        """Report a change. Azurite itself is silent: it continues in memory, and loses that state when it ends."""
+        """Report a change. Azurite itself is silent: it continues in memory, which is lost in the end."""
         free = self._free()
         if (free < ROOM) == self._is_full:
             return
@@ -61,7 +61,7 @@ def watch(
     room: Room,
     say: Callable[[str], None],
 ) -> NoReturn:
-    """Restart Azurite whenever it ends unexpectedly. Raises LocalError if another part ends.
+    """Restart Azurite after each unexpected end. Raises LocalError if another part ends.
 
     The name of a part that ends arrives in `ended`. Writes of the last five seconds before a crash of Azurite are lost,
     since it had not saved them yet.

@@ -26,7 +26,7 @@ logging.getLogger("waitress.queue").setLevel(logging.ERROR)
 #: The names of this machine in a Host header, without a port.
 _THIS_MACHINE = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
-#: How often a delayed request checks whether its client is still connected, in seconds.
+#: How often a delayed request checks whether the client is still connected, in seconds.
 _LOOK = 0.2
 
 
@@ -52,7 +52,7 @@ def hosts_of(text: str | None) -> frozenset[str]:
 class WebServer:
     """A WSGI application that serves on 127.0.0.1 as soon as this object exists.
 
-    The server answers only requests for this machine or for one of `hosts`. A web page can point its own host name at
+    The server answers only requests for this machine or for one of `hosts`. A web page can point a host name at
     127.0.0.1 (DNS rebinding), and could otherwise read all local data through a developer's browser.
     """
 
@@ -114,7 +114,7 @@ class WebServer:
         wasyncore.dispatcher.close(self._server)
 
     def _close_when_sent(self) -> None:
-        """Close each connection after its last byte. The server's loop ends with the last connection.
+        """Close each connection after the last byte. The server's loop ends with the last connection.
 
         The trigger leaves the loop, but stays open until then, since its other end may still be written to.
         """

@@ -33,7 +33,7 @@ class HttpWebhookSender:
     def check_destination(self, url: str) -> str | None:
         """Return an early reason to refuse a callback URL: its name leads to an address that is not allowed.
 
-        A name that does not resolve yet is accepted, since it may resolve by the time of the callback.
+        A name that does not resolve yet is accepted, and may resolve by the time of the callback.
         """
         try:
             self._guard.look_early(urlsplit(url).hostname or "", _EARLY_LOOKUP)

@@ -30,7 +30,7 @@ UNKNOWN = "unknown"
 
 
 def caller_of(request: func.HttpRequest) -> str:
-    """Return the address that the platform saw: the last one in `X-Forwarded-For`, which its front end adds.
+    """Return the address that the platform saw: the last one in `X-Forwarded-For`, which the front end adds.
 
     Callers can make up earlier addresses. A function key does not identify its holder. The address is for the log,
     never for a decision.

@@ -24,7 +24,7 @@ RETRY_AFTER = 5
 
 
 class ErrorCode(StrEnum):
-    """The code of an error, with its HTTP status and its meaning in the description of the API."""
+    """The code of an error, with the HTTP status and the meaning in the description of the API."""
 
     status: HTTPStatus
     meaning: str

@@ -20,7 +20,7 @@ from bridge.domain.upstream import Source
 #: The limit of a body in bytes.
 MAX_BODY_BYTES = 65_536
 
-#: No charset, or UTF-8 as clients write it. `utf8` is one of its names, too (WHATWG Encoding, 4.2).
+#: No charset, or UTF-8 as clients write it. `utf8` is another name (WHATWG Encoding, 4.2).
 _CHARSET = re.compile(r'\s*(charset\s*=\s*("utf-?8"|utf-?8)\s*)?;?\s*', re.IGNORECASE)
 
 _CODES = {"missing": "Required", "extra_forbidden": "Unknown"}

@@ -91,7 +91,7 @@ class Handlers:
 
         The callback URL gets one signed POST when the operation has ended. The same registration can be sent again at
         any time: the response shows the registration, and nothing changes. If a registration is canceled, or its
-        operation has expired, registering it again begins anew.
+        operation has expired, registering again begins anew.
         """
         now = self.clock()
         requested, headers = read_registration(request, self.context, owner=principal.owner, now=now)
@@ -110,7 +110,7 @@ class Handlers:
                 raise _not_registered(result)
 
     def read_registration(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
-        """Show a registration, its operation and its attempts.
+        """Show a registration with operation and attempts.
 
         The response shows one moment. A registration of another owner is answered like one that does not exist.
         """
@@ -119,7 +119,7 @@ class Handlers:
     def list_registrations(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
         """List registrations, newest first by the time of their current state.
 
-        The list can change while its pages are read: an entry that changes its state moves. With `operationId` all
+        The list can change while its pages are read: an entry moves with each change of state. With `operationId` all
         registrations of one operation are on one page. A page can be short, even empty, and still have a `nextLink`.
         """
         query = read_list_query(request)
@@ -200,7 +200,7 @@ class Handlers:
     def read_operation(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
         """Show an operation with its registrations.
 
-        An owner sees only its own registrations, and the operation as they may see it.
+        An owner sees only the own registrations, and the operation as these may see it.
         """
         operation_id = request.route_params.get("id", "")
         source = read_source(request, self.context)
@@ -253,14 +253,14 @@ class Handlers:
     def describe(self, request: func.HttpRequest, _: Principal) -> func.HttpResponse:
         """Show this description.
 
-        It is the same for every deployment of a version. Clients may keep it for an hour.
+        All deployments of a version have the same description. Clients may keep it for an hour.
         """
         return cacheable(self.description(), request)
 
     def dashboard(self, request: func.HttpRequest, _: Principal) -> func.HttpResponse:
         """Serve the page for people.
 
-        The page contains no data. It requests a key or a token, and reads this API with it.
+        The page contains no data. A user enters a key or a token, with which the page reads this API.
         """
         from bridge.dashboard import page  # a cold start does not wait for it
 

@@ -1,6 +1,6 @@
 """The OpenAPI 3.1 description, derived from the route table, the handlers' docstrings and the models.
 
-It is created at its first request. No other module imports this one, so that a cold start is not slowed down.
+Created at the first request. No other module imports this one, so that a cold start is not slowed down.
 """
 
 import json
@@ -129,7 +129,7 @@ class Schemas(GenerateJsonSchema):
 
 @cache
 def document() -> Json:
-    """Return the whole description. It depends only on the code, so it is created once."""
+    """Return the whole description. Depends only on the code, and is created once."""
     paths: dict[str, Json] = {}
     for route in ALL_ROUTES:
         operations = {method.lower(): _operation(route, method) for method in route.methods}

@@ -53,7 +53,7 @@ _Body = Annotated[str | None, Field(description="The start of the answer, printa
 class Response(BaseModel):
     """The body of a response, or a part of it: camelCase in JSON, with all fields, even if they are null.
 
-    A model is built at its first use, since a cold start should not wait for all of them.
+    A model is built at the first use, since a cold start should not wait for all of them.
     """
 
     model_config = ConfigDict(
@@ -139,7 +139,7 @@ class EarlierAttempts(Response):
 
 
 class RegistrationResponse(OperationsRegistration):
-    """A registration with its operation and its attempts."""
+    """A registration with operation and attempts."""
 
     callback_url: str = Field(
         description="Where the callback goes, in the form that is called. Others than the owner, and the owner while "
@@ -223,7 +223,7 @@ class Durations(Response):
 
 
 class SourceWithDurations(Response):
-    """A Speech endpoint with its rate, its problem, and the learnt durations of its operations."""
+    """A Speech endpoint with rate, problem, and the learnt durations of operations."""
 
     name: str
     endpoint: str

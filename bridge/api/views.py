@@ -53,7 +53,7 @@ from bridge.storage.keys import due_at
 
 
 def registration(view: RegistrationView, now: datetime, url: str | None) -> RegistrationResponse:
-    """Return a registration with its operation and attempts. `url` is its whole callback URL, only for its owner."""
+    """Return a registration with its operation and attempts. `url` is the whole callback URL, only for the owner."""
     known = _registration(view.registration)
     own = {} if url is None else {"callback_url": url}
     return RegistrationResponse.of(

@@ -1,4 +1,4 @@
-"""The context of a command (environment, time, output), its name, and the examples in its help text."""
+"""The context of a command (environment, time, output), the command's name, and the examples of the help texts."""
 
 import os
 import sys

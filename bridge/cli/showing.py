@@ -162,7 +162,7 @@ def in_short(shown: Json) -> str:
 
 
 def registration(shown: Json) -> list[OutputLine]:
-    """Show a registration with its operation, its attempts, and its problems."""
+    """Show a registration with operation, attempts, and problems."""
     lines = [
         OutputLine("state", _state(shown), tone_of(shown)),
         OutputLine("callback", f"{shown['callbackUrl']} ({shown['format']}; {', '.join(shown['events'])})"),
@@ -181,7 +181,7 @@ def registration(shown: Json) -> list[OutputLine]:
 
 
 def operation(shown: Json) -> list[OutputLine]:
-    """Show an operation with its registrations and its problems."""
+    """Show an operation with registrations and problems."""
     texts = [f"{each['id']}  {each['state']}  {each['callbackUrl']}" for each in shown["registrations"]]
     notified = [OutputLine("" if number else "notifies", text) for number, text in enumerate(texts)]
     return [OutputLine("operation", _operation(shown)), *notified, *findings(of_operation(shown))]

@@ -1,6 +1,6 @@
-"""Verifies a received callback: its headers, its time, the signature of each scheme, and its names.
+"""Verifies a received callback: headers, time, the signature of each scheme, and names.
 
-Source: the Standard Webhooks specification. A mismatch of a signature does not show its cause, so the likely changes of
+Source: the Standard Webhooks specification. A mismatch of a signature does not show the cause, so the likely changes of
 a body are tried: a proxy or a framework that parsed and rewrote the body leaves one of a few traces.
 """
 
@@ -184,7 +184,7 @@ def _former(body: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def _named(received: ReceivedCallback, field: str, expected: str | None, option: str) -> Check:
-    """Compare a name in the event. One key pair signs for all receivers and clients, so only names tell them apart."""
+    """Compare a name in the event. One key pair signs for all receivers and clients, so only names distinguish them."""
     try:
         found = json.loads(received.body)["data"][field]
     except (ValueError, KeyError, TypeError, RecursionError):

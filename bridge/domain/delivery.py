@@ -1,4 +1,4 @@
-"""One delivery: its task in due rows and queue messages, its timeline, and the decision whether to attempt.
+"""One delivery: the task in due rows and queue messages, the timeline, and the decision whether to attempt.
 
     claim            connect, POST, read: 15 s                       lease ends
       |......................|--------------------|..........................|
@@ -28,7 +28,7 @@ LEASE = timedelta(seconds=60)
 #: The limit of an attempt's time on the network.
 ATTEMPT = timedelta(seconds=15)
 
-#: An attempt begins only with at least this much left of its lease, so that it ends before the lease on every clock.
+#: An attempt begins only with at least this much left of the lease, so that it ends before the lease on every clock.
 LEASE_NEEDED = ATTEMPT + CLOCK_SKEW
 
 #: The wait after messages of an attempt without a claim before the due row sends another. Also the life of a message.

@@ -1,9 +1,9 @@
 """Encryption at rest of a registration's secrets: its custom headers, and the query of its callback URL.
 
 AES-256-GCM (NIST SP 800-38D) under keys that derive from the newest signing key, one for headers and one for queries.
-A ciphertext names the signing key, so that a removed key can be told from a changed row. The associated data bind each
-ciphertext to its registration, generation, owner and stored callback URL: a changed row does not decrypt, so the secret
-of one receiver cannot be sent to another.
+A ciphertext names the signing key, so that a removed key can be distinguished from a changed row. The associated data
+bind each ciphertext to its registration, generation, owner and stored callback URL: a changed row does not decrypt, so
+the secret of one receiver cannot be sent to another.
 
 The stored URL has `…` and a tag in place of a query. The tag is an HMAC of the whole URL: with a hash without a key,
 any reader of a registration's id could test guesses of a short query. The id is a hash of the stored URL and so
@@ -75,7 +75,7 @@ class HeaderCipher:
         return replace(request, ref=ref, callback_url=url)
 
     def encrypt(self, registration: Registration, secrets: Secrets, *, nonce: bytes) -> Registration:
-        """Return the registration with its secrets encrypted. A missing secret leaves its column empty.
+        """Return the registration with its secrets encrypted. A missing secret leaves the column empty.
 
         Call this last: the ciphertexts decrypt only in this registration and this generation.
         """

@@ -27,7 +27,7 @@ from bridge.domain.registration import DeferredBy
 #: The most queue messages that an instance works on at once: `batchSize` plus `newBatchThreshold` of host.json.
 PLACES = 24
 
-#: The most attempts in flight at a quick and at a slow origin. An attempt counts from its claim to its record.
+#: The most attempts in flight at a quick and at a slow origin. An attempt counts from claim to record.
 MAX_IN_FLIGHT = 6
 MAX_IN_FLIGHT_SLOW = 4
 
@@ -199,10 +199,10 @@ class Work:
 
 @dataclass(slots=True)
 class HeldPermit:
-    """What a thread holds for the length of a block."""
+    """The right that a thread holds during a block."""
 
     permit: HostPermit | None
     #: Whether the thread may begin another attempt after this one.
     takes_more: bool = True
-    #: What the thread does after the block; None for nothing.
+    #: The next work of the thread after the block, if any.
     then: Work | None = None

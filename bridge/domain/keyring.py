@@ -62,7 +62,7 @@ _DIFFERENT = 16
 
 
 def weakness_of(key: bytes, text: str) -> str | None:
-    """Return why a key is weak, given its bytes and its base64 text, or None if no weakness is found.
+    """Return why a key is weak, given as bytes and as base64 text, or None if no weakness is found.
 
     `GET /api/signing-keys` publishes a public key that derives from each signing key. A guessable signing key can
     therefore be found offline, and every receiver's secret with it. No rule finds all weak keys. These find texts,

@@ -27,7 +27,7 @@ class PollPlan(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sale:
-    """The polls of one source that a sweep wanted, and those that its budget granted."""
+    """The wanted and the granted polls of one source in a sweep."""
 
     wanted: int
     granted: int
@@ -57,7 +57,7 @@ class PollSchedule(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """What a schedule expects of the operations of a source, or of one group of the source."""
+    """A schedule's expectations of the operations of a source, or of one group of the source."""
 
     source: str
     #: None for all operations of the source.

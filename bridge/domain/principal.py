@@ -1,4 +1,4 @@
-"""The caller and its rights: all holders of a function key as one, or each holder of a token of the tenant.
+"""The caller and the rights: all holders of a function key as one, or each holder of a token of the tenant.
 
 `bridge/adapters/entra/tokens.py` verifies that a token is the tenant's own. This module interprets its claims.
 """

@@ -249,7 +249,7 @@ def clamped(budget: Budget, now: datetime) -> tuple[Budget, Sequence[str]]:
     """Correct times that no correct clock has written. Returns the budget and the names of the corrected columns.
 
     A time of a past event is at most CLOCK_SKEW ahead. A stop or a pause ends at most its own length from now, plus
-    CLOCK_SKEW, and its length is at most the longest possible one.
+    CLOCK_SKEW, and is never longer than the longest possible one.
     """
     latest = now + CLOCK_SKEW
 

@@ -70,9 +70,9 @@ RUNS_AN_HOUR = 10
 
 
 class DeferredBy(StrEnum):
-    """Why an attempt waits longer than the schedule says."""
+    """Why an attempt waits longer than scheduled."""
 
-    CONCURRENCY = "concurrency"  #: its host, or its owner, has as many attempts in flight as it can have
+    CONCURRENCY = "concurrency"  #: the host or the owner already has the most attempts in flight
     CIRCUIT_OPEN = "circuitOpen"  #: its host does not answer
 
 
@@ -116,7 +116,7 @@ class Registration:
     #: The valid `traceparent` of the registering request, if any.
     traceparent: str | None = None
     state: State = State.WAITING
-    #: When the registration entered its state. Part of the key of its index row.
+    #: When the registration entered its state. Part of the index row's key.
     since: datetime
     #: When this generation began. Tasks and claims of another generation are void.
     generation: datetime
@@ -248,7 +248,7 @@ class Registration:
         return self.runs if self.last_attempt == 0 or isinstance(taken, timedelta) else taken
 
     def canceled(self, now: datetime) -> "Registration":
-        """Cancel for the client. An attempt in flight loses its claim, and records only its own row."""
+        """Cancel for the client. An attempt in flight loses the claim, and records only its own row."""
         return _idle(self.moved(Transition.CANCEL, now), next_attempt_at=None)
 
     def canceled_waiting(self, now: datetime, operation: Operation) -> "Registration":
@@ -287,7 +287,7 @@ class Registration:
         )
 
     def next_generation(self, at: datetime) -> datetime:
-        """Return when a new generation requested at `at` begins: always after the former one, whatever clocks say."""
+        """Return when a new generation requested at `at` begins: always after the former one, on any clock."""
         return max(at, self.generation + timedelta(milliseconds=1))
 
     def renewed_by(self, request: "Registration") -> "Registration":
@@ -327,7 +327,7 @@ def _idle(registration: Registration, *, next_attempt_at: datetime | None, due: 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sharing:
-    """How owners share an operation: who may register for an operation, and how many registrations each owner may have.
+    """How owners share an operation: which owners may register, and how many registrations each may have.
 
     The defaults are the rules of a bridge without separate owners.
     """

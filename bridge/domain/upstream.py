@@ -102,7 +102,7 @@ _FINAL_STATUSES = {
 #: How much of the upstream's explanation is read, in characters.
 _LONGEST_SAID = 2000
 
-#: A URL in it can contain a secret in its query, its user or its fragment, in any notation.
+#: A URL in an explanation can contain a secret in query, user or fragment, in any notation.
 _URL = re.compile(r"[a-z][a-z0-9+.-]{0,15}://\S+", re.IGNORECASE)
 _SIGNATURE = re.compile(r"sig(=|%3d)\S+", re.IGNORECASE)
 _KNOWN = frozenset({"notstarted", "running", *_FINAL_STATUSES})
@@ -334,7 +334,7 @@ class Source:
     def locate(self, location: str) -> OperationRef | None:
         """Parse a whole `Operation-Location`. Returns None if it is not about an operation of this source.
 
-        Its api-version is ignored, since the source has its own. A slash at the end is ignored, too.
+        The api-version is ignored, since the source has one. A slash at the end is ignored, too.
         """
         try:
             said = urlsplit(location)

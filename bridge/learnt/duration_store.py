@@ -73,12 +73,12 @@ class DurationStore:
         return sorted(key.removeprefix(duration_key(source, None)) for key in self._groups(source))
 
     def model(self, source: str, group: str | None) -> DurationModel:
-        """Return the model of a source or a group, without what a group takes from its source."""
+        """Return the model of a source or a group, without the part that a group takes from its source."""
         known = self._known.get(duration_key(source, group))
         return DurationModel() if known is None else known.record
 
     def curve(self, source: str, group: str | None) -> HazardCurve:
-        """Return the hazards of a group, based on its source's until it has observations, or those of the source."""
+        """Return the hazards of a group, based on the source's until the group has observations, or of the source."""
         with self._lock:
             return self._curve(source, self._group(source, group))
 

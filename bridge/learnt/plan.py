@@ -28,7 +28,7 @@ _HALVINGS = 22
 
 
 def lost(curve: HazardCurve, seen: float, asked: float) -> float:
-    """Return the expected lost delay, in seconds, between the ages `seen` (still running) and `asked` (polled)."""
+    """Return the expected lost delay, in seconds, between the ages `seen` (still running) and `asked` (of the poll)."""
     if asked <= seen:
         return 0.0
     first, last = bucket_at(seen), bucket_at(asked)

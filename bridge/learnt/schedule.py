@@ -55,7 +55,7 @@ class LearntSchedule:
         self.durations.observe(poll_state, result, now)
 
     def end(self) -> None:
-        """Write the observations of the sweep. Never raises for what storage does."""
+        """Write the observations of the sweep. Never raises for storage failures."""
         self.durations.end()
 
     def forecasts(self, rows: Sequence[Row], prices: Mapping[str, float], *, polls: int) -> Iterator[Forecast]:

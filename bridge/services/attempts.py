@@ -1,4 +1,4 @@
-"""Claims and records attempts: the right to an attempt, its deferral, and the record of its outcome."""
+"""Claims and records attempts: the right to an attempt, deferrals, and the record of outcomes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """Makes one attempt: claim, POST, record.
 
     claim      after a crash the lease ends without a record: the attempt counts as lost, and the next one follows
-    POST       a crash after it repeats the delivery, with the same webhook-id and the same bytes
-    record     a crash after it costs nothing
+    POST       a crash repeats the delivery, with the same webhook-id and the same bytes
+    record     a crash costs nothing
 
 The decision is not made again after a POST: whatever has become of the registration meanwhile, the attempt is recorded,
 and a 2xx ends a delivery that is still pending.

@@ -1,13 +1,13 @@
-"""Shares the places of this instance between receivers. The state is lost with the instance, and learnt again.
+"""Shares the places of this instance between receivers. The state is lost with the instance, and then learnt again.
 
 A delivery acquires a place before any of its rows is read. The result is one of these:
 
     permit      attempt now
     waiting     the message is done: the task waits in memory, and a thread that ends another attempt continues with it
     pause       wait, then resume: attempts at unproven hosts do not all begin at once
-    deferred    postpone the delivery, because its host is busy for longer, or its circuit is open
+    deferred    postpone the delivery, because the host is busy for longer, or the circuit is open
 
-A waiting task occupies no place. If the process dies, its due row sends another message, like for every lost message.
+A waiting task occupies no place. If the process dies, the due row sends another message, like for every lost message.
 All sizes are bounded: the number of remembered hosts, the number of waiting tasks, and the work per attempt.
 """
 
@@ -261,7 +261,7 @@ class HostLimiter:
     def permit(self, work: Work, resend: Callable[..., None]) -> Iterator[HeldPermit]:
         """Hold the place that `work` has, for an attempt or for a pause, and give it back at the end of the block.
 
-        The held permit then says how the thread goes on. If the block raises, the thread begins nothing more: tasks
+        The held permit then has the next work of the thread. If the block raises, the thread begins nothing more: tasks
         that it would have taken get another message by `resend`.
         """
         held = HeldPermit(work.permit)

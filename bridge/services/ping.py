@@ -1,7 +1,7 @@
 """Pings a receiver: a signed test message, sent at once, under the same rules as a callback.
 
-take_ping  a crash after it costs one of the minute's pings
-POST       a crash after it costs the answer to the client; no ping is repeated
+take_ping  a crash costs one of the minute's pings
+POST       a crash costs the answer to the client; no ping is repeated
 """
 
 from collections.abc import Callable

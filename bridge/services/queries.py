@@ -125,7 +125,7 @@ _SMALL, _LARGE_FOR = 100, timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class RegistrationView:
-    """A registration with its operation and its attempts."""
+    """A registration with operation and attempts."""
 
     registration: Registration
     operation: Operation
@@ -156,7 +156,7 @@ class Status:
     budgets: Mapping[str, Budget]
     #: Why messages cannot be sent to the queue; None if they can.
     queue: QueueProblem | None
-    #: What the schedule expects of sources and their groups; nothing of a source that was never polled.
+    #: The schedule's expectations of sources and their groups, without sources that were never polled.
     forecasts: Sequence[Forecast]
 
 
@@ -175,7 +175,7 @@ class Queries:
     large_until: dict[str, datetime] = field(default_factory=dict)
 
     def registration(self, ref: RegistrationRef) -> RegistrationView | None:
-        """Return a registration with its operation and its attempts, all as of one moment: two calls.
+        """Return a registration with operation and attempts, all as of one moment: two calls.
 
         The last attempt of a registration is always kept. If its row is gone, the registration may be gone, too, which
         costs a third call.
@@ -226,8 +226,8 @@ class Queries:
     def _stretch(self, states: Sequence[State], cursor: Cursor | None, size: int) -> ListPage:
         """Read on in the index of each state and partition, `size` rows each, up to where all of them have been read.
 
-        A registration that changes its state during the reads can be found in both. It is returned once, with its
-        current state.
+        A registration that moves during the reads can be found in both states. The result has the registration once,
+        with the current state.
         """
 
         def read(place: tuple[str, Sequence[State]]) -> Sequence[tuple[State, Sequence[Row]]]:

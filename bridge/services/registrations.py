@@ -1,7 +1,7 @@
-"""The requests of clients: register a callback, cancel it, redeliver it.
+"""The requests of clients: register, cancel and redeliver a callback.
 
 Each request is one transaction, decided on the rows as read, and decided again after a conflict. Messages are sent
-after the commit. If the process dies before that, the due row sends them.
+after the commit. If the process dies before that, the due row sends the message.
 """
 
 from collections.abc import Callable, Mapping
@@ -180,7 +180,7 @@ class Register:
         return result
 
     def cancel(self, ref: RegistrationRef) -> Accepted | RegistrationNotFound:
-        """Cancel a callback: no further attempt begins. An ended registration stays as it is.
+        """Cancel a callback: no further attempt begins. An ended registration stays unchanged.
 
         If owners do not share operations, the registration also gives its operation back.
         """

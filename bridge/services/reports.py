@@ -119,7 +119,7 @@ class Overview:
         return Day(begin, max(cut, default=begin), by_hour(seen, now))
 
     def forecasts(self) -> Iterator[Forecast]:
-        """Return what the schedule expects of each source and its groups: one call."""
+        """Return the schedule's expectations of each source and its groups: one call."""
         rows = read_sources(self.table, self.schedule.plan)
         prices = dict.fromkeys(self.sources, 1.0) | prices_of(budgets(rows))
         return self.schedule.forecasts(rows, {name: prices[name] for name in self.sources}, polls=_POLLS)

@@ -95,7 +95,7 @@ class OperationAggregate:
 
 
 def as_seen_by(registration: Registration, operation: Operation) -> Operation:
-    """Return an operation as one of its registrations may see it: counts and times since its own generation.
+    """Return the view of an operation for one registration: counts and times since its own generation.
 
     Another registration may have come first, and the operation may be followed for another one after this one has
     ended or was canceled. Polls before or after this registration's wait are not shown.

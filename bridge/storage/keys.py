@@ -22,7 +22,7 @@ SOURCES_PARTITION = "sources"
 #: The key of the heartbeat, in the partition of the sources.
 HEARTBEAT_KEY = "heartbeat"
 
-#: The row with the recent pings. Its own partition keeps it out of the reads of a sweep.
+#: The row with the recent pings. A separate partition keeps the row out of the reads of a sweep.
 PINGS_PARTITION, PINGS_KEY = "pings", "recent"
 
 #: The row with the number of waiting registrations per owner, for owners near the limit.
@@ -169,7 +169,7 @@ def index_from(state: str, since: datetime) -> str:
 
 
 def index_since(place: str) -> datetime:
-    """Parse the time at which a registration entered its state, from an index key without its prefix."""
+    """Parse the time at which a registration entered its state, from an index key without the prefix."""
     return from_millis(_LAST_MILLIS - int(place[:13]))
 
 

@@ -25,7 +25,7 @@ VERSION_COLUMN = "v"
 
 
 class Record(Protocol):
-    """A dataclass whose fields are the columns of a row, apart from `ref`, which is in the key."""
+    """A dataclass with the columns of a row as fields, apart from `ref`, which is in the key."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -76,7 +76,7 @@ def for_update(before: Stored[R], after: R) -> dict[str, Value]:
     """Encode the changes of a record since the read. The ETag guarantees that the other columns are unchanged.
 
     A row of the previous schema is written as a whole, so that it has the current schema afterwards. A column can be
-    missing because its value was the default at the time of the write, so a changed default needs a new schema.
+    missing because the value was the default at the time of the write, so a changed default needs a new schema.
     """
     if before.schema_version != SCHEMA_VERSION:
         return for_merge(after)

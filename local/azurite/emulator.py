@@ -39,12 +39,12 @@ class Ports:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
-    """The certificate of an Azurite, which then speaks HTTPS and accepts Entra tokens in addition to its key.
+    """The certificate of an Azurite, which then speaks HTTPS and accepts Entra tokens in addition to the key.
 
     Azurite checks a token's audience, issuer and times, but not its signature (`--oauth basic`).
     """
 
-    #: The certificate and its intermediate certificates, as PEM.
+    #: The certificate and the intermediate certificates, as PEM.
     chain: Path
     #: The private key, as PEM.
     key: Path

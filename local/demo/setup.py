@@ -1,4 +1,4 @@
-"""The parts of the demo, on separate ports and without persistent state, so that it can run beside `make start`."""
+"""The parts of the demo, on separate ports and without persistent state, to run beside `make start`."""
 
 import socket
 import tempfile

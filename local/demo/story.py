@@ -19,7 +19,7 @@ class Act:
     name: str
     #: A description of the expected course.
     about: str
-    #: Its statuses over time.
+    #: The statuses over time.
     life: Life
     #: The type of the callback.
     event: str
@@ -63,7 +63,7 @@ ACTS = (
 
 
 def verified(callback: Callback, secret: str) -> Mapping[str, Any]:
-    """Return the event of a callback, verified like any receiver would. Raises LocalError if it is not genuine."""
+    """Return the event of a callback, verified like any receiver would. Raises LocalError for a forged one."""
     try:
         event: Mapping[str, Any] = Webhook(secret).verify(callback.body, callback.headers)
     except WebhookVerificationError as error:

@@ -60,7 +60,7 @@ class HostOptions(BaseModel):
 
 
 def read_host_json(folder: Path) -> HostOptions:
-    """Read host.json of the app in `folder`. Raises LocalError with the reason if Azure would refuse it."""
+    """Read host.json of the app in `folder`. Raises LocalError with the reason for an invalid file."""
     path = folder / "host.json"
     try:
         document = json.loads(path.read_text(encoding="utf-8"))

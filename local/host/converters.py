@@ -1,4 +1,4 @@
-"""azure.functions' own converters, which create the app's objects and decode its results."""
+"""azure.functions' own converters, which create the app's objects and decode results."""
 
 import typing
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The host: an app and its triggers, from start to stop."""
+"""The host: an app and the triggers, from start to stop."""
 
 import logging
 import threading
@@ -84,7 +84,7 @@ class Host:
 
 
 def _clients(trigger: QueueTrigger) -> tuple[QueueClient, QueueClient]:
-    """Return clients of the queue and its poison queue.
+    """Return clients of the queue and the poison queue.
 
     They give up soon, since their callers retry, and do not log each request.
     """

@@ -28,7 +28,7 @@ _PLAIN_IN_PATH = "/!$&'()*+,;=:@"
 
 
 class HttpFront:
-    """Finds the function of a request, checks its key, runs it and returns its answer.
+    """Finds the function of a request, checks the key, runs the function and returns the answer.
 
     Answers of the host itself (no such route, no key, an exception) have an empty body, like in Azure.
     """
@@ -87,7 +87,7 @@ class HttpFront:
 
 
 def _read_head(head: bytes) -> tuple[bytes, list[tuple[str, str]]]:
-    """Split the well-formed head of a request into its first line and its headers."""
+    """Split the well-formed head of a request into first line and headers."""
     line, *rest = head.strip(b"\r\n").split(b"\r\n")
     pairs = [each.decode("utf-8", "surrogateescape").partition(":") for each in rest]
     return line, [(name, value.strip(" \t")) for name, _, value in pairs]

@@ -105,7 +105,7 @@ class MicrosoftHost(Service):
         return [sys.executable, "-u", "-m", "local.supervise", *self._command]
 
     def hear(self, line: str) -> bool:
-        """Show a line to the person if relevant, and kill a host if its worker ends before the host is ready.
+        """Show a line to the person if relevant, and kill a host if the worker ends before the host is ready.
 
         Such a host would retry for minutes, and then run without functions.
         """
@@ -156,7 +156,7 @@ def _command(app: Path, port: int) -> list[str]:
 
 
 def _write_keys(state: Path, keys: Sequence[str]) -> None:
-    """Write the host's file of keys, readable by its owner only."""
+    """Write the host's file of keys, readable by the owner only."""
     folder = state / "secrets"
     folder.mkdir(parents=True, exist_ok=True)
     if not keys:

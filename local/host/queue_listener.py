@@ -20,7 +20,7 @@ from local.host.index import Function
 from local.host.queue_rules import polling_delay, read_body, trigger_metadata
 from local.host.worker import Worker
 
-#: How long a message is hidden at a time. After a crash it stays hidden for the remaining time.
+#: How long a message is hidden at a time. After a crash the message stays hidden for the remaining time.
 _HIDDEN = timedelta(minutes=10)
 
 _log = logging.getLogger("host")
@@ -138,7 +138,7 @@ class QueueListener:
             self._hide(message, self._options.visibility_timeout)
 
     def _keep_hidden(self, message: QueueMessage, done: Future[None]) -> None:
-        """Wait for the function, and renew the hiding of its message at half of its time."""
+        """Wait for the function, and renew the hiding of the message at half of the time."""
         while not wait([done], self._hidden.total_seconds() / 2).done:
             try:
                 message.pop_receipt = self._hide(message, self._hidden)

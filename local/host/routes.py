@@ -21,7 +21,7 @@ class Route:
 
     @classmethod
     def parse(cls, template: str, methods: list[str] | None, *, prefix: str) -> Self:
-        """Parse a template. Raises ValueError if Azure refuses it, or if this host does not model it."""
+        """Parse a template. Raises ValueError if Azure would refuse the template, or if this host does not model it."""
         if template.strip("/").lower().startswith(_RESERVED):
             raise ValueError(f"the route {template!r} conflicts with one or more built in routes")
         segments = [segment for segment in f"{prefix}/{template}".split("/") if segment]

@@ -11,7 +11,7 @@ from local.host.index import Function, TimerTrigger
 from local.host.worker import Worker
 
 #: The argument of the function. IsPastDue reports ticks that were missed while the app was down, which only the
-#: monitor knows. An invocation that is late because the one before overran does not have it.
+#: monitor knows. An invocation that is late after an overrun is not past due.
 _TIMER_INFO = json.dumps({"Schedule": {"AdjustForDST": True}, "ScheduleStatus": None, "IsPastDue": False})
 
 _log = logging.getLogger("host")

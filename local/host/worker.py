@@ -73,7 +73,7 @@ async def _invoke_async(function: Function, data: Datum, metadata: Mapping[str, 
 
 @contextmanager
 def _invocation(function: Function) -> Iterator[None]:
-    """Mark this thread as the one that runs the invocation, and log its exception."""
+    """Mark this thread as the one that runs the invocation, and log the exception."""
     token = _invoking_thread.set(threading.get_ident())
     try:
         yield

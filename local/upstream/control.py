@@ -22,7 +22,7 @@ from local.upstream.operations import Operations
 _ALL = "/fake-speech/operations"
 _ONE = "/fake-speech/operations/"
 
-#: The name of an answer, or its definition.
+#: The name or the definition of an answer.
 _Told = str | dict[str, JsonValue]
 
 
@@ -82,5 +82,5 @@ def _answer(told: _Told | None) -> Answer | None:
 
 
 def _parsed(told: _Told) -> Answer:
-    """Parse an answer. Raises ValueError, or its subclass ValidationError, for an invalid one."""
+    """Parse an answer. Raises ValueError, or the subclass ValidationError, for an invalid one."""
     return named(told) if isinstance(told, str) else Answer.parse(told)

@@ -71,7 +71,7 @@ DEFAULT_DURATIONS = Durations.parse("12")
 
 
 def life_of(operation_id: str, seconds: float) -> Life:
-    """Return the life of an operation without a script. Its id decides the final status."""
+    """Return the life of an operation without a script. The id decides the final status."""
     end = "Failed" if "fail" in operation_id.lower() else "Succeeded"
     return ((0.0, "NotStarted"), (seconds * _STARTS_AFTER, "Running"), (seconds, end))
 

@@ -23,7 +23,7 @@ class Standing:
 class _Operation:
     """One operation of the fake Speech service."""
 
-    #: Its statuses over time.
+    #: The statuses over time.
     life: Life
     #: When the life began.
     since: float
@@ -34,7 +34,7 @@ class _Operation:
 
 
 class Operations:
-    """All operations, by id. The life of an operation begins with its first request, submission or script."""
+    """All operations, by id. A life begins with the first request, submission or script."""
 
     def __init__(self, clock: Callable[[], float], durations: Durations, seed: int) -> None:
         self._clock = clock
@@ -45,14 +45,14 @@ class Operations:
         self._for_all: Standing | None = None
 
     def begin(self, operation_id: str) -> None:
-        """Begin the life of an operation, if it has not begun yet."""
+        """Begin the life of an operation, unless begun before."""
         with self._lock:
             self._find(operation_id)
 
     def tell(
         self, operation_id: str, life: Life, answers: Iterable[Answer], always: Answer | None, seconds: float | None
     ) -> None:
-        """Script an operation from now on. Without a life, its current one continues."""
+        """Script an operation from now on. Without a life, the current one continues."""
         with self._lock:
             operation = self._find(operation_id)
             operation.answers.extend(answers)

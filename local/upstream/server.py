@@ -110,7 +110,7 @@ class Upstream:
     ) -> None:
         """Script an operation from now on.
 
-        Each status has the age in seconds at which it begins, by default 0. Without statuses, the current life
+        Each status begins at an age in seconds, by default 0. Without statuses, the current life
         continues. The `answers` come first, one per request. Then `always`, if given, replaces the statuses.
         """
         life = tuple((0.0, each) if isinstance(each, str) else each for each in statuses)
@@ -180,5 +180,5 @@ def _asked(request: Request, operation_id: str, answer: Answer, now: float) -> A
 
 
 def _shown(asked: Asked) -> dict[str, JsonValue]:
-    """Convert a request for the control API, without the key in its headers."""
+    """Convert a request for the control API, without the headers, which have the key."""
     return {name: value for name, value in asdict(asked).items() if name != "headers"}

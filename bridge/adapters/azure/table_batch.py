@@ -23,7 +23,7 @@ _INT32 = range(-(2**31), 2**31)
 _DONE = range(200, 300)
 
 _HEADERS = "Accept: application/json;odata=minimalmetadata\r\nDataServiceVersion: 3.0\r\n"
-#: Headers for a write with a body, and for a write whose answer would otherwise contain the row.
+#: Headers for a write with a body, and for a write that should not be answered with the row.
 _JSON, _NO_ROW = "Content-Type: application/json\r\n", "Prefer: return-no-content\r\n"
 _PART = "Content-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n"
 _CHANGES = re.compile(rb"content-type: *multipart/mixed; *boundary=(changesetresponse_[\w-]+)", re.IGNORECASE)

@@ -76,8 +76,8 @@ DEADLINES = DeadlineTimer()
 class AbortHandle:
     """A second handle on a connection, by which another thread can shut the connection down.
 
-    The first handle changes owners (TLS wraps it, a response takes it over), this one does not. It is closed when both
-    the connection and the attempt are done with it.
+    The first handle changes owners (TLS, a response), this one does not. The second handle is closed at the
+    end of both the connection and the attempt.
     """
 
     def __init__(self, connection: socket.socket, address: str) -> None:
@@ -89,7 +89,7 @@ class AbortHandle:
         self.address = address
 
     def hold(self, holder: object) -> None:
-        """Begin an attempt on the connection. A previous holder, which has read its answer, loses its right."""
+        """Begin an attempt on the connection. A previous holder, which has read the answer, loses the right."""
         with self._lock:
             self._holder = holder
 

@@ -2,7 +2,7 @@
 
 `http.client` is not made for untrusted servers. It stops at the first malformed header line, so that one odd line hides
 `Content-Length`. It skips interim answers without a limit, accepts a head that breaks off, and reads trailers and chunk
-extensions without a limit. urllib3 on top of it rewrites the request target.
+extensions without a limit. urllib3 also rewrites the request target.
 
 Here the target is sent as given. A head must end with an empty line. Its lines are read like browsers and curl do: only
 a malformed line itself is ignored. Interim answers are skipped (RFC 9110, 15.2). Each received byte counts against one

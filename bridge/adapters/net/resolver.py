@@ -1,7 +1,7 @@
 """Name lookups with a time limit, which `getaddrinfo` lacks.
 
-Each lookup runs in a thread that can be abandoned. There is one thread per name, shared by all who wait for that name,
-so a name that hangs delays no other name. The number of threads is limited.
+Each lookup runs in a thread that can be abandoned. There is one thread per name, shared by all callers with
+that name, so a name that hangs delays no other name. The number of threads is limited.
 """
 
 import ipaddress

@@ -51,7 +51,7 @@ class InstrumentedTable:
 
 @dataclass(frozen=True, slots=True)
 class InstrumentedQueue:
-    """A queue with spans of its sends. Each message carries the trace context of its send."""
+    """A queue with spans of sends. Each message carries the trace context of the send."""
 
     inner: DeliveryQueue
     telemetry: Telemetry

@@ -199,7 +199,7 @@ def _redeliver_dead(api: Api, order: Json) -> Json:
 
 
 def _redeliver_each(api: Api, ids: Sequence[str]) -> Json:
-    """Redeliver one by one. A pending registration keeps its current run, so the output lists it separately."""
+    """Redeliver one by one. A pending registration keeps the current run, so the output lists it separately."""
     begun: list[str] = []
     unchanged: Json = {}
     for each in ids:

@@ -1,11 +1,11 @@
 """Reads the due rows: deliveries in one range of each partition, polls and purges in another.
 
 A row that cannot be processed hides other rows for at most one sweep. Deliveries have a separate range. Polls and
-purges share one, in which the budget of a source sets how many of its rows are processed: if a page is full, rows
+purges share one, in which the budget of a source sets the number of processed rows: if a page is full, rows
 beyond that number are postponed to their turn, and the next page is read.
 
     read       a crash costs nothing
-    postpone   after a crash a row is at its old or its new time
+    postpone   after a crash a row is at the old or the new time
 """
 
 from collections import Counter

@@ -42,7 +42,7 @@ class MessageShares:
             self._sent.clear()
 
     def take(self, task: DeliveryTask) -> DeliveryTask | None:
-        """Return the task to send, or None if its host has used its share."""
+        """Return the task to send, or None if the host has used its share."""
         if task.origin is None:  # written by a former version
             return task
         with self._lock:

@@ -142,7 +142,7 @@ class Poller:
     deadline: timedelta
     #: How long an operation is kept after its end.
     retention: timedelta
-    #: What this instance remembers of each source from sweep to sweep.
+    #: The memory of each source between sweeps.
     memories: dict[str, SourceMemory] = field(default_factory=dict)
 
     def begin(self, rows: Sequence[Row]) -> "Runs":
@@ -229,8 +229,8 @@ class Poller:
     def _chosen_of(self, run: SourceRun, due: Sequence[DuePoll], priority: PollPriority) -> Sequence[DuePoll]:
         """Choose among the due operations of one source.
 
-        After a refusal or a fault of a source, other operations are polled until it answers, since the operation that
-        met the refusal may be its only cause.
+        After a refusal or a fault of a source, other operations are polled until the source answers, since the
+        operation that met the refusal may be the only cause.
         """
         candidates = due
         if run.budget.is_suspect:
@@ -409,5 +409,5 @@ class Turns:
 
 
 def _removed(name: str) -> Source:
-    """Create a placeholder for a source that is no longer configured. It is never polled, so its operations expire."""
+    """Create a placeholder for a source that is no longer configured. Its operations are never polled, and expire."""
     return Source(name=name, endpoint="", path=name, api_version="")

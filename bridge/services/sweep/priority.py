@@ -44,7 +44,7 @@ class PollPriority:
         """Return the worth of the last of `granted` polls of one source, in base prices.
 
         If owners share the polls, the owner with the least worthy last poll counts: the operations of another owner do
-        not raise the price of its polls. An owner with all of its polls granted has no poll that is worth more.
+        not raise the price of its polls. An owner with all polls granted has no poll that is worth more.
         """
         values = [sorted(map(self._urgency, share), reverse=True) for share in _by_owner(due).values()]
         shares = _fair_shares([len(each) for each in values], granted)

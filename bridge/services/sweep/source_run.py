@@ -1,4 +1,4 @@
-"""The sources in one sweep: how many polls each allows, and the effect of its responses on the whole source.
+"""The sources in one sweep: how many polls each allows, and the effect of responses on the whole source.
 
 Tokens are reserved before the first request, under the row's ETag, so that two concurrent sweeps share one budget. A
 429, a refused credential or an open circuit is written at once, so that a crash does not lose it. Unused tokens are

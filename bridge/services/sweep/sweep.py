@@ -1,9 +1,9 @@
 """One pass of the timer: enqueues due deliveries, polls due operations, and purges old ones.
 
     read       the due rows of all partitions; a crash costs nothing
-    enqueue    deliveries first: a crash after the commit delays a message until its due row is due again
+    enqueue    deliveries first: a crash after the commit delays a message until the due row is due again
     poll       one GET for each due operation; a crash before the commit polls again
-    finish     an end is committed at once, and the tasks of its callbacks are sent right after
+    finish     an end is committed at once, and the tasks of callbacks are sent right after
     purge      operations that ended long ago are deleted, if time is left
 
 A due row is the handle of its step: each step deletes it under its ETag, so of two concurrent sweeps only one

@@ -18,7 +18,7 @@ R = TypeVar("R", Operation, Registration)
 def put(before: Stored[Registration] | None, after: Registration, tx: str) -> tuple[Write, ...]:
     """Write a new or updated registration, and move its index row.
 
-    The index row needs no ETag condition: it changes only together with the registration, and under its ETag.
+    The index row needs no ETag condition, since it changes only under the registration's ETag.
     """
     entry = Insert(index_key_of(after), for_insert(IndexEntry.of(after)))
     if before is None:

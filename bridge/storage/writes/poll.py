@@ -132,9 +132,9 @@ def finish(
 ) -> tuple[Transaction, list[DeliveryTask]]:
     """End an operation and notify all waiting registrations: at most 83 rows. Returns the tasks to send afterwards.
 
-    A task that `share` holds back is due at once: a sweep sends its message.
+    A task that `share` holds back is due at once: a sweep sends the message.
 
-    The operation's ETag also decides for its due row, since its pointer changes in the same transaction. With a
+    The operation's ETag also decides for the due row, since the pointer changes in the same transaction. With a
     registration that this version cannot read, the operation stays open for a version that can notify that one, too.
     """
     before = aggregate.operation

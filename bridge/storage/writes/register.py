@@ -28,7 +28,7 @@ from bridge.storage.writes.common import (
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """A registration that is deleted for a new one: its row, its index row and its attempts."""
+    """A registration that is deleted for a new one: the row, the index row and the attempts."""
 
     registration: Stored[Registration]
     #: The keys of its attempts. With KEPT_ATTEMPTS of them, the transaction has at most 57 rows.
@@ -103,7 +103,7 @@ def register_further(
 def notify(
     registration: Registration, completed: OperationCompleted, now: datetime, *, share: Share = take_all
 ) -> tuple[Registration, DeliveryTask | None, tuple[Insert, ...]]:
-    """Apply the end to a waiting registration: its message and due row, or only its state if the event is filtered."""
+    """Apply the end to a waiting registration: message and due row, or only the state if the event is filtered."""
     if completed.final_status not in registration.events:
         return registration.filtered(completed, now), None, ()
     task, due_row = first_task(registration, now)
