@@ -150,9 +150,9 @@ def composed(
     settings = read_settings({**ENVIRONMENT, **(environment or {})})
     clock, sent = Later(), MemoryQueue()
     dependencies = replace(build_dependencies(settings), table=table or MemoryTable(), queue=queue or sent, clock=clock)
-    dependencies = replace(
-        dependencies, upstream=upstream or dependencies.upstream, sender=sender or dependencies.sender
-    )
+    network = dependencies.network
+    network = replace(network, upstream=upstream or network.upstream, sender=sender or network.sender)
+    dependencies = replace(dependencies, network=network)
     bridge = compose(settings, dependencies)
     if requests_per_second is not None:
         poller = bridge.sweep.poller

@@ -16,7 +16,7 @@ from bench.inline import InlineExecutor
 from bench.measuring import Figures
 from bench.report import Goal
 from bridge.app import Bridge, compose
-from bridge.dependencies import build_dependencies
+from bridge.dependencies import Pools, build_dependencies
 from bridge.domain.callback_url import normalise
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import FinalStatus
@@ -106,16 +106,13 @@ class Rig:
         """Compose one; with `threads` its sweep runs in real ones."""
         settings = read_settings({**ENVIRONMENT, "SECOND_KEY": "benchmark", **environment})
         clock, speech, queue = clock or Clock(), Speech(answer), MemoryQueue()
-        dependencies = replace(
-            build_dependencies(settings),
-            table=table or MemoryTable(),
-            queue=queue,
-            upstream=speech,
-            sender=Failing(),
-            clock=clock,
-        )
+        real = build_dependencies(settings)
+        network = replace(real.network, upstream=speech, sender=Failing())
+        dependencies = replace(real, table=table or MemoryTable(), queue=queue, network=network, clock=clock)
         if not threads:
-            dependencies = replace(dependencies, executor=InlineExecutor(), readers=InlineExecutor())
+            dependencies = replace(
+                dependencies, pools=Pools(InlineExecutor(), InlineExecutor(), dependencies.pools.sends)
+            )
         assert isinstance(dependencies.table, MemoryTable)
         return cls(
             settings=settings,

@@ -66,31 +66,31 @@ class Bridge:
 
 def compose(settings: Settings, dependencies: Dependencies) -> Bridge:
     """Connect the use cases."""
-    waits = Waits(dependencies.sleep, dependencies.random)
+    waits = Waits(dependencies.sleep, dependencies.randomness.random)
     sources = {source.name: source for source in settings.sources}
-    repair = Repair(table=dependencies.table, clock=dependencies.clock, new_id=dependencies.new_id)
-    dispatcher = Dispatcher(dependencies.table, dependencies.queue, dependencies.clock, dependencies.new_id)
+    repair = Repair(table=dependencies.table, clock=dependencies.clock, new_id=dependencies.randomness.new_id)
+    dispatcher = Dispatcher(dependencies.table, dependencies.queue, dependencies.clock, dependencies.randomness.new_id)
     register = Register(
         table=dependencies.table,
         dispatcher=dispatcher,
         waiting=WaitingLimit(dependencies.table, dependencies.clock, settings.waiting_limit),
         clock=dependencies.clock,
-        new_id=dependencies.new_id,
+        new_id=dependencies.randomness.new_id,
         waits=waits,
         sources=sources,
         retention=settings.retention,
         cipher=HeaderCipher(settings.keyring),
-        nonce=dependencies.nonce,
+        nonce=dependencies.randomness.nonce,
         telemetry=dependencies.telemetry,
         repair=repair,
         sharing=settings.sharing,
     )
-    counts = Counts(dependencies.table, dependencies.clock, dependencies.readers)
+    counts = Counts(dependencies.table, dependencies.clock, dependencies.pools.reads)
     schedule = _compose_schedule(settings, dependencies, waits)
     queries = Queries(
         table=dependencies.table,
         clock=dependencies.clock,
-        executor=dependencies.readers,
+        executor=dependencies.pools.reads,
         repair=repair,
         counts=counts,
         schedule=schedule,
@@ -101,23 +101,23 @@ def compose(settings: Settings, dependencies: Dependencies) -> Bridge:
             table=dependencies.table,
             queries=queries,
             clock=dependencies.clock,
-            new_id=dependencies.new_id,
+            new_id=dependencies.randomness.new_id,
             waits=waits,
-            executor=dependencies.readers,
+            executor=dependencies.pools.reads,
         ),
         pinger=Ping(
             table=dependencies.table,
-            sender=dependencies.sender,
+            sender=dependencies.network.sender,
             keyring=settings.keyring,
             clock=dependencies.clock,
-            new_id=dependencies.new_id,
+            new_id=dependencies.randomness.new_id,
             waits=waits,
         ),
         queries=queries,
         reports=Overview(
             table=dependencies.table,
             clock=dependencies.clock,
-            executor=dependencies.readers,
+            executor=dependencies.pools.reads,
             sources=list(sources),
             schedule=schedule,
         ),
@@ -125,7 +125,9 @@ def compose(settings: Settings, dependencies: Dependencies) -> Bridge:
         by_token=settings.tenant is not None,
         description=_description,
         context=ValidationContext(
-            rules=settings.callback_rules, sources=sources, check_destination=dependencies.sender.check_destination
+            rules=settings.callback_rules,
+            sources=sources,
+            check_destination=dependencies.network.sender.check_destination,
         ),
         keyring=settings.keyring,
         clock=dependencies.clock,
@@ -135,7 +137,7 @@ def compose(settings: Settings, dependencies: Dependencies) -> Bridge:
     authenticator = (
         FunctionKeyAuth()
         if tenant is None
-        else BearerTokenAuth(tokens=dependencies.tokens(tenant), clock=dependencies.clock)
+        else BearerTokenAuth(tokens=dependencies.network.tokens(tenant), clock=dependencies.clock)
     )
     return Bridge(
         authenticator=authenticator,
@@ -155,40 +157,47 @@ def _compose_schedule(settings: Settings, dependencies: Dependencies, waits: Wai
     if settings.poll_plan is PollPlan.EXPONENTIAL:
         return ExponentialSchedule(settings.poll_interval)
     return LearntSchedule(
-        durations=DurationStore(dependencies.table, dependencies.clock, dependencies.new_id, waits),
+        durations=DurationStore(dependencies.table, dependencies.clock, dependencies.randomness.new_id, waits),
         polls_per_operation=settings.polls_per_operation,
         shortest=settings.poll_interval,
     )
 
 
 def _compose_deliver(settings: Settings, dependencies: Dependencies, repair: Repair, dispatcher: Dispatcher) -> Deliver:
-    table, clock, new_id = dependencies.table, dependencies.clock, dependencies.new_id
+    table, clock, new_id = dependencies.table, dependencies.clock, dependencies.randomness.new_id
     recorder = AttemptRecorder(
-        table=table, clock=clock, new_id=new_id, repair=repair, random=dependencies.random, sleep=dependencies.sleep
+        table=table,
+        clock=clock,
+        new_id=new_id,
+        repair=repair,
+        random=dependencies.randomness.random,
+        sleep=dependencies.sleep,
     )
-    rescheduler = Rescheduler(dependencies.table, dependencies.new_id)
+    rescheduler = Rescheduler(dependencies.table, dependencies.randomness.new_id)
     enqueuer = Enqueuer(
-        dispatcher=dispatcher, rescheduler=rescheduler, clock=dependencies.clock, executor=dependencies.senders
+        dispatcher=dispatcher, rescheduler=rescheduler, clock=dependencies.clock, executor=dependencies.pools.sends
     )
     return Deliver(
         table=table,
         dispatcher=dispatcher,
-        sender=dependencies.sender,
+        sender=dependencies.network.sender,
         cipher=HeaderCipher(settings.keyring),
-        hosts=HostLimiter(dependencies.clock, random=dependencies.random, by_owner=settings.tenant is not None),
+        hosts=HostLimiter(
+            dependencies.clock, random=dependencies.randomness.random, by_owner=settings.tenant is not None
+        ),
         clock=clock,
         claims=Claims(
             table=table,
             clock=clock,
             new_id=new_id,
-            waits=Waits(dependencies.sleep, dependencies.random),
+            waits=Waits(dependencies.sleep, dependencies.randomness.random),
             repair=repair,
             recorder=recorder,
         ),
         recorder=recorder,
         sleep=dependencies.sleep,
         refill=Refill(
-            Reader(table=table, executor=dependencies.senders, clock=clock, rescheduler=rescheduler),
+            Reader(table=table, executor=dependencies.pools.sends, clock=clock, rescheduler=rescheduler),
             enqueuer,
         ),
         telemetry=dependencies.telemetry,
@@ -197,22 +206,22 @@ def _compose_deliver(settings: Settings, dependencies: Dependencies, repair: Rep
 
 def _compose_sweep(settings: Settings, dependencies: Dependencies, queries: Queries, dispatcher: Dispatcher) -> Sweep:
     rescheduler, waits = (
-        Rescheduler(dependencies.table, dependencies.new_id),
-        Waits(dependencies.sleep, dependencies.random),
+        Rescheduler(dependencies.table, dependencies.randomness.new_id),
+        Waits(dependencies.sleep, dependencies.randomness.random),
     )
     reader = Reader(
-        table=dependencies.table, executor=dependencies.executor, clock=dependencies.clock, rescheduler=rescheduler
+        table=dependencies.table, executor=dependencies.pools.sweep, clock=dependencies.clock, rescheduler=rescheduler
     )
     shares = MessageShares()
     poller = Poller(
         table=dependencies.table,
         dispatcher=dispatcher,
-        fetcher=OperationFetcher(upstream=dependencies.upstream, clock=dependencies.clock),
+        fetcher=OperationFetcher(upstream=dependencies.network.upstream, clock=dependencies.clock),
         rescheduler=rescheduler,
         clock=dependencies.clock,
-        executor=dependencies.executor,
+        executor=dependencies.pools.sweep,
         parallel=settings.sweep_threads,
-        new_id=dependencies.new_id,
+        new_id=dependencies.randomness.new_id,
         waits=waits,
         sources={source.name: source for source in settings.sources},
         telemetry=dependencies.telemetry,
@@ -225,15 +234,17 @@ def _compose_sweep(settings: Settings, dependencies: Dependencies, queries: Quer
         table=dependencies.table,
         dispatcher=dispatcher,
         clock=dependencies.clock,
-        executor=dependencies.executor,
+        executor=dependencies.pools.sweep,
         enqueuer=Enqueuer(
-            dispatcher=dispatcher, rescheduler=rescheduler, clock=dependencies.clock, executor=dependencies.executor
+            dispatcher=dispatcher, rescheduler=rescheduler, clock=dependencies.clock, executor=dependencies.pools.sweep
         ),
         shares=shares,
         meanwhile=Enqueuer(
-            dispatcher=dispatcher, rescheduler=rescheduler, clock=dependencies.clock, executor=dependencies.senders
+            dispatcher=dispatcher, rescheduler=rescheduler, clock=dependencies.clock, executor=dependencies.pools.sends
         ),
-        counter=WaitingCounter(dependencies.table, dependencies.executor, dependencies.clock, settings.waiting_limit),
+        counter=WaitingCounter(
+            dependencies.table, dependencies.pools.sweep, dependencies.clock, settings.waiting_limit
+        ),
         reader=reader,
         poller=poller,
         purges=Purges(

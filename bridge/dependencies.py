@@ -36,11 +36,42 @@ from bridge.telemetry import OFF, Telemetry
 TELEMETRY = "BRIDGE_TELEMETRY"
 _NEEDS = {Exporter.AZURE: "azure-monitor-opentelemetry", Exporter.OTLP: "opentelemetry-exporter-otlp-proto-http"}
 
-#: Threads that read for lists and the status. They never wait for the upstream.
-_READERS = 8
+#: Threads that read for lists and the status, and threads that send messages between two sweeps.
+_READERS = _SENDERS = 8
 
-#: Threads that send messages between two sweeps.
-_SENDERS = 8
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """The services and receivers that the bridge calls."""
+
+    upstream: Upstream
+    sender: WebhookSender
+    #: Creates the verifier of a tenant's tokens.
+    tokens: Callable[[Tenant], Tokens]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Randomness:
+    """All that differs from call to call."""
+
+    #: Returns a random id, different for each call.
+    new_id: Callable[[], str]
+    #: Returns NONCE_BYTES random bytes.
+    nonce: Callable[[], bytes]
+    #: Returns a number in [0, 1) that spreads retries.
+    random: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """Threads, apart by what they wait for."""
+
+    #: Runs the parts of a sweep.
+    sweep: Executor
+    #: Runs the reads of lists and the status.
+    reads: Executor
+    #: Sends messages between two sweeps. Its threads never wait for the upstream.
+    sends: Executor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,25 +80,12 @@ class Dependencies:
 
     table: Table
     queue: DeliveryQueue
-    upstream: Upstream
-    sender: WebhookSender
-    #: Creates the verifier of a tenant's tokens.
-    tokens: Callable[[Tenant], Tokens]
+    network: Network
     clock: Clock
-    #: Returns a random id, different for each call.
-    new_id: Callable[[], str]
-    #: Returns NONCE_BYTES random bytes.
-    nonce: Callable[[], bytes]
-    #: Returns a number in [0, 1) that spreads retries.
-    random: Callable[[], float]
     #: Waits for a number of seconds.
     sleep: Callable[[float], None]
-    #: Runs the parts of a sweep.
-    executor: Executor
-    #: Runs the reads of lists and the status.
-    readers: Executor
-    #: Sends messages between two sweeps. Its threads never wait for the upstream.
-    senders: Executor
+    randomness: Randomness
+    pools: Pools
     #: Records spans and metrics.
     telemetry: Telemetry = OFF
 
@@ -79,17 +97,23 @@ def build_dependencies(settings: Settings) -> Dependencies:
     dependencies = Dependencies(
         table=AzureTable(table_client(settings, identity, guard), guard),
         queue=AzureQueue(queue_client(settings, identity, DELIVERIES_QUEUE, guard), guard),
-        upstream=SpeechService(settings.sources, authorisations(settings)),
-        sender=HttpWebhookSender(Guard(settings.callback_rules), real_clock),
-        tokens=lambda tenant: EntraTokens(tenant, real_clock),
+        network=Network(
+            upstream=SpeechService(settings.sources, authorisations(settings)),
+            sender=HttpWebhookSender(Guard(settings.callback_rules), real_clock),
+            tokens=lambda tenant: EntraTokens(tenant, real_clock),
+        ),
         clock=real_clock,
-        new_id=lambda: f"{random.getrandbits(64):016x}",  # seeded by the system, unique but not secret
-        nonce=lambda: secrets.token_bytes(NONCE_BYTES),
-        random=random.random,
         sleep=real_sleep,
-        executor=ThreadPoolExecutor(settings.sweep_threads, thread_name_prefix="sweep"),
-        readers=ThreadPoolExecutor(_READERS, thread_name_prefix="read"),
-        senders=ThreadPoolExecutor(_SENDERS, thread_name_prefix="send"),
+        randomness=Randomness(
+            new_id=lambda: f"{random.getrandbits(64):016x}",  # seeded by the system, unique but not secret
+            nonce=lambda: secrets.token_bytes(NONCE_BYTES),
+            random=random.random,
+        ),
+        pools=Pools(
+            sweep=ThreadPoolExecutor(settings.sweep_threads, thread_name_prefix="sweep"),
+            reads=ThreadPoolExecutor(_READERS, thread_name_prefix="read"),
+            sends=ThreadPoolExecutor(_SENDERS, thread_name_prefix="send"),
+        ),
     )
     return (
         dependencies
@@ -102,14 +126,16 @@ def instrumented(
     dependencies: Dependencies, settings: Settings, telemetry: Telemetry, stopwatch: Stopwatch
 ) -> Dependencies:
     """Add spans and metrics to the dependencies."""
+    network, sources = dependencies.network, {each.name: each for each in settings.sources}
     return replace(
         dependencies,
         table=InstrumentedTable(dependencies.table, telemetry),
         queue=InstrumentedQueue(dependencies.queue, telemetry),
-        upstream=InstrumentedUpstream(
-            dependencies.upstream, telemetry, stopwatch, {each.name: each for each in settings.sources}
+        network=replace(
+            network,
+            upstream=InstrumentedUpstream(network.upstream, telemetry, stopwatch, sources),
+            sender=InstrumentedWebhookSender(network.sender, telemetry, stopwatch),
         ),
-        sender=InstrumentedWebhookSender(dependencies.sender, telemetry, stopwatch),
         telemetry=telemetry,
     )
 

@@ -37,7 +37,7 @@ def settings(**changed: str) -> Settings:
 def outside(made: Settings) -> Iterator[Dependencies]:
     """Create the dependencies like a start."""
     dependencies = build_dependencies(made)
-    with dependencies.executor, dependencies.readers:
+    with dependencies.pools.sweep, dependencies.pools.reads:
         yield dependencies
 
 
@@ -50,7 +50,7 @@ def made() -> Iterator[Dependencies]:
 
 def test_no_two_nonces_are_the_same(made: Dependencies) -> None:
     """Two ciphertexts with the same nonce and key would reveal each other."""
-    nonces = {made.nonce() for _ in range(100)}
+    nonces = {made.randomness.nonce() for _ in range(100)}
 
     assert len(nonces) == 100
     assert {len(each) for each in nonces} == {NONCE_BYTES}
@@ -58,7 +58,7 @@ def test_no_two_nonces_are_the_same(made: Dependencies) -> None:
 
 def test_calls_have_unique_ids(made: Dependencies) -> None:
     """Claims and steps are distinguished by ids."""
-    assert len({made.new_id() for _ in range(1000)}) == 1000
+    assert len({made.randomness.new_id() for _ in range(1000)}) == 1000
 
 
 def test_a_sweep_has_as_many_threads_as_the_settings_say() -> None:
@@ -66,7 +66,7 @@ def test_a_sweep_has_as_many_threads_as_the_settings_say() -> None:
     running = threading.Barrier(7)
     with outside(settings(BRIDGE_SWEEP_THREADS="7")) as dependencies:
         # The barrier breaks with fewer threads.
-        places = [dependencies.executor.submit(running.wait, 20) for _ in range(7)]
+        places = [dependencies.pools.sweep.submit(running.wait, 20) for _ in range(7)]
 
         assert sorted(each.result() for each in places) == list(range(7))
 
@@ -90,7 +90,7 @@ def test_each_source_is_polled_with_its_own_key() -> None:
         made = settings(SPEECH_ENDPOINT=first.endpoint, BRIDGE_SOURCES=json.dumps(sources), **keys)
         dependencies = stack.enter_context(outside(made))
         replies = [
-            dependencies.upstream.fetch_operation(OperationRef(name, "operation-1"))
+            dependencies.network.upstream.fetch_operation(OperationRef(name, "operation-1"))
             for name in ("default", "second", "third")
         ]
 
@@ -135,7 +135,7 @@ def test_an_expired_token_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
         endpoint = f"http://127.0.0.1:{listening.getsockname()[1]}"
         with outside(settings(SPEECH_ENDPOINT=endpoint, SPEECH_KEY="")) as dependencies:
             for _ in range(2):
-                dependencies.upstream.fetch_operation(OperationRef("default", "operation-1"))
+                dependencies.network.upstream.fetch_operation(OperationRef("default", "operation-1"))
 
     assert heard == ["Authorization: Bearer token-1", "Authorization: Bearer token-2"]
     assert set(identity.scopes) == {"https://cognitiveservices.azure.com/.default"}

@@ -14,7 +14,7 @@ from itertools import count
 from bridge.adapters.entra.tokens import EntraTokens
 from bridge.api.handlers import Handlers
 from bridge.app import App, compose
-from bridge.dependencies import Dependencies
+from bridge.dependencies import Dependencies, Network, Pools, Randomness
 from bridge.domain.errors import BridgeError, Contended, StorageUnavailable
 from bridge.domain.header_cipher import NONCE_BYTES
 from bridge.domain.operation import MAX_REGISTRATIONS
@@ -215,17 +215,19 @@ class Simulation:
         dependencies = Dependencies(
             table=self._parts.table(OutsideTable(self.memory, self.calls, caller)),
             queue=self._parts.queue(OutsideQueue(self.queue, self.calls, caller)),
-            upstream=OutsideUpstream(self.upstream, self.calls, caller, self.polls),
-            sender=self._parts.sender(OutsideWebhookSender(self.receivers, self.calls, caller, self.posts)),
-            tokens=lambda tenant: EntraTokens(tenant, self.clock),
+            network=Network(
+                upstream=OutsideUpstream(self.upstream, self.calls, caller, self.polls),
+                sender=self._parts.sender(OutsideWebhookSender(self.receivers, self.calls, caller, self.posts)),
+                tokens=lambda tenant: EntraTokens(tenant, self.clock),
+            ),
             clock=lambda: self.clock() + offset,
-            new_id=lambda: f"token-{next(self._tokens)}",
-            nonce=lambda: next(self._tokens).to_bytes(NONCE_BYTES),
-            random=lambda: 0.5,
             sleep=lambda seconds: self.clock.advance(timedelta(seconds=seconds)),
-            executor=PoolExecutor(),
-            readers=PoolExecutor(),
-            senders=PoolExecutor(),
+            randomness=Randomness(
+                new_id=lambda: f"token-{next(self._tokens)}",
+                nonce=lambda: next(self._tokens).to_bytes(NONCE_BYTES),
+                random=lambda: 0.5,
+            ),
+            pools=Pools(PoolExecutor(), PoolExecutor(), PoolExecutor()),
         )
         bridge = compose(SETTINGS, dependencies)
         registrations = replace(

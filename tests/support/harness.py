@@ -15,7 +15,7 @@ from typing import ParamSpec, TypeVar
 from bench.inline import InlineExecutor
 from bridge.adapters.entra.tokens import EntraTokens
 from bridge.app import Bridge, compose
-from bridge.dependencies import Dependencies
+from bridge.dependencies import Dependencies, Network, Pools, Randomness
 from bridge.domain.callback_url import normalise
 from bridge.domain.delivery import DeliveryTask
 from bridge.domain.header_cipher import NONCE_BYTES, HeaderCipher
@@ -345,17 +345,19 @@ def harness(
     dependencies = Dependencies(
         table=counting,
         queue=queue or sent,
-        upstream=upstream(settings, clock) if upstream else scripted,
-        sender=sender or receivers,
-        tokens=lambda tenant: EntraTokens(tenant, clock),
+        network=Network(
+            upstream=upstream(settings, clock) if upstream else scripted,
+            sender=sender or receivers,
+            tokens=lambda tenant: EntraTokens(tenant, clock),
+        ),
         clock=clock,
-        new_id=lambda: f"token-{next(numbers)}",
-        nonce=lambda: next(numbers).to_bytes(NONCE_BYTES),
-        random=lambda: 0.5,
         sleep=pauses.append,
-        executor=PoolExecutor(),
-        readers=PoolExecutor(),
-        senders=PoolExecutor(),
+        randomness=Randomness(
+            new_id=lambda: f"token-{next(numbers)}",
+            nonce=lambda: next(numbers).to_bytes(NONCE_BYTES),
+            random=lambda: 0.5,
+        ),
+        pools=Pools(PoolExecutor(), PoolExecutor(), PoolExecutor()),
     )
     return Harness(
         settings=settings,

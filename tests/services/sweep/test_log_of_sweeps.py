@@ -132,7 +132,7 @@ def test_sweep_that_is_killed_has_logged_what_it_committed(caplog: pytest.LogCap
     logging.getLogger("bridge").addHandler(written)
 
     with ThreadPoolExecutor(2, thread_name_prefix="sweep") as executor:
-        bridge.dependencies = replace(bridge.dependencies, executor=executor)
+        bridge.dependencies = replace(bridge.dependencies, pools=replace(bridge.dependencies.pools, sweep=executor))
         bridge.restart()
         bridge.sweep()
 

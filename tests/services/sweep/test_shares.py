@@ -181,7 +181,9 @@ def test_a_delivery_that_falls_due_while_polls_run_is_sent_before_they_end() -> 
 
 def with_threads(bridge: Harness, pool: ThreadPoolExecutor) -> None:
     """Recreate the bridge with a thread pool for sweeps."""
-    bridge.bridge = compose(bridge.settings, replace(bridge.dependencies, executor=pool))
+    bridge.bridge = compose(
+        bridge.settings, replace(bridge.dependencies, pools=replace(bridge.dependencies.pools, sweep=pool))
+    )
 
 
 def test_a_source_that_hangs_leaves_threads_to_the_others() -> None:

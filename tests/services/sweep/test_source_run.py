@@ -34,7 +34,7 @@ def run(bridge: Harness) -> SourceRun:
     """Begin with the stored state of the source."""
     row = bridge.memory.get(SOURCES_PARTITION, source_key("default"))
     [source] = bridge.settings.sources
-    new_id, schedule = bridge.dependencies.new_id, exponential_schedule()
+    new_id, schedule = bridge.dependencies.randomness.new_id, exponential_schedule()
     return SourceRun(bridge.memory, source, row, bridge.clock, new_id, telemetry=OFF, waits=WAITS, schedule=schedule)
 
 
