@@ -1,6 +1,6 @@
-"""The example responses of the API's description: real answers of a bridge in memory, by function and status.
+"""The example responses of the API description: real answers of a bridge in memory, by function and status.
 
-`python -m tests.api_examples` writes `bridge/api/examples.json` anew, for a change of responses.
+`python -m tests.api_examples` rewrites `bridge/api/examples.json`, for a change of responses.
 """
 
 import base64
@@ -29,7 +29,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 class Recorder:
-    """Calls a bridge, and keeps the body of each success by function and status, and of each error by code."""
+    """Calls a bridge, and records one body per success status of a function, and one per error code."""
 
     def __init__(self, bridge: Harness) -> None:
         self.bridge = bridge
@@ -38,7 +38,7 @@ class Recorder:
         self.errors: dict[str, Any] = {}
 
     def keep(self, name: str, answer: Answer) -> Answer:
-        """Keep the first body of each kind."""
+        """Record the first body of each kind."""
         if "x-ms-error-code" in answer.headers:
             self.errors.setdefault(answer.headers["x-ms-error-code"], answer.body)
         elif answer.body is not None:
@@ -50,7 +50,7 @@ class Recorder:
         return self.keep(handler.__name__, self.client.call(handler, path, id=id))
 
     def post(self, handler: Handler, path: str, body: object = None, id: str = "", **headers: str) -> Answer:
-        """Send a POST; `body` goes as JSON, bytes as they are."""
+        """Send a POST. `body` is sent as JSON, bytes are sent unchanged."""
         raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         sent = JSON | {name.replace("_", "-"): value for name, value in headers.items()}
         return self.keep(
@@ -63,7 +63,7 @@ class Recorder:
 
 
 def examples() -> Mapping[str, Mapping[str, Any]]:
-    """Play the life of two registrations, and a request with each error that a client can cause by itself."""
+    """Create two registrations with their events, and every error that a client can cause alone."""
     recorder = Recorder(harness(BRIDGE_SIGNING_KEYS=base64.b64encode(KEY).decode()))
     _play_successes(recorder)
     _play_errors(recorder)
@@ -127,7 +127,7 @@ def _misconfigured() -> Misconfigured:
 
 
 def written() -> str:
-    """Write the file."""
+    """Return the content of the file."""
     return json.dumps(examples(), indent=1, ensure_ascii=False) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""What the tests of the local tools share: small function apps, and a host to run them in this process."""
+"""Fixtures for the local tools: small function apps, and a host that runs them in this process."""
 
 import json
 import os
@@ -28,24 +28,24 @@ app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 
 @dataclass
 class Probe:
-    """What an app under test shares with its test: it is the app's module `probe`."""
+    """Shared by an app and its test: the app's module `probe`."""
 
-    #: What the app got or did, in order.
+    #: Events of the app, in order.
     seen: Record[Any] = field(default_factory=Record)
-    #: Set by the test to let the app go on.
+    #: Set by the test to let the app continue.
     go: threading.Event = field(default_factory=threading.Event)
-    #: How often the app is to fail before it succeeds.
+    #: Number of failures before the app succeeds.
     failures: int = 0
-    #: What the app does meanwhile.
+    #: Called by the app during an invocation.
     meanwhile: Callable[[], None] = lambda: None
 
     def wait(self) -> None:
-        """Hold the app until the test lets it go on."""
+        """Block the app until the test continues."""
         if not self.go.wait(MAX_WAIT):
             raise TimeoutError("the test never let go on")
 
     def fail(self) -> None:
-        """Raise as long as failures are left."""
+        """Raise an error while failures remain."""
         if self.failures > 0:
             self.failures -= 1
             raise RuntimeError("the app failed")
@@ -61,7 +61,7 @@ def probe(monkeypatch: pytest.MonkeyPatch) -> Probe:
 
 @pytest.fixture
 def make_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Return a function that writes an app; `queues` and `prefix` go into its host.json."""
+    """Return a function that writes an app. `queues` and `prefix` are for host.json."""
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.delitem(sys.modules, "function_app", raising=False)
 
@@ -76,7 +76,7 @@ def make_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., P
 
 @pytest.fixture
 def run(make_app: Callable[..., Path], azurite: Azurite) -> Iterator[Callable[..., Host]]:
-    """Return a function that writes an app and runs it until the test ends."""
+    """Return a function that writes an app, and runs the app until the end of the test."""
     with ExitStack() as stack:
 
         def run(
@@ -92,7 +92,7 @@ def run(make_app: Callable[..., Path], azurite: Azurite) -> Iterator[Callable[..
 
 @pytest.fixture
 def environ(tmp_path: Path, make_app: Callable[..., Path]) -> dict[str, str]:
-    """Give a start its own folder, ports and app."""
+    """Return the environment of a start, with a separate folder, ports and app."""
     app = make_app(APP, head=HEAD)
     os.mkfifo(tmp_path / "pipe")
     return {
@@ -105,9 +105,9 @@ def environ(tmp_path: Path, make_app: Callable[..., Path]) -> dict[str, str]:
 
 @pytest.fixture
 def begin(environ: dict[str, str]) -> Iterator[Callable[..., Started]]:
-    """Return a function that begins a local start, with settings of its own beside the usual ones.
+    """Return a function that begins a local start, with additional settings.
 
-    `how` is the word for `python -m local`: `host` starts Microsoft's host.
+    `how` is the command of `python -m local`: `host` starts Microsoft's host.
     """
     begun: list[Started] = []
 
@@ -121,7 +121,7 @@ def begin(environ: dict[str, str]) -> Iterator[Callable[..., Started]]:
 
 
 def has_ended(pid: int, timeout: float = MAX_WAIT) -> bool:
-    """Wait until a process has ended that need not be a child of this one; of Linux."""
+    """Wait until a process ends, which need not be a child of this one. Linux only."""
     try:
         watched = os.pidfd_open(pid)
     except ProcessLookupError:

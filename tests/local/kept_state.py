@@ -1,8 +1,8 @@
-"""State that a version of the bridge has left behind; `python -m tests.local.kept_state` writes it.
+"""Stored state of earlier versions of the bridge: `python -m tests.local.kept_state` writes the state of this one.
 
-Each folder below `state/` is one version's: Azurite's files, the signing key, and `registrations.json`, what the API
-showed at the end. Write another when the schema of rows changes, and keep those before it: a newer bridge has to go on
-with what an older one has left.
+Each folder below `state/` belongs to one version: Azurite's files, the signing key, and `registrations.json` with the
+API's last answers. Add a folder when the schema of rows changes, and keep the earlier ones, since a newer bridge must
+continue with the state of an older one.
 """
 
 import json
@@ -23,18 +23,18 @@ from local.upstream import Upstream
 
 STATES = Path(__file__).parent / "state"
 
-#: Where the callbacks of all these states go: it is in their rows, and below the ports that systems hand out.
+#: The callback URL in all states. The port is in the rows, and below the ports that systems assign.
 RECEIVER_PORT = 27072
 
-#: Longer than anybody keeps this code, so that nothing expires or is purged before a test looks.
+#: Longer than this code will exist, so nothing expires or is purged before a test.
 FOR_EVER = "36500d"
 
-#: What a person registered, by the state that it was left in.
+#: The registrations by their last state.
 LEFT_BEHIND = ("delivered", "pending", "waiting", "canceled")
 
 
 def environment(folder: Path, azurite: Azurite, upstream: Upstream) -> dict[str, str]:
-    """Return the app's settings, with the signing key that is or will be in the folder."""
+    """Return the app's settings, with the signing key in the folder. Creates the key if necessary."""
     own = {
         "PATH": "/usr/bin:/bin",
         "AzureWebJobsStorage": azurite.connection_string,
@@ -48,13 +48,13 @@ def environment(folder: Path, azurite: Azurite, upstream: Upstream) -> dict[str,
 
 
 def read(host: HostProcess, registration_id: str) -> dict[str, Any]:
-    """Show a registration."""
+    """Read a registration."""
     shown: dict[str, Any] = requests.get(f"{host.url}/api/registrations/{registration_id}", timeout=30).json()
     return shown
 
 
 def read_until(host: HostProcess, registration_id: str, state: str, attempts: int) -> dict[str, Any]:
-    """Show a registration as soon as it has come to a state, with so many attempts recorded."""
+    """Read a registration until a state and a number of attempts are reached."""
     while True:
         shown = read(host, registration_id)
         if shown["state"] == state and sum(bool(each["status"]) for each in shown["attempts"]) == attempts:
@@ -62,7 +62,7 @@ def read_until(host: HostProcess, registration_id: str, state: str, attempts: in
 
 
 def write(target: Path) -> None:
-    """Leave one registration behind in each state."""
+    """Create one registration in each state."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         with Azurite.start(folder / "azurite") as azurite:
@@ -74,7 +74,7 @@ def write(target: Path) -> None:
 
 
 def _live(folder: Path, azurite: Azurite) -> Mapping[str, dict[str, Any]]:
-    """Register, deliver, fail to deliver, and cancel; return what the API shows at the end."""
+    """Register, deliver, fail to deliver, and cancel. Returns the API's last answers."""
     with Upstream.start() as upstream, Receiver.start(port=RECEIVER_PORT) as receiver:
         for name in LEFT_BEHIND:
             upstream.tell(f"op-{name}", "Succeeded" if name in {"delivered", "pending"} else "Running")
@@ -101,7 +101,7 @@ def _register(host: HostProcess, receiver: Receiver, name: str) -> dict[str, Any
 
 
 def _drop_what_is_empty(folder: Path) -> None:
-    """Leave out the blobs, which nothing here uses."""
+    """Remove the blobs, which no test uses."""
     for each in folder.glob("__azurite_db_blob*"):
         each.unlink()
     shutil.rmtree(folder / "__blobstorage__", ignore_errors=True)

@@ -1,4 +1,4 @@
-"""A local start as a process, for tests that watch it, press Ctrl-C and break its parts."""
+"""A local start as a process, for tests that check the output, press Ctrl-C and stop parts."""
 
 import os
 import random
@@ -32,7 +32,7 @@ def hold(req: func.HttpRequest) -> func.HttpResponse:
 
 
 class Started:
-    """A local start that was begun, and what it says."""
+    """A local start with its output."""
 
     def __init__(self, environ: dict[str, str], how: str = "start") -> None:
         self.settings = Settings.read(environ)
@@ -45,33 +45,33 @@ class Started:
         )
 
     def until(self, text: str, timeout: float = MAX_WAIT) -> None:
-        """Wait until it says something."""
+        """Wait until a text is printed."""
         self.lines.wait_for(lambda lines: any(text in line for line in lines), timeout)
 
     def get(self, path: str) -> str:
-        """Ask the function app."""
+        """Send a GET to the function app."""
         return requests.get(f"http://127.0.0.1:{self.settings.port}/api/{path}", timeout=60).text
 
     def children(self) -> list[int]:
-        """Return the processes that it started; of Linux."""
+        """Return the child processes. Linux only."""
         pid = self._command.pid
         return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     def signal(self, how: signal.Signals) -> None:
-        """Press Ctrl-C, for instance."""
+        """Send a signal like Ctrl-C."""
         os.kill(self._command.pid, how)
 
     def descendants(self) -> list[int]:
-        """Return the processes that it started, and those that they started."""
+        """Return all descendant processes."""
         return [each.pid for each in psutil.Process(self._command.pid).children(recursive=True)]
 
     def ended_with(self, timeout: float = MAX_WAIT) -> int | None:
-        """Wait for its end and return its exit code."""
+        """Wait for the end. Returns the exit code."""
         assert self._command.wait(timeout)
         return self._command.exit_code
 
     def clean_up(self) -> None:
-        """Leave nothing behind, whatever the test came to."""
+        """Stop all processes, whatever the result of the test."""
         self._command.stop(MAX_WAIT)
 
 
@@ -79,9 +79,9 @@ _NEVER_GIVEN_OUT = (20_000, 32_000)
 
 
 def free_ports(count: int) -> int:
-    """Return the first of some free ports in a row.
+    """Return the first of several consecutive free ports.
 
-    Below those that the system gives out by itself, where a connection of anybody's could take one meanwhile.
+    The ports are below the range that the system assigns to connections.
     """
     while True:
         first = random.randrange(*_NEVER_GIVEN_OUT)

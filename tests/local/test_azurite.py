@@ -20,12 +20,12 @@ from tests.local.conftest import has_ended
 
 
 def queue_of(connection_string: str) -> QueueClient:
-    """Make a client that does not try again."""
+    """Return a client without retries."""
     return QueueClient.from_connection_string(connection_string, "some-queue", retry_total=0)
 
 
 def test_state_survives_a_stop(tmp_path: Path) -> None:
-    """In its folder."""
+    """The state is in the folder."""
     with Azurite.start(tmp_path / "state") as azurite, queue_of(azurite.connection_string) as queue:
         queue.create_queue()
         queue.send_message("kept")
@@ -38,7 +38,7 @@ def test_state_survives_a_stop(tmp_path: Path) -> None:
 
 
 def test_kill_and_restart_come_back_on_the_same_ports() -> None:
-    """For tests of a storage that fails: the connection string stays good."""
+    """Tests of failing storage keep the connection string."""
     with Azurite.start() as azurite, queue_of(azurite.connection_string) as queue:
         queue.create_queue()
         azurite.kill()
@@ -51,7 +51,7 @@ def test_kill_and_restart_come_back_on_the_same_ports() -> None:
 
 
 def test_end_that_nobody_ordered_is_told() -> None:
-    """So that the local start can say so; an end that was ordered is not."""
+    """The local start reports this, but not a requested end."""
     ended = threading.Event()
     with Azurite.start(on_end=ended.set) as azurite:
         azurite.stop()
@@ -65,7 +65,7 @@ def test_end_that_nobody_ordered_is_told() -> None:
 
 
 def test_port_that_is_taken_is_said() -> None:
-    """With Azurite's own words."""
+    """The message contains Azurite's output."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         ports = Ports(queue=taken.getsockname()[1])
 
@@ -74,7 +74,7 @@ def test_port_that_is_taken_is_said() -> None:
 
 
 def test_listens_on_loopback_only() -> None:
-    """Its key is known to the whole world."""
+    """The emulator's key is public."""
     with Azurite.start() as azurite:
         assert azurite.connection_string.count("Endpoint=http://127.0.0.1:") == 3
         with pytest.raises(OSError, match="refused"):
@@ -82,7 +82,7 @@ def test_listens_on_loopback_only() -> None:
 
 
 def test_ends_with_the_process_that_started_it() -> None:
-    """Even when that is killed."""
+    """This holds even after a kill."""
     script = "from local.azurite import Azurite; import os; print(Azurite.start().pid, flush=True); os._exit(9)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
 
@@ -100,7 +100,7 @@ def test_what_is_installed_needs_no_npm(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_without_node_one_comes_from_pypi(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Said, since it takes a while; and what cannot be fetched is said in one line."""
+    """The download is announced, since it takes a while. A failed download is one line."""
     said: list[str] = []
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr(installation, "_node_in_environment", lambda: None)
@@ -115,7 +115,7 @@ def test_without_node_one_comes_from_pypi(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_without_node_and_npm_the_one_from_pypi_runs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fetched once, beside this Python; the package is played here, since it is large."""
+    """The download happens once, next to this Python. The test uses a small fake package."""
     if installation._node_in_environment():
         pytest.skip("the Node of PyPI is here, and runs Azurite in every test")
     node = installation.azurite_command(print)[0]
@@ -143,7 +143,7 @@ def test_without_node_and_npm_the_one_from_pypi_runs_it(tmp_path: Path, monkeypa
 def test_node_that_is_too_old_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, usable: bool
 ) -> None:
-    """The one from PyPI is taken instead."""
+    """The package of PyPI is used."""
     node = tmp_path / "node"
     node.write_text(f"#!/bin/sh\necho {version}\n")
     node.chmod(0o755)

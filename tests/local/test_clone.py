@@ -1,4 +1,4 @@
-"""`make start` in a clone, as somebody has it: in an odd place, and without a network after the first time."""
+"""`make start` in a clone with an odd path, and offline after the first start."""
 
 import fcntl
 import os
@@ -19,12 +19,12 @@ from local.record import MAX_WAIT, Record
 from local.settings import REPOSITORY
 from tests.local.started import free_ports
 
-#: What `make start` needs of a clone.
+#: The files of a clone that `make start` needs.
 LOCKS = ("requirements-local.txt", "requirements-dev.txt")
 FILES = ("Makefile", *LOCKS, "function_app.py", "host.json")
 FOLDERS = ("bridge", "local")
 
-#: Registries that nobody reaches: whoever asks them fails.
+#: Closed registries: any request to them fails.
 OFFLINE = {
     "PIP_INDEX_URL": "http://127.0.0.1:1/",
     "PIP_RETRIES": "0",
@@ -54,7 +54,7 @@ def clone(tmp_path: Path) -> Path:
 
 
 def stamp(folder: Path) -> None:
-    """Say that what the locks name is installed, at some time before they were checked out anew."""
+    """Mark the locked packages as installed, at a time before the checkout."""
     wanted = "".join((folder / name).read_text() for name in LOCKS)
     (folder / ".venv" / ".installed").write_text(wanted)
     os.utime(folder / ".venv" / ".installed", (0, 0))
@@ -62,19 +62,19 @@ def stamp(folder: Path) -> None:
 
 @pytest.fixture
 def lines() -> Record[str]:
-    """Keep what `make start` says."""
+    """Record the output of `make start`."""
     return Record()
 
 
 @pytest.fixture
 def port() -> int:
-    """Choose where it listens."""
+    """Choose a port."""
     return free_ports(6)
 
 
 @pytest.fixture
 def started(clone: Path, lines: Record[str], port: int) -> Iterator[Child]:
-    """Say `make start` in the clone, with no network."""
+    """Run `make start` in the clone, offline."""
     of_a_make_around = ("MAKE", "VENV", "PYTHON")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(of_a_make_around)}
     environ = {**inherited, **OFFLINE, "PORT": str(port)}
@@ -84,22 +84,22 @@ def started(clone: Path, lines: Record[str], port: int) -> Iterator[Child]:
 
 
 def test_clone_in_an_odd_path_starts_offline(started: Child, clone: Path, lines: Record[str], port: int) -> None:
-    """The app answers, its state is in the clone, nothing was installed, and Ctrl-C ends make too."""
+    """The app answers, the state is in the clone, nothing was installed, and Ctrl-C ends make too."""
     lines.wait_for(lambda lines: any("Ctrl-C stops everything." in line for line in lines))
     health = requests.get(f"http://127.0.0.1:{port}/api/health", timeout=10)
 
-    os.killpg(started.pid, signal.SIGINT)  # a terminal sends it to all at once
+    os.killpg(started.pid, signal.SIGINT)  # a terminal signals the whole group at once
 
     assert started.wait(MAX_WAIT)
     assert (health.status_code, health.json()) == (200, {"status": "ok"})
     assert (clone / ".local" / "signing-key").read_text()
-    ours = [line for line in lines.entries if not line.startswith("make: ")]  # which may have a last word of its own
+    ours = [line for line in lines.entries if not line.startswith("make: ")]  # make may print a last line
     assert ours[-1] == "the function host finishes what is in flight, and stops"
     assert not any("installing" in line or "Traceback" in line for line in lines.entries)
 
 
 def test_clean_leaves_what_a_start_is_using(clone: Path) -> None:
-    """It would end the start in the middle, and take its state along."""
+    """Otherwise, the start would lose its files and state."""
     kept = clone / ".local" / "lock"
     kept.parent.mkdir()
     with kept.open("w") as lock:
@@ -115,13 +115,13 @@ def test_clean_leaves_what_a_start_is_using(clone: Path) -> None:
 
 
 def clean(folder: Path) -> subprocess.CompletedProcess[str]:
-    """Say `make clean`."""
+    """Run `make clean`."""
     make = shutil.which("make") or "make"
     return subprocess.run([make, "clean"], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
 
 
 def install(folder: Path) -> subprocess.CompletedProcess[str]:
-    """Make the environment of a clone, with no network."""
+    """Install the environment of a clone, offline."""
     return subprocess.run(
         [sys.executable, "local/environment.py", ".venv"],
         cwd=folder,
@@ -134,7 +134,7 @@ def install(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_what_cannot_be_installed_is_said_and_begun_again(clone: Path) -> None:
-    """Requirements have changed, and there is no network: no stamp is left that would say otherwise."""
+    """The requirements changed, and the network is down. No stamp claims a finished installation."""
     with (clone / "requirements-dev.txt").open("a") as file:
         file.write("no-such-package-as-this-one\n")
 

@@ -1,4 +1,4 @@
-"""`python -m local demo`, as `make demo` runs it."""
+"""`python -m local demo`, like `make demo`."""
 
 import io
 import itertools
@@ -19,7 +19,7 @@ from local.errors import LocalError
 from local.receiver import Callback
 from local.settings import REPOSITORY
 
-#: What would break it, if it did not choose for itself.
+#: Settings that would break the demo without its own choices.
 FOREIGN = {
     "PORT": "nonsense",
     "LOCAL_DIR": "/dev/null",
@@ -33,7 +33,7 @@ INTRO, OUTTAKE, TRAILER = ACTS
 
 
 def test_it_shows_the_whole_job_in_a_pipe(tmp_path: Path) -> None:
-    """In under a minute, beside whatever else runs, in plain lines, and it leaves nothing behind."""
+    """The demo takes less than a minute on a loaded machine, prints plain lines, and leaves no process."""
     environ = {**os.environ, **FOREIGN, "TMPDIR": str(tmp_path)}
 
     done = subprocess.run(
@@ -60,13 +60,13 @@ def test_it_shows_the_whole_job_in_a_pipe(tmp_path: Path) -> None:
 
 
 def told(said: str, name: str) -> list[str]:
-    """Take out what was said about an operation, without what differs from one run to the next."""
+    """Return the lines about an operation, without values that differ between runs."""
     lines = re.findall(rf"^ *\d+\.\d s  {name} +(.*)$", said, re.MULTILINE)
     return [re.sub(r" msg_[0-9a-f]+$", "", line) for line in lines]
 
 
 def test_it_fails_with_the_reason_when_it_takes_too_long() -> None:
-    """And with the last words of the app, since nobody has seen them."""
+    """The output includes the app's last lines."""
     seconds = itertools.count(0, 60)
 
     with pytest.raises(LocalError, match=r"(?s)the demo failed: after 50 s .*'waiting'.*function host listens"):
@@ -74,10 +74,10 @@ def test_it_fails_with_the_reason_when_it_takes_too_long() -> None:
 
 
 class Terminal(io.StringIO):
-    """A terminal that keeps what is written on it."""
+    """A terminal that keeps the output."""
 
     def isatty(self) -> bool:
-        """Say yes."""
+        """Return True."""
         return True
 
 
@@ -86,7 +86,7 @@ class Terminal(io.StringIO):
     [(Terminal(), {}, True), (Terminal(), {"NO_COLOR": "1"}, False), (io.StringIO(), {}, False)],
 )
 def test_colours_are_for_terminals(out: io.StringIO, environ: dict[str, str], in_colour: bool) -> None:
-    """And for those who want them."""
+    """An environment variable can enforce them."""
     moments = iter([7.0, 8.25])
     timeline = Timeline(out, lambda: next(moments), environ)
 
@@ -98,7 +98,7 @@ def test_colours_are_for_terminals(out: io.StringIO, environ: dict[str, str], in
 
 
 def shown(state: str = "delivered", attempts: tuple[int | str, ...] = (204,)) -> Mapping[str, Any]:
-    """Show a registration as the API does."""
+    """Return a registration in the API's format."""
     made = [
         {"status": each, "error": None} if isinstance(each, int) else {"status": None, "error": each}
         for each in attempts
@@ -123,7 +123,7 @@ EVENT = {"type": INTRO.event, "data": {"operationId": INTRO.operation_id, "metad
 def test_what_is_not_as_it_should_be_is_named(
     registration: Mapping[str, Any], events: list[dict[str, Any]], expected: str
 ) -> None:
-    """Once for each thing."""
+    """Each problem appears once."""
     found = problems(INTRO, registration, events)
 
     assert len(found) == (1 if expected else 0)
@@ -131,7 +131,7 @@ def test_what_is_not_as_it_should_be_is_named(
 
 
 def test_callback_that_is_not_genuine_ends_it() -> None:
-    """It is the point of the whole thing."""
+    """Verified callbacks are the purpose of the demo."""
     headers = {"webhook-id": "msg_1", "webhook-timestamp": "1", "webhook-signature": "v1,AAAA"}
     forged = Callback(at=0, method="POST", path="/intro", headers=headers, body=b"{}", answered=204)
 
@@ -140,7 +140,7 @@ def test_callback_that_is_not_genuine_ends_it() -> None:
 
 
 def test_one_of_each_kind_is_shown() -> None:
-    """One succeeds, one fails, and one has a receiver that is down at first."""
+    """One operation succeeds, one fails, and one has a receiver that is down at first."""
     assert [act.receiver_is_late for act in ACTS] == [False, False, True]
     assert [act.life[-1][1] for act in ACTS] == ["Succeeded", "Failed", "Succeeded"]
     assert TRAILER.attempts == ("connect", 204)

@@ -44,7 +44,7 @@ def slow(req: func.HttpRequest) -> func.HttpResponse:
 
 
 def assert_empty(response: requests.Response, status: int) -> None:
-    """Azure answers by itself with a status and nothing else."""
+    """Assert an answer of the platform, which has a status and no body."""
     assert response.status_code == status
     assert response.content == b""
     assert response.headers["Content-Length"] == "0"
@@ -52,7 +52,7 @@ def assert_empty(response: requests.Response, status: int) -> None:
 
 
 def test_app_gets_the_request_as_azure_gives_it(run: Callable[..., Host], probe: Probe) -> None:
-    """Bytes, headers in any letter case, the URL as sent, parameters decoded, several values as one."""
+    """Compared: bytes, headers in any letter case, the raw URL, decoded parameters, and repeated values as one."""
     host = run(ECHO)
 
     requests.post(
@@ -69,7 +69,7 @@ def test_app_gets_the_request_as_azure_gives_it(run: Callable[..., Host], probe:
 
 
 def test_optional_parameter_that_is_left_out_is_not_there(run: Callable[..., Host], probe: Probe) -> None:
-    """Not None, not empty: absent."""
+    """The parameter is absent, neither None nor empty."""
     host = run(ECHO)
 
     requests.get(f"{host.url}/api/things", timeout=10)
@@ -79,7 +79,7 @@ def test_optional_parameter_that_is_left_out_is_not_there(run: Callable[..., Hos
 
 
 def test_answer_of_the_app_arrives_as_it_is(run: Callable[..., Host]) -> None:
-    """Status, headers and bytes."""
+    """Compared: status, headers and bytes."""
     host = run(ECHO)
 
     response = requests.get(f"{host.url}/api/things", timeout=10)
@@ -94,7 +94,7 @@ def test_answer_of_the_app_arrives_as_it_is(run: Callable[..., Host]) -> None:
     ("method", "path"), [("GET", "/api/nothing"), ("DELETE", "/api/things"), ("HEAD", "/api/things"), ("GET", "/")]
 )
 def test_unknown_route_or_method_is_an_empty_404(run: Callable[..., Host], method: str, path: str) -> None:
-    """There is no 405 in Azure Functions."""
+    """Azure Functions has no 405."""
     host = run(ECHO)
 
     assert_empty(requests.request(method, host.url + path, timeout=10), 404)
@@ -103,7 +103,7 @@ def test_unknown_route_or_method_is_an_empty_404(run: Callable[..., Host], metho
 def test_exception_is_an_empty_500_and_a_traceback_in_the_log(
     run: Callable[..., Host], probe: Probe, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What went wrong is for the log, not for the caller."""
+    """The log has the reason, the answer has none."""
     probe.failures = 1
     host = run("""
 @app.route("things")
@@ -119,7 +119,7 @@ def things(req: func.HttpRequest) -> func.HttpResponse:
 
 @pytest.mark.parametrize("value", ["None", "7"])
 def test_answer_that_is_none_is_an_empty_500(run: Callable[..., Host], value: str) -> None:
-    """A function that forgets to return, or returns what is no response, has failed."""
+    """The function returned nothing, or a value that is no response."""
     host = run(f"""
 @app.route("things")
 def things(req: func.HttpRequest):
@@ -130,7 +130,7 @@ def things(req: func.HttpRequest):
 
 
 def test_routes_are_tried_by_function_name(run: Callable[..., Host]) -> None:
-    """Two that fit one path: the name decides, not how exact the route is, nor the order in the file."""
+    """If two routes match, the function name decides, not the route or the order in the file."""
     host = run("""
 @app.route("things/special")
 def z(req: func.HttpRequest) -> func.HttpResponse:
@@ -146,7 +146,7 @@ def a(req: func.HttpRequest) -> func.HttpResponse:
 
 @pytest.mark.parametrize("path", ["open", "closed", "inner"])
 def test_without_keys_every_level_is_open(run: Callable[..., Host], path: str) -> None:
-    """As with `func start`."""
+    """`func start` does the same."""
     host = run(LEVELS)
 
     assert requests.get(f"{host.url}/api/{path}", timeout=10).status_code == 200
@@ -171,7 +171,7 @@ def test_without_keys_every_level_is_open(run: Callable[..., Host], path: str) -
 def test_with_keys_levels_are_enforced(
     run: Callable[..., Host], path: str, headers: dict[str, str], query: str, expected: int
 ) -> None:
-    """A function key opens its level and no other; the header comes before the query."""
+    """A function key opens only its level. The header precedes the query."""
     host = run(LEVELS, keys=("right", "other"))
 
     response = requests.get(f"{host.url}/api/{path}{query}", headers=headers, timeout=10)
@@ -182,7 +182,7 @@ def test_with_keys_levels_are_enforced(
 
 
 def test_functions_run_in_as_many_threads_as_the_setting_says(run: Callable[..., Host], probe: Probe) -> None:
-    """With one thread, the second request is not begun before the first is done."""
+    """With one thread, the second request starts after the end of the first."""
     host = run(SLOW, settings={"PYTHON_THREADPOOL_THREAD_COUNT": "1"})
     answers = [threading.Thread(target=requests.get, args=(f"{host.url}/api/slow",)) for _ in range(2)]
     for answer in answers:
@@ -198,7 +198,7 @@ def test_functions_run_in_as_many_threads_as_the_setting_says(run: Callable[...,
 
 
 def test_stop_finishes_what_is_in_flight(run: Callable[..., Host], probe: Probe) -> None:
-    """The answer still arrives; whoever comes later finds no server."""
+    """The answer still arrives. Later connections are refused."""
     host = run(SLOW)
     answers: list[str] = []
     client = threading.Thread(target=lambda: answers.append(requests.get(f"{host.url}/api/slow", timeout=30).text))
@@ -219,7 +219,7 @@ def test_stop_finishes_what_is_in_flight(run: Callable[..., Host], probe: Probe)
 def test_stop_gives_up_on_what_does_not_end(
     run: Callable[..., Host], probe: Probe, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It says that it was not clean."""
+    """The stop reports that it was not clean."""
     caplog.set_level(logging.CRITICAL)
     host = run(SLOW)
     client = threading.Thread(target=requests.get, args=(f"{host.url}/api/slow",))
@@ -233,7 +233,7 @@ def test_stop_gives_up_on_what_does_not_end(
 
 
 def test_port_that_is_taken_is_said(make_app: Callable[..., Path]) -> None:
-    """One line, with the port."""
+    """One line with the port."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
@@ -242,7 +242,7 @@ def test_port_that_is_taken_is_said(make_app: Callable[..., Path]) -> None:
 
 
 def test_host_listens_on_loopback_only(run: Callable[..., Host]) -> None:
-    """Nobody else on the network can reach it."""
+    """Other machines cannot connect."""
     host = run(ECHO)
 
     assert host.url.startswith("http://127.0.0.1:")

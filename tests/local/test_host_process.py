@@ -43,7 +43,7 @@ def deliver(message: func.QueueMessage) -> None:
 
 @pytest.fixture
 def environ(azurite: Azurite) -> dict[str, str]:
-    """Give a host its settings."""
+    """Return the settings of a host."""
     return {**os.environ, "AzureWebJobsStorage": azurite.connection_string}
 
 
@@ -54,7 +54,7 @@ def app(make_app: Callable[..., Path]) -> Path:
 
 
 def test_says_where_it_listens_and_logs_what_the_app_logs(app: Path, environ: dict[str, str]) -> None:
-    """One line when it is ready, then the log with its levels."""
+    """One line when ready, then the log with levels."""
     with HostProcess.start(environ, app=app) as host:
         assert requests.get(f"{host.url}/api/hello", timeout=10).text == "hello"
 
@@ -65,7 +65,7 @@ def test_says_where_it_listens_and_logs_what_the_app_logs(app: Path, environ: di
 
 
 def test_keys_can_be_enforced(app: Path, environ: dict[str, str]) -> None:
-    """`--keys`."""
+    """The option is `--keys`."""
     with HostProcess.start(environ, app=app, keys=["secret"]) as host:
         without = requests.get(f"{host.url}/api/hello", timeout=10)
         with_key = requests.get(f"{host.url}/api/hello", headers={"x-functions-key": "secret"}, timeout=10)
@@ -77,7 +77,7 @@ def test_keys_can_be_enforced(app: Path, environ: dict[str, str]) -> None:
 def test_signal_finishes_what_is_in_flight_and_exits_with_0(
     app: Path, environ: dict[str, str], how: signal.Signals
 ) -> None:
-    """The request that was running when the signal came is answered."""
+    """The running request is answered."""
     os.mkfifo(app / "pipe")
     with HostProcess.start({**environ, "PIPE": str(app / "pipe")}, app=app) as host:
         answers: list[str] = []
@@ -96,7 +96,7 @@ def test_signal_finishes_what_is_in_flight_and_exits_with_0(
 
 
 def test_kill_and_restart_come_back_on_the_same_port(app: Path, environ: dict[str, str]) -> None:
-    """As a crash and the next start would."""
+    """The sequence of a crash and a new start."""
     with HostProcess.start(environ, app=app) as host:
         url = host.url
         host.kill()
@@ -110,7 +110,7 @@ def test_kill_and_restart_come_back_on_the_same_port(app: Path, environ: dict[st
 
 
 def test_ends_with_its_parent(app: Path, environ: dict[str, str]) -> None:
-    """Whatever happens to that: here its end of the pipe just closes."""
+    """The end of the pipe is sufficient."""
     command = [sys.executable, "-m", "local.host", "--app", str(app), "--port", "0", "--with-parent"]
     with subprocess.Popen(
         command, cwd=REPOSITORY, env=environ, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
@@ -122,7 +122,7 @@ def test_ends_with_its_parent(app: Path, environ: dict[str, str]) -> None:
 
 
 def test_ends_with_a_parent_that_no_longer_reads(environ: dict[str, str]) -> None:
-    """As after a kill of the start: with the repository's own app, whatever the host still has to say."""
+    """The sequence of a killed start: the repository's app may still write output."""
     settings = {"BRIDGE_POLL_SCHEDULE": "* * * * * *", "AzureWebJobsStorage": environ["AzureWebJobsStorage"]}
     command = [sys.executable, "-u", "-m", "local.host", "--app", str(REPOSITORY), "--port", "0", "--with-parent"]
     with subprocess.Popen(
@@ -140,11 +140,11 @@ def test_ends_with_a_parent_that_no_longer_reads(environ: dict[str, str]) -> Non
         host.stdout.close()
         host.stdin.close()
 
-        assert host.wait(40) in (0, 120)  # 120: Python could not flush its output at the end
+        assert host.wait(40) in (0, 120)  # 120 means that Python could not flush the output at exit
 
 
 def test_refuses_to_start_with_one_line_and_exit_code_1(make_app: Callable[..., Path], environ: dict[str, str]) -> None:
-    """An app that does not index would be one without functions on Azure."""
+    """On Azure, an app with an indexing error would have no functions."""
     folder = make_app("import no_such_module", head="")
 
     done = subprocess.run(
@@ -164,7 +164,7 @@ def test_refuses_to_start_with_one_line_and_exit_code_1(make_app: Callable[..., 
 
 
 def test_who_starts_it_gets_the_reason(make_app: Callable[..., Path], environ: dict[str, str]) -> None:
-    """The local start shows it to the person."""
+    """The local start prints the reason."""
     folder = make_app("import no_such_module", head="")
 
     with pytest.raises(LocalError, match="the function host does not start: the app does not index: Module"):

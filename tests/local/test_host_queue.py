@@ -36,7 +36,7 @@ FAST = {"maxPollingInterval": "00:00:00.1", "visibilityTimeout": "00:00:00"}
 
 
 class SignallingQueue(QueueClient):
-    """A queue client that lets a test wait for what the listener does, and makes calls fail."""
+    """A queue client that signals the calls of the listener, and can make calls fail."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -47,21 +47,21 @@ class SignallingQueue(QueueClient):
         self.failing = False
 
     def receive_messages(self, **options: Any) -> ItemPaged[QueueMessage]:
-        """Receive, or fail as a connection that is refused does."""
+        """Receive, or fail like a refused connection."""
         self.polled.release()
         if self.failing:
             raise ServiceRequestError("connection refused")
         return super().receive_messages(**options)
 
     def update_message(self, *args: Any, **options: Any) -> QueueMessage:
-        """Update, and tell."""
+        """Update and signal."""
         updated = super().update_message(*args, **options)
         self.hidden_for.append(options["visibility_timeout"])
         self.updated.release()
         return updated
 
     def delete_message(self, *args: Any, **options: Any) -> None:
-        """Delete, and tell, even if that fails."""
+        """Delete and signal, even after a failure."""
         try:
             super().delete_message(*args, **options)
         finally:
@@ -70,7 +70,7 @@ class SignallingQueue(QueueClient):
 
 @pytest.fixture
 def queue(azurite: Azurite) -> Iterator[SignallingQueue]:
-    """Make a queue for one test."""
+    """Create a queue for one test."""
     with SignallingQueue.from_connection_string(azurite.connection_string, f"q-{uuid.uuid4()}") as queue:
         queue.create_queue()
         yield queue
@@ -78,7 +78,7 @@ def queue(azurite: Azurite) -> Iterator[SignallingQueue]:
 
 @pytest.fixture
 def poison(azurite: Azurite, queue: QueueClient) -> Iterator[QueueClient]:
-    """Name its poison queue, which does not exist yet."""
+    """Return a client of the poison queue, which does not exist yet."""
     name = f"{queue.queue_name}-poison"
     with SignallingQueue.from_connection_string(azurite.connection_string, name) as poison:
         yield poison
@@ -88,7 +88,7 @@ def poison(azurite: Azurite, queue: QueueClient) -> Iterator[QueueClient]:
 def listen(
     make_app: Callable[..., Path], azurite: Azurite, queue: QueueClient, poison: QueueClient
 ) -> Iterator[Callable[..., QueueListener]]:
-    """Return a function that lets an app listen to the queue through the test's own clients."""
+    """Return a function that lets an app listen to the queue with the test's clients."""
     worker = Worker(threads=None)
     listeners: list[QueueListener] = []
 
@@ -107,25 +107,25 @@ def listen(
 
 
 def encoded(body: str) -> str:
-    """Write a body as host.json declares by default."""
+    """Encode a body in host.json's default encoding."""
     return base64.b64encode(body.encode()).decode()
 
 
 def acquire(semaphore: threading.Semaphore, times: int = 1) -> None:
-    """Wait until something has happened that often."""
+    """Wait until an event happened `times` times."""
     for _ in range(times):
         assert semaphore.acquire(timeout=MAX_WAIT)
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return the levels of what the host logged."""
+    """Return the levels of the host's log lines."""
     return [record.levelname for record in caplog.records if record.name == "host"]
 
 
 def test_message_arrives_with_its_metadata_and_is_deleted(
     listen: Callable[..., QueueListener], queue: SignallingQueue, probe: Probe
 ) -> None:
-    """All that azure.functions.QueueMessage shows is there."""
+    """Covers every attribute of azure.functions.QueueMessage."""
     sent = queue.send_message(encoded("grüße"), time_to_live=120)
     listen(DELIVER)
 
@@ -145,7 +145,7 @@ def test_message_arrives_with_its_metadata_and_is_deleted(
 def test_plain_text_is_read_where_host_json_says_so(
     listen: Callable[..., QueueListener], queue: SignallingQueue, probe: Probe
 ) -> None:
-    """`messageEncoding` none."""
+    """The setting is `messageEncoding: none`."""
     queue.send_message('{"a": "<ü>"}')
     listen(DELIVER, messageEncoding="none")
 
@@ -157,7 +157,7 @@ def test_plain_text_is_read_where_host_json_says_so(
 def test_message_that_fails_comes_again_and_counts(
     listen: Callable[..., QueueListener], queue: SignallingQueue, probe: Probe
 ) -> None:
-    """Visible again after visibilityTimeout, here at once."""
+    """The message is visible again after visibilityTimeout, which is zero here."""
     probe.failures = 2
     queue.send_message(encoded("again"))
     listen(DELIVER)
@@ -172,7 +172,7 @@ def test_message_that_fails_comes_again_and_counts(
 def test_failed_message_stays_hidden_for_the_visibility_timeout(
     listen: Callable[..., QueueListener], queue: SignallingQueue, probe: Probe
 ) -> None:
-    """Not for the ten minutes for which it was hidden while it was worked on."""
+    """The ten minutes of the lease do not apply."""
     probe.failures = 1
     queue.send_message(encoded("later"))
     before = real_clock()
@@ -187,7 +187,7 @@ def test_failed_message_stays_hidden_for_the_visibility_timeout(
 def test_message_that_fails_too_often_goes_to_the_poison_queue(
     listen: Callable[..., QueueListener], queue: SignallingQueue, poison: QueueClient, probe: Probe
 ) -> None:
-    """As it was, after maxDequeueCount tries; the queue is made when it is needed."""
+    """The message is unchanged, after maxDequeueCount tries. The poison queue is created on demand."""
     probe.failures = 99
     queue.send_message(encoded("bad"))
     listen(DELIVER, maxDequeueCount=2)
@@ -203,7 +203,7 @@ def test_message_that_fails_too_often_goes_to_the_poison_queue(
 def test_message_that_was_taken_too_often_is_not_tried_again(
     listen: Callable[..., QueueListener], queue: SignallingQueue, poison: QueueClient, probe: Probe
 ) -> None:
-    """Its function never came to an end, not even to an exception: it took its host down each time."""
+    """The function never ended, not even with an exception, since each try killed the host."""
     queue.send_message(encoded("deadly"))
     for _ in range(2):
         taken = next(queue.receive_messages())
@@ -219,7 +219,7 @@ def test_message_that_was_taken_too_often_is_not_tried_again(
 def test_message_in_the_wrong_encoding_goes_to_the_poison_queue_at_once(
     listen: Callable[..., QueueListener], queue: SignallingQueue, poison: QueueClient, probe: Probe
 ) -> None:
-    """The function never sees it; to try again would not help."""
+    """The function does not run, since another try cannot help."""
     queue.send_message('{"plain": "text"}')
     listen(DELIVER)
 
@@ -232,7 +232,7 @@ def test_message_in_the_wrong_encoding_goes_to_the_poison_queue_at_once(
 def test_no_more_are_taken_than_batch_and_threshold_allow(
     listen: Callable[..., QueueListener], queue: SignallingQueue, probe: Probe
 ) -> None:
-    """Two at a time, and the next two once one or none is left: never more than three."""
+    """Two messages run at a time. The next two follow when at most one runs, so there are never more than three."""
     for number in range(8):
         queue.send_message(encoded(str(number)))
     listen(WAITING, batchSize=2, newBatchThreshold=1)
@@ -247,7 +247,7 @@ def test_no_more_are_taken_than_batch_and_threshold_allow(
 def test_threshold_lets_a_second_batch_begin_beside_the_first(
     listen: Callable[..., QueueListener], queue: SignallingQueue, probe: Probe
 ) -> None:
-    """With a threshold as large as the batch, two batches run at once, and no third."""
+    """With a threshold equal to the batch size, two batches run at once, but no third."""
     for number in range(6):
         queue.send_message(encoded(str(number)))
     listen(WAITING, batchSize=2, newBatchThreshold=2)
@@ -262,7 +262,7 @@ def test_threshold_lets_a_second_batch_begin_beside_the_first(
 def test_long_function_keeps_its_message_hidden(
     listen: Callable[..., QueueListener], queue: SignallingQueue, probe: Probe
 ) -> None:
-    """Renewed at half time, as long as it takes; deleted with the last receipt."""
+    """The lease is renewed at half time. The message is deleted with the last receipt."""
     queue.send_message(encoded("long"))
     listen(WAITING, hidden=timedelta(seconds=2))
 
@@ -282,7 +282,7 @@ def test_message_that_is_gone_when_it_is_done_does_not_matter(
     probe: Probe,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It expired while its function ran, for instance: the next one is served as if nothing had been."""
+    """An example is a message that expired during its function. The next one is processed as usual."""
     queue.send_message(encoded("gone"))
     listen(WAITING)
     probe.seen.wait_for(1)
@@ -301,7 +301,7 @@ def test_message_that_is_gone_when_it_is_done_does_not_matter(
 def test_queue_that_does_not_exist_yet_has_nothing_to_do(
     listen: Callable[..., QueueListener], queue: SignallingQueue, probe: Probe, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is looked for until it comes, without a word."""
+    """The listener looks for the queue without logging."""
     queue.delete_queue()
     listen(DELIVER)
     acquire(queue.polled, times=3)
@@ -316,7 +316,7 @@ def test_queue_that_does_not_exist_yet_has_nothing_to_do(
 def test_storage_that_is_down_is_waited_for(
     listen: Callable[..., QueueListener], queue: SignallingQueue, probe: Probe, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One line when it goes, one when it comes back."""
+    """The log has one line at the start of the outage, and one at the end."""
     caplog.set_level("INFO", logger="host")
     queue.failing = True
     listen(DELIVER)
@@ -331,7 +331,7 @@ def test_storage_that_is_down_is_waited_for(
 
 
 def test_stop_finishes_messages_in_flight(run: Callable[..., Host], queue: SignallingQueue, probe: Probe) -> None:
-    """What was taken is done and deleted; nothing more is taken."""
+    """Messages in flight are completed and deleted, and no further one starts."""
     queue.send_message(encoded("one"))
     host = run(WAITING, settings={"QUEUE": queue.queue_name}, **FAST)
     probe.seen.wait_for(1)

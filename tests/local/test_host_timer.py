@@ -24,7 +24,7 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 class FakeTime:
-    """A clock that waiting moves on, and that an invocation moves on by what it takes."""
+    """A clock that advances by waits and by the duration of invocations."""
 
     def __init__(self, takes: list[float]) -> None:
         self.now = NOON
@@ -32,12 +32,12 @@ class FakeTime:
         self.began: list[float] = []
 
     def wait(self, duration: timedelta) -> bool:
-        """Move on; True, to stop, after the last invocation."""
+        """Advance. Returns True, to stop, after the last invocation."""
         self.now += duration
         return len(self.began) == len(self.takes)
 
     def invoke(self) -> None:
-        """Note when it began, in seconds after noon, and take its time."""
+        """Record the start in seconds after noon, and advance by the duration."""
         self.began.append((self.now - NOON).total_seconds())
         self.now += timedelta(seconds=self.takes[len(self.began) - 1])
 
@@ -61,7 +61,7 @@ def timer(make_app: Callable[..., Path]) -> Function:
 def test_one_invocation_at_a_time(
     timer: Function, probe: Probe, takes: list[float], expected: list[float], why: str
 ) -> None:
-    """Real threads, an invented clock."""
+    """Real threads on a fake clock."""
     time = FakeTime(takes)
     worker = Worker(threads=1)
     assert isinstance(timer.trigger, TimerTrigger)
@@ -74,7 +74,7 @@ def test_one_invocation_at_a_time(
 
 
 def test_late_invocation_is_not_past_due(timer: Function, probe: Probe) -> None:
-    """Azure says past due only of what was missed while the app was down, and only with the monitor."""
+    """On Azure, past due applies only to ticks missed while the app was down, and only with the monitor."""
     time = FakeTime([12, 1])
     worker = Worker(threads=1)
     assert isinstance(timer.trigger, TimerTrigger)
@@ -87,7 +87,7 @@ def test_late_invocation_is_not_past_due(timer: Function, probe: Probe) -> None:
 
 
 def test_timer_goes_on_after_an_exception(run: Callable[..., Host], probe: Probe) -> None:
-    """In real time: the tick after the failed one comes."""
+    """In real time: the tick after the failed one fires."""
     probe.failures = 1
     run(TICK, settings={"SCHEDULE": "* * * * * *"})
 

@@ -1,4 +1,4 @@
-"""Which apps the host refuses, with what reason."""
+"""Apps that the host rejects, with the reason."""
 
 import re
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def deliver(message: func.QueueMessage) -> None: ...
 
 
 def test_functions_come_by_name_with_their_settings_resolved(make_app: Callable[..., Path]) -> None:
-    """Azure tries routes in this order; a queue's name is in lower case whatever its setting says."""
+    """Azure tries routes in this order. Queue names are converted to lower case."""
     folder = make_app(TIMER + HTTP + QUEUE, head=HEAD)
 
     deliver, things, tick = index(folder, SETTINGS, prefix="api")
@@ -68,7 +68,7 @@ def test_functions_come_by_name_with_their_settings_resolved(make_app: Callable[
     ],
 )
 def test_app_that_azure_would_not_load_is_refused(make_app: Callable[..., Path], code: str, reason: str) -> None:
-    """On Azure the functions are just not there; here one line says why."""
+    """On Azure, the functions would be missing. Here, one line has the reason."""
     folder = make_app(code, head=HEAD)
 
     with pytest.raises(LocalError, match=reason) as refused:
@@ -78,13 +78,13 @@ def test_app_that_azure_would_not_load_is_refused(make_app: Callable[..., Path],
 
 
 def test_folder_without_an_app_is_refused(tmp_path: Path) -> None:
-    """A wrong --app says so."""
+    """The message helps with a wrong --app."""
     with pytest.raises(LocalError, match=r"function_app\.py does not exist"):
         index(tmp_path, SETTINGS, prefix="api")
 
 
 def test_host_json_has_azures_defaults(tmp_path: Path) -> None:
-    """An empty one is enough."""
+    """An empty file is sufficient."""
     (tmp_path / "host.json").write_text('{"version": "2.0"}')
 
     options = read_host_json(tmp_path)
@@ -111,7 +111,7 @@ def test_host_json_has_azures_defaults(tmp_path: Path) -> None:
     ],
 )
 def test_host_json_that_azure_would_not_go_by_is_refused(tmp_path: Path, text: str | None, reason: str) -> None:
-    """A misspelt setting too, which Azure would pass over in silence."""
+    """This includes misspelled settings, which Azure ignores without a message."""
     if text is not None:
         (tmp_path / "host.json").write_text(text)
 

@@ -14,7 +14,7 @@ from tests.local.started import Started
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
-    """Return a state directory whose name needs quotes, with files of Azurite and no note of a layout."""
+    """Return a state directory with Azurite's files but no layout file. The name needs quotes."""
     folder = tmp_path / "my state"
     (folder / "azurite").mkdir(parents=True)
     (folder / "azurite" / "__azurite_db_table__.json").write_text("{}")
@@ -23,7 +23,7 @@ def old(tmp_path: Path) -> Path:
 
 
 def test_a_new_directory_gets_the_layout_of_this_version(tmp_path: Path) -> None:
-    """And is accepted at the next start, with what Azurite has written."""
+    """The next start accepts the directory, with Azurite's files."""
     folder = tmp_path / "new"
 
     demand_layout(folder)
@@ -36,7 +36,7 @@ def test_a_new_directory_gets_the_layout_of_this_version(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("noted", [None, "1", "3", ""])
 def test_state_of_another_layout_is_refused_with_the_command_that_removes_it(old: Path, noted: str | None) -> None:
-    """The command leaves the signing key, and the next start is accepted."""
+    """The command keeps the signing key, and the next start succeeds."""
     if noted is not None:
         (old / "layout").write_text(noted)
 
@@ -51,7 +51,7 @@ def test_state_of_another_layout_is_refused_with_the_command_that_removes_it(old
 
 
 def test_an_empty_folder_of_azurite_is_no_state(old: Path) -> None:
-    """A start that was broken off can leave one."""
+    """An interrupted start can leave such a folder."""
     (old / "azurite" / "__azurite_db_table__.json").unlink()
 
     demand_layout(old)
@@ -60,7 +60,7 @@ def test_an_empty_folder_of_azurite_is_no_state(old: Path) -> None:
 
 
 def test_make_start_says_what_to_do_about_older_state(begin: Callable[..., Started], old: Path) -> None:
-    """In one line, and ends with 1 before anything is started."""
+    """One line, and exit code 1 before any part starts."""
     start = begin(LOCAL_DIR=str(old))
 
     start.until("has state of another layout, which this version cannot read: run `rm -r ")

@@ -1,4 +1,4 @@
-"""Who may call what, on the app of this repository: every route behind a host that enforces keys."""
+"""Access levels of this repository's app: every route behind a host that enforces keys."""
 
 import os
 import re
@@ -14,10 +14,10 @@ from local.settings import REPOSITORY
 from tests.support.harness import ENVIRONMENT
 from tests.support.tenant import ANN, KeyServer, key_server
 
-#: The routes, as docs/api.md lists them. Another test compares that list with the app.
+#: The routes in docs/api.md. Another test compares them with the app.
 ROUTES = re.findall(r"^\| `([A-Z]+) (/api/[^`?]+)", (REPOSITORY / "docs" / "api.md").read_text(), re.MULTILINE)
 
-#: Those that anybody may call.
+#: Public routes.
 OPEN = {
     ("GET", "/api/health"),
     ("HEAD", "/api/health"),
@@ -26,11 +26,11 @@ OPEN = {
     ("GET", "/api/dashboard"),
 }
 
-#: What a call gets that is let in: the app has no settings but its storage, so nothing is read or written.
+#: The answer to an authorized call: the app has only storage settings, so no row is read or written.
 LET_IN = 503
 
 
-#: Long before and long after these tests, in seconds since 1970: the host has a real clock.
+#: Long before and long after these tests, in seconds since 1970, since the host uses the real clock.
 ALWAYS: dict[str, Any] = {"nbf": 1_000_000_000, "exp": 4_000_000_000}
 
 
@@ -59,27 +59,27 @@ def tenant() -> Iterator[KeyServer]:
         yield running
 
 
-#: What an app needs to be a whole one.
+#: The settings of a complete app.
 WHOLE = {name: value for name, value in ENVIRONMENT.items() if name.startswith(("SPEECH_", "BRIDGE_SIGNING"))}
 
 
 @pytest.fixture(scope="module")
 def by_key(azurite: Azurite) -> Iterator[HostProcess]:
-    """Run the app with all its settings, for callers with a key."""
+    """Run the app with all settings, for callers with a key."""
     with app_with(azurite, **WHOLE) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def by_token(azurite: Azurite, tenant: KeyServer) -> Iterator[HostProcess]:
-    """Run the app with all its settings, for callers with tokens."""
+    """Run the app with all settings, for callers with tokens."""
     with app_with(azurite, **WHOLE, **tenant.settings) as running:
         yield running
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES, ids=[" ".join(each) for each in ROUTES])
 def test_every_route_needs_a_key_but_those_that_are_open(host: HostProcess, method: str, path: str) -> None:
-    """A wrong key is as good as none."""
+    """A wrong key is rejected like a missing one."""
     url = host.url + path.replace("{id}", "some-id")
 
     without, wrong, right = (
@@ -93,7 +93,7 @@ def test_every_route_needs_a_key_but_those_that_are_open(host: HostProcess, meth
 
 @pytest.mark.parametrize(("method", "path"), ROUTES, ids=[" ".join(each) for each in ROUTES])
 def test_a_whole_app_needs_a_key_as_well(by_key: HostProcess, method: str, path: str) -> None:
-    """It says itself who guards its routes; one that is misconfigured has not got so far."""
+    """A complete app declares the authentication of its routes. A misconfigured app cannot."""
     url = by_key.url + path.replace("{id}", "some-id")
 
     without, wrong = (
@@ -105,13 +105,13 @@ def test_a_whole_app_needs_a_key_as_well(by_key: HostProcess, method: str, path:
 
 
 def test_the_routes_are_found_in_the_readme() -> None:
-    """An empty table would prove nothing."""
+    """An empty table would pass the tests above."""
     assert {("POST", "/api/registrations"), *OPEN} <= set(ROUTES)
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES, ids=[" ".join(each) for each in ROUTES])
 def test_every_route_needs_a_token_but_those_that_are_open(by_token: HostProcess, method: str, path: str) -> None:
-    """The host lets everybody through then, and the app nobody: a key is no token."""
+    """The host admits all calls then, and the app none without a token, even with a key."""
     url = by_token.url + path.replace("{id}", "some-id")
 
     without, key, wrong = (
@@ -126,7 +126,7 @@ def test_every_route_needs_a_token_but_those_that_are_open(by_token: HostProcess
 
 
 def test_a_token_is_enough(by_token: HostProcess, tenant: KeyServer) -> None:
-    """The host asks for no key beside it."""
+    """The host requires no key in addition."""
     admin = {"Authorization": f"Bearer {tenant.token(ANN, 'Bridge.Admin', **ALWAYS)}"}
     other = {"Authorization": f"Bearer {tenant.token(ANN, 'Other', **ALWAYS)}"}
 
@@ -135,7 +135,7 @@ def test_a_token_is_enough(by_token: HostProcess, tenant: KeyServer) -> None:
 
 
 def test_an_app_for_tokens_with_wrong_settings_lets_nobody_in(azurite: Azurite, tenant: KeyServer) -> None:
-    """No key is asked for, so nothing is told either: no setting is named to a stranger."""
+    """No key is required, so the answer names no setting."""
     with app_with(azurite, **tenant.settings) as host:
         answers = [
             requests.request(method, host.url + path.replace("{id}", "some-id"), timeout=10)
@@ -149,7 +149,7 @@ def test_an_app_for_tokens_with_wrong_settings_lets_nobody_in(azurite: Azurite, 
 
 @pytest.mark.parametrize("value", ["Entra", "entra ", "none", "anonymous"])
 def test_an_unknown_way_to_tell_callers_apart_keeps_the_keys(azurite: Azurite, tenant: KeyServer, value: str) -> None:
-    """It is misconfigured, and who has a key is told so."""
+    """The app is misconfigured, and callers with a key get the reason."""
     with app_with(azurite, **{**tenant.settings, "BRIDGE_AUTH": value}) as host:
         url = f"{host.url}/api/status"
         without = requests.get(url, timeout=10)

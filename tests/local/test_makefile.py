@@ -1,4 +1,4 @@
-"""The Makefile, where it has something to say by itself."""
+"""The Makefile's own messages and checks."""
 
 import os
 import subprocess
@@ -11,13 +11,13 @@ from local.settings import REPOSITORY
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run make, as a person would."""
+    """Run make like a person."""
     return subprocess.run(
         ["make", "--no-print-directory", *arguments],
         cwd=REPOSITORY,
         env={
             name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "VENV"))
-        },  # of a make around
+        },  # variables of an outer make
         capture_output=True,
         text=True,
         timeout=60,
@@ -26,7 +26,7 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_an_environment_that_is_a_link_is_not_emptied(tmp_path: Path) -> None:
-    """Somebody else may use what it points to."""
+    """Another user may depend on the target."""
     theirs, ours = tmp_path / "theirs", tmp_path / "ours"
     theirs.mkdir()
     (theirs / "kept").touch()
@@ -41,7 +41,7 @@ def test_an_environment_that_is_a_link_is_not_emptied(tmp_path: Path) -> None:
 
 
 def test_alone_it_lists_what_can_be_made() -> None:
-    """A newcomer types `make`."""
+    """Newcomers type `make`."""
     said = make().stdout
 
     assert [line.split()[1] for line in said.splitlines()] == [
@@ -66,7 +66,7 @@ def test_alone_it_lists_what_can_be_made() -> None:
     "target", ["start", "host", "demo", "test", "prove", "cover", "mutate", "bench", "bench-isolation", "check"]
 )
 def test_python_that_is_too_old_or_missing_is_said(tmp_path: Path, target: str) -> None:
-    """One line that says what to do, and nothing is made."""
+    """The message is one line with the remedy, and nothing is created."""
     old = tmp_path / "python3.10"
     old.write_text("#!/bin/sh\nexit 1\n")
     old.chmod(0o755)

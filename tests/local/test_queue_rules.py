@@ -1,4 +1,4 @@
-"""What the queue trigger decides."""
+"""Decisions of the queue trigger."""
 
 import base64
 from datetime import UTC, datetime, timedelta
@@ -14,14 +14,14 @@ from local.host.queue_rules import polling_delay, read_body, trigger_metadata
     ("empty_polls", "expected"), [(1, 0.1), (2, 0.2), (3, 0.3), (4, 0.5), (5, 0.9), (6, 1.7), (7, 2), (5000, 2)]
 )
 def test_polling_slows_down_to_the_longest_interval(empty_polls: int, expected: float) -> None:
-    """100 ms after a message, then doubling, never beyond maxPollingInterval."""
+    """The interval starts at 100 ms after a message and doubles up to maxPollingInterval."""
     delay = polling_delay(empty_polls, timedelta(seconds=2), spread=1.0)
 
     assert delay == timedelta(seconds=expected)
 
 
 def test_instances_keep_apart() -> None:
-    """The increment is spread by a fifth to both sides."""
+    """The increment is random within a fifth in both directions."""
     delays = [polling_delay(4, timedelta(minutes=1), spread) for spread in (0.8, 1.2)]
 
     assert delays == [timedelta(seconds=0.42), timedelta(seconds=0.58)]
@@ -35,13 +35,13 @@ def test_body_is_read_in_the_declared_encoding(content: str, encoding: str) -> N
 
 @pytest.mark.parametrize("content", ['{"plain": "text"}', "YQ", "Y Q = =", "grüße"])
 def test_body_in_another_encoding_is_refused(content: str) -> None:
-    """A sender that forgot to encode is found out, and nothing is guessed."""
+    """A missing encoding is detected, never guessed."""
     with pytest.raises(ValueError, match=r"base64|ASCII|padding"):
         read_body(content, "base64")
 
 
 def received(body: str) -> QueueMessage:
-    """Make a message as the storage client does."""
+    """Return a message like the storage client."""
     message = QueueMessage(content=base64.b64encode(body.encode()).decode())
     message.id = "message-1"
     message.dequeue_count = 2
@@ -53,7 +53,7 @@ def received(body: str) -> QueueMessage:
 
 
 def test_metadata_tells_of_the_message() -> None:
-    """Text travels as it is, all else as JSON."""
+    """Text is passed unchanged, other values as JSON."""
     metadata = trigger_metadata(received("hello"), "hello")
 
     assert metadata == {
@@ -68,7 +68,7 @@ def test_metadata_tells_of_the_message() -> None:
 
 
 def test_properties_of_a_json_body_hide_those_of_the_message() -> None:
-    """As in Azure, which puts both into one bag: an app must not trust the id of a body that has its own."""
+    """Azure does the same: both share one set of names. So an app must not trust the id if a body can have one."""
     body = '{"id": "mine", "dequeuecount": 7, "nested": {"a": 1}, "none": null, "other": true}'
 
     metadata = trigger_metadata(received(body), body)
@@ -81,5 +81,5 @@ def test_properties_of_a_json_body_hide_those_of_the_message() -> None:
 
 @pytest.mark.parametrize("body", ["[1]", '"text"', "{broken", "7", ""])
 def test_other_bodies_hide_nothing(body: str) -> None:
-    """Only a JSON object has properties."""
+    """Only JSON objects have properties."""
     assert trigger_metadata(received(body), body)["Id"] == Datum("message-1", "string")

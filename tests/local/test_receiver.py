@@ -12,18 +12,18 @@ from local.receiver import Receiver
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    """Serve one."""
+    """Serve a receiver."""
     with Receiver.start() as receiver:
         yield receiver
 
 
 def post(receiver: Receiver, path: str = "/callback", body: bytes = b"{}") -> int:
-    """Call back."""
+    """Send a callback."""
     return requests.post(receiver.url + path, data=body, headers={"webhook-id": "msg_1"}, timeout=60).status_code
 
 
 def test_callbacks_are_kept_byte_for_byte(receiver: Receiver) -> None:
-    """What was signed is what is verified."""
+    """The signature covers the bytes."""
     post(receiver, "/a/b?c=%20d", b'{"a":\xff 1}')
 
     (callback,) = receiver.callbacks
@@ -34,14 +34,14 @@ def test_callbacks_are_kept_byte_for_byte(receiver: Receiver) -> None:
 
 
 def test_content_is_the_body_read_as_json(receiver: Receiver) -> None:
-    """For tests that look into it."""
+    """Tests can read the content."""
     post(receiver, body=b'{"type": "x"}')
 
     assert receiver.callbacks[0].content == {"type": "x"}
 
 
 def test_path_answers_what_it_is_told_and_then_the_usual(receiver: Receiver) -> None:
-    """A sequence, for a receiver that comes back to life."""
+    """The sequence simulates a receiver that recovers."""
     receiver.answer("/flaky", 500, Answer(status=503, headers={"Retry-After": "1"}))
 
     assert [post(receiver, "/flaky") for _ in range(3)] == [500, 503, 204]
@@ -49,14 +49,14 @@ def test_path_answers_what_it_is_told_and_then_the_usual(receiver: Receiver) -> 
 
 
 def test_path_can_answer_the_same_for_ever(receiver: Receiver) -> None:
-    """For a receiver that is gone."""
+    """The option simulates a permanent failure."""
     receiver.answer("/gone", then=410)
 
     assert [post(receiver, "/gone?x=1") for _ in range(2)] == [410, 410]
 
 
 def test_waiting_ends_with_the_callback(receiver: Receiver) -> None:
-    """No sleeping, and no polling."""
+    """The wait neither sleeps nor polls."""
     sender = threading.Thread(target=post, args=(receiver,))
     sender.start()
 
@@ -67,7 +67,7 @@ def test_waiting_ends_with_the_callback(receiver: Receiver) -> None:
 
 
 def test_waiting_for_what_never_comes_says_what_there_is(receiver: Receiver) -> None:
-    """The message of a test that fails."""
+    """The failure message of a test lists the callbacks."""
     post(receiver, "/one")
 
     with pytest.raises(TimeoutError, match="/one"):
@@ -75,7 +75,7 @@ def test_waiting_for_what_never_comes_says_what_there_is(receiver: Receiver) -> 
 
 
 def test_callbacks_are_listed_over_http(receiver: Receiver) -> None:
-    """And looking at the list is none."""
+    """The request for the list is not a callback."""
     post(receiver, "/one", b"\xff{}")
 
     for _ in range(2):
@@ -86,7 +86,7 @@ def test_callbacks_are_listed_over_http(receiver: Receiver) -> None:
 
 
 def test_person_sees_each_callback_in_two_lines() -> None:
-    """What it is, and what it says."""
+    """The lines have the type and the content."""
     said: list[str] = []
     with Receiver.start(say=said.append) as receiver:
         post(receiver, body=b'{"type":"x"}')
@@ -95,7 +95,7 @@ def test_person_sees_each_callback_in_two_lines() -> None:
 
 
 def test_stop_does_not_wait_for_delays() -> None:
-    """An answer that is held back is given at the end."""
+    """A delayed answer is sent at the end."""
     statuses: list[int] = []
     receiver = Receiver.start()
     receiver.answer("/callback", Answer(status=200, delay=3600))
@@ -110,7 +110,7 @@ def test_stop_does_not_wait_for_delays() -> None:
 
 
 def test_the_query_of_a_callback_is_not_printed() -> None:
-    """It can be a secret; the list of what came has it, for tests of receivers."""
+    """The query can be a secret. The list for tests of receivers has the query."""
     said: list[str] = []
     with Receiver.start(say=said.append) as receiver:
         post(receiver, "/callback?code=canary")

@@ -1,4 +1,4 @@
-"""Which requests a route takes."""
+"""Matching of requests and routes."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from local.host.routes import Route
 
 
 def route(template: str, *methods: str, prefix: str = "api") -> Route:
-    """Make a route."""
+    """Return a route."""
     return Route.parse(template, list(methods) or None, prefix=prefix)
 
 
@@ -33,7 +33,7 @@ def route(template: str, *methods: str, prefix: str = "api") -> Route:
     ],
 )
 def test_path_matches_template(template: str, path: str, expected: dict[str, str] | None) -> None:
-    """Fixed parts match in any letter case; a parameter is one segment that is not empty."""
+    """Fixed parts match in any letter case. A parameter is one non-empty segment."""
     assert route(template).match("GET", path) == expected
 
 
@@ -44,14 +44,14 @@ def test_prefix_can_be_empty() -> None:
 
 @pytest.mark.parametrize(("method", "matches"), [("GET", True), ("get", True), ("DELETE", True), ("HEAD", False)])
 def test_only_declared_methods_match(method: str, matches: bool) -> None:
-    """HEAD is not GET's shadow."""
+    """GET does not imply HEAD."""
     found = route("things", "GET", "delete").match(method, "/api/things")
 
     assert (found is not None) is matches
 
 
 def test_route_without_methods_takes_all() -> None:
-    """A decorator without methods means any."""
+    """A decorator without methods allows any."""
     assert route("things").match("PATCH", "/api/things") == {}
 
 
@@ -65,19 +65,19 @@ def test_route_without_methods_takes_all() -> None:
     ],
 )
 def test_same_template_with_common_method_conflicts(one: Route, other: Route, conflict: bool) -> None:
-    """Azure compares the templates as text; two that only mean the same are left to their order."""
+    """Azure compares templates as text. Equivalent templates follow the order of functions."""
     assert one.conflicts_with(other) is conflict
 
 
 @pytest.mark.parametrize("template", ["admin", "Admin/things", "runtime/x", "administrators"])
 def test_reserved_routes_are_refused(template: str) -> None:
-    """Azure's own routes begin so, and it refuses whatever does."""
+    """Azure rejects its own prefixes."""
     with pytest.raises(ValueError, match="built in routes"):
         route(template)
 
 
 @pytest.mark.parametrize("template", ["{id:int}", "{*rest}", "a{id}", "{id=1}", "{a}-{b}", "{1}"])
 def test_templates_that_are_not_modelled_are_refused(template: str) -> None:
-    """To guess at them would be to differ from Azure without a word."""
+    """A guess could differ from Azure without a message."""
     with pytest.raises(ValueError, match="not modelled"):
         route(template)

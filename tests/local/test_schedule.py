@@ -1,4 +1,4 @@
-"""When timers fire."""
+"""The times of timers."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -8,7 +8,7 @@ from local.host.schedule import Schedule
 
 
 def at(text: str) -> datetime:
-    """Read a time of one day: `18:00:03.5` is three and a half seconds past six."""
+    """Parse a time of one day. `18:00:03.5` is three and a half seconds past six."""
     return datetime.fromisoformat(f"2026-11-23T{text}").replace(tzinfo=UTC)
 
 
@@ -25,12 +25,12 @@ def at(text: str) -> datetime:
     ],
 )
 def test_occurrences_follow_the_expression_with_seconds_first(expression: str, now: str, expected: str) -> None:
-    """Six fields begin with the second, five with the minute."""
+    """Six fields start with the second, five with the minute."""
     assert Schedule.parse(expression).after(at(now)) == at(expected)
 
 
 def test_day_of_month_and_day_of_week_must_both_match() -> None:
-    """Other crons take either; NCRONTAB wants a Monday that is a first."""
+    """Other crons require one of the two. NCRONTAB requires a Monday that is the first."""
     schedule = Schedule.parse("0 0 0 1 * 1")
 
     assert schedule.after(at("18:00:00")) == datetime(2027, 2, 1, tzinfo=UTC)
@@ -57,7 +57,7 @@ def test_day_of_month_and_day_of_week_must_both_match() -> None:
     ],
 )
 def test_what_ncrontab_does_not_know_is_refused(expression: str) -> None:
-    """What other crons have beside it would fire here and not in Azure."""
+    """Extensions of other crons would fire here but not on Azure."""
     with pytest.raises(ValueError, match=r"NCRONTAB|never comes|days of the week"):
         Schedule.parse(expression)
 
@@ -72,14 +72,14 @@ def test_what_ncrontab_does_not_know_is_refused(expression: str) -> None:
     ],
 )
 def test_missed_ticks_collapse_into_one(due: str, started: str, expected: str, why: str) -> None:
-    """What follows counts from the start of the invocation before it."""
+    """The following tick counts from the start of the previous invocation."""
     schedule = Schedule.parse("*/10 * * * * *")
 
     assert schedule.following(at(due), at(started)) == at(expected), why
 
 
 def test_an_invocation_that_overruns_is_followed_at_once() -> None:
-    """It began at 10 and took 15 s: the next one was due at 20, which has passed."""
+    """The invocation started at 10 and took 15 s, so the tick at 20 has passed."""
     schedule = Schedule.parse("*/10 * * * * *")
 
     following = schedule.following(at("18:00:10"), at("18:00:10"))

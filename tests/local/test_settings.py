@@ -1,4 +1,4 @@
-"""What the local start chooses."""
+"""Settings of the local start."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ from local.upstream import DEFAULT_DURATIONS
 
 
 def test_everything_has_a_default() -> None:
-    """`make start` needs no setting."""
+    """`make start` requires no setting."""
     settings = Settings.read({})
 
     assert settings == Settings(
@@ -30,7 +30,7 @@ def test_everything_has_a_default() -> None:
 
 
 def test_another_port_moves_all_others() -> None:
-    """So that a second start needs nothing else but its own folder."""
+    """A second start needs only another port and another folder."""
     settings = Settings.read({"PORT": "8000", "LOCAL_DIR": "/elsewhere"})
 
     assert settings.folder == Path("/elsewhere")
@@ -39,7 +39,7 @@ def test_another_port_moves_all_others() -> None:
 
 @pytest.mark.parametrize("port", ["x", "-1", "0", "65531", "٣"])
 def test_port_that_cannot_be_one_is_refused(port: str) -> None:
-    """In one line."""
+    """The error is one line."""
     with pytest.raises(LocalError, match=r"PORT is .*: it must be a number"):
         Settings.read({"PORT": port})
 
@@ -48,13 +48,13 @@ def test_port_that_cannot_be_one_is_refused(port: str) -> None:
     ("name", "text"), [("FAKE_SPEECH_DURATIONS", "soon"), ("FAKE_SPEECH_SEED", "x"), ("FAKE_SPEECH_SEED", "-1")]
 )
 def test_fake_speech_that_cannot_be_set_so_is_refused(name: str, text: str) -> None:
-    """With the variable's name."""
+    """The error has the name of the variable."""
     with pytest.raises(LocalError, match=name):
         Settings.read({name: text})
 
 
 def test_app_gets_what_it_needs_to_run_here(tmp_path: Path) -> None:
-    """Callbacks may go to this machine and nowhere else."""
+    """Callbacks may go to this machine only."""
     settings = Settings.read({"LOCAL_DIR": str(tmp_path)})
 
     environment = app_environment(settings, {"PATH": "/bin"})
@@ -78,7 +78,7 @@ def test_app_gets_what_it_needs_to_run_here(tmp_path: Path) -> None:
 
 
 def test_what_the_environment_says_stands(tmp_path: Path) -> None:
-    """An empty value says nothing."""
+    """An empty value counts as absent."""
     said = {
         "BRIDGE_POLL_SCHEDULE": "0 * * * * *",
         "AzureWebJobsStorage": "mine",
@@ -96,14 +96,14 @@ def test_what_the_environment_says_stands(tmp_path: Path) -> None:
 
 
 def test_key_of_the_fake_speech_is_not_given_to_a_real_endpoint(tmp_path: Path) -> None:
-    """A real one has its own key, or none where it is asked with an identity."""
+    """A real endpoint has another key, or uses an identity."""
     said = {"SPEECH_ENDPOINT": "https://x.cognitiveservices.azure.com"}
 
     assert "SPEECH_KEY" not in app_environment(Settings.read({"LOCAL_DIR": str(tmp_path)}), said)
 
 
 def test_signing_key_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
-    """Secrets that receivers were given stay good over restarts."""
+    """Receivers keep their secrets across restarts."""
     settings = Settings.read({"LOCAL_DIR": str(tmp_path / "new")})
 
     first, second = (app_environment(settings, {})["BRIDGE_SIGNING_KEYS"] for _ in range(2))
@@ -113,7 +113,7 @@ def test_signing_key_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None
 
 
 def test_local_settings_are_what_func_start_reads(tmp_path: Path) -> None:
-    """All that it does not inherit anyway, for its owner only."""
+    """The file has all settings that are not inherited. Only the owner can read the file."""
     path = tmp_path / "local.settings.json"
 
     write_local_settings(path, {"PATH": "/bin", "SPEECH_KEY": "key"}, inherited={"PATH": "/bin"})
@@ -123,7 +123,7 @@ def test_local_settings_are_what_func_start_reads(tmp_path: Path) -> None:
 
 
 def test_local_settings_that_are_there_are_left(tmp_path: Path) -> None:
-    """Somebody may have written them by hand."""
+    """The file may have been written by hand."""
     path = tmp_path / "local.settings.json"
     path.write_text("mine")
 

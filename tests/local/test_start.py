@@ -1,4 +1,4 @@
-"""`python -m local start`, as `make start` runs it."""
+"""`python -m local start`, like `make start`."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from tests.local.started import Started, free_ports
 
 
 def test_everything_runs_until_ctrl_c_and_nothing_is_left(begin: Callable[..., Started]) -> None:
-    """It says what runs where and what to type, shows callbacks, and ends with 0."""
+    """The output has the addresses and the commands to type, and shows callbacks. The exit code is 0."""
     start = begin()
     start.until("Ctrl-C stops everything.")
     receiver = f"http://127.0.0.1:{start.settings.receiver_port}"
@@ -39,7 +39,7 @@ def test_everything_runs_until_ctrl_c_and_nothing_is_left(begin: Callable[..., S
 
 
 def test_state_and_key_survive_a_restart(begin: Callable[..., Started]) -> None:
-    """On the same ports, so that what was registered before goes on after."""
+    """The ports are the same, so earlier registrations continue."""
     first = begin()
     first.until("Ctrl-C stops everything.")
     key = first.get("settings/BRIDGE_SIGNING_KEYS")
@@ -60,7 +60,7 @@ def test_state_and_key_survive_a_restart(begin: Callable[..., Started]) -> None:
 
 
 def test_kill_leaves_nothing_behind(begin: Callable[..., Started]) -> None:
-    """Not even SIGKILL, which it cannot catch."""
+    """SIGKILL, which cannot be caught, leaves no process either."""
     start = begin()
     start.until("Ctrl-C stops everything.")
     children = start.children()
@@ -72,7 +72,7 @@ def test_kill_leaves_nothing_behind(begin: Callable[..., Started]) -> None:
 
 
 def test_second_ctrl_c_hurries(begin: Callable[..., Started]) -> None:
-    """The first one waits for what is in flight."""
+    """The first Ctrl-C waits for requests in flight."""
     start = begin()
     start.until("Ctrl-C stops everything.")
     failures: list[type[BaseException]] = []
@@ -90,14 +90,14 @@ def test_second_ctrl_c_hurries(begin: Callable[..., Started]) -> None:
 
 
 def failure_of(call: Callable[[], object]) -> type[BaseException]:
-    """Return the class of what a call raises."""
+    """Return the class of the raised error."""
     with pytest.raises(requests.RequestException) as raised:
         call()
     return raised.type
 
 
 def test_what_the_environment_names_is_not_started(begin: Callable[..., Started], storage: str) -> None:
-    """Storage and a Speech endpoint of one's own."""
+    """The environment can name external storage and a Speech endpoint."""
     start = begin(AzureWebJobsStorage=storage, SPEECH_ENDPOINT="https://speech.example", SPEECH_KEY="mine")
 
     start.until("Ctrl-C stops everything.")
@@ -112,12 +112,12 @@ def test_what_the_environment_names_is_not_started(begin: Callable[..., Started]
 
 @pytest.fixture
 def storage(azurite: Azurite) -> str:
-    """Name a storage that runs already."""
+    """Return the connection string of a running storage."""
     return azurite.connection_string
 
 
 def test_app_that_ends_by_itself_ends_the_start_and_is_named(begin: Callable[..., Started]) -> None:
-    """Without it there is nothing to stay for."""
+    """The start cannot continue without the app."""
     start = begin()
     start.until("Ctrl-C stops everything.")
     storage, app = start.children()
@@ -131,7 +131,7 @@ def test_app_that_ends_by_itself_ends_the_start_and_is_named(begin: Callable[...
 
 @pytest.mark.parametrize("offset", range(6))
 def test_port_that_is_taken_is_said_before_anything_starts(begin: Callable[..., Started], offset: int) -> None:
-    """One line with the port, whichever of the six it is."""
+    """One line with the port, for any of the six ports."""
     first = free_ports(6)
     with socket.create_server(("127.0.0.1", first + offset)):
         start = begin(PORT=str(first))
@@ -143,7 +143,7 @@ def test_port_that_is_taken_is_said_before_anything_starts(begin: Callable[..., 
 
 
 def test_second_start_in_the_same_folder_is_refused(begin: Callable[..., Started]) -> None:
-    """Two Azurites on one state would ruin it."""
+    """Two Azurites would corrupt the state."""
     first = begin()
     first.until("Ctrl-C stops everything.")
 
@@ -158,7 +158,7 @@ def test_second_start_in_the_same_folder_is_refused(begin: Callable[..., Started
 def test_second_start_with_its_own_port_and_folder_runs_beside_the_first(
     begin: Callable[..., Started], tmp_path: Path
 ) -> None:
-    """Each with its own key and storage."""
+    """Each start has a separate key and storage."""
     first = begin()
     first.until("Ctrl-C stops everything.")
 
@@ -173,7 +173,7 @@ def test_second_start_with_its_own_port_and_folder_runs_beside_the_first(
 def test_app_that_does_not_index_is_said_and_everything_stops(
     begin: Callable[..., Started], make_app: Callable[..., Path]
 ) -> None:
-    """One line."""
+    """The message is one line."""
     make_app("import no_such_module", head="")
 
     start = begin()

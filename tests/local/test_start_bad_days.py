@@ -1,4 +1,4 @@
-"""`python -m local start` when something around it goes wrong."""
+"""`python -m local start` during failures around the start."""
 
 import os
 import queue
@@ -31,7 +31,7 @@ def kept_queue(start: Started) -> Iterator[QueueClient]:
 
 @pytest.fixture
 def kept(begin: Callable[..., Started]) -> Started:
-    """Return a start that finds state of an earlier one."""
+    """Return a start that finds earlier state."""
     earlier = begin()
     earlier.until(READY)
     with kept_queue(earlier) as queue:
@@ -45,7 +45,7 @@ def kept(begin: Callable[..., Started]) -> Started:
 
 
 def test_killed_storage_comes_back_with_its_state(kept: Started) -> None:
-    """That is said, and the app goes on as it was."""
+    """The restart is reported, and the app continues."""
     storage, app = kept.children()
 
     os.kill(storage, signal.SIGKILL)
@@ -59,7 +59,7 @@ def test_killed_storage_comes_back_with_its_state(kept: Started) -> None:
 
 
 def test_port_that_is_taken_while_storage_is_down_is_said(begin: Callable[..., Started]) -> None:
-    """One line, and nothing is left running."""
+    """One line, and no process remains."""
     start = begin()
     start.until(READY)
     storage, app = start.children()
@@ -78,7 +78,7 @@ def test_port_that_is_taken_while_storage_is_down_is_said(begin: Callable[..., S
 
 
 def test_ctrl_c_twice_in_a_row_ends_quietly(begin: Callable[..., Started]) -> None:
-    """Whoever is impatient sees no traceback, and nothing is left running."""
+    """No traceback appears, and no process remains."""
     start = begin()
     start.until(READY)
     children = start.children()
@@ -92,7 +92,7 @@ def test_ctrl_c_twice_in_a_row_ends_quietly(begin: Callable[..., Started]) -> No
 
 
 def test_full_disk_is_one_line_when_nothing_is_there_yet(begin: Callable[..., Started], tmp_path: Path) -> None:
-    """With the folder, and what to do."""
+    """The line has the folder and the remedy."""
     folder = tmp_path / "full"
     folder.mkdir()
     (folder / "signing-key.new").symlink_to("/dev/full")
@@ -105,7 +105,7 @@ def test_full_disk_is_one_line_when_nothing_is_there_yet(begin: Callable[..., St
 
 
 def test_folder_that_cannot_be_made_is_one_line(begin: Callable[..., Started], tmp_path: Path) -> None:
-    """A file in its place, for instance."""
+    """An example is a file in place of the folder."""
     (tmp_path / "file").touch()
 
     start = begin(LOCAL_DIR=str(tmp_path / "file" / "folder"))
@@ -116,19 +116,19 @@ def test_folder_that_cannot_be_made_is_one_line(begin: Callable[..., Started], t
 
 
 class Disk(NamedTuple):
-    """What the system says of a disk."""
+    """The free space that the system reports."""
 
     free: int
 
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Return a function that sets what is left on every disk."""
+    """Return a function that sets the free space of every disk."""
     return lambda free: monkeypatch.setattr(shutil, "disk_usage", lambda _: Disk(free))
 
 
 def test_disk_that_is_nearly_full_is_refused_at_the_start(tmp_path: Path, disk: Callable[[int], None]) -> None:
-    """Azurite would begin and lose what it is told."""
+    """Otherwise, Azurite would start and lose data."""
     room = Room(tmp_path, pytest.fail)
 
     disk(ROOM)
@@ -140,7 +140,7 @@ def test_disk_that_is_nearly_full_is_refused_at_the_start(tmp_path: Path, disk: 
 
 
 def test_disk_that_fills_up_is_said_once(tmp_path: Path, disk: Callable[[int], None]) -> None:
-    """And that there is room again: Azurite then writes all that it holds."""
+    """The recovery is reported too, and Azurite then writes all data."""
     said: list[str] = []
     room = Room(tmp_path, said.append)
 
@@ -156,18 +156,18 @@ def test_disk_that_fills_up_is_said_once(tmp_path: Path, disk: Callable[[int], N
 
 
 class Storage(Azurite):
-    """One that is only counted."""
+    """A storage that counts restarts."""
 
     def __init__(self) -> None:
         self.restarts = 0
 
     def restart(self) -> None:
-        """Count."""
+        """Count a restart."""
         self.restarts += 1
 
 
 def test_storage_that_ends_again_and_again_ends_the_start(tmp_path: Path) -> None:
-    """Five times are bad luck, six are a fault."""
+    """Five ends are tolerated, the sixth is an error."""
     ended: queue.SimpleQueue[str] = queue.SimpleQueue()
     for _ in range(6):
         ended.put(Azurite.name)

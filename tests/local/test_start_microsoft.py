@@ -1,4 +1,4 @@
-"""`python -m local host`, as `make host` runs it: the local start with Microsoft's function host."""
+"""`python -m local host`, like `make host`: the local start with Microsoft's function host."""
 
 import re
 import signal
@@ -52,7 +52,7 @@ def test_a_first_registration_is_delivered_and_ctrl_c_leaves_no_process(
 
 @pytest.mark.usefixtures("functions_host")
 def test_kill_leaves_no_process(begin: Callable[..., Started]) -> None:
-    # Make hands the PYTHON of its command line on. That one does not have the app's packages.
+    # Make passes on PYTHON from its command line, which lacks the app's packages.
     start = begin("host", PYTHON=str(Path(sys.base_prefix, "bin", "python3")))
     start.until(READY, MicrosoftHost.start_timeout)
     descendants = start.descendants()
@@ -77,6 +77,6 @@ def test_worker_that_cannot_start_is_named_at_once(begin: Callable[..., Started]
     start = begin("host", PYTHONPATH=str(tmp_path))
 
     assert start.ended_with(MicrosoftHost.start_timeout / 2) == 1
-    # Whether the host or the worker's own traceback is quoted depends on which of their lines came first.
+    # The quoted text is the host's or the worker's traceback, depending on the order of their lines.
     assert start.lines.entries[-1].startswith("Microsoft's function host does not start: ")
     assert "grpc" in start.lines.entries[-1]

@@ -1,4 +1,4 @@
-"""What any earlier version has left behind is opened by this one, and what was pending in it is delivered."""
+"""This version opens the state of every earlier version, and delivers its pending callbacks."""
 
 import fcntl
 import json
@@ -19,13 +19,13 @@ from local.upstream import Upstream
 from tests.local.kept_state import LEFT_BEHIND, RECEIVER_PORT, STATES, environment, read, read_until
 from tests.support.json_value import Json
 
-#: Each version that has left a state.
+#: Each version with stored state.
 VERSIONS = sorted(STATES.iterdir())
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    """Listen where the callbacks of all states go; another run of the tests on this machine is waited for."""
+    """Listen on the port of all stored callbacks. Waits for other runs of the tests on this machine."""
     with Path(__file__).open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with Receiver.start(port=RECEIVER_PORT) as running:
@@ -34,7 +34,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
-    """Say that what was waited for is done."""
+    """Return a final status for waiting operations."""
     with Upstream.start() as running:
         running.tell("op-waiting", "Succeeded")
         yield running
@@ -44,7 +44,10 @@ def upstream() -> Iterator[Upstream]:
 def test_what_an_earlier_version_left_is_delivered(
     tmp_path: Path, version: Path, upstream: Upstream, receiver: Receiver
 ) -> None:
-    """The pending message with its old id and secret, the waited for one too; what had ended stays as it was."""
+    """The pending message has its old id and secret, and the waiting one is delivered too.
+
+    Ended registrations are unchanged.
+    """
     folder = shutil.copytree(version, tmp_path / "state")
     left = json.loads((folder / "registrations.json").read_text())
 
@@ -70,12 +73,12 @@ def test_what_an_earlier_version_left_is_delivered(
 
 
 def verified(callback: Callback, registration: dict[str, Any]) -> Json:
-    """Verify a callback with the secret that its receiver was given back then."""
+    """Verify a callback with the receiver's original secret."""
     return Webhook(registration["signingSecret"]).verify(callback.body, callback.headers)
 
 
 def still_there(before: object, after: object) -> object:
-    """Return what is shown now of what was shown then: fields are only ever added."""
+    """Return the current value of each earlier field, since fields are only added."""
     if isinstance(before, dict) and isinstance(after, dict):
         return {name: still_there(value, after.get(name)) for name, value in before.items() if name != "signingSecret"}
     if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
@@ -84,5 +87,5 @@ def still_there(before: object, after: object) -> object:
 
 
 def test_every_schema_version_that_can_be_read_has_left_a_state() -> None:
-    """The one that this code writes, and those before it."""
+    """Covered: the current version and the earlier ones."""
     assert [version.name for version in VERSIONS] == [f"shape-{number}" for number in range(1, SCHEMA_VERSION + 1)]

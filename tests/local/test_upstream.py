@@ -15,31 +15,31 @@ KEY = "the-key"
 
 
 class Clock:
-    """Seconds that the test moves on."""
+    """Seconds that the test advances."""
 
     def __init__(self) -> None:
         self.now = 1000.0
 
     def __call__(self) -> float:
-        """Tell the time."""
+        """Return the time."""
         return self.now
 
 
 @pytest.fixture
 def clock() -> Clock:
-    """Make a clock."""
+    """Return a clock."""
     return Clock()
 
 
 @pytest.fixture
 def upstream(clock: Clock) -> Iterator[Upstream]:
-    """Serve one."""
+    """Serve a fake."""
     with Upstream.start(key=KEY, clock=clock) as upstream:
         yield upstream
 
 
 def ask(upstream: Upstream, operation_id: str, path: str = "avatar") -> requests.Response:
-    """Ask as the bridge does."""
+    """Send a request like the bridge."""
     return requests.get(
         f"{upstream.endpoint}/{path}/operations/{operation_id}",
         params={"api-version": "2024-08-01"},
@@ -52,7 +52,7 @@ def ask(upstream: Upstream, operation_id: str, path: str = "avatar") -> requests
     ("age", "expected"), [(0, "NotStarted"), (2.9, "NotStarted"), (3, "Running"), (12, "Succeeded"), (999, "Succeeded")]
 )
 def test_default_life(age: float, expected: str) -> None:
-    """Not started for 3 s, running until 12 s, then succeeded."""
+    """NotStarted for 3 s, Running until 12 s, then Succeeded."""
     assert status_at(DEFAULT_LIFE, age) == expected
 
 
@@ -60,7 +60,7 @@ def test_default_life(age: float, expected: str) -> None:
 def test_unknown_operation_lives_from_its_first_request_on(
     upstream: Upstream, clock: Clock, operation_id: str, end: str
 ) -> None:
-    """Its id says how it ends."""
+    """The id determines the end."""
     statuses = []
     for seconds in (0, 5, 10):
         clock.now += seconds
@@ -70,7 +70,7 @@ def test_unknown_operation_lives_from_its_first_request_on(
 
 
 def test_told_statuses_come_at_their_time(upstream: Upstream, clock: Clock) -> None:
-    """Counted from when it was told."""
+    """The time counts from the order."""
     upstream.tell("some-op", "Running", (60, "Canceled"))
     clock.now += 59
     before = ask(upstream, "some-op").json()["status"]
@@ -80,7 +80,7 @@ def test_told_statuses_come_at_their_time(upstream: Upstream, clock: Clock) -> N
 
 
 def test_scripted_answers_are_given_once_each_before_any_status(upstream: Upstream) -> None:
-    """Status, headers and bytes as told."""
+    """Compared: status, headers and bytes."""
     throttled = Answer(status=429, headers={"Retry-After": "7"}, body=b"slow down")
     upstream.tell("some-op", "Succeeded", answers=[throttled, Answer(status=503)])
 
@@ -94,7 +94,7 @@ def test_scripted_answers_are_given_once_each_before_any_status(upstream: Upstre
 
 @pytest.mark.parametrize("headers", [{}, {"Ocp-Apim-Subscription-Key": "wrong"}, {"Authorization": "Bearer x"}])
 def test_wrong_key_is_a_401_of_the_gateway(upstream: Upstream, headers: dict[str, str]) -> None:
-    """With its numeric code."""
+    """The body has the numeric code."""
     response = requests.get(f"{upstream.endpoint}/avatar/operations/some-op", headers=headers, timeout=10)
 
     assert response.status_code == 401
@@ -120,14 +120,14 @@ def test_wrong_key_is_a_401_of_the_gateway(upstream: Upstream, headers: dict[str
     ],
 )
 def test_request_is_checked(upstream: Upstream, path: str, expected: int) -> None:
-    """The api-version, the id's pattern and the path."""
+    """Checked: api-version, id pattern and path."""
     headers = {"Ocp-Apim-Subscription-Key": KEY}
 
     assert requests.get(upstream.endpoint + path, headers=headers, timeout=10).status_code == expected
 
 
 def test_requests_are_logged(upstream: Upstream, clock: Clock) -> None:
-    """For tests that count them."""
+    """Tests can count requests."""
     ask(upstream, "some-op", path="texttospeech")
 
     (asked,) = upstream.wait_for(1)
@@ -138,7 +138,7 @@ def test_requests_are_logged(upstream: Upstream, clock: Clock) -> None:
 
 
 def test_log_over_http_has_no_key(upstream: Upstream) -> None:
-    """A person who looks at it may show it around."""
+    """The log can be shown to other people."""
     ask(upstream, "some-op")
 
     response = requests.get(f"{upstream.endpoint}/fake-speech/requests", timeout=10)
@@ -148,7 +148,7 @@ def test_log_over_http_has_no_key(upstream: Upstream) -> None:
 
 
 def test_it_can_be_told_over_http(upstream: Upstream) -> None:
-    """The answers are of the form in which examples are collected."""
+    """The answers have the format of collected examples."""
     told = {
         "statuses": [[0, "Running"]],
         "answers": [{"name": "unknown status", "status": 200, "body": {"id": "some-op", "status": "Paused"}}],
@@ -172,7 +172,7 @@ def test_it_can_be_told_over_http(upstream: Upstream) -> None:
     ],
 )
 def test_what_it_does_not_understand_is_a_400(upstream: Upstream, told: bytes, wrong: str) -> None:
-    """With what is wrong, and where."""
+    """The error has the problem and its place."""
     response = requests.put(f"{upstream.endpoint}/fake-speech/operations/some-op", data=told, timeout=10)
 
     assert response.status_code == 400
@@ -180,7 +180,7 @@ def test_what_it_does_not_understand_is_a_400(upstream: Upstream, told: bytes, w
 
 
 def test_stop_does_not_wait_for_delays() -> None:
-    """An answer that is held back is given at the end."""
+    """A delayed answer is sent at the end."""
     statuses: list[Any] = []
     upstream = Upstream.start(key=KEY)
     upstream.tell("some-op", "Running", answers=[Answer(status=500, delay=3600)])
@@ -195,7 +195,7 @@ def test_stop_does_not_wait_for_delays() -> None:
 
 
 def ask_patiently(upstream: Upstream) -> int:
-    """Ask and wait."""
+    """Send a request and wait."""
     headers = {"Ocp-Apim-Subscription-Key": KEY}
     url = f"{upstream.endpoint}/avatar/operations/some-op?api-version=1"
     return requests.get(url, headers=headers, timeout=60).status_code
@@ -214,5 +214,5 @@ def ask_patiently(upstream: Upstream) -> int:
     ],
 )
 def test_answers_are_read_from_json(told: dict[str, object], expected: Answer) -> None:
-    """A body is JSON, a text is sent as it is."""
+    """A JSON body is sent as JSON, and text is sent unchanged."""
     assert Answer.parse(json.loads(json.dumps(told))) == expected

@@ -1,4 +1,4 @@
-"""The fake Speech service on its bad days: every known answer, throttling, hangs and resets."""
+"""Failures of the fake Speech service: every known answer, throttling, hangs and resets."""
 
 import json
 import re
@@ -15,39 +15,39 @@ from tests.local.test_upstream import KEY, Clock
 
 FACTS = REPOSITORY / "tests" / "facts" / "upstream-responses.json"
 
-#: The answers that are known of the real service and its siblings.
+#: The known answers of the real service and related APIs.
 ANSWERS: list[dict[str, Any]] = json.loads(FACTS.read_text())
 
-#: More than the fake Speech service has threads.
+#: More than the threads of the fake Speech service.
 MANY = 20
 
 
 @pytest.fixture
 def clock() -> Clock:
-    """Make a clock."""
+    """Return a clock."""
     return Clock()
 
 
 @pytest.fixture
 def upstream(clock: Clock) -> Iterator[Upstream]:
-    """Serve one."""
+    """Serve a fake."""
     with Upstream.start(key=KEY, clock=clock) as upstream:
         yield upstream
 
 
 def ask(upstream: Upstream, operation_id: str = "some-op", *, key: str = KEY, timeout: float = 10) -> requests.Response:
-    """Ask as the bridge does."""
+    """Send a request like the bridge."""
     url = f"{upstream.endpoint}/avatar/operations/{operation_id}?api-version=2024-08-01"
     return requests.get(url, headers={"Ocp-Apim-Subscription-Key": key}, timeout=timeout)
 
 
 def steer(upstream: Upstream, path: str, told: object) -> requests.Response:
-    """Steer as a person does."""
+    """Send an order like a person."""
     return requests.put(f"{upstream.endpoint}/fake-speech/{path}", data=json.dumps(told), timeout=10)
 
 
 def test_the_answers_are_those_that_are_known() -> None:
-    """The fake Speech service has a copy, since it does not need the tests to run."""
+    """The fake Speech service has a copy, since it runs without the tests."""
     copy = REPOSITORY / "local" / "upstream" / "answers.json"
 
     assert json.loads(copy.read_text()) == ANSWERS
@@ -55,7 +55,7 @@ def test_the_answers_are_those_that_are_known() -> None:
 
 @pytest.mark.parametrize("known", ANSWERS, ids=lambda known: known["name"])
 def test_every_known_answer_is_given_by_its_name(upstream: Upstream, known: dict[str, Any]) -> None:
-    """With its status, headers and body, about the operation that was asked for."""
+    """Compared: status, headers and body, with the requested operation."""
     expected = known.get("body")
     if expected and "id" in expected and known["name"] != "another operation's id":
         expected = {**expected, "id": "some-op"}
@@ -70,7 +70,7 @@ def test_every_known_answer_is_given_by_its_name(upstream: Upstream, known: dict
 
 
 def test_names_are_listed(upstream: Upstream) -> None:
-    """With what each means to a poller; and a wrong one is answered with all of them."""
+    """The list has the meaning of each name for a poller. A wrong name is answered with the list."""
     listed = requests.get(f"{upstream.endpoint}/fake-speech/answers", timeout=10).json()
     wrong = steer(upstream, "operations/some-op", {"answers": ["no such answer"]})
 
@@ -81,7 +81,7 @@ def test_names_are_listed(upstream: Upstream) -> None:
 
 
 def test_operation_can_be_lost(upstream: Upstream) -> None:
-    """It alone, and until it is told otherwise."""
+    """Only this operation, until another order."""
     steer(upstream, "operations/some-op", {"always": "not found (from the schema)"})
     lost = [ask(upstream).status_code for _ in range(3)]
     other = ask(upstream, "other-op").status_code
@@ -92,7 +92,7 @@ def test_operation_can_be_lost(upstream: Upstream) -> None:
 
 
 def test_everything_is_throttled_for_a_while(upstream: Upstream, clock: Clock) -> None:
-    """Then all goes on as if nothing had been."""
+    """Afterwards, regular answers continue."""
     steer(upstream, "operations", {"always": "throttled with seconds", "seconds": 60})
     during = [ask(upstream, each) for each in ("one-op", "other-op")]
     clock.now += 60
@@ -103,7 +103,7 @@ def test_everything_is_throttled_for_a_while(upstream: Upstream, clock: Clock) -
 
 
 def test_everything_can_be_taken_back(upstream: Upstream) -> None:
-    """Where nobody said for how long."""
+    """Used for orders without a duration."""
     upstream.tell_all(named("wrong key (gateway)"))
     refused = ask(upstream).status_code
 
@@ -113,7 +113,7 @@ def test_everything_can_be_taken_back(upstream: Upstream) -> None:
 
 
 def test_connection_is_reset(upstream: Upstream) -> None:
-    """In the place of an answer; the next connection is as good as ever."""
+    """The next connection works."""
     steer(upstream, "operations/some-op", {"answers": [{"reset": True}]})
 
     with pytest.raises(requests.ConnectionError, match="Connection reset by peer"):
@@ -124,7 +124,7 @@ def test_connection_is_reset(upstream: Upstream) -> None:
 
 
 def test_hanging_answers_leave_room_for_others(upstream: Upstream) -> None:
-    """However many there are, since their clients give up."""
+    """Any number of answers may hang, since their clients time out."""
     steer(upstream, "operations/some-op", {"always": {"hang": True}})
 
     for _ in range(MANY):
@@ -136,12 +136,12 @@ def test_hanging_answers_leave_room_for_others(upstream: Upstream) -> None:
 
 @pytest.mark.parametrize("told", [{"alwys": "not JSON"}, {"seconds": 0}, {"always": "nonsense"}, {"always": {}}])
 def test_misspelt_order_for_all_is_a_400(upstream: Upstream, told: object) -> None:
-    """It would change nothing, and nobody would see why."""
+    """Otherwise, the order would have no effect and no message."""
     assert steer(upstream, "operations", told).status_code == 400
 
 
 def test_a_misspelt_order_hears_which_word_it_was(upstream: Upstream) -> None:
-    """In one line of our own."""
+    """The message is one line."""
     error = steer(upstream, "operations", {"alwys": "not JSON", "seconds": 5}).json()["error"]
 
     assert (error["code"], error["message"]) == ("BadRequest", "alwys: Extra inputs are not permitted")
@@ -158,19 +158,19 @@ ORDERS = [
 
 @pytest.mark.parametrize(("path", "told"), ORDERS)
 def test_what_the_pages_say_to_type_is_understood(upstream: Upstream, path: str, told: str) -> None:
-    """Every order in docs/local.md and in the page beside the code."""
+    """Covers every order in docs/local.md and in the page next to the code."""
     answer = requests.put(f"{upstream.endpoint}/fake-speech/operations{path}", data=told, timeout=10)
 
     assert (answer.status_code, answer.text) == (204, "")
 
 
 def test_the_pages_say_what_to_type() -> None:
-    """An empty list would prove nothing."""
+    """An empty list would pass the test above."""
     assert len(ORDERS) >= 8
 
 
 def test_what_it_knows_is_said(upstream: Upstream) -> None:
-    """To somebody who guesses."""
+    """The answer helps people who guess."""
     answer = requests.get(f"{upstream.endpoint}/fake-speech/", timeout=10)
 
     assert answer.status_code == 404

@@ -1,4 +1,4 @@
-"""Submitting work to the fake Speech service, as a real client does, and how long it takes there."""
+"""Jobs submitted to the fake Speech service like by a real client, and their durations."""
 
 import statistics
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ WORK = {"inputKind": "PlainText", "inputs": [{"content": "Hello."}]}
 
 @pytest.fixture
 def clock() -> Clock:
-    """Make a clock."""
+    """Return a clock."""
     return Clock()
 
 
 @pytest.fixture
 def upstream(clock: Clock) -> Iterator[Upstream]:
-    """Serve one."""
+    """Serve a fake."""
     with Upstream.start(key=KEY, clock=clock) as upstream:
         yield upstream
 
@@ -29,14 +29,14 @@ def upstream(clock: Clock) -> Iterator[Upstream]:
 def call(
     upstream: Upstream, method: str, synthesis_id: str, body: object = None, key: str = KEY, **headers: str
 ) -> requests.Response:
-    """Call the sibling."""
+    """Call the synthesis API."""
     url = f"{upstream.endpoint}/avatar/batchsyntheses/{synthesis_id}?api-version=2024-08-01"
     headers = {"Ocp-Apim-Subscription-Key": key, **{name.replace("_", "-"): text for name, text in headers.items()}}
     return requests.request(method, url, headers=headers, json=body, timeout=10)
 
 
 def test_submitted_work_is_an_operation(upstream: Upstream, clock: Clock) -> None:
-    """It has a name and a place, begins to live at once, and the synthesis knows its status too."""
+    """The operation has an id and a location, and starts at once. The synthesis has the same status."""
     submitted = call(upstream, "PUT", "my-video", WORK)
     clock.now += 5
     location = submitted.headers["Operation-Location"]
@@ -54,7 +54,7 @@ def test_submitted_work_is_an_operation(upstream: Upstream, clock: Clock) -> Non
 
 
 def test_client_can_name_the_operation(upstream: Upstream) -> None:
-    """To know it before the answer comes."""
+    """The client then knows the id before the answer."""
     submitted = call(upstream, "PUT", "my-video", WORK, Operation_Id="my-own-op")
 
     assert submitted.headers["Operation-Id"] == "my-own-op"
@@ -62,7 +62,7 @@ def test_client_can_name_the_operation(upstream: Upstream) -> None:
 
 
 def test_why_it_failed_stands_in_the_synthesis_only(upstream: Upstream) -> None:
-    """The operation says nothing but that it has."""
+    """The operation only has the status Failed."""
     call(upstream, "PUT", "my-video", WORK, Operation_Id="my-own-op")
     upstream.tell("my-own-op", "Failed")
 
@@ -85,12 +85,12 @@ def test_why_it_failed_stands_in_the_synthesis_only(upstream: Upstream) -> None:
     ],
 )
 def test_submission_is_checked(upstream: Upstream, method: str, body: object, key: str, expected: int) -> None:
-    """The inputs, the key and the method."""
+    """Checked: inputs, key and method."""
     assert call(upstream, method, "my-video", body, key).status_code == expected
 
 
 def test_same_work_twice_is_a_conflict(upstream: Upstream) -> None:
-    """And the first goes on."""
+    """The first job continues."""
     first = call(upstream, "PUT", "my-video", WORK, Operation_Id="first-op")
 
     second = call(upstream, "PUT", "my-video", WORK, Operation_Id="second-op")
@@ -99,13 +99,13 @@ def test_same_work_twice_is_a_conflict(upstream: Upstream) -> None:
 
 
 def seconds_of(spec: str, seed: int = 1, count: int = 2000) -> list[float]:
-    """Return how long many operations take."""
+    """Return the durations of many operations."""
     durations = Durations.parse(spec)
     return [durations.of(f"op-{number}", seed) for number in range(count)]
 
 
 def test_durations_follow_the_chosen_distribution() -> None:
-    """Fixed, with a long tail, or of two kinds."""
+    """The distributions are fixed, long-tailed, and bimodal."""
     fixed, tailed, two = (seconds_of(spec) for spec in ("7.5", "lognormal:20,0.8", "bimodal:10,300,0.25"))
 
     assert set(fixed) == {7.5}
@@ -116,13 +116,13 @@ def test_durations_follow_the_chosen_distribution() -> None:
 
 
 def test_same_seed_means_same_durations() -> None:
-    """Whatever the order in which operations are asked for."""
+    """The order of requests is irrelevant."""
     assert seconds_of("lognormal:20,0.8", seed=7) == seconds_of("lognormal:20,0.8", seed=7)
     assert seconds_of("lognormal:20,0.8", seed=7) != seconds_of("lognormal:20,0.8", seed=8)
 
 
 def test_served_operations_live_by_the_distribution(clock: Clock) -> None:
-    """Not started for a quarter of their time."""
+    """A quarter of the duration is NotStarted."""
     assert life_of("any-op", 12) == DEFAULT_LIFE
     with Upstream.start(key=KEY, clock=clock, durations=Durations.parse("100")) as upstream:
         statuses = []
@@ -136,6 +136,6 @@ def test_served_operations_live_by_the_distribution(clock: Clock) -> None:
 
 @pytest.mark.parametrize("spec", ["", "x", "-1", "lognormal:20", "bimodal:1,2,3", "bimodal:1,2", "1e3"])
 def test_what_is_no_distribution_is_refused(spec: str) -> None:
-    """With examples of what is one."""
+    """The error has valid examples."""
     with pytest.raises(ValueError, match="is not a duration: write 12"):
         Durations.parse(spec)

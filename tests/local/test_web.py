@@ -10,7 +10,7 @@ from local.web import WebServer, hosts_of
 
 
 def test_answer_that_is_large_is_sent_before_the_server_closes() -> None:
-    """More than fits into the buffers of the sockets, to a client that is slow to read."""
+    """The answer exceeds the socket buffers, and the client reads slowly."""
     body = b"x" * 20_000_000
     server = WebServer(Request.application(lambda _: Response(body)))
     response = requests.get(server.url, stream=True, timeout=10)
@@ -24,7 +24,7 @@ def test_answer_that_is_large_is_sent_before_the_server_closes() -> None:
 
 
 def test_idle_connections_do_not_hold_up_the_stop() -> None:
-    """A client that keeps its connection open has nothing in flight."""
+    """An idle connection has no request in flight."""
     server = WebServer(Request.application(lambda _: Response("hello")))
     with requests.Session() as session:
         session.get(server.url, timeout=10)
@@ -33,7 +33,7 @@ def test_idle_connections_do_not_hold_up_the_stop() -> None:
 
 
 def test_stopping_twice_is_stopping_once() -> None:
-    """Whoever cleans up need not know."""
+    """Cleanup code need not track stops."""
     server = WebServer(Request.application(lambda _: Response("hello")))
 
     assert server.stop(timeout=10)
@@ -58,7 +58,7 @@ def test_requests_for_this_machine_or_a_named_host_are_answered(host: str) -> No
     "host", ["rebind.evil.example:8100", "127.0.0.1.evil.example", "localhost.evil.example", "127.0.0.1:80:80", "[::1"]
 )
 def test_requests_for_another_host_are_refused(host: str) -> None:
-    """A name of the web that leads to 127.0.0.1 reads nothing here."""
+    """A public name that resolves to 127.0.0.1 gives no access."""
     server = WebServer(Request.application(lambda _: Response("secret")))
 
     answer = requests.get(server.url, headers={"Host": host}, timeout=10)
