@@ -127,16 +127,16 @@ def main() -> int:
     print(f"PROVE_SEED={SEED}", flush=True)
     silence()
     with processes() as pool:
-        lost = sum(_run(name, trials.run(pool, part())) for name, part in PARTS.items())
-    lost += sum(_run(name, part()) for name, part in REAL_PARTS.items())
+        lost = sum(_run(name, partial(trials.run, pool, part())) for name, part in PARTS.items())
+    lost += sum(_run(name, part) for name, part in REAL_PARTS.items())
     print("nothing was lost" if not lost else f"LOST: {lost}")
     return 1 if lost else 0
 
 
-def _run(name: str, tried: Iterable[str | None]) -> int:
+def _run(name: str, part: Callable[[], Iterable[str | None]]) -> int:
     """Run a part, print the result, and return the number of failures."""
     began = time.monotonic()
-    results = list(tried)
+    results = list(part())
     failures = [failure for failure in results if failure is not None]
     print(f"{len(results):>6} {name}: {len(failures)} lost, {time.monotonic() - began:.0f} s", flush=True)
     for failure in failures[:_FAILURES_SHOWN]:
