@@ -61,7 +61,7 @@ def test_calls_have_unique_ids(made: Dependencies) -> None:
     assert len({made.randomness.new_id() for _ in range(1000)}) == 1000
 
 
-def test_a_sweep_has_as_many_threads_as_the_settings_say() -> None:
+def test_a_sweep_has_the_configured_number_of_threads() -> None:
     """All threads run at once, each waiting for a separate answer."""
     running = threading.Barrier(7)
     with outside(settings(BRIDGE_SWEEP_THREADS="7")) as dependencies:

@@ -65,7 +65,7 @@ def test_name_of_the_receiver_does_not_resolve(at: Place) -> None:
     all_three_say(broken, "hooks.no-such-name.invalid", no_address, "check the host's spelling")
 
 
-def test_callback_refused_by_the_network_rules(at: Place) -> None:
+def test_callback_rejected_by_the_network_rules(at: Place) -> None:
     """The rules were narrowed after the registration. A new registration is rejected with the same advice."""
     broken = situations.refused_by_the_rules(at)
 

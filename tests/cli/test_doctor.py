@@ -35,7 +35,7 @@ SOURCE = {
 
 
 def status(**own: Any) -> tuple[int, Any]:
-    """Answer as a bridge that is well, unless told otherwise."""
+    """Return the answer of a healthy bridge, with the given changes."""
     well: dict[str, Any] = {"lastSweepAt": "2026-11-23T11:59:30.000Z", "oldestOverdueAt": None, "registrations": {}}
     return 200, {**well, "sources": [SOURCE], **own}
 

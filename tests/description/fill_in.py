@@ -28,5 +28,5 @@ def map_body(context: schemathesis.HookContext, body: Json) -> Json:
 
 @schemathesis.hook
 def map_query(context: schemathesis.HookContext, query: Json) -> Json:
-    """Fill in a query; where a page begins only the bridge can say."""
+    """Fill in a query. Only the bridge can provide a cursor."""
     return {name: value for name, value in _filled(query).items() if name != "cursor"} if query else query

@@ -54,13 +54,13 @@ def test_every_code_of_a_problem_is_described_and_no_other() -> None:
     assert described == set(ErrorCode)
 
 
-def test_examples_are_what_the_bridge_answers() -> None:
-    """`python -m tests.api_examples` writes them anew."""
+def test_examples_match_the_answers_of_the_bridge() -> None:
+    """`python -m tests.api_examples` rewrites them."""
     assert FILE.read_text(encoding="utf-8") == written()
 
 
 def test_every_success_with_a_body_in_json_has_an_example() -> None:
-    """The description itself is none of its own examples."""
+    """The description is not an example of its own."""
     without = {
         (operation["operationId"], status)
         for path in document()["paths"].values()
@@ -138,7 +138,7 @@ def test_the_first_example_of_the_readme_matches_the_description() -> None:
     validator("OperationEvent").validate(json.loads(callback))
 
 
-def test_bodies_in_the_text_of_the_readme_are_as_described() -> None:
+def test_bodies_in_the_documentation_match_the_description() -> None:
     """A redelivery of many, and headers of one's own."""
     [order] = re.findall(r"`POST /api/redeliver` with `(\{.*?\})`", API)
     [headers] = re.findall(r'`"headers": (\{.*?\})`', API)

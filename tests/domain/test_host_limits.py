@@ -91,7 +91,7 @@ def test_an_answer_closes_the_circuit_and_keeps_the_address() -> None:
     assert state == HostState(answered_at=NOON, mean=QUICKLY, address=None)
 
 
-def test_a_failed_probe_counts_for_what_was_due_by_then_and_for_nothing_later() -> None:
+def test_a_failed_probe_counts_only_for_attempts_due_by_then() -> None:
     opened = silent(FAILURES_TO_OPEN)
     assert opened.open_until is not None
     deferred = Deferred(until=opened.open_until, why=DeferredBy.CIRCUIT_OPEN, probe=opened.probe)

@@ -1,4 +1,4 @@
-"""What every schedule of polls promises, and what the exponential one adds."""
+"""The contract of every poll schedule, and additional properties of the exponential one."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,7 +28,7 @@ PRICES = st.floats(1, 1e4)
 
 
 def running(seen: timedelta | None = None, *, group: str | None = None) -> PollState:
-    """Make an operation that was registered at noon and seen running at an age."""
+    """Return an operation that was registered at noon and seen running at an age."""
     return PollState(ref=REF, registered_at=NOON, group=group, seen_running_at=None if seen is None else NOON + seen)
 
 
@@ -37,7 +37,7 @@ def running(seen: timedelta | None = None, *, group: str | None = None) -> PollS
 def test_the_next_poll_keeps_the_shortest_and_the_longest_wait(
     make: Callable[..., StoredSchedule], age: timedelta, since: timedelta, price: float, shortest: int
 ) -> None:
-    """The shortest wait wins if it is longer than the longest."""
+    """The shortest wait wins over a smaller longest wait."""
     least, now = timedelta(seconds=shortest), NOON + age + since
 
     at = make(shortest=least).next_poll(running(age), now, price=price)
@@ -61,7 +61,7 @@ def test_a_clock_that_was_ahead_at_registration_delays_no_poll_beyond_the_shorte
 @SCHEDULES
 @pytest.mark.parametrize("wait", [1 * SECOND, 40 * SECOND, 600 * SECOND, 7200 * SECOND])
 def test_a_time_that_a_source_names_is_honoured(make: Callable[..., StoredSchedule], wait: timedelta) -> None:
-    """Of a source that throttles, and of an operation that fails with `Retry-After`."""
+    """The time comes from a throttling source, or from a failure with `Retry-After`."""
     policy, now = PollingPolicy(schedule=make(), deadline=24 * HOUR), NOON + HOUR
 
     stopped = after_poll(running(HOUR), Throttled("HTTP 429", wait), now, policy, Circumstances(free_at=now + wait))
@@ -88,7 +88,7 @@ def test_the_last_poll_is_at_the_deadline(make: Callable[..., StoredSchedule]) -
 def test_the_longer_an_operation_was_not_seen_the_more_urgent_is_its_poll(
     make: Callable[..., StoredSchedule], age: timedelta, one: timedelta, other: timedelta
 ) -> None:
-    """And no urgency is negative, whatever clocks say."""
+    """No urgency is negative, for any clocks."""
     schedule, (less, more) = make(), sorted((one, other))
 
     earlier, later = (schedule.urgency(running(age), NOON + age + each) for each in (less, more))
@@ -128,7 +128,7 @@ def test_every_result_can_be_observed_in_a_sweep(make: Callable[..., StoredSched
 
 
 @SCHEDULES
-def test_a_forecast_is_what_the_polls_of_an_operation_that_does_not_end_will_be(
+def test_a_forecast_equals_the_polls_of_a_running_operation(
     make: Callable[..., StoredSchedule],
 ) -> None:
     """The first poll is at once."""

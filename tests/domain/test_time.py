@@ -9,7 +9,7 @@ from tests.support.strategies import moments
 
 
 @given(moments("1970-01-01", "9999-01-01"))
-def test_what_is_finer_than_a_millisecond_is_dropped(instant: datetime) -> None:
-    """As it is where it is counted, so that a key and a column never differ."""
+def test_fractions_of_a_millisecond_are_dropped(instant: datetime) -> None:
+    """Keys have milliseconds, so a key and a column always agree."""
     assert whole_millis(instant) == from_millis(to_millis(instant))
     assert iso(whole_millis(instant)) == iso(instant)

@@ -16,7 +16,7 @@ from tests.examples.receivers import EXAMPLES
 
 
 def load(name: str) -> ModuleType:
-    """Import a module of the example, which is a folder of its own."""
+    """Import a module from the folder of the example."""
     spec = importlib.util.spec_from_file_location(name, EXAMPLES / "azure-function" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None

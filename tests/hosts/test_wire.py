@@ -35,7 +35,7 @@ def test_body_in_chunks_is_rejected_with_411(bridge_app: Running) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (411, "LengthRequired")
 
 
-def test_body_with_a_coding_is_refused(bridge_app: Running) -> None:
+def test_body_with_a_coding_is_rejected(bridge_app: Running) -> None:
     headers = {**REGISTER, "Content-Encoding": "gzip"}
 
     answer = bridge_app.call("POST", "registrations", headers=headers, data=b"\x1f\x8b")
@@ -55,7 +55,7 @@ def test_long_answer_arrives_compressed_and_whole(bridge_app: Running) -> None:
     assert (again.status_code, again.content) == (304, b"")
 
 
-def test_every_parameter_that_is_not_known_is_refused_and_the_key_is_not(bridge_app: Running) -> None:
+def test_every_unknown_parameter_except_the_key_is_rejected(bridge_app: Running) -> None:
     for path in ("registrations", "registrations/default~wire~0123456789abcdef", "status", "health"):
         wrong = bridge_app.call("GET", f"{path}?colour=&Shape=round&Code={KEY}")
 

@@ -50,7 +50,7 @@ class FakeAzure:
         self.answers[path] = list(answers)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer, and remember who asked."""
+        """Return the scripted answer and record the request."""
         request = Request(environ)
         key = request.headers.get("x-functions-key") or request.headers.get("Authorization")
         self.requests.append((request.method, request.path, key))
@@ -470,7 +470,7 @@ def _break_off(server: socket.socket) -> None:
 
 
 def test_missing_variables_of_azd_are_named(azure: Management) -> None:
-    """The message helps people who run a hook by hand."""
+    """The message helps if a person runs a hook by hand."""
     with pytest.raises(Failed, match="SERVICE_BRIDGE_ID is not set"):
         deployment({}, azure)
 

@@ -158,7 +158,7 @@ def test_an_invalid_row_is_skipped(columns: dict[str, str | int]) -> None:
 
 
 @given(SMALLER, st.floats(0.001, 0.999))
-def test_age_that_a_share_outlives_is_where_the_curve_has_it(model: DurationModel, share: float) -> None:
+def test_age_of_a_share_is_the_inverse_of_survival(model: DurationModel, share: float) -> None:
     """The inverse of survival."""
     curve = model.curve()
 

@@ -1,4 +1,4 @@
-"""The price of a request: how it follows the polls that were wanted and granted."""
+"""The price of a request, as a function of wanted and granted polls."""
 
 from datetime import timedelta
 
@@ -27,13 +27,13 @@ def sale(*, wanted: int, granted: int, left: float = 0.0, worth: float = 0.0, el
         pytest.param(HIGHEST_PRICE, sale(wanted=50, granted=10, worth=1e9), HIGHEST_PRICE, id="never-over-the-highest"),
     ],
 )
-def test_the_shadow_price_follows_what_the_last_request_is_worth(shadow_price: float, sold: Sale, then: float) -> None:
-    """By at most a tenth in a sweep."""
+def test_the_shadow_price_follows_the_value_of_the_last_request(shadow_price: float, sold: Sale, then: float) -> None:
+    """A sweep changes the price by at most a tenth."""
     assert update_price(shadow_price, sold) == pytest.approx(then)
 
 
-def test_sweeps_that_had_nothing_to_ask_let_the_shadow_price_fall_too() -> None:
-    """After a quiet half hour a shortage is forgotten."""
+def test_the_shadow_price_falls_in_sweeps_without_polls() -> None:
+    """A shortage has no effect after half an hour without polls."""
     shadow_price = update_price(1000.0, sale(wanted=1, granted=1, left=9.0, elapsed=timedelta(minutes=30)))
 
     assert shadow_price == 1

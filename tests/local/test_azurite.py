@@ -50,7 +50,7 @@ def test_kill_and_restart_come_back_on_the_same_ports() -> None:
         queue.create_queue()
 
 
-def test_end_that_nobody_ordered_is_told() -> None:
+def test_unexpected_end_is_reported() -> None:
     """The local start reports this, but not a requested end."""
     ended = threading.Event()
     with Azurite.start(on_end=ended.set) as azurite:
@@ -64,7 +64,7 @@ def test_end_that_nobody_ordered_is_told() -> None:
         assert ended.wait(30)
 
 
-def test_port_that_is_taken_is_said() -> None:
+def test_occupied_port_is_reported() -> None:
     """The message contains Azurite's output."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         ports = Ports(queue=taken.getsockname()[1])
@@ -89,7 +89,7 @@ def test_ends_with_the_process_that_started_it() -> None:
     assert has_ended(int(done.stdout))
 
 
-def test_what_is_installed_needs_no_npm(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_installed_emulator_needs_no_npm(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second start works offline."""
     monkeypatch.setattr(installation, "_install", pytest.fail)
 
@@ -140,7 +140,7 @@ def test_without_node_and_npm_the_one_from_pypi_runs_it(tmp_path: Path, monkeypa
 
 
 @pytest.mark.parametrize(("version", "usable"), [("v20.20.2", True), ("v18.1.0", False), ("?", False)])
-def test_node_that_is_too_old_is_passed_over(
+def test_node_that_is_too_old_is_ignored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, usable: bool
 ) -> None:
     """The package of PyPI is used."""

@@ -98,7 +98,7 @@ def test_clone_in_an_odd_path_starts_offline(started: Child, clone: Path, lines:
     assert not any("installing" in line or "Traceback" in line for line in lines.entries)
 
 
-def test_clean_leaves_what_a_start_is_using(clone: Path) -> None:
+def test_clean_keeps_the_files_of_a_running_start(clone: Path) -> None:
     """Otherwise, the start would lose its files and state."""
     kept = clone / ".local" / "lock"
     kept.parent.mkdir()
@@ -133,7 +133,7 @@ def install(folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_what_cannot_be_installed_is_said_and_begun_again(clone: Path) -> None:
+def test_failed_installation_is_reported_and_repeated(clone: Path) -> None:
     """The requirements changed, and the network is down. No stamp claims a finished installation."""
     with (clone / "requirements-dev.txt").open("a") as file:
         file.write("no-such-package-as-this-one\n")

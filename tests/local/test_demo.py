@@ -32,7 +32,7 @@ FOREIGN = {
 INTRO, OUTTAKE, TRAILER = ACTS
 
 
-def test_it_shows_the_whole_job_in_a_pipe(tmp_path: Path) -> None:
+def test_demo_shows_the_whole_job_in_a_pipe(tmp_path: Path) -> None:
     """The demo takes less than a minute on a loaded machine, prints plain lines, and leaves no process."""
     environ = {**os.environ, **FOREIGN, "TMPDIR": str(tmp_path)}
 
@@ -65,7 +65,7 @@ def told(said: str, name: str) -> list[str]:
     return [re.sub(r" msg_[0-9a-f]+$", "", line) for line in lines]
 
 
-def test_it_fails_with_the_reason_when_it_takes_too_long() -> None:
+def test_demo_that_takes_too_long_fails_with_the_reason() -> None:
     """The output includes the app's last lines."""
     seconds = itertools.count(0, 60)
 
@@ -120,9 +120,7 @@ EVENT = {"type": INTRO.event, "data": {"operationId": INTRO.operation_id, "metad
         (shown(), [{**EVENT, "type": OUTTAKE.event}], "intro had the callbacks [('avatar.operation.failed'"),
     ],
 )
-def test_what_is_not_as_it_should_be_is_named(
-    registration: Mapping[str, Any], events: list[dict[str, Any]], expected: str
-) -> None:
+def test_each_problem_is_named(registration: Mapping[str, Any], events: list[dict[str, Any]], expected: str) -> None:
     """Each problem appears once."""
     found = problems(INTRO, registration, events)
 

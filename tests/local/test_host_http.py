@@ -68,7 +68,7 @@ def test_app_gets_the_request_as_azure_gives_it(run: Callable[..., Host], probe:
     assert seen.headers["x-custom"] == seen.headers["X-CUSTOM"] == "Value"
 
 
-def test_optional_parameter_that_is_left_out_is_not_there(run: Callable[..., Host], probe: Probe) -> None:
+def test_omitted_optional_parameter_is_absent(run: Callable[..., Host], probe: Probe) -> None:
     """The parameter is absent, neither None nor empty."""
     host = run(ECHO)
 
@@ -78,7 +78,7 @@ def test_optional_parameter_that_is_left_out_is_not_there(run: Callable[..., Hos
     assert probe.seen.entries[0].get_body() == b""
 
 
-def test_answer_of_the_app_arrives_as_it_is(run: Callable[..., Host]) -> None:
+def test_answer_of_the_app_arrives_unchanged(run: Callable[..., Host]) -> None:
     """Compared: status, headers and bytes."""
     host = run(ECHO)
 
@@ -118,7 +118,7 @@ def things(req: func.HttpRequest) -> func.HttpResponse:
 
 
 @pytest.mark.parametrize("value", ["None", "7"])
-def test_answer_that_is_none_is_an_empty_500(run: Callable[..., Host], value: str) -> None:
+def test_result_that_is_no_response_is_an_empty_500(run: Callable[..., Host], value: str) -> None:
     """The function returned nothing, or a value that is no response."""
     host = run(f"""
 @app.route("things")
@@ -181,7 +181,7 @@ def test_with_keys_levels_are_enforced(
         assert_empty(response, 401)
 
 
-def test_functions_run_in_as_many_threads_as_the_setting_says(run: Callable[..., Host], probe: Probe) -> None:
+def test_functions_run_in_the_configured_number_of_threads(run: Callable[..., Host], probe: Probe) -> None:
     """With one thread, the second request starts after the end of the first."""
     host = run(SLOW, settings={"PYTHON_THREADPOOL_THREAD_COUNT": "1"})
     answers = [threading.Thread(target=requests.get, args=(f"{host.url}/api/slow",)) for _ in range(2)]
@@ -197,7 +197,7 @@ def test_functions_run_in_as_many_threads_as_the_setting_says(run: Callable[...,
         answer.join()
 
 
-def test_stop_finishes_what_is_in_flight(run: Callable[..., Host], probe: Probe) -> None:
+def test_stop_finishes_requests_in_flight(run: Callable[..., Host], probe: Probe) -> None:
     """The answer still arrives. Later connections are refused."""
     host = run(SLOW)
     answers: list[str] = []
@@ -216,7 +216,7 @@ def test_stop_finishes_what_is_in_flight(run: Callable[..., Host], probe: Probe)
         requests.get(f"{host.url}/api/slow", timeout=5)
 
 
-def test_stop_gives_up_on_what_does_not_end(
+def test_stop_gives_up_on_requests_that_do_not_end(
     run: Callable[..., Host], probe: Probe, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The stop reports that it was not clean."""
@@ -232,7 +232,7 @@ def test_stop_gives_up_on_what_does_not_end(
     client.join()
 
 
-def test_port_that_is_taken_is_said(make_app: Callable[..., Path]) -> None:
+def test_occupied_port_is_reported(make_app: Callable[..., Path]) -> None:
     """One line with the port."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

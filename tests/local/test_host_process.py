@@ -53,7 +53,7 @@ def app(make_app: Callable[..., Path]) -> Path:
     return make_app(APP, head=HEAD)
 
 
-def test_says_where_it_listens_and_logs_what_the_app_logs(app: Path, environ: dict[str, str]) -> None:
+def test_host_prints_its_address_and_the_log_of_the_app(app: Path, environ: dict[str, str]) -> None:
     """One line when ready, then the log with levels."""
     with HostProcess.start(environ, app=app) as host:
         assert requests.get(f"{host.url}/api/hello", timeout=10).text == "hello"
@@ -74,7 +74,7 @@ def test_keys_can_be_enforced(app: Path, environ: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_signal_finishes_what_is_in_flight_and_exits_with_0(
+def test_signal_finishes_requests_in_flight_and_exits_with_0(
     app: Path, environ: dict[str, str], how: signal.Signals
 ) -> None:
     """The running request is answered."""
@@ -143,7 +143,7 @@ def test_ends_with_a_parent_that_no_longer_reads(environ: dict[str, str]) -> Non
         assert host.wait(40) in (0, 120)  # 120 means that Python could not flush the output at exit
 
 
-def test_refuses_to_start_with_one_line_and_exit_code_1(make_app: Callable[..., Path], environ: dict[str, str]) -> None:
+def test_failed_start_is_one_line_and_exit_code_1(make_app: Callable[..., Path], environ: dict[str, str]) -> None:
     """On Azure, an app with an indexing error would have no functions."""
     folder = make_app("import no_such_module", head="")
 
@@ -163,7 +163,7 @@ def test_refuses_to_start_with_one_line_and_exit_code_1(make_app: Callable[..., 
     assert line.startswith("the app does not index: ModuleNotFoundError: No module named 'no_such_module'")
 
 
-def test_who_starts_it_gets_the_reason(make_app: Callable[..., Path], environ: dict[str, str]) -> None:
+def test_parent_process_gets_the_reason(make_app: Callable[..., Path], environ: dict[str, str]) -> None:
     """The local start prints the reason."""
     folder = make_app("import no_such_module", head="")
 

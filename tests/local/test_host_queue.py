@@ -142,7 +142,7 @@ def test_message_arrives_with_its_metadata_and_is_deleted(
     assert queue.get_queue_properties().approximate_message_count == 0
 
 
-def test_plain_text_is_read_where_host_json_says_so(
+def test_plain_text_is_read_if_host_json_declares_it(
     listen: Callable[..., QueueListener], queue: SignallingQueue, probe: Probe
 ) -> None:
     """The setting is `messageEncoding: none`."""
@@ -200,7 +200,7 @@ def test_message_that_fails_too_often_goes_to_the_poison_queue(
     assert queue.get_queue_properties().approximate_message_count == 0
 
 
-def test_message_that_was_taken_too_often_is_not_tried_again(
+def test_message_beyond_the_dequeue_count_is_not_tried_again(
     listen: Callable[..., QueueListener], queue: SignallingQueue, poison: QueueClient, probe: Probe
 ) -> None:
     """The function never ended, not even with an exception, since each try killed the host."""
@@ -229,7 +229,7 @@ def test_message_in_the_wrong_encoding_goes_to_the_poison_queue_at_once(
     assert [message.content for message in poison.receive_messages()] == ['{"plain": "text"}']
 
 
-def test_no_more_are_taken_than_batch_and_threshold_allow(
+def test_number_of_messages_respects_batch_and_threshold(
     listen: Callable[..., QueueListener], queue: SignallingQueue, probe: Probe
 ) -> None:
     """Two messages run at a time. The next two follow when at most one runs, so there are never more than three."""
@@ -275,7 +275,7 @@ def test_long_function_keeps_its_message_hidden(
     assert queue.get_queue_properties().approximate_message_count == 0
 
 
-def test_message_that_is_gone_when_it_is_done_does_not_matter(
+def test_message_that_vanished_during_its_function_is_ignored(
     listen: Callable[..., QueueListener],
     queue: SignallingQueue,
     poison: QueueClient,
@@ -298,7 +298,7 @@ def test_message_that_is_gone_when_it_is_done_does_not_matter(
         poison.get_queue_properties()
 
 
-def test_queue_that_does_not_exist_yet_has_nothing_to_do(
+def test_missing_queue_is_waited_for(
     listen: Callable[..., QueueListener], queue: SignallingQueue, probe: Probe, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The listener looks for the queue without logging."""

@@ -86,7 +86,7 @@ def test_late_invocation_is_not_past_due(timer: Function, probe: Probe) -> None:
     assert [seen.past_due for seen in probe.seen.entries] == [False, False]
 
 
-def test_timer_goes_on_after_an_exception(run: Callable[..., Host], probe: Probe) -> None:
+def test_timer_continues_after_an_exception(run: Callable[..., Host], probe: Probe) -> None:
     """In real time: the tick after the failed one fires."""
     probe.failures = 1
     run(TICK, settings={"SCHEDULE": "* * * * * *"})

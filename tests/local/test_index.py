@@ -67,7 +67,7 @@ def test_functions_come_by_name_with_their_settings_resolved(make_app: Callable[
         ),
     ],
 )
-def test_app_that_azure_would_not_load_is_refused(make_app: Callable[..., Path], code: str, reason: str) -> None:
+def test_app_that_azure_would_not_load_is_rejected(make_app: Callable[..., Path], code: str, reason: str) -> None:
     """On Azure, the functions would be missing. Here, one line has the reason."""
     folder = make_app(code, head=HEAD)
 
@@ -77,7 +77,7 @@ def test_app_that_azure_would_not_load_is_refused(make_app: Callable[..., Path],
     assert "\n" not in str(refused.value)
 
 
-def test_folder_without_an_app_is_refused(tmp_path: Path) -> None:
+def test_folder_without_an_app_is_rejected(tmp_path: Path) -> None:
     """The message helps with a wrong --app."""
     with pytest.raises(LocalError, match=r"function_app\.py does not exist"):
         index(tmp_path, SETTINGS, prefix="api")
@@ -110,7 +110,7 @@ def test_host_json_has_azures_defaults(tmp_path: Path) -> None:
         ('{"version": "2.0", "extensions": {"queues": {"maxPollingInterval": "00:00:00"}}}', "maxPollingInterval"),
     ],
 )
-def test_host_json_that_azure_would_not_go_by_is_refused(tmp_path: Path, text: str | None, reason: str) -> None:
+def test_host_json_that_azure_would_not_apply_is_rejected(tmp_path: Path, text: str | None, reason: str) -> None:
     """This includes misspelled settings, which Azure ignores without a message."""
     if text is not None:
         (tmp_path / "host.json").write_text(text)

@@ -35,7 +35,7 @@ def test_a_new_directory_gets_the_layout_of_this_version(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("noted", [None, "1", "3", ""])
-def test_state_of_another_layout_is_refused_with_the_command_that_removes_it(old: Path, noted: str | None) -> None:
+def test_state_of_another_layout_is_rejected_with_the_command_that_removes_it(old: Path, noted: str | None) -> None:
     """The command keeps the signing key, and the next start succeeds."""
     if noted is not None:
         (old / "layout").write_text(noted)
@@ -59,7 +59,7 @@ def test_an_empty_folder_of_azurite_is_no_state(old: Path) -> None:
     assert (old / "layout").read_text().strip() == LAYOUT
 
 
-def test_make_start_says_what_to_do_about_older_state(begin: Callable[..., Started], old: Path) -> None:
+def test_make_start_prints_the_command_for_older_state(begin: Callable[..., Started], old: Path) -> None:
     """One line, and exit code 1 before any part starts."""
     start = begin(LOCAL_DIR=str(old))
 

@@ -78,7 +78,7 @@ def by_token(azurite: Azurite, tenant: KeyServer) -> Iterator[HostProcess]:
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES, ids=[" ".join(each) for each in ROUTES])
-def test_every_route_needs_a_key_but_those_that_are_open(host: HostProcess, method: str, path: str) -> None:
+def test_every_route_needs_a_key_except_public_ones(host: HostProcess, method: str, path: str) -> None:
     """A wrong key is rejected like a missing one."""
     url = host.url + path.replace("{id}", "some-id")
 
@@ -92,7 +92,7 @@ def test_every_route_needs_a_key_but_those_that_are_open(host: HostProcess, meth
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES, ids=[" ".join(each) for each in ROUTES])
-def test_a_whole_app_needs_a_key_as_well(by_key: HostProcess, method: str, path: str) -> None:
+def test_a_configured_app_needs_a_key_as_well(by_key: HostProcess, method: str, path: str) -> None:
     """A complete app declares the authentication of its routes. A misconfigured app cannot."""
     url = by_key.url + path.replace("{id}", "some-id")
 
@@ -110,7 +110,7 @@ def test_the_routes_are_found_in_the_readme() -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES, ids=[" ".join(each) for each in ROUTES])
-def test_every_route_needs_a_token_but_those_that_are_open(by_token: HostProcess, method: str, path: str) -> None:
+def test_every_route_needs_a_token_except_public_ones(by_token: HostProcess, method: str, path: str) -> None:
     """The host admits all calls then, and the app none without a token, even with a key."""
     url = by_token.url + path.replace("{id}", "some-id")
 
@@ -134,7 +134,7 @@ def test_a_token_is_enough(by_token: HostProcess, tenant: KeyServer) -> None:
     assert requests.get(f"{by_token.url}/api/status", headers=other, timeout=10).status_code == 403
 
 
-def test_an_app_for_tokens_with_wrong_settings_lets_nobody_in(azurite: Azurite, tenant: KeyServer) -> None:
+def test_a_misconfigured_app_for_tokens_accepts_no_call(azurite: Azurite, tenant: KeyServer) -> None:
     """No key is required, so the answer names no setting."""
     with app_with(azurite, **tenant.settings) as host:
         answers = [
@@ -148,7 +148,7 @@ def test_an_app_for_tokens_with_wrong_settings_lets_nobody_in(azurite: Azurite, 
 
 
 @pytest.mark.parametrize("value", ["Entra", "entra ", "none", "anonymous"])
-def test_an_unknown_way_to_tell_callers_apart_keeps_the_keys(azurite: Azurite, tenant: KeyServer, value: str) -> None:
+def test_an_unknown_authentication_setting_keeps_the_keys(azurite: Azurite, tenant: KeyServer, value: str) -> None:
     """The app is misconfigured, and callers with a key get the reason."""
     with app_with(azurite, **{**tenant.settings, "BRIDGE_AUTH": value}) as host:
         url = f"{host.url}/api/status"

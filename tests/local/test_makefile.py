@@ -40,7 +40,7 @@ def test_an_environment_that_is_a_link_is_not_emptied(tmp_path: Path) -> None:
     assert (theirs / "kept").exists()
 
 
-def test_alone_it_lists_what_can_be_made() -> None:
+def test_make_without_a_target_lists_the_targets() -> None:
     """Newcomers type `make`."""
     said = make().stdout
 
@@ -65,7 +65,7 @@ def test_alone_it_lists_what_can_be_made() -> None:
 @pytest.mark.parametrize(
     "target", ["start", "host", "demo", "test", "prove", "cover", "mutate", "bench", "bench-isolation", "check"]
 )
-def test_python_that_is_too_old_or_missing_is_said(tmp_path: Path, target: str) -> None:
+def test_python_that_is_too_old_or_missing_is_reported(tmp_path: Path, target: str) -> None:
     """The message is one line with the remedy, and nothing is created."""
     old = tmp_path / "python3.10"
     old.write_text("#!/bin/sh\nexit 1\n")

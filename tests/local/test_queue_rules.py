@@ -20,7 +20,7 @@ def test_polling_slows_down_to_the_longest_interval(empty_polls: int, expected: 
     assert delay == timedelta(seconds=expected)
 
 
-def test_instances_keep_apart() -> None:
+def test_poll_intervals_of_instances_differ() -> None:
     """The increment is random within a fifth in both directions."""
     delays = [polling_delay(4, timedelta(minutes=1), spread) for spread in (0.8, 1.2)]
 
@@ -34,7 +34,7 @@ def test_body_is_read_in_the_declared_encoding(content: str, encoding: str) -> N
 
 
 @pytest.mark.parametrize("content", ['{"plain": "text"}', "YQ", "Y Q = =", "grüße"])
-def test_body_in_another_encoding_is_refused(content: str) -> None:
+def test_body_in_another_encoding_is_rejected(content: str) -> None:
     """A missing encoding is detected, never guessed."""
     with pytest.raises(ValueError, match=r"base64|ASCII|padding"):
         read_body(content, "base64")
@@ -52,7 +52,7 @@ def received(body: str) -> QueueMessage:
     return message
 
 
-def test_metadata_tells_of_the_message() -> None:
+def test_metadata_describes_the_message() -> None:
     """Text is passed unchanged, other values as JSON."""
     metadata = trigger_metadata(received("hello"), "hello")
 

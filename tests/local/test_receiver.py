@@ -40,7 +40,7 @@ def test_content_is_the_body_read_as_json(receiver: Receiver) -> None:
     assert receiver.callbacks[0].content == {"type": "x"}
 
 
-def test_path_answers_what_it_is_told_and_then_the_usual(receiver: Receiver) -> None:
+def test_path_gives_scripted_answers_and_then_the_default(receiver: Receiver) -> None:
     """The sequence simulates a receiver that recovers."""
     receiver.answer("/flaky", 500, Answer(status=503, headers={"Retry-After": "1"}))
 
@@ -48,7 +48,7 @@ def test_path_answers_what_it_is_told_and_then_the_usual(receiver: Receiver) -> 
     assert post(receiver, "/other") == 204
 
 
-def test_path_can_answer_the_same_for_ever(receiver: Receiver) -> None:
+def test_path_can_repeat_an_answer_forever(receiver: Receiver) -> None:
     """The option simulates a permanent failure."""
     receiver.answer("/gone", then=410)
 
@@ -66,7 +66,7 @@ def test_waiting_ends_with_the_callback(receiver: Receiver) -> None:
     assert callback.path == "/callback"
 
 
-def test_waiting_for_what_never_comes_says_what_there_is(receiver: Receiver) -> None:
+def test_failed_wait_lists_the_received_callbacks(receiver: Receiver) -> None:
     """The failure message of a test lists the callbacks."""
     post(receiver, "/one")
 

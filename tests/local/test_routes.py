@@ -50,7 +50,7 @@ def test_only_declared_methods_match(method: str, matches: bool) -> None:
     assert (found is not None) is matches
 
 
-def test_route_without_methods_takes_all() -> None:
+def test_route_without_methods_accepts_all() -> None:
     """A decorator without methods allows any."""
     assert route("things").match("PATCH", "/api/things") == {}
 
@@ -70,14 +70,14 @@ def test_same_template_with_common_method_conflicts(one: Route, other: Route, co
 
 
 @pytest.mark.parametrize("template", ["admin", "Admin/things", "runtime/x", "administrators"])
-def test_reserved_routes_are_refused(template: str) -> None:
+def test_reserved_routes_are_rejected(template: str) -> None:
     """Azure rejects its own prefixes."""
     with pytest.raises(ValueError, match="built in routes"):
         route(template)
 
 
 @pytest.mark.parametrize("template", ["{id:int}", "{*rest}", "a{id}", "{id=1}", "{a}-{b}", "{1}"])
-def test_templates_that_are_not_modelled_are_refused(template: str) -> None:
+def test_templates_that_are_not_modelled_are_rejected(template: str) -> None:
     """A guess could differ from Azure without a message."""
     with pytest.raises(ValueError, match="not modelled"):
         route(template)

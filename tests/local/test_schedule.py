@@ -56,7 +56,7 @@ def test_day_of_month_and_day_of_week_must_both_match() -> None:
         "every ten seconds or so ok",
     ],
 )
-def test_what_ncrontab_does_not_know_is_refused(expression: str) -> None:
+def test_extensions_that_ncrontab_lacks_are_rejected(expression: str) -> None:
     """Extensions of other crons would fire here but not on Azure."""
     with pytest.raises(ValueError, match=r"NCRONTAB|never comes|days of the week"):
         Schedule.parse(expression)

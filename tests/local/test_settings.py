@@ -38,7 +38,7 @@ def test_another_port_moves_all_others() -> None:
 
 
 @pytest.mark.parametrize("port", ["x", "-1", "0", "65531", "٣"])
-def test_port_that_cannot_be_one_is_refused(port: str) -> None:
+def test_invalid_port_is_rejected(port: str) -> None:
     """The error is one line."""
     with pytest.raises(LocalError, match=r"PORT is .*: it must be a number"):
         Settings.read({"PORT": port})
@@ -47,13 +47,13 @@ def test_port_that_cannot_be_one_is_refused(port: str) -> None:
 @pytest.mark.parametrize(
     ("name", "text"), [("FAKE_SPEECH_DURATIONS", "soon"), ("FAKE_SPEECH_SEED", "x"), ("FAKE_SPEECH_SEED", "-1")]
 )
-def test_fake_speech_that_cannot_be_set_so_is_refused(name: str, text: str) -> None:
+def test_invalid_setting_of_the_fake_speech_is_rejected(name: str, text: str) -> None:
     """The error has the name of the variable."""
     with pytest.raises(LocalError, match=name):
         Settings.read({name: text})
 
 
-def test_app_gets_what_it_needs_to_run_here(tmp_path: Path) -> None:
+def test_app_gets_the_settings_for_this_machine(tmp_path: Path) -> None:
     """Callbacks may go to this machine only."""
     settings = Settings.read({"LOCAL_DIR": str(tmp_path)})
 
@@ -77,7 +77,7 @@ def test_app_gets_what_it_needs_to_run_here(tmp_path: Path) -> None:
     }
 
 
-def test_what_the_environment_says_stands(tmp_path: Path) -> None:
+def test_the_environment_overrides_defaults(tmp_path: Path) -> None:
     """An empty value counts as absent."""
     said = {
         "BRIDGE_POLL_SCHEDULE": "0 * * * * *",
@@ -112,7 +112,7 @@ def test_signing_key_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None
     assert stat.S_IMODE((tmp_path / "new" / "signing-key").stat().st_mode) == 0o600
 
 
-def test_local_settings_are_what_func_start_reads(tmp_path: Path) -> None:
+def test_local_settings_are_in_the_format_of_func_start(tmp_path: Path) -> None:
     """The file has all settings that are not inherited. Only the owner can read the file."""
     path = tmp_path / "local.settings.json"
 
@@ -122,7 +122,7 @@ def test_local_settings_are_what_func_start_reads(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_local_settings_that_are_there_are_left(tmp_path: Path) -> None:
+def test_existing_local_settings_are_kept(tmp_path: Path) -> None:
     """The file may have been written by hand."""
     path = tmp_path / "local.settings.json"
     path.write_text("mine")

@@ -71,7 +71,7 @@ def test_kill_leaves_nothing_behind(begin: Callable[..., Started]) -> None:
     assert all(has_ended(child) for child in children)
 
 
-def test_second_ctrl_c_hurries(begin: Callable[..., Started]) -> None:
+def test_second_ctrl_c_ends_at_once(begin: Callable[..., Started]) -> None:
     """The first Ctrl-C waits for requests in flight."""
     start = begin()
     start.until("Ctrl-C stops everything.")
@@ -96,7 +96,7 @@ def failure_of(call: Callable[[], object]) -> type[BaseException]:
     return raised.type
 
 
-def test_what_the_environment_names_is_not_started(begin: Callable[..., Started], storage: str) -> None:
+def test_services_named_by_the_environment_are_not_started(begin: Callable[..., Started], storage: str) -> None:
     """The environment can name external storage and a Speech endpoint."""
     start = begin(AzureWebJobsStorage=storage, SPEECH_ENDPOINT="https://speech.example", SPEECH_KEY="mine")
 
@@ -116,7 +116,7 @@ def storage(azurite: Azurite) -> str:
     return azurite.connection_string
 
 
-def test_app_that_ends_by_itself_ends_the_start_and_is_named(begin: Callable[..., Started]) -> None:
+def test_unexpected_end_of_the_app_ends_the_start_and_is_named(begin: Callable[..., Started]) -> None:
     """The start cannot continue without the app."""
     start = begin()
     start.until("Ctrl-C stops everything.")
@@ -130,7 +130,7 @@ def test_app_that_ends_by_itself_ends_the_start_and_is_named(begin: Callable[...
 
 
 @pytest.mark.parametrize("offset", range(6))
-def test_port_that_is_taken_is_said_before_anything_starts(begin: Callable[..., Started], offset: int) -> None:
+def test_occupied_port_is_reported_before_anything_starts(begin: Callable[..., Started], offset: int) -> None:
     """One line with the port, for any of the six ports."""
     first = free_ports(6)
     with socket.create_server(("127.0.0.1", first + offset)):
@@ -142,7 +142,7 @@ def test_port_that_is_taken_is_said_before_anything_starts(begin: Callable[..., 
     assert line.startswith(f"port {first + offset} is taken: stop what listens there, or set PORT")
 
 
-def test_second_start_in_the_same_folder_is_refused(begin: Callable[..., Started]) -> None:
+def test_second_start_in_the_same_folder_is_rejected(begin: Callable[..., Started]) -> None:
     """Two Azurites would corrupt the state."""
     first = begin()
     first.until("Ctrl-C stops everything.")
@@ -170,7 +170,7 @@ def test_second_start_with_its_own_port_and_folder_runs_beside_the_first(
     assert (len(keys), len(storages)) == (2, 2)
 
 
-def test_app_that_does_not_index_is_said_and_everything_stops(
+def test_app_that_does_not_index_is_reported_and_everything_stops(
     begin: Callable[..., Started], make_app: Callable[..., Path]
 ) -> None:
     """The message is one line."""

@@ -58,7 +58,7 @@ def test_killed_storage_comes_back_with_its_state(kept: Started) -> None:
     assert app in kept.children()
 
 
-def test_port_that_is_taken_while_storage_is_down_is_said(begin: Callable[..., Started]) -> None:
+def test_port_occupied_while_storage_is_down_is_reported(begin: Callable[..., Started]) -> None:
     """One line, and no process remains."""
     start = begin()
     start.until(READY)
@@ -127,7 +127,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return lambda free: monkeypatch.setattr(shutil, "disk_usage", lambda _: Disk(free))
 
 
-def test_disk_that_is_nearly_full_is_refused_at_the_start(tmp_path: Path, disk: Callable[[int], None]) -> None:
+def test_nearly_full_disk_is_rejected_at_the_start(tmp_path: Path, disk: Callable[[int], None]) -> None:
     """Otherwise, Azurite would start and lose data."""
     room = Room(tmp_path, pytest.fail)
 
@@ -139,7 +139,7 @@ def test_disk_that_is_nearly_full_is_refused_at_the_start(tmp_path: Path, disk: 
         room.demand()
 
 
-def test_disk_that_fills_up_is_said_once(tmp_path: Path, disk: Callable[[int], None]) -> None:
+def test_disk_that_fills_up_is_reported_once(tmp_path: Path, disk: Callable[[int], None]) -> None:
     """The recovery is reported too, and Azurite then writes all data."""
     said: list[str] = []
     room = Room(tmp_path, said.append)

@@ -63,7 +63,7 @@ def test_kill_leaves_no_process(begin: Callable[..., Started]) -> None:
     assert all(has_ended(each, MicrosoftHost.stop_timeout) for each in descendants)
 
 
-def test_a_machine_without_such_a_host_is_told_what_to_install(begin: Callable[..., Started]) -> None:
+def test_missing_host_is_reported_with_the_package_to_install(begin: Callable[..., Started]) -> None:
     start = begin("host", PATH="/usr/bin:/bin")
 
     assert start.ended_with() == 1

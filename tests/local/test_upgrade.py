@@ -41,7 +41,7 @@ def upstream() -> Iterator[Upstream]:
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
-def test_what_an_earlier_version_left_is_delivered(
+def test_pending_callbacks_of_an_earlier_version_are_delivered(
     tmp_path: Path, version: Path, upstream: Upstream, receiver: Receiver
 ) -> None:
     """The pending message has its old id and secret, and the waiting one is delivered too.
@@ -86,6 +86,6 @@ def still_there(before: object, after: object) -> object:
     return after
 
 
-def test_every_schema_version_that_can_be_read_has_left_a_state() -> None:
+def test_every_readable_schema_version_has_a_stored_state() -> None:
     """Covered: the current version and the earlier ones."""
     assert [version.name for version in VERSIONS] == [f"shape-{number}" for number in range(1, SCHEMA_VERSION + 1)]

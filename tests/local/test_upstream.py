@@ -69,7 +69,7 @@ def test_unknown_operation_lives_from_its_first_request_on(
     assert statuses == [{"id": operation_id, "status": status} for status in ("NotStarted", "Running", end)]
 
 
-def test_told_statuses_come_at_their_time(upstream: Upstream, clock: Clock) -> None:
+def test_ordered_statuses_appear_at_their_time(upstream: Upstream, clock: Clock) -> None:
     """The time counts from the order."""
     upstream.tell("some-op", "Running", (60, "Canceled"))
     clock.now += 59
@@ -147,7 +147,7 @@ def test_log_over_http_has_no_key(upstream: Upstream) -> None:
     assert KEY not in response.text
 
 
-def test_it_can_be_told_over_http(upstream: Upstream) -> None:
+def test_orders_are_accepted_over_http(upstream: Upstream) -> None:
     """The answers have the format of collected examples."""
     told = {
         "statuses": [[0, "Running"]],
@@ -171,7 +171,7 @@ def test_it_can_be_told_over_http(upstream: Upstream) -> None:
         (b'{"answers": [{"staus": 9}]}', "an answer has one of: status, headers, body, text, delay, hang, reset"),
     ],
 )
-def test_what_it_does_not_understand_is_a_400(upstream: Upstream, told: bytes, wrong: str) -> None:
+def test_an_invalid_order_is_a_400(upstream: Upstream, told: bytes, wrong: str) -> None:
     """The error has the problem and its place."""
     response = requests.put(f"{upstream.endpoint}/fake-speech/operations/some-op", data=told, timeout=10)
 

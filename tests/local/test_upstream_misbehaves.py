@@ -46,7 +46,7 @@ def steer(upstream: Upstream, path: str, told: object) -> requests.Response:
     return requests.put(f"{upstream.endpoint}/fake-speech/{path}", data=json.dumps(told), timeout=10)
 
 
-def test_the_answers_are_those_that_are_known() -> None:
+def test_the_answers_match_the_known_ones() -> None:
     """The fake Speech service has a copy, since it runs without the tests."""
     copy = REPOSITORY / "local" / "upstream" / "answers.json"
 
@@ -102,7 +102,7 @@ def test_everything_is_throttled_for_a_while(upstream: Upstream, clock: Clock) -
     assert [each.answered for each in upstream.requests] == [429, 429, 200]
 
 
-def test_everything_can_be_taken_back(upstream: Upstream) -> None:
+def test_every_order_can_be_revoked(upstream: Upstream) -> None:
     """Used for orders without a duration."""
     upstream.tell_all(named("wrong key (gateway)"))
     refused = ask(upstream).status_code
@@ -140,7 +140,7 @@ def test_misspelt_order_for_all_is_a_400(upstream: Upstream, told: object) -> No
     assert steer(upstream, "operations", told).status_code == 400
 
 
-def test_a_misspelt_order_hears_which_word_it_was(upstream: Upstream) -> None:
+def test_a_misspelt_order_is_rejected_with_the_wrong_word(upstream: Upstream) -> None:
     """The message is one line."""
     error = steer(upstream, "operations", {"alwys": "not JSON", "seconds": 5}).json()["error"]
 
@@ -157,19 +157,19 @@ ORDERS = [
 
 
 @pytest.mark.parametrize(("path", "told"), ORDERS)
-def test_what_the_pages_say_to_type_is_understood(upstream: Upstream, path: str, told: str) -> None:
+def test_documented_orders_are_accepted(upstream: Upstream, path: str, told: str) -> None:
     """Covers every order in docs/local.md and in the page next to the code."""
     answer = requests.put(f"{upstream.endpoint}/fake-speech/operations{path}", data=told, timeout=10)
 
     assert (answer.status_code, answer.text) == (204, "")
 
 
-def test_the_pages_say_what_to_type() -> None:
+def test_documented_orders_exist() -> None:
     """An empty list would pass the test above."""
     assert len(ORDERS) >= 8
 
 
-def test_what_it_knows_is_said(upstream: Upstream) -> None:
+def test_an_unknown_order_is_answered_with_the_known_ones(upstream: Upstream) -> None:
     """The answer helps people who guess."""
     answer = requests.get(f"{upstream.endpoint}/fake-speech/", timeout=10)
 

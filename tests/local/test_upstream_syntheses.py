@@ -61,7 +61,7 @@ def test_client_can_name_the_operation(upstream: Upstream) -> None:
     assert "/avatar/operations/my-own-op?" in submitted.headers["Operation-Location"]
 
 
-def test_why_it_failed_stands_in_the_synthesis_only(upstream: Upstream) -> None:
+def test_only_the_synthesis_has_the_reason_of_a_failure(upstream: Upstream) -> None:
     """The operation only has the status Failed."""
     call(upstream, "PUT", "my-video", WORK, Operation_Id="my-own-op")
     upstream.tell("my-own-op", "Failed")
@@ -89,7 +89,7 @@ def test_submission_is_checked(upstream: Upstream, method: str, body: object, ke
     assert call(upstream, method, "my-video", body, key).status_code == expected
 
 
-def test_same_work_twice_is_a_conflict(upstream: Upstream) -> None:
+def test_a_repeated_submission_is_a_conflict(upstream: Upstream) -> None:
     """The first job continues."""
     first = call(upstream, "PUT", "my-video", WORK, Operation_Id="first-op")
 
@@ -135,7 +135,7 @@ def test_served_operations_live_by_the_distribution(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("spec", ["", "x", "-1", "lognormal:20", "bimodal:1,2,3", "bimodal:1,2", "1e3"])
-def test_what_is_no_distribution_is_refused(spec: str) -> None:
+def test_an_invalid_distribution_is_rejected(spec: str) -> None:
     """The error has valid examples."""
     with pytest.raises(ValueError, match="is not a duration: write 12"):
         Durations.parse(spec)

@@ -23,7 +23,7 @@ def test_answer_that_is_large_is_sent_before_the_server_closes() -> None:
     assert len(received) == len(body)
 
 
-def test_idle_connections_do_not_hold_up_the_stop() -> None:
+def test_idle_connections_do_not_delay_the_stop() -> None:
     """An idle connection has no request in flight."""
     server = WebServer(Request.application(lambda _: Response("hello")))
     with requests.Session() as session:
@@ -57,7 +57,7 @@ def test_requests_for_this_machine_or_a_named_host_are_answered(host: str) -> No
 @pytest.mark.parametrize(
     "host", ["rebind.evil.example:8100", "127.0.0.1.evil.example", "localhost.evil.example", "127.0.0.1:80:80", "[::1"]
 )
-def test_requests_for_another_host_are_refused(host: str) -> None:
+def test_requests_for_another_host_are_rejected(host: str) -> None:
     """A public name that resolves to 127.0.0.1 gives no access."""
     server = WebServer(Request.application(lambda _: Response("secret")))
 

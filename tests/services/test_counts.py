@@ -129,7 +129,7 @@ def test_simultaneous_requests_share_one_count() -> None:
     assert len(table.read) == A_COUNT
 
 
-def test_the_measure_of_what_waits_is_always_counted(bridge: Harness) -> None:
+def test_the_number_of_waiting_registrations_is_always_current(bridge: Harness) -> None:
     """A sweep measures once a minute, and the measure is of then."""
     counts = bridge.queries.counts
     counts.by_state()

@@ -33,7 +33,7 @@ def test_each_type_has_exactly_one_sample() -> None:
     assert {path.name for path in FOLDER.glob("*.json")} == {*SAMPLES, *others}
 
 
-def test_the_signed_request_is_what_the_code_writes_and_a_package_verifies_it() -> None:
+def test_the_signed_request_matches_the_code_and_a_package_verifies_it() -> None:
     published = json.loads((FOLDER / SIGNED_REQUEST).read_text(encoding="utf-8"))
     done = type_in(
         "verify",

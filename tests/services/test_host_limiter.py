@@ -396,7 +396,7 @@ def test_work_that_follows_is_released_too_if_the_block_raises() -> None:
     assert all(instance.hosts.acquire(each.task).permit is not None for each in (permit, other))
 
 
-def test_a_task_that_nobody_took_over_begins_when_its_message_comes_again() -> None:
+def test_a_task_without_a_thread_begins_with_its_next_message() -> None:
     instance = Instance()
     permit, stranded = instance.begin(), task_for()
     instance.hosts.acquire(stranded)

@@ -198,8 +198,8 @@ def test_a_deferred_delivery_is_one_line(bridge: Harness, caplog: pytest.LogCapt
     assert bridge.registration(tasks[-1].ref).tx.startswith("token-")
 
 
-def test_headers_whose_key_is_gone_are_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
-    """Beside that of the attempt; the key is named, and nothing of the headers."""
+def test_headers_with_a_missing_key_are_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    """The line is additional to the attempt's. The key is named, and the headers are not shown."""
     bridge.registrations.register(bridge.request(), OwnHeaders({"Authorization": "Bearer secret"}))
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()

@@ -19,7 +19,7 @@ class ParameterBinding(SimpleNamespace):
     """The value of a parameter: `name` and `data`."""
 
     def WhichOneof(self, _group: str) -> str:
-        """Say that the data is in the message and not in shared memory."""
+        """Return the field that means data in the message, not in shared memory."""
         return "data"
 
 

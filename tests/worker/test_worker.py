@@ -59,7 +59,7 @@ PAGES = {"dashboard"}
 
 
 def compare(call: Call, worker: AzureWorker, host: HostProcess) -> Json:
-    """Send the same request to both, hold their answers together, and return what the worker's says."""
+    """Send a request to both sides and compare the answers. Returns the worker's body."""
     url = f"{host.url}/api/{call.path}"
     expected = requests.request(call.method, url, headers=call.headers, data=call.body, timeout=30)
     sent = {name: str(value) for name, value in expected.request.headers.items()}

@@ -1,4 +1,4 @@
-"""The exponential plan over the whole bridge: operations end, callbacks arrive, and nothing is learnt."""
+"""The exponential plan with the whole bridge: operations end, callbacks arrive, and no model is learnt."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -18,7 +18,7 @@ HOOK = "https://receiver.example.com/hook"
 
 
 class Watched:
-    """A table that remembers the keys of all rows that were read or written."""
+    """A table that records the keys of all rows that were read or written."""
 
     def __init__(self, inner: Table) -> None:
         self.inner = inner
@@ -41,7 +41,7 @@ class Watched:
 
 
 def live(bridge: Harness, operation_id: str, seconds: int, group: str | None = None) -> list[float]:
-    """Let an operation run for some time, with a sweep every 10 s; returns the ages at which it was polled."""
+    """Run an operation for some time, with a sweep every 10 s. Returns the ages of the polls."""
     body = {"operationId": operation_id, "callbackUrl": HOOK, "group": group}
     assert Client.of(bridge).register(body).status == 201
     begin, ages = bridge.clock(), list[float]()
@@ -59,7 +59,7 @@ def live(bridge: Harness, operation_id: str, seconds: int, group: str | None = N
 
 @pytest.fixture
 def watched() -> Iterator[tuple[Harness, Watched]]:
-    """Make a bridge with the exponential plan, in whose table a model is left from the learnt plan."""
+    """Return a bridge with the exponential plan, and with a stored model of the learnt plan."""
     tables: list[Watched] = []
 
     def watch(inner: Table) -> Table:
@@ -141,8 +141,8 @@ def test_a_time_that_the_source_names_is_waited_for(watched: tuple[Harness, Watc
     assert 300 <= (bridge.clock() - begin).total_seconds() - 10 <= 320
 
 
-def test_a_price_that_was_high_falls_back_and_a_change_back_learns_on() -> None:
-    """What was learnt stays stored."""
+def test_a_high_price_falls_and_a_change_back_continues_learning() -> None:
+    """The stored model remains."""
     bridge = harness(SPEECH_REQUESTS_PER_SECOND="0.1")
     for number in range(20):
         bridge.register(f"operation-{number}")

@@ -119,7 +119,7 @@ def test_a_poll_its_source_and_its_sweep_are_a_line_each(
     assert lines_of(caplog) == ([said] if said else []) + rest
 
 
-def test_sweep_that_is_killed_has_logged_what_it_committed(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_killed_sweep_has_logged_its_commits(caplog: pytest.LogCaptureFixture) -> None:
     """The second poll waits for the log line of the first, so the sweep has not ended by then."""
     is_written = threading.Event()
     upstream = WaitingUpstream(is_written)

@@ -32,7 +32,7 @@ def due(each: PollState) -> DuePoll:
 
 @pytest.fixture
 def schedule() -> LearntSchedule:
-    """Know a group whose operations end after a minute, and another whose operations end after an hour."""
+    """Return a schedule with two groups: operations of a minute, and operations of an hour."""
     table = MemoryTable()
     learnt = learnt_schedule(table)
     for group, seconds in (("short", 60), ("long", 3600)):
@@ -49,12 +49,12 @@ def schedule() -> LearntSchedule:
 
 
 def lost(schedule: LearntSchedule, each: PollState) -> float:
-    """Say what is lost by an operation if it is polled now."""
+    """Return the expected loss of an operation that is polled now."""
     return lost_by(schedule.durations.curve(each.ref.source, each.group), each, NOW)
 
 
-def test_each_is_judged_by_the_model_of_its_group(schedule: LearntSchedule) -> None:
-    """Of three of one age most is lost of the one whose like end about now."""
+def test_each_operation_uses_the_model_of_its_group(schedule: LearntSchedule) -> None:
+    """Of three operations of the same age, the one that is likely to end now has the greatest loss."""
     long, plain, short = poll_state("long", group="long"), poll_state("plain"), poll_state("short", group="short")
     priority = PollPriority(schedule, NOW)
 
@@ -65,14 +65,14 @@ def test_each_is_judged_by_the_model_of_its_group(schedule: LearntSchedule) -> N
     assert len({lost(schedule, each) for each in (long, plain, short)}) == 3
 
 
-def test_a_source_is_judged_by_its_own_model(schedule: LearntSchedule) -> None:
-    """What another has learnt says nothing of it."""
+def test_each_source_uses_its_own_model(schedule: LearntSchedule) -> None:
+    """The model of another source is irrelevant."""
     here, there = poll_state("here", group="short"), poll_state("there", group="short", source="voices")
     priority = PollPriority(schedule, NOW)
 
     [first, last] = priority.ordered([due(here), due(there)])
 
-    assert (first.poll_state, last.poll_state) == (there, here)  # of which nothing is known, so that more may be lost
+    assert (first.poll_state, last.poll_state) == (there, here)  # the unknown source may have the greater loss
     assert lost(schedule, there) > lost(schedule, here)
 
 
