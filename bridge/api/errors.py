@@ -93,15 +93,18 @@ class Problem(Exception):
     target: str | None = None
     details: Sequence[Detail] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    #: Seconds after which the client may send the request again.
+    retry_after: int | None = None
 
     def response(self) -> func.HttpResponse:
         """Return the HTTP response."""
         details = [ErrorDetail.of(each) for each in self.details]
+        later = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         return func.HttpResponse(
             ErrorAnswer(error=Error.of(self, details=details)).text(),
             status_code=self.code.status,
             mimetype="application/json",
-            headers={"x-ms-error-code": self.code, "Cache-Control": "no-store", **self.headers},
+            headers={"x-ms-error-code": self.code, "Cache-Control": "no-store", **self.headers, **later},
         )
 
 
@@ -127,58 +130,40 @@ def operation_taken(target: str) -> Problem:
 
 def too_many_registrations(limit: int, *, of_owner: bool) -> Problem:
     """Request that the client cancels a registration first. Ended registrations keep their state and their place."""
-    has = (
-        f"One client has at most {limit} registrations for an operation"
-        if of_owner
-        else (f"An operation has at most {limit} registrations")
-    )
+    most = f"at most {limit} registrations"
+    has = f"One client has {most} for an operation" if of_owner else f"An operation has {most}"
     message = f"{has}. Cancel one that has not ended to make room."
     return Problem(ErrorCode.TOO_MANY_REGISTRATIONS, message, target="operationId")
 
 
 def unavailable() -> Problem:
     """Request a retry, since storage does not answer."""
-    return Problem(
-        ErrorCode.STORAGE_UNAVAILABLE,
-        "Storage does not answer. Nothing is lost: send the same request again.",
-        headers={"Retry-After": str(RETRY_AFTER)},
-    )
+    message = "Storage does not answer. Nothing is lost: send the same request again."
+    return Problem(ErrorCode.STORAGE_UNAVAILABLE, message, retry_after=RETRY_AFTER)
 
 
 def refused_by_storage(error: StorageRefused) -> Problem:
     """Answer that storage refuses the bridge, so that a retry does not help."""
-    return Problem(
-        ErrorCode.STORAGE_REFUSED,
-        f"Storage refuses the bridge ({error.code}). Nothing is lost. An operator has to act: {STORAGE_ADVICE}.",
-        headers={"Retry-After": "60"},
-    )
+    message = f"Storage refuses the bridge ({error.code}). Nothing is lost. An operator has to act: {STORAGE_ADVICE}."
+    return Problem(ErrorCode.STORAGE_REFUSED, message, retry_after=60)
 
 
 def too_busy() -> Problem:
     """Request a retry, since the instance already reads as many lists and overviews as it can."""
-    return Problem(
-        ErrorCode.TOO_BUSY,
-        "Too many lists and overviews are read at this moment. Send the same request again.",
-        headers={"Retry-After": str(RETRY_AFTER)},
-    )
+    message = "Too many lists and overviews are read at this moment. Send the same request again."
+    return Problem(ErrorCode.TOO_BUSY, message, retry_after=RETRY_AFTER)
 
 
 def contended() -> Problem:
     """Request a retry, since other requests changed the same rows in every round."""
-    return Problem(
-        ErrorCode.CONTENDED,
-        "Other requests changed the same operation again and again. Nothing is lost: send the same request again.",
-        headers={"Retry-After": "1"},
-    )
+    message = "Other requests changed the same operation again and again. Nothing is lost: send the same request again."
+    return Problem(ErrorCode.CONTENDED, message, retry_after=1)
 
 
 def unreadable() -> Problem:
     """Request a retry when a version runs that can read the rows."""
-    return Problem(
-        ErrorCode.UNREADABLE_ROW,
-        "Another version of the bridge wrote this row. Nothing is lost.",
-        headers={"Retry-After": str(RETRY_AFTER)},
-    )
+    message = "Another version of the bridge wrote this row. Nothing is lost."
+    return Problem(ErrorCode.UNREADABLE_ROW, message, retry_after=RETRY_AFTER)
 
 
 def secrets_unreadable(undecrypted: DecryptionFailed) -> Problem:
@@ -196,20 +181,20 @@ def too_many_pings(wait: timedelta) -> Problem:
     """Request a retry when the rate limit allows another ping."""
     seconds = max(1, math.ceil(wait.total_seconds()))
     message = f"The bridge sends at most {PINGS_A_MINUTE} pings a minute, for all its clients together."
-    return Problem(ErrorCode.TOO_MANY_PINGS, message, headers={"Retry-After": str(seconds)})
+    return Problem(ErrorCode.TOO_MANY_PINGS, message, retry_after=seconds)
 
 
 def too_many_runs(wait: timedelta) -> Problem:
     """Request a retry when the registration may have another run."""
     seconds = max(1, math.ceil(wait.total_seconds()))
     message = f"A registration has at most {RUNS_AN_HOUR} further runs of attempts in an hour."
-    return Problem(ErrorCode.TOO_MANY_RUNS, message, target="id", headers={"Retry-After": str(seconds)})
+    return Problem(ErrorCode.TOO_MANY_RUNS, message, target="id", retry_after=seconds)
 
 
 def too_many_waiting(limit: int) -> Problem:
     """Request a retry when some of the client's operations have ended."""
     message = f"{limit} of your registrations wait for their operations, which is the limit."
-    return Problem(ErrorCode.TOO_MANY_WAITING, message, headers={"Retry-After": "60"})
+    return Problem(ErrorCode.TOO_MANY_WAITING, message, retry_after=60)
 
 
 def misconfigured(error: Misconfigured | None) -> Problem:
@@ -217,7 +202,7 @@ def misconfigured(error: Misconfigured | None) -> Problem:
     problems = {} if error is None else error.problems
     details = [Detail("InvalidSetting", message, name) for name, message in problems.items()]
     message = f"The app's settings are missing or wrong; {'see details' if details else 'its log names them'}."
-    return Problem(ErrorCode.MISCONFIGURED, message, details=details, headers={"Retry-After": "60"})
+    return Problem(ErrorCode.MISCONFIGURED, message, details=details, retry_after=60)
 
 
 def invalid_token(why: TokenError) -> Problem:
@@ -243,7 +228,7 @@ def for_admins() -> Problem:
 def keys_unavailable() -> Problem:
     """Request a retry, since no token can be verified now."""
     message = "The keys for the verification of tokens are unavailable. Send the same request again."
-    return Problem(ErrorCode.KEYS_UNAVAILABLE, message, headers={"Retry-After": str(RETRY_AFTER)})
+    return Problem(ErrorCode.KEYS_UNAVAILABLE, message, retry_after=RETRY_AFTER)
 
 
 def internal() -> Problem:

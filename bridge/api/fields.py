@@ -2,15 +2,15 @@
 
 import re
 from codecs import BOM_UTF8
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import azure.functions as func
-from pydantic import AfterValidator, Field, ValidationError, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
 from pydantic_core import PydanticCustomError, from_json
 
-from bridge.api.errors import Detail, ErrorCode, Problem
+from bridge.api.errors import Detail, ErrorCode, Problem, invalid
 from bridge.domain.callback_url import MAX_URL_LENGTH, CallbackRefused, CallbackRules, normalise
 from bridge.domain.custom_headers import MAX_HEADER_BYTES, MAX_HEADERS, NAME, RESERVED, RESERVED_PREFIXES, VALUE
 from bridge.domain.ids import GROUP, OPERATION_ID, SOURCE_NAME, OperationRef
@@ -23,7 +23,7 @@ MAX_BODY_BYTES = 65_536
 #: No charset, or UTF-8 as clients write it. `utf8` is another name (WHATWG Encoding, 4.2).
 _CHARSET = re.compile(r'\s*(charset\s*=\s*("utf-?8"|utf-?8)\s*)?;?\s*', re.IGNORECASE)
 
-_CODES = {"missing": "Required", "extra_forbidden": "Unknown"}
+_CODES = {"missing": "Required", "extra_forbidden": "Unknown", "destination": "DestinationNotAllowed"}
 #: The bridge's own messages for errors of pydantic, with pydantic's values.
 _MESSAGES = {
     "missing": "is required",
@@ -82,6 +82,23 @@ def details_of(error: ValidationError) -> list[Detail]:
         )
         for problem in error.errors(include_url=False, include_input=False)
     ]
+
+
+class RequestModel(BaseModel):
+    """The body or the query of a request. Unknown fields are refused, and no error repeats a value."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    @classmethod
+    def read(cls, values: object, context: "ValidationContext | None" = None, known: Sequence[Detail] = ()) -> Self:
+        """Validate the values that a client sent.
+
+        Raises Problem with 400, which names the faults that are `known` already and each invalid field.
+        """
+        try:
+            return cls.model_validate(values, context={"validation": context})
+        except ValidationError as error:
+            raise invalid([*known, *details_of(error)]) from None
 
 
 #: The limit of the client's metadata, as compact JSON in UTF-8.

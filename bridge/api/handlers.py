@@ -11,19 +11,7 @@ from urllib.parse import urlencode
 
 import azure.functions as func
 
-from bridge.api import views
-from bridge.api.errors import (
-    ErrorCode,
-    Problem,
-    for_admins,
-    not_found,
-    operation_taken,
-    secrets_unreadable,
-    too_many_pings,
-    too_many_registrations,
-    too_many_runs,
-    too_many_waiting,
-)
+from bridge.api import errors, views
 from bridge.api.fields import ValidationContext
 from bridge.api.http_response import cacheable, uncached, web_page
 from bridge.api.query import (
@@ -142,7 +130,7 @@ class Handlers:
             case Accepted():
                 return func.HttpResponse(status_code=HTTPStatus.NO_CONTENT, headers={"Cache-Control": "no-store"})
             case RegistrationNotFound():
-                raise not_found("registration")
+                raise errors.not_found("registration")
             case _:
                 assert_never(result)
 
@@ -157,14 +145,14 @@ class Handlers:
             case Accepted():
                 return self._shown(ref, principal, status=HTTPStatus.ACCEPTED)
             case RegistrationNotFound():
-                raise not_found("registration")
+                raise errors.not_found("registration")
             case Taken():
-                raise operation_taken("id")
+                raise errors.operation_taken("id")
             case NoMessage():
                 message = "There is no message to deliver again: the operation has not ended, or its end was filtered."
-                raise Problem(ErrorCode.NO_MESSAGE_YET, message, target="id")
+                raise errors.Problem(errors.ErrorCode.NO_MESSAGE_YET, message, target="id")
             case TooManyRuns(wait=wait):
-                raise too_many_runs(wait)
+                raise errors.too_many_runs(wait)
             case _:
                 assert_never(result)
 
@@ -193,7 +181,7 @@ class Handlers:
             case Pinged():
                 return uncached(views.pinged(result))
             case TooSoon(wait=wait):
-                raise too_many_pings(wait)
+                raise errors.too_many_pings(wait)
             case _:
                 assert_never(result)
 
@@ -210,7 +198,7 @@ class Handlers:
             else None
         )
         if known is None:
-            raise not_found("operation")
+            raise errors.not_found("operation")
         return uncached(views.aggregate(known))
 
     def status(self, _: func.HttpRequest, principal: Principal) -> func.HttpResponse:
@@ -219,7 +207,7 @@ class Handlers:
         The status covers all owners, so with tokens only an admin may read it.
         """
         if not principal.can_read_all:
-            raise for_admins()
+            raise errors.for_admins()
         return uncached(views.status(self.queries.status(), list(self.context.sources.values())))
 
     def overview(self, _: func.HttpRequest, principal: Principal) -> func.HttpResponse:
@@ -279,7 +267,7 @@ class Handlers:
     def _found(self, ref: RegistrationRef, principal: Principal) -> RegistrationView:
         view = self.queries.registration(ref)
         if view is None or not principal.can_read(view.registration.owner):
-            raise not_found("registration")
+            raise errors.not_found("registration")
         return view
 
     def _readable_ref(self, request: func.HttpRequest, principal: Principal) -> RegistrationRef:
@@ -287,7 +275,7 @@ class Handlers:
         ref = _ref(request)
         owner = principal.owner if principal.can_read_all else self.queries.owner(ref)
         if owner is None or not principal.can_read(owner):
-            raise not_found("registration")
+            raise errors.not_found("registration")
         return ref
 
     def _readable(self, ref: OperationRef, principal: Principal) -> OperationAggregate | None:
@@ -334,21 +322,21 @@ class Handlers:
 
 def _not_registered(
     result: Differs | Unreadable | TooManyWaiting | Taken | TooMany | TooManyRuns,
-) -> Problem:
+) -> errors.Problem:
     match result:
         case Differs():
             message = "This callback is registered for this operation with other content; cancel that one first."
-            return Problem(ErrorCode.REGISTRATION_DIFFERS, message, target="callbackUrl")
+            return errors.Problem(errors.ErrorCode.REGISTRATION_DIFFERS, message, target="callbackUrl")
         case Unreadable(undecrypted=undecrypted):
-            return secrets_unreadable(undecrypted)
+            return errors.secrets_unreadable(undecrypted)
         case TooManyWaiting(limit=limit):
-            return too_many_waiting(limit)
+            return errors.too_many_waiting(limit)
         case Taken():
-            return operation_taken("operationId")
+            return errors.operation_taken("operationId")
         case TooMany(limit=limit, of_owner=of_owner):
-            return too_many_registrations(limit, of_owner=of_owner)
+            return errors.too_many_registrations(limit, of_owner=of_owner)
         case TooManyRuns(wait=wait):
-            return too_many_runs(wait)
+            return errors.too_many_runs(wait)
         case _:
             assert_never(result)
 
@@ -356,7 +344,7 @@ def _not_registered(
 def _ref(request: func.HttpRequest) -> RegistrationRef:
     ref = RegistrationRef.parse(request.route_params.get("id", ""))
     if ref is None:
-        raise not_found("registration")
+        raise errors.not_found("registration")
     return ref
 
 
@@ -367,7 +355,7 @@ def health(request: func.HttpRequest, is_configured: bool) -> func.HttpResponse:
     """
     try:
         refuse_parameters(request)
-    except Problem as problem:
+    except errors.Problem as problem:
         return problem.response()
     if is_configured:
         return uncached(HealthResponse(status="ok"))

@@ -10,7 +10,6 @@ from functools import cache
 from http import HTTPStatus
 from inspect import cleandoc
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -56,34 +55,25 @@ _TAGS = {
     Tag.BRIDGE: "The app itself.",
 }
 
+_TEXT: Json = {"type": "string"}
+
 #: The headers of responses.
-_HEADERS: Mapping[str, Json] = MappingProxyType(
-    {
-        "Location": {
-            "description": "Where the registration is.",
-            "schema": {"type": "string", "format": "uri-reference"},
-        },
-        "Cache-Control": {
-            "description": "Which caches may keep the answer, and for how long.",
-            "schema": {"type": "string"},
-        },
-        "ETag": {"description": "The version of the answer, for `If-None-Match`.", "schema": {"type": "string"}},
-        "Accept-Encoding": {"description": "The codings of a body that are taken.", "schema": {"const": "identity"}},
-        "Vary": {"description": "The answer may be compressed.", "schema": {"const": "Accept-Encoding"}},
-        "Content-Security-Policy": {
-            "description": "Allows only the page's own style and script.",
-            "schema": {"type": "string"},
-        },
-        "X-Content-Type-Options": {"description": "No content sniffing.", "schema": {"const": "nosniff"}},
-        "Referrer-Policy": {"description": "Links send no referrer.", "schema": {"const": "no-referrer"}},
-        "Cross-Origin-Opener-Policy": {"description": "Isolated from other pages.", "schema": {"const": "same-origin"}},
-        "WWW-Authenticate": {"description": "The missing token or role (RFC 6750).", "schema": {"type": "string"}},
-        "Retry-After": {
-            "description": "Seconds after which it may be tried again.",
-            "schema": {"type": "integer", "minimum": 1},
-        },
-    }
-)
+_HEADERS: Json = {
+    name: {"description": about, "schema": schema}
+    for name, about, schema in (
+        ("Location", "Where the registration is.", {"type": "string", "format": "uri-reference"}),
+        ("Cache-Control", "Which caches may keep the answer, and for how long.", _TEXT),
+        ("ETag", "The version of the answer, for `If-None-Match`.", _TEXT),
+        ("Accept-Encoding", "The codings of a body that are taken.", {"const": "identity"}),
+        ("Vary", "The answer may be compressed.", {"const": "Accept-Encoding"}),
+        ("Content-Security-Policy", "Allows only the page's own style and script.", _TEXT),
+        ("X-Content-Type-Options", "No content sniffing.", {"const": "nosniff"}),
+        ("Referrer-Policy", "Links send no referrer.", {"const": "no-referrer"}),
+        ("Cross-Origin-Opener-Policy", "Isolated from other pages.", {"const": "same-origin"}),
+        ("WWW-Authenticate", "The missing token or role (RFC 6750).", _TEXT),
+        ("Retry-After", "Seconds after which it may be tried again.", {"type": "integer", "minimum": 1}),
+    )
+}
 
 #: The headers of errors, by status, beside those of every error.
 _ERROR_HEADERS = {
@@ -145,7 +135,7 @@ def document() -> Json:
             "operationEnded": _webhook("operationEnded", "An operation has ended", ENDED),
             "pinged": _webhook("pinged", "A ping of the receiver", PINGED),
         },
-        "components": {"schemas": _schemas(), "headers": dict(_HEADERS), "securitySchemes": _SECURITY},
+        "components": {"schemas": _schemas(), "headers": _HEADERS, "securitySchemes": _SECURITY},
     }
 
 

@@ -6,11 +6,11 @@ from typing import Annotated, TypeVar
 from urllib.parse import parse_qsl
 
 import azure.functions as func
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from bridge.api.errors import Detail, invalid
-from bridge.api.fields import OperationId, SourceName, ValidationContext, WrittenUrl, details_of
+from bridge.api.fields import OperationId, RequestModel, SourceName, ValidationContext, WrittenUrl
 from bridge.domain.registration import State
 from bridge.domain.upstream import DEFAULT_SOURCE
 from bridge.storage.index import CURSOR_TEXT, Cursor, CursorCipher
@@ -55,10 +55,8 @@ def read_cursor(text: str | None, cursors: CursorCipher, *, owner: str | None, q
     return cursor
 
 
-class NoParameters(BaseModel):
+class NoParameters(RequestModel):
     """The parameters of a call without parameters."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class ListParameters(NoParameters):
@@ -143,10 +141,7 @@ def refuse_parameters(request: func.HttpRequest) -> None:
 
 def _read(model: type[_Parameters], request: func.HttpRequest, context: ValidationContext | None = None) -> _Parameters:
     given = {name: value for name, value in _query(request).items() if name.lower() not in _KEY_PARAMETERS}
-    try:
-        return model.model_validate(given, context={"validation": context})
-    except ValidationError as error:
-        raise invalid(details_of(error)) from None
+    return model.read(given, context)
 
 
 def _query(request: func.HttpRequest) -> dict[str, str]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import azure.functions as func
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, JsonValue
 from pydantic_core import PydanticCustomError
 
 from bridge.api.errors import Detail, invalid
@@ -18,9 +18,9 @@ from bridge.api.fields import (
     Metadata,
     OperationId,
     OperationLocation,
+    RequestModel,
     SourceName,
     ValidationContext,
-    details_of,
     read_object,
 )
 from bridge.api.query import CursorText, read_cursor
@@ -48,16 +48,10 @@ _EXAMPLE: dict[str, JsonValue] = {
 }
 
 
-class RegistrationBody(BaseModel):
+class RegistrationBody(RequestModel):
     """An operation to wait for, and a callback URL. Needs either `operationId` or `operationLocation`."""
 
-    model_config = ConfigDict(
-        strict=True,
-        extra="forbid",
-        frozen=True,
-        hide_input_in_errors=True,
-        json_schema_extra={"oneOf": _EITHER, "examples": [_EXAMPLE]},
-    )
+    model_config = ConfigDict(strict=True, json_schema_extra={"oneOf": _EITHER, "examples": [_EXAMPLE]})
 
     operationId: Annotated[OperationId | None, Field(description="The id of the operation.")] = None
     operationLocation: Annotated[
@@ -98,10 +92,7 @@ def read_registration(
     """
     body = read_object(request)
     details = [*_contradictions(body), *_header_details(body)]
-    try:
-        read = RegistrationBody.model_validate(body, context={"validation": context})
-    except ValidationError as error:
-        raise invalid([*details, *details_of(error)]) from None
+    read = RegistrationBody.read(body, context, details)
     operation = _operation(read, context)
     if details or operation is None:
         wrong = Detail("InvalidValue", "is not the source of operationLocation", "source")
@@ -169,15 +160,11 @@ def _host(value: str) -> str:
         raise PydanticCustomError("host", "must be a host, or a host and its port: hooks.example.com:8443") from None
 
 
-class PingBody(BaseModel):
+class PingBody(RequestModel):
     """A callback URL to ping, and the format of the message."""
 
     model_config = ConfigDict(
-        strict=True,
-        extra="forbid",
-        frozen=True,
-        hide_input_in_errors=True,
-        json_schema_extra={"examples": [{"callbackUrl": "https://hooks.example.com/avatar"}]},
+        strict=True, json_schema_extra={"examples": [{"callbackUrl": "https://hooks.example.com/avatar"}]}
     )
 
     callbackUrl: Annotated[CallbackUrl, Field(description="The URL to ping, under the rules of a callback.")]
@@ -186,15 +173,11 @@ class PingBody(BaseModel):
     ] = None
 
 
-class RedeliverBody(BaseModel):
+class RedeliverBody(RequestModel):
     """The dead registrations to deliver again."""
 
     model_config = ConfigDict(
-        strict=True,
-        extra="forbid",
-        frozen=True,
-        hide_input_in_errors=True,
-        json_schema_extra={"examples": [{"state": "dead", "since": "2026-11-23T12:00:00Z"}]},
+        strict=True, json_schema_extra={"examples": [{"state": "dead", "since": "2026-11-23T12:00:00Z"}]}
     )
 
     state: Literal["dead"]
@@ -222,10 +205,7 @@ def read_ping(request: func.HttpRequest, context: ValidationContext) -> tuple[st
 
     Raises Problem with 400, 413 or 415.
     """
-    try:
-        read = PingBody.model_validate(read_object(request), context={"validation": context})
-    except ValidationError as error:
-        raise invalid(details_of(error)) from None
+    read = PingBody.read(read_object(request), context)
     return read.callbackUrl, Format(read.format or Format.STANDARD)
 
 
@@ -239,9 +219,6 @@ def read_order(request: func.HttpRequest, cursors: CursorCipher, *, owner: str |
 
     Raises Problem with 400, 413 or 415.
     """
-    try:
-        read = RedeliverBody.model_validate(read_object(request))
-    except ValidationError as error:
-        raise invalid(details_of(error)) from None
+    read = RedeliverBody.read(read_object(request))
     cursor = read_cursor(read.cursor, cursors, owner=owner, query=redelivery_filter(read.host))
     return Order(owner=owner, since=read.since, host=read.host, limit=read.limit, cursor=cursor)

@@ -13,7 +13,7 @@ from pydantic.alias_generators import to_camel
 
 from bridge.domain.attempt import KEPT_ATTEMPTS
 from bridge.domain.events import Format
-from bridge.domain.operation import ExpiredReason, FinalStatus
+from bridge.domain.operation import ExpiredReason, FinalStatus, PollErrorKind
 from bridge.domain.outcome import Failure
 from bridge.domain.poll_schedule import PollPlan
 from bridge.domain.registration import DeferredBy, State
@@ -26,16 +26,12 @@ _Amount = Annotated[float, WithJsonSchema({"type": "number", "minimum": 0})]
 _Reason = Annotated[str, Field(json_schema_extra={"enum": [*DeadReason]})]
 _GivenUp = Annotated[str, Field(json_schema_extra={"enum": [*ExpiredReason]})]
 _DeferredBy = Annotated[str, Field(json_schema_extra={"enum": [*DeferredBy]})]
-_PublicId = Annotated[str, Field(description="`{source}~{operation id}~{hash}`")]
 _Subscriber = Annotated[
     str,
     Field(
         description="The caller's name in events: `data.subscriber`.",
         json_schema_extra={"pattern": "^sub_[0-9a-f]{32}$"},
     ),
-]
-_ShownUrl = Annotated[
-    str, Field(description="Where the callback goes, with `?…` for a query: `GET /registrations/{id}` has all of it.")
 ]
 
 # The outcome of a POST to a callback URL.
@@ -93,7 +89,7 @@ class OperationResponse(Response):
     last_polled_at: Moment | None
     next_poll_at: Moment | None = Field(description="Null if no registration waits.")
     finished_at: Moment | None = Field(description="When the bridge saw the end.")
-    last_error: str | None = Field(description="The problem of the last poll.")
+    last_error: PollErrorResponse | None = Field(description="The problem of the last poll.")
 
 
 class AttemptResponse(Response):
@@ -112,23 +108,30 @@ class AttemptResponse(Response):
     body: _Body
 
 
-class OperationsRegistration(Response):
-    """A registration, without its operation and attempts."""
+class _ListedRegistration(Response):
+    """The fields that each response has of a registration."""
 
-    id: _PublicId
-    callback_url: _ShownUrl
+    id: str = Field(description="`{source}~{operation id}~{hash}`")
+    callback_url: str = Field(
+        description="Where the callback goes, with `?…` for a query: `GET /registrations/{id}` has all of it."
+    )
     events: list[FinalStatus] = Field(description="The requested final statuses.")
-    metadata: dict[str, Any] | None = Field(description="The client's own data.")
-    group: str | None = Field(description="The label of operations with similar durations.")
     format: Format
     state: State
-    since: Moment = Field(description="When the registration entered its state.")
+    since: Moment = Field(description="When the registration entered its state; lists are in this order.")
     reason: _Reason | None = Field(description="Why the registration is dead.")
     created_at: Moment = Field(description="When the registration was created, or created again after a cancellation.")
     message: MessageName | None = Field(description="Null before the notification.")
     next_attempt_at: Moment | None
     deferred_by: _DeferredBy | None = Field(description="Why the next attempt waits longer than the schedule.")
     delivered_at: Moment | None
+
+
+class OperationsRegistration(_ListedRegistration):
+    """A registration, without its operation and attempts."""
+
+    metadata: dict[str, Any] | None = Field(description="The client's own data.")
+    group: str | None = Field(description="The label of operations with similar durations.")
 
 
 class EarlierAttempts(Response):
@@ -169,22 +172,10 @@ class EntrysOperation(Response):
     status: FinalStatus | None = Field(description="How it ended; null while it runs.")
 
 
-class Entry(Response):
+class Entry(_ListedRegistration):
     """A registration in a list, without metadata and attempts."""
 
-    id: _PublicId
-    callback_url: _ShownUrl
-    events: list[FinalStatus]
-    format: Format
-    state: State
-    since: Moment = Field(description="When the registration entered its state; lists are in this order.")
-    reason: _Reason | None = Field(description="Why the registration is dead.")
-    created_at: Moment
     operation: EntrysOperation
-    message: MessageName | None
-    next_attempt_at: Moment | None
-    deferred_by: _DeferredBy | None
-    delivered_at: Moment | None
 
 
 class PageResponse(Response):
@@ -238,7 +229,7 @@ class SourceWithDurations(Response):
     )
     paused_until: Moment | None = Field(description="After a refused credential: no polls before this time.")
     unreachable_since: Moment | None = Field(description="Only faults since then.")
-    problem: str | None = Field(description="The answer to the refused credential, or the last fault.")
+    problem: PollErrorResponse | None = Field(description="The answer to the refused credential, or the last fault.")
     advice: str | None = Field(description="The advice.")
     durations: Durations
 

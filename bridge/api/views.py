@@ -4,33 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from bridge.api.responses import (
-    AttemptResponse,
-    ClockAhead,
-    Count,
-    Delays,
-    Durations,
-    EarlierAttempts,
-    Entry,
-    EntrysOperation,
-    ExpectedResponse,
-    HourResponse,
-    MessageName,
-    OperationResponse,
-    OperationsRegistration,
-    OperationWithRegistrations,
-    OverviewResponse,
-    PageResponse,
-    PingResponse,
-    PublicKeyResponse,
-    PublicKeys,
-    Queue,
-    RedeliveryResponse,
-    RegistrationResponse,
-    Share,
-    SourceWithDurations,
-    StatusResponse,
-)
+from bridge.api import responses
 from bridge.diagnostics import QUEUE, of_denial, of_poll
 from bridge.domain.attempt import AttemptRecord
 from bridge.domain.callback_url import without_query
@@ -56,7 +30,7 @@ def registration(view: RegistrationView, now: datetime, url: str | None) -> Regi
     """Return a registration with its operation and attempts. `url` is the whole callback URL, only for the owner."""
     known = _registration(view.registration)
     own = {} if url is None else {"callback_url": url}
-    return RegistrationResponse.of(
+    return responses.RegistrationResponse.of(
         known,
         **own,
         operation=operation(as_seen_by(view.registration, view.operation)),
@@ -65,37 +39,37 @@ def registration(view: RegistrationView, now: datetime, url: str | None) -> Regi
     )
 
 
-def page(entries: Iterable[IndexEntry], next_link: str | None) -> PageResponse:
+def page(entries: Iterable[IndexEntry], next_link: str | None) -> responses.PageResponse:
     """Return a page of a list."""
-    return PageResponse(value=[_entry(each) for each in entries], next_link=next_link)
+    return responses.PageResponse(value=[_entry(each) for each in entries], next_link=next_link)
 
 
-def _entry(each: IndexEntry) -> Entry:
+def _entry(each: IndexEntry) -> responses.Entry:
     ref = each.ref.operation
-    return Entry.of(
+    return responses.Entry.of(
         each,
         **_common(each),
-        operation=EntrysOperation(id=ref.id, source=ref.source, status=each.final_status),
+        operation=responses.EntrysOperation(id=ref.id, source=ref.source, status=each.final_status),
     )
 
 
-def operation(known: Operation) -> OperationResponse:
+def operation(known: Operation) -> responses.OperationResponse:
     """Return an operation."""
     next_poll_at = due_at(known.due) if known.is_polled else None
-    return OperationResponse.of(known, id=known.ref.id, source=known.ref.source, next_poll_at=next_poll_at)
+    return responses.OperationResponse.of(known, id=known.ref.id, source=known.ref.source, next_poll_at=next_poll_at)
 
 
-def aggregate(known: OperationAggregate) -> OperationWithRegistrations:
+def aggregate(known: OperationAggregate) -> responses.OperationWithRegistrations:
     """Return an operation with its registrations."""
     registrations = sorted(known.registrations.values(), key=lambda each: each.record.generation)
-    return OperationWithRegistrations.of(
+    return responses.OperationWithRegistrations.of(
         operation(known.operation.record), registrations=[_registration(each.record) for each in registrations]
     )
 
 
-def attempt(made: AttemptRecord, now: datetime) -> AttemptResponse:
+def attempt(made: AttemptRecord, now: datetime) -> responses.AttemptResponse:
     """Return one attempt."""
-    return AttemptResponse.of(
+    return responses.AttemptResponse.of(
         made,
         error=made.error_at(now),
         detail=made.detail_at(now),
@@ -104,29 +78,32 @@ def attempt(made: AttemptRecord, now: datetime) -> AttemptResponse:
     )
 
 
-def status(seen: Status, sources: Sequence[Source]) -> StatusResponse:
+def status(seen: Status, sources: Sequence[Source]) -> responses.StatusResponse:
     """Return the status of the bridge."""
-    return StatusResponse.of(
+    return responses.StatusResponse.of(
         seen,
-        clocks_ahead=[ClockAhead(row=row, columns=list(columns)) for row, columns in seen.clocks_ahead.items()],
+        clocks_ahead=[
+            responses.ClockAhead(row=row, columns=list(columns)) for row, columns in seen.clocks_ahead.items()
+        ],
         registrations={
-            state: Count(count=min(count, COUNTED), more=count > COUNTED) for state, count in seen.counts.items()
+            state: responses.Count(count=min(count, COUNTED), more=count > COUNTED)
+            for state, count in seen.counts.items()
         },
         queue=_queue(seen.queue),
         sources=[_source(each, seen.budgets.get(each.name), seen.forecasts) for each in sources],
     )
 
 
-def _queue(problem: QueueProblem | None) -> Queue:
+def _queue(problem: QueueProblem | None) -> responses.Queue:
     if problem is None:
-        return Queue(problem=None, advice=None, since=None)
+        return responses.Queue(problem=None, advice=None, since=None)
     hint = QUEUE[problem.is_refusal]
-    return Queue(problem=f"{hint.what} ({problem.code})", advice=hint.do, since=problem.since)
+    return responses.Queue(problem=f"{hint.what} ({problem.code})", advice=hint.do, since=problem.since)
 
 
-def _source(known: Source, budget: Budget | None, forecasts: Sequence[Forecast]) -> SourceWithDurations:
-    problem, advice = _problem(budget)
-    return SourceWithDurations.of(
+def _source(known: Source, budget: Budget | None, forecasts: Sequence[Forecast]) -> responses.SourceWithDurations:
+    problem = None if budget is None else budget.denied or (budget.fault if budget.unreachable_at else None)
+    return responses.SourceWithDurations.of(
         known,
         requests_per_second=known.requests_per_second if budget is None else round(budget.rate, 4),
         highest_requests_per_second=known.requests_per_second,
@@ -135,32 +112,22 @@ def _source(known: Source, budget: Budget | None, forecasts: Sequence[Forecast])
         paused_until=budget.paused_until if budget else None,
         unreachable_since=budget.silent_since if budget and budget.unreachable_at else None,
         problem=problem,
-        advice=advice,
+        advice=of_poll(problem.kind).do if problem else None,
         durations=durations(forecasts, known.name),
     )
 
 
-def _problem(budget: Budget | None) -> tuple[str | None, str | None]:
-    """Return the problem of a source and advice: a refused credential, or only faults for some minutes."""
-    if budget is not None and budget.denied:
-        return budget.denied, of_denial(budget.denied).do
-    if budget is not None and budget.unreachable_at and budget.fault:
-        hint = of_poll(budget.fault)
-        return budget.fault, None if hint is None else hint.do
-    return None, None
-
-
-def durations(forecasts: Sequence[Forecast], name: str) -> Durations:
+def durations(forecasts: Sequence[Forecast], name: str) -> responses.Durations:
     """Show the learnt durations of a source: the share of operations that ends from each age on."""
     known = {each.group: each for each in forecasts if each.source == name}
     whole = known.pop(None, Forecast(source=name))
     groups = [group for group in known if group is not None]
-    return Durations(completions=round(whole.completions, 1), shares=_shares(whole), groups=groups)
+    return responses.Durations(completions=round(whole.completions, 1), shares=_shares(whole), groups=groups)
 
 
-def overview(day: Day, forecasts: Iterable[Forecast]) -> OverviewResponse:
+def overview(day: Day, forecasts: Iterable[Forecast]) -> responses.OverviewResponse:
     """Return the last day and the schedule in the form of the pictures."""
-    return OverviewResponse(
+    return responses.OverviewResponse(
         begins=day.begins,
         complete_from=day.whole_from,
         hours=[_hour(each) for each in day.hours],
@@ -168,13 +135,15 @@ def overview(day: Day, forecasts: Iterable[Forecast]) -> OverviewResponse:
     )
 
 
-def _hour(each: Hour) -> HourResponse:
-    delays = Delays(p50=each.within(0.5), p95=each.within(0.95), max=each.within(1.0)) if each.delays else None
-    return HourResponse.of(each, delay_seconds=delays)
+def _hour(each: Hour) -> responses.HourResponse:
+    delays = (
+        responses.Delays(p50=each.within(0.5), p95=each.within(0.95), max=each.within(1.0)) if each.delays else None
+    )
+    return responses.HourResponse.of(each, delay_seconds=delays)
 
 
-def _expected(each: Forecast) -> ExpectedResponse:
-    return ExpectedResponse.of(
+def _expected(each: Forecast) -> responses.ExpectedResponse:
+    return responses.ExpectedResponse.of(
         each,
         completions=round(each.completions, 1),
         shares=_shares(each),
@@ -183,17 +152,17 @@ def _expected(each: Forecast) -> ExpectedResponse:
     )
 
 
-def _shares(each: Forecast) -> list[Share]:
-    return [Share(from_seconds=round(age, 1), share=round(share, 4)) for age, share in each.shares]
+def _shares(each: Forecast) -> list[responses.Share]:
+    return [responses.Share(from_seconds=round(age, 1), share=round(share, 4)) for age, share in each.shares]
 
 
-def pinged(ping: Pinged) -> PingResponse:
+def pinged(ping: Pinged) -> responses.PingResponse:
     """Return the result of a ping in the form of an attempt."""
     outcome = ping.outcome
     answer = None if isinstance(outcome, Unreachable) else outcome
     failure = outcome if isinstance(outcome, Unreachable) else None
-    return PingResponse(
-        message=MessageName(id=ping.message.id, type=ping.message.type),
+    return responses.PingResponse(
+        message=responses.MessageName(id=ping.message.id, type=ping.message.type),
         at=ping.at,
         duration_ms=ping.took // timedelta(milliseconds=1),
         address=outcome.address,
@@ -205,20 +174,20 @@ def pinged(ping: Pinged) -> PingResponse:
     )
 
 
-def started(redelivery: Started, cursor: str | None) -> RedeliveryResponse:
+def started(redelivery: Started, cursor: str | None) -> responses.RedeliveryResponse:
     """Return the result of a bulk redelivery, with the encrypted cursor of the next call."""
     ids = [ref.public_id for ref in redelivery.refs]
-    return RedeliveryResponse(started=len(ids), registrations=ids, more=cursor is not None, cursor=cursor)
+    return responses.RedeliveryResponse(started=len(ids), registrations=ids, more=cursor is not None, cursor=cursor)
 
 
-def public_keys(keys: Sequence[PublicKey]) -> PublicKeys:
+def public_keys(keys: Sequence[PublicKey]) -> responses.PublicKeys:
     """Return the public keys for `v1a`."""
-    return PublicKeys(value=[PublicKeyResponse.of(each, public_key=each.text) for each in keys])
+    return responses.PublicKeys(value=[responses.PublicKeyResponse.of(each, public_key=each.text) for each in keys])
 
 
-def _registration(known: Registration) -> OperationsRegistration:
+def _registration(known: Registration) -> responses.OperationsRegistration:
     metadata = None if known.metadata is None else json.loads(known.metadata)
-    return OperationsRegistration.of(known, **_common(known), metadata=metadata)
+    return responses.OperationsRegistration.of(known, **_common(known), metadata=metadata)
 
 
 def _common(known: Registration | IndexEntry) -> Mapping[str, object]:
@@ -228,12 +197,12 @@ def _common(known: Registration | IndexEntry) -> Mapping[str, object]:
         "id": known.ref.public_id,
         "callback_url": without_query(known.callback_url),
         "created_at": known.generation,
-        "message": MessageName(id=known.message_id, type=known.message_type) if named else None,
+        "message": responses.MessageName(id=known.message_id, type=known.message_type) if named else None,
     }
 
 
-def _earlier(view: RegistrationView) -> EarlierAttempts | None:
+def _earlier(view: RegistrationView) -> responses.EarlierAttempts | None:
     """Summarise the attempts that are no longer kept."""
     count = view.registration.last_attempt - len(view.attempts)
     before = view.attempts[0].at if view.attempts else view.registration.since
-    return EarlierAttempts(count=count, before=before) if count > 0 else None
+    return responses.EarlierAttempts(count=count, before=before) if count > 0 else None

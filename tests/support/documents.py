@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from bridge.api.errors import ErrorCode
 from bridge.domain.callback_url import REFUSED
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -17,8 +18,22 @@ def networks() -> str:
     return " ".join(f"`{network}`" for network in REFUSED)
 
 
+<<<<<<< HEAD
 #: The function that writes each part, by page and name.
 PARTS: Mapping[tuple[str, str], Callable[[], str]] = {("security.md", "networks"): networks}
+=======
+def error_codes() -> str:
+    """List the codes of errors, with their statuses and meanings."""
+    rows = [f"| `{code}` | {int(code.status)} | {code.meaning} |" for code in ErrorCode]
+    return "\n".join(("| code | status | meaning |", "| --- | --- | --- |", *rows))
+
+
+#: The function that writes each part, by page and name.
+PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
+    ("api.md", "error codes"): error_codes,
+    ("security.md", "networks"): networks,
+}
+>>>>>>> 54b1499 (State what requests and errors have in common once)
 
 
 def generated() -> Mapping[Path, str]:
