@@ -161,7 +161,7 @@ class Registration:
 
     @property
     def takes_operation(self) -> bool:
-        """Whether the operation belongs to this registration's owner, if owners do not share operations."""
+        """Whether the registration takes the operation for its owner: not for admins, and not after a cancellation."""
         return not (self.by_admin or self.released or self.state is State.CANCELED)
 
     @property
