@@ -189,7 +189,7 @@ functions  {api}
 the page   {api}/dashboard
 receiver   {callback}
 speech     {environ.get("SPEECH_ENDPOINT") or speech}
-storage    {"as AzureWebJobsStorage says" if environ.get("AzureWebJobsStorage") else storage}{of_key}
+storage    {"as set by AzureWebJobsStorage" if environ.get("AzureWebJobsStorage") else storage}{of_key}
 
 Open the page, or register an operation here; its callback appears here after about half a minute:
 

@@ -31,7 +31,7 @@ class Meaning(Enum):
     MOMENT = auto()  #: a gateway, a proxy or the moment: polled again with growing waits, and never an end
 
 
-_UNASSIGNED = "unassigned: says nothing of the request"
+_UNASSIGNED = "unassigned: not about the request"
 
 #: Each client error with its subject and the reason. The bridge sends a GET without a body, a condition, a range, an
 #: expectation or an upgrade, so an answer that complains about one of those is not about the request. Sources: RFC
@@ -45,7 +45,7 @@ CLIENT_ERRORS: Mapping[int, tuple[Meaning, str]] = MappingProxyType(
         403: (Meaning.CREDENTIAL, "the role, the quota or the network rules of the whole resource"),
         404: (Meaning.ABSENCE, "no such operation, or not yet"),
         405: (Meaning.REQUEST, "the path takes no GET: it is not the path of operations"),
-        406: (Meaning.MOMENT, "a gateway's choice of content: the API has JSON alone, which is asked for"),
+        406: (Meaning.MOMENT, "a gateway's choice of content: the bridge accepts JSON, as the API returns"),
         407: (Meaning.MOMENT, "a proxy on the way wants credentials"),
         408: (Meaning.MOMENT, "a gateway waited too long for the request, which may be repeated"),
         409: (Meaning.MOMENT, "the resource is being changed at this moment"),

@@ -119,7 +119,7 @@ def _describe(function: DecoratedFunction, environ: Mapping[str, str], prefix: s
     if others:
         raise ValueError(f"{name}: this host models functions without other bindings than their trigger")
     if list(inspect.signature(handler).parameters) != [binding["name"]]:
-        raise ValueError(f"{name}: it must take one parameter, {binding['name']}, as its trigger says")
+        raise ValueError(f"{name}: it must take one parameter, {binding['name']}, the name in its trigger")
     check_annotations(handler, binding["name"], binding["type"])
     return Function(
         name=name,

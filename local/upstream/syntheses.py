@@ -79,7 +79,7 @@ class Syntheses:
     ) -> Answer:
         """Return a job. Like in the real service, only this answer has the reason of a failure."""
         now = self._operations.status(synthesis.operation_id)
-        error: JsonValue = {"code": "InvalidInput", "message": "The fake Speech service was told that this one fails."}
+        error: JsonValue = {"code": "InvalidInput", "message": "The fake Speech service was set to fail this one."}
         body: dict[str, JsonValue] = {
             "id": synthesis_id,
             "status": now,

@@ -245,4 +245,4 @@ def test_the_reason_of_a_failure_is_fetched_from_the_job() -> None:
             "/avatar/batchsyntheses/operation-1",
         ]
         error = json.loads(bridge.sender.posted[0].body)["data"]["error"]
-        assert error == {"code": "InvalidInput", "message": "The fake Speech service was told that this one fails."}
+        assert error == {"code": "InvalidInput", "message": "The fake Speech service was set to fail this one."}

@@ -106,7 +106,7 @@ def test_services_named_by_the_environment_are_not_started(begin: Callable[..., 
     assert start.get("settings/SPEECH_KEY") == "mine"
     said = "\n".join(start.lines.entries)
     assert "speech     https://speech.example" in said
-    assert "storage    as AzureWebJobsStorage says" in said
+    assert "storage    as set by AzureWebJobsStorage" in said
     assert storage not in said
 
 

@@ -308,5 +308,5 @@ def test_an_attempt_follows_from_its_claim() -> None:
 @pytest.mark.parametrize("change", [{"claim": None}, {"leased_until": None}])
 def test_an_attempt_requires_a_claim(change: dict[str, None]) -> None:
     """The error names the bug."""
-    with pytest.raises(InvalidTransition, match=r"^an attempt on a registration that nobody claimed$"):
+    with pytest.raises(InvalidTransition, match=r"^an attempt on a registration that is not claimed$"):
         deliver.Claimed.held(Stored(replace(CLAIMED, **change), "etag-r"))  # type: ignore[arg-type] # either of two

@@ -27,7 +27,7 @@ class Claimed:
         """Return the caller's own right to the attempt that the registration has claimed."""
         record = registration.record
         if record.claim is None or record.leased_until is None:
-            raise InvalidTransition("an attempt on a registration that nobody claimed")
+            raise InvalidTransition("an attempt on a registration that is not claimed")
         attempt = AttemptRecord(
             ref=record.ref,
             number=record.last_attempt,
