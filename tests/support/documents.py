@@ -18,12 +18,8 @@ def networks() -> str:
     return " ".join(f"`{network}`" for network in REFUSED)
 
 
-<<<<<<< HEAD
-#: The function that writes each part, by page and name.
-PARTS: Mapping[tuple[str, str], Callable[[], str]] = {("security.md", "networks"): networks}
-=======
 def error_codes() -> str:
-    """List the codes of errors, with their statuses and meanings."""
+    """Return the table of error codes, with status and meaning."""
     rows = [f"| `{code}` | {int(code.status)} | {code.meaning} |" for code in ErrorCode]
     return "\n".join(("| code | status | meaning |", "| --- | --- | --- |", *rows))
 
@@ -33,7 +29,6 @@ PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
     ("api.md", "error codes"): error_codes,
     ("security.md", "networks"): networks,
 }
->>>>>>> 54b1499 (State what requests and errors have in common once)
 
 
 def generated() -> Mapping[Path, str]:
