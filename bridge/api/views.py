@@ -26,7 +26,7 @@ from bridge.storage.index import IndexEntry
 from bridge.storage.keys import due_at
 
 
-def registration(view: RegistrationView, now: datetime, url: str | None) -> RegistrationResponse:
+def registration(view: RegistrationView, now: datetime, url: str | None) -> responses.RegistrationResponse:
     """Return a registration with its operation and attempts. `url` is the whole callback URL, only for the owner."""
     known = _registration(view.registration)
     own = {} if url is None else {"callback_url": url}
@@ -102,7 +102,7 @@ def _queue(problem: QueueProblem | None) -> responses.Queue:
 
 
 def _source(known: Source, budget: Budget | None, forecasts: Sequence[Forecast]) -> responses.SourceWithDurations:
-    problem = None if budget is None else budget.denied or (budget.fault if budget.unreachable_at else None)
+    problem, advice = _problem(budget)
     return responses.SourceWithDurations.of(
         known,
         requests_per_second=known.requests_per_second if budget is None else round(budget.rate, 4),
@@ -112,9 +112,19 @@ def _source(known: Source, budget: Budget | None, forecasts: Sequence[Forecast])
         paused_until=budget.paused_until if budget else None,
         unreachable_since=budget.silent_since if budget and budget.unreachable_at else None,
         problem=problem,
-        advice=of_poll(problem.kind).do if problem else None,
+        advice=advice,
         durations=durations(forecasts, known.name),
     )
+
+
+def _problem(budget: Budget | None) -> tuple[str | None, str | None]:
+    """Return the problem of a source and advice: a refused credential, or only faults for some minutes."""
+    if budget is not None and budget.denied:
+        return budget.denied, of_denial(budget.denied).do
+    if budget is not None and budget.unreachable_at and budget.fault:
+        hint = of_poll(budget.fault)
+        return budget.fault, None if hint is None else hint.do
+    return None, None
 
 
 def durations(forecasts: Sequence[Forecast], name: str) -> responses.Durations:

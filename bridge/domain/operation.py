@@ -86,7 +86,7 @@ class Operation:
     #: The last poll that returned a running operation.
     seen_running_at: datetime | None = None
     #: The problem of the last poll, if any.
-    last_error: PollError | None = None
+    last_error: str | None = None
     #: The key of its due row: the next poll while a registration waits, the purge otherwise.
     due: str
     #: The final status, or None while the operation runs.
@@ -97,8 +97,9 @@ class Operation:
     reason: ExpiredReason | None = None
     #: The upstream's final answer, as JSON text of at most 4 KiB.
     body: str | None = None
-    #: The upstream's explanation of a failure.
-    error: Explanation | None = None
+    #: The upstream's explanation of a failure, for people.
+    error_code: str | None = None
+    error_message: str | None = None
     #: The id of the transaction that last wrote the row.
     tx: str = ""
 
@@ -106,6 +107,12 @@ class Operation:
     def is_final(self) -> bool:
         """Whether the upstream's own status is final. The bridge's own one is reopened by a new registration."""
         return self.final_status is not None and self.final_status is not FinalStatus.EXPIRED
+
+    @property
+    def why(self) -> Explanation | None:
+        """The upstream's explanation of a failure."""
+        code, message = self.error_code or "", self.error_message or ""
+        return Explanation(code, message) if code or message else None
 
     @property
     def is_polled(self) -> bool:

@@ -12,7 +12,7 @@ from functools import partial
 from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import BridgeError, UnreadableRow
 from bridge.domain.ids import OperationRef
-from bridge.domain.operation import Explanation, PollError, PollErrorKind
+from bridge.domain.operation import Explanation
 from bridge.domain.polling import Circumstances, Finish, PollAgain, PollingPolicy, after_poll
 from bridge.domain.time import Clock
 from bridge.domain.upstream import (

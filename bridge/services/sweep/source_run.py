@@ -15,7 +15,7 @@ from datetime import datetime
 
 from bridge.diagnostics import of_denial, of_poll
 from bridge.domain.errors import Conflict, Contended, StorageUnavailable, UnreadableRow
-from bridge.domain.operation import PollError, PollErrorKind, PollState
+from bridge.domain.operation import PollState
 from bridge.domain.poll_schedule import PollSchedule, Sale
 from bridge.domain.rate_limit import (
     Budget,
@@ -228,7 +228,7 @@ class SourceRun:
         if is_change:
             self._change(lambda budget: accept(budget, asked_at=asked_at))
 
-    def _fail(self, error: PollError, now: datetime) -> None:
+    def _fail(self, what: str, now: datetime) -> None:
         """Count a fault. Written at the end of the sweep, or at once if the circuit opens."""
         with self._lock:
             change = fail_probe if self._budget.probes and not self._closed else fail
