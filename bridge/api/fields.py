@@ -23,7 +23,7 @@ MAX_BODY_BYTES = 65_536
 #: No charset, or UTF-8 as clients write it. `utf8` is another name (WHATWG Encoding, 4.2).
 _CHARSET = re.compile(r'\s*(charset\s*=\s*("utf-?8"|utf-?8)\s*)?;?\s*', re.IGNORECASE)
 
-_CODES = {"missing": "Required", "extra_forbidden": "Unknown", "destination": "DestinationNotAllowed"}
+_CODES = {"missing": "Required", "extra_forbidden": "Unknown"}
 #: The bridge's own messages for errors of pydantic, with pydantic's values.
 _MESSAGES = {
     "missing": "is required",
