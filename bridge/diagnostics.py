@@ -1,16 +1,15 @@
 """Problems and advice, for each way in which an attempt, a request to Speech or an operation can fail.
 
-One table for all interfaces for people. It depends only on fields that the API shows: the status or the class of
-failure of an attempt, the `lastError` of an operation, the reason of an end.
+One table for all interfaces for people. It depends only on fields that the API shows: the status or the kind of
+failure of an attempt, the kind of an operation's `lastError`, the reason of an end.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
-from bridge.domain.operation import ExpiredReason
-from bridge.domain.outcome import Failure, TlsReason
+from bridge.domain.operation import ExpiredReason, PollErrorKind
+from bridge.domain.outcome import Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +20,7 @@ class Hint:
     do: str
 
 
-#: By the class of failure of an attempt. `lost` is an attempt that could not be recorded.
+#: By the kind of failure of an attempt.
 FAILURES: Mapping[str, Hint] = MappingProxyType(
     {
         Failure.REFUSED_BY_RULES: Hint(
@@ -38,7 +37,8 @@ FAILURES: Mapping[str, Hint] = MappingProxyType(
         ),
         Failure.TLS: Hint(
             "the receiver's certificate or TLS handshake is invalid",
-            "renew its certificate, for this host name and with its whole chain",
+            "correct what the attempt's detail names: the certificate with its whole chain, the receiver's TLS, or the "
+            "scheme, host or port of the callback URL",
         ),
         Failure.TIMEOUT: Hint(
             "the receiver did not send a whole answer within 15 s", "let it answer 2xx at once and do its work later"
@@ -62,28 +62,6 @@ FAILURES: Mapping[str, Hint] = MappingProxyType(
             "the bridge died before it could record the attempt, which may have arrived",
             "nothing, if the next attempt goes well; the receiver drops duplicates by webhook-id",
         ),
-    }
-)
-
-#: By the `detail` of an attempt that failed as `tls`, with the remedy.
-TLS: Mapping[str, Hint] = MappingProxyType(
-    {
-        reason: Hint(f"there is no TLS connection to the receiver: {reason}", do)
-        for reason, do in {
-            TlsReason.EXPIRED: "renew the receiver's certificate",
-            TlsReason.NOT_YET_VALID: "install a certificate that is valid now, or correct the clock that made it",
-            TlsReason.HOST: "get a certificate for the host of the callback URL, or correct that host",
-            TlsReason.SELF_SIGNED: "get a certificate of a public authority",
-            TlsReason.SELF_SIGNED_CHAIN: "get a certificate of a public authority",
-            TlsReason.AUTHORITY: "send the certificate with its whole chain, from a public authority",
-            TlsReason.CERTIFICATE: "renew the receiver's certificate, with its whole chain",
-            TlsReason.NOT_TLS: "check scheme and port of the callback URL: https needs a port with TLS",
-            TlsReason.ENDED: "read the log of the receiver or its proxy",
-            TlsReason.NOTHING_IN_COMMON: "enable TLS 1.2 or 1.3 at the receiver",
-            TlsReason.CLIENT_CERTIFICATE: "accept callbacks without one, and verify the signature",
-            TlsReason.NO_SUCH_HOST: "get a certificate for the host of the callback URL, or correct that host",
-            TlsReason.HANDSHAKE: "read the log of the receiver or its proxy",
-        }.items()
     }
 )
 
@@ -153,84 +131,74 @@ QUEUE: Mapping[bool, Hint] = MappingProxyType(
 CREDENTIAL_ADVICE = "check SPEECH_KEY, or the identity's role Cognitive Services Speech User and the custom subdomain"
 
 _DENIED = Hint("Speech refuses the bridge's credential", CREDENTIAL_ADVICE)
-#: Other meanings of a 403, by the text of Azure's gateways.
-_QUOTA = Hint(
-    "the quota of the Speech resource is used up",
-    "wait until it is replenished, or raise the quota or the pricing tier of the resource",
-)
-_NETWORK = Hint(
-    "the network rules of the Speech resource refuse the bridge",
-    "allow the app's subnet or outbound addresses in the resource's networking, or reach it by its private endpoint",
-)
 _UNREACHABLE = Hint("Speech cannot be reached", "check SPEECH_ENDPOINT, its name and the network's way to it")
-_POLLS: tuple[tuple[re.Pattern[str], Hint], ...] = (
-    (re.compile(r"HTTP 403\b.*([Qq]uota|[Cc]all volume|[Cc]all rate|[Rr]ate limit)"), _QUOTA),
-    (re.compile(r"HTTP 403\b.*([Vv]irtual [Nn]etwork|VNet|[Ff]irewall|[Pp]rivate|[Pp]ublic|[Nn]etwork)"), _NETWORK),
-    (re.compile(r"HTTP 40[13]\b|no token"), _DENIED),
-    (
-        re.compile(r"HTTP (404|410|204)\b"),
-        Hint(
+_FAULT = Hint(
+    "Speech has a fault", "nothing: the bridge polls again with growing waits; see its status page if it lasts"
+)
+
+#: By the kind of a poll error. Kinds without an own hint are about the connection to Speech.
+POLLS: Mapping[str, Hint] = MappingProxyType(
+    {
+        **dict.fromkeys(PollErrorKind, _UNREACHABLE),
+        PollErrorKind.UNAUTHORIZED: _DENIED,
+        PollErrorKind.PERMISSION_DENIED: _DENIED,
+        PollErrorKind.CREDENTIAL_UNAVAILABLE: _DENIED,
+        PollErrorKind.QUOTA_EXCEEDED: Hint(
+            "the quota of the Speech resource is used up",
+            "wait until it is replenished, or raise the quota or the pricing tier of the resource",
+        ),
+        PollErrorKind.FORBIDDEN: Hint(
+            "the Speech resource refuses the bridge, for the reason in brackets",
+            "if that is the network, allow the app's subnet or outbound addresses in the resource's networking, or "
+            "reach it by its private endpoint; if it is the quota, wait or raise it; else " + CREDENTIAL_ADVICE,
+        ),
+        PollErrorKind.NOT_FOUND: Hint(
             "Speech knows no such operation, or not yet",
             "check the operation id and the source; the bridge gives up after 10 minutes of this",
         ),
-    ),
-    (
-        re.compile(r"HTTP 429\b"),
-        Hint(
+        PollErrorKind.BAD_REQUEST: Hint("Speech refuses the request", REASONS["refused"].do),
+        PollErrorKind.RATE_LIMITED: Hint(
             "Speech gets too many requests, from the bridge and other clients together",
             "nothing, if it passes; else lower SPEECH_REQUESTS_PER_SECOND or raise the resource's quota",
         ),
-    ),
-    (re.compile(r"HTTP 4(00|05|1[3-6]|22|31)\b"), Hint("Speech refuses the request", REASONS["refused"].do)),
-    (
-        re.compile(r"HTTP 4\d\d\b"),
-        Hint(
+        PollErrorKind.GATEWAY_ERROR: Hint(
             "a gateway before Speech, or Speech for the moment, does not answer the request",
             "nothing, if it passes: the bridge polls again with growing waits; else check the proxies and gateways",
         ),
-    ),
-    (
-        re.compile(r"HTTP 5\d\d\b"),
-        Hint(
-            "Speech has a fault", "nothing: the bridge polls again with growing waits; see its status page if it lasts"
+        PollErrorKind.SERVICE_UNAVAILABLE: _FAULT,
+        PollErrorKind.SERVER_ERROR: _FAULT,
+        PollErrorKind.INVALID_RESPONSE: Hint(
+            "the answer is not the Speech API's", "check SPEECH_ENDPOINT: a proxy or a gateway may be before it"
         ),
-    ),
-    (
-        re.compile(r"HTTP \d+"),
-        Hint("the answer is not the Speech API's", "check SPEECH_ENDPOINT: a proxy or a gateway may be before it"),
-    ),
-    (
-        re.compile(r"no source is named"),
-        Hint("the settings do not have the operation's source any more", "put it back into BRIDGE_SOURCES"),
-    ),
+        PollErrorKind.UNKNOWN_SOURCE: Hint(
+            "the settings do not have the operation's source any more", "put it back into BRIDGE_SOURCES"
+        ),
+        PollErrorKind.INTERNAL_ERROR: Hint(
+            "the bridge has a fault in its own code",
+            "read its log for app.failed; the bridge polls again with growing waits",
+        ),
+        PollErrorKind.UNKNOWN: Hint(
+            "the last poll failed", "nothing, if it passes; else use the command line of the bridge's version"
+        ),
+    }
 )
 
 #: By the class of the status.
 _CLASSES = ((range(300, 400), _REDIRECT), (range(400, 500), _REFUSAL), (range(500, 600), _SERVER_FAULT))
 
 
-def of_attempt(
-    status: int | None, error: str | None, detail: str | None = None, location: str | None = None
-) -> Hint | None:
+def of_attempt(status: int | None, error: str | None) -> Hint | None:
     """Explain an attempt by its fields in the API. Returns None for a success, or before the outcome."""
     if error is not None:
-        return (TLS.get(detail or "") if error == Failure.TLS else None) or FAILURES.get(error)
+        return FAILURES.get(error)
     if status is None:
         return None
-    hint = STATUSES.get(status) or next((hint for codes, hint in _CLASSES if status in codes), None)
-    return Hint(f"{hint.what} ({location})", hint.do) if hint is not None and location is not None else hint
+    return STATUSES.get(status) or next((hint for codes, hint in _CLASSES if status in codes), None)
 
 
-def of_poll(last_error: str | None) -> Hint | None:
-    """Explain the `lastError` of an operation. Returns None if the last poll succeeded."""
-    if last_error is None:
-        return None
-    return next((hint for pattern, hint in _POLLS if pattern.match(last_error)), _UNREACHABLE)
-
-
-def of_denial(what: str) -> Hint:
-    """Explain why a source refuses the bridge, by the stored text of its answer."""
-    return of_poll(what) or _DENIED
+def of_poll(kind: str) -> Hint:
+    """Explain the kind of a poll error. A kind of another version of the bridge is an unknown one."""
+    return POLLS[PollErrorKind(kind)]
 
 
 def of_end(reason: str | None) -> Hint | None:
@@ -239,13 +207,11 @@ def of_end(reason: str | None) -> Hint | None:
 
 
 def table() -> Mapping[str, object]:
-    """Return all hints as JSON values, for a page. The patterns are valid in Python and in JavaScript."""
+    """Return all hints as JSON values, for a page."""
     return {
-        "tls": {str(reason): asdict(hint) for reason, hint in TLS.items()},
         "failures": {str(error): asdict(hint) for error, hint in FAILURES.items()},
         "statuses": {status: asdict(hint) for status, hint in STATUSES.items()},
         "classes": {codes.start // 100: asdict(hint) for codes, hint in _CLASSES},
-        "polls": [{"pattern": pattern.pattern, "hint": asdict(hint)} for pattern, hint in _POLLS],
-        "unreachable": asdict(_UNREACHABLE),
+        "polls": {str(kind): asdict(hint) for kind, hint in POLLS.items()},
         "reasons": {str(reason): asdict(hint) for reason, hint in REASONS.items()},
     }

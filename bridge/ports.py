@@ -10,7 +10,7 @@ from bridge.domain.operation import PollState
 from bridge.domain.outcome import Outcome
 from bridge.domain.poll_schedule import Forecast, PollPlan, PollSchedule
 from bridge.domain.principal import InvalidToken, KeysUnavailable
-from bridge.domain.upstream import NoReply, NoToken, PollResult, Reply
+from bridge.domain.upstream import NoReply, PollResult, Reply
 from bridge.storage.transaction import Row
 
 
@@ -27,10 +27,10 @@ class DeliveryQueue(Protocol):
 class Upstream(Protocol):
     """The Speech service."""
 
-    def fetch_operation(self, ref: OperationRef) -> Reply | NoReply | NoToken:
+    def fetch_operation(self, ref: OperationRef) -> Reply | NoReply:
         """Fetch an operation once. Never raises for failures of the network or the service."""
 
-    def fetch_failure(self, ref: OperationRef) -> Reply | NoReply | NoToken:
+    def fetch_failure(self, ref: OperationRef) -> Reply | NoReply:
         """Fetch the job of an operation once, which can contain the reason of a failure. Never raises, likewise."""
 
 

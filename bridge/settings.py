@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
-from pydantic_core import from_json
+from pydantic_core import ErrorDetails, from_json
 
 from bridge.domain.callback_url import CallbackRules, Network
 from bridge.domain.clouds import takes_keys_only, wrong_speech_endpoint
@@ -282,7 +282,7 @@ def read_entries(value: object) -> object:
     try:
         entries = _ENTRIES.validate_python(parsed)
     except ValidationError as error:
-        raise ValueError("; ".join(_problem(each["loc"], each["msg"]) for each in error.errors())) from None
+        raise ValueError("; ".join(_problem(each) for each in error.errors())) from None
     doubled = [name for name, number in Counter(each.name for each in entries).items() if number > 1]
     if doubled or any(each.name == DEFAULT_SOURCE for each in entries):
         raise ValueError("each name must be unique, and none may be `default`")
@@ -295,10 +295,16 @@ def ambiguous(sources: Iterable[Source]) -> bool:
     return any(number > 1 for number in places.values())
 
 
-def _problem(place: tuple[int | str, ...], message: str) -> str:
+def _message(error: ErrorDetails) -> str:
+    """Return what is wrong: the text of a ValueError of a validator here, or the text of pydantic."""
+    return str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
+
+
+def _problem(error: ErrorDetails) -> str:
+    place = error["loc"]
     where = f"entry {place[0]}" if place and isinstance(place[0], int) else "the array"
     field = ".".join(str(part) for part in place[1:])
-    return f"{where}{', ' if field else ''}{field}: {message.removeprefix('Value error, ')}"
+    return f"{where}{', ' if field else ''}{field}: {_message(error)}"
 
 
 # The settings.
@@ -495,7 +501,7 @@ def _source_keys(settings: Settings, present: Mapping[str, str]) -> tuple[dict[s
             try:
                 keys[source.name] = TypeAdapter[SecretStr](HeaderSecret).validate_python(present[variable])
             except ValidationError as error:
-                problems[variable] = error.errors()[0]["msg"].removeprefix("Value error, ")
+                problems[variable] = _message(error.errors()[0])
         elif variable and source.name != DEFAULT_SOURCE:
             problems[variable] = "is not set, and BRIDGE_SOURCES names it"
         elif takes_keys_only(source.endpoint):
@@ -522,7 +528,7 @@ def _lack_of_tenant(present: Mapping[str, str]) -> dict[str, str]:
 
 def _problems(error: ValidationError) -> dict[str, str]:
     problems: dict[str, str] = {}
-    for problem in error.errors(include_url=False, include_input=False, include_context=False):
-        name, message = str(problem["loc"][0]), problem["msg"].removeprefix("Value error, ")
+    for problem in error.errors(include_url=False, include_input=False):
+        name, message = str(problem["loc"][0]), _message(problem)
         problems.setdefault(name, _MISSING.get(name, "is not set") if problem["type"] == "missing" else message)
     return problems

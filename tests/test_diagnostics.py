@@ -1,44 +1,19 @@
 """Hints: one for every fault, and none without a fault."""
 
-import json
-
 import pytest
 
 from bridge import diagnostics
-from bridge.domain.outcome import Failure, TlsReason
-from bridge.domain.upstream import NoReply, NoToken, Reply, Unauthorized, read
-from tests.support.harness import NOON
+from bridge.domain.operation import PollErrorKind
+from bridge.domain.outcome import Failure
 
 
-@pytest.mark.parametrize("error", [*Failure, "lost"])
-def test_every_class_of_failure_has_a_separate_hint(error: str) -> None:
-    """The comparison uses the API's format."""
+@pytest.mark.parametrize("error", Failure)
+def test_every_class_of_failure_has_a_hint_of_its_own(error: Failure) -> None:
+    """As the API shows it."""
     hint = diagnostics.of_attempt(None, error)
 
     assert hint is not None
     assert [name for name, each in diagnostics.FAILURES.items() if each == hint] == [error]
-
-
-@pytest.mark.parametrize("reason", TlsReason)
-def test_every_reason_of_a_tls_failure_has_a_hint(reason: TlsReason) -> None:
-    """The remedy differs between an expired certificate and a certificate of another host."""
-    hint = diagnostics.of_attempt(None, "tls", reason.value)
-
-    assert hint is not None
-    assert reason.value in hint.what
-
-
-def test_a_tls_failure_of_an_older_version_has_the_hint_of_its_kind() -> None:
-    """The record has no detail."""
-    assert diagnostics.of_attempt(None, "tls", None) == diagnostics.FAILURES["tls"]
-
-
-def test_the_hint_of_a_redirect_has_its_target() -> None:
-    """The hint helps to register the right URL."""
-    hint = diagnostics.of_attempt(302, None, None, "https://new.example.com/")
-
-    assert hint is not None
-    assert "https://new.example.com/" in hint.what
 
 
 @pytest.mark.parametrize("status", [200, 204, 299])
@@ -72,70 +47,57 @@ def test_a_status_has_its_own_hint_or_the_hint_of_its_class(status: int, words: 
     assert words in hint.what
 
 
+#: The kinds of poll errors about the way to Speech, which have one hint.
+WAY = {
+    PollErrorKind.DNS_FAILED,
+    PollErrorKind.CONNECTION_FAILED,
+    PollErrorKind.CONNECTION_CLOSED,
+    PollErrorKind.TLS_FAILED,
+    PollErrorKind.TIMEOUT,
+}
+
+
 @pytest.mark.parametrize(
-    ("reply", "words"),
+    ("kinds", "words", "advice"),
     [
-        (Reply(status=401), "refuses the bridge's credential"),
-        (Reply(status=403, body=b'{"error": {"code": "PermissionDenied"}}'), "refuses the bridge's credential"),
-        (NoToken("no token: ClientAuthenticationError"), "refuses the bridge's credential"),
-        (Reply(status=404), "knows no such operation"),
-        (Reply(status=410), "knows no such operation"),
-        (Reply(status=408), "a gateway before Speech"),
-        (Reply(status=412), "a gateway before Speech"),
-        (Reply(status=431), "refuses the request"),
-        (Reply(status=204), "knows no such operation"),
-        (Reply(status=429), "gets too many requests"),
-        (Reply(status=400), "refuses the request"),
-        (Reply(status=503), "has a fault"),
-        (Reply(status=200, body=b"<html>"), "is not the Speech API"),
-        (NoReply("no source is named gone"), "do not have the operation's source"),
-        (NoReply(Failure.DNS), "cannot be reached"),
-        (NoReply(Failure.TIMEOUT), "cannot be reached"),
+        (
+            {"unauthorized", "permission_denied", "credential_unavailable"},
+            "refuses the bridge's credential",
+            "SPEECH_KEY",
+        ),
+        ({"quota_exceeded"}, "quota of the Speech resource is used up", "wait until it is replenished"),
+        ({"forbidden"}, "refuses the bridge, for the reason in brackets", "allow the app's subnet"),
+        ({"not_found"}, "knows no such operation", "check the operation id"),
+        ({"bad_request"}, "refuses the request", "SPEECH_PATH"),
+        ({"rate_limited"}, "gets too many requests", "SPEECH_REQUESTS_PER_SECOND"),
+        ({"service_unavailable", "server_error"}, "has a fault", "status page"),
+        ({"gateway_error"}, "a gateway before Speech", "proxies and gateways"),
+        ({"invalid_response"}, "is not the Speech API's", "SPEECH_ENDPOINT"),
+        ({"unknown_source"}, "do not have the operation's source", "BRIDGE_SOURCES"),
+        ({"internal_error"}, "fault in its own code", "app.failed"),
+        ({"unknown"}, "the last poll failed", "the bridge's version"),
+        (WAY, "cannot be reached", "SPEECH_ENDPOINT"),
     ],
 )
-def test_a_poll_error_has_a_hint(reply: Reply | NoReply | NoToken, words: str) -> None:
-    """The hint depends on the stored text of the answer."""
-    result = read(reply, "operation-1", NOON)
+def test_each_kind_of_poll_error_is_explained(kinds: set[str], words: str, advice: str) -> None:
+    """Kinds with another cause have another hint."""
+    hints = {kind: diagnostics.of_poll(kind) for kind in PollErrorKind}
 
-    hint = diagnostics.of_poll(getattr(result, "what", None))
-
-    assert hint is not None
+    (hint,) = {hints[PollErrorKind(kind)] for kind in kinds}
+    assert {kind for kind, each in hints.items() if each == hint} == kinds
     assert words in hint.what
+    assert advice in hint.do
 
 
-@pytest.mark.parametrize(
-    ("body", "advice"),
-    [
-        ({"error": {"code": "PermissionDenied", "message": "Principal does not have access."}}, "SPEECH_KEY"),
-        (
-            {"statusCode": 403, "message": "Out of call volume quota. Quota will be replenished in 22.14:18:12."},
-            "wait until it is replenished",
-        ),
-        ({"error": {"code": "403", "message": "Quota exceeded."}}, "wait until it is replenished"),
-        (
-            {"error": {"code": "403", "message": "Access denied due to Virtual Network/Firewall rules."}},
-            "allow the app's subnet",
-        ),
-        (
-            {"error": {"code": "403", "message": "Public access is disabled. Please configure private endpoint."}},
-            "allow the app's subnet",
-        ),
-    ],
-)
-def test_each_kind_of_403_has_a_separate_hint(body: dict[str, object], advice: str) -> None:
-    """A used-up quota and network rules differ from a wrong key."""
-    result = read(Reply(status=403, body=json.dumps(body).encode()), "operation-1", NOON)
-
-    assert isinstance(result, Unauthorized)
-    assert advice in diagnostics.of_denial(result.what).do
+def test_a_kind_of_a_newer_bridge_is_explained_as_an_unknown_one() -> None:
+    """The command line can be older than the bridge."""
+    assert diagnostics.of_poll("of-a-newer-version") == diagnostics.of_poll(PollErrorKind.UNKNOWN)
 
 
-def test_a_rejected_credential_has_the_hint_of_the_status() -> None:
-    """One fault has one hint."""
-    hint = diagnostics.of_poll("HTTP 401")
-
-    assert hint is not None
-    assert hint.do == diagnostics.CREDENTIAL_ADVICE
+@pytest.mark.parametrize("cause", ["quota", "network", "SPEECH_KEY", "role"])
+def test_the_advice_for_a_403_without_a_code_names_each_cause(cause: str) -> None:
+    """Only the text of the answer tells them apart, and no code reads that."""
+    assert cause in diagnostics.of_poll(PollErrorKind.FORBIDDEN).do
 
 
 @pytest.mark.parametrize("reason", ["deadline", "notFound", "refused"])
@@ -144,6 +106,6 @@ def test_every_reason_of_an_expiry_has_a_hint(reason: str) -> None:
     assert diagnostics.of_end(reason) is diagnostics.REASONS[reason]
 
 
-def test_an_operation_without_errors_has_no_hint() -> None:
-    """The last poll has no error, and the operation has not expired."""
-    assert (diagnostics.of_poll(None), diagnostics.of_end(None)) == (None, None)
+def test_an_operation_that_goes_well_needs_no_hint() -> None:
+    """The bridge has no reason to give up."""
+    assert diagnostics.of_end(None) is None

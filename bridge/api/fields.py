@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import PydanticCustomError, from_json
 
 from bridge.api.errors import Detail, ErrorCode, Problem, invalid
-from bridge.domain.callback_url import MAX_URL_LENGTH, CallbackRefused, CallbackRules, normalise
+from bridge.domain.callback_url import MAX_URL_LENGTH, CallbackRefused, CallbackRules, DestinationNotAllowed, normalise
 from bridge.domain.custom_headers import MAX_HEADER_BYTES, MAX_HEADERS, NAME, RESERVED, RESERVED_PREFIXES, VALUE
 from bridge.domain.ids import GROUP, OPERATION_ID, SOURCE_NAME, OperationRef
 from bridge.domain.text import size_in_utf8
@@ -23,7 +23,7 @@ MAX_BODY_BYTES = 65_536
 #: No charset, or UTF-8 as clients write it. `utf8` is another name (WHATWG Encoding, 4.2).
 _CHARSET = re.compile(r'\s*(charset\s*=\s*("utf-?8"|utf-?8)\s*)?;?\s*', re.IGNORECASE)
 
-_CODES = {"missing": "Required", "extra_forbidden": "Unknown"}
+_CODES = {"missing": "Required", "extra_forbidden": "Unknown", "destination": "DestinationNotAllowed"}
 #: The bridge's own messages for errors of pydantic, with pydantic's values.
 _MESSAGES = {
     "missing": "is required",
@@ -161,14 +161,15 @@ def _written_url(value: str, info: ValidationInfo) -> str:
     try:
         return normalise(value, context_of(info).rules)
     except CallbackRefused as error:
-        raise PydanticCustomError("callback", "{why}", {"why": str(error)}) from error
+        kind = "destination" if isinstance(error, DestinationNotAllowed) else "callback"
+        raise PydanticCustomError(kind, "{why}", {"why": str(error)}) from error
 
 
 def _callback_url(value: str, info: ValidationInfo) -> str:
     url = _written_url(value, info)
     why = context_of(info).check_destination(url)
     if why is not None:
-        raise PydanticCustomError("callback", "{why}", {"why": why})
+        raise PydanticCustomError("destination", "{why}", {"why": why})
     return url
 
 

@@ -13,7 +13,7 @@ from pydantic.alias_generators import to_camel
 
 from bridge.domain.attempt import KEPT_ATTEMPTS
 from bridge.domain.events import Format
-from bridge.domain.operation import ExpiredReason, FinalStatus
+from bridge.domain.operation import ExpiredReason, FinalStatus, PollErrorKind
 from bridge.domain.outcome import Failure
 from bridge.domain.poll_schedule import PollPlan
 from bridge.domain.registration import DeferredBy, State
@@ -77,6 +77,15 @@ class MessageName(Response):
     type: str = Field(description="`{path of the source}.operation.{final status}`, or `bridge.ping`.")
 
 
+class PollErrorResponse(Response):
+    """Why a poll returned no status."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    kind: str = Field(json_schema_extra={"enum": [*PollErrorKind]})
+    detail: str = Field(description="A text for people. Its words can change; `kind` is for programs.")
+
+
 class OperationResponse(Response):
     """An operation."""
 
@@ -89,7 +98,7 @@ class OperationResponse(Response):
     last_polled_at: Moment | None
     next_poll_at: Moment | None = Field(description="Null if no registration waits.")
     finished_at: Moment | None = Field(description="When the bridge saw the end.")
-    last_error: str | None = Field(description="The problem of the last poll.")
+    last_error: PollErrorResponse | None = Field(description="The problem of the last poll.")
 
 
 class AttemptResponse(Response):
@@ -229,7 +238,7 @@ class SourceWithDurations(Response):
     )
     paused_until: Moment | None = Field(description="After a refused credential: no polls before this time.")
     unreachable_since: Moment | None = Field(description="Only faults since then.")
-    problem: str | None = Field(description="The answer to the refused credential, or the last fault.")
+    problem: PollErrorResponse | None = Field(description="The answer to the refused credential, or the last fault.")
     advice: str | None = Field(description="The advice.")
     durations: Durations
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from bridge.api import responses
-from bridge.diagnostics import QUEUE, of_denial, of_poll
+from bridge.diagnostics import QUEUE, of_poll
 from bridge.domain.attempt import AttemptRecord
 from bridge.domain.callback_url import without_query
 from bridge.domain.keyring import PublicKey
@@ -102,7 +102,7 @@ def _queue(problem: QueueProblem | None) -> responses.Queue:
 
 
 def _source(known: Source, budget: Budget | None, forecasts: Sequence[Forecast]) -> responses.SourceWithDurations:
-    problem, advice = _problem(budget)
+    problem = None if budget is None else budget.denied or (budget.fault if budget.unreachable_at else None)
     return responses.SourceWithDurations.of(
         known,
         requests_per_second=known.requests_per_second if budget is None else round(budget.rate, 4),
@@ -112,19 +112,9 @@ def _source(known: Source, budget: Budget | None, forecasts: Sequence[Forecast])
         paused_until=budget.paused_until if budget else None,
         unreachable_since=budget.silent_since if budget and budget.unreachable_at else None,
         problem=problem,
-        advice=advice,
+        advice=of_poll(problem.kind).do if problem else None,
         durations=durations(forecasts, known.name),
     )
-
-
-def _problem(budget: Budget | None) -> tuple[str | None, str | None]:
-    """Return the problem of a source and advice: a refused credential, or only faults for some minutes."""
-    if budget is not None and budget.denied:
-        return budget.denied, of_denial(budget.denied).do
-    if budget is not None and budget.unreachable_at and budget.fault:
-        hint = of_poll(budget.fault)
-        return budget.fault, None if hint is None else hint.do
-    return None, None
 
 
 def durations(forecasts: Sequence[Forecast], name: str) -> responses.Durations:

@@ -26,7 +26,6 @@ MAX_PAGE = 100
 
 #: Time limits of connecting and answering, in seconds: a ping can take 15 s, a redelivery of many longer.
 _TIMEOUTS = (10, 90)
-_ABOUT_RULES = ("not public", "not allowed", "not among those allowed", "must use https")
 _LONGEST = 300
 _UNAUTHORISED, _FORBIDDEN, _NOT_FOUND = 401, 403, 404
 #: Exceptions of `requests` before any byte is sent: the request cannot be encoded.
@@ -37,7 +36,7 @@ _NEVER_SENT = (
     requests.exceptions.InvalidURL,
     requests.exceptions.MissingSchema,
 )
-_UNKNOWN_HERE = f"there is no bridge at this address: set {URL} to the address of the function app, without a path"
+_WRONG_ADDRESS = f"there is no bridge at this address: set {URL} to the address of the function app, without a path"
 
 
 def header_secret(environment: Mapping[str, str], name: str) -> str | None:
@@ -76,8 +75,7 @@ class _Fields(dict[str, Any]):
 
 def other_version(why: str) -> Refused:
     """Return the error for an answer that this command line cannot read."""
-    text = f"the service at {URL} is not this version of the bridge: {why}"
-    return Refused(text, status=0, code="OtherVersion")
+    return Refused(f"the service at {URL} is not this version of the bridge", why, status=0, code="OtherVersion")
 
 
 class _Credentials(AuthBase):
@@ -175,7 +173,7 @@ class Api:
             return {}
         read = _object(answer)
         if read is None:
-            raise Refused(f"the answer is not JSON: {_UNKNOWN_HERE}", status=answer.status_code, code="NoJson")
+            raise Refused("the answer is not JSON", _WRONG_ADDRESS, status=answer.status_code, code="NoJson")
         _hide_queries(read)
         return read
 
@@ -198,12 +196,11 @@ class Api:
                 proxies=self._proxies,
             )
         except (*_NEVER_SENT, UnicodeError) as error:
-            raise UsageError(
-                f"the request cannot be sent ({type(error).__name__}): check the arguments and {URL}"
-            ) from None
+            what = f"the request cannot be sent ({type(error).__name__})"
+            raise UsageError(what, f"check the arguments and {URL}") from None
         except requests.RequestException as error:
-            why = type(error).__name__
-            raise BridgeUnreachable(f"{self.url} does not answer ({why}): check that it runs, and {URL}") from error
+            what = f"{self.url} does not answer ({type(error).__name__})"
+            raise BridgeUnreachable(what, f"check that it runs, and {URL}") from error
 
 
 def _hide_queries(shown: object) -> None:
@@ -227,21 +224,16 @@ def _refusal(answer: requests.Response) -> Refused:
     error = (_object(answer) or {}).get("error")
     status = answer.status_code
     if not isinstance(error, dict):
-        message = _of_the_host(answer)
-        return Refused(message, status=status, code=f"HTTP {status}")
+        return Refused(f"HTTP {status}", _of_the_host(answer), status=status, code=f"HTTP {status}")
     details = tuple((str(each.get("target")), str(each.get("message"))) for each in error.get("details") or ())
     said = "; ".join(f"{target} {message}" for target, message in details) or str(error.get("message"))
-    advice = _advice(answer, error, details)
-    code = str(error.get("code"))
-    return Refused(f"{code}: {printable(said, _LONGEST * 4)}{advice}", status=status, code=code, details=details)
+    code, do = str(error.get("code")), printable(said, _LONGEST * 4) + _advice(answer, error)
+    return Refused(code, do, status=status, code=code, details=details)
 
 
-def _advice(answer: requests.Response, error: Json, details: tuple[tuple[str, str], ...]) -> str:
+def _advice(answer: requests.Response, error: Json) -> str:
     """Return advice that only the command line can give, such as the next command."""
-    about_rules = any(
-        target == "callbackUrl" and any(each in message for each in _ABOUT_RULES) for target, message in details
-    )
-    if about_rules:
+    if any(each.get("code") == "DestinationNotAllowed" for each in error.get("details") or ()):
         return f"; {diagnostics.FAILURES['refused-by-rules'].do}"
     if error.get("code") == "NotFound":
         return f" `{PROGRAM} list` shows the existing ones."
@@ -253,15 +245,15 @@ def _of_the_host(answer: requests.Response) -> str:
     """Explain an answer of the Functions host or of another server, which lacks the bridge's error body."""
     status = answer.status_code
     if status in (_UNAUTHORISED, _FORBIDDEN):
-        return f"HTTP {status}: set {KEY} to a function key of the app, or {TOKEN} to a token for the app"
+        return f"set {KEY} to a function key of the app, or {TOKEN} to a token for the app"
     if answer.is_redirect:
-        return f"HTTP {status}: it redirects to {printable(answer.headers['Location'], _LONGEST)}; set {URL} to that"
+        return f"it redirects to {printable(answer.headers['Location'], _LONGEST)}; set {URL} to that"
     if status == _NOT_FOUND:
-        return f"HTTP {status}: {_UNKNOWN_HERE}"
+        return _WRONG_ADDRESS
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         why = "the platform answered, not the bridge: an instance ended or was not ready"
-        return f"HTTP {status}: {why}. Run the command again; a ping is then sent twice"
-    return f"HTTP {status} without a reason: read the log of the function app"
+        return f"{why}. Run the command again; a ping is then sent twice"
+    return "it gives no reason: read the log of the function app"
 
 
 def _object(answer: requests.Response) -> Json | None:

@@ -35,6 +35,13 @@ class CommandFailed(Exception):
 
     exit = Exit.FAILED
 
+    def __init__(self, what: str, do: str | None = None) -> None:
+        super().__init__(what if do is None else f"{what}: {do}")
+        #: What happened.
+        self.what = what
+        #: What to do about it, where that is not part of `what`.
+        self.do = do
+
 
 class UsageError(CommandFailed):
     """The arguments or the environment are wrong."""
@@ -51,8 +58,10 @@ class BridgeUnreachable(CommandFailed):
 class Refused(CommandFailed):
     """The bridge refused the request, or failed."""
 
-    def __init__(self, message: str, *, status: int, code: str, details: tuple[tuple[str, str], ...] = ()) -> None:
-        super().__init__(message)
+    def __init__(
+        self, what: str, do: str, *, status: int, code: str, details: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        super().__init__(what, do)
         self.exit = Exit.MISUSED if status == _BAD_REQUEST else Exit.REFUSED
         self.status = status
         #: The error code of the answer, or `HTTP 404` for an answer without one.

@@ -10,8 +10,8 @@ import requests
 
 from bridge.cli.client import Api, Json, other_version
 from bridge.cli.errors import CommandFailed, Refused
-from bridge.cli.showing import troubles
-from bridge.diagnostics import of_denial
+from bridge.cli.showing import poll_error, troubles
+from bridge.diagnostics import of_poll
 from bridge.domain.time import Clock
 from bridge.storage.keys import HEARTBEAT_KEY
 
@@ -111,8 +111,7 @@ def _refused(error: Refused) -> Iterator[Examined]:
 
 
 def _failed(name: str, error: CommandFailed) -> Examined:
-    what, _, do = str(error).partition(": ")
-    return Examined(name, Health.BAD, what, do or "read the log of the function app")
+    return Examined(name, Health.BAD, error.what, error.do or "read the log of the function app")
 
 
 def _sweeps(status: Json, now: datetime) -> Iterator[Examined]:
@@ -145,10 +144,10 @@ def _queue(queue: Json) -> Iterator[Examined]:
 def _source(source: Json) -> Examined:
     name = f"source {source['name']}"
     if source.get("unreachableSince"):
-        text = f"no answer since {source['unreachableSince']}: {source['problem']}"
+        text = f"no answer since {source['unreachableSince']} ({poll_error(source['problem'])})"
         return Examined(name, Health.BAD, text, source["advice"])
-    if source["problem"]:
-        text = f"{of_denial(source['problem']).what}: {source['problem']}; paused until {source['pausedUntil']}"
+    if error := source["problem"]:
+        text = f"{of_poll(error['kind']).what} ({poll_error(error)}); paused until {source['pausedUntil']}"
         return Examined(name, Health.BAD, text, source["advice"])
     if source["stoppedUntil"]:
         do = "nothing, if it passes; else lower SPEECH_REQUESTS_PER_SECOND or raise the resource's quota"

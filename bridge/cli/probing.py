@@ -15,7 +15,7 @@ from bridge.adapters.azure.clients import authorisations, credential, queue_clie
 from bridge.adapters.azure.queue import DELIVERIES_QUEUE
 from bridge.adapters.speech import SpeechService
 from bridge.cli.examining import Examined, Health, agreement
-from bridge.diagnostics import of_denial, of_poll
+from bridge.diagnostics import of_poll
 from bridge.domain.errors import Misconfigured
 from bridge.domain.ids import OperationRef
 from bridge.domain.time import Clock
@@ -124,9 +124,6 @@ def _answers(speech: SpeechService, sources: Iterable[Source], clock: Clock) -> 
         match result:
             case NotFound() | Pending() | Terminal():
                 yield Examined(name, Health.GOOD, f"answers at {source.endpoint}, and accepts the credential")
-            case Unauthorized(what=what):
-                hint = of_denial(what)
-                yield Examined(name, Health.BAD, f"{hint.what}: {what}", hint.do)
-            case TransientError(what=what) | Throttled(what=what) | BadRequest(what=what):
-                fault = of_poll(what)
-                yield Examined(name, Health.BAD, what, fault.do if fault else None)
+            case Unauthorized() | TransientError() | Throttled() | BadRequest():
+                hint = of_poll(result.error.kind)
+                yield Examined(name, Health.BAD, f"{hint.what} ({result.error.kind}: {result.error.detail})", hint.do)

@@ -5,7 +5,7 @@ Converts JSON of the API to lines. Only `troubles` reads from the API. The hints
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from urllib.parse import urlsplit
 
@@ -30,9 +30,11 @@ class Finding:
 
     #: The receiver's host and port, or the source.
     where: str
-    #: The observation: a status, a class of failure, or Speech's own message.
-    seen: str
+    #: The kind of the observation: a status, a kind of failure, or why the bridge gave up.
+    kind: str
     hint: Hint
+    #: The kind with its detail, which can differ between registrations that have the same problem.
+    seen: str = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Trouble:
         found = self.finding
         return {
             "where": found.where,
+            "kind": found.kind,
             "seen": found.seen,
             "what": found.hint.what,
             "do": found.hint.do,
@@ -96,12 +99,12 @@ def _looked_at(api: Api) -> Iterator[Json]:
 
 
 def _of_operation(operation: Json) -> Finding | None:
+    where, error = f"source {operation['source']}", operation["lastError"]
     given_up = diagnostics.of_end(operation["reason"])
-    hint = given_up or diagnostics.of_poll(operation["lastError"])
-    if hint is None:
-        return None
-    seen = operation["lastError"] or f"{operation['status']}, {operation['reason']}"
-    return Finding(f"source {operation['source']}", seen, hint)
+    seen = f"{operation['status']}, {operation['reason']}" if error is None else poll_error(error)
+    if given_up is not None:
+        return Finding(where, operation["reason"], given_up, seen)
+    return None if error is None else Finding(where, error["kind"], diagnostics.of_poll(error["kind"]), seen)
 
 
 def _of_attempts(shown: Json) -> Finding | None:
@@ -109,9 +112,14 @@ def _of_attempts(shown: Json) -> Finding | None:
     if not ended:
         return None
     last = ended[-1]
-    hint = diagnostics.of_attempt(last["status"], last["error"], last.get("detail"), last.get("location"))
-    seen = last["error"] or f"HTTP {last['status']}"
-    return None if hint is None else Finding(f"receiver {_host_of(shown['callbackUrl'])}", seen, hint)
+    hint = diagnostics.of_attempt(last["status"], last["error"])
+    kind = last["error"] or f"HTTP {last['status']}"
+    return None if hint is None else Finding(f"receiver {_host_of(shown['callbackUrl'])}", kind, hint, _outcome(last))
+
+
+def poll_error(error: Json) -> str:
+    """Write the error of a poll in one line."""
+    return f"{error['kind']}: {error['detail']}"
 
 
 def _host_of(url: str) -> str:
@@ -148,7 +156,8 @@ def in_short(shown: Json) -> str:
     match shown["state"]:
         case "waiting":
             seen = operation["status"] or "not known yet"
-            return f"the operation is {seen}{_in_brackets(operation.get('lastError'))}"
+            error = operation["lastError"]
+            return f"the operation is {seen}" + (f" ({poll_error(error)})" if error else "")
         case "pending":
             again = f"next at {shown['nextAttemptAt']}" if shown["nextAttemptAt"] else "next one soon"
             deferred = f", deferred by {shown['deferredBy']}" if shown["deferredBy"] else ""
@@ -277,7 +286,7 @@ def _source(each: Json) -> list[OutputLine]:
     lines = [OutputLine(f"source {each['name']}", f"{rate}{waits}", Tone.WARN if waits else Tone.PLAIN)]
     if each["problem"]:
         lines += [
-            OutputLine("broken", f"source {each['name']}: {each['problem']}", Tone.BAD),
+            OutputLine("broken", f"source {each['name']}: {poll_error(each['problem'])}", Tone.BAD),
             OutputLine("do", each["advice"], Tone.ADVICE),
         ]
     return lines
@@ -289,7 +298,3 @@ def _advice(found: Finding) -> OutputLine:
 
 def _at(words: str, time: str | None) -> str:
     return f"{words} {time}" if time else ""
-
-
-def _in_brackets(text: str | None) -> str:
-    return f" ({text})" if text else ""

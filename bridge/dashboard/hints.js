@@ -2,15 +2,12 @@
 
 const HINTS = JSON.parse(byId("hints").textContent);
 
-function ofAttempt({ status, error, detail, location }) {
-  if (error) return (error === "tls" && HINTS.tls[detail]) || (HINTS.failures[error] ?? null);
-  if (status === null) return null;
-  const hint = HINTS.statuses[status] ?? HINTS.classes[Math.floor(status / 100)] ?? null;
-  return hint && location ? { ...hint, what: `${hint.what} (${location})` } : hint;
+function ofAttempt({ status, error }) {
+  if (error) return HINTS.failures[error] ?? null;
+  return status === null ? null : HINTS.statuses[status] ?? HINTS.classes[Math.floor(status / 100)] ?? null;
 }
 
-const ofPoll = (lastError) =>
-  lastError ? HINTS.polls.find(({ pattern }) => new RegExp(`^(?:${pattern})`).test(lastError))?.hint ?? HINTS.unreachable : null;
+const ofPoll = (error) => error && (HINTS.polls[error.kind] ?? HINTS.polls.unknown);
 
 const ofEnd = (reason) => (reason ? HINTS.reasons[reason] ?? null : null);
 

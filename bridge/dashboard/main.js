@@ -45,7 +45,7 @@ function drawSources() {
     el("span", { class: "quiet url" }, `${host(source.endpoint)}/${source.path}`),
     el("span", { title: "requests per second, of the highest" }, `${source.requestsPerSecond} of ${source.highestRequestsPerSecond} requests/s`),
     source.shadowPrice > 1 && el("span", { title: "more polls are due than the budget allows: only polls worth at least this many base prices are made" }, `price ${source.shadowPrice}`),
-    source.problem && el("p", { class: "hint" }, el("strong", {}, source.problem), ` ${capital(source.advice ?? "")}.`))));
+    source.problem && el("p", { class: "hint" }, el("strong", {}, source.problem.detail), ` ${capital(source.advice ?? "")}.`))));
 }
 
 async function readStatus() {

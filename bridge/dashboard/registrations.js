@@ -62,7 +62,7 @@ function asked(operation) {
   const times = operation.polls === 0 ? "Not polled yet" : operation.polls === 1 ? "Polled once" : `Polled ${plural(operation.polls, "time")}`;
   const next = operation.nextPollAt ? el("span", {}, "; next poll ", when(operation.nextPollAt)) : null;
   return moment(operation.lastPolledAt, times, next,
-    operation.lastError && el("pre", {}, operation.lastError), hint);
+    operation.lastError && el("pre", {}, operation.lastError.detail), hint);
 }
 
 function attempted(attempt) {
@@ -85,7 +85,7 @@ function life(shown) {
     operation.reason && el("span", {}, ` (${operation.reason})`));
   const source = sourceOf(operation.source);
   const paused = !ended && !operation.lastError && source?.problem && el("p", { class: "hint" },
-    el("strong", {}, `Source ${source.name} ${source.unreachableSince ? "does not answer" : "is paused"}: ${source.problem}`), ` ${capital(source.advice ?? "")}`);
+    el("strong", {}, `Source ${source.name} ${source.unreachableSince ? "does not answer" : "is paused"}: ${source.problem.detail}`), ` ${capital(source.advice ?? "")}`);
   return [
     el("ol", { class: "life" },
       moment(shown.createdAt, "Registered", el("span", { class: "quiet url" }, ` for ${shown.callbackUrl}`)),

@@ -38,7 +38,7 @@ class AttemptRecord:
     #: The status of the answer, if any.
     status: int | None = None
     #: The class of the failure, if there was no answer.
-    error: str | None = None
+    error: Failure | None = None
     #: A description of the failure for people.
     detail: str | None = None
     #: The target of a redirect, printable.
@@ -87,7 +87,7 @@ class AttemptRecord:
             self, duration_ms=None, address=None, status=None, error=None, detail=None, location=None, body=None
         )
 
-    def error_at(self, now: datetime) -> str | None:
+    def error_at(self, now: datetime) -> Failure | None:
         """Return the class of the failure: `lost` if the bridge ended before it could record the attempt."""
         return Failure.LOST if self._is_lost_at(now) else self.error
 

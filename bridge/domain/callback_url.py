@@ -116,6 +116,10 @@ class CallbackRefused(ValueError):
     """The URL is not a callback URL, or the rules do not allow its destination. The message gives the reason."""
 
 
+class DestinationNotAllowed(CallbackRefused):
+    """The rules do not allow the destination of the URL."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackRules:
     """Exceptions that operators allow beyond `https:` on port 443 to public addresses."""
@@ -178,7 +182,7 @@ def normalise(url: str, rules: CallbackRules) -> str:
     if not host:
         raise CallbackRefused("has no host")
     if port == 0 or not rules.allows_port(port or DEFAULT_PORTS[scheme]):
-        raise CallbackRefused(f"uses port {port or DEFAULT_PORTS[scheme]}, which is not allowed")
+        raise DestinationNotAllowed(f"uses port {port or DEFAULT_PORTS[scheme]}, which is not allowed")
     named = _read_host(host, bracketed="[" in parts.netloc)
     _check_host(named, rules)
     authority = _written(named)
@@ -273,7 +277,7 @@ def _check_parts(scheme: str, url: str, netloc: str, rules: CallbackRules) -> No
     if scheme not in DEFAULT_PORTS:
         raise CallbackRefused("must begin with https:// (or http:// where that is allowed)")
     if scheme == "http" and not rules.allow_http:
-        raise CallbackRefused("must use https")
+        raise DestinationNotAllowed("must use https")
     if "@" in netloc:
         raise CallbackRefused("contains a user name or password: send credentials otherwise")
     if "#" in url:
@@ -311,9 +315,9 @@ def _check_host(host: str | Address, rules: CallbackRules) -> None:
     if host == "localhost" or (isinstance(host, str) and host.endswith(".localhost")):
         address = ipaddress.IPv4Address("127.0.0.1")
     if not isinstance(address, str) and not rules.allows_address(address):
-        raise CallbackRefused("points to an address that is not public")
+        raise DestinationNotAllowed("points to an address that is not public")
     if not rules.allows_host(str(host)):
-        raise CallbackRefused("names a host that is not among those allowed")
+        raise DestinationNotAllowed("names a host that is not among those allowed")
 
 
 def _ascii_name(host: str) -> str:

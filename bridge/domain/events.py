@@ -78,7 +78,7 @@ class OperationCompleted:
             not_before=operation.seen_running_at,
             reason=None,
             body=operation.body,
-            why=operation.why,
+            why=operation.error,
             polls=operation.polls,
         )
 

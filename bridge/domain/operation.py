@@ -35,8 +35,47 @@ MAX_REGISTRATIONS_OF_OWNER = 10
 class Explanation:
     """The upstream's explanation of a failure, for people. One of the two can be empty."""
 
-    code: str
-    message: str
+    code: str = ""
+    message: str = ""
+
+
+class PollErrorKind(StrEnum):
+    """Why a poll returned no status of its operation."""
+
+    UNAUTHORIZED = "unauthorized"  #: 401: the key or the token is not accepted
+    PERMISSION_DENIED = "permission_denied"  #: 403: the identity has no role
+    QUOTA_EXCEEDED = "quota_exceeded"  #: 403 with `Retry-After`: the quota of the resource is used up
+    FORBIDDEN = "forbidden"  #: any other 403, such as the resource's network rules
+    CREDENTIAL_UNAVAILABLE = "credential_unavailable"  #: the identity got no token, so no request was sent
+    NOT_FOUND = "not_found"  #: 404, 410 or 204: the source has no such operation
+    BAD_REQUEST = "bad_request"  #: a 4xx about the request itself
+    RATE_LIMITED = "rate_limited"  #: 429
+    SERVICE_UNAVAILABLE = "service_unavailable"  #: 503 with `Retry-After`
+    GATEWAY_ERROR = "gateway_error"  #: a 4xx about a gateway, a proxy or the moment
+    SERVER_ERROR = "server_error"  #: any other 5xx
+    INVALID_RESPONSE = "invalid_response"  #: not an HTTP response of the Speech API
+    DNS_FAILED = "dns_failed"  #: the source's name has no address, or the lookup took too long
+    CONNECTION_FAILED = "connection_failed"  #: no connection to any address of the source
+    CONNECTION_CLOSED = "connection_closed"  #: the connection ended before a response
+    TLS_FAILED = "tls_failed"  #: the certificate or the handshake is not right
+    TIMEOUT = "timeout"  #: no whole response in time
+    UNKNOWN_SOURCE = "unknown_source"  #: the settings have no source of this name
+    INTERNAL_ERROR = "internal_error"  #: a fault in the bridge's own code
+    UNKNOWN = "unknown"  #: a kind that another version of the bridge has written
+
+    @classmethod
+    def _missing_(cls, _value: object) -> "PollErrorKind":
+        return cls.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class PollError:
+    """Why a poll returned no status of its operation."""
+
+    #: What code decides by.
+    kind: PollErrorKind = PollErrorKind.UNKNOWN
+    #: A text for people, which no code reads; without a URL or a secret.
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +125,7 @@ class Operation:
     #: The last poll that returned a running operation.
     seen_running_at: datetime | None = None
     #: The problem of the last poll, if any.
-    last_error: str | None = None
+    last_error: PollError | None = None
     #: The key of its due row: the next poll while a registration waits, the purge otherwise.
     due: str
     #: The final status, or None while the operation runs.
@@ -97,9 +136,8 @@ class Operation:
     reason: ExpiredReason | None = None
     #: The upstream's final answer, as JSON text of at most 4 KiB.
     body: str | None = None
-    #: The upstream's explanation of a failure, for people.
-    error_code: str | None = None
-    error_message: str | None = None
+    #: The upstream's explanation of a failure.
+    error: Explanation | None = None
     #: The id of the transaction that last wrote the row.
     tx: str = ""
 
@@ -107,12 +145,6 @@ class Operation:
     def is_final(self) -> bool:
         """Whether the upstream's own status is final. The bridge's own one is reopened by a new registration."""
         return self.final_status is not None and self.final_status is not FinalStatus.EXPIRED
-
-    @property
-    def why(self) -> Explanation | None:
-        """The upstream's explanation of a failure."""
-        code, message = self.error_code or "", self.error_message or ""
-        return Explanation(code, message) if code or message else None
 
     @property
     def is_polled(self) -> bool:

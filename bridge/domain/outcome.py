@@ -25,21 +25,21 @@ class Failure(StrEnum):
 
 
 class TlsReason(StrEnum):
-    """Why TLS failed. The value is the `detail` of an attempt."""
+    """Why TLS failed. The value is the `detail` of an attempt, a text for people that no code reads."""
 
     EXPIRED = "the certificate has expired"
     NOT_YET_VALID = "the certificate is not valid yet"
     HOST = "the certificate is for another host name"
-    SELF_SIGNED = "the certificate is self-signed"
+    SELF_SIGNED = "the certificate is self-signed, not of a public authority"
     SELF_SIGNED_CHAIN = "the certificate is signed by a self-signed authority that is not trusted"
     AUTHORITY = "the certificate's authority is not trusted, or its chain is incomplete"
     CERTIFICATE = "the certificate is not valid"
-    NOT_TLS = "the port does not speak TLS"
-    ENDED = "the connection ended within the TLS handshake"
-    NOTHING_IN_COMMON = "the receiver has no TLS version or cipher in common with the bridge"
-    CLIENT_CERTIFICATE = "the receiver wants a client certificate"
-    NO_SUCH_HOST = "the receiver has no certificate for the host name"
-    HANDSHAKE = "the TLS handshake failed"
+    NOT_TLS = "the port does not speak TLS: check scheme and port"
+    ENDED = "the connection ended within the TLS handshake: the server's log can say why"
+    NOTHING_IN_COMMON = "the server has no TLS version or cipher in common with the bridge, which takes TLS 1.2 and 1.3"
+    CLIENT_CERTIFICATE = "the server wants a client certificate, and the bridge has none"
+    NO_SUCH_HOST = "the server has no certificate for the host name"
+    HANDSHAKE = "the TLS handshake failed: the server's log can say why"
 
 
 #: The kept length of a receiver's answer, in bytes of UTF-8.

@@ -24,7 +24,7 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from bridge.domain.backoff import Backoff
-from bridge.domain.operation import ExpiredReason, Explanation, FinalStatus, PollState
+from bridge.domain.operation import ExpiredReason, Explanation, FinalStatus, PollError, PollState
 from bridge.domain.poll_schedule import PollSchedule
 from bridge.domain.upstream import (
     BadRequest,
@@ -81,7 +81,7 @@ class PollAgain:
     poll_state: PollState
     #: The upstream's status, or None if this poll returned none.
     status: str | None
-    error: str | None
+    error: PollError | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +94,7 @@ class Finish:
     body: str | None
     #: Why the bridge gave up. None for a final status of the upstream.
     reason: ExpiredReason | None
-    error: str | None
+    error: PollError | None
     #: The upstream's explanation of the failure, if any.
     why: Explanation | None = None
 
@@ -141,8 +141,8 @@ def after_poll(
             return _go_on(seen, now, policy, policy.schedule.next_poll(seen, now, price=met.price), status=status)
         case TransientError():
             return _after_fault(asked, now, policy, result, met)
-        case NotFound(what=what):
-            return _after_absence(_shifted(asked, met.late - _LATE), now, policy, what)
+        case NotFound(error=error):
+            return _after_absence(_shifted(asked, met.late - _LATE), now, policy, error)
         case BadRequest():
             return _after_refusal(asked, now, policy, result)
         case _:
@@ -156,11 +156,11 @@ def _after_block(
     blocked = replace(poll_state, blocks=poll_state.blocks + 1, troubled_at=now)
     if not met.is_own:
         at = max(policy.schedule.next_poll(poll_state, now, price=met.price), met.free_at or now)
-        return PollAgain(at=at, poll_state=_shifted(blocked, at - now + met.late), status=None, error=result.what)
+        return PollAgain(at=at, poll_state=_shifted(blocked, at - now + met.late), status=None, error=result.error)
     wait = OWN_BACKOFF.wait(poll_state.blocks)
     named = result.wait if isinstance(result, Throttled) else None
     at = now + max(wait, named or wait)
-    return _go_on(_shifted(blocked, at - now + met.late), now, policy, at, error=result.what)
+    return _go_on(_shifted(blocked, at - now + met.late), now, policy, at, error=result.error)
 
 
 def _after_fault(
@@ -171,9 +171,11 @@ def _after_fault(
     own = FAULT_BACKOFF.wait(failed.faults)
     at = max(policy.schedule.next_poll(failed, now, price=met.price), now + max(own, result.wait or own))
     if met.is_own and now >= last_deadline(poll_state, policy):
-        return _give_up(failed, ExpiredReason.DEADLINE, result.what)
+        return _give_up(failed, ExpiredReason.DEADLINE, result.error)
     deadline = poll_state.registered_at + policy.deadline
-    return PollAgain(at=at if now >= deadline else min(at, deadline), poll_state=failed, status=None, error=result.what)
+    return PollAgain(
+        at=at if now >= deadline else min(at, deadline), poll_state=failed, status=None, error=result.error
+    )
 
 
 def last_deadline(poll_state: PollState, policy: PollingPolicy) -> datetime:
@@ -188,13 +190,13 @@ def _shifted(poll_state: PollState, by: timedelta) -> PollState:
     return replace(poll_state, absent_since=poll_state.absent_since + by)
 
 
-def _after_absence(poll_state: PollState, now: datetime, policy: PollingPolicy, what: str) -> PollAgain | Finish:
+def _after_absence(poll_state: PollState, now: datetime, policy: PollingPolicy, error: PollError) -> PollAgain | Finish:
     since = min(poll_state.absent_since or now, now)
     absent = _counted(poll_state, absences=poll_state.absences + 1, absent_since=since)
     if now - since >= ABSENT_FOR:
-        return _give_up(absent, ExpiredReason.NOT_FOUND, what)
+        return _give_up(absent, ExpiredReason.NOT_FOUND, error)
     wait = ABSENT_WAITS[poll_state.absences] if poll_state.absences < len(ABSENT_WAITS) else ABSENT_WAIT
-    return _go_on(absent, now, policy, min(now + wait, since + ABSENT_FOR), error=what)
+    return _go_on(absent, now, policy, min(now + wait, since + ABSENT_FOR), error=error)
 
 
 def _after_refusal(
@@ -202,8 +204,8 @@ def _after_refusal(
 ) -> PollAgain | Finish:
     refused = _counted(poll_state, refusals=poll_state.refusals + 1)
     if poll_state.refusals >= len(REFUSAL_WAITS):
-        return replace(_give_up(refused, ExpiredReason.REFUSED, answer.what), why=answer.why)
-    return _go_on(refused, now, policy, now + REFUSAL_WAITS[poll_state.refusals], error=answer.what)
+        return replace(_give_up(refused, ExpiredReason.REFUSED, answer.error), why=answer.why)
+    return _go_on(refused, now, policy, now + REFUSAL_WAITS[poll_state.refusals], error=answer.error)
 
 
 def _go_on(
@@ -213,7 +215,7 @@ def _go_on(
     at: datetime,
     *,
     status: str | None = None,
-    error: str | None = None,
+    error: PollError | None = None,
 ) -> PollAgain | Finish:
     deadline = poll_state.registered_at + policy.deadline
     if now >= deadline:
@@ -221,7 +223,7 @@ def _go_on(
     return PollAgain(at=min(at, deadline), poll_state=poll_state, status=status, error=error)
 
 
-def _give_up(poll_state: PollState, reason: ExpiredReason, error: str | None) -> Finish:
+def _give_up(poll_state: PollState, reason: ExpiredReason, error: PollError | None) -> Finish:
     return Finish(final_status=FinalStatus.EXPIRED, poll_state=poll_state, body=None, reason=reason, error=error)
 
 

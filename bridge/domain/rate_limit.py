@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from pydantic import FiniteFloat
 
 from bridge.domain.backoff import Backoff
+from bridge.domain.operation import PollError
 from bridge.domain.sliding_window import check_times, take
 from bridge.domain.time import CLOCK_SKEW
 from bridge.domain.upstream import LONGEST_NAMED_STOP
@@ -80,14 +81,14 @@ class Budget:
     paused_for: FiniteFloat = 0.0
     #: Pauses in a row. While there are any, one operation at a time probes the source.
     pauses: int = 0
-    #: The source's answer to the refused credential.
-    denied: str | None = None
+    #: The error of the refused credential.
+    denied: PollError | None = None
     #: When the last poll with an answer about its operation was sent. Written only together with other changes.
     answered_at: datetime | None = None
     #: Faults in a row since the last answer, the time of the first one, and the last one's description.
     faults: int = 0
     silent_since: datetime | None = None
-    fault: str | None = None
+    fault: PollError | None = None
     #: If the circuit is open: no request before this time, then one probe.
     probe_at: datetime | None = None
     #: Failed probes in a row, counting the faults that opened the circuit as the first. 0 while the circuit is closed.
@@ -188,7 +189,7 @@ def throttle(budget: Budget, wait: timedelta | None, now: datetime, *, asked_at:
     )
 
 
-def deny(budget: Budget, what: str, now: datetime, *, asked_at: datetime) -> Budget:
+def deny(budget: Budget, error: PollError, now: datetime, *, asked_at: datetime) -> Budget:
     """Apply a refused credential: pause, each time longer. A request from before the last refusal changes nothing."""
     budget = answered(budget)
     if budget.denied_at is not None and asked_at <= budget.denied_at:
@@ -201,18 +202,18 @@ def deny(budget: Budget, what: str, now: datetime, *, asked_at: datetime) -> Bud
         paused_until=now + wait,
         paused_for=wait.total_seconds(),
         denied_at=now,
-        denied=what,
+        denied=error,
     )
 
 
-def fail(budget: Budget, what: str, now: datetime) -> Budget:
+def fail(budget: Budget, error: PollError, now: datetime) -> Budget:
     """Count a request without an answer. Enough of them in a row open the circuit.
 
     Requests that were under way when the circuit opened do not lengthen the wait. A source that has not answered for
     UNREACHABLE_AFTER is marked as unreachable.
     """
     faults, since = budget.faults + 1, budget.silent_since or now
-    after = replace(budget, faults=faults, silent_since=since, fault=what)
+    after = replace(budget, faults=faults, silent_since=since, fault=error)
     if now - since >= UNREACHABLE_AFTER and faults >= _FAULTS_TO_REPORT and budget.unreachable_at is None:
         after = replace(after, unreachable_at=now)
     opened = budget.probe_at is None and faults >= FAULTS_TO_OPEN
@@ -221,10 +222,10 @@ def fail(budget: Budget, what: str, now: datetime) -> Budget:
     return replace(after, probes=1, probe_at=now + PROBE_BACKOFF.first)
 
 
-def fail_probe(budget: Budget, what: str, now: datetime) -> Budget:
+def fail_probe(budget: Budget, error: PollError, now: datetime) -> Budget:
     """Count a probe without an answer. The wait for the next probe doubles."""
     probes = budget.probes + 1
-    return replace(fail(budget, what, now), probes=probes, probe_at=now + PROBE_BACKOFF.wait(probes))
+    return replace(fail(budget, error, now), probes=probes, probe_at=now + PROBE_BACKOFF.wait(probes))
 
 
 def answered(budget: Budget) -> Budget:

@@ -1,7 +1,7 @@
 """The upstream: its sources, which run operations, and the meaning of their answers.
 
 Sources: the REST reference of `Operations - Get` (api-version 2024-08-01) and observed answers of its siblings. The
-HTTP status decides. Codes and messages in the body are for people only.
+HTTP status decides. Messages in the body are for people only.
 """
 
 import json
@@ -9,78 +9,72 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import Enum, auto
+from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from bridge.domain.callback_url import DEFAULT_PORTS
 from bridge.domain.ids import OPERATION_ID, OperationRef
-from bridge.domain.operation import Explanation, FinalStatus
+from bridge.domain.operation import Explanation, FinalStatus, PollError, PollErrorKind
 from bridge.domain.retry import parse_retry_after
 from bridge.domain.text import printable, size_in_utf8
 
-
-class Meaning(Enum):
-    """The subject of a client error (400 to 499), which decides its effect."""
-
-    REQUEST = auto()  #: the request itself is wrong: ends the operation if it lasts
-    ABSENCE = auto()  #: the operation does not exist: ends the operation if it lasts
-    CREDENTIAL = auto()  #: the whole source refuses the bridge: the source pauses
-    RATE = auto()  #: the source gets too many requests: the source stops for a while
-    MOMENT = auto()  #: a gateway, a proxy or the moment: polled again with growing waits, and never an end
-
-
 _UNASSIGNED = "unassigned: not about the request"
 
-#: Each client error with its subject and the reason. The bridge sends a GET without a body, a condition, a range, an
-#: expectation or an upgrade, so an answer that complains about one of those is not about the request. Sources: RFC
-#: 9110, 15.5, the IANA registry of status codes, and the documentation of IIS, nginx and load balancers of AWS.
-CLIENT_ERRORS: Mapping[int, tuple[Meaning, str]] = MappingProxyType(
+#: Each client error with its kind and the reason. BAD_REQUEST and NOT_FOUND end an operation if they last.
+#: UNAUTHORIZED and FORBIDDEN pause the source, RATE_LIMITED stops the source for a while. GATEWAY_ERROR delays the
+#: operation and never ends it. The bridge sends a GET without a body, a condition, a range, an expectation or an
+#: upgrade, so an answer that complains about one of those is not about the request. Sources: RFC 9110, 15.5, the IANA
+#: registry of status codes, and the documentation of IIS, nginx and load balancers of AWS.
+CLIENT_ERRORS: Mapping[int, tuple[PollErrorKind, str]] = MappingProxyType(
     {
-        **dict.fromkeys(range(400, 500), (Meaning.MOMENT, _UNASSIGNED)),
-        400: (Meaning.REQUEST, "the id, the path or the api-version is wrong"),
-        401: (Meaning.CREDENTIAL, "the key or the token is not accepted"),
-        402: (Meaning.MOMENT, "the subscription's payment, which its owner can mend"),
-        403: (Meaning.CREDENTIAL, "the role, the quota or the network rules of the whole resource"),
-        404: (Meaning.ABSENCE, "no such operation, or not yet"),
-        405: (Meaning.REQUEST, "the path takes no GET: it is not the path of operations"),
-        406: (Meaning.MOMENT, "a gateway's choice of content: the bridge accepts JSON, as the API returns"),
-        407: (Meaning.MOMENT, "a proxy on the way wants credentials"),
-        408: (Meaning.MOMENT, "a gateway waited too long for the request, which may be repeated"),
-        409: (Meaning.MOMENT, "the resource is being changed at this moment"),
-        410: (Meaning.ABSENCE, "the operation was there and has been removed"),
-        411: (Meaning.MOMENT, "a length, which a GET does not have"),
-        412: (Meaning.MOMENT, "a condition, and none was sent"),
-        413: (Meaning.REQUEST, "the request is too large, and will be no smaller"),
-        414: (Meaning.REQUEST, "the address is too long, and will be no shorter"),
-        415: (Meaning.REQUEST, "the content type is not taken"),
-        416: (Meaning.REQUEST, "the range cannot be answered"),
-        417: (Meaning.MOMENT, "an expectation, and none was sent"),
-        418: (Meaning.MOMENT, "reserved, and used by filters in front of a service"),
-        421: (Meaning.MOMENT, "the connection leads to a server that is not the source's"),
-        422: (Meaning.REQUEST, "the values of the request cannot be processed"),
-        423: (Meaning.MOMENT, "the resource is locked for now"),
-        424: (Meaning.MOMENT, "another request failed, on which this one depends"),
-        425: (Meaning.MOMENT, "too early data of TLS, which may be repeated"),
-        426: (Meaning.MOMENT, "a gateway wants another protocol"),
-        428: (Meaning.MOMENT, "a gateway wants a condition, which only a write needs"),
-        429: (Meaning.RATE, "too many requests, of the bridge and other clients together"),
-        431: (Meaning.REQUEST, "the headers are too large, and will be no smaller"),
-        440: (Meaning.MOMENT, "IIS: the session has ended"),
-        444: (Meaning.MOMENT, "nginx: the connection was closed without an answer"),
-        449: (Meaning.MOMENT, "IIS: the request may be repeated"),
-        450: (Meaning.MOMENT, "a filter in front of the service"),
-        451: (Meaning.MOMENT, "a filter for legal reasons in front of the service"),
-        460: (Meaning.MOMENT, "AWS: the client of a load balancer went away"),
-        463: (Meaning.MOMENT, "AWS: a load balancer met too many forwarding addresses"),
-        464: (Meaning.MOMENT, "AWS: a load balancer met another protocol"),
-        494: (Meaning.MOMENT, "nginx: the head of the request was too large for a proxy"),
-        495: (Meaning.MOMENT, "nginx: a client certificate, and none was sent"),
-        496: (Meaning.MOMENT, "nginx: a client certificate, and none was sent"),
-        497: (Meaning.MOMENT, "nginx: a request without TLS at a port for TLS"),
-        498: (Meaning.MOMENT, "a gateway's own token has ended"),
-        499: (Meaning.MOMENT, "nginx: the client of a proxy went away"),
+        **dict.fromkeys(range(400, 500), (PollErrorKind.GATEWAY_ERROR, _UNASSIGNED)),
+        400: (PollErrorKind.BAD_REQUEST, "the id, the path or the api-version is wrong"),
+        401: (PollErrorKind.UNAUTHORIZED, "the key or the token is not accepted"),
+        402: (PollErrorKind.GATEWAY_ERROR, "the subscription's payment, which its owner can mend"),
+        403: (PollErrorKind.FORBIDDEN, "the role, the quota or the network rules of the whole resource"),
+        404: (PollErrorKind.NOT_FOUND, "no such operation, or not yet"),
+        405: (PollErrorKind.BAD_REQUEST, "the path takes no GET: it is not the path of operations"),
+        406: (
+            PollErrorKind.GATEWAY_ERROR,
+            "a gateway's choice of content: the bridge accepts JSON, as the API returns",
+        ),
+        407: (PollErrorKind.GATEWAY_ERROR, "a proxy on the way wants credentials"),
+        408: (PollErrorKind.GATEWAY_ERROR, "a gateway waited too long for the request, which may be repeated"),
+        409: (PollErrorKind.GATEWAY_ERROR, "the resource is being changed at this moment"),
+        410: (PollErrorKind.NOT_FOUND, "the operation was there and has been removed"),
+        411: (PollErrorKind.GATEWAY_ERROR, "a length, which a GET does not have"),
+        412: (PollErrorKind.GATEWAY_ERROR, "a condition, and none was sent"),
+        413: (PollErrorKind.BAD_REQUEST, "the request is too large, and will be no smaller"),
+        414: (PollErrorKind.BAD_REQUEST, "the address is too long, and will be no shorter"),
+        415: (PollErrorKind.BAD_REQUEST, "the content type is not taken"),
+        416: (PollErrorKind.BAD_REQUEST, "the range cannot be answered"),
+        417: (PollErrorKind.GATEWAY_ERROR, "an expectation, and none was sent"),
+        418: (PollErrorKind.GATEWAY_ERROR, "reserved, and used by filters in front of a service"),
+        421: (PollErrorKind.GATEWAY_ERROR, "the connection leads to a server that is not the source's"),
+        422: (PollErrorKind.BAD_REQUEST, "the values of the request cannot be processed"),
+        423: (PollErrorKind.GATEWAY_ERROR, "the resource is locked for now"),
+        424: (PollErrorKind.GATEWAY_ERROR, "another request failed, on which this one depends"),
+        425: (PollErrorKind.GATEWAY_ERROR, "too early data of TLS, which may be repeated"),
+        426: (PollErrorKind.GATEWAY_ERROR, "a gateway wants another protocol"),
+        428: (PollErrorKind.GATEWAY_ERROR, "a gateway wants a condition, which only a write needs"),
+        429: (PollErrorKind.RATE_LIMITED, "too many requests, of the bridge and other clients together"),
+        431: (PollErrorKind.BAD_REQUEST, "the headers are too large, and will be no smaller"),
+        440: (PollErrorKind.GATEWAY_ERROR, "IIS: the session has ended"),
+        444: (PollErrorKind.GATEWAY_ERROR, "nginx: the connection was closed without an answer"),
+        449: (PollErrorKind.GATEWAY_ERROR, "IIS: the request may be repeated"),
+        450: (PollErrorKind.GATEWAY_ERROR, "a filter in front of the service"),
+        451: (PollErrorKind.GATEWAY_ERROR, "a filter for legal reasons in front of the service"),
+        460: (PollErrorKind.GATEWAY_ERROR, "AWS: the client of a load balancer went away"),
+        463: (PollErrorKind.GATEWAY_ERROR, "AWS: a load balancer met too many forwarding addresses"),
+        464: (PollErrorKind.GATEWAY_ERROR, "AWS: a load balancer met another protocol"),
+        494: (PollErrorKind.GATEWAY_ERROR, "nginx: the head of the request was too large for a proxy"),
+        495: (PollErrorKind.GATEWAY_ERROR, "nginx: a client certificate, and none was sent"),
+        496: (PollErrorKind.GATEWAY_ERROR, "nginx: a client certificate, and none was sent"),
+        497: (PollErrorKind.GATEWAY_ERROR, "nginx: a request without TLS at a port for TLS"),
+        498: (PollErrorKind.GATEWAY_ERROR, "a gateway's own token has ended"),
+        499: (PollErrorKind.GATEWAY_ERROR, "nginx: the client of a proxy went away"),
     }
 )
 
@@ -91,7 +85,12 @@ MAX_BODY_BYTES = 4096
 #: The longest stop of a source, whatever time it names.
 LONGEST_NAMED_STOP = timedelta(hours=1)
 
-_OK, _NO_CONTENT, _UNAVAILABLE = 200, 204, 503
+#: The error code of a 403 about the identity's role (Azure's RBAC).
+_NO_ROLE = "PermissionDenied"
+
+#: Statuses that mean something else if they name a time to wait.
+_WITH_WAIT = {403: PollErrorKind.QUOTA_EXCEEDED, 503: PollErrorKind.SERVICE_UNAVAILABLE}
+
 _FINAL_STATUSES = {
     "succeeded": FinalStatus.SUCCEEDED,
     "failed": FinalStatus.FAILED,
@@ -120,17 +119,9 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class NoReply:
-    """There was no usable answer: a timeout, or a fault of the connection."""
+    """There was no usable answer: a timeout, or a fault of the connection. Or the identity got no token to send."""
 
-    #: The class of the fault for people, never a URL or a secret.
-    what: str
-
-
-@dataclass(frozen=True, slots=True)
-class NoToken:
-    """No request was sent, since the identity got no token."""
-
-    what: str
+    error: PollError
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +149,7 @@ class Terminal:
 class TransientError:
     """The answer was not about the operation."""
 
-    what: str
+    error: PollError
     #: How long the next poll of the operation should wait, if the answer named a time. At most LONGEST_NAMED_STOP.
     wait: timedelta | None = None
 
@@ -167,7 +158,7 @@ class TransientError:
 class Throttled:
     """The source requests a stop."""
 
-    what: str
+    error: PollError
     #: The length of the stop, if the source named one. At most LONGEST_NAMED_STOP.
     wait: timedelta | None
 
@@ -176,59 +167,69 @@ class Throttled:
 class NotFound:
     """The source knows no such operation: not yet, not any more, or not at this source."""
 
-    what: str
+    error: PollError
 
 
 @dataclass(frozen=True, slots=True)
 class BadRequest:
     """The source rejected the request as invalid."""
 
-    what: str
+    error: PollError
     #: The code and message of the answer, if any.
     why: Explanation | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Unauthorized:
-    """The source refuses the credential, which affects the whole source."""
+    """The source refuses the credential, or there is none. Affects the whole source."""
 
-    what: str
-    #: False if no request was sent, since the identity got no token. That is never about one operation.
-    asked: bool = True
+    error: PollError
 
 
 PollResult = Pending | Terminal | TransientError | Throttled | NotFound | BadRequest | Unauthorized
 
 
-def read(reply: Reply | NoReply | NoToken, operation_id: str, now: datetime) -> PollResult:
+def read(reply: Reply | NoReply, operation_id: str, now: datetime) -> PollResult:
     """Return the meaning of `reply` for the operation that was polled."""
-    match reply:
-        case NoReply(what=what):
-            return TransientError(what)
-        case NoToken(what=what):
-            return Unauthorized(what, asked=False)
-        case Reply(status=status) if status == _OK:
-            return _read_body(reply.body, operation_id)
-        case Reply():
-            return _read_status(reply, now)
-
-
-def _read_status(reply: Reply, now: datetime) -> PollResult:
+    if isinstance(reply, NoReply):
+        return _failed(reply.error)
+    if reply.status == HTTPStatus.OK:
+        return _read_body(reply.body, operation_id)
     why = _explanation(_json_object(reply.body) or {})
-    what, wait = f"HTTP {reply.status}{_in_brackets(why)}", _wait(reply, now)
-    if reply.status == _NO_CONTENT:
-        return NotFound(what)
-    if reply.status == _UNAVAILABLE and reply.retry_after is not None:
-        return Throttled(what, wait)
-    meaning, _ = CLIENT_ERRORS.get(reply.status, (Meaning.MOMENT, ""))
-    results: dict[Meaning, PollResult] = {
-        Meaning.REQUEST: BadRequest(what, why),
-        Meaning.ABSENCE: NotFound(what),
-        Meaning.CREDENTIAL: Unauthorized(what),
-        Meaning.RATE: Throttled(what, wait),
-        Meaning.MOMENT: TransientError(what, wait),
-    }
-    return results[meaning]
+    return _failed(PollError(_kind(reply, why), f"HTTP {reply.status}{_in_brackets(why)}"), _wait(reply, now), why)
+
+
+def _failed(error: PollError, wait: timedelta | None = None, why: Explanation | None = None) -> PollResult:
+    match error.kind:
+        case PollErrorKind.BAD_REQUEST:
+            return BadRequest(error, why)
+        case PollErrorKind.NOT_FOUND:
+            return NotFound(error)
+        case PollErrorKind.RATE_LIMITED | PollErrorKind.SERVICE_UNAVAILABLE:
+            return Throttled(error, wait)
+        case (
+            PollErrorKind.UNAUTHORIZED
+            | PollErrorKind.PERMISSION_DENIED
+            | PollErrorKind.QUOTA_EXCEEDED
+            | PollErrorKind.FORBIDDEN
+            | PollErrorKind.CREDENTIAL_UNAVAILABLE
+        ):
+            return Unauthorized(error)
+        case _:
+            return TransientError(error, wait)
+
+
+def _kind(reply: Reply, why: Explanation | None) -> PollErrorKind:
+    """Classify a status other than 200. Azure sends `Retry-After` with a 403 if a quota is used up (API Management)."""
+    if reply.retry_after is not None and reply.status in _WITH_WAIT:
+        return _WITH_WAIT[reply.status]
+    if reply.status == HTTPStatus.FORBIDDEN and why is not None and why.code == _NO_ROLE:
+        return PollErrorKind.PERMISSION_DENIED
+    if reply.status == HTTPStatus.NO_CONTENT:
+        return PollErrorKind.NOT_FOUND
+    is_fault = reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    other = PollErrorKind.SERVER_ERROR if is_fault else PollErrorKind.INVALID_RESPONSE
+    return CLIENT_ERRORS.get(reply.status, (other, ""))[0]
 
 
 def _wait(reply: Reply, now: datetime) -> timedelta | None:
@@ -239,14 +240,18 @@ def _wait(reply: Reply, now: datetime) -> timedelta | None:
 def _read_body(raw: bytes, operation_id: str) -> Pending | Terminal | TransientError:
     body = _json_object(raw)
     if body is None:
-        return TransientError("HTTP 200 without a JSON object")
+        return _invalid("HTTP 200 without a JSON object")
     if not _names(body, operation_id):
-        return TransientError("HTTP 200 about another operation")
+        return _invalid("HTTP 200 about another operation")
     status = body.get("status")
     if not isinstance(status, str) or not status.strip():
-        return TransientError("HTTP 200 without a status")
+        return _invalid("HTTP 200 without a status")
     final_status = _FINAL_STATUSES.get(status.strip().lower())
     return Pending(printable(status, 64)) if final_status is None else Terminal(final_status, _kept(body))
+
+
+def _invalid(detail: str) -> TransientError:
+    return TransientError(PollError(PollErrorKind.INVALID_RESPONSE, detail))
 
 
 def _names(body: dict[str, Any], operation_id: str) -> bool:
@@ -271,13 +276,13 @@ def _kept(body: dict[str, Any]) -> str | None:
     return None if is_too_large else json.dumps(body, separators=(",", ":"))
 
 
-def read_failure(reply: Reply | NoReply | NoToken, operation_id: str) -> Explanation | None:
+def read_failure(reply: Reply | NoReply, operation_id: str) -> Explanation | None:
     """Return the reason of a failure from an operation's job. None if it contains none, or is another operation's.
 
     The shape is that of `GET …/batchsyntheses/{id}`. Only `properties.error` is read, since the outputs of the job are
     secrets.
     """
-    body = _json_object(reply.body) if isinstance(reply, Reply) and reply.status == _OK else None
+    body = _json_object(reply.body) if isinstance(reply, Reply) and reply.status == HTTPStatus.OK else None
     properties = body.get("properties") if body is not None and _names(body, operation_id) else None
     return _explanation({"error": properties.get("error")}) if isinstance(properties, dict) else None
 

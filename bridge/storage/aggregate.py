@@ -124,8 +124,7 @@ def as_seen_by(registration: Registration, operation: Operation) -> Operation:
         reason=None,
         last_error=None,
         body=None,
-        error_code=None,
-        error_message=None,
+        error=None,
     )
 
 

@@ -5,7 +5,7 @@ skipped and never guessed at.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar, cast, get_args, get_origin, get_type_hints
@@ -42,6 +42,8 @@ class _Kind(NamedTuple):
     times: tuple[str, ...]
     #: Columns that hold several values, separated by commas.
     lists: frozenset[str]
+    #: Fields whose value takes several columns, `{field}_{part}`, with the class of the value.
+    parts: Mapping[str, type]
 
 
 @cache  # a sweep reads and writes thousands of rows
@@ -49,7 +51,14 @@ def _kind(kind: type) -> _Kind:
     hints = {name: hint for name, hint in get_type_hints(kind).items() if name != "ref"}
     columns = tuple(field.name for field in fields(kind) if field.name in hints)
     times = tuple(name for name in columns if datetime in (hints[name], *get_args(hints[name])))
-    return _Kind(TypeAdapter(kind), columns, times, frozenset(x for x in columns if get_origin(hints[x]) is tuple))
+    lists = frozenset(name for name in columns if get_origin(hints[name]) is tuple)
+    parts = {
+        name: part
+        for name in columns
+        for part in get_args(hints[name])
+        if isinstance(part, type) and is_dataclass(part)
+    }
+    return _Kind(TypeAdapter(kind), columns, times, lists, parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +93,20 @@ def for_update(before: Stored[R], after: R) -> dict[str, Value]:
     return _written(after, (name for name in _kind(type(after)).columns if getattr(was, name) != getattr(after, name)))
 
 
+def part_columns(name: str, part: type, value: object) -> dict[str, Value]:
+    """Encode a value of the dataclass `part` as its columns. All of them are empty if the value is None."""
+    return {f"{name}_{each.name}": _plain(getattr(value, each.name, None)) for each in fields(part)}
+
+
 def _written(record: Record, names: Iterable[str]) -> dict[str, Value]:
-    return {VERSION_COLUMN: SCHEMA_VERSION, **{name: _plain(getattr(record, name)) for name in names}}
+    parts = _kind(type(record)).parts
+    columns: dict[str, Value] = {VERSION_COLUMN: SCHEMA_VERSION}
+    for name in names:
+        if name in parts:
+            columns |= part_columns(name, parts[name], getattr(record, name))
+        else:
+            columns[name] = _plain(getattr(record, name))
+    return columns
 
 
 def decode(kind: type[R], ref: OperationRef | RegistrationRef | None, values: Mapping[str, Value]) -> R:
@@ -97,6 +118,9 @@ def decode(kind: type[R], ref: OperationRef | RegistrationRef | None, values: Ma
     columns: dict[str, Any] = {name: value for name, value in values.items() if value != ""}
     for name in _kind(kind).lists & columns.keys():
         columns[name] = str(columns[name]).split(",")
+    for name, part in _kind(kind).parts.items():
+        found = {each.name: columns.get(f"{name}_{each.name}") for each in fields(part)}
+        columns[name] = {each: value for each, value in found.items() if value is not None} or None
     try:
         record = cast("R", _kind(kind).adapter.validate_python({**columns, "ref": ref}))
     except ValidationError as error:

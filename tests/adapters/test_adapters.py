@@ -22,8 +22,9 @@ from bridge.domain.callback_url import CallbackRules
 from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import BridgeError, CommitUnknown, Conflict, StorageRefused, StorageUnavailable
 from bridge.domain.ids import OperationRef, RegistrationRef
-from bridge.domain.outcome import Delivered, Failure, Gone, Rejected, Unreachable
-from bridge.domain.upstream import NoReply, NoToken, Reply, Source
+from bridge.domain.operation import PollErrorKind
+from bridge.domain.outcome import Delivered, Failure, Gone, Rejected, TlsReason, Unreachable
+from bridge.domain.upstream import NoReply, Reply, Source
 from bridge.settings import read_settings
 from bridge.storage.queue_message import read_task, write_task
 from bridge.storage.transaction import Insert, Transaction
@@ -33,6 +34,7 @@ from local.receiver import Receiver
 from local.upstream import Upstream
 from tests.hostile_receivers.receivers import OK, drips, living, read_request, recording_with
 from tests.support.harness import ENVIRONMENT, NOON, FakeClock
+from tests.support.poll_errors import no_reply
 
 MULTIPART = b"HTTP/1.1 202 Accepted\r\nConnection: close\r\nContent-Type: multipart/mixed; boundary=batch_1\r\n"
 OPERATION = OperationRef("default", "operation-1")
@@ -131,7 +133,7 @@ def test_an_unreachable_upstream_is_no_reply() -> None:
     """The error has a readable message without the URL."""
     reply = speech(f"http://127.0.0.1:{unused_port()}").fetch_operation(OPERATION)
 
-    assert reply == NoReply("connect")
+    assert reply == no_reply(PollErrorKind.CONNECTION_FAILED, "connection refused")
 
 
 def test_an_upstream_that_speaks_no_http_is_no_reply() -> None:
@@ -158,8 +160,8 @@ def test_an_unavailable_token_is_no_reply() -> None:
 
     source = Source(name="default", endpoint="http://127.0.0.1:9", path="avatar", api_version="x")
 
-    assert SpeechService([source], {"default": refuse}).fetch_operation(OPERATION) == NoToken(
-        "no token: ClientAuthenticationError"
+    assert SpeechService([source], {"default": refuse}).fetch_operation(OPERATION) == no_reply(
+        PollErrorKind.CREDENTIAL_UNAVAILABLE, "no token: ClientAuthenticationError"
     )
 
 
@@ -171,8 +173,8 @@ def test_an_unreachable_identity_endpoint_is_no_token() -> None:
 
     source = Source(name="default", endpoint="http://127.0.0.1:9", path="avatar", api_version="x")
 
-    assert SpeechService([source], {"default": refuse}).fetch_operation(OPERATION) == NoToken(
-        "no token: ServiceRequestError"
+    assert SpeechService([source], {"default": refuse}).fetch_operation(OPERATION) == no_reply(
+        PollErrorKind.CREDENTIAL_UNAVAILABLE, "no token: ServiceRequestError"
     )
 
 
@@ -181,14 +183,14 @@ def test_a_source_with_an_invalid_certificate_gets_no_request() -> None:
     with recording_with(trustme.CA().issue_cert("localhost")) as (port, received):
         reply = speech(f"https://localhost:{port}").fetch_operation(OPERATION)
 
-    assert reply == NoReply("tls")
+    assert reply == no_reply(PollErrorKind.TLS_FAILED, TlsReason.AUTHORITY)
     assert received in ([], [b""])
 
 
 def test_an_operation_of_a_source_that_was_removed_is_no_reply() -> None:
     """The settings of the source are gone, but may return."""
-    assert speech("http://127.0.0.1:9").fetch_operation(OperationRef("gone", "operation-1")) == NoReply(
-        "no source is named gone"
+    assert speech("http://127.0.0.1:9").fetch_operation(OperationRef("gone", "operation-1")) == no_reply(
+        PollErrorKind.UNKNOWN_SOURCE, "no source is named gone"
     )
 
 
@@ -474,4 +476,4 @@ def test_an_upstream_that_drips_has_one_deadline() -> None:
         source = Source(name="default", endpoint=f"http://127.0.0.1:{port}", path="avatar", api_version="1")
         service = SpeechService([source], {"default": dict}, Limits(attempt=0.3))
 
-        assert service.fetch_operation(OPERATION) == NoReply("timeout")
+        assert service.fetch_operation(OPERATION) == no_reply(PollErrorKind.TIMEOUT, "no whole answer in time")

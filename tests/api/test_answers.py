@@ -10,11 +10,11 @@ from standardwebhooks import Webhook
 from bridge.api.handlers import Handlers
 from bridge.app import App
 from bridge.domain.events import subscriber_of
-from bridge.domain.upstream import NoReply
 from bridge.storage.transaction import ANY, Insert, Merge, Transaction
 from tests.support.flaky import flaky
 from tests.support.harness import ENVIRONMENT, Harness
 from tests.support.http import BASE, Client, route_of
+from tests.support.poll_errors import UNRESOLVED
 
 GOOD = {
     "operationId": "operation-1",
@@ -323,14 +323,15 @@ def test_status_shows_the_health_of_the_bridge(bridge: Harness) -> None:
 
 def test_status_shows_a_source_that_only_fails(bridge: Harness) -> None:
     register_many(bridge, 1)
-    bridge.upstream.tell("operation-0", NoReply("dns"))
+    bridge.upstream.tell("operation-0", UNRESOLVED)
     for _ in range(60):
         bridge.sweep()
         bridge.clock.advance(10)
 
     [source] = Client.of(bridge).call(Handlers.status, "/status").body["sources"]
 
-    assert (source["unreachableSince"], source["problem"]) == ("2026-11-23T12:00:01.000Z", "dns")
+    assert source["unreachableSince"] == "2026-11-23T12:00:01.000Z"
+    assert source["problem"] == {"kind": "dns_failed", "detail": "the name has no address"}
     assert source["advice"] == "check SPEECH_ENDPOINT, its name and the network's way to it"
     bridge.upstream.tell("operation-0", "Running")
     for _ in range(60):

@@ -12,7 +12,7 @@ import requests
 
 from bridge.adapters.net.guard import Limits
 from bridge.adapters.speech import SpeechService
-from bridge.domain.operation import FinalStatus, Operation
+from bridge.domain.operation import FinalStatus, Operation, PollErrorKind
 from bridge.settings import Settings
 from local.answer import Answer
 from local.upstream import Upstream
@@ -22,9 +22,9 @@ pytestmark = pytest.mark.sockets
 
 EXAMPLES = json.loads((Path(__file__).parents[1] / "facts" / "upstream-responses.json").read_text())
 
-#: The result of each example as the first answer: the final status, or the seconds to the next poll and the stored
-#: error.
-COMES_OF: dict[str, FinalStatus | tuple[int, str | None]] = {
+#: The result of each example as the first answer: the final status, or the seconds to the next poll and the kind of
+#: the stored error.
+COMES_OF: dict[str, FinalStatus | tuple[int, PollErrorKind | None]] = {
     "running (reference sample)": (15, None),
     "not started": (15, None),
     "succeeded (from the schema)": FinalStatus.SUCCEEDED,
@@ -32,19 +32,19 @@ COMES_OF: dict[str, FinalStatus | tuple[int, str | None]] = {
     "canceled (video translation)": FinalStatus.CANCELED,
     "unknown status": (15, None),
     "other letter case": FinalStatus.SUCCEEDED,
-    "status missing": (15, "HTTP 200 without a status"),
-    "another operation's id": (15, "HTTP 200 about another operation"),
-    "not JSON": (15, "HTTP 200 without a JSON object"),
-    "empty 204 for a job that does not exist": (5, "HTTP 204"),
-    "bad request": (60, "HTTP 400"),
-    "bearer token on a regional host": (60, "HTTP 400"),
-    "wrong key (gateway)": (60, "HTTP 401"),
-    "no role": (60, "HTTP 403"),
-    "not found (from the schema)": (5, "HTTP 404"),
-    "throttled with seconds": (38, "HTTP 429"),
-    "throttled without a hint": (30, "HTTP 429"),
-    "flat 500 (sibling)": (15, "HTTP 500"),
-    "unavailable": (120, "HTTP 503"),
+    "status missing": (15, PollErrorKind.INVALID_RESPONSE),
+    "another operation's id": (15, PollErrorKind.INVALID_RESPONSE),
+    "not JSON": (15, PollErrorKind.INVALID_RESPONSE),
+    "empty 204 for a job that does not exist": (5, PollErrorKind.NOT_FOUND),
+    "bad request": (60, PollErrorKind.BAD_REQUEST),
+    "bearer token on a regional host": (60, PollErrorKind.BAD_REQUEST),
+    "wrong key (gateway)": (60, PollErrorKind.UNAUTHORIZED),
+    "no role": (60, PollErrorKind.PERMISSION_DENIED),
+    "not found (from the schema)": (5, PollErrorKind.NOT_FOUND),
+    "throttled with seconds": (38, PollErrorKind.RATE_LIMITED),
+    "throttled without a hint": (30, PollErrorKind.RATE_LIMITED),
+    "flat 500 (sibling)": (15, PollErrorKind.SERVER_ERROR),
+    "unavailable": (120, PollErrorKind.SERVICE_UNAVAILABLE),
 }
 
 
@@ -118,26 +118,31 @@ def test_each_known_answer_has_the_effect_of_the_table(wired: Wired, example: di
         case wait, error:
             assert operation.final_status is None
             assert due(operation) == NOON + timedelta(seconds=wait)
-            assert (operation.last_error or "").startswith(error or "")
-            assert (operation.last_error is None) == (error is None)
+            assert (operation.last_error and operation.last_error.kind) == error
 
 
 @pytest.mark.parametrize(
-    ("answer", "error"),
+    ("answer", "kind"),
     [
-        (Answer.parse({"hang": True}), "timeout"),
-        (Answer.parse({"reset": True}), "closed"),
+        (Answer.parse({"hang": True}), PollErrorKind.TIMEOUT),
+        (Answer.parse({"reset": True}), PollErrorKind.CONNECTION_CLOSED),
         (
             Answer(status=200, body=b'{"status": "Running", "x": "' + b"x" * 10_000_000 + b'"}'),
-            "HTTP 200 without a JSON",
+            PollErrorKind.INVALID_RESPONSE,
         ),
-        (Answer(status=200, body=b'{"status": "Running"', headers={"Content-Encoding": "gzip"}), "HTTP 200 without"),
-        (Answer(status=302, headers={"Location": "/avatar/operations/other?api-version=1"}), "HTTP 302"),
-        (Answer(status=500, body=b"<html>maintenance</html>"), "HTTP 500"),
+        (
+            Answer(status=200, body=b'{"status": "Running"', headers={"Content-Encoding": "gzip"}),
+            PollErrorKind.INVALID_RESPONSE,
+        ),
+        (
+            Answer(status=302, headers={"Location": "/avatar/operations/other?api-version=1"}),
+            PollErrorKind.INVALID_RESPONSE,
+        ),
+        (Answer(status=500, body=b"<html>maintenance</html>"), PollErrorKind.SERVER_ERROR),
     ],
     ids=["hangs", "is reset", "10 MB", "not what its encoding says", "redirect", "500 with HTML"],
 )
-def test_errors_in_a_row_double_the_wait(wired: Wired, answer: Answer, error: str) -> None:
+def test_errors_in_a_row_double_the_wait(wired: Wired, answer: Answer, kind: PollErrorKind) -> None:
     """After the n-th error in a row, the wait is at least 2 s · 2ⁿ, here from 15 to 300 s."""
     wired.bridge.register()
     wired.upstream.tell("operation-1", "Running", always=answer)
@@ -145,7 +150,8 @@ def test_errors_in_a_row_double_the_wait(wired: Wired, answer: Answer, error: st
     for _ in range(10):
         wired.bridge.sweep()
         waits.append(due(wired.operation) - wired.bridge.clock())
-        assert (wired.operation.last_error or "").startswith(error)
+        assert wired.operation.last_error is not None
+        assert wired.operation.last_error.kind is kind
         wired.bridge.clock.now = due(wired.operation)
 
     assert [wait.total_seconds() for wait in waits] == [15, 15, 16, 32, 64, 128, 256, 300, 300, 300]

@@ -82,7 +82,7 @@ def test_an_unreachable_address_is_one_line_with_advice() -> None:
     [
         (401, "", "HTTP 401: set BRIDGE_KEY to a function key of the app, or BRIDGE_TOKEN"),
         (404, "", "HTTP 404: there is no bridge at this address: set BRIDGE_URL to the address of the function app"),
-        (418, "", "HTTP 418 without a reason: read the log of the function app"),
+        (418, "", "HTTP 418: it gives no reason: read the log of the function app"),
         *((status, "", f"HTTP {status}: the platform answered, not the bridge") for status in (500, 502, 503, 504)),
         (502, "<html>", "Run the command again; a ping is then sent twice"),
         (200, "<html>", "there is no bridge at this address"),

@@ -32,6 +32,12 @@ SOURCE = {
     "problem": None,
     "advice": None,
 }
+#: What the status shows of a source that did not take the credential.
+DENIED = {
+    "problem": {"kind": "unauthorized", "detail": "HTTP 401"},
+    "advice": "check SPEECH_KEY",
+    "pausedUntil": "2026",
+}
 
 
 def status(**own: Any) -> tuple[int, Any]:
@@ -87,9 +93,9 @@ def test_a_healthy_bridge_has_no_bad_finding(fake: FakeBridge) -> None:
             "lower SPEECH_REQUESTS_PER_SECOND",
         ),
         (
-            {"sources": [SOURCE | {"problem": "HTTP 401", "advice": "check SPEECH_KEY", "pausedUntil": "2026"}]},
+            {"sources": [SOURCE | DENIED]},
             "source default",
-            "refuses the bridge's credential: HTTP 401; paused until 2026",
+            "refuses the bridge's credential (unauthorized: HTTP 401); paused until 2026",
             "check SPEECH_KEY",
         ),
     ],
@@ -174,7 +180,7 @@ def test_the_same_problem_of_many_registrations_is_one_finding(fake: FakeBridge)
     assert said.exit == 1
     assert said.out.count("the receiver's certificate") == 1
     assert f"(tls); 3 registrations, {ids[0]} for one" in said.out
-    assert "renew its certificate" in said.out
+    assert "the certificate with its whole chain" in said.out
 
 
 def test_without_anything_to_examine_doctor_names_the_settings_to_set() -> None:
@@ -237,8 +243,8 @@ def test_a_wrong_setting_is_named() -> None:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        ("wrong key (gateway)", ("refuses the bridge's credential: HTTP 401", "check SPEECH_KEY")),
-        ("no role", ("refuses the bridge's credential: HTTP 403", "Cognitive Services Speech User")),
+        ("wrong key (gateway)", ("refuses the bridge's credential (unauthorized: HTTP 401", "check SPEECH_KEY")),
+        ("no role", ("refuses the bridge's credential (permission_denied: HTTP 403", "Cognitive Services Speech User")),
         ("throttled without a hint", ("HTTP 429", "lower SPEECH_REQUESTS_PER_SECOND")),
         ("bad request", ("HTTP 400", "check SPEECH_PATH and SPEECH_API_VERSION")),
         ("not JSON", ("HTTP 200 without a JSON object", "check SPEECH_ENDPOINT")),

@@ -139,7 +139,7 @@ def test_escape_sequences_of_an_answer_reach_no_terminal(
         reason=ESCAPES,
         metadata={ESCAPES: ESCAPES},
         attempts=[{**attempt(500), "body": ESCAPES, "address": ESCAPES}],
-        operation={"status": ESCAPES, "lastError": ESCAPES},
+        operation={"status": ESCAPES, "lastError": {"kind": ESCAPES, "detail": ESCAPES}},
     )
     fake.tell("GET registrations", (200, {"value": [hostile], "nextLink": None}))
     fake.tell("GET registrations/default~operation-1~0123456789abcdef", (200, hostile))

@@ -15,6 +15,7 @@ from bridge.domain.poll_schedule import LONGEST_GAP, ExponentialSchedule, Sale
 from bridge.domain.polling import Circumstances, PollAgain, PollingPolicy, after_poll
 from bridge.domain.upstream import NotFound, Pending, PollResult, Terminal, Throttled, TransientError
 from bridge.ports import StoredSchedule
+from tests.support.poll_errors import TIMEOUT, http_error
 from tests.support.schedules import exponential_schedule, learnt_schedule
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -64,8 +65,10 @@ def test_a_time_that_a_source_names_is_honoured(make: Callable[..., StoredSchedu
     """The time comes from a throttling source, or from a failure with `Retry-After`."""
     policy, now = PollingPolicy(schedule=make(), deadline=24 * HOUR), NOON + HOUR
 
-    stopped = after_poll(running(HOUR), Throttled("HTTP 429", wait), now, policy, Circumstances(free_at=now + wait))
-    failed = after_poll(running(HOUR), TransientError("HTTP 503", wait), now, policy)
+    stopped = after_poll(
+        running(HOUR), Throttled(http_error(429), wait), now, policy, Circumstances(free_at=now + wait)
+    )
+    failed = after_poll(running(HOUR), TransientError(http_error(503), wait), now, policy)
 
     assert isinstance(stopped, PollAgain)
     assert isinstance(failed, PollAgain)
@@ -115,7 +118,8 @@ def test_the_price_is_a_number_of_at_least_1(make: Callable[..., StoredSchedule]
 
 @SCHEDULES
 @pytest.mark.parametrize(
-    "result", [Pending("Running"), Terminal(FinalStatus.SUCCEEDED, None), TransientError("x"), NotFound("HTTP 404")]
+    "result",
+    [Pending("Running"), Terminal(FinalStatus.SUCCEEDED, None), TransientError(TIMEOUT), NotFound(http_error(404))],
 )
 def test_every_result_can_be_observed_in_a_sweep(make: Callable[..., StoredSchedule], result: PollResult) -> None:
     schedule = make()

@@ -21,6 +21,7 @@ from bridge.domain.upstream import (
     Unauthorized,
     read,
 )
+from tests.support.poll_errors import TIMEOUT, http_error
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 #: Every 15 s.
@@ -36,7 +37,7 @@ def at(hours: float) -> datetime:
 
 @pytest.mark.parametrize(
     ("result", "status", "error", "seen"),
-    [(Pending("Running"), "Running", None, at(1)), (TransientError("timeout"), None, "timeout", None)],
+    [(Pending("Running"), "Running", None, at(1)), (TransientError(TIMEOUT), None, TIMEOUT, None)],
 )
 def test_the_next_poll_follows_after_the_interval(
     result: PollResult, status: str | None, error: str | None, seen: datetime | None
@@ -58,19 +59,19 @@ def test_the_last_poll_is_at_the_deadline() -> None:
     assert decision.at == at(24)
 
 
-@pytest.mark.parametrize("result", [Pending("Running"), NotFound("HTTP 404")])
+@pytest.mark.parametrize("result", [Pending("Running"), NotFound(http_error(404))])
 def test_an_operation_expires_after_the_deadline(result: PollResult) -> None:
     """The last poll has been made."""
     decision = after_poll(POLL_STATE, result, at(24), POLICY)
 
     assert isinstance(decision, Finish)
     assert (decision.final_status, decision.reason, decision.body) == (FinalStatus.EXPIRED, "deadline", None)
-    assert decision.error == ("HTTP 404" if isinstance(result, NotFound) else None)
+    assert decision.error == (http_error(404) if isinstance(result, NotFound) else None)
 
 
 @pytest.mark.parametrize("age", [24, 29.9, 30, 1000])
 def test_an_error_does_not_expire_an_operation_while_the_source_is_silent(age: float) -> None:
-    decision = after_poll(POLL_STATE, TransientError("timeout"), at(age), POLICY)
+    decision = after_poll(POLL_STATE, TransientError(TIMEOUT), at(age), POLICY)
 
     assert isinstance(decision, PollAgain)
     assert decision.at > at(age)
@@ -79,7 +80,7 @@ def test_an_error_does_not_expire_an_operation_while_the_source_is_silent(age: f
 @pytest.mark.parametrize(("age", "expires"), [(24, False), (29.9, False), (30, True)])
 def test_errors_of_one_operation_end_at_the_last_deadline(age: float, expires: bool) -> None:
     """The last deadline is a quarter later: 30 hours here."""
-    decision = after_poll(POLL_STATE, TransientError("timeout"), at(age), POLICY, Circumstances(is_own=True))
+    decision = after_poll(POLL_STATE, TransientError(TIMEOUT), at(age), POLICY, Circumstances(is_own=True))
 
     assert isinstance(decision, Finish) == expires
 
@@ -93,9 +94,9 @@ def test_the_last_deadline_is_at_least_an_hour_later() -> None:
 @pytest.mark.parametrize(
     ("result", "waits"),
     [
-        (Throttled("HTTP 429", None), [60, 120, 240, 480, 900, 900]),
-        (Throttled("HTTP 503", timedelta(minutes=5)), [300, 300, 300, 480, 900, 900]),
-        (Unauthorized("HTTP 403"), [60, 120, 240, 480, 900, 900]),
+        (Throttled(http_error(429), None), [60, 120, 240, 480, 900, 900]),
+        (Throttled(http_error(503), timedelta(minutes=5)), [300, 300, 300, 480, 900, 900]),
+        (Unauthorized(http_error(403)), [60, 120, 240, 480, 900, 900]),
     ],
 )
 def test_the_wait_doubles_after_a_rejection_of_one_operation(result: PollResult, waits: list[float]) -> None:
@@ -110,7 +111,7 @@ def test_the_wait_doubles_after_a_rejection_of_one_operation(result: PollResult,
     assert found == waits
 
 
-@pytest.mark.parametrize("result", [Throttled("HTTP 429", None), Unauthorized("HTTP 403")])
+@pytest.mark.parametrize("result", [Throttled(http_error(429), None), Unauthorized(http_error(403))])
 def test_a_rejection_of_one_operation_ends_at_the_deadline(result: Throttled | Unauthorized) -> None:
     last = after_poll(replace(POLL_STATE, blocks=9), result, at(23.9), POLICY, Circumstances(is_own=True))
     decision = after_poll(replace(POLL_STATE, blocks=9), result, at(24), POLICY, Circumstances(is_own=True))
@@ -118,7 +119,7 @@ def test_a_rejection_of_one_operation_ends_at_the_deadline(result: Throttled | U
     assert isinstance(last, PollAgain)
     assert last.at == at(24)
     assert isinstance(decision, Finish)
-    assert (decision.final_status, decision.reason, decision.error) == (FinalStatus.EXPIRED, "deadline", result.what)
+    assert (decision.final_status, decision.reason, decision.error) == (FinalStatus.EXPIRED, "deadline", result.error)
 
 
 def test_a_final_status_counts_at_any_age() -> None:
@@ -131,13 +132,15 @@ def test_a_final_status_counts_at_any_age() -> None:
 
 def test_the_wait_doubles_after_errors_in_a_row() -> None:
     """The wait doubles from 2 s up to 5 min. At first, the schedule's interval is longer."""
-    waits = [after_poll(replace(POLL_STATE, faults=count), TransientError("x"), at(1), POLICY) for count in range(10)]
+    waits = [
+        after_poll(replace(POLL_STATE, faults=count), TransientError(TIMEOUT), at(1), POLICY) for count in range(10)
+    ]
 
     seconds = [(each.at - at(1)).total_seconds() for each in waits if isinstance(each, PollAgain)]
     assert seconds == [15, 15, 16, 32, 64, 128, 256, 300, 300, 300]
 
 
-@pytest.mark.parametrize("result", [Throttled("HTTP 429", None), Unauthorized("HTTP 401")])
+@pytest.mark.parametrize("result", [Throttled(http_error(429), None), Unauthorized(http_error(401))])
 @pytest.mark.parametrize("age", [1, 24, 99])
 def test_an_error_of_the_source_only_delays_the_operation(result: PollResult, age: float) -> None:
     """Counts stay, the pause is no evidence of absence, and an operation without a poll does not expire."""
@@ -153,11 +156,11 @@ def test_an_error_of_the_source_only_delays_the_operation(result: PollResult, ag
 
 def test_time_without_polls_is_no_evidence_of_absence() -> None:
     """The sequence is 404, a pause of 11 minutes caused by another operation, then 404."""
-    first = after_poll(POLL_STATE, NotFound("HTTP 404"), at(1), POLICY)
+    first = after_poll(POLL_STATE, NotFound(http_error(404)), at(1), POLICY)
     assert isinstance(first, PollAgain)
     late = timedelta(minutes=11)
 
-    second = after_poll(first.poll_state, NotFound("HTTP 404"), first.at + late, POLICY, Circumstances(late=late))
+    second = after_poll(first.poll_state, NotFound(http_error(404)), first.at + late, POLICY, Circumstances(late=late))
 
     assert isinstance(second, PollAgain)
     assert second.poll_state.absent_since == at(1) + timedelta(minutes=10)
@@ -166,7 +169,7 @@ def test_time_without_polls_is_no_evidence_of_absence() -> None:
 def test_an_operation_is_absent_after_ten_minutes_of_404() -> None:
     """Polls follow after 5, 15 and 60 s, then every 5 min."""
     poll_state, now, waits = POLL_STATE, at(1), []
-    while isinstance(decision := after_poll(poll_state, NotFound("HTTP 404"), now, POLICY), PollAgain):
+    while isinstance(decision := after_poll(poll_state, NotFound(http_error(404)), now, POLICY), PollAgain):
         waits.append((decision.at - now).total_seconds())
         poll_state, now = decision.poll_state, decision.at
 
@@ -177,13 +180,14 @@ def test_an_operation_is_absent_after_ten_minutes_of_404() -> None:
 def test_an_operation_is_rejected_after_the_third_400() -> None:
     """The answers must last for 10 minutes, like an absence."""
     poll_state, now, waits = POLL_STATE, at(1), []
-    while isinstance(decision := after_poll(poll_state, BadRequest("HTTP 400"), now, POLICY), PollAgain):
-        assert decision.error == "HTTP 400"
+    while isinstance(decision := after_poll(poll_state, BadRequest(http_error(400)), now, POLICY), PollAgain):
+        assert decision.error == http_error(400)
         waits.append((decision.at - now).total_seconds())
         poll_state, now = decision.poll_state, decision.at
 
     assert waits == [60, 540]
-    assert (decision.final_status, decision.reason, decision.error) == (FinalStatus.EXPIRED, "refused", "HTTP 400")
+    assert (decision.final_status, decision.reason) == (FinalStatus.EXPIRED, "refused")
+    assert decision.error == http_error(400)
 
 
 @pytest.mark.parametrize("status", range(400, 500))
@@ -223,7 +227,9 @@ def test_a_bad_minute_of_a_gateway_does_not_end_the_operation(status: int) -> No
 def test_an_error_with_a_time_delays_the_next_poll() -> None:
     """A time shorter than the bridge's wait changes nothing."""
     waits = [
-        after_poll(replace(POLL_STATE, faults=5), TransientError("HTTP 500", timedelta(seconds=wait)), at(1), POLICY)
+        after_poll(
+            replace(POLL_STATE, faults=5), TransientError(http_error(500), timedelta(seconds=wait)), at(1), POLICY
+        )
         for wait in (1, 600)
     ]
 
@@ -231,7 +237,7 @@ def test_an_error_with_a_time_delays_the_next_poll() -> None:
 
 
 @pytest.mark.parametrize(
-    "result", [Pending("Running"), TransientError("x"), NotFound("HTTP 404"), BadRequest("HTTP 400")]
+    "result", [Pending("Running"), TransientError(TIMEOUT), NotFound(http_error(404)), BadRequest(http_error(400))]
 )
 def test_a_different_answer_resets_a_count(result: PollResult) -> None:
     """Each kind of answer starts a new count."""
@@ -248,7 +254,7 @@ def test_an_error_is_counted_for_the_next_wait() -> None:
     """The due row carries the count between polls. A success resets the count."""
     poll_state, waits = POLL_STATE, []
     for _ in range(4):
-        decision = after_poll(poll_state, TransientError("x"), at(1), POLICY)
+        decision = after_poll(poll_state, TransientError(TIMEOUT), at(1), POLICY)
         assert isinstance(decision, PollAgain)
         poll_state = decision.poll_state
         waits.append((decision.at - at(1)).total_seconds())

@@ -21,6 +21,7 @@ from bridge.domain.rate_limit import (
     reserve,
     throttle,
 )
+from tests.support.poll_errors import http_error
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -92,11 +93,11 @@ def test_a_429_with_a_time_drops_all_tokens_and_keeps_the_own_pause() -> None:
 def test_a_request_of_the_moment_of_the_pause_counts_to_the_pause() -> None:
     """Applies to a 429 and to a rejected credential."""
     stopped = throttle(Budget(rate=8, tokens=5, at=NOON, changed_at=NOON), None, NOON, asked_at=NOON)
-    denied = deny(stopped, "HTTP 401", NOON, asked_at=NOON)
+    denied = deny(stopped, http_error(401), NOON, asked_at=NOON)
 
     assert throttle(stopped, None, later(1), asked_at=NOON).rate == 4
-    assert deny(denied, "HTTP 403", later(1), asked_at=NOON) == denied
-    assert denied.denied == "HTTP 401"
+    assert deny(denied, http_error(403), later(1), asked_at=NOON) == denied
+    assert denied.denied == http_error(401)
 
 
 def test_the_rate_never_falls_below_one_a_minute() -> None:
@@ -130,7 +131,7 @@ def test_a_rejected_credential_pauses_the_source_except_for_a_probe() -> None:
     """The pause doubles from one minute to fifteen."""
     budget, now, pauses = fresh(NOON, highest=1), NOON, []
     for _ in range(6):
-        budget = deny(budget, "HTTP 401", now, asked_at=now)
+        budget = deny(budget, http_error(401), now, asked_at=now)
         assert budget.paused_until is not None
         pauses.append(budget.paused_until - now)
         assert reserve(budget, 10, budget.paused_until - SECOND, highest=1)[1] == 0
@@ -146,14 +147,14 @@ def test_a_rejected_credential_pauses_the_source_except_for_a_probe() -> None:
 
 def test_simultaneous_rejections_count_once() -> None:
     """There is one pause, not sixteen."""
-    budget = deny(fresh(NOON, highest=1), "HTTP 401", later(1), asked_at=NOON)
+    budget = deny(fresh(NOON, highest=1), http_error(401), later(1), asked_at=NOON)
 
-    assert deny(budget, "HTTP 401", later(2), asked_at=NOON) == budget
+    assert deny(budget, http_error(401), later(2), asked_at=NOON) == budget
 
 
 def test_an_answer_ends_a_pause() -> None:
     """The credential works again."""
-    paused = deny(fresh(NOON, highest=1), "HTTP 401", NOON, asked_at=NOON)
+    paused = deny(fresh(NOON, highest=1), http_error(401), NOON, asked_at=NOON)
 
     assert accept(paused, asked_at=NOON) == replace(paused, answered_at=NOON)
     assert accept(paused, asked_at=later(61)).free_at() is None
@@ -177,7 +178,7 @@ def live(budget: Budget, step: str, now: datetime, number: int, highest: float) 
         case "429 with a time":
             return throttle(budget, timedelta(seconds=number), now, asked_at=now), 0
         case "denied":
-            return deny(budget, "HTTP 401", now, asked_at=now), 0
+            return deny(budget, http_error(401), now, asked_at=now), 0
         case _:
             return accept(budget, asked_at=now), 0
 
@@ -226,10 +227,10 @@ def test_a_clock_that_goes_backwards_adds_no_tokens() -> None:
 def test_an_answer_resets_only_pauses_and_rejections() -> None:
     """The next pauses start with the shortest again. Rate and tokens remain as the 429 left them."""
     stopped = throttle(fresh(NOON, highest=1), None, NOON, asked_at=NOON)
-    both = deny(stopped, "HTTP 401", NOON, asked_at=NOON)
+    both = deny(stopped, http_error(401), NOON, asked_at=NOON)
 
     after = accept(both, asked_at=later(1))
 
-    assert (both.stops, both.pauses, both.denied) == (1, 1, "HTTP 401")
+    assert (both.stops, both.pauses, both.denied) == (1, 1, http_error(401))
     kept = {"rate": both.rate, "tokens": both.tokens, "changed_at": both.changed_at, "answered_at": later(1)}
     assert after == replace(fresh(NOON, highest=1), **kept)  # type: ignore[arg-type] # of several types

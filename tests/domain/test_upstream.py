@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.domain.operation import FinalStatus
+from bridge.domain.operation import FinalStatus, PollError, PollErrorKind
 from bridge.domain.upstream import (
     CLIENT_ERRORS,
     LONGEST_NAMED_STOP,
@@ -17,7 +17,6 @@ from bridge.domain.upstream import (
     BadRequest,
     NoReply,
     NotFound,
-    NoToken,
     Pending,
     PollResult,
     Reply,
@@ -27,6 +26,7 @@ from bridge.domain.upstream import (
     Unauthorized,
     read,
 )
+from tests.support.poll_errors import NO_TOKEN, TIMED_OUT, TIMEOUT, http_error
 
 EXAMPLES = json.loads((Path(__file__).parent.parent / "facts" / "upstream-responses.json").read_text())
 
@@ -122,7 +122,7 @@ def test_an_unknown_answer_is_an_error(body: str) -> None:
 
 def test_a_missing_token_is_a_rejected_credential() -> None:
     """No request was sent, but the source pauses."""
-    assert read(NoToken("no token: X"), "operation-1", NOON) == Unauthorized("no token: X", asked=False)
+    assert read(NO_TOKEN, "operation-1", NOON) == Unauthorized(NO_TOKEN.error)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_429_may_have_a_time(header: str | None, wait: timedelta | None) -> No
     """The time is in seconds or a date. Other values are ignored, and a pause never lasts a year."""
     result = read(Reply(status=429, retry_after=header), "operation-1", NOON)
 
-    assert result == Throttled("HTTP 429", wait)
+    assert result == Throttled(http_error(429), wait)
 
 
 def test_a_503_without_a_time_is_an_error() -> None:
@@ -193,11 +193,11 @@ def test_an_error_may_have_a_time(status: int, header: str | None, wait: timedel
     """Only the next poll of this operation waits, not the other operations of the source."""
     result = read(Reply(status=status, retry_after=header), "operation-1", NOON)
 
-    assert result == TransientError(f"HTTP {status}", wait)
+    assert result == TransientError(http_error(status), wait)
 
 
 @pytest.mark.parametrize(
-    ("error", "what"),
+    ("error", "detail"),
     [
         ({"code": "Quota"}, "HTTP 401 (Quota)"),
         ({"message": "No more"}, "HTTP 401 (No more)"),
@@ -207,11 +207,47 @@ def test_an_error_may_have_a_time(status: int, header: str | None, wait: timedel
         ("nothing", "HTTP 401"),
     ],
 )
-def test_an_error_is_shown_without_secrets_up_to_a_limit(error: object, what: str) -> None:
+def test_an_error_is_shown_without_secrets_up_to_a_limit(error: object, detail: str) -> None:
     """Code, message or both are shown, up to a limit, without possible secrets."""
     body = json.dumps({"error": error}).encode()
 
-    assert read(Reply(status=401, body=body), "operation-1", NOON) == Unauthorized(what)
+    result = read(Reply(status=401, body=body), "operation-1", NOON)
+    assert result == Unauthorized(PollError(PollErrorKind.UNAUTHORIZED, detail))
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (Reply(status=204), PollErrorKind.NOT_FOUND),
+        (Reply(status=401), PollErrorKind.UNAUTHORIZED),
+        (Reply(status=401, retry_after="60"), PollErrorKind.UNAUTHORIZED),
+        (Reply(status=403), PollErrorKind.FORBIDDEN),
+        (Reply(status=403, body=b'{"error": {"code": "PermissionDenied"}}'), PollErrorKind.PERMISSION_DENIED),
+        (Reply(status=403, body=b'{"code": "PermissionDenied", "message": "x"}'), PollErrorKind.PERMISSION_DENIED),
+        (Reply(status=403, body=b'{"error": {"code": "403", "message": "No quota."}}'), PollErrorKind.FORBIDDEN),
+        (Reply(status=403, retry_after="80000"), PollErrorKind.QUOTA_EXCEEDED),
+        (Reply(status=404), PollErrorKind.NOT_FOUND),
+        (Reply(status=422), PollErrorKind.BAD_REQUEST),
+        (Reply(status=408), PollErrorKind.GATEWAY_ERROR),
+        (Reply(status=429), PollErrorKind.RATE_LIMITED),
+        (Reply(status=500), PollErrorKind.SERVER_ERROR),
+        (Reply(status=503), PollErrorKind.SERVER_ERROR),
+        (Reply(status=503, retry_after="60"), PollErrorKind.SERVICE_UNAVAILABLE),
+        (Reply(status=100), PollErrorKind.INVALID_RESPONSE),
+        (Reply(status=202), PollErrorKind.INVALID_RESPONSE),
+        (Reply(status=301), PollErrorKind.INVALID_RESPONSE),
+        (Reply(status=200, body=b"<html>"), PollErrorKind.INVALID_RESPONSE),
+        (Reply(status=200, body=b'{"id": "other", "status": "Running"}'), PollErrorKind.INVALID_RESPONSE),
+        (TIMED_OUT, PollErrorKind.TIMEOUT),
+        (NO_TOKEN, PollErrorKind.CREDENTIAL_UNAVAILABLE),
+    ],
+)
+def test_error_has_the_kind_of_its_status_and_headers(reply: Reply | NoReply, kind: PollErrorKind) -> None:
+    """Only the status, a header and the error code decide; the message is for people."""
+    result = read(reply, "operation-1", NOON)
+
+    assert not isinstance(result, Pending | Terminal)
+    assert result.error.kind is kind
 
 
 def test_a_large_body_is_not_kept() -> None:
@@ -255,10 +291,11 @@ def test_an_error_has_the_message_of_the_upstream() -> None:
     """Code and message are shown on one line."""
     body = b'{"error": {"code": "401", "message": "Access denied\\n because of the key"}}'
 
-    assert read(Reply(status=401, body=body), "operation-1", NOON) == Unauthorized(
-        "HTTP 401 (401: Access denied  because of the key)"
+    result = read(Reply(status=401, body=body), "operation-1", NOON)
+    assert result == Unauthorized(
+        PollError(PollErrorKind.UNAUTHORIZED, "HTTP 401 (401: Access denied  because of the key)")
     )
-    assert read(NoReply("timeout"), "operation-1", NOON) == TransientError("timeout")
+    assert read(TIMED_OUT, "operation-1", NOON) == TransientError(TIMEOUT)
 
 
 @given(st.integers(100, 599), st.binary(max_size=300))

@@ -542,8 +542,8 @@ LOOKED_AT = [
     ("overdue", Event.SWEPT, "ms"),
     ("queue-unavailable", Event.QUEUE, "code"),
     ("storage-refused", Event.STORAGE_REFUSED, "code"),
-    ("source-denied", Event.DENIED, "what"),
-    ("source-unreachable", Event.UNREACHABLE, "what"),
+    ("source-denied", Event.DENIED, "error"),
+    ("source-unreachable", Event.UNREACHABLE, "error"),
     ("poison-messages", Event.ROW_UNREADABLE, "queue_message"),
 ]
 

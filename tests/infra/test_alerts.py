@@ -14,7 +14,7 @@ from bridge.app import App
 from bridge.domain.errors import StorageRefused
 from bridge.domain.rate_limit import PAUSE_BACKOFF
 from bridge.domain.retry import ATTEMPTS_PER_RUN, JITTER, SCHEDULE
-from bridge.domain.upstream import NoReply, Reply
+from bridge.domain.upstream import Reply
 from bridge.storage.transaction import Row
 from infra.hooks.functions import function_names
 from local.azurite import Azurite
@@ -23,6 +23,7 @@ from tests.infra.bicep import DEPLOYMENTS, snapshot
 from tests.infra.queries import alert_queries, search_queries, workbook_queries
 from tests.support.harness import ENVIRONMENT, Harness, harness
 from tests.support.log_lines import written
+from tests.support.poll_errors import UNRESOLVED
 
 INFRA = REPOSITORY / "infra"
 QUERIES = alert_queries()
@@ -125,7 +126,7 @@ def denied(bridge: Harness) -> None:
 def unreachable(bridge: Harness) -> None:
     """Make the source return only errors for some minutes."""
     bridge.register()
-    bridge.upstream.tell("operation-1", NoReply("dns"))
+    bridge.upstream.tell("operation-1", UNRESOLVED)
     for _ in range(60):
         bridge.sweep()
         bridge.clock.advance(10)
@@ -196,7 +197,7 @@ def exhausted(bridge: Harness) -> None:
         (refused_by_the_queue, {"event": "queue.unavailable", "code": "AuthorizationFailure"}),
         (lambda bridge: bridge.sweep(), {"event": "sweep.finished", "overdue": 0}),
         (denied, {"event": "source.denied", "source": "default"}),
-        (unreachable, {"event": "source.unreachable", "source": "default", "what": "dns"}),
+        (unreachable, {"event": "source.unreachable", "source": "default", "error": "dns_failed"}),
         (late, {"event": "sweep.finished", "overdue": 660}),
         (gone, {"event": "delivery.attempted", "then": "dead: gone", "status": 410}),
         (exhausted, {"event": "delivery.attempted", "then": "dead: exhausted"}),

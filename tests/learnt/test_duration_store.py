@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bridge.api.handlers import Handlers
-from bridge.domain.upstream import NoReply, Reply
+from bridge.domain.upstream import Reply
 from bridge.learnt.duration_store import MAX_GROUPS
 from bridge.learnt.durations import EDGES, DurationModel
 from bridge.storage.keys import SOURCES_PARTITION, duration_key
@@ -16,6 +16,7 @@ from bridge.storage.transaction import ANY, Merge, Transaction
 from tests.support.flaky import flaky
 from tests.support.harness import Harness, harness
 from tests.support.http import Client
+from tests.support.poll_errors import TIMED_OUT
 
 HOOK = "https://receiver.example.com/hook"
 
@@ -252,7 +253,7 @@ def test_an_error_changes_no_model() -> None:
     """An error does not show a running operation."""
     bridge = harness()
     bridge.register()
-    bridge.upstream.tell("operation-1", NoReply("timeout"))
+    bridge.upstream.tell("operation-1", TIMED_OUT)
     for _ in range(20):
         bridge.sweep()
         bridge.clock.advance(10)

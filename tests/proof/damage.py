@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from bridge.domain.upstream import NoReply, Reply
+from bridge.domain.upstream import Reply
 from bridge.storage.keys import operation_partitions
 from bridge.storage.table import Table
 from bridge.storage.transaction import ANY, Delete, Row, Transaction
 from tests.proof import invariants, rows
 from tests.proof.instance import Parts
 from tests.proof.simulation import Loss, Simulation
+from tests.support.poll_errors import TIMED_OUT
 
 _OPERATIONS = 12
 _DAMAGED = timedelta(minutes=20)
@@ -23,7 +24,7 @@ _DAMAGED = timedelta(minutes=20)
 _MENDED = timedelta(minutes=45)
 _RETENTION = timedelta(days=31)
 _DELETED, _BLIND = 0.05, 0.1
-_REPLIES = ("Running", "NotStarted", "Succeeded", "Failed", NoReply("timeout"), Reply(status=500), Reply(status=404))
+_REPLIES = ("Running", "NotStarted", "Succeeded", "Failed", TIMED_OUT, Reply(status=500), Reply(status=404))
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from tests.proof.calls import Mode
 from tests.proof.model import Model, Step
 from tests.proof.queue import Message
 from tests.proof.simulation import Simulation
+from tests.support.poll_errors import TIMED_OUT
 
 OPERATIONS = ("one", "two", "three")
 URLS = {
@@ -23,7 +24,7 @@ URLS = {
     "https://c.example.com/": ["Failed", "Expired"],
 }
 REPLIES = st.one_of(
-    st.sampled_from(["Running", "NotStarted", "Succeeded", "Failed", "Strange", NoReply("timeout")]),
+    st.sampled_from(["Running", "NotStarted", "Succeeded", "Failed", "Strange", TIMED_OUT]),
     st.sampled_from([400, 401, 404, 429, 500]).map(lambda status: Reply(status=status)),
     st.just(Reply(status=429, retry_after="45")),
 )

@@ -9,11 +9,12 @@ from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import CommitUnknown, StorageUnavailable
 from bridge.domain.ids import OperationRef
 from bridge.domain.outcome import Delivered, Failure, Gone, Outcome, Unreachable
-from bridge.domain.upstream import NoReply, NoToken, Reply
+from bridge.domain.upstream import NoReply, Reply
 from bridge.ports import DeliveryQueue, Upstream, WebhookSender
 from bridge.storage.table import Table
 from bridge.storage.transaction import Row, Transaction
 from tests.proof.calls import Call, Caller, Calls, Invocation
+from tests.support.poll_errors import TIMED_OUT
 
 
 @dataclass(slots=True)
@@ -54,7 +55,7 @@ class Poll:
 
     ref: OperationRef
     at: datetime
-    reply: Reply | NoReply | NoToken
+    reply: Reply | NoReply
     invocation: Invocation
     has_answer: bool = False
 
@@ -107,7 +108,7 @@ class OutsideUpstream:
     #: All polls so far.
     polls: list[Poll]
 
-    def fetch_operation(self, ref: OperationRef) -> Reply | NoReply | NoToken:
+    def fetch_operation(self, ref: OperationRef) -> Reply | NoReply:
         invocation = self.caller.invocation
 
         def fetch() -> Poll:
@@ -117,14 +118,14 @@ class OutsideUpstream:
 
         poll = self.calls.make(self.caller, Call.POLL, fetch, lambda _: None)
         if poll is None:
-            return NoReply("timeout")
+            return TIMED_OUT
         poll.has_answer = True
         return poll.reply
 
-    def fetch_failure(self, ref: OperationRef) -> Reply | NoReply | NoToken:
+    def fetch_failure(self, ref: OperationRef) -> Reply | NoReply:
         """Fetch the reason of a failure: a read without an effect, not counted as a poll."""
         return self.calls.make(
-            self.caller, Call.FETCH_FAILURE, lambda: self.inner.fetch_failure(ref), lambda _: NoReply("timeout")
+            self.caller, Call.FETCH_FAILURE, lambda: self.inner.fetch_failure(ref), lambda _: TIMED_OUT
         )
 
 

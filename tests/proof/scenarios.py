@@ -5,9 +5,10 @@ from datetime import timedelta
 
 from bridge.domain.operation import MAX_REGISTRATIONS
 from bridge.domain.outcome import Failure, Unreachable
-from bridge.domain.upstream import NoReply, Reply
+from bridge.domain.upstream import Reply
 from tests.proof import invariants
 from tests.proof.simulation import Loss, Simulation
+from tests.support.poll_errors import TIMED_OUT
 
 Scenario = Callable[[Simulation], None]
 
@@ -18,7 +19,7 @@ _SILENT = Unreachable(error=Failure.TIMEOUT)
 def everyday(simulation: Simulation) -> None:
     """Run common events: retries, 410, a filter, cancellations, a renewal, redeliveries, 429, 401, two sources."""
     simulation.upstream.tell("shared", Reply(status=429, retry_after="20"), "Running", "Succeeded")
-    simulation.upstream.tell("voice", Reply(status=401), NoReply("timeout"), "Failed")
+    simulation.upstream.tell("voice", Reply(status=401), TIMED_OUT, "Failed")
     simulation.receivers.tell(_RETRIED, 500, 200)
     simulation.receivers.tell(_GONE, 410, 200)
     retried = simulation.register("shared", _RETRIED)

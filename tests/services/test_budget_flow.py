@@ -7,12 +7,13 @@ import pytest
 from bridge.api.handlers import Handlers
 from bridge.domain.errors import StorageUnavailable
 from bridge.domain.ids import OperationRef
-from bridge.domain.operation import FinalStatus
-from bridge.domain.upstream import NoReply, NoToken, Reply
+from bridge.domain.operation import FinalStatus, PollError, PollErrorKind
+from bridge.domain.upstream import NoReply, Reply
 from bridge.storage.transaction import ANY, Merge, Row, Transaction
 from tests.support.flaky import flaky
 from tests.support.harness import Harness, harness
 from tests.support.http import Client
+from tests.support.poll_errors import NO_TOKEN, TIMED_OUT, http_error
 
 UNAUTHORISED = Reply(status=401, body=b'{"error": {"code": "401", "message": "Access denied"}}')
 
@@ -64,7 +65,7 @@ def test_a_429_pauses_the_source_at_once(slow: Harness) -> None:
 
     slow.sweep()
     assert asked(slow) == ["operation-000"]
-    assert slow.aggregate("operation-000").operation.record.last_error == "HTTP 429"
+    assert slow.aggregate("operation-000").operation.record.last_error == http_error(429)
     for _ in range(3):
         slow.clock.advance(10)
         slow.sweep()
@@ -86,9 +87,9 @@ def test_a_pause_applies_to_other_instances(slow: Harness) -> None:
     assert status(slow)["stoppedUntil"] == "2026-11-23T12:00:30.001Z"
 
 
-@pytest.mark.parametrize("denial", [UNAUTHORISED, Reply(status=403), NoToken("no token: X")])
+@pytest.mark.parametrize("denial", [UNAUTHORISED, Reply(status=403), NO_TOKEN])
 def test_a_rejected_credential_pauses_the_source_without_loss(
-    slow: Harness, denial: Reply | NoToken, caplog: pytest.LogCaptureFixture
+    slow: Harness, denial: Reply, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The credential is invalid for a day, with one probe every quarter of an hour.
 
@@ -129,7 +130,7 @@ def test_an_unknown_operation_expires_after_ten_minutes(slow: Harness) -> None:
     data = json.loads(slow.sender.posted[0].body)["data"]
     assert (data["status"], data["reason"]) == ("Expired", "notFound")
     operation = slow.aggregate("operation-000").operation.record
-    assert operation.last_error == "HTTP 404 (NotFound: x)"
+    assert operation.last_error == PollError(PollErrorKind.NOT_FOUND, "HTTP 404 (NotFound: x)")
 
 
 def test_an_undocumented_status_is_logged_once(slow: Harness, caplog: pytest.LogCaptureFixture) -> None:
@@ -150,7 +151,7 @@ def test_a_sweep_logs_the_result_of_each_source(slow: Harness, caplog: pytest.Lo
     caplog.set_level("INFO")
     register(slow, 12)
     slow.upstream.tell("operation-000", "Succeeded")
-    slow.upstream.tell("operation-001", NoReply("timeout"))
+    slow.upstream.tell("operation-001", TIMED_OUT)
     caplog.clear()
 
     slow.sweep()
@@ -172,7 +173,7 @@ def test_unused_reserved_tokens_are_returned(slow: Harness, monkeypatch: pytest.
     register(slow, 10)
     fetch_operation = slow.upstream.fetch_operation
 
-    def slowly(ref: OperationRef) -> Reply | NoReply | NoToken:
+    def slowly(ref: OperationRef) -> Reply | NoReply:
         slow.clock.advance(50)
         return fetch_operation(ref)
 
@@ -219,7 +220,7 @@ def test_two_sweeps_that_meet_share_one_budget(slow: Harness, monkeypatch: pytes
     register(slow, 40)
     fetch_operation = slow.upstream.fetch_operation
 
-    def meet(ref: OperationRef) -> Reply | NoReply | NoToken:
+    def meet(ref: OperationRef) -> Reply | NoReply:
         monkeypatch.setattr(slow.upstream, "fetch_operation", fetch_operation)
         slow.sweep()
         return fetch_operation(ref)

@@ -11,6 +11,7 @@ from bridge.storage.transaction import ANY, Merge, Transaction
 from tests.support.harness import NOON, FakeClock, Harness, harness
 from tests.support.http import Client
 from tests.support.log_lines import lines_of
+from tests.support.poll_errors import http_error
 
 HOUR = timedelta(hours=1)
 
@@ -97,7 +98,7 @@ def test_a_clock_that_was_ahead_does_not_lengthen_a_throttling_pause(wait: timed
 
 
 def test_a_clock_that_was_ahead_does_not_lengthen_a_pause() -> None:
-    paused = deny(fresh(NOON + HOUR, highest=1), "HTTP 401", NOON + HOUR, asked_at=NOON + HOUR)
+    paused = deny(fresh(NOON + HOUR, highest=1), http_error(401), NOON + HOUR, asked_at=NOON + HOUR)
 
     corrected, _ = clamped(paused, NOON)
 
@@ -117,7 +118,7 @@ def test_a_pause_of_unknown_length_is_at_most_the_longest(column: str, longest: 
 
 def test_times_within_the_clock_skew_are_unchanged() -> None:
     stopped = throttle(fresh(NOON + CLOCK_SKEW, highest=1), HOUR, NOON + CLOCK_SKEW, asked_at=NOON + CLOCK_SKEW)
-    denied = deny(stopped, "HTTP 401", NOON + CLOCK_SKEW, asked_at=NOON + CLOCK_SKEW)
+    denied = deny(stopped, http_error(401), NOON + CLOCK_SKEW, asked_at=NOON + CLOCK_SKEW)
 
     assert clamped(denied, NOON) == (denied, [])
 

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from bridge.domain.ids import OperationRef
-from bridge.domain.upstream import NoReply, NoToken, Reply
+from bridge.domain.upstream import NoReply, Reply
 from tests.support.harness import Harness, harness
+from tests.support.poll_errors import NO_TOKEN, TIMED_OUT
 
 OPERATION = OperationRef("default", "operation-1")
 
@@ -93,7 +94,7 @@ def test_success_is_not_explained() -> None:
 @pytest.mark.parametrize(
     ("answer", "tries"),
     [
-        (NoReply("timeout"), 2),
+        (TIMED_OUT, 2),
         (Reply(status=500), 2),
         (Reply(status=200, body=b"<html>"), 2),
         (job(None), 2),
@@ -105,11 +106,11 @@ def test_success_is_not_explained() -> None:
         (Reply(status=404), 1),
         (Reply(status=400), 1),
         (Reply(status=401), 1),
-        (NoToken("no token"), 1),
+        (NO_TOKEN, 1),
         (Reply(status=429, retry_after="30"), 1),
     ],
 )
-def test_the_event_is_sent_without_a_reason_too(answer: Reply | NoReply | NoToken, tries: int) -> None:
+def test_the_event_is_sent_without_a_reason_too(answer: Reply | NoReply, tries: int) -> None:
     """There are at most two tries. A 404 of the job ends the tries at once."""
     bridge = harness(BRIDGE_ENRICH="errors")
     bridge.upstream.jobs["operation-1"] = answer
@@ -210,7 +211,7 @@ def test_a_reopened_operation_has_no_reason() -> None:
 
     bridge.register("operation-1", "https://receiver.example.com/other")
 
-    assert bridge.aggregate().operation.record.why is None
+    assert bridge.aggregate().operation.record.error is None
 
 
 @pytest.mark.parametrize(

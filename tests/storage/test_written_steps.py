@@ -8,7 +8,7 @@ import pytest
 from bridge.domain.attempt import AttemptRecord
 from bridge.domain.delivery import REDISPATCH, DeliveryTask
 from bridge.domain.host_limits import Deferred
-from bridge.domain.operation import Explanation, FinalStatus, Operation
+from bridge.domain.operation import Explanation, FinalStatus, Operation, PollError, PollErrorKind
 from bridge.domain.outcome import Delivered, Gone
 from bridge.domain.polling import Finish, PollAgain
 from bridge.domain.registration import DeferredBy, InvalidTransition, Registration, State, Transition
@@ -127,8 +127,8 @@ def test_an_attempt_without_a_due_row_can_be_recorded() -> None:
     assert [type(write) for write in step.writes] == [Merge, Delete, Insert, Upsert]
 
 
-@pytest.mark.parametrize("error", ["HTTP 500", None])
-def test_a_poll_stores_its_result(error: str | None) -> None:
+@pytest.mark.parametrize("error", [PollError(PollErrorKind.SERVER_ERROR, "HTTP 500"), None])
+def test_a_poll_stores_its_result(error: PollError | None) -> None:
     """Stored: time, count and error. An earlier error is cleared, and other columns are unchanged."""
     handle = DueHandle(partition=partition_of(REF), key=OPERATION.due, etag="etag-d")
     poll_state = replace(OPERATION.poll_state(), polls=8)
@@ -136,7 +136,13 @@ def test_a_poll_stores_its_result(error: str | None) -> None:
     reschedule = poll.poll_again(handle, PollAgain(poll_state=poll_state, at=LATER, status=None, error=error), NOON)
 
     due = due_key(LATER, DueKind.POLL, due_reference(REF))
-    assert reschedule.changes == {"due": due, "last_polled_at": NOON, "polls": 8, "last_error": error or ""}
+    assert reschedule.changes == {
+        "due": due,
+        "last_polled_at": NOON,
+        "polls": 8,
+        "last_error_kind": "server_error" if error else "",
+        "last_error_detail": "HTTP 500" if error else "",
+    }
 
 
 def test_a_final_status_is_stored_with_its_details() -> None:

@@ -23,7 +23,7 @@ from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import FinalStatus
 from bridge.domain.outcome import Outcome, answered
 from bridge.domain.registration import Registration
-from bridge.domain.upstream import NoReply, NoToken, Reply
+from bridge.domain.upstream import NoReply, Reply
 from bridge.ports import DeliveryQueue, Upstream, WebhookSender
 from bridge.services.bulk_redelivery import Redeliver
 from bridge.services.delivery import Deliver
@@ -107,22 +107,22 @@ class FakeUpstream:
         self.asked: list[OperationRef] = []
         self.failures_fetched: list[OperationRef] = []
         #: The answer of a failed operation's job, by id.
-        self.jobs: dict[str, Reply | NoReply | NoToken] = {}
-        self._scripts: dict[str, list[Reply | NoReply | NoToken]] = {}
+        self.jobs: dict[str, Reply | NoReply] = {}
+        self._scripts: dict[str, list[Reply | NoReply]] = {}
 
-    def tell(self, operation_id: str, *answers: str | Reply | NoReply | NoToken) -> None:
+    def tell(self, operation_id: str, *answers: str | Reply | NoReply) -> None:
         """Script the answers for an operation. The last answer repeats."""
         self._scripts[operation_id] = [
             status_reply(operation_id, each) if isinstance(each, str) else each for each in answers
         ]
 
-    def fetch_operation(self, ref: OperationRef) -> Reply | NoReply | NoToken:
+    def fetch_operation(self, ref: OperationRef) -> Reply | NoReply:
         """Return the next scripted answer, or `Running` without a script."""
         self.asked.append(ref)
         script = self._scripts.get(ref.id, [status_reply(ref.id, "Running")])
         return script.pop(0) if len(script) > 1 else script[0]
 
-    def fetch_failure(self, ref: OperationRef) -> Reply | NoReply | NoToken:
+    def fetch_failure(self, ref: OperationRef) -> Reply | NoReply:
         """Return the scripted answer, or 404 like for an id without a job."""
         self.failures_fetched.append(ref)
         return self.jobs.get(ref.id, Reply(status=404))

@@ -11,7 +11,7 @@ from bridge.domain.callback_url import DEFAULT_PORTS
 from bridge.domain.delivery import DeliveryTask
 from bridge.domain.ids import OperationRef
 from bridge.domain.outcome import Outcome, Unreachable
-from bridge.domain.upstream import NoReply, NoToken, Reply, Source
+from bridge.domain.upstream import NoReply, Reply, Source
 from bridge.ports import DeliveryQueue, Upstream, WebhookSender
 from bridge.storage.table import Table
 from bridge.storage.transaction import Row, Transaction
@@ -80,27 +80,23 @@ class InstrumentedUpstream:
     stopwatch: Stopwatch
     sources: Mapping[str, Source]
 
-    def fetch_operation(self, ref: OperationRef) -> Reply | NoReply | NoToken:
+    def fetch_operation(self, ref: OperationRef) -> Reply | NoReply:
         """Fetch an operation once."""
         return self._timed(ref, self.inner.fetch_operation)
 
-    def fetch_failure(self, ref: OperationRef) -> Reply | NoReply | NoToken:
+    def fetch_failure(self, ref: OperationRef) -> Reply | NoReply:
         """Fetch the job of an operation once."""
         return self._timed(ref, self.inner.fetch_failure)
 
-    def _timed(
-        self, ref: OperationRef, fetch_operation: Callable[[OperationRef], Reply | NoReply | NoToken]
-    ) -> Reply | NoReply | NoToken:
+    def _timed(self, ref: OperationRef, fetch_operation: Callable[[OperationRef], Reply | NoReply]) -> Reply | NoReply:
         source = self.sources.get(ref.source)
         with _timing(self.telemetry, self.stopwatch, "GET", source.endpoint if source else "") as came:
             reply = fetch_operation(ref)
             match reply:
                 case Reply(status=status):
                     came.update(_status(status))
-                case NoReply():
-                    came["error__type"] = "no_reply"
-                case NoToken():
-                    came["error__type"] = "no_token"
+                case NoReply(error=error):
+                    came["error__type"] = error.kind.value
         return reply
 
 

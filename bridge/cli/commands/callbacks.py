@@ -13,14 +13,14 @@ from bridge.cli.output import Output, OutputLine, Tone
 from bridge.cli.shared import AsJson, MessageFormat, around, begin
 from bridge.cli.verifying import Check, CheckResult, Known, ReceivedCallback, from_files, from_record, is_genuine
 from bridge.cli.verifying import verify as checks_of
-from bridge.domain.callback_url import CallbackRefused, CallbackRules, normalise, origin_of
+from bridge.domain.callback_url import EVERYWHERE, CallbackRefused, CallbackRules, normalise, origin_of
 from bridge.domain.outcome import is_success
 
 #: The variable with the secret for `verify`, if neither a file nor a bridge provides one.
 VARIABLE = "WEBHOOK_SECRET"
 
 _TONES = {CheckResult.GOOD: Tone.GOOD, CheckResult.BAD: Tone.BAD, CheckResult.SKIPPED: Tone.QUIET}
-_EVERYWHERE = CallbackRules(allow_http=True, allowed_ports=None)
+_ANYWHERE = CallbackRules(allow_http=True, allowed_networks=EVERYWHERE, allowed_ports=None)
 
 
 def ping(
@@ -37,7 +37,7 @@ def ping(
         output.json(came)
     else:
         output.say(showing.pinged(came), Tone.GOOD if is_taken else Tone.BAD)
-        hint = diagnostics.of_attempt(came["status"], came["error"], came.get("detail"), came.get("location"))
+        hint = diagnostics.of_attempt(came["status"], came["error"])
         if hint is not None:
             output.lines([OutputLine("broken", hint.what, Tone.BAD), OutputLine("do", hint.do, Tone.ADVICE)])
     raise typer.Exit(Exit.OK if is_taken else Exit.FAILED)
@@ -118,10 +118,8 @@ def _received(callback: str | None, headers: str | None, body: str | None, messa
 def _origin(url: str) -> str:
     """Return the normalised origin of a URL. Only the bridge decides whether the destination is allowed."""
     try:
-        return origin_of(normalise(url, _EVERYWHERE))
+        return origin_of(normalise(url, _ANYWHERE))
     except CallbackRefused as error:
-        if "not public" in str(error):  # the bridge's own settings may allow this address
-            return origin_of(url)
         raise UsageError(f"--callback-url {error}") from error
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import BridgeError, UnreadableRow
 from bridge.domain.ids import OperationRef
-from bridge.domain.operation import Explanation
+from bridge.domain.operation import Explanation, PollError, PollErrorKind
 from bridge.domain.polling import Circumstances, Finish, PollAgain, PollingPolicy, after_poll
 from bridge.domain.time import Clock
 from bridge.domain.upstream import (
@@ -104,9 +104,9 @@ class OperationFetcher:
             log(Event.UNKNOWN_STATUS, source=source, status=status)
 
 
-def _failed(step: str, ref: OperationRef, error: Exception) -> str:
+def _failed(step: str, ref: OperationRef, error: Exception) -> PollError:
     log(Event.FAILED, step=step, operation=due_reference(ref), error=type(error).__name__)
-    return f"the bridge failed: {type(error).__name__}"
+    return PollError(PollErrorKind.INTERNAL_ERROR, f"the bridge failed: {type(error).__name__}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,7 +283,8 @@ class Poller:
         self.schedule.observe(due.poll_state, result, now)
         run.note(fault=decision.error is not None)
         if isinstance(decision, PollAgain):
-            span.attributes["bridge__status"], span.error = decision.status, decision.error
+            span.attributes["bridge__status"] = decision.status
+            span.error = decision.error.kind if decision.error else None
             return self._go_on(due, decision)
         span.attributes["bridge__status"] = decision.final_status.value
         if decision.can_be_explained and run.source.explains_failures:
@@ -293,13 +294,9 @@ class Poller:
         return None
 
     def _go_on(self, due: DuePoll, decision: PollAgain) -> Reschedule:
-        log(
-            Event.POLLED,
-            operation=due_reference(due.poll_state.ref),
-            status=decision.status,
-            error=decision.error,
-            next=decision.at,
-        )
+        error, detail = (decision.error.kind, decision.error.detail) if decision.error else (None, None)
+        operation, status = due_reference(due.poll_state.ref), decision.status
+        log(Event.POLLED, operation=operation, status=status, error=error, detail=detail, next=decision.at)
         return poll.poll_again(due.handle, decision, self.clock())
 
     def _finish(self, due: DuePoll, decision: Finish) -> None:

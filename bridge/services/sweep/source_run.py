@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from bridge.diagnostics import of_denial, of_poll
+from bridge.diagnostics import of_poll
 from bridge.domain.errors import Conflict, Contended, StorageUnavailable, UnreadableRow
-from bridge.domain.operation import PollState
+from bridge.domain.operation import PollError, PollErrorKind, PollState
 from bridge.domain.poll_schedule import PollSchedule, Sale
 from bridge.domain.rate_limit import (
     Budget,
@@ -51,6 +51,9 @@ from bridge.storage.transaction import Insert, Merge, Row, Transaction
 from bridge.telemetry import Metric, Telemetry
 
 Change = Callable[[Budget], Budget]
+
+#: No request was sent, so the error is about the source and never about one operation.
+_NOT_ASKED = PollErrorKind.CREDENTIAL_UNAVAILABLE
 
 #: More requests than any bucket holds.
 _MANY = 1_000_000
@@ -171,23 +174,24 @@ class SourceRun:
         now = self._clock()
         is_own = poll_state is not None and self._answers_others(poll_state)
         match result:
-            case Throttled() | Unauthorized(asked=True) if is_own:
+            case Throttled() | Unauthorized() if is_own and result.error.kind is not _NOT_ASKED:
                 self._change(answered)
-            case Throttled(what=what, wait=wait):
+            case Throttled(error=PollError(kind=kind, detail=detail), wait=wait):
                 self._close()
                 self._change(lambda budget: throttle(budget, wait, now, asked_at=asked_at), keep=True)
                 self._telemetry.measure(Metric.THROTTLED, bridge__source=self.source.name)
-                log(Event.THROTTLED, source=self.source.name, what=what, until=self._budget.stopped_until)
-            case Unauthorized(what=what):
+                until = self._budget.stopped_until
+                log(Event.THROTTLED, source=self.source.name, error=kind, detail=detail, until=until)
+            case Unauthorized(error=PollError(kind=kind, detail=detail) as error):
                 self._close()
-                self._change(lambda budget: deny(budget, what, now, asked_at=asked_at), keep=True)
-                advice = of_denial(what).do
-                log(Event.DENIED, source=self.source.name, what=what, until=self._budget.paused_until, advice=advice)
+                self._change(lambda budget: deny(budget, error, now, asked_at=asked_at), keep=True)
+                until, advice = self._budget.paused_until, of_poll(kind).do
+                log(Event.DENIED, source=self.source.name, error=kind, detail=detail, until=until, advice=advice)
                 return False
             case Pending() | Terminal() | NotFound() | BadRequest():
                 self._accept(asked_at)
-            case TransientError(what=what) if self.source.endpoint:
-                self._fail(what, now)
+            case TransientError(error=error) if self.source.endpoint:
+                self._fail(error, now)
             case TransientError():
                 return True  # no source of this name is configured, so none will answer
         return is_own
@@ -228,26 +232,20 @@ class SourceRun:
         if is_change:
             self._change(lambda budget: accept(budget, asked_at=asked_at))
 
-    def _fail(self, what: str, now: datetime) -> None:
+    def _fail(self, error: PollError, now: datetime) -> None:
         """Count a fault. Written at the end of the sweep, or at once if the circuit opens."""
         with self._lock:
             change = fail_probe if self._budget.probes and not self._closed else fail
             before = self._budget
-            self._apply(lambda budget: change(budget, what, now))
+            self._apply(lambda budget: change(budget, error, now))
             after = self._budget
             opened = after.probe_at != before.probe_at
             self._closed = self._closed or opened
         if opened:
             self._change(lambda budget: budget)
         if after.unreachable_at != before.unreachable_at:
-            hint = of_poll(what)
-            log(
-                Event.UNREACHABLE,
-                source=self.source.name,
-                what=what,
-                since=after.silent_since,
-                advice=None if hint is None else hint.do,
-            )
+            kind, detail, since, advice = error.kind, error.detail, after.silent_since, of_poll(error.kind).do
+            log(Event.UNREACHABLE, source=self.source.name, error=kind, detail=detail, since=since, advice=advice)
 
     def _take_tokens(self, wanted: int, worth: Callable[[int], float] | None = None) -> int:
         now, highest = self._clock(), self.source.requests_per_second

@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 
 from bridge.domain.delivery import REDISPATCH, RESEND_AFTER, DeliveryTask
 from bridge.domain.events import OperationCompleted
-from bridge.domain.operation import Operation, PollState
+from bridge.domain.operation import Operation, PollError, PollState
 from bridge.domain.polling import Finish, PollAgain
 from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.due import DueHandle
 from bridge.storage.keys import DueKind, due_at, due_key, due_parts, due_reference, operation_of, partition_of, row_key
-from bridge.storage.records import for_insert
+from bridge.storage.records import for_insert, part_columns
 from bridge.storage.transaction import ANY, MAX_WRITES, Delete, Insert, Merge, Row, Transaction, Value, Write
 from bridge.storage.writes.common import Share, overwrite, purge_due, put, take_all
 from bridge.storage.writes.register import notify
@@ -55,7 +55,7 @@ def poll_again(handle: DueHandle, decision: PollAgain, now: datetime) -> Resched
         "due": key,
         "last_polled_at": now,
         "polls": poll_state.polls,
-        "last_error": decision.error or "",
+        **part_columns("last_error", PollError, decision.error),
     }
     if poll_state.seen_running_at is not None:
         changes["seen_running_at"] = poll_state.seen_running_at
@@ -169,8 +169,7 @@ def _ended(before: Operation, decision: Finish, now: datetime, retention: timede
         finished_at=now,
         reason=decision.reason,
         body=decision.body,
-        error_code=decision.why.code if decision.why else None,
-        error_message=decision.why.message if decision.why else None,
+        error=decision.why,
         due=key,
     )
     return after, due_row

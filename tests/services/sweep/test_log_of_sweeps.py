@@ -12,13 +12,14 @@ import pytest
 
 from bridge.domain.errors import StorageUnavailable
 from bridge.domain.ids import OperationRef
-from bridge.domain.upstream import NoReply, NoToken, Reply
+from bridge.domain.upstream import NoReply, Reply
 from bridge.log import Event
 from bridge.storage.keys import SOURCES_PARTITION, partition_of, row_key, source_key
 from bridge.storage.transaction import ANY, Delete, Merge, Transaction
 from tests.support.flaky import flaky
 from tests.support.harness import FakeUpstream, Harness, harness
 from tests.support.log_lines import lines_of
+from tests.support.poll_errors import UNCONNECTED
 
 OPERATION = "default:operation-1"
 SOURCE_POLLED = {
@@ -46,8 +47,10 @@ SWEPT = {
     "overdue": 0,
     "ms": 0,
 }
-POLLED = {"event": "operation.polled", "operation": OPERATION, "status": None, "error": None}
+POLLED = {"event": "operation.polled", "operation": OPERATION, "status": None, "error": None, "detail": None}
 SOON, MINUTE = "2026-11-23T12:00:15.000Z", "2026-11-23T12:01:00.000Z"
+LIMITED = {"error": "rate_limited", "detail": "HTTP 429"}
+DENIED = {"error": "unauthorized", "detail": "HTTP 401"}
 ADVICE = "check SPEECH_KEY, or the identity's role Cognitive Services Speech User and the custom subdomain"
 
 
@@ -75,7 +78,13 @@ def fails(_: object) -> NoReturn:
     ("answer", "said", "polled", "counted", "rate"),
     [
         ("Running", None, {"status": "Running", "next": SOON}, {}, 100.0),
-        (NoReply("connect"), None, {"error": "connect", "next": SOON}, {"faults": 1}, 100.0),
+        (
+            UNCONNECTED,
+            None,
+            {"error": "connection_failed", "detail": "no connection", "next": SOON},
+            {"faults": 1},
+            100.0,
+        ),
         (
             "Strange",
             {"event": "source.unknown-status", "source": "default", "status": "Strange"},
@@ -85,15 +94,15 @@ def fails(_: object) -> NoReturn:
         ),
         (
             Reply(status=429, retry_after="60"),
-            {"event": "source.throttled", "source": "default", "what": "HTTP 429", "until": MINUTE},
-            {"error": "HTTP 429", "next": MINUTE},
+            {"event": "source.throttled", "source": "default", **LIMITED, "until": MINUTE},
+            {**LIMITED, "next": MINUTE},
             {"faults": 1},
             50.0,
         ),
         (
             Reply(status=401),
-            {"event": "source.denied", "source": "default", "what": "HTTP 401", "until": MINUTE, "advice": ADVICE},
-            {"error": "HTTP 401", "next": MINUTE},
+            {"event": "source.denied", "source": "default", **DENIED, "until": MINUTE, "advice": ADVICE},
+            {**DENIED, "next": MINUTE},
             {"faults": 1},
             100.0,
         ),
@@ -150,7 +159,7 @@ class WaitingUpstream(FakeUpstream):
         #: Whether the line came in time.
         self.came: list[bool] = []
 
-    def fetch_operation(self, ref: OperationRef) -> Reply | NoReply | NoToken:
+    def fetch_operation(self, ref: OperationRef) -> Reply | NoReply:
         """Answer by script."""
         if ref.id == "operation-2":
             self.came.append(self._is_written.wait(20))
@@ -249,10 +258,10 @@ def test_a_bug_at_a_poll_is_one_line(bridge: Harness, caplog: pytest.LogCaptureF
 
     bridge.sweep()
 
-    error = "the bridge failed: ZeroDivisionError"
+    error = {"error": "internal_error", "detail": "the bridge failed: ZeroDivisionError"}
     assert lines_of(caplog) == [
         {"event": "app.failed", "step": "poll", "operation": OPERATION, "error": "ZeroDivisionError"},
-        POLLED | {"error": error, "next": SOON},
+        POLLED | error | {"next": SOON},
         SOURCE_POLLED | {"faults": 1},
         SWEPT | {"faults": 1},
     ]

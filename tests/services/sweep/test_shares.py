@@ -12,13 +12,14 @@ from bridge.app import compose
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import State
-from bridge.domain.upstream import NoReply, NoToken, Reply
+from bridge.domain.upstream import NoReply, Reply
 from bridge.services.sweep import due_reader
 from bridge.storage.keys import partition_of, row_key
 from bridge.storage.transaction import Insert, Transaction
 from tests.support.flaky import flaky
 from tests.support.harness import Harness, harness
 from tests.support.log_lines import lines_of
+from tests.support.poll_errors import NO_SOURCE, TIMED_OUT, UNRESOLVED
 
 SECOND = json.dumps([{"name": "second", "endpoint": "https://second.example.com", "path": "avatar"}])
 DENIED = Reply(status=401)
@@ -56,7 +57,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("small_pages")
 @pytest.mark.parametrize("rows", [20, 21, 150])
-@pytest.mark.parametrize("refusal", [DENIED, Reply(status=429, retry_after="3600"), NoReply("timeout")])
+@pytest.mark.parametrize("refusal", [DENIED, Reply(status=429, retry_after="3600"), TIMED_OUT])
 def test_rows_of_a_paused_source_do_not_delay_others(rows: int, refusal: Reply | NoReply) -> None:
     bridge = harness(BRIDGE_SOURCES=SECOND)
     for each in ids_of("op0", rows):
@@ -167,7 +168,7 @@ def test_a_delivery_that_falls_due_while_polls_run_is_sent_before_they_end() -> 
         bridge.register(f"operation-{number}")
     fetch_operation, sent = bridge.upstream.fetch_operation, []
 
-    def slowly(ref: OperationRef) -> Reply | NoReply | NoToken:
+    def slowly(ref: OperationRef) -> Reply | NoReply:
         sent.append(len(bridge.queue.tasks))
         bridge.clock.advance(14)
         return fetch_operation(ref)
@@ -195,11 +196,11 @@ def test_a_source_that_hangs_leaves_threads_to_the_others() -> None:
         register(bridge, f"healthy-{number}", source="second")
     fetch_operation, left = bridge.upstream.fetch_operation, threading.Semaphore(0)
 
-    def hang(ref: OperationRef) -> Reply | NoReply | NoToken:
+    def hang(ref: OperationRef) -> Reply | NoReply:
         if ref.source == "default":
             assert left.acquire(timeout=60)
             left.release()
-            return NoReply("timeout")
+            return TIMED_OUT
         answer = fetch_operation(ref)
         if [each.source for each in bridge.upstream.asked].count("second") == 5:
             left.release()  # only now does a silent operation get its answer
@@ -220,7 +221,7 @@ def test_a_source_that_never_answers_is_probed_by_one_at_a_time(caplog: pytest.L
     """
     bridge = harness()
     for number in range(40):
-        bridge.upstream.tell(f"operation-{number}", NoReply("timeout"))
+        bridge.upstream.tell(f"operation-{number}", TIMED_OUT)
         bridge.register(f"operation-{number}")
 
     bridge.sweep()
@@ -396,7 +397,7 @@ def test_a_pause_that_could_not_be_stored_is_stored_later() -> None:
 
 def test_a_source_that_only_fails_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
     bridge = harness()
-    bridge.upstream.tell("operation-1", NoReply("dns"))
+    bridge.upstream.tell("operation-1", UNRESOLVED)
     bridge.register()
 
     sweeps(bridge, 6 * 10)
@@ -404,11 +405,11 @@ def test_a_source_that_only_fails_is_reported_once(caplog: pytest.LogCaptureFixt
     lines = [line for line in lines_of(caplog) if line["event"] == "source.unreachable"]
     assert len(lines) == 1
     assert lines[0]["source"] == "default"
-    assert lines[0]["what"] == "dns"
+    assert lines[0]["error"] == "dns_failed"
     assert "SPEECH_ENDPOINT" in str(lines[0]["advice"])
 
 
-@pytest.mark.parametrize("fault", [NoReply("timeout"), Reply(status=500), Reply(status=502), Reply(status=200)])
+@pytest.mark.parametrize("fault", [TIMED_OUT, Reply(status=500), Reply(status=502), Reply(status=200)])
 def test_no_operation_expires_while_its_source_is_silent(fault: Reply | NoReply) -> None:
     """The pause lasts for days past the deadline. Then the upstream's answer counts."""
     bridge = harness(BRIDGE_OPERATION_DEADLINE="1h")
@@ -429,7 +430,7 @@ def test_an_operation_of_a_source_that_was_removed_expires() -> None:
     bridge = harness(BRIDGE_SOURCES=SECOND, BRIDGE_OPERATION_DEADLINE="1h")
     ref = register(bridge, "operation-1", source="second")
     bridge.restart(BRIDGE_OPERATION_DEADLINE="1h")
-    bridge.upstream.tell("operation-1", NoReply("no source is named second"))
+    bridge.upstream.tell("operation-1", NO_SOURCE)
     for _ in range(40):
         bridge.sweep()
         bridge.clock.advance(300)

@@ -22,10 +22,11 @@ from bridge.storage.records import decode
 from bridge.storage.repository import Waits
 from bridge.telemetry import OFF
 from tests.support.harness import Harness
+from tests.support.poll_errors import http_error
 from tests.support.schedules import exponential_schedule
 
-DENIED = Unauthorized("HTTP 401")
-THROTTLED = Throttled("HTTP 429", timedelta(seconds=90))
+DENIED = Unauthorized(http_error(401))
+THROTTLED = Throttled(http_error(429), timedelta(seconds=90))
 SECOND = timedelta(seconds=1)
 WAITS = Waits(lambda _: None, lambda: 0.5)
 
@@ -48,7 +49,7 @@ def written(bridge: Harness) -> Budget:
 @pytest.mark.parametrize("trouble", [DENIED, THROTTLED], ids=["denied", "throttled"])
 @pytest.mark.parametrize(
     "result",
-    [Pending("Running"), Terminal(FinalStatus.SUCCEEDED, None), NotFound("HTTP 404"), BadRequest("HTTP 400")],
+    [Pending("Running"), Terminal(FinalStatus.SUCCEEDED, None), NotFound(http_error(404)), BadRequest(http_error(400))],
     ids=["pending", "terminal", "absent", "refused"],
 )
 def test_an_answer_about_an_operation_ends_the_pause_of_its_source(
@@ -88,7 +89,7 @@ def test_an_error_ends_no_pause(bridge: Harness, trouble: PollResult) -> None:
     stopped = written(bridge)
     bridge.clock.advance(60)
 
-    run(bridge).record_response(TransientError("HTTP 500"), bridge.clock())
+    run(bridge).record_response(TransientError(http_error(500)), bridge.clock())
 
     assert written(bridge) == stopped
 
@@ -99,10 +100,10 @@ def test_a_rejected_credential_is_stored_with_the_message(bridge: Harness) -> No
     bridge.clock.advance(1)
 
     source.record_response(DENIED, asked_at)
-    source.record_response(Unauthorized("HTTP 403"), asked_at)
+    source.record_response(Unauthorized(http_error(403)), asked_at)
 
     budget = written(bridge)
-    assert (budget.denied, budget.denied_at, budget.pauses) == ("HTTP 401", bridge.clock(), 1)
+    assert (budget.denied, budget.denied_at, budget.pauses) == (http_error(401), bridge.clock(), 1)
 
 
 def test_a_429_of_an_earlier_request_does_not_halve_the_rate_again(bridge: Harness) -> None:
@@ -112,7 +113,7 @@ def test_a_429_of_an_earlier_request_does_not_halve_the_rate_again(bridge: Harne
     source.record_response(THROTTLED, asked_at)
     halved = written(bridge)
 
-    source.record_response(Throttled("HTTP 429", timedelta(seconds=300)), asked_at)
+    source.record_response(Throttled(http_error(429), timedelta(seconds=300)), asked_at)
 
     again = written(bridge)
     assert (again.rate, again.stopped_at) == (halved.rate, halved.stopped_at)

@@ -9,11 +9,12 @@ from bridge.domain.errors import Conflict, ConflictKind, StorageUnavailable
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import State
-from bridge.domain.upstream import NoReply, NoToken, Reply
+from bridge.domain.upstream import NoReply, Reply
 from bridge.storage.keys import operation_partitions, partition_of, row_key
 from bridge.storage.transaction import ANY, Delete, Insert, Merge, Transaction
 from tests.support.flaky import Flaky, flaky
 from tests.support.harness import NOON, Harness
+from tests.support.poll_errors import TIMED_OUT
 
 
 def in_partition(name: str, count: int) -> list[str]:
@@ -51,7 +52,7 @@ def test_a_running_operation_is_polled_again_after_the_interval(bridge: Harness)
 
 @pytest.mark.parametrize(
     "reply",
-    [NoReply("timeout"), Reply(status=500, body=b""), Reply(status=200, body=b"<html>"), Reply(status=404, body=b"{}")],
+    [TIMED_OUT, Reply(status=500, body=b""), Reply(status=200, body=b"<html>"), Reply(status=404, body=b"{}")],
 )
 def test_an_error_never_ends_an_operation(bridge: Harness, reply: Reply | NoReply) -> None:
     """The operation is polled again, and the error is visible."""
@@ -73,7 +74,7 @@ def test_a_bug_with_one_operation_stops_no_other(bridge: Harness, monkeypatch: p
     bridge.register("operation-2")
     fetch_operation = bridge.upstream.fetch_operation
 
-    def fail_for_one(ref: OperationRef) -> Reply | NoReply | NoToken:
+    def fail_for_one(ref: OperationRef) -> Reply | NoReply:
         if ref.id == "operation-1":
             raise ZeroDivisionError
         return fetch_operation(ref)
@@ -147,7 +148,7 @@ def test_no_poll_is_begun_after_the_time_budget(bridge: Harness, monkeypatch: py
         bridge.register(f"operation-{number}")
     fetch_operation = bridge.upstream.fetch_operation
 
-    def slowly(ref: OperationRef) -> Reply | NoReply | NoToken:
+    def slowly(ref: OperationRef) -> Reply | NoReply:
         bridge.clock.advance(10)
         return fetch_operation(ref)
 
@@ -233,7 +234,7 @@ def test_a_batch_drops_a_conflicting_reschedule_and_commits_the_rest(bridge: Har
     taken = ids[2]
     operation = bridge.aggregate(taken).operation.record
 
-    def meet(ref: OperationRef) -> Reply | NoReply | NoToken:
+    def meet(ref: OperationRef) -> Reply | NoReply:
         if ref.id == ids[0]:
             moved = (
                 Delete(operation.due, ANY),
@@ -257,7 +258,7 @@ def test_a_completed_operation_is_notified_even_if_its_due_row_was_lost(bridge: 
     operation = bridge.aggregate().operation.record
     fetch_operation = bridge.upstream.fetch_operation
 
-    def meet(ref: OperationRef) -> Reply | NoReply | NoToken:
+    def meet(ref: OperationRef) -> Reply | NoReply:
         later = operation.due.replace("due:1", "due:2")
         moved = (
             Delete(operation.due, ANY),
@@ -307,7 +308,7 @@ def test_an_expiry_does_not_end_a_new_registration(bridge: Harness) -> None:
     bridge.clock.advance(timedelta(hours=25))
     fetch_operation = bridge.upstream.fetch_operation
 
-    def meet(asked: OperationRef) -> Reply | NoReply | NoToken:
+    def meet(asked: OperationRef) -> Reply | NoReply:
         bridge.upstream.fetch_operation = fetch_operation  # type: ignore[method-assign]
         bridge.registrations.cancel(ref)
         bridge.registrations.register(bridge.request())
