@@ -303,7 +303,7 @@ def _links(route: Route[Any], success: Success) -> Json:
         }
     if success.model is OperationWithRegistrations:
         return _links_of_registration("/registrations/0")
-    if success.model is not None and "ETag" in success.headers:
+    if success.model not in (None, str) and "ETag" in success.headers:
         return {
             "again": _link(route.name, {"header.If-None-Match": "$response.header.ETag"}, "Whether it has changed.")
         }
