@@ -156,9 +156,9 @@ def composed(
     bridge = compose(settings, dependencies)
     if requests_per_second is not None:
         poller = bridge.sweep.poller
-        sources = {
-            name: replace(source, requests_per_second=requests_per_second) for name, source in poller.sources.items()
-        }
+        known = poller.sources.by_name.items()
+        quicker = {name: replace(source, requests_per_second=requests_per_second) for name, source in known}
+        sources = replace(poller.sources, by_name=quicker)
         bridge = replace(bridge, sweep=replace(bridge.sweep, poller=replace(poller, sources=sources)))
     return Composed(settings=settings, clock=clock, queue=sent, bridge=bridge)
 

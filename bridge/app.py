@@ -44,9 +44,11 @@ from bridge.services.repair import Repair
 from bridge.services.reports import Overview
 from bridge.services.sweep.due_reader import Reader
 from bridge.services.sweep.enqueueing import Enqueuer, MessageShares, Refill
+from bridge.services.sweep.finisher import Finisher
 from bridge.services.sweep.poller import OperationFetcher, Poller
 from bridge.services.sweep.purge import Purges
 from bridge.services.sweep.rescheduler import Rescheduler
+from bridge.services.sweep.source_run import Sources
 from bridge.services.sweep.sweep import Sweep
 from bridge.settings import AUTH, Auth, Settings, read_settings
 from bridge.storage.queue_message import read_task
@@ -213,28 +215,36 @@ def _compose_sweep(settings: Settings, dependencies: Dependencies, queries: Quer
         table=dependencies.table, executor=dependencies.pools.sweep, clock=dependencies.clock, rescheduler=rescheduler
     )
     shares = MessageShares()
-    poller = Poller(
+    sources = Sources(
+        by_name={source.name: source for source in settings.sources},
+        schedule=queries.schedule,
         table=dependencies.table,
-        dispatcher=dispatcher,
+        clock=dependencies.clock,
+        new_id=dependencies.randomness.new_id,
+        waits=waits,
+        telemetry=dependencies.telemetry,
+    )
+    poller = Poller(
         fetcher=OperationFetcher(upstream=dependencies.network.upstream, clock=dependencies.clock),
+        finisher=Finisher(
+            sources=sources,
+            dispatcher=dispatcher,
+            rescheduler=rescheduler,
+            shares=shares,
+            retention=settings.retention,
+        ),
         rescheduler=rescheduler,
+        sources=sources,
         clock=dependencies.clock,
         executor=dependencies.pools.sweep,
         parallel=settings.sweep_threads,
-        new_id=dependencies.randomness.new_id,
-        waits=waits,
-        sources={source.name: source for source in settings.sources},
         telemetry=dependencies.telemetry,
-        schedule=queries.schedule,
-        shares=shares,
         deadline=settings.operation_deadline,
-        retention=settings.retention,
     )
     return Sweep(
         table=dependencies.table,
         dispatcher=dispatcher,
         clock=dependencies.clock,
-        executor=dependencies.pools.sweep,
         enqueuer=Enqueuer(
             dispatcher=dispatcher, rescheduler=rescheduler, clock=dependencies.clock, executor=dependencies.pools.sweep
         ),

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import BridgeError, UnreadableRow
 from bridge.domain.ids import OperationRef
 from bridge.domain.operation import Explanation, PollError, PollErrorKind
-from bridge.domain.polling import Circumstances, Finish, PollAgain, PollingPolicy, after_poll
+from bridge.domain.polling import Circumstances, PollAgain, PollingPolicy, after_poll
 from bridge.domain.time import Clock
 from bridge.domain.upstream import (
     BadRequest,
@@ -21,7 +20,6 @@ from bridge.domain.upstream import (
     NotFound,
     Pending,
     PollResult,
-    Source,
     Throttled,
     TransientError,
     Unauthorized,
@@ -30,22 +28,18 @@ from bridge.domain.upstream import (
 )
 from bridge.log import Event, log
 from bridge.pool import imap_unordered
-from bridge.ports import StoredSchedule, Upstream
-from bridge.services.dispatch import Dispatcher
+from bridge.ports import Upstream
 from bridge.services.sweep.due_reader import PURGES, PURGES_PER_SECOND, Room
-from bridge.services.sweep.enqueueing import MessageShares
+from bridge.services.sweep.finisher import Finisher
 from bridge.services.sweep.priority import PollPriority
 from bridge.services.sweep.rescheduler import RescheduleBatches, Rescheduler
-from bridge.services.sweep.source_run import SourceMemory, SourceRun
-from bridge.storage.aggregate import OperationAggregate
+from bridge.services.sweep.source_run import SourceRun, Sources
 from bridge.storage.due import DuePoll
-from bridge.storage.keys import after, due_at, due_reference, partition_of, row_key, source_key
-from bridge.storage.repository import Waits, commit, transact
-from bridge.storage.table import Table
+from bridge.storage.keys import due_at, due_reference, source_key
 from bridge.storage.transaction import Row
 from bridge.storage.writes import poll
-from bridge.storage.writes.poll import NOT_FOUND_WAIT, UNREADABLE_WAIT, Reschedule
-from bridge.telemetry import Metric, Span, Step, Telemetry
+from bridge.storage.writes.poll import UNREADABLE_WAIT, Reschedule
+from bridge.telemetry import Span, Step, Telemetry
 
 #: How often the reason of a failure is requested before the event is sent without it.
 TRIES = 2
@@ -123,32 +117,22 @@ class PollCounts:
 class Poller:
     """Polls operations."""
 
-    table: Table
-    dispatcher: Dispatcher
     fetcher: OperationFetcher
+    finisher: Finisher
     rescheduler: Rescheduler
+    sources: Sources
     clock: Clock
     executor: Executor
     #: The number of concurrent polls.
     parallel: int
-    new_id: Callable[[], str]
-    waits: Waits
-    sources: Mapping[str, Source]
-    schedule: StoredSchedule
-    #: Messages that this sweep may still send.
-    shares: MessageShares
     telemetry: Telemetry
     #: The age at which an operation that never ends is given up.
     deadline: timedelta
-    #: How long an operation is kept after its end.
-    retention: timedelta
-    #: The memory of each source between sweeps.
-    memories: dict[str, SourceMemory] = field(default_factory=dict)
 
     def begin(self, rows: Sequence[Row]) -> "Runs":
         """Begin a sweep with the rows of the sources as read."""
-        self.schedule.begin(rows)
-        return Runs(self, {row.key: row for row in rows})
+        self.sources.schedule.begin(rows)
+        return Runs(self.sources, {row.key: row for row in rows})
 
     def run(
         self, due: Sequence[DuePoll], runs: "Runs", *, until: datetime, meanwhile: Callable[[], None] = lambda: None
@@ -166,7 +150,7 @@ class Poller:
             self._poll_all(chosen, runs, until, meanwhile)
             for run in active:
                 run.end()
-        self.schedule.end()
+        self.sources.schedule.end()
         counts = [run.counts for run in active]
         asked = sum(each.asked for each in counts)
         return PollCounts(
@@ -220,7 +204,7 @@ class Poller:
 
         If there are not enough tokens, the priority decides within the source. Otherwise the order is kept.
         """
-        priority = PollPriority(self.schedule, self.clock())
+        priority = PollPriority(self.sources.schedule, self.clock())
         wanted: dict[str, list[DuePoll]] = {}
         for each in due:
             wanted.setdefault(each.poll_state.ref.source, []).append(each)
@@ -237,7 +221,7 @@ class Poller:
             candidates = [each for each in due if not each.poll_state.blocks] or due
         granted = run.reserve(len(candidates), partial(priority.worth, candidates), due=len(due))
         if granted < len(candidates):
-            memory = self.memories.setdefault(run.source.name, SourceMemory())
+            memory = self.sources.memory(run.source.name)
             candidates = priority.ordered(candidates, after=memory.turn, is_newest_first=memory.is_newest_next)
             if run.budget.is_suspect:
                 candidates = sorted(candidates, key=lambda each: each.poll_state.faults + each.poll_state.blocks)
@@ -272,7 +256,7 @@ class Poller:
         result = self.fetcher.fetch_operation(due.poll_state.ref)
         is_own = run.record_response(result, asked_at, due.poll_state)
         now = self.clock()
-        policy = PollingPolicy(schedule=self.schedule, deadline=self.deadline)
+        policy = PollingPolicy(schedule=self.sources.schedule, deadline=self.deadline)
         met = Circumstances(
             free_at=run.budget.free_at(),
             is_own=is_own,
@@ -280,7 +264,7 @@ class Poller:
             price=run.budget.shadow_price,
         )
         decision = after_poll(due.poll_state, result, now, policy, met)
-        self.schedule.observe(due.poll_state, result, now)
+        self.sources.schedule.observe(due.poll_state, result, now)
         run.note(fault=decision.error is not None)
         if isinstance(decision, PollAgain):
             span.attributes["bridge__status"] = decision.status
@@ -289,7 +273,7 @@ class Poller:
         span.attributes["bridge__status"] = decision.final_status.value
         if decision.can_be_explained and run.source.explains_failures:
             decision = replace(decision, why=self.fetcher.fetch_failure(due.poll_state.ref, run))
-        self._finish(due, decision)
+        self.finisher.finish(due, decision)
         run.note(finished=True)
         return None
 
@@ -299,73 +283,22 @@ class Poller:
         log(Event.POLLED, operation=operation, status=status, error=error, detail=detail, next=decision.at)
         return poll.poll_again(due.handle, decision, self.clock())
 
-    def _finish(self, due: DuePoll, decision: Finish) -> None:
-        """Commit an end and send the tasks of its callbacks. After a crash in between their due rows send them."""
-        tx = self.new_id()
-        self.dispatcher.send(*transact(lambda: self._finished(due, decision, tx), self.waits))
-
-    def _finished(self, due: DuePoll, decision: Finish, tx: str) -> list[DeliveryTask]:
-        """Commit an end to the current state of the operation. The upstream's final status is never dropped."""
-        ref = due.poll_state.ref
-        aggregate = OperationAggregate.read(ref, self.table.range(partition_of(ref), row_key(ref), after(row_key(ref))))
-        if aggregate is None:  # the write to the row shows whether it is gone
-            later = PollAgain(at=self.clock() + NOT_FOUND_WAIT, poll_state=due.poll_state, status=None, error=None)
-            self.rescheduler.commit([poll.poll_again(due.handle, later, self.clock())])
-            return []
-        operation = aggregate.operation.record
-        if operation.tx == tx:  # an earlier commit of this call succeeded late
-            return aggregate.tasks_of(tx)
-        if not operation.is_polled or (decision.is_ours and operation.due != due.handle.key):
-            return []  # another sweep was faster, and the bridge's own final status holds only for this due row
-        now = self.clock()
-        transaction, tasks = poll.finish(
-            aggregate,
-            decision,
-            path=(self.sources.get(ref.source) or _removed(ref.source)).path,
-            now=now,
-            tx=tx,
-            retention=self.retention,
-            share=self.shares.take,
-        )
-        commit(self.table, transaction)
-        log(
-            Event.FINISHED,
-            operation=due_reference(ref),
-            final_status=decision.final_status.value,
-            reason=decision.reason,
-            polls=decision.poll_state.polls,
-            age=round((now - decision.poll_state.registered_at).total_seconds(), 3),
-            callbacks=len(tasks),
-        )
-        before = decision.poll_state.seen_running_at or decision.poll_state.registered_at
-        self.telemetry.measure(Metric.DETECTION, (now - before).total_seconds(), bridge__source=ref.source)
-        return tasks
-
 
 class Runs:
     """The sources in one sweep, each created on first use."""
 
-    def __init__(self, poller: Poller, rows: Mapping[str, Row]) -> None:
-        self._poller = poller
+    def __init__(self, sources: Sources, rows: Mapping[str, Row]) -> None:
+        self._sources = sources
         self._rows = rows
         self._runs: dict[str, SourceRun] = {}
         self._lock = threading.Lock()
 
     def of(self, name: str) -> SourceRun:
         """Return the run of a source."""
-        poller = self._poller
         with self._lock:
             if name not in self._runs:
                 self._runs[name] = SourceRun(
-                    poller.table,
-                    poller.sources.get(name) or _removed(name),
-                    self._rows.get(source_key(name)),
-                    poller.clock,
-                    poller.new_id,
-                    telemetry=poller.telemetry,
-                    waits=poller.waits,
-                    schedule=poller.schedule,
-                    memory=poller.memories.setdefault(name, SourceMemory()),
+                    self._sources, self._sources.source(name), self._rows.get(source_key(name))
                 )
             return self._runs[name]
 
@@ -373,7 +306,7 @@ class Runs:
         """Return how many due rows of a source, or of purges, can be processed now."""
         if name == PURGES:
             return Room(polls=0, rate=PURGES_PER_SECOND)
-        run, now = self.of(name), self._poller.clock()
+        run, now = self.of(name), self._sources.clock()
         free_at = run.budget.free_at()
         is_free = free_at is None or free_at <= now
         return Room(polls=run.room, rate=run.budget.rate, free_at=None if is_free else free_at)
@@ -403,8 +336,3 @@ class Turns:
             if source is not None:
                 with self._lock:
                     self._under_way[source] -= 1
-
-
-def _removed(name: str) -> Source:
-    """Create a placeholder for a source that is no longer configured. Its operations are never polled, and expire."""
-    return Source(name=name, endpoint="", path=name, api_version="")

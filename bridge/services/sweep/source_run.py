@@ -9,14 +9,14 @@ current state of the row.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from bridge.diagnostics import of_poll
 from bridge.domain.errors import Conflict, Contended, StorageUnavailable, UnreadableRow
 from bridge.domain.operation import PollError, PollErrorKind, PollState
-from bridge.domain.poll_schedule import PollSchedule, Sale
+from bridge.domain.poll_schedule import Sale
 from bridge.domain.rate_limit import (
     Budget,
     accept,
@@ -43,6 +43,7 @@ from bridge.domain.upstream import (
     Unauthorized,
 )
 from bridge.log import Event, log
+from bridge.ports import StoredSchedule
 from bridge.storage.keys import SOURCES_PARTITION, source_key
 from bridge.storage.records import for_insert, for_merge, stored
 from bridge.storage.repository import Waits, commit, transact
@@ -88,34 +89,40 @@ class SourceCounts:
     faults: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """The sources from sweep to sweep, with the parts that their runs share."""
+
+    by_name: Mapping[str, Source]
+    schedule: StoredSchedule
+    table: Table
+    clock: Clock
+    #: Returns a random id, different for each call.
+    new_id: Callable[[], str]
+    waits: Waits
+    telemetry: Telemetry
+    memories: dict[str, SourceMemory] = field(default_factory=dict)
+
+    def source(self, name: str) -> Source:
+        """Return a source, or a placeholder if it is no longer configured: its operations wait, and expire."""
+        return self.by_name.get(name) or Source(name=name, endpoint="", path=name, api_version="")
+
+    def memory(self, name: str) -> SourceMemory:
+        """Return what this instance remembers of a source."""
+        return self.memories.setdefault(name, SourceMemory())
+
+
 class SourceRun:
     """One source during one sweep. Thread-safe."""
 
-    def __init__(  # noqa: PLR0913 - the parts of a run
-        self,
-        table: Table,
-        source: Source,
-        row: Row | None,
-        clock: Clock,
-        new_id: Callable[[], str],
-        *,
-        telemetry: Telemetry,
-        waits: Waits,
-        schedule: PollSchedule,
-        memory: SourceMemory | None = None,
-    ) -> None:
-        self._table = table
+    def __init__(self, sources: Sources, source: Source, row: Row | None) -> None:
+        self._sources = sources
         self.source = source
-        self._clock = clock
-        self._new_id = new_id
-        self._telemetry = telemetry
-        self._waits = waits
-        self._schedule = schedule
-        self._memory = memory or SourceMemory()
+        self._memory = sources.memory(source.name)
         self._lock = threading.Lock()
         self._etag: str | None = None
         self._is_ours = True
-        self._written = self._budget = fresh(clock(), highest=source.requests_per_second)
+        self._written = self._budget = fresh(sources.clock(), highest=source.requests_per_second)
         self._pending: list[Change] = [self._remember, *self._memory.unwritten]
         self._take(row)
         self._granted = 0
@@ -132,7 +139,7 @@ class SourceRun:
     @property
     def room(self) -> int:
         """How many requests the source allows now, as far as this sweep knows without reserving tokens."""
-        return reserve(self._budget, _MANY, self._clock(), highest=self.source.requests_per_second)[1]
+        return reserve(self._budget, _MANY, self._sources.clock(), highest=self.source.requests_per_second)[1]
 
     def reserve(self, wanted: int, worth: Callable[[int], float], *, due: int) -> int:
         """Reserve tokens for up to `wanted` polls, and set the shadow price. Returns 0 if storage does not accept that.
@@ -150,7 +157,7 @@ class SourceRun:
             if self._closed:
                 return None
             self.counts.asked += 1
-            return self._clock()
+            return self._sources.clock()
 
     def begin_extra(self) -> datetime | None:
         """Begin a request in addition to the reserved polls. Returns None if the budget has no token now."""
@@ -158,7 +165,7 @@ class SourceRun:
             return None
         with self._lock:
             self.counts.extra += 1
-            return self._clock()
+            return self._sources.clock()
 
     def note(self, *, fault: bool = False, finished: bool = False) -> None:
         """Count the outcome of a poll."""
@@ -171,7 +178,7 @@ class SourceRun:
 
         A refusal or a fault is the operation's own if another operation was answered since this operation's last one.
         """
-        now = self._clock()
+        now = self._sources.clock()
         is_own = poll_state is not None and self._answers_others(poll_state)
         match result:
             case Throttled() | Unauthorized() if is_own and result.error.kind is not _NOT_ASKED:
@@ -179,7 +186,7 @@ class SourceRun:
             case Throttled(error=PollError(kind=kind, detail=detail), wait=wait):
                 self._close()
                 self._change(lambda budget: throttle(budget, wait, now, asked_at=asked_at), keep=True)
-                self._telemetry.measure(Metric.THROTTLED, bridge__source=self.source.name)
+                self._sources.telemetry.measure(Metric.THROTTLED, bridge__source=self.source.name)
                 until = self._budget.stopped_until
                 log(Event.THROTTLED, source=self.source.name, error=kind, detail=detail, until=until)
             case Unauthorized(error=PollError(kind=kind, detail=detail) as error):
@@ -205,7 +212,7 @@ class SourceRun:
         self._memory.answered_at = self._budget.answered_at
         self._memory.unwritten = [change for change in self._pending if change != self._remember][-_KEPT:]
         counts = self.counts
-        self._telemetry.measure(Metric.ASKED, counts.asked + counts.extra, bridge__source=self.source.name)
+        self._sources.telemetry.measure(Metric.ASKED, counts.asked + counts.extra, bridge__source=self.source.name)
         log(
             Event.SOURCE_POLLED,
             source=self.source.name,
@@ -248,7 +255,7 @@ class SourceRun:
             log(Event.UNREACHABLE, source=self.source.name, error=kind, detail=detail, since=since, advice=advice)
 
     def _take_tokens(self, wanted: int, worth: Callable[[int], float] | None = None) -> int:
-        now, highest = self._clock(), self.source.requests_per_second
+        now, highest = self._sources.clock(), self.source.requests_per_second
         granted = 0
 
         def take(budget: Budget) -> Budget:
@@ -265,7 +272,7 @@ class SourceRun:
                 worth=worth(granted) if granted < wanted else 0.0,
                 elapsed=after.at - budget.at,
             )
-            price = self._schedule.update_price(self.source.name, budget.shadow_price, sale)
+            price = self._sources.schedule.update_price(self.source.name, budget.shadow_price, sale)
             return replace(after, shadow_price=price)
 
         return granted if self._change(take) else 0
@@ -297,7 +304,7 @@ class SourceRun:
                 self._pending.remove(change)
                 return True
             try:
-                transact(self._write, self._waits)
+                transact(self._write, self._sources.waits)
             except (StorageUnavailable, Contended) as error:
                 log(Event.STORAGE, step="budget", source=self.source.name, error=str(error))
                 if not keep:
@@ -311,14 +318,14 @@ class SourceRun:
 
     def _write(self) -> None:
         """Write the row. On a conflict, apply the changes to the current row and raise Conflict."""
-        after = replace(self._budget, tx=self._new_id())
+        after = replace(self._budget, tx=self._sources.new_id())
         if self._is_ours:
             key = source_key(self.source.name)
             write = Insert(key, for_insert(after)) if self._etag is None else Merge(key, for_merge(after), self._etag)
             try:
-                etags = commit(self._table, Transaction(SOURCES_PARTITION, (write,), stamp=key, tx=after.tx))
+                etags = commit(self._sources.table, Transaction(SOURCES_PARTITION, (write,), stamp=key, tx=after.tx))
             except Conflict:
-                self._take(self._table.get(SOURCES_PARTITION, key))
+                self._take(self._sources.table.get(SOURCES_PARTITION, key))
                 raise
             self._etag = etags[key]
         self._written = self._budget = after
@@ -334,7 +341,7 @@ class SourceRun:
                 self._is_ours = False  # of a newer version: this sweep uses a separate count
                 return
             self._etag, self._written = read.etag, read.record
-            self._budget, wrong = clamped(read.record, self._clock())
+            self._budget, wrong = clamped(read.record, self._sources.clock())
             if wrong:
                 log(Event.CLOCK_AHEAD, row=row.key, columns=list(wrong))
         for change in self._pending:

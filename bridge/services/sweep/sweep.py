@@ -12,7 +12,6 @@ succeeds. Steps that are left when the time budget ends are due at the next swee
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -42,7 +41,6 @@ class Sweep:
 
     table: Table
     clock: Clock
-    executor: Executor
     dispatcher: Dispatcher
     enqueuer: Enqueuer
     #: Enqueues during polls, in threads without polls.
@@ -120,7 +118,7 @@ class Sweep:
 
     def _sources(self) -> Sequence[Row] | None:
         try:
-            return read_sources(self.table, self.poller.schedule.plan)
+            return read_sources(self.table, self.poller.sources.schedule.plan)
         except StorageRefused as error:
             log(Event.STORAGE_REFUSED, step="read sources", code=error.code, error=str(error))
         except StorageUnavailable as error:

@@ -1,5 +1,6 @@
 """The results of one source during one sweep, and the stored part of them."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -19,24 +20,19 @@ from bridge.domain.upstream import (
 from bridge.services.sweep.source_run import SourceRun
 from bridge.storage.keys import SOURCES_PARTITION, source_key
 from bridge.storage.records import decode
-from bridge.storage.repository import Waits
-from bridge.telemetry import OFF
 from tests.support.harness import Harness
 from tests.support.poll_errors import http_error
-from tests.support.schedules import exponential_schedule
 
 DENIED = Unauthorized(http_error(401))
 THROTTLED = Throttled(http_error(429), timedelta(seconds=90))
 SECOND = timedelta(seconds=1)
-WAITS = Waits(lambda _: None, lambda: 0.5)
 
 
 def run(bridge: Harness) -> SourceRun:
     """Begin with the stored state of the source."""
     row = bridge.memory.get(SOURCES_PARTITION, source_key("default"))
-    [source] = bridge.settings.sources
-    new_id, schedule = bridge.dependencies.randomness.new_id, exponential_schedule()
-    return SourceRun(bridge.memory, source, row, bridge.clock, new_id, telemetry=OFF, waits=WAITS, schedule=schedule)
+    sources = replace(bridge.bridge.sweep.poller.sources, memories={})
+    return SourceRun(sources, sources.source("default"), row)
 
 
 def written(bridge: Harness) -> Budget:
