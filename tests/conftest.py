@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 from bridge import log
 from local.azurite import Azurite
+from tests.support.faults import MADE
 from tests.support.harness import Harness, harness
 from tests.support.log_guard import GuardedLogger
 from tests.support.markers import isolate, kind_of
@@ -55,6 +56,14 @@ def guarded_log(monkeypatch: pytest.MonkeyPatch) -> Iterator[GuardedLogger]:
     monkeypatch.setattr(log, "_logger", guarded)
     yield guarded
     assert (guarded.of_pools, guarded.too_long) == ([], [])
+
+
+@pytest.fixture(autouse=True)
+def faults_are_met() -> Iterator[None]:
+    """Fail each test with a fault of storage that no transaction met."""
+    MADE.clear()
+    yield
+    assert all(table.is_met for table in MADE)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from bridge.api.handlers import Handlers
 from bridge.app import App
 from bridge.domain.events import subscriber_of
 from bridge.storage.transaction import ANY, Insert, Merge, Transaction
-from tests.support.flaky import flaky
+from tests.support.faults import CHANGE, faulty
 from tests.support.harness import ENVIRONMENT, Harness
 from tests.support.http import BASE, Client, route_of
 from tests.support.poll_errors import UNRESOLVED
@@ -343,8 +343,8 @@ def test_status_shows_a_source_that_only_fails(bridge: Harness) -> None:
 
 def test_storage_that_is_down_is_503_with_retry_after() -> None:
     """The answer never has a stack trace."""
-    bridge, table = flaky()
-    table.instead = [table.down]
+    bridge, table = faulty()
+    table.fail(CHANGE, table.down)
 
     answered = Client.of(bridge).register(GOOD)
 
@@ -354,8 +354,8 @@ def test_storage_that_is_down_is_503_with_retry_after() -> None:
 
 def test_permanent_conflicts_are_503_with_a_separate_code() -> None:
     """The client can repeat the request at once."""
-    bridge, table = flaky()
-    table.instead = [table.conflict] * 50
+    bridge, table = faulty()
+    table.keep_failing(CHANGE, table.conflict)
 
     refused = Client.of(bridge).register(GOOD)
 

@@ -16,7 +16,7 @@ from bridge.domain.errors import StorageRefused, StorageUnavailable
 from bridge.pool import map_in_order
 from bridge.storage.table import Table
 from bridge.storage.transaction import Row
-from tests.support.flaky import Flaky
+from tests.support.forwarding import ForwardingTable
 from tests.support.harness import Harness, harness
 from tests.support.http import Client
 
@@ -24,7 +24,7 @@ from tests.support.http import Client
 HOST = 32
 
 
-class Held(Flaky):
+class Held(ForwardingTable):
     """A table that blocks index reads until a test continues them."""
 
     def __init__(self, inner: Table) -> None:
@@ -128,7 +128,7 @@ def test_a_failed_call_releases_its_place(bridge: Harness) -> None:
     assert client.call(Handlers.list_registrations).status == 200
 
 
-class Down(Flaky):
+class Down(ForwardingTable):
     """A table with failures that a test chooses."""
 
     def __init__(self, inner: Table, error: Exception) -> None:

@@ -13,7 +13,7 @@ from bridge.domain.time import iso
 from bridge.storage.keys import partition_of, row_key
 from bridge.storage.records import SCHEMA_VERSION
 from bridge.storage.transaction import ANY, Merge, Transaction
-from tests.support.flaky import flaky
+from tests.support.faults import CHANGE, REGISTER_FURTHER, faulty
 from tests.support.harness import Harness, harness
 from tests.support.http import Answer, Client
 from tests.support.tenant import ANN, BOB, EVE, ROOT, KeyServer, guarded_by
@@ -352,7 +352,7 @@ def test_the_error_names_the_limit_of_the_owner(ann: Client) -> None:
 
 def test_one_of_two_simultaneous_owners_gets_the_operation(tenant: KeyServer) -> None:
     """The operation exists without an owner. Both clients read this, and both write."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     bridge.restart(**tenant.settings)
     ann, eve = (client_of(bridge, tenant, owner) for owner in (ANN, EVE))
     cancel(ann, registered(ann, ANNS))
@@ -361,7 +361,7 @@ def test_one_of_two_simultaneous_owners_gets_the_operation(tenant: KeyServer) ->
         registered(eve, EVES)
         return table.inner.commit(transaction)
 
-    table.instead = [table.inner.commit, eve_is_faster]  # the first call is the try without a read
+    table.fail(REGISTER_FURTHER, eve_is_faster)  # the first call is the try without a read
 
     assert register(ann, BOBS).error["code"] == "OperationTaken"
 
@@ -370,7 +370,7 @@ def test_one_of_two_simultaneous_owners_gets_the_operation(tenant: KeyServer) ->
 @pytest.mark.parametrize("first", ["redelivery", "registration"])
 def test_a_redelivery_or_a_simultaneous_owner_gets_the_operation(tenant: KeyServer, state: State, first: str) -> None:
     """The canceled registration takes the operation again by a redelivery."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     bridge.restart(**tenant.settings)
     ann, eve = (client_of(bridge, tenant, owner) for owner in (ANN, EVE))
     public_id = bring(bridge, ann, State.PENDING if state is State.CANCELED else state)
@@ -385,10 +385,10 @@ def test_a_redelivery_or_a_simultaneous_owner_gets_the_operation(tenant: KeyServ
         return table.inner.commit(transaction)
 
     if first == "redelivery":
-        table.instead = [table.inner.commit, other_is_faster]  # the first call is the try without a read
+        table.fail(REGISTER_FURTHER, other_is_faster)  # the first call is the try without a read
         second = register(eve, EVES)
     else:
-        table.instead = [other_is_faster]
+        table.fail(CHANGE, other_is_faster)
         second = redeliver(ann, public_id)
 
     assert (second.status, second.error["code"]) == (409, "OperationTaken")

@@ -13,7 +13,7 @@ from bridge.learnt.durations import EDGES, DurationModel
 from bridge.storage.keys import SOURCES_PARTITION, duration_key
 from bridge.storage.records import decode
 from bridge.storage.transaction import ANY, Merge, Transaction
-from tests.support.flaky import flaky
+from tests.support.faults import OBSERVATION, faulty
 from tests.support.harness import Harness, harness
 from tests.support.http import Client
 from tests.support.poll_errors import TIMED_OUT
@@ -176,7 +176,7 @@ def test_observations_of_running_operations_are_written_once_a_minute() -> None:
 
 def test_observations_of_two_writers_are_merged() -> None:
     """The observations of both writers are added."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     live(bridge, "operation-1", 30)
     key = duration_key("default", None)
     other = ",".join(["5"] * len(EDGES))
@@ -189,7 +189,7 @@ def test_observations_of_two_writers_are_merged() -> None:
     bridge.register("operation-2")
     bridge.upstream.tell("operation-2", "Succeeded")
     bridge.clock.advance(5)
-    table.instead = [commit, commit, after_another]
+    table.fail(OBSERVATION, after_another)
     bridge.sweep()
 
     assert models(bridge)[key].weight == pytest.approx(5 * len(EDGES) + 1, rel=1e-2)
@@ -198,7 +198,7 @@ def test_observations_of_two_writers_are_merged() -> None:
 @pytest.mark.parametrize("known", [False, True])
 def test_observations_with_a_lost_reply_count_once(*, known: bool, caplog: pytest.LogCaptureFixture) -> None:
     """The row stores the `tx` of the writer. An observation that was added again would count twice."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     if known:
         live(bridge, "operation-0", 30)
     bridge.register()
@@ -208,26 +208,24 @@ def test_observations_with_a_lost_reply_count_once(*, known: bool, caplog: pytes
 
     def lost(transaction: Transaction) -> Mapping[str, str]:
         writes.append(transaction)
-        is_observation = any(write.key.startswith("dur:") for write in transaction.writes)
-        return table.silent_commit(transaction) if is_observation else table.inner.commit(transaction)
+        return table.reply_lost(transaction)
 
-    table.instead = [lost] * 5
+    table.keep_failing(OBSERVATION, lost)
 
     bridge.sweep()
 
-    observed = [each for each in writes if each.writes[0].key.startswith("dur:")]
-    assert len(observed) == 1
+    assert len(writes) == 1
     assert models(bridge)[duration_key("default", None)].weight == pytest.approx(1 + known, rel=1e-2)
     assert "storage.unavailable" not in caplog.text
 
 
 def test_storage_that_is_down_costs_only_the_observations() -> None:
     """The operation ends regardless."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     bridge.register()
     bridge.clock.advance(5)
     bridge.upstream.tell("operation-1", "Succeeded")
-    table.instead = [table.inner.commit, table.inner.commit, table.inner.commit, table.down]
+    table.fail(OBSERVATION, table.down)
 
     bridge.sweep()
 
@@ -338,17 +336,16 @@ def test_more_models_than_fit_in_one_transaction_are_written_in_several() -> Non
 
 def test_a_reading_that_fails_after_a_conflict_does_not_fail_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the observations are lost."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     bridge.register()
     bridge.clock.advance(5)
     bridge.upstream.tell("operation-1", "Succeeded")
-    commit = table.inner.commit
 
     def conflict(transaction: Transaction) -> Mapping[str, str]:
         monkeypatch.setattr(bridge.table, "range", lambda *_, **__: table.down(transaction))
         return table.conflict(transaction)
 
-    table.instead = [commit, commit, commit, conflict]
+    table.fail(OBSERVATION, conflict)
 
     bridge.sweep()
 

@@ -10,7 +10,7 @@ from bridge.domain.ids import OperationRef
 from bridge.domain.operation import FinalStatus, PollError, PollErrorKind
 from bridge.domain.upstream import NoReply, Reply
 from bridge.storage.transaction import ANY, Merge, Row, Transaction
-from tests.support.flaky import flaky
+from tests.support.faults import BUDGET, faulty
 from tests.support.harness import Harness, harness
 from tests.support.http import Client
 from tests.support.poll_errors import NO_TOKEN, TIMED_OUT, http_error
@@ -188,9 +188,9 @@ def test_unused_reserved_tokens_are_returned(slow: Harness, monkeypatch: pytest.
 
 def test_a_failed_reservation_prevents_polls() -> None:
     """Without the reservation, two sweeps could use the same tokens."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     bridge.register()
-    table.instead = [table.inner.commit, table.down]
+    table.fail(BUDGET, table.down)
 
     bridge.sweep()
     assert bridge.upstream.asked == []
@@ -200,9 +200,9 @@ def test_a_failed_reservation_prevents_polls() -> None:
 
 def test_a_storage_that_fails_after_a_conflict_does_not_end_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another sweep wrote the row, which cannot be read. No poll is made and no error is raised."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     bridge.register()
-    table.instead = [table.inner.commit, table.conflict]  # the heartbeat succeeds, the reservation does not
+    table.fail(BUDGET, table.conflict)
 
     def down(partition: str, key: str) -> Row | None:
         raise StorageUnavailable(f"no reply about {partition} {key}")

@@ -16,7 +16,7 @@ from bridge.domain.registration import State
 from bridge.log import Event
 from bridge.storage.keys import partition_of, row_key
 from bridge.storage.transaction import ANY, Delete, Merge, Transaction
-from tests.support.flaky import flaky
+from tests.support.faults import CHANGE, faulty
 from tests.support.harness import NOON, Harness, harness
 from tests.support.http import Answer, Client
 from tests.support.log_lines import lines_of
@@ -235,7 +235,7 @@ def test_an_invalid_order_names_every_problem(order: dict[str, Any], targets: li
 
 def test_a_concurrent_redelivery_is_not_repeated() -> None:
     """A registration that another client redelivered is skipped, and the others begin."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     end_as_dead(bridge, 2)
     commit = table.inner.commit
 
@@ -244,16 +244,16 @@ def test_a_concurrent_redelivery_is_not_repeated() -> None:
         table.inner.commit(Transaction(transaction.partition, (Merge(stamp, {"state": "pending"}, ANY),)))
         return commit(transaction)
 
-    table.instead = [after_another]
+    table.fail(CHANGE, after_another)
 
     assert redeliver(bridge).body["started"] == 1
 
 
 def test_a_redelivery_with_a_lost_reply_begins_once() -> None:
     """The redelivery began once."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     end_as_dead(bridge, 1)
-    table.instead = [table.silent_commit]
+    table.fail(CHANGE, table.reply_lost)
 
     assert redeliver(bridge).body["started"] == 1
     bridge.sweep()
@@ -298,9 +298,9 @@ def test_a_deleted_registration_is_skipped() -> None:
 
 def test_a_late_commit_counts_as_begun() -> None:
     """The commit belongs to this call, so the answer includes the registration."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     ids = end_as_dead(bridge, 1)
-    table.instead = [table.lands_late, table.late_lands_first]
+    table.fail(CHANGE, table.lands_late, table.late_lands_first)
 
     assert redeliver(bridge).body["registrations"] == ids
 

@@ -19,7 +19,7 @@ from bridge.domain.retry import ATTEMPTS_PER_RUN, SCHEDULE
 from bridge.services.queries import RegistrationView
 from bridge.storage.keys import attempt_key, due_reference, partition_of, row_key
 from bridge.storage.transaction import ANY, Delete, Merge, Transaction
-from tests.support.flaky import flaky
+from tests.support.faults import CLAIM, RECORD, faulty
 from tests.support.harness import NOON, Harness
 
 HOOK = "https://receiver.example.com/hook"
@@ -307,7 +307,7 @@ def test_a_run_whose_last_attempt_was_lost_is_dead(bridge: Harness) -> None:
 @pytest.mark.parametrize("took", [16, 25, 45])
 def test_an_attempt_is_not_begun_when_too_little_of_the_lease_is_left(took: int) -> None:
     """After a slow claim, an instance with a clock 30 s ahead could attempt before the end of this attempt."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     ref = pending(bridge)
 
     def slowly(transaction: Transaction) -> Mapping[str, str]:
@@ -315,7 +315,7 @@ def test_an_attempt_is_not_begun_when_too_little_of_the_lease_is_left(took: int)
         bridge.clock.advance(took)
         return etags
 
-    table.instead = [slowly]
+    table.fail(CLAIM, slowly)
     bridge.deliver_all()
     assert bridge.sender.posted == []
 
@@ -325,9 +325,9 @@ def test_an_attempt_is_not_begun_when_too_little_of_the_lease_is_left(took: int)
 
 def test_a_claim_whose_reply_was_lost_is_used() -> None:
     """The claim belongs to this instance, so the attempt is made at once."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     ref = pending(bridge)
-    table.instead = [table.silent_commit]
+    table.fail(CLAIM, table.reply_lost)
 
     bridge.deliver_all()
 
@@ -337,9 +337,9 @@ def test_a_claim_whose_reply_was_lost_is_used() -> None:
 
 def test_a_claim_that_storage_refuses_makes_no_attempt() -> None:
     """The queue trigger raises an error, and the host calls again."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     pending(bridge)
-    table.instead = [table.down]
+    table.fail(CLAIM, table.down)
 
     with pytest.raises(StorageUnavailable):
         bridge.deliver_all()
@@ -347,13 +347,13 @@ def test_a_claim_that_storage_refuses_makes_no_attempt() -> None:
     assert bridge.sender.posted == []
 
 
-@pytest.mark.parametrize("trouble", ["down", "silent_loss", "silent_commit"])
+@pytest.mark.parametrize("trouble", ["down", "request_lost", "reply_lost"])
 def test_a_record_is_repeated_until_storage_accepts_it(trouble: str) -> None:
     """After the POST, only the record prevents a repetition."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     ref = pending(bridge)
     wrong = getattr(table, trouble)
-    table.instead = [table.inner.commit, wrong, wrong]
+    table.fail(RECORD, wrong, wrong)
 
     bridge.deliver_all()
 
@@ -365,12 +365,12 @@ def test_a_record_is_repeated_until_storage_accepts_it(trouble: str) -> None:
 
 def test_a_permanent_storage_outage_after_the_post_repeats_the_delivery() -> None:
     """This is the only permitted duplicate, and the log has a line."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     ref = pending(bridge)
-    table.instead = [table.inner.commit, *[table.down] * 100]
+    table.keep_failing(RECORD, table.down)
 
     bridge.deliver_all()
-    table.instead = []
+    table.mend()
     live_on(bridge, timedelta(minutes=5), timedelta(seconds=10))
 
     assert len(bridge.sender.posted) == 2
@@ -381,7 +381,7 @@ def test_a_permanent_storage_outage_after_the_post_repeats_the_delivery() -> Non
 @pytest.mark.parametrize("seconds", [12, 25, 40])
 def test_an_outage_of_storage_after_the_post_costs_no_duplicate_within_the_lease(seconds: int) -> None:
     """The attempt is recorded as soon as storage is back."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     ref = pending(bridge)
 
     def outage(transaction: Transaction) -> Mapping[str, str]:
@@ -390,9 +390,9 @@ def test_an_outage_of_storage_after_the_post_costs_no_duplicate_within_the_lease
         return table.inner.commit(transaction)
 
     let_time_pass_in_pauses(bridge)
-    table.instead = [table.inner.commit, *[outage] * 100]
+    table.keep_failing(RECORD, outage)
     bridge.deliver_all()
-    table.instead = []
+    table.mend()
 
     assert bridge.registration(ref).state is State.DELIVERED
     live_on(bridge, timedelta(minutes=5), timedelta(seconds=10))
@@ -511,14 +511,14 @@ def test_an_enqueue_between_claim_and_record_changes_nothing(bridge: Harness) ->
 
 def test_a_record_is_not_tried_after_the_lease() -> None:
     """Another instance may attempt by then, and the function's time is limited."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     pending(bridge)
 
     def slowly(_: Transaction) -> Mapping[str, str]:
         bridge.clock.advance(10)
         raise CommitUnknown("no reply")
 
-    table.instead = [table.inner.commit, *[slowly] * 50]
+    table.keep_failing(RECORD, slowly)
     bridge.deliver_all()
 
     assert bridge.clock() - NOON <= LEASE + timedelta(seconds=10)
@@ -526,7 +526,7 @@ def test_a_record_is_not_tried_after_the_lease() -> None:
 
 def test_a_redelivery_after_an_unseen_record_is_made() -> None:
     """The record succeeded, the client saw the result and redelivered. That run belongs to the client."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     ref = pending(bridge)
 
     def commit_unseen_then_redeliver(transaction: Transaction) -> Mapping[str, str]:
@@ -534,7 +534,7 @@ def test_a_redelivery_after_an_unseen_record_is_made() -> None:
         bridge.registrations.redeliver(ref)
         raise CommitUnknown("no reply")
 
-    table.instead = [table.inner.commit, commit_unseen_then_redeliver]
+    table.fail(RECORD, commit_unseen_then_redeliver)
     bridge.deliver_all()
     assert bridge.registration(ref).state is State.PENDING
     bridge.deliver_all()

@@ -14,7 +14,7 @@ from bridge.domain.registration import State
 from bridge.log import Event
 from bridge.storage.table import Table
 from bridge.storage.transaction import Delete, Insert, Merge, Transaction
-from tests.support.flaky import Flaky
+from tests.support.forwarding import ForwardingTable
 from tests.support.harness import NOON, Harness, harness
 from tests.support.http import Client
 from tests.support.log_lines import lines_of
@@ -225,7 +225,7 @@ def test_the_status_shows_a_rejection_by_the_queue_with_advice() -> None:
     assert mended == {"problem": None, "advice": None, "since": None}
 
 
-class Stuck(Flaky):
+class Stuck(ForwardingTable):
     """A table that rejects a change of a due row."""
 
     refused = 0

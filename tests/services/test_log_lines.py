@@ -11,7 +11,7 @@ from bridge.services.sweep.rescheduler import Rescheduler
 from bridge.storage.due import DueHandle
 from bridge.storage.keys import partition_of
 from bridge.storage.writes.poll import Reschedule
-from tests.support.flaky import flaky
+from tests.support.faults import CHANGE, faulty
 from tests.support.harness import Harness
 from tests.support.log_lines import lines_of
 
@@ -42,7 +42,7 @@ def test_a_request_of_a_client_is_one_line(
 ) -> None:
     """The line has the registration and the previous state."""
     caplog.set_level("DEBUG")
-    bridge, _ = flaky()
+    bridge, _ = faulty()
     ref = begin(bridge)
 
     getattr(bridge.registrations, order)(ref)
@@ -59,9 +59,9 @@ def test_a_late_commit_of_a_request_is_one_line_too(
 ) -> None:
     """The previous state is unknown by then."""
     caplog.set_level("DEBUG")
-    bridge, table = flaky()
+    bridge, table = faulty()
     ref = begin(bridge)
-    table.instead = [table.lands_late, table.late_lands_first]
+    table.fail(CHANGE, table.lands_late, table.late_lands_first)
 
     getattr(bridge.registrations, order)(ref)
 
@@ -71,7 +71,7 @@ def test_a_late_commit_of_a_request_is_one_line_too(
 def test_a_registration_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     """The line has the destination and the state. A repeated registration has no line."""
     caplog.set_level("DEBUG")
-    bridge, _ = flaky()
+    bridge, _ = faulty()
 
     ref, _ = waiting(bridge), waiting(bridge)
 
@@ -82,7 +82,7 @@ def test_a_registration_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_repeated_request_has_no_line(caplog: pytest.LogCaptureFixture) -> None:
     """Canceling an ended registration changes nothing."""
     caplog.set_level("DEBUG")
-    bridge, _ = flaky()
+    bridge, _ = faulty()
 
     bridge.registrations.cancel(ended(bridge))
 
@@ -93,12 +93,12 @@ def test_a_repeated_request_has_no_line(caplog: pytest.LogCaptureFixture) -> Non
 def test_due_rows_that_could_not_be_moved_are_named(caplog: pytest.LogCaptureFixture, *, one_by_one: bool) -> None:
     """The line has the partition of a batch without a reply, or the key of a row that storage rejected."""
     caplog.set_level("INFO")
-    bridge, table = flaky()
+    bridge, table = faulty()
     [ref] = bridge.register()
     rescheduler = Rescheduler(table=table, new_id=lambda: "tx")
     handle = DueHandle(partition=partition_of(ref), key="due:1", etag="x")
     reschedule = Reschedule(handle=handle, key="due:2", columns={}, target="op:1", changes={})
-    table.instead = [table.down] * 3 if one_by_one else [table.silent_loss] * 3
+    table.keep_failing(CHANGE, table.down if one_by_one else table.request_lost)
 
     assert rescheduler.commit([reschedule, reschedule]) == []
 

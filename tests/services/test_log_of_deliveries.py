@@ -16,7 +16,7 @@ from bridge.domain.retry import ATTEMPTS_PER_RUN
 from bridge.log import Event
 from bridge.storage.keys import partition_of, row_key
 from bridge.storage.transaction import ANY, Merge, Transaction
-from tests.support.flaky import Flaky, flaky
+from tests.support.faults import CLAIM, RECORD, FaultyTable, faulty
 from tests.support.harness import SIGNING_KEY, Harness, new_signing_key
 from tests.support.log_lines import lines_of
 
@@ -56,7 +56,7 @@ def attempted(bridge: Harness, ref: RegistrationRef, **fields: Any) -> dict[str,
     return usual | fields
 
 
-def slowly(bridge: Harness, table: Flaky, seconds: float) -> Callable[[Transaction], Mapping[str, str]]:
+def slowly(bridge: Harness, table: FaultyTable, seconds: float) -> Callable[[Transaction], Mapping[str, str]]:
     """Return a commit that takes this long."""
 
     def commit(transaction: Transaction) -> Mapping[str, str]:
@@ -128,10 +128,10 @@ def test_a_task_for_an_ended_registration_is_one_line(bridge: Harness, caplog: p
 
 def test_a_claim_that_took_too_long_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     """Nothing was sent."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     task = first_task(bridge)
 
-    table.instead = [slowly(bridge, table, 16)]
+    table.fail(CLAIM, slowly(bridge, table, 16))
     caplog.clear()
 
     bridge.deliver(task)
@@ -144,10 +144,10 @@ def test_a_claim_that_took_too_long_is_one_line(caplog: pytest.LogCaptureFixture
 
 def test_a_lease_that_is_just_long_enough_is_used() -> None:
     """The limit is 45 s. One millisecond less is too short."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     task = first_task(bridge)
 
-    table.instead = [slowly(bridge, table, 15)]
+    table.fail(CLAIM, slowly(bridge, table, 15))
 
     bridge.deliver(task)
 
@@ -220,9 +220,9 @@ def test_headers_with_a_missing_key_are_one_line(bridge: Harness, caplog: pytest
 
 def test_an_attempt_that_could_not_be_recorded_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     """The tries wait for a whole lease, with doubling waits. The fields are those of any attempt."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     task = first_task(bridge)
-    bridge.sender.during = lambda: table.instead.extend([table.down] * 100)
+    table.keep_failing(RECORD, table.down)
     caplog.clear()
 
     bridge.deliver(task)
@@ -237,14 +237,11 @@ def test_an_attempt_that_could_not_be_recorded_is_one_line(caplog: pytest.LogCap
 
 def test_nothing_is_recorded_once_the_lease_is_over(caplog: pytest.LogCaptureFixture) -> None:
     """No try begins at the end of the lease, since another instance may attempt by then."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     task = first_task(bridge)
 
-    def down_until_the_end() -> None:
-        table.instead = [table.down] * 2
-        bridge.clock.advance(60)
-
-    bridge.sender.during = down_until_the_end
+    table.keep_failing(RECORD, table.down)
+    bridge.sender.during = lambda: bridge.clock.advance(60)
     caplog.clear()
 
     bridge.deliver(task)

@@ -19,7 +19,7 @@ from bridge.domain.retry import ATTEMPTS_PER_RUN
 from bridge.services.queries import RegistrationView
 from bridge.settings import read_settings
 from tests.hostile_receivers.receivers import OK, living, never_reads, replies
-from tests.support.flaky import flaky
+from tests.support.faults import CLAIM, faulty
 from tests.support.harness import ENVIRONMENT, NOON, FakeClock, Harness, harness
 from tests.support.http import Client
 
@@ -122,13 +122,13 @@ def test_many_pending_at_a_dead_host_are_dead_after_three_days_and_a_half_over_f
 
 def test_an_unsent_attempt_is_not_counted_twice_if_its_commit_seems_lost() -> None:
     """The second read finds a higher attempt number."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     bridge.sender.tell(SILENT, Unreachable(error=Failure.TIMEOUT))
     end_all(bridge, FAILURES_TO_OPEN + 1, SILENT, "operation")
     tasks = bridge.queue.take()
     for task in tasks[:-1]:
         bridge.deliver(task)
-    table.instead = [table.silent_commit]
+    table.fail(CLAIM, table.reply_lost)
 
     bridge.deliver(tasks[-1])
 

@@ -15,7 +15,7 @@ from bridge.domain.events import subscriber_of
 from bridge.domain.outcome import Failure, Unreachable
 from bridge.storage.transaction import ANY, Merge, Transaction
 from tests.hostile_receivers.receivers import OK, living, replies
-from tests.support.flaky import flaky
+from tests.support.faults import PING, faulty
 from tests.support.harness import FakeClock, Harness, harness
 from tests.support.http import Answer, Client
 
@@ -148,7 +148,7 @@ def test_an_invalid_ping_is_rejected_before_sending(body: dict[str, Any], target
 
 def test_two_pings_that_meet_are_both_counted() -> None:
     """The row's ETag detects the conflict."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     ping(bridge)
     commit = table.inner.commit
 
@@ -156,7 +156,7 @@ def test_two_pings_that_meet_are_both_counted() -> None:
         table.inner.commit(Transaction("pings", (Merge("recent", {"recent": "1,2,3,4,5,6,7,8,9,10"}, ANY),)))
         return commit(transaction)
 
-    table.instead = [after_another]
+    table.fail(PING, after_another)
 
     assert ping(bridge).status == 200
     assert len(bridge.sender.posted) == 2
@@ -164,8 +164,8 @@ def test_two_pings_that_meet_are_both_counted() -> None:
 
 def test_a_lost_reply_counts_as_one_ping() -> None:
     """The row has the `tx` of the writer."""
-    bridge, table = flaky()
-    table.instead = [table.silent_commit]
+    bridge, table = faulty()
+    table.fail(PING, table.reply_lost)
 
     assert ping(bridge).status == 200
 
@@ -186,8 +186,8 @@ def test_two_simultaneous_pings_have_different_ids() -> None:
 
 def test_no_ping_is_sent_without_storage() -> None:
     """The limit could not be enforced."""
-    bridge, table = flaky()
-    table.instead = [table.down]
+    bridge, table = faulty()
+    table.fail(PING, table.down)
 
     assert ping(bridge).status == 503
     assert bridge.sender.posted == []

@@ -12,7 +12,7 @@ from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import State
 from bridge.services.registrations import Accepted, Created, Differs, Existing, NoMessage, RegistrationNotFound, TooMany
 from bridge.storage.keys import due_reference
-from tests.support.flaky import flaky
+from tests.support.faults import CHANGE, REGISTER_FURTHER, faulty
 from tests.support.harness import NOON, Harness
 from tests.support.http import Client
 
@@ -304,16 +304,16 @@ def test_a_canceled_delivery_can_be_redelivered(bridge: Harness) -> None:
 
 def test_a_commit_with_a_lost_reply_counts() -> None:
     """The client gets 201, not 200."""
-    bridge, table = flaky()
-    table.instead = [table.silent_commit]
+    bridge, table = faulty()
+    table.fail(CHANGE, table.reply_lost)
 
     assert isinstance(bridge.registrations.register(bridge.request()), Created)
 
 
 def test_a_commit_that_lands_late_is_recognised() -> None:
     """The first commit takes effect between the read and the second try."""
-    bridge, table = flaky()
-    table.instead = [table.lands_late, table.late_lands_first]
+    bridge, table = faulty()
+    table.fail(CHANGE, table.lands_late, table.late_lands_first)
 
     assert isinstance(bridge.registrations.register(bridge.request()), Created)
     assert bridge.due_keys() == ["poll:default:operation-1"]
@@ -321,11 +321,11 @@ def test_a_commit_that_lands_late_is_recognised() -> None:
 
 def test_a_late_commit_of_a_registration_for_an_ended_operation_sends_its_task() -> None:
     """The task is sent at once, not by the due row two minutes later."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     bridge.register()
     finish(bridge)
     bridge.deliver_all()
-    table.instead = [table.inner.commit, table.lands_late, table.late_lands_first]
+    table.fail(REGISTER_FURTHER, table.lands_late, table.late_lands_first)
 
     bridge.registrations.register(bridge.request(url="https://late.example.com/"))
 
@@ -334,11 +334,11 @@ def test_a_late_commit_of_a_registration_for_an_ended_operation_sends_its_task()
 
 def test_a_late_commit_of_a_redelivery_sends_its_task() -> None:
     """The client got 202."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     ref = bridge.register()[0]
     finish(bridge)
     bridge.deliver_all()
-    table.instead = [table.lands_late, table.late_lands_first]
+    table.fail(CHANGE, table.lands_late, table.late_lands_first)
 
     assert bridge.registrations.redeliver(ref) == Accepted()
 
@@ -347,18 +347,18 @@ def test_a_late_commit_of_a_redelivery_sends_its_task() -> None:
 
 def test_a_request_that_was_lost_is_sent_again() -> None:
     """A read shows no effect, so the step is decided again."""
-    bridge, table = flaky()
-    table.instead = [table.silent_loss]
+    bridge, table = faulty()
+    table.fail(CHANGE, table.request_lost)
 
     assert isinstance(bridge.registrations.register(bridge.request()), Created)
 
 
 def test_a_redelivery_with_a_lost_reply_sends_its_task() -> None:
-    bridge, table = flaky()
+    bridge, table = faulty()
     ref = bridge.register()[0]
     finish(bridge)
     bridge.deliver_all()
-    table.instead = [table.silent_commit]
+    table.fail(CHANGE, table.reply_lost)
 
     assert bridge.registrations.redeliver(ref) == Accepted()
 
@@ -367,9 +367,9 @@ def test_a_redelivery_with_a_lost_reply_sends_its_task() -> None:
 
 def test_permanent_conflicts_end_with_an_error() -> None:
     """The error names the cause, and the loop ends."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     bridge.register()
-    table.instead = [table.conflict] * 50
+    table.keep_failing(CHANGE, table.conflict)
 
     with pytest.raises(Contended):
         bridge.registrations.register(bridge.request(url="https://other.example.com/"))
@@ -377,19 +377,19 @@ def test_permanent_conflicts_end_with_an_error() -> None:
 
 def test_repeated_lost_replies_end_with_an_error() -> None:
     """Each lost reply can take long while the client waits."""
-    bridge, table = flaky()
-    table.instead = [table.silent_loss] * 50
+    bridge, table = faulty()
+    table.keep_failing(CHANGE, table.request_lost)
 
     with pytest.raises(CommitUnknown):
         bridge.registrations.register(bridge.request())
 
-    assert len(table.instead) >= 45
+    assert table.met <= 5
 
 
 def test_a_storage_that_is_down_is_reported() -> None:
     """The API answers 503."""
-    bridge, table = flaky()
-    table.instead = [table.down]
+    bridge, table = faulty()
+    table.fail(CHANGE, table.down)
 
     with pytest.raises(StorageUnavailable):
         bridge.registrations.register(bridge.request())

@@ -12,7 +12,7 @@ from bridge.services.repair import OPERATIONS_PER_CHECK, OVERDUE, ROWS_PER_CHECK
 from bridge.storage.keys import due_reference, partition_of, row_key
 from bridge.storage.table import Table
 from bridge.storage.transaction import ANY, Delete, Insert, Merge, Row, Transaction
-from tests.support.flaky import Flaky
+from tests.support.faults import RESTORE, FaultyTable
 from tests.support.harness import Harness, harness
 from tests.support.http import Client
 
@@ -34,7 +34,7 @@ def live(bridge: Harness, minutes: int) -> None:
         bridge.clock.advance(60)
 
 
-class Blind(Flaky):
+class Blind(FaultyTable):
     """A table that returns no rows while `sees_nothing`."""
 
     sees_nothing = False
@@ -296,7 +296,7 @@ def test_a_failed_check_ends_no_sweep() -> None:
     bridge.clock.advance(LONG)
     forget_due_rows(bridge)
 
-    table.instead = [table.down, table.silent_loss]
+    table.fail(RESTORE, table.down, table.request_lost)
     for _ in range(20):
         bridge.sweep()
         bridge.clock.advance(60)

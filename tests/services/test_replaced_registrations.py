@@ -17,7 +17,7 @@ from bridge.services.registrations import Accepted, Created, TooMany
 from bridge.storage.keys import attempt_key, partition_of, row_key
 from bridge.storage.records import for_insert, for_merge
 from bridge.storage.transaction import ANY, MAX_WRITES, Insert, Merge, Transaction
-from tests.support.flaky import flaky
+from tests.support.faults import REGISTER_FURTHER, faulty
 from tests.support.harness import NOON, Harness, harness
 from tests.support.http import Client
 from tests.support.witness import Witness
@@ -248,7 +248,7 @@ def test_repeated_replacements_always_find_a_place() -> None:
 
 def test_two_simultaneous_replacements_use_two_places() -> None:
     """The second registration finds the writes of the first, and is decided again."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     refs = fill(bridge)
     cancel(bridge, refs[0], refs[1])
 
@@ -256,7 +256,7 @@ def test_two_simultaneous_replacements_use_two_places() -> None:
         register(bridge, 21)
         return table.inner.commit(transaction)
 
-    table.instead = [table.inner.commit, other_is_faster]  # the first call is the try without a read
+    table.fail(REGISTER_FURTHER, other_is_faster)  # the first call is the try without a read
 
     assert isinstance(register(bridge, 20), Created)
 
@@ -269,7 +269,7 @@ def test_two_simultaneous_replacements_use_two_places() -> None:
 def test_a_registration_that_begins_again_just_then_keeps_its_place(
     begin_again: Callable[..., object] | None,
 ) -> None:
-    bridge, table = flaky()
+    bridge, table = faulty()
     fill(bridge)
     end(bridge)
     bridge.deliver_all()
@@ -283,7 +283,7 @@ def test_a_registration_that_begins_again_just_then_keeps_its_place(
         assert isinstance(begun, Created | Accepted)
         return table.inner.commit(transaction)
 
-    table.instead = [table.inner.commit, owner_is_faster]
+    table.fail(REGISTER_FURTHER, owner_is_faster)
 
     assert register(bridge, 20) == TooMany()
 
@@ -291,10 +291,10 @@ def test_a_registration_that_begins_again_just_then_keeps_its_place(
 
 
 def test_a_replacement_with_a_lost_reply_counts() -> None:
-    bridge, table = flaky()
+    bridge, table = faulty()
     refs = fill(bridge)
     cancel(bridge, refs[0])
-    table.instead = [table.inner.commit, table.silent_commit]
+    table.fail(REGISTER_FURTHER, table.reply_lost)
 
     assert isinstance(register(bridge, 20), Created)
 

@@ -16,7 +16,7 @@ from bridge.domain.upstream import NoReply, Reply
 from bridge.log import Event
 from bridge.storage.keys import SOURCES_PARTITION, partition_of, row_key, source_key
 from bridge.storage.transaction import ANY, Delete, Merge, Transaction
-from tests.support.flaky import flaky
+from tests.support.faults import BUDGET, END, HEARTBEAT, OBSERVATION, PURGE, Step, faulty
 from tests.support.harness import FakeUpstream, Harness, harness
 from tests.support.log_lines import lines_of
 from tests.support.poll_errors import UNCONNECTED
@@ -337,9 +337,9 @@ def test_a_purge_without_an_operation_is_deleted(bridge: Harness, caplog: pytest
 )
 def test_a_failed_purge_is_one_line(trouble: str, expected: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
     """The purge is due again at the next sweep."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     ended_long_ago(bridge)
-    table.instead = [table.inner.commit, fails if trouble == "bug" else getattr(table, trouble)]
+    table.fail(PURGE, fails if trouble == "bug" else getattr(table, trouble))
     caplog.clear()
 
     bridge.sweep()
@@ -354,25 +354,25 @@ def down(*_: object, **__: object) -> NoReturn:
 
 
 @pytest.mark.parametrize(
-    ("begin", "at", "expected"),
+    ("begin", "step", "expected"),
     [
-        (None, 0, {"step": "budget", "source": "default"}),
-        (None, -1, {"step": "heartbeat"}),
-        ("Succeeded", 1, {"step": "finish", "operation": OPERATION}),
-        ("Succeeded", 2, {"step": "durations"}),
+        (None, BUDGET, {"step": "budget", "source": "default"}),
+        (None, HEARTBEAT, {"step": "heartbeat"}),
+        ("Succeeded", END, {"step": "finish", "operation": OPERATION}),
+        ("Succeeded", OBSERVATION, {"step": "durations"}),
     ],
 )
 def test_storage_that_refuses_a_step_of_a_sweep_is_one_line(
-    begin: str | None, at: int, expected: dict[str, Any], caplog: pytest.LogCaptureFixture
+    begin: str | None, step: Step, expected: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     """The line names the step, and the sweep continues."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     bridge.sweep()  # writes the heartbeat
     bridge.register()
     bridge.upstream.tell("operation-1", "Running", begin or "Running")
     bridge.sweep()
-    bridge.clock.advance(30 if at >= 0 else 60)
-    table.instead = [*[table.inner.commit] * at, table.down]
+    bridge.clock.advance(60 if step is HEARTBEAT else 30)
+    table.fail(step, table.down)
     caplog.clear()
 
     bridge.sweep()
@@ -395,7 +395,7 @@ def test_an_unsent_message_is_one_line(bridge: Harness, caplog: pytest.LogCaptur
 
 def test_sources_that_cannot_be_read_are_one_line(caplog: pytest.LogCaptureFixture) -> None:
     """The sweep continues with a budget in memory, and writes no heartbeat."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     bridge.register()
     table.range = refusing(table.range)  # type: ignore[method-assign] # in one partition
     caplog.clear()

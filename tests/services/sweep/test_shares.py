@@ -16,7 +16,7 @@ from bridge.domain.upstream import NoReply, Reply
 from bridge.services.sweep import due_reader
 from bridge.storage.keys import partition_of, row_key
 from bridge.storage.transaction import Insert, Transaction
-from tests.support.flaky import flaky
+from tests.support.faults import BUDGET, faulty
 from tests.support.harness import Harness, harness
 from tests.support.log_lines import lines_of
 from tests.support.poll_errors import NO_SOURCE, TIMED_OUT, UNRESOLVED
@@ -382,13 +382,13 @@ def test_operations_that_were_never_found_go_last() -> None:
 
 
 def test_a_pause_that_could_not_be_stored_is_stored_later() -> None:
-    bridge, table = flaky()
+    bridge, table = faulty()
     bridge.register()
     bridge.upstream.tell("operation-1", Reply(status=429, retry_after="3600"), "Running")
-    table.instead = [table.inner.commit, table.inner.commit, *[table.down] * 4]  # heartbeat and reservation succeed
+    table.fail(BUDGET, table.inner.commit, *[table.down] * 4)  # the reservation succeeds
 
     bridge.sweep()
-    table.instead = []
+    table.mend()
     bridge.register("operation-2")
     sweeps(bridge, 30)
 

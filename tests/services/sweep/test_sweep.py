@@ -1,6 +1,6 @@
 """The sweep: polls, notifications, messages and purges."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,7 +12,7 @@ from bridge.domain.registration import State
 from bridge.domain.upstream import NoReply, Reply
 from bridge.storage.keys import operation_partitions, partition_of, row_key
 from bridge.storage.transaction import ANY, Delete, Insert, Merge, Transaction
-from tests.support.flaky import Flaky, flaky
+from tests.support.faults import END, ENQUEUE, POLL_AGAIN, faulty
 from tests.support.harness import NOON, Harness
 from tests.support.poll_errors import TIMED_OUT
 
@@ -21,11 +21,6 @@ def in_partition(name: str, count: int) -> list[str]:
     """Return operation ids of one partition."""
     ids = (f"operation-{number}" for number in range(10_000))
     return [each for each in ids if partition_of(OperationRef("default", each)) == name][:count]
-
-
-def before_the_polls(table: Flaky) -> list[Callable[[Transaction], Mapping[str, str]]]:
-    """Let the heartbeat and the reservation succeed. Both precede the first poll of a sweep."""
-    return [table.inner.commit, table.inner.commit]
 
 
 def test_one_request_serves_every_registration_of_an_operation(bridge: Harness) -> None:
@@ -279,10 +274,10 @@ def test_a_completed_operation_is_notified_even_if_its_due_row_was_lost(bridge: 
 
 def test_a_final_status_with_a_lost_reply_is_notified_once() -> None:
     """The commit is recognized, so the tasks are sent."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     ref = bridge.register()[0]
     bridge.upstream.tell("operation-1", "Succeeded")
-    table.instead = [*before_the_polls(table), table.silent_commit]
+    table.fail(END, table.reply_lost)
 
     bridge.sweep()
 
@@ -292,10 +287,10 @@ def test_a_final_status_with_a_lost_reply_is_notified_once() -> None:
 
 def test_a_late_commit_of_a_final_status_sends_its_tasks() -> None:
     """The tasks are sent at once, not by the due row two minutes later."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
-    table.instead = [*before_the_polls(table), table.lands_late, table.late_lands_first]
+    table.fail(END, table.lands_late, table.late_lands_first)
 
     bridge.sweep()
 
@@ -371,7 +366,7 @@ def test_an_operation_of_a_newer_version_is_left_to_it(bridge: Harness) -> None:
 
 def test_no_message_is_sent_after_the_time_budget() -> None:
     """The rest is due at the next sweep. Messages of rows that moved earlier were sent."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     for number in range(64):
         bridge.register(f"operation-{number}")
         bridge.upstream.tell(f"operation-{number}", "Succeeded")
@@ -383,24 +378,24 @@ def test_no_message_is_sent_after_the_time_budget() -> None:
         bridge.clock.advance(20)
         return table.inner.commit(transaction)
 
-    table.instead = [table.inner.commit, *[slowly] * 50]
+    table.keep_failing(ENQUEUE, slowly)
     began = bridge.clock()
     bridge.sweep()
 
     assert bridge.clock() - began <= timedelta(seconds=65)
     sent_at_once = len(bridge.queue.tasks)
     assert 0 < sent_at_once < 64
-    table.instead = []
+    table.mend()
     bridge.sweep()
     assert len(bridge.queue.tasks) == 64
 
 
 def test_an_uncommitted_final_status_is_read_again() -> None:
     """The due row still exists."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     bridge.register()
     bridge.upstream.tell("operation-1", "Succeeded")
-    table.instead = [*before_the_polls(table), table.down]
+    table.fail(END, table.down)
 
     bridge.sweep()
     assert bridge.due_keys() == ["poll:default:operation-1"]
@@ -411,11 +406,11 @@ def test_an_uncommitted_final_status_is_read_again() -> None:
 
 def test_a_rejected_batch_is_committed_one_by_one() -> None:
     """One bad row does not delay the others."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     ids = in_partition("op0", 3)
     for each in ids:
         bridge.register(each)
-    table.instead = [*before_the_polls(table), table.down, table.inner.commit, table.down, table.inner.commit]
+    table.fail(POLL_AGAIN, table.down, table.inner.commit, table.down, table.inner.commit)
 
     bridge.sweep()
 
@@ -424,7 +419,7 @@ def test_a_rejected_batch_is_committed_one_by_one() -> None:
 
 def test_a_batch_with_an_unknown_conflict_is_committed_one_by_one() -> None:
     """Otherwise, a row of another writer could be dropped."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     ids = in_partition("op0", 3)
     for each in ids:
         bridge.register(each)
@@ -432,7 +427,7 @@ def test_a_batch_with_an_unknown_conflict_is_committed_one_by_one() -> None:
     def nameless(_: Transaction) -> dict[str, str]:
         raise Conflict(ConflictKind.STALE, None)
 
-    table.instead = [*before_the_polls(table), nameless]
+    table.fail(POLL_AGAIN, nameless)
 
     bridge.sweep()
 
@@ -441,7 +436,7 @@ def test_a_batch_with_an_unknown_conflict_is_committed_one_by_one() -> None:
 
 def test_a_partition_that_cannot_be_read_delays_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """The partition is due again at the next sweep."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     ids = [*in_partition("op0", 1), *in_partition("op1", 1)]
     for each in ids:
         bridge.register(each)
@@ -600,9 +595,9 @@ def test_the_heartbeat_is_written_once_a_minute(bridge: Harness) -> None:
 
 def test_an_unknown_outcome_of_a_batch_is_left_to_the_next_sweep() -> None:
     """The commit may have succeeded. The worst case is another poll."""
-    bridge, table = flaky()
+    bridge, table = faulty()
     bridge.register()
-    table.instead = [*before_the_polls(table), table.silent_loss]
+    table.fail(POLL_AGAIN, table.request_lost)
 
     bridge.sweep()
     bridge.sweep()
