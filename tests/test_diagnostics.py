@@ -8,8 +8,8 @@ from bridge.domain.outcome import Failure
 
 
 @pytest.mark.parametrize("error", Failure)
-def test_every_class_of_failure_has_a_hint_of_its_own(error: Failure) -> None:
-    """As the API shows it."""
+def test_every_class_of_failure_has_a_separate_hint(error: Failure) -> None:
+    """The comparison uses the API's format."""
     hint = diagnostics.of_attempt(None, error)
 
     assert hint is not None
@@ -96,7 +96,7 @@ def test_a_kind_of_a_newer_bridge_is_explained_as_an_unknown_one() -> None:
 
 @pytest.mark.parametrize("cause", ["quota", "network", "SPEECH_KEY", "role"])
 def test_the_advice_for_a_403_without_a_code_names_each_cause(cause: str) -> None:
-    """Only the text of the answer tells them apart, and no code reads that."""
+    """Only the text of the answer has the cause, and no code reads the text."""
     assert cause in diagnostics.of_poll(PollErrorKind.FORBIDDEN).do
 
 
@@ -106,6 +106,6 @@ def test_every_reason_of_an_expiry_has_a_hint(reason: str) -> None:
     assert diagnostics.of_end(reason) is diagnostics.REASONS[reason]
 
 
-def test_an_operation_that_goes_well_needs_no_hint() -> None:
-    """The bridge has no reason to give up."""
+def test_an_operation_without_errors_has_no_hint() -> None:
+    """The operation has not expired."""
     assert diagnostics.of_end(None) is None

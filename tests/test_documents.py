@@ -1,4 +1,4 @@
-"""README.md, docs/ and host.json state what the code does."""
+"""README.md, docs/ and host.json agree with the code."""
 
 import json
 import re

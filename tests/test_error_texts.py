@@ -1,4 +1,4 @@
-"""Kinds of errors are enums, and their texts are for people: no code reads a text to find out what happened."""
+"""Error kinds are enums, and error texts are for people. No code parses a text to find the cause of an error."""
 
 import ast
 import re
@@ -25,10 +25,10 @@ READS = {
     *("removeprefix", "removesuffix", "match", "fullmatch", "search", "findall", "finditer", "sub", "translate"),
 }
 
-#: A word, a space, and more: a sentence, or a pattern of one.
+#: At least two words: a sentence, or the pattern of one.
 SEVERAL_WORDS = re.compile(r"[A-Za-z]{2}'?s? +(?![*?+{ ])\S")
 
-#: The same in a script: a text that is searched, or used as the key of a table.
+#: The same in a script: a searched text, or a text as the key of a table.
 SCRIPT_READS = re.compile(
     rf"""\b({"|".join(TEXTS)})\)?\s*\??\.\s*(test|exec|match|search|includes|startsWith|endsWith|split|indexOf|replace)\(
     |\.(test|exec)\([^)]*\b({"|".join(TEXTS)})\b
@@ -103,7 +103,7 @@ def test_the_table_of_the_document_has_each_kind_of_poll_error() -> None:
 
 
 def readings(source: str) -> Iterator[str]:
-    """Find the places where code reads a text for people, or searches for words of one."""
+    """Yield the places where code parses a text for people, or searches for words of one."""
     tree = ast.parse(source)
     reader = Reader(names_of_exceptions(tree), names_of_phrases(tree))
     for node in ast.walk(tree):
@@ -113,15 +113,15 @@ def readings(source: str) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Knows the expressions of one module that are texts for people, or words of one."""
+    """Recognizes the expressions of one module that are texts for people, or words of one."""
 
     #: Names of exceptions.
     exceptions: AbstractSet[str]
-    #: Names of words, and of enums whose values are sentences.
+    #: Names of constants with words, and of enums with sentences as values.
     phrases: AbstractSet[str]
 
     def compares(self, node: ast.AST) -> bool:
-        """Tell whether a comparison or a `case` is about a text. Whether there is one at all may be asked."""
+        """Return whether a comparison or a `case` reads a text. A comparison with None is allowed."""
         match node:
             case ast.Compare(ops=[ast.Is() | ast.IsNot(), *_]):
                 return False
@@ -133,7 +133,7 @@ class Reader:
                 return False
 
     def calls(self, node: ast.AST) -> bool:
-        """Tell whether a call searches a text, searches for words, or makes a kind of a sentence."""
+        """Return whether a call searches a text, searches for words, or converts a sentence to an enum."""
         match node:
             case ast.Call(func=ast.Attribute(value=ast.Name(id="re")), args=args):
                 return any(self.is_phrase(each) or self.is_text(each) for each in args)
@@ -145,7 +145,7 @@ class Reader:
                 return False
 
     def looks_up(self, node: ast.AST) -> bool:
-        """Tell whether a text is the key of a table."""
+        """Return whether a text is the key of a table."""
         match node:
             case ast.Call(func=ast.Attribute(attr="get"), args=[key, *_]) | ast.Subscript(slice=key):
                 return self.is_text(key)
@@ -155,7 +155,7 @@ class Reader:
                 return False
 
     def is_text(self, node: ast.AST) -> bool:
-        """Tell whether an expression is a text for people, or made of one."""
+        """Return whether an expression is a text for people, or derived from one."""
         match node:
             case ast.Attribute(attr=name) | ast.Subscript(slice=ast.Constant(value=name)) if name in TEXTS:
                 return True
@@ -167,7 +167,7 @@ class Reader:
                 return self.is_of_exception(node)
 
     def is_of_exception(self, node: ast.AST) -> bool:
-        """Tell whether an expression is the text of an exception, or a part of one."""
+        """Return whether an expression is the text of an exception, or a part of one."""
         match node:
             case ast.Call(func=ast.Name(id="str" | "repr"), args=[ast.Name(id=name)]):
                 return name in self.exceptions
@@ -179,7 +179,7 @@ class Reader:
                 return False
 
     def is_phrase(self, node: ast.AST) -> bool:
-        """Tell whether an expression is words of a text."""
+        """Return whether an expression contains words of a text."""
         match node:
             case ast.Constant(value=str(words)):
                 return SEVERAL_WORDS.search(words) is not None
@@ -192,7 +192,7 @@ class Reader:
 
 
 def names_of_exceptions(tree: ast.AST) -> set[str]:
-    """Find the names that are bound to exceptions."""
+    """Return the names that are bound to exceptions."""
     caught = {node.name for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler) and node.name}
     annotated = (node for node in ast.walk(tree) if isinstance(node, ast.arg) and node.annotation is not None)
     return (
@@ -207,9 +207,9 @@ def names_of_exceptions(tree: ast.AST) -> set[str]:
 
 
 def names_of_phrases(tree: ast.AST) -> set[str]:
-    """Find the names whose values are words of a text: constants, loop variables over them, and enums of sentences."""
+    """Return the names of phrases: constants, loop variables over constants, and enums of sentences."""
     found = {"TlsReason"}
-    for node in (each for _ in range(2) for each in ast.walk(tree)):  # a loop can stand before its constant
+    for node in (each for _ in range(2) for each in ast.walk(tree)):  # a loop can precede its constant
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=value) | ast.For(target=ast.Name(id=name), iter=value):
                 pass

@@ -15,7 +15,7 @@ from tests.support.wheel import build
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Copy the Makefile and the scripts into a project whose neighbor folder has one tool."""
+    """Copy the Makefile and the scripts into a project next to a folder with one tool."""
     project, tools = tmp_path / "project", tmp_path / "shared" / "bin"
     (project / ".ci").mkdir(parents=True)
     shutil.copy(REPOSITORY / "Makefile", project)

@@ -32,7 +32,7 @@ SOURCE = {
     "problem": None,
     "advice": None,
 }
-#: What the status shows of a source that did not take the credential.
+#: The status of a source that rejected the credential.
 DENIED = {
     "problem": {"kind": "unauthorized", "detail": "HTTP 401"},
     "advice": "check SPEECH_KEY",

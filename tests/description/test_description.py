@@ -60,7 +60,7 @@ def test_examples_match_the_answers_of_the_bridge() -> None:
 
 
 def test_every_success_with_a_body_in_json_has_an_example() -> None:
-    """The description is not an example of its own."""
+    """The description has no example of the description."""
     without = {
         (operation["operationId"], status)
         for path in document()["paths"].values()

@@ -45,7 +45,7 @@ TABLE_OF_EVENTS = re.findall(
     r"^\| `([a-z.-]+)` \| (\w+) \| (.*?) \|", (REPOSITORY / "docs" / "log.md").read_text(), re.MULTILINE
 )
 
-#: The functions whose invocations write each event in this run.
+#: The functions that write each event in this run.
 WRITTEN_BY: dict[Event, set[str]] = {
     Event.MISCONFIGURED: {"sweep"},
     Event.REGISTERED: {"register"},

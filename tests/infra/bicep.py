@@ -44,7 +44,7 @@ class Snapshot:
         return {each["name"]: each for each in self.resources if each["type"] == kind}
 
     def one(self, kind: str, name: str = "") -> dict[str, Any]:
-        """Return the only resource of a type whose name has this ending."""
+        """Return the only resource of a type with this end of the name."""
         [found] = [each for full, each in self.of_type(kind).items() if full.endswith(name)]
         return found
 

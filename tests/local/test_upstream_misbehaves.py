@@ -170,7 +170,7 @@ def test_documented_orders_exist() -> None:
 
 
 def test_an_unknown_order_is_answered_with_the_known_ones(upstream: Upstream) -> None:
-    """The answer helps people who guess."""
+    """The answer helps a person after a wrong guess."""
     answer = requests.get(f"{upstream.endpoint}/fake-speech/", timeout=10)
 
     assert answer.status_code == 404

@@ -483,7 +483,7 @@ def test_a_record_after_its_lease_does_not_undo_what_came_later(bridge: Harness)
     def freeze() -> None:
         bridge.clock.advance(LEASE + timedelta(seconds=1))
         bridge.sweep()
-        bridge.restart()  # another instance accepts what this one rejects
+        bridge.restart()  # another instance accepts the rejected task
         bridge.deliver_all()
 
     meanwhile(bridge, freeze)

@@ -7,13 +7,13 @@ from bridge.domain.upstream import CLIENT_ERRORS, NoReply
 
 
 def http_error(status: int) -> PollError:
-    """Make the error of a status without a body."""
+    """Return the error of a status without a body."""
     other = PollErrorKind.SERVER_ERROR if status >= HTTPStatus.INTERNAL_SERVER_ERROR else PollErrorKind.INVALID_RESPONSE
     return PollError(CLIENT_ERRORS.get(status, (other, ""))[0], f"HTTP {status}")
 
 
 def no_reply(kind: PollErrorKind, detail: str) -> NoReply:
-    """Make a request without a response."""
+    """Return a request without a response."""
     return NoReply(PollError(kind, detail))
 
 
