@@ -28,11 +28,12 @@ def main() -> int:
     parser.add_argument("--upgrade", action="store_true", help="take the newest versions, not those of the locks")
     upgrade = ["--upgrade"] if parser.parse_args().upgrade else []
     try:
-        _universal("requirements-local.txt", "requirements.in", *upgrade)
+        _universal("requirements-local.txt", "requirements.in", "requirements-local.in", *upgrade)
         (REPOSITORY / "requirements.txt").write_text(_deployed(), encoding="utf-8")
         local = ("-c", "requirements-local.txt")
         not_again = (f"--no-emit-package={name}" for name in _names("requirements-local.txt"))
-        _universal("requirements-dev.txt", "requirements.in", "requirements-dev.in", *local, *not_again, *upgrade)
+        wanted = ("requirements.in", "requirements-local.in", "requirements-dev.in")
+        _universal("requirements-dev.txt", *wanted, *local, *not_again, *upgrade)
         tools = ("requirements-tools.txt", "requirements-tools.in", *local, "-c", "requirements-dev.txt")
         _universal(*tools, *upgrade)
         _universal("infra/checkov/requirements.txt", "infra/checkov/requirements.in", *upgrade)

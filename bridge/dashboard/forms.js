@@ -104,7 +104,7 @@ function redeliverMany() {
       answer = { ...further, started: answer.started + further.started };
     }
     refresh().catch(trouble);
-    return [el("p", { class: answer.started ? "ok" : "quiet" }, answer.started ? `Started: ${plural(answer.started, "delivery").replace("deliverys", "deliveries")}.` : "No registration died in that time."),
+    return [el("p", { class: answer.started ? "ok" : "quiet" }, answer.started ? `Started: ${answer.started} ${answer.started === 1 ? "delivery" : "deliveries"}.` : "No registration died in that time."),
       answer.more && el("p", {}, "There are more. Send the form again to continue.")];
   });
 }

@@ -106,8 +106,8 @@ class Budget:
 
     def free_at(self) -> datetime | None:
         """Return when the source may be polled again, if it is stopped, paused or silent."""
-        untils = (self.stopped_until, self.paused_until, self.probe_at)
-        return max((at for at in untils if at is not None), default=None)
+        ends = (self.stopped_until, self.paused_until, self.probe_at)
+        return max((at for at in ends if at is not None), default=None)
 
     @property
     def is_probed(self) -> bool:

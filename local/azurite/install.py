@@ -6,6 +6,7 @@ The packages are installed beside their `package-lock.json`, so that all state f
 import fcntl
 import hashlib
 import importlib.util
+import json
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local.errors import LocalError
+from local.progress import Progress, install_with_pip, run
 
 _HERE = Path(__file__).parent
 _OLDEST_NODE = 20
@@ -52,7 +54,7 @@ def node_with_packages(folder: Path, what: str, say: Callable[[str], None]) -> P
         installed = _is_installed(folder)
         node = _find_node(with_npm=not installed) or _fetch_node(say)
         if not installed:
-            say(f"installing {what} …")
+            say(f"installing {what}:")
             _install(node, folder)
     return node.program
 
@@ -115,8 +117,9 @@ def _node_in_environment() -> Node | None:
 
 
 def _fetch_node(say: Callable[[str], None]) -> Node:
-    say(f"no Node {_OLDEST_NODE} or newer with npm here: installing {_NODE_FROM_PYPI} from PyPI, once …")
-    _run([sys.executable, "-m", "pip", "install", "--quiet", _NODE_FROM_PYPI], "installing Node from PyPI")
+    say(f"no Node {_OLDEST_NODE} or newer with npm here: installing {_NODE_FROM_PYPI} from PyPI, once:")
+    if said := install_with_pip(Path(sys.executable), [_NODE_FROM_PYPI], 1):
+        raise _failed("installing Node from PyPI", said)
     node = _node_in_environment()
     if node is None:
         raise LocalError(f"{_NODE_FROM_PYPI} is installed but brings no Node: install Node 20 or newer by hand.")
@@ -124,21 +127,22 @@ def _fetch_node(say: Callable[[str], None]) -> Node:
 
 
 def _install(node: Node, folder: Path) -> None:
-    npm_ci = [*node.npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-    _run(npm_ci, "installing with npm", folder)
+    locked = json.loads(_lock_file(folder).read_text(encoding="utf-8"))["packages"]
+    progress = Progress("packages fetched", len(locked) - 1, sys.stdout)  # the first one is the folder itself
+
+    def show(line: str) -> None:
+        if line.startswith("npm http fetch GET 200"):
+            progress.advance()
+
+    npm_ci = [*node.npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=http"]
+    try:
+        code, said = run(npm_ci, show, cwd=folder)
+    finally:
+        progress.close()
+    if code:
+        raise _failed("installing with npm", said)
     _stamp(folder).write_text(_fingerprint(folder))
 
 
-def _run(command: Sequence[str], what: str, folder: Path = _HERE) -> None:
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        last = done.stdout.strip().splitlines()[-5:]
-        raise LocalError(f"{what} failed; check the access to the package registry. Output: {' | '.join(last)}")
+def _failed(what: str, said: Sequence[str]) -> LocalError:
+    return LocalError(f"{what} failed; is a package registry in reach? It said: {' | '.join(said)}")

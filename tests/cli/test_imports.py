@@ -117,7 +117,7 @@ def test_bounds_of_the_wheel_are_those_of_the_locks() -> None:
     """A library has the same bounds in each file."""
     listed = [
         line
-        for name in ("requirements.in", "requirements-dev.in")
+        for name in ("requirements.in", "requirements-local.in")
         for line in (REPOSITORY / name).read_text().split("\n")
     ]
 

@@ -60,7 +60,7 @@ class Unavailable(Exception):
 def install(home: Path = _HOME) -> None:
     """Create the environment once, which takes half a minute and a network. Raises Unavailable without a network."""
     done = subprocess.run(
-        [sys.executable, "local/environment.py", str(home), _REQUIREMENTS],
+        [sys.executable, "-m", "local.environment", str(home), _REQUIREMENTS],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,

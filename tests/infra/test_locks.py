@@ -88,7 +88,7 @@ def test_a_lock_has_exact_versions_and_hashes_and_no_address(lock: str) -> None:
 def test_every_lock_is_tested() -> None:
     """The locks are the requirements files that were generated from an `.in` file."""
     sources = [path.relative_to(REPOSITORY) for path in [*REPOSITORY.glob("*.in"), *REPOSITORY.glob("infra/*/*.in")]]
-    made_from = {Path(lock).with_suffix(".in") for lock in LOCKS} - {Path("requirements-local.in")}
+    made_from = {Path(lock).with_suffix(".in") for lock in LOCKS}
 
     assert set(sources) == made_from
 
@@ -108,12 +108,12 @@ def test_the_deployment_lock_is_for_one_python() -> None:
 
 
 def test_the_local_start_has_the_versions_that_are_deployed() -> None:
-    """On the deployed Python, the local start has the same packages, and each file can be installed."""
+    """Each deployed file could be installed for the local start, on the deployed Python."""
     deployed = pins("requirements.txt")
-    local = [pin for pin in pins("requirements-local.txt") if pin.holds(DEPLOYED_PYTHON)]
+    local = {pin.name: pin for pin in pins("requirements-local.txt") if pin.holds(DEPLOYED_PYTHON)}
 
-    assert versions(local) == versions(deployed)
-    assert all(mine.hashes <= theirs.hashes for mine, theirs in zip(deployed, local, strict=True))
+    assert versions(deployed).items() <= versions(list(local.values())).items()
+    assert all(mine.hashes <= local[mine.name].hashes for mine in deployed)
 
 
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13", "3.14"])
@@ -122,7 +122,8 @@ def test_the_universal_lock_has_every_package_for_every_python(python: str) -> N
     found = [pin for pin in pins("requirements-local.txt") if pin.holds(python)]
     here, deployed = versions(found), versions(pins("requirements.txt"))
 
-    assert sorted(pin.name for pin in found) == sorted(deployed)
+    assert len(found) == len(here)
+    assert set(here) >= set(deployed)
     assert {name for name in deployed if here[name] != deployed[name]} <= {"azure-functions"}
     assert (here["azure-functions"] == deployed["azure-functions"]) is (python not in {"3.11", "3.12"})
 
@@ -131,7 +132,7 @@ def test_the_locks_satisfy_their_input_files() -> None:
     """The versions are within the ranges of the input files."""
     locked = [
         (wanted("requirements.in"), pins("requirements.txt"), DEPLOYED_PYTHON),
-        (wanted("requirements.in"), pins("requirements-local.txt"), None),
+        (wanted("requirements.in", "requirements-local.in"), pins("requirements-local.txt"), None),
         (wanted("requirements-dev.in"), pins("requirements-dev.txt") + pins("requirements-local.txt"), None),
         (wanted("requirements-tools.in"), pins("requirements-tools.txt"), None),
         (wanted("infra/checkov/requirements.in"), pins("infra/checkov/requirements.txt"), None),

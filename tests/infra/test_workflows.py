@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 
 import pytest
 
@@ -25,14 +26,24 @@ def test_actions_are_pinned_and_have_few_permissions(text: str) -> None:
 
 
 def test_the_checks_are_those_of_the_makefile() -> None:
-    """They run on the oldest Python and on the deployed one."""
+    """All of them on the oldest Python, the tests on each newer one, among which is the deployed one."""
     text = WORKFLOWS["check"]
     legs = dict(re.findall(r'python: "([\d.]+)", target: (\w+)', text))
     deployed = snapshot("default").app["functionAppConfig"]["runtime"]["version"]
 
     assert "make ${{ matrix.target }}" in text
     assert set(legs.values()) <= TARGETS
-    assert set(legs) == {"3.11", deployed}
+    assert tuple(legs) == PYTHONS
+    assert legs[PYTHONS[0]] == "check"
+    assert deployed in legs
+
+
+def test_too_little_coverage_fails_a_workflow() -> None:
+    """The share is in pyproject.toml, where `make cover` reads it."""
+    report = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["coverage"]["report"]
+
+    assert "- run: make cover " in WORKFLOWS["check"]
+    assert report["fail_under"] >= 95
 
 
 def test_the_command_line_is_tested_on_each_supported_python() -> None:
@@ -40,7 +51,8 @@ def test_the_command_line_is_tested_on_each_supported_python() -> None:
     job = WORKFLOWS["check"].partition("\n  wheel:\n")[2]
 
     assert set(re.findall(r"^            ([\d.]+)$", job, re.MULTILINE)) == set(PYTHONS)
-    assert f"make test PYTHON=python{PYTHONS[0]} TESTS=tests/cli/test_wheel.py\n" in job
+    assert "pip wheel --no-deps --wheel-dir dist ." in job
+    assert f'make test PYTHON=python{PYTHONS[0]} TESTS=tests/cli/test_wheel.py WHEEL="$PWD"/dist/*.whl\n' in job
     assert 'INDEX_REQUIRED: "1"' in job
 
 
@@ -68,7 +80,7 @@ def test_a_codespace_can_run_make_start() -> None:
     container = json.loads((REPOSITORY / ".devcontainer" / "devcontainer.json").read_text())
     settings = Settings.read({})
 
-    assert container["postCreateCommand"] == "python3 local/environment.py .venv"
+    assert container["postCreateCommand"] == "python3 -m local.environment .venv"
     assert (REPOSITORY / "local" / "environment.py").is_file()
     assert container["forwardPorts"] == [settings.port, settings.receiver_port, settings.upstream_port]
 

@@ -123,7 +123,7 @@ def clean(folder: Path) -> subprocess.CompletedProcess[str]:
 def install(folder: Path) -> subprocess.CompletedProcess[str]:
     """Install the environment of a clone, offline."""
     return subprocess.run(
-        [sys.executable, "local/environment.py", ".venv"],
+        [sys.executable, "-m", "local.environment", ".venv"],
         cwd=folder,
         env={**os.environ, **OFFLINE},
         capture_output=True,

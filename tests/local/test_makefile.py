@@ -33,7 +33,11 @@ def test_an_environment_that_is_a_link_is_not_emptied(tmp_path: Path) -> None:
     ours.symlink_to(theirs)
 
     done = subprocess.run(
-        [sys.executable, "local/environment.py", str(ours)], cwd=REPOSITORY, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "local.environment", str(ours)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert (done.returncode, "is a link" in done.stderr) == (1, True)
