@@ -19,7 +19,7 @@ from bench.started import environment, post, register_all, terminal_to_post
 from local.azurite import Azurite
 from local.host.microsoft import LOCAL_KEY, MicrosoftHost
 from local.receiver import Receiver
-from local.upstream import Upstream
+from local.upstream import Rules, Upstream
 from local.upstream.lives import Durations
 
 _MEGABYTE = 1024 * 1024
@@ -33,7 +33,7 @@ def measure(scale: Scale) -> Figures:
         return {}
     with ExitStack() as running:
         azurite = running.enter_context(Azurite.start())
-        upstream = running.enter_context(Upstream.start(durations=Durations.parse("0.1")))
+        upstream = running.enter_context(Upstream.start(rules=Rules(durations=Durations.parse("0.1"))))
         receiver = running.enter_context(Receiver.start())
         count = scale.registrations
         with _hosted(azurite, upstream, _NEVER) as host:
@@ -61,7 +61,7 @@ def measure(scale: Scale) -> Figures:
 def _delays(count: int) -> list[float]:
     with (
         Azurite.start() as azurite,
-        Upstream.start(durations=Durations.parse("2")) as upstream,
+        Upstream.start(rules=Rules(durations=Durations.parse("2"))) as upstream,
         Receiver.start() as receiver,
         _hosted(azurite, upstream, _EACH_SECOND) as host,
     ):

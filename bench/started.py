@@ -15,7 +15,7 @@ from bench.measuring import Figures, Scale
 from local.azurite import Azurite
 from local.host.process import HostProcess
 from local.receiver import Receiver
-from local.upstream import Upstream
+from local.upstream import Rules, Upstream
 from local.upstream.lives import Durations
 
 _CLIENTS = 16
@@ -28,7 +28,7 @@ def started(schedule: str = "* * * * * *") -> Iterator[tuple[HostProcess, Upstre
     """Start everything."""
     with ExitStack() as running:
         azurite = running.enter_context(Azurite.start())
-        upstream = running.enter_context(Upstream.start(durations=Durations.parse("2")))
+        upstream = running.enter_context(Upstream.start(rules=Rules(durations=Durations.parse("2"))))
         receiver = running.enter_context(Receiver.start())
         app = HostProcess.start(
             environment(

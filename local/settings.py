@@ -10,7 +10,7 @@ from typing import Self
 
 from local.azurite import Ports
 from local.errors import LocalError
-from local.upstream import DEFAULT_DURATIONS, Durations
+from local.upstream import DEFAULT_DURATIONS, Durations, Rules, Unknown
 from local.web import hosts_of
 
 REPOSITORY = Path(__file__).parents[1]
@@ -49,12 +49,13 @@ class Settings:
     port: int
     #: The folder of the function app: APP_DIR, by default this repository.
     app: Path
-    #: The durations of operations in the fake Speech service: FAKE_SPEECH_DURATIONS, by default 12 s each.
-    durations: Durations
-    #: The seed of random durations, for repeatable runs: FAKE_SPEECH_SEED.
-    seed: int
+    #: How operations go in the fake Speech service: FAKE_SPEECH_DURATIONS, by default 12 s each, FAKE_SPEECH_SEED and
+    #: FAKE_SPEECH_UNKNOWN.
+    rules: Rules
     #: Further host names under which all servers answer: LOCAL_HOSTS.
     hosts: frozenset[str]
+    #: Whether the app's log goes to the terminal as JSON, in place of sentences: LOG=json.
+    log_is_shown: bool
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:
@@ -62,14 +63,25 @@ class Settings:
         port = environ.get("PORT") or _DEFAULT_PORT
         if not (port.isascii() and port.isdecimal()) or not 0 < int(port) <= _HIGHEST_PORT - _LAST_PORT_OFFSET:
             raise LocalError(f"PORT is {port!r}: it must be a number up to {_HIGHEST_PORT - _LAST_PORT_OFFSET}.")
+        folder = Path(environ.get("LOCAL_DIR") or REPOSITORY / ".local").absolute()
         return cls(
-            folder=Path(environ.get("LOCAL_DIR") or REPOSITORY / ".local").absolute(),
+            folder=folder,
             port=int(port),
             app=Path(environ.get("APP_DIR") or REPOSITORY).absolute(),
-            durations=_durations(environ.get("FAKE_SPEECH_DURATIONS")),
-            seed=_seed(environ.get("FAKE_SPEECH_SEED") or "0"),
+            rules=Rules(
+                durations=_durations(environ.get("FAKE_SPEECH_DURATIONS")),
+                seed=_seed(environ.get("FAKE_SPEECH_SEED") or "0"),
+                unknown=_unknown(environ.get("FAKE_SPEECH_UNKNOWN") or Unknown.NOT_FOUND),
+                state=folder / "fake-speech.json",
+            ),
             hosts=hosts_of(environ.get("LOCAL_HOSTS")),
+            log_is_shown=_log_is_shown(environ.get("LOG")),
         )
+
+    @property
+    def log(self) -> Path:
+        """Where the app's log is written, a JSON object each line."""
+        return self.folder / "log.jsonl"
 
     @property
     def receiver_port(self) -> int:
@@ -129,6 +141,19 @@ def _seed(text: str) -> int:
     if not (text.isascii() and text.isdecimal()):
         raise LocalError(f"FAKE_SPEECH_SEED is {text!r}: it must be a whole number.")
     return int(text)
+
+
+def _unknown(text: str) -> Unknown:
+    try:
+        return Unknown(text)
+    except ValueError:
+        raise LocalError(f"FAKE_SPEECH_UNKNOWN is {text!r}: it must be {' or '.join(Unknown)}.") from None
+
+
+def _log_is_shown(text: str | None) -> bool:
+    if text not in (None, "", "json"):
+        raise LocalError(f"LOG is {text!r}: it must be json, or not set.")
+    return text == "json"
 
 
 def _signing_key(folder: Path) -> str:

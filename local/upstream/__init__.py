@@ -1,6 +1,17 @@
 """A fake Speech service: operations with statuses over time, and scripted answers."""
 
 from local.upstream.lives import DEFAULT_DURATIONS, DEFAULT_LIFE, Durations, Life, status_at
+from local.upstream.operations import Rules, Unknown
 from local.upstream.server import Asked, Upstream
 
-__all__ = ["DEFAULT_DURATIONS", "DEFAULT_LIFE", "Asked", "Durations", "Life", "Upstream", "status_at"]
+__all__ = [
+    "DEFAULT_DURATIONS",
+    "DEFAULT_LIFE",
+    "Asked",
+    "Durations",
+    "Life",
+    "Rules",
+    "Unknown",
+    "Upstream",
+    "status_at",
+]

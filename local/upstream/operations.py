@@ -4,10 +4,39 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from local.answer import Answer
-from local.upstream.catalogue import PLACEHOLDER
-from local.upstream.lives import Durations, Life, life_of, status_at
+from local.upstream.catalogue import PLACEHOLDER, named
+from local.upstream.kept import Kept
+from local.upstream.lives import DEFAULT_DURATIONS, Durations, Life, life_of, status_at
+
+_SECTION = "operations"
+_ENTRY = TypeAdapter(tuple[float, Life])
+
+
+class Unknown(StrEnum):
+    """How a request for an operation is answered that was neither submitted nor described."""
+
+    NOT_FOUND = "notFound"  #: with 404, as the real service does
+    SUCCEED = "succeed"  #: the operation begins to live at its first request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """How operations go that were not described. By default unknown ones succeed, which saves tests a submission."""
+
+    #: How long operations take.
+    durations: Durations = DEFAULT_DURATIONS
+    #: What their chance is made from, so that a run can be repeated.
+    seed: int = 0
+    #: What happens to an operation that was neither submitted nor described.
+    unknown: Unknown = Unknown.SUCCEED
+    #: The file that remembers operations and jobs over a restart, if they are to be remembered.
+    state: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +63,19 @@ class _Operation:
 
 
 class Operations:
-    """All operations, by id. A life begins with the first request, submission or script."""
+    """All operations, by id. An operation begins to live when it is submitted or described.
 
-    def __init__(self, clock: Callable[[], float], durations: Durations, seed: int) -> None:
+    `kept` remembers the lives of operations over a restart, not their scripted answers. `clock` gives the seconds
+    that operations live by, and has to go on over a restart if something is kept.
+    """
+
+    def __init__(self, clock: Callable[[], float], rules: Rules, kept: Kept) -> None:
         self._clock = clock
-        self._durations = durations
-        self._seed = seed
+        self._rules = rules
+        self._kept = kept
         self._lock = threading.Lock()
-        self._known: dict[str, _Operation] = {}
+        lives = {name: _ENTRY.validate_python(entry) for name, entry in kept.section(_SECTION).items()}
+        self._known = {name: _Operation(life=life, since=since) for name, (since, life) in lives.items()}
         self._for_all: Standing | None = None
 
     def begin(self, operation_id: str) -> None:
@@ -59,6 +93,7 @@ class Operations:
             operation.always = self._standing(always, seconds)
             if life:
                 operation.life, operation.since = life, self._clock()
+                self._keep(operation_id, operation)
 
     def tell_all(self, always: Answer | None, seconds: float | None) -> None:
         """Give every request the same answer for a number of seconds, or forever. None ends the repetition."""
@@ -70,9 +105,16 @@ class Operations:
         with self._lock:
             return self._given(self._for_all, operation_id)
 
+    def knows(self, operation_id: str) -> bool:
+        """Whether an operation was submitted, described or, if unknown ones succeed, requested."""
+        with self._lock:
+            return operation_id in self._known
+
     def answer(self, operation_id: str) -> Answer:
         """Return the next answer to a request for an operation."""
         with self._lock:
+            if operation_id not in self._known and self._rules.unknown is Unknown.NOT_FOUND:
+                return named("not found (from the schema)")
             operation = self._find(operation_id)
             if operation.answers:
                 return _about(operation.answers.popleft(), operation_id)
@@ -87,9 +129,13 @@ class Operations:
 
     def _find(self, operation_id: str) -> _Operation:
         if operation_id not in self._known:
-            life = life_of(operation_id, self._durations.of(operation_id, self._seed))
-            self._known[operation_id] = _Operation(life=life, since=self._clock())
+            life = life_of(operation_id, self._rules.durations.of(operation_id, self._rules.seed))
+            operation = self._known[operation_id] = _Operation(life=life, since=self._clock())
+            self._keep(operation_id, operation)
         return self._known[operation_id]
+
+    def _keep(self, operation_id: str, operation: _Operation) -> None:
+        self._kept.add(_SECTION, operation_id, [operation.since, [list(each) for each in operation.life]])
 
     def _standing(self, answer: Answer | None, seconds: float | None) -> Standing | None:
         until = None if seconds is None else self._clock() + seconds

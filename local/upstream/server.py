@@ -21,13 +21,14 @@ from local.record import MAX_WAIT, Record
 from local.upstream.catalogue import named
 from local.upstream.control import control
 from local.upstream.faults import fault
-from local.upstream.lives import DEFAULT_DURATIONS, Durations
-from local.upstream.operations import Operations
+from local.upstream.kept import Kept
+from local.upstream.operations import Operations, Rules
 from local.upstream.syntheses import Syntheses
 from local.web import WebServer, hold, reset
 
 _PATH = re.compile(r"/(?P<path>.+)/(?P<kind>operations|batchsyntheses)/(?P<id>[^/]*)")
 _ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,62}[a-zA-Z0-9]")
+_FOR_TESTS = Rules()
 _METHODS = {"operations": {"GET"}, "batchsyntheses": {"GET", "PUT"}}
 
 
@@ -57,12 +58,20 @@ class Upstream:
     """A Speech endpoint on 127.0.0.1. Created by `start`, stopped at the end of a `with` block."""
 
     def __init__(
-        self, *, key: str, port: int, operations: Operations, clock: Callable[[], float], hosts: Collection[str]
+        self,
+        *,
+        key: str,
+        port: int,
+        lives: tuple[Operations, Syntheses],
+        clock: Callable[[], float],
+        hosts: Collection[str],
+        say: Callable[[str], None],
     ) -> None:
         self.key = key
         self._clock = clock
-        self._operations = operations
-        self._syntheses = Syntheses(operations, _now)
+        self._operations, self._syntheses = lives
+        self._say = say
+        self._confused: set[str] = set()
         self._asked: Record[Asked] = Record()
         self._stopping = threading.Event()
         self._server = WebServer(Request.application(self._answer), port=port, notice_who_leaves=True, hosts=hosts)
@@ -74,16 +83,19 @@ class Upstream:
         key: str = "local-key",
         port: int = 0,
         clock: Callable[[], float] = time.monotonic,
-        durations: Durations = DEFAULT_DURATIONS,
-        seed: int = 0,
+        rules: Rules = _FOR_TESTS,
         hosts: Collection[str] = (),
+        say: Callable[[str], None] = lambda _: None,
     ) -> Self:
         """Start serving, by default on a free port.
 
-        `clock` returns the seconds by which operations age. `durations` and `seed` give the durations of operations
-        without a script.
+        `clock` gives the seconds that operations live by, unless the rules keep a state: then it is the time of day,
+        which goes on over a restart. `say` is called with a line for a person.
         """
-        return cls(key=key, port=port, operations=Operations(clock, durations, seed), clock=clock, hosts=hosts)
+        kept = Kept(rules.state)
+        operations = Operations(clock if rules.state is None else lambda: _now().timestamp(), rules, kept)
+        lives = operations, Syntheses(operations, _now, kept)
+        return cls(key=key, port=port, lives=lives, clock=clock, hosts=hosts, say=say)
 
     @property
     def endpoint(self) -> str:
@@ -137,6 +149,7 @@ class Upstream:
             if request.method == "GET":
                 self._asked.add(_asked(request, asks_for["id"], answer, self._clock()))
             return answer.response()
+        self._notice_a_job_id(asks_for["path"], asks_for["id"])
         answer = self._judge(request, asks_for["id"])
         self._asked.add(_asked(request, asks_for["id"], answer, self._clock()))
         hold(request, answer.delay, self._stopping)
@@ -145,6 +158,17 @@ class Upstream:
     def _judge(self, request: Request, operation_id: str) -> Answer:
         for_all = self._operations.answer_for_all(operation_id)
         return for_all or self._refusal(request, operation_id) or self._operations.answer(operation_id)
+
+    def _notice_a_job_id(self, path: str, requested: str) -> None:
+        """Say once for each id that a job was requested as an operation: the real service answers that with 404."""
+        operation_id = self._syntheses.operation_of(path, requested)
+        if operation_id in (None, requested) or self._operations.knows(requested) or requested in self._confused:
+            return
+        self._confused.add(requested)
+        self._say(
+            f"{requested} is the id of a job, and was registered as an operation id. The real service returns 404 for "
+            f"it. Register the operation of the job, {operation_id}: the PUT of the job returned it as Operation-Id."
+        )
 
     def _refusal(self, request: Request, asked_for: str) -> Answer | None:
         """Return the answer to an invalid request, or None for a valid one."""

@@ -10,13 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 from werkzeug import Request
 
 from local.answer import Answer
 from local.upstream.catalogue import named
 from local.upstream.faults import fault
+from local.upstream.kept import Kept
 from local.upstream.operations import Operations
+
+_SECTION = "jobs"
 
 
 class _Wanted(BaseModel):
@@ -38,14 +41,26 @@ class _Synthesis:
     created_at: datetime
 
 
+_ENTRY = TypeAdapter(_Synthesis)
+
+
 class Syntheses:
     """All submitted jobs, by path and id."""
 
-    def __init__(self, operations: Operations, now: Callable[[], datetime]) -> None:
+    def __init__(self, operations: Operations, now: Callable[[], datetime], kept: Kept) -> None:
         self._operations = operations
         self._now = now
+        self._kept = kept
         self._lock = threading.Lock()
         self._known: dict[tuple[str, str], _Synthesis] = {}
+        for name, entry in kept.section(_SECTION).items():
+            path, _, synthesis_id = name.rpartition("/")
+            self._known[path, synthesis_id] = _ENTRY.validate_python(entry)
+
+    def operation_of(self, path: str, synthesis_id: str) -> str | None:
+        """Return the operation id of a job, or None if there is no such job."""
+        synthesis = self._known.get((path, synthesis_id))
+        return synthesis.operation_id if synthesis else None
 
     def answer(self, request: Request, path: str, synthesis_id: str) -> Answer:
         """Answer a request about a job."""
@@ -65,6 +80,7 @@ class Syntheses:
             if self._known.setdefault((path, synthesis_id), synthesis) is not synthesis:
                 return fault(409, "Conflict", "A synthesis with this id exists already.")
         self._operations.begin(operation_id)
+        self._kept.add(_SECTION, f"{path}/{synthesis_id}", _ENTRY.dump_python(synthesis, mode="json"))
         version = request.args["api-version"]
         location = f"{request.host_url.rstrip('/')}/{path}/operations/{operation_id}?api-version={version}"
         return self._shown(

@@ -10,7 +10,7 @@ import pytest
 from local.azurite import Ports
 from local.errors import LocalError
 from local.settings import REPOSITORY, Settings, app_environment, write_local_settings
-from local.upstream import DEFAULT_DURATIONS
+from local.upstream import DEFAULT_DURATIONS, Rules, Unknown
 
 
 def test_everything_has_a_default() -> None:
@@ -21,9 +21,14 @@ def test_everything_has_a_default() -> None:
         folder=REPOSITORY / ".local",
         port=7071,
         app=REPOSITORY,
-        durations=DEFAULT_DURATIONS,
-        seed=0,
+        rules=Rules(
+            durations=DEFAULT_DURATIONS,
+            seed=0,
+            unknown=Unknown.NOT_FOUND,
+            state=REPOSITORY / ".local" / "fake-speech.json",
+        ),
         hosts=frozenset(),
+        log_is_shown=False,
     )
     assert (settings.receiver_port, settings.upstream_port) == (7072, 7073)
     assert settings.azurite_ports == Ports(blob=7074, queue=7075, table=7076)
@@ -45,10 +50,18 @@ def test_invalid_port_is_rejected(port: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("FAKE_SPEECH_DURATIONS", "soon"), ("FAKE_SPEECH_SEED", "x"), ("FAKE_SPEECH_SEED", "-1")]
+    ("name", "text"),
+    [
+        ("FAKE_SPEECH_DURATIONS", "soon"),
+        ("FAKE_SPEECH_SEED", "x"),
+        ("FAKE_SPEECH_SEED", "-1"),
+        ("FAKE_SPEECH_UNKNOWN", "fail"),
+        ("FAKE_SPEECH_UNKNOWN", "Succeed"),
+        ("LOG", "text"),
+    ],
 )
-def test_invalid_setting_of_the_fake_speech_is_rejected(name: str, text: str) -> None:
-    """The error has the name of the variable."""
+def test_value_that_a_setting_cannot_have_is_refused(name: str, text: str) -> None:
+    """With the variable's name."""
     with pytest.raises(LocalError, match=name):
         Settings.read({name: text})
 

@@ -3,13 +3,15 @@
 import json
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
 from local.answer import Answer
-from local.upstream import DEFAULT_LIFE, Upstream, status_at
+from local.errors import LocalError
+from local.upstream import DEFAULT_LIFE, Rules, Unknown, Upstream, status_at
 
 KEY = "the-key"
 
@@ -57,7 +59,7 @@ def test_default_life(age: float, expected: str) -> None:
 
 
 @pytest.mark.parametrize(("operation_id", "end"), [("some-op", "Succeeded"), ("will-Fail-1", "Failed")])
-def test_unknown_operation_lives_from_its_first_request_on(
+def test_unknown_operation_that_succeeds_lives_from_its_first_request_on(
     upstream: Upstream, clock: Clock, operation_id: str, end: str
 ) -> None:
     """The id determines the end."""
@@ -216,3 +218,108 @@ def ask_patiently(upstream: Upstream) -> int:
 def test_answers_are_read_from_json(told: dict[str, object], expected: Answer) -> None:
     """A JSON body is sent as JSON, and text is sent unchanged."""
     assert Answer.parse(json.loads(json.dumps(told))) == expected
+
+
+WORK = {"inputs": [{"content": "Hello."}]}
+
+LIKE_THE_SERVICE = Rules(unknown=Unknown.NOT_FOUND)
+
+
+def submit(upstream: Upstream, job: str, **headers: str) -> str:
+    """Submit a job, and return the id of its operation."""
+    url = f"{upstream.endpoint}/avatar/batchsyntheses/{job}?api-version=2024-08-01"
+    headers = {"Ocp-Apim-Subscription-Key": KEY, **{name.replace("_", "-"): text for name, text in headers.items()}}
+    return requests.put(url, headers=headers, json=WORK, timeout=10).headers["Operation-Id"]
+
+
+@pytest.mark.parametrize("operation_id", ["some-op", "some-job"])
+def test_operation_that_was_neither_submitted_nor_described_is_not_found(operation_id: str) -> None:
+    """However often it is requested, and also by the id of a job."""
+    with Upstream.start(key=KEY, rules=LIKE_THE_SERVICE) as upstream:
+        submit(upstream, "some-job")
+
+        answers = [ask(upstream, operation_id) for _ in range(2)]
+
+    assert [each.status_code for each in answers] == [404, 404]
+    assert {each.headers["x-ms-error-code"] for each in answers} == {"NotFound"}
+
+
+def test_operation_that_was_submitted_is_found() -> None:
+    with Upstream.start(key=KEY, rules=LIKE_THE_SERVICE) as upstream:
+        operation_id = submit(upstream, "some-job")
+
+        answer = ask(upstream, operation_id)
+
+    assert (answer.status_code, answer.json()) == (200, {"id": operation_id, "status": "NotStarted"})
+
+
+@pytest.mark.parametrize("told", [{"statuses": ["Running"]}, {"answers": []}, {"always": None}])
+def test_operation_that_was_described_is_found(told: dict[str, object]) -> None:
+    """In Python or over HTTP, whatever was said of it."""
+    with Upstream.start(key=KEY, rules=LIKE_THE_SERVICE) as upstream:
+        requests.put(f"{upstream.endpoint}/fake-speech/operations/by-http", json=told, timeout=10)
+        upstream.tell("by-python")
+
+        answers = [ask(upstream, "by-http"), ask(upstream, "by-python")]
+
+    assert [each.status_code for each in answers] == [200, 200]
+
+
+@pytest.mark.parametrize("unknown", list(Unknown))
+def test_job_id_that_is_requested_as_an_operation_is_said_once(unknown: Unknown) -> None:
+    """With the id to register, whatever such a request is answered."""
+    said: list[str] = []
+    with Upstream.start(key=KEY, rules=Rules(unknown=unknown), say=said.append) as upstream:
+        operation_id = submit(upstream, "some-job")
+        for _ in range(2):
+            ask(upstream, "some-job")
+            ask(upstream, operation_id)
+
+    [line] = said
+    assert line.startswith("some-job is the id of a job, and was registered as an operation id.")
+    assert operation_id in line
+
+
+@pytest.mark.parametrize("path", ["avatar", "texttospeech"])
+def test_nothing_is_said_of_ids_that_are_no_mistake(path: str) -> None:
+    """An operation with the id of its job, and a job of another API."""
+    said: list[str] = []
+    with Upstream.start(key=KEY, rules=LIKE_THE_SERVICE, say=said.append) as upstream:
+        submit(upstream, "some-job", Operation_Id="some-job")
+        submit(upstream, "other-job")
+        ask(upstream, "some-job", path)
+        ask(upstream, "other-job", "texttospeech")
+        ask(upstream, "unknown-op", path)
+
+    assert said == []
+
+
+def test_jobs_and_operations_are_remembered_over_a_restart(tmp_path: Path) -> None:
+    """What was submitted before goes on after, and so does what was described."""
+    rules = Rules(unknown=Unknown.NOT_FOUND, state=tmp_path / "fake-speech.json")
+    with Upstream.start(key=KEY, rules=rules) as before:
+        operation_id = submit(before, "some-job")
+        before.tell("described", "Running", (0.0, "Canceled"))
+
+    said: list[str] = []
+    with Upstream.start(key=KEY, rules=rules, say=said.append) as after:
+        statuses = [ask(after, each).json().get("status") for each in (operation_id, "described", "some-job")]
+        again = requests.put(
+            f"{after.endpoint}/avatar/batchsyntheses/some-job?api-version=2024-08-01",
+            headers={"Ocp-Apim-Subscription-Key": KEY},
+            json=WORK,
+            timeout=10,
+        )
+
+    assert statuses[0] in {"NotStarted", "Running", "Succeeded"}
+    assert statuses[1:] == ["Canceled", None]
+    assert again.status_code == 409
+    assert len(said) == 1
+
+
+def test_state_that_is_no_state_is_refused_by_its_name(tmp_path: Path) -> None:
+    state = tmp_path / "fake-speech.json"
+    state.write_text('{"operations": [')
+
+    with pytest.raises(LocalError, match=r"fake-speech\.json is not what the fake Speech service wrote: remove it\."):
+        Upstream.start(key=KEY, rules=Rules(state=state))

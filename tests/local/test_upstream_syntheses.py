@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from local.upstream import DEFAULT_LIFE, Durations, Upstream
+from local.upstream import DEFAULT_LIFE, Durations, Rules, Upstream
 from local.upstream.lives import life_of
 from tests.local.test_upstream import KEY, Clock
 
@@ -124,7 +124,7 @@ def test_same_seed_means_same_durations() -> None:
 def test_served_operations_live_by_the_distribution(clock: Clock) -> None:
     """A quarter of the duration is NotStarted."""
     assert life_of("any-op", 12) == DEFAULT_LIFE
-    with Upstream.start(key=KEY, clock=clock, durations=Durations.parse("100")) as upstream:
+    with Upstream.start(key=KEY, clock=clock, rules=Rules(durations=Durations.parse("100"))) as upstream:
         statuses = []
         for seconds in (0, 25, 74, 1):
             clock.now += seconds

@@ -13,7 +13,7 @@ import requests
 from local.azurite import Azurite
 from local.host.process import HostProcess
 from local.receiver import Receiver
-from local.upstream import Durations, Upstream
+from local.upstream import Durations, Rules, Upstream
 from tests.proof.real.app import environment
 from tests.proof.real.clients import Request, register_all, wait_until_finished
 
@@ -54,7 +54,7 @@ def run(count: int, max_wait: float) -> Learnt:
     with ExitStack() as running:
         azurite = running.enter_context(Azurite.start())
         durations = Durations.parse(f"bimodal:{_SHORT},{_LONG},{_SHARE}")
-        upstream = running.enter_context(Upstream.start(durations=durations))
+        upstream = running.enter_context(Upstream.start(rules=Rules(durations=durations)))
         receiver = running.enter_context(Receiver.start())
         app = running.enter_context(HostProcess.start(environment(azurite, upstream)))
         url = f"{app.url}/api"

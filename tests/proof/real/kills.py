@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from local.receiver import Callback, Receiver
-from local.upstream import Upstream
+from local.upstream import Rules, Upstream
 from local.upstream.lives import Durations
 from tests.proof.real.app import LaterApp, environment
 from tests.proof.real.clients import Request, breathe, register_all, wait_until_finished
@@ -66,7 +66,7 @@ def run(trial: Trial, folder: Path) -> Seen:
     with ExitStack() as running:
         azurite = running.enter_context(DurableAzurite.start(folder / "storage"))
         lives = Durations.parse("lognormal:2,0.5")
-        upstream = running.enter_context(Upstream.start(durations=lives, seed=trial.seed))
+        upstream = running.enter_context(Upstream.start(rules=Rules(durations=lives, seed=trial.seed)))
         receiver = running.enter_context(Receiver.start())
         app = LaterApp(folder / "app", environment(azurite, upstream), trial.step)
         running.callback(app.stop)

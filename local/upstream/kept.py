@@ -1,0 +1,41 @@
+"""What the fake Speech service remembers over a restart of the local start: operations and jobs."""
+
+import json
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import JsonValue, TypeAdapter, ValidationError
+
+from local.errors import LocalError
+
+_CONTENT = TypeAdapter(dict[str, dict[str, JsonValue]])
+
+
+class Kept:
+    """A JSON file with a section for each kind; without a path, nothing is kept."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._content = _read(path) if path and path.exists() else {}
+
+    def section(self, name: str) -> Mapping[str, JsonValue]:
+        """Return the entries of a section, by their ids."""
+        return self._content.get(name, {})
+
+    def add(self, section: str, entry_id: str, entry: JsonValue) -> None:
+        """Add or replace an entry, and write the file. A crash leaves the old file or the new one."""
+        with self._lock:
+            self._content.setdefault(section, {})[entry_id] = entry
+            if self._path:
+                unfinished = self._path.with_suffix(".new")
+                unfinished.write_text(json.dumps(self._content), encoding="utf-8")
+                unfinished.replace(self._path)
+
+
+def _read(path: Path) -> dict[str, dict[str, JsonValue]]:
+    try:
+        return _CONTENT.validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise LocalError(f"{path} is not what the fake Speech service wrote: remove it.") from error
