@@ -49,8 +49,16 @@ class Callback:
 class Receiver:
     """A receiver on 127.0.0.1. Created by `start`, stopped at the end of a `with` block."""
 
-    def __init__(self, *, port: int, say: Callable[[str], None] | None, hosts: Collection[str]) -> None:
+    def __init__(
+        self,
+        *,
+        port: int,
+        say: Callable[[str], None] | None,
+        verdict: Callable[[Callback], str],
+        hosts: Collection[str],
+    ) -> None:
         self._say = say
+        self._verdict = verdict
         self._lock = threading.Lock()
         self._scripts: dict[str, deque[Answer]] = {}
         self._standing: dict[str, Answer] = {}
@@ -59,12 +67,20 @@ class Receiver:
         self._server = WebServer(Request.application(self._receive), port=port, hosts=hosts)
 
     @classmethod
-    def start(cls, *, port: int = 0, say: Callable[[str], None] | None = None, hosts: Collection[str] = ()) -> Self:
+    def start(
+        cls,
+        *,
+        port: int = 0,
+        say: Callable[[str], None] | None = None,
+        verdict: Callable[[Callback], str] = lambda _: "",
+        hosts: Collection[str] = (),
+    ) -> Self:
         """Start serving, by default on a free port.
 
-        `say` is called with a description of each callback. `hosts` are further host names of this machine.
+        `say` is called with a description of each callback, which includes the `verdict` on its signature. `hosts` are
+        further host names of this machine.
         """
-        return cls(port=port, say=say, hosts=hosts)
+        return cls(port=port, say=say, verdict=verdict, hosts=hosts)
 
     @property
     def url(self) -> str:
@@ -105,7 +121,7 @@ class Receiver:
         callback = _callback(request, answer)
         self._came.add(callback)
         if self._say:
-            self._say(_told(callback))
+            self._say(_told(callback, self._verdict(callback)))
         self._stopping.wait(answer.delay)
         return answer.response()
 
@@ -151,10 +167,11 @@ def _shown(callback: Callback) -> dict[str, JsonValue]:
     }
 
 
-def _told(callback: Callback) -> str:
-    """Describe a callback in two lines: request and event."""
+def _told(callback: Callback, verdict: str) -> str:
+    """Describe a callback in two lines: its request and its event."""
     path, _, query = callback.path.partition("?")
     shown = f"{path}?…" if query else path  # a query can contain a secret, and other people can see terminals
     name = callback.headers.get("webhook-id", "without a webhook-id")
     body = callback.body.decode(errors="replace")
-    return f"callback: {callback.method} {shown} {name}, answered {callback.answered}\n    {body}"
+    answered = f"answered {callback.answered}" + (f", {verdict}" if verdict else "")
+    return f"callback: {callback.method} {shown} {name}, {answered}\n    {body}"

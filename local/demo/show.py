@@ -12,6 +12,7 @@ from local.demo.setup import Setup, set_up, tell_upstream
 from local.demo.story import ACTS, Act, problems, verified
 from local.demo.timeline import Timeline
 from local.errors import LocalError
+from local.narrator import failure
 from local.receiver import Receiver
 
 #: The time limit of the demo in seconds.
@@ -94,12 +95,13 @@ class _Show:
         url = f"{self._setup.host.url}/api/registrations/{before['id']}"
         now = requests.get(url, timeout=10).json()
         if now["operation"]["status"] != before["operation"]["status"]:
-            self._timeline.happens(act.name, f"Speech says {now['operation']['status']}")
+            self._timeline.happens(act.name, f"Speech returned {now['operation']['status']}")
         if now["state"] == "pending" != before["state"]:
             self._timeline.happens(act.name, "its callback is on the way")
         for attempt in now["attempts"][len(_finished(before)) :]:
             if attempt["error"]:
-                self._timeline.happens(act.name, f"attempt {attempt['number']} failed: {attempt['error']}", bad=True)
+                why = failure(attempt["error"], attempt["status"])
+                self._timeline.happens(act.name, f"attempt {attempt['number']} failed: {why}", bad=True)
                 self._open_late_receiver(act)
         if now["state"] != "waiting":
             self._tell_callbacks(act)

@@ -1,4 +1,4 @@
-"""The output of the demo: one line per event, when it happens."""
+"""The output of the demo and of the start: one line per event, when it happens."""
 
 from collections.abc import Callable, Mapping
 from typing import TextIO
@@ -11,14 +11,24 @@ _BAD = "\x1b[31m"
 
 
 class Timeline:
-    """Lines with the seconds since the start, in colour on a terminal, and plain in a pipe or with NO_COLOR."""
+    """Lines with their time; in colour on a terminal, plain in a pipe or with NO_COLOR.
 
-    def __init__(self, out: TextIO, clock: Callable[[], float], environ: Mapping[str, str]) -> None:
+    `stamp` writes the time of a line from the seconds since the beginning.
+    """
+
+    def __init__(
+        self,
+        out: TextIO,
+        clock: Callable[[], float],
+        environ: Mapping[str, str],
+        stamp: Callable[[float], str] = "{:5.1f} s".format,
+    ) -> None:
         self._out = out
         self._clock = clock
+        self._stamp = stamp
         self._began = 0.0
         self._in_colour = out.isatty() and not environ.get("NO_COLOR")
-        self._names: list[str] = []
+        self._names: dict[str, int] = {}
 
     def begin(self) -> None:
         """Start the clock now: installing missing parts can take a minute that is not the demo's."""
@@ -35,11 +45,10 @@ class Timeline:
 
     def happens(self, name: str, text: str, *, good: bool = False, bad: bool = False) -> None:
         """Print an event of an operation at once."""
-        if name not in self._names:
-            self._names.append(name)
+        number = self._names.setdefault(name, len(self._names))
         colour = _GOOD if good else _BAD if bad else ""
-        time = self._coloured(f"{self.elapsed:5.1f} s", _DIM)
-        who = self._coloured(f"{name:<8}", _NAME_COLOURS[self._names.index(name) % len(_NAME_COLOURS)])
+        time = self._coloured(self._stamp(self.elapsed), _DIM)
+        who = self._coloured(f"{name:<8}", _NAME_COLOURS[number % len(_NAME_COLOURS)])
         self.tell(f"{time}  {who} {self._coloured(text, colour)}")
 
     def _coloured(self, text: str, colour: str) -> str:

@@ -38,6 +38,7 @@ class HttpFront:
         self._worker = worker
         self._keys = keys
         self._body_limit = body_limit
+        self._fronts = _fronts(functions)
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer one request."""
@@ -48,6 +49,12 @@ class HttpFront:
         if (refused := _refusal(line, headers)) is not None:
             return _empty(refused)
         path = _path(request.environ["REQUEST_URI"])
+        if path in self._fronts:
+            return Response(status=302, headers={"Location": self._fronts[path]})
+        return self._dispatch(request, path, headers)
+
+    def _dispatch(self, request: Request, path: str, headers: list[tuple[str, str]]) -> Response:
+        """Run the first function that takes the request."""
         for function in self._functions:
             trigger = function.trigger
             if not isinstance(trigger, HttpTrigger):
@@ -84,6 +91,14 @@ class HttpFront:
         del response.headers["Content-Type"]
         response.headers.update({name: value.value for name, value in answer.value["headers"].items()})
         return response
+
+
+def _fronts(functions: Sequence[Function]) -> dict[str, str]:
+    """Map the paths that a newcomer types to the app's page, if it has one: the route `dashboard`."""
+    triggers = [each.trigger for each in functions if isinstance(each.trigger, HttpTrigger)]
+    pages = [each.route for each in triggers if each.route.template == "dashboard" and each.level == "anonymous"]
+    paths = [f"/{each.prefix}/" if each.prefix else "/" for each in pages]
+    return {front: f"{path}dashboard" for path in paths for front in ("/", path, path.rstrip("/"))}
 
 
 def _read_head(head: bytes) -> tuple[bytes, list[tuple[str, str]]]:

@@ -12,8 +12,10 @@ _RESERVED = ("admin", "runtime")
 class Route:
     """A template with its methods. The letter case of fixed parts and a final slash do not matter."""
 
-    #: The template as written.
+    #: The template as written, without the prefix of host.json.
     template: str
+    #: The prefix, without slashes around it.
+    prefix: str
     #: The methods in upper case, or None for all.
     methods: frozenset[str] | None
     #: The pattern of a matching path.
@@ -28,6 +30,7 @@ class Route:
         pattern = "".join(map(_segment_pattern, segments))
         return cls(
             template=template.strip("/"),
+            prefix=prefix.strip("/"),
             methods=frozenset(method.upper() for method in methods) if methods else None,
             pattern=re.compile(pattern + "/?", re.IGNORECASE),
         )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from local.record import MAX_WAIT
 from local.settings import REPOSITORY
 from tests.local.started import Started, free_ports
 
+README = (REPOSITORY / "README.md").read_text()
+
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Started]:
@@ -25,6 +28,7 @@ def start(tmp_path: Path) -> Iterator[Started]:
             "LOCAL_DIR": str(tmp_path / "state"),
             "PORT": str(free_ports(6)),
             "FAKE_SPEECH_DURATIONS": "1",
+            "FAKE_SPEECH_UNKNOWN": "succeed",
             "BRIDGE_POLL_SCHEDULE": "* * * * * *",
             "BRIDGE_POLL_INTERVAL": "1s",
         }
@@ -99,13 +103,15 @@ def test_no_command_or_line_of_a_start_shows_the_query_of_a_callback_url(start: 
     assert not [line for line in start.lines.entries if "canary" in line]
 
 
-def test_the_command_that_the_start_prints_can_be_typed(start: Started) -> None:
-    """In a clone, without an installed command: the command registers and waits for the end."""
-    _, _, printed = "\n".join(start.lines.entries).partition("or by the command line, which waits for its end:")
-    typed, _, _ = printed.partition("Ctrl-C")
+def test_the_commands_that_the_start_prints_can_be_typed(start: Started) -> None:
+    """From a clone, where nothing is installed as a command: one submits a job, the others register its operation."""
+    printed = "\n".join(start.lines.entries)
+    submitting, _, registering = printed.partition("within a minute:\n")[2].partition("    curl -s http")
+    waiting = registering.partition("or by the command line, which waits for its end:")[2].partition("Ctrl-C")[0]
+    by_curl = "curl -s http" + registering.partition("\n\nor by")[0]
 
     done = subprocess.run(
-        ["/bin/sh", "-c", typed],
+        ["/bin/sh", "-ec", f"{submitting}\n{by_curl}\necho\n{waiting}"],
         cwd=REPOSITORY,
         env={"PATH": os.environ["PATH"]},
         capture_output=True,
@@ -113,10 +119,28 @@ def test_the_command_that_the_start_prints_can_be_typed(start: Started) -> None:
         check=False,
     )
 
-    assert "-m bridge.cli register --wait" in typed
+    assert "-m bridge.cli register --wait" in waiting
     assert (done.returncode, done.stderr) == (0, "")
-    assert "my-second-operation" in done.stdout.splitlines()[-1]
-    assert "  delivered  Succeeded; attempt 1: HTTP 204 at " in done.stdout
+    registered, *_, last = done.stdout.splitlines()
+    assert json.loads(registered)["operation"]["id"] in last
+    assert "  delivered  Succeeded; attempt 1: HTTP 204 at " in last
+    start.until("204, signature verified")
+
+
+def test_the_first_commands_of_the_readme_submit_a_job_and_register_its_operation(start: Started) -> None:
+    """As they stand, but for the ports. The callback is verified."""
+    [block] = [each for each in re.findall(r"```console\n(.*?)```", README, re.DOTALL) if each.startswith("$ id=$(curl")]
+    typed = "\n".join(re.findall(r"^\$ ((?:.*\\\n)*.*)$", block, re.MULTILINE))
+    for offset in range(3):
+        typed = typed.replace(f":{7071 + offset}/", f":{start.settings.port + offset}/")
+
+    done = subprocess.run(["/bin/sh", "-ec", typed], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    operation_id = json.loads(done.stdout)["operation"]["id"]
+    start.until(f"{operation_id} Speech returned Succeeded")
+    start.until("answered 204, signature verified")
+    start.until(f"{operation_id} delivered: attempt 1, HTTP 204")
 
 
 def test_a_failed_operation_fails_the_command_and_runs_nothing(start: Started) -> None:

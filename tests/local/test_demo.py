@@ -53,9 +53,9 @@ def test_demo_shows_the_whole_job_in_a_pipe(tmp_path: Path) -> None:
         "callback received, signature verified: avatar.operation.succeeded",
         "is delivered",
     ]
-    assert "Speech says Failed" in told(done.stdout, "outtake")
+    assert "Speech returned Failed" in told(done.stdout, "outtake")
     trailer = told(done.stdout, "trailer")
-    assert trailer.index("attempt 1 failed: connect") < trailer.index("is delivered")
+    assert trailer.index("attempt 1 failed: connection refused") < trailer.index("is delivered")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -246,3 +246,33 @@ def test_host_listens_on_loopback_only(run: Callable[..., Host]) -> None:
     host = run(ECHO)
 
     assert host.url.startswith("http://127.0.0.1:")
+
+
+PAGE = """
+@app.route("dashboard", auth_level=func.AuthLevel.ANONYMOUS)
+def dashboard(req: func.HttpRequest) -> func.HttpResponse:
+    return func.HttpResponse("the page")
+"""
+
+
+@pytest.mark.parametrize("path", ["/", "", "/api", "/api/"])
+def test_front_door_leads_to_the_page_of_the_app(run: Callable[..., Host], path: str) -> None:
+    host = run(PAGE, keys=("a-key",))
+
+    answer = requests.get(f"{host.url}{path}", timeout=10)
+
+    assert ([each.status_code for each in answer.history], answer.text) == ([302], "the page")
+    assert answer.url == f"{host.url}/api/dashboard"
+
+
+def test_front_door_of_an_app_without_a_prefix_leads_to_its_page(run: Callable[..., Host]) -> None:
+    host = run(PAGE, prefix="")
+
+    assert requests.get(host.url, timeout=10).url == f"{host.url}/dashboard"
+
+
+@pytest.mark.parametrize("path", ["/", "/api"])
+def test_front_door_of_an_app_without_a_page_is_not_found(run: Callable[..., Host], path: str) -> None:
+    host = run(LEVELS)
+
+    assert_empty(requests.get(f"{host.url}{path}", timeout=10), 404)

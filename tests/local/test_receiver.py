@@ -119,3 +119,11 @@ def test_the_query_of_a_callback_is_not_printed() -> None:
     assert said[0].startswith("callback: POST /callback?… ")
     assert "canary" not in said[0]
     assert listed["path"] == "/callback?code=canary"
+
+
+def test_person_who_watches_sees_the_verdict_on_a_callback() -> None:
+    said: list[str] = []
+    with Receiver.start(say=said.append, verdict=lambda callback: f"seen {callback.path}") as receiver:
+        post(receiver, "/callback?code=secret")
+
+    assert said == ["callback: POST /callback?… msg_1, answered 204, seen /callback?code=secret\n    {}"]

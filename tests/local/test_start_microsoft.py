@@ -1,6 +1,6 @@
 """`python -m local host`, like `make host`: the local start with Microsoft's function host."""
 
-import re
+import json
 import signal
 import subprocess
 import sys
@@ -32,11 +32,10 @@ def test_a_first_registration_is_delivered_and_ctrl_c_leaves_no_process(
     start = begin("host", APP_DIR=str(REPOSITORY), FAKE_SPEECH_DURATIONS="0.1", BRIDGE_POLL_SCHEDULE="* * * * * *")
     start.until(READY, MicrosoftHost.start_timeout)
     said = "\n".join(start.lines.entries)
-    command = re.search(r"curl .*\\\n.*", said)
-    assert command is not None
+    commands = said.partition("within a minute:\n")[2].partition("\n\nor by")[0]
 
-    registered = subprocess.run(["sh", "-c", command[0]], capture_output=True, text=True, check=True)
-    start.until("callback: POST /callback msg_", MicrosoftHost.start_timeout)
+    registered = subprocess.run(["sh", "-c", commands], capture_output=True, text=True, check=True)
+    start.until("answered 204, signature verified", MicrosoftHost.start_timeout)
     page = requests.get(f"http://127.0.0.1:{start.settings.port}/api/dashboard", timeout=60)
     descendants = start.descendants()
     start.signal(how)
@@ -46,7 +45,9 @@ def test_a_first_registration_is_delivered_and_ctrl_c_leaves_no_process(
     assert page.status_code == 200
     assert len(descendants) == 4, "Azurite, the supervisor, the host and its worker"
     assert all(has_ended(each) for each in descendants)
-    assert any("INFO register: {" in line and "registration.created" in line for line in start.lines.entries)
+    log = [json.loads(line) for line in start.settings.log.read_text().splitlines()]
+    assert [each["level"] for each in log if each.get("event") == "registration.created"] == ["INFO"]
+    assert any("registered: call back 127.0.0.1:" in line for line in start.lines.entries)
     assert not any("Building host" in line for line in start.lines.entries)
 
 
