@@ -1,3 +1,3 @@
 """The webhook bridge for Azure AI Speech operations: register, sweep, deliver."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
