@@ -129,7 +129,9 @@ def test_the_commands_that_the_start_prints_can_be_typed(start: Started) -> None
 
 def test_the_first_commands_of_the_readme_submit_a_job_and_register_its_operation(start: Started) -> None:
     """As they stand, but for the ports. The callback is verified."""
-    [block] = [each for each in re.findall(r"```console\n(.*?)```", README, re.DOTALL) if each.startswith("$ id=$(curl")]
+    [block] = [
+        each for each in re.findall(r"```console\n(.*?)```", README, re.DOTALL) if each.startswith("$ id=$(curl")
+    ]
     typed = "\n".join(re.findall(r"^\$ ((?:.*\\\n)*.*)$", block, re.MULTILINE))
     for offset in range(3):
         typed = typed.replace(f":{7071 + offset}/", f":{start.settings.port + offset}/")

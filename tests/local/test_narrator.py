@@ -27,13 +27,13 @@ def take(told: list[Sentence]) -> Callable[..., None]:
     """Return a function that hands an event with its fields to a narrator."""
     narrator = Narrator(told.append)
 
-    def take(event: Event, level: str = "INFO", **fields: Any) -> None:  # noqa: ANN401 - the fields of a log line
+    def take(event: Event, level: str = "INFO", **fields: Any) -> None:
         narrator.take(event.value, level, {"event": event.value, **fields})
 
     return take
 
 
-def attempted(**fields: Any) -> Mapping[str, Any]:  # noqa: ANN401 - the fields of a log line
+def attempted(**fields: Any) -> Mapping[str, Any]:
     given = {"attempt": 1, "status": None, "error": None, "then": "retry", "next": "2026-11-30T17:10:45.290Z"}
     return {**REGISTRATION, **given, **fields}
 
