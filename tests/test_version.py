@@ -8,6 +8,7 @@ import pytest
 from bridge import __version__
 from bridge.adapters.net import transport
 from bridge.api.openapi import document
+from bridge.dashboard import page
 from local.settings import REPOSITORY
 from tests.support.modules import name_of
 
@@ -30,6 +31,11 @@ def test_wheel_reads_the_version_of_the_package() -> None:
 def test_description_and_callbacks_name_the_version() -> None:
     assert document()["info"]["version"] == __version__
     assert transport.STANDING["User-Agent"].endswith(f"/{__version__}")
+
+
+@pytest.mark.parametrize("by_token", [True, False])
+def test_page_shows_the_version_at_its_foot(by_token: bool) -> None:
+    assert f'<footer class="quiet">Speech webhooks {__version__}</footer>' in page(by_token=by_token).html
 
 
 def test_template_of_azd_names_the_version() -> None:

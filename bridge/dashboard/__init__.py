@@ -12,6 +12,7 @@ from functools import cache
 from importlib.resources import files
 from string import Template
 
+from bridge import __version__
 from bridge.diagnostics import table
 
 #: The scripts, in this order.
@@ -35,6 +36,7 @@ def page(*, by_token: bool) -> Page:
     html = Template((folder / "page.html").read_text(encoding="utf-8")).substitute(
         auth="entra" if by_token else "key",
         style=style,
+        version=__version__,
         hints=json.dumps(table()).replace("<", "\\u003c"),  # no text can close the element
         script=script,
     )
