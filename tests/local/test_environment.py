@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -24,6 +24,24 @@ from tests.local.silent import Silent
 CLEAR = "\r\x1b[2K"
 
 FILES = ("__init__.py", "environment.py", "progress.py")
+
+
+#: The module `venv` of a clone: environments have the pip of this one, since installing pip takes seconds.
+QUICK_VENV = """
+import importlib.util, os, sys, sysconfig
+from pathlib import Path
+
+real = Path(os.__file__).parent / "venv"
+spec = importlib.util.spec_from_file_location("venv", real / "__init__.py", submodule_search_locations=[str(real)])
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+
+def create(folder, *, clear, with_pip):
+    assert with_pip
+    module.create(folder, clear=clear, symlinks=True)
+    [packages] = Path(folder).glob("lib/*/site-packages")
+    (packages / "pip.pth").write_text(sysconfig.get_paths()["purelib"])
+"""
 
 
 def wheel(folder: Path, name: str, version: str = "1.0") -> str:
@@ -50,6 +68,7 @@ def clone(tmp_path: Path) -> Path:
     (tmp_path / "index").mkdir()
     for name in FILES:
         shutil.copy(REPOSITORY / "local" / name, tmp_path / "local")
+    (tmp_path / "venv.py").write_text(QUICK_VENV)
     (tmp_path / "requirements-local.txt").write_text(wheel(tmp_path / "index", "ofstart"))
     (tmp_path / "requirements-dev.txt").write_text(wheel(tmp_path / "index", "oftests"))
     return tmp_path
@@ -63,7 +82,7 @@ def make(clone: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(clone / "index")},
         capture_output=True,
         text=True,
-        timeout=MAX_WAIT,
+        timeout=600,
         check=False,
     )
 
@@ -141,13 +160,31 @@ def silent() -> Iterator[Silent]:
 
 
 @pytest.fixture
-def installing(clone: Path, lines: Record[str], silent: Silent) -> Iterator[Child]:
-    """Install from an index that takes connections and never answers."""
+def installing_for_real(clone: Path, installing_from: Callable[[], Child]) -> Child:
+    """Install in an environment that Python itself makes."""
+    (clone / "venv.py").unlink()
+    return installing_from()
+
+
+@pytest.fixture
+def installing(installing_from: Callable[[], Child]) -> Child:
+    return installing_from()
+
+
+@pytest.fixture
+def installing_from(clone: Path, lines: Record[str], silent: Silent) -> Iterator[Callable[[], Child]]:
+    """Return a function that installs from an index that takes connections and never answers."""
     environ = {**os.environ, "PIP_INDEX_URL": silent.url, "PIP_RETRIES": "0"}
     command = [sys.executable, "-m", "local.environment", ".venv", "--for-start"]
-    child = Child(command, cwd=clone, env=environ, on_line=lines.add)
-    yield child
-    child.kill()
+    begun: list[Child] = []
+
+    def begin() -> Child:
+        begun.append(Child(command, cwd=clone, env=environ, on_line=lines.add))
+        return begun[-1]
+
+    yield begin
+    for each in begun:
+        each.kill()
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -168,8 +205,9 @@ def test_signal_while_packages_are_fetched_ends_pip_without_a_traceback(
 
 
 def test_ctrl_c_while_the_environment_is_made_ends_it_without_a_traceback(
-    installing: Child, lines: Record[str], silent: Silent
+    installing_for_real: Child, lines: Record[str], silent: Silent
 ) -> None:
+    installing = installing_for_real
     lines.wait_for(lambda lines: any("making the virtual environment" in line for line in lines))
 
     os.killpg(installing.pid, signal.SIGINT)  # a terminal sends it to all at once
