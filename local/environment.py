@@ -51,7 +51,7 @@ def _make(folder: Path, locks: Sequence[Path], stamp: Path) -> int:
     if not _has(folder, "".join(texts)):
         if said := _install(folder, locks, texts):
             print(*said, sep="\n", file=sys.stderr)
-            print(f"installing into {folder} failed: is a package index in reach? Say make again.", file=sys.stderr)
+            print(f"installing into {folder} failed: check the package index, and run make again.", file=sys.stderr)
             return 1
         stamp.write_text("".join(texts), encoding="utf-8")
     stamp.touch()

@@ -11,6 +11,7 @@ import pytest
 import requests
 from standardwebhooks import Webhook
 
+from bridge import __version__
 from local.azurite import Azurite
 from local.host.process import HostProcess
 from local.receiver import Receiver
@@ -148,7 +149,7 @@ def test_a_misconfigured_app_starts_and_names_the_settings(environment: Mapping[
         health = requests.get(f"{app.url}/api/health", timeout=30)
 
     assert (answer.status_code, answer.json()["error"]["details"][0]["target"]) == (503, "BRIDGE_SIGNING_KEYS")
-    assert (health.status_code, health.json()) == (503, {"status": "misconfigured"})
+    assert (health.status_code, health.json()) == (503, {"status": "misconfigured", "version": __version__})
 
 
 def register(app: HostProcess, operation_id: str, callback_url: str) -> Json:

@@ -7,9 +7,12 @@ import pytest
 
 from bridge import __version__
 from bridge.adapters.net import transport
+from bridge.api.handlers import Handlers
 from bridge.api.openapi import document
 from bridge.dashboard import page
 from local.settings import REPOSITORY
+from tests.support.harness import Harness
+from tests.support.http import Client
 from tests.support.modules import name_of
 
 MODULES = sorted((REPOSITORY / "bridge").rglob("*.py"))
@@ -31,6 +34,14 @@ def test_wheel_reads_the_version_of_the_package() -> None:
 def test_description_and_callbacks_name_the_version() -> None:
     assert document()["info"]["version"] == __version__
     assert transport.STANDING["User-Agent"].endswith(f"/{__version__}")
+
+
+def test_status_and_health_return_the_version(bridge: Harness) -> None:
+    client = Client.of(bridge)
+
+    status, health = client.call(Handlers.status, "/status"), client.health()
+
+    assert (status.body["version"], health.body["version"]) == (__version__, __version__)
 
 
 @pytest.mark.parametrize("by_token", [True, False])

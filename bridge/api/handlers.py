@@ -11,7 +11,20 @@ from urllib.parse import urlencode
 
 import azure.functions as func
 
-from bridge.api import errors, views
+from bridge import __version__
+from bridge.api import views
+from bridge.api.errors import (
+    ErrorCode,
+    Problem,
+    for_admins,
+    not_found,
+    operation_taken,
+    secrets_unreadable,
+    too_many_pings,
+    too_many_registrations,
+    too_many_runs,
+    too_many_waiting,
+)
 from bridge.api.fields import ValidationContext
 from bridge.api.http_response import cacheable, uncached, web_page
 from bridge.api.query import (
@@ -358,5 +371,6 @@ def health(request: func.HttpRequest, is_configured: bool) -> func.HttpResponse:
     except errors.Problem as problem:
         return problem.response()
     if is_configured:
-        return uncached(HealthResponse(status="ok"))
-    return uncached(HealthResponse(status="misconfigured"), status=HTTPStatus.SERVICE_UNAVAILABLE)
+        return uncached(HealthResponse(status="ok", version=__version__))
+    body = HealthResponse(status="misconfigured", version=__version__)
+    return uncached(body, status=HTTPStatus.SERVICE_UNAVAILABLE)

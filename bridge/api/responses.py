@@ -34,8 +34,10 @@ _Subscriber = Annotated[
     ),
 ]
 
-# The outcome of a POST to a callback URL.
-_Address = Annotated[str | None, Field(description="The address of the connection.")]
+_Version = Annotated[str, Field(description="The version of the bridge.")]
+
+# What came of a POST to a callback URL.
+_Address = Annotated[str | None, Field(description="The address that was connected to.")]
 _StatusCode = Annotated[int | None, Field(description="The status of the answer; null without one.")]
 _FailureKind = Annotated[str, Field(json_schema_extra={"enum": [*Failure]})]
 _Failure = Annotated[_FailureKind | None, Field(description="The kind of failure, if no answer came.")]
@@ -261,6 +263,7 @@ class ClockAhead(Response):
 class StatusResponse(Response):
     """The state of the bridge."""
 
+    version: _Version
     last_sweep_at: Moment | None = Field(description="To the minute.")
     clocks_ahead: list[ClockAhead] = Field(description="Empty if the clocks of the instances agree.")
     oldest_overdue_at: Moment | None = Field(description="The due time of the most overdue row.")
@@ -317,6 +320,7 @@ class HealthResponse(Response):
     """Whether the app is alive."""
 
     status: Literal["ok", "misconfigured"]
+    version: _Version
 
 
 class ErrorDetail(Response):

@@ -145,4 +145,4 @@ def _install(node: Node, folder: Path) -> None:
 
 
 def _failed(what: str, said: Sequence[str]) -> LocalError:
-    return LocalError(f"{what} failed; is a package registry in reach? It said: {' | '.join(said)}")
+    return LocalError(f"{what} failed; check the access to the package registry. Output: {' | '.join(said)}")

@@ -7,6 +7,7 @@ import azure.functions as func
 import pytest
 from standardwebhooks import Webhook
 
+from bridge import __version__
 from bridge.api.handlers import Handlers
 from bridge.app import App
 from bridge.domain.events import subscriber_of
@@ -468,8 +469,8 @@ def test_health_shows_only_alive_or_misconfigured(bridge: Harness) -> None:
     """Health is public."""
     alive, broken = Client.of(bridge).health(), Client(App.from_environment({})).health()
 
-    assert (alive.status, alive.body) == (200, {"status": "ok"})
-    assert (broken.status, broken.body) == (503, {"status": "misconfigured"})
+    assert (alive.status, alive.body) == (200, {"status": "ok", "version": __version__})
+    assert (broken.status, broken.body) == (503, {"status": "misconfigured", "version": __version__})
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import azure.functions as func
 import pytest
 
+from bridge import __version__
 from bridge.api.handlers import Handlers
 from bridge.api.routes import ROUTES, Handler, Route
 from bridge.app import App
@@ -54,4 +55,4 @@ def test_health_follows_the_rule_too(bridge: Harness) -> None:
     refused, alive = client.health("colour=blue&code=key"), client.health("CODE=key")
 
     assert (refused.status, refused.targets) == (400, ["colour"])
-    assert (alive.status, alive.body) == (200, {"status": "ok"})
+    assert (alive.status, alive.body) == (200, {"status": "ok", "version": __version__})

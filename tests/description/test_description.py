@@ -101,11 +101,12 @@ def test_description_is_not_sent_again_with_its_etag(bridge: Harness) -> None:
 @pytest.mark.parametrize(
     ("status", "headers", "body"),
     [
-        (418, {"Cache-Control": "no-store"}, {"status": "ok"}),
-        (200, {}, {"status": "ok"}),
-        (200, {"Cache-Control": "no-store", "X-Own": "1"}, {"status": "ok"}),
-        (200, {"Cache-Control": "no-store"}, {"status": "ok", "colour": "blue"}),
-        (200, {"Cache-Control": "no-store"}, {"status": "unwell"}),
+        (418, {"Cache-Control": "no-store"}, {"status": "ok", "version": "1"}),
+        (200, {}, {"status": "ok", "version": "1"}),
+        (200, {"Cache-Control": "no-store", "X-Own": "1"}, {"status": "ok", "version": "1"}),
+        (200, {"Cache-Control": "no-store"}, {"status": "ok", "version": "1", "colour": "blue"}),
+        (200, {"Cache-Control": "no-store"}, {"status": "unwell", "version": "1"}),
+        (200, {"Cache-Control": "no-store"}, {"status": "ok"}),
         (200, {"Cache-Control": "no-store"}, {}),
         (200, {"Cache-Control": "no-store"}, None),
     ],

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from bridge import __version__
 from local.azurite import Azurite
 from local.upstream import Upstream
 from tests.support.hosts import KEY, MAX_WAIT, Kind, app_settings, start_host
@@ -41,7 +42,7 @@ def test_every_wrong_setting_is_named_except_by_health(
 
     assert (status.status_code, registered.status_code, stranger.status_code) == (503, 503, 401)
     assert {each["target"] for each in status.json()["error"]["details"]} == named
-    assert (health.status_code, health.json()) == (503, {"status": "misconfigured"})
+    assert (health.status_code, health.json()) == (503, {"status": "misconfigured", "version": __version__})
 
 
 @pytest.mark.parametrize("schedule", ["hourly", None])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import requests
 
+from bridge import __version__
 from local.answer import Answer
 from local.azurite import Azurite
 from tests.support.hosts import KEY, MAX_WAIT, Kind, Running, running_app
@@ -22,7 +23,7 @@ def test_health_answers_head_with_no_body(bridge_app: Running) -> None:
 
     got, headed = requests.get(url, timeout=MAX_WAIT), requests.head(url, timeout=MAX_WAIT)
 
-    assert (got.status_code, got.json()) == (200, {"status": "ok"})
+    assert (got.status_code, got.json()) == (200, {"status": "ok", "version": __version__})
     assert (headed.status_code, headed.content) == (200, b"")
     assert headed.headers["Cache-Control"] == got.headers["Cache-Control"]
 

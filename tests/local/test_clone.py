@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from bridge import __version__
 from local.child import Child
 from local.record import MAX_WAIT, Record
 from local.settings import REPOSITORY
@@ -91,7 +92,7 @@ def test_clone_in_an_odd_path_starts_offline(started: Child, clone: Path, lines:
     os.killpg(started.pid, signal.SIGINT)  # a terminal signals the whole group at once
 
     assert started.wait(MAX_WAIT)
-    assert (health.status_code, health.json()) == (200, {"status": "ok"})
+    assert (health.status_code, health.json()) == (200, {"status": "ok", "version": __version__})
     assert (clone / ".local" / "signing-key").read_text()
     ours = [line for line in lines.entries if not line.startswith("make: ")]  # make may print a last line
     assert ours[-1] == "the function host finishes what is in flight, and stops"
