@@ -23,7 +23,8 @@ TEXTS = sorted(
     path
     for pattern in ("*.md", "bridge/**/*", "docs/**/*", "examples/*", "examples/*/*", "infra/**/*", "local/*.md")
     for path in ROOT.glob(pattern)
-    if path.suffix in {".md", ".py", ".js", ".html", ".css", ".json", ".kql", ".bicep", ".bicepparam"}
+    if path.name != "CHANGELOG.md"  # it says what replaced them
+    and path.suffix in {".md", ".py", ".js", ".html", ".css", ".json", ".kql", ".bicep", ".bicepparam"}
 )
 
 

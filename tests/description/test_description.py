@@ -128,12 +128,13 @@ def without_required(schema: Json) -> Json:
 
 def test_the_first_example_of_the_readme_matches_the_description() -> None:
     """The example has the request, the shortened answer, and the callback."""
-    [sent] = re.findall(r"-d '(\{\"operationId\".*\})'", README)
+    [sent] = re.findall(r'-d "(\{\\"operationId\\".*\})"', README)
     [answered] = re.findall(r'^(\{"id": .*?"\})$', README, re.MULTILINE | re.DOTALL)
     [callback] = re.findall(r'^ +(\{"type":.*\})$', README, re.MULTILINE)
     schemas = strict(without_required(document()["components"]["schemas"]))
 
-    validator("RegistrationBody", is_strict=False).validate(json.loads(sent))
+    in_shell = sent.replace('\\"', '"').replace("$id", json.loads(callback)["data"]["operationId"])
+    validator("RegistrationBody", is_strict=False).validate(json.loads(in_shell))
     shortened = Draft202012Validator({"$ref": "#/components/schemas/Registered", "components": {"schemas": schemas}})
     shortened.validate(json.loads(answered.replace(" …,", "")))
     validator("OperationEvent").validate(json.loads(callback))
