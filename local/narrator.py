@@ -6,14 +6,13 @@ The events and their fields are those of `docs/log.md`.
 import json
 import re
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from bridge.domain.attempt import LOST
 from bridge.domain.outcome import Failure
 from bridge.log import Event
 
@@ -37,7 +36,7 @@ FAILURES: Mapping[str, str] = {
     Failure.PROTOCOL: "answer is not HTTP",
     Failure.HEADERS: "own headers cannot be decrypted",
     Failure.CALLBACK_URL: "query of the callback URL cannot be decrypted",
-    LOST: "the app ended before it recorded the attempt",
+    Failure.LOST: "the app ended before it recorded the attempt",
 }
 
 
@@ -161,7 +160,7 @@ class LogFile:
         found = _LINE.fullmatch(printed)
         event = _event(found["message"]) if found else None
         level = found["level"] if found else "INFO"
-        entry = {"time": _now(), "level": level, **(event or {"line": printed})}
+        entry = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "level": level, **(event or {"line": printed})}
         text = json.dumps(entry, ensure_ascii=False)
         with self._lock:
             if not self._file.closed:
@@ -197,7 +196,3 @@ def _event(message: str) -> dict[str, Any] | None:
     except ValueError:
         return None
     return event
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")  # noqa: TID251 - the log of a start tells real time

@@ -130,11 +130,11 @@ def _start_host(
 ) -> Service:
     """Start the app. The name of its host is put into `ended` when the host ends."""
     if host == "local":
+        debug = {} if settings.log_is_shown else {"DEBUG_LOGGERS": "bridge"}  # each poll is a debug line
         return HostProcess.start(
-            environment,
+            {**environment, **debug},
             app=settings.app,
             port=settings.port,
-            debug=() if settings.log_is_shown else ("bridge",),
             on_line=log.take,
             on_end=lambda: ended.put(HostProcess.name),
         )

@@ -42,7 +42,7 @@ ALLOWED = {
         "bridge.settings",
         "bridge.telemetry",
     },
-    "bridge.dashboard": {"bridge.diagnostics"},
+    "bridge.dashboard": {"bridge", "bridge.diagnostics"},
     "bridge.api": {
         "bridge",
         "bridge.domain",

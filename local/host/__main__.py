@@ -38,7 +38,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     logging.getLogger().setLevel(host.options.log_level)
-    for name in arguments.debug:
+    for name in filter(None, os.environ.get("DEBUG_LOGGERS", "").split(",")):
         logging.getLogger(name).setLevel(logging.DEBUG)
     names = ", ".join(function.name for function in host.functions)
     print(f"the function host listens on {host.url} with {names}", flush=True)
@@ -58,7 +58,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--app", type=Path, default=Path(), help="folder of function_app.py and host.json")
     parser.add_argument("--port", type=int, default=7071, help="0 takes a free one")
     parser.add_argument("--keys", nargs="+", default=[], metavar="KEY", help="function keys; none: all may call")
-    parser.add_argument("--debug", nargs="+", default=[], metavar="LOGGER", help="loggers whose debug lines are shown")
     parser.add_argument("--with-parent", action="store_true", help="stop when standard input ends")
     return parser.parse_args()
 

@@ -38,25 +38,23 @@ class HostProcess(Service):
         self.port = port
 
     @classmethod
-    def start(  # noqa: PLR0913 - those of MicrosoftHost, and what else the log shows
+    def start(
         cls,
         environ: Mapping[str, str],
         *,
         app: Path = _REPOSITORY,
         port: int = 0,
         keys: Sequence[str] = (),
-        debug: Sequence[str] = (),
         on_line: Callable[[str], None] = lambda _: None,
         on_end: Callable[[], None] = lambda: None,
     ) -> Self:
         """Start the app of a folder with these settings and return when the app answers.
 
         `environ` is the app's whole environment. Raises LocalError with the reason if the host refuses to start.
-        `debug` names loggers whose debug lines are printed. `on_line` is called with each line of output, and `on_end`
-        if the host ends unexpectedly, both from another thread.
+        `on_line` is called with each line of output, and `on_end` if the host ends unexpectedly, both from another
+        thread.
         """
         arguments = ["--app", str(app.resolve()), *(["--keys", *keys] if keys else [])]
-        arguments += ["--debug", *debug] if debug else []
         host = cls(environ=environ, arguments=arguments, port=port, on_line=on_line, on_end=on_end)
         host.launch()
         return host

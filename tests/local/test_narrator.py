@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from bridge.domain.attempt import LOST
 from bridge.domain.outcome import Failure
 from bridge.log import Event
 from local import narrator
@@ -98,7 +97,7 @@ def test_housekeeping_is_not_told(take: Callable[..., None], told: list[Sentence
     assert told == []
 
 
-@pytest.mark.parametrize("kind", [*Failure, LOST])
+@pytest.mark.parametrize("kind", list(Failure))
 def test_every_failure_of_an_attempt_has_words(kind: str) -> None:
     assert FAILURES[kind] != kind
 
