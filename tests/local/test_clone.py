@@ -129,7 +129,7 @@ def install(folder: Path) -> subprocess.CompletedProcess[str]:
         env={**os.environ, **OFFLINE},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=False,
     )
 
