@@ -12,19 +12,7 @@ from urllib.parse import urlencode
 import azure.functions as func
 
 from bridge import __version__
-from bridge.api import views
-from bridge.api.errors import (
-    ErrorCode,
-    Problem,
-    for_admins,
-    not_found,
-    operation_taken,
-    secrets_unreadable,
-    too_many_pings,
-    too_many_registrations,
-    too_many_runs,
-    too_many_waiting,
-)
+from bridge.api import errors, views
 from bridge.api.fields import ValidationContext
 from bridge.api.http_response import cacheable, uncached, web_page
 from bridge.api.query import (

@@ -36,8 +36,8 @@ _Subscriber = Annotated[
 
 _Version = Annotated[str, Field(description="The version of the bridge.")]
 
-# What came of a POST to a callback URL.
-_Address = Annotated[str | None, Field(description="The address that was connected to.")]
+# The outcome of a POST to a callback URL.
+_Address = Annotated[str | None, Field(description="The address of the connection.")]
 _StatusCode = Annotated[int | None, Field(description="The status of the answer; null without one.")]
 _FailureKind = Annotated[str, Field(json_schema_extra={"enum": [*Failure]})]
 _Failure = Annotated[_FailureKind | None, Field(description="The kind of failure, if no answer came.")]

@@ -34,7 +34,7 @@ def test_everything_runs_until_ctrl_c_and_nothing_is_left(begin: Callable[..., S
     assert all(has_ended(child) for child in children)
     said = "\n".join(start.lines.entries)
     assert f"curl -s http://127.0.0.1:{start.settings.port}/api/registrations" in said
-    assert rf'\"callbackUrl\": \"{receiver}/callback\"' in said
+    assert rf"\"callbackUrl\": \"{receiver}/callback\"" in said
     assert "callback: POST /callback msg_1, answered 204" in said
 
 
