@@ -21,7 +21,7 @@ _OF_THE_START = "requirements-local.txt"
 _OF_THE_TESTS = "requirements-dev.txt"
 #: Each stamp holds the text of the locks that are installed; the second one is of the packages of the start alone.
 _STAMPS = (".installed", ".installed-start")
-#: What a shell returns for a command that Ctrl-C has ended.
+#: The exit code of a command that Ctrl-C has ended.
 _INTERRUPTED = 130
 
 

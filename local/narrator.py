@@ -1,4 +1,4 @@
-"""What `make start` shows of the app: sentences for the events of its log, and the log itself in a file.
+"""The output of `make start`: sentences for the events of the app's log, and the log itself in a file.
 
 The events and their fields are those of `docs/log.md`.
 """
@@ -18,7 +18,7 @@ from bridge.log import Event
 
 _LINE = re.compile(r"\d\d:\d\d:\d\d (?P<level>[A-Z]+) (?P<logger>\S+): (?P<message>.*)", re.DOTALL)
 
-#: How the host says that it is ready, with the name of each function.
+#: The first line of a running host, which lists all functions.
 _READY = "the function host listens on "
 
 #: Above this size the log of earlier starts is moved away at the next start, in bytes.
@@ -52,19 +52,19 @@ class Sentence:
 
 
 def failure(error: str | None, status: int | None) -> str:
-    """Say in a few words how an attempt ended that was not delivered."""
+    """Return the result of a failed attempt in a few words."""
     return f"HTTP {status}" if status else FAILURES.get(str(error), str(error))
 
 
 class Narrator:
-    """Turns the app's log into sentences. It knows the last status of each operation, and tells changes only."""
+    """Turns the app's log into sentences. Repeated statuses of an operation are left out."""
 
     def __init__(self, tell: Callable[[Sentence], None]) -> None:
         self._tell = tell
         self._statuses: dict[str, str] = {}
 
     def take(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
-        """Tell an event, if a person who watches wants to know it."""
+        """Show an event, unless it is housekeeping."""
         if event == Event.POLLED and not self._is_new(fields):
             return
         if event == Event.FINISHED:
@@ -120,7 +120,7 @@ def _of_a_source(_: str, fields: Mapping[str, Any]) -> Sentence:
     return Sentence(name="Speech", text=". ".join(said), bad=True)
 
 
-#: What is told of an event, by the operation and the fields of the line.
+#: The sentence for each event, from the operation id and the fields of the line.
 _SENTENCES: Mapping[Event, Callable[[str, Mapping[str, Any]], Sentence]] = {
     Event.REGISTERED: lambda name, fields: Sentence(name=name, text=f"registered: call back {fields['to']}"),
     Event.CANCELED: lambda name, _: Sentence(name=name, text="canceled"),
@@ -141,7 +141,7 @@ _SENTENCES: Mapping[Event, Callable[[str, Mapping[str, Any]], Sentence]] = {
 
 
 class LogFile:
-    """Splits what the function host prints: the app's log into a file, the rest to a person.
+    """Splits the output of the function host: the app's log into a file, other lines to the terminal.
 
     A context manager that closes the file. Each line of the file is a JSON object with `time` and `level` before the
     fields of the event. A line that is no event, a traceback for instance, is in `line`.

@@ -102,7 +102,7 @@ def run(
 
 
 def _end(process: "subprocess.Popen[str]") -> None:
-    """Ask the command and its children to end, and kill those that do not; a second Ctrl-C kills at once."""
+    """Interrupt the command and its children, and kill them after a timeout or a second Ctrl-C."""
     try:
         os.killpg(process.pid, signal.SIGINT)
         process.wait(_STOP_TIMEOUT)
@@ -112,7 +112,7 @@ def _end(process: "subprocess.Popen[str]") -> None:
 
 
 def install_with_pip(python: Path, packages: Sequence[str], names: int, out: TextIO = sys.stdout) -> list[str]:
-    """Run `pip install` with the arguments `packages`, and show how many of so many `names` were fetched.
+    """Run `pip install` with the arguments `packages`, and show the count of fetched packages out of `names`.
 
     Returns pip's last lines if it failed, otherwise nothing.
     """

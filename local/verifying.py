@@ -1,4 +1,4 @@
-"""Whether a callback is genuine, found out as any receiver would: with the secret that the API gives."""
+"""Verification of received callbacks, with the signing secret that the API returns."""
 
 import threading
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ _TIMEOUT = 5.0
 
 
 class Verifier:
-    """Verifies callbacks for a person who watches. Each secret is read once from `{api}/signing-secret`."""
+    """Verifies callbacks. Each secret is read once from `{api}/signing-secret`."""
 
     def __init__(self, api: str, key: str | None) -> None:
         self._api = api
@@ -22,7 +22,7 @@ class Verifier:
         self._secrets: dict[str, str] = {}
 
     def verdict(self, callback: Callback) -> str:
-        """Say whether the signature is right, or why that was not found out; nothing without a signature."""
+        """Return the verdict on the signature, or the reason for none. Returns an empty text without a signature."""
         if "webhook-signature" not in callback.headers:
             return ""
         try:

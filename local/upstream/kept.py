@@ -1,4 +1,4 @@
-"""What the fake Speech service remembers over a restart of the local start: operations and jobs."""
+"""The memory of the fake Speech service over a restart of the local start: operations and jobs."""
 
 import json
 import threading

@@ -31,9 +31,9 @@ class Rules:
 
     #: How long operations take.
     durations: Durations = DEFAULT_DURATIONS
-    #: What their chance is made from, so that a run can be repeated.
+    #: The seed of random durations, for repeatable runs.
     seed: int = 0
-    #: What happens to an operation that was neither submitted nor described.
+    #: The answer for an operation that was neither submitted nor described.
     unknown: Unknown = Unknown.SUCCEED
     #: The file that remembers operations and jobs over a restart, if they are to be remembered.
     state: Path | None = None

@@ -160,7 +160,7 @@ class Upstream:
         return for_all or self._refusal(request, operation_id) or self._operations.answer(operation_id)
 
     def _notice_a_job_id(self, path: str, requested: str) -> None:
-        """Say once for each id that a job was requested as an operation: the real service answers that with 404."""
+        """Print a line at the first request for an operation with the id of a job."""
         operation_id = self._syntheses.operation_of(path, requested)
         if operation_id in (None, requested) or self._operations.knows(requested) or requested in self._confused:
             return
