@@ -15,7 +15,7 @@ from local.start import start, stopped_by_signals
 
 
 def main() -> int:
-    """Do what the command line says; 1, with one line that says why, when that is impossible."""
+    """Run the command. Returns 1 after one line with the reason if that fails."""
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
     parser.add_argument("what", choices=["start", "host", "demo", "settings"])
     what = parser.parse_args().what

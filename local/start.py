@@ -214,7 +214,7 @@ functions  {api}
 the page   {page}
 receiver   {callback}
 speech     {environ.get("SPEECH_ENDPOINT") or speech}
-storage    {"as AzureWebJobsStorage says" if environ.get("AzureWebJobsStorage") else storage}
+storage    {"as set by AzureWebJobsStorage" if environ.get("AzureWebJobsStorage") else storage}
 log        {"shown here, and in " + str(settings.log) if settings.log_is_shown else log}{of_key}
 
 {where}
@@ -232,7 +232,7 @@ Ctrl-C stops everything.
 
 
 def _submission(settings: Settings, environ: Mapping[str, str]) -> tuple[str, str]:
-    """Return the command that submits a job to the fake Speech service, and a line that says what to do."""
+    """Return the command that submits a job to the fake Speech service, and a line with the next step."""
     if environ.get("SPEECH_ENDPOINT"):
         return "", "Open the page, or register here the operation id that Speech returned, as $id:"
     url = f"{settings.upstream_endpoint}/avatar/batchsyntheses/job-$(date +%s)?api-version=2024-08-01"

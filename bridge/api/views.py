@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
+from bridge import __version__
 from bridge.api import responses
 from bridge.diagnostics import QUEUE, of_poll
 from bridge.domain.attempt import AttemptRecord
@@ -82,6 +83,7 @@ def status(seen: Status, sources: Sequence[Source]) -> responses.StatusResponse:
     """Return the status of the bridge."""
     return responses.StatusResponse.of(
         seen,
+        version=__version__,
         clocks_ahead=[
             responses.ClockAhead(row=row, columns=list(columns)) for row, columns in seen.clocks_ahead.items()
         ],
