@@ -95,7 +95,7 @@ def wired() -> Iterator[Wired]:
         def real(settings: Settings, clock: FakeClock) -> SpeechService:
             clocks.append(clock)
             proof = {"Ocp-Apim-Subscription-Key": upstream.key}
-            services.append(SpeechService(settings.sources, {"default": lambda: proof}, Limits(attempt=0.3)))
+            services.append(SpeechService(settings.sources, {"default": lambda: proof}, Limits(attempt=5)))
             return services[0]
 
         bridge = harness(upstream=real, SPEECH_ENDPOINT=upstream.endpoint)
