@@ -48,7 +48,8 @@ def measure(scale: Scale) -> Figures:
     figures |= _sweeps_in_memory("growth.waiting", _waiting(scale.many), _waiting(scale.few), scale)
     many = _finished(scale.many)
     figures["list.finished.in_memory"] = _lists(many, few, scale)
-    return figures | _sweeps_in_memory("growth.finished", many, none, scale)
+    figures |= _sweeps_in_memory("growth.finished", many, none, scale)
+    return figures
 
 
 @contextmanager

@@ -36,6 +36,8 @@ class Recorder:
         self.client = Client.of(bridge)
         self.successes: dict[str, dict[str, Any]] = {}
         self.errors: dict[str, Any] = {}
+        #: The first request of each function, as a client writes it.
+        self.requests: dict[str, str] = {}
 
     def keep(self, name: str, answer: Answer) -> Answer:
         """Record the first body of each kind."""
@@ -47,10 +49,13 @@ class Recorder:
 
     def get(self, handler: Handler, path: str, id: str = "") -> Answer:
         """Send a GET."""
+        self.requests.setdefault(handler.__name__, f"GET /api{path}")
         return self.keep(handler.__name__, self.client.call(handler, path, id=id))
 
     def post(self, handler: Handler, path: str, body: object = None, id: str = "", **headers: str) -> Answer:
         """Send a POST. `body` is sent as JSON, bytes are sent unchanged."""
+        written = "" if body is None or isinstance(body, bytes) else f"\n\n{json.dumps(body)}"
+        self.requests.setdefault(handler.__name__, f"POST /api{path}{written}")
         raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         sent = JSON | {name.replace("_", "-"): value for name, value in headers.items()}
         return self.keep(
@@ -62,11 +67,17 @@ class Recorder:
         return self.post(Handlers.register, "/registrations", body, **headers)
 
 
-def examples() -> Mapping[str, Mapping[str, Any]]:
+def recorded() -> Recorder:
     """Create two registrations with their events, and every error that a client can cause alone."""
     recorder = Recorder(harness(BRIDGE_SIGNING_KEYS=base64.b64encode(KEY).decode()))
     _play_successes(recorder)
     _play_errors(recorder)
+    return recorder
+
+
+def examples() -> Mapping[str, Mapping[str, Any]]:
+    """Return the recorded answers."""
+    recorder = recorded()
     return {"successes": recorder.successes, "errors": dict(sorted(recorder.errors.items()))}
 
 

@@ -3,14 +3,19 @@
 A part stands between `<!-- NAME -->` and `<!-- end -->`.
 """
 
-import re
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bridge.api.errors import ErrorCode
 from bridge.domain.callback_url import REFUSED
+from tests import api_examples
+from tests.support.json_value import Json
 
 DOCS = Path(__file__).parents[2] / "docs"
+
+#: The length of the longest list that an example shows whole, and the items shown of a longer one.
+_WHOLE, _ITEMS = 4, 2
 
 
 def networks() -> str:
@@ -24,10 +29,33 @@ def error_codes() -> str:
     return "\n".join(("| code | status | meaning |", "| --- | --- | --- |", *rows))
 
 
+def shortened(value: Json) -> Json:
+    """Keep the first items of each long list."""
+    if isinstance(value, Mapping):
+        return {name: shortened(each) for name, each in value.items()}
+    if not isinstance(value, list):
+        return value
+    if len(value) <= _WHOLE:
+        return [shortened(each) for each in value]
+    return [*(shortened(each) for each in value[:_ITEMS]), "…"]
+
+
+def examples() -> str:
+    """Return a request and an answer of each call."""
+    recorder = api_examples.recorded()
+    parts = []
+    for name, request in recorder.requests.items():
+        status, body = next(iter(recorder.successes[name].items()))
+        answer = json.dumps(shortened(body), indent=1, ensure_ascii=False)
+        parts.append(f"```http\n{request}\n```\n\n`{status}`\n\n```json\n{answer}\n```")
+    return "\n\n".join(parts)
+
+
 #: The function that writes each part, by page and name.
 PARTS: Mapping[tuple[str, str], Callable[[], str]] = {
-    ("api.md", "error codes"): error_codes,
     ("security.md", "networks"): networks,
+    ("api.md", "error codes"): error_codes,
+    ("api.md", "examples"): examples,
 }
 
 
@@ -35,8 +63,9 @@ def generated() -> Mapping[Path, str]:
     """Return the pages with up-to-date generated parts."""
     texts = {DOCS / name: (DOCS / name).read_text(encoding="utf-8") for name, _ in PARTS}
     for (name, part), write in PARTS.items():
-        between = re.compile(rf"(<!-- {part} -->\n).*?(<!-- end -->)", re.DOTALL)
-        texts[DOCS / name] = between.sub(rf"\g<1>{write()}\n\g<2>", texts[DOCS / name])
+        before, rest = texts[DOCS / name].split(f"<!-- {part} -->\n")
+        after = rest.split("<!-- end -->", 1)[1]
+        texts[DOCS / name] = f"{before}<!-- {part} -->\n{write()}\n<!-- end -->{after}"
     return texts
 
 
