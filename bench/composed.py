@@ -118,14 +118,14 @@ class Composed:
 
     def due(self) -> bool:
         """Tell whether anything is due."""
-        table, now = self.bridge.sweep.table, self.clock()
+        table, now = self.bridge.sweep.repository.table, self.clock()
         ranges = (due_deliveries(now), due_operations(now))
         return any(table.range(name, *each, limit=1) for name in operation_partitions() for each in ranges)
 
     def has_deliveries(self) -> bool:
         """Tell whether a delivery is due at any time."""
         latest = due_deliveries(datetime(9999, 1, 1, tzinfo=UTC))
-        return any(self.bridge.sweep.table.range(name, *latest, limit=1) for name in operation_partitions())
+        return any(self.bridge.sweep.repository.table.range(name, *latest, limit=1) for name in operation_partitions())
 
     def sweep_later(self, by: timedelta = timedelta(hours=1)) -> None:
         """Sweep after so much time."""

@@ -70,13 +70,13 @@ def _called_for(bridge: Composed, url: str, numbers: Iterable[int]) -> list[Deli
 
 
 def _body(bridge: Composed, task: DeliveryTask) -> bytes:
-    row = bridge.bridge.deliver.table.get(partition_of(task.ref), row_key(task.ref))
+    row = bridge.bridge.deliver.repository.table.get(partition_of(task.ref), row_key(task.ref))
     return bytes(row.values["message_body"]) if row and isinstance(row.values["message_body"], bytes) else b""
 
 
 def _check_delivered(bridge: Composed, tasks: Sequence[DeliveryTask]) -> None:
     """Raise RuntimeError if one was not: a failure can be quick."""
-    rows = [bridge.bridge.deliver.table.get(partition_of(task.ref), row_key(task.ref)) for task in tasks]
+    rows = [bridge.bridge.deliver.repository.table.get(partition_of(task.ref), row_key(task.ref)) for task in tasks]
     if not tasks or any(row is None or row.values["state"] != "delivered" for row in rows):
         raise RuntimeError("not every attempt was delivered")
 

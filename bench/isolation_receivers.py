@@ -298,7 +298,7 @@ def _dead(pending: int) -> float:
 
 def _next_delivery(bridge: Composed) -> datetime | None:
     """Find when the next delivery is due."""
-    table, bounds = bridge.bridge.sweep.table, due_deliveries(bridge.clock() + timedelta(days=14))
+    table, bounds = bridge.bridge.sweep.repository.table, due_deliveries(bridge.clock() + timedelta(days=14))
     keys = [row.key for name in operation_partitions() for row in table.range(name, *bounds)]
     return min((at for key in keys if (at := due_at(key)) is not None), default=None)
 

@@ -82,7 +82,7 @@ def _stranded(fault: Fault | None) -> float:
         _live(bridge, sweeps=20)
         parts.table.fault = None
         _live(bridge, sweeps=60)
-        table = bridge.bridge.sweep.table
+        table = bridge.bridge.sweep.repository.table
         states = [
             row.values["state"]
             for name in operation_partitions()

@@ -20,7 +20,7 @@ from bridge.learnt.plan import base_price, lost
 from bridge.learnt.schedule import LearntSchedule
 from bridge.storage.keys import duration_key
 from bridge.storage.records import for_insert
-from bridge.storage.repository import Waits
+from bridge.storage.repository import Repository
 from bridge.storage.transaction import Row
 from bridge.testing import MemoryTable
 
@@ -37,7 +37,9 @@ def draw(file: Path = _FILE) -> None:
     """Draw what is learnt of operations of two kinds, the expected delay between their polls, and the polls."""
     model = known_models(*BIMODAL.sample(2_000, 1))[SOURCE]
     rows = [Row("sources", duration_key("default", None), "1", for_insert(model))]
-    store = DurationStore(MemoryTable(), real_clock, lambda: "", Waits(lambda _: None, lambda: 0.0))
+    store = DurationStore(
+        Repository(table=MemoryTable(), clock=real_clock, new_id=lambda: "", sleep=lambda _: None, random=lambda: 0.0)
+    )
     learnt = LearntSchedule(durations=store, polls_per_operation=_POLLS_PER_OPERATION, shortest=_SHORTEST)
     [forecast] = learnt.forecasts(rows, {"default": 1.0}, polls=150)
     [simple] = ExponentialSchedule(_SHORTEST).forecasts(rows, {"default": 1.0}, polls=150)

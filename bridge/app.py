@@ -52,7 +52,7 @@ from bridge.services.sweep.source_run import Sources
 from bridge.services.sweep.sweep import Sweep
 from bridge.settings import AUTH, Auth, Settings, read_settings
 from bridge.storage.queue_message import read_task
-from bridge.storage.repository import Waits
+from bridge.storage.repository import Repository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,56 +68,53 @@ class Bridge:
 
 def compose(settings: Settings, dependencies: Dependencies) -> Bridge:
     """Connect the use cases."""
-    waits = Waits(dependencies.sleep, dependencies.randomness.random)
-    sources = {source.name: source for source in settings.sources}
-    repair = Repair(table=dependencies.table, clock=dependencies.clock, new_id=dependencies.randomness.new_id)
-    dispatcher = Dispatcher(dependencies.table, dependencies.queue, dependencies.clock, dependencies.randomness.new_id)
-    register = Register(
+    repository = Repository(
         table=dependencies.table,
+        clock=dependencies.clock,
+        new_id=dependencies.randomness.new_id,
+        sleep=dependencies.sleep,
+        random=dependencies.randomness.random,
+    )
+    sources = {source.name: source for source in settings.sources}
+    dispatcher = Dispatcher(repository, dependencies.queue)
+    register = Register(
+        repository=repository,
         dispatcher=dispatcher,
         waiting=WaitingLimit(dependencies.table, dependencies.clock, settings.waiting_limit),
         clock=dependencies.clock,
-        new_id=dependencies.randomness.new_id,
-        waits=waits,
         sources=sources,
         retention=settings.retention,
         cipher=HeaderCipher(settings.keyring),
         nonce=dependencies.randomness.nonce,
         telemetry=dependencies.telemetry,
-        repair=repair,
         sharing=settings.sharing,
     )
     counts = Counts(dependencies.table, dependencies.clock, dependencies.pools.reads)
-    schedule = _compose_schedule(settings, dependencies, waits)
+    schedule = _compose_schedule(settings, repository)
     queries = Queries(
-        table=dependencies.table,
+        repository=repository,
         clock=dependencies.clock,
         executor=dependencies.pools.reads,
-        repair=repair,
         counts=counts,
         schedule=schedule,
     )
     routes = Handlers(
         registrations=register,
         bulk_redelivery=Redeliver(
-            table=dependencies.table,
+            repository=repository,
             queries=queries,
             clock=dependencies.clock,
-            new_id=dependencies.randomness.new_id,
-            waits=waits,
             executor=dependencies.pools.reads,
         ),
         pinger=Ping(
-            table=dependencies.table,
+            repository=repository,
             sender=dependencies.network.sender,
             keyring=settings.keyring,
             clock=dependencies.clock,
-            new_id=dependencies.randomness.new_id,
-            waits=waits,
         ),
         queries=queries,
         reports=Overview(
-            table=dependencies.table,
+            repository=repository,
             clock=dependencies.clock,
             executor=dependencies.pools.reads,
             sources=list(sources),
@@ -134,7 +131,7 @@ def compose(settings: Settings, dependencies: Dependencies) -> Bridge:
         keyring=settings.keyring,
         clock=dependencies.clock,
     )
-    deliver = _compose_deliver(settings, dependencies, repair, dispatcher)
+    deliver = _compose_deliver(settings, dependencies, repository, dispatcher)
     tenant = settings.tenant
     authenticator = (
         FunctionKeyAuth()
@@ -155,51 +152,43 @@ def _description() -> str:
     return json.dumps(document())
 
 
-def _compose_schedule(settings: Settings, dependencies: Dependencies, waits: Waits) -> StoredSchedule:
+def _compose_schedule(settings: Settings, repository: Repository) -> StoredSchedule:
     if settings.poll_plan is PollPlan.EXPONENTIAL:
         return ExponentialSchedule(settings.poll_interval)
     return LearntSchedule(
-        durations=DurationStore(dependencies.table, dependencies.clock, dependencies.randomness.new_id, waits),
+        durations=DurationStore(repository),
         polls_per_operation=settings.polls_per_operation,
         shortest=settings.poll_interval,
     )
 
 
-def _compose_deliver(settings: Settings, dependencies: Dependencies, repair: Repair, dispatcher: Dispatcher) -> Deliver:
-    table, clock, new_id = dependencies.table, dependencies.clock, dependencies.randomness.new_id
-    recorder = AttemptRecorder(
-        table=table,
-        clock=clock,
-        new_id=new_id,
-        repair=repair,
-        random=dependencies.randomness.random,
-        sleep=dependencies.sleep,
-    )
-    rescheduler = Rescheduler(dependencies.table, dependencies.randomness.new_id)
+def _compose_deliver(
+    settings: Settings, dependencies: Dependencies, repository: Repository, dispatcher: Dispatcher
+) -> Deliver:
+    recorder = AttemptRecorder(repository=repository, clock=dependencies.clock, random=dependencies.randomness.random)
+    rescheduler = Rescheduler(repository)
     enqueuer = Enqueuer(
         dispatcher=dispatcher, rescheduler=rescheduler, clock=dependencies.clock, executor=dependencies.pools.sends
     )
     return Deliver(
-        table=table,
+        repository=repository,
         dispatcher=dispatcher,
         sender=dependencies.network.sender,
         cipher=HeaderCipher(settings.keyring),
         hosts=HostLimiter(
             dependencies.clock, random=dependencies.randomness.random, by_owner=settings.tenant is not None
         ),
-        clock=clock,
-        claims=Claims(
-            table=table,
-            clock=clock,
-            new_id=new_id,
-            waits=Waits(dependencies.sleep, dependencies.randomness.random),
-            repair=repair,
-            recorder=recorder,
-        ),
+        clock=dependencies.clock,
+        claims=Claims(repository=repository, clock=dependencies.clock, recorder=recorder),
         recorder=recorder,
         sleep=dependencies.sleep,
         refill=Refill(
-            Reader(table=table, executor=dependencies.pools.sends, clock=clock, rescheduler=rescheduler),
+            Reader(
+                table=dependencies.table,
+                executor=dependencies.pools.sends,
+                clock=dependencies.clock,
+                rescheduler=rescheduler,
+            ),
             enqueuer,
         ),
         telemetry=dependencies.telemetry,
@@ -207,10 +196,8 @@ def _compose_deliver(settings: Settings, dependencies: Dependencies, repair: Rep
 
 
 def _compose_sweep(settings: Settings, dependencies: Dependencies, queries: Queries, dispatcher: Dispatcher) -> Sweep:
-    rescheduler, waits = (
-        Rescheduler(dependencies.table, dependencies.randomness.new_id),
-        Waits(dependencies.sleep, dependencies.randomness.random),
-    )
+    repository = queries.repository
+    rescheduler = Rescheduler(repository)
     reader = Reader(
         table=dependencies.table, executor=dependencies.pools.sweep, clock=dependencies.clock, rescheduler=rescheduler
     )
@@ -218,10 +205,7 @@ def _compose_sweep(settings: Settings, dependencies: Dependencies, queries: Quer
     sources = Sources(
         by_name={source.name: source for source in settings.sources},
         schedule=queries.schedule,
-        table=dependencies.table,
-        clock=dependencies.clock,
-        new_id=dependencies.randomness.new_id,
-        waits=waits,
+        repository=repository,
         telemetry=dependencies.telemetry,
     )
     poller = Poller(
@@ -242,7 +226,7 @@ def _compose_sweep(settings: Settings, dependencies: Dependencies, queries: Quer
         deadline=settings.operation_deadline,
     )
     return Sweep(
-        table=dependencies.table,
+        repository=repository,
         dispatcher=dispatcher,
         clock=dependencies.clock,
         enqueuer=Enqueuer(
@@ -258,11 +242,11 @@ def _compose_sweep(settings: Settings, dependencies: Dependencies, queries: Quer
         reader=reader,
         poller=poller,
         purges=Purges(
-            table=dependencies.table, rescheduler=rescheduler, clock=dependencies.clock, retention=settings.retention
+            repository=repository, rescheduler=rescheduler, clock=dependencies.clock, retention=settings.retention
         ),
         budget=settings.sweep_budget,
         telemetry=dependencies.telemetry,
-        repair=queries.repair,
+        repair=Repair(repository),
         waiting=queries.counts.waiting,
     )
 

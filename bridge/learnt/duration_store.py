@@ -5,20 +5,19 @@ accuracy. Concurrent writes of two instances merge: observations are added to th
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
-from bridge.domain.errors import BridgeError, Conflict, UnreadableRow
+from bridge.domain.errors import BridgeError, UnreadableRow
 from bridge.domain.operation import PollState
-from bridge.domain.time import Clock
 from bridge.domain.upstream import Pending, PollResult, Terminal
 from bridge.learnt.durations import DurationModel, HazardCurve, Observations
 from bridge.learnt.plan import seen_age
 from bridge.log import Event, log
 from bridge.storage.keys import DURATION_PREFIX, SOURCES_PARTITION, after, duration_key
 from bridge.storage.records import Stored, for_insert, for_merge, stored
-from bridge.storage.repository import Waits, commit, transact
-from bridge.storage.table import Table
+from bridge.storage.repository import Commit, Repository
 from bridge.storage.transaction import MAX_WRITES, Delete, Insert, Merge, Row, Transaction, Write
 
 #: The most groups of a source with separate models. A further one replaces the least recently updated one.
@@ -33,11 +32,9 @@ _WRITE_AFTER = timedelta(minutes=1)
 class DurationStore:
     """The duration models of all sources and groups, as this instance knows them. Threads may share it."""
 
-    def __init__(self, table: Table, clock: Clock, new_id: Callable[[], str], waits: Waits) -> None:
-        self._table = table
-        self._waits = waits
-        self._clock = clock
-        self._new_id = new_id
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._clock = repository.clock
         self._lock = threading.Lock()
         self._known: Mapping[str, Stored[DurationModel]] = {}
         self._unreadable: frozenset[str] = frozenset()
@@ -45,7 +42,7 @@ class DurationStore:
         self._replaced: dict[str, Stored[DurationModel]] = {}
         self._curves: dict[str, HazardCurve] = {}
         self._observed: dict[str, Observations] = {}
-        self._written_at = clock()
+        self._written_at = self._clock()
 
     def begin(self, rows: Sequence[Row]) -> None:
         """Load the rows that a sweep has read."""
@@ -64,7 +61,7 @@ class DurationStore:
 
     def read(self, rows: Sequence[Row]) -> "DurationStore":
         """Make a store with other rows. This one stays as it is."""
-        store = DurationStore(self._table, self._clock, self._new_id, self._waits)
+        store = DurationStore(self._repository)
         store.begin(rows)
         return store
 
@@ -110,23 +107,19 @@ class DurationStore:
 
     def _merge(self, observed: Mapping[str, Observations | None]) -> None:
         """Add observations to the rows. After a conflict the rows are read again."""
-
-        def write() -> None:
-            try:
-                self._write(observed)
-            except Conflict:
-                self.begin(self._table.range(SOURCES_PARTITION, DURATION_PREFIX, after(DURATION_PREFIX)))
-                raise
-
+        read = partial(self._repository.table.range, SOURCES_PARTITION, DURATION_PREFIX, after(DURATION_PREFIX))
         try:
-            transact(write, self._waits)
+            self._repository.transact(read, partial(self._rewrite, observed), first=partial(self._write, observed))
         except BridgeError as error:
             log(Event.STORAGE, step="durations", error=str(error))
 
-    def _write(self, observed: Mapping[str, Observations | None]) -> None:
+    def _rewrite(self, observed: Mapping[str, Observations | None], rows: Sequence[Row], tx: str) -> Commit[None]:
+        self.begin(rows)
+        return self._write(observed, tx)
+
+    def _write(self, observed: Mapping[str, Observations | None], tx: str) -> Commit[None]:
         """Add the observations to each row, and delete the rows of replaced groups."""
-        tx, now = self._new_id(), self._clock()
-        writes: list[Write] = []
+        now, writes = self._clock(), list[Write]()
         for key, observations in observed.items():
             before, replaced = self._known.get(key), self._replaced.get(key)
             if observations is None:
@@ -135,9 +128,11 @@ class DurationStore:
                 writes.append(Merge(key, {**for_merge(before.record.learn(observations, now)), "tx": tx}, before.etag))
             elif key not in self._unreadable:
                 writes.append(Insert(key, {**for_insert(DurationModel().learn(observations, now)), "tx": tx}))
-        if writes:
-            stamp = next((write.key for write in writes if not isinstance(write, Delete)), None)
-            commit(self._table, Transaction(SOURCES_PARTITION, tuple(writes), stamp=stamp, tx=tx))
+        stamp = next((write.key for write in writes if not isinstance(write, Delete)), None)
+        transaction = Transaction(SOURCES_PARTITION, tuple(writes), stamp=stamp, tx=tx)
+        return Commit((transaction,) if writes else (), lambda _: self._forget_replaced(observed))
+
+    def _forget_replaced(self, observed: Mapping[str, Observations | None]) -> None:
         for key in observed:
             self._replaced.pop(key, None)
 

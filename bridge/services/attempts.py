@@ -2,33 +2,34 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
-from typing import assert_never
+from typing import TypeVar, assert_never
 
 from bridge.domain.attempt import AttemptRecord
+from bridge.domain.backoff import Backoff
 from bridge.domain.callback_url import host_and_port
 from bridge.domain.delivery import LEASE, LEASE_NEEDED, Attempt, DeliveryTask, MarkDead, Skip, decide_delivery
-from bridge.domain.errors import Conflict, ConflictKind, StorageUnavailable, UnreadableRow
+from bridge.domain.errors import Contended, StorageUnavailable, UnreadableRow
 from bridge.domain.host_limits import Deferred, FailedProbe
-from bridge.domain.ids import RegistrationRef
 from bridge.domain.outcome import Outcome, Unreachable
 from bridge.domain.registration import Registration
 from bridge.domain.retry import Decision, Done, GiveUp, RetryAt, decide
 from bridge.domain.time import Clock
 from bridge.log import Event, log
-from bridge.services.repair import Repair
-from bridge.storage.keys import attempt_key, partition_of, row_key
-from bridge.storage.records import Stored, stored
-from bridge.storage.repository import Waits, commit, commit_first, transact
-from bridge.storage.table import Table
+from bridge.storage.records import Stored
+from bridge.storage.repository import Commit, Repository, unchanged
 from bridge.storage.transaction import Transaction
 from bridge.storage.writes import deliver
 from bridge.storage.writes.deliver import Claimed
 
-#: The first and the longest wait between tries to record an attempt, in seconds. Each wait doubles the one before.
-_FIRST_WAIT = 0.1
-_LONGEST_WAIT = 4.0
+_T = TypeVar("_T")
+
+#: What is wrong with a message whose registration a read did not find.
+NO_REGISTRATION = "a queue message without a registration"
+
+#: The wait between tries to record an attempt, while storage does not answer.
+_RECORD_BACKOFF = Backoff(timedelta(milliseconds=100), timedelta(seconds=4))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,70 +39,58 @@ class AttemptRecorder:
     The decision is not made again after a POST, and the record is tried until the lease ends.
     """
 
-    table: Table
+    repository: Repository
     clock: Clock
-    #: Returns a random id, different for each call.
-    new_id: Callable[[], str]
     #: Returns a number in [0, 1) that spreads retries.
     random: Callable[[], float]
-    #: Waits for a number of seconds.
-    sleep: Callable[[float], None]
-    #: Restores missing due rows.
-    repair: Repair
 
     def record(self, claimed: Claimed, attempt: AttemptRecord, outcome: Outcome) -> None:
         """Record the attempt, whatever other steps did meanwhile. Gives up only if storage stays silent."""
-        tx, now = self.new_id(), self.clock()
+        now = self.clock()
         of_run = attempt.number - claimed.registration.record.run_start + 1
         decision = decide(outcome, attempt_of_run=of_run, now=now, random=self.random())
 
-        def first() -> Transaction:
-            return deliver.record(claimed.registration, attempt, decision, now, tx=tx)
+        def first(tx: str) -> Commit[None]:
+            return _committed(deliver.record(claimed.registration, attempt, decision, now, tx=tx))
 
-        def again() -> Transaction | None:
-            row = self._row_of(attempt)
+        def again(row: Stored[AttemptRecord] | None, tx: str) -> Commit[None]:
             if row is not None and (row.record.is_recorded or row.record.claim != attempt.claim):
-                return None  # an earlier try succeeded after all, or the row is another attempt's
-            found, etag = self._read(attempt.ref), None if row is None else row.etag
-            return deliver.record_late(found, claimed, attempt, decision, now, tx=tx, row_etag=etag)
+                return unchanged(None)  # an earlier try succeeded after all, or the row is another's
+            found, etag = self.repository.registration(attempt.ref), None if row is None else row.etag
+            late = deliver.record_late(found, claimed, attempt, decision, now, tx=tx, row_etag=etag)
+            return unchanged(None) if late is None else _committed(late)
 
-        recorded = self._committed(first, attempt.ref) or self._committed(again, attempt.ref)
-        waited, wait = 0.0, _FIRST_WAIT
+        recorded = self._is_recorded(attempt, again, first)
+        waited, tries = timedelta(0), 0
         # Another instance may attempt after the lease. A record after that changes none of its decisions.
-        while not recorded and self.clock() < attempt.leased_until and waited < LEASE.total_seconds():
-            self.sleep(wait)
-            waited, wait = waited + wait, min(2 * wait, _LONGEST_WAIT)
-            recorded = self._committed(again, attempt.ref)
+        while not recorded and self.clock() < attempt.leased_until and waited < LEASE:
+            tries += 1
+            wait = _RECORD_BACKOFF.wait(tries)
+            self.repository.sleep(wait.total_seconds())
+            waited += wait
+            recorded = self._is_recorded(attempt, again)
         _log_attempt(claimed.registration.record, attempt, decision, recorded=recorded)
 
-    def _committed(self, step: Callable[[], Transaction | None], ref: RegistrationRef) -> bool:
-        """Try a step after a POST once. Exceptions are no longer useful to the caller at this point."""
+    def _is_recorded(
+        self,
+        attempt: AttemptRecord,
+        again: Callable[[Stored[AttemptRecord] | None, str], Commit[None]],
+        first: Callable[[str], Commit[None]] | None = None,
+    ) -> bool:
+        """Try the step after a POST once. Exceptions are no longer useful to the caller at this point.
+
+        The row of an attempt is gone if the registration was replaced by another one, or after a purge. It belongs to
+        another attempt if the same callback was registered again afterwards.
+        """
+        read = partial(self.repository.attempt, attempt.ref, attempt.number)
         try:
-            transaction = step()
-            if transaction is not None:
-                commit(self.table, transaction)
-        except Conflict as conflict:
-            if conflict.kind is ConflictKind.MISSING:
-                self.repair.restore(ref.operation)
-            return False
-        except (StorageUnavailable, UnreadableRow):
+            self.repository.transact(read, again, first=first, restores=attempt.ref.operation)
+        except (StorageUnavailable, Contended, UnreadableRow):
             return False
         return True
 
-    def _row_of(self, attempt: AttemptRecord) -> Stored[AttemptRecord] | None:
-        """Read the row of an attempt.
-
-        The row is gone if the registration was replaced by another one, or after a purge. It belongs to another attempt
-        if the same callback was registered again afterwards.
-        """
-        row = self.table.get(partition_of(attempt.ref), attempt_key(attempt.ref, attempt.number))
-        return None if row is None else stored(AttemptRecord, attempt.ref, row)
-
-    def fail_unsent(self, before: Stored[Registration], probe: FailedProbe, now: datetime, *, tx: str) -> None:
-        """Count the failed probe of a host as an attempt of a delivery that was due by then.
-
-        Raises Conflict and StorageUnavailable.
-        """
+    def fail_unsent(self, before: Stored[Registration], probe: FailedProbe, now: datetime, *, tx: str) -> Commit[None]:
+        """Count the failed probe of a host as an attempt of a delivery that was due by then."""
         record = before.record
         attempt = AttemptRecord.unsent(record.ref, record.last_attempt + 1, now, probe, name=tx)
         decision = decide(
@@ -110,17 +99,17 @@ class AttemptRecorder:
             now=now,
             random=self.random(),
         )
-        if not isinstance(decision, Done):
-            steps = [
-                deliver.fail_unsent(before, attempt, decision, now, tx=tx, drops_oldest=drops)
-                for drops in deliver.ways_to_drop(record)
-            ]
-            commit_first(self.table, steps)
-            _log_attempt(record, attempt, decision, recorded=True)
+        if isinstance(decision, Done):
+            return unchanged(None)
+        steps = (
+            deliver.fail_unsent(before, attempt, decision, now, tx=tx, drops_oldest=drops)
+            for drops in deliver.ways_to_drop(record)
+        )
+        return Commit(tuple(steps), lambda _: _log_attempt(record, attempt, decision, recorded=True))
 
-    def _read(self, ref: RegistrationRef) -> Stored[Registration] | None:
-        row = self.table.get(partition_of(ref), row_key(ref))
-        return None if row is None else stored(Registration, ref, row)
+
+def _committed(transaction: Transaction) -> Commit[None]:
+    return Commit((transaction,), lambda _: None)
 
 
 def _log_attempt(registration: Registration, attempt: AttemptRecord, decision: Decision, *, recorded: bool) -> None:
@@ -149,92 +138,75 @@ def _log_attempt(registration: Registration, attempt: AttemptRecord, decision: D
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
-    """The steps before a POST, or instead of one. They raise StorageUnavailable and Contended."""
+    """The writes before a POST, or instead of one. Raises StorageUnavailable and Contended."""
 
-    table: Table
+    repository: Repository
     clock: Clock
-    #: Returns a random id, different for each call.
-    new_id: Callable[[], str]
-    #: Waits between the rounds of a step after conflicts.
-    waits: Waits
     recorder: AttemptRecorder
-    #: Restores missing due rows.
-    repair: Repair
 
     def claim(self, task: DeliveryTask) -> Claimed | None:
-        """Claim the attempt with enough time to make it. Returns None if there is nothing to do."""
-        name = self.new_id()
-        try:
-            restore = partial(self.repair.restore, task.ref.operation)
-            claimed = transact(lambda: self._claim(task, name), self.waits, missing=restore)
-        except UnreadableRow as error:
-            log(Event.ROW_UNREADABLE, registration=task.ref.public_id, why=str(error))
-            return None
+        """Take the right to the attempt, with enough time left to make it; None if there is nothing to do."""
+        claimed = self._follow(task, _claim)
         if claimed is not None and claimed.attempt.leased_until - self.clock() < LEASE_NEEDED:
             log(Event.DROPPED, registration=task.ref.public_id, attempt=task.number, why="the claim took too long")
             return None
         return claimed
 
-    def _claim(self, task: DeliveryTask, name: str) -> Claimed | None:
-        """Read, decide and commit once."""
-        before = self._read(task)
-        if before is None:
-            return None
-        if before.record.claim == name:
-            return Claimed.held(before)
-        now = self.clock()
-        if not self._may_attempt(task, before, now, name):
-            return None
-        claims = [
-            deliver.claim(before, now, name=name, drops_oldest=drops) for drops in deliver.ways_to_drop(before.record)
-        ]
-        etags = commit_first(self.table, [transaction for transaction, _ in claims])
-        after = claims[0][1]
-        return Claimed.held(Stored(after, etags[row_key(after.ref)]))
+    def put_back(self, task: DeliveryTask, deferred: Deferred) -> None:
+        """Put a delivery back; if a failed probe of its host counts for it, an attempt of it has failed instead."""
+        self._follow(task, partial(self._put_back, deferred))
 
-    def _may_attempt(self, task: DeliveryTask, before: Stored[Registration], now: datetime, name: str) -> bool:
-        """Return whether to follow the task. Ends the run if its last attempt was lost."""
+    def _follow(
+        self, task: DeliveryTask, attempt: Callable[[Stored[Registration], datetime, str], Commit[_T]]
+    ) -> _T | None:
+        """Do the step `attempt` if the task may be followed; None if it may not, or its registration is unreadable."""
+        try:
+            return self.repository.transact(
+                partial(self.repository.registration, task.ref),
+                partial(self._decide, task, attempt),
+                restores=task.ref.operation,
+            )
+        except UnreadableRow as error:
+            log(Event.ROW_UNREADABLE, registration=task.ref.public_id, why=str(error))
+            return None
+
+    def _decide(
+        self,
+        task: DeliveryTask,
+        attempt: Callable[[Stored[Registration], datetime, str], Commit[_T]],
+        before: Stored[Registration] | None,
+        tx: str,
+    ) -> Commit[_T | None]:
+        """Return the step `attempt`, or the end of the run if its last attempt was lost."""
+        if before is None:
+            log(Event.ROW_UNREADABLE, registration=task.ref.public_id, why=NO_REGISTRATION)
+            return unchanged(None)
+        now, number = self.clock(), before.record.last_attempt
         match decide_delivery(task, before.record, now):
             case Skip(why=why):
                 log(Event.DROPPED, registration=task.ref.public_id, attempt=task.number, why=why)
-                return False
+                return unchanged(None)
             case MarkDead():
-                commit(self.table, deliver.mark_dead(before, now, tx=name))
-                log(Event.DEAD, registration=task.ref.public_id, attempt=before.record.last_attempt)
-                return False
+                dead = deliver.mark_dead(before, now, tx=tx)
+                return Commit((dead,), lambda _: log(Event.DEAD, registration=task.ref.public_id, attempt=number))
             case Attempt():
-                return True
+                return attempt(before, now, tx)
             case never:
                 assert_never(never)
 
-    def put_back(self, task: DeliveryTask, deferred: Deferred) -> None:
-        """Postpone a delivery, or record a failed attempt if a failed probe of its host counts for it."""
-        tx = self.new_id()
-        try:
-            restore = partial(self.repair.restore, task.ref.operation)
-            transact(lambda: self._put_back(task, deferred, tx), self.waits, missing=restore)
-        except UnreadableRow as error:
-            log(Event.ROW_UNREADABLE, registration=task.ref.public_id, why=str(error))
-
-    def _put_back(self, task: DeliveryTask, deferred: Deferred, tx: str) -> None:
-        """Read, decide and commit once."""
-        now = self.clock()
-        before = self._read(task)
-        if before is None or not self._may_attempt(task, before, now, tx):
-            return
+    def _put_back(self, deferred: Deferred, before: Stored[Registration], now: datetime, tx: str) -> Commit[None]:
         record = before.record
         probe = deferred.counts_for(record.next_attempt_at or record.run_began_at or record.since)
         if probe is not None:
-            self.recorder.fail_unsent(before, probe, now, tx=tx)
-            return
-        commit(self.table, deliver.defer(before, deferred, tx=tx))
-        host = host_and_port(record.callback_url)
-        log(Event.HELD_BACK, registration=record.ref.public_id, to=host, why=deferred.why, until=deferred.until)
+            return self.recorder.fail_unsent(before, probe, now, tx=tx)
+        public_id, host = record.ref.public_id, host_and_port(record.callback_url)
+        return Commit(
+            (deliver.defer(before, deferred, tx=tx),),
+            lambda _: log(Event.HELD_BACK, registration=public_id, to=host, why=deferred.why, until=deferred.until),
+        )
 
-    def _read(self, task: DeliveryTask) -> Stored[Registration] | None:
-        """Read the registration of a task. Raises UnreadableRow."""
-        row = self.table.get(partition_of(task.ref), row_key(task.ref))
-        if row is None:
-            log(Event.ROW_UNREADABLE, registration=task.ref.public_id, why="a queue message without a registration")
-            return None
-        return stored(Registration, task.ref, row)
+
+def _claim(before: Stored[Registration], now: datetime, tx: str) -> Commit[Claimed]:
+    claims = [deliver.claim(before, now, name=tx, drops_oldest=drops) for drops in deliver.ways_to_drop(before.record)]
+    after = claims[0][1]
+    return Commit(tuple(transaction for transaction, _ in claims), lambda etag: Claimed.held(Stored(after, etag)))

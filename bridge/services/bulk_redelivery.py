@@ -7,7 +7,7 @@ redelivers the rest, and nothing twice.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,10 +24,8 @@ from bridge.log import Event, log
 from bridge.pool import map_in_order
 from bridge.services.queries import Queries
 from bridge.storage.index import Cursor, IndexEntry
-from bridge.storage.keys import partition_of, row_key
-from bridge.storage.records import stored
-from bridge.storage.repository import Waits, commit, transact
-from bridge.storage.table import Table
+from bridge.storage.records import Stored
+from bridge.storage.repository import Commit, Repository, unchanged
 from bridge.storage.writes import register
 
 #: The time over which the redeliveries of one host begin.
@@ -91,13 +89,9 @@ class _Walk:
 class Redeliver:
     """The use case."""
 
-    table: Table
+    repository: Repository
     queries: Queries
     clock: Clock
-    #: Returns a random id, different for each call.
-    new_id: Callable[[], str]
-    #: Waits between the rounds of a step after conflicts.
-    waits: Waits
     #: Runs the steps in parallel.
     executor: Executor
 
@@ -145,27 +139,26 @@ class Redeliver:
     def _begin(self, now: datetime, one: tuple[RegistrationRef, timedelta]) -> bool | BridgeError:
         """Begin one run after its wait, and log the run. Returns whether a run has begun, or the error."""
         ref, wait = one
-        tx = self.new_id()
         try:
-            is_begun = transact(lambda: self._try_to_begin(ref, now, wait, tx), self.waits)
+            return self.repository.transact(
+                partial(self.repository.registration, ref), partial(_rerun, now, now + wait)
+            )
         except UnreadableRow as error:
             log(Event.ROW_UNREADABLE, registration=ref.public_id, why=str(error))
             return False
         except BridgeError as error:
             return error
-        if is_begun:
-            log(Event.REDELIVERY, registration=ref.public_id, was=State.DEAD.value)
-        return is_begun
 
-    def _try_to_begin(self, ref: RegistrationRef, now: datetime, wait: timedelta, tx: str) -> bool:
-        row = self.table.get(partition_of(ref), row_key(ref))
-        if row is None:
-            return False
-        before = stored(Registration, ref, row)
-        if before.record.tx == tx:  # an earlier commit of this call succeeded late
-            return True
-        record = before.record
-        if record.state is not State.DEAD or record.released or record.wait_for_run(now) is not None:
-            return False
-        commit(self.table, register.redeliver_later(before, now, now + wait, tx=tx))
+
+def _rerun(now: datetime, at: datetime, before: Stored[Registration] | None, tx: str) -> Commit[bool]:
+    """Begin another run of a dead registration at `at`; False if there is none to begin."""
+    if before is None or before.record.state is not State.DEAD or before.record.released:
+        return unchanged(result=False)
+    if before.record.wait_for_run(now) is not None:
+        return unchanged(result=False)
+
+    def then(_: str) -> bool:
+        log(Event.REDELIVERY, registration=before.record.ref.public_id, was=State.DEAD.value)
         return True
+
+    return Commit((register.redeliver_later(before, now, at, tx=tx),), then)

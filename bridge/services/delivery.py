@@ -20,19 +20,17 @@ from bridge.domain.errors import BridgeError, UnreadableRow
 from bridge.domain.events import Message
 from bridge.domain.header_cipher import DecryptionFailed, HeaderCipher
 from bridge.domain.host_limits import HeldPermit, HostPermit, Work
-from bridge.domain.ids import RegistrationRef
 from bridge.domain.outcome import Delivered, Outcome, Unreachable
 from bridge.domain.registration import Registration
 from bridge.domain.text import read_traceparent
 from bridge.domain.time import Clock
 from bridge.log import Event, log
 from bridge.ports import WebhookSender
-from bridge.services.attempts import AttemptRecorder, Claims
+from bridge.services.attempts import NO_REGISTRATION, AttemptRecorder, Claims
 from bridge.services.dispatch import Dispatcher
 from bridge.services.host_limiter import HostLimiter
-from bridge.storage.keys import due_reference, partition_of, row_key
-from bridge.storage.records import Stored, stored
-from bridge.storage.table import Table
+from bridge.storage.keys import due_reference
+from bridge.storage.repository import Repository
 from bridge.storage.writes.deliver import Claimed
 from bridge.telemetry import Metric, Step, Telemetry
 
@@ -47,7 +45,7 @@ _THREAD_TIME = timedelta(minutes=1)
 class Deliver:
     """The use case."""
 
-    table: Table
+    repository: Repository
     dispatcher: Dispatcher
     sender: WebhookSender
     cipher: HeaderCipher
@@ -107,12 +105,12 @@ class Deliver:
     def _named(self, task: DeliveryTask) -> DeliveryTask | None:
         """Read the origin and the owner for a task of a former version."""
         try:
-            before = self._read(task.ref)
+            before = self.repository.registration(task.ref)
         except UnreadableRow as error:
             log(Event.ROW_UNREADABLE, registration=task.ref.public_id, why=str(error))
             return None
         if before is None:
-            log(Event.ROW_UNREADABLE, registration=task.ref.public_id, why="a queue message without a registration")
+            log(Event.ROW_UNREADABLE, registration=task.ref.public_id, why=NO_REGISTRATION)
             return None
         return replace(task, origin=origin_of(before.record.callback_url), owner=before.record.owner)
 
@@ -182,7 +180,3 @@ class Deliver:
         self.telemetry.measure(Metric.ATTEMPTS, bridge__attempt__outcome=kind)
         if isinstance(outcome, Delivered) and registration.run_began_at is not None:
             self.telemetry.measure(Metric.DELAY, (self.clock() - registration.run_began_at).total_seconds())
-
-    def _read(self, ref: RegistrationRef) -> Stored[Registration] | None:
-        row = self.table.get(partition_of(ref), row_key(ref))
-        return None if row is None else stored(Registration, ref, row)

@@ -13,14 +13,9 @@ from datetime import datetime, timedelta
 
 from bridge.domain.delivery import REDISPATCH, DeliveryTask
 from bridge.domain.errors import Conflict, StorageRefused, StorageUnavailable, UnreadableRow
-from bridge.domain.registration import Registration
-from bridge.domain.time import Clock
 from bridge.log import Event, log
 from bridge.ports import DeliveryQueue
-from bridge.storage.keys import partition_of, row_key
-from bridge.storage.records import stored
-from bridge.storage.repository import commit
-from bridge.storage.table import Table
+from bridge.storage.repository import Repository
 from bridge.storage.writes import deliver
 
 #: An older failure is no evidence of a current problem, if no message was sent since.
@@ -42,12 +37,10 @@ class QueueProblem:
 class Dispatcher:
     """Sends tasks after the commit of their due rows. Threads may share it."""
 
-    def __init__(self, table: Table, queue: DeliveryQueue, clock: Clock, new_id: Callable[[], str]) -> None:
-        """Create the dispatcher. `new_id` returns a random id, different for each call."""
-        self._table = table
+    def __init__(self, repository: Repository, queue: DeliveryQueue) -> None:
+        self._repository = repository
         self._queue = queue
-        self._clock = clock
-        self._new_id = new_id
+        self._clock = repository.clock
         self._lock = threading.Lock()
         self._problem: QueueProblem | None = None
         self._failed_at: datetime | None = None
@@ -116,10 +109,9 @@ class Dispatcher:
     def _resend_soon(self, task: DeliveryTask) -> None:
         """Move the due row of an unsent task to a short wait. If that fails too, the task waits longer."""
         try:
-            row = self._table.get(partition_of(task.ref), row_key(task.ref))
-            before = None if row is None else stored(Registration, task.ref, row)
-            moved = before and deliver.resend_soon(before, task, self._clock(), tx=self._new_id())
+            before = self._repository.registration(task.ref)
+            moved = before and deliver.resend_soon(before, task, self._clock(), tx=self._repository.new_id())
             if moved:
-                commit(self._table, moved)
+                self._repository.commit(moved)
         except (Conflict, StorageUnavailable, UnreadableRow) as error:
             log(Event.STORAGE, step="resend soon", registration=task.ref.public_id, error=str(error))

@@ -4,7 +4,6 @@ take_ping  a crash costs one of the minute's pings
 POST       a crash costs the answer to the client; no ping is repeated
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -17,9 +16,8 @@ from bridge.domain.time import Clock
 from bridge.log import Event, log
 from bridge.ports import WebhookSender
 from bridge.storage.keys import PINGS_KEY, PINGS_PARTITION
-from bridge.storage.records import for_insert, for_merge, stored
-from bridge.storage.repository import Waits, commit, transact
-from bridge.storage.table import Table
+from bridge.storage.records import Stored, for_insert, for_merge, stored
+from bridge.storage.repository import Commit, Repository, unchanged
 from bridge.storage.transaction import Insert, Merge, Transaction
 
 
@@ -45,45 +43,39 @@ class TooSoon:
 class Ping:
     """The use case."""
 
-    table: Table
+    repository: Repository
     sender: WebhookSender
     keyring: Keyring
     clock: Clock
-    #: Returns a random id, different for each call.
-    new_id: Callable[[], str]
-    #: Waits between the rounds of a step after conflicts.
-    waits: Waits
 
     def ping(self, callback_url: str, format: Format, *, owner: str) -> Pinged | TooSoon:
         """Send one ping to a normalised URL, if the rate limit allows it.
 
         Raises StorageUnavailable and Contended before the ping is sent.
         """
-        nonce = self.new_id()
-        wait = transact(lambda: self._take(nonce), self.waits)
+        wait = self.repository.transact(self._read, self._take)
         if wait is not None:
             return TooSoon(wait)
         begun, origin = self.clock(), origin_of(callback_url)
-        message = ping(callback_url=callback_url, owner=owner, now=begun, nonce=nonce, format=format)
+        message = ping(callback_url=callback_url, owner=owner, now=begun, nonce=self.repository.new_id(), format=format)
         signed = self.keyring.headers(message.id, message.body, owner=owner, origin=origin, at=begun)
         outcome = self.sender.post(callback_url, {**signed, "Content-Type": format.content_type}, message.body)
         pinged = Pinged(message=message, at=begun, took=self.clock() - begun, outcome=outcome)
         _tell(pinged, host_and_port(callback_url))
         return pinged
 
-    def _take(self, tx: str) -> timedelta | None:
+    def _read(self) -> Stored[Pings] | None:
+        row = self.repository.table.get(PINGS_PARTITION, PINGS_KEY)
+        return None if row is None else stored(Pings, None, row)
+
+    def _take(self, before: Stored[Pings] | None, tx: str) -> Commit[timedelta | None]:
         """Count one ping under the row's ETag. Returns the wait if none is allowed now."""
-        row = self.table.get(PINGS_PARTITION, PINGS_KEY)
-        before = None if row is None else stored(Pings, None, row)
-        if before is not None and before.record.tx == tx:  # an earlier commit of this call succeeded late
-            return None
         after = take_ping(Pings() if before is None else before.record, self.clock(), tx=tx)
         if isinstance(after, timedelta):
-            return after
+            return unchanged(after)
         new = Insert(PINGS_KEY, for_insert(after))
         write = new if before is None else Merge(PINGS_KEY, for_merge(after), before.etag)
-        commit(self.table, Transaction(PINGS_PARTITION, (write,), stamp=PINGS_KEY, tx=tx))
-        return None
+        return Commit((Transaction(PINGS_PARTITION, (write,), stamp=PINGS_KEY, tx=tx),), lambda _: None)
 
 
 def _tell(pinged: Pinged, host: str) -> None:

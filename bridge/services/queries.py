@@ -4,13 +4,12 @@ This module only reads, and no sweep or delivery depends on it.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TypeVar
 
-from bridge.domain.attempt import KEPT_ATTEMPTS, AttemptRecord, known_to
+from bridge.domain.attempt import AttemptRecord
 from bridge.domain.errors import UnreadableRow
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import Operation
@@ -18,12 +17,10 @@ from bridge.domain.poll_schedule import Forecast
 from bridge.domain.rate_limit import Budget, clamped
 from bridge.domain.registration import Registration, State
 from bridge.domain.time import CLOCK_SKEW, Clock
-from bridge.log import Event, log
 from bridge.pool import map_in_order
 from bridge.ports import StoredSchedule
 from bridge.services.dispatch import QueueProblem
-from bridge.services.repair import Repair
-from bridge.services.sweep.heartbeat import last_heartbeat_at, queue_problem, read_sources
+from bridge.services.sweep.heartbeat import last_heartbeat_at, queue_problem
 from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.index import Cursor, IndexEntry
 from bridge.storage.keys import (
@@ -31,18 +28,15 @@ from bridge.storage.keys import (
     PARTITION_COUNT,
     SOURCE_PREFIX,
     after,
-    attempt_key,
-    attempts_prefix,
     due_at,
     due_deliveries,
     due_operations,
     operation_partitions,
-    partition_of,
     registration_of,
-    row_key,
     source_key,
 )
-from bridge.storage.records import decode
+from bridge.storage.records import decode, readable
+from bridge.storage.repository import Repository
 from bridge.storage.table import Table
 from bridge.storage.transaction import Row
 
@@ -107,8 +101,6 @@ class Counts:
         return self.of(State.WAITING)
 
 
-_T = TypeVar("_T")
-
 #: How many due rows of a partition are read to find the first one: rows of other programs may precede it.
 _FIRST_DUE = 10
 
@@ -164,11 +156,9 @@ class Status:
 class Queries:
     """The use case."""
 
-    table: Table
+    repository: Repository
     clock: Clock
     executor: Executor
-    #: Restores missing due rows.
-    repair: Repair
     counts: Counts
     schedule: StoredSchedule
     #: Until when the index of a partition counts as large.
@@ -194,16 +184,16 @@ class Queries:
 
     def owner(self, ref: RegistrationRef) -> str | None:
         """Return the owner of a registration, which never changes, since the id derives from it. One call."""
-        row = self.table.get(partition_of(ref), row_key(ref))
-        return None if row is None else decode(Registration, ref, row.values).owner
+        found = self.repository.registration(ref)
+        return None if found is None else found.record.owner
 
     def operation(self, ref: OperationRef) -> OperationAggregate | None:
         """Return an operation with its registrations. A missing due row is restored first."""
-        aggregate = self._read(ref)
-        return self._read(ref) if aggregate and self.repair.restore_overdue(aggregate) else aggregate
+        return self.repository.aggregate(ref, restore_overdue=True)
 
-    def _read(self, ref: OperationRef) -> OperationAggregate | None:
-        return OperationAggregate.read(ref, self.table.range(partition_of(ref), row_key(ref), after(row_key(ref))))
+    def attempts(self, registration: Registration) -> Sequence[AttemptRecord]:
+        """Return the last attempts of a registration, oldest first: one call."""
+        return self.repository.attempts(registration)
 
     def page(self, states: Sequence[State], *, limit: int, cursor: Cursor | None, owner: str | None = None) -> ListPage:
         """List the registrations in one of `states`, newest first by the time at which they entered it.
@@ -259,7 +249,7 @@ class Queries:
 
     def _whole_index(self, partition: str) -> Sequence[Row] | None:
         """Read the index of all states in one call. Returns None for a large index, which is remembered for a while."""
-        rows = self.table.range(partition, "idx:", "idx;", limit=_SMALL + 1)
+        rows = self.repository.table.range(partition, "idx:", "idx;", limit=_SMALL + 1)
         if len(rows) <= _SMALL:
             return rows
         self.large_until[partition] = self.clock() + _LARGE_FOR
@@ -273,11 +263,11 @@ class Queries:
         if whole is not None:
             return [row for row in whole if row.key.startswith(prefix)][:size]
         start = prefix if cursor is None else f"{prefix}{cursor.place}!"
-        return self.table.range(partition, start, after(prefix), limit=size)
+        return self.repository.table.range(partition, start, after(prefix), limit=size)
 
     def status(self) -> Status:
         """Read the heartbeat, and the first due row of each partition. The counts can be some seconds old."""
-        now, sources = self.clock(), read_sources(self.table, self.schedule.plan)
+        now, sources = self.clock(), self.repository.sources(self.schedule.plan)
         firsts = map_in_order(self.executor, self._first_due, operation_partitions())
         overdue = [at for at in firsts if at is not None and at < now]
         last, known, ahead = last_heartbeat_at(sources), dict[str, Budget](), dict[str, Sequence[str]]()
@@ -297,26 +287,17 @@ class Queries:
             forecasts=list(self.schedule.forecasts(sources, prices_of(known), polls=0)),
         )
 
-    def attempts(self, registration: Registration) -> Sequence[AttemptRecord]:
-        """Return the last KEPT_ATTEMPTS attempts of a registration as of its read, oldest first: one call."""
-        ref, first = registration.ref, max(1, registration.last_attempt - KEPT_ATTEMPTS + 1)
-        rows = self.table.range(
-            partition_of(ref), attempt_key(ref, first), after(attempts_prefix(ref)), limit=2 * KEPT_ATTEMPTS
-        )
-        read = list(_readable(rows, lambda row: decode(AttemptRecord, ref, row.values)))
-        return known_to(registration, read)[-KEPT_ATTEMPTS:]
-
     def _first_due(self, partition: str) -> datetime | None:
         now = self.clock()
         ranges = (due_deliveries(now), due_operations(now))
-        firsts = [self.table.range(partition, *each, limit=_FIRST_DUE, columns=["v"]) for each in ranges]
+        firsts = [self.repository.table.range(partition, *each, limit=_FIRST_DUE, columns=["v"]) for each in ranges]
         found = (next((at for row in rows if (at := due_at(row.key)) is not None), None) for rows in firsts)
         return min((at for at in found if at is not None), default=None)
 
 
 def budgets(rows: Sequence[Row]) -> Mapping[str, Budget]:
     """Read the budgets among the rows of the sources, by source."""
-    return dict(_readable([row for row in rows if row.key.startswith(SOURCE_PREFIX)], _budget))
+    return dict(readable([row for row in rows if row.key.startswith(SOURCE_PREFIX)], _budget))
 
 
 def prices_of(budgets: Mapping[str, Budget]) -> dict[str, float]:
@@ -334,7 +315,7 @@ def entries(rows: Sequence[Row], state: State) -> Iterable[IndexEntry]:
             raise UnreadableRow(f"an index row about no registration: {row.key[:200]}")
         return decode(IndexEntry, ref, row.values)
 
-    return _readable(rows, entry)
+    return readable(rows, entry)
 
 
 def _budget(row: Row) -> tuple[str, Budget]:
@@ -348,12 +329,3 @@ def _end(rows: Sequence[Row]) -> Cursor | None:
 
 def _place(entry: IndexEntry) -> str:
     return entry.key.removeprefix(f"idx:{entry.state}:")
-
-
-def _readable(rows: Sequence[Row], read: Callable[[Row], _T]) -> Iterable[_T]:
-    """Decode the rows that this version can read. Other rows are skipped."""
-    for row in rows:
-        try:
-            yield read(row)
-        except UnreadableRow as error:
-            log(Event.ROW_UNREADABLE, partition=row.partition, key=row.key[:200], why=str(error))

@@ -1,7 +1,7 @@
 """The requests of clients: register, cancel and redeliver a callback.
 
-Each request is one transaction, decided on the rows as read, and decided again after a conflict. Messages are sent
-after the commit. If the process dies before that, the due row sends the message.
+Each is one step of the repository: read, decide, commit. A task is sent after the commit. If the process dies before
+that, the due row sends it.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,11 +13,11 @@ from typing import TypeVar
 from bridge.domain.attempt import KEPT_ATTEMPTS
 from bridge.domain.callback_url import HIDDEN, host_and_port, without_query
 from bridge.domain.custom_headers import OwnHeaders
-from bridge.domain.delivery import pending_task
-from bridge.domain.errors import CommitUnknown, Conflict, UnreadableRow
+from bridge.domain.delivery import DeliveryTask
+from bridge.domain.errors import UnreadableRow
 from bridge.domain.events import OperationCompleted
 from bridge.domain.header_cipher import DecryptionFailed, HeaderCipher, Secrets
-from bridge.domain.ids import OperationRef, RegistrationRef
+from bridge.domain.ids import RegistrationRef
 from bridge.domain.operation import MAX_REGISTRATIONS, Operation
 from bridge.domain.registration import Registration, Sharing, State
 from bridge.domain.time import Clock
@@ -25,27 +25,16 @@ from bridge.domain.upstream import Source
 from bridge.log import Event, log
 from bridge.services.dispatch import Dispatcher
 from bridge.services.owner_quota import WaitingLimit
-from bridge.services.repair import Repair
 from bridge.storage.aggregate import OperationAggregate
-from bridge.storage.keys import after, attempts_prefix, due_reference, partition_of, row_key
+from bridge.storage.keys import due_reference, partition_of
 from bridge.storage.records import Stored
-from bridge.storage.repository import Waits, commit, transact
-from bridge.storage.table import Table
+from bridge.storage.repository import Commit, Repository, unchanged
 from bridge.storage.transaction import Transaction
 from bridge.storage.writes import purge, register
 from bridge.storage.writes.register import Joined, Replaced
 from bridge.telemetry import Step, Telemetry
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class Full:
-    """There is no place for a new registration, and no registration that can be replaced."""
-
-    limit: int
-    #: Whether this is the limit of one owner.
-    of_owner: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +112,10 @@ class NoMessage:
 
 Registered = Created | Existing | Differs | Unreadable | Taken | TooMany | TooManyRuns | TooManyWaiting
 
+Canceled = Accepted | RegistrationNotFound
+
+Redelivered = Accepted | RegistrationNotFound | NoMessage | Taken | TooManyRuns
+
 _NO_HEADERS = OwnHeaders()
 
 #: Stands for the owner of an unreadable registration. No owner has this name.
@@ -133,13 +126,9 @@ _UNKNOWN = ""
 class Register:
     """The use case."""
 
-    table: Table
+    repository: Repository
     dispatcher: Dispatcher
     clock: Clock
-    #: Returns a random id, different for each call.
-    new_id: Callable[[], str]
-    #: Waits between the rounds of a step after conflicts.
-    waits: Waits
     sources: Mapping[str, Source]
     #: How long an operation is kept after its end.
     retention: timedelta
@@ -148,8 +137,6 @@ class Register:
     #: Returns the random bytes of an encryption's nonce.
     nonce: Callable[[], bytes]
     telemetry: Telemetry
-    #: Restores missing due rows.
-    repair: Repair
     #: Decides whether an owner may register more.
     waiting: WaitingLimit
     #: How owners share an operation.
@@ -169,7 +156,7 @@ class Register:
             bridge__operation__id=due_reference(request.ref.operation),
             bridge__registration__id=request.ref.public_id,
         ) as span:
-            result = self._registered(replace(request, tx=self.new_id(), traceparent=span.traceparent), secrets)
+            result = self._registered(replace(request, traceparent=span.traceparent), secrets)
             if isinstance(result, Created | Existing):  # found under an older signing key, its id differs
                 span.attributes["bridge__registration__id"] = result.registration.ref.public_id
         if isinstance(result, Created):
@@ -179,55 +166,54 @@ class Register:
             log(Event.REGISTERED, registration=public_id, to=host_and_port(request.callback_url), state=state)
         return result
 
-    def cancel(self, ref: RegistrationRef) -> Accepted | RegistrationNotFound:
+    def cancel(self, ref: RegistrationRef) -> Canceled:
         """Cancel a callback: no further attempt begins. An ended registration stays unchanged.
 
         If owners do not share operations, the registration also gives its operation back.
         """
-        tx = self.new_id()
-        return self._transact(lambda: self._cancel(ref, tx), ref)
+        return self._transact(ref, partial(self._cancel, ref))
 
-    def redeliver(self, ref: RegistrationRef) -> Accepted | RegistrationNotFound | NoMessage | Taken | TooManyRuns:
+    def redeliver(self, ref: RegistrationRef) -> Redelivered:
         """Begin another run of the same message. Nothing changes if one is pending."""
-        tx = self.new_id()
-        return self._transact(lambda: self._redeliver(ref, tx), ref)
+        return self._transact(ref, partial(self._redeliver, ref))
+
+    def _transact(
+        self,
+        ref: RegistrationRef,
+        decide: Callable[[OperationAggregate | None, str], Commit[_T]],
+        first: Callable[[str], Commit[_T]] | None = None,
+    ) -> _T:
+        read = partial(self.repository.aggregate, ref.operation, restore_overdue=True)
+        return self.repository.transact(read, decide, first=first, restores=ref.operation)
 
     def _registered(self, request: Registration, secrets: Secrets) -> Registered:
         if self.waiting.is_reached(request.owner):
-            return self._transact(lambda: self._register_known(request, secrets, may_wait=False), request.ref)
-        try:
-            return self._register_new(request, secrets)
-        except (Conflict, CommitUnknown):
-            return self._transact(lambda: self._register_known(request, secrets), request.ref)
+            return self._transact(request.ref, partial(self._register, request, secrets, may_wait=False))
+        decide = partial(self._register, request, secrets, may_wait=True)
+        return self._transact(request.ref, decide, first=partial(self._register_new, request, secrets))
 
-    def _register_new(self, request: Registration, secrets: Secrets) -> Created:
-        encrypted = self.cipher.encrypt(request, secrets, nonce=self.nonce())
+    def _register_new(self, request: Registration, secrets: Secrets, tx: str) -> Commit[Registered]:
+        encrypted = self.cipher.encrypt(replace(request, tx=tx), secrets, nonce=self.nonce())
         return self._join(register.register_new(encrypted, request.generation))
 
-    def _register_known(self, request: Registration, secrets: Secrets, *, may_wait: bool = True) -> Registered:
-        aggregate = self._aggregate(request.ref)
-        if aggregate is None:
-            return self._register_new(request, secrets) if may_wait else TooManyWaiting(self.waiting.limit or 0)
-        before = self._find(aggregate, request, secrets.url)
-        if isinstance(before, DecryptionFailed):
-            return Unreadable(before)
-        return self._register_beside(aggregate, before, request, secrets, may_wait=may_wait)
-
-    def _register_beside(
+    def _register(
         self,
-        aggregate: OperationAggregate,
-        before: Stored[Registration] | None,
         request: Registration,
         secrets: Secrets,
+        aggregate: OperationAggregate | None,
+        tx: str,
         *,
         may_wait: bool,
-    ) -> Registered:
-        if before is not None and before.record.tx == request.tx:  # an earlier commit of this call succeeded late
-            self._send_open(before.record)
-            return Created(before.record, aggregate.operation.record)
+    ) -> Commit[Registered]:
+        if aggregate is None:
+            too_many = TooManyWaiting(self.waiting.limit or 0)
+            return self._register_new(request, secrets, tx) if may_wait else unchanged(too_many)
+        before = self._find(aggregate, request, secrets.url)
+        if isinstance(before, DecryptionFailed):
+            return unchanged(Unreadable(before))
         if before is not None and not register.begins_new_generation(before.record):
-            return self._compared(before.record, request, secrets.headers, aggregate.operation.record)
-        return self._register_further(aggregate, before, request, secrets, may_wait=may_wait)
+            return unchanged(self._compared(before.record, request, secrets.headers, aggregate.operation.record))
+        return self._register_further(aggregate, before, replace(request, tx=tx), secrets, may_wait=may_wait)
 
     def _register_further(
         self,
@@ -237,20 +223,20 @@ class Register:
         secrets: Secrets,
         *,
         may_wait: bool,
-    ) -> Created | Taken | TooMany | TooManyRuns | TooManyWaiting:
+    ) -> Commit[Registered]:
         """Register for a known operation: a new registration, or a new generation of one."""
         if self._is_taken(aggregate, request):
-            return Taken()
+            return unchanged(Taken())
         place = self._place_for(request, aggregate) if before is None else None
-        if isinstance(place, Full):
-            return TooMany(place.limit, of_owner=place.of_owner)
+        if isinstance(place, TooMany):
+            return unchanged(place)
         source = self.sources[request.ref.operation.source]
         completed = OperationCompleted.of(aggregate.operation.record, source.path)
         wait = before.record.wait_for_run(self.clock()) if before is not None and completed is not None else None
         if wait is not None:  # a new generation would begin with another run at once
-            return TooManyRuns(wait)
+            return unchanged(TooManyRuns(wait))
         if completed is None and not may_wait:
-            return TooManyWaiting(self.waiting.limit or 0)
+            return unchanged(TooManyWaiting(self.waiting.limit or 0))
         renewed = request if before is None else before.record.renewed_by(request)
         encrypted = self.cipher.encrypt(renewed, secrets, nonce=self.nonce())
         replaced = None if place is None else self._replaced(place)
@@ -270,14 +256,10 @@ class Register:
 
         A registration has at most KEPT_ATTEMPTS of them. Further rows of other versions are deleted first.
         """
-        ref, attempts = place.record.ref, list[str]()
-        if place.record.last_attempt:
-            rows = self.table.range(
-                partition_of(ref), attempts_prefix(ref), after(attempts_prefix(ref)), columns=["number"]
-            )
-            attempts = [row.key for row in rows]
+        ref = place.record.ref
+        attempts = self.repository.attempt_keys(ref) if place.record.last_attempt else []
         for transaction in purge.forget_attempts(partition_of(ref), attempts[:-KEPT_ATTEMPTS]):
-            commit(self.table, transaction)
+            self.repository.commit(transaction)
         return Replaced(place, attempts[-KEPT_ATTEMPTS:])
 
     def _compared(
@@ -314,84 +296,64 @@ class Register:
                     undecrypted = known
         return undecrypted or found
 
-    def _join(self, joined: Joined) -> Created:
-        commit(self.table, joined.transaction)
-        if joined.task is not None:
-            self.dispatcher.send(joined.task)
-        return Created(joined.registration, joined.operation)
+    def _join(self, joined: Joined) -> Commit[Registered]:
+        def then(_: str) -> Created:
+            if joined.task is not None:
+                self.dispatcher.send(joined.task)
+            return Created(joined.registration, joined.operation)
 
-    def _cancel(self, ref: RegistrationRef, tx: str) -> Accepted | RegistrationNotFound:
-        aggregate = self._aggregate(ref)
+        return Commit((joined.transaction,), then)
+
+    def _cancel(self, ref: RegistrationRef, aggregate: OperationAggregate | None, tx: str) -> Commit[Canceled]:
         before = None if aggregate is None else aggregate.get(ref)
         if aggregate is None or before is None:
-            return RegistrationNotFound()
-        transaction: Transaction
+            return unchanged(RegistrationNotFound())
         match before.record.state:
             case State.WAITING:
                 transaction = register.cancel_waiting(aggregate, before, self.clock(), tx=tx, retention=self.retention)
             case State.PENDING:
                 transaction = register.cancel_pending(before, self.clock(), tx=tx)
+            case _ if self.sharing.by_owners or not before.record.takes_operation:
+                return unchanged(Accepted())
             case _:
-                if before.record.tx == tx:  # an earlier commit of this call, after a lost reply
-                    log(Event.CANCELED, registration=ref.public_id)
-                if self.sharing.by_owners or not before.record.takes_operation:
-                    return Accepted()
                 transaction = register.release(before, tx=tx)
-        commit(self.table, transaction)
-        log(Event.CANCELED, registration=ref.public_id, was=before.record.state.value)
-        return Accepted()
+        return self._accept(Event.CANCELED, before.record, transaction)
 
-    def _place_for(self, new: Registration, aggregate: OperationAggregate) -> Stored[Registration] | Full | None:
+    def _accept(
+        self, event: Event, before: Registration, transaction: Transaction, *tasks: DeliveryTask
+    ) -> Commit[Accepted]:
+        def then(_: str) -> Accepted:
+            log(event, registration=before.ref.public_id, was=before.state.value)
+            self.dispatcher.send(*tasks)
+            return Accepted()
+
+        return Commit((transaction,), then)
+
+    def _place_for(self, new: Registration, aggregate: OperationAggregate) -> Stored[Registration] | TooMany | None:
         """Find the registration to replace by a new one, or None if a place is free."""
         sharing = self.sharing
         if aggregate.size_of(new.owner) >= sharing.places_of_owner:
-            full = Full(sharing.places_of_owner, of_owner=sharing.places_of_owner < sharing.places)
+            full = TooMany(sharing.places_of_owner, of_owner=sharing.places_of_owner < sharing.places)
             return aggregate.oldest_replaceable(lambda each: each.owner == new.owner) or full
         if aggregate.size >= sharing.places:
-            full = Full(sharing.places, of_owner=False)
+            full = TooMany(sharing.places, of_owner=False)
             return aggregate.oldest_replaceable(lambda each: sharing.gives_place(each, new)) or full
         return None
 
-    def _redeliver(  # noqa: PLR0911 - one for each outcome
-        self, ref: RegistrationRef, tx: str
-    ) -> Accepted | RegistrationNotFound | NoMessage | Taken | TooManyRuns:
-        aggregate = self._aggregate(ref)
+    def _redeliver(self, ref: RegistrationRef, aggregate: OperationAggregate | None, tx: str) -> Commit[Redelivered]:
         before = None if aggregate is None else aggregate.get(ref)
         if aggregate is None or before is None:
-            return RegistrationNotFound()
-        if before.record.tx == tx:  # an earlier commit of this call succeeded late
-            log(Event.REDELIVERY, registration=ref.public_id)
-            self._send_open(before.record)
-            return Accepted()
+            return unchanged(RegistrationNotFound())
         if before.record.state is State.PENDING:
-            return Accepted()
+            return unchanged(Accepted())
         if before.record.message is None:
-            return NoMessage()
+            return unchanged(NoMessage())
         takes_again = not (self.sharing.by_owners or before.record.takes_operation)
         if takes_again and self._is_taken(aggregate, before.record):
-            return Taken()
+            return unchanged(Taken())
         wait = before.record.wait_for_run(self.clock())
         if wait is not None:
-            return TooManyRuns(wait)
+            return unchanged(TooManyRuns(wait))
         taken = aggregate.operation if takes_again else None
         transaction, task = register.redeliver(before, self.clock(), tx=tx, taken=taken)
-        commit(self.table, transaction)
-        log(Event.REDELIVERY, registration=ref.public_id, was=before.record.state.value)
-        self.dispatcher.send(task)
-        return Accepted()
-
-    def _send_open(self, registration: Registration) -> None:
-        task = pending_task(registration)
-        if task is not None:
-            self.dispatcher.send(task)
-
-    def _transact(self, step: Callable[[], _T], ref: RegistrationRef) -> _T:
-        return transact(step, self.waits, missing=partial(self.repair.restore, ref.operation))
-
-    def _aggregate(self, ref: RegistrationRef) -> OperationAggregate | None:
-        """Read an operation with its registrations. A missing due row is restored first."""
-        aggregate = self._read(ref.operation)
-        return self._read(ref.operation) if aggregate and self.repair.restore_overdue(aggregate) else aggregate
-
-    def _read(self, ref: OperationRef) -> OperationAggregate | None:
-        return OperationAggregate.read(ref, self.table.range(partition_of(ref), row_key(ref), after(row_key(ref))))
+        return self._accept(Event.REDELIVERY, before.record, transaction, task)

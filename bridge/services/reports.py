@@ -16,10 +16,9 @@ from bridge.domain.time import Clock
 from bridge.pool import map_in_order
 from bridge.ports import StoredSchedule
 from bridge.services.queries import budgets, entries, prices_of
-from bridge.services.sweep.heartbeat import read_sources
 from bridge.storage.index import IndexEntry
 from bridge.storage.keys import index_from, operation_partitions
-from bridge.storage.table import Table
+from bridge.storage.repository import Repository
 
 HOURS = 24
 
@@ -95,7 +94,7 @@ class Day:
 class Overview:
     """Reads the last day and the learnt schedule."""
 
-    table: Table
+    repository: Repository
     clock: Clock
     executor: Executor
     #: The names of the sources.
@@ -110,7 +109,7 @@ class Overview:
         def read(place: tuple[str, State]) -> tuple[Sequence[IndexEntry], bool]:
             partition, state = place
             stop = index_from(state, begin)
-            rows = self.table.range(partition, f"idx:{state}:", stop, limit=NEWEST)
+            rows = self.repository.table.range(partition, f"idx:{state}:", stop, limit=NEWEST)
             return list(entries(rows, state)), len(rows) == NEWEST
 
         parts = map_in_order(self.executor, read, product(operation_partitions(), ENDS))
@@ -119,7 +118,7 @@ class Overview:
         return Day(begin, max(cut, default=begin), by_hour(seen, now))
 
     def forecasts(self) -> Iterator[Forecast]:
-        """Return the schedule's expectations of each source and its groups: one call."""
-        rows = read_sources(self.table, self.schedule.plan)
+        """Return what the schedule expects of each source and its groups: one call."""
+        rows = self.repository.sources(self.schedule.plan)
         prices = dict.fromkeys(self.sources, 1.0) | prices_of(budgets(rows))
         return self.schedule.forecasts(rows, {name: prices[name] for name in self.sources}, polls=_POLLS)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from bridge.domain.delivery import DeliveryTask, pending_task
 from bridge.domain.errors import UnreadableRow
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import Operation
@@ -55,11 +54,6 @@ class OperationAggregate:
     def waiting(self) -> list[Stored[Registration]]:
         """Return the registrations that wait for the operation."""
         return [each for each in self.registrations.values() if each.record.state is State.WAITING]
-
-    def tasks_of(self, tx: str) -> list[DeliveryTask]:
-        """Return the tasks that the transaction `tx` opened and that are still open."""
-        tasks = (pending_task(each.record) for each in self.registrations.values() if each.record.tx == tx)
-        return [task for task in tasks if task is not None]
 
     @property
     def taker(self) -> str | None:

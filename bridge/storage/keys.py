@@ -77,8 +77,8 @@ def due_reference(ref: OperationRef | RegistrationRef) -> str:
     return f"{operation}:{ref.hash}" if isinstance(ref, RegistrationRef) else operation
 
 
-def attempts_prefix(ref: RegistrationRef) -> str:
-    """Return the prefix of the keys of a registration's attempts."""
+def attempts_prefix(ref: OperationRef | RegistrationRef) -> str:
+    """Return the prefix of the keys of the attempts of an operation or a registration."""
     return f"att:{due_reference(ref)}:"
 
 
@@ -146,6 +146,12 @@ def due_at(key: str) -> datetime | None:
     """Parse the time of a due row's key, or return None if the key is not the bridge's."""
     found = _DUE.match(key)
     return None if found is None else from_millis(int(found[1]))
+
+
+def is_due_before(key: str | None, latest: datetime) -> bool:
+    """Return whether a due row was due before `latest`. A text that is no key of a due row was not."""
+    at = None if key is None else due_at(key)
+    return at is not None and at < latest
 
 
 def due_operations(now: datetime) -> tuple[str, str]:

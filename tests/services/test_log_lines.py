@@ -95,7 +95,7 @@ def test_due_rows_that_could_not_be_moved_are_named(caplog: pytest.LogCaptureFix
     caplog.set_level("INFO")
     bridge, table = faulty()
     [ref] = bridge.register()
-    rescheduler = Rescheduler(table=table, new_id=lambda: "tx")
+    rescheduler = Rescheduler(bridge.bridge.sweep.repository)
     handle = DueHandle(partition=partition_of(ref), key="due:1", etag="x")
     reschedule = Reschedule(handle=handle, key="due:2", columns={}, target="op:1", changes={})
     table.keep_failing(CHANGE, table.down if one_by_one else table.request_lost)

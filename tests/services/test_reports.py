@@ -15,6 +15,7 @@ from bridge.services.reports import HOURS, NEWEST, Overview, by_hour, day_before
 from bridge.storage.index import IndexEntry
 from bridge.storage.keys import duration_key, partition_of
 from bridge.storage.records import for_insert
+from bridge.storage.repository import Repository
 from bridge.storage.transaction import Insert, Row, Transaction
 from bridge.testing import MemoryTable
 from tests.support.harness import NOON
@@ -80,7 +81,9 @@ def overview(
 ) -> Overview:
     """Make the use case."""
     return Overview(
-        table=table,
+        repository=Repository(
+            table=table, clock=lambda: now, new_id=lambda: "tx", sleep=lambda _: None, random=lambda: 0.5
+        ),
         clock=lambda: now,
         executor=executor,
         sources=["default", "other"],

@@ -9,14 +9,14 @@ beyond that number are postponed to their turn, and the next page is read.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache, partial
 from typing import TypeVar
 
-from bridge.domain.errors import StorageUnavailable, UnreadableRow
+from bridge.domain.errors import StorageUnavailable
 from bridge.domain.time import Clock
 from bridge.log import Event, log
 from bridge.pool import imap_unordered
@@ -31,6 +31,7 @@ from bridge.storage.keys import (
     operation_of,
     operation_partitions,
 )
+from bridge.storage.records import readable
 from bridge.storage.table import Table
 from bridge.storage.transaction import Row
 from bridge.storage.writes import poll
@@ -124,7 +125,7 @@ class Reader:
         (start, stop), found = due_deliveries(now), list[DueDelivery]()
         for _ in range(_PAGES):
             page = self._read(partition, start, stop)
-            found += [due for due in _readable(page) if isinstance(due, DueDelivery)]
+            found += [due for due in readable(page, read_due) if isinstance(due, DueDelivery)]
             if len(page) < ROWS_PER_PARTITION:
                 break
             start = f"{page[-1].key}!"
@@ -153,9 +154,9 @@ class Reader:
         for _ in range(_PAGES):
             page = self._read(partition, start, stop)
             if len(page) < ROWS_PER_PARTITION:
-                return [*kept, *_readable(page)], postponed
+                return [*kept, *readable(page, read_due)], postponed
             staying, beyond = _divided(page, places, room)
-            kept += _readable(staying)
+            kept += readable(staying, read_due)
             postponed += self._postpone(beyond, room, now)
             start = f"{page[-1].key}!"
             if self.clock() >= until:
@@ -200,14 +201,6 @@ def _divided(
         else:
             staying.append(row)
     return staying, beyond
-
-
-def _readable(rows: Sequence[Row]) -> Iterator[Due]:
-    for row in rows:
-        try:
-            yield read_due(row)
-        except UnreadableRow as error:
-            log(Event.ROW_UNREADABLE, partition=row.partition, key=row.key[:200], why=str(error))
 
 
 _D = TypeVar("_D", DueDelivery, DuePoll, DuePurge)

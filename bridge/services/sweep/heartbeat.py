@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from bridge.domain.errors import Conflict, StorageRefused, StorageUnavailable
-from bridge.domain.poll_schedule import PollPlan
 from bridge.domain.time import CLOCK_SKEW
 from bridge.log import Event, log
 from bridge.services.dispatch import QueueProblem
-from bridge.storage.keys import DURATION_PREFIX, HEARTBEAT_KEY, SOURCES_PARTITION, SOURCES_RANGE, after
+from bridge.storage.keys import HEARTBEAT_KEY, SOURCES_PARTITION
 from bridge.storage.records import SCHEMA_VERSION, VERSION_COLUMN
-from bridge.storage.table import Table
+from bridge.storage.repository import Repository
 from bridge.storage.transaction import ANY, Insert, Merge, Row, Transaction, Value
 
 _EVERY = timedelta(minutes=1)
@@ -20,12 +19,6 @@ def last_heartbeat_at(sources: Sequence[Row]) -> datetime | None:
     """Return when a sweep last wrote the heartbeat, to about a minute, from the rows of the sources' partition."""
     times = [row.values.get("at") for row in sources if row.key == HEARTBEAT_KEY]
     return times[0] if times and isinstance(times[0], datetime) else None
-
-
-def read_sources(table: Table, plan: PollPlan) -> Sequence[Row]:
-    """Read the partition of the sources: one call for budgets and heartbeat."""
-    start, stop = SOURCES_RANGE
-    return table.range(SOURCES_PARTITION, start if plan is PollPlan.LEARNT else after(DURATION_PREFIX), stop)
 
 
 def is_heartbeat_due(sources: Sequence[Row], now: datetime) -> bool:
@@ -53,7 +46,12 @@ def queue_problem(sources: Sequence[Row]) -> QueueProblem | None:
 
 
 def write_heartbeat(
-    table: Table, sources: Sequence[Row], now: datetime, *, checked: str = "", problem: QueueProblem | None = None
+    repository: Repository,
+    sources: Sequence[Row],
+    now: datetime,
+    *,
+    checked: str = "",
+    problem: QueueProblem | None = None,
 ) -> bool:
     """Write the heartbeat, the position of the check of due rows, and the problem of the queue.
 
@@ -65,7 +63,7 @@ def write_heartbeat(
     is_first = all(row.key != HEARTBEAT_KEY for row in sources)
     write = Insert(HEARTBEAT_KEY, columns) if is_first else Merge(HEARTBEAT_KEY, columns, ANY)
     try:
-        table.commit(Transaction(SOURCES_PARTITION, (write,)))
+        repository.commit(Transaction(SOURCES_PARTITION, (write,)))
     except Conflict:
         return False  # another sweep has just written one
     except StorageRefused as error:

@@ -8,10 +8,9 @@ from bridge.domain.errors import Conflict, StorageUnavailable, UnreadableRow
 from bridge.domain.time import Clock
 from bridge.log import Event, log
 from bridge.services.sweep.rescheduler import Rescheduler
-from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.due import DuePurge
-from bridge.storage.keys import after, due_reference, row_key
-from bridge.storage.table import Table
+from bridge.storage.keys import due_reference
+from bridge.storage.repository import Repository
 from bridge.storage.writes import purge
 from bridge.storage.writes.poll import NOT_FOUND_WAIT
 
@@ -20,7 +19,7 @@ from bridge.storage.writes.poll import NOT_FOUND_WAIT
 class Purges:
     """Performs purges."""
 
-    table: Table
+    repository: Repository
     rescheduler: Rescheduler
     clock: Clock
     #: How long an operation is kept after its end.
@@ -38,9 +37,7 @@ class Purges:
     def _purge(self, due: DuePurge) -> bool:
         """Purge one operation, its attempts first. After a crash in between the next sweep continues."""
         try:
-            aggregate = OperationAggregate.read(
-                due.ref, self.table.range(due.handle.partition, row_key(due.ref), after(row_key(due.ref)))
-            )
+            aggregate = self.repository.aggregate(due.ref)
             now = self.clock()
             if aggregate is None:  # the write to the row shows whether it is gone
                 self.rescheduler.commit([purge.look_again(due.handle, due.ref, now + NOT_FOUND_WAIT)])
@@ -49,8 +46,9 @@ class Purges:
             if keep_until is not None:
                 self.rescheduler.commit([purge.look_again(due.handle, due.ref, keep_until)])
                 return False
-            self._forget_attempts(due)
-            self.table.commit(purge.forget(due.handle, aggregate))
+            for transaction in purge.forget_attempts(due.handle.partition, self.repository.attempt_keys(due.ref)):
+                self.repository.commit(transaction)
+            self.repository.commit(purge.forget(due.handle, aggregate))
         except (Conflict, StorageUnavailable, UnreadableRow) as error:
             log(Event.STORAGE, step="purge", operation=due_reference(due.ref), error=str(error))
             return False
@@ -59,9 +57,3 @@ class Purges:
             return False
         log(Event.PURGED, operation=due_reference(due.ref))
         return True
-
-    def _forget_attempts(self, due: DuePurge) -> None:
-        prefix = f"att:{due_reference(due.ref)}:"
-        rows = self.table.range(due.handle.partition, prefix, after(prefix), columns=["number"])
-        for transaction in purge.forget_attempts(due.handle.partition, [row.key for row in rows]):
-            self.table.commit(transaction)

@@ -3,7 +3,7 @@
 The batches are committed early, so that a crash loses few results.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -11,8 +11,7 @@ from datetime import datetime, timedelta
 from bridge.domain.errors import CommitUnknown, Conflict, ConflictKind, StorageUnavailable
 from bridge.domain.time import Clock
 from bridge.log import Event, log
-from bridge.storage.repository import commit
-from bridge.storage.table import Table
+from bridge.storage.repository import Repository
 from bridge.storage.transaction import Delete, Transaction
 from bridge.storage.writes.poll import (
     RESCHEDULES_PER_TRANSACTION,
@@ -27,9 +26,7 @@ from bridge.storage.writes.poll import (
 class Rescheduler:
     """Commits reschedules of one partition, up to 33 at once, and returns those that succeeded."""
 
-    table: Table
-    #: Returns a random id, different for each call.
-    new_id: Callable[[], str]
+    repository: Repository
 
     def commit(self, reschedules: Sequence[Reschedule]) -> Sequence[Reschedule]:
         """Commit as many reschedules as possible.
@@ -41,7 +38,7 @@ class Rescheduler:
         left = list(reschedules)
         while left:
             try:
-                commit(self.table, reschedule_all(left, tx=self.new_id()))
+                self.repository.commit(reschedule_all(left, tx=self.repository.new_id()))
             except Conflict as conflict:
                 if conflict.index is None:
                     return self._one_by_one(left)
@@ -68,7 +65,8 @@ class Rescheduler:
         """Delete a due row without a target: the service has answered 404 to the write to the target."""
         if conflict.kind is ConflictKind.MISSING and (conflict.index or 0) % WRITES_PER_RESCHEDULE == TARGET:
             with suppress(Conflict, StorageUnavailable):  # another sweep was faster, or the next one deletes the row
-                self.table.commit(Transaction(lost.handle.partition, (Delete(lost.handle.key, lost.handle.etag),)))
+                gone = Delete(lost.handle.key, lost.handle.etag)
+                self.repository.commit(Transaction(lost.handle.partition, (gone,)))
                 log(Event.DELETED, key=lost.handle.key)
 
 

@@ -12,9 +12,10 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 
 from bridge.diagnostics import of_poll
-from bridge.domain.errors import Conflict, Contended, StorageUnavailable, UnreadableRow
+from bridge.domain.errors import Contended, StorageUnavailable, UnreadableRow
 from bridge.domain.operation import PollError, PollErrorKind, PollState
 from bridge.domain.poll_schedule import Sale
 from bridge.domain.rate_limit import (
@@ -30,7 +31,6 @@ from bridge.domain.rate_limit import (
     reserve,
     throttle,
 )
-from bridge.domain.time import Clock
 from bridge.domain.upstream import (
     BadRequest,
     NotFound,
@@ -46,8 +46,7 @@ from bridge.log import Event, log
 from bridge.ports import StoredSchedule
 from bridge.storage.keys import SOURCES_PARTITION, source_key
 from bridge.storage.records import for_insert, for_merge, stored
-from bridge.storage.repository import Waits, commit, transact
-from bridge.storage.table import Table
+from bridge.storage.repository import Commit, Repository
 from bridge.storage.transaction import Insert, Merge, Row, Transaction
 from bridge.telemetry import Metric, Telemetry
 
@@ -95,11 +94,7 @@ class Sources:
 
     by_name: Mapping[str, Source]
     schedule: StoredSchedule
-    table: Table
-    clock: Clock
-    #: Returns a random id, different for each call.
-    new_id: Callable[[], str]
-    waits: Waits
+    repository: Repository
     telemetry: Telemetry
     memories: dict[str, SourceMemory] = field(default_factory=dict)
 
@@ -122,7 +117,7 @@ class SourceRun:
         self._lock = threading.Lock()
         self._etag: str | None = None
         self._is_ours = True
-        self._written = self._budget = fresh(sources.clock(), highest=source.requests_per_second)
+        self._written = self._budget = fresh(sources.repository.clock(), highest=source.requests_per_second)
         self._pending: list[Change] = [self._remember, *self._memory.unwritten]
         self._take(row)
         self._granted = 0
@@ -139,7 +134,9 @@ class SourceRun:
     @property
     def room(self) -> int:
         """How many requests the source allows now, as far as this sweep knows without reserving tokens."""
-        return reserve(self._budget, _MANY, self._sources.clock(), highest=self.source.requests_per_second)[1]
+        return reserve(self._budget, _MANY, self._sources.repository.clock(), highest=self.source.requests_per_second)[
+            1
+        ]
 
     def reserve(self, wanted: int, worth: Callable[[int], float], *, due: int) -> int:
         """Reserve tokens for up to `wanted` polls, and set the shadow price. Returns 0 if storage does not accept that.
@@ -157,7 +154,7 @@ class SourceRun:
             if self._closed:
                 return None
             self.counts.asked += 1
-            return self._sources.clock()
+            return self._sources.repository.clock()
 
     def begin_extra(self) -> datetime | None:
         """Begin a request in addition to the reserved polls. Returns None if the budget has no token now."""
@@ -165,7 +162,7 @@ class SourceRun:
             return None
         with self._lock:
             self.counts.extra += 1
-            return self._sources.clock()
+            return self._sources.repository.clock()
 
     def note(self, *, fault: bool = False, finished: bool = False) -> None:
         """Count the outcome of a poll."""
@@ -178,7 +175,7 @@ class SourceRun:
 
         A refusal or a fault is the operation's own if another operation was answered since this operation's last one.
         """
-        now = self._sources.clock()
+        now = self._sources.repository.clock()
         is_own = poll_state is not None and self._answers_others(poll_state)
         match result:
             case Throttled() | Unauthorized() if is_own and result.error.kind is not _NOT_ASKED:
@@ -255,7 +252,7 @@ class SourceRun:
             log(Event.UNREACHABLE, source=self.source.name, error=kind, detail=detail, since=since, advice=advice)
 
     def _take_tokens(self, wanted: int, worth: Callable[[int], float] | None = None) -> int:
-        now, highest = self._sources.clock(), self.source.requests_per_second
+        now, highest = self._sources.repository.clock(), self.source.requests_per_second
         granted = 0
 
         def take(budget: Budget) -> Budget:
@@ -304,7 +301,7 @@ class SourceRun:
                 self._pending.remove(change)
                 return True
             try:
-                transact(self._write, self._sources.waits)
+                self._write()
             except (StorageUnavailable, Contended) as error:
                 log(Event.STORAGE, step="budget", source=self.source.name, error=str(error))
                 if not keep:
@@ -317,18 +314,26 @@ class SourceRun:
         return replace(self._budget, answered_at=self._written.answered_at, tx="") != replace(self._written, tx="")
 
     def _write(self) -> None:
-        """Write the row. On a conflict, apply the changes to the current row and raise Conflict."""
-        after = replace(self._budget, tx=self._sources.new_id())
-        if self._is_ours:
-            key = source_key(self.source.name)
-            write = Insert(key, for_insert(after)) if self._etag is None else Merge(key, for_merge(after), self._etag)
-            try:
-                etags = commit(self._sources.table, Transaction(SOURCES_PARTITION, (write,), stamp=key, tx=after.tx))
-            except Conflict:
-                self._take(self._sources.table.get(SOURCES_PARTITION, key))
-                raise
-            self._etag = etags[key]
-        self._written = self._budget = after
+        """Write the row, on top of what others wrote. Raises StorageUnavailable and Contended."""
+        read = partial(self._sources.repository.table.get, SOURCES_PARTITION, source_key(self.source.name))
+        self._sources.repository.transact(read, self._rewrite, first=self._overwrite)
+
+    def _rewrite(self, row: Row | None, tx: str) -> Commit[None]:
+        self._etag = None
+        self._take(row)
+        return self._overwrite(tx)
+
+    def _overwrite(self, tx: str) -> Commit[None]:
+        """Write over the row as this sweep knows it."""
+        key, after = source_key(self.source.name), replace(self._budget, tx=tx)
+        if not self._is_ours:
+            return Commit((), partial(self._note_written, after))
+        write = Insert(key, for_insert(after)) if self._etag is None else Merge(key, for_merge(after), self._etag)
+        transaction = Transaction(SOURCES_PARTITION, (write,), stamp=key, tx=tx)
+        return Commit((transaction,), partial(self._note_written, after))
+
+    def _note_written(self, budget: Budget, etag: str) -> None:
+        self._etag, self._written, self._budget = etag, budget, budget
         self._pending.clear()
 
     def _take(self, row: Row | None) -> None:
@@ -341,7 +346,7 @@ class SourceRun:
                 self._is_ours = False  # of a newer version: this sweep uses a separate count
                 return
             self._etag, self._written = read.etag, read.record
-            self._budget, wrong = clamped(read.record, self._sources.clock())
+            self._budget, wrong = clamped(read.record, self._sources.repository.clock())
             if wrong:
                 log(Event.CLOCK_AHEAD, row=row.key, columns=list(wrong))
         for change in self._pending:

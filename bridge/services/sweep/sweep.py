@@ -23,11 +23,11 @@ from bridge.services.owner_quota import WaitingCounter
 from bridge.services.repair import Repair
 from bridge.services.sweep.due_reader import Reader, first_due
 from bridge.services.sweep.enqueueing import Enqueuer, MessageShares
-from bridge.services.sweep.heartbeat import is_heartbeat_due, last_checked, read_sources, write_heartbeat
+from bridge.services.sweep.heartbeat import is_heartbeat_due, last_checked, write_heartbeat
 from bridge.services.sweep.poller import Poller
 from bridge.services.sweep.purge import Purges
 from bridge.storage.keys import operation_partitions
-from bridge.storage.table import Table
+from bridge.storage.repository import Repository
 from bridge.storage.transaction import Row
 from bridge.telemetry import Metric, Telemetry
 
@@ -39,7 +39,7 @@ _MEANWHILE = timedelta(seconds=10)
 class Sweep:
     """The use case."""
 
-    table: Table
+    repository: Repository
     clock: Clock
     dispatcher: Dispatcher
     enqueuer: Enqueuer
@@ -108,7 +108,7 @@ class Sweep:
         if not is_heartbeat_due(sources, now):
             return False
         checked = self.repair.check(last_checked(sources))
-        return write_heartbeat(self.table, sources, now, checked=checked, problem=self.dispatcher.problem)
+        return write_heartbeat(self.repository, sources, now, checked=checked, problem=self.dispatcher.problem)
 
     def _measure_waiting(self) -> None:
         try:
@@ -118,7 +118,7 @@ class Sweep:
 
     def _sources(self) -> Sequence[Row] | None:
         try:
-            return read_sources(self.table, self.poller.sources.schedule.plan)
+            return self.repository.sources(self.poller.sources.schedule.plan)
         except StorageRefused as error:
             log(Event.STORAGE_REFUSED, step="read sources", code=error.code, error=str(error))
         except StorageUnavailable as error:
