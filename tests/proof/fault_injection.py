@@ -2,14 +2,18 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import chain, count, islice
 from types import MappingProxyType
+from unittest.mock import patch
 
 from bridge.domain.delivery import LEASE, DeliveryTask
+from bridge.domain.errors import CommitUnknown
 from bridge.domain.outcome import Outcome
 from bridge.ports import DeliveryQueue, WebhookSender
+from bridge.storage import repository
 from bridge.storage.table import Table
 from bridge.storage.transaction import ANY, Delete, Insert, Merge, Row, Transaction, Value, Write
 from tests.proof.crashes import live, singles, trace
@@ -74,6 +78,37 @@ class Renaming:
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
         """Send under a new message id."""
         return self.inner.post(url, {**headers, "webhook-id": f"{headers['webhook-id']}-{next(self.number)}"}, body)
+
+
+@dataclass(frozen=True, slots=True)
+class Hasty:
+    """A table behind a bridge that does not find out about a commit without a reply."""
+
+    inner: Table
+    #: Called instead, with the table and the transaction.
+    instead: Callable[[Table, Transaction], Mapping[str, str]]
+
+    def get(self, partition: str, key: str) -> Row | None:
+        """Read one row."""
+        return self.inner.get(partition, key)
+
+    def range(
+        self, partition: str, start: str, stop: str, *, limit: int | None = None, columns: Sequence[str] = ()
+    ) -> Sequence[Row]:
+        """Read a range."""
+        return self.inner.range(partition, start, stop, limit=limit, columns=columns)
+
+    def commit(self, transaction: Transaction) -> Mapping[str, str]:
+        """Commit."""
+        try:
+            return self.inner.commit(transaction)
+        except CommitUnknown:
+            return self.instead(self.inner, transaction)
+
+
+def _unfound() -> AbstractContextManager[object]:
+    """Let a step find no commit of its own in the rows that it reads."""
+    return patch.object(repository, "stamped", lambda _found, _tx: None)
 
 
 def _split(transaction: Transaction) -> Sequence[Transaction]:
@@ -145,6 +180,13 @@ INJECTED_FAULTS: Mapping[str, Callable[[], Parts]] = MappingProxyType(
         "a message is dropped and not repeated": lambda: Parts(queue=Forgetful),
         "a lease is ignored": lambda: Parts(table=lambda table: Twisted(table, writes=_unleased)),
         "an ETag is ignored": lambda: Parts(table=lambda table: Twisted(table, writes=_unconditional)),
+        "a commit whose reply was lost is not looked for": lambda: Parts(patched=_unfound),
+        "a commit without a reply is sent again": lambda: Parts(
+            table=lambda table: Hasty(table, lambda inner, transaction: inner.commit(transaction))
+        ),
+        "a commit without a reply counts as done": lambda: Parts(
+            table=lambda table: Hasty(table, lambda _, transaction: {transaction.stamp or "": "unknown"})
+        ),
         "a message is named anew in each attempt": lambda: Parts(sender=_renaming()),
     }
 )
@@ -161,4 +203,6 @@ def caught(parts: Parts) -> str | None:
 
 def missed(name: str) -> str | None:
     """Search for the injected fault with this name. Returns None if the proof finds the fault, otherwise a message."""
-    return None if caught(INJECTED_FAULTS[name]()) else f"not found: {name}"
+    parts = INJECTED_FAULTS[name]()
+    with parts.patched():
+        return None if caught(parts) else f"not found: {name}"

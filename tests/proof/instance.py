@@ -1,6 +1,7 @@
 """One process of the bridge, and the dependencies behind the process."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -18,6 +19,8 @@ class Parts:
     table: Callable[[Table], Table] = lambda table: table
     queue: Callable[[DeliveryQueue], DeliveryQueue] = lambda queue: queue
     sender: Callable[[WebhookSender], WebhookSender] = lambda sender: sender
+    #: Enters a change of the code of the bridge.
+    patched: Callable[[], AbstractContextManager[object]] = nullcontext
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from bridge.domain.retry import ATTEMPTS_PER_RUN
 from bridge.domain.upstream import Reply
 from bridge.storage.keys import due_reference, operation_partitions
 from tests.proof import rows
+from tests.proof.calls import Mode
 from tests.proof.outside import Poll, Post
 from tests.proof.simulation import Expectation, Loss, Simulation
 
@@ -33,6 +34,7 @@ def check(simulation: Simulation, *, repeats: bool = False) -> None:
     found += _misnamed(simulation.posts)
     found += [] if repeats else _repeated(simulation)
     found += _polled_too_early(simulation)
+    found += _lost(simulation)
     if found:
         raise Loss("; ".join(found))
 
@@ -143,3 +145,15 @@ def _wait(poll: Poll) -> timedelta:
     if reply.status == _TOO_MANY:
         return timedelta(seconds=int(reply.retry_after or 30))
     return _FIRST_PAUSE if reply.status == _UNAUTHORISED else timedelta(0)
+
+
+def _lost(simulation: Simulation) -> Iterator[str]:
+    """Find attempts without an outcome. Only a death, or two calls that went wrong, may cost an attempt.
+
+    A claim whose reply was lost is found, and so is a record: the delivery goes on as if nothing had happened.
+    """
+    modes = list(simulation.calls.plan.values())
+    if len(simulation.instances) > 1 or len(modes) > 1 or set(modes) & {Mode.DIE_BEFORE, Mode.DIE_AFTER}:
+        return
+    attempts = (row for row in simulation.memory.rows() if row.key.startswith("att:"))
+    yield from (f"{row.key} is lost" for row in attempts if not {"status", "error"} & row.values.keys())
