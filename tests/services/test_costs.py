@@ -126,7 +126,7 @@ def test_steps_write_the_documented_number_of_rows() -> None:
         "register, further": lambda: registrations.register(two),
         "cancel, waiting": lambda: registrations.cancel(two.ref),
         "cancel, waiting; the last one": lambda: registrations.cancel(one.ref),
-        "register, nobody waited or `Expired`": lambda: registrations.register(one),
+        "register, no registration waited or `Expired`": lambda: registrations.register(one),
         "poll, not terminal": bridge.sweep,
         "reserve + poll, terminal + learn": end,
         "claim + record; a retry": bridge.deliver_all,
@@ -134,7 +134,7 @@ def test_steps_write_the_documented_number_of_rows() -> None:
         "claim + record; a delivery": bridge.deliver_all,
         "redeliver": lambda: registrations.redeliver(one.ref),
         "cancel, pending": lambda: registrations.cancel(one.ref),
-        "register, the upstream has spoken": lambda: registrations.register(two),
+        "register, the operation has ended": lambda: registrations.register(two),
         "claim + record; a death": bridge.deliver_all,
         "redeliver, one of many": lambda: bridge.bulk_redelivery.redeliver(order),
     }
