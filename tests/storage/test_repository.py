@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 
 import pytest
-from tests.support.flaky import Flaky
 
 from bridge.domain.errors import CommitUnknown, Conflict, ConflictKind, Contended, StorageUnavailable
 from bridge.storage.repository import Commit, Repository, unchanged
 from bridge.storage.transaction import Insert, Merge, Row, Transaction
 from bridge.testing import MemoryTable
+from tests.storage.flaky import Flaky
 from tests.support.harness import FakeClock
 
 PARTITION, KEY = "p", "counter"

@@ -306,7 +306,7 @@ class Runs:
         """Return how many due rows of a source, or of purges, can be processed now."""
         if name == PURGES:
             return Room(polls=0, rate=PURGES_PER_SECOND)
-        run, now = self.of(name), self._sources.clock()
+        run, now = self.of(name), self._sources.repository.clock()
         free_at = run.budget.free_at()
         is_free = free_at is None or free_at <= now
         return Room(polls=run.room, rate=run.budget.rate, free_at=None if is_free else free_at)
