@@ -23,12 +23,12 @@ class Record:
 def model() -> type[Response]:
     """Return a model that is not built yet."""
 
-    class Shown(Response):
+    class Sample(Response):
         first_name: str
         seen_at: Moment | None
         more: list[int]
 
-    return Shown
+    return Sample
 
 
 def test_model_reads_the_fields_that_it_names_from_a_record() -> None:
