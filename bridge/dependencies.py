@@ -64,7 +64,7 @@ class Randomness:
 
 @dataclass(frozen=True, slots=True)
 class Pools:
-    """Threads, apart by what they wait for."""
+    """One pool of threads for each kind of work, so that waiting in one pool does not delay the others."""
 
     #: Runs the parts of a sweep.
     sweep: Executor

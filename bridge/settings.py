@@ -296,7 +296,7 @@ def ambiguous(sources: Iterable[Source]) -> bool:
 
 
 def _message(error: ErrorDetails) -> str:
-    """Return what is wrong: the text of a ValueError of a validator here, or the text of pydantic."""
+    """Return the problem: the text of a ValueError of a validator here, or the text of pydantic."""
     return str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
 
 

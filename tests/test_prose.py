@@ -21,7 +21,7 @@ TREES: Mapping[str, tuple[str, ...]] = {
     "bridge": ("bridge/**/*.py",),
     "local": ("local/**/*.py",),
     "tests": ("tests/**/*.py",),
-    "documents": ("*.md", "docs/**/*.md", "local/*.md"),
+    "documents": ("*.md", "docs/**/*.md", "bridge/**/*.md", "local/**/*.md"),
 }
 
 

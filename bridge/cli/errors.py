@@ -37,9 +37,9 @@ class CommandFailed(Exception):
 
     def __init__(self, what: str, do: str | None = None) -> None:
         super().__init__(what if do is None else f"{what}: {do}")
-        #: What happened.
+        #: The problem.
         self.what = what
-        #: What to do about it, where that is not part of `what`.
+        #: The remedy, unless `what` includes one.
         self.do = do
 
 

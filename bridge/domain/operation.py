@@ -72,7 +72,7 @@ class PollErrorKind(StrEnum):
 class PollError:
     """Why a poll returned no status of its operation."""
 
-    #: What code decides by.
+    #: The only part that code reads.
     kind: PollErrorKind = PollErrorKind.UNKNOWN
     #: A text for people, which no code reads; without a URL or a secret.
     detail: str = ""

@@ -44,7 +44,7 @@ class _Kind(NamedTuple):
     times: tuple[str, ...]
     #: Columns that hold several values, separated by commas.
     lists: frozenset[str]
-    #: Fields whose value takes several columns, `{field}_{part}`, with the class of the value.
+    #: Fields with several columns, `{field}_{part}`, and the class of their value.
     parts: Mapping[str, type]
 
 

@@ -103,7 +103,7 @@ class Sources:
         return self.by_name.get(name) or Source(name=name, endpoint="", path=name, api_version="")
 
     def memory(self, name: str) -> SourceMemory:
-        """Return what this instance remembers of a source."""
+        """Return this instance's memory of a source."""
         return self.memories.setdefault(name, SourceMemory())
 
 
