@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from bridge.domain.ids import RegistrationRef
+from bridge.domain.registration import State
 from bridge.log import Event
 from bridge.services.sweep.rescheduler import Rescheduler
 from bridge.storage.due import DueHandle
@@ -51,13 +52,20 @@ def test_a_request_of_a_client_is_one_line(
 
 
 @pytest.mark.parametrize(
-    ("begin", "order", "event"),
-    [(waiting, "cancel", Event.CANCELED), (ended, "redeliver", Event.REDELIVERY)],
+    ("begin", "order", "event", "was"),
+    [
+        (waiting, "cancel", Event.CANCELED, State.WAITING),
+        (ended, "redeliver", Event.REDELIVERY, State.DELIVERED),
+    ],
 )
 def test_a_late_commit_of_a_request_is_one_line_too(
-    begin: Callable[[Harness], RegistrationRef], order: str, event: Event, caplog: pytest.LogCaptureFixture
+    begin: Callable[[Harness], RegistrationRef],
+    order: str,
+    event: Event,
+    was: State,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The previous state is unknown by then."""
+    """The line has the state before the commit."""
     caplog.set_level("DEBUG")
     bridge, table = faulty()
     ref = begin(bridge)
@@ -65,7 +73,7 @@ def test_a_late_commit_of_a_request_is_one_line_too(
 
     getattr(bridge.registrations, order)(ref)
 
-    assert lines_of(caplog, event) == [{"event": event, "registration": ref.public_id}]
+    assert lines_of(caplog, event) == [{"event": event, "registration": ref.public_id, "was": was}]
 
 
 def test_a_registration_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
