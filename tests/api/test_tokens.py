@@ -339,6 +339,7 @@ def test_a_silent_tenant_delays_only_one_caller(guarded: Harness, tenant: KeySer
     assert (second.status, is_waiting, first.result().status) == (200, True, 200)
 
 
+@pytest.mark.sockets
 @pytest.mark.filterwarnings("default")  # a raised warning would prevent the request
 def test_a_tenant_with_an_invalid_certificate_is_not_trusted() -> None:
     """A party in the middle could otherwise publish keys."""
