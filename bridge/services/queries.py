@@ -35,8 +35,8 @@ from bridge.storage.keys import (
     registration_of,
     source_key,
 )
-from bridge.storage.records import decode, readable
-from bridge.storage.repository import Repository
+from bridge.storage.records import decode
+from bridge.storage.repository import Repository, readable
 from bridge.storage.table import Table
 from bridge.storage.transaction import Row
 

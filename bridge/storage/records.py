@@ -4,7 +4,7 @@ A row contains the version of its schema. A row of a newer schema, or of another
 skipped and never guessed at.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from functools import cache
@@ -15,7 +15,6 @@ from pydantic import TypeAdapter, ValidationError
 from bridge.domain.errors import UnreadableRow
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.registration import Registration
-from bridge.log import Event, log
 from bridge.storage.transaction import Row, Value
 
 #: The schema version that this code writes. The code reads this version and the one before.
@@ -32,7 +31,6 @@ class Record(Protocol):
 
 
 R = TypeVar("R", bound=Record)
-_T = TypeVar("_T")
 
 
 class _Kind(NamedTuple):
@@ -142,15 +140,6 @@ def stored(kind: type[R], ref: OperationRef | RegistrationRef | None, row: Row) 
     Raises UnreadableRow.
     """
     return Stored(decode(kind, ref, row.values), row.etag, _schema_version(kind, row.values))
-
-
-def readable(rows: Iterable[Row], read: Callable[[Row], _T]) -> Iterator[_T]:
-    """Read the rows that this version can read; skip and log the others."""
-    for row in rows:
-        try:
-            yield read(row)
-        except UnreadableRow as error:
-            log(Event.ROW_UNREADABLE, partition=row.partition, key=row.key[:200], why=str(error))
 
 
 def _schema_version(kind: type, values: Mapping[str, Value]) -> int:

@@ -4,7 +4,7 @@ Each transaction stamps a random `tx` on a row. A commit whose reply was lost ma
 later. `tx` in a row that is read afterwards shows that it did.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Generic, TypeVar
@@ -39,7 +39,7 @@ from bridge.storage.keys import (
     partition_of,
     row_key,
 )
-from bridge.storage.records import Stored, decode, readable, stored
+from bridge.storage.records import Stored, decode, stored
 from bridge.storage.table import Table
 from bridge.storage.transaction import Row, Transaction
 from bridge.storage.writes import repair
@@ -56,6 +56,15 @@ _BACKOFF = Backoff(timedelta(milliseconds=20), timedelta(milliseconds=320))
 
 #: A due row is looked for once it has been due for this long: a sweep deals with nearly all of them sooner.
 OVERDUE = timedelta(minutes=10)
+
+
+def readable(rows: Iterable[Row], read: Callable[[Row], _T]) -> Iterator[_T]:
+    """Read the rows that this version can read; skip and log the others."""
+    for row in rows:
+        try:
+            yield read(row)
+        except UnreadableRow as error:
+            log(Event.ROW_UNREADABLE, partition=row.partition, key=row.key[:200], why=str(error))
 
 
 @dataclass(frozen=True, slots=True)

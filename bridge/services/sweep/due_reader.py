@@ -31,7 +31,7 @@ from bridge.storage.keys import (
     operation_of,
     operation_partitions,
 )
-from bridge.storage.records import readable
+from bridge.storage.repository import readable
 from bridge.storage.table import Table
 from bridge.storage.transaction import Row
 from bridge.storage.writes import poll
