@@ -38,7 +38,7 @@ def test_wrong_speech_key(at: Place) -> None:
     """The source is paused. The output has Speech's error message and the setting to check."""
     broken = situations.wrong_speech_key(at)
 
-    all_three_say(broken, "does not take the", "credential", "HTTP 401 (401: Access denied", "check SPEECH_KEY")
+    all_three_say(broken, "Speech refuses the bridge's credential", "HTTP 401 (401: Access denied", "check SPEECH_KEY")
     assert "paused until" in type_in("status", environment=environment(broken)).out
 
 
@@ -54,14 +54,14 @@ def test_receiver_down(at: Place) -> None:
     """No process listens at the receiver's address."""
     broken = situations.receiver_down(at)
 
-    refused = "the receiver does not accept connections (connect)"
+    refused = "the receiver does not accept connections (connect: connection refused)"
     all_three_say(broken, "127.0.0.1:", refused, "start the receiver, and check its port and firewall")
 
 
 def test_name_of_the_receiver_does_not_resolve(at: Place) -> None:
     broken = situations.name_does_not_resolve(at)
 
-    no_address = "the receiver's name leads to no address (dns)"
+    no_address = "the receiver's name leads to no address (dns: there is no such name)"
     all_three_say(broken, "hooks.no-such-name.invalid", no_address, "check the host's spelling")
 
 
@@ -84,5 +84,5 @@ def test_operation_unknown_upstream(at: Place) -> None:
     """The hint appears long before the bridge gives the operation up."""
     broken = situations.operation_unknown_upstream(at)
 
-    knows = "Speech knows no such operation, or not yet (HTTP 404 (NotFound"
+    knows = "Speech knows no such operation, or not yet (not_found: HTTP 404 (NotFound"
     all_three_say(broken, "source default", knows, "check the operation id and the source")
