@@ -65,7 +65,7 @@ def _cannot_keep(settings: Settings, error: OSError) -> LocalError:
 
 
 def _log(settings: Settings, environ: Mapping[str, str], say: Callable[[str], None]) -> LogFile:
-    """Open the file of the app's log, whose events are told in sentences or shown as they are."""
+    """Open the file of the app's log, with the events as sentences or unchanged."""
     timeline = Timeline(sys.stdout, time.monotonic, environ, stamp=lambda _: time.strftime("%H:%M:%S"))
 
     def tell(sentence: Sentence) -> None:
