@@ -1,6 +1,7 @@
 """Run the bridge on this machine: `python -m local start`, `demo`, or `settings` for `func start`.
 
-`host` starts the same as `start`, in Microsoft's function host.
+`host` starts the same as `start`, in Microsoft's function host. `storage` prints the connection string of the storage
+that `start` starts.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from local.start import start, stopped_by_signals
 def main() -> int:
     """Run the command. Returns 1 after one line with the reason if that fails."""
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
-    parser.add_argument("what", choices=["start", "host", "demo", "settings"])
+    parser.add_argument("what", choices=["start", "host", "demo", "settings", "storage"])
     what = parser.parse_args().what
     try:
         match what:
@@ -28,8 +29,10 @@ def main() -> int:
             case "demo":
                 with stopped_by_signals():
                     demo(os.environ)
-            case _:
+            case "settings":
                 _write_settings(os.environ)
+            case _:
+                _say(Settings.read(os.environ).azurite_ports.connection_string)
     except (LocalError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -2,7 +2,10 @@
 
 import base64
 import json
+import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -144,3 +147,16 @@ def test_existing_local_settings_are_kept(tmp_path: Path) -> None:
         write_local_settings(path, {"SPEECH_KEY": "key"}, inherited={})
 
     assert path.read_text() == "mine"
+
+
+def test_storage_prints_the_connection_string_of_the_storage_that_start_starts() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "local", "storage"],
+        cwd=REPOSITORY,
+        env={"PATH": os.environ["PATH"], "PORT": "8071"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout == f"{Ports(blob=8074, queue=8075, table=8076).connection_string}\n"
