@@ -27,7 +27,6 @@ MAX_PAGE = 100
 #: Time limits of connecting and answering, in seconds: a ping can take 15 s, a redelivery of many longer.
 _TIMEOUTS = (10, 90)
 _LONGEST = 300
-_UNAUTHORISED, _FORBIDDEN, _NOT_FOUND = 401, 403, 404
 #: Exceptions of `requests` before any byte is sent: the request cannot be encoded.
 _NEVER_SENT = (
     requests.exceptions.InvalidHeader,
@@ -244,11 +243,11 @@ def _advice(answer: requests.Response, error: Json) -> str:
 def _of_the_host(answer: requests.Response) -> str:
     """Explain an answer of the Functions host or of another server, which lacks the bridge's error body."""
     status = answer.status_code
-    if status in (_UNAUTHORISED, _FORBIDDEN):
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return f"set {KEY} to a function key of the app, or {TOKEN} to a token for the app"
     if answer.is_redirect:
         return f"it redirects to {printable(answer.headers['Location'], _LONGEST)}; set {URL} to that"
-    if status == _NOT_FOUND:
+    if status == HTTPStatus.NOT_FOUND:
         return _WRONG_ADDRESS
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         why = "the platform answered, not the bridge: an instance ended or was not ready"

@@ -12,11 +12,10 @@ Each message is one line with the remedy.
 
 import traceback
 from enum import IntEnum
+from http import HTTPStatus
 from pathlib import Path
 
 from bridge import __version__
-
-_BAD_REQUEST, _TOO_MANY, _SERVER_FAULT = 400, 429, 500
 
 
 class Exit(IntEnum):
@@ -62,7 +61,7 @@ class Refused(CommandFailed):
         self, what: str, do: str, *, status: int, code: str, details: tuple[tuple[str, str], ...] = ()
     ) -> None:
         super().__init__(what, do)
-        self.exit = Exit.MISUSED if status == _BAD_REQUEST else Exit.REFUSED
+        self.exit = Exit.MISUSED if status == HTTPStatus.BAD_REQUEST else Exit.REFUSED
         self.status = status
         #: The error code of the answer, or `HTTP 404` for an answer without one.
         self.code = code
@@ -72,7 +71,7 @@ class Refused(CommandFailed):
     @property
     def may_pass(self) -> bool:
         """Whether the same request can succeed later."""
-        return self.status >= _SERVER_FAULT or self.status == _TOO_MANY
+        return self.status >= HTTPStatus.INTERNAL_SERVER_ERROR or self.status == HTTPStatus.TOO_MANY_REQUESTS
 
 
 class WaitTimeout(CommandFailed):

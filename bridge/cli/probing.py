@@ -5,6 +5,7 @@ The checks only read. Each source gets one request for an operation that does no
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
+from http import HTTPStatus
 from typing import Any
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, ResourceNotFoundError
@@ -39,7 +40,6 @@ PROBE = "bridge-doctor-probe"
 _POISON = f"{DELIVERIES_QUEUE}-poison"
 _REACH = "check AzureWebJobsStorage, the account's firewall and the network's way to it"
 _ROLES = "give the identity the roles Storage Table and Storage Queue Data Contributor, or check the account's key"
-_FORBIDDEN = 403
 
 
 def directly(environment: Mapping[str, str], clock: Clock) -> Iterator[Examined]:
@@ -101,7 +101,7 @@ def _queue(queue: QueueClient) -> Examined:
 def _of_storage(name: str, error: AzureError) -> Examined:
     """Explain a failure without the library's text, which contains URLs."""
     refused = isinstance(error, ClientAuthenticationError) or (
-        isinstance(error, HttpResponseError) and error.status_code == _FORBIDDEN
+        isinstance(error, HttpResponseError) and error.status_code == HTTPStatus.FORBIDDEN
     )
     what = "refuses the bridge" if refused else f"does not answer ({type(error).__name__})"
     return Examined(name, Health.BAD, f"storage {what}", _ROLES if refused else _REACH)

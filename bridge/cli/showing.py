@@ -6,6 +6,7 @@ Converts JSON of the API to lines. Only `troubles` reads from the API. The hints
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from itertools import islice
 from urllib.parse import urlsplit
 
@@ -20,8 +21,6 @@ _TROUBLED = ("waiting", "pending", "dead")
 
 #: How many registrations of each state are checked, newest first.
 LOOKED_AT = 20
-
-_NOT_FOUND = 404
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,7 @@ def _looked_at(api: Api) -> Iterator[Json]:
             try:
                 yield api.get(f"registrations/{entry['id']}")
             except Refused as error:
-                if error.status != _NOT_FOUND:  # it was purged meanwhile
+                if error.status != HTTPStatus.NOT_FOUND:  # it was purged meanwhile
                     raise
 
 

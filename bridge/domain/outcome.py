@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from http import HTTPStatus
 
 from bridge.domain.callback_url import without_query
 from bridge.domain.text import clipped
@@ -47,8 +48,6 @@ KEPT_ANSWER = 1024
 
 #: The kept length of a redirect's `Location`, in bytes of UTF-8.
 KEPT_LOCATION = 300
-
-_GONE = 410
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +106,7 @@ def answered(
     retry_after: timedelta | None = None,
 ) -> Delivered | Gone | Rejected:
     """Classify the status of a receiver's answer."""
-    kind = Delivered if is_success(status) else Gone if status == _GONE else Rejected
+    kind = Delivered if is_success(status) else Gone if status == HTTPStatus.GONE else Rejected
     is_redirect = status in range(300, 400)
     target = without_query(location) if location is not None and is_redirect else ""
     return kind(

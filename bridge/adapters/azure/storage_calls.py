@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from http import HTTPStatus
 from typing import Any
 
 from azure.core.exceptions import HttpResponseError
@@ -36,10 +37,10 @@ _POOL = 64
 _SILENT_AFTER, _RETRY_AFTER = 4, 2.0
 
 #: Answers that prove that nothing has changed. 408 does not: the service itself timed out.
-REFUSALS = frozenset(range(400, 500)) - {408}
+REFUSALS = frozenset(range(400, 500)) - {HTTPStatus.REQUEST_TIMEOUT}
 
 #: The service refuses the caller, known or unknown.
-_UNAUTHORIZED = frozenset({401, 403})
+_UNAUTHORIZED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
 _CODE = re.compile(r"[A-Za-z]{1,64}")
 _CODE_IN_BODY = re.compile(r"\"code\"\s*:\s*\"([A-Za-z]{1,64})\"|<(?:\w+:)?[Cc]ode>([A-Za-z]{1,64})<")

@@ -40,7 +40,11 @@ from bridge.storage.transaction import Delete, Row, Transaction, Value
 #: The service's largest page.
 _PAGE = 1000
 
-_CONFLICTS = {404: ConflictKind.MISSING, 409: ConflictKind.EXISTS, 412: ConflictKind.STALE}
+_CONFLICTS: Mapping[int, ConflictKind] = {
+    HTTPStatus.NOT_FOUND: ConflictKind.MISSING,
+    HTTPStatus.CONFLICT: ConflictKind.EXISTS,
+    HTTPStatus.PRECONDITION_FAILED: ConflictKind.STALE,
+}
 #: Errors about the table, not about a row. Nothing has changed, and a second read would not help.
 _NO_TABLE = frozenset({"TableNotFound", "TableBeingDeleted"})
 _INDEX = re.compile(r"(\d+):")

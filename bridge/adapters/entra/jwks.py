@@ -14,6 +14,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -38,7 +39,6 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: Longer answers are refused. Real ones have some 20 KB.
 _MAX_BYTES = 1_048_576
-_OK = 200
 #: Smaller RSA keys are not used (NIST SP 800-131A).
 _MIN_BITS = 2048
 
@@ -131,7 +131,7 @@ class JwksCache:
             body = answer.read(_MAX_BYTES)
         if deadline.cut:
             raise TimeoutError
-        if answer.status != _OK:
+        if answer.status != HTTPStatus.OK:
             raise ConnectionError
         found: Mapping[str, Any] = json.loads(body)
         return found

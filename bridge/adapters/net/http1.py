@@ -14,6 +14,7 @@ import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 #: The limit of everything before the body in bytes, interim answers included.
 MAX_HEAD_BYTES = 16_384
@@ -24,7 +25,6 @@ MAX_HEAD_LINES = 100
 _CHUNK = 8_192
 #: A longer `Content-Length` counts as none.
 _MAX_DIGITS = 15
-_SWITCHING, _NO_CONTENT, _NOT_MODIFIED = 101, 204, 304
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\r\n]*)?[\r\n]*")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE = re.compile(r"[\t -~\x80-\xff]*")
@@ -214,7 +214,7 @@ def read_answer(wire: Wire) -> Http1Response:
     while True:
         minor, status, fields, length = _read_head(wire, left)
         left -= length
-        if status == _SWITCHING:
+        if status == HTTPStatus.SWITCHING_PROTOCOLS:
             raise HttpError("the answer switches to another protocol")
         if status // 100 != 1:
             break
@@ -224,7 +224,7 @@ def read_answer(wire: Wire) -> Http1Response:
         fields=fields,
         keeps="close" not in said and (minor == 1 or "keep-alive" in said),
         _wire=wire,
-        _has_body=status not in (_NO_CONTENT, _NOT_MODIFIED),
+        _has_body=status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED),
     )
 
 
