@@ -27,13 +27,12 @@ from bridge.domain.operation import MAX_REGISTRATIONS_OF_OWNER
 from bridge.domain.poll_schedule import PollPlan
 from bridge.domain.principal import Tenant
 from bridge.domain.registration import Sharing
+from bridge.domain.time import parse_duration
 from bridge.domain.upstream import DEFAULT_SOURCE, Source
 
 # The kinds of values. Each reader is a validator for pydantic. It raises ValueError with the remedy, never with the
 # value.
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
 MAKE_KEY = 'make one with: python -c "import base64, os; print(base64.b64encode(os.urandom(32)).decode())"'
 _UNRESOLVED = "@Microsoft.KeyVault("
 _SCHEDULE_FIELDS = 6
@@ -53,10 +52,10 @@ def _resolved(value: object) -> object:
 def _duration(value: object) -> object:
     if isinstance(value, timedelta):
         return value
-    found = _DURATION.fullmatch(str(value).strip())
-    if found is None:
+    duration = parse_duration(str(value))
+    if duration is None:
         raise ValueError("write a whole number with a unit: 45s, 15m, 24h or 30d")
-    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+    return duration
 
 
 def _keys(value: object) -> object:

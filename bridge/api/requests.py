@@ -31,6 +31,7 @@ from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import Registration
 from bridge.domain.text import read_traceparent
+from bridge.domain.time import parse_instant
 from bridge.domain.upstream import DEFAULT_SOURCE
 from bridge.services.bulk_redelivery import Order
 from bridge.storage.index import CursorCipher
@@ -144,11 +145,8 @@ _HOST = r"(\[[0-9a-fA-F:.]+\]|[^\s/:@?#\[\]]+)(:[0-9]*)?"
 
 
 def _moment(value: object) -> datetime:
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
+    moment = parse_instant(value)
+    if moment is None:
         raise PydanticCustomError("moment", "must be a time in ISO 8601 with its zone: 2026-11-23T15:04:05Z")
     return moment
 

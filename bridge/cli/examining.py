@@ -12,7 +12,7 @@ from bridge.cli.client import Api, Json, other_version
 from bridge.cli.errors import CommandFailed, Refused
 from bridge.cli.showing import poll_error, troubles
 from bridge.diagnostics import of_poll
-from bridge.domain.time import Clock
+from bridge.domain.time import Clock, parse_instant
 from bridge.storage.keys import HEARTBEAT_KEY
 
 #: The largest accepted difference between clocks.
@@ -173,10 +173,7 @@ def _deliveries(api: Api) -> Iterator[Examined]:
 def _moment(text: str | None) -> datetime | None:
     if text is None:
         return None
-    try:
-        read = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
-        read = None
-    if read is None or read.tzinfo is None:
+    read = parse_instant(text)
+    if read is None:
         raise other_version(f"{str(text)[:40]!r} is not a time")
     return read

@@ -13,35 +13,31 @@ from bridge.cli.client import header_secret
 from bridge.cli.context import PROGRAM
 from bridge.cli.errors import UsageError
 from bridge.domain.ids import OPERATION_ID, RegistrationRef
-from bridge.domain.time import iso
+from bridge.domain.time import iso, parse_duration, parse_instant
 
-_DURATION = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SECRET_NAME = re.compile(r"auth|key|token|secret|cookie|password", re.IGNORECASE)
 
 
 def duration(text: str) -> timedelta:
     """Parse `45s`, `15m`, `24h` or `30d`. Raises UsageError."""
-    found = _DURATION.fullmatch(text.strip())
-    if found is None:
+    read = parse_duration(text)
+    if read is None:
         raise UsageError(f"{text!r} is not a duration: write a whole number with a unit, like 45s, 15m, 24h or 30d")
-    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+    return read
 
 
 def moment(text: str) -> datetime:
     """Parse a time with its zone. Raises UsageError."""
-    try:
-        read = datetime.fromisoformat(text)
-    except ValueError:
-        read = None
-    if read is None or read.tzinfo is None:
+    read = parse_instant(text)
+    if read is None:
         raise UsageError(f"{text!r} is not a time with a zone: write 2026-11-23T15:04:05Z")
     return read
 
 
 def since(text: str, now: datetime) -> str:
     """Parse a time or an age, and return the time in the API's format. Raises UsageError."""
-    return iso(now - duration(text) if _DURATION.fullmatch(text.strip()) else moment(text))
+    age = parse_duration(text)
+    return iso(moment(text) if age is None else now - age)
 
 
 def registration_id(text: str) -> str:
