@@ -129,7 +129,7 @@ def install_with_pip(python: Path, packages: Sequence[str], names: int, out: Tex
     options = ["--disable-pip-version-check", "--no-input", "--progress-bar=off"]
     code, last = run([str(python), "-m", "pip", "install", *options, *packages], show)
     progress.close()
-    return last if code else []
+    return [line for line in last if not line.startswith("Ignoring ")] if code else []
 
 
 def pinned(lock: str) -> int:

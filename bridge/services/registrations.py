@@ -317,13 +317,14 @@ class Register:
                 return unchanged(Accepted())
             case _:
                 transaction = register.release(before, tx=tx)
-        return self._accept(Event.CANCELED, before.record, transaction)
+        was = before.record.state.value
+        return self._accept(transaction, lambda: log(Event.CANCELED, registration=ref.public_id, was=was))
 
     def _accept(
-        self, event: Event, before: Registration, transaction: Transaction, *tasks: DeliveryTask
+        self, transaction: Transaction, write_line: Callable[[], None], *tasks: DeliveryTask
     ) -> Commit[Accepted]:
         def then(_: str) -> Accepted:
-            log(event, registration=before.ref.public_id, was=before.state.value)
+            write_line()
             self.dispatcher.send(*tasks)
             return Accepted()
 
@@ -356,4 +357,5 @@ class Register:
             return unchanged(TooManyRuns(wait))
         taken = aggregate.operation if takes_again else None
         transaction, task = register.redeliver(before, self.clock(), tx=tx, taken=taken)
-        return self._accept(Event.REDELIVERY, before.record, transaction, task)
+        was = before.record.state.value
+        return self._accept(transaction, lambda: log(Event.REDELIVERY, registration=ref.public_id, was=was), task)

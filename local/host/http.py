@@ -48,10 +48,10 @@ class HttpFront:
         line, headers = _read_head(head_of(request))
         if (refused := _refusal(line, headers)) is not None:
             return _empty(refused)
-        path = _path(request.environ["REQUEST_URI"])
-        if path in self._fronts:
-            return Response(status=302, headers={"Location": self._fronts[path]})
-        return self._dispatch(request, path, headers)
+        target = request.environ["REQUEST_URI"]
+        if (typed := target.partition("?")[0]) in self._fronts:  # as typed: `/api/operations/..` is not a front
+            return Response(status=302, headers={"Location": self._fronts[typed]})
+        return self._dispatch(request, _path(target), headers)
 
     def _dispatch(self, request: Request, path: str, headers: list[tuple[str, str]]) -> Response:
         """Run the first function that takes the request."""

