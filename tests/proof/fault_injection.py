@@ -15,29 +15,22 @@ from bridge.domain.outcome import Outcome
 from bridge.ports import DeliveryQueue, WebhookSender
 from bridge.storage import repository
 from bridge.storage.table import Table
-from bridge.storage.transaction import ANY, Delete, Insert, Merge, Row, Transaction, Value, Write
+from bridge.storage.transaction import ANY, Delete, Insert, Merge, Transaction, Value, Write
 from tests.proof.crashes import live, singles, trace
 from tests.proof.instance import Parts
 from tests.proof.interleavings import CLOCKS, handovers, run_race
 from tests.proof.races import RACES
 from tests.proof.scenarios import SCENARIOS
+from tests.support.forwarding import ForwardingTable
 
 
-@dataclass(frozen=True, slots=True)
-class Twisted:
+class Twisted(ForwardingTable):
     """A table that alters the transactions of the bridge."""
 
-    inner: Table
-    #: Alters a transaction.
-    writes: Callable[[Transaction], Sequence[Transaction]]
-
-    def get(self, partition: str, key: str) -> Row | None:
-        return self.inner.get(partition, key)
-
-    def range(
-        self, partition: str, start: str, stop: str, *, limit: int | None = None, columns: Sequence[str] = ()
-    ) -> Sequence[Row]:
-        return self.inner.range(partition, start, stop, limit=limit, columns=columns)
+    def __init__(self, inner: Table, writes: Callable[[Transaction], Sequence[Transaction]]) -> None:
+        super().__init__(inner)
+        #: Alters a transaction.
+        self.writes = writes
 
     def commit(self, transaction: Transaction) -> Mapping[str, str]:
         etags: dict[str, str] = {}
@@ -80,23 +73,13 @@ class Renaming:
         return self.inner.post(url, {**headers, "webhook-id": f"{headers['webhook-id']}-{next(self.number)}"}, body)
 
 
-@dataclass(frozen=True, slots=True)
-class Hasty:
+class Hasty(ForwardingTable):
     """A table behind a bridge that does not find out about a commit without a reply."""
 
-    inner: Table
-    #: Called instead, with the table and the transaction.
-    instead: Callable[[Table, Transaction], Mapping[str, str]]
-
-    def get(self, partition: str, key: str) -> Row | None:
-        """Read one row."""
-        return self.inner.get(partition, key)
-
-    def range(
-        self, partition: str, start: str, stop: str, *, limit: int | None = None, columns: Sequence[str] = ()
-    ) -> Sequence[Row]:
-        """Read a range."""
-        return self.inner.range(partition, start, stop, limit=limit, columns=columns)
+    def __init__(self, inner: Table, instead: Callable[[Table, Transaction], Mapping[str, str]]) -> None:
+        super().__init__(inner)
+        #: Called instead, with the table and the transaction.
+        self.instead = instead
 
     def commit(self, transaction: Transaction) -> Mapping[str, str]:
         """Commit."""

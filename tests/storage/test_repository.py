@@ -158,7 +158,7 @@ def test_after_a_conflict_of_the_first_round_the_step_reads_without_a_wait(step:
 
 @pytest.mark.parametrize("has_first", [False, True])
 def test_a_commit_whose_reply_was_lost_is_found_at_once(step: Counting, *, has_first: bool) -> None:
-    step.table.instead = [step.table.silent_commit]
+    step.table.instead = [step.table.reply_lost]
 
     result = step.repository.transact(step.read, step.count, first=step.count_first if has_first else None)
 
@@ -193,7 +193,7 @@ def test_a_commit_that_lands_after_the_next_read_is_found_by_the_read_after_its_
 
 
 def test_a_request_that_was_lost_is_sent_again(step: Counting) -> None:
-    step.table.instead = [step.table.silent_loss]
+    step.table.instead = [step.table.request_lost]
 
     step.repository.transact(step.read, step.count)
 
@@ -202,7 +202,7 @@ def test_a_request_that_was_lost_is_sent_again(step: Counting) -> None:
 
 def test_a_second_commit_without_a_reply_ends_a_step(step: Counting) -> None:
     """Each can take as long as a call may."""
-    step.table.instead = [step.table.silent_loss, step.table.conflict, step.table.silent_loss]
+    step.table.instead = [step.table.request_lost, step.table.conflict, step.table.request_lost]
 
     with pytest.raises(CommitUnknown):
         step.repository.transact(step.read, step.count)

@@ -1,41 +1,35 @@
 """Common properties of every step, seen at the table: identifiable transactions, and due rows for all rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 
 from bridge.domain.outcome import Failure, Unreachable
 from bridge.domain.registration import State
 from bridge.storage.keys import operation_partitions
 from bridge.storage.table import Table
-from bridge.storage.transaction import Delete, Row, Transaction
+from bridge.storage.transaction import Delete, Transaction
 from bridge.testing import MemoryTable
 from tests.proof import rows
+from tests.support.forwarding import ForwardingTable
 from tests.support.harness import Harness, harness
 
 
-class Recording:
+class Recording(ForwardingTable):
     """A table that records every transaction, and the problems of the rows afterwards."""
 
     def __init__(self, inner: Table) -> None:
         assert isinstance(inner, MemoryTable)
-        self._inner = inner
+        super().__init__(inner)
+        self._rows = inner.rows
         self.made: list[Transaction] = []
         self.problems: list[str] = []
 
-    def get(self, partition: str, key: str) -> Row | None:
-        return self._inner.get(partition, key)
-
-    def range(
-        self, partition: str, start: str, stop: str, *, limit: int | None = None, columns: Sequence[str] = ()
-    ) -> Sequence[Row]:
-        return self._inner.range(partition, start, stop, limit=limit, columns=columns)
-
     def commit(self, transaction: Transaction) -> Mapping[str, str]:
         """Commit and record a transaction, then check the partition."""
-        etags = self._inner.commit(transaction)
+        etags = super().commit(transaction)
         self.made.append(transaction)
         if transaction.partition in operation_partitions():
-            self.problems += rows.problems(self._inner.rows(transaction.partition))
+            self.problems += rows.problems(self._rows(transaction.partition))
         return etags
 
 

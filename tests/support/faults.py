@@ -9,11 +9,10 @@ The next claim is committed and its reply is lost. All other transactions are co
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from bridge.domain.errors import CommitUnknown, Conflict, ConflictKind, StorageUnavailable
 from bridge.storage.keys import DURATION_PREFIX, HEARTBEAT_KEY, OPERATION_PREFIX, PINGS_PARTITION, SOURCE_PREFIX
 from bridge.storage.table import Table
 from bridge.storage.transaction import Delete, Insert, Merge, Transaction, Upsert, Write
-from tests.support.forwarding import ForwardingTable
+from tests.support.forwarding import FailingTable
 from tests.support.harness import Harness, harness
 
 #: Says whether a transaction is of a step.
@@ -95,14 +94,13 @@ class _Fault:
 MADE: "list[FaultyTable]" = []
 
 
-class FaultyTable(ForwardingTable):
+class FaultyTable(FailingTable):
     """A table of which the transactions of chosen steps go wrong."""
 
     def __init__(self, inner: Table) -> None:
         super().__init__(inner)
         self._faults: list[_Fault] = []
         self._mended: list[_Fault] = []
-        self._late = Transaction("", ())
         MADE.append(self)
 
     def fail(self, step: Step, *effects: Effect) -> None:
@@ -135,33 +133,6 @@ class FaultyTable(ForwardingTable):
                 fault.met += 1
                 return (fault.effects[0] if fault.stays else fault.effects.pop(0))(transaction)
         return self.inner.commit(transaction)
-
-    def reply_lost(self, transaction: Transaction) -> Mapping[str, str]:
-        """Commit, and lose the reply."""
-        self.inner.commit(transaction)
-        raise CommitUnknown("no reply")
-
-    def request_lost(self, transaction: Transaction) -> Mapping[str, str]:
-        """Lose the request."""
-        raise CommitUnknown("no reply")
-
-    def lands_late(self, transaction: Transaction) -> Mapping[str, str]:
-        """Keep the request under way, and give no reply."""
-        self._late = transaction
-        raise CommitUnknown("no reply yet")
-
-    def late_lands_first(self, transaction: Transaction) -> Mapping[str, str]:
-        """Let the request that was under way land before this one."""
-        self.inner.commit(self._late)
-        return self.inner.commit(transaction)
-
-    def conflict(self, transaction: Transaction) -> Mapping[str, str]:
-        """Be too late."""
-        raise Conflict(ConflictKind.STALE, 0)
-
-    def down(self, transaction: Transaction) -> Mapping[str, str]:
-        """Refuse."""
-        raise StorageUnavailable("down")
 
 
 def faulty() -> tuple[Harness, FaultyTable]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from bridge.domain.errors import CommitUnknown, Conflict, ConflictKind, StorageUnavailable
 from bridge.storage.table import Table
 from bridge.storage.transaction import Row, Transaction
 
@@ -25,3 +26,39 @@ class ForwardingTable:
     def commit(self, transaction: Transaction) -> Mapping[str, str]:
         """Commit a transaction."""
         return self.inner.commit(transaction)
+
+
+class FailingTable(ForwardingTable):
+    """A table with the ways in which a commit can go wrong. A double chooses the commits."""
+
+    def __init__(self, inner: Table) -> None:
+        super().__init__(inner)
+        #: The transaction that is under way.
+        self.late = Transaction("", ())
+
+    def reply_lost(self, transaction: Transaction) -> Mapping[str, str]:
+        """Commit, and lose the reply."""
+        self.inner.commit(transaction)
+        raise CommitUnknown("no reply")
+
+    def request_lost(self, transaction: Transaction) -> Mapping[str, str]:
+        """Lose the request."""
+        raise CommitUnknown("no reply")
+
+    def lands_late(self, transaction: Transaction) -> Mapping[str, str]:
+        """Keep the request under way, and give no reply."""
+        self.late = transaction
+        raise CommitUnknown("no reply yet")
+
+    def late_lands_first(self, transaction: Transaction) -> Mapping[str, str]:
+        """Let the request that was under way land before this one."""
+        self.inner.commit(self.late)
+        return self.inner.commit(transaction)
+
+    def conflict(self, transaction: Transaction) -> Mapping[str, str]:
+        """Be too late."""
+        raise Conflict(ConflictKind.STALE, 0)
+
+    def down(self, transaction: Transaction) -> Mapping[str, str]:
+        """Refuse."""
+        raise StorageUnavailable("down")

@@ -37,6 +37,7 @@ from bridge.storage.table import Table
 from bridge.storage.transaction import Row, Transaction
 from bridge.testing import MemoryQueue, MemoryTable
 from tests.support.description import hold_event
+from tests.support.forwarding import ForwardingTable
 from tests.support.log_guard import in_pool
 
 _P = ParamSpec("_P")
@@ -171,30 +172,30 @@ class FakeSender:
         return script.pop(0) if len(script) > 1 else script[0]
 
 
-class CountingTable:
+class CountingTable(ForwardingTable):
     """Counts the calls to a table, including pages of 1,000 rows."""
 
     def __init__(self, inner: Table) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self.calls: Counter[str] = Counter()
 
     def get(self, partition: str, key: str) -> Row | None:
         """Count a read of one row."""
         self.calls["get"] += 1
-        return self.inner.get(partition, key)
+        return super().get(partition, key)
 
     def range(
         self, partition: str, start: str, stop: str, *, limit: int | None = None, columns: Sequence[str] = ()
     ) -> Sequence[Row]:
         """Count a read of a range."""
-        rows = self.inner.range(partition, start, stop, limit=limit, columns=columns)
+        rows = super().range(partition, start, stop, limit=limit, columns=columns)
         self.calls["range"] += max(1, -(-len(rows) // 1000))
         return rows
 
     def commit(self, transaction: Transaction) -> Mapping[str, str]:
         """Count a transaction."""
         self.calls["commit"] += 1
-        return self.inner.commit(transaction)
+        return super().commit(transaction)
 
     @property
     def reads(self) -> int:
