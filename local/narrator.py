@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from bridge.domain.outcome import Failure
 from bridge.log import Event
+from local.stoppable import Stoppable
 
 _LINE = re.compile(r"\d\d:\d\d:\d\d (?P<level>[A-Z]+) (?P<logger>\S+): (?P<message>.*)", re.DOTALL)
 
@@ -140,7 +140,7 @@ _SENTENCES: Mapping[Event, Callable[[str, Mapping[str, Any]], Sentence]] = {
 }
 
 
-class LogFile:
+class LogFile(Stoppable):
     """Splits the output of the function host: the app's log into a file, other lines to the terminal.
 
     A context manager that closes the file. Each line of the file is a JSON object with `time` and `level` before the
@@ -174,15 +174,8 @@ class LogFile:
         else:
             self._narrator.take(str(event["event"]), level, event)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def stop(self) -> None:
+        """Close the file."""
         with self._lock:
             self._file.close()
 

@@ -9,7 +9,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Self
 
 from pydantic import JsonValue
@@ -17,6 +16,7 @@ from werkzeug import Request, Response
 
 from local.answer import Answer
 from local.record import MAX_WAIT, Record
+from local.stoppable import Stoppable
 from local.web import WebServer
 
 _ACCEPTED = Answer(status=204)
@@ -46,7 +46,7 @@ class Callback:
         return content
 
 
-class Receiver:
+class Receiver(Stoppable):
     """A receiver on 127.0.0.1. Created by `start`, stopped at the end of a `with` block."""
 
     def __init__(
@@ -129,17 +129,6 @@ class Receiver:
         with self._lock:
             script = self._scripts.get(path)
             return script.popleft() if script else self._standing.get(path, _ACCEPTED)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
 
 def _answer(told: int | Answer) -> Answer:

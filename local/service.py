@@ -1,20 +1,19 @@
 """A child program with a life cycle: started, stopped, killed, started again."""
 
 import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from local.child import Child
 from local.errors import LocalError
 from local.record import Record
+from local.stoppable import Stoppable
 
 _LAST_WORDS = 5
 
 
-class Service(ABC):
+class Service(Stoppable):
     """A child process that reports when ready. The end of a `with` block stops the process.
 
     The child also ends when this process ends for any reason.
@@ -116,14 +115,3 @@ class Service(ABC):
         ready_or_ended.set()
         if self._ready and self._child:
             self._on_end()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()

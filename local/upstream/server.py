@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Self
 
 from pydantic import JsonValue
@@ -18,6 +17,7 @@ from werkzeug import Request, Response
 
 from local.answer import Answer
 from local.record import MAX_WAIT, Record
+from local.stoppable import Stoppable
 from local.upstream.catalogue import named
 from local.upstream.control import control
 from local.upstream.faults import fault
@@ -54,7 +54,7 @@ class Asked:
     headers: dict[str, str] = field(repr=False)
 
 
-class Upstream:
+class Upstream(Stoppable):
     """A Speech endpoint on 127.0.0.1. Created by `start`, stopped at the end of a `with` block."""
 
     def __init__(
@@ -179,17 +179,6 @@ class Upstream:
         if not _ID.fullmatch(asked_for):
             return fault(400, "BadArgument", "The id is not valid.")
         return None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
 
 def _asked(request: Request, operation_id: str, answer: Answer, now: float) -> Asked:

@@ -1,13 +1,12 @@
 """A server that takes connections and never answers: whoever waits for it is in the middle of a request."""
 
 import socket
-from types import TracebackType
-from typing import Self
 
 from local.record import MAX_WAIT
+from local.stoppable import Stoppable
 
 
-class Silent:
+class Silent(Stoppable):
     """Listens on 127.0.0.1; a context manager that closes every connection."""
 
     def __init__(self) -> None:
@@ -37,14 +36,7 @@ class Silent:
         client.recv(1)
         self._clients.append(client)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def stop(self) -> None:
+        """Close every connection."""
         for each in (self._listener, *self._clients):
             each.close()
