@@ -51,7 +51,7 @@ class _Handed(logging.Handler):
 
 
 class Later:
-    """The real clock, further on by what it was told: what is due in an hour is due at once."""
+    """The real clock plus an offset. A measurement moves the offset to make later due times come."""
 
     def __init__(self) -> None:
         self._ahead = timedelta(0)
@@ -61,7 +61,7 @@ class Later:
         return real_clock() + self._ahead
 
     def skip(self, by: timedelta) -> None:
-        """Go on by so much."""
+        """Move the clock forward."""
         self._ahead += by
 
 

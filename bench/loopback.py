@@ -43,7 +43,7 @@ class Loopback(Service):
 
     @property
     def urls(self) -> Sequence[str]:
-        """Where it answers, on each of its ports: to the bridge each is a receiver by itself."""
+        """Return the address of each port. The bridge treats each one as a separate receiver."""
         return [f"http://127.0.0.1:{port}" for port in self._ports]
 
     def command(self) -> Sequence[str]:

@@ -46,7 +46,7 @@ rows by their keys; over a table in memory that does so too, see `.in_memory`"
 _HOSTED = "in a sampled profile (`py-spy`) half of the worker's time is Microsoft's worker and gRPC, and two thirds of \
 the rest are the pipelines of the storage clients; host, Azurite, Speech and receiver share the two cores with it"
 
-#: What is known of why a goal may be missed; said where it is.
+#: The known reasons for missed goals, by figure. A reason is written beside its missed goal.
 _REASONS: Mapping[str, str] = {
     "deliver.vs_requests": "the POST itself, guard and deadline included, takes less than a bare one; what remains is "
     "reading, claiming, signing and recording, 0.2 ms of Python in all ([deliver.svg](deliver.svg))",

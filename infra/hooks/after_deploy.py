@@ -90,7 +90,7 @@ class Deployment:
         return {each["name"].rpartition("/")[2] for each in self.azure.list(f"{self.site}/functions", _SITES)}
 
     def _reasons(self) -> str:
-        """Ask with a key, which is told more than anybody is."""
+        """Return the status as a caller with a key reads it. Calls without a key get less detail."""
         keys = self.azure.post(f"{self.site}/host/default/listkeys", _SITES) or {}
         key = keys.get("functionKeys", {}).get("default", "")
         return fetch("GET", f"{self.url}/api/status", {"x-functions-key": key}).text[:2000]

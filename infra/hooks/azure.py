@@ -21,7 +21,7 @@ _NOT_FOUND = 404
 
 
 class Failed(Exception):
-    """A hook cannot go on; the text says why, and what to do."""
+    """A hook cannot continue. The text gives the reason and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def required(environ: Mapping[str, str], name: str) -> str:
 
 
 def run(hook: Callable[[], None]) -> int:
-    """Run a hook; 1, with one line that says why, where it fails."""
+    """Run a hook. Returns 0, or 1 after one line with the reason."""
     try:
         hook()
     except Failed as error:

@@ -78,7 +78,7 @@ def _of_action_group(resource: str, azure: Management) -> list[str]:
 
 
 def prepare(environ: Mapping[str, str], azure: Management, remember: Remember) -> None:
-    """Say by `remember` which key the vault is to get: none where it has one. Raises Failed."""
+    """Pass the new key of the vault to `remember`, or an empty text if the vault has a key. Raises Failed."""
     if has_key(environ, azure):
         remember(VARIABLE, "")
     elif not environ.get(VARIABLE):
