@@ -49,6 +49,13 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
+def storage() -> Iterator[Azurite]:
+    """Start an empty storage. The one of the session has the rows of other tests."""
+    with Azurite.start() as running:
+        yield running
+
+
+@pytest.fixture
 def storages() -> Iterator[tuple[Azurite, Azurite]]:
     """Start two empty storages, one per side."""
     with Azurite.start() as one, Azurite.start() as other:

@@ -208,7 +208,7 @@ def test_foreign_message_is_accepted_and_skipped(work: Callable[..., AzureWorker
 
 
 def test_every_log_line_has_its_invocation(
-    work: Callable[..., AzureWorker], azurite: Azurite, upstream: Upstream, receiver: Receiver
+    work: Callable[..., AzureWorker], storage: Azurite, upstream: Upstream, receiver: Receiver
 ) -> None:
     """Lines of a sweep's or a delivery's threads are included, since the host drops lines without an invocation."""
     unreadable = Answer.of({"id": "strange", "status": "Unheard-of"})
@@ -216,13 +216,13 @@ def test_every_log_line_has_its_invocation(
     upstream.tell("ends", "Succeeded")
     upstream.tell("strange", answers=[unreadable, throttled], always=denied)
     receiver.answer("/gone", then=410)
-    worker = work(AzureWebJobsStorage=azurite.connection_string, BRIDGE_POLL_INTERVAL="1s")
-    with TableClient.from_connection_string(azurite.connection_string, TABLE) as table:
+    worker = work(AzureWebJobsStorage=storage.connection_string, BRIDGE_POLL_INTERVAL="1s")
+    with TableClient.from_connection_string(storage.connection_string, TABLE) as table:
         table.create_table()
         table.create_entity({"PartitionKey": "op0", "RowKey": "due:0:stranger", "v": 99})
     for operation_id in ("ends", "strange"):
         register(worker, operation_id, f"{receiver.url}/gone")
-    with QueueClient.from_connection_string(azurite.connection_string, DELIVERIES_QUEUE) as queue:
+    with QueueClient.from_connection_string(storage.connection_string, DELIVERIES_QUEUE) as queue:
         queue.create_queue()
         worker.tick("sweep")
         [message] = queue.receive_messages()
