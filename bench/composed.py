@@ -105,7 +105,7 @@ class Composed:
 
     def register(self, operation_id: str, url: str = "http://127.0.0.1:9/") -> None:
         """Register a callback, as the API does once a request is read."""
-        self.bridge.routes.registrations.register(self.request(operation_id, url))
+        self.bridge.handlers.registrations.register(self.request(operation_id, url))
 
     def request(self, operation_id: str, url: str) -> Registration:
         """Say what a client would register."""

@@ -95,7 +95,7 @@ def _lists(large: Table, small: Table, scale: Scale) -> float:
 
 
 def _list(table: Table) -> float:
-    queries = composed(table=table).bridge.routes.queries
+    queries = composed(table=table).bridge.handlers.queries
     return seconds(lambda: _expect(len(queries.page([State.DELIVERED], limit=_PAGE, cursor=None).entries)))
 
 

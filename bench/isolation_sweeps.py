@@ -128,7 +128,7 @@ class Rig:
         operation, now = OperationRef(source, operation_id), self.clock()
         url = normalise(_CALLBACK, self.settings.callback_rules)
         ref = RegistrationRef.of(operation, owner=owner, callback_url=url)
-        self.bridge.routes.registrations.register(
+        self.bridge.handlers.registrations.register(
             Registration(ref=ref, owner=owner, callback_url=url, events=tuple(FinalStatus), since=now, generation=now)
         )
         return ref

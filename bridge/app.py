@@ -61,7 +61,7 @@ class Bridge:
 
     #: Authenticates callers.
     authenticator: Authenticator
-    routes: Handlers
+    handlers: Handlers
     sweep: Sweep
     deliver: Deliver
 
@@ -98,7 +98,7 @@ def compose(settings: Settings, dependencies: Dependencies) -> Bridge:
         counts=counts,
         schedule=schedule,
     )
-    routes = Handlers(
+    handlers = Handlers(
         registrations=register,
         bulk_redelivery=Redeliver(
             repository=repository,
@@ -140,7 +140,7 @@ def compose(settings: Settings, dependencies: Dependencies) -> Bridge:
     )
     return Bridge(
         authenticator=authenticator,
-        routes=routes,
+        handlers=handlers,
         sweep=_compose_sweep(settings, dependencies, queries, dispatcher),
         deliver=deliver,
     )
@@ -335,7 +335,7 @@ class App:
         with called_by(address, principal.object_id), limit:
             if route.parameters is NoParameters:
                 refuse_parameters(request)
-            return route.handler(bridge.routes, request, principal)
+            return route.handler(bridge.handlers, request, principal)
 
     def health(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer whether the app is alive or misconfigured. Reads only memory, so it never waits."""

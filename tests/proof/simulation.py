@@ -231,10 +231,10 @@ class Simulation:
         )
         bridge = compose(SETTINGS, dependencies)
         registrations = replace(
-            bridge.routes.registrations, sharing=Sharing(places=self.places, places_of_owner=self.places)
+            bridge.handlers.registrations, sharing=Sharing(places=self.places, places_of_owner=self.places)
         )
-        routes = replace(bridge.routes, registrations=registrations)
-        return Instance(App(replace(bridge, routes=routes)), caller, offset)
+        handlers = replace(bridge.handlers, registrations=registrations)
+        return Instance(App(replace(bridge, handlers=handlers)), caller, offset)
 
     def _run(self, on: int, what: Callable[[Instance], object]) -> bool:
         """Run one invocation. Returns whether the process survived. A dead process is started again."""

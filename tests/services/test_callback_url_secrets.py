@@ -404,7 +404,7 @@ def test_two_simultaneous_equal_requests_make_one_registration(bridge: Harness) 
     bridge.register("operation-1", PLACE)
     old = bridge.bridge
     bridge.restart(BRIDGE_SIGNING_KEYS=f"{NEW},{OLD}")
-    first = old.routes.registrations.register(bridge.request(url=HOOK))
+    first = old.handlers.registrations.register(bridge.request(url=HOOK))
     second = bridge.registrations.register(bridge.request(url=HOOK))
 
     assert [type(each).__name__ for each in (first, second)] == ["Created", "Existing"]

@@ -228,17 +228,17 @@ class Harness:
     @property
     def registrations(self) -> Register:
         """The service that registers, cancels and redelivers."""
-        return self.bridge.routes.registrations
+        return self.bridge.handlers.registrations
 
     @property
     def bulk_redelivery(self) -> Redeliver:
         """The service for bulk redelivery."""
-        return self.bridge.routes.bulk_redelivery
+        return self.bridge.handlers.bulk_redelivery
 
     @property
     def queries(self) -> Queries:
         """The service that reads registrations."""
-        return self.bridge.routes.queries
+        return self.bridge.handlers.queries
 
     @property
     def sweeper(self) -> Sweep:
