@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, from_json
 
-from bridge.domain.callback_url import CallbackRules, Network
+from bridge.domain.callback_url import CallbackRefused, CallbackRules, Network, normalise_name
 from bridge.domain.clouds import takes_keys_only, wrong_speech_endpoint
 from bridge.domain.errors import Misconfigured
 from bridge.domain.keyring import MIN_KEY_BYTES, Keyring, weakness_of
@@ -39,7 +39,7 @@ _SCHEDULE_FIELDS = 6
 _MAX_PORT = 65535
 _THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
 _TENANT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
-_HOST = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:.]+", re.ASCII)
+_ANY_SUBDOMAIN = "*."
 
 
 def _resolved(value: object) -> object:
@@ -100,10 +100,19 @@ def _ports(value: object) -> object:
 def _hosts(value: object) -> object:
     if value is None or isinstance(value, frozenset):
         return value
-    hosts = frozenset(part.strip().lower() for part in str(value).split(",") if part.strip())
-    if not hosts or not all(_HOST.fullmatch(host) for host in hosts):
+    parts = [part.strip() for part in str(value).split(",") if part.strip()]
+    try:
+        hosts = frozenset(map(_allowed_host, parts))
+    except CallbackRefused:
+        hosts = frozenset()
+    if not hosts:
         raise ValueError("write hosts separated by commas, each a name, an address or *.suffix")
     return hosts
+
+
+def _allowed_host(text: str) -> str:
+    name = text.removeprefix(_ANY_SUBDOMAIN)
+    return text.removesuffix(name) + normalise_name(name)
 
 
 def _url(value: object) -> str:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.adapters.azure.clients import queue_client, table_client
+from bridge.domain.callback_url import DestinationNotAllowed, normalise
 from bridge.domain.errors import Misconfigured
 from bridge.domain.registration import Sharing
 from bridge.settings import Settings, read_settings
@@ -49,6 +50,28 @@ def test_all_missing_settings_are_named_at_once() -> None:
         "BRIDGE_SIGNING_KEYS",
         "BRIDGE_POLL_SCHEDULE",
     }
+
+
+@pytest.mark.parametrize(
+    ("written", "url"),
+    [
+        ("Hooks.Example.com", "https://hooks.example.com/"),
+        ("hooks.example.com.", "https://hooks.example.com/"),
+        ("*.example.org", "https://a.b.example.org/"),
+        ("münchen.example", "https://xn--mnchen-3ya.example/"),
+        ("*.münchen.example", "https://hooks.münchen.example/"),
+        ("2606:4700:4700::1111", "https://[2606:4700:4700::1111]/"),
+        ("[2606:4700:4700:0::1111]", "https://[2606:4700:4700::1111]/"),
+        ("1.1.1.1, hooks.example.com", "https://1.1.1.1/"),
+    ],
+)
+def test_an_allowed_host_is_read_like_the_host_of_a_callback_url(written: str, url: str) -> None:
+    """Both have one parser, so each way to write a host allows the same callbacks."""
+    rules = read_settings({**ENVIRONMENT, "BRIDGE_CALLBACK_ALLOWED_HOSTS": written}).callback_rules
+
+    assert normalise(url, rules)
+    with pytest.raises(DestinationNotAllowed):
+        normalise("https://elsewhere.example.net/", rules)
 
 
 def test_storage_must_be_named() -> None:
@@ -108,6 +131,10 @@ def test_storage_must_be_named() -> None:
         ("BRIDGE_CALLBACK_ALLOWED_NETWORKS", "inner"),
         ("BRIDGE_CALLBACK_REFUSED_NETWORKS", "10.0.0.1/8"),
         ("BRIDGE_CALLBACK_REFUSED_NETWORKS", "inner"),
+        ("BRIDGE_CALLBACK_ALLOWED_HOSTS", "https://hooks.example.com"),
+        ("BRIDGE_CALLBACK_ALLOWED_HOSTS", "hooks.example.com:443"),
+        ("BRIDGE_CALLBACK_ALLOWED_HOSTS", "*.*.example.com"),
+        ("BRIDGE_CALLBACK_ALLOWED_HOSTS", "hooks.example.com,10.1"),
         ("BRIDGE_CALLBACK_ALLOWED_PORTS", "0"),
         ("BRIDGE_CALLBACK_ALLOWED_PORTS", "443,70000"),
         ("BRIDGE_CALLBACK_ALLOWED_PORTS", "https"),

@@ -214,6 +214,15 @@ def normalise_host(text: str) -> str:
     return name if port is None else f"{name}:{port}"
 
 
+def normalise_name(text: str) -> str:
+    """Parse a host without a port, a name or an address, and write it in the form that `allows_host` compares.
+
+    An IPv6 address may stand in brackets. Raises CallbackRefused with the reason.
+    """
+    _check_characters(text)
+    return str(_read_host(text.removeprefix("[").removesuffix("]"), bracketed=":" in text))
+
+
 def origin_of(url: str) -> str:
     """Return scheme, host and port of a normalised URL: the receiver that a message is signed for."""
     parts = urlsplit(url)
