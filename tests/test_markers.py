@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -59,3 +60,9 @@ def test_unit_test_opens_no_socket_and_starts_no_process() -> None:
         ours.connect(("127.0.0.1", 9))
     with pytest.raises(pytest.fail.Exception, match="or a process"):
         subprocess.run([sys.executable, "--version"], check=True)
+
+
+@pytest.mark.parametrize("path", sorted(Path(__file__).parent.glob("domain/test_*.py")), ids=lambda path: path.stem)
+def test_a_test_of_a_pure_function_builds_no_app(path: Path) -> None:
+    """It uses the records of `tests/support/factories.py`."""
+    assert "tests.support.harness" not in path.read_text(encoding="utf-8")

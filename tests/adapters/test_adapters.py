@@ -24,7 +24,7 @@ from bridge.domain.errors import BridgeError, CommitUnknown, Conflict, StorageRe
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import PollErrorKind
 from bridge.domain.outcome import Delivered, Failure, Gone, Rejected, TlsReason, Unreachable
-from bridge.domain.upstream import NoReply, Reply, Source
+from bridge.domain.upstream import NoReply, Reply
 from bridge.settings import read_settings
 from bridge.storage.queue_message import read_task, write_task
 from bridge.storage.transaction import Insert, Transaction
@@ -33,6 +33,7 @@ from local.azurite import Azurite
 from local.receiver import Receiver
 from local.upstream import Upstream
 from tests.hostile_receivers.receivers import OK, drips, living, read_request, recording_with
+from tests.support import factories
 from tests.support.harness import ENVIRONMENT, NOON, FakeClock
 from tests.support.poll_errors import no_reply
 
@@ -51,7 +52,7 @@ LOCAL = read_settings(
 
 def speech(endpoint: str, key: str = "local-key") -> SpeechService:
     """Return a service with one source."""
-    source = Source(name="default", endpoint=endpoint, path="avatar", api_version="2024-08-01")
+    source = factories.source(endpoint)
     return SpeechService([source], {"default": lambda: {"Ocp-Apim-Subscription-Key": key}})
 
 
@@ -158,7 +159,7 @@ def test_an_unavailable_token_is_no_reply() -> None:
     def refuse() -> dict[str, str]:
         raise ClientAuthenticationError("no identity here")
 
-    source = Source(name="default", endpoint="http://127.0.0.1:9", path="avatar", api_version="x")
+    source = factories.source("http://127.0.0.1:9")
 
     assert SpeechService([source], {"default": refuse}).fetch_operation(OPERATION) == no_reply(
         PollErrorKind.CREDENTIAL_UNAVAILABLE, "no token: ClientAuthenticationError"
@@ -171,7 +172,7 @@ def test_an_unreachable_identity_endpoint_is_no_token() -> None:
     def refuse() -> dict[str, str]:
         raise ServiceRequestError("no route")
 
-    source = Source(name="default", endpoint="http://127.0.0.1:9", path="avatar", api_version="x")
+    source = factories.source("http://127.0.0.1:9")
 
     assert SpeechService([source], {"default": refuse}).fetch_operation(OPERATION) == no_reply(
         PollErrorKind.CREDENTIAL_UNAVAILABLE, "no token: ServiceRequestError"
@@ -473,7 +474,7 @@ def test_a_transaction_is_sent_once() -> None:
 def test_an_upstream_that_drips_has_one_deadline() -> None:
     """A byte from time to time would otherwise block a thread of the sweep."""
     with living(drips(OK + b"Content-Length: 999\r\n\r\n", b" ")) as port:
-        source = Source(name="default", endpoint=f"http://127.0.0.1:{port}", path="avatar", api_version="1")
+        source = factories.source(f"http://127.0.0.1:{port}")
         service = SpeechService([source], {"default": dict}, Limits(attempt=0.3))
 
         assert service.fetch_operation(OPERATION) == no_reply(PollErrorKind.TIMEOUT, "no whole answer in time")

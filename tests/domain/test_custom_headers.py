@@ -11,12 +11,12 @@ from bridge.domain.custom_headers import OwnHeaders, faults
 from bridge.domain.header_cipher import DecryptionFailed, HeaderCipher, Secrets
 from bridge.domain.keyring import Keyring
 from bridge.domain.registration import Registration
-from tests.support.harness import harness
+from tests.support import factories
 
 OLD, NEW = b"o" * 32, b"n" * 32
 NONCE = b"twelve bytes"
 SECRET = OwnHeaders({"Authorization": "Bearer hunter2", "X-Tenant": "blue"})
-REQUEST = harness().request()
+REQUEST = factories.registration()
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_a_removed_key_is_named() -> None:
 def test_headers_decrypt_in_their_own_row_and_generation_only() -> None:
     """Otherwise, write access to rows could send one receiver's secret to another receiver."""
     registration, cipher = encrypted(OLD), HeaderCipher(Keyring((OLD,)))
-    elsewhere = harness().request(url="https://attacker.example.com/")
+    elsewhere = factories.registration(url="https://attacker.example.com/")
     later = replace(registration, generation=registration.generation + timedelta(milliseconds=1))
 
     for moved in (replace(elsewhere, headers=registration.headers), later):

@@ -10,12 +10,12 @@ from bridge.domain.delivery import Attempt, DeliveryTask, MarkDead, Skip, decide
 from bridge.domain.registration import DeferredBy, Registration, State
 from bridge.domain.retry import ATTEMPTS_PER_RUN
 from bridge.domain.time import CLOCK_SKEW
-from tests.support.harness import NOON, harness
+from tests.support.factories import NOON, registration
 
 SECOND = timedelta(seconds=1)
 #: A second run, after three attempts.
 PENDING = replace(
-    harness().request(),
+    registration(),
     state=State.PENDING,
     message_id="msg_1",
     message_type="avatar.operation.succeeded",

@@ -12,7 +12,7 @@ from bridge.domain.header_cipher import NONCE_BYTES, DecryptionFailed, HeaderCip
 from bridge.domain.keyring import Keyring
 from bridge.domain.outcome import Failure
 from bridge.domain.registration import Registration
-from tests.support.harness import harness
+from tests.support import factories
 
 CIPHER = HeaderCipher(Keyring((b"k" * 32, b"o" * 32)))
 HEADERS = OwnHeaders({"Authorization": "Bearer secret", "X-Team": "speech"})
@@ -21,7 +21,7 @@ KEY_ID = CIPHER.keyring.public_keys()[0].id
 
 def encrypted(cipher: HeaderCipher = CIPHER) -> Registration:
     """Encrypt the headers of a registration."""
-    request = harness().request()
+    request = factories.registration()
     return cipher.encrypt(request, Secrets(request.callback_url, HEADERS), nonce=b"n" * NONCE_BYTES)
 
 
@@ -71,7 +71,7 @@ def test_tampered_headers_do_not_decrypt(change: str) -> None:
         case "padding":  # base64 that a lenient decoder would accept
             registration = replace(registration, headers=f"{text.rstrip('=')[:40]}={text[40:]}")
         case "registration":
-            registration = replace(harness().request("operation-2"), headers=text)
+            registration = replace(factories.registration("operation-2"), headers=text)
         case "url":
             registration = replace(registration, callback_url="https://evil.example.net/steal")
         case "owner":
@@ -89,7 +89,7 @@ def test_a_stored_url_cannot_be_called() -> None:
     rules = CallbackRules()
     url = normalise("https://hooks.example.com/hook?code=secret", rules)
 
-    stored = CIPHER.tagged(harness().request(url=url)).callback_url
+    stored = CIPHER.tagged(factories.registration(url=url)).callback_url
 
     assert normalise(url, rules) == url
     assert normalise(stored, rules) != stored
@@ -99,10 +99,10 @@ def test_tags_differ_by_owner_operation_and_query() -> None:
     """Equal URLs of another owner, or of another operation, have different tags."""
     url = "https://hooks.example.com/hook?code=secret"
     requests_made = [
-        harness().request(url=url),
-        replace(harness().request(url=url), owner="another"),
-        harness().request("operation-2", url),
-        harness().request(url=f"{url}2"),
+        factories.registration(url=url),
+        replace(factories.registration(url=url), owner="another"),
+        factories.registration("operation-2", url),
+        factories.registration(url=f"{url}2"),
     ]
 
     tags = [CIPHER.tagged(request).callback_url for request in requests_made]
@@ -114,7 +114,7 @@ def test_tags_differ_by_owner_operation_and_query() -> None:
 
 def test_query_and_headers_have_separate_keys() -> None:
     """Both use the same nonce, which a key may use only once. So neither decrypts as the other."""
-    request = harness().request(url="https://hooks.example.com/hook?code=secret")
+    request = factories.registration(url="https://hooks.example.com/hook?code=secret")
     both = CIPHER.encrypt(CIPHER.tagged(request), Secrets(request.callback_url, HEADERS), nonce=b"n" * NONCE_BYTES)
 
     swapped = CIPHER.decrypt(replace(both, headers=both.query, query=both.headers))

@@ -6,14 +6,13 @@ from datetime import timedelta
 
 import pytest
 
-from bridge.domain.events import OperationCompleted
 from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import DeferredBy, InvalidTransition, Registration, State, Transition
 from bridge.domain.retry import DeadReason
-from tests.support.harness import NOON, harness
+from tests.support.factories import NOON, completed, registration
 
 LATER = NOON + timedelta(hours=1)
-REQUEST = harness().request()
+REQUEST = registration()
 #: A registration with an attempt in flight and a deferred later one.
 PENDING = replace(
     REQUEST,
@@ -26,9 +25,7 @@ PENDING = replace(
     due="due:key",
     next_attempt_at=NOON,
 )
-COMPLETED = OperationCompleted(
-    final_status=FinalStatus.FAILED, path="avatar", observed_at=LATER, not_before=None, reason=None, body=None
-)
+COMPLETED = completed(FinalStatus.FAILED, observed_at=LATER)
 #: The columns of a registration without further work.
 IDLE = (None, None, None, None, None)
 

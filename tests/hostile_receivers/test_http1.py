@@ -24,9 +24,10 @@ from bridge.adapters.speech import SpeechService
 from bridge.adapters.webhook_sender import HttpWebhookSender
 from bridge.domain.ids import OperationRef
 from bridge.domain.outcome import Delivered, Failure, Outcome, Rejected, Unreachable
-from bridge.domain.upstream import NoReply, Reply, Source
+from bridge.domain.upstream import NoReply, Reply
 from tests.hostile_receivers.receivers import OK, Habit, drips, floods, living, read_request, replies, replies_and_stays
 from tests.hostile_receivers.test_hostile_receivers import RULES
+from tests.support import factories
 from tests.support.harness import FakeClock
 
 #: A wait for the attempt's deadline would fail the test. Tests may wait for the body's deadline.
@@ -124,7 +125,7 @@ def test_a_poll_answer_with_a_malformed_line_is_parsed() -> None:
     body = b'{"id": "operation-1", "status": "Running"}'
     head = OK + b"X-Odd : y\r\n<warning>\r\nRetry-After: 7\r\nContent-Length: %d\r\n\r\n" % len(body)
     with living(replies_and_stays(head + body)) as port:
-        source = Source(name="default", endpoint=f"http://127.0.0.1:{port}", path="avatar", api_version="1")
+        source = factories.source(f"http://127.0.0.1:{port}")
         service = SpeechService([source], {"default": dict}, LIMITS)
 
         reply = service.fetch_operation(OPERATION)
@@ -308,7 +309,7 @@ def test_a_poll_is_sent_once_even_if_its_kept_connection_ends() -> None:
         polls.append(read_request(connection))
 
     with living(ends_at_the_second) as port:
-        source = Source(name="default", endpoint=f"http://127.0.0.1:{port}", path="avatar", api_version="2024-08-01")
+        source = factories.source(f"http://127.0.0.1:{port}")
         speech = SpeechService([source], {"default": dict}, LIMITS)
         replies = [speech.fetch_operation(OperationRef("default", "operation-1")) for _ in range(2)]
 

@@ -6,9 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from bridge.domain.ids import OperationRef, RegistrationRef
-from bridge.domain.operation import FinalStatus
-from bridge.domain.registration import Registration, State
+from bridge.domain.registration import State
 from bridge.learnt.durations import DurationModel
 from bridge.ports import StoredSchedule
 from bridge.services.reports import HOURS, NEWEST, Overview, by_hour, day_before
@@ -18,6 +16,7 @@ from bridge.storage.records import for_insert
 from bridge.storage.repository import Repository
 from bridge.storage.transaction import Insert, Row, Transaction
 from bridge.testing import MemoryTable
+from tests.support.factories import registration
 from tests.support.harness import NOON
 from tests.support.schedules import exponential_schedule, learnt_schedule
 
@@ -50,21 +49,8 @@ def ended(
     number: int, at: datetime, *, took: timedelta | None = SECOND, state: State = State.DELIVERED, owner: str = "shared"
 ) -> IndexEntry:
     """Return the index entry of an ended registration."""
-    url = "https://hooks.example.com/callback"
-    ref = RegistrationRef.of(OperationRef("default", f"operation-{number}"), owner=owner, callback_url=url)
     began = None if took is None else at - took
-    return IndexEntry.of(
-        Registration(
-            ref=ref,
-            owner=owner,
-            callback_url=url,
-            events=tuple(FinalStatus),
-            state=state,
-            since=at,
-            generation=at,
-            run_began_at=began,
-        )
-    )
+    return IndexEntry.of(registration(f"operation-{number}", owner=owner, at=at, state=state, run_began_at=began))
 
 
 def stored(*entries: IndexEntry) -> Counting:

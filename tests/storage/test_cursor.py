@@ -8,9 +8,9 @@ from bridge.domain.keyring import Keyring
 from bridge.domain.registration import State
 from bridge.storage.index import CURSOR_TEXT, Cursor, CursorCipher
 from bridge.storage.keys import index_key
-from tests.support.harness import NOON, harness
+from tests.support.factories import NOON, registration
 
-KEY = index_key(State.DEAD, NOON, harness().request().ref)
+KEY = index_key(State.DEAD, NOON, registration().ref)
 PLACE = KEY.split(":", 2)[2]
 CIPHER = CursorCipher(Keyring((b"k" * 32, b"o" * 32)))
 

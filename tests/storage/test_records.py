@@ -13,10 +13,10 @@ from bridge.domain.retry import DeadReason
 from bridge.storage.keys import partition_of, row_key
 from bridge.storage.records import SCHEMA_VERSION, Stored, decode, for_insert, for_merge, for_update, stored
 from bridge.storage.transaction import Row
-from tests.support.harness import NOON, harness
+from tests.support.factories import NOON, registration
 from tests.support.strategies import moments
 
-REQUEST = harness().request()
+REQUEST = registration()
 
 texts = st.none() | st.text("ab", min_size=1, max_size=3)
 times = moments("2026-01-01", "2027-01-01")

@@ -20,11 +20,11 @@ from bridge.storage.keys import DueKind, due_key, due_reference, partition_of, r
 from bridge.storage.records import Stored
 from bridge.storage.transaction import ANY, Delete, Insert, Merge, Transaction, Upsert, Write
 from bridge.storage.writes import deliver, poll, purge, register
-from tests.support.harness import NOON, harness
+from tests.support.factories import NOON, operation, registration
 
 LATER = NOON + timedelta(hours=1)
 RETENTION = timedelta(days=30)
-REQUEST = replace(harness().request(), tx="before")
+REQUEST = registration(tx="before")
 REF = REQUEST.ref.operation
 PENDING = replace(
     REQUEST,
@@ -36,14 +36,7 @@ PENDING = replace(
     due=due_key(NOON, DueKind.DELIVER, due_reference(REQUEST.ref)),
 )
 CLAIMED = replace(PENDING, claim="mine", leased_until=LATER)
-OPERATION = Operation(
-    ref=REF,
-    registered_at=NOON,
-    group="long",
-    polls=7,
-    due=due_key(NOON, DueKind.POLL, due_reference(REF)),
-    tx="before",
-)
+OPERATION = operation(group="long", polls=7, due=due_key(NOON, DueKind.POLL, due_reference(REF)), tx="before")
 
 
 def aggregate(
@@ -270,7 +263,7 @@ def test_canceling_the_last_registration_schedules_a_purge_after_the_retention()
 
 def test_canceling_one_of_several_registrations_only_touches_the_operation() -> None:
     """A concurrent step then gets a conflict and reads again."""
-    other = harness().request(url="https://other.example.com/")
+    other = registration(url="https://other.example.com/")
 
     step = register.cancel_waiting(
         aggregate(REQUEST, other), Stored(REQUEST, "etag-r"), LATER, tx="mine", retention=RETENTION

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextvars import Context
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
 from typing import ParamSpec, TypeVar
@@ -16,7 +16,6 @@ from bench.inline import InlineExecutor
 from bridge.adapters.entra.tokens import EntraTokens
 from bridge.app import Bridge, compose
 from bridge.dependencies import Dependencies, Network, Pools, Randomness
-from bridge.domain.callback_url import normalise
 from bridge.domain.delivery import DeliveryTask
 from bridge.domain.header_cipher import NONCE_BYTES, HeaderCipher
 from bridge.domain.ids import OperationRef, RegistrationRef
@@ -36,6 +35,7 @@ from bridge.storage.keys import after, due_parts, operation_partitions, partitio
 from bridge.storage.table import Table
 from bridge.storage.transaction import Row, Transaction
 from bridge.testing import MemoryQueue, MemoryTable
+from tests.support import factories
 from tests.support.description import hold_event
 from tests.support.forwarding import ForwardingTable
 from tests.support.log_guard import in_pool
@@ -44,7 +44,7 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 #: The start time of every test.
-NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+NOON = factories.NOON
 
 
 def new_signing_key() -> str:
@@ -264,17 +264,7 @@ class Harness:
         metadata: str | None = None,
     ) -> Registration:
         """Return the registration that a client would request."""
-        operation = OperationRef("default", operation_id)
-        callback_url = normalise(url, self.settings.callback_rules)
-        return Registration(
-            ref=RegistrationRef.of(operation, owner="shared", callback_url=callback_url),
-            owner="shared",
-            callback_url=callback_url,
-            events=tuple(events),
-            metadata=metadata,
-            since=self.clock(),
-            generation=self.clock(),
-        )
+        return factories.registration(operation_id, url, at=self.clock(), events=tuple(events), metadata=metadata)
 
     def register(self, operation_id: str = "operation-1", *urls: str) -> list[RegistrationRef]:
         """Register callbacks. Returns their references."""

@@ -1,0 +1,53 @@
+"""Plain records for tests of pure functions. No app, no settings and no storage."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from bridge.domain.callback_url import CallbackRules, normalise
+from bridge.domain.events import OperationCompleted
+from bridge.domain.ids import OperationRef, RegistrationRef
+from bridge.domain.operation import FinalStatus, Operation
+from bridge.domain.registration import Registration
+from bridge.domain.upstream import Source
+
+#: The time of the records.
+NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+OWNER = "shared"
+HOOK = "https://receiver.example.com/hook"
+
+
+def registration(
+    operation_id: str = "operation-1", url: str = HOOK, *, owner: str = OWNER, at: datetime = NOON, **columns: Any
+) -> Registration:
+    """Return a registration that waits since `at`, with the columns that differ from it."""
+    callback_url = normalise(url, CallbackRules(allow_http=True, allowed_ports=None))
+    waiting: dict[str, Any] = {"events": tuple(FinalStatus), "since": at, "generation": at}
+    return Registration(
+        ref=RegistrationRef.of(OperationRef("default", operation_id), owner=owner, callback_url=callback_url),
+        owner=owner,
+        callback_url=callback_url,
+        **{**waiting, **columns},
+    )
+
+
+def operation(operation_id: str = "operation-1", **columns: Any) -> Operation:
+    """Return an operation that was registered at NOON, with the columns that differ from it."""
+    return Operation(ref=OperationRef("default", operation_id), **{"registered_at": NOON, "due": "", **columns})
+
+
+def completed(final_status: FinalStatus = FinalStatus.SUCCEEDED, **columns: Any) -> OperationCompleted:
+    """Return the end of an avatar operation, seen at NOON, with the columns that differ from it."""
+    seen: dict[str, Any] = {
+        "path": "avatar",
+        "observed_at": NOON,
+        "not_before": None,
+        "reason": None,
+        "body": None,
+    }
+    return OperationCompleted(final_status=final_status, **{**seen, **columns})
+
+
+def source(endpoint: str = "https://speech.example.com", **columns: Any) -> Source:
+    """Return the default source, with the columns that differ from it."""
+    return Source(endpoint=endpoint, **{"name": "default", "path": "avatar", "api_version": "2024-08-01", **columns})
