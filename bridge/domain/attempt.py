@@ -7,7 +7,7 @@ from typing import assert_never
 
 from bridge.domain.host_limits import FailedProbe
 from bridge.domain.ids import RegistrationRef
-from bridge.domain.outcome import Delivered, Failure, Gone, Outcome, Rejected, Unreachable, is_success
+from bridge.domain.outcome import Delivered, Failure, Gone, LastAttempt, Outcome, Rejected, Unreachable, is_success
 from bridge.domain.registration import Registration, State
 from bridge.domain.time import iso
 
@@ -80,6 +80,10 @@ class AttemptRecord:
                 return replace(self, duration_ms=ms, address=address, error=error, detail=detail)
             case _:
                 assert_never(outcome)
+
+    def of_run(self, run_start: int) -> LastAttempt:
+        """Return the outcome for lists. `run_start` is the number of the first attempt of its run."""
+        return LastAttempt(number=self.number - run_start + 1, at=self.at, status=self.status, error=self.error)
 
     def without_outcome(self) -> "AttemptRecord":
         """Return the record without its outcome."""

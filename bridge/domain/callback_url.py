@@ -234,6 +234,13 @@ def host_and_port(url: str) -> str:
     return urlsplit(url).netloc
 
 
+def hosts_of(url: str) -> tuple[str, str]:
+    """Return the host of a normalised URL in the two forms of `normalise_host`: as a name, and with its port."""
+    parts = urlsplit(url)
+    name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else str(parts.hostname)
+    return name, f"{name}:{parts.port or DEFAULT_PORTS[parts.scheme]}"
+
+
 def without_query(url: str) -> str:
     """Write a URL for lists, pages, commands and logs: `?…` replaces a query, which can contain a secret.
 

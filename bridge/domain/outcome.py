@@ -1,7 +1,7 @@
 """The outcome of one attempt."""
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from http import HTTPStatus
 
@@ -90,6 +90,26 @@ class Unreachable:
 
 
 Outcome = Delivered | Gone | Rejected | Unreachable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastAttempt:
+    """The last attempt of a run whose outcome is known, as a list shows it."""
+
+    #: Counted from 1 within the run.
+    number: int
+    #: When the attempt was claimed.
+    at: datetime
+    #: The status of the answer, or None without an answer.
+    status: int | None = None
+    #: The class of the failure, if there was no answer.
+    error: Failure | None = None
+
+    def has(self, outcome: str) -> bool:
+        """Return whether `outcome` names the outcome: a status (`401`), its class (`4xx`), or a kind of failure."""
+        if self.status is None:
+            return self.error == outcome
+        return outcome in (str(self.status), f"{self.status // 100}xx")
 
 
 def is_success(status: int) -> bool:

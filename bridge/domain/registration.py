@@ -9,6 +9,7 @@ from types import MappingProxyType
 from bridge.domain.events import Addressee, Format, Message, OperationCompleted, compose
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.operation import MAX_REGISTRATIONS, FinalStatus, Operation
+from bridge.domain.outcome import LastAttempt
 from bridge.domain.retry import DeadReason
 from bridge.domain.sliding_window import check_times, take
 from bridge.domain.text import same_json
@@ -134,6 +135,8 @@ class Registration:
     run_start: int = 1
     #: When the current run began: for the first run, when the bridge saw the end of the operation.
     run_began_at: datetime | None = None
+    #: The last attempt of the current run whose outcome is known. None before the first record of the run.
+    last_recorded: LastAttempt | None = None
     #: The start times of the last runs after an attempt, in milliseconds since 1970. At most RUNS_AN_HOUR per hour.
     runs: tuple[int, ...] = ()
     #: When the next attempt may be made.
@@ -315,7 +318,9 @@ class Registration:
 
 def _run_begun(registration: Registration, now: datetime, due: str) -> Registration:
     fresh = _idle(registration, next_attempt_at=now, due=due)
-    return replace(fresh, run_start=fresh.last_attempt + 1, run_began_at=now, runs=fresh.counted_run(now))
+    return replace(
+        fresh, run_start=fresh.last_attempt + 1, last_recorded=None, run_began_at=now, runs=fresh.counted_run(now)
+    )
 
 
 def _idle(registration: Registration, *, next_attempt_at: datetime | None, due: str | None = None) -> Registration:

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
-from urllib.parse import urlsplit
 
-from bridge.domain.callback_url import DEFAULT_PORTS, host_and_port, origin_of
+from bridge.domain.callback_url import host_and_port
 from bridge.domain.errors import BridgeError, UnreadableRow
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.registration import Registration, State
@@ -23,7 +22,7 @@ from bridge.domain.time import Clock
 from bridge.log import Event, log
 from bridge.pool import map_in_order
 from bridge.services.queries import Queries
-from bridge.storage.index import Cursor, IndexEntry
+from bridge.storage.index import Cursor, EntryFilter, IndexEntry
 from bridge.storage.records import Stored
 from bridge.storage.repository import Commit, Repository, unchanged
 from bridge.storage.writes import register
@@ -62,10 +61,7 @@ class Order:
 
     def includes(self, entry: IndexEntry) -> bool:
         """Return whether a dead registration matches."""
-        where = urlsplit(origin_of(entry.callback_url))
-        name = f"[{where.hostname}]" if ":" in (where.hostname or "") else where.hostname
-        port = where.port or DEFAULT_PORTS[where.scheme]
-        return self.owner in (None, entry.owner) and self.host in (None, name, f"{name}:{port}")
+        return self.owner in (None, entry.owner) and EntryFilter(host=self.host).matches(entry)
 
 
 @dataclass(frozen=True, slots=True)

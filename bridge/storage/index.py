@@ -9,10 +9,12 @@ from datetime import datetime
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
+from bridge.domain.callback_url import hosts_of
 from bridge.domain.events import Format
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.keyring import Keyring, Purpose, derive
 from bridge.domain.operation import FinalStatus
+from bridge.domain.outcome import LastAttempt
 from bridge.domain.registration import DeferredBy, Registration, State
 from bridge.domain.retry import DeadReason
 from bridge.storage.keys import index_key, index_since
@@ -36,6 +38,9 @@ class IndexEntry:
     reason: DeadReason | None = None
     message_id: str | None = None
     message_type: str | None = None
+    group: str | None = None
+    #: The last attempt of the current run whose outcome is known. Missing in rows of former versions.
+    last_recorded: LastAttempt | None = None
     #: When the current run of attempts began. Missing in rows of former versions.
     run_began_at: datetime | None = None
     next_attempt_at: datetime | None = None
@@ -63,10 +68,38 @@ class IndexEntry:
             reason=registration.reason,
             message_id=registration.message_id,
             message_type=registration.message_type,
+            group=registration.group,
+            last_recorded=registration.last_recorded,
             run_began_at=registration.run_began_at,
             next_attempt_at=registration.next_attempt_at,
             deferred_by=registration.deferred_by,
             delivered_at=registration.delivered_at,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryFilter:
+    """The conditions of a list or a bulk redelivery. An entry has to meet all of them, and None is no condition."""
+
+    #: The host of the callbacks, normalised: a name, which matches every port, or a name with its port.
+    host: str | None = None
+    #: The earliest time at which the registration entered its state.
+    since: datetime | None = None
+    #: The time before which the registration entered its state.
+    until: datetime | None = None
+    #: The outcome of the last attempt: a status, its class, or the class of a failure.
+    outcome: str | None = None
+    group: str | None = None
+
+    def matches(self, entry: IndexEntry) -> bool:
+        """Return whether an entry meets all conditions."""
+        last = entry.last_recorded
+        return (
+            (self.host is None or self.host in hosts_of(entry.callback_url))
+            and (self.since is None or self.since <= entry.since)
+            and (self.until is None or entry.since < self.until)
+            and (self.outcome is None or (last is not None and last.has(self.outcome)))
+            and self.group in (None, entry.group)
         )
 
 

@@ -90,7 +90,10 @@ def for_update(before: Stored[R], after: R) -> dict[str, Value]:
     if before.schema_version != SCHEMA_VERSION:
         return for_merge(after)
     was = before.record
-    return _written(after, (name for name in _kind(type(after)).columns if getattr(was, name) != getattr(after, name)))
+    changed = [name for name in _kind(type(after)).columns if getattr(was, name) != getattr(after, name)]
+    old = _written(was, changed)
+    columns = {name: value for name, value in _written(after, changed).items() if value != old[name]}
+    return {VERSION_COLUMN: SCHEMA_VERSION, **columns}
 
 
 def part_columns(name: str, part: type, value: object) -> dict[str, Value]:
@@ -129,6 +132,9 @@ def decode(kind: type[R], ref: OperationRef | RegistrationRef | None, values: Ma
     if not _is_of_its_key(record):
         raise UnreadableRow("Registration whose owner or callback URL is not the one in its key")
     naive = [name for name in _kind(kind).times if _is_naive(getattr(record, name))]
+    for name, part in _kind(kind).parts.items():
+        value = getattr(record, name)
+        naive += [f"{name}_{each.name}" for each in fields(part) if _is_naive(getattr(value, each.name, None))]
     if naive:
         raise UnreadableRow(f"{kind.__name__} with times without a zone: {', '.join(naive)}")
     return record

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from bridge.domain.operation import FinalStatus
+from bridge.domain.outcome import LastAttempt
 from bridge.domain.registration import DeferredBy, InvalidTransition, Registration, State, Transition
 from bridge.domain.retry import DeadReason
 from tests.support.factories import NOON, completed, registration
@@ -79,11 +80,13 @@ def test_a_postponed_registration_has_no_claim() -> None:
 )
 def test_another_run_begins_now_and_clears_the_last_result(ended: Registration) -> None:
     """The attempt gets the next number."""
+    ended = replace(ended, last_recorded=LastAttempt(number=3, at=NOON, status=410))
+
     after = ended.rerun(LATER, due="due:now")
 
     assert (after.state, after.since, after.delivered_at, after.reason) == (State.PENDING, LATER, None, None)
     assert (plans(after), after.run_start) == ((LATER, None, None, None, "due:now"), 4)
-    assert after.run_began_at == LATER
+    assert (after.run_began_at, after.last_recorded) == (LATER, None)
 
 
 def test_a_completed_operation_begins_a_run_at_once() -> None:

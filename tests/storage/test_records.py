@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from bridge.domain.events import Format
 from bridge.domain.operation import FinalStatus
+from bridge.domain.outcome import Failure, LastAttempt
 from bridge.domain.registration import Registration, State
 from bridge.domain.retry import DeadReason
 from bridge.storage.keys import partition_of, row_key
@@ -36,6 +37,14 @@ registrations = st.builds(
     final_status=st.none() | st.sampled_from(FinalStatus),
     message_body=st.none() | st.binary(min_size=1, max_size=3),
     last_attempt=st.integers(0, 2),
+    last_recorded=st.none()
+    | st.builds(
+        LastAttempt,
+        number=st.integers(1, 10),
+        at=times,
+        status=st.none() | st.integers(200, 599),
+        error=st.none() | st.sampled_from(Failure),
+    ),
     next_attempt_at=st.none() | times,
     claim=texts,
     due=texts,

@@ -6,6 +6,7 @@ from datetime import datetime
 from bridge.domain.attempt import KEPT_ATTEMPTS, AttemptRecord
 from bridge.domain.delivery import LEASE, RESEND_AFTER, DeliveryTask, pending_task
 from bridge.domain.host_limits import Deferred
+from bridge.domain.outcome import Failure
 from bridge.domain.registration import InvalidTransition, Registration, State, Transition
 from bridge.domain.retry import DeadReason, Decision, Done, GiveUp, RetryAt
 from bridge.storage.index import IndexEntry, index_key_of
@@ -89,18 +90,29 @@ def resend_soon(before: Stored[Registration], task: DeliveryTask, now: datetime,
 
 
 def record(
-    before: Stored[Registration], attempt: AttemptRecord, decision: Decision, now: datetime, *, tx: str
+    before: Stored[Registration],
+    attempt: AttemptRecord,
+    decision: Decision,
+    now: datetime,
+    *,
+    tx: str,
+    run_start: int | None = None,
 ) -> Transaction:
-    """Record an attempt and its consequences: 5 rows, under the registration's ETag."""
+    """Record an attempt and its consequences: 5 rows, under the registration's ETag.
+
+    `run_start` is the number of the first attempt of its run, if that is not the current run.
+    """
+    last = attempt.of_run(before.record.run_start if run_start is None else run_start)
+    recorded = replace(before.record, last_recorded=last)
     # A purge that gave way to this delivery may have deleted the attempt's row already.
     row = Upsert(attempt_key(attempt.ref, attempt.number), for_merge(attempt))
     match decision:
         case RetryAt(at=at):
-            writes = _postpone(before, at, tx)
+            writes = _postpone(before, recorded, at, tx)
         case Done():
-            writes = _end(before, Transition.DELIVER, now, tx, reason=None)
+            writes = _end(before, recorded.ended(Transition.DELIVER, now), tx)
         case GiveUp(reason=reason):
-            writes = _end(before, Transition.GIVE_UP, now, tx, reason=reason)
+            writes = _end(before, recorded.ended(Transition.GIVE_UP, now, reason=reason), tx)
     return Transaction(partition_of(attempt.ref), (*writes, row), stamp=row_key(attempt.ref), tx=tx)
 
 
@@ -118,7 +130,8 @@ def fail_unsent(
     Like a claim this deletes the oldest attempt beyond the limit, unless `drops_oldest` is false: one row more. The
     attempt is claimed and recorded in one step under the registration's ETag, so no crash can happen in between.
     """
-    claimed = replace(before.record, last_attempt=attempt.number)
+    last = attempt.of_run(before.record.run_start)
+    claimed = replace(before.record, last_attempt=attempt.number, last_recorded=last)
     row = Insert(attempt_key(attempt.ref, attempt.number), for_insert(attempt))
     match decision:
         case RetryAt(at=at):
@@ -156,7 +169,8 @@ def record_late(
         return record(found, attempt, decision, now, tx=tx)
     same_generation = found.record.generation == claimed.registration.record.generation
     if isinstance(decision, Done) and found.record.state is State.PENDING and same_generation:
-        return record(found, attempt, decision, now, tx=tx)
+        run_start = claimed.registration.record.run_start
+        return record(found, attempt, decision, now, tx=tx, run_start=run_start)
     if row_etag is None:
         return None
     row = Merge(attempt_key(attempt.ref, attempt.number), for_merge(attempt), row_etag)
@@ -165,20 +179,21 @@ def record_late(
 
 def mark_dead(before: Stored[Registration], now: datetime, *, tx: str) -> Transaction:
     """End a run after its last attempt was lost: 4 rows."""
-    writes = _end(before, Transition.GIVE_UP, now, tx, reason=DeadReason.EXHAUSTED)
+    claimed = before.record
+    if claimed.claim is not None:
+        lost = replace(Claimed.held(before).attempt, error=Failure.LOST)
+        claimed = replace(claimed, last_recorded=lost.of_run(claimed.run_start))
+    writes = _end(before, claimed.ended(Transition.GIVE_UP, now, reason=DeadReason.EXHAUSTED), tx)
     return Transaction(partition_of(before.record.ref), writes, stamp=row_key(before.record.ref), tx=tx)
 
 
-def _end(
-    before: Stored[Registration], transition: Transition, now: datetime, tx: str, *, reason: DeadReason | None
-) -> tuple[Write, ...]:
-    after = before.record.ended(transition, now, reason=reason)
+def _end(before: Stored[Registration], after: Registration, tx: str) -> tuple[Write, ...]:
     return (*put(before, after, tx), *_gone(before.record))
 
 
-def _postpone(before: Stored[Registration], at: datetime, tx: str) -> tuple[Write, ...]:
+def _postpone(before: Stored[Registration], recorded: Registration, at: datetime, tx: str) -> tuple[Write, ...]:
     due = _due(before.record, at)
-    after = before.record.postponed(at, due=due)
+    after = recorded.postponed(at, due=due)
     shown = Merge(index_key_of(after), for_merge(IndexEntry.of(after)), ANY)
     return (overwrite(before, after, tx), shown, *_gone(before.record), _next_task(after, due))
 
