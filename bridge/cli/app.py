@@ -1,5 +1,6 @@
 """The command line: `speech-webhooks` if its wheel is installed, `python -m bridge.cli` in a clone."""
 
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 import typer
@@ -20,24 +21,33 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 keys = typer.Typer(help="Signing keys.", no_args_is_help=True, rich_markup_mode=None)
-keys.command("new", epilog=epilog("keys new"))(operating.new_key)
-keys.command("list", epilog=epilog("keys list"))(operating.list_keys)
 
-for name, command in (
-    ("register", registrations.register),
-    ("show", registrations.show),
-    ("list", registrations.list_registrations),
-    ("watch", registrations.watch),
-    ("cancel", registrations.cancel),
-    ("redeliver", registrations.redeliver),
-    ("ping", callbacks.ping),
-    ("verify", callbacks.verify),
-    ("secret", callbacks.secret),
-    ("status", operating.status),
-    ("doctor", operating.doctor),
-    ("open", operating.open_page),
-):
-    app.command(name, epilog=epilog(name))(command)
+
+def summary(command: Callable[..., None]) -> str:
+    """Return the first sentence of a command's help. Given so, the list of commands wraps it instead of cutting it."""
+    return (command.__doc__ or "").splitlines()[0].partition(". ")[0].removesuffix(".") + "."
+
+
+COMMANDS: Mapping[str, Callable[..., None]] = {
+    "register": registrations.register,
+    "show": registrations.show,
+    "list": registrations.list_registrations,
+    "watch": registrations.watch,
+    "cancel": registrations.cancel,
+    "redeliver": registrations.redeliver,
+    "ping": callbacks.ping,
+    "verify": callbacks.verify,
+    "secret": callbacks.secret,
+    "status": operating.status,
+    "doctor": operating.doctor,
+    "open": operating.open_page,
+    "keys list": operating.list_keys,
+    "keys new": operating.new_key,
+}
+
+for name, command in COMMANDS.items():
+    group, last_word = (keys, name.removeprefix("keys ")) if name.startswith("keys ") else (app, name)
+    group.command(last_word, short_help=summary(command), epilog=epilog(name))(command)
 app.add_typer(keys, name="keys")
 
 

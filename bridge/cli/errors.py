@@ -27,6 +27,7 @@ class Exit(IntEnum):
     REFUSED = 3
     UNENDED = 4
     BUG = 70  #: EX_SOFTWARE of sysexits.h
+    CUT = 141  #: the reader of the output ended first: 128 and SIGPIPE, like other programs
 
 
 class CommandFailed(Exception):

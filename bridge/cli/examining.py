@@ -8,11 +8,12 @@ from enum import StrEnum
 
 import requests
 
-from bridge.cli.client import Api, Json, other_version
+from bridge.cli.client import Api, Json
 from bridge.cli.errors import CommandFailed, Refused
 from bridge.cli.showing import poll_error, troubles
+from bridge.cli.times import instant
 from bridge.diagnostics import of_poll
-from bridge.domain.time import Clock, parse_instant
+from bridge.domain.time import Clock
 from bridge.storage.keys import HEARTBEAT_KEY
 
 #: The largest accepted difference between clocks.
@@ -115,7 +116,9 @@ def _failed(name: str, error: CommandFailed) -> Examined:
 
 
 def _sweeps(status: Json, now: datetime) -> Iterator[Examined]:
-    last, overdue = (_moment(status[name]) for name in ("lastSweepAt", "oldestOverdueAt"))
+    last, overdue = (
+        None if status[name] is None else instant(status[name]) for name in ("lastSweepAt", "oldestOverdueAt")
+    )
     timer = "check BRIDGE_POLL_SCHEDULE and that the function `sweep` exists and is enabled, then restart the app"
     ahead = [each["row"] for each in status.get("clocksAhead", ())]
     if ahead:
@@ -168,12 +171,3 @@ def _deliveries(api: Api) -> Iterator[Examined]:
         yield Examined(each.finding.where, Health.BAD, text, hint.do)
     if not found:
         yield Examined("registrations", Health.GOOD, "no problem among the newest that are waiting, pending or dead")
-
-
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    read = parse_instant(text)
-    if read is None:
-        raise other_version(f"{str(text)[:40]!r} is not a time")
-    return read

@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
+from rich.console import Group
 from rich.live import Live
+from rich.text import Text
 
 from bridge.cli.client import Api, Json
 from bridge.cli.context import CliContext
 from bridge.cli.errors import BridgeUnreachable, Refused, WaitTimeout
 from bridge.cli.output import Output, table_of
 from bridge.cli.showing import ended_attempts, has_ended, in_short, tone_of
+from bridge.cli.times import Times
 
 #: How long following continues if the bridge is silent or unavailable, in seconds.
 SILENCE = 60.0
@@ -37,26 +40,37 @@ class LinesDisplay:
     def show(self, seen: Mapping[str, Json]) -> None:
         """Write the changes."""
         for name, shown in seen.items():
-            change = (shown["state"], shown["operation"]["status"], in_short(shown), len(ended_attempts(shown)))
+            change = (
+                shown["state"],
+                shown["operation"]["status"],
+                in_short(shown, Times()),
+                len(ended_attempts(shown)),
+            )
             if self._told.get(name) == change:
                 continue
             self._told[name] = change
             if self.output.as_json:
                 self.output.json(shown, compact=True)
             else:
-                self.output.say(f"{name}  {shown['state']}  {in_short(shown)}", tone_of(shown))
+                self.output.say(f"{name}  {shown['state']}  {in_short(shown, Times())}", tone_of(shown))
 
 
 @dataclass(slots=True)
 class TableDisplay:
-    """A table that is redrawn in place."""
+    """A table that is redrawn in place, with an empty line below.
+
+    A terminal echoes `^C` where the cursor stands. On a full last line the echo would begin another line, and the next
+    drawing would leave the top of the previous one behind.
+    """
 
     live: Live
+    output: Output
 
     def show(self, seen: Mapping[str, Json]) -> None:
         """Redraw the table."""
-        rows = [(name, shown["state"], in_short(shown)) for name, shown in seen.items()]
-        self.live.update(table_of(_COLUMNS, rows, width=self.live.console.width), refresh=True)
+        times = self.output.times()
+        rows = [(name, shown["state"], in_short(shown, times)) for name, shown in seen.items()]
+        self.live.update(Group(table_of(_COLUMNS, rows, width=self.live.console.width), Text()), refresh=True)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,7 +92,7 @@ class Follow:
         live = Live(console=output.console, auto_refresh=False) if output.is_terminal else None
         shown_in: AbstractContextManager[object] = nullcontext() if live is None else live
         with shown_in:
-            return self._follow(ids, LinesDisplay(output) if live is None else TableDisplay(live))
+            return self._follow(ids, LinesDisplay(output) if live is None else TableDisplay(live, output))
 
     def _follow(self, ids: Sequence[str], display: Display) -> Sequence[Json]:
         began = self.around.stopwatch()

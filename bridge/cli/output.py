@@ -2,6 +2,7 @@
 
 import json
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bridge.cli.context import CliContext
+from bridge.cli.times import Times
 from bridge.domain.text import printable
 
 
@@ -39,6 +41,14 @@ class OutputLine:
 _BEYOND_ASCII = re.compile(r"[^ -~\n]")
 
 
+class _Console(Console):
+    """Leaves a reader that has ended to `Commands`, where the exit code depends on the command."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise BrokenPipeError again. Rich would end the process with code 1."""
+        raise BrokenPipeError
+
+
 class Output:
     """Writes the text of a command. All output passes through here and is made printable.
 
@@ -50,12 +60,17 @@ class Output:
         self.as_json = around.as_json
         self._plain = around.out
         self._errors = around.err
-        self.console = Console(file=around.out, markup=False, highlight=False, emoji=False, soft_wrap=True)
+        self._clock = around.clock
+        self.console = _Console(file=around.out, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
     @property
     def is_terminal(self) -> bool:
         """Whether a person reads the output."""
         return self.console.is_terminal and not self.as_json
+
+    def times(self, *, with_exact: bool = False) -> Times:
+        """Return the way to write times: relative to now for a person, perhaps with the exact time behind."""
+        return Times(self._clock(), with_exact) if self.is_terminal else Times()
 
     def json(self, value: object, *, compact: bool = False) -> None:
         """Write one JSON value, or with `compact` one of many, a line each."""
@@ -104,12 +119,12 @@ class Output:
 def table_of(columns: Sequence[str], rows: Sequence[Sequence[str]], *, width: int) -> RenderableType:
     """Draw a table for a terminal. On a narrow terminal each row becomes a block below its first cell.
 
-    Cells are never wrapped, so that an id or a time can be copied.
+    No id and no time is ever broken, so that both can be copied.
     """
     cells = [[_clean(cell) for cell in row] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
     if sum(widths) + len(widths) > width:
-        blocks = (f"{first}\n  {'  '.join(filter(None, rest))}" for first, *rest in cells)
+        blocks = ("\n".join([first, *_wrapped("  ".join(filter(None, rest)), width)]) for first, *rest in cells)
         return Group(*(Text(block, no_wrap=True, overflow="ignore") for block in blocks))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
@@ -119,8 +134,18 @@ def table_of(columns: Sequence[str], rows: Sequence[Sequence[str]], *, width: in
     return table
 
 
+def _wrapped(text: str, width: int) -> list[str]:
+    """Break a text at its spaces, for lines below another one."""
+    wrapper = textwrap.TextWrapper(
+        width=width, initial_indent="  ", subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
+    return wrapper.wrap(text)
+
+
 def _clean(text: str) -> str:
-    return printable(text, len(text))
+    """Replace each character that is not printable by a space. Indentation stays."""
+    indent = len(text) - len(text.lstrip(" "))
+    return " " * indent + printable(text[indent:], len(text))
 
 
 def _escaped(found: re.Match[str]) -> str:

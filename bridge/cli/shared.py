@@ -1,5 +1,7 @@
 """Options and error handling that all commands share."""
 
+import os
+import sys
 from typing import Annotated, Any, TypeAlias
 
 import typer
@@ -7,7 +9,7 @@ from typer.core import TyperGroup
 
 from bridge.cli.client import Api
 from bridge.cli.context import CliContext
-from bridge.cli.errors import Bug, CommandFailed, Refused
+from bridge.cli.errors import Bug, CommandFailed, Exit, Refused
 from bridge.cli.output import Output
 from bridge.domain.events import Format
 
@@ -22,10 +24,15 @@ MessageFormat = Annotated[
 
 EXIT_CODES = """Exit codes: 0 success; 1 the checked thing has failed (a dead delivery, an operation that is Failed, a
 callback that is not genuine, a check that is BAD); 2 the arguments or the environment are wrong; 3 the bridge cannot
-be reached, or refused; 4 the time of --timeout is over; 70 the command line has a bug; 130 Ctrl-C."""
+be reached, or refused; 4 the time of --timeout is over; 70 the command line has a bug; 130 Ctrl-C; 141 the reader of
+the output has ended before a command that does more than show."""
 
 ENVIRONMENT = """Environment: BRIDGE_URL is the address of the bridge. BRIDGE_KEY is a function key, or BRIDGE_TOKEN a
 bearer token. They are never arguments, since process lists show arguments."""
+
+
+#: Commands without an effect and without a verdict: an output that is cut short is a success, like `list | head -1`.
+_ONLY_SHOW = frozenset({"keys", "list", "secret", "show", "status"})
 
 
 class Commands(TyperGroup):
@@ -42,6 +49,9 @@ class Commands(TyperGroup):
             code = error.code if isinstance(error, Refused) else type(error).__name__
             Output(ctx.ensure_object(CliContext)).error(str(error), code=code)
             raise typer.Exit(int(error.exit)) from error
+        except BrokenPipeError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes it once more
+            raise typer.Exit(int(Exit.OK if ctx.invoked_subcommand in _ONLY_SHOW else Exit.CUT)) from error
 
 
 def around(context: typer.Context, *, as_json: bool = False) -> CliContext:

@@ -7,13 +7,14 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from itertools import islice
+from itertools import groupby, islice
 from urllib.parse import urlsplit
 
 from bridge import diagnostics
 from bridge.cli.client import Api, Json, other_version
 from bridge.cli.errors import Refused
 from bridge.cli.output import OutputLine, Tone
+from bridge.cli.times import Times
 from bridge.diagnostics import Hint
 
 #: The states with problems that can still be corrected.
@@ -131,6 +132,8 @@ def _host_of(url: str) -> str:
 _TONES = {"delivered": Tone.GOOD, "dead": Tone.BAD, "canceled": Tone.WARN, "skipped": Tone.WARN}
 _ENDED = frozenset(_TONES)
 _SHOWN_IDS = 3
+#: The most lines of a receiver's answer. `--json` has all of the answer that the bridge keeps.
+_SHOWN_LINES = 20
 
 
 def has_ended(shown: Json) -> bool:
@@ -148,7 +151,7 @@ def tone_of(shown: Json) -> Tone:
     return _TONES.get(shown["state"], Tone.PLAIN)
 
 
-def in_short(shown: Json) -> str:
+def in_short(shown: Json, times: Times) -> str:
     """Summarise a registration in a few words."""
     operation, ended = shown["operation"], ended_attempts(shown)
     last = f"attempt {ended[-1]['number']}: {_outcome(ended[-1])}" if ended else ""
@@ -158,41 +161,40 @@ def in_short(shown: Json) -> str:
             error = operation["lastError"]
             return f"the operation is {seen}" + (f" ({poll_error(error)})" if error else "")
         case "pending":
-            again = f"next at {shown['nextAttemptAt']}" if shown["nextAttemptAt"] else "next one soon"
+            again = f"next {times.due(shown['nextAttemptAt'])}" if shown["nextAttemptAt"] else "next one soon"
             deferred = f", deferred by {shown['deferredBy']}" if shown["deferredBy"] else ""
             return f"{operation['status']}; {last or 'no attempt yet'}; {again}{deferred}"
         case "delivered":
-            return f"{operation['status']}; {last or 'an attempt'} at {shown['deliveredAt']}"
+            return f"{operation['status']}; {last or 'an attempt'} {times.at(shown['deliveredAt'])}"
         case "dead":
             return f"{operation['status']}; {shown['reason']}; {last}"
         case _:
             return f"{operation['status'] or 'never polled'}"
 
 
-def registration(shown: Json) -> list[OutputLine]:
+def registration(shown: Json, times: Times) -> list[OutputLine]:
     """Show a registration with operation, attempts, and problems."""
     lines = [
-        OutputLine("state", _state(shown), tone_of(shown)),
+        OutputLine("state", _state(shown, times), tone_of(shown)),
         OutputLine("callback", f"{shown['callbackUrl']} ({shown['format']}; {', '.join(shown['events'])})"),
-        OutputLine("operation", _operation(shown["operation"])),
+        OutputLine("operation", _operation(shown["operation"], times)),
     ]
     if shown.get("metadata") is not None:
         lines.append(OutputLine("metadata", json.dumps(shown["metadata"])))
     if shown["message"]:
         lines.append(OutputLine("message", f"{shown['message']['id']} {shown['message']['type']}"))
-    made = shown.get("attempts", [])
-    lines += [OutputLine("" if number else "attempts", _attempt(each)) for number, each in enumerate(made)]
+    lines += _attempts(shown.get("attempts", []), times)
     earlier = shown.get("earlierAttempts")
     if earlier:
         lines.append(OutputLine("", f"{earlier['count']} earlier ones, before {earlier['before']}", Tone.QUIET))
     return [*lines, *findings(diagnose(shown))]
 
 
-def operation(shown: Json) -> list[OutputLine]:
+def operation(shown: Json, times: Times) -> list[OutputLine]:
     """Show an operation with registrations and problems."""
     texts = [f"{each['id']}  {each['state']}  {each['callbackUrl']}" for each in shown["registrations"]]
     notified = [OutputLine("" if number else "notifies", text) for number, text in enumerate(texts)]
-    return [OutputLine("operation", _operation(shown)), *notified, *findings(of_operation(shown))]
+    return [OutputLine("operation", _operation(shown, times)), *notified, *findings(of_operation(shown))]
 
 
 def findings(found: Sequence[Finding]) -> list[OutputLine]:
@@ -204,25 +206,25 @@ def findings(found: Sequence[Finding]) -> list[OutputLine]:
     return [line for pair in pairs for line in pair]
 
 
-def _queue(queue: Json) -> Iterator[OutputLine]:
+def _queue(queue: Json, times: Times) -> Iterator[OutputLine]:
     """Show the problem of the queue, if any. A bridge of an older version does not report it."""
     if queue.get("problem"):
-        yield OutputLine("queue", f"{queue['problem']}, since {queue['since']}", Tone.BAD)
+        yield OutputLine("queue", f"{queue['problem']}, {times.since(queue['since'])}", Tone.BAD)
         yield OutputLine("", str(queue["advice"]), Tone.WARN)
 
 
-def status(seen: Json, troubled: Sequence[Trouble]) -> list[OutputLine]:
+def status(seen: Json, troubled: Sequence[Trouble], times: Times) -> list[OutputLine]:
     """Show the status of the bridge."""
     counts = (
         f"{state} {each['count']}{' or more' if each['more'] else ''}" for state, each in seen["registrations"].items()
     )
-    overdue = seen["oldestOverdueAt"]
+    swept, overdue = seen["lastSweepAt"], seen["oldestOverdueAt"]
     lines = [
-        OutputLine("last sweep", seen["lastSweepAt"] or "none yet", Tone.PLAIN if seen["lastSweepAt"] else Tone.BAD),
-        OutputLine("overdue", f"since {overdue}" if overdue else "nothing", Tone.WARN if overdue else Tone.PLAIN),
+        OutputLine("last sweep", times.past_cell(swept) if swept else "none yet", Tone.PLAIN if swept else Tone.BAD),
+        OutputLine("overdue", times.since(overdue) if overdue else "nothing", Tone.WARN if overdue else Tone.PLAIN),
         OutputLine("registrations", ", ".join(counts)),
-        *_queue(seen.get("queue") or {}),
-        *(line for each in seen["sources"] for line in _source(each)),
+        *_queue(seen.get("queue") or {}, times),
+        *(line for each in seen["sources"] for line in _source(each, times)),
     ]
     for each in troubled:
         more = f", and {len(each.registrations) - _SHOWN_IDS} more" if len(each.registrations) > _SHOWN_IDS else ""
@@ -237,34 +239,58 @@ def pinged(shown: Json) -> str:
     return _outcome(shown) + _from(shown)
 
 
-def list_row(entry: Json) -> tuple[str, str, str, str, str]:
+def list_row(entry: Json, times: Times) -> tuple[str, ...]:
     """Return a row of a list. `LIST_COLUMNS` has the headings."""
     status = entry["operation"]["status"] or "-"
-    return (entry["id"], entry["state"], status, entry["since"], entry["callbackUrl"])
+    return (entry["id"], entry["state"], status, times.past_cell(entry["since"]), entry["callbackUrl"])
 
 
 LIST_COLUMNS = ("registration", "state", "operation", "since", "callback")
 
 
-def _state(shown: Json) -> str:
+def _state(shown: Json, times: Times) -> str:
     reason = f", {shown['reason']}" if shown["reason"] else ""
-    again = f"; next attempt at {shown['nextAttemptAt']}" if shown["nextAttemptAt"] else ""
+    again = f"; next attempt {times.due(shown['nextAttemptAt'])}" if shown["nextAttemptAt"] else ""
     deferred = f" (deferred by {shown['deferredBy']})" if shown["deferredBy"] else ""
-    return f"{shown['state']}{reason} since {shown['since']}{again}{deferred}"
+    return f"{shown['state']}{reason} {times.since(shown['since'])}{again}{deferred}"
 
 
-def _operation(known: Json) -> str:
+def _operation(known: Json, times: Times) -> str:
     """Describe an operation in one line."""
     reason = f", {known['reason']}" if known["reason"] else ""
-    times = "once" if known["polls"] == 1 else f"{known['polls']} times"
-    asked = f"polled {times}{_at(', last at', known['lastPolledAt'])}" if known["polls"] else "not polled yet"
-    again = _at(", next at", known["nextPollAt"])
-    return f"{known['id']} at {known['source']}: {known['status'] or 'not known yet'}{reason}; {asked}{again}"
+    number = "once" if known["polls"] == 1 else f"{known['polls']} times"
+    last = f", last {times.at(known['lastPolledAt'])}" if known["lastPolledAt"] else ""
+    polled = f"polled {number}{last}" if known["polls"] else "not polled yet"
+    again = f", next {times.due(known['nextPollAt'])}" if known["nextPollAt"] else ""
+    return f"{known['id']} at {known['source']}: {known['status'] or 'not known yet'}{reason}; {polled}{again}"
 
 
-def _attempt(made: Json) -> str:
-    body = f"  {json.dumps(made['body'], ensure_ascii=False)}" if made["body"] else ""
-    return f"{made['number']}  {made['at']}  {_outcome(made)}{_from(made)}{body}"
+def _attempts(made: Sequence[Json], times: Times) -> Iterator[OutputLine]:
+    """Show attempts. Equal ones in a row become one line, with the answer of the receiver below."""
+    label = "attempts"
+    for (outcome, body), group in groupby(made, key=lambda each: (_outcome(each), each["body"])):
+        first, *more = group
+        if more:
+            last = more[-1]
+            when = f"{times.past_cell(first['at'])} to {times.past_cell(last['at'])}"
+            text = f"{first['number']} to {last['number']}  {when}  {outcome}, {len(more) + 1} times"
+        else:
+            text = f"{first['number']}  {times.past_cell(first['at'])}  {outcome}{_from(first)}"
+        yield OutputLine(label, text)
+        label = ""
+        yield from (OutputLine("", f"    {line}", Tone.QUIET) for line in _body(body))
+
+
+def _body(body: str | None) -> list[str]:
+    """Return the lines of a receiver's answer. JSON gets a line per field."""
+    if not body:
+        return []
+    try:
+        parsed = json.loads(body)
+        lines = json.dumps(parsed, ensure_ascii=False, indent=2).splitlines()
+    except (ValueError, RecursionError):
+        lines = [body]
+    return lines if len(lines) <= _SHOWN_LINES else [*lines[:_SHOWN_LINES], "…"]
 
 
 def _outcome(made: Json) -> str:
@@ -279,9 +305,10 @@ def _from(made: Json) -> str:
     return address + (f" in {made['durationMs']} ms" if made["durationMs"] is not None else "")
 
 
-def _source(each: Json) -> list[OutputLine]:
+def _source(each: Json, times: Times) -> list[OutputLine]:
     rate = f"{each['requestsPerSecond']:g} of {each['highestRequestsPerSecond']:g} requests a second"
-    waits = "".join(f", {word} until {each[f'{word}Until']}" for word in ("paused", "stopped") if each[f"{word}Until"])
+    ends = ((word, each[f"{word}Until"]) for word in ("paused", "stopped"))
+    waits = "".join(f", {word} {times.until(end)}" for word, end in ends if end)
     lines = [OutputLine(f"source {each['name']}", f"{rate}{waits}", Tone.WARN if waits else Tone.PLAIN)]
     if each["problem"]:
         lines += [
@@ -293,7 +320,3 @@ def _source(each: Json) -> list[OutputLine]:
 
 def _advice(found: Finding) -> OutputLine:
     return OutputLine("do", found.hint.do, Tone.ADVICE)
-
-
-def _at(words: str, time: str | None) -> str:
-    return f"{words} {time}" if time else ""

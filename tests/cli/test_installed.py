@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from bridge import __version__
-from bridge.cli.app import app
+from bridge.cli.app import COMMANDS, app, summary
 from bridge.cli.context import EXAMPLES, PROGRAM
 from bridge.cli.errors import Exit
 from bridge.domain.keyring import Keyring
@@ -68,6 +68,16 @@ def test_every_command_is_documented() -> None:
     for name in names:
         said = type_in(str(name), "--help")
         assert (said.exit, "Usage:" in said.out) == (0, True)
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "200"])
+def test_the_list_of_commands_cuts_no_summary(monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+
+    shown = " ".join(type_in("--help").out.partition("Commands:")[2].split())
+
+    assert "..." not in shown
+    assert [name for name, command in COMMANDS.items() if " " not in name and summary(command) not in shown] == []
 
 
 @pytest.mark.parametrize("code", list(Exit))

@@ -1,6 +1,7 @@
 """The commands for registrations: requests, output and exit codes."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -192,8 +193,8 @@ def test_an_invalid_id_never_becomes_a_path(fake: FakeBridge, name: str) -> None
 
 def test_show_of_an_operation_names_its_registrations(fake: FakeBridge) -> None:
     """Including the reason for giving the operation up."""
-    known = registration()
-    operation = {**known["operation"], "status": "Expired", "reason": "notFound", "registrations": [known]}
+    known, other = registration(), registration(OTHER)
+    operation = {**known["operation"], "status": "Expired", "reason": "notFound", "registrations": [known, other]}
     fake.tell("GET operations/operation-1", (200, operation))
 
     said = type_in("show", "operation-1", "--source", "voices", environment=fake.environment)
@@ -201,7 +202,82 @@ def test_show_of_an_operation_names_its_registrations(fake: FakeBridge) -> None:
     assert said.exit == 0
     assert fake.calls[0].path == "operations/operation-1?source=voices"
     assert ID in said.out
+    assert OTHER in said.out
     assert "for 10 minutes Speech knew no such operation" in said.out
+
+
+def test_show_of_an_operation_with_one_registration_has_its_attempts_and_advice(fake: FakeBridge) -> None:
+    """In JSON the operation stays what it is: a program expects one shape."""
+    failing = registration(state="dead", reason="exhausted", attempts=[attempt(401)])
+    operation = {**failing["operation"], "registrations": [failing]}
+    fake.tell("GET operations/operation-1", (200, operation))
+    fake.tell(f"GET registrations/{ID}", (200, failing))
+
+    said = type_in("show", "operation-1", environment=fake.environment)
+    as_json = type_in("show", "operation-1", "--json", environment=fake.environment)
+
+    assert said.out.splitlines()[0] == ID
+    assert "1  2026-11-23T12:01:00.000Z  HTTP 401" in said.out
+    assert "register with the required header" in said.out
+    assert as_json.json == operation
+
+
+def test_show_collapses_equal_attempts_and_writes_json_answers_over_several_lines(fake: FakeBridge) -> None:
+    answer = '{"error": {"code": 401, "message": "no key"}}'
+    attempts = [
+        {**attempt(error="connect"), "number": 1},
+        *({**attempt(401), "number": number, "at": f"2026-11-23T12:0{number}:00.000Z", "body": answer,
+           "durationMs": number} for number in range(2, 9)),
+        {**attempt(503), "number": 9, "at": "2026-11-23T12:09:00.000Z", "body": "upstream <b>down</b>"},
+    ]  # fmt: skip
+    fake.tell(f"GET registrations/{ID}", (200, registration(state="dead", reason="exhausted", attempts=attempts)))
+
+    said = type_in("show", ID, environment=fake.environment)
+
+    lines = [line.split("attempts")[-1].removeprefix("  ").lstrip() for line in said.out.splitlines()]
+    first = lines.index("1  2026-11-23T12:01:00.000Z  connect from 203.0.113.7 in 12 ms")
+    assert lines[first + 1 : first + 10] == [
+        "2 to 8  2026-11-23T12:02:00.000Z to 2026-11-23T12:08:00.000Z  HTTP 401, 7 times",
+        "{",
+        '"error": {',
+        '"code": 401,',
+        '"message": "no key"',
+        "}",
+        "}",
+        "9  2026-11-23T12:09:00.000Z  HTTP 503 from 203.0.113.7 in 12 ms",
+        "upstream <b>down</b>",
+    ]
+    indents = [len(line) - len(line.lstrip()) for line in said.out.splitlines() if '"' in line]
+    assert indents == [indents[0], indents[0] + 2, indents[0] + 2]
+
+
+def test_show_cuts_a_long_json_answer(fake: FakeBridge) -> None:
+    made = {**attempt(500), "body": json.dumps(list(range(100)))}
+    fake.tell(f"GET registrations/{ID}", (200, registration(state="dead", reason="exhausted", attempts=[made])))
+
+    said = type_in("show", ID, environment=fake.environment)
+
+    assert "18," in said.out
+    assert "19," not in said.out
+    assert "…" in said.out
+
+
+@pytest.mark.parametrize(("polls", "last", "words"), [
+    (1, None, "polled once, next at"),
+    (0, None, "not polled yet"),
+    (2, "2026-11-23T12:00:00.000Z", "polled 2 times, last at 2026-11-23T12:00:00.000Z"),
+])  # fmt: skip
+def test_a_registration_after_a_cancellation_shows_no_missing_time(
+    fake: FakeBridge, polls: int, last: str | None, words: str
+) -> None:
+    """The operation was polled for the canceled registration, and not yet for the new one."""
+    created = registration(operation={"polls": polls, "lastPolledAt": last})
+    fake.tell("POST registrations", (201, {**created, "signingSecret": "whsec_c2VjcmV0"}))
+
+    said = type_in(*LEAST, environment=fake.environment)
+
+    assert words in said.out
+    assert "None" not in said.out
 
 
 def test_list_follows_all_pages(fake: FakeBridge) -> None:
@@ -242,10 +318,11 @@ def test_list_on_a_terminal_of_any_width_breaks_no_id_and_no_time(
     name = "default~0f9c4e3a-6f0b-4d3e-9a67-0b8a5f6c7d8e~0123456789abcdef"
     fake.tell("GET registrations", (200, {"value": [registration(name)], "nextLink": None}))
 
-    said = type_in("list", environment=fake.environment, out=Terminal())
+    said = type_in("list", environment=fake.environment, out=Terminal(), clock=lambda: NOON + timedelta(minutes=61))
 
-    assert name in said.out
-    assert "2026-11-23T12:00:00.000Z" in said.out
+    lines = [line.strip() for line in said.out.splitlines()]
+    assert [line for line in lines if line.split("  ")[0] == name]
+    assert columns == "20" or [line for line in lines if "61 min ago" in line]
 
 
 def test_list_reads_as_many_pages_as_its_limit_needs(fake: FakeBridge) -> None:

@@ -1,6 +1,7 @@
 """Watch registrations until they end, on a stopwatch that only advances by waits."""
 
 import json
+import re
 from dataclasses import dataclass, field
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from bridge.cli.following import SILENCE
 from tests.support.cli import Said, Terminal, type_in
 from tests.support.fake_bridge import FakeBridge, attempt, delivered, problem, registration
+from tests.support.harness import NOON
 
 ID, OTHER = "default~operation-1~0123456789abcdef", "default~operation-2~fedcba9876543210"
 SLOW = (503, problem("StorageUnavailable", "Storage does not answer."))
@@ -92,6 +94,37 @@ def test_a_terminal_shows_a_table_that_is_redrawn_in_place(fake: FakeBridge) -> 
     assert said.exit == 0
     assert "\x1b[1A" in said.out
     assert said.out.index("waiting") < said.out.rindex("delivered")
+
+
+@pytest.mark.parametrize("columns", ["64", "80", "200"])
+def test_the_cursor_rests_below_the_table_on_a_line_of_its_own(
+    fake: FakeBridge, monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    """A terminal echoes `^C` there, and the last drawing overwrites it. So the top of the table is not doubled."""
+    monkeypatch.setenv("COLUMNS", columns)
+    pending = registration(
+        state="pending",
+        attempts=[attempt(error="connect")],
+        nextAttemptAt="2026-11-23T12:04:00.000Z",
+        operation={"status": "Succeeded"},
+    )
+    fake.tell(f"GET registrations/{ID}", (200, pending))
+    screen, drawn = Terminal(), list[str]()
+
+    def wait(_seconds: float) -> None:
+        drawn.append(screen.getvalue())
+        if len(drawn) == 2:
+            raise KeyboardInterrupt
+
+    said = type_in("watch", ID, environment=fake.environment, sleep=wait, out=screen, clock=lambda: NOON)
+
+    first = drawn[0]
+    assert said.exit == 130
+    assert first.endswith("\n")
+    assert "next in 4 min" in " ".join(first.split())
+    lines = [re.sub(r"\x1b\[[0-9;?]*[a-z]", "", line, flags=re.IGNORECASE) for line in first.splitlines()]
+    assert max(map(len, lines)) <= int(columns)
+    assert drawn[1].removeprefix(first).count("\x1b[1A") == first.count("\n")
 
 
 def test_watch_retries_while_the_bridge_is_unavailable(fake: FakeBridge) -> None:

@@ -41,7 +41,7 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
     if output.as_json:
         output.json({**seen, "troubles": [each.shown() for each in troubled]})
         return
-    output.lines(showing.status(seen, troubled), indent="")
+    output.lines(showing.status(seen, troubled, output.times(with_exact=True)), indent="")
 
 
 def doctor(context: typer.Context, as_json: AsJson = False) -> None:

@@ -67,16 +67,15 @@ def register(
     }
     created = api.post("registrations", body)
     secret = created.pop("signingSecret")
-    in_json = output.as_json and not wait
-    if show_secret and not in_json:
+    if show_secret and output.as_json and not wait:
+        created["signingSecret"] = secret
+    elif show_secret:
         output.note(secret)
-    if in_json:
-        output.json({**created, "signingSecret": secret} if show_secret else created)
-    elif not wait:
+    if not wait:
         _show(created, output)
-    else:
-        [ended] = follow.until_ended([created["id"]], output)
-        raise typer.Exit(_outcome([ended]) or _run(command or (), ended, found))
+        return
+    [ended] = follow.until_ended([created["id"]], output)
+    raise typer.Exit(_outcome([ended]) or _run(command or (), ended, found))
 
 
 def show(
@@ -85,19 +84,24 @@ def show(
     source: Annotated[str | None, typer.Option(help="The source of an operation. Default: `default`.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a registration with its attempts, or an operation, with problems and advice."""
+    """Show a registration or an operation, with problems and advice.
+
+    An operation with one registration is shown like that registration, with all attempts. JSON is always what was
+    named: the registration, or the operation with its registrations.
+    """
     _, output, api = begin(context, as_json=as_json)
-    if reading.is_operation_id(name):
-        shown = api.get(f"operations/{name}", source=source)
-        lines = showing.operation(shown)
-    else:
-        shown = api.get(f"registrations/{reading.registration_id(name)}")
-        lines = showing.registration(shown)
-    if output.as_json:
-        output.json(shown)
+    if not reading.is_operation_id(name):
+        _show(api.get(f"registrations/{reading.registration_id(name)}"), output)
         return
-    output.say(shown["id"])
-    output.lines(lines)
+    operation = api.get(f"operations/{name}", source=source)
+    notified = operation["registrations"]
+    if output.as_json:
+        output.json(operation)
+    elif len(notified) == 1:
+        _show(api.get(f"registrations/{notified[0]['id']}"), output)
+    else:
+        output.say(operation["id"])
+        output.lines(showing.operation(operation, output.times(with_exact=True)))
 
 
 def list_registrations(
@@ -110,17 +114,27 @@ def list_registrations(
 ) -> None:
     """List registrations, newest first. In a pipe one line each, with tabs between the fields."""
     _, output, api = begin(context, as_json=as_json)
+    pages = api.pages(limit=None if everything else limit, state=state, operationId=operation_id)
+    if not output.as_json and not output.is_terminal:
+        for page in pages:  # a reader like `head` can end before the last page is read
+            _table(page["value"], output)
+        return
     entries: list[Json] = []
     more: str | None = None
-    for page in api.pages(limit=None if everything else limit, state=state, operationId=operation_id):
+    for page in pages:
         entries += page["value"]
         more = page["nextLink"]
     if output.as_json:
         output.json({"value": entries, "nextLink": more})
         return
-    output.table(showing.LIST_COLUMNS, [showing.list_row(each) for each in entries])
-    if more and output.is_terminal:
+    _table(entries, output)
+    if more:
         output.say("there are more: --all shows them", Tone.QUIET)
+
+
+def _table(entries: Sequence[Json], output: Output) -> None:
+    times = output.times()
+    output.table(showing.LIST_COLUMNS, [showing.list_row(each, times) for each in entries])
 
 
 def watch(
@@ -230,8 +244,12 @@ def _following(api: Api, found: CliContext, interval: str, timeout: str | None) 
 
 
 def _show(shown: Json, output: Output) -> None:
+    """Show a registration."""
+    if output.as_json:
+        output.json(shown)
+        return
     output.say(shown["id"])
-    output.lines(showing.registration(shown))
+    output.lines(showing.registration(shown, output.times(with_exact=True)))
 
 
 def _metadata(text: str) -> dict[str, object]:
